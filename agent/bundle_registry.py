@@ -43,6 +43,11 @@ def get_bundle(store_folder: Path, name: str) -> Path:
     raise BadBundle(f"no bundle is called {name!r}; in {folder} there are: {there}.")
 
 
+def has_bundle(store_folder: Path, name: str) -> bool:
+    """Return whether there is a bundle of a name."""
+    return name in {path.name for path in list_bundles(store_folder)}
+
+
 def get_record_folder(bundle: Path) -> Path:
     """Return the folder of a bundle's record: in the bundle's folder, but no part of the bundle."""
     return bundle / "record"

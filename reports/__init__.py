@@ -5,6 +5,13 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from reports.content.api_docs import (
+    ApiDocsPage,
+    ApiField,
+    ApiGroup,
+    ApiRoute,
+    ApiSchema,
+)
 from reports.content.archive import (
     ArchiveItem,
     ArchivePage,
@@ -25,6 +32,7 @@ from reports.content.dashboard import (
     SourceCard,
     Tile,
 )
+from reports.content.fleet import FleetPage, PcLine, WorkLine, WorkPage
 from reports.content.guide import GuideHeading, GuideHit, GuidePiece, GuideTitle, HelpPage
 from reports.content.learning import (
     BundlePage,
@@ -134,8 +142,9 @@ from reports.content.round_robin import (
     RatingPage,
     StudyReport,
 )
+from reports.content.similar import MapColour, MapGroup, MapPage, SimilarItem, SimilarPage
 from reports.content.statements import Letterhead, StatementPage, StatementPicture, StatementSection
-from reports.content.viewer import ChartGroup, ChartPage, ChartPlate, Viewer
+from reports.content.viewer import ChartGroup, ChartPage, ChartPlate, Viewer, ViewerPage
 from reports.customer import CUSTOMER_TEMPLATE, TemplateFault, render_customer
 from reports.defect_words import describe_defect
 from reports.i18n import (
@@ -165,6 +174,7 @@ from reports.render import (
     as_json,
     asset,
     assets_version,
+    render_api_docs,
     render_archive,
     render_bundle,
     render_campaigns,
@@ -173,12 +183,14 @@ from reports.render import (
     render_dashboard,
     render_experiments,
     render_files,
+    render_fleet,
     render_help,
     render_history,
     render_impact,
     render_index,
     render_learning,
     render_login,
+    render_map,
     render_message,
     render_models,
     render_more,
@@ -195,12 +207,15 @@ from reports.render import (
     render_rating_end,
     render_review,
     render_scale,
+    render_similar,
     render_sites,
     render_statement,
     render_study,
     render_taxonomy,
     render_today,
     render_trace,
+    render_viewer,
+    render_work,
     report_policy,
 )
 from reports.training_figures import confusion_svg, curves_svg
@@ -222,6 +237,7 @@ from reports.vocabulary import (
     STRANGE_KINDS,
     UNUSABLE_WHYS,
     act_name,
+    act_title,
     criterion,
     doubt,
     file_code,
@@ -262,6 +278,11 @@ __all__ = [
     "STRANGE_KINDS",
     "UNUSABLE_WHYS",
     "Answer",
+    "ApiDocsPage",
+    "ApiField",
+    "ApiGroup",
+    "ApiRoute",
+    "ApiSchema",
     "ArchiveItem",
     "ArchivePage",
     "BundleLine",
@@ -298,6 +319,7 @@ __all__ = [
     "FilesPage",
     "Filter",
     "FirstStep",
+    "FleetPage",
     "FlipCard",
     "FlipPair",
     "GateRow",
@@ -325,6 +347,9 @@ __all__ = [
     "Link",
     "LoginPage",
     "LooseField",
+    "MapColour",
+    "MapGroup",
+    "MapPage",
     "Message",
     "MessagePage",
     "MicrographLine",
@@ -343,6 +368,7 @@ __all__ = [
     "OrderField",
     "OrderPage",
     "OrderSpecimen",
+    "PcLine",
     "PeriodPage",
     "Picture",
     "PlaceLink",
@@ -366,6 +392,8 @@ __all__ = [
     "ShareTrend",
     "Sibling",
     "SignForm",
+    "SimilarItem",
+    "SimilarPage",
     "SiteLine",
     "SitesPage",
     "SourceCard",
@@ -392,7 +420,11 @@ __all__ = [
     "Verdict",
     "VerdictLine",
     "Viewer",
+    "ViewerPage",
+    "WorkLine",
+    "WorkPage",
     "act_name",
+    "act_title",
     "as_json",
     "asset",
     "assets_version",
@@ -421,6 +453,7 @@ __all__ = [
     "read_guide_picture",
     "read_message",
     "reason",
+    "render_api_docs",
     "render_archive",
     "render_bundle",
     "render_campaigns",
@@ -431,12 +464,14 @@ __all__ = [
     "render_dashboard",
     "render_experiments",
     "render_files",
+    "render_fleet",
     "render_help",
     "render_history",
     "render_impact",
     "render_index",
     "render_learning",
     "render_login",
+    "render_map",
     "render_message",
     "render_models",
     "render_more",
@@ -454,6 +489,7 @@ __all__ = [
     "render_rating_end",
     "render_review",
     "render_scale",
+    "render_similar",
     "render_sites",
     "render_statement",
     "render_statement_pdf",
@@ -461,6 +497,8 @@ __all__ = [
     "render_taxonomy",
     "render_today",
     "render_trace",
+    "render_viewer",
+    "render_work",
     "report_policy",
     "search_guide",
     "share_chart",

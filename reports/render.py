@@ -20,8 +20,10 @@ from reports import charts
 from reports.i18n import gettext, language, ngettext
 
 if TYPE_CHECKING:
+    from reports.content.api_docs import ApiDocsPage
     from reports.content.archive import ArchivePage, HistoryPage
     from reports.content.dashboard import DashboardPage, FilesPage
+    from reports.content.fleet import FleetPage, WorkPage
     from reports.content.guide import HelpPage
     from reports.content.learning import BundlePage, LearningPage
     from reports.content.login import LoginPage, MessagePage, NamePage
@@ -40,8 +42,9 @@ if TYPE_CHECKING:
         StudyReport,
     )
     from reports.content.setup import TaxonomyPage
+    from reports.content.similar import MapPage, SimilarPage
     from reports.content.statements import StatementPage
-    from reports.content.viewer import ChartPage
+    from reports.content.viewer import ChartPage, ViewerPage
 
 ASSETS = (
     "base.css",
@@ -74,9 +77,13 @@ ASSETS = (
     "viewer_compare.js",
     "viewer_keys.js",
     "viewer.js",
+    "viewer_dialog.js",
     "search.js",
     "archive.css",
     "archive.js",
+    "similar.css",
+    "map.css",
+    "map.js",
     "scale.css",
     "scale.js",
     "viewing.js",
@@ -156,6 +163,16 @@ def render_files(page: FilesPage) -> str:
     return _render("files.html", page=page)
 
 
+def render_fleet(page: FleetPage) -> str:
+    """Render the list of PCs that run an agent."""
+    return _render("fleet.html", page=page)
+
+
+def render_work(page: WorkPage) -> str:
+    """Render the jobs that judge archived micrographs again."""
+    return _render("work.html", page=page)
+
+
 def render_learning(page: LearningPage) -> str:
     """Render what a retraining would use, and what to label next."""
     return _render("learning.html", page=page)
@@ -194,6 +211,16 @@ def render_order(page: OrderPage) -> str:
 def render_archive(page: ArchivePage) -> str:
     """Render the micrographs that match a search."""
     return _render("archive.html", page=page)
+
+
+def render_map(page: MapPage) -> str:
+    """Render the map of all micrographs."""
+    return _render("map.html", page=page)
+
+
+def render_similar(page: SimilarPage) -> str:
+    """Render the micrographs that look most like one."""
+    return _render("similar.html", page=page)
 
 
 def render_history(page: HistoryPage) -> str:
@@ -259,6 +286,16 @@ def render_campaigns(page: CampaignsPage) -> str:
 def render_chart(page: ChartPage) -> str:
     """Render the wall of the lab's chart plates."""
     return _render("chart.html", page=page)
+
+
+def render_api_docs(page: ApiDocsPage) -> str:
+    """Render the description of the API."""
+    return _render("api_docs.html", page=page)
+
+
+def render_viewer(page: ViewerPage) -> str:
+    """Render the viewer of one micrograph, without a decision."""
+    return _render("viewer.html", page=page)
 
 
 def render_name(page: NamePage) -> str:

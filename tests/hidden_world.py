@@ -188,7 +188,7 @@ class World(Ledger):
         if known is not None:
             if known != claim.content_id:
                 claims = [replace(one, origin="copy") for one in keys.claims]
-                self.store.orders.claim_again(known, claims, claim.relative, at=self.now)
+                self.store.order_naming.claim_again(known, claims, claim.relative, at=self.now)
             self.shown[micrograph_id].names |= named
             return
         order, specimen = (keys.process_data.get(key, "") for key in ("order", "specimen"))
@@ -296,7 +296,7 @@ class World(Ledger):
                 )  # fmt: skip
         except WrongUse:
             return
-        self.store.orders.supersede(
+        self.store.order_corrections.supersede(
             micrograph_id, by=by, reason="again", defect=defect, lead=by == LEAD,
             at=self.now, picture=picture,
         )  # fmt: skip
@@ -316,7 +316,7 @@ class World(Ledger):
                 )
         except WrongUse:
             return
-        name = self.store.orders.prepare_again(
+        name = self.store.order_corrections.prepare_again(
             number, specimen, by=by, reason="stained", defect="stained", lead=False, at=self.now
         )
         self.hear(number).preparations.setdefault(specimen, set()).add(name)
@@ -326,7 +326,9 @@ class World(Ledger):
         keys = {"order": number, "specimen": specimen, "field": name}
         try:
             require_may_assign(self.store, self.rules(), micrograph_id, keys, by=by)
-            self.store.orders.assign(micrograph_id, keys, by=by, reason="mine", at=self.now)
+            self.store.order_corrections.assign(
+                micrograph_id, keys, by=by, reason="mine", at=self.now
+            )
         except WrongUse:
             return
         one = self.shown[micrograph_id]
@@ -366,7 +368,7 @@ class World(Ledger):
             (one.name, one.valid_from, one.approved_by, one.sha256, one.entry)
             for one in (*self.file, WASHER)
         ]
-        self.store.orders.note_specifications(entries, at=self.now)
+        self.store.specifications.note(entries, at=self.now)
 
     def check(self, *, passed: bool) -> None:
         """Check the instrument."""

@@ -134,7 +134,7 @@ def supersede(by: str, defect: str = "", picture: str = "", *, lead: bool = Fals
             )  # fmt: skip
         except WrongUse:
             shift.refused += 1
-        shift.store.orders.supersede(
+        shift.store.order_corrections.supersede(
             public_id, by=by, reason="again", defect=defect, picture=picture, lead=lead, at=shift.at
         )
 
@@ -155,7 +155,9 @@ def deliver(name: str, **facts: object) -> Act:
 
 def amend(shift: Shift, order: str) -> None:
     """Accept what a list changes."""
-    shift.store.orders.amend(order, accept=True, by=LEAD, reason="it was scrapped", at=shift.at)
+    shift.store.order_corrections.amend(
+        order, accept=True, by=LEAD, reason="it was scrapped", at=shift.at
+    )
 
 
 def assign(by: str, target: str = "", *, lead: bool = False) -> Act:
@@ -169,7 +171,9 @@ def assign(by: str, target: str = "", *, lead: bool = False) -> Act:
         except WrongUse:
             shift.refused += 1
             return
-        shift.store.orders.assign(public_id, keys, by=by, reason="mine", lead=lead, at=shift.at)
+        shift.store.order_corrections.assign(
+            public_id, keys, by=by, reason="mine", lead=lead, at=shift.at
+        )
 
     return act
 
@@ -212,7 +216,7 @@ def prepare_again(by: str, *, lead: bool) -> Act:
     """Return the act of beginning the next preparation."""
 
     def act(shift: Shift, order: str) -> None:
-        shift.store.orders.prepare_again(
+        shift.store.order_corrections.prepare_again(
             order, "01", by=by, reason="over-etched", defect="over_etched", lead=lead, at=shift.at
         )
 

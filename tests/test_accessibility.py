@@ -135,6 +135,8 @@ def test_the_review_pages_have_no_grave_fault(lab, axe, tab, address):
     pages = [
         "/",
         "/files",
+        "/fleet",
+        "/work",
         "/review",
         f"/review/{unscaled}",
         f"/review/{unscaled}/scale",
@@ -178,7 +180,7 @@ def test_the_order_desk_has_no_grave_fault(lab, axe, tab):
     blind = field_of(lab, "4712", 4, reasons=("control_sample",))
     for one in order_of(lab, "4713"):
         lab.store.labels.decide(one, Decision("code", "Ann", code="G8"), at=WRITTEN)
-    lab.store.orders.set_urgent("4712", urgent=True, by="Leo", at=WRITTEN)
+    lab.store.order_corrections.set_urgent("4712", urgent=True, by="Leo", at=WRITTEN)
     pages = Pages(create_app(desk_with(lab)), WebSection(port=0))
     pages.start()
 

@@ -67,8 +67,10 @@ def test_a_micrograph_that_was_put_up_for_review_later_was_automatic(lab):
 
 def test_an_order_that_became_urgent_later_was_not(lab):
     lab.take("G8", order="4711", specimen="1", field="1")
-    lab.store.orders.set_urgent("4711", urgent=True, by="Leo", at=LATER)
-    lab.store.orders.set_urgent("4711", urgent=False, by="Leo", at=LATER + timedelta(hours=1))
+    lab.store.order_corrections.set_urgent("4711", urgent=True, by="Leo", at=LATER)
+    lab.store.order_corrections.set_urgent(
+        "4711", urgent=False, by="Leo", at=LATER + timedelta(hours=1)
+    )
 
     with (
         lab.store.as_of(NOON) as before,
@@ -80,7 +82,7 @@ def test_an_order_that_became_urgent_later_was_not(lab):
 
 def test_a_field_that_was_superseded_later_counts(lab):
     public_id = lab.take("G8", order="4711", specimen="1", field="1")
-    lab.store.orders.supersede(
+    lab.store.order_corrections.supersede(
         public_id, by="Leo", reason="scratched", defect="", lead=True, at=LATER
     )
 

@@ -42,7 +42,7 @@ def listed(store, material, *, name, subtype=("G",)):  # noqa: F811 - pytest's f
 
 def assign(store, number, specimen):  # noqa: F811
     keys = {"order": number, "specimen": specimen}
-    store.orders.assign(FIRST, keys, by="Ada", reason="swapped", at=AT, lead=True)
+    store.order_corrections.assign(FIRST, keys, by="Ada", reason="swapped", at=AT, lead=True)
 
 
 @pytest.mark.parametrize(
@@ -88,7 +88,7 @@ def test_what_an_order_list_said_is_compared_with_the_order(
 
 
 def again(store):  # noqa: F811
-    return store.orders.prepare_again(
+    return store.order_corrections.prepare_again(
         "4711", "1", by="Ada", reason="scratched", defect="scratched", lead=True, at=AT
     )
 
@@ -113,10 +113,10 @@ def test_what_people_and_lists_do_to_an_order_is_no_fault(store, outside, accept
     freeze(store, "4711", "1", FIRST)
     again(store)
     listed(store, "100Cr6", name="late.csv")
-    store.orders.amend("4711", accept=accept, by="Ada", reason="as agreed", at=AT)
+    store.order_corrections.amend("4711", accept=accept, by="Ada", reason="as agreed", at=AT)
     listed(store, "100Cr6", name="again.csv")
     listed(store, "C56E2", name="other.csv", subtype=("M",))
-    store.orders.amend("4711", accept=accept, by="Ada", reason="as agreed", at=AT)
+    store.order_corrections.amend("4711", accept=accept, by="Ada", reason="as agreed", at=AT)
     assign(store, "4712", "02")
     assign(store, "04711", "1")
 
@@ -140,7 +140,7 @@ def test_a_value_that_cannot_be_read_is_named_and_ends_no_comparison(
     shell = Shell(tmp_path, capsys)
     fill(shell.lab.store)
     entry = ("ring", date(2026, 1, 1), "Ada", "0" * 64, {"name": "ring"})
-    shell.lab.store.orders.note_specifications([entry], at=AT)
+    shell.lab.store.specifications.note([entry], at=AT)
     tamper(f"sqlite:///{shell.lab.folder / 'martensight.db'}", statement)
 
     code, said = shell.agent("verify")

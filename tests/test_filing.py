@@ -158,7 +158,7 @@ def test_a_result_that_was_deleted_before_it_was_sealed_is_named_by_its_field(la
 
 def test_what_acts_change_of_a_field_is_no_fault(lab) -> None:
     first, second = (view.id for view in list(lab.store.results.iter_all())[:2])
-    lab.store.orders.assign(
+    lab.store.order_corrections.assign(
         first, {"order": "4712", "specimen": "1"}, by="Leo", reason="mixed up", at=DAY, lead=True
     )
     lab.store.review_queue.add([second], Reason.CONTROL_SAMPLE, by="Leo", at=DAY)
@@ -169,7 +169,7 @@ def test_what_acts_change_of_a_field_is_no_fault(lab) -> None:
 
 def test_a_field_that_was_assigned_is_where_the_act_put_it(lab) -> None:
     first = next(iter(lab.store.results.iter_all())).id
-    lab.store.orders.assign(
+    lab.store.order_corrections.assign(
         first, {"order": "4712", "specimen": "1"}, by="Leo", reason="mixed up", at=DAY, lead=True
     )
     tamper(address_of(lab), "UPDATE micrograph SET field = '9', specimen_id = 1 WHERE id = 1")
@@ -270,7 +270,7 @@ def test_results_of_an_earlier_version_are_covered_by_and_by(tmp_path: Path) -> 
 def doubted(lab) -> Lab:
     """A lab in which a field left an order by a reviewer, and two fields show one place."""
     first = next(iter(lab.store.results.iter_all())).id
-    lab.store.orders.assign(
+    lab.store.order_corrections.assign(
         first, {"order": "4712", "specimen": "1"}, by="Leo", reason="mixed up", at=DAY
     )
     match = PlaceMatch(1, 2, 0.6, 900.0, {"transform": [[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]]})
@@ -282,7 +282,7 @@ def doubted(lab) -> Lab:
 def test_claims_and_places_that_acts_explain_are_whole(doubted) -> None:
     first, second = (view.id for view in list(doubted.store.results.iter_all())[:2])
     doubted.store.places.decide(first, second, belongs=first, by="Leo", reason="one", at=DAY)
-    doubted.store.orders.assign(
+    doubted.store.order_corrections.assign(
         first, {"order": "4712", "specimen": "2"}, by="Ada", reason="why", at=DAY, lead=True
     )
 

@@ -10,7 +10,8 @@ from drawn_graphics import font, fonts
 from PIL import Image, ImageDraw
 
 from agent.imaging.scale_bar.detect import find_graphics
-from agent.imaging.scale_bar.lines import Line, compute_evenness, find_parts
+from agent.imaging.scale_bar.line import Line, compute_evenness
+from agent.imaging.scale_bar.planes import find_parts
 
 SIZE = (480, 640)
 
@@ -37,6 +38,41 @@ def test_a_bar_of_each_style_is_found_and_read(style, seed):
 
     assert found.line_px == pytest.approx(true.line_px, abs=2)
     assert found.um == pytest.approx(true.um)
+
+
+@pytest.mark.parametrize(("paper", "ink"), [(None, (255, 255, 0)), (255, (0, 0, 160))])
+@pytest.mark.parametrize("thin", [1, 3])
+def test_a_hollow_bar_is_measured_from_outside_to_outside(paper, ink, thin):
+    pixels = _steel(3).copy()
+    if paper is not None:
+        pixels[395:470, 20:260] = paper
+    image = Image.fromarray(pixels)
+    ImageDraw.Draw(image).rectangle([40, 440, 239, 451], outline=ink, width=thin)
+
+    [bar] = find_graphics(_written(np.array(image), "20 µm", (140, 418), ink)).bars
+
+    assert (bar.line, bar.line_px, bar.um) == ((40, 440, 240, 452), 200.0, 20.0)
+
+
+def test_a_frame_around_words_is_no_hollow_bar():
+    image = Image.fromarray(_steel(4))
+    ImageDraw.Draw(image).rectangle([40, 430, 239, 459], fill="black", outline="white", width=2)
+
+    bars = find_graphics(_written(np.array(image), "20 µm", (140, 445), "white")).bars
+
+    assert [bar.um for bar in bars if bar.kind == "hollow"] == []
+
+
+def test_a_ruler_with_thick_ticks_is_measured_between_their_centres():
+    pixels = _steel(5).copy()
+    pixels[380:475, 15:235] = 255
+    pixels[412:418, 30:216] = 0
+    for x in range(30, 211, 18):
+        pixels[395:412, x : x + 6] = 0
+
+    [bar] = find_graphics(_written(pixels, "20 nm", (122, 450), "black")).bars
+
+    assert (bar.line_px, bar.um) == (180.0, 0.02)
 
 
 def test_steel_without_a_bar_has_none():

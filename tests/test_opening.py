@@ -82,7 +82,8 @@ def test_an_order_that_only_waits_for_what_is_to_come_needs_nobody(lab):
 
     page, facts = write(lab, two)
 
-    assert facts.summary.tone == "calm"
+    assert facts.summary.headline == "Nothing to review: 1 micrograph, all settled"
+    assert not any(order.needs_a_person for order in facts.orders)
     assert "1 of 2 fields" in page
 
 
@@ -129,7 +130,7 @@ def test_an_order_whose_results_a_failed_check_holds_is_held(lab):
 def test_an_urgent_order_is_named_in_the_verdict(lab):
     field_of(lab, "4711")
     field_of(lab, "4712", at=minutes(1))
-    lab.store.orders.set_urgent("4712", urgent=True, by="Leo", at=DAY)
+    lab.store.order_corrections.set_urgent("4712", urgent=True, by="Leo", at=DAY)
 
     page, facts = write(lab)
 

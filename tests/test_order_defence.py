@@ -68,7 +68,7 @@ def test_the_content_of_a_field_under_another_order_holds_both(desk):
     claims = [ClaimedPlace("4712", "01", "copy", "4712_01_4.tif")]
     (row,) = [f for f in desk.store.files.iter_status() if f.sha256 == content.sha256]
 
-    torn = desk.store.orders.claim_again(row.id, claims, "4712_01_4.tif", at=AT)
+    torn = desk.store.order_naming.claim_again(row.id, claims, "4712_01_4.tif", at=AT)
 
     assert torn == [coarse]
     assert (word(desk), word(desk, "4712")) == ("undecided", "undecided")
@@ -87,7 +87,7 @@ def test_nobody_but_a_lead_assigns_what_two_orders_are_named_for(desk):
         if f.sha256 == desk.store.results.find(coarse).sha256
     ]
     claims = [ClaimedPlace("4712", "01", "copy", "4712_01_4.tif")]
-    desk.store.orders.claim_again(row.id, claims, "4712_01_4.tif", at=AT)
+    desk.store.order_naming.claim_again(row.id, claims, "4712_01_4.tif", at=AT)
     words = ("orders", "assign", coarse, "4712", "01", "--field", "9", "--reason", "mine")
 
     by_ada, refusal = desk.agent(*words, "--by", "Ada"), desk.err
@@ -219,7 +219,7 @@ def test_until_a_lead_decides_an_order_is_judged_by_the_specification_before_a_l
 
     listed(desk, name="late.csv", specification="more")
     before = missing(desk)
-    desk.store.orders.amend("4711", accept=True, by=LEAD, reason="asked for", at=AT)
+    desk.store.order_corrections.amend("4711", accept=True, by=LEAD, reason="asked for", at=AT)
 
     assert "makes more of ring-a the specification: a lead decides" in before
     assert "of 5 fields" not in before
@@ -233,12 +233,12 @@ def test_a_list_is_late_where_a_field_of_the_order_was_torn_from_it_before(desk)
     coarse = desk.take(1, "G7")
     (row,) = desk.store.files.iter_status()
     claims = [ClaimedPlace("4712", "01", "copy", "4712_01_4.tif")]
-    desk.store.orders.claim_again(row.id, claims, "4712_01_4.tif", at=AT)
+    desk.store.order_naming.claim_again(row.id, claims, "4712_01_4.tif", at=AT)
 
     listed(desk, name="first.csv", specification="loose")
     listed(desk, "4712", name="first.csv", specification="loose")
     keys = {"order": "4711", "specimen": "01"}
-    desk.store.orders.assign(coarse, keys, by=LEAD, reason="mine", at=AT, lead=True)
+    desk.store.order_corrections.assign(coarse, keys, by=LEAD, reason="mine", at=AT, lead=True)
 
     assert "makes loose of ring-a the specification: a lead decides" in missing(desk)
     view = desk.store.orders.order("4712")

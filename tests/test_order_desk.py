@@ -48,7 +48,7 @@ def browser(lab):
 
 def test_an_order_that_only_a_reviewer_can_settle_is_counted_and_reachable(lab, browser):
     order_of(lab, "4711", "G7")
-    lab.store.orders.set_urgent("4711", urgent=True, by="Leo", at=minutes(5))
+    lab.store.order_corrections.set_urgent("4711", urgent=True, by="Leo", at=minutes(5))
 
     order, queue, desk = (browser.get(path).text for path in ("/order/4711", "/review", "/orders"))
 
@@ -156,7 +156,7 @@ def test_orders_are_found_narrowed_and_sorted_urgent_ones_first(lab, browser, qu
     order_of(lab, "4711", at=minutes(1))
     order_of(lab, "5000", at=minutes(2))
     order_of(lab, "4712", at=minutes(3))
-    lab.store.orders.set_urgent("4712", urgent=True, by="Leo", at=minutes(9))
+    lab.store.order_corrections.set_urgent("4712", urgent=True, by="Leo", at=minutes(9))
 
     shown = states(browser.get(f"/orders?{query}").text)
 
@@ -447,3 +447,19 @@ def test_what_a_failed_check_holds_is_released_by_a_lead_with_a_reason(tmp_path,
     assert "Release the results of LOM-07 (1 order)" in desk
     assert states(done.text)["conforms"] == ["4711"]
     own.store.close()
+
+
+def test_the_viewer_of_a_field_tells_no_hidden_answer(lab, browser):
+    order_of(lab, "4711")
+    blind = field_of(lab, "4711", 4, reasons=("control_sample",))
+    open_ = lab.store.orders.of_micrograph(blind)
+
+    hidden = browser.get(f"/review/{blind}/viewer").text
+    order = browser.get("/order/4711").text
+    (shown, *_rest) = re.findall(r'href="(/review/[0-9a-f]+/viewer)"', order)
+
+    assert open_ is not None
+    assert "over-subtype" not in hidden
+    assert "G8" not in hidden.split("<main", 1)[1].split("data-companions", 1)[0]
+    assert "over-subtype" in browser.get(shown).text
+    assert order.count("data-open-viewer") == 4

@@ -312,7 +312,7 @@ def test_an_urgent_order_goes_first_in_review(bench):
     bench.take()
     before = [view.process_data["order"] for view in bench.store.review_queue.list_micrographs()]
 
-    bench.store.orders.set_urgent("4712", urgent=True, by="Ada", at=bench.clock())
+    bench.store.order_corrections.set_urgent("4712", urgent=True, by="Ada", at=bench.clock())
     bench.export("4713_01_1.png", seed=3)
     bench.take()
 
@@ -339,9 +339,9 @@ def test_a_doubted_label_waits_on_whether_its_order_is_urgent_or_not(bench):
     def waiting():
         return [view.process_data["order"] for view in bench.store.review_queue.list_micrographs()]
 
-    bench.store.orders.set_urgent("4712", urgent=True, by="Ada", at=bench.clock())
+    bench.store.order_corrections.set_urgent("4712", urgent=True, by="Ada", at=bench.clock())
     assert waiting() == ["4712", "4711"]
-    bench.store.orders.set_urgent("4712", urgent=False, by="Ada", at=bench.clock())
+    bench.store.order_corrections.set_urgent("4712", urgent=False, by="Ada", at=bench.clock())
     assert sorted(waiting()) == ["4711", "4712"]
 
 

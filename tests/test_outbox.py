@@ -180,7 +180,7 @@ def test_a_field_that_was_moved_away_lets_both_old_orders_be_examined(lab):
     now, position = DAY + timedelta(days=100), begin(lab.store)
     position = Position(position.trail, position.result, swept=10**6)
     keys = {"order": "4712", "specimen": "1"}
-    lab.store.orders.assign(public_id, keys, by="Ada", reason="mixed up", at=now)
+    lab.store.order_corrections.assign(public_id, keys, by="Ada", reason="mixed up", at=now)
 
     due, _ = list_due(lab.store, RULES, OpenItems(), position=position, now=now)
 

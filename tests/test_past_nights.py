@@ -45,7 +45,7 @@ def play(lab, on_day_end=lambda _night: None):
                 public_id, Decision("code", "Ada", code=code, comment="x"), at=day
             )
         if number == 1:
-            lab.store.orders.set_urgent("4711", urgent=True, by="Leo", at=day)
+            lab.store.order_corrections.set_urgent("4711", urgent=True, by="Leo", at=day)
             facts = {"sources": ["LOM-07"], "passed": True, "findings": []}
             lab.store.records.add(CONTROL, "all good", by="agent", at=day, facts=facts)
         flagged = [

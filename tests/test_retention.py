@@ -49,7 +49,7 @@ def test_a_field_that_was_moved_stays_for_the_statement_that_named_it(plant) -> 
     public_id = plant.lab.take("G8", order="4711", specimen="1", field="1", material="100Cr6")
     plant.send()
     keys = {"order": "4712", "specimen": "1"}
-    plant.lab.store.orders.assign(public_id, keys, by="Ada", reason="mixed up", at=DAY)
+    plant.lab.store.order_corrections.assign(public_id, keys, by="Ada", reason="mixed up", at=DAY)
 
     assert planned(plant).ids == ()
 

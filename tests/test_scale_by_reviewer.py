@@ -368,7 +368,7 @@ def test_the_statement_and_the_trace_name_who_gave_the_scale(bench):
     give(bench, view, 0.25, by="Ann")
     bench.pipeline.process_batch(4)
     keys = {"order": "4711", "specimen": "01", "field": "1"}
-    bench.store.orders.assign(view.id, keys, by="Ann", reason="it is", at=bench.clock())
+    bench.store.order_corrections.assign(view.id, keys, by="Ann", reason="it is", at=bench.clock())
     freeze_orders(bench.store, RULES, ISSUER, ("4711",), now=bench.clock())
 
     (statement,) = bench.store.statements.all("4711")

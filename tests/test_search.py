@@ -167,7 +167,7 @@ def test_a_renamed_file_and_a_copy_are_found_by_every_name(site) -> None:
 def test_a_field_that_is_assigned_is_found_by_its_new_order(site) -> None:
     wanted = site.take("G8", name="loose.tif")
     site.store.orders.take_list([Entry("Z-99")], "list.csv", by="Ann", at=DAY)
-    site.store.orders.assign(
+    site.store.order_corrections.assign(
         wanted, {"order": "Z-99", "specimen": "1"}, by="Ann", reason="noted", at=DAY
     )
 

@@ -271,6 +271,7 @@ def test_status_has_every_key_of_the_contract(lab):
         "disk",
         "backup",
         "jobs",
+        "work",
         "affected_orders",
         "problems",
     ]

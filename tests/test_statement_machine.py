@@ -54,7 +54,7 @@ class Orders(RuleBasedStateMachine):
         self.seen: dict[str, list[str]] = {"4711": [], "a/b": []}
         self.texts: dict[str, str] = {}
         one = (RING_A.name, RING_A.valid_from, RING_A.approved_by, RING_A.sha256, RING_A.entry)
-        self.store.orders.note_specifications([one], at=DAY)
+        self.store.specifications.note([one], at=DAY)
         facts = {"bundle": BUNDLE, "limits": {"G 8 or finer": LIMIT}}
         self.record = self.store.records.add(
             VALIDATION, "100Cr6", by="R. Stahl", at=DAY, facts=facts
@@ -110,7 +110,7 @@ class Orders(RuleBasedStateMachine):
         for public_id in self.fields.get(order, [])[-1:]:
             by = "R. Stahl" if lead else "Ada"
             try:
-                self.store.orders.supersede(
+                self.store.order_corrections.supersede(
                     public_id, by=by, reason="blurred", defect="", lead=lead, at=self.tick()
                 )
             except AgentError:

@@ -184,7 +184,7 @@ def test_a_statement_holds_all_that_it_rests_on(lab):
     store.records.add(AUTOMATIC, "100Cr6", by="R. Stahl", at=before, facts=on)
     kept = take(lab, "1", objective="50x")
     gone = take(lab, "2", "G7", objective="50x")
-    store.orders.supersede(
+    store.order_corrections.supersede(
         gone, by="R. Stahl", reason="over-etched", at=DAY, defect="over_etched", lead=True
     )
     rules = replace(
@@ -403,7 +403,7 @@ def test_the_statements_are_what_a_reader_would_have_seen(lab):
 
     def note():
         one = (RING_A.name, RING_A.valid_from, RING_A.approved_by, RING_A.sha256, RING_A.entry)
-        store.orders.note_specifications([one], at=clock)
+        store.specifications.note([one], at=clock)
 
     def check(*, passed):
         facts = {"passed": passed, "sources": ["LOM-07"], "software": "1", "findings": []}
@@ -435,7 +435,7 @@ def test_the_statements_are_what_a_reader_would_have_seen(lab):
     step(lambda: label(lab, ids[1], at=clock))
     step(lambda: check(passed=True))
     step(
-        lambda: store.orders.supersede(
+        lambda: store.order_corrections.supersede(
             ids[1], by="R. Stahl", reason="blurred", at=clock, defect="out_of_focus", lead=True
         ),
         is_killed=True,

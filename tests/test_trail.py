@@ -41,7 +41,9 @@ def fill(store: Store) -> None:
     store.promotions.promote("20261101-0badcafe", by="Ada", reason="first", at=AT, metrics={"n": 8})
     store.records.add("statement", "4711", by="Ada", at=AT, facts={"reason": "", "n": 1.5})
     store.nightly_reports.freeze(AT.date(), '{"n": 1}', at=AT)
-    store.orders.supersede(OTHER[:16], by="Ada", reason="scratched", defect="", lead=True, at=AT)
+    store.order_corrections.supersede(
+        OTHER[:16], by="Ada", reason="scratched", defect="", lead=True, at=AT
+    )
     store.labels.decide(OTHER[:16], Decision("code", "Bob", code="G9-10", unsure=True), at=AT)
     store.labels.decide(SHA[:16], Decision("code", "Leo", code="G8", comment="sure"), at=AT)
 
@@ -274,11 +276,11 @@ def test_a_long_life_of_labels_and_decisions_is_whole(store, outside) -> None:
         SHA[:16], Decision("strange", "Leo", strange_kind="crack", viewing_s=2.25), at=AT
     )
     store.labels.mark_suspect(SHA[:16], label_id=number, sentence="look again", by="agent", at=AT)
-    store.orders.set_urgent("4711", urgent=True, by="Ada", at=AT)
+    store.order_corrections.set_urgent("4711", urgent=True, by="Ada", at=AT)
     store.retention.set_legal_hold("4713", hold=True, by="Ada", at=AT)
     store.accounts.set_role("Ada", "reviewer", by="Ada", at=AT)
     store.accounts.disable("Ada", disabled=True, by="Ada", at=AT)
-    store.orders.note_specifications(
+    store.specifications.note(
         [("ring-a", AT.date(), "R. Stahl", "ab" * 32, {"fields": 3, "limit": "8 or finer"})], at=AT
     )
 

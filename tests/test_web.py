@@ -22,7 +22,7 @@ from agent.settings import WebSection
 from agent.store import Decision, StoreFault
 from agent.web import Inbox, api, create_app, refuse_strangers
 from agent.web.leases import LEASE, Leases
-from agent.web.review_page import Linked
+from agent.web.picture_links import Linked
 
 PROMISED = {"origin": HOME}
 FORM = (

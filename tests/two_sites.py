@@ -27,6 +27,7 @@ from agent.store import (
     SourceHealth,
     StatementFile,
     Store,
+    UnitClaim,
 )
 from agent.watch import ListedFile
 
@@ -72,6 +73,7 @@ class Known:
     act: str
     ints: dict[str, int]
     claim: Claim
+    unit_claim: UnitClaim
     seat: Seat
     frozen: FrozenStatement
 
@@ -124,7 +126,7 @@ def fill_there(lab: Lab) -> Known:
         "20261102-bbbbbbbb", by="Bea", reason=f"{HIDDEN}-reason", at=DAY, metrics=metrics
     )
     store.records.add("control-2", "LOM-2", by="Bea", at=DAY, facts={"note": f"{HIDDEN}-record"})
-    store.orders.note_specifications(
+    store.specifications.note(
         [("B-spec", NIGHT, "Bea", "5" * 64, {"note": f"{HIDDEN}-entry"})], at=DAY
     )
     new = NewStatement("B-4711", 1, "", "conforms", "s", True, {"note": f"{HIDDEN}-document"})  # noqa: FBT003
@@ -136,6 +138,12 @@ def fill_there(lab: Lab) -> Known:
     _rate(store, fields)
     store.sources.record([SourceHealth("LOM-2", f"/{HIDDEN}")])
     store.agents.record_heartbeat({"note": f"{HIDDEN}-facts"}, at=DAY)
+    work = store.work_jobs.open(
+        "20261102-cccccccc", "shadow", days=None, since=None, by=f"{HIDDEN}-by", at=DAY
+    )
+    store.work_jobs.divide(work.id, unit=256, at=DAY)
+    unit_claim = store.work_units.claim([work.id], at=DAY, lease_s=3600)
+    assert unit_claim is not None
     job = store.jobs.begin("job-2", at=DAY, facts={"note": f"{HIDDEN}-job"})
     lab.arrive(f"{HIDDEN}5.tif", at=DAY)
     store.files.add([ListedFile("LOM-2", lab.folder / "export", f"{HIDDEN}6.tif", 1, 1)], at=DAY)
@@ -169,8 +177,10 @@ def fill_there(lab: Lab) -> Known:
             "label": view.label.id,
             "result": view.result_id,
             "job": job,
+            "work_job": work.id,
         },
         claim=claim,
+        unit_claim=unit_claim,
         seat=seat,
         frozen=frozen,
     )
@@ -223,6 +233,7 @@ def nowhere(known: Known) -> Known:
         act="label",
         ints=dict.fromkeys(known.ints, NUMBER),
         claim=replace(known.claim, content_id=NUMBER, source="LOM-3"),
+        unit_claim=replace(known.unit_claim, unit_id=NUMBER, job_id=NUMBER, left=(NUMBER,)),
         seat=Seat(campaign, replace(known.seat.rater, id=NUMBER), {}),
         frozen=replace(known.frozen, id=NUMBER, sha256="6" * 64, order="C-4711"),
     )

@@ -29,7 +29,9 @@ def urgent(
 
     settings = load_settings(context)
     with signed_store(context, settings, by) as (store, signer):
-        store.orders.set_urgent(number, urgent=not off, by=signer or os_user(), at=now_utc())
+        store.order_corrections.set_urgent(
+            number, urgent=not off, by=signer or os_user(), at=now_utc()
+        )
         prioritise_urgent(store, settings)
     console.out.print(f"{number}: {'normal priority' if off else 'urgent'}", markup=False)
 
@@ -53,7 +55,7 @@ def assign(  # noqa: PLR0917 - each is a word of the command
     with signed_store(context, settings, by) as (store, signer):
         lab = read_order_policy(settings, store)
         require_may_assign(store, lab, public_id, keys, by=signer)
-        store.orders.assign(
+        store.order_corrections.assign(
             public_id, keys, by=signer, reason=reason, at=now_utc(), lead=lab.is_lead(signer)
         )
     console.out.print(
@@ -153,7 +155,7 @@ def amend(
     settings = load_settings(context)
     with signed_store(context, settings, by) as (store, signer):
         require_lead(read_order_policy(settings, store), signer)
-        changed = store.orders.amend(
+        changed = store.order_corrections.amend(
             number, accept=not dismiss_file, by=signer, reason=reason, at=now_utc()
         )
     verb = "dismissed" if dismiss_file else "accepted"

@@ -60,7 +60,7 @@ def supersede(  # noqa: PLR0917 - each is a word of the command
         act = _permit_replacement(
             settings, store, number, [public_id], by=signer, defect=defect, picture=picture
         )
-        store.orders.supersede(public_id, reason=reason, **act)
+        store.order_corrections.supersede(public_id, reason=reason, **act)
     console.out.print(f"{public_id}: superseded by {signer}; it stays visible.", markup=False)
 
 
@@ -84,7 +84,7 @@ def prepare_again(  # noqa: PLR0917 - each is a word of the command
         act = _permit_replacement(
             settings, store, number, ids, by=signer, defect=defect, picture=picture
         )
-        name = store.orders.prepare_again(number, specimen, reason=reason, **act)
+        name = store.order_corrections.prepare_again(number, specimen, reason=reason, **act)
     console.out.print(
         f"{number}/{specimen}: preparation {name}; the earlier one is superseded and stays "
         "visible.",

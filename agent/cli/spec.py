@@ -30,7 +30,7 @@ def list_specifications(context: typer.Context, as_json: JsonOption = False) -> 
     settings = load_settings(context)
     with open_store(settings) as store:
         lab = read_order_policy(settings, store)
-        versions = store.orders.versions()
+        versions = store.specifications.versions()
     entries = lab.specifications.entries
     if as_json:
         console.print_json([entry.entry | {"version": versions[entry.sha256]} for entry in entries])

@@ -67,9 +67,19 @@ def _print_status(document: dict[str, Any], at: Callable[[str | None], str]) -> 
         )
     states = ", ".join(f"{n} {s.replace('_', ' ')}" for s, n in document["states"].items() if n)
     out.print(f"files: {states or 'none'}")
+    if kept := document.get("features"):
+        out.print(f"kept features: {kept['rows']} rows, {kept['size_bytes'] / 1e6:.1f} MB")
     for job in document["jobs"]:
         progress = f"{job['done']} of {job['total']}" if job["total"] else "started"
         line = f"{job['name']}: {job['stage']}, {progress} {job['note']}".rstrip()
         out.print(f"{line} (by {job['by']}, since {at(job['started_at'])})", markup=False)
+    for work in document["work"]:
+        left = f", {work['left_s'] // 60} min left" if work["left_s"] is not None else ""
+        aside = f", {work['set_aside']} set aside" if work["set_aside"] else ""
+        out.print(
+            f"{work['role']} {work['bundle']}: {work['state']}, {work['done']} of {work['total']}"
+            f"{left}{aside}",
+            markup=False,
+        )
     for problem in document["problems"]:
         out.print(f"! {problem}", markup=False)

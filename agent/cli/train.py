@@ -176,7 +176,7 @@ def iter_training(
     Test images of the bundle in use stay test images, so that both bundles can be compared.
     """
     from agent.bundle_registry import get_bundle, get_bundles_folder
-    from agent.imaging.crop import RECIPE
+    from agent.crop_recipe import RECIPE
     from agent.service.composition import collect_labels
     from agent.service.data_folder import clock, get_feature_cache
     from model import SINGLE_PROCESS, read_manifest

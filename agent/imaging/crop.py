@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import cv2
 import numpy as np
 
+from agent.crop_recipe import RECIPE
 from agent.errors import FileCode, FileError
 from agent.imaging.scale_bar.detect import Graphics, find_graphics
 from agent.imaging.specimen.area import Border, find_border
@@ -152,9 +153,6 @@ def public_id(sha256: str, page: int) -> str:
     """Return a micrograph's public id; that of the second page of a file ends in `-p2`."""
     return sha256[:16] if page == 0 else f"{sha256[:16]}-p{page + 1}"
 
-
-RECIPE = "1"
-"""Increment whenever the same file would be cropped differently."""
 
 PREVIEW_PX = 2000
 _AGREEMENT = 0.05  # scales that differ by a larger share contradict each other

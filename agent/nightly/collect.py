@@ -8,24 +8,18 @@ from datetime import UTC, timedelta
 from typing import TYPE_CHECKING
 
 from agent.nightly.headline import build_summary
+from agent.nightly.night_charts import gather_charts
+from agent.nightly.night_sources import gather_files, gather_sources
 from agent.nightly.order_status import (
     OpenOrder,
     OrderStatus,
     collect_order_status,
     collect_stated,
     instruments,
-    iter_control_values,
 )
-from agent.nightly.outages import is_free, outages, rewind_outages, rewind_sources
+from agent.nightly.outages import is_free
 from agent.nightly.reported_files import (
-    build_failed,
-    build_folder,
-    build_twin,
-    is_reported,
-    is_twin,
-    is_watched,
     is_within,
-    list_last_files,
 )
 from agent.nightly.reported_micrograph import build_reported_micrograph
 from agent.nightly.reviewer_agreement import agreement
@@ -36,34 +30,21 @@ from agent.nightly.snapshot import (
     NightFacts,
     TrailEnd,
     from_text,
-    parse_batches,
     parse_part,
-    parse_tallies,
 )
-from agent.nightly.spc.batch_chart import BatchSize, average_batches, chart_batches
-from agent.nightly.spc.individuals_chart import average_by_night, chart, is_ready
-from agent.nightly.spc.p_chart import (
-    CONTROL,
-    Tally,
-    Unit,
-    compute_alarm_level,
-    count_ready_charts,
-    drifts,
-    tally,
-    trends,
-)
+from agent.nightly.verdict import raise_tone
 from agent.orders import list_valid_limits
 from agent.orders.judgement_rules import MAX_FALSE_CONFORM
 from agent.orders.specimen_facts import Conformity
-from agent.site_time import compute_night_period, night_of
-from agent.store import OUTAGE, REFUSED, ROUND_ROBIN, SCHEMA
+from agent.site_time import compute_night_period
+from agent.store import REFUSED, ROUND_ROBIN, SCHEMA
 from reports import read_message
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Sequence
     from datetime import date, datetime
 
-    from agent.nightly.snapshot import NightSettings, ReportedMicrograph
+    from agent.nightly.snapshot import NightSettings
     from agent.orders.assessed import OrderPolicy
     from agent.store import MicrographView, Store
 
@@ -86,12 +67,13 @@ def gather(
     """
     _, until = compute_night_period(night, settings.at, settings.zone)
     if refresh or now <= until:
-        return _gather(store, store, night, settings, at=now)
+        return raise_tone(_gather(store, store, night, settings, at=now))
     with store.as_of(until) as past:
         if settings.rules_at and settings.lab:
             lab, fault = settings.rules_at(past, until)
             settings = replace(settings, lab=lab, lab_fault=fault)
-        return _gather(past, store, night, settings, at=until, is_late=now - until > LATE)
+        is_late = now - until > LATE
+        return raise_tone(_gather(past, store, night, settings, at=until, is_late=is_late))
 
 
 def _gather(
@@ -116,28 +98,10 @@ def _gather(
     after, until = compute_night_period(night, settings.at, settings.zone)
     newest_result, views = _results(store, night, after, until)
     reported = tuple(build_reported_micrograph(view) for view in views)
-    fates = (
-        *store.files.iter_status("set_aside", done_after=after),
-        *store.files.iter_status("failed"),  # named each night until they are read
-        *store.files.iter_status("duplicate", done_after=after),
+    files = gather_files(store, after, until)
+    sources = gather_sources(
+        store, present, (reported, files), (after, until), at=at, is_late=is_late
     )
-    unusable = tuple(build_failed(fate, until) for fate in fates if is_reported(fate, after, until))
-    twins = tuple(build_twin(fate) for fate in fates if is_twin(fate, after, until))
-    last = list_last_files(store, until, reported)
-    named = (
-        {entry.source for entry in reported}
-        | {entry.source for entry in unusable}
-        | {entry.source for entry in twins}
-    )
-    past_outages = present.records.all(OUTAGE)
-    watched = [
-        health
-        for health in rewind_sources(present.sources.list_all(), past_outages, at, is_late=is_late)
-        if health.name in named or is_watched(health)
-    ]
-    sources = tuple(build_folder(health, last) for health in watched)
-    away = outages(rewind_outages(past_outages, at), watched, after, until)
-    newest = max(last.values(), default=None)
     refusals = [
         record for record in store.records.all(REFUSED) if is_within(record.at, after, until)
     ]
@@ -146,49 +110,38 @@ def _gather(
     orders = status.orders
     waits_before, waits_since = store.review_queue.count_until(after)
     end = store.audit_log.get_head()
-    batch_sizes = average_batches(reported)
-    batch_charts = chart_batches(_list_batches(store, night), night, batch_sizes)
+    charts = gather_charts(store, night, settings, reported)
     summary = build_summary(
         night,
         settings.zone,
         orders=orders,
         waits_before=waits_before,
         reported=reported,
-        unusable=unusable,
-        sources=sources,
-        newest=newest,
-        away=away,
+        unusable=files.unusable,
+        sources=sources.folders,
+        newest=sources.last_file_at,
+        away=sources.outages,
         # A file that came again is something to be read, so such a night is not empty by plan.
-        free=is_free(night, settings.free_days) and not twins,
+        free=is_free(night, settings.free_days) and not files.duplicates,
         has_calendar=bool(settings.free_days),
         refused=refused,
-        is_drifting=any(chart.alarm for chart in batch_charts),
-    )
-    tallies, earlier = tally(_units(reported)), _list_earlier(store, night)
-    charts = average_by_night(
-        iter_control_values(store, settings.control),
-        lambda at: night_of(at, settings.at, settings.zone),
-        night,
-    )
-    level = compute_alarm_level(
-        count_ready_charts(earlier, night, tallies)
-        + sum(is_ready(series) for series in charts.values())
+        is_drifting=any(chart.alarm for chart in charts.batch_charts),
     )
     return NightFacts(
         version=FACTS_VERSION,
         newest_result=newest_result,
         summary=summary,
-        tallies=tallies,
-        trends=trends(earlier, night, tallies, level),
-        control_charts=tuple(chart(*key, series, night, level) for key, series in charts.items()),
-        drifts=drifts(earlier, night, tallies),
-        batch_sizes=batch_sizes,
-        batch_charts=batch_charts,
+        tallies=charts.tallies,
+        trends=charts.trends,
+        control_charts=charts.control_charts,
+        drifts=charts.drifts,
+        batch_sizes=charts.batch_sizes,
+        batch_charts=charts.batch_charts,
         orders=orders,
         conforming=status.conforming,
         instruments=instruments(
             store,
-            [health.name for health in watched],
+            [folder.name for folder in sources.folders],
             Counter(
                 micrograph.source
                 for micrograph in reported
@@ -222,11 +175,11 @@ def _gather(
         bundle=store.promotions.find_current() or "",
         words=dict(settings.words),
         texts=settings.texts,
-        last_file_at=newest,
+        last_file_at=sources.last_file_at,
         micrographs=reported,
-        unusable=unusable,
-        duplicates=twins,
-        sources=sources,
+        unusable=files.unusable,
+        duplicates=files.duplicates,
+        sources=sources.folders,
         agreement=agreement(
             store.labelled_micrographs.list_all(origin="watch"),
             store.labels.list_blind_pairs(),
@@ -236,7 +189,7 @@ def _gather(
             limits=_limits(settings.lab, night) if settings.lab else {},
             max_false_conform=settings.lab.max_false_conform if settings.lab else MAX_FALSE_CONFORM,
         ),
-        outages=away,
+        outages=sources.outages,
         refused=refused,
         refused_messages=tuple(
             read_message(record.facts.get("message"), said)
@@ -297,39 +250,3 @@ def _before(store: Store, night: date, orders: Sequence[OpenOrder]) -> Before | 
         broken=tuple(n for n, word in now.items() if word == broken and then.get(n) != broken),
         settled=tuple(n for n in then if n not in now),
     )
-
-
-def _list_earlier(store: Store, night: date) -> list[tuple[date, tuple[Tally, ...]]]:
-    return [
-        (row.date, parse_tallies(row.head))
-        for row in store.nightly_reports.list_all()
-        if row.date < night
-    ]
-
-
-def _list_batches(store: Store, night: date) -> list[tuple[date, tuple[BatchSize, ...]]]:
-    return [
-        (row.date, parse_batches(row.head))
-        for row in store.nightly_reports.list_all()
-        if row.date < night
-    ]
-
-
-def _units(reported: Iterable[ReportedMicrograph]) -> Iterator[Unit]:
-    for micrograph in reported:
-        process_data, by_lot = micrograph.process_data, micrograph.reasons == CONTROL
-        doubtful = micrograph.needs_a_person and not micrograph.strange and not by_lot
-        specimen = (
-            f"{process_data.get('order', '')}\n{process_data['specimen']}"
-            if process_data.get("specimen")
-            else micrograph.id
-        )
-        code = micrograph.structure_code or ""
-        yield Unit(
-            specimen,
-            process_data.get("material", ""),
-            micrograph.bundle,
-            micrograph.strange,
-            doubtful,
-            code,
-        )

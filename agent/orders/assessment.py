@@ -102,7 +102,7 @@ def assess_view(
     dismissed = store.records.all(DISMISSED, number)
     applied = apply_specification(view, policy, material=material, reopened=reopened)
     choice = applied.choice
-    versions = store.orders.versions()
+    versions = store.specifications.versions()
     own = apply_taxonomy(policy, applied)
     notes = (
         *describe_settled(view.claims),

@@ -149,7 +149,7 @@ def carry_out(
         raise WrongUse(_("Add a reason. It is recorded."))
     match act:
         case LeadAct.URGENT | LeadAct.NORMAL:
-            store.orders.set_urgent(number, urgent=act is LeadAct.URGENT, by=by, at=at)
+            store.order_corrections.set_urgent(number, urgent=act is LeadAct.URGENT, by=by, at=at)
         case LeadAct.HOLD | LeadAct.RELEASE:
             _protect(store, number, hold=act is LeadAct.HOLD, by=by, reason=reason, at=at)
         case LeadAct.REOPEN:
@@ -158,7 +158,7 @@ def carry_out(
             acknowledge(store, number, by=by, reason=reason, at=at)
         case LeadAct.ACCEPT | LeadAct.DISMISS:
             accepted = act is LeadAct.ACCEPT
-            store.orders.amend(number, accept=accepted, by=by, reason=reason, at=at)
+            store.order_corrections.amend(number, accept=accepted, by=by, reason=reason, at=at)
     return number
 
 

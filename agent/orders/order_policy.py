@@ -106,7 +106,7 @@ def note_specifications(file: Path, store: Store, *, now: datetime) -> Specifica
         (entry.name, entry.valid_from, entry.approved_by, entry.sha256, entry.entry)
         for entry in specifications.entries
     ]
-    store.orders.note_specifications(entries, at=now)
+    store.specifications.note(entries, at=now)
     return specifications
 
 

@@ -85,7 +85,7 @@ def load_history(store: Store) -> SpecificationHistory:
         return SpecificationHistory()
     known = {
         sha256: Specification.model_validate(entry)
-        for sha256, entry in store.orders.specification_entries().items()
+        for sha256, entry in store.specifications.entries().items()
     }
     return SpecificationHistory(
         tuple(

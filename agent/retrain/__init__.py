@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from agent.retrain.active_learning import Suggestion, suggest
     from agent.retrain.candidate import get_training_config, retrain
     from agent.retrain.card_metrics import estimate
+    from agent.retrain.feature_filling import Filled, fill_features
+    from agent.retrain.feature_rescoring import Rescoring, rescore
     from agent.retrain.gate import Demands, Gate, Outcome, evaluate_candidate, load_outcome
     from agent.retrain.impact import Impact, compute_impact
     from agent.retrain.impact_page import format_headline, list_sentences, save_impact
@@ -20,15 +22,18 @@ if TYPE_CHECKING:
     from agent.retrain.model_card import save_card
     from agent.retrain.progress import Step
     from agent.retrain.pseudo_labels import PseudoLabelled, select_pseudo_labels
-    from agent.retrain.reprocessing import Again, Role, reprocess
+    from agent.retrain.reprocessing import Again, Role, attend, build_judge, reprocess
     from agent.retrain.training_record import save_record, write_figures
     from agent.retrain.training_set import Collected, collect, list_gaps
+    from agent.retrain.unit_worker import UnitWorker
 
 _WHERE = {
     "Again": "reprocessing",
     "Cleaned": "label_cleaning",
     "Collected": "training_set",
     "Demands": "gate",
+    "Filled": "feature_filling",
+    "Rescoring": "feature_rescoring",
     "Gate": "gate",
     "Impact": "impact",
     "Outcome": "gate",
@@ -36,6 +41,9 @@ _WHERE = {
     "Role": "reprocessing",
     "Step": "progress",
     "Suggestion": "active_learning",
+    "UnitWorker": "unit_worker",
+    "attend": "reprocessing",
+    "build_judge": "reprocessing",
     "clean_labels": "label_cleaning",
     "collect": "training_set",
     "list_gaps": "training_set",
@@ -49,6 +57,8 @@ _WHERE = {
     "load_outcome": "gate",
     "get_training_config": "candidate",
     "select_pseudo_labels": "pseudo_labels",
+    "fill_features": "feature_filling",
+    "rescore": "feature_rescoring",
     "reprocess": "reprocessing",
     "retrain": "candidate",
     "send_back": "label_cleaning",
@@ -62,24 +72,31 @@ __all__ = [
     "Cleaned",
     "Collected",
     "Demands",
+    "Filled",
     "Gate",
     "Impact",
     "Outcome",
     "PseudoLabelled",
+    "Rescoring",
     "Role",
     "Step",
     "Suggestion",
+    "UnitWorker",
+    "attend",
+    "build_judge",
     "clean_labels",
     "collect",
     "compute_impact",
     "estimate",
     "evaluate_candidate",
+    "fill_features",
     "format_headline",
     "get_training_config",
     "list_gaps",
     "list_sentences",
     "load_outcome",
     "reprocess",
+    "rescore",
     "retrain",
     "save_card",
     "save_impact",

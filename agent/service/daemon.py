@@ -17,7 +17,9 @@ from typing import TYPE_CHECKING, Any
 import structlog
 
 from agent.archive import Archive
+from agent.crop_recipe import RECIPE
 from agent.errors import AgentError
+from agent.fleet import KEY, describe_pc
 from agent.notify import check
 from agent.orders.affected_orders import list_affected_orders
 from agent.orders.instrument_holds import load_holds
@@ -30,9 +32,11 @@ from agent.service.composition import (
 )
 from agent.service.copies import PRESENCE_EVERY_S, require_newest, write_presence
 from agent.service.data_folder import agent_name, clock
+from agent.service.database_clock import DatabaseClock
 from agent.service.host_monitor import HostMonitor
 from agent.service.jobs.backup import BACKUP_EVERY_S, tend_backups
 from agent.service.jobs.delivery import DELIVERY_EVERY_S, deliver_reports
+from agent.service.jobs.features import TEND_EVERY_S, tend_features
 from agent.service.jobs.instrument_check import InstrumentCheck
 from agent.service.jobs.order_lists import LISTS_EVERY_S, tend_lists
 from agent.service.jobs.outbound import (
@@ -43,6 +47,7 @@ from agent.service.jobs.outbound import (
     send_notices,
 )
 from agent.service.jobs.scrub import Verifier
+from agent.service.jobs.unit_pulling import PULL_EVERY_S, UnitPuller
 from agent.service.lock import RunLock
 from agent.service.meter import Meter
 from agent.service.page_process import PageProcess
@@ -118,6 +123,8 @@ class Agent:
         self._affected: list[Affected] = []
         self._affected_at_s = 0.0
         self._meter = Meter()
+        self._pc: dict[str, Any] = {}
+        self._database_clock: DatabaseClock | None = None
         self.problems = Problems(self._meter.troubled)
         self.url = ""
         """Where the review page answers, once it does."""
@@ -210,6 +217,7 @@ class Agent:
         settings, now = self._settings, self._now
         anchoring = Anchoring(store, settings.trail.anchor)
         written: dict[Path, str] = {}
+        puller = UnitPuller(settings, store, now=now, should_stop=self._stop.is_set)
 
         def be_present() -> str:
             return write_presence(settings, store, now=now(), written=written)
@@ -228,6 +236,12 @@ class Agent:
                 DELIVERY_EVERY_S,
             ),
             ("requests", candidates.answer_requests, REQUESTS_EVERY_S),
+            (
+                "features",
+                lambda: tend_features(settings, store, now=now(), should_stop=self._stop.is_set),
+                TEND_EVERY_S,
+            ),
+            ("work units", puller.tend, PULL_EVERY_S),
             ("notices", lambda: send_notices(settings, store, now=now()), NOTICES_EVERY_S),
         ]
         return [
@@ -301,7 +315,13 @@ class Agent:
         self.problems.say("heartbeat", "")
         if self.problems.say("database", ""):
             log.info("store.back")
+        self._pc = describe_pc(document, recipe=RECIPE, clock_ahead_s=self._clock_ahead_s(store))
         save_status(self._settings.store.folder, document)
+
+    def _clock_ahead_s(self, store: Store) -> float:
+        if self._database_clock is None:
+            self._database_clock = DatabaseClock(store, now=self._now)
+        return self._database_clock.measure()
 
     def _held_orders(self, store: Store) -> list[Affected]:
         """Return the orders with held results, queried at most once a minute."""
@@ -324,6 +344,7 @@ class Agent:
             "problems": list(messages := self.problems.messages()),
             "problem_messages": {text: known.to_json() for text, known in messages.items()},
             "page": self.url,
+            KEY: self._pc,
             "next_report_at": next_at.isoformat() if next_at else None,
         }
 

@@ -9,7 +9,10 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 from agent.counts import format_count
+from agent.crop_recipe import RECIPE
 from agent.errors import BadStore, hide_passwords
+from agent.features import FeatureFolder
+from agent.lab_context import get_features_folder
 from agent.orders import BadSpecification, read_specifications
 from agent.orders.affected_orders import list_affected_orders
 from agent.orders.instrument_holds import load_holds
@@ -18,6 +21,7 @@ from agent.service.jobs.backup import describe_overdue, last_backup_at
 from agent.service.lock import RunLock
 from agent.service.renamed_site import describe_renamed
 from agent.service.resuming import describe_unfollowed
+from agent.service.work_status import describe_work
 from agent.site_time import compute_night_end, night_of
 from agent.store import Store, StoreFault, store_url
 from model import alarm_rate_warnings
@@ -29,7 +33,7 @@ if TYPE_CHECKING:
 
     from agent.orders.affected_orders import Affected
     from agent.settings import Settings
-    from agent.store import AgentSeen, Job, SourceHealth
+    from agent.store import AgentSeen, Job, SourceHealth, WorkProgress
 
 SILENT_AFTER_S = 60.0  # a heartbeat comes every few seconds
 QUIET_AFTER_S = 15.0  # three of them missed
@@ -117,11 +121,20 @@ def build_status_from_store(
         "next_report_at": next_report_at(settings, now).isoformat(),
         "disk": _measure_disk(settings.store.folder),
         "backup": _describe_backup(settings),
+        "features": _measure_features(settings, store),
         "jobs": [_job(job) for job in store.jobs.list_running(at=now)],
+        "work": [describe_work(progress) for progress in _list_work(store, now)],
         "affected_orders": sorted({number for group in affected for number in group.orders}),
         "problems": list(dict.fromkeys(problems)),
         "problem_messages": messages,
     }
+
+
+def _list_work(store: Store, now: datetime) -> list[WorkProgress]:
+    """Return the jobs of work units that are not finished."""
+    return [
+        store.work_jobs.get_progress(job.id, at=now) for job in store.work_jobs.list_unfinished()
+    ]
 
 
 def _measure_disk(folder: Path) -> dict[str, int] | None:
@@ -131,6 +144,13 @@ def _measure_disk(folder: Path) -> dict[str, int] | None:
     except OSError:
         return None
     return {"free_bytes": usage.free, "total_bytes": usage.total}
+
+
+def _measure_features(settings: Settings, store: Store) -> dict[str, int]:
+    """Return how many rows of kept features there are, and their size in bytes."""
+    folder = get_features_folder(settings.store.folder, store)
+    kept = FeatureFolder(folder, agent_name()).measure()
+    return {"rows": kept.rows, "size_bytes": kept.size_bytes}
 
 
 def _describe_backup(settings: Settings) -> dict[str, Any] | None:
@@ -213,6 +233,7 @@ def _without_store(
         ),
         "next_report_at": next_report_at(settings, now).isoformat(),
         "jobs": [],
+        "work": [],
         "affected_orders": [],
         "problems": list(dict.fromkeys([sentence, *_iter_disk_problems(settings.store.folder)])),
     }
@@ -272,8 +293,6 @@ def _iter_source_problems(
 
 
 def _iter_bundle_problems(settings: Settings, name: str | None) -> Iterator[str]:
-    from agent.imaging.crop import RECIPE  # noqa: PLC0415 - OpenCV, only needed here
-
     if name is None:
         yield "there is no bundle yet: every micrograph goes to review (agent train FOLDER)."
         return

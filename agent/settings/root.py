@@ -18,6 +18,7 @@ from pydantic_settings import (
 from agent.settings.sections import (
     ArchiveSection,
     BackupSection,
+    FeaturesSection,
     ImagingSection,
     LogSection,
     ModelSection,
@@ -37,6 +38,7 @@ from agent.settings.sections import (
     TrailSection,
     TriageSection,
     WebSection,
+    WorkSection,
 )
 from agent.settings.sources import Source, require_unique_names
 
@@ -61,9 +63,11 @@ class Settings(BaseSettings):
     report: ReportSection = ReportSection()
     web: WebSection = WebSection()
     archive: ArchiveSection = ArchiveSection()
+    features: FeaturesSection = FeaturesSection()
     retention: RetentionSection = RetentionSection()
     review: ReviewSection = ReviewSection()
     retrain: RetrainSection = RetrainSection()
+    work: WorkSection = WorkSection()
     notify: NotifySection = NotifySection()
     log: LogSection = LogSection()
     orders: OrdersSection = OrdersSection()

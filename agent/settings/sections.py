@@ -51,6 +51,13 @@ class StoreSection(Section):
     url: str = Field(
         "", description='Database URL: "" for SQLite in the folder, or "postgresql+psycopg://…".'
     )
+    connections: int = Field(
+        15,
+        ge=0,
+        le=100,
+        description="Most connections of a process to PostgreSQL, of which 2 stay open; 0: each "
+        "transaction opens its own, for a PgBouncer in session mode.",
+    )
 
 
 class ImagingSection(Section):
@@ -345,6 +352,29 @@ class RetrainSection(Section):
     )
 
 
+class WorkSection(Section):
+    """[work]."""
+
+    pull: bool = Field(
+        default=True,
+        description="Take units of agent reprocess while this PC is idle.",
+    )
+    hours: str = Field(
+        "",
+        pattern=r"^(?:([01]\d|2[0-3]):[0-5]\d-([01]\d|2[0-3]):[0-5]\d)?$",
+        description='Hours of the lab, such as "07:00-18:00", in which no unit is taken; "" for '
+        "none.",
+    )
+    max_load: float = Field(
+        0.5,
+        gt=0,
+        le=1,
+        description="No unit is taken while other programs and reviewers use more than this share "
+        "of the processors.",
+    )
+    unit: int = Field(500, ge=256, le=1000, description="Micrographs per unit.")
+
+
 class NotifySection(Section):
     """[notify]: needs the `notify` extra."""
 
@@ -394,6 +424,25 @@ class TrailSection(Section):
         "",
         description="PEM file with the root and intermediate certificates of the authority, for "
         'agent verify; "" checks the stamped content only.',
+    )
+
+
+class FeaturesSection(Section):
+    """[features]: what the frozen networks saw of each crop, kept next to the archive."""
+
+    keep: bool = Field(default=True, description="Keep features, at most 6 kB per micrograph.")
+    fill_at: str = Field(
+        "02:30",
+        pattern=r"^(([01]\d|2[0-3]):[0-5]\d)?$",
+        description='Local time at which missing features are made every night; "" for never.',
+    )
+    fill_minutes: int = Field(
+        120, ge=1, le=1440, description="Longest time that this may take each night."
+    )
+    search_rows: int = Field(
+        200_000,
+        ge=1000,
+        description="Newest micrographs among which similar ones are found; 100000 take 64 MB.",
     )
 
 

@@ -63,7 +63,7 @@ from agent.store.retention import Kept, KeptFor, RetentionPlan
 from agent.store.row_checks import RowChecks
 from agent.store.saved_views import StoredView
 from agent.store.schema import HEAD as SCHEMA
-from agent.store.search import SearchPage, SearchQuery
+from agent.store.search import MicrographFacets, SearchPage, SearchQuery
 from agent.store.sites import SiteSeen
 from agent.store.sources import OUTAGE, AgentSeen, SourceHealth
 from agent.store.specimens import RELEASED_AFTER, Ordered, OtherBundle
@@ -72,6 +72,9 @@ from agent.store.statements import recompute as recompute_statement
 from agent.store.stored_facts import StoredCrop, StoredStrangeness
 from agent.store.unread_names import WaitingFile
 from agent.store.upgrade import Upgrade
+from agent.store.work_division import UnitState
+from agent.store.work_jobs import JobState, UnitFault, WorkJob, WorkProgress
+from agent.store.work_units import UnitAnswer, UnitClaim, WaitingHome
 
 __all__ = [
     "BY_REVIEWER",
@@ -100,6 +103,7 @@ __all__ = [
     "Heads",
     "HistoryQuery",
     "Job",
+    "JobState",
     "JudgedField",
     "Kept",
     "KeptFor",
@@ -109,6 +113,7 @@ __all__ = [
     "Landmarked",
     "LastFile",
     "Login",
+    "MicrographFacets",
     "MicrographResult",
     "MicrographView",
     "NewImage",
@@ -154,8 +159,15 @@ __all__ = [
     "TrailEntry",
     "TrailHead",
     "Unassigned",
+    "UnitAnswer",
+    "UnitClaim",
+    "UnitFault",
+    "UnitState",
     "Upgrade",
     "WaitingFile",
+    "WaitingHome",
+    "WorkJob",
+    "WorkProgress",
     "acting_through",
     "acts_in",
     "asks_two",

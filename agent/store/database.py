@@ -22,6 +22,8 @@ from agent.store.labels import Labels
 from agent.store.live_figures import LiveFigures
 from agent.store.nightly_reports import NightlyReports
 from agent.store.order_changes import OrderChanges
+from agent.store.order_corrections import OrderCorrections
+from agent.store.order_naming import OrderNaming
 from agent.store.orders import Orders
 from agent.store.places import Places
 from agent.store.promotions import Promotions
@@ -34,9 +36,12 @@ from agent.store.search import Search
 from agent.store.settings_history import SettingsHistory
 from agent.store.sites import AllSites
 from agent.store.sources import Agents, Sources
+from agent.store.specifications import SpecificationVersions
 from agent.store.statements import Statements
 from agent.store.unread_names import UnreadNames
+from agent.store.work_jobs import WorkJobs
 from agent.store.work_queue import WorkQueue
+from agent.store.work_units import WorkUnits
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
@@ -75,6 +80,7 @@ class Store:
         anew: bool = False,
         on_upgrade: Callable[[Upgrade], None] = lambda _upgrade: None,
         shares: Collection[str] = (),
+        connections: int = engines.CONNECTIONS,
     ) -> Store:
         """Open a database, which is created or migrated where needed.
 
@@ -87,11 +93,12 @@ class Store:
             anew: A database that is not the folder's own is opened, and one that is, refused.
             on_upgrade: Called with the progress of a schema upgrade, every few seconds.
             shares: "accounts", "bundles": what the site shares with others that share it too.
+            connections: Most connections at once to PostgreSQL; 0: each transaction opens its own.
 
         Raises:
             BadStore: It cannot be used; the message names the next step.
         """
-        engine = engines.make_engine(url)
+        engine = engines.make_engine(url, connections=connections)
         try:
             if folder is not None:
                 check = own_database.require_lost if anew else own_database.require_own
@@ -270,6 +277,16 @@ class Store:
         return OrderChanges(self._engine, self._whose)
 
     @property
+    def order_corrections(self) -> OrderCorrections:
+        """Acts that correct an order, its specimens and its fields."""
+        return OrderCorrections(self._engine, self._whose)
+
+    @property
+    def order_naming(self) -> OrderNaming:
+        """What files name of orders."""
+        return OrderNaming(self._engine, self._whose)
+
+    @property
     def orders(self) -> Orders:
         """Orders with their specimens and fields."""
         return Orders(self._engine, self._whose)
@@ -325,6 +342,11 @@ class Store:
         return Sources(self._engine, self._whose)
 
     @property
+    def specifications(self) -> SpecificationVersions:
+        """Specification entries and their versions."""
+        return SpecificationVersions(self._engine, self._whose)
+
+    @property
     def statements(self) -> Statements:
         """Statements of conformity."""
         return Statements(self._engine, self._whose)
@@ -333,6 +355,16 @@ class Store:
     def unread_names(self) -> UnreadNames:
         """Names of files that are not read yet."""
         return UnreadNames(self._engine, self._whose)
+
+    @property
+    def work_jobs(self) -> WorkJobs:
+        """Requests to judge archived micrographs with a bundle, done in units."""
+        return WorkJobs(self._engine, self._whose)
+
+    @property
+    def work_units(self) -> WorkUnits:
+        """Units of archived micrographs, and their claims."""
+        return WorkUnits(self._engine, self._whose)
 
     @property
     def work_queue(self) -> WorkQueue:

@@ -121,7 +121,7 @@ def write(
     return micrograph.public_id
 
 
-def _add(
+def add_answer(
     session: Session,
     whose: AgentIdentity,
     public_id: str,
@@ -347,7 +347,7 @@ class Results(Repository):
         """
         return write_retrying(
             self._engine,
-            lambda session: _add(session, self._whose, public_id, finding, role=role, at=at),
+            lambda session: add_answer(session, self._whose, public_id, finding, role=role, at=at),
         )
 
     def search(

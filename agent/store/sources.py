@@ -5,16 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from sqlalchemy import text
 from sqlmodel import select
 
 from agent.store import quality_records
-from agent.store.engine import reading, write_retrying, writing
+from agent.store.engine import is_sqlite, reading, write_retrying, writing
 from agent.store.numbers import number_key
 from agent.store.repository import Repository
 from agent.store.tables import AgentRow, SiteRow, SourceRow
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping
+    from collections.abc import Callable, Collection, Iterable, Mapping
     from datetime import datetime
 
     from sqlmodel import Session
@@ -217,6 +218,20 @@ class Agents(Repository):
             row = session.get_one(AgentRow, self._whose.agent_id)
             row.seen_at, row.facts = at, dict(facts)
             session.add(row)
+
+    def measure_clock_ahead_s(self, *, now: Callable[[], datetime]) -> float:
+        """Return how far (s) this PC's clock is ahead of the database's; 0 with SQLite.
+
+        Args:
+            now: Returns the time of this PC, aware UTC.
+        """
+        with reading(self._engine) as session:
+            if is_sqlite(self._engine):
+                return 0.0
+            session.execute(text("SELECT 1"))  # connected first: the next one takes a moment only
+            before = now()
+            there = session.execute(text("SELECT clock_timestamp()")).scalar_one()
+            return float((before + (now() - before) / 2 - there).total_seconds())
 
     def list_all(self) -> list[AgentSeen]:
         """Return the agents of this site that ever used this store."""

@@ -597,8 +597,9 @@ class RecordRow(OfSite, Row, table=True):
 
     `kind` is "validation", "automatic", "control", "reference", "hold_release", "scale_check",
     "order_list", "statement", "outbox", "outbox_files", "outbox_written", "round_robin",
-    "msa_plan", "msa", "specifications", "taxonomy", "bundle_taxonomy" or "scale_given"; `subject`
-    what it is about, such as a material, a source, an order, a campaign or a micrograph.
+    "msa_plan", "msa", "specifications", "taxonomy", "bundle_taxonomy", "scale_given" or "language";
+    `subject` what it is about, such as a material, a source, an order, a campaign, a micrograph or
+    an account.
     """
 
     __tablename__: ClassVar[Any] = "record"
@@ -884,6 +885,74 @@ class SavedViewRow(OfSite, Row, table=True):
     name: str
     query: str = _text()
     saved_at: datetime = _instant()
+
+
+class WorkJobRow(OfSite, Row, table=True):
+    """A request to judge archived micrographs with a bundle; agents do it in units.
+
+    `since` limits it to watched micrographs stored after it. Its micrographs are divided from the
+    newest to the oldest: `divided_to` is the oldest one so far, and `is_divided` is set at the end.
+    `counts` are those of its units that were at their end and are deleted.
+    """
+
+    __tablename__: ClassVar[Any] = "work_job"
+    __table_args__: ClassVar[Any] = (Index("ix_work_job_site_id_state", "site_id", "state"),)
+
+    id: int | None = Field(default=None, primary_key=True)
+    site_id: int = _site()
+    bundle: str
+    role: str
+    days: int | None = None
+    since: datetime | None = _instant()
+    state: str
+    by: str
+    acted_by: str = _text()
+    created_at: datetime = _instant()
+    ended_at: datetime | None = _instant()
+    divided_to: int | None = None
+    is_divided: bool = _no()
+    known: int = 0
+    total: int = 0
+    counts: dict[str, Any] = _json()
+
+
+class WorkUnitRow(OfSite, Row, table=True):
+    """Micrographs of one source, from `first_id` to `last_id`, that one agent judges at a time.
+
+    `home_id` is the agent that archived their crops. `attempt` only ever grows: a worker whose
+    lease was taken over has an older one. `due_at` is when a waiting unit may be claimed and when
+    the lease of a claimed one ends; no index holds it, so that renewing a lease moves no index
+    entry. `done_to` is the last micrograph that is finished.
+    """
+
+    __tablename__: ClassVar[Any] = "work_unit"
+    __table_args__: ClassVar[Any] = (
+        Index("ix_work_unit_job_id_state_home_id_id", "job_id", "state", "home_id", "id"),
+        {"sqlite_autoincrement": True},  # a number is never given twice: claims remember it
+    )
+
+    id: int | None = Field(default=None, primary_key=True)
+    site_id: int = _site()
+    job_id: int = Field(foreign_key="work_job.id")
+    source_id: int = Field(foreign_key="source.id")
+    home_id: int | None = Field(default=None, foreign_key="agent.id")
+    first_id: int
+    last_id: int
+    n: int
+    state: str
+    attempt: int = 0
+    failures: int = 0
+    agent_id: int | None = Field(default=None, foreign_key="agent.id")
+    due_at: datetime = _instant()
+    done_to: int = 0
+    judged: int = 0
+    known: int = 0
+    lost: int = 0
+    unreadable: int = 0
+    flagged: int = 0
+    flips: dict[str, int] = _json()
+    reason: str = _text()
+    ended_at: datetime | None = _instant()
 
 
 # What the criterion of `site_scope` is made with; set last, as pydantic calls it shadowed before.

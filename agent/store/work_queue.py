@@ -31,7 +31,7 @@ from agent.store.file_states import (
     rest,
 )
 from agent.store.order_claims import ClaimedPlace
-from agent.store.orders import Orders
+from agent.store.order_naming import OrderNaming
 from agent.store.repository import Repository
 from agent.store.tables import ContentRow, PathRow, SourceRow
 
@@ -155,7 +155,7 @@ class WorkQueue(Repository):
             known = deduplication.identify(session, content, claim, sha256, at=at, away=away)
             if known is not None and known != claim.content_id and names:
                 copies = [replace(place, origin="copy") for place in names]
-                torn[:] = self._orders.claim_copy(
+                torn[:] = self._order_naming.claim_copy(
                     session, known, sha256, copies, claim.relative, at=at
                 )
             return known
@@ -184,7 +184,7 @@ class WorkQueue(Repository):
                 results.write(session, self._whose, content, claim.relative, finding, at=at)
             if content.id is not None and sha256:
                 session.flush()
-                self._orders.settle_copies(session, content.id, sha256, at=at)
+                self._order_naming.settle_copies(session, content.id, sha256, at=at)
             rest(content, State.DONE, at=at)
             session.add(content)
             return True
@@ -248,8 +248,8 @@ class WorkQueue(Repository):
             return _miss(session, claim, sentence, at=at, retry_at=max(at, retry_at))
 
     @property
-    def _orders(self) -> Orders:
-        return Orders(self._engine, self._whose)
+    def _order_naming(self) -> OrderNaming:
+        return OrderNaming(self._engine, self._whose)
 
 
 def _set_back(session: Session, whose: AgentIdentity, by: timedelta, *, at: datetime) -> None:

@@ -177,15 +177,20 @@ class OodFeatureExtractor:
         Args:
             field: The field.
             seen: Its maps, from `FrozenPass.run`.
-            limits: Without tiles, a larger field's whole and windows are described in pieces of
-                this size, since features near an edge differ: a field with less edge would be
-                unusual by that alone.
+            limits: A larger field's whole and windows are described in pieces of this size unless
+                tiles are smaller, since features near an edge differ: a field with less edge would
+                be unusual by that alone.
         """
         frame, weights = seen.frame, seen.weights
         area_px = float(frame.valid.sum() or np.prod(frame.extent))
         whole, windows = _describe_whole_and_windows(seen)
         pieces: list[tuple[Moments, Moments]] = []
-        if limits is not None and area_px > limits.largest_px and not seen.tile_cells:
+        tile_px = seen.tile_cells * STRIDES[BROAD]
+        if (
+            limits is not None
+            and area_px > limits.largest_px
+            and (not tile_px or min(limits.piece) < tile_px)
+        ):
             pieces = [
                 _describe_whole_and_windows(self.frozen_pass.run_frame(piece))
                 for piece in self._iter_pieces(frame, limits.piece)
@@ -195,8 +200,10 @@ class OodFeatureExtractor:
             )
         um2 = UM_PER_PX**2 if field.um_per_px is not None else None
         fine = _build_cells(seen.joined, frame, weights[FINE], um2, FINE_MARGIN)
-        tone = _build_cells(intensity_features(frame), frame, weights[TONE], um2, FINE_MARGIN)
-        broad = _build_cells(seen.maps[BROAD], frame, weights[BROAD], um2, BROAD_MARGIN)
+        intensity = np.moveaxis(intensity_features(frame), 0, 2)
+        tone = _build_cells(intensity, frame, weights[TONE], um2, FINE_MARGIN)
+        coarsest = np.moveaxis(seen.maps[BROAD], 0, 2)
+        broad = _build_cells(coarsest, frame, weights[BROAD], um2, BROAD_MARGIN)
         return OodFeatures(
             whole,
             windows,
@@ -302,10 +309,10 @@ def _build_cells(
 ) -> CellFeatures:
     stride = len(frame.valid) // len(weights)
     rows, columns = (max(1, length // stride) for length in frame.extent)
-    half = torch.from_numpy(features)[:, :rows, :columns].half().clamp_(-65504, 65504)
+    half = torch.from_numpy(features)[:rows, :columns].half().clamp_(-65504, 65504)
     zoom = (frame.box[2] - frame.box[0]) / frame.extent[1]
     return CellFeatures(
-        half.permute(1, 2, 0).contiguous().numpy(),
+        half.contiguous().numpy(),
         _select_cells(weights[:rows, :columns], margin),
         stride * zoom,
         um2 and um2 * stride**2,

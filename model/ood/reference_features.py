@@ -61,7 +61,7 @@ class ReferenceFeatures:
         if index in self._held:
             return self._held[index]
         field = self._examples[index].load()
-        features = self._extract(field)
+        features = self.extract(field)
         if index not in self._quality:
             self._quality[index] = self.extractor.measure_quality(field)
         size = sum(getattr(features, name).features.nbytes for name in PLACES)
@@ -82,9 +82,10 @@ class ReferenceFeatures:
     def extract_piece(self, index: int) -> OodFeatures | None:
         """Extract the features of a field's middle quarter; None if it has too little steel."""
         piece = crop_middle_quarter(self._examples[index].load())
-        return None if piece is None else self._extract(piece)
+        return None if piece is None else self.extract(piece)
 
-    def _extract(self, field: Field) -> OodFeatures:
+    def extract(self, field: Field) -> OodFeatures:
+        """Extract the features of any field, or read them from the cache."""
         if self._cache is None:
             return self.extractor.extract(field)
         made_by = f"ood {VERSION} {self.extractor.made_by}"

@@ -294,11 +294,15 @@ class OpenVinoRunner:
         network: The network.
         engine: From `choose_engine`.
         cache: Folder for compiled models, or None.
-        channels: Channels of the feature maps that the network takes; 0: it takes images.
+        example: A batch of one of everything that the network takes; (): it takes images.
     """
 
     def __init__(
-        self, network: nn.Module, engine: Engine, cache: Path | None, channels: int = 0
+        self,
+        network: nn.Module,
+        engine: Engine,
+        cache: Path | None,
+        example: tuple[Tensor, ...] = (),
     ) -> None:
         core = _openvino().Core()
         if cache is not None and _is_writable(cache):
@@ -308,7 +312,7 @@ class OpenVinoRunner:
             "PERFORMANCE_HINT": "LATENCY",
             "INFERENCE_NUM_THREADS": torch.get_num_threads(),
         }
-        model = _convert_to_openvino(network, channels)
+        model = _convert_to_openvino(network, example)
         try:
             compiled = core.compile_model(model, "CPU", {**hints, **_NO_RUNTIME_CACHE})
         except RuntimeError:  # the property's name is not guaranteed; a version may not know it
@@ -322,14 +326,14 @@ class OpenVinoRunner:
             maps = [np.array(self._request.infer({0: image[None]})[0]) for image in pixels]
         return np.concatenate(maps, axis=0)
 
-    def maps(self, image: NDArray[np.generic]) -> list[NDArray[np.float32]]:
-        """Compute all output maps of one image or feature map, without the batch dimension.
+    def maps(self, *inputs: NDArray[np.generic]) -> list[NDArray[np.float32]]:
+        """Compute all output maps of one image, without the batch dimension.
 
         Args:
-            image: (h, w, 3) uint8, or (channels, rows, columns) float32.
+            inputs: (h, w, 3) uint8, or whatever the example consists of, without the batch.
         """
         with self._lock:
-            outputs = self._request.infer({0: image[None]})
+            outputs = self._request.infer({i: array[None] for i, array in enumerate(inputs)})
             return [np.array(outputs[index][0]) for index in range(len(outputs))]
 
 
@@ -342,18 +346,23 @@ def _is_writable(folder: Path) -> bool:
     return os.access(folder, os.W_OK)
 
 
-def _convert_to_openvino(network: nn.Module, channels: int = 0) -> Any:
+def _convert_to_openvino(network: nn.Module, example: tuple[Tensor, ...] = ()) -> Any:
     openvino = _openvino()
-    example = (
-        torch.zeros(1, channels, 16, 16)
-        if channels
-        else torch.zeros(1, 64, 64, 3, dtype=torch.uint8)
-    )
+    example = example or (torch.zeros(1, 64, 64, 3, dtype=torch.uint8),)
     with _CONVERSION_LOCK, _preserve_root_logger(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # torch deprecates the tracing that OpenVINO relies on
         model = openvino.convert_model(network.cpu().eval(), example_input=example)
-    model.reshape([1, channels, -1, -1] if channels else [1, -1, -1, 3])
+    model.reshape({index: _free_sides(array) for index, array in enumerate(example)})
     return model
+
+
+def _free_sides(example: Tensor) -> list[int]:
+    """Return a shape whose rows and columns are free: (1, h, w, 3) or (1, c, rows, columns)."""
+    shape = list(example.shape)
+    if len(shape) == 4:  # noqa: PLR2004 - an image or a map
+        first = 1 if shape[3] == 3 else 2  # noqa: PLR2004 - colours
+        shape[first : first + 2] = [-1, -1]
+    return shape
 
 
 @contextmanager

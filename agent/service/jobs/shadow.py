@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from agent.archive import Archive
 from agent.bundle_registry import get_bundle
-from agent.retrain import Again, Gate, reprocess
-from agent.service.composition import build_policy, collect_thresholds, load_bundle, open_store
+from agent.retrain import Again, Gate, attend
+from agent.service.composition import open_store
 from agent.service.data_folder import clock
 from agent.service.jobs.retrain import JOB
-from agent.service.jobs.supervisor import run_supervised
+from agent.service.jobs.supervisor import Cancelled, run_supervised
+from agent.service.jobs.unit_pulling import build_worker, describe_end, note_end, request_job
 from agent.service.lock import Lock
 
 if TYPE_CHECKING:
@@ -24,22 +23,10 @@ if TYPE_CHECKING:
     from agent.store import Store
 
 
-def judge_again(
-    settings: Settings, *, bundle: str, role: Role, days: int | None
-) -> Iterator[Step | Again]:
-    """Judge with another bundle: the work of the child."""
-    classifier = load_bundle(settings, bundle)
+def judge_job(settings: Settings, *, job_id: int) -> Iterator[Step | Again]:
+    """Work on a job of work units until it is at its end: the work of the child."""
     with open_store(settings) as store:
-        yield from reprocess(
-            store,
-            Archive(settings.store.folder),
-            classifier,
-            policy=build_policy(settings, classifier),
-            thresholds=collect_thresholds(settings),
-            now=clock,
-            role=role,
-            since=clock() - timedelta(days=days) if days is not None else None,
-        )
+        yield from attend(build_worker(settings, store), job_id)
 
 
 def judge_in_child(
@@ -53,7 +40,10 @@ def judge_in_child(
     now: Callable[[], datetime] = clock,
     should_stop: Callable[[], bool] = lambda: False,
 ) -> Iterator[object]:
-    """Judge with another bundle in a child.
+    """Judge archived micrographs with another bundle in a child, which shares units with others.
+
+    An unfinished job of the same bundle, role and days is continued. A keyboard interrupt pauses
+    it, so that no other agent goes on with it.
 
     Args:
         settings: Of the lab.
@@ -79,26 +69,30 @@ def judge_in_child(
         settings.store.folder / "judge.lock",
         "micrographs are being judged again already{who}; agent status says how far that is.",
     )
-    for news in run_supervised(
-        partial(judge_again, bundle=bundle, role=role, days=days),
+    with lock:  # refused before there is a job
+        job = request_job(store, bundle=bundle, role=role, days=days, by=by, now=now)
+    steps = run_supervised(
+        partial(judge_job, job_id=job.id),
         settings,
         store,
         name=role,
         lock=lock,
         by=by,
         now=now,
-        ending=lambda again: ("done", _facts(again, bundle, days)),
+        ending=lambda again: (again.state, describe_end(again, bundle, days)),
         should_stop=should_stop,
-    ):
-        if isinstance(news, Again):
-            act, facts = f"model.{role}ed", _facts(news, bundle, days)
-            store.audit_log.add(at=now(), actor=by, act=act, subject=bundle, facts=facts)
-        yield news
-
-
-def _facts(again: Again, bundle: str, days: int | None) -> dict[str, Any]:
-    flips = sum(again.flips.values())
-    return {"bundle": bundle, "days": days, "judged": again.judged, "flips": flips}
+    )
+    try:
+        for news in steps:
+            if isinstance(news, Again) and news.is_ended_here:
+                note_end(store, news, job, by=by, now=now)
+            yield news
+    except (KeyboardInterrupt, GeneratorExit):
+        store.work_jobs.pause(job.id, by=by, at=now())
+        raise
+    except Cancelled:
+        store.work_jobs.cancel(job.id, by=by, at=now())
+        raise
 
 
 def find_waiting_candidate(store: Store) -> str | None:

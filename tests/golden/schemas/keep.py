@@ -61,6 +61,9 @@ def fill(store: Store) -> None:
     store.campaigns.open("spring", by="Ada", at=AT)
     seat = store.campaigns.seat(name="spring", account="Ada")
     store.campaigns.rate(seat, 1, Opinion("G", "8", "mean"), at=AT)
+    job = store.work_jobs.open("20261101-beefbeef", "shadow", days=9, since=AT, by="Ada", at=AT)
+    store.work_jobs.divide(job.id, unit=256, at=AT + timedelta(hours=1))
+    store.work_units.claim([job.id], at=AT, lease_s=60)
 
 
 def main() -> None:

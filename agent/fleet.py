@@ -1,0 +1,172 @@
+"""State of every PC of a database, from the heartbeats that the agents record.
+
+A heartbeat carries a few facts of its PC, so a list of 200 PCs is one query.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import asdict, dataclass, replace
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+    from datetime import datetime
+
+    from agent.store import AgentSeen
+
+KEY = "fleet"
+"""Key of these facts in a heartbeat."""
+SILENT_AFTER_S = 60.0
+"""A heartbeat comes every few seconds."""
+CLOCK_TOLERANCE_S = 30.0
+"""Beyond it times of different PCs no longer sort; a time server keeps PCs within a second."""
+LOW_DISK_SHARE = 0.1
+COMPARED = ("version", "bundle", "recipe")
+"""What all running PCs of a site have in common."""
+
+
+class PcState(StrEnum):
+    """State of a PC's agent."""
+
+    RUNNING = "running"
+    STOPPED = "stopped"
+    SILENT = "silent"
+
+
+@dataclass(frozen=True, slots=True)
+class FleetMember:
+    """A PC with its agent.
+
+    Args:
+        site: Name of its site.
+        name: Name of the PC.
+        state: As in `PcState`: silent is one that neither stopped nor recorded a heartbeat.
+        started_at: Last start, aware UTC, or None.
+        seen_at: Last heartbeat, aware UTC, or None.
+        version: Of the program, "" where unknown.
+        bundle: Bundle in use, "" for none.
+        recipe: Crop recipe of the program.
+        queue: Files that wait at its site; None where unknown.
+        failed_checks: Control checks that failed; None where unknown.
+        problems: Number of problems that the agent reports.
+        clock_ahead_s: How far its clock is ahead of the database's, seconds; None where unknown.
+        free_bytes: Free bytes on the disk of the data folder, or None.
+        total_bytes: Size of this disk in bytes, or None.
+        remarks: What differs or needs an operator: "silent", "clock", "disk", "checks",
+            "other_version", "other_bundle", "other_recipe".
+    """
+
+    site: str
+    name: str
+    state: PcState
+    started_at: datetime | None
+    seen_at: datetime | None
+    version: str = ""
+    bundle: str = ""
+    recipe: str = ""
+    queue: int | None = None
+    failed_checks: int | None = None
+    problems: int = 0
+    clock_ahead_s: float | None = None
+    free_bytes: int | None = None
+    total_bytes: int | None = None
+    remarks: tuple[str, ...] = ()
+
+
+def describe_pc(status: Mapping[str, Any], *, recipe: str, clock_ahead_s: float) -> dict[str, Any]:
+    """Return the facts of this PC that a heartbeat carries.
+
+    Args:
+        status: As `agent status --json` prints it.
+        recipe: Crop recipe of this program.
+        clock_ahead_s: How far this PC's clock is ahead of the database's, seconds.
+    """
+    counts, disk = status.get("states") or {}, status.get("disk") or {}
+    return {
+        "version": status.get("version") or "",
+        "bundle": status.get("bundle") or "",
+        "recipe": recipe,
+        "queue": sum(counts.get(state, 0) for state in ("queued", "settling", "processing")),
+        "failed_checks": len(status.get("affected_orders") or ()),
+        "clock_ahead_s": round(clock_ahead_s, 1),
+        "free_bytes": disk.get("free_bytes"),
+        "total_bytes": disk.get("total_bytes"),
+    }
+
+
+def list_members(agents: Iterable[AgentSeen], *, now: datetime) -> list[FleetMember]:
+    """Return every PC that ever ran an agent, by site and name.
+
+    Args:
+        agents: As the database lists them; a PC that only ran commands is left out.
+        now: Aware UTC, by the clock of the database.
+    """
+    members = [
+        _build_member(agent, now) for agent in agents if agent.started_at or agent.facts.get(KEY)
+    ]
+    return [replace(member, remarks=tuple(_find_remarks(member, members))) for member in members]
+
+
+def _build_member(agent: AgentSeen, now: datetime) -> FleetMember:
+    facts = agent.facts.get(KEY)
+    known = facts if isinstance(facts, dict) else {}
+    return FleetMember(
+        site=agent.site,
+        name=agent.name,
+        state=_get_state(agent, now),
+        started_at=agent.started_at,
+        seen_at=agent.seen_at,
+        version=str(known.get("version") or ""),
+        bundle=str(known.get("bundle") or ""),
+        recipe=str(known.get("recipe") or ""),
+        queue=known.get("queue"),
+        failed_checks=known.get("failed_checks"),
+        problems=len(agent.facts.get("problems") or ()),
+        clock_ahead_s=known.get("clock_ahead_s"),
+        free_bytes=known.get("free_bytes"),
+        total_bytes=known.get("total_bytes"),
+    )
+
+
+def _get_state(agent: AgentSeen, now: datetime) -> PcState:
+    if agent.facts.get("stopped"):
+        return PcState.STOPPED
+    if agent.seen_at is None:
+        return PcState.SILENT
+    known = agent.facts.get(KEY)
+    ahead_s = float(known.get("clock_ahead_s") or 0.0) if isinstance(known, dict) else 0.0
+    age_s = (now - agent.seen_at).total_seconds() + ahead_s  # it was stored by the PC's own clock
+    return PcState.RUNNING if abs(age_s) <= SILENT_AFTER_S else PcState.SILENT
+
+
+def _find_remarks(member: FleetMember, members: Sequence[FleetMember]) -> list[str]:
+    if member.state is PcState.STOPPED:
+        return []
+    remarks = ["silent"] if member.state is PcState.SILENT else []
+    if member.clock_ahead_s is not None and abs(member.clock_ahead_s) > CLOCK_TOLERANCE_S:
+        remarks.append("clock")
+    if member.total_bytes and (member.free_bytes or 0) < LOW_DISK_SHARE * member.total_bytes:
+        remarks.append("disk")
+    if member.failed_checks:
+        remarks.append("checks")
+    running = [m for m in members if m.site == member.site and m.state is PcState.RUNNING]
+    return remarks + [f"other_{name}" for name in COMPARED if _is_other(member, running, name)]
+
+
+def _is_other(member: FleetMember, running: Sequence[FleetMember], name: str) -> bool:
+    counts = Counter(getattr(m, name) for m in running)
+    if len(counts) < 2 or member.state is not PcState.RUNNING:  # noqa: PLR2004 - two differ
+        return False
+    usual = max(counts, key=lambda value: (counts[value], value))
+    return bool(getattr(member, name) != usual)
+
+
+def to_json(member: FleetMember) -> dict[str, Any]:
+    """Return a PC as `agent fleet --json` prints it."""
+    document = asdict(member)
+    for name in ("started_at", "seen_at"):
+        at = document[name]
+        document[name] = at.isoformat() if at else None
+    return {**document, "state": str(member.state), "remarks": list(member.remarks)}

@@ -1,0 +1,110 @@
+"""Gather the control charts of a night: shares, control values and batch sizes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from agent.nightly.order_status import (
+    iter_control_values,
+)
+from agent.nightly.snapshot import (
+    parse_batches,
+    parse_tallies,
+)
+from agent.nightly.spc.batch_chart import BatchSize, average_batches, chart_batches
+from agent.nightly.spc.individuals_chart import average_by_night, chart, is_ready
+from agent.nightly.spc.p_chart import (
+    CONTROL,
+    Tally,
+    Unit,
+    compute_alarm_level,
+    count_ready_charts,
+    drifts,
+    tally,
+    trends,
+)
+from agent.site_time import night_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+    from datetime import date
+
+    from agent.nightly.snapshot import NightSettings, ReportedMicrograph
+    from agent.nightly.spc.batch_chart import BatchChart
+    from agent.nightly.spc.individuals_chart import Individuals
+    from agent.nightly.spc.p_chart import Drift, Trend
+    from agent.store import Store
+
+
+@dataclass(frozen=True, slots=True)
+class NightCharts:
+    """Control charts of the night."""
+
+    tallies: tuple[Tally, ...]
+    trends: tuple[Trend, ...]
+    drifts: tuple[Drift, ...]
+    control_charts: tuple[Individuals, ...]
+    batch_sizes: tuple[BatchSize, ...]
+    batch_charts: tuple[BatchChart, ...]
+
+
+def gather_charts(
+    store: Store, night: date, settings: NightSettings, reported: Sequence[ReportedMicrograph]
+) -> NightCharts:
+    """Gather the charts of a night from the nights reported before and its micrographs."""
+    batch_sizes = average_batches(reported)
+    tallies, earlier = tally(_units(reported)), _list_earlier(store, night)
+    values = average_by_night(
+        iter_control_values(store, settings.control),
+        lambda at: night_of(at, settings.at, settings.zone),
+        night,
+    )
+    level = compute_alarm_level(
+        count_ready_charts(earlier, night, tallies)
+        + sum(is_ready(series) for series in values.values())
+    )
+    return NightCharts(
+        tallies=tallies,
+        trends=trends(earlier, night, tallies, level),
+        drifts=drifts(earlier, night, tallies),
+        control_charts=tuple(chart(*key, series, night, level) for key, series in values.items()),
+        batch_sizes=batch_sizes,
+        batch_charts=chart_batches(_list_batches(store, night), night, batch_sizes),
+    )
+
+
+def _list_earlier(store: Store, night: date) -> list[tuple[date, tuple[Tally, ...]]]:
+    return [
+        (row.date, parse_tallies(row.head))
+        for row in store.nightly_reports.list_all()
+        if row.date < night
+    ]
+
+
+def _list_batches(store: Store, night: date) -> list[tuple[date, tuple[BatchSize, ...]]]:
+    return [
+        (row.date, parse_batches(row.head))
+        for row in store.nightly_reports.list_all()
+        if row.date < night
+    ]
+
+
+def _units(reported: Iterable[ReportedMicrograph]) -> Iterator[Unit]:
+    for micrograph in reported:
+        process_data, by_lot = micrograph.process_data, micrograph.reasons == CONTROL
+        doubtful = micrograph.needs_a_person and not micrograph.strange and not by_lot
+        specimen = (
+            f"{process_data.get('order', '')}\n{process_data['specimen']}"
+            if process_data.get("specimen")
+            else micrograph.id
+        )
+        code = micrograph.structure_code or ""
+        yield Unit(
+            specimen,
+            process_data.get("material", ""),
+            micrograph.bundle,
+            micrograph.strange,
+            doubtful,
+            code,
+        )

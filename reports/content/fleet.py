@@ -1,0 +1,107 @@
+"""What the pages of the PCs and of the work units show, in words."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from reports.content.components import Fact, Link, Tone
+
+
+@dataclass(frozen=True, slots=True)
+class PcLine:
+    """A PC with its agent, in words.
+
+    Args:
+        site: Name of its site.
+        name: Name of the PC.
+        tone: Of its state.
+        state: Its state in words.
+        seen: Last heartbeat.
+        version: Of the program.
+        bundle: In use.
+        recipe: Of the crops.
+        queue: Files that wait.
+        clock: How far its clock is ahead.
+        disk: Free on the disk of the data folder.
+        remarks: What differs or needs an operator.
+    """
+
+    site: str
+    name: str
+    tone: Tone
+    state: str
+    seen: str
+    version: str
+    bundle: str
+    recipe: str
+    queue: str
+    clock: str
+    disk: str
+    remarks: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class FleetPage:
+    """Every PC that ever ran an agent.
+
+    Args:
+        site: The lab's name.
+        reviewer: Who reads the page, "" where unknown.
+        headline: How many PCs run, and how many need an operator.
+        pcs: By site and name.
+        other: The same page of all sites, or of this one alone; None where not permitted.
+    """
+
+    site: str
+    reviewer: str
+    headline: str
+    pcs: tuple[PcLine, ...]
+    other: Link | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class WorkLine:
+    """A job of work units, in words.
+
+    Args:
+        id: Its number.
+        title: What is judged with which bundle.
+        tone: Of its state.
+        state: Its state in words.
+        percent: Finished share of its micrographs, in percent.
+        how_far: Finished and all micrographs.
+        facts: Counts, rate, time left, who requested it, which PCs work on it.
+        faults: Why units failed or were set aside.
+        acts: Acts that are possible now: word of the address → text of the button.
+    """
+
+    id: int
+    title: str
+    tone: Tone
+    state: str
+    percent: int
+    how_far: str
+    facts: tuple[Fact, ...]
+    faults: tuple[str, ...]
+    acts: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class WorkPage:
+    """Jobs that judge archived micrographs again.
+
+    Args:
+        site: The lab's name.
+        reviewer: Who reads the page, "" where unknown.
+        jobs: The newest first.
+        may_act: The reader may pause, resume and cancel them.
+        refreshes: The page loads itself again while a job is open.
+    """
+
+    site: str
+    reviewer: str
+    jobs: tuple[WorkLine, ...]
+    may_act: bool
+    refreshes: bool
