@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,6 +22,13 @@ from safetensors.numpy import load_file, save
 from safetensors.torch import load_file as load_torch_file
 from safetensors.torch import save as save_torch
 
+from model.bundle_heads import (
+    TestedHeads,
+    build_head_tensors,
+    heads_to_json,
+    load_heads,
+    tested_to_json,
+)
 from model.durable_file import write_durably
 from model.errors import BundleError, TaxonomyError
 from model.framing import Framing
@@ -35,8 +42,13 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-FORMAT = 1
-"""Version of the layout; increase it when older agents can no longer read new bundles."""
+FORMAT = 2
+"""Version of the layout; increase it when older agents can no longer read new bundles. In format 2
+the heads classify an embedding by the frozen pass of the out-of-distribution check, or they have
+learned from the test images too: a reader that does not know this would count those as tests.
+Bundles without either are written in format 1, which older agents read too."""
+
+_TESTED_FILE = "tested-heads.safetensors"
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +68,10 @@ class Manifest:
         split: Keys of the micrographs per side: "train", "validation", "test".
         facts: Training configuration, versions, dataset fingerprint, notes and other records.
         files: File name → SHA-256 as hex.
+        refitted_on: Key → structure code of the test micrographs that the heads were fitted to
+            after the test. The heads that were tested are stored too, see `load_bundle`.
+        field_embedding: Name of the embedding by the frozen pass that the heads classify; "" if
+            their encoders have a pass of their own.
     """
 
     name: str
@@ -70,10 +86,17 @@ class Manifest:
     split: dict[str, tuple[str, ...]]
     facts: dict[str, Any]
     files: dict[str, str]
+    refitted_on: dict[str, str] = field(default_factory=dict)
+    field_embedding: str = ""
 
     @property
     def learned_from(self) -> frozenset[str]:
         """Keys of all micrographs used for training, model selection or calibration."""
+        return self.learned_before_test | frozenset(self.refitted_on)
+
+    @property
+    def learned_before_test(self) -> frozenset[str]:
+        """Keys of the micrographs that the tested heads learned from: none of the test."""
         return frozenset(self.split.get("train", ())) | frozenset(self.split.get("validation", ()))
 
     @property
@@ -105,6 +128,8 @@ class BundleContents:
         heads: Heads by name.
         ood_tensors: Tensors of the OOD detector.
         ood_facts: JSON values of the OOD detector.
+        tested: The heads that were tested, if `heads` learned from more than those; else None.
+        field_embedding: As in `Manifest`.
     """
 
     recipe: str
@@ -120,6 +145,8 @@ class BundleContents:
     heads: Mapping[str, Head]
     ood_tensors: Mapping[str, NDArray[Any]]
     ood_facts: Mapping[str, Any]
+    tested: TestedHeads | None = None
+    field_embedding: str = ""
 
 
 def write_bundle(contents: BundleContents, folder: Path) -> Path:
@@ -141,13 +168,9 @@ def write_bundle(contents: BundleContents, folder: Path) -> Path:
         )
         for index, encoder in enumerate(contents.encoders.values())
     }
-    files["heads.safetensors"] = save(
-        {
-            f"{part}:{head.name}": np.ascontiguousarray(getattr(head, part))
-            for head in contents.heads.values()
-            for part in ("weight", "bias", "centre")
-        }
-    )
+    files["heads.safetensors"] = save(build_head_tensors(contents.heads))
+    if contents.tested:
+        files[_TESTED_FILE] = save(build_head_tensors(contents.tested.heads))
     files["strangeness.safetensors"] = save(
         {name: np.ascontiguousarray(array) for name, array in contents.ood_tensors.items()}
     )
@@ -200,6 +223,8 @@ def read_manifest(bundle: Path) -> Manifest:
             split={side: tuple(keys) for side, keys in split.items()},
             facts=document["facts"],
             files=document["files"],
+            refitted_on=document.get("tested", {}).get("refitted_on", {}),
+            field_embedding=document.get("field_embedding", ""),
         )
     except FileNotFoundError as error:
         missing = Path(error.filename).name
@@ -216,7 +241,8 @@ def read_training_labels(bundle: Path) -> dict[str, str]:
     """
     try:
         facts = json.loads((bundle / "strangeness.json").read_bytes())
-        return dict(zip(facts["keys"], facts["codes"], strict=True))
+        labels = dict(zip(facts["keys"], facts["codes"], strict=True))
+        return labels | read_manifest(bundle).refitted_on
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise BundleError(
             f"The bundle {bundle.name} has a broken strangeness.json: {error}."
@@ -266,8 +292,13 @@ class LoadedBundle:
     ood_facts: dict[str, Any]
 
 
-def load_bundle(bundle: Path) -> LoadedBundle:
+def load_bundle(bundle: Path, *, as_tested: bool = False) -> LoadedBundle:
     """Verify and load a bundle.
+
+    Args:
+        bundle: Its folder.
+        as_tested: Whether to load the heads that have not learned from its test images, and a
+            manifest that says so; the only heads of a bundle that were never fitted again.
 
     Raises:
         BundleError: The bundle was changed after it was written, or is invalid.
@@ -275,19 +306,13 @@ def load_bundle(bundle: Path) -> LoadedBundle:
     manifest = verify_bundle(bundle)
     document = json.loads((bundle / "bundle.json").read_bytes())
     try:
-        tensors = load_file(bundle / "heads.safetensors")
-        heads = {
-            entry["name"]: Head(
-                name=entry["name"],
-                encoder=entry["eye"],
-                classes=tuple(entry["classes"]),
-                weight=tensors[f"weight:{entry['name']}"],
-                bias=tensors[f"bias:{entry['name']}"],
-                centre=tensors[f"centre:{entry['name']}"],
-                temperature=float(entry["temperature"]),
-            )
-            for entry in document["heads"]
-        }
+        tested = document.get("tested")
+        if as_tested and tested:
+            heads = load_heads(tested["heads"], bundle / _TESTED_FILE)
+            level = float(tested["conformal_level"])
+            manifest = replace(manifest, conformal_level=level, refitted_on={})
+        else:
+            heads = load_heads(document["heads"], bundle / "heads.safetensors")
         encoders = {}
         for entry in document["eyes"]:
             backbone = build_backbone(entry["arch"])
@@ -306,8 +331,12 @@ def load_bundle(bundle: Path) -> LoadedBundle:
 
 
 def _manifest_json(contents: BundleContents, files: dict[str, str]) -> dict[str, Any]:
+    shared = {"field_embedding": contents.field_embedding} if contents.field_embedding else {}
+    tested = {"tested": tested_to_json(contents.tested)} if contents.tested else {}
     return {
-        "format": FORMAT,
+        "format": FORMAT if tested or shared else 1,
+        **tested,
+        **shared,
         "created_at": contents.created_at.isoformat(),
         "recipe": contents.recipe,
         "taxonomy": contents.scheme.taxonomy.as_json(),
@@ -323,15 +352,7 @@ def _manifest_json(contents: BundleContents, files: dict[str, str]) -> dict[str,
             }
             for index, (name, encoder) in enumerate(contents.encoders.items())
         ],
-        "heads": [
-            {
-                "name": head.name,
-                "eye": head.encoder,
-                "classes": list(head.classes),
-                "temperature": head.temperature,
-            }
-            for head in contents.heads.values()
-        ],
+        "heads": heads_to_json(contents.heads),
         "validated": dict(contents.validated),
         "metrics": dict(contents.metrics),
         "facts": dict(contents.facts),

@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from model.framing import Frame
+
 MEASURES: Final = ("focus", "contrast", "light", "burnt", "scratch", "stain", "area")
 """Measures, in the order of all arrays below; `measure_quality` defines them."""
 
@@ -176,7 +178,19 @@ def _find_etch_or_exposure(
 
 
 def measure_quality(field: Field) -> dict[str, float]:
-    """Measure image and surface quality of a field at 0.2 µm per pixel, over the steel only.
+    """Measure image and surface quality of a field at 0.2 µm per pixel; see `measure_frame`."""
+    frame = Framing("scale", _LARGEST_PX, _UM_PER_PX, _UM_PER_PX).frames(field)[0]
+    return measure_frame(frame, _UM_PER_PX)
+
+
+def measure_frame(frame: Frame, um_per_px: float) -> dict[str, float]:
+    """Measure image and surface quality of a frame, over the steel only.
+
+    Limits hold for the pixel size that they were fitted at.
+
+    Args:
+        frame: A frame of the framing "scale".
+        um_per_px: Its pixel size in µm.
 
     Returns:
         focus: Logarithm of the ratio of fine to coarse detail; small is blurred.
@@ -187,12 +201,11 @@ def measure_quality(field: Field) -> dict[str, float]:
             errors of such a mean.
         stain: Largest deviation of the colour of a region of about 10 µm from the field's median
             colour, as the logarithm of a ratio.
-        area: Area of steel in µm²; a field without a scale counts as 0.2 µm per pixel.
+        area: Area of steel in µm²; a field without a scale counts as having that of the frame.
     """
-    frame = Framing("scale", _LARGEST_PX, _UM_PER_PX, _UM_PER_PX).frames(field)[0]
     rows, columns = frame.extent
     pixels, valid = frame.pixels[:rows, :columns], frame.valid[:rows, :columns]
-    area = float(valid.sum()) * _UM_PER_PX**2
+    area = float(valid.sum()) * um_per_px**2
     valid = valid if valid.any() else np.ones_like(valid)
     lightness = compute_lightness(pixels)
     middle, spread = _measure_light(lightness, valid)

@@ -5,6 +5,13 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from reports.content.api_docs import (
+    ApiDocsPage,
+    ApiField,
+    ApiGroup,
+    ApiRoute,
+    ApiSchema,
+)
 from reports.content.archive import (
     ArchiveItem,
     ArchivePage,
@@ -135,8 +142,9 @@ from reports.content.round_robin import (
     RatingPage,
     StudyReport,
 )
+from reports.content.similar import MapColour, MapGroup, MapPage, SimilarItem, SimilarPage
 from reports.content.statements import Letterhead, StatementPage, StatementPicture, StatementSection
-from reports.content.viewer import ChartGroup, ChartPage, ChartPlate, Viewer
+from reports.content.viewer import ChartGroup, ChartPage, ChartPlate, Viewer, ViewerPage
 from reports.customer import CUSTOMER_TEMPLATE, TemplateFault, render_customer
 from reports.defect_words import describe_defect
 from reports.i18n import (
@@ -166,6 +174,7 @@ from reports.render import (
     as_json,
     asset,
     assets_version,
+    render_api_docs,
     render_archive,
     render_bundle,
     render_campaigns,
@@ -181,6 +190,7 @@ from reports.render import (
     render_index,
     render_learning,
     render_login,
+    render_map,
     render_message,
     render_models,
     render_more,
@@ -197,12 +207,14 @@ from reports.render import (
     render_rating_end,
     render_review,
     render_scale,
+    render_similar,
     render_sites,
     render_statement,
     render_study,
     render_taxonomy,
     render_today,
     render_trace,
+    render_viewer,
     render_work,
     report_policy,
 )
@@ -225,6 +237,7 @@ from reports.vocabulary import (
     STRANGE_KINDS,
     UNUSABLE_WHYS,
     act_name,
+    act_title,
     criterion,
     doubt,
     file_code,
@@ -265,6 +278,11 @@ __all__ = [
     "STRANGE_KINDS",
     "UNUSABLE_WHYS",
     "Answer",
+    "ApiDocsPage",
+    "ApiField",
+    "ApiGroup",
+    "ApiRoute",
+    "ApiSchema",
     "ArchiveItem",
     "ArchivePage",
     "BundleLine",
@@ -329,6 +347,9 @@ __all__ = [
     "Link",
     "LoginPage",
     "LooseField",
+    "MapColour",
+    "MapGroup",
+    "MapPage",
     "Message",
     "MessagePage",
     "MicrographLine",
@@ -371,6 +392,8 @@ __all__ = [
     "ShareTrend",
     "Sibling",
     "SignForm",
+    "SimilarItem",
+    "SimilarPage",
     "SiteLine",
     "SitesPage",
     "SourceCard",
@@ -397,9 +420,11 @@ __all__ = [
     "Verdict",
     "VerdictLine",
     "Viewer",
+    "ViewerPage",
     "WorkLine",
     "WorkPage",
     "act_name",
+    "act_title",
     "as_json",
     "asset",
     "assets_version",
@@ -428,6 +453,7 @@ __all__ = [
     "read_guide_picture",
     "read_message",
     "reason",
+    "render_api_docs",
     "render_archive",
     "render_bundle",
     "render_campaigns",
@@ -445,6 +471,7 @@ __all__ = [
     "render_index",
     "render_learning",
     "render_login",
+    "render_map",
     "render_message",
     "render_models",
     "render_more",
@@ -462,6 +489,7 @@ __all__ = [
     "render_rating_end",
     "render_review",
     "render_scale",
+    "render_similar",
     "render_sites",
     "render_statement",
     "render_statement_pdf",
@@ -469,6 +497,7 @@ __all__ = [
     "render_taxonomy",
     "render_today",
     "render_trace",
+    "render_viewer",
     "render_work",
     "report_policy",
     "search_guide",

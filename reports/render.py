@@ -20,6 +20,7 @@ from reports import charts
 from reports.i18n import gettext, language, ngettext
 
 if TYPE_CHECKING:
+    from reports.content.api_docs import ApiDocsPage
     from reports.content.archive import ArchivePage, HistoryPage
     from reports.content.dashboard import DashboardPage, FilesPage
     from reports.content.fleet import FleetPage, WorkPage
@@ -41,8 +42,9 @@ if TYPE_CHECKING:
         StudyReport,
     )
     from reports.content.setup import TaxonomyPage
+    from reports.content.similar import MapPage, SimilarPage
     from reports.content.statements import StatementPage
-    from reports.content.viewer import ChartPage
+    from reports.content.viewer import ChartPage, ViewerPage
 
 ASSETS = (
     "base.css",
@@ -75,9 +77,13 @@ ASSETS = (
     "viewer_compare.js",
     "viewer_keys.js",
     "viewer.js",
+    "viewer_dialog.js",
     "search.js",
     "archive.css",
     "archive.js",
+    "similar.css",
+    "map.css",
+    "map.js",
     "scale.css",
     "scale.js",
     "viewing.js",
@@ -207,6 +213,16 @@ def render_archive(page: ArchivePage) -> str:
     return _render("archive.html", page=page)
 
 
+def render_map(page: MapPage) -> str:
+    """Render the map of all micrographs."""
+    return _render("map.html", page=page)
+
+
+def render_similar(page: SimilarPage) -> str:
+    """Render the micrographs that look most like one."""
+    return _render("similar.html", page=page)
+
+
 def render_history(page: HistoryPage) -> str:
     """Render acts of the audit log."""
     return _render("history.html", page=page)
@@ -270,6 +286,16 @@ def render_campaigns(page: CampaignsPage) -> str:
 def render_chart(page: ChartPage) -> str:
     """Render the wall of the lab's chart plates."""
     return _render("chart.html", page=page)
+
+
+def render_api_docs(page: ApiDocsPage) -> str:
+    """Render the description of the API."""
+    return _render("api_docs.html", page=page)
+
+
+def render_viewer(page: ViewerPage) -> str:
+    """Render the viewer of one micrograph, without a decision."""
+    return _render("viewer.html", page=page)
 
 
 def render_name(page: NamePage) -> str:

@@ -33,6 +33,7 @@ GUIDE_PAGES = (
     "own-classes",
     "measuring-people",
     "retraining",
+    "kept-features",
     "fleet",
     "integrations",
     "troubleshooting",

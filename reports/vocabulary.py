@@ -209,6 +209,61 @@ ACTS: dict[str, str] = {
 }
 """Act of the audit log → what a statement calls it."""
 
+MORE_ACTS: dict[str, str] = {
+    "place.found": marked("same place found"),
+    "micrograph.described": marked("process data changed"),
+    "files.set_aside": marked("files set aside"),
+    "results.sealed": marked("results sealed"),
+    "order.claimed": marked("order named for another field"),
+    "label.doubted": marked("label marked as suspect"),
+    "archive.review_requested": marked("review requested"),
+    "account.added": marked("account added"),
+    "account.role_changed": marked("role of an account changed"),
+    "account.secret_changed": marked("password or token changed"),
+    "account.disabled": marked("account disabled"),
+    "account.enabled": marked("account enabled"),
+    "login.began": marked("logged in"),
+    "login.ended": marked("logged out"),
+    "login.failed": marked("log-in failed"),
+    "language.recorded": marked("language chosen"),
+    "campaign.planned": marked("round robin planned"),
+    "campaign.invited": marked("rater invited"),
+    "campaign.link_given": marked("link for a rater made"),
+    "campaign.opened": marked("round robin opened"),
+    "campaign.closed": marked("round robin closed"),
+    "campaign.disputed": marked("micrographs sent to review"),
+    "model.candidate": marked("bundle became a candidate"),
+    "model.reprocessed": marked("archive judged again with a bundle"),
+    "model.shadowed": marked("candidate judged archived micrographs"),
+    "work.requested": marked("archive to be judged again"),
+    "work.paused": marked("judging the archive paused"),
+    "work.resumed": marked("judging the archive resumed"),
+    "work.cancelled": marked("judging the archive cancelled"),
+    "backup.made": marked("back-up made"),
+    "backup.restored": marked("back-up restored"),
+    "files.retried": marked("files tried again"),
+    "night.reported": marked("night reported"),
+    "order.seen": marked("order seen first"),
+    "pixels.pruned": marked("pixels deleted as planned"),
+    "pixels.damaged": marked("damaged pixels found"),
+    "scale.checked": marked("scale checked"),
+    "scale_given.recorded": marked("scale entered by a reviewer"),
+    "specification.seen": marked("specification seen first"),
+    "statement.recorded": marked("statement made"),
+    "round_robin.recorded": marked("round robin evaluated"),
+    "msa_plan.recorded": marked("measurement study planned"),
+    "msa.recorded": marked("measurement study evaluated"),
+    "taxonomy.recorded": marked("classes changed"),
+    "validation.recorded": marked("validation recorded"),
+    "outage.recorded": marked("source unavailable"),
+    "bundle_refused.recorded": marked("bundle could not be loaded"),
+    "restore_drill.recorded": marked("restore of a back-up tested"),
+    "site.shares_changed": marked("sharing between sites changed"),
+    "lab.begun": marked("audit log begun"),
+    "lab.moved": marked("lab moved to another database"),
+}
+"""Further acts → what the history calls them; the words of statements stay as they are."""
+
 
 def reason(word: str) -> tuple[str, str]:
     """Return a reason's title and remedy; an unknown word is returned as it is."""
@@ -245,6 +300,11 @@ def criterion(word: str) -> str:
 def act_name(act: str) -> str:
     """Return the name of an act of the audit log; an unknown one is returned as it is."""
     return _(ACTS.get(act, _plain(act.replace(".", " "))))
+
+
+def act_title(act: str) -> str:
+    """Return what the history calls an act of the audit log."""
+    return _(MORE_ACTS[act]) if act in MORE_ACTS else act_name(act)
 
 
 def _translate_both(texts: tuple[str, str]) -> tuple[str, str]:

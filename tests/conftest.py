@@ -11,6 +11,7 @@ import pytest
 from argon2 import PasswordHasher
 from compiled_statements import share_compiled_statements
 from hypothesis import settings
+from shared_fields import share_fields
 
 from agent import auth
 
@@ -50,12 +51,28 @@ def golden(request):
     return same
 
 
+IN_MEMORY = Path("/dev/shm")  # noqa: S108 - Linux has it, and pytest makes a folder of its own there
+NEEDED_BYTES = 4_000_000_000
+
+
+@pytest.hookimpl(tryfirst=True)  # before pytest chooses its folder
+def pytest_cmdline_main() -> None:
+    # A commit waits a millisecond for the disk, and a run of all tests makes a hundred thousand.
+    if "PYTEST_DEBUG_TEMPROOT" in os.environ or not IN_MEMORY.is_dir():
+        return
+    system = os.statvfs(IN_MEMORY)
+    may_run_programs = not system.f_flag & os.ST_NOEXEC
+    if may_run_programs and system.f_bavail * system.f_frsize > NEEDED_BYTES:
+        os.environ["PYTEST_DEBUG_TEMPROOT"] = str(IN_MEMORY)
+
+
 def pytest_configure(config: pytest.Config) -> None:
     for name in [name for name in os.environ if name.startswith("AGENT_")]:
         del os.environ[name]  # a developer's own settings must not decide a test
     # A tenth of a second a login, hundreds of logins; what the agent itself uses has its own test.
     auth.PASSWORD_HASHER = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
     share_compiled_statements()
+    share_fields()
 
 
 def pytest_collection_finish() -> None:

@@ -223,6 +223,34 @@ def test_roles_decide_who_searches_and_who_acts(lab):
             assert client.get("/api/v1/views", headers=told).json()["views"][0]["name"] == "v"
 
 
+def test_an_export_by_code_has_a_folder_per_code_that_tells_no_hidden_answer(lab, browser):
+    given = lab.take("G7", name="given.tif", reasons=("uncertain",))
+    lab.store.labels.decide(given, Decision("code", "Ann", code="G8"), at=DAY)
+    alone = lab.take("G7", name="model.tif")
+    twice = lab.take("G8", reasons=("uncertain",), thresholds={"double_share": 1.0})
+    lab.store.labels.decide(twice, Decision("code", "Bob", code="M8"), at=DAY)
+
+    answer = browser.post("/archive/export", data={"as": "folders"})
+
+    with zipfile.ZipFile(io.BytesIO(answer.content)) as files:
+        folders = {name.partition("/")[0] for name in files.namelist()}
+        names = {name.partition(".")[0] for name in files.namelist()}
+    assert folders == {"G8", "unlabelled", "manifest.csv"}
+    assert names == {f"G8/{given}", f"unlabelled/{alone}", f"unlabelled/{twice}", "manifest"}
+
+
+def test_a_program_exports_what_the_facets_leave(lab, browser):
+    for name, code in (("a.tif", "G7"), ("b.tif", "G8"), ("c.tif", "B8")):
+        lab.take(code, name=name)
+    asked = {"facets": {"code": ["G7", "B8"], "source": ["LOM-07"]}}
+
+    answer = browser.post("/api/v1/archive/export", json=asked)
+    wrong = browser.post("/api/v1/archive/export", json={"facets": {"colour": ["red"]}})
+
+    assert {row["structure_code"] for row in read_csv(answer.content)} == {"G7", "B8"}
+    assert wrong.status_code == 422
+
+
 def test_the_history_is_searched_by_name_object_and_day_and_exported(lab, browser):
     one = lab.take("G8", name="first.tif", reasons=("uncertain",))
     other = lab.take("G8", name="second.tif", reasons=("uncertain",))

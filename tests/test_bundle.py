@@ -57,6 +57,19 @@ def bundle(tmp_path):
     return write_bundle(contents(), tmp_path)
 
 
+def read_format(bundle) -> int:
+    return json.loads((bundle / "bundle.json").read_text(encoding="utf-8"))["format"]
+
+
+def test_only_heads_on_the_frozen_pass_need_the_newer_format(bundle, tmp_path):
+    shared = write_bundle(replace(contents(), field_embedding="stage-3-mean"), tmp_path)
+
+    assert read_format(bundle) == 1
+    assert read_manifest(bundle).field_embedding == ""
+    assert read_format(shared) == 2
+    assert read_manifest(shared).field_embedding == "stage-3-mean"
+
+
 def test_a_bundle_of_two_architectures_names_both(tmp_path):
     mixed = {"arch": "resnet18", "subtype_arch": "resnet50", "size_arch": None}
     alone = {"arch": "resnet18", "subtype_arch": "resnet50", "size_arch": "resnet50"}

@@ -11,9 +11,10 @@ from drawn import draw
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from agent.crop_recipe import RECIPE
 from agent.errors import FileCode, FileError
 from agent.imaging import Scale, crop
-from agent.imaging.crop import RECIPE, _find_largest_rectangle
+from agent.imaging.crop import _find_largest_rectangle
 from agent.imaging.readers.read import MicrographImage
 
 SIZE = (360, 480)

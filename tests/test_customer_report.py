@@ -189,6 +189,18 @@ def test_a_scale_bar_has_a_round_length_and_its_true_number_of_pixels():
     assert abs(int(line.sum()) - round(20 / 0.12)) <= 1
 
 
+def test_an_order_may_be_named_like_a_report(lab):
+    lab.take("G8", order="A/report.pdf", specimen="01", field="1")
+    with TestClient(create_app(desk_of(lab)), base_url=HOME) as browser:
+        page = browser.get("/order/A%2Freport.pdf")
+        document = browser.get("/api/v1/orders/A%2Freport.pdf")
+        report = browser.get("/order/A/report.pdf")
+
+    assert "<bdi>A/report.pdf</bdi>" in page.text
+    assert document.json()["order"] == "A/report.pdf"
+    assert report.status_code == 404
+
+
 def test_page_api_and_command_give_the_same_report(lab, tmp_path, layout):
     state(lab)
     (tmp_path / "agent.toml").write_text(

@@ -77,9 +77,11 @@ def test_each_reviewer_reads_the_pages_in_the_chosen_language(lab):
         lab.store.accounts.add(
             name, kind="person", role="reviewer", hashed=hashed, by="shell", at=NEXT_DAY
         )
-    with TestClient(create_app(desk_of(lab)), base_url=HOME, headers=BROWSER) as browser:
+    application = create_app(desk_of(lab))
+    with TestClient(application, base_url=HOME, headers=BROWSER) as browser:
+        another_pc = TestClient(application, base_url=HOME, headers=BROWSER)
 
-        def log_in(name):
+        def log_in(name, browser=browser):
             sent = {"name": name, "password": f"a long pass phrase of {name}"}
             assert browser.post("/login", data=sent).status_code == 200
             return browser.get("/review").text
@@ -91,6 +93,8 @@ def test_each_reviewer_reads_the_pages_in_the_chosen_language(lab):
         assert 'lang="de"' in browser.get("/review").text
         assert '<html lang="en">' in log_in("Bea")
         assert '<html lang="de">' in log_in("Ann")
+        assert '<html lang="de">' in log_in("Ann", another_pc)
+        assert '<html lang="en">' in log_in("Bea", another_pc)
         browser.post("/language", data={"to": "xx"})
         assert '<html lang="de">' in browser.get("/review").text
         assert browser.get("/api/v1/none").json()["detail"] == "There is nothing of that name."

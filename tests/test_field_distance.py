@@ -9,13 +9,8 @@ from hypothesis import strategies as st
 from safetensors.numpy import load, save
 
 from model.ood.conformal import compute_alarm_limit, compute_p_values
-from model.ood.features import CellFeatures
-from model.ood.field_distance import (
-    FieldDistance,
-    ReferenceFields,
-    compute_surprise,
-    describe_blocks,
-)
+from model.ood.features import CellFeatures, describe_blocks
+from model.ood.field_distance import FieldDistance, ReferenceFields, compute_surprise
 from model.ood.score_normalization import LOOKS
 
 WIDTH = 8

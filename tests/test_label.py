@@ -10,14 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image, ImageDraw
 
-from agent.imaging.scale_bar.ocr import (
-    detect_texts,
-    extend_to_lost_digits,
-    parse_length,
-    parse_lengths,
-    read_lengths,
-    read_words,
-)
+from agent.imaging.scale_bar.lengths import parse_length, parse_lengths
+from agent.imaging.scale_bar.letters import extend_to_lost_digits
+from agent.imaging.scale_bar.ocr import detect_texts, read_lengths, read_words
 
 
 @pytest.mark.parametrize(
@@ -38,6 +33,8 @@ from agent.imaging.scale_bar.ocr import (
         ("l0 µm", 10.0),
         ("O.5 µm", 0.5),
         ("2/5 µm", 2.5),
+        ("200.µm", 200.0),
+        ("50 - µm", 50.0),
         ("5U μm", 50.0),
         ("1UUµm", 100.0),
         ("500 Hm", 500.0),

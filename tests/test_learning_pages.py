@@ -7,9 +7,10 @@ import shutil
 from dataclasses import replace
 from datetime import timedelta
 
+import pytest
 from fastapi.testclient import TestClient
 from lab import HOME, NEXT_DAY, desk_of
-from small_lab import twin_of
+from small_lab import PIXELS, encode, past, twin_of
 from test_accounts import browser_of, clock, let_in  # noqa: F401 - fixtures
 from test_lineage import FIRST, SECOND, bundles  # noqa: F401 - a fixture
 
@@ -143,9 +144,40 @@ def test_what_to_label_next_is_a_list_with_the_learning_curve(bundles):  # noqa:
     page = browser_on(desk_of(bundles)).get("/models/training").text
 
     assert page.index(f"/review/{ids[0]}") < page.index(f"/review/{ids[1]}")
+    assert 'href="/review?suggested=1"' in page
     assert page.count(">decided<") == 1
     assert "2 points more accuracy: about 80 more labels (95 % interval 40 to –)" in page
     assert 'aria-label="Error rate over the number of labelled images, up to 100."' in page
+
+
+def decide_in_queue(browser, lab, public_id):
+    """Send the form of a page of the suggestions; return where the browser is led."""
+    result_id = lab.store.results.find(public_id).result_id
+    form = {"decision": "code:G8", "by": "Ann", "blind": "1", "suggested": "1"}
+    sent = form | {"result_id": str(result_id), "label_id": ""}
+    answer = browser.post(f"/review/{public_id}/decide", data=sent, follow_redirects=False)
+    return answer.headers["location"]
+
+
+def test_suggestions_are_labelled_one_after_another_without_the_models_answer(bundles):  # noqa: F811
+    first, other, last = (bundles.take("G7", reasons=("uncertain",)) for _ in range(3))
+    job = bundles.store.jobs.begin("suggest", at=NEXT_DAY)
+    bundles.store.jobs.end(job, "done", at=NEXT_DAY, facts={"ids": [last, first]})
+    browser = browser_on(desk_of(bundles))
+
+    page = browser.get(f"/review/{last}?suggested=1").text
+    after = decide_in_queue(browser, bundles, last)
+    end = decide_in_queue(browser, bundles, first)
+    left = browser.get(end, follow_redirects=False).headers["location"]
+
+    assert "The model's answer is hidden" in page
+    assert "Confirm G7" not in page
+    assert "data-blind" not in page  # its switch has no effect here
+    assert after == f"/review/{first}?suggested=1"
+    assert left == "/models/training"
+    assert bundles.store.results.find(last).label.blind
+    assert bundles.store.results.find(other).label is None
+    assert "suggested for labelling" not in browser.get("/review").text
 
 
 # --- the verdict and the signature ----------------------------------------------------------------
@@ -259,3 +291,39 @@ def test_a_requested_training_is_run_by_the_agent_and_a_refusal_is_recorded(own_
     assert (ended.outcome, ended.facts["by"]) == ("not_enough_evidence", "Lea")
     assert refused.outcome == "refused"
     assert "A training is already running" in refused.facts["sentence"]
+
+
+@pytest.mark.slow
+def test_what_the_agent_chose_on_request_is_labelled_in_a_queue(own_lab):
+    for one in past(2, first_order=4000, seed=9):
+        name = one.name.rpartition(".")[0]
+        drawn = encode(one.drawn(PIXELS, border=False), "png")
+        (own_lab.folder / "export" / f"{name}.png").write_bytes(drawn)
+    with (own_lab.folder / "agent.toml").open("a", encoding="utf-8") as text:
+        text.write("\n[triage]\nmin_probability = 1.0\n")
+    assert own_lab.agent("run", "--once") == 0
+    settings = settings_of.read(own_lab.folder / "agent.toml", {})
+    with open_store(settings) as store:
+        archive = Archive(settings.store.folder)
+        running = {"running": True}
+        app = app_of(settings, store=store, archive=archive, now=clock_of, status=lambda: running)
+        browser = TestClient(app, base_url=HOME, headers={"origin": HOME})
+        browser.post("/models/suggest")
+        RetrainScheduler(settings, store, now=clock_of, problems=Problems()).answer_requests()
+        chosen = store.jobs.list_ended("suggest")[-1].facts["ids"]
+        at, seen = browser.get("/review?suggested=1").text, []
+        assert f"/review/{chosen[0]}?suggested=1" in at
+
+        href = f"/review/{chosen[0]}?suggested=1"
+        while href != "/review?suggested=1":
+            public_id = href.removeprefix("/review/").partition("?")[0]
+            result_id = store.results.find(public_id).result_id
+            form = {"decision": "code:G8", "by": "Ann", "blind": "1", "suggested": "1"}
+            sent = form | {"result_id": str(result_id), "label_id": ""}
+            answer = browser.post(f"/review/{public_id}/decide", data=sent, follow_redirects=False)
+            seen.append(public_id)
+            href = answer.headers["location"]
+
+        assert seen == chosen
+        assert all(store.results.find(one).label.blind for one in chosen)
+        assert browser.get("/models/training").text.count(">decided<") == len(chosen)

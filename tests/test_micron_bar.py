@@ -10,7 +10,9 @@ from drawn_graphics import font, fonts
 from PIL import Image, ImageDraw
 
 from agent.imaging.scale_bar.detect import find_graphics
-from agent.imaging.scale_bar.lines import Line, compute_evenness, find_parts
+from agent.imaging.scale_bar.letters import has_digit_before
+from agent.imaging.scale_bar.line import Line, compute_evenness
+from agent.imaging.scale_bar.planes import find_parts
 
 SIZE = (480, 640)
 
@@ -37,6 +39,59 @@ def test_a_bar_of_each_style_is_found_and_read(style, seed):
 
     assert found.line_px == pytest.approx(true.line_px, abs=2)
     assert found.um == pytest.approx(true.um)
+
+
+@pytest.mark.parametrize(("paper", "ink"), [(None, (255, 255, 0)), (255, (0, 0, 160))])
+@pytest.mark.parametrize("thin", [1, 3])
+def test_a_hollow_bar_is_measured_from_outside_to_outside(paper, ink, thin):
+    pixels = _steel(3).copy()
+    if paper is not None:
+        pixels[395:470, 20:260] = paper
+    image = Image.fromarray(pixels)
+    ImageDraw.Draw(image).rectangle([40, 440, 239, 451], outline=ink, width=thin)
+
+    [bar] = find_graphics(_written(np.array(image), "20 µm", (140, 418), ink)).bars
+
+    assert (bar.line, bar.line_px, bar.um) == ((40, 440, 240, 452), 200.0, 20.0)
+
+
+@pytest.mark.parametrize("digit", ["1", "2", "7"])
+def test_a_digit_before_words_is_noticed_and_a_grain_that_goes_on_is_not_one(digit):
+    paper = np.full((80, 200, 3), 20, np.uint8)
+    whole = _written(paper, f"{digit}5 µm", (90, 40), "white")
+    alone = _written(paper, "5 µm", (90, 40), "white")
+    letters = np.flatnonzero((whole > 128).any(axis=(0, 2)))
+    first = letters[np.flatnonzero(np.diff(letters) > 1)[0] + 1]
+    rows = np.flatnonzero((alone > 128).any(axis=(1, 2)))
+    box = (int(first), int(rows[0]), int(letters[-1]) + 1, int(rows[-1]) + 1)
+    grain = alone.copy()
+    grain[:, box[0] - 9 : box[0] - 4] = 255
+
+    ink = np.array([255.0, 255.0, 255.0])
+
+    assert has_digit_before(whole, box, ink, 0)
+    assert not has_digit_before(grain, box, ink, 0)
+
+
+def test_a_frame_around_words_is_no_hollow_bar():
+    image = Image.fromarray(_steel(4))
+    ImageDraw.Draw(image).rectangle([40, 430, 239, 459], fill="black", outline="white", width=2)
+
+    bars = find_graphics(_written(np.array(image), "20 µm", (140, 445), "white")).bars
+
+    assert [bar.um for bar in bars if bar.kind == "hollow"] == []
+
+
+def test_a_ruler_with_thick_ticks_is_measured_between_their_centres():
+    pixels = _steel(5).copy()
+    pixels[380:475, 15:235] = 255
+    pixels[412:418, 30:216] = 0
+    for x in range(30, 211, 18):
+        pixels[395:412, x : x + 6] = 0
+
+    [bar] = find_graphics(_written(pixels, "20 nm", (122, 450), "black")).bars
+
+    assert (bar.line_px, bar.um) == (180.0, 0.02)
 
 
 def test_steel_without_a_bar_has_none():

@@ -27,6 +27,8 @@ from agent.nightly.micrograph_cards import _describe_uncertainty, iter_causes
 from agent.nightly.novelty_sampling import list_farthest
 from agent.nightly.reviewer_agreement import WINDOW, ReviewerAgreement, agreement, still_needed
 from agent.nightly.snapshot import from_text, parse_summary, to_text
+from agent.orders import Specifications
+from agent.orders.assessed import OrderPolicy
 from agent.site_time import compute_night_end, compute_night_period, night_of
 from agent.store import OUTAGE, Decision, SourceHealth, StoredStrangeness
 from agent.triage import Reason
@@ -297,6 +299,19 @@ def test_an_empty_night_says_when_the_last_file_came(lab):
 
 def test_the_first_night_of_all_is_empty_and_calm(lab):
     assert write(lab).summary.tone == "calm"
+
+
+def test_an_empty_night_is_not_in_order_while_an_instrument_waits_for_a_check(lab):
+    policy = OrderPolicy(Specifications(), TAXONOMY)
+    settings = dataclasses.replace(SETTINGS, lab=policy, free_days=("tuesday",))
+    lab.store.sources.record([SourceHealth("LOM-07", "/lab/7", last_scan_at=minutes(0))])
+
+    written = write(lab, settings=settings)
+    index = (lab.reports / "index.html").read_text("utf-8")
+
+    assert "reference images were never checked" in page_of(written)
+    assert written.summary.tone == "attention"
+    assert "2026-11-24.html" in index
 
 
 def test_a_share_that_is_offline_is_a_problem_said_first(lab):

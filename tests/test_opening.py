@@ -82,7 +82,8 @@ def test_an_order_that_only_waits_for_what_is_to_come_needs_nobody(lab):
 
     page, facts = write(lab, two)
 
-    assert facts.summary.tone == "calm"
+    assert facts.summary.headline == "Nothing to review: 1 micrograph, all settled"
+    assert not any(order.needs_a_person for order in facts.orders)
     assert "1 of 2 fields" in page
 
 

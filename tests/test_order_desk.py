@@ -447,3 +447,29 @@ def test_what_a_failed_check_holds_is_released_by_a_lead_with_a_reason(tmp_path,
     assert "Release the results of LOM-07 (1 order)" in desk
     assert states(done.text)["conforms"] == ["4711"]
     own.store.close()
+
+
+def test_the_viewer_of_a_field_tells_no_hidden_answer(lab, browser):
+    order_of(lab, "4711")
+    blind = field_of(lab, "4711", 4, reasons=("control_sample",))
+    open_ = lab.store.orders.of_micrograph(blind)
+
+    hidden = browser.get(f"/review/{blind}/viewer").text
+    order = browser.get("/order/4711").text
+    (shown, *_rest) = re.findall(r'href="(/review/[0-9a-f]+/viewer)"', order)
+
+    assert open_ is not None
+    assert "over-subtype" not in hidden
+    assert "G8" not in hidden.split("<main", 1)[1].split("data-companions", 1)[0]
+    assert "over-subtype" in browser.get(shown).text
+    assert order.count("data-open-viewer") == 4
+
+
+def test_maps_that_the_viewer_has_shown_make_no_blind_decision(lab):
+    shown = lab.take("G7", reasons=("uncertain",))
+    desk = desk_with(lab)
+    with TestClient(create_app(desk), base_url=HOME) as browser:
+        browser.cookies.set("reviewer", "Ann")
+        browser.get(f"/review/{shown}/viewer")
+
+    assert desk.shown.has("Ann", lab.store.results.find(shown).result_id)

@@ -249,3 +249,29 @@ def test_no_page_of_orders_or_review_scrolls_sideways(lab, tab, width):  # noqa:
             tab.goto(f"{address}{path}")
             tab.wait_for_load_state("load")
             assert tab.evaluate(FITS), path
+
+
+def test_v_views_the_fields_of_an_order_enlarged_and_decides_nothing(lab, tab):  # noqa: F811
+    ids = order_of(lab, "4711")
+    with served(desk_with(lab)) as address:
+        named(tab, address, "/confirm/4711")
+        until(tab, ALL_SEEN)
+
+        tab.keyboard.press("v")
+        until(tab, "Boolean(document.querySelector('dialog[open] .canvas.live'))")
+        first = tab.locator("#viewer-title").inner_text()
+        for key in ("Enter", "2", "8", "+", "ArrowRight"):
+            tab.keyboard.press(key)
+        until(tab, "document.querySelector('#viewer-title').textContent.endsWith('field 2')")
+        zoomed = tab.evaluate("!viewer.pane.view.fit")
+        tab.keyboard.press("Escape")
+        until(tab, f"document.activeElement.dataset.plate === '{ids[1]}'")
+
+        assert first == "Order 4711, specimen 01, field 1"
+        assert zoomed  # kept from one field to the next
+        assert tab.url.endswith("/confirm/4711")
+        assert labels(lab, ids) == [None] * 3
+        tab.goto(f"{address}/order/4711")
+        tab.keyboard.press("v")
+        until(tab, "Boolean(document.querySelector('dialog[open] .canvas.live'))")
+        assert tab.evaluate(FITS)

@@ -412,6 +412,8 @@ def until(tab, holds):
         assert time.monotonic() < until_s
 
 
+PICTURES_MS = """since_ms => performance.getEntriesByName("decided-to-picture")
+  .filter(one => one.startTime >= since_ms).map(one => one.duration)"""
 SHOWN = """count => new Promise(done => {
   const look = () => took_ms.length > count ? done() : setTimeout(look, 20);
   look();
@@ -439,6 +441,12 @@ def measured(tab, act):
         f"server's answer {statistics.median(fetched):.0f} ms, n = {len(whole)}; "
         f"load {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores"
     )
+    pictures = tab.evaluate(PICTURES_MS, since_ms)
+    print(  # noqa: T201 - the figure
+        f"its picture, drawn ahead: median {statistics.median(pictures):.0f} ms, "
+        f"n = {len(pictures)}"
+    )
+    assert len(pictures) == len(whole)
     return statistics.median(whole)
 
 

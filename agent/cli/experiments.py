@@ -133,7 +133,7 @@ def _steps(
     request: dict[str, Any],
 ) -> Iterator[Any]:
     """Yield the progress of each row; append finished rows to `results`."""
-    from agent.imaging.crop import RECIPE
+    from agent.crop_recipe import RECIPE
     from agent.retrain import Step
     from model.experiments.run import run  # PyTorch takes seconds
 

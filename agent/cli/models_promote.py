@@ -215,7 +215,7 @@ def _write_cards(settings: Settings, store: Store, *names: str | None) -> None:
 
 
 def _print_recipe(manifest: Manifest) -> None:
-    from agent.imaging.crop import RECIPE
+    from agent.crop_recipe import RECIPE
 
     if manifest.recipe != RECIPE:
         console.err.print(

@@ -36,6 +36,7 @@ def run(
 
 def _run(settings: Settings) -> None:
     import faulthandler
+    import gc
 
     from agent import log  # heavy
     from agent.host import cpu_affinity, open_files, systemd
@@ -53,6 +54,8 @@ def _run(settings: Settings) -> None:
     manager = systemd.Manager()
 
     def ready() -> None:
+        gc.collect()
+        gc.freeze()  # what was imported stays: it is never searched for unused cycles again
         manager.say(f"READY=1\n{state()}")
         if agent.url:
             err.print(f"review page: {agent.url} (Ctrl-C stops)", markup=False)

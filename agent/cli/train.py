@@ -68,7 +68,10 @@ def train(
     epochs: EpochsOption = None,
     imbalance: Annotated[
         str | None,
-        typer.Option(help="Weight of rare codes: oversample, weighted, sqrt or none."),
+        typer.Option(
+            help="Weight of rare codes: oversample, weighted, sqrt, none, or auto (by "
+            "cross-validation)."
+        ),
     ] = None,
     loss: Annotated[
         str | None,
@@ -173,7 +176,7 @@ def iter_training(
     Test images of the bundle in use stay test images, so that both bundles can be compared.
     """
     from agent.bundle_registry import get_bundle, get_bundles_folder
-    from agent.imaging.crop import RECIPE
+    from agent.crop_recipe import RECIPE
     from agent.service.composition import collect_labels
     from agent.service.data_folder import clock, get_feature_cache
     from model import SINGLE_PROCESS, read_manifest
@@ -193,6 +196,7 @@ def iter_training(
         plan,
         get_bundles_folder(settings.store.folder),
         kept=collected.sides(manifest),
+        tested_only=collected.control,
         processes=world or SINGLE_PROCESS,
         features=get_feature_cache(settings),
         recipe=RECIPE,

@@ -50,7 +50,7 @@ def make_plan(settings: Settings, store: Store, asked: dict[str, Any]) -> Traini
         console.err.print(format_plan(plan), markup=False)
         return plan
     console.err.print(
-        f"{lacks}: using the quick configuration (frozen EfficientNet-Lite0, fields at 0.2 µm per "
+        f"{lacks}: using the quick configuration (frozen EfficientNet-Lite0, fields at 0.25 µm per "
         "pixel). For the configuration of the paper: --arch resnet18 --framing mirror.",
         markup=False,
     )

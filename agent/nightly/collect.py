@@ -32,6 +32,7 @@ from agent.nightly.snapshot import (
     from_text,
     parse_part,
 )
+from agent.nightly.verdict import raise_tone
 from agent.orders import list_valid_limits
 from agent.orders.judgement_rules import MAX_FALSE_CONFORM
 from agent.orders.specimen_facts import Conformity
@@ -66,12 +67,13 @@ def gather(
     """
     _, until = compute_night_period(night, settings.at, settings.zone)
     if refresh or now <= until:
-        return _gather(store, store, night, settings, at=now)
+        return raise_tone(_gather(store, store, night, settings, at=now))
     with store.as_of(until) as past:
         if settings.rules_at and settings.lab:
             lab, fault = settings.rules_at(past, until)
             settings = replace(settings, lab=lab, lab_fault=fault)
-        return _gather(past, store, night, settings, at=until, is_late=now - until > LATE)
+        is_late = now - until > LATE
+        return raise_tone(_gather(past, store, night, settings, at=until, is_late=is_late))
 
 
 def _gather(

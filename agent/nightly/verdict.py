@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import reports
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
     from agent.nightly.snapshot import NightFacts, ReportedMicrograph
 
+TONES = (Tone.CALM, Tone.ATTENTION, Tone.PROBLEM)
 REASON_LINES = (
     ("strange", "problem", marked("not comparable with the reference images")),
     ("uncertain", "attention", marked("where the model is unsure of the code")),
@@ -54,7 +56,19 @@ def sort_by_weight(
 
 def build_verdict(facts: NightFacts) -> Verdict:
     """Build the verdict: tone, headline and a line per thing that needs action."""
-    lines = (
+    return Verdict(Tone(facts.summary.tone), facts.summary.headline, _list_lines(facts))
+
+
+def raise_tone(facts: NightFacts) -> NightFacts:
+    """Return the facts with the tone of the weightiest line, where the summary's is calmer."""
+    lines = _list_lines(facts)
+    tone = max((Tone(facts.summary.tone), *(line.tone for line in lines)), key=TONES.index)
+    planned = facts.summary.planned and tone is Tone.CALM
+    return replace(facts, summary=replace(facts.summary, tone=tone.value, planned=planned))
+
+
+def _list_lines(facts: NightFacts) -> tuple[VerdictLine, ...]:
+    return (
         *summary.order_lines(facts),
         *furnace_lines(facts),
         *_reason_lines(facts),
@@ -68,7 +82,6 @@ def build_verdict(facts: NightFacts) -> Verdict:
         ),
         *trend_lines(facts),
     )
-    return Verdict(Tone(facts.summary.tone), facts.summary.headline, lines)
 
 
 def _reason_lines(facts: NightFacts) -> Iterator[VerdictLine]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import structlog
 
-from agent.imaging.crop import RECIPE
+from agent.crop_recipe import RECIPE
 from agent.retrain.gate import Demands, build_outcome, evaluate_candidate, save_outcome
 from agent.retrain.label_cleaning import clean_labels
 from agent.retrain.progress import Step
@@ -114,6 +114,7 @@ def retrain(
         plan,
         bundles,
         kept=_fix_sides(collected, manifest, pseudo),
+        tested_only=collected.control,
         features=features,
         recipe=RECIPE,
         now=now,

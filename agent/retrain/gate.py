@@ -102,6 +102,8 @@ def evaluate_candidate(
 ) -> Iterator[Step | Comparison]:
     """Compare two bundles on the candidate's test images that neither was trained on.
 
+    Both are compared as they were tested, before their heads learned from those images too.
+
     Images of codes that neither was trained on, and those that reviewers called unusual, are
     evaluated too: both must flag them. So are those that reviewers once corrected, trained on or
     not.
@@ -119,7 +121,8 @@ def evaluate_candidate(
 
     demands = demands or Demands()
     first, second = (
-        Classifier.load(folder, alpha=demands.alpha) for folder in (current, candidate)
+        Classifier.load(folder, alpha=demands.alpha, as_tested=True)
+        for folder in (current, candidate)
     )
     tested = set(second.manifest.split["test"]) - first.learned_from
     matter = PairedTestSet(

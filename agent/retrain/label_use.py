@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from agent.imaging.crop import RECIPE
+from agent.crop_recipe import RECIPE
 from model import TaxonomyError
 
 if TYPE_CHECKING:

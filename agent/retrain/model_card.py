@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import reports
 from agent.bundle_registry import get_record_folder
 from agent.orders.class_texts import name_scale
+from agent.retrain.card_metrics import build_metrics_section, format_number
 from agent.retrain.gate import load_outcome
 from agent.whole_file import write_whole
 from model import read_manifest
@@ -30,17 +31,6 @@ if TYPE_CHECKING:
 APART = marked("No specimen is in both training and test set.")
 FEW = 20
 """With fewer test images a code's figures are too uncertain."""
-SHARE, NUMBER = ".1%", ".2f"
-MEASURES = (
-    (marked("structure code right"), "accuracy", SHARE),
-    (marked("within one size"), "within_one_size", SHARE),
-    (marked("macro-F1"), "macro_f1", NUMBER),
-    (marked("agreement beyond chance (kappa)"), "kappa", NUMBER),
-    (marked("negative log-likelihood of the true code (NLL)"), "nll", NUMBER),
-    (marked("calibration error (ECE)"), "ece", NUMBER),
-    (marked("prediction sets that contain the true code"), "coverage", SHARE),
-    (marked("normal test images flagged as unusual"), "false_alarm_rate", SHARE),
-)
 NO_VERDICT = marked(
     "It returns a structure code. Whether an order conforms follows from the specification limits; "
     "a reviewer confirms it, unless the lab permits automatic conformity."
@@ -114,6 +104,8 @@ def card_to_json(facts: _Facts) -> dict[str, Any]:
             "validated": manifest.validated,
         },
         "metrics": manifest.metrics,
+        "cross_validation": manifest.facts.get("cross_validation", {}),
+        "learned_after_test": len(manifest.refitted_on),
         "gate": {"gate": str(gate.gate), "sentence": gate.sentence, "current": gate.current}
         if gate
         else None,
@@ -177,7 +169,7 @@ def _sections(facts: _Facts) -> Iterator[CardSection]:
     yield CardSection(_("What it is"), facts=tuple(_what(manifest)))
     data = tuple(_data(manifest))
     yield CardSection(_("Training and test data"), (_(APART),), data, _images(manifest))
-    yield _how_good(manifest)
+    yield build_metrics_section(manifest)
     if facts.outcome:
         comparison = _("Compared with {current}: {sentence}").format(
             current=facts.outcome.current, sentence=facts.outcome.sentence
@@ -222,7 +214,9 @@ def _data(manifest: Manifest) -> Iterator[Fact]:
         n = len(manifest.split.get(side, ()))
         yield Fact(title, ngettext("{n} micrograph", "{n} micrographs", n).format(n=n))
     if scope := validated.get("um_per_px"):
-        sizes = _("{low} to {high} µm").format(low=_number(scope[0]), high=_number(scope[1]))
+        sizes = _("{low} to {high} µm").format(
+            low=format_number(scope[0]), high=format_number(scope[1])
+        )
         yield Fact(_("Pixel size"), sizes)
     titles = {
         "material": _("Materials"),
@@ -246,103 +240,6 @@ def _images(manifest: Manifest) -> tuple[Table, ...]:
     return (Table(title, (_("code"), "n"), rows),) if rows else ()
 
 
-# --- how good -----------------------------------------------------------------------------------
-
-
-def _how_good(manifest: Manifest) -> CardSection:
-    metrics = manifest.metrics
-    n = metrics.get("n") or 0
-    if not n:
-        return CardSection(
-            _("How good it is"), (_("It was not tested: no micrograph was left to test."),)
-        )
-    rows = tuple(
-        (_(title), _value(estimated, form), _interval(estimated, form), str(n))
-        for title, key, form in MEASURES
-        for estimated in [estimate(metrics, key)]
-    )
-    columns = (_("measure"), _("value"), _("95 % interval"), "n")
-    table = Table(_("On its own test images"), columns, rows)
-    only = _(
-        "On {n} test micrographs of specimens outside the training set; valid for the materials "
-        "and microscopes above only."
-    ).format(n=n)
-    tables = (table, _limit_table(metrics), _recalls(metrics), *_slices(metrics))
-    return CardSection(_("How good it is"), (only,), tables=tables)
-
-
-def estimate(metrics: Mapping[str, Any], key: str) -> Mapping[str, float | None]:
-    """Return a number with its interval, also where both are separate keys, as for NLL and ECE."""
-    value = metrics[key]
-    if isinstance(value, dict):
-        return value
-    low, high = metrics.get(f"{key}_interval") or (None, None)
-    return {"value": value, "low": low, "high": high}
-
-
-def _value(estimated: Mapping[str, float | None], form: str = SHARE) -> str:
-    value = estimated.get("value")
-    return "–" if value is None else _format(value, form)
-
-
-def _interval(estimated: Mapping[str, float | None], form: str = SHARE) -> str:
-    low, high = estimated.get("low"), estimated.get("high")
-    if low is None or high is None:
-        return "–"
-    return _("{low} to {high}").format(low=_format(low, form), high=_format(high, form))
-
-
-def _format(value: float, form: str) -> str:
-    """Format a share or a number as the language writes it."""
-    if form == SHARE:
-        return f"{reports.decimal(100 * value, '.1f')} %"
-    return reports.decimal(value, form)
-
-
-def _number(value: float) -> str:
-    return reports.decimal(value, ".3g")
-
-
-def _limit_table(metrics: Mapping[str, Any]) -> Table:
-    rows = tuple(
-        (name, _wrong(both["false_conform"]), _wrong(both["false_nonconform"]))
-        for name, both in metrics.get("limits", {}).items()
-    )
-    columns = (_("limit"), _("called conforming, is coarser"), _("called coarser, conforms"))
-    return Table(_("At each limit, with the one-sided 95 % bound"), columns, rows)
-
-
-def _wrong(counts: Mapping[str, Any]) -> str:
-    bound = counts.get("upper95")
-    share = _("{wrong} of {n}").format(wrong=counts["wrong"], n=counts["n"])
-    if bound is None:
-        return share
-    return _("{share}, at most {bound}").format(share=share, bound=_format(bound, SHARE))
-
-
-def _recalls(metrics: Mapping[str, Any]) -> Table:
-    codes, predicted = metrics["confusion"]["codes"], metrics["confusion"]["rows_predicted"]
-    totals = {code: sum(row[at] for row in predicted) for at, code in enumerate(codes)}
-    rows = tuple(
-        (code, _("{right} of {n}").format(right=predicted[at][at], n=totals[code]))
-        for at, code in enumerate(codes)
-    )
-    drawn = reports.confusion_svg(codes, predicted, _("predicted and true structure codes"))
-    return Table(_("Right per true code"), (_("code"), _("right")), rows, drawn)
-
-
-def _slices(metrics: Mapping[str, Any]) -> Iterator[Table]:
-    rows = tuple(
-        (f"{key} {value}", _value(estimated), _interval(estimated), str(estimated["n"]))
-        for key, values in metrics.get("slices", {}).items()
-        if len(values) > 1
-        for value, estimated in values.items()
-    )
-    if rows:
-        columns = (_("only"), _("code right"), _("95 % interval"), "n")
-        yield Table(_("By process data"), columns, rows)
-
-
 # --- limits, signatures, what it is made of -----------------------------------------------------
 
 
@@ -355,7 +252,7 @@ def _limits(manifest: Manifest) -> Iterator[str]:
     if scope := manifest.validated.get("um_per_px"):
         yield _(
             "Fields outside {low} to {high} µm per pixel, or of unknown scale, go to review."
-        ).format(low=_number(scope[0]), high=_number(scope[1]))
+        ).format(low=format_number(scope[0]), high=format_number(scope[1]))
     confusion = manifest.metrics.get("confusion")
     if confusion:
         rows = confusion["rows_predicted"]

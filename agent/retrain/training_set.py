@@ -93,12 +93,12 @@ class Collected:
             manifest: Of the active bundle, or None.
         """
         kept = dict(manifest.split) if manifest else {}
-        learned = manifest.learned_from if manifest else frozenset()
+        learned = manifest.learned_before_test if manifest else frozenset()
         return kept | {"test": (*kept.get("test", ()), *sorted(self.control - learned))}
 
     def for_training(self, manifest: Manifest | None) -> tuple[Example, ...]:
         """Return the examples without control samples of specimens that are trained on."""
-        learned = manifest.learned_from if manifest else frozenset()
+        learned = manifest.learned_before_test if manifest else frozenset()
         groups = {e.group for e in self.examples if e.key in learned}
         return tuple(
             e

@@ -36,7 +36,7 @@ from agent.store.search import Search
 from agent.store.settings_history import SettingsHistory
 from agent.store.sites import AllSites
 from agent.store.sources import Agents, Sources
-from agent.store.specifications import Specifications
+from agent.store.specifications import SpecificationVersions
 from agent.store.statements import Statements
 from agent.store.unread_names import UnreadNames
 from agent.store.work_jobs import WorkJobs
@@ -80,6 +80,7 @@ class Store:
         anew: bool = False,
         on_upgrade: Callable[[Upgrade], None] = lambda _upgrade: None,
         shares: Collection[str] = (),
+        connections: int = engines.CONNECTIONS,
     ) -> Store:
         """Open a database, which is created or migrated where needed.
 
@@ -92,11 +93,12 @@ class Store:
             anew: A database that is not the folder's own is opened, and one that is, refused.
             on_upgrade: Called with the progress of a schema upgrade, every few seconds.
             shares: "accounts", "bundles": what the site shares with others that share it too.
+            connections: Most connections at once to PostgreSQL; 0: each transaction opens its own.
 
         Raises:
             BadStore: It cannot be used; the message names the next step.
         """
-        engine = engines.make_engine(url)
+        engine = engines.make_engine(url, connections=connections)
         try:
             if folder is not None:
                 check = own_database.require_lost if anew else own_database.require_own
@@ -340,9 +342,9 @@ class Store:
         return Sources(self._engine, self._whose)
 
     @property
-    def specifications(self) -> Specifications:
+    def specifications(self) -> SpecificationVersions:
         """Specification entries and their versions."""
-        return Specifications(self._engine, self._whose)
+        return SpecificationVersions(self._engine, self._whose)
 
     @property
     def statements(self) -> Statements:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from sqlmodel import Session
 
 
-class Specifications(OrderRepository):
+class SpecificationVersions(OrderRepository):
     """Repository of specification entries."""
 
     def note(

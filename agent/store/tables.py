@@ -597,8 +597,9 @@ class RecordRow(OfSite, Row, table=True):
 
     `kind` is "validation", "automatic", "control", "reference", "hold_release", "scale_check",
     "order_list", "statement", "outbox", "outbox_files", "outbox_written", "round_robin",
-    "msa_plan", "msa", "specifications", "taxonomy", "bundle_taxonomy" or "scale_given"; `subject`
-    what it is about, such as a material, a source, an order, a campaign or a micrograph.
+    "msa_plan", "msa", "specifications", "taxonomy", "bundle_taxonomy", "scale_given" or "language";
+    `subject` what it is about, such as a material, a source, an order, a campaign, a micrograph or
+    an account.
     """
 
     __tablename__: ClassVar[Any] = "record"
@@ -891,6 +892,7 @@ class WorkJobRow(OfSite, Row, table=True):
 
     `since` limits it to watched micrographs stored after it. Its micrographs are divided from the
     newest to the oldest: `divided_to` is the oldest one so far, and `is_divided` is set at the end.
+    `counts` are those of its units that were at their end and are deleted.
     """
 
     __tablename__: ClassVar[Any] = "work_job"
@@ -911,6 +913,7 @@ class WorkJobRow(OfSite, Row, table=True):
     is_divided: bool = _no()
     known: int = 0
     total: int = 0
+    counts: dict[str, Any] = _json()
 
 
 class WorkUnitRow(OfSite, Row, table=True):
@@ -925,6 +928,7 @@ class WorkUnitRow(OfSite, Row, table=True):
     __tablename__: ClassVar[Any] = "work_unit"
     __table_args__: ClassVar[Any] = (
         Index("ix_work_unit_job_id_state_home_id_id", "job_id", "state", "home_id", "id"),
+        {"sqlite_autoincrement": True},  # a number is never given twice: claims remember it
     )
 
     id: int | None = Field(default=None, primary_key=True)

@@ -221,10 +221,21 @@ def router(desk: Desk) -> APIRouter:
         """Receive a file: the body is its content, `name` its name; other fields: process data."""
         return await _take_in(desk, request, name)
 
+    @routes.get("/status")
+    def status() -> dict[str, Any]:
+        """Return the state of the agent, as `agent status --json` prints it."""
+        return desk.status()
+
+    _add_orders(routes, desk)
+    return routes
+
+
+def _add_orders(routes: APIRouter, desk: Desk) -> None:
     @routes.get(
         "/orders/{number:path}/report.{kind}", response_class=Response, responses=CUSTOMER_FILES
     )
     def report(
+        request: Request,
         number: str,
         kind: Literal["html", "pdf"],
         language: Annotated[
@@ -235,6 +246,8 @@ def router(desk: Desk) -> APIRouter:
         ] = None,
     ) -> Response:
         """Return the report of an order for its customer: a frozen statement with pictures."""
+        if orders.ends_in_report(request):
+            return JSONResponse(order(request, f"{number}/report.{kind}"))
         return customer_report(desk, number, kind, language=language, number=statement)
 
     @routes.get("/orders/{number:path}", response_model=Order)
@@ -243,13 +256,6 @@ def router(desk: Desk) -> APIRouter:
         assessed = orders.assessed_of(desk, number)
         remember_read(desk, map_views(assessed).values(), cookies.name_of(request))
         return order_to_json(assessed)
-
-    @routes.get("/status")
-    def status() -> dict[str, Any]:
-        """Return the state of the agent, as `agent status --json` prints it."""
-        return desk.status()
-
-    return routes
 
 
 async def _take_in(desk: Desk, request: Request, name: str) -> dict[str, Any]:

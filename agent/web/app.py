@@ -19,12 +19,15 @@ from agent.orders import BadSpecification
 from agent.store import StoreFault
 from agent.web import (
     api,
+    api_docs,
     archive,
     archive_api,
     bundle_page,
     chart_page,
     cookies,
     dashboard,
+    desk_api,
+    embedding_map,
     files_page,
     fleet_page,
     history,
@@ -41,8 +44,10 @@ from agent.web import (
     review_page,
     round_robin,
     scale_by_reviewer,
+    similar,
     taxonomy_page,
     viewer,
+    viewer_page,
     work_page,
 )
 from agent.web import help as help_pages
@@ -114,9 +119,10 @@ def create_app(
     app.state.closing = desk.closing
     app.include_router(api.router(desk))
     app.include_router(archive_api.router(desk))
+    app.include_router(desk_api.router(desk))
     app.include_router(api.health(desk))
     app.include_router(login.router(desk))
-    app.include_router(language_choice.router())
+    app.include_router(language_choice.router(desk))
     app.include_router(dashboard.router(desk))
     app.include_router(files_page.router(desk))
     app.include_router(work_page.router(desk))
@@ -129,9 +135,12 @@ def create_app(
     app.include_router(order_acts.router(desk))
     app.include_router(places.router(desk))
     app.include_router(archive.router(desk))
+    app.include_router(similar.router(desk))
+    app.include_router(embedding_map.router(desk))
     app.include_router(history.router(desk))
     app.include_router(images.router(desk))
     app.include_router(viewer.router(desk))
+    app.include_router(viewer_page.router(desk))
     app.include_router(chart_page.router(desk))
     app.include_router(round_robin.router(desk))
     app.include_router(models_page.router(desk))
@@ -139,6 +148,7 @@ def create_app(
     app.include_router(bundle_page.router(desk))
     app.include_router(taxonomy_page.router(desk))
     app.include_router(help_pages.router(desk))
+    app.include_router(api_docs.router(desk))
     _give_files(app, desk)
     _give_errors(app, desk)
     _give_refusals(app, desk)

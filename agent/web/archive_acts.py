@@ -45,6 +45,8 @@ ANSWER = (
 FILE_COLUMNS = ("exported_file", "exported_sha256")
 MANIFEST = (*(name for name in COLUMNS if name != "size"), "comment", "origin", "recipe")
 PIECE_BYTES = 1 << 20
+UNLABELLED = "unlabelled"
+"""Folder of images without a code by a reviewer."""
 
 
 def find_chosen(desk: Desk, public_ids: Sequence[str], *, most: int) -> list[MicrographView]:
@@ -139,14 +141,15 @@ def export(
         desk: What the pages work on.
         public_ids: The chosen micrographs; none: the hits.
         query: The search.
-        form: "csv" for the manifest alone, "zip" for the images too.
+        form: "csv" for the manifest alone, "zip" for the images too, "folders" for a ZIP with one
+            folder per structure code, as training programs read it.
         who: Reads it, "" where that is not known.
 
     Raises:
         WrongUse: Too many are chosen, or the form is unknown.
     """
-    if form not in ("csv", "zip"):
-        raise WrongUse(_("Export as csv or zip."))
+    if form not in ("csv", "zip", "folders"):
+        raise WrongUse(_("Export as csv, zip or folders."))
     most = MOST_ROWS if form == "csv" else MOST_IMAGES
     views = (
         find_chosen(desk, public_ids, most=most)
@@ -162,7 +165,8 @@ def export(
     if form == "csv":
         text = format_csv(MANIFEST, (build_row(desk, view) for view in views))
         return _attach(iter([text.encode("utf-8-sig")]), f"{name}.csv", "text/csv; charset=utf-8")
-    return _attach(_iter_zip(desk, views), f"{name}.zip", "application/zip")
+    packed = _iter_zip(desk, views, by_code=form == "folders")
+    return _attach(packed, f"{name}.zip", "application/zip")
 
 
 def build_row(desk: Desk, view: MicrographView) -> dict[str, object]:
@@ -177,17 +181,33 @@ def build_row(desk: Desk, view: MicrographView) -> dict[str, object]:
     return row
 
 
-def _iter_zip(desk: Desk, views: Sequence[MicrographView]) -> Iterator[bytes]:
-    """Yield a ZIP of the images (the original if kept, else the crop) and a manifest."""
+def _name_folder(view: MicrographView, *, by_code: bool) -> str:
+    """Return the folder of a micrograph's image: of the code that reviewers gave, if wanted."""
+    if not by_code:
+        return "images"
+    label = None if is_blind(view) else view.label
+    return label.code if label and label.kind == "code" and label.code else UNLABELLED
+
+
+def _iter_zip(desk: Desk, views: Sequence[MicrographView], *, by_code: bool) -> Iterator[bytes]:
+    """Yield a ZIP of the images (the original if kept, else the crop) and a manifest.
+
+    By code, the images are the crops, which a model is trained on.
+    """
     with tempfile.TemporaryFile() as file:
         rows, left = [], MOST_IMAGE_BYTES
         with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as packed:
             for view in views:
                 row = build_row(desk, view) | dict.fromkeys(FILE_COLUMNS)
-                path = _find_image(desk, view)
+                path = (
+                    desk.archive.crop_path(view.sha256, view.page)
+                    if by_code
+                    else _find_image(desk, view)
+                )
                 if path is not None and (content := _read(path)) and len(content) <= left:
                     left -= len(content)
-                    name = f"images/{view.id}{''.join(path.suffixes[-1:])}"
+                    folder = _name_folder(view, by_code=by_code)
+                    name = f"{folder}/{view.id}{''.join(path.suffixes[-1:])}"
                     packed.writestr(name, content)
                     row |= {
                         "exported_file": name,

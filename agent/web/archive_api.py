@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from agent.store import SearchQuery
 from agent.web import archive_acts, cookies, history
 from agent.web.api import as_json
-from agent.web.archive_page import FACETS, MOST_CHOSEN
+from agent.web.archive_page import FACETS, LONGEST_VALUE, MOST_CHOSEN
 from agent.web.authentication import signing_name, who_is
 from agent.web.context import LONGEST_NAME
 from agent.web.decisions import LONGEST_COMMENT
@@ -30,6 +30,7 @@ Before = Annotated[int | None, Query(ge=1, lt=2**53)]
 Limit = Annotated[int, Query(ge=1, le=1000)]
 Day = Annotated[str, Query(pattern=r"^(\d{4}-\d\d-\d\d)?$", description="First or last day.")]
 Name = Annotated[str, Field(min_length=1, max_length=LONGEST_NAME, pattern=r"\S")]
+FacetName = Literal["outcome", "code", "source", "microscope", "reviewer", "month"]
 ANSWER = (
     *("subtype", "subtype_probabilities", "size", "size_min", "size_max", "size_probabilities"),
     *("structure_code", "probability", "strangeness", "label"),
@@ -65,7 +66,12 @@ class ExportIn(BaseModel):
 
     micrographs: list[str] = Field(default=[], max_length=archive_acts.MOST_ROWS)
     q: str = Field("", max_length=300)
-    form: Literal["csv", "zip"] = "csv"
+    facets: dict[FacetName, list[Annotated[str, Field(max_length=LONGEST_VALUE)]]] = Field(
+        default={}, description="Facet → values, one of which each hit has, as in /search."
+    )
+    form: Literal["csv", "zip", "folders"] = Field(
+        "csv", description="`folders`: a ZIP with the crops in one folder per structure code."
+    )
 
 
 class ViewIn(_In):
@@ -115,7 +121,7 @@ def router(desk: Desk) -> APIRouter:
             "cut": found.is_cut,
             "facets": found.facets,
             "next_before": found.next_before,
-            "micrographs": [_to_json(view) for view in found.micrographs],
+            "micrographs": [to_json(view) for view in found.micrographs],
         }
 
     @routes.post("/archive/review", response_model=Requested, status_code=201)
@@ -135,7 +141,9 @@ def router(desk: Desk) -> APIRouter:
     @routes.post("/archive/export", response_class=Response, responses=EXPORTED)
     def export(request: Request, body: ExportIn) -> Response:
         """Export micrographs, or every hit of a search, as CSV or as ZIP with the images."""
-        query = SearchQuery(body.q, {}, desk.zone)
+        query = SearchQuery(
+            body.q, {str(name): body.facets[name] for name in body.facets}, desk.zone
+        )
         who = cookies.name_of(request)
         return archive_acts.export(desk, body.micrographs, query, body.form, who=who)
 
@@ -216,9 +224,15 @@ def _find_owner(request: Request, by: str) -> str:
     return who.name if who else by.strip()
 
 
-def _to_json(view: MicrographView) -> dict[str, Any]:
+def to_json(view: MicrographView, *, hides: bool = False) -> dict[str, Any]:
+    """Return a micrograph as JSON values, without the answer where it is hidden.
+
+    Args:
+        view: The micrograph.
+        hides: Its answer is hidden in any case.
+    """
     document = as_json(view)
-    if is_blind(view):
+    if hides or is_blind(view):
         empty: dict[str, Any] = {"prediction_set": [], "probabilities": {}}
         document |= dict.fromkeys(ANSWER) | empty
     return document

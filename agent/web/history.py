@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from datetime import UTC, date, datetime, time, timedelta
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlencode
@@ -47,6 +48,7 @@ KINDS = {
 """Beginning of the acts that are listed → its title."""
 PARTS = ("who", "subject", "first", "last", "kind")
 COLUMNS = ("number", "at", "actor", "act", "subject", "facts", "sha256")
+SHA256, SHOWN_OF_HASH = re.compile(r"[0-9a-f]{64}"), 12
 OF_ROWS = ("label", "result", "after_record", "supersedes", "criterion", "decision_id", "kind")
 """Facts that name rows of the database; the export has them."""
 HIDDEN_FACTS = ("code", "strange_kind", "why", "comment", "kind")
@@ -186,7 +188,7 @@ def _build_row(desk: Desk, entry: TrailEntry, named: Mapping[str, MicrographView
         at=local_full(entry.at, desk.zone),
         who=entry.actor,
         act=entry.act,
-        words=reports.act_name(entry.act),
+        words=reports.act_title(entry.act),
         subject=build_reported_micrograph(view).name if view else entry.subject,
         href=_find_href(entry),
         facts=" · ".join(f"{key.replace('_', ' ')}: {_format(facts[key])}" for key in facts),
@@ -207,7 +209,9 @@ def _format(value: Any) -> str:
     """Return a fact as the page shows it; the export keeps every digit."""
     if isinstance(value, float):
         return f"{value:.4g}" if abs(value) < 1000 else f"{value:.0f}"  # noqa: PLR2004 - digits
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    if isinstance(value, str):
+        return f"{value[:SHOWN_OF_HASH]}…" if SHA256.fullmatch(value) else value
+    return json.dumps(value, ensure_ascii=False)
 
 
 def _iter_csv(desk: Desk, query: HistoryQuery) -> Iterator[bytes]:

@@ -1,12 +1,12 @@
 """The language that each reviewer reads the pages in; without a choice it is the lab's.
 
-The choice is kept in the browser. With accounts it is kept for each account apart, so that two
-reviewers of one PC do not change each other's pages.
+The choice is kept in the browser. With accounts it is recorded for the account too: it applies in
+every browser where the account logs in, and two reviewers of one PC do not change each other's
+pages.
 """
 
 from __future__ import annotations
 
-import hashlib
 from typing import TYPE_CHECKING, Annotated
 from urllib.parse import urlsplit
 
@@ -19,13 +19,16 @@ from reports import LANGUAGES
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from agent.web.context import Desk
     from reports import Language
 
 COOKIE = "language"
+CHOSEN = "language"
+"""Kind of the records of the choices of an account."""
 YEAR_S = 365 * 24 * 3600
 
 
-def router() -> APIRouter:
+def router(desk: Desk) -> APIRouter:
     """Build the route that changes the language."""
     routes = APIRouter(include_in_schema=False)
 
@@ -35,7 +38,7 @@ def router() -> APIRouter:
         if to in LANGUAGES:
             _keep(answer, COOKIE, to)
             if who := who_is(request):
-                _keep(answer, _cookie_of(who.name), to)
+                _record(desk, who.name, to)
         return answer
 
     return routes
@@ -47,11 +50,10 @@ def read_choice(cookies: Mapping[str, str], default: Language) -> Language:
     return next((language for language in LANGUAGES if language == wanted), default)
 
 
-def resume_choice(answer: Response, cookies: Mapping[str, str], name: str) -> None:
-    """Set the language that an account chose in this browser, as it logs in."""
-    kept = cookies.get(_cookie_of(name), "")
-    if kept in LANGUAGES:
-        _keep(answer, COOKIE, kept)
+def resume_choice(desk: Desk, answer: Response, name: str) -> None:
+    """Set the language that an account chose, in whichever browser, as it logs in."""
+    if chosen := _find_recorded(desk, name):
+        _keep(answer, COOKIE, chosen)
     else:
         answer.delete_cookie(COOKIE)
 
@@ -67,8 +69,17 @@ def find_page_before(request: Request) -> str:
     return f"{path}?{before.query}" if before.query else path
 
 
-def _cookie_of(name: str) -> str:
-    return f"{COOKIE}_{hashlib.sha256(name.encode()).hexdigest()[:12]}"
+def _record(desk: Desk, name: str, language: str) -> None:
+    if _find_recorded(desk, name) != language:
+        facts = {"language": language}
+        desk.store.records.add(CHOSEN, name, by=name, at=desk.now(), facts=facts)
+
+
+def _find_recorded(desk: Desk, name: str) -> str:
+    """Return the language that an account chose last, "" for none."""
+    records = desk.store.records.all(CHOSEN, name)
+    chosen = str(records[-1].facts.get("language", "")) if records else ""
+    return chosen if chosen in LANGUAGES else ""
 
 
 def _keep(answer: Response, name: str, value: str) -> None:

@@ -26,6 +26,7 @@ from agent.web.authentication import may_undo_any, signing_name
 from agent.web.context import LONGEST_NAME
 from agent.web.label_uses import explain_use
 from agent.web.schemas import FAULTS, JobRequested
+from agent.web.suggestions import SUGGEST, SUGGESTED, find_last_choice, list_suggested
 from reports import CodeLabels, LearningPage, Picture, Suggested, UnusedWhy, decimal, marked
 from reports import gettext as _
 
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
     from agent.store import Job
     from agent.web.context import Desk
 
-RETRAIN, SUGGEST = "retrain", "suggest"
+RETRAIN = "retrain"
 MESSAGES = {
     "started": marked("Requested. The agent starts within some seconds."),
     "running": marked("Not started: it runs or is requested already."),
@@ -103,8 +104,8 @@ def _build_page(desk: Desk, request: Request) -> LearningPage:
     current = desk.store.promotions.find_current()
     codes, unused, new = _count_labels(desk, _list_known(desk, current))
     used = sum(row.trained + row.tested for row in codes)
-    last = _find_last(desk)
-    shown = tuple(_list_suggested(desk, last))
+    last = find_last_choice(desk)
+    shown = tuple(_list_suggested(desk))
     curve, curve_note = _draw_curve(last)
     done = MESSAGES.get(request.query_params.get("done", ""), "")
     return LearningPage(
@@ -123,6 +124,9 @@ def _build_page(desk: Desk, request: Request) -> LearningPage:
         else _("There is no bundle yet. Train the first one in the shell: agent train"),
         wanted=_describe_wanted(desk),
         suggested=shown,
+        suggested_href=f"/review?{urlencode({SUGGESTED: '1'})}"
+        if any(not suggestion.is_done for suggestion in shown)
+        else "",
         suggested_note=_describe_suggested(desk, last),
         curve=curve,
         curve_note=curve_note,
@@ -184,23 +188,14 @@ def _describe_wanted(desk: Desk) -> str:
 # --- what to label next ---------------------------------------------------------------------------
 
 
-def _find_last(desk: Desk) -> Job | None:
-    """Return the last job that chose what to label next, or None."""
-    done = [job for job in desk.store.jobs.list_ended(SUGGEST) if job.outcome == "done"]
-    return done[-1] if done else None
-
-
-def _list_suggested(desk: Desk, last: Job | None) -> Iterator[Suggested]:
-    for public_id in last.facts.get("ids", ()) if last else ():
-        view = desk.store.results.find(str(public_id))
-        if view is None:
-            continue
+def _list_suggested(desk: Desk) -> Iterator[Suggested]:
+    for view in list_suggested(desk):
         name = view.path.replace("\\", "/").rsplit("/", 1)[-1]
         alt = _("Micrograph {name}").format(name=name)
         yield Suggested(
             id=view.id,
             name=name,
-            href=f"/review/{view.id}",
+            href=f"/review/{view.id}?{urlencode({SUGGESTED: '1'})}",
             picture=Picture(f"/pictures/{view.id}/thumb.jpg", alt, 320, 240),
             is_done=view.label is not None,
         )

@@ -179,7 +179,7 @@ def _logged_in(desk: Desk, request: Request, account: Account, then: str) -> Res
     answer.set_cookie(
         LAST_NAME, quote(account.name, safe=""), max_age=YEAR_S, httponly=True, samesite="strict"
     )
-    language_choice.resume_choice(answer, request.cookies, account.name)
+    language_choice.resume_choice(desk, answer, account.name)
     return answer
 
 

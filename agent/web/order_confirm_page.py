@@ -16,7 +16,7 @@ from agent.web.context import order_rules
 from agent.web.order_board import map_views
 from agent.web.order_queue import confirm_href, list_own, order_href, review_href
 from agent.web.orders import describe_field
-from agent.web.review_page import ruler_of
+from agent.web.picture_links import ruler_of
 from agent.web.signed_form import ListedField
 from agent.web.specimen_fields import is_blind, is_done_by, remember_shown, stands_alone
 from reports import (

@@ -95,7 +95,7 @@ def router(desk: Desk) -> APIRouter:
         return _to_desk(who)
 
     @routes.post("/orders/release")
-    def release_hold(
+    def release(
         request: Request,
         source: Annotated[str, Form()] = "",
         reason: Annotated[str, Form()] = "",
@@ -106,7 +106,7 @@ def router(desk: Desk) -> APIRouter:
             fields = [Fact("source", source), Fact("reason", reason)]
             return _request_name(desk, "/orders/release", who, fields, wrong)
         require_lead(order_rules(desk), who.strip())
-        _release(desk, source, reason.strip(), by=who.strip())
+        release_hold(desk, source, reason.strip(), by=who.strip())
         return _to_desk(who)
 
     return routes
@@ -134,11 +134,12 @@ def _to_desk(who: str) -> Response:
     return answer
 
 
-def _list_affected(desk: Desk) -> list[Affected]:
+def list_affected(desk: Desk) -> list[Affected]:
+    """Return the orders whose results a failed check holds."""
     return list_affected_orders(desk.store, desk.holds(), now=desk.now()) if desk.holds else []
 
 
-def _release(desk: Desk, source: str, reason: str, *, by: str) -> None:
+def release_hold(desk: Desk, source: str, reason: str, *, by: str) -> None:
     """Release what failed checks of a source hold until now.
 
     Raises:
@@ -146,7 +147,7 @@ def _release(desk: Desk, source: str, reason: str, *, by: str) -> None:
     """
     if not reason or len(reason) > LONGEST_COMMENT or not reason.isprintable():
         raise WrongUse(_("Give a reason; it is kept in every statement."))
-    affected = _list_affected(desk)
+    affected = list_affected(desk)
     starts = [entry.failure.after for entry in affected if entry.failure.source == source]
     known = [start for start in starts if start is not None]
     begin = min(known) if known and len(known) == len(starts) else LONG_AGO
@@ -304,6 +305,6 @@ def _list_filters(board: Board, asked: Mapping[str, str]) -> Iterator[Filter]:
 
 def _list_holds(desk: Desk) -> Iterator[DeskHold]:
     found: dict[str, set[str]] = {}
-    for entry in _list_affected(desk):
+    for entry in list_affected(desk):
         found.setdefault(entry.failure.source, set()).update(entry.orders)
     yield from (DeskHold(source, len(numbers)) for source, numbers in sorted(found.items()))

@@ -86,11 +86,14 @@ def router(desk: Desk) -> APIRouter:
 
     @routes.get("/order/{number:path}/report.{kind}")
     def report(
+        request: Request,
         number: str,
         kind: Literal["html", "pdf"],
         language: Literal["en", "de"] | None = None,
         statement: int | None = None,
     ) -> Response:
+        if ends_in_report(request):
+            return order(request, f"{number}/report.{kind}")
         return customer_report(desk, number, kind, language=language, number=statement)
 
     @routes.get("/order/{number:path}")
@@ -104,6 +107,12 @@ def router(desk: Desk) -> APIRouter:
         return HTMLResponse(reports.render_order(page))
 
     return routes
+
+
+def ends_in_report(request: Request) -> bool:
+    """Return whether "/report.pdf" belongs to the order number: its slash is sent as %2F."""
+    sent: bytes = request.scope.get("raw_path") or request.url.path.encode()
+    return not sent.partition(b"?")[0].rpartition(b"/")[2].startswith(b"report.")
 
 
 def list_loose(desk: Desk) -> Iterator[LooseField]:
@@ -135,24 +144,40 @@ def _assign(desk: Desk, request: Request, public_id: str, form: Mapping[str, str
         action = f"/review/{public_id}/assign"
         page = NamePage(desk.site, who, "/orders", action, fields, wrong if who else "")
         return HTMLResponse(reports.render_name(page), 422)
+    assign_field(desk, public_id, form, by=who.strip())
+    answer = RedirectResponse(order_href(form.get("order", "")), 303)
+    keep(answer, NAME, who.strip())
+    return answer
+
+
+def assign_field(desk: Desk, public_id: str, form: Mapping[str, str], *, by: str) -> None:
+    """Assign a field to an order, unless it has this assignment already.
+
+    Args:
+        desk: What the pages work on.
+        public_id: Of the field.
+        form: Order, specimen, preparation, field and reason.
+        by: Who assigns it.
+
+    Raises:
+        Unknown: There is no such field.
+        WrongUse: A value is too long, or it has another assignment.
+    """
     find(desk, public_id)
     keys = {key: form.get(key, "") for key in ("order", "specimen", "preparation", "field")}
     if not all(len(entry) <= LONGEST_WORD and entry.isprintable() for entry in form.values()):
         raise WrongUse(f"a number, a name or a reason has at most {LONGEST_WORD} plain letters.")
     if not _is_there(desk, public_id, keys):
         lab = order_rules(desk)
-        require_may_assign(desk.store, lab, public_id, keys, by=who.strip())
+        require_may_assign(desk.store, lab, public_id, keys, by=by)
         desk.store.order_corrections.assign(
             public_id,
             keys,
-            by=who.strip(),
+            by=by,
             reason=form.get("reason", ""),
             at=desk.now(),
-            lead=lab.is_lead(who.strip()),
+            lead=lab.is_lead(by),
         )
-    answer = RedirectResponse(order_href(keys["order"]), 303)
-    keep(answer, NAME, who.strip())
-    return answer
 
 
 def _is_there(desk: Desk, public_id: str, keys: Mapping[str, str]) -> bool:
@@ -293,6 +318,7 @@ def _field(field: FieldFacts, number: str, hidden: Collection[str]) -> OrderFiel
         href=f"/review/{field.id}?{urlencode({'order': number})}",
         thumbnail=_thumbnail(field.id, field.called),
         gone=field.superseded is not None,
+        viewer_href=f"/review/{field.id}/viewer",
     )
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 from typing import TYPE_CHECKING
-from urllib.parse import quote, urlencode
+from urllib.parse import urlencode
 
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import HTMLResponse, RedirectResponse
@@ -19,15 +19,8 @@ from agent.nightly import (
     build_card,
     build_decision,
     build_reported_micrograph,
-    describe_map,
     format_decision,
 )
-from agent.nightly.embedded_images import (
-    format_map_alt,
-    format_outline_alt,
-    get_colour_limit,
-)
-from agent.nightly.micrograph_cards import list_maps
 from agent.nightly.reported_micrograph import build_reported_decision
 from agent.nightly.reviewer_agreement import still_needed
 from agent.orders import BadSpecification
@@ -45,8 +38,18 @@ from agent.web.code_choices import list_subtypes
 from agent.web.context import ID, find, order_rules
 from agent.web.decisions import Meanwhile
 from agent.web.order_queue import confirm_href, done_href, find_next_order, list_order_queue
+from agent.web.picture_links import (
+    WINDOW_PX,
+    Linked,
+    compute_window_um,
+    format_length,
+    iter_layers,
+    ruler_of,
+    window_href,
+)
 from agent.web.scale_by_reviewer import needs_scale
 from agent.web.specimen_fields import is_blind, is_done_by
+from agent.web.suggestions import SUGGESTED, is_suggested, list_suggestion_queue
 from agent.web.viewer import build_viewer, find_scaled_reference
 from reports import (
     Card,
@@ -54,7 +57,6 @@ from reports import (
     Conflict,
     Fact,
     Filter,
-    Layer,
     Link,
     MessagePage,
     NamePage,
@@ -64,10 +66,8 @@ from reports import (
     QueuePage,
     QueueProgress,
     ReviewPage,
-    Ruler,
     Sibling,
     Tone,
-    decimal,
     marked,
     ngettext,
     number_keys,
@@ -78,7 +78,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
     from agent.nightly import ReportedMicrograph
-    from agent.orders.class_texts import ClassTexts
     from agent.store import Decision as StoredDecision
     from agent.store import LabelView, MicrographView
     from agent.web.context import Desk
@@ -88,8 +87,7 @@ QUEUE_SHOWN = 200
 STRIP_SHOWN = 40
 AROUND_SHOWN = 60
 """How much of the queue is read to find the neighbours; reading all of it takes longer."""
-FILTERS = ("reason", "source", "order", "then")
-ROUND = (1, 2, 5)
+FILTERS = ("reason", "source", "order", "then", SUGGESTED)
 OPEN = marked(
     "{who} has this one open. The first decision counts; the second reviewer is notified."
 )
@@ -99,64 +97,8 @@ ALL_TAKEN_BACK = marked(
     "The decision was taken back for all fields it was given for; they wait again."
 )
 SIDE_BY_SIDE_PX = 136
-WINDOW_PX = 160
 TELLING = ("uncertain", "unexpected_subtype")
 """Reasons whose sentence reveals the model's answer."""
-SCALES = {
-    "subtype": marked("Orange: for. Violet: against. The same scale for every micrograph."),
-    "size": marked("Orange: for. Violet: against. The same scale for every micrograph."),
-    "strangeness": marked("Yellow: unusual. White outline: alarm level."),
-}
-
-
-class Linked:
-    """Images as links, for `build_card`.
-
-    Args:
-        scaled: Returns the public id of a reference micrograph by its training key, None where its
-            scale or its pixels are not known.
-        window_um: Width of the part of it that is shown, 0.0 to show the whole of it.
-    """
-
-    def __init__(
-        self, scaled: Callable[[str], str | None] = lambda _key: None, window_um: float = 0.0
-    ) -> None:
-        self._scaled, self._window_um = scaled, window_um
-
-    def crop(self, micrograph: ReportedMicrograph) -> Picture | None:
-        """Return the crop that the model evaluated."""
-        if not micrograph.crop:
-            return None
-        x0, y0, x1, y1 = micrograph.crop
-        return Picture(
-            f"/pictures/{micrograph.id}/plain.jpg",
-            _("Crop of {name}").format(name=micrograph.name),
-            x1 - x0,
-            y1 - y0,
-        )
-
-    def field(self, micrograph: ReportedMicrograph) -> Picture | None:
-        """Return the whole field."""
-        src = f"/pictures/{micrograph.id}/whole.jpg"
-        return Picture(src, format_outline_alt(micrograph), micrograph.width, micrograph.height)
-
-    def heat(self, micrograph: ReportedMicrograph, which: str) -> tuple[Picture | None, str]:
-        """Return one map, to overlay on the crop, and a note."""
-        if not micrograph.crop:
-            return None, ""
-        x0, y0, x1, y1 = micrograph.crop
-        src = f"/pictures/{micrograph.id}/{which}.png?bundle={quote(micrograph.bundle)}"
-        return Picture(src, format_map_alt(which), x1 - x0, y1 - y0), ""
-
-    def known(self, key: str, code: str) -> Picture | None:
-        """Return a reference micrograph: a part as wide as the reviewed one's, else all of it."""
-        public_id = self._scaled(key) if self._window_um else None
-        if public_id:
-            alt = _("Known {code}, {width} wide")
-            said = alt.format(code=code, width=_length(self._window_um))
-            return Picture(_window(public_id, self._window_um), said, WINDOW_PX, WINDOW_PX)
-        src = f"/pictures/known/{quote(key, safe='')}.jpg"
-        return Picture(src, _("Known {code}").format(code=code), 160, 120)
 
 
 def router(desk: Desk) -> APIRouter:
@@ -168,6 +110,9 @@ def router(desk: Desk) -> APIRouter:
         page = _queue_page(desk, request)
         if (order := request.query_params.get("order")) and not page.items:
             return RedirectResponse(done_href(order), 303)
+        if is_suggested(_narrowed(request)) and not page.items:
+            end = "/models/training" if may_undo_any(request) else "/review"
+            return RedirectResponse(end, 303)
         return HTMLResponse(reports.render_queue(page))
 
     @routes.get("/review/{public_id}")
@@ -247,7 +192,7 @@ def _decide(desk: Desk, request: Request, public_id: str, form: Mapping[str, str
         cookies.keep(told, cookies.NAME, who.strip())  # the second attempt needs no name
         return told
     left = [entry for entry in queue if entry.id not in said_of_all or entry.id == public_id]
-    onward = _open_next(desk, left, public_id, who, narrowed.get("order", ""))
+    onward = _open_next(desk, left, public_id, who, narrowed)
     answer = RedirectResponse(
         _href(onward.id, narrowed) if onward else _find_end(desk, narrowed, who), 303
     )
@@ -305,6 +250,10 @@ def seconds_of(text: str) -> float | None:
 # --- the queue ----------------------------------------------------------------------------------
 
 
+def _is_blind_first(request: Request, narrowed: Mapping[str, str]) -> bool:
+    return cookies.is_blind_first(request) or is_suggested(narrowed)
+
+
 def _narrowed(request: Request) -> dict[str, str]:
     return {key: value for key in FILTERS if (value := request.query_params.get(key, ""))}
 
@@ -314,8 +263,11 @@ def _queue(
 ) -> list[MicrographView]:
     """Return what waits for this reviewer, without what now waits for another one.
 
-    For an order, these are all fields that need this reviewer's answer, flagged or not.
+    For an order, these are all fields that need this reviewer's answer, flagged or not; for the
+    suggestions, these alone.
     """
+    if is_suggested(narrowed):
+        return list_suggestion_queue(desk, who)[:limit]
     of_order = list_order_queue(desk, narrowed["order"], who) if narrowed.get("order") else []
     waiting = desk.store.review_queue.list_micrographs(
         reason=narrowed.get("reason"),
@@ -351,9 +303,14 @@ def _others(queue: Sequence[MicrographView], public_id: str) -> list[MicrographV
 
 
 def _open_next(
-    desk: Desk, queue: Sequence[MicrographView], public_id: str, who: str, order: str = ""
+    desk: Desk,
+    queue: Sequence[MicrographView],
+    public_id: str,
+    who: str,
+    narrowed: Mapping[str, str],
 ) -> MicrographView | None:
     """Open the next micrograph for a reviewer and release the last one; None: nothing is left."""
+    order = narrowed.get("order", "")
     asked = {entry.id for entry in list_order_queue(desk, order, who)} if order else set()
     for view in _others(queue, public_id):
         if desk.leases.take(view.id, who, at=desk.now()):
@@ -415,7 +372,7 @@ def _queue_page(desk: Desk, request: Request) -> QueuePage:
             desk,
             _href(view.id, narrowed),
             held_by=held.get(view.id, ""),
-            blind_first=cookies.is_blind_first(request),
+            blind_first=_is_blind_first(request, narrowed),
         )
         for view in queue
     ]
@@ -428,7 +385,7 @@ def _queue_page(desk: Desk, request: Request) -> QueuePage:
         items=tuple(items),
         left_out=more if len(items) >= QUEUE_SHOWN else "",
         progress=QueueProgress(cookies.count_of(request), waiting),
-        filters=tuple(_filters(narrowed, _queue(desk, {}, who) if narrowed else queue))
+        filters=tuple(_filters(desk, narrowed, _queue(desk, {}, who) if narrowed else queue, who))
         if waiting
         else (),
         notice=_notice(desk, request),
@@ -475,7 +432,9 @@ def _control(n: int, same: int) -> str:
     return (said if more else known).format(same=same, n=n, more=more)
 
 
-def _filters(narrowed: Mapping[str, str], waiting: Sequence[MicrographView]) -> Iterator[Filter]:
+def _filters(
+    desk: Desk, narrowed: Mapping[str, str], waiting: Sequence[MicrographView], who: str
+) -> Iterator[Filter]:
     yield Filter(_("All"), "/review", not narrowed)
     present = {reason for view in waiting for reason in view.reasons}
     for word in (word for word in reports.REASONS if word in present):
@@ -485,6 +444,10 @@ def _filters(narrowed: Mapping[str, str], waiting: Sequence[MicrographView]) -> 
     sources = sorted({view.source for view in waiting})
     for source in sources if len(sources) > 1 else ():
         yield Filter(source, _href("", {"source": source}), narrowed.get("source") == source)
+    if n := len(list_suggestion_queue(desk, who)):
+        text = ngettext("{n} suggested for labelling", "{n} suggested for labelling", n)
+        href = _href("", {SUGGESTED: "1"})
+        yield Filter(text.format(n=n), href, on=is_suggested(narrowed))
     if order := narrowed.get("order"):
         yield Filter(_("Order {number}").format(number=order), _href("", narrowed), on=True)
 
@@ -564,7 +527,7 @@ def _review_page(
     who = cookies.name_of(request)
     queue, held = _queue(desk, narrowed, who, limit=AROUND_SHOWN), _held(desk, who)
     seen = build_reported_micrograph(view)
-    blind_first = cookies.is_blind_first(request)
+    blind_first = _is_blind_first(request, narrowed)
     blind = is_blind(view, asked=blind_first)
     if not blind and view.structure_code:
         desk.shown.add(who, view.result_id)
@@ -574,7 +537,7 @@ def _review_page(
     taxonomy = desk.taxonomy()
     words, texts = describe_codes(taxonomy), build_class_texts(taxonomy)
     onward = _after(queue, view.id, held)
-    window_um = _window_um(seen)
+    window_um = compute_window_um(seen)
     gallery = Linked(lambda key: _scaled_id(desk, key), window_um)
     card = build_card(seen, gallery, zone=desk.zone, words=words, review=None, texts=texts)
     notice = _about_scale(desk, view) or _about(view, who, held_by) or _notice(desk, request)
@@ -585,22 +548,25 @@ def _review_page(
         card=_unsaid(card) if blind else card,
         blind=blind,
         blind_first=blind_first,
+        is_always_blind=is_suggested(narrowed),
         was_shown=blind and not unseen,
         scale_href=f"/review/{view.id}/scale" if needs_scale(view) else "",
         learning=label_uses.describe(use)
         if use
         else label_uses.describe_ahead(label_uses.forecast_use(desk, view, blind=unseen)),
         window=Picture(
-            _window(seen.id, window_um),
-            _("Part of {name}, {width} wide").format(name=seen.name, width=_length(window_um)),
+            window_href(seen.id, window_um),
+            _("Part of {name}, {width} wide").format(
+                name=seen.name, width=format_length(window_um)
+            ),
             WINDOW_PX,
             WINDOW_PX,
         )
         if window_um
         else None,
-        window_width=_length(window_um) if window_um else "",
+        window_width=format_length(window_um) if window_um else "",
         viewer=build_viewer(desk, seen) if card.crop.picture else None,
-        layers=() if blind else tuple(_layers(desk, seen, texts)),
+        layers=() if blind else tuple(iter_layers(desk, seen, texts)),
         ruler=ruler_of(seen),
         confirm=_confirm(seen) if not blind else None,
         subtypes=tuple(list_subtypes(taxonomy, None if blind else seen.structure_code)),
@@ -638,8 +604,8 @@ def _review_page(
 
 
 def _count_waiting(desk: Desk, narrowed: Mapping[str, str], queue: Sequence[MicrographView]) -> int:
-    """Return how many micrographs wait: of the order that is reviewed, else of the lab."""
-    if narrowed.get("order"):
+    """Return how many micrographs wait: of the order or suggestions, else of the lab."""
+    if narrowed.get("order") or is_suggested(narrowed):
         return len(queue)
     return desk.store.review_queue.count() + desk.board.last.elsewhere
 
@@ -650,18 +616,6 @@ def _unsaid(card: Card) -> Card:
         replace(cause, sentence="") if cause.word in TELLING else cause for cause in card.causes
     )
     return replace(card, causes=causes, nearest=(), decision=None)
-
-
-def _window_um(seen: ReportedMicrograph) -> float:
-    """Return the width (µm) of the part shown next to reference images, 0.0 without a scale."""
-    if not seen.um_per_px or not seen.crop:
-        return 0.0
-    x0, y0, x1, y1 = seen.crop
-    return _round_length(min(x1 - x0, y1 - y0) * seen.um_per_px)
-
-
-def _window(public_id: str, um: float) -> str:
-    return f"/pictures/{public_id}/window.jpg?um={um:g}"
 
 
 def _scaled_id(desk: Desk, key: str) -> str | None:
@@ -745,34 +699,6 @@ def _state(view: MicrographView) -> str:
     if view.label is not None and not view.doubt:
         return f"{format_decision(build_reported_decision(view.label))}, {view.label.by}"
     return _("waits") if view.awaits else _("automatic")
-
-
-def _layers(desk: Desk, seen: ReportedMicrograph, texts: ClassTexts) -> Iterator[Layer]:
-    maps = desk.archive.maps(seen.sha256, seen.page, seen.bundle) if seen.bundle else {}
-    for which, title, caption in list_maps(seen, texts):
-        picture, _note = Linked().heat(seen, which)
-        if which in maps and picture:
-            note = describe_map(maps[which], which, get_colour_limit(seen, which))
-            yield Layer(which, title, caption, note, picture, _(SCALES[which]))
-
-
-def ruler_of(seen: ReportedMicrograph) -> Ruler | None:
-    """Return the scale bar over a crop, about a fifth of its width; None without a scale."""
-    if not seen.um_per_px or not seen.crop:
-        return None
-    width, height = seen.crop[2] - seen.crop[0], seen.crop[3] - seen.crop[1]
-    um = _round_length(width * seen.um_per_px * 0.22)
-    label = _length(um)
-    return Ruler(label, um / seen.um_per_px, width, height, seen.um_per_px)
-
-
-def _length(um: float) -> str:
-    return f"{decimal(um, 'g')} µm" if um < 1000 else f"{decimal(um / 1000, 'g')} mm"  # noqa: PLR2004 - µm in a mm
-
-
-def _round_length(wanted_um: float) -> float:
-    power = 10.0 ** math.floor(math.log10(wanted_um))
-    return max(step * power for step in ROUND if step * power <= wanted_um)
 
 
 def _confirm(seen: ReportedMicrograph) -> Choice | None:

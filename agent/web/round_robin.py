@@ -29,7 +29,8 @@ from agent.web.authentication import says_from_where, who_is
 from agent.web.context import Unknown, find
 from agent.web.decisions import LONGEST_COMMENT, shown
 from agent.web.images import CROP_PX, crop_of, jpeg
-from agent.web.review_page import ruler_of, seconds_of
+from agent.web.picture_links import ruler_of
+from agent.web.review_page import seconds_of
 from model import TaxonomyError, taxonomy_from
 from reports import (
     CampaignLine,

@@ -117,6 +117,41 @@ class Hits(BaseModel):
     micrographs: list[Micrograph]
 
 
+class SimilarHit(BaseModel):
+    """A micrograph that looks like another one."""
+
+    cosine: float = Field(description="Of what the frozen network saw; 1: the same.")
+    same_scale: bool
+    micrograph: Micrograph
+
+
+class SimilarHits(BaseModel):
+    """Micrographs that look most like one, those of its scale first."""
+
+    has_features: bool = Field(description="False: no features of the micrograph are kept.")
+    similar: list[SimilarHit]
+
+
+class PointColours(BaseModel):
+    """What the points of the map may be coloured by."""
+
+    name: str
+    groups: list[str] = Field(description='Sorted; the last one, "", is everything else.')
+    of: list[int] = Field(description="Index of each point's group.")
+
+
+class MapPoints(BaseModel):
+    """Places of micrographs: what looks alike is close together."""
+
+    explained: float | None = Field(
+        description="Share of the variance that the two directions have; null: no map yet."
+    )
+    id: list[str]
+    x: list[int] = Field(description="From 0, left, to 4095.")
+    y: list[int] = Field(description="From 0, top, to 4095.")
+    colours: list[PointColours]
+
+
 class Requested(BaseModel):
     """Micrographs that an act was done on."""
 
@@ -181,6 +216,40 @@ class Order(_Answer):
     missing: list[str]
     because: list[str]
     specimens: list[dict[str, Any]]
+
+
+class DeskOrder(BaseModel):
+    """One order of the order desk."""
+
+    order: str
+    state: str = Field(description="Its column, such as `probably_out`, `held` or `conforms`.")
+    lack: str = Field(description="What it lacks, in words.")
+    urgent: bool
+    fields: int = Field(description="Fields that have been received.")
+    to_confirm: list[str] = Field(description="Ids of the fields that need a reviewer's answer.")
+    heard_at: str | None = Field(description="When it was first recorded; ISO 8601, UTC.")
+    sources: list[str]
+
+
+class DeskOrders(BaseModel):
+    """The orders of the order desk."""
+
+    orders: list[DeskOrder]
+    unread: int = Field(description="Orders that are still to be read; ask again for them.")
+
+
+class Bundle(BaseModel):
+    """A model bundle."""
+
+    name: str
+    state: Literal["active", "retired", "candidate"]
+    signed_by: list[str] = Field(description="Leads who have signed for it and await another.")
+
+
+class Bundles(BaseModel):
+    """The model bundles, the newest first."""
+
+    bundles: list[Bundle]
 
 
 class SourceToday(_Answer):

@@ -90,17 +90,19 @@ def flag_from(prediction: Prediction) -> OodFlag:
     return OodFlag(result.p_value, result.flagged, result.score)
 
 
-def _probability_of(true: str, prediction: Prediction, taxonomy: Taxonomy) -> float:
+def compute_probability(
+    true: str, codes: Mapping[str, float], subtypes: Mapping[str, float], taxonomy: Taxonomy
+) -> float:
     """Return the probability of a code.
 
     Where the sizes were classified for the predicted subtype only, another subtype's probability is
     divided evenly among its sizes.
     """
     subtype, size = taxonomy.parse(true)
-    if any(taxonomy.parse(code)[0] == subtype for code in prediction.probabilities):
-        return prediction.probabilities.get(true, 0.0)
+    if any(taxonomy.parse(code)[0] == subtype for code in codes):
+        return codes.get(true, 0.0)
     sizes = [size_.name for size_ in taxonomy.subtype(subtype).trained_sizes]
-    subtype_probability = prediction.subtype_probabilities.get(subtype, 0.0)
+    subtype_probability = subtypes.get(subtype, 0.0)
     return subtype_probability / len(sizes) if size in sizes else 0.0
 
 
@@ -115,7 +117,9 @@ def build_case(example: Example, prediction: Prediction, taxonomy: Taxonomy) -> 
         true=true,
         predicted=prediction.structure_code,
         probability=prediction.probability,
-        true_probability=_probability_of(true, prediction, taxonomy),
+        true_probability=compute_probability(
+            true, prediction.probabilities, prediction.subtype_probabilities, taxonomy
+        ),
         prediction_set=prediction.prediction_set,
         p_value=prediction.strangeness.p_value,
         flagged=prediction.strangeness.flagged,

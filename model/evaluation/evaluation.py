@@ -99,7 +99,7 @@ class Evaluation:
 
     @property
     def nll(self) -> Estimate:
-        """Mean negative log-likelihood of the true code (see `_probability_of`)."""
+        """Mean negative log-likelihood of the true code (see `compute_probability`)."""
         losses = negative_log_likelihoods(self.cases)
         return bootstrap(self.n, lambda i: float(losses[i].mean()))
 

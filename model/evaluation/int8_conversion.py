@@ -52,6 +52,11 @@ def convert(
             no int8 engine. An earlier calibration is unchanged.
     """
     loaded = load_bundle(bundle)
+    if loaded.manifest.field_embedding:
+        raise ModelError(
+            f"{bundle.name} computes code and unusual check in one pass of the frozen network, "
+            "which stays in fp32; there is nothing to convert."
+        )
     taxonomy, sides = loaded.manifest.taxonomy, loaded.manifest.split
     calibration = [example for example in examples if example.key in set(sides["validation"])][
         :_MAX_CALIBRATION
@@ -73,8 +78,8 @@ def convert(
             ranges[name] = observed
             yield Progress("Calibrating int8", index * len(calibration) + done, total)
     int8 = Int8Calibration(bundle.name, ranges)
-    quantized = Classifier.load(bundle, device="cpu", precision="int8", int8=int8)
-    reference = Classifier.load(bundle, device="cpu", precision="fp32")
+    quantized = Classifier.load(bundle, device="cpu", precision="int8", int8=int8, as_tested=True)
+    reference = Classifier.load(bundle, device="cpu", precision="fp32", as_tested=True)
     answers: tuple[list[FieldPrediction], list[FieldPrediction]] = ([], [])
     for start in range(0, len(test), _BATCH):
         fields = [example.load() for example in test[start : start + _BATCH]]

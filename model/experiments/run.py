@@ -198,6 +198,7 @@ def run(
                     config,
                     folder,
                     kept=training.sides,
+                    tested_only=[example.key for example in usable],
                     fit_detector=build_cached_fit(detectors, row),
                     recipe=recipe,
                     now=now,
@@ -263,7 +264,7 @@ def _save_result(
     detector: OodDetector,
 ) -> None:
     """Test a bundle on its split's test images, save the cases, and delete the bundle."""
-    classifier = Classifier.load(bundle, device=config.device)
+    classifier = Classifier.load(bundle, device=config.device, as_tested=True)
     test = set(classifier.manifest.split["test"])
     evaluation = evaluate(classifier, [example for example in examples if example.key in test])
     temporary = file.with_suffix(".part")

@@ -9,13 +9,16 @@ import numpy as np
 
 from model.bundle import load_bundle
 from model.calibration import prediction_set
-from model.errors import BundleError
+from model.errors import BundleError, ModelError
 from model.inference.feature_extractor import stitch_maps
-from model.inference.prediction import Prediction
+from model.inference.feature_scorer import FeatureScorer
+from model.inference.prediction import FeatureScore, Prediction
 from model.inference.predictor import Predictor
 from model.inference.saliency import compute_coarser_margin, compute_contrast, compute_evidence
+from model.inference.shared_pass import SharedPassExtractor
 from model.networks.schemes import CODE, size_head
 from model.ood.detector import OodDetector
+from model.ood.frozen_pass import is_frozen_lite0
 from model.ood.mahalanobis import normalize_rows
 from model.ood.nearest_neighbor import SEEN_BY_CLASSIFIER, fit_classifier_scorers, score_uncertainty
 from model.runtime.engines import choose_engine
@@ -27,12 +30,15 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from model.bundle import Manifest
+    from model.bundle import LoadedBundle, Manifest
     from model.framing import Field, Framing
-    from model.inference.feature_extractor import FieldFeatures
+    from model.inference.feature_extractor import FieldExtractor, FieldFeatures
     from model.inference.predictor import RawPrediction
+    from model.networks.backbones import Backbone
     from model.networks.encoder import Encoder
     from model.networks.schemes import FieldPrediction, Head, Scheme
+    from model.ood.frozen_features import FrozenFeatures
+    from model.ood.kept_features import FeatureForm
     from model.ood.ood_result import OodResult
     from model.runtime.engines import Engine
     from model.runtime.quantization import Int8Calibration
@@ -60,6 +66,8 @@ class Classifier:
         validation_embeddings: (n, c) float32, embeddings of validation images by the first stage's
             encoder, for the companion OOD scores; None if the bundle has none.
         int8: Activation ranges for an int8 engine, else None.
+        shares_pass: Whether the heads classify the embedding by the detector's frozen pass; else
+            each encoder has a pass of its own.
     """
 
     def __init__(
@@ -78,6 +86,7 @@ class Classifier:
         cache: Path | None = None,
         validation_embeddings: NDArray[np.float32] | None = None,
         int8: Int8Calibration | None = None,
+        shares_pass: bool = False,
     ) -> None:
         self.name = name
         self.alpha = alpha
@@ -85,8 +94,16 @@ class Classifier:
         self._scheme, self._heads, self._detector = scheme, heads, detector
         self._level = conformal_level
         self._predictor = Predictor(
-            scheme, framing, encoders, heads, engine, cache=cache, int8=int8
+            scheme,
+            framing,
+            encoders,
+            heads,
+            engine,
+            cache=cache,
+            int8=int8,
+            extractor=_build_shared_extractor(detector, heads) if shares_pass else None,
         )
+        self._shares_pass = shares_pass
         self._companions = (
             fit_classifier_scorers(validation_embeddings)
             if validation_embeddings is not None and len(validation_embeddings)
@@ -102,6 +119,7 @@ class Classifier:
         precision: str = "auto",
         alpha: float = 0.02,
         int8: Int8Calibration | None = None,
+        as_tested: bool = False,
     ) -> Classifier:
         """Verify a bundle and load it for this machine.
 
@@ -111,14 +129,24 @@ class Classifier:
             precision: "auto", "fp32", "bf16" or "int8"; "int8" requires a converted bundle.
             alpha: False-alarm rate: share of normal fields that may be flagged as unusual.
             int8: Activation ranges for "int8"; None loads those stored with the bundle.
+            as_tested: Whether to load the heads that have not learned from the bundle's test
+                images, to evaluate it on those; in service the heads that learned from all.
 
         Raises:
             BundleError: The bundle was changed after it was written, or is invalid.
             ModelError: The device does not exist, or the bundle was not converted.
         """
-        loaded = load_bundle(bundle)
+        loaded = load_bundle(bundle, as_tested=as_tested)
+        shared = loaded.manifest.field_embedding
+        if shared and precision == "int8":
+            raise ModelError(
+                f"The bundle {bundle.name} computes code and unusual check in one pass of the "
+                "frozen network, which stays in fp32. Set model.precision to auto."
+            )
         try:
-            detector = OodDetector.from_tensors(loaded.ood_tensors, loaded.ood_facts)
+            detector = OodDetector.from_tensors(
+                loaded.ood_tensors, loaded.ood_facts, _find_frozen_backbone(loaded)
+            )
         except (KeyError, ValueError, TypeError) as error:
             raise BundleError(
                 f"The bundle {bundle.name} does not hold together: {error}."
@@ -139,6 +167,7 @@ class Classifier:
             cache=bundle.parent / COMPILED / bundle.name,
             validation_embeddings=loaded.ood_tensors.get(SEEN_BY_CLASSIFIER),
             int8=(int8 or load_int8_calibration(bundle)) if precision == "int8" else None,
+            shares_pass=bool(shared),
         )
 
     @property
@@ -169,7 +198,7 @@ class Classifier:
 
     @property
     def learned_from(self) -> frozenset[str]:
-        """Keys of the training and validation micrographs; empty before the bundle is written."""
+        """Keys of what its heads learned from; empty before the bundle is written."""
         return self._manifest.learned_from if self._manifest else frozenset()
 
     @property
@@ -208,9 +237,64 @@ class Classifier:
         """
         predictions: list[Prediction] = []
         for group, raw in self._predictor.predict_in_batches(fields):
-            ood_results = self._detector.score(group, self.alpha)
-            predictions += map(self._build_prediction, group, raw, ood_results)
+            predictions += map(self._build_prediction, group, raw)
         return predictions
+
+    def can_score(self, features: FrozenFeatures) -> bool:
+        """Return whether this bundle can score features that were kept earlier."""
+        return self._shares_pass and features.made_by == self._detector.extractor.made_by
+
+    def score_features(self, features: FrozenFeatures) -> FeatureScore:
+        """Score a field from what the frozen pass kept of it, without its image.
+
+        Args:
+            features: From `Prediction.features` of a bundle with the same frozen pass.
+
+        Raises:
+            ModelError: The features are of another pass, or the heads have networks of their own.
+        """
+        if not self.can_score(features):
+            raise ModelError(
+                f"The bundle {self.name} cannot score these kept features: they were computed by "
+                "another network or version. Classify the image instead."
+            )
+        probabilities = {
+            name: head.probabilities(features.embedding[None])[0]
+            for name, head in self._heads.items()
+        }
+        answer = self._scheme.combine(probabilities)
+        code, codes = self._decide(answer)
+        return FeatureScore(
+            structure_code=code,
+            probabilities=answer.codes,
+            subtype_probabilities=answer.subtype,
+            size_probabilities=answer.sizes,
+            prediction_set=codes,
+            whole=self._detector.score_features(features, self.alpha),
+            bundle=self.name,
+        )
+
+    @property
+    def feature_form(self) -> FeatureForm:
+        """What the kept features depend on besides the crop; bundles of one form share them."""
+        return self._detector.describe_form()
+
+    def extract_features(self, fields: Sequence[Field]) -> list[FrozenFeatures]:
+        """Extract what is kept of fields, without classifying them."""
+        return [self._detector.keep(field) for field in fields]
+
+    def build_feature_scorer(self) -> FeatureScorer:
+        """Return what scores many kept features at once, as `score_features` scores one."""
+        return FeatureScorer(
+            name=self.name,
+            scheme=self._scheme,
+            heads=self._heads if self._shares_pass else {},
+            form=self.feature_form,
+            conformal_level=self._level,
+            field_distance=self._detector.field_distance,
+            alpha=self.alpha,
+            is_exact=self._detector.extractor.frozen_pass.engine.precision == "fp32",
+        )
 
     def predict_codes(self, fields: Sequence[Field]) -> list[FieldPrediction]:
         """Compute the class probabilities of fields, without maps and without OOD check."""
@@ -241,14 +325,18 @@ class Classifier:
         ]
         return [{size: p / sum(row.values()) for size, p in row.items()} for row in joint]
 
-    def _build_prediction(
-        self, field: Field, raw: RawPrediction, ood_result: OodResult
-    ) -> Prediction:
-        answer, taxonomy = raw.answer, self._scheme.taxonomy
-        subtype, size = answer.best
-        code = taxonomy.code(subtype, size)
-        lower, upper = taxonomy.size_bounds(size)
+    def _decide(self, answer: FieldPrediction) -> tuple[str, tuple[str, ...]]:
+        """Return the structure code, and the codes of the prediction set."""
+        taxonomy, (subtype, size) = self._scheme.taxonomy, answer.best
         sizes = prediction_set(answer.sizes, self._level)
+        return taxonomy.code(subtype, size), tuple(taxonomy.code(subtype, name) for name in sizes)
+
+    def _build_prediction(self, field: Field, raw: RawPrediction) -> Prediction:
+        ood_result, features = self._detector.inspect(field, self.alpha, raw.maps)
+        answer = raw.answer
+        subtype, size = answer.best
+        code, codes = self._decide(answer)
+        lower, upper = self._scheme.taxonomy.size_bounds(size)
         comparison = self._compare_sizes(field, raw)
         return Prediction(
             subtype=subtype,
@@ -260,7 +348,7 @@ class Classifier:
             structure_code=code,
             probability=answer.codes[code],
             probabilities=answer.codes,
-            prediction_set=tuple(taxonomy.code(subtype, name) for name in sizes),
+            prediction_set=codes,
             subtype_map=self._compute_evidence_map(field, raw, answer.subtype_head),
             size_map=(
                 self._compute_evidence_map(field, raw, answer.size_evidence)
@@ -272,11 +360,12 @@ class Classifier:
             bundle=self.name,
             engine=raw.engine.label,
             precision=raw.engine.precision,
-            defects=tuple(str(defect) for defect in self._detector.defects(field)),
+            defects=tuple(str(defect) for defect in self._detector.defects(field, raw.maps)),
             coarser_map=comparison.coarser_map,
             contrast_map=comparison.contrast_map,
             contrast_with=comparison.second_size,
             evidence_limits=self.evidence_limits,
+            features=features,
         )
 
     def _add_companion_scores(self, ood_result: OodResult, raw: RawPrediction) -> OodResult:
@@ -349,6 +438,22 @@ class Classifier:
             ),
             second,
         )
+
+
+def _build_shared_extractor(detector: OodDetector, heads: Mapping[str, Head]) -> FieldExtractor:
+    (encoder,) = {head.encoder for head in heads.values()}
+    return SharedPassExtractor(detector.extractor, encoder, heads.values())
+
+
+def _find_frozen_backbone(loaded: LoadedBundle) -> Backbone | None:
+    """Return the network in the bundle if heads and OOD check share it and it is not installed.
+
+    None: the installed network, one instance of which serves every bundle.
+    """
+    if not loaded.manifest.field_embedding:
+        return None
+    (encoder,) = loaded.encoders.values()
+    return None if is_frozen_lite0(encoder.backbone) else encoder.backbone
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ import os
 from collections import defaultdict, deque
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 import numpy as np
 import torch
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from model.framing import Field, Frame, Framing
     from model.networks.encoder import Encoder
     from model.networks.schemes import Head
+    from model.ood.frozen_pass import FieldMaps
     from model.runtime.engines import Engine, FrameFeatures, Runner
 
 _UPLOAD_THREADS = min(8, os.cpu_count() or 1)
@@ -56,11 +57,48 @@ class FieldFeatures:
         by_cell: Head name → one (k, rows, columns) float32 per frame, the logits of every cell.
         weights: One (rows, columns) float32 per frame, weight of each cell in [0, 1].
         embedding: (c,) float32, weighted mean of the features over all cells of all frames.
+        maps: Maps of the frozen pass if it served the heads, else None.
     """
 
     by_cell: Mapping[str, Sequence[NDArray[np.float32]]]
     weights: Sequence[NDArray[np.float32]]
     embedding: NDArray[np.float32]
+    maps: FieldMaps | None = None
+
+
+class FieldExtractor(Protocol):
+    """Encoders ready for inference, with the framing of their input."""
+
+    @property
+    def engine(self) -> Engine:
+        """The engine in use."""
+        ...
+
+    @property
+    def encoders(self) -> tuple[str, ...]:
+        """Names of the encoders."""
+        ...
+
+    @property
+    def fields_per_group(self) -> int:
+        """Most fields that are extracted together; 0: no limit."""
+        ...
+
+    def frames(self, fields: Sequence[Field]) -> list[list[DeviceFrame]]:
+        """Frame every field."""
+        ...
+
+    def to_device(self, frame: Frame) -> DeviceFrame:
+        """Copy a frame to the device."""
+        ...
+
+    def extract(self, encoder: str, frames: Sequence[Sequence[DeviceFrame]]) -> list[FieldFeatures]:
+        """Extract the features of every field with one encoder."""
+        ...
+
+    def stride(self, encoder: str) -> int:
+        """Return the pixels of a frame per cell of an encoder's evidence."""
+        ...
 
 
 class FeatureExtractor:
@@ -74,6 +112,8 @@ class FeatureExtractor:
         heads: Heads to evaluate per cell; none if only embeddings are needed.
     """
 
+    fields_per_group = 0
+
     def __init__(
         self,
         framing: Framing,
@@ -82,7 +122,7 @@ class FeatureExtractor:
         cache: Path | None = None,
         heads: Collection[Head] = (),
     ) -> None:
-        self.engine = engine
+        self._engine = engine
         self._framing = framing
         self._strides = {name: encoder.stride for name, encoder in encoders.items()}
         self._layers = {
@@ -100,13 +140,18 @@ class FeatureExtractor:
         self._upload = build_uploader(engine.device) if engine.on_gpu else torch.from_numpy
 
     @property
+    def engine(self) -> Engine:
+        """The engine in use."""
+        return self._engine
+
+    @property
     def encoders(self) -> tuple[str, ...]:
         """Names of the encoders."""
         return tuple(self._runners)
 
     def frames(self, fields: Sequence[Field]) -> list[list[DeviceFrame]]:
         """Frame every field, and copy the frames to the device."""
-        if not self.engine.on_gpu:
+        if not self._engine.on_gpu:
             return [self._frame_field(field) for field in fields]
         with ThreadPoolExecutor(_UPLOAD_THREADS) as pool:
             return list(pool.map(self._frame_field, fields))

@@ -25,8 +25,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from model.framing import Field, Frame, Framing
+    from model.inference.feature_extractor import FieldExtractor
     from model.networks.encoder import Encoder
     from model.networks.schemes import FieldPrediction, Head, Scheme
+    from model.ood.frozen_pass import FieldMaps
     from model.runtime.quantization import Int8Calibration
 
 ENGINE_DIFFERENCE = 0.02
@@ -62,6 +64,11 @@ class RawPrediction:
     features: dict[str, FieldFeatures]
     engine: Engine
 
+    @property
+    def maps(self) -> FieldMaps | None:
+        """Maps of the frozen pass if it served the heads, else None."""
+        return next((own.maps for own in self.features.values() if own.maps is not None), None)
+
 
 class Predictor:
     """Encoders and heads ready for inference; predictions do not depend on the grouping of fields.
@@ -74,6 +81,8 @@ class Predictor:
         engine: From `choose_engine`.
         cache: Folder for compiled models, or None.
         int8: Activation ranges for an int8 engine, else None.
+        extractor: Extracts the features in place of the encoders, as heads on the frozen network
+            need it; None: one is built from framing, encoders and engine.
 
     Attributes:
         engine: The engine in use.
@@ -90,14 +99,19 @@ class Predictor:
         *,
         cache: Path | None = None,
         int8: Int8Calibration | None = None,
+        extractor: FieldExtractor | None = None,
     ) -> None:
-        self.engine = engine
+        self.engine = extractor.engine if extractor else engine
         self.degraded_reason = ""
         self._scheme, self._framing, self._encoders, self._heads = scheme, framing, encoders, heads
         self._difference = int8.difference if int8 else ENGINE_DIFFERENCE
         ready = {n: quantize(e, int8.ranges[n]) for n, e in encoders.items()} if int8 else encoders
         self._cpu_extractor: FeatureExtractor | None = None
         self._cpu_lock = Lock()
+        self._extractor: FieldExtractor
+        if extractor:
+            self._extractor = extractor
+            return
         try:
             self._extractor = FeatureExtractor(framing, ready, engine, cache, heads.values())
         except GpuError as error:
@@ -124,10 +138,14 @@ class Predictor:
 
         def evaluate(framed: _FramedFields) -> list[NDArray[np.float64]]:
             evaluation = _HeadEvaluation(framed)
-            evaluation.evaluate(head, range(len(fields)))
+            evaluation.evaluate(head, range(len(framed.frames)))
             return [probabilities[head.name] for probabilities in evaluation.probabilities]
 
-        return self._run_with_fallback(self._frame(fields), evaluate)
+        return [
+            probabilities
+            for group in self._iter_groups(fields)
+            for probabilities in self._run_with_fallback(self._frame(group), evaluate)
+        ]
 
     def stride(self, encoder: str) -> int:
         """Return the stride of an encoder: pixels of a frame per cell of its feature map."""
@@ -139,7 +157,7 @@ class Predictor:
         while start < len(fields):
             if self.engine.on_gpu:
                 largest = min(_MAX_GROUP_GPU, _MAX_GROUP_GPU_PX // fields[start].valid.size)
-            size = max(_MIN_GROUP, min(size, largest))
+            size = self._extractor.fields_per_group or max(_MIN_GROUP, min(size, largest))
             yield fields[start : start + size]
             start, size = start + size, 2 * size
 
@@ -230,7 +248,7 @@ class _FramedFields(NamedTuple):
     """The frames of fields, and the extractor on whose device they are."""
 
     frames: Sequence[Sequence[DeviceFrame]]
-    extractor: FeatureExtractor
+    extractor: FieldExtractor
 
 
 class _HeadEvaluation:

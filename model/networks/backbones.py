@@ -62,6 +62,17 @@ class Backbone(nn.Module):
         """
         raise NotImplementedError
 
+    def last_stage(self, features: Tensor) -> Tensor:
+        """Compute the coarsest feature map from the one before it.
+
+        Args:
+            features: (n, channels[2], rows, columns), rows and columns even.
+
+        Returns:
+            (n, channels[3], rows / 2, columns / 2); equal to what `stages` returns for a whole map.
+        """
+        raise NotImplementedError
+
     def forward(self, images: Tensor) -> Tensor:
         """Compute the coarsest feature map, (n, channels[3], h / 32, w / 32)."""
         return self.stages(images)[-1]
@@ -107,6 +118,11 @@ class ResNet(Backbone):
             images = layer(images)
             feature_maps.append(images)
         return feature_maps
+
+    def last_stage(self, features: Tensor) -> Tensor:
+        """Compute the output of layer4."""
+        last: Tensor = self.layer4(features)
+        return last
 
 
 class _SamePaddedConv2d(nn.Conv2d):
@@ -202,6 +218,12 @@ class Lite0(Backbone):
                 feature_maps.append(x)
         return feature_maps
 
+    def last_stage(self, features: Tensor) -> Tensor:
+        """Compute the output of block 15 from that of block 10."""
+        for block in self._blocks[self._TAPS[2] + 1 : self._TAPS[3] + 1]:
+            features = block(features)
+        return features
+
 
 class Tiny(Backbone):
     """Four small convolutions, for tests and smoke runs only."""
@@ -225,6 +247,11 @@ class Tiny(Backbone):
             images = layer(images)
             feature_maps.append(images)
         return feature_maps
+
+    def last_stage(self, features: Tensor) -> Tensor:
+        """Compute the output of the last layer."""
+        last: Tensor = self.layers[3](features)
+        return last
 
 
 ARCHITECTURES = ("resnet18", "resnet50", "efficientnet-lite0", "tiny")

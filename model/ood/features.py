@@ -1,39 +1,39 @@
-"""Extract everything that OOD detection needs from one pass of a frozen network over a field.
-
-The network is never fine-tuned on steel: fine-tuned features drop what no class needs, frozen
-features retain it.
-"""
+"""Extract everything that OOD detection needs from one pass of the frozen network over a field."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from functools import lru_cache
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from torch.nn import functional
 
-from model.block_statistics import share_of_blocks, split_into_blocks
-from model.framing import Field, Framing
-from model.networks.backbones import IMAGENET_MEAN, IMAGENET_STD, STRIDES
-from model.networks.encoder import cell_weights
+from model.block_statistics import split_into_blocks
+from model.framing import Field
+from model.image_quality import measure_frame, measure_quality
+from model.networks.backbones import STRIDES
+from model.networks.field_embedding import STAGE_3_MEAN, FieldEmbedding
+from model.ood.frozen_pass import (
+    JOINED,
+    TILED,
+    UM_PER_PX,
+    build_frozen_pass,
+    spread_starts,
+)
 from model.ood.intensity import TONE_PX, intensity_features
-from model.runtime.engines import OpenVinoRunner, choose_engine
+from model.ood.mahalanobis import normalize_rows
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Sequence
 
     from numpy.typing import NDArray
 
     from model.framing import Frame
     from model.networks.backbones import Backbone
+    from model.ood.frozen_pass import FieldMaps, FrozenPass
 
     Moments = tuple[NDArray[np.float32], ...]  # per layer
-
-UM_PER_PX = 0.25
-"""Pixel size that every field is resampled to, µm; a field without a scale stays as it is."""
 
 WINDOW_PX = 320
 """Side of a window: 80 µm. Windows overlap by half at least."""
@@ -41,11 +41,11 @@ WINDOW_PX = 320
 WINDOW_LAYERS = (3,)
 """Layers that windows are scored in; only the coarsest detects what fills part of a window."""
 
-FINE, BROAD = 1, 3
+FINE, BROAD = JOINED, 3
 """Layers whose cells are scored one by one: `FINE`, joined with the next one, and `BROAD`."""
 
-_DARKEST = 8.0
-"""Mean grey value below which brightness is no longer scaled up: there is only noise."""
+TONE = STRIDES.index(TONE_PX)
+"""Layer on whose grid brightness and colour are described."""
 
 FINE_MARGIN, BROAD_MARGIN = 2, 1
 """Cells next to an edge that are left out: their features describe the edge, not the steel.
@@ -56,11 +56,13 @@ _BLOCK = 3
 of pearlite and ferrite to detect. MEASURED on the third synthetic style at 2 % false alarms:
 ferrite 0.96 detected against 0.71 by single cells, a grey stain 0.71 against 0.33."""
 
+BLOCK_CELLS = 10
+"""Side of a block of a pass that sees the whole field, in broad cells: 80 µm, as of a window. A
+field is as far from another as its blocks are on average, since the mean of a field of two
+structures resembles neither."""
+
 _MIN_STEEL = 0.7
 """Share of a patch that must be steel away from any edge."""
-
-_LARGEST_PX = 4096
-"""Only the middle of a larger field is evaluated, 820 µm a side; twice that needs 10 GB."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +102,8 @@ class OodFeatures:
         tone: Cells of 2 µm without a network: brightness and colour only.
         patch: Patches of 18 µm, one every 6 µm: mean of the fine cells.
         shade: Patches of the same size: mean of the tone cells.
+        embedding: (d,) float32, what heads on the frozen network classify.
+        blocks: (b, c) float32, unit rows, the mean broad cell of each block or tile.
         area_px: Area of steel in pixels of the frame.
         extent: Rows and columns of the frame that show the field.
         pieces: `whole` of each piece that a larger field was cut into, () if it was not.
@@ -112,6 +116,8 @@ class OodFeatures:
     tone: CellFeatures
     patch: CellFeatures
     shade: CellFeatures
+    embedding: NDArray[np.float32]
+    blocks: NDArray[np.float32]
     area_px: float = 0.0
     extent: tuple[int, int] = (0, 0)
     pieces: tuple[Moments, ...] = ()
@@ -131,85 +137,108 @@ class SizeLimits:
 
 
 class OodFeatureExtractor:
-    """Frozen network and framing; deterministic for a field.
+    """Description of a field by the maps of its pass; deterministic.
 
     Args:
-        backbone: From `frozen_lite0`, or any other backbone with four stages.
-        precision: "fp32" or "bf16"; fp32 is used where the processor lacks bf16 or OpenVINO is
-            absent.
+        frozen_pass: Runs the network.
+        embedding: Computes the embedding that is kept with the features.
     """
 
-    def __init__(self, backbone: Backbone, precision: str = "fp32") -> None:
-        self._backbone = backbone
-        self._framing = Framing("scale", _LARGEST_PX, UM_PER_PX, UM_PER_PX)
-        self._maps = _build_runner(backbone, precision)
+    def __init__(self, frozen_pass: FrozenPass, embedding: FieldEmbedding = STAGE_3_MEAN) -> None:
+        self.frozen_pass = frozen_pass
+        self.embedding = embedding
+
+    @property
+    def made_by(self) -> str:
+        """What the features of a field with a scale depend on besides the field."""
+        return f"{self.frozen_pass.made_by} {self.embedding.name}"
 
     def extract(self, field: Field, limits: SizeLimits | None = None) -> OodFeatures:
+        """Run the network over one field and describe it; see `describe`."""
+        return self.describe(field, self.frozen_pass.run(field), limits)
+
+    def measure_quality(self, field: Field, seen: FieldMaps | None = None) -> dict[str, float]:
+        """Measure the image quality of a field, on the frame of the pass if that is tiled.
+
+        Args:
+            field: The field.
+            seen: Its maps, from `FrozenPass.run`, or None.
+        """
+        if self.frozen_pass.version != TILED:
+            return measure_quality(field)
+        frame = seen.frame if seen else self.frozen_pass.framing.frames(field)[0]
+        return measure_frame(frame, UM_PER_PX)
+
+    def describe(
+        self, field: Field, seen: FieldMaps, limits: SizeLimits | None = None
+    ) -> OodFeatures:
         """Return the features of one field; padding and pixels without steel have weight 0.
 
         Args:
             field: The field.
-            limits: A larger field's whole and windows are described in pieces of this size, since
-                features near an edge differ: a field with less edge would be unusual by that alone.
+            seen: Its maps, from `FrozenPass.run`.
+            limits: A larger field's whole and windows are described in pieces of this size unless
+                tiles are smaller, since features near an edge differ: a field with less edge would
+                be unusual by that alone.
         """
-        frame = self._framing.frames(field)[0]
-        *maps, fine = self._maps(frame.pixels)
+        frame, weights = seen.frame, seen.weights
         area_px = float(frame.valid.sum() or np.prod(frame.extent))
-        weights = _steel_weights(frame)
-        whole, windows = self._describe_whole_and_windows(frame, maps, weights)
-        pieces: list[tuple[Moments, Moments]] = []
-        if limits is not None and area_px > limits.largest_px:
-            pieces = [
-                self._describe_whole_and_windows(
-                    piece, self._maps(piece.pixels)[:-1], _steel_weights(piece)
-                )
-                for piece in self._iter_pieces(frame, limits.piece)
-            ]
-            windows = tuple(
-                np.concatenate(layer) for layer in zip(*(own for _, own in pieces), strict=True)
-            )
+        whole, windows = _describe_whole_and_windows(seen)
         um2 = UM_PER_PX**2 if field.um_per_px is not None else None
-        fine_px, broad_px = self._backbone.strides[FINE], self._backbone.strides[BROAD]
-        fine_cells = _build_cells(fine, frame, weights[fine_px], um2, FINE_MARGIN)
-        tone = _build_cells(intensity_features(frame), frame, weights[TONE_PX], um2, FINE_MARGIN)
+        fine = _build_cells(seen.joined, frame, weights[FINE], um2, FINE_MARGIN)
+        intensity = np.moveaxis(intensity_features(frame), 0, 2)
+        tone = _build_cells(intensity, frame, weights[TONE], um2, FINE_MARGIN)
+        coarsest = np.moveaxis(seen.maps[BROAD], 0, 2)
+        broad = _build_cells(coarsest, frame, weights[BROAD], um2, BROAD_MARGIN)
+        blocks = _describe_blocks(seen, broad)
+        broad = _select_inner(broad, seen)
+        pieces: tuple[Moments, ...] = ()
+        tile_px = seen.tile_cells * STRIDES[BROAD]
+        if (
+            limits is not None
+            and area_px > limits.largest_px
+            and (not tile_px or min(limits.piece) < tile_px)
+        ):
+            pieces, windows, own_blocks = self._describe_pieces(frame, limits.piece)
+            blocks = own_blocks if tile_px else blocks
         return OodFeatures(
             whole,
             windows,
-            fine=fine_cells,
-            broad=_build_cells(maps[BROAD], frame, weights[broad_px], um2, BROAD_MARGIN),
+            fine=fine,
+            broad=broad,
             tone=tone,
-            patch=patch_statistics(fine_cells),
+            patch=patch_statistics(fine),
             shade=patch_statistics(tone),
+            embedding=self.embedding.compute(seen.maps, weights),
+            blocks=blocks,
             area_px=area_px,
             extent=frame.extent,
-            pieces=tuple(own for own, _ in pieces),
+            pieces=pieces,
         )
 
-    def _describe_whole_and_windows(
-        self,
-        frame: Frame,
-        maps: Sequence[NDArray[np.float32]],
-        weights: Mapping[int, NDArray[np.float32]],
-    ) -> tuple[Moments, Moments]:
-        """Return the moments of a frame per layer, and those of its windows with steel."""
-        strides = self._backbone.strides
-        whole = tuple(
-            _weighted_moments(feature_map, weights[stride])
-            for feature_map, stride in zip(maps, strides, strict=True)
+    def _describe_pieces(
+        self, frame: Frame, size: tuple[int, int]
+    ) -> tuple[tuple[Moments, ...], Moments, NDArray[np.float32]]:
+        """Return the moments of every piece, all their windows and all their blocks."""
+        wholes, windows, blocks = [], [], []
+        for piece in self._iter_pieces(frame, size):
+            seen = self.frozen_pass.run_frame(piece)
+            whole, own_windows = _describe_whole_and_windows(seen)
+            coarsest = np.moveaxis(seen.maps[BROAD], 0, 2)
+            broad = _build_cells(coarsest, piece, seen.weights[BROAD], None, BROAD_MARGIN)
+            wholes.append(whole)
+            windows.append(own_windows)
+            blocks.append(_describe_blocks(seen, broad))
+        return (
+            tuple(wholes),
+            tuple(np.concatenate(layer) for layer in zip(*windows, strict=True)),
+            np.concatenate(blocks),
         )
-        boxes = list_windows(frame.extent, WINDOW_PX)
-        windows = [
-            _window_moments(maps[layer], weights[strides[layer]], strides[layer], boxes)
-            for layer in WINDOW_LAYERS
-        ]
-        has_steel = np.logical_and.reduce([filled for _, filled in windows])
-        has_steel = has_steel if has_steel.any() else np.ones_like(has_steel)
-        return whole, tuple(moments[has_steel] for moments, _ in windows)
 
     def _iter_pieces(self, frame: Frame, size: tuple[int, int]) -> Iterator[Frame]:
         """Yield pieces that cover a frame; at least half of a piece is steel, where any is."""
         rows, columns = (
-            _spread_starts(length, side) for length, side in zip(frame.extent, size, strict=True)
+            spread_starts(length, side) for length, side in zip(frame.extent, size, strict=True)
         )
         height, width = (min(a, b) for a, b in zip(frame.extent, size, strict=True))
         parts = [np.s_[y : y + height, x : x + width] for y in rows for x in columns]
@@ -217,13 +246,36 @@ class OodFeatureExtractor:
         for part, share in zip(parts, shares, strict=True):
             if share >= min(0.5, max(shares)):
                 piece = Field(frame.pixels[part], frame.valid[part], UM_PER_PX)
-                yield self._framing.frames(piece)[0]
+                yield self.frozen_pass.framing.frames(piece)[0]
 
 
-def _spread_starts(length: int, side: int) -> list[int]:
-    """Return the starts of the fewest pieces of a side that cover a length."""
-    count = max(1, -(-length // side))
-    return [round(start) for start in np.linspace(0, max(0, length - side), count)]
+def _select_inner(broad: CellFeatures, seen: FieldMaps) -> CellFeatures:
+    """Leave out cells at the edge of a tile, which describe that edge, where others are left."""
+    if seen.inner is None:
+        return broad
+    rows, columns = broad.steel.shape
+    inner = broad.steel & seen.inner[:rows, :columns]
+    return replace(broad, steel=inner) if inner.any() else broad
+
+
+def _describe_blocks(seen: FieldMaps, broad: CellFeatures) -> NDArray[np.float32]:
+    """Return the mean feature of every tile, or of every block of a map of the whole field."""
+    if seen.tile_cells:
+        return describe_blocks(broad, seen.tile_cells, seen.weights[BROAD].shape)
+    return describe_blocks(broad)
+
+
+def _describe_whole_and_windows(seen: FieldMaps) -> tuple[Moments, Moments]:
+    """Return the moments of a frame per layer, and those of its windows with steel."""
+    whole = tuple(map(_weighted_moments, seen.maps, seen.weights))
+    boxes = list_windows(seen.frame.extent, WINDOW_PX)
+    windows = [
+        _window_moments(seen.maps[layer], seen.weights[layer], STRIDES[layer], boxes)
+        for layer in WINDOW_LAYERS
+    ]
+    has_steel = np.logical_and.reduce([filled for _, filled in windows])
+    has_steel = has_steel if has_steel.any() else np.ones_like(has_steel)
+    return whole, tuple(moments[has_steel] for moments, _ in windows)
 
 
 def list_windows(extent: tuple[int, int], side: int) -> list[tuple[int, int, int, int]]:
@@ -246,16 +298,6 @@ def _window_starts(length: int, side: int) -> list[int]:
         return [0]
     count = math.ceil((length - side) / (side / 2)) + 1
     return [round(start) for start in np.linspace(0, length - side, count)]
-
-
-def _steel_weights(frame: Frame) -> dict[int, NDArray[np.float32]]:
-    """Return the share of steel in each cell, (rows, columns), by the stride of the cells."""
-    valid = frame.valid if frame.valid.any() else np.ones_like(frame.valid)
-    shares = torch.from_numpy(share_of_blocks(valid, STRIDES[0]))[None]
-    weights = {}
-    for stride in STRIDES:  # shares of a power of two pixels, so averages of averages are exact
-        weights[stride] = cell_weights(shares, stride // STRIDES[0])[0].numpy()
-    return weights
 
 
 def _weighted_moments(
@@ -295,10 +337,10 @@ def _build_cells(
 ) -> CellFeatures:
     stride = len(frame.valid) // len(weights)
     rows, columns = (max(1, length // stride) for length in frame.extent)
-    half = torch.from_numpy(features)[:, :rows, :columns].half().clamp_(-65504, 65504)
+    half = torch.from_numpy(features)[:rows, :columns].half().clamp_(-65504, 65504)
     zoom = (frame.box[2] - frame.box[0]) / frame.extent[1]
     return CellFeatures(
-        half.permute(1, 2, 0).contiguous().numpy(),
+        half.contiguous().numpy(),
         _select_cells(weights[:rows, :columns], margin),
         stride * zoom,
         um2 and um2 * stride**2,
@@ -315,6 +357,30 @@ def _select_cells(weights: NDArray[np.float32], margin: int) -> NDArray[np.bool_
         around = np.pad(inner, 1)
         inner = inner & around[:-2, 1:-1] & around[2:, 1:-1] & around[1:-1, :-2] & around[1:-1, 2:]
     return inner if inner.any() else all_steel
+
+
+def describe_blocks(
+    cells: CellFeatures, side: int = BLOCK_CELLS, grid: tuple[int, ...] | None = None
+) -> NDArray[np.float32]:
+    """Return the mean feature of each block of cells, scaled to unit length.
+
+    Args:
+        cells: The broad cells of a field.
+        side: Side of a block in cells.
+        grid: Rows and columns that tiles were spread over; None: those of the cells.
+
+    Returns:
+        (b, d) float32, a row per block with at least half as many steel cells as the fullest one.
+    """
+    rows, columns = (spread_starts(length, side) for length in grid or cells.steel.shape)
+    parts = [np.s_[y : y + side, x : x + side] for y in rows for x in columns]
+    counts = [int(cells.steel[part].sum()) for part in parts]
+    means = [
+        cells.features[part][cells.steel[part]].mean(axis=0, dtype=np.float64)
+        for part, count in zip(parts, counts, strict=True)
+        if count and 2 * count >= max(counts)
+    ]
+    return normalize_rows(np.stack(means)).astype(np.float32)
 
 
 def patch_statistics(cells: CellFeatures) -> CellFeatures:
@@ -347,56 +413,13 @@ def _sum_neighbours(blocks: NDArray[np.float32]) -> NDArray[np.float32]:
     return sums
 
 
-# ------------------------------------------------------------------ engines
-
-
-class _Stages(torch.nn.Module):
-    """Backbone with its preprocessing: (1, h, w, 3) uint8 in, five feature maps out.
-
-    Each channel is scaled to ImageNet's mean first, which removes brightness and white balance.
-    Pixels without steel have the mean colour of the steel, so they change no mean. The fifth map
-    joins two layers on the grid of the finer one, smoothed over neighbours.
-    """
-
-    def __init__(self, backbone: Backbone) -> None:
-        super().__init__()
-        self.backbone = backbone
-        self.register_buffer("mean", torch.tensor(IMAGENET_MEAN).view(1, 3, 1, 1))
-        self.register_buffer("std", torch.tensor(IMAGENET_STD).view(1, 3, 1, 1))
-        self.mean: torch.Tensor
-        self.std: torch.Tensor
-
-    def forward(self, pixels: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        light = pixels.permute(0, 3, 1, 2).float()
-        mean = light.mean(dim=(2, 3), keepdim=True).clamp_min(_DARKEST)
-        normalized = (light / mean - 1.0) * (self.mean / self.std)
-        maps = self.backbone.stages(normalized.contiguous(memory_format=torch.channels_last))
-        return (*maps, _join(maps[FINE], maps[FINE + 1]))
-
-
-def _join(finer: torch.Tensor, coarser: torch.Tensor) -> torch.Tensor:
-    upsampled = functional.interpolate(coarser, size=finer.shape[2:], mode="bilinear")
-    both = torch.cat([finer, upsampled], dim=1)
-    return functional.avg_pool2d(both, 3, stride=1, padding=1, count_include_pad=False)
-
-
-def _build_runner(
-    backbone: Backbone, precision: str
-) -> Callable[[NDArray[np.uint8]], list[NDArray[np.float32]]]:
-    """Return a function that runs the network with the fastest engine on this CPU."""
-    stages = _Stages(backbone).eval()
-    engine = choose_engine("cpu", precision)
-    if engine.name == "openvino":
-        return OpenVinoRunner(stages, engine, None).maps
-
-    @torch.inference_mode()
-    def run(pixels: NDArray[np.uint8]) -> list[NDArray[np.float32]]:
-        return [feature_map[0].numpy() for feature_map in stages(torch.from_numpy(pixels[None]))]
-
-    return run
-
-
-@lru_cache(maxsize=2)
-def build_ood_extractor(backbone: Backbone, precision: str) -> OodFeatureExtractor:
-    """Return the cached extractor of a backbone; building one takes a second."""
-    return OodFeatureExtractor(backbone, precision)
+def build_ood_extractor(
+    backbone: Backbone,
+    precision: str,
+    usual_um_per_px: float = UM_PER_PX,
+    embedding: FieldEmbedding = STAGE_3_MEAN,
+    version: int = TILED,
+) -> OodFeatureExtractor:
+    """Return the extractor of a backbone, whose pass is shared: building one takes a second."""
+    frozen_pass = build_frozen_pass(backbone, precision, usual_um_per_px, version)
+    return OodFeatureExtractor(frozen_pass, embedding)

@@ -11,11 +11,11 @@ materials 27 % and 56 %.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from model.ood.field_size import compute_level
+from model.ood.field_size import compute_levels
 from model.ood.mahalanobis import normalize_rows
 from model.ood.score_normalization import LOOKS, combine_scores
 
@@ -23,13 +23,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
-
-    from model.ood.features import CellFeatures
-
-BLOCK_CELLS: Final = 10
-"""Side of a block: 80 µm, as of a window. A field is as far as its blocks are on average, since the
-mean of a field of two structures resembles neither. MEASURED: 6 cells flag 3 points more of foreign
-SEM pictures, but fewer drawn fields coarser than any trained size."""
 
 _LEAST_DISTANCE = 1e-6
 """Cosine distances below are float32 rounding."""
@@ -51,7 +44,7 @@ class ReferenceFields:
     """What the calibration needs of the reference fields, in one order.
 
     Args:
-        blocks: Per field (b, c) float32 from `describe_blocks`.
+        blocks: Per field (b, c) float32 from `OodFeatures.blocks`.
         quarters: Index → the same of that field's middle quarter.
         z_scores: (n, looks) float64, from models not fitted on the field.
         folds: (n,) int64; fields of one fold are not compared with one another.
@@ -139,21 +132,43 @@ class FieldDistance:
 
         Args:
             z_scores: (looks,) from `ScoreNormalizer.z_scores`.
-            blocks: (b, c) from `describe_blocks`.
+            blocks: (b, c) from `OodFeatures.blocks`.
             area_px: Area of the field in pixels of the frame. The blocks of smaller fields are
                 noisier, which is corrected for; those of larger fields average out, which is not.
 
         Returns:
             The joint score, larger is more unusual, and the one of `LOOKS` that weighs most in it.
         """
-        smaller = max(-compute_level(area_px, self.area_px), 0.0)
-        middle = float(np.median(self.distances))
-        above = _log_distance(blocks, self.reference) - smaller * self.growth - middle
-        distance = middle + above / self.widening**smaller
         by_looks = compute_surprise(combine_scores(z_scores[_REPLACED:]), self.looks)
-        by_distance = compute_surprise(distance, self.distances)
+        by_distance = compute_surprise(self.measure(blocks, area_px), self.distances)
         look = int(z_scores[_REPLACED:].argmax()) + _REPLACED if by_looks >= by_distance else 0
         return _join(by_looks, by_distance), LOOKS[look]
+
+    def measure(self, blocks: NDArray[np.float32], area_px: float) -> float:
+        """Return the log distance of a field, corrected for a small area.
+
+        Args:
+            blocks: (b, c) from `OodFeatures.blocks`.
+            area_px: Area of the field in pixels of the frame.
+        """
+        nearest = (blocks.astype(np.float64) @ self.reference.T.astype(np.float64)).max(axis=1)
+        return float(self.correct(nearest[None], np.array([area_px]))[0])
+
+    def correct(
+        self, nearest: NDArray[np.floating], area_px: NDArray[np.floating]
+    ) -> NDArray[np.float64]:
+        """Return the log distances of fields, corrected for their areas.
+
+        Args:
+            nearest: (m, b) cosine of each block with the nearest reference field.
+            area_px: (m,) areas in pixels of the frame.
+        """
+        smaller = np.maximum(-compute_levels(area_px, self.area_px), 0.0)
+        middle = float(np.median(self.distances))
+        logs = np.log(np.maximum(1.0 - np.asarray(nearest, np.float64), _LEAST_DISTANCE))
+        above = logs.mean(axis=1) - smaller * self.growth - middle
+        distances: NDArray[np.float64] = middle + above / self.widening**smaller
+        return distances
 
     def reference_scores(self, microscope: str) -> NDArray[np.float64]:
         """Return the joint scores that fields of a microscope are compared with, ascending."""
@@ -198,27 +213,6 @@ class FieldDistance:
         )
 
 
-def describe_blocks(cells: CellFeatures) -> NDArray[np.float32]:
-    """Return the mean feature of each block of cells, scaled to unit length.
-
-    Args:
-        cells: The broad cells of a field.
-
-    Returns:
-        (b, d) float32, a row per block with at least half as many steel cells as the fullest one.
-    """
-    height, width = (min(BLOCK_CELLS, length) for length in cells.steel.shape)
-    rows, columns = (_spread_starts(length) for length in cells.steel.shape)
-    parts = [np.s_[y : y + height, x : x + width] for y in rows for x in columns]
-    counts = [int(cells.steel[part].sum()) for part in parts]
-    means = [
-        cells.features[part][cells.steel[part]].mean(axis=0, dtype=np.float64)
-        for part, count in zip(parts, counts, strict=True)
-        if count and 2 * count >= max(counts)
-    ]
-    return normalize_rows(np.stack(means)).astype(np.float32)
-
-
 def compute_surprise(value: float, reference: NDArray[np.float64]) -> float:
     """Return the negative log share of reference values at least as large.
 
@@ -259,9 +253,3 @@ def _compare_quarters(
     of_quarters = np.array(list(quarters.values()))
     widening = float(of_quarters.std()) / max(float(own.std()), 1e-9)
     return float((of_quarters - own).mean()), max(1.0, widening)
-
-
-def _spread_starts(length: int) -> list[int]:
-    """Return the starts of the fewest blocks that cover a length."""
-    count = max(1, -(-length // BLOCK_CELLS))
-    return [round(start) for start in np.linspace(0, max(0, length - BLOCK_CELLS), count)]

@@ -13,14 +13,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from model.errors import TrainingError
-from model.image_quality import DefectLimits, measure_quality
+from model.image_quality import DefectLimits
 from model.networks.backbones import frozen_lite0, hash_state_dict
 from model.ood import conformal
 from model.ood.detector import FORM, OodDetector
-from model.ood.feature_arrays import VERSION, from_arrays, to_arrays
 from model.ood.features import WINDOW_LAYERS, build_ood_extractor
-from model.ood.field_distance import FieldDistance, ReferenceFields, describe_blocks
-from model.ood.field_size import MEASURED_PIECES, crop_middle_quarter
+from model.ood.field_distance import FieldDistance, ReferenceFields
+from model.ood.field_size import MEASURED_PIECES
 from model.ood.mahalanobis import (
     PLACES,
     WHOLE_LAYERS,
@@ -30,9 +29,10 @@ from model.ood.mahalanobis import (
     TiedGaussians,
     normalize_rows,
 )
+from model.ood.reference_features import ReferenceFeatures
 from model.ood.score_normalization import ScoreNormalizer
 from model.progress import Progress
-from model.runtime.engines import choose_engine, has_bf16
+from model.runtime.engines import has_bf16
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -41,9 +41,8 @@ if TYPE_CHECKING:
 
     from model.data.dataset import Example
     from model.data.feature_cache import FeatureCache
-    from model.framing import Field
     from model.networks.backbones import Backbone
-    from model.ood.features import OodFeatureExtractor, OodFeatures
+    from model.ood.features import OodFeatures
     from model.ood.mahalanobis import Distances
 
 _OWN_MEAN_FROM = 10
@@ -53,9 +52,6 @@ _INTENSITY_LOOKS = ("tone", "shade")
 _MIN_STD = 0.01
 """Smallest standard deviation of brightness and colour: below 1 % is rounding, not steel. Fields of
 a monochrome camera have no colour at all, and those of the next camera a little."""
-
-_CACHE_BYTES = 1_500_000_000
-"""Features of cells that are cached during a fit; those of other examples are extracted twice."""
 
 
 def fit_detector(
@@ -79,6 +75,7 @@ def iter_fit_detector(
     *,
     subtype_of: Callable[[str], str],
     cache: FeatureCache | None = None,
+    features: ReferenceFeatures | None = None,
 ) -> Iterator[Progress[OodDetector]]:
     """Fit a detector and the scores of reference fields that its models were not fitted on.
 
@@ -87,6 +84,8 @@ def iter_fit_detector(
         backbone: Frozen network; None loads EfficientNet-Lite0 with its ImageNet weights.
         subtype_of: Structure code → subtype.
         cache: Keeps the features of every field for the next fit, or None.
+        features: Features of the same examples that the heads were fitted to, in place of backbone
+            and cache; None extracts them.
 
     Yields:
         Progress per field extracted and per field scored, the last with the detector.
@@ -96,16 +95,11 @@ def iter_fit_detector(
     """
     if len(examples) < 2:  # noqa: PLR2004 - one to fit, one to score
         raise TrainingError("Strangeness needs at least two examples to compare with.")
-    backbone = backbone or frozen_lite0()
-    precision = "bf16" if has_bf16() else "fp32"
-    extractor = build_ood_extractor(backbone, precision)
-    weights = hash_state_dict(backbone.state_dict())
-    features = _ExampleFeatures(
-        sorted(examples, key=lambda example: example.key),
-        extractor,
-        cache,
-        f"ood {VERSION} {backbone.arch} {weights} {choose_engine('cpu', precision)}",
-    )
+    if features is None:
+        precision = "bf16" if has_bf16() else "fp32"
+        extractor = build_ood_extractor(backbone or frozen_lite0(), precision)
+        features = ReferenceFeatures(examples, extractor, cache)
+    frozen_pass = features.extractor.frozen_pass
     total = 2 * len(features)
     folds = conformal.assign_folds(features.groups, features.codes, features.keys)
     sums = _FeatureSums(features.codes, folds, [subtype_of(code) for code in features.codes])
@@ -123,7 +117,7 @@ def iter_fit_detector(
             piece = features.extract_piece(index) if index % step == 0 else None
             if piece is not None:
                 pieces[index] = models.compute_distances(piece)
-                quarters[index] = describe_blocks(piece.broad)
+                quarters[index] = piece.blocks
             yield Progress("strangeness", len(features) + len(distances), total)
     measured = [distances[index] for index in range(len(folds))]
     normalizer = ScoreNormalizer.fit(measured, features.microscopes, pieces)
@@ -146,12 +140,15 @@ def iter_fit_detector(
             list(zip(features.keys, features.codes, strict=True)),
             sums.embeddings(),
             DefectLimits.fit(features.quality),
-            extractor,
+            features.extractor,
             {
                 "form": FORM,
-                "arch": backbone.arch,
-                "backbone": weights,
-                "precision": precision,
+                "arch": frozen_pass.backbone.arch,
+                "backbone": hash_state_dict(frozen_pass.backbone.state_dict()),
+                "precision": frozen_pass.engine.precision,
+                "usual_um_per_px": frozen_pass.framing.usual_um_per_px,
+                "embedding": features.extractor.embedding.name,
+                "pass": frozen_pass.version,
                 "folds": int(folds.max()) + 1,
                 "microscopes": dict(Counter(features.microscopes)),
                 "fields_per_specimen": median_low(Counter(features.groups).values()),
@@ -159,58 +156,6 @@ def iter_fit_detector(
             FieldDistance.fit(reference),
         ),
     )
-
-
-class _ExampleFeatures:
-    """OOD features of the examples: cached while they fit into memory, else extracted again."""
-
-    def __init__(
-        self,
-        examples: Sequence[Example],
-        extractor: OodFeatureExtractor,
-        cache: FeatureCache | None,
-        made_by: str,
-    ) -> None:
-        self._examples = examples
-        self._extractor = extractor
-        self._cache, self._made_by = cache, made_by
-        self._cached: dict[int, OodFeatures] = {}
-        self._free_bytes = _CACHE_BYTES
-        self.quality: list[dict[str, float]] = []
-        self.keys = [example.key for example in examples]
-        self.codes = [example.code for example in examples]
-        self.groups = [example.group for example in examples]
-        self.microscopes = [example.slices.get("microscope", "") for example in examples]
-
-    def __len__(self) -> int:
-        return len(self._examples)
-
-    def __getitem__(self, index: int) -> OodFeatures:
-        if index in self._cached:
-            return self._cached[index]
-        field = self._examples[index].load()
-        features = self._extract(field)
-        if len(self.quality) == index:  # first pass
-            self.quality.append(measure_quality(field))
-        size = sum(getattr(features, name).features.nbytes for name in PLACES)
-        if size <= self._free_bytes:
-            self._free_bytes -= size
-            self._cached[index] = features
-        return features
-
-    def extract_piece(self, index: int) -> OodFeatures | None:
-        """Extract the features of a field's middle quarter; None if it has too little steel."""
-        piece = crop_middle_quarter(self._examples[index].load())
-        return None if piece is None else self._extract(piece)
-
-    def _extract(self, field: Field) -> OodFeatures:
-        if self._cache is None:
-            return self._extractor.extract(field)
-        return from_arrays(
-            self._cache.get_or_compute(
-                field, self._made_by, lambda: to_arrays(self._extractor.extract(field))
-            )
-        )
 
 
 class _FeatureSums:
@@ -234,7 +179,7 @@ class _FeatureSums:
         """Add the next example."""
         self._whole.append(features.whole)
         self._windows.append(features.windows)
-        self.blocks.append(describe_blocks(features.broad))
+        self.blocks.append(features.blocks)
         for name in PLACES:
             key = (name, int(self._folds[index]), self._subtypes[index])
             moments = Moments.from_vectors(getattr(features, name).on_steel())

@@ -289,9 +289,21 @@ class OpenVinoRunner:
     MEASURED with EfficientNet-Lite0 and ResNet-18 in fp32 and bf16: results are bit for bit those
     of a model compiled for one shape, at the same speed; a new shape costs a few hundredths of a
     second.
+
+    Args:
+        network: The network.
+        engine: From `choose_engine`.
+        cache: Folder for compiled models, or None.
+        example: A batch of one of everything that the network takes; (): it takes images.
     """
 
-    def __init__(self, network: nn.Module, engine: Engine, cache: Path | None) -> None:
+    def __init__(
+        self,
+        network: nn.Module,
+        engine: Engine,
+        cache: Path | None,
+        example: tuple[Tensor, ...] = (),
+    ) -> None:
         core = _openvino().Core()
         if cache is not None and _is_writable(cache):
             core.set_property({"CACHE_DIR": str(cache)})
@@ -300,7 +312,7 @@ class OpenVinoRunner:
             "PERFORMANCE_HINT": "LATENCY",
             "INFERENCE_NUM_THREADS": torch.get_num_threads(),
         }
-        model = _convert_to_openvino(network)
+        model = _convert_to_openvino(network, example)
         try:
             compiled = core.compile_model(model, "CPU", {**hints, **_NO_RUNTIME_CACHE})
         except RuntimeError:  # the property's name is not guaranteed; a version may not know it
@@ -314,10 +326,14 @@ class OpenVinoRunner:
             maps = [np.array(self._request.infer({0: image[None]})[0]) for image in pixels]
         return np.concatenate(maps, axis=0)
 
-    def maps(self, image: NDArray[np.uint8]) -> list[NDArray[np.float32]]:
-        """Compute all output maps of one (h, w, 3) uint8 image, without the batch dimension."""
+    def maps(self, *inputs: NDArray[np.generic]) -> list[NDArray[np.float32]]:
+        """Compute all output maps of one image, without the batch dimension.
+
+        Args:
+            inputs: (h, w, 3) uint8, or whatever the example consists of, without the batch.
+        """
         with self._lock:
-            outputs = self._request.infer({0: image[None]})
+            outputs = self._request.infer({i: array[None] for i, array in enumerate(inputs)})
             return [np.array(outputs[index][0]) for index in range(len(outputs))]
 
 
@@ -330,14 +346,23 @@ def _is_writable(folder: Path) -> bool:
     return os.access(folder, os.W_OK)
 
 
-def _convert_to_openvino(network: nn.Module) -> Any:
+def _convert_to_openvino(network: nn.Module, example: tuple[Tensor, ...] = ()) -> Any:
     openvino = _openvino()
-    example = torch.zeros(1, 64, 64, 3, dtype=torch.uint8)
+    example = example or (torch.zeros(1, 64, 64, 3, dtype=torch.uint8),)
     with _CONVERSION_LOCK, _preserve_root_logger(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # torch deprecates the tracing that OpenVINO relies on
         model = openvino.convert_model(network.cpu().eval(), example_input=example)
-    model.reshape([1, -1, -1, 3])
+    model.reshape({index: _free_sides(array) for index, array in enumerate(example)})
     return model
+
+
+def _free_sides(example: Tensor) -> list[int]:
+    """Return a shape whose rows and columns are free: (1, h, w, 3) or (1, c, rows, columns)."""
+    shape = list(example.shape)
+    if len(shape) == 4:  # noqa: PLR2004 - an image or a map
+        first = 1 if shape[3] == 3 else 2  # noqa: PLR2004 - colours
+        shape[first : first + 2] = [-1, -1]
+    return shape
 
 
 @contextmanager

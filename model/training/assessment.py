@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 from model.data.near_duplicates import format_leak_warning, iter_overlaps
 from model.errors import ModelError, TrainingError
-from model.evaluation.evaluate import iter_cases, iter_flags
+from model.evaluation.cases import build_case
+from model.evaluation.evaluate import iter_flags, iter_predictions
 from model.evaluation.evaluation import Evaluation
 from model.ood.fit import iter_fit_detector
 from model.progress import Progress
@@ -15,12 +16,16 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Generator, Mapping, Sequence
     from pathlib import Path
 
+    import numpy as np
+    from numpy.typing import NDArray
+
     from model.data.dataset import Example
     from model.data.feature_cache import FeatureCache
     from model.data.splits import Split
     from model.evaluation.cases import Case, OodFlag
     from model.inference.classifier import Classifier
     from model.ood.detector import OodDetector
+    from model.ood.reference_features import ReferenceFeatures
     from model.taxonomy import Taxonomy
 
 
@@ -29,13 +34,17 @@ def fit_ood_detector(
     taxonomy: Taxonomy,
     fit_detector: Callable[[Sequence[Example]], OodDetector] | None,
     cache: FeatureCache | None,
+    shared: ReferenceFeatures | None,
 ) -> Generator[Progress[Path], None, OodDetector]:
     """Fit the OOD detector, or call the given function."""
     if fit_detector is not None:
         yield Progress("strangeness", len(examples), len(examples))
         return fit_detector(examples)
     for progress in iter_fit_detector(
-        examples, subtype_of=lambda code: taxonomy.parse(code)[0], cache=cache
+        examples,
+        subtype_of=lambda code: taxonomy.parse(code)[0],
+        cache=cache,
+        features=shared,
     ):
         yield Progress("strangeness", progress.done, progress.total)
         if progress.result is not None:
@@ -62,13 +71,26 @@ def report_alarm_rate(
 
 
 def evaluate_test_set(
-    classifier: Classifier, test: Sequence[Example], untrained: Mapping[str, Sequence[Example]]
+    classifier: Classifier,
+    test: Sequence[Example],
+    untrained: Mapping[str, Sequence[Example]],
+    embeddings: dict[str, NDArray[np.float32]],
 ) -> Generator[Progress[Path], None, Evaluation]:
-    """Evaluate the test images, and the images of untrained codes, which must be flagged."""
+    """Evaluate the test images, and the images of untrained codes, which must be flagged.
+
+    Args:
+        classifier: The classifier.
+        test: The test images.
+        untrained: Kind → images of untrained codes.
+        embeddings: Receives the embedding of each test image by the frozen pass.
+    """
     total = len(test) + sum(map(len, untrained.values()))
     cases: list[Case] = []
-    for case in iter_cases(classifier, test):
-        cases.append(case)
+    for batch, predictions in iter_predictions(classifier, test):
+        for example, prediction in zip(batch, predictions, strict=True):
+            cases.append(build_case(example, prediction, classifier.taxonomy))
+            if prediction.features is not None:
+                embeddings[example.key] = prediction.features.embedding
         yield Progress("evaluation", len(cases), total)
     unusual: dict[str, tuple[OodFlag, ...]] = {}
     done = len(cases)

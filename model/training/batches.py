@@ -65,7 +65,7 @@ class Targets:
         for head in self.heads:
             targets = [task.scheme.target(head, example.code) for example in task.train]
             classes = [target for target in targets if target is not None]
-            kind = config.imbalance if config.imbalance == "weighted" else "none"
+            kind = config.sampling if config.sampling == "weighted" else "none"
             weights = class_weights(classes, kind) if classes else np.ones(0)
             missing = len(task.scheme.heads()[head]) - len(weights)
             self.weights[head] = np.pad(weights, (0, missing), constant_values=1.0)
@@ -106,7 +106,7 @@ class Sampler:
         for head in targets.heads:
             rows, soft, _ = targets.encode(head, codes)
             classes = soft.numpy().argmax(1)
-            kind = config.imbalance if config.imbalance in ("oversample", "sqrt") else "none"
+            kind = config.sampling if config.sampling in ("oversample", "sqrt") else "none"
             weights = class_weights(list(classes), kind)[classes]
             self._heads.append((np.array(rows, np.intp), weights / weights.sum()))
 

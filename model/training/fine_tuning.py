@@ -204,7 +204,7 @@ def _fit_initial_heads(
             name,
             task.name,
             data,
-            imbalance=config.imbalance,
+            imbalance=config.sampling,
             ordinal=config.loss == "ordinal",
         ).head
         parameters = {

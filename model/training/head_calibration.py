@@ -19,8 +19,11 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from model.data.dataset import Example
-    from model.inference.feature_extractor import FeatureExtractor, FieldFeatures
+    from model.inference.feature_extractor import FieldExtractor, FieldFeatures
 
+
+EVIDENCE_IMAGES = 32
+"""Validation images that set the scale of the evidence maps, where nothing else needs them."""
 
 HeadLogits = dict[str, "NDArray[np.float64]"]
 """Head → (images, k) logits of images that it was not fitted on; NaN where there are none."""
@@ -30,7 +33,7 @@ def extract_features(
     examples: Sequence[Example],
     scheme: Scheme,
     heads: Mapping[str, Head],
-    extractor: FeatureExtractor,
+    extractor: FieldExtractor,
 ) -> Generator[Progress[Path], None, tuple[HeadLogits, dict[str, float], NDArray[np.float32]]]:
     """Extract features of images that no network was trained on.
 

@@ -8,6 +8,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    import numpy as np
+    from numpy.typing import NDArray
+
     from model.data.dataset import Example
     from model.framing import Framing
     from model.networks.encoder import Encoder
@@ -29,6 +32,8 @@ class TrainingTask:
         validation: Examples that select the best epoch.
         fitted_heads: The heads, after the training.
         epochs: Results of all epochs, including those before an interruption.
+        plain: Key → (c,) embedding by the shared frozen pass that another step has computed.
+        views: Key → (views, c) embeddings by a frozen network, so that no image is embedded twice.
     """
 
     encoder: Encoder
@@ -40,6 +45,8 @@ class TrainingTask:
     validation: tuple[Example, ...]
     fitted_heads: dict[str, Head] = field(default_factory=dict)
     epochs: list[Epoch] = field(default_factory=list)
+    plain: dict[str, NDArray[np.float32]] = field(default_factory=dict)
+    views: dict[str, NDArray[np.float32]] = field(default_factory=dict)
 
     def select_examples(self, examples: Sequence[Example]) -> list[Example]:
         """Return the examples that at least one of the heads has a class for."""

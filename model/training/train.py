@@ -8,59 +8,61 @@ others changes until the last step.
 from __future__ import annotations
 
 import shutil
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 
 from model.bundle import BundleContents, write_bundle
-from model.data.dataset import validate_examples
+from model.bundle_heads import TestedHeads
 from model.data.near_duplicates import format_leak_warning
-from model.data.splits import Split, split
-from model.evaluation.evaluate import group_untrained
 from model.inference.classifier import Classifier
-from model.inference.feature_extractor import FeatureExtractor
 from model.networks.backbones import load_backbone
 from model.networks.encoder import Encoder
-from model.networks.schemes import Head, Scheme
 from model.ood.nearest_neighbor import SEEN_BY_CLASSIFIER
 from model.progress import Progress
-from model.runtime.engines import choose_engine
 from model.training.assessment import (
     evaluate_test_set,
     find_leaks,
     fit_ood_detector,
     report_alarm_rate,
 )
+from model.training.cross_validation import build_cross_validation
 from model.training.dataset_summary import DatasetSummary
 from model.training.distributed import SINGLE_PROCESS
 from model.training.fine_tuning import fine_tune
 from model.training.frozen_heads import fit_linear_probes
-from model.training.head_calibration import HeadLogits, calibrate_heads, extract_features
-from model.training.provenance import derive_seed, describe_data, hash_inputs, list_versions
+from model.training.head_calibration import (
+    EVIDENCE_IMAGES,
+    HeadLogits,
+    calibrate_heads,
+    extract_features,
+)
+from model.training.plan import TrainingPlan
+from model.training.provenance import derive_seed, hash_inputs
 from model.training.split_checks import (
     iter_split_notes,
-    leave_out_codes,
     require_distributable,
-    require_every_code,
 )
 from model.training.task import TrainingTask
+from model.training.view_embedding import build_extractor, build_shared_features
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Generator, Iterator, Mapping, Sequence
     from datetime import datetime
     from pathlib import Path
-    from typing import Self
 
-    import numpy as np
     from numpy.typing import NDArray
 
     from model.data.dataset import Example
     from model.data.feature_cache import FeatureCache
     from model.framing import Framing
+    from model.inference.feature_extractor import FieldExtractor
+    from model.networks.schemes import Head, Scheme
     from model.ood.detector import OodDetector
+    from model.ood.reference_features import ReferenceFeatures
     from model.runtime.engines import Engine
-    from model.taxonomy import Taxonomy
     from model.training.config import TrainingConfig
     from model.training.distributed import ProcessGroup
 
@@ -72,6 +74,7 @@ def train(
     *,
     test_keys: frozenset[str] | None = None,
     kept: Mapping[str, Sequence[str]] | None = None,
+    tested_only: Collection[str] = (),
     fit_detector: Callable[[Sequence[Example]], OodDetector] | None = None,
     processes: ProcessGroup = SINGLE_PROCESS,
     features: FeatureCache | None = None,
@@ -89,6 +92,8 @@ def train(
         folder: Folder of the bundles. The new bundle appears in it when it is complete.
         test_keys: Keys of earlier test micrographs; they and their specimens stay in the test set.
         kept: Keys per side of an earlier split to keep; `test_keys` is the short form.
+        tested_only: Keys of micrographs that are tested on and never learned from, such as control
+            samples. From its other test images a frozen network's heads learn after the test.
         fit_detector: Fits the OOD detector to the training and validation examples; None:
             `iter_fit_detector`, with the frozen network of the installation.
         processes: Processes that fine-tune networks together. Only the first one writes the bundle;
@@ -103,7 +108,7 @@ def train(
         BundleError: The bundle could not be written.
     """
     kept = kept if kept is not None else {"test": tuple(test_keys or ())}
-    plan = _TrainingPlan.build(examples, config, kept)
+    plan = TrainingPlan.build(examples, config, kept, tested_only)
     require_distributable(plan.config, plan.sides, processes)
     yield from iter_split_notes(plan.notes, plan.sides, plan.n)
     summary = DatasetSummary(plan.sides)
@@ -120,36 +125,34 @@ def train(
         checkpoint_folder=checkpoint_folder,
         processes=processes,
         features=features,
+        shares_pass=fit_detector is None,
     )
     if not processes.is_main:
         return
-    engine = choose_engine(plan.config.device)
-    calibration = yield from _calibrate(plan, framing, networks, engine)
+    extractor, framing = build_extractor(
+        plan.config, framing, networks.encoders, networks.heads, networks.shared
+    )
+    calibration = yield from _calibrate(plan, networks, extractor)
     detector = yield from fit_ood_detector(
-        plan.learned, plan.scheme.taxonomy, fit_detector, features
+        plan.learned, plan.scheme.taxonomy, fit_detector, features, networks.shared
     )
     plan.notes.extend((yield from report_alarm_rate(detector, plan.config.alpha)))
-    classifier = Classifier(
-        name="",
-        scheme=plan.scheme,
-        framing=framing,
-        conformal_level=calibration.conformal_level,
-        encoders=networks.encoders,
-        heads=calibration.heads,
-        detector=detector,
-        engine=engine,
-        alpha=plan.config.alpha,
-        validation_embeddings=calibration.embeddings,
+    classifier = _build_classifier(plan, framing, networks, calibration, detector)
+    embeddings: dict[str, NDArray[np.float32]] = {}
+    evaluation = yield from evaluate_test_set(
+        classifier, plan.sides.test, plan.untrained, embeddings
     )
-    evaluation = yield from evaluate_test_set(classifier, plan.sides.test, plan.untrained)
+    for task in networks.tasks if networks.shared else ():
+        task.plain.update(embeddings)
     plan.notes.extend((yield from find_leaks(evaluation, plan.sides, copies)))
+    final = yield from _refit(plan, networks, calibration, features)
     bundle = write_bundle(
         BundleContents(
             recipe=recipe,
             created_at=now,
             scheme=plan.scheme,
             framing=framing,
-            conformal_level=calibration.conformal_level,
+            conformal_level=final.conformal_level,
             validated=summary.build_scope(),
             metrics=evaluation.as_json(),
             split=plan.sides.keys(),
@@ -157,13 +160,16 @@ def train(
             | {
                 "history": networks.history,
                 "evidence_limits": calibration.evidence_limits,
-                "engine": engine.label,
+                "engine": calibration.engine.label,
                 "strangeness": detector.summary(),
+                "cross_validation": final.cross_validation,
             },
             encoders=networks.encoders,
-            heads=calibration.heads,
+            heads=final.heads,
             ood_tensors=detector.tensors() | {SEEN_BY_CLASSIFIER: calibration.embeddings},
             ood_facts=detector.facts(),
+            tested=final.tested,
+            field_embedding=networks.shared.extractor.embedding.name if networks.shared else "",
         ),
         folder,
     )
@@ -177,79 +183,10 @@ def train(
     )
 
 
-@dataclass(frozen=True, slots=True)
-class _TrainingPlan:
-    """What is trained on what.
-
-    Args:
-        config: The training configuration; its taxonomy lists codes without examples as untrained.
-        given_taxonomy: The taxonomy as the lab wrote it.
-        sides: The split.
-        untrained: Kind → images of codes that are not trained.
-        n: Number of all examples of trained codes.
-        scheme: Defines the heads.
-        notes: Sentences for the record; later steps append to it.
-    """
-
-    config: TrainingConfig
-    given_taxonomy: Taxonomy
-    sides: Split
-    untrained: Mapping[str, Sequence[Example]]
-    n: int
-    scheme: Scheme
-    notes: list[str]
-
-    @classmethod
-    def build(
-        cls,
-        labelled: Sequence[Example],
-        config: TrainingConfig,
-        kept: Mapping[str, Sequence[str]],
-    ) -> Self:
-        """Check the examples and split them.
-
-        Raises:
-            TrainingError: The examples cannot be used for training as they are.
-        """
-        examples, taxonomy, notes = validate_examples(
-            labelled, wanted := leave_out_codes(config), mixed_groups=config.mixed_groups
-        )
-        given, config = config.taxonomy, replace(config, taxonomy=taxonomy)
-        sides = split(examples, shares=config.shares, kept=kept, seed=config.seed)
-        require_every_code(sides, taxonomy, config.group_by, frozenset(kept.get("test", ())))
-        return cls(
-            config=config,
-            given_taxonomy=given,
-            sides=sides,
-            untrained=group_untrained(labelled, wanted),
-            n=len(examples),
-            scheme=Scheme(config.scheme, taxonomy),
-            notes=notes,
-        )
-
-    @property
-    def learned(self) -> tuple[Example, ...]:
-        """Training and validation examples."""
-        return (*self.sides.train, *self.sides.validation)
-
-    def describe(self) -> dict[str, Any]:
-        """Return the record of configuration, labels, notes and versions."""
-        return {
-            "plan": self.config.as_json(),
-            "taxonomy": self.given_taxonomy.as_json(),
-            "notes": self.notes,
-            "versions": list_versions(),
-            "data": hash_inputs(self.config, self.sides),
-            "data_set": describe_data(self.sides),
-        }
-
-
 # ------------------------------------------------------------------ steps
 
 
-def _note_copies(
-    copies: Sequence[tuple[str, str]], plan: _TrainingPlan
-) -> Iterator[Progress[Path]]:
+def _note_copies(copies: Sequence[tuple[str, str]], plan: TrainingPlan) -> Iterator[Progress[Path]]:
     """Yield a warning if test images are near-duplicates of training images."""
     if sentence := format_leak_warning(copies):
         plan.notes.append(sentence)
@@ -265,22 +202,27 @@ class _Networks:
         heads: Heads by name, not calibrated yet.
         out_of_fold_logits: Of training and validation images, with a frozen network.
         history: One record per epoch, with fine-tuning.
+        tasks: What each network was trained on, with the embeddings by a frozen one.
+        shared: Features that heads and OOD check share, or None.
     """
 
     encoders: dict[str, Encoder] = field(default_factory=dict)
     heads: dict[str, Head] = field(default_factory=dict)
     out_of_fold_logits: HeadLogits = field(default_factory=dict)
     history: list[dict[str, Any]] = field(default_factory=list)
+    tasks: list[TrainingTask] = field(default_factory=list)
+    shared: ReferenceFeatures | None = None
 
 
 def _train_networks(
-    plan: _TrainingPlan,
+    plan: TrainingPlan,
     framing: Framing,
     networks: _Networks,
     *,
     checkpoint_folder: Path,
     processes: ProcessGroup,
     features: FeatureCache | None,
+    shares_pass: bool,
 ) -> Iterator[Progress[Path]]:
     """Train every network with its heads into `networks`."""
     config = plan.config
@@ -301,14 +243,16 @@ def _train_networks(
             validation=plan.sides.validation,
         )
         if config.frozen:
-            yield from fit_linear_probes(
-                task, config, networks.heads, networks.out_of_fold_logits, features
+            networks.shared = build_shared_features(task, config, features) if shares_pass else None
+            networks.out_of_fold_logits |= yield from fit_linear_probes(
+                task, plan.learned, config, features, networks.shared
             )
         else:
             for epoch in fine_tune(task, config, checkpoint_folder, processes):
                 yield Progress(name, epoch.number, config.epochs, epoch.sentence())
-            networks.history += [{"eye": name, **epoch.as_json()} for epoch in task.epochs]
-            networks.heads.update(task.fitted_heads)
+        networks.history += [{"eye": name, **epoch.as_json()} for epoch in task.epochs]
+        networks.heads.update(task.fitted_heads)
+        networks.tasks.append(task)
         networks.encoders[name] = encoder.eval().requires_grad_(False)  # noqa: FBT003 - torch's own signature
 
 
@@ -321,30 +265,105 @@ class _Calibration:
         conformal_level: Probability mass at which prediction sets stop growing.
         evidence_limits: Evidence that is drawn in full colour, per stage.
         embeddings: (n, c) float32 of the validation images, by the first stage's network.
+        engine: Computed the features.
     """
 
     heads: dict[str, Head]
     conformal_level: float
     evidence_limits: dict[str, float]
     embeddings: NDArray[np.float32]
+    engine: Engine
 
 
 def _calibrate(
-    plan: _TrainingPlan, framing: Framing, networks: _Networks, engine: Engine
+    plan: TrainingPlan, networks: _Networks, extractor: FieldExtractor
 ) -> Generator[Progress[Path], None, _Calibration]:
     """Calibrate the heads on images that they were not fitted on."""
-    extractor = FeatureExtractor(framing, networks.encoders, engine, heads=networks.heads.values())
-    logits, evidence_limits, embeddings = yield from extract_features(
-        plan.sides.validation, plan.scheme, networks.heads, extractor
-    )
     out_of_fold = networks.out_of_fold_logits
+    validation = plan.sides.validation
+    logits, evidence_limits, embeddings = yield from extract_features(
+        validation[:: max(1, len(validation) // EVIDENCE_IMAGES)] if out_of_fold else validation,
+        plan.scheme,
+        networks.heads,
+        extractor,
+    )
+    if out_of_fold and validation:
+        encoder = networks.heads[plan.scheme.first_stage()[0]].encoder
+        (views,) = (task.views for task in networks.tasks if task.name == encoder)
+        embeddings = np.stack([views[example.key][0] for example in validation])
     heads, level = calibrate_heads(
         plan.learned if out_of_fold else plan.sides.validation,
         plan.scheme,
         networks.heads,
         out_of_fold or logits,
     )
-    return _Calibration(heads, level, evidence_limits, embeddings)
+    return _Calibration(heads, level, evidence_limits, embeddings, extractor.engine)
+
+
+def _build_classifier(
+    plan: TrainingPlan,
+    framing: Framing,
+    networks: _Networks,
+    calibration: _Calibration,
+    detector: OodDetector,
+) -> Classifier:
+    """Build the classifier that is tested, before anything is written."""
+    return Classifier(
+        name="",
+        scheme=plan.scheme,
+        framing=framing,
+        conformal_level=calibration.conformal_level,
+        encoders=networks.encoders,
+        heads=calibration.heads,
+        detector=detector,
+        engine=calibration.engine,
+        alpha=plan.config.alpha,
+        validation_embeddings=calibration.embeddings,
+        shares_pass=networks.shared is not None,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _FinalHeads:
+    """The heads for service.
+
+    Args:
+        heads: Heads by name.
+        conformal_level: Probability mass at which their prediction sets stop growing.
+        cross_validation: Out-of-fold estimate over everything they learned from; {} without one.
+        tested: The heads that were tested, if these learned from more; else None.
+    """
+
+    heads: dict[str, Head]
+    conformal_level: float
+    cross_validation: dict[str, Any]
+    tested: TestedHeads | None
+
+
+def _refit(
+    plan: TrainingPlan,
+    networks: _Networks,
+    calibration: _Calibration,
+    features: FeatureCache | None,
+) -> Generator[Progress[Path], None, _FinalHeads]:
+    """Fit a frozen network's heads to the test images too, when those have been tested on."""
+    heads, level = calibration.heads, calibration.conformal_level
+    examples, logits = plan.learned, networks.out_of_fold_logits
+    tested: TestedHeads | None = None
+    if not logits:
+        return _FinalHeads(heads, level, {}, None)
+    if plan.learned_after_test:
+        tested = TestedHeads(heads, level, {e.key: e.code for e in plan.learned_after_test})
+        examples, logits = (*plan.learned, *plan.learned_after_test), {}
+        refitted: dict[str, Head] = {}
+        for task in networks.tasks:
+            logits |= yield from fit_linear_probes(
+                task, examples, plan.config, features, networks.shared
+            )
+            refitted.update(task.fitted_heads)
+        heads, level = calibrate_heads(examples, plan.scheme, refitted, logits)
+    estimate = build_cross_validation(examples, plan.scheme, heads, logits, seed=plan.config.seed)
+    return _FinalHeads(heads, level, estimate, tested)
 
 
 def _list_networks(

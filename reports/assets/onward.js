@@ -8,14 +8,16 @@
   let at = location.pathname + location.search;
   let busy = false;
   let ahead = [];
+  const COMING_MS = 1500; // longer than this the micrograph that is decided has its picture again
 
   // Args: ask returns a promise of the server's answer, null where none comes; is a post or not;
-  // otherwise opens what is no micrograph.
-  async function go(ask, posted, otherwise) {
+  // otherwise opens what is no micrograph; comes: the next of the queue is likely to be the answer.
+  async function go(ask, posted, otherwise, comes) {
     if (busy) { return; }
     busy = true;
     performance.mark("decided");
     main().setAttribute("aria-busy", "true");
+    if (comes) { lookAhead(); }
     try {
       const answer = await ask();
       if (!answer) { return; }
@@ -29,8 +31,21 @@
     }
     otherwise();
   }
-  function follow(url, otherwise) {
-    go(function () { return saving.ask(url, {}, saving.words().unreachable); }, false, otherwise);
+  function follow(url, otherwise, comes) {
+    go(function () { return saving.ask(url, {}, saving.words().unreachable); }, false, otherwise, comes);
+  }
+  // Draws the picture that the queue has next at once, as it is decoded already; what the server says
+  // comes next replaces it. No key decides until then, and the rest of the page is dimmed.
+  function lookAhead() {
+    const canvas = document.querySelector("[data-canvas]");
+    const next = ahead[0];
+    const isWhole = window.viewer && viewer.pane.view.fit && main().querySelector("#layer-crop").checked;
+    if (!canvas || !next || !next.complete || !next.naturalWidth || !isWhole || canvas.parentElement.matches(".two")) { return; }
+    next.className = "coming";
+    next.alt = "";
+    canvas.append(next);
+    requestAnimationFrame(function () { setTimeout(function () { performance.measure("decided-to-picture", "decided"); }); });
+    setTimeout(function () { if (next.matches(".coming") && canvas.isConnected) { next.remove(); } }, COMING_MS);
   }
   // Taking back is sent once: a second one would take back what held before.
   async function once(form, body) {
@@ -100,7 +115,7 @@
     form.submit();
   }
   function decide(url, body) {
-    go(function () { return saving.decide(url, body); }, true, function () { open(url, body); });
+    go(function () { return saving.decide(url, body); }, true, function () { open(url, body); }, !body.has("together"));
   }
   function resume() {
     const kept = saving.find();
@@ -126,7 +141,7 @@
     const link = event.target.closest("main a[href^='/review/']");
     if (!link || event.defaultPrevented || event.button || event.ctrlKey || event.metaKey || event.shiftKey || event.altKey) { return; }
     event.preventDefault();
-    follow(link.href, function () { location.assign(link.href); });
+    follow(link.href, function () { location.assign(link.href); }, link.matches("[data-next]"));
   });
   window.addEventListener("popstate", function () {
     if (at !== location.pathname + location.search) { follow(location.href, function () { location.reload(); }); }

@@ -23,14 +23,15 @@
     const scale = kept.um && pane.um() ? kept.scale * pane.um() / kept.um : kept.scale;
     pane.set({ scale: scale, x: kept.x * of.width, y: kept.y * of.height });
   }
-  function go(selector) {
-    const link = document.querySelector(selector);
+  function go(canvas, selector) {
+    const link = (canvas.closest("dialog") || document).querySelector(selector);
     if (link) { link.click(); }
   }
 
   function begin() {
     if (window.viewer) { window.viewer.end(); }
     const canvas = document.querySelector("[data-canvas]");
+    if (!canvas) { return; } // a page that opens the viewer later
     const words = JSON.parse(canvas.dataset.viewer);
     const stage = canvas.closest(".stage");
     const pane = viewerPane(canvas);
@@ -46,7 +47,7 @@
     viewerGestures(pane, {
       isMeasuring: function () { return Boolean(parts.measure && parts.measure.isOn()); },
       mark: function (x, y) { parts.measure.mark(x, y); },
-      swipe: function (onward) { go(onward ? "[data-next]" : "[data-previous]"); }
+      swipe: function (onward) { go(canvas, onward ? "[data-next]" : "[data-previous]"); }
     });
     const tools = document.querySelector("[data-viewer-tools]");
     if (!tools || !stage) { pane.draw(); return; }
@@ -72,4 +73,5 @@
   }
   begin();
   document.addEventListener("placed", begin);
+  document.addEventListener("viewer-placed", begin);
 }());

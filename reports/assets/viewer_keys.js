@@ -20,7 +20,7 @@
     Escape: function (parts) { parts.measure.leave(); }
   };
   function find(parts, event) {
-    const types = event.target.matches("input:not([type=radio]):not([type=checkbox]):not([type=range]), select, textarea") || document.querySelector("dialog[open]");
+    const types = event.target.matches("input:not([type=radio]):not([type=checkbox]):not([type=range]), select, textarea") || document.querySelector("dialog[open]:not([data-viewer-dialog])");
     if (event.ctrlKey || event.altKey || event.metaKey || event.isComposing || types) { return null; }
     const slides = event.target.matches("input[type=range]");
     if (parts.measure && parts.measure.isOn() && WHILE_MEASURING[event.key] && !event.target.matches("button, a, summary, input")) { return WHILE_MEASURING[event.key]; }

@@ -63,6 +63,7 @@ class LearningPage:
         wanted: What waits for the agent, in words; "" for nothing.
         suggested: What to label next, the most useful first.
         suggested_note: When it was chosen, or that it was not.
+        suggested_href: Where it is labelled one after another, "" where nothing is left.
         curve: The learning curve as inline SVG.
         curve_note: What more labels would bring.
         message: What was just done or refused, "" for nothing.
@@ -80,6 +81,7 @@ class LearningPage:
     curve: Markup
     curve_note: str
     message: str = ""
+    suggested_href: str = ""
 
 
 @dataclass(frozen=True, slots=True)

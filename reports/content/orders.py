@@ -21,6 +21,7 @@ class OrderField:
         href: Where it is decided.
         thumbnail: Of it.
         gone: It no longer counts.
+        viewer_href: Where it is viewed enlarged, "" where its pixels are deleted.
     """
 
     name: str
@@ -30,6 +31,7 @@ class OrderField:
     href: str
     thumbnail: Picture
     gone: bool = False
+    viewer_href: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -236,6 +236,7 @@ class ReviewPage:
         card: As in the report, its pictures as links.
         blind: The model's answer is hidden until the decision.
         blind_first: The reviewer asked for micrographs without the answer.
+        is_always_blind: This queue hides the answers, whatever the reviewer asked for.
         was_shown: The answer is hidden, and the reviewer's page has shown it before.
         scale_href: Where a reviewer gives its scale, "" where its file says it.
         learning: Whether the decision is or would be used for training, and why, in a sentence.
@@ -296,6 +297,7 @@ class ReviewPage:
     window: Picture | None = None
     window_width: str = ""
     corrects: tuple[str, ...] = ()
+    is_always_blind: bool = False
     criterion: str = ""
     blind_first: bool = False
     was_shown: bool = False

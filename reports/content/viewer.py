@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from reports.content.components import Picture
+    from reports.content.micrograph import Card
+    from reports.content.review import Layer, Ruler
 
 Box = tuple[int, int, int, int]
 
@@ -34,6 +36,33 @@ class Viewer:
     outline: tuple[tuple[int, int], ...] = ()
     marks: tuple[Box, ...] = ()
     chart: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ViewerPage:
+    """One micrograph in the viewer, without a decision.
+
+    Args:
+        site: The lab's name.
+        reviewer: Who reads the page.
+        title: Such as "Order 4711, specimen 01, field 2".
+        card: As in the report, its pictures as links.
+        viewer: What the viewer shows; None where its pixels are deleted.
+        layers: Pictures that can be shown over the crop; () where the answer is hidden.
+        ruler: None where the scale is unknown.
+        order_href: Its order, "" for none.
+        review_href: Where it is decided.
+    """
+
+    site: str
+    reviewer: str
+    title: str
+    card: Card
+    viewer: Viewer | None
+    layers: tuple[Layer, ...]
+    ruler: Ruler | None
+    order_href: str
+    review_href: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -51,15 +51,15 @@ WANTED = 0.9
 class NotCounted:
     """In place of what is known as ordinary: strangeness has a network of its own."""
 
-    def score(self, fields: Sequence[Field], _: float) -> list[OodResult]:
+    def inspect(self, _: Field, __: float, ___: object = None) -> tuple[OodResult, None]:
         nothing = np.zeros((1, 1), np.float16)
         one = OodResult(
             p_value=1.0, flagged=False, whole=0.0, local=0.0, where=None, heat=nothing,
             nearest={},
         )  # fmt: skip
-        return [one] * len(fields)
+        return one, None
 
-    def defects(self, _: Field) -> tuple[()]:
+    def defects(self, _: Field, __: object = None) -> tuple[()]:
         return ()
 
 

@@ -22,7 +22,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from drawn import draw
 
 from agent.imaging.boxes import within
-from agent.imaging.scale_bar.lines import compute_planes
+from agent.imaging.scale_bar.planes import compute_planes
 from agent.imaging.scale_bar.text_rows import LOOKS, iter_letter_rows
 
 FIRST = 4000

@@ -1,6 +1,6 @@
 """Measure the out-of-distribution check on real micrographs by the size of the field.
 
-    python tests/bench/real.py ../shared/data [--quick] [--whole] [--before]
+    python tests/bench/real.py ../shared/data [--quick] [--whole] [--before] [--kept FOLDER]
 
 Trained on one piece (1/16 of the area) of each micrograph of ultrahigh-carbon steel, tested on
 pieces of a quarter, 1, 4 and 16 times that area of micrographs whose heat treatment was held out;
@@ -8,6 +8,7 @@ each heat treatment is held out once. With `--whole` trained on whole micrograph
 ones and quarters. "before" (only with `--before`) is the same bundle without the distance of the
 whole field, the peer is a Mahalanobis distance on the pooled features of the same network. Pixels
 are taken as they are, at 1.5 times their size, since the magnifications differ by a factor of 400.
+`--kept FOLDER` keeps features of every piece, so that each passes the network once.
 Intervals are
 Clopper and Pearson's; images of one heat treatment are counted as independent, which they are not.
 Without the folder nothing is measured.
@@ -31,13 +32,17 @@ import torch
 from scipy.stats import beta
 
 from model.data.dataset import Example
+from model.data.feature_cache import FeatureCache
 from model.evaluation.metrics import auroc, auroc_interval
 from model.framing import Field
 from model.networks.backbones import frozen_lite0
 from model.ood import conformal
 from model.ood.detector import OodDetector
-from model.ood.fit import fit_detector
-from model.ood.mahalanobis import TiedGaussians
+from model.ood.features import build_ood_extractor
+from model.ood.fit import iter_fit_detector
+from model.ood.mahalanobis import TiedGaussians, normalize_rows
+from model.ood.reference_features import ReferenceFeatures
+from model.runtime.engines import has_bf16
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -166,13 +171,17 @@ def measure_split(
     usual: str,
     *,
     has_before: bool,
+    kept: FeatureCache,
 ) -> Iterator[tuple[str, str, str, float, float]]:
     """Yield kind, size, method, p-value and score of every tested piece."""
     examples = [
         Example(image.name, CODES[image.kind], image.group, lambda image=image: image.piece(usual))
         for image in taught
     ]
-    after = fit_detector(examples, subtype_of=lambda code: code[0])
+    extractor = build_ood_extractor(frozen_lite0(), "bf16" if has_bf16() else "fp32")
+    features = ReferenceFeatures(examples, extractor, kept)
+    *_, last = iter_fit_detector(examples, subtype_of=lambda code: code[0], features=features)
+    after = last.result
     before = remove_distance(after) if has_before else None
     embeddings = after.embeddings()
     peer = Peer(np.stack([embeddings[example.key] for example in examples]), examples)
@@ -183,11 +192,12 @@ def measure_split(
         for size in sizes:
             piece = image.piece(size)
             area = f"{(SIZES[usual] / SIZES[size]) ** 2:g}"
-            embedding, result = after.score_whole(piece, ALPHA)
+            seen = features.extract(piece)
+            result = after.score_description(seen, piece, ALPHA)
             yield kind, area, "after", result.p_value, result.score
-            yield kind, area, "peer", *peer.score(embedding)
+            yield kind, area, "peer", *peer.score(normalize_rows(seen.whole[-1][None])[0])
             if before is not None:
-                (result,) = before.score([piece], ALPHA)
+                result = before.score_description(seen, piece, ALPHA)
                 yield kind, area, "before", result.p_value, result.score
 
 
@@ -219,6 +229,7 @@ def main() -> int:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--quick", action="store_true", help="every second image, three splits")
     parser.add_argument("--whole", action="store_true", help="trained on whole micrographs")
+    parser.add_argument("--kept", type=Path, help="folder that keeps features of every piece")
     parser.add_argument("--before", action="store_true", help="also without the distance")
     options = parser.parse_args()
     torch.set_num_threads(1)
@@ -232,6 +243,7 @@ def main() -> int:
         return 0
     split_of = assign_splits(steel)
     measured: dict[tuple[str, str, str], Scores] = defaultdict(Scores)
+    kept = FeatureCache(options.kept or Path(), 20_000_000_000 if options.kept else 0)
     for split in range(3 if options.quick else SPLITS):
         own = [image for image in steel if split_of[image.group] == split]
         taught = [
@@ -239,7 +251,11 @@ def main() -> int:
         ]
         tested = [*own, *(foreign if split == 0 else ())]
         for kind, size, method, p_value, score in measure_split(
-            taught, tested, "16" if options.whole else "1", has_before=options.before
+            taught,
+            tested,
+            "16" if options.whole else "1",
+            has_before=options.before,
+            kept=kept,
         ):
             measured[kind, size, method].p_values.append(p_value)
             measured[kind, size, method].scores.append(score)

@@ -4,7 +4,9 @@
 
 Looks (plate, line, place of the label), fonts and textures are split by their names into
 "development" and "test"; only the development half was looked at while the reader was written. The
-same seed burns the same bar. Without the folder nothing is measured.
+same seed burns the same bar. A label and a length are drawn independently, so that one bar in 15
+states a scale outside `POSSIBLE`, which the reader refuses; shares are printed with and without
+them. Without the folder nothing is measured.
 """
 
 from __future__ import annotations
@@ -44,6 +46,7 @@ PLACES = ("above", "below", "right", "left")
 LENGTHS = (1, 2, 5, 10, 20, 25, 50, 100, 200, 250, 500)
 RIGHT_WITHIN = 0.02
 LEAST_CONTRAST = 90
+POSSIBLE = (1e-5, 50.0)  # µm per pixel: from an atom to a pixel that shows no structure
 TWO_BARS = {"instantscale_1pass_x300.tif"}  # in addition to the one in its band
 
 
@@ -56,6 +59,11 @@ class Burned:
     label: str
     line_px: float
     um: float
+
+    @property
+    def is_possible(self) -> bool:
+        """Whether a micrograph can have the scale that the bar states."""
+        return POSSIBLE[0] <= self.um / self.line_px <= POSSIBLE[1]
 
 
 def is_in(split: str, name: str) -> bool:
@@ -221,13 +229,13 @@ def judge(burned: Burned) -> tuple[str, str]:
 
 
 def iter_measured(
-    folder: Path, split: str, count: int, wrong: Path | None
-) -> Iterator[tuple[str, str]]:
-    """Yield look and outcome of every bar; write a picture of the wrong ones."""
-    for seed in range(count):
+    folder: Path, split: str, seeds: range, wrong: Path | None
+) -> Iterator[tuple[str, str, bool]]:
+    """Yield look, outcome and possibility of every bar; write a picture of the wrong ones."""
+    for seed in seeds:
         burned = burn(split, seed, folder)
         outcome, read = judge(burned)
-        yield burned.look, outcome
+        yield burned.look, outcome, burned.is_possible
         if outcome == "wrong":
             print(f"wrong: {seed} {burned.look} '{burned.label}' read {read}", flush=True)
             if wrong is not None:
@@ -248,6 +256,8 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[1])
     parser.add_argument("folder", type=Path)
     parser.add_argument("--quick", action="store_true", help=f"{QUICK} bars instead of {FULL}")
+    parser.add_argument("--first", type=int, default=0, metavar="SEED")
+    parser.add_argument("--count", type=int, metavar="N", help="bars to burn")
     parser.add_argument("--split", choices=SPLITS, default="development")
     parser.add_argument("--wrong", type=Path, help="folder for pictures of wrong readings")
     options = parser.parse_args()
@@ -256,14 +266,18 @@ def main() -> int:
         print(f"no real pictures in {options.folder}: nothing is measured")
         return 0
     spent_s = -time.process_time()
-    count = QUICK if options.quick else FULL
-    measured = list(iter_measured(options.folder, options.split, count, options.wrong))
+    count = options.count or (QUICK if options.quick else FULL)
+    seeds = range(options.first, options.first + count)
+    measured = list(iter_measured(options.folder, options.split, seeds, options.wrong))
     spent_s += time.process_time()
-    totals = Counter(outcome for _, outcome in measured)
+    totals = Counter(outcome for _, outcome, _ in measured)
+    possible = Counter(outcome for _, outcome, is_possible in measured if is_possible)
     for outcome in ("right", "wrong", "none"):
         print(f"{outcome:5}  {format_share(totals[outcome], count)}")
+        share = format_share(possible[outcome], possible.total())
+        print(f"       {share} of the bars whose scale a micrograph can have")
     for number, part in enumerate(("plate", "line", "label")):
-        of_part = Counter((look.split("-")[number], outcome) for look, outcome in measured)
+        of_part = Counter((look.split("-")[number], outcome) for look, outcome, _ in measured)
         for name in sorted({name for name, _ in of_part}):
             counts = {o: of_part[name, o] for o in ("right", "wrong", "none")}
             print(f"  {part} {name:7} {counts}")

@@ -1,13 +1,15 @@
 """Measure how long each stage takes for one micrograph of 2000 × 1500 px.
 
-    python tests/bench/stages.py --bundle FOLDER [--n 8] [--threads 1] [--profile]
+    python tests/bench/stages.py --bundle FOLDER [--before FOLDER] [--n 8] [--threads 1] [--profile]
 
 Every stage is run over the same drawn micrographs, one after the other as the pipeline does, in
 this process; what is printed is the median per micrograph in ms (wall and processor time) and
 the share of the whole. Below stands what the classify step costs against the bare pass of the
 networks that it needs for codes, on the same frame: the median of the ratios of processor time,
-each of one micrograph, and of the parts of the step. `--profile` lists the functions that take
-most of it. Without a bundle the model's stages are left out.
+each of one micrograph, and of the parts of the step. Where heads and unusual check share a pass,
+the bare pass is that of all four stages of the network. `--before` measures another bundle on the
+same micrographs, in turns. `--profile` lists the functions that take most of it. Without a bundle
+the model's stages are left out.
 """
 
 from __future__ import annotations
@@ -41,7 +43,8 @@ from agent.watch import ListedFile
 from agent.watch.listing import list_folder
 from model import Classifier, Field
 from model.bundle import load_bundle
-from model.image_quality import measure_quality
+from model.networks.encoder import Encoder
+from model.ood.detector import OodDetector
 from model.runtime.engines import build_runner
 
 if TYPE_CHECKING:
@@ -109,13 +112,18 @@ class Judge:
     def __init__(self, bundle: Path, precision: str) -> None:
         self.classifier = Classifier.load(bundle, precision=precision)
         loaded = load_bundle(bundle)
+        self.detector = OodDetector.from_tensors(loaded.ood_tensors, loaded.ood_facts)
         self._framing, self._scheme, self._heads = (
             loaded.manifest.framing,
             loaded.scheme,
             loaded.heads,
         )
+        shared = bool(loaded.manifest.field_embedding)
         self._runners = {
-            name: build_runner(encoder, self.classifier.engine)
+            name: build_runner(
+                Encoder(encoder.backbone, (3,)).eval() if shared else encoder,
+                self.classifier.engine,
+            )
             for name, encoder in loaded.encoders.items()
         }
         blank = np.zeros((HEIGHT, WIDTH, 3), np.uint8)
@@ -137,12 +145,12 @@ class Judge:
         with watch.stage(STRANGENESS):
             self.classifier.score_ood(field)
         with watch.stage(DEFECTS):
-            measure_quality(field)
+            self.detector.defects(field)
         return prediction
 
 
-def one(watch: Stopwatch, path: Path, judge: Judge | None, lab: Lab) -> None:
-    """Run one micrograph through every stage."""
+def one(watch: Stopwatch, path: Path, judge: Judge | None, lab: Lab) -> Field:
+    """Run one micrograph through every stage; return its field."""
     with watch.stage("read"):
         (micrograph,) = read(path, limits=Limits())
     with watch.stage("crop"):
@@ -169,6 +177,7 @@ def one(watch: Stopwatch, path: Path, judge: Judge | None, lab: Lab) -> None:
             crop_to_json(seen), {}, {}, prediction, verdict, artefacts=artefacts
         )
         lab.store.work_queue.finish(claim, [finding], at=at)
+    return field
 
 
 class Lab:
@@ -189,6 +198,7 @@ def main() -> None:
     """Read the arguments, measure, say."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--bundle", type=Path)
+    parser.add_argument("--before", type=Path, help="another bundle, on the same micrographs")
     parser.add_argument("--n", type=int, default=8)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--precision", default="auto")
@@ -197,6 +207,7 @@ def main() -> None:
     torch.set_num_threads(given.threads)
     cv2.setNumThreads(given.threads)
     judge = Judge(given.bundle, given.precision) if given.bundle else None
+    before = Judge(given.before, given.precision) if given.before else None
     if judge:
         engine = judge.classifier.engine
         print(f"bundle {judge.classifier.name}: {engine.label}, {engine.precision}")
@@ -206,10 +217,15 @@ def main() -> None:
         exported(export, given.n)
         lab = Lab(Path(folder))
         lab.arrive(export)
-        watch = Stopwatch()
+        watch, earlier = Stopwatch(), Stopwatch()
         for path in sorted(export.iterdir()):
-            one(watch, path, judge, lab)
+            field = one(watch, path, judge, lab)
+            if before:
+                before.measure(earlier, field)
         watch.print_stages()
+        if before:
+            print(f"\nbefore: bundle {before.classifier.name}", end="")
+            earlier.print_ratios()
         if judge:
             watch.print_ratios()
         if judge and given.profile:

@@ -62,8 +62,8 @@ class Judge:
         self.known, self._yardsticks = known, yardsticks
 
     def look(self, field: Field) -> tuple[OodResult, dict[str, float]]:
-        seen = self.known._extractor.extract(field)
-        found = self.known._build_result(seen, field, ALPHA)
+        seen = self.known.extractor.extract(field)
+        found = self.known.score_description(seen, field, ALPHA)
         return found, {**found.companions, **self._yardsticks.scores(seen)}
 
 
@@ -270,7 +270,7 @@ def main() -> int:
     if asked.cost:
         told_cost(known, shelf)
         return 0
-    judge = Judge(known, Yardsticks.of(taught, known._extractor))
+    judge = Judge(known, Yardsticks.of(taught, known.extractor))
     fresh = [one.field for one in shelf.known(asked.fresh, FRESH)]
     table = Table(judge, fresh)
     told_known(known, table.usual)

@@ -21,6 +21,8 @@ _OF_PAPER = 14  # grey values: spread of one colour after JPEG
 _FULL = 0.85  # share of a row that must be plate
 _PART = 0.5  # share of a row that is plate where letters and bar cross it
 _INSIDE = 0.6  # share of a box that is plate where there is one; ink is the rest
+_AROUND_WORDS = 0.4  # such a share where the box is that of a text detector, which adds a margin
+_ACROSS_WORDS = 0.3  # share of a row or column of bold words that is plate
 _ON_RIM = 0.3  # share of a rim that is plate where the box ends beyond it on two sides
 
 
@@ -39,26 +41,26 @@ def extend_to_plate(pixels: NDArray[np.uint8], box: Box) -> Box:
     if _is_like(rim, paper).mean() >= _FULL:
         return _extend(pixels, box, paper)
     # A text box that is read too large ends beyond the plate: its rim is half steel.
-    plate = _find_plate_inside(pixels, box, rim)
-    if plate is None:
+    plate = _find_plate_inside(pixels, box, _INSIDE, _PART)
+    if plate is None or _is_like(rim, plate[1]).mean() < _ON_RIM:
         return _extend(pixels, box, paper)
     inner, paper = plate
     return union(box, _extend(pixels, inner, paper))
 
 
 def _find_plate_inside(
-    pixels: NDArray[np.uint8], box: Box, rim: NDArray[np.int16]
+    pixels: NDArray[np.uint8], box: Box, least: float, part: float
 ) -> tuple[Box, NDArray[np.float64]] | None:
     """Return the part of a box that is plate, and the plate's colour; None without a plate."""
     x0, y0, x1, y1 = box
-    part = pixels[y0:y1, x0:x1]
-    grey = largest(part.astype(np.float32))
+    colours = pixels[y0:y1, x0:x1]
+    grey = largest(colours.astype(np.float32))
     level = int(np.bincount(grey.astype(np.uint8).ravel(), minlength=256).argmax())
-    paper = np.median(part[np.abs(grey - level) <= _OF_PAPER], axis=0)
-    like = _is_like(part, paper)
-    if like.mean() < _INSIDE or _is_like(rim, paper).mean() < _ON_RIM:
+    paper = np.median(colours[np.abs(grey - level) <= _OF_PAPER], axis=0)
+    like = _is_like(colours, paper)
+    if like.mean() < least:
         return None
-    rows, columns = (np.flatnonzero(like.mean(axis=axis) > _PART) for axis in (1, 0))
+    rows, columns = (np.flatnonzero(like.mean(axis=axis) > part) for axis in (1, 0))
     if not len(rows) or not len(columns):
         return None
     inner = (
@@ -68,6 +70,21 @@ def _find_plate_inside(
         y0 + int(rows[-1]) + 1,
     )
     return inner, paper
+
+
+def find_plate_inside(pixels: NDArray[np.uint8], box: Box) -> Box | None:
+    """Return the part of a box of words that is their plate, or None without a plate.
+
+    Args:
+        pixels: (h, w, 3) uint8, RGB.
+        box: Box of the words, pixels; it may reach beyond the plate.
+    """
+    plate = _find_plate_inside(pixels, box, _AROUND_WORDS, _ACROSS_WORDS)
+    if plate is None:
+        return None
+    x0, y0, x1, y1 = plate[0]
+    whole = x1 - x0 > 0.5 * (box[2] - box[0]) and y1 - y0 > 0.5 * (box[3] - box[1])
+    return plate[0] if whole else None
 
 
 def _extend(pixels: NDArray[np.uint8], box: Box, paper: NDArray[np.float64]) -> Box:

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
-from agent.imaging.scale_bar import ocr as labels
-from agent.imaging.scale_bar.lines import find_parts
+from agent.imaging.scale_bar.ocr import read_lengths
+from agent.imaging.scale_bar.planes import find_parts
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from agent.imaging.boxes import Box
+    from agent.imaging.scale_bar.lengths import Length
 
 _STEP = 2  # search in every second row and column
 _STRAIGHT = 37  # columns: shortest straight top of a block
@@ -30,7 +31,7 @@ _MOST = 8  # blocks that are read
 
 def find_blocks(
     pixels: NDArray[np.uint8], planes: list[NDArray[np.uint8]]
-) -> Iterator[tuple[Box, Box, labels.Length]]:
+) -> Iterator[tuple[Box, Box, Length]]:
     """Yield blocks that carry their length.
 
     Args:
@@ -44,7 +45,7 @@ def find_blocks(
         words = _find_words(pixels, block)
         if words is None:
             continue
-        lengths = labels.read_lengths([pixels], words)
+        lengths = read_lengths([pixels], words)
         if len(lengths) == 1 and (lengths[0].start, lengths[0].end) == (0.0, 1.0):
             yield block, words, lengths[0]
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import cv2
 import numpy as np
 
-from agent.imaging.scale_bar.lines import COLOUR_PLANE, find_parts
+from agent.imaging.scale_bar.planes import COLOUR_PLANE, find_parts
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -9,13 +9,14 @@ import cv2
 import numpy as np
 
 from agent.imaging.boxes import within
-from agent.imaging.scale_bar.lines import EVEN, is_arrow, measure_colour
+from agent.imaging.scale_bar.line import EVEN, measure_colour
+from agent.imaging.scale_bar.line_length import is_arrow
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from agent.imaging.boxes import Box
-    from agent.imaging.scale_bar.lines import Line
+    from agent.imaging.scale_bar.line import Line
 
 _ALONE = 8  # pixels around a line within which its ink must end
 

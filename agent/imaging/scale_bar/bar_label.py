@@ -1,0 +1,123 @@
+# ruff: noqa: PLR2004 - pixels, grey values and shares, measured on real bars, explained in place
+"""The label of a bar: its words, ink and paper, and planes in which its ink is bright."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import cv2
+import numpy as np
+
+from agent.imaging.readers.channels import largest
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from agent.imaging.boxes import Box
+    from agent.imaging.scale_bar.lengths import Length
+    from agent.imaging.scale_bar.line import Line
+
+    Plane = NDArray[Any]  # (h, w) grey
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class BarLabel:
+    """A length written in the image, with its ink (3,) and paper (3,)."""
+
+    box: Box
+    length: Length
+    ink: NDArray[Any]
+    paper: NDArray[Any]
+
+
+@dataclass(frozen=True, slots=True)
+class LabelledLine:
+    """A line with a label.
+
+    Args:
+        line: The line.
+        length_px: Length, pixels.
+        sure: No other line can be meant.
+        traced: Found by tracing.
+    """
+
+    line: Line
+    length_px: float
+    sure: bool
+    traced: bool = False
+
+
+def build_label(
+    pixels: NDArray[np.uint8],
+    box: Box,
+    length: Length,
+    ink: NDArray[Any] | None = None,
+) -> BarLabel:
+    """Return ink and paper of words at a known place.
+
+    Args:
+        pixels: (h, w, 3) uint8, RGB.
+        box: Box of the words.
+        length: The length they state.
+        ink: (3,), approximate ink; None: the colour of highest contrast.
+
+    Returns:
+        The label. Its paper is the most frequent colour of the box or of its rim: bold words cover
+        half of the box, and the rim may lie on the line.
+    """
+    x0, y0, x1, y1 = box
+    words = pixels[y0:y1, x0:x1].astype(np.int16)
+    inside = words.reshape(-1, 3)
+    rim = np.concatenate([*words[[0, -1]], *words[:, [0, -1]]])
+    papers = [np.median(rim, axis=0), np.median(inside, axis=0)]
+    paper = papers[0] if ink is None else max(papers, key=lambda colour: np.abs(colour - ink).max())
+    off = np.abs(inside - paper).max(axis=1)
+    bins = inside // 24
+    code = (bins[:, 0] * 11 + bins[:, 1]) * 11 + bins[:, 2]
+    most = np.bincount(code, weights=off.astype(float) ** 2).argmax()
+    return BarLabel(box, length, np.median(inside[code == most], axis=0), paper)
+
+
+def cut_region(pixels: NDArray[np.uint8], words: Box) -> tuple[NDArray[np.uint8], int, int]:
+    """Return the region in which a label's bar can lie, with its left column and top row."""
+    x0, y0, x1, y1 = words
+    aside, beyond = round(0.4 * pixels.shape[1]), round(2.6 * (y1 - y0)) + 40
+    left, top = max(0, x0 - aside), max(0, y0 - beyond)
+    return pixels[top : y1 + beyond, left : x1 + aside], left, top
+
+
+def compute_ink_plane(picture: NDArray[np.uint8], label: BarLabel) -> Plane:
+    """Return the plane in which a label's ink is bright and colours near it are already dark."""
+    widest = float(np.abs(label.ink - label.paper).max())
+    off = largest(cv2.absdiff(picture, np.full_like(picture, np.rint(label.ink))))
+    return np.asarray(np.clip(255 * (1 - off / (0.6 * widest)), 0, 255).astype(np.uint8))
+
+
+def compute_paled_plane(picture: NDArray[np.uint8], label: BarLabel) -> Plane:
+    """Return the plane in which colours between paper and ink are bright, the nearer to the ink."""
+    way = (label.ink - label.paper).astype(np.float32)
+    off = picture.astype(np.float32) - label.paper.astype(np.float32)
+    gone = off @ way / float(way @ way)
+    aside = largest(np.abs(off - gone[:, :, None] * way)) / float(np.abs(way).max())
+    near = np.minimum(gone, 2 - gone) - 0.7 * aside
+    return np.asarray(np.clip(255 * 1.5 * near, 0, 255).astype(np.uint8))
+
+
+def has_digit_before(pixels: NDArray[np.uint8], label: BarLabel, line: Line) -> bool:
+    """Return whether ink as tall as a digit precedes a label: "25" is not "5"."""
+    x0, y0, _, y1 = label.box
+    high = y1 - y0
+    left = max(0, x0 - round(0.7 * high))
+    if left <= line.box[2] and line.box[0] < x0 and line.box[1] < y1 and y0 < line.box[3]:
+        left = line.box[2] + 2
+    if x0 - left < 3:
+        return False
+    before = compute_ink_plane(pixels[y0:y1, left:x0], label) > 100
+    return bool(before.any(axis=1).mean() > 0.5)
+
+
+def is_centred(line: Box, words: Box) -> bool:
+    """Return whether words are centred above or below a line, as most programs write them."""
+    off = abs(line[0] + line[2] - words[0] - words[2]) / 2
+    return off <= max(3.0, 0.02 * (line[2] - line[0]))

@@ -1,0 +1,197 @@
+# ruff: noqa: PLR2004 - pixels, grey values and shares, measured on real bars, explained in place
+"""Read the words around a candidate line and pair a length with the line it labels."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any
+
+import cv2
+import numpy as np
+
+from agent.imaging.readers.channels import largest, smallest
+from agent.imaging.scale_bar.background import find_plate_inside
+from agent.imaging.scale_bar.letters import detect_rows, extend_to_lost_digits, tighten_to_ink
+from agent.imaging.scale_bar.line import Line, are_alike, compute_distance, measure_colour
+from agent.imaging.scale_bar.matching import FoundBar, is_stroke, pair_lengths
+from agent.imaging.scale_bar.ocr import detect_texts, read_lengths
+from agent.imaging.scale_bar.planes import COLOUR_PLANE
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from agent.imaging.boxes import Box
+    from agent.imaging.scale_bar.lengths import Length
+
+_EXACT = 12  # grey values that JPEG changes a drawn colour by
+_FADED = 90  # grey values from the ink at which texture has faded
+
+
+class LabelSearch(StrEnum):
+    """How words are looked for: in a line's ink, in exactly its colour, or by text detection.
+
+    Texture has few pixels of exactly the colour that a program drew with.
+    """
+
+    INK = "ink"
+    EXACT_INK = "exact_ink"
+    DETECTOR = "detector"
+
+
+def read_around(
+    pixels: NDArray[np.uint8], lines: list[Line], region: Box, search: LabelSearch
+) -> tuple[FoundBar | None, list[tuple[Length, Box]]]:
+    """Read around a line; read a wider region where the edge cut words in two."""
+    bar, cut, lengths = _find_best_pair(pixels, lines, region, search)
+    if bar is None and cut is not None:
+        bar, _, lengths = _find_best_pair(
+            pixels, lines, _expand_cut_words(cut, pixels.shape), search
+        )
+    return bar, lengths
+
+
+def _expand_cut_words(words: Box, shape: Sequence[int]) -> Box:
+    """Return the region of words cut by an edge: eight letters on, and a line above."""
+    x0, y0, x1, y1 = words
+    high = max(16, y1 - y0)
+    return (
+        max(0, x0 - 8 * high),
+        max(0, y0 - high),
+        min(shape[1], x1 + 8 * high),
+        min(shape[0], y1 + high),
+    )
+
+
+def _find_best_pair(
+    pixels: NDArray[np.uint8], lines: list[Line], region: Box, search: LabelSearch
+) -> tuple[FoundBar | None, Box | None, list[tuple[Length, Box]]]:
+    """Read the words around the first line; pair a length with the line it labels.
+
+    Returns:
+        The bar or None; words cut by the region's edge, or None; all lengths read.
+    """
+    x0, y0, x1, _ = region
+    views = _render_views(pixels, lines[0], region)
+    picture, ink = views[0], measure_colour(pixels, lines[0])
+    if search is LabelSearch.DETECTOR:
+        boxes = detect_texts(picture)
+        boxes = [tighten_to_ink(picture, find_plate_inside(picture, box) or box) for box in boxes]
+    else:
+        drawn = _mask_exact_ink(picture, ink) if search is LabelSearch.EXACT_INK else None
+        boxes = _find_letters(picture, lines[0], pixels, x0, drawn)
+    if search is LabelSearch.EXACT_INK:
+        views = [picture, _render_ink(picture, ink)]
+    boxes = [extend_to_lost_digits(picture, box) for box in boxes]
+    places = [(x0 + box[0], y0 + box[1], x0 + box[2], y0 + box[3]) for box in boxes]
+    lines = [line for line in lines if not any(is_stroke(line, place) for place in places)]
+    if search is not LabelSearch.DETECTOR:
+        near = [
+            min(
+                (c for c in (compute_distance(ln, p) for ln in lines) if c is not None), default=9.0
+            )
+            for p in places
+        ]
+        order = np.argsort(near, kind="stable")[:2]
+        boxes, places = [boxes[i] for i in order], [places[i] for i in order]
+    cut: Box | None = None
+    lengths: list[tuple[Length, Box]] = []
+    for box, around in zip(boxes, places, strict=True):
+        if all(compute_distance(line, around) is None for line in lines):
+            continue
+        near_edge = 0.4 * (box[3] - box[1])
+        goes_on = (x0 and box[0] <= near_edge, x1 < pixels.shape[1] and around[2] >= x1 - near_edge)
+        if any(goes_on):
+            cut = around if cut is None else cut
+            continue
+        for length in read_lengths(views, box):
+            left, right = (round(at * (box[2] - box[0])) for at in (length.start, length.end))
+            lengths.append((length, (around[0] + left, around[1], around[0] + right, around[3])))
+    if search is not LabelSearch.DETECTOR:  # letters were looked for in the first line's ink
+        lines = [line for line in lines if are_alike(measure_colour(pixels, line), ink, 90)]
+    return pair_lengths(pixels, lines, lengths), cut, lengths
+
+
+def _render_views(pixels: NDArray[np.uint8], line: Line, region: Box) -> list[NDArray[np.uint8]]:
+    """Return the region without its line, so that ticks and arrows are not read as letters.
+
+    For a coloured line the first picture is of the colour alone, since texture has none.
+    """
+    x0, y0, x1, y1 = region
+    picture = pixels[y0:y1, x0:x1].copy()
+    ax, ay, bx, by = line.box
+    head = 5 if by - ay <= 5 else 1
+    if line.gap is None:
+        _paint_over(picture, (ax - 1 - x0, ay - head - y0, bx + 1 - x0, by + head - y0))
+    else:
+        _paint_over(picture, (ax - 1 - x0, ay - head - y0, line.gap[0] + 2 - x0, by + head - y0))
+        _paint_over(picture, (line.gap[2] - 2 - x0, ay - head - y0, bx + 1 - x0, by + head - y0))
+    if line.plane != COLOUR_PLANE:
+        return [picture]
+    ink = cv2.bitwise_not(cv2.subtract(largest(picture), smallest(picture)))
+    return [np.asarray(cv2.merge([ink, ink, ink]), np.uint8), picture]
+
+
+def _paint_over(picture: NDArray[np.uint8], box: Box) -> None:
+    """Fill a box, each half with the row above or below."""
+    height, width = picture.shape[:2]
+    x0, y0 = max(0, box[0]), max(0, box[1])
+    x1, y1 = min(width, box[2]), min(height, box[3])
+    if x0 >= x1 or y0 >= y1:
+        return
+    middle = (y0 + y1) // 2
+    picture[y0:middle, x0:x1] = picture[max(0, y0 - 1) if y0 else min(y1, height - 1), x0:x1]
+    picture[middle:y1, x0:x1] = picture[y1 if y1 < height else max(0, y0 - 1), x0:x1]
+
+
+def _mask_ink(
+    picture: NDArray[np.uint8], line: Line, pixels: NDArray[np.uint8]
+) -> NDArray[np.bool_]:
+    """Return the mask of pixels with the colour of a line."""
+    if line.plane == COLOUR_PLANE:
+        paper = float(np.median(picture[:, :, 0]))
+        x0, y0, x1, y1 = line.core
+        drawn = pixels[y0:y1, x0:x1].reshape(-1, 3)
+        ink = 255.0 - float(np.median(drawn.max(axis=1) - drawn.min(axis=1)))
+        return np.asarray(picture[:, :, 0] < 0.6 * paper + 0.4 * ink)  # JPEG pales thin strokes
+    x0, y0, x1, y1 = line.core
+    colour = np.median(pixels[y0:y1, x0:x1].reshape(-1, 3), axis=0)
+    off = largest(cv2.absdiff(picture, np.full_like(picture, colour.astype(np.uint8))))
+    return np.asarray(off < 0.42 * max(60.0, float(np.median(off))))
+
+
+def _mask_exact_ink(picture: NDArray[np.uint8], ink: NDArray[Any]) -> NDArray[np.bool_]:
+    """Return the mask of pixels of a colour, but for what JPEG changes."""
+    off = largest(cv2.absdiff(picture, np.full_like(picture, np.rint(ink))))
+    return np.asarray(off < _EXACT)
+
+
+def _render_ink(picture: NDArray[np.uint8], ink: NDArray[Any]) -> NDArray[np.uint8]:
+    """Return ink as black and what is far from it as white, so that texture fades."""
+    off = largest(cv2.absdiff(picture, np.full_like(picture, np.rint(ink))))
+    grey = cv2.convertScaleAbs(off, alpha=255 / _FADED)
+    return np.asarray(cv2.merge([grey, grey, grey]), np.uint8)
+
+
+def _find_letters(
+    picture: NDArray[np.uint8],
+    line: Line,
+    pixels: NDArray[np.uint8],
+    left: int,
+    drawn: NDArray[np.bool_] | None,
+) -> list[Box]:
+    """Detect rows of letters in the ink of a line; those of a broken line are in its gap.
+
+    Args:
+        picture: (h, w, 3) uint8, the region.
+        line: The line.
+        pixels: (h, w, 3) uint8, the image.
+        left: Left column of the region, pixels of the image.
+        drawn: (h, w) bool, the ink; None: whatever resembles the line.
+    """
+    ink = _mask_ink(picture, line, pixels) if drawn is None else drawn
+    if line.gap is not None:
+        ink[:, : max(0, line.gap[0] - left)] = False
+        ink[:, max(0, line.gap[2] - left) :] = False
+    return detect_rows(ink)

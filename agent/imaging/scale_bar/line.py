@@ -1,0 +1,194 @@
+# ruff: noqa: PLR2004 - pixels, grey values and shares, measured on real bars, explained in place
+"""A candidate line, with its colour, its evenness and its distance to a label."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import cv2
+import numpy as np
+
+from agent.imaging.readers.channels import largest
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from agent.imaging.boxes import Box
+
+_LUMA = np.array([0.299, 0.587, 0.114])  # JPEG keeps it to the pixel, colour to two
+_LUMA_CONTRAST = 60  # grey values below which only colour shows a line
+EVEN = 0.8  # evenness that 1 in 20 needles and 4 in 5 bars reach
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A candidate line: straight, of one colour, sharp.
+
+    Args:
+        box: The line with its ticks, pixels.
+        line_px: The length that a label would state, pixels.
+        exact: All pixels have one value, as only a program draws.
+        contrast: To its surroundings, grey values.
+        crisp: Share of its columns that fall off within two pixels above and below.
+        kind: "plain", "caps", "ruler", "comb", "checker", "hollow" or "broken".
+        framed: It is the side of a box.
+        gap: Where a broken line leaves room for its label.
+        core: The line without its ticks.
+        ticks: (outer x, inner x, top, bottom) of the upright at its left and right end.
+        plane: Index of the plane in which it was found.
+        rank: Similarity to a bar; larger is better.
+        even: Share of its columns with the most frequent edges; see `compute_evenness`.
+    """
+
+    box: Box
+    line_px: float
+    exact: bool
+    contrast: float
+    crisp: float = 1.0
+    kind: str = "plain"
+    framed: bool = False
+    gap: Box | None = None
+    core: Box = (0, 0, 0, 0)
+    ticks: tuple[Box | None, Box | None] = (None, None)
+    plane: int = 0
+    rank: float = 0.0
+    even: float = 0.0
+
+    @property
+    def width(self) -> int:
+        """Width in pixels, ticks included."""
+        return self.box[2] - self.box[0]
+
+    @property
+    def height(self) -> int:
+        """Height in pixels, ticks included."""
+        return self.box[3] - self.box[1]
+
+
+def measure_colour(pixels: NDArray[np.uint8], line: Line) -> NDArray[Any]:
+    """Return the most frequent colour of a line, (3,)."""
+    x0, y0, x1, y1 = line.core
+    rows = pixels[y0:y1, x0:x1]
+    if line.gap is not None:
+        rows = rows[:, : max(1, line.gap[0] - x0)]
+    if line.kind == "comb":
+        return _measure_tick_colour(pixels, line)
+    colour: NDArray[Any] = np.median(rows.reshape(-1, 3), axis=0)
+    return colour
+
+
+def is_pale(ink: NDArray[Any], paper: NDArray[Any]) -> bool:
+    """Return whether only colour separates an ink (3,) from its paper (3,), not brightness."""
+    return abs(float((ink - paper) @ _LUMA)) < _LUMA_CONTRAST
+
+
+def are_alike(colour: NDArray[Any], other_colour: NDArray[Any], within: float) -> bool:
+    """Return whether two colours (3,) differ by less than `within` grey values in every channel."""
+    return bool(np.abs(colour - other_colour).max() < within)
+
+
+def _measure_tick_colour(pixels: NDArray[np.uint8], line: Line) -> NDArray[Any]:
+    """Return the mean colour of the fullest columns of the ticks at a ruler's ends."""
+    inks = []
+    for left, right, top, foot in (tick for tick in line.ticks if tick is not None):
+        columns = np.median(pixels[top:foot, left : right + 1], axis=0)
+        beside = [max(0, left - 3), min(pixels.shape[1] - 1, right + 3)]
+        paper = np.median(pixels[top:foot, beside], axis=(0, 1))
+        inks.append(columns[int(np.argmax(np.abs(columns - paper).max(axis=1)))])
+    colour: NDArray[Any] = np.mean(inks, axis=0)
+    return colour
+
+
+def have_one_colour(pixels: NDArray[np.uint8], line: Line, other_line: Line) -> bool:
+    """Return whether two lines have the same ink."""
+    inks = [
+        np.median(pixels[y0:y1, x0:x1].reshape(-1, 3), axis=0)
+        for x0, y0, x1, y1 in (line.core, other_line.core)
+    ]
+    return bool(np.abs(inks[0] - inks[1]).max() < 50)
+
+
+def compute_evenness(pixels: NDArray[np.uint8], line: Line) -> float:
+    """Return the share of a line's columns with the most frequent upper and lower edge.
+
+    A drawn line keeps both edges to the pixel from end to end, also where a needle crosses it; a
+    needle tapers and is inclined, and a grain boundary wanders.
+    """
+    return float(find_even_columns(pixels, line).mean())
+
+
+def find_even_columns(pixels: NDArray[np.uint8], line: Line) -> NDArray[np.bool_]:
+    """Return which columns of a line, (n,), have its most frequent upper and lower edge."""
+    x0, y0, x1, y1 = line.core
+    top = max(0, y0 - 4)
+    ink = measure_colour(pixels, line)
+    rows = pixels[top : y1 + 4, x0:x1]
+    if line.gap is not None:
+        rows = np.hstack([rows[:, : line.gap[0] - x0], rows[:, line.gap[2] - x0 :]])
+    off = largest(cv2.absdiff(rows, np.full_like(rows, np.rint(ink))))
+    drawn = off < min(75.0, 0.5 * line.contrast)
+    middle = (y0 + y1) // 2 - top
+    above, below = count_from_top(drawn[: middle + 1][::-1]), count_from_top(drawn[middle:])
+    edges = above * len(rows) + below
+    return np.asarray(edges == np.bincount(edges).argmax())
+
+
+def count_from_top(flags: NDArray[np.bool_]) -> NDArray[np.intp]:
+    """Return the number of set flags from the top of every column."""
+    ends = np.argmin(flags, axis=0)
+    return np.where(flags[0] & (ends == 0), len(flags), ends)
+
+
+def translate(line: Line, right: int, down: int) -> Line:
+    """Return a line found in a part of an image in coordinates of the whole image."""
+    first, last = line.ticks
+    return replace(
+        line,
+        box=_translate_box(line.box, right, down),
+        core=_translate_box(line.core, right, down),
+        gap=line.gap and _translate_box(line.gap, right, down),
+        ticks=(_translate_tick(first, right, down), _translate_tick(last, right, down)),
+    )
+
+
+def _translate_box(box: Box, right: int, down: int) -> Box:
+    return (box[0] + right, box[1] + down, box[2] + right, box[3] + down)
+
+
+def _translate_tick(tick: Box | None, right: int, down: int) -> Box | None:
+    return tick and (tick[0] + right, tick[1] + right, tick[2] + down, tick[3] + down)
+
+
+def compute_distance(line: Line, place: Box) -> float | None:
+    """Return how far a label is from the usual place of this line's label, or None.
+
+    Args:
+        line: The line.
+        place: Box of the label.
+
+    Returns:
+        Distance in label heights plus penalties; 0 is best.
+    """
+    x0, y0, x1, y1 = line.box
+    high = max(8, place[3] - place[1])
+    if line.width < 0.7 * high:
+        return None
+    middle_x, middle_y = (place[0] + place[2]) / 2, (place[1] + place[3]) / 2
+    penalty = (0.0 if line.exact else 0.3) + (1 - line.crisp)
+    if line.gap is not None:
+        room = 0.35 * high  # words are boxed with some room around them
+        inside = line.gap[0] - room <= place[0] and place[2] <= line.gap[2] + room
+        return 0.2 * penalty if inside and place[1] <= (y0 + y1) / 2 <= place[3] else None
+    shared = min(x1, place[2]) - max(x0, place[0])
+    beside = not x0 < middle_x < x1 and shared < 0.5 * (place[2] - place[0])
+    if shared > 0.3 * high and not (beside and y0 - 0.3 * high <= middle_y <= y1 + 0.3 * high):
+        through = min(y1, place[3] - 0.2 * high) - max(y0, place[1] + 0.2 * high)
+        away = max(place[1] - y1, y0 - place[3], 0) / high
+        if away > 2.5 or through > 0.15 * high:
+            return None
+        return away + 0.3 * abs(middle_x - (x0 + x1) / 2) / max(x1 - x0, 1) + penalty
+    if y0 - 0.7 * high <= middle_y <= y1 + 0.7 * high:
+        away = max(0, -shared) / high
+        return 0.3 + away + penalty if away < 3 else None
+    return None

@@ -1,0 +1,178 @@
+# ruff: noqa: PLR2004 - pixels, grey values and shares, measured on real bars, explained in place
+"""Read around the best candidates, and choose the bars among what was read."""
+
+from __future__ import annotations
+
+import itertools
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from agent.imaging.boxes import Box, overlap, within
+from agent.imaging.scale_bar.candidates import is_convincing, is_worth_reading
+from agent.imaging.scale_bar.label_search import LabelSearch, read_around
+from agent.imaging.scale_bar.line import EVEN, Line, are_alike, measure_colour
+from agent.imaging.scale_bar.line_length import measure_length
+from agent.imaging.scale_bar.matching import FoundBar
+from agent.imaging.scale_bar.planes import COLOUR_PLANE
+from agent.imaging.scale_bar.unlabelled import is_bar_without_label
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from agent.imaging.scale_bar.lengths import Length
+
+_MOST_READ = 6  # candidates whose surroundings are read, best first …
+_MOST_DETECTED = 2  # … and those with text detection
+
+
+def read_candidates(
+    pixels: NDArray[np.uint8], ranked: list[Line], band: Box | None
+) -> tuple[list[FoundBar], list[tuple[Length, Box]]]:
+    """Read around the best candidates; return bars, and lengths without a bar.
+
+    Letters in the line's ink are tried first; text detection, which costs as much as everything
+    else together, runs only where the line alone is convincing.
+    """
+    bars: list[FoundBar] = []
+    lengths_read: list[tuple[Length, Box]] = []
+    regions: list[tuple[Box, NDArray[Any]]] = []
+    detected = 0
+    for line in ranked:
+        if len(regions) >= _MOST_READ:
+            break
+        colour = measure_colour(pixels, line)
+        done = (within(line.box, place) and are_alike(colour, ink, 70) for place, ink in regions)
+        if not is_worth_reading(line) or any(done):
+            continue
+        if any(bar.um is not None for bar in bars) and not is_convincing(line):
+            continue  # a second panel's bar is as clear as the first
+        region = _expand_to_label(line, pixels.shape, band)
+        regions.append((region, colour))
+        inside = [line, *(o for o in ranked if o is not line and within(o.box, region))]
+        may_detect = detected < _MOST_DETECTED
+        bar, words, has_detected = _read_line(pixels, inside, region, may_detect=may_detect)
+        if has_detected:
+            detected += 1 if line.exact or line.even > EVEN else _MOST_DETECTED
+        lengths_read += words
+        if bar is None or _is_parted(bar, band):
+            continue
+        if any(_is_half(bar, line) or _is_next_cell(bar, line) for line in ranked):
+            continue
+        same = [known for known in bars if _is_the_same(bar, known)]
+        clearer = same and (_is_clearer(bar, same[0]) or _contains_bar(bar, same[0]))
+        if not same or (same[0].um is None and bar.um is not None) or clearer:
+            bars = [bar if known in same else known for known in bars] if same else [*bars, bar]
+    bars.sort(key=lambda bar: bar.um is None)
+    if not bars:
+        alone = (line for line in ranked[:_MOST_READ] if is_bar_without_label(pixels, line, band))
+        bars = [
+            FoundBar(line.box, None, measure_length(pixels, line), "", None)
+            for line in itertools.islice(alone, 1)
+        ]
+    return bars, lengths_read
+
+
+def _expand_to_label(line: Line, shape: Sequence[int], band: Box | None) -> Box:
+    """Return where a line's label can be; for a line in an info band, inside the band."""
+    height, width = shape[:2]
+    reach = int(np.clip(0.06 * max(height, width), 36, 110))
+    x0, y0, x1, y1 = line.box
+    side = int(2.2 * reach)
+    top, foot = 0, height
+    if band is not None and overlap(line.box, band) > 0.9:
+        top, foot = band[1], band[3]
+    return (
+        max(0, x0 - side),
+        max(top, y0 - reach),
+        min(width, x1 + side),
+        min(foot, y1 + reach),
+    )
+
+
+def _read_line(
+    pixels: NDArray[np.uint8], lines: list[Line], region: Box, *, may_detect: bool
+) -> tuple[FoundBar | None, list[tuple[Length, Box]], bool]:
+    """Read around the first line, the cheapest search first, until one finds its length.
+
+    Returns:
+        The bar or None; all lengths read; whether text was detected.
+    """
+    bar, lengths = read_around(pixels, lines, region, LabelSearch.INK)
+    if not is_convincing(lines[0]):
+        return bar, lengths, False
+    searches = [] if lines[0].plane == COLOUR_PLANE else [LabelSearch.EXACT_INK]
+    searches += [LabelSearch.DETECTOR] if may_detect else []
+    for search in searches:
+        if not _is_unread(bar):
+            return bar, lengths, False
+        other, words = read_around(pixels, lines, region, search)
+        bar = other or bar
+        lengths += words
+        if search is LabelSearch.DETECTOR:
+            return bar, lengths, True
+    return bar, lengths, False
+
+
+def _is_unread(bar: FoundBar | None) -> bool:
+    return bar is None or bar.um is None
+
+
+def _is_clearer(bar: FoundBar, known: FoundBar) -> bool:
+    """Return whether a bar is the clearer of two separate lines for one label."""
+    return bar.contrast > 1.1 * known.contrast and overlap(bar.line, known.line) < 0.5
+
+
+def _contains_bar(bar: FoundBar, known: FoundBar) -> bool:
+    """Return whether a bar is the whole line of which another is a part."""
+    (x0, y0, x1, y1), (a0, b0, a1, b1) = bar.line, known.line
+    level = y0 - 2 <= b0 and b1 <= y1 + 2
+    return level and x0 <= a0 + 2 and a1 <= x1 + 2 and x1 - x0 > 1.1 * (a1 - a0)
+
+
+def _is_parted(bar: FoundBar, band: Box | None) -> bool:
+    """Return whether the edge of an info band separates a bar from its label."""
+    if band is None or bar.label_box is None:
+        return False
+    inside = (overlap(box, band) > 0.5 for box in (bar.line, bar.label_box))
+    return len(set(inside)) > 1
+
+
+def _is_the_same(bar: FoundBar, known: FoundBar) -> bool:
+    """Return whether two bars are one, or share one label; the first is then the better one."""
+    if overlap(bar.line, known.line) > 0.3:
+        return True
+    label, known_label = bar.label_box, known.label_box
+    return (
+        label is not None and known_label is not None and _compute_overlap(label, known_label) > 0.5
+    )
+
+
+def _compute_overlap(box: Box, other: Box) -> float:
+    """Return the share of the smaller of two boxes that lies in the other."""
+    return max(overlap(box, other), overlap(other, box))
+
+
+def _is_half(bar: FoundBar, other: Line) -> bool:
+    """Return whether a bar is only half of one that its label breaks, of which `other` is more."""
+    if bar.label_box is None or other.gap is not None:
+        return False
+    (x0, y0, x1, y1), place = bar.line, bar.label_box
+    middle = other.core[1] + other.core[3]
+    if not (2 * y0 - 4 <= middle <= 2 * y1 + 4 and other.width > 0.4 * (x1 - x0)):
+        return False
+    room, slack = 1.5 * (place[3] - place[1]), 0.4 * (place[3] - place[1])
+    if place[0] >= x1 - slack:
+        return -slack <= other.core[0] - place[2] < room
+    return place[2] <= x0 + slack and -slack <= place[0] - other.core[2] < room
+
+
+def _is_next_cell(bar: FoundBar, other: Line) -> bool:
+    """Return whether a bar is one cell of a divided bar, of which `other` is the next but one."""
+    (x0, y0, x1, y1), (a0, b0, a1, b1) = bar.line, other.core
+    wide = x1 - x0
+    level = abs(b0 - y0) <= 2 and abs(b1 - y1) <= 2
+    gap = max(a0 - x1, x0 - a1)
+    return level and abs(a1 - a0 - wide) <= 0.2 * wide and 0.5 * wide <= gap <= 1.5 * wide

@@ -1,0 +1,187 @@
+"""Field embeddings: vectors that heads classify, computed from the feature maps of one field.
+
+An embedding is the weighted mean of features of cells, whatever its parts are. Therefore a linear
+head applied to those features gives evidence per cell that sums exactly to the logits. The name of
+an embedding is stored with every bundle and with kept features: never change what a name means, add
+another one.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, Literal
+
+import numpy as np
+import torch
+
+from model.errors import ModelError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+    from model.networks.schemes import HeadLayer
+
+_MIN_STD = 1e-6
+"""Standard deviations below are float32 rounding; a constant channel has evidence 0."""
+
+
+@dataclass(frozen=True, slots=True)
+class EmbeddingPart:
+    """One statistic of one feature map.
+
+    Args:
+        stage: Index of the feature map in the list that the backbone returns, fine to coarse.
+        statistic: "mean" or "std" of every channel over the steel.
+    """
+
+    stage: int
+    statistic: Literal["mean", "std"]
+
+
+@dataclass(frozen=True, slots=True)
+class FieldEmbedding:
+    """Parts that are concatenated to the embedding of a field.
+
+    Args:
+        name: Stored in bundles and with kept features.
+        parts: At least one.
+    """
+
+    name: str
+    parts: tuple[EmbeddingPart, ...]
+
+    @property
+    def stages(self) -> tuple[int, ...]:
+        """Indices of the feature maps that are used, ascending."""
+        return tuple(sorted({part.stage for part in self.parts}))
+
+    @property
+    def grid(self) -> int:
+        """Index of the feature map on whose grid evidence is computed: the finest one in use."""
+        return min(self.stages)
+
+    def count_channels(self, channels: Sequence[int]) -> int:
+        """Return the length of the embedding for a backbone with these channels per stage."""
+        return sum(channels[part.stage] for part in self.parts)
+
+    def compute(
+        self, maps: Sequence[NDArray[np.float32]], weights: Sequence[NDArray[np.float32]]
+    ) -> NDArray[np.float32]:
+        """Compute the embedding of one field.
+
+        Args:
+            maps: Per stage (c, rows, columns) float32.
+            weights: Per stage (rows, columns) float32, share of steel in each cell.
+
+        Returns:
+            (d,) float32.
+        """
+        statistics = {stage: _Statistics.of(maps[stage], weights[stage]) for stage in self.stages}
+        return np.concatenate(
+            [getattr(statistics[part.stage], part.statistic) for part in self.parts]
+        ).astype(np.float32)
+
+    def compute_logits_by_cell(
+        self,
+        maps: Sequence[NDArray[np.float32]],
+        weights: Sequence[NDArray[np.float32]],
+        layer: HeadLayer,
+    ) -> NDArray[np.float32]:
+        """Compute the logits of every cell; their weighted mean is the logits of the field.
+
+        A standard deviation is the weighted mean of squared offsets over itself, so the evidence of
+        a cell is its squared offset. Maps coarser than the grid are repeated.
+
+        Args:
+            maps: Per stage (c, rows, columns) float32.
+            weights: Per stage (rows, columns) float32, share of steel in each cell.
+            layer: The heads of this embedding.
+
+        Returns:
+            (k, rows, columns) float32 on the grid of stage `grid`.
+        """
+        rows, columns = maps[self.grid].shape[1:]
+        logits = np.zeros((len(layer.weight), rows, columns), np.float32)
+        logits += layer.offset[:, None, None].astype(np.float32)
+        start = 0
+        for part in self.parts:
+            features = maps[part.stage]
+            weight = layer.weight[:, start : start + len(features)]
+            start += len(features)
+            times = rows // features.shape[1]
+            own = _apply(_describe_cells(features, weights[part.stage], part.statistic), weight)
+            logits += own if times == 1 else own.repeat(times, axis=1).repeat(times, axis=2)
+        return logits
+
+
+@dataclass(frozen=True, slots=True)
+class _Statistics:
+    mean: NDArray[np.float32]
+    std: NDArray[np.float32]
+
+    @classmethod
+    def of(cls, features: NDArray[np.float32], weights: NDArray[np.float32]) -> _Statistics:
+        flat = torch.from_numpy(features).flatten(1)  # (c, cells)
+        share = torch.from_numpy(weights / max(float(weights.sum()), 1e-6)).flatten()
+        mean = flat @ share
+        variance = (flat - mean[:, None]).square_() @ share
+        return cls(mean.numpy(), variance.clamp_min_(0.0).sqrt_().numpy())
+
+
+def _describe_cells(
+    features: NDArray[np.float32], weights: NDArray[np.float32], statistic: str
+) -> NDArray[np.float32]:
+    """Return features of cells whose weighted mean is the statistic, (c, rows, columns)."""
+    if statistic == "mean":
+        return features
+    statistics = _Statistics.of(features, weights)
+    offset = features - statistics.mean[:, None, None]
+    described: NDArray[np.float32] = np.square(offset, out=offset)
+    described /= np.maximum(statistics.std, _MIN_STD)[:, None, None]
+    return described
+
+
+def _apply(features: NDArray[np.float32], weight: NDArray[np.float64]) -> NDArray[np.float32]:
+    """Return the products of weights and features of cells, (k, rows, columns)."""
+    flat = torch.from_numpy(features).flatten(1)  # (c, cells)
+    product = torch.from_numpy(weight).to(flat.dtype) @ flat
+    logits: NDArray[np.float32] = product.numpy().reshape(-1, *features.shape[1:])
+    return logits
+
+
+STAGE_3_MEAN: Final = FieldEmbedding("stage-3-mean", (EmbeddingPart(2, "mean"),))
+"""Mean of the third feature map: it separates textures better than the fourth alone."""
+
+STAGES_3_4_MEAN_STD: Final = FieldEmbedding(
+    "stages-3-4-mean-std",
+    (
+        EmbeddingPart(2, "mean"),
+        EmbeddingPart(3, "mean"),
+        EmbeddingPart(2, "std"),
+        EmbeddingPart(3, "std"),
+    ),
+)
+"""Mean and standard deviation of the third and fourth feature map. MEASURED on 317 real SEM
+micrographs of four classes, nested cross-validation, cross-entropy: 0.207 instead of 0.287 with
+`STAGE_3_MEAN` by image (290 and 279 right), 0.778 instead of 0.890 with every heat treatment held
+out (281 and 275 right)."""
+
+EMBEDDINGS: Final[Mapping[str, FieldEmbedding]] = {
+    embedding.name: embedding for embedding in (STAGE_3_MEAN, STAGES_3_4_MEAN_STD)
+}
+
+
+def get_embedding(name: str) -> FieldEmbedding:
+    """Return the embedding of a name.
+
+    Raises:
+        ModelError: A newer version made the bundle; this one lacks the embedding.
+    """
+    if name not in EMBEDDINGS:
+        raise ModelError(
+            f"There is no field embedding {name!r} in this version; known are "
+            f"{', '.join(EMBEDDINGS)}. Update this agent."
+        )
+    return EMBEDDINGS[name]

@@ -1,0 +1,281 @@
+"""Run the frozen network once over a field: feature maps for heads, scores and kept features.
+
+The network is never fine-tuned on steel: fine-tuned features drop what no class needs, frozen
+features retain it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+import torch
+from torch.nn import functional
+
+from model.block_statistics import mean_colour, share_of_blocks
+from model.framing import Framing
+from model.networks.backbones import (
+    IMAGENET_MEAN,
+    IMAGENET_STD,
+    STRIDES,
+    frozen_lite0,
+    hash_state_dict,
+)
+from model.networks.encoder import cell_weights
+from model.runtime.engines import OpenVinoRunner, choose_engine
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.typing import NDArray
+
+    from model.framing import Field, Frame
+    from model.networks.backbones import Backbone
+    from model.runtime.engines import Engine
+
+UM_PER_PX: Final = 0.25
+"""Pixel size that every field is resampled to, µm; a field without a scale stays as it is."""
+
+JOINED: Final = 1
+"""Layer that is joined with the next one to the finest map that is scored."""
+
+WHOLE: Final = 1
+"""Version of a pass in which every layer sees the whole field."""
+
+TILED: Final = 2
+"""Version of a pass whose last stage sees tiles. Its receptive field is larger than a tile, so in a
+whole field each of its cells averages over most of the field."""
+
+TILE_CELLS: Final = 8
+"""Side of a tile in cells of the last layer: 64 µm."""
+
+_LARGEST_PX = 4096
+"""Only the middle of a larger field is evaluated, 820 µm a side; twice that needs 10 GB."""
+
+_DARKEST = 8.0
+"""Mean grey value below which brightness is no longer scaled up: there is only noise."""
+
+
+@dataclass(frozen=True, slots=True)
+class FieldMaps:
+    """Feature maps of one field, or of a piece of it.
+
+    Args:
+        frame: What the network saw.
+        maps: Per layer (c, rows, columns) float32, fine to coarse.
+        joined: (rows, columns, c) float32, layers `JOINED` and the next one on the finer grid,
+            smoothed over neighbours.
+        weights: Per layer (rows, columns) float32, share of steel in each cell.
+        tile_cells: Side of the tiles that the last layer was computed in, in its cells; 0: it saw
+            the whole frame.
+        inner: (rows, columns) bool, cells of the last layer that are not at the edge of a tile;
+            None without tiles.
+    """
+
+    frame: Frame
+    maps: tuple[NDArray[np.float32], ...]
+    joined: NDArray[np.float32]
+    weights: tuple[NDArray[np.float32], ...]
+    tile_cells: int = 0
+    inner: NDArray[np.bool_] | None = None
+
+
+class FrozenPass:
+    """Frozen network with its framing; deterministic for a field.
+
+    Args:
+        backbone: From `frozen_lite0`, or any other backbone with four stages.
+        precision: "fp32" or "bf16"; fp32 is used where the processor lacks bf16 or OpenVINO is
+            absent.
+        usual_um_per_px: Pixel size in µm that is assumed for a field without one.
+        version: `WHOLE` or `TILED`.
+    """
+
+    def __init__(
+        self,
+        backbone: Backbone,
+        precision: str = "fp32",
+        usual_um_per_px: float = UM_PER_PX,
+        version: int = TILED,
+    ) -> None:
+        self.backbone = backbone
+        self.version = version
+        self.engine = choose_engine("cpu", precision)
+        self.framing = Framing("scale", _LARGEST_PX, UM_PER_PX, usual_um_per_px)
+        self._weights_hash = hash_state_dict(backbone.state_dict())
+        self._compute_last: Callable[..., list[NDArray[np.float32]]] | None = None
+        if version == TILED:
+            images = (torch.zeros(1, 64, 64, 3, dtype=torch.uint8), torch.ones(1, 3))
+            self._compute = _build_runner(_EarlyStages(backbone), self.engine, images)
+            features = (torch.zeros(1, backbone.channels[2], 16, 16),)
+            self._compute_last = _build_runner(_LastStage(backbone), self.engine, features)
+        else:
+            self._compute = _build_runner(_Stages(backbone), self.engine)
+
+    @property
+    def made_by(self) -> str:
+        """What the maps of a field with a scale depend on besides the field."""
+        return f"pass {self.version} {self.backbone.arch} {self._weights_hash} {self.engine}"
+
+    def run(self, field: Field) -> FieldMaps:
+        """Return the maps of a field; padding and pixels without steel have weight 0."""
+        return self.run_frame(self.framing.frames(field)[0])
+
+    def run_frame(self, frame: Frame) -> FieldMaps:
+        """Return the maps of a frame."""
+        weights = _steel_weights(frame)
+        if self._compute_last is None:
+            *maps, joined = self._compute(frame.pixels)
+            return FieldMaps(frame, tuple(maps), np.moveaxis(joined, 0, 2), weights)
+        *maps, joined = self._compute(frame.pixels, _mean_colour(frame))
+        last, inner = _compute_in_tiles(self._compute_last, maps[-1], self.backbone.channels[3])
+        return FieldMaps(frame, (*maps, last), joined, weights, TILE_CELLS, inner)
+
+
+def spread_starts(length: int, side: int) -> list[int]:
+    """Return the starts of the fewest parts of a side that cover a length."""
+    count = max(1, -(-length // side))
+    return [round(start) for start in np.linspace(0, max(0, length - side), count)]
+
+
+def _mean_colour(frame: Frame) -> NDArray[np.float32]:
+    """Return the mean colour of the steel, (3,) float32, at least `_DARKEST`."""
+    valid = frame.valid if frame.valid.any() else np.ones_like(frame.valid)
+    return np.maximum(mean_colour(frame.pixels, valid), _DARKEST).astype(np.float32)
+
+
+def _compute_in_tiles(
+    compute: Callable[..., list[NDArray[np.float32]]],
+    features: NDArray[np.float32],
+    channels: int,
+) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    """Compute the last layer tile by tile from the one before it, on twice as many cells.
+
+    Returns:
+        The layer, and which of its cells are not at the edge of their tile.
+    """
+    rows, columns = (length // 2 for length in features.shape[1:])
+    last = np.empty((channels, rows, columns), np.float32)
+    inner = np.zeros((rows, columns), np.bool_)
+    for top in spread_starts(rows, TILE_CELLS):
+        for left in spread_starts(columns, TILE_CELLS):
+            bottom, right = min(top + TILE_CELLS, rows), min(left + TILE_CELLS, columns)
+            tile = features[:, 2 * top : 2 * bottom, 2 * left : 2 * right]
+            (last[:, top:bottom, left:right],) = compute(np.ascontiguousarray(tile))
+            inner[top:bottom, left:right] = False
+            inner[top + 1 : bottom - 1, left + 1 : right - 1] = True
+    return last, inner
+
+
+def _steel_weights(frame: Frame) -> tuple[NDArray[np.float32], ...]:
+    """Return per layer the share of steel in each cell, (rows, columns)."""
+    valid = frame.valid if frame.valid.any() else np.ones_like(frame.valid)
+    shares = torch.from_numpy(share_of_blocks(valid, STRIDES[0]))[None]
+    return tuple(  # shares of a power of two pixels, so averages of averages are exact
+        cell_weights(shares, stride // STRIDES[0])[0].numpy() for stride in STRIDES
+    )
+
+
+class _Stages(torch.nn.Module):
+    """Backbone with its preprocessing: (1, h, w, 3) uint8 in, five feature maps out.
+
+    Each channel is scaled to ImageNet's mean first, which removes brightness and white balance.
+    Pixels without steel have the mean colour of the steel, so they change no mean. The fifth map
+    joins two layers on the grid of the finer one, smoothed over neighbours.
+    """
+
+    def __init__(self, backbone: Backbone) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.register_buffer("mean", torch.tensor(IMAGENET_MEAN).view(1, 3, 1, 1))
+        self.register_buffer("std", torch.tensor(IMAGENET_STD).view(1, 3, 1, 1))
+        self.mean: torch.Tensor
+        self.std: torch.Tensor
+
+    def forward(self, pixels: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        light = pixels.permute(0, 3, 1, 2).float()
+        mean = light.mean(dim=(2, 3), keepdim=True).clamp_min(_DARKEST)
+        normalized = (light / mean - 1.0) * (self.mean / self.std)
+        maps = self.backbone.stages(normalized.contiguous(memory_format=torch.channels_last))
+        return (*maps, _join(maps[JOINED], maps[JOINED + 1]))
+
+
+class _EarlyStages(torch.nn.Module):
+    """The same without the last stage; the joined map has its channels last.
+
+    The mean colour is that of the steel, without padding. MEASURED, EfficientNet-Lite0 in OpenVINO:
+    reordering pixels and maps takes 7 % of the pass, so pixels stay in their order until the first
+    convolution.
+    """
+
+    def __init__(self, backbone: Backbone) -> None:
+        super().__init__()
+        self.backbone = backbone
+        mean, std = torch.tensor(IMAGENET_MEAN), torch.tensor(IMAGENET_STD)
+        self.register_buffer("contrast", (mean / std).view(1, 1, 1, 3))
+        self.contrast: torch.Tensor
+
+    def forward(self, pixels: torch.Tensor, mean: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        gain = self.contrast / mean.view(1, 1, 1, 3)
+        normalized = pixels.float() * gain - self.contrast  # (1, h, w, 3)
+        maps = self.backbone.stages(normalized.permute(0, 3, 1, 2), JOINED + 1)
+        return (*maps, _join(maps[JOINED], maps[JOINED + 1]).permute(0, 2, 3, 1))
+
+
+class _LastStage(torch.nn.Module):
+    """Last stage of a backbone: (1, c, rows, columns) float32 in, one feature map out."""
+
+    def __init__(self, backbone: Backbone) -> None:
+        super().__init__()
+        self.backbone = backbone
+
+    def forward(self, features: torch.Tensor) -> tuple[torch.Tensor]:
+        return (self.backbone.last_stage(features),)
+
+
+def _join(finer: torch.Tensor, coarser: torch.Tensor) -> torch.Tensor:
+    upsampled = functional.interpolate(coarser, size=finer.shape[2:], mode="bilinear")
+    both = torch.cat([finer, upsampled], dim=1)
+    return functional.avg_pool2d(both, 3, stride=1, padding=1, count_include_pad=False)
+
+
+def _build_runner(
+    network: torch.nn.Module, engine: Engine, example: tuple[torch.Tensor, ...] = ()
+) -> Callable[..., list[NDArray[np.float32]]]:
+    """Return a function that runs a network with the fastest engine on this CPU.
+
+    Args:
+        network: `_Stages`, `_EarlyStages` or `_LastStage`.
+        engine: From `choose_engine`.
+        example: A batch of one of everything that it takes; (): it takes images.
+    """
+    network.eval()
+    if engine.name == "openvino":
+        return OpenVinoRunner(network, engine, None, example).maps
+
+    @torch.inference_mode()
+    def run(*inputs: NDArray[np.generic]) -> list[NDArray[np.float32]]:
+        batch = (torch.from_numpy(array[None]) for array in inputs)
+        return [feature_map[0].numpy() for feature_map in network(*batch)]
+
+    return run
+
+
+@lru_cache(maxsize=2)
+def build_frozen_pass(
+    backbone: Backbone,
+    precision: str,
+    usual_um_per_px: float = UM_PER_PX,
+    version: int = TILED,
+) -> FrozenPass:
+    """Return the cached pass of a backbone; building one takes a second."""
+    return FrozenPass(backbone, precision, usual_um_per_px, version)
+
+
+def is_frozen_lite0(backbone: Backbone) -> bool:
+    """Return whether a backbone is the frozen network of the out-of-distribution check."""
+    if backbone.arch != frozen_lite0().arch:
+        return False
+    return hash_state_dict(backbone.state_dict()) == hash_state_dict(frozen_lite0().state_dict())
