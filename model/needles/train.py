@@ -191,7 +191,7 @@ def save_weights(network: NeedleNetwork, settings: NeedleTraining, step: int, fo
 
 def _read_earlier(start: str) -> dict[str, object] | None:
     """Return the card of the weights that a training continued, or None."""
-    card = Path(start).with_suffix(".json")
+    card = Path(start or "none").with_suffix(".json")
     if not start or not card.is_file():
         return None
     earlier: dict[str, object] = json.loads(card.read_text("utf-8"))
