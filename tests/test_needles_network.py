@@ -103,7 +103,7 @@ def test_an_empty_field_and_a_coarse_one_have_no_lengths(mapper, steel):
     empty = np.random.default_rng(0).normal(128, 2, (400, 400)).astype(np.uint8)
 
     assert measure_field(empty, PIXEL_UM, mapper).outcome is not NeedleOutcome.MEASURED
-    assert measure_field(steel, 0.4, mapper).outcome is NeedleOutcome.TOO_COARSE
+    assert measure_field(steel, 20.0, mapper).outcome is NeedleOutcome.TOO_COARSE
 
 
 def test_a_training_can_be_repeated(tmp_path):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from model.needles.instances import MeasuredNeedles, find_needles
+from model.needles.instances import MeasuredNeedles, build_no_needles, find_needles
 from model.needles.intercepts import measure_mean_intercept
 from model.needles.lengths import (
     LengthDistribution,
@@ -103,9 +103,11 @@ def measure_field(
         pixel_um: Its scale, µm per px.
         mapper: The network.
     """
+    size_um = (grey.shape[1] * pixel_um, grey.shape[0] * pixel_um)
+    if pixel_um > LARGEST_PIXEL_UM:
+        return _refuse_coarse(size_um)  # enlarging it would only take memory
     maps = mapper.map(grey, pixel_um)
     needles = find_needles(maps)
-    size_um = (grey.shape[1] * pixel_um, grey.shape[0] * pixel_um)
     weights = compute_weights(needles.ends_um, size_um)
     distribution = compute_distribution(needles.length_um, needles.area_um2, weights)
     orientation, anisotropy = compute_orientation(needles)
@@ -115,7 +117,6 @@ def measure_field(
     error = _average_error(needles)
     return FieldMeasurement(
         outcome=_decide(
-            pixel_um=pixel_um,
             structure=structure,
             counted=int((weights > 0).sum()),
             error=error,
@@ -134,6 +135,26 @@ def measure_field(
         orientation=orientation,
         anisotropy=anisotropy,
         heterogeneity=compute_heterogeneity(needles, size_um),
+    )
+
+
+def _refuse_coarse(size_um: tuple[float, float]) -> FieldMeasurement:
+    needles = build_no_needles()
+    weights = np.zeros(0)
+    return FieldMeasurement(
+        outcome=NeedleOutcome.TOO_COARSE,
+        size_um=size_um,
+        structure_share=0.0,
+        measured_share=0.0,
+        needles=needles,
+        weights=weights,
+        distribution=compute_distribution(needles.length_um, needles.area_um2, weights),
+        expected_error=1.0,
+        intercept_um=None,
+        expected_l50_um=None,
+        orientation=compute_orientation(needles)[0],
+        anisotropy=0.0,
+        heterogeneity=None,
     )
 
 
@@ -159,15 +180,12 @@ def _share_near(needles: MeasuredNeedles, size_um: tuple[float, float]) -> float
 
 def _decide(
     *,
-    pixel_um: float,
     structure: float,
     counted: int,
     error: float,
     distribution: LengthDistribution,
     expected_l50_um: float | None,
 ) -> NeedleOutcome:
-    if pixel_um > LARGEST_PIXEL_UM:
-        return NeedleOutcome.TOO_COARSE
     if structure < LEAST_STRUCTURE:
         return NeedleOutcome.NO_NEEDLES
     l50 = distribution.quantile_um(0.5)

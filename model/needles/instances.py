@@ -110,7 +110,7 @@ def find_needles(maps: NeedleMap) -> MeasuredNeedles:
     """Group axis cells into needles; see the module for how."""
     cells = _find_ridges(maps)
     if not len(cells.at):
-        return _no_needles()
+        return build_no_needles()
     label = _link(cells)
     label = _merge(cells, label)
     chains = _describe(cells, label)
@@ -146,7 +146,8 @@ def _choose_length(chains: _Chains) -> NDArray[np.float64]:
     return np.where(crooked, chains.length, np.maximum(chains.length, extent))
 
 
-def _no_needles() -> MeasuredNeedles:
+def build_no_needles() -> MeasuredNeedles:
+    """Return the needles of a field without any."""
     none = np.zeros(0)
     empty = np.zeros((0, 2))
     return MeasuredNeedles(

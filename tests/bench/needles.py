@@ -235,7 +235,7 @@ def measure_others(mapper, n: int, real: Path | None, overlays: Path | None) -> 
         print(f"real, {key}: none or not measured", share(sum(refused), len(refused)))
 
 
-def list_real(folder: Path, every: int = 6):
+def list_real(folder: Path, every: int = 8):
     """List some real micrographs without needles: file, kind, µm per px."""
     with (folder / "MANIFEST.csv").open(encoding="utf-8") as file:
         rows = [row for row in csv.DictReader(file) if row["um_per_px"]]
