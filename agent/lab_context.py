@@ -81,6 +81,12 @@ def taxonomy_in_force(settings: Settings, store: Store) -> Taxonomy:
         ) from error
 
 
+def get_features_folder(data: Path, store: Store) -> Path:
+    """Return the folder of a site's kept features; each site has its own."""
+    folder = data / "kept-features"
+    return folder if store.site_id == 1 else folder / f"site-{store.site_id}"
+
+
 def reports_folder(data: Path, store: Store) -> Path:
     """Return the folder of a site's reports: sites that share a data folder must not share pages.
 

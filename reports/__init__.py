@@ -142,6 +142,7 @@ from reports.content.round_robin import (
     RatingPage,
     StudyReport,
 )
+from reports.content.similar import MapColour, MapGroup, MapPage, SimilarItem, SimilarPage
 from reports.content.statements import Letterhead, StatementPage, StatementPicture, StatementSection
 from reports.content.viewer import ChartGroup, ChartPage, ChartPlate, Viewer, ViewerPage
 from reports.customer import CUSTOMER_TEMPLATE, TemplateFault, render_customer
@@ -189,6 +190,7 @@ from reports.render import (
     render_index,
     render_learning,
     render_login,
+    render_map,
     render_message,
     render_models,
     render_more,
@@ -205,6 +207,7 @@ from reports.render import (
     render_rating_end,
     render_review,
     render_scale,
+    render_similar,
     render_sites,
     render_statement,
     render_study,
@@ -344,6 +347,9 @@ __all__ = [
     "Link",
     "LoginPage",
     "LooseField",
+    "MapColour",
+    "MapGroup",
+    "MapPage",
     "Message",
     "MessagePage",
     "MicrographLine",
@@ -386,6 +392,8 @@ __all__ = [
     "ShareTrend",
     "Sibling",
     "SignForm",
+    "SimilarItem",
+    "SimilarPage",
     "SiteLine",
     "SitesPage",
     "SourceCard",
@@ -463,6 +471,7 @@ __all__ = [
     "render_index",
     "render_learning",
     "render_login",
+    "render_map",
     "render_message",
     "render_models",
     "render_more",
@@ -480,6 +489,7 @@ __all__ = [
     "render_rating_end",
     "render_review",
     "render_scale",
+    "render_similar",
     "render_sites",
     "render_statement",
     "render_statement_pdf",

@@ -42,6 +42,7 @@ if TYPE_CHECKING:
         StudyReport,
     )
     from reports.content.setup import TaxonomyPage
+    from reports.content.similar import MapPage, SimilarPage
     from reports.content.statements import StatementPage
     from reports.content.viewer import ChartPage, ViewerPage
 
@@ -80,6 +81,9 @@ ASSETS = (
     "search.js",
     "archive.css",
     "archive.js",
+    "similar.css",
+    "map.css",
+    "map.js",
     "scale.css",
     "scale.js",
     "viewing.js",
@@ -207,6 +211,16 @@ def render_order(page: OrderPage) -> str:
 def render_archive(page: ArchivePage) -> str:
     """Render the micrographs that match a search."""
     return _render("archive.html", page=page)
+
+
+def render_map(page: MapPage) -> str:
+    """Render the map of all micrographs."""
+    return _render("map.html", page=page)
+
+
+def render_similar(page: SimilarPage) -> str:
+    """Render the micrographs that look most like one."""
+    return _render("similar.html", page=page)
 
 
 def render_history(page: HistoryPage) -> str:

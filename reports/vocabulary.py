@@ -210,6 +210,11 @@ ACTS: dict[str, str] = {
 """Act of the audit log → what a statement calls it."""
 
 MORE_ACTS: dict[str, str] = {
+    "place.found": marked("same place found"),
+    "micrograph.described": marked("process data changed"),
+    "files.set_aside": marked("files set aside"),
+    "results.sealed": marked("results sealed"),
+    "order.claimed": marked("order named for another field"),
     "label.doubted": marked("label marked as suspect"),
     "archive.review_requested": marked("review requested"),
     "account.added": marked("account added"),
@@ -228,6 +233,12 @@ MORE_ACTS: dict[str, str] = {
     "campaign.closed": marked("round robin closed"),
     "campaign.disputed": marked("micrographs sent to review"),
     "model.candidate": marked("bundle became a candidate"),
+    "model.reprocessed": marked("archive judged again with a bundle"),
+    "model.shadowed": marked("candidate judged archived micrographs"),
+    "work.requested": marked("archive to be judged again"),
+    "work.paused": marked("judging the archive paused"),
+    "work.resumed": marked("judging the archive resumed"),
+    "work.cancelled": marked("judging the archive cancelled"),
     "backup.made": marked("back-up made"),
     "backup.restored": marked("back-up restored"),
     "files.retried": marked("files tried again"),

@@ -20,19 +20,20 @@ SIZE = 4000
 """Fields; about four times as many as the application has."""
 MADE_FOR_A_ROUTE = "Body_"
 """How FastAPI names the class of a form: a new one each time, which nobody finds again."""
+COMPILE = ModelField.__post_init__
+"""What FastAPI itself does with each field."""
 
 
 def share_fields() -> None:
     """Let fields of the same type and the same limits use the same compiled type from now on."""
     shared: LRUCache[Hashable, TypeAdapter[Any]] = LRUCache(SIZE)
-    compile_type = ModelField.__post_init__
 
     def find_or_compile(field: ModelField) -> None:
         key = _find_key(field)
         if key is not None and (adapter := shared.get(key)):
             field._type_adapter = adapter
             return
-        compile_type(field)
+        COMPILE(field)
         if key is not None:
             shared[key] = field._type_adapter
 

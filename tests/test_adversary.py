@@ -4,6 +4,7 @@ import functools
 import io
 import os
 from datetime import UTC, datetime, timedelta
+from typing import ClassVar
 
 import cv2
 import numpy as np
@@ -43,7 +44,13 @@ def tif(*pages):
 
 
 class Reader:
-    """Reads and crops here, as the workers do in processes of their own."""
+    """Reads and crops here, as the workers do in processes of their own.
+
+    The same steel is drawn for many tests: its crops are kept. Notes may hold a scale, so a file
+    with one is always read.
+    """
+
+    _crops: ClassVar[dict] = {}
 
     def has_outcome(self):
         return True
@@ -51,13 +58,22 @@ class Reader:
     def crop_all(self, jobs):
         for path, scale in jobs:
             try:
-                held = read(path)
-                yield (
-                    path,
-                    [crop(one, um_per_px_range=(0.01, 5), settings_scale=scale) for one in held],
-                )
+                yield path, self._crop(path, scale)
             except (FileError, OSError) as error:
                 yield path, error
+
+    def _crop(self, path, scale):
+        if path.with_suffix(".txt").exists():
+            return read_and_crop(path, scale)
+        key = path.read_bytes(), path.suffix, scale
+        if key not in self._crops:
+            self._crops[key] = read_and_crop(path, scale)
+        return self._crops[key]
+
+
+def read_and_crop(path, scale):
+    pages = read(path)
+    return [crop(page, um_per_px_range=(0.01, 5), settings_scale=scale) for page in pages]
 
 
 class Bench(Desk):
@@ -88,7 +104,7 @@ class Bench(Desk):
         settings = read_settings(self.folder / "agent.toml")
         for source in settings.sources:
             folder = self.folder / source.folder
-            found = list_folder(folder).pictures
+            found = dict(sorted(list_folder(folder).pictures.items()))
             files = [ListedFile(source.name, folder, name, *facts) for name, facts in found.items()]
             self.store.files.add(files, at=self.at)
             missed = self.store.files.list_known(source.name).keys() - found.keys()

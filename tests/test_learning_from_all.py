@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -93,6 +94,7 @@ def test_without_test_images_to_learn_from_there_is_one_set_of_heads(tmp_path):
     assert manifest.refitted_on == {}
     assert manifest.learned_from == manifest.learned_before_test
     assert "tested-heads.safetensors" not in manifest.files
+    assert json.loads((bundle / "bundle.json").read_text(encoding="utf-8"))["format"] == 1
 
 
 def test_class_weights_are_chosen_by_what_images_of_other_groups_lose():

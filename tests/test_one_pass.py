@@ -228,7 +228,7 @@ def test_the_default_plan_gives_a_bundle_of_one_pass_that_loads_and_answers(bund
     predictions = classifier.classify([field(code, 60) for code in CODES])
 
     assert json.loads((bundle / "bundle.json").read_text(encoding="utf-8"))["format"] == 2
-    assert manifest.field_embedding == "stage-3-mean"
+    assert manifest.field_embedding == "stages-3-4-mean-std"
     assert manifest.framing == Framing("scale", 4096, 0.25, 0.2)
     assert [one.structure_code for one in predictions] == list(CODES)
     assert all(classifier.can_score(one.features) for one in predictions)
@@ -254,13 +254,12 @@ def test_a_bundle_of_one_pass_has_no_int8(bundle):
 
 
 @pytest.mark.slow
-def test_heads_at_another_scale_keep_their_own_pass_in_the_format_that_older_agents_read(tmp_path):
+def test_heads_at_another_scale_keep_their_own_pass(tmp_path):
     bundle = taught(tmp_path, um_per_px=0.2)
 
     classifier = Classifier.load(bundle, alpha=ALPHA)
     (prediction,) = classifier.classify([field("G7", 60)])
 
-    assert json.loads((bundle / "bundle.json").read_text(encoding="utf-8"))["format"] == 1
     assert read_manifest(bundle).field_embedding == ""
     assert prediction.structure_code == "G7"
     assert not classifier.can_score(prediction.features)

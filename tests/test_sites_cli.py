@@ -41,6 +41,7 @@ LEFT_OUT = {
     "weights": "fetches weights",
     "bundle-wheels": "fetches packages",
     "inspect": "reads files",
+    "needles": "reads files",
     "experiments": "reads a folder",
     "evaluate": "reads a folder",
     "train": "reads a folder",

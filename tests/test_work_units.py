@@ -48,6 +48,8 @@ def test_units_are_of_one_source_and_everything_is_judged_once(store, address):
     assert count_answers(address) == (N + 20, N + 20)
     assert (store.work_jobs.close_when_done(job, at=AT)) is True
     assert (store.work_jobs.close_when_done(job, at=AT)) is False
+    closed = store.work_jobs.get_progress(job, at=AT)
+    assert (closed.units, closed.judged, closed.flips) == ({}, N + 20, progress.flips)
 
 
 def test_a_second_job_of_the_bundle_has_nothing_to_do(store, address):
@@ -131,7 +133,7 @@ def test_a_job_is_paused_and_cancelled_while_it_runs(store, address, act):
 
     ends = [end for end in worker_of(store, Judge(stop)).pull() if end]
 
-    done = {"pause": (["released"], 16, "waiting"), "cancel": (["lost"], 8, "cancelled")}
+    done = {"pause": (["released"], 16, "waiting"), "cancel": (["lost"], 8)}
     progress = store.work_jobs.get_progress(job, at=AT)
     assert (ends, progress.judged, *progress.units) == done[act]
     assert list(worker_of(store).pull()) == []

@@ -39,6 +39,7 @@ GROUPS = (
     "service",
     "inspect",
     "classify",
+    "needles",
     "scale",
     "taxonomy",
     "import_",
@@ -47,6 +48,7 @@ GROUPS = (
     "evaluate",
     "experiments",
     "reprocess",
+    "features",
     "models",
     "models_promote",
     "models_transfer",
@@ -94,7 +96,7 @@ CLOCK_STEP_S = 2.0
 
 DONE, SOME_FAILED, WRONG_USE, SAYS_NO = 0, 1, 2, 3
 
-COLLECT_AFTER = (20_000, 10, 10)
+COLLECT_AFTER = (100_000, 10, 10)
 """How many new objects make Python look for unused cycles: with its default of 700 a short command
 spends a tenth of its time on that, while it imports."""
 
@@ -232,6 +234,7 @@ def open_store(settings: Settings, *, anew: bool = False) -> Store:
         anew=anew,
         on_upgrade=_print_upgrade,
         shares=settings.site.shares,
+        connections=settings.store.connections,
     )
     store = opened.acting_as(shell_origin())
     _freeze_after_acts(settings, store)

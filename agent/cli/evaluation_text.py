@@ -39,6 +39,12 @@ def print_evaluation(document: dict[str, Any]) -> None:
     console.out.print(
         f"bundle {document['bundle']} on {format_count(n, 'micrograph')}{training}", markup=False
     )
+    if not n and left_out and not document["strange"]:
+        console.out.print(
+            f"Its figures on its own test images: agent models show {document['bundle']}",
+            markup=False,
+        )
+        return
     console.table(
         ("limit", "wrongly called conforming", "wrongly called not conforming"),
         [

@@ -17,7 +17,7 @@ from agent.cli.app import app, load_settings, open_store
 from agent.cli.console import err
 from agent.counts import format_count
 from agent.csv_export import write_csv
-from agent.errors import SetupError, WrongUse
+from agent.errors import WrongUse
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -252,14 +252,8 @@ def _write_json(rows: Iterator[Row], file: TextIO) -> int:
 def _write_parquet(rows: Iterator[Row], columns: tuple[str, ...], out: Path | None) -> int:
     if out is None:
         raise WrongUse("--format parquet: name the file with --out NAME.parquet.")
-    try:
-        import pyarrow as pa  # an extra
-        from pyarrow import parquet
-    except ImportError as error:
-        raise SetupError(
-            "Parquet is not installed. Run pip install 'martensight[parquet]', or export CSV or "
-            "JSON."
-        ) from error
+    import pyarrow as pa
+    from pyarrow import parquet
 
     def fill(part: Path) -> int:
         count = 0

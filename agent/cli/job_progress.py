@@ -25,6 +25,7 @@ TITLES = {
     "pool": "Evaluating the review queue",
     "pseudo": "Checking pseudo-labels",
     "reprocess": "Evaluating again",
+    "features": "Features",
     "bundle": "Bundle",
 }
 

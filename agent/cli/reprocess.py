@@ -37,12 +37,27 @@ def reprocess(
     days: Annotated[
         int | None, typer.Option(min=1, help="Only micrographs of the last N days.")
     ] = None,
+    from_features: Annotated[
+        bool,
+        typer.Option(
+            "--from-features",
+            help="Compare all history from kept features: minutes, no image is read, no answer is "
+            "stored, local strangeness is not evaluated.",
+        ),
+    ] = False,
     queue: Annotated[
         bool,
         typer.Option(
             "--queue", help="Only make the units; running agents do them while they are idle."
         ),
     ] = False,
+    ray: Annotated[
+        str,
+        typer.Option(
+            metavar="ADDRESS",
+            help='Judge on a Ray cluster, "auto": the one of this PC. Linux, extra ray.',
+        ),
+    ] = "",
     list_: Annotated[
         bool, typer.Option("--list", help="Show the progress of all jobs and start none.")
     ] = False,
@@ -63,6 +78,14 @@ def reprocess(
     next run continues where it stopped. --pause, --resume and --cancel are about the jobs of
     --bundle, without it about all.
     """
+    if from_features:
+        if shadow or queue or days is not None or not bundle:
+            raise WrongUse(
+                "--from-features compares everything with --bundle and stores nothing: leave out "
+                "the other options."
+            )
+        _compare_history(context, bundle, json=json)
+        return
     silence_log()
     settings = load_settings(context)
     acts = {"list": list_, "pause": pause, "resume": resume, "cancel": cancel}
@@ -82,7 +105,10 @@ def reprocess(
             cancel_jobs(store, bundle, json=json)
         else:
             role: Role = "shadow" if shadow else "reprocess"
-            _reprocess(settings, store, bundle, role, days=days, queue=queue, json=json)
+            if ray:
+                _reprocess_on_ray(settings, store, bundle, role, days=days, ray=ray, json=json)
+            else:
+                _reprocess(settings, store, bundle, role, days=days, queue=queue, json=json)
 
 
 def _reprocess(
@@ -105,6 +131,25 @@ def _reprocess(
     _print_reprocessed(run_to_end(steps, Again), bundle, json)
 
 
+def _reprocess_on_ray(
+    settings: Settings,
+    store: Store,
+    bundle: str,
+    role: Role,
+    *,
+    days: int | None,
+    ray: str,
+    json: bool,
+) -> None:
+    from agent.retrain import Again
+    from agent.service.jobs.ray_workers import judge_on_ray
+
+    steps = judge_on_ray(
+        settings, store, address=ray, bundle=bundle, role=role, days=days, by=os_user()
+    )
+    _print_reprocessed(run_to_end(steps, Again), bundle, json)
+
+
 def _queue(
     settings: Settings, store: Store, bundle: str, role: Role, *, days: int | None, json: bool
 ) -> None:
@@ -117,6 +162,38 @@ def _queue(
     while store.work_jobs.divide(job.id, unit=settings.work.unit, at=clock()):
         pass
     print_jobs(store, bundle, json=json)
+
+
+def _compare_history(context: typer.Context, bundle: str, *, json: bool) -> None:
+    from agent.retrain import Rescoring
+    from agent.service.jobs.features import score_in_child
+
+    silence_log()
+    settings = load_settings(context)
+    with open_store(settings) as store:
+        found = run_to_end(score_in_child(settings, store, bundle=bundle, by=os_user()), Rescoring)
+    document = found.to_json()
+    if json:
+        console.print_json(document)
+        return
+    if not found.scores_codes:
+        console.out.print(
+            f"{bundle} has separate networks: its codes need the images. Run: agent reprocess "
+            f"--bundle {bundle}",
+            markup=False,
+        )
+    console.out.print(
+        f"{found.scored} micrographs evaluated with {bundle} from kept features; {found.without} "
+        f"have none (agent features fill). {found.flagged_whole} are unusual as a whole. Local "
+        "strangeness is not evaluated again: earlier bundles flagged "
+        f"{found.flagged_local_before}.",
+        markup=False,
+    )
+    if found.close:
+        console.out.print(f"{found.close} are too close to call without the image.", markup=False)
+    if document["flips"]:
+        rows = [(flip["before"], flip["now"], flip["n"]) for flip in document["flips"]]
+        console.table(("before", "now", "micrographs"), rows)
 
 
 def _print_reprocessed(outcome: Any, bundle: str, json: bool) -> None:

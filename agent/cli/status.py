@@ -67,6 +67,8 @@ def _print_status(document: dict[str, Any], at: Callable[[str | None], str]) -> 
         )
     states = ", ".join(f"{n} {s.replace('_', ' ')}" for s, n in document["states"].items() if n)
     out.print(f"files: {states or 'none'}")
+    if kept := document.get("features"):
+        out.print(f"kept features: {kept['rows']} rows, {kept['size_bytes'] / 1e6:.1f} MB")
     for job in document["jobs"]:
         progress = f"{job['done']} of {job['total']}" if job["total"] else "started"
         line = f"{job['name']}: {job['stage']}, {progress} {job['note']}".rstrip()

@@ -51,11 +51,24 @@ def verify(
         if not faults:
             faults, notes = verify_trail(store, _outside(settings, store, anchor or ()))
             faults += maintenance.verify(store, archive, progress=_print_thousands(advance))
+            notes += _list_feature_notes(settings, store)
     if not as_json:
         for note in notes:
             out.print(f"note: {note}", markup=False)
     good = "no archived file has changed, and the audit log is complete"
     print_faults(faults, good, as_json=as_json, more={"notes": notes})
+
+
+def _list_feature_notes(settings: Settings, store: Store) -> list[str]:
+    """Return a note where kept features are lost: they are no evidence, and can be made again."""
+    from agent.service.composition import open_features
+
+    faults = list(open_features(settings, store).iter_faults())
+    if not faults:
+        return []
+    shards = format_count(len(faults), "shard")
+    remedy = "Run: agent features verify --repair, then agent features fill"
+    return [f"{shards} of kept features cannot be used ({faults[0].sentence}). {remedy}"]
 
 
 def _outside(settings: Settings, store: Store, more: Iterable[Path]) -> Outside:

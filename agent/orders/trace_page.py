@@ -372,7 +372,8 @@ def _iter_scale_facts(traced: TracedField) -> Iterator[str]:
         yield _("{source}: {scale} µm per pixel").format(
             source=_plain(source), scale=decimal(um_per_px, ".5g")
         )
-    if bar := view.crop_facts.micron_bar:
+    bar = view.crop_facts.micron_bar
+    if bar and bar.um is not None:
         yield _("scale bar “{label}”: {um} µm over {px} px").format(
             label=bar.label, um=decimal(bar.um, "g"), px=decimal(bar.line_px, ".1f")
         )

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from agent.archive import Archive
+    from agent.features import FeatureBuffer
     from agent.imaging import Crop, CropPool
     from agent.pipeline.bundle_routing import BundleChoice
     from agent.pipeline.crop_triage import TriagedCrop
@@ -60,6 +61,7 @@ class Pipeline:
         ordered: Returns the subtypes that were ordered, for a field's process data.
         sidecars: Whether the notes next to a picture are read.
         control: Numbers of control orders, whose micrographs check the instrument.
+        features: Where the features of crops are kept, or None.
         on_stage: Called with a stage ("read", "judge", "keep") and how long (s) a file was in it.
         on_fate: Called with source, relative path and what became of a file.
     """
@@ -82,6 +84,7 @@ class Pipeline:
         ordered: Callable[[Mapping[str, str], Ordered], tuple[str, ...]] = lambda _, o: o.subtypes,
         sidecars: bool = True,
         control: Sequence[str] = (),
+        features: FeatureBuffer | None = None,
         on_stage: Callable[[str, float], None] = lambda _stage, _seconds: None,
         on_fate: Callable[[str, str, str], None] = lambda _source, _relative, _fate: None,
     ) -> None:
@@ -94,7 +97,11 @@ class Pipeline:
         self._reader = FileReader(store, pool, now, by_name, on_stage, has_sidecars=sidecars)
         self._router = BundleRouter(store, now, classifier, policy, earlier)
         self._archive = ResultArchive(
-            archive, control_orders, thresholds or {}, keep_all_originals=keep_originals
+            archive,
+            control_orders,
+            thresholds or {},
+            keep_all_originals=keep_originals,
+            features=features,
         )
         self._failures = Failures(store, now, on_fate)
         self._scales = ScaleRejudging(store, archive, self._judge_at_scale)

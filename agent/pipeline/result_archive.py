@@ -5,6 +5,9 @@ from __future__ import annotations
 import errno
 from typing import TYPE_CHECKING
 
+import structlog
+
+from agent.features import build_row
 from agent.imaging.crop_json import crop_to_json
 from agent.orders.instrument_checks import CONTROL, measure_image
 from agent.orders.place_check import encode_landmarks
@@ -12,6 +15,7 @@ from agent.pipeline.failures import Stalled
 from agent.pipeline.in_flight import is_as_listed, is_only_file_missing
 from agent.store import MicrographResult
 from agent.triage import Handling
+from model.data.feature_cache import hash_field
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -20,11 +24,14 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from agent.archive import Archive
+    from agent.features import FeatureBuffer
     from agent.imaging import Crop
     from agent.pipeline.crop_triage import TriagedCrop
     from agent.pipeline.in_flight import InFlightFile
     from agent.store import Claim, MicrographView
     from model import Prediction
+
+log = structlog.get_logger()
 
 DISK_ERRORS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG})
 """Errors of the data folder's disk, not of the share that a file is copied from."""
@@ -39,6 +46,7 @@ class ResultArchive:
         thresholds: Stored with each result: what the lab had set.
         keep_all_originals: Whether the bytes of every micrograph are archived, or only of those
             in review and imported ones.
+        features: Where the features of crops are kept, or None.
     """
 
     def __init__(
@@ -48,7 +56,9 @@ class ResultArchive:
         thresholds: Mapping[str, float],
         *,
         keep_all_originals: bool,
+        features: FeatureBuffer | None = None,
     ) -> None:
+        self._features = features
         self._archive, self._control_orders = archive, control_orders
         self._thresholds, self._keep_all = dict(thresholds), keep_all_originals
 
@@ -69,6 +79,7 @@ class ResultArchive:
         except OSError as error:
             raise Stalled(f"the data folder cannot be written: {error}") from error
         original = self._wants_original(file.claim, triaged) and self._store_original(file, crop)
+        self._keep_features(triaged)
         return MicrographResult(
             crop_facts=crop_to_json(crop),
             process_data=triaged.process_data,
@@ -95,6 +106,7 @@ class ResultArchive:
         if prediction:
             maps = select_maps(prediction)
             self._archive.keep_maps(view.sha256, view.page, prediction.bundle, maps)
+        self._keep_features(triaged)
         return MicrographResult(
             crop_facts={},
             process_data={},
@@ -105,6 +117,26 @@ class ResultArchive:
             origin=view.origin,
             expected=triaged.expected,
         )
+
+    def _keep_features(self, triaged: TriagedCrop) -> None:
+        """Keep the features of a crop. A fault costs no result, since they can be made again."""
+        crop, prediction = triaged.crop, triaged.prediction
+        if self._features is None or prediction is None or prediction.features is None:
+            return
+        from model import Field  # noqa: PLC0415 - PyTorch, which has classified by now
+
+        of, row = build_row(
+            prediction.features,
+            sha256=crop.sha256,
+            page=crop.page,
+            recipe=crop.recipe,
+            crop=hash_field(Field(crop.pixels, crop.valid, crop.um_per_px)),
+            um_per_px=crop.um_per_px,
+        )
+        try:
+            self._features.append(of, row)
+        except OSError as error:
+            log.warning("features.unwritable", micrograph=crop.sha256[:16], reason=str(error))
 
     def _list_thresholds(self, prediction: Prediction | None) -> dict[str, float]:
         return {**self._thresholds, **(prediction.evidence_limits if prediction else {})}

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from agent.retrain.active_learning import Suggestion, suggest
     from agent.retrain.candidate import get_training_config, retrain
     from agent.retrain.card_metrics import estimate
+    from agent.retrain.feature_filling import Filled, fill_features
+    from agent.retrain.feature_rescoring import Rescoring, rescore
     from agent.retrain.gate import Demands, Gate, Outcome, evaluate_candidate, load_outcome
     from agent.retrain.impact import Impact, compute_impact
     from agent.retrain.impact_page import format_headline, list_sentences, save_impact
@@ -30,6 +32,8 @@ _WHERE = {
     "Cleaned": "label_cleaning",
     "Collected": "training_set",
     "Demands": "gate",
+    "Filled": "feature_filling",
+    "Rescoring": "feature_rescoring",
     "Gate": "gate",
     "Impact": "impact",
     "Outcome": "gate",
@@ -53,6 +57,8 @@ _WHERE = {
     "load_outcome": "gate",
     "get_training_config": "candidate",
     "select_pseudo_labels": "pseudo_labels",
+    "fill_features": "feature_filling",
+    "rescore": "feature_rescoring",
     "reprocess": "reprocessing",
     "retrain": "candidate",
     "send_back": "label_cleaning",
@@ -66,10 +72,12 @@ __all__ = [
     "Cleaned",
     "Collected",
     "Demands",
+    "Filled",
     "Gate",
     "Impact",
     "Outcome",
     "PseudoLabelled",
+    "Rescoring",
     "Role",
     "Step",
     "Suggestion",
@@ -81,12 +89,14 @@ __all__ = [
     "compute_impact",
     "estimate",
     "evaluate_candidate",
+    "fill_features",
     "format_headline",
     "get_training_config",
     "list_gaps",
     "list_sentences",
     "load_outcome",
     "reprocess",
+    "rescore",
     "retrain",
     "save_card",
     "save_impact",

@@ -64,16 +64,16 @@ def _describe_estimates(manifest: Manifest) -> Iterator[str]:
     if not n:
         return
     yield ngettext(
-        "After the test the heads in service also learned from {n} test micrograph. The test "
+        "After the test the heads in use were fitted again with {n} test micrograph. The test "
         "figures are of the heads before that.",
-        "After the test the heads in service also learned from {n} test micrographs. The test "
+        "After the test the heads in use were fitted again with {n} test micrographs. The test "
         "figures are of the heads before that.",
         n,
     ).format(n=n)
     if estimate_ := manifest.facts.get("cross_validation"):
         yield _(
             "The cross-validated figures count {n} micrographs of {groups} groups. Each was "
-            "predicted by heads that learned from none of its group, in {folds} folds. The "
+            "predicted by heads fitted without its group, in {folds} folds. The "
             "penalty of the heads was chosen on the same folds."
         ).format(n=estimate_["n"], groups=estimate_["groups"], folds=estimate_["folds"])
 

@@ -14,8 +14,9 @@ import structlog
 from agent.archive import Archive
 from agent.bundle_registry import list_previous_bundles
 from agent.errors import AgentError, is_out_of_resources
+from agent.features import FeatureFolder
 from agent.imaging import CropPool
-from agent.lab_context import read_taxonomy
+from agent.lab_context import get_features_folder, read_taxonomy
 from agent.orders import BadSpecification, Specifications, list_valid_limits, read_specifications
 from agent.orders.method_validation import load_scopes
 from agent.orders.order_policy import build_provenance, note_specifications
@@ -76,6 +77,7 @@ def open_store(
         folder=settings.store.folder,
         on_upgrade=listen,
         shares=settings.site.shares,
+        connections=settings.store.connections,
     )
     StatementKeeper(settings, store).listen()
     return store
@@ -91,6 +93,7 @@ def make_pool(settings: Settings) -> CropPool:
         max_megapixels=imaging.max_megapixels,
         um_per_px_range=imaging.um_per_px_range,
         sidecars=imaging.sidecars,
+        keep_surface=imaging.surface_layer == "keep",
     )
 
 
@@ -208,9 +211,15 @@ def make_pipeline(
         ordered=Demanded(settings, store, now=now),
         sidecars=settings.imaging.sidecars,
         control=settings.orders.control,
+        features=open_features(settings, store).buffer if settings.features.keep else None,
         on_stage=on_stage,
         on_fate=on_fate,
     )
+
+
+def open_features(settings: Settings, store: Store) -> FeatureFolder:
+    """Return the kept features of this site."""
+    return FeatureFolder(get_features_folder(settings.store.folder, store), agent_name())
 
 
 def _load_earlier(settings: Settings, store: Store, name: str) -> BundleChoice | None:

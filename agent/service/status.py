@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 from agent.counts import format_count
 from agent.crop_recipe import RECIPE
 from agent.errors import BadStore, hide_passwords
+from agent.features import FeatureFolder
+from agent.lab_context import get_features_folder
 from agent.orders import BadSpecification, read_specifications
 from agent.orders.affected_orders import list_affected_orders
 from agent.orders.instrument_holds import load_holds
@@ -68,6 +70,7 @@ def build_status_from_store(
     now: datetime,
     running: bool,
     affected: Sequence[Affected] | None = None,
+    work: Sequence[WorkProgress] | None = None,
 ) -> dict[str, Any]:
     """Return the whole status from an open database.
 
@@ -77,9 +80,11 @@ def build_status_from_store(
         now: Aware UTC.
         running: The agent runs here.
         affected: Orders with held results where they are known; None: they are queried.
+        work: Unfinished jobs of work units where they are known; None: they are queried.
     """
     if affected is None:
         affected = list_affected_orders(store, load_holds(settings, store), now=now)
+    known_work = list_work(store, now) if work is None else work
     own = store.agents.list_all()
     here = running
     running = running or any(_is_alive(agent, now) for agent in own)
@@ -119,15 +124,16 @@ def build_status_from_store(
         "next_report_at": next_report_at(settings, now).isoformat(),
         "disk": _measure_disk(settings.store.folder),
         "backup": _describe_backup(settings),
+        "features": _measure_features(settings, store),
         "jobs": [_job(job) for job in store.jobs.list_running(at=now)],
-        "work": [describe_work(progress) for progress in _list_work(store, now)],
+        "work": [describe_work(progress) for progress in known_work],
         "affected_orders": sorted({number for group in affected for number in group.orders}),
         "problems": list(dict.fromkeys(problems)),
         "problem_messages": messages,
     }
 
 
-def _list_work(store: Store, now: datetime) -> list[WorkProgress]:
+def list_work(store: Store, now: datetime) -> list[WorkProgress]:
     """Return the jobs of work units that are not finished."""
     return [
         store.work_jobs.get_progress(job.id, at=now) for job in store.work_jobs.list_unfinished()
@@ -141,6 +147,13 @@ def _measure_disk(folder: Path) -> dict[str, int] | None:
     except OSError:
         return None
     return {"free_bytes": usage.free, "total_bytes": usage.total}
+
+
+def _measure_features(settings: Settings, store: Store) -> dict[str, int]:
+    """Return how many rows of kept features there are, and their size in bytes."""
+    folder = get_features_folder(settings.store.folder, store)
+    kept = FeatureFolder(folder, agent_name()).measure()
+    return {"rows": kept.rows, "size_bytes": kept.size_bytes}
 
 
 def _describe_backup(settings: Settings) -> dict[str, Any] | None:

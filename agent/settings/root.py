@@ -18,6 +18,7 @@ from pydantic_settings import (
 from agent.settings.sections import (
     ArchiveSection,
     BackupSection,
+    FeaturesSection,
     ImagingSection,
     LogSection,
     ModelSection,
@@ -62,6 +63,7 @@ class Settings(BaseSettings):
     report: ReportSection = ReportSection()
     web: WebSection = WebSection()
     archive: ArchiveSection = ArchiveSection()
+    features: FeaturesSection = FeaturesSection()
     retention: RetentionSection = RetentionSection()
     review: ReviewSection = ReviewSection()
     retrain: RetrainSection = RetrainSection()

@@ -51,6 +51,13 @@ class StoreSection(Section):
     url: str = Field(
         "", description='Database URL: "" for SQLite in the folder, or "postgresql+psycopg://…".'
     )
+    connections: int = Field(
+        15,
+        ge=0,
+        le=100,
+        description="Most connections of a process to PostgreSQL, of which 2 stay open; 0: each "
+        "transaction opens its own, for a PgBouncer in session mode.",
+    )
 
 
 class ImagingSection(Section):
@@ -65,6 +72,10 @@ class ImagingSection(Section):
     sidecars: bool = Field(
         default=True,
         description="Read the scale from text and XML files next to an image.",
+    )
+    surface_layer: Literal["cut", "keep"] = Field(
+        "cut",
+        description="A decarburised or nitrided rim or a coating along the border is cut or kept.",
     )
     workers: int = Field(0, ge=0, description="Processes that read and crop; 0: one per two cores.")
     time_limit_s: float = Field(60.0, gt=0, description="Time limit (s) for reading one file.")
@@ -417,6 +428,25 @@ class TrailSection(Section):
         "",
         description="PEM file with the root and intermediate certificates of the authority, for "
         'agent verify; "" checks the stamped content only.',
+    )
+
+
+class FeaturesSection(Section):
+    """[features]: what the frozen networks saw of each crop, kept next to the archive."""
+
+    keep: bool = Field(default=True, description="Keep features, at most 9 kB per micrograph.")
+    fill_at: str = Field(
+        "02:30",
+        pattern=r"^(([01]\d|2[0-3]):[0-5]\d)?$",
+        description='Local time at which missing features are made every night; "" for never.',
+    )
+    fill_minutes: int = Field(
+        120, ge=1, le=1440, description="Longest time that this may take each night."
+    )
+    search_rows: int = Field(
+        200_000,
+        ge=1000,
+        description="Newest micrographs among which similar ones are found; 100000 take 64 MB.",
     )
 
 

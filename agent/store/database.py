@@ -80,6 +80,7 @@ class Store:
         anew: bool = False,
         on_upgrade: Callable[[Upgrade], None] = lambda _upgrade: None,
         shares: Collection[str] = (),
+        connections: int = engines.CONNECTIONS,
     ) -> Store:
         """Open a database, which is created or migrated where needed.
 
@@ -92,11 +93,12 @@ class Store:
             anew: A database that is not the folder's own is opened, and one that is, refused.
             on_upgrade: Called with the progress of a schema upgrade, every few seconds.
             shares: "accounts", "bundles": what the site shares with others that share it too.
+            connections: Most connections at once to PostgreSQL; 0: each transaction opens its own.
 
         Raises:
             BadStore: It cannot be used; the message names the next step.
         """
-        engine = engines.make_engine(url)
+        engine = engines.make_engine(url, connections=connections)
         try:
             if folder is not None:
                 check = own_database.require_lost if anew else own_database.require_own

@@ -25,7 +25,7 @@ from sqlalchemy.exc import (
 from sqlalchemy.exc import (
     TimeoutError as PoolTimeoutError,
 )
-from sqlalchemy.pool import StaticPool
+from sqlalchemy.pool import NullPool, StaticPool
 
 from agent.errors import AgentError, BadStore, hide_passwords
 from agent.store.site_scope import SiteSession
@@ -42,6 +42,8 @@ T = TypeVar("T")
 WRITE_ATTEMPTS = 5  # so many agents may write the same row at once, each before the next
 BUSY_TIMEOUT_MS = 15_000  # longer is reported as a fault, so that a stop need not wait
 CONNECT_TIMEOUT_S = 5
+CONNECTIONS, KEPT_CONNECTIONS = 15, 2
+"""Most connections of a process to PostgreSQL, and how many of them stay open without work."""
 NETWORK_FILE_SYSTEMS = frozenset(
     {"afs", "ceph", "cifs", "fuse.glusterfs", "fuse.rclone", "fuse.sshfs", "gfs2", "glusterfs"}
     | {"lustre", "ncpfs", "nfs", "nfs4", "smb2", "smb3", "smbfs"}
@@ -69,8 +71,12 @@ def store_url(folder: Path, url: str = "") -> str:
     return url or f"sqlite:///{(folder / DATABASE_FILE).as_posix()}"
 
 
-def make_engine(url: str) -> Engine:
+def make_engine(url: str, *, connections: int = CONNECTIONS) -> Engine:
     """Create an engine; nothing is connected yet.
+
+    Args:
+        url: See `store_url`.
+        connections: Most connections at once to PostgreSQL; 0: each transaction opens its own.
 
     Raises:
         BadStore: The address is none, its driver is missing, or SQLite would be on a network drive.
@@ -86,7 +92,7 @@ def make_engine(url: str) -> Engine:
     if backend == "sqlite":
         return _sqlite(address)
     if backend == "postgresql":
-        return _postgresql(address)
+        return _postgresql(address, connections)
     raise BadStore(f"store.url: {backend!r} is not supported; use SQLite or PostgreSQL.")
 
 
@@ -127,12 +133,18 @@ def _begin_sqlite(dbapi_connection: PoolProxiedConnection) -> None:
     dbapi_connection.cursor().execute("BEGIN IMMEDIATE" if writes else "BEGIN")
 
 
-def _postgresql(address: URL) -> Engine:
+def _postgresql(address: URL, connections: int) -> Engine:
+    kept = min(connections, KEPT_CONNECTIONS)
+    pool: dict[str, Any] = (
+        {"pool_size": kept, "max_overflow": connections - kept, "pool_pre_ping": True}
+        if connections
+        else {"poolclass": NullPool}
+    )
     try:
         return create_engine(
             address.set(drivername="postgresql+psycopg"),
             connect_args={"connect_timeout": CONNECT_TIMEOUT_S},
-            pool_pre_ping=True,
+            **pool,
         )
     except ModuleNotFoundError as error:
         raise BadStore(

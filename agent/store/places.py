@@ -369,11 +369,16 @@ class Places(Repository):
 
 
 def _pairs(session: Session, public_ids: Sequence[str]) -> Iterator[tuple[int, PlacePair]]:
+    # By their numbers: a condition on the joined tables makes SQLite read every micrograph.
+    ids = session.exec(
+        select(MicrographRow.id).where(col(MicrographRow.public_id).in_(public_ids))
+    ).all()
+    pair = (col(SamePlaceRow.micrograph_id), col(SamePlaceRow.other_id))
     wanted = (
         select(SamePlaceRow, ONE, OTHER)
-        .join(ONE, col(SamePlaceRow.micrograph_id) == ONE.id)
-        .join(OTHER, col(SamePlaceRow.other_id) == OTHER.id)
-        .where(or_(ONE.public_id.in_(public_ids), OTHER.public_id.in_(public_ids)))  # type: ignore[attr-defined]
+        .join(ONE, pair[0] == ONE.id)
+        .join(OTHER, pair[1] == OTHER.id)
+        .where(or_(*(side.in_(ids) for side in pair)))
     )
     rows = session.exec(wanted).all()
     named = _load_names(session, {side.specimen_id for _, *sides in rows for side in sides})

@@ -93,6 +93,27 @@ class SearchPage:
     next_before: int | None
 
 
+@dataclass(frozen=True, slots=True)
+class MicrographFacets:
+    """What the map and the archive colour a micrograph by.
+
+    Args:
+        id: Public id.
+        taken_at: When it was recorded, aware UTC.
+        source, microscope, reviewer: "" where unknown.
+        code: "" while it is hidden, and where there is none.
+        outcome: What became of it.
+    """
+
+    id: str
+    taken_at: datetime
+    source: str
+    microscope: str
+    reviewer: str
+    code: str
+    outcome: str
+
+
 class Search(Repository):
     """Repository of the search."""
 
@@ -139,6 +160,26 @@ class Search(Repository):
             views = _load(session, list(session.execute(query).scalars()))
             place = {public_id: n for n, public_id in enumerate(public_ids)}
             return sorted(views, key=lambda view: place[view.id])
+
+    def list_facets(self, *, limit: int) -> list[MicrographFacets]:
+        """Return the facets of the newest micrographs, newest first."""
+        query = (
+            select_columns(
+                col(MicrographRow.public_id),
+                col(SearchRow.taken_at),
+                col(SearchRow.source),
+                col(SearchRow.microscope),
+                col(SearchRow.reviewer),
+                col(SearchRow.code),
+                col(SearchRow.outcome),
+            )
+            .join(MicrographRow, col(MicrographRow.id) == col(SearchRow.micrograph_id))
+            .where(col(SearchRow.site_id) == self._whose.site_id)
+            .order_by(col(SearchRow.micrograph_id).desc())
+            .limit(limit)
+        )
+        with reading(self._engine) as session:
+            return [MicrographFacets(*row) for row in session.execute(query)]
 
     @property
     def _is_sqlite(self) -> bool:

@@ -21,13 +21,13 @@ class StoredScaleBar:
         box: (x0, y0, x1, y1) in pixels of the file.
         line_px: Length of its line in pixels.
         label: Its label as read.
-        um: The length that the label names, in µm.
+        um: The length that the label names, in µm; None where it could not be read.
     """
 
     box: Box
     line_px: float
     label: str
-    um: float
+    um: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +67,10 @@ class StoredCrop:
                 for scale in document.get("scales") or ()
             ),
             micron_bar=StoredScaleBar(
-                _read_box(bar["bbox"]), float(bar["line_px"]), str(bar["label"]), float(bar["um"])
+                _read_box(bar["bbox"]),
+                float(bar["line_px"]),
+                str(bar["label"]),
+                None if bar["um"] is None else float(bar["um"]),
             )
             if bar
             else None,

@@ -892,6 +892,7 @@ class WorkJobRow(OfSite, Row, table=True):
 
     `since` limits it to watched micrographs stored after it. Its micrographs are divided from the
     newest to the oldest: `divided_to` is the oldest one so far, and `is_divided` is set at the end.
+    `counts` are those of its units that were at their end and are deleted.
     """
 
     __tablename__: ClassVar[Any] = "work_job"
@@ -912,6 +913,7 @@ class WorkJobRow(OfSite, Row, table=True):
     is_divided: bool = _no()
     known: int = 0
     total: int = 0
+    counts: dict[str, Any] = _json()
 
 
 class WorkUnitRow(OfSite, Row, table=True):
@@ -926,6 +928,7 @@ class WorkUnitRow(OfSite, Row, table=True):
     __tablename__: ClassVar[Any] = "work_unit"
     __table_args__: ClassVar[Any] = (
         Index("ix_work_unit_job_id_state_home_id_id", "job_id", "state", "home_id", "id"),
+        {"sqlite_autoincrement": True},  # a number is never given twice: claims remember it
     )
 
     id: int | None = Field(default=None, primary_key=True)

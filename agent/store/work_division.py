@@ -37,7 +37,6 @@ class UnitState(StrEnum):
     WORKING = "working"
     DONE = "done"
     SET_ASIDE = "set_aside"
-    CANCELLED = "cancelled"
 
 
 def divide(

@@ -27,6 +27,7 @@ from agent.web import (
     cookies,
     dashboard,
     desk_api,
+    embedding_map,
     files_page,
     fleet_page,
     history,
@@ -43,6 +44,7 @@ from agent.web import (
     review_page,
     round_robin,
     scale_by_reviewer,
+    similar,
     taxonomy_page,
     viewer,
     viewer_page,
@@ -133,6 +135,8 @@ def create_app(
     app.include_router(order_acts.router(desk))
     app.include_router(places.router(desk))
     app.include_router(archive.router(desk))
+    app.include_router(similar.router(desk))
+    app.include_router(embedding_map.router(desk))
     app.include_router(history.router(desk))
     app.include_router(images.router(desk))
     app.include_router(viewer.router(desk))

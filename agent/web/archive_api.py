@@ -121,7 +121,7 @@ def router(desk: Desk) -> APIRouter:
             "cut": found.is_cut,
             "facets": found.facets,
             "next_before": found.next_before,
-            "micrographs": [_to_json(view) for view in found.micrographs],
+            "micrographs": [to_json(view) for view in found.micrographs],
         }
 
     @routes.post("/archive/review", response_model=Requested, status_code=201)
@@ -224,9 +224,15 @@ def _find_owner(request: Request, by: str) -> str:
     return who.name if who else by.strip()
 
 
-def _to_json(view: MicrographView) -> dict[str, Any]:
+def to_json(view: MicrographView, *, hides: bool = False) -> dict[str, Any]:
+    """Return a micrograph as JSON values, without the answer where it is hidden.
+
+    Args:
+        view: The micrograph.
+        hides: Its answer is hidden in any case.
+    """
     document = as_json(view)
-    if is_blind(view):
+    if hides or is_blind(view):
         empty: dict[str, Any] = {"prediction_set": [], "probabilities": {}}
         document |= dict.fromkeys(ANSWER) | empty
     return document

@@ -110,7 +110,7 @@ def build_page(
         site=desk.site,
         reviewer=who,
         query=query.text,
-        items=tuple(_build_item(desk, view, blind_first=blind_first) for view in found.micrographs),
+        items=tuple(build_item(desk, view, blind_first=blind_first) for view in found.micrographs),
         count=_count(found),
         counted_note=_("Counts are of the newest {n} micrographs.").format(
             n=reports.integer(found.count)
@@ -147,9 +147,19 @@ def _names_code(asked: Pairs, code: str | None) -> bool:
     return found_by_word or any(key == "code" for key, _value in asked)
 
 
-def _build_item(desk: Desk, view: MicrographView, *, blind_first: bool) -> ArchiveItem:
+def build_item(
+    desk: Desk, view: MicrographView, *, blind_first: bool, hides: bool = False
+) -> ArchiveItem:
+    """Build an item of the grid.
+
+    Args:
+        desk: What the pages work on.
+        view: The micrograph.
+        blind_first: The reviewer asked for micrographs without the answer.
+        hides: Its answer is hidden in any case.
+    """
     seen = build_reported_micrograph(view)
-    is_hidden = is_blind(view, asked=blind_first and view.awaits)
+    is_hidden = hides or is_blind(view, asked=blind_first and view.awaits)
     process = view.process_data
     code = (view.label.code if view.label else view.structure_code) or ""
     about = (process.get(name, "") for name in ("order", "specimen", "heat"))

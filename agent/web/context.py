@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from agent.archive import Archive
+    from agent.features import SimilarIndex
     from agent.nightly.order_status import Instrument
     from agent.orders.instrument_holds import Holds
     from agent.orders.taxonomy_effects import TaxonomyUse
@@ -86,6 +87,7 @@ class Desk:
         status: Returns what `agent status --json` prints.
         inbox: Receives files that programs send; None where this process receives none.
         lab: Returns the lab's order policy; None: there is none.
+        similar: Finds micrographs that look alike; None where no features are kept.
         measures: File of the numbers that the agent counts; None where no agent runs.
         taxonomy_setup: Where the classes are written; None where there are no settings.
         leases: Which reviewer has which micrograph open.
@@ -118,6 +120,7 @@ class Desk:
     inbox: Inbox | None = None
     lab: Callable[[], OrderPolicy] | None = None
     measures: Path | None = None
+    similar: SimilarIndex | None = None
     taxonomy_setup: TaxonomySetup | None = None
     leases: Leases = field(default_factory=Leases)
     board: OrderBoard = field(default_factory=OrderBoard)

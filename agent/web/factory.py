@@ -7,7 +7,8 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from agent.lab_context import read_taxonomy, reports_folder
+from agent.features import FeatureFolder, SimilarIndex
+from agent.lab_context import get_features_folder, read_taxonomy, reports_folder
 from agent.nightly.order_status import instruments as list_instruments
 from agent.orders.instrument_holds import load_holds
 from agent.orders.order_policy import build_provenance, load_policy
@@ -68,6 +69,7 @@ def app_of(
         status=status,
         inbox=inbox,
         measures=settings.store.folder / MEASURES,
+        similar=_open_similar(settings, store),
         taxonomy_setup=_taxonomy_setup(settings, store),
         holds=lambda: load_holds(settings, store),
         instruments=lambda: list_instruments(
@@ -110,6 +112,13 @@ def app_of(
         requests=settings.web.requests,
         language=settings.report.language,
     )
+
+
+def _open_similar(settings: Settings, store: Store) -> SimilarIndex | None:
+    if not settings.features.keep:
+        return None
+    folder = FeatureFolder(get_features_folder(settings.store.folder, store), platform.node())
+    return SimilarIndex(folder, most_rows=settings.features.search_rows)
 
 
 def _open_chart(settings: Settings) -> Chart | None:

@@ -117,6 +117,41 @@ class Hits(BaseModel):
     micrographs: list[Micrograph]
 
 
+class SimilarHit(BaseModel):
+    """A micrograph that looks like another one."""
+
+    cosine: float = Field(description="Of what the frozen network saw; 1: the same.")
+    same_scale: bool
+    micrograph: Micrograph
+
+
+class SimilarHits(BaseModel):
+    """Micrographs that look most like one, those of its scale first."""
+
+    has_features: bool = Field(description="False: no features of the micrograph are kept.")
+    similar: list[SimilarHit]
+
+
+class PointColours(BaseModel):
+    """What the points of the map may be coloured by."""
+
+    name: str
+    groups: list[str] = Field(description='Sorted; the last one, "", is everything else.')
+    of: list[int] = Field(description="Index of each point's group.")
+
+
+class MapPoints(BaseModel):
+    """Places of micrographs: what looks alike is close together."""
+
+    explained: float | None = Field(
+        description="Share of the variance that the two directions have; null: no map yet."
+    )
+    id: list[str]
+    x: list[int] = Field(description="From 0, left, to 4095.")
+    y: list[int] = Field(description="From 0, top, to 4095.")
+    colours: list[PointColours]
+
+
 class Requested(BaseModel):
     """Micrographs that an act was done on."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from model.evaluation.cases import Case, OodFlag, build_case, flag_from
+from model.evaluation.cases import OodFlag, build_case, flag_from
 from model.evaluation.evaluation import UNTRAINED_PREFIX, Evaluation
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ def evaluate(
     total = len(unseen) + sum(len(batch) for batch in (strange or {}).values())
     done = 0
     cases = []
-    for batch, predictions in _iter_predictions(classifier, unseen):
+    for batch, predictions in iter_predictions(classifier, unseen):
         cases += [
             build_case(example, prediction, classifier.taxonomy)
             for example, prediction in zip(batch, predictions, strict=True)
@@ -67,16 +67,9 @@ def evaluate(
     )
 
 
-def iter_cases(classifier: Classifier, examples: Sequence[Example]) -> Iterator[Case]:
-    """Yield one case per example."""
-    for batch, predictions in _iter_predictions(classifier, examples):
-        for example, prediction in zip(batch, predictions, strict=True):
-            yield build_case(example, prediction, classifier.taxonomy)
-
-
 def iter_flags(classifier: Classifier, examples: Sequence[Example]) -> Iterator[OodFlag]:
     """Yield the OOD result of each image; its code is not used."""
-    for _, predictions in _iter_predictions(classifier, examples):
+    for _, predictions in iter_predictions(classifier, examples):
         yield from map(flag_from, predictions)
 
 
@@ -94,9 +87,10 @@ def group_untrained(examples: Sequence[Example], taxonomy: Taxonomy) -> dict[str
     return untrained
 
 
-def _iter_predictions(
+def iter_predictions(
     classifier: Classifier, examples: Sequence[Example]
 ) -> Iterable[tuple[Sequence[Example], list[Prediction]]]:
+    """Yield a few examples at a time with their predictions."""
     for start in range(0, len(examples), _BATCH):
         batch = examples[start : start + _BATCH]
         yield batch, classifier.classify([load_field(example) for example in batch])

@@ -11,6 +11,7 @@ from model.bundle import load_bundle
 from model.calibration import prediction_set
 from model.errors import BundleError, ModelError
 from model.inference.feature_extractor import stitch_maps
+from model.inference.feature_scorer import FeatureScorer
 from model.inference.prediction import FeatureScore, Prediction
 from model.inference.predictor import Predictor
 from model.inference.saliency import compute_coarser_margin, compute_contrast, compute_evidence
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from model.networks.encoder import Encoder
     from model.networks.schemes import FieldPrediction, Head, Scheme
     from model.ood.frozen_features import FrozenFeatures
+    from model.ood.kept_features import FeatureForm
     from model.ood.ood_result import OodResult
     from model.runtime.engines import Engine
     from model.runtime.quantization import Int8Calibration
@@ -270,6 +272,28 @@ class Classifier:
             prediction_set=codes,
             whole=self._detector.score_features(features, self.alpha),
             bundle=self.name,
+        )
+
+    @property
+    def feature_form(self) -> FeatureForm:
+        """What the kept features depend on besides the crop; bundles of one form share them."""
+        return self._detector.describe_form()
+
+    def extract_features(self, fields: Sequence[Field]) -> list[FrozenFeatures]:
+        """Extract what is kept of fields, without classifying them."""
+        return [self._detector.keep(field) for field in fields]
+
+    def build_feature_scorer(self) -> FeatureScorer:
+        """Return what scores many kept features at once, as `score_features` scores one."""
+        return FeatureScorer(
+            name=self.name,
+            scheme=self._scheme,
+            heads=self._heads if self._shares_pass else {},
+            form=self.feature_form,
+            conformal_level=self._level,
+            field_distance=self._detector.field_distance,
+            alpha=self.alpha,
+            is_exact=self._detector.extractor.frozen_pass.engine.precision == "fp32",
         )
 
     def predict_codes(self, fields: Sequence[Field]) -> list[FieldPrediction]:

@@ -154,8 +154,22 @@ def _apply(features: NDArray[np.float32], weight: NDArray[np.float64]) -> NDArra
 STAGE_3_MEAN: Final = FieldEmbedding("stage-3-mean", (EmbeddingPart(2, "mean"),))
 """Mean of the third feature map: it separates textures better than the fourth alone."""
 
+STAGES_3_4_MEAN_STD: Final = FieldEmbedding(
+    "stages-3-4-mean-std",
+    (
+        EmbeddingPart(2, "mean"),
+        EmbeddingPart(3, "mean"),
+        EmbeddingPart(2, "std"),
+        EmbeddingPart(3, "std"),
+    ),
+)
+"""Mean and standard deviation of the third and fourth feature map. MEASURED on 317 real SEM
+micrographs of four classes, nested cross-validation, cross-entropy: 0.207 instead of 0.287 with
+`STAGE_3_MEAN` by image (290 and 279 right), 0.778 instead of 0.890 with every heat treatment held
+out (281 and 275 right)."""
+
 EMBEDDINGS: Final[Mapping[str, FieldEmbedding]] = {
-    embedding.name: embedding for embedding in (STAGE_3_MEAN,)
+    embedding.name: embedding for embedding in (STAGE_3_MEAN, STAGES_3_4_MEAN_STD)
 }
 
 

@@ -22,6 +22,7 @@ from model.ood.field_distance import FieldDistance
 from model.ood.field_size import SizeCorrection
 from model.ood.frozen_features import FrozenFeatures, WholeFieldScore
 from model.ood.frozen_pass import UM_PER_PX, WHOLE
+from model.ood.kept_features import FeatureForm
 from model.ood.localization import compute_heat_map, expand_to_field, find_region
 from model.ood.mahalanobis import (
     PLACES,
@@ -241,6 +242,32 @@ class OodDetector:
         """
         conformal.require_reference_images(alpha, len(self))
         return " ".join(conformal.alarm_rate_warnings(alpha, self.summary()))
+
+    @property
+    def field_distance(self) -> FieldDistance | None:
+        """Distance of a whole field; None in bundles of earlier versions."""
+        return self._field_distance
+
+    def describe_form(self) -> FeatureForm:
+        """Return what kept features depend on besides the crop."""
+        channels = self._extractor.frozen_pass.backbone.channels
+        return FeatureForm(
+            self._extractor.made_by,
+            self._extractor.embedding.count_channels(channels),
+            tuple(2 * count for count in channels),
+            channels[-1],
+        )
+
+    def keep(self, field: Field) -> FrozenFeatures:
+        """Return what the pass keeps of a field, without scoring it."""
+        features = self._extractor.extract(field)
+        return FrozenFeatures(
+            self._extractor.made_by,
+            features.embedding,
+            features.whole,
+            features.blocks,
+            features.area_px,
+        )
 
     @property
     def extractor(self) -> OodFeatureExtractor:

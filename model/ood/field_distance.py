@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 import torch
 
-from model.ood.field_size import compute_level
+from model.ood.field_size import compute_levels
 from model.ood.mahalanobis import normalize_rows
 from model.ood.score_normalization import LOOKS, combine_scores
 
@@ -152,10 +152,24 @@ class FieldDistance:
             blocks: (b, c) from `OodFeatures.blocks`.
             area_px: Area of the field in pixels of the frame.
         """
-        smaller = max(-compute_level(area_px, self.area_px), 0.0)
+        nearest = (blocks.astype(np.float64) @ self.reference.T.astype(np.float64)).max(axis=1)
+        return float(self.correct(nearest[None], np.array([area_px]))[0])
+
+    def correct(
+        self, nearest: NDArray[np.floating], area_px: NDArray[np.floating]
+    ) -> NDArray[np.float64]:
+        """Return the log distances of fields, corrected for their areas.
+
+        Args:
+            nearest: (m, b) cosine of each block with the nearest reference field.
+            area_px: (m,) areas in pixels of the frame.
+        """
+        smaller = np.maximum(-compute_levels(area_px, self.area_px), 0.0)
         middle = float(np.median(self.distances))
-        above = _log_distance(blocks, self.reference) - smaller * self.growth - middle
-        return float(middle + above / self.widening**smaller)
+        logs = np.log(np.maximum(1.0 - np.asarray(nearest, np.float64), _LEAST_DISTANCE))
+        above = logs.mean(axis=1) - smaller * self.growth - middle
+        distances: NDArray[np.float64] = middle + above / self.widening**smaller
+        return distances
 
     def reference_scores(self, microscope: str) -> NDArray[np.float64]:
         """Return the joint scores that fields of a microscope are compared with, ascending."""

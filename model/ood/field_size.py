@@ -149,6 +149,15 @@ def compute_level(area_px: float, usual_px: float) -> float:
     return float(np.log(area_px / usual_px) / np.log(4.0))
 
 
+def compute_levels(areas_px: NDArray[np.floating], usual_px: float) -> NDArray[np.float64]:
+    """Return `compute_level` of each of (n,) areas."""
+    areas = np.asarray(areas_px, np.float64)
+    if usual_px <= 0:
+        return np.zeros(len(areas))
+    levels: NDArray[np.float64] = np.log(np.where(areas > 0, areas / usual_px, 1.0)) / np.log(4.0)
+    return levels
+
+
 def crop_middle_quarter(field: Field) -> Field | None:
     """Return the middle of a field with a quarter of its area; None if too little of it is steel.
 

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 from model.data.near_duplicates import format_leak_warning, iter_overlaps
 from model.errors import ModelError, TrainingError
-from model.evaluation.evaluate import iter_cases, iter_flags
+from model.evaluation.cases import build_case
+from model.evaluation.evaluate import iter_flags, iter_predictions
 from model.evaluation.evaluation import Evaluation
 from model.ood.fit import iter_fit_detector
 from model.progress import Progress
@@ -14,6 +15,9 @@ from model.progress import Progress
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Generator, Mapping, Sequence
     from pathlib import Path
+
+    import numpy as np
+    from numpy.typing import NDArray
 
     from model.data.dataset import Example
     from model.data.feature_cache import FeatureCache
@@ -67,13 +71,26 @@ def report_alarm_rate(
 
 
 def evaluate_test_set(
-    classifier: Classifier, test: Sequence[Example], untrained: Mapping[str, Sequence[Example]]
+    classifier: Classifier,
+    test: Sequence[Example],
+    untrained: Mapping[str, Sequence[Example]],
+    embeddings: dict[str, NDArray[np.float32]],
 ) -> Generator[Progress[Path], None, Evaluation]:
-    """Evaluate the test images, and the images of untrained codes, which must be flagged."""
+    """Evaluate the test images, and the images of untrained codes, which must be flagged.
+
+    Args:
+        classifier: The classifier.
+        test: The test images.
+        untrained: Kind → images of untrained codes.
+        embeddings: Receives the embedding of each test image by the frozen pass.
+    """
     total = len(test) + sum(map(len, untrained.values()))
     cases: list[Case] = []
-    for case in iter_cases(classifier, test):
-        cases.append(case)
+    for batch, predictions in iter_predictions(classifier, test):
+        for example, prediction in zip(batch, predictions, strict=True):
+            cases.append(build_case(example, prediction, classifier.taxonomy))
+            if prediction.features is not None:
+                embeddings[example.key] = prediction.features.embedding
         yield Progress("evaluation", len(cases), total)
     unusual: dict[str, tuple[OodFlag, ...]] = {}
     done = len(cases)

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from model.inference.feature_extractor import FieldExtractor, FieldFeatures
 
 
+EVIDENCE_IMAGES = 32
+"""Validation images that set the scale of the evidence maps, where nothing else needs them."""
+
 HeadLogits = dict[str, "NDArray[np.float64]"]
 """Head → (images, k) logits of images that it was not fitted on; NaN where there are none."""
 

@@ -32,6 +32,7 @@ class TrainingTask:
         validation: Examples that select the best epoch.
         fitted_heads: The heads, after the training.
         epochs: Results of all epochs, including those before an interruption.
+        plain: Key → (c,) embedding by the shared frozen pass that another step has computed.
         views: Key → (views, c) embeddings by a frozen network, so that no image is embedded twice.
     """
 
@@ -44,6 +45,7 @@ class TrainingTask:
     validation: tuple[Example, ...]
     fitted_heads: dict[str, Head] = field(default_factory=dict)
     epochs: list[Epoch] = field(default_factory=list)
+    plain: dict[str, NDArray[np.float32]] = field(default_factory=dict)
     views: dict[str, NDArray[np.float32]] = field(default_factory=dict)
 
     def select_examples(self, examples: Sequence[Example]) -> list[Example]:

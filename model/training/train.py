@@ -11,6 +11,7 @@ import shutil
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 
 from model.bundle import BundleContents, write_bundle
@@ -32,7 +33,12 @@ from model.training.dataset_summary import DatasetSummary
 from model.training.distributed import SINGLE_PROCESS
 from model.training.fine_tuning import fine_tune
 from model.training.frozen_heads import fit_linear_probes
-from model.training.head_calibration import HeadLogits, calibrate_heads, extract_features
+from model.training.head_calibration import (
+    EVIDENCE_IMAGES,
+    HeadLogits,
+    calibrate_heads,
+    extract_features,
+)
 from model.training.plan import TrainingPlan
 from model.training.provenance import derive_seed, hash_inputs
 from model.training.split_checks import (
@@ -47,7 +53,6 @@ if TYPE_CHECKING:
     from datetime import datetime
     from pathlib import Path
 
-    import numpy as np
     from numpy.typing import NDArray
 
     from model.data.dataset import Example
@@ -57,6 +62,7 @@ if TYPE_CHECKING:
     from model.networks.schemes import Head, Scheme
     from model.ood.detector import OodDetector
     from model.ood.reference_features import ReferenceFeatures
+    from model.runtime.engines import Engine
     from model.training.config import TrainingConfig
     from model.training.distributed import ProcessGroup
 
@@ -131,20 +137,13 @@ def train(
         plan.learned, plan.scheme.taxonomy, fit_detector, features, networks.shared
     )
     plan.notes.extend((yield from report_alarm_rate(detector, plan.config.alpha)))
-    classifier = Classifier(
-        name="",
-        scheme=plan.scheme,
-        framing=framing,
-        conformal_level=calibration.conformal_level,
-        encoders=networks.encoders,
-        heads=calibration.heads,
-        detector=detector,
-        engine=extractor.engine,
-        alpha=plan.config.alpha,
-        validation_embeddings=calibration.embeddings,
-        shares_pass=networks.shared is not None,
+    classifier = _build_classifier(plan, framing, networks, calibration, detector)
+    embeddings: dict[str, NDArray[np.float32]] = {}
+    evaluation = yield from evaluate_test_set(
+        classifier, plan.sides.test, plan.untrained, embeddings
     )
-    evaluation = yield from evaluate_test_set(classifier, plan.sides.test, plan.untrained)
+    for task in networks.tasks if networks.shared else ():
+        task.plain.update(embeddings)
     plan.notes.extend((yield from find_leaks(evaluation, plan.sides, copies)))
     final = yield from _refit(plan, networks, calibration, features)
     bundle = write_bundle(
@@ -161,7 +160,7 @@ def train(
             | {
                 "history": networks.history,
                 "evidence_limits": calibration.evidence_limits,
-                "engine": extractor.engine.label,
+                "engine": calibration.engine.label,
                 "strangeness": detector.summary(),
                 "cross_validation": final.cross_validation,
             },
@@ -244,7 +243,7 @@ def _train_networks(
             validation=plan.sides.validation,
         )
         if config.frozen:
-            networks.shared = build_shared_features(task, features) if shares_pass else None
+            networks.shared = build_shared_features(task, config, features) if shares_pass else None
             networks.out_of_fold_logits |= yield from fit_linear_probes(
                 task, plan.learned, config, features, networks.shared
             )
@@ -266,29 +265,62 @@ class _Calibration:
         conformal_level: Probability mass at which prediction sets stop growing.
         evidence_limits: Evidence that is drawn in full colour, per stage.
         embeddings: (n, c) float32 of the validation images, by the first stage's network.
+        engine: Computed the features.
     """
 
     heads: dict[str, Head]
     conformal_level: float
     evidence_limits: dict[str, float]
     embeddings: NDArray[np.float32]
+    engine: Engine
 
 
 def _calibrate(
     plan: TrainingPlan, networks: _Networks, extractor: FieldExtractor
 ) -> Generator[Progress[Path], None, _Calibration]:
     """Calibrate the heads on images that they were not fitted on."""
-    logits, evidence_limits, embeddings = yield from extract_features(
-        plan.sides.validation, plan.scheme, networks.heads, extractor
-    )
     out_of_fold = networks.out_of_fold_logits
+    validation = plan.sides.validation
+    logits, evidence_limits, embeddings = yield from extract_features(
+        validation[:: max(1, len(validation) // EVIDENCE_IMAGES)] if out_of_fold else validation,
+        plan.scheme,
+        networks.heads,
+        extractor,
+    )
+    if out_of_fold and validation:
+        encoder = networks.heads[plan.scheme.first_stage()[0]].encoder
+        (views,) = (task.views for task in networks.tasks if task.name == encoder)
+        embeddings = np.stack([views[example.key][0] for example in validation])
     heads, level = calibrate_heads(
         plan.learned if out_of_fold else plan.sides.validation,
         plan.scheme,
         networks.heads,
         out_of_fold or logits,
     )
-    return _Calibration(heads, level, evidence_limits, embeddings)
+    return _Calibration(heads, level, evidence_limits, embeddings, extractor.engine)
+
+
+def _build_classifier(
+    plan: TrainingPlan,
+    framing: Framing,
+    networks: _Networks,
+    calibration: _Calibration,
+    detector: OodDetector,
+) -> Classifier:
+    """Build the classifier that is tested, before anything is written."""
+    return Classifier(
+        name="",
+        scheme=plan.scheme,
+        framing=framing,
+        conformal_level=calibration.conformal_level,
+        encoders=networks.encoders,
+        heads=calibration.heads,
+        detector=detector,
+        engine=calibration.engine,
+        alpha=plan.config.alpha,
+        validation_embeddings=calibration.embeddings,
+        shares_pass=networks.shared is not None,
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from model.data.augmentation import augment
 from model.inference.feature_extractor import FeatureExtractor
 from model.inference.shared_pass import SharedPassExtractor
 from model.networks.backbones import frozen_lite0, hash_state_dict
-from model.networks.field_embedding import STAGE_3_MEAN
+from model.networks.field_embedding import STAGES_3_4_MEAN_STD
 from model.ood.features import build_ood_extractor
 from model.ood.frozen_pass import UM_PER_PX, is_frozen_lite0
 from model.ood.reference_features import ReferenceFeatures
@@ -35,18 +35,20 @@ if TYPE_CHECKING:
 
 
 def build_shared_features(
-    task: TrainingTask, cache: FeatureCache | None
+    task: TrainingTask, config: TrainingConfig, cache: FeatureCache | None
 ) -> ReferenceFeatures | None:
     """Return the features that heads and OOD check share; None if their passes differ."""
     if (
         task.framing.kind != "scale"
         or task.framing.um_per_px != UM_PER_PX
         or not is_frozen_lite0(task.encoder.backbone)
-        or task.encoder.taps != STAGE_3_MEAN.stages
+        or config.taps is not None
         or len(task.heads) != len(task.scheme.heads())
     ):
         return None
-    extractor = build_ood_extractor(frozen_lite0(), "fp32", task.framing.usual_um_per_px)
+    extractor = build_ood_extractor(
+        frozen_lite0(), "fp32", task.framing.usual_um_per_px, STAGES_3_4_MEAN_STD
+    )
     return ReferenceFeatures((*task.train, *task.validation), extractor, cache)
 
 
@@ -100,13 +102,19 @@ class ViewEmbedder:
         """Return the (views, c) embeddings of an example."""
         if self._shared is None:
             return self._embed_views(example)
-        known = self._shared
-        if example.key not in known:
-            known = ReferenceFeatures([example], known.extractor, self._cache)
-        plain = known.get_embedding(example.key)[None]
+        plain = self._find_plain(example, self._shared)[None]
         if self._config.views == 1:
             return plain
         return np.concatenate([plain, self._embed_views(example)])
+
+    def _find_plain(self, example: Example, shared: ReferenceFeatures) -> NDArray[np.float32]:
+        """Return the embedding of the image as it is, computed by another step if possible."""
+        if example.key in shared:
+            return shared.get_embedding(example.key)
+        if example.key in self._task.plain:
+            return self._task.plain[example.key]
+        own = ReferenceFeatures([example], shared.extractor, self._cache)
+        return own.get_embedding(example.key)
 
     def _embed_views(self, example: Example) -> NDArray[np.float32]:
         """Return the embeddings of the views that no other pass has computed."""

@@ -1,6 +1,7 @@
 BEGIN TRANSACTION;
-CREATE TABLE "account" (
+CREATE TABLE account (
 	id INTEGER NOT NULL, 
+	site_id INTEGER NOT NULL, 
 	name VARCHAR NOT NULL, 
 	kind VARCHAR NOT NULL, 
 	role VARCHAR NOT NULL, 
@@ -10,28 +11,25 @@ CREATE TABLE "account" (
 	failures INTEGER NOT NULL, 
 	locked_until DATETIME, 
 	logins_since DATETIME, 
-	site_id INTEGER NOT NULL, 
 	CONSTRAINT pk_account PRIMARY KEY (id), 
-	CONSTRAINT fk_account_site_id_site FOREIGN KEY(site_id) REFERENCES site (id), 
-	CONSTRAINT uq_account_name_site_id UNIQUE (name, site_id)
+	CONSTRAINT uq_account_name_site_id UNIQUE (name, site_id), 
+	CONSTRAINT fk_account_site_id_site FOREIGN KEY(site_id) REFERENCES site (id)
 );
-INSERT INTO "account" VALUES(1,'Ada','person','lead','a hash','2026-11-24 21:00:00.000000',NULL,0,NULL,NULL,1);
+INSERT INTO "account" VALUES(1,1,'Ada','person','lead','a hash','2026-11-24 21:00:00.000000',NULL,0,NULL,NULL);
 CREATE TABLE agent (
 	id INTEGER NOT NULL, 
 	site_id INTEGER NOT NULL, 
 	name VARCHAR NOT NULL, 
+	first_started_at DATETIME, 
 	started_at DATETIME, 
 	seen_at DATETIME, 
-	facts JSON NOT NULL, first_started_at DATETIME, 
+	facts JSON NOT NULL, 
 	CONSTRAINT pk_agent PRIMARY KEY (id), 
-	CONSTRAINT fk_agent_site_id_site FOREIGN KEY(site_id) REFERENCES site (id), 
-	CONSTRAINT uq_agent_site_id_name UNIQUE (site_id, name)
+	CONSTRAINT uq_agent_site_id_name UNIQUE (site_id, name), 
+	CONSTRAINT fk_agent_site_id_site FOREIGN KEY(site_id) REFERENCES site (id)
 );
-INSERT INTO "agent" VALUES(1,1,'PC',NULL,NULL,'{}',NULL);
-CREATE TABLE alembic_version (
-	version_num VARCHAR(32) NOT NULL, 
-	CONSTRAINT alembic_version_pkc PRIMARY KEY (version_num)
-);
+INSERT INTO "agent" VALUES(1,1,'PC',NULL,NULL,NULL,'{}');
+CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL, CONSTRAINT alembic_version_pkc PRIMARY KEY (version_num));
 INSERT INTO "alembic_version" VALUES('0015');
 CREATE TABLE campaign (
 	id INTEGER NOT NULL, 
@@ -46,28 +44,29 @@ CREATE TABLE campaign (
 	opened_at DATETIME, 
 	closed_at DATETIME, 
 	CONSTRAINT pk_campaign PRIMARY KEY (id), 
-	CONSTRAINT fk_campaign_site_id_site FOREIGN KEY(site_id) REFERENCES site (id), 
-	CONSTRAINT uq_campaign_site_id_name UNIQUE (site_id, name)
+	CONSTRAINT uq_campaign_site_id_name UNIQUE (site_id, name), 
+	CONSTRAINT fk_campaign_site_id_site FOREIGN KEY(site_id) REFERENCES site (id)
 );
 INSERT INTO "campaign" VALUES(1,1,'spring',1,0,'{}','{}','Ada','2026-11-24 21:00:00.000000','2026-11-24 21:00:00.000000',NULL);
-CREATE TABLE "campaign_image" (
+CREATE TABLE campaign_image (
 	id INTEGER NOT NULL, 
+	site_id INTEGER NOT NULL, 
 	campaign_id INTEGER NOT NULL, 
 	number INTEGER NOT NULL, 
 	micrograph_id INTEGER NOT NULL, 
 	reference VARCHAR, 
 	stratum VARCHAR NOT NULL, 
-	site_id INTEGER NOT NULL, 
 	CONSTRAINT pk_campaign_image PRIMARY KEY (id), 
-	CONSTRAINT fk_campaign_image_campaign_id_campaign FOREIGN KEY(campaign_id) REFERENCES campaign (id), 
 	CONSTRAINT uq_campaign_image_campaign_id_number UNIQUE (campaign_id, number), 
-	CONSTRAINT fk_campaign_image_micrograph_id_micrograph FOREIGN KEY(micrograph_id) REFERENCES micrograph (id), 
 	CONSTRAINT uq_campaign_image_campaign_id_micrograph_id UNIQUE (campaign_id, micrograph_id), 
-	CONSTRAINT fk_campaign_image_site_id_site FOREIGN KEY(site_id) REFERENCES site (id)
+	CONSTRAINT fk_campaign_image_site_id_site FOREIGN KEY(site_id) REFERENCES site (id), 
+	CONSTRAINT fk_campaign_image_campaign_id_campaign FOREIGN KEY(campaign_id) REFERENCES campaign (id), 
+	CONSTRAINT fk_campaign_image_micrograph_id_micrograph FOREIGN KEY(micrograph_id) REFERENCES micrograph (id)
 );
-INSERT INTO "campaign_image" VALUES(1,1,1,1,'G8','',1);
-CREATE TABLE "campaign_rater" (
+INSERT INTO "campaign_image" VALUES(1,1,1,1,1,'G8','');
+CREATE TABLE campaign_rater (
 	id INTEGER NOT NULL, 
+	site_id INTEGER NOT NULL, 
 	campaign_id INTEGER NOT NULL, 
 	pseudonym VARCHAR NOT NULL, 
 	name VARCHAR NOT NULL, 
@@ -75,14 +74,13 @@ CREATE TABLE "campaign_rater" (
 	account VARCHAR NOT NULL, 
 	hashed VARCHAR, 
 	invited_at DATETIME NOT NULL, 
-	site_id INTEGER NOT NULL, 
 	CONSTRAINT pk_campaign_rater PRIMARY KEY (id), 
-	CONSTRAINT fk_campaign_rater_campaign_id_campaign FOREIGN KEY(campaign_id) REFERENCES campaign (id), 
-	CONSTRAINT uq_campaign_rater_hashed UNIQUE (hashed), 
 	CONSTRAINT uq_campaign_rater_campaign_id_pseudonym UNIQUE (campaign_id, pseudonym), 
-	CONSTRAINT fk_campaign_rater_site_id_site FOREIGN KEY(site_id) REFERENCES site (id)
+	CONSTRAINT fk_campaign_rater_site_id_site FOREIGN KEY(site_id) REFERENCES site (id), 
+	CONSTRAINT fk_campaign_rater_campaign_id_campaign FOREIGN KEY(campaign_id) REFERENCES campaign (id), 
+	CONSTRAINT uq_campaign_rater_hashed UNIQUE (hashed)
 );
-INSERT INTO "campaign_rater" VALUES(1,1,'R1','Bob','','Ada',NULL,'2026-11-24 21:00:00.000000',1);
+INSERT INTO "campaign_rater" VALUES(1,1,1,'R1','Bob','','Ada',NULL,'2026-11-24 21:00:00.000000');
 CREATE TABLE content (
 	id INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT, 
 	site_id INTEGER NOT NULL, 
@@ -103,12 +101,13 @@ CREATE TABLE content (
 	done_at DATETIME, 
 	duplicate_of INTEGER, 
 	previous_id INTEGER, 
-	process_data JSON NOT NULL, noted JSON DEFAULT '{}' NOT NULL, 
+	process_data JSON NOT NULL, 
+	noted JSON DEFAULT '{}' NOT NULL, 
+	CONSTRAINT fk_content_site_id_site FOREIGN KEY(site_id) REFERENCES site (id), 
+	CONSTRAINT fk_content_source_id_source FOREIGN KEY(source_id) REFERENCES source (id), 
 	CONSTRAINT fk_content_agent_id_agent FOREIGN KEY(agent_id) REFERENCES agent (id), 
 	CONSTRAINT fk_content_duplicate_of_content FOREIGN KEY(duplicate_of) REFERENCES content (id), 
-	CONSTRAINT fk_content_previous_id_content FOREIGN KEY(previous_id) REFERENCES content (id), 
-	CONSTRAINT fk_content_site_id_site FOREIGN KEY(site_id) REFERENCES site (id), 
-	CONSTRAINT fk_content_source_id_source FOREIGN KEY(source_id) REFERENCES source (id)
+	CONSTRAINT fk_content_previous_id_content FOREIGN KEY(previous_id) REFERENCES content (id)
 );
 INSERT INTO "content" VALUES(1,1,1,'abababababababababababababababababababababababababababababababab',10,'done',1,'watch',NULL,NULL,1,1,0,NULL,1,'2026-11-24 21:00:00.000000','2026-11-24 21:00:00.000000',NULL,NULL,'{}','{}');
 INSERT INTO "content" VALUES(2,1,1,'abababababababababababababababababababababababababababababababab',10,'duplicate',1,'watch',NULL,NULL,1,1,0,NULL,1,'2026-11-24 21:00:00.000000','2026-11-24 21:00:00.000000',1,NULL,'{}','{}');
@@ -126,11 +125,12 @@ CREATE TABLE job (
 	outcome VARCHAR NOT NULL, 
 	facts JSON NOT NULL, 
 	CONSTRAINT pk_job PRIMARY KEY (id), 
-	CONSTRAINT fk_job_agent_id_agent FOREIGN KEY(agent_id) REFERENCES agent (id), 
-	CONSTRAINT fk_job_site_id_site FOREIGN KEY(site_id) REFERENCES site (id)
+	CONSTRAINT fk_job_site_id_site FOREIGN KEY(site_id) REFERENCES site (id), 
+	CONSTRAINT fk_job_agent_id_agent FOREIGN KEY(agent_id) REFERENCES agent (id)
 );
-CREATE TABLE "label" (
+CREATE TABLE label (
 	id INTEGER NOT NULL, 
+	site_id INTEGER NOT NULL, 
 	micrograph_id INTEGER NOT NULL, 
 	result_id INTEGER, 
 	kind VARCHAR NOT NULL, 
@@ -138,6 +138,7 @@ CREATE TABLE "label" (
 	strange_kind VARCHAR, 
 	why VARCHAR, 
 	criterion VARCHAR NOT NULL, 
+	unsure BOOLEAN DEFAULT 0 NOT NULL, 
 	comment VARCHAR NOT NULL, 
 	"by" VARCHAR NOT NULL, 
 	decided_at DATETIME NOT NULL, 
@@ -146,47 +147,45 @@ CREATE TABLE "label" (
 	bulk BOOLEAN NOT NULL, 
 	origin VARCHAR NOT NULL, 
 	supersedes INTEGER, 
-	unsure BOOLEAN DEFAULT 0 NOT NULL, 
 	after_record INTEGER, 
-	site_id INTEGER NOT NULL, 
 	CONSTRAINT pk_label PRIMARY KEY (id), 
+	CONSTRAINT fk_label_site_id_site FOREIGN KEY(site_id) REFERENCES site (id), 
 	CONSTRAINT fk_label_micrograph_id_micrograph FOREIGN KEY(micrograph_id) REFERENCES micrograph (id), 
 	CONSTRAINT fk_label_result_id_result FOREIGN KEY(result_id) REFERENCES result (id), 
-	CONSTRAINT fk_label_supersedes_label FOREIGN KEY(supersedes) REFERENCES label (id), 
-	CONSTRAINT fk_label_site_id_site FOREIGN KEY(site_id) REFERENCES site (id)
+	CONSTRAINT fk_label_supersedes_label FOREIGN KEY(supersedes) REFERENCES label (id)
 );
-INSERT INTO "label" VALUES(1,1,1,'code','G8',NULL,NULL,'unrecorded','sure','Ada','2026-11-24 21:00:00.000000',NULL,0,0,'review',NULL,0,0,1);
-INSERT INTO "label" VALUES(2,2,2,'strange',NULL,'scratch',NULL,'unrecorded','','Bob','2026-11-24 21:00:00.000000',NULL,0,0,'review',NULL,0,0,1);
-INSERT INTO "label" VALUES(3,2,2,'undo',NULL,NULL,NULL,'unrecorded','','Bob','2026-11-24 21:00:00.000000',NULL,0,0,'review',2,0,NULL,1);
-CREATE TABLE "login" (
+INSERT INTO "label" VALUES(1,1,1,1,'code','G8',NULL,NULL,'unrecorded',0,'sure','Ada','2026-11-24 21:00:00.000000',NULL,0,0,'review',NULL,0);
+INSERT INTO "label" VALUES(2,1,2,2,'strange',NULL,'scratch',NULL,'unrecorded',0,'','Bob','2026-11-24 21:00:00.000000',NULL,0,0,'review',NULL,0);
+INSERT INTO "label" VALUES(3,1,2,2,'undo',NULL,NULL,NULL,'unrecorded',0,'','Bob','2026-11-24 21:00:00.000000',NULL,0,0,'review',2,NULL);
+CREATE TABLE login (
 	id INTEGER NOT NULL, 
+	site_id INTEGER NOT NULL, 
 	sha256 VARCHAR NOT NULL, 
 	account_id INTEGER NOT NULL, 
 	began_at DATETIME NOT NULL, 
 	seen_at DATETIME NOT NULL, 
 	ended_at DATETIME, 
-	site_id INTEGER NOT NULL, 
 	CONSTRAINT pk_login PRIMARY KEY (id), 
+	CONSTRAINT fk_login_site_id_site FOREIGN KEY(site_id) REFERENCES site (id), 
 	CONSTRAINT uq_login_sha256 UNIQUE (sha256), 
-	CONSTRAINT fk_login_account_id_account FOREIGN KEY(account_id) REFERENCES account (id), 
-	CONSTRAINT fk_login_site_id_site FOREIGN KEY(site_id) REFERENCES site (id)
+	CONSTRAINT fk_login_account_id_account FOREIGN KEY(account_id) REFERENCES account (id)
 );
-INSERT INTO "login" VALUES(1,'another hash',1,'2026-11-24 21:00:00.000000','2026-11-24 21:00:00.000000',NULL,1);
-CREATE TABLE "measurement" (
+INSERT INTO "login" VALUES(1,1,'another hash',1,'2026-11-24 21:00:00.000000','2026-11-24 21:00:00.000000',NULL);
+CREATE TABLE measurement (
 	id INTEGER NOT NULL, 
+	site_id INTEGER NOT NULL, 
 	micrograph_id INTEGER NOT NULL, 
 	result_id INTEGER, 
 	name VARCHAR NOT NULL, 
 	value FLOAT NOT NULL, 
 	unit VARCHAR NOT NULL, 
-	site_id INTEGER NOT NULL, 
 	CONSTRAINT pk_measurement PRIMARY KEY (id), 
-	CONSTRAINT fk_measurement_result_id_result FOREIGN KEY(result_id) REFERENCES result (id), 
 	CONSTRAINT uq_measurement_micrograph_id_result_id_name UNIQUE (micrograph_id, result_id, name), 
+	CONSTRAINT fk_measurement_site_id_site FOREIGN KEY(site_id) REFERENCES site (id), 
 	CONSTRAINT fk_measurement_micrograph_id_micrograph FOREIGN KEY(micrograph_id) REFERENCES micrograph (id), 
-	CONSTRAINT fk_measurement_site_id_site FOREIGN KEY(site_id) REFERENCES site (id)
+	CONSTRAINT fk_measurement_result_id_result FOREIGN KEY(result_id) REFERENCES result (id)
 );
-CREATE TABLE "micrograph" (
+CREATE TABLE micrograph (
 	id INTEGER NOT NULL, 
 	public_id VARCHAR NOT NULL, 
 	content_id INTEGER NOT NULL, 
@@ -209,6 +208,9 @@ CREATE TABLE "micrograph" (
 	pruned_at DATETIME, 
 	specimen_id INTEGER, 
 	preparation_id INTEGER, 
+	unassigned VARCHAR DEFAULT '' NOT NULL, 
+	superseded JSON DEFAULT '{}' NOT NULL, 
+	area_mm2 FLOAT, 
 	plant VARCHAR NOT NULL, 
 	microscope VARCHAR NOT NULL, 
 	objective VARCHAR NOT NULL, 
@@ -223,20 +225,17 @@ CREATE TABLE "micrograph" (
 	magnification VARCHAR NOT NULL, 
 	operator VARCHAR NOT NULL, 
 	process_extra JSON NOT NULL, 
-	unassigned VARCHAR DEFAULT ('') NOT NULL, 
-	superseded JSON DEFAULT '{}' NOT NULL, 
-	area_mm2 FLOAT, 
 	CONSTRAINT pk_micrograph PRIMARY KEY (id), 
-	CONSTRAINT fk_micrograph_preparation_id_preparation FOREIGN KEY(preparation_id) REFERENCES preparation (id), 
-	CONSTRAINT fk_micrograph_specimen_id_specimen FOREIGN KEY(specimen_id) REFERENCES specimen (id), 
+	CONSTRAINT uq_micrograph_sha256_page_site_id UNIQUE (sha256, page, site_id), 
+	CONSTRAINT uq_micrograph_public_id_site_id UNIQUE (public_id, site_id), 
+	CONSTRAINT fk_micrograph_content_id_content FOREIGN KEY(content_id) REFERENCES content (id), 
 	CONSTRAINT fk_micrograph_site_id_site FOREIGN KEY(site_id) REFERENCES site (id), 
 	CONSTRAINT fk_micrograph_source_id_source FOREIGN KEY(source_id) REFERENCES source (id), 
-	CONSTRAINT fk_micrograph_content_id_content FOREIGN KEY(content_id) REFERENCES content (id), 
-	CONSTRAINT uq_micrograph_sha256_page_site_id UNIQUE (sha256, page, site_id), 
-	CONSTRAINT uq_micrograph_public_id_site_id UNIQUE (public_id, site_id)
+	CONSTRAINT fk_micrograph_specimen_id_specimen FOREIGN KEY(specimen_id) REFERENCES specimen (id), 
+	CONSTRAINT fk_micrograph_preparation_id_preparation FOREIGN KEY(preparation_id) REFERENCES preparation (id)
 );
-INSERT INTO "micrograph" VALUES(1,'abababababababab',1,1,1,'abababababababababababababababababababababababababababababababab',0,'a.tif','watch','2026-11-24 21:00:00.000000',2000,1500,'',0.1,'metadata','1','{"id": "abababababababab", "sha256": "abababababababababababababababababababababababababababababababab", "page": 0, "width": 2000, "height": 1500, "um_per_px": 0.1, "um_per_px_source": "metadata", "crop": [0, 0, 2000, 1400], "recipe": "1", "warnings": []}','[]','{}',NULL,1,1,'','','','4711','','','3','','','','','','','{}','','{}',NULL);
-INSERT INTO "micrograph" VALUES(2,'cdcdcdcdcdcdcdcd',5,1,1,'cdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcd',0,'a.tif','watch','2026-11-24 21:05:00.000000',2000,1500,'',0.1,'metadata','1','{"id": "cdcdcdcdcdcdcdcd", "sha256": "cdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcd", "page": 0, "width": 2000, "height": 1500, "um_per_px": 0.1, "um_per_px_source": "metadata", "crop": [0, 0, 2000, 1400], "recipe": "1", "warnings": []}','[]','{}',NULL,NULL,NULL,'','','','','','','','','','','','','','{}','no order number and no specimen is known of it','{}',NULL);
+INSERT INTO "micrograph" VALUES(1,'abababababababab',1,1,1,'abababababababababababababababababababababababababababababababab',0,'a.tif','watch','2026-11-24 21:00:00.000000',2000,1500,'',0.1,'metadata','1','{"id": "abababababababab", "sha256": "abababababababababababababababababababababababababababababababab", "page": 0, "width": 2000, "height": 1500, "um_per_px": 0.1, "um_per_px_source": "metadata", "crop": [0, 0, 2000, 1400], "recipe": "1", "warnings": []}','[]','{}',NULL,1,1,'','{}',NULL,'','','','4711','','','3','','','','','','','{}');
+INSERT INTO "micrograph" VALUES(2,'cdcdcdcdcdcdcdcd',5,1,1,'cdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcd',0,'a.tif','watch','2026-11-24 21:05:00.000000',2000,1500,'',0.1,'metadata','1','{"id": "cdcdcdcdcdcdcdcd", "sha256": "cdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcd", "page": 0, "width": 2000, "height": 1500, "um_per_px": 0.1, "um_per_px_source": "metadata", "crop": [0, 0, 2000, 1400], "recipe": "1", "warnings": []}','[]','{}',NULL,NULL,NULL,'no order number and no specimen is known of it','{}',NULL,'','','','','','','','','','','','','','{}');
 CREATE TABLE night (
 	id INTEGER NOT NULL, 
 	site_id INTEGER NOT NULL, 
@@ -245,26 +244,27 @@ CREATE TABLE night (
 	facts TEXT NOT NULL, 
 	frozen_at DATETIME NOT NULL, 
 	CONSTRAINT pk_night PRIMARY KEY (id), 
-	CONSTRAINT fk_night_site_id_site FOREIGN KEY(site_id) REFERENCES site (id), 
-	CONSTRAINT uq_night_site_id_date_revision UNIQUE (site_id, date, revision)
+	CONSTRAINT uq_night_site_id_date_revision UNIQUE (site_id, date, revision), 
+	CONSTRAINT fk_night_site_id_site FOREIGN KEY(site_id) REFERENCES site (id)
 );
 INSERT INTO "night" VALUES(1,1,'2026-11-24',1,'{"n": 2}','2026-11-24 21:00:00.000000');
 CREATE TABLE "order" (
 	id INTEGER NOT NULL, 
 	site_id INTEGER NOT NULL, 
 	number VARCHAR NOT NULL, 
+	"key" VARCHAR DEFAULT '' NOT NULL, 
 	customer VARCHAR NOT NULL, 
 	product VARCHAR NOT NULL, 
 	material VARCHAR NOT NULL, 
 	urgent BOOLEAN NOT NULL, 
 	legal_hold BOOLEAN NOT NULL, 
 	first_seen_at DATETIME, 
-	facts JSON NOT NULL, "key" VARCHAR DEFAULT '' NOT NULL, 
+	facts JSON NOT NULL, 
 	CONSTRAINT pk_order PRIMARY KEY (id), 
-	CONSTRAINT fk_order_site_id_site FOREIGN KEY(site_id) REFERENCES site (id), 
-	CONSTRAINT uq_order_site_id_number UNIQUE (site_id, number)
+	CONSTRAINT uq_order_site_id_number UNIQUE (site_id, number), 
+	CONSTRAINT fk_order_site_id_site FOREIGN KEY(site_id) REFERENCES site (id)
 );
-INSERT INTO "order" VALUES(1,1,'4711','','','',0,0,'2026-11-24 21:00:00.000000','{"specification_record": -1}','4711');
+INSERT INTO "order" VALUES(1,1,'4711','4711','','','',0,0,'2026-11-24 21:00:00.000000','{"specification_record": -1}');
 CREATE TABLE order_claim (
 	id INTEGER NOT NULL, 
 	site_id INTEGER NOT NULL, 
@@ -278,13 +278,14 @@ CREATE TABLE order_claim (
 	settled_reason VARCHAR DEFAULT '' NOT NULL, 
 	settled_at DATETIME, 
 	CONSTRAINT pk_order_claim PRIMARY KEY (id), 
+	CONSTRAINT uq_order_claim_micrograph_id_order_id_specimen UNIQUE (micrograph_id, order_id, specimen), 
 	CONSTRAINT fk_order_claim_site_id_site FOREIGN KEY(site_id) REFERENCES site (id), 
 	CONSTRAINT fk_order_claim_micrograph_id_micrograph FOREIGN KEY(micrograph_id) REFERENCES micrograph (id), 
-	CONSTRAINT fk_order_claim_order_id_order FOREIGN KEY(order_id) REFERENCES "order" (id), 
-	CONSTRAINT uq_order_claim_micrograph_id_order_id_specimen UNIQUE (micrograph_id, order_id, specimen)
+	CONSTRAINT fk_order_claim_order_id_order FOREIGN KEY(order_id) REFERENCES "order" (id)
 );
-CREATE TABLE "path" (
+CREATE TABLE path (
 	id INTEGER NOT NULL, 
+	site_id INTEGER NOT NULL, 
 	content_id INTEGER NOT NULL, 
 	source_id INTEGER NOT NULL, 
 	relative VARCHAR NOT NULL, 
@@ -294,17 +295,16 @@ CREATE TABLE "path" (
 	seen_at DATETIME NOT NULL, 
 	gone_at DATETIME, 
 	replaced_at DATETIME, 
-	site_id INTEGER NOT NULL, 
 	CONSTRAINT pk_path PRIMARY KEY (id), 
-	CONSTRAINT fk_path_source_id_source FOREIGN KEY(source_id) REFERENCES source (id), 
+	CONSTRAINT fk_path_site_id_site FOREIGN KEY(site_id) REFERENCES site (id), 
 	CONSTRAINT fk_path_content_id_content FOREIGN KEY(content_id) REFERENCES content (id), 
-	CONSTRAINT fk_path_site_id_site FOREIGN KEY(site_id) REFERENCES site (id)
+	CONSTRAINT fk_path_source_id_source FOREIGN KEY(source_id) REFERENCES source (id)
 );
-INSERT INTO "path" VALUES(1,1,1,'a.tif',10,1,1,'2026-11-24 21:00:00.000000',NULL,'2026-11-24 21:00:00.000000',1);
-INSERT INTO "path" VALUES(2,2,1,'b.tif',10,1,1,'2026-11-24 21:00:00.000000',NULL,NULL,1);
-INSERT INTO "path" VALUES(3,3,1,'c.tif',10,1,1,'2026-11-24 21:00:00.000000',NULL,NULL,1);
-INSERT INTO "path" VALUES(4,4,1,'d.tif',10,1,1,'2026-11-24 21:00:00.000000',NULL,NULL,1);
-INSERT INTO "path" VALUES(5,5,1,'a.tif',10,2,1,'2026-11-24 21:00:00.000000',NULL,NULL,1);
+INSERT INTO "path" VALUES(1,1,1,1,'a.tif',10,1,1,'2026-11-24 21:00:00.000000',NULL,'2026-11-24 21:00:00.000000');
+INSERT INTO "path" VALUES(2,1,2,1,'b.tif',10,1,1,'2026-11-24 21:00:00.000000',NULL,NULL);
+INSERT INTO "path" VALUES(3,1,3,1,'c.tif',10,1,1,'2026-11-24 21:00:00.000000',NULL,NULL);
+INSERT INTO "path" VALUES(4,1,4,1,'d.tif',10,1,1,'2026-11-24 21:00:00.000000',NULL,NULL);
+INSERT INTO "path" VALUES(5,1,5,1,'a.tif',10,2,1,'2026-11-24 21:00:00.000000',NULL,NULL);
 CREATE TABLE place (
 	micrograph_id INTEGER NOT NULL, 
 	site_id INTEGER NOT NULL, 
@@ -316,22 +316,22 @@ CREATE TABLE place (
 );
 INSERT INTO "place" VALUES(1,1,NULL,NULL);
 INSERT INTO "place" VALUES(2,1,NULL,NULL);
-CREATE TABLE "preparation" (
+CREATE TABLE preparation (
 	id INTEGER NOT NULL, 
+	site_id INTEGER NOT NULL, 
 	specimen_id INTEGER NOT NULL, 
 	name VARCHAR NOT NULL, 
 	etchant VARCHAR NOT NULL, 
 	first_seen_at DATETIME, 
 	replaces INTEGER, 
 	facts JSON NOT NULL, 
-	site_id INTEGER NOT NULL, 
 	CONSTRAINT pk_preparation PRIMARY KEY (id), 
-	CONSTRAINT fk_preparation_replaces_preparation FOREIGN KEY(replaces) REFERENCES preparation (id), 
 	CONSTRAINT uq_preparation_specimen_id_name UNIQUE (specimen_id, name), 
+	CONSTRAINT fk_preparation_site_id_site FOREIGN KEY(site_id) REFERENCES site (id), 
 	CONSTRAINT fk_preparation_specimen_id_specimen FOREIGN KEY(specimen_id) REFERENCES specimen (id), 
-	CONSTRAINT fk_preparation_site_id_site FOREIGN KEY(site_id) REFERENCES site (id)
+	CONSTRAINT fk_preparation_replaces_preparation FOREIGN KEY(replaces) REFERENCES preparation (id)
 );
-INSERT INTO "preparation" VALUES(1,1,'1','','2026-11-24 21:00:00.000000',NULL,'{}',1);
+INSERT INTO "preparation" VALUES(1,1,1,'1','','2026-11-24 21:00:00.000000',NULL,'{}');
 CREATE TABLE promotion (
 	id INTEGER NOT NULL, 
 	site_id INTEGER NOT NULL, 
@@ -344,8 +344,9 @@ CREATE TABLE promotion (
 	CONSTRAINT fk_promotion_site_id_site FOREIGN KEY(site_id) REFERENCES site (id)
 );
 INSERT INTO "promotion" VALUES(1,1,'20261101-0badcafe','Ada','first','2026-11-24 21:00:00.000000','{"n": 80}');
-CREATE TABLE "rating" (
+CREATE TABLE rating (
 	id INTEGER NOT NULL, 
+	site_id INTEGER NOT NULL, 
 	rater_id INTEGER NOT NULL, 
 	image_id INTEGER NOT NULL, 
 	revision INTEGER NOT NULL, 
@@ -355,14 +356,13 @@ CREATE TABLE "rating" (
 	comment VARCHAR NOT NULL, 
 	viewing_s FLOAT, 
 	given_at DATETIME NOT NULL, 
-	site_id INTEGER NOT NULL, 
 	CONSTRAINT pk_rating PRIMARY KEY (id), 
-	CONSTRAINT fk_rating_rater_id_campaign_rater FOREIGN KEY(rater_id) REFERENCES campaign_rater (id), 
-	CONSTRAINT fk_rating_image_id_campaign_image FOREIGN KEY(image_id) REFERENCES campaign_image (id), 
 	CONSTRAINT uq_rating_rater_id_image_id_revision UNIQUE (rater_id, image_id, revision), 
-	CONSTRAINT fk_rating_site_id_site FOREIGN KEY(site_id) REFERENCES site (id)
+	CONSTRAINT fk_rating_site_id_site FOREIGN KEY(site_id) REFERENCES site (id), 
+	CONSTRAINT fk_rating_rater_id_campaign_rater FOREIGN KEY(rater_id) REFERENCES campaign_rater (id), 
+	CONSTRAINT fk_rating_image_id_campaign_image FOREIGN KEY(image_id) REFERENCES campaign_image (id)
 );
-INSERT INTO "rating" VALUES(1,1,1,1,'G','8','mean','',NULL,'2026-11-24 21:00:00.000000',1);
+INSERT INTO "rating" VALUES(1,1,1,1,1,'G','8','mean','',NULL,'2026-11-24 21:00:00.000000');
 CREATE TABLE record (
 	id INTEGER NOT NULL, 
 	site_id INTEGER NOT NULL, 
@@ -402,16 +402,19 @@ CREATE TABLE result (
 	p_value FLOAT, 
 	strangeness JSON NOT NULL, 
 	thresholds JSON NOT NULL, 
+	expected JSON DEFAULT '{}' NOT NULL, 
 	engine VARCHAR NOT NULL, 
-	precision VARCHAR NOT NULL, expected JSON DEFAULT '{}' NOT NULL, after_record INTEGER, filed TEXT DEFAULT '' NOT NULL, 
+	precision VARCHAR NOT NULL, 
+	after_record INTEGER, 
+	filed TEXT DEFAULT '' NOT NULL, 
 	CONSTRAINT pk_result PRIMARY KEY (id), 
-	CONSTRAINT fk_result_agent_id_agent FOREIGN KEY(agent_id) REFERENCES agent (id), 
+	CONSTRAINT uq_result_micrograph_id_bundle_recipe UNIQUE (micrograph_id, bundle, recipe), 
 	CONSTRAINT fk_result_micrograph_id_micrograph FOREIGN KEY(micrograph_id) REFERENCES micrograph (id), 
 	CONSTRAINT fk_result_site_id_site FOREIGN KEY(site_id) REFERENCES site (id), 
-	CONSTRAINT uq_result_micrograph_id_bundle_recipe UNIQUE (micrograph_id, bundle, recipe)
+	CONSTRAINT fk_result_agent_id_agent FOREIGN KEY(agent_id) REFERENCES agent (id)
 );
-INSERT INTO "result" VALUES(1,1,1,1,'20261101-0badcafe','1','live',1,'watch','2026-11-24 21:00:00.000000','review','["uncertain"]',NULL,'G','{"B": 0.03, "G": 0.94, "M": 0.03}','8',8,8,'{"7": 0.04999999999999999, "8": 0.9, "9-10": 0.04999999999999999}','G8',0.846,'{"G7": 0.046999999999999986, "G8": 0.846, "G9-10": 0.046999999999999986}','["G8"]','{"8": 0.1}',0.4,'{"p_value": 0.4, "flagged": false, "whole": 1.0, "local": 0.4, "where": null, "sentence": "Ordinary.", "nearest": {}, "look": "whole", "area_um2": null, "defects": [], "companions": {}}','{}','pytorch','fp32','{}',0,'{"handling":"review","hints":"c31f906d5fec8faf73dabb9581a89f6914becad53915441e4f534413742312ae12ae12ae12ae12ae44136b866b866b862cdc3915844573dabb95aa61ab65ade12c622c6276c5f724fe348c490d7a76cff3e3276b4413441381f5b6295fec","judged":{"bundle":"20261101-0badcafe"},"landmarks":"","micrograph":"09781c94955f71cfd43aa5e35fb92575d7cccd95083c045d4807e2795c159ed1","names":{"order":"4711","specimen":"3"},"place":["4711","3","1"],"reasons":["uncertain"],"result":"27453aa96a550b947ab2d318d8a516f34281241003ee3a865fdf4e5ccc7e3ff6","source":"LOM-07"}');
-INSERT INTO "result" VALUES(2,2,1,1,'20261101-0badcafe','1','live',1,'watch','2026-11-24 21:05:00.000000','review','["uncertain"]',2845999,'G','{"B": 0.03, "G": 0.94, "M": 0.03}','8',8,8,'{"7": 0.04999999999999999, "8": 0.9, "9-10": 0.04999999999999999}','G8',0.846,'{"G7": 0.046999999999999986, "G8": 0.846, "G9-10": 0.046999999999999986}','["G8"]','{"8": 0.1}',0.4,'{"p_value": 0.4, "flagged": false, "whole": 1.0, "local": 0.4, "where": null, "sentence": "Ordinary.", "nearest": {}, "look": "whole", "area_um2": null, "defects": [], "companions": {}}','{}','pytorch','fp32','{}',0,'{"handling":"review","hints":"986d11ce5fec8faf73dad02981a89f6914becad53915fbff4f534413742312ae12ae12ae12ae12ae44136b86d4736b862cdc3915844573dad029aa61ab65ade12c622c6276c5f724fe348c490d7a76cff3e3276b4413441381f5b6295fec","landmarks":"","micrograph":"5bfa9f5bf4c8fdd415a8adfa7cda9b813747b6753a337b68a171f1a3d0ed280c","names":{},"reasons":["uncertain"],"result":"e8e9bd35d6be84a091eaf79b04a55ca608f1180b49b2f6f0af9c906e800d05eb","source":"LOM-07","unassigned":"no order number and no specimen is known of it"}');
+INSERT INTO "result" VALUES(1,1,1,1,'20261101-0badcafe','1','live',1,'watch','2026-11-24 21:00:00.000000','review','["uncertain"]',NULL,'G','{"B": 0.03, "G": 0.94, "M": 0.03}','8',8,8,'{"7": 0.04999999999999999, "8": 0.9, "9-10": 0.04999999999999999}','G8',0.846,'{"G7": 0.046999999999999986, "G8": 0.846, "G9-10": 0.046999999999999986}','["G8"]','{"8": 0.1}',0.4,'{"p_value": 0.4, "flagged": false, "whole": 1.0, "local": 0.4, "where": null, "sentence": "1 in 3 reference images scores as high.", "message": {"id": "{rare}.", "parameters": {"rare": {"id": "1 in {n} reference images scores as high", "parameters": {"n": 3}}}}, "nearest": {}, "look": "fine", "area_um2": null, "defects": [], "companions": {}}','{}','{}','pytorch','fp32',0,'{"handling":"review","hints":"c31f906d5fec8faf73dabb9581a89f6914becad53915441e4f534413742312ae12ae12ae12ae12ae44136b866b866b862cdc3915844573dabb95aa61ab65ade12c622c6276c5f724fe348c490d7a76cff3e33fb14413441381f5b6295fec","judged":{"bundle":"20261101-0badcafe"},"landmarks":"","micrograph":"09781c94955f71cfd43aa5e35fb92575d7cccd95083c045d4807e2795c159ed1","names":{"order":"4711","specimen":"3"},"place":["4711","3","1"],"reasons":["uncertain"],"result":"5d671e0d668f5a6ee9082e9c9e1abfd613e36a8fbd8b104e831bbee7904af87a","source":"LOM-07"}');
+INSERT INTO "result" VALUES(2,2,1,1,'20261101-0badcafe','1','live',1,'watch','2026-11-24 21:05:00.000000','review','["uncertain"]',2845999,'G','{"B": 0.03, "G": 0.94, "M": 0.03}','8',8,8,'{"7": 0.04999999999999999, "8": 0.9, "9-10": 0.04999999999999999}','G8',0.846,'{"G7": 0.046999999999999986, "G8": 0.846, "G9-10": 0.046999999999999986}','["G8"]','{"8": 0.1}',0.4,'{"p_value": 0.4, "flagged": false, "whole": 1.0, "local": 0.4, "where": null, "sentence": "1 in 3 reference images scores as high.", "message": {"id": "{rare}.", "parameters": {"rare": {"id": "1 in {n} reference images scores as high", "parameters": {"n": 3}}}}, "nearest": {}, "look": "fine", "area_um2": null, "defects": [], "companions": {}}','{}','{}','pytorch','fp32',0,'{"handling":"review","hints":"986d11ce5fec8faf73dad02981a89f6914becad53915fbff4f534413742312ae12ae12ae12ae12ae44136b86d4736b862cdc3915844573dad029aa61ab65ade12c622c6276c5f724fe348c490d7a76cff3e33fb14413441381f5b6295fec","landmarks":"","micrograph":"5bfa9f5bf4c8fdd415a8adfa7cda9b813747b6753a337b68a171f1a3d0ed280c","names":{},"reasons":["uncertain"],"result":"d02ac86d4d8ca54344be4179d056a62306e4cc608155197285c89ee3044d0dcf","source":"LOM-07","unassigned":"no order number and no specimen is known of it"}');
 CREATE TABLE same_place (
 	id INTEGER NOT NULL, 
 	site_id INTEGER NOT NULL, 
@@ -427,11 +430,11 @@ CREATE TABLE same_place (
 	reason VARCHAR DEFAULT '' NOT NULL, 
 	decided_at DATETIME, 
 	CONSTRAINT pk_same_place PRIMARY KEY (id), 
+	CONSTRAINT uq_same_place_micrograph_id_other_id UNIQUE (micrograph_id, other_id), 
 	CONSTRAINT fk_same_place_site_id_site FOREIGN KEY(site_id) REFERENCES site (id), 
 	CONSTRAINT fk_same_place_micrograph_id_micrograph FOREIGN KEY(micrograph_id) REFERENCES micrograph (id), 
 	CONSTRAINT fk_same_place_other_id_micrograph FOREIGN KEY(other_id) REFERENCES micrograph (id), 
-	CONSTRAINT fk_same_place_belongs_id_micrograph FOREIGN KEY(belongs_id) REFERENCES micrograph (id), 
-	CONSTRAINT uq_same_place_micrograph_id_other_id UNIQUE (micrograph_id, other_id)
+	CONSTRAINT fk_same_place_belongs_id_micrograph FOREIGN KEY(belongs_id) REFERENCES micrograph (id)
 );
 CREATE TABLE saved_view (
 	id INTEGER NOT NULL, 
@@ -441,8 +444,8 @@ CREATE TABLE saved_view (
 	"query" VARCHAR DEFAULT '' NOT NULL, 
 	saved_at DATETIME NOT NULL, 
 	CONSTRAINT pk_saved_view PRIMARY KEY (id), 
-	CONSTRAINT fk_saved_view_site_id_site FOREIGN KEY(site_id) REFERENCES site (id), 
-	CONSTRAINT uq_saved_view_site_id_owner_name UNIQUE (site_id, owner, name)
+	CONSTRAINT uq_saved_view_site_id_owner_name UNIQUE (site_id, owner, name), 
+	CONSTRAINT fk_saved_view_site_id_site FOREIGN KEY(site_id) REFERENCES site (id)
 );
 CREATE TABLE search_entry (
 	micrograph_id INTEGER NOT NULL, 
@@ -462,7 +465,10 @@ INSERT INTO "search_entry" VALUES(1,1,'2026-11-24 21:00:00.000000','LOM-07','G8'
 INSERT INTO "search_entry" VALUES(2,1,'2026-11-24 21:05:00.000000','LOM-07','G8','waiting','','','6486508486a18f11');
 CREATE TABLE site (
 	id INTEGER NOT NULL, 
-	name VARCHAR NOT NULL, shares_accounts BOOLEAN DEFAULT 0 NOT NULL, shares_bundles BOOLEAN DEFAULT 0 NOT NULL, needs_accounts BOOLEAN DEFAULT 0 NOT NULL, 
+	name VARCHAR NOT NULL, 
+	shares_accounts BOOLEAN DEFAULT 0 NOT NULL, 
+	shares_bundles BOOLEAN DEFAULT 0 NOT NULL, 
+	needs_accounts BOOLEAN DEFAULT 0 NOT NULL, 
 	CONSTRAINT pk_site PRIMARY KEY (id), 
 	CONSTRAINT uq_site_name UNIQUE (name)
 );
@@ -480,12 +486,13 @@ CREATE TABLE source (
 	found_by_event INTEGER NOT NULL, 
 	facts JSON NOT NULL, 
 	CONSTRAINT pk_source PRIMARY KEY (id), 
-	CONSTRAINT fk_source_site_id_site FOREIGN KEY(site_id) REFERENCES site (id), 
-	CONSTRAINT uq_source_site_id_name UNIQUE (site_id, name)
+	CONSTRAINT uq_source_site_id_name UNIQUE (site_id, name), 
+	CONSTRAINT fk_source_site_id_site FOREIGN KEY(site_id) REFERENCES site (id)
 );
 INSERT INTO "source" VALUES(1,1,'LOM-07','/mnt/lom','',1,NULL,NULL,0,0,'{}');
-CREATE TABLE "specification" (
+CREATE TABLE specification (
 	id INTEGER NOT NULL, 
+	site_id INTEGER NOT NULL, 
 	name VARCHAR NOT NULL, 
 	version INTEGER NOT NULL, 
 	valid_from DATE NOT NULL, 
@@ -493,10 +500,9 @@ CREATE TABLE "specification" (
 	sha256 VARCHAR NOT NULL, 
 	entry JSON NOT NULL, 
 	seen_at DATETIME NOT NULL, 
-	site_id INTEGER NOT NULL, 
 	CONSTRAINT pk_specification PRIMARY KEY (id), 
-	CONSTRAINT fk_specification_site_id_site FOREIGN KEY(site_id) REFERENCES site (id), 
-	CONSTRAINT uq_specification_name_version_site_id UNIQUE (name, version, site_id)
+	CONSTRAINT uq_specification_name_version_site_id UNIQUE (name, version, site_id), 
+	CONSTRAINT fk_specification_site_id_site FOREIGN KEY(site_id) REFERENCES site (id)
 );
 CREATE TABLE specimen (
 	id INTEGER NOT NULL, 
@@ -506,51 +512,52 @@ CREATE TABLE specimen (
 	heat VARCHAR NOT NULL, 
 	batch VARCHAR NOT NULL, 
 	material VARCHAR NOT NULL, 
+	bundle VARCHAR, 
 	first_seen_at DATETIME, 
-	facts JSON NOT NULL, bundle VARCHAR, 
+	facts JSON NOT NULL, 
 	CONSTRAINT pk_specimen PRIMARY KEY (id), 
-	CONSTRAINT fk_specimen_order_id_order FOREIGN KEY(order_id) REFERENCES "order" (id), 
+	CONSTRAINT uq_specimen_site_id_order_id_name UNIQUE (site_id, order_id, name), 
 	CONSTRAINT fk_specimen_site_id_site FOREIGN KEY(site_id) REFERENCES site (id), 
-	CONSTRAINT uq_specimen_site_id_order_id_name UNIQUE (site_id, order_id, name)
+	CONSTRAINT fk_specimen_order_id_order FOREIGN KEY(order_id) REFERENCES "order" (id)
 );
-INSERT INTO "specimen" VALUES(1,1,1,'3','','','','2026-11-24 21:00:00.000000','{}','20261101-0badcafe');
-CREATE TABLE "statement" (
+INSERT INTO "specimen" VALUES(1,1,1,'3','','','','20261101-0badcafe','2026-11-24 21:00:00.000000','{}');
+CREATE TABLE statement (
 	id INTEGER NOT NULL, 
 	site_id INTEGER NOT NULL, 
 	order_id INTEGER NOT NULL, 
 	number INTEGER NOT NULL, 
 	sha256 VARCHAR NOT NULL, 
-	previous_sha256 VARCHAR DEFAULT ('') NOT NULL, 
+	previous_sha256 VARCHAR DEFAULT '' NOT NULL, 
 	conformity VARCHAR NOT NULL, 
 	state VARCHAR NOT NULL, 
 	final BOOLEAN NOT NULL, 
 	at DATETIME NOT NULL, 
 	document TEXT NOT NULL, 
 	CONSTRAINT pk_statement PRIMARY KEY (id), 
-	CONSTRAINT fk_statement_order_id_order FOREIGN KEY(order_id) REFERENCES "order" (id), 
-	CONSTRAINT fk_statement_site_id_site FOREIGN KEY(site_id) REFERENCES site (id), 
 	CONSTRAINT uq_statement_order_id_number UNIQUE (order_id, number), 
-	CONSTRAINT uq_statement_sha256_site_id UNIQUE (sha256, site_id)
+	CONSTRAINT uq_statement_sha256_site_id UNIQUE (sha256, site_id), 
+	CONSTRAINT fk_statement_site_id_site FOREIGN KEY(site_id) REFERENCES site (id), 
+	CONSTRAINT fk_statement_order_id_order FOREIGN KEY(order_id) REFERENCES "order" (id)
 );
 INSERT INTO "statement" VALUES(1,1,1,1,'bf8d70ff28db24783d06fe29b4931873508daf31ff70ec3c295be82fb2e4935e','','conforms','a.b',1,'2026-11-24 21:00:00.000000','{"at":"2026-11-24T21:00:00+00:00","conformity":"conforms","number":1,"order":"4711"}');
-CREATE TABLE "statement_file" (
+CREATE TABLE statement_file (
 	id INTEGER NOT NULL, 
+	site_id INTEGER NOT NULL, 
 	statement_id INTEGER NOT NULL, 
 	kind VARCHAR NOT NULL, 
 	language VARCHAR NOT NULL, 
 	sha256 VARCHAR NOT NULL, 
 	size_bytes INTEGER NOT NULL, 
-	signed_by VARCHAR DEFAULT ('') NOT NULL, 
-	note VARCHAR DEFAULT ('') NOT NULL, 
+	signed_by VARCHAR DEFAULT '' NOT NULL, 
+	note VARCHAR DEFAULT '' NOT NULL, 
 	at DATETIME NOT NULL, 
-	site_id INTEGER NOT NULL, 
 	CONSTRAINT pk_statement_file PRIMARY KEY (id), 
 	CONSTRAINT uq_statement_file_statement_id_kind UNIQUE (statement_id, kind), 
-	CONSTRAINT fk_statement_file_statement_id_statement FOREIGN KEY(statement_id) REFERENCES statement (id), 
-	CONSTRAINT fk_statement_file_site_id_site FOREIGN KEY(site_id) REFERENCES site (id)
+	CONSTRAINT fk_statement_file_site_id_site FOREIGN KEY(site_id) REFERENCES site (id), 
+	CONSTRAINT fk_statement_file_statement_id_statement FOREIGN KEY(statement_id) REFERENCES statement (id)
 );
-INSERT INTO "statement_file" VALUES(1,1,'pdf','en','a hash',3,'','','2026-11-24 21:00:00.000000',1);
-CREATE TABLE "trail" (
+INSERT INTO "statement_file" VALUES(1,1,1,'pdf','en','a hash',3,'','','2026-11-24 21:00:00.000000');
+CREATE TABLE trail (
 	id INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT, 
 	site_id INTEGER NOT NULL, 
 	at DATETIME NOT NULL, 
@@ -560,9 +567,9 @@ CREATE TABLE "trail" (
 	facts TEXT NOT NULL, 
 	previous_sha256 VARCHAR NOT NULL, 
 	sha256 VARCHAR NOT NULL, 
-	CONSTRAINT uq_trail_sha256 UNIQUE (sha256), 
+	CONSTRAINT uq_trail_previous_sha256_site_id UNIQUE (previous_sha256, site_id), 
 	CONSTRAINT fk_trail_site_id_site FOREIGN KEY(site_id) REFERENCES site (id), 
-	CONSTRAINT uq_trail_previous_sha256_site_id UNIQUE (previous_sha256, site_id)
+	CONSTRAINT uq_trail_sha256 UNIQUE (sha256)
 );
 INSERT INTO "trail" VALUES(1,1,'2026-11-24 21:00:00.000000','agent','order.seen','4711','{"order": 1, "specification_record": -1}','0000000000000000000000000000000000000000000000000000000000000000','3bc8c399f479c0a99cf2d1e07cf8344db338ce6ea33d14c9c09082e4a155e5a1');
 INSERT INTO "trail" VALUES(2,1,'2026-11-24 21:00:00.000000','Ada','label.given','abababababababab','{"after_record": 0, "blind": false, "bulk": false, "code": "G8", "comment": "sure", "criterion": "unrecorded", "kind": "code", "label": 1, "origin": "review", "result": 1}','3bc8c399f479c0a99cf2d1e07cf8344db338ce6ea33d14c9c09082e4a155e5a1','00de63922a39050023d81f0a17a178cf12df77e75be9ccd0dc778f412f91b5c8');
@@ -585,15 +592,15 @@ CREATE TABLE trail_coverage (
 	CONSTRAINT pk_trail_coverage PRIMARY KEY (id), 
 	CONSTRAINT uq_trail_coverage_name UNIQUE (name)
 );
-INSERT INTO "trail_coverage" VALUES(1,'order',0,'2026-11-28 05:19:09.917184');
-INSERT INTO "trail_coverage" VALUES(2,'record',0,'2026-11-28 05:19:09.917184');
-INSERT INTO "trail_coverage" VALUES(3,'promotion',0,'2026-11-28 05:19:09.917184');
-INSERT INTO "trail_coverage" VALUES(4,'night',0,'2026-11-28 05:19:09.917184');
-INSERT INTO "trail_coverage" VALUES(5,'account',0,'2026-11-28 05:19:09.917184');
-INSERT INTO "trail_coverage" VALUES(6,'result',0,'2026-11-28 05:19:11.407352');
-INSERT INTO "trail_coverage" VALUES(7,'preparation',0,'2026-11-28 05:19:11.407352');
-INSERT INTO "trail_coverage" VALUES(8,'same_place',0,'2026-11-28 05:19:11.407352');
-INSERT INTO "trail_coverage" VALUES(9,'order_claim',0,'2026-11-28 05:19:11.407352');
+INSERT INTO "trail_coverage" VALUES(1,'order',0,'2026-11-28 05:59:00.013254');
+INSERT INTO "trail_coverage" VALUES(2,'record',0,'2026-11-28 05:59:00.013254');
+INSERT INTO "trail_coverage" VALUES(3,'promotion',0,'2026-11-28 05:59:00.013254');
+INSERT INTO "trail_coverage" VALUES(4,'night',0,'2026-11-28 05:59:00.013254');
+INSERT INTO "trail_coverage" VALUES(5,'account',0,'2026-11-28 05:59:00.013254');
+INSERT INTO "trail_coverage" VALUES(6,'result',0,'2026-11-28 05:59:00.013254');
+INSERT INTO "trail_coverage" VALUES(7,'preparation',0,'2026-11-28 05:59:00.013254');
+INSERT INTO "trail_coverage" VALUES(8,'same_place',0,'2026-11-28 05:59:00.013254');
+INSERT INTO "trail_coverage" VALUES(9,'order_claim',0,'2026-11-28 05:59:00.013254');
 CREATE TABLE work_job (
 	id INTEGER NOT NULL, 
 	site_id INTEGER NOT NULL, 
@@ -610,12 +617,13 @@ CREATE TABLE work_job (
 	is_divided BOOLEAN DEFAULT 0 NOT NULL, 
 	known INTEGER NOT NULL, 
 	total INTEGER NOT NULL, 
+	counts JSON NOT NULL, 
 	CONSTRAINT pk_work_job PRIMARY KEY (id), 
 	CONSTRAINT fk_work_job_site_id_site FOREIGN KEY(site_id) REFERENCES site (id)
 );
-INSERT INTO "work_job" VALUES(1,1,'20261101-beefbeef','shadow',9,'2026-11-24 21:00:00.000000','open','Ada','','2026-11-24 21:00:00.000000',NULL,2,1,0,1);
+INSERT INTO "work_job" VALUES(1,1,'20261101-beefbeef','shadow',9,'2026-11-24 21:00:00.000000','open','Ada','','2026-11-24 21:00:00.000000',NULL,2,1,0,1,'{}');
 CREATE TABLE work_unit (
-	id INTEGER NOT NULL, 
+	id INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT, 
 	site_id INTEGER NOT NULL, 
 	job_id INTEGER NOT NULL, 
 	source_id INTEGER NOT NULL, 
@@ -637,7 +645,6 @@ CREATE TABLE work_unit (
 	flips JSON NOT NULL, 
 	reason VARCHAR DEFAULT '' NOT NULL, 
 	ended_at DATETIME, 
-	CONSTRAINT pk_work_unit PRIMARY KEY (id), 
 	CONSTRAINT fk_work_unit_site_id_site FOREIGN KEY(site_id) REFERENCES site (id), 
 	CONSTRAINT fk_work_unit_job_id_work_job FOREIGN KEY(job_id) REFERENCES work_job (id), 
 	CONSTRAINT fk_work_unit_source_id_source FOREIGN KEY(source_id) REFERENCES source (id), 
@@ -645,48 +652,48 @@ CREATE TABLE work_unit (
 	CONSTRAINT fk_work_unit_agent_id_agent FOREIGN KEY(agent_id) REFERENCES agent (id)
 );
 INSERT INTO "work_unit" VALUES(1,1,1,1,1,2,2,1,'working',1,0,1,'2026-11-24 21:01:00.000000',0,0,0,0,0,0,'{}','',NULL);
+CREATE UNIQUE INDEX uq_order_site_id_key ON "order" (site_id, "key");
+CREATE INDEX ix_record_subject ON record (site_id, kind, subject, id);
+CREATE INDEX ix_trail_at ON trail (at);
+CREATE INDEX ix_work_job_site_id_state ON work_job (site_id, state);
+CREATE UNIQUE INDEX uq_content_sha256_not_duplicate ON content (sha256, site_id) WHERE state != 'duplicate' AND sha256 IS NOT NULL;
+CREATE INDEX ix_content_previous_id ON content (previous_id) WHERE previous_id IS NOT NULL;
+CREATE INDEX ix_content_source_id ON content (source_id);
+CREATE INDEX ix_content_site_id_state_id ON content (site_id, state, id);
 CREATE INDEX ix_content_due ON content (site_id, lane, due_at) WHERE due_at IS NOT NULL;
 CREATE INDEX ix_content_duplicate_of ON content (duplicate_of) WHERE duplicate_of IS NOT NULL;
-CREATE INDEX ix_content_previous_id ON content (previous_id) WHERE previous_id IS NOT NULL;
-CREATE INDEX ix_content_site_id_state_id ON content (site_id, state, id);
-CREATE INDEX ix_content_source_id ON content (source_id);
-CREATE INDEX ix_job_name ON job (name);
 CREATE INDEX ix_specimen_order_id ON specimen (order_id);
+CREATE INDEX ix_statement_site_id ON statement (site_id);
+CREATE INDEX ix_job_name ON job (name);
+CREATE INDEX ix_login_account_id ON login (account_id);
+CREATE INDEX ix_work_unit_job_id_state_home_id_id ON work_unit (job_id, state, home_id, id);
+CREATE INDEX ix_path_mtime_ns ON path (mtime_ns);
+CREATE INDEX ix_path_content_id ON path (content_id);
+CREATE UNIQUE INDEX uq_path_current ON path (source_id, relative) WHERE replaced_at IS NULL;
+CREATE INDEX ix_micrograph_content_id ON micrograph (content_id);
+CREATE INDEX ix_micrograph_specimen_id ON micrograph (specimen_id);
+CREATE INDEX ix_micrograph_unassigned ON micrograph (site_id, id) WHERE unassigned != '';
+CREATE INDEX ix_micrograph_site_id_order ON micrograph (site_id, "order");
+CREATE INDEX ix_place_pending ON place (site_id, micrograph_id) WHERE compared_at IS NULL;
+CREATE INDEX ix_place_site_id ON place (site_id, micrograph_id);
+CREATE INDEX ix_same_place_other_id ON same_place (other_id);
+CREATE INDEX ix_order_claim_order_id ON order_claim (order_id);
 CREATE INDEX ix_result_night ON result (site_id, done_at) WHERE current IS 1 AND origin = 'watch';
 CREATE INDEX ix_result_queue ON result (site_id, review_rank, done_at) WHERE review_rank IS NOT NULL;
 CREATE UNIQUE INDEX uq_result_current ON result (micrograph_id) WHERE current IS 1;
-CREATE INDEX ix_record_subject ON record (site_id, kind, subject, id);
-CREATE UNIQUE INDEX uq_order_site_id_key ON "order" (site_id, "key");
-CREATE INDEX ix_place_site_id ON place (site_id, micrograph_id);
-CREATE INDEX ix_place_pending ON place (site_id, micrograph_id) WHERE compared_at IS NULL;
-CREATE INDEX ix_same_place_other_id ON same_place (other_id);
-CREATE INDEX ix_order_claim_order_id ON order_claim (order_id);
-CREATE INDEX ix_path_content_id ON path (content_id);
-CREATE INDEX ix_path_mtime_ns ON path (mtime_ns);
-CREATE UNIQUE INDEX uq_path_current ON path (source_id, relative) WHERE replaced_at IS NULL;
-CREATE INDEX ix_label_decided_at ON label (decided_at);
-CREATE INDEX ix_label_micrograph_id ON label (micrograph_id);
-CREATE INDEX ix_measurement_micrograph_id ON measurement (micrograph_id);
 CREATE INDEX ix_campaign_image_micrograph_id ON campaign_image (micrograph_id);
-CREATE INDEX ix_rating_image_id ON rating (image_id);
-CREATE INDEX ix_login_account_id ON login (account_id);
-CREATE INDEX ix_micrograph_content_id ON micrograph (content_id);
-CREATE INDEX ix_micrograph_site_id_order ON micrograph (site_id, "order");
-CREATE INDEX ix_micrograph_specimen_id ON micrograph (specimen_id);
-CREATE INDEX ix_micrograph_unassigned ON micrograph (site_id, id) WHERE unassigned != '';
-CREATE INDEX ix_statement_site_id ON statement (site_id);
-CREATE INDEX ix_trail_at ON trail (at);
-CREATE UNIQUE INDEX uq_content_sha256_not_duplicate ON content (sha256, site_id) WHERE state != 'duplicate' AND sha256 IS NOT NULL;
 CREATE INDEX ix_search_entry_taken_at ON search_entry (taken_at, micrograph_id);
-CREATE INDEX ix_work_job_site_id_state ON work_job (site_id, state);
-CREATE INDEX ix_work_unit_job_id_state_home_id_id ON work_unit (job_id, state, home_id, id);
+CREATE INDEX ix_label_micrograph_id ON label (micrograph_id);
+CREATE INDEX ix_label_decided_at ON label (decided_at);
+CREATE INDEX ix_measurement_micrograph_id ON measurement (micrograph_id);
+CREATE INDEX ix_rating_image_id ON rating (image_id);
 CREATE TRIGGER "guard_trail_update" BEFORE UPDATE ON "trail" WHEN OLD."id" IS NOT NEW."id" OR OLD."site_id" IS NOT NEW."site_id" OR OLD."at" IS NOT NEW."at" OR OLD."actor" IS NOT NEW."actor" OR OLD."act" IS NOT NEW."act" OR OLD."subject" IS NOT NEW."subject" OR OLD."facts" IS NOT NEW."facts" OR OLD."previous_sha256" IS NOT NEW."previous_sha256" OR OLD."sha256" IS NOT NEW."sha256" BEGIN SELECT RAISE(ABORT, 'trail is evidence: it is neither changed nor deleted'); END;
 CREATE TRIGGER "guard_trail_delete" BEFORE DELETE ON "trail" BEGIN SELECT RAISE(ABORT, 'trail is evidence: it is neither changed nor deleted'); END;
 CREATE TRIGGER "guard_trail_insert" BEFORE INSERT ON "trail" WHEN EXISTS (SELECT 1 FROM "trail" WHERE "id" = NEW."id") BEGIN SELECT RAISE(ABORT, 'trail is evidence: it is neither changed nor deleted'); END;
 CREATE TRIGGER "guard_trail_coverage_update" BEFORE UPDATE ON "trail_coverage" WHEN OLD."id" IS NOT NEW."id" OR OLD."name" IS NOT NEW."name" OR OLD."newest_id" IS NOT NEW."newest_id" OR OLD."since" IS NOT NEW."since" BEGIN SELECT RAISE(ABORT, 'trail_coverage is evidence: it is neither changed nor deleted'); END;
 CREATE TRIGGER "guard_trail_coverage_delete" BEFORE DELETE ON "trail_coverage" BEGIN SELECT RAISE(ABORT, 'trail_coverage is evidence: it is neither changed nor deleted'); END;
 CREATE TRIGGER "guard_trail_coverage_insert" BEFORE INSERT ON "trail_coverage" WHEN EXISTS (SELECT 1 FROM "trail_coverage" WHERE "id" = NEW."id") BEGIN SELECT RAISE(ABORT, 'trail_coverage is evidence: it is neither changed nor deleted'); END;
-CREATE TRIGGER "guard_label_update" BEFORE UPDATE ON "label" WHEN OLD."id" IS NOT NEW."id" OR OLD."micrograph_id" IS NOT NEW."micrograph_id" OR OLD."result_id" IS NOT NEW."result_id" OR OLD."kind" IS NOT NEW."kind" OR OLD."code" IS NOT NEW."code" OR OLD."strange_kind" IS NOT NEW."strange_kind" OR OLD."why" IS NOT NEW."why" OR OLD."criterion" IS NOT NEW."criterion" OR OLD."comment" IS NOT NEW."comment" OR OLD."by" IS NOT NEW."by" OR OLD."decided_at" IS NOT NEW."decided_at" OR OLD."viewing_s" IS NOT NEW."viewing_s" OR OLD."blind" IS NOT NEW."blind" OR OLD."bulk" IS NOT NEW."bulk" OR OLD."origin" IS NOT NEW."origin" OR OLD."supersedes" IS NOT NEW."supersedes" OR OLD."unsure" IS NOT NEW."unsure" OR OLD."after_record" IS NOT NEW."after_record" OR OLD."site_id" IS NOT NEW."site_id" BEGIN SELECT RAISE(ABORT, 'label is evidence: it is neither changed nor deleted'); END;
+CREATE TRIGGER "guard_label_update" BEFORE UPDATE ON "label" WHEN OLD."id" IS NOT NEW."id" OR OLD."site_id" IS NOT NEW."site_id" OR OLD."micrograph_id" IS NOT NEW."micrograph_id" OR OLD."result_id" IS NOT NEW."result_id" OR OLD."kind" IS NOT NEW."kind" OR OLD."code" IS NOT NEW."code" OR OLD."strange_kind" IS NOT NEW."strange_kind" OR OLD."why" IS NOT NEW."why" OR OLD."criterion" IS NOT NEW."criterion" OR OLD."unsure" IS NOT NEW."unsure" OR OLD."comment" IS NOT NEW."comment" OR OLD."by" IS NOT NEW."by" OR OLD."decided_at" IS NOT NEW."decided_at" OR OLD."viewing_s" IS NOT NEW."viewing_s" OR OLD."blind" IS NOT NEW."blind" OR OLD."bulk" IS NOT NEW."bulk" OR OLD."origin" IS NOT NEW."origin" OR OLD."supersedes" IS NOT NEW."supersedes" OR OLD."after_record" IS NOT NEW."after_record" BEGIN SELECT RAISE(ABORT, 'label is evidence: it is neither changed nor deleted'); END;
 CREATE TRIGGER "guard_label_delete" BEFORE DELETE ON "label" BEGIN SELECT RAISE(ABORT, 'label is evidence: it is neither changed nor deleted'); END;
 CREATE TRIGGER "guard_label_insert" BEFORE INSERT ON "label" WHEN EXISTS (SELECT 1 FROM "label" WHERE "id" = NEW."id") BEGIN SELECT RAISE(ABORT, 'label is evidence: it is neither changed nor deleted'); END;
 CREATE TRIGGER "guard_record_update" BEFORE UPDATE ON "record" WHEN OLD."id" IS NOT NEW."id" OR OLD."site_id" IS NOT NEW."site_id" OR OLD."kind" IS NOT NEW."kind" OR OLD."subject" IS NOT NEW."subject" OR OLD."by" IS NOT NEW."by" OR OLD."at" IS NOT NEW."at" OR OLD."facts" IS NOT NEW."facts" BEGIN SELECT RAISE(ABORT, 'record is evidence: it is neither changed nor deleted'); END;
@@ -695,22 +702,22 @@ CREATE TRIGGER "guard_record_insert" BEFORE INSERT ON "record" WHEN EXISTS (SELE
 CREATE TRIGGER "guard_promotion_update" BEFORE UPDATE ON "promotion" WHEN OLD."id" IS NOT NEW."id" OR OLD."site_id" IS NOT NEW."site_id" OR OLD."bundle" IS NOT NEW."bundle" OR OLD."by" IS NOT NEW."by" OR OLD."reason" IS NOT NEW."reason" OR OLD."promoted_at" IS NOT NEW."promoted_at" OR OLD."metrics" IS NOT NEW."metrics" BEGIN SELECT RAISE(ABORT, 'promotion is evidence: it is neither changed nor deleted'); END;
 CREATE TRIGGER "guard_promotion_delete" BEFORE DELETE ON "promotion" BEGIN SELECT RAISE(ABORT, 'promotion is evidence: it is neither changed nor deleted'); END;
 CREATE TRIGGER "guard_promotion_insert" BEFORE INSERT ON "promotion" WHEN EXISTS (SELECT 1 FROM "promotion" WHERE "id" = NEW."id") BEGIN SELECT RAISE(ABORT, 'promotion is evidence: it is neither changed nor deleted'); END;
-CREATE TRIGGER "guard_specification_update" BEFORE UPDATE ON "specification" WHEN OLD."id" IS NOT NEW."id" OR OLD."name" IS NOT NEW."name" OR OLD."version" IS NOT NEW."version" OR OLD."valid_from" IS NOT NEW."valid_from" OR OLD."approved_by" IS NOT NEW."approved_by" OR OLD."sha256" IS NOT NEW."sha256" OR OLD."entry" IS NOT NEW."entry" OR OLD."seen_at" IS NOT NEW."seen_at" OR OLD."site_id" IS NOT NEW."site_id" BEGIN SELECT RAISE(ABORT, 'specification is evidence: it is neither changed nor deleted'); END;
+CREATE TRIGGER "guard_specification_update" BEFORE UPDATE ON "specification" WHEN OLD."id" IS NOT NEW."id" OR OLD."site_id" IS NOT NEW."site_id" OR OLD."name" IS NOT NEW."name" OR OLD."version" IS NOT NEW."version" OR OLD."valid_from" IS NOT NEW."valid_from" OR OLD."approved_by" IS NOT NEW."approved_by" OR OLD."sha256" IS NOT NEW."sha256" OR OLD."entry" IS NOT NEW."entry" OR OLD."seen_at" IS NOT NEW."seen_at" BEGIN SELECT RAISE(ABORT, 'specification is evidence: it is neither changed nor deleted'); END;
 CREATE TRIGGER "guard_specification_delete" BEFORE DELETE ON "specification" BEGIN SELECT RAISE(ABORT, 'specification is evidence: it is neither changed nor deleted'); END;
 CREATE TRIGGER "guard_specification_insert" BEFORE INSERT ON "specification" WHEN EXISTS (SELECT 1 FROM "specification" WHERE "id" = NEW."id") BEGIN SELECT RAISE(ABORT, 'specification is evidence: it is neither changed nor deleted'); END;
 CREATE TRIGGER "guard_night_update" BEFORE UPDATE ON "night" WHEN OLD."id" IS NOT NEW."id" OR OLD."site_id" IS NOT NEW."site_id" OR OLD."date" IS NOT NEW."date" OR OLD."revision" IS NOT NEW."revision" OR OLD."facts" IS NOT NEW."facts" OR OLD."frozen_at" IS NOT NEW."frozen_at" BEGIN SELECT RAISE(ABORT, 'night is evidence: it is neither changed nor deleted'); END;
 CREATE TRIGGER "guard_night_delete" BEFORE DELETE ON "night" BEGIN SELECT RAISE(ABORT, 'night is evidence: it is neither changed nor deleted'); END;
 CREATE TRIGGER "guard_night_insert" BEFORE INSERT ON "night" WHEN EXISTS (SELECT 1 FROM "night" WHERE "id" = NEW."id") BEGIN SELECT RAISE(ABORT, 'night is evidence: it is neither changed nor deleted'); END;
-CREATE TRIGGER "guard_rating_update" BEFORE UPDATE ON "rating" WHEN OLD."id" IS NOT NEW."id" OR OLD."rater_id" IS NOT NEW."rater_id" OR OLD."image_id" IS NOT NEW."image_id" OR OLD."revision" IS NOT NEW."revision" OR OLD."subtype" IS NOT NEW."subtype" OR OLD."size" IS NOT NEW."size" OR OLD."criterion" IS NOT NEW."criterion" OR OLD."comment" IS NOT NEW."comment" OR OLD."viewing_s" IS NOT NEW."viewing_s" OR OLD."given_at" IS NOT NEW."given_at" OR OLD."site_id" IS NOT NEW."site_id" BEGIN SELECT RAISE(ABORT, 'rating is evidence: it is neither changed nor deleted'); END;
+CREATE TRIGGER "guard_rating_update" BEFORE UPDATE ON "rating" WHEN OLD."id" IS NOT NEW."id" OR OLD."site_id" IS NOT NEW."site_id" OR OLD."rater_id" IS NOT NEW."rater_id" OR OLD."image_id" IS NOT NEW."image_id" OR OLD."revision" IS NOT NEW."revision" OR OLD."subtype" IS NOT NEW."subtype" OR OLD."size" IS NOT NEW."size" OR OLD."criterion" IS NOT NEW."criterion" OR OLD."comment" IS NOT NEW."comment" OR OLD."viewing_s" IS NOT NEW."viewing_s" OR OLD."given_at" IS NOT NEW."given_at" BEGIN SELECT RAISE(ABORT, 'rating is evidence: it is neither changed nor deleted'); END;
 CREATE TRIGGER "guard_rating_delete" BEFORE DELETE ON "rating" BEGIN SELECT RAISE(ABORT, 'rating is evidence: it is neither changed nor deleted'); END;
 CREATE TRIGGER "guard_rating_insert" BEFORE INSERT ON "rating" WHEN EXISTS (SELECT 1 FROM "rating" WHERE "id" = NEW."id") BEGIN SELECT RAISE(ABORT, 'rating is evidence: it is neither changed nor deleted'); END;
-CREATE TRIGGER "guard_measurement_update" BEFORE UPDATE ON "measurement" WHEN OLD."id" IS NOT NEW."id" OR OLD."micrograph_id" IS NOT NEW."micrograph_id" OR OLD."result_id" IS NOT NEW."result_id" OR OLD."name" IS NOT NEW."name" OR OLD."value" IS NOT NEW."value" OR OLD."unit" IS NOT NEW."unit" OR OLD."site_id" IS NOT NEW."site_id" BEGIN SELECT RAISE(ABORT, 'measurement is evidence: it is neither changed nor deleted'); END;
+CREATE TRIGGER "guard_measurement_update" BEFORE UPDATE ON "measurement" WHEN OLD."id" IS NOT NEW."id" OR OLD."site_id" IS NOT NEW."site_id" OR OLD."micrograph_id" IS NOT NEW."micrograph_id" OR OLD."result_id" IS NOT NEW."result_id" OR OLD."name" IS NOT NEW."name" OR OLD."value" IS NOT NEW."value" OR OLD."unit" IS NOT NEW."unit" BEGIN SELECT RAISE(ABORT, 'measurement is evidence: it is neither changed nor deleted'); END;
 CREATE TRIGGER "guard_measurement_delete" BEFORE DELETE ON "measurement" BEGIN SELECT RAISE(ABORT, 'measurement is evidence: it is neither changed nor deleted'); END;
 CREATE TRIGGER "guard_measurement_insert" BEFORE INSERT ON "measurement" WHEN EXISTS (SELECT 1 FROM "measurement" WHERE "id" = NEW."id") BEGIN SELECT RAISE(ABORT, 'measurement is evidence: it is neither changed nor deleted'); END;
 CREATE TRIGGER "guard_statement_update" BEFORE UPDATE ON "statement" WHEN OLD."id" IS NOT NEW."id" OR OLD."site_id" IS NOT NEW."site_id" OR OLD."order_id" IS NOT NEW."order_id" OR OLD."number" IS NOT NEW."number" OR OLD."sha256" IS NOT NEW."sha256" OR OLD."previous_sha256" IS NOT NEW."previous_sha256" OR OLD."conformity" IS NOT NEW."conformity" OR OLD."state" IS NOT NEW."state" OR OLD."final" IS NOT NEW."final" OR OLD."at" IS NOT NEW."at" OR OLD."document" IS NOT NEW."document" BEGIN SELECT RAISE(ABORT, 'statement is evidence: it is neither changed nor deleted'); END;
 CREATE TRIGGER "guard_statement_delete" BEFORE DELETE ON "statement" BEGIN SELECT RAISE(ABORT, 'statement is evidence: it is neither changed nor deleted'); END;
 CREATE TRIGGER "guard_statement_insert" BEFORE INSERT ON "statement" WHEN EXISTS (SELECT 1 FROM "statement" WHERE "id" = NEW."id") BEGIN SELECT RAISE(ABORT, 'statement is evidence: it is neither changed nor deleted'); END;
-CREATE TRIGGER "guard_statement_file_update" BEFORE UPDATE ON "statement_file" WHEN OLD."id" IS NOT NEW."id" OR OLD."statement_id" IS NOT NEW."statement_id" OR OLD."kind" IS NOT NEW."kind" OR OLD."language" IS NOT NEW."language" OR OLD."sha256" IS NOT NEW."sha256" OR OLD."size_bytes" IS NOT NEW."size_bytes" OR OLD."signed_by" IS NOT NEW."signed_by" OR OLD."note" IS NOT NEW."note" OR OLD."at" IS NOT NEW."at" OR OLD."site_id" IS NOT NEW."site_id" BEGIN SELECT RAISE(ABORT, 'statement_file is evidence: it is neither changed nor deleted'); END;
+CREATE TRIGGER "guard_statement_file_update" BEFORE UPDATE ON "statement_file" WHEN OLD."id" IS NOT NEW."id" OR OLD."site_id" IS NOT NEW."site_id" OR OLD."statement_id" IS NOT NEW."statement_id" OR OLD."kind" IS NOT NEW."kind" OR OLD."language" IS NOT NEW."language" OR OLD."sha256" IS NOT NEW."sha256" OR OLD."size_bytes" IS NOT NEW."size_bytes" OR OLD."signed_by" IS NOT NEW."signed_by" OR OLD."note" IS NOT NEW."note" OR OLD."at" IS NOT NEW."at" BEGIN SELECT RAISE(ABORT, 'statement_file is evidence: it is neither changed nor deleted'); END;
 CREATE TRIGGER "guard_statement_file_delete" BEFORE DELETE ON "statement_file" BEGIN SELECT RAISE(ABORT, 'statement_file is evidence: it is neither changed nor deleted'); END;
 CREATE TRIGGER "guard_statement_file_insert" BEFORE INSERT ON "statement_file" WHEN EXISTS (SELECT 1 FROM "statement_file" WHERE "id" = NEW."id") BEGIN SELECT RAISE(ABORT, 'statement_file is evidence: it is neither changed nor deleted'); END;
 CREATE TRIGGER "guard_order_update" BEFORE UPDATE ON "order" WHEN OLD."site_id" IS NOT NEW."site_id" OR OLD."number" IS NOT NEW."number" OR OLD."first_seen_at" IS NOT NEW."first_seen_at" BEGIN SELECT RAISE(ABORT, 'order is evidence: it is neither changed nor deleted'); END;
@@ -791,6 +798,7 @@ CREATE TRIGGER "same_site_measurement_update" BEFORE UPDATE OF "site_id", "micro
 CREATE TRIGGER "same_site_rating_insert" BEFORE INSERT ON "rating" BEGIN SELECT RAISE(ABORT, 'rating.image_id names a row of another site') WHERE NEW."image_id" IS NOT NULL AND NOT EXISTS (SELECT 1 FROM "campaign_image" WHERE "id" = NEW."image_id" AND site_id = NEW.site_id); SELECT RAISE(ABORT, 'rating.rater_id names a row of another site') WHERE NEW."rater_id" IS NOT NULL AND NOT EXISTS (SELECT 1 FROM "campaign_rater" WHERE "id" = NEW."rater_id" AND site_id = NEW.site_id); END;
 CREATE TRIGGER "same_site_rating_update" BEFORE UPDATE OF "site_id", "image_id", "rater_id" ON "rating" BEGIN SELECT RAISE(ABORT, 'rating.image_id names a row of another site') WHERE NEW."image_id" IS NOT NULL AND NOT EXISTS (SELECT 1 FROM "campaign_image" WHERE "id" = NEW."image_id" AND site_id = NEW.site_id); SELECT RAISE(ABORT, 'rating.rater_id names a row of another site') WHERE NEW."rater_id" IS NOT NULL AND NOT EXISTS (SELECT 1 FROM "campaign_rater" WHERE "id" = NEW."rater_id" AND site_id = NEW.site_id); END;
 DELETE FROM "sqlite_sequence";
-INSERT INTO "sqlite_sequence" VALUES('trail',13);
 INSERT INTO "sqlite_sequence" VALUES('content',5);
+INSERT INTO "sqlite_sequence" VALUES('trail',13);
+INSERT INTO "sqlite_sequence" VALUES('work_unit',1);
 COMMIT;

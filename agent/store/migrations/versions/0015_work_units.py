@@ -8,7 +8,7 @@ down_revision = '0012'
 branch_labels = None
 depends_on = None
 
-OFTEN_CHANGED = {'work_unit': 70, 'agent': 50, 'source': 50}
+OFTEN_CHANGED = {'work_unit': 50, 'agent': 50, 'source': 50}
 """Tables whose rows change every few seconds, and how full (%) PostgreSQL fills their pages."""
 
 
@@ -32,6 +32,7 @@ def upgrade() -> None:
         sa.Column('is_divided', sa.Boolean(), nullable=False, server_default=sa.false()),
         sa.Column('known', sa.Integer(), nullable=False),
         sa.Column('total', sa.Integer(), nullable=False),
+        sa.Column('counts', sa.JSON(), nullable=False),
         sa.ForeignKeyConstraint(['site_id'], ['site.id'], name='fk_work_job_site_id_site'),
         sa.PrimaryKeyConstraint('id', name='pk_work_job'),
     )
@@ -66,6 +67,7 @@ def upgrade() -> None:
             )
         ),
         sa.PrimaryKeyConstraint('id', name='pk_work_unit'),
+        sqlite_autoincrement=True,
     )
     op.create_index(
         'ix_work_unit_job_id_state_home_id_id', 'work_unit', ['job_id', 'state', 'home_id', 'id']

@@ -1,0 +1,167 @@
+"""`agent needles`: lengths of the needles in micrographs, a trial."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from agent.cli.app import DONE, SOME_FAILED, app, load_settings
+from agent.cli.console import out, print_json
+from agent.cli.cropped_files import (
+    Files,
+    Json,
+    iter_cropped,
+    make_folder,
+    micrograph_title,
+    picture_stem,
+    print_outcomes,
+    report_refused,
+    write_picture,
+)
+
+if TYPE_CHECKING:
+    from agent.imaging import Crop
+    from model.needles.field import FieldMeasurement
+    from model.needles.needle_map import NeedleMapper
+
+SHARES = (0.5, 0.9, 0.99)
+
+
+@app.command("needles")
+def needles(
+    context: typer.Context,
+    files: Files,
+    *,
+    as_json: Json = False,
+    overlay: Annotated[
+        Path | None, typer.Option(help="Folder for pictures of the five longest needles.")
+    ] = None,
+    together: Annotated[
+        bool,
+        typer.Option("--together", help="Also evaluate all micrographs as fields of one specimen."),
+    ] = False,
+    longest_in: Annotated[
+        float | None,
+        typer.Option(
+            metavar="MM2",
+            help="With --together and 20 fields or more: predict the longest needle in this area.",
+        ),
+    ] = None,
+) -> None:
+    """Measure apparent needle lengths in µm. A trial: not calibrated, nothing is stored."""
+    from agent.needle_results import measurement_to_json
+    from model.needles.needle_map import NeedleMapper
+
+    settings = load_settings(context)
+    make_folder(overlay, "--overlay")
+    mapper = NeedleMapper()
+    rows: list[tuple[object, ...]] = []
+    refused: list[str] = []
+    fields: list[FieldMeasurement] = []
+    for path, outcome in iter_cropped(files, settings, but=overlay):
+        if not isinstance(outcome, list):
+            refused.append(report_refused(path, outcome, as_json=as_json))
+            continue
+        for crop in outcome:
+            measured = _measure(crop, mapper)
+            if measured is not None:
+                fields.append(measured)
+            if as_json:
+                facts = measurement_to_json(
+                    measured, pixel_um=crop.um_per_px, weights=mapper.version
+                )
+                print_json({"file": str(path), "id": crop.id, "needles": facts})
+            if overlay:
+                _draw(crop, measured, path, overlay)
+            rows.append(_format_row(crop, measured, path))
+    if not as_json:
+        columns = ("file", "status", "needles", "L50 µm", "L90 µm", "L99 µm", "longest µm")
+        print_outcomes(columns, rows, refused)
+    if together:
+        _print_together(fields, longest_in, as_json=as_json)
+    if not as_json:
+        out.print("Trial: apparent lengths in the section, not calibrated here.", markup=False)
+    raise typer.Exit(SOME_FAILED if refused else DONE)
+
+
+def _measure(crop: Crop, mapper: NeedleMapper) -> FieldMeasurement | None:
+    from agent.needle_results import to_grey
+    from model.needles.field import measure_field
+
+    if crop.um_per_px is None:
+        return None
+    return measure_field(to_grey(crop), crop.um_per_px, mapper)
+
+
+def _format_row(crop: Crop, measured: FieldMeasurement | None, path: Path) -> tuple[object, ...]:
+    from agent.needle_results import NO_SCALE, REASONS
+    from model.needles.field import NeedleOutcome
+
+    title = micrograph_title(crop, path)
+    if measured is None:
+        return title, f"not measured: {REASONS[NO_SCALE]}", "", "", "", "", ""
+    if measured.outcome is not NeedleOutcome.MEASURED:
+        return title, f"not measured: {REASONS[measured.outcome]}", "", "", "", "", ""
+    quantiles = (f"{measured.distribution.quantile_um(share) or 0:.1f}" for share in SHARES)
+    longest = " ".join(f"{measured.needles.length_um[index]:.1f}" for index in measured.longest)
+    return title, "measured", int((measured.weights > 0).sum()), *quantiles, longest
+
+
+def _draw(crop: Crop, measured: FieldMeasurement | None, path: Path, folder: Path) -> None:
+    from agent.needle_results import render_needles
+    from agent.pictures import encode_jpeg
+
+    picture = render_needles(crop, measured, micrograph_title(crop, path))
+    write_picture(folder / f"{picture_stem(crop, path)}.needles.jpg", encode_jpeg(picture))
+
+
+def _print_together(
+    fields: list[FieldMeasurement], longest_in: float | None, *, as_json: bool
+) -> None:
+    from agent.needle_results import estimate_to_json, longest_to_json
+    from model.needles.extremes import predict_longest
+    from model.needles.field import NeedleOutcome
+    from model.needles.pooling import estimate_quantile
+
+    used = [field for field in fields if field.outcome is NeedleOutcome.MEASURED]
+    distributions = [field.distribution for field in used]
+    quantiles = {share: estimate_quantile(distributions, share) for share in SHARES}
+    longest = None
+    if longest_in is not None and used:
+        maxima = [float(field.needles.length_um[field.longest[0]]) for field in used]
+        areas = [field.size_um[0] * field.size_um[1] for field in used]
+        longest = predict_longest(maxima, areas, longest_in)
+    if as_json:
+        lengths = {
+            f"l{round(100 * share)}": estimate_to_json(each) for share, each in quantiles.items()
+        }
+        facts = {"fields": len(used), "fields_not_measured": len(fields) - len(used)}
+        print_json({"together": facts | lengths | {"longest": longest_to_json(longest)}})
+        return
+    out.print(f"All measured fields together: {len(used)}.", markup=False)
+    for share, each in quantiles.items():
+        if each is not None:
+            out.print(
+                f"  L{round(100 * share)}: {each.value_um:.1f} µm"
+                f"{_format_interval(each.low_um, each.high_um)}",
+                markup=False,
+            )
+    if longest is not None:
+        out.print(
+            f"  Longest needle expected in {longest.area_mm2:g} mm²: {longest.value_um:.0f} µm"
+            f"{_format_interval(longest.low_um, longest.high_um)}",
+            markup=False,
+        )
+    elif longest_in is not None:
+        out.print(
+            "  Longest needle: not predicted, needs 20 measured fields of about the same area.",
+            markup=False,
+        )
+
+
+def _format_interval(low_um: float | None, high_um: float | None) -> str:
+    if low_um is None or high_um is None:
+        return ", no interval below 5 fields"
+    return f" ({low_um:.1f} to {high_um:.1f})"

@@ -1,0 +1,207 @@
+"""Kept features of micrographs as rows of a table, and their Parquet schema."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from io import BytesIO
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from model.ood.kept_features import FeatureBatch, FeatureForm, pack_blocks, pack_moments
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from model.ood.frozen_features import FrozenFeatures
+
+FORM: Final = b"martensight.form"
+"""Key of the form in the metadata of a shard."""
+
+ROWS_PER_GROUP: Final = 1024
+"""Rows that are decoded together: 6 MB."""
+
+KEY_BYTES: Final = 32
+
+
+@dataclass(frozen=True, slots=True)
+class FormOfRows:
+    """Extraction form and crop recipe: rows of one are comparable.
+
+    Args:
+        form: What the features depend on besides the crop.
+        recipe: Version of the crop recipe.
+    """
+
+    form: FeatureForm
+    recipe: str
+
+    @property
+    def id(self) -> str:
+        """Name of the folder of these rows."""
+        return self.form.compute_id(self.recipe)
+
+    def to_bytes(self) -> bytes:
+        """Return it as JSON, for the metadata of a shard."""
+        document = {"recipe": self.recipe, "form": self.form.to_json()}
+        return json.dumps(document, sort_keys=True).encode()
+
+    @classmethod
+    def from_bytes(cls, content: bytes) -> FormOfRows:
+        """Return what `to_bytes` wrote.
+
+        Raises:
+            ValueError: It is damaged or of another version.
+        """
+        try:
+            document = json.loads(content)
+            return cls(FeatureForm.from_json(document["form"]), str(document["recipe"]))
+        except (KeyError, TypeError, UnicodeDecodeError) as error:
+            raise ValueError(f"no form of features: {error}") from error
+
+
+@dataclass(frozen=True, slots=True)
+class FeatureRow:
+    """The kept features of one micrograph.
+
+    Args:
+        sha256: Hash of the file, hex.
+        page: Page of the file.
+        crop: Hash of the crop's pixels, mask and scale, hex.
+        um_per_px: Scale of the crop; 0 where it is unknown.
+        area_px: Area of steel in pixels of the frame.
+        heads: float32 bytes of what heads classify.
+        moments: float16 bytes of the moments but the last layer's.
+        embedding: float16 bytes of the last layer's moments.
+        blocks: Packed blocks.
+    """
+
+    sha256: str
+    page: int
+    crop: str
+    um_per_px: float
+    area_px: float
+    heads: bytes
+    moments: bytes
+    embedding: bytes
+    blocks: bytes
+
+    @property
+    def key(self) -> tuple[str, int]:
+        """File and page."""
+        return self.sha256, self.page
+
+
+def build_row(
+    features: FrozenFeatures,
+    *,
+    sha256: str,
+    page: int,
+    recipe: str,
+    crop: str,
+    um_per_px: float | None,
+) -> tuple[FormOfRows, FeatureRow]:
+    """Return features as a row, and what it depends on besides the crop.
+
+    Args:
+        features: Of the crop.
+        sha256: Hash of its file.
+        page: Page of the file.
+        recipe: Version of the crop recipe.
+        crop: Hash of the crop's pixels, mask and scale.
+        um_per_px: Its scale, or None.
+    """
+    return FormOfRows(FeatureForm.describe(features), recipe), FeatureRow(
+        sha256=sha256,
+        page=page,
+        crop=crop,
+        um_per_px=um_per_px or 0.0,
+        area_px=features.area_px,
+        heads=features.embedding.tobytes(),
+        moments=pack_moments(features.whole[:-1]).tobytes(),
+        embedding=pack_moments(features.whole[-1:]).tobytes(),
+        blocks=pack_blocks(features.blocks),
+    )
+
+
+def build_schema(of: FormOfRows) -> pa.Schema:
+    """Return the Parquet schema of rows of a form."""
+    *first, last = of.form.moments
+    return pa.schema(
+        [
+            ("sha256", pa.binary(KEY_BYTES)),
+            ("page", pa.int32()),
+            ("crop", pa.binary(KEY_BYTES)),
+            ("um_per_px", pa.float32()),
+            ("area_px", pa.float32()),
+            ("heads", pa.binary(4 * of.form.embedding)),
+            ("moments", pa.binary(2 * sum(first))),
+            ("embedding", pa.binary(2 * last)),
+            ("blocks", pa.binary()),
+        ],
+        metadata={FORM: of.to_bytes()},
+    )
+
+
+def encode_shard(of: FormOfRows, rows: Sequence[FeatureRow]) -> bytes:
+    """Return rows as a Parquet file, ordered by key, so that equal rows give equal bytes."""
+    ordered = sorted(rows, key=lambda row: row.key)
+    schema = build_schema(of)
+    columns: list[list[Any]] = [
+        [bytes.fromhex(row.sha256) for row in ordered],
+        [row.page for row in ordered],
+        [bytes.fromhex(row.crop) for row in ordered],
+        *([getattr(row, field.name) for row in ordered] for field in list(schema)[3:]),
+    ]
+    arrays = [
+        pa.array(column, type=field.type) for column, field in zip(columns, schema, strict=True)
+    ]
+    buffer = BytesIO()
+    pq.write_table(
+        pa.Table.from_arrays(arrays, schema=schema),
+        buffer,
+        row_group_size=ROWS_PER_GROUP,
+        compression="NONE",  # features are nearly noise: zstd saves 6 % and costs the reader most
+        use_dictionary=False,
+        write_statistics=False,
+    )
+    return buffer.getvalue()
+
+
+def read_rows(table: pa.Table) -> list[FeatureRow]:
+    """Return the rows of a table of a shard."""
+    columns = [column.to_pylist() for column in table.columns]
+    return [
+        FeatureRow(sha256.hex(), page, crop.hex(), *rest)
+        for sha256, page, crop, *rest in zip(*columns, strict=True)
+    ]
+
+
+def to_batch(table: pa.Table) -> FeatureBatch:
+    """Return the rows of a table as arrays, without a Python object per value."""
+    return FeatureBatch(
+        read_fixed(table, "heads", np.float32),
+        table.column("blocks").to_pylist(),
+        np.asarray(table.column("area_px"), np.float32),
+        np.asarray(table.column("um_per_px"), np.float32) > 0,
+    )
+
+
+def read_fixed(table: pa.Table, name: str, dtype: type[np.generic]) -> NDArray[Any]:
+    """Return a column of fixed length as (n, values), without a copy where it has one chunk."""
+    column = table.column(name).combine_chunks()
+    chunks = column.chunks if isinstance(column, pa.ChunkedArray) else [column]
+    width = column.type.byte_width
+    parts = [
+        np.frombuffer(chunk.buffers()[1], np.uint8)[
+            chunk.offset * width : (chunk.offset + len(chunk)) * width
+        ]
+        for chunk in chunks
+    ]
+    flat = parts[0] if len(parts) == 1 else np.concatenate([np.zeros(0, np.uint8), *parts])
+    return flat.view(dtype).reshape(table.num_rows, -1)

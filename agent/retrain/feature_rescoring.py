@@ -1,0 +1,191 @@
+"""Score all history with another bundle from kept features; no picture is read, nothing stored.
+
+Codes, prediction sets and the whole field's distance are those of the other bundle. Local
+strangeness needs the cells of the picture: the earlier result's value stays, named as such.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from agent.features import compute_key, to_batch
+from agent.imaging.crop import public_id
+from agent.retrain.progress import Step
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator
+
+    from agent.features import FeatureFolder
+    from agent.store import CurrentAnswer, Store
+    from model import Classifier
+    from model.inference.feature_scorer import FeatureScorer, ScoredFeatures
+
+
+@dataclass(frozen=True, slots=True)
+class Rescored:
+    """What another bundle makes of one micrograph, from its kept features.
+
+    Args:
+        code: Structure code; None where it needs the picture.
+        is_close: Its margin is within the engine's tolerance, so that the picture decides.
+        probability: Of the code; None likewise.
+        prediction_set: Codes of the set.
+        p_whole: Share of reference fields at least as far as the whole field; None without one.
+        flagged_whole: The whole field is unusual to this bundle.
+        local_before: Local strangeness of the earlier result, which features cannot tell again.
+        local_bundle: Bundle of that result.
+    """
+
+    code: str | None
+    is_close: bool
+    probability: float | None
+    prediction_set: tuple[str, ...]
+    p_whole: float | None
+    flagged_whole: bool
+    local_before: float | None
+    local_bundle: str
+
+
+@dataclass(slots=True)
+class Rescoring:
+    """Result of scoring all history from kept features.
+
+    Args:
+        bundle: The other bundle.
+        scored: Micrographs with a code of that bundle.
+        close: Of these, how many need the picture since their margin is within the tolerance.
+        without: Micrographs whose features are not kept in the bundle's form.
+        flips: Code before → code now → how many.
+        flagged_whole: Whole fields that are unusual to this bundle.
+        flagged_local_before: Micrographs whose earlier result was flagged; not scored again.
+        scores_codes: Whether the bundle's codes can be scored from features at all.
+        flipped: Public ids of micrographs with another code, at most 1000, code before and now.
+    """
+
+    bundle: str
+    scored: int = 0
+    close: int = 0
+    without: int = 0
+    flips: Counter[tuple[str, str]] = field(default_factory=Counter)
+    flagged_whole: int = 0
+    flagged_local_before: int = 0
+    scores_codes: bool = True
+    flipped: list[tuple[str, str, str]] = field(default_factory=list)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as JSON values."""
+        return {
+            "bundle": self.bundle,
+            "from_features": True,
+            "judged": self.scored,
+            "close": self.close,
+            "without_features": self.without,
+            "flagged_whole": self.flagged_whole,
+            "flagged_before": self.flagged_local_before,
+            "scores_codes": self.scores_codes,
+            "not_scored_again": ["local strangeness", "image and preparation defects"],
+            "flips": [
+                {"before": before, "now": now, "n": n}
+                for (before, now), n in sorted(self.flips.items())
+            ],
+            "flipped": [
+                {"id": public_id, "before": before, "now": now}
+                for public_id, before, now in self.flipped
+            ],
+        }
+
+
+MOST_FLIPPED = 1000
+
+
+def rescore(
+    store: Store, features: FeatureFolder, classifier: Classifier
+) -> Iterator[Step | Rescoring]:
+    """Compare all history with what another bundle makes of it, from kept features.
+
+    Args:
+        store: Names the micrographs and their results.
+        features: What is kept of them.
+        classifier: The other bundle.
+
+    Yields:
+        `Step`s, last a `Rescoring`.
+    """
+    scorer = classifier.build_feature_scorer()
+    outcome = Rescoring(classifier.name, scores_codes=scorer.scores_codes)
+    recipes: set[str] = set()
+    total = 0
+    for answer in store.results.iter_newest_answers():
+        recipes.add(answer.recipe)
+        total += 1
+    done = 0
+    for answer, rescored in iter_rescored(store, features, scorer, recipes):
+        done += 1
+        if rescored.code is not None:
+            outcome.scored += 1
+            outcome.close += rescored.is_close
+            if answer.structure_code and answer.structure_code != rescored.code:
+                outcome.flips[answer.structure_code, rescored.code] += 1
+                if len(outcome.flipped) < MOST_FLIPPED:
+                    outcome.flipped.append((answer.id, answer.structure_code, rescored.code))
+        outcome.flagged_whole += rescored.flagged_whole
+        outcome.flagged_local_before += answer.strangeness.is_flagged
+        if done % 1024 == 0:
+            yield Step("features", done, total)
+    outcome.without = total - done
+    yield Step("features", total, total)
+    yield outcome
+
+
+def iter_rescored(
+    store: Store, features: FeatureFolder, scorer: FeatureScorer, recipes: Collection[str]
+) -> Iterator[tuple[CurrentAnswer, Rescored]]:
+    """Yield what a bundle makes of micrographs, each once, where their features are kept.
+
+    One row group of features and its micrographs are in memory at a time.
+
+    Args:
+        store: Names the micrographs.
+        features: What is kept.
+        scorer: Of the bundle.
+        recipes: Crop recipes of the micrographs.
+    """
+    for recipe in sorted(recipes):
+        seen: set[np.uint64] = set()
+        for _of, table in features.iter_tables(scorer.form.compute_id(recipe)):
+            hashes = [value.hex() for value in table.column("sha256").to_pylist()]
+            keys = list(zip(hashes, table.column("page").to_pylist(), strict=True))
+            answers = {
+                (answer.sha256, answer.page): answer
+                for answer in store.results.list_answers([public_id(*key) for key in keys])
+            }
+            scales = np.asarray(table.column("um_per_px"))
+            scored = scorer.score(to_batch(table))
+            for row, key in enumerate(keys):
+                answer, short = answers.get(key), compute_key(*key)
+                if answer is None or short in seen or answer.recipe != recipe:
+                    continue
+                scale = float(scales[row])
+                if abs(scale - (answer.um_per_px or 0.0)) > 1e-6 * max(scale, 1.0):
+                    continue  # judged again at another scale since
+                seen.add(short)
+                yield answer, _build(answer, scored, row, scorer.alpha)
+
+
+def _build(answer: CurrentAnswer, scored: ScoredFeatures, row: int, alpha: float) -> Rescored:
+    p_whole = float(scored.p_whole[row])
+    is_scored = bool(scored.code[row] >= 0)
+    return Rescored(
+        code=scored.find_code(row),
+        is_close=bool(scored.is_close[row]),
+        probability=float(scored.probability[row]) if is_scored else None,
+        prediction_set=scored.list_set(row),
+        p_whole=None if np.isnan(p_whole) else p_whole,
+        flagged_whole=bool(p_whole <= alpha + 1e-12),
+        local_before=answer.strangeness.local,
+        local_bundle=answer.bundle,
+    )

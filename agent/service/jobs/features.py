@@ -1,0 +1,221 @@
+"""Kept features: compact them, find lost shards, fill them up every night, score history with them.
+
+What takes PyTorch runs in a child of low priority.
+"""
+
+from __future__ import annotations
+
+import time
+from contextlib import suppress
+from datetime import datetime, timedelta
+from functools import partial
+from typing import TYPE_CHECKING, Any
+from zoneinfo import ZoneInfo
+
+import structlog
+
+from agent.archive import Archive
+from agent.bundle_registry import get_bundle
+from agent.errors import WrongUse
+from agent.retrain import Filled, Rescoring, fill_features, rescore
+from agent.service.composition import load_bundle, open_features, open_store
+from agent.service.data_folder import clock
+from agent.service.jobs.supervisor import run_supervised
+from agent.service.lock import Lock
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from agent.retrain import Step
+    from agent.settings import Settings
+    from agent.store import Store
+
+log = structlog.get_logger()
+
+FILL, RESCORE = "features", "rescore"
+"""Names of the jobs."""
+TEND_EVERY_S = 900.0
+CHECK_S = 20.0
+ABANDONED_AFTER = timedelta(hours=1)
+
+
+def fill(
+    settings: Settings, *, bundle: str, limit: int | None, minutes: float | None
+) -> Iterator[Step | Filled]:
+    """Make missing features: the work of the child."""
+    ends_s = time.monotonic() + 60 * minutes if minutes is not None else float("inf")
+    classifier = load_bundle(settings, bundle)
+    with open_store(settings) as store:
+        yield from fill_features(
+            store,
+            Archive(settings.store.folder),
+            open_features(settings, store),
+            classifier,
+            limit=limit,
+            is_enough=lambda: time.monotonic() > ends_s,
+        )
+
+
+def fill_in_child(
+    settings: Settings,
+    store: Store,
+    *,
+    by: str,
+    limit: int | None = None,
+    minutes: float | None = None,
+    now: Callable[[], datetime] = clock,
+    should_stop: Callable[[], bool] = lambda: False,
+) -> Iterator[object]:
+    """Make the features that are missing for the bundle in use, in a child.
+
+    Args:
+        settings: Of the lab.
+        store: Open.
+        by: Who started it.
+        limit: How many micrographs at most, None: all.
+        minutes: How long at most, None: until all are made.
+        now: Returns the time, aware UTC.
+        should_stop: As in `run_supervised`.
+
+    Yields:
+        `Step`s, last a `Filled`.
+
+    Raises:
+        WrongUse: There is no bundle, or features are being made already.
+        ChildEnded: It failed.
+    """
+    bundle = store.promotions.find_current()
+    if bundle is None:
+        raise WrongUse("No bundle is in use yet, so no features can be made: run agent train.")
+    yield from run_supervised(
+        partial(fill, bundle=bundle, limit=limit, minutes=minutes),
+        settings,
+        store,
+        name=FILL,
+        lock=Lock(
+            settings.store.folder / "features.lock",
+            "Features are being made already{who}; agent status says how far that is.",
+        ),
+        by=by,
+        now=now,
+        ending=_end_of_fill,
+        should_stop=should_stop,
+    )
+
+
+def _end_of_fill(filled: Filled) -> tuple[str, dict[str, Any]]:
+    return "done", {"made": filled.made, "rest": filled.rest, "lost": filled.lost}
+
+
+def score_history(settings: Settings, *, bundle: str) -> Iterator[Step | Rescoring]:
+    """Score all history with another bundle: the work of the child."""
+    classifier = load_bundle(settings, bundle)
+    with open_store(settings) as store:
+        features = open_features(settings, store)
+        features.compact()
+        yield from rescore(store, features, classifier)
+
+
+def score_in_child(
+    settings: Settings,
+    store: Store,
+    *,
+    bundle: str,
+    by: str,
+    now: Callable[[], datetime] = clock,
+    should_stop: Callable[[], bool] = lambda: False,
+) -> Iterator[object]:
+    """Score all history with another bundle from kept features, in a child; nothing is stored.
+
+    Yields:
+        `Step`s, last a `Rescoring`.
+
+    Raises:
+        BadBundle: There is none of this name.
+        WrongUse: History is being scored already.
+        ChildEnded: It failed.
+    """
+    get_bundle(settings.store.folder, bundle)
+    yield from run_supervised(
+        partial(score_history, bundle=bundle),
+        settings,
+        store,
+        name=RESCORE,
+        lock=Lock(
+            settings.store.folder / "rescore.lock",
+            "History is being scored already{who}; agent status says how far that is.",
+        ),
+        by=by,
+        now=now,
+        ending=lambda found: ("done", {"bundle": bundle, "judged": found.scored}),
+        should_stop=should_stop,
+    )
+
+
+class FeatureKeeper:
+    """Periodic job: compacts kept features, deletes what is damaged, and fills up once a night.
+
+    Each shard is compared with its hash once after the start, a few at a time.
+
+    Args:
+        settings: Of the lab.
+        store: Open.
+        now: Returns the time, aware UTC.
+        should_stop: True ends a filling.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        store: Store,
+        *,
+        now: Callable[[], datetime],
+        should_stop: Callable[[], bool] = lambda: False,
+    ) -> None:
+        self._settings, self._store, self._now = settings, store, now
+        self._should_stop = should_stop
+        self._folder = open_features(settings, store)
+
+    def tend(self) -> str:
+        """Do what is due; return a problem for the operator, "" for none."""
+        if not self._settings.features.keep:
+            return ""
+        self._folder.sweep(before_s=(self._now() - ABANDONED_AFTER).timestamp())
+        try:
+            self._folder.compact()
+        except OSError as error:
+            return f"features: cannot be written ({error.strerror or error}); they are made again"
+        ends_s = time.monotonic() + CHECK_S
+        for fault in self._folder.iter_faults(is_enough=lambda: time.monotonic() > ends_s):
+            log.warning("features.damaged", shard=fault.shard[:16], reason=fault.sentence)
+            self._folder.discard(fault)
+        if self._store.promotions.find_current() and is_fill_due(
+            self._settings, self._store, now=self._now()
+        ):
+            self._fill()
+        return ""
+
+    def _fill(self) -> None:
+        with suppress(WrongUse):  # another agent of this data folder does it
+            for _ in fill_in_child(
+                self._settings,
+                self._store,
+                by="agent",
+                minutes=self._settings.features.fill_minutes,
+                should_stop=self._should_stop,
+            ):
+                pass
+
+
+def is_fill_due(settings: Settings, store: Store, *, now: datetime) -> bool:
+    """Return whether the nightly filling is due and has not begun since it was."""
+    at = settings.features.fill_at
+    if not at:
+        return False
+    local = now.astimezone(ZoneInfo(settings.site.time_zone))
+    hour, minute = map(int, at.split(":"))
+    due = local.replace(hour=hour, minute=minute, second=0, microsecond=0)
+    if not due <= local < due + timedelta(minutes=settings.features.fill_minutes):
+        return False
+    begun = [job.started_at for job in store.jobs.list_ended(FILL) if job.started_at]
+    return not begun or max(begun) < due

@@ -1,0 +1,7 @@
+"""Drawn fields with exact ownership masks, from which the needle network is trained."""
+
+from __future__ import annotations
+
+from model.needles.drawing.field import DrawnField, draw_field
+
+__all__ = ["DrawnField", "draw_field"]

@@ -1,0 +1,94 @@
+"""The picture being drawn, with the owner of every pixel."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import cv2
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.random import Generator
+    from numpy.typing import NDArray
+
+PIXEL_UM = 0.2
+"""Scale of all drawings for training, µm per pixel, and of the network's input."""
+SHIFT = 4
+"""Binary digits of sub-pixel precision in OpenCV's drawing functions."""
+NO_OWNER = 0
+
+
+@dataclass(slots=True)
+class NeedleCanvas:
+    """A grey picture and the needle that owns each of its pixels.
+
+    Args:
+        grey: (h, w) uint8, drawn in place.
+        owner: (h, w) int32, number of the needle visible there, 0 is none.
+        axes: One (k, 2) float64 array per needle: points along its axis from tip to tip, px.
+            Needle number n is `axes[n - 1]`.
+    """
+
+    grey: NDArray[np.uint8]
+    owner: NDArray[np.int32]
+    axes: list[NDArray[np.float64]] = field(default_factory=list)
+
+    @classmethod
+    def blank(cls, side: int, tone: int) -> NeedleCanvas:
+        """Return an empty square canvas of one tone."""
+        return cls(np.full((side, side), tone, np.uint8), np.zeros((side, side), np.int32))
+
+    @property
+    def side(self) -> int:
+        """Length of a side in px."""
+        return int(self.grey.shape[0])
+
+    def fill(self, points: NDArray[np.float64], tone: int, owner: int = NO_OWNER) -> None:
+        """Fill a polygon given in px and set its owner."""
+        corners = to_fixed(points)
+        cv2.fillPoly(self.grey, [corners], tone, cv2.LINE_AA, SHIFT)
+        cv2.fillPoly(self.owner, [corners], owner, cv2.LINE_8, SHIFT)
+
+    def line(
+        self, points: NDArray[np.float64], tone: int, width: int = 1, *, closed: bool = False
+    ) -> None:
+        """Draw a line without changing the owner of any pixel."""
+        cv2.polylines(self.grey, [to_fixed(points)], closed, tone, width, cv2.LINE_AA, SHIFT)
+
+    def blend(self, line: NDArray[np.float64], tone: int, width: int, share: float) -> None:
+        """Draw a translucent line; `share` is its opacity in [0, 1]."""
+        over = self.grey.copy()
+        cv2.polylines(over, [to_fixed(line)], False, tone, width, cv2.LINE_AA, SHIFT)
+        self.grey[:] = cv2.addWeighted(over, share, self.grey, 1 - share, 0)
+
+
+def to_fixed(points: NDArray[np.float64]) -> NDArray[np.int32]:
+    """Convert pixel centres to OpenCV's fixed-point numbers."""
+    return np.round(np.asarray(points) * (1 << SHIFT)).astype(np.int32)
+
+
+def draw_soft_field(
+    side: int, rng: Generator, wave_px: float, stretch: float = 1.0
+) -> NDArray[np.float32]:
+    """Draw a random field that varies slowly, stretched in a random direction.
+
+    Returns:
+        (side, side) float32, mean about 0, standard deviation about 1.
+    """
+    cell = max(wave_px / 2, 1.0)
+    size = 96
+    coarse = rng.standard_normal((size, size)).astype(np.float32)
+    angle = rng.uniform(0, np.pi)
+    turn = np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
+    scale = np.diag([1 / (cell * stretch), 1 / cell]) @ turn
+    offset = np.full((2, 1), size / 2) - scale @ np.full((2, 1), side / 2)
+    flags = cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP
+    drawn = cv2.warpAffine(
+        coarse,
+        np.hstack([scale, offset]),
+        (side, side),
+        flags=flags,
+        borderMode=cv2.BORDER_REFLECT_101,
+    )
+    return np.asarray(drawn, np.float32)

@@ -1,0 +1,135 @@
+"""Draw one field: a mixture of populations or a material without needles, etched and imaged.
+
+Lengths, shapes and tones are drawn from ranges wider than any steel has, so that the network does
+not learn one look. They are assumptions, not measurements.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from model.needles.drawing import materials
+from model.needles.drawing.canvas import NO_OWNER, PIXEL_UM, NeedleCanvas, draw_soft_field
+from model.needles.drawing.optics import degrade
+from model.needles.drawing.plates import Population, scatter
+
+if TYPE_CHECKING:
+    from numpy.random import Generator
+    from numpy.typing import NDArray
+
+NEEDLE_FREE_SHARE, MIXED_SHARE = 0.22, 0.12
+"""Shares of fields without needles and of fields with needles in a part only."""
+
+
+@dataclass(frozen=True, slots=True)
+class DrawnField:
+    """A drawn micrograph with its truth.
+
+    Args:
+        grey: (h, w) uint8, as a camera would give it, 0.2 µm per px.
+        owner: (h, w) int32, number of the needle visible at each pixel, 0 is none.
+        axes: One (k, 2) array per needle, px; needle n is `axes[n - 1]`.
+        has_needles: (h, w) bool, where there is a structure of needles at all.
+    """
+
+    grey: NDArray[np.uint8]
+    owner: NDArray[np.int32]
+    axes: list[NDArray[np.float64]]
+    has_needles: NDArray[np.bool_]
+
+
+def draw_field(rng: Generator, side: int = 384) -> DrawnField:
+    """Draw a random field of `side` × `side` px; the same stream draws the same field."""
+    kind = rng.random()
+    if kind < NEEDLE_FREE_SHARE:
+        draw = materials.NEEDLE_FREE[int(rng.integers(len(materials.NEEDLE_FREE)))]
+        grey = draw(rng, side)
+        nothing = np.zeros((side, side), bool)
+        return DrawnField(degrade(grey, rng), np.zeros((side, side), np.int32), [], nothing)
+    canvas = _draw_needles(rng, side)
+    everywhere = np.ones((side, side), bool)
+    if kind < NEEDLE_FREE_SHARE + MIXED_SHARE:
+        draw = materials.NEEDLE_FREE[int(rng.integers(len(materials.NEEDLE_FREE)))]
+        other = draw_soft_field(side, rng, rng.uniform(100, 400)) > rng.uniform(-0.4, 1.0)
+        canvas.grey[other] = draw(rng, side)[other]
+        canvas.owner[other] = NO_OWNER
+        everywhere &= ~other
+    return DrawnField(degrade(canvas.grey, rng), canvas.owner, canvas.axes, everywhere)
+
+
+def _draw_needles(rng: Generator, side: int) -> NeedleCanvas:
+    length_um = float(np.exp(rng.uniform(np.log(6.0), np.log(45.0))))
+    style = rng.random()
+    canvas = NeedleCanvas.blank(side, int(rng.uniform(90, 235)))
+    if style < 0.2:
+        _draw_background_texture(rng, canvas)
+    main = _sample_population(rng, length_um)
+    if style < 0.3:
+        fine = replace(
+            _sample_population(rng, max(0.45 * length_um, 4.0)), coverage=rng.uniform(0.8, 1.8)
+        )
+        scatter(fine, rng, canvas)
+        bands = draw_soft_field(side, rng, max(1.2 * length_um / PIXEL_UM, 60), 3.0)
+        scatter(main, rng, canvas, bands > np.quantile(bands, rng.uniform(0.2, 0.75)))
+    elif style < 0.45:
+        laths = replace(
+            main,
+            packets=rng.uniform(0.6, 0.95),
+            variants=int(rng.integers(3, 7)),
+            blunt=rng.uniform(0.15, 0.6),
+            aspect=rng.uniform(4, 9),
+            coverage=rng.uniform(1.2, 2.4),
+            grain=rng.uniform(1.0, 2.0),
+        )
+        scatter(laths, rng, canvas)
+    else:
+        scatter(main, rng, canvas)
+    _draw_overlays(rng, canvas)
+    return canvas
+
+
+def _sample_population(rng: Generator, length_um: float) -> Population:
+    edges = int(rng.integers(0, 3))
+    # A needle without outline is visible only if its tone differs from that of its neighbours.
+    tone_spread = rng.uniform(14, 40) if edges == 0 else rng.uniform(4, 35)
+    return Population(
+        length_um=length_um,
+        spread=rng.uniform(0.15, 0.6),
+        aspect=rng.uniform(5, 16),
+        coverage=float(np.exp(rng.uniform(np.log(0.15), np.log(2.2)))),
+        tone=rng.uniform(60, 190),
+        tone_spread=tone_spread,
+        edge=-rng.uniform(30, 80) if rng.random() < 0.8 else rng.uniform(25, 70),
+        edges=edges,
+        halo=float(rng.random() < 0.15) * rng.choice([-1, 1]) * rng.uniform(15, 50),
+        midrib=float(rng.random() < 0.2) * rng.choice([-1, 1]) * rng.uniform(15, 50),
+        blunt=rng.uniform(0.35, 1.1),
+        bend=rng.uniform(0, 0.12) * (rng.random() < 0.6),
+        kinked=rng.uniform(0, 0.3) * (rng.random() < 0.4),
+        branched=rng.uniform(0, 0.4) * (rng.random() < 0.3),
+        packets=rng.uniform(0, 0.6),
+        variants=int(rng.choice([0, 3, 4, 6, 6, 8])),
+        grain=rng.uniform(0.9, 3.0),
+        longest_first=bool(rng.random() < 0.75),
+    )
+
+
+def _draw_background_texture(rng: Generator, canvas: NeedleCanvas) -> None:
+    draw = (materials.draw_texture, materials.draw_ferrite, materials.draw_spheroidite)
+    canvas.grey[:] = draw[int(rng.integers(len(draw)))](rng, canvas.side)
+
+
+def _draw_overlays(rng: Generator, canvas: NeedleCanvas) -> None:
+    if rng.random() < 0.4:
+        tone = int(rng.uniform(180, 245) if rng.random() < 0.8 else rng.uniform(20, 80))
+        materials.add_austenite(rng, canvas, rng.uniform(0.005, 0.06), tone)
+    if rng.random() < 0.5:
+        tone = int(rng.uniform(190, 246) if rng.random() < 0.7 else rng.uniform(10, 70))
+        materials.add_carbides(
+            rng, canvas, rng.uniform(0.003, 0.05), tone, int(rng.uniform(20, 110))
+        )
+    if rng.random() < 0.2:
+        materials.add_scratches(rng, canvas, int(rng.integers(1, 7)))

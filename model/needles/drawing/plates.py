@@ -1,0 +1,206 @@
+"""Needles: plates and laths seen in section, each with an axis and an exact outline."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from scipy.spatial import cKDTree
+
+from model.needles.drawing.canvas import PIXEL_UM
+
+if TYPE_CHECKING:
+    from numpy.random import Generator
+    from numpy.typing import NDArray
+
+    from model.needles.drawing.canvas import NeedleCanvas
+
+STATIONS = np.linspace(0, 1, 15)
+"""Points along the axis at which the outline is known, 0 and 1 are the tips."""
+LONGEST_UM = 110.0
+
+
+@dataclass(frozen=True, slots=True)
+class Population:
+    """One population of needles.
+
+    Args:
+        length_um: Median length, µm.
+        spread: Log-normal sigma of the length.
+        aspect: Length over largest width.
+        coverage: Summed area of the needles over the area of the field.
+        tone: Mean grey, 0 to 255.
+        tone_spread: Standard deviation of the grey between needles.
+        edge: Grey difference of the outline; negative is darker.
+        edges: 0 none, 1 one flank, 2 both flanks.
+        halo: Grey difference of a second line outside the outline, 0 is none.
+        midrib: Grey difference of the midrib, 0 is none.
+        blunt: Exponent of the width along the axis: 1 is a lens, 0.2 a lath.
+        bend: Largest sagitta over length.
+        kinked: Share of needles with a kink.
+        branched: Share of needles that start at the flank of another one.
+        packets: Share of needles along the first direction of their grain.
+        variants: Number of directions in a grain; 0 is any direction.
+        grain: Diameter of a grain over the median length.
+        longest_first: Whether long needles tend to be drawn first and are crossed later.
+    """
+
+    length_um: float
+    spread: float
+    aspect: float
+    coverage: float
+    tone: float
+    tone_spread: float
+    edge: float
+    edges: int
+    halo: float
+    midrib: float
+    blunt: float
+    bend: float
+    kinked: float
+    branched: float
+    packets: float
+    variants: int
+    grain: float
+    longest_first: bool
+
+
+def scatter(
+    population: Population,
+    rng: Generator,
+    canvas: NeedleCanvas,
+    where: NDArray[np.bool_] | None = None,
+) -> None:
+    """Draw a population over the canvas, or only where its centres are allowed.
+
+    Args:
+        population: What to draw.
+        rng: Source of randomness.
+        canvas: Drawn in place.
+        where: (h, w) bool, pixels where a centre may be.
+    """
+    length = population.length_um / PIXEL_UM
+    side = canvas.side
+    margin = min(0.5 * length, 0.25 * side)
+    mean_area = 0.66 * length**2 * np.exp(2 * population.spread**2) / population.aspect
+    count = int(population.coverage * (side + 2 * margin) ** 2 / mean_area) + 1
+    centres = rng.uniform(-margin, side + margin, (count, 2))
+    if where is not None:
+        column, row = np.clip(centres, 0, side - 1).astype(int).T
+        centres = centres[where[row, column]]
+    if not len(centres):
+        return
+    angles, tints = _choose_directions(population, rng, centres, side, length)
+    lengths = length * rng.lognormal(0, population.spread, len(centres))
+    lengths = np.clip(lengths, 4, LONGEST_UM / PIXEL_UM)
+    widths = np.maximum(lengths / (population.aspect * rng.lognormal(0, 0.25, len(centres))), 2.0)
+    centres, angles = _branch(population, rng, centres, angles, lengths)
+    axes = _build_axes(population, rng, centres, angles, lengths)
+    left, right = _build_flanks(population, axes, widths)
+    tones = population.tone + tints + rng.normal(0, population.tone_spread, len(centres))
+    jitter = rng.lognormal(0, 0.5, len(centres))
+    order = np.argsort(-lengths * jitter if population.longest_first else jitter)
+    for index in order.tolist():
+        _paint(population, canvas, axes[index], left[index], right[index], float(tones[index]))
+
+
+def _choose_directions(
+    population: Population,
+    rng: Generator,
+    centres: NDArray[np.float64],
+    side: int,
+    length: float,
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    if population.variants == 0:
+        return rng.uniform(0, np.pi, len(centres)), np.zeros(len(centres))
+    pitch = max(population.grain * length, 20.0)
+    seeds = rng.uniform(-0.1 * side, 1.1 * side, (int((1.2 * side / pitch) ** 2) + 3, 2))
+    home = cKDTree(seeds).query(centres)[1]
+    first = rng.uniform(0, np.pi, len(seeds))
+    variant = rng.integers(0, population.variants, len(centres))
+    variant = np.where(rng.random(len(centres)) < population.packets, 0, variant)
+    spread = rng.normal(0, 0.07, len(centres))
+    angles = first[home] + variant * np.pi / population.variants + spread
+    return angles, rng.normal(0, 5, len(seeds))[home]
+
+
+def _branch(
+    population: Population,
+    rng: Generator,
+    centres: NDArray[np.float64],
+    angles: NDArray[np.float64],
+    lengths: NDArray[np.float64],
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    count = len(centres)
+    child = rng.random(count) < population.branched
+    parent = rng.integers(0, count, count)
+    offset = rng.choice([-1, 1], count) * rng.uniform(0.35, 1.2, count)
+    turned = np.where(child, angles[parent] + offset, angles)
+    along = np.stack([np.cos(angles), np.sin(angles)], axis=1)
+    start = centres[parent] + along[parent] * (
+        lengths[parent] * rng.uniform(-0.4, 0.4, count)
+    ).reshape(-1, 1)
+    heading = np.stack([np.cos(turned), np.sin(turned)], axis=1)
+    moved = start + heading * lengths[:, None] / 2
+    return np.where(child[:, None], moved, centres), turned
+
+
+def _build_axes(
+    population: Population,
+    rng: Generator,
+    centres: NDArray[np.float64],
+    angles: NDArray[np.float64],
+    lengths: NDArray[np.float64],
+) -> NDArray[np.float64]:
+    count = len(centres)
+    along = np.stack([np.cos(angles), np.sin(angles)], axis=1)[:, None]
+    across = np.stack([-np.sin(angles), np.cos(angles)], axis=1)[:, None]
+    sagitta = rng.normal(0, population.bend / 2, (count, 1))
+    shape = sagitta * (4 * STATIONS * (1 - STATIONS) - 2 / 3)
+    kink_at = rng.uniform(0.25, 0.75, (count, 1))
+    kink = (rng.random((count, 1)) < population.kinked) * rng.normal(0, 0.16, (count, 1))
+    shape = shape + kink * np.abs(STATIONS - kink_at)
+    steps = (STATIONS - 0.5)[None, :, None] * lengths[:, None, None]
+    points: NDArray[np.float64] = (
+        centres[:, None] + along * steps + across * (shape * lengths[:, None])[..., None]
+    )
+    return points
+
+
+def _build_flanks(
+    population: Population, axes: NDArray[np.float64], widths: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    tangent = np.gradient(axes, axis=1)
+    tangent /= np.maximum(np.linalg.norm(tangent, axis=2, keepdims=True), 1e-9)
+    normal = np.stack([-tangent[..., 1], tangent[..., 0]], axis=2)
+    profile = (4 * STATIONS * (1 - STATIONS)) ** population.blunt
+    half = normal * (profile[None] * widths[:, None] / 2)[..., None]
+    return axes + half, axes - half
+
+
+def _paint(
+    population: Population,
+    canvas: NeedleCanvas,
+    axis: NDArray[np.float64],
+    left: NDArray[np.float64],
+    right: NDArray[np.float64],
+    tone: float,
+) -> None:
+    if axis.max() < 0 or (axis.min(axis=0) > canvas.side).any() or (axis.max(axis=0) < 0).any():
+        return
+    canvas.axes.append(axis)
+    if population.halo:
+        pale = _to_tone(tone + population.halo)
+        canvas.line(np.vstack([left, right[::-1]]), pale, 3, closed=True)
+    canvas.fill(np.vstack([left, right[::-1]]), _to_tone(tone), owner=len(canvas.axes))
+    if population.midrib:
+        canvas.line(axis[2:-2], _to_tone(tone + population.midrib))
+    if population.edges:
+        canvas.line(left, _to_tone(tone + population.edge))
+    if population.edges > 1:
+        canvas.line(right, _to_tone(tone + population.edge))
+
+
+def _to_tone(value: float) -> int:
+    return int(min(max(value, 3), 250))

@@ -1,0 +1,173 @@
+"""Run the needle network over a micrograph."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from threading import Lock
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from safetensors.torch import load_file
+from torch.nn import functional
+
+from model.errors import WeightsError
+from model.needles.network import STRIDE, NeedleNetwork
+from model.needles.normalization import normalize_contrast
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.typing import NDArray
+
+PIXEL_UM = 0.2
+"""Scale of the network's input, µm per px."""
+WEIGHTS = Path(__file__).with_name("needles.safetensors")
+CARD = Path(__file__).with_name("needles.json")
+
+
+@dataclass(frozen=True, slots=True)
+class NeedleMap:
+    """What the network sees, one value per cell of 0.4 µm.
+
+    Args:
+        axis: (r, c) float32, probability that a needle's axis is there.
+        body: (r, c) float32, probability that the cell belongs to a needle.
+        structure: (r, c) float32, probability that there is a needle structure at all.
+        near_um: (r, c) float32, distance along the axis to the nearer tip.
+        far_um: (r, c) float32, distance along the axis to the farther tip.
+        angle: (r, c) float32, direction of the axis in (-π/2, π/2], radians.
+        log_error: (r, c) float32, log of the expected relative error of the length.
+        cell_um: Side of a cell, µm.
+    """
+
+    axis: NDArray[np.float32]
+    body: NDArray[np.float32]
+    structure: NDArray[np.float32]
+    near_um: NDArray[np.float32]
+    far_um: NDArray[np.float32]
+    angle: NDArray[np.float32]
+    log_error: NDArray[np.float32]
+    cell_um: float = 2 * PIXEL_UM
+
+
+class NeedleMapper:
+    """The needle network, ready for inference on a CPU.
+
+    Args:
+        engine: "openvino" or "pytorch".
+        weights: Weights; those of the package by default.
+
+    Raises:
+        WeightsError: The weights differ from their card.
+    """
+
+    def __init__(self, engine: str = "pytorch", weights: Path = WEIGHTS) -> None:
+        self.version = _verify(weights)
+        network = NeedleNetwork()
+        network.load_state_dict(load_file(weights))
+        network.eval().requires_grad_(requires_grad=False)
+        self.engine = engine
+        self._run = _compile_openvino(network) if engine == "openvino" else _wrap_torch(network)
+
+    def map(self, grey: NDArray[np.uint8], pixel_um: float) -> NeedleMap:
+        """Compute the needle map of a micrograph.
+
+        Args:
+            grey: (h, w) uint8.
+            pixel_um: Its scale, µm per px.
+        """
+        image = normalize_contrast(resample(grey, pixel_um))
+        height, width = image.shape
+        padded = np.pad(image, ((0, -height % STRIDE), (0, -width % STRIDE)), mode="symmetric")
+        maps = self._run(np.ascontiguousarray(padded[None, None]))[0]
+        rows, columns = height // 2, width // 2
+        return build_map(maps[:, :rows, :columns])
+
+
+def resample(grey: NDArray[np.uint8], pixel_um: float) -> NDArray[np.float32]:
+    """Resample a micrograph to 0.2 µm per px, with a low-pass filter where it becomes smaller."""
+    factor = pixel_um / PIXEL_UM
+    size = [max(2, round(side * factor)) for side in grey.shape]
+    if size == list(grey.shape):
+        return grey.astype(np.float32)
+    values = torch.from_numpy(np.ascontiguousarray(grey, np.float32))[None, None]
+    smaller = functional.interpolate(
+        values, size=size, mode="bilinear" if factor < 1 else "bicubic", antialias=factor < 1
+    )
+    resampled: NDArray[np.float32] = smaller[0, 0].numpy()
+    return resampled
+
+
+def build_map(maps: NDArray[np.float32]) -> NeedleMap:
+    """Convert the network's output, (8, r, c) float32, to physical values."""
+    axis, near, far, cosine, sine, structure, spread, body = maps
+    return NeedleMap(
+        axis=_sigmoid(axis),
+        body=_sigmoid(body),
+        structure=_sigmoid(structure),
+        near_um=np.expm1(np.clip(near, 0, 5.3)),
+        far_um=np.expm1(np.clip(far, 0, 5.3)),
+        angle=np.arctan2(sine, cosine) / 2,
+        log_error=np.clip(spread, -4, 1),
+    )
+
+
+def read_card(card: Path = CARD) -> dict[str, Any]:
+    """Return how the weights of the package were made."""
+    content: dict[str, Any] = json.loads(card.read_text("utf-8"))
+    return content
+
+
+def _sigmoid(logit: NDArray[np.float32]) -> NDArray[np.float32]:
+    return np.asarray(1 / (1 + np.exp(-np.clip(logit, -30, 30))), np.float32)
+
+
+def _verify(weights: Path) -> str:
+    """Return the first 12 digits of the weights' hash."""
+    digest = hashlib.sha256(weights.read_bytes()).hexdigest()
+    expected = read_card(weights.with_suffix(".json"))["sha256"]
+    if digest != expected:
+        raise WeightsError(
+            f"{weights}: the content differs from its card. Install the package again."
+        )
+    return digest[:12]
+
+
+def _wrap_torch(network: NeedleNetwork) -> Callable[[NDArray[np.float32]], NDArray[np.float32]]:
+    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+    @torch.inference_mode()
+    def run(image: NDArray[np.float32]) -> NDArray[np.float32]:
+        batch = torch.from_numpy(image).contiguous(memory_format=torch.channels_last)
+        maps: NDArray[np.float32] = network(batch).numpy()
+        return maps
+
+    return run
+
+
+def _compile_openvino(
+    network: NeedleNetwork,
+) -> Callable[[NDArray[np.float32]], NDArray[np.float32]]:
+    import openvino  # noqa: PLC0415 - optional, and slow to import
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch deprecates the tracing that OpenVINO relies on
+        level = logging.getLogger().level
+        model = openvino.convert_model(network, example_input=torch.zeros(1, 1, 64, 64))
+        logging.getLogger().setLevel(level)
+    model.reshape([1, 1, -1, -1])
+    hints = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": torch.get_num_threads()}
+    request = openvino.Core().compile_model(model, "CPU", hints).create_infer_request()
+    lock = Lock()
+
+    def run(image: NDArray[np.float32]) -> NDArray[np.float32]:
+        with lock:
+            return np.array(request.infer({0: image})[0])
+
+    return run

@@ -1,0 +1,225 @@
+"""Train the needle network on drawn fields: `python -m model.needles.train --seed 1 --out FOLDER`.
+
+One thread, fixed seeds: the same command on the same processor and PyTorch gives the same weights.
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import hashlib
+import json
+from collections import deque
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from safetensors.torch import load_file, save_file
+
+from model.needles.drawing import draw_field
+from model.needles.drawing.canvas import PIXEL_UM
+from model.needles.loss import compute_losses, stack_targets
+from model.needles.muon import Muon
+from model.needles.network import NeedleNetwork
+from model.needles.normalization import normalize_contrast
+from model.needles.truth import measure_truth
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from numpy.random import Generator
+    from numpy.typing import NDArray
+
+    Sample = tuple[NDArray[np.float32], NDArray[np.float32]]
+
+WARM_UP_STEPS = 40
+AVERAGING = 0.99
+"""Decay of the moving average of the weights, which is what is saved."""
+
+
+@dataclass(frozen=True, slots=True)
+class NeedleTraining:
+    """Settings of one training.
+
+    Args:
+        seed: Seed of weights and drawings.
+        steps: Number of optimizer steps.
+        flat: Share of the steps before the learning rate falls.
+        stop: Step after which the training ends early, 0 is never.
+        batch: Fields per step.
+        new: Newly drawn fields per step; the others are turned copies of earlier ones.
+        side: Side of a drawn field, px.
+        rate: Largest learning rate of AdamW, for biases, normalisation and the last layer.
+        convolution_rate: Largest learning rate of Muon, for the convolutions.
+        kept: Drawn fields kept for reuse.
+        bf16: Whether convolutions run in bfloat16.
+        start: Weights to continue from, or "".
+    """
+
+    seed: int = 1
+    steps: int = 1000
+    flat: float = 0.5
+    stop: int = 0
+    batch: int = 8
+    new: int = 1
+    side: int = 384
+    rate: float = 4e-3
+    convolution_rate: float = 0.06
+    kept: int = 400
+    bf16: bool = True
+    start: str = ""
+
+
+def train(settings: NeedleTraining) -> Iterator[tuple[int, dict[str, float], NeedleNetwork]]:
+    """Yield step, losses and the averaged network after every step."""
+    torch.manual_seed(settings.seed)
+    rng = np.random.default_rng(settings.seed)
+    network = NeedleNetwork()
+    if settings.start:
+        network.load_state_dict(load_file(settings.start))
+    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    averaged = copy.deepcopy(network)
+    optimizers = _build_optimizers(network, settings)
+    schedules = [
+        torch.optim.lr_scheduler.LambdaLR(each, lambda step: _get_rate(step, settings))
+        for each in optimizers
+    ]
+    for step, (images, targets) in enumerate(_iter_batches(settings, rng), start=1):
+        with torch.autocast("cpu", torch.bfloat16, enabled=settings.bf16):
+            maps = network(images)
+        losses = compute_losses(maps.float(), targets)
+        network.zero_grad(set_to_none=True)
+        losses.total.backward()  # type: ignore[no-untyped-call]
+        torch.nn.utils.clip_grad_norm_(network.parameters(), 2.0)
+        for optimizer, schedule in zip(optimizers, schedules, strict=True):
+            optimizer.step()
+            schedule.step()
+        _average(averaged, network, min(AVERAGING, step / (step + 10)))
+        parts = {name: float(getattr(losses, name).detach()) for name in losses.__slots__}
+        yield step, parts, averaged
+
+
+def _build_optimizers(
+    network: NeedleNetwork, settings: NeedleTraining
+) -> list[torch.optim.Optimizer]:
+    convolutions = [
+        weight
+        for name, weight in network.named_parameters()
+        if weight.ndim == 4 and not name.startswith("head")  # noqa: PLR2004 - (out, in, h, w)
+    ]
+    chosen = {id(weight) for weight in convolutions}
+    others = [weight for weight in network.parameters() if id(weight) not in chosen]
+    return [
+        Muon(convolutions, settings.convolution_rate),
+        torch.optim.AdamW(others, lr=settings.rate, weight_decay=0.01),
+    ]
+
+
+def _get_rate(step: int, settings: NeedleTraining) -> float:
+    left = (settings.steps - step) / settings.steps
+    warm = min(1.0, (step + 1) / WARM_UP_STEPS)
+    return warm * min(1.0, max(0.01, left / (1 - settings.flat)))
+
+
+def _iter_batches(
+    settings: NeedleTraining, rng: Generator
+) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+    kept: deque[Sample] = deque(maxlen=settings.kept)
+    for _ in range(settings.stop or settings.steps):
+        fresh = settings.batch if len(kept) < 4 * settings.batch else settings.new
+        kept.extend(_draw_sample(rng, settings.side) for _ in range(fresh))
+        chosen = [*range(len(kept) - fresh, len(kept))]
+        chosen += rng.integers(0, len(kept), settings.batch - fresh).tolist()
+        turned = [_turn(kept[index], rng) for index in chosen]
+        images = torch.from_numpy(np.stack([image for image, _ in turned])[:, None])
+        targets = torch.from_numpy(np.stack([target for _, target in turned]))
+        yield images.contiguous(memory_format=torch.channels_last), targets
+
+
+def _draw_sample(rng: Generator, side: int) -> Sample:
+    field = draw_field(rng, side)
+    _, targets = measure_truth(field.owner, field.axes, PIXEL_UM)
+    return normalize_contrast(field.grey), stack_targets(field, targets)
+
+
+def _turn(sample: Sample, rng: Generator) -> Sample:
+    """Turn by quarters and mirror; the double angle changes sign accordingly."""
+    image, target = sample
+    quarters, mirrored = int(rng.integers(4)), bool(rng.integers(2))
+    image, target = np.rot90(image, quarters), np.rot90(target, quarters, (1, 2)).copy()
+    if quarters % 2:
+        target[4:6] *= -1  # cosine and sine of twice the angle, a quarter turn later
+    if mirrored:
+        image, target = image[:, ::-1], target[:, :, ::-1].copy()
+        target[5] *= -1
+    sign = 1 if rng.random() < 0.85 else -1  # noqa: PLR2004 - bright needles as well as dark ones
+    return np.ascontiguousarray(sign * image), target
+
+
+def _average(averaged: NeedleNetwork, network: NeedleNetwork, decay: float) -> None:
+    with torch.no_grad():
+        for kept, new in zip(
+            averaged.state_dict().values(), network.state_dict().values(), strict=True
+        ):
+            if kept.dtype.is_floating_point:
+                kept.lerp_(new, 1 - decay)
+            else:
+                kept.copy_(new)
+
+
+def save_weights(network: NeedleNetwork, settings: NeedleTraining, step: int, folder: Path) -> None:
+    """Write `needles.safetensors` and its card, `needles.json`."""
+    file = folder / "needles.safetensors"
+    state = {name: value.contiguous() for name, value in network.state_dict().items()}
+    save_file(state, str(file))
+    card = asdict(settings) | {
+        "start": hashlib.sha256(Path(settings.start).read_bytes()).hexdigest()
+        if settings.start
+        else "",
+        "earlier": _read_earlier(settings.start),
+        "finished_steps": step,
+        "parameters": sum(value.numel() for value in network.parameters()),
+        "pixel_um": PIXEL_UM,
+        "torch": torch.__version__,
+        "sha256": hashlib.sha256(file.read_bytes()).hexdigest(),
+        "trained_on": "drawn fields only; no micrograph of steel",
+    }
+    (folder / "needles.json").write_text(json.dumps(card, indent=1) + "\n", "utf-8")
+
+
+def _read_earlier(start: str) -> dict[str, object] | None:
+    """Return the card of the weights that a training continued, or None."""
+    card = Path(start).with_suffix(".json")
+    if not start or not card.is_file():
+        return None
+    earlier: dict[str, object] = json.loads(card.read_text("utf-8"))
+    return earlier
+
+
+def main() -> None:
+    """Run a training from the command line."""
+    parser = argparse.ArgumentParser(prog="python -m model.needles.train")
+    parser.add_argument("--out", type=Path, required=True)
+    for name, default in asdict(NeedleTraining()).items():
+        if isinstance(default, bool):
+            parser.add_argument(f"--{name}", action=argparse.BooleanOptionalAction, default=default)
+        else:
+            parser.add_argument(f"--{name}", type=type(default), default=default)
+    options = vars(parser.parse_args())
+    folder: Path = options.pop("out")
+    folder.mkdir(parents=True, exist_ok=True)
+    settings = NeedleTraining(**options)
+    torch.set_num_threads(1)
+    recent: deque[dict[str, float]] = deque(maxlen=25)
+    for step, losses, averaged in train(settings):
+        recent.append(losses)
+        if step % 25 == 0 or step == (settings.stop or settings.steps):
+            means = {name: sum(part[name] for part in recent) / len(recent) for name in losses}
+            print(step, {name: round(value, 3) for name, value in means.items()}, flush=True)  # noqa: T201
+            save_weights(averaged, settings, step, folder)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,192 @@
+"""What a frozen network saw of a field, small enough to be kept for every micrograph.
+
+A later bundle on the same frozen network scores these features without the picture: codes,
+prediction sets and the distance of the whole field. Single cells are not kept, a field has
+megabytes of them, so local strangeness needs the picture. Loads no PyTorch.
+
+Embeddings that heads classify stay float32: their rounding would move probabilities across the
+edges of prediction sets. Blocks are stored as their mean and the differences from it, which are
+small in a field of one structure.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any, Final, Self
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+    from model.ood.frozen_features import FrozenFeatures
+
+VERSION: Final = 1
+"""Raise it when kept features of earlier versions would be misread."""
+
+MOST_EXACT, MOST_BLOCKS = 8, 16
+"""Blocks that are kept with 8 bits per value, and with 4. Of a larger field 16 blocks are kept,
+spread evenly. With them a row takes less than 9 kB."""
+
+_LARGEST_HALF = 65504.0
+_HEADER = 3  # bits, blocks kept, blocks of the field
+
+
+@dataclass(frozen=True, slots=True)
+class FeatureForm:
+    """What kept features depend on besides the crop; bundles of one form share them.
+
+    Args:
+        made_by: Network, weights, engine and embedding, from `FrozenFeatures`.
+        embedding: Length of what heads classify.
+        moments: Length of mean and standard deviation of each layer.
+        block: Length of a block's feature.
+    """
+
+    made_by: str
+    embedding: int
+    moments: tuple[int, ...]
+    block: int
+
+    @classmethod
+    def describe(cls, features: FrozenFeatures) -> Self:
+        """Return the form of features."""
+        return cls(
+            features.made_by,
+            len(features.embedding),
+            tuple(len(layer) for layer in features.whole),
+            features.blocks.shape[1],
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the form as JSON values."""
+        return {"version": VERSION, **asdict(self)}
+
+    @classmethod
+    def from_json(cls, document: Mapping[str, Any]) -> Self:
+        """Return the form of a JSON document.
+
+        Raises:
+            ValueError: It is of another version.
+        """
+        if document.get("version") != VERSION:
+            raise ValueError(f"features of version {document.get('version')}, not {VERSION}")
+        return cls(
+            document["made_by"],
+            document["embedding"],
+            tuple(document["moments"]),
+            document["block"],
+        )
+
+    def compute_id(self, recipe: str) -> str:
+        """Return the name of the features of this form and a crop recipe, 16 hex digits."""
+        text = json.dumps({"recipe": recipe, **self.to_json()}, sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+@dataclass(frozen=True, slots=True)
+class FeatureBatch:
+    """Kept features of many crops of one form.
+
+    Args:
+        embeddings: (n, c) float32.
+        blocks: n packed blocks.
+        area_px: (n,) float32.
+        has_scale: (n,) bool; a crop without a scale is framed as each bundle assumes.
+    """
+
+    embeddings: NDArray[np.float32]
+    blocks: Sequence[bytes]
+    area_px: NDArray[np.float32]
+    has_scale: NDArray[np.bool_]
+
+    @classmethod
+    def stack(cls, features: Sequence[FrozenFeatures]) -> Self:
+        """Return features of crops with a scale as a batch."""
+        return cls(
+            np.stack([one.embedding for one in features]),
+            [pack_blocks(one.blocks) for one in features],
+            np.array([one.area_px for one in features], np.float32),
+            np.ones(len(features), bool),
+        )
+
+
+def pack_moments(layers: Sequence[NDArray[np.float32]]) -> NDArray[np.float16]:
+    """Return the moments of all layers one after another, (m,) float16."""
+    together = np.concatenate(list(layers))
+    return np.asarray(np.clip(together, -_LARGEST_HALF, _LARGEST_HALF), np.float16)
+
+
+def pack_blocks(blocks: NDArray[np.float32]) -> bytes:
+    """Pack the blocks of a field.
+
+    Args:
+        blocks: (b, d) float32, unit rows.
+
+    Returns:
+        Bits per value, number of blocks kept and in all, the mean as float16, one float32 step per
+        kept block, and the differences from the mean in steps.
+    """
+    total = len(blocks)
+    if total > MOST_BLOCKS:
+        blocks = blocks[np.linspace(0, total - 1, MOST_BLOCKS).round().astype(np.intp)]
+    bits = 8 if len(blocks) <= MOST_EXACT else 4
+    largest = 2 ** (bits - 1) - 1
+    mean = blocks.mean(axis=0).astype(np.float16)
+    differences = blocks - mean.astype(np.float32)
+    steps = np.maximum(np.abs(differences).max(axis=1), 1e-12).astype(np.float32) / largest
+    codes = np.rint(differences / steps[:, None]).astype(np.int8)
+    if bits == 4:  # noqa: PLR2004 - two values per byte
+        odd = codes.shape[1] % 2
+        both = (np.pad(codes, ((0, 0), (0, odd))) + 8).astype(np.uint8)
+        codes = (both[:, ::2] | (both[:, 1::2] << 4)).astype(np.uint8).view(np.int8)
+    header = bytes((bits, len(blocks), min(total, 255)))
+    return b"".join((header, mean.tobytes(), steps.tobytes(), codes.tobytes()))
+
+
+def count_blocks(packed: bytes) -> tuple[int, int]:
+    """Return how many blocks are kept, and how many the field has (255: at least)."""
+    return packed[1], packed[2]
+
+
+def iter_unpacked(
+    packed: Sequence[bytes], length: int
+) -> Iterator[tuple[NDArray[np.intp], NDArray[np.float32]]]:
+    """Unpack the blocks of many fields, those of one shape together.
+
+    Args:
+        packed: From `pack_blocks`.
+        length: Length d of a block's feature.
+
+    Yields:
+        (n,) indices into `packed`, and (n, b, d) float32, unit rows.
+    """
+    shapes = np.array([(one[0] << 8) | one[1] for one in packed])
+    for shape in np.unique(shapes):
+        rows = np.flatnonzero(shapes == shape)
+        bits, count = int(shape) >> 8, int(shape) & 255
+        raw = np.frombuffer(b"".join([packed[int(row)] for row in rows]), np.uint8)
+        yield rows, _unpack(raw.reshape(len(rows), -1), bits, count, length)
+
+
+def _unpack(raw: NDArray[np.uint8], bits: int, count: int, length: int) -> NDArray[np.float32]:
+    steps_at = _HEADER + 2 * length
+    codes_at = steps_at + 4 * count
+    mean = np.ascontiguousarray(raw[:, _HEADER:steps_at]).view(np.float16).astype(np.float32)
+    steps = np.ascontiguousarray(raw[:, steps_at:codes_at]).view(np.float32)  # (n, b)
+    codes = raw[:, codes_at:].reshape(len(raw), count, -1)
+    if bits == 4:  # noqa: PLR2004 - two values per byte
+        values = np.empty((*codes.shape[:2], 2 * codes.shape[2]), np.float32)
+        values[..., ::2], values[..., 1::2] = codes & 15, codes >> 4
+        values -= 8
+        values = values[..., :length]
+    else:
+        values = codes.view(np.int8).astype(np.float32)
+    values *= steps[:, :, None]
+    values += mean[:, None, :]
+    values /= np.maximum(np.linalg.norm(values, axis=2, keepdims=True), 1e-12)
+    return np.asarray(values, np.float32)

@@ -1,0 +1,262 @@
+"""Measure kept features: scoring made rows, and equality with reading on real micrographs.
+
+    python tests/bench/features.py made [--rows 65536] [--references 300] [--blocks 6] [--codes 15]
+    python tests/bench/features.py similar [--rows 100000]
+    python tests/bench/features.py real ../shared/data/uhcs [--train 160]
+
+`made` writes rows of the size of real ones into shards, reads them back, hashes included, and
+scores them; the file cache is warm. 10 million rows are extrapolated from the rate, and the peak
+of memory is that of this process, which holds one row group at a time. `similar` asks for the
+neighbours of one micrograph. `real` trains a bundle of heads on frozen networks, reads every
+micrograph of the folder, and compares codes, sets and whole-field distances with those from the
+kept features.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import hashlib
+import os
+import resource
+import tempfile
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from agent.features import FeatureFolder, FeatureRow, FormOfRows, SimilarIndex, to_batch
+from agent.features.feature_rows import encode_shard
+from agent.whole_file import write_whole
+from model import Classifier, Example, Field, default_taxonomy, quick_config, train
+from model.bundle import load_bundle
+from model.inference.feature_scorer import FeatureScorer
+from model.networks.schemes import Head, Scheme
+from model.ood.detector import OodDetector
+from model.ood.field_distance import FieldDistance, ReferenceFields
+from model.ood.kept_features import (
+    FeatureBatch,
+    FeatureForm,
+    count_blocks,
+    pack_blocks,
+    pack_moments,
+)
+
+CHANNELS, BLOCK = 112, 320
+MOMENTS = (48, 80, 224, 640)
+SHARD_ROWS = 16_384
+TEN_MILLION = 10_000_000
+CODES = {
+    "spheroidite": "G8",
+    "spheroidite+widmanstatten": "G7",
+    "network": "B8",
+    "pearlite+spheroidite": "B7",
+}
+
+
+def make_form() -> FormOfRows:
+    return FormOfRows(FeatureForm("made", CHANNELS, MOMENTS, BLOCK), "1")
+
+
+def make_blocks(rng: np.random.Generator, count: int) -> np.ndarray:
+    rows = rng.normal(size=BLOCK) + 0.1 * rng.normal(size=(count, BLOCK))
+    return (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
+
+
+def make_scorer(of: FormOfRows, references: int) -> FeatureScorer:
+    rng = np.random.default_rng(1)
+    scheme = Scheme("two-stage", default_taxonomy())
+    heads = {
+        name: Head(
+            name,
+            "frozen",
+            classes,
+            0.3 * rng.normal(size=(len(classes), CHANNELS)).astype(np.float32),
+            np.zeros(len(classes), np.float32),
+            np.zeros(CHANNELS, np.float32),
+        )
+        for name, classes in scheme.heads().items()
+    }
+    blocks = [make_blocks(rng, 1) for _ in range(references)]
+    distance = FieldDistance.fit(
+        ReferenceFields(
+            blocks,
+            {},
+            rng.normal(size=(references, 7)),
+            np.arange(references) % 10,
+            [""] * references,
+            [],
+            1e6,
+        )
+    )
+    return FeatureScorer(
+        name="made",
+        scheme=scheme,
+        heads=heads,
+        form=of.form,
+        conformal_level=0.8,
+        field_distance=distance,
+        alpha=0.02,
+    )
+
+
+def write_made(folder: FeatureFolder, of: FormOfRows, rows: int, blocks: int) -> None:
+    rng = np.random.default_rng(0)
+    packed = [pack_blocks(make_blocks(rng, blocks)) for _ in range(64)]
+    for start in range(0, rows, SHARD_ROWS):
+        part = [
+            FeatureRow(
+                hashlib.sha256(str(n).encode()).hexdigest(),
+                0,
+                "c" * 64,
+                0.2,
+                1e6,
+                rng.normal(size=CHANNELS).astype(np.float32).tobytes(),
+                rng.normal(size=sum(MOMENTS[:-1])).astype(np.float16).tobytes(),
+                rng.normal(size=MOMENTS[-1]).astype(np.float16).tobytes(),
+                packed[n % 64],
+            )
+            for n in range(start, min(start + SHARD_ROWS, rows))
+        ]
+        content = encode_shard(of, part)
+        name = hashlib.sha256(content).hexdigest()
+        write_whole({folder.folder / of.id / f"{name}.parquet": content})
+
+
+def measure_made(rows: int, references: int, blocks: int, where: str | None) -> None:
+    of = make_form()
+    with tempfile.TemporaryDirectory(dir=where) as scratch:
+        folder = FeatureFolder(Path(scratch), "bench")
+        write_made(folder, of, rows, blocks)
+        size = sum(path.stat().st_size for path in folder.list_shards(of.id))
+        scorer = make_scorer(of, references)
+        before = resource.getrusage(resource.RUSAGE_SELF)
+        began_s = time.perf_counter()
+        scored = 0
+        for _of, table in folder.iter_tables(of.id):
+            scored += len(scorer.score(to_batch(table)))
+        wall_s = time.perf_counter() - began_s
+        after = resource.getrusage(resource.RUSAGE_SELF)
+    cpu_s = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    print(f"{scored} made rows, {size / scored:.0f} bytes each, {blocks} blocks, ", end="")
+    print(f"{references} reference fields, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}")
+    print(f"{scored / wall_s:.0f} rows/s, {1e6 * cpu_s / scored:.0f} µs of processor time a row")
+    print(f"10 million: {TEN_MILLION / scored * wall_s / 60:.1f} min at this load, ", end="")
+    print(f"{TEN_MILLION / scored * cpu_s / 2 / 60:.1f} min on 2 idle cores")
+    print(f"peak memory {after.ru_maxrss / 1e6:.2f} GB (writing the rows included)")
+
+
+def measure_similar(rows: int, where: str | None) -> None:
+    of = make_form()
+    with tempfile.TemporaryDirectory(dir=where) as scratch:
+        folder = FeatureFolder(Path(scratch), "bench")
+        write_made(folder, of, rows, 1)
+        index = SimilarIndex(folder)
+        seconds = []
+        for n in (0, *range(1, 40)):
+            began_s = time.perf_counter()
+            found = index.find(hashlib.sha256(str(n).encode()).hexdigest(), 0, n=72)
+            seconds.append(time.perf_counter() - began_s)
+            assert found is not None
+            assert len(found) == 72
+    first, rest = seconds[0], np.sort(seconds[1:])
+    print(
+        f"{rows} rows: first question {first:.2f} s, then median {1000 * np.median(rest):.0f} ms, "
+    )
+    print(f"longest {1000 * rest[-1]:.0f} ms, load {os.getloadavg()[0]:.1f}")
+    print(f"peak memory {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6:.2f} GB")
+
+
+def load_examples(folder: Path) -> list[Example]:
+    def load(name: str, um_per_px: float) -> Field:
+        content = np.frombuffer((folder / name).read_bytes(), np.uint8)
+        pixels = cv2.cvtColor(cv2.imdecode(content, cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
+        return Field(pixels, np.ones(pixels.shape[:2], bool), um_per_px)
+
+    with (folder / "MANIFEST.csv").open(encoding="utf-8") as file:
+        rows = [row for row in csv.DictReader(file) if row["microconstituent"] in CODES]
+    return [
+        Example(
+            key=row["sha256_pixels"],
+            code=CODES[row["microconstituent"]],
+            group=row["specimen"] + row["file"],
+            load=lambda row=row: load(row["file"], float(row["um_per_px"] or 0) or None),
+        )
+        for row in rows
+    ]
+
+
+def measure_real(folder: Path, count: int) -> None:
+    examples = load_examples(folder)
+    chosen = [examples[n] for n in np.random.default_rng(0).permutation(len(examples))[:count]]
+    with tempfile.TemporaryDirectory() as scratch:
+        config = quick_config(without=(), alpha=0.1)
+        bundle = None
+        for step in train(chosen, config, Path(scratch), recipe="1", now=datetime.now(UTC)):
+            bundle = step.result or bundle
+        assert bundle is not None
+        classifier = Classifier.load(bundle, device="cpu", alpha=0.1)
+        loaded = load_bundle(bundle)
+        detector = OodDetector.from_tensors(loaded.ood_tensors, loaded.ood_facts)
+        compare(examples, classifier, detector)
+
+
+def compare(examples: list[Example], classifier: Classifier, detector: OodDetector) -> None:
+    distance, scorer = detector.field_distance, classifier.build_feature_scorer()
+    assert distance is not None
+    predictions, sizes, counts = [], [], []
+    for start in range(0, len(examples), 16):
+        fields = [example.load() for example in examples[start : start + 16]]
+        predictions += classifier.classify(fields)
+    kept = [prediction.features for prediction in predictions]
+    exact = [distance.measure(one.blocks, one.area_px) for one in kept]
+    scored = scorer.score(FeatureBatch.stack(kept))
+    for one in kept:
+        packed = pack_blocks(one.blocks)
+        counts.append(count_blocks(packed))
+        sizes.append(one.embedding.nbytes + pack_moments(one.whole).nbytes + len(packed) + 80)
+    at_least = (distance.distances >= np.array(exact)[:, None]).sum(axis=1)
+    p_exact = (1 + at_least) / (1 + len(distance.distances))
+    n = len(kept)
+    codes = sum(scored.find_code(i) == p.structure_code for i, p in enumerate(predictions))
+    sets = sum(scored.list_set(i) == p.prediction_set for i, p in enumerate(predictions))
+    probabilities = [abs(scored.probability[i] - p.probability) for i, p in enumerate(predictions)]
+    flags = (scored.p_whole <= classifier.alpha) == (p_exact <= classifier.alpha)
+    whole = np.array([total <= 16 for _kept, total in counts])
+    off = np.abs(scored.p_whole - p_exact)
+    print(f"{n} real micrographs, {len(distance.distances)} reference fields")
+    print(f"same code {codes}, same set {sets}, largest difference of a probability ", end="")
+    print(f"{max(probabilities):.1e}")
+    print(
+        f"whole field: same p-value {int((off < 1e-9).sum())}, same flag {int(flags.sum())}, ",
+        end="",
+    )
+    print(f"largest difference {off.max():.4f}, of log distance ", end="")
+    print(f"{np.abs(scored.whole - exact)[whole].max():.4f} with all blocks kept")
+    print(f"blocks in all: 1 to 8 {sum(t <= 8 for _k, t in counts)}, 9 to 16 ", end="")
+    print(f"{sum(8 < t <= 16 for _k, t in counts)}, more {int((~whole).sum())}")
+    print(f"bytes of a row: mean {np.mean(sizes):.0f}, largest {max(sizes)}")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("what", choices=("made", "similar", "real"))
+    parser.add_argument("folder", nargs="?", type=Path)
+    parser.add_argument("--rows", type=int, default=65_536)
+    parser.add_argument("--references", type=int, default=300)
+    parser.add_argument("--blocks", type=int, default=6)
+    parser.add_argument("--train", type=int, default=160)
+    parser.add_argument("--scratch", help="Folder for the made shards.")
+    given = parser.parse_args()
+    if given.what == "made":
+        measure_made(given.rows, given.references, given.blocks, given.scratch)
+    elif given.what == "similar":
+        measure_similar(given.rows, given.scratch)
+    else:
+        measure_real(given.folder, given.train)
+
+
+if __name__ == "__main__":
+    main()

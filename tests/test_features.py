@@ -1,0 +1,286 @@
+"""Kept features are whole or absent; damage is found; of one micrograph the newest row counts."""
+
+from __future__ import annotations
+
+import dataclasses
+import errno
+import hashlib
+import json
+import multiprocessing
+import os
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from agent.features import FeatureFolder, FeatureRow, FormOfRows, SimilarIndex, to_batch
+from agent.features.feature_buffer import read_buffer
+from agent.features.feature_folder import MOST_SMALL
+from agent.features.feature_rows import encode_shard
+from model.ood.kept_features import (
+    FeatureForm,
+    count_blocks,
+    iter_unpacked,
+    pack_blocks,
+)
+
+FORM = FeatureForm("pass 2 tiny aaaa", 16, (8, 12, 20, 32), 16)
+OF = FormOfRows(FORM, "1")
+
+
+def sha(n: int) -> str:
+    return hashlib.sha256(str(n).encode()).hexdigest()
+
+
+def row(n: int, *, um_per_px: float = 0.2, seed: int | None = None) -> FeatureRow:
+    rng = np.random.default_rng(n if seed is None else seed)
+    return FeatureRow(
+        sha256=sha(n),
+        page=0,
+        crop=sha(n + 10_000),
+        um_per_px=um_per_px,
+        area_px=1e6,
+        heads=rng.normal(size=16).astype(np.float32).tobytes(),
+        moments=rng.normal(size=40).astype(np.float16).tobytes(),
+        embedding=rng.normal(size=32).astype(np.float16).tobytes(),
+        blocks=pack_blocks(unit_rows(rng, 3)),
+    )
+
+
+def unit_rows(rng: np.random.Generator, count: int, length: int = 16) -> np.ndarray:
+    rows = rng.normal(size=(count, length)).astype(np.float32)
+    return rows / np.linalg.norm(rows, axis=1, keepdims=True)
+
+
+def list_kept(folder: FeatureFolder) -> dict[str, float]:
+    """Return the scale of every micrograph that is kept, those of 200 made ones."""
+    kept = folder.select_keys(OF.id)
+    scales = {
+        sha(n): um_per_px
+        for n in range(200)
+        for um_per_px in (0.2, 0.4, 0.8)
+        if kept.has(sha(n), 0, um_per_px)
+    }
+    assert len(scales) == len(kept)
+    return scales
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> FeatureFolder:
+    return FeatureFolder(tmp_path / "kept-features", "PC-1")
+
+
+def fill(folder: FeatureFolder, numbers: range) -> Path:
+    for n in numbers:
+        folder.buffer.append(OF, row(n))
+    folder.compact()
+    return folder.list_shards(OF.id)[-1]
+
+
+@pytest.mark.parametrize("count", [1, 3, 8, 9, 16, 40])
+def test_blocks_come_back_nearly_as_they_were_and_never_take_more_than_allowed(count):
+    rng = np.random.default_rng(count)
+    mean = rng.normal(size=320)
+    blocks = (mean + 0.1 * rng.normal(size=(count, 320))).astype(np.float32)
+    blocks /= np.linalg.norm(blocks, axis=1, keepdims=True)
+
+    packed = pack_blocks(blocks)
+    ((rows, unpacked),) = iter_unpacked([packed, packed], 320)
+
+    kept, total = count_blocks(packed)
+    assert (kept, total) == (min(count, 16), count)
+    assert len(packed) <= 3300
+    assert rows.tolist() == [0, 1]
+    which = np.linspace(0, count - 1, kept).round().astype(int)
+    cosines = (unpacked[0] * blocks[which]).sum(axis=1)
+    assert cosines.min() > (0.99999 if count <= 8 else 0.9995)
+
+
+def test_rows_are_read_as_they_were_written_and_the_newest_of_a_micrograph_counts(folder):
+    folder.buffer.append(OF, row(1))
+    folder.buffer.append(OF, row(2))
+    folder.compact()
+    folder.buffer.append(OF, row(1, um_per_px=0.4))
+    folder.compact()
+
+    kept = folder.select_keys(OF.id)
+    ((of, first), *_rest) = folder.iter_tables(OF.id)
+    batch = to_batch(first)
+
+    assert list_kept(folder) == {sha(1): 0.4, sha(2): 0.2}
+    assert kept.has(sha(1), 0, 0.4)
+    assert not kept.has(sha(1), 0, 0.2)
+    assert not kept.has(sha(3), 0, 0.2)
+    assert of == OF
+    assert batch.embeddings[0].tobytes() == row(1).heads
+    assert batch.has_scale.all()
+    assert batch.blocks[0] == row(1).blocks
+
+
+def test_another_crop_recipe_or_network_has_rows_of_its_own(folder):
+    other_recipe = FormOfRows(FORM, "2")
+    other_network = FormOfRows(dataclasses.replace(FORM, made_by="pass 2 tiny cccc"), "1")
+    for of in (OF, other_recipe, other_network):
+        folder.buffer.append(of, row(1))
+    folder.compact()
+
+    assert len({of.id for of in (OF, other_recipe, other_network)}) == 3
+    assert sorted(folder.list_forms()) == sorted(of.id for of in (OF, other_recipe, other_network))
+    assert folder.measure().rows == 3
+
+
+@pytest.mark.parametrize("cut", [1, 20, 300])
+def test_a_kill_in_the_middle_of_a_row_costs_that_row_alone(folder, cut):
+    for n in range(3):
+        folder.buffer.append(OF, row(n))
+    (path,) = (folder.folder / "buffers").iterdir()
+    os.truncate(path, path.stat().st_size - cut)
+    folder.buffer.append(OF, row(7))  # the next process of this name goes on behind the torn row
+
+    _of, rows = read_buffer(path)
+    folder.compact()
+
+    assert [kept.sha256 for kept in rows] == [sha(0), sha(1), sha(7)]
+    assert set(list_kept(folder)) == {sha(0), sha(1), sha(7)}
+    assert not list((folder.folder / "buffers").iterdir())
+
+
+@pytest.mark.parametrize("harm", ["cut", "changed", "swapped", "empty"])
+def test_a_damaged_shard_is_named_never_read_and_made_again(folder, harm):
+    shard = fill(folder, range(3))
+    content = shard.read_bytes()
+    other = encode_shard(OF, [row(8)])
+    shard.write_bytes(
+        {
+            "cut": content[:-50],
+            "changed": content[:500] + b"\x00\x01" + content[502:],
+            "swapped": other,
+            "empty": b"",
+        }[harm]
+    )
+    fresh = FeatureFolder(folder.folder, "PC-1")
+
+    (fault,) = fresh.iter_faults()
+
+    assert fault.shard == shard.stem
+    assert fault.rows == 3
+    assert "its hash differs" in fault.sentence
+    assert list_kept(fresh) == {}
+    assert not shard.exists()
+    assert not list(fresh.iter_faults())
+    assert set(list_kept_after_filling(fresh)) == {sha(n) for n in range(3)}
+
+
+def list_kept_after_filling(folder: FeatureFolder) -> dict[str, float]:
+    fill(folder, range(3))
+    return list_kept(folder)
+
+
+def test_a_lost_shard_is_named_until_it_is_forgotten(folder):
+    shard = fill(folder, range(3))
+    shard.unlink()
+
+    (fault,) = folder.iter_faults()
+    folder.discard(fault)
+
+    assert "missing" in fault.sentence
+    assert fault.rows == 3
+    assert not list(folder.iter_faults())
+    assert list_kept(folder) == {}
+
+
+def test_a_folder_that_disappears_holds_nothing_and_is_made_again(folder):
+    fill(folder, range(3))
+    index = SimilarIndex(folder)
+    assert index.count() == 3
+
+    shutil.rmtree(folder.folder)
+
+    assert index.find(sha(1), 0, n=3) is None
+    assert folder.measure().size_bytes == 0
+    assert folder.compact() == 0
+    assert set(list_kept_after_filling(folder)) == {sha(n) for n in range(3)}
+
+
+def test_a_full_disk_costs_neither_the_buffer_nor_a_shard(folder, monkeypatch):
+    fill(folder, range(2))
+    folder.buffer.append(OF, row(5))
+    with monkeypatch.context() as full:
+        full.setattr("agent.whole_file.os.fsync", _refuse)
+        with pytest.raises(OSError, match="No space"):
+            folder.compact()
+
+    assert set(list_kept(folder)) == {sha(0), sha(1)}
+    assert not list(folder.folder.rglob("*.part"))
+    folder.compact()
+    assert set(list_kept(folder)) == {sha(0), sha(1), sha(5)}
+
+
+def _refuse(_descriptor: int) -> None:
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def _work(folder: str, writer: str, numbers: list[int]) -> None:
+    own = FeatureFolder(Path(folder), writer)
+    for n in numbers:
+        own.buffer.append(OF, row(n))
+        if n % 5 == 0:
+            own.compact()
+
+
+def test_two_agents_of_a_site_write_at_once_and_no_row_is_lost(folder):
+    context = multiprocessing.get_context("spawn")
+    agents = [
+        context.Process(target=_work, args=(str(folder.folder), f"PC-{n}", list(numbers)))
+        for n, numbers in enumerate((range(30), range(20, 50)))
+    ]
+    for agent in agents:
+        agent.start()
+    for agent in agents:
+        agent.join(60)
+
+    folder.compact()
+
+    assert [agent.exitcode for agent in agents] == [0, 0]
+    assert set(list_kept(folder)) == {sha(n) for n in range(50)}
+    assert not list(folder.iter_faults())
+
+
+def test_small_shards_are_joined_by_the_agent_that_wrote_them(folder):
+    other = FeatureFolder(folder.folder, "PC-2")
+    fill(other, range(100, 101))
+    for n in range(MOST_SMALL):
+        fill(folder, range(n, n + 1))
+
+    notes = [json.loads(note.read_bytes()) for note in folder.folder.glob("*/*.json")]
+
+    assert sorted(note["rows"] for note in notes) == [1, MOST_SMALL]
+    assert len(folder.list_shards(OF.id)) == 2
+    assert len(list_kept(folder)) == MOST_SMALL + 1
+
+
+def test_similar_ones_of_the_same_scale_come_first_and_a_copy_before_all(folder):
+    for n in range(40):
+        folder.buffer.append(OF, row(n, um_per_px=0.2 if n % 2 else 0.8))
+    folder.buffer.append(OF, row(50, um_per_px=0.8, seed=1))  # looks like 1, at another scale
+    folder.buffer.append(OF, row(51, um_per_px=0.205, seed=1))
+    folder.compact()
+
+    found = SimilarIndex(folder).find(sha(1), 0, n=30)
+
+    assert found is not None
+    assert found[0].sha256 == sha(51)
+    assert found[0].cosine == pytest.approx(1.0, abs=1e-4)
+    scales = [hit.is_same_scale for hit in found]
+    assert scales == sorted(scales, reverse=True)
+    others = [hit for hit in found if not hit.is_same_scale]
+    assert others[0].sha256 == sha(50)
+    assert sha(1) not in {hit.sha256 for hit in found}
+    vectors = {n: np.frombuffer(row(n).embedding, np.float16).astype(float) for n in range(40)}
+    exact = sorted(
+        (n for n in range(3, 40, 2)),
+        key=lambda n: -vectors[n] @ vectors[1] / np.linalg.norm(vectors[n]),
+    )
+    assert [hit.sha256 for hit in found[1:6]] == [sha(n) for n in exact[:5]]
+    assert SimilarIndex(folder).find(sha(99), 0, n=3) is None

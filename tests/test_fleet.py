@@ -1,0 +1,180 @@
+"""Each PC of a database is seen with what differs from the others; idle PCs alone take units."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime, time, timedelta
+
+import psycopg
+import pytest
+from fastapi.testclient import TestClient
+from lab import DAY, HOME, Lab, desk_of
+from unit_lab import NEW, fill, start
+
+from agent.cli.app import main
+from agent.fleet import KEY, list_members
+from agent.service.database_clock import DatabaseClock
+from agent.service.idleness import IdleCheck, is_within
+from agent.settings import Settings
+from agent.store import AgentSeen, JobState, Store
+from agent.web.app import create_app
+
+NOW = datetime(2026, 11, 24, 21, 0, tzinfo=UTC)
+PC = {
+    "version": "1.0", "bundle": "B", "recipe": "1", "queue": 0, "failed_checks": 0,
+    "clock_ahead_s": 0.0, "free_bytes": 50, "total_bytes": 100,
+}  # fmt: skip
+
+
+def seen(name: str, *, ago_s: float = 3.0, stopped: bool = False, **facts: object) -> AgentSeen:
+    at = NOW - timedelta(seconds=ago_s)
+    sent = {"stopped": True} if stopped else {KEY: {**PC, **facts}}
+    return AgentSeen("Plant 1", name, at, at, at, sent)
+
+
+@pytest.mark.parametrize(
+    ("agent", "state", "remarks"),
+    [
+        (seen("x"), "running", ()),
+        (seen("x", stopped=True, ago_s=9999), "stopped", ()),
+        (seen("x", ago_s=90), "silent", ("silent",)),
+        (seen("x", ago_s=-600, clock_ahead_s=602.0), "running", ("clock",)),
+        (seen("x", ago_s=603, clock_ahead_s=-600.0), "running", ("clock",)),
+        (seen("x", free_bytes=5), "running", ("disk",)),
+        (seen("x", failed_checks=2, bundle="C"), "running", ("checks", "other_bundle")),
+        (seen("x", version="0.9", recipe="0"), "running", ("other_version", "other_recipe")),
+        (seen("x", ago_s=90, version="0.9"), "silent", ("silent",)),
+    ],
+)
+def test_a_pc_is_shown_with_its_state_and_what_needs_an_operator(agent, state, remarks):
+    others = [seen("a"), seen("b")]
+
+    *_, member = list_members([*others, agent], now=NOW)
+
+    assert (str(member.state), member.remarks) == (state, remarks)
+
+
+def test_a_heartbeat_with_broken_facts_is_a_pc_of_which_nothing_is_known():
+    at = NOW - timedelta(seconds=1)
+    (member,) = list_members([AgentSeen("P", "x", at, at, at, {KEY: "?", "problems": 0})], now=NOW)
+
+    assert (str(member.state), member.version, member.queue) == ("running", "", None)
+
+
+def test_the_pages_show_pcs_and_units_and_a_lead_acts_on_them(tmp_path):
+    lab = Lab(tmp_path)
+    lab.store.agents.record_start(at=DAY)
+    lab.store.agents.record_heartbeat({KEY: {**PC, "bundle": "<b>x</b>", "free_bytes": 1}}, at=DAY)
+    fill(lab.store, 8, at=DAY)
+    job = start(lab.store)
+    with TestClient(create_app(desk_of(lab)), base_url=HOME) as browser:
+        browser.post("/review/name", data={"by": "Lea"})
+
+        fleet, work = browser.get("/fleet").text, browser.get("/work").text
+        browser.post("/work", data={"job": str(job), "act": "pause"})
+        paused = lab.store.work_jobs.find(job)
+        for wrong in ({"job": "9" * 15, "act": "pause"}, {"job": str(job), "act": "open"}, {}):
+            assert browser.post("/work", data=wrong).status_code == 200
+
+    assert "&lt;b&gt;x&lt;/b&gt;" in fleet
+    assert "the disk is nearly full" in fleet
+    assert f"Judged again with {NEW}" in work
+    assert "0 of 8" in work
+    assert (paused.state, paused.acted_by) == (JobState.PAUSED, "Lea")
+    lab.store.close()
+
+
+def test_the_shell_lists_pcs_and_jobs(tmp_path, capsys):
+    (tmp_path / "agent.toml").write_text('[site]\nname = "Plant 1"\n', encoding="utf-8")
+    with Store.open(
+        f"sqlite:///{tmp_path}/data/martensight.db", site="Plant 1", agent="P"
+    ) as store:
+        store.agents.record_start(at=NOW)
+        store.agents.record_heartbeat({KEY: PC}, at=NOW)
+        fill(store, 8)
+        start(store)
+
+    def call(*words: str) -> dict:
+        with pytest.raises(SystemExit) as ended:
+            main(["--config", str(tmp_path / "agent.toml"), *words])
+        assert ended.value.code in (0, None)
+        return json.loads(capsys.readouterr().out)
+
+    (pc,) = call("fleet", "--json")["pcs"]
+    (work,) = call("reprocess", "--list", "--json")["work"]
+    paused = call("reprocess", "--pause", "--json")["paused"]
+    (after,) = call("status", "--json")["work"]
+
+    assert (pc["name"], pc["state"], pc["version"]) == ("P", "silent", "1.0")
+    assert (work["bundle"], work["done"], work["total"]) == (NEW, 0, 8)
+    assert (len(paused), after["state"]) == (1, "paused")
+
+
+def test_the_clock_of_a_pc_is_measured_against_the_database(address):
+    ahead = timedelta(minutes=10)
+    with Store.open(address, site="Plant 1", agent="PC") as store:
+        clock = DatabaseClock(store, now=lambda: datetime.now(UTC) + ahead)
+        expected_s = ahead.total_seconds() if store.kind == "postgresql" else 0.0
+
+        assert clock.measure() == pytest.approx(expected_s, abs=5)
+
+
+def test_a_process_opens_no_more_connections_than_are_set(postgres):
+    url = postgres.empty("ours")
+    name = url.rpartition("/")[2]
+    query = "SELECT count(*) FROM pg_stat_activity WHERE datname = %s"
+
+    def count() -> int:
+        address = f"host=127.0.0.1 port={postgres.port} user=postgres dbname=postgres"
+        with psycopg.connect(address) as connection:
+            return connection.execute(query, (name,)).fetchone()[0]
+
+    with Store.open(url, site="Plant 1", agent="PC", connections=3) as store:
+        fill(store, 1)
+        readings = [store.results.iter_all() for _ in range(3)]
+        for reading in readings:
+            next(reading)
+        used = count()
+        for reading in readings:
+            reading.close()
+        kept = count()
+    with Store.open(url, site="Plant 1", agent="PC", connections=0) as store:
+        assert len(store.agents.list_all()) == 1
+
+        assert (used, kept, count()) == (3, 2, 0)
+
+
+# --- idleness -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("hours", "at", "is_inside"),
+    [
+        ("", "12:00", False),
+        ("07:00-18:00", "07:00", True),
+        ("07:00-18:00", "18:00", False),
+        ("22:00-06:00", "23:30", True),
+        ("22:00-06:00", "05:59", True),
+        ("22:00-06:00", "12:00", False),
+    ],
+)
+def test_hours_may_go_over_midnight(hours, at, is_inside):
+    assert is_within(hours, time.fromisoformat(at)) is is_inside
+
+
+def test_a_pc_is_idle_without_a_queue_outside_the_hours_and_below_the_load(tmp_path):
+    lab, load = Lab(tmp_path), [0.1]
+    settings = Settings.model_validate(
+        {"site": {"time_zone": "UTC"}, "work": {"hours": "10:00-18:00", "max_load": 0.5}}
+    )
+    check = IdleCheck(settings, lab.store, now=lambda: DAY, load=lambda: load[0])
+
+    assert check.find_reason() == ""
+    load[0] = 0.6
+    assert check.find_reason() == "other programs use 60% of the processors"
+    within = IdleCheck(settings, lab.store, now=lambda: DAY + timedelta(hours=2), load=lambda: 0.0)
+    assert within.find_reason() == "within the hours 10:00-18:00"
+    lab.arrive("a.tif", at=DAY)
+    load[0] = 0.0
+    assert check.find_reason() == "1 files wait"
+    lab.store.close()
