@@ -54,8 +54,16 @@ def unit_rows(rng: np.random.Generator, count: int, length: int = 16) -> np.ndar
 
 
 def list_kept(folder: FeatureFolder) -> dict[str, float]:
-    scales = folder.select_keys(OF.id).scales
-    return {sha256.hex(): round(um_per_px, 4) for (sha256, _page), um_per_px in scales.items()}
+    """Return the scale of every micrograph that is kept, those of 200 made ones."""
+    kept = folder.select_keys(OF.id)
+    scales = {
+        sha(n): um_per_px
+        for n in range(200)
+        for um_per_px in (0.2, 0.4, 0.8)
+        if kept.has(sha(n), 0, um_per_px)
+    }
+    assert len(scales) == len(kept)
+    return scales
 
 
 @pytest.fixture

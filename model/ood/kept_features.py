@@ -30,7 +30,7 @@ VERSION: Final = 1
 
 MOST_EXACT, MOST_BLOCKS = 8, 16
 """Blocks that are kept with 8 bits per value, and with 4. Of a larger field 16 blocks are kept,
-spread evenly. With them a row takes less than 6 kB."""
+spread evenly. With them a row takes less than 9 kB."""
 
 _LARGEST_HALF = 65504.0
 _HEADER = 3  # bits, blocks kept, blocks of the field

@@ -35,6 +35,7 @@ from model.networks.field_embedding import STAGE_3_MEAN, STAGES_3_4_MEAN_STD
 from model.networks.linear_probe import ProbeData, fit_head
 from model.networks.schemes import SUBTYPE, Scheme, softmax
 from model.ood.frozen_pass import build_frozen_pass
+from model.statistics import bootstrap
 from model.training.frozen_heads import assign_folds
 
 if TYPE_CHECKING:
@@ -165,24 +166,29 @@ def describe(
     name: str,
     probabilities: NDArray[np.float64],
     targets: NDArray[np.intp],
-    peer: NDArray[np.bool_] | None,
-) -> NDArray[np.bool_]:
-    """Print one row; return which images are right."""
+    peer: tuple[NDArray[np.bool_], NDArray[np.float64]] | None,
+) -> tuple[NDArray[np.bool_], NDArray[np.float64]]:
+    """Print one row; return which images are right, and what each loses."""
     right = probabilities.argmax(1) == targets
     share = wilson(int(right.sum()), len(right))
-    true = np.maximum(probabilities[np.arange(len(targets)), targets], 1e-9)
+    losses = -np.log(np.maximum(probabilities[np.arange(len(targets)), targets], 1e-9))
     recall = np.mean([right[targets == target].mean() for target in np.unique(targets)])
     ece = calibration_error(np.column_stack([probabilities.max(1), right]))
     row = (
         f"{name:28} {right.sum():4} of {len(right)} ({share.low:.3f}-{share.high:.3f})  "
-        f"mean recall {recall:.3f}  NLL {-np.log(true).mean():.3f}  ECE {ece:.3f}"
+        f"mean recall {recall:.3f}  NLL {losses.mean():.3f}  ECE {ece:.3f}"
     )
     if peer is not None:
-        won, lost = int((right & ~peer).sum()), int((~right & peer).sum())
+        won, lost = int((right & ~peer[0]).sum()), int((~right & peer[0]).sum())
         p_value = min(1.0, 2 * min(sign_test(won, lost), sign_test(lost, won)))
-        row += f"  beside the peer +{won} -{lost}, p = {p_value:.3f}"
+        change = losses - peer[1]
+        nll = bootstrap(len(change), lambda rows: float(change[rows].mean()))
+        row += (
+            f"  beside the peer +{won} -{lost}, p = {p_value:.3f}; "
+            f"NLL {nll.value:+.3f} ({nll.low:+.3f} to {nll.high:+.3f})"
+        )
     print(row, flush=True)
-    return right
+    return right, losses
 
 
 def main() -> int:
