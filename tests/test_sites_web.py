@@ -38,6 +38,7 @@ def keys(known: Known, path: str) -> dict[str, str]:
         "one": first,
         "other": second,
         "q": known.order,
+        "ids": first,
         "number": known.order,
         "order": known.order,
         "specimen": known.specimen,
