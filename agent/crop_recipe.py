@@ -2,5 +2,5 @@
 
 from __future__ import annotations
 
-RECIPE = "1"
+RECIPE = "2"
 """Increment whenever the same file would be cropped differently."""

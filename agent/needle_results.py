@@ -37,7 +37,7 @@ REASONS = {
     NO_SCALE: "the scale is unknown: set it in the settings or export with a scale bar",
     NeedleOutcome.NO_NEEDLES: "no needle structure found",
     NeedleOutcome.TOO_COARSE: "more than 0.35 µm per px: fine needles are not resolved",
-    NeedleOutcome.TOO_FEW: "fewer than 30 complete needles, or needles in a small part",
+    NeedleOutcome.TOO_FEW: "fewer than 30 complete needles, or in less than 60 % of the field",
     NeedleOutcome.UNCERTAIN: "the network is too unsure of the lengths in this field",
     NeedleOutcome.EVIDENCE_DISAGREES: "mean intercept and needle lengths contradict each other",
 }

@@ -57,12 +57,12 @@ def mounted(rgb, rng, border, words, *, colour):
     mount = str(rng.choice(MOUNTS, p=_MOUNT_SHARES))
     mount = "layer" if border == "layered" else mount
     words |= {"layered": kind} if mount == "layer" else {"border": kind, "mount": mount}
-    depth = _depth(rng, kind, height, width)
+    depth = draw_depth(rng, kind, height, width)
     rough = rng.uniform(0.3, 3.0)
     depth = depth + rough * soft_noise(rng, height, width, 6)
     depth = depth + rough * soft_noise(rng, height, width, 25)
     level = float(rgb.mean())
-    resin = _resin(rng, mount, height, width, level, rgb, colour=colour)
+    resin = draw_resin(rng, mount, height, width, level, rgb, colour=colour)
     if rng.random() < 0.25:
         words["rounded"] = "yes"
         rgb = _rounded(rgb, rng, depth)
@@ -99,7 +99,7 @@ def _half(rng, x, y, angle, share):
     return along - (low + share * (high - low))
 
 
-def _depth(rng, kind, height, width):
+def draw_depth(rng, kind, height, width):
     """Say how deep in the specimen every pixel lies, in pixels; below 0 is outside."""
     y, x = np.mgrid[:height, :width].astype(np.float32)
     if kind == "round":
@@ -157,7 +157,7 @@ def _bled(rgb, rng, depth, *, colour):
     return rgb * (1 - strength[:, :, None] * (1 - tint) * 1.6), strength > 0.1
 
 
-def _resin(rng, mount, height, width, level, rgb, *, colour):
+def draw_resin(rng, mount, height, width, level, rgb, *, colour):
     slow = soft_noise(rng, height, width, 0.4 * width)
     if mount == "dark":
         grey = rng.uniform(5, 45) + 4 * slow

@@ -6,16 +6,18 @@ import hashlib
 import tempfile
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, time, timedelta
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from agent.archive import Archive
+from agent.crop_recipe import RECIPE
 from agent.imaging.crop import Crop, Scale, SpecimenArea, public_id
+from agent.imaging.places import Landmarks, Overlap, extract_landmarks
 from agent.nightly import NightSettings
-from agent.orders.place_check import PlaceCheck, encode_landmarks
+from agent.orders.place_check import PlaceCheck, compare_places
 from agent.orders.specification import Specification
 from agent.store import MicrographResult, Store
 from agent.triage import Handling, Reason, TriageVerdict
@@ -109,6 +111,26 @@ def _migrated() -> bytes:
         return path.read_bytes()
 
 
+REMEMBERED = 2000
+"""Pictures and pairs of them; the labs of a run take the same few hundred again and again."""
+
+
+@lru_cache(REMEMBERED)
+def _find_landmarks(pixels: bytes, shape: tuple[int, ...], um_per_px: float | None) -> bytes:
+    picture = np.frombuffer(pixels, np.uint8).reshape(shape)
+    return extract_landmarks(picture, np.ones(shape[:2], bool), um_per_px).to_bytes()
+
+
+@lru_cache(REMEMBERED)
+def _compare(one: bytes, other: bytes) -> Overlap | None:
+    return compare_places(Landmarks.from_bytes(one), Landmarks.from_bytes(other))
+
+
+def compare_once(one: Landmarks, other: Landmarks) -> Overlap | None:
+    """Compare the places of two micrographs, or return what comparing them gave before."""
+    return _compare(one.to_bytes(), other.to_bytes())
+
+
 @dataclass
 class Lab:
     """One site with its store and archive."""
@@ -127,7 +149,7 @@ class Lab:
         url = f"sqlite:///{self.folder / 'martensight.db'}"
         self.store = Store.open(url, site="Plant 1", agent="test")
         self.archive = Archive(self.folder)
-        self.places = PlaceCheck(self.store)
+        self.places = PlaceCheck(self.store, compare=compare_once)
         self.compares_places = True
 
     @property
@@ -183,7 +205,7 @@ class Lab:
             prediction,
             verdict,
             thresholds or {},
-            landmarks=encode_landmarks(crop),
+            landmarks=_find_landmarks(crop.pixels.tobytes(), crop.pixels.shape, um_per_px),
         )
         self.store.work_queue.finish(claim, [finding], at=at)
         if self.compares_places:
@@ -240,7 +262,7 @@ def crop_of(sha256: str, pixels: NDArray[np.uint8]) -> Crop:
         band=None,
         specimen_area=SpecimenArea(whole_frame=True, outside_fraction=0.0, polygon=corners),
         box=(0, 0, width, height),
-        recipe="1",
+        recipe=RECIPE,
         warnings=(),
         pixels=pixels,
         valid=np.ones((height, width), bool),

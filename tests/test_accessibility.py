@@ -142,7 +142,9 @@ def test_the_review_pages_have_no_grave_fault(lab, axe, tab, address):
         f"/review/{unscaled}/scale",
         f"/review/{flagged}",
         f"/review/{blind}",
+        f"/review/{flagged}/viewer",
         "/review/name",
+        "/docs",
         "/chart",
         "/nowhere",
         "/orders",
@@ -173,6 +175,10 @@ def test_the_review_pages_have_no_grave_fault(lab, axe, tab, address):
     for key in ("Shift+C", "h", "Shift+D", "Shift+E", "Shift+G"):
         tab.keyboard.press(key)
     tab.wait_for_selector(".canvas.beside")
+    assert grave(axe, tab) == []
+    tab.goto(f"{address}/order/4711")
+    tab.keyboard.press("v")
+    tab.wait_for_selector("dialog[open] .canvas.live")
     assert grave(axe, tab) == []
 
 

@@ -104,7 +104,7 @@ class Bench(Desk):
         settings = read_settings(self.folder / "agent.toml")
         for source in settings.sources:
             folder = self.folder / source.folder
-            found = list_folder(folder).pictures
+            found = dict(sorted(list_folder(folder).pictures.items()))
             files = [ListedFile(source.name, folder, name, *facts) for name, facts in found.items()]
             self.store.files.add(files, at=self.at)
             missed = self.store.files.list_known(source.name).keys() - found.keys()

@@ -10,6 +10,7 @@ from drawn_graphics import font, fonts
 from PIL import Image, ImageDraw
 
 from agent.imaging.scale_bar.detect import find_graphics
+from agent.imaging.scale_bar.letters import has_digit_before
 from agent.imaging.scale_bar.line import Line, compute_evenness
 from agent.imaging.scale_bar.planes import find_parts
 
@@ -52,6 +53,24 @@ def test_a_hollow_bar_is_measured_from_outside_to_outside(paper, ink, thin):
     [bar] = find_graphics(_written(np.array(image), "20 µm", (140, 418), ink)).bars
 
     assert (bar.line, bar.line_px, bar.um) == ((40, 440, 240, 452), 200.0, 20.0)
+
+
+@pytest.mark.parametrize("digit", ["1", "2", "7"])
+def test_a_digit_before_words_is_noticed_and_a_grain_that_goes_on_is_not_one(digit):
+    paper = np.full((80, 200, 3), 20, np.uint8)
+    whole = _written(paper, f"{digit}5 µm", (90, 40), "white")
+    alone = _written(paper, "5 µm", (90, 40), "white")
+    letters = np.flatnonzero((whole > 128).any(axis=(0, 2)))
+    first = letters[np.flatnonzero(np.diff(letters) > 1)[0] + 1]
+    rows = np.flatnonzero((alone > 128).any(axis=(1, 2)))
+    box = (int(first), int(rows[0]), int(letters[-1]) + 1, int(rows[-1]) + 1)
+    grain = alone.copy()
+    grain[:, box[0] - 9 : box[0] - 4] = 255
+
+    ink = np.array([255.0, 255.0, 255.0])
+
+    assert has_digit_before(whole, box, ink, 0)
+    assert not has_digit_before(grain, box, ink, 0)
 
 
 def test_a_frame_around_words_is_no_hollow_bar():

@@ -78,7 +78,7 @@ def test_on_drawn_fields_the_grouping_of_exact_maps_gives_the_true_distribution(
         )
 
         for share in (0.5, 0.9):
-            assert counted.quantile_um(share) == pytest.approx(true.quantile_um(share), rel=0.06)
+            assert counted.quantile_um(share) == pytest.approx(true.quantile_um(share), rel=0.08)
         compared += 1
     assert compared == 4
 

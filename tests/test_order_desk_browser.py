@@ -265,11 +265,10 @@ def test_v_views_the_fields_of_an_order_enlarged_and_decides_nothing(lab, tab): 
         until(tab, "document.querySelector('#viewer-title').textContent.endsWith('field 2')")
         zoomed = tab.evaluate("!viewer.pane.view.fit")
         tab.keyboard.press("Escape")
-        closed = tab.evaluate("document.activeElement.dataset.plate")
+        until(tab, f"document.activeElement.dataset.plate === '{ids[1]}'")
 
         assert first == "Order 4711, specimen 01, field 1"
         assert zoomed  # kept from one field to the next
-        assert closed == ids[1]
         assert tab.url.endswith("/confirm/4711")
         assert labels(lab, ids) == [None] * 3
         tab.goto(f"{address}/order/4711")

@@ -68,6 +68,7 @@ def keys(known: Known, path: str) -> dict[str, str]:
         "first": "2026-01-01",
         "last": "2026-12-31",
         "code": "G7",
+        "ids": ",".join(known.fields),
     }
 
 

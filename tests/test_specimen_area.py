@@ -90,6 +90,27 @@ def test_a_bright_coating_is_a_warning_and_resin_alone_is_none():
     assert find_border(mounted_by_hand()).warnings == ()
 
 
+def test_a_coating_is_a_surface_layer_that_the_lab_may_keep():
+    cut = find_border(mounted_by_hand(layer=235))
+    kept = find_border(mounted_by_hand(layer=235), keep_surface=True)
+
+    assert "surface_layer" in cut.warnings
+    assert "bleeding" not in cut.warnings
+    assert (in_zone(cut.steel, 135, 150), in_zone(kept.steel, 135, 150)) == (0, 1)
+
+
+def test_a_lighter_rim_along_the_whole_edge_is_decarburised_and_no_bleeding():
+    field = beside_resin(looks_of("spheres", 1))
+    field[:, 150:230] += np.linspace(60, 0, 80, dtype=np.float32)
+
+    border = find_border(as_rgb(field))
+    kept = find_border(as_rgb(field), keep_surface=True)
+
+    assert border.warnings == ("surface_layer",)
+    assert in_zone(border.steel, 150, 190) == 0
+    assert in_zone(kept.steel, 165, 190) > 0.9
+
+
 def noise(spread, seed=1):
     return np.random.default_rng(seed).normal(0, spread, (450, 600)).astype(np.float32)
 

@@ -120,7 +120,7 @@ def test_the_page_shows_why_it_is_here_and_every_code(lab, browser):
 
     page = browser.get(f"/review/{public_id}").text
 
-    assert "Unlike all 160 reference images." in page
+    assert "Unlike all 160 reference images; unusual texture." in page
     assert 'value="code:G9-10"' in page
     assert 'value="strange:pearlite"' in page
     assert 'value="unusable:out_of_focus"' in page
@@ -976,14 +976,20 @@ def test_every_answer_to_a_program_is_described(browser):
         "/api/v1/archive/campaign",
         "/api/v1/archive/export",
         "/api/v1/archive/review",
+        "/api/v1/bundles",
         "/api/v1/files/retry",
         "/api/v1/history",
+        "/api/v1/holds/release",
         "/api/v1/jobs",
+        "/api/v1/map",
         "/api/v1/micrographs",
         "/api/v1/micrographs/{public_id}",
+        "/api/v1/micrographs/{public_id}/assign",
         "/api/v1/micrographs/{public_id}/decisions",
         "/api/v1/micrographs/{public_id}/scale",
+        "/api/v1/micrographs/{public_id}/similar",
         "/api/v1/micrographs/{public_id}/undo",
+        "/api/v1/orders",
         "/api/v1/orders/{number}",
         "/api/v1/orders/{number}/acts",
         "/api/v1/orders/{number}/report.{kind}",

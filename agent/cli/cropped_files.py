@@ -58,6 +58,7 @@ def iter_cropped(
             max_megapixels=imaging.max_megapixels,
             um_per_px_range=imaging.um_per_px_range,
             sidecars=imaging.sidecars,
+            keep_surface=imaging.surface_layer == "keep",
         ) as pool,
         progress("reading", len(paths)) as advance,
     ):

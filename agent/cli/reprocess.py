@@ -51,6 +51,13 @@ def reprocess(
             "--queue", help="Only make the units; running agents do them while they are idle."
         ),
     ] = False,
+    ray: Annotated[
+        str,
+        typer.Option(
+            metavar="ADDRESS",
+            help='Judge on a Ray cluster, "auto": the one of this PC. Linux, extra ray.',
+        ),
+    ] = "",
     list_: Annotated[
         bool, typer.Option("--list", help="Show the progress of all jobs and start none.")
     ] = False,
@@ -98,7 +105,10 @@ def reprocess(
             cancel_jobs(store, bundle, json=json)
         else:
             role: Role = "shadow" if shadow else "reprocess"
-            _reprocess(settings, store, bundle, role, days=days, queue=queue, json=json)
+            if ray:
+                _reprocess_on_ray(settings, store, bundle, role, days=days, ray=ray, json=json)
+            else:
+                _reprocess(settings, store, bundle, role, days=days, queue=queue, json=json)
 
 
 def _reprocess(
@@ -118,6 +128,25 @@ def _reprocess(
         _queue(settings, store, bundle, role, days=days, json=json)
         return
     steps = judge_in_child(settings, store, bundle=bundle, role=role, days=days, by=os_user())
+    _print_reprocessed(run_to_end(steps, Again), bundle, json)
+
+
+def _reprocess_on_ray(
+    settings: Settings,
+    store: Store,
+    bundle: str,
+    role: Role,
+    *,
+    days: int | None,
+    ray: str,
+    json: bool,
+) -> None:
+    from agent.retrain import Again
+    from agent.service.jobs.ray_workers import judge_on_ray
+
+    steps = judge_on_ray(
+        settings, store, address=ray, bundle=bundle, role=role, days=days, by=os_user()
+    )
     _print_reprocessed(run_to_end(steps, Again), bundle, json)
 
 

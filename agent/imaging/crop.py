@@ -63,6 +63,7 @@ class SpecimenArea:
         polygon: Outline of the specimen, (x, y) in pixels of the file.
         bleeding: Outlines of discolouration along that edge, for display.
         stains: Outlines of discolouration elsewhere; it is not removed.
+        surface: Outlines of a deeper rim of the specimen, for display.
     """
 
     whole_frame: bool
@@ -70,6 +71,7 @@ class SpecimenArea:
     polygon: tuple[tuple[int, int], ...]
     bleeding: tuple[tuple[tuple[int, int], ...], ...] = ()
     stains: tuple[tuple[tuple[int, int], ...], ...] = ()
+    surface: tuple[tuple[tuple[int, int], ...], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,6 +169,7 @@ def crop(
     *,
     um_per_px_range: tuple[float, float],
     settings_scale: float | None = None,
+    keep_surface: bool = False,
 ) -> Crop:
     """Crop a micrograph to steel.
 
@@ -174,6 +177,7 @@ def crop(
         micrograph: The micrograph.
         um_per_px_range: Smallest and largest plausible µm per pixel.
         settings_scale: µm per pixel of the objective in the settings, or None.
+        keep_surface: A decarburised or nitrided rim or a coating counts as steel.
 
     Returns:
         The crop with scale, graphics and specimen area.
@@ -185,7 +189,7 @@ def crop(
     height, width = pixels.shape[:2]
     graphics = find_graphics(pixels)
     covered = _mask_graphics(graphics, height, width)
-    border = find_border(pixels, covered)
+    border = find_border(pixels, covered, keep_surface=keep_surface)
     if border.blank:
         raise FileError(
             FileCode.NO_STEEL,
@@ -358,6 +362,7 @@ def _build_specimen_area(
         polygon=_trace_outlines(~border.outside, height, width)[0],
         bleeding=tuple(_trace_outlines(border.bleeding & ~covered, height, width)),
         stains=stains,
+        surface=tuple(_trace_outlines(border.surface & ~covered, height, width)),
     )
 
 

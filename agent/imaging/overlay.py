@@ -169,6 +169,8 @@ def _iter_legend(crop: Crop) -> Iterable[_Line]:
         )
     if area.bleeding:
         yield _Line(BLEEDING, "bleeding", "cut along the border")
+    if area.surface:
+        yield _Line(None, "surface layer", "decarburised or nitrided rim or coating")
     if area.stains:
         yield _Line(STAIN, "stain", f"{len(area.stains)}, away from the border: kept")
     if crop.warnings:

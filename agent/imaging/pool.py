@@ -81,6 +81,7 @@ class CropPool:
         max_megapixels: A larger image is refused by its header.
         um_per_px_range: A scale outside this range is ignored, µm per pixel.
         sidecars: Whether text and XML files next to a picture are read for the scale.
+        keep_surface: Whether a deeper rim of the specimen counts as steel.
         stalled_s: Time without a worker starting a file, in seconds, before all are replaced.
     """
 
@@ -93,6 +94,7 @@ class CropPool:
         max_megapixels: float = 200.0,
         um_per_px_range: tuple[float, float] = (0.01, 5.0),
         sidecars: bool = True,
+        keep_surface: bool = False,
         stalled_s: float = 60.0,
     ) -> None:
         self.workers = workers or max(1, (os.cpu_count() or 2) // 2)
@@ -101,6 +103,7 @@ class CropPool:
         self._stalled_s = stalled_s
         self._limits = Limits(max_megapixels=max_megapixels, sidecars=sidecars)
         self._range = um_per_px_range
+        self._keep_surface = keep_surface
         self._running: dict[_Future, _Job] = {}
         self._pool = self._new_pool()
 
@@ -179,7 +182,7 @@ class CropPool:
     def _schedule(self, job: _Job) -> _Future:
         return self._pool.schedule(
             _read_and_crop,
-            args=(job.path, self._limits, self._range, job.settings_scale),
+            args=(job.path, self._limits, self._range, job.settings_scale, self._keep_surface),
             timeout=self._time_limit_s,
         )
 
@@ -257,13 +260,19 @@ def _read_and_crop(
     limits: Limits,
     um_per_px_range: tuple[float, float],
     settings_scale: float | None,
+    keep_surface: bool,
 ) -> list[Crop]:
     crops: list[Crop] = []
     empty: list[FileError] = []
     for micrograph in iter_micrographs(path, limits=limits):
         try:
             crops.append(
-                crop(micrograph, um_per_px_range=um_per_px_range, settings_scale=settings_scale)
+                crop(
+                    micrograph,
+                    um_per_px_range=um_per_px_range,
+                    settings_scale=settings_scale,
+                    keep_surface=keep_surface,
+                )
             )
         except FileError as error:
             empty.append(error)

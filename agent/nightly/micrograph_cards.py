@@ -46,6 +46,7 @@ WARNINGS = {
     "scale_conflict": marked("Two sources of the scale differ by more than 5 %."),
     "no_scale": marked("Nothing says how large a pixel is."),
     "bleeding": marked("Bleeding along the border was removed."),
+    "surface_layer": marked("Along the border is a decarburised or nitrided rim or a coating."),
     "stain": marked("There is a stain on the specimen; it was kept."),
     "second_material": marked("There is a second material next to the steel."),
     "coating": marked("There is a coating or a second material next to the steel."),
@@ -337,7 +338,7 @@ def _strangeness(micrograph: ReportedMicrograph) -> str:
 
 def _crop(micrograph: ReportedMicrograph, gallery: Gallery) -> Figure:
     picture = gallery.crop(micrograph)
-    caption = _("The kept rectangle. The box marks the strangest place.")
+    caption = _("The kept rectangle. The box marks the most unusual place.")
     return Figure(
         _("What the model saw") if micrograph.bundle else _("Crop"),
         caption if micrograph.where else _("The kept rectangle."),

@@ -364,11 +364,16 @@ def list_checks(checks: Sequence[Record], source: str) -> list[Record]:
     return [record for record in checks if source in record.facts.get("sources", ())]
 
 
-def crop_in_this_process(path: Path, um_per_px_range: tuple[float, float]) -> Any:
+def crop_in_this_process(
+    path: Path, um_per_px_range: tuple[float, float], *, keep_surface: bool = False
+) -> Any:
     """Read and crop one file in this process: reference images are few and trusted."""
     from agent.imaging import crop, read  # noqa: PLC0415 - OpenCV
 
     try:
-        return [crop(image, um_per_px_range=um_per_px_range) for image in read(path)]
+        return [
+            crop(image, um_per_px_range=um_per_px_range, keep_surface=keep_surface)
+            for image in read(path)
+        ]
     except (FileError, OSError) as error:
         return error

@@ -93,6 +93,7 @@ def make_pool(settings: Settings) -> CropPool:
         max_megapixels=imaging.max_megapixels,
         um_per_px_range=imaging.um_per_px_range,
         sidecars=imaging.sidecars,
+        keep_surface=imaging.surface_layer == "keep",
     )
 
 

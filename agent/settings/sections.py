@@ -73,6 +73,10 @@ class ImagingSection(Section):
         default=True,
         description="Read the scale from text and XML files next to an image.",
     )
+    surface_layer: Literal["cut", "keep"] = Field(
+        "cut",
+        description="A decarburised or nitrided rim or a coating along the border is cut or kept.",
+    )
     workers: int = Field(0, ge=0, description="Processes that read and crop; 0: one per two cores.")
     time_limit_s: float = Field(60.0, gt=0, description="Time limit (s) for reading one file.")
     memory_limit_mb: int = Field(4000, gt=0, description="Memory limit (MB) of one worker.")

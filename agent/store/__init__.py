@@ -74,7 +74,7 @@ from agent.store.stored_facts import StoredCrop, StoredStrangeness
 from agent.store.unread_names import WaitingFile
 from agent.store.upgrade import Upgrade
 from agent.store.work_division import UnitState
-from agent.store.work_jobs import JobState, UnitFault, WorkJob, WorkProgress
+from agent.store.work_progress import JobState, UnitFault, WorkJob, WorkProgress
 from agent.store.work_units import UnitAnswer, UnitClaim, WaitingHome
 
 __all__ = [

@@ -28,7 +28,9 @@ if TYPE_CHECKING:
 LEAST_AXIS = 0.35
 """Smallest axis probability of a ridge cell."""
 LINK_CELLS = 2.3
-LINK_ANGLE, LINK_LOG_LENGTH = np.deg2rad(20), 0.35
+LINK_ANGLE, LINK_LOG_LENGTH = np.deg2rad(20), 0.8
+TIP_CELLS = 3.0
+"""Cells nearer to a tip are linked to one side only: needles often touch tip to tip in a line."""
 MERGE_ANGLE, MERGE_LOG_LENGTH = np.deg2rad(16), 0.3
 LEAST_SUPPORT = 0.25
 """Share of a needle's length on which its axis has to be visible."""
@@ -110,7 +112,7 @@ def find_needles(maps: NeedleMap) -> MeasuredNeedles:
     label = _link(cells)
     label = _merge(cells, label)
     chains = _describe(cells, label)
-    length = chains.length
+    length = np.maximum(chains.length, chains.extent + 1)
     support = np.minimum(chains.count / length, 1.0)
     keep = (length * maps.cell_um >= SHORTEST_UM) & (support >= LEAST_SUPPORT) & (chains.count > 2)  # noqa: PLR2004 - a direction needs three cells
     area = _measure_areas(maps, cells, label, length)
@@ -152,7 +154,8 @@ def _find_ridges(maps: NeedleMap) -> _Cells:
         )
         for sign in (-1, 1)
     ]
-    ridge = (here >= sides[0]) & (here > sides[1])
+    beyond = maps.near_um[row, column] < 0.5 * maps.cell_um  # a blunt end, past the tip
+    ridge = (here >= sides[0]) & (here > sides[1]) & ~beyond
     curvature = np.maximum(2 * here - sides[0] - sides[1], 1e-3)
     offset = np.clip((sides[1] - sides[0]) / (2 * curvature), -0.5, 0.5)
     at = np.stack([column + offset * normal[0], row + offset * normal[1]], axis=1)[ridge]
@@ -171,8 +174,17 @@ def _find_ridges(maps: NeedleMap) -> _Cells:
 
 
 def _link(cells: _Cells) -> NDArray[np.intp]:
-    pairs = cKDTree(cells.at).query_pairs(LINK_CELLS, output_type="ndarray")
-    first, second = pairs.T
+    """Link neighbouring cells to chains; every tip cell joins the nearest inner cell only."""
+    count = len(cells.at)
+    is_tip = cells.near <= TIP_CELLS
+    inner = np.flatnonzero(~is_tip)
+    pairs = cKDTree(cells.at[inner]).query_pairs(LINK_CELLS, output_type="ndarray")
+    first, second = inner[pairs.T]
+    tips = np.flatnonzero(is_tip)
+    distance, nearest = cKDTree(cells.at[inner]).query(cells.at[tips]) if len(inner) else ([], [])
+    close = np.asarray(distance) <= TIP_CELLS + 1.0
+    first = np.concatenate([first, tips[close]])
+    second = np.concatenate([second, inner[np.asarray(nearest, np.intp)[close]]])
     turn = _angle_between(cells.angle[first], cells.angle[second])
     step = cells.at[second] - cells.at[first]
     sideways = np.abs(
@@ -181,7 +193,7 @@ def _link(cells: _Cells) -> NDArray[np.intp]:
     log_length = cells.log_length
     alike = np.abs(log_length[first] - log_length[second]) < LINK_LOG_LENGTH
     joined = (turn < LINK_ANGLE) & (sideways < 1.1) & alike  # noqa: PLR2004 - one cell and rounding
-    return _connect(first[joined], second[joined], len(cells.at))
+    return _connect(first[joined], second[joined], count)
 
 
 def _merge(cells: _Cells, label: NDArray[np.intp]) -> NDArray[np.intp]:

@@ -13,13 +13,13 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from model.needles.drawing import DrawnField
-    from model.needles.truth import Targets
+    from model.needles.truth import NeedleTargets
 
 MIDDLE_UM = 10.0
 TARGET_CHANNELS = ("axis", "body", "near", "far", "cosine", "sine", "structure")
 
 
-def stack_targets(field: DrawnField, targets: Targets) -> np.ndarray:
+def stack_targets(field: DrawnField, targets: NeedleTargets) -> np.ndarray:
     """Stack the targets of one field: (7, h/2, w/2) float32, see `TARGET_CHANNELS`."""
     planes = [
         targets.axis,

@@ -47,7 +47,7 @@ class TrueNeedle:
 
 
 @dataclass(frozen=True, slots=True)
-class Targets:
+class NeedleTargets:
     """What the network has to predict, one value per cell of 2 × 2 px.
 
     Args:
@@ -69,7 +69,7 @@ class Targets:
 
 def measure_truth(
     owner: NDArray[np.int32], axes: Sequence[NDArray[np.float64]], pixel_um: float
-) -> tuple[list[TrueNeedle], Targets]:
+) -> tuple[list[TrueNeedle], NeedleTargets]:
     """Compute the visible needles of a drawn field and the network's targets.
 
     Args:
@@ -168,11 +168,11 @@ def _spread(
     number: NDArray[np.int32],
     values: NDArray[np.float32],
     pixel_um: float,
-) -> tuple[list[TrueNeedle], Targets]:
+) -> tuple[list[TrueNeedle], NeedleTargets]:
     """Extend the values from the axes to the bodies and measure each body's area."""
     if not parts:
         empty = np.zeros(number.shape, np.float32)
-        return [], Targets(empty, empty > 0, empty, empty, values[2:], number)
+        return [], NeedleTargets(empty, empty > 0, empty, empty, values[2:], number)
     distance, (row, column) = distance_transform_edt(number == 0, return_indices=True)
     nearest = number[row, column]
     body = owner[::CELL_PX, ::CELL_PX] == owners[nearest - 1]
@@ -188,7 +188,7 @@ def _spread(
         TrueNeedle(length, float(area), points, _is_cut(points, owner.shape))
         for (points, length), area in zip(parts, areas, strict=True)
     ]
-    return needles, Targets(axis, body, spread[0], spread[1], spread[2:], whole)
+    return needles, NeedleTargets(axis, body, spread[0], spread[1], spread[2:], whole)
 
 
 def _is_cut(points: NDArray[np.float64], shape: tuple[int, ...]) -> bool:

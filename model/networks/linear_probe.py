@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 NEIGHBOUR_MASS = 0.15
 """Probability mass of a size target on the neighbouring sizes (raters' kappa is about 0.3)."""
 
-_PENALTIES = (1e-2, 1e-3, 1e-4, 3e-5, 1e-5, 3e-6, 1e-6)
+_PENALTIES = (1e-2, 1e-3, 1e-4, 3e-5, 1e-5, 3e-6)
 """Candidate weights of the L2 penalty; the one with the lowest out-of-fold loss is selected."""
 
 _DEFAULT_PENALTY = 1e-4

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -184,26 +184,23 @@ class OodFeatureExtractor:
         frame, weights = seen.frame, seen.weights
         area_px = float(frame.valid.sum() or np.prod(frame.extent))
         whole, windows = _describe_whole_and_windows(seen)
-        pieces: list[tuple[Moments, Moments]] = []
-        tile_px = seen.tile_cells * STRIDES[BROAD]
-        if (
-            limits is not None
-            and area_px > limits.largest_px
-            and (not tile_px or min(limits.piece) < tile_px)
-        ):
-            pieces = [
-                _describe_whole_and_windows(self.frozen_pass.run_frame(piece))
-                for piece in self._iter_pieces(frame, limits.piece)
-            ]
-            windows = tuple(
-                np.concatenate(layer) for layer in zip(*(own for _, own in pieces), strict=True)
-            )
         um2 = UM_PER_PX**2 if field.um_per_px is not None else None
         fine = _build_cells(seen.joined, frame, weights[FINE], um2, FINE_MARGIN)
         intensity = np.moveaxis(intensity_features(frame), 0, 2)
         tone = _build_cells(intensity, frame, weights[TONE], um2, FINE_MARGIN)
         coarsest = np.moveaxis(seen.maps[BROAD], 0, 2)
         broad = _build_cells(coarsest, frame, weights[BROAD], um2, BROAD_MARGIN)
+        blocks = _describe_blocks(seen, broad)
+        broad = _select_inner(broad, seen)
+        pieces: tuple[Moments, ...] = ()
+        tile_px = seen.tile_cells * STRIDES[BROAD]
+        if (
+            limits is not None
+            and area_px > limits.largest_px
+            and (not tile_px or min(limits.piece) < tile_px)
+        ):
+            pieces, windows, own_blocks = self._describe_pieces(frame, limits.piece)
+            blocks = own_blocks if tile_px else blocks
         return OodFeatures(
             whole,
             windows,
@@ -213,14 +210,29 @@ class OodFeatureExtractor:
             patch=patch_statistics(fine),
             shade=patch_statistics(tone),
             embedding=self.embedding.compute(seen.maps, weights),
-            blocks=describe_blocks(
-                broad,
-                seen.tile_cells or BLOCK_CELLS,
-                weights[BROAD].shape if seen.tile_cells else None,
-            ),
+            blocks=blocks,
             area_px=area_px,
             extent=frame.extent,
-            pieces=tuple(own for own, _ in pieces),
+            pieces=pieces,
+        )
+
+    def _describe_pieces(
+        self, frame: Frame, size: tuple[int, int]
+    ) -> tuple[tuple[Moments, ...], Moments, NDArray[np.float32]]:
+        """Return the moments of every piece, all their windows and all their blocks."""
+        wholes, windows, blocks = [], [], []
+        for piece in self._iter_pieces(frame, size):
+            seen = self.frozen_pass.run_frame(piece)
+            whole, own_windows = _describe_whole_and_windows(seen)
+            coarsest = np.moveaxis(seen.maps[BROAD], 0, 2)
+            broad = _build_cells(coarsest, piece, seen.weights[BROAD], None, BROAD_MARGIN)
+            wholes.append(whole)
+            windows.append(own_windows)
+            blocks.append(_describe_blocks(seen, broad))
+        return (
+            tuple(wholes),
+            tuple(np.concatenate(layer) for layer in zip(*windows, strict=True)),
+            np.concatenate(blocks),
         )
 
     def _iter_pieces(self, frame: Frame, size: tuple[int, int]) -> Iterator[Frame]:
@@ -235,6 +247,22 @@ class OodFeatureExtractor:
             if share >= min(0.5, max(shares)):
                 piece = Field(frame.pixels[part], frame.valid[part], UM_PER_PX)
                 yield self.frozen_pass.framing.frames(piece)[0]
+
+
+def _select_inner(broad: CellFeatures, seen: FieldMaps) -> CellFeatures:
+    """Leave out cells at the edge of a tile, which describe that edge, where others are left."""
+    if seen.inner is None:
+        return broad
+    rows, columns = broad.steel.shape
+    inner = broad.steel & seen.inner[:rows, :columns]
+    return replace(broad, steel=inner) if inner.any() else broad
+
+
+def _describe_blocks(seen: FieldMaps, broad: CellFeatures) -> NDArray[np.float32]:
+    """Return the mean feature of every tile, or of every block of a map of the whole field."""
+    if seen.tile_cells:
+        return describe_blocks(broad, seen.tile_cells, seen.weights[BROAD].shape)
+    return describe_blocks(broad)
 
 
 def _describe_whole_and_windows(seen: FieldMaps) -> tuple[Moments, Moments]:

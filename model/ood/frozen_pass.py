@@ -70,6 +70,8 @@ class FieldMaps:
         weights: Per layer (rows, columns) float32, share of steel in each cell.
         tile_cells: Side of the tiles that the last layer was computed in, in its cells; 0: it saw
             the whole frame.
+        inner: (rows, columns) bool, cells of the last layer that are not at the edge of a tile;
+            None without tiles.
     """
 
     frame: Frame
@@ -77,6 +79,7 @@ class FieldMaps:
     joined: NDArray[np.float32]
     weights: tuple[NDArray[np.float32], ...]
     tile_cells: int = 0
+    inner: NDArray[np.bool_] | None = None
 
 
 class FrozenPass:
@@ -127,8 +130,8 @@ class FrozenPass:
             *maps, joined = self._compute(frame.pixels)
             return FieldMaps(frame, tuple(maps), np.moveaxis(joined, 0, 2), weights)
         *maps, joined = self._compute(frame.pixels, _mean_colour(frame))
-        maps.append(_compute_in_tiles(self._compute_last, maps[-1], self.backbone.channels[3]))
-        return FieldMaps(frame, tuple(maps), joined, weights, TILE_CELLS)
+        last, inner = _compute_in_tiles(self._compute_last, maps[-1], self.backbone.channels[3])
+        return FieldMaps(frame, (*maps, last), joined, weights, TILE_CELLS, inner)
 
 
 def spread_starts(length: int, side: int) -> list[int]:
@@ -147,16 +150,23 @@ def _compute_in_tiles(
     compute: Callable[..., list[NDArray[np.float32]]],
     features: NDArray[np.float32],
     channels: int,
-) -> NDArray[np.float32]:
-    """Compute the last layer tile by tile from the one before it, on twice as many cells."""
+) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    """Compute the last layer tile by tile from the one before it, on twice as many cells.
+
+    Returns:
+        The layer, and which of its cells are not at the edge of their tile.
+    """
     rows, columns = (length // 2 for length in features.shape[1:])
     last = np.empty((channels, rows, columns), np.float32)
+    inner = np.zeros((rows, columns), np.bool_)
     for top in spread_starts(rows, TILE_CELLS):
         for left in spread_starts(columns, TILE_CELLS):
             bottom, right = min(top + TILE_CELLS, rows), min(left + TILE_CELLS, columns)
             tile = features[:, 2 * top : 2 * bottom, 2 * left : 2 * right]
             (last[:, top:bottom, left:right],) = compute(np.ascontiguousarray(tile))
-    return last
+            inner[top:bottom, left:right] = False
+            inner[top + 1 : bottom - 1, left + 1 : right - 1] = True
+    return last, inner
 
 
 def _steel_weights(frame: Frame) -> tuple[NDArray[np.float32], ...]:

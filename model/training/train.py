@@ -62,6 +62,7 @@ if TYPE_CHECKING:
     from model.networks.schemes import Head, Scheme
     from model.ood.detector import OodDetector
     from model.ood.reference_features import ReferenceFeatures
+    from model.runtime.engines import Engine
     from model.training.config import TrainingConfig
     from model.training.distributed import ProcessGroup
 
@@ -136,19 +137,7 @@ def train(
         plan.learned, plan.scheme.taxonomy, fit_detector, features, networks.shared
     )
     plan.notes.extend((yield from report_alarm_rate(detector, plan.config.alpha)))
-    classifier = Classifier(
-        name="",
-        scheme=plan.scheme,
-        framing=framing,
-        conformal_level=calibration.conformal_level,
-        encoders=networks.encoders,
-        heads=calibration.heads,
-        detector=detector,
-        engine=extractor.engine,
-        alpha=plan.config.alpha,
-        validation_embeddings=calibration.embeddings,
-        shares_pass=networks.shared is not None,
-    )
+    classifier = _build_classifier(plan, framing, networks, calibration, detector)
     embeddings: dict[str, NDArray[np.float32]] = {}
     evaluation = yield from evaluate_test_set(
         classifier, plan.sides.test, plan.untrained, embeddings
@@ -171,7 +160,7 @@ def train(
             | {
                 "history": networks.history,
                 "evidence_limits": calibration.evidence_limits,
-                "engine": extractor.engine.label,
+                "engine": calibration.engine.label,
                 "strangeness": detector.summary(),
                 "cross_validation": final.cross_validation,
             },
@@ -276,12 +265,14 @@ class _Calibration:
         conformal_level: Probability mass at which prediction sets stop growing.
         evidence_limits: Evidence that is drawn in full colour, per stage.
         embeddings: (n, c) float32 of the validation images, by the first stage's network.
+        engine: Computed the features.
     """
 
     heads: dict[str, Head]
     conformal_level: float
     evidence_limits: dict[str, float]
     embeddings: NDArray[np.float32]
+    engine: Engine
 
 
 def _calibrate(
@@ -306,7 +297,30 @@ def _calibrate(
         networks.heads,
         out_of_fold or logits,
     )
-    return _Calibration(heads, level, evidence_limits, embeddings)
+    return _Calibration(heads, level, evidence_limits, embeddings, extractor.engine)
+
+
+def _build_classifier(
+    plan: TrainingPlan,
+    framing: Framing,
+    networks: _Networks,
+    calibration: _Calibration,
+    detector: OodDetector,
+) -> Classifier:
+    """Build the classifier that is tested, before anything is written."""
+    return Classifier(
+        name="",
+        scheme=plan.scheme,
+        framing=framing,
+        conformal_level=calibration.conformal_level,
+        encoders=networks.encoders,
+        heads=calibration.heads,
+        detector=detector,
+        engine=calibration.engine,
+        alpha=plan.config.alpha,
+        validation_embeddings=calibration.embeddings,
+        shares_pass=networks.shared is not None,
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,6 +31,9 @@ import store as rows_of
 from agent.store import Store
 
 TARGETS_S = {"status": 0.5, "order": 0.5, "report": 2.0, "report --date": 2.0}
+NOTING = "order, noting"
+"""The first command after a change of specifications or taxonomy: it records them and freezes the
+statements of up to a hundred orders, in place of an agent that runs. It has no target."""
 PER_ORDER, PER_SPECIMEN = 30, 5
 
 
@@ -109,6 +112,7 @@ def measure(folder: Path, rows: int, runs: int) -> bool:
         rows_of.BEGIN.timestamp() + rows * 86400 / rows_of.NIGHTLY, tz=UTC
     ).date()
     commands = {
+        NOTING: ["order", "o0"],
         "status": ["status"],
         "order": ["order", f"o{rows // PER_ORDER // 2}"],
         "report": ["report"],
@@ -118,14 +122,15 @@ def measure(folder: Path, rows: int, runs: int) -> bool:
     fine = True
     for name, command in commands.items():
         walls, cpus = [], []
-        for _ in range(runs):
+        for _ in range(1 if name == NOTING else runs):
             wall_s, cpu_s = run(folder, command)
             walls.append(wall_s)
             cpus.append(cpu_s)
         cpu_s = statistics.median(cpus)
-        fine &= cpu_s <= TARGETS_S[name]
+        target_s = TARGETS_S.get(name, float("inf"))
+        fine &= cpu_s <= target_s
         print(
-            f"{name:16}{statistics.median(walls):8.2f}{max(walls):8.2f}{cpu_s:8.2f}{TARGETS_S[name]:8.1f}",
+            f"{name:16}{statistics.median(walls):8.2f}{max(walls):8.2f}{cpu_s:8.2f}{target_s:8.1f}",
             flush=True,
         )
     return fine

@@ -1,11 +1,12 @@
 """Measure a smoke run of training on small drawn fields, from labels to bundle; not steel.
 
-    python tests/bench/training.py [--n 200] [--px 160] [--epochs 8] [--int8]
+    python tests/bench/training.py [--n 200] [--px 160] [--epochs 8] [--int8] [--real FOLDER]
 
 Three plans on the same images and split: the default of a PC without a GPU; a whole ResNet-18 from
 scratch; and the same network left as it is, with only its heads fitted. Prints seconds of wall and
 processor time, how the loss fell, and how many test images are right. `--int8` teaches the first
-alone, converts it, and says what that costs.
+alone, converts it, and says what that costs. `--real` trains the default on the real micrographs
+of the folder instead, grouped by image, and prints the cross-validated figures of the model card.
 """
 
 from __future__ import annotations
@@ -21,8 +22,18 @@ from typing import TYPE_CHECKING
 
 import torch
 from paper import PX, UM_PER_PX, drawn
+from real_classes import load
 
-from model import Example, ModelError, TrainingConfig, convert, quick_config, read_manifest, train
+from model import (
+    Example,
+    ModelError,
+    TrainingConfig,
+    convert,
+    quick_config,
+    read_manifest,
+    taxonomy_from,
+    train,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -76,6 +87,25 @@ def measured(name: str, given: Sequence[Example], plan: TrainingConfig) -> None:
     )
     slowest = sorted(per_stage.items(), key=lambda item: -item[1])[:4]
     print("  " + ", ".join(f"{stage} {spent:.1f} s" for stage, spent in slowest), flush=True)
+    if estimate := manifest.facts.get("cross_validation"):
+        shares = {name: estimate[name]["value"] for name in ("accuracy", "coverage")}
+        print(
+            f"  cross-validated, n {estimate['n']}: right {shares['accuracy']:.3f}, "
+            f"set covers {shares['coverage']:.3f}, ECE {estimate['ece']:.3f}"
+        )
+
+
+def train_real(folder: Path) -> None:
+    """Train the default plan on the real micrographs of a folder."""
+    known, fields = load(folder)
+    names = sorted({example.code for example in known})
+    subtypes = [{"name": f"C{at}", "sizes": ["1"]} for at in range(len(names))]
+    taxonomy = taxonomy_from({"size": [{"name": "1"}], "subtype": subtypes})
+    given = [
+        Example(own.key, f"C{names.index(own.code)}1", own.key, lambda field=field: field)
+        for own, field in zip(known, fields, strict=True)
+    ]
+    measured(f"default, {len(given)} real micrographs", given, quick_config(taxonomy=taxonomy))
 
 
 def main() -> None:
@@ -84,8 +114,12 @@ def main() -> None:
     ask.add_argument("--px", type=int, default=PX)
     ask.add_argument("--epochs", type=int, default=8)
     ask.add_argument("--int8", action="store_true")
+    ask.add_argument("--real", type=Path, metavar="FOLDER")
     given = ask.parse_args()
     torch.set_num_threads(1)
+    if given.real:
+        train_real(given.real)
+        return
     labelled = examples(given.n, given.px)
     whole = TrainingConfig(
         arch="resnet18",

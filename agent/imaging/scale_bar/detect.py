@@ -15,11 +15,17 @@ import numpy as np
 from agent.imaging.boxes import Box, overlap
 from agent.imaging.scale_bar.background import extend_to_plate
 from agent.imaging.scale_bar.bar_label import BarLabel, LabelledLine, build_label
-from agent.imaging.scale_bar.candidates import drop_parts, find_candidates, rank_lines
+from agent.imaging.scale_bar.candidates import (
+    drop_parts,
+    find_candidates,
+    is_convincing,
+    rank_lines,
+)
 from agent.imaging.scale_bar.filled_bars import find_blocks
 from agent.imaging.scale_bar.from_label import find_bar, find_labels
 from agent.imaging.scale_bar.info_band import find_band
 from agent.imaging.scale_bar.lengths import Length
+from agent.imaging.scale_bar.letters import has_digit_before
 from agent.imaging.scale_bar.line_groups import drop_duplicates
 from agent.imaging.scale_bar.matching import (
     SAME,
@@ -39,9 +45,11 @@ if TYPE_CHECKING:
 
     from agent.imaging.scale_bar.line import Line
 
+
 _SMALLEST_PX = 16  # an image with a shorter side has no room for a bar
 _TELLS_INK = 4  # pixels: JPEG changes the ink of all pixels of a thinner line
 _PART = 1.025  # longer by more: detected in part; by less: runs into a needle
+_BETWEEN_TICKS = 0.965  # of the line's length; shorter, the ticks are not at its ends
 _APART = 0.1  # of two lengths of one line; paled ink runs a little into what lies beyond
 
 
@@ -74,7 +82,8 @@ def find_graphics(pixels: NDArray[np.uint8]) -> Graphics:
     planes = compute_planes(pixels)
     band = find_band(pixels)
     lines = find_candidates(pixels, planes, band)
-    bars, unpaired = read_candidates(pixels, rank_lines(pixels, lines, band), band)
+    ranked = rank_lines(pixels, lines, band)
+    bars, unpaired = read_candidates(pixels, ranked, band)
     bars = [_drop_unsure_length(pixels, _remeasure(pixels, bar)) for bar in bars]
     if not _has_length(bars):
         bars = _list_blocks(pixels, planes, lines) or bars
@@ -83,7 +92,8 @@ def find_graphics(pixels: NDArray[np.uint8]) -> Graphics:
         read = [build_label(pixels, place, length) for length, place in unpaired]
         read += find_labels(pixels, planes)
         by_labels = _find_by_labels(pixels, read)
-        bars = [_drop_unsure_length(pixels, bar) for bar in by_labels] or bars
+        by_labels = [_drop_unsure_length(pixels, bar) for bar in by_labels]
+        bars = [_drop_contradicted(bar, ranked) for bar in by_labels] or bars
     if not _has_length(bars):
         bars = _find_by_ticks(pixels, planes, band) or bars
     boxes = [extend_to_plate(pixels, bar.bbox) for bar in bars]
@@ -170,8 +180,35 @@ def _remeasure(pixels: NDArray[np.uint8], bar: FoundBar) -> FoundBar:
 
 def _drop_unsure_length(pixels: NDArray[np.uint8], bar: FoundBar) -> FoundBar:
     """Return the bar, without its length where its line may end elsewhere than it was found."""
-    unsure = continues_beyond_gap(pixels, bar) or has_hidden_end(pixels, bar)
+    unsure = (
+        continues_beyond_gap(pixels, bar) or has_hidden_end(pixels, bar) or _is_cut(pixels, bar)
+    )
     return _put_in_doubt(bar) if bar.um is not None and unsure else bar
+
+
+def _drop_contradicted(bar: FoundBar, lines: list[Line]) -> FoundBar:
+    """Return the bar of a label, without its length where a clear line there has another."""
+    if bar.um is None:
+        return bar
+    x0, y0, x1, y1 = bar.line
+    for line in lines:
+        a0, b0, a1, b1 = line.core
+        level = b0 - 2 <= (y0 + y1) / 2 <= b1 + 2 or y0 - 2 <= (b0 + b1) / 2 <= y1 + 2
+        along = min(x1, a1) - max(x0, a0) > 0.6 * max(x1 - x0, a1 - a0)
+        differs = abs(line.line_px / bar.line_px - 1) > SAME
+        if level and along and differs and is_convincing(line):
+            return _put_in_doubt(bar)
+    return bar
+
+
+def _is_cut(pixels: NDArray[np.uint8], bar: FoundBar) -> bool:
+    """Return whether a digit stands before the label of a bar."""
+    if bar.label_box is None or not bar.ink:
+        return False
+    x0, y0, _, y1 = bar.label_box
+    (a0, b0, a1, b1) = bar.line
+    beside = a0 < x0 and b0 < y1 and y0 < b1
+    return has_digit_before(pixels, bar.label_box, np.array(bar.ink), a1 + 2 if beside else 0)
 
 
 def _put_in_doubt(bar: FoundBar) -> FoundBar:
@@ -195,13 +232,15 @@ def _is_better(labelled: LabelledLine, bar: FoundBar) -> bool:
     if overlap(line.core, bar.line) == 0 or longer < 0.85:
         return False
     if longer < 1 + SAME:
-        return ticked
+        return ticked and longer > _BETWEEN_TICKS
     return bar.kind in ("plain", "broken", line.kind)
 
 
 def _contradicts(labelled: LabelledLine, bar: FoundBar) -> bool:
-    """Return whether two sure measurements of one line without ticks differ."""
+    """Return whether two sure measurements of one line differ."""
     line = labelled.line
+    if line.kind == "caps" and bar.kind == "plain" and labelled.sure:
+        return labelled.length_px < _BETWEEN_TICKS * bar.line_px  # or arrow heads taken for ticks
     one_line = overlap(line.core, bar.line) > 0 and line.kind == bar.kind == "plain"
     return one_line and labelled.sure and abs(labelled.length_px / bar.line_px - 1) > _APART
 

@@ -118,8 +118,7 @@ def _extend_by_digits(ink: NDArray[np.bool_]) -> int:
     and no wider counts.
     """
     high, left = ink.shape
-    upright = np.ones((max(2, high // 4), 2), np.uint8)  # JPEG breaks thin strokes
-    whole = cv2.morphologyEx(ink.astype(np.uint8), cv2.MORPH_CLOSE, upright)
+    whole = _close_strokes(ink, high)
     _, _, stats, _ = cv2.connectedComponentsWithStats(whole, connectivity=8)
     x, _, w, h, _ = stats[1:].T
     digits = (h >= 0.6 * high) & (w <= 0.9 * high)
@@ -128,6 +127,47 @@ def _extend_by_digits(ink: NDArray[np.bool_]) -> int:
             break
         left = first
     return int(left)
+
+
+def _close_strokes(ink: NDArray[np.bool_], high: int) -> NDArray[np.uint8]:
+    """Return a mask with thin strokes whole, which JPEG breaks; `high` is that of the letters."""
+    by = max(2, high // 4)
+    # OpenCV closes what is near the border to the border.
+    padded = cv2.copyMakeBorder(ink.astype(np.uint8), by, by, 2, 2, cv2.BORDER_CONSTANT)
+    closed = cv2.morphologyEx(padded, cv2.MORPH_CLOSE, np.ones((by, 2), np.uint8))
+    return np.asarray(closed[by:-by, 2:-2], np.uint8)
+
+
+def has_digit_before(
+    pixels: NDArray[np.uint8], box: tuple[int, int, int, int], ink: NDArray[Any], left: int
+) -> bool:
+    """Return whether a digit stands before a number in its ink: "25" is not "5".
+
+    A digit is as tall as the number and ends above and below with it, which texture seldom does.
+
+    Args:
+        pixels: (h, w, 3) uint8, RGB.
+        box: Box of the words, pixels.
+        ink: (3,) their colour.
+        left: First column that can hold a digit, such as the end of a line before the words.
+    """
+    x0, y0, x1, y1 = box
+    high = y1 - y0
+    start, room = max(left, x0 - high), round(0.35 * high)
+    if x0 - start < 3:
+        return False
+    top = max(0, y0 - room)
+    paper = np.median(pixels[y0:y1, x0:x1].reshape(-1, 3), axis=0)
+    way = ink - paper
+    part = pixels[top : y1 + room, start:x0].astype(np.float32)
+    inked = (part - paper) @ way / max(1.0, float(way @ way)) > _PALE
+    whole = _close_strokes(inked, high)
+    _, _, stats, _ = cv2.connectedComponentsWithStats(whole, connectivity=8)
+    x, y, w, h, _ = stats[1:].T
+    tall = (h >= 0.55 * high) & (h <= 1.2 * high) & (w <= 0.9 * high) & (w >= max(2, 0.1 * high))
+    apart = (y > 0) & (y + h < len(whole)) & (x > 0)
+    near = x + w >= x0 - start - 0.5 * high
+    return bool((tall & apart & near).any())
 
 
 def tighten_to_ink(

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
     from agent.imaging.boxes import Box
 
+_LUMA = np.array([0.299, 0.587, 0.114])  # JPEG keeps it to the pixel, colour to two
+_LUMA_CONTRAST = 60  # grey values below which only colour shows a line
 EVEN = 0.8  # evenness that 1 in 20 needles and 4 in 5 bars reach
 
 
@@ -76,6 +78,11 @@ def measure_colour(pixels: NDArray[np.uint8], line: Line) -> NDArray[Any]:
     return colour
 
 
+def is_pale(ink: NDArray[Any], paper: NDArray[Any]) -> bool:
+    """Return whether only colour separates an ink (3,) from its paper (3,), not brightness."""
+    return abs(float((ink - paper) @ _LUMA)) < _LUMA_CONTRAST
+
+
 def are_alike(colour: NDArray[Any], other_colour: NDArray[Any], within: float) -> bool:
     """Return whether two colours (3,) differ by less than `within` grey values in every channel."""
     return bool(np.abs(colour - other_colour).max() < within)
@@ -108,6 +115,11 @@ def compute_evenness(pixels: NDArray[np.uint8], line: Line) -> float:
     A drawn line keeps both edges to the pixel from end to end, also where a needle crosses it; a
     needle tapers and is inclined, and a grain boundary wanders.
     """
+    return float(find_even_columns(pixels, line).mean())
+
+
+def find_even_columns(pixels: NDArray[np.uint8], line: Line) -> NDArray[np.bool_]:
+    """Return which columns of a line, (n,), have its most frequent upper and lower edge."""
     x0, y0, x1, y1 = line.core
     top = max(0, y0 - 4)
     ink = measure_colour(pixels, line)
@@ -118,7 +130,8 @@ def compute_evenness(pixels: NDArray[np.uint8], line: Line) -> float:
     drawn = off < min(75.0, 0.5 * line.contrast)
     middle = (y0 + y1) // 2 - top
     above, below = count_from_top(drawn[: middle + 1][::-1]), count_from_top(drawn[middle:])
-    return float(np.bincount(above * len(rows) + below).max() / above.size)
+    edges = above * len(rows) + below
+    return np.asarray(edges == np.bincount(edges).argmax())
 
 
 def count_from_top(flags: NDArray[np.bool_]) -> NDArray[np.intp]:

@@ -14,7 +14,7 @@ from agent.imaging.scale_bar.bar_label import (
     has_digit_before,
     is_centred,
 )
-from agent.imaging.scale_bar.line import Line, compute_distance
+from agent.imaging.scale_bar.line import Line, compute_distance, is_pale
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -25,6 +25,7 @@ SHOWS = 90  # of 255: contrast of a line in the plane of its ink
 _FAINT = 0.13  # share of the paper-to-ink distance of the palest line
 _TRACED = 12.0  # sum of such shares along a line
 _LONG_PX = 125  # 2 per cent of it exceed what blur and missed ticks add
+_LONG_PALE_PX = 190  # the same where only colour shows the line, which JPEG blurs more
 
 
 def trace_line(pixels: NDArray[np.uint8], label: BarLabel) -> LabelledLine | None:
@@ -55,7 +56,8 @@ def trace_line(pixels: NDArray[np.uint8], label: BarLabel) -> LabelledLine | Non
     line = Line(box, float(last - first), exact=False, contrast=float(SHOWS), core=box)
     if compute_distance(line, label.box) is None or last - first < 0.5 * (x1 - x0):
         return None
-    long = last - first >= _LONG_PX
+    pale = is_pale(label.ink, label.paper)
+    long = last - first >= (_LONG_PALE_PX if pale else _LONG_PX)
     sure = long and is_centred(box, label.box) and not has_digit_before(pixels, label, line)
     return LabelledLine(line, float(last - first), sure, traced=True)
 

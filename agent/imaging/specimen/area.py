@@ -43,25 +43,30 @@ class Border:
         steel: (gh, gw) bool: clean steel; False for outside, bleeding and safety margin.
         outside: (gh, gw) bool: outside the specimen's edge, bleeding not included.
         bleeding: (gh, gw) bool: inside the edge, discoloured by the gap.
+        surface: (gh, gw) bool: a deeper rim of the specimen: coating, nitriding, decarburisation.
         stain: (gh, gw) bool: steel discoloured away from the edge; it stays.
-        warnings: Stable words: "bleeding", "second_material", "stain".
+        warnings: Stable words: "bleeding", "surface_layer", "second_material", "stain".
         blank: The field has one tone and no structure.
     """
 
     steel: Mask
     outside: Mask
     bleeding: Mask
+    surface: Mask
     stain: Mask
     warnings: tuple[str, ...] = ()
     blank: bool = False
 
 
-def find_border(pixels: NDArray[np.uint8], covered: Mask | None = None) -> Border:
+def find_border(
+    pixels: NDArray[np.uint8], covered: Mask | None = None, *, keep_surface: bool = False
+) -> Border:
     """Segment steel and the outside of the specimen.
 
     Args:
         pixels: (h, w, 3) uint8, RGB.
         covered: (gh, gw) bool, the cells of `grid_shape` that graphics cover; None: no graphics.
+        keep_surface: A deeper rim of the specimen counts as steel.
 
     Returns:
         The border on a grid of `grid_shape(h, w)` cells.
@@ -72,19 +77,22 @@ def find_border(pixels: NDArray[np.uint8], covered: Mask | None = None) -> Borde
     cells = compute_cells(pixels, usable)
     nothing = np.zeros(shape, bool)
     if is_structureless(cells):
-        return Border(nothing, nothing, nothing, nothing, blank=True)
+        return Border(nothing, nothing, nothing, nothing, nothing, blank=True)
     outside, second = find_outside(cells)
     if outside is None:
         stain = find_stains(cells, usable)
-        warnings = _iter_warnings(bleeding=nothing, stain=stain, second=second)
-        return Border(usable.copy(), nothing, nothing, stain, tuple(warnings))
+        warnings = _iter_warnings(bleeding=nothing, surface=nothing, stain=stain, second=second)
+        return Border(usable.copy(), nothing, nothing, nothing, stain, tuple(warnings))
     outside = _refine_edge(cells, outside)
     steel_side = find_largest_part(fill_holes(usable & ~outside) & usable)
     outside = usable & ~steel_side
     along = detect_along_edge(cells, outside, steel_side)
     outside |= along.layer
     unclean = outside | along.bleeding
-    unclean |= find_deviating(cells, unclean, steel_side & ~unclean)
+    if not keep_surface:
+        unclean |= along.surface
+    deviating = find_deviating(cells, unclean, steel_side & ~unclean)
+    unclean |= deviating & ~along.surface
     margin = cv2.dilate(unclean.astype(np.uint8), np.ones((7, 7), np.uint8)) > 0
     steel = steel_side & ~margin
     stain = find_stains(cells, steel)
@@ -92,16 +100,24 @@ def find_border(pixels: NDArray[np.uint8], covered: Mask | None = None) -> Borde
         steel=steel,
         outside=outside,
         bleeding=along.bleeding,
+        surface=along.surface,
         stain=stain,
         warnings=tuple(
-            _iter_warnings(bleeding=along.bleeding, stain=stain, second=second or along.coated)
+            _iter_warnings(
+                bleeding=along.bleeding,
+                surface=along.surface,
+                stain=stain,
+                second=second or along.coated,
+            )
         ),
     )
 
 
-def _iter_warnings(*, bleeding: Mask, stain: Mask, second: bool) -> Iterator[str]:
+def _iter_warnings(*, bleeding: Mask, surface: Mask, stain: Mask, second: bool) -> Iterator[str]:
     if bleeding.any():
         yield "bleeding"
+    if surface.any():
+        yield "surface_layer"
     if stain.any():
         yield "stain"
     if second:

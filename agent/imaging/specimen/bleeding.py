@@ -27,6 +27,10 @@ DOUBTED = 10
 """Cells from the edge within which steel unlike the interior is excluded …"""
 NOT_DOUBTED = 97.0
 """… if it deviates more than this percentile of the interior."""
+_ALL_ALONG = 0.7  # share of the pieces of the edge that a rim of the steel has
+_EVENLY = 0.6  # width between the quarters of its depths, as a share of the usual depth
+_LIGHTER = 4.0  # units of L
+_TINT = 3.0  # units of a and b: bleeding is brown or blue
 APART = 1e4  # larger than any difference of two tones
 _PATCH = 1.5  # cells, sigma of the blur before single cells are compared
 _TONES = (("light", 2.0, 4.0), ("red", 0.8, 3.0), ("blue", 0.8, 3.0))
@@ -39,12 +43,15 @@ class EdgeZones:
 
     Args:
         bleeding: (gh, gw) bool, discoloured steel.
-        layer: (gh, gw) bool, a coating, or the shadow, gap or bright rim of the edge.
-        coated: The layer is too thick for a rim: another material.
+        layer: (gh, gw) bool, the shadow, gap or bright rim of the edge.
+        surface: (gh, gw) bool, a deeper rim of the specimen: a coating or a nitrided layer that
+            ends in a step, or decarburised steel.
+        coated: That rim ends in a step: another material.
     """
 
     bleeding: Mask
     layer: Mask
+    surface: Mask
     coated: bool
 
 
@@ -82,10 +89,11 @@ def detect_along_edge(cells: Cells, outside: Mask, steel: Mask) -> EdgeZones:
     nothing = np.zeros(steel.shape, bool)
     strip = _build_strip(outside, steel)
     if strip.reach < 8:
-        return EdgeZones(nothing, nothing, coated=False)
+        return EdgeZones(nothing, nothing, nothing, coated=False)
     zones, whole = _follow_pieces(cells, steel, strip)
     thick = _compute_thickness(zones, whole)
-    layer = steel & (strip.step <= thick + (thick > RIM))
+    coated = thick > RIM
+    layer = steel & (strip.step <= thick + coated)
     depths = np.array([0 if zone.sharp else zone.depth for zone in zones])
     bled = depths[depths > 3]
     # Where much of the edge has bled, a piece that seems clean has a faint front.
@@ -94,7 +102,38 @@ def detect_along_edge(cells: Cells, outside: Mask, steel: Mask) -> EdgeZones:
         least = max(least, 0.8 * whole.depth)
     depths = np.maximum(depths, least)[strip.piece]
     bleeding = steel & (depths > 3) & (strip.step <= 1.3 * depths + 2)
-    return EdgeZones(bleeding & ~layer, layer, coated=thick > RIM)
+    bleeding &= ~layer
+    if coated:
+        return EdgeZones(bleeding, nothing, layer, coated=True)
+    if _is_rim_of_steel(cells, bleeding, steel & (strip.step > strip.reach), bled, len(zones)):
+        return EdgeZones(nothing, layer, bleeding, coated=False)
+    return EdgeZones(bleeding, layer, nothing, coated=False)
+
+
+def _is_rim_of_steel(cells: Cells, zone: Mask, deep: Mask, depths: Plane, pieces: int) -> bool:
+    """Return whether a zone that fades out is decarburised steel, not bleeding.
+
+    Heat treatment works evenly from the surface: along nearly all of the edge and about equally
+    deep; steel without carbides is lighter. What bleeds from the gap is patchy, dark or coloured.
+
+    Args:
+        cells: Features of the cells.
+        zone: (gh, gw) bool, the deviating steel.
+        deep: (gh, gw) bool, the interior.
+        depths: Depth in cells of each piece of the edge with such a zone.
+        pieces: Number of pieces of the edge.
+    """
+    if len(depths) < _ALL_ALONG * pieces or min(count_cells(zone), count_cells(deep)) < 50:
+        return False
+    low, usual, high = np.percentile(depths, [25, 50, 75])
+    if usual <= 2 * RIM or high - low > _EVENLY * usual:
+        return False
+    tints = [
+        abs(float(np.median(plane[zone]) - np.median(plane[deep])))
+        for plane in (cells.red, cells.blue)
+    ]
+    lighter = float(np.median(cells.light[zone]) - np.median(cells.light[deep]))
+    return max(tints) < _TINT and lighter > _LIGHTER
 
 
 def _compute_thickness(zones: list[_Zone], whole: _Zone) -> float:

@@ -45,7 +45,11 @@ def check_instrument(
     return check_references(
         store,
         settings.store.folder,
-        crops=lambda path: crop_in_this_process(path, settings.imaging.um_per_px_range),
+        crops=lambda path: crop_in_this_process(
+            path,
+            settings.imaging.um_per_px_range,
+            keep_surface=settings.imaging.surface_layer == "keep",
+        ),
         classifier=classifier,
         software=version("martensight"),
         where=agent_name(),

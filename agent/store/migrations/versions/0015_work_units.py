@@ -8,7 +8,7 @@ down_revision = '0012'
 branch_labels = None
 depends_on = None
 
-OFTEN_CHANGED = {'work_unit': 70, 'agent': 50, 'source': 50}
+OFTEN_CHANGED = {'work_unit': 50, 'agent': 50, 'source': 50}
 """Tables whose rows change every few seconds, and how full (%) PostgreSQL fills their pages."""
 
 

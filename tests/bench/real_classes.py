@@ -1,0 +1,230 @@
+"""Measure how well classes of real micrographs are told apart, beside a simple peer.
+
+    python tests/bench/real_classes.py ../shared/data
+
+Classes with at least ten images, on images of other heat treatments (each held out once) and on
+other images (five folds). The product: heads of the default plan on the frozen pass, penalty and
+class weights chosen inside each training by cross-validation over groups, temperature from its
+out-of-fold logits. The peer: the same network at native pixels up to 800 px, means of stages 3 and
+4 and standard deviation of stage 3, standardised, logistic regression (C = 1). Both see the same
+images; p is of an exact sign test. Images of one heat treatment are counted as independent, which
+they are not. Without the folder nothing is measured.
+"""
+
+from __future__ import annotations
+
+import csv
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from real import read_rgb
+
+from model import taxonomy_from, wilson
+from model.calibration import fit_temperature
+from model.data.dataset import Example
+from model.evaluation.metrics import calibration_error
+from model.evaluation.pair_statistics import sign_test
+from model.framing import Field, Framing
+from model.networks.backbones import frozen_lite0, normalize
+from model.networks.field_embedding import STAGE_3_MEAN, STAGES_3_4_MEAN_STD
+from model.networks.linear_probe import ProbeData, fit_head
+from model.networks.schemes import SUBTYPE, Scheme, softmax
+from model.ood.frozen_pass import build_frozen_pass
+from model.statistics import bootstrap
+from model.training.frozen_heads import assign_folds
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from numpy.typing import NDArray
+
+    from model.networks.field_embedding import FieldEmbedding
+
+    Predict = Callable[[NDArray[np.intp], NDArray[np.intp]], NDArray[np.float64]]
+
+FEWEST = 10
+FOLDS = 5
+NATIVE = Framing("scale", 800, 1.0, 1.0)
+
+
+def load(folder: Path) -> tuple[list[Example], list[Field]]:
+    """Load the micrographs of classes with enough images, grouped by heat treatment."""
+    manifest = folder / "uhcs" / "MANIFEST.csv"
+    if not manifest.exists():
+        return [], []
+    rows = list(csv.DictReader(manifest.read_text(encoding="utf-8").splitlines()))
+    counts = Counter(row["microconstituent"] for row in rows)
+    examples, fields = [], []
+    for row in rows:
+        if counts[row["microconstituent"]] < FEWEST:
+            continue
+        pixels = read_rgb(folder / "uhcs" / row["file"])
+        scale = float(row["um_per_px"]) if row["um_per_px"] else None
+        field = Field(pixels, np.ones(pixels.shape[:2], bool), scale)
+        fields.append(field)
+        examples.append(
+            Example(
+                row["file"], row["microconstituent"], row["specimen"], lambda field=field: field
+            )
+        )
+    return examples, fields
+
+
+def embed(
+    fields: Sequence[Field], embeddings: Sequence[FieldEmbedding]
+) -> list[NDArray[np.float32]]:
+    """Return the embeddings of every field by the frozen pass, one (n, d) array per kind."""
+    usual = float(np.median([field.um_per_px for field in fields if field.um_per_px]))
+    frozen_pass = build_frozen_pass(frozen_lite0(), "fp32", usual)
+    rows: list[list[NDArray[np.float32]]] = [[] for _ in embeddings]
+    for field in fields:
+        seen = frozen_pass.run(field)
+        for own, embedding in zip(rows, embeddings, strict=True):
+            own.append(embedding.compute(seen.maps, seen.weights))
+    return [np.stack(own) for own in rows]
+
+
+@torch.inference_mode()
+def embed_peer(fields: Sequence[Field]) -> NDArray[np.float32]:
+    """Return the embeddings of the peer, (n, 544)."""
+    rows = []
+    for field in fields:
+        frame = NATIVE.frames(Field(field.pixels, field.valid, None))[0]
+        third, fourth = frozen_lite0().stages(normalize(frame.pixels[None]))[2:]
+        height, width = frame.extent
+        third = third[0, :, : height // 16, : width // 16].flatten(1)
+        fourth = fourth[0, :, : height // 32, : width // 32].flatten(1)
+        rows.append(torch.cat([third.mean(1), fourth.mean(1), third.std(1)]).numpy())
+    return np.stack(rows)
+
+
+def predict_product(
+    examples: Sequence[Example], embeddings: NDArray[np.float32], scheme: Scheme
+) -> Predict:
+    """Return the function that fits the heads as a training does, and predicts other images."""
+
+    def predict(train: NDArray[np.intp], test: NDArray[np.intp]) -> NDArray[np.float64]:
+        own = [examples[row] for row in train]
+        data = ProbeData(
+            embeddings=embeddings[train],
+            images=np.arange(len(train)),
+            codes=[example.code for example in own],
+            counts=np.ones(len(train)),
+            folds=assign_folds(own, 0),
+        )
+        probe = fit_head(scheme, SUBTYPE, "", data, imbalance="auto", ordinal=False)
+        logits = probe.out_of_fold_logits
+        rows = ~np.isnan(logits).any(axis=1)
+        targets = np.array([scheme.target(SUBTYPE, example.code) for example in own])
+        temperature = fit_temperature(logits[rows], targets[rows])
+        return probe.head.with_temperature(temperature).probabilities(embeddings[test])
+
+    return predict
+
+
+def predict_peer(embeddings: NDArray[np.float32], targets: NDArray[np.intp]) -> Predict:
+    """Return the function that fits logistic regression with C = 1, and predicts."""
+
+    def predict(train: NDArray[np.intp], test: NDArray[np.intp]) -> NDArray[np.float64]:
+        centre, spread = embeddings[train].mean(0), embeddings[train].std(0) + 1e-9
+        x = torch.from_numpy((embeddings[train] - centre) / spread).double()
+        y = torch.from_numpy(targets[train])
+        weight = torch.zeros(x.shape[1], targets.max() + 1, dtype=torch.float64, requires_grad=True)
+        bias = torch.zeros(targets.max() + 1, dtype=torch.float64, requires_grad=True)
+        optimizer = torch.optim.LBFGS([weight, bias], max_iter=300, line_search_fn="strong_wolfe")
+
+        def closure() -> torch.Tensor:
+            optimizer.zero_grad()
+            loss = torch.nn.functional.cross_entropy(x @ weight + bias, y, reduction="sum")
+            total: torch.Tensor = loss + 0.5 * (weight**2).sum()
+            total.backward()
+            return total
+
+        optimizer.step(closure)
+        other = torch.from_numpy((embeddings[test] - centre) / spread).double()
+        return softmax((other @ weight + bias).detach().numpy())
+
+    return predict
+
+
+def measure(predict: Predict, held_out: Sequence[NDArray[np.intp]]) -> NDArray[np.float64]:
+    """Return the probabilities of every image by a model that did not learn from its fold."""
+    n = sum(map(len, held_out))
+    parts = [(rows, predict(np.setdiff1d(np.arange(n), rows), rows)) for rows in held_out]
+    probabilities = np.zeros((n, parts[0][1].shape[1]))
+    for rows, own in parts:
+        probabilities[rows] = own
+    return probabilities
+
+
+def describe(
+    name: str,
+    probabilities: NDArray[np.float64],
+    targets: NDArray[np.intp],
+    peer: tuple[NDArray[np.bool_], NDArray[np.float64]] | None,
+) -> tuple[NDArray[np.bool_], NDArray[np.float64]]:
+    """Print one row; return which images are right, and what each loses."""
+    right = probabilities.argmax(1) == targets
+    share = wilson(int(right.sum()), len(right))
+    losses = -np.log(np.maximum(probabilities[np.arange(len(targets)), targets], 1e-9))
+    recall = np.mean([right[targets == target].mean() for target in np.unique(targets)])
+    ece = calibration_error(np.column_stack([probabilities.max(1), right]))
+    row = (
+        f"{name:28} {right.sum():4} of {len(right)} ({share.low:.3f}-{share.high:.3f})  "
+        f"mean recall {recall:.3f}  NLL {losses.mean():.3f}  ECE {ece:.3f}"
+    )
+    if peer is not None:
+        won, lost = int((right & ~peer[0]).sum()), int((~right & peer[0]).sum())
+        p_value = min(1.0, 2 * min(sign_test(won, lost), sign_test(lost, won)))
+        change = losses - peer[1]
+        nll = bootstrap(len(change), lambda rows: float(change[rows].mean()))
+        row += (
+            f"  beside the peer +{won} -{lost}, p = {p_value:.3f}; "
+            f"NLL {nll.value:+.3f} ({nll.low:+.3f} to {nll.high:+.3f})"
+        )
+    print(row, flush=True)
+    return right, losses
+
+
+def main() -> int:
+    """Measure and print."""
+    torch.set_num_threads(1)
+    began = time.process_time()
+    examples, fields = load(Path(sys.argv[1]))
+    if not examples:
+        print(f"no uhcs/MANIFEST.csv in {sys.argv[1]}: nothing is measured")
+        return 0
+    names = sorted({example.code for example in examples})
+    subtypes = [{"name": f"C{at}", "sizes": ["1"]} for at in range(len(names))]
+    scheme = Scheme("two-stage", taxonomy_from({"size": [{"name": "1"}], "subtype": subtypes}))
+    coded = [
+        Example(e.key, f"C{names.index(e.code)}1", e.group, e.load, slices={"of": e.group})
+        for e in examples
+    ]
+    targets = np.array([names.index(example.code) for example in examples])
+    before, now = embed(fields, (STAGE_3_MEAN, STAGES_3_4_MEAN_STD))
+    native = embed_peer(fields)
+    treatments = np.unique([example.group for example in coded], return_inverse=True)[1]
+    by_image = np.random.default_rng(0).permutation(len(coded)) % FOLDS
+    single = [Example(e.key, e.code, e.key, e.load) for e in coded]
+    for title, parts, own in (
+        ("each heat treatment held out once", treatments, coded),
+        ("five folds of images", by_image, single),
+    ):
+        held_out = [np.flatnonzero(parts == part) for part in np.unique(parts)]
+        print(f"{title}: {dict(Counter(example.code for example in examples))}")
+        peer = describe("peer", measure(predict_peer(native, targets), held_out), targets, None)
+        for name, embedding in (("product", now), ("product, mean of stage 3", before)):
+            found = measure(predict_product(own, embedding, scheme), held_out)
+            describe(name, found, targets, peer)
+    print(f"{time.process_time() - began:.0f} s of processor time")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
