@@ -38,7 +38,6 @@ def keys(known: Known, path: str) -> dict[str, str]:
         "one": first,
         "other": second,
         "q": known.order,
-        "ids": first,
         "number": known.order,
         "order": known.order,
         "specimen": known.specimen,
