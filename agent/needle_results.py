@@ -34,8 +34,8 @@ SMALLEST_PX = 1000
 NO_SCALE = "no_scale"
 
 TYPICAL_ERROR = {"l50": 0.105, "l90": 0.105, "longest_right_share": 0.49}
-"""MEASURED on 60 fields of a second drawing program, no steel: median relative errors, and the share
-of the listed longest needles that are right within 15 %. See tests/bench/RESULTS.md."""
+"""MEASURED on 60 fields of a second drawing program, no steel: median relative errors, and the
+share of the listed longest needles that are right within 15 %. See tests/bench/RESULTS.md."""
 
 TRIAL = (
     "Trial: apparent lengths in the section, not calibrated here. On drawings L50 and L90 are "
