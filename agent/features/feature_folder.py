@@ -24,7 +24,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from agent.features.feature_buffer import BUFFER, TAKEN, FeatureBuffer, read_buffer
-from agent.features.feature_rows import FORM, FormOfRows, encode_shard, read_fixed, read_rows
+from agent.features.feature_rows import (
+    FORM,
+    FormOfRows,
+    choose_columns,
+    encode_shard,
+    read_fixed,
+    read_rows,
+)
 from agent.whole_file import PART, write_whole
 
 if TYPE_CHECKING:
@@ -203,7 +210,8 @@ class FeatureFolder:
                 with self.open_shard(path) as shard:
                     of = FormOfRows.from_bytes(shard.schema_arrow.metadata[FORM])
                     for group in range(shard.num_row_groups):
-                        yield of, shard.read_row_group(group, columns=columns)
+                        names = columns and choose_columns(columns, shard.schema_arrow.names)
+                        yield of, shard.read_row_group(group, columns=names)
             except DamagedShard:
                 self._discard(path)
             except (ValueError, KeyError, OSError, pa.ArrowException):
