@@ -255,18 +255,21 @@ def _add_ticks(plane: Plane, line: Line, level: float) -> Line:
     if one_sided and _is_closed(plane[far, x0:x1], level):
         return replace(line, framed=True)
     side = plane[ltop + 1 : y0] if ltop < y0 - 2 else plane[y1 : lbottom - 1][::-1]
-    if one_sided and not _fit_spacing(side >= least, (x0, x1), ((la + lb) / 2, (ra + rb) / 2)):
+    outer = ((la + lb) / 2, (ra + rb) / 2)
+    fits = _fit_spacing(side >= least, (x0, x1), outer) if one_sided else None
+    if fits is None:  # no ticks between: which of two near an end is the end is unknown
+        between = plane[max(ltop, rtop) : min(lbottom, rbottom), x0:x1]
+        fits = not _has_tick_near_end(between >= least)
+    if not fits:
         return replace(line, framed=True)
-    if _has_tick_near_end(plane[max(ltop, rtop) : min(lbottom, rbottom), x0:x1] >= least):
-        return replace(line, framed=True)  # which of the two is the end is unknown
     box = (min(x0, la), min(ltop, rtop), max(x1, rb + 1), max(lbottom, rbottom))
     return replace(line, box=box, kind="ruler" if one_sided else "caps")
 
 
 def _fit_spacing(
     bright: NDArray[np.bool_], ends: tuple[int, int], outer: tuple[float, float]
-) -> bool:
-    """Return whether the outer ticks of a ruler have the spacing of the ticks between them.
+) -> bool | None:
+    """Return whether the outer ticks of a ruler have the spacing of those between; None: of none.
 
     Args:
         bright: (h, w) bool, the rows of the ticks; the last one is next to the line.
@@ -275,17 +278,17 @@ def _fit_spacing(
     """
     rows = bright[:, ends[0] : ends[1]]
     if not len(rows):
-        return True
+        return None
     near = rows[-2:] if len(rows) > 2 else rows
     runs = [(a, b) for a, b in find_runs(np.asarray(near.all(axis=0))) if b - a <= 8]
     inner = np.array([ends[0] + (a + b - 1) / 2 for a, b in runs])
     inner = inner[(inner > outer[0] + 4) & (inner < outer[1] - 4)]
     if len(inner) < 4:
-        return True
+        return None
     steps = np.diff(inner)
     step = float(np.median(steps))
     if np.abs(steps - step).max() > max(1.5, 0.15 * step):
-        return True
+        return None
     gaps = np.array([inner[0] - outer[0], outer[1] - inner[-1]])
     return bool((np.abs(gaps - step) <= max(2.0, 0.2 * step)).all())
 

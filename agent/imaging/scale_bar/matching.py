@@ -113,7 +113,7 @@ def pair_lengths(
                 cost += 0.0 if states else _UNREAD
                 if best is None or cost < best[0]:
                     line_px = measure_length(pixels, line)
-                    states = states and line.width >= _SHORTER * (place[2] - place[0])
+                    states = states and not _is_beside_longer_words(line, place)
                     states = states and _has_sure_ends(pixels, line, line_px)
                     bar = FoundBar(
                         line=line.box,
@@ -142,6 +142,12 @@ def _has_sure_ends(pixels: NDArray[np.uint8], line: Line, length_px: float) -> b
     if thin and len(set(find_heads(pixels, line))) > 1:
         return False  # an arrow with one head runs on into something else
     return line.kind != "plain" or abs(length_px - line.line_px) <= room
+
+
+def _is_beside_longer_words(line: Line, place: Box) -> bool:
+    """Return whether a line left or right of words is so short that it is seldom their bar."""
+    beside = place[0] >= line.box[2] - 3 or place[2] <= line.box[0] + 3
+    return beside and line.width < _SHORTER * (place[2] - place[0])
 
 
 def _has_uneven_end(pixels: NDArray[np.uint8], line: Line) -> bool:
