@@ -374,7 +374,7 @@ END $$
 
 
 def churn(server: Postgres, name: str, units: int, rounds: int = 5) -> None:
-    """Let the server itself play the life of many units, and print the tables after each part."""
+    """Play the life of many units in the server itself, and print the tables after each part."""
     with connect(server, name) as database:
         database.execute(CHURN)
         database.execute("SET synchronous_commit = off")
