@@ -27,7 +27,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from agent.features import FeatureFolder, FeatureRow, FormOfRows, SimilarIndex, to_batch
+from agent.features import FeatureFolder, FeatureRow, FormOfRows, SimilarIndex, build_row, to_batch
 from agent.features.feature_rows import encode_shard
 from agent.whole_file import write_whole
 from model import Classifier, Example, Field, default_taxonomy, quick_config, train
@@ -41,10 +41,9 @@ from model.ood.kept_features import (
     FeatureForm,
     count_blocks,
     pack_blocks,
-    pack_moments,
 )
 
-CHANNELS, BLOCK = 112, 320
+CHANNELS, BLOCK = 864, 320
 MOMENTS = (48, 80, 224, 640)
 SHARD_ROWS = 16_384
 TEN_MILLION = 10_000_000
@@ -104,7 +103,7 @@ def make_scorer(of: FormOfRows, references: int) -> FeatureScorer:
 
 def write_made(folder: FeatureFolder, of: FormOfRows, rows: int, blocks: int) -> None:
     rng = np.random.default_rng(0)
-    packed = [pack_blocks(make_blocks(rng, blocks)) for _ in range(64)]
+    packed = [pack_blocks(make_blocks(rng, blocks), of.form.block_limits) for _ in range(64)]
     for start in range(0, rows, SHARD_ROWS):
         part = [
             FeatureRow(
@@ -114,8 +113,8 @@ def write_made(folder: FeatureFolder, of: FormOfRows, rows: int, blocks: int) ->
                 0.2,
                 1e6,
                 rng.normal(size=CHANNELS).astype(np.float32).tobytes(),
-                rng.normal(size=sum(MOMENTS[:-1])).astype(np.float16).tobytes(),
-                rng.normal(size=MOMENTS[-1]).astype(np.float16).tobytes(),
+                rng.normal(size=sum(MOMENTS[:-2])).astype(np.float16).tobytes(),
+                b"",
                 packed[n % 64],
             )
             for n in range(start, min(start + SHARD_ROWS, rows))
@@ -214,9 +213,10 @@ def compare(examples: list[Example], classifier: Classifier, detector: OodDetect
     exact = [distance.measure(one.blocks, one.area_px) for one in kept]
     scored = scorer.score(FeatureBatch.stack(kept))
     for one in kept:
-        packed = pack_blocks(one.blocks)
-        counts.append(count_blocks(packed))
-        sizes.append(one.embedding.nbytes + pack_moments(one.whole).nbytes + len(packed) + 80)
+        _of, row = build_row(one, sha256="0" * 64, page=0, recipe="1", crop="0" * 64, um_per_px=1.0)
+        parts = (row.heads, row.moments, row.embedding, row.blocks)
+        counts.append(count_blocks(row.blocks))
+        sizes.append(sum(map(len, parts)) + 80)
     at_least = (distance.distances >= np.array(exact)[:, None]).sum(axis=1)
     p_exact = (1 + at_least) / (1 + len(distance.distances))
     n = len(kept)
@@ -224,7 +224,7 @@ def compare(examples: list[Example], classifier: Classifier, detector: OodDetect
     sets = sum(scored.list_set(i) == p.prediction_set for i, p in enumerate(predictions))
     probabilities = [abs(scored.probability[i] - p.probability) for i, p in enumerate(predictions)]
     flags = (scored.p_whole <= classifier.alpha) == (p_exact <= classifier.alpha)
-    whole = np.array([total <= 16 for _kept, total in counts])
+    whole = np.array([kept == total for kept, total in counts])
     off = np.abs(scored.p_whole - p_exact)
     print(f"{n} real micrographs, {len(distance.distances)} reference fields")
     print(f"same code {codes}, same set {sets}, largest difference of a probability ", end="")
@@ -235,8 +235,11 @@ def compare(examples: list[Example], classifier: Classifier, detector: OodDetect
     )
     print(f"largest difference {off.max():.4f}, of log distance ", end="")
     print(f"{np.abs(scored.whole - exact)[whole].max():.4f} with all blocks kept")
-    print(f"blocks in all: 1 to 8 {sum(t <= 8 for _k, t in counts)}, 9 to 16 ", end="")
-    print(f"{sum(8 < t <= 16 for _k, t in counts)}, more {int((~whole).sum())}")
+    print(
+        f"blocks: all kept {int(whole.sum())}, same p-value {int((off < 1e-9)[whole].sum())}, ",
+        end="",
+    )
+    print(f"largest difference {off[whole].max():.4f}; a part kept {int((~whole).sum())}")
     print(f"bytes of a row: mean {np.mean(sizes):.0f}, largest {max(sizes)}")
 
 
