@@ -210,6 +210,11 @@ ACTS: dict[str, str] = {
 """Act of the audit log → what a statement calls it."""
 
 MORE_ACTS: dict[str, str] = {
+    "place.found": marked("same place found"),
+    "micrograph.described": marked("process data changed"),
+    "files.set_aside": marked("files set aside"),
+    "results.sealed": marked("results sealed"),
+    "order.claimed": marked("order named for another field"),
     "label.doubted": marked("label marked as suspect"),
     "archive.review_requested": marked("review requested"),
     "account.added": marked("account added"),

@@ -153,6 +153,8 @@ def test_the_review_pages_have_no_grave_fault(lab, axe, tab, address):
         "/archive",
         "/archive?q=field&outcome=waiting",
         "/archive?q=nosuchword",
+        "/archive/map",
+        f"/archive/similar/{flagged}",
         "/history",
         "/history?first=x",
         "/roundrobin",

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import re
 
+import cv2
+import numpy as np
 import pytest
 from fastapi.testclient import TestClient
-from lab import HOME, desk_of
+from lab import HOME, NEXT_DAY, desk_of
 from test_lineage import FIRST, SECOND, two_bundles
-from test_order_desk import desk_with, order_of
+from test_order_desk import desk_with, field_of, order_of
 
 from agent.web import create_app
 
 
 @pytest.fixture
 def program(lab):
-    with TestClient(create_app(desk_with(lab)), base_url=HOME) as client:
+    with TestClient(create_app(desk_with(lab, is_lead="Ann".__eq__)), base_url=HOME) as client:
         yield client
 
 
@@ -51,7 +53,35 @@ def test_a_field_without_a_specimen_is_assigned_once(lab, program):
 def test_a_release_of_nothing_is_refused(program):
     asked = {"source": "LOM-07", "reason": "repaired", "by": "Ann"}
 
-    assert program.post("/api/v1/holds/release", json=asked).status_code == 422
+    nothing = program.post("/api/v1/holds/release", json=asked)
+    no_lead = program.post("/api/v1/holds/release", json=asked | {"by": "Bob"})
+
+    assert nothing.json()["detail"] == "No results of LOM-07 are held."
+    assert "Bob is not a lead" in no_lead.json()["detail"]
+
+
+def test_a_pair_of_one_place_is_decided_by_a_lead_with_a_reason(lab, program):
+    pixels = np.random.default_rng(3).integers(60, 200, (600, 800, 3), dtype=np.uint8)
+    pixels = cv2.GaussianBlur(pixels, (0, 0), 3)
+    one, other = (field_of(lab, f"471{n}", 1, pixels=pixels) for n in (1, 2))
+    asked = {"verdict": "different", "reason": "two rings of one batch", "by": "Ann"}
+
+    done = program.post(f"/api/v1/places/{one}/{other}", json=asked)
+    wrong = program.post(f"/api/v1/places/{one}/{other}", json=asked | {"verdict": "perhaps"})
+    lost = program.post(f"/api/v1/places/{one}/{'0' * 16}", json=asked)
+
+    assert done.status_code == 201, done.text
+    assert (wrong.status_code, lost.status_code) == (422, 404)
+    assert lab.store.places.find_pair(one, other).verdict == "different"
+
+
+def test_a_requested_training_is_cancelled(lab, program):
+    lab.store.jobs.request("retrain", by="Lea", at=NEXT_DAY)
+    asked = {"name": "retrain", "by": "Ann"}
+
+    first, again = (program.post("/api/v1/jobs/cancel", json=asked).json() for _ in range(2))
+
+    assert (first["count"], again["count"]) == (1, 0)
 
 
 def test_bundles_are_listed_with_their_state(lab):

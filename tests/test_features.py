@@ -14,10 +14,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from agent.features import FeatureFolder, FeatureRow, FormOfRows, SimilarIndex, to_batch
+from agent.features import (
+    FeatureFolder,
+    FeatureRow,
+    FormOfRows,
+    SimilarIndex,
+    build_row,
+    to_batch,
+)
 from agent.features.feature_buffer import read_buffer
 from agent.features.feature_folder import MOST_SMALL
-from agent.features.feature_rows import encode_shard
+from agent.features.feature_rows import encode_shard, read_rows
+from model.ood.frozen_features import FrozenFeatures
 from model.ood.kept_features import (
     FeatureForm,
     count_blocks,
@@ -54,8 +62,16 @@ def unit_rows(rng: np.random.Generator, count: int, length: int = 16) -> np.ndar
 
 
 def list_kept(folder: FeatureFolder) -> dict[str, float]:
-    scales = folder.select_keys(OF.id).scales
-    return {sha256.hex(): round(um_per_px, 4) for (sha256, _page), um_per_px in scales.items()}
+    """Return the scale of every micrograph that is kept, those of 200 made ones."""
+    kept = folder.select_keys(OF.id)
+    scales = {
+        sha(n): um_per_px
+        for n in range(200)
+        for um_per_px in (0.2, 0.4, 0.8)
+        if kept.has(sha(n), 0, um_per_px)
+    }
+    assert len(scales) == len(kept)
+    return scales
 
 
 @pytest.fixture
@@ -108,6 +124,32 @@ def test_rows_are_read_as_they_were_written_and_the_newest_of_a_micrograph_count
     assert batch.embeddings[0].tobytes() == row(1).heads
     assert batch.has_scale.all()
     assert batch.blocks[0] == row(1).blocks
+
+
+def test_a_long_embedding_is_not_kept_twice_and_a_row_stays_within_six_kilobytes(folder):
+    rng = np.random.default_rng(1)
+    whole = tuple(rng.normal(size=n).astype(np.float32) for n in (48, 80, 224, 640))
+    look = np.concatenate([whole[2], whole[3]])
+    for n in range(300):
+        features = FrozenFeatures(
+            "pass 2 long", look * (1 + n), whole, unit_rows(rng, 40, 320), 1e6
+        )
+        of, kept = build_row(
+            features, sha256=sha(n), page=0, recipe="1", crop=sha(0), um_per_px=0.2
+        )
+        folder.buffer.append(of, kept)
+    folder.compact()
+
+    ((_of, table),) = folder.iter_tables(of.id)
+    found = SimilarIndex(folder).find(sha(1), 0, n=3)
+
+    assert of.form.is_long
+    assert folder.measure().size_bytes <= 6000 * 300
+    assert "embedding" not in table.column_names
+    assert to_batch(table).embeddings.shape == (300, 864)
+    assert count_blocks(to_batch(table).blocks[0]) == (9, 40)
+    assert found[0].cosine == pytest.approx(1.0, abs=1e-4)
+    assert read_rows(table)[0].embedding == b""
 
 
 def test_another_crop_recipe_or_network_has_rows_of_its_own(folder):

@@ -16,7 +16,7 @@ from agent.labelled_import import make_loader
 from agent.retrain.feature_rescoring import iter_rescored
 from agent.service.composition import load_bundle, open_features, open_store
 from agent.service.data_folder import clock
-from agent.service.jobs.features import is_fill_due, tend_features
+from agent.service.jobs.features import FeatureKeeper, is_fill_due
 from model import ModelError
 from model.ood.kept_features import FeatureBatch
 
@@ -57,13 +57,16 @@ def test_history_is_scored_from_what_was_kept_when_judged_and_what_was_filled_up
         current = store.promotions.find_current()
         features = open_features(settings, store)
         classifier = load_bundle(settings, current)
-        views = {(view.sha256, view.page): view for view in store.results.iter_all()}
+        views = {view.id: view for view in store.results.iter_all()}
         scorer = classifier.build_feature_scorer()
-        kept = dict(iter_rescored(views, features, scorer))
+        recipes = {view.recipe for view in views.values()}
+        kept = {
+            answer.id: scored for answer, scored in iter_rescored(store, features, scorer, recipes)
+        }
         archive = Archive(settings.store.folder)
         fields = [
-            make_loader(archive, sha256, page, views[sha256, page].um_per_px)()
-            for sha256, page in views
+            make_loader(archive, view.sha256, view.page, view.um_per_px)()
+            for view in views.values()
         ]
         read = dict(zip(views, classifier.classify(fields), strict=True))
 
@@ -92,7 +95,7 @@ def test_history_is_scored_from_what_was_kept_when_judged_and_what_was_filled_up
     assert "kept features cannot be used" in " ".join(run_json(own_lab, capsys, "verify")["notes"])
     assert run_json(own_lab, capsys, "features", "verify", code=3)["sound"] is False
     with open_store(settings) as store:
-        assert tend_features(settings, store, now=clock()) == ""
+        assert FeatureKeeper(settings, store, now=lambda: clock().replace(hour=12)).tend() == ""
     assert run_json(own_lab, capsys, "features", "verify")["sound"] is True
     assert run_json(own_lab, capsys, "features", "fill")["made"] > 0
     assert run_json(own_lab, capsys, "features", "status")["rows"] == total

@@ -8,6 +8,7 @@ import json
 import numpy as np
 import pytest
 from lab import desk_of
+from test_accessibility import axe, grave  # noqa: F401 - a fixture
 from test_review import served, tab, until  # noqa: F401 - a fixture
 from test_similar import keep
 
@@ -37,7 +38,7 @@ def folder(tmp_path) -> FeatureFolder:
     return FeatureFolder(tmp_path / "kept-features", "PC-1")
 
 
-def test_a_lasso_or_the_keys_select_and_the_archive_opens_them(lab, tab, folder):  # noqa: F811
+def test_a_lasso_or_the_keys_select_and_the_archive_opens_them(lab, tab, axe, folder):  # noqa: F811
     lab.compares_places = False
     for n in range(12):
         code = "G8" if n < 6 else "M9-10"
@@ -81,6 +82,11 @@ def test_a_lasso_or_the_keys_select_and_the_archive_opens_them(lab, tab, folder)
         until(tab, READY)
         assert tab.locator("[data-groups=code] tbody tr").count() == 2
         assert tab.evaluate("document.documentElement.scrollWidth") <= 1280
+        for scheme in ("light", "dark"):
+            tab.emulate_media(color_scheme=scheme)
+            for path in ("/archive/map", f"/archive/similar/{view.id}"):
+                tab.goto(address + path)
+                assert grave(axe, tab) == [], (scheme, path)
 
 
 def test_fifty_thousand_points_are_drawn_fluently(lab, tab, folder):  # noqa: F811

@@ -140,7 +140,7 @@ def test_a_store_of_every_released_schema_is_brought_up_with_its_rows(tmp_path, 
         expected = json.loads(dump.with_suffix(".json").read_text(encoding="utf-8"))
         assert [fate.as_json() for fate in store.files.iter_status()] == expected["files"]
         assert [view.id for view in store.results.iter_all()] == expected["micrographs"]
-        assert [one.code for one in store.labelled_micrographs.list_all()] == expected["labelled"]
+        assert [row.code for row in store.labelled_micrographs.list_all()] == expected["labelled"]
         assert store.audit_log.find_problems() == []
 
 

@@ -463,3 +463,13 @@ def test_the_viewer_of_a_field_tells_no_hidden_answer(lab, browser):
     assert "G8" not in hidden.split("<main", 1)[1].split("data-companions", 1)[0]
     assert "over-subtype" in browser.get(shown).text
     assert order.count("data-open-viewer") == 4
+
+
+def test_maps_that_the_viewer_has_shown_make_no_blind_decision(lab):
+    shown = lab.take("G7", reasons=("uncertain",))
+    desk = desk_with(lab)
+    with TestClient(create_app(desk), base_url=HOME) as browser:
+        browser.cookies.set("reviewer", "Ann")
+        browser.get(f"/review/{shown}/viewer")
+
+    assert desk.shown.has("Ann", lab.store.results.find(shown).result_id)

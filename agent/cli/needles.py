@@ -51,7 +51,7 @@ def needles(
     ] = None,
 ) -> None:
     """Measure apparent needle lengths in µm. A trial: not calibrated, nothing is stored."""
-    from agent.needle_results import measurement_to_json
+    from agent.needle_results import TRIAL, measurement_to_json
     from model.needles.needle_map import NeedleMapper
 
     settings = load_settings(context)
@@ -82,7 +82,7 @@ def needles(
     if together:
         _print_together(fields, longest_in, as_json=as_json)
     if not as_json:
-        out.print("Trial: apparent lengths in the section, not calibrated here.", markup=False)
+        out.print(TRIAL, markup=False)
     raise typer.Exit(SOME_FAILED if refused else DONE)
 
 

@@ -15,6 +15,7 @@ from agent.features.feature_folder import (
     FeatureStatus,
     Selected,
     ShardFault,
+    compute_key,
 )
 from agent.features.feature_rows import (
     FeatureRow,
@@ -37,6 +38,7 @@ __all__ = [
     "Similar",
     "SimilarIndex",
     "build_row",
+    "compute_key",
     "compute_map",
     "load_map",
     "save_map",

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from agent.features.feature_rows import read_fixed
+from agent.features.feature_rows import LOOK, read_look
 from agent.whole_file import write_whole
 
 if TYPE_CHECKING:
@@ -62,8 +62,8 @@ def compute_map(folder: FeatureFolder) -> EmbeddingMap | None:
     hashes: list[bytes] = []
     pages: list[int] = []
     places: list[NDArray[np.float64]] = []
-    for _of, table in folder.iter_tables(forms[-1], ["sha256", "page", "embedding"]):
-        xy = (_read_units(table) - mean) @ axes
+    for _of, table in folder.iter_tables(forms[-1], ["sha256", "page", LOOK]):
+        xy = (read_look(table).astype(np.float64) - mean) @ axes
         keys = zip(
             table.column("sha256").to_pylist(), table.column("page").to_pylist(), strict=True
         )
@@ -91,8 +91,8 @@ def _fit(
     count = 0
     total: NDArray[np.float64] | None = None
     outer: NDArray[np.float64] | None = None
-    for _of, table in folder.iter_tables(form, ["embedding"]):
-        units = _read_units(table)
+    for _of, table in folder.iter_tables(form, [LOOK]):
+        units = read_look(table).astype(np.float64)
         if total is None or outer is None:
             total, outer = np.zeros(units.shape[1]), np.zeros((units.shape[1],) * 2)
         total += units.sum(axis=0)
@@ -110,14 +110,6 @@ def _fit(
     axes = axes * np.where(axes[largest, np.arange(2)] < 0, -1.0, 1.0)  # the sign is arbitrary
     explained = float(values[-2:].sum() / max(float(values.sum()), 1e-12))
     return mean, axes, explained, count
-
-
-def _read_units(table: object) -> NDArray[np.float64]:
-    vectors = read_fixed(table, "embedding", np.float16).astype(np.float64)
-    units: NDArray[np.float64] = vectors / np.maximum(
-        np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12
-    )
-    return units
 
 
 def _scale(xy: NDArray[np.float64]) -> NDArray[np.float32]:

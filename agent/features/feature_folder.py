@@ -19,16 +19,26 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from agent.features.feature_buffer import BUFFER, TAKEN, FeatureBuffer, read_buffer
-from agent.features.feature_rows import FORM, FormOfRows, encode_shard, read_rows
+from agent.features.feature_rows import (
+    FORM,
+    FormOfRows,
+    choose_columns,
+    encode_shard,
+    read_fixed,
+    read_rows,
+)
 from agent.whole_file import PART, write_whole
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
+
+    from numpy.typing import NDArray
 
     from agent.features.feature_rows import FeatureRow
 
@@ -97,18 +107,38 @@ class FeatureStatus:
 
 @dataclass(frozen=True, slots=True)
 class Selected:
-    """Keys of the kept rows of a form.
+    """Keys of the kept rows of a form: 12 bytes each, since there may be ten millions.
 
     Args:
-        scales: (sha256, page) → scale of the crop in µm per pixel, 0 where it is unknown.
+        keys: (n,) ascending, from `compute_key`.
+        um_per_px: (n,) scales of the crops, 0 where unknown.
     """
 
-    scales: Mapping[tuple[bytes, int], float]
+    keys: NDArray[np.uint64]
+    um_per_px: NDArray[np.float32]
+
+    def __len__(self) -> int:
+        """Return the number of micrographs."""
+        return len(self.keys)
 
     def has(self, sha256: str, page: int, um_per_px: float | None) -> bool:
         """Return whether the features of a micrograph are kept at its scale."""
-        kept = self.scales.get((bytes.fromhex(sha256), page))
-        return kept is not None and abs(kept - (um_per_px or 0.0)) <= 1e-6 * max(kept, 1e-6)
+        key = compute_key(sha256, page)
+        at = int(np.searchsorted(self.keys, key))
+        if at == len(self.keys) or self.keys[at] != key:
+            return False
+        kept = float(self.um_per_px[at])
+        return abs(kept - (um_per_px or 0.0)) <= 1e-6 * max(kept, 1e-6)
+
+
+def compute_key(sha256: str, page: int) -> np.uint64:
+    """Return the first bytes of the hash of a file, mixed with the page."""
+    return np.uint64(_mix(np.array([int(sha256[:16], 16)], np.uint64), np.array([page]))[0])
+
+
+def _mix(heads: NDArray[np.uint64], pages: NDArray[np.integer]) -> NDArray[np.uint64]:
+    mixed: NDArray[np.uint64] = heads ^ (pages.astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15))
+    return mixed
 
 
 class FeatureFolder:
@@ -180,7 +210,8 @@ class FeatureFolder:
                 with self.open_shard(path) as shard:
                     of = FormOfRows.from_bytes(shard.schema_arrow.metadata[FORM])
                     for group in range(shard.num_row_groups):
-                        yield of, shard.read_row_group(group, columns=columns)
+                        names = columns and choose_columns(columns, shard.schema_arrow.names)
+                        yield of, shard.read_row_group(group, columns=names)
             except DamagedShard:
                 self._discard(path)
             except (ValueError, KeyError, OSError, pa.ArrowException):
@@ -188,12 +219,13 @@ class FeatureFolder:
 
     def select_keys(self, form: str) -> Selected:
         """Return which micrographs have features of a form."""
-        scales: dict[tuple[bytes, int], float] = {}
+        keys, scales = [np.zeros(0, np.uint64)], [np.zeros(0, np.float32)]
         for _of, table in self.iter_tables(form, ["sha256", "page", "um_per_px"]):
-            columns = [column.to_pylist() for column in table.columns]
-            for sha256, page, um_per_px in zip(*columns, strict=True):
-                scales.setdefault((sha256, page), um_per_px)
-        return Selected(scales)
+            heads = np.ascontiguousarray(read_fixed(table, "sha256", np.uint8)[:, :8]).view(">u8")
+            keys.append(_mix(heads[:, 0].astype(np.uint64), np.asarray(table.column("page"))))
+            scales.append(np.asarray(table.column("um_per_px"), np.float32))
+        unique, first = np.unique(np.concatenate(keys), return_index=True)  # the newest is first
+        return Selected(unique, np.concatenate(scales)[first])
 
     # -------------------------------------------------------------- writing
 
@@ -288,10 +320,16 @@ class FeatureFolder:
 
     # -------------------------------------------------------------- checks
 
-    def iter_faults(self) -> Iterator[ShardFault]:
-        """Compare every shard with its hash, and every note with its shard."""
+    def iter_faults(self, *, is_enough: Callable[[], bool] = lambda: False) -> Iterator[ShardFault]:
+        """Compare every shard with its hash, and every note with its shard.
+
+        Args:
+            is_enough: Called before a shard that was not compared yet; True leaves out the rest.
+        """
         for form in self._list_folders():
             for path in self.list_shards(form):
+                if path not in self._sound and is_enough():
+                    continue
                 try:
                     with self.open_shard(path) as shard:
                         FormOfRows.from_bytes(shard.schema_arrow.metadata[FORM])
@@ -347,11 +385,24 @@ class FeatureFolder:
 
 
 def _read_note(path: Path) -> dict[str, Any]:
+    note_path = path.with_suffix(NOTE)
+    if note_path in _NOTES:
+        return _NOTES[note_path]
     try:
-        note = json.loads(path.with_suffix(NOTE).read_bytes())
+        note = json.loads(note_path.read_bytes())
     except (OSError, ValueError):
         return {}
-    return note if isinstance(note, dict) else {}
+    if not isinstance(note, dict):
+        return {}
+    if len(_NOTES) >= _MOST_NOTES:
+        _NOTES.clear()
+    _NOTES[note_path] = note
+    return note
+
+
+_NOTES: dict[Path, dict[str, Any]] = {}
+"""Notes that were read: one of a name never changes, and the status asks every few seconds."""
+_MOST_NOTES = 10_000
 
 
 def _changed_at(path: Path) -> int:

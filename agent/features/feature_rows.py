@@ -28,6 +28,10 @@ ROWS_PER_GROUP: Final = 1024
 
 KEY_BYTES: Final = 32
 
+LOOK: Final = "embedding"
+"""Column that micrographs are compared by: moments of the last layer. Where what heads classify
+holds them, there is none, and that is compared."""
+
 
 @dataclass(frozen=True, slots=True)
 class FormOfRows:
@@ -77,7 +81,7 @@ class FeatureRow:
         area_px: Area of steel in pixels of the frame.
         heads: float32 bytes of what heads classify.
         moments: float16 bytes of the moments but the last layer's.
-        embedding: float16 bytes of the last layer's moments.
+        embedding: float16 bytes of the last layer's moments; b"" where `heads` holds them.
         blocks: Packed blocks.
     """
 
@@ -116,22 +120,25 @@ def build_row(
         crop: Hash of the crop's pixels, mask and scale.
         um_per_px: Its scale, or None.
     """
-    return FormOfRows(FeatureForm.describe(features), recipe), FeatureRow(
+    form = FeatureForm.describe(features)
+    return FormOfRows(form, recipe), FeatureRow(
         sha256=sha256,
         page=page,
         crop=crop,
         um_per_px=um_per_px or 0.0,
         area_px=features.area_px,
         heads=features.embedding.tobytes(),
-        moments=pack_moments(features.whole[:-1]).tobytes(),
-        embedding=pack_moments(features.whole[-1:]).tobytes(),
-        blocks=pack_blocks(features.blocks),
+        moments=pack_moments(features.whole[: -2 if form.is_long else -1]).tobytes(),
+        embedding=b"" if form.is_long else pack_moments(features.whole[-1:]).tobytes(),
+        blocks=pack_blocks(features.blocks, form.block_limits),
     )
 
 
 def build_schema(of: FormOfRows) -> pa.Schema:
     """Return the Parquet schema of rows of a form."""
     *first, last = of.form.moments
+    own_look = [] if of.form.is_long else [(LOOK, pa.binary(2 * last))]
+    first = first[:-1] if of.form.is_long else first
     return pa.schema(
         [
             ("sha256", pa.binary(KEY_BYTES)),
@@ -141,7 +148,7 @@ def build_schema(of: FormOfRows) -> pa.Schema:
             ("area_px", pa.float32()),
             ("heads", pa.binary(4 * of.form.embedding)),
             ("moments", pa.binary(2 * sum(first))),
-            ("embedding", pa.binary(2 * last)),
+            *own_look,
             ("blocks", pa.binary()),
         ],
         metadata={FORM: of.to_bytes()},
@@ -175,10 +182,13 @@ def encode_shard(of: FormOfRows, rows: Sequence[FeatureRow]) -> bytes:
 
 def read_rows(table: pa.Table) -> list[FeatureRow]:
     """Return the rows of a table of a shard."""
-    columns = [column.to_pylist() for column in table.columns]
+    columns = {name: table.column(name).to_pylist() for name in table.column_names}
+    columns.setdefault(LOOK, [b""] * table.num_rows)
+    for name in ("sha256", "crop"):
+        columns[name] = [value.hex() for value in columns[name]]
     return [
-        FeatureRow(sha256.hex(), page, crop.hex(), *rest)
-        for sha256, page, crop, *rest in zip(*columns, strict=True)
+        FeatureRow(**dict(zip(columns, values, strict=True)))
+        for values in zip(*columns.values(), strict=True)
     ]
 
 
@@ -190,6 +200,24 @@ def to_batch(table: pa.Table) -> FeatureBatch:
         np.asarray(table.column("area_px"), np.float32),
         np.asarray(table.column("um_per_px"), np.float32) > 0,
     )
+
+
+def read_look(table: pa.Table) -> NDArray[np.float32]:
+    """Return what micrographs are compared by, (n, d) float32, unit rows."""
+    vectors = (
+        read_fixed(table, LOOK, np.float16).astype(np.float32)
+        if LOOK in table.column_names
+        else read_fixed(table, "heads", np.float32).copy()
+    )
+    vectors /= np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
+    return vectors
+
+
+def choose_columns(wanted: Sequence[str], present: Sequence[str]) -> list[str]:
+    """Return the columns to read: those that are wanted, and `heads` where there is no look."""
+    return [
+        name if name in present else "heads" for name in wanted if name in present or name == LOOK
+    ]
 
 
 def read_fixed(table: pa.Table, name: str, dtype: type[np.generic]) -> NDArray[Any]:

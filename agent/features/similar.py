@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 
 from agent.features.feature_folder import DamagedShard
-from agent.features.feature_rows import read_fixed
+from agent.features.feature_rows import LOOK, choose_columns, read_fixed, read_look
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -140,7 +140,11 @@ class SimilarIndex:
         try:
             with self._folder.open_shard(path) as shard:
                 groups = [
-                    _read_group(shard.read_row_group(group, columns=COLUMNS))
+                    _read_group(
+                        shard.read_row_group(
+                            group, columns=choose_columns(COLUMNS, shard.schema_arrow.names)
+                        )
+                    )
                     for group in range(shard.num_row_groups)
                 ]
         except (DamagedShard, OSError, ValueError, KeyError, pa.ArrowException):
@@ -148,12 +152,11 @@ class SimilarIndex:
         return _Part(*(np.concatenate(column) for column in zip(*groups, strict=True)))
 
 
-COLUMNS: Final = ["sha256", "page", "um_per_px", "embedding"]
+COLUMNS: Final = ("sha256", "page", "um_per_px", LOOK)
 
 
 def _read_group(table: pa.Table) -> tuple[NDArray[np.generic], ...]:
-    vectors = read_fixed(table, "embedding", np.float16).astype(np.float32)
-    vectors /= np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
+    vectors = read_look(table)
     steps = np.maximum(np.abs(vectors).max(axis=1), 1e-12) / _LARGEST
     codes = np.rint(vectors / steps[:, None]).astype(np.int8)
     # The quantised vector is given unit length again, so that a copy has the cosine 1.

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from agent.archive import Archive
-    from agent.features import FeatureFolder
-    from agent.store import MicrographView, Store
+    from agent.features import FeatureFolder, Selected
+    from agent.store import CurrentAnswer, Store
     from model import Classifier, Field
 
 TOGETHER = 8
@@ -69,19 +69,20 @@ def fill_features(
         OSError: The folder of the features cannot be written.
     """
     features.compact()
-    views = sorted(store.results.iter_all(), key=lambda view: -view.number)
     form = classifier.feature_form
-    selected = {
-        recipe: features.select_keys(form.compute_id(recipe))
-        for recipe in {view.recipe for view in views}
-    }
-    missing = [
-        view
-        for view in views
-        if not selected[view.recipe].has(view.sha256, view.page, view.um_per_px)
-    ]
-    archived = [view for view in missing if archive.crop_path(view.sha256, view.page).is_file()]
-    wanted = archived if limit is None else archived[:limit]
+    selected: dict[str, Selected] = {}
+    missing: list[CurrentAnswer] = []
+    known = lost = 0
+    for answer in store.results.iter_newest_answers():
+        if answer.recipe not in selected:
+            selected[answer.recipe] = features.select_keys(form.compute_id(answer.recipe))
+        if selected[answer.recipe].has(answer.sha256, answer.page, answer.um_per_px):
+            known += 1
+        elif archive.crop_path(answer.sha256, answer.page).is_file():
+            missing.append(answer)
+        else:
+            lost += 1
+    wanted = missing if limit is None else missing[:limit]
     made = unreadable = done = 0
     for start in range(0, len(wanted), TOGETHER):
         if is_enough():
@@ -90,15 +91,15 @@ def fill_features(
         loaded = list(_load(archive, group))
         done += len(group)
         unreadable += len(group) - len(loaded)
-        kept = classifier.extract_features([field for _view, field in loaded])
-        for (view, field), found in zip(loaded, kept, strict=True):
+        kept = classifier.extract_features([field for _answer, field in loaded])
+        for (answer, field), found in zip(loaded, kept, strict=True):
             of, row = build_row(
                 found,
-                sha256=view.sha256,
-                page=view.page,
-                recipe=view.recipe,
+                sha256=answer.sha256,
+                page=answer.page,
+                recipe=answer.recipe,
                 crop=hash_field(field),
-                um_per_px=view.um_per_px,
+                um_per_px=answer.um_per_px,
             )
             features.buffer.append(of, row)
             made += 1
@@ -108,24 +109,14 @@ def fill_features(
     features.compact()
     if (places := compute_map(features)) is not None:
         save_map(features.folder, places)
-    yield Filled(
-        made=made,
-        known=len(views) - len(missing),
-        lost=len(missing) - len(archived),
-        unreadable=unreadable,
-        rest=len(archived) - done,
-    )
+    yield Filled(made=made, known=known, lost=lost, unreadable=unreadable, rest=len(missing) - done)
 
 
 def _load(
-    archive: Archive, views: Sequence[MicrographView]
-) -> Iterator[tuple[MicrographView, Field]]:
-    for view in views:
-        microscope = view.process_data.get("microscope", "")
+    archive: Archive, answers: Sequence[CurrentAnswer]
+) -> Iterator[tuple[CurrentAnswer, Field]]:
+    for answer in answers:
         try:
-            yield (
-                view,
-                make_loader(archive, view.sha256, view.page, view.um_per_px, microscope)(),
-            )
+            yield answer, make_loader(archive, answer.sha256, answer.page, answer.um_per_px)()
         except BadStore:
             continue  # agent verify names it

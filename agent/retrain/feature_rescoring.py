@@ -12,14 +12,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from agent.features import to_batch
+from agent.features import compute_key, to_batch
+from agent.imaging.crop import public_id
 from agent.retrain.progress import Step
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Collection, Iterator
 
     from agent.features import FeatureFolder
-    from agent.store import MicrographView, Store
+    from agent.store import CurrentAnswer, Store
     from model import Classifier
     from model.inference.feature_scorer import FeatureScorer, ScoredFeatures
 
@@ -62,7 +63,7 @@ class Rescoring:
         flagged_whole: Whole fields that are unusual to this bundle.
         flagged_local_before: Micrographs whose earlier result was flagged; not scored again.
         scores_codes: Whether the bundle's codes can be scored from features at all.
-        flipped: Public ids of the newest micrographs with another code, code before and now.
+        flipped: Public ids of micrographs with another code, at most 1000, code before and now.
     """
 
     bundle: str
@@ -115,63 +116,67 @@ def rescore(
         `Step`s, last a `Rescoring`.
     """
     scorer = classifier.build_feature_scorer()
-    views = {(view.sha256, view.page): view for view in store.results.iter_all()}
     outcome = Rescoring(classifier.name, scores_codes=scorer.scores_codes)
+    recipes: set[str] = set()
+    total = 0
+    for answer in store.results.iter_newest_answers():
+        recipes.add(answer.recipe)
+        total += 1
     done = 0
-    for key, rescored in iter_rescored(views, features, scorer):
-        view = views[key]
+    for answer, rescored in iter_rescored(store, features, scorer, recipes):
         done += 1
         if rescored.code is not None:
             outcome.scored += 1
             outcome.close += rescored.is_close
-            if view.structure_code and view.structure_code != rescored.code:
-                outcome.flips[view.structure_code, rescored.code] += 1
-                outcome.flipped.append((view.id, view.structure_code, rescored.code))
+            if answer.structure_code and answer.structure_code != rescored.code:
+                outcome.flips[answer.structure_code, rescored.code] += 1
+                if len(outcome.flipped) < MOST_FLIPPED:
+                    outcome.flipped.append((answer.id, answer.structure_code, rescored.code))
         outcome.flagged_whole += rescored.flagged_whole
-        outcome.flagged_local_before += view.strangeness.is_flagged
+        outcome.flagged_local_before += answer.strangeness.is_flagged
         if done % 1024 == 0:
-            yield Step("features", done, len(views))
-    outcome.without = len(views) - done
-    outcome.flipped = sorted(outcome.flipped, key=lambda row: row[0])[:MOST_FLIPPED]
-    yield Step("features", len(views), len(views))
+            yield Step("features", done, total)
+    outcome.without = total - done
+    yield Step("features", total, total)
     yield outcome
 
 
 def iter_rescored(
-    views: Mapping[tuple[str, int], MicrographView],
-    features: FeatureFolder,
-    scorer: FeatureScorer,
-) -> Iterator[tuple[tuple[str, int], Rescored]]:
+    store: Store, features: FeatureFolder, scorer: FeatureScorer, recipes: Collection[str]
+) -> Iterator[tuple[CurrentAnswer, Rescored]]:
     """Yield what a bundle makes of micrographs, each once, where their features are kept.
 
+    One row group of features and its micrographs are in memory at a time.
+
     Args:
-        views: (sha256, page) → micrograph.
+        store: Names the micrographs.
         features: What is kept.
         scorer: Of the bundle.
+        recipes: Crop recipes of the micrographs.
     """
-    seen: set[tuple[str, int]] = set()
-    for recipe in sorted({view.recipe for view in views.values()}):
+    for recipe in sorted(recipes):
+        seen: set[np.uint64] = set()
         for _of, table in features.iter_tables(scorer.form.compute_id(recipe)):
-            keys = list(
-                zip(
-                    (value.hex() for value in table.column("sha256").to_pylist()),
-                    table.column("page").to_pylist(),
-                    strict=True,
-                )
-            )
+            hashes = [value.hex() for value in table.column("sha256").to_pylist()]
+            keys = list(zip(hashes, table.column("page").to_pylist(), strict=True))
+            answers = {
+                (answer.sha256, answer.page): answer
+                for answer in store.results.list_answers([public_id(*key) for key in keys])
+            }
             scales = np.asarray(table.column("um_per_px"))
             scored = scorer.score(to_batch(table))
             for row, key in enumerate(keys):
-                view = views.get(key)
-                if view is None or key in seen or view.recipe != recipe:
+                answer, short = answers.get(key), compute_key(*key)
+                if answer is None or short in seen or answer.recipe != recipe:
                     continue
-                if abs(float(scales[row]) - (view.um_per_px or 0.0)) > 1e-6 * max(scales[row], 1):
+                scale = float(scales[row])
+                if abs(scale - (answer.um_per_px or 0.0)) > 1e-6 * max(scale, 1.0):
                     continue  # judged again at another scale since
-                seen.add(key)
-                yield key, _build(view, scored, row, scorer.alpha)
+                seen.add(short)
+                yield answer, _build(answer, scored, row, scorer.alpha)
 
 
-def _build(view: MicrographView, scored: ScoredFeatures, row: int, alpha: float) -> Rescored:
+def _build(answer: CurrentAnswer, scored: ScoredFeatures, row: int, alpha: float) -> Rescored:
     p_whole = float(scored.p_whole[row])
     is_scored = bool(scored.code[row] >= 0)
     return Rescored(
@@ -181,6 +186,6 @@ def _build(view: MicrographView, scored: ScoredFeatures, row: int, alpha: float)
         prediction_set=scored.list_set(row),
         p_whole=None if np.isnan(p_whole) else p_whole,
         flagged_whole=bool(p_whole <= alpha + 1e-12),
-        local_before=view.strangeness.local,
-        local_bundle=view.bundle,
+        local_before=answer.strangeness.local,
+        local_bundle=answer.bundle,
     )

@@ -36,7 +36,7 @@ from agent.service.database_clock import DatabaseClock
 from agent.service.host_monitor import HostMonitor
 from agent.service.jobs.backup import BACKUP_EVERY_S, tend_backups
 from agent.service.jobs.delivery import DELIVERY_EVERY_S, deliver_reports
-from agent.service.jobs.features import TEND_EVERY_S, tend_features
+from agent.service.jobs.features import TEND_EVERY_S, FeatureKeeper
 from agent.service.jobs.instrument_check import InstrumentCheck
 from agent.service.jobs.order_lists import LISTS_EVERY_S, tend_lists
 from agent.service.jobs.outbound import (
@@ -57,7 +57,7 @@ from agent.service.report_scheduler import ReportScheduler
 from agent.service.retrain_scheduler import RetrainScheduler
 from agent.service.source_thread import SourceWatch
 from agent.service.statements import STATEMENTS_EVERY_S, StatementKeeper
-from agent.service.status import build_status_from_store, save_status
+from agent.service.status import build_status_from_store, list_work, save_status
 from agent.service.worker import Worker
 from agent.store import StoreFault
 from agent.web import INBOX_SOURCE, is_this_pc_alone, refuse_strangers
@@ -72,7 +72,7 @@ if TYPE_CHECKING:
     from agent.orders.affected_orders import Affected
     from agent.pipeline import Pipeline
     from agent.settings import Settings
-    from agent.store import Store, Upgrade
+    from agent.store import Store, Upgrade, WorkProgress
     from reports import Message
 
 log = structlog.get_logger()
@@ -121,6 +121,7 @@ class Agent:
         self._stop = threading.Event()
         self._set_back_s = 0.0
         self._affected: list[Affected] = []
+        self._work: list[WorkProgress] = []
         self._affected_at_s = 0.0
         self._meter = Meter()
         self._pc: dict[str, Any] = {}
@@ -238,7 +239,7 @@ class Agent:
             ("requests", candidates.answer_requests, REQUESTS_EVERY_S),
             (
                 "features",
-                lambda: tend_features(settings, store, now=now(), should_stop=self._stop.is_set),
+                FeatureKeeper(settings, store, now=now, should_stop=self._stop.is_set).tend,
                 TEND_EVERY_S,
             ),
             ("work units", puller.tend, PULL_EVERY_S),
@@ -302,7 +303,12 @@ class Agent:
             store.agents.record_heartbeat(self._facts(nights), at=self._now())
             affected = self._held_orders(store)
             document = build_status_from_store(
-                self._settings, store, now=self._now(), running=True, affected=affected
+                self._settings,
+                store,
+                now=self._now(),
+                running=True,
+                affected=affected,
+                work=self._work,
             )
         except (StoreFault, AgentError) as fault:
             if self.problems.say("database", str(fault)):
@@ -324,11 +330,12 @@ class Agent:
         return self._database_clock.measure()
 
     def _held_orders(self, store: Store) -> list[Affected]:
-        """Return the orders with held results, queried at most once a minute."""
+        """Return the orders with held results; they and work units are queried once a minute."""
         now_s = time.monotonic()
         if now_s >= self._affected_at_s:
             holds = load_holds(self._settings, store)
             self._affected = list_affected_orders(store, holds, now=self._now())
+            self._work = list_work(store, self._now())
             self._affected_at_s = now_s + HOLDS_EVERY_S
         return self._affected
 

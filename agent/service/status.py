@@ -70,6 +70,7 @@ def build_status_from_store(
     now: datetime,
     running: bool,
     affected: Sequence[Affected] | None = None,
+    work: Sequence[WorkProgress] | None = None,
 ) -> dict[str, Any]:
     """Return the whole status from an open database.
 
@@ -79,9 +80,11 @@ def build_status_from_store(
         now: Aware UTC.
         running: The agent runs here.
         affected: Orders with held results where they are known; None: they are queried.
+        work: Unfinished jobs of work units where they are known; None: they are queried.
     """
     if affected is None:
         affected = list_affected_orders(store, load_holds(settings, store), now=now)
+    known_work = list_work(store, now) if work is None else work
     own = store.agents.list_all()
     here = running
     running = running or any(_is_alive(agent, now) for agent in own)
@@ -123,14 +126,14 @@ def build_status_from_store(
         "backup": _describe_backup(settings),
         "features": _measure_features(settings, store),
         "jobs": [_job(job) for job in store.jobs.list_running(at=now)],
-        "work": [describe_work(progress) for progress in _list_work(store, now)],
+        "work": [describe_work(progress) for progress in known_work],
         "affected_orders": sorted({number for group in affected for number in group.orders}),
         "problems": list(dict.fromkeys(problems)),
         "problem_messages": messages,
     }
 
 
-def _list_work(store: Store, now: datetime) -> list[WorkProgress]:
+def list_work(store: Store, now: datetime) -> list[WorkProgress]:
     """Return the jobs of work units that are not finished."""
     return [
         store.work_jobs.get_progress(job.id, at=now) for job in store.work_jobs.list_unfinished()

@@ -434,7 +434,7 @@ class TrailSection(Section):
 class FeaturesSection(Section):
     """[features]: what the frozen networks saw of each crop, kept next to the archive."""
 
-    keep: bool = Field(default=True, description="Keep features, at most 9 kB per micrograph.")
+    keep: bool = Field(default=True, description="Keep features, at most 6 kB per micrograph.")
     fill_at: str = Field(
         "02:30",
         pattern=r"^(([01]\d|2[0-3]):[0-5]\d)?$",

@@ -28,6 +28,7 @@ from agent.store.campaign_views import (
     Seat,
 )
 from agent.store.campaigns import ROUND_ROBIN
+from agent.store.current_answers import CurrentAnswer
 from agent.store.database import Store
 from agent.store.decisions import Decision, DecisionConflict, LabelView
 from agent.store.engine import StoreFault, store_url
@@ -73,7 +74,7 @@ from agent.store.stored_facts import StoredCrop, StoredStrangeness
 from agent.store.unread_names import WaitingFile
 from agent.store.upgrade import Upgrade
 from agent.store.work_division import UnitState
-from agent.store.work_jobs import JobState, UnitFault, WorkJob, WorkProgress
+from agent.store.work_progress import JobState, UnitFault, WorkJob, WorkProgress
 from agent.store.work_units import UnitAnswer, UnitClaim, WaitingHome
 
 __all__ = [
@@ -94,6 +95,7 @@ __all__ = [
     "CampaignRater",
     "Claim",
     "ClaimedPlace",
+    "CurrentAnswer",
     "Decision",
     "DecisionConflict",
     "Entry",

@@ -14,6 +14,7 @@ from sqlmodel import col, select
 from agent.settings import PROCESS_COLUMNS
 from agent.store import (
     audit_log,
+    current_answers,
     descriptions,
     file_status,
     filing,
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
     from sqlalchemy import ColumnElement
     from sqlmodel import Session
 
+    from agent.store.current_answers import CurrentAnswer
     from agent.store.sources import AgentIdentity
     from agent.triage import TriageVerdict
     from model import Prediction
@@ -418,6 +420,16 @@ class Results(Repository):
             while rows := session.execute(query.where(col(ResultRow.id) > last)).all():
                 yield from to_views(session, rows)
                 last = rows[-1].r_id
+
+    def iter_newest_answers(self) -> Iterator[CurrentAnswer]:
+        """Yield the current answers of this site without labels, newest first, in batches."""
+        with reading(self._engine) as session:
+            yield from current_answers.iter_newest(session, self._whose.site_id)
+
+    def list_answers(self, public_ids: Sequence[str]) -> list[CurrentAnswer]:
+        """Return the current answers about micrographs of this site, in no order."""
+        with reading(self._engine) as session:
+            return current_answers.list_of(session, self._whose.site_id, public_ids)
 
     def iter_by_bundle(
         self, bundle: str, *, since: datetime | None = None

@@ -22,7 +22,7 @@ from agent.store.micrograph_views import MicrographView, of_micrographs
 from agent.store.repository import Repository
 from agent.store.tables import AgentRow, MicrographRow, SourceRow, WorkJobRow, WorkUnitRow
 from agent.store.work_division import UnitState
-from agent.store.work_jobs import JobState
+from agent.store.work_progress import JobState
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -16,6 +16,7 @@ from agent.web.decisions import LONGEST_COMMENT, LONGEST_WORD
 from agent.web.order_board import SWEPT
 from agent.web.order_desk import list_affected, release_hold
 from agent.web.orders import assign_field
+from agent.web.places import LONGEST_REASON, decide_pair, find_pair
 from agent.web.schemas import FAULTS, Bundles, DeskOrders, Requested
 from reports import gettext as _
 
@@ -38,6 +39,23 @@ class AssignIn(_In):
     preparation: str = Field("", max_length=LONGEST_WORD)
     field: str = Field("", max_length=LONGEST_WORD)
     reason: str = Field("", max_length=LONGEST_WORD)
+
+
+class PairIn(_In):
+    """What a lead decides about two micrographs that seem to show one place."""
+
+    verdict: str = Field(
+        min_length=1,
+        max_length=LONGEST_WORD,
+        description="`different`, or the id of the micrograph that the place belongs to.",
+    )
+    reason: str = Field(min_length=1, max_length=LONGEST_REASON, pattern=r"\S")
+
+
+class CancelIn(_In):
+    """A job to cancel."""
+
+    name: Literal["retrain"]
 
 
 class ReleaseIn(_In):
@@ -75,6 +93,19 @@ def router(desk: Desk) -> APIRouter:
             raise WrongUse(_("No results of {source} are held.").format(source=body.source))
         release_hold(desk, body.source, body.reason.strip(), by=by)
         return {"count": len(held)}
+
+    @routes.post("/places/{one}/{other}", response_model=Requested, status_code=201)
+    def decide_place(request: Request, one: str, other: str, body: PairIn) -> dict[str, Any]:
+        """Decide whether two micrographs show one place, and to which of them it belongs."""
+        by, pair = signing_name(request, body.by), find_pair(desk, one, other)
+        decide_pair(desk, pair, body.verdict, by=by, reason=body.reason.strip())
+        return {"count": 1}
+
+    @routes.post("/jobs/cancel", response_model=Requested)
+    def cancel(request: Request, body: CancelIn) -> dict[str, Any]:
+        """Cancel a training that runs or is requested; `count` is 0 where there is none."""
+        by = signing_name(request, body.by)
+        return {"count": desk.store.jobs.cancel(body.name, by=by, at=desk.now())}
 
     @routes.get("/bundles", response_model=Bundles)
     def bundles() -> dict[str, Any]:

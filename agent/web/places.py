@@ -41,17 +41,19 @@ def router(desk: Desk) -> APIRouter:
 
     @routes.get("/places/{one}/{other}")
     def show(request: Request, one: str, other: str) -> Response:
-        return HTMLResponse(reports.render_places(_page(desk, request, _pair(desk, one, other))))
+        return HTMLResponse(
+            reports.render_places(_page(desk, request, find_pair(desk, one, other)))
+        )
 
     @routes.post("/places/{one}/{other}")
     async def decide(request: Request, one: str, other: str) -> Response:
         sent = await request.form()
         form = {key: value.strip() for key, value in sent.items() if isinstance(value, str)}
-        return await run_in_threadpool(_decide, desk, request, _pair(desk, one, other), form)
+        return await run_in_threadpool(_decide, desk, request, find_pair(desk, one, other), form)
 
     @routes.get("/pictures/{one}/over/{other}.jpg")
     def aligned(one: str, other: str) -> Response:
-        pair = _pair(desk, one, other)
+        pair = find_pair(desk, one, other)
         first, second = find(desk, pair.measured), find(desk, _other(pair))
         own, theirs = (crop_of(desk, build_reported_micrograph(view)) for view in (first, second))
         if pair.transform is None:
@@ -73,7 +75,12 @@ def list_links(facts: SpecimenFacts) -> Iterator[PlaceLink]:
         yield PlaceLink(text, f"/places/{own}/{pair.other_id}")
 
 
-def _pair(desk: Desk, one: str, other: str) -> PlacePair:
+def find_pair(desk: Desk, one: str, other: str) -> PlacePair:
+    """Return what is known of two micrographs that may show one place.
+
+    Raises:
+        HTTPException: 404, they are not known to.
+    """
     pair = desk.store.places.find_pair(one, other)
     if pair is None:
         raise HTTPException(404, NOT_KNOWN)
@@ -151,8 +158,25 @@ def _verdict(pair: PlacePair, sides: Mapping[str, PlaceSide]) -> str:
 
 
 def _decide(desk: Desk, request: Request, pair: PlacePair, form: Mapping[str, str]) -> Response:
-    who, verdict, reason = decides(request, form), form.get("verdict", ""), form.get("reason", "")
-    require_lead(order_rules(desk), who)
+    verdict, reason = form.get("verdict", ""), form.get("reason", "")
+    decide_pair(desk, pair, verdict, by=decides(request, form), reason=reason)
+    return RedirectResponse(f"/places/{pair.one.id}/{pair.other.id}", 303)
+
+
+def decide_pair(desk: Desk, pair: PlacePair, verdict: str, *, by: str, reason: str) -> None:
+    """Record a lead's decision about two micrographs that seem to show one place.
+
+    Args:
+        desk: What the pages work on.
+        pair: Of them.
+        verdict: `DIFFERENT`, or the id of the micrograph that the place belongs to.
+        by: The lead.
+        reason: Why; the audit log keeps it.
+
+    Raises:
+        WrongUse: The sender is no lead, or verdict or reason is not valid.
+    """
+    require_lead(order_rules(desk), by)
     if not reason or len(reason) > LONGEST_REASON or not reason.isprintable():
         raise WrongUse(f"Give a reason of at most {LONGEST_REASON} letters.")
     if len(verdict) > LONGEST_WORD or verdict not in {DIFFERENT, pair.one.id, pair.other.id}:
@@ -161,8 +185,7 @@ def _decide(desk: Desk, request: Request, pair: PlacePair, form: Mapping[str, st
         pair.one.id,
         pair.other.id,
         belongs="" if verdict == DIFFERENT else verdict,
-        by=who,
+        by=by,
         reason=reason,
         at=desk.now(),
     )
-    return RedirectResponse(f"/places/{pair.one.id}/{pair.other.id}", 303)

@@ -8,6 +8,7 @@ from fastapi import APIRouter, Form, Request, Response
 from fastapi.responses import HTMLResponse, RedirectResponse
 
 import reports
+from agent.fleet import PcState, list_members
 from agent.site_time import local
 from agent.store import JobState, UnitState
 from agent.web import cookies
@@ -16,7 +17,7 @@ from reports import Fact, Tone, WorkLine, WorkPage, decimal, marked
 from reports import gettext as _
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Collection, Iterator
 
     from agent.store import WorkProgress
     from agent.web.context import Desk
@@ -60,16 +61,18 @@ def router(desk: Desk) -> APIRouter:
 
 def _build_page(desk: Desk, request: Request) -> WorkPage:
     progresses = desk.store.work_jobs.list_progress(at=desk.now())
+    members = list_members(desk.store.agents.list_all(), now=desk.now())
+    running = {member.name for member in members if member.state is PcState.RUNNING}
     return WorkPage(
         site=desk.site,
         reviewer=cookies.name_of(request),
-        jobs=tuple(_build_line(desk, progress) for progress in progresses),
+        jobs=tuple(_build_line(desk, progress, running) for progress in progresses),
         may_act=may_undo_any(request),
         refreshes=any(progress.job.state is JobState.OPEN for progress in progresses),
     )
 
 
-def _build_line(desk: Desk, progress: WorkProgress) -> WorkLine:
+def _build_line(desk: Desk, progress: WorkProgress, running: Collection[str]) -> WorkLine:
     job = progress.job
     state, tone = STATES[job.state]
     done = progress.done + progress.set_aside
@@ -80,7 +83,7 @@ def _build_line(desk: Desk, progress: WorkProgress) -> WorkLine:
         state=_(state),
         percent=round(100 * done / job.total) if job.total else 100,
         how_far=_("{done} of {total}").format(done=progress.done, total=job.total),
-        facts=tuple(_iter_facts(desk, progress)),
+        facts=tuple(_iter_facts(desk, progress, running)),
         faults=tuple(
             _("Unit {number}, {n} micrographs: {reason}").format(
                 number=fault.unit_id, n=fault.n, reason=fault.reason
@@ -101,7 +104,7 @@ def _list_acts(progress: WorkProgress) -> Iterator[str]:
         yield "cancel"
 
 
-def _iter_facts(desk: Desk, progress: WorkProgress) -> Iterator[Fact]:
+def _iter_facts(desk: Desk, progress: WorkProgress, running: Collection[str]) -> Iterator[Fact]:
     job = progress.job
     yield Fact(_("Requested"), f"{local(job.created_at, desk.zone)}, {job.by}")
     if progress.rate_per_s and progress.left_s is not None:
@@ -121,7 +124,7 @@ def _iter_facts(desk: Desk, progress: WorkProgress) -> Iterator[Fact]:
     yield from (Fact(name, str(n)) for name, n in counts if n)
     if progress.agents:
         yield Fact(_("In work on"), ", ".join(progress.agents))
-    if progress.waits_for:
-        yield Fact(_("Waits for the crops on"), ", ".join(progress.waits_for))
+    if missing := [name for name in progress.waits_for if name not in running]:
+        yield Fact(_("Waits for the crops on"), ", ".join(missing))
     if job.acted_by:
         yield Fact(_("Last act by"), job.acted_by)

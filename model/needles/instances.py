@@ -32,6 +32,7 @@ LINK_ANGLE, LINK_LOG_LENGTH = np.deg2rad(20), 0.8
 TIP_CELLS = 3.0
 """Cells nearer to a tip are linked to one side only: needles often touch tip to tip in a line."""
 MERGE_ANGLE, MERGE_LOG_LENGTH = np.deg2rad(16), 0.3
+CROOKED, LARGEST_RATIO = 0.03, 2.0
 LEAST_SUPPORT = 0.25
 """Share of a needle's length on which its axis has to be visible."""
 
@@ -95,13 +96,14 @@ class _Cells:
 
 @dataclass(frozen=True, slots=True)
 class _Chains:
-    """Groups of cells: midpoint (x, y), length, direction, cells, visible extent along it."""
+    """Groups of cells: midpoint (x, y), length, direction, cells, extent along it, bend across."""
 
     middle: NDArray[np.float64]
     length: NDArray[np.float64]
     angle: NDArray[np.float64]
     count: NDArray[np.intp]
     extent: NDArray[np.float64]
+    bend: NDArray[np.float64]
 
 
 def find_needles(maps: NeedleMap) -> MeasuredNeedles:
@@ -112,7 +114,7 @@ def find_needles(maps: NeedleMap) -> MeasuredNeedles:
     label = _link(cells)
     label = _merge(cells, label)
     chains = _describe(cells, label)
-    length = np.maximum(chains.length, chains.extent + 1)
+    length = _choose_length(chains)
     support = np.minimum(chains.count / length, 1.0)
     keep = (length * maps.cell_um >= SHORTEST_UM) & (support >= LEAST_SUPPORT) & (chains.count > 2)  # noqa: PLR2004 - a direction needs three cells
     area = _measure_areas(maps, cells, label, length)
@@ -132,6 +134,16 @@ def find_needles(maps: NeedleMap) -> MeasuredNeedles:
         cells_um=(cells.at[kept_cells] + 0.5) * maps.cell_um,
         number=renumbered[label[kept_cells]],
     )
+
+
+def _choose_length(chains: _Chains) -> NDArray[np.float64]:
+    """Return the visible extent where it is longer than predicted, unless the chain is crooked.
+
+    A crooked chain, or one of more than twice the predicted length, runs over several needles.
+    """
+    extent = chains.extent + 1
+    crooked = (chains.bend > CROOKED * extent + 0.5) | (extent > LARGEST_RATIO * chains.length)
+    return np.where(crooked, chains.length, np.maximum(chains.length, extent))
 
 
 def _no_needles() -> MeasuredNeedles:
@@ -239,13 +251,15 @@ def _describe(cells: _Cells, label: NDArray[np.intp]) -> _Chains:
     place = ((cells.at - centre[label]) * along[label]).sum(axis=1)
     offset = (cells.far - cells.near) / 2
     middle = _find_middle(place, offset, cells, label, mean)
-    lateral = mean(((cells.at - centre[label]) * across[label]).sum(axis=1))
+    sideways = ((cells.at - centre[label]) * across[label]).sum(axis=1)
+    lateral = mean(sideways)
+    bend = np.sqrt(np.bincount(label, (sideways - lateral[label]) ** 2) / count)
     points = centre + along * middle[:, None] + across * lateral[:, None]
     low, high = np.full(len(count), np.inf), np.full(len(count), -np.inf)
     np.minimum.at(low, label, place)
     np.maximum.at(high, label, place)
     length = np.exp(_median(cells.log_length, label, count))
-    return _Chains(points, length, angle, count, high - low)
+    return _Chains(points, length, angle, count, high - low, bend)
 
 
 def _fit_direction(

@@ -178,6 +178,7 @@ def save_weights(network: NeedleNetwork, settings: NeedleTraining, step: int, fo
         "start": hashlib.sha256(Path(settings.start).read_bytes()).hexdigest()
         if settings.start
         else "",
+        "earlier": _read_earlier(settings.start),
         "finished_steps": step,
         "parameters": sum(value.numel() for value in network.parameters()),
         "pixel_um": PIXEL_UM,
@@ -186,6 +187,15 @@ def save_weights(network: NeedleNetwork, settings: NeedleTraining, step: int, fo
         "trained_on": "drawn fields only; no micrograph of steel",
     }
     (folder / "needles.json").write_text(json.dumps(card, indent=1) + "\n", "utf-8")
+
+
+def _read_earlier(start: str) -> dict[str, object] | None:
+    """Return the card of the weights that a training continued, or None."""
+    card = Path(start).with_suffix(".json")
+    if not start or not card.is_file():
+        return None
+    earlier: dict[str, object] = json.loads(card.read_text("utf-8"))
+    return earlier
 
 
 def main() -> None:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
+import torch
 
 from model.ood.field_size import compute_levels
 from model.ood.mahalanobis import normalize_rows
@@ -239,8 +240,10 @@ def _join(by_looks: float, by_distance: float) -> float:
 
 def _log_distance(blocks: NDArray[np.float32], reference: NDArray[np.float32]) -> float:
     """Return the log cosine distance of blocks to the nearest reference row, averaged."""
-    cosines = blocks.astype(np.float64) @ reference.T.astype(np.float64)  # (b, n)
-    return float(np.log(np.maximum(1.0 - cosines.max(axis=1), _LEAST_DISTANCE)).mean())
+    # NumPy's product takes 18 ms of processor time on a busy PC: its threads wait for each other
+    rows, others = (torch.from_numpy(vectors).double() for vectors in (blocks, reference))
+    nearest = (rows @ others.T).amax(dim=1).numpy()  # (b,)
+    return float(np.log(np.maximum(1.0 - nearest, _LEAST_DISTANCE)).mean())
 
 
 def _compare_quarters(

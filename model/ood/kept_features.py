@@ -28,9 +28,9 @@ if TYPE_CHECKING:
 VERSION: Final = 1
 """Raise it when kept features of earlier versions would be misread."""
 
-MOST_EXACT, MOST_BLOCKS = 8, 16
-"""Blocks that are kept with 8 bits per value, and with 4. Of a larger field 16 blocks are kept,
-spread evenly. With them a row takes less than 9 kB."""
+SHORT_LIMITS, LONG_LIMITS = (8, 16), (4, 9)
+"""Blocks that are kept with 8 bits per value, and at most, with 4; next to a long embedding fewer.
+Of a larger field blocks are kept that are spread evenly. So a row takes less than 6 kB."""
 
 _LARGEST_HALF = 65504.0
 _HEADER = 3  # bits, blocks kept, blocks of the field
@@ -61,6 +61,16 @@ class FeatureForm:
             tuple(len(layer) for layer in features.whole),
             features.blocks.shape[1],
         )
+
+    @property
+    def is_long(self) -> bool:
+        """Whether the embedding holds the moments of the last two layers; they are kept once."""
+        return self.embedding == sum(self.moments[-2:])
+
+    @property
+    def block_limits(self) -> tuple[int, int]:
+        """Blocks that are kept with 8 bits per value, and at most."""
+        return LONG_LIMITS if self.is_long else SHORT_LIMITS
 
     def to_json(self) -> dict[str, Any]:
         """Return the form as JSON values."""
@@ -109,7 +119,7 @@ class FeatureBatch:
         """Return features of crops with a scale as a batch."""
         return cls(
             np.stack([one.embedding for one in features]),
-            [pack_blocks(one.blocks) for one in features],
+            [pack_blocks(one.blocks, FeatureForm.describe(one).block_limits) for one in features],
             np.array([one.area_px for one in features], np.float32),
             np.ones(len(features), bool),
         )
@@ -121,20 +131,21 @@ def pack_moments(layers: Sequence[NDArray[np.float32]]) -> NDArray[np.float16]:
     return np.asarray(np.clip(together, -_LARGEST_HALF, _LARGEST_HALF), np.float16)
 
 
-def pack_blocks(blocks: NDArray[np.float32]) -> bytes:
+def pack_blocks(blocks: NDArray[np.float32], limits: tuple[int, int] = SHORT_LIMITS) -> bytes:
     """Pack the blocks of a field.
 
     Args:
         blocks: (b, d) float32, unit rows.
+        limits: From `FeatureForm.block_limits`.
 
     Returns:
         Bits per value, number of blocks kept and in all, the mean as float16, one float32 step per
         kept block, and the differences from the mean in steps.
     """
     total = len(blocks)
-    if total > MOST_BLOCKS:
-        blocks = blocks[np.linspace(0, total - 1, MOST_BLOCKS).round().astype(np.intp)]
-    bits = 8 if len(blocks) <= MOST_EXACT else 4
+    if total > limits[1]:
+        blocks = blocks[np.linspace(0, total - 1, limits[1]).round().astype(np.intp)]
+    bits = 8 if len(blocks) <= limits[0] else 4
     largest = 2 ** (bits - 1) - 1
     mean = blocks.mean(axis=0).astype(np.float16)
     differences = blocks - mean.astype(np.float32)

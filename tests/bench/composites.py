@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 
 FULL, QUICK = 1000, 60
 DIRTY = 0.01  # share of the kept rectangle from which it is not clean
+WITH_EDGE = {"uhcs_1207.png"}  # its specimen ends in the field
 LAYERS = ("decarburised", "nitrided", "coated")
 UM_PER_PX = (0.001, 50.0)
 SEED = {"development": 310_000, "test": 320_000}
@@ -89,10 +90,21 @@ def list_mounts(folder: Path, split: str) -> list[tuple[Path, tuple[int, int]]]:
     return mounts
 
 
+def list_whole(folder: Path, split: str) -> list[tuple[Path, int | None]]:
+    """Return the textures of a split that show steel throughout, as `list_textures` does."""
+    manifest = folder / "micrographs" / "MANIFEST.json"
+    images = json.loads(manifest.read_text())["images"] if manifest.exists() else []
+    bordered = {
+        image["file"] for image in images if (image.get("specimen_border") or {}).get("present")
+    }
+    textures = list_textures(folder, split)
+    return [(path, foot) for path, foot in textures if path.name not in bordered | WITH_EDGE]
+
+
 def compose(split: str, seed: int, folder: Path, *, border: bool) -> Composite:
     """Make a composite, or take a real texture without a border."""
     rng = np.random.default_rng([SEED[split], seed, border])
-    textures = list_textures(folder, split)
+    textures = list_whole(folder, split)
     path, foot = textures[int(rng.integers(len(textures)))]
     bgr = cv2.imdecode(np.frombuffer(path.read_bytes(), np.uint8), cv2.IMREAD_COLOR)[:foot]
     if border is False:

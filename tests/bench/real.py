@@ -10,7 +10,8 @@ whole field, the peer is a Mahalanobis distance on the pooled features of the sa
 are taken as they are, at 1.5 times their size, since the magnifications differ by a factor of 400.
 `--kept FOLDER` keeps features of every piece, so that each passes the network once.
 Intervals are
-Clopper and Pearson's; images of one heat treatment are counted as independent, which they are not.
+Clopper and Pearson's; images of one heat treatment are counted as independent, which they are not,
+and so are the answers of the trainings on each picture of another material.
 Without the folder nothing is measured.
 """
 
@@ -249,7 +250,7 @@ def main() -> int:
         taught = [
             image for image in steel if split_of[image.group] != split and image.kind in CODES
         ]
-        tested = [*own, *(foreign if split == 0 else ())]
+        tested = [*own, *foreign]
         for kind, size, method, p_value, score in measure_split(
             taught,
             tested,

@@ -115,6 +115,11 @@ def compute_evenness(pixels: NDArray[np.uint8], line: Line) -> float:
     A drawn line keeps both edges to the pixel from end to end, also where a needle crosses it; a
     needle tapers and is inclined, and a grain boundary wanders.
     """
+    return float(find_even_columns(pixels, line).mean())
+
+
+def find_even_columns(pixels: NDArray[np.uint8], line: Line) -> NDArray[np.bool_]:
+    """Return which columns of a line, (n,), have its most frequent upper and lower edge."""
     x0, y0, x1, y1 = line.core
     top = max(0, y0 - 4)
     ink = measure_colour(pixels, line)
@@ -125,7 +130,8 @@ def compute_evenness(pixels: NDArray[np.uint8], line: Line) -> float:
     drawn = off < min(75.0, 0.5 * line.contrast)
     middle = (y0 + y1) // 2 - top
     above, below = count_from_top(drawn[: middle + 1][::-1]), count_from_top(drawn[middle:])
-    return float(np.bincount(above * len(rows) + below).max() / above.size)
+    edges = above * len(rows) + below
+    return np.asarray(edges == np.bincount(edges).argmax())
 
 
 def count_from_top(flags: NDArray[np.bool_]) -> NDArray[np.intp]:

@@ -14,7 +14,14 @@ import numpy as np
 
 from agent.imaging.boxes import Box, find_runs, overlap, union
 from agent.imaging.scale_bar.background import get_rim
-from agent.imaging.scale_bar.line import are_alike, compute_distance, is_pale, measure_colour
+from agent.imaging.scale_bar.line import (
+    EVEN,
+    are_alike,
+    compute_distance,
+    find_even_columns,
+    is_pale,
+    measure_colour,
+)
 from agent.imaging.scale_bar.line_length import find_heads, measure_length
 
 if TYPE_CHECKING:
@@ -29,6 +36,8 @@ _UM_PER_PX = (1e-5, 50.0)  # µm per pixel: from an atom to a pixel that shows n
 _LEAST_GAP_PX, _LEAST_PART_PX = 12, 16  # of a line that is cut, pixels
 _AROUND_PX, _HIDES = 4, 0.3  # of an end; share of a place of the line's ink that hides it
 _SOLID_PX, _LONG_PX = 6, 190  # height and length from which 2 per cent exceed that blur
+_END_PX, _UNEVEN_END = 6, 0.34  # columns near an end; share of them with the line's edges
+_SHORTER = 0.5  # of the words: a line shorter than that is seldom their bar
 _THIN_PX = 4  # height of the shaft of an arrow; texture next to a thicker line resembles a head
 _UNREAD = 2.0  # cost of words without a reliable length
 _LEADS = 1.0  # bonus of the line around which words were searched
@@ -104,6 +113,7 @@ def pair_lengths(
                 cost += 0.0 if states else _UNREAD
                 if best is None or cost < best[0]:
                     line_px = measure_length(pixels, line)
+                    states = states and line.width >= _SHORTER * (place[2] - place[0])
                     states = states and _has_sure_ends(pixels, line, line_px)
                     bar = FoundBar(
                         line=line.box,
@@ -126,10 +136,21 @@ def _has_sure_ends(pixels: NDArray[np.uint8], line: Line, length_px: float) -> b
     paper = np.median(pixels[max(0, y0 - 4) : max(1, y0 - 2), x0:x1].reshape(-1, 3), axis=0)
     if has_lost_ticks(line, measure_colour(pixels, line), paper):
         return False
+    if line.kind == "plain" and _has_uneven_end(pixels, line):
+        return False
     thin = line.kind == "plain" and y1 - y0 <= _THIN_PX
     if thin and len(set(find_heads(pixels, line))) > 1:
         return False  # an arrow with one head runs on into something else
     return line.kind != "plain" or abs(length_px - line.line_px) <= room
+
+
+def _has_uneven_end(pixels: NDArray[np.uint8], line: Line) -> bool:
+    """Return whether an even line has other edges near one end, where a grain lengthens it."""
+    even = find_even_columns(pixels, line)
+    inside = even[_END_PX:-_END_PX]
+    if len(inside) < 2 * _END_PX or inside.mean() < EVEN or all(find_heads(pixels, line)):
+        return False
+    return bool(min(even[1 : _END_PX + 1].mean(), even[-_END_PX - 1 : -1].mean()) < _UNEVEN_END)
 
 
 def has_lost_ticks(line: Line, ink: NDArray[Any], paper: NDArray[Any]) -> bool:

@@ -105,29 +105,32 @@ def detect_along_edge(cells: Cells, outside: Mask, steel: Mask) -> EdgeZones:
     bleeding &= ~layer
     if coated:
         return EdgeZones(bleeding, nothing, layer, coated=True)
-    if _is_rim_of_steel(cells, bleeding, steel & (strip.step > strip.reach), bled, len(zones)):
+    all_along = not whole.sharp and whole.depth > RIM + 1
+    all_along = all_along or len(bled) >= _ALL_ALONG * len(zones)
+    deep = steel & (strip.step > strip.reach)
+    if all_along and _is_rim_of_steel(cells, bleeding, deep, bled):
         return EdgeZones(nothing, layer, bleeding, coated=False)
     return EdgeZones(bleeding, layer, nothing, coated=False)
 
 
-def _is_rim_of_steel(cells: Cells, zone: Mask, deep: Mask, depths: Plane, pieces: int) -> bool:
+def _is_rim_of_steel(cells: Cells, zone: Mask, deep: Mask, depths: Plane) -> bool:
     """Return whether a zone that fades out is decarburised steel, not bleeding.
 
-    Heat treatment works evenly from the surface: along nearly all of the edge and about equally
-    deep; steel without carbides is lighter. What bleeds from the gap is patchy, dark or coloured.
+    Heat treatment works evenly from the surface: all along the edge and about equally deep; steel
+    without carbides is lighter. What bleeds from the gap is patchy, dark or coloured.
 
     Args:
         cells: Features of the cells.
         zone: (gh, gw) bool, the deviating steel.
         deep: (gh, gw) bool, the interior.
-        depths: Depth in cells of each piece of the edge with such a zone.
-        pieces: Number of pieces of the edge.
+        depths: Depth in cells of each piece of the edge where it is clear.
     """
-    if len(depths) < _ALL_ALONG * pieces or min(count_cells(zone), count_cells(deep)) < 50:
+    if min(count_cells(zone), count_cells(deep)) < 50:
         return False
-    low, usual, high = np.percentile(depths, [25, 50, 75])
-    if usual <= 2 * RIM or high - low > _EVENLY * usual:
-        return False
+    if len(depths) > 2:
+        low, usual, high = np.percentile(depths, [25, 50, 75])
+        if usual <= RIM + 1 or high - low > _EVENLY * usual:
+            return False
     tints = [
         abs(float(np.median(plane[zone]) - np.median(plane[deep])))
         for plane in (cells.red, cells.blue)

@@ -6,6 +6,7 @@ What takes PyTorch runs in a child of low priority.
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from datetime import datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -34,6 +35,7 @@ log = structlog.get_logger()
 FILL, RESCORE = "features", "rescore"
 """Names of the jobs."""
 TEND_EVERY_S = 900.0
+CHECK_S = 20.0
 ABANDONED_AFTER = timedelta(hours=1)
 
 
@@ -150,46 +152,59 @@ def score_in_child(
     )
 
 
-def tend_features(
-    settings: Settings,
-    store: Store,
-    *,
-    now: datetime,
-    should_stop: Callable[[], bool] = lambda: False,
-) -> str:
-    """Compact the kept features, delete shards that cannot be used, and fill up once a night.
+class FeatureKeeper:
+    """Periodic job: compacts kept features, deletes what is damaged, and fills up once a night.
+
+    Each shard is compared with its hash once after the start, a few at a time.
 
     Args:
         settings: Of the lab.
         store: Open.
-        now: Aware UTC.
+        now: Returns the time, aware UTC.
         should_stop: True ends a filling.
-
-    Returns:
-        A problem for the operator, "" for none.
     """
-    if not settings.features.keep:
+
+    def __init__(
+        self,
+        settings: Settings,
+        store: Store,
+        *,
+        now: Callable[[], datetime],
+        should_stop: Callable[[], bool] = lambda: False,
+    ) -> None:
+        self._settings, self._store, self._now = settings, store, now
+        self._should_stop = should_stop
+        self._folder = open_features(settings, store)
+
+    def tend(self) -> str:
+        """Do what is due; return a problem for the operator, "" for none."""
+        if not self._settings.features.keep:
+            return ""
+        self._folder.sweep(before_s=(self._now() - ABANDONED_AFTER).timestamp())
+        try:
+            self._folder.compact()
+        except OSError as error:
+            return f"features: cannot be written ({error.strerror or error}); they are made again"
+        ends_s = time.monotonic() + CHECK_S
+        for fault in self._folder.iter_faults(is_enough=lambda: time.monotonic() > ends_s):
+            log.warning("features.damaged", shard=fault.shard[:16], reason=fault.sentence)
+            self._folder.discard(fault)
+        if self._store.promotions.find_current() and is_fill_due(
+            self._settings, self._store, now=self._now()
+        ):
+            self._fill()
         return ""
-    features = open_features(settings, store)
-    features.sweep(before_s=(now - ABANDONED_AFTER).timestamp())
-    try:
-        features.compact()
-    except OSError as error:
-        return f"features: cannot be written ({error.strerror or error}); they are made again"
-    for fault in features.iter_faults():
-        log.warning("features.damaged", shard=fault.shard[:16], reason=fault.sentence)
-        features.discard(fault)
-    if is_fill_due(settings, store, now=now) and store.promotions.find_current():
-        steps = fill_in_child(
-            settings,
-            store,
-            by="agent",
-            minutes=settings.features.fill_minutes,
-            should_stop=should_stop,
-        )
-        for _ in steps:
-            pass
-    return ""
+
+    def _fill(self) -> None:
+        with suppress(WrongUse):  # another agent of this data folder does it
+            for _ in fill_in_child(
+                self._settings,
+                self._store,
+                by="agent",
+                minutes=self._settings.features.fill_minutes,
+                should_stop=self._should_stop,
+            ):
+                pass
 
 
 def is_fill_due(settings: Settings, store: Store, *, now: datetime) -> bool:
