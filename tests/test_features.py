@@ -172,7 +172,7 @@ def test_a_kill_in_the_middle_of_a_row_costs_that_row_alone(folder, cut):
     os.truncate(path, path.stat().st_size - cut)
     folder.buffer.append(OF, row(7))  # the next process of this name goes on behind the torn row
 
-    _of, rows = read_buffer(path)
+    ((_of, rows),) = read_buffer(path)
     folder.compact()
 
     assert [kept.sha256 for kept in rows] == [sha(0), sha(1), sha(7)]
@@ -204,6 +204,66 @@ def test_a_damaged_shard_is_named_never_read_and_made_again(folder, harm):
     assert not shard.exists()
     assert not list(fresh.iter_faults())
     assert set(list_kept_after_filling(fresh)) == {sha(n) for n in range(3)}
+
+
+@pytest.mark.parametrize(
+    "other",
+    [FormOfRows(FORM, "2"), FormOfRows(FeatureForm("pass 2 b", 16, (8, 12, 20, 24), 16), "1")],
+)
+def test_a_shard_moved_from_another_recipe_or_network_is_never_read(folder, other):
+    fill(folder, range(3))
+    folder.buffer.append(other, _of_form(row(9), other))
+    folder.compact()
+    (moved,) = folder.list_shards(other.id)
+    shutil.copy2(moved, folder.folder / OF.id / moved.name)
+    fresh = FeatureFolder(folder.folder, "PC-1")
+
+    (fault,) = fresh.iter_faults()
+
+    assert (fault.form, fault.shard) == (OF.id, moved.stem)
+    assert "of another form" in fault.sentence
+    assert SimilarIndex(folder).find(sha(9), 0, n=3) in (None, [])
+    assert list_kept(fresh) == {sha(n): 0.2 for n in range(3)}
+    assert not list(fresh.iter_faults())
+
+
+def _of_form(kept: FeatureRow, of: FormOfRows) -> FeatureRow:
+    return dataclasses.replace(kept, embedding=kept.embedding[: 2 * of.form.moments[-1]])
+
+
+def test_an_odd_thing_among_shards_and_buffers_stops_nothing(folder):
+    shard = fill(folder, range(3))
+    (folder.folder / OF.id / f"{'e' * 64}.parquet").mkdir()
+    (folder.folder / OF.id / f"{'f' * 64}.parquet").symlink_to("/dev/zero")
+    (folder.folder / "buffers" / "x.buffer").mkdir()
+    other = FeatureFolder(folder.folder, "PC-2")
+    of = FormOfRows(FeatureForm("pass 2 b", 16, (8, 12, 20, 24), 16), "1")
+    folder.buffer.append(OF, row(5))
+    other.buffer.append(of, _of_form(row(6), of))
+    one, two = sorted(p for p in (folder.folder / "buffers").iterdir() if p.is_file())
+    joined = two.read_bytes() + one.read_bytes()
+    one.write_bytes(joined)
+    two.unlink()
+
+    assert folder.compact() == 2
+    assert set(list_kept(folder)) == {*map(sha, range(3)), sha(5)}
+    assert folder.select_keys(of.id).has(sha(6), 0, 0.2)
+    assert shard.exists()
+    assert {fault.shard[0] for fault in folder.iter_faults()} <= {"e", "f"}
+
+
+@pytest.mark.parametrize(
+    "note", ['{"rows": "many"}', '{"rows": null}', '{"rows": 1e999}', "[1]", '{"size_bytes": {}}']
+)
+def test_a_damaged_note_makes_nothing_unreadable(folder, note):
+    fill(folder, range(MOST_SMALL)).with_suffix(".json").write_text(note)
+    shutil.move(folder.folder, folder.folder.with_name("restored"))
+    moved = FeatureFolder(folder.folder.with_name("restored"), "PC-1")
+
+    assert moved.measure().forms[OF.id]["shards"] == 1
+    assert moved.compact() == 0
+    assert not list(moved.iter_faults())
+    assert len(list_kept(moved)) == MOST_SMALL
 
 
 def list_kept_after_filling(folder: FeatureFolder) -> dict[str, float]:

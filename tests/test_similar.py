@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import io
 import re
 
 import numpy as np
@@ -138,8 +139,21 @@ def test_the_map_puts_what_looks_alike_together_and_is_the_same_each_time(lab, f
     assert loaded.rows == 12
     assert loaded.xy.min() >= 0
     assert loaded.xy.max() <= 1
-    (folder.folder / "map.npz").write_bytes((folder.folder / "map.npz").read_bytes()[:200])
+    content = (folder.folder / "map.npz").read_bytes()
+    at = content.rindex(b"PK\x01\x02")  # entry of the last array in the directory of the ZIP
+    flips = [(8, 1), (8, 32), (10, 1)]  # encrypted, patched, another compression
+    harms = [content[:200], *(_flip(content, at + n, bit) for n, bit in flips)]
+    array = io.BytesIO()
+    np.save(array, np.zeros(3))
+    for harm in (*harms, array.getvalue()):
+        (folder.folder / "map.npz").write_bytes(harm)
+        assert load_map(folder.folder) is None
+    save_map(folder.folder, dataclasses.replace(first, xy=first.xy * np.nan))
     assert load_map(folder.folder) is None
+
+
+def _flip(content: bytes, at: int, bit: int) -> bytes:
+    return content[:at] + bytes([content[at] ^ bit]) + content[at + 1 :]
 
 
 def test_the_map_has_a_table_colours_and_no_code_that_is_not_decided(lab, browser, folder):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import zipfile
+import zlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -28,6 +29,11 @@ MOST_POINTS: Final = 50_000
 MOST_FITTED: Final = 1_000_000
 """Newest rows that the directions are computed from: more do not turn them."""
 FILE: Final = "map.npz"
+DAMAGED: Final = (
+    OSError, ValueError, KeyError, IndexError, EOFError, TypeError, RuntimeError, OverflowError,
+    zipfile.BadZipFile, zlib.error,
+)  # fmt: skip
+"""What reading a changed file raises: one changed byte of a ZIP may mean "encrypted"."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +146,8 @@ def load_map(folder: Path) -> EmbeddingMap | None:
             sha256 = np.ascontiguousarray(stored["sha256"]).view("V32")[:, 0]
             explained, rows = stored["facts"]
             found = EmbeddingMap(sha256, stored["page"], stored["xy"], float(explained), int(rows))
-    except (OSError, ValueError, KeyError, IndexError, EOFError, zipfile.BadZipFile):
+    except DAMAGED:
         return None
     same = len(found.page) == len(found.sha256) == len(found.xy)
-    return found if same and found.xy.ndim == 2 else None  # noqa: PLR2004 - x and y
+    is_whole = same and found.xy.ndim == 2 and bool(np.isfinite(found.xy).all())  # noqa: PLR2004
+    return found if is_whole else None

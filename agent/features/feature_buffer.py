@@ -14,7 +14,7 @@ import struct
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
-from agent.features.feature_rows import FeatureRow, FormOfRows
+from agent.features.feature_rows import FeatureRow, FormOfRows, fits
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -74,17 +74,22 @@ class FeatureBuffer:
                 return False
 
 
-def read_buffer(path: Path) -> tuple[FormOfRows | None, list[FeatureRow]]:
-    """Return the form and the whole rows of a buffer; torn records are skipped."""
-    of: FormOfRows | None = None
-    rows: list[FeatureRow] = []
+def read_buffer(path: Path) -> list[tuple[FormOfRows, list[FeatureRow]]]:
+    """Return the forms of a buffer, each with its rows; torn records are skipped.
+
+    A row is of the last form before it. One that does not fit that form is skipped.
+    """
+    parts: list[tuple[FormOfRows, list[FeatureRow]]] = []
     for payload in _iter_records(path.read_bytes()):
         with suppress(ValueError, KeyError, TypeError):
             if payload[:1] == _FORM:
-                of = FormOfRows.from_bytes(payload[1:])
-            else:
-                rows.append(_row_from_bytes(payload[1:]))
-    return of, rows
+                parts.append((FormOfRows.from_bytes(payload[1:]), []))
+            elif parts:
+                of, rows = parts[-1]
+                row = _row_from_bytes(payload[1:])
+                if fits(of, row):
+                    rows.append(row)
+    return parts
 
 
 def _is_same(path: Path, file: RawIOBase) -> bool:

@@ -15,6 +15,7 @@ import json
 import os
 import re
 import secrets
+import stat
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
@@ -183,18 +184,22 @@ class FeatureFolder:
         return []
 
     def open_shard(self, path: Path) -> pq.ParquetFile:
-        """Open a shard after comparing it with its hash.
+        """Open a shard after comparing it with its hash, and its form with its folder.
 
         Raises:
-            DamagedShard: It is cut, or not what its name says.
+            DamagedShard: It is cut, not what its name says, or of another form than its folder.
             OSError: It is gone or cannot be read.
         """
         facts = path.stat()
+        if not stat.S_ISREG(facts.st_mode):
+            raise DamagedShard(f"{path}: not a file")
         if self._sound.get(path) != (facts.st_mtime_ns, facts.st_size):
             with path.open("rb") as file:
                 actual = hashlib.file_digest(file, "sha256").hexdigest()
             if actual != path.stem:
                 raise DamagedShard(f"{path}: not what was written (its hash differs)")
+            if _read_form(path) != path.parent.name:
+                raise DamagedShard(f"{path}: of another form than its folder")
             self._sound[path] = (facts.st_mtime_ns, facts.st_size)
         return pq.ParquetFile(path, memory_map=False)
 
@@ -237,14 +242,14 @@ class FeatureFolder:
         """
         by_form: dict[str, tuple[FormOfRows, list[FeatureRow], list[Path]]] = {}
         for path in self._take_buffers():
-            with suppress(FileNotFoundError):  # another agent was faster
-                of, rows = read_buffer(path)
-                if of is None:
+            with suppress(OSError):  # another agent was faster, or it cannot be read: it stays
+                parts = read_buffer(path)
+                if not parts:
                     path.unlink(missing_ok=True)
-                    continue
-                _of, all_rows, paths = by_form.setdefault(of.id, (of, [], []))
-                all_rows += rows
-                paths.append(path)
+                for of, rows in parts:
+                    _of, all_rows, paths = by_form.setdefault(of.id, (of, [], []))
+                    all_rows += rows
+                    paths.append(path)
         written = 0
         for of, rows, paths in by_form.values():
             self._write(of, rows)
@@ -331,8 +336,7 @@ class FeatureFolder:
                 if path not in self._sound and is_enough():
                     continue
                 try:
-                    with self.open_shard(path) as shard:
-                        FormOfRows.from_bytes(shard.schema_arrow.metadata[FORM])
+                    self.open_shard(path).close()
                 except (DamagedShard, ValueError, KeyError) as error:
                     yield ShardFault(form, path.stem, str(error), _read_note(path).get("rows"))
                 except (OSError, pa.ArrowException) as error:
@@ -384,6 +388,14 @@ class FeatureFolder:
         return FeatureStatus(forms, buffered)
 
 
+def _read_form(path: Path) -> str:
+    """Return the form of the rows of a shard, "" for one of an unknown version."""
+    with suppress(ValueError):
+        metadata = pq.read_schema(path).metadata or {}
+        return FormOfRows.from_bytes(metadata.get(FORM, b"")).id
+    return ""
+
+
 def _read_note(path: Path) -> dict[str, Any]:
     note_path = path.with_suffix(NOTE)
     if note_path in _NOTES:
@@ -394,12 +406,15 @@ def _read_note(path: Path) -> dict[str, Any]:
         return {}
     if not isinstance(note, dict):
         return {}
+    note = {name: value for name, value in note.items() if type(value) is _NOTED.get(name)}
     if len(_NOTES) >= _MOST_NOTES:
         _NOTES.clear()
     _NOTES[note_path] = note
     return note
 
 
+_NOTED: Final = {"rows": int, "size_bytes": int, "writer": str}
+"""What a note says; a value of another type is damage and counts as unknown."""
 _NOTES: dict[Path, dict[str, Any]] = {}
 """Notes that were read: one of a name never changes, and the status asks every few seconds."""
 _MOST_NOTES = 10_000

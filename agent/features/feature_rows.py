@@ -155,6 +155,17 @@ def build_schema(of: FormOfRows) -> pa.Schema:
     )
 
 
+def fits(of: FormOfRows, row: FeatureRow) -> bool:
+    """Return whether the parts of a row have the lengths of a form."""
+    schema = build_schema(of)
+    widths = {"embedding": 0} | {
+        name: schema.field(name).type.byte_width
+        for name in schema.names
+        if name in ("heads", "moments", LOOK)
+    }
+    return all(len(getattr(row, name)) == width for name, width in widths.items())
+
+
 def encode_shard(of: FormOfRows, rows: Sequence[FeatureRow]) -> bytes:
     """Return rows as a Parquet file, ordered by key, so that equal rows give equal bytes."""
     ordered = sorted(rows, key=lambda row: row.key)
