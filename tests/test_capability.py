@@ -135,7 +135,7 @@ def test_scatter_says_which_source_it_comes_from():
     assert variance["operator"] == pytest.approx(0.5)
     assert variance["specimen"] == pytest.approx(1 / 3)
     assert sum(variance.values()) - variance["operator"] - variance["specimen"] < 1e-9
-    assert found.inseparable["preparation"] == "cannot be separated from specimen in this plan"
+    assert str(found.inseparable["preparation"]) == "cannot be separated from specimen in this plan"
     assert found.study_share == pytest.approx((0.5 / (0.5 + 1 / 3)) ** 0.5)
     assert found.categories == 1
 

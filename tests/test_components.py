@@ -123,7 +123,7 @@ def test_sources_that_a_plan_cannot_tell_apart_are_named():
 
     found = components(numbers, sources)
 
-    assert found.inseparable == {
+    assert {name: str(why) for name, why in found.inseparable.items()} == {
         "microscope": "cannot be separated from operator in this plan",
         "site": "there is only one",
         "run": "cannot be separated from rest in this plan",
