@@ -52,6 +52,18 @@ def test_units_are_of_one_source_and_everything_is_judged_once(store, address):
     assert (closed.units, closed.judged, closed.flips) == ({}, N + 20, progress.flips)
 
 
+def test_codes_with_spaces_are_counted_as_they_are_while_a_job_runs_and_after_it(store):
+    """A lab's own codes have spaces, so that a space does not separate two codes."""
+    fill(store, 16, code="globular coarse")
+    job = start(store)
+    list(worker_of(store).pull())
+
+    flips = {("globular coarse", "G7"): 16}
+    assert store.work_jobs.get_progress(job, at=AT).flips == flips
+    store.work_jobs.close_when_done(job, at=AT)
+    assert store.work_jobs.get_progress(job, at=AT).flips == flips
+
+
 def test_a_second_job_of_the_bundle_has_nothing_to_do(store, address):
     fill(store, 20)
     first = start(store)

@@ -28,8 +28,11 @@ LEASE_S = 60.0
 SURE = TriageVerdict(Handling.AUTOMATIC, ())
 
 
-def fill(store: Store, n: int, *, source: str = "LOM-07", at: datetime = AT) -> None:
+def fill(
+    store: Store, n: int, *, source: str = "LOM-07", at: datetime = AT, code: str = "G8"
+) -> None:
     """Store micrographs of the bundle in use, without pixels."""
+    prediction = replace(prediction_of("G8"), bundle=OLD, structure_code=code)
     names = [f"{store.site}-{source}-{number}.tif" for number in range(n)]
     files = [ListedFile(source, Path("/export"), name, 10, 1) for name in names]
     store.files.add(files, at=at)
@@ -40,7 +43,7 @@ def fill(store: Store, n: int, *, source: str = "LOM-07", at: datetime = AT) -> 
             "um_per_px": 0.1, "um_per_px_source": "metadata", "crop": [0, 0, 100, 80],
             "recipe": "1", "warnings": [],
         }  # fmt: skip
-        found = MicrographResult(facts, {}, {}, replace(prediction_of("G8"), bundle=OLD), SURE)
+        found = MicrographResult(facts, {}, {}, prediction, SURE)
         assert store.work_queue.finish(claim, [found], at=at)
 
 

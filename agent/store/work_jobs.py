@@ -24,6 +24,7 @@ from agent.store.work_progress import (
     JobState,
     WorkJob,
     WorkProgress,
+    join_flip,
     measure,
     to_job,
 )
@@ -230,7 +231,7 @@ def _delete_units(session: Session, whose: AgentIdentity, job: WorkJobRow, at: d
         WorkUnitRow.state == UnitState.SET_ASIDE,
     )
     stay = dict(zip(COUNTS, session.execute(left).one(), strict=True))
-    flips = {f"{before} {after}": n for (before, after), n in progress.flips.items()}
+    flips = {join_flip(before, after): n for (before, after), n in progress.flips.items()}
     job.counts = {
         **{name: getattr(progress, name) - int(stay[name] or 0) for name in COUNTS},
         FLIPS: flips,

@@ -131,6 +131,17 @@ class WorkProgress:
         return max(self.job.total - self.done - self.set_aside, 0) / self.rate_per_s
 
 
+def join_flip(before: str, after: str) -> str:
+    """Return two codes as a key of the flips; a lab's own codes may have spaces, but no tab."""
+    return f"{before}\t{after}"
+
+
+def split_flip(pair: str) -> tuple[str, str]:
+    """Return the two codes of a key of the flips; earlier versions joined them by a space."""
+    before, _, after = pair.partition("\t" if "\t" in pair else " ")
+    return before, after
+
+
 def to_job(row: WorkJobRow) -> WorkJob:
     """Return a job as it is read."""
     return WorkJob(
@@ -204,8 +215,7 @@ def _add_flips(
     of_units = session.exec(select(WorkUnitRow.flips).where(*of_job)).all()
     for changed in (job.counts.get(FLIPS, {}), *of_units):
         for pair, n in changed.items():
-            before, _, after = pair.partition(" ")
-            flips[before, after] += n
+            flips[split_flip(pair)] += n
     return dict(flips)
 
 

@@ -22,7 +22,7 @@ from agent.store.micrograph_views import MicrographView, of_micrographs
 from agent.store.repository import Repository
 from agent.store.tables import AgentRow, MicrographRow, SourceRow, WorkJobRow, WorkUnitRow
 from agent.store.work_division import UnitState
-from agent.store.work_progress import JobState
+from agent.store.work_progress import JobState, join_flip
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -445,4 +445,5 @@ def _count(
     unit.flagged += bool(prediction.strangeness.flagged)
     before, after = answer.view.structure_code, prediction.structure_code
     if before and before != after:
-        flips[f"{before} {after}"] = flips.get(f"{before} {after}", 0) + 1
+        pair = join_flip(before, after)
+        flips[pair] = flips.get(pair, 0) + 1
