@@ -25,13 +25,14 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import text
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from databases import Postgres
-from test_store import finding
 
 from agent.store import Decision, Store
 from agent.store.engine import is_sqlite, writing
+from tests.agent.store.test_store import finding
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -8,9 +8,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 HERE = Path(__file__).parent
+sys.path.insert(0, str(HERE.parents[2]))
 sys.path.insert(0, str(HERE.parents[1]))
-
-from test_store import OTHER, SHA, file, finding  # noqa: E402 - beside us only after the line above
 
 from agent.store import (  # noqa: E402 - beside us only after the line above
     Decision,
@@ -23,6 +22,7 @@ from agent.store import (  # noqa: E402 - beside us only after the line above
     schema,
     search_index,
 )
+from tests.agent.store.test_store import OTHER, SHA, file, finding  # noqa: E402 - beside us only after the line above
 
 AT = datetime(2026, 11, 24, 21, 0, tzinfo=UTC)
 

@@ -1,0 +1,918 @@
+"""No trick with names, notes, files, labels or dates makes a coarse order conform."""
+
+import functools
+import io
+import os
+from datetime import UTC, datetime, timedelta
+from typing import ClassVar
+
+import cv2
+import numpy as np
+import pytest
+import tifffile
+
+from agent.demo.synthetic.micrograph import draw_micrograph
+from agent.errors import FileError
+from agent.imaging import crop, read
+from agent.process_data import collect_keys, read_notes
+from agent.service.composition import make_pipeline
+from agent.service.jobs.order_lists import take_lists
+from agent.settings import read as read_settings
+from agent.store import Decision
+from agent.watch import ListedFile, Provenance
+from agent.watch.listing import list_folder
+from tests.agent.orders.test_ordering import AT, DEMAND, SETTINGS, Desk
+
+LEAD = "R. Stahl"
+COARSE, FINE = "G7", "G8"
+NEXT = AT + timedelta(hours=1)
+
+
+@functools.cache
+def steel(seed, code=FINE, size=(240, 180)):
+    return draw_micrograph(code, seed=seed, um_per_px=0.2, size=size, bar=None, border=False).pixels
+
+
+def tif(*pages):
+    held = io.BytesIO()
+    with tifffile.TiffWriter(held) as file:
+        for page in pages:
+            file.write(
+                page, photometric="rgb", resolution=(50_000, 50_000), resolutionunit="CENTIMETER"
+            )
+    return held.getvalue()
+
+
+class Reader:
+    """Reads and crops here, as the workers do in processes of their own.
+
+    The same steel is drawn for many tests: its crops are kept. Notes may hold a scale, so a file
+    with one is always read.
+    """
+
+    _crops: ClassVar[dict] = {}
+
+    def has_outcome(self):
+        return True
+
+    def crop_all(self, jobs):
+        for path, scale in jobs:
+            try:
+                yield path, self._crop(path, scale)
+            except (FileError, OSError) as error:
+                yield path, error
+
+    def _crop(self, path, scale):
+        if path.with_suffix(".txt").exists():
+            return read_and_crop(path, scale)
+        key = path.read_bytes(), path.suffix, scale
+        if key not in self._crops:
+            self._crops[key] = read_and_crop(path, scale)
+        return self._crops[key]
+
+
+def read_and_crop(path, scale):
+    pages = read(path)
+    return [crop(page, um_per_px_range=(0.01, 5), settings_scale=scale) for page in pages]
+
+
+class Bench(Desk):
+    """A lab whose files lie in a watched folder; reviewers label what is drawn, and are sure."""
+
+    def __init__(self, folder, capsys):
+        super().__init__(folder, capsys)
+        self.at, self.coarse, self._seed = AT, [], 100
+        (folder / "export").mkdir()
+        self.check()
+
+    def shoot(self, name, code=FINE, *, note="", pixels=None, cut=False):
+        self._seed += 1
+        path = self.folder / "export" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        held = tif(steel(self._seed, code) if pixels is None else pixels)
+        path.write_bytes(held[:5000] if cut else held)
+        if note:
+            path.with_suffix(".txt").write_text(note, encoding="utf-8")
+        self.coarse += [path.name] if code == COARSE else []
+        return path
+
+    def three(self, order="4711", specimen="01"):
+        for n in (1, 2, 3):
+            self.shoot(f"{order}_{specimen}_{n}.tif")
+
+    def arrive(self):
+        settings = read_settings(self.folder / "agent.toml")
+        for source in settings.sources:
+            folder = self.folder / source.folder
+            found = dict(sorted(list_folder(folder).pictures.items()))
+            files = [ListedFile(source.name, folder, name, *facts) for name, facts in found.items()]
+            self.store.files.add(files, at=self.at)
+            missed = self.store.files.list_known(source.name).keys() - found.keys()
+            self.store.files.mark_gone(source.name, missed, at=self.at)
+
+    def pipeline(self):
+        return make_pipeline(
+            read_settings(self.folder / "agent.toml"),
+            store=self.store,
+            pool=Reader(),
+            classifier=None,
+            now=lambda: self.at,
+        )
+
+    def read_one(self, pipeline):
+        """Read the file that came first, so that the others wait."""
+        assert pipeline.process_batch(1).files == 1
+        self._capsys.readouterr()  # the log
+
+    def work(self, *, label=True):
+        self.arrive()
+        pipeline = self.pipeline()
+        while pipeline.process_batch(8).files:
+            pass
+        pipeline.process_batch(1)  # compares the places of the last ones
+        self._capsys.readouterr()  # the log
+        bad = {
+            f.sha256 for f in self.store.files.iter_status() if f.path.endswith(tuple(self.coarse))
+        }
+        for view in list(self.store.results.iter_all()) if label else ():
+            if view.label is None:
+                code = COARSE if self.coarse and view.sha256 in bad else FINE
+                self.store.labels.decide(view.id, Decision("code", "Ada", code=code), at=self.at)
+
+    def word(self, number="4711"):
+        return self.order(number)["conformity"]
+
+    def missing(self, number="4711"):
+        return "; ".join(self.order(number)["missing"])
+
+    def set(self, text):
+        (self.folder / "specifications.toml").write_text(text, encoding="utf-8")
+
+
+@pytest.fixture
+def bench(tmp_path, capsys):
+    bench = Bench(tmp_path, capsys)
+    yield bench
+    bench.store.close()
+
+
+@pytest.fixture
+def desk(tmp_path, capsys):
+    desk = Desk(tmp_path, capsys)
+    yield desk
+    desk.store.close()
+
+
+def three(desk, **given):
+    for n in (1, 2, 3):
+        desk.confirm(desk.take(n, **given))
+
+
+# --- numbers and names that look alike are one ---------------------------------------------------
+
+SPELLINGS = {
+    "full width": ("4711", "４７１１"),
+    "Arabic digits": ("4711", "٤٧١١"),
+    "zero-width space": ("4711", "47\u200b11"),
+    "soft hyphen": ("4711", "47\u00ad11"),
+    "byte order mark": ("4711", "\ufeff4711"),
+    "variation selector": ("4711", "4711\ufe0f"),
+    "loose accent": ("4711", "4711\u0301"),
+    "dot behind": ("4711", "4711."),
+    "hash before": ("4711", "#4711"),
+    "no-break space": ("4711", "4711\u00a0"),
+    "Cyrillic letter": ("A4711", "\u04104711"),
+    "Greek letter": ("A4711", "\u03914711"),
+    "dotless i": ("IN1", "\u0131N1"),
+    "no-break hyphen": ("47-11", "47\u201111"),
+    "minus": ("47-11", "47\u221211"),
+    "division slash": ("4711/26", "4711\u221526"),
+    "case": ("a4711", "A4711"),
+}
+
+
+@pytest.mark.parametrize("trick", SPELLINGS)
+def test_a_coarse_field_under_a_look_alike_number_belongs_to_the_order(desk, trick):
+    number, other = SPELLINGS[trick]
+    three(desk, order=number)
+    desk.confirm(desk.take(4, COARSE, order=other), COARSE)
+
+    assert desk.order(number)["conformity"] == "does_not_conform"
+
+
+@pytest.mark.parametrize("other", ["47-11", "47/11", "47.11", "047\u201311", "47_11"])
+def test_orders_whose_numbers_differ_in_a_hyphen_name_each_other(desk, other):
+    three(desk)
+    three(desk, order=other)
+
+    said = ["; ".join(desk.order(number)["notes"]) for number in ("4711", other)]
+
+    assert f"order {other} differs in hyphens, slashes or dots alone" in said[0]
+    assert "order 4711 differs in hyphens, slashes or dots alone" in said[1]
+    assert desk.order()["conformity"] == "conforms"
+
+
+def test_orders_whose_numbers_differ_in_a_digit_do_not(desk):
+    three(desk)
+    three(desk, order="47-12")
+
+    assert "differs in hyphens" not in "; ".join(desk.order()["notes"])
+
+
+@pytest.mark.parametrize("pair", [("ÄB1", "AB1"), ("1-23", "12-3"), ("47-11", "4711")])
+def test_numbers_that_differ_in_what_is_seen_stay_two_orders(desk, pair):
+    number, other = pair
+    three(desk, order=number)
+    desk.confirm(desk.take(4, COARSE, order=other), COARSE)
+
+    assert desk.order(number)["conformity"] == "conforms"
+    assert desk.order(other)["conformity"] == "does_not_conform"
+
+
+@pytest.mark.parametrize("spelling", ["1.", "01\u200b", "０１"])
+def test_one_specimen_under_two_spellings_is_not_two(desk, spelling):
+    (desk.folder / "specifications.toml").write_text(DEMAND + "specimens = 2\n", encoding="utf-8")
+    three(desk)
+    for n in (4, 5, 6):
+        desk.confirm(desk.take(n, specimen=spelling))
+
+    assert desk.order()["missing"] == ["1 of 2 specimens"]
+
+
+def test_specimens_with_a_plus_and_a_minus_are_two(desk):
+    (desk.folder / "specifications.toml").write_text(DEMAND + "specimens = 2\n", encoding="utf-8")
+    three(desk, specimen="A+")
+    for n in (4, 5, 6):
+        desk.confirm(desk.take(n, specimen="A-"))
+
+    assert desk.order()["conformity"] == "conforms"
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("Bob", "bob"),
+        ("Bob Lee", "Bob  Lee"),
+        ("Bob", "B\u043eb"),
+        ("Jörg", "Jo\u0308rg"),
+        ("Bob", "Ｂｏｂ"),
+        ("Ada.", "ADA"),
+    ],
+)
+def test_one_reviewer_under_two_spellings_does_not_outweigh_a_label(desk, names):
+    three(desk)
+    coarse = desk.take(4, COARSE)
+    desk.confirm(coarse, COARSE)
+    for name in names:
+        decision = Decision("code", name, code=FINE, comment="seen again")
+        desk.store.labels.decide(coarse, decision, at=NEXT)
+
+    assert desk.order()["conformity"] == "undecided"
+    assert "field 4 was G7, labelled by Ada" in "; ".join(desk.order()["missing"])
+
+
+def test_two_other_reviewers_outweigh_a_label(desk):
+    three(desk)
+    field = desk.take(4, FINE)
+    desk.confirm(field, COARSE, why="looked coarse")
+    for name in ("Bob Lee", "Eve"):
+        decision = Decision("code", name, code=FINE, comment="seen again")
+        desk.store.labels.decide(field, decision, at=NEXT)
+
+    assert desk.order()["conformity"] == "conforms"
+
+
+# --- rules have dates, whether or not a page was opened ------------------------------------------
+
+LOOSER = {
+    "in place": DEMAND.replace("8 or", "7 or"),
+    "an earlier date": DEMAND.replace("8 or", "7 or").replace("2026-01-01", "2025-01-01"),
+    "a second version": DEMAND
+    + "valid_until = 2026-11-20\n"
+    + DEMAND.replace("8 or", "7 or").replace("2026-01-01", "2026-11-21"),
+    "another subtype": DEMAND.replace("8 or", "7 or").replace('["G"]', '["G", "B"]'),
+}
+
+
+@pytest.mark.parametrize("edit", LOOSER)
+def test_an_edit_before_anybody_looked_at_an_order_does_not_change_it(bench, edit):
+    bench.three()
+    bench.shoot("4711_01_4.tif", COARSE)
+    bench.work()
+
+    bench.set(LOOSER[edit])
+
+    assert bench.word() == "does_not_conform"
+
+
+@pytest.mark.parametrize("by_folder", [True, False])
+def test_an_order_that_a_list_released_is_judged_by_what_was_in_force_then(
+    bench, by_folder, capsys
+):
+    lists = bench.folder / "lists"
+    lists.mkdir()
+    (lists / "monday.csv").write_text("order;material\n4711;100Cr6\n", encoding="utf-8")
+    with (bench.folder / "agent.toml").open("a", encoding="utf-8") as file:
+        file.write('lists = "lists"\n')
+    if by_folder:
+        settings = read_settings(bench.folder / "agent.toml")
+        assert take_lists(settings, bench.store, at=AT, rest_s=-1e9) == []
+        capsys.readouterr()  # the log
+    else:
+        assert bench.agent("orders", "import", lists / "monday.csv") == 0
+
+    bench.set(LOOSER["in place"])
+    bench.at = datetime.now(UTC) + timedelta(hours=1)
+    bench.three()
+    bench.shoot("4711_01_4.tif", COARSE)
+    bench.work()
+
+    assert bench.word() == "does_not_conform"
+
+
+def list_sizes(bench, sizes):
+    """Write the lab's own taxonomy: the sizes of G, coarse to fine."""
+    entries = "".join(f'[[size]]\nname = "{name}"\n' for name in sizes)
+    file = bench.folder / "taxonomy.toml"
+    listed = ", ".join(f'"{name}"' for name in sizes)
+    file.write_text(f'{entries}[[subtype]]\nname = "G"\nsizes = [{listed}]\n', encoding="utf-8")
+    own = f'\n[model]\ntaxonomy = "{file.as_posix()}"\n'
+    (bench.folder / "agent.toml").write_text(SETTINGS + own, encoding="utf-8")
+
+
+def test_sizes_listed_otherwise_before_anybody_looked_at_an_order_do_not_change_it(bench):
+    list_sizes(bench, ["6", "7", "8"])
+    for n in (1, 2, 3):
+        bench.shoot(f"4711_01_{n}.tif", COARSE)
+    bench.work()
+
+    list_sizes(bench, ["8", "7", "6"])
+
+    assert bench.word() == "does_not_conform"
+    assert "apply as 6, 7, 8" in "; ".join(bench.order()["notes"])
+
+
+def test_an_edit_that_keeps_the_time_of_the_file_is_noted(bench):
+    bench.set(LOOSER["in place"])
+    bench.three("4700")
+    bench.work()
+    file = bench.folder / "specifications.toml"
+    before = file.stat()
+    bench.set(DEMAND)
+    os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns))
+    bench.at = NEXT
+    bench.three()
+    bench.shoot("4711_01_4.tif", COARSE)
+    bench.work()
+    bench.set(LOOSER["in place"])
+
+    assert bench.word("4700") == "conforms"
+    assert bench.word() == "does_not_conform"
+
+
+def test_a_reopened_order_is_judged_by_the_version_of_that_day(bench):
+    bench.set(DEMAND + "valid_until = 2026-11-25\n")
+    bench.three()
+    bench.shoot("4711_01_4.tif", COARSE)
+    bench.work()
+    bench.set(
+        DEMAND
+        + "valid_until = 2026-11-25\n"
+        + DEMAND.replace("8 or", "7 or").replace("2026-01-01", "2026-11-26")
+    )
+    before = bench.word()
+
+    bench.agent("orders", "reopen", "4711", "--by", LEAD, "--reason", "agreed with the customer")
+
+    assert before == "does_not_conform"
+    assert bench.word() == "conforms"
+
+
+# --- files that were never read ------------------------------------------------------------------
+
+
+def anchored(bench):
+    file = bench.folder / "agent.toml"
+    file.write_text(SETTINGS.replace("(?P<order>", "^(?P<order>"), encoding="utf-8")
+
+
+def test_a_file_that_could_not_be_used_holds_its_order_where_the_pattern_is_anchored(bench):
+    anchored(bench)
+    bench.three()
+    bench.shoot("4711_01_4.tif", COARSE, cut=True)
+    bench.work()
+
+    assert bench.word() == "undecided"
+    assert "4711_01_4.tif could not be used" in bench.missing()
+
+
+def test_a_queued_file_holds_its_order_where_the_pattern_is_anchored(bench):
+    anchored(bench)
+    bench.three()
+    bench.work()
+    bench.shoot("4711_01_4.tif", COARSE)
+    bench.arrive()
+
+    assert bench.missing() == "specimen 01: 1 file still to be read"
+
+
+def test_a_folder_above_the_source_that_fits_the_pattern_hides_no_file(tmp_path, capsys):
+    folder = tmp_path / "lab_1_2_3"
+    folder.mkdir()
+    bench = Bench(folder, capsys)
+    bench.three()
+    bench.shoot("4711_01_4.tif", COARSE, cut=True)
+    bench.work()
+
+    assert "4711_01_4.tif could not be used" in bench.missing()
+    bench.store.close()
+
+
+def test_a_file_deleted_before_it_was_read_holds_its_order_until_it_comes_again(bench):
+    bench.three()
+    path = bench.shoot("4711_01_4.tif", COARSE)
+    bench.arrive()
+    path.unlink()
+    bench.work()
+    gone = bench.missing()
+    bench.at = NEXT
+    bench.coarse.clear()
+    bench.shoot("4711_01_4.tif")
+    bench.work()
+
+    assert "4711_01_4.tif could not be used" in gone
+    assert bench.word() == "conforms"
+
+
+@pytest.mark.parametrize("code", [FINE, COARSE])
+def test_a_file_renamed_within_its_order_before_it_was_read_is_the_same_file(bench, code):
+    bench.three()
+    path = bench.shoot("4711_01_4.tif", code)
+    bench.arrive()
+    path.rename(path.with_name("4711_01_04.tif"))
+    bench.coarse = ["4711_01_04.tif"] if code == COARSE else []
+    bench.at = NEXT
+    bench.work()
+
+    assert bench.word() == ("conforms" if code == FINE else "does_not_conform"), bench.missing()
+    assert "4711_01_4.tif was renamed to 4711_01_04.tif" in "; ".join(bench.order()["notes"])
+
+
+@pytest.mark.parametrize("name", ["4712_01_4.tif", "4711_02_4.tif", "trial.tif"])
+def test_a_file_renamed_to_another_place_before_it_was_read_holds_its_order(bench, name):
+    bench.three()
+    path = bench.shoot("4711_01_4.tif", COARSE)
+    bench.arrive()
+    path.rename(path.with_name(name))
+    bench.at = NEXT
+    bench.work()
+
+    assert bench.word() == "undecided"
+
+
+def test_a_file_that_is_replaced_by_another_of_its_size_and_time_was_not_renamed(bench):
+    bench.three()
+    path = bench.shoot("4711_01_4.tif", COARSE)
+    other = bench.shoot("4711_01_5.tif")
+    os.utime(other, ns=(path.stat().st_mtime_ns, path.stat().st_mtime_ns))
+    bench.arrive()
+    path.unlink()
+    bench.coarse.clear()
+    bench.at = NEXT
+    bench.work()
+
+    assert "4711_01_4.tif could not be used" in bench.missing()
+
+
+def test_a_queued_file_holds_the_order_that_its_note_alone_names(bench):
+    bench.three()
+    bench.work()
+    before = bench.word()
+    bench.shoot("IMG_1.tif")
+    bench.arrive()
+    bench.shoot("IMG_4.tif", COARSE, note="order: 4711\nspecimen: 01")
+    bench.arrive()
+    bench.read_one(bench.pipeline())
+    held = bench.missing()
+    bench.work()
+
+    assert before == "conforms"
+    assert "1 file still to be read" in held
+    assert bench.word() == "does_not_conform"
+
+
+def test_a_note_that_comes_after_its_queued_file_holds_the_order_too(bench):
+    bench.three()
+    bench.work()
+    for n in (1, 2, 3):
+        bench.shoot(f"IMG_{n}.tif")
+    bench.arrive()
+    late = bench.shoot("IMG_4.tif", COARSE)
+    bench.arrive()
+    pipeline = bench.pipeline()
+    bench.read_one(pipeline)
+    late.with_suffix(".txt").write_text("order: 4711", encoding="utf-8")
+    bench.at = NEXT
+    bench.read_one(pipeline)
+
+    assert "1 file still to be read" in bench.missing()
+
+
+def test_a_lead_dismisses_a_file_that_was_deleted_before_it_was_read(bench):
+    bench.three()
+    path = bench.shoot("4711_01_4.tif", COARSE)
+    bench.arrive()
+    path.unlink()
+    bench.work()
+    words = ("orders", "dismiss-file", "4711", "4711_01_4.tif", "--reason", "empty stage", "--by")
+
+    assert bench.agent(*words, "Ada") == 2
+    assert bench.agent(*words, LEAD) == 0
+    assert bench.word() == "conforms"
+
+
+@pytest.mark.parametrize("name", ["IMG_4.tif", "9999_01_4.tif"])
+def test_an_unusable_file_holds_the_order_that_its_note_names(bench, name):
+    bench.three()
+    bench.shoot(name, COARSE, note="order: 4711\nspecimen: 01", cut=True)
+    bench.work()
+
+    assert f"{name} could not be used" in bench.missing()
+
+
+def test_an_unusable_file_in_a_folder_of_another_order_holds_both(bench):
+    bench.three()
+    bench.three("9999")
+    bench.shoot("9999_01_1/4711_01_4.tif", COARSE, cut=True)
+    bench.work()
+
+    assert (bench.word(), bench.word("9999")) == ("undecided", "undecided")
+
+
+def test_an_unusable_file_that_is_renamed_still_holds_its_order(bench):
+    bench.three()
+    path = bench.shoot("4711_01_4.tif", COARSE, cut=True)
+    bench.work()
+    path.rename(path.with_name("trial.tif"))
+    bench.at = NEXT
+    bench.work()
+
+    assert bench.word() == "undecided"
+
+
+# --- what names an order -------------------------------------------------------------------------
+
+
+def test_a_file_in_a_folder_of_another_order_holds_both(bench):
+    bench.three()
+    bench.three("9999")
+    bench.shoot("9999_01_1/4711_01_4.tif", COARSE)
+    bench.work()
+
+    assert (bench.word(), bench.word("9999")) == ("undecided", "undecided")
+    assert "is named for specimen 01 by its path" in bench.missing()
+
+
+def test_a_folder_of_the_same_order_is_no_conflict():
+    source = Provenance(pattern=r"(?P<order>\d+)_(?P<specimen>\d+)_(?P<field>\d+)")
+
+    keys = collect_keys(source, "4711_1_9/4711_01_4.tif", beside={}, given={})
+
+    assert keys.conflict == ""
+    assert keys.process_data["order"] == "4711"
+
+
+def test_a_note_that_says_nothing_hides_no_other_note(bench):
+    bench.three()
+    path = bench.shoot("IMG_4.tif", COARSE, note="order: 4711\nspecimen: 01")
+    path.with_suffix(".json").write_text('{"camera": "A"}', encoding="utf-8")
+    bench.work()
+
+    assert bench.word() == "does_not_conform"
+
+
+def test_two_notes_that_disagree_hold_both_orders(bench):
+    for order in ("4711", "9999"):
+        bench.three(order)
+    path = bench.shoot("IMG_4.tif", COARSE, note="order: 4711\nspecimen: 01")
+    path.with_suffix(".json").write_text('{"order": "9999", "specimen": "01"}', encoding="utf-8")
+    bench.work()
+
+    assert (bench.word(), bench.word("9999")) == ("undecided", "undecided")
+
+
+def test_a_note_that_names_two_orders_holds_both(bench):
+    for order in ("4711", "9999"):
+        bench.three(order)
+    bench.shoot("IMG_4.tif", COARSE, note="order: 4711\nspecimen: 01\norder: 9999")
+    bench.work()
+
+    assert (bench.word(), bench.word("9999")) == ("undecided", "undecided")
+
+
+def test_a_note_in_the_unicode_of_windows_notepad_is_read():
+    assert read_notes("Auftrag: 4711\r\nSchliff: 01".encode("utf-16")) == [
+        {"order": "4711", "specimen": "01"}
+    ]
+
+
+@pytest.mark.parametrize("name", ["9999_01_4.tif", "trial.tif"])
+def test_a_copy_of_a_known_file_holds_the_order_that_its_note_names_without_a_specimen(bench, name):
+    first = bench.shoot(name, COARSE)
+    bench.work()
+    bench.three()
+    copy = first.with_name("IMG_4.tif")
+    copy.write_bytes(first.read_bytes())
+    copy.with_suffix(".txt").write_text("order: 4711", encoding="utf-8")
+    bench.at = NEXT
+    bench.work()
+
+    assert bench.word() == "undecided"
+    assert "is named for specimen ? by a copy of it" in bench.missing()
+
+
+def test_a_copy_whose_note_names_its_own_order_changes_nothing(bench):
+    bench.three()
+    bench.work()
+    first = bench.folder / "export" / "4711_01_1.tif"
+    copy = first.with_name("IMG_1.tif")
+    copy.write_bytes(first.read_bytes())
+    copy.with_suffix(".txt").write_text("order: 4711", encoding="utf-8")
+    bench.at = NEXT
+    bench.work()
+
+    assert bench.word() == "conforms"
+
+
+@pytest.mark.parametrize("first", ["0001_01_4.tif", "0_trial.tif"])
+def test_of_two_names_that_come_at_once_neither_is_forgotten(bench, first):
+    bench.three()
+    path = bench.shoot(first, COARSE)
+    path.with_name("4711_01_4.tif").write_bytes(path.read_bytes())
+    bench.work()
+
+    assert bench.word() == "undecided"
+    assert "is named for specimen 01 by a copy of it" in bench.missing()
+
+
+HONEST = {
+    "a folder per day": "2026-11-24/4711_01_{n}.tif",
+    "a time behind": "4711_01_{n}_20261124_120000_1.tif",
+    "a folder of the order": "4711/4711_01_{n}.tif",
+    "zeros": "004711_1_00{n}.tif",
+}
+
+
+@pytest.mark.parametrize("kind", HONEST)
+def test_an_honest_order_conforms_however_its_files_are_named(bench, kind):
+    for n in (1, 2, 3):
+        bench.shoot(HONEST[kind].format(n=n))
+    bench.work()
+
+    assert bench.word() == "conforms"
+
+
+def test_an_honest_order_conforms_with_notes_trial_shots_and_files_of_others(bench):
+    for n in (1, 2, 3):
+        path = bench.shoot(f"4711_01_{n}.tif", note=f"Auftrag: 4711\nSchliff: 1\nFeld: {n}")
+        path.with_suffix(".json").write_text('{"objective": "50x"}', encoding="utf-8")
+    bench.shoot("trial.tif", COARSE)
+    bench.shoot("4712_01_1.tif", COARSE)
+    bench.shoot("4713_01_1.tif", cut=True)
+    bench.work()
+
+    assert bench.word() == "conforms"
+
+
+def test_pages_of_one_file_count_once_and_it_is_said_why(bench):
+    path = bench.folder / "export" / "4711_01_1.tif"
+    path.write_bytes(tif(steel(95), steel(96), steel(97)))
+    bench.work()
+
+    assert "1 of 3 fields; 3 micrographs carry the field number 1" in bench.missing()
+
+
+PARTS = {"ZYX": "planes the sharpest one", "CYX": "channels the first one"}
+
+
+@pytest.mark.parametrize("axes", PARTS)
+def test_a_statement_names_the_planes_and_channels_that_nobody_looked_at(bench, axes):
+    bench.three()
+    pages = np.stack([steel(97)[..., 0], cv2.GaussianBlur(steel(98, COARSE)[..., 0], (0, 0), 2)])
+    tifffile.imwrite(
+        bench.folder / "export" / "4711_01_4.tif",
+        pages,
+        imagej=True,
+        metadata={"axes": axes, "unit": "um"},
+        resolution=(5, 5),
+    )
+    bench.work()
+
+    notes = "; ".join(bench.order()["notes"])
+    assert f"specimen 01, field 4: of several {PARTS[axes]} alone was judged" in notes
+
+
+def stack_of(bench, planes, *, name="4711_01_3.tif", axes="ZYX"):
+    tifffile.imwrite(
+        bench.folder / "export" / name,
+        np.stack(planes),
+        imagej=True,
+        metadata={"axes": axes, "unit": "um"},
+        resolution=(5, 5),
+    )
+
+
+def blurred(pixels, by):
+    return cv2.GaussianBlur(pixels, (0, 0), by)
+
+
+@pytest.mark.parametrize("axes", ["ZYX", "CYX"])
+def test_a_file_whose_planes_show_two_places_is_no_field_until_a_lead_replaces_it(bench, axes):
+    for field in (1, 2):
+        bench.shoot(f"4711_01_{field}.tif")
+    fine, coarse = steel(97)[..., 0], steel(98, COARSE)[..., 0]
+    stack_of(bench, [fine, blurred(coarse, 1)], axes=axes)
+    bench.work()
+    before = (bench.order()["conformity"], bench.missing())
+
+    (public_id,) = [
+        result.id for result in bench.store.results.iter_all() if "planes_differ" in result.warnings
+    ]
+    bench.shoot("4711_01_4.tif")
+    bench.work()
+    words = ("orders", "supersede", public_id, "--reason", "saved as two files", "--by")
+    by_ada, by_lead = bench.agent(*words, "Ada"), bench.agent(*words, LEAD)
+
+    assert before[0] == "undecided"
+    assert "field 3: its file has planes or channels of another place" in before[1]
+    assert (by_ada, by_lead) == (2, 0)
+    assert bench.order()["conformity"] == "conforms"
+
+
+def test_a_focus_series_of_one_place_is_a_field(bench):
+    for field in (1, 2):
+        bench.shoot(f"4711_01_{field}.tif")
+    sharp = steel(97)[..., 0]
+    moved = np.roll(sharp, (3, -2), (0, 1))
+    empty = np.full_like(sharp, 90)
+    stack_of(bench, [blurred(sharp, 8), blurred(moved, 3), sharp, blurred(sharp, 1), empty])
+    bench.work()
+
+    assert bench.order()["conformity"] == "conforms", bench.missing()
+
+
+def test_channels_of_one_place_in_other_contrast_are_a_field(bench):
+    for field in (1, 2):
+        bench.shoot(f"4711_01_{field}.tif")
+    bright = steel(97)[..., 0]
+    stack_of(bench, [bright, 255 - bright], axes="CYX")
+    bench.work()
+
+    assert bench.order()["conformity"] == "conforms", bench.missing()
+
+
+def test_a_scale_bar_in_every_plane_makes_two_places_no_single_one(bench):
+    planes = [steel(97)[..., 0].copy(), steel(98, COARSE)[..., 0].copy()]
+    for plane in planes:
+        plane[160:172, 20:160] = 255
+        plane[164:168, 24:156] = 0
+    stack_of(bench, planes)
+    bench.work()
+
+    assert "planes or channels of another place" in bench.missing()
+
+
+# --- places --------------------------------------------------------------------------------------
+
+
+def crops(desk, width, step):
+    strip = steel(7, size=(width + 2 * step, 360))
+    for n in range(3):
+        pixels = np.ascontiguousarray(strip[:, n * step : n * step + width])
+        desk.confirm(desk.take(n + 1, pixels=pixels))
+
+
+def test_fields_that_overlap_by_a_tenth_are_distinct_places(desk):
+    crops(desk, 480, 432)
+
+    assert desk.order()["conformity"] == "conforms"
+
+
+def test_fields_that_overlap_by_more_than_a_quarter_are_one(desk):
+    crops(desk, 480, 340)
+
+    assert desk.order()["missing"][0].startswith("specimen 01: 1 of 3 fields; field 1 and field 2")
+
+
+def test_the_area_of_overlapping_fields_is_counted_once(desk):
+    each = 480 * 360 * 0.12**2 / 1e6
+    demand = DEMAND + f"area_mm2 = {2.9 * each:.6f}\n"
+    (desk.folder / "specifications.toml").write_text(demand, encoding="utf-8")
+    crops(desk, 480, 432)
+
+    assert "mm²" in desk.order()["missing"][0]
+
+
+def test_a_patchwork_of_places_that_count_already_is_no_further_place(desk):
+    (desk.folder / "specifications.toml").write_text(
+        DEMAND.replace("fields = 3", "fields = 5"), encoding="utf-8"
+    )
+    places = [steel(20 + n, size=(640, 480)) for n in range(4)]
+    for n, pixels in enumerate(places):
+        desk.confirm(desk.take(n, pixels=pixels))
+    patches = [pixels[:, 150 * n : 150 * (n + 1)] for n, pixels in enumerate(places)]
+    desk.confirm(desk.take(6, pixels=np.ascontiguousarray(np.hstack(patches))))
+
+    assert desk.order()["conformity"] == "undecided"
+
+
+EDITS = {
+    "turned by 37°": lambda p: cv2.warpAffine(
+        p, cv2.getRotationMatrix2D((360, 270), 37, 1.3), (720, 540), flags=cv2.INTER_CUBIC
+    )[90:450, 120:600],
+    "mirrored": lambda p: p[90:450, 120:600][:, ::-1],
+    "inverted": lambda p: 255 - p[90:450, 120:600],
+    "inverted and mirrored": lambda p: 255 - p[90:450, 120:600][:, ::-1],
+    "out of focus": lambda p: cv2.GaussianBlur(p, (0, 0), 2.4)[90:450, 120:600],
+    "gamma": lambda p: (255 * (p[90:450, 120:600] / 255) ** 1.6).astype(np.uint8),
+    "in few greys": lambda p: p[90:450, 120:600] // 32 * 32,
+    "strips in another order": lambda p: np.hstack(
+        np.array_split(p[90:450, 120:600], 4, axis=1)[::-1]
+    ),
+    "stretched": lambda p: cv2.resize(p[90:450, 120:600], (552, 360)),
+    "with a frame": lambda p: cv2.copyMakeBorder(
+        p[90:450, 120:600], 60, 60, 60, 60, cv2.BORDER_CONSTANT, value=(255, 255, 255)
+    ),
+}
+
+
+@pytest.mark.parametrize("edit", EDITS)
+def test_an_edited_copy_of_a_place_is_no_further_field(desk, edit):
+    whole = steel(31, size=(720, 540))
+    desk.confirm(desk.take(1, pixels=np.ascontiguousarray(whole[90:450, 120:600])))
+    desk.confirm(desk.take(2, pixels=steel(32, size=(480, 360))))
+    desk.confirm(desk.take(3, pixels=np.ascontiguousarray(EDITS[edit](whole))))
+
+    assert "2 of 3 fields; field 1 and field 3 show one place" in desk.order()["missing"][0]
+
+
+# --- acts of people who are no leads -------------------------------------------------------------
+
+ACTS = {
+    "unusable": ("--unusable", "over_etched"),
+    "wrong crop": ("--unusable", "wrong_crop"),
+    "cannot tell": ("--cannot-tell",),
+    "no micrograph": ("--strange", "no_micrograph"),
+    "not sure": (FINE, "--unsure"),
+}
+
+
+@pytest.mark.parametrize("act", ACTS)
+def test_no_decision_of_a_reviewer_lets_a_coarse_field_leave_the_count(desk, act):
+    three(desk)
+    field = desk.take(4, COARSE)
+
+    assert desk.agent("review", "label", field, *ACTS[act], "--by", "Ada") == 0
+    assert desk.order()["conformity"] == "undecided"
+
+
+def test_a_field_of_another_subtype_is_named_with_it(desk):
+    three(desk)
+    field = desk.take(4, "B8")
+    desk.agent("review", "label", field, "--unusable", "stained", "--by", "Ada")
+
+    assert "field 4 could be B8: a lead decides" in desk.order()["missing"][0]
+
+
+PREPARATIONS = ["2", "0", "A", "1.5", "999999999999999999999"]
+
+
+@pytest.mark.parametrize("preparation", PREPARATIONS)
+def test_a_coarse_field_stays_whatever_the_later_preparation_is_called(desk, preparation):
+    desk.confirm(desk.take(1, COARSE), COARSE)
+    for n in (2, 3, 4):
+        desk.confirm(desk.take(n, preparation=preparation, at=NEXT))
+
+    assert desk.order()["conformity"] != "conforms"
+
+
+NOTES = ["order: CTRL", "specimen: 77", "preparation: 0", "material: 42CrMo4", "field: 1", "order:"]
+
+
+@pytest.mark.parametrize("note", NOTES)
+def test_no_note_takes_a_coarse_field_out_of_its_order(bench, note):
+    bench.three()
+    bench.shoot("4711_01_4.tif", COARSE, note=note)
+    bench.work()
+
+    assert bench.word() != "conforms"
+
+
+def test_a_second_page_of_half_the_size_is_no_preview_that_is_left_out(bench):
+    bench.three()
+    path = bench.folder / "export" / "4711_01_4.tif"
+    path.write_bytes(tif(steel(90, size=(480, 360)), steel(91, COARSE)))
+    bench.coarse.append(path.name)
+    bench.work()
+
+    assert bench.word() == "does_not_conform"

@@ -1,0 +1,51 @@
+"""The tree speaks one language: a name means one thing, and no module imports itself."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections import defaultdict
+from functools import cache
+
+from bench import house
+from folders import ROOT
+
+TEMPLATES = ROOT / "reports" / "templates"
+
+
+@cache
+def list_modules() -> list[tuple[str, str, ast.Module]]:
+    return list(house.iter_modules())
+
+
+def test_no_class_name_is_in_more_than_one_module() -> None:
+    modules: defaultdict[str, set[str]] = defaultdict(set)
+    for name, _, tree in list_modules():
+        for node in ast.walk(tree):
+            if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+                modules[node.name].add(name)
+
+    assert {name: found for name, found in modules.items() if len(found) > 1} == {}
+
+
+def test_no_modules_import_each_other() -> None:
+    modules = list_modules()
+    names = {name for name, _, _ in modules}
+    graph = {name: house.find_imports(tree, names) - {name} for name, _, tree in modules}
+
+    assert house.find_cycles(graph) == []
+
+
+def test_docstrings_open_with_a_precise_verb() -> None:
+    vague = re.compile(rf'"""({"|".join(house.VAGUE)})\b')
+    files = [path for name in house.PACKAGES for path in (ROOT / name).rglob("*.py")]
+    files = [path for path in files if "migrations" not in path.parts]
+    files += (ROOT / "tests" / "bench").glob("*.py")
+
+    assert [path.name for path in files if vague.search(path.read_text(encoding="utf-8"))] == []
+
+
+def test_a_loop_of_a_template_names_what_it_goes_through() -> None:
+    texts = {path.name: path.read_text(encoding="utf-8") for path in TEMPLATES.glob("*")}
+
+    assert [name for name, text in texts.items() if "{% for one in " in text] == []

@@ -1,0 +1,95 @@
+"""After a scripted shift every order says what has to be said of it, also after a kill."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+from folders import TESTS
+from shift import (
+    KINDS,
+    NEW,
+    OLD,
+    Script,
+    Shift,
+    everything,
+    export,
+    false_conforms,
+    refused_honest,
+    unsteady,
+    wrong,
+    wrong_halfway,
+)
+from shift_kinds import HONEST, TRICKS
+
+
+def make(folder, orders):
+    return Shift(folder, Script(orders), f"sqlite:///{folder}/martensight.db")
+
+
+@pytest.fixture
+def shift(tmp_path):
+    shift = make(tmp_path, len(KINDS))
+    yield shift
+    shift.store.close()
+
+
+def test_every_order_of_a_shift_says_what_has_to_be_said(shift):
+    shift.first_half()
+    too_early, halfway = false_conforms(shift, halfway=True), list(wrong_halfway(shift))
+    shift.second_half()
+
+    assert (too_early, halfway) == ([], [])
+    assert list(wrong(shift)) == []
+    assert (false_conforms(shift), refused_honest(shift), unsteady(shift)) == ([], [], [])
+    assert len(TRICKS) >= 30
+    promoted = str(4000 + KINDS.index("promoted"))
+    by_specimen = {
+        (view.process_data["order"], view.bundle) for view in shift.store.results.iter_all()
+    }
+    assert (promoted, OLD) in by_specimen  # begun before the promotion, ended by the same bundle
+    assert (promoted, NEW) not in by_specimen
+    assert len(HONEST) >= 15
+
+
+WORKER = """
+import sys
+from pathlib import Path
+sys.path.insert(0, sys.argv[2])
+from shift import Script, Shift
+folder = Path(sys.argv[1])
+shift = Shift(folder, Script(10), f"sqlite:///{folder}/martensight.db")
+print("ready", flush=True)
+shift.work()
+print("done", flush=True)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(os.name == "nt", reason="there is no kill -9")
+def test_a_shift_that_was_killed_says_the_same(tmp_path):
+    calm, killed = make(tmp_path / "calm", 10), make(tmp_path / "killed", 10)
+    for one in (calm, killed):
+        export(one.script.first, one.export, one.truth)
+    calm.work()
+    words = [sys.executable, "-c", WORKER, str(killed.folder), str(TESTS)]
+    for _ in range(2):
+        with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as worker:
+            assert worker.stdout is not None
+            assert worker.stdout.readline().strip() == "ready"
+            while worker.poll() is None and len(list(killed.store.results.iter_all())) < 12:
+                pass
+            worker.send_signal(signal.SIGKILL)
+    killed.store.work_queue.requeue_own(at=killed.at)
+    killed.work()
+
+    told = [_without_folder(everything(one), one.folder) for one in (calm, killed)]
+    assert told[0] == told[1]
+    for one in (calm, killed):
+        one.store.close()
+
+
+def _without_folder(said, folder):
+    return json.loads(json.dumps(said).replace(str(folder), ""))
