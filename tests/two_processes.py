@@ -13,7 +13,7 @@ from model import SINGLE_PROCESS, ProcessGroup, init_process_group, read_manifes
 from model.networks.backbones import build_backbone
 from model.networks.encoder import Encoder
 from model.training.gradients import accumulate_gradients, all_reduce_gradients
-from tests.model.training.test_train import (
+from tests.unit.model.training.test_train import (
     NOW,
     PLAN,
     batch_of,

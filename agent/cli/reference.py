@@ -1,7 +1,7 @@
 """Render the reference pages of the user guide from the commands and the settings model.
 
 Run `python -m agent.cli.reference` in the source tree after a command, an option or a setting has
-changed. `tests/reports/test_guide.py` fails while a page is stale.
+changed. `tests/unit/reports/test_guide.py` fails while a page is stale.
 """
 
 from __future__ import annotations

@@ -32,7 +32,7 @@ from databases import Postgres
 
 from agent.store import Decision, Store
 from agent.store.engine import is_sqlite, writing
-from tests.agent.store.test_store import finding
+from tests.unit.agent.store.test_store import finding
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

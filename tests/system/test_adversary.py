@@ -21,7 +21,7 @@ from agent.settings import read as read_settings
 from agent.store import Decision
 from agent.watch import ListedFile, Provenance
 from agent.watch.listing import list_folder
-from tests.agent.orders.test_ordering import AT, DEMAND, SETTINGS, Desk
+from tests.unit.agent.orders.test_ordering import AT, DEMAND, SETTINGS, Desk
 
 LEAD = "R. Stahl"
 COARSE, FINE = "G7", "G8"

@@ -23,7 +23,7 @@ from agent.service.worker import Worker
 from agent.site_time import night_of
 from model import verify_bundle
 from model.inference.classifier import COMPILED
-from tests.agent.service.test_service import until
+from tests.unit.agent.service.test_service import until
 
 BY = ("--by", "E. Meier", "--reason")
 

@@ -15,7 +15,7 @@ from agent.orders.statement import name_file
 from agent.settings import read
 from agent.store import Decision
 from agent.web import create_app
-from tests.agent.web.test_order_acts import AT, Plant
+from tests.unit.agent.web.test_order_acts import AT, Plant
 
 KEYS = {"order": "4711", "specimen": "01", "material": "100Cr6"}
 

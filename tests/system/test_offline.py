@@ -10,7 +10,7 @@ import sys
 
 import pytest
 
-from tests.agent.service.test_service import picture
+from tests.unit.agent.service.test_service import picture
 
 INSIDE = """
 ip link set lo up

@@ -13,7 +13,7 @@ from lab import DAY, Lab
 
 from agent.store import Decision
 from agent.verification import Outside, verify_trail
-from tests.agent.store.test_trail import chain_again
+from tests.unit.agent.store.test_trail import chain_again
 
 FORGED_PROMOTION = (
     'INSERT INTO promotion (site_id, bundle, "by", reason, promoted_at, metrics) '

@@ -22,7 +22,7 @@ from agent.store import (  # noqa: E402 - beside us only after the line above
     schema,
     search_index,
 )
-from tests.agent.store.test_store import OTHER, SHA, file, finding  # noqa: E402 - beside us only after the line above
+from tests.unit.agent.store.test_store import OTHER, SHA, file, finding  # noqa: E402 - beside us only after the line above
 
 AT = datetime(2026, 11, 24, 21, 0, tzinfo=UTC)
 

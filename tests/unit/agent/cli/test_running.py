@@ -1,0 +1,236 @@
+"""Commands that run the agent: contracts of output, of the exit code, and of the end."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+from agent import settings
+from tests.unit.agent.service.test_service import Lab, picture, until
+
+posix = pytest.mark.skipif(os.name == "nt", reason="POSIX signals")
+
+
+@pytest.fixture
+def lab(tmp_path):
+    return Lab(tmp_path)
+
+
+def agent(lab, *arguments):
+    command = [sys.executable, "-m", "agent", "--config", str(lab.file), *arguments]
+    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+
+
+def start(lab):
+    command = [sys.executable, "-m", "agent", "--config", str(lab.file), "run"]
+    log = (lab.folder / "stderr.txt").open("w")
+    process = subprocess.Popen(command, stderr=log, stdout=subprocess.PIPE, text=True)
+    log.close()
+    until(lambda: "review page" in said(lab) or process.poll() is not None)
+    assert process.poll() is None, said(lab)
+    return process
+
+
+def said(lab):
+    return (lab.folder / "stderr.txt").read_text(encoding="utf-8")
+
+
+def test_a_single_run_exits_with_1_if_a_file_could_not_be_used(lab):
+    lab.export("cut.png", held=picture(1)[:900])
+
+    done = agent(lab, "run", "--once")
+
+    assert done.returncode == 1
+    assert "1 set aside" in done.stdout
+
+
+def test_a_single_run_exits_with_0_if_every_file_could(lab):
+    lab.export("good.png")
+
+    done = agent(lab, "run", "--once")
+
+    assert (done.returncode, done.stdout.strip()) == (0, "1 stored")
+
+
+def test_status_is_one_json_document_and_nothing_else(lab):
+    done = agent(lab, "status", "--json")
+
+    assert done.returncode == 0
+    assert json.loads(done.stdout)["running"] is False
+
+
+def test_status_without_any_settings_says_where_they_were_looked_for(tmp_path):
+    command = [sys.executable, "-m", "agent", "status", "--json"]
+    if settings.platform_folder().exists():
+        pytest.skip("this PC has settings of its own")
+
+    done = subprocess.run(
+        command, cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False
+    )
+
+    first = json.loads(done.stdout)["problems"][0]
+    assert "No agent.toml in this folder" in first
+    assert "agent --config FILE" in first
+
+
+@posix
+def test_the_daemon_serves_takes_and_ends_when_it_is_asked(lab):
+    process = start(lab)
+    lab.export("a.png")
+    until(lambda: lab.fates() == {"a.png": "done"})
+    url = said(lab).split("review page: ")[1].split()[0]
+    with urllib.request.urlopen(f"{url}/healthz", timeout=60) as answer:  # noqa: S310 - ours
+        healthy = answer.status
+    until(lambda: json.loads(agent(lab, "status", "--json").stdout)["running"])
+    maps = Path(f"/proc/{process.pid}/maps")
+    loaded = maps.read_text() if maps.is_file() else ""
+
+    process.send_signal(signal.SIGTERM)
+    code = process.wait(timeout=60)  # ten seconds on a PC that is not starved; the stress run asks
+
+    assert healthy == 200
+    assert "libtorch" not in loaded, "without a bundle nothing needs PyTorch"
+    assert code == 0
+    assert json.loads(agent(lab, "status", "--json").stdout)["running"] is False
+
+
+@pytest.mark.slow
+@posix
+def test_a_killed_agent_leaves_nothing_that_the_next_does_not_finish(lab):
+    for index in range(30):
+        lab.export(f"{index:02}.png", held=picture(index))
+    process = start(lab)
+    until(lambda: "done" in lab.fates().values())
+    process.kill()
+    process.wait(timeout=10)
+
+    done = agent(lab, "run", "--once")
+
+    assert done.returncode == 0, done.stderr
+    assert set(lab.fates().values()) == {"done"}
+    assert len(lab.fates()) == 30
+    with lab.store() as store:
+        assert len(list(store.results.iter_all())) == 30
+
+
+DIES = """
+import os, signal, sys
+from sqlalchemy import event
+from sqlalchemy.engine import Engine
+from agent.cli import main
+when, written = sys.argv.pop(1), []
+
+@event.listens_for(Engine, "after_cursor_execute")
+def note(_connection, _cursor, statement, *_):
+    if statement.startswith("INSERT INTO result"):
+        written.append(False)
+
+@event.listens_for(Engine, "commit")
+def commit(_connection):
+    if written and when == "before":
+        os.kill(os.getpid(), signal.SIGKILL)
+    written[:] = [True] * len(written)
+
+@event.listens_for(Engine, "begin")
+def begin(_connection):
+    if any(written):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+main()
+"""
+"""An agent that is killed when a result is written: just before it counts, or just after."""
+
+
+@pytest.mark.slow
+@posix
+@pytest.mark.parametrize("database", ["sqlite", "postgresql"])
+@pytest.mark.parametrize(("when", "left"), [("before", "processing"), ("after", "done")])
+def test_a_kill_between_a_result_and_its_fate_leaves_both_or_neither(
+    lab, request, database, when, left
+):
+    if database == "postgresql":
+        address = request.getfixturevalue("postgres").empty("ours")
+        text = lab.file.read_text(encoding="utf-8")
+        lab.file.write_text(text.replace("[store]", f'[store]\nurl = "{address}"'), "utf-8")
+    lab.export("a.png")
+    command = [sys.executable, "-c", DIES, when, "--config", str(lab.file), "run", "--once"]
+
+    died = subprocess.run(command, capture_output=True, timeout=120, check=False)
+    with lab.store() as store:
+        between = (
+            [fate.state for fate in store.files.iter_status()],
+            len(list(store.results.iter_all())),
+        )
+    done = agent(lab, "run", "--once")
+
+    assert died.returncode == -signal.SIGKILL
+    assert between == ([left], 1 if left == "done" else 0)
+    assert done.returncode == 0, done.stderr
+    assert lab.fates() == {"a.png": "done"}
+    with lab.store() as store:
+        assert len(list(store.results.iter_all())) == 1
+
+
+PC = """
+import platform, sys
+name = sys.argv.pop(1)
+platform.node = lambda: name
+from agent.cli import main
+main()
+"""
+"""The agent of a PC of another name."""
+
+
+@pytest.mark.slow
+@posix
+def test_two_agents_on_one_source_and_one_postgresql_take_each_file_once(lab, postgres):
+    text = lab.file.read_text(encoding="utf-8")
+    address = postgres.empty("ours")
+    lab.file.write_text(text.replace("[store]", f'[store]\nurl = "{address}"'), encoding="utf-8")
+    expected = {f"{index:02}.png" for index in range(40)}
+
+    def begin(name):
+        command = [sys.executable, "-c", PC, name, "--config", str(lab.file), "run"]
+        with (lab.folder / f"{name}.txt").open("w") as log:
+            return subprocess.Popen(command, stderr=log, stdout=log)
+
+    agents = [begin("PC-1"), begin("PC-2")]
+    for index in range(20):
+        lab.export(f"{index:02}.png", held=picture(index))
+    until(lambda: list(lab.fates().values()).count("done") >= 5)
+    agents[0].kill()
+    agents[0].wait(10)
+    for index in range(20, 40):
+        lab.export(f"{index:02}.png", held=picture(index))
+    agents[0] = begin("PC-1")
+    until(lambda: lab.fates() == dict.fromkeys(expected, "done"), 120)
+    for process in agents:
+        process.terminate()
+    codes = [process.wait(15) for process in agents]
+
+    assert codes == [0, 0]
+    with lab.store() as store:
+        assert len(list(store.results.iter_all())) == 40
+        assert {agent.name for agent in store.agents.list_all()} >= {"PC-1", "PC-2"}
+
+
+def test_a_port_that_somebody_else_has_is_said_in_one_sentence(lab):
+    import socket  # noqa: PLC0415
+
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        text = lab.file.read_text(encoding="utf-8")
+        port = taken.getsockname()[1]
+        lab.file.write_text(text.replace("port = 0", f"port = {port}"), encoding="utf-8")
+
+        done = agent(lab, "run")
+
+    assert done.returncode == 2
+    assert "web.port" in done.stderr
+    assert "Traceback" not in done.stderr

@@ -1,0 +1,717 @@
+"""No act of somebody who is no lead makes an order conform; what a lead decides stays visible."""
+
+import hashlib
+from datetime import timedelta
+from functools import cache
+
+import cv2
+import lab
+import numpy as np
+import pytest
+
+from agent.demo.synthetic.micrograph import draw_micrograph
+from agent.orders import order_list
+from agent.orders.assessment import assess
+from agent.orders.order_policy import load_policy
+from agent.orders.place_check import PlaceCheck, encode_landmarks
+from agent.settings import read
+from agent.store import ClaimedPlace, Decision, Entry, MicrographResult
+from agent.triage import Handling, TriageVerdict
+from model import default_taxonomy
+from tests.unit.agent.orders.test_ordering import AT, DEMAND, Desk
+
+LEAD = "R. Stahl"
+
+
+@pytest.fixture
+def desk(tmp_path, capsys):
+    desk = Desk(tmp_path, capsys)
+    yield desk
+    desk.store.close()
+
+
+def three(desk, *, order="4711", confirm=True):
+    ids = [desk.take(n, order=order) for n in (1, 2, 3)]
+    for public_id in ids if confirm else ():
+        desk.confirm(public_id)
+    return ids
+
+
+def word(desk, number="4711"):
+    return desk.order(number)["conformity"]
+
+
+def missing(desk, number="4711"):
+    return "; ".join(desk.order(number)["missing"])
+
+
+def notes(desk, number="4711"):
+    """Return the notes of an order but the one that holds for every field of this lab."""
+    untraced = "scale not traced to a stage micrometer"
+    return [note for note in desk.order(number)["notes"] if note != untraced]
+
+
+def listed(desk, number="4711", name="list.csv", **given):
+    facts = {key: given.pop(key) for key in ("specimens", "count", "specification") if key in given}
+    entry = Entry(number, facts=facts, **given)
+    return desk.store.orders.take_list([entry], name, by="order list", at=AT)
+
+
+# --- what names an order holds it ----------------------------------------------------------------
+
+
+def test_the_content_of_a_field_under_another_order_holds_both(desk):
+    (coarse,) = [desk.take(4, "G7")]
+    three(desk)
+    other = three(desk, order="4712")
+    content = desk.store.results.find(coarse)
+    claims = [ClaimedPlace("4712", "01", "copy", "4712_01_4.tif")]
+    (row,) = [f for f in desk.store.files.iter_status() if f.sha256 == content.sha256]
+
+    torn = desk.store.order_naming.claim_again(row.id, claims, "4712_01_4.tif", at=AT)
+
+    assert torn == [coarse]
+    assert (word(desk), word(desk, "4712")) == ("undecided", "undecided")
+    assert coarse in missing(desk)
+    assert coarse in missing(desk, "4712")
+    assert len(other) == 3
+
+
+def test_nobody_but_a_lead_assigns_what_two_orders_are_named_for(desk):
+    coarse = desk.take(4, "G7")
+    three(desk)
+    three(desk, order="4712")
+    (row,) = [
+        f
+        for f in desk.store.files.iter_status()
+        if f.sha256 == desk.store.results.find(coarse).sha256
+    ]
+    claims = [ClaimedPlace("4712", "01", "copy", "4712_01_4.tif")]
+    desk.store.order_naming.claim_again(row.id, claims, "4712_01_4.tif", at=AT)
+    words = ("orders", "assign", coarse, "4712", "01", "--field", "9", "--reason", "mine")
+
+    by_ada, refusal = desk.agent(*words, "--by", "Ada"), desk.err
+    by_lead = desk.agent(*words, "--by", LEAD)
+
+    assert (by_ada, by_lead) == (2, 0)
+    assert "only a lead may assign it elsewhere" in refusal
+    assert word(desk) == "conforms"
+    (note,) = notes(desk)
+    assert note.endswith("R. Stahl assigned it: mine")
+    assert word(desk, "4712") == "undecided"  # its fourth field is G7, and nobody has confirmed it
+
+
+def test_moving_a_good_field_into_another_order_needs_a_lead_and_stays_visible(desk):
+    ids = three(desk)
+    words = ("orders", "assign", ids[0], "4712", "01", "--reason", "lent", "--by")
+
+    by_ada, by_lead = desk.agent(*words, "Ada"), desk.agent(*words, LEAD)
+
+    assert (by_ada, by_lead) == (2, 0)
+    assert "was named for specimen 01 by its earlier place" in desk.order()["notes"][0]
+
+
+# --- numbers -------------------------------------------------------------------------------------
+
+
+def test_orders_that_differ_by_case_spaces_or_zeros_are_one(desk):
+    desk.take(1, order="2611A")
+    desk.take(2, order="2611a")
+    desk.take(3, order="02611 a\u200b")
+
+    assert [line.number for line in desk.store.orders.all()] == ["2611A"]
+    assert len(desk.order("2611a")["specimens"][0]["fields"]) == 3
+
+
+def test_specimens_that_differ_by_zeros_are_one(desk):
+    listed(desk, specimens=["1", "2"])
+    desk.take(1, specimen="01")
+    desk.take(2, specimen="1")
+
+    assert [one["specimen"] for one in desk.order()["specimens"]] == ["01"]
+    assert "specimen 2: no images received" in missing(desk)
+    assert "specimen 1:" not in missing(desk)
+
+
+def test_a_lab_may_mean_every_spelling_as_an_order(tmp_path, capsys):
+    desk = Desk(tmp_path, capsys)
+    settings = tmp_path / "agent.toml"
+    settings.write_text(
+        settings.read_text("utf-8").replace("[orders]\n", "[orders]\nexact_numbers = true\n"),
+        encoding="utf-8",
+    )
+    assert read(settings).orders.exact_numbers
+    desk.store.close()
+
+    from agent.store import Store  # noqa: PLC0415
+
+    with Store.open(
+        f"sqlite:///{tmp_path}/exact.db", site="Plant 1", agent="test", exact_numbers=True
+    ) as store:
+        for number in ("2611A", "2611a"):
+            store.orders.take_list([Entry(number)], "list.csv", by="Ada", at=AT)
+
+        assert sorted(line.number for line in store.orders.all()) == ["2611A", "2611a"]
+
+
+# --- lists ---------------------------------------------------------------------------------------
+
+
+def test_a_list_with_fewer_specimens_waits_for_a_lead(desk):
+    listed(desk, specimens=["01", "02"])
+    three(desk)
+    listed(desk, name="again.csv", specimens=["01"])
+
+    before = missing(desk)
+    by_ada = desk.agent("orders", "amend", "4711", "--by", "Ada", "--reason", "one was scrapped")
+    by_lead = desk.agent("orders", "amend", "4711", "--by", LEAD, "--reason", "one was scrapped")
+
+    assert "specimen 02: no images received" in before
+    assert "list again.csv changes specimens from 01, 02 to 01: a lead decides" in before
+    assert (by_ada, by_lead) == (2, 0)
+    assert word(desk) == "conforms"
+    assert notes(desk) == ["change of specimens accepted by R. Stahl: one was scrapped"]
+
+
+def test_a_dismissed_list_changes_nothing(desk):
+    listed(desk, specimens=["01", "02"])
+    listed(desk, name="again.csv", specimens=["01"])
+
+    desk.agent("orders", "amend", "4711", "--dismiss", "--by", LEAD, "--reason", "typed wrong")
+    desk.take(1)
+
+    assert "specimen 02: no images received" in missing(desk)
+    assert "a lead decides (agent orders amend)" not in missing(desk)
+
+
+@pytest.mark.parametrize(
+    "change", [{"material": "C56E2"}, {"count": 1}, {"specification": "loose"}]
+)
+def test_a_list_that_changes_material_limit_or_number_waits(desk, change):
+    listed(desk, material="100Cr6", count=2, specification="ring-a")
+    three(desk)
+
+    listed(desk, name="again.csv", **change)
+
+    assert "list again.csv changes" in missing(desk)
+
+
+def test_a_list_that_names_a_looser_specification_after_the_first_field_waits(desk):
+    loose = DEMAND.replace('"ring-a"', '"loose"').replace("8 or finer", "7 or finer")
+    loose = loose.replace('material = "100Cr6"', 'product = "washer"')
+    (desk.folder / "specifications.toml").write_text(DEMAND + loose, encoding="utf-8")
+    ids = [desk.take(n, "G7") for n in (1, 2, 3)]
+    for public_id in ids:
+        desk.confirm(public_id, "G7")
+    assert word(desk) == "does_not_conform"
+
+    listed(desk, name="late.csv", specification="loose")
+
+    assert word(desk) == "does_not_conform"
+    assert "makes loose of ring-a the specification: a lead decides" in missing(desk)
+
+
+def test_until_a_lead_decides_an_order_is_judged_by_the_specification_before_a_late_list(desk):
+    stricter = DEMAND.replace('"ring-a"', '"more"').replace("fields = 3", "fields = 5")
+    stricter = stricter.replace('material = "100Cr6"', 'product = "washer"')
+    (desk.folder / "specifications.toml").write_text(DEMAND + stricter, encoding="utf-8")
+    three(desk)
+
+    listed(desk, name="late.csv", specification="more")
+    before = missing(desk)
+    desk.store.order_corrections.amend("4711", accept=True, by=LEAD, reason="asked for", at=AT)
+
+    assert "makes more of ring-a the specification: a lead decides" in before
+    assert "of 5 fields" not in before
+    assert "3 of 5 fields" in missing(desk)
+
+
+def test_a_list_is_late_where_a_field_of_the_order_was_torn_from_it_before(desk):
+    loose = DEMAND.replace('"ring-a"', '"loose"').replace("8 or finer", "7 or finer")
+    loose = loose.replace('material = "100Cr6"', 'product = "washer"')
+    (desk.folder / "specifications.toml").write_text(DEMAND + loose, encoding="utf-8")
+    coarse = desk.take(1, "G7")
+    (row,) = desk.store.files.iter_status()
+    claims = [ClaimedPlace("4712", "01", "copy", "4712_01_4.tif")]
+    desk.store.order_naming.claim_again(row.id, claims, "4712_01_4.tif", at=AT)
+
+    listed(desk, name="first.csv", specification="loose")
+    listed(desk, "4712", name="first.csv", specification="loose")
+    keys = {"order": "4711", "specimen": "01"}
+    desk.store.order_corrections.assign(coarse, keys, by=LEAD, reason="mine", at=AT, lead=True)
+
+    assert "makes loose of ring-a the specification: a lead decides" in missing(desk)
+    view = desk.store.orders.order("4712")
+    assert view.facts["late"] == ["specification"]
+
+
+def test_a_late_list_that_names_an_unknown_specification_keeps_the_order_open(desk):
+    three(desk)
+
+    listed(desk, name="late.csv", specification="none-such")
+
+    assert word(desk) == "undecided"
+    assert "none-such" in missing(desk)
+
+
+def test_a_second_list_names_no_looser_specification_either(desk):
+    loose = DEMAND.replace('"ring-a"', '"ring-c"').replace("8 or finer", "7 or finer")
+    loose = loose.replace('material = "100Cr6"', 'customer = "Easy"')
+    (desk.folder / "specifications.toml").write_text(DEMAND + loose, encoding="utf-8")
+    listed(desk, material="100Cr6")
+    listed(desk, name="second.csv", material="100Cr6", specification="ring-c")
+    for public_id in [desk.take(n, "G7") for n in (1, 2, 3)]:
+        desk.confirm(public_id, "G7")
+
+    assert word(desk) != "conforms"
+    assert "a later list makes ring-c of ring-a the specification" in missing(desk)
+
+
+def test_a_list_that_comes_late_and_changes_no_limit_does_no_harm(desk):
+    three(desk)
+
+    listed(desk, name="late.csv", customer="Adler", material="100Cr6", specimens=["01"])
+
+    assert word(desk) == "conforms"
+
+
+# --- rules have dates ----------------------------------------------------------------------------
+
+
+def loosen(desk, limit="7 or finer"):
+    text = DEMAND.replace("8 or finer", limit)
+    (desk.folder / "specifications.toml").write_text(text, encoding="utf-8")
+
+
+def broken(desk):
+    for public_id in [desk.take(n, "G7") for n in (1, 2, 3)]:
+        desk.confirm(public_id, "G7")
+
+
+def test_an_edit_in_place_does_not_change_an_order_that_was_released_before(desk):
+    desk.agent("spec", "list")
+    broken(desk)
+    assert word(desk) == "does_not_conform"
+
+    loosen(desk)
+    document = desk.order()
+
+    assert (document["conformity"], document["specification_version"]) == ("does_not_conform", 1)
+    (note,) = notes(desk)
+    assert note.startswith("version 1 of ring-a applies, as it was valid when the order was")
+    assert note.endswith("now valid: ring-a 2")
+
+
+def test_nor_does_another_name_for_the_looser_rule(desk):
+    desk.agent("spec", "list")
+    broken(desk)
+    desk.order()
+
+    text = DEMAND.replace("8 or finer", "7 or finer").replace('"ring-a"', '"ring-b"')
+    (desk.folder / "specifications.toml").write_text(text, encoding="utf-8")
+
+    assert word(desk) == "does_not_conform"
+
+
+def test_a_lead_reopens_an_order_with_a_reason_and_both_are_shown(desk):
+    desk.agent("spec", "list")
+    broken(desk)
+    desk.order()
+    loosen(desk)
+    words = ("orders", "reopen", "4711", "--reason", "the customer agreed", "--by")
+
+    by_ada, unreasoned = (
+        desk.agent(*words, "Ada"),
+        desk.agent("orders", "reopen", "4711", "--by", LEAD),
+    )
+    by_lead = desk.agent(*words, LEAD)
+    document = desk.order()
+
+    assert (by_ada, unreasoned, by_lead) == (2, 2, 0)
+    assert (document["conformity"], document["specification_version"]) == ("conforms", 2)
+    assert notes(desk) == ["reopened by R. Stahl: the customer agreed; version 2 of ring-a applies"]
+
+
+def test_a_later_order_is_judged_by_the_later_version(desk):
+    desk.agent("spec", "list")
+    loosen(desk)
+    desk.agent("spec", "list")
+    keys = {"order": "4711", "specimen": "01", "material": "100Cr6"}
+    for n in (1, 2, 3):
+        public_id = desk.lab.take("G7", at=AT + timedelta(days=30000), field=str(n), **keys)
+        desk.confirm(public_id, "G7")
+
+    assert word(desk) == "conforms"
+
+
+def read_at(desk, at):
+    """Assess the order as an agent whose clock shows a time."""
+    rules = load_policy(read(desk.folder / "agent.toml"), desk.store, default_taxonomy(), now=at)
+    return str(assess(desk.store, "4711", rules).statement.conformity)
+
+
+def test_an_edit_is_no_older_than_an_order_because_the_clock_was_set_back(desk):
+    read_at_first = load_policy(
+        read(desk.folder / "agent.toml"),
+        desk.store,
+        default_taxonomy(),
+        now=AT - timedelta(hours=2),
+    )
+    broken(desk)
+    loosen(desk)
+
+    assert read_at_first.specifications
+    assert read_at(desk, AT - timedelta(hours=1)) == "does_not_conform"
+
+
+# --- what was lost, and who says what -------------------------------------------------------------
+
+
+def test_a_file_that_could_not_be_used_keeps_its_order_open_until_a_lead_dismisses_it(desk):
+    three(desk)
+    desk.lab.set_aside("4711_01_4.tif", "truncated", "it ends early")
+
+    before = missing(desk)
+    words = ("orders", "dismiss-file", "4711", "4711_01_4.tif", "--reason", "a test shot", "--by")
+    by_ada, by_lead = desk.agent(*words, "Ada"), desk.agent(*words, LEAD)
+
+    assert before.startswith("4711_01_4.tif could not be used")
+    assert (by_ada, by_lead) == (2, 0)
+    assert word(desk) == "conforms"
+    assert "dismissed by R. Stahl: a test shot" in desk.order()["notes"][0]
+
+
+def test_a_statement_names_its_rule_and_what_is_not_known_of_its_errors(desk):
+    three(desk)
+
+    rule = desk.order()["decision_rule"]
+
+    assert rule["name"] == "guarded acceptance"
+    assert rule["sources"] == ["JCGM 106:2012", "ILAC-G8:09/2019"]
+    assert rule["reviewers"] == ["Ada"]
+    assert rule["false_conform_upper95"] is None
+    assert rule["false_conform"].endswith("not known yet, 0 of 149 double reviews")
+
+
+def test_a_confirmed_break_is_set_aside_by_a_second_person_with_a_picture(desk):
+    ids = three(desk)
+    coarse = desk.take(4, "G7")
+    desk.store.labels.decide(coarse, Decision("code", LEAD, code="G7"), at=AT)
+    (desk.folder / "agent.toml").write_text(
+        (desk.folder / "agent.toml")
+        .read_text("utf-8")
+        .replace('["R. Stahl"]', '["R. Stahl", "M. Erz"]'),
+        encoding="utf-8",
+    )
+    picture = desk.folder / "stain.png"
+    picture.write_bytes(_png())
+    words = ("orders", "supersede", coarse, "--reason", "a stain", "--defect", "stained")
+
+    own = desk.agent(*words, "--by", LEAD, "--picture", picture)
+    bare = desk.agent(*words, "--by", "M. Erz")
+    by_reviewer = desk.agent(*words, "--by", "Ada", "--picture", picture)
+    text = desk.agent(*words, "--by", "M. Erz", "--picture", desk.folder / "agent.toml")
+    shown = desk.agent(*words, "--by", "M. Erz", "--picture", picture)
+
+    assert (own, bare, by_reviewer, text, shown) == (2, 2, 2, 2, 0)
+    assert word(desk) == "conforms"
+    gone = desk.order()["specimens"][0]["superseded"][0]["superseded"]
+    assert (gone["by"], gone["defect"], len(gone["picture"])) == ("M. Erz", "stained", 64)
+    assert len(ids) == 3
+
+
+def _png():
+    pixels = np.random.default_rng(0).integers(0, 255, (40, 60, 3), dtype=np.uint8)
+    return cv2.imencode(".png", pixels)[1].tobytes()
+
+
+def test_a_broken_label_that_is_taken_back_at_once_was_a_slip_and_later_it_was_not(desk):
+    ids = three(desk, confirm=False)
+    for public_id in ids[:2]:
+        desk.confirm(public_id)
+    slip, late = timedelta(seconds=20), timedelta(hours=1)
+
+    desk.confirm(ids[2], "G7")
+    desk.store.labels.undo(ids[2], by="Ada", at=AT + slip)
+    desk.confirm(ids[2])
+    at_once = word(desk)
+    other = three(desk, order="4712", confirm=False)
+    for public_id in other[:2]:
+        desk.confirm(public_id)
+    desk.confirm(other[2], "G7")
+    desk.store.labels.undo(other[2], by="Ada", at=AT + late)
+    desk.confirm(other[2])
+
+    assert (at_once, word(desk, "4712")) == ("conforms", "undecided")
+    assert "field 3 was G7, labelled by Ada" in missing(desk, "4712")
+
+
+def test_a_label_that_is_taken_back_after_the_clock_was_set_back_is_no_slip(desk):
+    ids = three(desk, confirm=False)
+    for public_id in ids[:2]:
+        desk.confirm(public_id)
+
+    desk.confirm(ids[2], "G7")
+    desk.store.labels.undo(ids[2], by="Ada", at=AT - timedelta(hours=1))
+    desk.confirm(ids[2])
+
+    assert word(desk) == "undecided"
+    assert "field 3 was G7, labelled by Ada" in missing(desk)
+
+
+def test_order_lists_of_the_folder_wait_in_the_same_way(desk):
+    first, again = desk.folder / "first.csv", desk.folder / "again.csv"
+    first.write_text("order,specimen\n4711,01\n4711,02\n", encoding="utf-8")
+    again.write_text("order,specimen\n4711,01\n", encoding="utf-8")
+
+    for path in (first, again):
+        order_list.import_list(desk.store, path, subtypes=["G"], by="order list", at=AT)
+    three(desk)
+
+    assert "list again.csv changes specimens" in missing(desk)
+
+
+# --- one place is one field ----------------------------------------------------------------------
+
+
+@cache
+def steel(seed):
+    """Draw a place; the same seed shows the same one."""
+    return draw_micrograph(
+        "G8", seed=seed, um_per_px=0.2, size=(480, 360), bar=None, border=False
+    ).pixels
+
+
+def show(desk, field, pixels, *, order="4711", confirm=True):
+    public_id = desk.take(field, order=order, pixels=pixels)
+    if confirm:
+        desk.confirm(public_id)
+    return public_id
+
+
+TRICKS = {
+    "turned": lambda pixels: np.ascontiguousarray(np.rot90(pixels)),
+    "mirrored": lambda pixels: np.ascontiguousarray(pixels[:, ::-1]),
+    "brighter": lambda pixels: np.clip(pixels.astype(int) + 3, 0, 255).astype(np.uint8) // 4 * 4,
+    "shifted": lambda pixels: np.ascontiguousarray(pixels[:, 100:]),
+    "saved again": lambda pixels: cv2.imdecode(
+        cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, 75])[1], cv2.IMREAD_COLOR
+    ),
+}
+
+
+@pytest.mark.parametrize("trick", TRICKS)
+def test_two_micrographs_of_one_place_count_once_and_the_statement_names_them(desk, trick):
+    show(desk, 1, steel(1))
+    show(desk, 2, steel(2))
+    show(desk, 3, TRICKS[trick](steel(1)))
+
+    document = desk.order()
+
+    assert document["conformity"] == "undecided"
+    assert "2 of 3 fields; field 1 and field 3 show one place" in "; ".join(document["missing"])
+    assert "counted once" in document["specimens"][0]["notes"][0]
+
+
+def test_a_mosaic_whose_tiles_overlap_by_a_tenth_is_three_places(desk):
+    wide = draw_micrograph(
+        "G8", seed=5, um_per_px=0.2, size=(1344, 360), bar=None, border=False
+    ).pixels
+    for n in (1, 2, 3):
+        left = (n - 1) * 432
+        show(desk, n, np.ascontiguousarray(wide[:, left : left + 480]))
+
+    assert word(desk) == "conforms"
+    assert "field 1 and field 2 overlap by 10%" in desk.order()["specimens"][0]["notes"][0]
+
+
+def test_three_places_of_one_specimen_are_three(desk):
+    for n in (1, 2, 3):
+        show(desk, n, steel(n))
+
+    assert word(desk) == "conforms"
+    assert desk.order()["specimens"][0]["notes"] == []
+
+
+def test_a_place_of_another_order_holds_both_until_a_lead_decides(desk):
+    own = [show(desk, n, steel(n)) for n in (1, 2, 3)]
+    copy = show(desk, 1, TRICKS["brighter"](steel(2)), order="4712")
+    for n in (4, 5):
+        show(desk, n, steel(n), order="4712")
+    words = ("orders", "same-place", own[1], copy, "--reason", "the export was mixed up", "--by")
+
+    before = (word(desk), word(desk, "4712"))
+    by_ada, by_lead = desk.agent(*words, "Ada", "--belongs"), desk.agent(*words, LEAD, "--belongs")
+
+    assert before == ("undecided", "undecided")
+    assert (by_ada, by_lead) == (2, 0)
+    assert (word(desk), word(desk, "4712")) == ("conforms", "undecided")
+    assert "field 1 shows the place of field 2 of order 4711, specimen 01" in missing(desk, "4712")
+    (note,) = desk.order()["specimens"][0]["notes"]
+    assert note.startswith("field 2 keeps the place that field 1 of order 4712, specimen 01 shows")
+    assert note.endswith("decided by R. Stahl: the export was mixed up")
+
+
+def test_a_lead_may_decide_that_two_places_are_two(desk):
+    own = [show(desk, n, steel(n)) for n in (1, 2)]
+    again = show(desk, 3, TRICKS["turned"](steel(1)))
+    words = ("orders", "same-place", own[0], again, "--by", LEAD)
+
+    unreasoned = desk.agent(*words, "--different")
+    both = desk.agent(*words, "--different", "--belongs", "--reason", "looked at both")
+    strangers = desk.agent(
+        "orders", "same-place", own[0], own[1], "--by", LEAD, "--different", "--reason", "x"
+    )
+    decided = desk.agent(*words, "--different", "--reason", "looked at both")
+
+    assert (unreasoned, both, strangers, decided) == (2, 2, 2, 0)
+    assert word(desk) == "conforms"
+    assert "show different places, decided by R. Stahl" in desk.order()["specimens"][0]["notes"][0]
+
+
+def test_a_field_counts_only_after_it_was_compared(desk):
+    three(desk)
+    claim = desk.lab.arrive("4711_01_4.tif", at=AT)
+    crop = lab.crop_of("ab" * 32, steel(4))
+    verdict = TriageVerdict(Handling.AUTOMATIC, ())
+    keys = {"order": "4711", "specimen": "01", "field": "4", "material": "100Cr6"}
+    finding = MicrographResult(
+        lab.facts_of(crop),
+        keys,
+        {},
+        lab.prediction_of("G8"),
+        verdict,
+        landmarks=encode_landmarks(crop),
+    )
+    desk.store.work_queue.finish(claim, [finding], at=AT)
+    desk.confirm(crop.id)
+
+    before = missing(desk)
+    desk.lab.places.compare_pending(at=AT)
+
+    assert "field 4 is not yet compared with the other micrographs" in before
+    assert word(desk) == "conforms"
+
+
+def test_what_another_agent_wrote_meanwhile_is_compared_too(desk):
+    show(desk, 1, steel(1))
+    other = PlaceCheck(desk.store)
+    other.compare_pending(at=AT)
+    show(desk, 2, steel(2))
+    claim = desk.lab.arrive("4712_01_1.tif", at=AT)
+    crop = lab.crop_of("cd" * 32, TRICKS["mirrored"](steel(2)))
+    keys = {"order": "4712", "specimen": "01", "field": "1", "material": "100Cr6"}
+    verdict = TriageVerdict(Handling.AUTOMATIC, ())
+    finding = MicrographResult(
+        lab.facts_of(crop),
+        keys,
+        {},
+        lab.prediction_of("G8"),
+        verdict,
+        landmarks=encode_landmarks(crop),
+    )
+    desk.store.work_queue.finish(claim, [finding], at=AT)
+
+    other.compare_pending(at=AT)
+
+    assert "shows the place of field 2 of order 4711" in missing(desk, "4712")
+
+
+def store_directly(desk, name, pixels, *, origin="watch", claims=(), **keys):
+    """Take a micrograph that lab.take does not: imported, or of no specimen."""
+    claim = desk.lab.arrive(name, at=AT)
+    crop = lab.crop_of(hashlib.sha256(name.encode()).hexdigest(), pixels)
+    finding = MicrographResult(
+        lab.facts_of(crop),
+        keys,
+        {},
+        lab.prediction_of("G8"),
+        TriageVerdict(Handling.AUTOMATIC, ()),
+        landmarks=encode_landmarks(crop),
+        origin=origin,
+        unassigned="it claims two orders" if claims else "",
+        claims=claims,
+    )
+    desk.store.work_queue.finish(claim, [finding], at=AT)
+    desk.lab.places.compare_pending(at=AT)
+
+
+def test_a_trial_shot_that_belongs_to_no_specimen_does_no_harm(desk):
+    store_directly(desk, "trial.tif", TRICKS["brighter"](steel(1)))
+    for n in (1, 2, 3):
+        show(desk, n, steel(n))
+
+    assert word(desk) == "conforms"
+
+
+def test_an_imported_micrograph_is_no_field_and_a_later_import_changes_nothing(desk):
+    store_directly(desk, "g8/old.tif", TRICKS["mirrored"](steel(1)), origin="import")
+    for n in (1, 2, 3):
+        show(desk, n, steel(n))
+        show(desk, n, steel(n + 10), order="4712")
+    store_directly(desk, "g8/new.tif", TRICKS["brighter"](steel(12)), origin="import")
+
+    assert "field 1 shows the place of the imported micrograph" in missing(desk)
+    assert word(desk, "4712") == "conforms"
+
+
+def test_the_place_of_a_control_specimen_is_lent_to_no_order(desk):
+    checked = PlaceCheck(desk.store, control=("CTRL",))
+    desk.lab.places = checked
+    for n in (1, 2):
+        show(desk, n, TRICKS["brighter"](steel(1)) if n > 1 else steel(1), order="CTRL")
+    for n in (1, 2, 3):
+        show(desk, n, steel(n))
+
+    assert "field 1 shows the place of field" in missing(desk)
+    assert (
+        len(desk.store.places.known({view.id for view in desk.store.results.iter_all()}).pairs) == 2
+    )
+
+
+def test_a_place_that_two_orders_claim_is_lent_to_no_third_one(desk):
+    claims = [ClaimedPlace("4712", "01", "path"), ClaimedPlace("4713", "01", "note")]
+    store_directly(desk, "4712_01_1.tif", steel(1), order="4712", claims=claims)
+    show(desk, 1, TRICKS["brighter"](steel(1)))
+    for n in (2, 3):
+        show(desk, n, steel(n))
+
+    assert word(desk) == "undecided"
+    assert "field 1 shows the place of the micrograph" in missing(desk)
+
+
+# --- the page of a pair --------------------------------------------------------------------------
+
+
+def test_a_lead_sees_both_in_one_frame_and_decides_at_the_page(desk):
+    first = show(desk, 1, steel(1))
+    show(desk, 2, steel(2))
+    copy = show(desk, 3, TRICKS["mirrored"](steel(1)))
+    browser = desk.browser()
+    address = f"/places/{copy}/{first}"
+    form = {"verdict": "different", "reason": "two rows of needles"}
+
+    order = browser.get("/order/4711").text
+    page = browser.get(address)
+    picture = browser.get(f"/pictures/{copy}/over/{first}.jpg")
+    by_ada = browser.post(address, data={**form, "by": "Ada"}, follow_redirects=False)
+    unreasoned = browser.post(address, data={"verdict": "different", "by": LEAD})
+    odd = browser.post(address, data={**form, "verdict": "maybe", "by": LEAD})
+    by_lead = browser.post(address, data={**form, "by": LEAD}, follow_redirects=False)
+
+    assert f'href="/places/{first}/{copy}"' in order or f'href="{address}"' in order
+    assert "They share 100% of the smaller one." in page.text
+    drawn = cv2.imdecode(np.frombuffer(picture.content, np.uint8), cv2.IMREAD_GRAYSCALE)
+    shown = TRICKS["mirrored"](steel(1)).mean(axis=2)
+    assert np.corrcoef(drawn[20:-20, 20:-20].ravel(), shown[20:-20, 20:-20].ravel())[0, 1] > 0.9
+    assert (by_ada.status_code, by_lead.status_code) == (422, 303)
+    assert (unreasoned.status_code, odd.status_code) == (422, 422)
+    assert word(desk) == "conforms"
+
+
+def test_a_pair_that_is_none_has_no_page(desk):
+    own = [show(desk, n, steel(n)) for n in (1, 2)]
+    browser = desk.browser()
+
+    assert browser.get(f"/places/{own[0]}/{own[1]}").status_code == 404
+    assert browser.get(f"/pictures/{own[0]}/over/{own[1]}.jpg").status_code == 404

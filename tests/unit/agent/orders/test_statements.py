@@ -1,0 +1,475 @@
+"""What was stated of an order is frozen when it changes, whole, and never changes again."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from datetime import timedelta
+from itertools import pairwise
+
+import pytest
+from lab import DAY, RING_A, TAXONOMY
+from sqlalchemy import create_engine, text
+
+from agent.orders import Specifications
+from agent.orders.assessed import OrderPolicy
+from agent.orders.assessment import assess
+from agent.orders.examination import Position, begin, list_due, list_touched
+from agent.orders.freezing import Freezer, freeze_orders
+from agent.orders.instrument_checks import CONTROL
+from agent.orders.instrument_holds import Holds, load_releases
+from agent.orders.method_validation import AUTOMATIC, VALIDATION, load_allowances
+from agent.orders.open_items import OpenItems
+from agent.orders.outbox import OUTBOX, OutboxFormat, record_revisions
+from agent.orders.scale_tracing import SCALE_CHECK, ScaleTracing, load_measurements
+from agent.orders.specification_history import load_history, reopen
+from agent.orders.statement_document import Issuer
+from agent.orders.statement_rows import find_differences, list_stated
+from agent.store import Decision, Entry, Store, guards, recompute_statement
+from tests.unit.agent.store.test_store import SHA, file, finding
+
+ISSUER = Issuer("Plant 1", "Europe/Berlin", bundle=lambda name: {"sha256": f"of {name}"})
+RULES = OrderPolicy(Specifications((RING_A,)), TAXONOMY, zone="Europe/Berlin")
+
+
+def take(lab, field="1", code="G8", *, order="4711", at=DAY, **more):
+    keys = {"order": order, "specimen": "1", "field": field, "material": "100Cr6"}
+    return lab.take(code, at=at, **(keys | more))
+
+
+def label(lab, public_id, code="G8", *, by="Ada", at=DAY):
+    lab.store.labels.decide(public_id, Decision("code", by, code=code, comment="looked"), at=at)
+
+
+def freeze(lab, *numbers, rules=RULES, at=DAY):
+    return freeze_orders(lab.store, rules, ISSUER, numbers or ("4711",), now=at)
+
+
+def stated(lab, number="4711"):
+    return [statement.conformity for statement in lab.store.statements.all(number)]
+
+
+def newest(lab, number="4711"):
+    return lab.store.statements.document(lab.store.statements.all(number)[-1].sha256)
+
+
+def alter(lab, sql, **values):
+    """Change the database as somebody would who has the file."""
+    engine = create_engine(f"sqlite:///{lab.folder / 'martensight.db'}")
+    with engine.begin() as connection:
+        guards.remove(connection)
+        connection.execute(text(sql), values)
+        guards.lay(connection)
+    engine.dispose()
+
+
+# --- when one is made ---------------------------------------------------------------------------
+
+
+def test_each_change_of_conformity_is_one_statement_and_the_same_state_none(lab):
+    public_id = take(lab)
+    freeze(lab)
+    freeze(lab, at=DAY + timedelta(hours=1))
+    label(lab, public_id)
+    freeze(lab)
+    freeze(lab, at=DAY + timedelta(days=3))
+    lab.store.labels.undo(public_id, by="Ada", at=DAY + timedelta(hours=2))
+    freeze(lab, at=DAY + timedelta(hours=2))
+    label(lab, public_id, "G7", at=DAY + timedelta(hours=3))
+
+    freeze(lab, at=DAY + timedelta(hours=3))
+
+    assert stated(lab) == ["undecided", "conforms", "undecided", "does_not_conform"]
+
+
+def test_once_it_was_final_another_basis_is_a_statement_too(lab):
+    first = take(lab)
+    freeze(lab)
+    take(lab, "2")
+    freeze(lab)  # still undecided, for another reason
+    label(lab, first)
+    for view in lab.store.results.iter_all():
+        label(lab, view.id)
+    freeze(lab)
+    label(lab, first, by="Bob")
+
+    freeze(lab)
+
+    assert stated(lab) == ["undecided", "conforms", "conforms"]
+    assert [one["name"] for one in newest(lab)["people"]] == ["Ada", "Bob"]
+
+
+def test_a_statement_names_the_acts_behind_it_and_the_one_before(lab):
+    public_id = take(lab)
+    label(lab, public_id)
+    (first,) = freeze(lab)
+    label(lab, public_id, "G7", by="R. Stahl", at=DAY + timedelta(hours=1))
+
+    freeze(lab, at=DAY + timedelta(hours=2))
+
+    whole = newest(lab)
+    assert (whole["number"], whole["previous"]) == (2, first)
+    assert [(one["by"], one["act"]) for one in whole["cause"]] == [("R. Stahl", "label.given")]
+    assert f"field {public_id}: G8 by Ada, now G7 by R. Stahl" in whole["changed"]
+    assert whole["words"]["de"]["changed"][0] == "der Auftrag: entspricht, jetzt entspricht nicht"
+
+
+def test_a_clock_that_is_set_back_makes_no_statement_older_than_the_one_before(lab):
+    public_id = take(lab)
+    freeze(lab)
+    label(lab, public_id)
+
+    freeze(lab, at=DAY - timedelta(days=1))
+
+    first, second = lab.store.statements.all("4711")
+    assert second.at == first.at
+    assert lab.store.statements.find_at("4711", DAY) == second
+
+
+def test_what_was_said_on_a_day_is_found(lab):
+    public_id = take(lab)
+    label(lab, public_id)
+    freeze(lab)
+    label(lab, public_id, "G7", at=DAY + timedelta(days=2))
+    freeze(lab, at=DAY + timedelta(days=2))
+
+    said = [lab.store.statements.find_at("4711", DAY + timedelta(days=days)) for days in (-1, 1, 2)]
+
+    assert [one and one.conformity for one in said] == [None, "conforms", "does_not_conform"]
+
+
+def test_two_agents_that_examine_at_once_freeze_one_statement(lab):
+    label(lab, take(lab))
+    (first,) = freeze(lab)
+    known = lab.store.statements.newest()
+    label(lab, next(iter(lab.store.results.iter_all())).id, "G7")
+    freeze(lab)
+
+    late = Freezer(lab.store, RULES, ISSUER, open_items=OpenItems.of(lab.store))
+
+    assert late.freeze("4711", known, now=DAY) == ""
+    assert stated(lab) == ["conforms", "does_not_conform"]
+    assert newest(lab)["previous"] == first
+
+
+# --- what it holds ------------------------------------------------------------------------------
+
+
+def test_a_statement_holds_all_that_it_rests_on(lab):
+    store = lab.store
+    check = {"passed": True, "sources": ["LOM-07"], "software": "0.1.0", "bundle": "b"}
+    store.records.add(CONTROL, "PC", by="agent", at=DAY, facts=check | {"findings": []})
+    scale = {
+        "microscope": "",
+        "source": "LOM-07",
+        "objective": "50x",
+        "um_per_px": 0.12,
+        "uncertainty": 0.004,
+        "width": 100,
+        "height": 90,
+        "certificate": "D-K-1187",
+    }
+    before = DAY - timedelta(days=9)
+    store.records.add(SCALE_CHECK, "LOM-07", by="A. Cole", at=before, facts=scale)
+    limit = {"n": 149, "wrong": 0, "upper95": 0.0199, "bound95": 0.0199, "um_per_px": [0.1, 0.2]}
+    facts = {"bundle": "20261101-0badcafe", "images": 900, "specimens": 298, "folder": "held-out"}
+    record = store.records.add(
+        VALIDATION,
+        "100Cr6",
+        by="R. Stahl",
+        at=before,
+        facts=facts | {"limits": {"G 8 or finer": limit}},
+    )
+    on = {"on": True, "reason": "validated", "validation": record}
+    store.records.add(AUTOMATIC, "100Cr6", by="R. Stahl", at=before, facts=on)
+    kept = take(lab, "1", objective="50x")
+    gone = take(lab, "2", "G7", objective="50x")
+    store.order_corrections.supersede(
+        gone, by="R. Stahl", reason="over-etched", at=DAY, defect="over_etched", lead=True
+    )
+    rules = replace(
+        RULES,
+        allowances=load_allowances(store),
+        traced=ScaleTracing(load_measurements(store)).find,
+        is_lead=lambda name: name == "R. Stahl",
+    )
+
+    freeze(lab, rules=rules)
+
+    whole = newest(lab)
+    field = next(one for one in whole["fields"] if one["id"] == kept)
+    (permission,) = whole["permissions"]
+    (aside,) = whole["set_aside"]
+    assert whole["conformity"] == "conforms"
+    assert whole["document"]["decision_rule"]["name"] == "guarded acceptance"
+    assert whole["method"]["guard"].startswith("a field keeps 8 or finer")
+    assert whole["specification"]["entry"]["limit"] == "8 or finer"
+    assert whole["bundles"] == {"20261101-0badcafe": {"sha256": "of 20261101-0badcafe"}}
+    assert field["recipe"] == "2"
+    assert (field["engine"], field["precision"]) == ("pytorch", "fp32")
+    assert field["crop"] == [0, 0, 100, 80]
+    assert field["scale_certificate"]["certificate"] == "D-K-1187"
+    assert field["source"] == "LOM-07"
+    assert [one["on"] for one in whole["control_checks"]] == ["PC"]
+    assert (permission["by"], permission["validation"]["record"]) == ("R. Stahl", record)
+    assert permission["fields"] == [kept]
+    assert (aside["name"], aside["by"], aside["reason"]) == (gone, "R. Stahl", "over-etched")
+    assert whole["software"].startswith("Martensight ")
+    assert (whole["site"], whole["zone"]) == ("Plant 1", "Europe/Berlin")
+
+
+def test_its_hash_is_in_the_audit_log_and_in_the_outbox_whose_document_is_kept(lab):
+    label(lab, take(lab))
+
+    record_revisions(lab.store, RULES, OutboxFormat("Plant 1", ("json",)), now=DAY, issuer=ISSUER)
+
+    (statement,) = lab.store.statements.all("4711")
+    (act,) = lab.store.audit_log.iter_acts("statement.frozen")
+    outbox = lab.store.records.latest(OUTBOX, "4711")
+    kept = lab.store.records.latest("outbox_files", outbox.facts["id"])
+    assert act.facts["sha256"] == statement.sha256
+    assert outbox.facts["statement"] == statement.sha256
+    assert json.loads(kept.facts["texts"]["json"])["statement"] == statement.sha256
+
+
+def test_every_statement_since_the_last_round_reaches_the_outbox(lab):
+    public_id = take(lab)
+    site = OutboxFormat("Plant 1", ("json",))
+    for code in ("G8", "G7", "G8"):
+        label(lab, public_id, code)
+        freeze(lab)
+
+    record_revisions(lab.store, RULES, site, now=DAY, issuer=ISSUER)
+
+    found = [record.facts["statement_number"] for record in lab.store.records.all(OUTBOX, "4711")]
+    assert stated(lab) == ["conforms", "does_not_conform", "undecided"]
+    assert found == [1, 2, 3]
+
+
+# --- it never changes ---------------------------------------------------------------------------
+
+
+def test_the_text_of_a_statement_has_its_hash_and_stays_when_everything_else_changes(lab):
+    public_id = take(lab)
+    label(lab, public_id)
+    (sha256,) = freeze(lab)
+    before = lab.store.statements.text(sha256)
+    edited = RING_A.model_copy(update={"limit": "7 or finer", "approved_by": "Eve"})
+
+    lab.store.promotions.promote("20270101-00000000", by="Ada", reason="new", at=DAY, metrics={})
+    lab.store.orders.take_list([Entry("4711", customer="Other")], "l", by="x", at=DAY)
+    label(lab, public_id, "G7")
+    freeze(lab, rules=replace(RULES, specifications=Specifications((edited,)), second_look=True))
+
+    assert len(lab.store.statements.all("4711")) == 2
+    assert lab.store.statements.text(sha256) == before
+    assert recompute_statement(before) == sha256
+    assert lab.store.statements.problems() == []
+
+
+@pytest.mark.parametrize(
+    ("sql", "sentence"),
+    [
+        (
+            "UPDATE statement SET document = replace(document, 'G8', 'G7') WHERE number = 1",
+            "its text was changed",
+        ),
+        ("UPDATE statement SET conformity = 'conforms' WHERE number = 2", "says something else"),
+        ("UPDATE statement SET at = '2026-01-01 00:00:00' WHERE number = 2", "says something else"),
+        ("UPDATE statement SET final = 0 WHERE number = 1", "its final is not what the audit log"),
+        ("UPDATE statement SET state = 'x' WHERE number = 2", "its state is not what the audit"),
+        ("DELETE FROM statement WHERE number = 2", "its row is gone"),
+        ("DELETE FROM statement WHERE number = 1", "does not follow"),
+    ],
+)
+def test_a_changed_row_is_found(lab, sql, sentence):
+    public_id = take(lab)
+    label(lab, public_id)
+    freeze(lab)
+    label(lab, public_id, "G7")
+    freeze(lab)
+
+    alter(lab, sql)
+
+    found = lab.store.statements.problems()
+    assert any(sentence in one and "order 4711" in one for one in found)
+
+
+def test_a_statement_that_was_made_by_hand_is_found(lab):
+    label(lab, take(lab))
+    freeze(lab)
+    whole = newest(lab) | {"number": 2, "conformity": "does_not_conform"}
+    text_ = json.dumps(whole, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+    before = lab.store.statements.all("4711")[0].sha256
+
+    alter(
+        lab,
+        "INSERT INTO statement (site_id, order_id, number, sha256, previous_sha256, conformity, "
+        "state, final, at, document) SELECT site_id, order_id, 2, :sha, :before, "
+        "'does_not_conform', state, final, at, :text FROM statement WHERE number = 1",
+        sha=recompute_statement(text_),
+        before=before,
+        text=text_,
+    )
+
+    (found,) = lab.store.statements.problems()
+    assert found.startswith("statement 2 of order 4711: the audit log does not know it")
+
+
+def test_both_databases_keep_a_statement_byte_for_byte(address):
+    with Store.open(address, site="Plant 1", agent="PC") as store:
+        store.files.add([file("a.tif")], at=DAY)
+        (claim,) = store.work_queue.claim(1, at=DAY, lease_s=60)
+        process = {"order": "4711", "specimen": "1", "material": "100Cr6"}
+        store.work_queue.finish(claim, [finding(SHA, process=process)], at=DAY)
+
+        (sha256,) = freeze_orders(store, RULES, ISSUER, ["4711"], now=DAY)
+        again = freeze_orders(store, RULES, ISSUER, ["4711"], now=DAY)
+
+        assert again == []
+        assert recompute_statement(store.statements.text(sha256)) == sha256
+        assert store.statements.newest(["4711"])["4711"].sha256 == sha256
+        assert store.statements.problems() == []
+
+
+# --- what sets it off ---------------------------------------------------------------------------
+
+
+def test_what_touches_an_order_is_examined_at_once(lab):
+    take(lab)
+    take(lab, order="4712")
+    position = begin(lab.store)
+    label(lab, next(iter(lab.store.results.iter_all())).id)
+    (mine,) = {lab.store.orders.of_micrograph(next(iter(lab.store.results.iter_all())).id)}
+
+    due, after = list_touched(lab.store, lambda: RULES, position=position, now=DAY)
+    nothing, same = list_touched(lab.store, lambda: RULES, position=after, now=DAY)
+
+    assert due == [mine]
+    assert (nothing, same) == ([], after)
+
+
+def test_an_act_that_names_no_order_is_examined_for_all(lab):
+    for order in ("4711", "4712"):
+        take(lab, order=order)
+    position, later = begin(lab.store), DAY + timedelta(days=400)
+    facts = {"on": False, "reason": "drift", "validation": None}
+    lab.store.records.add(AUTOMATIC, "100Cr6", by="R. Stahl", at=later, facts=facts)
+
+    due, _ = list_touched(lab.store, lambda: RULES, position=position, now=later)
+    everything, _ = list_due(
+        lab.store,
+        RULES,
+        OpenItems.of(lab.store),
+        position=replace(position, swept=10**6),
+        now=later,
+    )
+
+    assert sorted(due) == ["4711", "4712"]
+    assert sorted(everything) == ["4711", "4712"]
+
+
+# --- the long story -----------------------------------------------------------------------------
+
+
+def test_the_statements_are_what_a_reader_would_have_seen(lab):
+    """Play an order's life; after each step a reader looks, and the agent freezes."""
+    store, rules, position = lab.store, RULES, Position(0, 0)
+    clock, seen, texts = DAY, [], {}
+
+    def laws():
+        return replace(
+            rules,
+            held=Holds(store.records.all(CONTROL), {}, load_releases(store)),
+            allowances=load_allowances(store),
+            history=load_history(store),
+            is_lead=lambda name: name == "R. Stahl",
+        )
+
+    def step(act, *, is_killed=False):
+        nonlocal clock, position
+        clock += timedelta(hours=1)
+        act()
+        now = assess(store, "4711", laws())
+        if now and (not seen or seen[-1] != now.statement.conformity):
+            seen.append(str(now.statement.conformity))
+        due, after = list_touched(store, laws, position=position, now=clock)
+        freeze_orders(store, laws(), ISSUER, due, now=clock)
+        if not is_killed:  # a kill comes before the position is kept: the next round sees it again
+            position = after
+        assert {one: store.statements.text(one) for one in texts} == texts
+        for statement in store.statements.all("4711"):
+            texts[statement.sha256] = store.statements.text(statement.sha256)
+
+    def note():
+        one = (RING_A.name, RING_A.valid_from, RING_A.approved_by, RING_A.sha256, RING_A.entry)
+        store.specifications.note([one], at=clock)
+
+    def check(*, passed):
+        facts = {"passed": passed, "sources": ["LOM-07"], "software": "1", "findings": []}
+        store.records.add(CONTROL, "PC", by="agent", at=clock, facts=facts)
+
+    ids = []
+    step(note)
+    step(lambda: check(passed=True))
+    step(lambda: ids.append(take(lab, "1", at=clock)))
+    step(lambda: label(lab, ids[0], at=clock))
+    step(lambda: check(passed=False), is_killed=True)
+    step(
+        lambda: store.records.add(
+            "hold_release",
+            "LOM-07",
+            by="R. Stahl",
+            at=clock,
+            facts={
+                "from": DAY.isoformat(),
+                "to": clock.isoformat(),
+                "reason": "lamp, not the scale",
+            },
+        )
+    )
+    step(lambda: label(lab, ids[0], "G7", by="R. Stahl", at=clock), is_killed=True)
+    step(lambda: store.labels.undo(ids[0], by="R. Stahl", at=clock))
+    step(lambda: label(lab, ids[0], "G8", by="R. Stahl", at=clock))
+    step(lambda: ids.append(take(lab, "2", at=clock)))
+    step(lambda: label(lab, ids[1], at=clock))
+    step(lambda: check(passed=True))
+    step(
+        lambda: store.order_corrections.supersede(
+            ids[1], by="R. Stahl", reason="blurred", at=clock, defect="out_of_focus", lead=True
+        ),
+        is_killed=True,
+    )
+    step(lambda: lab.set_aside("4711_1_3.tif", "unreadable", "cut off", at=clock))
+    step(lambda: reopen(store, "4711", by="R. Stahl", reason="asked by the customer", at=clock))
+    step(
+        lambda: store.orders.take_list(
+            [Entry("4711", facts={"specimens": ["1", "2"]})], "l", by="PPS", at=clock
+        )
+    )
+
+    words = stated(lab)
+    assert seen == [
+        "undecided",
+        "conforms",
+        "undecided",
+        "conforms",
+        "does_not_conform",
+        "undecided",
+    ]
+    assert [b for a, b in pairwise(["", *words]) if a != b] == seen
+    assert store.statements.problems() == []
+
+
+def test_a_result_or_label_that_was_changed_under_a_statement_is_named(lab):
+    first = take(lab)
+    label(lab, first)
+    freeze(lab)
+    assert list(find_differences(lab.store, list_stated(lab.store))) == []
+
+    alter(lab, "UPDATE result SET structure_code = 'G6'")
+    alter(lab, "UPDATE label SET code = 'G5'")
+
+    said = "; ".join(find_differences(lab.store, list_stated(lab.store)))
+    assert f"statement 1 of order 4711: field {first}: the result was G8 by" in said
+    assert "the label was G8 by Ada, the rows hold G5 by Ada" in said

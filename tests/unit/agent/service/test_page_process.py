@@ -1,0 +1,176 @@
+"""Whatever befalls the page, files are taken: it is a process of its own, and it comes back."""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import os
+import resource
+import signal
+import socket
+import subprocess
+import sys
+import urllib.request
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from urllib.error import URLError
+from urllib.parse import urlsplit
+
+import psutil
+import pytest
+
+from tests.unit.agent.service.test_service import Lab, picture, until
+
+pytestmark = pytest.mark.skipif(os.name == "nt", reason="POSIX limits and signals")
+
+FEW_FILES = 256
+
+
+class RunningAgent:
+    """`agent run` in a process of its own, which may open so many files."""
+
+    def __init__(self, lab, files=FEW_FILES):
+        self.log, self.logs = lab.folder / "stderr.txt", lab.folder / "data" / "logs"
+        command = [sys.executable, "-m", "agent", "--config", str(lab.file), "run"]
+        with self.log.open("w") as log:
+            self.process = subprocess.Popen(
+                command,
+                stderr=log,
+                preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (files, files)),  # noqa: PLW1509
+            )
+
+    def __enter__(self):
+        until(lambda: "review page: " in self.said() or self.process.poll() is not None)
+        assert self.process.poll() is None, self.said()
+        self.url = self.said().split("review page: ")[1].split()[0]
+        self.address = urlsplit(self.url).hostname, urlsplit(self.url).port
+        until(self.answers)
+        return self
+
+    def __exit__(self, *_):
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+        self.process.wait(timeout=60)
+
+    def said(self):
+        return self.log.read_text(encoding="utf-8")
+
+    def logged(self):
+        return "".join(file.read_text(encoding="utf-8") for file in self.logs.glob("*.log"))
+
+    def answers(self):
+        try:
+            with urllib.request.urlopen(f"{self.url}/healthz", timeout=10) as answer:  # noqa: S310 - ours
+                return answer.status == 200
+        except (URLError, OSError):
+            return False
+
+    def shown(self, path):
+        with urllib.request.urlopen(f"{self.url}{path}", timeout=30) as answer:  # noqa: S310 - ours
+            return answer.read().decode()
+
+    def page(self):
+        """The process that listens at the page's port."""
+        for process in psutil.Process(self.process.pid).children(recursive=True):
+            with contextlib.suppress(psutil.Error):
+                if process.net_connections("tcp") and not process.children():
+                    return process
+        return None
+
+
+@pytest.fixture
+def lab(tmp_path):
+    return Lab(tmp_path)
+
+
+def half_open(address, n):
+    """Open connections that send the beginning of a request, and no more."""
+    sockets = []
+    for _ in range(n):
+        with contextlib.suppress(OSError):
+            opened = socket.create_connection(address, timeout=5)
+            opened.sendall(b"POST /login HTTP/1.1\r\nHost: 127.0.0.1\r\n")
+            sockets.append(opened)
+    return sockets
+
+
+@pytest.mark.slow
+def test_more_half_open_connections_than_files_keep_no_micrograph_from_being_stored(lab):
+    with RunningAgent(lab) as agent:
+        held = half_open(agent.address, FEW_FILES + 100)
+        for index in range(5):
+            lab.export(f"{index}.png", held=picture(index))
+
+        until(lambda: list(lab.fates().values()) == ["done"] * 5)
+
+        assert agent.answers()
+        assert "crashed" not in agent.logged()
+        until(lambda: 'martensight_fates_total{fate="stored"} 5.0' in agent.shown("/metrics"))
+        for one in held:
+            one.close()
+
+
+def test_a_page_that_is_killed_comes_back_at_the_same_address_and_the_agent_goes_on(lab):
+    with RunningAgent(lab) as agent:
+        first = agent.page()
+        first.kill()
+        until(lambda: not first.is_running() or first.status() == psutil.STATUS_ZOMBIE)
+
+        until(agent.answers)
+        lab.export("a.png")
+        until(lambda: lab.fates() == {"a.png": "done"})
+
+        assert agent.page().pid != first.pid
+        assert '"page.ended"' in agent.logged()
+
+
+def test_the_page_ends_with_its_agent_even_when_that_is_killed(lab):
+    with RunningAgent(lab) as agent:
+        page = agent.page()
+
+        agent.process.kill()
+        agent.process.wait(timeout=10)
+
+        until(lambda: not page.is_running() or page.status() == psutil.STATUS_ZOMBIE)
+        assert not agent.answers()
+
+
+def test_an_agent_that_is_asked_to_stop_takes_its_page_along(lab):
+    with RunningAgent(lab) as agent:
+        page = agent.page()
+
+        agent.process.send_signal(signal.SIGTERM)
+
+        assert agent.process.wait(timeout=60) == 0
+        assert not page.is_running()
+
+
+def peak_mb(process):
+    status = Path(f"/proc/{process.pid}/status").read_text(encoding="ascii")
+    return int(status.split("VmHWM:")[1].split()[0]) / 1000
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="/proc")
+def test_large_files_sent_at_once_are_written_as_they_come_and_not_held(lab):
+    def send(number):
+        connection = http.client.HTTPConnection(*agent.address, timeout=120)
+        pieces = (bytes([number]) * 1_000_000 for _ in range(120))
+        connection.request("POST", f"/api/v1/micrographs?name={number}.tif", pieces)
+        return connection.getresponse().status
+
+    with RunningAgent(lab) as agent:
+        before_mb = peak_mb(agent.page())
+        with ThreadPoolExecutor(3) as programs:
+            answers = list(programs.map(send, range(3)))
+
+        assert answers == [202] * 3
+        assert peak_mb(agent.page()) - before_mb < 60
+
+
+def test_the_page_needs_no_pytorch(lab):
+    with RunningAgent(lab) as agent:
+        for path in ("/review", "/orders", "/reports/index.html", "/api/v1/status", "/metrics"):
+            with urllib.request.urlopen(f"{agent.url}{path}", timeout=30) as answer:  # noqa: S310 - ours
+                assert answer.status == 200
+
+        assert not any("libtorch" in memory_map.path for memory_map in agent.page().memory_maps())

@@ -1,0 +1,112 @@
+"""What a statement, a hold or a record names is not pruned before its time; prune says why."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+from lab import DAY
+
+from agent import maintenance
+from agent.store import KeptFor
+from agent.triage import Reason
+from tests.unit.agent.orders.test_resumption import Plant
+
+LATER = DAY + timedelta(days=400)
+YEARS = timedelta(days=365.25 * 15)
+
+
+@pytest.fixture
+def plant(tmp_path, capsys) -> Plant:
+    return Plant(tmp_path, capsys)
+
+
+def planned(plant: Plant, *, at=LATER) -> maintenance.Pruning:
+    (plan,) = maintenance.plan(
+        plant.lab.store,
+        plant.lab.archive,
+        befores={"crops": at - timedelta(days=1)},
+        statements_since=at - YEARS,
+    )
+    return plan
+
+
+def test_the_crops_of_a_stated_order_stay_and_go_when_the_statement_may(plant) -> None:
+    stated = plant.lab.take("G8", order="4711", specimen="1", field="1", material="100Cr6")
+    plain = plant.lab.take("G8")
+    plant.send()  # freezes the statement
+    assert plant.lab.store.statements.all("4711")
+
+    now = planned(plant)
+    then = planned(plant, at=DAY + YEARS + timedelta(days=2))
+
+    assert now.ids == (plain,)
+    assert now.kept == {KeptFor.STATEMENT: 1}
+    assert set(then.ids) == {stated, plain}
+
+
+def test_a_field_that_was_moved_stays_for_the_statement_that_named_it(plant) -> None:
+    public_id = plant.lab.take("G8", order="4711", specimen="1", field="1", material="100Cr6")
+    plant.send()
+    keys = {"order": "4712", "specimen": "1"}
+    plant.lab.store.order_corrections.assign(public_id, keys, by="Ada", reason="mixed up", at=DAY)
+
+    assert planned(plant).ids == ()
+
+
+def test_what_a_record_names_stays(plant) -> None:
+    public_id = plant.lab.take("G8")
+    facts = {"images": [{"id": public_id}]}
+    plant.lab.store.records.add("validation", "100Cr6", by="Ada", at=DAY, facts=facts)
+
+    assert planned(plant).kept == {KeptFor.RECORD: 1}
+
+
+@pytest.mark.parametrize("spelling", ["4711", " 04711", "4711."])
+def test_an_order_on_hold_is_kept_whatever_the_spelling(plant, spelling) -> None:
+    plant.lab.take("G8", order="04711")
+
+    assert plant.agent("orders", "hold", spelling, "--by", "R. Stahl", "--reason", "x")[0] == 0
+
+    assert planned(plant).ids == ()
+    assert planned(plant).kept == {KeptFor.HOLD: 1}
+    plant.write("agent.toml", '[site]\nname = "Plant 1"\n[orders]\nleads = ["R. Stahl"]\n')
+    assert plant.agent("orders", "release", "4711", "--by", "R. Stahl", "--reason", "y")[0] == 0
+    assert KeptFor.HOLD not in planned(plant).kept
+    again = plant.agent("orders", "release", "4711", "--by", "R. Stahl", "--reason", "z")
+    assert again[0] == 0
+    assert "4711: it was not on hold" in again[1]
+    acts = [
+        (act.act, act.facts.get("reason")) for act in plant.lab.store.audit_log.iter_acts("order.")
+    ]
+    assert acts[-2:] == [("order.held", "x"), ("order.released", "y")]
+
+
+def test_an_unknown_order_is_not_held_and_no_reviewer_ends_a_hold(plant) -> None:
+    plant.lab.take("G8", order="4711", specimen="1")
+
+    unknown = plant.agent("orders", "hold", "4712", "--by", "Ada", "--reason", "x")
+    nobody = plant.agent("orders", "release", "4711", "--by", "Ada", "--reason", "x")
+    silent = plant.agent("orders", "hold", "4711", "--by", "Ada")
+
+    assert unknown[0] == nobody[0] == silent[0] == 2
+    assert "Unknown order '4712'" in unknown[1]
+    assert "only a lead may end a hold" in nobody[1]
+    assert "--reason" in silent[1]
+
+
+def test_prune_says_what_it_keeps_and_why_also_when_it_only_tries(plant) -> None:
+    plant.lab.take("G8", order="4711", specimen="1", field="1", material="100Cr6")
+    plant.lab.take("G8", reasons=(Reason.STRANGE,))
+    plant.lab.take("G8")
+    plant.send()
+    plant.write("agent.toml", '[site]\nname = "Plant 1"\n[retention]\ncrops_days = 1\n')
+
+    tried = plant.agent("prune", "--dry-run")
+    done = plant.agent("prune")
+
+    for word, said in (("would keep", tried[1]), ("keeping", done[1])):
+        assert f"{word} 1: named by a statement" in said
+        assert f"{word} 1: flagged for review" in said
+    assert "of 1 micrograph (crops)" in tried[1]
+    assert plant.agent("verify")[0] == 0

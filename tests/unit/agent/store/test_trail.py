@@ -1,0 +1,456 @@
+"""Whatever is changed in the database behind the agent's back, `agent verify` names the row."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import shutil
+import sqlite3
+import zipfile
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+import pytest
+from databases import tamper
+from folders import GOLDEN
+from sqlalchemy import text
+from structlog.testing import capture_logs
+
+from agent import maintenance
+from agent.anchors import Anchor, append
+from agent.service.anchoring import Anchoring
+from agent.settings import read
+from agent.store import Decision, Store, engine
+from agent.verification import Outside, verify_trail
+from tests.unit.agent.store.test_store import OTHER, SHA, file, finding
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+RELEASED = sorted((GOLDEN / "schemas").glob("*.sql"))
+AT = datetime(2026, 11, 24, 21, 0, tzinfo=UTC)
+DELETE_LAST = "DELETE FROM trail WHERE id = (SELECT max(id) FROM trail)"
+
+
+def fill(store: Store) -> None:
+    """Leave two orders, two labels, a promotion, a record, a night and an account."""
+    store.files.add([file("a.tif"), file("b.tif")], at=AT)
+    for sha256, number in ((SHA, "4711"), (OTHER, "4712")):
+        (claim,) = store.work_queue.claim(1, at=AT, lease_s=60)
+        store.work_queue.finish(
+            claim, [finding(sha256, process={"order": number, "specimen": "1"})], at=AT
+        )
+    store.accounts.add("Ada", kind="person", role="lead", hashed="x", by="Ada", at=AT)
+    store.promotions.promote("20261101-0badcafe", by="Ada", reason="first", at=AT, metrics={"n": 8})
+    store.records.add("statement", "4711", by="Ada", at=AT, facts={"reason": "", "n": 1.5})
+    store.nightly_reports.freeze(AT.date(), '{"n": 1}', at=AT)
+    store.order_corrections.supersede(
+        OTHER[:16], by="Ada", reason="scratched", defect="", lead=True, at=AT
+    )
+    store.labels.decide(OTHER[:16], Decision("code", "Bob", code="G9-10", unsure=True), at=AT)
+    store.labels.decide(SHA[:16], Decision("code", "Leo", code="G8", comment="sure"), at=AT)
+
+
+@pytest.fixture
+def store(address):
+    with Store.open(address, site="Plant 1", agent="PC") as opened:
+        fill(opened)
+        yield opened
+
+
+@pytest.fixture
+def outside(tmp_path) -> Outside:
+    (tmp_path / "reports").mkdir()
+    (tmp_path / "backups").mkdir()
+    (tmp_path / "anchor.jsonl").touch()
+    return Outside(tmp_path / "reports", tmp_path / "backups", (tmp_path / "anchor.jsonl",))
+
+
+def keep_outside(store: Store, outside: Outside) -> None:
+    append(outside.files[0], Anchor.of(store.audit_log.get_head(), at=AT))
+
+
+def chain_again(address: str) -> None:
+    """Compute every hash of the chain again, as somebody does who knows how it is made."""
+    with engine.make_engine(address).connect() as connection:
+        rows = connection.execute(
+            text("SELECT id, site_id, at, actor, act, subject, facts FROM trail ORDER BY id")
+        ).all()
+    before, statements = "0" * 64, []
+    for number, site, at, *rest in rows:
+        when = datetime.fromisoformat(at) if isinstance(at, str) else at
+        aware = when if when.tzinfo else when.replace(tzinfo=UTC)
+        held = [before, site, round(aware.timestamp() * 1_000_000), *rest]
+        sha256 = hashlib.sha256(json.dumps(held).encode()).hexdigest()
+        statements.append(
+            f"UPDATE trail SET previous_sha256 = '{before}', sha256 = '{sha256}' "  # noqa: S608
+            f"WHERE id = {number}"
+        )
+        before = sha256
+    tamper(address, *statements)
+
+
+def faults(store: Store, outside: Outside) -> str:
+    return "\n".join(verify_trail(store, outside)[0])
+
+
+def test_a_database_that_nobody_changed_is_whole(store, outside) -> None:
+    keep_outside(store, outside)
+
+    assert verify_trail(store, outside) == ([], [])
+
+
+@pytest.mark.parametrize(
+    ("statement", "sentence"),
+    [
+        (
+            "UPDATE label SET code = 'G7' WHERE id = 2",
+            f"label 2 of {SHA[:16]}: code was 'G8' (trail number 9), is 'G7'",
+        ),
+        (
+            "UPDATE label SET \"by\" = 'Eve' WHERE id = 2",
+            f"label 2 of {SHA[:16]}: by was 'Leo' (trail number 9), is 'Eve'",
+        ),
+        (
+            "DELETE FROM label WHERE id = 1",
+            "G9-10 by Bob of 2026-11-24 21:00 UTC (trail number 8) was deleted",
+        ),
+        (
+            "UPDATE \"order\" SET first_seen_at = '2026-11-20 08:00:00' WHERE number = '4711'",
+            "first_seen_at was 2026-11-24T21:00:00+00:00 (trail number 1), is 2026-11-20T08:00:00+",
+        ),
+        ("UPDATE label SET unsure = false WHERE id = 1", "unsure was True"),
+        ("UPDATE label SET blind = true WHERE id = 1", "blind was False"),
+        ("UPDATE promotion SET bundle = 'other'", "bundle was '20261101-0badcafe'"),
+        ("DELETE FROM promotion", "promotion 1 of 20261101-0badcafe by Ada (trail number 4)"),
+        ('UPDATE record SET facts = \'{"reason": "x", "n": 1.5}\'', "reason was '' "),
+        ('UPDATE record SET facts = \'{"reason": "", "n": 1.5, "off": true}\'', "off was None "),
+        ("DELETE FROM record", "record 1 (statement of 4711, by Ada, trail number 5) was deleted"),
+        ("UPDATE night SET facts = '{}'", "night 2026-11-24 (revision 1): facts was"),
+        ("UPDATE account SET role = 'admin'", "account Ada: role was 'lead' by the trail"),
+        ("UPDATE micrograph SET superseded = '{}'", "superseded was {'at':"),
+        ("UPDATE trail_coverage SET newest_id = 9 WHERE name = 'order'", "trail_coverage of order"),
+    ],
+)
+def test_a_row_that_was_changed_is_named_with_what_it_was(
+    address, store, outside, statement, sentence
+) -> None:
+    tamper(address, statement)
+
+    assert sentence in faults(store, outside)
+
+
+def test_the_last_act_deleted_with_its_label_is_named(address, store, outside) -> None:
+    keep_outside(store, outside)
+    tamper(address, DELETE_LAST, "DELETE FROM label WHERE id = 2")
+
+    assert (
+        f"trail: number 9 (label.given of {SHA[:16]} by Leo) was there on 2026-11-24 21:00 UTC "
+        "(anchor.jsonl) and was deleted"
+    ) in faults(store, outside)
+
+
+def test_sqlite_itself_knows_that_the_last_act_was_deleted(tmp_path, outside) -> None:
+    address = f"sqlite:///{tmp_path}/martensight.db"
+    with Store.open(address, site="Plant 1", agent="PC") as store:
+        fill(store)
+        tamper(address, DELETE_LAST, "DELETE FROM label WHERE id = 2")
+
+        assert "it ended with number 9, and ends with number 8 now" in faults(store, outside)
+
+
+def test_a_trail_that_was_deleted_whole_is_named_row_by_row(address, store, outside) -> None:
+    keep_outside(store, outside)
+    tamper(address, "DELETE FROM trail")
+
+    said = faults(store, outside)
+
+    assert "trail: number 9" in said
+    assert f"label 2 of {SHA[:16]}: G8 by Leo is not in the trail" in said
+    assert "order 4711: when it was first seen is not in the trail" in said
+    assert "promotion 1 of 20261101-0badcafe: by Ada is not in the trail" in said
+
+
+def test_an_actor_changed_and_the_chain_computed_again_is_named(address, store, outside) -> None:
+    append(outside.files[0], Anchor(3, 3, store.audit_log.get_hashes([3])[3], AT))
+    keep_outside(store, outside)
+    tamper(
+        address,
+        "UPDATE trail SET actor = 'Eve' WHERE id = 9",
+        "UPDATE label SET \"by\" = 'Eve' WHERE id = 2",
+    )
+    chain_again(address)
+
+    said = faults(store, outside)
+
+    assert (
+        f"trail: number 9 (label.given of {SHA[:16]} by Leo) is not what it was on 2026-11-24 "
+        "21:00 UTC (anchor.jsonl): an act after number 3 and up to 9 was changed"
+    ) in said
+
+
+def test_an_act_without_a_row_of_its_own_is_named_by_the_newest_back_up(
+    address, store, outside, tmp_path
+) -> None:
+    store.audit_log.add(at=AT, actor="Ada", act="bundle.deleted", subject="b\tc\\d", facts={"n": 1})
+    maintenance.back_up(
+        store,
+        tmp_path,
+        outside.backups / "martensight-20261124T210000Z.zip",
+        settings_files=(),
+        pixels=False,
+        at=AT,
+        progress=lambda *_: None,
+    )
+    tamper(address, "UPDATE trail SET actor = 'Eve' WHERE act = 'bundle.deleted'")
+    chain_again(address)
+    maintenance.back_up(
+        store,
+        tmp_path,
+        outside.backups / "martensight-20261125T210000Z.zip",
+        settings_files=(),
+        pixels=False,
+        at=AT,
+        progress=lambda *_: None,
+    )
+
+    said = faults(store, outside)
+
+    assert "trail: number 10: actor was Ada (martensight-20261124T210000Z.zip), is Eve" in said
+    assert said.count("\n") == 1
+
+
+def test_each_nights_report_holds_where_the_trail_ended(tmp_path, outside) -> None:
+    from lab import DAY, SETTINGS, Lab  # noqa: PLC0415 - only here
+
+    from agent.nightly import write_report  # noqa: PLC0415
+
+    lab = Lab(tmp_path / "data")
+    public_id = lab.take("G8")
+    lab.store.labels.decide(public_id, Decision("code", "Leo", code="G8"), at=DAY)
+    address = f"sqlite:///{lab.folder / 'martensight.db'}"
+    later = DAY + timedelta(days=2)
+    written = write_report(lab.store, lab.archive, lab.reports, DAY.date(), SETTINGS, now=later)
+    where = Outside(lab.reports)
+    assert verify_trail(lab.store, where) == ([], [])
+
+    tamper(address, "UPDATE result SET structure_code = 'G7'")
+    assert f"result of {public_id}: was ('20261101-0badcafe', 'G8', 0.8" in faults(lab.store, where)
+    tamper(address, "UPDATE result SET structure_code = 'G8'")
+
+    tamper(address, "UPDATE trail SET actor = 'Eve' WHERE id = 1")
+    chain_again(address)
+
+    sha256 = json.loads((lab.reports / "2026-11-24.json").read_text())["trail"]["sha256"]
+    assert sha256 in written.path.read_text(encoding="utf-8")
+    assert "(2026-11-24.json)" in faults(lab.store, where)
+
+
+def test_what_a_restored_back_up_lost_is_a_note_and_no_fault(address, store, outside) -> None:
+    append(outside.files[0], Anchor(12, 12, "f" * 64, AT))
+    store.audit_log.add(
+        at=AT + timedelta(hours=1), actor="agent", act="backup.restored", facts={"trail": 10}
+    )
+
+    found, notes = verify_trail(store, outside)
+
+    assert found == []
+    (note,) = notes
+    assert "number 12 of anchor.jsonl was lost when a back-up was restored on 2026-11-24" in note
+
+
+def test_a_file_of_anchors_that_was_written_over_is_a_note(store, outside) -> None:
+    outside.files[0].write_bytes(b"\xff nothing of ours\n")
+
+    assert "holds no end of the trail" in verify_trail(store, outside)[1][0]
+
+
+def test_a_missing_guard_is_a_fault(address, store, outside) -> None:
+    on = " ON label" if address.startswith("postgresql") else ""
+    with engine.make_engine(address).begin() as connection:
+        connection.exec_driver_sql(f"DROP TRIGGER guard_label_delete{on}")
+
+    assert "database: the guard guard_label_delete is missing" in faults(store, outside)
+
+
+def test_a_long_life_of_labels_and_decisions_is_whole(store, outside) -> None:
+    store.labels.undo(SHA[:16], by="Leo", at=AT)
+    number = store.labels.decide(
+        SHA[:16], Decision("strange", "Leo", strange_kind="crack", viewing_s=2.25), at=AT
+    )
+    store.labels.mark_suspect(SHA[:16], label_id=number, sentence="look again", by="agent", at=AT)
+    store.order_corrections.set_urgent("4711", urgent=True, by="Ada", at=AT)
+    store.retention.set_legal_hold("4713", hold=True, by="Ada", at=AT)
+    store.accounts.set_role("Ada", "reviewer", by="Ada", at=AT)
+    store.accounts.disable("Ada", disabled=True, by="Ada", at=AT)
+    store.specifications.note(
+        [("ring-a", AT.date(), "R. Stahl", "ab" * 32, {"fields": 3, "limit": "8 or finer"})], at=AT
+    )
+
+    assert verify_trail(store, outside) == ([], [])
+
+
+def test_the_file_of_anchors_is_a_setting(tmp_path: Path) -> None:
+    toml = tmp_path / "agent.toml"
+    toml.write_text('[trail]\nanchor = "share/trail.jsonl"\n', encoding="utf-8")
+
+    assert read(toml, {}).trail.anchor == str(tmp_path / "share" / "trail.jsonl")
+
+
+def test_a_statement_is_compared_with_the_rows_it_rests_on(address, store, outside) -> None:
+    number = store.labels.decide(
+        SHA[:16], Decision("code", "Leo", code="G7", comment="again"), at=AT
+    )
+    field = {
+        "id": SHA[:16],
+        "structure_code": "G8",
+        "bundle": store.results.find(SHA[:16]).bundle,
+        "um_per_px": store.results.find(SHA[:16]).um_per_px,
+        "decided": {"kind": "code", "said": "G7", "by": "Leo"},
+    }
+    document = {"specimens": [{"fields": [field], "superseded": []}]}
+    store.records.add("statement", "4711", by="Ada", at=AT, facts={"document": document})
+    store.labels.undo(SHA[:16], by="Leo", at=AT)
+    assert number == 3
+    assert verify_trail(store, outside) == ([], [])
+
+    tamper(
+        address,
+        "UPDATE result SET structure_code = 'G6' WHERE id = 1",
+        "UPDATE micrograph SET um_per_px = 0.5 WHERE id = 1",
+        "UPDATE label SET code = 'G5' WHERE id = 3",
+    )
+
+    said = faults(store, outside)
+    assert "record 2 (statement of 4711): field abababababababab: the result was G8 by" in said
+    assert "the label was G7 by Leo, the rows hold G8 by Leo, G5 by Leo" in said
+    assert "µm per pixel was" in said
+
+
+def test_the_end_of_the_trail_is_written_to_log_and_file_when_it_is_new(store, tmp_path) -> None:
+    file = tmp_path / "share" / "trail.jsonl"
+    anchoring = Anchoring(store, str(file))
+
+    with capture_logs() as logged:
+        assert anchoring.write(at=AT) == ""
+        assert anchoring.write(at=AT) == ""
+        store.audit_log.add(at=AT, actor="Ada", act="bundle.deleted", subject="x")
+        assert anchoring.write(at=AT) == ""
+
+    numbers = [json.loads(line)["number"] for line in file.read_text("utf-8").splitlines()]
+    assert numbers == [10, 11]  # what was filed is sealed first
+    assert [one["number"] for one in logged if one["event"] == "trail.anchored"] == [10, 11]
+
+
+def test_a_share_that_is_away_gets_the_end_of_the_trail_later(store, tmp_path) -> None:
+    away = tmp_path / "away"
+    away.write_text("no folder")
+    anchoring = Anchoring(store, str(away / "trail.jsonl"))
+
+    assert "[trail] anchor" in anchoring.write(at=AT)
+
+    away.unlink()
+    assert anchoring.write(at=AT) == ""
+    assert (away / "trail.jsonl").read_text("utf-8").count("\n") == 1
+
+
+@pytest.mark.parametrize("dump", RELEASED, ids=lambda path: path.stem)
+def test_a_database_of_every_released_schema_is_whole_once_it_is_opened(tmp_path, dump) -> None:
+    with sqlite3.connect(tmp_path / "martensight.db") as connection:
+        connection.executescript(dump.read_text(encoding="utf-8"))
+    connection.close()
+
+    with Store.open(f"sqlite:///{tmp_path}/martensight.db", site="Plant 1", agent="PC") as store:
+        found, _ = verify_trail(store, Outside(tmp_path / "reports"))
+
+    assert found == []
+
+
+def test_an_order_from_before_is_not_covered_and_one_from_after_is(tmp_path) -> None:
+    address = f"sqlite:///{tmp_path}/martensight.db"
+    with sqlite3.connect(tmp_path / "martensight.db") as connection:
+        connection.executescript((RELEASED[0].parent / "0006.sql").read_text(encoding="utf-8"))
+    connection.close()
+    with Store.open(address, site="Plant 1", agent="PC") as store:
+        store.retention.set_legal_hold("4712", hold=True, by="Ada", at=AT)
+        tamper(address, "UPDATE \"order\" SET first_seen_at = '2026-11-01 00:00:00'")
+
+        found, notes = verify_trail(store, Outside(tmp_path / "reports"))
+
+    assert sum("not covered by the trail before" in note for note in notes) == 1
+    assert len(found) == 1
+    assert found[0].startswith("order 4712: first_seen_at was 2026-11-24T21:00:00+00:00")
+
+
+def test_the_command_reads_the_file_that_is_set_and_those_that_are_named(tmp_path, capsys) -> None:
+    from shell import Shell  # noqa: PLC0415 - only here
+
+    shell = Shell(tmp_path, capsys)
+    shell.write("agent.toml", '[trail]\nanchor = "trail.jsonl"\n[backup]\nfolder = "backups"\n')
+    fill(shell.lab.store)
+    Anchoring(shell.lab.store, str(tmp_path / "trail.jsonl")).write(at=AT)
+    (tmp_path / "backups").mkdir()
+    assert shell.agent("backup", tmp_path / "backups" / "martensight-20261124T210000Z.zip")[0] == 0
+    assert "the audit log is complete" in shell.agent("verify")[1]
+    shutil.copy(tmp_path / "trail.jsonl", tmp_path / "old.log")
+    address = f"sqlite:///{shell.lab.folder / 'martensight.db'}"
+
+    tamper(address, "UPDATE trail SET actor = 'Eve' WHERE id = 3")
+    chain_again(address)
+    code, said = shell.agent("verify", "--json")
+    (tmp_path / "trail.jsonl").unlink()
+    shutil.rmtree(tmp_path / "backups")
+    named = shell.agent("verify", "--anchor", tmp_path / "old.log")
+
+    document = json.loads(said.splitlines()[-1])
+    assert (code, document["sound"], document["notes"]) == (3, False, [])
+    assert any("number 3: actor was Ada" in fault for fault in document["faults"])
+    assert named[0] == 3
+    assert "(old.log)" in named[1]
+    assert shell.agent("verify", "--anchor", tmp_path / "none")[0] == 2
+
+
+def test_the_doctor_says_whether_the_database_refuses(tmp_path, capsys) -> None:
+    from shell import Shell  # noqa: PLC0415 - only here
+
+    shell = Shell(tmp_path, capsys)
+
+    assert "guarded by triggers." in shell.agent("doctor")[1]
+
+
+def _cut(whole: bytes) -> bytes:
+    return whole[: len(whole) // 2]
+
+
+def _flipped(whole: bytes) -> bytes:
+    """Change one bit in the middle of the copied database."""
+    with zipfile.ZipFile(io.BytesIO(whole)) as packed:
+        member = packed.getinfo("martensight.db")
+    place = member.header_offset + len(member.filename) + 200 + member.compress_size // 2
+    return whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :]
+
+
+@pytest.mark.parametrize("spoil", [_cut, _flipped, lambda _: b""], ids=["cut", "flipped", "empty"])
+def test_a_back_up_that_cannot_be_read_is_named(tmp_path, capsys, spoil) -> None:
+    from shell import Shell  # noqa: PLC0415 - only here
+
+    shell = Shell(tmp_path, capsys)
+    shell.write("agent.toml", '[backup]\nfolder = "backups"\n')
+    fill(shell.lab.store)
+    (tmp_path / "backups").mkdir()
+    good, bad = (tmp_path / "backups" / f"martensight-2026112{n}T210000Z.zip" for n in (4, 5))
+    for each in (good, bad):
+        assert shell.agent("backup", each)[0] == 0
+    assert shell.agent("verify")[0] == 0
+
+    bad.write_bytes(spoil(bad.read_bytes()))
+    code, said = shell.agent("verify")
+
+    assert code == 3
+    assert f"back-up {bad.name}: it is damaged" in said
+    assert good.name not in said
+    if spoil is not _flipped:  # the doctor does not read every byte
+        assert f"back-up {bad.name}: it cannot be read" in " ".join(
+            shell.agent("doctor")[1].split()
+        )

@@ -1,0 +1,277 @@
+"""Orders are settled by keyboard in a real browser, and nothing on the page moves by itself."""
+
+from __future__ import annotations
+
+import os
+import time
+
+import numpy as np
+import pytest
+from lab import desk_of, minutes
+
+from agent.store import Decision
+from tests.unit.agent.web.test_order_desk import desk_with, field_of, labels, order_of
+from tests.unit.agent.web.test_review import decided, served, tab, until  # noqa: F401 - a fixture
+
+pytestmark = pytest.mark.slow
+
+ALL_SEEN = "document.querySelectorAll('[data-seen]:not(:checked)').length === 0"
+WIDTHS = "[...document.querySelectorAll('.pane img')].map(one => one.width)"
+FITS = "document.documentElement.scrollWidth <= document.documentElement.clientWidth"
+TOP_OF_PICTURE = "document.querySelector('[data-canvas]').getBoundingClientRect().top"
+
+
+def named(tab, address, path):  # noqa: F811
+    """Open a page as Ann."""
+    tab.goto(f"{address}/review/name?then={path}")
+    tab.fill("#by", "Ann")
+    with tab.expect_navigation():
+        tab.keyboard.press("Enter")
+
+
+def test_twenty_orders_of_three_fields_are_settled_by_keyboard(lab, tab):  # noqa: F811
+    rng = np.random.default_rng(1)
+    orders = {}
+    for n in range(20):
+        pixels = [rng.integers(60, 200, (600, 800, 3), dtype=np.uint8) for _ in range(3)]
+        orders[str(4700 + n)] = [
+            field_of(lab, str(4700 + n), k, "G7" if n % 4 == 0 else "G8", at=minutes(n), pixels=one)
+            for k, one in enumerate(pixels, start=1)
+        ]
+    keys = 0
+    with served(desk_with(lab)) as address:
+        named(tab, address, "/orders")
+        began_s = time.monotonic()
+        tab.keyboard.press("Enter")  # opens the first order
+        keys += 1
+        for _ in range(20):
+            tab.wait_for_url("**/confirm/**")
+            number = tab.locator("h1 bdi").inner_text()
+            until(tab, ALL_SEEN)
+            tab.keyboard.press("Enter")
+            keys += 1
+            tab.wait_for_url(lambda url, held=number: f"/confirm/{held}" not in url)
+        tab.wait_for_url("**/orders?done=*")
+        took_s = time.monotonic() - began_s
+
+    print(  # noqa: T201 - the figure
+        f"20 orders x 3 fields by keyboard: {keys} keys, {took_s:.1f} s; "
+        f"load {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores"
+    )
+    assert keys == 21
+    for n, ids in enumerate(orders.values()):
+        assert labels(lab, ids) == [("G7" if n % 4 == 0 else "G8", "Ann")] * 3
+
+
+def test_a_field_that_was_not_on_screen_is_not_confirmed(lab, tab):  # noqa: F811
+    ids = [field_of(lab, "4711", n) for n in range(1, 13)]
+    with served(desk_with(lab)) as address:
+        named(tab, address, "/confirm/4711")
+        until(tab, "document.querySelectorAll('[data-seen]:checked').length >= 3")
+
+        tab.keyboard.press("Enter")
+        assert "has not been on screen" in tab.locator("[data-say]").inner_text()
+        assert labels(lab, ids) == [None] * 12
+        for _ in range(12):
+            if tab.evaluate(ALL_SEEN):
+                break
+            seen = tab.evaluate("document.querySelectorAll('[data-seen]:checked').length")
+            tab.keyboard.press("Enter")
+            until(tab, f"document.querySelectorAll('[data-seen]:checked').length > {seen}")
+        tab.keyboard.press("Enter")
+        tab.wait_for_url("**/orders?done=4711*")
+
+    assert labels(lab, ids) == [("G8", "Ann")] * 12
+
+
+def test_letter_and_digits_correct_one_field_and_the_last_answers_are_taken_back(lab, tab):  # noqa: F811
+    ids = order_of(lab, "4711")
+    with served(desk_with(lab)) as address:
+        named(tab, address, "/confirm/4711")
+        until(tab, ALL_SEEN)
+
+        tab.keyboard.press("ArrowRight")
+        tab.keyboard.press("g")
+        tab.keyboard.press("9")
+        tab.keyboard.press("ArrowRight")
+        tab.keyboard.press("1")
+        tab.keyboard.press("Escape")  # no size: nothing is changed
+        tab.keyboard.press("2")
+        tab.keyboard.press("7")
+        tab.keyboard.press("Enter")
+        tab.wait_for_url("**/orders?done=4711*")
+        assert labels(lab, ids) == [("G8", "Ann"), ("G9-10", "Ann"), ("G7", "Ann")]
+        tab.keyboard.press("z")
+        tab.wait_for_url("**/confirm/4711*")
+        assert labels(lab, ids) == [None] * 3
+
+
+def test_every_field_of_an_order_is_drawn_at_one_physical_scale(lab, tab):  # noqa: F811
+    for n, (height, width) in enumerate([(300, 400), (600, 800), (450, 600)], start=1):
+        field_of(lab, "4711", n, pixels=np.full((height, width, 3), 90 + n, np.uint8))
+    with served(desk_with(lab)) as address:
+        named(tab, address, "/confirm/4711")
+        for size in ((1280, 800), (820, 1180), (390, 844)):
+            tab.set_viewport_size({"width": size[0], "height": size[1]})
+            tab.reload()
+            tab.wait_for_load_state("load")
+            widths = tab.evaluate(
+                "[...document.querySelectorAll('.pane img')].map(one => one.width)"
+            )
+            assert widths[0] / 400 == pytest.approx(widths[1] / 800, rel=0.01)
+            assert widths[0] / 400 == pytest.approx(widths[2] / 600, rel=0.01)
+            assert tab.evaluate(FITS)
+        before = tab.evaluate(WIDTHS)
+        tab.keyboard.press("+")
+        after = tab.evaluate(WIDTHS)
+
+    assert [b / a for a, b in zip(before, after, strict=True)] == pytest.approx(
+        [1.25] * 3, rel=0.02
+    )
+
+
+def test_the_desk_is_walked_by_arrows_marked_and_searched(lab, tab):  # noqa: F811
+    for n in range(3):
+        order_of(lab, f"471{n}", at=minutes(n))
+    field_of(lab, "4800", 1, at=minutes(9))
+    number = "document.activeElement.querySelector('.number').textContent"
+    with served(desk_with(lab)) as address:
+        named(tab, address, "/orders")
+
+        tab.keyboard.press("ArrowDown")
+        assert tab.evaluate(number) == "4710"
+        tab.keyboard.press("ArrowDown")
+        assert tab.evaluate(number) == "4711"
+        tab.keyboard.press("ArrowRight")
+        assert tab.evaluate(number) == "4800"
+        tab.keyboard.press("ArrowLeft")
+        tab.keyboard.press("Space")
+        assert "Orders marked: 1" in tab.locator("[data-say]").inner_text()
+        tab.keyboard.press("/")
+        tab.keyboard.type("4712")
+        assert tab.locator("[data-card]:visible").count() == 1
+        tab.keyboard.press("ArrowDown")
+        tab.keyboard.press("Enter")
+        tab.wait_for_url("**/confirm/4712")
+
+
+def test_fields_of_an_order_are_reviewed_one_by_one_and_the_desk_comes_at_the_end(lab, tab):  # noqa: F811
+    ids = order_of(lab, "4711", reasons=("uncertain",))
+    other = field_of(lab, "4712", 1, reasons=("uncertain",))
+    with served(desk_with(lab)) as address:
+        named(tab, address, "/order/4711")
+        tab.click("text=One by one")
+        for one in ids:
+            tab.wait_for_url(f"**/review/{one}?order=4711")
+            tab.wait_for_selector("[data-review][data-ready]")
+            tab.keyboard.press("Enter")
+        tab.wait_for_url("**/orders?done=4711")
+        assert "Order 4711 done: conforms." in tab.locator(".toast").inner_text()
+
+    assert labels(lab, ids) == [("G8", "Ann")] * 3
+    assert lab.store.results.find(other).label is None
+
+
+def test_a_size_is_typed_by_its_own_digit_and_a_subtype_by_its_letter(lab, tab):  # noqa: F811
+    ids = [lab.take("G8", reasons=("uncertain",), at=minutes(n)) for n in range(4)]
+    with served(desk_of(lab)) as address:
+        named(tab, address, "/review")
+        for n, (keys, code) in enumerate([("g7", "G7"), ("b9", "B9-10"), ("m8", "M8")]):
+            tab.goto(f"{address}/review/{ids[n]}")
+            tab.wait_for_selector("[data-review][data-ready]")
+            for key in keys:
+                tab.keyboard.press(key)
+            tab.wait_for_url(f"**/{ids[n + 1]}")
+            assert decided(lab, ids[n]).code == code
+
+
+def test_enter_in_the_name_field_is_the_name_and_the_next_enter_confirms(lab, tab):  # noqa: F811
+    first, second = (lab.take("G8", reasons=("uncertain",), at=minutes(n)) for n in range(2))
+    with served(desk_of(lab)) as address:
+        tab.goto(f"{address}/review/{first}")
+        tab.wait_for_selector("[data-review][data-ready]")
+        tab.fill("#by", "Ann")
+        tab.keyboard.press("Enter")
+        assert "Ann decides" in tab.locator("[data-say]").inner_text()
+        assert lab.store.results.find(first).label is None
+        tab.keyboard.press("Enter")
+        tab.wait_for_url(f"**/{second}")
+
+    assert (decided(lab, first).code, decided(lab, first).by) == ("G8", "Ann")
+
+
+def test_the_micrograph_stays_where_it_is_whatever_opens_or_is_named(lab, tab):  # noqa: F811
+    pixels = np.full((600, 800, 3), 120, np.uint8)
+    ids = [
+        lab.take(
+            "G8", reasons=("strange", "uncertain", "scale_unknown"), at=minutes(n), pixels=pixels
+        )
+        for n in range(3)
+    ]
+    with served(desk_of(lab)) as address:
+        named(tab, address, "/review")
+        tab.goto(f"{address}/review/{ids[0]}")
+        tab.wait_for_selector("[data-review][data-ready]")
+        place = tab.evaluate(TOP_OF_PICTURE)
+        for key in ("s", "u", "s", "g", "Escape"):
+            tab.keyboard.press(key)
+            assert tab.evaluate(TOP_OF_PICTURE) == place, key
+            assert tab.evaluate("window.scrollY") == 0
+        tab.keyboard.press("u")
+        box = tab.locator("[data-list='u'] p").bounding_box()
+        assert 0 <= box["y"] < 800
+        tab.keyboard.press("Escape")
+
+        tab.keyboard.press("Enter")
+        tab.wait_for_url(f"**/{ids[1]}")
+        tab.wait_for_selector("[data-review][data-ready]")
+        assert tab.locator("[data-undo]").is_visible()
+        assert tab.evaluate(TOP_OF_PICTURE) == place
+        for key in ("h", "h", "h", "w", "f", "f", "?"):
+            tab.keyboard.press(key)
+            assert tab.evaluate(FITS), key
+
+
+@pytest.mark.parametrize("width", [1280, 820, 390])
+def test_no_page_of_orders_or_review_scrolls_sideways(lab, tab, width):  # noqa: F811
+    ids = order_of(lab, "4711/2026-ÄÖÜ-" + "x" * 40, reasons=("uncertain",))
+    lab.store.labels.decide(
+        field_of(lab, "4712", 1), Decision("code", "Ada", code="G7"), at=minutes(3)
+    )
+    tab.set_viewport_size({"width": width, "height": 844})
+    with served(desk_with(lab)) as address:
+        named(tab, address, "/review")
+        order = "4711%2F2026-%C3%84%C3%96%C3%9C-" + "x" * 40
+        for path in (
+            "/review", f"/review/{ids[0]}", "/orders", "/orders?done=4712&together=1",
+            f"/confirm/{order}", f"/order/{order}", "/confirm/4712",
+        ):  # fmt: skip
+            tab.goto(f"{address}{path}")
+            tab.wait_for_load_state("load")
+            assert tab.evaluate(FITS), path
+
+
+def test_v_views_the_fields_of_an_order_enlarged_and_decides_nothing(lab, tab):  # noqa: F811
+    ids = order_of(lab, "4711")
+    with served(desk_with(lab)) as address:
+        named(tab, address, "/confirm/4711")
+        until(tab, ALL_SEEN)
+
+        tab.keyboard.press("v")
+        until(tab, "Boolean(document.querySelector('dialog[open] .canvas.live'))")
+        first = tab.locator("#viewer-title").inner_text()
+        for key in ("Enter", "2", "8", "+", "ArrowRight"):
+            tab.keyboard.press(key)
+        until(tab, "document.querySelector('#viewer-title').textContent.endsWith('field 2')")
+        zoomed = tab.evaluate("!viewer.pane.view.fit")
+        tab.keyboard.press("Escape")
+        until(tab, f"document.activeElement.dataset.plate === '{ids[1]}'")
+
+        assert first == "Order 4711, specimen 01, field 1"
+        assert zoomed  # kept from one field to the next
+        assert tab.url.endswith("/confirm/4711")
+        assert labels(lab, ids) == [None] * 3
+        tab.goto(f"{address}/order/4711")
+        tab.keyboard.press("v")
+        until(tab, "Boolean(document.querySelector('dialog[open] .canvas.live'))")
+        assert tab.evaluate(FITS)

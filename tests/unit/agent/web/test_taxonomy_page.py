@@ -1,0 +1,198 @@
+"""An administrator names the lab's classes on a page, and nothing is replaced unseen."""
+
+from __future__ import annotations
+
+import re
+from html import unescape
+
+import pytest
+from fastapi.testclient import TestClient
+from lab import DAY, HOME, NEXT_DAY, Lab
+
+from agent import auth
+from agent.settings import read
+from agent.store import Decision
+from agent.web.factory import app_of
+from model import load_taxonomy
+from tests.unit.reports.test_language import Words, english_in
+
+SETTINGS = '[site]\ntime_zone = "UTC"\n[store]\nfolder = "data"\n[model]\ntaxonomy = "own.toml"\n'
+OWN = """
+name = "own"
+[[size]]
+name = "7"
+title = "seven"
+[[size]]
+name = "8"
+look_for = "thin plates"
+[[subtype]]
+name = "G"
+sizes = ["7", "8"]
+"""
+
+
+@pytest.fixture
+def lab(tmp_path):
+    lab = Lab(tmp_path / "data")
+    yield lab
+    lab.store.close()
+
+
+def open_pages(lab: Lab, settings: str = SETTINGS, own: str | None = OWN) -> TestClient:
+    folder = lab.folder.parent
+    (folder / "agent.toml").write_text(settings, encoding="utf-8")
+    if own is not None:
+        (folder / "own.toml").write_text(own, encoding="utf-8")
+    app = app_of(
+        read(folder / "agent.toml"),
+        store=lab.store,
+        archive=lab.archive,
+        now=lambda: NEXT_DAY,
+        status=dict,
+    )
+    return TestClient(app, base_url=HOME, follow_redirects=False)
+
+
+def form_of(page: str) -> dict[str, list[str]]:
+    """Every field of the form of the classes, as a browser would send it."""
+    page = page[page.index('id="classes"') :]
+    fields: dict[str, list[str]] = {}
+    for tag, name, rest in re.findall(r'<(input|textarea)[^>]*? name="(\w+)"([^<]*)', page):
+        value = re.search(r'value="([^"]*)"', rest)
+        text = rest.partition(">")[2] if tag == "textarea" else value[1] if value else ""
+        if "checkbox" not in rest and name != "several":
+            fields.setdefault(name, []).append(unescape(text))
+    return fields
+
+
+def post(pages: TestClient, act: str, **fields):
+    return pages.post("/setup/taxonomy", data={**fields, "act": act})
+
+
+def test_the_form_shows_what_applies_with_an_example_of_each_class(lab):
+    shown = lab.take("G8")
+    lab.store.labels.decide(shown, Decision("code", "Ann", code="G8"), at=DAY)
+
+    page = open_pages(lab).get("/setup/taxonomy")
+
+    fields = form_of(page.text)
+    assert (page.status_code, fields["subtype"][0], fields["sizes"][0]) == (200, "G", "7\n8")
+    assert fields["size_title"] == ["seven", ""]
+    assert f"/pictures/{shown}/thumb.jpg" in page.text
+    assert page.text.count("/thumb.jpg") == 1  # G7 has no label yet
+
+
+def test_nothing_is_written_before_its_effects_were_shown(lab):
+    shown = lab.take("G7")
+    lab.store.labels.decide(shown, Decision("code", "Ann", code="G7"), at=DAY)
+    pages, file = open_pages(lab), lab.folder.parent / "own.toml"
+    fields = form_of(pages.get("/setup/taxonomy").text)
+    fields["sizes"][0] = "8\n9"
+
+    unseen = post(pages, "write", **fields)
+
+    assert "Training leaves out the labels of unknown codes: G7 (1)." in unescape(unseen.text)
+    assert "The sizes of G become 8, 9" in unseen.text
+    assert file.read_text("utf-8") == OWN
+
+    written = post(pages, "write", **form_of(unseen.text))
+
+    assert 'role="status"' in written.text
+    assert load_taxonomy(file).codes == ("G8", "G9")
+    assert load_taxonomy(file).subtypes[0].sizes[0].look_for.en == "thin plates"
+    copies = list(file.parent.glob("own-*.toml"))
+    assert [copy.read_text("utf-8") for copy in copies] == [OWN]
+
+
+def test_another_form_or_a_file_that_changed_meanwhile_leads_to_a_new_preview(lab):
+    pages, file = open_pages(lab), lab.folder.parent / "own.toml"
+    fields = form_of(pages.get("/setup/taxonomy").text)
+    seen = form_of(post(pages, "check", **fields).text)
+
+    other = post(pages, "write", **{**seen, "name": ["renamed"]})
+    file.write_text(OWN + "# somebody was here\n", encoding="utf-8")
+    changed = post(pages, "write", **seen)
+
+    assert 'role="status"' not in other.text + changed.text
+    assert file.read_text("utf-8").endswith("# somebody was here\n")
+
+
+def test_a_new_state_is_recorded_under_the_administrators_name(lab):
+    pages = open_pages(lab)
+    pages.post("/review/name", data={"by": "Ada", "then": "/review"})
+    fields = form_of(pages.get("/setup/taxonomy").text)
+    fields["subtype"][1], fields["title_de"][1] = "K", "Kern"
+
+    post(pages, "write", **form_of(post(pages, "check", **fields).text))
+
+    assert lab.store.records.newest("taxonomy")[""].by == "Ada"
+    assert load_taxonomy(lab.folder.parent / "own.toml").subtype("K").title_de == "Kern"
+
+
+def test_typed_names_fill_the_form_and_names_that_collide_are_both_named(lab):
+    pages = open_pages(lab)
+
+    filled = post(pages, "propose", names="lath fine\nlath coarse\nnetwork\n")
+    wrong = post(pages, "propose", names="Network\nnetwork")
+
+    fields = form_of(filled.text)
+    assert fields["subtype"][:2] == ["lath", "network"]
+    assert fields["sizes"][0] == "coarse\nfine"
+    assert wrong.status_code == 422
+    assert "&#39;Network&#39; and &#39;network&#39;" in wrong.text
+
+
+def test_a_file_that_the_settings_do_not_name_is_written_and_said_not_to_apply(lab):
+    pages = open_pages(lab, SETTINGS.replace('taxonomy = "own.toml"', ""), own=None)
+    fields = form_of(post(pages, "propose", names="a\nb").text)
+
+    written = post(pages, "write", **form_of(post(pages, "check", **fields).text))
+
+    assert load_taxonomy(lab.folder.parent / "taxonomy.toml").codes == ("a", "b")
+    assert "It does not apply yet" in written.text
+    assert lab.store.records.newest("taxonomy")[""].by == "agent"
+
+
+def test_a_file_that_cannot_be_read_can_be_replaced_here(lab):
+    pages = open_pages(lab, own="name = [")
+
+    broken = pages.get("/setup/taxonomy")
+    fields = form_of(post(pages, "propose", names="a\nb").text)
+    written = post(pages, "write", **form_of(post(pages, "check", **fields).text))
+
+    assert (broken.status_code, "not valid TOML" in broken.text) == (200, True)
+    assert 'role="status"' in written.text
+
+
+def test_an_administrator_alone_may_see_and_change_it(lab):
+    pages = open_pages(lab)
+    for role in ("lead", "admin"):
+        lab.store.accounts.add(
+            role, kind="person", role=role, by="Ada", at=DAY,
+            hashed=auth.hash_password("four long words here", name=role),
+        )  # fmt: skip
+
+    def log_in(name: str) -> None:
+        form = {"name": name, "password": "four long words here"}
+        pages.post("/login", data=form, headers={"Origin": HOME})
+
+    log_in("lead")
+    assert pages.get("/setup/taxonomy").status_code == 403
+    refused = pages.post("/setup/taxonomy", data={"act": "check"}, headers={"Origin": HOME})
+    assert refused.status_code == 403
+    assert "/setup/taxonomy" not in pages.get("/models").text
+    log_in("admin")
+    assert pages.get("/setup/taxonomy").status_code == 200
+    assert "/setup/taxonomy" in pages.get("/models").text
+
+
+def test_the_german_page_says_nothing_in_english(lab):
+    pages = open_pages(lab, SETTINGS + '[report]\nlanguage = "de"\n')
+    fields = form_of(pages.get("/setup/taxonomy").text)
+    fields["sizes"][0] = "8"
+
+    page = post(pages, "check", **fields)
+
+    assert Words(page.text).lang == "de"
+    shown = re.sub(r"<pre.*?</pre>", "", page.text, flags=re.DOTALL)
+    assert english_in(shown) == []

@@ -1,0 +1,306 @@
+"""Every page can be used by everybody: axe-core finds nothing serious on it, light or dark."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import replace
+from datetime import UTC, datetime
+
+import numpy as np
+import pytest
+from lab import SETTINGS, Lab, desk_of
+from rounds import Round
+
+from agent import auth
+from agent.nightly import layout as night_page
+from agent.nightly import write_report
+from agent.nightly.site_overview import write_sites
+from agent.orders.taxonomy_effects import load_taxonomy_use
+from agent.pictures import encode_png
+from agent.service import Pages
+from agent.settings import WebSection
+from agent.store import Decision, Store
+from agent.web import create_app
+from agent.web.chart_plates import Chart
+from agent.web.context import TaxonomySetup
+from reports import (
+    CardSection,
+    Experiments,
+    Fact,
+    FlipCard,
+    ImpactOrder,
+    ImpactPage,
+    ModelCard,
+    PlanRun,
+    PlanSheet,
+    Table,
+    Tone,
+    confusion_svg,
+    render_card,
+    render_experiments,
+    render_impact,
+    render_plan,
+)
+from tests.unit.agent.roundrobin.test_round_report import play, written
+from tests.unit.agent.web.test_learning_pages import judged
+from tests.unit.agent.web.test_lineage import SECOND, two_bundles
+from tests.unit.agent.web.test_order_desk import desk_with, field_of, order_of
+
+CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
+NIGHT = datetime(2026, 11, 24, tzinfo=UTC).date()
+WRITTEN = datetime(2026, 11, 24, 22, 31, tzinfo=UTC)
+GRAVE = ("serious", "critical")
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture
+def axe():
+    pytest.importorskip("axe_playwright_python", reason="no axe-playwright-python")
+    from axe_playwright_python.sync_playwright import Axe  # noqa: PLC0415 - of the dev extra
+
+    return Axe()
+
+
+@pytest.fixture(params=["light", "dark"])
+def tab(request):
+    playwright = pytest.importorskip("playwright.sync_api", reason="no playwright")
+    if CHROMIUM is None:
+        pytest.skip("no chromium on this machine")
+    with playwright.sync_playwright() as started:
+        browser = started.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield browser.new_page(color_scheme=request.param)
+        browser.close()
+
+
+@pytest.fixture
+def address(lab):
+    setup = TaxonomySetup(
+        lab.folder / "taxonomy.toml",
+        is_named=True,
+        load_use=lambda: load_taxonomy_use(
+            lab.store, data=lab.folder, specifications=lab.folder / "none.toml"
+        ),
+    )
+    chart = lab.folder / "chart"
+    chart.mkdir()
+    (chart / "8.png").write_bytes(encode_png(np.full((60, 80, 3), 130, np.uint8)))
+    desk = replace(desk_of(lab), taxonomy_setup=setup, chart=Chart(chart))
+    pages = Pages(create_app(desk), WebSection(port=0))
+    pages.start()
+    yield pages.url
+    pages.stop()
+    pages.join(10)
+
+
+def grave(axe, tab) -> list[str]:
+    """Say what is serious or critical on the page that the tab shows, with the places."""
+    found = axe.run(tab).response["violations"]
+    return [
+        f"{one['id']}: {node['target']} {node['failureSummary']}"
+        for one in found
+        if one["impact"] in GRAVE
+        for node in one["nodes"]
+    ]
+
+
+def test_a_night_and_the_lists_beside_it_have_no_grave_fault(lab, axe, tab, monkeypatch):
+    monkeypatch.setattr(night_page, "CARDS_PER_PAGE", 1)
+    for reasons in ((), ("strange", "uncertain"), ("scale_unknown",)):
+        lab.take(reasons=reasons)
+    lab.set_aside("cut.tif", "truncated", "it ends in the middle of the picture")
+    written = write_report(lab.store, lab.archive, lab.reports, NIGHT, SETTINGS, now=WRITTEN)
+
+    sites = lab.reports / "sites.html"
+    with Store.open(f"sqlite:///{lab.folder}/martensight.db", site="Plant 2", agent="PC") as other:
+        assert write_sites(other, lab.reports, SETTINGS, now=WRITTEN) == sites
+
+    for path in (
+        written.path,
+        next(lab.reports.glob("*/page-2.html")),
+        lab.reports / "index.html",
+        sites,
+    ):
+        tab.goto(path.as_uri())
+        assert grave(axe, tab) == [], path.name
+
+
+def test_the_review_pages_have_no_grave_fault(lab, axe, tab, address):
+    named = {"order": "4711", "specimen": "1", "field": "1"}
+    flagged = lab.take(reasons=("strange", "uncertain"), **named)
+    lab.take("G8", order="4711", specimen="1", field="2")
+    blind = lab.take(reasons=("control_sample",))
+    decided = lab.take(reasons=("uncertain",))
+    unscaled = lab.take(reasons=("scale_unknown",), um_per_px=None)
+    pages = [
+        "/",
+        "/files",
+        "/fleet",
+        "/work",
+        "/review",
+        f"/review/{unscaled}",
+        f"/review/{unscaled}/scale",
+        f"/review/{flagged}",
+        f"/review/{blind}",
+        f"/review/{flagged}/viewer",
+        "/review/name",
+        "/docs",
+        "/chart",
+        "/nowhere",
+        "/orders",
+        "/order/4711",
+        "/order/none",
+        "/archive",
+        "/archive?q=field&outcome=waiting",
+        "/archive?q=nosuchword",
+        "/archive/map",
+        f"/archive/similar/{flagged}",
+        "/history",
+        "/history?first=x",
+        "/roundrobin",
+        "/models",
+        "/help",
+        "/help?q=scale bar",
+        "/help/orders",
+        "/help/own-classes",
+        "/setup/taxonomy",
+        "/help/commands",
+    ]
+
+    lab.store.labels.decide(decided, Decision("code", "Ann", code="G8"), at=WRITTEN)
+    for path in [*pages, f"/review/{decided}"]:
+        tab.goto(address + path)
+        assert grave(axe, tab) == [], path
+    tab.goto(f"{address}/review/{flagged}")
+    for key in ("Shift+C", "h", "Shift+D", "Shift+E", "Shift+G"):
+        tab.keyboard.press(key)
+    tab.wait_for_selector(".canvas.beside")
+    assert grave(axe, tab) == []
+    tab.goto(f"{address}/order/4711")
+    tab.keyboard.press("v")
+    tab.wait_for_selector("dialog[open] .canvas.live")
+    assert grave(axe, tab) == []
+
+
+def test_the_order_desk_has_no_grave_fault(lab, axe, tab):
+    order_of(lab, "4711", "G7")
+    order_of(lab, "4712", reasons=("uncertain",))
+    blind = field_of(lab, "4712", 4, reasons=("control_sample",))
+    for one in order_of(lab, "4713"):
+        lab.store.labels.decide(one, Decision("code", "Ann", code="G8"), at=WRITTEN)
+    lab.store.order_corrections.set_urgent("4712", urgent=True, by="Leo", at=WRITTEN)
+    pages = Pages(create_app(desk_with(lab)), WebSection(port=0))
+    pages.start()
+
+    for path in (
+        "/orders",
+        "/orders?done=4713&together=1",
+        "/orders?state=held",
+        "/confirm/4711",
+        "/confirm/4712",
+        "/confirm/4713",
+        "/order/4712",
+        f"/review/{blind}?order=4712",
+        "/review",
+    ):
+        tab.goto(pages.url + path)
+        assert grave(axe, tab) == [], path
+    pages.stop()
+    pages.join(10)
+
+
+def test_the_door_has_no_grave_fault(lab, axe, tab, address):
+    hashed = auth.hash_password("a long pass phrase")
+    lab.store.accounts.add(
+        "Ann", kind="person", role="viewer", hashed=hashed, by="shell", at=WRITTEN
+    )
+
+    tab.goto(f"{address}/login")
+    assert grave(axe, tab) == []
+    tab.fill("#name", "Ann")
+    tab.fill("#password", "wrong")
+    tab.click("button")
+    assert grave(axe, tab) == []
+
+
+def test_the_page_of_experiments(axe, tab):
+    names = ("G7", "G8", "G9-10")
+    drawn = confusion_svg(names, [[3, 1, 0], [0, 4, 0], [0, 0, 5]], "ResNet-18 2S")
+    wide = tuple(f"column {number}" for number in range(12))
+    tables = (Table("Table 2", wide, (wide,)), Table("Figure 4", ("", *names), (), drawn))
+
+    tab.set_content(render_experiments(Experiments("Plant 1", "Experiments", ("n",), tables, "")))
+
+    assert grave(axe, tab) == []
+
+
+def test_the_pages_of_a_round_robin_have_no_grave_fault(tmp_path, axe, tab):
+    round_ = Round(Lab(tmp_path / "data"), raters=2, images=2, may_go_back=True)
+    pages = Pages(create_app(desk_of(round_.lab)), WebSection(port=0))
+    pages.start()
+
+    link = f"{pages.url}/rate/{round_.tokens['R01']}"
+    tab.goto(link)
+    tab.click("input[name=subtype][value=G] + label")
+    assert grave(axe, tab) == []
+    tab.click("[data-submit]")  # the size is missing
+    assert grave(axe, tab) == []
+    for _ in range(2):
+        tab.goto(link)
+        tab.click("[data-cannot]")
+    tab.goto(link)
+    assert grave(axe, tab) == []
+    tab.goto(f"{pages.url}/roundrobin")
+    assert grave(axe, tab) == []
+    pages.stop()
+    pages.join(10)
+    round_.lab.store.close()
+
+
+def test_the_learning_loop_has_no_grave_fault(lab, axe, tab, address):
+    public_id = lab.take("G8", reasons=("uncertain",))
+    flip = {"key": lab.store.results.find(public_id).sha256, "true": "G8"}
+    two_bundles(lab)
+    judged(lab, flips=[flip | {"current": "G8", "candidate": "G7"}])
+    lab.store.labels.decide(public_id, Decision("code", "Ann", code="G8", blind=True), at=WRITTEN)
+    job = lab.store.jobs.begin("suggest", at=WRITTEN)
+    curve = {"n": 100, "points": [[[30, 0.3], [100, 0.1]]]}
+    more = {"value": 80, "low": 40, "high": None}
+    facts = {"ids": [public_id], "gain": 0.02, "more_labels": more, "curve": curve}
+    lab.store.jobs.end(job, "done", at=WRITTEN, facts=facts)
+
+    for path in ("/models", "/models/training", f"/models/{SECOND}"):
+        tab.goto(f"{address}{path}")
+        assert grave(axe, tab) == [], path
+
+
+def test_what_studies_found_has_no_grave_fault(tmp_path, axe, tab):
+    round_ = Round(Lab(tmp_path / "data"), raters=3, images=4)
+    play(round_)
+    written(round_, tmp_path / "r.html")
+    round_.lab.store.close()
+    run = PlanRun(1, "S1", "Ann", "LOM-01", 1)
+    plan = render_plan(PlanSheet("Plant 1", "MSA-1", ((run,), (run,)), "today"))
+    (tmp_path / "plan.html").write_text(plan, encoding="utf-8")
+
+    for name in ("r.html", "plan.html"):
+        tab.goto((tmp_path / name).as_uri())
+        assert grave(axe, tab) == [], name
+
+
+def test_what_would_change_and_the_model_card(axe, tab):
+    flip = FlipCard("0badcafe", "a.tif", "order 1", None, "G8", "G7", "", "could be G8", "G8")
+    order = ImpactOrder(
+        "4711", "conforms", "undecided", Tone.CALM, Tone.ATTENTION, ("field 2 could be 7",), (flip,)
+    )
+    impact = ImpactPage(
+        "Plant 1", "t", "The conformity of 1 of 2 orders would change", Tone.ATTENTION, ("s",),
+        (order,), (flip,), "", "0bad", "now",
+    )  # fmt: skip
+    table = Table("Signatures", ("who", "why"), (("R. Stahl", "better"),))
+    section = CardSection("What it is", ("A sentence.",), (Fact("Taught", "2026"),), (table,))
+    card = ModelCard("Plant 1", "Bundle b", "At work", Tone.CALM, (section,), "now")
+
+    for page in (render_impact(impact), render_card(card)):
+        tab.set_content(page)
+        assert grave(axe, tab) == []
