@@ -16,6 +16,8 @@ from agent.errors import WrongUse
 from agent.host.wheels import LOCK, collect, normalise, read_lock
 
 PROJECT = ROOT / "pyproject.toml"
+NOT_BUNDLED = {"dev", "ray"}
+"""Extras that are not in a bundle: a Ray cluster is installed from a network in any case."""
 
 
 def wheel(folder: Path, name: str, needs: str = "", body: str = "") -> Path:
@@ -106,7 +108,7 @@ def test_the_lock_holds_all_that_is_shipped_in_versions_that_the_project_allows(
     project = tomllib.loads(PROJECT.read_text(encoding="utf-8"))["project"]
     extras = project["optional-dependencies"]
     wanted = project["dependencies"] + [
-        line for name, lines in extras.items() if name != "dev" for line in lines
+        line for name, lines in extras.items() if name not in NOT_BUNDLED for line in lines
     ]
     versions = dict(read_lock())
 
