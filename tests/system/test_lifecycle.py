@@ -110,8 +110,8 @@ def test_a_bundle_changed_by_one_byte_is_refused_by_name_and_the_one_before_serv
 
     assert bundle.name == first.name
     assert bundle.classifier.name == first.name
-    assert second.name in bundle.problem
-    assert f"{first.name} serves instead" in bundle.problem
+    assert second.name in str(bundle.problem)
+    assert f"{first.name} serves instead" in str(bundle.problem)
     assert not bundle.refresh(), "it is not loaded again and again"
     (record,) = store.records.all("bundle_refused")
     assert (record.subject, record.facts["serves"]) == (second.name, first.name)
@@ -153,7 +153,7 @@ def test_a_running_agent_keeps_the_bundle_it_has_where_the_promoted_one_cannot_b
     assert not bundle.refresh()
 
     assert bundle.classifier is classifier
-    assert first.name in bundle.problem
+    assert first.name in str(bundle.problem)
 
 
 def test_a_damaged_bundle_is_made_whole_by_a_copy_and_keeps_what_was_written_about_it(
@@ -235,7 +235,7 @@ def test_with_no_bundle_that_can_be_loaded_every_micrograph_goes_to_review(setti
     assert not bundle.refresh()
 
     assert bundle.classifier is None
-    assert "every micrograph goes to review" in bundle.problem
+    assert "every micrograph goes to review" in str(bundle.problem)
 
 
 def test_results_and_the_report_say_who_judged_in_place_of_a_damaged_bundle(
@@ -318,7 +318,7 @@ def test_a_bundle_that_somebody_went_back_from_does_not_serve_instead(lab, setti
     bundle.refresh()
 
     assert bundle.classifier is None
-    assert "every micrograph goes to review" in bundle.problem
+    assert "every micrograph goes to review" in str(bundle.problem)
 
 
 def test_one_may_go_back_from_a_bundle_that_was_promoted_again(store):
@@ -402,7 +402,7 @@ def test_a_bundle_that_cannot_be_read_for_want_of_files_leaves_the_one_at_work_a
         bundle.refresh()
 
     assert (bundle.name, bundle.waits_for) == (first.name, "")
-    assert "Too many open files" in bundle.problem
+    assert "Too many open files" in str(bundle.problem)
     assert store.records.all("bundle_refused") == []
 
 

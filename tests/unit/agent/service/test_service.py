@@ -270,10 +270,12 @@ def test_status_has_every_key_of_the_contract(lab):
         "next_report_at",
         "disk",
         "backup",
+        "features",
         "jobs",
         "work",
         "affected_orders",
         "problems",
+        "problem_messages",
     ]
     assert list(lab.status()["sources"][0]) == [
         "name",
@@ -327,7 +329,7 @@ def test_a_promoted_bundle_that_is_missing_is_a_problem(lab):
         bundle = CurrentBundle(lab.settings, store)
 
         assert bundle.refresh() is False
-        assert "20260101-0badcafe" in bundle.problem
+        assert "20260101-0badcafe" in str(bundle.problem)
     assert any("20260101-0badcafe" in problem for problem in lab.status()["problems"])
 
 

@@ -1,0 +1,112 @@
+"""Base of all tables: sites, instants and the kinds of columns.
+
+A JSON column is replaced, never changed in place: SQLAlchemy would not detect it. `Instant` is the
+only column type for times, and it refuses one without a zone.
+"""
+
+from datetime import UTC, datetime
+from typing import Any, ClassVar, Final
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    DateTime,
+    Dialect,
+    MetaData,
+    TypeDecorator,
+    false,
+    text,
+)
+from sqlalchemy.engine.default import DefaultExecutionContext
+from sqlmodel import Field, SQLModel
+
+NAMES = {
+    "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+    "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+    "ck": "ck_%(table_name)s_%(constraint_name)s",
+    "fk": "fk_%(table_name)s_%(column_0_N_name)s_%(referred_table_name)s",
+    "pk": "pk_%(table_name)s",
+}
+"""How constraints are named; without names Alembic misses a dropped one."""
+
+
+class Instant(TypeDecorator[datetime]):
+    """An aware time, stored as UTC and read as UTC in both databases."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002 - SQLAlchemy's signature
+        """Refuse a moment without a zone: it would be off by hours and look right."""
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            raise ValueError(f"a time without a zone cannot be stored: {value}")
+        return value.astimezone(UTC)
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002
+        """Return it aware; SQLite has no zones."""
+        if value is None:
+            return None
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+class Row(SQLModel):
+    """The base of every table."""
+
+    metadata: ClassVar[MetaData] = MetaData(naming_convention=NAMES)
+
+
+class OfSite:
+    """Mixin of every table whose rows belong to one site; `site_scope` adds the site by itself."""
+
+
+class OfGroup:
+    """Mixin of a table of a site whose rows are valid at all sites that share it."""
+
+
+SITE: Final = "site"
+"""Execution option of an engine: the number of the site whose rows its statements reach."""
+
+
+def _site_of(context: DefaultExecutionContext) -> int | None:
+    """Return the site of the engine that a new row is written through."""
+    site: int | None = context.execution_options.get(SITE)
+    return site
+
+
+def site_column(*, index: bool = False) -> Any:
+    """Return the column of a row's site, filled by the engine it is written through."""
+    return Field(
+        default=None,
+        foreign_key="site.id",
+        nullable=False,
+        index=index,
+        sa_column_kwargs={"default": _site_of},
+    )
+
+
+def instant_column(*, index: bool = False) -> Any:
+    """Return a column of an aware time."""
+    return Field(default=None, sa_type=Instant, index=index)
+
+
+def json_column(*, empty: type = dict, filled: bool = False) -> Any:
+    """Return a JSON column; `filled` for a later one, whose existing rows need a value."""
+    extra: dict[str, Any] = {"server_default": text("'{}'")} if filled else {}
+    return Field(default_factory=empty, sa_type=JSON, nullable=False, sa_column_kwargs=extra)
+
+
+def text_column() -> Any:
+    """Return a text column that existing rows have empty."""
+    return Field(default="", sa_column_kwargs={"server_default": text("''")})
+
+
+def false_column() -> Any:
+    """Return a Boolean column, false by default."""
+    return Field(default=False, sa_column_kwargs={"server_default": false()})
+
+
+def big_column() -> Any:
+    """Return a column of a large number."""
+    return Field(default=0, sa_type=BigInteger)

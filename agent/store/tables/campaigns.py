@@ -1,0 +1,84 @@
+"""Round robins: campaigns, images, raters and ratings."""
+
+from datetime import datetime
+from typing import Any, ClassVar
+
+from sqlalchemy import (
+    UniqueConstraint,
+)
+from sqlmodel import Field
+
+from agent.store.tables.base import OfSite, Row, instant_column, json_column, site_column
+
+
+class CampaignRow(OfSite, Row, table=True):
+    """A round robin: raters assess the same micrographs independently."""
+
+    __tablename__: ClassVar[Any] = "campaign"
+    __table_args__: ClassVar[Any] = (UniqueConstraint("site_id", "name"),)
+
+    id: int | None = Field(default=None, primary_key=True)
+    site_id: int = site_column()
+    name: str
+    seed: int
+    may_go_back: bool = False
+    taxonomy: dict[str, Any] = json_column()
+    merged: dict[str, str] = json_column()
+    by: str
+    created_at: datetime = instant_column()
+    opened_at: datetime | None = instant_column()
+    closed_at: datetime | None = instant_column()
+
+
+class CampaignImageRow(OfSite, Row, table=True):
+    """A micrograph of a campaign, with its structure code when it was added."""
+
+    __tablename__: ClassVar[Any] = "campaign_image"
+    __table_args__: ClassVar[Any] = (
+        UniqueConstraint("campaign_id", "number"),
+        UniqueConstraint("campaign_id", "micrograph_id"),
+    )
+
+    id: int | None = Field(default=None, primary_key=True)
+    site_id: int = site_column()
+    campaign_id: int = Field(foreign_key="campaign.id")
+    number: int
+    micrograph_id: int = Field(foreign_key="micrograph.id", index=True)
+    reference: str | None = None
+    stratum: str = ""
+
+
+class CampaignRaterRow(OfSite, Row, table=True):
+    """A rater with an account, or with a link whose token's sha256 is `hashed`."""
+
+    __tablename__: ClassVar[Any] = "campaign_rater"
+    __table_args__: ClassVar[Any] = (UniqueConstraint("campaign_id", "pseudonym"),)
+
+    id: int | None = Field(default=None, primary_key=True)
+    site_id: int = site_column()
+    campaign_id: int = Field(foreign_key="campaign.id")
+    pseudonym: str
+    name: str
+    team: str = ""
+    account: str = ""
+    hashed: str | None = Field(default=None, unique=True)
+    invited_at: datetime = instant_column()
+
+
+class RatingRow(OfSite, Row, table=True):
+    """A rater's answer on an image; appended, never changed. The newest revision counts."""
+
+    __tablename__: ClassVar[Any] = "rating"
+    __table_args__: ClassVar[Any] = (UniqueConstraint("rater_id", "image_id", "revision"),)
+
+    id: int | None = Field(default=None, primary_key=True)
+    site_id: int = site_column()
+    rater_id: int = Field(foreign_key="campaign_rater.id")
+    image_id: int = Field(foreign_key="campaign_image.id", index=True)
+    revision: int = 1
+    subtype: str | None = None
+    size: str | None = None
+    criterion: str = "unrecorded"
+    comment: str = ""
+    viewing_s: float | None = None
+    given_at: datetime = instant_column()
