@@ -136,9 +136,11 @@ class Crops:
         self, settings: Settings, folder: Path, learned: frozenset[str], group_by: str = ""
     ) -> None:
         from agent.archive import Archive
+        from agent.labelled_import.learned_copies import LearnedCopies
         from agent.service.composition import make_pool
 
         self._archive, self.pool = Archive(folder), make_pool(settings)
+        self._copies = LearnedCopies(Archive(settings.store.folder), learned)
         self._learned, self._group_by = learned, group_by
 
     def of(
@@ -162,12 +164,16 @@ class Crops:
                 archive=self._archive,
                 learned=self._learned,
                 group_by=self._group_by,
+                name_copy=self._name_copy,
             )
             for done, item in enumerate(cropped, 1):
                 if item.unusable:
                     unusable.append(item.unusable)
                 advance(done)
                 yield item.file, item.examples
+
+    def _name_copy(self, example: Example, sha256: str, page: int) -> Example:
+        return self._copies.name(example, self._archive, sha256, page)
 
 
 @contextmanager
