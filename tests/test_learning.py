@@ -329,6 +329,23 @@ def test_an_image_it_learned_from_is_no_test_when_saved_again_in_another_format(
     assert said["n" if command == ("evaluate",) else "images"] == len(fresh)
 
 
+def test_an_image_it_learned_from_is_no_unusual_one_either_and_is_counted(
+    taught_lab, tmp_path, capsys
+):
+    write_labelled(past(1, first_order=3000, seed=9)[:2], tmp_path / "new")
+    (tmp_path / "new" / "manifest.csv").unlink()
+    known = sorted((taught_lab.folder / "labelled" / "G7").iterdir())[:2]
+    other = tmp_path / "unusual" / "other steel"
+    other.mkdir(parents=True)
+    for file in known:
+        (other / file.name).write_bytes(file.read_bytes())
+
+    words = ("evaluate", tmp_path / "new", "--strange", tmp_path / "unusual", "--json")
+    assert taught_lab.agent(*words) == 0
+
+    assert json.loads(capsys.readouterr().out)["seen_in_training"] == 2
+
+
 def test_a_bundle_goes_out_and_comes_in_unchanged_or_not_at_all(
     taught_lab, empty_lab, tmp_path, capsys
 ):
