@@ -7,6 +7,7 @@ every language, and none is recognised by its words.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Union
 
@@ -38,7 +39,10 @@ class Message:
     def __str__(self) -> str:
         """Return the words in the language of the page."""
         filled = {place: _format(value) for place, value in self.parameters.items()}
-        return gettext(self.id).format(**filled)
+        try:
+            return gettext(self.id).format(**filled)
+        except (ValueError, LookupError, AttributeError):  # of a damaged row, or a later version
+            return self.id
 
     def in_english(self) -> str:
         """Return the English words, as values for programs have them."""
@@ -57,7 +61,13 @@ class Message:
 
     @classmethod
     def from_json(cls, document: Mapping[str, Any]) -> Message:
-        """Build a message from what `to_json` returned."""
+        """Build a message from what `to_json` returned.
+
+        Raises:
+            KeyError, TypeError, AttributeError: It is none.
+        """
+        if not isinstance(document["id"], str):
+            raise TypeError(f"id of a message: {document['id']!r}")
         parameters = document.get("parameters", {})
         return cls(
             document["id"],
@@ -85,8 +95,9 @@ def read_message(document: Mapping[str, Any] | None, text: str) -> Message:
         document: From `Message.to_json`; None where an earlier version stored the text alone.
         text: The stored English text.
     """
-    if document:
-        return Message.from_json(document)
+    with suppress(KeyError, TypeError, AttributeError):
+        if document:
+            return Message.from_json(document)
     return Message(text.replace("{", "{{").replace("}", "}}"))
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import tempfile
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -117,7 +118,14 @@ def evaluate_folder(
             for kind, files in kinds.items()
             if strange
         }
-        total = sum(e.key not in classifier.learned_from for e in examples)
+        learned = classifier.learned_from
+        found = sum(map(len, unusual.values()))
+        unusual = {
+            kind: [image for image in images if image.key not in learned]
+            for kind, images in unusual.items()
+        }
+        left_out = found - sum(map(len, unusual.values()))
+        total = sum(e.key not in learned for e in examples)
         total += sum(map(len, unusual.values()))
         with console.progress(f"Evaluating {name}", total) as advance:
             evaluation = evaluate_bundle(
@@ -126,7 +134,8 @@ def evaluate_folder(
                 strange=unusual,
                 progress=lambda done, _: advance(done),
             )
-    return evaluation, unusable
+    seen = evaluation.seen_in_training + left_out
+    return replace(evaluation, seen_in_training=seen), unusable
 
 
 class Crops:
@@ -136,9 +145,11 @@ class Crops:
         self, settings: Settings, folder: Path, learned: frozenset[str], group_by: str = ""
     ) -> None:
         from agent.archive import Archive
+        from agent.labelled_import.learned_copies import LearnedCopies
         from agent.service.composition import make_pool
 
         self._archive, self.pool = Archive(folder), make_pool(settings)
+        self._copies = LearnedCopies(Archive(settings.store.folder), learned)
         self._learned, self._group_by = learned, group_by
 
     def of(
@@ -162,12 +173,16 @@ class Crops:
                 archive=self._archive,
                 learned=self._learned,
                 group_by=self._group_by,
+                name_copy=self._name_copy,
             )
             for done, item in enumerate(cropped, 1):
                 if item.unusable:
                     unusable.append(item.unusable)
                 advance(done)
                 yield item.file, item.examples
+
+    def _name_copy(self, example: Example, sha256: str, page: int) -> Example:
+        return self._copies.name(example, self._archive, sha256, page)
 
 
 @contextmanager

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -20,6 +22,7 @@ from agent.cli.cropped_files import (
     report_refused,
     write_picture,
 )
+from agent.errors import WrongUse
 
 if TYPE_CHECKING:
     from agent.imaging import Crop
@@ -54,12 +57,14 @@ def needles(
     from agent.needle_results import TRIAL, measurement_to_json
     from model.needles.needle_map import NeedleMapper
 
+    _check_area(longest_in, together=together)
     settings = load_settings(context)
     make_folder(overlay, "--overlay")
     mapper = NeedleMapper()
     rows: list[tuple[object, ...]] = []
     refused: list[str] = []
-    fields: list[FieldMeasurement] = []
+    fields: dict[str, FieldMeasurement] = {}
+    copies = 0
     for path, outcome in iter_cropped(files, settings, but=overlay):
         if not isinstance(outcome, list):
             refused.append(report_refused(path, outcome, as_json=as_json))
@@ -67,7 +72,9 @@ def needles(
         for crop in outcome:
             measured = _measure(crop, mapper)
             if measured is not None:
-                fields.append(measured)
+                content = f"{crop.um_per_px} {hashlib.sha256(crop.pixels.tobytes()).hexdigest()}"
+                copies += content in fields
+                fields[content] = measured
             if as_json:
                 facts = measurement_to_json(
                     measured, pixel_um=crop.um_per_px, weights=mapper.version
@@ -80,10 +87,19 @@ def needles(
         columns = ("file", "status", "needles", "L50 µm", "L90 µm", "L99 µm", "longest µm")
         print_outcomes(columns, rows, refused)
     if together:
-        _print_together(fields, longest_in, as_json=as_json)
+        _print_together([*fields.values()], longest_in, copies=copies, as_json=as_json)
     if not as_json:
         out.print(TRIAL, markup=False)
     raise typer.Exit(SOME_FAILED if refused else DONE)
+
+
+def _check_area(longest_in: float | None, *, together: bool) -> None:
+    if longest_in is None:
+        return
+    if not together:
+        raise WrongUse("--longest-in needs --together: one field does not predict another.")
+    if not 0 < longest_in < math.inf:
+        raise WrongUse(f"--longest-in: {longest_in:g} is no area in mm². Write one above 0.")
 
 
 def _measure(crop: Crop, mapper: NeedleMapper) -> FieldMeasurement | None:
@@ -118,7 +134,7 @@ def _draw(crop: Crop, measured: FieldMeasurement | None, path: Path, folder: Pat
 
 
 def _print_together(
-    fields: list[FieldMeasurement], longest_in: float | None, *, as_json: bool
+    fields: list[FieldMeasurement], longest_in: float | None, *, copies: int, as_json: bool
 ) -> None:
     from agent.needle_results import estimate_to_json, longest_to_json
     from model.needles.extremes import predict_longest
@@ -137,10 +153,15 @@ def _print_together(
         lengths = {
             f"l{round(100 * share)}": estimate_to_json(each) for share, each in quantiles.items()
         }
-        facts = {"fields": len(used), "fields_not_measured": len(fields) - len(used)}
+        facts = {
+            "fields": len(used),
+            "fields_not_measured": len(fields) - len(used),
+            "copies_left_out": copies,
+        }
         print_json({"together": facts | lengths | {"longest": longest_to_json(longest)}})
         return
-    out.print(f"All measured fields together: {len(used)}.", markup=False)
+    left_out = f" {copies} copies of a field were left out." if copies else ""
+    out.print(f"All measured fields together: {len(used)}.{left_out}", markup=False)
     for share, each in quantiles.items():
         if each is not None:
             out.print(

@@ -65,6 +65,7 @@ def iter_cropped(
     archive: Archive,
     learned: frozenset[str] = frozenset(),
     group_by: str = "",
+    name_copy: Callable[[Example, str, int], Example] = lambda example, _sha256, _page: example,
 ) -> Iterator[Cropped]:
     """Read and crop labelled files as the pipeline does, without storing any result.
 
@@ -75,6 +76,7 @@ def iter_cropped(
         archive: Where the crops are stored until they are evaluated.
         learned: Keys of the bundle's training images; those files are counted, not cropped.
         group_by: As in `get_group`.
+        name_copy: Returns an example with the key of the image that its file is a copy of.
 
     Yields:
         One per file, in order of completion.
@@ -96,9 +98,11 @@ def iter_cropped(
             )
             yield Cropped(file, (), UnusableFile(file.relative, sentence))
         else:
-            yield Cropped(
-                file, tuple(_example(file, crop, archive, group_by) for crop in outcome), None
+            examples = (
+                name_copy(_example(file, crop, archive, group_by), crop.sha256, crop.page)
+                for crop in outcome
             )
+            yield Cropped(file, tuple(examples), None)
 
 
 def _hash(path: Path) -> str:

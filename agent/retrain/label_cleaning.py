@@ -107,6 +107,7 @@ def _find_issues(
     mixed: bool,
 ) -> Cleaned:
     same_place = list(find_near_duplicates([image.signature for image in inspected]))
+    collected = replace(collected, control=_add_copies(collected.control, inspected, same_place))
     issues = find_label_issues(
         inspected,
         classifier.taxonomy,
@@ -132,6 +133,18 @@ def _find_issues(
         dropped |= {issue.key for issue in two_subtype_issues}
     unique = {issue.key: issue for issue in reversed(issues)}
     return Cleaned(_without(collected, examples, dropped), tuple(unique.values()))
+
+
+def _add_copies(
+    control: frozenset[str],
+    inspected: Sequence[InspectedImage],
+    same_place: Sequence[tuple[int, int]],
+) -> frozenset[str]:
+    """Return the control samples and what shows the place of one: it would teach its pixels."""
+    pairs = [(inspected[a].example.key, inspected[b].example.key) for a, b in same_place]
+    return control | {
+        key for pair in pairs for key in pair if any(other in control for other in pair)
+    }
 
 
 def _without(collected: Collected, examples: Sequence[Example], dropped: set[str]) -> Collected:

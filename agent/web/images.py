@@ -13,6 +13,7 @@ from agent import pictures
 from agent.nightly import build_reported_micrograph, get_colour_limit, get_palette
 from agent.nightly.embedded_images import parse_training_key
 from agent.web.context import Unknown, find
+from agent.web.specimen_fields import is_blind
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -71,9 +72,18 @@ def router(desk: Desk) -> APIRouter:
         view = find(desk, public_id)
         return jpeg(held_of(desk.archive.thumbnail_path(view.sha256, view.page).read_bytes))
 
+    _give_layers(routes, desk)
+    _give_compared(routes, desk)
+    return routes
+
+
+def _give_layers(routes: APIRouter, desk: Desk) -> None:
     @routes.get("/pictures/{public_id}/{which}.png")
     def layer(public_id: str, which: str) -> Response:
-        seen = build_reported_micrograph(find(desk, public_id))
+        view = find(desk, public_id)
+        if is_blind(view):
+            raise Unknown(public_id)  # a map tells which code the model gave
+        seen = build_reported_micrograph(view)
         heat = desk.archive.maps(seen.sha256, seen.page, seen.bundle).get(which)
         if which not in MAPS or heat is None or not seen.crop:
             raise Unknown(public_id)
@@ -85,9 +95,6 @@ def router(desk: Desk) -> APIRouter:
         )
         encoded = pictures.encode_png(drawn, level=3)
         return Response(encoded, media_type="image/png", headers=FOR_GOOD)
-
-    _give_compared(routes, desk)
-    return routes
 
 
 def _give_compared(routes: APIRouter, desk: Desk) -> None:

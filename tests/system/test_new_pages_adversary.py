@@ -103,6 +103,23 @@ def test_the_list_of_the_shell_shows_a_hidden_answer_as_unknown(plant, monkeypat
     assert "G7" in shown
 
 
+def test_the_map_of_a_hidden_answer_is_no_picture_until_the_decision(lab, browser):
+    suspect = lab.take("M8")
+    number = lab.store.labels.decide(suspect, Decision("code", "Ada", code="M8"), at=DAY)
+    lab.store.labels.mark_suspect(suspect, label_id=number, sentence="x", by="Lea", at=DAY)
+    blind = lab.take("M8", reasons=("control_sample",))
+    twice = lab.take("M8", reasons=("uncertain",), thresholds={"double_share": 1.0})
+    seen = lab.take("M8", reasons=("uncertain",))
+
+    def ask(field, which):
+        return browser.get(f"/pictures/{field}/{which}.png").status_code
+
+    for which in ("subtype", "size", "strangeness"):
+        assert [ask(field, which) for field in (suspect, blind, twice, seen)] == [404] * 3 + [200]
+    lab.store.labels.decide(blind, Decision("code", "Ann", code="G8"), at=DAY)
+    assert ask(blind, "size") == 200
+
+
 def test_with_answers_hidden_the_archive_counts_no_code_and_a_search_for_it_is_remembered(
     lab, desk, browser
 ):

@@ -8,6 +8,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from agent.retrain.label_cleaning import clean_labels
+from agent.retrain.training_set import Collected
 from model import Classifier, evaluate, read_manifest
 from model.bundle import load_bundle, read_training_labels
 from model.networks.linear_probe import ProbeData, fit_head
@@ -82,6 +84,17 @@ def test_a_code_that_cannot_be_told_is_estimated_at_chance_though_its_heads_saw_
     estimate = read_manifest(bundle).facts["cross_validation"]
     assert estimate["n"] == 30
     assert estimate["accuracy"]["value"] <= 0.8
+
+
+def test_a_copy_of_a_control_sample_in_another_file_is_never_learned_from_either(bundle):
+    given = examples()
+    control = next(example for example in given if example.key == CONTROL[0])
+    copy = replace(control, key="imported as TIFF", group="of another order")
+    collected = Collected((*given, copy), {}, {}, control=frozenset(CONTROL[:1]))
+
+    *_, cleaned = clean_labels(collected, bundle)
+
+    assert cleaned.collected.control == {control.key, copy.key}
 
 
 def test_without_test_images_to_learn_from_there_is_one_set_of_heads(tmp_path):

@@ -31,6 +31,38 @@ def test_text_of_a_row_without_a_message_is_shown_as_it_is(text):
     assert bool(message) == bool(text)
 
 
+@pytest.mark.parametrize("language", ["en", "de"])
+@pytest.mark.parametrize(
+    "value", ["{x}", "{0.__class__}", "%s %(a)d", "<b>", "\u200b\u202e", "{", "}", None, ["a"]]
+)
+def test_a_parameter_is_shown_as_it_is(language, value):
+    message = Message(
+        "bundle {name} cannot be loaded; {earlier} serves instead: {why}",
+        dict.fromkeys(("name", "earlier", "why"), value),
+    )
+
+    with reports.speaking(language):
+        assert str(read_message(message.to_json(), "x")).count(str(value)) == 3
+
+
+@pytest.mark.parametrize(
+    ("document", "shown"),
+    [
+        *[(document, "kept {x}") for document in ("x", 3, [{}], {"id": 3}, {"parameters": {}})],
+        ({"id": "a {b}", "parameters": None}, "kept {x}"),
+        ({"id": "a {b}", "parameters": {"b": {}}}, "kept {x}"),
+        ({"id": "a {b}", "parameters": {"b": {"id": 3}}}, "kept {x}"),
+        *[({"id": text}, text) for text in ("a {b}", "{", "{}", "{a[0]}", "{a!x}")],
+    ],
+)
+def test_a_damaged_message_costs_no_page(document, shown):
+    message = read_message(document, "kept {x}")
+
+    assert str(message) == message.in_english() == shown
+    with reports.speaking("de"):
+        assert str(message) == shown
+
+
 def test_messages_are_joined_in_order_and_translated_each():
     both = join_messages([Message("the whole field"), Message("etch longer"), Message("x")])
 

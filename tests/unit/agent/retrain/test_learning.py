@@ -12,6 +12,7 @@ import pytest
 import torch
 from small_lab import CODES, PIXELS, past, write_labelled
 
+from agent import pictures
 from agent import settings as settings_of
 from agent.bundle_registry import list_bundles
 from agent.cli.evaluation_text import print_evaluation
@@ -305,6 +306,44 @@ def test_images_a_bundle_learned_from_are_left_out_and_counted(taught_lab, capsy
     said = json.loads(capsys.readouterr().out)
     assert said["seen_in_training"] > 30
     assert said["n"] + said["seen_in_training"] == len(taught_lab.labelled)
+
+
+@pytest.mark.parametrize("command", [("evaluate",), ("validate", "100Cr6")])
+def test_an_image_it_learned_from_is_no_test_when_saved_again_in_another_format(
+    taught_lab, tmp_path, capsys, command
+):
+    fresh = past(1, first_order=3000, seed=9)[:2]
+    write_labelled(fresh, tmp_path)
+    (tmp_path / "manifest.csv").unlink()
+    for n, file in enumerate(sorted((taught_lab.folder / "labelled").glob("*/*.*"))[::10]):
+        image = pictures.decode(file.read_bytes())
+        folder = tmp_path / file.parent.name
+        folder.mkdir(exist_ok=True)
+        (folder / f"other name {n}.png").write_bytes(pictures.encode_png(image))
+        (folder / f"other name {n}.jpg").write_bytes(pictures.encode_jpeg(image, quality=90))
+
+    assert taught_lab.agent(*command, tmp_path, "--json") == 0
+
+    said = json.loads(capsys.readouterr().out)
+    assert said["seen_in_training"] == 12
+    assert said["n" if command == ("evaluate",) else "images"] == len(fresh)
+
+
+def test_an_image_it_learned_from_is_no_unusual_one_either_and_is_counted(
+    taught_lab, tmp_path, capsys
+):
+    write_labelled(past(1, first_order=3000, seed=9)[:2], tmp_path / "new")
+    (tmp_path / "new" / "manifest.csv").unlink()
+    known = sorted((taught_lab.folder / "labelled" / "G7").iterdir())[:2]
+    other = tmp_path / "unusual" / "other steel"
+    other.mkdir(parents=True)
+    for file in known:
+        (other / file.name).write_bytes(file.read_bytes())
+
+    words = ("evaluate", tmp_path / "new", "--strange", tmp_path / "unusual", "--json")
+    assert taught_lab.agent(*words) == 0
+
+    assert json.loads(capsys.readouterr().out)["seen_in_training"] == 2
 
 
 def test_a_bundle_goes_out_and_comes_in_unchanged_or_not_at_all(

@@ -150,3 +150,27 @@ def test_together_there_is_no_interval_of_one_field_and_no_prediction(agent, ste
     assert together["longest"] is None
     assert any("no interval below 5 fields" in line for line in words)
     assert any("needs 20 measured fields" in line for line in words)
+
+
+def test_a_copy_of_a_field_in_another_format_is_no_further_field(agent, steel, tmp_path):
+    write_with_scale(tmp_path / "known.tif", steel)
+    per_um = (1 / PIXEL_UM, 1 / PIXEL_UM)
+    for n in range(5):
+        tifffile.imwrite(
+            tmp_path / f"copy {n}.tif", steel, imagej=True, resolution=per_um,
+            metadata={"unit": "um", "n": n},
+        )  # fmt: skip
+
+    lines, _ = agent("needles", tmp_path, "--json", "--together")
+    words, _ = agent("needles", tmp_path, "--together")
+
+    together = json.loads(lines[-1])["together"]
+    assert (together["fields"], together["copies_left_out"]) == (1, 5)
+    assert together["l50"]["low_um"] is None
+    assert any("5 copies of a field were left out" in line for line in words)
+
+
+@pytest.mark.parametrize("area", ["0", "-1", "nan", "inf"])
+def test_an_area_that_is_none_is_refused_before_anything_is_measured(agent, tmp_path, area):
+    assert agent("needles", tmp_path, "--together", "--longest-in", area)[1] == 2
+    assert agent("needles", tmp_path, "--longest-in", "100")[1] == 2
