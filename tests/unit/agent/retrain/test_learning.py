@@ -391,13 +391,13 @@ def test_a_page_of_experiments_says_what_stayed_together_and_how_often_it_was_sp
     assert said[-2:] == ("At most 9 epochs, frames of 1994 px, seed 0.", "a note")
 
 
-def test_a_bundle_with_few_test_images_is_not_converted_to_int8(taught_lab, capsys):
+def test_a_bundle_of_one_pass_is_not_converted_to_int8(taught_lab, capsys):
     name = json.loads(said_by(taught_lab, "models", "list", "--json"))["current"]
 
     code = taught_lab.agent("models", "int8", name)
 
     assert code == 2
-    assert "at least 30" in capsys.readouterr().err
+    assert "in one pass of the frozen network" in capsys.readouterr().err
     assert not (taught_lab.folder / "data/bundles/.int8").exists()
 
 
