@@ -16,13 +16,18 @@ if TYPE_CHECKING:
 
 
 def is_hidden(micrograph: ReportedMicrograph) -> bool:
-    """Return whether a micrograph waits for a decision without the model's answer in view."""
+    """Return whether a micrograph waits for a decision without answers in view.
+
+    A suspect label waits for a second decision, so the first one is hidden as well.
+    """
+    if Reason.DOUBTED_LABEL in micrograph.reasons:
+        return True
     is_double = asks_two(micrograph.sha256, micrograph.thresholds, micrograph.handling)
     return micrograph.waits and (Reason.CONTROL_SAMPLE in micrograph.reasons or is_double)
 
 
 def hide_answer(micrograph: ReportedMicrograph) -> ReportedMicrograph:
-    """Return a micrograph as a report shows it: a hidden one without answer and strangeness.
+    """Return a micrograph as a report shows it: a hidden one without answers and strangeness.
 
     Its reasons stay, as on the review page.
     """
@@ -30,6 +35,7 @@ def hide_answer(micrograph: ReportedMicrograph) -> ReportedMicrograph:
         return micrograph
     return replace(
         micrograph,
+        decision=None,
         subtype=None,
         subtype_probabilities={},
         size=None,

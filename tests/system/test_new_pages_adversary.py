@@ -158,6 +158,39 @@ def test_an_answer_that_was_read_elsewhere_makes_no_blind_decision(lab, desk, br
     assert desk.shown.has("Ann", lab.store.results.find(one).result_id)
 
 
+def test_the_facts_of_a_night_that_were_read_make_no_blind_decision(lab, desk, browser):
+    one = lab.take("G7", reasons=("control_sample",), **KEYS)
+    write_report(lab.store, lab.archive, lab.reports, DAY.date(), SETTINGS, now=NEXT_DAY)
+    result = lab.store.results.find(one).result_id
+
+    browser.get(f"/reports/{DAY.date()}.html")
+    assert not desk.shown.has("Ann", result)
+    facts = browser.get(f"/reports/{DAY.date()}.json").json()
+
+    assert [entry["structure_code"] for entry in facts["micrographs"]] == ["G7"]
+    assert desk.shown.has("Ann", result)
+
+
+def test_the_report_of_a_night_does_not_tell_a_label_that_is_suspect(tmp_path):
+    pages = []
+    for code in ("G7", "M9-10"):
+        night = Lab(tmp_path / code)
+        one = night.take("G8", order="4711")
+        night.store.labels.decide(one, Decision("code", "Ada", code=code), at=DAY)
+        label = night.store.results.find(one).label
+        night.store.labels.mark_suspect(
+            one, label_id=label.id, sentence="unlike the others", by="agent", at=DAY
+        )
+        written = write_report(
+            night.store, night.archive, night.reports, DAY.date(), SETTINGS, now=NEXT_DAY
+        )
+        page, table = (written.path.with_suffix(kind) for kind in (".html", ".csv"))
+        pages.append(table.read_text("utf-8").replace(str(night.folder), ""))
+        assert f">{code}<" not in page.read_text("utf-8")
+
+    assert pages[0] == pages[1]
+
+
 def test_a_program_that_reads_the_queue_shows_nobody_anything(lab, desk, browser):
     one = lab.take("G7", reasons=("uncertain",))
     browser.cookies.clear()
