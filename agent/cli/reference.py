@@ -21,6 +21,8 @@ from agent.settings import ENV_PREFIX, PROCESS_KEYS, Objective, Settings, Source
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+    from typer.models import CommandInfo
+
 COMMANDS_HEAD = """\
 # Commands
 
@@ -68,12 +70,32 @@ def list_commands() -> dict[str, Any]:
         importlib.import_module(f"agent.cli.{group}")
     root: Any = get_command(app)
     commands = {}
-    for path, _command in iter_commands(app):
+    for path in _sort_paths():
         command = root
         for word in path.split():
             command = command.commands[word]
         commands[path] = command
     return commands
+
+
+def _sort_paths() -> list[str]:
+    """Return the words of every command by `GROUPS`, whichever module was imported first."""
+    places = {path: _find_place(command) for path, command in iter_commands(app)}
+    first: dict[str, int] = {}
+    for path, place in places.items():
+        group = path.rpartition(" ")[0]
+        first[group] = min(place, first.get(group, place))
+
+    def key(path: str) -> tuple[bool, int, int]:
+        group = path.rpartition(" ")[0]
+        return bool(group), first[group] if group else 0, places[path]
+
+    return sorted(places, key=key)
+
+
+def _find_place(command: CommandInfo) -> int:
+    module = getattr(command.callback, "__module__", "").rpartition(".")[2]
+    return GROUPS.index(module) if module in GROUPS else len(GROUPS)
 
 
 def render_settings() -> str:
