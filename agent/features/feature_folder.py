@@ -247,9 +247,9 @@ class FeatureFolder:
                 if not parts:
                     path.unlink(missing_ok=True)
                 for of, rows in parts:
-                    _of, all_rows, paths = by_form.setdefault(of.id, (of, [], []))
-                    all_rows += rows
-                    paths.append(path)
+                    gathered = by_form.setdefault(of.id, (of, [], []))
+                    gathered[1].extend(rows)
+                    gathered[2].append(path)
         written = 0
         for of, rows, paths in by_form.values():
             self._write(of, rows)
@@ -351,10 +351,6 @@ class FeatureFolder:
     def discard(self, fault: ShardFault) -> None:
         """Delete what is left of a shard that cannot be used."""
         self._discard(self.folder / fault.form / f"{fault.shard}{SHARD}")
-
-    def forget_checks(self) -> None:
-        """Compare every shard with its hash again when it is next read."""
-        self._sound.clear()
 
     def sweep(self, *, before_s: float) -> int:
         """Delete incomplete files of killed agents; return their number.

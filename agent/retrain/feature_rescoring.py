@@ -36,8 +36,7 @@ class Rescored:
         prediction_set: Codes of the set.
         p_whole: Share of reference fields at least as far as the whole field; None without one.
         flagged_whole: The whole field is unusual to this bundle.
-        local_before: Local strangeness of the earlier result, which features cannot tell again.
-        local_bundle: Bundle of that result.
+        local_bundle: Bundle of the result whose local strangeness stays.
     """
 
     code: str | None
@@ -46,7 +45,6 @@ class Rescored:
     prediction_set: tuple[str, ...]
     p_whole: float | None
     flagged_whole: bool
-    local_before: float | None
     local_bundle: str
 
 
@@ -186,6 +184,5 @@ def _build(answer: CurrentAnswer, scored: ScoredFeatures, row: int, alpha: float
         prediction_set=scored.list_set(row),
         p_whole=None if np.isnan(p_whole) else p_whole,
         flagged_whole=bool(p_whole <= alpha + 1e-12),
-        local_before=answer.strangeness.local,
         local_bundle=answer.bundle,
     )

@@ -18,9 +18,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from datetime import datetime
 
-DECISIONS = "label."
-"""Beginning of the acts that are decisions on micrographs."""
-
 
 @dataclass(frozen=True, slots=True)
 class HistoryQuery:

@@ -110,11 +110,6 @@ class FeatureScorer:
         """Whether codes and prediction sets can be scored; else only the whole field."""
         return bool(self._heads)
 
-    @property
-    def scores_fields(self) -> bool:
-        """Whether the distance of the whole field can be scored."""
-        return self._distance is not None
-
     def require_form(self, form: FeatureForm) -> None:
         """Raise unless features of a form are those that the bundle scores.
 

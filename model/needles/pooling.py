@@ -32,14 +32,6 @@ class LengthEstimate:
     n_fields: int
 
 
-def pool_fields(fields: Sequence[LengthDistribution]) -> LengthDistribution:
-    """Add the distributions of fields; a larger field counts more."""
-    return LengthDistribution(
-        by_number=np.sum([field.by_number for field in fields], axis=0),
-        by_area=np.sum([field.by_area for field in fields], axis=0),
-    )
-
-
 def estimate_quantile(
     fields: Sequence[LengthDistribution], share: float, *, weighted: str = "area", seed: int = 0
 ) -> LengthEstimate | None:

@@ -56,12 +56,6 @@ class NeedleCanvas:
         """Draw a line without changing the owner of any pixel."""
         cv2.polylines(self.grey, [to_fixed(points)], closed, tone, width, cv2.LINE_AA, SHIFT)
 
-    def blend(self, line: NDArray[np.float64], tone: int, width: int, share: float) -> None:
-        """Draw a translucent line; `share` is its opacity in [0, 1]."""
-        over = self.grey.copy()
-        cv2.polylines(over, [to_fixed(line)], False, tone, width, cv2.LINE_AA, SHIFT)
-        self.grey[:] = cv2.addWeighted(over, share, self.grey, 1 - share, 0)
-
 
 def to_fixed(points: NDArray[np.float64]) -> NDArray[np.int32]:
     """Convert pixel centres to OpenCV's fixed-point numbers."""

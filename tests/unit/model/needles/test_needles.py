@@ -11,13 +11,12 @@ from model.needles.instances import find_needles
 from model.needles.intercepts import measure_mean_intercept
 from model.needles.lengths import (
     LENGTH_EDGES_UM,
-    LengthDistribution,
     compute_distribution,
     compute_weights,
     find_quantile,
 )
 from model.needles.needle_map import NeedleMap
-from model.needles.pooling import estimate_quantile, pool_fields
+from model.needles.pooling import estimate_quantile
 from model.needles.truth import measure_truth
 
 PIXEL_UM = 0.2
@@ -147,12 +146,6 @@ def test_the_interval_of_six_fields_contains_the_true_median_in_about_95_percent
         hits += estimate.low_um <= 12.0 * np.exp(0) <= estimate.high_um
 
     assert hits >= 107
-
-
-def test_pooling_adds_fields():
-    one = LengthDistribution(np.ones(160), np.full(160, 2.0))
-
-    assert pool_fields([one, one]).by_area.tolist() == [4.0] * 160
 
 
 def test_the_gumbel_fit_is_that_of_scipy():
