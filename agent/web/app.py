@@ -18,6 +18,7 @@ import reports
 from agent.errors import SetupError
 from agent.orders import BadSpecification
 from agent.store import StoreFault
+from agent.store.file_states import chunks
 from agent.web import (
     api,
     api_docs,
@@ -191,11 +192,22 @@ def _give_files(app: FastAPI, desk: Desk) -> None:
         headers = {"Content-Security-Policy": reports.report_policy()}
         content = path.read_bytes()
         if path.suffix == ".json" and path.parent == desk.reports:
-            # The facts of a night, for programs: hidden answers too, so they count as read.
-            ids = [entry["id"] for entry in json.loads(content)["micrographs"]]
-            views = desk.store.search.list_micrographs(ids)
-            remember_read(desk, views, cookies.name_of(request))
+            _remember_facts(desk, content, cookies.name_of(request))
         return Response(content, media_type=kind, headers=headers)
+
+
+def _remember_facts(desk: Desk, content: bytes, who: str) -> None:
+    """Record that a named reader gets the facts of a night, hidden answers too.
+
+    Raises:
+        Unknown: The file is damaged, so that it is not known whose answers it holds.
+    """
+    try:
+        ids = [entry["id"] for entry in json.loads(content)["micrographs"]]
+    except (ValueError, LookupError, TypeError) as error:
+        raise Unknown("facts of a night") from error
+    for batch in chunks(ids):
+        remember_read(desk, desk.store.search.list_micrographs(batch), who)
 
 
 def _give_errors(app: FastAPI, desk: Desk) -> None:

@@ -171,6 +171,19 @@ def test_the_facts_of_a_night_that_were_read_make_no_blind_decision(lab, desk, b
     assert desk.shown.has("Ann", result)
 
 
+def test_damaged_facts_of_a_night_are_not_served(lab, desk, browser):
+    one = lab.take("G7", reasons=("control_sample",), **KEYS)
+    write_report(lab.store, lab.archive, lab.reports, DAY.date(), SETTINGS, now=NEXT_DAY)
+    path = lab.reports / f"{DAY.date()}.json"
+    path.write_bytes(path.read_bytes()[:-20])
+
+    answer = browser.get(f"/reports/{path.name}")
+
+    assert answer.status_code == 404
+    assert "G7" not in answer.text
+    assert not desk.shown.has("Ann", lab.store.results.find(one).result_id)
+
+
 def test_the_report_of_a_night_does_not_tell_a_label_that_is_suspect(tmp_path):
     pages = []
     for code in ("G7", "M9-10"):

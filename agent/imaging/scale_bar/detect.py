@@ -202,13 +202,13 @@ def _drop_contradicted(bar: FoundBar, lines: list[Line]) -> FoundBar:
 
 
 def _is_cut(pixels: NDArray[np.uint8], bar: FoundBar) -> bool:
-    """Return whether a digit stands before the label of a bar."""
+    """Return whether a digit precedes the label of a bar."""
     if bar.label_box is None or not bar.ink:
         return False
     x0, y0, _, y1 = bar.label_box
     (a0, b0, a1, b1) = bar.line
-    beside = a0 < x0 and b0 < y1 and y0 < b1
-    return has_digit_before(pixels, bar.label_box, np.array(bar.ink), a1 + 2 if beside else 0)
+    is_before = a0 < x0 and b0 < y1 and y0 < b1
+    return has_digit_before(pixels, bar.label_box, np.array(bar.ink), a1 + 2 if is_before else 0)
 
 
 def _put_in_doubt(bar: FoundBar) -> FoundBar:

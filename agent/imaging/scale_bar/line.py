@@ -93,8 +93,8 @@ def _measure_tick_colour(pixels: NDArray[np.uint8], line: Line) -> NDArray[Any]:
     inks = []
     for left, right, top, foot in (tick for tick in line.ticks if tick is not None):
         columns = np.median(pixels[top:foot, left : right + 1], axis=0)
-        beside = [max(0, left - 3), min(pixels.shape[1] - 1, right + 3)]
-        paper = np.median(pixels[top:foot, beside], axis=(0, 1))
+        next_columns = [max(0, left - 3), min(pixels.shape[1] - 1, right + 3)]
+        paper = np.median(pixels[top:foot, next_columns], axis=(0, 1))
         inks.append(columns[int(np.argmax(np.abs(columns - paper).max(axis=1)))])
     colour: NDArray[Any] = np.mean(inks, axis=0)
     return colour
@@ -181,8 +181,8 @@ def compute_distance(line: Line, place: Box) -> float | None:
         inside = line.gap[0] - room <= place[0] and place[2] <= line.gap[2] + room
         return 0.2 * penalty if inside and place[1] <= (y0 + y1) / 2 <= place[3] else None
     shared = min(x1, place[2]) - max(x0, place[0])
-    beside = not x0 < middle_x < x1 and shared < 0.5 * (place[2] - place[0])
-    if shared > 0.3 * high and not (beside and y0 - 0.3 * high <= middle_y <= y1 + 0.3 * high):
+    is_at_end = not x0 < middle_x < x1 and shared < 0.5 * (place[2] - place[0])
+    if shared > 0.3 * high and not (is_at_end and y0 - 0.3 * high <= middle_y <= y1 + 0.3 * high):
         through = min(y1, place[3] - 0.2 * high) - max(y0, place[1] + 0.2 * high)
         away = max(place[1] - y1, y0 - place[3], 0) / high
         if away > 2.5 or through > 0.15 * high:

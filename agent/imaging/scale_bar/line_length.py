@@ -58,8 +58,8 @@ def _measure_between_ticks(pixels: NDArray[np.uint8], line: Line) -> float | Non
     x0, y0, x1, y1 = line.core
     left, right = max(0, x0 - 3), min(pixels.shape[1], x1 + 3)
     ink = np.median(pixels[y0:y1, x0:x1].reshape(-1, 3), axis=0)
-    for beside in (pixels[max(0, y0 - 6) : max(0, y0 - 3)], pixels[y1 + 3 : y1 + 6]):
-        rows = beside[:, left:right].astype(np.float32)
+    for strip in (pixels[max(0, y0 - 6) : max(0, y0 - 3)], pixels[y1 + 3 : y1 + 6]):
+        rows = strip[:, left:right].astype(np.float32)
         if not rows.size:
             continue
         paper = np.median(rows.reshape(-1, 3), axis=0)
@@ -89,8 +89,8 @@ def _measure_between_end_ticks(
     x0, y0, x1, y1 = line.core
     if x0 < 10 or x1 + 10 > pixels.shape[1] or x1 - x0 < 30:
         return None
-    for beside in (pixels[max(0, y0 - 4) : max(0, y0 - 2)], pixels[y1 + 2 : y1 + 4]):
-        rows = beside[:, x0 - 10 : x1 + 10].astype(np.float32)
+    for strip in (pixels[max(0, y0 - 4) : max(0, y0 - 2)], pixels[y1 + 2 : y1 + 4]):
+        rows = strip[:, x0 - 10 : x1 + 10].astype(np.float32)
         if len(rows) < 2:
             continue
         paper = np.median(rows.reshape(-1, 3), axis=0)
@@ -106,8 +106,8 @@ def _find_tick_centre(share: NDArray[Any]) -> float | None:
     """Return the centre of the tick around column 10 of 20, or None."""
     peak = 7 + int(np.argmax(share[7:14]))
     near = slice(peak - 1, peak + 2)
-    beside = np.concatenate([share[: peak - 3], share[peak + 4 :]])
-    if share[peak] < 0.25 or np.abs(beside).max() > 0.5 * share[peak]:
+    around = np.concatenate([share[: peak - 3], share[peak + 4 :]])
+    if share[peak] < 0.25 or np.abs(around).max() > 0.5 * share[peak]:
         return None
     weights = np.maximum(share[near], 0)
     return float(np.average(np.arange(peak - 1, peak + 2), weights=weights))
