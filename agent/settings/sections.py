@@ -385,7 +385,7 @@ class NeedlesSection(Section):
     enabled: bool = Field(
         default=False,
         description="Measure the needle lengths of each new micrograph with a known scale. A "
-        "trial, not calibrated here; takes up to 1.5 s of processor time per micrograph.",
+        "trial, not calibrated here. It costs at most 1.5 s of processor time per micrograph.",
     )
     l90_of_size_8_um: float = Field(
         14.0,
