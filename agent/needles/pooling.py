@@ -157,7 +157,9 @@ def _predict(used: Sequence[NeedleField], area_mm2: float) -> PooledLength | Non
         return None
     maxima = [field.maximum_um or 0.0 for field in used]
     longest = predict_longest(maxima, [field.area_um2 or 1.0 for field in used], area_mm2)
-    return longest and _to_length(longest.value_um, longest.low_um, longest.high_um)
+    if longest is None:
+        return None
+    return _to_length(longest.value_um, longest.low_um, longest.high_um)
 
 
 def _to_length(value: float, low: float | None, high: float | None) -> PooledLength:
