@@ -179,6 +179,7 @@ class Lab:
         thresholds: dict[str, float] | None = None,
         um_per_px: float | None = 0.12,
         needles: NeedleField | None = None,
+        expected: dict[str, Any] | None = None,
         **process_data: str,
     ) -> str:
         """Take one micrograph through to its result; its public id comes back."""
@@ -210,6 +211,7 @@ class Lab:
             thresholds or {},
             landmarks=_find_landmarks(crop.pixels.tobytes(), crop.pixels.shape, um_per_px),
             needles=needles,
+            expected=expected or {},
         )
         self.store.work_queue.finish(claim, [finding], at=at)
         if self.compares_places:

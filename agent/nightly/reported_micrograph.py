@@ -7,11 +7,19 @@ from typing import TYPE_CHECKING
 from agent.nightly.snapshot import ReportedDecision, ReportedMicrograph
 
 if TYPE_CHECKING:
+    from agent.nightly.reported_needles import ReportedNeedles
     from agent.store import LabelView, MicrographView
 
 
-def build_reported_micrograph(view: MicrographView) -> ReportedMicrograph:
-    """Return the reported facts of a micrograph, from the store's view of it."""
+def build_reported_micrograph(
+    view: MicrographView, needles: ReportedNeedles | None = None
+) -> ReportedMicrograph:
+    """Return the reported facts of a micrograph.
+
+    Args:
+        view: The store's view of it.
+        needles: Those measured with its result, or None.
+    """
     cropped, strange = view.crop_facts, view.strangeness
     return ReportedMicrograph(
         id=view.id,
@@ -62,6 +70,7 @@ def build_reported_micrograph(view: MicrographView) -> ReportedMicrograph:
         strangeness_message=strange.message or None,
         outside_message=view.outside,
         needles_conflict=view.needles_conflict or None,
+        needles=needles,
     )
 
 
