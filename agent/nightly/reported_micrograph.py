@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from agent.nightly.reported_needles import build_reported_needles
 from agent.nightly.snapshot import ReportedDecision, ReportedMicrograph
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from agent.nightly.reported_needles import ReportedNeedles
-    from agent.store import LabelView, MicrographView
+    from agent.store import LabelView, MicrographView, Store
 
 
 def build_reported_micrograph(
@@ -72,6 +75,14 @@ def build_reported_micrograph(
         needles_conflict=view.needles_conflict or None,
         needles=needles,
     )
+
+
+def load_reported_needles(
+    store: Store, views: Sequence[MicrographView]
+) -> dict[int, ReportedNeedles]:
+    """Return the needles of micrographs by the number of their result, without limits."""
+    stored = store.needle_fields.list_of([view.result_id for view in views])
+    return {number: build_reported_needles(field) for number, field in stored.items()}
 
 
 def build_reported_decision(label: LabelView) -> ReportedDecision:

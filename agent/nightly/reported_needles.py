@@ -40,6 +40,7 @@ class ReportedNeedles:
     """The needles of one micrograph.
 
     Args:
+        status: "measured", or the stable reason why not, such as "too_few".
         reason: Why it was not measured, None where it was.
         calibration: Version of the site's calibration, None: not calibrated here.
         needles: Complete needles.
@@ -50,6 +51,7 @@ class ReportedNeedles:
         shares: Share of the needles' area in each of its bins.
     """
 
+    status: str
     reason: Message | None = None
     calibration: str | None = None
     needles: int = 0
@@ -71,6 +73,7 @@ def build_reported_needles(field: NeedleField, limit_um: float | None = None) ->
     """
     edges, shares = _rebin(field.histogram) if field.histogram else ((), ())
     return ReportedNeedles(
+        status=field.reason or str(field.status),
         reason=None if field.is_measured else field.reason_message,
         calibration=field.calibration,
         needles=field.needles,
