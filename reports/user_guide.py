@@ -35,6 +35,7 @@ GUIDE_PAGES = (
     "retraining",
     "kept-features",
     "fleet",
+    "object-storage",
     "integrations",
     "troubleshooting",
     "commands",

@@ -49,6 +49,7 @@ GROUPS = (
     "experiments",
     "reprocess",
     "features",
+    "objects",
     "models",
     "models_promote",
     "models_transfer",

@@ -132,7 +132,7 @@ def collect(
     for label in store.labelled_micrographs.list_all(kinds=("code", "strange")):
         use = uses[label.label_id] = decide_use(
             label,
-            has_crop=archive.crop_path(label.sha256, label.page).is_file(),
+            has_crop=archive.has_crop(label.sha256, label.page),
             taxonomy=taxonomy,
             learns_from=learns_from,
         )
