@@ -178,7 +178,7 @@ class ObjectMirror:
         for name in self.index.list_doomed():
             self._delete_remote(name)
         sent = size = 0
-        for path in self.iter_unsent():
+        for path in self._iter_unsent(is_sending=True):
             if is_enough():
                 break
             size += self._send(path)
@@ -189,10 +189,15 @@ class ObjectMirror:
         return Sent(sent, size, fetched, removed, waiting)
 
     def iter_unsent(self) -> Iterator[Path]:
-        """Yield each complete file that the storage does not have yet.
+        """Yield each complete file that the storage does not have yet."""
+        yield from self._iter_unsent(is_sending=False)
 
-        Only folders that changed since they were looked through are read. A folder is recorded as
-        looked through when the caller has taken all of its files.
+    def _iter_unsent(self, *, is_sending: bool) -> Iterator[Path]:
+        """Yield files that are to be sent; only folders that changed since they were sent are read.
+
+        Args:
+            is_sending: The caller sends each before it takes the next, so that a folder is
+                recorded as sent at its end.
         """
         for folder in self._iter_folders():
             relative = folder.relative_to(self.folder).as_posix()
@@ -205,7 +210,7 @@ class ObjectMirror:
                 for path in sorted(folder.iterdir()):
                     if _is_complete(path) and self._is_new(path, known):
                         yield path
-                if listed_ns - changed_ns > _LEAST_AGE_NS:
+                if is_sending and listed_ns - changed_ns > _LEAST_AGE_NS:
                     self.index.record_scan(relative, changed_ns)
 
     def fetch_all(self, *, progress: Callable[[int, int], None]) -> int:

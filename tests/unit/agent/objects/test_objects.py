@@ -55,9 +55,11 @@ def test_what_is_sent_is_read_on_another_pc(bucket, tmp_path) -> None:
     of_original = hashlib.sha256(original.read_bytes()).hexdigest()
     one.keep_original(original, of_original)
 
+    assert len(list(one.mirror.iter_unsent())) == 6  # who counts them sends none
     sent = send(one)
 
     assert sent.sent == 6
+    assert list(one.mirror.iter_unsent()) == []
     assert two.has_crop(SHA, 0)
     assert not two.has_crop(OTHER, 0)
     pixels, valid = two.field(SHA, 0)
