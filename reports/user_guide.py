@@ -36,6 +36,7 @@ GUIDE_PAGES = (
     "kept-features",
     "fleet",
     "object-storage",
+    "ten-million",
     "integrations",
     "troubleshooting",
     "commands",

@@ -29,10 +29,7 @@ Result = TypeVar("Result")
 
 @objects.command("status")
 def status(context: typer.Context, json: JsonOption = False) -> None:
-    """Show what lies in the object storage, and what is still to be sent.
-
-    The storage is not asked.
-    """
+    """Show what the object storage contains by the records of this PC, and what is not sent yet."""
     settings = load_settings(context)
     mirror = _open_mirror(settings)
     files, size_bytes, local_bytes = mirror.index.measure()

@@ -1,7 +1,7 @@
 """The archive in an S3-compatible object storage, with the local disk as its cache."""
 
 from agent.objects.bucket import Access, Bucket, DamagedObject, ObjectFacts, ObjectsUnavailable
-from agent.objects.mirror import FOLDERS, ObjectMirror, Sent, open_mirror
+from agent.objects.mirror import FOLDERS, ObjectMirror, RoundOutcome, open_mirror
 from agent.objects.upload_index import Uploaded, UploadIndex
 
 __all__ = [
@@ -12,7 +12,7 @@ __all__ = [
     "ObjectFacts",
     "ObjectMirror",
     "ObjectsUnavailable",
-    "Sent",
+    "RoundOutcome",
     "UploadIndex",
     "Uploaded",
     "open_mirror",

@@ -40,7 +40,7 @@ _DEEPEST: Final = 6
 
 
 @dataclass(frozen=True, slots=True)
-class Sent:
+class RoundOutcome:
     """What one round did.
 
     Args:
@@ -165,7 +165,7 @@ class ObjectMirror:
 
     def run_round(
         self, *, cache_bytes: int = 0, is_enough: Callable[[], bool] = lambda: False
-    ) -> Sent:
+    ) -> RoundOutcome:
         """Delete, send and fetch what is due, then remove from the disk what is beyond the cache.
 
         Args:
@@ -186,7 +186,7 @@ class ObjectMirror:
         fetched = self._fetch_bundles() + self._fetch_features()
         removed = self._remove_unused(cache_bytes) if cache_bytes else 0
         waiting = sum(1 for _ in self.iter_unsent()) if is_enough() else 0
-        return Sent(sent, size, fetched, removed, waiting)
+        return RoundOutcome(sent, size, fetched, removed, waiting)
 
     def iter_unsent(self) -> Iterator[Path]:
         """Yield each complete file that the storage does not have yet."""

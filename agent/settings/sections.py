@@ -88,7 +88,7 @@ class StoreSection(Section):
     @model_validator(mode="before")
     @classmethod
     def _split_folder(cls, given: object) -> object:
-        """Take an object storage that was named as the folder: "data" is then its cache."""
+        """Accept an object storage that was named as the folder: "data" is then its cache."""
         if isinstance(given, dict) and str(given.get("folder", "")).startswith("s3://"):
             if given.get("objects"):
                 raise ValueError("folder and objects both name an object storage; keep one of them")
