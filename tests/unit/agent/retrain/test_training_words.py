@@ -43,6 +43,28 @@ def test_few_images_and_few_groups_of_a_code_are_named_before_training(shell):
     assert not any("G8" in gap for gap in gaps)
 
 
+def test_groups_are_named_by_the_column_that_a_split_keeps_together(shell):
+    for number in range(4):
+        decide(shell, "G8", order="1", specimen=str(number), heat="A" if number else "B")
+    lab = shell.lab
+
+    gaps = list_gaps(collect(lab.store, lab.archive, default_taxonomy(), group_by="heat"))
+
+    assert any(gap.startswith("From fewer than 3 groups (heat): G8 (2);") for gap in gaps)
+
+
+def test_fields_far_smaller_or_larger_than_the_median_are_counted_before_training(shell):
+    for area_mm2 in (0.02, 0.02, 0.03, 0.04, 0.006, 0.4, None):
+        decide(shell, "G8", area_mm2=area_mm2)
+    lab = shell.lab
+
+    gaps = list_gaps(collect(lab.store, lab.archive, default_taxonomy()))
+
+    sizes = next(gap for gap in gaps if gap.startswith("Field size differs"))
+    assert "1 of 6 micrographs show less than a quarter of the median area of 0.025 mm²" in sizes
+    assert "1 more than four times as much" in sizes
+
+
 def test_missing_scale_is_said_first_and_before_a_training_that_is_refused(shell, tmp_path):
     rng = np.random.default_rng(1)
     (tmp_path / "labelled" / "G8").mkdir(parents=True)
