@@ -9,10 +9,11 @@ import pytest
 from lab import DAY
 from shell import Shell
 
+from agent.cli.job_progress import show_progress
 from agent.pictures import encode_png
 from agent.retrain import collect, list_gaps
 from agent.store import Decision
-from model import default_taxonomy
+from model import Progress, default_taxonomy
 
 
 @pytest.fixture
@@ -78,6 +79,19 @@ def test_missing_scale_is_said_first_and_before_a_training_that_is_refused(shell
     assert code == 2
     assert "2 of 2 micrographs have no scale." in said
     assert said.index("have no scale") < said.index("Fewer than 10 micrographs: G8 (2)")
+
+
+def test_every_sentence_on_the_split_is_a_line(capsys):
+    notes = ("B8: 6 micrographs (heat: 1), 6 to train, 0 to validate, 0 to test.", "7 to test.")
+
+    list(
+        show_progress(
+            [*(Progress("labels", 9, 9, note) for note in notes), Progress("labels", 9, 9)]
+        )
+    )
+
+    lines = capsys.readouterr().err.splitlines()
+    assert [line for line in lines if line in notes] == list(notes)
 
 
 def test_review_label_states_whether_it_is_trained_on(shell):
