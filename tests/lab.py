@@ -176,6 +176,7 @@ class Lab:
         pixels: NDArray[np.uint8] | None = None,
         thresholds: dict[str, float] | None = None,
         um_per_px: float | None = 0.12,
+        area_mm2: float | None = None,
         **process_data: str,
     ) -> str:
         """Take one micrograph through to its result; its public id comes back."""
@@ -206,6 +207,7 @@ class Lab:
             verdict,
             thresholds or {},
             landmarks=_find_landmarks(crop.pixels.tobytes(), crop.pixels.shape, um_per_px),
+            area_mm2=area_mm2,
         )
         self.store.work_queue.finish(claim, [finding], at=at)
         if self.compares_places:
