@@ -248,11 +248,13 @@ from reports.vocabulary import (
 
 if TYPE_CHECKING:
     from reports.customer_pdf import render_customer_pdf
+    from reports.history_pdf import render_history_pdf
     from reports.night_pdf import render_night_pdf
     from reports.statement_pdf import render_statement_pdf
 
 _LAZY = {
     "render_customer_pdf": "reports.customer_pdf",
+    "render_history_pdf": "reports.history_pdf",
     "render_night_pdf": "reports.night_pdf",
     "render_statement_pdf": "reports.statement_pdf",
 }
@@ -467,6 +469,7 @@ __all__ = [
     "render_fleet",
     "render_help",
     "render_history",
+    "render_history_pdf",
     "render_impact",
     "render_index",
     "render_learning",
