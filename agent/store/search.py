@@ -365,7 +365,7 @@ class Search(Repository):
 
 
 def _set_plan(session: Session, **settings: str | None) -> None:
-    """Set the planner of PostgreSQL until the transaction ends, None as it was, in one round trip."""
+    """Set the planner of PostgreSQL for this transaction in one round trip; None: as it was."""
     values = {name: f"'{value}'" if value else "NULL" for name, value in settings.items()}
     calls = ", ".join(f"set_config('{name}', {value}, true)" for name, value in values.items())
     session.execute(text(f"SELECT {calls}"))
