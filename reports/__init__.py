@@ -115,6 +115,7 @@ from reports.content.orders import (
     TraceStatement,
 )
 from reports.content.period import PeriodPage
+from reports.content.proposal import ProposalPage, ShownProposal, ShownProposedClass
 from reports.content.review import (
     Choice,
     Conflict,
@@ -203,6 +204,7 @@ from reports.render import (
     render_period,
     render_places,
     render_plan,
+    render_proposal,
     render_queue,
     render_rating,
     render_rating_end,
@@ -383,6 +385,7 @@ __all__ = [
     "PlanSheet",
     "Plate",
     "PlateRow",
+    "ProposalPage",
     "QueueItem",
     "QueuePage",
     "QueueProgress",
@@ -396,6 +399,8 @@ __all__ = [
     "Shadow",
     "Share",
     "ShareTrend",
+    "ShownProposal",
+    "ShownProposedClass",
     "Sibling",
     "SignForm",
     "SimilarItem",
@@ -491,6 +496,7 @@ __all__ = [
     "render_period",
     "render_places",
     "render_plan",
+    "render_proposal",
     "render_queue",
     "render_rating",
     "render_rating_end",

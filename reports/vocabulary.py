@@ -263,6 +263,8 @@ MORE_ACTS: dict[str, str] = {
     "msa_plan.recorded": marked("measurement study planned"),
     "msa.recorded": marked("measurement study evaluated"),
     "taxonomy.recorded": marked("classes changed"),
+    "class_proposal.recorded": marked("class proposed"),
+    "class_proposal_closed.recorded": marked("proposed class answered"),
     "validation.recorded": marked("validation recorded"),
     "outage.recorded": marked("source unavailable"),
     "bundle_refused.recorded": marked("bundle could not be loaded"),
