@@ -1,4 +1,4 @@
-"""Ask for a reason where a reviewer corrects the model's answer, as `[review]` requires it.
+"""Require a reason where a reviewer corrects the model's answer, as `[review]` requires it.
 
 An answer that was hidden is not corrected: a request for a reason would reveal it.
 """
