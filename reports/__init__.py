@@ -115,6 +115,7 @@ from reports.content.orders import (
     TraceStatement,
 )
 from reports.content.period import PeriodPage
+from reports.content.proposal import ProposalPage, ShownProposal, ShownProposedClass
 from reports.content.review import (
     Choice,
     Conflict,
@@ -124,6 +125,7 @@ from reports.content.review import (
     QueueItem,
     QueuePage,
     QueueProgress,
+    ReasonRequest,
     ReviewPage,
     Ruler,
     Sibling,
@@ -202,6 +204,7 @@ from reports.render import (
     render_period,
     render_places,
     render_plan,
+    render_proposal,
     render_queue,
     render_rating,
     render_rating_end,
@@ -233,6 +236,7 @@ from reports.user_guide import (
 from reports.vocabulary import (
     CORRECTION_WHYS,
     CRITERIA,
+    MODEL_CORRECTION_WHYS,
     REASONS,
     STRANGE_KINDS,
     UNUSABLE_WHYS,
@@ -248,11 +252,13 @@ from reports.vocabulary import (
 
 if TYPE_CHECKING:
     from reports.customer_pdf import render_customer_pdf
+    from reports.history_pdf import render_history_pdf
     from reports.night_pdf import render_night_pdf
     from reports.statement_pdf import render_statement_pdf
 
 _LAZY = {
     "render_customer_pdf": "reports.customer_pdf",
+    "render_history_pdf": "reports.history_pdf",
     "render_night_pdf": "reports.night_pdf",
     "render_statement_pdf": "reports.statement_pdf",
 }
@@ -274,6 +280,7 @@ __all__ = [
     "GUIDE_PICTURES",
     "LANGUAGES",
     "LONGEST_QUERY",
+    "MODEL_CORRECTION_WHYS",
     "REASONS",
     "STRANGE_KINDS",
     "UNUSABLE_WHYS",
@@ -378,18 +385,22 @@ __all__ = [
     "PlanSheet",
     "Plate",
     "PlateRow",
+    "ProposalPage",
     "QueueItem",
     "QueuePage",
     "QueueProgress",
     "RatedImage",
     "RatingEnd",
     "RatingPage",
+    "ReasonRequest",
     "ReviewPage",
     "Ruler",
     "ScalePage",
     "Shadow",
     "Share",
     "ShareTrend",
+    "ShownProposal",
+    "ShownProposedClass",
     "Sibling",
     "SignForm",
     "SimilarItem",
@@ -467,6 +478,7 @@ __all__ = [
     "render_fleet",
     "render_help",
     "render_history",
+    "render_history_pdf",
     "render_impact",
     "render_index",
     "render_learning",
@@ -484,6 +496,7 @@ __all__ = [
     "render_period",
     "render_places",
     "render_plan",
+    "render_proposal",
     "render_queue",
     "render_rating",
     "render_rating_end",

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from reports.content.order_desk import OrderConfirmPage, OrderDeskPage
     from reports.content.orders import OrderPage, PlacesPage, TracePage
     from reports.content.period import PeriodPage
+    from reports.content.proposal import ProposalPage
     from reports.content.review import QueuePage, ReviewPage
     from reports.content.review_scale import ScalePage
     from reports.content.round_robin import (
@@ -191,6 +192,11 @@ def render_queue(page: QueuePage) -> str:
 def render_review(page: ReviewPage) -> str:
     """Render the page on which one micrograph is decided."""
     return _render("review.html", page=page)
+
+
+def render_proposal(page: ProposalPage) -> str:
+    """Render the page on which a reviewer proposes a class."""
+    return _render("proposal.html", page=page)
 
 
 def render_scale(page: ScalePage) -> str:

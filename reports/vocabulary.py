@@ -178,6 +178,15 @@ CORRECTION_WHYS: tuple[str, ...] = (
 )
 """Reasons for changing a decision; anything else can be typed."""
 
+MODEL_CORRECTION_WHYS: tuple[str, ...] = (
+    marked("coarse regions decide"),
+    marked("the overall impression decides"),
+    marked("an artefact of the preparation misleads the model"),
+    marked("the crop shows an unusual part"),
+    marked("other fields of the specimen confirm it"),
+)
+"""Reasons for another code than the model's; a lab can name its own, and anything can be typed."""
+
 CRITERIA: dict[str, str] = {
     "mean": marked("mean: overall impression"),
     "max": marked("max: coarse regions decide"),
@@ -254,6 +263,8 @@ MORE_ACTS: dict[str, str] = {
     "msa_plan.recorded": marked("measurement study planned"),
     "msa.recorded": marked("measurement study evaluated"),
     "taxonomy.recorded": marked("classes changed"),
+    "class_proposal.recorded": marked("class proposed"),
+    "class_proposal_closed.recorded": marked("proposed class answered"),
     "validation.recorded": marked("validation recorded"),
     "outage.recorded": marked("source unavailable"),
     "bundle_refused.recorded": marked("bundle could not be loaded"),

@@ -355,6 +355,16 @@ class ReviewSection(Section):
         description="Folder of the lab's chart: images named by size, such as 8.png or 9-10_a.tif, "
         'or in a subfolder per size; "" for none.',
     )
+    reason_on_correction: bool = Field(
+        default=False,
+        description="Require a reason where a reviewer gives another code than the model.",
+    )
+    correction_reasons: tuple[Annotated[str, Field(min_length=1, max_length=80)], ...] = Field(
+        (),
+        max_length=9,
+        description="Reasons to choose from by one key; [] for the built-in ones. A reviewer can "
+        "type another one.",
+    )
 
 
 class RetrainSection(Section):

@@ -27,6 +27,7 @@ from agent.web import (
     archive_api,
     bundle_page,
     chart_page,
+    class_proposal,
     cookies,
     dashboard,
     desk_api,
@@ -135,6 +136,7 @@ def create_app(
     app.include_router(order_desk.router(desk))
     app.include_router(order_confirm.router(desk))
     app.include_router(scale_by_reviewer.router(desk))
+    app.include_router(class_proposal.router(desk))
     app.include_router(orders.router(desk))
     app.include_router(order_acts.router(desk))
     app.include_router(places.router(desk))

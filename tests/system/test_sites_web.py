@@ -64,6 +64,7 @@ def keys(known: Known, path: str) -> dict[str, str]:
         "actor": "Bea",
         "subject": first,
         "act": "label.",
+        "facts": known.order,
         "first": "2026-01-01",
         "last": "2026-12-31",
         "code": "G7",
