@@ -65,6 +65,7 @@ from reports.content.models import (
     ModelCard,
     ModelsPage,
 )
+from reports.content.needles import FieldNeedles, LongNeedlePicture, NeedleBar, NeedleTable
 from reports.content.night import (
     CodeCount,
     ControlTrend,
@@ -170,6 +171,7 @@ from reports.i18n import (
 )
 from reports.live_charts import learning_curve_chart, share_chart
 from reports.messages import Message, join_messages, read_message
+from reports.needle_charts import needle_fields_chart, needle_lengths_chart
 from reports.ood_message import compose_ood_message, shorten_ood_message
 from reports.render import (
     ASSETS,
@@ -321,6 +323,7 @@ __all__ = [
     "Facet",
     "FacetValue",
     "Fact",
+    "FieldNeedles",
     "Figure",
     "FileLine",
     "FilesPage",
@@ -353,6 +356,7 @@ __all__ = [
     "Line",
     "Link",
     "LoginPage",
+    "LongNeedlePicture",
     "LooseField",
     "MapColour",
     "MapGroup",
@@ -365,6 +369,8 @@ __all__ = [
     "MorePage",
     "NamePage",
     "Need",
+    "NeedleBar",
+    "NeedleTable",
     "Night",
     "NightLine",
     "Notice",
@@ -457,6 +463,8 @@ __all__ = [
     "list_guide",
     "marked",
     "month_and_year",
+    "needle_fields_chart",
+    "needle_lengths_chart",
     "ngettext",
     "number_keys",
     "percent",

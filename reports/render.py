@@ -17,7 +17,7 @@ from jinja2.utils import htmlsafe_json_dumps
 from markupsafe import Markup
 
 from reports import charts
-from reports.i18n import gettext, language, ngettext
+from reports.i18n import decimal, gettext, language, ngettext
 
 if TYPE_CHECKING:
     from reports.content.api_docs import ApiDocsPage
@@ -388,5 +388,6 @@ def _environment() -> Environment:
     environment.install_gettext_callables(gettext, ngettext, newstyle=True)  # type: ignore[attr-defined] # the extension's
     environment.globals["version"] = assets_version()
     environment.globals["language"] = language
+    environment.globals["decimal"] = decimal
     environment.globals["as_json"] = as_json
     return environment

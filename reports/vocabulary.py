@@ -54,6 +54,13 @@ REASONS: dict[str, tuple[str, str]] = {
             "model for it (agent validate)."
         ),
     ),
+    "needles_disagree": (
+        marked("Size number and needle lengths disagree"),
+        marked(
+            "Compare with the neighbouring sizes and decide. The needle lengths are a trial, not "
+            "calibrated here."
+        ),
+    ),
     "untrained": (
         marked("No model yet"),
         marked("Enter the structure code: the first model is trained on such examples."),

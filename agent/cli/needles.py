@@ -103,7 +103,7 @@ def _check_area(longest_in: float | None, *, together: bool) -> None:
 
 
 def _measure(crop: Crop, mapper: NeedleMapper) -> FieldMeasurement | None:
-    from agent.needle_results import to_grey
+    from agent.needles.measuring import to_grey
     from model.needles.field import measure_field
 
     if crop.um_per_px is None:
@@ -112,7 +112,7 @@ def _measure(crop: Crop, mapper: NeedleMapper) -> FieldMeasurement | None:
 
 
 def _format_row(crop: Crop, measured: FieldMeasurement | None, path: Path) -> tuple[object, ...]:
-    from agent.needle_results import NO_SCALE, REASONS
+    from agent.needles.field import NO_SCALE, REASONS
     from model.needles.field import NeedleOutcome
 
     title = micrograph_title(crop, path)

@@ -442,6 +442,28 @@ class WorkSection(Section):
     unit: int = Field(500, ge=256, le=1000, description="Micrographs per unit.")
 
 
+class NeedlesSection(Section):
+    """[needles]: needle lengths of each micrograph, a trial."""
+
+    enabled: bool = Field(
+        default=False,
+        description="Measure the needle lengths of each new micrograph with a known scale. A "
+        "trial, not calibrated here. It costs at most 1.5 s of processor time per micrograph.",
+    )
+    l90_of_size_8_um: float = Field(
+        14.0,
+        gt=0,
+        description="L90 (µm) that corresponds to size number 8; it halves with every two numbers. "
+        "The default was measured on drawings.",
+    )
+    size_tolerance: float = Field(
+        2.0,
+        gt=0,
+        description="Size numbers by which L90 may differ from the size; beyond, the micrograph "
+        "goes to review.",
+    )
+
+
 class NotifySection(Section):
     """[notify]: needs the `notify` extra."""
 

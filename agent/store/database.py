@@ -20,6 +20,7 @@ from agent.store.jobs import Jobs
 from agent.store.labelled_micrographs import LabelledMicrographs
 from agent.store.labels import Labels
 from agent.store.live_figures import LiveFigures
+from agent.store.needle_fields import NeedleFields
 from agent.store.nightly_reports import NightlyReports
 from agent.store.order_changes import OrderChanges
 from agent.store.order_corrections import OrderCorrections
@@ -285,6 +286,11 @@ class Store:
     def order_naming(self) -> OrderNaming:
         """What files name of orders."""
         return OrderNaming(self._engine, self._whose)
+
+    @property
+    def needle_fields(self) -> NeedleFields:
+        """Needles of micrographs, with their results."""
+        return NeedleFields(self._engine, self._whose)
 
     @property
     def orders(self) -> Orders:

@@ -47,6 +47,7 @@ GUARDED = (
     Guard("night"),
     Guard("rating"),
     Guard("measurement"),
+    Guard("needle_field"),
     Guard("statement"),
     Guard("statement_file"),
     Guard(

@@ -20,6 +20,7 @@ from agent.store.tables.intake import ContentRow, PathRow
 from agent.store.tables.micrographs import (
     MeasurementRow,
     MicrographRow,
+    NeedleFieldRow,
     PlaceRow,
     ResultRow,
     SamePlaceRow,
@@ -59,6 +60,7 @@ __all__ = [
     "LoginRow",
     "MeasurementRow",
     "MicrographRow",
+    "NeedleFieldRow",
     "NightRow_",
     "OfGroup",
     "OfSite",

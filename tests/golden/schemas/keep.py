@@ -4,12 +4,15 @@ import json
 import sqlite3
 import sys
 import tempfile
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parents[2]))
 sys.path.insert(0, str(HERE.parents[1]))
+
+from needle_samples import measured  # noqa: E402 - beside us only after the line above
 
 from agent.store import (  # noqa: E402 - beside us only after the line above
     Decision,
@@ -41,7 +44,8 @@ def fill(store: Store) -> None:
     (fourth,) = [
         claim for claim in store.work_queue.claim(9, at=AT, lease_s=60) if claim.relative == "a.tif"
     ]
-    store.work_queue.finish(fourth, [finding(OTHER)], at=AT + timedelta(minutes=5))
+    needles = replace(finding(OTHER), needles=measured())
+    store.work_queue.finish(fourth, [needles], at=AT + timedelta(minutes=5))
     store.labels.decide(SHA[:16], Decision("code", "Ada", code="G8", comment="sure"), at=AT)
     store.labels.decide(OTHER[:16], Decision("strange", "Bob", strange_kind="scratch"), at=AT)
     store.labels.undo(OTHER[:16], by="Bob", at=AT)
