@@ -20,6 +20,7 @@ from agent.store.tables.intake import ContentRow, PathRow
 from agent.store.tables.micrographs import (
     MeasurementRow,
     MicrographRow,
+    NeedleMeasurementRow,
     PlaceRow,
     ResultRow,
     SamePlaceRow,
@@ -59,6 +60,7 @@ __all__ = [
     "LoginRow",
     "MeasurementRow",
     "MicrographRow",
+    "NeedleMeasurementRow",
     "NightRow_",
     "OfGroup",
     "OfSite",
