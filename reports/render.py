@@ -72,6 +72,7 @@ ASSETS = (
     "viewer_gestures.js",
     "viewer_bar.js",
     "viewer_light.js",
+    "viewer_needles.js",
     "viewer_measure.js",
     "viewer_overlays.js",
     "viewer_compare.js",

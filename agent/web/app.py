@@ -38,6 +38,7 @@ from agent.web import (
     learning_page,
     login,
     models_page,
+    needle_marks,
     order_acts,
     order_confirm,
     order_desk,
@@ -144,6 +145,7 @@ def create_app(
     app.include_router(images.router(desk))
     app.include_router(viewer.router(desk))
     app.include_router(viewer_page.router(desk))
+    app.include_router(needle_marks.router(desk))
     app.include_router(chart_page.router(desk))
     app.include_router(round_robin.router(desk))
     app.include_router(models_page.router(desk))
