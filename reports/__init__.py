@@ -65,6 +65,12 @@ from reports.content.models import (
     ModelCard,
     ModelsPage,
 )
+from reports.content.needle_truth import (
+    CalibrationLine,
+    NeedleGroup,
+    NeedlePlot,
+    NeedleTruthPage,
+)
 from reports.content.night import (
     CodeCount,
     ControlTrend,
@@ -168,6 +174,7 @@ from reports.i18n import (
 )
 from reports.live_charts import learning_curve_chart, share_chart
 from reports.messages import Message, join_messages, read_message
+from reports.needle_charts import agreement_chart
 from reports.ood_message import compose_ood_message, shorten_ood_message
 from reports.render import (
     ASSETS,
@@ -195,6 +202,7 @@ from reports.render import (
     render_models,
     render_more,
     render_name,
+    render_needle_truth,
     render_night,
     render_order,
     render_order_confirm,
@@ -287,6 +295,7 @@ __all__ = [
     "ArchivePage",
     "BundleLine",
     "BundlePage",
+    "CalibrationLine",
     "CampaignLine",
     "CampaignsPage",
     "Card",
@@ -358,6 +367,9 @@ __all__ = [
     "MorePage",
     "NamePage",
     "Need",
+    "NeedleGroup",
+    "NeedlePlot",
+    "NeedleTruthPage",
     "Night",
     "NightLine",
     "Notice",
@@ -425,6 +437,7 @@ __all__ = [
     "WorkPage",
     "act_name",
     "act_title",
+    "agreement_chart",
     "as_json",
     "asset",
     "assets_version",
@@ -476,6 +489,7 @@ __all__ = [
     "render_models",
     "render_more",
     "render_name",
+    "render_needle_truth",
     "render_night",
     "render_night_pdf",
     "render_order",

@@ -39,6 +39,7 @@ from agent.web import (
     login,
     models_page,
     needle_marks,
+    needle_page,
     order_acts,
     order_confirm,
     order_desk,
@@ -146,6 +147,7 @@ def create_app(
     app.include_router(viewer.router(desk))
     app.include_router(viewer_page.router(desk))
     app.include_router(needle_marks.router(desk))
+    app.include_router(needle_page.router(desk))
     app.include_router(chart_page.router(desk))
     app.include_router(round_robin.router(desk))
     app.include_router(models_page.router(desk))

@@ -95,7 +95,8 @@ def test_in_the_viewer_two_clicks_measure_a_needle_and_one_undoes_it(lab, tab):
         assert not tab.locator(".over-subtype").is_visible()
         for mark in MARKS:
             tab.mouse.click(*at(tab, mark))
-        until(tab, "document.querySelector('[data-viewer-say]').textContent.startsWith('Needle kept')")
+        say = "document.querySelector('[data-viewer-say]').textContent"
+        until(tab, f"{say}.startsWith('Needle kept')")
         (needle,) = valid()
         assert (needle.by, needle.micrograph) == ("Ann", field)
         assert needle.length_um == pytest.approx(120, rel=0.005)
