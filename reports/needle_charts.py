@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from reports.content.needle_truth import NeedlePlot
 
 WIDTH, HEIGHT = 640.0, 300.0
-LEFT, RIGHT, TOP, BOTTOM = 46.0, 132.0, 10.0, 40.0
+LEFT, RIGHT, TOP, BOTTOM = 46.0, 132.0, 22.0, 40.0
 STEPS = (1, 2, 5)
 RATIOS = (0.1, 0.2, 0.25, 0.33, 0.5, 0.67, 0.8, 1.0, 1.25, 1.5, 2.0, 3.0, 4.0, 5.0, 10.0)
 LEAST_GAP = 15.0
@@ -84,6 +84,7 @@ def _draw_axes(scale: _Scale) -> Iterable[str]:
             yield f'<path class="{kind}" d="M{LEFT:g} {y:.1f}H{right:g}"/>'
             yield _text(LEFT - 6, y + 4, decimal(ratio, "g"), "end")
     middle = (LEFT + right) / 2
+    yield _text(4, TOP - 9, _("program / people"), "start")
     yield _text(middle, HEIGHT - 5, _("mean of both lengths, µm"), "middle")
 
 

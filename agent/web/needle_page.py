@@ -34,7 +34,6 @@ from reports import (
     Tone,
     agreement_chart,
     decimal,
-    ngettext,
 )
 from reports import gettext as _
 
@@ -86,16 +85,15 @@ def _build_group(desk: Desk, group: TruthGroup, name: str) -> NeedleGroup:
         progress=_describe_progress(group),
         facts=tuple(_iter_facts(group)),
         plot=_draw(group, name),
-        note=refusal or _("Ready to calibrate: a lead runs agent needles calibrate."),
+        note=refusal
+        or ("" if valid else _("Ready to calibrate: a lead runs agent needles calibrate.")),
     )
 
 
 def _describe_progress(group: TruthGroup) -> str:
-    measured = ngettext(
-        "{n} needle measured in {fields} fields, by {people}.",
-        "{n} needles measured in {fields} fields, by {people}.",
-        group.needles,
-    ).format(n=group.needles, fields=group.fields, people=", ".join(group.people))
+    measured = _("Measured needles: {n}; fields: {fields}; people: {people}.").format(
+        n=group.needles, fields=group.fields, people=", ".join(group.people)
+    )
     if not group.missing_fields:
         return measured
     missing = _(
@@ -114,10 +112,9 @@ def _iter_facts(group: TruthGroup) -> Iterator[Fact]:
     if not group.comparison:
         return
     matched, unmatched = group.counts[Place.MATCHED], group.counts[Place.UNMATCHED]
-    yield Fact(
-        _("Found by the program"),
-        _("{n} of {total} needles").format(n=matched, total=matched + unmatched),
-    )
+    if total := matched + unmatched:
+        found = _("{n} of {total} needles").format(n=matched, total=total)
+        yield Fact(_("Found by the program"), found)
     if other := group.counts[Place.NOT_MEASURED]:
         yield Fact(_("In fields that the program does not measure"), str(other))
     if gone := group.counts[Place.NO_PIXELS]:

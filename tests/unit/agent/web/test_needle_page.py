@@ -65,7 +65,7 @@ def test_below_the_wanted_number_it_shows_the_plot_and_how_many_are_missing(lab,
     text = read(client)
 
     assert "not calibrated here" in text
-    assert "60 needles measured in 6 fields, by Ann, Bea." in text
+    assert "Measured needles: 60; fields: 6; people: Ann, Bea." in text
     assert "6 of 30 fields have 10 needles by one person; 240 needles are missing." in text
     assert "24 fields with 10 measured needles are missing." in text
     assert "54 of 60 needles" in text
