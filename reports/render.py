@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from reports.content.learning import BundlePage, LearningPage
     from reports.content.login import LoginPage, MessagePage, NamePage
     from reports.content.models import Experiments, ImpactPage, ModelCard, ModelsPage
+    from reports.content.needle_truth import NeedleTruthPage
     from reports.content.night import Index, MorePage, Night, SitesPage
     from reports.content.order_desk import OrderConfirmPage, OrderDeskPage
     from reports.content.orders import OrderPage, PlacesPage, TracePage
@@ -73,6 +74,7 @@ ASSETS = (
     "viewer_gestures.js",
     "viewer_bar.js",
     "viewer_light.js",
+    "viewer_needles.js",
     "viewer_measure.js",
     "viewer_overlays.js",
     "viewer_compare.js",
@@ -302,6 +304,11 @@ def render_api_docs(page: ApiDocsPage) -> str:
 def render_viewer(page: ViewerPage) -> str:
     """Render the viewer of one micrograph, without a decision."""
     return _render("viewer.html", page=page)
+
+
+def render_needle_truth(page: NeedleTruthPage) -> str:
+    """Render needle lengths of the program against those of people."""
+    return _render("needles.html", page=page)
 
 
 def render_name(page: NamePage) -> str:

@@ -40,6 +40,8 @@ GROUPS = (
     "inspect",
     "classify",
     "needles",
+    "needles_compare",
+    "needles_calibrate",
     "scale",
     "taxonomy",
     "import_",

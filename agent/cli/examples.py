@@ -21,7 +21,10 @@ EXAMPLES: dict[str, str] = {
     "web": "agent web",
     "inspect": "agent inspect export/4711_2_1.tif --overlay pictures",
     "classify": "agent classify export/4711_2_1.tif --saliency pictures",
-    "needles": "agent needles export/4711_2_1.tif --overlay pictures",
+    "needles measure": "agent needles measure export/4711_2_1.tif --overlay pictures",
+    "needles compare": "agent needles compare",
+    "needles calibrate": 'agent needles calibrate --subtype G --microscope LOM-07 --by "R. Stahl" '
+    '--reason "300 needles of October" --dry-run',
     "taxonomy show": "agent taxonomy show",
     "taxonomy check": "agent taxonomy check taxonomy.toml",
     "import": "agent import labelled --manifest labels.csv",

@@ -40,6 +40,8 @@ from agent.web import (
     learning_page,
     login,
     models_page,
+    needle_marks,
+    needle_page,
     order_acts,
     order_confirm,
     order_desk,
@@ -147,6 +149,8 @@ def create_app(
     app.include_router(images.router(desk))
     app.include_router(viewer.router(desk))
     app.include_router(viewer_page.router(desk))
+    app.include_router(needle_marks.router(desk))
+    app.include_router(needle_page.router(desk))
     app.include_router(chart_page.router(desk))
     app.include_router(round_robin.router(desk))
     app.include_router(models_page.router(desk))

@@ -39,8 +39,11 @@ def router(desk: Desk) -> APIRouter:
     return routes
 
 
-def build_viewer(desk: Desk, seen: ReportedMicrograph) -> Viewer:
-    """Build what the viewer of a micrograph shows."""
+def build_viewer(desk: Desk, seen: ReportedMicrograph, *, reviewer: str) -> Viewer:
+    """Build what the viewer of a micrograph shows a reviewer.
+
+    Of measured needles it shows the reviewer's, so that people measure independently.
+    """
     return Viewer(
         um_per_px=seen.um_per_px,
         full=f"/pictures/{seen.id}/full.jpg" if seen.crop else "",
@@ -50,6 +53,12 @@ def build_viewer(desk: Desk, seen: ReportedMicrograph) -> Viewer:
         outline=seen.polygon,
         marks=seen.marks,
         chart="/chart" if desk.chart else "",
+        needles=f"/api/v1/micrographs/{seen.id}/needles" if seen.crop else "",
+        kept=tuple(
+            (needle.id, *needle.start, *needle.end)
+            for needle in desk.store.needle_measurements.list_of(seen.id)
+            if reviewer == needle.by and not needle.withdrawn_by
+        ),
     )
 
 
