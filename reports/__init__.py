@@ -65,6 +65,12 @@ from reports.content.models import (
     ModelCard,
     ModelsPage,
 )
+from reports.content.needle_truth import (
+    CalibrationLine,
+    NeedleGroup,
+    NeedlePlot,
+    NeedleTruthPage,
+)
 from reports.content.needles import FieldNeedles, LongNeedlePicture, NeedleBar, NeedleTable
 from reports.content.night import (
     CodeCount,
@@ -116,6 +122,7 @@ from reports.content.orders import (
     TraceStatement,
 )
 from reports.content.period import PeriodPage
+from reports.content.proposal import ProposalPage, ShownProposal, ShownProposedClass
 from reports.content.review import (
     Choice,
     Conflict,
@@ -125,6 +132,7 @@ from reports.content.review import (
     QueueItem,
     QueuePage,
     QueueProgress,
+    ReasonRequest,
     ReviewPage,
     Ruler,
     Sibling,
@@ -169,6 +177,7 @@ from reports.i18n import (
 )
 from reports.live_charts import learning_curve_chart, share_chart
 from reports.messages import Message, join_messages, read_message
+from reports.needle_agreement_chart import agreement_chart
 from reports.needle_charts import needle_fields_chart, needle_lengths_chart
 from reports.ood_message import compose_ood_message, shorten_ood_message
 from reports.render import (
@@ -197,6 +206,7 @@ from reports.render import (
     render_models,
     render_more,
     render_name,
+    render_needle_truth,
     render_night,
     render_order,
     render_order_confirm,
@@ -204,6 +214,7 @@ from reports.render import (
     render_period,
     render_places,
     render_plan,
+    render_proposal,
     render_queue,
     render_rating,
     render_rating_end,
@@ -235,6 +246,7 @@ from reports.user_guide import (
 from reports.vocabulary import (
     CORRECTION_WHYS,
     CRITERIA,
+    MODEL_CORRECTION_WHYS,
     REASONS,
     STRANGE_KINDS,
     UNUSABLE_WHYS,
@@ -250,11 +262,13 @@ from reports.vocabulary import (
 
 if TYPE_CHECKING:
     from reports.customer_pdf import render_customer_pdf
+    from reports.history_pdf import render_history_pdf
     from reports.night_pdf import render_night_pdf
     from reports.statement_pdf import render_statement_pdf
 
 _LAZY = {
     "render_customer_pdf": "reports.customer_pdf",
+    "render_history_pdf": "reports.history_pdf",
     "render_night_pdf": "reports.night_pdf",
     "render_statement_pdf": "reports.statement_pdf",
 }
@@ -276,6 +290,7 @@ __all__ = [
     "GUIDE_PICTURES",
     "LANGUAGES",
     "LONGEST_QUERY",
+    "MODEL_CORRECTION_WHYS",
     "REASONS",
     "STRANGE_KINDS",
     "UNUSABLE_WHYS",
@@ -289,6 +304,7 @@ __all__ = [
     "ArchivePage",
     "BundleLine",
     "BundlePage",
+    "CalibrationLine",
     "CampaignLine",
     "CampaignsPage",
     "Card",
@@ -363,7 +379,10 @@ __all__ = [
     "NamePage",
     "Need",
     "NeedleBar",
+    "NeedleGroup",
+    "NeedlePlot",
     "NeedleTable",
+    "NeedleTruthPage",
     "Night",
     "NightLine",
     "Notice",
@@ -384,18 +403,22 @@ __all__ = [
     "PlanSheet",
     "Plate",
     "PlateRow",
+    "ProposalPage",
     "QueueItem",
     "QueuePage",
     "QueueProgress",
     "RatedImage",
     "RatingEnd",
     "RatingPage",
+    "ReasonRequest",
     "ReviewPage",
     "Ruler",
     "ScalePage",
     "Shadow",
     "Share",
     "ShareTrend",
+    "ShownProposal",
+    "ShownProposedClass",
     "Sibling",
     "SignForm",
     "SimilarItem",
@@ -431,6 +454,7 @@ __all__ = [
     "WorkPage",
     "act_name",
     "act_title",
+    "agreement_chart",
     "as_json",
     "asset",
     "assets_version",
@@ -475,6 +499,7 @@ __all__ = [
     "render_fleet",
     "render_help",
     "render_history",
+    "render_history_pdf",
     "render_impact",
     "render_index",
     "render_learning",
@@ -484,6 +509,7 @@ __all__ = [
     "render_models",
     "render_more",
     "render_name",
+    "render_needle_truth",
     "render_night",
     "render_night_pdf",
     "render_order",
@@ -492,6 +518,7 @@ __all__ = [
     "render_period",
     "render_places",
     "render_plan",
+    "render_proposal",
     "render_queue",
     "render_rating",
     "render_rating_end",

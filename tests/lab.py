@@ -178,6 +178,7 @@ class Lab:
         pixels: NDArray[np.uint8] | None = None,
         thresholds: dict[str, float] | None = None,
         um_per_px: float | None = 0.12,
+        area_mm2: float | None = None,
         needles: NeedleField | None = None,
         expected: dict[str, Any] | None = None,
         **process_data: str,
@@ -210,6 +211,7 @@ class Lab:
             verdict,
             thresholds or {},
             landmarks=_find_landmarks(crop.pixels.tobytes(), crop.pixels.shape, um_per_px),
+            area_mm2=area_mm2,
             needles=needles,
             expected=expected or {},
         )

@@ -145,7 +145,7 @@ def collect_labels(
 
     return collect(
         store,
-        Archive(settings.store.folder),
+        Archive.open(settings.store),
         taxonomy,
         group_by=group_by,
         learns_from=settings.retrain.learns_from,
@@ -199,7 +199,7 @@ def make_pipeline(
     own = {source.name: build_provenance(source) for source in settings.sources}
     return Pipeline(
         store=store,
-        archive=Archive(settings.store.folder),
+        archive=Archive.open(settings.store),
         pool=pool,
         classifier=classifier,
         policy=build_policy(settings, classifier, store),

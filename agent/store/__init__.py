@@ -40,6 +40,7 @@ from agent.store.label_resolution import asks_two, signed_by_program, voter_of
 from agent.store.labelled_micrographs import LabelledMicrograph
 from agent.store.live_figures import LastFile, OpenFiles, ResultCount
 from agent.store.micrograph_views import NEEDLES_MESSAGE, MicrographView
+from agent.store.needle_measurements import NeedleMeasurement, NewNeedle
 from agent.store.nightly_reports import NightHead, NightRow
 from agent.store.numbers import letters_key, number_key
 from agent.store.odd_shapes import name_odd
@@ -119,7 +120,9 @@ __all__ = [
     "MicrographFacets",
     "MicrographResult",
     "MicrographView",
+    "NeedleMeasurement",
     "NewImage",
+    "NewNeedle",
     "NewRater",
     "NewRecord",
     "NewStatement",

@@ -21,6 +21,7 @@ from agent.store.labelled_micrographs import LabelledMicrographs
 from agent.store.labels import Labels
 from agent.store.live_figures import LiveFigures
 from agent.store.needle_fields import NeedleFields
+from agent.store.needle_measurements import NeedleMeasurements
 from agent.store.nightly_reports import NightlyReports
 from agent.store.order_changes import OrderChanges
 from agent.store.order_corrections import OrderCorrections
@@ -266,6 +267,11 @@ class Store:
     def live_figures(self) -> LiveFigures:
         """Counts for the dashboard."""
         return LiveFigures(self._engine, self._whose)
+
+    @property
+    def needle_measurements(self) -> NeedleMeasurements:
+        """Needles that reviewers measured."""
+        return NeedleMeasurements(self._engine, self._whose)
 
     @property
     def nightly_reports(self) -> NightlyReports:

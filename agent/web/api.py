@@ -12,7 +12,7 @@ from fastapi import APIRouter, HTTPException, Query, Request, Response
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
 
-from agent.errors import AgentError
+from agent.errors import AgentError, WrongUse
 from agent.orders.order_json import order_to_json
 from agent.settings import PROCESS_KEYS
 from agent.store import StoreFault
@@ -20,10 +20,11 @@ from agent.triage import is_provisional
 from agent.web import cookies, decisions, metrics, orders
 from agent.web.authentication import may_undo_any, signing_name
 from agent.web.context import LONGEST_NAME, find
+from agent.web.corrections import request_reason
 from agent.web.label_uses import find_use, use_to_json
 from agent.web.order_board import map_views
 from agent.web.schemas import FAULTS, Decided, Found, Micrograph, Order, Queue, Taken
-from agent.web.specimen_fields import remember_read
+from agent.web.specimen_fields import is_blind, remember_read
 from agent.web.statements import customer_report
 from agent.web.uploads import LONGEST_VALUE, Busy, Empty
 
@@ -97,7 +98,8 @@ class DecisionIn(BaseModel):
     comment: str = Field(
         "",
         max_length=decisions.LONGEST_COMMENT,
-        description="Needed where another decision holds: why it is corrected (else 422).",
+        description="Needed where another decision holds, or where the lab requires a reason for "
+        "another code than the model's (else 422).",
     )
     viewing_s: float | None = Field(None, ge=0, lt=86_400, description="Looked for how long (s).")
     result_seen: int | None = Field(None, description="`result` of the answer that was seen.")
@@ -191,7 +193,7 @@ def router(desk: Desk) -> APIRouter:
     @routes.post("/micrographs/{public_id}/decisions", status_code=201, response_model=Decided)
     def decide(request: Request, public_id: str, body: DecisionIn) -> dict[str, Any]:
         """Append a decision; a newer label than `label_seen` is a conflict, never overwritten."""
-        find(desk, public_id)
+        view = find(desk, public_id)
         decision = decisions.read_decision(
             body.said(),
             taxonomy=desk.taxonomy,
@@ -204,6 +206,8 @@ def router(desk: Desk) -> APIRouter:
             origin="api",
             decision_id=body.decision_id,
         )
+        if missing := request_reason(desk, view, decision, hides=is_blind(view)):
+            raise WrongUse(missing)
         told = "label_seen" in body.model_fields_set
         number = decisions.decide(
             desk, public_id, decision, label_seen=body.label_seen if told else "any"

@@ -210,6 +210,29 @@ class ResultRow(OfSite, Row, table=True):
     )
 
 
+class NeedleMeasurementRow(OfSite, Row, table=True):
+    """A needle that a reviewer measured by its two tips; appended, withdrawn but never changed.
+
+    The tips are px of the crop; `um_per_px` is the scale with which `length_um` was computed.
+    """
+
+    __tablename__: ClassVar[Any] = "needle_measurement"
+
+    id: int | None = Field(default=None, primary_key=True)
+    site_id: int = site_column()
+    micrograph_id: int = Field(foreign_key="micrograph.id", index=True)
+    start_x: float
+    start_y: float
+    end_x: float
+    end_y: float
+    um_per_px: float
+    length_um: float
+    by: str
+    at: datetime = instant_column()
+    withdrawn_by: str = text_column()
+    withdrawn_at: datetime | None = instant_column()
+
+
 class MeasurementRow(OfSite, Row, table=True):
     """A number measured on a micrograph, with its unit."""
 

@@ -17,6 +17,7 @@ from needle_samples import measured  # noqa: E402 - beside us only after the lin
 from agent.store import (  # noqa: E402 - beside us only after the line above
     Decision,
     NewImage,
+    NewNeedle,
     NewRater,
     NewStatement,
     Opinion,
@@ -65,6 +66,9 @@ def fill(store: Store) -> None:
     store.campaigns.open("spring", by="Ada", at=AT)
     seat = store.campaigns.seat(name="spring", account="Ada")
     store.campaigns.rate(seat, 1, Opinion("G", "8", "mean"), at=AT)
+    store.needle_measurements.add(
+        SHA[:16], NewNeedle((10.0, 10.0), (90.0, 40.0), 0.2), by="Ada", at=AT
+    )
     job = store.work_jobs.open("20261101-beefbeef", "shadow", days=9, since=AT, by="Ada", at=AT)
     store.work_jobs.divide(job.id, unit=256, at=AT + timedelta(hours=1))
     store.work_units.claim([job.id], at=AT, lease_s=60)
