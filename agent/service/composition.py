@@ -17,7 +17,8 @@ from agent.errors import AgentError, is_out_of_resources
 from agent.features import FeatureFolder
 from agent.imaging import CropPool
 from agent.lab_context import get_features_folder, read_taxonomy
-from agent.needles import SizeRule
+from agent.needle_truth import needle_calibration
+from agent.needles import LengthCorrection, SizeRule
 from agent.needles.measuring import NeedleMeasurer
 from agent.orders import BadSpecification, Specifications, list_valid_limits, read_specifications
 from agent.orders.method_validation import load_scopes
@@ -214,17 +215,24 @@ def make_pipeline(
         sidecars=settings.imaging.sidecars,
         control=settings.orders.control,
         features=open_features(settings, store).buffer if settings.features.keep else None,
-        needles=build_needle_measuring(settings) if settings.needles.enabled else None,
+        needles=build_needle_measuring(settings, store) if settings.needles.enabled else None,
         on_stage=on_stage,
         on_fate=on_fate,
     )
 
 
-def build_needle_measuring(settings: Settings) -> NeedleMeasuring:
-    """Return how needles are measured, and which lengths contradict a size."""
+def build_needle_measuring(settings: Settings, store: Store) -> NeedleMeasuring:
+    """Return how needles are measured and calibrated, and which lengths contradict a size."""
     needles = settings.needles
     rule = SizeRule(needles.l90_of_size_8_um, needles.size_tolerance)
-    return NeedleMeasuring(NeedleMeasurer().measure, rule)
+
+    def find_correction(subtype: str, microscope: str) -> LengthCorrection | None:
+        calibration = needle_calibration(store, subtype, microscope)
+        if calibration is None:
+            return None
+        return LengthCorrection(calibration.version, calibration.ratio.value)
+
+    return NeedleMeasuring(NeedleMeasurer().measure, rule, find_correction)
 
 
 def open_features(settings: Settings, store: Store) -> FeatureFolder:
