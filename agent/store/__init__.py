@@ -61,6 +61,16 @@ from agent.store.promotions import REFUSED, Promotion, Signature
 from agent.store.quality_records import NewRecord, Record
 from agent.store.results import MicrographResult
 from agent.store.retention import Kept, KeptFor, RetentionPlan
+from agent.store.rollout_plan import (
+    HostState,
+    RingRules,
+    Rollout,
+    RolloutHost,
+    RolloutState,
+    RolloutTicket,
+    WantedBundle,
+    is_absent,
+)
 from agent.store.row_checks import RowChecks
 from agent.store.saved_views import StoredView
 from agent.store.schema import HEAD as SCHEMA
@@ -104,6 +114,7 @@ __all__ = [
     "FrozenStatement",
     "Heads",
     "HistoryQuery",
+    "HostState",
     "Job",
     "JobState",
     "JudgedField",
@@ -142,6 +153,11 @@ __all__ = [
     "Record",
     "ResultCount",
     "RetentionPlan",
+    "RingRules",
+    "Rollout",
+    "RolloutHost",
+    "RolloutState",
+    "RolloutTicket",
     "RowChecks",
     "SearchPage",
     "SearchQuery",
@@ -168,6 +184,7 @@ __all__ = [
     "Upgrade",
     "WaitingFile",
     "WaitingHome",
+    "WantedBundle",
     "WorkJob",
     "WorkProgress",
     "acting_through",
@@ -177,6 +194,7 @@ __all__ = [
     "examine_copy",
     "find_given",
     "find_mark",
+    "is_absent",
     "keep_warnings",
     "letters_key",
     "make_scratch_database",

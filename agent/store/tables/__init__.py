@@ -27,6 +27,8 @@ from agent.store.tables.micrographs import (
 from agent.store.tables.operation import (
     JobRow,
     NightRow_,
+    RolloutHostRow,
+    RolloutRow,
     SavedViewRow,
     SearchRow,
     WorkJobRow,
@@ -71,6 +73,8 @@ __all__ = [
     "RatingRow",
     "RecordRow",
     "ResultRow",
+    "RolloutHostRow",
+    "RolloutRow",
     "Row",
     "SamePlaceRow",
     "SavedViewRow",
