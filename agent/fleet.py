@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import asdict, dataclass, replace
+from datetime import timedelta
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
@@ -75,18 +76,21 @@ class FleetMember:
     remarks: tuple[str, ...] = ()
 
 
-def describe_pc(status: Mapping[str, Any], *, recipe: str, clock_ahead_s: float) -> dict[str, Any]:
+def describe_pc(
+    status: Mapping[str, Any], *, bundle: str, recipe: str, clock_ahead_s: float
+) -> dict[str, Any]:
     """Return the facts of this PC that a heartbeat carries.
 
     Args:
         status: As `agent status --json` prints it.
+        bundle: The bundle that this PC has loaded, "" for none.
         recipe: Crop recipe of this program.
         clock_ahead_s: How far this PC's clock is ahead of the database's, seconds.
     """
     counts, disk = status.get("states") or {}, status.get("disk") or {}
     return {
         "version": status.get("version") or "",
-        "bundle": status.get("bundle") or "",
+        "bundle": bundle,
         "recipe": recipe,
         "queue": sum(counts.get(state, 0) for state in ("queued", "settling", "processing")),
         "failed_checks": len(status.get("affected_orders") or ()),
@@ -96,17 +100,32 @@ def describe_pc(status: Mapping[str, Any], *, recipe: str, clock_ahead_s: float)
     }
 
 
-def list_members(agents: Iterable[AgentSeen], *, now: datetime) -> list[FleetMember]:
+def list_members(
+    agents: Iterable[AgentSeen], *, now: datetime, wanted: Mapping[str, str] | None = None
+) -> list[FleetMember]:
     """Return every PC that ever ran an agent, by site and name.
 
     Args:
         agents: As the database lists them; a PC that only ran commands is left out.
         now: Aware UTC, by the clock of the database.
+        wanted: PC → the bundle that it is to run during a rollout; None: that of most PCs.
     """
     members = [
         _build_member(agent, now) for agent in agents if agent.started_at or agent.facts.get(KEY)
     ]
-    return [replace(member, remarks=tuple(_find_remarks(member, members))) for member in members]
+    return [
+        replace(member, remarks=tuple(_find_remarks(member, members, wanted or {})))
+        for member in members
+    ]
+
+
+def list_seen(agents: Iterable[AgentSeen]) -> dict[str, datetime]:
+    """Return PC → its last heartbeat by the clock of the database; without those that stopped."""
+    return {
+        agent.name: agent.seen_at - timedelta(seconds=_get_ahead_s(agent))
+        for agent in agents
+        if agent.seen_at is not None and not agent.facts.get("stopped")
+    }
 
 
 def _build_member(agent: AgentSeen, now: datetime) -> FleetMember:
@@ -135,13 +154,19 @@ def _get_state(agent: AgentSeen, now: datetime) -> PcState:
         return PcState.STOPPED
     if agent.seen_at is None:
         return PcState.SILENT
-    known = agent.facts.get(KEY)
-    ahead_s = float(known.get("clock_ahead_s") or 0.0) if isinstance(known, dict) else 0.0
-    age_s = (now - agent.seen_at).total_seconds() + ahead_s  # it was stored by the PC's own clock
+    age_s = (now - agent.seen_at).total_seconds() + _get_ahead_s(agent)
     return PcState.RUNNING if abs(age_s) <= SILENT_AFTER_S else PcState.SILENT
 
 
-def _find_remarks(member: FleetMember, members: Sequence[FleetMember]) -> list[str]:
+def _get_ahead_s(agent: AgentSeen) -> float:
+    """Return how far (s) the clock is ahead that a PC's last heartbeat was stored by."""
+    known = agent.facts.get(KEY)
+    return float(known.get("clock_ahead_s") or 0.0) if isinstance(known, dict) else 0.0
+
+
+def _find_remarks(
+    member: FleetMember, members: Sequence[FleetMember], wanted: Mapping[str, str]
+) -> list[str]:
     if member.state is PcState.STOPPED:
         return []
     remarks = ["silent"] if member.state is PcState.SILENT else []
@@ -152,7 +177,10 @@ def _find_remarks(member: FleetMember, members: Sequence[FleetMember]) -> list[s
     if member.failed_checks:
         remarks.append("checks")
     running = [m for m in members if m.site == member.site and m.state is PcState.RUNNING]
-    return remarks + [f"other_{name}" for name in COMPARED if _is_other(member, running, name)]
+    differs = {name: _is_other(member, running, name) for name in COMPARED}
+    if member.name in wanted and member.state is PcState.RUNNING:
+        differs["bundle"] = member.bundle != wanted[member.name]
+    return remarks + [f"other_{name}" for name in COMPARED if differs[name]]
 
 
 def _is_other(member: FleetMember, running: Sequence[FleetMember], name: str) -> bool:

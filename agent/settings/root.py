@@ -30,6 +30,7 @@ from agent.settings.sections import (
     RetentionSection,
     RetrainSection,
     ReviewSection,
+    RolloutSection,
     ServiceSection,
     SiteSection,
     StatementsSection,
@@ -68,6 +69,7 @@ class Settings(BaseSettings):
     review: ReviewSection = ReviewSection()
     retrain: RetrainSection = RetrainSection()
     work: WorkSection = WorkSection()
+    rollout: RolloutSection = RolloutSection()
     notify: NotifySection = NotifySection()
     log: LogSection = LogSection()
     orders: OrdersSection = OrdersSection()

@@ -61,6 +61,18 @@ class Rollouts(Repository):
         with reading(self._engine) as session:
             return self._list_hosts(session, rollout_id)
 
+    def list_wanted(self) -> dict[str, str]:
+        """Return PC → the bundle that it is to run while a rollout is running; else nothing."""
+        with reading(self._engine) as session:
+            row = rollout_rows.find_running(session, self._whose)
+            if row is None:
+                return {}
+            current, rollout = find_current_bundle(session), rollout_rows.to_rollout(row)
+            return {
+                host.name: find_wanted(current, rollout, host.ring).name or ""
+                for host in self._list_hosts(session, rollout.id)
+            }
+
     # --- of this PC -------------------------------------------------------------------------------
 
     def find_wanted(self) -> WantedBundle:
