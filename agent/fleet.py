@@ -11,11 +11,13 @@ from datetime import timedelta
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
+from agent.store import is_absent
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from datetime import datetime
 
-    from agent.store import AgentSeen
+    from agent.store import AgentSeen, Rollout, RolloutHost
 
 KEY = "fleet"
 """Key of these facts in a heartbeat."""
@@ -198,3 +200,47 @@ def to_json(member: FleetMember) -> dict[str, Any]:
         at = document[name]
         document[name] = at.isoformat() if at else None
     return {**document, "state": str(member.state), "remarks": list(member.remarks)}
+
+
+def rollout_to_json(
+    rollout: Rollout, hosts: Sequence[RolloutHost], *, seen: Mapping[str, datetime], now: datetime
+) -> dict[str, Any]:
+    """Return a rollout with its PCs as `agent rollout status --json` prints it.
+
+    Args:
+        rollout: The rollout.
+        hosts: Its PCs.
+        seen: As `list_seen` returns it.
+        now: By the clock of the database, aware UTC.
+    """
+    pcs = [
+        {
+            "name": host.name,
+            "ring": host.ring,
+            "state": str(host.state),
+            "absent": is_absent(seen.get(host.name), rollout.rules, now=now),
+            "judged_at": host.judged_at.isoformat() if host.judged_at else None,
+            "n": host.n,
+            "same_codes": host.same_codes,
+            "max_difference": host.max_difference,
+            "message": host.message.in_english(),
+        }
+        for host in hosts
+    ]
+    return {
+        "bundle": rollout.bundle,
+        "previous": rollout.previous,
+        "state": str(rollout.state),
+        "ring": rollout.step,
+        "attempt": rollout.attempt,
+        "by": rollout.by,
+        "reason": rollout.reason,
+        "started_at": rollout.started_at.isoformat(),
+        "ring_at": rollout.step_at.isoformat(),
+        "ended_at": rollout.ended_at.isoformat() if rollout.ended_at else None,
+        "stopped_by": rollout.stopped_by,
+        "why": rollout.why.in_english(),
+        "first_pc": rollout.baseline_host,
+        "rings": rollout.rules.to_json(),
+        "pcs": pcs,
+    }

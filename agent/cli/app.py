@@ -53,6 +53,7 @@ GROUPS = (
     "models_promote",
     "models_transfer",
     "models_int8",
+    "rollout",
     "weights",
     "datasets",
     "report",

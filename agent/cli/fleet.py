@@ -45,7 +45,8 @@ def fleet(
     settings = load_settings(context)
     with open_store(settings) as store:
         agents = store.over_all_sites().agents() if all_sites else store.agents.list_all()
-        members = list_members(agents, now=DatabaseClock(store, now=clock)())
+        wanted = {} if all_sites else store.rollouts.list_wanted()
+        members = list_members(agents, now=DatabaseClock(store, now=clock)(), wanted=wanted)
     if json:
         console.print_json({"pcs": [to_json(member) for member in members]})
         return

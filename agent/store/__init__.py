@@ -62,13 +62,16 @@ from agent.store.quality_records import NewRecord, Record
 from agent.store.results import MicrographResult
 from agent.store.retention import Kept, KeptFor, RetentionPlan
 from agent.store.rollout_plan import (
+    BY_AGENT,
     HostState,
+    Ring,
     RingRules,
     Rollout,
     RolloutHost,
     RolloutState,
     RolloutTicket,
     WantedBundle,
+    assign_rings,
     is_absent,
 )
 from agent.store.row_checks import RowChecks
@@ -88,6 +91,7 @@ from agent.store.work_progress import JobState, UnitFault, WorkJob, WorkProgress
 from agent.store.work_units import UnitAnswer, UnitClaim, WaitingHome
 
 __all__ = [
+    "BY_AGENT",
     "BY_REVIEWER",
     "GIVEN",
     "OUTAGE",
@@ -153,6 +157,7 @@ __all__ = [
     "Record",
     "ResultCount",
     "RetentionPlan",
+    "Ring",
     "RingRules",
     "Rollout",
     "RolloutHost",
@@ -190,6 +195,7 @@ __all__ = [
     "acting_through",
     "acts_in",
     "asks_two",
+    "assign_rings",
     "drop_scratch_database",
     "examine_copy",
     "find_given",

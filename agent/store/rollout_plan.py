@@ -10,7 +10,7 @@ import hashlib
 import math
 from dataclasses import asdict, dataclass, field
 from datetime import timedelta
-from enum import StrEnum
+from enum import IntEnum, StrEnum
 from typing import TYPE_CHECKING, Any
 
 from reports import Message, marked
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
     from datetime import datetime
 
-NAMED, SHARE, ALL = 1, 2, 3
-"""Rings: the named PCs, a share of the others, and the rest."""
+BY_AGENT = "agent"
+"""Who stopped a rollout because answers differed."""
 TOLERANCE = 0.01
 """Largest difference of a probability between two PCs. The engines of a bundle, bfloat16 and int8
 too, move a logit by up to 0.004, and so a probability by less."""
@@ -30,6 +30,14 @@ PROBABILITY_DIFFERS = marked("{image}: probability {found}, {wanted} on {pc}")
 NO_COMMON_IMAGE = marked("none of the reference images of {pc} could be judged")
 OTHER_PROMOTED = marked("another bundle was promoted during the rollout: {bundle}")
 ON_PC = marked("{pc}: {why}")
+
+
+class Ring(IntEnum):
+    """Rings: the named PCs, a share of the others, and the rest."""
+
+    NAMED = 1
+    SHARE = 2
+    ALL = 3
 
 
 class RolloutState(StrEnum):
@@ -198,7 +206,7 @@ class Next(StrEnum):
     STOP = "stop"
 
 
-def assign_rings(names: Collection[str], rules: RingRules) -> dict[str, int]:
+def assign_rings(names: Collection[str], rules: RingRules) -> dict[str, Ring]:
     """Return the ring of each PC.
 
     Ring 2 are the PCs whose names have the smallest hashes, so that it is the same ones each time.
@@ -215,7 +223,7 @@ def assign_rings(names: Collection[str], rules: RingRules) -> dict[str, int]:
     n_share = min(len(others), max(1, math.ceil(rules.share * len(others) - 1e-9)))
     share = frozenset(others[:n_share])
     return {
-        name: NAMED if name.casefold() in named else SHARE if name in share else ALL
+        name: Ring.NAMED if name.casefold() in named else Ring.SHARE if name in share else Ring.ALL
         for name in names
     }
 

@@ -9,8 +9,8 @@ from sqlmodel import col, select
 from agent.errors import WrongUse
 from agent.store import audit_log
 from agent.store.rollout_plan import (
-    NAMED,
     HostState,
+    Ring,
     RingRules,
     Rollout,
     RolloutHost,
@@ -78,7 +78,7 @@ def begin(
     """
     require_none_running(session, whose)
     rings = assign_rings([row.name for row in list_agents(session, whose)], rules)
-    if NAMED not in rings.values():
+    if Ring.NAMED not in rings.values():
         named = ", ".join(rules.first) or "none"
         raise WrongUse(
             f"Ring 1 has no PC ({named} named). Name PCs that run an agent, as in agent fleet: "

@@ -16,10 +16,11 @@ from agent.store.engine import reading, writing
 from agent.store.promotions import DECISION, find_current_bundle, promote_bundle
 from agent.store.repository import Repository
 from agent.store.rollout_plan import (
-    ALL,
+    BY_AGENT,
     ON_PC,
     HostState,
     Next,
+    Ring,
     RingRules,
     Rollout,
     RolloutHost,
@@ -44,7 +45,6 @@ if TYPE_CHECKING:
 
 ROLLOUT = "rollout"
 """Key of a promotion's metrics: number of the rollout that ended with it."""
-BY_AGENT = "agent"
 
 
 class Rollouts(Repository):
@@ -83,7 +83,9 @@ class Rollouts(Repository):
             if row is None:
                 return WantedBundle(current)
             host = self._find_host(session, row)
-            return find_wanted(current, rollout_rows.to_rollout(row), host.ring if host else ALL)
+            return find_wanted(
+                current, rollout_rows.to_rollout(row), host.ring if host else Ring.ALL
+            )
 
     def is_withdrawn(self, bundle: str) -> bool:
         """Return whether this PC may not judge with a bundle.
@@ -312,7 +314,7 @@ class Rollouts(Repository):
         if row is None or (row.id, row.attempt) != (ticket.rollout_id, ticket.attempt):
             return None
         host = self._find_host(session, row)
-        ring = host.ring if host else ALL
+        ring = host.ring if host else Ring.ALL
         wanted = find_wanted(find_current_bundle(session), rollout_rows.to_rollout(row), ring)
         if wanted.ticket is None:
             return None

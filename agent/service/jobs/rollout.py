@@ -14,7 +14,7 @@ from agent.orders.instrument_checks import crop_in_this_process
 from agent.orders.reference_images import judge_references
 from agent.service.data_folder import bundles_folder, clock
 from agent.service.database_clock import DatabaseClock
-from agent.store import RingRules, RolloutState
+from agent.store import BY_AGENT, RolloutState
 from reports import Message, marked
 
 if TYPE_CHECKING:
@@ -34,18 +34,6 @@ STOPPED = marked(
     "the rollout of {bundle} was stopped: {why}. Every PC is back on the promoted bundle; see "
     "agent rollout status."
 )
-
-
-def get_rules(settings: Settings) -> RingRules:
-    """Return the rings that the settings name."""
-    rollout = settings.rollout
-    return RingRules(
-        first=rollout.first,
-        share=rollout.share,
-        wait_minutes=rollout.wait_minutes,
-        absent_minutes=rollout.absent_minutes,
-        tolerance=rollout.tolerance,
-    )
 
 
 class RingTrial:
@@ -126,6 +114,6 @@ def describe_stop(rollout: Rollout | None) -> Message | None:
     """Return that a rollout was stopped by an agent, until a person acts on it; None otherwise."""
     if rollout is None or rollout.state is not RolloutState.STOPPED or not rollout.why:
         return None
-    if rollout.stopped_by != "agent":
+    if rollout.stopped_by != BY_AGENT:
         return None
     return Message(STOPPED, {"bundle": rollout.bundle, "why": rollout.why})
