@@ -26,7 +26,7 @@ SILENT_AFTER_S = 60.0
 CLOCK_TOLERANCE_S = 30.0
 """Beyond it times of different PCs no longer sort; a time server keeps PCs within a second."""
 LOW_DISK_SHARE = 0.1
-COMPARED = ("version", "bundle", "recipe")
+COMPARED = ("version", "bundle", "recipe", "settings")
 """What all running PCs of a site have in common."""
 
 
@@ -51,6 +51,7 @@ class FleetMember:
         version: Of the program, "" where unknown.
         bundle: Bundle in use, "" for none.
         recipe: Crop recipe of the program.
+        settings: Hash of the settings that change answers, "" where unknown.
         queue: Files that wait at its site; None where unknown.
         failed_checks: Control checks that failed; None where unknown.
         problems: Number of problems that the agent reports.
@@ -58,7 +59,7 @@ class FleetMember:
         free_bytes: Free bytes on the disk of the data folder, or None.
         total_bytes: Size of this disk in bytes, or None.
         remarks: What differs or needs an operator: "silent", "clock", "disk", "checks",
-            "other_version", "other_bundle", "other_recipe".
+            "other_version", "other_bundle", "other_recipe", "other_settings".
     """
 
     site: str
@@ -69,6 +70,7 @@ class FleetMember:
     version: str = ""
     bundle: str = ""
     recipe: str = ""
+    settings: str = ""
     queue: int | None = None
     failed_checks: int | None = None
     problems: int = 0
@@ -79,13 +81,14 @@ class FleetMember:
 
 
 def describe_pc(
-    status: Mapping[str, Any], *, bundle: str, recipe: str, clock_ahead_s: float
+    status: Mapping[str, Any], *, bundle: str, settings: str, recipe: str, clock_ahead_s: float
 ) -> dict[str, Any]:
     """Return the facts of this PC that a heartbeat carries.
 
     Args:
         status: As `agent status --json` prints it.
         bundle: The bundle that this PC has loaded, "" for none.
+        settings: Hash of the settings that change answers.
         recipe: Crop recipe of this program.
         clock_ahead_s: How far this PC's clock is ahead of the database's, seconds.
     """
@@ -93,6 +96,7 @@ def describe_pc(
     return {
         "version": status.get("version") or "",
         "bundle": bundle,
+        "settings": settings,
         "recipe": recipe,
         "queue": sum(counts.get(state, 0) for state in ("queued", "settling", "processing")),
         "failed_checks": len(status.get("affected_orders") or ()),
@@ -142,6 +146,7 @@ def _build_member(agent: AgentSeen, now: datetime) -> FleetMember:
         version=str(known.get("version") or ""),
         bundle=str(known.get("bundle") or ""),
         recipe=str(known.get("recipe") or ""),
+        settings=str(known.get("settings") or ""),
         queue=known.get("queue"),
         failed_checks=known.get("failed_checks"),
         problems=len(agent.facts.get("problems") or ()),
@@ -186,6 +191,10 @@ def _find_remarks(
 
 
 def _is_other(member: FleetMember, running: Sequence[FleetMember], name: str) -> bool:
+    if name == "settings":  # an earlier version sends none
+        running = [m for m in running if m.settings or m is member]
+        if not member.settings:
+            return False
     counts = Counter(getattr(m, name) for m in running)
     if len(counts) < 2 or member.state is not PcState.RUNNING:  # noqa: PLR2004 - two differ
         return False

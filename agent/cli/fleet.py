@@ -22,6 +22,7 @@ REMARKS = {
     "other_version": "other version",
     "other_bundle": "other bundle",
     "other_recipe": "other crop recipe",
+    "other_settings": "other settings",
 }
 GB = 1e9
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
@@ -128,6 +130,23 @@ def collect_thresholds(settings: Settings) -> dict[str, float]:
         "control_share": settings.triage.control_share,
         "double_share": settings.triage.double_share,
     }
+
+
+def hash_settings(settings: Settings) -> str:
+    """Return a short hash of the settings that change answers; PCs with other ones are marked.
+
+    Paths and what a PC can do (device, workers, limits) are left out.
+    """
+    known = {
+        "imaging": settings.imaging.model_dump(
+            mode="json", include={"um_per_px_range", "sidecars", "surface_layer"}
+        ),
+        "precision": settings.model.precision,
+        "has_taxonomy": bool(settings.model.taxonomy),
+        "strangeness": settings.strangeness.model_dump(mode="json"),
+        "triage": settings.triage.model_dump(mode="json"),
+    }
+    return hashlib.sha256(json.dumps(known, sort_keys=True).encode()).hexdigest()[:8]
 
 
 def collect_labels(

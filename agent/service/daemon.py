@@ -26,6 +26,7 @@ from agent.orders.instrument_holds import load_holds
 from agent.service.active_bundle import CurrentBundle
 from agent.service.anchoring import ANCHOR_EVERY_S, Anchoring, stamp_when_due
 from agent.service.composition import (
+    hash_settings,
     make_pipeline,
     make_pool,
     open_store,
@@ -327,6 +328,7 @@ class Agent:
         self._pc = describe_pc(
             document,
             bundle=(self._bundle.name if self._bundle else None) or "",
+            settings=hash_settings(self._settings),
             recipe=RECIPE,
             clock_ahead_s=self._clock_ahead_s(store),
         )

@@ -33,6 +33,7 @@ REMARKS = {
     "other_version": marked("other version than the other PCs"),
     "other_bundle": marked("other bundle than the other PCs"),
     "other_recipe": marked("other crop recipe than the other PCs"),
+    "other_settings": marked("other settings for cropping, triage or model than the other PCs"),
 }
 GB = 1e9
 
