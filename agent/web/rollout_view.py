@@ -63,7 +63,7 @@ def build_view(desk: Desk, request: Request) -> RolloutView | None:
     seen, now = list_seen(agents), desk.now()
     members = {member.name: member for member in list_members(agents, now=now)}
     is_running = rollout.state is RolloutState.RUNNING
-    wanted = desk.store.rollouts.list_wanted()
+    wanted, current = desk.store.rollouts.list_wanted(), desk.store.promotions.find_current()
     state, tone = STATES[rollout.state]
     is_stopped = rollout.state is RolloutState.STOPPED
     is_open = is_running or (is_stopped and rollout.stopped_by == BY_AGENT)
@@ -77,7 +77,7 @@ def build_view(desk: Desk, request: Request) -> RolloutView | None:
             _build_pc(
                 rollout,
                 host,
-                wanted=wanted.get(host.name, ""),
+                wanted=wanted.get(host.name, current or ""),
                 in_use=members[host.name].bundle if host.name in members else "",
                 is_off=is_absent(seen.get(host.name), rollout.rules, now=now),
             )
@@ -165,14 +165,17 @@ def _list_facts(
         yield Fact(_("Compared with the answers of"), rollout.baseline_host)
 
 
+def _describe_state(rollout: Rollout, host: RolloutHost) -> tuple[str, Tone | None]:
+    if host.state is HostState.WAITING and host.ring > rollout.step:
+        is_running = rollout.state is RolloutState.RUNNING
+        return (marked("comes later") if is_running else marked("its ring was not reached")), None
+    return HOSTS[host.state]
+
+
 def _build_pc(
     rollout: Rollout, host: RolloutHost, *, wanted: str, in_use: str, is_off: bool
 ) -> RolloutPc:
-    state, tone = HOSTS[host.state]
-    is_due = rollout.state is RolloutState.RUNNING and host.ring <= rollout.step
-    if host.state is HostState.WAITING:
-        tone = Tone.ATTENTION if is_due else Tone.CALM
-        state = state if is_due else marked("its ring was not reached")
+    state, tone = _describe_state(rollout, host)
     difference = host.max_difference
     return RolloutPc(
         name=host.name,

@@ -50,9 +50,9 @@ class RolloutPc:
     Args:
         name: Name of the PC.
         ring: Its ring.
-        tone: Of its answers.
+        tone: Of its answers, None where its ring was not reached.
         verdict: Whether its answers to the reference images agree.
-        wanted: The bundle that it is to run now, "" where no rollout is running.
+        wanted: The bundle that it is to run now, "" for none.
         in_use: The bundle that it has loaded.
         same_codes: How many reference crops got the same structure code.
         difference: Largest difference of a probability.
@@ -61,7 +61,7 @@ class RolloutPc:
 
     name: str
     ring: str
-    tone: Tone
+    tone: Tone | None
     verdict: str
     wanted: str
     in_use: str

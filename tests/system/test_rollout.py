@@ -69,6 +69,7 @@ def names(lab):
     return old, twin_of(get_bundle(folder, old)).name
 
 
+@pytest.mark.slow
 def test_a_bundle_reaches_all_pcs_and_each_answers_as_the_first_one(lab, stack, capsys):
     _, new = names(lab)
     pcs = [Pc(lab, f"PC-{n}", stack) for n in (1, 2, 3)]
@@ -143,6 +144,7 @@ def test_a_damaged_bundle_stops_the_ring_and_a_missing_one_waits(lab, stack):
     assert first.bundle.name == old
 
 
+@pytest.mark.slow
 def test_pcs_with_wrong_clocks_move_the_rings_by_the_clock_of_the_database(lab, stack):
     _, new = names(lab)
     first, other = Pc(lab, "PC-1", stack), Pc(lab, "PC-2", stack)
