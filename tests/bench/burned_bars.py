@@ -336,7 +336,8 @@ class _Stroke:
         k, (x, y) = self._k, self._at
         thin = self._thin
         self._fill(1, (tall - thin) / 2, long - 1, (tall + thin) / 2)
-        for tip, inwards in ((0.0, 1), (long, -1)):
+        wide = 1.2 * thin if kind == "chevrons" else 0.0  # a stroke ends beyond its points
+        for tip, inwards in ((wide, 1), (long - wide, -1)):
             back = tip + inwards * tall * 0.9
             corners = [(tip, tall / 2), (back, 0.0), (back, tall)]
             points = [(round((x + a) * k) - (inwards < 0), round((y + b) * k)) for a, b in corners]

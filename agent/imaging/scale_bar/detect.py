@@ -25,8 +25,10 @@ from agent.imaging.scale_bar.filled_bars import find_blocks
 from agent.imaging.scale_bar.from_label import find_bar, find_labels
 from agent.imaging.scale_bar.info_band import find_band
 from agent.imaging.scale_bar.lengths import Length
-from agent.imaging.scale_bar.letters import has_digit_before
+from agent.imaging.scale_bar.letters import find_plate_start, has_digit_before
+from agent.imaging.scale_bar.line import Line
 from agent.imaging.scale_bar.line_groups import drop_duplicates
+from agent.imaging.scale_bar.line_length import is_arrow
 from agent.imaging.scale_bar.matching import (
     SAME,
     FoundBar,
@@ -34,6 +36,7 @@ from agent.imaging.scale_bar.matching import (
     has_hidden_end,
     is_believable,
 )
+from agent.imaging.scale_bar.ocr import confirms_length
 from agent.imaging.scale_bar.planes import compute_planes
 from agent.imaging.scale_bar.reading import read_candidates
 from agent.imaging.scale_bar.tick_rulers import find_combs
@@ -42,8 +45,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
-
-    from agent.imaging.scale_bar.line import Line
 
 
 _SMALLEST_PX = 16  # an image with a shorter side has no room for a bar
@@ -171,7 +172,7 @@ def _remeasure(pixels: NDArray[np.uint8], bar: FoundBar) -> FoundBar:
     labelled = find_bar(pixels, label) or find_bar(pixels, of_line)
     if labelled is None:
         return bar
-    if not _is_better(labelled, bar):
+    if not _is_better(pixels, labelled, bar):
         return _put_in_doubt(bar) if _contradicts(labelled, bar) else bar
     if abs(labelled.length_px / bar.line_px - 1) < SAME:  # two ways have found one bar
         return replace(bar, line=labelled.line.box, line_px=labelled.length_px)
@@ -203,12 +204,15 @@ def _drop_contradicted(bar: FoundBar, lines: list[Line]) -> FoundBar:
 
 def _is_cut(pixels: NDArray[np.uint8], bar: FoundBar) -> bool:
     """Return whether a digit precedes the label of a bar."""
-    if bar.label_box is None or not bar.ink:
+    if bar.label_box is None or bar.um is None or not bar.ink:
         return False
     x0, y0, _, y1 = bar.label_box
     (a0, b0, a1, b1) = bar.line
-    is_before = a0 < x0 and b0 < y1 and y0 < b1
-    return has_digit_before(pixels, bar.label_box, np.array(bar.ink), a1 + 2 if is_before else 0)
+    left = a1 + 2 if a0 < x0 and b0 < y1 and y0 < b1 else 0
+    left = max(left, find_plate_start(pixels, bar.label_box, np.array(bar.ink)))
+    if not has_digit_before(pixels, bar.label_box, np.array(bar.ink), left):
+        return False
+    return not confirms_length(pixels, bar.label_box, bar.um, left=left)
 
 
 def _put_in_doubt(bar: FoundBar) -> FoundBar:
@@ -216,7 +220,13 @@ def _put_in_doubt(bar: FoundBar) -> FoundBar:
     return replace(bar, um=None, label="", in_doubt=True)
 
 
-def _is_better(labelled: LabelledLine, bar: FoundBar) -> bool:
+def _has_heads(pixels: NDArray[np.uint8], bar: FoundBar) -> bool:
+    """Return whether a bar is an arrow, of which only the shaft is traced."""
+    line = Line(bar.line, bar.line_px, exact=False, contrast=bar.contrast, core=bar.line)
+    return is_arrow(pixels, line)
+
+
+def _is_better(pixels: NDArray[np.uint8], labelled: LabelledLine, bar: FoundBar) -> bool:
     """Return whether a line in the label's ink is measured better than the detected bar.
 
     Ticks define the ends of a bar. Without ticks the longer line counts: a detected line can end
@@ -228,7 +238,8 @@ def _is_better(labelled: LabelledLine, bar: FoundBar) -> bool:
     if overlap(line.box, bar.line) == 0:
         return labelled.sure and longer > 0.5 and bar.kind == "plain"
     if labelled.traced and labelled.sure:
-        return longer < 1 - SAME or longer > _PART
+        shaft = longer < 1 - SAME and _has_heads(pixels, bar)
+        return not shaft and (longer < 1 - SAME or longer > _PART)
     if overlap(line.core, bar.line) == 0 or longer < 0.85:
         return False
     if longer < 1 + SAME:

@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 SAME = 0.02
 """Relative difference below which two lengths are one."""
 _UM_PER_PX = (1e-5, 50.0)  # µm per pixel: from an atom to a pixel that shows no structure
+_ROOM = 75  # grey values from a line's ink
+_EXACT_SHARE, _EXACT_ROOM = 0.9, 30  # of a line's pixels; grey values from its exact ink
 _LEAST_GAP_PX, _LEAST_PART_PX = 12, 16  # of a line that is cut, pixels
 _AROUND_PX, _HIDES = 4, 0.3  # of an end; share of a place of the line's ink that hides it
 _SOLID_PX, _LONG_PX = 6, 190  # height and length from which 2 per cent exceed that blur
@@ -152,7 +154,7 @@ def _is_beside_longer_words(line: Line, place: Box) -> bool:
 
 def _has_uneven_end(pixels: NDArray[np.uint8], line: Line) -> bool:
     """Return whether an even line has other edges near one end, where a grain lengthens it."""
-    even = find_even_columns(pixels, line)
+    even = find_even_columns(pixels, line, _EXACT_ROOM if line.exact else _ROOM)
     inside = even[_END_PX:-_END_PX]
     if len(inside) < 2 * _END_PX or inside.mean() < EVEN or all(find_heads(pixels, line)):
         return False
@@ -252,6 +254,9 @@ def has_hidden_end(pixels: NDArray[np.uint8], bar: FoundBar) -> bool:
         return False
     x0, y0, x1, y1 = bar.line
     top, foot, room = max(0, y0 - _AROUND_PX), y1 + _AROUND_PX, min(75, 0.5 * bar.contrast)
+    drawn = np.abs(pixels[y0:y1, x0:x1].astype(np.int16) - np.array(bar.ink)).max(axis=2)
+    if float(np.mean(drawn <= 1)) > _EXACT_SHARE:
+        room = min(room, _EXACT_ROOM)  # what is only nearly its ink does not hide its end
     for end in (x0, x1):
         around = slice(max(0, end - _AROUND_PX), end + _AROUND_PX)
         sides = (pixels[top : max(0, y0 - 1), around], pixels[y1 + 1 : foot, around])
