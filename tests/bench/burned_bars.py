@@ -336,16 +336,14 @@ class _Stroke:
         k, (x, y) = self._k, self._at
         thin = self._thin
         self._fill(1, (tall - thin) / 2, long - 1, (tall + thin) / 2)
-        wide = 1.2 * thin if kind == "chevrons" else 0.0  # a stroke ends beyond its points
-        for tip, inwards in ((wide, 1), (long - wide, -1)):
-            back = tip + inwards * tall * 0.9
+        for tip, inwards in ((0.0, 1), (long, -1)):
+            back, wide = tip + inwards * tall * 0.9, inwards * 1.4 * thin
             corners = [(tip, tall / 2), (back, 0.0), (back, tall)]
+            if kind == "chevrons":
+                inner = [(back + wide, tall), (tip + 1.4 * wide, tall / 2), (back + wide, 0.0)]
+                corners = [corners[0], corners[2], *inner, corners[1]]
             points = [(round((x + a) * k) - (inwards < 0), round((y + b) * k)) for a, b in corners]
-            if kind == "arrows":
-                self._draw.polygon(points, fill=255)
-            else:
-                for end in points[1:]:
-                    self._draw.line([points[0], end], fill=255, width=max(1, round(thin * k)))
+            self._draw.polygon(points, fill=255)
 
 
 def _lay(

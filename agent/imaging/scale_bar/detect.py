@@ -240,7 +240,11 @@ def _is_better(pixels: NDArray[np.uint8], labelled: LabelledLine, bar: FoundBar)
     if labelled.traced and labelled.sure:
         shaft = longer < 1 - SAME and _has_heads(pixels, bar)
         return not shaft and (longer < 1 - SAME or longer > _PART)
-    if overlap(line.core, bar.line) == 0 or longer < 0.85:
+    if overlap(line.core, bar.line) == 0:
+        return False
+    if line.kind == bar.kind == "checker":
+        return labelled.sure  # an outline or a glow is not in the label's ink
+    if longer < 0.85:
         return False
     if longer < 1 + SAME:
         return ticked and longer > _BETWEEN_TICKS
@@ -252,6 +256,8 @@ def _contradicts(labelled: LabelledLine, bar: FoundBar) -> bool:
     line = labelled.line
     if line.kind == "caps" and bar.kind == "plain" and labelled.sure:
         return labelled.length_px < _BETWEEN_TICKS * bar.line_px  # or arrow heads taken for ticks
+    if line.kind == bar.kind == "checker":
+        return overlap(line.core, bar.line) > 0 and abs(labelled.length_px / bar.line_px - 1) > SAME
     one_line = overlap(line.core, bar.line) > 0 and line.kind == bar.kind == "plain"
     return one_line and labelled.sure and abs(labelled.length_px / bar.line_px - 1) > _APART
 
