@@ -24,6 +24,7 @@ from agent.imaging.scale_bar.bar_label import (
     has_digit_before,
     is_centred,
 )
+from agent.imaging.scale_bar.label_search import render_ink
 from agent.imaging.scale_bar.letters import extend_to_lost_digits
 from agent.imaging.scale_bar.line import Line, compute_distance, measure_colour, translate
 from agent.imaging.scale_bar.line_groups import drop_duplicates, join_broken
@@ -39,6 +40,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from numpy.typing import NDArray
+
+    from agent.imaging.scale_bar.lengths import Length
 
     Plane = NDArray[Any]  # (h, w) grey
 
@@ -82,20 +85,36 @@ def find_labels(pixels: NDArray[np.uint8], planes: list[Plane]) -> Iterator[BarL
 
 
 def _read_label(pixels: NDArray[np.uint8], row: TextRow) -> BarLabel | None:
-    x0, y0, x1, y1 = row.box
     place = extend_to_lost_digits(pixels, row.box)
+    ink, paper = _measure_ink(pixels, row)
     lengths = read_lengths([pixels], place)
+    if len(lengths) != 1 or lengths[0].um is None:
+        lengths = _read_rendered(pixels, place, ink)
     if len(lengths) != 1 or lengths[0].um is None:
         return None
     wide = place[2] - place[0]
     left, right = (place[0] + round(at * wide) for at in (lengths[0].start, lengths[0].end))
+    return BarLabel((left, place[1], right, place[3]), lengths[0], ink, paper)
+
+
+def _measure_ink(pixels: NDArray[np.uint8], row: TextRow) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Return ink and paper of a row of letters, (3,) each."""
+    x0, y0, x1, y1 = row.box
     inside = pixels[y0:y1, x0:x1]
     bare = cv2.dilate(row.mask, np.ones((3, 3), np.uint8)) == 0
     paper = np.median(inside[bare], axis=0)
     drawn = inside[row.mask > 0]
     off = np.abs(drawn - paper).max(axis=1)
-    ink = np.median(drawn[off >= np.percentile(off, 60)], axis=0)
-    return BarLabel((left, place[1], right, place[3]), lengths[0], ink, paper)
+    return np.median(drawn[off >= np.percentile(off, 60)], axis=0), paper
+
+
+def _read_rendered(pixels: NDArray[np.uint8], place: Box, ink: NDArray[Any]) -> list[Length]:
+    """Read words with the texture around them faded."""
+    x0, y0, x1, y1 = place
+    room = y1 - y0
+    left, top = max(0, x0 - room), max(0, y0 - room)
+    picture = render_ink(pixels[top : y1 + room, left : x1 + room], ink)
+    return read_lengths([picture], (x0 - left, y0 - top, x1 - left, y1 - top))
 
 
 def find_bar(pixels: NDArray[np.uint8], label: BarLabel) -> LabelledLine | None:
