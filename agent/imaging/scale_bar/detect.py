@@ -91,7 +91,7 @@ def find_graphics(pixels: NDArray[np.uint8]) -> Graphics:
     read: list[BarLabel] = []
     if not _has_length(bars):
         read = [build_label(pixels, place, length) for length, place in unpaired]
-        read += find_labels(pixels, planes)
+        read += find_labels(pixels, planes, ranked)
         by_labels = _find_by_labels(pixels, read)
         by_labels = [_drop_unsure_length(pixels, bar) for bar in by_labels]
         bars = [_drop_contradicted(bar, ranked) for bar in by_labels] or bars

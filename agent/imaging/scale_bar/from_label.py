@@ -30,7 +30,7 @@ from agent.imaging.scale_bar.line import Line, compute_distance, measure_colour,
 from agent.imaging.scale_bar.line_groups import drop_duplicates, join_broken
 from agent.imaging.scale_bar.line_length import measure_length
 from agent.imaging.scale_bar.lines import compute_max_thickness, find_lines
-from agent.imaging.scale_bar.matching import has_lost_ticks
+from agent.imaging.scale_bar.matching import has_lost_ticks, is_stroke
 from agent.imaging.scale_bar.ocr import read_lengths
 from agent.imaging.scale_bar.text_rows import TextRow, iter_letter_rows
 from agent.imaging.scale_bar.tick_rulers import find_combs
@@ -45,7 +45,9 @@ if TYPE_CHECKING:
 
     Plane = NDArray[Any]  # (h, w) grey
 
-_LEAST_BELIEF = 0.5  # at 0.15, 8 times as many are read on steel for 2 more bars of 348
+_LEAST_BELIEF = 0.4  # of 62 real textures without a bar, two in five have such a row …
+_BELIEF_AT_LINE = 0.1  # … and none has one at the usual place next to a likely line
+_LIKELY_RANK, _LIKELY_PX, _AT_LINE = 3.2, 40, 2.0  # of such a line; distance in heights
 _MOST_READ = 6  # rows of letters, the most probable first
 _LEAST_CONTRAST = 40  # between ink and paper, in grey values
 _LEAST_PX = 13  # of a line, or of a cell of a chequered one
@@ -69,13 +71,24 @@ class _Candidate:
     cost: float
 
 
-def find_labels(pixels: NDArray[np.uint8], planes: list[Plane]) -> Iterator[BarLabel]:
-    """Yield the lengths written in full ink near the top or the bottom."""
+def find_labels(
+    pixels: NDArray[np.uint8], planes: list[Plane], lines: list[Line]
+) -> Iterator[BarLabel]:
+    """Yield the lengths written in full ink near the top or the bottom.
+
+    Args:
+        pixels: (h, w, 3) uint8, RGB.
+        planes: Planes in which graphics are bright.
+        lines: Lines that can be bars; next to one, letters need not be as clear.
+    """
+    likely = [line for line in lines if line.rank >= _LIKELY_RANK and line.width >= _LIKELY_PX]
     rows = sorted(iter_letter_rows(planes), key=lambda row: -row.belief)
     boxes: list[Box] = []
     for row in rows:
-        if len(boxes) >= _MOST_READ or row.belief < _LEAST_BELIEF:
+        if len(boxes) >= _MOST_READ or row.belief < _BELIEF_AT_LINE:
             return
+        if row.belief < _LEAST_BELIEF and not any(_is_at(row, line) for line in likely):
+            continue
         if any(overlap(row.box, other) > 0.6 for other in boxes):
             continue
         boxes.append(row.box)
@@ -95,6 +108,12 @@ def _read_label(pixels: NDArray[np.uint8], row: TextRow) -> BarLabel | None:
     wide = place[2] - place[0]
     left, right = (place[0] + round(at * wide) for at in (lengths[0].start, lengths[0].end))
     return BarLabel((left, place[1], right, place[3]), lengths[0], ink, paper)
+
+
+def _is_at(row: TextRow, line: Line) -> bool:
+    """Return whether a row of letters is where a line's label would be."""
+    distance = compute_distance(line, row.box)
+    return distance is not None and distance < _AT_LINE and not is_stroke(line, row.box)
 
 
 def _measure_ink(pixels: NDArray[np.uint8], row: TextRow) -> tuple[NDArray[Any], NDArray[Any]]:
@@ -215,7 +234,8 @@ def _is_seen_well(
     if candidate.line.kind == "comb":
         return any(other.just_ink and _have_same_ends(other.line, candidate.line) for other in near)
     line = candidate.line
-    if line.ticks != (None, None) and line.line_px < line.width - _TICKS_PX:
+    wide_ticks = line.ticks != (None, None) and line.line_px < line.width - _TICKS_PX
+    if wide_ticks and not candidate.just_ink:
         return False
     if line.kind == "plain" and not (
         _is_beside(line, label.box) or is_centred(line.box, label.box)

@@ -21,7 +21,7 @@ _NUMBER = r"(?P<number>\d+(?:[.,]\d+)?)"
 # OCR readings of texture before a number, without letters that name a measurement (d, L, R).
 _TEXTURE = r"(?:[AEFGHJKMNTUVWY\u4e00-\u9fff]{1,2}(?=\d))?"
 # OCR readings of texture between a number and its unit: no point there can be a decimal one.
-_BETWEEN = r"(?:\s*[.,*°'’-]?\s*)"
+_BETWEEN = r"(?:\s*[.,·*°'’-]?\s*)"
 _ALONE = re.compile(
     rf"^[|\-–—_\[\]<>←→'’\s]*{_TEXTURE}{_NUMBER}{_BETWEEN}{_UNIT}[|\-–—_\[\]<>←→.\s]*$"
 )

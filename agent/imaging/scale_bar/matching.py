@@ -23,6 +23,7 @@ from agent.imaging.scale_bar.line import (
     measure_colour,
 )
 from agent.imaging.scale_bar.line_length import find_heads, measure_length
+from agent.imaging.scale_bar.planes import COLOUR_PLANE
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -33,6 +34,9 @@ if TYPE_CHECKING:
 SAME = 0.02
 """Relative difference below which two lengths are one."""
 _UM_PER_PX = (1e-5, 50.0)  # µm per pixel: from an atom to a pixel that shows no structure
+_LEAST_COLOURED_PX = 60  # of a line whose middle is compared with its ends
+_TICK_SHARE = 0.15  # of a line's colour that a tick keeps in a compressed picture, at the least
+_CHROMA = np.eye(3) - 1 / 3  # takes the mean of the channels away
 _ROOM = 75  # grey values from a line's ink
 _EXACT_SHARE, _EXACT_ROOM = 0.9, 30  # of a line's pixels; grey values from its exact ink
 _LEAST_GAP_PX, _LEAST_PART_PX = 12, 16  # of a line that is cut, pixels
@@ -136,7 +140,7 @@ def _has_sure_ends(pixels: NDArray[np.uint8], line: Line, length_px: float) -> b
     room = max(1.0, SAME * line.line_px)
     x0, y0, x1, y1 = line.core
     paper = np.median(pixels[max(0, y0 - 4) : max(1, y0 - 2), x0:x1].reshape(-1, 3), axis=0)
-    if has_lost_ticks(line, measure_colour(pixels, line), paper):
+    if has_lost_ticks(line, measure_colour(pixels, line), paper) and _has_ink_at_ends(pixels, line):
         return False
     if line.kind == "plain" and _has_uneven_end(pixels, line):
         return False
@@ -171,6 +175,27 @@ def has_lost_ticks(line: Line, ink: NDArray[Any], paper: NDArray[Any]) -> bool:
     """
     short = line.line_px < _LONG_PX and line.height < _SOLID_PX
     return is_pale(ink, paper) and short and line.kind == "plain" and not line.exact
+
+
+def _has_ink_at_ends(pixels: NDArray[np.uint8], line: Line) -> bool:
+    """Return whether the ends of a coloured line may have ticks above or below them.
+
+    Steel has no colour, so that only ticks colour the rows next to a line; where the picture was
+    compressed, also the line itself, but its middle then as much as its ends.
+    """
+    x0, y0, x1, y1 = line.core
+    if line.plane != COLOUR_PLANE or x1 - x0 < _LEAST_COLOURED_PX or y0 < 6 or x0 < 4:
+        return True
+    ink = measure_colour(pixels, line) @ _CHROMA
+    for strip in (pixels[y0 - 6 : y0 - 2], pixels[y1 + 2 : y1 + 6]):
+        if len(strip) < 4:
+            return True
+        coloured = strip[:, x0 - 4 : x1 + 4].astype(np.float32) @ _CHROMA
+        share = (coloured @ ink / float(ink @ ink)).mean(axis=0)
+        usual = float(np.percentile(share[14:-14], 90))
+        if max(share[:10].max(), share[-10:].max()) > usual + _TICK_SHARE:
+            return True
+    return False
 
 
 def is_believable(length: Length, line: Line) -> bool:
