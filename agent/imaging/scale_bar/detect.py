@@ -92,7 +92,7 @@ def find_graphics(pixels: NDArray[np.uint8]) -> Graphics:
     if not _has_length(bars):
         read = [build_label(pixels, place, length) for length, place in unpaired]
         read += find_labels(pixels, planes, ranked)
-        by_labels = _find_by_labels(pixels, read)
+        by_labels = _find_by_labels(pixels, read, ranked)
         by_labels = [_drop_unsure_length(pixels, bar) for bar in by_labels]
         bars = [_drop_contradicted(bar, ranked) for bar in by_labels] or bars
     if not _has_length(bars):
@@ -124,9 +124,11 @@ def _expand_to_bar(words: Box, shape: Sequence[int]) -> Box:
     return (max(0, x0 - aside), max(0, y0 - beyond), right, foot)
 
 
-def _find_by_labels(pixels: NDArray[np.uint8], read: list[BarLabel]) -> list[FoundBar]:
+def _find_by_labels(
+    pixels: NDArray[np.uint8], read: list[BarLabel], lines: list[Line]
+) -> list[FoundBar]:
     """Return the bar of one of the labels; first one that states a length."""
-    pairs = [(label, find_bar(pixels, label)) for label in _select_agreeing(read)]
+    pairs = [(label, find_bar(pixels, label, lines)) for label in _select_agreeing(read)]
     bars = [_build_bar(label, labelled) for label, labelled in pairs if labelled is not None]
     return sorted(bars, key=lambda bar: bar.um is None)[:1]
 

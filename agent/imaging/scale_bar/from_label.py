@@ -24,6 +24,7 @@ from agent.imaging.scale_bar.bar_label import (
     has_digit_before,
     is_centred,
 )
+from agent.imaging.scale_bar.candidates import is_convincing
 from agent.imaging.scale_bar.label_search import render_ink
 from agent.imaging.scale_bar.letters import extend_to_lost_digits
 from agent.imaging.scale_bar.line import Line, compute_distance, measure_colour, translate
@@ -31,13 +32,13 @@ from agent.imaging.scale_bar.line_groups import drop_duplicates, join_broken
 from agent.imaging.scale_bar.line_length import measure_length
 from agent.imaging.scale_bar.lines import compute_max_thickness, find_lines
 from agent.imaging.scale_bar.matching import has_lost_ticks, is_stroke
-from agent.imaging.scale_bar.ocr import read_lengths
+from agent.imaging.scale_bar.ocr import confirms_length, read_lengths
 from agent.imaging.scale_bar.text_rows import TextRow, iter_letter_rows
 from agent.imaging.scale_bar.tick_rulers import find_combs
 from agent.imaging.scale_bar.tracing import SHOWS, trace_line
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from numpy.typing import NDArray
 
@@ -49,6 +50,7 @@ _LEAST_BELIEF = 0.4  # of 62 real textures without a bar, two in five have such 
 _BELIEF_AT_LINE = 0.1  # … and none has one at the usual place next to a likely line
 _LIKELY_RANK, _LIKELY_PX, _AT_LINE = 3.2, 40, 2.0  # of such a line; distance in heights
 _MOST_READ = 6  # rows of letters, the most probable first
+_CRISP = 0.9  # of a line that confirms another
 _LEAST_CONTRAST = 40  # between ink and paper, in grey values
 _LEAST_PX = 13  # of a line, or of a cell of a chequered one
 _TICKS_PX = 4  # half the ticks at both ends; thicker lines JPEG does not pale
@@ -136,12 +138,15 @@ def _read_rendered(pixels: NDArray[np.uint8], place: Box, ink: NDArray[Any]) -> 
     return read_lengths([picture], (x0 - left, y0 - top, x1 - left, y1 - top))
 
 
-def find_bar(pixels: NDArray[np.uint8], label: BarLabel) -> LabelledLine | None:
+def find_bar(
+    pixels: NDArray[np.uint8], label: BarLabel, lines: Sequence[Line] = ()
+) -> LabelledLine | None:
     """Return the line in a label's ink that is its bar.
 
     Args:
         pixels: (h, w, 3) uint8, RGB.
-        label: The label; its length is not used.
+        label: The label.
+        lines: Lines found without a label; one with the same ends makes the bar more certain.
 
     Returns:
         The line, or None.
@@ -166,11 +171,11 @@ def find_bar(pixels: NDArray[np.uint8], label: BarLabel) -> LabelledLine | None:
         goes_on = near[0].just_ink and traced.length_px > 1.02 * line.line_px + 1
         return replace(traced, sure=not goes_on)  # in another ink, such as a needle's
     sure = (
-        _is_seen_well(pixels, near[0], near, label)
+        (_is_seen_well(pixels, near[0], near, label) or _is_confirmed(line, lines))
         and not _has_rivals(near)
         and not _runs_into(line, label.box)
         and not has_lost_ticks(line, label.ink, label.paper)
-        and not has_digit_before(pixels, label, line)
+        and not _is_cut(pixels, label, line)
     )
     return LabelledLine(line, _measure_length(pixels, line), sure)
 
@@ -243,6 +248,28 @@ def _is_seen_well(
         return False
     has_marks = candidate.just_ink or line.kind in ("caps", "ruler", "broken")
     return has_marks or (line.height >= _TICKS_PX and _is_paled(pixels, line, label))
+
+
+def _is_confirmed(line: Line, lines: Sequence[Line]) -> bool:
+    """Return whether a convincing line that was found without the label is this one."""
+    return any(
+        other.kind == line.kind
+        and is_convincing(other)
+        and other.crisp >= _CRISP
+        and _have_same_ends(line, other)
+        and abs(line.line_px - other.line_px) <= max(1.0, 0.01 * line.line_px)
+        and overlap(line.core, other.core) > 0
+        for other in lines
+    )
+
+
+def _is_cut(pixels: NDArray[np.uint8], label: BarLabel, line: Line) -> bool:
+    """Return whether a digit precedes a label."""
+    if not has_digit_before(pixels, label, line):
+        return False
+    left = line.box[2] + 2 if _is_beside(line, label.box) and line.box[0] < label.box[0] else 0
+    um = label.length.um
+    return um is None or not confirms_length(pixels, label.box, um, left=left)
 
 
 def _has_rivals(near: list[_Candidate]) -> bool:
