@@ -35,7 +35,8 @@ def find_candidates(
     lines = drop_duplicates(
         [line for number in range(len(planes)) for line in find_lines(planes, number)]
     )
-    lines = [_strip_outline(pixels, line) for line in lines if not _is_paper(pixels, line, band)]
+    lines = [line for line in lines if not _is_paper(pixels, line, band)]
+    lines = [_strip_outline(pixels, line) for line in lines if not _is_filled(pixels, line)]
     lines = [line for line in lines if not any(_is_outline(pixels, line, o) for o in lines)]
     lines = _drop_cells([_mark_chequered(pixels, line) for line in lines])
     return join_broken([line for line in lines if not _is_written_on(pixels, line)], pixels)
@@ -65,6 +66,19 @@ def _is_outline(pixels: NDArray[np.uint8], line: Line, bar: Line) -> bool:
     ink, columns = measure_colour(pixels, line), slice(max(x0, a0), min(x1, a1))
     there, paper = (np.median(pixels[y, columns], axis=0) for y in (far, beyond))
     return are_alike(there, ink, 60) and not are_alike(paper, ink, 60)
+
+
+def _is_filled(pixels: NDArray[np.uint8], line: Line) -> bool:
+    """Return whether a hollow bar is filled with a colour: it is the outline of a coloured bar."""
+    x0, y0, x1, y1 = line.box
+    if line.kind != "hollow" or y0 < 4 or y1 + 4 > len(pixels):
+        return False
+    rim = line.core[3] - line.core[1]
+    inside = pixels[y0 + rim : y1 - rim, x0 + 4 : x1 - 4].reshape(-1, 3)
+    around = pixels[[y0 - 4, y0 - 3, y1 + 2, y1 + 3], x0:x1].reshape(-1, 3)
+    colour, paper = (np.median(part, axis=0) for part in (inside, around))
+    off = colour - paper
+    return bool(off.max() - off.min() > _OF_ONE_INK)  # steel has no colour, whatever its brightness
 
 
 def _strip_outline(pixels: NDArray[np.uint8], line: Line) -> Line:

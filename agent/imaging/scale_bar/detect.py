@@ -36,7 +36,7 @@ from agent.imaging.scale_bar.matching import (
     has_hidden_end,
     is_believable,
 )
-from agent.imaging.scale_bar.ocr import confirms_length
+from agent.imaging.scale_bar.ocr import confirms_length, contradicts_length
 from agent.imaging.scale_bar.planes import compute_planes
 from agent.imaging.scale_bar.reading import read_candidates
 from agent.imaging.scale_bar.tick_rulers import find_combs
@@ -209,11 +209,11 @@ def _is_cut(pixels: NDArray[np.uint8], bar: FoundBar) -> bool:
     if bar.label_box is None or bar.um is None or not bar.ink:
         return False
     x0, y0, _, y1 = bar.label_box
-    (a0, b0, a1, b1) = bar.line
-    left = a1 + 2 if a0 < x0 and b0 < y1 and y0 < b1 else 0
+    _, b0, a1, b1 = bar.line
+    left = a1 + 2 if a1 <= x0 + 2 and b0 < y1 and y0 < b1 else 0
     left = max(left, find_plate_start(pixels, bar.label_box, np.array(bar.ink)))
     if not has_digit_before(pixels, bar.label_box, np.array(bar.ink), left):
-        return False
+        return contradicts_length(pixels, bar.label_box, bar.um, left=left)
     return not confirms_length(pixels, bar.label_box, bar.um, left=left)
 
 

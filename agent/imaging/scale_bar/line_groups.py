@@ -20,12 +20,12 @@ def drop_duplicates(lines: list[Line]) -> list[Line]:
     kept: list[Line] = []
     order = sorted(
         lines,
-        # Steel has no colour, so that it lengthens no line in the plane of colours.
+        # Steel lengthens no line in the plane of colours, but compression blurs ticks there.
         key=lambda line: (
             line.exact,
             line.crisp > 0.9,
             min(line.contrast, 120),
-            line.plane == COLOUR_PLANE,
+            2 * (line.kind in ("caps", "ruler")) + (line.plane == COLOUR_PLANE),
             line.width,
         ),
         reverse=True,

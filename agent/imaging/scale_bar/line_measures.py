@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     Plane = NDArray[Any]  # (h, w) grey
 
+_UNLIKE = 2.0  # ratio of the contrasts of two sides
 _LEAST_DROP = 40  # grey values between a line and what lies next to it
 
 
@@ -36,15 +37,18 @@ def compute_crispness(plane: Plane, box: Box, least: float) -> float:
 
 
 def compute_exact_crispness(plane: Plane, box: Box, level: float) -> float:
-    """Return the crispness of a line of one exact level, by the contrast of each side.
+    """Return the crispness of a line of one exact level by the contrast of each side.
 
-    Steel on one side of a line and the plate of its words on the other differ in brightness.
+    Steel on one side of a line and the plate of its words on the other differ in brightness; 0
+    where both sides are alike.
     """
-    shares = []
-    for side in _list_sides(plane, box):
-        drop = max(_LEAST_DROP, level - compute_median(side.astype(np.int16)))
-        shares.append(compute_share(side < level - 0.6 * drop))
-    return min(shares)
+    sides = _list_sides(plane, box)
+    drops = [max(_LEAST_DROP, level - compute_median(side.astype(np.int16))) for side in sides]
+    if max(drops) < _UNLIKE * min(drops):
+        return 0.0
+    return min(
+        compute_share(side < level - 0.6 * drop) for side, drop in zip(sides, drops, strict=True)
+    )
 
 
 def _list_sides(plane: Plane, box: Box) -> list[Plane]:

@@ -140,7 +140,10 @@ def _has_sure_ends(pixels: NDArray[np.uint8], line: Line, length_px: float) -> b
     room = max(1.0, SAME * line.line_px)
     x0, y0, x1, y1 = line.core
     paper = np.median(pixels[max(0, y0 - 4) : max(1, y0 - 2), x0:x1].reshape(-1, 3), axis=0)
-    if has_lost_ticks(line, measure_colour(pixels, line), paper) and _has_ink_at_ends(pixels, line):
+    blurred = has_lost_ticks(line, measure_colour(pixels, line), paper) or (
+        line.plane == COLOUR_PLANE and line.kind == "plain" and line.height < _SOLID_PX
+    )
+    if blurred and _has_ink_at_ends(pixels, line):
         return False
     if line.kind == "plain" and _has_uneven_end(pixels, line):
         return False
@@ -224,9 +227,14 @@ def _compute_cost(
     ):
         return None
     written = _is_written_in(pixels, place, colour, paper)
-    if not written and not line.exact:
+    if not written and not _is_surely_drawn(line):
         return None
     return cost + (0.0 if written else 0.4) - 0.15 * line.rank
+
+
+def _is_surely_drawn(line: Line) -> bool:
+    """Return whether a line is drawn whatever the colour of the words near it."""
+    return line.exact and (line.kind in ("comb", "checker") or line.even > EVEN)
 
 
 def _runs_on(pixels: NDArray[np.uint8], line: Line, colour: NDArray[Any]) -> bool:
@@ -237,11 +245,14 @@ def _runs_on(pixels: NDArray[np.uint8], line: Line, colour: NDArray[Any]) -> boo
     if line.kind not in ("plain", "caps", "ruler"):
         return False
     x0, y0, x1, y1 = line.core
+    thin = y1 - y0 <= _THIN_PX
+    # Blur leaves half of a thin line's rows in another colour than the rest.
+    colours = np.median(pixels[y0:y1, x0:x1], axis=1)[:, None] if thin else colour
     for beyond in (
         pixels[y0:y1, max(0, x0 - 10) : max(0, x0 - 1)],
         pixels[y0:y1, x1 + 1 : x1 + 10],
     ):
-        ink = np.abs(beyond.astype(np.int16) - colour).max(axis=2) < min(75, 0.5 * line.contrast)
+        ink = np.abs(beyond.astype(np.int16) - colours).max(axis=2) < min(75, 0.5 * line.contrast)
         if ink.shape[1] and float(ink.mean(axis=0).min()) >= 0.5:
             return True
     return False

@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 _DETECTOR_PX = 640  # limit of the detector; larger pictures are reduced to it
 _DETECTOR_AREA_PX = 100_000  # run time is proportional to area: about 60 ms on one core
 _MIN_SCORE = 0.6
-_BEFORE = 0.75  # of the height of words: a digit and the gap after it
+_BEFORE = 0.75  # of the height of words: a digit and the gap after it …
+_FAR_BEFORE = 1.4  # … and with a decimal point
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +139,24 @@ def confirms_length(
         if length is None or length.um != um:
             return False
     return True
+
+
+def contradicts_length(
+    picture: NDArray[np.uint8], box: tuple[int, int, int, int], um: float, *, left: int
+) -> bool:
+    """Return whether words with what precedes them state another length: "2.5" is not "5".
+
+    Args:
+        picture: (h, w, 3) uint8, RGB.
+        box: Box of the words, pixels of the picture.
+        um: The length that was read in the box.
+        left: First column that can hold a digit.
+    """
+    x0, y0, x1, y1 = box
+    wider = max(left, x0 - round(_FAR_BEFORE * (y1 - y0)))
+    text = read_words(picture, (wider, y0, x1, y1)) if x0 - wider > 0.3 * (y1 - y0) else None
+    length = parse_length(text.words) if text else None
+    return length is not None and length.um != um
 
 
 def _find_agreement(readings: list[list[Length]]) -> list[Length] | None:
