@@ -65,6 +65,13 @@ from reports.content.models import (
     ModelCard,
     ModelsPage,
 )
+from reports.content.needle_truth import (
+    CalibrationLine,
+    NeedleGroup,
+    NeedlePlot,
+    NeedleTruthPage,
+)
+from reports.content.needles import FieldNeedles, LongNeedlePicture, NeedleBar, NeedleTable
 from reports.content.night import (
     CodeCount,
     ControlTrend,
@@ -170,6 +177,8 @@ from reports.i18n import (
 )
 from reports.live_charts import learning_curve_chart, share_chart
 from reports.messages import Message, join_messages, read_message
+from reports.needle_agreement_chart import agreement_chart
+from reports.needle_charts import needle_fields_chart, needle_lengths_chart
 from reports.ood_message import compose_ood_message, shorten_ood_message
 from reports.render import (
     ASSETS,
@@ -197,6 +206,7 @@ from reports.render import (
     render_models,
     render_more,
     render_name,
+    render_needle_truth,
     render_night,
     render_order,
     render_order_confirm,
@@ -294,6 +304,7 @@ __all__ = [
     "ArchivePage",
     "BundleLine",
     "BundlePage",
+    "CalibrationLine",
     "CampaignLine",
     "CampaignsPage",
     "Card",
@@ -321,6 +332,7 @@ __all__ = [
     "Facet",
     "FacetValue",
     "Fact",
+    "FieldNeedles",
     "Figure",
     "FileLine",
     "FilesPage",
@@ -353,6 +365,7 @@ __all__ = [
     "Line",
     "Link",
     "LoginPage",
+    "LongNeedlePicture",
     "LooseField",
     "MapColour",
     "MapGroup",
@@ -365,6 +378,11 @@ __all__ = [
     "MorePage",
     "NamePage",
     "Need",
+    "NeedleBar",
+    "NeedleGroup",
+    "NeedlePlot",
+    "NeedleTable",
+    "NeedleTruthPage",
     "Night",
     "NightLine",
     "Notice",
@@ -436,6 +454,7 @@ __all__ = [
     "WorkPage",
     "act_name",
     "act_title",
+    "agreement_chart",
     "as_json",
     "asset",
     "assets_version",
@@ -457,6 +476,8 @@ __all__ = [
     "list_guide",
     "marked",
     "month_and_year",
+    "needle_fields_chart",
+    "needle_lengths_chart",
     "ngettext",
     "number_keys",
     "percent",
@@ -488,6 +509,7 @@ __all__ = [
     "render_models",
     "render_more",
     "render_name",
+    "render_needle_truth",
     "render_night",
     "render_night_pdf",
     "render_order",

@@ -54,6 +54,13 @@ REASONS: dict[str, tuple[str, str]] = {
             "model for it (agent validate)."
         ),
     ),
+    "needles_disagree": (
+        marked("Size number and needle lengths disagree"),
+        marked(
+            "Compare with the neighbouring sizes and decide. The needle lengths are a trial, not "
+            "calibrated here."
+        ),
+    ),
     "untrained": (
         marked("No model yet"),
         marked("Enter the structure code: the first model is trained on such examples."),
@@ -251,6 +258,10 @@ MORE_ACTS: dict[str, str] = {
     "backup.made": marked("back-up made"),
     "backup.restored": marked("back-up restored"),
     "files.retried": marked("files tried again"),
+    "needle.measured": marked("needle measured"),
+    "needle.withdrawn": marked("measured needle withdrawn"),
+    "needle_comparison.recorded": marked("needles compared with the program"),
+    "needle_calibration.recorded": marked("needle lengths calibrated"),
     "night.reported": marked("night reported"),
     "order.seen": marked("order seen first"),
     "pixels.pruned": marked("pixels deleted as planned"),

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     Row = dict[str, Any]
 
-What = Literal["micrographs", "labels", "files", "trail"]
+What = Literal["micrographs", "labels", "needles", "files", "trail"]
 Format = Literal["csv", "json", "parquet"]
 
 COLUMNS: dict[What, tuple[str, ...]] = {
@@ -36,6 +36,10 @@ COLUMNS: dict[What, tuple[str, ...]] = {
         *("id", "sha256", "page", "label", "kind", "code", "strange_kind", "why", "criterion"),
         *("unsure", "comment", "by", "at", "viewing_s", "blind", "bulk", "origin", "result_seen"),
         *("supersedes", "undone", "model_code"),
+    ),
+    "needles": (
+        *("needle", "id", "start_x", "start_y", "end_x", "end_y", "um_per_px", "length_um"),
+        *("by", "at", "withdrawn_by", "withdrawn_at"),
     ),
     "files": (
         *("path", "paths", "sha256", "size_bytes", "source", "state", "reason", "attempts"),
@@ -50,7 +54,10 @@ COLUMNS: dict[What, tuple[str, ...]] = {
 BATCH = 10_000
 KINDS = {
     **dict.fromkeys(("page", "size_min", "size_max", "size_bytes", "attempts"), "int64"),
-    **dict.fromkeys(("label", "result_seen", "supersedes", "number", "duplicate_of"), "int64"),
+    **dict.fromkeys(("start_x", "start_y", "end_x", "end_y", "length_um"), "float64"),
+    **dict.fromkeys(
+        ("needle", "label", "result_seen", "supersedes", "number", "duplicate_of"), "int64"
+    ),
     **dict.fromkeys(("probability", "p_value", "um_per_px", "viewing_s"), "float64"),
     **dict.fromkeys(("strange", "blind", "bulk", "undone", "unsure"), "bool_"),
 }
@@ -79,7 +86,7 @@ def export(  # noqa: PLR0917 - each is an option of the command
         typer.Option(help="CSV for a spreadsheet with German settings: semicolons, decimal comma."),
     ] = False,
 ) -> None:
-    """Export micrographs, labels, files or the audit log."""
+    """Export micrographs, labels, measured needles, files or the audit log."""
     write = _writer(form or _guess_format(out), _columns(what), spreadsheet=spreadsheet)
     settings = load_settings(context)
     zone = settings.site.time_zone
@@ -98,6 +105,7 @@ def export(  # noqa: PLR0917 - each is an option of the command
         rows: dict[str, Callable[[], Iterator[Row]]] = {
             "micrographs": lambda: _micrographs(views, zone),
             "labels": lambda: _labels(views),
+            "needles": lambda: _needles(store),
             "files": lambda: _files(store),
             "trail": lambda: _trail(store),
         }
@@ -171,6 +179,25 @@ def _labels(views: Iterable[MicrographView]) -> Iterator[Row]:
                 "undone": label.undone,
                 "model_code": view.structure_code,
             }
+
+
+def _needles(store: Store) -> Iterator[Row]:
+    """Yield every measured needle, withdrawn ones too; tips in px of the crop."""
+    for needle in store.needle_measurements.iter_all():
+        yield {
+            "needle": needle.id,
+            "id": needle.micrograph,
+            "start_x": needle.start[0],
+            "start_y": needle.start[1],
+            "end_x": needle.end[0],
+            "end_y": needle.end[1],
+            "um_per_px": needle.um_per_px,
+            "length_um": needle.length_um,
+            "by": needle.by,
+            "at": needle.at.isoformat(),
+            "withdrawn_by": needle.withdrawn_by or None,
+            "withdrawn_at": needle.withdrawn_at.isoformat() if needle.withdrawn_at else None,
+        }
 
 
 def _files(store: Store) -> Iterator[Row]:

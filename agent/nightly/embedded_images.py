@@ -125,7 +125,7 @@ class Embedded:
         """Return the whole field, the removed part dark."""
         path = self._archive.preview_path(micrograph.sha256, micrograph.page)
         try:
-            preview = pictures.decode_within(path.read_bytes(), MAP_PX)
+            preview = pictures.decode_within(self._archive.read(path), MAP_PX)
         except (OSError, ValueError):
             return None
         if micrograph.crop is not None:
@@ -156,7 +156,7 @@ class Embedded:
 
     def _thumbnail(self, sha256: str, page: int, alt: str, longest_px: int) -> Picture | None:
         try:
-            encoded = self._archive.thumbnail_path(sha256, page).read_bytes()
+            encoded = self._archive.read(self._archive.thumbnail_path(sha256, page))
             return embed_jpeg(pictures.decode_within(encoded, longest_px), alt, ROW_QUALITY)
         except (OSError, ValueError):
             return None
@@ -169,7 +169,9 @@ class Embedded:
     def _read_crop(self, micrograph: ReportedMicrograph) -> NDArray[np.uint8] | None:
         """Return a crop as (h, w, 3) uint8 RGB; None where the archive has none."""
         try:
-            encoded = self._archive.crop_path(micrograph.sha256, micrograph.page).read_bytes()
+            encoded = self._archive.read(
+                self._archive.crop_path(micrograph.sha256, micrograph.page)
+            )
             return pictures.decode(encoded)
         except (OSError, ValueError):
             return None
@@ -181,7 +183,7 @@ class Embedded:
         paths = self._archive.thumbnail_path, self._archive.crop_path
         for path in (find(micrograph.sha256, micrograph.page) for find in paths):
             try:
-                return pictures.decode_within(path.read_bytes(), longest_px)
+                return pictures.decode_within(self._archive.read(path), longest_px)
             except (OSError, ValueError):
                 continue
         return None

@@ -235,6 +235,10 @@ def _out_of_scope(micrograph: ReportedMicrograph) -> str:
     return _("The scale is {um} µm per pixel.").format(um=decimal(micrograph.um_per_px, ".4g"))
 
 
+def _describe_needles(micrograph: ReportedMicrograph) -> str:
+    return _sentence(str(micrograph.needles_conflict or ""))
+
+
 def _describe_uncertainty(micrograph: ReportedMicrograph) -> str:
     ranked = sorted(micrograph.probabilities.items(), key=lambda item: -item[1])[:2]
     # A two-stage answer has codes of one subtype alone: the subtype may be what is uncertain.
@@ -275,6 +279,7 @@ _FINDINGS: dict[str, Callable[[ReportedMicrograph], str]] = {
     "input_defect": _defects,
     "unexpected_subtype": _unexpected,
     "out_of_scope": _out_of_scope,
+    "needles_disagree": _describe_needles,
 }
 
 

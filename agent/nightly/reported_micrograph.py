@@ -61,6 +61,7 @@ def build_reported_micrograph(view: MicrographView) -> ReportedMicrograph:
         outside=str(view.expected.get("outside") or ""),
         strangeness_message=strange.message or None,
         outside_message=view.outside,
+        needles_conflict=view.needles_conflict or None,
     )
 
 

@@ -143,6 +143,8 @@ class ReportedMicrograph:
     strangeness_message: Message | None = None
     """What is shown of `strangeness`, which is English; None in nights of earlier versions."""
     outside_message: Message | None = None
+    needles_conflict: Message | None = None
+    """How size number and needle lengths disagree."""
 
     @property
     def name(self) -> str:

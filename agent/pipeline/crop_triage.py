@@ -4,20 +4,50 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from agent.needles import SizeRule, find_size_conflict
 from agent.settings import PROCESS_COLUMNS
+from agent.store import NEEDLES_MESSAGE
 from agent.triage import Policy, Reason, TriageVerdict, triage
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from agent.imaging import Crop
+    from agent.needles import NeedleField
     from agent.store import Ordered, Store
     from model import Classifier, Prediction
+    from reports import Message
 
 FROM_METADATA = ("microscope", "objective", "magnification", "operator")
 """Process data that the file itself may name, where neither the source nor the path does."""
 FROM_ORDER = ("heat", "batch", "material", "etchant")
 """Columns of an order list that hold for each field of the order."""
+
+
+class NeedleMeasuring(NamedTuple):
+    """How needles are measured, and which lengths contradict a size.
+
+    Args:
+        measure: Measures the needles of a crop.
+        size_rule: Which lengths correspond to a size number.
+    """
+
+    measure: Callable[[Crop], NeedleField]
+    size_rule: SizeRule = SizeRule()
+
+
+class UntriagedCrop(NamedTuple):
+    """One micrograph before it is classified.
+
+    Args:
+        crop: Its pixels.
+        process_data: What source, path and notes say of it.
+        needles: Measures its needles, None where they are not to be measured.
+    """
+
+    crop: Crop
+    process_data: Mapping[str, str]
+    needles: NeedleMeasuring | None = None
 
 
 class TriagedCrop(NamedTuple):
@@ -29,10 +59,11 @@ class TriagedCrop(NamedTuple):
     prediction: Prediction | None
     verdict: TriageVerdict
     expected: dict[str, object]
+    needles: NeedleField | None = None
 
 
 def triage_crops(
-    crops: Sequence[tuple[Crop, Mapping[str, str]]],
+    crops: Sequence[UntriagedCrop],
     classifier: Classifier | None,
     policy: Policy,
     *,
@@ -42,7 +73,7 @@ def triage_crops(
     """Classify crops and decide which need a reviewer.
 
     Args:
-        crops: Each with its process data.
+        crops: Those to triage.
         classifier: The bundle, or None where there is none yet.
         policy: The triage policy.
         store: Is queried for what was ordered.
@@ -54,28 +85,30 @@ def triage_crops(
 
         fields = [
             Field(crop.pixels, crop.valid, crop.um_per_px, _find_microscope(crop, process_data))
-            for crop, process_data in crops
+            for crop, process_data, _needles in crops
         ]
         predictions = classifier.classify(fields)
     return [
-        _triage_crop(crop, process_data, prediction, classifier, policy, store, ordered)
-        for (crop, process_data), prediction in zip(crops, predictions, strict=True)
+        _triage_crop(untriaged, prediction, classifier, policy, store, ordered)
+        for untriaged, prediction in zip(crops, predictions, strict=True)
     ]
 
 
 def _triage_crop(  # noqa: PLR0917 - as `triage_crops`, for one of them
-    crop: Crop,
-    given: Mapping[str, str],
+    untriaged: UntriagedCrop,
     prediction: Prediction | None,
     classifier: Classifier | None,
     policy: Policy,
     store: Store,
     ordered: Callable[[Mapping[str, str], Ordered], tuple[str, ...]],
 ) -> TriagedCrop:
+    crop, given, needles = untriaged
     process_data, extra = merge_metadata(given, crop.metadata)
     order = store.orders.expect(given.get("order", ""), given.get("specimen", ""))
     process_data = {**{k: v for k, v in order.told.items() if k in FROM_ORDER}, **process_data}
     wanted = ordered({**order.told, **process_data}, order)
+    measured = needles.measure(crop) if needles else None
+    conflict = _find_conflict(measured, prediction, classifier, needles)
     verdict = triage(
         prediction,
         sha256=crop.sha256,
@@ -85,9 +118,25 @@ def _triage_crop(  # noqa: PLR0917 - as `triage_crops`, for one of them
         policy=policy,
         told=process_data,
         expected=wanted,
+        needles_disagree=conflict is not None,
     )
     expected = _compare_with_order(crop, prediction, verdict, wanted, classifier)
-    return TriagedCrop(crop, process_data, extra, prediction, verdict, expected)
+    if conflict is not None:
+        expected[NEEDLES_MESSAGE] = conflict.to_json()
+    return TriagedCrop(crop, process_data, extra, prediction, verdict, expected, measured)
+
+
+def _find_conflict(
+    measured: NeedleField | None,
+    prediction: Prediction | None,
+    classifier: Classifier | None,
+    needles: NeedleMeasuring | None,
+) -> Message | None:
+    if not (measured and prediction and classifier and needles):
+        return None
+    return find_size_conflict(
+        measured, prediction.structure_code, classifier.taxonomy, needles.size_rule
+    )
 
 
 def _compare_with_order(

@@ -23,6 +23,7 @@ from agent.settings.sections import (
     LogSection,
     ModelSection,
     MsaSection,
+    NeedlesSection,
     NightSection,
     NotifySection,
     OrdersSection,
@@ -68,6 +69,7 @@ class Settings(BaseSettings):
     review: ReviewSection = ReviewSection()
     retrain: RetrainSection = RetrainSection()
     work: WorkSection = WorkSection()
+    needles: NeedlesSection = NeedlesSection()
     notify: NotifySection = NotifySection()
     log: LogSection = LogSection()
     orders: OrdersSection = OrdersSection()

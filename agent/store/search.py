@@ -264,7 +264,7 @@ class Search(Repository):
         return False
 
     def _reset_plan(self, session: Session) -> None:
-        """Reset PostgreSQL: with the plan of the text search it reads other tables whole."""
+        """Reset PostgreSQL's settings: the plan of the text search reads other tables whole."""
         if not self._is_sqlite:
             _set_plan(session, **dict.fromkeys(PLANNER))
 

@@ -15,6 +15,7 @@ from agent.csv_export import format_csv
 from agent.errors import WrongUse
 from agent.nightly import build_reported_micrograph
 from agent.nightly.micrograph_rows import COLUMNS, build_record
+from agent.objects import ObjectsUnavailable
 from agent.roundrobin.campaign import Invited, set_up
 from agent.store import NewImage
 from agent.triage import Reason
@@ -204,7 +205,7 @@ def _iter_zip(desk: Desk, views: Sequence[MicrographView], *, by_code: bool) -> 
                     if by_code
                     else _find_image(desk, view)
                 )
-                if path is not None and (content := _read(path)) and len(content) <= left:
+                if path is not None and (content := _read(desk, path)) and len(content) <= left:
                     left -= len(content)
                     folder = _name_folder(view, by_code=by_code)
                     name = f"{folder}/{view.id}{''.join(path.suffixes[-1:])}"
@@ -226,9 +227,11 @@ def _find_image(desk: Desk, view: MicrographView) -> Path | None:
     return original or desk.archive.crop_path(view.sha256, view.page)
 
 
-def _read(path: Path) -> bytes:
+def _read(desk: Desk, path: Path) -> bytes:
     try:
-        return path.read_bytes()
+        return desk.archive.read(path)
+    except ObjectsUnavailable:  # an export that lacks images must not look complete
+        raise
     except OSError:  # its pixels were deleted; the manifest's line has no file
         return b""
 

@@ -60,6 +60,7 @@ NEEDED = (
         re.compile(r"/api/v1/micrographs(/[^/]+/(decisions|undo|scale|assign|proposals))?"),
         "reviewer",
     ),
+    (re.compile(r"/api/v1/micrographs/[^/]+/needles(/\d+/withdraw)?"), "reviewer"),
 )
 """The role that a change needs, by address; a change at any other address needs a lead."""
 

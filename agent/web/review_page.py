@@ -585,7 +585,7 @@ def _review_page(
         if window_um
         else None,
         window_width=format_length(window_um) if window_um else "",
-        viewer=build_viewer(desk, seen) if card.crop.picture else None,
+        viewer=build_viewer(desk, seen, reviewer=who) if card.crop.picture else None,
         layers=() if blind else tuple(iter_layers(desk, seen, texts)),
         ruler=ruler_of(seen),
         confirm=_confirm(seen) if not blind else None,

@@ -39,6 +39,7 @@ def keys(known: Known, path: str) -> dict[str, str]:
         "other": second,
         "q": known.order,
         "number": known.order,
+        "measurement_id": str(known.ints["needle"]),
         "order": known.order,
         "specimen": known.specimen,
         "sha256": known.sha256,
