@@ -37,6 +37,11 @@ class SiteSection(Section):
     time_zone: Annotated[str, AfterValidator(_require_zone)] = Field(
         "Europe/Berlin", description="Time zone of the night and of every time on a page."
     )
+    change_reason: str = Field(
+        "",
+        max_length=500,
+        description="Why the settings were changed last, and by whom; the audit log keeps it.",
+    )
     shares: tuple[Literal["accounts", "bundles"], ...] = Field(
         (),
         description='What this site shares with other sites of the database: "accounts": one '
