@@ -27,7 +27,7 @@ too, move a logit by up to 0.004, and so a probability by less."""
 
 CODES_DIFFER = marked("{image}: structure code {found}, {wanted} on {pc}")
 PROBABILITY_DIFFERS = marked("{image}: probability {found}, {wanted} on {pc}")
-NO_COMMON_IMAGE = marked("none of the reference images of {pc} could be judged")
+NO_COMMON_IMAGE = marked("no reference image of {pc} could be judged")
 OTHER_PROMOTED = marked("another bundle was promoted during the rollout: {bundle}")
 ON_PC = marked("{pc}: {why}")
 

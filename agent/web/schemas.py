@@ -270,7 +270,7 @@ class Bundles(BaseModel):
     bundles: list[Bundle]
 
 
-class RolloutPc(BaseModel):
+class HostAnswer(BaseModel):
     """A PC in a rollout, and its answers to the reference images."""
 
     name: str
@@ -311,7 +311,7 @@ class RolloutOfBundle(BaseModel):
     why: str
     first_pc: str = Field(description="PC whose answers the others have to repeat.")
     rings: RolloutRings
-    pcs: list[RolloutPc]
+    pcs: list[HostAnswer]
 
 
 class RolloutAnswer(BaseModel):

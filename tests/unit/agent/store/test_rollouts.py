@@ -120,7 +120,7 @@ def test_a_ring_lasts_at_least_its_time(plant, minutes):
     [
         (OTHER_CODE, None, "{pc}: g8.tif: structure code G7, G8 on PC-1"),
         (OTHER_PROBABILITY, None, "{pc}: g8.tif: probability 0.9350, 0.9100 on PC-1"),
-        ({}, None, "{pc}: none of the reference images of {pc} could be judged"),
+        ({}, None, "{pc}: no reference image of {pc} could be judged"),
         (RIGHT, Message("m9.tif: no scale"), "{pc}: m9.tif: no scale"),
     ],
 )
