@@ -33,7 +33,7 @@ def check(
 
     settings = load_settings(context)
     with open_store(settings) as store:
-        faults = list(maintenance.check(store, Archive(settings.store.folder)))
+        faults = list(maintenance.check(store, Archive.open(settings.store)))
         results = _check_references(settings, store) if references else []
     for result in results if not as_json else ():
         mark = "✓" if result.is_good else "✗"

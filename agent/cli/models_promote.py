@@ -197,13 +197,13 @@ def _impact(settings: Settings, store: Store, name: str, days: int) -> tuple[Imp
     from agent.retrain import compute_impact, save_impact
     from agent.service.data_folder import clock
 
-    archive, now = Archive(settings.store.folder), clock()
+    archive, now = Archive.open(settings.store), clock()
     impact = compute_impact(
         store,
         read_order_policy(settings, store),
         name,
         since=now - timedelta(days=days),
-        has_crop=lambda view: archive.crop_path(view.sha256, view.page).is_file(),
+        has_crop=lambda view: archive.has_crop(view.sha256, view.page),
         days=days,
     )
     record = get_record_folder(get_bundle(settings.store.folder, name))

@@ -50,6 +50,7 @@ SIGNED: dict[str, Signing] = {
     "models promote": Signing("promoted"),
     "models rollback": Signing("promoted"),
     "msa plan": Signing("planned"),
+    "needles calibrate": Signing("calibrated"),
     "orders amend": Signing("amended"),
     "orders assign": Signing("assigned", "reviewer"),
     "orders dismiss-file": Signing("dismissed"),

@@ -15,10 +15,13 @@ from agent.errors import AgentError, is_out_of_resources
 from agent.features import FeatureFolder
 from agent.imaging import CropPool
 from agent.lab_context import get_features_folder, read_taxonomy
+from agent.needle_truth import needle_calibration
+from agent.needles import LengthCorrection, SizeRule
+from agent.needles.measuring import NeedleMeasurer
 from agent.orders import BadSpecification, Specifications, list_valid_limits, read_specifications
 from agent.orders.method_validation import load_scopes
 from agent.orders.order_policy import build_provenance, note_specifications
-from agent.pipeline import LEASE_S, Pipeline, Stalled
+from agent.pipeline import LEASE_S, NeedleMeasuring, Pipeline, Stalled
 from agent.service.data_folder import agent_name, bundles_folder, clock
 from agent.service.statements import StatementKeeper
 from agent.store import Store, store_url
@@ -157,7 +160,7 @@ def collect_labels(
 
     return collect(
         store,
-        Archive(settings.store.folder),
+        Archive.open(settings.store),
         taxonomy,
         group_by=group_by,
         learns_from=settings.retrain.learns_from,
@@ -211,7 +214,7 @@ def make_pipeline(
     own = {source.name: build_provenance(source) for source in settings.sources}
     return Pipeline(
         store=store,
-        archive=Archive(settings.store.folder),
+        archive=Archive.open(settings.store),
         pool=pool,
         classifier=classifier,
         policy=build_policy(settings, classifier, store),
@@ -226,9 +229,24 @@ def make_pipeline(
         sidecars=settings.imaging.sidecars,
         control=settings.orders.control,
         features=open_features(settings, store).buffer if settings.features.keep else None,
+        needles=build_needle_measuring(settings, store) if settings.needles.enabled else None,
         on_stage=on_stage,
         on_fate=on_fate,
     )
+
+
+def build_needle_measuring(settings: Settings, store: Store) -> NeedleMeasuring:
+    """Return how needles are measured and calibrated, and which lengths contradict a size."""
+    needles = settings.needles
+    rule = SizeRule(needles.l90_of_size_8_um, needles.size_tolerance)
+
+    def find_correction(subtype: str, microscope: str) -> LengthCorrection | None:
+        calibration = needle_calibration(store, subtype, microscope)
+        if calibration is None:
+            return None
+        return LengthCorrection(calibration.version, calibration.ratio.value)
+
+    return NeedleMeasuring(NeedleMeasurer().measure, rule, find_correction)
 
 
 def open_features(settings: Settings, store: Store) -> FeatureFolder:

@@ -39,6 +39,7 @@ from agent.service.jobs.backup import BACKUP_EVERY_S, tend_backups
 from agent.service.jobs.delivery import DELIVERY_EVERY_S, deliver_reports
 from agent.service.jobs.features import TEND_EVERY_S, FeatureKeeper
 from agent.service.jobs.instrument_check import InstrumentCheck
+from agent.service.jobs.objects import OBJECTS_EVERY_S, ObjectKeeper
 from agent.service.jobs.order_lists import LISTS_EVERY_S, tend_lists
 from agent.service.jobs.outbound import (
     NOTICES_EVERY_S,
@@ -160,7 +161,7 @@ class Agent:
         taken_back = store.work_queue.requeue_own(at=now())
         store.agents.record_start(at=now())
         store.settings_history.record(settings.model_dump(mode="json"), at=now())
-        archive = Archive(settings.store.folder)
+        archive = Archive.open(settings.store)
         self._bundle = bundle = CurrentBundle(settings, store)
         instrument = InstrumentCheck(settings, store, now=now, problems=self.problems)
         worker = Worker(
@@ -244,6 +245,11 @@ class Agent:
                 "features",
                 FeatureKeeper(settings, store, now=now, should_stop=self._stop.is_set).tend,
                 TEND_EVERY_S,
+            ),
+            (
+                "object storage",
+                ObjectKeeper(settings, should_stop=self._stop.is_set).tend,
+                OBJECTS_EVERY_S,
             ),
             ("work units", puller.tend, PULL_EVERY_S),
             ("rollout", RolloutLeader(store, now=now).tend, ROLLOUT_EVERY_S),

@@ -14,6 +14,7 @@ from agent.errors import BadStore, hide_passwords
 from agent.features import FeatureFolder
 from agent.fleet import list_seen, rollout_to_json
 from agent.lab_context import get_features_folder
+from agent.objects import open_mirror
 from agent.orders import BadSpecification, read_specifications
 from agent.orders.affected_orders import list_affected_orders
 from agent.orders.instrument_holds import load_holds
@@ -127,6 +128,7 @@ def build_status_from_store(
         "disk": _measure_disk(settings.store.folder),
         "backup": _describe_backup(settings),
         "features": _measure_features(settings, store),
+        "objects": _measure_objects(settings),
         "jobs": [_job(job) for job in store.jobs.list_running(at=now)],
         "work": [describe_work(progress) for progress in known_work],
         "affected_orders": sorted({number for group in affected for number in group.orders}),
@@ -165,6 +167,20 @@ def _measure_features(settings: Settings, store: Store) -> dict[str, int]:
     folder = get_features_folder(settings.store.folder, store)
     kept = FeatureFolder(folder, agent_name()).measure()
     return {"rows": kept.rows, "size_bytes": kept.size_bytes}
+
+
+def _measure_objects(settings: Settings) -> dict[str, Any] | None:
+    """Return what lies in the object storage; None for a lab without one. It is not asked."""
+    mirror = open_mirror(settings.store)
+    if mirror is None:
+        return None
+    files, size_bytes, local_bytes = mirror.index.measure()
+    return {
+        "url": settings.store.objects,
+        "files": files,
+        "size_bytes": size_bytes,
+        "local_bytes": local_bytes,
+    }
 
 
 def _describe_backup(settings: Settings) -> dict[str, Any] | None:

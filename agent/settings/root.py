@@ -23,6 +23,7 @@ from agent.settings.sections import (
     LogSection,
     ModelSection,
     MsaSection,
+    NeedlesSection,
     NightSection,
     NotifySection,
     OrdersSection,
@@ -70,6 +71,7 @@ class Settings(BaseSettings):
     retrain: RetrainSection = RetrainSection()
     work: WorkSection = WorkSection()
     rollout: RolloutSection = RolloutSection()
+    needles: NeedlesSection = NeedlesSection()
     notify: NotifySection = NotifySection()
     log: LogSection = LogSection()
     orders: OrdersSection = OrdersSection()

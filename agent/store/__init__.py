@@ -39,7 +39,8 @@ from agent.store.jobs import Job
 from agent.store.label_resolution import asks_two, signed_by_program, voter_of
 from agent.store.labelled_micrographs import LabelledMicrograph
 from agent.store.live_figures import LastFile, OpenFiles, ResultCount
-from agent.store.micrograph_views import MicrographView
+from agent.store.micrograph_views import NEEDLES_MESSAGE, MicrographView
+from agent.store.needle_measurements import NeedleMeasurement, NewNeedle
 from agent.store.nightly_reports import NightHead, NightRow
 from agent.store.numbers import letters_key, number_key
 from agent.store.odd_shapes import name_odd
@@ -94,6 +95,7 @@ __all__ = [
     "BY_AGENT",
     "BY_REVIEWER",
     "GIVEN",
+    "NEEDLES_MESSAGE",
     "OUTAGE",
     "REFUSED",
     "RELEASED_AFTER",
@@ -133,7 +135,9 @@ __all__ = [
     "MicrographFacets",
     "MicrographResult",
     "MicrographView",
+    "NeedleMeasurement",
     "NewImage",
+    "NewNeedle",
     "NewRater",
     "NewRecord",
     "NewStatement",

@@ -56,7 +56,11 @@ NEEDED = (
     (re.compile(r"/archive/(export|views(/delete)?)"), "viewer"),
     (re.compile(r"/api/v1/(archive/export|views(/delete)?)"), "viewer"),
     (re.compile(r"/(review|confirm)/.+|/fleet/rollout/stop|/api/v1/rollout/stop"), "reviewer"),
-    (re.compile(r"/api/v1/micrographs(/[^/]+/(decisions|undo|scale|assign))?"), "reviewer"),
+    (
+        re.compile(r"/api/v1/micrographs(/[^/]+/(decisions|undo|scale|assign|proposals))?"),
+        "reviewer",
+    ),
+    (re.compile(r"/api/v1/micrographs/[^/]+/needles(/\d+/withdraw)?"), "reviewer"),
 )
 """The role that a change needs, by address; a change at any other address needs a lead."""
 

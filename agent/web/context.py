@@ -105,6 +105,8 @@ class Desk:
         objectives: Source name → its table of objectives.
         customer_templates: Folder of the layout of customers' reports, None for the built-in one.
         um_per_px_range: Smallest and largest plausible µm per pixel.
+        correction_reasons: Reasons to choose from where the model's answer is corrected, () for
+            the built-in ones; None where no reason is required.
         chart: The lab's chart plates; None where it has none.
         learning: What the lab requires of a new bundle.
         figures: What the dashboard shows, as it was last read.
@@ -138,6 +140,7 @@ class Desk:
     customer_templates: Path | None = None
     um_per_px_range: tuple[float, float] = (0.01, 5.0)
     chart: Chart | None = None
+    correction_reasons: tuple[str, ...] | None = None
     learning: LearningSetup = field(default_factory=LearningSetup)
     figures: FiguresCache = field(default_factory=FiguresCache)
     instruments: Callable[[], Sequence[Instrument]] | None = None

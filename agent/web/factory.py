@@ -103,6 +103,9 @@ def app_of(
         else None,
         um_per_px_range=settings.imaging.um_per_px_range,
         chart=_open_chart(settings),
+        correction_reasons=settings.review.correction_reasons
+        if settings.review.reason_on_correction
+        else None,
         lab=lambda: load_policy(
             settings,
             store,

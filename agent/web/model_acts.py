@@ -98,7 +98,7 @@ def compute_and_save_impact(desk: Desk, name: str) -> Impact:
         order_rules(desk),
         name,
         since=now - timedelta(days=DAYS),
-        has_crop=lambda view: desk.archive.crop_path(view.sha256, view.page).is_file(),
+        has_crop=lambda view: desk.archive.has_crop(view.sha256, view.page),
         days=DAYS,
     )
     record = get_record_folder(get_bundle(desk.archive.folder, name))

@@ -59,6 +59,21 @@ class Strangeness(_Answer):
     sentence: str | None
 
 
+class Needles(_Answer):
+    """Apparent needle lengths in the section: a trial."""
+
+    status: Literal["measured", "not_measured"]
+    reason: str = Field(description="A stable word such as `too_few`; empty where it was measured.")
+    trial: bool
+    calibration: str | None = Field(description="Null: not calibrated here.")
+    network: str
+    needles: int = Field(description="Complete needles.")
+    l50_um: float | None = Field(description="Half of the needles' area is in shorter needles.")
+    l90_um: float | None
+    l99_um: float | None
+    maximum_um: float | None = Field(description="Longest complete needle.")
+
+
 class Micrograph(_Answer):
     """One micrograph as `agent classify --json` prints it, with its handling and its label."""
 
@@ -87,6 +102,9 @@ class Micrograph(_Answer):
     bundle: str | None
     result: int
     label: Label | None
+    needles: Needles | None = Field(
+        None, description="Null where nothing was to be measured, see `[needles] enabled`."
+    )
     learning: Learning | None = Field(
         None, description="Of one micrograph: what its decision is used for in training."
     )

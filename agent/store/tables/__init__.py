@@ -20,6 +20,8 @@ from agent.store.tables.intake import ContentRow, PathRow
 from agent.store.tables.micrographs import (
     MeasurementRow,
     MicrographRow,
+    NeedleFieldRow,
+    NeedleMeasurementRow,
     PlaceRow,
     ResultRow,
     SamePlaceRow,
@@ -61,6 +63,8 @@ __all__ = [
     "LoginRow",
     "MeasurementRow",
     "MicrographRow",
+    "NeedleFieldRow",
+    "NeedleMeasurementRow",
     "NightRow_",
     "OfGroup",
     "OfSite",
