@@ -147,10 +147,10 @@ def fill_there(lab: Lab) -> Known:
     store.work_jobs.divide(work.id, unit=256, at=DAY)
     unit_claim = store.work_units.claim([work.id], at=DAY, lease_s=3600)
     assert unit_claim is not None
-    rollout = _roll_out(store)
     needle = store.needle_measurements.add(
         fields[0], NewNeedle((1.0, 2.0), (60.0, 50.0), 0.12), by=f"{HIDDEN}-by", at=DAY
     )
+    rollout = _roll_out(store)
     job = store.jobs.begin("job-2", at=DAY, facts={"note": f"{HIDDEN}-job"})
     lab.arrive(f"{HIDDEN}5.tif", at=DAY)
     store.files.add([ListedFile("LOM-2", lab.folder / "export", f"{HIDDEN}6.tif", 1, 1)], at=DAY)
@@ -185,8 +185,8 @@ def fill_there(lab: Lab) -> Known:
             "result": view.result_id,
             "job": job,
             "work_job": work.id,
-            "rollout": rollout,
             "needle": needle,
+            "rollout": rollout,
         },
         claim=claim,
         unit_claim=unit_claim,

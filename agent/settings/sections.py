@@ -37,6 +37,11 @@ class SiteSection(Section):
     time_zone: Annotated[str, AfterValidator(_require_zone)] = Field(
         "Europe/Berlin", description="Time zone of the night and of every time on a page."
     )
+    change_reason: str = Field(
+        "",
+        max_length=500,
+        description="Why the settings were changed last, and by whom; the audit log keeps it.",
+    )
     shares: tuple[Literal["accounts", "bundles"], ...] = Field(
         (),
         description='What this site shares with other sites of the database: "accounts": one '
@@ -442,6 +447,28 @@ class WorkSection(Section):
     unit: int = Field(500, ge=256, le=1000, description="Micrographs per unit.")
 
 
+class NeedlesSection(Section):
+    """[needles]: needle lengths of each micrograph, a trial."""
+
+    enabled: bool = Field(
+        default=False,
+        description="Measure the needle lengths of each new micrograph with a known scale. A "
+        "trial, not calibrated here. It costs at most 1.5 s of processor time per micrograph.",
+    )
+    l90_of_size_8_um: float = Field(
+        14.0,
+        gt=0,
+        description="L90 (µm) that corresponds to size number 8; it halves with every two numbers. "
+        "The default was measured on drawings.",
+    )
+    size_tolerance: float = Field(
+        2.0,
+        gt=0,
+        description="Size numbers by which L90 may differ from the size; beyond, the micrograph "
+        "goes to review.",
+    )
+
+
 class RolloutSection(Section):
     """[rollout]."""
 
@@ -464,28 +491,6 @@ class RolloutSection(Section):
         gt=0,
         lt=1,
         description="Largest difference of a probability between two PCs on a reference image.",
-    )
-
-
-class NeedlesSection(Section):
-    """[needles]: needle lengths of each micrograph, a trial."""
-
-    enabled: bool = Field(
-        default=False,
-        description="Measure the needle lengths of each new micrograph with a known scale. A "
-        "trial, not calibrated here. It costs at most 1.5 s of processor time per micrograph.",
-    )
-    l90_of_size_8_um: float = Field(
-        14.0,
-        gt=0,
-        description="L90 (µm) that corresponds to size number 8; it halves with every two numbers. "
-        "The default was measured on drawings.",
-    )
-    size_tolerance: float = Field(
-        2.0,
-        gt=0,
-        description="Size numbers by which L90 may differ from the size; beyond, the micrograph "
-        "goes to review.",
     )
 
 

@@ -236,6 +236,59 @@ CREATE TABLE micrograph (
 );
 INSERT INTO "micrograph" VALUES(1,'abababababababab',1,1,1,'abababababababababababababababababababababababababababababababab',0,'a.tif','watch','2026-11-24 21:00:00.000000',2000,1500,'',0.1,'metadata','1','{"id": "abababababababab", "sha256": "abababababababababababababababababababababababababababababababab", "page": 0, "width": 2000, "height": 1500, "um_per_px": 0.1, "um_per_px_source": "metadata", "crop": [0, 0, 2000, 1400], "recipe": "1", "warnings": []}','[]','{}',NULL,1,1,'','{}',NULL,'','','','4711','','','3','','','','','','','{}');
 INSERT INTO "micrograph" VALUES(2,'cdcdcdcdcdcdcdcd',5,1,1,'cdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcd',0,'a.tif','watch','2026-11-24 21:05:00.000000',2000,1500,'',0.1,'metadata','1','{"id": "cdcdcdcdcdcdcdcd", "sha256": "cdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcd", "page": 0, "width": 2000, "height": 1500, "um_per_px": 0.1, "um_per_px_source": "metadata", "crop": [0, 0, 2000, 1400], "recipe": "1", "warnings": []}','[]','{}',NULL,NULL,NULL,'no order number and no specimen is known of it','{}',NULL,'','','','','','','','','','','','','','{}');
+CREATE TABLE needle_field (
+	id INTEGER NOT NULL, 
+	site_id INTEGER NOT NULL, 
+	result_id INTEGER NOT NULL, 
+	status VARCHAR NOT NULL, 
+	reason VARCHAR NOT NULL, 
+	network VARCHAR NOT NULL, 
+	calibration VARCHAR, 
+	pixel_um FLOAT, 
+	area_um2 FLOAT, 
+	structure_share FLOAT, 
+	measured_share FLOAT, 
+	needles INTEGER NOT NULL, 
+	l50_um FLOAT, 
+	l90_um FLOAT, 
+	l99_um FLOAT, 
+	l50_number_um FLOAT, 
+	l90_number_um FLOAT, 
+	l99_number_um FLOAT, 
+	maximum_um FLOAT, 
+	anisotropy FLOAT, 
+	heterogeneity FLOAT, 
+	intercept_um FLOAT, 
+	expected_l50_um FLOAT, 
+	expected_error FLOAT, 
+	longest JSON NOT NULL, 
+	orientation JSON NOT NULL, 
+	histogram JSON NOT NULL, 
+	CONSTRAINT pk_needle_field PRIMARY KEY (id), 
+	CONSTRAINT uq_needle_field_result_id UNIQUE (result_id), 
+	CONSTRAINT fk_needle_field_site_id_site FOREIGN KEY(site_id) REFERENCES site (id), 
+	CONSTRAINT fk_needle_field_result_id_result FOREIGN KEY(result_id) REFERENCES result (id)
+);
+INSERT INTO "needle_field" VALUES(1,1,2,'measured','','0123456789ab',NULL,0.12,19200.0,0.98,0.9,200,11.52,18.86,24.39,9.09,13.5,19.27,24.39,0.1,1.3,3.0,9.4,0.2,'[{"length_um": 24.39, "expected_relative_error": 0.2, "line_px": [[10.0, 8.0], [34.38750859736626, 8.0]]}, {"length_um": 20.3, "expected_relative_error": 0.2, "line_px": [[10.0, 16.0], [30.295984493977667, 16.0]]}, {"length_um": 19.26, "expected_relative_error": 0.2, "line_px": [[10.0, 24.0], [29.258996674574096, 24.0]]}, {"length_um": 18.87, "expected_relative_error": 0.2, "line_px": [[10.0, 32.0], [28.868554698462134, 32.0]]}, {"length_um": 18.86, "expected_relative_error": 0.2, "line_px": [[10.0, 40.0], [28.857780208916413, 40.0]]}]','[0.08333333333333333, 0.08333333333333333, 0.08333333333333333, 0.08333333333333333, 0.08333333333333333, 0.08333333333333333, 0.08333333333333333, 0.08333333333333333, 0.08333333333333333, 0.08333333333333333, 0.08333333333333333, 0.08333333333333333]','{"shortest_um": 3.0, "longest_um": 200.0, "bins": 160, "first": 0, "by_number": [0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0, 1.0, 0.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 3.0, 2.0, 5.0, 3.0, 3.0, 4.0, 3.0, 7.0, 5.0, 1.0, 3.0, 6.0, 5.0, 5.0, 5.0, 6.0, 2.0, 7.0, 9.0, 6.0, 10.0, 8.0, 5.0, 6.0, 5.0, 3.0, 6.0, 5.0, 3.0, 3.0, 6.0, 5.0, 5.0, 2.0, 6.0, 4.0, 2.0, 3.0, 2.0, 1.0, 0.0, 0.0, 1.0, 4.0, 0.0, 1.0, 0.0, 0.0, 3.0, 0.0, 1.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0], "by_area_um2": [0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 1.9548783993470495, 2.0016402727364158, 0.0, 2.2129402308925323, 2.411698743110704, 2.552637691967206, 2.62507431065956, 2.8045821233126205, 2.9770866251606343, 3.1222996307065287, 9.630876177841188, 6.80483499092162, 17.932082900268895, 11.382620604825753, 12.163715414834527, 17.18148643626067, 13.311375833247695, 33.29447008334813, 24.89663169192596, 5.138706508327061, 16.607332332920038, 34.75428126744882, 30.759452118968966, 32.065398556974, 33.816689021796265, 42.73211019703729, 14.989397452623905, 55.50859422966181, 75.82770718282654, 52.312139512106114, 93.73655546218993, 79.03128688355378, 51.804687713817884, 66.05781527534134, 57.712323587653486, 36.395039529001565, 76.26079397568776, 66.47557454375487, 42.57065909633411, 44.93051126351202, 94.26529435998646, 83.86900759856462, 87.89107969041947, 37.43709323639746, 115.37110887445306, 80.83389490159357, 43.51990757202202, 67.56066594364779, 48.55298355973582, 25.574949028535684, 0.0, 0.0, 28.921559225369492, 124.90699233697615, 0.0, 35.43218329872502, 0.0, 0.0, 120.28302041421239, 0.0, 45.76966517553137, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 66.08339728740157, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0]}');
+CREATE TABLE needle_measurement (
+	id INTEGER NOT NULL, 
+	site_id INTEGER NOT NULL, 
+	micrograph_id INTEGER NOT NULL, 
+	start_x FLOAT NOT NULL, 
+	start_y FLOAT NOT NULL, 
+	end_x FLOAT NOT NULL, 
+	end_y FLOAT NOT NULL, 
+	um_per_px FLOAT NOT NULL, 
+	length_um FLOAT NOT NULL, 
+	"by" VARCHAR NOT NULL, 
+	at DATETIME NOT NULL, 
+	withdrawn_by VARCHAR DEFAULT '' NOT NULL, 
+	withdrawn_at DATETIME, 
+	CONSTRAINT pk_needle_measurement PRIMARY KEY (id), 
+	CONSTRAINT fk_needle_measurement_site_id_site FOREIGN KEY(site_id) REFERENCES site (id), 
+	CONSTRAINT fk_needle_measurement_micrograph_id_micrograph FOREIGN KEY(micrograph_id) REFERENCES micrograph (id)
+);
+INSERT INTO "needle_measurement" VALUES(1,1,1,10.0,10.0,90.0,40.0,0.2,1.70880074906350607e+01,'Ada','2026-11-24 21:00:00.000000','',NULL);
 CREATE TABLE night (
 	id INTEGER NOT NULL, 
 	site_id INTEGER NOT NULL, 
@@ -414,7 +467,7 @@ CREATE TABLE result (
 	CONSTRAINT fk_result_agent_id_agent FOREIGN KEY(agent_id) REFERENCES agent (id)
 );
 INSERT INTO "result" VALUES(1,1,1,1,'20261101-0badcafe','1','live',1,'watch','2026-11-24 21:00:00.000000','review','["uncertain"]',NULL,'G','{"B": 0.03, "G": 0.94, "M": 0.03}','8',8,8,'{"7": 0.04999999999999999, "8": 0.9, "9-10": 0.04999999999999999}','G8',0.846,'{"G7": 0.046999999999999986, "G8": 0.846, "G9-10": 0.046999999999999986}','["G8"]','{"8": 0.1}',0.4,'{"p_value": 0.4, "flagged": false, "whole": 1.0, "local": 0.4, "where": null, "sentence": "1 in 3 reference images scores as high.", "message": {"id": "{rare}.", "parameters": {"rare": {"id": "1 in {n} reference images scores as high", "parameters": {"n": 3}}}}, "nearest": {}, "look": "fine", "area_um2": null, "defects": [], "companions": {}}','{}','{}','pytorch','fp32',0,'{"handling":"review","hints":"c31f906d5fec8faf73dabb9581a89f6914becad53915441e4f534413742312ae12ae12ae12ae12ae44136b866b866b862cdc3915844573dabb95aa61ab65ade12c622c6276c5f724fe348c490d7a76cff3e33fb14413441381f5b6295fec","judged":{"bundle":"20261101-0badcafe"},"landmarks":"","micrograph":"09781c94955f71cfd43aa5e35fb92575d7cccd95083c045d4807e2795c159ed1","names":{"order":"4711","specimen":"3"},"place":["4711","3","1"],"reasons":["uncertain"],"result":"5d671e0d668f5a6ee9082e9c9e1abfd613e36a8fbd8b104e831bbee7904af87a","source":"LOM-07"}');
-INSERT INTO "result" VALUES(2,2,1,1,'20261101-0badcafe','1','live',1,'watch','2026-11-24 21:05:00.000000','review','["uncertain"]',2845999,'G','{"B": 0.03, "G": 0.94, "M": 0.03}','8',8,8,'{"7": 0.04999999999999999, "8": 0.9, "9-10": 0.04999999999999999}','G8',0.846,'{"G7": 0.046999999999999986, "G8": 0.846, "G9-10": 0.046999999999999986}','["G8"]','{"8": 0.1}',0.4,'{"p_value": 0.4, "flagged": false, "whole": 1.0, "local": 0.4, "where": null, "sentence": "1 in 3 reference images scores as high.", "message": {"id": "{rare}.", "parameters": {"rare": {"id": "1 in {n} reference images scores as high", "parameters": {"n": 3}}}}, "nearest": {}, "look": "fine", "area_um2": null, "defects": [], "companions": {}}','{}','{}','pytorch','fp32',0,'{"handling":"review","hints":"986d11ce5fec8faf73dad02981a89f6914becad53915fbff4f534413742312ae12ae12ae12ae12ae44136b86d4736b862cdc3915844573dad029aa61ab65ade12c622c6276c5f724fe348c490d7a76cff3e33fb14413441381f5b6295fec","landmarks":"","micrograph":"5bfa9f5bf4c8fdd415a8adfa7cda9b813747b6753a337b68a171f1a3d0ed280c","names":{},"reasons":["uncertain"],"result":"d02ac86d4d8ca54344be4179d056a62306e4cc608155197285c89ee3044d0dcf","source":"LOM-07","unassigned":"no order number and no specimen is known of it"}');
+INSERT INTO "result" VALUES(2,2,1,1,'20261101-0badcafe','1','live',1,'watch','2026-11-24 21:05:00.000000','review','["uncertain"]',2845999,'G','{"B": 0.03, "G": 0.94, "M": 0.03}','8',8,8,'{"7": 0.04999999999999999, "8": 0.9, "9-10": 0.04999999999999999}','G8',0.846,'{"G7": 0.046999999999999986, "G8": 0.846, "G9-10": 0.046999999999999986}','["G8"]','{"8": 0.1}',0.4,'{"p_value": 0.4, "flagged": false, "whole": 1.0, "local": 0.4, "where": null, "sentence": "1 in 3 reference images scores as high.", "message": {"id": "{rare}.", "parameters": {"rare": {"id": "1 in {n} reference images scores as high", "parameters": {"n": 3}}}}, "nearest": {}, "look": "fine", "area_um2": null, "defects": [], "companions": {}}','{}','{}','pytorch','fp32',0,'{"handling":"review","hints":"986d11ce5fec8faf73dad02981a89f6914becad53915fbff4f534413742312ae12ae12ae12ae12ae44136b86d4736b862cdc3915844573dad029aa61ab65ade12c622c6276c5f724fe348c490d7a76cff3e33fb14413441381f5b6295fec","landmarks":"","micrograph":"5bfa9f5bf4c8fdd415a8adfa7cda9b813747b6753a337b68a171f1a3d0ed280c","names":{},"needles":"7da7850b92d099a1b661f49c74487031e80552fd4dc06c1c8654a7ce71933362","reasons":["uncertain"],"result":"d02ac86d4d8ca54344be4179d056a62306e4cc608155197285c89ee3044d0dcf","source":"LOM-07","unassigned":"no order number and no specimen is known of it"}');
 CREATE TABLE rollout (
 	id INTEGER NOT NULL, 
 	site_id INTEGER NOT NULL, 
@@ -625,8 +678,9 @@ INSERT INTO "trail" VALUES(9,1,'2026-11-24 21:00:00.000000','Ada','account.added
 INSERT INTO "trail" VALUES(10,1,'2026-11-24 21:00:00.000000','Ada','login.began','web','{}','72859f369932155ad1f25d85d0be927b3785ca66f89288574d56355f7dfef8d7','fb02652d5a160d9ef5ee790df1975041362b63b93f2446b6fd8da0d5ea722da8');
 INSERT INTO "trail" VALUES(11,1,'2026-11-24 21:00:00.000000','Ada','campaign.planned','spring','{"images": 1, "raters": 1, "seed": 1}','fb02652d5a160d9ef5ee790df1975041362b63b93f2446b6fd8da0d5ea722da8','fb897a3fd1b4bdefe0edc58ac0d5eab315ee55ac9c16d17f04332657279082c6');
 INSERT INTO "trail" VALUES(12,1,'2026-11-24 21:00:00.000000','Ada','campaign.opened','spring','{}','fb897a3fd1b4bdefe0edc58ac0d5eab315ee55ac9c16d17f04332657279082c6','4ba84bc2fd1e402a5d59a8b333214530e447d47ef61579415ada4502bd1a66c4');
-INSERT INTO "trail" VALUES(13,1,'2026-11-24 21:00:00.000000','Ada','work.requested','20261101-beefbeef','{"days": 9, "job": 1, "role": "shadow"}','4ba84bc2fd1e402a5d59a8b333214530e447d47ef61579415ada4502bd1a66c4','d792d63df7c0f91ece617d77e319088a76646abbf46243e505c93aa26903e999');
-INSERT INTO "trail" VALUES(14,1,'2026-11-24 21:00:00.000000','Ada','rollout.started','20261102-cafebabe','{"absent_minutes": 10.0, "attempt": 1, "first": ["PC"], "metrics": {"decision": {"signatures": [{"at": "2026-11-24T21:00:00+00:00", "by": "Ada", "reason": "in rings", "shown": {}}]}, "n": 80}, "previous": "20261101-0badcafe", "reason": "in rings", "rollout": 1, "share": 0.1, "step": 1, "tolerance": 0.01, "wait_minutes": 60.0}','d792d63df7c0f91ece617d77e319088a76646abbf46243e505c93aa26903e999','a7a0c0ba38884d926f7b41b06e3558531b3954e9963c63f68939506ab545bcd8');
+INSERT INTO "trail" VALUES(13,1,'2026-11-24 21:00:00.000000','Ada','needle.measured','abababababababab','{"end_x": 90.0, "end_y": 40.0, "length_um": 17.08800749063506, "needle": 1, "start_x": 10.0, "start_y": 10.0, "um_per_px": 0.2}','4ba84bc2fd1e402a5d59a8b333214530e447d47ef61579415ada4502bd1a66c4','085336f12828ad65a5fbe19527db8b25e4a2a4680fca11112d27fafa803edc7c');
+INSERT INTO "trail" VALUES(14,1,'2026-11-24 21:00:00.000000','Ada','work.requested','20261101-beefbeef','{"days": 9, "job": 1, "role": "shadow"}','085336f12828ad65a5fbe19527db8b25e4a2a4680fca11112d27fafa803edc7c','86c93ac33b558488f44186acb620416759216c6271ef840cd08667fd31f921f1');
+INSERT INTO "trail" VALUES(15,1,'2026-11-24 21:00:00.000000','Ada','rollout.started','20261102-cafebabe','{"absent_minutes": 10.0, "attempt": 1, "first": ["PC"], "metrics": {"decision": {"signatures": [{"at": "2026-11-24T21:00:00+00:00", "by": "Ada", "reason": "in rings", "shown": {}}]}, "n": 80}, "previous": "20261101-0badcafe", "reason": "in rings", "rollout": 1, "share": 0.1, "step": 1, "tolerance": 0.01, "wait_minutes": 60.0}','86c93ac33b558488f44186acb620416759216c6271ef840cd08667fd31f921f1','337f02d0a17761f97c2e17eb9500f9b7ae6050c06aac264cc9f5fd37bc2325de');
 CREATE TABLE trail_coverage (
 	id INTEGER NOT NULL, 
 	name VARCHAR NOT NULL, 
@@ -635,15 +689,15 @@ CREATE TABLE trail_coverage (
 	CONSTRAINT pk_trail_coverage PRIMARY KEY (id), 
 	CONSTRAINT uq_trail_coverage_name UNIQUE (name)
 );
-INSERT INTO "trail_coverage" VALUES(1,'order',0,'2026-11-28 08:27:46.903856');
-INSERT INTO "trail_coverage" VALUES(2,'record',0,'2026-11-28 08:27:46.903856');
-INSERT INTO "trail_coverage" VALUES(3,'promotion',0,'2026-11-28 08:27:46.903856');
-INSERT INTO "trail_coverage" VALUES(4,'night',0,'2026-11-28 08:27:46.903856');
-INSERT INTO "trail_coverage" VALUES(5,'account',0,'2026-11-28 08:27:46.903856');
-INSERT INTO "trail_coverage" VALUES(6,'result',0,'2026-11-28 08:27:46.903856');
-INSERT INTO "trail_coverage" VALUES(7,'preparation',0,'2026-11-28 08:27:46.903856');
-INSERT INTO "trail_coverage" VALUES(8,'same_place',0,'2026-11-28 08:27:46.903856');
-INSERT INTO "trail_coverage" VALUES(9,'order_claim',0,'2026-11-28 08:27:46.903856');
+INSERT INTO "trail_coverage" VALUES(1,'order',0,'2026-11-28 09:07:22.329832');
+INSERT INTO "trail_coverage" VALUES(2,'record',0,'2026-11-28 09:07:22.329832');
+INSERT INTO "trail_coverage" VALUES(3,'promotion',0,'2026-11-28 09:07:22.329832');
+INSERT INTO "trail_coverage" VALUES(4,'night',0,'2026-11-28 09:07:22.329832');
+INSERT INTO "trail_coverage" VALUES(5,'account',0,'2026-11-28 09:07:22.329832');
+INSERT INTO "trail_coverage" VALUES(6,'result',0,'2026-11-28 09:07:22.329832');
+INSERT INTO "trail_coverage" VALUES(7,'preparation',0,'2026-11-28 09:07:22.329832');
+INSERT INTO "trail_coverage" VALUES(8,'same_place',0,'2026-11-28 09:07:22.329832');
+INSERT INTO "trail_coverage" VALUES(9,'order_claim',0,'2026-11-28 09:07:22.329832');
 CREATE TABLE work_job (
 	id INTEGER NOT NULL, 
 	site_id INTEGER NOT NULL, 
@@ -701,35 +755,36 @@ CREATE UNIQUE INDEX uq_rollout_running ON rollout (site_id) WHERE state = 'runni
 CREATE UNIQUE INDEX uq_order_site_id_key ON "order" (site_id, "key");
 CREATE INDEX ix_trail_at ON trail (at);
 CREATE INDEX ix_statement_site_id ON statement (site_id);
-CREATE INDEX ix_content_due ON content (site_id, lane, due_at) WHERE due_at IS NOT NULL;
+CREATE UNIQUE INDEX uq_content_sha256_not_duplicate ON content (sha256, site_id) WHERE state != 'duplicate' AND sha256 IS NOT NULL;
 CREATE INDEX ix_content_site_id_state_id ON content (site_id, state, id);
-CREATE INDEX ix_content_previous_id ON content (previous_id) WHERE previous_id IS NOT NULL;
 CREATE INDEX ix_content_duplicate_of ON content (duplicate_of) WHERE duplicate_of IS NOT NULL;
 CREATE INDEX ix_content_source_id ON content (source_id);
-CREATE UNIQUE INDEX uq_content_sha256_not_duplicate ON content (sha256, site_id) WHERE state != 'duplicate' AND sha256 IS NOT NULL;
+CREATE INDEX ix_content_previous_id ON content (previous_id) WHERE previous_id IS NOT NULL;
+CREATE INDEX ix_content_due ON content (site_id, lane, due_at) WHERE due_at IS NOT NULL;
 CREATE INDEX ix_job_name ON job (name);
 CREATE INDEX ix_work_unit_job_id_state_home_id_id ON work_unit (job_id, state, home_id, id);
 CREATE INDEX ix_specimen_order_id ON specimen (order_id);
 CREATE INDEX ix_login_account_id ON login (account_id);
-CREATE UNIQUE INDEX uq_path_current ON path (source_id, relative) WHERE replaced_at IS NULL;
 CREATE INDEX ix_path_content_id ON path (content_id);
 CREATE INDEX ix_path_mtime_ns ON path (mtime_ns);
-CREATE INDEX ix_micrograph_content_id ON micrograph (content_id);
-CREATE INDEX ix_micrograph_unassigned ON micrograph (site_id, id) WHERE unassigned != '';
+CREATE UNIQUE INDEX uq_path_current ON path (source_id, relative) WHERE replaced_at IS NULL;
 CREATE INDEX ix_micrograph_site_id_order ON micrograph (site_id, "order");
 CREATE INDEX ix_micrograph_specimen_id ON micrograph (specimen_id);
+CREATE INDEX ix_micrograph_content_id ON micrograph (content_id);
+CREATE INDEX ix_micrograph_unassigned ON micrograph (site_id, id) WHERE unassigned != '';
 CREATE INDEX ix_campaign_image_micrograph_id ON campaign_image (micrograph_id);
-CREATE INDEX ix_place_pending ON place (site_id, micrograph_id) WHERE compared_at IS NULL;
 CREATE INDEX ix_place_site_id ON place (site_id, micrograph_id);
+CREATE INDEX ix_place_pending ON place (site_id, micrograph_id) WHERE compared_at IS NULL;
 CREATE INDEX ix_same_place_other_id ON same_place (other_id);
-CREATE INDEX ix_result_night ON result (site_id, done_at) WHERE current IS 1 AND origin = 'watch';
 CREATE INDEX ix_result_queue ON result (site_id, review_rank, done_at) WHERE review_rank IS NOT NULL;
 CREATE UNIQUE INDEX uq_result_current ON result (micrograph_id) WHERE current IS 1;
+CREATE INDEX ix_result_night ON result (site_id, done_at) WHERE current IS 1 AND origin = 'watch';
+CREATE INDEX ix_needle_measurement_micrograph_id ON needle_measurement (micrograph_id);
 CREATE INDEX ix_search_entry_taken_at ON search_entry (taken_at, micrograph_id);
 CREATE INDEX ix_order_claim_order_id ON order_claim (order_id);
 CREATE INDEX ix_rating_image_id ON rating (image_id);
-CREATE INDEX ix_label_micrograph_id ON label (micrograph_id);
 CREATE INDEX ix_label_decided_at ON label (decided_at);
+CREATE INDEX ix_label_micrograph_id ON label (micrograph_id);
 CREATE INDEX ix_measurement_micrograph_id ON measurement (micrograph_id);
 CREATE TRIGGER "guard_trail_update" BEFORE UPDATE ON "trail" WHEN OLD."id" IS NOT NEW."id" OR OLD."site_id" IS NOT NEW."site_id" OR OLD."at" IS NOT NEW."at" OR OLD."actor" IS NOT NEW."actor" OR OLD."act" IS NOT NEW."act" OR OLD."subject" IS NOT NEW."subject" OR OLD."facts" IS NOT NEW."facts" OR OLD."previous_sha256" IS NOT NEW."previous_sha256" OR OLD."sha256" IS NOT NEW."sha256" BEGIN SELECT RAISE(ABORT, 'trail is evidence: it is neither changed nor deleted'); END;
 CREATE TRIGGER "guard_trail_delete" BEFORE DELETE ON "trail" BEGIN SELECT RAISE(ABORT, 'trail is evidence: it is neither changed nor deleted'); END;
@@ -758,6 +813,12 @@ CREATE TRIGGER "guard_rating_insert" BEFORE INSERT ON "rating" WHEN EXISTS (SELE
 CREATE TRIGGER "guard_measurement_update" BEFORE UPDATE ON "measurement" WHEN OLD."id" IS NOT NEW."id" OR OLD."site_id" IS NOT NEW."site_id" OR OLD."micrograph_id" IS NOT NEW."micrograph_id" OR OLD."result_id" IS NOT NEW."result_id" OR OLD."name" IS NOT NEW."name" OR OLD."value" IS NOT NEW."value" OR OLD."unit" IS NOT NEW."unit" BEGIN SELECT RAISE(ABORT, 'measurement is evidence: it is neither changed nor deleted'); END;
 CREATE TRIGGER "guard_measurement_delete" BEFORE DELETE ON "measurement" BEGIN SELECT RAISE(ABORT, 'measurement is evidence: it is neither changed nor deleted'); END;
 CREATE TRIGGER "guard_measurement_insert" BEFORE INSERT ON "measurement" WHEN EXISTS (SELECT 1 FROM "measurement" WHERE "id" = NEW."id") BEGIN SELECT RAISE(ABORT, 'measurement is evidence: it is neither changed nor deleted'); END;
+CREATE TRIGGER "guard_needle_field_update" BEFORE UPDATE ON "needle_field" WHEN OLD."id" IS NOT NEW."id" OR OLD."site_id" IS NOT NEW."site_id" OR OLD."result_id" IS NOT NEW."result_id" OR OLD."status" IS NOT NEW."status" OR OLD."reason" IS NOT NEW."reason" OR OLD."network" IS NOT NEW."network" OR OLD."calibration" IS NOT NEW."calibration" OR OLD."pixel_um" IS NOT NEW."pixel_um" OR OLD."area_um2" IS NOT NEW."area_um2" OR OLD."structure_share" IS NOT NEW."structure_share" OR OLD."measured_share" IS NOT NEW."measured_share" OR OLD."needles" IS NOT NEW."needles" OR OLD."l50_um" IS NOT NEW."l50_um" OR OLD."l90_um" IS NOT NEW."l90_um" OR OLD."l99_um" IS NOT NEW."l99_um" OR OLD."l50_number_um" IS NOT NEW."l50_number_um" OR OLD."l90_number_um" IS NOT NEW."l90_number_um" OR OLD."l99_number_um" IS NOT NEW."l99_number_um" OR OLD."maximum_um" IS NOT NEW."maximum_um" OR OLD."anisotropy" IS NOT NEW."anisotropy" OR OLD."heterogeneity" IS NOT NEW."heterogeneity" OR OLD."intercept_um" IS NOT NEW."intercept_um" OR OLD."expected_l50_um" IS NOT NEW."expected_l50_um" OR OLD."expected_error" IS NOT NEW."expected_error" OR OLD."longest" IS NOT NEW."longest" OR OLD."orientation" IS NOT NEW."orientation" OR OLD."histogram" IS NOT NEW."histogram" BEGIN SELECT RAISE(ABORT, 'needle_field is evidence: it is neither changed nor deleted'); END;
+CREATE TRIGGER "guard_needle_field_delete" BEFORE DELETE ON "needle_field" BEGIN SELECT RAISE(ABORT, 'needle_field is evidence: it is neither changed nor deleted'); END;
+CREATE TRIGGER "guard_needle_field_insert" BEFORE INSERT ON "needle_field" WHEN EXISTS (SELECT 1 FROM "needle_field" WHERE "id" = NEW."id") BEGIN SELECT RAISE(ABORT, 'needle_field is evidence: it is neither changed nor deleted'); END;
+CREATE TRIGGER "guard_needle_measurement_update" BEFORE UPDATE ON "needle_measurement" WHEN OLD."site_id" IS NOT NEW."site_id" OR OLD."micrograph_id" IS NOT NEW."micrograph_id" OR OLD."start_x" IS NOT NEW."start_x" OR OLD."start_y" IS NOT NEW."start_y" OR OLD."end_x" IS NOT NEW."end_x" OR OLD."end_y" IS NOT NEW."end_y" OR OLD."um_per_px" IS NOT NEW."um_per_px" OR OLD."length_um" IS NOT NEW."length_um" OR OLD."by" IS NOT NEW."by" OR OLD."at" IS NOT NEW."at" OR (coalesce(OLD."withdrawn_by", '') != '' AND OLD."withdrawn_by" IS NOT NEW."withdrawn_by") OR (coalesce(OLD."withdrawn_at", '') != '' AND OLD."withdrawn_at" IS NOT NEW."withdrawn_at") BEGIN SELECT RAISE(ABORT, 'needle_measurement is evidence: it is neither changed nor deleted'); END;
+CREATE TRIGGER "guard_needle_measurement_delete" BEFORE DELETE ON "needle_measurement" BEGIN SELECT RAISE(ABORT, 'needle_measurement is evidence: it is neither changed nor deleted'); END;
+CREATE TRIGGER "guard_needle_measurement_insert" BEFORE INSERT ON "needle_measurement" WHEN EXISTS (SELECT 1 FROM "needle_measurement" WHERE "id" = NEW."id") BEGIN SELECT RAISE(ABORT, 'needle_measurement is evidence: it is neither changed nor deleted'); END;
 CREATE TRIGGER "guard_statement_update" BEFORE UPDATE ON "statement" WHEN OLD."id" IS NOT NEW."id" OR OLD."site_id" IS NOT NEW."site_id" OR OLD."order_id" IS NOT NEW."order_id" OR OLD."number" IS NOT NEW."number" OR OLD."sha256" IS NOT NEW."sha256" OR OLD."previous_sha256" IS NOT NEW."previous_sha256" OR OLD."conformity" IS NOT NEW."conformity" OR OLD."state" IS NOT NEW."state" OR OLD."final" IS NOT NEW."final" OR OLD."at" IS NOT NEW."at" OR OLD."document" IS NOT NEW."document" BEGIN SELECT RAISE(ABORT, 'statement is evidence: it is neither changed nor deleted'); END;
 CREATE TRIGGER "guard_statement_delete" BEFORE DELETE ON "statement" BEGIN SELECT RAISE(ABORT, 'statement is evidence: it is neither changed nor deleted'); END;
 CREATE TRIGGER "guard_statement_insert" BEFORE INSERT ON "statement" WHEN EXISTS (SELECT 1 FROM "statement" WHERE "id" = NEW."id") BEGIN SELECT RAISE(ABORT, 'statement is evidence: it is neither changed nor deleted'); END;
@@ -827,6 +888,8 @@ CREATE TRIGGER "same_site_micrograph_insert" BEFORE INSERT ON "micrograph" BEGIN
 CREATE TRIGGER "same_site_micrograph_update" BEFORE UPDATE OF "site_id", "content_id", "preparation_id", "source_id", "specimen_id" ON "micrograph" BEGIN SELECT RAISE(ABORT, 'micrograph.content_id names a row of another site') WHERE NEW."content_id" IS NOT NULL AND NOT EXISTS (SELECT 1 FROM "content" WHERE "id" = NEW."content_id" AND site_id = NEW.site_id); SELECT RAISE(ABORT, 'micrograph.preparation_id names a row of another site') WHERE NEW."preparation_id" IS NOT NULL AND NOT EXISTS (SELECT 1 FROM "preparation" WHERE "id" = NEW."preparation_id" AND site_id = NEW.site_id); SELECT RAISE(ABORT, 'micrograph.source_id names a row of another site') WHERE NEW."source_id" IS NOT NULL AND NOT EXISTS (SELECT 1 FROM "source" WHERE "id" = NEW."source_id" AND site_id = NEW.site_id); SELECT RAISE(ABORT, 'micrograph.specimen_id names a row of another site') WHERE NEW."specimen_id" IS NOT NULL AND NOT EXISTS (SELECT 1 FROM "specimen" WHERE "id" = NEW."specimen_id" AND site_id = NEW.site_id); END;
 CREATE TRIGGER "same_site_campaign_image_insert" BEFORE INSERT ON "campaign_image" BEGIN SELECT RAISE(ABORT, 'campaign_image.campaign_id names a row of another site') WHERE NEW."campaign_id" IS NOT NULL AND NOT EXISTS (SELECT 1 FROM "campaign" WHERE "id" = NEW."campaign_id" AND site_id = NEW.site_id); SELECT RAISE(ABORT, 'campaign_image.micrograph_id names a row of another site') WHERE NEW."micrograph_id" IS NOT NULL AND NOT EXISTS (SELECT 1 FROM "micrograph" WHERE "id" = NEW."micrograph_id" AND site_id = NEW.site_id); END;
 CREATE TRIGGER "same_site_campaign_image_update" BEFORE UPDATE OF "site_id", "campaign_id", "micrograph_id" ON "campaign_image" BEGIN SELECT RAISE(ABORT, 'campaign_image.campaign_id names a row of another site') WHERE NEW."campaign_id" IS NOT NULL AND NOT EXISTS (SELECT 1 FROM "campaign" WHERE "id" = NEW."campaign_id" AND site_id = NEW.site_id); SELECT RAISE(ABORT, 'campaign_image.micrograph_id names a row of another site') WHERE NEW."micrograph_id" IS NOT NULL AND NOT EXISTS (SELECT 1 FROM "micrograph" WHERE "id" = NEW."micrograph_id" AND site_id = NEW.site_id); END;
+CREATE TRIGGER "same_site_needle_measurement_insert" BEFORE INSERT ON "needle_measurement" BEGIN SELECT RAISE(ABORT, 'needle_measurement.micrograph_id names a row of another site') WHERE NEW."micrograph_id" IS NOT NULL AND NOT EXISTS (SELECT 1 FROM "micrograph" WHERE "id" = NEW."micrograph_id" AND site_id = NEW.site_id); END;
+CREATE TRIGGER "same_site_needle_measurement_update" BEFORE UPDATE OF "site_id", "micrograph_id" ON "needle_measurement" BEGIN SELECT RAISE(ABORT, 'needle_measurement.micrograph_id names a row of another site') WHERE NEW."micrograph_id" IS NOT NULL AND NOT EXISTS (SELECT 1 FROM "micrograph" WHERE "id" = NEW."micrograph_id" AND site_id = NEW.site_id); END;
 CREATE TRIGGER "same_site_order_claim_insert" BEFORE INSERT ON "order_claim" BEGIN SELECT RAISE(ABORT, 'order_claim.micrograph_id names a row of another site') WHERE NEW."micrograph_id" IS NOT NULL AND NOT EXISTS (SELECT 1 FROM "micrograph" WHERE "id" = NEW."micrograph_id" AND site_id = NEW.site_id); SELECT RAISE(ABORT, 'order_claim.order_id names a row of another site') WHERE NEW."order_id" IS NOT NULL AND NOT EXISTS (SELECT 1 FROM "order" WHERE "id" = NEW."order_id" AND site_id = NEW.site_id); END;
 CREATE TRIGGER "same_site_order_claim_update" BEFORE UPDATE OF "site_id", "micrograph_id", "order_id" ON "order_claim" BEGIN SELECT RAISE(ABORT, 'order_claim.micrograph_id names a row of another site') WHERE NEW."micrograph_id" IS NOT NULL AND NOT EXISTS (SELECT 1 FROM "micrograph" WHERE "id" = NEW."micrograph_id" AND site_id = NEW.site_id); SELECT RAISE(ABORT, 'order_claim.order_id names a row of another site') WHERE NEW."order_id" IS NOT NULL AND NOT EXISTS (SELECT 1 FROM "order" WHERE "id" = NEW."order_id" AND site_id = NEW.site_id); END;
 CREATE TRIGGER "same_site_place_insert" BEFORE INSERT ON "place" BEGIN SELECT RAISE(ABORT, 'place.micrograph_id names a row of another site') WHERE NEW."micrograph_id" IS NOT NULL AND NOT EXISTS (SELECT 1 FROM "micrograph" WHERE "id" = NEW."micrograph_id" AND site_id = NEW.site_id); END;
@@ -841,10 +904,12 @@ CREATE TRIGGER "same_site_label_insert" BEFORE INSERT ON "label" BEGIN SELECT RA
 CREATE TRIGGER "same_site_label_update" BEFORE UPDATE OF "site_id", "micrograph_id", "result_id", "supersedes" ON "label" BEGIN SELECT RAISE(ABORT, 'label.micrograph_id names a row of another site') WHERE NEW."micrograph_id" IS NOT NULL AND NOT EXISTS (SELECT 1 FROM "micrograph" WHERE "id" = NEW."micrograph_id" AND site_id = NEW.site_id); SELECT RAISE(ABORT, 'label.result_id names a row of another site') WHERE NEW."result_id" IS NOT NULL AND NOT EXISTS (SELECT 1 FROM "result" WHERE "id" = NEW."result_id" AND site_id = NEW.site_id); SELECT RAISE(ABORT, 'label.supersedes names a row of another site') WHERE NEW."supersedes" IS NOT NULL AND NOT EXISTS (SELECT 1 FROM "label" WHERE "id" = NEW."supersedes" AND site_id = NEW.site_id); END;
 CREATE TRIGGER "same_site_measurement_insert" BEFORE INSERT ON "measurement" BEGIN SELECT RAISE(ABORT, 'measurement.micrograph_id names a row of another site') WHERE NEW."micrograph_id" IS NOT NULL AND NOT EXISTS (SELECT 1 FROM "micrograph" WHERE "id" = NEW."micrograph_id" AND site_id = NEW.site_id); SELECT RAISE(ABORT, 'measurement.result_id names a row of another site') WHERE NEW."result_id" IS NOT NULL AND NOT EXISTS (SELECT 1 FROM "result" WHERE "id" = NEW."result_id" AND site_id = NEW.site_id); END;
 CREATE TRIGGER "same_site_measurement_update" BEFORE UPDATE OF "site_id", "micrograph_id", "result_id" ON "measurement" BEGIN SELECT RAISE(ABORT, 'measurement.micrograph_id names a row of another site') WHERE NEW."micrograph_id" IS NOT NULL AND NOT EXISTS (SELECT 1 FROM "micrograph" WHERE "id" = NEW."micrograph_id" AND site_id = NEW.site_id); SELECT RAISE(ABORT, 'measurement.result_id names a row of another site') WHERE NEW."result_id" IS NOT NULL AND NOT EXISTS (SELECT 1 FROM "result" WHERE "id" = NEW."result_id" AND site_id = NEW.site_id); END;
+CREATE TRIGGER "same_site_needle_field_insert" BEFORE INSERT ON "needle_field" BEGIN SELECT RAISE(ABORT, 'needle_field.result_id names a row of another site') WHERE NEW."result_id" IS NOT NULL AND NOT EXISTS (SELECT 1 FROM "result" WHERE "id" = NEW."result_id" AND site_id = NEW.site_id); END;
+CREATE TRIGGER "same_site_needle_field_update" BEFORE UPDATE OF "site_id", "result_id" ON "needle_field" BEGIN SELECT RAISE(ABORT, 'needle_field.result_id names a row of another site') WHERE NEW."result_id" IS NOT NULL AND NOT EXISTS (SELECT 1 FROM "result" WHERE "id" = NEW."result_id" AND site_id = NEW.site_id); END;
 CREATE TRIGGER "same_site_rating_insert" BEFORE INSERT ON "rating" BEGIN SELECT RAISE(ABORT, 'rating.image_id names a row of another site') WHERE NEW."image_id" IS NOT NULL AND NOT EXISTS (SELECT 1 FROM "campaign_image" WHERE "id" = NEW."image_id" AND site_id = NEW.site_id); SELECT RAISE(ABORT, 'rating.rater_id names a row of another site') WHERE NEW."rater_id" IS NOT NULL AND NOT EXISTS (SELECT 1 FROM "campaign_rater" WHERE "id" = NEW."rater_id" AND site_id = NEW.site_id); END;
 CREATE TRIGGER "same_site_rating_update" BEFORE UPDATE OF "site_id", "image_id", "rater_id" ON "rating" BEGIN SELECT RAISE(ABORT, 'rating.image_id names a row of another site') WHERE NEW."image_id" IS NOT NULL AND NOT EXISTS (SELECT 1 FROM "campaign_image" WHERE "id" = NEW."image_id" AND site_id = NEW.site_id); SELECT RAISE(ABORT, 'rating.rater_id names a row of another site') WHERE NEW."rater_id" IS NOT NULL AND NOT EXISTS (SELECT 1 FROM "campaign_rater" WHERE "id" = NEW."rater_id" AND site_id = NEW.site_id); END;
 DELETE FROM "sqlite_sequence";
 INSERT INTO "sqlite_sequence" VALUES('content',5);
-INSERT INTO "sqlite_sequence" VALUES('trail',14);
+INSERT INTO "sqlite_sequence" VALUES('trail',15);
 INSERT INTO "sqlite_sequence" VALUES('work_unit',1);
 COMMIT;
