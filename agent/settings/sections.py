@@ -469,6 +469,31 @@ class NeedlesSection(Section):
     )
 
 
+class RolloutSection(Section):
+    """[rollout]."""
+
+    first: tuple[str, ...] = Field(
+        (),
+        description="Names of the PCs that take a new bundle first, as in agent fleet; empty: a "
+        "rollout in rings cannot start.",
+    )
+    share: float = Field(
+        0.1, gt=0, le=1, description="Share of the other PCs in ring 2; at least one PC."
+    )
+    wait_minutes: float = Field(
+        60.0, ge=0, description="Minutes that each ring lasts at least before the next one."
+    )
+    absent_minutes: float = Field(
+        10.0, ge=1, description="A PC without a heartbeat for so many minutes is not waited for."
+    )
+    tolerance: float = Field(
+        0.01,
+        gt=0,
+        lt=1,
+        description="Largest difference of a probability between two PCs on a reference image.",
+    )
+
+
 class NotifySection(Section):
     """[notify]: needs the `notify` extra."""
 

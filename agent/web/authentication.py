@@ -55,7 +55,7 @@ NEEDED = (
     (re.compile(r"/logout"), "viewer"),
     (re.compile(r"/archive/(export|views(/delete)?)"), "viewer"),
     (re.compile(r"/api/v1/(archive/export|views(/delete)?)"), "viewer"),
-    (re.compile(r"/(review|confirm)/.+"), "reviewer"),
+    (re.compile(r"/(review|confirm)/.+|/fleet/rollout/stop|/api/v1/rollout/stop"), "reviewer"),
     (
         re.compile(r"/api/v1/micrographs(/[^/]+/(decisions|undo|scale|assign|proposals))?"),
         "reviewer",
