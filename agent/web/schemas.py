@@ -270,6 +270,56 @@ class Bundles(BaseModel):
     bundles: list[Bundle]
 
 
+class HostAnswer(BaseModel):
+    """A PC in a rollout, and its answers to the reference images."""
+
+    name: str
+    ring: int = Field(description="1: named PCs, 2: a share of the others, 3: the rest.")
+    state: Literal["waiting", "agreed", "differs", "refused", "missing"]
+    absent: bool = Field(description="It sends no heartbeat and is not waited for.")
+    judged_at: str | None
+    n: int = Field(description="Reference crops that were compared.")
+    same_codes: int
+    max_difference: float | None = Field(description="Largest difference of a probability.")
+    message: str
+
+
+class RolloutRings(BaseModel):
+    """In which rings the PCs take a bundle."""
+
+    first: list[str]
+    share: float
+    wait_minutes: float
+    absent_minutes: float
+    tolerance: float
+
+
+class RolloutOfBundle(BaseModel):
+    """A bundle that the PCs of a site take in rings."""
+
+    bundle: str
+    previous: str | None = Field(description="The promoted bundle until the last ring agrees.")
+    state: Literal["running", "stopped", "done"]
+    ring: int
+    attempt: int
+    by: str
+    reason: str
+    started_at: str
+    ring_at: str
+    ended_at: str | None
+    stopped_by: str
+    why: str
+    first_pc: str = Field(description="PC whose answers the others have to repeat.")
+    rings: RolloutRings
+    pcs: list[HostAnswer]
+
+
+class RolloutAnswer(BaseModel):
+    """The newest rollout, null before the first."""
+
+    rollout: RolloutOfBundle | None
+
+
 class SourceToday(_Answer):
     """One source today."""
 
