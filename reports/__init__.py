@@ -32,7 +32,14 @@ from reports.content.dashboard import (
     SourceCard,
     Tile,
 )
-from reports.content.fleet import FleetPage, PcLine, WorkLine, WorkPage
+from reports.content.fleet import (
+    FleetPage,
+    PcLine,
+    RolloutPc,
+    RolloutView,
+    WorkLine,
+    WorkPage,
+)
 from reports.content.guide import GuideHeading, GuideHit, GuidePiece, GuideTitle, HelpPage
 from reports.content.learning import (
     BundlePage,
@@ -412,6 +419,8 @@ __all__ = [
     "RatingPage",
     "ReasonRequest",
     "ReviewPage",
+    "RolloutPc",
+    "RolloutView",
     "Ruler",
     "ScalePage",
     "Shadow",

@@ -180,6 +180,7 @@ class Lab:
         um_per_px: float | None = 0.12,
         area_mm2: float | None = None,
         needles: NeedleField | None = None,
+        expected: dict[str, Any] | None = None,
         **process_data: str,
     ) -> str:
         """Take one micrograph through to its result; its public id comes back."""
@@ -212,6 +213,7 @@ class Lab:
             landmarks=_find_landmarks(crop.pixels.tobytes(), crop.pixels.shape, um_per_px),
             area_mm2=area_mm2,
             needles=needles,
+            expected=expected or {},
         )
         self.store.work_queue.finish(claim, [finding], at=at)
         if self.compares_places:

@@ -56,6 +56,7 @@ GROUPS = (
     "models_promote",
     "models_transfer",
     "models_int8",
+    "rollout",
     "weights",
     "datasets",
     "report",

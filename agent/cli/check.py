@@ -51,6 +51,6 @@ def _check_references(settings: Settings, store: Store) -> list[ControlFinding]:
     from agent.service.jobs.instrument_check import check_instrument
 
     silence_log()
-    name = store.promotions.find_current()
+    name = store.rollouts.find_wanted().name
     classifier = load_bundle(settings, name) if name else None
     return check_instrument(settings, store, classifier, by=os_user(), at=datetime.now(UTC))

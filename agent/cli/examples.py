@@ -73,6 +73,14 @@ EXAMPLES: dict[str, str] = {
     "models promote": (
         'agent models promote 20261124-1f2e3d4c --by "R. Stahl" --reason "better on G9-10"'
     ),
+    "rollout start": (
+        'agent rollout start 20261124-1f2e3d4c --by "E. Meier" --reason "better on G8"'
+    ),
+    "rollout status": "agent rollout status --json",
+    "rollout stop": "agent rollout stop",
+    "rollout continue": (
+        'agent rollout continue --by "E. Meier" --reason "PC-4 has the same driver now"'
+    ),
     "models rollback": 'agent models rollback --by "R. Stahl" --reason "too many errors on C56E2"',
     "models add": "agent models add bundles/20261124-1f2e3d4c",
     "models int8": "agent models int8 20261124-1f2e3d4c",

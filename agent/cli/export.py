@@ -59,6 +59,9 @@ KINDS = {
         ("needle", "label", "result_seen", "supersedes", "number", "duplicate_of"), "int64"
     ),
     **dict.fromkeys(("probability", "p_value", "um_per_px", "viewing_s"), "float64"),
+    **dict.fromkeys(("needle_l50_um", "needle_l90_um", "needle_l99_um"), "float64"),
+    "needle_longest_um": "float64",
+    "needles": "int64",
     **dict.fromkeys(("strange", "blind", "bulk", "undone", "unsure"), "bool_"),
 }
 """Parquet types of columns that are not text, fixed so that all batches agree."""
@@ -103,7 +106,7 @@ def export(  # noqa: PLR0917 - each is an option of the command
     with open_store(settings) as store:
         views = (view for view in store.results.iter_all() if wanted(view))
         rows: dict[str, Callable[[], Iterator[Row]]] = {
-            "micrographs": lambda: _micrographs(views, zone),
+            "micrographs": lambda: _micrographs(store, views, zone),
             "labels": lambda: _labels(views),
             "needles": lambda: _needles(store),
             "files": lambda: _files(store),
@@ -136,20 +139,30 @@ def _columns(what: What) -> tuple[str, ...]:
     return (*(name for name in micrograph_rows.COLUMNS if name != "size"), *COLUMNS[what])
 
 
-def _micrographs(views: Iterable[MicrographView], zone: str) -> Iterator[Row]:
-    from agent.nightly import build_reported_micrograph  # `agent --help` answers without
+def _micrographs(store: Store, views: Iterator[MicrographView], zone: str) -> Iterator[Row]:
+    from agent.nightly import (  # `agent --help` answers without
+        build_reported_micrograph,
+        load_reported_needles,
+    )
     from agent.nightly.micrograph_rows import build_record
 
-    for view in views:
-        label, row = view.label, build_record(build_reported_micrograph(view), zone)
-        del row["size"]  # see size_min and size_max; a spreadsheet reads 9-10 as a date
-        yield {
-            **row,
-            "criterion": label.criterion if label else None,
-            "comment": label.comment if label else None,
-            "origin": view.origin,
-            "recipe": view.recipe,
-        }
+    while batch := list(islice(views, BATCH)):
+        needles = load_reported_needles(store, batch)
+        for view in batch:
+            reported = build_reported_micrograph(view, needles.get(view.result_id))
+            yield _describe_micrograph(view, build_record(reported, zone))
+
+
+def _describe_micrograph(view: MicrographView, row: Row) -> Row:
+    label = view.label
+    return {
+        # see size_min and size_max; a spreadsheet reads 9-10 as a date
+        **{name: value for name, value in row.items() if name != "size"},
+        "criterion": label.criterion if label else None,
+        "comment": label.comment if label else None,
+        "origin": view.origin,
+        "recipe": view.recipe,
+    }
 
 
 def _labels(views: Iterable[MicrographView]) -> Iterator[Row]:

@@ -65,6 +65,8 @@ SIGNED: dict[str, Signing] = {
     "orders urgent": Signing("put first"),
     "review label": Signing(REVIEWED, "reviewer"),
     "review undo": Signing(WITHDRAWN, "reviewer"),
+    "rollout continue": Signing("promoted"),
+    "rollout start": Signing("promoted"),
     "roundrobin close": Signing("closed"),
     "roundrobin new": Signing("planned"),
     "roundrobin open": Signing("opened"),

@@ -88,5 +88,11 @@ def _print_status(document: dict[str, Any], at: Callable[[str | None], str]) -> 
             f"{left}{aside}",
             markup=False,
         )
+    if rollout := document.get("rollout"):
+        out.print(
+            f"rollout of {rollout['bundle']}: {rollout['state']}, ring {rollout['ring']} of 3 "
+            "(agent rollout status)",
+            markup=False,
+        )
     for problem in document["problems"]:
         out.print(f"! {problem}", markup=False)

@@ -6,6 +6,7 @@ calibrated here". Importing the package loads no PyTorch.
 
 from __future__ import annotations
 
+from agent.needles.correction import LengthCorrection, correct_lengths
 from agent.needles.field import (
     LongNeedle,
     NeedleField,
@@ -16,11 +17,13 @@ from agent.needles.field import (
 from agent.needles.size_check import SizeRule, find_size_conflict
 
 __all__ = [
+    "LengthCorrection",
     "LongNeedle",
     "NeedleField",
     "NeedleHistogram",
     "NeedleStatus",
     "SizeRule",
+    "correct_lengths",
     "describe_reason",
     "find_size_conflict",
 ]

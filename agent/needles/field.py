@@ -19,6 +19,8 @@ FAILED = "failed"
 NO_SCALE = "no_scale"
 EVIDENCE_DISAGREES = "evidence_disagrees"
 
+DETAILS = ("longest", "orientation", "histogram")
+"""Values that a list of micrographs leaves out."""
 REASONS: Mapping[str, str] = {
     NO_SCALE: marked("the scale is unknown: set it in the settings or export with a scale bar"),
     "no_needles": marked("no needle structure found"),
@@ -177,6 +179,16 @@ class NeedleField:
     def reason_message(self) -> Message:
         """Why it was not measured, empty where it was."""
         return describe_reason(self)
+
+    def to_json(self, *, is_brief: bool = False) -> dict[str, Any]:
+        """Return it as JSON.
+
+        Args:
+            is_brief: Leave out the longest needles, the orientation and the histogram.
+        """
+        columns = self.to_columns() | {"trial": True}
+        left_out = DETAILS if is_brief else ()
+        return {name: value for name, value in columns.items() if name not in left_out}
 
     def to_columns(self) -> dict[str, Any]:
         """Return column → value of its row."""

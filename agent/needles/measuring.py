@@ -19,8 +19,6 @@ from agent.needles.field import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from numpy.typing import NDArray
 
     from agent.imaging import Crop
@@ -32,14 +30,7 @@ log = structlog.get_logger()
 
 
 class NeedleMeasurer:
-    """Measures crops with the needle network, which is loaded on first use.
-
-    Args:
-        calibration: Returns the version of the site's calibration, None: not calibrated here.
-    """
-
-    def __init__(self, calibration: Callable[[], str | None] = lambda: None) -> None:
-        self._calibration = calibration
+    """Measures crops with the needle network, which is loaded on first use."""
 
     @cached_property
     def _mapper(self) -> NeedleMapper:
@@ -55,11 +46,10 @@ class NeedleMeasurer:
             from model.needles.field import measure_field  # noqa: PLC0415 - as in `_mapper`
 
             measured = measure_field(to_grey(crop), crop.um_per_px, self._mapper)
-            stored = summarize(measured, crop.um_per_px, network=self._mapper.version)
+            return summarize(measured, crop.um_per_px, network=self._mapper.version)
         except Exception:  # a trial never costs the result that it is stored with
             log.exception("needles.crashed", micrograph=crop.id)
             return NeedleField(NeedleStatus.NOT_MEASURED, FAILED, pixel_um=crop.um_per_px)
-        return replace(stored, calibration=self._calibration())
 
 
 def to_grey(crop: Crop) -> NDArray[np.uint8]:

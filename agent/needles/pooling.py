@@ -110,13 +110,14 @@ def _pool(fields: tuple[NeedleField, ...], area_mm2: float) -> PooledNeedles:
     if len(kinds) > 1:
         return PooledNeedles(len(used), dict(reasons), predicted_mm2=area_mm2, is_mixed=True)
     rows = [_to_distribution(field.histogram) for field in used if field.histogram]
+    scale = _find_scale(used[0].histogram)
     return PooledNeedles(
         measured=len(used),
         reasons=dict(reasons),
         needles=sum(field.needles for field in used),
-        l50=_estimate(rows, 0.5),
-        l90=_estimate(rows, 0.9),
-        l99=_estimate(rows, 0.99),
+        l50=_estimate(rows, 0.5, scale),
+        l90=_estimate(rows, 0.9, scale),
+        l99=_estimate(rows, 0.99, scale),
         maximum_um=max((field.maximum_um or 0.0 for field in used), default=None),
         predicted=_predict(used, area_mm2),
         predicted_mm2=area_mm2,
@@ -141,13 +142,27 @@ def _to_distribution(histogram: NeedleHistogram) -> LengthDistribution:
     return LengthDistribution(by_number, by_area)
 
 
-def _estimate(rows: Sequence[LengthDistribution], share: float) -> PooledLength | None:
+def _find_scale(histogram: NeedleHistogram | None) -> float:
+    """Return by what a calibration has multiplied the edges of the bins."""
+    from model.needles.lengths import LENGTH_EDGES_UM  # noqa: PLC0415 - SciPy
+
+    return histogram.shortest_um / float(LENGTH_EDGES_UM[0]) if histogram else 1.0
+
+
+def _estimate(
+    rows: Sequence[LengthDistribution], share: float, scale: float
+) -> PooledLength | None:
     from model.needles.pooling import estimate_quantile  # noqa: PLC0415 - SciPy
 
     estimate = estimate_quantile(rows, share)
     if estimate is None:
         return None
-    return _to_length(estimate.value_um, estimate.low_um, estimate.high_um)
+    low, high = estimate.low_um, estimate.high_um
+    return _to_length(
+        estimate.value_um * scale,
+        None if low is None else low * scale,
+        None if high is None else high * scale,
+    )
 
 
 def _predict(used: Sequence[NeedleField], area_mm2: float) -> PooledLength | None:

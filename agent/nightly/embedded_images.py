@@ -9,8 +9,9 @@ import base64
 from typing import TYPE_CHECKING
 
 from agent import pictures
+from agent.nightly.needle_pictures import draw_needle
 from agent.pictures import Palette
-from reports import Picture
+from reports import Picture, decimal
 from reports import gettext as _
 
 if TYPE_CHECKING:
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from agent.archive import Archive
+    from agent.nightly.reported_needles import ReportedNeedle
     from agent.nightly.snapshot import ReportedMicrograph
 
 LARGE_PX = (1600, 1200, 900, 640)
@@ -96,6 +98,7 @@ class Embedded:
         self._archive, self._list_px, self._is_brief = archive, list_px, is_brief
         self._known: dict[str, Picture | None] = {}
         self._last: tuple[str, Drawn] = ("", {})
+        self._last_crop: tuple[str, NDArray[np.uint8] | None] = ("", None)
 
     def crop(self, micrograph: ReportedMicrograph) -> Picture | None:
         """Return the crop that the model received, its most unusual place marked."""
@@ -141,6 +144,16 @@ class Embedded:
     def heat(self, micrograph: ReportedMicrograph, which: str) -> tuple[Picture | None, str]:
         """Return one map over the crop, and a note on it."""
         return self._draw_cached(micrograph).get(which, (None, _("no map was kept")))
+
+    def needle(self, micrograph: ReportedMicrograph, needle: ReportedNeedle) -> Picture | None:
+        """Return the part of the crop with one needle, its axis drawn; None without pixels."""
+        if self._last_crop[0] != micrograph.id:
+            self._last_crop = (micrograph.id, self._read_crop(micrograph))
+        crop = self._last_crop[1]
+        if crop is None:
+            return None
+        alt = _("Needle of {um} µm, its axis drawn").format(um=decimal(needle.length_um, ".1f"))
+        return embed_jpeg(draw_needle(crop, needle.line_px), alt, ROW_QUALITY)
 
     def known(self, key: str, code: str) -> Picture | None:
         """Return the thumbnail of a reference image, by its training key."""

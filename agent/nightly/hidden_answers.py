@@ -52,4 +52,5 @@ def hide_answer(micrograph: ReportedMicrograph) -> ReportedMicrograph:
         strangeness_message=None,
         nearest={},
         needles_conflict=None,
+        needles=None,
     )

@@ -217,6 +217,18 @@ def _describe_too_few(pooled: PooledNeedles, least: int, limit: str) -> str:
     return f"{sentence} ({reasons})" if reasons else sentence
 
 
+def list_lines(needles: OrderNeedles) -> Iterator[str]:
+    """Yield the needles of an order and of each specimen in a line each, nothing without any."""
+    if not needles.has_any:
+        return
+    if len(needles.specimens) > 1 or needles.pooled.predicted:
+        yield _("All specimens: {needles}").format(needles=describe_pooled(needles.pooled))
+    for specimen in needles.specimens:
+        yield _("Specimen {name}: {said}").format(
+            name=specimen.name, said=describe_pooled(specimen.pooled)
+        )
+
+
 def describe_pooled(pooled: PooledNeedles) -> str:
     """Return the needles of several fields in a line: quantiles, longest, fields, calibration."""
     parts = [

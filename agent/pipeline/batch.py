@@ -234,7 +234,12 @@ class Pipeline:
     ) -> Iterator[tuple[InFlightFile, list[TriagedCrop] | Exception]]:
         """Judge a batch together; if that crashes, alone, so that only the cause fails."""
         together = [
-            UntriagedCrop(crop, file.process_data, self._choose_measuring(file.claim.origin))
+            UntriagedCrop(
+                crop,
+                file.process_data,
+                file.claim.source,
+                self._choose_measuring(file.claim.origin),
+            )
             for file in files
             for crop in file.crops
         ]
@@ -266,7 +271,11 @@ class Pipeline:
         if choice is None:
             return None
         (triaged,) = triage_crops(
-            [UntriagedCrop(crop, view.process_data, self._choose_measuring(view.origin))],
+            [
+                UntriagedCrop(
+                    crop, view.process_data, view.source, self._choose_measuring(view.origin)
+                )
+            ],
             *choice,
             store=self._store,
             ordered=self._ordered,

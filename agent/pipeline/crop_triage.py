@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from agent.needles import SizeRule, find_size_conflict
+from agent.needles import LengthCorrection, SizeRule, correct_lengths, find_size_conflict
 from agent.settings import PROCESS_COLUMNS
 from agent.store import NEEDLES_MESSAGE
 from agent.triage import Policy, Reason, TriageVerdict, triage
@@ -30,10 +30,13 @@ class NeedleMeasuring(NamedTuple):
     Args:
         measure: Measures the needles of a crop.
         size_rule: Which lengths correspond to a size number.
+        find_correction: Returns the calibration of a subtype on a microscope, None where there is
+            none.
     """
 
     measure: Callable[[Crop], NeedleField]
     size_rule: SizeRule = SizeRule()
+    find_correction: Callable[[str, str], LengthCorrection | None] = lambda _s, _m: None
 
 
 class UntriagedCrop(NamedTuple):
@@ -42,11 +45,13 @@ class UntriagedCrop(NamedTuple):
     Args:
         crop: Its pixels.
         process_data: What source, path and notes say of it.
+        source: Name of its source, which stands for the microscope where that is not known.
         needles: Measures its needles, None where they are not to be measured.
     """
 
     crop: Crop
     process_data: Mapping[str, str]
+    source: str = ""
     needles: NeedleMeasuring | None = None
 
 
@@ -85,7 +90,7 @@ def triage_crops(
 
         fields = [
             Field(crop.pixels, crop.valid, crop.um_per_px, _find_microscope(crop, process_data))
-            for crop, process_data, _needles in crops
+            for crop, process_data, _source, _needles in crops
         ]
         predictions = classifier.classify(fields)
     return [
@@ -102,12 +107,13 @@ def _triage_crop(  # noqa: PLR0917 - as `triage_crops`, for one of them
     store: Store,
     ordered: Callable[[Mapping[str, str], Ordered], tuple[str, ...]],
 ) -> TriagedCrop:
-    crop, given, needles = untriaged
+    crop, given, source, needles = untriaged
     process_data, extra = merge_metadata(given, crop.metadata)
     order = store.orders.expect(given.get("order", ""), given.get("specimen", ""))
     process_data = {**{k: v for k, v in order.told.items() if k in FROM_ORDER}, **process_data}
     wanted = ordered({**order.told, **process_data}, order)
-    measured = needles.measure(crop) if needles else None
+    microscope = process_data.get("microscope", "") or source
+    measured = _measure_needles(crop, prediction, needles, microscope)
     conflict = _find_conflict(measured, prediction, classifier, needles)
     verdict = triage(
         prediction,
@@ -124,6 +130,19 @@ def _triage_crop(  # noqa: PLR0917 - as `triage_crops`, for one of them
     if conflict is not None:
         expected[NEEDLES_MESSAGE] = conflict.to_json()
     return TriagedCrop(crop, process_data, extra, prediction, verdict, expected, measured)
+
+
+def _measure_needles(
+    crop: Crop,
+    prediction: Prediction | None,
+    needles: NeedleMeasuring | None,
+    microscope: str,
+) -> NeedleField | None:
+    if needles is None:
+        return None
+    subtype = (prediction.subtype or "") if prediction else ""
+    correction = needles.find_correction(subtype, microscope) if subtype else None
+    return correct_lengths(needles.measure(crop), correction)
 
 
 def _find_conflict(

@@ -12,6 +12,7 @@ from agent.counts import format_count
 from agent.crop_recipe import RECIPE
 from agent.errors import BadStore, hide_passwords
 from agent.features import FeatureFolder
+from agent.fleet import list_seen, rollout_to_json
 from agent.lab_context import get_features_folder
 from agent.objects import open_mirror
 from agent.orders import BadSpecification, read_specifications
@@ -24,7 +25,7 @@ from agent.service.renamed_site import describe_renamed
 from agent.service.resuming import describe_unfollowed
 from agent.service.work_status import describe_work
 from agent.site_time import compute_night_end, night_of
-from agent.store import Store, StoreFault, store_url
+from agent.store import RolloutState, Store, StoreFault, store_url
 from model import alarm_rate_warnings
 
 if TYPE_CHECKING:
@@ -116,6 +117,7 @@ def build_status_from_store(
         "sources": sources,
         "states": counts,
         "bundle": bundle,
+        "rollout": _describe_rollout(store, now),
         "site": settings.site.name,
         "other_sites": [
             name for name in store.over_all_sites().names() if name != settings.site.name
@@ -140,6 +142,15 @@ def list_work(store: Store, now: datetime) -> list[WorkProgress]:
     return [
         store.work_jobs.get_progress(job.id, at=now) for job in store.work_jobs.list_unfinished()
     ]
+
+
+def _describe_rollout(store: Store, now: datetime) -> dict[str, Any] | None:
+    """Return the rollout that runs or was stopped, with its PCs; None where there is none."""
+    rollout = store.rollouts.find_latest()
+    if rollout is None or rollout.state is RolloutState.DONE:
+        return None
+    seen, hosts = list_seen(store.agents.list_all()), store.rollouts.list_hosts(rollout.id)
+    return rollout_to_json(rollout, hosts, seen=seen, now=now)
 
 
 def _measure_disk(folder: Path) -> dict[str, int] | None:
@@ -247,6 +258,7 @@ def _without_store(
         "sources": remembered.get("sources") or sources,
         "states": {},
         "bundle": remembered.get("bundle"),
+        "rollout": None,
         "database": hide_passwords(
             store_url(settings.store.folder, settings.store.url).split("@")[-1]
         ),

@@ -31,6 +31,7 @@ from agent.settings.sections import (
     RetentionSection,
     RetrainSection,
     ReviewSection,
+    RolloutSection,
     ServiceSection,
     SiteSection,
     StatementsSection,
@@ -70,6 +71,7 @@ class Settings(BaseSettings):
     retrain: RetrainSection = RetrainSection()
     work: WorkSection = WorkSection()
     needles: NeedlesSection = NeedlesSection()
+    rollout: RolloutSection = RolloutSection()
     notify: NotifySection = NotifySection()
     log: LogSection = LogSection()
     orders: OrdersSection = OrdersSection()

@@ -37,6 +37,11 @@ class SiteSection(Section):
     time_zone: Annotated[str, AfterValidator(_require_zone)] = Field(
         "Europe/Berlin", description="Time zone of the night and of every time on a page."
     )
+    change_reason: str = Field(
+        "",
+        max_length=500,
+        description="Why the settings were changed last, and by whom; the audit log keeps it.",
+    )
     shares: tuple[Literal["accounts", "bundles"], ...] = Field(
         (),
         description='What this site shares with other sites of the database: "accounts": one '
@@ -461,6 +466,31 @@ class NeedlesSection(Section):
         gt=0,
         description="Size numbers by which L90 may differ from the size; beyond, the micrograph "
         "goes to review.",
+    )
+
+
+class RolloutSection(Section):
+    """[rollout]."""
+
+    first: tuple[str, ...] = Field(
+        (),
+        description="Names of the PCs that take a new bundle first, as in agent fleet; empty: a "
+        "rollout in rings cannot start.",
+    )
+    share: float = Field(
+        0.1, gt=0, le=1, description="Share of the other PCs in ring 2; at least one PC."
+    )
+    wait_minutes: float = Field(
+        60.0, ge=0, description="Minutes that each ring lasts at least before the next one."
+    )
+    absent_minutes: float = Field(
+        10.0, ge=1, description="A PC without a heartbeat for so many minutes is not waited for."
+    )
+    tolerance: float = Field(
+        0.01,
+        gt=0,
+        lt=1,
+        description="Largest difference of a probability between two PCs on a reference image.",
     )
 
 

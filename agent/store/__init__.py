@@ -62,6 +62,19 @@ from agent.store.promotions import REFUSED, Promotion, Signature
 from agent.store.quality_records import NewRecord, Record
 from agent.store.results import MicrographResult
 from agent.store.retention import Kept, KeptFor, RetentionPlan
+from agent.store.rollout_plan import (
+    BY_AGENT,
+    HostState,
+    Ring,
+    RingRules,
+    Rollout,
+    RolloutHost,
+    RolloutState,
+    RolloutTicket,
+    WantedBundle,
+    assign_rings,
+    is_absent,
+)
 from agent.store.row_checks import RowChecks
 from agent.store.saved_views import StoredView
 from agent.store.schema import HEAD as SCHEMA
@@ -79,6 +92,7 @@ from agent.store.work_progress import JobState, UnitFault, WorkJob, WorkProgress
 from agent.store.work_units import UnitAnswer, UnitClaim, WaitingHome
 
 __all__ = [
+    "BY_AGENT",
     "BY_REVIEWER",
     "GIVEN",
     "NEEDLES_MESSAGE",
@@ -106,6 +120,7 @@ __all__ = [
     "FrozenStatement",
     "Heads",
     "HistoryQuery",
+    "HostState",
     "Job",
     "JobState",
     "JudgedField",
@@ -146,6 +161,12 @@ __all__ = [
     "Record",
     "ResultCount",
     "RetentionPlan",
+    "Ring",
+    "RingRules",
+    "Rollout",
+    "RolloutHost",
+    "RolloutState",
+    "RolloutTicket",
     "RowChecks",
     "SearchPage",
     "SearchQuery",
@@ -172,15 +193,18 @@ __all__ = [
     "Upgrade",
     "WaitingFile",
     "WaitingHome",
+    "WantedBundle",
     "WorkJob",
     "WorkProgress",
     "acting_through",
     "acts_in",
     "asks_two",
+    "assign_rings",
     "drop_scratch_database",
     "examine_copy",
     "find_given",
     "find_mark",
+    "is_absent",
     "keep_warnings",
     "letters_key",
     "make_scratch_database",

@@ -33,6 +33,7 @@ from agent.store.quality_records import Records
 from agent.store.results import Results
 from agent.store.retention import Retention
 from agent.store.review_queue import ReviewQueue
+from agent.store.rollouts import Rollouts
 from agent.store.saved_views import SavedViews
 from agent.store.search import Search
 from agent.store.settings_history import SettingsHistory
@@ -332,6 +333,11 @@ class Store:
     def review_queue(self) -> ReviewQueue:
         """Micrographs that wait for review."""
         return ReviewQueue(self._engine, self._whose)
+
+    @property
+    def rollouts(self) -> Rollouts:
+        """Bundles that the PCs take in rings."""
+        return Rollouts(self._engine, self._whose)
 
     @property
     def saved_views(self) -> SavedViews:

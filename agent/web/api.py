@@ -29,7 +29,7 @@ from agent.web.statements import customer_report
 from agent.web.uploads import LONGEST_VALUE, Busy, Empty
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Sequence
 
     from agent.store import LabelView, MicrographView
     from agent.web.context import Desk
@@ -158,14 +158,18 @@ def router(desk: Desk) -> APIRouter:
             sha256=sha256, path=path, order=order, specimen=specimen, limit=limit
         )
         remember_read(desk, views, cookies.name_of(request))
-        return {"micrographs": [as_json(view) for view in views]}
+        return {"micrographs": list_as_json(desk, views)}
 
     @routes.get("/micrographs/{public_id}", response_model=Micrograph)
     def micrograph(request: Request, public_id: str) -> dict[str, Any]:
         """Return one micrograph: its result, its decision and what the decision is used for."""
         view = find(desk, public_id)
         remember_read(desk, [view], cookies.name_of(request))
-        return as_json(view) | {"learning": use_to_json(find_use(desk, view))}
+        own = desk.store.needle_fields.list_of([view.result_id]).get(view.result_id)
+        return as_json(view) | {
+            "needles": own and own.to_json(),
+            "learning": use_to_json(find_use(desk, view)),
+        }
 
     @routes.get("/queue", response_model=Queue)
     def queue(
@@ -183,7 +187,7 @@ def router(desk: Desk) -> APIRouter:
         remember_read(desk, views, cookies.name_of(request))
         return {
             "waiting": desk.store.review_queue.count(),
-            "micrographs": [as_json(v) for v in views],
+            "micrographs": list_as_json(desk, views),
         }
 
     @routes.post("/micrographs/{public_id}/decisions", status_code=201, response_model=Decided)
@@ -310,6 +314,13 @@ def health(desk: Desk) -> APIRouter:
         return Response(metrics.written(desk), media_type=metrics.KIND)
 
     return routes
+
+
+def list_as_json(desk: Desk, views: Sequence[MicrographView]) -> list[dict[str, Any]]:
+    """Return micrographs as `as_json` does, each with its needle lengths in brief, or null."""
+    needles = desk.store.needle_fields.list_of([view.result_id for view in views])
+    briefs = {number: field.to_json(is_brief=True) for number, field in needles.items()}
+    return [as_json(view) | {"needles": briefs.get(view.result_id)} for view in views]
 
 
 def as_json(view: MicrographView) -> dict[str, Any]:

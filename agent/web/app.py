@@ -48,6 +48,7 @@ from agent.web import (
     orders,
     places,
     review_page,
+    rollout_acts,
     round_robin,
     scale_by_reviewer,
     similar,
@@ -134,6 +135,7 @@ def create_app(
     app.include_router(files_page.router(desk))
     app.include_router(work_page.router(desk))
     app.include_router(fleet_page.router(desk))
+    app.include_router(rollout_acts.router(desk))
     app.include_router(review_page.router(desk))
     app.include_router(order_desk.router(desk))
     app.include_router(order_confirm.router(desk))

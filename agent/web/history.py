@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     from agent.web.context import Desk
 
 ROWS = 100
+MOST_CHANGED = 20
+"""Changed settings that a row shows; the first start sets all of them."""
 MOST_DRAWN = 1000
 """Acts of a PDF; a thousand take it some seconds."""
 BATCH, MOST_BATCHES = 1000, 20
@@ -251,6 +253,13 @@ def _build_row(desk: Desk, entry: TrailEntry, named: Mapping[str, MicrographView
     facts = read_facts(entry, hidden)
     if entry.act.startswith("label."):
         facts = {key: value for key, value in facts.items() if key not in OF_ROWS and value}
+    if isinstance(changed := facts.get("changed"), dict):  # of settings
+        facts = {"reason": facts.get("reason") or _("none given")} | {
+            name: f"{_format(before)} → {_format(now)}"
+            for name, (before, now) in list(changed.items())[:MOST_CHANGED]
+        }
+        if len(changed) > MOST_CHANGED:
+            facts["…"] = _("{n} more").format(n=len(changed) - MOST_CHANGED)
     facts = {
         key: value
         for key, value in facts.items()

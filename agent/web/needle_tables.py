@@ -85,14 +85,13 @@ def _build_bar(
 
 
 def _build_pooled(pooled: PooledNeedles) -> NeedleBar:
-    l90 = pooled.l90
     return NeedleBar(
         name=_("together"),
-        l50=pooled.l50 and pooled.l50.value_um,
-        l90=l90 and l90.value_um,
-        l99=pooled.l99 and pooled.l99.value_um,
+        l50=pooled.l50.value_um if pooled.l50 else None,
+        l90=pooled.l90.value_um if pooled.l90 else None,
+        l99=pooled.l99.value_um if pooled.l99 else None,
         longest=pooled.maximum_um,
-        low=l90 and l90.low_um,
-        high=l90 and l90.high_um,
+        low=pooled.l90.low_um if pooled.l90 else None,
+        high=pooled.l90.high_um if pooled.l90 else None,
         needles=pooled.needles,
     )

@@ -99,7 +99,7 @@ ALL_TAKEN_BACK = marked(
     "The decision was taken back for all fields it was given for; they wait again."
 )
 SIDE_BY_SIDE_PX = 136
-TELLING = ("uncertain", "unexpected_subtype")
+TELLING = ("uncertain", "unexpected_subtype", "needles_disagree")
 """Reasons whose sentence reveals the model's answer."""
 
 

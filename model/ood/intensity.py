@@ -47,7 +47,7 @@ def intensity_features(frame: Frame) -> NDArray[np.float32]:
     median = float(np.median(sums[::4, ::4][_subsample(valid)]))
     sums /= max(median, _SUMS)
     sums += _DARKEST_SHARE
-    blocks = split_into_blocks(np.log(sums, out=sums), TONE_PX)
+    blocks = split_into_blocks(np.log(sums, out=sums), TONE_PX).astype(np.float32, copy=False)
     mean = blocks.sum(axis=1).sum(axis=-1) / TONE_PX**2
     square = np.square(blocks).sum(axis=1).sum(axis=-1) / TONE_PX**2
     red, green, blue = _log_channel_ratios(block_colours(frame.pixels, TONE_PX), valid)

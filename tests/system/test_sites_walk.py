@@ -45,6 +45,8 @@ from agent.store import (
     Opinion,
     Origin,
     PlaceMatch,
+    RingRules,
+    RolloutTicket,
     SearchQuery,
     Signature,
     SourceHealth,
@@ -53,6 +55,7 @@ from agent.store import (
 )
 from agent.triage import Reason
 from agent.watch import ListedFile
+from reports import Message
 
 __all__ = ["sqlite_world", "world"]  # fixtures
 
@@ -81,6 +84,7 @@ REPOSITORIES = (
     "results",
     "retention",
     "review_queue",
+    "rollouts",
     "saved_views",
     "search",
     "settings_history",
@@ -265,7 +269,15 @@ def arguments(known: Known) -> dict[str, Any]:
         "relatives": [f"{HIDDEN}1.tif"],
         "retry_at": later(2),
         "revision": 2,
+        "rings": RingRules(("PC",)),
         "role": "viewer",
+        "rollout_id": known.ints["rollout"],
+        "rollouts.ticket": RolloutTicket(known.ints["rollout"], 1),
+        "rollouts.answers": {"g8": {"image": "g8.tif", "code": "G7", "probability": 0.2}},
+        "fault": None,
+        "message": Message("because"),
+        "is_missing": False,
+        "rollouts.seen": {"PC": later(1)},
         "said": Opinion("G", "8"),
         "seat": known.seat,
         "seed": 1,

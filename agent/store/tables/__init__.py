@@ -29,6 +29,8 @@ from agent.store.tables.micrographs import (
 from agent.store.tables.operation import (
     JobRow,
     NightRow_,
+    RolloutHostRow,
+    RolloutRow,
     SavedViewRow,
     SearchRow,
     WorkJobRow,
@@ -75,6 +77,8 @@ __all__ = [
     "RatingRow",
     "RecordRow",
     "ResultRow",
+    "RolloutHostRow",
+    "RolloutRow",
     "Row",
     "SamePlaceRow",
     "SavedViewRow",

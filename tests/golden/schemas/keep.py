@@ -21,6 +21,8 @@ from agent.store import (  # noqa: E402 - beside us only after the line above
     NewRater,
     NewStatement,
     Opinion,
+    RingRules,
+    Signature,
     StatementFile,
     Store,
     schema,
@@ -72,6 +74,15 @@ def fill(store: Store) -> None:
     job = store.work_jobs.open("20261101-beefbeef", "shadow", days=9, since=AT, by="Ada", at=AT)
     store.work_jobs.divide(job.id, unit=256, at=AT + timedelta(hours=1))
     store.work_units.claim([job.id], at=AT, lease_s=60)
+    store.agents.record_start(at=AT)
+    store.promotions.sign(
+        "20261102-cafebabe", Signature("Ada", "in rings", AT), metrics={"n": 80}, promoters=1,
+        instead_of="20261101-0badcafe", rings=RingRules(("PC",)),
+    )  # fmt: skip
+    ticket = store.rollouts.find_wanted().ticket
+    store.rollouts.record_answers(
+        ticket, {"g8": {"image": "g8.tif", "code": "G8", "probability": 0.9}}, at=AT
+    )
 
 
 def main() -> None:

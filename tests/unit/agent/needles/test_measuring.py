@@ -47,9 +47,3 @@ def test_contradicting_evidence_is_described_with_its_numbers() -> None:
 
     with speaking("de"):
         assert "Sehnenlänge von 2 µm entspricht einem L50 von 5,8 µm" in str(field.reason_message)
-
-
-def test_the_calibration_of_the_site_is_stored_with_each_field() -> None:
-    field = NeedleMeasurer(lambda: "2026-11-28").measure(replace(CROP, um_per_px=0.4))
-
-    assert field.calibration == "2026-11-28"

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
+from folders import ROOT
 from object_server import make_bucket, make_older, serve, write_credentials
 
 from agent import settings as settings_of
@@ -72,3 +74,17 @@ def test_a_lab_works_from_its_object_storage(own_lab, tmp_path, capsys, monkeypa
     monkeypatch.delenv("AGENT_STORE__OBJECTS")
     assert own_lab.agent("verify") == 0
     assert list((data / "crops").rglob("*.valid.png"))
+
+
+def test_no_part_of_the_agent_reads_the_data_folder_without_its_storage() -> None:
+    """A path that is asked for on the disk alone is missing for a lab with an object storage."""
+    bare = re.compile(
+        r"Archive\([\w.]*settings\.store\.folder\)"
+        r"|archive\.\w+_path\([^()]*\)\.(is_file|exists|open|read_bytes)"
+    )
+    found = [
+        f"{path.relative_to(ROOT)}: {match.group()}"
+        for path in sorted((ROOT / "agent").rglob("*.py"))
+        for match in bare.finditer(path.read_text("utf-8"))
+    ]
+    assert found == []

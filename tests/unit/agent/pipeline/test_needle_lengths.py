@@ -7,7 +7,7 @@ import pytest
 from needle_samples import measured
 
 from agent.demo.synthetic.micrograph import draw_micrograph
-from agent.needles import NeedleStatus, SizeRule
+from agent.needles import LengthCorrection, NeedleStatus, SizeRule
 from agent.needles.measuring import NeedleMeasurer
 from agent.pipeline import NeedleMeasuring
 from agent.triage import Handling
@@ -46,7 +46,7 @@ def find_needles(bench):
 def test_a_drawn_micrograph_is_stored_with_its_needles(bench):
     draw(bench, "a.png", "G8", 902)
     bench.pipeline = bench.made(
-        classifier=Named(), needles=NeedleMeasuring(NeedleMeasurer(lambda: None).measure)
+        classifier=Named(), needles=NeedleMeasuring(NeedleMeasurer().measure)
     )
 
     bench.take()
@@ -105,3 +105,21 @@ def test_without_a_bundle_the_lengths_are_stored_and_contradict_nothing(bench):
 
     (view,), needles = find_needles(bench)
     assert (view.reasons, needles[view.result_id]) == (("untrained",), measured())
+
+
+def test_lengths_are_corrected_by_the_calibration_of_subtype_and_microscope(bench):
+    bench.export("a.png")
+    known = {("G", "LOM"): LengthCorrection("G/LOM 2", 1.25)}
+    needles = NeedleMeasuring(
+        lambda _crop: replace(measured(), l90_um=20.0),
+        SizeRule(14.0, 2.0),
+        lambda *key: known.get(key),
+    )
+    bench.pipeline = bench.made(classifier=Named(), needles=needles)
+
+    bench.take()
+
+    (view,), stored = find_needles(bench)
+    field = stored[view.result_id]
+    assert (field.calibration, field.l90_um) == ("G/LOM 2", 16.0)
+    assert field.maximum_um == pytest.approx(measured().maximum_um / 1.25, abs=0.01)

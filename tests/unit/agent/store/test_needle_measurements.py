@@ -6,9 +6,10 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
+from databases import tamper
 
 from agent.errors import WrongUse
-from agent.store import NewNeedle
+from agent.store import NewNeedle, Store
 from tests.unit.agent.store.test_store import AT, OTHER, SHA, finding, store, taken
 
 __all__ = ["store"]  # a fixture, on both databases
@@ -87,3 +88,28 @@ def test_a_needle_is_withdrawn_only_from_its_own_micrograph(filled) -> None:
         filled.needle_measurements.withdraw(OTHER[:16], number, by="Ada", at=AT)
 
     assert len(filled.needle_measurements.list_valid()) == 1
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ("UPDATE needle_measurement SET length_um = 99 WHERE id = 1", "is not what it was"),
+        ("DELETE FROM needle_measurement WHERE id = 1", "was deleted"),
+        ("UPDATE needle_measurement SET withdrawn_by = 'Eve' WHERE id = 1", "is withdrawn is not"),
+        ("UPDATE needle_measurement SET withdrawn_by = '' WHERE id = 2", "not withdrawn is not"),
+    ],
+)
+def test_a_row_that_was_tampered_with_is_named_by_the_audit_log(
+    address, filled, change, sentence
+) -> None:
+    for _ in range(2):
+        number = filled.needle_measurements.add(FIELD, NEEDLE, by="Ada", at=AT)
+    filled.needle_measurements.withdraw(FIELD, number, by="Bob", at=AT)
+    assert filled.checks.compare_rows().faults == ()
+
+    tamper(address, change)
+
+    with Store.open(address, site="Plant 1", agent="PC") as store:
+        (fault,) = store.checks.compare_rows().faults
+    assert fault.startswith(f"needle {2 if '= 2' in change else 1} of field {FIELD}")
+    assert sentence in fault

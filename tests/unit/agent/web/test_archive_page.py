@@ -347,3 +347,20 @@ def test_what_a_pdf_of_the_history_says():
     assert re.search(rb"/Count 2\b", drawn)  # pages
     assert drawn == render_history_pdf(page, at=DAY, generated="now", sha256="ab" * 32)
     assert drawn != render_history_pdf(page, at=DAY, generated="now", sha256="cd" * 32)
+
+
+def test_a_change_of_settings_shows_its_reason_and_what_changed_alone(lab, browser):
+    first = {"site": {"change_reason": ""}, "triage": {"alpha": 0.02, "control": 0.01}}
+    reason = "R. Stahl: fewer alarms after the audit"
+    second = {"site": {"change_reason": reason}, "triage": {"alpha": 0.01, "control": 0.01}}
+    third = {"site": {"change_reason": reason}, "triage": {"alpha": 0.03, "control": 0.01}}
+    for settings in (first, second, third):
+        lab.store.settings_history.record(settings, at=DAY)
+
+    page = browser.get("/history?kind=settings.").text
+    newest, second_row = re.findall(r'<td class="any small">(.*?)</td>', page)[:2]
+
+    assert newest == "reason: none given · triage.alpha: 0.01 → 0.03"
+    assert f"reason: {reason}" in second_row
+    assert "triage.alpha: 0.02 → 0.01" in second_row
+    assert "triage.control" not in newest + second_row

@@ -7,8 +7,10 @@ from fastapi.testclient import TestClient
 from lab import HOME, RING_A, TAXONOMY, Lab, desk_of
 from needle_samples import measured, not_measured
 
+from agent.needles import SizeRule, find_size_conflict
 from agent.orders import Specifications
 from agent.orders.assessed import OrderPolicy
+from agent.store import NEEDLES_MESSAGE
 from agent.web import create_app
 
 
@@ -54,6 +56,26 @@ def test_a_field_that_is_decided_without_the_answer_hides_its_lengths(lab):
 
     assert "not measured: hidden until you decide" in page
     assert f"{measured(1).l90_um:.1f}" not in page
+
+
+@pytest.mark.parametrize(
+    ("reasons", "is_shown"),
+    [(("needles_disagree",), True), (("control_sample", "needles_disagree"), False)],
+)
+def test_the_review_page_names_size_and_length_only_where_the_answer_is_shown(
+    lab, reasons, is_shown
+):
+    needles = replace(measured(1), l90_um=31.0)
+    conflict = find_size_conflict(needles, "G8", TAXONOMY, SizeRule())
+    public_id = lab.take(
+        "G8", needles=needles, reasons=reasons, expected={NEEDLES_MESSAGE: conflict.to_json()}
+    )
+
+    with TestClient(create_app(desk_of(lab)), base_url=HOME) as client:
+        page = client.get(f"/review/{public_id}").text
+
+    assert "Size number and needle lengths disagree" in page
+    assert ("Size 8, but L90 = 31 µm (expected 7 to 28 µm)" in page) is is_shown
 
 
 @pytest.mark.parametrize("needles", [measured(1), None])
