@@ -32,7 +32,14 @@ from reports.content.dashboard import (
     SourceCard,
     Tile,
 )
-from reports.content.fleet import FleetPage, PcLine, WorkLine, WorkPage
+from reports.content.fleet import (
+    FleetPage,
+    PcLine,
+    RolloutPc,
+    RolloutView,
+    WorkLine,
+    WorkPage,
+)
 from reports.content.guide import GuideHeading, GuideHit, GuidePiece, GuideTitle, HelpPage
 from reports.content.learning import (
     BundlePage,
@@ -65,6 +72,13 @@ from reports.content.models import (
     ModelCard,
     ModelsPage,
 )
+from reports.content.needle_truth import (
+    CalibrationLine,
+    NeedleGroup,
+    NeedlePlot,
+    NeedleTruthPage,
+)
+from reports.content.needles import FieldNeedles, LongNeedlePicture, NeedleBar, NeedleTable
 from reports.content.night import (
     CodeCount,
     ControlTrend,
@@ -115,6 +129,7 @@ from reports.content.orders import (
     TraceStatement,
 )
 from reports.content.period import PeriodPage
+from reports.content.proposal import ProposalPage, ShownProposal, ShownProposedClass
 from reports.content.review import (
     Choice,
     Conflict,
@@ -124,6 +139,7 @@ from reports.content.review import (
     QueueItem,
     QueuePage,
     QueueProgress,
+    ReasonRequest,
     ReviewPage,
     Ruler,
     Sibling,
@@ -168,6 +184,8 @@ from reports.i18n import (
 )
 from reports.live_charts import learning_curve_chart, share_chart
 from reports.messages import Message, join_messages, read_message
+from reports.needle_agreement_chart import agreement_chart
+from reports.needle_charts import needle_fields_chart, needle_lengths_chart
 from reports.ood_message import compose_ood_message, shorten_ood_message
 from reports.render import (
     ASSETS,
@@ -195,6 +213,7 @@ from reports.render import (
     render_models,
     render_more,
     render_name,
+    render_needle_truth,
     render_night,
     render_order,
     render_order_confirm,
@@ -202,6 +221,7 @@ from reports.render import (
     render_period,
     render_places,
     render_plan,
+    render_proposal,
     render_queue,
     render_rating,
     render_rating_end,
@@ -233,6 +253,7 @@ from reports.user_guide import (
 from reports.vocabulary import (
     CORRECTION_WHYS,
     CRITERIA,
+    MODEL_CORRECTION_WHYS,
     REASONS,
     STRANGE_KINDS,
     UNUSABLE_WHYS,
@@ -248,11 +269,13 @@ from reports.vocabulary import (
 
 if TYPE_CHECKING:
     from reports.customer_pdf import render_customer_pdf
+    from reports.history_pdf import render_history_pdf
     from reports.night_pdf import render_night_pdf
     from reports.statement_pdf import render_statement_pdf
 
 _LAZY = {
     "render_customer_pdf": "reports.customer_pdf",
+    "render_history_pdf": "reports.history_pdf",
     "render_night_pdf": "reports.night_pdf",
     "render_statement_pdf": "reports.statement_pdf",
 }
@@ -274,6 +297,7 @@ __all__ = [
     "GUIDE_PICTURES",
     "LANGUAGES",
     "LONGEST_QUERY",
+    "MODEL_CORRECTION_WHYS",
     "REASONS",
     "STRANGE_KINDS",
     "UNUSABLE_WHYS",
@@ -287,6 +311,7 @@ __all__ = [
     "ArchivePage",
     "BundleLine",
     "BundlePage",
+    "CalibrationLine",
     "CampaignLine",
     "CampaignsPage",
     "Card",
@@ -314,6 +339,7 @@ __all__ = [
     "Facet",
     "FacetValue",
     "Fact",
+    "FieldNeedles",
     "Figure",
     "FileLine",
     "FilesPage",
@@ -346,6 +372,7 @@ __all__ = [
     "Line",
     "Link",
     "LoginPage",
+    "LongNeedlePicture",
     "LooseField",
     "MapColour",
     "MapGroup",
@@ -358,6 +385,11 @@ __all__ = [
     "MorePage",
     "NamePage",
     "Need",
+    "NeedleBar",
+    "NeedleGroup",
+    "NeedlePlot",
+    "NeedleTable",
+    "NeedleTruthPage",
     "Night",
     "NightLine",
     "Notice",
@@ -378,18 +410,24 @@ __all__ = [
     "PlanSheet",
     "Plate",
     "PlateRow",
+    "ProposalPage",
     "QueueItem",
     "QueuePage",
     "QueueProgress",
     "RatedImage",
     "RatingEnd",
     "RatingPage",
+    "ReasonRequest",
     "ReviewPage",
+    "RolloutPc",
+    "RolloutView",
     "Ruler",
     "ScalePage",
     "Shadow",
     "Share",
     "ShareTrend",
+    "ShownProposal",
+    "ShownProposedClass",
     "Sibling",
     "SignForm",
     "SimilarItem",
@@ -425,6 +463,7 @@ __all__ = [
     "WorkPage",
     "act_name",
     "act_title",
+    "agreement_chart",
     "as_json",
     "asset",
     "assets_version",
@@ -446,6 +485,8 @@ __all__ = [
     "list_guide",
     "marked",
     "month_and_year",
+    "needle_fields_chart",
+    "needle_lengths_chart",
     "ngettext",
     "number_keys",
     "percent",
@@ -467,6 +508,7 @@ __all__ = [
     "render_fleet",
     "render_help",
     "render_history",
+    "render_history_pdf",
     "render_impact",
     "render_index",
     "render_learning",
@@ -476,6 +518,7 @@ __all__ = [
     "render_models",
     "render_more",
     "render_name",
+    "render_needle_truth",
     "render_night",
     "render_night_pdf",
     "render_order",
@@ -484,6 +527,7 @@ __all__ = [
     "render_period",
     "render_places",
     "render_plan",
+    "render_proposal",
     "render_queue",
     "render_rating",
     "render_rating_end",

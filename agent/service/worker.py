@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from agent.imaging import CropPool
     from agent.pipeline import Pipeline
-    from agent.service.composition import CurrentBundle
+    from agent.service.active_bundle import CurrentBundle
     from agent.service.problems import Problems
     from model import Classifier
 

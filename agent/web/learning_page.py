@@ -144,7 +144,7 @@ def _count_labels(
     for label in desk.store.labelled_micrographs.list_all():
         use = decide_use(
             label,
-            has_crop=desk.archive.crop_path(label.sha256, label.page).is_file(),
+            has_crop=desk.archive.has_crop(label.sha256, label.page),
             taxonomy=taxonomy,
             learns_from=desk.learns_from,
         )

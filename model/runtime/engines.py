@@ -294,7 +294,8 @@ class OpenVinoRunner:
         network: The network.
         engine: From `choose_engine`.
         cache: Folder for compiled models, or None.
-        example: A batch of one of everything that the network takes; (): it takes images.
+        example: A batch of one of everything that the network takes, of two if the size of the
+            batch is free; (): it takes images.
     """
 
     def __init__(
@@ -336,6 +337,18 @@ class OpenVinoRunner:
             outputs = self._request.infer({i: array[None] for i, array in enumerate(inputs)})
             return [np.array(outputs[index][0]) for index in range(len(outputs))]
 
+    def run_batch(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Compute the output of a whole batch at once.
+
+        Args:
+            batch: (n, c, rows, columns); the network was built with an example of two.
+
+        Returns:
+            (n, …) float32.
+        """
+        with self._lock:
+            return np.array(self._request.infer({0: batch})[0])
+
 
 def _is_writable(folder: Path) -> bool:
     """Return whether compiled models can be cached in a folder; it is created if missing."""
@@ -357,8 +370,12 @@ def _convert_to_openvino(network: nn.Module, example: tuple[Tensor, ...] = ()) -
 
 
 def _free_sides(example: Tensor) -> list[int]:
-    """Return a shape whose rows and columns are free: (1, h, w, 3) or (1, c, rows, columns)."""
+    """Return a shape whose rows and columns are free: (1, h, w, 3) or (1, c, rows, columns).
+
+    So is the size of the batch where the example has more than one.
+    """
     shape = list(example.shape)
+    shape[0] = shape[0] if shape[0] == 1 else -1
     if len(shape) == 4:  # noqa: PLR2004 - an image or a map
         first = 1 if shape[3] == 3 else 2  # noqa: PLR2004 - colours
         shape[first : first + 2] = [-1, -1]

@@ -44,6 +44,7 @@ from reports import (
 from tests.unit.agent.roundrobin.test_round_report import play, written
 from tests.unit.agent.web.test_learning_pages import judged
 from tests.unit.agent.web.test_lineage import SECOND, two_bundles
+from tests.unit.agent.web.test_needle_page import fill as fill_needles
 from tests.unit.agent.web.test_order_desk import desk_with, field_of, order_of
 
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
@@ -272,6 +273,15 @@ def test_the_learning_loop_has_no_grave_fault(lab, axe, tab, address):
     for path in ("/models", "/models/training", f"/models/{SECOND}"):
         tab.goto(f"{address}{path}")
         assert grave(axe, tab) == [], path
+
+
+def test_the_page_of_measured_needles_has_no_grave_fault(lab, axe, tab, address):
+    fill_needles(lab, fields=4, needles=6)
+
+    tab.goto(f"{address}/needles")
+
+    assert tab.locator("svg.agreement").count() == 1
+    assert grave(axe, tab) == []
 
 
 def test_what_studies_found_has_no_grave_fault(tmp_path, axe, tab):
