@@ -215,11 +215,11 @@ def write_labelled(pictures: Sequence[DemoPicture], folder: Path, size: DemoSize
                 )
             )
     missing = [one for one in pictures if not (folder / one.code / one.name).exists()]
-    done = len(pictures) - len(missing)
-    if done:
-        yield done
-    for done, _ in enumerate(_write_all(missing, folder, size), done + 1):
-        yield done
+    existing = len(pictures) - len(missing)
+    if existing:
+        yield existing
+    for drawn, _ in enumerate(_write_all(missing, folder, size), 1):
+        yield existing + drawn
 
 
 def _write_all(pictures: Sequence[DemoPicture], folder: Path, size: DemoSize) -> Iterator[None]:
