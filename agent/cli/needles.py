@@ -136,7 +136,7 @@ def _measure(crop: Crop, mapper: NeedleMapper) -> FieldMeasurement | None:
 
     if crop.um_per_px is None:
         return None
-    return measure_field(to_grey(crop), crop.um_per_px, mapper)
+    return measure_field(to_grey(crop.pixels, crop.valid), crop.um_per_px, mapper)
 
 
 def _format_row(crop: Crop, measured: FieldMeasurement | None, path: Path) -> tuple[object, ...]:

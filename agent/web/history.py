@@ -263,7 +263,7 @@ def _build_row(desk: Desk, entry: TrailEntry, named: Mapping[str, MicrographView
     facts = {
         key: value
         for key, value in facts.items()
-        if key not in ROW_NUMBERS or not isinstance(value, int)
+        if value is not None and (key not in ROW_NUMBERS or not isinstance(value, int))
     }
     return HistoryRow(
         number=entry.id,

@@ -7,6 +7,7 @@ one.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +30,7 @@ _LEAST_PX = 30  # of a bar
 _CONTRAST = 70  # grey values between full and outlined cells, and between full ones and the steel
 _SIDE = 0.3  # of a cell's width: a run shorter than that is the side of an outlined cell
 _LEAST_CELL_PX = 8
+_ROOM = 5  # rows above and below a box that are compared with it
 _RIMMED = 0.85  # share of an outlined cell's columns that have a rim
 _MOST_CELLS = 12
 
@@ -43,7 +45,7 @@ def measure_chequered(plane: Plane, box: Box, number: int) -> Line | None:
     """
     x0, y0, x1, y1 = box
     tall = y1 - y0
-    if tall < 4 or x1 - x0 < max(_LEAST_PX, 4 * tall) or y0 < 3 or y1 + 3 > len(plane):
+    if tall < 4 or x1 - x0 < max(_LEAST_PX, 4 * tall) or y0 < _ROOM or y1 + _ROOM > len(plane):
         return None
     reach = (x1 - x0) + _AROUND_PX  # of two cells, only the full one may have been sampled
     left, right = max(0, x0 - reach), min(plane.shape[1], x1 + reach)
@@ -55,10 +57,8 @@ def measure_chequered(plane: Plane, box: Box, number: int) -> Line | None:
     middle = rows.min(axis=0).astype(np.int16)
     runs = find_runs(middle >= (level + paper) / 2)
     full = _find_full_cells(runs, (x0 - left, x1 - left))
-    if not full:
-        return None
-    columns = np.concatenate([np.arange(first, end) for first, end in full]) + left
-    filled = _find_rows(plane[y0 - 3 : y1 + 3, columns], (level + paper) / 2)
+    columns = np.array([x for first, end in full for x in range(first, end)], int) + left
+    filled = _find_rows(plane[y0 - 3 : y1 + 3, columns], (level + paper) / 2) if full else None
     if filled is None:
         return None
     top, foot = y0 - 3 + filled[0], y0 - 3 + filled[1]
@@ -66,7 +66,27 @@ def measure_chequered(plane: Plane, box: Box, number: int) -> Line | None:
     ends = _find_ends(full, runs, rimmed)
     if ends is None:
         return None
-    exact_ends = (_find_end(middle, ends[0], -1) + left, _find_end(middle, ends[1] - 1, 1) + left)
+    first, last = (
+        _find_end(middle, at, way) + left for at, way in ((ends[0], -1), (ends[1] - 1, 1))
+    )
+    bar = (round(first), top, round(last), foot)
+    line = Line(bar, last - first, exact=False, contrast=0.0, plane=number)
+    return _build_line(plane, bar, columns, level, line)
+
+
+def _build_line(
+    plane: Plane, bar: Box, columns: NDArray[np.intp], level: int, line: Line
+) -> Line | None:
+    """Return the line with its contrast, which its full cells have above and below; None: none.
+
+    Args:
+        plane: (h, w) grey.
+        bar: Box of the bar.
+        columns: (n,) columns of its full cells.
+        level: Grey value of its full cells.
+        line: The line without contrast.
+    """
+    _, top, _, foot = bar
     beside = [plane[row, columns].astype(np.int16) for row in (top - 2, foot + 1)]
     drops = [level - compute_median(side) for side in beside]
     if min(drops) < _CONTRAST // 2:
@@ -74,17 +94,14 @@ def measure_chequered(plane: Plane, box: Box, number: int) -> Line | None:
     crisp = min(
         compute_share(side < level - 0.5 * drop) for side, drop in zip(beside, drops, strict=True)
     )
-    bar = (round(exact_ends[0]), top, round(exact_ends[1]), foot)
-    exact = compute_share(np.abs(plane[(top + foot) // 2, columns].astype(int) - level) <= 1) > 0.9
-    return Line(
-        bar,
-        exact_ends[1] - exact_ends[0],
-        exact,
-        sum(drops) / 2,
-        crisp,
-        "checker",
+    drawn = plane[(top + foot) // 2, columns].astype(np.int16)
+    return replace(
+        line,
+        exact=compute_share(np.abs(drawn - level) <= 1) > 0.9,
+        contrast=sum(drops) / 2,
+        crisp=crisp,
+        kind="checker",
         core=bar,
-        plane=number,
     )
 
 

@@ -242,11 +242,9 @@ def _is_better(pixels: NDArray[np.uint8], labelled: LabelledLine, bar: FoundBar)
     if labelled.traced and labelled.sure:
         shaft = longer < 1 - SAME and _has_heads(pixels, bar)
         return not shaft and (longer < 1 - SAME or longer > _PART)
-    if overlap(line.core, bar.line) == 0:
-        return False
-    if line.kind == bar.kind == "checker":
-        return labelled.sure  # an outline or a glow is not in the label's ink
-    if longer < 0.85:
+    if line.kind == bar.kind == "checker":  # an outline or a glow is not in the label's ink
+        return labelled.sure and overlap(line.core, bar.line) > 0
+    if overlap(line.core, bar.line) == 0 or longer < 0.85:
         return False
     if longer < 1 + SAME:
         return ticked and longer > _BETWEEN_TICKS

@@ -45,6 +45,7 @@ _SOLID_PX, _LONG_PX = 6, 190  # height and length from which 2 per cent exceed t
 _END_PX, _UNEVEN_END = 6, 0.34  # columns near an end; share of them with the line's edges
 _SHORTER = 0.5  # of the words: a line shorter than that is seldom their bar
 _THIN_PX = 4  # height of the shaft of an arrow; texture next to a thicker line resembles a head
+_OF_LETTERS = 0.2  # share of a row of cells in the words: they are letters on a plate
 _UNREAD = 2.0  # cost of words without a reliable length
 _LEADS = 1.0  # bonus of the line around which words were searched
 
@@ -161,7 +162,9 @@ def _is_beside_longer_words(line: Line, place: Box) -> bool:
 
 def _has_uneven_end(pixels: NDArray[np.uint8], line: Line) -> bool:
     """Return whether an even line has other edges near one end, where a grain lengthens it."""
-    even = find_even_columns(pixels, line, _EXACT_ROOM if line.exact else _ROOM)
+    colour = measure_colour(pixels, line)
+    grey = colour.max() - colour.min() < _EXACT_ROOM  # compression changes a colour everywhere
+    even = find_even_columns(pixels, line, _EXACT_ROOM if line.exact and grey else _ROOM)
     inside = even[_END_PX:-_END_PX]
     if len(inside) < 2 * _END_PX or inside.mean() < EVEN or all(find_heads(pixels, line)):
         return False
@@ -224,6 +227,7 @@ def _compute_cost(
         _is_rim(pixels, line, place, paper)
         or _is_half(pixels, line, colour, place)
         or _is_strip(line, place)
+        or (line.kind == "checker" and overlap(line.box, place) > _OF_LETTERS)
     ):
         return None
     written = _is_written_in(pixels, place, colour, paper)

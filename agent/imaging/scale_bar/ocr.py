@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 _DETECTOR_PX = 640  # limit of the detector; larger pictures are reduced to it
 _DETECTOR_AREA_PX = 100_000  # run time is proportional to area: about 60 ms on one core
 _MIN_SCORE = 0.6
+_OF_A_LINE = " -–—_"  # as the half of a line before its words is read
 _BEFORE = 0.75  # of the height of words: a digit and the gap after it …
 _FAR_BEFORE = 1.4  # … and with a decimal point
 
@@ -135,7 +136,8 @@ def confirms_length(
     wider = (max(left, x0 - round(_BEFORE * (y1 - y0))), y0, x1, y1)
     for zoom in (1.0, 0.85):
         text = read_words(picture, wider, zoom)
-        length = parse_length(text.words) if text and text.words.strip()[:1].isdigit() else None
+        words = text.words.lstrip(_OF_A_LINE) if text else ""
+        length = parse_length(words) if words[:1].isdigit() else None
         if length is None or length.um != um:
             return False
     return True
