@@ -42,6 +42,7 @@ from agent.demo.synthetic.micrograph import draw_micrograph
 PORT = 8796
 SAMPLE_S = 15.0
 WAITING = 8
+REST_S = 45.0  # longer than the worker waits before it releases memory
 UNIT = Path(__file__).parents[2] / "deploy" / "martensight.service"
 SIZES = ((1000, 750), (1280, 960), (800, 600), (1600, 1200), (2000, 1500))
 HEAVY = ("torch", "openvino", "cv2", "onnxruntime", "matplotlib", "scipy", "sklearn", "pandas")
@@ -177,6 +178,8 @@ def run(
             time.sleep(max(0.0, min(wake_s, 1.0)))
         done = waited_for(exported)
         print_processes(watched)
+        time.sleep(REST_S)
+        print(f"after {REST_S:g} s without a file: {sampled(watched, began_s).memory_mb:.0f} MB")
     finally:
         process.terminate()
         process.wait(60)
