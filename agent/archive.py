@@ -7,6 +7,9 @@ the same bytes.
     crops/ab/<sha256>-p0.png  .valid.png  .preview.jpg  .thumb.jpg  .<bundle>.maps.safetensors
     originals/ab/<sha256>.tif
     statements/ab/<sha256>.json  .html  .pdf
+
+Where the lab has an object storage, the folder is its cache: a file that is not on the disk is
+fetched when it is read.
 """
 
 from __future__ import annotations
@@ -20,6 +23,7 @@ import numpy as np
 import safetensors.numpy
 
 from agent import pictures
+from agent.objects import ObjectsUnavailable, open_mirror
 from agent.regular_file import open_regular
 from agent.whole_file import PART, write_from, write_whole
 
@@ -30,6 +34,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from agent.imaging import Crop
+    from agent.objects import ObjectMirror
+    from agent.settings import StoreSection
 
 PIECE_BYTES = 1 << 20
 MAPS = ".maps.safetensors"
@@ -42,10 +48,22 @@ class Archive:
 
     Args:
         folder: The data folder, `store.folder`.
+        mirror: The object storage of this folder; None for a folder that holds everything.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, mirror: ObjectMirror | None = None) -> None:
         self.folder = folder
+        self.mirror = mirror
+
+    @classmethod
+    def open(cls, section: StoreSection) -> Archive:
+        """Return the archive of a lab, by its settings.
+
+        Args:
+            section: [store].
+
+        """
+        return cls(section.folder, open_mirror(section))
 
     # --- paths ---
 
@@ -71,7 +89,10 @@ class Archive:
 
     def original_path(self, sha256: str) -> Path | None:
         """Return the path of the original bytes, or None if not stored."""
-        return next(iter(sorted(self._originals(sha256).glob(f"{sha256}*"))), None)
+        start = self._originals(sha256) / sha256
+        if stored := next(iter(sorted(start.parent.glob(f"{sha256}*"))), None):
+            return stored
+        return self.mirror.find_start(start) if self.mirror else None
 
     def statement_path(self, sha256: str, kind: str) -> Path:
         """Return the path of a file of a statement; none is ever pruned.
@@ -95,13 +116,13 @@ class Archive:
         """
         path = self.statement_path(sha256, kind)
         aside = _get_aside_path(path, expected)
-        return aside if aside.exists() and _find_fault(path, expected) else path
+        return aside if aside.exists() and self._find_fault(path, expected) else path
 
     def keep_statement_aside(self, sha256: str, kind: str, content: bytes) -> None:
         """Move a statement's file aside, named by its own hash, if it holds other bytes."""
         path = self.statement_path(sha256, kind)
         try:
-            stored = hashlib.sha256(path.read_bytes()).hexdigest()
+            stored = hashlib.sha256(self.read(path)).hexdigest()
         except FileNotFoundError:
             return
         if stored != hashlib.sha256(content).hexdigest():
@@ -136,7 +157,7 @@ class Archive:
         new: dict[Path, bytes] = {}
         for kind, content in encoded.items():
             path = self._path(crop.sha256, crop.page, KINDS[kind])
-            if stored := _find_same_picture(path, content):
+            if stored := self._find_same_picture(path, content):
                 encoded[kind] = stored
             else:
                 new[path] = content
@@ -171,13 +192,74 @@ class Archive:
         Raises:
             OSError: The file cannot be read, or the data folder cannot be written.
         """
-        if self.original_path(sha256):
+        if self._has_original(sha256):
             return True
         target = self._originals(sha256) / f"{sha256}{_get_suffix(path)}"
         with open_regular(path) as original:
             return write_from(target, lambda file: _copy(original, file) == sha256)
 
+    def _has_original(self, sha256: str) -> bool:
+        """Return whether the original is stored; the object storage is not asked for a new one."""
+        start = self._originals(sha256) / sha256
+        if any(start.parent.glob(f"{sha256}*")):
+            return True
+        return self.mirror is not None and self.mirror.is_known(start, start=True)
+
     # --- reading ---
+
+    def has(self, path: Path) -> bool:
+        """Return whether a file of this archive exists, on the disk or in the object storage.
+
+        Where the storage does not answer, a file that is not known to be there counts as absent.
+        """
+        if self.mirror is None:
+            return path.is_file()
+        try:
+            return self.mirror.has(path)
+        except ObjectsUnavailable:
+            return False
+
+    def has_crop(self, sha256: str, page: int) -> bool:
+        """Return whether the crop of a micrograph exists."""
+        return self.has(self.crop_path(sha256, page))
+
+    def make_local(self, path: Path) -> Path:
+        """Return the path of a file of this archive after it was fetched, if need be.
+
+        Raises:
+            FileNotFoundError: It was never stored, or was pruned.
+            OSError: The object storage does not answer, or has other bytes.
+        """
+        if self.mirror is not None:
+            self.mirror.fetch(path)
+        return path
+
+    def read(self, path: Path) -> bytes:
+        """Return the bytes of a file of this archive.
+
+        Raises:
+            FileNotFoundError: It was never stored, or was pruned.
+            OSError: It cannot be read, or the object storage does not answer.
+        """
+        try:
+            return path.read_bytes()
+        except FileNotFoundError:
+            if self.mirror is None:
+                raise
+        return self.make_local(path).read_bytes()
+
+    def measure(self, path: Path) -> int:
+        """Return the size of a file in bytes; 0 where there is none."""
+        if self.mirror is not None:
+            return self.mirror.measure(path)
+        return path.stat().st_size if path.exists() else 0
+
+    def delete(self, path: Path) -> None:
+        """Delete a file of this archive, also from the object storage."""
+        if self.mirror is None:
+            path.unlink(missing_ok=True)
+        else:
+            self.mirror.delete(path)
 
     def field(self, sha256: str, page: int) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
         """Load a crop bit for bit.
@@ -188,14 +270,14 @@ class Archive:
         Raises:
             FileNotFoundError: It was never stored, or was pruned.
         """
-        pixels = pictures.decode(self.crop_path(sha256, page).read_bytes())
-        return pixels, pictures.decode_mask(self.valid_path(sha256, page).read_bytes())
+        pixels = pictures.decode(self.read(self.crop_path(sha256, page)))
+        return pixels, pictures.decode_mask(self.read(self.valid_path(sha256, page)))
 
     def maps(self, sha256: str, page: int, bundle: str) -> dict[str, NDArray[np.float16]]:
         """Load one bundle's maps; empty if there are none."""
         path = self.maps_path(sha256, page, bundle)
         try:
-            return dict(safetensors.numpy.load(path.read_bytes()))
+            return dict(safetensors.numpy.load(self.read(path)))
         except FileNotFoundError:
             return {}
 
@@ -203,8 +285,11 @@ class Archive:
 
     def of(self, sha256: str, page: int) -> Iterator[Path]:
         """Yield every stored file of one micrograph except its original."""
-        folder = self.folder / "crops" / sha256[:2]
-        yield from sorted(folder.glob(f"{sha256}-p{page}.*"))
+        start = self.folder / "crops" / sha256[:2] / f"{sha256}-p{page}."
+        if self.mirror is not None:
+            yield from self.mirror.list_start(start)
+        else:
+            yield from sorted(start.parent.glob(f"{start.name}*"))
 
     def leftovers(self) -> Iterator[Path]:
         """Yield every incomplete file of a killed agent."""
@@ -236,13 +321,13 @@ class Archive:
             if kind not in KINDS:
                 continue
             path = self._path(sha256, page, KINDS[kind])
-            if fault := _find_fault(path, expected):
+            if fault := self._find_fault(path, expected):
                 faults.append(fault)
         return faults
 
     def damage_of_statement(self, sha256: str, kind: str, expected: str) -> list[str]:
         """Compare a statement's file with the hash in its row; return a sentence per fault."""
-        fault = _find_fault(self.find_statement_file(sha256, kind, expected), expected)
+        fault = self._find_fault(self.find_statement_file(sha256, kind, expected), expected)
         return [fault] if fault else []
 
     def damage_of_original(self, sha256: str) -> list[str]:
@@ -250,32 +335,42 @@ class Archive:
         path = self.original_path(sha256)
         if path is None:
             return [f"{self._originals(sha256) / sha256}: the original is missing"]
-        fault = _find_fault(path, sha256)
+        fault = self._find_fault(path, sha256)
         return [fault] if fault else []
+
+    def _find_fault(self, path: Path, expected: str) -> str | None:
+        try:
+            actual = self._compute_hash(path)
+        except FileNotFoundError:
+            return f"{path}: missing"
+        except OSError as error:
+            return f"{path}: cannot be read ({error.strerror or error})"
+        return None if actual == expected else f"{path}: not what was archived (its hash differs)"
+
+    def _compute_hash(self, path: Path) -> str:
+        try:
+            with path.open("rb") as file:
+                return hashlib.file_digest(file, "sha256").hexdigest()
+        except FileNotFoundError:
+            if self.mirror is None:
+                raise
+        return self.mirror.compute_hash(path)
+
+    def _find_same_picture(self, path: Path, content: bytes) -> bytes | None:
+        """Return the bytes of a stored picture with the same pixels as `content`, else None."""
+        if not path.exists() and (self.mirror is None or not self.mirror.is_known(path)):
+            return None
+        with suppress(OSError, ValueError):
+            stored = self.read(path)
+            same = stored == content or np.array_equal(
+                pictures.decode(stored), pictures.decode(content)
+            )
+            return stored if same else None
+        return None
 
 
 def _get_aside_path(path: Path, sha256: str) -> Path:
     return path.with_name(f"{path.stem}.{sha256[:16]}{path.suffix}")
-
-
-def _find_fault(path: Path, expected: str) -> str | None:
-    try:
-        with path.open("rb") as file:
-            actual = hashlib.file_digest(file, "sha256").hexdigest()
-    except FileNotFoundError:
-        return f"{path}: missing"
-    except OSError as error:
-        return f"{path}: cannot be read ({error.strerror or error})"
-    return None if actual == expected else f"{path}: not what was archived (its hash differs)"
-
-
-def _find_same_picture(path: Path, content: bytes) -> bytes | None:
-    """Return the bytes of a stored picture if it holds the same pixels as `content`, else None."""
-    with suppress(OSError, ValueError):
-        stored = path.read_bytes()
-        if stored == content or np.array_equal(pictures.decode(stored), pictures.decode(content)):
-            return stored
-    return None
 
 
 def _get_suffix(path: Path) -> str:

@@ -7,14 +7,17 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import asdict, dataclass, replace
+from datetime import timedelta
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
+
+from agent.store import is_absent
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from datetime import datetime
 
-    from agent.store import AgentSeen
+    from agent.store import AgentSeen, Rollout, RolloutHost
 
 KEY = "fleet"
 """Key of these facts in a heartbeat."""
@@ -23,7 +26,7 @@ SILENT_AFTER_S = 60.0
 CLOCK_TOLERANCE_S = 30.0
 """Beyond it times of different PCs no longer sort; a time server keeps PCs within a second."""
 LOW_DISK_SHARE = 0.1
-COMPARED = ("version", "bundle", "recipe")
+COMPARED = ("version", "bundle", "recipe", "settings")
 """What all running PCs of a site have in common."""
 
 
@@ -48,6 +51,7 @@ class FleetMember:
         version: Of the program, "" where unknown.
         bundle: Bundle in use, "" for none.
         recipe: Crop recipe of the program.
+        settings: Hash of the settings that change answers, "" where unknown.
         queue: Files that wait at its site; None where unknown.
         failed_checks: Control checks that failed; None where unknown.
         problems: Number of problems that the agent reports.
@@ -55,7 +59,7 @@ class FleetMember:
         free_bytes: Free bytes on the disk of the data folder, or None.
         total_bytes: Size of this disk in bytes, or None.
         remarks: What differs or needs an operator: "silent", "clock", "disk", "checks",
-            "other_version", "other_bundle", "other_recipe".
+            "other_version", "other_bundle", "other_recipe", "other_settings".
     """
 
     site: str
@@ -66,6 +70,7 @@ class FleetMember:
     version: str = ""
     bundle: str = ""
     recipe: str = ""
+    settings: str = ""
     queue: int | None = None
     failed_checks: int | None = None
     problems: int = 0
@@ -75,18 +80,23 @@ class FleetMember:
     remarks: tuple[str, ...] = ()
 
 
-def describe_pc(status: Mapping[str, Any], *, recipe: str, clock_ahead_s: float) -> dict[str, Any]:
+def describe_pc(
+    status: Mapping[str, Any], *, bundle: str, settings: str, recipe: str, clock_ahead_s: float
+) -> dict[str, Any]:
     """Return the facts of this PC that a heartbeat carries.
 
     Args:
         status: As `agent status --json` prints it.
+        bundle: The bundle that this PC has loaded, "" for none.
+        settings: Hash of the settings that change answers.
         recipe: Crop recipe of this program.
         clock_ahead_s: How far this PC's clock is ahead of the database's, seconds.
     """
     counts, disk = status.get("states") or {}, status.get("disk") or {}
     return {
         "version": status.get("version") or "",
-        "bundle": status.get("bundle") or "",
+        "bundle": bundle,
+        "settings": settings,
         "recipe": recipe,
         "queue": sum(counts.get(state, 0) for state in ("queued", "settling", "processing")),
         "failed_checks": len(status.get("affected_orders") or ()),
@@ -96,17 +106,32 @@ def describe_pc(status: Mapping[str, Any], *, recipe: str, clock_ahead_s: float)
     }
 
 
-def list_members(agents: Iterable[AgentSeen], *, now: datetime) -> list[FleetMember]:
+def list_members(
+    agents: Iterable[AgentSeen], *, now: datetime, wanted: Mapping[str, str] | None = None
+) -> list[FleetMember]:
     """Return every PC that ever ran an agent, by site and name.
 
     Args:
         agents: As the database lists them; a PC that only ran commands is left out.
         now: Aware UTC, by the clock of the database.
+        wanted: PC → the bundle that it is to run during a rollout; None: that of most PCs.
     """
     members = [
         _build_member(agent, now) for agent in agents if agent.started_at or agent.facts.get(KEY)
     ]
-    return [replace(member, remarks=tuple(_find_remarks(member, members))) for member in members]
+    return [
+        replace(member, remarks=tuple(_find_remarks(member, members, wanted or {})))
+        for member in members
+    ]
+
+
+def list_seen(agents: Iterable[AgentSeen]) -> dict[str, datetime]:
+    """Return PC → its last heartbeat by the clock of the database; without those that stopped."""
+    return {
+        agent.name: agent.seen_at - timedelta(seconds=_get_ahead_s(agent))
+        for agent in agents
+        if agent.seen_at is not None and not agent.facts.get("stopped")
+    }
 
 
 def _build_member(agent: AgentSeen, now: datetime) -> FleetMember:
@@ -121,6 +146,7 @@ def _build_member(agent: AgentSeen, now: datetime) -> FleetMember:
         version=str(known.get("version") or ""),
         bundle=str(known.get("bundle") or ""),
         recipe=str(known.get("recipe") or ""),
+        settings=str(known.get("settings") or ""),
         queue=known.get("queue"),
         failed_checks=known.get("failed_checks"),
         problems=len(agent.facts.get("problems") or ()),
@@ -135,13 +161,19 @@ def _get_state(agent: AgentSeen, now: datetime) -> PcState:
         return PcState.STOPPED
     if agent.seen_at is None:
         return PcState.SILENT
-    known = agent.facts.get(KEY)
-    ahead_s = float(known.get("clock_ahead_s") or 0.0) if isinstance(known, dict) else 0.0
-    age_s = (now - agent.seen_at).total_seconds() + ahead_s  # it was stored by the PC's own clock
+    age_s = (now - agent.seen_at).total_seconds() + _get_ahead_s(agent)
     return PcState.RUNNING if abs(age_s) <= SILENT_AFTER_S else PcState.SILENT
 
 
-def _find_remarks(member: FleetMember, members: Sequence[FleetMember]) -> list[str]:
+def _get_ahead_s(agent: AgentSeen) -> float:
+    """Return how far (s) the clock is ahead that a PC's last heartbeat was stored by."""
+    known = agent.facts.get(KEY)
+    return float(known.get("clock_ahead_s") or 0.0) if isinstance(known, dict) else 0.0
+
+
+def _find_remarks(
+    member: FleetMember, members: Sequence[FleetMember], wanted: Mapping[str, str]
+) -> list[str]:
     if member.state is PcState.STOPPED:
         return []
     remarks = ["silent"] if member.state is PcState.SILENT else []
@@ -152,10 +184,17 @@ def _find_remarks(member: FleetMember, members: Sequence[FleetMember]) -> list[s
     if member.failed_checks:
         remarks.append("checks")
     running = [m for m in members if m.site == member.site and m.state is PcState.RUNNING]
-    return remarks + [f"other_{name}" for name in COMPARED if _is_other(member, running, name)]
+    differs = {name: _is_other(member, running, name) for name in COMPARED}
+    if member.name in wanted and member.state is PcState.RUNNING:
+        differs["bundle"] = member.bundle != wanted[member.name]
+    return remarks + [f"other_{name}" for name in COMPARED if differs[name]]
 
 
 def _is_other(member: FleetMember, running: Sequence[FleetMember], name: str) -> bool:
+    if name == "settings":  # an earlier version sends none
+        running = [m for m in running if m.settings or m is member]
+        if not member.settings:
+            return False
     counts = Counter(getattr(m, name) for m in running)
     if len(counts) < 2 or member.state is not PcState.RUNNING:  # noqa: PLR2004 - two differ
         return False
@@ -170,3 +209,47 @@ def to_json(member: FleetMember) -> dict[str, Any]:
         at = document[name]
         document[name] = at.isoformat() if at else None
     return {**document, "state": str(member.state), "remarks": list(member.remarks)}
+
+
+def rollout_to_json(
+    rollout: Rollout, hosts: Sequence[RolloutHost], *, seen: Mapping[str, datetime], now: datetime
+) -> dict[str, Any]:
+    """Return a rollout with its PCs as `agent rollout status --json` prints it.
+
+    Args:
+        rollout: The rollout.
+        hosts: Its PCs.
+        seen: As `list_seen` returns it.
+        now: By the clock of the database, aware UTC.
+    """
+    pcs = [
+        {
+            "name": host.name,
+            "ring": host.ring,
+            "state": str(host.state),
+            "absent": is_absent(seen.get(host.name), rollout.rules, now=now),
+            "judged_at": host.judged_at.isoformat() if host.judged_at else None,
+            "n": host.n,
+            "same_codes": host.same_codes,
+            "max_difference": host.max_difference,
+            "message": host.message.in_english(),
+        }
+        for host in hosts
+    ]
+    return {
+        "bundle": rollout.bundle,
+        "previous": rollout.previous,
+        "state": str(rollout.state),
+        "ring": rollout.step,
+        "attempt": rollout.attempt,
+        "by": rollout.by,
+        "reason": rollout.reason,
+        "started_at": rollout.started_at.isoformat(),
+        "ring_at": rollout.step_at.isoformat(),
+        "ended_at": rollout.ended_at.isoformat() if rollout.ended_at else None,
+        "stopped_by": rollout.stopped_by,
+        "why": rollout.why.in_english(),
+        "first_pc": rollout.baseline_host,
+        "rings": rollout.rules.to_json(),
+        "pcs": pcs,
+    }

@@ -14,6 +14,7 @@ from agent.errors import BadBundle
 from agent.orders.class_texts import fill_texts
 from agent.orders.order_policy import BUNDLES
 from agent.orders.taxonomy_history import UNREADABLE, note_taxonomy, read_bundle_taxonomy
+from agent.store import RingRules
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -79,6 +80,18 @@ def taxonomy_in_force(settings: Settings, store: Store) -> Taxonomy:
             f"bundle {name}: its taxonomy cannot be read ({error}); "
             "put the bundle back or promote another one: agent models list."
         ) from error
+
+
+def get_ring_rules(settings: Settings) -> RingRules:
+    """Return the rings in which the PCs of a site take a bundle."""
+    rollout = settings.rollout
+    return RingRules(
+        first=rollout.first,
+        share=rollout.share,
+        wait_minutes=rollout.wait_minutes,
+        absent_minutes=rollout.absent_minutes,
+        tolerance=rollout.tolerance,
+    )
 
 
 def get_features_folder(data: Path, store: Store) -> Path:

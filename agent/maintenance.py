@@ -359,7 +359,7 @@ def check(store: Store, archive: Archive) -> Iterator[str]:
     yield from store.checks.find_problems(thorough=True)
     for row in store.retention.iter_archived():
         path = archive.crop_path(row.sha256, row.page)
-        if row.pruned_at is None and not path.is_file():
+        if row.pruned_at is None and not archive.has(path):
             yield f"{path}: missing, though micrograph {row.id} names it"
 
 
@@ -411,7 +411,7 @@ def plan(
                     file for row in retention.prunable for file in _files(archive, row, kind)
                 )
             )
-            size = sum(file.stat().st_size for file in files)
+            size = sum(map(archive.measure, files))
             ids = tuple(row.id for row in retention.prunable)
             plans.append(Pruning(kind, ids, files, size, retention.kept))
     return plans
@@ -429,6 +429,7 @@ def _files(archive: Archive, row: Kept, kind: str) -> Iterator[Path]:
 
 def prune(
     store: Store,
+    archive: Archive,
     plans: Sequence[Pruning],
     *,
     at: datetime,
@@ -442,7 +443,7 @@ def prune(
     done = 0
     for pruning in plans:
         for file in pruning.files:
-            file.unlink(missing_ok=True)
+            archive.delete(file)
             done += 1
             progress(done, total, pruning.kind)
         if pruning.ids:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from agent.needles.field import NO_SCALE, REASONS
 from model.needles.field import NeedleOutcome
 from model.needles.lengths import LENGTH_EDGES_UM
 
@@ -31,7 +32,6 @@ COLOURS = ((230, 159, 0), (86, 180, 233), (0, 158, 115), (204, 121, 167), (240, 
 """Okabe and Ito's colours, the longest needle first."""
 INK, PAPER = (20, 20, 24), (250, 250, 248)
 SMALLEST_PX = 1000
-NO_SCALE = "no_scale"
 
 TYPICAL_ERROR = {"l50": 0.105, "l90": 0.105, "longest_right_share": 0.49}
 """MEASURED on 60 fields of a second drawing program, no steel: median relative errors, share
@@ -41,24 +41,6 @@ TRIAL = (
     "Trial: apparent lengths in the section, not calibrated here. On drawings L50 and L90 are "
     "wrong by 10 % (median), and half of the listed longest needles are right within 15 %."
 )
-
-REASONS = {
-    NO_SCALE: "the scale is unknown: set it in the settings or export with a scale bar",
-    NeedleOutcome.NO_NEEDLES: "no needle structure found",
-    NeedleOutcome.TOO_COARSE: "more than 0.35 µm per px: fine needles are not resolved",
-    NeedleOutcome.TOO_FEW: "fewer than 30 complete needles, or in less than 60 % of the field",
-    NeedleOutcome.UNCERTAIN: "the network is too unsure of the lengths in this field",
-    NeedleOutcome.EVIDENCE_DISAGREES: "mean intercept and needle lengths contradict each other",
-}
-"""Why a field has no values, in words."""
-
-
-def to_grey(crop: Crop) -> NDArray[np.uint8]:
-    """Return the crop in grey; pixels without steel get its mean tone."""
-    grey: NDArray[np.uint8] = np.round(crop.pixels.mean(axis=2)).astype(np.uint8)
-    if not crop.valid.all():
-        grey[~crop.valid] = int(grey[crop.valid].mean()) if crop.valid.any() else 0
-    return grey
 
 
 def measurement_to_json(

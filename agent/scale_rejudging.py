@@ -80,7 +80,7 @@ class ScaleRejudging:
         return True
 
     def _load(self, view: MicrographView, scale: GivenScale) -> Crop | None:
-        if view.crop is None or not self._archive.crop_path(view.sha256, view.page).is_file():
+        if view.crop is None or not self._archive.has_crop(view.sha256, view.page):
             return None
         pixels, valid = self._archive.field(view.sha256, view.page)
         return Crop(

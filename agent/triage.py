@@ -41,6 +41,7 @@ class Reason(StrEnum):
     DOUBTED_LABEL = "doubted_label"  # set by `retrain`, never by `triage`
     UNLIKE_TAUGHT = "unlike_taught"  # set after a night, never by `triage`
     REQUESTED = "requested"  # set by a lead in the archive, never by `triage`
+    NEEDLES_DISAGREE = "needles_disagree"
 
 
 NAMED_FIRST = (Reason.SCALE_UNKNOWN, Reason.SCALE_CONFLICT)
@@ -166,6 +167,7 @@ def triage(
     policy: Policy,
     told: Mapping[str, str] = NO_PROCESS_DATA,
     expected: Sequence[str] = (),
+    needles_disagree: bool = False,
 ) -> TriageVerdict:
     """Decide whether a micrograph needs review. Without a bundle every one is `untrained`.
 
@@ -178,6 +180,7 @@ def triage(
         policy: The lab's policy.
         told: Its process data, for the validated scope.
         expected: The subtypes in its order; () uses those of the material.
+        needles_disagree: Its size number and its needle lengths contradict each other.
     """
     wanted = tuple(expected) or (policy.subtypes_of or {}).get(material, ())
     outside = policy.scope.outside({**told, "material": material}, wanted) if prediction else None
@@ -185,6 +188,7 @@ def triage(
         *_check_image(um_per_px, warnings, policy.um_per_px_range),
         *(_check_prediction(prediction, wanted, policy) if prediction else (Reason.UNTRAINED,)),
         *((Reason.OUT_OF_SCOPE,) if outside else ()),
+        *((Reason.NEEDLES_DISAGREE,) if needles_disagree else ()),
         *((Reason.CONTROL_SAMPLE,) if is_control_sample(sha256, policy.control_share) else ()),
     )
     ordered = sort_reasons(reasons)

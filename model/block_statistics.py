@@ -74,7 +74,8 @@ def mean_colour(pixels: NDArray[np.uint8], valid: NDArray[np.bool_]) -> NDArray[
         pixels: (h, w, 3) uint8.
         valid: (h, w) bool.
     """
-    return np.array(cv2.mean(pixels, mask=valid.view(np.uint8))[:3])
+    mask = None if valid.all() else valid.view(np.uint8)
+    return np.array(cv2.mean(pixels, mask=mask)[:3])
 
 
 def count_within(
@@ -136,7 +137,9 @@ def block_colours(pixels: NDArray[np.uint8], side: int) -> NDArray[np.float32]:
     """Compute the mean red, green and blue of each whole block, (rows, columns, 3) float32."""
     rows, columns = pixels.shape[0] // side, pixels.shape[1] // side
     cropped = pixels[: rows * side, : columns * side].reshape(rows, side, columns * side * 3)
-    tall = np.add.reduce(cropped, axis=1, dtype=np.uint16).reshape(rows, columns, side, 3)
-    total = np.add.reduce(tall, axis=2, dtype=np.uint32)
+    tall = cropped[:, 0].astype(np.uint16)
+    for row in range(1, side):  # twice as fast as NumPy's sum over an axis
+        tall += cropped[:, row]
+    total = tall.reshape(rows, columns, side, 3).sum(axis=2, dtype=np.uint32)
     mean: NDArray[np.float32] = (total / np.float32(side * side)).astype(np.float32)
     return mean

@@ -214,7 +214,7 @@ def measure_frame(frame: Frame, um_per_px: float) -> dict[str, float]:
         "focus": _measure_focus(lightness, valid),
         "contrast": float(np.log((spread / 3 + 1e-3) / median)),
         "light": median,
-        "burnt": _count_saturated(pixels, valid) / float(valid.sum()),
+        "burnt": _count_saturated(pixels, lightness, valid) / float(valid.sum()),
         "scratch": _measure_scratch(lightness, valid),
         "stain": _measure_stain(pixels, valid),
         "area": area,
@@ -246,10 +246,16 @@ def _box_means(lightness: NDArray[np.uint16], side: int) -> NDArray[np.float32]:
     return means
 
 
-def _count_saturated(pixels: NDArray[np.uint8], valid: NDArray[np.bool_]) -> int:
+def _count_saturated(
+    pixels: NDArray[np.uint8], lightness: NDArray[np.uint16], valid: NDArray[np.bool_]
+) -> int:
     """Count the valid pixels whose three channels are all black or all white."""
-    black = count_within(pixels, 0, _BLACK, valid)
-    return black + count_within(pixels, _WHITE, 255, valid)
+    count = 0
+    if lightness.min() <= 3 * _BLACK:  # else no pixel is black, which takes longer to find out
+        count += count_within(pixels, 0, _BLACK, valid)
+    if lightness.max() >= 3 * _WHITE:
+        count += count_within(pixels, _WHITE, 255, valid)
+    return count
 
 
 def _erode(valid: NDArray[np.bool_]) -> NDArray[np.bool_]:
@@ -271,33 +277,33 @@ def _measure_scratch(lightness: NDArray[np.uint16], valid: NDArray[np.bool_]) ->
         return 0.0
     cells = split_into_blocks(detail, step).sum(axis=1).sum(axis=-1)  # (rows, columns)
     cells = np.clip(cells / max(float(cells[inside].std()), 1e-3), -3.0, 3.0)
-    lines, lengths = _index_lines(*inside.shape)
-    line_of_cell = lines.ravel() if inside.all() else lines[:, inside].ravel()
-    if not inside.all():
-        lengths = np.bincount(line_of_cell, minlength=len(lengths))
-    long = lengths >= 0.6 * min(cells.shape)
-    if not long.any():
-        return 0.0
-    sums = np.bincount(line_of_cell, np.tile(cells[inside], _ANGLES), minlength=len(lengths))
-    return float((np.abs(sums[long]) / np.sqrt(lengths[long])).max())
+    values = cells[inside].astype(np.float64)
+    least = 0.6 * min(cells.shape)
+    strongest = 0.0
+    for lines in _index_lines(*inside.shape):
+        line_of_cell = lines[inside]
+        lengths = np.bincount(line_of_cell)
+        long = lengths >= least
+        if long.any():
+            sums = np.bincount(line_of_cell, values)
+            own = float((np.abs(sums[long]) / np.sqrt(lengths[long])).max())
+            strongest = max(strongest, own)
+    return strongest
 
 
 @lru_cache(maxsize=4)
-def _index_lines(rows: int, columns: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+def _index_lines(rows: int, columns: int) -> NDArray[np.int16]:
     """Assign each cell of a grid to one line per angle.
 
     Returns:
-        (angles, rows, columns), index of the line, unique across angles; and (lines,), number of
-        cells of each line.
+        (angles, rows, columns), index of the line among those of its angle.
     """
     y, x = np.mgrid[:rows, :columns]
-    lines = np.empty((_ANGLES, rows, columns), np.intp)
-    used = 0
+    lines = np.empty((_ANGLES, rows, columns), np.int16)
     for index, angle in enumerate(np.arange(_ANGLES) * np.pi / _ANGLES):
         distance = np.round(x * np.cos(angle) + y * np.sin(angle)).astype(np.intp)
-        lines[index] = distance - distance.min() + used
-        used = int(lines[index].max()) + 1
-    return lines, np.bincount(lines.ravel())
+        lines[index] = distance - distance.min()
+    return lines
 
 
 def _measure_stain(pixels: NDArray[np.uint8], valid: NDArray[np.bool_]) -> float:

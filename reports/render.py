@@ -17,7 +17,7 @@ from jinja2.utils import htmlsafe_json_dumps
 from markupsafe import Markup
 
 from reports import charts
-from reports.i18n import gettext, language, ngettext
+from reports.i18n import decimal, gettext, language, ngettext
 
 if TYPE_CHECKING:
     from reports.content.api_docs import ApiDocsPage
@@ -28,10 +28,12 @@ if TYPE_CHECKING:
     from reports.content.learning import BundlePage, LearningPage
     from reports.content.login import LoginPage, MessagePage, NamePage
     from reports.content.models import Experiments, ImpactPage, ModelCard, ModelsPage
+    from reports.content.needle_truth import NeedleTruthPage
     from reports.content.night import Index, MorePage, Night, SitesPage
     from reports.content.order_desk import OrderConfirmPage, OrderDeskPage
     from reports.content.orders import OrderPage, PlacesPage, TracePage
     from reports.content.period import PeriodPage
+    from reports.content.proposal import ProposalPage
     from reports.content.review import QueuePage, ReviewPage
     from reports.content.review_scale import ScalePage
     from reports.content.round_robin import (
@@ -58,6 +60,7 @@ ASSETS = (
     "desk.js",
     "dashboard.css",
     "dashboard.js",
+    "progress.js",
     "learning.css",
     "confirm.js",
     "trace.css",
@@ -72,6 +75,7 @@ ASSETS = (
     "viewer_gestures.js",
     "viewer_bar.js",
     "viewer_light.js",
+    "viewer_needles.js",
     "viewer_measure.js",
     "viewer_overlays.js",
     "viewer_compare.js",
@@ -193,6 +197,11 @@ def render_review(page: ReviewPage) -> str:
     return _render("review.html", page=page)
 
 
+def render_proposal(page: ProposalPage) -> str:
+    """Render the page on which a reviewer proposes a class."""
+    return _render("proposal.html", page=page)
+
+
 def render_scale(page: ScalePage) -> str:
     """Render the page on which a reviewer gives the scale of a micrograph."""
     return _render("scale.html", page=page)
@@ -298,6 +307,11 @@ def render_viewer(page: ViewerPage) -> str:
     return _render("viewer.html", page=page)
 
 
+def render_needle_truth(page: NeedleTruthPage) -> str:
+    """Render needle lengths of the program against those of people."""
+    return _render("needles.html", page=page)
+
+
 def render_name(page: NamePage) -> str:
     """Render the page that asks for the reviewer's name."""
     return _render("name.html", page=page)
@@ -382,5 +396,6 @@ def _environment() -> Environment:
     environment.install_gettext_callables(gettext, ngettext, newstyle=True)  # type: ignore[attr-defined] # the extension's
     environment.globals["version"] = assets_version()
     environment.globals["language"] = language
+    environment.globals["decimal"] = decimal
     environment.globals["as_json"] = as_json
     return environment

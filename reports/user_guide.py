@@ -35,6 +35,8 @@ GUIDE_PAGES = (
     "retraining",
     "kept-features",
     "fleet",
+    "object-storage",
+    "ten-million",
     "integrations",
     "troubleshooting",
     "commands",

@@ -54,6 +54,13 @@ REASONS: dict[str, tuple[str, str]] = {
             "model for it (agent validate)."
         ),
     ),
+    "needles_disagree": (
+        marked("Size number and needle lengths disagree"),
+        marked(
+            "Compare with the neighbouring sizes and decide. The needle lengths are a trial, not "
+            "calibrated here."
+        ),
+    ),
     "untrained": (
         marked("No model yet"),
         marked("Enter the structure code: the first model is trained on such examples."),
@@ -178,6 +185,15 @@ CORRECTION_WHYS: tuple[str, ...] = (
 )
 """Reasons for changing a decision; anything else can be typed."""
 
+MODEL_CORRECTION_WHYS: tuple[str, ...] = (
+    marked("coarse regions decide"),
+    marked("the overall impression decides"),
+    marked("an artefact of the preparation misleads the model"),
+    marked("the crop shows an unusual part"),
+    marked("other fields of the specimen confirm it"),
+)
+"""Reasons for another code than the model's; a lab can name its own, and anything can be typed."""
+
 CRITERIA: dict[str, str] = {
     "mean": marked("mean: overall impression"),
     "max": marked("max: coarse regions decide"),
@@ -239,9 +255,19 @@ MORE_ACTS: dict[str, str] = {
     "work.paused": marked("judging the archive paused"),
     "work.resumed": marked("judging the archive resumed"),
     "work.cancelled": marked("judging the archive cancelled"),
+    "rollout.started": marked("rollout of a bundle started"),
+    "rollout.advanced": marked("rollout reached the next ring"),
+    "rollout.stopped": marked("rollout stopped"),
+    "rollout.acknowledged": marked("stopped rollout acknowledged"),
+    "rollout.continued": marked("rollout continued"),
+    "rollout.finished": marked("rollout ended at the last ring"),
     "backup.made": marked("back-up made"),
     "backup.restored": marked("back-up restored"),
     "files.retried": marked("files tried again"),
+    "needle.measured": marked("needle measured"),
+    "needle.withdrawn": marked("measured needle withdrawn"),
+    "needle_comparison.recorded": marked("needles compared with the program"),
+    "needle_calibration.recorded": marked("needle lengths calibrated"),
     "night.reported": marked("night reported"),
     "order.seen": marked("order seen first"),
     "pixels.pruned": marked("pixels deleted as planned"),
@@ -254,6 +280,8 @@ MORE_ACTS: dict[str, str] = {
     "msa_plan.recorded": marked("measurement study planned"),
     "msa.recorded": marked("measurement study evaluated"),
     "taxonomy.recorded": marked("classes changed"),
+    "class_proposal.recorded": marked("class proposed"),
+    "class_proposal_closed.recorded": marked("proposed class answered"),
     "validation.recorded": marked("validation recorded"),
     "outage.recorded": marked("source unavailable"),
     "bundle_refused.recorded": marked("bundle could not be loaded"),

@@ -28,6 +28,8 @@ from model import OodResult, Prediction, default_taxonomy
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from agent.needles import NeedleField
+
 HOME = "http://127.0.0.1:8787"
 DAY = datetime(2026, 11, 24, 9, 0, tzinfo=UTC)
 """A morning of the night 2026-11-24."""
@@ -176,6 +178,9 @@ class Lab:
         pixels: NDArray[np.uint8] | None = None,
         thresholds: dict[str, float] | None = None,
         um_per_px: float | None = 0.12,
+        area_mm2: float | None = None,
+        needles: NeedleField | None = None,
+        expected: dict[str, Any] | None = None,
         **process_data: str,
     ) -> str:
         """Take one micrograph through to its result; its public id comes back."""
@@ -206,6 +211,9 @@ class Lab:
             verdict,
             thresholds or {},
             landmarks=_find_landmarks(crop.pixels.tobytes(), crop.pixels.shape, um_per_px),
+            area_mm2=area_mm2,
+            needles=needles,
+            expected=expected or {},
         )
         self.store.work_queue.finish(claim, [finding], at=at)
         if self.compares_places:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 from lab import DAY, Lab
+from needle_samples import measured
 from sqlalchemy import MetaData, create_engine, select
 
 from agent import auth
@@ -20,10 +21,13 @@ from agent.store import (
     Decision,
     Entry,
     NewImage,
+    NewNeedle,
     NewRater,
     NewStatement,
     Opinion,
+    RingRules,
     Seat,
+    Signature,
     SourceHealth,
     StatementFile,
     Store,
@@ -109,10 +113,11 @@ def fill_there(lab: Lab) -> Known:
     said = {"customer": f"{HIDDEN}-customer", "product": f"{HIDDEN}-product"}
     store.orders.take_list([Entry("B-4711", **said)], "list.csv", by="Eve", at=DAY)
     pixels = np.random.default_rng(7).integers(60, 200, (80, 100, 3), dtype=np.uint8)
+    needles = replace(measured(), network=f"{HIDDEN}-network")
     fields = tuple(
         lab.take(
             "G7", name=f"{HIDDEN}{n}.tif", pixels=pixels, reasons=("uncertain",),
-            field=str(n), **told,
+            needles=needles, field=str(n), **told,
         )
         for n in (1, 2)
     )  # fmt: skip
@@ -144,6 +149,10 @@ def fill_there(lab: Lab) -> Known:
     store.work_jobs.divide(work.id, unit=256, at=DAY)
     unit_claim = store.work_units.claim([work.id], at=DAY, lease_s=3600)
     assert unit_claim is not None
+    needle = store.needle_measurements.add(
+        fields[0], NewNeedle((1.0, 2.0), (60.0, 50.0), 0.12), by=f"{HIDDEN}-by", at=DAY
+    )
+    rollout = _roll_out(store)
     job = store.jobs.begin("job-2", at=DAY, facts={"note": f"{HIDDEN}-job"})
     lab.arrive(f"{HIDDEN}5.tif", at=DAY)
     store.files.add([ListedFile("LOM-2", lab.folder / "export", f"{HIDDEN}6.tif", 1, 1)], at=DAY)
@@ -178,12 +187,29 @@ def fill_there(lab: Lab) -> Known:
             "result": view.result_id,
             "job": job,
             "work_job": work.id,
+            "needle": needle,
+            "rollout": rollout,
         },
         claim=claim,
         unit_claim=unit_claim,
         seat=seat,
         frozen=frozen,
     )
+
+
+def _roll_out(store: Store) -> int:
+    store.agents.record_start(at=DAY)
+    signature = Signature("Bea", f"{HIDDEN}-rollout", DAY)
+    store.promotions.sign(
+        "20261102-dddddddd", signature, metrics={}, promoters=1, instead_of="20261102-bbbbbbbb",
+        rings=RingRules(("PC",)),
+    )  # fmt: skip
+    ticket = store.rollouts.find_wanted().ticket
+    answers = {"g8": {"image": f"{HIDDEN}.tif", "code": "G8", "probability": 0.9}}
+    assert store.rollouts.record_answers(ticket, answers, at=DAY)
+    rollout = store.rollouts.find_latest()
+    assert rollout is not None
+    return rollout.id
 
 
 def _let_in(store: Store) -> None:

@@ -33,7 +33,7 @@ def check(
 
     settings = load_settings(context)
     with open_store(settings) as store:
-        faults = list(maintenance.check(store, Archive(settings.store.folder)))
+        faults = list(maintenance.check(store, Archive.open(settings.store)))
         results = _check_references(settings, store) if references else []
     for result in results if not as_json else ():
         mark = "✓" if result.is_good else "✗"
@@ -51,6 +51,6 @@ def _check_references(settings: Settings, store: Store) -> list[ControlFinding]:
     from agent.service.jobs.instrument_check import check_instrument
 
     silence_log()
-    name = store.promotions.find_current()
+    name = store.rollouts.find_wanted().name
     classifier = load_bundle(settings, name) if name else None
     return check_instrument(settings, store, classifier, by=os_user(), at=datetime.now(UTC))

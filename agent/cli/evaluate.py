@@ -149,7 +149,7 @@ class Crops:
         from agent.service.composition import make_pool
 
         self._archive, self.pool = Archive(folder), make_pool(settings)
-        self._copies = LearnedCopies(Archive(settings.store.folder), learned)
+        self._copies = LearnedCopies(Archive.open(settings.store), learned)
         self._learned, self._group_by = learned, group_by
 
     def of(

@@ -21,7 +21,10 @@ EXAMPLES: dict[str, str] = {
     "web": "agent web",
     "inspect": "agent inspect export/4711_2_1.tif --overlay pictures",
     "classify": "agent classify export/4711_2_1.tif --saliency pictures",
-    "needles": "agent needles export/4711_2_1.tif --overlay pictures",
+    "needles measure": "agent needles measure export/4711_2_1.tif --overlay pictures",
+    "needles compare": "agent needles compare",
+    "needles calibrate": 'agent needles calibrate --subtype G --microscope LOM-07 --by "R. Stahl" '
+    '--reason "300 needles of October" --dry-run',
     "taxonomy show": "agent taxonomy show",
     "taxonomy check": "agent taxonomy check taxonomy.toml",
     "import": "agent import labelled --manifest labels.csv",
@@ -31,6 +34,9 @@ EXAMPLES: dict[str, str] = {
     "retrain": "agent retrain --dry-run",
     "experiments": "agent experiments labelled --quick",
     "reprocess": "agent reprocess --bundle 20261124-1f2e3d4c --shadow --days 14",
+    "objects status": "agent objects status --json",
+    "objects send": "agent objects send",
+    "objects fetch": "agent objects fetch",
     "features status": "agent features status --json",
     "features fill": "agent features fill --limit 1000",
     "features verify": "agent features verify --repair",
@@ -66,6 +72,14 @@ EXAMPLES: dict[str, str] = {
     "models impact": "agent models impact 20261124-1f2e3d4c",
     "models promote": (
         'agent models promote 20261124-1f2e3d4c --by "R. Stahl" --reason "better on G9-10"'
+    ),
+    "rollout start": (
+        'agent rollout start 20261124-1f2e3d4c --by "E. Meier" --reason "better on G8"'
+    ),
+    "rollout status": "agent rollout status --json",
+    "rollout stop": "agent rollout stop",
+    "rollout continue": (
+        'agent rollout continue --by "E. Meier" --reason "PC-4 has the same driver now"'
     ),
     "models rollback": 'agent models rollback --by "R. Stahl" --reason "too many errors on C56E2"',
     "models add": "agent models add bundles/20261124-1f2e3d4c",

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     Row = dict[str, Any]
 
-What = Literal["micrographs", "labels", "files", "trail"]
+What = Literal["micrographs", "labels", "needles", "files", "trail"]
 Format = Literal["csv", "json", "parquet"]
 
 COLUMNS: dict[What, tuple[str, ...]] = {
@@ -36,6 +36,10 @@ COLUMNS: dict[What, tuple[str, ...]] = {
         *("id", "sha256", "page", "label", "kind", "code", "strange_kind", "why", "criterion"),
         *("unsure", "comment", "by", "at", "viewing_s", "blind", "bulk", "origin", "result_seen"),
         *("supersedes", "undone", "model_code"),
+    ),
+    "needles": (
+        *("needle", "id", "start_x", "start_y", "end_x", "end_y", "um_per_px", "length_um"),
+        *("by", "at", "withdrawn_by", "withdrawn_at"),
     ),
     "files": (
         *("path", "paths", "sha256", "size_bytes", "source", "state", "reason", "attempts"),
@@ -50,8 +54,14 @@ COLUMNS: dict[What, tuple[str, ...]] = {
 BATCH = 10_000
 KINDS = {
     **dict.fromkeys(("page", "size_min", "size_max", "size_bytes", "attempts"), "int64"),
-    **dict.fromkeys(("label", "result_seen", "supersedes", "number", "duplicate_of"), "int64"),
+    **dict.fromkeys(("start_x", "start_y", "end_x", "end_y", "length_um"), "float64"),
+    **dict.fromkeys(
+        ("needle", "label", "result_seen", "supersedes", "number", "duplicate_of"), "int64"
+    ),
     **dict.fromkeys(("probability", "p_value", "um_per_px", "viewing_s"), "float64"),
+    **dict.fromkeys(("needle_l50_um", "needle_l90_um", "needle_l99_um"), "float64"),
+    "needle_longest_um": "float64",
+    "needles": "int64",
     **dict.fromkeys(("strange", "blind", "bulk", "undone", "unsure"), "bool_"),
 }
 """Parquet types of columns that are not text, fixed so that all batches agree."""
@@ -79,7 +89,7 @@ def export(  # noqa: PLR0917 - each is an option of the command
         typer.Option(help="CSV for a spreadsheet with German settings: semicolons, decimal comma."),
     ] = False,
 ) -> None:
-    """Export micrographs, labels, files or the audit log."""
+    """Export micrographs, labels, measured needles, files or the audit log."""
     write = _writer(form or _guess_format(out), _columns(what), spreadsheet=spreadsheet)
     settings = load_settings(context)
     zone = settings.site.time_zone
@@ -96,8 +106,9 @@ def export(  # noqa: PLR0917 - each is an option of the command
     with open_store(settings) as store:
         views = (view for view in store.results.iter_all() if wanted(view))
         rows: dict[str, Callable[[], Iterator[Row]]] = {
-            "micrographs": lambda: _micrographs(views, zone),
+            "micrographs": lambda: _micrographs(store, views, zone),
             "labels": lambda: _labels(views),
+            "needles": lambda: _needles(store),
             "files": lambda: _files(store),
             "trail": lambda: _trail(store),
         }
@@ -128,20 +139,30 @@ def _columns(what: What) -> tuple[str, ...]:
     return (*(name for name in micrograph_rows.COLUMNS if name != "size"), *COLUMNS[what])
 
 
-def _micrographs(views: Iterable[MicrographView], zone: str) -> Iterator[Row]:
-    from agent.nightly import build_reported_micrograph  # `agent --help` answers without
+def _micrographs(store: Store, views: Iterator[MicrographView], zone: str) -> Iterator[Row]:
+    from agent.nightly import (  # `agent --help` answers without
+        build_reported_micrograph,
+        load_reported_needles,
+    )
     from agent.nightly.micrograph_rows import build_record
 
-    for view in views:
-        label, row = view.label, build_record(build_reported_micrograph(view), zone)
-        del row["size"]  # see size_min and size_max; a spreadsheet reads 9-10 as a date
-        yield {
-            **row,
-            "criterion": label.criterion if label else None,
-            "comment": label.comment if label else None,
-            "origin": view.origin,
-            "recipe": view.recipe,
-        }
+    while batch := list(islice(views, BATCH)):
+        needles = load_reported_needles(store, batch)
+        for view in batch:
+            reported = build_reported_micrograph(view, needles.get(view.result_id))
+            yield _describe_micrograph(view, build_record(reported, zone))
+
+
+def _describe_micrograph(view: MicrographView, row: Row) -> Row:
+    label = view.label
+    return {
+        # see size_min and size_max; a spreadsheet reads 9-10 as a date
+        **{name: value for name, value in row.items() if name != "size"},
+        "criterion": label.criterion if label else None,
+        "comment": label.comment if label else None,
+        "origin": view.origin,
+        "recipe": view.recipe,
+    }
 
 
 def _labels(views: Iterable[MicrographView]) -> Iterator[Row]:
@@ -171,6 +192,25 @@ def _labels(views: Iterable[MicrographView]) -> Iterator[Row]:
                 "undone": label.undone,
                 "model_code": view.structure_code,
             }
+
+
+def _needles(store: Store) -> Iterator[Row]:
+    """Yield every measured needle, withdrawn ones too; tips in px of the crop."""
+    for needle in store.needle_measurements.iter_all():
+        yield {
+            "needle": needle.id,
+            "id": needle.micrograph,
+            "start_x": needle.start[0],
+            "start_y": needle.start[1],
+            "end_x": needle.end[0],
+            "end_y": needle.end[1],
+            "um_per_px": needle.um_per_px,
+            "length_um": needle.length_um,
+            "by": needle.by,
+            "at": needle.at.isoformat(),
+            "withdrawn_by": needle.withdrawn_by or None,
+            "withdrawn_at": needle.withdrawn_at.isoformat() if needle.withdrawn_at else None,
+        }
 
 
 def _files(store: Store) -> Iterator[Row]:

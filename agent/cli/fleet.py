@@ -22,6 +22,7 @@ REMARKS = {
     "other_version": "other version",
     "other_bundle": "other bundle",
     "other_recipe": "other crop recipe",
+    "other_settings": "other settings",
 }
 GB = 1e9
 
@@ -45,7 +46,8 @@ def fleet(
     settings = load_settings(context)
     with open_store(settings) as store:
         agents = store.over_all_sites().agents() if all_sites else store.agents.list_all()
-        members = list_members(agents, now=DatabaseClock(store, now=clock)())
+        wanted = {} if all_sites else store.rollouts.list_wanted()
+        members = list_members(agents, now=DatabaseClock(store, now=clock)(), wanted=wanted)
     if json:
         console.print_json({"pcs": [to_json(member) for member in members]})
         return

@@ -30,6 +30,11 @@ TITLES = {
 }
 
 
+_SENTENCES = "labels"
+"""Stage whose notes are sentences on the training set. Each is a line; beside a bar the next one
+would replace it."""
+
+
 class Progressing(Protocol):
     """One step of a long job."""
 
@@ -65,7 +70,10 @@ def show_progress(steps: Iterable[P]) -> Iterator[P]:
                 advance = stack.enter_context(
                     console.progress(format_stage(step.stage), step.total or None)
                 )
-            advance(step.done, step.note)
+            if step.stage == _SENTENCES and step.note:
+                console.err.print(step.note, markup=False)
+            else:
+                advance(step.done, step.note)
             yield step
 
 

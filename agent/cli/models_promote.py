@@ -6,7 +6,7 @@ from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -21,7 +21,7 @@ from model import ModelError
 if TYPE_CHECKING:
     from agent.retrain import Impact
     from agent.settings import Settings
-    from agent.store import Store
+    from agent.store import RingRules, Store
     from model import Manifest
 
 ByOption = Annotated[str, typer.Option("--by", help="Name of the lead who decides.")]
@@ -57,50 +57,114 @@ def impact_(
     _print_impact(impact, page)
 
 
+RingsOption = Annotated[
+    bool,
+    typer.Option(
+        "--rings", help="Take it in rings of PCs, as agent rollout start does; see [rollout]."
+    ),
+]
+
+
 @models.command()
-def promote(
+def promote(  # noqa: PLR0917 - each is a word of the command
     context: typer.Context,
     name: NameArgument,
     by: ByOption,
     reason: ReasonOption,
     days: DaysOption = DAYS,
+    rings: RingsOption = False,
 ) -> None:
     """Sign for a bundle; with enough signatures it is in use from the next specimen on.
 
     The command first shows the result of the gate and the orders whose conformity would change.
     This is recorded with the signature. The setting retrain.promoters is the number of signatures.
     """
+    from agent.lab_context import get_ring_rules
+
+    settings = load_settings(context)
+    rules = get_ring_rules(settings) if rings else None
+    sign_for(context, settings, name, by=by, reason=reason, days=days, rules=rules)
+
+
+def sign_for(
+    context: typer.Context,
+    settings: Settings,
+    name: str,
+    *,
+    by: str,
+    reason: str,
+    days: int,
+    rules: RingRules | None,
+) -> None:
+    """Sign for a bundle and print what follows.
+
+    Args:
+        context: Context of the command.
+        settings: Of the lab.
+        name: Of the bundle.
+        by: Name of the lead.
+        reason: Why.
+        days: Days of past orders to compare.
+        rules: The PCs take it in these rings; None: all at once.
+    """
     from agent.retrain.promotion import require_known_impact
     from agent.service.data_folder import clock
     from agent.store import Signature
 
-    settings = load_settings(context)
     Signature(by, reason, clock())  # refuses an empty name and an empty reason
     with signed_store(context, settings, by) as (store, signer):
         signature, manifest = Signature(signer, reason, clock()), load_verified(settings, name)
-        _require_lead(settings, store, signer)
+        require_lead(settings, store, signer)
         before = store.promotions.find_current()
         if before == name:
             raise WrongUse(f"{name} is already in use.")
+        shown = _describe_rings(settings, store, manifest, rules) if rules else {}
         gate = _print_gate(settings, name, before)
         impact, page = _impact(settings, store, name, days)
         _print_impact(impact, page)
         require_known_impact(impact)
-        signed = replace(signature, shown=impact.in_short() | {"gate": gate})
+        signed = replace(signature, shown=impact.in_short() | {"gate": gate} | shown)
         promoters = settings.retrain.promoters
         if not store.promotions.sign(
-            name, signed, metrics=manifest.metrics, promoters=promoters, instead_of=before
+            name,
+            signed,
+            metrics=manifest.metrics,
+            promoters=promoters,
+            instead_of=before,
+            rings=rules,
         ):
+            command = "rollout start" if rules else "models promote"
             console.out.print(
                 f"{name} is proposed by {signer} and needs a second signature: "
-                f"agent models promote {name} --by NAME --reason TEXT",
+                f"agent {command} {name} --by NAME --reason TEXT",
                 markup=False,
             )
+            return
+        if rules:
+            console.out.print(
+                f"The PCs of ring 1 take {name}: {', '.join(rules.first)}. To see how far it is: "
+                "agent rollout status",
+                markup=False,
+            )
+            _print_recipe(manifest)
             return
         replaced = f" and replaces {before}" if before else ""
         console.out.print(f"{name} is in use{replaced}. A running agent loads it automatically.")
         _print_recipe(manifest)
         _write_cards(settings, store, name, before)
+
+
+def _describe_rings(
+    settings: Settings, store: Store, manifest: Manifest, rules: RingRules
+) -> dict[str, Any]:
+    """Return what the signature keeps of the rings, after checking the structure codes."""
+    from agent.lab_context import taxonomy_in_force
+    from agent.retrain.promotion import require_same_codes
+
+    if not settings.model.taxonomy:
+        active = taxonomy_in_force(settings, store)
+        require_same_codes(manifest.name, manifest.taxonomy, active)
+    return {"rings": rules.to_json()}
 
 
 def _print_gate(settings: Settings, name: str, before: str | None) -> str:
@@ -113,7 +177,7 @@ def _print_gate(settings: Settings, name: str, before: str | None) -> str:
     return result
 
 
-def _require_lead(settings: Settings, store: Store, by: str) -> None:
+def require_lead(settings: Settings, store: Store, by: str) -> None:
     """Raise `WrongUse` unless a lead signs, where the lab has accounts or names leads."""
     from agent.orders.order_policy import is_lead
 
@@ -133,13 +197,13 @@ def _impact(settings: Settings, store: Store, name: str, days: int) -> tuple[Imp
     from agent.retrain import compute_impact, save_impact
     from agent.service.data_folder import clock
 
-    archive, now = Archive(settings.store.folder), clock()
+    archive, now = Archive.open(settings.store), clock()
     impact = compute_impact(
         store,
         read_order_policy(settings, store),
         name,
         since=now - timedelta(days=days),
-        has_crop=lambda view: archive.crop_path(view.sha256, view.page).is_file(),
+        has_crop=lambda view: archive.has_crop(view.sha256, view.page),
         days=days,
     )
     record = get_record_folder(get_bundle(settings.store.folder, name))
@@ -182,7 +246,7 @@ def rollback(context: typer.Context, by: ByOption, reason: ReasonOption) -> None
                 "There is no previous bundle. To use another one: agent models list, then agent "
                 "models promote."
             )
-        _require_lead(settings, store, signer)
+        require_lead(settings, store, signer)
         current = promotions[0].bundle
         _promote_again(store, load_verified(settings, before), signer, reason, current)
         console.out.print(f"{before} is in use again and replaces {current}.")

@@ -286,9 +286,9 @@ def _compare_sources(settings: Settings, store: Store) -> list[str]:
             f"source {source.name}: {format_count(len(files), 'image')}, "
             f"{len(files) - new} already processed, {new} new"
         )
-    archive = Archive(settings.store.folder)
+    archive = Archive.open(settings.store)
     kept = [crop for crop in store.retention.iter_archived() if crop.pruned_at is None]
-    missing = sum(not archive.crop_path(crop.sha256, crop.page).is_file() for crop in kept)
+    missing = sum(not archive.has_crop(crop.sha256, crop.page) for crop in kept)
     if missing:
         lines.append(
             f"{missing} of {len(kept)} crops are missing. Copy crops, originals and reports from "

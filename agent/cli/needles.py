@@ -1,13 +1,17 @@
-"""`agent needles`: lengths of the needles in micrographs, a trial."""
+"""`agent needles`: lengths of the needles in micrographs, a trial.
+
+`agent needles FILE…` measures files; the other commands of the group have names.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import math
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from agent.cli.app import DONE, SOME_FAILED, app, load_settings
 from agent.cli.console import out, print_json
@@ -32,8 +36,29 @@ if TYPE_CHECKING:
 SHARES = (0.5, 0.9, 0.99)
 
 
-@app.command("needles")
-def needles(
+MEASURE = "measure"
+
+
+class MeasuringGroup(TyperGroup):
+    """Group that measures files unless its first word is one of its commands."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Put the name of the measuring command before files and options."""
+        if args and args[0] not in (*self.commands, *ctx.help_option_names):
+            args = [MEASURE, *args]
+        return super().parse_args(ctx, args)
+
+
+needles = typer.Typer(
+    cls=MeasuringGroup,
+    help="Needle lengths: measure files, compare with people, calibrate. A trial.",
+    no_args_is_help=True,
+)
+app.add_typer(needles, name="needles")
+
+
+@needles.command(MEASURE)
+def measure(
     context: typer.Context,
     files: Files,
     *,
@@ -53,7 +78,10 @@ def needles(
         ),
     ] = None,
 ) -> None:
-    """Measure apparent needle lengths in µm. A trial: not calibrated, nothing is stored."""
+    """Measure apparent needle lengths in µm; the word measure can be left out.
+
+    A trial: not calibrated, nothing is stored.
+    """
     from agent.needle_results import TRIAL, measurement_to_json
     from model.needles.needle_map import NeedleMapper
 
@@ -103,16 +131,16 @@ def _check_area(longest_in: float | None, *, together: bool) -> None:
 
 
 def _measure(crop: Crop, mapper: NeedleMapper) -> FieldMeasurement | None:
-    from agent.needle_results import to_grey
+    from agent.needles.measuring import to_grey
     from model.needles.field import measure_field
 
     if crop.um_per_px is None:
         return None
-    return measure_field(to_grey(crop), crop.um_per_px, mapper)
+    return measure_field(to_grey(crop.pixels, crop.valid), crop.um_per_px, mapper)
 
 
 def _format_row(crop: Crop, measured: FieldMeasurement | None, path: Path) -> tuple[object, ...]:
-    from agent.needle_results import NO_SCALE, REASONS
+    from agent.needles.field import NO_SCALE, REASONS
     from model.needles.field import NeedleOutcome
 
     title = micrograph_title(crop, path)

@@ -86,6 +86,10 @@ def _show(assessed: Assessed) -> None:
     for sentence in assessed.statement.missing:
         if not any(sentence.startswith(start) for start in shown) or ": no images" in sentence:
             console.out.print(f"missing: {sentence}", markup=False)
+    if assessed.needles and assessed.needles.has_any:
+        from agent.orders.needle_lengths import describe_pooled
+
+        console.out.print(f"needles: {describe_pooled(assessed.needles.pooled)}", markup=False)
     rule = assessed.decision_rule.lines if assessed.decision_rule else ()
     for note in (*assessed.notes, *rule):
         console.out.print(f"note: {note}", markup=False)

@@ -44,7 +44,7 @@ def report(
     with open_store(settings) as store:
         made = render_customer_report(
             store,
-            Archive(settings.store.folder),
+            Archive.open(settings.store),
             find_statement(store, number, statement),
             language=language or settings.report.language,
             folder=Path(templates) if templates else None,

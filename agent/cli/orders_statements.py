@@ -180,7 +180,7 @@ def _write(
     from agent.orders.trace_folder import require_new_folder
 
     target = require_new_folder(folder.absolute())
-    archive = Archive(settings.store.folder)
+    archive = Archive.open(settings.store)
     try:
         target.mkdir(parents=True)
         for statement in frozen_statements:

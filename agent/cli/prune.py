@@ -39,7 +39,7 @@ def prune(
     from agent.archive import Archive
 
     settings, at = load_settings(context), datetime.now(UTC)
-    archive = Archive(settings.store.folder)
+    archive = Archive.open(settings.store)
     befores = _compute_cutoffs(settings, at)
     with open_store(settings) as store:
         since = at - timedelta(days=DAYS_OF_A_YEAR * settings.retention.statements_years)
@@ -49,7 +49,7 @@ def prune(
             return
         with progress("prune", sum(len(plan.files) for plan in plans)) as advance:
             maintenance.prune(
-                store, plans, at=at, progress=lambda done, _of, what: advance(done, what)
+                store, archive, plans, at=at, progress=lambda done, _of, what: advance(done, what)
             )
     archive.sweep(before_s=(at - LEFTOVER_AGE).timestamp())
 

@@ -76,7 +76,7 @@ def report(
         with progress("drawn", 100) as advance:
             written = write_report(
                 store,
-                Archive(settings.store.folder),
+                Archive.open(settings.store),
                 reports_folder(settings.store.folder, store),
                 wanted,
                 lab,

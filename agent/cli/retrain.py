@@ -145,7 +145,8 @@ def _print_outcome(outcome: Outcome, *, json: bool) -> None:
         console.print_json(outcome_to_json(outcome))
     else:
         console.out.print(outcome.sentence, markup=False)
-        console.err.print("Each check: agent retrain --why", markup=False)
+        if outcome.numbers.get("checks"):
+            console.err.print("Each check: agent retrain --why", markup=False)
     if outcome.gate is not Gate.RECOMMENDED:
         raise typer.Exit(SAYS_NO)
     if not json:

@@ -86,7 +86,7 @@ def suggest(
     with open_store(settings) as store:
         lesson, waiting = find_training_job(settings, store), store.review_queue.list_micrographs()
     classifier = load_bundle(settings, lesson.manifest.name)
-    archive = Archive(settings.store.folder)
+    archive = Archive.open(settings.store)
     steps = suggest_labels(waiting, lesson.collected, classifier, archive, n=n)
     _print_suggestion(run_to_end(steps, Suggestion), gain / 100, as_json=as_json)
 
@@ -204,11 +204,10 @@ def _describe_use(settings: Settings, store: Store, public_id: str) -> str:
     label = store.labelled_micrographs.find(public_id)
     if label is None:
         return ""
-    crop = Archive(settings.store.folder).crop_path(label.sha256, label.page)
     return describe(
         decide_use(
             label,
-            has_crop=crop.is_file(),
+            has_crop=Archive.open(settings.store).has_crop(label.sha256, label.page),
             taxonomy=read_taxonomy(settings, store, now=datetime.now(UTC)),
             learns_from=settings.retrain.learns_from,
         )
@@ -283,7 +282,7 @@ def export(
     with open_store(settings) as store:
         labelled = store.labelled_micrographs.list_all(kinds=("code", "strange", "unusable"))
     folder.mkdir(parents=True, exist_ok=True)
-    archive, missing, rows = Archive(settings.store.folder), [], []
+    archive, missing, rows = Archive.open(settings.store), [], []
     with progress("exported", len(labelled)) as advance:
         for number, micrograph in enumerate(labelled, start=1):
             row = _export_crop(micrograph, archive, folder)
@@ -306,7 +305,7 @@ def _export_crop(
     subfolder = micrograph.code or micrograph.kind
     name = f"{subfolder}/{micrograph.id}.png"
     try:
-        content = archive.crop_path(micrograph.sha256, micrograph.page).read_bytes()
+        content = archive.read(archive.crop_path(micrograph.sha256, micrograph.page))
     except FileNotFoundError:
         return None
     (folder / subfolder).mkdir(exist_ok=True)

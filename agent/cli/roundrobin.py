@@ -255,7 +255,7 @@ def report(  # noqa: PLR0917 - each is an option of the command
         path = out or report_path(settings, store, reporting.FOLDER, name)
         document = reporting.write(
             store,
-            Archive(settings.store.folder),
+            Archive.open(settings.store),
             name,
             path,
             wanted,

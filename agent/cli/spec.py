@@ -96,6 +96,13 @@ def check_specifications(context: typer.Context) -> None:
         console.err.print(f"{file}: {sentence}", markup=False)
     if problems:
         raise BadSpecification(f"{file}: {problems[0]}")
+    if not settings.needles.enabled:
+        for name in dict.fromkeys(entry.name for entry in known.entries if entry.demands_needles):
+            console.err.print(
+                f"{file}: [[specification]] {name}: it limits needle lengths, and [needles] "
+                "enabled is false: its orders stay undecided.",
+                markup=False,
+            )
     n = len(known.entries)
     what = "1 specification" if n == 1 else f"{n} specifications"
     console.out.print(f"{file}: {what}, no fault.", markup=False)

@@ -67,6 +67,13 @@ def _print_status(document: dict[str, Any], at: Callable[[str | None], str]) -> 
         )
     states = ", ".join(f"{n} {s.replace('_', ' ')}" for s, n in document["states"].items() if n)
     out.print(f"files: {states or 'none'}")
+    if objects := document.get("objects"):
+        out.print(
+            f"object storage: {objects['files']} files, "
+            f"{objects['size_bytes'] / 1e9:.2f} GB in {objects['url']}, of which "
+            f"{objects['local_bytes'] / 1e9:.2f} GB are on this disk too",
+            markup=False,
+        )
     if kept := document.get("features"):
         out.print(f"kept features: {kept['rows']} rows, {kept['size_bytes'] / 1e6:.1f} MB")
     for job in document["jobs"]:
@@ -79,6 +86,12 @@ def _print_status(document: dict[str, Any], at: Callable[[str | None], str]) -> 
         out.print(
             f"{work['role']} {work['bundle']}: {work['state']}, {work['done']} of {work['total']}"
             f"{left}{aside}",
+            markup=False,
+        )
+    if rollout := document.get("rollout"):
+        out.print(
+            f"rollout of {rollout['bundle']}: {rollout['state']}, ring {rollout['ring']} of 3 "
+            "(agent rollout status)",
             markup=False,
         )
     for problem in document["problems"]:

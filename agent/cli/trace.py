@@ -78,7 +78,7 @@ def trace(  # noqa: PLR0917 - each is a word of the command
         write_trace(
             evidence,
             target,
-            archive=Archive(settings.store.folder),
+            archive=Archive.open(settings.store),
             bundles=bundles_folder(settings),
             signature=TraceSignature(
                 by=signed,
@@ -110,7 +110,7 @@ def _collect(settings: Settings, store: Store, name: str, kind: str) -> Trace:
     with console.progress(f"Evaluating {name} again", fields) as advance:
         tracer = Tracer(
             store,
-            Archive(settings.store.folder),
+            Archive.open(settings.store),
             lab,
             control=settings.orders.control,
             bundle=_make_loader(settings),

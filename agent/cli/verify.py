@@ -46,7 +46,7 @@ def verify(
 
     settings = load_settings(context)
     with open_store(settings) as store, progress("verify", None) as advance:
-        archive = Archive(settings.store.folder)
+        archive = Archive.open(settings.store)
         faults, notes = store.checks.find_unreadable_values(), [NOTHING_ELSE]
         if not faults:
             faults, notes = verify_trail(store, _outside(settings, store, anchor or ()))

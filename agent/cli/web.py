@@ -29,7 +29,7 @@ def web(context: typer.Context) -> None:
         application = app_of(
             settings,
             store=store,
-            archive=Archive(settings.store.folder),
+            archive=Archive.open(settings.store),
             now=clock,
             status=lambda: build_status(
                 settings, now=clock(), open_store=lambda: open_store(settings)

@@ -74,7 +74,7 @@ def _sign(archive: Archive, sha256: str, page: int) -> NDArray[np.float32] | Non
     from model import Field  # noqa: PLC0415 - PyTorch takes seconds
 
     try:
-        pixels = pictures.decode(archive.thumbnail_path(sha256, page).read_bytes())
+        pixels = pictures.decode(archive.read(archive.thumbnail_path(sha256, page)))
     except (OSError, ValueError):
         return None
     signature = compute_signature(Field(pixels, np.ones(pixels.shape[:2], bool), None))

@@ -18,7 +18,7 @@ from agent.nightly.micrograph_cards import (
 )
 from agent.nightly.period_facts import Period, parse_period
 from agent.nightly.period_report import missing_periods, write_period
-from agent.nightly.reported_micrograph import build_reported_micrograph
+from agent.nightly.reported_micrograph import build_reported_micrograph, load_reported_needles
 from agent.nightly.settings import night_settings
 from agent.nightly.site_overview import build_sites_page
 from agent.nightly.snapshot import (
@@ -49,6 +49,7 @@ __all__ = [
     "format_decision",
     "get_colour_limit",
     "get_palette",
+    "load_reported_needles",
     "missing_nights",
     "missing_periods",
     "night_settings",

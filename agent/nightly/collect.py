@@ -22,6 +22,7 @@ from agent.nightly.reported_files import (
     is_within,
 )
 from agent.nightly.reported_micrograph import build_reported_micrograph
+from agent.nightly.reported_needles import build_reported_needles
 from agent.nightly.reviewer_agreement import agreement
 from agent.nightly.shadow_results import collect_shadow
 from agent.nightly.snapshot import (
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from datetime import date, datetime
 
+    from agent.nightly.reported_needles import ReportedNeedles
     from agent.nightly.snapshot import NightSettings
     from agent.orders.assessed import OrderPolicy
     from agent.store import MicrographView, Store
@@ -97,7 +99,8 @@ def _gather(
     """
     after, until = compute_night_period(night, settings.at, settings.zone)
     newest_result, views = _results(store, night, after, until)
-    reported = tuple(build_reported_micrograph(view) for view in views)
+    needles = collect_needles(store, settings.lab, views, on=night)
+    reported = tuple(build_reported_micrograph(view, needles.get(view.result_id)) for view in views)
     files = gather_files(store, after, until)
     sources = gather_sources(
         store, present, (reported, files), (after, until), at=at, is_late=is_late
@@ -200,6 +203,36 @@ def _gather(
         language=settings.language,
         before=_before(store, night, orders),
     )
+
+
+def collect_needles(
+    store: Store, lab: OrderPolicy | None, views: Sequence[MicrographView], *, on: date
+) -> dict[int, ReportedNeedles]:
+    """Return the needles of micrographs by the number of their result, with their limits.
+
+    Args:
+        store: Open.
+        lab: The policy of the lab, whose specifications limit L90; None: there are none.
+        views: The micrographs.
+        on: The day whose specifications are valid.
+    """
+    stored = store.needle_fields.list_of([view.result_id for view in views])
+    return {
+        view.result_id: build_reported_needles(
+            stored[view.result_id], _find_needle_limit(lab, view, on)
+        )
+        for view in views
+        if view.result_id in stored
+    }
+
+
+def _find_needle_limit(lab: OrderPolicy | None, view: MicrographView, on: date) -> float | None:
+    """Return the limit of L90 that the order of a micrograph has to keep, µm, or None."""
+    if lab is None or not view.process_data.get("order"):
+        return None
+    wanted = lab.specifications.for_order(view.process_data, on=on).specification
+    limit = wanted.needle_bound if wanted else None
+    return limit.most_um if limit and limit.quantile == "L90" else None
 
 
 def _limits(lab: OrderPolicy, night: date) -> dict[str, Callable[[str], bool]]:

@@ -9,8 +9,9 @@ import base64
 from typing import TYPE_CHECKING
 
 from agent import pictures
+from agent.nightly.needle_pictures import draw_needle
 from agent.pictures import Palette
-from reports import Picture
+from reports import Picture, decimal
 from reports import gettext as _
 
 if TYPE_CHECKING:
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from agent.archive import Archive
+    from agent.nightly.reported_needles import ReportedNeedle
     from agent.nightly.snapshot import ReportedMicrograph
 
 LARGE_PX = (1600, 1200, 900, 640)
@@ -96,6 +98,7 @@ class Embedded:
         self._archive, self._list_px, self._is_brief = archive, list_px, is_brief
         self._known: dict[str, Picture | None] = {}
         self._last: tuple[str, Drawn] = ("", {})
+        self._last_crop: tuple[str, NDArray[np.uint8] | None] = ("", None)
 
     def crop(self, micrograph: ReportedMicrograph) -> Picture | None:
         """Return the crop that the model received, its most unusual place marked."""
@@ -125,7 +128,7 @@ class Embedded:
         """Return the whole field, the removed part dark."""
         path = self._archive.preview_path(micrograph.sha256, micrograph.page)
         try:
-            preview = pictures.decode_within(path.read_bytes(), MAP_PX)
+            preview = pictures.decode_within(self._archive.read(path), MAP_PX)
         except (OSError, ValueError):
             return None
         if micrograph.crop is not None:
@@ -142,6 +145,16 @@ class Embedded:
         """Return one map over the crop, and a note on it."""
         return self._draw_cached(micrograph).get(which, (None, _("no map was kept")))
 
+    def needle(self, micrograph: ReportedMicrograph, needle: ReportedNeedle) -> Picture | None:
+        """Return the part of the crop with one needle, its axis drawn; None without pixels."""
+        if self._last_crop[0] != micrograph.id:
+            self._last_crop = (micrograph.id, self._read_crop(micrograph))
+        crop = self._last_crop[1]
+        if crop is None:
+            return None
+        alt = _("Needle of {um} µm, its axis drawn").format(um=decimal(needle.length_um, ".1f"))
+        return embed_jpeg(draw_needle(crop, needle.line_px), alt, ROW_QUALITY)
+
     def known(self, key: str, code: str) -> Picture | None:
         """Return the thumbnail of a reference image, by its training key."""
         if key not in self._known:
@@ -156,7 +169,7 @@ class Embedded:
 
     def _thumbnail(self, sha256: str, page: int, alt: str, longest_px: int) -> Picture | None:
         try:
-            encoded = self._archive.thumbnail_path(sha256, page).read_bytes()
+            encoded = self._archive.read(self._archive.thumbnail_path(sha256, page))
             return embed_jpeg(pictures.decode_within(encoded, longest_px), alt, ROW_QUALITY)
         except (OSError, ValueError):
             return None
@@ -169,7 +182,9 @@ class Embedded:
     def _read_crop(self, micrograph: ReportedMicrograph) -> NDArray[np.uint8] | None:
         """Return a crop as (h, w, 3) uint8 RGB; None where the archive has none."""
         try:
-            encoded = self._archive.crop_path(micrograph.sha256, micrograph.page).read_bytes()
+            encoded = self._archive.read(
+                self._archive.crop_path(micrograph.sha256, micrograph.page)
+            )
             return pictures.decode(encoded)
         except (OSError, ValueError):
             return None
@@ -181,7 +196,7 @@ class Embedded:
         paths = self._archive.thumbnail_path, self._archive.crop_path
         for path in (find(micrograph.sha256, micrograph.page) for find in paths):
             try:
-                return pictures.decode_within(path.read_bytes(), longest_px)
+                return pictures.decode_within(self._archive.read(path), longest_px)
             except (OSError, ValueError):
                 continue
         return None

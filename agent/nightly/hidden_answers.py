@@ -51,4 +51,6 @@ def hide_answer(micrograph: ReportedMicrograph) -> ReportedMicrograph:
         strangeness="",
         strangeness_message=None,
         nearest={},
+        needles_conflict=None,
+        needles=None,
     )

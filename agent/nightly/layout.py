@@ -198,7 +198,14 @@ def _row(micrograph: ReportedMicrograph, facts: NightFacts, gallery: Embedded) -
 
 def _card_weight(card: Card) -> int:
     figures = (card.crop, card.field, *card.maps, *card.nearest)
-    return 4000 + sum(len(f.picture.src) for f in figures if f and f.picture)
+    needles = card.needles.longest if card.needles else ()
+    chart = len(card.needles.chart) if card.needles else 0
+    return (
+        4000
+        + chart
+        + sum(len(f.picture.src) for f in figures if f and f.picture)
+        + sum(len(needle.picture.src) for needle in needles)
+    )
 
 
 def _print_weight(entry: ContactPrint) -> int:

@@ -8,7 +8,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 import reports
+from agent.nightly.reported_needles import build_field_needles
 from agent.orders.class_texts import ClassTexts
+from agent.orders.needle_lengths import describe_calibration
 from agent.orders.specimen_facts import PREPARATION_DEFECTS
 from agent.site_time import local
 from agent.triage import is_provisional
@@ -33,8 +35,9 @@ from reports import gettext as _
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
+    from agent.nightly.reported_needles import ReportedNeedle
     from agent.nightly.snapshot import ReportedDecision, ReportedMicrograph
-    from reports import Picture
+    from reports import FieldNeedles, Picture
 
 SOURCES_OF_SCALE = {
     "metadata": marked("the file's metadata"),
@@ -89,6 +92,9 @@ class Gallery(Protocol):
             which: "subtype", "size" or "strangeness".
         """
 
+    def needle(self, micrograph: ReportedMicrograph, needle: ReportedNeedle) -> Picture | None:
+        """Return the part of the crop with one needle, its axis drawn; None without pixels."""
+
     def known(self, key: str, code: str) -> Picture | None:
         """Return the thumbnail of a reference image, by its training key."""
 
@@ -130,6 +136,7 @@ def build_card(
         warnings=tuple(iter_warnings(micrograph)),
         decision=build_decision(micrograph.decision, zone) if micrograph.decision else None,
         review=review,
+        needles=None if is_brief else _needles(micrograph, gallery),
     )
 
 
@@ -235,6 +242,10 @@ def _out_of_scope(micrograph: ReportedMicrograph) -> str:
     return _("The scale is {um} µm per pixel.").format(um=decimal(micrograph.um_per_px, ".4g"))
 
 
+def _describe_needles(micrograph: ReportedMicrograph) -> str:
+    return _sentence(str(micrograph.needles_conflict or ""))
+
+
 def _describe_uncertainty(micrograph: ReportedMicrograph) -> str:
     ranked = sorted(micrograph.probabilities.items(), key=lambda item: -item[1])[:2]
     # A two-stage answer has codes of one subtype alone: the subtype may be what is uncertain.
@@ -275,6 +286,7 @@ _FINDINGS: dict[str, Callable[[ReportedMicrograph], str]] = {
     "input_defect": _defects,
     "unexpected_subtype": _unexpected,
     "out_of_scope": _out_of_scope,
+    "needles_disagree": _describe_needles,
 }
 
 
@@ -354,6 +366,16 @@ def _field(micrograph: ReportedMicrograph, gallery: Gallery) -> Figure:
         _("Inside the outline: kept. Darker: removed."),
         picture,
         "" if picture else _("not in the archive any more"),
+    )
+
+
+def _needles(micrograph: ReportedMicrograph, gallery: Gallery) -> FieldNeedles | None:
+    if micrograph.needles is None:
+        return None
+    return build_field_needles(
+        micrograph.needles,
+        lambda needle: gallery.needle(micrograph, needle),
+        status=describe_calibration(micrograph.needles.calibration),
     )
 
 

@@ -19,7 +19,20 @@ from agent.site_time import local
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
+    from agent.nightly.reported_needles import ReportedNeedles
     from agent.nightly.snapshot import NightFacts, ReportedMicrograph
+
+NEEDLE_COLUMNS = (
+    "needles_status",
+    "needles_calibration",
+    "needles",
+    "needle_l50_um",
+    "needle_l90_um",
+    "needle_l99_um",
+    "needle_longest_um",
+)
+"""Needle lengths, a trial; empty where nothing was to be measured."""
+NOT_CALIBRATED = "not calibrated here"
 
 COLUMNS = (
     "id",
@@ -50,6 +63,7 @@ COLUMNS = (
     "decided_by",
     "decided_at",
     *PROCESS_COLUMNS,
+    *NEEDLE_COLUMNS,
 )
 
 IN_THE_PAGE = tuple(name for name in COLUMNS if name not in ("sha256", "page", "done_local"))
@@ -96,6 +110,22 @@ def build_record(micrograph: ReportedMicrograph, zone: str) -> dict[str, object]
         if decision
         else None,
         **micrograph.process_data,
+        **_build_needles(micrograph.needles),
+    }
+
+
+def _build_needles(needles: ReportedNeedles | None) -> dict[str, object]:
+    if needles is None:
+        return dict.fromkeys(NEEDLE_COLUMNS)
+    is_measured = needles.l90_um is not None
+    return {
+        "needles_status": needles.status,
+        "needles_calibration": needles.calibration or NOT_CALIBRATED,
+        "needles": needles.needles if is_measured else None,
+        "needle_l50_um": needles.l50_um,
+        "needle_l90_um": needles.l90_um,
+        "needle_l99_um": needles.l99_um,
+        "needle_longest_um": needles.longest[0].length_um if needles.longest else None,
     }
 
 

@@ -4,14 +4,25 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from agent.nightly.reported_needles import build_reported_needles
 from agent.nightly.snapshot import ReportedDecision, ReportedMicrograph
 
 if TYPE_CHECKING:
-    from agent.store import LabelView, MicrographView
+    from collections.abc import Sequence
+
+    from agent.nightly.reported_needles import ReportedNeedles
+    from agent.store import LabelView, MicrographView, Store
 
 
-def build_reported_micrograph(view: MicrographView) -> ReportedMicrograph:
-    """Return the reported facts of a micrograph, from the store's view of it."""
+def build_reported_micrograph(
+    view: MicrographView, needles: ReportedNeedles | None = None
+) -> ReportedMicrograph:
+    """Return the reported facts of a micrograph.
+
+    Args:
+        view: The store's view of it.
+        needles: Those measured with its result, or None.
+    """
     cropped, strange = view.crop_facts, view.strangeness
     return ReportedMicrograph(
         id=view.id,
@@ -61,7 +72,17 @@ def build_reported_micrograph(view: MicrographView) -> ReportedMicrograph:
         outside=str(view.expected.get("outside") or ""),
         strangeness_message=strange.message or None,
         outside_message=view.outside,
+        needles_conflict=view.needles_conflict or None,
+        needles=needles,
     )
+
+
+def load_reported_needles(
+    store: Store, views: Sequence[MicrographView]
+) -> dict[int, ReportedNeedles]:
+    """Return the needles of micrographs by the number of their result, without limits."""
+    stored = store.needle_fields.list_of([view.result_id for view in views])
+    return {number: build_reported_needles(field) for number, field in stored.items()}
 
 
 def build_reported_decision(label: LabelView) -> ReportedDecision:

@@ -15,6 +15,7 @@ from pydantic import TypeAdapter
 
 from agent.nightly.order_status import Instrument, OpenOrder, StatedOrder
 from agent.nightly.outages import Outage
+from agent.nightly.reported_needles import ReportedNeedles
 from agent.nightly.reviewer_agreement import ReviewerAgreement
 from agent.nightly.shadow_results import Shadowed
 from agent.nightly.spc.batch_chart import BatchChart, BatchSize
@@ -143,6 +144,10 @@ class ReportedMicrograph:
     strangeness_message: Message | None = None
     """What is shown of `strangeness`, which is English; None in nights of earlier versions."""
     outside_message: Message | None = None
+    needles_conflict: Message | None = None
+    """How size number and needle lengths disagree."""
+    needles: ReportedNeedles | None = None
+    """None where nothing was to be measured, and in nights of earlier versions."""
 
     @property
     def name(self) -> str:

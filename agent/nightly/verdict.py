@@ -28,6 +28,11 @@ REASON_LINES = (
     ("input_defect", "attention", marked("with an image or preparation defect")),
     ("unexpected_subtype", "attention", marked("of another subtype than expected")),
     ("out_of_scope", "attention", marked("outside what the model was validated on")),
+    (
+        "needles_disagree",
+        "attention",
+        marked("where size number and needle lengths disagree"),
+    ),
     ("untrained", "attention", marked("waiting for a first model")),
     ("control_sample", "attention", marked("picked as control sample")),
     ("unlike_taught", "attention", marked("unlike every training image")),

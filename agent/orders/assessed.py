@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from agent.errors import WrongUse
 from agent.orders.field_facts import FieldContext
 from agent.orders.judgement_rules import MAX_FALSE_CONFORM, Rules
+from agent.orders.needle_lengths import gather_order_needles
 from agent.orders.specification_history import SpecificationHistory
 from agent.orders.taxonomy_history import TaxonomyHistory
 
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
     from agent.orders.decision_rule import DecisionRule
+    from agent.orders.needle_lengths import OrderNeedles, SpecimenNeedles
     from agent.orders.scale_tracing import ScaleMeasurement
     from agent.orders.specification import Specification, Specifications
     from agent.orders.specimen_facts import Allowance, SpecimenFacts, Statement
@@ -50,6 +52,7 @@ class OrderPolicy:
         double_reviews: Returns the codes that two reviewers gave to one micrograph.
         history: Earlier specifications.
         taxonomies: Earlier taxonomies.
+        has_needles: Needles are measured, so that orders show them.
     """
 
     specifications: Specifications
@@ -67,6 +70,7 @@ class OrderPolicy:
     double_reviews: Callable[[], Iterable[tuple[str, str]]] = lambda: ()
     history: SpecificationHistory = field(default_factory=SpecificationHistory)
     taxonomies: TaxonomyHistory = field(default_factory=TaxonomyHistory)
+    has_needles: bool = False
 
     @property
     def context(self) -> FieldContext:
@@ -83,12 +87,14 @@ class AssessedSpecimen:
         facts: What was judged.
         statement: Its conformity.
         notes: Further facts for the reader, such as the result of an earlier preparation.
+        needles: Of its fields; None where neither settings nor specification want them.
     """
 
     view: SpecimenView
     facts: SpecimenFacts
     statement: Statement
     notes: tuple[str, ...]
+    needles: SpecimenNeedles | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +134,12 @@ class Assessed:
     material_doubt: str = ""
     needs_lead: bool = False
     lacks_specimens: bool = False
+
+    @property
+    def needles(self) -> OrderNeedles | None:
+        """The needles of its fields, None where neither settings nor specification want them."""
+        own = tuple(specimen.needles for specimen in self.specimens if specimen.needles)
+        return gather_order_needles(own, self.specification) if own else None
 
     def rules(self, policy: OrderPolicy) -> Rules:
         """Return the rules that its specimens are judged by.

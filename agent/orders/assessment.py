@@ -31,6 +31,14 @@ from agent.orders.lost_files import (
     describe_lost,
     describe_renamed,
 )
+from agent.orders.needle_lengths import (
+    add_doubts,
+    build_specimen_needles,
+    gather_order_needles,
+    list_order_doubts,
+    list_specimen_doubts,
+    load_needles,
+)
 from agent.orders.open_items import OpenItems, is_renamed, iter_lost, iter_named_files
 from agent.orders.order_notes import gather_notes
 from agent.orders.places import describe_same_places
@@ -42,10 +50,11 @@ from agent.store import number_key
 from reports import gettext as _
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
+    from agent.needles import NeedleField
     from agent.orders.judgement_rules import Rules
-    from agent.orders.specification import SpecificationChoice
+    from agent.orders.specification import Specification, SpecificationChoice
     from agent.store import (
         FileFate,
         OrderView,
@@ -120,9 +129,10 @@ def assess_view(
     )
     places = store.places.known(_public_ids(view))
     context = replace(policy.context, places=places, taxonomy=own)
+    needles = load_needles(store, view) if _wants_needles(policy, choice) else None
     if choice.specification is None:
         specimens = tuple(
-            _build_unassessed(specimen, choice, context) for specimen in view.specimens
+            _build_unassessed(specimen, choice, context, needles) for specimen in view.specimens
         )
         word = Conformity.UNDECIDED if choice.is_torn else Conformity.NOT_ASSESSED
         statement = Statement(word, (choice.sentence,))
@@ -132,7 +142,7 @@ def assess_view(
     rules = build_rules(view, choice.specification, material, own.taxonomy, policy)
     counted = _with_waiting(view, waiting, key)
     assessed = tuple(
-        _assess_specimen(specimen, count, rules, material_doubt, context)
+        _assess_specimen(specimen, count, rules, material_doubt, context, needles)
         for specimen, count in counted
     )
     known = {key(specimen.view.name) for specimen in assessed}
@@ -145,7 +155,11 @@ def assess_view(
         *describe_lost(lost, dismissed),
         *([late] if late else ()),
     )
-    doubts = (*([conformity.describe_waiting(loose)] if loose else ()), *settled_by_leads)
+    doubts = (
+        *([conformity.describe_waiting(loose)] if loose else ()),
+        *settled_by_leads,
+        *_list_needle_doubts(assessed, choice.specification),
+    )
     statement = _judge_order(view, assessed, rules, doubts, key)
     return Assessed(
         view=view,
@@ -226,16 +240,30 @@ def _with_waiting(
 # --- one specimen -------------------------------------------------------------------------------
 
 
+def _wants_needles(policy: OrderPolicy, choice: SpecificationChoice) -> bool:
+    wanted = choice.specification
+    return policy.has_needles or (wanted is not None and wanted.demands_needles)
+
+
 def _build_unassessed(
-    view: SpecimenView, choice: SpecificationChoice, context: FieldContext
+    view: SpecimenView,
+    choice: SpecificationChoice,
+    context: FieldContext,
+    needles: Mapping[str, NeedleField] | None,
 ) -> AssessedSpecimen:
     word = Conformity.UNDECIDED if choice.is_torn else Conformity.NOT_ASSESSED
     facts = build_specimen_facts(view, context, waiting=0)
-    return AssessedSpecimen(view, facts, Statement(word, (choice.sentence,)), ())
+    own = build_specimen_needles(facts, needles) if needles is not None else None
+    return AssessedSpecimen(view, facts, Statement(word, (choice.sentence,)), (), own)
 
 
-def _assess_specimen(
-    view: SpecimenView, waiting: int, rules: Rules, doubt: str, context: FieldContext
+def _assess_specimen(  # noqa: PLR0917 - as `_build_unassessed`, with rules
+    view: SpecimenView,
+    waiting: int,
+    rules: Rules,
+    doubt: str,
+    context: FieldContext,
+    needles: Mapping[str, NeedleField] | None,
 ) -> AssessedSpecimen:
     facts = build_specimen_facts(view, context, waiting=waiting)
     statement = (
@@ -243,6 +271,10 @@ def _assess_specimen(
         if doubt
         else conformity.judge_specimen(facts, rules)
     )
+    own_needles = build_specimen_needles(facts, needles) if needles is not None else None
+    if own_needles is not None:
+        doubts = list_specimen_doubts(own_needles, rules.specification)
+        statement = add_doubts(statement, doubts)
     counted = [member for member in facts.fields if not member.superseded]
     own = {field.id for field in (*facts.fields, *facts.earlier)}
     notes = (
@@ -250,7 +282,14 @@ def _assess_specimen(
         *describe_decisions(own, context.places),
         *describe_preparations(view, rules),
     )
-    return AssessedSpecimen(view, facts, statement, notes)
+    return AssessedSpecimen(view, facts, statement, notes, own_needles)
+
+
+def _list_needle_doubts(
+    assessed: Sequence[AssessedSpecimen], wanted: Specification
+) -> tuple[str, ...]:
+    own = tuple(specimen.needles for specimen in assessed if specimen.needles)
+    return list_order_doubts(gather_order_needles(own, wanted), wanted)
 
 
 # --- the order ----------------------------------------------------------------------------------

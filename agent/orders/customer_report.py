@@ -153,7 +153,7 @@ def load_picture(archive: Archive, field: Mapping[str, Any]) -> tuple[bytes, int
     statement, else the thumbnail, which has no scale bar; None where both are gone.
     """
     try:
-        encoded = archive.crop_path(field["sha256"], field["page"]).read_bytes()
+        encoded = archive.read(archive.crop_path(field["sha256"], field["page"]))
         named = field["files"].get("crop")
         full = pictures.decode(encoded)
     except (OSError, ValueError):

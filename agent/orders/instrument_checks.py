@@ -10,11 +10,12 @@ import json
 from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
-from importlib.resources import as_file, files
+from importlib.resources import files
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
-from agent.errors import FileError, OutOfResources, is_out_of_resources
+from agent.errors import FileError
+from agent.orders.reference_images import SHIPPED, build_answer, iter_reference_crops
 from reports import decimal
 from reports import gettext as _
 
@@ -32,9 +33,6 @@ if TYPE_CHECKING:
     from model import Classifier
 
 CONTROL, REFERENCE = "control", "reference"
-SHIPPED = "reference"
-LAB_FOLDER = "reference"
-"""Folder below the data folder with reference images of the lab."""
 SCALE_TOLERANCE = 0.02
 PROBABILITY_TOLERANCE = 0.05
 P_TOLERANCE = 0.1
@@ -42,7 +40,6 @@ BRIGHTNESS_TOLERANCE = 0.15
 FOCUS_TOLERANCE = 0.35
 GOOD_FOR = timedelta(hours=26)  # checks are daily, and a busy agent may put one off for an hour
 LEARNT_FROM = 3  # control micrographs of a source before its own median is held against it
-PICTURES = (".tif", ".tiff", ".png", ".jpg", ".jpeg", ".bmp")
 
 
 class Suspicion(StrEnum):
@@ -113,38 +110,32 @@ def check_references(
     before: Mapping[str, Any] = stored.facts["answers"] if stored else {}
     results: list[ReferenceCheck] = []
     answers: dict[str, Any] = {}
-    with as_file(files("agent.orders") / SHIPPED) as shipped:
-        expected = json.loads((shipped / "expected.json").read_text("utf-8"))
-        for path in (*_pictures(shipped), *_pictures(folder / LAB_FOLDER)):
-            outcome = crops(path)
-            if isinstance(outcome, BaseException) and is_out_of_resources(outcome):
-                raise OutOfResources(f"{path.name}: {outcome}")
-            if isinstance(outcome, BaseException):
-                results.append(
-                    ReferenceCheck(
-                        path.name,
-                        f"cannot be read: {outcome}",
-                        is_good=False,
-                        doubts=(Suspicion.INSTRUMENT,),
-                    )
+    expected = json.loads((files("agent.orders") / SHIPPED / "expected.json").read_text("utf-8"))
+    for name, outcome in iter_reference_crops(folder, crops):
+        if isinstance(outcome, BaseException):
+            results.append(
+                ReferenceCheck(
+                    name,
+                    f"cannot be read: {outcome}",
+                    is_good=False,
+                    doubts=(Suspicion.INSTRUMENT,),
                 )
-                continue
-            for crop in outcome:
-                answer = _build_answer(crop, classifier)
-                answers[crop.id] = answer
-                of_scale = [
-                    *_compare_with_truth(crop, expected.get(path.name)),
-                    *_compare_scale(answer, before.get(crop.id)),
-                ]
-                of_model = list(_compare_with_before(answer, before.get(crop.id)))
-                faults = [*of_scale, *of_model]
-                news = "" if crop.id in before else "; answers kept for later checks"
-                words = "; ".join(faults) or f"{answer.get('code') or 'read and cropped'}{news}"
-                doubts = [Suspicion.INSTRUMENT] if of_scale else []
-                doubts += [Suspicion.MODEL] if of_model else []
-                results.append(
-                    ReferenceCheck(path.name, words, is_good=not faults, doubts=tuple(doubts))
-                )
+            )
+            continue
+        for crop in outcome:
+            answer = build_answer(crop, classifier)
+            answers[crop.id] = answer
+            of_scale = [
+                *_compare_with_truth(crop, expected.get(name)),
+                *_compare_scale(answer, before.get(crop.id)),
+            ]
+            of_model = list(_compare_with_before(answer, before.get(crop.id)))
+            faults = [*of_scale, *of_model]
+            news = "" if crop.id in before else "; answers kept for later checks"
+            words = "; ".join(faults) or f"{answer.get('code') or 'read and cropped'}{news}"
+            doubts = [Suspicion.INSTRUMENT] if of_scale else []
+            doubts += [Suspicion.MODEL] if of_model else []
+            results.append(ReferenceCheck(name, words, is_good=not faults, doubts=tuple(doubts)))
     passed = bool(results) and all(result.is_good for result in results)
     if passed and answers.keys() - before.keys():
         store.records.add(
@@ -160,26 +151,6 @@ def check_references(
     }
     store.records.add(CONTROL, where, by=by, at=at, facts=facts)
     return results
-
-
-def _pictures(folder: Path) -> Iterator[Path]:
-    if folder.is_dir():
-        yield from sorted(p for p in folder.iterdir() if p.suffix.lower() in PICTURES)
-
-
-def _build_answer(crop: Crop, classifier: Classifier | None) -> dict[str, Any]:
-    answer: dict[str, Any] = {"um_per_px": crop.um_per_px}
-    if classifier is None:
-        return answer
-    from model import Field  # noqa: PLC0415 - PyTorch takes seconds
-
-    (prediction,) = classifier.classify([Field(crop.pixels, crop.valid, crop.um_per_px)])
-    return answer | {
-        "code": prediction.structure_code,
-        "probability": float(prediction.probability),
-        "p_value": float(prediction.strangeness.p_value),
-        "flagged": bool(prediction.strangeness.flagged),
-    }
 
 
 def _compare_with_truth(crop: Crop, truth: Mapping[str, float] | None) -> Iterator[str]:

@@ -39,6 +39,7 @@ def order_to_json(assessed: Assessed) -> dict[str, Any]:
         ],
         "unusable_files": [{"file": fate.path, "why": fate.said} for fate in assessed.lost],
         "decision_rule": assessed.decision_rule and assessed.decision_rule.to_json(),
+        "needles": assessed.needles and assessed.needles.to_json(),
     }
 
 

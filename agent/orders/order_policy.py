@@ -76,6 +76,7 @@ def load_policy(
         double_reviews=cache(lambda: tuple(iter_double_reviews(store))),
         history=load_history(store),
         taxonomies=load_taxonomies(store, bundles),
+        has_needles=settings.needles.enabled,
     )
 
 

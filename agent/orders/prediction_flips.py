@@ -133,7 +133,7 @@ def _describe_answer(code: str, could_be: Sequence[str], handling: str, *, stran
 
 def _load_picture(flip: Flip, archive: Archive) -> Picture | None:
     try:
-        content = archive.thumbnail_path(flip.sha256, flip.page).read_bytes()
+        content = archive.read(archive.thumbnail_path(flip.sha256, flip.page))
         pixels = pictures.fit_within(pictures.decode(content), SHOWN_PX)
     except (OSError, ValueError):
         return None

@@ -20,6 +20,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from agent.errors import SetupError
 from agent.orders.limit import Limit, find_bound, find_limit_fault, find_mean_fault, read_limit
+from agent.orders.needle_limit import read_longest_limit, read_needle_limit
 from agent.toml_faults import describe_toml_fault
 from reports import gettext as _
 from reports import marked
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
+    from agent.orders.needle_limit import LongestLimit, NeedleLimit
     from model import Taxonomy
 
 FAR_AWAY = date.max
@@ -53,7 +55,8 @@ class Specification(BaseModel):
     not keep it. `specimen_rule = "mean_of_fields"` holds the mean of the fields' size numbers
     against the limit's number, so each size has to have one; of lengths in µm a mean of at most
     the limit is "or finer". A specimen that was prepared more often than `max_preparations` proves
-    nothing.
+    nothing. `needle_limit` and `longest_in_mm2` make an order undecided where the measured needles
+    do not show that they are kept; they never make one conform.
     """
 
     model_config = ConfigDict(
@@ -72,6 +75,8 @@ class Specification(BaseModel):
     customer: str = ""
     subtype: tuple[str, ...] = Field(min_length=1)
     limit: str = ""
+    needle_limit: str = ""
+    longest_in_mm2: str = ""
     criterion: Literal["mean", "max"] = "mean"
     area_threshold: float | None = Field(None, gt=0, lt=1)
     fields: int = Field(ge=1)
@@ -101,6 +106,20 @@ class Specification(BaseModel):
             read_limit(value)
         return value
 
+    @field_validator("needle_limit")
+    @classmethod
+    def _readable_needles(cls, value: str) -> str:
+        if value:
+            read_needle_limit(value)
+        return value
+
+    @field_validator("longest_in_mm2")
+    @classmethod
+    def _readable_longest(cls, value: str) -> str:
+        if value:
+            read_longest_limit(value)
+        return value
+
     @field_validator("um_per_px")
     @classmethod
     def _ordered(cls, value: tuple[float, float] | None) -> tuple[float, float] | None:
@@ -126,10 +145,26 @@ class Specification(BaseModel):
         return read_limit(self.limit) if self.limit else None
 
     @property
+    def needle_bound(self) -> NeedleLimit | None:
+        """The limit of a quantile of the needle lengths, or None."""
+        return read_needle_limit(self.needle_limit) if self.needle_limit else None
+
+    @property
+    def longest_bound(self) -> LongestLimit | None:
+        """The limit of the longest needle in an area, or None."""
+        return read_longest_limit(self.longest_in_mm2) if self.longest_in_mm2 else None
+
+    @property
+    def demands_needles(self) -> bool:
+        """Whether needle lengths are limited."""
+        return bool(self.needle_limit or self.longest_in_mm2)
+
+    @property
     def demand(self) -> str:
         """The demand in a few words: "G, 7 or finer (mean)"."""
         size = f", {self.bound.words} ({_(self.criterion)})" if self.bound else ""
-        return _(" or ").join(self.subtype) + size
+        needles = (bound.words for bound in (self.needle_bound, self.longest_bound) if bound)
+        return ", ".join((_(" or ").join(self.subtype) + size, *needles))
 
     @property
     def sha256(self) -> str:

@@ -28,7 +28,7 @@ STATEMENT = "statement"
 FORMAT = "martensight.statement/1"
 FINAL = (Conformity.CONFORMS, Conformity.DOES_NOT_CONFORM)
 """Conformities that end an order; with any other it is open."""
-PASSING = ("urgent", "unassigned", "unusable_files", "notes", "decision_rule")
+PASSING = ("urgent", "unassigned", "unusable_files", "notes", "decision_rule", "needles")
 """Keys that may change without a new statement; so may the path of a field's file.
 
 The known errors of the rule grow with every double review.

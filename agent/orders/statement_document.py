@@ -16,6 +16,7 @@ from zoneinfo import ZoneInfo
 from agent.orders.instrument_checks import CONTROL, list_checks_of_day
 from agent.orders.lost_files import DISMISSED
 from agent.orders.method_validation import VALIDATION
+from agent.orders.needle_lengths import list_lines
 from agent.orders.order_json import field_to_json, label_to_json, order_to_json
 from agent.orders.scale_tracing import SCALE_CHECK
 from agent.orders.specification import is_same_name
@@ -185,6 +186,7 @@ def build_words(assessed: Assessed) -> dict[str, Any]:
         "notes": list(assessed.notes),
         "demand": assessed.specification.demand if assessed.specification else None,
         "decision_rule": list(rule.lines) if rule else [],
+        "needles": list(list_lines(assessed.needles)) if assessed.needles else [],
         "specimens": {
             specimen.view.name: {
                 "missing": list(specimen.statement.missing),

@@ -127,7 +127,7 @@ def read_files(
     for file in store.statements.files(statement.sha256):
         path = archive.find_statement_file(statement.sha256, file.kind, file.sha256)
         try:
-            content = path.read_bytes()
+            content = archive.read(path)
         except OSError:
             continue
         if hashlib.sha256(content).hexdigest() == file.sha256:
@@ -158,7 +158,7 @@ def load_thumbnail(archive: Archive, field: Mapping[str, Any]) -> tuple[bytes, i
         None where it was pruned or holds other bytes than those that the statement names.
     """
     try:
-        jpeg = archive.thumbnail_path(field["sha256"], field["page"]).read_bytes()
+        jpeg = archive.read(archive.thumbnail_path(field["sha256"], field["page"]))
     except OSError:
         return None
     named = field["files"].get("thumb")

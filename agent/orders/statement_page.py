@@ -60,6 +60,7 @@ def build_statement_page(
             _result(order, words),
             _rule(words),
             _specification(whole),
+            *_needles(whole, words, is_brief=is_brief),
             _fields(whole, zone, thumbnail, is_brief=is_brief),
             *(
                 ()
@@ -202,6 +203,18 @@ def _specification(whole: Mapping[str, Any]) -> StatementSection:
             *(f"{code}: {title}." for code, title in words.get("codes", {}).items()),
         ),
     )
+
+
+def _needles(
+    whole: Mapping[str, Any], words: Mapping[str, Any], *, is_brief: bool
+) -> Iterator[StatementSection]:
+    """Yield the needle lengths, a trial; for a customer only where a specification limits them."""
+    lines = words.get("needles") or ()  # statements of earlier versions have none
+    entry = (whole["specification"] or {}).get("entry", {})
+    is_limited = any(entry.get(name) for name in ("needle_limit", "longest_in_mm2"))
+    if lines and (is_limited or not is_brief):
+        note = _("Apparent lengths in the section, weighted by area. They make no order conform.")
+        yield StatementSection(_("Needle lengths"), lines=(*lines, note))
 
 
 _RULES: Mapping[str, Callable[[], str]] = {

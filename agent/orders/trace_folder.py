@@ -161,9 +161,9 @@ def _keep(folder: Path, view: MicrographView, archive: Archive) -> Pixels:
         "valid.png": archive.valid_path(view.sha256, view.page),
         "preview.jpg": archive.preview_path(view.sha256, view.page),
     }
-    files = {name: path for name, path in archived.items() if path.is_file()}
+    files = {name: path for name, path in archived.items() if archive.has(path)}
     for name, path in files.items():
-        shutil.copyfile(path, target / name)
+        shutil.copyfile(archive.make_local(path), target / name)
     original, origin = _copy_original(target, view, archive)
     if not original:
         origin = f"{'the archived crop' if 'crop.png' in files else 'none'}; {origin}"
@@ -177,7 +177,7 @@ def _copy_original(target: Path, view: MicrographView, archive: Archive) -> tupl
     path = kept or Path(view.path)
     copy = target / f"original{path.suffix.lower()}"
     try:
-        shutil.copyfile(path, copy)
+        shutil.copyfile(archive.make_local(path) if kept else path, copy)
     except OSError as error:
         return "", f"the original cannot be read ({error.strerror or error})"
     if _compute_sha256(copy) != view.sha256:

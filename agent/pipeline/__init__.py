@@ -9,8 +9,17 @@ from __future__ import annotations
 
 from agent.pipeline.batch import LEASE_S, Pipeline
 from agent.pipeline.bundle_routing import BundleChoice
+from agent.pipeline.crop_triage import NeedleMeasuring
 from agent.pipeline.failures import Stalled
 from agent.pipeline.in_flight import BatchOutcome
 from agent.pipeline.result_archive import select_maps
 
-__all__ = ["LEASE_S", "BatchOutcome", "BundleChoice", "Pipeline", "Stalled", "select_maps"]
+__all__ = [
+    "LEASE_S",
+    "BatchOutcome",
+    "BundleChoice",
+    "NeedleMeasuring",
+    "Pipeline",
+    "Stalled",
+    "select_maps",
+]

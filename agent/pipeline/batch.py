@@ -11,7 +11,7 @@ import structlog
 from agent.orders.place_check import PlaceCheck
 from agent.orders.waiting_notes import WaitingNotes
 from agent.pipeline.bundle_routing import BundleRouter
-from agent.pipeline.crop_triage import triage_crops
+from agent.pipeline.crop_triage import UntriagedCrop, triage_crops
 from agent.pipeline.failures import Failures, Stalled, call_store
 from agent.pipeline.file_reader import FileReader
 from agent.pipeline.in_flight import BatchOutcome, has_changed
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from agent.features import FeatureBuffer
     from agent.imaging import Crop, CropPool
     from agent.pipeline.bundle_routing import BundleChoice
-    from agent.pipeline.crop_triage import TriagedCrop
+    from agent.pipeline.crop_triage import NeedleMeasuring, TriagedCrop
     from agent.pipeline.in_flight import InFlightFile
     from agent.store import Claim, MicrographResult, MicrographView, Ordered, Store
     from agent.triage import Policy
@@ -62,6 +62,7 @@ class Pipeline:
         sidecars: Whether the notes next to a picture are read.
         control: Numbers of control orders, whose micrographs check the instrument.
         features: Where the features of crops are kept, or None.
+        needles: Measures the needles of new micrographs, not of imported ones; None: of none.
         on_stage: Called with a stage ("read", "judge", "keep") and how long (s) a file was in it.
         on_fate: Called with source, relative path and what became of a file.
     """
@@ -85,11 +86,13 @@ class Pipeline:
         sidecars: bool = True,
         control: Sequence[str] = (),
         features: FeatureBuffer | None = None,
+        needles: NeedleMeasuring | None = None,
         on_stage: Callable[[str, float], None] = lambda _stage, _seconds: None,
         on_fate: Callable[[str, str, str], None] = lambda _source, _relative, _fate: None,
     ) -> None:
         self._store, self._now, self._ordered = store, now, ordered
         self._batch, self._lease_s, self._sidecars = batch, lease_s, sidecars
+        self._needles = needles
         self._on_stage, self._on_fate = on_stage, on_fate
         control_orders, by_name = frozenset(control), dict(sources or {})
         self._places = PlaceCheck(store, control_orders)
@@ -230,7 +233,16 @@ class Pipeline:
         self, files: Sequence[InFlightFile], choice: BundleChoice
     ) -> Iterator[tuple[InFlightFile, list[TriagedCrop] | Exception]]:
         """Judge a batch together; if that crashes, alone, so that only the cause fails."""
-        together = [(crop, file.process_data) for file in files for crop in file.crops]
+        together = [
+            UntriagedCrop(
+                crop,
+                file.process_data,
+                file.claim.source,
+                self._choose_measuring(file.claim.origin),
+            )
+            for file in files
+            for crop in file.crops
+        ]
         began_s = time.perf_counter()
         try:
             triaged = deque(
@@ -250,13 +262,23 @@ class Pipeline:
             self._on_stage("judge", each_s)
             yield file, [triaged.popleft() for _ in file.crops]
 
+    def _choose_measuring(self, origin: str) -> NeedleMeasuring | None:
+        return None if origin == "import" else self._needles
+
     def _judge_at_scale(self, view: MicrographView, crop: Crop) -> MicrographResult | None:
         """Judge a known micrograph at another scale by its specimen's bundle, None without it."""
         choice = self._router.choose_again(view)
         if choice is None:
             return None
         (triaged,) = triage_crops(
-            [(crop, view.process_data)], *choice, store=self._store, ordered=self._ordered
+            [
+                UntriagedCrop(
+                    crop, view.process_data, view.source, self._choose_measuring(view.origin)
+                )
+            ],
+            *choice,
+            store=self._store,
+            ordered=self._ordered,
         )
         return self._archive.store_again(view, triaged)
 

@@ -73,7 +73,8 @@ class BundleRouter:
     def choose(self, file: InFlightFile) -> BundleChoice:
         """Return the bundle that judges a file: the one that began its specimen, else the newest.
 
-        A promotion holds from the next specimen on.
+        A promotion holds from the next specimen on. A bundle whose rollout was stopped judges no
+        more: the rest of its specimens goes to review, since a specimen is not split.
         """
         newest = (self._newest, self._policy)
         order, specimen = (file.process_data.get(key, "") for key in ("order", "specimen"))
@@ -104,6 +105,9 @@ class BundleRouter:
         return choice if choice[0] else None
 
     def _get_earlier(self, bundle: str) -> BundleChoice:
+        if self._store.rollouts.is_withdrawn(bundle):
+            log.warning("bundle.withdrawn", bundle=bundle)
+            return None, self._policy
         if bundle not in self._cached:
             self._cached = {bundle: self._load(bundle)}
             if self._cached[bundle] is None:

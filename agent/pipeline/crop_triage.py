@@ -4,20 +4,55 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from agent.needles import LengthCorrection, SizeRule, correct_lengths, find_size_conflict
 from agent.settings import PROCESS_COLUMNS
+from agent.store import NEEDLES_MESSAGE
 from agent.triage import Policy, Reason, TriageVerdict, triage
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from agent.imaging import Crop
+    from agent.needles import NeedleField
     from agent.store import Ordered, Store
     from model import Classifier, Prediction
+    from reports import Message
 
 FROM_METADATA = ("microscope", "objective", "magnification", "operator")
 """Process data that the file itself may name, where neither the source nor the path does."""
 FROM_ORDER = ("heat", "batch", "material", "etchant")
 """Columns of an order list that hold for each field of the order."""
+
+
+class NeedleMeasuring(NamedTuple):
+    """How needles are measured, and which lengths contradict a size.
+
+    Args:
+        measure: Measures the needles of a crop.
+        size_rule: Which lengths correspond to a size number.
+        find_correction: Returns the calibration of a subtype on a microscope, None where there is
+            none.
+    """
+
+    measure: Callable[[Crop], NeedleField]
+    size_rule: SizeRule = SizeRule()
+    find_correction: Callable[[str, str], LengthCorrection | None] = lambda _s, _m: None
+
+
+class UntriagedCrop(NamedTuple):
+    """One micrograph before it is classified.
+
+    Args:
+        crop: Its pixels.
+        process_data: What source, path and notes say of it.
+        source: Name of its source, which stands for the microscope where that is not known.
+        needles: Measures its needles, None where they are not to be measured.
+    """
+
+    crop: Crop
+    process_data: Mapping[str, str]
+    source: str = ""
+    needles: NeedleMeasuring | None = None
 
 
 class TriagedCrop(NamedTuple):
@@ -29,10 +64,11 @@ class TriagedCrop(NamedTuple):
     prediction: Prediction | None
     verdict: TriageVerdict
     expected: dict[str, object]
+    needles: NeedleField | None = None
 
 
 def triage_crops(
-    crops: Sequence[tuple[Crop, Mapping[str, str]]],
+    crops: Sequence[UntriagedCrop],
     classifier: Classifier | None,
     policy: Policy,
     *,
@@ -42,7 +78,7 @@ def triage_crops(
     """Classify crops and decide which need a reviewer.
 
     Args:
-        crops: Each with its process data.
+        crops: Those to triage.
         classifier: The bundle, or None where there is none yet.
         policy: The triage policy.
         store: Is queried for what was ordered.
@@ -54,28 +90,31 @@ def triage_crops(
 
         fields = [
             Field(crop.pixels, crop.valid, crop.um_per_px, _find_microscope(crop, process_data))
-            for crop, process_data in crops
+            for crop, process_data, _source, _needles in crops
         ]
         predictions = classifier.classify(fields)
     return [
-        _triage_crop(crop, process_data, prediction, classifier, policy, store, ordered)
-        for (crop, process_data), prediction in zip(crops, predictions, strict=True)
+        _triage_crop(untriaged, prediction, classifier, policy, store, ordered)
+        for untriaged, prediction in zip(crops, predictions, strict=True)
     ]
 
 
 def _triage_crop(  # noqa: PLR0917 - as `triage_crops`, for one of them
-    crop: Crop,
-    given: Mapping[str, str],
+    untriaged: UntriagedCrop,
     prediction: Prediction | None,
     classifier: Classifier | None,
     policy: Policy,
     store: Store,
     ordered: Callable[[Mapping[str, str], Ordered], tuple[str, ...]],
 ) -> TriagedCrop:
+    crop, given, source, needles = untriaged
     process_data, extra = merge_metadata(given, crop.metadata)
     order = store.orders.expect(given.get("order", ""), given.get("specimen", ""))
     process_data = {**{k: v for k, v in order.told.items() if k in FROM_ORDER}, **process_data}
     wanted = ordered({**order.told, **process_data}, order)
+    microscope = process_data.get("microscope", "") or source
+    measured = _measure_needles(crop, prediction, needles, microscope)
+    conflict = _find_conflict(measured, prediction, classifier, needles)
     verdict = triage(
         prediction,
         sha256=crop.sha256,
@@ -85,9 +124,38 @@ def _triage_crop(  # noqa: PLR0917 - as `triage_crops`, for one of them
         policy=policy,
         told=process_data,
         expected=wanted,
+        needles_disagree=conflict is not None,
     )
     expected = _compare_with_order(crop, prediction, verdict, wanted, classifier)
-    return TriagedCrop(crop, process_data, extra, prediction, verdict, expected)
+    if conflict is not None:
+        expected[NEEDLES_MESSAGE] = conflict.to_json()
+    return TriagedCrop(crop, process_data, extra, prediction, verdict, expected, measured)
+
+
+def _measure_needles(
+    crop: Crop,
+    prediction: Prediction | None,
+    needles: NeedleMeasuring | None,
+    microscope: str,
+) -> NeedleField | None:
+    if needles is None:
+        return None
+    subtype = (prediction.subtype or "") if prediction else ""
+    correction = needles.find_correction(subtype, microscope) if subtype else None
+    return correct_lengths(needles.measure(crop), correction)
+
+
+def _find_conflict(
+    measured: NeedleField | None,
+    prediction: Prediction | None,
+    classifier: Classifier | None,
+    needles: NeedleMeasuring | None,
+) -> Message | None:
+    if not (measured and prediction and classifier and needles):
+        return None
+    return find_size_conflict(
+        measured, prediction.structure_code, classifier.taxonomy, needles.size_rule
+    )
 
 
 def _compare_with_order(

@@ -94,6 +94,7 @@ class ResultArchive:
             expected=triaged.expected,
             landmarks=encode_landmarks(crop),
             claims=file.claims if file.conflict else (),
+            needles=triaged.needles,
         )
 
     def store_again(self, view: MicrographView, triaged: TriagedCrop) -> MicrographResult:
@@ -116,6 +117,7 @@ class ResultArchive:
             thresholds=self._list_thresholds(prediction),
             origin=view.origin,
             expected=triaged.expected,
+            needles=triaged.needles,
         )
 
     def _keep_features(self, triaged: TriagedCrop) -> None:

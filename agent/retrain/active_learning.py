@@ -75,9 +75,7 @@ def suggest(
     Yields:
         `Step`s, last a `Suggestion`.
     """
-    pool = list_candidates(
-        waiting, lambda view: archive.crop_path(view.sha256, view.page).is_file()
-    )
+    pool = list_candidates(waiting, lambda view: archive.has_crop(view.sha256, view.page))
     scores: list[np.ndarray[tuple[int], np.dtype[np.float32]]] = []
     for view in pool:
         microscope = view.process_data.get("microscope", "")

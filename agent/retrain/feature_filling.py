@@ -78,7 +78,7 @@ def fill_features(
             selected[answer.recipe] = features.select_keys(form.compute_id(answer.recipe))
         if selected[answer.recipe].has(answer.sha256, answer.page, answer.um_per_px):
             known += 1
-        elif archive.crop_path(answer.sha256, answer.page).is_file():
+        elif archive.has_crop(answer.sha256, answer.page):
             missing.append(answer)
         else:
             lost += 1

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from agent.retrain.impact import Impact
+    from model import Taxonomy
 
 DAYS = 90
 """Days of orders that are compared before a promotion."""
@@ -37,6 +38,25 @@ def describe_gate(bundle: Path, before: str | None) -> str:
         f"{result} The gate compared it with {record.current}; {before} is in use now. To compare "
         f"it with {before}: agent models diff {before} {bundle.name}"
     )
+
+
+def require_same_codes(name: str, taxonomy: Taxonomy, active: Taxonomy) -> None:
+    """Refuse rings for a bundle with other structure codes: one taxonomy is active at all PCs.
+
+    Args:
+        name: Of the bundle.
+        taxonomy: Of the bundle.
+        active: The active taxonomy.
+
+    Raises:
+        WrongUse: The structure codes differ.
+    """
+    if differing := sorted(set(taxonomy.codes) ^ set(active.codes)):
+        raise WrongUse(
+            f"{name} has other structure codes than the active taxonomy ({', '.join(differing)}), "
+            "and PCs with different codes cannot work on one order. Promote it on all PCs at once: "
+            f"agent models promote {name}."
+        )
 
 
 def require_known_impact(impact: Impact) -> None:

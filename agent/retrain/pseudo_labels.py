@@ -182,7 +182,7 @@ def select_pseudo_labels(
     """
     pool, audit = list_candidates(views, classifier.name)
     chosen = select_within_quotas(pool, labelled, group_by=group_by) if audit.passed else []
-    chosen = [view for view in chosen if archive.crop_path(view.sha256, view.page).is_file()]
+    chosen = [view for view in chosen if archive.has_crop(view.sha256, view.page)]
     examples = []
     for done, view in enumerate(chosen, 1):
         example = _example(view, archive, group_by)

@@ -114,7 +114,7 @@ def reprocess(
         store,
         has_bundle=lambda name: name == classifier.name,
         open_judge=lambda _name: judge,
-        has_crop=lambda sha256, page: archive.crop_path(sha256, page).is_file(),
+        has_crop=archive.has_crop,
         now=now,
         unit=UNIT,
     )
@@ -192,7 +192,7 @@ def build_judge(
 
 def _load(archive: Archive, view: MicrographView) -> Field | str:
     """Return an archived crop, "" where it is no longer there, or why it cannot be read."""
-    if not archive.crop_path(view.sha256, view.page).is_file():
+    if not archive.has_crop(view.sha256, view.page):
         return ""
     microscope = view.process_data.get("microscope", "")
     try:

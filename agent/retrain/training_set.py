@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field
+from statistics import median
 from typing import TYPE_CHECKING
 
 from agent.labelled_import import get_key, get_slices, make_loader
@@ -15,7 +16,7 @@ from agent.retrain.label_use import LEARNS_FROM, LabelUse, Use, decide_use
 from model import Example
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping
+    from collections.abc import Collection, Iterable, Mapping, Sequence
 
     from agent.archive import Archive
     from agent.store import LabelledMicrograph, Store
@@ -25,6 +26,9 @@ FEW_MICROGRAPHS = 10
 """With fewer, a code's accuracy is hardly known: 5 of 5 right is 57 to 100 % (Wilson, 95 %)."""
 FEWEST_GROUPS = 3
 """One group each to train, validate and test."""
+USUAL_AREAS = (1 / 4, 4.0)
+"""Areas, in medians of the training set, whose scores are corrected from measurements on the
+reference images themselves; see `model.ood.field_size`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +49,8 @@ class Collected:
         labels: Key → public id and number of the label.
         columns: Process data → how many of the examples have it.
         without_scale: Number of the examples without µm per pixel.
+        areas_mm2: Area of the steel of each example with a scale.
+        group_by: Column that a split keeps together; "" for the specimen.
     """
 
     examples: tuple[Example, ...]
@@ -58,6 +64,8 @@ class Collected:
     labels: Mapping[str, tuple[str, int]] = field(default_factory=dict)
     columns: Mapping[str, int] = field(default_factory=dict)
     without_scale: int = 0
+    areas_mm2: tuple[float, ...] = ()
+    group_by: str = ""
 
     def new_since(self, manifest: Manifest) -> tuple[Example, ...]:
         """Return the examples that are in no part of a bundle's split, not even its test.
@@ -132,7 +140,7 @@ def collect(
     for label in store.labelled_micrographs.list_all(kinds=("code", "strange")):
         use = uses[label.label_id] = decide_use(
             label,
-            has_crop=archive.crop_path(label.sha256, label.page).is_file(),
+            has_crop=archive.has_crop(label.sha256, label.page),
             taxonomy=taxonomy,
             learns_from=learns_from,
         )
@@ -157,6 +165,8 @@ def collect(
             name for label in kept for name, value in _merge_process_data(label).items() if value
         ),
         without_scale=sum(label.um_per_px is None for label in kept),
+        areas_mm2=tuple(label.area_mm2 for label in kept if label.area_mm2),
+        group_by=group_by,
     )
 
 
@@ -172,6 +182,8 @@ def list_gaps(collected: Collected) -> list[str]:
             f"{collected.without_scale} of {total} micrographs have no scale. Micrographs without "
             "a scale go to review; give um_per_px in the manifest, or [[sources.objectives]]."
         )
+    if sentence := _describe_unusual_areas(collected.areas_mm2):
+        gaps.append(sentence)
     if few := {code: n for code, n in sorted(collected.codes.items()) if n < FEW_MICROGRAPHS}:
         gaps.append(f"Fewer than {FEW_MICROGRAPHS} micrographs: {_format_counts(few)}.")
     groups: dict[str, set[str]] = defaultdict(set)
@@ -179,10 +191,27 @@ def list_gaps(collected: Collected) -> list[str]:
         groups[example.code].add(example.group)
     if close := {code: len(g) for code, g in sorted(groups.items()) if len(g) < FEWEST_GROUPS}:
         gaps.append(
-            f"From fewer than {FEWEST_GROUPS} groups (specimens): {_format_counts(close)}; one "
-            "each is needed to train, validate and test."
+            f"From fewer than {FEWEST_GROUPS} groups ({collected.group_by or 'specimens'}): "
+            f"{_format_counts(close)}; one each is needed to train, validate and test."
         )
     return gaps
+
+
+def _describe_unusual_areas(areas_mm2: Sequence[float]) -> str:
+    """Return how many fields are far smaller or larger than the median one, or ""."""
+    if not areas_mm2:
+        return ""
+    usual = median(areas_mm2)
+    smallest, largest = (factor * usual for factor in USUAL_AREAS)
+    smaller = sum(area < smallest for area in areas_mm2)
+    larger = sum(area > largest for area in areas_mm2)
+    if not smaller + larger:
+        return ""
+    return (
+        f"Field size differs: {smaller} of {len(areas_mm2)} micrographs show less than a quarter "
+        f"of the median area of {usual:.3g} mm², {larger} more than four times as much. Their "
+        "scores are less certain; train on fields of one size where you can."
+    )
 
 
 def _format_counts(counts: Mapping[str, int]) -> str:

@@ -186,7 +186,7 @@ def _thumbnails(
 ) -> Iterator[tuple[int, Picture]]:
     for number, view in views.items():
         try:
-            encoded = archive.thumbnail_path(view.sha256, view.page).read_bytes()
+            encoded = archive.read(archive.thumbnail_path(view.sha256, view.page))
         except FileNotFoundError:
             continue
         src = f"data:image/jpeg;base64,{base64.b64encode(encoded).decode()}"

@@ -2,6 +2,7 @@
 
 composition       everything from the settings    worker            processes files
 source_thread     a thread per source             report_scheduler  the nights
+active_bundle     what this PC judges with
 web_server        the pages                       status            the state in one document
 daemon            all of it, until stopped        single_run        the same work, once
 """
@@ -11,7 +12,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from agent.service.composition import CurrentBundle, make_pipeline, make_pool, open_store
+    from agent.service.active_bundle import CurrentBundle
+    from agent.service.composition import make_pipeline, make_pool, open_store
     from agent.service.daemon import Agent
     from agent.service.single_run import RunOutcome, run_once
     from agent.service.status import build_status
@@ -31,7 +33,7 @@ __all__ = [
 
 _WHERE = {
     "Agent": "daemon",
-    "CurrentBundle": "composition",
+    "CurrentBundle": "active_bundle",
     "RunOutcome": "single_run",
     "Pages": "web_server",
     "make_pipeline": "composition",

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import time
-from contextlib import suppress
-from dataclasses import dataclass, field
+import hashlib
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
@@ -12,21 +11,22 @@ from zoneinfo import ZoneInfo
 import structlog
 
 from agent.archive import Archive
-from agent.bundle_registry import list_previous_bundles
 from agent.errors import AgentError, is_out_of_resources
 from agent.features import FeatureFolder
 from agent.imaging import CropPool
 from agent.lab_context import get_features_folder, read_taxonomy
+from agent.needle_truth import needle_calibration
+from agent.needles import LengthCorrection, SizeRule
+from agent.needles.measuring import NeedleMeasurer
 from agent.orders import BadSpecification, Specifications, list_valid_limits, read_specifications
 from agent.orders.method_validation import load_scopes
 from agent.orders.order_policy import build_provenance, note_specifications
-from agent.pipeline import LEASE_S, Pipeline, Stalled
+from agent.pipeline import LEASE_S, NeedleMeasuring, Pipeline, Stalled
 from agent.service.data_folder import agent_name, bundles_folder, clock
 from agent.service.statements import StatementKeeper
-from agent.store import REFUSED, Store, StoreFault, store_url
+from agent.store import Store, store_url
 from agent.triage import WAYS, Policy, Scope
 from model import ModelError, TaxonomyError
-from reports import Message, marked
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -135,6 +135,23 @@ def collect_thresholds(settings: Settings) -> dict[str, float]:
     }
 
 
+def hash_settings(settings: Settings) -> str:
+    """Return a short hash of the settings that change answers; PCs with other ones are marked.
+
+    Paths and what a PC can do (device, workers, limits) are left out.
+    """
+    known = {
+        "imaging": settings.imaging.model_dump(
+            mode="json", include={"um_per_px_range", "sidecars", "surface_layer"}
+        ),
+        "precision": settings.model.precision,
+        "has_taxonomy": bool(settings.model.taxonomy),
+        "strangeness": settings.strangeness.model_dump(mode="json"),
+        "triage": settings.triage.model_dump(mode="json"),
+    }
+    return hashlib.sha256(json.dumps(known, sort_keys=True).encode()).hexdigest()[:8]
+
+
 def collect_labels(
     settings: Settings, store: Store, taxonomy: Taxonomy, *, group_by: str = ""
 ) -> Collected:
@@ -143,7 +160,7 @@ def collect_labels(
 
     return collect(
         store,
-        Archive(settings.store.folder),
+        Archive.open(settings.store),
         taxonomy,
         group_by=group_by,
         learns_from=settings.retrain.learns_from,
@@ -197,7 +214,7 @@ def make_pipeline(
     own = {source.name: build_provenance(source) for source in settings.sources}
     return Pipeline(
         store=store,
-        archive=Archive(settings.store.folder),
+        archive=Archive.open(settings.store),
         pool=pool,
         classifier=classifier,
         policy=build_policy(settings, classifier, store),
@@ -212,9 +229,24 @@ def make_pipeline(
         sidecars=settings.imaging.sidecars,
         control=settings.orders.control,
         features=open_features(settings, store).buffer if settings.features.keep else None,
+        needles=build_needle_measuring(settings, store) if settings.needles.enabled else None,
         on_stage=on_stage,
         on_fate=on_fate,
     )
+
+
+def build_needle_measuring(settings: Settings, store: Store) -> NeedleMeasuring:
+    """Return how needles are measured and calibrated, and which lengths contradict a size."""
+    needles = settings.needles
+    rule = SizeRule(needles.l90_of_size_8_um, needles.size_tolerance)
+
+    def find_correction(subtype: str, microscope: str) -> LengthCorrection | None:
+        calibration = needle_calibration(store, subtype, microscope)
+        if calibration is None:
+            return None
+        return LengthCorrection(calibration.version, calibration.ratio.value)
+
+    return NeedleMeasuring(NeedleMeasurer().measure, rule, find_correction)
 
 
 def open_features(settings: Settings, store: Store) -> FeatureFolder:
@@ -308,118 +340,3 @@ def load_bundle(settings: Settings, name: str) -> Classifier:
     )
     classifier.require_alarm_rate()
     return classifier
-
-
-_SERVES_EARLIER = marked("bundle {name} cannot be loaded; {earlier} serves instead: {why}")
-_SERVES_NONE = marked("bundle {name} cannot be loaded; every micrograph goes to review: {why}")
-SOON_S = 5.0
-"""How soon a bundle is tried again that could not be read for want of files or memory."""
-TRY_AGAIN_S = 300.0
-"""How soon a bundle that could not be loaded is tried again: the operator may restore it."""
-
-
-@dataclass
-class CurrentBundle:
-    """The bundle that was promoted last, loaded, and loaded again when another is promoted.
-
-    Where it cannot be loaded the previous one is used, and a problem is reported.
-
-    Args:
-        settings: Of the lab.
-        store: Names the current bundle.
-    """
-
-    settings: Settings
-    store: Store
-    name: str | None = None
-    classifier: Classifier | None = None
-    problem: Message | str = ""
-    waits_for: str = ""
-    """What has to pass before anything is judged, "" where nothing: a bundle that is there and
-    cannot be read for want of files or memory."""
-    _refused: str | None = field(default=None, repr=False)
-    _again_s: float = field(default=0.0, repr=False)
-
-    def refresh(self) -> bool:
-        """Find which bundle is current, and load it if it is another.
-
-        Returns:
-            Whether there is another classifier now.
-        """
-        before = self.classifier
-        with suppress(StoreFault):  # the database is away: what serves goes on
-            self._follow(self.store.promotions.find_current())
-        return self.classifier is not before
-
-    @property
-    def trouble(self) -> str:
-        """Why its classifier runs degraded, or ""."""
-        return self.classifier.degraded_reason if self.classifier else ""
-
-    def policy(self) -> Policy:
-        """Return the triage policy that goes with it."""
-        return build_policy(self.settings, self.classifier, self.store)
-
-    def _follow(self, current: str | None) -> None:
-        if current == self.name:
-            self.problem, self._refused = "", None
-        elif current is None:
-            self.name = self.classifier = None
-        elif self.waits_for or current != self._refused or time.monotonic() >= self._again_s:
-            self._take_up(current)
-
-    def _take_up(self, name: str) -> None:
-        self.waits_for = ""
-        try:
-            self._serve(name)
-        except (ModelError, OSError, MemoryError) as error:
-            if is_out_of_resources(error):
-                self._put_off(name, str(error))
-                return
-            if self.classifier is None:
-                self._serve_one_before(name)
-            if not self.waits_for:
-                self._refuse(name, str(error))
-        else:
-            self.problem, self._refused = "", None
-
-    def _put_off(self, name: str, reason: str) -> None:
-        """Record that a bundle cannot be read for now, which proves nothing about the bundle."""
-        self.problem = f"bundle {name} cannot be read for now and is tried again: {reason}"
-        self._refused, self._again_s = name, time.monotonic() + SOON_S
-        if self.classifier is None:
-            self.waits_for = str(self.problem)
-
-    def _serve(self, name: str) -> None:
-        self.classifier = load_bundle(self.settings, name)
-        self.name = name
-        log.info("bundle.taken_up", bundle=name)
-
-    def _serve_one_before(self, name: str) -> None:
-        """Use the newest bundle that was in use before and can be loaded, if there is one."""
-        for earlier in list_previous_bundles(self.store.promotions.list_all()):
-            if earlier == name:
-                continue
-            try:
-                return self._serve(earlier)
-            except (ModelError, OSError, MemoryError) as error:
-                if is_out_of_resources(error):
-                    return self._put_off(earlier, str(error))
-                log.error("bundle.refused", bundle=earlier, reason=str(error))  # noqa: TRY400 - one sentence
-        return None
-
-    def _refuse(self, name: str, reason: str) -> None:
-        known = {"name": name, "earlier": self.name or "", "why": reason}
-        self.problem = Message(_SERVES_EARLIER if self.name else _SERVES_NONE, known)
-        self._again_s = time.monotonic() + TRY_AGAIN_S
-        if self._refused == name:
-            return
-        log.error("bundle.refused", bundle=name, reason=reason, serves=self.name)
-        facts = {
-            "reason": reason,
-            "serves": self.name,
-            "said": self.problem.in_english(),
-            "message": self.problem.to_json(),
-        }
-        self.store.records.add(REFUSED, name, by="agent", at=clock(), facts=facts)
-        self._refused = name

@@ -23,9 +23,10 @@ from agent.fleet import KEY, describe_pc
 from agent.notify import check
 from agent.orders.affected_orders import list_affected_orders
 from agent.orders.instrument_holds import load_holds
+from agent.service.active_bundle import CurrentBundle
 from agent.service.anchoring import ANCHOR_EVERY_S, Anchoring, stamp_when_due
 from agent.service.composition import (
-    CurrentBundle,
+    hash_settings,
     make_pipeline,
     make_pool,
     open_store,
@@ -38,6 +39,7 @@ from agent.service.jobs.backup import BACKUP_EVERY_S, tend_backups
 from agent.service.jobs.delivery import DELIVERY_EVERY_S, deliver_reports
 from agent.service.jobs.features import TEND_EVERY_S, FeatureKeeper
 from agent.service.jobs.instrument_check import InstrumentCheck
+from agent.service.jobs.objects import OBJECTS_EVERY_S, ObjectKeeper
 from agent.service.jobs.order_lists import LISTS_EVERY_S, tend_lists
 from agent.service.jobs.outbound import (
     NOTICES_EVERY_S,
@@ -46,6 +48,7 @@ from agent.service.jobs.outbound import (
     find_position,
     send_notices,
 )
+from agent.service.jobs.rollout import ROLLOUT_EVERY_S, RolloutLeader
 from agent.service.jobs.scrub import Verifier
 from agent.service.jobs.unit_pulling import PULL_EVERY_S, UnitPuller
 from agent.service.lock import RunLock
@@ -126,6 +129,7 @@ class Agent:
         self._meter = Meter()
         self._pc: dict[str, Any] = {}
         self._database_clock: DatabaseClock | None = None
+        self._bundle: CurrentBundle | None = None
         self.problems = Problems(self._meter.troubled)
         self.url = ""
         """Where the review page answers, once it does."""
@@ -157,8 +161,8 @@ class Agent:
         taken_back = store.work_queue.requeue_own(at=now())
         store.agents.record_start(at=now())
         store.settings_history.record(settings.model_dump(mode="json"), at=now())
-        archive = Archive(settings.store.folder)
-        bundle = CurrentBundle(settings, store)
+        archive = Archive.open(settings.store)
+        self._bundle = bundle = CurrentBundle(settings, store)
         instrument = InstrumentCheck(settings, store, now=now, problems=self.problems)
         worker = Worker(
             lambda: self._tools(store, bundle),
@@ -166,6 +170,7 @@ class Agent:
             reachable=lambda: [*(w.source for w in watches if w.is_reachable()), INBOX_SOURCE],
             problems=self.problems,
             after_round=instrument.after_round,
+            release_memory=bundle.release_memory,
         )
         watches = [
             SourceWatch(
@@ -242,7 +247,13 @@ class Agent:
                 FeatureKeeper(settings, store, now=now, should_stop=self._stop.is_set).tend,
                 TEND_EVERY_S,
             ),
+            (
+                "object storage",
+                ObjectKeeper(settings, should_stop=self._stop.is_set).tend,
+                OBJECTS_EVERY_S,
+            ),
             ("work units", puller.tend, PULL_EVERY_S),
+            ("rollout", RolloutLeader(store, now=now).tend, ROLLOUT_EVERY_S),
             ("notices", lambda: send_notices(settings, store, now=now()), NOTICES_EVERY_S),
         ]
         return [
@@ -321,7 +332,13 @@ class Agent:
         self.problems.say("heartbeat", "")
         if self.problems.say("database", ""):
             log.info("store.back")
-        self._pc = describe_pc(document, recipe=RECIPE, clock_ahead_s=self._clock_ahead_s(store))
+        self._pc = describe_pc(
+            document,
+            bundle=(self._bundle.name if self._bundle else None) or "",
+            settings=hash_settings(self._settings),
+            recipe=RECIPE,
+            clock_ahead_s=self._clock_ahead_s(store),
+        )
         save_status(self._settings.store.folder, document)
 
     def _clock_ahead_s(self, store: Store) -> float:

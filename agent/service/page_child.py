@@ -127,7 +127,7 @@ def _serve(settings: Settings, listener: socket.socket, voice: Voice, lives: Con
         application = app_of(
             settings,
             store=store,
-            archive=Archive(settings.store.folder),
+            archive=Archive.open(settings.store),
             now=clock,
             status=PageStatus(settings, store),
             inbox=inbox,

@@ -14,9 +14,9 @@ import structlog
 from agent.errors import BadStore
 from agent.orders.order_policy import build_provenance
 from agent.pipeline import BatchOutcome, Stalled
+from agent.service.active_bundle import CurrentBundle
 from agent.service.anchoring import seal_results
 from agent.service.composition import (
-    CurrentBundle,
     make_pipeline,
     make_pool,
 )

@@ -150,7 +150,7 @@ class StatementKeeper:
     def _write(self, statement: FrozenStatement, signer: Signer) -> None:
         is_mine = write_files(
             self._store,
-            Archive(self._settings.store.folder),
+            Archive.open(self._settings.store),
             statement,
             language=self._settings.report.language,
             signer=signer,

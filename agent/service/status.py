@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 from agent.counts import format_count
 from agent.crop_recipe import RECIPE
 from agent.errors import BadStore, hide_passwords
-from agent.features import FeatureFolder
+from agent.fleet import list_seen, rollout_to_json
 from agent.lab_context import get_features_folder
+from agent.objects import open_mirror
 from agent.orders import BadSpecification, read_specifications
 from agent.orders.affected_orders import list_affected_orders
 from agent.orders.instrument_holds import load_holds
@@ -23,7 +24,7 @@ from agent.service.renamed_site import describe_renamed
 from agent.service.resuming import describe_unfollowed
 from agent.service.work_status import describe_work
 from agent.site_time import compute_night_end, night_of
-from agent.store import Store, StoreFault, store_url
+from agent.store import RolloutState, Store, StoreFault, store_url
 from model import alarm_rate_warnings
 
 if TYPE_CHECKING:
@@ -115,6 +116,7 @@ def build_status_from_store(
         "sources": sources,
         "states": counts,
         "bundle": bundle,
+        "rollout": _describe_rollout(store, now),
         "site": settings.site.name,
         "other_sites": [
             name for name in store.over_all_sites().names() if name != settings.site.name
@@ -125,6 +127,7 @@ def build_status_from_store(
         "disk": _measure_disk(settings.store.folder),
         "backup": _describe_backup(settings),
         "features": _measure_features(settings, store),
+        "objects": _measure_objects(settings),
         "jobs": [_job(job) for job in store.jobs.list_running(at=now)],
         "work": [describe_work(progress) for progress in known_work],
         "affected_orders": sorted({number for group in affected for number in group.orders}),
@@ -140,6 +143,15 @@ def list_work(store: Store, now: datetime) -> list[WorkProgress]:
     ]
 
 
+def _describe_rollout(store: Store, now: datetime) -> dict[str, Any] | None:
+    """Return the rollout that runs or was stopped, with its PCs; None where there is none."""
+    rollout = store.rollouts.find_latest()
+    if rollout is None or rollout.state is RolloutState.DONE:
+        return None
+    seen, hosts = list_seen(store.agents.list_all()), store.rollouts.list_hosts(rollout.id)
+    return rollout_to_json(rollout, hosts, seen=seen, now=now)
+
+
 def _measure_disk(folder: Path) -> dict[str, int] | None:
     """Return the size of the data folder's disk in bytes, None where it cannot be reached."""
     try:
@@ -152,8 +164,26 @@ def _measure_disk(folder: Path) -> dict[str, int] | None:
 def _measure_features(settings: Settings, store: Store) -> dict[str, int]:
     """Return how many rows of kept features there are, and their size in bytes."""
     folder = get_features_folder(settings.store.folder, store)
+    if not folder.is_dir():
+        return {"rows": 0, "size_bytes": 0}
+    from agent.features import FeatureFolder  # noqa: PLC0415 - Parquet takes a while to import
+
     kept = FeatureFolder(folder, agent_name()).measure()
     return {"rows": kept.rows, "size_bytes": kept.size_bytes}
+
+
+def _measure_objects(settings: Settings) -> dict[str, Any] | None:
+    """Return what lies in the object storage; None for a lab without one. It is not asked."""
+    mirror = open_mirror(settings.store)
+    if mirror is None:
+        return None
+    files, size_bytes, local_bytes = mirror.index.measure()
+    return {
+        "url": settings.store.objects,
+        "files": files,
+        "size_bytes": size_bytes,
+        "local_bytes": local_bytes,
+    }
 
 
 def _describe_backup(settings: Settings) -> dict[str, Any] | None:
@@ -231,6 +261,7 @@ def _without_store(
         "sources": remembered.get("sources") or sources,
         "states": {},
         "bundle": remembered.get("bundle"),
+        "rollout": None,
         "database": hide_passwords(
             store_url(settings.store.folder, settings.store.url).split("@")[-1]
         ),

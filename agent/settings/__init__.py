@@ -18,7 +18,7 @@ from agent.settings.loading import (
 from agent.settings.paths import NamedPath, is_path, iter_paths
 from agent.settings.root import ENV_PREFIX, Settings
 from agent.settings.section import WEEKDAYS
-from agent.settings.sections import StatementsSection, WebSection
+from agent.settings.sections import StatementsSection, StoreSection, WebSection
 from agent.settings.sources import PROCESS_COLUMNS, PROCESS_KEYS, Objective, Source, objective_key
 
 __all__ = [
@@ -33,6 +33,7 @@ __all__ = [
     "Settings",
     "Source",
     "StatementsSection",
+    "StoreSection",
     "WebSection",
     "find_file",
     "has_unfinished_move",

@@ -23,6 +23,7 @@ from agent.settings.sections import (
     LogSection,
     ModelSection,
     MsaSection,
+    NeedlesSection,
     NightSection,
     NotifySection,
     OrdersSection,
@@ -30,6 +31,7 @@ from agent.settings.sections import (
     RetentionSection,
     RetrainSection,
     ReviewSection,
+    RolloutSection,
     ServiceSection,
     SiteSection,
     StatementsSection,
@@ -68,6 +70,8 @@ class Settings(BaseSettings):
     review: ReviewSection = ReviewSection()
     retrain: RetrainSection = RetrainSection()
     work: WorkSection = WorkSection()
+    needles: NeedlesSection = NeedlesSection()
+    rollout: RolloutSection = RolloutSection()
     notify: NotifySection = NotifySection()
     log: LogSection = LogSection()
     orders: OrdersSection = OrdersSection()

@@ -18,6 +18,9 @@ from pydantic import (
 
 from agent.settings.section import WEEKDAYS, Folder, Section, SomePath
 
+_OBJECTS = re.compile(r"s3://[a-z0-9][a-z0-9.-]{1,62}(/[\w.=+-]+)*/?")
+_ENDPOINT = re.compile(r"https://[^\s/]+|http://(127\.0\.0\.1|localhost|\[::1\])(:\d+)?/?$")
+
 
 def _require_zone(name: str) -> str:
     try:
@@ -33,6 +36,11 @@ class SiteSection(Section):
     name: str = Field("Plant 1", description="Name of the site, on every page.")
     time_zone: Annotated[str, AfterValidator(_require_zone)] = Field(
         "Europe/Berlin", description="Time zone of the night and of every time on a page."
+    )
+    change_reason: str = Field(
+        "",
+        max_length=500,
+        description="Why the settings were changed last, and by whom; the audit log keeps it.",
     )
     shares: tuple[Literal["accounts", "bundles"], ...] = Field(
         (),
@@ -58,6 +66,56 @@ class StoreSection(Section):
         description="Most connections of a process to PostgreSQL, of which 2 stay open; 0: each "
         "transaction opens its own, for a PgBouncer in session mode.",
     )
+    objects: str = Field(
+        "",
+        description="S3-compatible object storage that the files of the data folder are copied to, "
+        'like "s3://bucket/lab-3"; "" for none. Needs martensight[s3].',
+    )
+    objects_endpoint: str = Field(
+        "", description='URL of the storage, like "https://minio.lab:9000"; "" for Amazon S3.'
+    )
+    objects_credentials: SomePath = Field(
+        "",
+        description='AWS credentials file with a section [default]; "" for the environment and the '
+        "account's own files.",
+    )
+    objects_certificate: SomePath = Field(
+        "",
+        description='PEM file that the certificate of the storage is checked with; "" for usual.',
+    )
+    objects_cache_gb: float = Field(
+        0.0,
+        ge=0,
+        description="Largest size (GB) of the crops and originals on this disk; what was not used "
+        "for longest is then only in the storage. 0: everything stays on the disk.",
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _split_folder(cls, given: object) -> object:
+        """Accept an object storage that was named as the folder: "data" is then its cache."""
+        if isinstance(given, dict) and str(given.get("folder", "")).startswith("s3://"):
+            if given.get("objects"):
+                raise ValueError("folder and objects both name an object storage; keep one of them")
+            rest = {key: value for key, value in given.items() if key != "folder"}
+            return {**rest, "objects": given["folder"]}
+        return given
+
+    @field_validator("objects")
+    @classmethod
+    def _check_objects(cls, value: str) -> str:
+        if value and not _OBJECTS.fullmatch(value):
+            raise ValueError('not the URL of a bucket: write "s3://bucket" or "s3://bucket/prefix"')
+        return value.rstrip("/")
+
+    @field_validator("objects_endpoint")
+    @classmethod
+    def _check_endpoint(cls, value: str) -> str:
+        if value and not _ENDPOINT.match(value):
+            raise ValueError(
+                "not a secure URL: write https://… (http:// is accepted for this PC alone)"
+            )
+        return value
 
 
 class ImagingSection(Section):
@@ -302,6 +360,16 @@ class ReviewSection(Section):
         description="Folder of the lab's chart: images named by size, such as 8.png or 9-10_a.tif, "
         'or in a subfolder per size; "" for none.',
     )
+    reason_on_correction: bool = Field(
+        default=False,
+        description="Require a reason where a reviewer gives another code than the model.",
+    )
+    correction_reasons: tuple[Annotated[str, Field(min_length=1, max_length=80)], ...] = Field(
+        (),
+        max_length=9,
+        description="Reasons to choose from by one key; [] for the built-in ones. A reviewer can "
+        "type another one.",
+    )
 
 
 class RetrainSection(Section):
@@ -377,6 +445,53 @@ class WorkSection(Section):
         "of the processors.",
     )
     unit: int = Field(500, ge=256, le=1000, description="Micrographs per unit.")
+
+
+class NeedlesSection(Section):
+    """[needles]: needle lengths of each micrograph, a trial."""
+
+    enabled: bool = Field(
+        default=False,
+        description="Measure the needle lengths of each new micrograph with a known scale. A "
+        "trial, not calibrated here. It costs at most 1.5 s of processor time per micrograph.",
+    )
+    l90_of_size_8_um: float = Field(
+        14.0,
+        gt=0,
+        description="L90 (µm) that corresponds to size number 8; it halves with every two numbers. "
+        "The default was measured on drawings.",
+    )
+    size_tolerance: float = Field(
+        2.0,
+        gt=0,
+        description="Size numbers by which L90 may differ from the size; beyond, the micrograph "
+        "goes to review.",
+    )
+
+
+class RolloutSection(Section):
+    """[rollout]."""
+
+    first: tuple[str, ...] = Field(
+        (),
+        description="Names of the PCs that take a new bundle first, as in agent fleet; empty: a "
+        "rollout in rings cannot start.",
+    )
+    share: float = Field(
+        0.1, gt=0, le=1, description="Share of the other PCs in ring 2; at least one PC."
+    )
+    wait_minutes: float = Field(
+        60.0, ge=0, description="Minutes that each ring lasts at least before the next one."
+    )
+    absent_minutes: float = Field(
+        10.0, ge=1, description="A PC without a heartbeat for so many minutes is not waited for."
+    )
+    tolerance: float = Field(
+        0.01,
+        gt=0,
+        lt=1,
+        description="Largest difference of a probability between two PCs on a reference image.",
+    )
 
 
 class NotifySection(Section):

@@ -39,7 +39,8 @@ from agent.store.jobs import Job
 from agent.store.label_resolution import asks_two, signed_by_program, voter_of
 from agent.store.labelled_micrographs import LabelledMicrograph
 from agent.store.live_figures import LastFile, OpenFiles, ResultCount
-from agent.store.micrograph_views import MicrographView
+from agent.store.micrograph_views import NEEDLES_MESSAGE, MicrographView
+from agent.store.needle_measurements import NeedleMeasurement, NewNeedle
 from agent.store.nightly_reports import NightHead, NightRow
 from agent.store.numbers import letters_key, number_key
 from agent.store.odd_shapes import name_odd
@@ -61,6 +62,19 @@ from agent.store.promotions import REFUSED, Promotion, Signature
 from agent.store.quality_records import NewRecord, Record
 from agent.store.results import MicrographResult
 from agent.store.retention import Kept, KeptFor, RetentionPlan
+from agent.store.rollout_plan import (
+    BY_AGENT,
+    HostState,
+    Ring,
+    RingRules,
+    Rollout,
+    RolloutHost,
+    RolloutState,
+    RolloutTicket,
+    WantedBundle,
+    assign_rings,
+    is_absent,
+)
 from agent.store.row_checks import RowChecks
 from agent.store.saved_views import StoredView
 from agent.store.schema import HEAD as SCHEMA
@@ -78,8 +92,10 @@ from agent.store.work_progress import JobState, UnitFault, WorkJob, WorkProgress
 from agent.store.work_units import UnitAnswer, UnitClaim, WaitingHome
 
 __all__ = [
+    "BY_AGENT",
     "BY_REVIEWER",
     "GIVEN",
+    "NEEDLES_MESSAGE",
     "OUTAGE",
     "REFUSED",
     "RELEASED_AFTER",
@@ -104,6 +120,7 @@ __all__ = [
     "FrozenStatement",
     "Heads",
     "HistoryQuery",
+    "HostState",
     "Job",
     "JobState",
     "JudgedField",
@@ -118,7 +135,9 @@ __all__ = [
     "MicrographFacets",
     "MicrographResult",
     "MicrographView",
+    "NeedleMeasurement",
     "NewImage",
+    "NewNeedle",
     "NewRater",
     "NewRecord",
     "NewStatement",
@@ -142,6 +161,12 @@ __all__ = [
     "Record",
     "ResultCount",
     "RetentionPlan",
+    "Ring",
+    "RingRules",
+    "Rollout",
+    "RolloutHost",
+    "RolloutState",
+    "RolloutTicket",
     "RowChecks",
     "SearchPage",
     "SearchQuery",
@@ -168,15 +193,18 @@ __all__ = [
     "Upgrade",
     "WaitingFile",
     "WaitingHome",
+    "WantedBundle",
     "WorkJob",
     "WorkProgress",
     "acting_through",
     "acts_in",
     "asks_two",
+    "assign_rings",
     "drop_scratch_database",
     "examine_copy",
     "find_given",
     "find_mark",
+    "is_absent",
     "keep_warnings",
     "letters_key",
     "make_scratch_database",

@@ -38,6 +38,7 @@ TIMES = {
     "preparation": "first_seen_at",
     "order_claim": "at",
     "same_place": "found_at",
+    "needle_measurement": "at",
     "job": "started_at",
 }
 """Table → when a row of it came; a row without a time was always there."""
@@ -49,6 +50,7 @@ LATER = {
         {"verdict": "''", "by": "''", "reason": "''", "belongs_id": "NULL"},
     ),
     "place": ("compared_at", {}),
+    "needle_measurement": ("withdrawn_at", {"withdrawn_by": "''"}),
     "job": ("ended_at", {}),
 }
 """Table → the time at which some of its columns were written, and what they were before."""

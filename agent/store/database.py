@@ -20,6 +20,8 @@ from agent.store.jobs import Jobs
 from agent.store.labelled_micrographs import LabelledMicrographs
 from agent.store.labels import Labels
 from agent.store.live_figures import LiveFigures
+from agent.store.needle_fields import NeedleFields
+from agent.store.needle_measurements import NeedleMeasurements
 from agent.store.nightly_reports import NightlyReports
 from agent.store.order_changes import OrderChanges
 from agent.store.order_corrections import OrderCorrections
@@ -31,6 +33,7 @@ from agent.store.quality_records import Records
 from agent.store.results import Results
 from agent.store.retention import Retention
 from agent.store.review_queue import ReviewQueue
+from agent.store.rollouts import Rollouts
 from agent.store.saved_views import SavedViews
 from agent.store.search import Search
 from agent.store.settings_history import SettingsHistory
@@ -267,6 +270,11 @@ class Store:
         return LiveFigures(self._engine, self._whose)
 
     @property
+    def needle_measurements(self) -> NeedleMeasurements:
+        """Needles that reviewers measured."""
+        return NeedleMeasurements(self._engine, self._whose)
+
+    @property
     def nightly_reports(self) -> NightlyReports:
         """Frozen facts of nightly reports."""
         return NightlyReports(self._engine, self._whose)
@@ -285,6 +293,11 @@ class Store:
     def order_naming(self) -> OrderNaming:
         """What files name of orders."""
         return OrderNaming(self._engine, self._whose)
+
+    @property
+    def needle_fields(self) -> NeedleFields:
+        """Needles of micrographs, with their results."""
+        return NeedleFields(self._engine, self._whose)
 
     @property
     def orders(self) -> Orders:
@@ -320,6 +333,11 @@ class Store:
     def review_queue(self) -> ReviewQueue:
         """Micrographs that wait for review."""
         return ReviewQueue(self._engine, self._whose)
+
+    @property
+    def rollouts(self) -> Rollouts:
+        """Bundles that the PCs take in rings."""
+        return Rollouts(self._engine, self._whose)
 
     @property
     def saved_views(self) -> SavedViews:

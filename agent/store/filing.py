@@ -16,6 +16,7 @@ from sqlmodel import col, select
 
 from agent.store.tables import (
     MicrographRow,
+    NeedleFieldRow,
     OrderRow,
     PlaceRow,
     PreparationRow,
@@ -45,6 +46,14 @@ OF_RESULT = (
     *("p_value", "strangeness", "thresholds", "expected", "engine", "precision", "after_record"),
 )
 """Columns of a result that never change."""
+OF_NEEDLES = (
+    *("site_id", "status", "reason", "network", "calibration", "pixel_um", "area_um2"),
+    *("structure_share", "measured_share", "needles", "l50_um", "l90_um", "l99_um"),
+    *("l50_number_um", "l90_number_um", "l99_number_um", "maximum_um", "anisotropy"),
+    *("heterogeneity", "intercept_um", "expected_l50_um", "expected_error", "longest"),
+    *("orientation", "histogram"),
+)
+"""Columns of the needles that were measured with a result; none of them ever changes."""
 MOVED = ("order", "specimen", "preparation", "field", "heat", "batch", "material", "etchant")
 """Columns of a micrograph that an assignment changes."""
 OF_SPECIMEN = ("bundle", "heat", "batch", "material")
@@ -57,13 +66,19 @@ HINT = 4
 """Letters of a column's own hash: they only show which column differs."""
 
 
-def describe(session: Session, result: ResultRow, micrograph: MicrographRow) -> str:
+def describe(
+    session: Session,
+    result: ResultRow,
+    micrograph: MicrographRow,
+    needles: NeedleFieldRow | None = None,
+) -> str:
     """Return what a result is filed with, as stored in its column `filed`.
 
     Args:
         session: Open; both rows are flushed.
         result: Just written.
         micrograph: That it is of.
+        needles: Those measured with it, or None.
     """
     source = session.get(SourceRow, micrograph.source_id)
     place = session.get(PlaceRow, micrograph.id)
@@ -82,6 +97,8 @@ def describe(session: Session, result: ResultRow, micrograph: MicrographRow) -> 
         document["unassigned"] = micrograph.unassigned
     if place is not None:
         document["landmarks"] = hash_landmarks(place.landmarks)
+    if needles is not None:
+        document["needles"] = digest(needles, OF_NEEDLES)[0]
     return json.dumps(document, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
 
 

@@ -19,6 +19,7 @@ from agent.store.tables import (
     ContentRow,
     CoverageRow,
     MicrographRow,
+    NeedleFieldRow,
     OrderRow,
     PlaceRow,
     PreparationRow,
@@ -79,7 +80,7 @@ def find_differences(session: Session) -> Iterator[str]:
     yield from odd
     names = dict(session.exec(select(CoverageRow.name, CoverageRow.newest_id)).all())
     preparations = dict(session.exec(select(PreparationRow.id, PreparationRow.name)).all())
-    places = _places(session)
+    places, needles = _places(session), _hash_needles(session)
     wanted = (
         select(ResultRow, MicrographRow, SourceRow.name, PlaceRow)
         .join(MicrographRow, col(MicrographRow.id) == col(ResultRow.micrograph_id))
@@ -102,6 +103,8 @@ def find_differences(session: Session) -> Iterator[str]:
         yield from name_odd(what, _add_filed(results, filed, result.id or 0))
         for sentence in name_odd("it", _of_result(result, filed)):
             yield f"{what}: {sentence}"
+        if needles.get(result.id or 0) != filed.get("needles"):
+            yield f"{what}: its needle lengths were changed, added or deleted after it was filed"
         now = _CurrentField(source, places.get(micrograph.specimen_id), place)
         now.preparation = preparations.get(micrograph.preparation_id, "")
         for sentence in name_odd("it", _of_field(micrograph, filed, now, acts)):
@@ -157,6 +160,12 @@ def _places(session: Session) -> dict[int | None, tuple[str, str]]:
         OrderRow, col(OrderRow.id) == col(SpecimenRow.order_id)
     )
     return {number: (order, name) for number, order, name in session.exec(wanted)}
+
+
+def _hash_needles(session: Session) -> dict[int, str]:
+    """Return result number → hash of the needles measured with it."""
+    rows = session.exec(select(NeedleFieldRow).execution_options(yield_per=200))
+    return {row.result_id: filing.digest(row, filing.OF_NEEDLES)[0] for row in rows}
 
 
 def _note(results: _ResultValues, result: ResultRow) -> None:

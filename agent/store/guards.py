@@ -47,6 +47,23 @@ GUARDED = (
     Guard("night"),
     Guard("rating"),
     Guard("measurement"),
+    Guard("needle_field"),
+    Guard(
+        "needle_measurement",
+        fixed=(
+            "site_id",
+            "micrograph_id",
+            "start_x",
+            "start_y",
+            "end_x",
+            "end_y",
+            "um_per_px",
+            "length_um",
+            "by",
+            "at",
+        ),
+        once=("withdrawn_by", "withdrawn_at"),
+    ),
     Guard("statement"),
     Guard("statement_file"),
     Guard(

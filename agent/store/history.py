@@ -29,6 +29,7 @@ class HistoryQuery:
         act: Beginning of the act's name, such as "label.".
         since: First instant, aware, or None.
         until: The instant before which, aware, or None.
+        facts: Words that the facts contain, in any case.
     """
 
     actor: str = ""
@@ -36,6 +37,7 @@ class HistoryQuery:
     act: str = ""
     since: datetime | None = None
     until: datetime | None = None
+    facts: str = ""
 
 
 class History(Repository):
@@ -58,6 +60,10 @@ class History(Repository):
             wanted = wanted.where(col(TrailRow.subject).icontains(query.subject, autoescape=True))
         if query.act:
             wanted = wanted.where(col(TrailRow.act).startswith(query.act, autoescape=True))
+        for word in query.facts.split():
+            # As the stored JSON writes it.
+            written = json.dumps(word, ensure_ascii=False)[1:-1]
+            wanted = wanted.where(col(TrailRow.facts).icontains(written, autoescape=True))
         if query.since is not None:
             wanted = wanted.where(col(TrailRow.at) >= query.since)
         if query.until is not None:

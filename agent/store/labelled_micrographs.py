@@ -58,6 +58,7 @@ class LabelledMicrograph:
         was_checked: The label was entered after such a suspicion.
         is_control: Control sample, selected by hash to measure how often the model is right; before
             there is a model there is nothing to measure.
+        area_mm2: Area of its steel, or None without a scale.
     """
 
     id: str
@@ -85,6 +86,7 @@ class LabelledMicrograph:
     is_doubted: bool = False
     was_checked: bool = False
     is_control: bool = False
+    area_mm2: float | None = None
 
 
 def _iter_labelled(
@@ -224,6 +226,7 @@ def _build_labelled(
         is_doubted=rows[-1].kind == DOUBT,
         was_checked=any(number < (label.id or 0) for number in doubts),
         is_control=Reason.CONTROL_SAMPLE in answer.reasons and answer.code is not None,
+        area_mm2=micrograph.area_mm2,
     )
 
 

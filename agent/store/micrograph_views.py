@@ -29,7 +29,8 @@ if TYPE_CHECKING:
 
 
 CHUNK = 400
-
+NEEDLES_MESSAGE = "needles_message"
+"""Key, next to what was ordered, of how size number and needle lengths disagree."""
 
 RESULT, MICROGRAPH = "r_", "m_"
 """Prefixes of the columns of the two tables in one row."""
@@ -132,6 +133,11 @@ class MicrographView:
         """Why it is outside of what its bundle was validated for, empty where it is not."""
         stored = self.expected
         return read_message(stored.get("outside_message"), str(stored.get("outside") or ""))
+
+    @property
+    def needles_conflict(self) -> Message:
+        """How its size number and its needle lengths disagree, empty where they do not."""
+        return read_message(self.expected.get(NEEDLES_MESSAGE), "")
 
     @property
     def disagreed(self) -> bool:

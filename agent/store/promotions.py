@@ -15,6 +15,7 @@ from agent.errors import WrongUse
 from agent.store import audit_log, quality_records
 from agent.store.engine import reading, writing
 from agent.store.repository import Repository
+from agent.store.rollout_rows import begin, require_none_running
 from agent.store.spelling import person_key
 from agent.store.tables import PromotionRow
 
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
     from sqlmodel import Session
 
+    from agent.store.rollout_plan import RingRules
     from agent.store.sources import AgentIdentity
 
 REFUSED = "bundle_refused"
@@ -33,6 +35,8 @@ PROPOSED = "promotion_proposed"
 """Kind of the record of a first signature; it is valid until the next promotion of any bundle."""
 DECISION = "decision"
 """Key of a promotion's metrics: signatures, with what the leads were shown."""
+RINGS = "rings"
+"""Key of what a lead was shown: the rings, where the lead signs for a rollout."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,8 +99,9 @@ def _sign(
     metrics: Mapping[str, Any],
     promoters: int,
     instead_of: str | None,
+    rings: RingRules | None,
 ) -> bool:
-    """Sign for a bundle; it is promoted once there are enough signatures.
+    """Sign for a bundle; it is promoted, or rolled out, once there are enough signatures.
 
     Args:
         session: Of the act.
@@ -106,14 +111,17 @@ def _sign(
         metrics: Metrics at the decision.
         promoters: Required number of signatures, 1 or 2.
         instead_of: The bundle in use that the signer compared it with, None for none.
+        rings: The PCs take it in these rings; None: all at once.
 
     Returns:
-        Whether it is in use now; else another lead has to sign.
+        Whether it is in use now, or its rollout runs; else another lead has to sign.
 
     Raises:
-        WrongUse: The same lead signs twice, or another bundle was promoted in between.
+        WrongUse: The same lead signs twice, another bundle was promoted in between, or a rollout is
+            running.
     """
-    if (now := _find_current(session)) != instead_of:
+    require_none_running(session, whose)
+    if (now := find_current_bundle(session)) != instead_of:
         raise WrongUse(
             f"{now} was promoted in between, but the comparison shown was with "
             f"{instead_of or 'no bundle'}. Compare again, and sign again if {bundle} is still "
@@ -128,6 +136,11 @@ def _sign(
                 f"{before[-1].by} has proposed {bundle} already; a second person has to sign "
                 "(retrain.promoters = 2)."
             )
+        if others and rings is None and others[-1].shown.get(RINGS):
+            raise WrongUse(
+                f"{others[-1].by} signed for a rollout of {bundle} in rings. Sign for the same: "
+                f"agent rollout start {bundle}."
+            )
         if not others:
             facts = signature.as_json()
             at, by = signature.at, signature.by
@@ -140,15 +153,21 @@ def _sign(
         **metrics,
         DECISION: {"signatures": [earlier.as_json() for earlier in signed]},
     }
-    _promote(
-        session,
-        whose,
-        bundle,
-        by=signature.by,
-        reason=signature.reason,
-        at=signature.at,
-        metrics=signed_metrics,
-    )
+    by, reason, at = signature.by, signature.reason, signature.at
+    if rings is None:
+        promote_bundle(session, whose, bundle, by=by, reason=reason, at=at, metrics=signed_metrics)
+    else:
+        begin(
+            session,
+            whose,
+            bundle,
+            previous=now,
+            rules=rings,
+            by=by,
+            reason=reason,
+            metrics=signed_metrics,
+            at=at,
+        )
     return True
 
 
@@ -176,7 +195,7 @@ def _refuse_empty(by: str, reason: str) -> None:
         raise WrongUse("A promotion needs a reason: --reason TEXT.")
 
 
-def _promote(
+def promote_bundle(
     session: Session,
     whose: AgentIdentity,
     bundle: str,
@@ -213,7 +232,7 @@ def _promote(
     )
 
 
-def _find_current(session: Session) -> str | None:
+def find_current_bundle(session: Session) -> str | None:
     """Return the name of the bundle in use, or None before the first promotion."""
     query = select(PromotionRow.bundle).order_by(col(PromotionRow.id).desc()).limit(1)
     return session.exec(query).first()
@@ -228,10 +247,11 @@ class Promotions(Repository):
         """Promote a bundle; it is in use from now on.
 
         Raises:
-            WrongUse: The name of the lead or the reason is missing.
+            WrongUse: The name of the lead or the reason is missing, or a rollout is running.
         """
         with writing(self._engine) as session:
-            _promote(session, self._whose, name, by=by, reason=reason, at=at, metrics=metrics)
+            require_none_running(session, self._whose)
+            promote_bundle(session, self._whose, name, by=by, reason=reason, at=at, metrics=metrics)
 
     def sign(
         self,
@@ -241,8 +261,9 @@ class Promotions(Repository):
         metrics: Mapping[str, Any],
         promoters: int,
         instead_of: str | None,
+        rings: RingRules | None = None,
     ) -> bool:
-        """Sign for a bundle; it is promoted once there are enough signatures.
+        """Sign for a bundle; it is promoted, or rolled out, once there are enough signatures.
 
         Args:
             name: Of the bundle.
@@ -250,12 +271,14 @@ class Promotions(Repository):
             metrics: Metrics at the decision.
             promoters: Required number of signatures, 1 or 2.
             instead_of: The bundle in use that the signer compared it with, None for none.
+            rings: The PCs take it in these rings; None: all at once.
 
         Returns:
-            Whether it is in use now; else another lead has to sign.
+            Whether it is in use now, or its rollout runs; else another lead has to sign.
 
         Raises:
-            WrongUse: The same lead signs twice, or another bundle was promoted in between.
+            WrongUse: The same lead signs twice, another bundle was promoted in between, or a
+                rollout is running.
         """
         with writing(self._engine) as session:
             return _sign(
@@ -266,6 +289,7 @@ class Promotions(Repository):
                 metrics=metrics,
                 promoters=promoters,
                 instead_of=instead_of,
+                rings=rings,
             )
 
     def list_signatures(self, name: str) -> list[Signature]:
@@ -276,7 +300,7 @@ class Promotions(Repository):
     def find_current(self) -> str | None:
         """Return the name of the bundle in use, or None before the first promotion."""
         with reading(self._engine) as session:
-            return _find_current(session)
+            return find_current_bundle(session)
 
     def list_all(self) -> list[Promotion]:
         """Return all promotions, newest first."""

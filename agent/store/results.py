@@ -36,7 +36,7 @@ from agent.store.micrograph_views import (
 )
 from agent.store.repository import Repository
 from agent.store.review_rank import rank_of
-from agent.store.tables import ContentRow, MicrographRow, ResultRow
+from agent.store.tables import ContentRow, MicrographRow, NeedleFieldRow, ResultRow
 from reports import compose_ood_message
 
 if TYPE_CHECKING:
@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from sqlalchemy import ColumnElement
     from sqlmodel import Session
 
+    from agent.needles import NeedleField
     from agent.store.current_answers import CurrentAnswer
     from agent.store.sources import AgentIdentity
     from agent.triage import TriageVerdict
@@ -72,6 +73,7 @@ class MicrographResult:
         expected: What was ordered, and the size inside that subtype, where another one was seen.
         landmarks: Landmarks of its place, or None.
         claims: Other orders and specimens that its path, note or sender name.
+        needles: Its needles, None where they were not to be measured.
     """
 
     crop_facts: Mapping[str, Any]
@@ -87,6 +89,7 @@ class MicrographResult:
     expected: Mapping[str, Any] = field(default_factory=dict)
     landmarks: bytes | None = None
     claims: Sequence[order_claims.ClaimedPlace] = ()
+    needles: NeedleField | None = None
 
 
 # --- writing --------------------------------------------------------------------------------------
@@ -223,9 +226,20 @@ def _write_result(
     if role == LIVE and not labels.histories(session, [micrograph.id or 0]):
         urgent = specimens.is_urgent(session, whose.site_id, micrograph.order)
         row.review_rank = rank_of(row, urgent=urgent)
-    row.filed = filing.describe(session, row, micrograph)
+    needles = _build_needles(finding.needles, whose)
+    row.filed = filing.describe(session, row, micrograph, needles)
     session.add(row)
     session.flush()
+    if needles is not None:
+        needles.result_id = row.id or 0
+        session.add(needles)
+        session.flush()
+
+
+def _build_needles(needles: NeedleField | None, whose: AgentIdentity) -> NeedleFieldRow | None:
+    if needles is None:
+        return None
+    return NeedleFieldRow(site_id=whose.site_id, result_id=0, **needles.to_columns())
 
 
 def _prediction_columns(prediction: Prediction) -> dict[str, Any]:

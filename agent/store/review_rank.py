@@ -17,6 +17,11 @@ DOUBTED_RANK = list(Reason).index(Reason.DOUBTED_LABEL) * RANKS_PER_REASON
 DRAWN = (Reason.CONTROL_SAMPLE, Reason.UNLIKE_TAUGHT)
 """Reasons of random draws, which would otherwise wait while anything else is queued."""
 ONE_IN = 10
+_RANKED_AS = {
+    Reason.REQUESTED: Reason.UNEXPECTED_SUBTYPE,
+    Reason.NEEDLES_DISAGREE: Reason.UNCERTAIN,
+}
+"""The newest reasons are the last of their list, as ranks are stored → the place they have."""
 
 
 def rank_of(row: ResultRow, *, urgent: bool = False) -> int | None:
@@ -32,8 +37,7 @@ def rank_of(row: ResultRow, *, urgent: bool = False) -> int | None:
     if row.handling != Handling.REVIEW or row.origin == "import" or not row.reasons:
         return None
     reason = get_weightiest(row.reasons)
-    # The newest reason is the last of its list, as ranks are stored; a request goes with the first.
-    weight = 0 if reason == Reason.REQUESTED else list(Reason).index(reason)
+    weight = list(Reason).index(_RANKED_AS.get(reason, reason))
     doubt = row.p_value if reason == Reason.STRANGE else row.probability
     if reason == Reason.CONTROL_SAMPLE:
         doubt = 0.0  # by arrival: uncertain ones first would not be a random sample

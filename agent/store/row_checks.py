@@ -20,6 +20,7 @@ from agent.store import (
     claim_checks,
     filing_checks,
     lost_seals,
+    needle_checks,
     reported_results,
     seals,
 )
@@ -125,6 +126,7 @@ def examine(session: Session, covered: dict[str, int]) -> RowChecks:
         "fields and orders": belonging_checks.find_differences(session),
         "result": filing_checks.find_differences(session),
         "claims and places": claim_checks.find_differences(session, coverage),
+        "measured needles": needle_checks.find_differences(session),
         "seals": seals.find_differences(session),
         "unusable files": lost_seals.find_differences(session),
     }

@@ -16,6 +16,7 @@ from sqlalchemy import (
     Integer,
     Text,
     case,
+    cast,
     func,
     literal,
     literal_column,
@@ -55,6 +56,10 @@ if TYPE_CHECKING:
 MOST_COUNTED = 10_000
 SAMPLED, DENSE = 2000, 0.05
 """Rows that are looked at first on PostgreSQL, and the share of hits from which it walks."""
+PLANNER = ("enable_bitmapscan", "enable_seqscan", "enable_sort", "jit")
+"""What `_plan_postgresql` sets."""
+NEWEST = "newest"
+"""Rows of the counts that are the newest hits."""
 MONTH = "month"
 """A facet that is no column: of the day in the site's time zone."""
 
@@ -131,15 +136,17 @@ class Search(Repository):
             wanted = self._select(session, query)
             if wanted is None:
                 return SearchPage((), 0, is_cut=False, facets={}, next_before=None)
-            later = wanted if before is None else wanted.where(self._number() < before)
-            hits = session.execute(later.limit(limit + 1)).all()
-            count, facets = self._count(session, wanted, query.zone)
+            hits, count, facets = self._count(session, wanted, query.zone, newest=limit + 1)
+            if before is not None:
+                later = wanted.where(self._number() < before).limit(limit + 1)
+                hits = [row.micrograph_id for row in session.execute(later)]
+            self._reset_plan(session)
             return SearchPage(
-                _load(session, [row.micrograph_id for row in hits[:limit]]),
+                _load(session, hits[:limit]),
                 min(count, MOST_COUNTED),
                 is_cut=count > MOST_COUNTED,
                 facets=facets,
-                next_before=hits[limit - 1].micrograph_id if len(hits) > limit else None,
+                next_before=hits[limit - 1] if len(hits) > limit else None,
             )
 
     def list_hits(self, query: SearchQuery, *, limit: int) -> list[MicrographView]:
@@ -149,6 +156,7 @@ class Search(Repository):
             if wanted is None:
                 return []
             rows = session.execute(wanted.limit(limit)).all()
+            self._reset_plan(session)
             return list(_load(session, [row.micrograph_id for row in rows]))
 
     def list_micrographs(self, public_ids: Sequence[str]) -> list[MicrographView]:
@@ -235,7 +243,7 @@ class Search(Repository):
 
         PostgreSQL cannot know how many words begin with a text, and either way takes seconds where
         it suits the other one. So some rows, evenly spread, are looked at first; `+ 0` in the
-        order then keeps it from walking. What is set here ends with the transaction.
+        order then keeps it from walking. What is set here ends with `_reset_plan`.
         """
         numbers = text(f"SELECT min(micrograph_id), max(micrograph_id) FROM {WORDS}")  # noqa: S608 - names of ours
         first, last = session.execute(numbers).one()
@@ -243,16 +251,22 @@ class Search(Repository):
             return True
         step = max(1, (last - first) // SAMPLED)
         sample = list(range(first, last + 1, step))
-        session.execute(text("SET LOCAL enable_bitmapscan = off"))
+        _set_plan(session, jit="off", enable_bitmapscan="off")
         among = select_columns(func.count()).select_from(sql_table(WORDS))
-        among = among.where(self._number().in_(sample), self._build_condition(match))
+        # One array: two thousand parameters take longer to send than to find.
+        is_sampled = text(f"{WORDS}.micrograph_id = ANY(:sample)").bindparams(sample=sample)
+        among = among.where(is_sampled, self._build_condition(match))
         share = session.execute(among).scalar_one() / len(sample)
-        session.execute(text("SET LOCAL enable_seqscan = off"))
         if share >= DENSE:
-            session.execute(text("SET LOCAL enable_sort = off"))
+            _set_plan(session, enable_seqscan="off", enable_sort="off")
             return True
-        session.execute(text("SET LOCAL enable_bitmapscan = on"))
+        _set_plan(session, enable_seqscan="off", enable_bitmapscan="on")
         return False
+
+    def _reset_plan(self, session: Session) -> None:
+        """Reset PostgreSQL's settings: the plan of the text search reads other tables whole."""
+        if not self._is_sqlite:
+            _set_plan(session, **dict.fromkeys(PLANNER))
 
     def _build_condition(self, match: Match) -> Any:
         if self._is_sqlite:
@@ -286,9 +300,12 @@ class Search(Repository):
         return n > MOST_COUNTED
 
     def _count(
-        self, session: Session, wanted: Any, zone: str
-    ) -> tuple[int, dict[str, dict[str, int]]]:
-        """Return how many hits there are, and facet → value → hits, in one statement."""
+        self, session: Session, wanted: Any, zone: str, *, newest: int
+    ) -> tuple[list[int], int, dict[str, dict[str, int]]]:
+        """Return the newest hits, how many there are, and facet → value → hits, in one statement.
+
+        Finding the hits takes longer than counting them, so it is done once.
+        """
         hits = wanted.limit(MOST_COUNTED + 1).cte("hits")
         taken_at = hits.c.taken_at
         stamp = (
@@ -300,8 +317,15 @@ class Search(Repository):
         is_middle = func.substr(stamp, 9, 2).between("02", "27")
         hour = case((is_middle, func.substr(stamp, 1, 7)), else_=func.substr(stamp, 1, 13))
         counted = [(name, hits.c[name]) for name in FACETS] + [(MONTH, hour)]
+        number = hits.c.micrograph_id
+        first = select_columns(number).order_by(number.desc()).limit(newest).subquery()
         rows = session.execute(
             union_all(
+                select_columns(
+                    literal(NEWEST).label("facet"),
+                    cast(first.c.micrograph_id, Text).label("value"),
+                    literal(1).label("n"),
+                ),
                 *(
                     select_columns(
                         literal(name).label("facet"), value.label("value"), func.count().label("n")
@@ -309,22 +333,28 @@ class Search(Repository):
                     .select_from(hits)
                     .group_by(value)
                     for name, value in counted
-                )
+                ),
             )
         ).all()
         found: dict[str, Counter[str]] = {name: Counter() for name, _ in counted}
         for row in rows:
+            if row.facet == NEWEST:
+                continue
             value = _find_month(row.value, zone) if row.facet == MONTH else row.value
             found[row.facet][value] += row.n
         count = found[MONTH].total()
         shown = {
             name: {value: n for value, n in found[name].most_common() if value} for name in FACETS
         }
-        return count, shown | {MONTH: dict(sorted(found[MONTH].items(), reverse=True))}
+        shown[MONTH] = dict(sorted(found[MONTH].items(), reverse=True))
+        numbers = sorted((int(row.value) for row in rows if row.facet == NEWEST), reverse=True)
+        return numbers, count, shown
 
     def _find_ends(self, session: Session, since: datetime, until: datetime) -> Any:
         """Return the first and last number of a time, which the text search skips to, or None."""
-        numbers = col(SearchRow.micrograph_id)
+        # Added to 0, as PostgreSQL would walk the primary key from both ends to the time.
+        own = col(SearchRow.micrograph_id)
+        numbers = own if self._is_sqlite else own + 0
         query = select_columns(func.min(numbers), func.max(numbers)).where(
             col(SearchRow.site_id) == self._whose.site_id,
             col(SearchRow.taken_at) >= since,
@@ -332,6 +362,13 @@ class Search(Repository):
         )
         first, last = session.execute(query).one()
         return None if first is None else (first, last)
+
+
+def _set_plan(session: Session, **settings: str | None) -> None:
+    """Set the planner of PostgreSQL for this transaction in one round trip; None: as it was."""
+    values = {name: f"'{value}'" if value else "NULL" for name, value in settings.items()}
+    calls = ", ".join(f"set_config('{name}', {value}, true)" for name, value in values.items())
+    session.execute(text(f"SELECT {calls}"))
 
 
 def _is_storable(value: str) -> bool:

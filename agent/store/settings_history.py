@@ -24,7 +24,9 @@ if TYPE_CHECKING:
 
     from agent.store.sources import AgentIdentity
 
-ACT = "settings.changed"
+ACT, IN_FORCE = "settings.changed", "in_force"
+"""Name of the act, and key of all settings among its facts."""
+REASON = "site.change_reason"
 SECRET = ("store.url", "notify.urls")
 
 
@@ -51,7 +53,9 @@ class SettingsHistory(Repository):
                 if before.get(name) != now.get(name)
             }
             if changed:
-                facts = {"changed": changed, "in_force": now}
+                # A reason that stayed is that of an earlier change.
+                reason = now.get(REASON, "") if REASON in changed else ""
+                facts = {"reason": reason, "changed": changed, IN_FORCE: now}
                 audit_log.append(
                     session,
                     self._whose.site_id,
@@ -72,7 +76,7 @@ def _last(session: Session, whose: AgentIdentity, agent: str) -> dict[str, Any]:
         .limit(1)
     )
     facts = session.exec(query).first()
-    return dict(json.loads(facts)["in_force"]) if facts else {}
+    return dict(json.loads(facts)[IN_FORCE]) if facts else {}
 
 
 def _flat(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

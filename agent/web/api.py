@@ -12,7 +12,7 @@ from fastapi import APIRouter, HTTPException, Query, Request, Response
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
 
-from agent.errors import AgentError
+from agent.errors import AgentError, WrongUse
 from agent.orders.order_json import order_to_json
 from agent.settings import PROCESS_KEYS
 from agent.store import StoreFault
@@ -20,15 +20,16 @@ from agent.triage import is_provisional
 from agent.web import cookies, decisions, metrics, orders
 from agent.web.authentication import may_undo_any, signing_name
 from agent.web.context import LONGEST_NAME, find
+from agent.web.corrections import request_reason
 from agent.web.label_uses import find_use, use_to_json
 from agent.web.order_board import map_views
 from agent.web.schemas import FAULTS, Decided, Found, Micrograph, Order, Queue, Taken
-from agent.web.specimen_fields import remember_read
+from agent.web.specimen_fields import is_blind, remember_read
 from agent.web.statements import customer_report
 from agent.web.uploads import LONGEST_VALUE, Busy, Empty
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Sequence
 
     from agent.store import LabelView, MicrographView
     from agent.web.context import Desk
@@ -97,7 +98,8 @@ class DecisionIn(BaseModel):
     comment: str = Field(
         "",
         max_length=decisions.LONGEST_COMMENT,
-        description="Needed where another decision holds: why it is corrected (else 422).",
+        description="Needed where another decision holds, or where the lab requires a reason for "
+        "another code than the model's (else 422).",
     )
     viewing_s: float | None = Field(None, ge=0, lt=86_400, description="Looked for how long (s).")
     result_seen: int | None = Field(None, description="`result` of the answer that was seen.")
@@ -156,14 +158,18 @@ def router(desk: Desk) -> APIRouter:
             sha256=sha256, path=path, order=order, specimen=specimen, limit=limit
         )
         remember_read(desk, views, cookies.name_of(request))
-        return {"micrographs": [as_json(view) for view in views]}
+        return {"micrographs": list_as_json(desk, views)}
 
     @routes.get("/micrographs/{public_id}", response_model=Micrograph)
     def micrograph(request: Request, public_id: str) -> dict[str, Any]:
         """Return one micrograph: its result, its decision and what the decision is used for."""
         view = find(desk, public_id)
         remember_read(desk, [view], cookies.name_of(request))
-        return as_json(view) | {"learning": use_to_json(find_use(desk, view))}
+        own = desk.store.needle_fields.list_of([view.result_id]).get(view.result_id)
+        return as_json(view) | {
+            "needles": own and own.to_json(),
+            "learning": use_to_json(find_use(desk, view)),
+        }
 
     @routes.get("/queue", response_model=Queue)
     def queue(
@@ -181,13 +187,13 @@ def router(desk: Desk) -> APIRouter:
         remember_read(desk, views, cookies.name_of(request))
         return {
             "waiting": desk.store.review_queue.count(),
-            "micrographs": [as_json(v) for v in views],
+            "micrographs": list_as_json(desk, views),
         }
 
     @routes.post("/micrographs/{public_id}/decisions", status_code=201, response_model=Decided)
     def decide(request: Request, public_id: str, body: DecisionIn) -> dict[str, Any]:
         """Append a decision; a newer label than `label_seen` is a conflict, never overwritten."""
-        find(desk, public_id)
+        view = find(desk, public_id)
         decision = decisions.read_decision(
             body.said(),
             taxonomy=desk.taxonomy,
@@ -200,6 +206,8 @@ def router(desk: Desk) -> APIRouter:
             origin="api",
             decision_id=body.decision_id,
         )
+        if missing := request_reason(desk, view, decision, hides=is_blind(view)):
+            raise WrongUse(missing)
         told = "label_seen" in body.model_fields_set
         number = decisions.decide(
             desk, public_id, decision, label_seen=body.label_seen if told else "any"
@@ -306,6 +314,13 @@ def health(desk: Desk) -> APIRouter:
         return Response(metrics.written(desk), media_type=metrics.KIND)
 
     return routes
+
+
+def list_as_json(desk: Desk, views: Sequence[MicrographView]) -> list[dict[str, Any]]:
+    """Return micrographs as `as_json` does, each with its needle lengths in brief, or null."""
+    needles = desk.store.needle_fields.list_of([view.result_id for view in views])
+    briefs = {number: field.to_json(is_brief=True) for number, field in needles.items()}
+    return [as_json(view) | {"needles": briefs.get(view.result_id)} for view in views]
 
 
 def as_json(view: MicrographView) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from starlette.requests import ClientDisconnect
 
 import reports
 from agent.errors import SetupError
+from agent.objects import ObjectsUnavailable
 from agent.orders import BadSpecification
 from agent.store import StoreFault
 from agent.store.file_states import chunks
@@ -26,6 +27,7 @@ from agent.web import (
     archive_api,
     bundle_page,
     chart_page,
+    class_proposal,
     cookies,
     dashboard,
     desk_api,
@@ -38,12 +40,15 @@ from agent.web import (
     learning_page,
     login,
     models_page,
+    needle_marks,
+    needle_page,
     order_acts,
     order_confirm,
     order_desk,
     orders,
     places,
     review_page,
+    rollout_acts,
     round_robin,
     scale_by_reviewer,
     similar,
@@ -130,10 +135,12 @@ def create_app(
     app.include_router(files_page.router(desk))
     app.include_router(work_page.router(desk))
     app.include_router(fleet_page.router(desk))
+    app.include_router(rollout_acts.router(desk))
     app.include_router(review_page.router(desk))
     app.include_router(order_desk.router(desk))
     app.include_router(order_confirm.router(desk))
     app.include_router(scale_by_reviewer.router(desk))
+    app.include_router(class_proposal.router(desk))
     app.include_router(orders.router(desk))
     app.include_router(order_acts.router(desk))
     app.include_router(places.router(desk))
@@ -144,6 +151,8 @@ def create_app(
     app.include_router(images.router(desk))
     app.include_router(viewer.router(desk))
     app.include_router(viewer_page.router(desk))
+    app.include_router(needle_marks.router(desk))
+    app.include_router(needle_page.router(desk))
     app.include_router(chart_page.router(desk))
     app.include_router(round_robin.router(desk))
     app.include_router(models_page.router(desk))
@@ -227,6 +236,14 @@ def _give_errors(app: FastAPI, desk: Desk) -> None:
             _("{error}. Try again in a moment.").format(error=error),
         )
 
+    def unavailable(request: Request, error: Exception) -> Response:
+        return say(
+            request,
+            503,
+            _("The object storage does not answer"),
+            _("{error}. Try again in a moment.").format(error=error),
+        )
+
     def wrong(request: Request, error: Exception) -> Response:
         return say(request, 422, _("That cannot be kept"), str(error))
 
@@ -254,6 +271,7 @@ def _give_errors(app: FastAPI, desk: Desk) -> None:
     app.add_exception_handler(Unknown, unknown)
     app.add_exception_handler(404, unknown)
     app.add_exception_handler(StoreFault, unreachable)
+    app.add_exception_handler(ObjectsUnavailable, unavailable)
     app.add_exception_handler(BadSpecification, misruled)
     app.add_exception_handler(SetupError, wrong)
     app.add_exception_handler(ModelError, wrong)

@@ -13,8 +13,9 @@ from fastapi.responses import StreamingResponse
 
 from agent.csv_export import format_csv
 from agent.errors import WrongUse
-from agent.nightly import build_reported_micrograph
-from agent.nightly.micrograph_rows import COLUMNS, build_record
+from agent.nightly import build_reported_micrograph, load_reported_needles
+from agent.nightly.micrograph_rows import COLUMNS, NEEDLE_COLUMNS, build_record
+from agent.objects import ObjectsUnavailable
 from agent.roundrobin.campaign import Invited, set_up
 from agent.store import NewImage
 from agent.triage import Reason
@@ -23,11 +24,12 @@ from agent.web.specimen_fields import is_blind, remember_read
 from reports import gettext as _
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
     from fastapi import Response
 
+    from agent.nightly.reported_needles import ReportedNeedles
     from agent.store import MicrographView, SearchQuery
     from agent.web.context import Desk
 
@@ -40,6 +42,7 @@ DOUBT = "requested"
 ANSWER = (
     *("structure_code", "subtype", "size_min", "size_max", "probability", "prediction_set"),
     *("p_value", "strange", "reasons", "decision", "decided_by", "decided_at"),
+    *NEEDLE_COLUMNS,
 )
 """Columns that are left empty while reviewers may not see the answer yet."""
 FILE_COLUMNS = ("exported_file", "exported_sha256")
@@ -163,15 +166,25 @@ def export(
     remember_read(desk, (view for view in views if not is_blind(view)), who)
     name = f"archive-{desk.now():%Y%m%d-%H%M%S}"
     if form == "csv":
-        text = format_csv(MANIFEST, (build_row(desk, view) for view in views))
+        needles = load_reported_needles(desk.store, views)
+        text = format_csv(MANIFEST, (build_row(desk, view, needles) for view in views))
         return _attach(iter([text.encode("utf-8-sig")]), f"{name}.csv", "text/csv; charset=utf-8")
     packed = _iter_zip(desk, views, by_code=form == "folders")
     return _attach(packed, f"{name}.zip", "application/zip")
 
 
-def build_row(desk: Desk, view: MicrographView) -> dict[str, object]:
-    """Return a line of the manifest; what reviewers may not see yet is empty."""
-    row = build_record(build_reported_micrograph(view), desk.zone) | {
+def build_row(
+    desk: Desk, view: MicrographView, needles: Mapping[int, ReportedNeedles]
+) -> dict[str, object]:
+    """Return a line of the manifest; what reviewers may not see yet is empty.
+
+    Args:
+        desk: What the pages work on.
+        view: The micrograph.
+        needles: Number of a result → its needles.
+    """
+    reported = build_reported_micrograph(view, needles.get(view.result_id))
+    row = build_record(reported, desk.zone) | {
         "comment": view.label.comment if view.label else None,
         "origin": view.origin,
         "recipe": view.recipe,
@@ -196,15 +209,16 @@ def _iter_zip(desk: Desk, views: Sequence[MicrographView], *, by_code: bool) -> 
     """
     with tempfile.TemporaryFile() as file:
         rows, left = [], MOST_IMAGE_BYTES
+        needles = load_reported_needles(desk.store, views)
         with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as packed:
             for view in views:
-                row = build_row(desk, view) | dict.fromkeys(FILE_COLUMNS)
+                row = build_row(desk, view, needles) | dict.fromkeys(FILE_COLUMNS)
                 path = (
                     desk.archive.crop_path(view.sha256, view.page)
                     if by_code
                     else _find_image(desk, view)
                 )
-                if path is not None and (content := _read(path)) and len(content) <= left:
+                if path is not None and (content := _read(desk, path)) and len(content) <= left:
                     left -= len(content)
                     folder = _name_folder(view, by_code=by_code)
                     name = f"{folder}/{view.id}{''.join(path.suffixes[-1:])}"
@@ -226,9 +240,11 @@ def _find_image(desk: Desk, view: MicrographView) -> Path | None:
     return original or desk.archive.crop_path(view.sha256, view.page)
 
 
-def _read(path: Path) -> bytes:
+def _read(desk: Desk, path: Path) -> bytes:
     try:
-        return path.read_bytes()
+        return desk.archive.read(path)
+    except ObjectsUnavailable:  # an export that lacks images must not look complete
+        raise
     except OSError:  # its pixels were deleted; the manifest's line has no file
         return b""
 

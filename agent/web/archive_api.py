@@ -198,23 +198,27 @@ def _add_history(routes: APIRouter, desk: Desk) -> None:
         actor: Part = "",
         subject: Part = "",
         act: Part = "",
+        facts: Part = "",
         first: Day = "",
         last: Day = "",
         before: Before = None,
         limit: Limit = 100,
     ) -> dict[str, Any]:
-        """List acts of the audit log, newest first; `act` is the beginning of a name."""
+        """List acts of the audit log, newest first; `act` is the beginning of a name.
+
+        `facts` are words that its facts contain; hidden answers do not match.
+        """
         try:
             query = history.build_query(
-                desk, actor=actor, subject=subject, act=act, first=first, last=last
+                desk, actor=actor, subject=subject, act=act, facts=facts, first=first, last=last
             )
         except ValueError as error:
             raise HTTPException(422, "write days such as 2026-11-24") from error
-        acts = desk.store.history.list_page(query, limit=limit + 1, before=before)
+        acts, following = history.find_page(desk, query, limit=limit, before=before)
         hidden = history.find_hidden(desk, acts)
         return {
-            "acts": [history.to_json(entry, hidden) for entry in acts[:limit]],
-            "next_before": acts[limit - 1].id if len(acts) > limit else None,
+            "acts": [history.to_json(entry, hidden) for entry in acts],
+            "next_before": following,
         }
 
 

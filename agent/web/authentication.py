@@ -55,8 +55,12 @@ NEEDED = (
     (re.compile(r"/logout"), "viewer"),
     (re.compile(r"/archive/(export|views(/delete)?)"), "viewer"),
     (re.compile(r"/api/v1/(archive/export|views(/delete)?)"), "viewer"),
-    (re.compile(r"/(review|confirm)/.+"), "reviewer"),
-    (re.compile(r"/api/v1/micrographs(/[^/]+/(decisions|undo|scale|assign))?"), "reviewer"),
+    (re.compile(r"/(review|confirm)/.+|/fleet/rollout/stop|/api/v1/rollout/stop"), "reviewer"),
+    (
+        re.compile(r"/api/v1/micrographs(/[^/]+/(decisions|undo|scale|assign|proposals))?"),
+        "reviewer",
+    ),
+    (re.compile(r"/api/v1/micrographs/[^/]+/needles(/\d+/withdraw)?"), "reviewer"),
 )
 """The role that a change needs, by address; a change at any other address needs a lead."""
 
@@ -158,10 +162,10 @@ class AuthenticationMiddleware:
             who, refusal = await run_in_threadpool(self._ask, request)
         except StoreFault:
             who, refusal = None, _said(request, 503, _(UNREACHABLE))
+        scope.setdefault("state", {})["who"] = who
         if refusal is not None:
             await refusal(scope, receive, send)
             return
-        scope.setdefault("state", {})["who"] = who
         with acting_through(origin_of(request, who)):
             await self._app(scope, receive, send)
 
@@ -175,7 +179,7 @@ class AuthenticationMiddleware:
         if who is None:
             return None, _to_login(request)
         if not who.may(role):
-            return None, _said(request, 403, _(ROLE).format(needed=role, role=who.role))
+            return who, _said(request, 403, _(ROLE).format(needed=role, role=who.role))
         if not who.is_program and not says_from_where(request):
             return None, _said(request, 403, _(NO_ORIGIN))
         return who, None

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from agent.orders import Specifications
 from agent.orders.assessed import OrderPolicy
 from agent.retrain.label_use import LEARNS_FROM
+from agent.store import RingRules
 from agent.web.figures_cache import FiguresCache
 from agent.web.leases import Leases
 from agent.web.order_board import OrderBoard
@@ -64,12 +65,16 @@ class LearningSetup:
         min_new_labels: With fewer new labels no candidate is trained.
         language: Of a model card.
         names_leads: The settings name leads, so that they alone sign where there are no accounts.
+        rings: In which the PCs of the site take a bundle that is rolled out.
+        names_taxonomy: The settings name the taxonomy, so that no bundle brings another one.
     """
 
     promoters: int = 1
     min_new_labels: int = 20
     language: Language = "en"
     names_leads: bool = False
+    rings: RingRules = field(default_factory=lambda: RingRules(()))
+    names_taxonomy: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +105,8 @@ class Desk:
         objectives: Source name → its table of objectives.
         customer_templates: Folder of the layout of customers' reports, None for the built-in one.
         um_per_px_range: Smallest and largest plausible µm per pixel.
+        correction_reasons: Reasons to choose from where the model's answer is corrected, () for
+            the built-in ones; None where no reason is required.
         chart: The lab's chart plates; None where it has none.
         learning: What the lab requires of a new bundle.
         figures: What the dashboard shows, as it was last read.
@@ -133,6 +140,7 @@ class Desk:
     customer_templates: Path | None = None
     um_per_px_range: tuple[float, float] = (0.01, 5.0)
     chart: Chart | None = None
+    correction_reasons: tuple[str, ...] | None = None
     learning: LearningSetup = field(default_factory=LearningSetup)
     figures: FiguresCache = field(default_factory=FiguresCache)
     instruments: Callable[[], Sequence[Instrument]] | None = None

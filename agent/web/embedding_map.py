@@ -23,7 +23,7 @@ from agent.web.authentication import may_undo_any
 from agent.web.context import ID
 from agent.web.schemas import FAULTS, MapPoints
 from agent.web.specimen_fields import remember_shown
-from reports import ArchivePage, Link, MapColour, MapGroup, MapPage
+from reports import ArchivePage, MapColour, MapGroup, MapPage
 from reports import gettext as _
 
 if TYPE_CHECKING:
@@ -171,7 +171,7 @@ def _build_selection(desk: Desk, request: Request, ids: str) -> ArchivePage:
         hidden=(),
         next_href="",
         first_href="",
-        views=(Link(_("Map"), "/archive/map"),),
+        views=(),
         view_query="",
         notice="",
         problem="",

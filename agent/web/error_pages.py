@@ -11,6 +11,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import Request
 
 import reports
+from agent.web import cookies
 from agent.web.language_choice import find_page_before
 from reports import Link, MessagePage, marked
 from reports import gettext as _
@@ -77,7 +78,8 @@ class _Framed:
             return
         sentence = self._body.decode("utf-8", "replace").strip()
         code = self._start["status"]
-        page = render_error(self._site, self._request, code, _(sentence)).encode()
+        who = cookies.name_of(self._request)
+        page = render_error(self._site, self._request, code, _(sentence), reviewer=who).encode()
         headers = MutableHeaders(scope=self._start)
         headers["content-type"] = "text/html; charset=utf-8"
         headers["content-length"] = str(len(page))

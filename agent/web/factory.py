@@ -8,7 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from agent.features import FeatureFolder, SimilarIndex
-from agent.lab_context import get_features_folder, read_taxonomy, reports_folder
+from agent.lab_context import (
+    get_features_folder,
+    get_ring_rules,
+    read_taxonomy,
+    reports_folder,
+)
 from agent.nightly.order_status import instruments as list_instruments
 from agent.orders.instrument_holds import load_holds
 from agent.orders.order_policy import build_provenance, load_policy
@@ -87,6 +92,8 @@ def app_of(
             min_new_labels=settings.retrain.min_new_labels,
             language=settings.report.language,
             names_leads=bool(settings.orders.leads),
+            rings=get_ring_rules(settings),
+            names_taxonomy=bool(settings.model.taxonomy),
         ),
         objectives={
             source.name: build_provenance(source).objectives for source in settings.sources
@@ -96,6 +103,9 @@ def app_of(
         else None,
         um_per_px_range=settings.imaging.um_per_px_range,
         chart=_open_chart(settings),
+        correction_reasons=settings.review.correction_reasons
+        if settings.review.reason_on_correction
+        else None,
         lab=lambda: load_policy(
             settings,
             store,

@@ -12,6 +12,7 @@ from agent.fleet import PcState, list_members
 from agent.site_time import local
 from agent.web import cookies
 from agent.web.authentication import may_undo_any
+from agent.web.rollout_view import build_start, build_view
 from reports import FleetPage, Link, PcLine, Tone, decimal, marked, ngettext
 from reports import gettext as _
 
@@ -32,6 +33,7 @@ REMARKS = {
     "other_version": marked("other version than the other PCs"),
     "other_bundle": marked("other bundle than the other PCs"),
     "other_recipe": marked("other crop recipe than the other PCs"),
+    "other_settings": marked("other settings for cropping, triage or model than the other PCs"),
 }
 GB = 1e9
 
@@ -42,24 +44,42 @@ def router(desk: Desk) -> APIRouter:
 
     @routes.get("/fleet")
     def fleet(request: Request) -> Response:
-        return HTMLResponse(reports.render_fleet(_build_page(desk, request)))
+        message = request.query_params.get("done", "")[:200]
+        return HTMLResponse(reports.render_fleet(build_page(desk, request, message=message)))
 
     return routes
 
 
-def _build_page(desk: Desk, request: Request) -> FleetPage:
+def build_page(
+    desk: Desk, request: Request, *, message: str = "", is_refused: bool = False
+) -> FleetPage:
+    """Build the page of the PCs.
+
+    Args:
+        desk: Of the pages.
+        request: Who reads it, and of which sites.
+        message: What an act has led to, "" for nothing.
+        is_refused: The act was refused.
+    """
     may_see_all = may_undo_any(request)
     is_all = may_see_all and request.query_params.get("sites") == "all"
     store = desk.store
     agents = store.over_all_sites().agents() if is_all else store.agents.list_all()
-    members = list_members(agents, now=desk.now())
+    wanted = {} if is_all else store.rollouts.list_wanted()
+    members = list_members(agents, now=desk.now(), wanted=wanted)
     other = Link(_("This site"), "/fleet") if is_all else Link(_("All sites"), "/fleet?sites=all")
+    view, start = build_view(desk, request), build_start(desk, request)
     return FleetPage(
         site=desk.site,
         reviewer=cookies.name_of(request),
         headline=_describe(members),
         pcs=tuple(_build_line(desk, member) for member in members),
         other=other if may_see_all else None,
+        rollout=view,
+        start=start[0] if start else None,
+        bundles=start[1] if start else (),
+        message=message,
+        is_refused=is_refused,
     )
 
 

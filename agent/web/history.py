@@ -1,4 +1,7 @@
-"""The history of a site: decisions and every other act of the audit log, searched and exported."""
+"""The history of a site: decisions and every other act of the audit log, searched and exported.
+
+A search within the facts does not match those that are hidden from the reader.
+"""
 
 from __future__ import annotations
 
@@ -31,6 +34,12 @@ if TYPE_CHECKING:
     from agent.web.context import Desk
 
 ROWS = 100
+MOST_CHANGED = 20
+"""Changed settings that a row shows; the first start sets all of them."""
+MOST_DRAWN = 1000
+"""Acts of a PDF; a thousand take it some seconds."""
+BATCH, MOST_BATCHES = 1000, 20
+"""Acts that a search within facts reads at once, and how often for one page."""
 MOST_EXPORTED = 100_000
 LONGEST_PART = 120
 KINDS = {
@@ -46,11 +55,13 @@ KINDS = {
     "archive.": marked("Archive"),
 }
 """Beginning of the acts that are listed → its title."""
-PARTS = ("who", "subject", "first", "last", "kind")
+PARTS = ("who", "subject", "facts", "first", "last", "kind")
 COLUMNS = ("number", "at", "actor", "act", "subject", "facts", "sha256")
 SHA256, SHOWN_OF_HASH = re.compile(r"[0-9a-f]{64}"), 12
 OF_ROWS = ("label", "result", "after_record", "supersedes", "criterion", "decision_id", "kind")
-"""Facts that name rows of the database; the export has them."""
+"""Facts of a decision that name rows of the database; the export has them."""
+ROW_NUMBERS = ("order", "specification_record", "promotion")
+"""Facts that name rows where they are numbers."""
 HIDDEN_FACTS = ("code", "strange_kind", "why", "comment", "kind")
 """Facts of a decision that another reviewer of the same micrograph may not see yet."""
 WRONG_DAY = marked("Write a day such as 2026-11-24.")
@@ -73,6 +84,18 @@ def router(desk: Desk) -> APIRouter:
             _iter_csv(desk, query), media_type="text/csv; charset=utf-8", headers=headers
         )
 
+    @routes.get("/history.pdf")
+    def draw(request: Request) -> Response:
+        page, now = _build_page(desk, request, most=MOST_DRAWN), desk.now()
+        drawn = reports.render_history_pdf(
+            page,
+            at=now,
+            generated=local_full(now, desk.zone),
+            sha256=desk.store.audit_log.get_head().sha256,
+        )
+        headers = {"Content-Disposition": 'attachment; filename="history.pdf"'}
+        return Response(drawn, media_type="application/pdf", headers=headers)
+
     return routes
 
 
@@ -82,6 +105,7 @@ def build_query(
     actor: str = "",
     subject: str = "",
     act: str = "",
+    facts: str = "",
     first: str = "",
     last: str = "",
 ) -> HistoryQuery:
@@ -92,6 +116,7 @@ def build_query(
         actor: Part of a name.
         subject: Part of an object.
         act: Beginning of an act's name.
+        facts: Words that its facts contain.
         first: First day at the site, such as "2026-11-24", "" for no limit.
         last: Last day.
 
@@ -99,7 +124,7 @@ def build_query(
         ValueError: A day is none.
     """
     return HistoryQuery(
-        actor, subject, act, _begin(first, desk.zone), _begin(last, desk.zone, days=1)
+        actor, subject, act, _begin(first, desk.zone), _begin(last, desk.zone, days=1), facts
     )
 
 
@@ -111,6 +136,43 @@ def _begin(day: str, zone: str, *, days: int = 0) -> datetime | None:
         return datetime.combine(begun, time.min, ZoneInfo(zone)).astimezone(UTC)
     except OverflowError as error:
         raise ValueError(day) from error
+
+
+def find_page(
+    desk: Desk, query: HistoryQuery, *, limit: int, before: int | None = None
+) -> tuple[list[TrailEntry], int | None]:
+    """Return acts, newest first, and the number before which older ones follow, None at the end.
+
+    A search within facts reads a limited number of acts; older ones then follow although the page
+    is not full.
+    """
+    if not query.facts:
+        acts = desk.store.history.list_page(query, limit=limit + 1, before=before)
+        return acts[:limit], acts[limit - 1].id if len(acts) > limit else None
+    found: list[TrailEntry] = []
+    for _n in range(MOST_BATCHES):
+        batch = desk.store.history.list_page(query, limit=BATCH, before=before)
+        found += _list_matching(desk, batch, query)
+        if len(found) > limit:
+            return found[:limit], found[limit - 1].id
+        if len(batch) < BATCH:
+            return found, None
+        before = batch[-1].id
+    return found, before
+
+
+def _list_matching(desk: Desk, acts: Sequence[TrailEntry], query: HistoryQuery) -> list[TrailEntry]:
+    """Return the acts whose facts contain the words of a search where the reader may see them."""
+    words = query.facts.casefold().split()
+    if not words:
+        return list(acts)
+    hidden = find_hidden(desk, acts)
+    return [entry for entry in acts if _has_words(read_facts(entry, hidden), words)]
+
+
+def _has_words(facts: Mapping[str, Any], words: Sequence[str]) -> bool:
+    written = json.dumps(facts, ensure_ascii=False).casefold()
+    return all(json.dumps(word, ensure_ascii=False)[1:-1] in written for word in words)
 
 
 def find_hidden(desk: Desk, acts: Sequence[TrailEntry]) -> set[str]:
@@ -137,13 +199,19 @@ def _find_asked(request: Request) -> dict[str, str]:
 def _read(desk: Desk, asked: Mapping[str, str]) -> tuple[HistoryQuery, str]:
     """Return which acts are listed, and what of the search is not understood."""
     kind = asked["kind"] if asked["kind"] in KINDS else ""
-    who, subject = (_keep_readable(asked[name]) for name in ("who", "subject"))
+    who, subject, facts = (_keep_readable(asked[name]) for name in ("who", "subject", "facts"))
     try:
         query = build_query(
-            desk, actor=who, subject=subject, act=kind, first=asked["first"], last=asked["last"]
+            desk,
+            actor=who,
+            subject=subject,
+            act=kind,
+            facts=facts,
+            first=asked["first"],
+            last=asked["last"],
         )
     except ValueError:
-        return HistoryQuery(who, subject, kind), _(WRONG_DAY)
+        return HistoryQuery(who, subject, kind, facts=facts), _(WRONG_DAY)
     return query, ""
 
 
@@ -152,27 +220,29 @@ def _keep_readable(text: str) -> str:
     return text.replace("\0", "").encode("utf-8", "ignore").decode()
 
 
-def _build_page(desk: Desk, request: Request) -> HistoryPage:
+def _build_page(desk: Desk, request: Request, *, most: int = ROWS) -> HistoryPage:
     asked = _find_asked(request)
     query, problem = _read(desk, asked)
     before = cookies.number(request.query_params.get("before", ""))
-    acts = [] if problem else desk.store.history.list_page(query, limit=ROWS + 1, before=before)
+    acts, following = ([], None) if problem else find_page(desk, query, limit=most, before=before)
     named = _load_named(desk, acts)
     kept = {key: value for key, value in asked.items() if value}
-    more = urlencode(kept | {"before": str(acts[ROWS - 1].id)}) if len(acts) > ROWS else ""
+    more = urlencode(kept | {"before": str(following)}) if following is not None else ""
     return HistoryPage(
         site=desk.site,
         reviewer=cookies.name_of(request),
         who=asked["who"],
         subject=asked["subject"],
+        facts=asked["facts"],
         first=asked["first"],
         last=asked["last"],
         kind=query.act,
         kinds=tuple((word, _(text)) for word, text in KINDS.items()),
-        rows=tuple(_build_row(desk, entry, named) for entry in acts[:ROWS]),
+        rows=tuple(_build_row(desk, entry, named) for entry in acts),
         next_href=f"/history?{more}" if more else "",
         first_href=f"/history?{urlencode(kept)}" if before is not None else "",
         export_href=f"/history.csv?{urlencode(kept)}",
+        pdf_href=f"/history.pdf?{urlencode(kept)}",
         problem=problem,
     )
 
@@ -183,6 +253,18 @@ def _build_row(desk: Desk, entry: TrailEntry, named: Mapping[str, MicrographView
     facts = read_facts(entry, hidden)
     if entry.act.startswith("label."):
         facts = {key: value for key, value in facts.items() if key not in OF_ROWS and value}
+    if isinstance(changed := facts.get("changed"), dict):  # of settings
+        facts = {"reason": facts.get("reason") or _("none given")} | {
+            name: f"{_format(before)} → {_format(now)}"
+            for name, (before, now) in list(changed.items())[:MOST_CHANGED]
+        }
+        if len(changed) > MOST_CHANGED:
+            facts["…"] = _("{n} more").format(n=len(changed) - MOST_CHANGED)
+    facts = {
+        key: value
+        for key, value in facts.items()
+        if value is not None and (key not in ROW_NUMBERS or not isinstance(value, int))
+    }
     return HistoryRow(
         number=entry.id,
         at=local_full(entry.at, desk.zone),
@@ -217,7 +299,8 @@ def _format(value: Any) -> str:
 def _iter_csv(desk: Desk, query: HistoryQuery) -> Iterator[bytes]:
     """Yield the acts as CSV in pieces; a table of many years is never in memory whole."""
     yield format_csv(COLUMNS, ()).encode("utf-8-sig")
-    for acts in desk.store.history.iter_pages(query, limit=MOST_EXPORTED):
+    for page in desk.store.history.iter_pages(query, limit=MOST_EXPORTED):
+        acts = _list_matching(desk, page, query)
         hidden = find_hidden(desk, acts)
         rows = (to_json(entry, hidden) for entry in acts)
         yield format_csv(COLUMNS, rows).partition("\r\n")[2].encode()

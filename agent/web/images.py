@@ -59,7 +59,7 @@ def router(desk: Desk) -> APIRouter:
     def field(public_id: str) -> Response:
         seen = build_reported_micrograph(find(desk, public_id))
         preview = pictures.decode(
-            held_of(desk.archive.preview_path(seen.sha256, seen.page).read_bytes)
+            held_of(lambda: desk.archive.read(desk.archive.preview_path(seen.sha256, seen.page)))
         )
         if seen.crop:
             preview = pictures.draw_outline(
@@ -70,7 +70,9 @@ def router(desk: Desk) -> APIRouter:
     @routes.get("/pictures/{public_id}/thumb.jpg")
     def thumbnail(public_id: str) -> Response:
         view = find(desk, public_id)
-        return jpeg(held_of(desk.archive.thumbnail_path(view.sha256, view.page).read_bytes))
+        return jpeg(
+            held_of(lambda: desk.archive.read(desk.archive.thumbnail_path(view.sha256, view.page)))
+        )
 
     _give_layers(routes, desk)
     _give_compared(routes, desk)
@@ -117,7 +119,7 @@ def _give_compared(routes: APIRouter, desk: Desk) -> None:
             raise Unknown(key)
         if not desk.store.retention.may_show(sha256):
             raise Unknown(key)
-        return jpeg(held_of(desk.archive.thumbnail_path(sha256, page).read_bytes))
+        return jpeg(held_of(lambda: desk.archive.read(desk.archive.thumbnail_path(sha256, page))))
 
 
 def _layer_shape(seen: ReportedMicrograph) -> tuple[int, int]:
@@ -132,7 +134,9 @@ def crop_of(desk: Desk, one: ReportedMicrograph | MicrographView) -> NDArray[np.
     Raises:
         Unknown: Its pixels were deleted.
     """
-    return pictures.decode(held_of(desk.archive.crop_path(one.sha256, one.page).read_bytes))
+    return pictures.decode(
+        held_of(lambda: desk.archive.read(desk.archive.crop_path(one.sha256, one.page)))
+    )
 
 
 def held_of(read: Callable[[], bytes]) -> bytes:

@@ -19,7 +19,12 @@ from agent.bundle_registry import (
 from agent.errors import BadBundle, WrongUse
 from agent.lab_context import software
 from agent.orders.permissions import require_lead
-from agent.retrain.promotion import DAYS, describe_gate, require_known_impact
+from agent.retrain.promotion import (
+    DAYS,
+    describe_gate,
+    require_known_impact,
+    require_same_codes,
+)
 from agent.store import Signature, acting_through
 from agent.web import cookies
 from agent.web.authentication import origin_of, who_is
@@ -35,6 +40,7 @@ if TYPE_CHECKING:
 
     from agent import auth
     from agent.retrain import Impact
+    from agent.store import RingRules
     from agent.web.context import Desk
 
 PROMOTED = "promoted"
@@ -92,7 +98,7 @@ def compute_and_save_impact(desk: Desk, name: str) -> Impact:
         order_rules(desk),
         name,
         since=now - timedelta(days=DAYS),
-        has_crop=lambda view: desk.archive.crop_path(view.sha256, view.page).is_file(),
+        has_crop=lambda view: desk.archive.has_crop(view.sha256, view.page),
         days=DAYS,
     )
     record = get_record_folder(get_bundle(desk.archive.folder, name))
@@ -101,11 +107,17 @@ def compute_and_save_impact(desk: Desk, name: str) -> Impact:
     return impact
 
 
-def promote(desk: Desk, name: str, signature: Signature) -> str:
+def promote(desk: Desk, name: str, signature: Signature, *, rings: RingRules | None = None) -> str:
     """Sign for a bundle and return what follows, in a sentence.
 
+    Args:
+        desk: Of the pages.
+        name: Of the bundle.
+        signature: Of a lead.
+        rings: The PCs take it in these rings; None: all at once.
+
     Raises:
-        WrongUse: It is in use already, or its effect on orders is not known.
+        WrongUse: It is in use already, its effect on orders is not known, or a rollout is running.
         model.ModelError: A file of it is not what its manifest names.
     """
     from model import verify_bundle  # noqa: PLC0415 - brings PyTorch
@@ -118,16 +130,23 @@ def promote(desk: Desk, name: str, signature: Signature) -> str:
     impact = compute_and_save_impact(desk, name)
     require_known_impact(impact)
     shown = impact.in_short() | {"gate": describe_gate(folder, before)}
+    if rings is not None:
+        if not desk.learning.names_taxonomy:
+            require_same_codes(name, manifest.taxonomy, desk.taxonomy())
+        shown |= {"rings": rings.to_json()}
     is_promoted = desk.store.promotions.sign(
         name,
         replace(signature, shown=shown),
         metrics=manifest.metrics,
         promoters=desk.learning.promoters,
         instead_of=before,
+        rings=rings,
     )
     if not is_promoted:
         text = _("{name} is proposed by {who} and needs the signature of a second lead.")
         return text.format(name=name, who=signature.by)
+    if rings is not None:
+        return _("The PCs of ring 1 take {name}.").format(name=name)
     _write_cards(desk, name, before)
     return _("{name} is in use from the next specimen on.").format(name=name)
 

@@ -20,6 +20,7 @@ from agent.errors import WrongUse
 from agent.web import cookies, decisions, signed_form
 from agent.web.authentication import may_undo_any
 from agent.web.context import find
+from agent.web.corrections import request_reason
 from agent.web.decisions import Meanwhile
 from agent.web.order_board import map_views
 from agent.web.order_confirm_page import build_confirm_page
@@ -32,12 +33,12 @@ from agent.web.order_queue import (
 )
 from agent.web.orders import assessed_of
 from agent.web.review_page import seconds_of
-from agent.web.specimen_fields import is_done_by, stands_alone
+from agent.web.specimen_fields import is_blind, is_done_by, stands_alone
 from reports import Done, Fact, NamePage, ngettext
 from reports import gettext as _
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from agent.store import Decision, MicrographView
     from agent.web.context import Desk
@@ -75,6 +76,11 @@ class Sent:
             if key.startswith(ANSWER) and value
         }
 
+    @property
+    def reason(self) -> str:
+        """Why the model's answers are corrected: as chosen, else as typed."""
+        return self.get("reason") or self.get("own_reason").strip()
+
 
 def router(desk: Desk) -> APIRouter:
     """Build the routes where orders are confirmed."""
@@ -100,9 +106,16 @@ def _render(
     *,
     done: Done | None = None,
     conflicts: Sequence[str] = (),
+    sent: Sent | None = None,
 ) -> str:
     page = build_confirm_page(
-        desk, request, assessed_of(desk, number), done=done, conflicts=tuple(conflicts)
+        desk,
+        request,
+        assessed_of(desk, number),
+        done=done,
+        conflicts=tuple(conflicts),
+        answers=sent.answers if sent else None,
+        reason=sent.reason if sent else "",
     )
     return reports.render_order_confirm(page)
 
@@ -143,7 +156,10 @@ def _act(desk: Desk, request: Request, number: str, sent: Sent) -> Response:
         old = _("The agent was restarted after this page was opened. Inspect the fields once more.")
         return HTMLResponse(_render(desk, request, order, conflicts=(old,)), 409)
     _refuse_unlisted(listed, sent)
-    written, conflicts = _write(desk, request, listed, sent, who.strip())
+    given = _read_given(desk, request, listed, sent, who.strip())
+    if missing := tuple(_request_reasons(desk, given)):
+        return HTMLResponse(_render(desk, request, order, conflicts=missing, sent=sent), 422)
+    written, conflicts = _write(desk, given)
     if conflicts:
         answer: Response = HTMLResponse(_render(desk, request, order, conflicts=conflicts), 409)
     else:
@@ -174,13 +190,10 @@ def _criterion(request: Request, sent: Sent) -> str:
     return sent.get("criterion") or cookies.criterion_of(request)
 
 
-def _write(
+def _read_given(
     desk: Desk, request: Request, listed: dict[str, ListedField], sent: Sent, who: str
-) -> tuple[int, list[str]]:
-    """Record one decision for every field that was on screen and answered.
-
-    Returns:
-        How many were recorded, and a sentence for each that another reviewer has decided since.
+) -> list[tuple[ListedField, MicrographView, Decision]]:
+    """Return one decision for every field that was on screen and answered.
 
     Raises:
         WrongUse: A field is decided alone by now, or an answer is malformed.
@@ -194,13 +207,15 @@ def _write(
         if stands_alone(view) and not is_done_by(view, who):
             raise WrongUse(_("{id}: this field is decided alone.").format(id=view.id))
     viewing_s = seconds_of(sent.get("viewing_s"))
-    given = [
+    return [
         (
             field,
+            views[field.id],
             decisions.read_decision(
                 answer,
                 taxonomy=desk.taxonomy,
                 by=who,
+                comment=sent.reason if _is_correction(views[field.id], answer) else "",
                 criterion=_criterion_for(views[field.id], _criterion(request, sent)),
                 viewing_s=viewing_s and round(viewing_s / len(chosen), 1),
                 result_seen=field.result_id,
@@ -209,8 +224,33 @@ def _write(
         )
         for field, answer in chosen
     ]
+
+
+def _is_correction(view: MicrographView, answer: str) -> bool:
+    code = view.structure_code
+    return code is not None and answer != f"code:{code}"
+
+
+def _request_reasons(
+    desk: Desk, given: Sequence[tuple[ListedField, MicrographView, Decision]]
+) -> Iterator[str]:
+    """Yield a sentence for each field whose correction lacks a reason."""
+    for _field, view, decision in given:
+        if text := request_reason(desk, view, decision, hides=is_blind(view)):
+            name = view.process_data.get("field") or view.id
+            yield _("Field {name}: {text}").format(name=name, text=text)
+
+
+def _write(
+    desk: Desk, given: Sequence[tuple[ListedField, MicrographView, Decision]]
+) -> tuple[int, list[str]]:
+    """Record the decisions.
+
+    Returns:
+        How many were recorded, and a sentence for each that another reviewer has decided since.
+    """
     at, written, conflicts = desk.now(), 0, list[str]()
-    for field, decision in given:
+    for field, _view, decision in given:
         bulk = replace(decision, bulk=len(given) > 1)
         try:
             decisions.decide(desk, field.id, bulk, label_seen=field.label_id, at=at)

@@ -13,6 +13,7 @@ from agent.web import cookies, signed_form
 from agent.web.authentication import may_decide
 from agent.web.code_choices import list_subtypes
 from agent.web.context import order_rules
+from agent.web.corrections import list_reasons
 from agent.web.order_board import map_views
 from agent.web.order_queue import confirm_href, list_own, order_href, review_href
 from agent.web.orders import describe_field
@@ -61,6 +62,7 @@ class _Page:
         held: Public id → who else has it open.
         who: The reviewer.
         subtypes: The taxonomy.
+        answers: Public id → answer, where one is chosen already.
     """
 
     number: str
@@ -70,6 +72,7 @@ class _Page:
     held: Mapping[str, str]
     who: str
     subtypes: tuple[SubtypeChoice, ...]
+    answers: Mapping[str, str]
 
 
 def build_confirm_page(
@@ -79,8 +82,20 @@ def build_confirm_page(
     *,
     done: Done | None,
     conflicts: tuple[str, ...],
+    answers: Mapping[str, str] | None = None,
+    reason: str = "",
 ) -> OrderConfirmPage:
-    """Build the page; this reviewer holds the leases of its fields from now on."""
+    """Build the page; this reviewer holds the leases of its fields from now on.
+
+    Args:
+        desk: What the page works on.
+        request: Who reads it.
+        assessed: The order.
+        done: What was done last, or None.
+        conflicts: Why an answer was not recorded, a sentence each.
+        answers: Public id → answer, where one is chosen already.
+        reason: The reason of a correction that was typed already.
+    """
     policy, who, number = order_rules(desk), cookies.name_of(request), assessed.view.number
     confirming = may_decide(request)
     queue = list_own(assessed, policy, who) if confirming else []
@@ -95,6 +110,7 @@ def build_confirm_page(
         held=held,
         who=who,
         subtypes=tuple(list_subtypes(desk.taxonomy(), None)),
+        answers=answers or {},
     )
     rows = tuple(_build_row(specimen, views, shown) for specimen in assessed.specimens)
     listed = [plate for row in rows for plate in row.plates if plate.answers]
@@ -129,6 +145,8 @@ def build_confirm_page(
         scale=_format_scale(shown.um_per_px),
         place=_describe_place(desk, number),
         prefetch=tuple(_list_prefetch(desk, number)),
+        reasons=list_reasons(desk),
+        reason=reason,
     )
 
 
@@ -168,9 +186,7 @@ def _build_plate(field: FieldFacts, view: MicrographView, page: _Page) -> Plate:
         picture=_draw(view, field.called, page.um_per_px),
         ruler=ruler_of(seen),
         href=review_href(field.id, page.number, goes_on=True),
-        answers=tuple(_list_answers(code, page, is_labelled=view.label is not None))
-        if asked and not alone
-        else (),
+        answers=tuple(_list_answers(code, view, page)) if asked and not alone else (),
         alone=alone,
     )
 
@@ -202,19 +218,20 @@ def _describe_alone(view: MicrographView, page: _Page) -> str:
     return ""
 
 
-def _list_answers(code: str, page: _Page, *, is_labelled: bool) -> Iterator[Choice]:
+def _list_answers(code: str, view: MicrographView, page: _Page) -> Iterator[Choice]:
     """Yield the possible answers; the code on the page comes first, as the suggestion.
 
     Replacing another reviewer's code needs a reason, so that is done where one field is decided.
     """
-    if code:
-        yield Choice(f"code:{code}", _("Confirm {code}").format(code=code), suggested=True)
-    else:
-        yield Choice("", _("no answer yet"), suggested=True)
-    for subtype in () if is_labelled else page.subtypes:
+    own = f"code:{code}" if code else ""
+    chosen = page.answers.get(view.id, own)
+    text = _("Confirm {code}").format(code=code) if code else _("no answer yet")
+    yield Choice(own, text, suggested=chosen == own)
+    for subtype in page.subtypes if view.label is None else ():
         for size in subtype.sizes:
-            if size.value != f"code:{code}":
-                yield Choice(size.value, size.value.removeprefix("code:"))
+            if size.value != own:
+                text = size.value.removeprefix("code:")
+                yield Choice(size.value, text, suggested=chosen == size.value)
 
 
 def _draw(view: MicrographView, name: str, um_per_css_px: float | None) -> Picture | None:

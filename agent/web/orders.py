@@ -24,6 +24,7 @@ from agent.web.authentication import may_decide
 from agent.web.context import UNKNOWN_ORDER, find, order_rules
 from agent.web.cookies import NAME, decides, keep, name_of, wrong_name
 from agent.web.decisions import LONGEST_WORD
+from agent.web.needle_tables import build_needle_table, describe_order_needles
 from agent.web.order_acts import list_acts
 from agent.web.order_board import map_views
 from agent.web.order_queue import confirm_href, list_order_queue, order_href
@@ -54,6 +55,7 @@ if TYPE_CHECKING:
     from agent.orders.specimen_facts import FieldDecision, FieldFacts
     from agent.store import FileFate, MicrographView, Unassigned
     from agent.web.context import Desk
+    from reports import NeedleTable
 
 LOOSE_SHOWN = 100
 
@@ -229,7 +231,7 @@ def page_of(
         sentences=tuple(
             sentence for sentence in own if not any(sentence.startswith(said) for said in loose)
         ),
-        facts=tuple(_facts(assessed)),
+        facts=tuple(_facts(assessed, hidden)),
         specimens=tuple(
             _specimen(
                 specimen,
@@ -240,6 +242,7 @@ def page_of(
                     policy,
                     (*specimen.statement.because, *specimen.statement.missing),
                 ),
+                build_needle_table(specimen.needles, wanted, view.number, hidden),
             )
             for specimen in assessed.specimens
         ),
@@ -266,7 +269,7 @@ def _unusable(fate: FileFate) -> str:
     return f"{fate.path}: {title}. {remedy}".strip()
 
 
-def _facts(assessed: Assessed) -> Iterator[Fact]:
+def _facts(assessed: Assessed, hidden: Collection[str]) -> Iterator[Fact]:
     view, wanted = assessed.view, assessed.specification
     said = {
         _("Customer"): view.customer,
@@ -279,12 +282,17 @@ def _facts(assessed: Assessed) -> Iterator[Fact]:
         _("Chart"): wanted.chart if wanted else "",
         _("Approved by"): wanted.approved_by if wanted else "",
         _("Decision rule"): assessed.decision_rule.text if assessed.decision_rule else "",
+        _("Needle lengths"): describe_order_needles(assessed, hidden),
     }
     yield from (Fact(name, value) for name, value in said.items() if value)
 
 
 def _specimen(
-    one: AssessedSpecimen, number: str, hidden: Collection[str], sentences: Iterable[str]
+    one: AssessedSpecimen,
+    number: str,
+    hidden: Collection[str],
+    sentences: Iterable[str],
+    needles: NeedleTable | None,
 ) -> OrderSpecimen:
     said = {
         _("Heat"): one.view.heat,
@@ -303,6 +311,7 @@ def _specimen(
         facts=tuple(Fact(name, value) for name, value in said.items() if value),
         fields=tuple(_field(field, number, hidden) for field in (*counted, *old)),
         places=tuple(list_links(one.facts)),
+        needles=needles,
     )
 
 

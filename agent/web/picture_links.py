@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from agent.nightly import ReportedMicrograph
+    from agent.nightly.reported_needles import ReportedNeedle
     from agent.orders.class_texts import ClassTexts
     from agent.web.context import Desk
 
@@ -70,6 +71,10 @@ class Linked:
         x0, y0, x1, y1 = micrograph.crop
         src = f"/pictures/{micrograph.id}/{which}.png?bundle={quote(micrograph.bundle)}"
         return Picture(src, format_map_alt(which), x1 - x0, y1 - y0), ""
+
+    def needle(self, _micrograph: ReportedMicrograph, _needle: ReportedNeedle) -> Picture | None:
+        """Return None: a page shows the whole crop."""
+        return None
 
     def known(self, key: str, code: str) -> Picture | None:
         """Return a reference micrograph: a part as wide as the reviewed one's, else all of it."""

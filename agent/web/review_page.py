@@ -36,6 +36,7 @@ from agent.web import cookies, decisions, label_uses, specimen_fields
 from agent.web.authentication import may_decide, may_undo_any
 from agent.web.code_choices import list_subtypes
 from agent.web.context import ID, find, order_rules
+from agent.web.corrections import find_uncorrected, list_reasons, request_reason
 from agent.web.decisions import Meanwhile
 from agent.web.order_queue import confirm_href, done_href, find_next_order, list_order_queue
 from agent.web.picture_links import (
@@ -65,6 +66,7 @@ from reports import (
     QueueItem,
     QueuePage,
     QueueProgress,
+    ReasonRequest,
     ReviewPage,
     Sibling,
     Tone,
@@ -97,7 +99,7 @@ ALL_TAKEN_BACK = marked(
     "The decision was taken back for all fields it was given for; they wait again."
 )
 SIDE_BY_SIDE_PX = 136
-TELLING = ("uncertain", "unexpected_subtype")
+TELLING = ("uncertain", "unexpected_subtype", "needles_disagree")
 """Reasons whose sentence reveals the model's answer."""
 
 
@@ -179,6 +181,9 @@ def _decide(desk: Desk, request: Request, public_id: str, form: Mapping[str, str
         result_seen=cookies.number(form.get("result_id", "")),
         decision_id=form.get("decision_id", ""),
     )
+    if missing := _request_reason(desk, view, decision, form):
+        page_ = _review_page(desk, request, view, missing=missing)
+        return HTMLResponse(reports.render_review(page_), 422)
     # Read before the decision is written: the next micrograph follows this order.
     queue = _queue(desk, narrowed, who, limit=AROUND_SHOWN)
     try:
@@ -214,6 +219,20 @@ def _write(
         return decisions.decide_together(desk, view, decision, label_seen=seen)
     decisions.decide(desk, view.id, decision, label_seen=seen)
     return {view.id}
+
+
+def _request_reason(
+    desk: Desk, view: MicrographView, decision: StoredDecision, form: Mapping[str, str]
+) -> ReasonRequest | None:
+    """Return what is missing where a decision corrects the model without a reason."""
+    others = specimen_fields.waiting(specimen_fields.fields_of(desk, view), view)
+    covered = [view, *others] if form.get("together") == "1" else [view]
+    hides = form.get("blind") == "1"
+    texts = (request_reason(desk, one, decision, hides=hides or is_blind(one)) for one in covered)
+    if (text := next(filter(None, texts), "")) == "":
+        return None
+    sent = {key: value for key, value in form.items() if key not in ("comment", "decision_id")}
+    return ReasonRequest(text, tuple(Fact(key, value) for key, value in sent.items()))
 
 
 def _conflict(desk: Desk, meanwhile: Meanwhile, said: str) -> Conflict:
@@ -522,6 +541,7 @@ def _review_page(
     *,
     comment: str = "",
     held_by: str = "",
+    missing: ReasonRequest | None = None,
 ) -> ReviewPage:
     narrowed = _narrowed(request)
     who = cookies.name_of(request)
@@ -565,7 +585,7 @@ def _review_page(
         if window_um
         else None,
         window_width=format_length(window_um) if window_um else "",
-        viewer=build_viewer(desk, seen) if card.crop.picture else None,
+        viewer=build_viewer(desk, seen, reviewer=who) if card.crop.picture else None,
         layers=() if blind else tuple(iter_layers(desk, seen, texts)),
         ruler=ruler_of(seen),
         confirm=_confirm(seen) if not blind else None,
@@ -600,6 +620,8 @@ def _review_page(
         corrects=tuple(_(why) for why in reports.CORRECTION_WHYS)
         if view.label and not blind
         else (),
+        reasons=list_reasons(desk) if find_uncorrected(desk, view, hides=blind) else (),
+        request=missing,
     )
 
 

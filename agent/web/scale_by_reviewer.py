@@ -81,7 +81,9 @@ def router(desk: Desk) -> APIRouter:
     @routes.get("/pictures/{public_id}/whole.jpg", include_in_schema=False)
     def whole(public_id: str) -> Response:
         view = find(desk, public_id)
-        preview = held_of(desk.archive.preview_path(view.sha256, view.page).read_bytes)
+        preview = held_of(
+            lambda: desk.archive.read(desk.archive.preview_path(view.sha256, view.page))
+        )
         return Response(preview, media_type="image/jpeg", headers=FOR_GOOD)
 
     @routes.post(

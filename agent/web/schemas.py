@@ -59,6 +59,21 @@ class Strangeness(_Answer):
     sentence: str | None
 
 
+class Needles(_Answer):
+    """Apparent needle lengths in the section: a trial."""
+
+    status: Literal["measured", "not_measured"]
+    reason: str = Field(description="A stable word such as `too_few`; empty where it was measured.")
+    trial: bool
+    calibration: str | None = Field(description="Null: not calibrated here.")
+    network: str
+    needles: int = Field(description="Complete needles.")
+    l50_um: float | None = Field(description="Half of the needles' area is in shorter needles.")
+    l90_um: float | None
+    l99_um: float | None
+    maximum_um: float | None = Field(description="Longest complete needle.")
+
+
 class Micrograph(_Answer):
     """One micrograph as `agent classify --json` prints it, with its handling and its label."""
 
@@ -87,6 +102,9 @@ class Micrograph(_Answer):
     bundle: str | None
     result: int
     label: Label | None
+    needles: Needles | None = Field(
+        None, description="Null where nothing was to be measured, see `[needles] enabled`."
+    )
     learning: Learning | None = Field(
         None, description="Of one micrograph: what its decision is used for in training."
     )
@@ -250,6 +268,56 @@ class Bundles(BaseModel):
     """The model bundles, the newest first."""
 
     bundles: list[Bundle]
+
+
+class HostAnswer(BaseModel):
+    """A PC in a rollout, and its answers to the reference images."""
+
+    name: str
+    ring: int = Field(description="1: named PCs, 2: a share of the others, 3: the rest.")
+    state: Literal["waiting", "agreed", "differs", "refused", "missing"]
+    absent: bool = Field(description="It sends no heartbeat and is not waited for.")
+    judged_at: str | None
+    n: int = Field(description="Reference crops that were compared.")
+    same_codes: int
+    max_difference: float | None = Field(description="Largest difference of a probability.")
+    message: str
+
+
+class RolloutRings(BaseModel):
+    """In which rings the PCs take a bundle."""
+
+    first: list[str]
+    share: float
+    wait_minutes: float
+    absent_minutes: float
+    tolerance: float
+
+
+class RolloutOfBundle(BaseModel):
+    """A bundle that the PCs of a site take in rings."""
+
+    bundle: str
+    previous: str | None = Field(description="The promoted bundle until the last ring agrees.")
+    state: Literal["running", "stopped", "done"]
+    ring: int
+    attempt: int
+    by: str
+    reason: str
+    started_at: str
+    ring_at: str
+    ended_at: str | None
+    stopped_by: str
+    why: str
+    first_pc: str = Field(description="PC whose answers the others have to repeat.")
+    rings: RolloutRings
+    pcs: list[HostAnswer]
+
+
+class RolloutAnswer(BaseModel):
+    """The newest rollout, null before the first."""
+
+    rollout: RolloutOfBundle | None
 
 
 class SourceToday(_Answer):

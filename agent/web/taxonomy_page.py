@@ -12,24 +12,27 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from fastapi import APIRouter, Request, Response
-from fastapi.responses import HTMLResponse
+from fastapi.responses import HTMLResponse, RedirectResponse
 from starlette.concurrency import run_in_threadpool
 
 import reports
+from agent.errors import WrongUse
+from agent.orders.class_proposals import close_proposal, list_open
 from agent.orders.taxonomy_effects import find_effects
 from agent.orders.taxonomy_history import note_taxonomy
 from agent.orders.taxonomy_writing import write_taxonomy
+from agent.site_time import local
 from agent.web import cookies
 from agent.web.authentication import who_is
 from agent.web.context import Unknown
 from agent.web.taxonomy_form import fill_sizes, fill_subtypes, list_names, read_draft
 from model import ModelError, TaxonomyDraft, draft_from_taxonomy, format_taxonomy, propose_draft
-from reports import Link
+from reports import Link, ShownProposal, ShownProposedClass
 from reports import gettext as _
 from reports.content.setup import TaxonomyPage, TaxonomyPreview
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
     from agent.web.context import Desk, TaxonomySetup
@@ -92,6 +95,8 @@ def _change(desk: Desk, request: Request, rows: Mapping[str, Sequence[str]]) -> 
             return _answer(
                 desk, request, TaxonomyDraft("", ()), _Shown(names, wrong=str(error)), status=422
             )
+    if act == "close":
+        return _close(desk, request, rows)
     draft = read_draft(rows)
     current = _current(desk)
     try:
@@ -108,6 +113,21 @@ def _change(desk: Desk, request: Request, rows: Mapping[str, Sequence[str]]) -> 
     return _answer(desk, request, draft, _Shown(written=written))
 
 
+def _close(desk: Desk, request: Request, rows: Mapping[str, Sequence[str]]) -> Response:
+    name, reason = (next(iter(rows.get(key, ())), "") for key in ("proposed", "reason"))
+    try:
+        close_proposal(desk.store, name, reason=reason, by=_name_author(request), at=desk.now())
+    except WrongUse as error:
+        draft, shown = draft_from_taxonomy(desk.taxonomy()), _Shown(wrong=str(error))
+        return _answer(desk, request, draft, shown, status=422)
+    return RedirectResponse(PATH, 303)
+
+
+def _name_author(request: Request) -> str:
+    who = who_is(request)
+    return who.name if who else cookies.name_of(request) or "somebody at this PC"
+
+
 def _current(desk: Desk) -> Taxonomy | None:
     try:
         return desk.taxonomy()
@@ -119,9 +139,7 @@ def _write(desk: Desk, request: Request, new: Taxonomy) -> Path | None:
     setup, now = _require(desk), desk.now()
     copy = write_taxonomy(setup.file, new, now=now)
     if setup.is_named:
-        who = who_is(request)
-        by = who.name if who else cookies.name_of(request) or "somebody at this PC"
-        note_taxonomy(desk.store, new, now=now, by=by)
+        note_taxonomy(desk.store, new, now=now, by=_name_author(request))
     return copy
 
 
@@ -163,8 +181,26 @@ def _answer(
         subtypes=fill_subtypes(draft, use.labelled, lambda code: examples.get(code, "")),
         sizes=fill_sizes(draft),
         preview=shown.preview,
+        proposed=tuple(_list_proposed(desk)),
     )
     return HTMLResponse(reports.render_taxonomy(page), status)
+
+
+def _list_proposed(desk: Desk) -> Iterator[ShownProposedClass]:
+    for proposed in list_open(desk.store):
+        yield ShownProposedClass(
+            proposed.name,
+            tuple(
+                ShownProposal(
+                    thumbnail=f"/pictures/{one.micrograph}/thumb.jpg",
+                    href=f"/review/{one.micrograph}",
+                    text=one.text,
+                    by=one.by,
+                    at=local(one.at, desk.zone),
+                )
+                for one in proposed.proposals
+            ),
+        )
 
 
 def _restart(setup: TaxonomySetup) -> str:
@@ -180,7 +216,7 @@ def _find_examples(desk: Desk) -> dict[str, str]:
     examples: dict[str, str] = {}
     for entry in desk.store.labelled_micrographs.list_all():
         archived = desk.archive.thumbnail_path(entry.sha256, entry.page)
-        if entry.code and entry.code not in examples and archived.is_file():
+        if entry.code and entry.code not in examples and desk.archive.has(archived):
             examples[entry.code] = entry.id
     return examples
 

@@ -39,8 +39,11 @@ def router(desk: Desk) -> APIRouter:
     return routes
 
 
-def build_viewer(desk: Desk, seen: ReportedMicrograph) -> Viewer:
-    """Build what the viewer of a micrograph shows."""
+def build_viewer(desk: Desk, seen: ReportedMicrograph, *, reviewer: str) -> Viewer:
+    """Build what the viewer of a micrograph shows a reviewer.
+
+    Of measured needles it shows the reviewer's, so that people measure independently.
+    """
     return Viewer(
         um_per_px=seen.um_per_px,
         full=f"/pictures/{seen.id}/full.jpg" if seen.crop else "",
@@ -50,6 +53,12 @@ def build_viewer(desk: Desk, seen: ReportedMicrograph) -> Viewer:
         outline=seen.polygon,
         marks=seen.marks,
         chart="/chart" if desk.chart else "",
+        needles=f"/api/v1/micrographs/{seen.id}/needles" if seen.crop else "",
+        kept=tuple(
+            (needle.id, *needle.start, *needle.end)
+            for needle in desk.store.needle_measurements.list_of(seen.id)
+            if reviewer == needle.by and not needle.withdrawn_by
+        ),
     )
 
 
@@ -63,7 +72,7 @@ def find_scaled_reference(desk: Desk, key: str) -> MicrographView | None:
     view = desk.store.results.find(f"{sha256[:16]}-p{page}" if page else sha256[:16])
     if view is None or view.sha256 != sha256 or not view.um_per_px:
         return None
-    return view if desk.archive.crop_path(sha256, page).is_file() else None
+    return view if desk.archive.has_crop(sha256, page) else None
 
 
 def _iter_fields(desk: Desk, view: MicrographView) -> Iterator[dict[str, Any]]:
@@ -71,7 +80,7 @@ def _iter_fields(desk: Desk, view: MicrographView) -> Iterator[dict[str, Any]]:
     others = [other for other in specimen_fields.fields_of(desk, view) if other.id != view.id]
     shown = []
     for other in others:
-        if other.crop is None or not desk.archive.crop_path(other.sha256, other.page).is_file():
+        if other.crop is None or not desk.archive.has_crop(other.sha256, other.page):
             continue
         field = other.process_data.get("field", "")
         name = build_reported_micrograph(other).name
@@ -98,7 +107,7 @@ def _iter_references(desk: Desk, view: MicrographView) -> Iterator[dict[str, Any
                 shown.append(_describe(reference, name))
                 continue
             sha256, page = parse_training_key(key)
-            if desk.archive.thumbnail_path(sha256, page).is_file():
+            if desk.archive.has(desk.archive.thumbnail_path(sha256, page)):
                 src = f"/pictures/known/{quote(key, safe='')}.jpg"
                 shown.append(_entry(name, src, 0, 0, None))
         yield {"title": title, "pictures": shown}

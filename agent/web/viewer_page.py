@@ -54,7 +54,7 @@ def _build_page(desk: Desk, request: Request, view: MicrographView) -> ViewerPag
         reviewer=who,
         title=_name(view) or seen.name,
         card=card,
-        viewer=build_viewer(desk, seen) if card.crop.picture else None,
+        viewer=build_viewer(desk, seen, reviewer=who) if card.crop.picture else None,
         layers=layers,
         ruler=ruler_of(seen),
         order_href=order_href(view.process_data["order"]) if view.process_data.get("order") else "",

@@ -66,16 +66,27 @@ class LengthDistribution:
 
 def find_quantile(histogram: NDArray[np.float64], share: float) -> float | None:
     """Return the length, µm, below which a share of a histogram is, or None if it is empty."""
-    total = histogram.sum()
-    if total <= 0:
-        return None
-    cumulated = np.concatenate([[0], np.cumsum(histogram)]) / total
-    index = int(np.searchsorted(cumulated, share, side="left"))
-    index = min(max(index, 1), len(histogram))
-    low, high = cumulated[index - 1], cumulated[index]
-    part = (share - low) / (high - low) if high > low else 1.0
-    log_edges = np.log(LENGTH_EDGES_UM[index - 1 : index + 1])
-    return float(np.exp(log_edges[0] + part * (log_edges[1] - log_edges[0])))
+    found = find_quantiles(histogram[None], share)
+    return float(found[0]) if len(found) else None
+
+
+def find_quantiles(histograms: NDArray[np.float64], share: float) -> NDArray[np.float64]:
+    """Return the length, µm, below which a share of each histogram is; empty ones are left out.
+
+    Args:
+        histograms: (k, 160), one per row.
+        share: 0 to 1.
+    """
+    filled = histograms[histograms.sum(axis=1) > 0]
+    cumulated = np.cumsum(filled, axis=1)
+    cumulated = np.pad(cumulated / cumulated[:, -1:], ((0, 0), (1, 0)))  # (k, 161)
+    index = np.clip((cumulated < share).sum(axis=1), 1, filled.shape[1])
+    row = np.arange(len(filled))
+    low, high = cumulated[row, index - 1], cumulated[row, index]
+    part = np.where(high > low, (share - low) / np.where(high > low, high - low, 1.0), 1.0)
+    log_edges = np.log(LENGTH_EDGES_UM)
+    step = log_edges[index] - log_edges[index - 1]
+    return np.asarray(np.exp(log_edges[index - 1] + part * step), np.float64)
 
 
 def compute_weights(

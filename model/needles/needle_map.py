@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import logging
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -19,6 +18,7 @@ from torch.nn import functional
 from model.errors import WeightsError
 from model.needles.network import STRIDE, NeedleNetwork
 from model.needles.normalization import normalize_contrast
+from model.needles.version import read_card, read_version
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 PIXEL_UM = 0.2
 """Scale of the network's input, µm per px."""
 WEIGHTS = Path(__file__).with_name("needles.safetensors")
-CARD = Path(__file__).with_name("needles.json")
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,25 +117,19 @@ def build_map(maps: NDArray[np.float32]) -> NeedleMap:
     )
 
 
-def read_card(card: Path = CARD) -> dict[str, Any]:
-    """Return how the weights of the package were made."""
-    content: dict[str, Any] = json.loads(card.read_text("utf-8"))
-    return content
-
-
 def _sigmoid(logit: NDArray[np.float32]) -> NDArray[np.float32]:
     return np.asarray(1 / (1 + np.exp(-np.clip(logit, -30, 30))), np.float32)
 
 
 def _verify(weights: Path) -> str:
-    """Return the first 12 digits of the weights' hash."""
+    """Return the version of weights that are what their card says."""
     digest = hashlib.sha256(weights.read_bytes()).hexdigest()
-    expected = read_card(weights.with_suffix(".json"))["sha256"]
-    if digest != expected:
+    card = weights.with_suffix(".json")
+    if digest != read_card(card)["sha256"]:
         raise WeightsError(
             f"{weights}: the content differs from its card. Install the package again."
         )
-    return digest[:12]
+    return read_version(card)
 
 
 def _wrap_torch(network: NeedleNetwork) -> Callable[[NDArray[np.float32]], NDArray[np.float32]]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy.stats import t
 
-from model.needles.lengths import LengthDistribution, find_quantile
+from model.needles.lengths import LengthDistribution, find_quantile, find_quantiles
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -65,5 +65,4 @@ def _resample(rows: NDArray[np.float64], share: float, seed: int) -> NDArray[np.
     rng = np.random.default_rng(seed)
     n = len(rows)
     draws = rng.multinomial(n, np.full(n, 1 / n), RESAMPLES)
-    quantiles = [find_quantile(total, share) for total in draws @ rows]
-    return np.array([each for each in quantiles if each is not None], np.float64)
+    return find_quantiles(draws @ rows, share)

@@ -329,7 +329,7 @@ def _window_moments(
 
 
 def _build_cells(
-    features: NDArray[np.float32],
+    features: NDArray[np.floating],
     frame: Frame,
     weights: NDArray[np.float32],
     um2: float | None,
@@ -337,7 +337,9 @@ def _build_cells(
 ) -> CellFeatures:
     stride = len(frame.valid) // len(weights)
     rows, columns = (max(1, length // stride) for length in frame.extent)
-    half = torch.from_numpy(features)[:rows, :columns].half().clamp_(-65504, 65504)
+    inside = torch.from_numpy(features)[:rows, :columns]
+    is_half = inside.dtype == torch.float16
+    half = inside if is_half else inside.half().clamp_(-65504, 65504)
     zoom = (frame.box[2] - frame.box[0]) / frame.extent[1]
     return CellFeatures(
         half.contiguous().numpy(),
@@ -389,7 +391,7 @@ def patch_statistics(cells: CellFeatures) -> CellFeatures:
     A single needle is unusual as a cell; a phase that fills a patch is unusual only on average.
     """
     side = min(_BLOCK, *cells.steel.shape)
-    on_steel = cells.features.astype(np.float32)
+    on_steel = torch.from_numpy(cells.features).float().numpy()  # NumPy takes eight times as long
     on_steel[~cells.steel] = 0
     total = _sum_neighbours(split_into_blocks(on_steel, side).sum(axis=1).sum(axis=2))
     count = _sum_neighbours(

@@ -47,20 +47,28 @@ def intensity_features(frame: Frame) -> NDArray[np.float32]:
     median = float(np.median(sums[::4, ::4][_subsample(valid)]))
     sums /= max(median, _SUMS)
     sums += _DARKEST_SHARE
-    blocks = split_into_blocks(np.log(sums, out=sums), TONE_PX)
+    blocks = split_into_blocks(np.log(sums, out=sums), TONE_PX).astype(np.float32, copy=False)
     mean = blocks.sum(axis=1).sum(axis=-1) / TONE_PX**2
     square = np.square(blocks).sum(axis=1).sum(axis=-1) / TONE_PX**2
     red, green, blue = _log_channel_ratios(block_colours(frame.pixels, TONE_PX), valid)
     return np.stack(
         [
             mean,
-            blocks.min(axis=1).min(axis=-1),
-            blocks.max(axis=1).max(axis=-1),
+            _reduce_rows(blocks, np.minimum).min(axis=-1),
+            _reduce_rows(blocks, np.maximum).max(axis=-1),
             np.sqrt(np.maximum(square - np.square(mean), 0.0)),
             red - green,
             blue - green,
         ]
     ).astype(np.float32)
+
+
+def _reduce_rows(blocks: NDArray[np.generic], operation: np.ufunc) -> NDArray[np.generic]:
+    """Return `operation.reduce(blocks, axis=1)`, which NumPy takes three times as long for."""
+    reduced = blocks[:, 0].copy()
+    for row in range(1, blocks.shape[1]):
+        operation(reduced, blocks[:, row], out=reduced)
+    return reduced
 
 
 def _subsample(valid: NDArray[np.bool_]) -> NDArray[np.bool_]:

@@ -10,7 +10,11 @@ from model.data.splits import Split, split
 from model.evaluation.evaluate import group_untrained
 from model.networks.schemes import Scheme
 from model.training.provenance import describe_data, hash_inputs, list_versions
-from model.training.split_checks import leave_out_codes, require_every_code
+from model.training.split_checks import (
+    describe_uneven_codes,
+    leave_out_codes,
+    require_every_code,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
@@ -64,6 +68,7 @@ class TrainingPlan:
         given, config = config.taxonomy, replace(config, taxonomy=taxonomy)
         sides = split(examples, shares=config.shares, kept=kept, seed=config.seed)
         require_every_code(sides, taxonomy, config.group_by, frozenset(kept.get("test", ())))
+        notes += describe_uneven_codes(sides, taxonomy, config.group_by, config.shares)
         return cls(
             config=config,
             given_taxonomy=given,

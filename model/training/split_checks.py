@@ -39,6 +39,34 @@ def iter_split_notes(notes: Sequence[str], sides: Split, total: int) -> Iterator
     yield from (Progress("labels", total, total, note) for note in (*notes, sizes))
 
 
+def describe_uneven_codes(
+    sides: Split, taxonomy: Taxonomy, group_by: str, shares: tuple[float, float, float]
+) -> list[str]:
+    """Return a sentence for each code of which a side has less than half its share.
+
+    Args:
+        sides: The split.
+        taxonomy: Of the trained codes.
+        group_by: Column that the split keeps together; "" for the specimen.
+        shares: Wanted share of each side.
+    """
+    examples = (sides.train, sides.validation, sides.test)
+    counts = [Counter(example.code for example in side) for side in examples]
+    sentences = []
+    for code in taxonomy.trained_codes:
+        on_sides = [count[code] for count in counts]
+        n = sum(on_sides)
+        if all(2 * own >= share * n for own, share in zip(on_sides, shares, strict=True)):
+            continue
+        groups = len({e.group for side in examples for e in side if e.code == code})
+        train, validate, test = on_sides
+        sentences.append(
+            f"{code}: {n} micrographs ({group_by or 'specimens'}: {groups}), {train} to train, "
+            f"{validate} to validate, {test} to test."
+        )
+    return sentences
+
+
 def require_every_code(
     sides: Split, taxonomy: Taxonomy, group_by: str, tested: frozenset[str]
 ) -> None:

@@ -14,6 +14,8 @@
   let current = plates[0] || null;
   let open = null;
   let sent = false;
+  const reasons = main.querySelector("[data-reasons]");
+  let asks = false; // the next digit is a reason
 
   function say(text) {
     const place = main.querySelector("[data-say]");
@@ -102,6 +104,7 @@
   }
   function close() {
     typed.clear();
+    asks = false;
     for (const row of subtypes) { row.classList.remove("open"); }
     open = null;
   }
@@ -134,7 +137,18 @@
     open = row;
     say(words.now_size.replace("{name}", name(current)));
   }
+  // A lab may require a reason where the model is corrected; confirming it needs none.
+  function lacksReason() {
+    return reasons && !reasons.querySelector("[data-own-reason]").value.trim() && plates.some(function (plate) {
+      return answer(plate).selectedIndex > 0 && answer(plate).options[0].value;
+    });
+  }
   function digit(key) {
+    if (asks) {
+      const reason = reasons.querySelector("button[data-key='" + key + "']");
+      if (reason) { form.requestSubmit(reason); } else { say(words.no_such_key.replace("{key}", key)); }
+      return;
+    }
     const choices = open ? Array.from(open.querySelectorAll("[data-value]")) : subtypes;
     const found = typed.add(key, choices.map(function (one) { return one.dataset.key || one.dataset.subtype; }));
     if (found.typed) { say(words.second_digit.replace("{key}", found.typed)); return; }
@@ -156,6 +170,12 @@
     }
     const empty = plates.find(function (plate) { return !answer(plate).value; });
     if (empty) { choose(empty, true); say(words.answer_first.replace("{name}", name(empty))); return; }
+    if (lacksReason()) {
+      asks = reasons.open = true;
+      reasons.scrollIntoView({ block: "nearest" });
+      say(words.why_model);
+      return;
+    }
     form.requestSubmit(form.querySelector("[data-confirm]"));
   }
   form.addEventListener("submit", function (event) {
@@ -196,6 +216,7 @@
     if (event.ctrlKey || event.altKey || event.metaKey || event.isComposing || event.repeat) { return; }
     const field = event.target.matches("input:not([type=checkbox]):not([type=radio]), select, textarea");
     if (field) {
+      if (event.key === "Enter" && event.target.matches("[data-own-reason]")) { event.preventDefault(); event.target.blur(); confirm(); }
       if (event.key === "Enter" && event.target.id === "by") { event.preventDefault(); event.target.blur(); confirm(); }
       return;
     }
@@ -216,6 +237,7 @@
   for (const plate of plates) {
     plate.addEventListener("pointerdown", function () { choose(plate, false); });
     plate.addEventListener("focusin", function () { if (current !== plate) { choose(plate, false); } });
+    if (answer(plate).selectedIndex > 0) { changed(plate); }
     answer(plate).addEventListener("change", function () { changed(plate); });
     seen(plate).addEventListener("change", count);
   }

@@ -114,8 +114,12 @@
     document.body.append(form);
     form.submit();
   }
+  function asksReason(body) {
+    const model = main().dataset.model;
+    return model && body.get("decision") !== model && !body.get("comment");
+  }
   function decide(url, body) {
-    go(function () { return saving.decide(url, body); }, true, function () { open(url, body); }, !body.has("together"));
+    go(function () { return saving.decide(url, body); }, true, function () { open(url, body); }, !body.has("together") && !asksReason(body));
   }
   function resume() {
     const kept = saving.find();

@@ -34,6 +34,7 @@
 
   let form, subtypes, lists, layers, canvas, dialog;
   let open = null;
+  let unexplained = null; // the code that waits for its reason
   const typed = typedKeys();
 
   function close() {
@@ -41,6 +42,7 @@
     for (const row of subtypes) { row.classList.remove("open"); }
     for (const list of lists) { list.open = false; }
     open = null;
+    unexplained = null;
     say("");
   }
   function press(button) {
@@ -48,6 +50,16 @@
     const name = desk.querySelector("#by");
     if (name && !name.value.trim()) { name.focus(); say(words.name_first); return; }
     if (button.name && form && form.comment.required && !form.comment.value.trim()) { list("r"); say(words.why_first); return; }
+    button.click();
+  }
+  // A lab may require a reason where the model is corrected; confirming it needs none.
+  function needsReason(button) {
+    const model = desk.dataset.model;
+    return model && button.value.startsWith("code:") && button.value !== model && !form.comment.value.trim();
+  }
+  function explain() {
+    const button = unexplained;
+    close();
     button.click();
   }
   function choose(digit) {
@@ -144,6 +156,7 @@
       say(words.named.replace("{name}", event.target.value.trim()));
       return;
     }
+    if (event.key === "Enter" && event.target.id === "comment" && unexplained && event.target.value.trim()) { event.preventDefault(); explain(); return; }
     if (typing(event.target) || dialog.open) { return; }
     if (event.key.startsWith("Arrow") && event.target.tagName === "INPUT") { return; }
     const digit = digitOf(event);
@@ -184,7 +197,20 @@
       one.addEventListener("toggle", function () { typed.clear(); if (one.open) { open = one; } else if (open === one) { open = null; } });
     }
     for (const why of desk.querySelectorAll("[data-why]")) {
-      why.addEventListener("click", function () { form.comment.value = why.querySelector("span").textContent; close(); });
+      why.addEventListener("click", function () {
+        form.comment.value = why.querySelector("span").textContent;
+        if (unexplained) { explain(); } else { close(); }
+      });
+    }
+    if (form) {
+      form.addEventListener("click", function (event) {
+        const button = event.target.closest("button[name=decision]");
+        if (!button || !needsReason(button)) { return; }
+        event.preventDefault();
+        if (!open || open.dataset.list !== "r") { list("r"); }
+        unexplained = button;
+        say(words.why_model);
+      });
     }
     const help = desk.querySelector("[data-help]");
     help.hidden = false;

@@ -62,7 +62,9 @@
       fit: function () { pane.fit(); }, pixels: parts.toPixels, clear: function () { parts.measure.clear(); }
     };
     for (const button of tools.querySelectorAll("[data-view]")) { button.addEventListener("click", acts[button.dataset.view]); }
-    parts.measure = viewerMeasure(pane, Array.from(tools.querySelectorAll("[data-tool]")), words, say);
+    parts.needles = viewerNeedles(pane, stage, words, say, function () { parts.measure.draw(); });
+    parts.measure = viewerMeasure(pane, Array.from(tools.querySelectorAll("[data-tool]")), words, say, parts.needles);
+    parts.needles.load();
     const canvases = function () { return [canvas, parts.compare && parts.compare.canvas()].filter(Boolean); };
     parts.light = viewerLight(canvases, tools.querySelector("[data-light-panel]"));
     parts.overlays = viewerOverlays(stage, canvas, parts.light.draw);

@@ -7,6 +7,7 @@
   const SHIFTED = {
     d: function (parts) { parts.measure.choose("length"); },
     a: function (parts) { parts.measure.choose("angle"); },
+    l: function (parts) { parts.measure.choose("needle"); },
     x: function (parts) { parts.measure.clear(); },
     e: function (parts) { parts.light.open(); },
     g: function (parts) { parts.light.green(); },

@@ -144,12 +144,13 @@ class HistoryPage:
         reviewer: Who reads the page.
         who: Part of the name that is searched for.
         subject: Part of the object that is searched for.
+        facts: Words that the facts contain.
         first: First day, "" for no limit. last: last day.
         kind: The stable word of what is listed. kinds: (word, text) of those there are.
         rows: Those of this page.
         next_href: Older ones, "" where there are none.
         first_href: The newest, "" on the first page.
-        export_href: The same as CSV.
+        export_href: The same as CSV. pdf_href: as PDF.
         problem: Why the search is not understood, "" for nothing.
     """
 
@@ -157,6 +158,7 @@ class HistoryPage:
     reviewer: str
     who: str
     subject: str
+    facts: str
     first: str
     last: str
     kind: str
@@ -165,4 +167,5 @@ class HistoryPage:
     next_href: str
     first_href: str
     export_href: str
+    pdf_href: str
     problem: str

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from reports.content.components import Fact, Figure, Link, Picture
+    from reports.content.needles import FieldNeedles
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +111,7 @@ class Card:
         decision: The one that counts, or None.
         review: Where it is decided, or None.
         order: The order that it belongs to, with its page where the agent's address is set.
+        needles: Its needle lengths, None where they were not to be measured.
     """
 
     id: str
@@ -128,6 +130,7 @@ class Card:
     decision: DecisionLine | None
     review: Link | None
     order: Link | None = None
+    needles: FieldNeedles | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -186,6 +186,8 @@ class OrderConfirmPage:
         scale: Such as "1 px = 0.34 µm", "" where no scale is known.
         place: Such as "2 of 7 orders to confirm".
         prefetch: Pictures of the next order.
+        reasons: Reasons for correcting the model's answer; () where none is required.
+        reason: The reason that was typed already.
     """
 
     site: str
@@ -211,3 +213,5 @@ class OrderConfirmPage:
     scale: str
     place: str
     prefetch: tuple[str, ...] = ()
+    reasons: tuple[str, ...] = ()
+    reason: str = ""

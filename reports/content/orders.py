@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from reports.content.components import Fact, Link, Picture, Tone
+    from reports.content.needles import NeedleTable
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +91,7 @@ class OrderSpecimen:
     facts: tuple[Fact, ...]
     fields: tuple[OrderField, ...]
     places: tuple[PlaceLink, ...] = ()
+    needles: NeedleTable | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -226,6 +226,19 @@ class Conflict:
 
 
 @dataclass(frozen=True, slots=True)
+class ReasonRequest:
+    """A correction of the model's answer that was not recorded, since its reason is missing.
+
+    Args:
+        text: The request, in a sentence.
+        fields: What was sent without it.
+    """
+
+    text: str
+    fields: tuple[Fact, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class ReviewPage:
     """One micrograph with everything needed to decide.
 
@@ -265,6 +278,8 @@ class ReviewPage:
         window_width: Its width, such as "80 µm".
         viewer: What its viewer shows; None where its pixels are deleted.
         corrects: Reasons for changing a decision, to choose from; () where there is no decision.
+        reasons: Reasons for correcting the model's answer; () where none is required.
+        request: A correction that lacks its reason, or None.
     """
 
     site: str
@@ -297,6 +312,8 @@ class ReviewPage:
     window: Picture | None = None
     window_width: str = ""
     corrects: tuple[str, ...] = ()
+    reasons: tuple[str, ...] = ()
+    request: ReasonRequest | None = None
     is_always_blind: bool = False
     criterion: str = ""
     blind_first: bool = False

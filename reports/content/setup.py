@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from reports.content.components import Link
+    from reports.content.proposal import ShownProposedClass
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +83,7 @@ class TaxonomyPage:
         subtypes: Rows of the form, with empty ones at the end.
         sizes: Every size.
         preview: What would be written, or None before a check.
+        proposed: Classes that reviewers propose.
     """
 
     site: str
@@ -97,3 +99,4 @@ class TaxonomyPage:
     subtypes: tuple[SubtypeEntry, ...]
     sizes: tuple[SizeEntry, ...]
     preview: TaxonomyPreview | None
+    proposed: tuple[ShownProposedClass, ...] = ()

@@ -26,6 +26,8 @@ class Viewer:
         outline: The specimen's outline in pixels of the field.
         marks: Further areas that were left out, in pixels of the field.
         chart: Address of the wall of chart plates, "" where the lab has none.
+        needles: Address of the needles that are measured here, "" where none can be kept.
+        kept: Needles that the reader measured: number, x and y of both tips in pixels of the crop.
     """
 
     um_per_px: float | None
@@ -36,6 +38,8 @@ class Viewer:
     outline: tuple[tuple[int, int], ...] = ()
     marks: tuple[Box, ...] = ()
     chart: str = ""
+    needles: str = ""
+    kept: tuple[tuple[float, ...], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,7 +27,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 from drawn_border import BORDERS, draw_depth, draw_resin, mounted
 from drawn_steel import soft_noise
-from scale_bars import SPLITS, format_share, is_in, list_textures
+from scale_bars import HALVES, format_share, is_in, list_textures
 
 from agent.errors import FileError
 from agent.imaging.crop import _find_largest_rectangle, crop
@@ -276,7 +276,7 @@ def main() -> int:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--quick", action="store_true", help=f"{QUICK} fields instead of {FULL}")
     parser.add_argument("--count", type=int, metavar="N", help="fields of each kind")
-    parser.add_argument("--split", choices=SPLITS, default="development")
+    parser.add_argument("--split", choices=HALVES, default="development")
     parser.add_argument("--failures", type=Path, help="folder for pictures of failures")
     options = parser.parse_args()
     cv2.setNumThreads(1)

@@ -33,7 +33,8 @@ from small_lab import past, twin_of, write_labelled
 
 from agent import settings as settings_of
 from agent.bundle_registry import delete_leftovers, get_bundle, list_bundles
-from agent.service.composition import CurrentBundle, open_store
+from agent.service.active_bundle import CurrentBundle
+from agent.service.composition import open_store
 from agent.service.data_folder import clock
 from agent.service.lock import TrainingLock
 from model import ModelError, verify_bundle

@@ -1,12 +1,15 @@
 """Measure how scale bars burned into real texture are read: right, wrong or not at all.
 
-    python tests/bench/scale_bars.py ../shared/data [--quick] [--split test] [--wrong FOLDER]
+    python tests/bench/scale_bars.py ../shared/data [--quick] [--split blind] [--wrong FOLDER]
 
 Looks (plate, line, place of the label), fonts and textures are split by their names into
-"development" and "test"; only the development half was looked at while the reader was written. The
-same seed burns the same bar. A label and a length are drawn independently, so that one bar in 15
-states a scale outside `POSSIBLE`, which the reader refuses; shares are printed with and without
-them. Without the folder nothing is measured.
+"development" and "test"; both were looked at while the reader was written. "tuning" and "blind" are
+drawn by `burned_bars` with looks and fonts of their own; the reader was developed on the first, and
+no failure of the second was looked at. `--fonts` names a folder with the fonts of these two.
+
+The same seed burns the same bar. In the first two splits a label and a length are drawn
+independently, so that one bar in 15 states a scale outside `POSSIBLE`, which the reader refuses;
+shares are printed with and without them. Without the folder nothing is measured.
 """
 
 from __future__ import annotations
@@ -29,6 +32,7 @@ from scipy.stats import beta
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from burned_bars import KITS, burn_look
 from drawn_graphics import fonts
 
 from agent.imaging.scale_bar.detect import find_graphics
@@ -39,7 +43,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 FULL, QUICK = 2000, 200
-SPLITS = ("development", "test")
+HALVES = ("development", "test")
+SPLITS = (*HALVES, *KITS)
 PLATES = ("none", "label", "both", "glass", "band")
 LINES = ("solid", "caps", "ticks", "arrows", "ruler", "double")
 PLACES = ("above", "below", "right", "left")
@@ -68,7 +73,7 @@ class Burned:
 
 def is_in(split: str, name: str) -> bool:
     """Return whether a name belongs to a split; the same name always does."""
-    return SPLITS[zlib.crc32(name.encode()) % 2] == split
+    return HALVES[zlib.crc32(name.encode()) % 2] == split
 
 
 def list_textures(folder: Path, split: str) -> list[tuple[Path, int | None]]:
@@ -91,9 +96,15 @@ def list_looks(split: str) -> list[tuple[str, str, str]]:
     return [look for look in looks if is_in(split, " ".join(look))]
 
 
-def burn(split: str, seed: int, folder: Path) -> Burned:
+def burn(split: str, seed: int, folder: Path, font_folder: Path) -> Burned:
     """Burn a bar into a texture of a split."""
     rng = np.random.default_rng([SPLITS.index(split), seed])
+    if split in KITS:
+        kit = KITS[split]
+        textures = list_textures(folder, kit.half)
+        path, foot = textures[int(rng.integers(len(textures)))]
+        bgr = cv2.imdecode(np.frombuffer(path.read_bytes(), np.uint8), cv2.IMREAD_COLOR)[:foot]
+        return Burned(*burn_look(kit, rng, bgr[:, :, ::-1], font_folder))
     textures, looks = list_textures(folder, split), list_looks(split)
     path, foot = textures[int(rng.integers(len(textures)))]
     plate, line, place = looks[int(rng.integers(len(looks)))]
@@ -229,19 +240,23 @@ def judge(burned: Burned) -> tuple[str, str]:
 
 
 def iter_measured(
-    folder: Path, split: str, seeds: range, wrong: Path | None
+    bars: Iterator[tuple[str, Burned]], wrong: Path | None, unread: Path | None
 ) -> Iterator[tuple[str, str, bool]]:
-    """Yield look, outcome and possibility of every bar; write a picture of the wrong ones."""
-    for seed in seeds:
-        burned = burn(split, seed, folder)
+    """Yield look, outcome and possibility of every bar; write pictures of those not right."""
+    for name, burned in bars:
         outcome, read = judge(burned)
         yield burned.look, outcome, burned.is_possible
         if outcome == "wrong":
-            print(f"wrong: {seed} {burned.look} '{burned.label}' read {read}", flush=True)
-            if wrong is not None:
-                wrong.mkdir(parents=True, exist_ok=True)
-                _, packed = cv2.imencode(".png", burned.pixels[:, :, ::-1])
-                (wrong / f"{split}-{seed:04d}.png").write_bytes(packed.tobytes())
+            print(f"wrong: {name} {burned.look} '{burned.label}' read {read}", flush=True)
+        if outcome == "none" and unread is not None:
+            print(
+                f"none: {name} {burned.look} '{burned.label}' {burned.line_px:.1f} px", flush=True
+            )
+        folder = {"wrong": wrong, "none": unread}.get(outcome)
+        if folder is not None:
+            folder.mkdir(parents=True, exist_ok=True)
+            _, packed = cv2.imencode(".png", burned.pixels[:, :, ::-1])
+            (folder / f"{name}.png").write_bytes(packed.tobytes())
 
 
 def format_share(hits: int, n: int) -> str:
@@ -260,15 +275,22 @@ def main() -> int:
     parser.add_argument("--count", type=int, metavar="N", help="bars to burn")
     parser.add_argument("--split", choices=SPLITS, default="development")
     parser.add_argument("--wrong", type=Path, help="folder for pictures of wrong readings")
+    parser.add_argument("--unread", type=Path, help="folder for pictures of bars not read")
+    parser.add_argument("--fonts", type=Path, default=Path("/usr/share/fonts"))
     options = parser.parse_args()
     cv2.setNumThreads(1)
-    if not list_textures(options.folder, options.split):
+    half = KITS[options.split].half if options.split in KITS else options.split
+    if not list_textures(options.folder, half):
         print(f"no real pictures in {options.folder}: nothing is measured")
         return 0
     spent_s = -time.process_time()
     count = options.count or (QUICK if options.quick else FULL)
     seeds = range(options.first, options.first + count)
-    measured = list(iter_measured(options.folder, options.split, seeds, options.wrong))
+    bars = (
+        (f"{options.split}-{seed:04d}", burn(options.split, seed, options.folder, options.fonts))
+        for seed in seeds
+    )
+    measured = list(iter_measured(bars, options.wrong, options.unread))
     spent_s += time.process_time()
     totals = Counter(outcome for _, outcome, _ in measured)
     possible = Counter(outcome for _, outcome, is_possible in measured if is_possible)
@@ -280,7 +302,7 @@ def main() -> int:
         of_part = Counter((look.split("-")[number], outcome) for look, outcome, _ in measured)
         for name in sorted({name for name, _ in of_part}):
             counts = {o: of_part[name, o] for o in ("right", "wrong", "none")}
-            print(f"  {part} {name:7} {counts}")
+            print(f"  {part} {name:11} {counts}")
     print(f"{spent_s / count:.3f} s of processor time each, burning included")
     return 0
 

@@ -7,13 +7,15 @@
 
 The entries are written by the database itself with the terms that the agent writes, and the parts of
 a micrograph that a page shows are those of `tests/bench/store.py`. A question is the first page of 60
-hits with the counts of all facets. Times are wall clock, median and worst, and this process's own CPU
-time, which a busy machine does not stretch (on PostgreSQL the server's time is not in it).
+hits with the counts of all facets. Times are wall clock, median and worst, and the processor time of
+this process and of PostgreSQL's, which a busy machine stretches less (PostgreSQL's is counted in steps
+of 10 ms, so its mean is given).
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 import shutil
 import statistics
 import sys
@@ -137,7 +139,24 @@ def fill(address: str, rows: int) -> None:
     opened.dispose()
 
 
-def ask(address: str, rows: int, runs: int) -> bool:
+def read_cpu_ms(server: Postgres | None) -> float:
+    """Return the processor time so far of this process and of the server's processes."""
+    own = time.process_time() * 1000
+    if server is None:
+        return own
+    main = (server.folder / "data" / "postmaster.pid").read_text().split()[0]
+    ticks = 0
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            parts = stat.read_text().rpartition(")")[2].split()
+        except OSError:  # it has ended
+            continue
+        if main in (parts[1], stat.parent.name):
+            ticks += sum(int(part) for part in parts[11:15])  # ended children included
+    return own + ticks * 1000 / os.sysconf("SC_CLK_TCK")
+
+
+def ask(address: str, rows: int, runs: int, server: Postgres | None = None) -> bool:
     """Measure each question several times and print it; return whether all are in time."""
     fast = True
     print(f"{'question':<30}{'hits':>9}{'median':>9}{'worst':>9}{'cpu':>8}  (ms)")
@@ -145,15 +164,15 @@ def ask(address: str, rows: int, runs: int) -> bool:
         for title, query in questions(rows).items():
             walls, cpus = [], []
             for _ in range(runs):
-                wall, cpu = time.perf_counter(), time.process_time()
+                wall, cpu = time.perf_counter(), read_cpu_ms(server)
                 page = store.search.find_page(query)
                 walls.append((time.perf_counter() - wall) * 1000)
-                cpus.append((time.process_time() - cpu) * 1000)
+                cpus.append(read_cpu_ms(server) - cpu)
             hits = f"{page.count}{'+' if page.is_cut else ''}"
             median = statistics.median(walls)
             fast &= median <= LIMIT_MS
             print(
-                f"{title:<30}{hits:>9}{median:>9.1f}{max(walls):>9.1f}{statistics.median(cpus):>8.1f}",
+                f"{title:<30}{hits:>9}{median:>9.1f}{max(walls):>9.1f}{statistics.fmean(cpus):>8.1f}",
                 flush=True,
             )
         query, before = SearchQuery(), rows // 10
@@ -181,7 +200,7 @@ def main() -> int:
                 server.start()
             address = server.empty() if server else f"sqlite:///{folder / 'martensight.db'}"
             fill(address, rows)
-            fast &= ask(address, rows, given.runs)
+            fast &= ask(address, rows, given.runs, server)
         finally:
             if server:
                 server.stop()

@@ -238,7 +238,7 @@ class Year:
             befores={"crops": at - timedelta(days=30)},
             statements_since=at - timedelta(days=365.25 * 15),
         )
-        maintenance.prune(self.lab.store, plans, at=at, progress=lambda *_: None)
+        maintenance.prune(self.lab.store, archive, plans, at=at, progress=lambda *_: None)
 
     def _round(self, now: datetime) -> None:
         """Do what the service does by itself; a fault there is a problem and no crash."""

@@ -16,7 +16,8 @@ from agent.bundle_registry import get_bundle, list_previous_bundles
 from agent.demo.exporter import encode
 from agent.nightly import night_settings, write_report
 from agent.service import run_once
-from agent.service.composition import CurrentBundle, make_pipeline, make_pool, open_store
+from agent.service.active_bundle import CurrentBundle
+from agent.service.composition import make_pipeline, make_pool, open_store
 from agent.service.data_folder import clock
 from agent.service.problems import Problems
 from agent.service.worker import Worker

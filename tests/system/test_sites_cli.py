@@ -41,7 +41,7 @@ LEFT_OUT = {
     "weights": "fetches weights",
     "bundle-wheels": "fetches packages",
     "inspect": "reads files",
-    "needles": "reads files",
+    "needles measure": "reads files",
     "experiments": "reads a folder",
     "evaluate": "reads a folder",
     "train": "reads a folder",
@@ -134,6 +134,8 @@ def values(known: Known, folder: Path) -> dict[str, str | None]:
         "microscope": None,
         "microscopes": known.source,
         "n": "5",
+        "needles calibrate.microscope": known.source,
+        "needles calibrate.subtype": "G",
         "name": known.bundle,
         "roundrobin new.name": known.campaign,
         "roundrobin open.name": known.campaign,
@@ -262,7 +264,7 @@ def test_a_command_answers_to_another_sites_key_as_to_one_of_nothing(
         assert HIDDEN.encode() not in content, path
 
 
-@pytest.mark.parametrize("what", ["files", "micrographs", "labels", "trail"])
+@pytest.mark.parametrize("what", ["files", "micrographs", "labels", "needles", "trail"])
 def test_an_export_holds_nothing_of_another_site(
     shell: World,
     tmp_path: Path,

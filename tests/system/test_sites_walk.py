@@ -38,12 +38,15 @@ from agent.store import (
     Heads,
     HistoryQuery,
     NewImage,
+    NewNeedle,
     NewRater,
     NewRecord,
     NewStatement,
     Opinion,
     Origin,
     PlaceMatch,
+    RingRules,
+    RolloutTicket,
     SearchQuery,
     Signature,
     SourceHealth,
@@ -52,6 +55,7 @@ from agent.store import (
 )
 from agent.triage import Reason
 from agent.watch import ListedFile
+from reports import Message
 
 __all__ = ["sqlite_world", "world"]  # fixtures
 
@@ -68,6 +72,8 @@ REPOSITORIES = (
     "labelled_micrographs",
     "labels",
     "live_figures",
+    "needle_fields",
+    "needle_measurements",
     "nightly_reports",
     "order_changes",
     "order_corrections",
@@ -79,6 +85,7 @@ REPOSITORIES = (
     "results",
     "retention",
     "review_queue",
+    "rollouts",
     "saved_views",
     "search",
     "settings_history",
@@ -195,6 +202,8 @@ def arguments(known: Known) -> dict[str, Any]:
         "health": [SourceHealth(known.source, "/x")],
         "held": [known.claim],
         "hold": True,
+        "needle": NewNeedle((10.0, 10.0), (90.0, 90.0), 0.12),
+        "measurement_id": known.ints["needle"],
         "must_change": False,
         "images": [NewImage(first)],
         "instead_of": None,
@@ -259,9 +268,18 @@ def arguments(known: Known) -> dict[str, Any]:
         "review_queue.list_micrographs.reason": None,
         "review_queue.add.reason": Reason.DISAGREEMENT,
         "relatives": [f"{HIDDEN}1.tif"],
+        "result_ids": [known.ints["result"]],
         "retry_at": later(2),
         "revision": 2,
+        "rings": RingRules(("PC",)),
         "role": "viewer",
+        "rollout_id": known.ints["rollout"],
+        "rollouts.ticket": RolloutTicket(known.ints["rollout"], 1),
+        "rollouts.answers": {"g8": {"image": "g8.tif", "code": "G7", "probability": 0.2}},
+        "fault": None,
+        "message": Message("because"),
+        "is_missing": False,
+        "rollouts.seen": {"PC": later(1)},
         "said": Opinion("G", "8"),
         "seat": known.seat,
         "seed": 1,

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from agent.imaging.boxes import Box, overlap
+from agent.imaging.scale_bar.chequered import are_cells
 from agent.imaging.scale_bar.line import EVEN, Line, are_alike, compute_evenness, measure_colour
 from agent.imaging.scale_bar.line_groups import drop_duplicates, join_broken
 from agent.imaging.scale_bar.line_length import is_arrow
-from agent.imaging.scale_bar.lines import are_cells, find_lines
+from agent.imaging.scale_bar.lines import find_lines
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,6 +24,7 @@ _LOOKED_AT = 2.5  # rank above which a candidate's evenness is measured
 _MIDDLING = 0.6  # evenness between that of needles (half of them below 0.35) and of bars
 _UNEVEN = 0.5  # three needles in four are less even, one bar in twenty
 _LIKE_A_BAR = 4.8  # rank that no line of 110 real textures reaches, and 108 of 109 bars do
+_OF_ONE_INK, _OUTLINE_PX = 60, 6  # grey values that blur leaves; widest outline
 _OF_ONE_RUN = ("plain", "caps", "ruler", "broken", "hollow")  # kinds with two measurable edges
 
 
@@ -34,6 +36,7 @@ def find_candidates(
         [line for number in range(len(planes)) for line in find_lines(planes, number)]
     )
     lines = [line for line in lines if not _is_paper(pixels, line, band)]
+    lines = [_strip_outline(pixels, line) for line in lines if not _is_filled(pixels, line)]
     lines = [line for line in lines if not any(_is_outline(pixels, line, o) for o in lines)]
     lines = _drop_cells([_mark_chequered(pixels, line) for line in lines])
     return join_broken([line for line in lines if not _is_written_on(pixels, line)], pixels)
@@ -63,6 +66,59 @@ def _is_outline(pixels: NDArray[np.uint8], line: Line, bar: Line) -> bool:
     ink, columns = measure_colour(pixels, line), slice(max(x0, a0), min(x1, a1))
     there, paper = (np.median(pixels[y, columns], axis=0) for y in (far, beyond))
     return are_alike(there, ink, 60) and not are_alike(paper, ink, 60)
+
+
+def _is_filled(pixels: NDArray[np.uint8], line: Line) -> bool:
+    """Return whether a hollow bar is filled with a colour: it is the outline of a coloured bar."""
+    x0, y0, x1, y1 = line.box
+    if line.kind != "hollow" or y0 < 4 or y1 + 4 > len(pixels):
+        return False
+    rim = line.core[3] - line.core[1]
+    inside = pixels[y0 + rim : y1 - rim, x0 + 4 : x1 - 4].reshape(-1, 3)
+    around = pixels[[y0 - 4, y0 - 3, y1 + 2, y1 + 3], x0:x1].reshape(-1, 3)
+    colour, paper = (np.median(part, axis=0) for part in (inside, around))
+    off = colour - paper
+    return bool(off.max() - off.min() > _OF_ONE_INK)  # steel has no colour, whatever its brightness
+
+
+def _strip_outline(pixels: NDArray[np.uint8], line: Line) -> Line:
+    """Return the line without an outline of another colour that is as bright in its plane.
+
+    In the plane of dark lines, yellow and blue are as dark as a black outline.
+    """
+    x0, y0, x1, y1 = line.core
+    if line.kind != "plain" or line.ticks != (None, None) or y1 - y0 < 3:
+        return line
+    rows = pixels[y0:y1, x0:x1].astype(np.int16)
+    like = np.abs(rows - rows[(y1 - y0) // 2].mean(axis=0)).max(axis=2) < _OF_ONE_INK
+    full_rows = np.flatnonzero(like.mean(axis=1) > 0.5)
+    if not full_rows.size:
+        return line
+    top, foot = int(full_rows[0]), int(full_rows[-1]) + 1
+    columns = np.flatnonzero(like[top:foot].mean(axis=0) > 0.5)
+    left, right = int(columns[0]), int(columns[-1]) + 1
+    sides = (top, y1 - y0 - foot, left, x1 - x0 - right)
+    if min(sides) < 1 or max(sides) > _OUTLINE_PX or not _is_ring(pixels, line, rows, like):
+        return line
+    box = (x0 + left, y0 + top, x0 + right, y0 + foot)
+    return replace(line, box=box, core=box, line_px=float(right - left))
+
+
+def _is_ring(
+    pixels: NDArray[np.uint8], line: Line, rows: NDArray[np.int16], like: NDArray[np.bool_]
+) -> bool:
+    """Return whether the edge rows of a line have a third colour, not a blend of line and paper."""
+    x0, y0, x1, y1 = line.core
+    if y0 < 2 or y1 + 2 > len(pixels):
+        return False
+    ink = np.median(rows[like], axis=0)
+    for edge, paper in ((rows[0], pixels[y0 - 2, x0:x1]), (rows[-1], pixels[y1 + 1, x0:x1])):
+        ring, beyond = np.median(edge, axis=0), np.median(paper, axis=0)
+        way = beyond - ink
+        share = float(np.clip((ring - ink) @ way / max(1.0, float(way @ way)), 0, 1))
+        if np.abs(ring - ink - share * way).max() < _OF_ONE_INK:
+            return False
+    return True
 
 
 def _mark_chequered(pixels: NDArray[np.uint8], line: Line) -> Line:

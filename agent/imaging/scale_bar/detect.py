@@ -25,8 +25,10 @@ from agent.imaging.scale_bar.filled_bars import find_blocks
 from agent.imaging.scale_bar.from_label import find_bar, find_labels
 from agent.imaging.scale_bar.info_band import find_band
 from agent.imaging.scale_bar.lengths import Length
-from agent.imaging.scale_bar.letters import has_digit_before
+from agent.imaging.scale_bar.letters import find_plate_start, has_digit_before
+from agent.imaging.scale_bar.line import Line
 from agent.imaging.scale_bar.line_groups import drop_duplicates
+from agent.imaging.scale_bar.line_length import is_arrow
 from agent.imaging.scale_bar.matching import (
     SAME,
     FoundBar,
@@ -34,6 +36,7 @@ from agent.imaging.scale_bar.matching import (
     has_hidden_end,
     is_believable,
 )
+from agent.imaging.scale_bar.ocr import confirms_length, contradicts_length
 from agent.imaging.scale_bar.planes import compute_planes
 from agent.imaging.scale_bar.reading import read_candidates
 from agent.imaging.scale_bar.tick_rulers import find_combs
@@ -42,8 +45,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
-
-    from agent.imaging.scale_bar.line import Line
 
 
 _SMALLEST_PX = 16  # an image with a shorter side has no room for a bar
@@ -90,8 +91,8 @@ def find_graphics(pixels: NDArray[np.uint8]) -> Graphics:
     read: list[BarLabel] = []
     if not _has_length(bars):
         read = [build_label(pixels, place, length) for length, place in unpaired]
-        read += find_labels(pixels, planes)
-        by_labels = _find_by_labels(pixels, read)
+        read += find_labels(pixels, planes, ranked)
+        by_labels = _find_by_labels(pixels, read, ranked)
         by_labels = [_drop_unsure_length(pixels, bar) for bar in by_labels]
         bars = [_drop_contradicted(bar, ranked) for bar in by_labels] or bars
     if not _has_length(bars):
@@ -123,9 +124,11 @@ def _expand_to_bar(words: Box, shape: Sequence[int]) -> Box:
     return (max(0, x0 - aside), max(0, y0 - beyond), right, foot)
 
 
-def _find_by_labels(pixels: NDArray[np.uint8], read: list[BarLabel]) -> list[FoundBar]:
+def _find_by_labels(
+    pixels: NDArray[np.uint8], read: list[BarLabel], lines: list[Line]
+) -> list[FoundBar]:
     """Return the bar of one of the labels; first one that states a length."""
-    pairs = [(label, find_bar(pixels, label)) for label in _select_agreeing(read)]
+    pairs = [(label, find_bar(pixels, label, lines)) for label in _select_agreeing(read)]
     bars = [_build_bar(label, labelled) for label, labelled in pairs if labelled is not None]
     return sorted(bars, key=lambda bar: bar.um is None)[:1]
 
@@ -171,7 +174,7 @@ def _remeasure(pixels: NDArray[np.uint8], bar: FoundBar) -> FoundBar:
     labelled = find_bar(pixels, label) or find_bar(pixels, of_line)
     if labelled is None:
         return bar
-    if not _is_better(labelled, bar):
+    if not _is_better(pixels, labelled, bar):
         return _put_in_doubt(bar) if _contradicts(labelled, bar) else bar
     if abs(labelled.length_px / bar.line_px - 1) < SAME:  # two ways have found one bar
         return replace(bar, line=labelled.line.box, line_px=labelled.length_px)
@@ -203,12 +206,15 @@ def _drop_contradicted(bar: FoundBar, lines: list[Line]) -> FoundBar:
 
 def _is_cut(pixels: NDArray[np.uint8], bar: FoundBar) -> bool:
     """Return whether a digit precedes the label of a bar."""
-    if bar.label_box is None or not bar.ink:
+    if bar.label_box is None or bar.um is None or not bar.ink:
         return False
     x0, y0, _, y1 = bar.label_box
-    (a0, b0, a1, b1) = bar.line
-    is_before = a0 < x0 and b0 < y1 and y0 < b1
-    return has_digit_before(pixels, bar.label_box, np.array(bar.ink), a1 + 2 if is_before else 0)
+    _, b0, a1, b1 = bar.line
+    left = a1 + 2 if a1 <= x0 + 2 and b0 < y1 and y0 < b1 else 0
+    left = max(left, find_plate_start(pixels, bar.label_box, np.array(bar.ink)))
+    if not has_digit_before(pixels, bar.label_box, np.array(bar.ink), left):
+        return contradicts_length(pixels, bar.label_box, bar.um, left=left)
+    return not confirms_length(pixels, bar.label_box, bar.um, left=left)
 
 
 def _put_in_doubt(bar: FoundBar) -> FoundBar:
@@ -216,7 +222,13 @@ def _put_in_doubt(bar: FoundBar) -> FoundBar:
     return replace(bar, um=None, label="", in_doubt=True)
 
 
-def _is_better(labelled: LabelledLine, bar: FoundBar) -> bool:
+def _has_heads(pixels: NDArray[np.uint8], bar: FoundBar) -> bool:
+    """Return whether a bar is an arrow, of which only the shaft is traced."""
+    line = Line(bar.line, bar.line_px, exact=False, contrast=bar.contrast, core=bar.line)
+    return is_arrow(pixels, line)
+
+
+def _is_better(pixels: NDArray[np.uint8], labelled: LabelledLine, bar: FoundBar) -> bool:
     """Return whether a line in the label's ink is measured better than the detected bar.
 
     Ticks define the ends of a bar. Without ticks the longer line counts: a detected line can end
@@ -228,7 +240,10 @@ def _is_better(labelled: LabelledLine, bar: FoundBar) -> bool:
     if overlap(line.box, bar.line) == 0:
         return labelled.sure and longer > 0.5 and bar.kind == "plain"
     if labelled.traced and labelled.sure:
-        return longer < 1 - SAME or longer > _PART
+        shaft = longer < 1 - SAME and _has_heads(pixels, bar)
+        return not shaft and (longer < 1 - SAME or longer > _PART)
+    if line.kind == bar.kind == "checker":  # an outline or a glow is not in the label's ink
+        return labelled.sure and overlap(line.core, bar.line) > 0
     if overlap(line.core, bar.line) == 0 or longer < 0.85:
         return False
     if longer < 1 + SAME:
@@ -241,6 +256,8 @@ def _contradicts(labelled: LabelledLine, bar: FoundBar) -> bool:
     line = labelled.line
     if line.kind == "caps" and bar.kind == "plain" and labelled.sure:
         return labelled.length_px < _BETWEEN_TICKS * bar.line_px  # or arrow heads taken for ticks
+    if line.kind == bar.kind == "checker":
+        return overlap(line.core, bar.line) > 0 and abs(labelled.length_px / bar.line_px - 1) > SAME
     one_line = overlap(line.core, bar.line) > 0 and line.kind == bar.kind == "plain"
     return one_line and labelled.sure and abs(labelled.length_px / bar.line_px - 1) > _APART
 

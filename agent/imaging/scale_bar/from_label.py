@@ -24,26 +24,33 @@ from agent.imaging.scale_bar.bar_label import (
     has_digit_before,
     is_centred,
 )
+from agent.imaging.scale_bar.candidates import is_convincing
+from agent.imaging.scale_bar.label_search import render_ink
 from agent.imaging.scale_bar.letters import extend_to_lost_digits
 from agent.imaging.scale_bar.line import Line, compute_distance, measure_colour, translate
 from agent.imaging.scale_bar.line_groups import drop_duplicates, join_broken
 from agent.imaging.scale_bar.line_length import measure_length
 from agent.imaging.scale_bar.lines import compute_max_thickness, find_lines
-from agent.imaging.scale_bar.matching import has_lost_ticks
-from agent.imaging.scale_bar.ocr import read_lengths
+from agent.imaging.scale_bar.matching import has_lost_ticks, is_stroke
+from agent.imaging.scale_bar.ocr import confirms_length, read_lengths
 from agent.imaging.scale_bar.text_rows import TextRow, iter_letter_rows
 from agent.imaging.scale_bar.tick_rulers import find_combs
 from agent.imaging.scale_bar.tracing import SHOWS, trace_line
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from numpy.typing import NDArray
 
+    from agent.imaging.scale_bar.lengths import Length
+
     Plane = NDArray[Any]  # (h, w) grey
 
-_LEAST_BELIEF = 0.5  # at 0.15, 8 times as many are read on steel for 2 more bars of 348
+_LEAST_BELIEF = 0.4  # of 62 real textures without a bar, two in five have such a row …
+_BELIEF_AT_LINE = 0.1  # … and none has one at the usual place next to a likely line
+_LIKELY_RANK, _LIKELY_PX, _AT_LINE = 3.2, 40, 2.0  # of such a line; distance in heights
 _MOST_READ = 6  # rows of letters, the most probable first
+_CRISP = 0.9  # of a line that confirms another
 _LEAST_CONTRAST = 40  # between ink and paper, in grey values
 _LEAST_PX = 13  # of a line, or of a cell of a chequered one
 _TICKS_PX = 4  # half the ticks at both ends; thicker lines JPEG does not pale
@@ -66,13 +73,24 @@ class _Candidate:
     cost: float
 
 
-def find_labels(pixels: NDArray[np.uint8], planes: list[Plane]) -> Iterator[BarLabel]:
-    """Yield the lengths written in full ink near the top or the bottom."""
+def find_labels(
+    pixels: NDArray[np.uint8], planes: list[Plane], lines: list[Line]
+) -> Iterator[BarLabel]:
+    """Yield the lengths written in full ink near the top or the bottom.
+
+    Args:
+        pixels: (h, w, 3) uint8, RGB.
+        planes: Planes in which graphics are bright.
+        lines: Lines that can be bars; next to one, letters need not be as clear.
+    """
+    likely = [line for line in lines if line.rank >= _LIKELY_RANK and line.width >= _LIKELY_PX]
     rows = sorted(iter_letter_rows(planes), key=lambda row: -row.belief)
     boxes: list[Box] = []
     for row in rows:
-        if len(boxes) >= _MOST_READ or row.belief < _LEAST_BELIEF:
+        if len(boxes) >= _MOST_READ or row.belief < _BELIEF_AT_LINE:
             return
+        if row.belief < _LEAST_BELIEF and not any(_is_at(row, line) for line in likely):
+            continue
         if any(overlap(row.box, other) > 0.6 for other in boxes):
             continue
         boxes.append(row.box)
@@ -82,28 +100,53 @@ def find_labels(pixels: NDArray[np.uint8], planes: list[Plane]) -> Iterator[BarL
 
 
 def _read_label(pixels: NDArray[np.uint8], row: TextRow) -> BarLabel | None:
-    x0, y0, x1, y1 = row.box
     place = extend_to_lost_digits(pixels, row.box)
+    ink, paper = _measure_ink(pixels, row)
     lengths = read_lengths([pixels], place)
+    if len(lengths) != 1 or lengths[0].um is None:
+        lengths = _read_rendered(pixels, place, ink)
     if len(lengths) != 1 or lengths[0].um is None:
         return None
     wide = place[2] - place[0]
     left, right = (place[0] + round(at * wide) for at in (lengths[0].start, lengths[0].end))
+    return BarLabel((left, place[1], right, place[3]), lengths[0], ink, paper)
+
+
+def _is_at(row: TextRow, line: Line) -> bool:
+    """Return whether a row of letters is where a line's label would be."""
+    distance = compute_distance(line, row.box)
+    return distance is not None and distance < _AT_LINE and not is_stroke(line, row.box)
+
+
+def _measure_ink(pixels: NDArray[np.uint8], row: TextRow) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Return ink and paper of a row of letters, (3,) each."""
+    x0, y0, x1, y1 = row.box
     inside = pixels[y0:y1, x0:x1]
     bare = cv2.dilate(row.mask, np.ones((3, 3), np.uint8)) == 0
     paper = np.median(inside[bare], axis=0)
     drawn = inside[row.mask > 0]
     off = np.abs(drawn - paper).max(axis=1)
-    ink = np.median(drawn[off >= np.percentile(off, 60)], axis=0)
-    return BarLabel((left, place[1], right, place[3]), lengths[0], ink, paper)
+    return np.median(drawn[off >= np.percentile(off, 60)], axis=0), paper
 
 
-def find_bar(pixels: NDArray[np.uint8], label: BarLabel) -> LabelledLine | None:
+def _read_rendered(pixels: NDArray[np.uint8], place: Box, ink: NDArray[Any]) -> list[Length]:
+    """Read words with the texture around them faded."""
+    x0, y0, x1, y1 = place
+    room = y1 - y0
+    left, top = max(0, x0 - room), max(0, y0 - room)
+    picture = render_ink(pixels[top : y1 + room, left : x1 + room], ink)
+    return read_lengths([picture], (x0 - left, y0 - top, x1 - left, y1 - top))
+
+
+def find_bar(
+    pixels: NDArray[np.uint8], label: BarLabel, lines: Sequence[Line] = ()
+) -> LabelledLine | None:
     """Return the line in a label's ink that is its bar.
 
     Args:
         pixels: (h, w, 3) uint8, RGB.
-        label: The label; its length is not used.
+        label: The label.
+        lines: Lines found without a label; one with the same ends makes the bar more certain.
 
     Returns:
         The line, or None.
@@ -128,11 +171,11 @@ def find_bar(pixels: NDArray[np.uint8], label: BarLabel) -> LabelledLine | None:
         goes_on = near[0].just_ink and traced.length_px > 1.02 * line.line_px + 1
         return replace(traced, sure=not goes_on)  # in another ink, such as a needle's
     sure = (
-        _is_seen_well(pixels, near[0], near, label)
+        (_is_seen_well(pixels, near[0], near, label) or _is_confirmed(line, lines))
         and not _has_rivals(near)
         and not _runs_into(line, label.box)
         and not has_lost_ticks(line, label.ink, label.paper)
-        and not has_digit_before(pixels, label, line)
+        and not _is_cut(pixels, label, line)
     )
     return LabelledLine(line, _measure_length(pixels, line), sure)
 
@@ -196,7 +239,8 @@ def _is_seen_well(
     if candidate.line.kind == "comb":
         return any(other.just_ink and _have_same_ends(other.line, candidate.line) for other in near)
     line = candidate.line
-    if line.ticks != (None, None) and line.line_px < line.width - _TICKS_PX:
+    wide_ticks = line.ticks != (None, None) and line.line_px < line.width - _TICKS_PX
+    if wide_ticks and not candidate.just_ink:
         return False
     if line.kind == "plain" and not (
         _is_beside(line, label.box) or is_centred(line.box, label.box)
@@ -204,6 +248,28 @@ def _is_seen_well(
         return False
     has_marks = candidate.just_ink or line.kind in ("caps", "ruler", "broken")
     return has_marks or (line.height >= _TICKS_PX and _is_paled(pixels, line, label))
+
+
+def _is_confirmed(line: Line, lines: Sequence[Line]) -> bool:
+    """Return whether a convincing line that was found without the label is this one."""
+    return any(
+        other.kind == line.kind
+        and is_convincing(other)
+        and other.crisp >= _CRISP
+        and _have_same_ends(line, other)
+        and abs(line.line_px - other.line_px) <= max(1.0, 0.01 * line.line_px)
+        and overlap(line.core, other.core) > 0
+        for other in lines
+    )
+
+
+def _is_cut(pixels: NDArray[np.uint8], label: BarLabel, line: Line) -> bool:
+    """Return whether a digit precedes a label."""
+    if not has_digit_before(pixels, label, line):
+        return False
+    left = line.box[2] + 2 if _is_beside(line, label.box) and line.box[0] < label.box[0] else 0
+    um = label.length.um
+    return um is None or not confirms_length(pixels, label.box, um, left=left)
 
 
 def _has_rivals(near: list[_Candidate]) -> bool:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from agent.imaging.boxes import find_runs
+from agent.imaging.scale_bar.chequered import are_cells
 from agent.imaging.scale_bar.line import Line
 from agent.imaging.scale_bar.line_measures import (
     compute_contrast,
@@ -86,6 +87,8 @@ def _measure(
     box = _find_box(plane, ends, rims, least)
     if box is None or not _is_on_paper(plane, box, paper, 0.4 * (level - paper)):
         return None
+    if are_cells(inside[len(inside) // 2] >= least):
+        return None  # the plate around a chequered bar
     contrast = compute_contrast(plane, box, level)
     if contrast < _CONTRAST:
         return None

@@ -15,12 +15,13 @@ _NICE = (1.0, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 6.0, 7.5, 8.0)  # × 10ⁿ: usual ba
 _UM = {"µm": 1.0, "nm": 1e-3, "mm": 1e3, "in": 25400.0, "mil": 25.4}
 # OCR readings of "µm": both code points, similar letters at small size, a missing leg.
 _MICRO = r"(?:[µμuúùûüūyjpνvƒwWH]\s?y?[mnrhM]{1,2}|[µμ]|microns?|micrometers?|micrometres?)"
+_CLEAR = re.compile(r"[µμuúùûü]|micr")
 _UNIT = rf"(?P<unit>{_MICRO}|nm|mm|inches|inch|in|mils?)"
 _NUMBER = r"(?P<number>\d+(?:[.,]\d+)?)"
 # OCR readings of texture before a number, without letters that name a measurement (d, L, R).
 _TEXTURE = r"(?:[AEFGHJKMNTUVWY\u4e00-\u9fff]{1,2}(?=\d))?"
 # OCR readings of texture between a number and its unit: no point there can be a decimal one.
-_BETWEEN = r"(?:\s*[.*°'’-]?\s*)"
+_BETWEEN = r"(?:\s*[.,·*°'’-]?\s*)"
 _ALONE = re.compile(
     rf"^[|\-–—_\[\]<>←→'’\s]*{_TEXTURE}{_NUMBER}{_BETWEEN}{_UNIT}[|\-–—_\[\]<>←→.\s]*$"
 )
@@ -52,6 +53,7 @@ class Length:
         start: Start as a share of the words; 0 when alone.
         end: End as a share of the words; 1 when alone.
         number: The number without its unit.
+        clear: Its unit was read as it is written; "pm" is read where µm or nm stands.
     """
 
     um: float | None
@@ -59,6 +61,7 @@ class Length:
     start: float
     end: float
     number: float = 0.0
+    clear: bool = True
 
 
 def parse_length(words: str) -> Length | None:
@@ -109,7 +112,8 @@ def _build_length(match: re.Match[str], start: float, end: float) -> Length | No
     other_unit = unit == "µm" and value > 1000  # "5000 nm" or "5 mm": "5000 µm" is never written
     if lost_point or other_unit or not _is_nice(value):
         return None
-    return Length(value * _UM[unit], f"{value:g} {unit}", start, end, value)
+    clear = unit != "µm" or _CLEAR.match(match["unit"]) is not None
+    return Length(value * _UM[unit], f"{value:g} {unit}", start, end, value, clear)
 
 
 def parse_half_read(words: str) -> Length | None:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 _UNEVEN_PAPER = 0.2  # of the contrast: paper that differs more is the specimen itself
 _PALE = 0.35  # share of the paper-to-ink distance of a thin stroke after JPEG
+_PLATED, _OF_PLATE = 0.8, 0.6  # shares of a plate's rim and of its columns: paper, or paper and ink
 _EVEN_PAPER = 12.0  # grey values that JPEG spreads around one colour
 
 
@@ -136,6 +137,31 @@ def _close_strokes(ink: NDArray[np.bool_], high: int) -> NDArray[np.uint8]:
     padded = cv2.copyMakeBorder(ink.astype(np.uint8), by, by, 2, 2, cv2.BORDER_CONSTANT)
     closed = cv2.morphologyEx(padded, cv2.MORPH_CLOSE, np.ones((by, 2), np.uint8))
     return np.asarray(closed[by:-by, 2:-2], np.uint8)
+
+
+def find_plate_start(
+    pixels: NDArray[np.uint8], box: tuple[int, int, int, int], ink: NDArray[Any]
+) -> int:
+    """Return the first column of the plate of words; 0 where they are not on a plate.
+
+    A plate holds paper and ink only, so that no digit can stand beyond its end.
+
+    Args:
+        pixels: (h, w, 3) uint8, RGB.
+        box: Box of the words, pixels.
+        ink: (3,) their colour.
+    """
+    x0, y0, x1, y1 = box
+    paper = np.median(pixels[y0:y1, x0:x1].reshape(-1, 3), axis=0)
+    rim = pixels[[max(0, y0 - 1), min(len(pixels), y1 + 1) - 1], x0:x1].astype(np.int16)
+    if float(np.mean(largest(np.abs(rim - paper)) <= _EVEN_PAPER)) < _PLATED:
+        return 0
+    start = max(0, x0 - 2 * (y1 - y0))
+    before = pixels[y0:y1, start:x0].astype(np.int16)
+    on_plate = largest(np.abs(before - paper)) <= _EVEN_PAPER
+    drawn = largest(np.abs(before - ink)) <= 0.5 * float(np.abs(ink - paper).max())
+    beyond = np.flatnonzero((on_plate | drawn).mean(axis=0) < _OF_PLATE)
+    return start + int(beyond[-1]) + 1 if beyond.size else 0
 
 
 def has_digit_before(

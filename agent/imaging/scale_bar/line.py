@@ -118,8 +118,13 @@ def compute_evenness(pixels: NDArray[np.uint8], line: Line) -> float:
     return float(find_even_columns(pixels, line).mean())
 
 
-def find_even_columns(pixels: NDArray[np.uint8], line: Line) -> NDArray[np.bool_]:
-    """Return which columns of a line, (n,), have its most frequent upper and lower edge."""
+def find_even_columns(
+    pixels: NDArray[np.uint8], line: Line, room: float = 75.0
+) -> NDArray[np.bool_]:
+    """Return which columns of a line, (n,), have its most frequent upper and lower edge.
+
+    What differs from its colour by less than `room` grey values counts as the line.
+    """
     x0, y0, x1, y1 = line.core
     top = max(0, y0 - 4)
     ink = measure_colour(pixels, line)
@@ -127,7 +132,7 @@ def find_even_columns(pixels: NDArray[np.uint8], line: Line) -> NDArray[np.bool_
     if line.gap is not None:
         rows = np.hstack([rows[:, : line.gap[0] - x0], rows[:, line.gap[2] - x0 :]])
     off = largest(cv2.absdiff(rows, np.full_like(rows, np.rint(ink))))
-    drawn = off < min(75.0, 0.5 * line.contrast)
+    drawn = off < min(room, 0.5 * line.contrast)
     middle = (y0 + y1) // 2 - top
     above, below = count_from_top(drawn[: middle + 1][::-1]), count_from_top(drawn[middle:])
     edges = above * len(rows) + below

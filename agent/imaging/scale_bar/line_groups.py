@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from agent.imaging.boxes import overlap, within
 from agent.imaging.scale_bar.line import Line, have_one_colour
+from agent.imaging.scale_bar.planes import COLOUR_PLANE
 
 if TYPE_CHECKING:
     import numpy as np
@@ -19,7 +20,14 @@ def drop_duplicates(lines: list[Line]) -> list[Line]:
     kept: list[Line] = []
     order = sorted(
         lines,
-        key=lambda line: (line.exact, line.crisp > 0.9, min(line.contrast, 120), line.width),
+        # Steel lengthens no line in the plane of colours, but compression blurs ticks there.
+        key=lambda line: (
+            line.exact,
+            line.crisp > 0.9,
+            min(line.contrast, 120),
+            2 * (line.kind in ("caps", "ruler")) + (line.plane == COLOUR_PLANE),
+            line.width,
+        ),
         reverse=True,
     )
     for line in order[:400]:

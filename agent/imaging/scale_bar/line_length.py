@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from agent.imaging.scale_bar.line import Line
 
 _FURTHER = 0.35  # of a pixel: largest extension of a detected end
+_EXACT_ROOM = 60  # grey values from an exact ink that anti-aliasing leaves
 _OTHER_INK = 1.4  # of the paper-to-ink distance: beyond it is an outline
 
 
@@ -132,22 +133,27 @@ def is_arrow(pixels: NDArray[np.uint8], line: Line) -> bool:
 def find_heads(pixels: NDArray[np.uint8], line: Line) -> tuple[bool, bool]:
     """Return whether a line has an arrow head at its left and at its right end."""
     x0, _, x1, _ = line.core
-    return _has_head(pixels, line.core, (x0, 1)), _has_head(pixels, line.core, (x1 - 1, -1))
+    left, right = (
+        _has_head(pixels, line.core, end, exact=line.exact) for end in ((x0, 1), (x1 - 1, -1))
+    )
+    return left, right
 
 
-def _has_head(pixels: NDArray[np.uint8], core: Box, end: tuple[int, int]) -> bool:
+def _has_head(pixels: NDArray[np.uint8], core: Box, end: tuple[int, int], *, exact: bool) -> bool:
     """Return whether a line ends in an arrow head.
 
     Args:
         pixels: (h, w, 3) uint8, RGB.
         core: Box of the line.
         end: Column of the end, and the inward direction (1 or -1).
+        exact: All of the line has one colour, so that texture nearly as bright is not its ink.
     """
     x0, y0, x1, y1 = core
     ink = np.median(pixels[y0:y1, x0:x1].reshape(-1, 3), axis=0)
     rows = pixels[max(0, y0 - 5) : y1 + 5].astype(np.int16)
     paper = np.median(rows[[0, -1], x0:x1].reshape(-1, 3), axis=0)
     least = 0.5 * float(np.abs(ink - paper).max())
+    least = min(least, _EXACT_ROOM) if exact else least
     x, inwards = end
     columns = np.clip(x + inwards * np.array([0, *range(2, 10), 18]), 0, rows.shape[1] - 1)
     tip, *head, shaft = (np.abs(rows[:, columns] - ink).max(axis=2) < least).sum(axis=0).tolist()

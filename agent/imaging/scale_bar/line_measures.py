@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 
     Plane = NDArray[Any]  # (h, w) grey
 
+_UNLIKE = 2.0  # ratio of the contrasts of two sides
+_LEAST_DROP = 40  # grey values between a line and what lies next to it
+
 
 def compute_contrast(plane: Plane, box: Box, level: float, share: float = 0.7) -> float:
     """Return the contrast to four rows above and below in a share of the columns; 0: none.
@@ -30,9 +33,29 @@ def compute_contrast(plane: Plane, box: Box, level: float, share: float = 0.7) -
 
 def compute_crispness(plane: Plane, box: Box, least: float) -> float:
     """Return the share of columns in which a line falls off within two rows above and below."""
+    return min(compute_share(side < least) for side in _list_sides(plane, box))
+
+
+def compute_exact_crispness(plane: Plane, box: Box, level: float) -> float:
+    """Return the crispness of a line of one exact level by the contrast of each side.
+
+    Steel on one side of a line and the plate of its words on the other differ in brightness; 0
+    where both sides are alike.
+    """
+    sides = _list_sides(plane, box)
+    drops = [max(_LEAST_DROP, level - compute_median(side.astype(np.int16))) for side in sides]
+    if max(drops) < _UNLIKE * min(drops):
+        return 0.0
+    return min(
+        compute_share(side < level - 0.6 * drop) for side, drop in zip(sides, drops, strict=True)
+    )
+
+
+def _list_sides(plane: Plane, box: Box) -> list[Plane]:
+    """Return the darker of two pixels above and below every column of a line."""
     x0, y0, x1, y1 = box
     sides = (plane[max(0, y0 - 2) : y0, x0:x1], plane[y1 : y1 + 2, x0:x1])
-    return min(compute_share(side.min(axis=0) < least) for side in sides if side.size)
+    return [side.min(axis=0) for side in sides if side.size]
 
 
 def compute_share(flags: NDArray[np.bool_]) -> float:

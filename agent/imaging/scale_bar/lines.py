@@ -14,11 +14,13 @@ import cv2
 import numpy as np
 
 from agent.imaging.boxes import Box, find_runs
+from agent.imaging.scale_bar.chequered import are_cells, measure_chequered
 from agent.imaging.scale_bar.hollow_bars import find_hollow_bars
 from agent.imaging.scale_bar.line import Line, count_from_top
 from agent.imaging.scale_bar.line_measures import (
     compute_contrast,
     compute_crispness,
+    compute_exact_crispness,
     compute_median,
     compute_share,
 )
@@ -57,7 +59,8 @@ def find_lines(
         parts = _select_likely(find_parts(mask), thick, plane.shape)
         yield from find_hollow_bars(plane, parts, thick, number)
         for x, y, wide, high in parts:
-            line = _measure(plane, (x, y, min(width, x + wide - _STEP + 1), y + high), number)
+            box = (x, y, min(width, x + wide - _STEP + 1), y + high)
+            line = measure_chequered(plane, box, number) or _measure(plane, box, number)
             if line is not None:
                 yield line
 
@@ -120,6 +123,8 @@ def _measure(plane: Plane, box: Box, number: int) -> Line | None:
     if ends is None:
         return None
     crisp = compute_crispness(plane, box, level - 0.6 * contrast)
+    if exact:
+        crisp = max(crisp, compute_exact_crispness(plane, box, level))
     box = (ends[0], y0, ends[1], y1)
     checker = (
         _find_outlined_cells(plane, box, least)
@@ -188,15 +193,6 @@ def _find_chequered_cells(plane: Plane, box: Box, least: float) -> Box | None:
     rims = plane[[y0, y1 - 1], x0:x1] >= least
     middle = plane[(y0 + y1) // 2, x0:x1] >= least
     return box if compute_share(rims) > 0.9 and are_cells(middle) else None
-
-
-def are_cells(full: NDArray[np.bool_]) -> bool:
-    """Return whether a row alternates between full and empty in 3 or more cells of one width."""
-    cells = sorted(find_runs(full) + find_runs(~full))
-    widths = np.array([end - start for start, end in cells if end - start > 2])
-    usual = float(np.median(widths)) if widths.size else 0.0
-    even = np.abs(widths - usual) <= 0.15 * usual + 2
-    return 3 <= len(widths) <= 24 and usual >= 6 and bool(even.all())
 
 
 def _find_ends(plane: Plane, box: Box, level: float, share: float) -> tuple[int, int] | None:

@@ -23,6 +23,7 @@ from agent.imaging.scale_bar.line import (
     measure_colour,
 )
 from agent.imaging.scale_bar.line_length import find_heads, measure_length
+from agent.imaging.scale_bar.planes import COLOUR_PLANE
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -33,12 +34,18 @@ if TYPE_CHECKING:
 SAME = 0.02
 """Relative difference below which two lengths are one."""
 _UM_PER_PX = (1e-5, 50.0)  # µm per pixel: from an atom to a pixel that shows no structure
+_LEAST_COLOURED_PX = 60  # of a line whose middle is compared with its ends
+_TICK_SHARE = 0.15  # of a line's colour that a tick keeps in a compressed picture, at the least
+_CHROMA = np.eye(3) - 1 / 3  # takes the mean of the channels away
+_ROOM = 75  # grey values from a line's ink
+_EXACT_SHARE, _EXACT_ROOM = 0.9, 30  # of a line's pixels; grey values from its exact ink
 _LEAST_GAP_PX, _LEAST_PART_PX = 12, 16  # of a line that is cut, pixels
 _AROUND_PX, _HIDES = 4, 0.3  # of an end; share of a place of the line's ink that hides it
 _SOLID_PX, _LONG_PX = 6, 190  # height and length from which 2 per cent exceed that blur
 _END_PX, _UNEVEN_END = 6, 0.34  # columns near an end; share of them with the line's edges
 _SHORTER = 0.5  # of the words: a line shorter than that is seldom their bar
 _THIN_PX = 4  # height of the shaft of an arrow; texture next to a thicker line resembles a head
+_OF_LETTERS = 0.2  # share of a row of cells in the words: they are letters on a plate
 _UNREAD = 2.0  # cost of words without a reliable length
 _LEADS = 1.0  # bonus of the line around which words were searched
 
@@ -134,7 +141,10 @@ def _has_sure_ends(pixels: NDArray[np.uint8], line: Line, length_px: float) -> b
     room = max(1.0, SAME * line.line_px)
     x0, y0, x1, y1 = line.core
     paper = np.median(pixels[max(0, y0 - 4) : max(1, y0 - 2), x0:x1].reshape(-1, 3), axis=0)
-    if has_lost_ticks(line, measure_colour(pixels, line), paper):
+    blurred = has_lost_ticks(line, measure_colour(pixels, line), paper) or (
+        line.plane == COLOUR_PLANE and line.kind == "plain" and line.height < _SOLID_PX
+    )
+    if blurred and _has_ink_at_ends(pixels, line):
         return False
     if line.kind == "plain" and _has_uneven_end(pixels, line):
         return False
@@ -152,7 +162,9 @@ def _is_beside_longer_words(line: Line, place: Box) -> bool:
 
 def _has_uneven_end(pixels: NDArray[np.uint8], line: Line) -> bool:
     """Return whether an even line has other edges near one end, where a grain lengthens it."""
-    even = find_even_columns(pixels, line)
+    colour = measure_colour(pixels, line)
+    grey = colour.max() - colour.min() < _EXACT_ROOM  # compression changes a colour everywhere
+    even = find_even_columns(pixels, line, _EXACT_ROOM if line.exact and grey else _ROOM)
     inside = even[_END_PX:-_END_PX]
     if len(inside) < 2 * _END_PX or inside.mean() < EVEN or all(find_heads(pixels, line)):
         return False
@@ -169,6 +181,27 @@ def has_lost_ticks(line: Line, ink: NDArray[Any], paper: NDArray[Any]) -> bool:
     """
     short = line.line_px < _LONG_PX and line.height < _SOLID_PX
     return is_pale(ink, paper) and short and line.kind == "plain" and not line.exact
+
+
+def _has_ink_at_ends(pixels: NDArray[np.uint8], line: Line) -> bool:
+    """Return whether the ends of a coloured line may have ticks above or below them.
+
+    Steel has no colour, so that only ticks colour the rows next to a line; where the picture was
+    compressed, also the line itself, but its middle then as much as its ends.
+    """
+    x0, y0, x1, y1 = line.core
+    if line.plane != COLOUR_PLANE or x1 - x0 < _LEAST_COLOURED_PX or y0 < 6 or x0 < 4:
+        return True
+    ink = measure_colour(pixels, line) @ _CHROMA
+    for strip in (pixels[y0 - 6 : y0 - 2], pixels[y1 + 2 : y1 + 6]):
+        if len(strip) < 4:
+            return True
+        coloured = strip[:, x0 - 4 : x1 + 4].astype(np.float32) @ _CHROMA
+        share = (coloured @ ink / float(ink @ ink)).mean(axis=0)
+        usual = float(np.percentile(share[14:-14], 90))
+        if max(share[:10].max(), share[-10:].max()) > usual + _TICK_SHARE:
+            return True
+    return False
 
 
 def is_believable(length: Length, line: Line) -> bool:
@@ -194,12 +227,18 @@ def _compute_cost(
         _is_rim(pixels, line, place, paper)
         or _is_half(pixels, line, colour, place)
         or _is_strip(line, place)
+        or (line.kind == "checker" and overlap(line.box, place) > _OF_LETTERS)
     ):
         return None
     written = _is_written_in(pixels, place, colour, paper)
-    if not written and not line.exact:
+    if not written and not _is_surely_drawn(line):
         return None
     return cost + (0.0 if written else 0.4) - 0.15 * line.rank
+
+
+def _is_surely_drawn(line: Line) -> bool:
+    """Return whether a line is drawn whatever the colour of the words near it."""
+    return line.exact and (line.kind in ("comb", "checker") or line.even > EVEN)
 
 
 def _runs_on(pixels: NDArray[np.uint8], line: Line, colour: NDArray[Any]) -> bool:
@@ -210,11 +249,14 @@ def _runs_on(pixels: NDArray[np.uint8], line: Line, colour: NDArray[Any]) -> boo
     if line.kind not in ("plain", "caps", "ruler"):
         return False
     x0, y0, x1, y1 = line.core
+    thin = y1 - y0 <= _THIN_PX
+    # Blur leaves half of a thin line's rows in another colour than the rest.
+    colours = np.median(pixels[y0:y1, x0:x1], axis=1)[:, None] if thin else colour
     for beyond in (
         pixels[y0:y1, max(0, x0 - 10) : max(0, x0 - 1)],
         pixels[y0:y1, x1 + 1 : x1 + 10],
     ):
-        ink = np.abs(beyond.astype(np.int16) - colour).max(axis=2) < min(75, 0.5 * line.contrast)
+        ink = np.abs(beyond.astype(np.int16) - colours).max(axis=2) < min(75, 0.5 * line.contrast)
         if ink.shape[1] and float(ink.mean(axis=0).min()) >= 0.5:
             return True
     return False
@@ -252,6 +294,9 @@ def has_hidden_end(pixels: NDArray[np.uint8], bar: FoundBar) -> bool:
         return False
     x0, y0, x1, y1 = bar.line
     top, foot, room = max(0, y0 - _AROUND_PX), y1 + _AROUND_PX, min(75, 0.5 * bar.contrast)
+    drawn = np.abs(pixels[y0:y1, x0:x1].astype(np.int16) - np.array(bar.ink)).max(axis=2)
+    if float(np.mean(drawn <= 1)) > _EXACT_SHARE:
+        room = min(room, _EXACT_ROOM)  # what is only nearly its ink does not hide its end
     for end in (x0, x1):
         around = slice(max(0, end - _AROUND_PX), end + _AROUND_PX)
         sides = (pixels[top : max(0, y0 - 1), around], pixels[y1 + 1 : foot, around])

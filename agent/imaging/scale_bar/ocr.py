@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import cv2
 import numpy as np
 
-from agent.imaging.scale_bar.lengths import Length, parse_half_read, parse_lengths
+from agent.imaging.scale_bar.lengths import Length, parse_half_read, parse_length, parse_lengths
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 _DETECTOR_PX = 640  # limit of the detector; larger pictures are reduced to it
 _DETECTOR_AREA_PX = 100_000  # run time is proportional to area: about 60 ms on one core
 _MIN_SCORE = 0.6
+_OF_A_LINE = " -–—_"  # as the half of a line before its words is read
+_BEFORE = 0.75  # of the height of words: a digit and the gap after it …
+_FAR_BEFORE = 1.4  # … and with a decimal point
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,10 +119,54 @@ def read_lengths(pictures: list[NDArray[np.uint8]], box: tuple[int, int, int, in
     return [Length(None, "", 0.0, 1.0)] if alone and len(stated) > 1 else []
 
 
+def confirms_length(
+    picture: NDArray[np.uint8], box: tuple[int, int, int, int], um: float, *, left: int
+) -> bool:
+    """Return whether words state the same length when what precedes them is read too.
+
+    A digit that their box lost would be read then; texture is not.
+
+    Args:
+        picture: (h, w, 3) uint8, RGB.
+        box: Box of the words, pixels of the picture.
+        um: The length that was read in the box.
+        left: First column that can hold a digit.
+    """
+    x0, y0, x1, y1 = box
+    wider = (max(left, x0 - round(_BEFORE * (y1 - y0))), y0, x1, y1)
+    for zoom in (1.0, 0.85):
+        text = read_words(picture, wider, zoom)
+        words = text.words.lstrip(_OF_A_LINE) if text else ""
+        length = parse_length(words) if words[:1].isdigit() else None
+        if length is None or length.um != um:
+            return False
+    return True
+
+
+def contradicts_length(
+    picture: NDArray[np.uint8], box: tuple[int, int, int, int], um: float, *, left: int
+) -> bool:
+    """Return whether words with what precedes them state another length: "2.5" is not "5".
+
+    Args:
+        picture: (h, w, 3) uint8, RGB.
+        box: Box of the words, pixels of the picture.
+        um: The length that was read in the box.
+        left: First column that can hold a digit.
+    """
+    x0, y0, x1, y1 = box
+    wider = max(left, x0 - round(_FAR_BEFORE * (y1 - y0)))
+    text = read_words(picture, (wider, y0, x1, y1)) if x0 - wider > 0.3 * (y1 - y0) else None
+    length = parse_length(text.words) if text else None
+    return length is not None and length.um != um
+
+
 def _find_agreement(readings: list[list[Length]]) -> list[Length] | None:
     """Return the lengths that all of at least two readings state; one must include the unit."""
     sure = [lengths for lengths in readings if all(length.um is not None for length in lengths)]
     if len(readings) < 2 or not sure:
+        return None
+    if not any(length.clear for lengths in sure for length in lengths):
         return None
     numbers = {tuple(length.number for length in lengths) for lengths in readings}
     units = {tuple(length.um for length in lengths) for lengths in sure}

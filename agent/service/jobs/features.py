@@ -48,7 +48,7 @@ def fill(
     with open_store(settings) as store:
         yield from fill_features(
             store,
-            Archive(settings.store.folder),
+            Archive.open(settings.store),
             open_features(settings, store),
             classifier,
             limit=limit,

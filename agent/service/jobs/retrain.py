@@ -139,7 +139,7 @@ def _pseudo_labelled(
     from agent.retrain import select_pseudo_labels  # noqa: PLC0415
 
     classifier = load_bundle(settings, lesson.manifest.name)
-    archive = Archive(settings.store.folder)
+    archive = Archive.open(settings.store)
     labelled, group_by = lesson.collected.examples, lesson.plan.group_by
     return select_pseudo_labels(views, labelled, classifier, archive, group_by=group_by)
 

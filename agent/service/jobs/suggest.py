@@ -32,7 +32,7 @@ def suggest_next(settings: Settings) -> Iterator[Step | Suggestion]:
     with open_store(settings) as store:
         lesson, waiting = find_training_job(settings, store), store.review_queue.list_micrographs()
     classifier = load_bundle(settings, lesson.manifest.name)
-    archive = Archive(settings.store.folder)
+    archive = Archive.open(settings.store)
     yield from suggest(waiting, lesson.collected, classifier, archive, n=SUGGESTED)
 
 

@@ -60,7 +60,7 @@ def build_worker(
         store: Open.
         may_work: Asked before each batch; on False the unit is released.
     """
-    archive = Archive(settings.store.folder)
+    archive = Archive.open(settings.store)
 
     @lru_cache(maxsize=1)  # a bundle is hundreds of MB
     def open_judge(name: str) -> Judge:
@@ -76,7 +76,7 @@ def build_worker(
         store,
         has_bundle=partial(has_bundle, settings.store.folder),
         open_judge=open_judge,
-        has_crop=lambda sha256, page: archive.crop_path(sha256, page).is_file(),
+        has_crop=archive.has_crop,
         now=DatabaseClock(store, now=clock),
         may_work=may_work,
         unit=settings.work.unit,

@@ -1,4 +1,4 @@
-"""Nights, jobs, work units, search entries and saved views."""
+"""Nights, jobs, work units, rollouts of bundles, search entries and saved views."""
 
 from datetime import date, datetime
 from typing import Any, ClassVar
@@ -9,6 +9,7 @@ from sqlalchemy import (
     Integer,
     Text,
     UniqueConstraint,
+    text,
 )
 from sqlmodel import Field
 
@@ -119,6 +120,65 @@ class WorkUnitRow(OfSite, Row, table=True):
     flips: dict[str, int] = json_column()
     reason: str = text_column()
     ended_at: datetime | None = instant_column()
+
+
+class RolloutRow(OfSite, Row, table=True):
+    """A bundle that the PCs of a site take in rings: named PCs, a share of the others, all.
+
+    At most one rollout of a site is running. `attempt` grows when a stopped one is continued: an
+    answer of an earlier attempt is refused. `baseline` holds the answers to the reference images
+    that every PC has to repeat, and `baseline_host` names the PC that gave them. The promotion is
+    recorded when the last ring agrees; until then `previous` stays the promoted bundle.
+    """
+
+    __tablename__: ClassVar[Any] = "rollout"
+    __table_args__: ClassVar[Any] = (
+        Index(
+            "uq_rollout_running",
+            "site_id",
+            unique=True,
+            sqlite_where=text("state = 'running'"),
+            postgresql_where=text("state = 'running'"),
+        ),
+    )
+
+    id: int | None = Field(default=None, primary_key=True)
+    site_id: int = site_column()
+    bundle: str
+    previous: str | None = None
+    state: str
+    step: int = 1
+    attempt: int = 1
+    rings: dict[str, Any] = json_column()
+    by: str
+    reason: str
+    metrics: dict[str, Any] = json_column()
+    baseline: dict[str, Any] = json_column()
+    baseline_host: str = ""
+    started_at: datetime = instant_column()
+    step_at: datetime = instant_column()
+    ended_at: datetime | None = instant_column()
+    stopped_by: str = ""
+    why: dict[str, Any] = json_column()
+
+
+class RolloutHostRow(OfSite, Row, table=True):
+    """What one PC answered about the reference images with the bundle of a rollout."""
+
+    __tablename__: ClassVar[Any] = "rollout_host"
+    __table_args__: ClassVar[Any] = (UniqueConstraint("rollout_id", "agent_id"),)
+
+    id: int | None = Field(default=None, primary_key=True)
+    site_id: int = site_column()
+    rollout_id: int = Field(foreign_key="rollout.id")
+    agent_id: int = Field(foreign_key="agent.id")
+    ring: int
+    state: str
+    judged_at: datetime | None = instant_column()
+    n: int = 0
+    same_codes: int = 0
+    max_difference: float | None = None
+    message: dict[str, Any] = json_column()
 
 
 class SearchRow(OfSite, Row, table=True):

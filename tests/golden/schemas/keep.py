@@ -4,6 +4,7 @@ import json
 import sqlite3
 import sys
 import tempfile
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -11,12 +12,17 @@ HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parents[2]))
 sys.path.insert(0, str(HERE.parents[1]))
 
+from needle_samples import measured  # noqa: E402 - beside us only after the line above
+
 from agent.store import (  # noqa: E402 - beside us only after the line above
     Decision,
     NewImage,
+    NewNeedle,
     NewRater,
     NewStatement,
     Opinion,
+    RingRules,
+    Signature,
     StatementFile,
     Store,
     schema,
@@ -41,7 +47,8 @@ def fill(store: Store) -> None:
     (fourth,) = [
         claim for claim in store.work_queue.claim(9, at=AT, lease_s=60) if claim.relative == "a.tif"
     ]
-    store.work_queue.finish(fourth, [finding(OTHER)], at=AT + timedelta(minutes=5))
+    needles = replace(finding(OTHER), needles=measured())
+    store.work_queue.finish(fourth, [needles], at=AT + timedelta(minutes=5))
     store.labels.decide(SHA[:16], Decision("code", "Ada", code="G8", comment="sure"), at=AT)
     store.labels.decide(OTHER[:16], Decision("strange", "Bob", strange_kind="scratch"), at=AT)
     store.labels.undo(OTHER[:16], by="Bob", at=AT)
@@ -61,9 +68,21 @@ def fill(store: Store) -> None:
     store.campaigns.open("spring", by="Ada", at=AT)
     seat = store.campaigns.seat(name="spring", account="Ada")
     store.campaigns.rate(seat, 1, Opinion("G", "8", "mean"), at=AT)
+    store.needle_measurements.add(
+        SHA[:16], NewNeedle((10.0, 10.0), (90.0, 40.0), 0.2), by="Ada", at=AT
+    )
     job = store.work_jobs.open("20261101-beefbeef", "shadow", days=9, since=AT, by="Ada", at=AT)
     store.work_jobs.divide(job.id, unit=256, at=AT + timedelta(hours=1))
     store.work_units.claim([job.id], at=AT, lease_s=60)
+    store.agents.record_start(at=AT)
+    store.promotions.sign(
+        "20261102-cafebabe", Signature("Ada", "in rings", AT), metrics={"n": 80}, promoters=1,
+        instead_of="20261101-0badcafe", rings=RingRules(("PC",)),
+    )  # fmt: skip
+    ticket = store.rollouts.find_wanted().ticket
+    store.rollouts.record_answers(
+        ticket, {"g8": {"image": "g8.tif", "code": "G8", "probability": 0.9}}, at=AT
+    )
 
 
 def main() -> None:

@@ -22,7 +22,7 @@ from agent.web.app import create_app
 NOW = datetime(2026, 11, 24, 21, 0, tzinfo=UTC)
 PC = {
     "version": "1.0", "bundle": "B", "recipe": "1", "queue": 0, "failed_checks": 0,
-    "clock_ahead_s": 0.0, "free_bytes": 50, "total_bytes": 100,
+    "settings": "5e77", "clock_ahead_s": 0.0, "free_bytes": 50, "total_bytes": 100,
 }  # fmt: skip
 
 
@@ -44,6 +44,8 @@ def seen(name: str, *, ago_s: float = 3.0, stopped: bool = False, **facts: objec
         (seen("x", failed_checks=2, bundle="C"), "running", ("checks", "other_bundle")),
         (seen("x", version="0.9", recipe="0"), "running", ("other_version", "other_recipe")),
         (seen("x", ago_s=90, version="0.9"), "silent", ("silent",)),
+        (seen("x", settings="0badcafe"), "running", ("other_settings",)),
+        (seen("x", settings=""), "running", ()),
     ],
 )
 def test_a_pc_is_shown_with_its_state_and_what_needs_an_operator(agent, state, remarks):

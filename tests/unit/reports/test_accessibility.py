@@ -15,6 +15,7 @@ from agent import auth
 from agent.nightly import layout as night_page
 from agent.nightly import write_report
 from agent.nightly.site_overview import write_sites
+from agent.orders.class_proposals import propose_class
 from agent.orders.taxonomy_effects import load_taxonomy_use
 from agent.pictures import encode_png
 from agent.service import Pages
@@ -44,6 +45,7 @@ from reports import (
 from tests.unit.agent.roundrobin.test_round_report import play, written
 from tests.unit.agent.web.test_learning_pages import judged
 from tests.unit.agent.web.test_lineage import SECOND, two_bundles
+from tests.unit.agent.web.test_needle_page import fill as fill_needles
 from tests.unit.agent.web.test_order_desk import desk_with, field_of, order_of
 
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
@@ -85,7 +87,7 @@ def address(lab):
     chart = lab.folder / "chart"
     chart.mkdir()
     (chart / "8.png").write_bytes(encode_png(np.full((60, 80, 3), 130, np.uint8)))
-    desk = replace(desk_of(lab), taxonomy_setup=setup, chart=Chart(chart))
+    desk = replace(desk_of(lab), taxonomy_setup=setup, chart=Chart(chart), correction_reasons=())
     pages = Pages(create_app(desk), WebSection(port=0))
     pages.start()
     yield pages.url
@@ -143,6 +145,7 @@ def test_the_review_pages_have_no_grave_fault(lab, axe, tab, address):
         f"/review/{flagged}",
         f"/review/{blind}",
         f"/review/{flagged}/viewer",
+        f"/review/{flagged}/propose",
         "/review/name",
         "/docs",
         "/chart",
@@ -157,6 +160,8 @@ def test_the_review_pages_have_no_grave_fault(lab, axe, tab, address):
         f"/archive/similar/{flagged}",
         "/history",
         "/history?first=x",
+        "/history?facts=G8",
+        "/orders?state=held",
         "/roundrobin",
         "/models",
         "/help",
@@ -168,6 +173,10 @@ def test_the_review_pages_have_no_grave_fault(lab, axe, tab, address):
     ]
 
     lab.store.labels.decide(decided, Decision("code", "Ann", code="G8"), at=WRITTEN)
+    propose_class(lab.store, flagged, name="pearlite", text="rim", by="Ann", at=WRITTEN)
+    work = lab.store.work_jobs
+    job = work.open(SECOND, "shadow", days=None, since=None, by="Lea", at=WRITTEN)
+    work.divide(job.id, unit=2, at=WRITTEN)
     for path in [*pages, f"/review/{decided}"]:
         tab.goto(address + path)
         assert grave(axe, tab) == [], path
@@ -180,6 +189,18 @@ def test_the_review_pages_have_no_grave_fault(lab, axe, tab, address):
     tab.keyboard.press("v")
     tab.wait_for_selector("dialog[open] .canvas.live")
     assert grave(axe, tab) == []
+
+
+def test_a_narrow_page_has_no_grave_fault(lab, axe, tab, address):
+    tab.set_viewport_size({"width": 390, "height": 844})
+    flagged = lab.take(reasons=("strange",))
+    lab.set_aside("cut.tif", "truncated", "it ends in the middle of the picture")
+    write_report(lab.store, lab.archive, lab.reports, NIGHT, SETTINGS, now=WRITTEN)
+
+    for path in ("/docs", f"/review/{flagged}", "/archive", "/history", f"/reports/{NIGHT}.html"):
+        tab.goto(address + path)
+        assert grave(axe, tab) == [], path
+        assert tab.evaluate("document.documentElement.scrollWidth") <= 390, path
 
 
 def test_the_order_desk_has_no_grave_fault(lab, axe, tab):
@@ -272,6 +293,15 @@ def test_the_learning_loop_has_no_grave_fault(lab, axe, tab, address):
     for path in ("/models", "/models/training", f"/models/{SECOND}"):
         tab.goto(f"{address}{path}")
         assert grave(axe, tab) == [], path
+
+
+def test_the_page_of_measured_needles_has_no_grave_fault(lab, axe, tab, address):
+    fill_needles(lab, fields=4, needles=6)
+
+    tab.goto(f"{address}/needles")
+
+    assert tab.locator("svg.agreement").count() == 1
+    assert grave(axe, tab) == []
 
 
 def test_what_studies_found_has_no_grave_fault(tmp_path, axe, tab):

@@ -16,7 +16,7 @@ from lab import minutes
 from agent.cli import main
 from agent.csv_export import FORMULA_STARTS, format_csv, plain
 from agent.labelled_import import iter_rows
-from agent.store import Decision, Origin, acting_through
+from agent.store import Decision, NewNeedle, Origin, acting_through
 
 
 @pytest.fixture
@@ -103,6 +103,26 @@ def test_json_lines_and_parquet_say_the_same(lab, agent, tmp_path):
         assert {key: value for key, value in same.items() if value is not None} == {
             key: value for key, value in row.items() if value is not None
         }
+
+
+def test_measured_needles_are_exported_with_tips_and_author_withdrawn_ones_too(
+    lab, agent, tmp_path
+):
+    pytest.importorskip("pyarrow.parquet", reason="no pyarrow")
+    field = lab.take("G8")
+    for end in ((40.0, 60.0), (70.0, 100.0)):
+        needle = NewNeedle((10.0, 20.0), end, 0.2)
+        number = lab.store.needle_measurements.add(field, needle, by="Ann", at=minutes(3))
+    lab.store.needle_measurements.withdraw(field, number, by="Bea", at=minutes(4))
+
+    _, out, said = agent("export", "needles", "--format", "json")
+    code, _, _ = agent("export", "needles", "--out", str(tmp_path / "needles.parquet"))
+
+    first, second = (json.loads(line) for line in out.splitlines())
+    assert (code, "2 rows" in said) == (0, True)
+    assert (first["id"], first["length_um"], first["by"]) == (field, pytest.approx(10), "Ann")
+    assert [first[tip] for tip in ("start_x", "start_y", "end_x", "end_y")] == [10, 20, 40, 60]
+    assert (first["withdrawn_by"], second["withdrawn_by"]) == (None, "Bea")
 
 
 def test_the_trail_says_through_what_each_act_came_and_who_proved_to_be_there(lab, agent):

@@ -63,6 +63,8 @@ def test_a_lab_without_the_file_has_no_specifications(tmp_path):
         ('"7 or finer"', '"at least 7"', 'a limit is written "7 or finer"'),
         ('material = "100Cr6"', "", "it would apply to all"),
         ('criterion = "mean"', 'criterion = "max"', "area_threshold belong together"),
+        ('criterion = "mean"', 'needle_limit = "L90 25"', 'is written "L90 <= 25 µm"'),
+        ('criterion = "mean"', 'longest_in_mm2 = "45 µm"', 'limited by "100 mm²: 45 µm"'),
         ("fields = 5", "fields = 0", "fields: must be greater than or equal to 1"),
         ("fields = 5", 'fields = "one"', "fields: must be a whole number, found 'one'"),
         ("fields = 5", "fields = 1.5", "fields: must be a whole number, found 1.5"),

@@ -19,7 +19,7 @@ from agent.orders import Specifications
 from agent.orders.assessed import OrderPolicy
 from agent.orders.assessment import assess
 from agent.pipeline import Pipeline, Stalled
-from agent.store import Store, StoreFault
+from agent.store import RingRules, Signature, Store, StoreFault
 from agent.store.work_queue import WorkQueue
 from agent.triage import Policy
 from agent.watch import Calibration, ListedFile, Provenance
@@ -635,6 +635,39 @@ def test_a_promotion_holds_from_the_next_specimen_on(bench):
         "1_1_b.png": "20260101-00000000",
         "1_2_a.png": "20260202-00000000",
     }
+
+
+def test_the_rest_of_a_specimen_whose_rollout_was_stopped_goes_to_review(bench):
+    """Two bundles never make up one specimen, and the stopped one judges no more."""
+    old, new, at = "20260101-00000000", "20260202-00000000", bench.clock()
+    bench.store.agents.record_start(at=at)
+    bench.store.promotions.promote(old, by="Lea", reason="first", at=at, metrics={})
+    bench.store.promotions.sign(
+        new, Signature("Lea", "better", at), metrics={}, promoters=1, instead_of=old,
+        rings=RingRules(("PC",)),
+    )  # fmt: skip
+    answers = {"g8": {"image": "g8.tif", "code": "G8", "probability": 0.9}}
+    bench.store.rollouts.record_answers(bench.store.rollouts.find_wanted().ticket, answers, at=at)
+    source = Provenance(pattern=r"(?P<order>\d+)_(?P<specimen>\d+)_")
+    bench.pipeline = bench.made(sources={"LOM": source}, classifier=Parrot(new))
+    bench.export("1_1_a.png", seed=1)
+    bench.take()
+
+    bench.store.rollouts.stop(by="Rita", at=at)
+    bench.pipeline.use(Parrot(old))
+    bench.export("1_1_b.png", seed=2)
+    bench.export("1_2_a.png", seed=3)
+    bench.take()
+
+    views = {os.path.basename(view.path): view for view in bench.views()}  # noqa: PTH119
+    assert {name: view.bundle for name, view in views.items()} == {
+        "1_1_a.png": new,
+        "1_1_b.png": "",
+        "1_2_a.png": old,
+    }
+    assert [view.id for view in bench.store.review_queue.list_micrographs()] == [
+        views["1_1_b.png"].id
+    ]
 
 
 def test_every_fate_is_an_event(bench):

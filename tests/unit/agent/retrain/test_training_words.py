@@ -9,10 +9,11 @@ import pytest
 from lab import DAY
 from shell import Shell
 
+from agent.cli.job_progress import show_progress
 from agent.pictures import encode_png
 from agent.retrain import collect, list_gaps
 from agent.store import Decision
-from model import default_taxonomy
+from model import Progress, default_taxonomy
 
 
 @pytest.fixture
@@ -43,6 +44,28 @@ def test_few_images_and_few_groups_of_a_code_are_named_before_training(shell):
     assert not any("G8" in gap for gap in gaps)
 
 
+def test_groups_are_named_by_the_column_that_a_split_keeps_together(shell):
+    for number in range(4):
+        decide(shell, "G8", order="1", specimen=str(number), heat="A" if number else "B")
+    lab = shell.lab
+
+    gaps = list_gaps(collect(lab.store, lab.archive, default_taxonomy(), group_by="heat"))
+
+    assert any(gap.startswith("From fewer than 3 groups (heat): G8 (2);") for gap in gaps)
+
+
+def test_fields_far_smaller_or_larger_than_the_median_are_counted_before_training(shell):
+    for area_mm2 in (0.02, 0.02, 0.03, 0.04, 0.006, 0.4, None):
+        decide(shell, "G8", area_mm2=area_mm2)
+    lab = shell.lab
+
+    gaps = list_gaps(collect(lab.store, lab.archive, default_taxonomy()))
+
+    sizes = next(gap for gap in gaps if gap.startswith("Field size differs"))
+    assert "1 of 6 micrographs show less than a quarter of the median area of 0.025 mm²" in sizes
+    assert "1 more than four times as much" in sizes
+
+
 def test_missing_scale_is_said_first_and_before_a_training_that_is_refused(shell, tmp_path):
     rng = np.random.default_rng(1)
     (tmp_path / "labelled" / "G8").mkdir(parents=True)
@@ -56,6 +79,19 @@ def test_missing_scale_is_said_first_and_before_a_training_that_is_refused(shell
     assert code == 2
     assert "2 of 2 micrographs have no scale." in said
     assert said.index("have no scale") < said.index("Fewer than 10 micrographs: G8 (2)")
+
+
+def test_every_sentence_on_the_split_is_a_line(capsys):
+    notes = ("B8: 6 micrographs (heat: 1), 6 to train, 0 to validate, 0 to test.", "7 to test.")
+
+    list(
+        show_progress(
+            [*(Progress("labels", 9, 9, note) for note in notes), Progress("labels", 9, 9)]
+        )
+    )
+
+    lines = capsys.readouterr().err.splitlines()
+    assert [line for line in lines if line in notes] == list(notes)
 
 
 def test_review_label_states_whether_it_is_trained_on(shell):

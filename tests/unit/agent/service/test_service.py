@@ -14,7 +14,8 @@ from agent import settings as settings_of
 from agent.archive import Archive
 from agent.errors import BadSettings, BadStore, WrongUse
 from agent.service import Agent, build_status, run_once
-from agent.service.composition import CurrentBundle, open_store
+from agent.service.active_bundle import CurrentBundle
+from agent.service.composition import open_store
 from agent.service.data_folder import agent_name
 from agent.service.jobs.outbound import send_notices
 from agent.service.lock import RunLock
@@ -263,6 +264,7 @@ def test_status_has_every_key_of_the_contract(lab):
         "sources",
         "states",
         "bundle",
+        "rollout",
         "site",
         "other_sites",
         "shares",

@@ -509,7 +509,7 @@ def test_only_what_nothing_refers_to_is_pruned(lab) -> None:
         (plan,) = maintenance.plan(store, lab.archive, befores={"crops": AT - 30 * DAY})
         assert plan.ids == ("1" * 16,)
         assert len(plan.files) == 3
-        maintenance.prune(store, [plan], at=AT, progress=lambda *_: None)
+        maintenance.prune(store, lab.archive, [plan], at=AT, progress=lambda *_: None)
 
         assert maintenance.plan(store, lab.archive, befores={"crops": AT})[0].ids == ()
         assert [entry.act for entry in store.audit_log.iter_acts("pixels")] == ["pixels.pruned"]

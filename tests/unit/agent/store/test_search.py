@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 import pytest
 from lab import DAY, Lab
-from sqlalchemy import text
+from sqlalchemy import Engine, event, text
 from two_sites import HERE, THERE, open_lab
 
 from agent.errors import WrongUse
@@ -186,6 +186,30 @@ def test_pages_go_on_without_a_gap_and_without_a_repeat(site) -> None:
         if before is None:
             break
     assert seen == taken
+
+
+def test_postgresql_reads_the_hits_with_its_own_plan_again(postgres, tmp_path) -> None:
+    # The plan of the text search would read the table of results whole, a second at a million.
+    lab = open_lab(tmp_path / "data", postgres.empty("ours"), HERE)
+    taken = [lab.take("G8", name=f"f_{n}.tif") for n in range(3)]
+    usual, seen = [], []
+
+    def look(_connection, cursor, statement, *_rest) -> None:
+        if "FROM result" in statement:
+            settings = cursor.connection.execute(
+                "SELECT setting, reset_val FROM pg_settings WHERE name ~ '^(jit|enable_)'"
+            ).fetchall()
+            seen.extend(now for now, _own in settings)
+            usual.extend(own for _now, own in settings)
+
+    event.listen(Engine, "before_cursor_execute", look)
+    page = lab.store.search.find_page(SearchQuery("f"))
+    event.remove(Engine, "before_cursor_execute", look)
+
+    assert [view.id for view in page.micrographs] == taken[::-1]
+    assert seen
+    assert seen == usual
+    lab.store.close()
 
 
 def test_a_site_finds_nothing_of_another(address, tmp_path) -> None:

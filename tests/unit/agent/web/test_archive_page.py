@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import hashlib
+import html
 import io
 import re
 import zipfile
@@ -14,8 +15,9 @@ from lab import DAY, HOME, desk_of
 
 from agent import auth
 from agent.csv_export import plain
-from agent.store import Decision
+from agent.store import Decision, Origin
 from agent.web import create_app
+from reports import HistoryPage, HistoryRow, render_history_pdf
 
 NASTY = (
     *(
@@ -278,6 +280,87 @@ def test_the_history_keeps_an_open_double_review_to_itself(lab, browser):
 
     for path in ("/history", "/history.csv", "/api/v1/history"):
         page = browser.get(path, params={"subject": twice}).text
+        found = browser.get(path, params={"facts": "m8"}).text
         assert "Bob" in page
         assert "M8" not in page, path
         assert "rim" not in page, path
+        assert "Bob" not in found, path
+
+
+def test_the_history_is_searched_by_words_of_the_facts(lab, browser):
+    ids = [lab.take("G8", name=f"f_{n}.tif", reasons=("uncertain",)) for n in range(3)]
+    comments = ("Größe am Rand", 'a "pearlite" \\ rim, 100%', "")
+    for public_id, comment in zip(ids, comments, strict=True):
+        decision = Decision("code", "Ann", code="G7", comment=comment)
+        lab.store.labels.decide(public_id, decision, at=DAY)
+
+    def acts(facts: str) -> list[str]:
+        page = browser.get("/history", params={"kind": "label.", "facts": facts}).text
+        return re.findall(r"<bdi>(f_\d)\.tif</bdi>", page)
+
+    assert acts("G7") == ["f_2", "f_1", "f_0"]
+    assert acts("rand größe") == ["f_0"]
+    assert acts('"pearlite"') == acts("\\") == acts("100%") == ["f_1"]
+    assert acts("rim Größe") == acts("1_0%") == []
+    answer = browser.get("/api/v1/history", params={"facts": "G7", "limit": 2}).json()
+    older = {"facts": "G7", "limit": 2, "before": answer["next_before"]}
+    rest = browser.get("/api/v1/history", params=older).json()
+    assert [act["subject"] for act in answer["acts"] + rest["acts"]] == ids[::-1]
+    assert rest["next_before"] is None
+    assert len(read_csv(browser.get("/history.csv?facts=größe").content)) == 1
+
+
+def test_a_search_that_matches_only_what_is_not_shown_ends_and_finds_nothing(lab, browser):
+    public_id = lab.take("G8", reasons=("uncertain",))
+    by_web = lab.store.acting_as(Origin("web", address="10.0.0.7"))
+    by_web.labels.decide(public_id, Decision("code", "Ann", code="G7"), at=DAY)
+
+    page = browser.get("/history", params={"facts": "10.0.0.7"}).text
+
+    assert "No act matches." in page
+
+
+def test_the_history_is_a_pdf_of_the_same_acts_with_the_hash_of_the_newest(lab, browser):
+    public_id = lab.take("G8", name="first.tif", reasons=("uncertain",))
+    lab.store.labels.decide(public_id, Decision("code", "Ann", code="G7"), at=DAY)
+    href = re.search(
+        r'href="(/history\.pdf[^"]*)"', browser.get("/history", params={"facts": "G7"}).text
+    )[1]
+
+    answers = [browser.get(html.unescape(href)) for _ in range(2)]
+
+    assert href == "/history.pdf?facts=G7"
+    assert answers[0].headers["content-type"] == "application/pdf"
+    assert answers[0].content.startswith(b"%PDF-")
+    assert answers[0].content == answers[1].content
+
+
+def test_what_a_pdf_of_the_history_says():
+    row = HistoryRow(7, "24 Nov 2026 10:00", "Ann", "label.given", "", "first.tif", "", "code: G7")
+    page = HistoryPage(
+        "Plant 1", "Ann", "", "first", "G7", "", "", "label.", (("label.", "Decisions"),),
+        (row,) * 40, "/history?before=7", "", "", "", "",
+    )  # fmt: skip
+
+    drawn = render_history_pdf(page, at=DAY, generated="now", sha256="ab" * 32)
+
+    assert re.search(rb"/Count 2\b", drawn)  # pages
+    assert drawn == render_history_pdf(page, at=DAY, generated="now", sha256="ab" * 32)
+    assert drawn != render_history_pdf(page, at=DAY, generated="now", sha256="cd" * 32)
+
+
+def test_a_change_of_settings_shows_its_reason_and_what_changed_alone(lab, browser):
+    first = {"site": {"change_reason": ""}, "triage": {"alpha": 0.02, "control": 0.01}}
+    reason = "R. Stahl: fewer alarms after the audit"
+    second = {"site": {"change_reason": reason}, "triage": {"alpha": 0.01, "control": 0.01}}
+    third = {"site": {"change_reason": reason}, "triage": {"alpha": 0.03, "control": 0.01}}
+    for settings in (first, second, third):
+        lab.store.settings_history.record(settings, at=DAY)
+
+    page = browser.get("/history?kind=settings.").text
+    newest, second_row = re.findall(r'<td class="any small">(.*?)</td>', page)[:2]
+
+    assert newest == "reason: none given · triage.alpha: 0.01 → 0.03"
+    assert f"reason: {reason}" in second_row
+    assert "triage.alpha: 0.02 → 0.01" in second_row
+    assert "triage.control" not in newest + second_row

@@ -43,7 +43,8 @@ def at(tab, point):  # noqa: F811
     return tab.evaluate(
         "([x, y]) => { const p = viewer.pane.toFrame({x, y});"
         " const b = viewer.pane.canvas.getBoundingClientRect();"
-        " return [b.left + p.x, b.top + p.y]; }",
+        " const c = viewer.pane.canvas;"
+        " return [b.left + c.clientLeft + p.x, b.top + c.clientTop + p.y]; }",
         list(point),
     )
 

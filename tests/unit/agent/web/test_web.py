@@ -996,6 +996,8 @@ def test_every_answer_to_a_program_is_described(browser):
         "/api/v1/orders/{number}/report.{kind}",
         "/api/v1/places/{one}/{other}",
         "/api/v1/queue",
+        "/api/v1/rollout",
+        "/api/v1/rollout/stop",
         "/api/v1/search",
         "/api/v1/status",
         "/api/v1/today",

@@ -12,6 +12,8 @@ from hypothesis import strategies as st
 
 from model import Example, TrainingError, default_taxonomy, folds, split
 from model.data.dataset import validate_examples
+from model.data.splits import SHARES
+from model.training.split_checks import describe_uneven_codes
 
 STANDARD = default_taxonomy()
 
@@ -140,6 +142,18 @@ def test_three_orders_are_one_for_each_side():
     found = split(orders(3))
 
     assert [len({e.group for e in side}) for side in sides(found)] == [1, 1, 1]
+
+
+def test_a_code_that_lacks_a_side_has_its_sentence_and_others_have_none():
+    few = [example(f"few{i}", "B8", "970C") for i in range(6)]
+    examples = [*many({"G8": 60}, per_group=3), *few]
+    taxonomy = STANDARD.restricted_to(frozenset({"G8", "B8"}))
+
+    sentences = describe_uneven_codes(split(examples), taxonomy, "heat", SHARES)
+
+    assert sentences == [
+        "B8: 6 micrographs (heat: 1), 6 to train, 0 to validate, 0 to test.",
+    ]
 
 
 def test_a_side_that_was_kept_spares_nothing():

@@ -13,8 +13,9 @@ from model import WeightsError
 from model.needles.drawing.canvas import NeedleCanvas
 from model.needles.drawing.plates import Population, scatter
 from model.needles.field import NeedleOutcome, measure_field
-from model.needles.needle_map import CARD, WEIGHTS, NeedleMapper, read_card
+from model.needles.needle_map import WEIGHTS, NeedleMapper
 from model.needles.train import NeedleTraining, save_weights, train
+from model.needles.version import CARD, read_card, read_version
 
 PIXEL_UM = 0.2
 
@@ -63,6 +64,7 @@ def test_the_weights_are_small_and_have_a_card_with_seed_and_hash():
     assert WEIGHTS.stat().st_size <= 8_000_000
     assert 500_000 <= card["parameters"] <= 2_000_000
     assert {"seed", "steps", "start", "sha256", "torch", "trained_on"} <= set(card)
+    assert NeedleMapper().version == read_version()
 
 
 def test_changed_weights_are_refused(tmp_path):

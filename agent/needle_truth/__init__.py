@@ -1,0 +1,55 @@
+"""The program's needle lengths against those that reviewers measured, and a site's calibration.
+
+Importing the package loads no PyTorch.
+"""
+
+from __future__ import annotations
+
+from agent.needle_truth.agreement import Agreement, LengthPair, Ratio, Trend
+from agent.needle_truth.calibration import (
+    CalibrationRefused,
+    NeedleCalibration,
+    calibrate,
+    find_refusal,
+    fit_calibration,
+    list_calibrations,
+    needle_calibration,
+    withdraw_calibration,
+)
+from agent.needle_truth.comparison import (
+    Compared,
+    CompareProgress,
+    Place,
+    compare_needles,
+    name_microscope,
+)
+from agent.needle_truth.truth_groups import (
+    WANTED_FIELDS,
+    WANTED_NEEDLES,
+    TruthGroup,
+    load_groups,
+)
+
+__all__ = [
+    "WANTED_FIELDS",
+    "WANTED_NEEDLES",
+    "Agreement",
+    "CalibrationRefused",
+    "CompareProgress",
+    "Compared",
+    "LengthPair",
+    "NeedleCalibration",
+    "Place",
+    "Ratio",
+    "Trend",
+    "TruthGroup",
+    "calibrate",
+    "compare_needles",
+    "find_refusal",
+    "fit_calibration",
+    "list_calibrations",
+    "load_groups",
+    "name_microscope",
+    "needle_calibration",
+    "withdraw_calibration",
+]

@@ -1,0 +1,246 @@
+"""A site's calibration of needle lengths: one ratio per subtype and microscope, on logarithms.
+
+`corrected length = program's length / ratio`. A ratio is the simplest correction that a person can
+check by hand. Where it changes with the length it is refused, as one number would then be wrong
+for short and for long needles. Each calibration is a quality record with a version, and is valid
+for the version of the program it was made with.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from agent.errors import AgentError
+from agent.needle_truth.agreement import Ratio
+from agent.needle_truth.truth_groups import WANTED_FIELDS, WANTED_NEEDLES
+from model.needles.version import read_version
+from reports import decimal, ngettext
+from reports import gettext as _
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from agent.needle_truth.truth_groups import TruthGroup
+    from agent.store import Record, Store
+
+CALIBRATION = "needle_calibration"
+"""Kind of the records; the subject is `get_subject`."""
+LEAST_MATCHED_SHARE = 0.5
+"""With fewer measured needles found, the others would not be like those that were."""
+LARGEST_DRIFT = 1.05
+"""Largest change of the ratio from short to long needles that is not refused."""
+
+
+class CalibrationRefused(AgentError):  # noqa: N818 - an outcome, not a fault
+    """A calibration cannot be made; nothing was recorded."""
+
+
+@dataclass(frozen=True, slots=True)
+class NeedleCalibration:
+    """The calibration of needle lengths for one subtype on one microscope.
+
+    Args:
+        version: Such as "G/LOM-07 2": what a result names.
+        subtype, microscope: What it is for.
+        ratio: Program over people; lengths are divided by it.
+        lower, upper: Limits of agreement of single needles, before the correction.
+        needles, fields, people: What it is from.
+        from_um, to_um: Range of the measured lengths, 5 % to 95 %.
+        network: Version of the program it is valid for.
+        comparison: Number of the record it was computed from.
+        record: Its own number, 0 before it is recorded.
+        by: Who made it.
+        at: When, aware UTC, or None before it is recorded.
+    """
+
+    version: str
+    subtype: str
+    microscope: str
+    ratio: Ratio
+    lower: Ratio
+    upper: Ratio
+    needles: int
+    fields: int
+    people: int
+    from_um: float
+    to_um: float
+    network: str
+    comparison: int
+    record: int = 0
+    by: str = ""
+    at: datetime | None = None
+
+    def correct(self, length_um: float) -> float:
+        """Return a length of the program, in µm, as people would measure it."""
+        return length_um / self.ratio.value
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as results and records have it."""
+        return {
+            "version": self.version,
+            "subtype": self.subtype,
+            "microscope": self.microscope,
+            "ratio": self.ratio.to_json(),
+            "lower": self.lower.to_json(),
+            "upper": self.upper.to_json(),
+            "needles": self.needles,
+            "fields": self.fields,
+            "people": self.people,
+            "from_um": self.from_um,
+            "to_um": self.to_um,
+            "network": self.network,
+            "comparison": self.comparison,
+        }
+
+
+def needle_calibration(
+    store: Store, subtype: str, microscope: str, *, network: str = ""
+) -> NeedleCalibration | None:
+    """Return the valid calibration of this site, or None: values are "not calibrated here".
+
+    Args:
+        store: Of the site.
+        subtype: Of the result, such as "G".
+        microscope: As `name_microscope` returns it.
+        network: `NeedleMapper.version` of the program that measures; "" for this one's.
+    """
+    record = store.records.latest(CALIBRATION, get_subject(subtype, microscope))
+    if record is None or record.facts.get("withdrawn"):
+        return None
+    if record.facts["network"] != (network or read_version()):
+        return None
+    return _read(record)
+
+
+def list_calibrations(store: Store) -> list[NeedleCalibration]:
+    """Return all recorded calibrations of this site, replaced ones too, oldest first."""
+    records = store.records.all(CALIBRATION)
+    return [_read(record) for record in records if not record.facts.get("withdrawn")]
+
+
+def find_refusal(group: TruthGroup) -> str:
+    """Return why a group cannot be calibrated, in a sentence, "" where it can."""
+    if not group.subtype:
+        return _("These micrographs have no subtype: review them first.")
+    if group.missing_fields:
+        return ngettext(
+            "{n} field with {needles} measured needles is missing.",
+            "{n} fields with {needles} measured needles are missing.",
+            group.missing_fields,
+        ).format(n=group.missing_fields, needles=WANTED_NEEDLES)
+    if not group.comparison or group.new or group.network != read_version():
+        return _(
+            "{n} needles are not compared with this version of the program: run "
+            "agent needles compare."
+        ).format(n=group.new or group.needles)
+    return _find_bad_agreement(group)
+
+
+def _find_bad_agreement(group: TruthGroup) -> str:
+    if group.matched_share < LEAST_MATCHED_SHARE or group.agreement is None or group.trend is None:
+        return _(
+            "The program has {share} % of the measured needles; at least {least} % are needed."
+        ).format(
+            share=decimal(100 * group.matched_share, ".0f"), least=round(100 * LEAST_MATCHED_SHARE)
+        )
+    if group.agreement.fields < WANTED_FIELDS:
+        return _("The program has measured needles in {n} of {wanted} fields only.").format(
+            n=group.agreement.fields, wanted=WANTED_FIELDS
+        )
+    trend = group.trend
+    is_certain = trend.low > 0 or trend.high < 0
+    if is_certain and not 1 / LARGEST_DRIFT <= trend.drift <= LARGEST_DRIFT:
+        return _(
+            "The ratio depends on the length: it changes by a factor of {drift} from {low} to "
+            "{high} µm, so one number would be wrong."
+        ).format(
+            drift=decimal(trend.drift, ".2f"),
+            low=decimal(trend.from_um, ".1f"),
+            high=decimal(trend.to_um, ".1f"),
+        )
+    return ""
+
+
+def fit_calibration(group: TruthGroup, *, version: str = "") -> NeedleCalibration:
+    """Fit the calibration of a group.
+
+    Raises:
+        CalibrationRefused: There is too little, or one ratio does not describe it.
+    """
+    if reason := find_refusal(group):
+        raise CalibrationRefused(reason)
+    agreement, trend = group.agreement, group.trend
+    assert agreement is not None  # noqa: S101 - `find_refusal` has refused it
+    assert trend is not None  # noqa: S101 - as above
+    return NeedleCalibration(
+        version=version,
+        subtype=group.subtype,
+        microscope=group.microscope,
+        ratio=agreement.bias,
+        lower=agreement.lower,
+        upper=agreement.upper,
+        needles=agreement.needles,
+        fields=agreement.fields,
+        people=agreement.people,
+        from_um=trend.from_um,
+        to_um=trend.to_um,
+        network=group.network,
+        comparison=group.comparison,
+    )
+
+
+def calibrate(
+    store: Store, group: TruthGroup, *, by: str, reason: str, at: datetime
+) -> NeedleCalibration:
+    """Fit and record the calibration of a group; it replaces an earlier one.
+
+    Raises:
+        CalibrationRefused: As `fit_calibration`.
+    """
+    subject = get_subject(group.subtype, group.microscope)
+    number = 1 + len(store.records.all(CALIBRATION, subject))
+    fitted = fit_calibration(group, version=f"{subject} {number}")
+    facts = {**fitted.to_json(), "reason": reason}
+    store.records.add(CALIBRATION, subject, by=by, at=at, facts=facts)
+    recorded = store.records.latest(CALIBRATION, subject)
+    assert recorded is not None  # noqa: S101 - it was just added
+    return _read(recorded)
+
+
+def withdraw_calibration(
+    store: Store, subtype: str, microscope: str, *, by: str, reason: str, at: datetime
+) -> bool:
+    """Withdraw the calibration of a subtype and microscope; return whether there was one."""
+    subject = get_subject(subtype, microscope)
+    record = store.records.latest(CALIBRATION, subject)
+    if record is None or record.facts.get("withdrawn"):
+        return False
+    facts = {"withdrawn": True, "version": record.facts["version"], "reason": reason}
+    store.records.add(CALIBRATION, subject, by=by, at=at, facts=facts)
+    return True
+
+
+def get_subject(subtype: str, microscope: str) -> str:
+    """Return the subject of a calibration's records."""
+    return f"{subtype}/{microscope}"
+
+
+def _read(record: Record) -> NeedleCalibration:
+    facts = record.facts
+    values = {
+        name: facts[name]
+        for name in (
+            *("version", "subtype", "microscope", "needles", "fields", "people"),
+            *("from_um", "to_um", "network", "comparison"),
+        )
+    }
+    return NeedleCalibration(
+        **values,
+        ratio=Ratio(**facts["ratio"]),
+        lower=Ratio(**facts["lower"]),
+        upper=Ratio(**facts["upper"]),
+        record=record.id,
+        by=record.by,
+        at=record.at,
+    )

@@ -1,0 +1,222 @@
+"""Run the program on the micrographs in which reviewers measured needles, and keep what it found.
+
+A comparison is a quality record: pages read it and run no network.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from agent.needle_truth.agreement import LengthPair
+from agent.needle_truth.matching import do_tips_agree, find_counterpart
+from agent.needles.measuring import to_grey
+from agent.store import NewRecord
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+    from datetime import datetime
+
+    from numpy.typing import NDArray
+
+    from agent.archive import Archive
+    from agent.store import MicrographView, NeedleMeasurement, Record, Store
+    from model.needles.field import FieldMeasurement
+    from model.needles.needle_map import NeedleMapper
+
+COMPARISON = "needle_comparison"
+"""Kind of the records; each is a whole comparison."""
+COLUMNS = (
+    *("needle", "micrograph", "subtype", "microscope", "by"),
+    *("measured_um", "place", "program_um", "tips_agree"),
+)
+TOGETHER = 200
+
+
+class Place(StrEnum):
+    """What the program has at the place of a measured needle."""
+
+    MATCHED = "matched"
+    UNMATCHED = "unmatched"
+    NOT_MEASURED = "not_measured"
+    """The program gives no lengths for this micrograph."""
+    NO_PIXELS = "no_pixels"
+    """The crop is not in the archive any more."""
+
+
+@dataclass(frozen=True, slots=True)
+class Compared:
+    """A measured needle and what the program has at its place.
+
+    Args:
+        needle: Number of the measured needle.
+        micrograph: Public id.
+        subtype: By the valid label, else by the model; "" where neither names one.
+        microscope: As `name_microscope` returns it.
+        by: Who measured it.
+        measured_um: Length by the reviewer, at the scale of the comparison.
+        place: What the program has there.
+        program_um: Its length by the program, None where it is not matched.
+        tips_agree: Both tips are at the same places.
+    """
+
+    needle: int
+    micrograph: str
+    subtype: str
+    microscope: str
+    by: str
+    measured_um: float
+    place: Place
+    program_um: float | None = None
+    tips_agree: bool = False
+
+    @property
+    def pair(self) -> LengthPair | None:
+        """Both lengths, or None where the program has none."""
+        if self.program_um is None:
+            return None
+        return LengthPair(
+            self.micrograph, self.by, self.measured_um, self.program_um, self.tips_agree
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class CompareProgress:
+    """Micrographs done, of how many."""
+
+    done: int
+    total: int
+
+
+def compare_needles(
+    store: Store, archive: Archive, mapper: NeedleMapper, *, by: str, at: datetime
+) -> Iterator[CompareProgress | int]:
+    """Compare all valid measured needles with the program's, and record the result.
+
+    Args:
+        store: Of the site.
+        archive: Its crops.
+        mapper: The needle network.
+        by: Who requested it.
+        at: Now, aware UTC.
+
+    Yields:
+        `CompareProgress` for each micrograph, last the number of the record; 0 where nothing was
+        measured, or where another comparison was recorded during this one.
+    """
+    before = store.records.latest(COMPARISON, "")
+    measured: dict[str, list[NeedleMeasurement]] = {}
+    for needle in store.needle_measurements.list_valid():
+        measured.setdefault(needle.micrograph, []).append(needle)
+    compared: list[Compared] = []
+    for done, view in enumerate(iter_views(store, [*measured]), start=1):
+        compared += compare_micrograph(view, measured[view.id], archive, mapper)
+        yield CompareProgress(done, len(measured))
+    if not compared:
+        yield 0
+        return
+    new = NewRecord(COMPARISON, "", *_to_facts(compared, mapper.version))
+    follows = before.id if before else 0
+    numbers = store.records.add_together([new], by=by, at=at, follows=follows)
+    yield numbers[0] if numbers else 0
+
+
+def compare_micrograph(
+    view: MicrographView,
+    measured: Sequence[NeedleMeasurement],
+    archive: Archive,
+    mapper: NeedleMapper,
+) -> list[Compared]:
+    """Compare the needles measured on one micrograph with the program's."""
+    field = _measure(view, archive, mapper)
+    scale = view.um_per_px
+    rows = []
+    for needle in measured:
+        um_per_px = scale or needle.um_per_px
+        tips = np.array([needle.start, needle.end]) * um_per_px
+        row = Compared(
+            needle=needle.id,
+            micrograph=view.id,
+            subtype=get_subtype(view),
+            microscope=name_microscope(view.process_data, view.source),
+            by=needle.by,
+            measured_um=float(np.linalg.norm(tips[1] - tips[0])),
+            place=field if isinstance(field, Place) else Place.UNMATCHED,
+        )
+        rows.append(row if isinstance(field, Place) else _match(row, tips, field))
+    return rows
+
+
+def load_comparison(record: Record) -> list[Compared]:
+    """Return the rows of a recorded comparison."""
+    rows = (dict(zip(COLUMNS, row, strict=True)) for row in record.facts["rows"])
+    return [Compared(**row | {"place": Place(row["place"])}) for row in rows]
+
+
+def name_microscope(process_data: Mapping[str, str], source: str) -> str:
+    """Return the microscope of a micrograph: as its process data names it, else its source."""
+    return process_data.get("microscope", "") or source
+
+
+def get_subtype(view: MicrographView) -> str:
+    """Return the subtype of a micrograph: of its valid label, else of its result, "" for none."""
+    label = view.label
+    if label is not None and label.kind == "code" and label.code:
+        return _read_subtype(label.code, view)
+    return view.subtype or ""
+
+
+def iter_views(store: Store, public_ids: Sequence[str]) -> Iterator[MicrographView]:
+    """Yield micrographs by their public ids, some hundred per transaction."""
+    for start in range(0, len(public_ids), TOGETHER):
+        yield from store.search.list_micrographs(public_ids[start : start + TOGETHER])
+
+
+def _read_subtype(code: str, view: MicrographView) -> str:
+    """Return the subtype of a code: the model's if the code begins with it, else its letters."""
+    known = [name for name in view.subtype_probabilities if code.startswith(name)]
+    return max(known, key=len) if known else code.rstrip("0123456789-–")
+
+
+def _measure(
+    view: MicrographView, archive: Archive, mapper: NeedleMapper
+) -> FieldMeasurement | Place:
+    from model.needles.field import NeedleOutcome, measure_field  # noqa: PLC0415 - it loads PyTorch
+
+    if view.um_per_px is None:
+        return Place.NOT_MEASURED
+    try:
+        pixels, valid = archive.field(view.sha256, view.page)
+    except FileNotFoundError:
+        return Place.NO_PIXELS
+    field = measure_field(to_grey(pixels, valid), view.um_per_px, mapper)
+    return field if field.outcome is NeedleOutcome.MEASURED else Place.NOT_MEASURED
+
+
+def _match(row: Compared, tips: NDArray[np.float64], field: FieldMeasurement) -> Compared:
+    found = find_counterpart(tips, field.needles.ends_um)
+    if found is None:
+        return row
+    return replace(
+        row,
+        place=Place.MATCHED,
+        program_um=float(field.needles.length_um[found]),
+        tips_agree=do_tips_agree(tips, field.needles.ends_um[found]),
+    )
+
+
+def _to_facts(compared: Sequence[Compared], network: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the facts of the record, and their part in the audit log."""
+    counts = {place.value: sum(row.place is place for row in compared) for place in Place}
+    short: dict[str, Any] = {"network": network, "counts": counts}
+    rows = [[_plain(getattr(row, name)) for name in COLUMNS] for row in compared]
+    return {**short, "rows": rows}, short
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, float):
+        return round(value, 4)
+    return value.value if isinstance(value, Place) else value

@@ -1,0 +1,19 @@
+"""The archive in an S3-compatible object storage, with the local disk as its cache."""
+
+from agent.objects.bucket import Access, Bucket, DamagedObject, ObjectFacts, ObjectsUnavailable
+from agent.objects.mirror import FOLDERS, ObjectMirror, RoundOutcome, open_mirror
+from agent.objects.upload_index import Uploaded, UploadIndex
+
+__all__ = [
+    "FOLDERS",
+    "Access",
+    "Bucket",
+    "DamagedObject",
+    "ObjectFacts",
+    "ObjectMirror",
+    "ObjectsUnavailable",
+    "RoundOutcome",
+    "UploadIndex",
+    "Uploaded",
+    "open_mirror",
+]

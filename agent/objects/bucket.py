@@ -1,0 +1,308 @@
+"""Store and fetch the files of a data folder in an S3-compatible object storage.
+
+An object is named as its file in the data folder, and carries the SHA-256 of its bytes as
+metadata, so that what comes back is compared with what was sent. Keys and secrets never come from
+the settings: they are read from the environment, the account's AWS files or a credentials file.
+"""
+
+from __future__ import annotations
+
+import configparser
+import hashlib
+import threading
+import time
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from agent.errors import SetupError
+from agent.whole_file import write_from
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+    from typing import BinaryIO
+
+SCHEME: Final = "s3://"
+CONNECT_S, READ_S = 5, 60
+REST_S: Final = 20.0
+"""After the storage did not answer, this long nothing is asked, so that pages stay quick."""
+PIECE_BYTES: Final = 1 << 20
+HASH: Final = "sha256"
+"""Name of the metadata."""
+
+
+class ObjectsUnavailable(OSError):  # noqa: N818 - a state, said in the message
+    """The object storage does not answer, or refuses."""
+
+
+class DamagedObject(OSError):  # noqa: N818 - it names the fault of an object
+    """An object whose bytes are not those that were stored."""
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """How an object storage is reached.
+
+    Args:
+        url: "s3://bucket" or "s3://bucket/prefix".
+        endpoint: Address of a server of the lab, "" for Amazon's.
+        credentials: Path of an AWS credentials file (its section "default"), "" for the usual
+            places: environment, then the files of the account that the agent runs as.
+        certificate: Path of the PEM file that the server's certificate is checked with, "" for the
+            system's.
+    """
+
+    url: str
+    endpoint: str = ""
+    credentials: str = ""
+    certificate: str = ""
+
+    @property
+    def root(self) -> str:
+        """Bucket and prefix, without a slash at the end."""
+        return self.url.removeprefix(SCHEME).strip("/")
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectFacts:
+    """What is known of an object without reading it.
+
+    Args:
+        size: Bytes.
+        sha256: Of the bytes as they were stored, "" where another program stored it.
+    """
+
+    size: int
+    sha256: str
+
+
+class Bucket:
+    """The objects of one data folder; safe to share between threads.
+
+    Args:
+        access: How it is reached.
+    """
+
+    def __init__(self, access: Access) -> None:
+        self.access = access
+        self._lock = threading.Lock()
+        self._files: Any = None
+        self._silent_until_s = 0.0
+        self._silence = ""
+
+    # --- objects ---
+
+    def find(self, name: str) -> ObjectFacts | None:
+        """Return what is known of an object, None if there is none.
+
+        Raises:
+            ObjectsUnavailable: The storage does not answer, or refuses.
+        """
+        bucket, key = self._split(name)
+        with self._asking() as files:
+            try:
+                head = files.call_s3("head_object", Bucket=bucket, Key=key)
+            except FileNotFoundError:
+                return None
+        return ObjectFacts(int(head["ContentLength"]), str(head.get("Metadata", {}).get(HASH, "")))
+
+    def store(self, name: str, path: Path) -> ObjectFacts:
+        """Store a file, and compare what the storage then has with it.
+
+        Raises:
+            ObjectsUnavailable: The storage does not answer, refuses, or has other bytes.
+            OSError: The file cannot be read.
+        """
+        sent = ObjectFacts(path.stat().st_size, _hash(path))
+        with self._asking() as files:
+            files.put_file(str(path), f"{self.access.root}/{name}", Metadata={HASH: sent.sha256})
+        if (stored := self.find(name)) != sent:
+            raise ObjectsUnavailable(f"{self._tell(name)} was stored as {stored}, sent was {sent}")
+        return sent
+
+    def fetch(self, name: str, path: Path) -> None:
+        """Write the bytes of an object to a file, which appears only when it is complete.
+
+        Raises:
+            FileNotFoundError: There is no such object.
+            DamagedObject: Its bytes are not those that were stored.
+            ObjectsUnavailable: The storage does not answer, or refuses.
+        """
+        facts = self._get_facts(name)
+
+        def fill(file: BinaryIO) -> bool:
+            return self._copy(name, file) == facts.sha256 or not facts.sha256
+
+        if not write_from(path, fill):
+            raise DamagedObject(f"{self._tell(name)}: not what was stored (its hash differs)")
+
+    def compute_hash(self, name: str) -> str:
+        """Return the SHA-256 of the bytes of an object, read through once.
+
+        Raises:
+            FileNotFoundError: There is no such object.
+            ObjectsUnavailable: The storage does not answer, or refuses.
+        """
+        self._get_facts(name)
+        return self._copy(name, None)
+
+    def delete(self, name: str) -> None:
+        """Delete an object; none of that name is no fault.
+
+        Raises:
+            ObjectsUnavailable: The storage does not answer, or refuses.
+        """
+        bucket, key = self._split(name)
+        with self._asking() as files:
+            files.call_s3("delete_object", Bucket=bucket, Key=key)
+
+    def list_names(self, start: str) -> list[str]:
+        """Return the names of all objects that begin so, in their order.
+
+        Raises:
+            ObjectsUnavailable: The storage does not answer, refuses, or has no such bucket.
+        """
+        return [name for name, _size in self.list_sizes(start)]
+
+    def list_sizes(self, start: str) -> list[tuple[str, int]]:
+        """Return name and size of all objects that begin so, in their order.
+
+        Raises:
+            ObjectsUnavailable: The storage does not answer, refuses, or has no such bucket.
+        """
+        bucket, key = self._split(start)
+        found: list[tuple[str, int]] = []
+        after: dict[str, str] = {}
+        lead = len(self._split("")[1])
+        while True:
+            with self._asking() as files:
+                try:
+                    page = files.call_s3("list_objects_v2", Bucket=bucket, Prefix=key, **after)
+                except FileNotFoundError as error:
+                    raise ObjectsUnavailable(f"there is no bucket {bucket!r}") from error
+            found += [
+                (entry["Key"][lead:], int(entry["Size"])) for entry in page.get("Contents", ())
+            ]
+            if not page.get("IsTruncated"):
+                return found
+            after = {"ContinuationToken": page["NextContinuationToken"]}
+
+    # --- the storage ---
+
+    def _get_facts(self, name: str) -> ObjectFacts:
+        facts = self.find(name)
+        if facts is None:
+            raise FileNotFoundError(f"{self._tell(name)}: there is no such object")
+        return facts
+
+    def _copy(self, name: str, file: BinaryIO | None) -> str:
+        """Read an object through; return the hash of its bytes."""
+        digest = hashlib.sha256()
+        with (
+            self._asking() as files,
+            files.open(f"{self.access.root}/{name}", "rb", cache_type="none") as remote,
+        ):
+            while piece := remote.read(8 * PIECE_BYTES):
+                digest.update(piece)
+                if file is not None:
+                    file.write(piece)
+        return digest.hexdigest()
+
+    def _split(self, name: str) -> tuple[str, str]:
+        bucket, _, prefix = self.access.root.partition("/")
+        return bucket, f"{prefix}/{name}" if prefix else name
+
+    def _tell(self, name: str) -> str:
+        return f"{SCHEME}{self.access.root}/{name}"
+
+    @contextmanager
+    def _asking(self) -> Iterator[Any]:
+        """Return the connection; its errors become `ObjectsUnavailable`, except a missing file."""
+        if time.monotonic() < self._silent_until_s:
+            raise ObjectsUnavailable(self._silence)
+        files = self._connect()
+        try:
+            yield files
+        except (FileNotFoundError, ObjectsUnavailable):
+            raise
+        except _collect_faults() as error:
+            sentence = f"{SCHEME}{self.access.root} does not answer: {_shorten(error)}"
+            self._silence, self._silent_until_s = sentence, time.monotonic() + REST_S
+            raise ObjectsUnavailable(sentence) from error
+
+    def _connect(self) -> Any:
+        with self._lock:
+            if self._files is None:
+                self._files = _open_files(self.access)
+            return self._files
+
+
+def _open_files(access: Access) -> Any:
+    try:
+        import s3fs  # noqa: PLC0415 - an extra
+    except ImportError as error:
+        raise SetupError(
+            "[store] objects names an object storage, but what speaks with it is not installed: "
+            "pip install martensight[s3]."
+        ) from error
+    keys = _read_credentials(access.credentials)
+    client: dict[str, Any] = {"verify": access.certificate} if access.certificate else {}
+    files = s3fs.S3FileSystem(
+        endpoint_url=access.endpoint or None,
+        client_kwargs=client,
+        config_kwargs={
+            "connect_timeout": CONNECT_S,
+            "read_timeout": READ_S,
+            "retries": {"max_attempts": 2},
+        },
+        use_listings_cache=False,
+        skip_instance_cache=True,
+        **keys,
+    )
+    files.retries = 2
+    return files
+
+
+def _read_credentials(path: str) -> dict[str, str]:
+    """Return key and secret of a credentials file, {} where none is named.
+
+    Raises:
+        SetupError: It cannot be read, or lacks them.
+    """
+    if not path:
+        return {}
+    file = configparser.ConfigParser(interpolation=None)
+    try:
+        with open(path, encoding="utf-8-sig") as opened:  # noqa: PTH123 - the path is a setting
+            file.read_file(opened)
+        section = file["default"]
+        return {"key": section["aws_access_key_id"], "secret": section["aws_secret_access_key"]}
+    except (OSError, ValueError, configparser.Error, KeyError) as error:
+        raise SetupError(
+            f"[store] objects_credentials: {path} cannot be used ({type(error).__name__}); "
+            "expected is a section [default] with aws_access_key_id and aws_secret_access_key."
+        ) from error
+
+
+def _collect_faults() -> tuple[type[BaseException], ...]:
+    import aiohttp  # noqa: PLC0415 - comes with the extra
+    import botocore.exceptions  # noqa: PLC0415 - comes with the extra
+
+    return (
+        OSError,
+        TimeoutError,
+        aiohttp.ClientError,
+        botocore.exceptions.BotoCoreError,
+        botocore.exceptions.ClientError,
+        botocore.exceptions.HTTPClientError,
+    )
+
+
+def _shorten(error: BaseException) -> str:
+    return " ".join(str(error).split())[:200] or type(error).__name__
+
+
+def _hash(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,419 @@
+"""Keep the files of a data folder in an object storage, with the local disk as a cache.
+
+What the agent writes is complete on the local disk first, so that a lab works on while the storage
+is away; what is new is sent every few minutes. Only what the storage has, compared by hash, may be
+removed from the disk. What is only in the storage is fetched when it is asked for.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import shutil
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from agent.objects.bucket import Access, Bucket, DamagedObject, ObjectsUnavailable
+from agent.objects.upload_index import Uploaded, UploadIndex
+from agent.whole_file import PART
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from agent.settings import StoreSection
+
+PICTURES: Final = ("crops", "originals")
+"""Folders that may be removed from the disk in part."""
+KEPT: Final = ("statements", "bundles", "reports")
+FEATURES: Final = "kept-features"
+FOLDERS: Final = (*PICTURES, *KEPT, FEATURES)
+BUNDLE_FILE: Final = "bundle.json"
+_PART_OF_NAME = re.compile(r"(?!\.)[\w.,=+@()# -]{1,200}(?<![. ])")
+_LEAST_AGE_NS: Final = 2_000_000_000
+"""A folder that changed so lately is looked through again: clocks of file systems are coarse."""
+_BATCH: Final = 500
+_DEEPEST: Final = 6
+
+
+@dataclass(frozen=True, slots=True)
+class RoundOutcome:
+    """What one round did.
+
+    Args:
+        sent: Files that were stored.
+        size_bytes: Of these.
+        fetched: Files of other PCs that were fetched: bundles and kept features.
+        removed: Files that were removed from the disk, and lie in the storage.
+        waiting: Files that are still to be sent.
+    """
+
+    sent: int = 0
+    size_bytes: int = 0
+    fetched: int = 0
+    removed: int = 0
+    waiting: int = 0
+
+
+class ObjectMirror:
+    """The data folder of one agent and its object storage; safe to share between threads.
+
+    Args:
+        folder: The data folder.
+        bucket: The storage.
+        index: What is known of both.
+    """
+
+    def __init__(self, folder: Path, bucket: Bucket, index: UploadIndex) -> None:
+        self.folder, self.bucket, self.index = folder, bucket, index
+
+    # --- one file ---
+
+    def has(self, path: Path) -> bool:
+        """Return whether a file of the data folder exists, on the disk or in the storage.
+
+        Raises:
+            ObjectsUnavailable: It is not on the disk, and the storage does not answer.
+        """
+        if path.is_file():
+            return True
+        name = self._name(path)
+        return self.index.find(name) is not None or self._find_remote(name)
+
+    def is_known(self, path: Path, *, start: bool = False) -> bool:
+        """Return whether a file is known to lie in the storage, which is not asked.
+
+        Args:
+            path: The file.
+            start: The path may be the beginning of its name.
+        """
+        name = self._name(path)
+        return bool(self.index.list_start(name) if start else self.index.find(name))
+
+    def fetch(self, path: Path) -> None:
+        """Fetch a file from the storage unless it is on the disk.
+
+        Raises:
+            FileNotFoundError: It is nowhere.
+            DamagedObject: The storage has other bytes than were stored.
+            ObjectsUnavailable: The storage does not answer.
+        """
+        if path.is_file():
+            return
+        name = self._name(path)
+        known = self.index.find(name)
+        self.bucket.fetch(name, path)
+        facts = path.stat()
+        if known and known.sha256 and _hash_differs(path, known.sha256):
+            path.unlink(missing_ok=True)
+            raise DamagedObject(f"{path}: the object storage has other bytes than were sent")
+        sha256 = known.sha256 if known else ""
+        self.index.record(
+            Uploaded(name, facts.st_size, facts.st_mtime_ns, sha256, is_local=True),
+            used_s=time.time(),
+        )
+
+    def compute_hash(self, path: Path) -> str:
+        """Return the SHA-256 of a file that is only in the storage, read through once.
+
+        Raises:
+            FileNotFoundError: It is nowhere.
+            ObjectsUnavailable: The storage does not answer.
+        """
+        return self.bucket.compute_hash(self._name(path))
+
+    def list_start(self, start: Path) -> list[Path]:
+        """Return the files whose path begins so, on the disk or in the storage.
+
+        Raises:
+            ObjectsUnavailable: The storage does not answer.
+        """
+        local = [path for path in start.parent.glob(f"{start.name}*") if path.is_file()]
+        remote = self.bucket.list_names(self._name(start))
+        return sorted({*local, *(self.folder / name for name in remote if is_own_name(name))})
+
+    def find_start(self, start: Path) -> Path | None:
+        """Return the first file whose path begins so, without asking the storage if one is known.
+
+        Raises:
+            ObjectsUnavailable: None is known, and the storage does not answer.
+        """
+        known = self.index.list_start(self._name(start))
+        if known:
+            return self.folder / min(known)
+        return next(iter(self.list_start(start)), None)
+
+    def measure(self, path: Path) -> int:
+        """Return the size of a file in bytes, on the disk or in the storage; 0 for none."""
+        with suppress(OSError):
+            return path.stat().st_size
+        known = self.index.find(self._name(path))
+        return known.size if known else 0
+
+    def delete(self, path: Path) -> None:
+        """Delete a file from the disk and the storage; if that is away, with the next round."""
+        name = self._name(path)
+        self.index.doom(name)
+        path.unlink(missing_ok=True)
+        with suppress(ObjectsUnavailable):
+            self._delete_remote(name)
+
+    # --- a round ---
+
+    def run_round(
+        self, *, cache_bytes: int = 0, is_enough: Callable[[], bool] = lambda: False
+    ) -> RoundOutcome:
+        """Delete, send and fetch what is due, then remove from the disk what is beyond the cache.
+
+        Args:
+            cache_bytes: How many bytes of crops and originals stay on the disk; 0 for all.
+            is_enough: Called after each file; True ends the round.
+
+        Raises:
+            ObjectsUnavailable: The storage does not answer; nothing is lost.
+        """
+        for name in self.index.list_doomed():
+            self._delete_remote(name)
+        sent = size = 0
+        for path in self._iter_unsent(is_sending=True):
+            if is_enough():
+                break
+            size += self._send(path)
+            sent += 1
+        fetched = self._fetch_bundles() + self._fetch_features()
+        removed = self._remove_unused(cache_bytes) if cache_bytes else 0
+        waiting = sum(1 for _ in self.iter_unsent()) if is_enough() else 0
+        return RoundOutcome(sent, size, fetched, removed, waiting)
+
+    def iter_unsent(self) -> Iterator[Path]:
+        """Yield each complete file that the storage does not have yet."""
+        yield from self._iter_unsent(is_sending=False)
+
+    def _iter_unsent(self, *, is_sending: bool) -> Iterator[Path]:
+        """Yield files that are to be sent; only folders that changed since they were sent are read.
+
+        Args:
+            is_sending: The caller sends each before it takes the next, so that a folder is
+                recorded as sent at its end.
+        """
+        for folder in self._iter_folders():
+            relative = folder.relative_to(self.folder).as_posix()
+            with suppress(FileNotFoundError):
+                changed_ns = folder.stat().st_mtime_ns
+                if self.index.find_scan(relative) == changed_ns:
+                    continue
+                listed_ns = time.time_ns()
+                known = self.index.list_folder(relative)
+                for path in sorted(folder.iterdir()):
+                    if _is_complete(path) and self._is_new(path, known):
+                        yield path
+                if is_sending and listed_ns - changed_ns > _LEAST_AGE_NS:
+                    self.index.record_scan(relative, changed_ns)
+
+    def fetch_all(self, *, progress: Callable[[int, int], None]) -> int:
+        """Fetch everything that is only in the storage, so that it can be given up.
+
+        Args:
+            progress: Called with (files done, files).
+
+        Returns:
+            How many files were fetched.
+
+        Raises:
+            DamagedObject: An object has other bytes than were stored.
+            ObjectsUnavailable: The storage does not answer.
+        """
+        missing = []
+        for folder in FOLDERS:
+            names = self.bucket.list_names(f"{folder}/")
+            paths = (self.folder / name for name in names if is_own_name(name))
+            missing += [path for path in paths if not path.is_file()]
+        for number, path in enumerate(missing, start=1):
+            self.fetch(path)
+            progress(number, len(missing))
+        return len(missing)
+
+    # --- sending ---
+
+    def _iter_folders(self) -> Iterator[Path]:
+        for name in FOLDERS:
+            yield from _iter_below(self.folder / name)
+
+    def _is_new(self, path: Path, known: dict[str, Uploaded]) -> bool:
+        uploaded = known.get(self._name(path))
+        if uploaded is None:
+            return True
+        facts = path.stat()
+        return (facts.st_size, facts.st_mtime_ns) != (uploaded.size, uploaded.changed_ns)
+
+    def _send(self, path: Path) -> int:
+        """Send one file; return its size. A file that is gone or changes meanwhile comes again."""
+        name = self._name(path)
+        try:
+            before = path.stat()
+            if path.name == BUNDLE_FILE:
+                self._send_rest_of_bundle(path)
+            facts = self.bucket.store(name, path)
+        except FileNotFoundError:
+            return 0
+        self.index.record(
+            Uploaded(name, facts.size, before.st_mtime_ns, facts.sha256, is_local=True),
+            used_s=time.time(),
+        )
+        return facts.size
+
+    def _send_rest_of_bundle(self, bundle_file: Path) -> None:
+        """Send the other files of a bundle first: another PC takes a bundle by this one."""
+        known = self.index.list_start(f"{self._name(bundle_file.parent)}/")
+        for path in sorted(bundle_file.parent.rglob("*")):
+            if _is_complete(path) and path != bundle_file and self._name(path) not in known:
+                self._send(path)
+
+    def _delete_remote(self, name: str) -> None:
+        self.bucket.delete(name)
+        self.index.record_deleted(name)
+
+    # --- fetching what other PCs made ---
+
+    def _fetch_bundles(self) -> int:
+        """Fetch bundles that this disk does not have; each appears when it is complete."""
+        names = [name for name in self.bucket.list_names("bundles/") if is_own_name(name)]
+        fetched = 0
+        for bundle in sorted({name.split("/")[1] for name in names}):
+            target = self.folder / "bundles" / bundle
+            start = f"bundles/{bundle}/"
+            own = [name for name in names if name.startswith(start)]
+            if target.exists() or f"{start}{BUNDLE_FILE}" not in own:
+                continue
+            aside = target.with_name(f".{bundle}{PART}")
+            shutil.rmtree(aside, ignore_errors=True)
+            for name in own:
+                self.bucket.fetch(name, aside / name.removeprefix(start))
+            aside.rename(target)
+            fetched += len(own)
+        return fetched
+
+    def _fetch_features(self) -> int:
+        """Fetch shards of other agents, and delete those that their agent has joined to others."""
+        remote = {name for name in self.bucket.list_names(f"{FEATURES}/") if is_own_name(name)}
+        fetched = 0
+        for name in sorted(remote, reverse=True):  # a shard comes before its note
+            path = self.folder / name
+            if not path.is_file() and self.index.find(name) is None:
+                with suppress(FileNotFoundError, DamagedObject):  # joined meanwhile, or made again
+                    self.fetch(path)
+                    fetched += 1
+        for name in self.index.list_start(f"{FEATURES}/"):
+            path = self.folder / name
+            if not path.is_file() and any(path.parent.glob("*.parquet")):  # joined here
+                self.index.doom(name)
+                self._delete_remote(name)
+            elif not path.is_file():  # the folder was deleted: the next round fetches it again
+                self.index.forget(name)
+            elif name not in remote:  # joined by its agent
+                self.index.forget(name)
+                path.unlink(missing_ok=True)
+        return fetched
+
+    # --- the cache ---
+
+    def _remove_unused(self, cache_bytes: int) -> int:
+        """Remove pictures from the disk that were not used for longest; return how many."""
+        removed, beyond = 0, self.index.measure_pictures() - cache_bytes
+        while beyond > 0:
+            batch = self.index.list_longest_unused(_BATCH)
+            for uploaded in batch:
+                if beyond <= 0:
+                    break
+                beyond -= self._remove(uploaded)
+                removed += 1
+            if not batch:
+                break
+        return removed
+
+    def _remove(self, uploaded: Uploaded) -> int:
+        """Remove a file from the disk if the storage has its bytes; return how many were freed."""
+        path = self.folder / uploaded.name
+        facts = self.bucket.find(uploaded.name)
+        if facts is None or (facts.size, facts.sha256 or "?") != (
+            uploaded.size,
+            uploaded.sha256 or facts.sha256,
+        ):
+            self.index.forget(uploaded.name)  # it is sent again
+            self.index.record_scan(Path(uploaded.name).parent.as_posix(), 0)
+            return 0
+        if path.is_file() and path.stat().st_mtime_ns != uploaded.changed_ns:
+            self.index.forget(uploaded.name)
+            self.index.record_scan(Path(uploaded.name).parent.as_posix(), 0)
+            return 0
+        self.index.record_removed(uploaded.name)
+        path.unlink(missing_ok=True)
+        return uploaded.size
+
+    def _find_remote(self, name: str) -> bool:
+        facts = self.bucket.find(name)
+        if facts is None:
+            return False
+        self.index.record(
+            Uploaded(name, facts.size, 0, facts.sha256, is_local=False), used_s=time.time()
+        )
+        return True
+
+    def _name(self, path: Path) -> str:
+        return path.relative_to(self.folder).as_posix()
+
+
+def open_mirror(section: StoreSection) -> ObjectMirror | None:
+    """Return the mirror of a lab's data folder, None for a lab without an object storage.
+
+    Args:
+        section: [store].
+    """
+    if not section.objects:
+        return None
+    access = Access(
+        section.objects,
+        section.objects_endpoint,
+        section.objects_credentials,
+        section.objects_certificate,
+    )
+    return ObjectMirror(section.folder, _share_bucket(access), UploadIndex(section.folder))
+
+
+@cache
+def _share_bucket(access: Access) -> Bucket:
+    """Return one connection per process for each storage."""
+    return Bucket(access)
+
+
+def is_own_name(name: str) -> bool:
+    """Return whether an object may be one of the agent's: what it names stays in its folders."""
+    parts = name.split("/")
+    return (
+        1 < len(parts) <= _DEEPEST
+        and parts[0] in FOLDERS
+        and all(_PART_OF_NAME.fullmatch(part) for part in parts)
+        and not name.endswith(PART)
+    )
+
+
+def _is_complete(path: Path) -> bool:
+    return path.is_file() and not path.is_symlink() and not path.name.startswith(".")
+
+
+def _iter_below(folder: Path) -> Iterator[Path]:
+    """Yield a folder and every folder below it, except hidden ones, buffers and bundles in work."""
+    if not folder.is_dir() or folder.is_symlink():
+        return
+    yield folder
+    for child in sorted(folder.iterdir()):
+        if child.is_dir() and not child.name.startswith(".") and child.name != "buffers":
+            yield from _iter_below(child)
+
+
+def _hash_differs(path: Path, sha256: str) -> bool:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest() != sha256

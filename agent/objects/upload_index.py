@@ -1,0 +1,196 @@
+"""Remember which files of a data folder lie in the object storage too, and which only there.
+
+A small SQLite file next to the archive. It holds nothing that is evidence: if it is lost, files
+are compared with the storage and sent again, and what was only there is asked for by name.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+FILE: Final = "objects.sqlite"
+_TABLES: Final = """
+CREATE TABLE IF NOT EXISTS object (
+    name TEXT PRIMARY KEY, size INTEGER NOT NULL, changed_ns INTEGER NOT NULL,
+    sha256 TEXT NOT NULL, is_local INTEGER NOT NULL, used_s REAL NOT NULL
+) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS object_used ON object (is_local, used_s);
+CREATE TABLE IF NOT EXISTS scanned (folder TEXT PRIMARY KEY, changed_ns INTEGER NOT NULL);
+CREATE TABLE IF NOT EXISTS doomed (name TEXT PRIMARY KEY) WITHOUT ROWID;
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Uploaded:
+    """A file that lies in the object storage.
+
+    Args:
+        name: In the data folder, with "/".
+        size: Bytes.
+        changed_ns: When the local file was changed last, nanoseconds since 1970.
+        sha256: Of its bytes.
+        is_local: It lies in the data folder, too.
+    """
+
+    name: str
+    size: int
+    changed_ns: int
+    sha256: str
+    is_local: bool
+
+
+class UploadIndex:
+    """The index of one data folder; safe to share between threads and processes.
+
+    Args:
+        folder: The data folder.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.path = folder / FILE
+
+    def find(self, name: str) -> Uploaded | None:
+        """Return what is known of a name, None where nothing is."""
+        with self._open() as opened:
+            row = opened.execute(
+                "SELECT name, size, changed_ns, sha256, is_local FROM object WHERE name = ?",
+                (name,),
+            ).fetchone()
+        return _make(row) if row else None
+
+    def list_folder(self, folder: str) -> dict[str, Uploaded]:
+        """Return what is known of the files right in a folder, by name."""
+        with self._open() as opened:
+            rows = opened.execute(
+                "SELECT name, size, changed_ns, sha256, is_local FROM object "
+                "WHERE name > ? AND name < ?",
+                (f"{folder}/", f"{folder}0"),  # "0" follows "/"
+            ).fetchall()
+        return {row[0]: _make(row) for row in rows}
+
+    def list_start(self, start: str) -> list[str]:
+        """Return the names that begin so."""
+        with self._open() as opened:
+            rows = opened.execute(
+                "SELECT name FROM object WHERE name >= ? AND name < ?",
+                (start, f"{start}\U0010ffff"),
+            ).fetchall()
+        return [name for (name,) in rows]
+
+    def record(self, uploaded: Uploaded, *, used_s: float) -> None:
+        """Record that a file lies in the storage.
+
+        Args:
+            uploaded: The file.
+            used_s: When it was used last, seconds since 1970.
+        """
+        values = (
+            uploaded.name,
+            uploaded.size,
+            uploaded.changed_ns,
+            uploaded.sha256,
+            int(uploaded.is_local),
+            used_s,
+        )
+        with self._open() as opened:
+            opened.execute("INSERT OR REPLACE INTO object VALUES (?, ?, ?, ?, ?, ?)", values)
+
+    def record_removed(self, name: str) -> None:
+        """Record that a file lies in the storage alone."""
+        with self._open() as opened:
+            opened.execute("UPDATE object SET is_local = 0 WHERE name = ?", (name,))
+
+    def forget(self, name: str) -> None:
+        """Forget a file, which lies nowhere any more or has to be sent again."""
+        with self._open() as opened:
+            opened.execute("DELETE FROM object WHERE name = ?", (name,))
+
+    def list_longest_unused(self, limit: int) -> list[Uploaded]:
+        """Return the local crops and originals that were not used for longest.
+
+        Args:
+            limit: How many at most.
+        """
+        with self._open() as opened:
+            rows = opened.execute(
+                "SELECT name, size, changed_ns, sha256, is_local FROM object WHERE is_local = 1 "
+                "AND (name GLOB 'crops/*' OR name GLOB 'originals/*') ORDER BY used_s LIMIT ?",
+                (limit,),
+            ).fetchall()
+        return [_make(row) for row in rows]
+
+    def measure_pictures(self) -> int:
+        """Return the bytes of the local crops and originals."""
+        with self._open() as opened:
+            row = opened.execute(
+                "SELECT coalesce(sum(size), 0) FROM object WHERE is_local = 1 "
+                "AND (name GLOB 'crops/*' OR name GLOB 'originals/*')"
+            ).fetchone()
+        return int(row[0])
+
+    def measure(self) -> tuple[int, int, int]:
+        """Return files in the storage, their bytes, and how many of these bytes are local too."""
+        with self._open() as opened:
+            files, size, local = opened.execute(
+                "SELECT count(*), coalesce(sum(size), 0), coalesce(sum(size * is_local), 0) "
+                "FROM object"
+            ).fetchone()
+        return files, size, local
+
+    # --- folders that were looked through, and objects to be deleted ---
+
+    def find_scan(self, folder: str) -> int:
+        """Return the change time (ns) that a folder had when it was looked through; 0 for never."""
+        with self._open() as opened:
+            row = opened.execute(
+                "SELECT changed_ns FROM scanned WHERE folder = ?", (folder,)
+            ).fetchone()
+        return int(row[0]) if row else 0
+
+    def record_scan(self, folder: str, changed_ns: int) -> None:
+        """Record that all files of a folder are sent that it had at this change time."""
+        with self._open() as opened:
+            opened.execute("INSERT OR REPLACE INTO scanned VALUES (?, ?)", (folder, changed_ns))
+
+    def forget_scans(self) -> None:
+        """Forget which folders were looked through, so that each is compared once more."""
+        with self._open() as opened:
+            opened.execute("DELETE FROM scanned")
+
+    def doom(self, name: str) -> None:
+        """Record that an object is to be deleted."""
+        with self._open() as opened:
+            opened.execute("INSERT OR REPLACE INTO doomed VALUES (?)", (name,))
+            opened.execute("DELETE FROM object WHERE name = ?", (name,))
+
+    def list_doomed(self) -> list[str]:
+        """Return the objects that are still to be deleted."""
+        with self._open() as opened:
+            return [name for (name,) in opened.execute("SELECT name FROM doomed").fetchall()]
+
+    def record_deleted(self, name: str) -> None:
+        """Record that an object was deleted."""
+        with self._open() as opened:
+            opened.execute("DELETE FROM doomed WHERE name = ?", (name,))
+
+    @contextmanager
+    def _open(self) -> Iterator[sqlite3.Connection]:
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with closing(sqlite3.connect(self.path, timeout=30.0)) as opened:
+                opened.executescript(_TABLES)
+                with opened:
+                    yield opened
+        except sqlite3.DatabaseError as error:
+            raise OSError(f"{self.path}: cannot be used ({error})") from error
+
+
+def _make(row: tuple[str, int, int, str, int]) -> Uploaded:
+    return Uploaded(row[0], row[1], row[2], row[3], is_local=bool(row[4]))

@@ -1,0 +1,60 @@
+"""Send what is new in the data folder to the lab's object storage, every few minutes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import structlog
+
+from agent.objects import ObjectsUnavailable, open_mirror
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from agent.settings import Settings
+
+log = structlog.get_logger()
+
+OBJECTS_EVERY_S = 60.0
+GB = 10**9
+
+
+class ObjectKeeper:
+    """Periodic job: sends, fetches and deletes what is due, and keeps the cache to its size.
+
+    Args:
+        settings: Of the lab.
+        should_stop: True ends a round after the current file.
+    """
+
+    def __init__(self, settings: Settings, *, should_stop: Callable[[], bool]) -> None:
+        self._cache_bytes = round(settings.store.objects_cache_gb * GB)
+        self._should_stop = should_stop
+        self._mirror = open_mirror(settings.store)
+        self._is_first = True
+
+    def tend(self) -> str:
+        """Do one round; return a problem for the operator, "" for none."""
+        if self._mirror is None:
+            return ""
+        try:
+            if self._is_first:  # clocks of shares may hide a change: compare all once per start
+                self._mirror.index.forget_scans()
+                self._is_first = False
+            done = self._mirror.run_round(
+                cache_bytes=self._cache_bytes, is_enough=self._should_stop
+            )
+        except ObjectsUnavailable as error:
+            return (
+                f"object storage: {error}. New files stay on this disk and are sent when it "
+                "answers again."
+            )
+        if done.sent or done.fetched or done.removed:
+            log.info(
+                "objects.sent",
+                files=done.sent,
+                size_bytes=done.size_bytes,
+                fetched=done.fetched,
+                removed=done.removed,
+            )
+        return ""

@@ -1,0 +1,339 @@
+"""Decisions of a rollout: which PC runs which bundle, whether answers agree, what comes next.
+
+Nothing here reads or writes. A PC takes the new bundle only if its ring has been reached and its
+own answers to the reference images agreed, so one that differs never judges a micrograph with it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from dataclasses import asdict, dataclass, field
+from datetime import timedelta
+from enum import IntEnum, StrEnum
+from typing import TYPE_CHECKING, Any
+
+from reports import Message, marked
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping, Sequence
+    from datetime import datetime
+
+BY_AGENT = "agent"
+"""Who stopped a rollout because answers differed."""
+TOLERANCE = 0.01
+"""Largest difference of a probability between two PCs. The engines of a bundle, bfloat16 and int8
+too, move a logit by up to 0.004, and so a probability by less."""
+
+CODES_DIFFER = marked("{image}: structure code {found}, {wanted} on {pc}")
+PROBABILITY_DIFFERS = marked("{image}: probability {found}, {wanted} on {pc}")
+NO_COMMON_IMAGE = marked("no reference image of {pc} could be judged")
+OTHER_PROMOTED = marked("another bundle was promoted during the rollout: {bundle}")
+ON_PC = marked("{pc}: {why}")
+
+
+class Ring(IntEnum):
+    """Rings: the named PCs, a share of the others, and the rest."""
+
+    NAMED = 1
+    SHARE = 2
+    ALL = 3
+
+
+class RolloutState(StrEnum):
+    """State of a rollout."""
+
+    RUNNING = "running"
+    STOPPED = "stopped"
+    DONE = "done"
+
+
+class HostState(StrEnum):
+    """What a PC answered with the new bundle; missing: its folder lacks the bundle."""
+
+    WAITING = "waiting"
+    AGREED = "agreed"
+    DIFFERS = "differs"
+    REFUSED = "refused"
+    MISSING = "missing"
+
+
+BAD = (HostState.DIFFERS, HostState.REFUSED)
+"""Answers that stop a rollout."""
+
+
+@dataclass(frozen=True, slots=True)
+class RingRules:
+    """Which PCs take a bundle when.
+
+    Args:
+        first: Names of the PCs of ring 1.
+        share: Share of the other PCs that make up ring 2, 0 to 1; at least one PC.
+        wait_minutes: How long each ring lasts at least.
+        absent_minutes: A PC without a heartbeat for so long is not waited for.
+        tolerance: Largest difference of a probability between two PCs.
+    """
+
+    first: tuple[str, ...]
+    share: float = 0.1
+    wait_minutes: float = 60.0
+    absent_minutes: float = 10.0
+    tolerance: float = TOLERANCE
+
+    def to_json(self) -> dict[str, Any]:
+        """Return them as stored."""
+        return {**asdict(self), "first": list(self.first)}
+
+    @classmethod
+    def from_json(cls, document: Mapping[str, Any]) -> RingRules:
+        """Return rules as stored."""
+        return cls(**{**document, "first": tuple(document["first"])})
+
+
+@dataclass(frozen=True, slots=True)
+class Rollout:
+    """A bundle that the PCs of a site take in rings.
+
+    Args:
+        id: Its number.
+        attempt: How often it was started or continued.
+        bundle: The new bundle.
+        previous: The promoted bundle until the last ring agrees, or None.
+        state: As in `RolloutState`.
+        step: The ring that has been reached, 1 to 3.
+        rules: Which PCs take it when.
+        by: The lead who signed last.
+        reason: Why.
+        baseline_host: PC whose answers the others have to repeat, "" before the first answer.
+        started_at: Aware UTC.
+        step_at: Since when this ring has been reached, aware UTC.
+        ended_at: When it was stopped or done, aware UTC, or None.
+        stopped_by: Who stopped it, "agent" where answers differed, "" where no one did.
+        why: Why it was stopped.
+    """
+
+    id: int
+    attempt: int
+    bundle: str
+    previous: str | None
+    state: RolloutState
+    step: int
+    rules: RingRules
+    by: str
+    reason: str
+    baseline_host: str
+    started_at: datetime
+    step_at: datetime
+    ended_at: datetime | None
+    stopped_by: str
+    why: Message
+
+
+@dataclass(frozen=True, slots=True)
+class RolloutHost:
+    """A PC in a rollout.
+
+    Args:
+        name: Of the PC.
+        ring: 1 to 3.
+        state: As in `HostState`.
+        judged_at: When it judged the reference images, aware UTC, or None.
+        n: Number of reference crops that were compared.
+        same_codes: Number of those with the same structure code.
+        max_difference: Largest difference of a probability, or None.
+        message: What differs or is missing.
+    """
+
+    name: str
+    ring: int
+    state: HostState = HostState.WAITING
+    judged_at: datetime | None = None
+    n: int = 0
+    same_codes: int = 0
+    max_difference: float | None = None
+    message: Message = field(default_factory=lambda: Message(""))
+
+
+@dataclass(frozen=True, slots=True)
+class RolloutTicket:
+    """The permission to try the bundle of a rollout on one PC.
+
+    Args:
+        rollout_id: Number of the rollout.
+        attempt: Its attempt; an answer of an earlier one is refused.
+    """
+
+    rollout_id: int
+    attempt: int
+
+
+@dataclass(frozen=True, slots=True)
+class WantedBundle:
+    """The bundle that a PC is to run.
+
+    Args:
+        name: Of the bundle, or None for none.
+        ticket: Of the rollout that it belongs to, None where it is the promoted bundle.
+    """
+
+    name: str | None
+    ticket: RolloutTicket | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerComparison:
+    """Comparison of a PC's answers with those of the first PC.
+
+    Args:
+        n: Number of reference crops that both judged.
+        same_codes: Number of those with the same code.
+        max_difference: Largest difference of a probability, None where none was compared.
+        message: The first difference; empty where they agree.
+    """
+
+    n: int
+    same_codes: int
+    max_difference: float | None
+    message: Message
+
+
+class Next(StrEnum):
+    """What a rollout does next."""
+
+    WAIT = "wait"
+    ADVANCE = "advance"
+    FINISH = "finish"
+    STOP = "stop"
+
+
+def assign_rings(names: Collection[str], rules: RingRules) -> dict[str, Ring]:
+    """Return the ring of each PC.
+
+    Ring 2 are the PCs whose names have the smallest hashes, so that it is the same ones each time.
+
+    Args:
+        names: PCs of the site.
+        rules: Of the rollout.
+    """
+    named = {name.casefold() for name in rules.first}
+    others = sorted(
+        (name for name in names if name.casefold() not in named),
+        key=lambda name: hashlib.sha256(name.casefold().encode()).digest(),
+    )
+    n_share = min(len(others), max(1, math.ceil(rules.share * len(others) - 1e-9)))
+    share = frozenset(others[:n_share])
+    return {
+        name: Ring.NAMED if name.casefold() in named else Ring.SHARE if name in share else Ring.ALL
+        for name in names
+    }
+
+
+def find_wanted(current: str | None, rollout: Rollout | None, ring: int) -> WantedBundle:
+    """Return the bundle that a PC is to run.
+
+    Args:
+        current: The promoted bundle, or None.
+        rollout: The site's newest rollout, or None.
+        ring: The PC's ring.
+    """
+    if (
+        rollout is None
+        or rollout.state is not RolloutState.RUNNING
+        or rollout.previous != current
+        or ring > rollout.step
+    ):
+        return WantedBundle(current)
+    return WantedBundle(rollout.bundle, RolloutTicket(rollout.id, rollout.attempt))
+
+
+def compare_answers(
+    before: Mapping[str, Mapping[str, Any]],
+    answers: Mapping[str, Mapping[str, Any]],
+    *,
+    tolerance: float,
+    pc: str,
+    before_pc: str,
+) -> AnswerComparison:
+    """Compare two PCs' answers to the reference images.
+
+    Args:
+        before: Crop → the first PC's answer: "image", "code" and "probability".
+        answers: The same of the PC that is compared.
+        tolerance: Largest difference of a probability.
+        pc: Name of the PC that is compared.
+        before_pc: Name of the first PC.
+    """
+    common = sorted(before.keys() & answers.keys())
+    messages: list[Message] = []
+    same, largest = 0, None
+    for crop in common:
+        was, found = before[crop], answers[crop]
+        facts = {"image": str(found["image"]), "pc": before_pc}
+        if found["code"] != was["code"]:
+            codes = {"found": str(found["code"]), "wanted": str(was["code"])}
+            messages.append(Message(CODES_DIFFER, facts | codes))
+            continue
+        same += 1
+        difference = abs(float(found["probability"]) - float(was["probability"]))
+        largest = difference if largest is None else max(largest, difference)
+        if not difference <= tolerance:
+            values = {"found": f"{found['probability']:.4f}", "wanted": f"{was['probability']:.4f}"}
+            messages.append(Message(PROBABILITY_DIFFERS, facts | values))
+    if not common:
+        messages.append(Message(NO_COMMON_IMAGE, {"pc": pc}))
+    return AnswerComparison(len(common), same, largest, messages[0] if messages else Message(""))
+
+
+def is_absent(seen_at: datetime | None, rules: RingRules, *, now: datetime) -> bool:
+    """Return whether a PC is off, so that a rollout does not wait for it.
+
+    Args:
+        seen_at: Its last heartbeat by the clock of the database, None where it stopped.
+        rules: Of the rollout.
+        now: By the clock of the database.
+    """
+    return seen_at is None or now - seen_at > timedelta(minutes=rules.absent_minutes)
+
+
+def decide_next(
+    rollout: Rollout,
+    hosts: Sequence[RolloutHost],
+    *,
+    seen: Mapping[str, datetime],
+    current: str | None,
+    now: datetime,
+) -> tuple[Next, Message]:
+    """Return what a running rollout does next, and why it stops where it does.
+
+    A ring ends when its time is over and every PC of it that is on agrees. At least one PC has to
+    agree: rings of PCs that are off prove nothing.
+
+    Args:
+        rollout: Running.
+        hosts: Its PCs.
+        seen: PC → its last heartbeat by the clock of the database; without those that stopped.
+        current: The promoted bundle, or None.
+        now: By the clock of the database, aware UTC.
+    """
+    if current != rollout.previous:
+        return Next.STOP, Message(OTHER_PROMOTED, {"bundle": current or "-"})
+    for host in hosts:
+        if host.state in BAD:
+            return Next.STOP, Message(ON_PC, {"pc": host.name, "why": host.message})
+    due = [host for host in hosts if host.ring <= rollout.step]
+    waits = any(
+        host.state is not HostState.AGREED
+        and not is_absent(seen.get(host.name), rollout.rules, now=now)
+        for host in due
+    )
+    proved = any(host.state is HostState.AGREED for host in due)
+    is_early = now - rollout.step_at < timedelta(minutes=rollout.rules.wait_minutes)
+    if waits or not proved or is_early:
+        return Next.WAIT, Message("")
+    later = any(host.ring > rollout.step for host in hosts)
+    return Next.ADVANCE if later else Next.FINISH, Message("")
+
+
+def find_next_step(rollout: Rollout, hosts: Sequence[RolloutHost]) -> int:
+    """Return the next ring that has PCs."""
+    return min(host.ring for host in hosts if host.ring > rollout.step)

@@ -1,0 +1,110 @@
+"""Acts on a rollout from the page of the PCs and by programs: start, stop, continue."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlencode
+
+from fastapi import APIRouter, Request, Response
+from fastapi.responses import HTMLResponse, RedirectResponse
+from pydantic import BaseModel, ConfigDict, Field
+from starlette.concurrency import run_in_threadpool
+
+import reports
+from agent import auth
+from agent.errors import AgentError
+from agent.web import cookies, model_acts
+from agent.web.authentication import signing_name
+from agent.web.context import LONGEST_NAME
+from agent.web.fleet_page import build_page
+from agent.web.models_page import NAME
+from agent.web.rollout_view import CONTINUE, START, STOP, load_rollout
+from agent.web.schemas import FAULTS, Requested, RolloutAnswer
+from model import ModelError
+from reports import gettext as _
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from agent.store import Signature
+    from agent.web.context import Desk
+
+
+class StopIn(BaseModel):
+    """Who stops the rollout."""
+
+    model_config = ConfigDict(strict=True, extra="forbid")
+
+    by: str = Field(min_length=1, max_length=LONGEST_NAME, pattern=r"\S", description="Who.")
+
+
+def router(desk: Desk) -> APIRouter:
+    """Build the routes of the rollout; a stop needs the role reviewer, other acts a lead."""
+    routes = APIRouter()
+    signing = partial(_sign, desk, auth.PasswordCheck())
+
+    @routes.post(START, include_in_schema=False)
+    async def start(request: Request) -> Response:
+        form = await _read_form(request)
+        return await run_in_threadpool(signing, request, form, act=partial(_start, desk, form))
+
+    @routes.post(CONTINUE, include_in_schema=False)
+    async def resume(request: Request) -> Response:
+        form = await _read_form(request)
+        return await run_in_threadpool(signing, request, form, act=partial(_resume, desk))
+
+    @routes.post(STOP, include_in_schema=False)
+    def stop(request: Request) -> Response:
+        by = cookies.decides(request, {}) or _("a user of this PC")
+        desk.store.rollouts.stop(by=by, at=desk.now())
+        return RedirectResponse("/fleet", 303)
+
+    @routes.get("/api/v1/rollout", response_model=RolloutAnswer, responses=FAULTS)
+    def read() -> dict[str, Any]:
+        """Return the newest rollout of a bundle with what each PC answered; null before one."""
+        return {"rollout": load_rollout(desk)}
+
+    @routes.post("/api/v1/rollout/stop", response_model=Requested, responses=FAULTS)
+    def stop_by_program(request: Request, body: StopIn) -> dict[str, int]:
+        """Stop the rollout: every PC goes back; `count` is 0 where there is none to stop."""
+        by = signing_name(request, body.by)
+        return {"count": int(desk.store.rollouts.stop(by=by, at=desk.now()))}
+
+    return routes
+
+
+async def _read_form(request: Request) -> dict[str, str]:
+    sent = await request.form()
+    return {key: value for key, value in sent.items() if isinstance(value, str)}
+
+
+def _sign(
+    desk: Desk,
+    check: auth.PasswordCheck,
+    request: Request,
+    form: Mapping[str, str],
+    *,
+    act: Callable[[Signature], str],
+) -> Response:
+    try:
+        with model_acts.signed(desk, request, form, check) as signature:
+            message = act(signature)
+    except (AgentError, ModelError, OSError) as error:
+        page = build_page(desk, request, message=str(error), is_refused=True)
+        return HTMLResponse(reports.render_fleet(page), 422)
+    answer = RedirectResponse(f"/fleet?{urlencode({'done': message})}", 303)
+    cookies.keep(answer, cookies.NAME, signature.by)
+    return answer
+
+
+def _start(desk: Desk, form: Mapping[str, str], signature: Signature) -> str:
+    name = form.get("bundle", "")
+    return model_acts.promote(
+        desk, name if NAME.fullmatch(name) else "", signature, rings=desk.learning.rings
+    )
+
+
+def _resume(desk: Desk, signature: Signature) -> str:
+    rollout = desk.store.rollouts.resume(signature)
+    return _("The rollout of {name} continues at ring 1.").format(name=rollout.bundle)

@@ -1,0 +1,182 @@
+"""Draw needle lengths as inline SVG on a logarithmic axis in µm.
+
+Ink and lines have the page's colours; the same numbers give the same bytes.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from markupsafe import Markup, escape
+
+from reports.i18n import decimal
+from reports.i18n import gettext as _
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from reports.content.needles import NeedleBar
+
+WIDTH, NAMES, RIGHT = 640.0, 128.0, 12.0
+ROW, AXIS = 24.0, 34.0
+SHORTEST_UM, LEAST_END_UM = 3.0, 40.0
+TICKS_UM = (3, 5, 10, 20, 30, 50, 100, 200)
+HISTOGRAM_HEIGHT = 150.0
+TOP = 22.0
+LONGEST_NAME = 18
+
+
+def needle_fields_chart(bars: Sequence[NeedleBar], limit_um: float | None = None) -> Markup:
+    """Draw fields next to each other: L50 to L90 as a bar, L99 as a tick, the longest as a dot.
+
+    Args:
+        bars: The fields, and all together last.
+        limit_um: A limit of L90, a dashed line; None for none.
+
+    Returns:
+        Empty where no field was measured.
+    """
+    lengths = [bar.longest or bar.l99 or bar.l90 or 0.0 for bar in bars if bar.is_measured]
+    if not lengths:
+        return Markup()
+    scale = _Scale(max(*lengths, limit_um or 0.0, LEAST_END_UM))
+    height = TOP + ROW * len(bars) + AXIS
+    base = TOP + ROW * len(bars)
+    parts = [*_draw_axis(scale, TOP, base)]
+    for number, bar in enumerate(bars):
+        parts += _draw_bar(bar, scale, TOP + ROW * number)
+    if limit_um is not None:
+        parts.append(_draw_mark(scale.place(limit_um), TOP, base, "var(--problem)", dashed=True))
+        parts.append(_text(scale.place(limit_um), TOP - 8, _format_um(limit_um), "middle"))
+    about = _(
+        "Needle lengths per field on a logarithmic axis; the table next to it has the numbers."
+    )
+    return _wrap(parts, height, about)
+
+
+def needle_lengths_chart(
+    edges_um: Sequence[float],
+    shares: Sequence[float],
+    marks: Sequence[tuple[str, float]],
+    limit_um: float | None = None,
+) -> Markup:
+    """Draw how the area of the needles is distributed over their lengths.
+
+    Args:
+        edges_um: Edges of the bins, one more than `shares`.
+        shares: Share of the needles' area in each bin.
+        marks: Names and places of vertical lines, such as ("L90", 21.5).
+        limit_um: A limit of L90, a dashed line; None for none.
+
+    Returns:
+        Empty where nothing was measured.
+    """
+    largest = max(shares, default=0.0)
+    if largest <= 0:
+        return Markup()
+    last = max(end for end, share in zip(edges_um[1:], shares, strict=True) if share > 0)
+    scale = _Scale(max(last, limit_um or 0.0, LEAST_END_UM), left=20.0)
+    base = TOP + HISTOGRAM_HEIGHT
+    parts = [*_draw_axis(scale, TOP, base)]
+    for start, end, share in zip(edges_um, edges_um[1:], shares, strict=False):
+        if share > 0:
+            x, tall = scale.place(start), HISTOGRAM_HEIGHT * share / largest
+            parts.append(
+                f'<rect x="{x:.1f}" y="{base - tall:.1f}" height="{tall:.1f}" '
+                f'width="{max(scale.place(end) - x - 0.6, 0.6):.1f}" fill="var(--bar)"/>'
+            )
+    for name, um in marks:
+        parts.append(_draw_mark(scale.place(um), TOP, base, "var(--ink)"))
+        parts.append(_text(scale.place(um), TOP - 8, name, "middle"))
+    if limit_um is not None:
+        parts.append(_draw_mark(scale.place(limit_um), TOP, base, "var(--problem)", dashed=True))
+    about = _("Share of the needles' area per length; lines: {marks}.").format(
+        marks=", ".join(f"{name} {_format_um(um)}" for name, um in marks)
+    )
+    return _wrap(parts, base + AXIS, about)
+
+
+class _Scale:
+    """A logarithmic axis from the shortest counted needle on."""
+
+    def __init__(self, end_um: float, left: float = NAMES) -> None:
+        self.left, self._end = left, end_um * 1.1
+
+    def place(self, um: float) -> float:
+        """Return the x of a length."""
+        inside = min(max(um, SHORTEST_UM), self._end)
+        share = math.log(inside / SHORTEST_UM) / math.log(self._end / SHORTEST_UM)
+        return self.left + (WIDTH - RIGHT - self.left) * share
+
+    def ticks(self) -> Iterator[int]:
+        """Yield the lengths that are named."""
+        yield from (um for um in TICKS_UM if um <= self._end)
+
+
+def _draw_axis(scale: _Scale, top: float, base: float) -> Iterator[str]:
+    for um in scale.ticks():
+        x = scale.place(um)
+        yield _draw_mark(x, top, base, "var(--line)")
+        yield _text(x, base + 14, str(um), "middle")
+    yield (
+        f'<path d="M{scale.left:.1f} {base:.1f}H{WIDTH - RIGHT:.1f}" stroke="var(--soft)" '
+        'fill="none"/>'
+    )
+    yield _text(WIDTH - RIGHT, base + 28, _("length, µm"), "end")
+
+
+def _draw_bar(bar: NeedleBar, scale: _Scale, top: float) -> Iterator[str]:
+    middle = top + ROW / 2
+    yield _text(0, middle + 4, _shorten(bar.name), "start")
+    if not bar.is_measured:
+        yield _text(scale.left + 6, middle + 4, _("not measured"), "start")
+        return
+    start, end = scale.place(bar.l50 or 0.0), scale.place(bar.l90 or 0.0)
+    yield (
+        f'<rect x="{start:.1f}" y="{middle - 6:.1f}" width="{max(end - start, 1):.1f}" '
+        'height="12" rx="2" fill="var(--bar)"/>'
+    )
+    if bar.low is not None and bar.high is not None:
+        yield (
+            f'<path d="M{scale.place(bar.low):.1f} {middle:.1f}H{scale.place(bar.high):.1f}" '
+            'stroke="var(--ink)" stroke-width="2.5" fill="none"/>'
+        )
+    if bar.l99 is not None:
+        yield _draw_mark(scale.place(bar.l99), middle - 6, middle + 6, "var(--ink)")
+    if bar.longest is not None:
+        yield (
+            f'<circle cx="{scale.place(bar.longest):.1f}" cy="{middle:.1f}" r="3.2" '
+            'fill="none" stroke="var(--ink)" stroke-width="1.4"/>'
+        )
+
+
+def _draw_mark(x: float, top: float, base: float, colour: str, *, dashed: bool = False) -> str:
+    dash = ' stroke-dasharray="4 3"' if dashed else ""
+    return (
+        f'<path d="M{x:.1f} {top:.1f}V{base:.1f}" stroke="{colour}" stroke-width="1.4" '
+        f'fill="none"{dash}/>'
+    )
+
+
+def _text(x: float, y: float, words: str, anchor: str) -> str:
+    return (
+        f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}" font-size="12" '
+        f'fill="var(--soft)">{escape(words)}</text>'
+    )
+
+
+def _format_um(um: float) -> str:
+    return _("{um} µm").format(um=decimal(um, ".3g"))
+
+
+def _shorten(name: str) -> str:
+    return name if len(name) <= LONGEST_NAME else f"{name[: LONGEST_NAME - 1]}…"
+
+
+def _wrap(parts: Sequence[str], height: float, about: str) -> Markup:
+    return Markup(  # noqa: S704 - numbers of ours and escaped texts
+        f'<svg class="chart needles" role="img" aria-label="{escape(about)}" '
+        f'viewBox="0 0 {WIDTH:g} {height:g}" xmlns="http://www.w3.org/2000/svg">'
+        f"{''.join(parts)}</svg>"
+    )

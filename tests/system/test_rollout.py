@@ -1,0 +1,162 @@
+"""PCs with a real bundle: what answers otherwise never judges, and every PC goes back."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from contextlib import ExitStack
+from datetime import timedelta
+
+import pytest
+from small_lab import twin_of
+
+from agent import settings as settings_of
+from agent.bundle_registry import FOLDER, get_bundle
+from agent.service.active_bundle import CurrentBundle
+from agent.service.data_folder import clock
+from agent.service.jobs.rollout import RolloutLeader
+from agent.store import HostState, RolloutState, Store
+
+BY = ("--by", "E. Meier", "--reason", "better on G8", "--days", "0")
+
+
+class Pc:
+    """An agent of the lab on its own PC: own data folder, own settings, one database."""
+
+    def __init__(self, lab, name, stack, **imaging):
+        read = settings_of.read(lab.folder / "agent.toml", {})
+        folder, url = lab.folder / name, f"sqlite:///{read.store.folder / 'martensight.db'}"
+        shutil.copytree(read.store.folder / FOLDER, folder / FOLDER)
+        self.settings = read.model_copy(
+            update={
+                "store": read.store.model_copy(update={"folder": folder}),
+                "imaging": read.imaging.model_copy(update=imaging),
+            }
+        )
+        self.store = stack.enter_context(Store.open(url, site="Small lab", agent=name))
+        self.store.agents.record_start(at=clock())
+        self.bundle = CurrentBundle(self.settings, self.store)
+        self.bundle.refresh()
+
+    def lead(self, ahead: timedelta = timedelta(0)):
+        """Move the rings on, by a clock that is wrong."""
+        self.beat(ahead)
+        return RolloutLeader(self.store, now=lambda: clock() + ahead).tend()
+
+    def beat(self, ahead: timedelta = timedelta(0)):
+        sent = {"fleet": {"clock_ahead_s": ahead.total_seconds()}}
+        self.store.agents.record_heartbeat(sent, at=clock() + ahead)
+
+
+@pytest.fixture
+def lab(own_lab):
+    toml = own_lab.folder / "agent.toml"
+    rollout = '\n[rollout]\nfirst = ["PC-1"]\nwait_minutes = 0\nshare = 0.5\n'
+    toml.write_text(toml.read_text("utf-8") + rollout, encoding="utf-8")
+    return own_lab
+
+
+@pytest.fixture
+def stack():
+    with ExitStack() as stack:
+        yield stack
+
+
+def names(lab):
+    folder = settings_of.read(lab.folder / "agent.toml", {}).store.folder
+    with Store.open(f"sqlite:///{folder}/martensight.db", site="Small lab", agent="x") as store:
+        old = store.promotions.find_current()
+    return old, twin_of(get_bundle(folder, old)).name
+
+
+@pytest.mark.slow
+def test_a_bundle_reaches_all_pcs_and_each_answers_as_the_first_one(lab, stack, capsys):
+    _, new = names(lab)
+    pcs = [Pc(lab, f"PC-{n}", stack) for n in (1, 2, 3)]
+    assert lab.agent("models", "promote", new, "--rings", *BY) == 0
+    reached = []
+    for _ in range(3):
+        for pc in pcs:
+            pc.bundle.refresh()
+            pc.beat()
+        reached.append(sum(pc.bundle.name == new for pc in pcs))
+        pcs[0].lead()
+    capsys.readouterr()
+
+    lab.agent("rollout", "status", "--json")
+    document = json.loads(capsys.readouterr().out)["rollout"]
+    status = lab.agent("rollout", "continue", *BY[:4])
+
+    assert reached == [1, 2, 3]
+    assert document["state"] == "done"
+    assert [(pc["state"], pc["n"], pc["max_difference"]) for pc in document["pcs"]] == [
+        ("agreed", 3, 0.0)
+    ] * 3
+    assert pcs[0].store.promotions.find_current() == new
+    assert status == 2
+
+
+def test_a_pc_that_answers_otherwise_never_uses_the_bundle_and_all_go_back(lab, stack):
+    old, new = names(lab)
+    first = Pc(lab, "PC-1", stack)
+    odd = Pc(lab, "PC-2", stack, um_per_px_range=(1.0, 5.0))
+    assert lab.agent("rollout", "start", new, *BY) == 0
+    first.bundle.refresh()
+    before = first.bundle.name
+    first.lead()
+
+    odd.bundle.refresh()
+    problem = first.lead()
+    first.bundle.refresh()
+
+    rollout = first.store.rollouts.find_latest()
+    assert before == new
+    assert (rollout.state, rollout.step) == (RolloutState.STOPPED, 2)
+    assert (first.bundle.name, odd.bundle.name) == (old, old)
+    assert "PC-2: " in problem.in_english()
+    assert "on PC-1" in problem.in_english()
+
+
+def test_a_damaged_bundle_stops_the_ring_and_a_missing_one_waits(lab, stack):
+    old, new = names(lab)
+    first, other = Pc(lab, "PC-1", stack), Pc(lab, "PC-2", stack)
+    folder = other.settings.store.folder / FOLDER / new
+    aside = folder.rename(folder.with_name(f".{new}"))
+    assert lab.agent("rollout", "start", new, *BY) == 0
+    first.bundle.refresh()
+    first.lead()
+
+    other.bundle.refresh()
+    missing = other.store.rollouts.list_hosts(1)[1].state
+    problem = str(other.bundle.problem)
+    aside.rename(folder)
+    heads = folder / "heads.safetensors"
+    heads.write_bytes(heads.read_bytes()[:-1] + b"?")
+    again = CurrentBundle(other.settings, other.store)
+    again.refresh()
+
+    assert missing is HostState.MISSING
+    assert "copy it there" in problem
+    assert other.store.rollouts.list_hosts(1)[1].state is HostState.REFUSED
+    assert other.store.rollouts.find_latest().state is RolloutState.STOPPED
+    assert (other.bundle.name, again.name) == (old, old)
+    first.bundle.refresh()
+    assert first.bundle.name == old
+
+
+@pytest.mark.slow
+def test_pcs_with_wrong_clocks_move_the_rings_by_the_clock_of_the_database(lab, stack):
+    _, new = names(lab)
+    first, other = Pc(lab, "PC-1", stack), Pc(lab, "PC-2", stack)
+    assert lab.agent("rollout", "start", new, *BY) == 0
+    first.bundle.refresh()
+    other.beat(timedelta(hours=-5))
+
+    first.lead()
+    other.beat(timedelta(hours=-5))
+    waits = first.lead()
+    other.bundle.refresh()
+    first.lead()
+
+    assert waits == ""
+    assert first.store.rollouts.find_latest().state is RolloutState.DONE

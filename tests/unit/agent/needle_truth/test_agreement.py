@@ -1,0 +1,88 @@
+"""Intervals of bias and limits of agreement contain the truth as often as they promise."""
+
+import numpy as np
+import pytest
+
+from agent.needle_truth.agreement import LengthPair, compute_agreement, fit_trend
+
+Z95 = 1.959963984540054
+
+
+def simulate(rng, *, fields, needles, bias=1.0, between=0.1, within=0.2, slope=0.0):
+    """Draw pairs of a program that is off by `bias`, by field and by needle, and by length."""
+    pairs = []
+    for field in range(fields):
+        shift = np.log(bias) + rng.normal(0, between)
+        for _ in range(needles + (field % 3)):
+            true = 12 * rng.lognormal(0, 0.5)
+            person = true * rng.lognormal(0, 0.03)
+            program = true * np.exp(shift + slope * np.log(true / 12) + rng.normal(0, within))
+            pairs.append(LengthPair(f"f{field:02d}", "Ann", person, program))
+    return pairs
+
+
+@pytest.mark.parametrize(("fields", "needles"), [(8, 4), (30, 10)])
+@pytest.mark.parametrize(("between", "within"), [(0.02, 0.25), (0.15, 0.15)])
+def test_the_intervals_of_bias_and_limits_contain_the_truth_in_about_95_percent(
+    fields, needles, between, within
+):
+    rng = np.random.default_rng(1)
+    spread = np.sqrt(between**2 + within**2 + 0.03**2)
+    truth = {
+        "bias": np.log(1.12),
+        "lower": np.log(1.12) - Z95 * spread,
+        "upper": np.log(1.12) + Z95 * spread,
+    }
+    hits = dict.fromkeys(truth, 0)
+    trials = 300
+
+    for _ in range(trials):
+        pairs = simulate(
+            rng, fields=fields, needles=needles, bias=1.12, between=between, within=within
+        )
+        found = compute_agreement(pairs)
+        for name, value in truth.items():
+            ratio = getattr(found, name)
+            hits[name] += np.log(ratio.low) <= value <= np.log(ratio.high)
+
+    assert all(0.92 <= n / trials <= 0.99 for n in hits.values()), hits
+
+
+def test_19_of_20_new_needles_are_between_the_limits():
+    rng = np.random.default_rng(2)
+    found = compute_agreement(simulate(rng, fields=30, needles=10, bias=0.9))
+    new = [
+        pair.program_um / pair.measured_um
+        for pair in simulate(rng, fields=400, needles=5, bias=0.9)
+    ]
+
+    inside = np.mean([found.lower.value <= ratio <= found.upper.value for ratio in new])
+
+    assert 0.92 <= inside <= 0.98
+    assert found.bias.low < 0.9 < found.bias.high
+
+
+def test_the_trend_is_zero_where_the_ratio_is_one_number_although_the_program_scatters_more():
+    rng = np.random.default_rng(3)
+    hits = sum(
+        trend.low <= 0 <= trend.high
+        for trend in (
+            fit_trend(simulate(rng, fields=30, needles=10, within=0.3)) for _ in range(200)
+        )
+    )
+
+    assert hits >= 180
+
+
+def test_a_ratio_that_falls_with_the_length_is_found():
+    trend = fit_trend(simulate(np.random.default_rng(4), fields=30, needles=10, slope=-0.3))
+
+    assert trend.low < -0.3 < trend.high < -0.15
+    assert trend.drift == pytest.approx((trend.to_um / trend.from_um) ** trend.slope)
+
+
+@pytest.mark.parametrize(("fields", "needles"), [(1, 20), (2, 9), (3, 1)])
+def test_too_few_needles_or_fields_have_no_statistics(fields, needles):
+    pairs = simulate(np.random.default_rng(5), fields=fields, needles=needles)[: fields * needles]
+
+    assert compute_agreement(pairs) is None

@@ -1,0 +1,64 @@
+"""Size number and needle lengths contradict each other only where both are known, far apart."""
+
+from dataclasses import replace
+
+import pytest
+from needle_samples import measured, not_measured
+
+from agent.needles import SizeRule, find_size_conflict
+from model import default_taxonomy, taxonomy_from
+
+TAXONOMY = default_taxonomy()
+RULE = SizeRule(l90_of_size_8_um=14.0, tolerance=2.0)
+
+
+def conflict(l90_um: float | None, code: str | None, taxonomy=TAXONOMY):
+    field = replace(measured(), l90_um=l90_um)
+    return find_size_conflict(field, code, taxonomy, RULE)
+
+
+@pytest.mark.parametrize(
+    ("l90_um", "code"),
+    [(14.0, "G8"), (7.1, "G8"), (27.9, "G8"), (19.8, "B7"), (8.3, "M9-10"), (3.6, "G9-10")],
+)
+def test_lengths_within_two_numbers_agree(l90_um, code) -> None:
+    assert conflict(l90_um, code) is None
+
+
+@pytest.mark.parametrize(
+    ("l90_um", "code", "sentence"),
+    [
+        (31.0, "G8", "size 8, but L90 = 31 µm (expected 7 to 28 µm)"),
+        (6.0, "G8", "size 8, but L90 = 6 µm (expected 7 to 28 µm)"),
+        (21.0, "G9-10", "size 9-10, but L90 = 21 µm (expected 3.5 to 20 µm)"),
+    ],
+)
+def test_lengths_further_away_are_named_with_the_expected_range(l90_um, code, sentence) -> None:
+    message = conflict(l90_um, code)
+
+    assert message is not None
+    assert message.in_english() == sentence
+
+
+def test_what_is_not_known_contradicts_nothing() -> None:
+    assert conflict(31.0, None) is None
+    assert conflict(None, "G8") is None
+    assert find_size_conflict(not_measured(), "G8", TAXONOMY, RULE) is None
+    assert find_size_conflict(None, "G8", TAXONOMY, RULE) is None
+
+
+def test_sizes_that_allude_to_no_grain_size_contradict_nothing() -> None:
+    """A named size has no number, and a length in µm falls from coarse to fine."""
+    taxonomy = taxonomy_from(
+        {
+            "size": [{"name": name} for name in ("coarse", "fine", "40", "20")],
+            "subtype": [
+                {"name": "N", "sizes": ["coarse", "fine"]},
+                {"name": "L", "sizes": ["40", "20"]},
+            ],
+        }
+    )
+
+    codes = [taxonomy.code("N", "fine"), taxonomy.code("L", "20")]
+
+    assert [conflict(150.0, code, taxonomy) for code in codes] == [None, None]

@@ -1,0 +1,125 @@
+"""Each new micrograph is measured once, in the worker that judges it, where the lab wants it."""
+
+from dataclasses import replace
+
+import cv2
+import pytest
+from needle_samples import measured
+
+from agent.demo.synthetic.micrograph import draw_micrograph
+from agent.needles import LengthCorrection, NeedleStatus, SizeRule
+from agent.needles.measuring import NeedleMeasurer
+from agent.pipeline import NeedleMeasuring
+from agent.triage import Handling
+from model import default_taxonomy
+from tests.unit.agent.pipeline.test_pipeline import Bench, Parrot
+
+
+class Named(Parrot):
+    """A classifier that knows its taxonomy, as a bundle does."""
+
+    taxonomy = default_taxonomy()
+
+
+@pytest.fixture
+def bench(tmp_path):
+    bench = Bench(tmp_path)
+    yield bench
+    bench.store.close()
+
+
+def measuring(field):
+    return NeedleMeasuring(lambda _crop: field, SizeRule(14.0, 2.0))
+
+
+def draw(bench, name, code, seed):
+    drawn = draw_micrograph(code, seed=seed, size=(700, 550), bar=None, border=False)
+    pixels = cv2.cvtColor(drawn.pixels, cv2.COLOR_RGB2BGR)
+    (bench.source / name).write_bytes(cv2.imencode(".png", pixels)[1].tobytes())
+
+
+def find_needles(bench):
+    views = bench.views()
+    return views, bench.store.needle_fields.list_of([view.result_id for view in views])
+
+
+def test_a_drawn_micrograph_is_stored_with_its_needles(bench):
+    draw(bench, "a.png", "G8", 902)
+    bench.pipeline = bench.made(
+        classifier=Named(), needles=NeedleMeasuring(NeedleMeasurer().measure)
+    )
+
+    bench.take()
+
+    (view,), needles = find_needles(bench)
+    field = needles[view.result_id]
+    assert (field.status, field.calibration) == (NeedleStatus.MEASURED, None)
+    assert field.l50_um < field.l90_um < field.l99_um <= field.maximum_um + 1
+    assert field.maximum_um == field.longest[0].length_um
+    assert len(field.longest) == 5
+    assert field.area_um2 == pytest.approx(700 * 550 * 0.2**2)
+    assert all(0 <= x <= 700 and 0 <= y <= 550 for x, y in field.longest[0].line_px)
+    assert sum(field.histogram.by_number) >= field.needles
+    assert view.handling == Handling.AUTOMATIC
+
+
+def test_where_it_is_switched_off_nothing_is_measured(bench):
+    bench.export("a.png")
+
+    bench.take()
+
+    views, needles = find_needles(bench)
+    assert (len(views), needles) == (1, {})
+
+
+def test_a_size_that_the_lengths_contradict_goes_to_review_with_both_numbers(bench):
+    bench.export("a.png")
+    coarse = replace(measured(), l90_um=31.0)
+    bench.pipeline = bench.made(classifier=Named(), needles=measuring(coarse))
+
+    bench.take()
+
+    (view,), needles = find_needles(bench)
+    assert (view.handling, view.reasons) == (Handling.REVIEW, ("needles_disagree",))
+    assert view.needles_conflict.in_english() == ("size 8, but L90 = 31 µm (expected 7 to 28 µm)")
+    assert needles[view.result_id] == coarse
+
+
+def test_lengths_that_agree_with_the_size_bring_no_review(bench):
+    bench.export("a.png")
+    bench.pipeline = bench.made(
+        classifier=Named(), needles=measuring(replace(measured(), l90_um=15.0))
+    )
+
+    bench.take()
+
+    (view,) = bench.views()
+    assert (view.handling, str(view.needles_conflict)) == (Handling.AUTOMATIC, "")
+
+
+def test_without_a_bundle_the_lengths_are_stored_and_contradict_nothing(bench):
+    bench.export("a.png")
+    bench.pipeline = bench.made(classifier=None, needles=measuring(measured()))
+
+    bench.take()
+
+    (view,), needles = find_needles(bench)
+    assert (view.reasons, needles[view.result_id]) == (("untrained",), measured())
+
+
+def test_lengths_are_corrected_by_the_calibration_of_subtype_and_microscope(bench):
+    bench.export("a.png")
+    known = {("G", "LOM"): LengthCorrection("G/LOM 2", 1.25)}
+    needles = NeedleMeasuring(
+        lambda _crop: replace(measured(), l90_um=20.0),
+        SizeRule(14.0, 2.0),
+        lambda *key: known.get(key),
+    )
+    bench.pipeline = bench.made(classifier=Named(), needles=needles)
+
+    bench.take()
+
+    (view,), stored = find_needles(bench)
+    field = stored[view.result_id]
+    assert (field.calibration, field.l90_um) == ("G/LOM 2", 16.0)
+    assert field.maximum_um == pytest.approx(measured().maximum_um / 1.25, abs=0.01)

@@ -1,0 +1,115 @@
+"""A measured needle is appended with author, time and scale; withdrawing keeps it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+from databases import tamper
+
+from agent.errors import WrongUse
+from agent.store import NewNeedle, Store
+from tests.unit.agent.store.test_store import AT, OTHER, SHA, finding, store, taken
+
+__all__ = ["store"]  # a fixture, on both databases
+
+FIELD = SHA[:16]
+NEEDLE = NewNeedle((10.0, 20.0), (40.0, 60.0), 0.2)
+"""50 px = 10 µm."""
+
+
+@pytest.fixture
+def filled(store):
+    taken(store, "a.tif", finding())
+    taken(store, "b.tif", finding(OTHER))
+    return store
+
+
+def test_it_is_stored_with_author_time_tips_and_length_and_each_act_is_in_the_audit_log(
+    filled,
+) -> None:
+    number = filled.needle_measurements.add(FIELD, NEEDLE, by="Ada", at=AT)
+
+    (kept,) = filled.needle_measurements.list_of(FIELD)
+    assert (kept.id, kept.micrograph, kept.by, kept.at) == (number, FIELD, "Ada", AT)
+    assert (kept.start, kept.end, kept.um_per_px) == ((10.0, 20.0), (40.0, 60.0), 0.2)
+    assert kept.length_um == pytest.approx(10.0)
+    assert filled.needle_measurements.list_of(OTHER[:16]) == []
+
+    assert filled.needle_measurements.withdraw(FIELD, number, by="Bob", at=AT)
+
+    acts = [act for act in filled.audit_log.iter_acts() if act.act.startswith("needle.")]
+    assert [(act.actor, act.act, act.subject) for act in acts] == [
+        ("Ada", "needle.measured", FIELD),
+        ("Bob", "needle.withdrawn", FIELD),
+    ]
+    assert acts[0].facts["length_um"] == pytest.approx(10.0)
+
+
+def test_a_withdrawn_needle_is_kept_and_not_valid(filled) -> None:
+    first = filled.needle_measurements.add(FIELD, NEEDLE, by="Ada", at=AT)
+    second = filled.needle_measurements.add(FIELD, NEEDLE, by="Ada", at=AT)
+    later = AT + timedelta(hours=1)
+
+    assert filled.needle_measurements.withdraw(FIELD, first, by="Ada", at=later)
+    assert not filled.needle_measurements.withdraw(FIELD, first, by="Bob", at=later)
+
+    assert [needle.id for needle in filled.needle_measurements.list_valid()] == [second]
+    kept = {needle.id: needle for needle in filled.needle_measurements.iter_all()}
+    assert (kept[first].withdrawn_by, kept[first].withdrawn_at) == ("Ada", later)
+    with filled.as_of(AT + timedelta(minutes=1)) as past:
+        assert [needle.id for needle in past.needle_measurements.list_valid()] == [first, second]
+
+
+@pytest.mark.parametrize(
+    ("field", "needle", "by", "reason"),
+    [
+        ("0" * 16, NEEDLE, "Ada", "no micrograph"),
+        (FIELD, NEEDLE, " ", "needs the name"),
+        (FIELD, replace(NEEDLE, end=(11.0, 20.0)), "Ada", "at least 3 px apart"),
+        (FIELD, replace(NEEDLE, end=(float("nan"), 20.0)), "Ada", "finite"),
+        (FIELD, replace(NEEDLE, um_per_px=0.0), "Ada", "scale is known"),
+    ],
+)
+def test_what_is_no_needle_is_refused_and_nothing_is_written(
+    filled, field, needle, by, reason
+) -> None:
+    with pytest.raises(WrongUse, match=reason):
+        filled.needle_measurements.add(field, needle, by=by, at=AT)
+
+    assert filled.needle_measurements.list_valid() == []
+
+
+def test_a_needle_is_withdrawn_only_from_its_own_micrograph(filled) -> None:
+    number = filled.needle_measurements.add(FIELD, NEEDLE, by="Ada", at=AT)
+
+    with pytest.raises(WrongUse, match="no measured needle"):
+        filled.needle_measurements.withdraw(OTHER[:16], number, by="Ada", at=AT)
+
+    assert len(filled.needle_measurements.list_valid()) == 1
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ("UPDATE needle_measurement SET length_um = 99 WHERE id = 1", "is not what it was"),
+        ("DELETE FROM needle_measurement WHERE id = 1", "was deleted"),
+        ("UPDATE needle_measurement SET withdrawn_by = 'Eve' WHERE id = 1", "is withdrawn is not"),
+        ("UPDATE needle_measurement SET withdrawn_by = '' WHERE id = 2", "not withdrawn is not"),
+    ],
+)
+def test_a_row_that_was_tampered_with_is_named_by_the_audit_log(
+    address, filled, change, sentence
+) -> None:
+    for _ in range(2):
+        number = filled.needle_measurements.add(FIELD, NEEDLE, by="Ada", at=AT)
+    filled.needle_measurements.withdraw(FIELD, number, by="Bob", at=AT)
+    assert filled.checks.compare_rows().faults == ()
+
+    tamper(address, change)
+
+    with Store.open(address, site="Plant 1", agent="PC") as store:
+        (fault,) = store.checks.compare_rows().faults
+    assert fault.startswith(f"needle {2 if '= 2' in change else 1} of field {FIELD}")
+    assert sentence in fault

@@ -1,0 +1,130 @@
+"""Two clicks keep a needle's length, one undoes it, and the program's view is hidden meanwhile."""
+
+from __future__ import annotations
+
+import pytest
+from fastapi.testclient import TestClient
+from lab import HOME, desk_of
+
+from agent.web import create_app
+from tests.unit.agent.web.test_review import served, tab, until
+from tests.unit.agent.web.test_viewer_browser import MARKS, UM_PER_PX, at, opened, picture
+
+__all__ = ["tab"]  # a fixture
+
+
+@pytest.fixture
+def client(lab):
+    with TestClient(create_app(desk_of(lab)), base_url=HOME) as browser:
+        yield browser
+
+
+@pytest.fixture
+def field(lab):
+    return lab.take("G8", reasons=("uncertain",), um_per_px=0.2)
+
+
+def post(client, field, **change):
+    body = {"by": "Ann", "start": [10, 20], "end": [40, 60]} | change
+    return client.post(f"/api/v1/micrographs/{field}/needles", json=body)
+
+
+def test_two_tips_are_kept_with_author_time_and_length_and_undone(lab, client, field):
+    sent = post(client, field)
+
+    needle = sent.json()
+    assert sent.status_code == 201
+    assert (needle["length_um"], needle["um_per_px"]) == (pytest.approx(10.0), 0.2)
+    (kept,) = lab.store.needle_measurements.list_valid()
+    assert (kept.by, kept.micrograph, kept.id) == ("Ann", field, needle["id"])
+
+    url = f"/api/v1/micrographs/{field}/needles"
+    withdrawn = client.post(f"{url}/{needle['id']}/withdraw", json={"by": "Ann"})
+
+    assert withdrawn.json() == {"withdrawn": True}
+    assert client.get(url).json() == {"needles": []}
+    assert lab.store.needle_measurements.list_of(field)[0].withdrawn_by == "Ann"
+
+
+def test_a_reviewer_gets_the_own_needles_alone(client, field):
+    post(client, field)
+    post(client, field, by="Bea", start=[5, 5])
+
+    found = client.get(f"/api/v1/micrographs/{field}/needles", params={"by": "Bea"}).json()
+
+    assert [(one["by"], one["start"]) for one in found["needles"]] == [("Bea", [5.0, 5.0])]
+
+
+def test_without_a_scale_or_outside_of_the_crop_a_needle_is_refused_in_a_sentence(
+    lab, client, field
+):
+    unscaled = lab.take("G8", um_per_px=None)
+
+    no_scale = post(client, unscaled)
+    outside = post(client, field, end=[5000, 60])
+    point = post(client, field, end=[10, 20])
+
+    assert [answer.status_code for answer in (no_scale, outside, point)] == [422] * 3
+    assert "scale of this micrograph is unknown" in no_scale.json()["detail"]
+    assert "outside of the crop" in outside.json()["detail"]
+    assert "at least 3 px apart" in point.json()["detail"]
+    assert lab.store.needle_measurements.list_valid() == []
+    assert client.post(f"/api/v1/micrographs/{field}/needles/7/withdraw", json={"by": "x"}).is_error
+
+
+LINES = "document.querySelectorAll('.measures polyline.needle').length"
+
+
+@pytest.mark.slow
+def test_in_the_viewer_two_clicks_measure_a_needle_and_one_undoes_it(lab, tab):
+    field = lab.take("G8", reasons=("uncertain",), pixels=picture(), um_per_px=UM_PER_PX)
+    valid = lab.store.needle_measurements.list_valid
+    with served(desk_of(lab)) as address:
+        opened(tab, address, field)
+        tab.keyboard.press("Shift+L")  # without a name nothing can be kept
+        assert "Enter your name first" in tab.locator("[data-viewer-say]").inner_text()
+        tab.goto(f"{address}/review/name")
+        tab.fill("[name=by]", "Ann")
+        tab.keyboard.press("Enter")
+        tab.wait_for_selector("[data-start]")
+
+        opened(tab, address, field)
+        tab.keyboard.press("h")  # a heat map
+        assert tab.locator(".over-subtype").is_visible()
+        tab.click("[data-tool=needle]")
+        assert not tab.locator(".over-subtype").is_visible()
+        for mark in MARKS:
+            tab.mouse.click(*at(tab, mark))
+        say = "document.querySelector('[data-viewer-say]').textContent"
+        until(tab, f"{say}.startsWith('Needle kept')")
+        (needle,) = valid()
+        assert (needle.by, needle.micrograph) == ("Ann", field)
+        assert needle.length_um == pytest.approx(120, rel=0.005)
+        screen_px = 1 / tab.evaluate("viewer.pane.view.scale")
+        assert needle.start == pytest.approx(MARKS[0], abs=1.01 * screen_px)
+        assert "120" in tab.locator("[data-viewer-say]").inner_text()
+
+        for mark in ((500, 700), (900, 1000)):
+            tab.mouse.click(*at(tab, mark))
+        until(tab, "document.querySelector('[data-needle-count]').textContent === '2'")
+        tab.keyboard.press("Backspace")
+        until(tab, "document.querySelector('[data-needle-count]').textContent === '1'")
+        assert [one.id for one in valid()] == [needle.id]
+
+        opened(tab, address, field)  # they are there again, the maps too
+        until(tab, f"{LINES} === 1")
+        tab.click("[data-needle-undo]")
+        until(tab, f"{LINES} === 0")
+    assert valid() == []
+    assert lab.store.results.find(field).label is None
+
+
+@pytest.mark.slow
+def test_where_the_scale_is_unknown_the_viewer_refuses_before_the_first_click(lab, tab):
+    field = lab.take("G8", reasons=("uncertain",), pixels=picture(), um_per_px=None)
+    with served(desk_of(lab)) as address:
+        opened(tab, address, field)
+        tab.keyboard.press("Shift+L")
+
+        assert "The scale is unknown" in tab.locator("[data-viewer-say]").inner_text()
+        assert tab.locator("[data-tool=needle]").get_attribute("aria-pressed") == "false"

@@ -1,0 +1,87 @@
+"""The page shows how the program agrees with people, and how many needles are missing."""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+import pytest
+from fastapi.testclient import TestClient
+from lab import DAY, HOME, desk_of
+
+from agent.needle_truth import calibrate, load_groups
+from agent.needle_truth.comparison import COMPARISON
+from agent.store import NewNeedle
+from agent.web import create_app
+from model.needles.version import read_version
+
+UM = 0.2
+
+
+@pytest.fixture
+def client(lab):
+    lab.compares_places = False
+    with TestClient(create_app(desk_of(lab)), base_url=HOME) as browser:
+        yield browser
+
+
+def fill(lab, *, fields, needles=10, ratio=1.2):
+    """Let two people measure needles, and keep a comparison in which the program is off."""
+    rng, rows = np.random.default_rng(4), []
+    for number in range(fields):
+        by = ("Ann", "Bea")[number % 2]
+        field = lab.take("G8", name=f"f{number}.tif", um_per_px=UM)
+        for place in range(needles):
+            length = float(8 * rng.lognormal(0, 0.4))
+            needle = NewNeedle((5.0, 5.0), (5.0 + length / UM, 5.0), UM)
+            row = lab.store.needle_measurements.add(field, needle, by=by, at=DAY)
+            if place == 0:
+                rows.append([row, field, "G", "LOM-07", by, length, "unmatched", None, False])
+                continue
+            program = length * ratio * float(rng.lognormal(0, 0.15))
+            agrees = abs(program / length - 1) < 0.3
+            rows.append([row, field, "G", "LOM-07", by, length, "matched", program, agrees])
+    facts = {"network": read_version(), "counts": {}, "rows": rows}
+    lab.store.records.add(COMPARISON, "", by="Lea", at=DAY, facts=facts)
+
+
+def read(client):
+    page = client.get("/needles")
+    assert page.status_code == 200
+    return page.text
+
+
+def test_before_anything_is_measured_the_page_tells_how(client):
+    text = read(client)
+
+    assert "No needle was measured yet" in text
+    assert "30 fields with 10 needles" in text
+    assert '<a href="/needles">' in client.get("/models").text
+
+
+def test_below_the_wanted_number_it_shows_the_plot_and_how_many_are_missing(lab, client):
+    fill(lab, fields=6)
+
+    text = read(client)
+
+    assert "not calibrated here" in text
+    assert "Measured needles: 60; fields: 6; people: Ann, Bea." in text
+    assert "6 of 30 fields have 10 needles by one person; 240 needles are missing." in text
+    assert "24 fields with 10 measured needles are missing." in text
+    assert "54 of 60 needles" in text
+    points = re.findall(r'<circle class="pair[^"]*" cx="([\d.]+)" cy="([\d.]+)"', text)
+    assert len(points) == 54
+    assert len(re.findall(r'<rect class="band', text)) == 3
+
+
+def test_a_calibration_is_shown_with_its_version_and_author(lab, client):
+    fill(lab, fields=30)
+    assert "Ready to calibrate" in read(client)
+    (group,) = load_groups(lab.store)
+
+    calibrate(lab.store, group, by="Lea", reason="October", at=DAY)
+
+    text = read(client)
+    assert "calibrated: version G/LOM-07 1" in text
+    assert "270 needles in 30 fields" in text
+    assert "Lea" in text
