@@ -77,21 +77,6 @@ def test_steel_beyond_a_coarse_carbide_is_the_same_steel_and_stays_in(seed, star
     assert find_border(as_rgb(field)).steel.all()
 
 
-@pytest.mark.parametrize("seed", [0, 3])
-@pytest.mark.parametrize("kind", ["spheres", "needles"])
-def test_a_lobed_carbide_across_the_field_stays_in_and_is_a_warning(kind, seed):
-    field = looks_of(kind, seed) + noise(2, seed)
-    y, x = np.mgrid[:450, :600]
-    wave = np.sin(x / 60)
-    carbide = y > 225 + 110 * np.sign(wave) * np.abs(wave) ** 0.3
-    field[carbide] = (55 + noise(2, seed + 9))[carbide]
-
-    border = find_border(as_rgb(field))
-
-    assert border.steel.all()
-    assert "second_material" in border.warnings
-
-
 def mounted_by_hand(layer=None):
     """Put drawn steel beside 120 pixels of smooth dark resin, with a layer of 36 between them."""
     pixels = steel(4, border=False).pixels
