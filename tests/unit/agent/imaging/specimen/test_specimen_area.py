@@ -254,6 +254,17 @@ def test_bleeding_between_coarse_carbides_is_left_out_and_a_warning(seed):
     assert "surface_layer" not in border.warnings
 
 
+@pytest.mark.parametrize(("seed", "lift", "deep"), [(1, 70, 80), (2, 60, 140)])
+def test_a_rim_along_a_part_of_the_edge_that_is_lighter_is_no_bleeding_either(seed, lift, deep):
+    field = beside_resin(looks_of("spheres", seed))
+    field[:150, 150 : 150 + deep] += np.linspace(lift, 0, deep, dtype=np.float32)
+
+    border = find_border(as_rgb(field))
+
+    assert "surface_layer" in border.warnings
+    assert "bleeding" not in border.warnings
+
+
 @pytest.mark.parametrize("seed", [1, 2, 4])
 def test_an_evenly_deep_dark_rim_that_fades_is_a_surface_layer_and_no_bleeding(seed):
     field = beside_resin(looks_of("spheres", seed))
