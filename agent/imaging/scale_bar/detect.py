@@ -27,10 +27,10 @@ from agent.imaging.scale_bar.info_band import find_band
 from agent.imaging.scale_bar.lengths import Length
 from agent.imaging.scale_bar.letters import find_plate_start, has_digit_before
 from agent.imaging.scale_bar.line import Line
+from agent.imaging.scale_bar.line_ends import SAME
 from agent.imaging.scale_bar.line_groups import drop_duplicates
 from agent.imaging.scale_bar.line_length import is_arrow
 from agent.imaging.scale_bar.matching import (
-    SAME,
     FoundBar,
     continues_beyond_gap,
     has_hidden_end,
@@ -213,7 +213,8 @@ def _is_cut(pixels: NDArray[np.uint8], bar: FoundBar) -> bool:
     left = a1 + 2 if a1 <= x0 + 2 and b0 < y1 and y0 < b1 else 0
     left = max(left, find_plate_start(pixels, bar.label_box, np.array(bar.ink)))
     if not has_digit_before(pixels, bar.label_box, np.array(bar.ink), left):
-        return contradicts_length(pixels, bar.label_box, bar.um, left=left)
+        differs = contradicts_length(pixels, bar.label_box, bar.um, left=left)
+        return differs and bar.kind != "broken"  # a half of it is before its words
     return not confirms_length(pixels, bar.label_box, bar.um, left=left)
 
 
