@@ -51,6 +51,7 @@ _SMALLEST_PX = 16  # an image with a shorter side has no room for a bar
 _TELLS_INK = 4  # pixels: JPEG changes the ink of all pixels of a thinner line
 _PART = 1.025  # longer by more: detected in part; by less: runs into a needle
 _BETWEEN_TICKS = 0.965  # of the line's length; shorter, the ticks are not at its ends
+_OF_HEADS_PX = 2  # by which the heads of one arrow may differ
 _APART = 0.1  # of two lengths of one line; paled ink runs a little into what lies beyond
 
 
@@ -223,8 +224,10 @@ def _put_in_doubt(bar: FoundBar) -> FoundBar:
     return replace(bar, um=None, label="", in_doubt=True)
 
 
-def _has_heads(pixels: NDArray[np.uint8], bar: FoundBar) -> bool:
-    """Return whether a bar is an arrow, of which only the shaft is traced."""
+def _is_shaft(pixels: NDArray[np.uint8], traced: Line, bar: FoundBar) -> bool:
+    """Return whether a bar is an arrow, of which only the shaft was traced."""
+    if abs((traced.box[0] - bar.line[0]) - (bar.line[2] - traced.box[2])) > _OF_HEADS_PX:
+        return False
     line = Line(bar.line, bar.line_px, exact=False, contrast=bar.contrast, core=bar.line)
     return is_arrow(pixels, line)
 
@@ -241,15 +244,19 @@ def _is_better(pixels: NDArray[np.uint8], labelled: LabelledLine, bar: FoundBar)
     if overlap(line.box, bar.line) == 0:
         return labelled.sure and longer > 0.5 and bar.kind == "plain"
     if labelled.traced and labelled.sure:
-        shaft = longer < 1 - SAME and _has_heads(pixels, bar)
+        shaft = longer < 1 - SAME and _is_shaft(pixels, line, bar)
         return not shaft and (longer < 1 - SAME or longer > _PART)
     if line.kind == bar.kind == "checker":  # an outline or a glow is not in the label's ink
         return labelled.sure and overlap(line.core, bar.line) > 0
     if overlap(line.core, bar.line) == 0 or longer < 0.85:
         return False
-    if longer < 1 + SAME:
-        return ticked and longer > _BETWEEN_TICKS
+    if longer < 1 + SAME or _are_both_ticked(line, bar):
+        return ticked and _BETWEEN_TICKS < longer < 1 + SAME
     return bar.kind in ("plain", "broken", line.kind)
+
+
+def _are_both_ticked(line: Line, bar: FoundBar) -> bool:
+    return line.kind == bar.kind and bar.kind in ("caps", "ruler")
 
 
 def _contradicts(labelled: LabelledLine, bar: FoundBar) -> bool:
@@ -257,7 +264,7 @@ def _contradicts(labelled: LabelledLine, bar: FoundBar) -> bool:
     line = labelled.line
     if line.kind == "caps" and bar.kind == "plain" and labelled.sure:
         return labelled.length_px < _BETWEEN_TICKS * bar.line_px  # or arrow heads taken for ticks
-    if line.kind == bar.kind == "checker":
+    if line.kind == bar.kind == "checker" or _are_both_ticked(line, bar):
         return overlap(line.core, bar.line) > 0 and abs(labelled.length_px / bar.line_px - 1) > SAME
     one_line = overlap(line.core, bar.line) > 0 and line.kind == bar.kind == "plain"
     return one_line and labelled.sure and abs(labelled.length_px / bar.line_px - 1) > _APART
