@@ -25,7 +25,7 @@ REASONS: Mapping[str, str] = {
     NO_SCALE: marked("the scale is unknown: set it in the settings or export with a scale bar"),
     "no_needles": marked("no needle structure found"),
     "too_coarse": marked("more than 0.35 µm per px: fine needles are not resolved"),
-    "too_few": marked("fewer than 30 complete needles, or in less than 60 % of the field"),
+    "too_few": marked("fewer than 30 complete needles, or in less than 80 % of the field"),
     "uncertain": marked("the network is too unsure of the lengths in this field"),
     EVIDENCE_DISAGREES: marked("mean intercept and needle lengths contradict each other"),
     FAILED: marked("the measurement failed; the log of the agent has the cause"),

@@ -107,7 +107,7 @@ def test_four_measured_fields_prove_no_limit_and_the_reasons_are_counted() -> No
 
     assert sentence == (
         "L90 of the needles at most 25 µm: 4 of 5 measured fields (1 field not measured: fewer "
-        "than 30 complete needles, or in less than 60 % of the field)"
+        "than 30 complete needles, or in less than 80 % of the field)"
     )
 
 
