@@ -174,7 +174,7 @@ def _print_together(
     quantiles = {share: estimate_quantile(distributions, share) for share in SHARES}
     longest = None
     if longest_in is not None and used:
-        maxima = [float(field.needles.length_um[field.longest[0]]) for field in used]
+        maxima = [field.maximum_um or 0.0 for field in used]
         areas = [field.size_um[0] * field.size_um[1] for field in used]
         longest = predict_longest(maxima, areas, longest_in)
     if as_json:

@@ -106,7 +106,7 @@ def _add_lengths(facts: NeedleField, measured: FieldMeasurement, pixel_um: float
     return replace(
         facts,
         needles=int((measured.weights > 0).sum()),
-        maximum_um=longest[0].length_um if longest else None,
+        maximum_um=_round(measured.maximum_um),
         anisotropy=round(measured.anisotropy, 4),
         heterogeneity=_round(measured.heterogeneity),
         longest=longest,

@@ -27,10 +27,10 @@ from agent.imaging.scale_bar.info_band import find_band
 from agent.imaging.scale_bar.lengths import Length
 from agent.imaging.scale_bar.letters import find_plate_start, has_digit_before
 from agent.imaging.scale_bar.line import Line
+from agent.imaging.scale_bar.line_ends import SAME
 from agent.imaging.scale_bar.line_groups import drop_duplicates
 from agent.imaging.scale_bar.line_length import is_arrow
 from agent.imaging.scale_bar.matching import (
-    SAME,
     FoundBar,
     continues_beyond_gap,
     has_hidden_end,
@@ -51,6 +51,7 @@ _SMALLEST_PX = 16  # an image with a shorter side has no room for a bar
 _TELLS_INK = 4  # pixels: JPEG changes the ink of all pixels of a thinner line
 _PART = 1.025  # longer by more: detected in part; by less: runs into a needle
 _BETWEEN_TICKS = 0.965  # of the line's length; shorter, the ticks are not at its ends
+_OF_HEADS_PX = 2  # by which the heads of one arrow may differ
 _APART = 0.1  # of two lengths of one line; paled ink runs a little into what lies beyond
 
 
@@ -213,7 +214,8 @@ def _is_cut(pixels: NDArray[np.uint8], bar: FoundBar) -> bool:
     left = a1 + 2 if a1 <= x0 + 2 and b0 < y1 and y0 < b1 else 0
     left = max(left, find_plate_start(pixels, bar.label_box, np.array(bar.ink)))
     if not has_digit_before(pixels, bar.label_box, np.array(bar.ink), left):
-        return contradicts_length(pixels, bar.label_box, bar.um, left=left)
+        differs = contradicts_length(pixels, bar.label_box, bar.um, left=left)
+        return differs and bar.kind != "broken"  # a half of it is before its words
     return not confirms_length(pixels, bar.label_box, bar.um, left=left)
 
 
@@ -222,8 +224,10 @@ def _put_in_doubt(bar: FoundBar) -> FoundBar:
     return replace(bar, um=None, label="", in_doubt=True)
 
 
-def _has_heads(pixels: NDArray[np.uint8], bar: FoundBar) -> bool:
-    """Return whether a bar is an arrow, of which only the shaft is traced."""
+def _is_shaft(pixels: NDArray[np.uint8], traced: Line, bar: FoundBar) -> bool:
+    """Return whether a bar is an arrow, of which only the shaft was traced."""
+    if abs((traced.box[0] - bar.line[0]) - (bar.line[2] - traced.box[2])) > _OF_HEADS_PX:
+        return False
     line = Line(bar.line, bar.line_px, exact=False, contrast=bar.contrast, core=bar.line)
     return is_arrow(pixels, line)
 
@@ -240,15 +244,19 @@ def _is_better(pixels: NDArray[np.uint8], labelled: LabelledLine, bar: FoundBar)
     if overlap(line.box, bar.line) == 0:
         return labelled.sure and longer > 0.5 and bar.kind == "plain"
     if labelled.traced and labelled.sure:
-        shaft = longer < 1 - SAME and _has_heads(pixels, bar)
+        shaft = longer < 1 - SAME and _is_shaft(pixels, line, bar)
         return not shaft and (longer < 1 - SAME or longer > _PART)
     if line.kind == bar.kind == "checker":  # an outline or a glow is not in the label's ink
         return labelled.sure and overlap(line.core, bar.line) > 0
     if overlap(line.core, bar.line) == 0 or longer < 0.85:
         return False
-    if longer < 1 + SAME:
-        return ticked and longer > _BETWEEN_TICKS
+    if longer < 1 + SAME or _are_both_ticked(line, bar):
+        return ticked and _BETWEEN_TICKS < longer < 1 + SAME
     return bar.kind in ("plain", "broken", line.kind)
+
+
+def _are_both_ticked(line: Line, bar: FoundBar) -> bool:
+    return line.kind == bar.kind and bar.kind in ("caps", "ruler")
 
 
 def _contradicts(labelled: LabelledLine, bar: FoundBar) -> bool:
@@ -256,7 +264,7 @@ def _contradicts(labelled: LabelledLine, bar: FoundBar) -> bool:
     line = labelled.line
     if line.kind == "caps" and bar.kind == "plain" and labelled.sure:
         return labelled.length_px < _BETWEEN_TICKS * bar.line_px  # or arrow heads taken for ticks
-    if line.kind == bar.kind == "checker":
+    if line.kind == bar.kind == "checker" or _are_both_ticked(line, bar):
         return overlap(line.core, bar.line) > 0 and abs(labelled.length_px / bar.line_px - 1) > SAME
     one_line = overlap(line.core, bar.line) > 0 and line.kind == bar.kind == "plain"
     return one_line and labelled.sure and abs(labelled.length_px / bar.line_px - 1) > _APART

@@ -28,10 +28,11 @@ from agent.imaging.scale_bar.candidates import is_convincing
 from agent.imaging.scale_bar.label_search import render_ink
 from agent.imaging.scale_bar.letters import extend_to_lost_digits
 from agent.imaging.scale_bar.line import Line, compute_distance, measure_colour, translate
+from agent.imaging.scale_bar.line_ends import has_equal_ends, has_lost_ticks
 from agent.imaging.scale_bar.line_groups import drop_duplicates, join_broken
 from agent.imaging.scale_bar.line_length import measure_length
 from agent.imaging.scale_bar.lines import compute_max_thickness, find_lines
-from agent.imaging.scale_bar.matching import has_lost_ticks, is_stroke
+from agent.imaging.scale_bar.matching import is_stroke
 from agent.imaging.scale_bar.ocr import confirms_length, read_lengths
 from agent.imaging.scale_bar.text_rows import TextRow, iter_letter_rows
 from agent.imaging.scale_bar.tick_rulers import find_combs
@@ -175,6 +176,7 @@ def find_bar(
         and not _has_rivals(near)
         and not _runs_into(line, label.box)
         and not has_lost_ticks(line, label.ink, label.paper)
+        and has_equal_ends(line)
         and not _is_cut(pixels, label, line)
     )
     return LabelledLine(line, _measure_length(pixels, line), sure)

@@ -14,16 +14,15 @@ import numpy as np
 
 from agent.imaging.boxes import Box, find_runs, overlap, union
 from agent.imaging.scale_bar.background import get_rim
+from agent.imaging.scale_bar.candidates import is_worth_reading
 from agent.imaging.scale_bar.line import (
     EVEN,
     are_alike,
     compute_distance,
-    find_even_columns,
-    is_pale,
     measure_colour,
 )
-from agent.imaging.scale_bar.line_length import find_heads, measure_length
-from agent.imaging.scale_bar.planes import COLOUR_PLANE
+from agent.imaging.scale_bar.line_ends import has_sure_ends
+from agent.imaging.scale_bar.line_length import measure_length
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -31,19 +30,12 @@ if TYPE_CHECKING:
     from agent.imaging.scale_bar.lengths import Length
     from agent.imaging.scale_bar.line import Line
 
-SAME = 0.02
-"""Relative difference below which two lengths are one."""
 _UM_PER_PX = (1e-5, 50.0)  # µm per pixel: from an atom to a pixel that shows no structure
-_LEAST_COLOURED_PX = 60  # of a line whose middle is compared with its ends
-_TICK_SHARE = 0.15  # of a line's colour that a tick keeps in a compressed picture, at the least
-_CHROMA = np.eye(3) - 1 / 3  # takes the mean of the channels away
-_ROOM = 75  # grey values from a line's ink
 _EXACT_SHARE, _EXACT_ROOM = 0.9, 30  # of a line's pixels; grey values from its exact ink
 _LEAST_GAP_PX, _LEAST_PART_PX = 12, 16  # of a line that is cut, pixels
 _AROUND_PX, _HIDES = 4, 0.3  # of an end; share of a place of the line's ink that hides it
-_SOLID_PX, _LONG_PX = 6, 190  # height and length from which 2 per cent exceed that blur
-_END_PX, _UNEVEN_END = 6, 0.34  # columns near an end; share of them with the line's edges
 _SHORTER = 0.5  # of the words: a line shorter than that is seldom their bar
+_OFF_MIDDLE = 0.15  # of the words' height: farther from the middle of a gap, a digit is missing
 _THIN_PX = 4  # height of the shaft of an arrow; texture next to a thicker line resembles a head
 _OF_LETTERS = 0.2  # share of a row of cells in the words: they are letters on a plate
 _UNREAD = 2.0  # cost of words without a reliable length
@@ -97,6 +89,7 @@ def pair_lengths(
         scale is plausible.
     """
     best: tuple[float, FoundBar] | None = None
+    lead: tuple[float, FoundBar] | None = None  # the first line, whether it states or not
     for length, place in lengths:
         x0, y0, x1, y1 = place
         if (
@@ -117,11 +110,14 @@ def pair_lengths(
                 cost -= _LEADS if line is lines[0] else 0.0
                 # What the line's ink runs on into hides where the line ends.
                 states = not _runs_on(pixels, line, colour) and is_believable(length, line)
+                states = states and (line is lines[0] or is_worth_reading(line))
                 cost += 0.0 if states else _UNREAD
-                if best is None or cost < best[0]:
+                is_lead = line is lines[0] and (lead is None or cost < lead[0])
+                if best is None or cost < best[0] or is_lead:
                     line_px = measure_length(pixels, line)
                     states = states and not _is_beside_longer_words(line, place)
-                    states = states and _has_sure_ends(pixels, line, line_px)
+                    states = states and _is_in_middle(place, line)
+                    states = states and has_sure_ends(pixels, line, line_px)
                     bar = FoundBar(
                         line=line.box,
                         label_box=place,
@@ -132,76 +128,33 @@ def pair_lengths(
                         ink=tuple(colour),
                         kind=line.kind,
                     )
-                    best = (cost, bar)
+                    lead = (cost, bar) if is_lead else lead
+                    best = (cost, bar) if best is None or cost < best[0] else best
+    if best is not None and lead is not None and _belongs_to_lead(best, lead):
+        return lead[1]
     return None if best is None else best[1]
 
 
-def _has_sure_ends(pixels: NDArray[np.uint8], line: Line, length_px: float) -> bool:
-    """Return whether a line without ticks has the same length by its colours as where detected."""
-    room = max(1.0, SAME * line.line_px)
-    x0, y0, x1, y1 = line.core
-    paper = np.median(pixels[max(0, y0 - 4) : max(1, y0 - 2), x0:x1].reshape(-1, 3), axis=0)
-    blurred = has_lost_ticks(line, measure_colour(pixels, line), paper) or (
-        line.plane == COLOUR_PLANE and line.kind == "plain" and line.height < _SOLID_PX
-    )
-    if blurred and _has_ink_at_ends(pixels, line):
-        return False
-    if line.kind == "plain" and _has_uneven_end(pixels, line):
-        return False
-    thin = line.kind == "plain" and y1 - y0 <= _THIN_PX
-    if thin and len(set(find_heads(pixels, line))) > 1:
-        return False  # an arrow with one head runs on into something else
-    return line.kind != "plain" or abs(length_px - line.line_px) <= room
+def _belongs_to_lead(best: tuple[float, FoundBar], lead: tuple[float, FoundBar]) -> bool:
+    """Return whether words belong to the first line, which states nothing, not to the best one."""
+    (cost, bar), (of_lead, first) = best, lead
+    apart = max(overlap(bar.line, first.line), overlap(first.line, bar.line)) == 0
+    shorter = bar.line[2] - bar.line[0] < _SHORTER * (first.line[2] - first.line[0])
+    return apart and shorter and first.um is None and of_lead - _UNREAD < cost
+
+
+def _is_in_middle(place: Box, line: Line) -> bool:
+    """Return whether words are in the middle of the line that they break; elsewhere one is lost."""
+    if line.gap is None:
+        return True
+    off = abs(place[0] + place[2] - line.gap[0] - line.gap[2]) / 2
+    return off <= max(4.0, _OFF_MIDDLE * (place[3] - place[1]))
 
 
 def _is_beside_longer_words(line: Line, place: Box) -> bool:
     """Return whether a line left or right of words is so short that it is seldom their bar."""
     beside = place[0] >= line.box[2] - 3 or place[2] <= line.box[0] + 3
     return beside and line.width < _SHORTER * (place[2] - place[0])
-
-
-def _has_uneven_end(pixels: NDArray[np.uint8], line: Line) -> bool:
-    """Return whether an even line has other edges near one end, where a grain lengthens it."""
-    colour = measure_colour(pixels, line)
-    grey = colour.max() - colour.min() < _EXACT_ROOM  # compression changes a colour everywhere
-    even = find_even_columns(pixels, line, _EXACT_ROOM if line.exact and grey else _ROOM)
-    inside = even[_END_PX:-_END_PX]
-    if len(inside) < 2 * _END_PX or inside.mean() < EVEN or all(find_heads(pixels, line)):
-        return False
-    return bool(min(even[1 : _END_PX + 1].mean(), even[-_END_PX - 1 : -1].mean()) < _UNEVEN_END)
-
-
-def has_lost_ticks(line: Line, ink: NDArray[Any], paper: NDArray[Any]) -> bool:
-    """Return whether JPEG may have blurred ticks of a short line that only its colour shows.
-
-    Args:
-        line: The line.
-        ink: (3,) its colour.
-        paper: (3,) the colour around it.
-    """
-    short = line.line_px < _LONG_PX and line.height < _SOLID_PX
-    return is_pale(ink, paper) and short and line.kind == "plain" and not line.exact
-
-
-def _has_ink_at_ends(pixels: NDArray[np.uint8], line: Line) -> bool:
-    """Return whether the ends of a coloured line may have ticks above or below them.
-
-    Steel has no colour, so that only ticks colour the rows next to a line; where the picture was
-    compressed, also the line itself, but its middle then as much as its ends.
-    """
-    x0, y0, x1, y1 = line.core
-    if line.plane != COLOUR_PLANE or x1 - x0 < _LEAST_COLOURED_PX or y0 < 6 or x0 < 4:
-        return True
-    ink = measure_colour(pixels, line) @ _CHROMA
-    for strip in (pixels[y0 - 6 : y0 - 2], pixels[y1 + 2 : y1 + 6]):
-        if len(strip) < 4:
-            return True
-        coloured = strip[:, x0 - 4 : x1 + 4].astype(np.float32) @ _CHROMA
-        share = (coloured @ ink / float(ink @ ink)).mean(axis=0)
-        usual = float(np.percentile(share[14:-14], 90))
-        if max(share[:10].max(), share[-10:].max()) > usual + _TICK_SHARE:
-            return True
-    return False
 
 
 def is_believable(length: Length, line: Line) -> bool:

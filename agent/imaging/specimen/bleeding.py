@@ -32,6 +32,7 @@ _HALF = 0.45  # share of the pieces that shows how deep a rim is
 _VERY_EVENLY = 0.35  # as _EVENLY, where that alone decides
 _EVENLY = 0.6  # width between the quarters of its depths, as a share of the usual depth
 _TONE = 4.0  # units of L
+_MUCH_LIGHTER = 8.0  # units of L: a zone as light is a rim even where it is uneven
 _FEW = 0.2  # share of the pieces whose zone may fade where the whole edge has a layer
 _DEEP = 8  # cells: bleeding seldom reaches as far all along the edge, and as evenly
 _TINT = 3.0  # units of a and b: bleeding is brown or blue
@@ -119,6 +120,8 @@ def detect_along_edge(cells: Cells, outside: Mask, steel: Mask) -> EdgeZones:
     every = np.array([zone.depth for zone in zones if zone.depth > 3])
     if all_along and _is_rim_of_steel(cells, bleeding, deep, every, whole.depth):
         return EdgeZones(nothing, layer, bleeding, coated=False)
+    if _is_lighter(cells, bleeding, deep):
+        return EdgeZones(nothing, layer, bleeding, coated=False)
     return EdgeZones(bleeding, layer, nothing, coated=False)
 
 
@@ -149,6 +152,17 @@ def _is_rim_of_steel(cells: Cells, zone: Mask, deep: Mask, depths: Plane, whole_
     lighter = float(np.median(cells.light[zone]) - np.median(cells.light[deep]))
     darker_rim = lighter < -_TONE and whole_depth >= _DEEP
     return max(tints) < _TINT and (lighter > _TONE or darker_rim)
+
+
+def _is_lighter(cells: Cells, zone: Mask, deep: Mask) -> bool:
+    """Return whether a zone is lighter than the interior and not coloured: no bleeding is."""
+    if min(count_cells(zone), count_cells(deep)) < 50:
+        return False
+    light, *tints = (
+        float(np.median(plane[zone]) - np.median(plane[deep]))
+        for plane in (cells.light, cells.red, cells.blue)
+    )
+    return light > _MUCH_LIGHTER and max(map(abs, tints)) < _TINT
 
 
 def _compute_even_depth(zones: list[_Zone]) -> float:

@@ -20,7 +20,7 @@ from agent.orders.taxonomy_effects import load_taxonomy_use
 from agent.pictures import encode_png
 from agent.service import Pages
 from agent.settings import WebSection
-from agent.store import Decision, Store
+from agent.store import Decision, RingRules, Signature, Store
 from agent.web import create_app
 from agent.web.chart_plates import Chart
 from agent.web.context import TaxonomySetup
@@ -127,6 +127,17 @@ def test_a_night_and_the_lists_beside_it_have_no_grave_fault(lab, axe, tab, monk
         assert grave(axe, tab) == [], path.name
 
 
+def stop_rollout(store: Store) -> None:
+    """Leave a rollout that a PC has stopped, so that the page of the PCs has its table and form."""
+    store.agents.record_start(at=WRITTEN)
+    store.promotions.sign(
+        SECOND, Signature("Lea", "better", WRITTEN), metrics={}, promoters=1, instead_of=None,
+        rings=RingRules(("test",)),
+    )  # fmt: skip
+    ticket = store.rollouts.find_wanted().ticket
+    assert not store.rollouts.record_answers(ticket, {}, at=WRITTEN)
+
+
 def test_the_review_pages_have_no_grave_fault(lab, axe, tab, address):
     named = {"order": "4711", "specimen": "1", "field": "1"}
     flagged = lab.take(reasons=("strange", "uncertain"), **named)
@@ -177,6 +188,7 @@ def test_the_review_pages_have_no_grave_fault(lab, axe, tab, address):
     work = lab.store.work_jobs
     job = work.open(SECOND, "shadow", days=None, since=None, by="Lea", at=WRITTEN)
     work.divide(job.id, unit=2, at=WRITTEN)
+    stop_rollout(lab.store)
     for path in [*pages, f"/review/{decided}"]:
         tab.goto(address + path)
         assert grave(axe, tab) == [], path

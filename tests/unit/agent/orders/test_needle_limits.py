@@ -12,6 +12,7 @@ from needle_samples import measured, not_measured
 from agent.orders import Specifications, conformity
 from agent.orders.assessed import OrderPolicy
 from agent.orders.assessment import assess
+from agent.orders.confirmation import find_lack, list_to_confirm
 from agent.orders.needle_lengths import (
     add_doubts,
     build_specimen_needles,
@@ -245,6 +246,18 @@ def test_an_order_that_conforms_is_undecided_where_its_needles_are_not_shown_to_
     }
 
     assert words == {"": "conforms", "L90 <= 25 µm": "conforms", "L90 <= 5 µm": "undecided"}
+
+
+def test_the_desk_says_that_only_a_needle_limit_is_open(lab):
+    fill(lab, *FINE)
+    wanted = RING_A.model_copy(update={"fields": 5, "needle_limit": "L90 <= 5 µm"})
+    policy = OrderPolicy(Specifications((wanted,)), TAXONOMY)
+    assessed = assess(lab.store, "4711", policy)
+
+    to_confirm = list_to_confirm(assessed, policy)
+
+    assert to_confirm == []
+    assert find_lack(assessed, policy, n_to_confirm=0).words == "needle limit open: a lead decides"
 
 
 def test_an_order_is_undecided_without_enough_fields_for_the_longest_needle(lab):

@@ -90,18 +90,6 @@ def test_an_outline_as_dark_or_light_as_the_ink_does_not_lengthen_a_bar(ink, edg
     assert bar.line_px == pytest.approx(140, abs=1)
 
 
-def test_a_label_with_texture_before_it_is_read():
-    pixels = grains(3)
-    pixels[430:436, 60:220] = WHITE
-    pixels = write(pixels, "200 µm", (140, 462), WHITE)
-    pixels[452:472, 88:94] = WHITE  # as tall as a digit, where one could be
-
-    [bar] = find_graphics(pixels).bars
-
-    assert bar.um == 200.0
-    assert bar.line_px == 160
-
-
 def _written(words):
     image = Image.new("RGB", (220, 60), "white")
     ImageDraw.Draw(image).text((40, 15), words, fill="black", font=font(fonts()[0], 26))
