@@ -330,7 +330,9 @@ class OpenVinoRunner:
         release = getattr(self._compiled, "release_memory", None)  # OpenVINO before 2025 has none
         if release is not None:
             with self._lock:
+                self._request = None  # it holds the last image and its maps
                 release()
+                self._request = self._compiled.create_infer_request()
 
     def features(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Compute feature maps of (n, h, w, 3) uint8 images, one image at a time."""
@@ -364,8 +366,8 @@ class OpenVinoRunner:
 def release_memory() -> None:
     """Release the memory that OpenVINO keeps for the largest image so far, of all networks.
 
-    MEASURED, EfficientNet-Lite0 at 1216 × 1600 px: 368 MB, and a third more processor time for the
-    next image.
+    MEASURED, a process that classified 1216 × 1600 px: 856 MB before, 461 MB after, and 0.13 s more
+    processor time for the next image.
     """
     for runner in list(_RUNNERS):
         runner.release_memory()
