@@ -124,7 +124,7 @@ def _measure_ink(pixels: NDArray[np.uint8], row: TextRow) -> tuple[NDArray[Any],
     x0, y0, x1, y1 = row.box
     inside = pixels[y0:y1, x0:x1]
     bare = cv2.dilate(row.mask, np.ones((3, 3), np.uint8)) == 0
-    paper = np.median(inside[bare], axis=0)
+    paper = np.median(inside[bare] if bare.any() else inside.reshape(-1, 3), axis=0)
     drawn = inside[row.mask > 0]
     off = np.abs(drawn - paper).max(axis=1)
     return np.median(drawn[off >= np.percentile(off, 60)], axis=0), paper

@@ -10,7 +10,7 @@ import numpy as np
 
 from agent.imaging.boxes import Box, overlap, within
 from agent.imaging.scale_bar.candidates import is_convincing, is_worth_reading
-from agent.imaging.scale_bar.label_search import LIKELY_RANK, LabelSearch, read_around
+from agent.imaging.scale_bar.label_search import LEAST_EVEN, LIKELY_RANK, LabelSearch, read_around
 from agent.imaging.scale_bar.line import EVEN, Line, are_alike, measure_colour
 from agent.imaging.scale_bar.line_length import measure_length
 from agent.imaging.scale_bar.matching import FoundBar
@@ -119,7 +119,8 @@ def _read_line(
 
 def _is_likely(line: Line, shape: Sequence[int]) -> bool:
     """Return whether a line that texture roughens is long and clear enough for text detection."""
-    return line.rank >= LIKELY_RANK and line.width >= _LONG * shape[1]
+    even = line.even >= LEAST_EVEN  # as three needles in four are not
+    return line.rank >= LIKELY_RANK and even and line.width >= _LONG * shape[1]
 
 
 def _is_unread(bar: FoundBar | None) -> bool:
