@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     from model.networks.pretrained import fetch_weights, has_weights
     from model.ood.conformal import alarm_rate_in_words, alarm_rate_warnings
     from model.ood.ood_result import OodResult
-    from model.runtime.engines import choose_engine
+    from model.runtime.engines import choose_engine, release_memory
     from model.statistics import Estimate, agreement_interval, bootstrap, upper_bound, wilson
     from model.training.config import TrainingConfig, quick_config
     from model.training.distributed import SINGLE_PROCESS, ProcessGroup, init_process_group
@@ -106,6 +106,7 @@ _WHERE = {
     "size_kappa": "evaluation.metrics",
     "quick_config": "training.config",
     "read_manifest": "bundle",
+    "release_memory": "runtime.engines",
     "split": "data.splits",
     "read_training_labels": "bundle",
     "init_process_group": "training.distributed",
@@ -185,6 +186,7 @@ __all__ = [
     "quick_config",
     "read_manifest",
     "read_training_labels",
+    "release_memory",
     "select_diverse",
     "size_kappa",
     "split",

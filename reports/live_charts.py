@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 from markupsafe import Markup, escape
 
+from reports.i18n import gettext as _
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -85,7 +87,9 @@ def learning_curve_chart(points: Sequence[Sequence[tuple[int, float]]], alt: str
         f'<path class="axis" d="M{LEFT} 6V{base}H{CURVE_WIDTH - 4}" fill="none"/>'
         f'<text x="{LEFT - 4}" y="{base}" text-anchor="end">0</text>'
         f'<text x="{LEFT - 4}" y="14" text-anchor="end">{100 * most:.0f} %</text>'
-        f'<text x="{CURVE_WIDTH - 6}" y="{base + 14}" text-anchor="end">{most_n}</text>'
+        f'<text x="{LEFT + 6}" y="14">{escape(_("wrong answers"))}</text>'
+        f'<text x="{CURVE_WIDTH - 6}" y="{base + 14}" text-anchor="end">'
+        f"{escape(_('{n} labelled images').format(n=most_n))}</text>"
     )
     return Markup(  # noqa: S704 - numbers of ours and an escaped text
         f'<svg role="img" aria-label="{escape(alt)}" '

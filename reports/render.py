@@ -60,6 +60,7 @@ ASSETS = (
     "desk.js",
     "dashboard.css",
     "dashboard.js",
+    "progress.js",
     "learning.css",
     "confirm.js",
     "trace.css",

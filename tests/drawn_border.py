@@ -39,7 +39,7 @@ _BORDER_SHARES = (0.2, 0.17, 0.14, 0.16, 0.12, 0.1, 0.07, 0.04)
 _MOUNT_SHARES = (0.1, 0.09, 0.1, 0.08, 0.09, 0.09, 0.09, 0.1, 0.06, 0.06, 0.05, 0.05, 0.04)
 
 
-def mounted(rgb, rng, border, words, *, colour):
+def mounted(rgb, rng, border, words, *, colour, masks=None):
     """Put a field of steel into a mount.
 
     Args:
@@ -48,6 +48,7 @@ def mounted(rgb, rng, border, words, *, colour):
         border: A kind, "layered" for a second material in place of a mount, or True for any.
         words: Gets what was chosen.
         colour: Whether the camera sees colours.
+        masks: Gets "coating", (h, w) bool, which `outside` includes.
 
     Returns:
         The field, and (h, w) bool: outside, bleeding.
@@ -87,6 +88,8 @@ def mounted(rgb, rng, border, words, *, colour):
         tone = float(np.clip(level + rng.choice([-70, 70]), 20, 250))
         out[layer] = tone + 4 * rng.normal(0, 1, (int(layer.sum()), 1))
         outside = depth < thick
+        if masks is not None:
+            masks["coating"] = layer
     if mount == "layer":  # a layered specimen is specimen throughout
         return out, np.zeros_like(outside), np.zeros_like(outside)
     return out, outside, bleeding & ~outside

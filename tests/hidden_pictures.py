@@ -16,8 +16,8 @@ import lab
 import numpy as np
 
 from agent.demo.synthetic.micrograph import draw_micrograph
+from agent.imaging import encode_landmarks
 from agent.imaging.places import Landmarks, register
-from agent.orders.place_check import encode_landmarks
 
 if TYPE_CHECKING:
     from collections.abc import Callable

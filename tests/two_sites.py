@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 from lab import DAY, Lab
+from needle_samples import measured
 from sqlalchemy import MetaData, create_engine, select
 
 from agent import auth
@@ -112,10 +113,11 @@ def fill_there(lab: Lab) -> Known:
     said = {"customer": f"{HIDDEN}-customer", "product": f"{HIDDEN}-product"}
     store.orders.take_list([Entry("B-4711", **said)], "list.csv", by="Eve", at=DAY)
     pixels = np.random.default_rng(7).integers(60, 200, (80, 100, 3), dtype=np.uint8)
+    needles = replace(measured(), network=f"{HIDDEN}-network")
     fields = tuple(
         lab.take(
             "G7", name=f"{HIDDEN}{n}.tif", pixels=pixels, reasons=("uncertain",),
-            field=str(n), **told,
+            needles=needles, field=str(n), **told,
         )
         for n in (1, 2)
     )  # fmt: skip

@@ -136,7 +136,7 @@ def _measure(crop: Crop, mapper: NeedleMapper) -> FieldMeasurement | None:
 
     if crop.um_per_px is None:
         return None
-    return measure_field(to_grey(crop), crop.um_per_px, mapper)
+    return measure_field(to_grey(crop.pixels, crop.valid), crop.um_per_px, mapper)
 
 
 def _format_row(crop: Crop, measured: FieldMeasurement | None, path: Path) -> tuple[object, ...]:
@@ -174,7 +174,7 @@ def _print_together(
     quantiles = {share: estimate_quantile(distributions, share) for share in SHARES}
     longest = None
     if longest_in is not None and used:
-        maxima = [float(field.needles.length_um[field.longest[0]]) for field in used]
+        maxima = [field.maximum_um or 0.0 for field in used]
         areas = [field.size_um[0] * field.size_um[1] for field in used]
         longest = predict_longest(maxima, areas, longest_in)
     if as_json:

@@ -13,8 +13,11 @@ import socket
 import subprocess
 import sys
 import time
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
 from datetime import timedelta
+from functools import partial
+from multiprocessing import get_context
 from typing import TYPE_CHECKING
 
 from agent.demo.exporter import encode, plan_ordinary
@@ -36,6 +39,8 @@ ENDED = frozenset({State.DONE, State.DUPLICATE, State.SET_ASIDE, State.IGNORED, 
 COLUMNS = ("file", "code", "order", "specimen", "magnification", "material", "etchant", "rater")
 MATERIALS = {"G": "100Cr6", "B": "100Cr6", "M": "C56E2"}
 STOP_S = 20.0
+MANY = 48
+"""Pictures that are drawn by several processes; each takes a second to start."""
 PORT = re.compile(r"^port = (\d+)$", re.MULTILINE)
 SETTINGS = """{mark} Every line may be changed; `agent settings` explains them all.
 
@@ -189,7 +194,7 @@ def write_labelled(pictures: Sequence[DemoPicture], folder: Path, size: DemoSize
     """Draw labelled micrographs into a folder per code, with a manifest; existing ones stay.
 
     Yields:
-        Number of finished pictures.
+        Number of finished pictures, those that existed included.
     """
     manifest = folder / "manifest.csv"
     with manifest.open("w", newline="", encoding="utf-8") as file:
@@ -209,15 +214,33 @@ def write_labelled(pictures: Sequence[DemoPicture], folder: Path, size: DemoSize
                     "drawn",
                 )
             )
-    for done, picture in enumerate(pictures, 1):
-        path = folder / picture.code / picture.name
-        if not path.exists():
-            path.parent.mkdir(exist_ok=True)
-            temporary = path.with_name(f"~{path.name}.tmp")
-            extension = picture.name.rpartition(".")[2]
-            temporary.write_bytes(encode(picture.drawn(size.pixels), extension))
-            temporary.replace(path)
-        yield done
+    missing = [one for one in pictures if not (folder / one.code / one.name).exists()]
+    existing = len(pictures) - len(missing)
+    if existing:
+        yield existing
+    for drawn, _ in enumerate(_write_all(missing, folder, size), 1):
+        yield existing + drawn
+
+
+def _write_all(pictures: Sequence[DemoPicture], folder: Path, size: DemoSize) -> Iterator[None]:
+    """Write pictures, on all processors where there are enough to be worth their start."""
+    write = partial(_write_picture, folder=folder, pixels=size.pixels)
+    if len(pictures) < MANY:
+        yield from map(write, pictures)
+        return
+    with ProcessPoolExecutor(os.cpu_count(), mp_context=get_context("spawn")) as pool:
+        try:
+            yield from pool.map(write, pictures)
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+def _write_picture(picture: DemoPicture, *, folder: Path, pixels: tuple[int, int]) -> None:
+    path = folder / picture.code / picture.name
+    path.parent.mkdir(exist_ok=True)
+    temporary = path.with_name(f"~{path.name}.tmp")
+    temporary.write_bytes(encode(picture.drawn(pixels), picture.name.rpartition(".")[2]))
+    temporary.replace(path)
 
 
 @dataclass

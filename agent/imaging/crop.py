@@ -99,6 +99,8 @@ class Crop:
         preview: (h, w, 3) uint8 RGB, the whole field, at most 2000 px, for display.
         metadata: Text from the file where known: "microscope", "objective", "magnification",
             "acquired_at", …
+        landmarks: Of its place, as the database keeps them; b"" where the pool was not to extract
+            them.
     """
 
     sha256: str
@@ -120,6 +122,7 @@ class Crop:
     valid: NDArray[np.bool_]
     preview: NDArray[np.uint8]
     metadata: dict[str, str]
+    landmarks: bytes = b""
 
     @property
     def id(self) -> str:

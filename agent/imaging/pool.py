@@ -21,6 +21,7 @@ from pebble import ProcessExpired, ProcessPool
 
 from agent.errors import FileCode, FileError
 from agent.imaging.crop import Crop, crop
+from agent.imaging.places.landmarks import extract_landmarks
 from agent.imaging.readers.page import Limits
 from agent.imaging.readers.read import iter_micrographs
 
@@ -71,6 +72,16 @@ class _Job:
         return None
 
 
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """What workers do with every file; named as in `CropPool`."""
+
+    limits: Limits
+    um_per_px_range: tuple[float, float]
+    keep_surface: bool
+    landmarks: bool
+
+
 class CropPool:
     """Worker processes that read and crop.
 
@@ -82,6 +93,7 @@ class CropPool:
         um_per_px_range: A scale outside this range is ignored, µm per pixel.
         sidecars: Whether text and XML files next to a picture are read for the scale.
         keep_surface: Whether a deeper rim of the specimen counts as steel.
+        landmarks: Whether the landmarks of each crop are extracted as well.
         stalled_s: Time without a worker starting a file, in seconds, before all are replaced.
     """
 
@@ -95,15 +107,15 @@ class CropPool:
         um_per_px_range: tuple[float, float] = (0.01, 5.0),
         sidecars: bool = True,
         keep_surface: bool = False,
+        landmarks: bool = False,
         stalled_s: float = 60.0,
     ) -> None:
         self.workers = workers or max(1, (os.cpu_count() or 2) // 2)
         self._time_limit_s = time_limit_s
         self._memory_limit_mb = memory_limit_mb
         self._stalled_s = stalled_s
-        self._limits = Limits(max_megapixels=max_megapixels, sidecars=sidecars)
-        self._range = um_per_px_range
-        self._keep_surface = keep_surface
+        limits = Limits(max_megapixels=max_megapixels, sidecars=sidecars)
+        self._plan = _Plan(limits, um_per_px_range, keep_surface, landmarks)
         self._running: dict[_Future, _Job] = {}
         self._pool = self._new_pool()
 
@@ -182,7 +194,7 @@ class CropPool:
     def _schedule(self, job: _Job) -> _Future:
         return self._pool.schedule(
             _read_and_crop,
-            args=(job.path, self._limits, self._range, job.settings_scale, self._keep_surface),
+            args=(job.path, job.settings_scale, self._plan),
             timeout=self._time_limit_s,
         )
 
@@ -255,27 +267,28 @@ def _watch_memory(limit_bytes: int) -> None:
     os._exit(OUT_OF_MEMORY)
 
 
-def _read_and_crop(
-    path: Path,
-    limits: Limits,
-    um_per_px_range: tuple[float, float],
-    settings_scale: float | None,
-    keep_surface: bool,
-) -> list[Crop]:
+def encode_landmarks(crop: Crop) -> bytes:
+    """Return the landmarks by which a crop's place is recognised, as the database stores them."""
+    return extract_landmarks(crop.pixels, crop.valid, crop.um_per_px).to_bytes()
+
+
+def _read_and_crop(path: Path, settings_scale: float | None, plan: _Plan) -> list[Crop]:
     crops: list[Crop] = []
     empty: list[FileError] = []
-    for micrograph in iter_micrographs(path, limits=limits):
+    for micrograph in iter_micrographs(path, limits=plan.limits):
         try:
             crops.append(
                 crop(
                     micrograph,
-                    um_per_px_range=um_per_px_range,
+                    um_per_px_range=plan.um_per_px_range,
                     settings_scale=settings_scale,
-                    keep_surface=keep_surface,
+                    keep_surface=plan.keep_surface,
                 )
             )
         except FileError as error:
             empty.append(error)
+    if plan.landmarks:
+        crops = [replace(one, landmarks=encode_landmarks(one)) for one in crops]
     if empty and not crops:
         raise empty[0]
     if empty:  # a page without steel takes nothing from the others

@@ -5,7 +5,7 @@ Importing the package loads no PyTorch.
 
 from __future__ import annotations
 
-from agent.needle_truth.agreement import Agreement, LengthPair, Ratio, Trend
+from agent.needle_truth.agreement import Agreement, LengthPair, LengthTrend, Ratio
 from agent.needle_truth.calibration import (
     CalibrationRefused,
     NeedleCalibration,
@@ -38,10 +38,10 @@ __all__ = [
     "CompareProgress",
     "Compared",
     "LengthPair",
+    "LengthTrend",
     "NeedleCalibration",
     "Place",
     "Ratio",
-    "Trend",
     "TruthGroup",
     "calibrate",
     "compare_needles",

@@ -85,7 +85,7 @@ class Agreement:
 
 
 @dataclass(frozen=True, slots=True)
-class Trend:
+class LengthTrend:
     """How the log ratio changes with the logarithm of the length.
 
     Args:
@@ -139,7 +139,7 @@ def compute_agreement(pairs: Sequence[LengthPair]) -> Agreement | None:
     )
 
 
-def fit_trend(pairs: Sequence[LengthPair]) -> Trend | None:
+def fit_trend(pairs: Sequence[LengthPair]) -> LengthTrend | None:
     """Fit how the log ratio depends on people's length, with an interval robust within fields.
 
     People's length is the abscissa and not the mean of both: it has the smaller error, and the mean
@@ -164,7 +164,7 @@ def fit_trend(pairs: Sequence[LengthPair]) -> Trend | None:
     error = np.sqrt(len(fields) / (len(fields) - 1) * float(sums @ sums)) / total
     half = _student(len(fields) - 1) * float(error)
     low, high = np.exp(np.quantile(length, (0.05, 0.95)))
-    return Trend(slope, slope - half, slope + half, float(low), float(high))
+    return LengthTrend(slope, slope - half, slope + half, float(low), float(high))
 
 
 def _group(pairs: Sequence[LengthPair]) -> list[NDArray[np.float64]]:

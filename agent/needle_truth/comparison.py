@@ -13,6 +13,7 @@ import numpy as np
 
 from agent.needle_truth.agreement import LengthPair
 from agent.needle_truth.matching import do_tips_agree, find_counterpart
+from agent.needles.measuring import to_grey
 from agent.store import NewRecord
 
 if TYPE_CHECKING:
@@ -191,16 +192,8 @@ def _measure(
         pixels, valid = archive.field(view.sha256, view.page)
     except FileNotFoundError:
         return Place.NO_PIXELS
-    field = measure_field(_to_grey(pixels, valid), view.um_per_px, mapper)
+    field = measure_field(to_grey(pixels, valid), view.um_per_px, mapper)
     return field if field.outcome is NeedleOutcome.MEASURED else Place.NOT_MEASURED
-
-
-def _to_grey(pixels: NDArray[np.uint8], valid: NDArray[np.bool_]) -> NDArray[np.uint8]:
-    """Return a crop in grey as `agent needles` measures it: without steel its mean tone."""
-    grey: NDArray[np.uint8] = np.round(pixels.mean(axis=2)).astype(np.uint8)
-    if not valid.all():
-        grey[~valid] = int(grey[valid].mean()) if valid.any() else 0
-    return grey
 
 
 def _match(row: Compared, tips: NDArray[np.float64], field: FieldMeasurement) -> Compared:

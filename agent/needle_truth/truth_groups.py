@@ -6,7 +6,7 @@ from collections import Counter, defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from agent.needle_truth.agreement import Agreement, Trend, compute_agreement, fit_trend
+from agent.needle_truth.agreement import Agreement, LengthTrend, compute_agreement, fit_trend
 from agent.needle_truth.comparison import (
     COMPARISON,
     Place,
@@ -55,7 +55,7 @@ class TruthGroup:
     counts: dict[Place, int]
     pairs: tuple[LengthPair, ...]
     agreement: Agreement | None
-    trend: Trend | None
+    trend: LengthTrend | None
     comparison: int
     network: str
 

@@ -45,18 +45,18 @@ class NeedleMeasurer:
         try:
             from model.needles.field import measure_field  # noqa: PLC0415 - as in `_mapper`
 
-            measured = measure_field(to_grey(crop), crop.um_per_px, self._mapper)
+            measured = measure_field(to_grey(crop.pixels, crop.valid), crop.um_per_px, self._mapper)
             return summarize(measured, crop.um_per_px, network=self._mapper.version)
         except Exception:  # a trial never costs the result that it is stored with
             log.exception("needles.crashed", micrograph=crop.id)
             return NeedleField(NeedleStatus.NOT_MEASURED, FAILED, pixel_um=crop.um_per_px)
 
 
-def to_grey(crop: Crop) -> NDArray[np.uint8]:
-    """Return the crop in grey; pixels without steel get its mean tone."""
-    grey: NDArray[np.uint8] = np.round(crop.pixels.mean(axis=2)).astype(np.uint8)
-    if not crop.valid.all():
-        grey[~crop.valid] = int(grey[crop.valid].mean()) if crop.valid.any() else 0
+def to_grey(pixels: NDArray[np.uint8], valid: NDArray[np.bool_]) -> NDArray[np.uint8]:
+    """Return a crop in grey; pixels without steel get its mean tone."""
+    grey: NDArray[np.uint8] = np.round(pixels.mean(axis=2)).astype(np.uint8)
+    if not valid.all():
+        grey[~valid] = int(grey[valid].mean()) if valid.any() else 0
     return grey
 
 
@@ -106,7 +106,7 @@ def _add_lengths(facts: NeedleField, measured: FieldMeasurement, pixel_um: float
     return replace(
         facts,
         needles=int((measured.weights > 0).sum()),
-        maximum_um=longest[0].length_um if longest else None,
+        maximum_um=_round(measured.maximum_um),
         anisotropy=round(measured.anisotropy, 4),
         heterogeneity=_round(measured.heterogeneity),
         longest=longest,

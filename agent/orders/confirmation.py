@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from agent.orders import conformity
 from agent.orders.evidence import could_break, is_confirmed, list_confirming
+from agent.orders.needle_lengths import list_order_doubts, list_specimen_doubts
 from agent.orders.next_step import NextStep, find_next_step, lacks_images, looks_broken
 from agent.orders.places import distinct_places
 from agent.orders.specimen_facts import Conformity
@@ -106,6 +107,7 @@ class Lack:
             ),
             "held": ngettext("{n} field held: {word}", "{n} fields held: {word}", n),
             "lead": _("a lead decides"),
+            "needles": _("needle limit open: a lead decides"),
             "confirm": ngettext("{n} field to confirm", "{n} fields to confirm", n),
             "specimens": _("{n} of {of} specimens here"),
             "fields": _("{n} of {of} fields here"),
@@ -139,13 +141,25 @@ def find_lack(
     step = find_next_step(assessed, policy, hidden=hidden)
     if step is NextStep.WAITING_FOR_IMAGES:
         return _name_missing(assessed, rules)
-    to_answer = Lack("confirm", n_to_confirm) if n_to_confirm else Lack("lead")
+    to_answer = Lack("confirm", n_to_confirm) if n_to_confirm else _name_decision(assessed)
     return {
         NextStep.PROBABLY_OUT: _name_codes(
             "out", [counted for counted in broken if counted.id not in hidden]
         ),
         NextStep.HELD: _name_held(assessed),
     }.get(step or NextStep.TO_CONFIRM, to_answer)
+
+
+def _name_decision(assessed: Assessed) -> Lack:
+    """Return what is left to a lead where no field is."""
+    wanted = assessed.specification
+    if wanted is None or not wanted.demands_needles:
+        return Lack("lead")
+    own = [specimen.needles for specimen in assessed.specimens if specimen.needles]
+    is_open = any(list_specimen_doubts(needles, wanted) for needles in own) or (
+        assessed.needles is not None and list_order_doubts(assessed.needles, wanted)
+    )
+    return Lack("needles" if is_open else "lead")
 
 
 def _name_codes(kind: str, fields: list[FieldFacts]) -> Lack:

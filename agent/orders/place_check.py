@@ -8,14 +8,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from agent.imaging.places import Landmarks, PlaceIndex, extract_landmarks, register
+from agent.imaging.places import Landmarks, PlaceIndex, register
 from agent.store import PlaceMatch
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator
     from datetime import datetime
 
-    from agent.imaging import Crop
     from agent.imaging.places import Overlap
     from agent.store import Landmarked, Store
 
@@ -24,11 +23,6 @@ CANDIDATES = 8
 CLOSELY = 200
 """Of a larger order the newest ones are compared one by one, the others through the index."""
 BATCH = 64
-
-
-def encode_landmarks(crop: Crop) -> bytes:
-    """Return the landmarks by which a crop's place is recognised, as the database stores them."""
-    return extract_landmarks(crop.pixels, crop.valid, crop.um_per_px).to_bytes()
 
 
 def compare_places(landmarks: Landmarks, other: Landmarks) -> Overlap | None:

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 import structlog
 
 from agent.features import build_row
+from agent.imaging import encode_landmarks
 from agent.imaging.crop_json import crop_to_json
 from agent.orders.instrument_checks import CONTROL, measure_image
-from agent.orders.place_check import encode_landmarks
 from agent.pipeline.failures import Stalled
 from agent.pipeline.in_flight import is_as_listed, is_only_file_missing
 from agent.store import MicrographResult
@@ -92,7 +92,7 @@ class ResultArchive:
             area_mm2=_compute_area_mm2(crop),
             unassigned=file.conflict,
             expected=triaged.expected,
-            landmarks=encode_landmarks(crop),
+            landmarks=crop.landmarks or encode_landmarks(crop),
             claims=file.claims if file.conflict else (),
             needles=triaged.needles,
         )

@@ -82,6 +82,13 @@ class CurrentBundle:
         """Why its classifier runs degraded, or ""."""
         return self.classifier.degraded_reason if self.classifier else ""
 
+    def release_memory(self) -> None:
+        """Release the memory that its networks keep for the next micrograph."""
+        if self.classifier is not None:
+            from model import release_memory  # noqa: PLC0415 - loaded with the classifier
+
+            release_memory()
+
     def policy(self) -> Policy:
         """Return the triage policy that goes with it."""
         return build_policy(self.settings, self.classifier, self.store)

@@ -94,6 +94,7 @@ def make_pool(settings: Settings) -> CropPool:
         um_per_px_range=imaging.um_per_px_range,
         sidecars=imaging.sidecars,
         keep_surface=imaging.surface_layer == "keep",
+        landmarks=True,
     )
 
 

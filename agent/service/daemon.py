@@ -170,6 +170,7 @@ class Agent:
             reachable=lambda: [*(w.source for w in watches if w.is_reachable()), INBOX_SOURCE],
             problems=self.problems,
             after_round=instrument.after_round,
+            release_memory=bundle.release_memory,
         )
         watches = [
             SourceWatch(

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 from agent.counts import format_count
 from agent.crop_recipe import RECIPE
 from agent.errors import BadStore, hide_passwords
-from agent.features import FeatureFolder
 from agent.fleet import list_seen, rollout_to_json
 from agent.lab_context import get_features_folder
 from agent.objects import open_mirror
@@ -165,6 +164,10 @@ def _measure_disk(folder: Path) -> dict[str, int] | None:
 def _measure_features(settings: Settings, store: Store) -> dict[str, int]:
     """Return how many rows of kept features there are, and their size in bytes."""
     folder = get_features_folder(settings.store.folder, store)
+    if not folder.is_dir():
+        return {"rows": 0, "size_bytes": 0}
+    from agent.features import FeatureFolder  # noqa: PLC0415 - Parquet takes a while to import
+
     kept = FeatureFolder(folder, agent_name()).measure()
     return {"rows": kept.rows, "size_bytes": kept.size_bytes}
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from typing import TYPE_CHECKING
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
 log = structlog.get_logger()
 
 ROUND_S = 4.0  # about what one round may take, so that a fresh file waits no longer for its turn
+RELEASE_AFTER_S = 30.0
+"""How long there has been no file before memory is released; the next one then takes a tenth of a
+second longer."""
 IDLE_S = 2.0  # how often the queue is queried without a wake-up
 AGAIN_S = (1.0, 2.0, 5.0, 10.0)
 LEAST, MOST = 2, 64  # of a backlog one is the oldest and one the newest
@@ -61,6 +65,7 @@ class Worker(threading.Thread):
         after_round: Called after each batch with the number of its files, and the classifier.
         problems: Where problems are reported.
         steady: A clock that cannot be set, in seconds.
+        release_memory: Called once when there has been no file for a while.
     """
 
     def __init__(
@@ -72,6 +77,7 @@ class Worker(threading.Thread):
         problems: Problems,
         after_round: Callable[[int, Classifier | None], None] = lambda _files, _classifier: None,
         steady: Callable[[], float] = time.monotonic,
+        release_memory: Callable[[], None] = lambda: None,
     ) -> None:
         super().__init__(name="work", daemon=True)
         self._make, self._bundle, self._problems = make, bundle, problems
@@ -84,6 +90,7 @@ class Worker(threading.Thread):
         self._failures = 0
         self._steady, self._pace = steady, Pace()
         self._moved_s = steady()
+        self._release_memory, self._used_s = release_memory, math.inf
 
     def stands_still_s(self) -> float:
         """How long (s) nothing has moved on: no file, no batch, no query for work."""
@@ -132,10 +139,19 @@ class Worker(threading.Thread):
             self.abandon()
             return self._again("work", f"{type(error).__name__}: {error}")
         self._pace.took(files, self._steady() - began_s)
+        self._release_if_idle(files)
         self._checked(files)
         self._failures = 0
         self._problems.say("work", "")
         return 0.0 if files else IDLE_S
+
+    def _release_if_idle(self, files: int) -> None:
+        """Release what the networks keep for the next micrograph once none has come for a while."""
+        if files:
+            self._used_s = self._steady()
+        elif self._steady() - self._used_s > RELEASE_AFTER_S:
+            self._used_s = math.inf
+            self._release_memory()
 
     def _round(self, n: int) -> int:
         self._outdated = self._bundle.refresh() or self._outdated

@@ -181,7 +181,7 @@ class WantedBundle:
 
 
 @dataclass(frozen=True, slots=True)
-class Agreement:
+class AnswerComparison:
     """Comparison of a PC's answers with those of the first PC.
 
     Args:
@@ -253,7 +253,7 @@ def compare_answers(
     tolerance: float,
     pc: str,
     before_pc: str,
-) -> Agreement:
+) -> AnswerComparison:
     """Compare two PCs' answers to the reference images.
 
     Args:
@@ -281,7 +281,7 @@ def compare_answers(
             messages.append(Message(PROBABILITY_DIFFERS, facts | values))
     if not common:
         messages.append(Message(NO_COMMON_IMAGE, {"pc": pc}))
-    return Agreement(len(common), same, largest, messages[0] if messages else Message(""))
+    return AnswerComparison(len(common), same, largest, messages[0] if messages else Message(""))
 
 
 def is_absent(seen_at: datetime | None, rules: RingRules, *, now: datetime) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from sqlalchemy.exc import IntegrityError
 from sqlmodel import col, select
 
 from agent.errors import WrongUse
@@ -97,7 +98,12 @@ def begin(
         step_at=at,
     )
     session.add(row)
-    session.flush()
+    try:
+        session.flush()
+    except IntegrityError as error:  # another lead started one at the same moment
+        raise WrongUse(
+            "Another bundle is being rolled out since this moment. See agent rollout status."
+        ) from error
     for agent in list_agents(session, whose):
         session.add(make_host(whose, row, agent.id or 0, rings[agent.name]))
     note(

@@ -150,12 +150,12 @@ def find_page(
         acts = desk.store.history.list_page(query, limit=limit + 1, before=before)
         return acts[:limit], acts[limit - 1].id if len(acts) > limit else None
     found: list[TrailEntry] = []
-    for _n in range(MOST_BATCHES):
-        batch = desk.store.history.list_page(query, limit=BATCH, before=before)
+    for size in (limit + 1, *(BATCH,) * MOST_BATCHES):  # mostly the first acts are enough
+        batch = desk.store.history.list_page(query, limit=size, before=before)
         found += _list_matching(desk, batch, query)
         if len(found) > limit:
             return found[:limit], found[limit - 1].id
-        if len(batch) < BATCH:
+        if len(batch) < size:
             return found, None
         before = batch[-1].id
     return found, before
@@ -263,7 +263,7 @@ def _build_row(desk: Desk, entry: TrailEntry, named: Mapping[str, MicrographView
     facts = {
         key: value
         for key, value in facts.items()
-        if key not in ROW_NUMBERS or not isinstance(value, int)
+        if value is not None and (key not in ROW_NUMBERS or not isinstance(value, int))
     }
     return HistoryRow(
         number=entry.id,

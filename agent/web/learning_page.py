@@ -214,6 +214,17 @@ def _describe_suggested(desk: Desk, last: Job | None) -> str:
     return _("Chosen {at}, the most useful first.").format(at=local(last.ended_at, desk.zone))
 
 
+def _format_interval(more: Mapping[str, Any]) -> str:
+    low, high = more["low"], more["high"]
+    if low is None and high is None:
+        return _("95 % interval unknown")
+    if high is None:
+        return _("95 %: at least {n}").format(n=low)
+    if low is None:
+        return _("95 %: at most {n}").format(n=high)
+    return _("95 % interval {low} to {high}").format(low=low, high=high)
+
+
 def _draw_curve(last: Job | None) -> tuple[Markup, str]:
     """Return the learning curve as SVG, and what more labels would bring."""
     if last is None:
@@ -227,10 +238,7 @@ def _draw_curve(last: Job | None) -> tuple[Markup, str]:
         note = _("{points} points more accuracy: not reachable with more labels of these kinds.")
         text = note.format(points=points)
     else:
-        note = _(
-            "{points} points more accuracy: about {n} more labels (95 % interval {low} to {high})."
-        )
-        ends = {key: "–" if more[key] is None else more[key] for key in ("low", "high")}
-        text = note.format(points=points, n=more["value"], **ends)
+        note = _("{points} points more accuracy: about {n} more labels ({interval}).")
+        text = note.format(points=points, n=more["value"], interval=_format_interval(more))
     alt = _("Error rate over the number of labelled images, up to {n}.").format(n=curve["n"])
     return reports.learning_curve_chart(curve["points"], alt), text

@@ -55,7 +55,7 @@ class Needle(BaseModel):
     at: str
 
 
-class Needles(BaseModel):
+class KeptNeedles(BaseModel):
     """The valid measured needles of a micrograph, oldest first."""
 
     needles: list[Needle]
@@ -71,7 +71,7 @@ def router(desk: Desk) -> APIRouter:
     """Build the routes of measured needles."""
     routes = APIRouter(prefix="/api/v1/micrographs/{public_id}/needles", responses=FAULTS)
 
-    @routes.get("", response_model=Needles)
+    @routes.get("", response_model=KeptNeedles)
     def list_needles(public_id: str, by: str = "") -> dict[str, Any]:
         """Return the needles that reviewers measured, or those of one reviewer."""
         valid = [

@@ -59,7 +59,7 @@ class Strangeness(_Answer):
     sentence: str | None
 
 
-class Needles(_Answer):
+class NeedleLengths(_Answer):
     """Apparent needle lengths in the section: a trial."""
 
     status: Literal["measured", "not_measured"]
@@ -102,7 +102,7 @@ class Micrograph(_Answer):
     bundle: str | None
     result: int
     label: Label | None
-    needles: Needles | None = Field(
+    needles: NeedleLengths | None = Field(
         None, description="Null where nothing was to be measured, see `[needles] enabled`."
     )
     learning: Learning | None = Field(

@@ -33,6 +33,9 @@ LEAST_NEEDLES = 30
 LARGEST_ERROR = 0.45
 """Largest area-weighted expected relative error of the lengths."""
 LONGEST_SHOWN = 5
+LARGEST_DISAGREEMENT = 0.4
+"""Largest log ratio of visible extent and predicted length of a needle among the five longest. A
+longer extent runs over several needles, a shorter one is mostly guessed."""
 
 INTERCEPT_FACTOR, INTERCEPT_POWER, INTERCEPT_BAND = 2.36, 1.26, 2.4
 """L50 = factor · mean intercept ^ power, µm. MEASURED on 59 drawn fields with
@@ -86,11 +89,19 @@ class FieldMeasurement:
     heterogeneity: float | None
 
     @property
+    def maximum_um(self) -> float | None:
+        """Length of the longest needle that the border does not cut, µm; one listed or not.
+
+        The list leaves out needles that are merged or mostly guessed. Their errors cancel in the
+        maximum, which is 10 % too small without them. MEASURED on 120 drawn fields.
+        """
+        inside = self.needles.length_um[self.weights > 0]
+        return float(inside.max()) if len(inside) else None
+
+    @property
     def longest(self) -> list[int]:
-        """Numbers of the five longest needles that the border does not cut, longest first."""
-        length = np.where(self.weights > 0, self.needles.length_um, 0)
-        order = np.argsort(-length, kind="stable")[:LONGEST_SHOWN].tolist()
-        return [index for index in order if length[index] > 0]
+        """Numbers of the five longest needles, longest first; see `list_longest`."""
+        return list_longest(self.needles, self.weights)
 
 
 def measure_field(
@@ -136,6 +147,24 @@ def measure_field(
         anisotropy=anisotropy,
         heterogeneity=compute_heterogeneity(needles, size_um),
     )
+
+
+def list_longest(needles: MeasuredNeedles, weights: NDArray[np.float64]) -> list[int]:
+    """Return the numbers of the five longest needles that can be relied on, longest first.
+
+    Args:
+        needles: All needles of a field.
+        weights: (n,) edge-correction weights; a needle of weight 0 is cut by the border.
+
+    Returns:
+        Only needles of which visible extent and predicted length agree, so that the line can be
+        checked in the picture; where there is none, any.
+    """
+    inside = weights > 0
+    is_sure = inside & (np.abs(np.log(needles.extent_share)) < LARGEST_DISAGREEMENT)
+    length = np.where(is_sure if is_sure.any() else inside, needles.length_um, 0)
+    order = np.argsort(-length, kind="stable")[:LONGEST_SHOWN].tolist()
+    return [index for index in order if length[index] > 0]
 
 
 def _refuse_coarse(size_um: tuple[float, float]) -> FieldMeasurement:

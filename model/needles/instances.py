@@ -48,6 +48,7 @@ class MeasuredNeedles:
         ends_um: (n, 2, 2) both tips, (x, y) from the top left corner of the map.
         angle: (n,) direction of the axis in [0, π), radians, clockwise from the x axis.
         support: (n,) share of the length on which the axis is visible.
+        extent_share: (n,) visible extent over the length that the network predicts.
         cells_um: (m, 2) axis cells of all needles, (x, y).
         number: (m,) the needle of each cell.
     """
@@ -58,6 +59,7 @@ class MeasuredNeedles:
     ends_um: NDArray[np.float64]
     angle: NDArray[np.float64]
     support: NDArray[np.float64]
+    extent_share: NDArray[np.float64]
     cells_um: NDArray[np.float64]
     number: NDArray[np.intp]
 
@@ -131,6 +133,7 @@ def find_needles(maps: NeedleMap) -> MeasuredNeedles:
         ends_um=(ends[keep] + 0.5) * maps.cell_um,
         angle=np.mod(chains.angle[keep], np.pi),
         support=support[keep],
+        extent_share=((chains.extent + 1) / chains.length)[keep],
         cells_um=(cells.at[kept_cells] + 0.5) * maps.cell_um,
         number=renumbered[label[kept_cells]],
     )
@@ -151,7 +154,7 @@ def build_no_needles() -> MeasuredNeedles:
     none = np.zeros(0)
     empty = np.zeros((0, 2))
     return MeasuredNeedles(
-        none, none, none, np.zeros((0, 2, 2)), none, none, empty, np.zeros(0, np.intp)
+        none, none, none, np.zeros((0, 2, 2)), none, none, none, empty, np.zeros(0, np.intp)
     )
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 CARD = Path(__file__).with_name("needles.json")
-GROUPING = 1
+GROUPING = 2
 """Raised with every change of `instances` or of the map's values that changes lengths."""
 
 

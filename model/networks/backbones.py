@@ -62,6 +62,17 @@ class Backbone(nn.Module):
         """
         raise NotImplementedError
 
+    def middle_stages(self, features: Tensor) -> list[Tensor]:
+        """Compute the second and third feature map from the first.
+
+        Args:
+            features: (n, channels[0], rows, columns), rows and columns multiples of four.
+
+        Returns:
+            Two tensors, equal to what `stages` returns for the whole image.
+        """
+        raise NotImplementedError
+
     def last_stage(self, features: Tensor) -> Tensor:
         """Compute the coarsest feature map from the one before it.
 
@@ -118,6 +129,11 @@ class ResNet(Backbone):
             images = layer(images)
             feature_maps.append(images)
         return feature_maps
+
+    def middle_stages(self, features: Tensor) -> list[Tensor]:
+        """Compute the outputs of layer2 and layer3."""
+        second = self.layer2(features)
+        return [second, self.layer3(second)]
 
     def last_stage(self, features: Tensor) -> Tensor:
         """Compute the output of layer4."""
@@ -218,6 +234,15 @@ class Lite0(Backbone):
                 feature_maps.append(x)
         return feature_maps
 
+    def middle_stages(self, features: Tensor) -> list[Tensor]:
+        """Compute the outputs of blocks 4 and 10 from that of block 2."""
+        feature_maps = []
+        for first, last in zip(self._TAPS[:2], self._TAPS[1:3], strict=True):
+            for block in self._blocks[first + 1 : last + 1]:
+                features = block(features)
+            feature_maps.append(features)
+        return feature_maps
+
     def last_stage(self, features: Tensor) -> Tensor:
         """Compute the output of block 15 from that of block 10."""
         for block in self._blocks[self._TAPS[2] + 1 : self._TAPS[3] + 1]:
@@ -247,6 +272,11 @@ class Tiny(Backbone):
             images = layer(images)
             feature_maps.append(images)
         return feature_maps
+
+    def middle_stages(self, features: Tensor) -> list[Tensor]:
+        """Compute the outputs of the second and third layer."""
+        second = self.layers[1](features)
+        return [second, self.layers[2](second)]
 
     def last_stage(self, features: Tensor) -> Tensor:
         """Compute the output of the last layer."""

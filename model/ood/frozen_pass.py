@@ -7,7 +7,7 @@ features retain it.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -15,7 +15,7 @@ import torch
 from torch.nn import functional
 
 from model.block_statistics import mean_colour, share_of_blocks
-from model.framing import Framing
+from model.framing import CELL_PX, Framing
 from model.networks.backbones import (
     IMAGENET_MEAN,
     IMAGENET_STD,
@@ -35,6 +35,8 @@ if TYPE_CHECKING:
     from model.networks.backbones import Backbone
     from model.runtime.engines import Engine
 
+    _Compute = Callable[..., list[NDArray[np.float32]]]
+
 UM_PER_PX: Final = 0.25
 """Pixel size that every field is resampled to, µm; a field without a scale stays as it is."""
 
@@ -53,6 +55,17 @@ TILE_CELLS: Final = 8
 
 _LARGEST_PX = 4096
 """Only the middle of a larger field is evaluated, 820 µm a side; twice that needs 10 GB."""
+
+_STRIP_PX = 1_000_000
+"""Pixels of a strip that the first stage of a large frame is computed in. It needs 190 MB per
+million pixels, as much as all others together."""
+
+_LARGE_PX = 2_000_000
+"""Pixels of a frame above which there are strips. MEASURED: they take 15 % longer, and their maps
+are those of the whole frame bit for bit."""
+
+_HALO_PX = 32
+"""Rows next to a strip that its cells depend on: more than the first stage of any backbone sees."""
 
 _TILES_AT_ONCE = 16
 """Tiles that are computed together: as fast as all at once, in less memory. MEASURED: one by one
@@ -137,9 +150,29 @@ class FrozenPass:
         if self._compute_last is None:
             *maps, joined = self._compute(frame.pixels)
             return FieldMaps(frame, tuple(maps), np.moveaxis(joined, 0, 2), weights)
-        *maps, joined = self._compute(frame.pixels, _mean_colour(frame))
+        *maps, joined = self._compute_early(frame.pixels, _mean_colour(frame))
         last, inner = _compute_in_tiles(self._compute_last, maps[-1], self.backbone.channels[3])
         return FieldMaps(frame, (*maps, last), joined, weights, TILE_CELLS, inner)
+
+    def _compute_early(
+        self, pixels: NDArray[np.uint8], mean: NDArray[np.float32]
+    ) -> list[NDArray[np.float32]]:
+        """Return the first three feature maps and the joined one."""
+        if pixels.shape[0] * pixels.shape[1] <= _LARGE_PX:
+            return self._compute(pixels, mean)
+        compute_first, compute_middle = self._large
+        first = _compute_in_strips(lambda strip: compute_first(strip, mean)[0], pixels)
+        return [first, *compute_middle(first)]
+
+    @cached_property
+    def _large(self) -> tuple[_Compute, _Compute]:
+        """The first stage and the next two, for large frames."""
+        images = (torch.zeros(1, 64, 64, 3, dtype=torch.uint8), torch.ones(1, 3))
+        features = (torch.zeros(1, self.backbone.channels[0], 16, 16),)
+        return (
+            _build_runner(_FirstStage(self.backbone), self.engine, images),
+            _build_runner(_MiddleStages(self.backbone), self.engine, features),
+        )
 
 
 def spread_starts(length: int, side: int) -> list[int]:
@@ -155,6 +188,28 @@ def _mean_colour(frame: Frame) -> NDArray[np.float32]:
     if not valid.any():
         pixels, valid = frame.pixels, np.ones_like(frame.valid)
     return np.maximum(mean_colour(pixels, valid), _DARKEST).astype(np.float32)
+
+
+def _compute_in_strips(
+    compute: Callable[[NDArray[np.uint8]], NDArray[np.float32]], pixels: NDArray[np.uint8]
+) -> NDArray[np.float32]:
+    """Compute the first feature map of an image strip by strip; the strips have one shape.
+
+    Args:
+        compute: Pixels, (h, w, 3) → their map, (c, h / 4, w / 4).
+        pixels: (h, w, 3) uint8, sides multiples of 32.
+    """
+    rows, stride = len(pixels), STRIDES[0]
+    count = -(-pixels.shape[0] * pixels.shape[1] // _STRIP_PX)
+    step = -(-rows // (count * CELL_PX)) * CELL_PX
+    height = min(rows, step + 2 * _HALO_PX)
+    parts = []
+    for top in range(0, rows, step):
+        start = min(max(0, top - _HALO_PX), rows - height)
+        part = compute(pixels[start : start + height])
+        inside = slice((top - start) // stride, (min(top + step, rows) - start) // stride)
+        parts.append(part[:, inside])
+    return parts[0] if len(parts) == 1 else np.concatenate(parts, axis=1)
 
 
 def _compute_in_tiles(
@@ -223,8 +278,8 @@ class _Stages(torch.nn.Module):
         return (*maps, _join(maps[JOINED], maps[JOINED + 1]))
 
 
-class _EarlyStages(torch.nn.Module):
-    """The same without the last stage; the joined map is float16 and has its channels last.
+class _FirstStage(torch.nn.Module):
+    """First stage of a backbone: (1, h, w, 3) uint8 and (1, 3) in, one feature map out.
 
     The mean colour is that of the steel, without padding. MEASURED, EfficientNet-Lite0 in OpenVINO:
     reordering pixels and maps takes 7 % of the pass, so pixels stay in their order until the first
@@ -238,11 +293,37 @@ class _EarlyStages(torch.nn.Module):
         self.register_buffer("contrast", (mean / std).view(1, 1, 1, 3))
         self.contrast: torch.Tensor
 
-    def forward(self, pixels: torch.Tensor, mean: torch.Tensor) -> tuple[torch.Tensor, ...]:
+    def forward(self, pixels: torch.Tensor, mean: torch.Tensor) -> torch.Tensor:
         gain = self.contrast / mean.view(1, 1, 1, 3)
         normalized = pixels.float() * gain - self.contrast  # (1, h, w, 3)
-        maps = self.backbone.stages(normalized.permute(0, 3, 1, 2), JOINED + 1)
-        joined = _join(maps[JOINED], maps[JOINED + 1]).permute(0, 2, 3, 1)
+        return self.backbone.stages(normalized.permute(0, 3, 1, 2), 0)[0]
+
+
+class _EarlyStages(torch.nn.Module):
+    """First three stages: (1, h, w, 3) uint8 and (1, 3) in, four feature maps out."""
+
+    def __init__(self, backbone: Backbone) -> None:
+        super().__init__()
+        self.first, self.middle = _FirstStage(backbone), _MiddleStages(backbone)
+
+    def forward(self, pixels: torch.Tensor, mean: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        first = self.first(pixels, mean)
+        return (first, *self.middle(first))
+
+
+class _MiddleStages(torch.nn.Module):
+    """Second and third stage: (1, c, rows, columns) float32 in, three feature maps out.
+
+    The last one joins them; it is float16 and has its channels last.
+    """
+
+    def __init__(self, backbone: Backbone) -> None:
+        super().__init__()
+        self.backbone = backbone
+
+    def forward(self, features: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        maps = self.backbone.middle_stages(features)
+        joined = _join(*maps).permute(0, 2, 3, 1)
         return (*maps, joined.clamp(-_LARGEST_HALF, _LARGEST_HALF).half())
 
 
@@ -269,7 +350,7 @@ def _build_runner(
     """Return a function that runs a network with the fastest engine on this CPU.
 
     Args:
-        network: `_Stages` or `_EarlyStages`.
+        network: `_Stages`, `_EarlyStages` or a part of it.
         engine: From `choose_engine`.
         example: A batch of one of everything that it takes; (): it takes images.
     """
@@ -280,7 +361,9 @@ def _build_runner(
     @torch.inference_mode()
     def run(*inputs: NDArray[np.generic]) -> list[NDArray[np.float32]]:
         batch = (torch.from_numpy(array[None]) for array in inputs)
-        return [feature_map[0].numpy() for feature_map in network(*batch)]
+        outputs = network(*batch)
+        maps = outputs if isinstance(outputs, tuple) else (outputs,)
+        return [feature_map[0].numpy() for feature_map in maps]
 
     return run
 

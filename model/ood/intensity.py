@@ -63,7 +63,7 @@ def intensity_features(frame: Frame) -> NDArray[np.float32]:
     ).astype(np.float32)
 
 
-def _reduce_rows(blocks: NDArray[np.float32], operation: np.ufunc) -> NDArray[np.float32]:
+def _reduce_rows(blocks: NDArray[np.generic], operation: np.ufunc) -> NDArray[np.generic]:
     """Return `operation.reduce(blocks, axis=1)`, which NumPy takes three times as long for."""
     reduced = blocks[:, 0].copy()
     for row in range(1, blocks.shape[1]):

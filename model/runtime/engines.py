@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from threading import Lock
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, cast
-from weakref import WeakKeyDictionary
+from weakref import WeakKeyDictionary, WeakSet
 
 import numpy as np
 import torch
@@ -44,6 +44,9 @@ _COMPILED: WeakKeyDictionary[Encoder, tuple[object, TorchRunner | OpenVinoRunner
     WeakKeyDictionary()
 )
 """What was last compiled of each encoder, and from which engine, threads and weights."""
+
+_RUNNERS: WeakSet[OpenVinoRunner] = WeakSet()
+"""Every runner of this process."""
 
 _NO_RUNTIME_CACHE = {"CPU_RUNTIME_CACHE_CAPACITY": "0"}
 """Disables OpenVINO's cache of 5000 prepared layers, about 2 MB per input shape. Crops have any
@@ -318,8 +321,16 @@ class OpenVinoRunner:
             compiled = core.compile_model(model, "CPU", {**hints, **_NO_RUNTIME_CACHE})
         except RuntimeError:  # the property's name is not guaranteed; a version may not know it
             compiled = core.compile_model(model, "CPU", hints)
-        self._request = compiled.create_infer_request()
+        self._compiled, self._request = compiled, compiled.create_infer_request()
         self._lock = Lock()
+        _RUNNERS.add(self)
+
+    def release_memory(self) -> None:
+        """Release the memory of activations; the next image allocates it again."""
+        release = getattr(self._compiled, "release_memory", None)  # OpenVINO before 2025 has none
+        if release is not None:
+            with self._lock:
+                release()
 
     def features(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Compute feature maps of (n, h, w, 3) uint8 images, one image at a time."""
@@ -348,6 +359,16 @@ class OpenVinoRunner:
         """
         with self._lock:
             return np.array(self._request.infer({0: batch})[0])
+
+
+def release_memory() -> None:
+    """Release the memory that OpenVINO keeps for the largest image so far, of all networks.
+
+    MEASURED, EfficientNet-Lite0 at 1216 × 1600 px: 368 MB, and a third more processor time for the
+    next image.
+    """
+    for runner in list(_RUNNERS):
+        runner.release_memory()
 
 
 def _is_writable(folder: Path) -> bool:

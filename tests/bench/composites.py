@@ -53,12 +53,16 @@ class Composite:
         words: What was chosen.
         dirty: Mount, gap and bleeding; empty without a border.
         layer: A deeper rim of the specimen.
+        bleeding: The part of `dirty` that is discoloured steel.
+        coating: The part of `dirty` that is a thin coating.
     """
 
     pixels: NDArray[np.uint8]
     words: dict[str, str]
     dirty: NDArray[np.bool_]
     layer: NDArray[np.bool_]
+    bleeding: NDArray[np.bool_]
+    coating: NDArray[np.bool_]
 
 
 @dataclass
@@ -69,6 +73,7 @@ class Tally:
     whole: int = 0
     kept: list[float] = field(default_factory=list)
     named: int = 0
+    miscalled: int = 0
     layered: int = 0
 
 
@@ -114,8 +119,8 @@ def compose(split: str, seed: int, folder: Path, *, border: bool) -> Composite:
     words = {"texture": path.name}
     nothing = np.zeros(rgb.shape[:2], bool)
     if not border:
-        return Composite(np.ascontiguousarray(rgb), words, nothing, nothing)
-    return _mount(rgb.astype(np.float32), rng, words, list_mounts(folder, split))
+        return Composite(np.ascontiguousarray(rgb), words, *[nothing] * 4)
+    return mount_texture(rgb.astype(np.float32), rng, words, list_mounts(folder, split))
 
 
 def _cut_part(bgr: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
@@ -128,7 +133,7 @@ def _cut_part(bgr: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.ui
     return part[:, ::-1] if rng.random() < 0.5 else part
 
 
-def _mount(
+def mount_texture(
     rgb: NDArray[np.float32],
     rng: np.random.Generator,
     words: dict[str, str],
@@ -139,7 +144,8 @@ def _mount(
     state = rng.integers(2**32)
     kind = str(rng.choice(BORDERS))
     layer_kind = str(rng.choice(LAYERS)) if rng.random() < 1 / 3 else ""
-    layer = np.zeros((height, width), bool)
+    layer = bleeding = np.zeros((height, width), bool)
+    masks: dict[str, NDArray[np.bool_]] = {}
     if layer_kind:
         words["layer"] = layer_kind
         depth = draw_depth(np.random.default_rng(state), kind, height, width)
@@ -157,13 +163,14 @@ def _mount(
         dirty = depth < 0
     else:
         seeded = np.random.default_rng(state)
-        out, outside, bleeding = mounted(rgb, seeded, kind, words, colour=False)
+        out, outside, bleeding = mounted(rgb, seeded, kind, words, colour=False, masks=masks)
         while not outside.any():  # "layer" is no mount
             words.pop("layered", None)
-            out, outside, bleeding = mounted(rgb, seeded, kind, words, colour=False)
+            out, outside, bleeding = mounted(rgb, seeded, kind, words, colour=False, masks=masks)
         dirty = outside | bleeding
         if mounts and rng.random() < 0.25 and not bleeding.any():
             resin = _real_mount(mounts, rng, height, width, words)
+            masks.clear()  # the resin covers it
             alpha = cv2.GaussianBlur((~outside).astype(np.float32), (0, 0), 1.2)[:, :, None]
             out = rgb * alpha + resin * (1 - alpha)
     noisy = out + rng.normal(0, rng.uniform(0, 3), out.shape[:2])[:, :, None]
@@ -171,7 +178,8 @@ def _mount(
     if rng.random() < 0.5:
         _, packed = cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, 88])
         pixels = cv2.imdecode(packed, cv2.IMREAD_COLOR)
-    return Composite(pixels, words, dirty, layer & ~dirty)
+    coating = masks.get("coating", np.zeros_like(dirty))
+    return Composite(pixels, words, dirty, layer & ~dirty, bleeding, coating)
 
 
 def _lay(
@@ -242,6 +250,7 @@ def measure(composite: Composite, tally: Tally) -> list[str]:
         return wrong
     tally.layered += bool(composite.layer.any())
     tally.named += bool(composite.layer.any()) and "surface_layer" in cut.warnings
+    tally.miscalled += bool(composite.layer.any()) and "bleeding" in cut.warnings
     share = float(composite.dirty[y0:y1, x0:x1].mean())
     tally.clean += share < DIRTY
     kept = (x1 - x0) * (y1 - y0) / max(1, compute_clean_area(composite.dirty | composite.layer))
@@ -291,7 +300,9 @@ def main() -> int:
         if border:
             print(f"clean                 {format_share(tally.clean, count)}")
             print(f"kept of the largest   median {median(tally.kept):.3f}")
-            print(f"deeper rims named     {format_share(tally.named, max(1, tally.layered))}")
+            layered = max(1, tally.layered)
+            print(f"deeper rims named     {format_share(tally.named, layered)}")
+            print(f"… called bleeding     {format_share(tally.miscalled, layered)}")
         else:
             print(f"without border, whole {format_share(tally.whole, count)}")
     print(f"{(spent_s + time.process_time()) / (2 * count):.3f} s of processor time each")

@@ -1,6 +1,6 @@
 """Measure the needle lengths of `agent needles` on drawings of a second program.
 
-Run: python tests/bench/needles.py [--quick] [--real FOLDER] [--overlays FOLDER]
+Run: python tests/bench/needles.py [--quick] [--real FOLDER] [--overlays FOLDER] [--only PART,…]
 """
 
 from __future__ import annotations
@@ -15,7 +15,10 @@ import torch
 from needle_growth import MEAN_UM, grow, other_material, photograph
 from PIL import Image, ImageDraw
 
-from model import wilson
+from agent.demo.synthetic.micrograph import draw_micrograph
+from agent.needles import SizeRule, find_size_conflict
+from agent.needles.measuring import summarize
+from model import default_taxonomy, wilson
 from model.needles.extremes import predict_longest
 from model.needles.field import NeedleOutcome, measure_field
 from model.needles.lengths import compute_distribution, compute_weights
@@ -313,6 +316,43 @@ def draw(file: Path, image, pixel_um, result, true_ends=()) -> None:
     picture.save(file)
 
 
+def measure_sizes(mapper, n: int) -> None:
+    """Print L90 by size, and how often the size rule contradicts right and wrong sizes."""
+    rule, taxonomy = SizeRule(), default_taxonomy()
+    sizes = ("6", "7", "8", "9-10")
+    for program in ("demo", "second"):
+        lengths: dict[str, list[float]] = {size: [] for size in sizes}
+        flagged = {0: [0, 0], 2: [0, 0], 3: [0, 0]}
+        for number in range(n):
+            subtype, size = "GBM"[number % 3], sizes[number // 3 % len(sizes)]
+            if program == "demo":
+                drawn = draw_micrograph(
+                    subtype + size, seed=4000 + number, size=(750, 560), bar=None, border=False
+                )
+                image = np.round(drawn.pixels.mean(axis=2)).astype(np.uint8)
+            else:
+                rng = np.random.default_rng(81_000 + number)
+                image = photograph(
+                    rng, grow(rng, subtype, size).grey, blur_px=0.6, contrast=0.9, noise=3
+                )
+            field = summarize(measure_field(image, 0.2, mapper), 0.2, network=mapper.version)
+            if field.l90_um is None:
+                continue
+            lengths[size].append(field.l90_um)
+            for other in sizes:
+                away = abs(sizes.index(other) - sizes.index(size))
+                if away in flagged:
+                    conflict = find_size_conflict(field, subtype + other, taxonomy, rule)
+                    flagged[away][0] += conflict is not None
+                    flagged[away][1] += 1
+        for size, values in lengths.items():
+            if values:
+                low, middle, high = np.quantile(values, (0, 0.5, 1))
+                print(f"{program} {size}: L90 {middle:.1f} ({low:.1f} to {high:.1f}) µm")
+        for away, (wrong, total) in flagged.items():
+            print(f"{program}, {away} sizes away: to review {share(wrong, total)}")
+
+
 def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser()
@@ -336,6 +376,7 @@ def main() -> None:
             mapper, 10 if options.quick else 60, options.real, options.overlays
         ),
         "statistics": measure_statistics,
+        "sizes": lambda: measure_sizes(mapper, 36 if options.quick else 120),
         "time": lambda: measure_time(mapper),
     }
     for name, part in parts.items():

@@ -1,6 +1,7 @@
 """Run the real agent for a while, and print whether its memory grows.
 
     python tests/bench/soak.py [--minutes 30] [--every-s 10] [--bundle BUNDLE] [--keep FOLDER]
+    python tests/bench/soak.py --count 1000 --bundle BUNDLE
 
 Memory is the proportional set size of all processes (Linux); each process is printed at the end.
 
@@ -10,13 +11,15 @@ A pretend microscope exports drawn micrographs; `agent run` takes them, and some
 page. Twice a minute the memory of all its processes, its open files and its threads are counted.
 The first third is warming up. The table gives the slope of each over the rest with its 95 %
 interval, as growth per hour: an interval that holds 0 is no growth that can be seen. Exit code 3
-where one grows for certain, or a micrograph was not taken.
+where one grows for certain, or a micrograph was not taken. With `--count` the next micrograph
+comes as soon as fewer than eight wait, until so many are done or the minutes are over.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 import re
 import shutil
@@ -36,8 +39,10 @@ import psutil
 
 from agent.demo.synthetic.micrograph import draw_micrograph
 
-PORT = 8795
-SAMPLE_S = 30.0
+PORT = 8796
+SAMPLE_S = 15.0
+WAITING = 8
+REST_S = 45.0  # longer than the worker waits before it releases memory
 UNIT = Path(__file__).parents[2] / "deploy" / "martensight.service"
 SIZES = ((1000, 750), (1280, 960), (800, 600), (1600, 1200), (2000, 1500))
 HEAVY = ("torch", "openvino", "cv2", "onnxruntime", "matplotlib", "scipy", "sklearn", "pandas")
@@ -136,7 +141,9 @@ def slope(samples: list[Sample], name: str) -> tuple[float, float]:
     return float(rate), 1.96 * error
 
 
-def run(lab: Path, minutes: float, every_s: float, bundle: Path | None) -> bool:
+def run(
+    lab: Path, minutes: float, every_s: float, bundle: Path | None, count: int | None = None
+) -> bool:
     exports = lab / "export"
     exports.mkdir(parents=True)
     (lab / "agent.toml").write_text(
@@ -157,29 +164,42 @@ def run(lab: Path, minutes: float, every_s: float, bundle: Path | None) -> bool:
     try:
         watched = psutil.Process(process.pid)
         next_file_s = next_sample_s = began_s
-        while time.monotonic() - began_s < 60 * minutes:
+        while time.monotonic() - began_s < 60 * minutes and exported != count:
+            if count is not None and exported - count_done() < WAITING:
+                next_file_s = 0.0
             if time.monotonic() >= next_file_s:
                 export(exports, exported)
-                exported, next_file_s = exported + 1, next_file_s + every_s
+                exported, next_file_s = exported + 1, max(next_file_s, began_s) + every_s
             if time.monotonic() >= next_sample_s:
                 look_at_the_page()
                 samples.append(sampled(watched, began_s))
                 next_sample_s += SAMPLE_S
-            time.sleep(max(0.0, min(next_file_s, next_sample_s) - time.monotonic()))
+            wake_s = min(next_file_s, next_sample_s) - time.monotonic()
+            time.sleep(max(0.0, min(wake_s, 1.0)))
         done = waited_for(exported)
         print_processes(watched)
+        time.sleep(REST_S)
+        print(f"after {REST_S:g} s without a file: {sampled(watched, began_s).memory_mb:.0f} MB")
     finally:
         process.terminate()
         process.wait(60)
     return told(samples, exported, done)
 
 
+def count_done() -> int:
+    """Return how many micrographs are done, 0 while the page does not answer yet."""
+    with suppress(OSError):
+        url = f"http://127.0.0.1:{PORT}/api/v1/status"
+        with urllib.request.urlopen(url, None, 20) as answer:
+            return int(json.load(answer).get("states", {}).get("done", 0))
+    return 0
+
+
 def waited_for(exported: int) -> int:
     """Return how many micrographs are done, once all are or no more arrive."""
     done, last_s = -1, time.monotonic()
     while done < exported and time.monotonic() - last_s < 120:
-        with urllib.request.urlopen(f"http://127.0.0.1:{PORT}/api/v1/status", None, 20) as answer:
-            now = json.load(answer)["states"].get("done", 0)
+        now = count_done()
         if now != done:
             done, last_s = now, time.monotonic()
         time.sleep(0.5)
@@ -209,11 +229,13 @@ def main() -> None:
     ask.add_argument("--minutes", type=float, default=30)
     ask.add_argument("--every-s", type=float, default=10)
     ask.add_argument("--bundle", type=Path)
+    ask.add_argument("--count", type=int, help="micrographs, as fast as they are taken")
     ask.add_argument("--keep", type=Path, help="the lab's folder, kept")
     given = ask.parse_args()
     lab = given.keep or Path(tempfile.mkdtemp(prefix="soak-"))
     try:
-        fine = run(lab, given.minutes, given.every_s, given.bundle)
+        every_s = given.every_s if given.count is None else math.inf
+        fine = run(lab, given.minutes, every_s, given.bundle, given.count)
     finally:
         if given.keep is None:
             shutil.rmtree(lab, ignore_errors=True)

@@ -8,14 +8,17 @@ from contextlib import ExitStack
 from datetime import timedelta
 
 import pytest
+from fastapi.testclient import TestClient
 from small_lab import twin_of
 
 from agent import settings as settings_of
+from agent.archive import Archive
 from agent.bundle_registry import FOLDER, get_bundle
 from agent.service.active_bundle import CurrentBundle
 from agent.service.data_folder import clock
 from agent.service.jobs.rollout import RolloutLeader
 from agent.store import HostState, RolloutState, Store
+from agent.web.factory import app_of
 
 BY = ("--by", "E. Meier", "--reason", "better on G8", "--days", "0")
 
@@ -62,6 +65,14 @@ def stack():
         yield stack
 
 
+def browser_of(lab, store):
+    settings = settings_of.read(lab.folder / "agent.toml", {})
+    app = app_of(
+        settings, store=store, archive=Archive.open(settings.store), now=clock, status=dict
+    )
+    return TestClient(app, base_url="http://127.0.0.1:8787")
+
+
 def names(lab):
     folder = settings_of.read(lab.folder / "agent.toml", {}).store.folder
     with Store.open(f"sqlite:///{folder}/martensight.db", site="Small lab", agent="x") as store:
@@ -100,7 +111,10 @@ def test_a_pc_that_answers_otherwise_never_uses_the_bundle_and_all_go_back(lab, 
     old, new = names(lab)
     first = Pc(lab, "PC-1", stack)
     odd = Pc(lab, "PC-2", stack, um_per_px_range=(1.0, 5.0))
-    assert lab.agent("rollout", "start", new, *BY) == 0
+    with browser_of(lab, first.store) as browser:
+        sent = {"bundle": new, "by": "E. Meier", "reason": "better on G8"}
+        page = browser.post("/fleet/rollout", data=sent).text
+    assert f"The PCs of ring 1 take {new}." in page
     first.bundle.refresh()
     before = first.bundle.name
     first.lead()

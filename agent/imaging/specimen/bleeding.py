@@ -28,8 +28,13 @@ DOUBTED = 10
 NOT_DOUBTED = 97.0
 """… if it deviates more than this percentile of the interior."""
 _ALL_ALONG = 0.7  # share of the pieces of the edge that a rim of the steel has
+_HALF = 0.45  # share of the pieces that shows how deep a rim is
+_VERY_EVENLY = 0.35  # as _EVENLY, where that alone decides
 _EVENLY = 0.6  # width between the quarters of its depths, as a share of the usual depth
-_LIGHTER = 4.0  # units of L
+_TONE = 4.0  # units of L
+_MUCH_LIGHTER = 8.0  # units of L: a zone as light is a rim even where it is uneven
+_FEW = 0.2  # share of the pieces whose zone may fade where the whole edge has a layer
+_DEEP = 8  # cells: bleeding seldom reaches as far all along the edge, and as evenly
 _TINT = 3.0  # units of a and b: bleeding is brown or blue
 APART = 1e4  # larger than any difference of two tones
 _PATCH = 1.5  # cells, sigma of the blur before single cells are compared
@@ -105,25 +110,34 @@ def detect_along_edge(cells: Cells, outside: Mask, steel: Mask) -> EdgeZones:
     bleeding &= ~layer
     if coated:
         return EdgeZones(bleeding, nothing, layer, coated=True)
+    deep = steel & (strip.step > strip.reach)
+    even = _compute_even_depth(zones)
+    rim = steel & (strip.step <= 1.3 * even + 2) & ~layer
+    if even and _is_rim_of_steel(cells, rim, deep, np.array([]), _DEEP):
+        return EdgeZones(nothing, layer, rim, coated=False)
     all_along = not whole.sharp and whole.depth > RIM + 1
     all_along = all_along or len(bled) >= _ALL_ALONG * len(zones)
-    deep = steel & (strip.step > strip.reach)
-    if all_along and _is_rim_of_steel(cells, bleeding, deep, bled):
+    every = np.array([zone.depth for zone in zones if zone.depth > 3])
+    if all_along and _is_rim_of_steel(cells, bleeding, deep, every, whole.depth):
+        return EdgeZones(nothing, layer, bleeding, coated=False)
+    if _is_lighter(cells, bleeding, deep):
         return EdgeZones(nothing, layer, bleeding, coated=False)
     return EdgeZones(bleeding, layer, nothing, coated=False)
 
 
-def _is_rim_of_steel(cells: Cells, zone: Mask, deep: Mask, depths: Plane) -> bool:
-    """Return whether a zone that fades out is decarburised steel, not bleeding.
+def _is_rim_of_steel(cells: Cells, zone: Mask, deep: Mask, depths: Plane, whole_depth: int) -> bool:
+    """Return whether a zone that fades out is decarburised or nitrided steel, not bleeding.
 
     Heat treatment works evenly from the surface: all along the edge and about equally deep; steel
-    without carbides is lighter. What bleeds from the gap is patchy, dark or coloured.
+    without carbides is lighter, nitrided steel darker. What bleeds from the gap is dark too, but
+    patchy, shallow or coloured.
 
     Args:
         cells: Features of the cells.
         zone: (gh, gw) bool, the deviating steel.
         deep: (gh, gw) bool, the interior.
         depths: Depth in cells of each piece of the edge where it is clear.
+        whole_depth: Depth in cells where the whole edge is averaged.
     """
     if min(count_cells(zone), count_cells(deep)) < 50:
         return False
@@ -136,7 +150,31 @@ def _is_rim_of_steel(cells: Cells, zone: Mask, deep: Mask, depths: Plane) -> boo
         for plane in (cells.red, cells.blue)
     ]
     lighter = float(np.median(cells.light[zone]) - np.median(cells.light[deep]))
-    return max(tints) < _TINT and lighter > _LIGHTER
+    darker_rim = lighter < -_TONE and whole_depth >= _DEEP
+    return max(tints) < _TINT and (lighter > _TONE or darker_rim)
+
+
+def _is_lighter(cells: Cells, zone: Mask, deep: Mask) -> bool:
+    """Return whether a zone is lighter than the interior and not coloured: no bleeding is."""
+    if min(count_cells(zone), count_cells(deep)) < 50:
+        return False
+    light, *tints = (
+        float(np.median(plane[zone]) - np.median(plane[deep]))
+        for plane in (cells.light, cells.red, cells.blue)
+    )
+    return light > _MUCH_LIGHTER and max(map(abs, tints)) < _TINT
+
+
+def _compute_even_depth(zones: list[_Zone]) -> float:
+    """Return the depth in cells of a zone that is about equally deep all along, 0 without one.
+
+    Whether a piece ends in a step does not count: coarse particles decide it.
+    """
+    depths = np.array([zone.depth for zone in zones if zone.depth > 3])
+    if len(depths) < max(4, _HALF * len(zones)):
+        return 0.0
+    low, usual, high = np.percentile(depths, [25, 50, 75])
+    return float(usual) if usual > RIM + 1 and high - low <= _VERY_EVENLY * usual else 0.0
 
 
 def _compute_thickness(zones: list[_Zone], whole: _Zone) -> float:
@@ -146,7 +184,12 @@ def _compute_thickness(zones: list[_Zone], whole: _Zone) -> float:
         usual = float(np.median(layered))
         if (np.abs(layered - usual) <= max(1.0, 0.25 * usual)).sum() > 0.5 * len(zones):
             return usual
-    return float(whole.depth) if whole.sharp and whole.depth <= RIM else 0.0
+    if not whole.sharp or RIM < whole.depth < _DEEP:
+        return 0.0
+    fading = sum(not zone.sharp and zone.depth > 3 for zone in zones)
+    if whole.depth > RIM and fading > _FEW * len(zones):
+        return 0.0
+    return float(whole.depth)  # pieces of coarse steel are too small to show it each
 
 
 def _build_strip(outside: Mask, steel: Mask) -> _Strip:

@@ -54,6 +54,8 @@ class Instant(TypeDecorator[datetime]):
 class Row(SQLModel):
     """The base of every table."""
 
+    model_config = {"defer_build": True}  # rows are never validated; a schema takes 3 ms a table
+
     metadata: ClassVar[MetaData] = MetaData(naming_convention=NAMES)
 
 

@@ -83,6 +83,7 @@ def _draw_needles(rng: Generator, side: int) -> NeedleCanvas:
             aspect=rng.uniform(4, 9),
             coverage=rng.uniform(1.2, 2.4),
             grain=rng.uniform(1.0, 2.0),
+            abutting=rng.uniform(0.2, 0.8),
         )
         scatter(laths, rng, canvas)
     else:
@@ -114,6 +115,7 @@ def _sample_population(rng: Generator, length_um: float) -> Population:
         variants=int(rng.choice([0, 3, 4, 6, 6, 8])),
         grain=rng.uniform(0.9, 3.0),
         longest_first=bool(rng.random() < 0.75),
+        abutting=float(rng.random() < 0.3) * rng.uniform(0.1, 0.5),
     )
 
 

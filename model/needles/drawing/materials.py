@@ -117,6 +117,7 @@ NEEDLE_FREE: tuple[Callable[[Generator, int], NDArray[np.uint8]], ...] = (
     draw_pearlite,
     draw_pearlite,
     draw_ferrite,
+    draw_ferrite,
     draw_spheroidite,
     draw_cast_iron,
     draw_scratches,

@@ -44,6 +44,7 @@ class Population:
         variants: Number of directions in a grain; 0 is any direction.
         grain: Diameter of a grain over the median length.
         longest_first: Whether long needles tend to be drawn first and are crossed later.
+        abutting: Share of needles that are two, tip to tip in one line, as laths often are.
     """
 
     length_um: float
@@ -64,6 +65,7 @@ class Population:
     variants: int
     grain: float
     longest_first: bool
+    abutting: float = 0.0
 
 
 def scatter(
@@ -96,6 +98,10 @@ def scatter(
     lengths = np.clip(lengths, 4, LONGEST_UM / PIXEL_UM)
     widths = np.maximum(lengths / (population.aspect * rng.lognormal(0, 0.25, len(centres))), 2.0)
     centres, angles = _branch(population, rng, centres, angles, lengths)
+    if population.abutting:
+        centres, angles, lengths, widths, tints = _split(
+            population, rng, centres, angles, lengths, widths, tints
+        )
     axes = _build_axes(population, rng, centres, angles, lengths)
     left, right = _build_flanks(population, axes, widths)
     tones = population.tone + tints + rng.normal(0, population.tone_spread, len(centres))
@@ -144,6 +150,29 @@ def _branch(
     heading = np.stack([np.cos(turned), np.sin(turned)], axis=1)
     moved = start + heading * lengths[:, None] / 2
     return np.where(child[:, None], moved, centres), turned
+
+
+def _split(
+    population: Population,
+    rng: Generator,
+    centres: NDArray[np.float64],
+    angles: NDArray[np.float64],
+    lengths: NDArray[np.float64],
+    widths: NDArray[np.float64],
+    tints: NDArray[np.float64],
+) -> tuple[NDArray[np.float64], ...]:
+    """Replace a share of the needles by two of the same width that meet at their tips."""
+    chosen = rng.random(len(lengths)) < population.abutting
+    at = rng.uniform(0.25, 0.75, len(lengths)) - 0.5  # of the length, from the centre
+    gap = rng.uniform(-1, 2, len(lengths))
+    along = np.stack([np.cos(angles), np.sin(angles)], axis=1)
+    parts = []
+    for low, high, keep in ((-0.5, at, chosen), (at, 0.5, chosen), (-0.5, 0.5, ~chosen)):
+        middle = centres + along * (lengths * (low + high) / 2)[:, None]
+        length = np.maximum(lengths * (high - low) - np.where(chosen, gap, 0), 4)
+        turned = angles + np.where(chosen, rng.normal(0, 0.03, len(angles)), 0)
+        parts.append((middle[keep], turned[keep], length[keep], widths[keep], tints[keep]))
+    return tuple(np.concatenate(column) for column in zip(*parts, strict=True))
 
 
 def _build_axes(

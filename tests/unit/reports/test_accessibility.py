@@ -15,11 +15,12 @@ from agent import auth
 from agent.nightly import layout as night_page
 from agent.nightly import write_report
 from agent.nightly.site_overview import write_sites
+from agent.orders.class_proposals import propose_class
 from agent.orders.taxonomy_effects import load_taxonomy_use
 from agent.pictures import encode_png
 from agent.service import Pages
 from agent.settings import WebSection
-from agent.store import Decision, Store
+from agent.store import Decision, RingRules, Signature, Store
 from agent.web import create_app
 from agent.web.chart_plates import Chart
 from agent.web.context import TaxonomySetup
@@ -86,7 +87,7 @@ def address(lab):
     chart = lab.folder / "chart"
     chart.mkdir()
     (chart / "8.png").write_bytes(encode_png(np.full((60, 80, 3), 130, np.uint8)))
-    desk = replace(desk_of(lab), taxonomy_setup=setup, chart=Chart(chart))
+    desk = replace(desk_of(lab), taxonomy_setup=setup, chart=Chart(chart), correction_reasons=())
     pages = Pages(create_app(desk), WebSection(port=0))
     pages.start()
     yield pages.url
@@ -126,6 +127,17 @@ def test_a_night_and_the_lists_beside_it_have_no_grave_fault(lab, axe, tab, monk
         assert grave(axe, tab) == [], path.name
 
 
+def stop_rollout(store: Store) -> None:
+    """Leave a rollout that a PC has stopped, so that the page of the PCs has its table and form."""
+    store.agents.record_start(at=WRITTEN)
+    store.promotions.sign(
+        SECOND, Signature("Lea", "better", WRITTEN), metrics={}, promoters=1, instead_of=None,
+        rings=RingRules(("test",)),
+    )  # fmt: skip
+    ticket = store.rollouts.find_wanted().ticket
+    assert not store.rollouts.record_answers(ticket, {}, at=WRITTEN)
+
+
 def test_the_review_pages_have_no_grave_fault(lab, axe, tab, address):
     named = {"order": "4711", "specimen": "1", "field": "1"}
     flagged = lab.take(reasons=("strange", "uncertain"), **named)
@@ -144,6 +156,7 @@ def test_the_review_pages_have_no_grave_fault(lab, axe, tab, address):
         f"/review/{flagged}",
         f"/review/{blind}",
         f"/review/{flagged}/viewer",
+        f"/review/{flagged}/propose",
         "/review/name",
         "/docs",
         "/chart",
@@ -158,6 +171,8 @@ def test_the_review_pages_have_no_grave_fault(lab, axe, tab, address):
         f"/archive/similar/{flagged}",
         "/history",
         "/history?first=x",
+        "/history?facts=G8",
+        "/orders?state=held",
         "/roundrobin",
         "/models",
         "/help",
@@ -169,6 +184,11 @@ def test_the_review_pages_have_no_grave_fault(lab, axe, tab, address):
     ]
 
     lab.store.labels.decide(decided, Decision("code", "Ann", code="G8"), at=WRITTEN)
+    propose_class(lab.store, flagged, name="pearlite", text="rim", by="Ann", at=WRITTEN)
+    work = lab.store.work_jobs
+    job = work.open(SECOND, "shadow", days=None, since=None, by="Lea", at=WRITTEN)
+    work.divide(job.id, unit=2, at=WRITTEN)
+    stop_rollout(lab.store)
     for path in [*pages, f"/review/{decided}"]:
         tab.goto(address + path)
         assert grave(axe, tab) == [], path
@@ -181,6 +201,18 @@ def test_the_review_pages_have_no_grave_fault(lab, axe, tab, address):
     tab.keyboard.press("v")
     tab.wait_for_selector("dialog[open] .canvas.live")
     assert grave(axe, tab) == []
+
+
+def test_a_narrow_page_has_no_grave_fault(lab, axe, tab, address):
+    tab.set_viewport_size({"width": 390, "height": 844})
+    flagged = lab.take(reasons=("strange",))
+    lab.set_aside("cut.tif", "truncated", "it ends in the middle of the picture")
+    write_report(lab.store, lab.archive, lab.reports, NIGHT, SETTINGS, now=WRITTEN)
+
+    for path in ("/docs", f"/review/{flagged}", "/archive", "/history", f"/reports/{NIGHT}.html"):
+        tab.goto(address + path)
+        assert grave(axe, tab) == [], path
+        assert tab.evaluate("document.documentElement.scrollWidth") <= 390, path
 
 
 def test_the_order_desk_has_no_grave_fault(lab, axe, tab):

@@ -266,7 +266,7 @@ def test_a_move_into_a_file_is_refused_in_a_sentence(tmp_path, backup, capsys) -
 # --- paths that point elsewhere -----------------------------------------------------------------
 
 LIKE_A_PATH = ("folder", "file", "path", "pem", ".toml", "pkcs", "certificate", "key")
-NO_PATHS = {"store.url", "sources.pattern"}
+NO_PATHS = {"store.url", "store.objects", "sources.pattern"}
 
 
 def fields(kind: type[BaseModel], section: str) -> Iterator[tuple[str, object, str]]:

@@ -33,6 +33,7 @@ WORDS: dict[str, tuple[str, ...]] = {
     "msa plan": (
         "m", "--specimens", "CSV", "--operators", "A,B", "--microscopes", "A,B", "--by", "Leo",
     ),
+    "needles calibrate": ("--subtype", "G", "--microscope", "LOM-07", *SIGNER),
     "orders amend": ("4711", *SIGNER),
     "orders assign": ("ID", "4711", "1", *SIGNER),
     "orders dismiss-file": ("4711", "a.tif", *SIGNER),
@@ -45,6 +46,8 @@ WORDS: dict[str, tuple[str, ...]] = {
     "orders urgent": ("4711", "--by", "Leo"),
     "review label": ("ID", "G8", "--by", "Leo"),
     "review undo": ("ID", "--by", "Leo"),
+    "rollout continue": SIGNER,
+    "rollout start": ("20261101-0badcafe", *SIGNER),
     "roundrobin close": ("m", "--by", "Leo"),
     "roundrobin new": ("m", "--stratified", "2", "--by", "Leo"),
     "roundrobin open": ("m", "--by", "Leo"),

@@ -12,7 +12,7 @@ import pytest
 from pebble import ProcessExpired
 
 from agent.errors import FileCode
-from agent.imaging.pool import CropPool
+from agent.imaging.pool import CropPool, encode_landmarks
 
 
 def steel(height=480, width=640, seed=0):
@@ -78,6 +78,18 @@ def test_the_settings_scale_reaches_the_crop(pool, tmp_path) -> None:
     [(_, crops)] = pool.crop_all([(file, 0.25)])
 
     assert (crops[0].um_per_px, crops[0].um_per_px_source) == (0.25, "settings")
+
+
+def test_the_landmarks_that_come_along_are_those_of_the_crop(pool, tmp_path) -> None:
+    file = saved(tmp_path / "a.png")
+
+    [(_, [plain])] = pool.crop_all([(file, 0.25)])
+    with CropPool(workers=1, landmarks=True) as workers:
+        [(_, [crop])] = workers.crop_all([(file, 0.25)])
+
+    assert plain.landmarks == b""
+    assert crop.landmarks == encode_landmarks(plain)
+    assert len(crop.landmarks) > 1000
 
 
 def test_a_file_that_takes_too_long_is_killed_and_the_next_one_read(tmp_path) -> None:

@@ -12,6 +12,7 @@ from needle_samples import measured, not_measured
 from agent.orders import Specifications, conformity
 from agent.orders.assessed import OrderPolicy
 from agent.orders.assessment import assess
+from agent.orders.confirmation import find_lack, list_to_confirm
 from agent.orders.needle_lengths import (
     add_doubts,
     build_specimen_needles,
@@ -174,6 +175,37 @@ def test_law_a_needle_limit_only_ever_makes_what_conforms_undecided(facts, rules
     assert after.because == before.because
 
 
+KNOWN = (
+    None,
+    not_measured(),
+    *(measured(seed, median_um=um) for seed, um in enumerate((6, 9, 25))),
+)
+
+
+@settings(max_examples=80, deadline=None)
+@given(SPECIMENS, DEMANDS, st.lists(st.sampled_from(KNOWN), min_size=5), st.floats(4, 60))
+def test_law_whatever_was_measured_no_limit_makes_a_specimen_or_an_order_conform(
+    facts, rules, needles, most_um
+):
+    wanted = rules.specification.model_copy(
+        update={"needle_limit": f"L90 <= {most_um:.1f} µm", "longest_in_mm2": LONGEST}
+    )
+    known = {m.id: own for m, own in zip(facts.fields, needles, strict=False) if own}
+    own = build_specimen_needles(facts, known)
+    before = conformity.judge_specimen(facts, rules)
+
+    after = add_doubts(before, list_specimen_doubts(own, wanted))
+    order = add_doubts(after, list_order_doubts(gather_order_needles((own,), wanted), wanted))
+
+    for statement in (after, order):
+        if statement.conformity is Conformity.CONFORMS:
+            assert before.conformity is Conformity.CONFORMS
+        assert (statement.conformity is Conformity.DOES_NOT_CONFORM) == (
+            before.conformity is Conformity.DOES_NOT_CONFORM
+        )
+    assert order.conformity is not Conformity.CONFORMS  # five fields predict no longest needle
+
+
 @pytest.mark.parametrize("word", Conformity)
 def test_law_without_a_doubt_a_statement_stays_as_it_is(word) -> None:
     statement = Statement(word, ("missing",), ("because",))
@@ -214,6 +246,18 @@ def test_an_order_that_conforms_is_undecided_where_its_needles_are_not_shown_to_
     }
 
     assert words == {"": "conforms", "L90 <= 25 µm": "conforms", "L90 <= 5 µm": "undecided"}
+
+
+def test_the_desk_says_that_only_a_needle_limit_is_open(lab):
+    fill(lab, *FINE)
+    wanted = RING_A.model_copy(update={"fields": 5, "needle_limit": "L90 <= 5 µm"})
+    policy = OrderPolicy(Specifications((wanted,)), TAXONOMY)
+    assessed = assess(lab.store, "4711", policy)
+
+    to_confirm = list_to_confirm(assessed, policy)
+
+    assert to_confirm == []
+    assert find_lack(assessed, policy, n_to_confirm=0).words == "needle limit open: a lead decides"
 
 
 def test_an_order_is_undecided_without_enough_fields_for_the_longest_needle(lab):

@@ -40,7 +40,7 @@ def test_a_statement_holds_the_lengths_and_names_the_trial(lab):
     assert needles["fields_measured"] == 5
     assert f"L90 {needles['l90']['value_um']:.1f} µm" in lines[0]
     assert "(trial, not calibrated here)" in lines[0]
-    assert "5 Felder gemessen" in newest(lab)["words"]["de"]["needles"][0]
+    assert "5 Gesichtsfelder gemessen" in newest(lab)["words"]["de"]["needles"][0]
 
 
 def test_needles_that_are_switched_on_later_make_no_new_statement(lab):

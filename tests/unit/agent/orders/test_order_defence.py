@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 
 from agent.demo.synthetic.micrograph import draw_micrograph
+from agent.imaging import encode_landmarks
 from agent.orders import order_list
 from agent.orders.assessment import assess
 from agent.orders.order_policy import load_policy
-from agent.orders.place_check import PlaceCheck, encode_landmarks
+from agent.orders.place_check import PlaceCheck
 from agent.settings import read
 from agent.store import ClaimedPlace, Decision, Entry, MicrographResult
 from agent.triage import Handling, TriageVerdict

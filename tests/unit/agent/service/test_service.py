@@ -264,6 +264,7 @@ def test_status_has_every_key_of_the_contract(lab):
         "sources",
         "states",
         "bundle",
+        "rollout",
         "site",
         "other_sites",
         "shares",

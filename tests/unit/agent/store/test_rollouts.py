@@ -222,6 +222,26 @@ def test_agents_that_move_a_ring_on_at_once_move_it_one_step(plant):
     assert acts == ["rollout.advanced"]
 
 
+def test_of_leads_who_start_at_once_one_does(plant):
+    gate, outcomes = threading.Barrier(3), []
+
+    def sign(store: Store) -> None:
+        gate.wait()
+        try:
+            outcomes.append(start(store))
+        except WrongUse:
+            outcomes.append(False)
+
+    threads = [threading.Thread(target=sign, args=(plant.stores[name],)) for name in PCS[:3]]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert sorted(outcomes) == [False, False, True]
+    assert plant.one.rollouts.find_latest().id == 1
+
+
 def test_a_stop_needs_no_signature_and_a_continuation_begins_at_ring_one_again(plant):
     start(plant.one)
     plant.refresh_all()

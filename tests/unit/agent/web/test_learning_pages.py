@@ -146,7 +146,7 @@ def test_what_to_label_next_is_a_list_with_the_learning_curve(bundles):  # noqa:
     assert page.index(f"/review/{ids[0]}") < page.index(f"/review/{ids[1]}")
     assert 'href="/review?suggested=1"' in page
     assert page.count(">decided<") == 1
-    assert "2 points more accuracy: about 80 more labels (95 % interval 40 to –)" in page
+    assert "2 points more accuracy: about 80 more labels (95 %: at least 40)" in page
     assert 'aria-label="Error rate over the number of labelled images, up to 100."' in page
 
 

@@ -73,7 +73,7 @@ def test_how_far_a_teaching_is_stands_there_and_a_lead_ends_it(bundles, browser_
     asked = lead.post("/models/cancel")
 
     assert "3 of 12" in seen
-    assert 'http-equiv="refresh"' in seen
+    assert 'data-refresh="5"' in seen
     assert 'action="/models/cancel"' not in seen
     assert (refused.status_code, untouched) == (403, "")
     assert 'action="/models/cancel"' in lead.get("/models").text

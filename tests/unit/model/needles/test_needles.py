@@ -1,12 +1,17 @@
 """Needle lengths are exact where the axes are known, and corrected for the border of the field."""
 
+from dataclasses import replace
+
 import cv2
 import numpy as np
 import pytest
 from scipy.stats import gumbel_r
 
 from model.needles.drawing import draw_field
+from model.needles.drawing.canvas import NeedleCanvas
+from model.needles.drawing.plates import Population, scatter
 from model.needles.extremes import fit_gumbel, predict_longest
+from model.needles.field import list_longest
 from model.needles.instances import find_needles
 from model.needles.intercepts import measure_mean_intercept
 from model.needles.lengths import (
@@ -62,6 +67,26 @@ def test_a_part_hidden_for_longer_than_both_visible_parts_is_not_bridged():
     assert sorted(round(needle.length_um) for needle in needles) == [6, 6, 36]
 
 
+def test_a_needle_of_which_extent_and_prediction_differ_is_not_among_the_longest():
+    owner, axes = draw_bars(((50, 80), (250, 80), 7), ((50, 200), (200, 200), 7))
+    _, targets = measure_truth(owner, axes, PIXEL_UM)
+    long = targets.number == 1
+
+    exact = find_needles(as_map(targets))
+    doubled = replace(
+        targets,
+        near_um=np.where(long, 2 * targets.near_um, targets.near_um),
+        far_um=np.where(long, 2 * targets.far_um, targets.far_um),
+    )
+    wrong = find_needles(as_map(doubled))
+
+    listed = [exact.length_um[index] for index in list_longest(exact, np.ones(2))]
+    assert listed == pytest.approx([40, 30], abs=1)
+    assert [wrong.length_um[index] for index in list_longest(wrong, np.ones(2))] == pytest.approx(
+        [30], abs=1
+    )
+
+
 def test_on_drawn_fields_the_grouping_of_exact_maps_gives_the_true_distribution():
     compared = 0
     for seed in (100, 104, 105, 108):
@@ -80,6 +105,28 @@ def test_on_drawn_fields_the_grouping_of_exact_maps_gives_the_true_distribution(
             assert counted.quantile_um(share) == pytest.approx(true.quantile_um(share), rel=0.08)
         compared += 1
     assert compared == 4
+
+
+def test_abutting_needles_meet_tip_to_tip_in_one_line():
+    canvas = NeedleCanvas.blank(600, 200)
+    population = Population(
+        length_um=20, spread=0.1, aspect=6, coverage=0.1, tone=110, tone_spread=10, edge=-40,
+        edges=2, halo=0, midrib=0, blunt=0.4, bend=0, kinked=0, branched=0, packets=0, variants=0,
+        grain=1, longest_first=False, abutting=1.0,
+    )  # fmt: skip
+
+    scatter(population, np.random.default_rng(1), canvas)
+
+    tips = np.array([axis[[0, -1]] for axis in canvas.axes])
+    lengths = np.linalg.norm(tips[:, 1] - tips[:, 0], axis=1) * PIXEL_UM
+    inside = ((tips > 60) & (tips < 540)).all(axis=(1, 2))  # the other half is on the canvas too
+    step = np.linalg.norm(tips[inside][:, :, None, None] - tips, axis=-1)  # (n, 2, m, 2)
+    own = np.zeros((inside.sum(), len(tips)), bool)
+    own[np.arange(inside.sum()), np.flatnonzero(inside)] = True
+    nearest = np.where(own[:, None, :, None], 99, step).min(axis=(1, 2, 3))
+    assert inside.sum() > 10
+    assert (nearest < 5).all()  # px: a gap of at most 2, and halves that are turned by some degrees
+    assert np.median(lengths) == pytest.approx(10, rel=0.25)
 
 
 def test_the_border_correction_gives_back_the_mixture_that_was_drawn():

@@ -1,0 +1,46 @@
+"""A frame is computed in strips and tiles, and no map shows where they meet."""
+
+import numpy as np
+import torch
+
+from model.framing import Field
+from model.networks.backbones import IMAGENET_MEAN, IMAGENET_STD, frozen_lite0
+from model.ood.frozen_pass import TILE_CELLS, FrozenPass
+
+LARGE = (1440, 1504)  # 2.2 million pixels
+
+
+def draw(shape):
+    rng = np.random.default_rng(3)
+    coarse = rng.integers(40, 200, (shape[0] // 16, shape[1] // 16, 3))
+    pixels = coarse.repeat(16, axis=0).repeat(16, axis=1) + rng.integers(0, 40, (*shape, 3))
+    return Field(pixels.astype(np.uint8), np.ones(shape, np.bool_), 0.25)
+
+
+def compute_whole(pixels):
+    """Return the first three maps as the network gives them for the whole picture."""
+    contrast = torch.tensor(IMAGENET_MEAN) / torch.tensor(IMAGENET_STD)
+    light = torch.from_numpy(pixels).float()
+    normalized = light / light.mean(dim=(0, 1)) * contrast - contrast
+    with torch.inference_mode():
+        return frozen_lite0().stages(normalized.permute(2, 0, 1)[None], 2)
+
+
+def test_a_large_frame_has_the_maps_of_the_whole_picture():
+    field = draw(LARGE)
+
+    seen = FrozenPass(frozen_lite0()).run(field)
+
+    for own, (whole,) in zip(seen.maps, compute_whole(field.pixels), strict=False):
+        assert np.abs(own - whole.numpy()).max() < 1e-3 * np.abs(whole.numpy()).max()
+
+
+def test_tiles_that_are_computed_together_do_not_see_one_another():
+    seen = FrozenPass(frozen_lite0()).run(draw((1024, 1280)))
+
+    for top, left in ((0, 0), (24, 32)):  # the first and the last tile
+        rows, columns = slice(top, top + TILE_CELLS), slice(left, left + TILE_CELLS)
+        own = seen.maps[2][:, 2 * top : 2 * rows.stop, 2 * left : 2 * columns.stop]
+        with torch.inference_mode():
+            (alone,) = frozen_lite0().last_stage(torch.from_numpy(np.ascontiguousarray(own))[None])
+        assert np.abs(seen.maps[3][:, rows, columns] - alone.numpy()).max() < 1e-3
