@@ -30,6 +30,7 @@ _LEAST_PX = 30  # of a bar
 _CONTRAST = 70  # grey values between full and outlined cells, and between full ones and the steel
 _SIDE = 0.3  # of a cell's width: a run shorter than that is the side of an outlined cell
 _LEAST_CELL_PX = 8
+_SHARE = (0.3, 0.8)  # of a row of cells that is full
 _ROOM = 5  # rows above and below a box that are compared with it
 _RIMMED = 0.85  # share of an outlined cell's columns that have a rim
 _MOST_CELLS = 12
@@ -47,6 +48,10 @@ def measure_chequered(plane: Plane, box: Box, number: int) -> Line | None:
     tall = y1 - y0
     if tall < 4 or x1 - x0 < max(_LEAST_PX, 4 * tall) or y0 < _ROOM or y1 + _ROOM > len(plane):
         return None
+    sampled = plane[(y0 + y1) // 2, x0:x1:4]
+    least = int(sampled.max()) // 2 + int(sampled.min()) // 2
+    if not _SHARE[0] <= np.count_nonzero(sampled >= least) / len(sampled) <= _SHARE[1]:
+        return None  # nearly all parts of texture end here
     reach = (x1 - x0) + _AROUND_PX  # of two cells, only the full one may have been sampled
     left, right = max(0, x0 - reach), min(plane.shape[1], x1 + reach)
     rows = plane[y0 + tall // 3 : y1 - tall // 3, left:right]

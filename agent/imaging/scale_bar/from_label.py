@@ -47,7 +47,7 @@ if TYPE_CHECKING:
 
     Plane = NDArray[Any]  # (h, w) grey
 
-_LEAST_BELIEF = 0.4  # of 62 real textures without a bar, two in five have such a row …
+_LEAST_BELIEF = 0.5  # of 62 real textures without a bar, one in five has such a row …
 _BELIEF_AT_LINE = 0.1  # … and none has one at the usual place next to a likely line
 _LIKELY_RANK, _LIKELY_PX, _AT_LINE = 3.2, 40, 2.0  # of such a line; distance in heights
 _MOST_READ = 6  # rows of letters, the most probable first
@@ -90,21 +90,23 @@ def find_labels(
     for row in rows:
         if len(boxes) >= _MOST_READ or row.belief < _BELIEF_AT_LINE:
             return
-        if row.belief < _LEAST_BELIEF and not any(_is_at(row, line) for line in likely):
+        is_at_line = any(_is_at(row, line) for line in likely)
+        if row.belief < _LEAST_BELIEF and not is_at_line:
             continue
         if any(overlap(row.box, other) > 0.6 for other in boxes):
             continue
         boxes.append(row.box)
-        label = _read_label(pixels, row)
+        label = _read_label(pixels, row, may_render=is_at_line)
         if label is not None:
             yield label
 
 
-def _read_label(pixels: NDArray[np.uint8], row: TextRow) -> BarLabel | None:
+def _read_label(pixels: NDArray[np.uint8], row: TextRow, *, may_render: bool) -> BarLabel | None:
+    """Return a row of letters as a label; `may_render`: read it with its texture faded too."""
     place = extend_to_lost_digits(pixels, row.box)
     ink, paper = _measure_ink(pixels, row)
     lengths = read_lengths([pixels], place)
-    if len(lengths) != 1 or lengths[0].um is None:
+    if may_render and (len(lengths) != 1 or lengths[0].um is None):
         lengths = _read_rendered(pixels, place, ink)
     if len(lengths) != 1 or lengths[0].um is None:
         return None
@@ -124,7 +126,7 @@ def _measure_ink(pixels: NDArray[np.uint8], row: TextRow) -> tuple[NDArray[Any],
     x0, y0, x1, y1 = row.box
     inside = pixels[y0:y1, x0:x1]
     bare = cv2.dilate(row.mask, np.ones((3, 3), np.uint8)) == 0
-    paper = np.median(inside[bare], axis=0)
+    paper = np.median(inside[bare] if bare.any() else inside.reshape(-1, 3), axis=0)
     drawn = inside[row.mask > 0]
     off = np.abs(drawn - paper).max(axis=1)
     return np.median(drawn[off >= np.percentile(off, 60)], axis=0), paper

@@ -26,8 +26,7 @@ if TYPE_CHECKING:
     from agent.imaging.scale_bar.lengths import Length
 
 _EXACT = 12  # grey values that JPEG changes a drawn colour by
-LIKELY_RANK = 4.5
-"""Rank of a line that seven in eight real textures do not reach."""
+_LIKELY_RANK, _LEAST_EVEN = 4.8, 0.5  # that few lines of texture reach
 _FADED = 90  # grey values from the ink at which texture has faded
 
 
@@ -100,7 +99,7 @@ def _find_best_pair(
         boxes, places = [boxes[i] for i in order], [places[i] for i in order]
     # Texture fades where only the ink is rendered; it costs another reading.
     may_render = search is not LabelSearch.EXACT_INK and first.plane != COLOUR_PLANE
-    may_render = may_render and first.rank >= LIKELY_RANK
+    may_render = may_render and first.rank >= _LIKELY_RANK and first.even >= _LEAST_EVEN
     cut: Box | None = None
     lengths: list[tuple[Length, Box]] = []
     for box, around in zip(boxes, places, strict=True):

@@ -10,7 +10,7 @@ import numpy as np
 
 from agent.imaging.boxes import Box, overlap, within
 from agent.imaging.scale_bar.candidates import is_convincing, is_worth_reading
-from agent.imaging.scale_bar.label_search import LIKELY_RANK, LabelSearch, read_around
+from agent.imaging.scale_bar.label_search import LabelSearch, read_around
 from agent.imaging.scale_bar.line import EVEN, Line, are_alike, measure_colour
 from agent.imaging.scale_bar.line_length import measure_length
 from agent.imaging.scale_bar.matching import FoundBar
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 
 _MOST_READ = 6  # candidates whose surroundings are read, best first …
 _MOST_DETECTED = 2  # … and those with text detection
-_LONG = 0.05  # of the width of the image
 
 
 def read_candidates(
@@ -102,7 +101,7 @@ def _read_line(
         The bar or None; all lengths read; whether text was detected.
     """
     bar, lengths = read_around(pixels, lines, region, LabelSearch.INK)
-    if not (is_convincing(lines[0]) or _is_likely(lines[0], pixels.shape)):
+    if not is_convincing(lines[0]):
         return bar, lengths, False
     searches = [] if lines[0].plane == COLOUR_PLANE else [LabelSearch.EXACT_INK]
     searches += [LabelSearch.DETECTOR] if may_detect else []
@@ -115,11 +114,6 @@ def _read_line(
         if search is LabelSearch.DETECTOR:
             return bar, lengths, True
     return bar, lengths, False
-
-
-def _is_likely(line: Line, shape: Sequence[int]) -> bool:
-    """Return whether a line that texture roughens is long and clear enough for text detection."""
-    return line.rank >= LIKELY_RANK and line.width >= _LONG * shape[1]
 
 
 def _is_unread(bar: FoundBar | None) -> bool:
