@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import http.client
 import logging
 import os
+import threading
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import TYPE_CHECKING, ClassVar
+from urllib.parse import urlsplit
 from urllib.request import Request, urlopen
 
 from agent.archive import Archive
 from agent.objects import Access, Bucket, ObjectMirror, UploadIndex
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
+
+    Meddle = Callable[[str, str], tuple[int, bytes] | None]
 
 CREDENTIALS = "[default]\naws_access_key_id = lab\naws_secret_access_key = secret\n"
 
@@ -62,3 +68,56 @@ def make_older(folder: Path, seconds: float = 10.0) -> None:
         if path.is_dir():
             facts = path.stat()
             os.utime(path, (facts.st_atime, facts.st_mtime - seconds))
+
+
+@contextmanager
+def serve_through(endpoint: str, meddle: Meddle) -> Iterator[str]:
+    """Start a server in front of another one; yield its address.
+
+    Args:
+        endpoint: The other one.
+        meddle: Called with method and path; returns what is answered instead, or None.
+    """
+
+    class Handler(_Between):
+        behind, instead = endpoint, staticmethod(meddle)
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+class _Between(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    behind: ClassVar[str]
+    instead: ClassVar[Meddle]
+
+    def log_message(self, *_args: object) -> None:
+        """Log nothing."""
+
+    def _answer(self) -> None:
+        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        headers: list[tuple[str, str]] = []
+        if (answer := self.instead(self.command, self.path)) is None:
+            server = http.client.HTTPConnection(urlsplit(self.behind).netloc)
+            kept = {name: value for name, value in self.headers.items() if name != "Expect"}
+            server.request(self.command, self.path, body, kept)
+            got = server.getresponse()
+            answer, headers = (got.status, got.read()), got.getheaders()
+            server.close()
+        status, content = answer
+        self.send_response(status)
+        for name, value in headers:
+            if name.lower() not in {"transfer-encoding", "connection", "date", "server"}:
+                self.send_header(name, value)
+        if "content-length" not in {name.lower() for name, _value in headers}:
+            self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(content)
+
+    do_GET = do_PUT = do_HEAD = do_DELETE = _answer  # noqa: N815 - names of the library

@@ -114,28 +114,49 @@ class Bucket:
             ObjectsUnavailable: The storage does not answer, refuses, or has other bytes.
             OSError: The file cannot be read.
         """
-        sent = ObjectFacts(path.stat().st_size, _hash(path))
+        sent = ObjectFacts(path.stat().st_size, compute_hash(path))
         with self._asking() as files:
-            files.put_file(str(path), f"{self.access.root}/{name}", Metadata={HASH: sent.sha256})
+            try:
+                files.put_file(
+                    str(path), f"{self.access.root}/{name}", Metadata={HASH: sent.sha256}
+                )
+            except FileNotFoundError as error:
+                if not path.is_file():
+                    raise
+                raise _lack_bucket(self._split(name)[0]) from error
         if (stored := self.find(name)) != sent:
             raise ObjectsUnavailable(f"{self._tell(name)} was stored as {stored}, sent was {sent}")
         return sent
 
-    def fetch(self, name: str, path: Path) -> None:
+    def fetch(self, name: str, path: Path, *, sha256: str = "") -> str:
         """Write the bytes of an object to a file, which appears only when it is complete.
+
+        Args:
+            name: Of the object.
+            path: The file.
+            sha256: Of the bytes that are expected; "" for those that the object says it has.
+
+        Returns:
+            The SHA-256 of the bytes.
 
         Raises:
             FileNotFoundError: There is no such object.
             DamagedObject: Its bytes are not those that were stored.
             ObjectsUnavailable: The storage does not answer, or refuses.
         """
-        facts = self._get_facts(name)
+        wanted = sha256 or self._get_facts(name).sha256
+        found = ""
 
         def fill(file: BinaryIO) -> bool:
-            return self._copy(name, file) == facts.sha256 or not facts.sha256
+            nonlocal found
+            found = self._copy(name, file)
+            return found == wanted or not wanted
 
         if not write_from(path, fill):
-            raise DamagedObject(f"{self._tell(name)}: not what was stored (its hash differs)")
+            raise DamagedObject(
+                f"{self._tell(name)}: the object storage has other bytes than were sent"
+            )
+        return found
 
     def compute_hash(self, name: str) -> str:
         """Return the SHA-256 of the bytes of an object, read through once.
@@ -155,7 +176,10 @@ class Bucket:
         """
         bucket, key = self._split(name)
         with self._asking() as files:
-            files.call_s3("delete_object", Bucket=bucket, Key=key)
+            try:
+                files.call_s3("delete_object", Bucket=bucket, Key=key)
+            except FileNotFoundError:
+                self.list_names(name)  # raises where the bucket is missing, not the object
 
     def list_names(self, start: str) -> list[str]:
         """Return the names of all objects that begin so, in their order.
@@ -180,13 +204,16 @@ class Bucket:
                 try:
                     page = files.call_s3("list_objects_v2", Bucket=bucket, Prefix=key, **after)
                 except FileNotFoundError as error:
-                    raise ObjectsUnavailable(f"there is no bucket {bucket!r}") from error
+                    raise _lack_bucket(bucket) from error
+            token = page.get("NextContinuationToken")
+            if "Name" not in page or (page.get("IsTruncated") and token in {None, *after.values()}):
+                raise ObjectsUnavailable(f"{self._tell(start)}: what was answered is no whole list")
             found += [
                 (entry["Key"][lead:], int(entry["Size"])) for entry in page.get("Contents", ())
             ]
             if not page.get("IsTruncated"):
                 return found
-            after = {"ContinuationToken": page["NextContinuationToken"]}
+            after = {"ContinuationToken": token}
 
     # --- the storage ---
 
@@ -206,7 +233,7 @@ class Bucket:
             while piece := remote.read(8 * PIECE_BYTES):
                 digest.update(piece)
                 if file is not None:
-                    file.write(piece)
+                    _write(file, piece)
         return digest.hexdigest()
 
     def _split(self, name: str) -> tuple[str, str]:
@@ -299,10 +326,22 @@ def _collect_faults() -> tuple[type[BaseException], ...]:
     )
 
 
+def _write(file: BinaryIO, piece: bytes) -> None:
+    try:
+        file.write(piece)
+    except OSError as error:  # this disk is full, and the storage answers
+        raise ObjectsUnavailable(f"{file.name} cannot be written ({error.strerror})") from error
+
+
+def _lack_bucket(name: str) -> ObjectsUnavailable:
+    return ObjectsUnavailable(f"there is no bucket {name!r}")
+
+
 def _shorten(error: BaseException) -> str:
     return " ".join(str(error).split())[:200] or type(error).__name__
 
 
-def _hash(path: Path) -> str:
+def compute_hash(path: Path) -> str:
+    """Return the SHA-256 of a file."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

@@ -7,8 +7,9 @@ removed from the disk. What is only in the storage is fetched when it is asked f
 
 from __future__ import annotations
 
-import hashlib
+import os
 import re
+import secrets
 import shutil
 import time
 from contextlib import suppress
@@ -17,12 +18,18 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from agent.objects.bucket import Access, Bucket, DamagedObject, ObjectsUnavailable
+from agent.objects.bucket import (
+    Access,
+    Bucket,
+    DamagedObject,
+    ObjectsUnavailable,
+    compute_hash,
+)
 from agent.objects.upload_index import Uploaded, UploadIndex
 from agent.whole_file import PART
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from agent.settings import StoreSection
 
@@ -37,6 +44,7 @@ _LEAST_AGE_NS: Final = 2_000_000_000
 """A folder that changed so lately is looked through again: clocks of file systems are coarse."""
 _BATCH: Final = 500
 _DEEPEST: Final = 6
+_LEFT_OVER_S: Final = 3600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +89,9 @@ class ObjectMirror:
         if path.is_file():
             return True
         name = self._name(path)
-        return self.index.find(name) is not None or self._find_remote(name)
+        if self.index.find(name) is not None:
+            return True
+        return not self.index.is_doomed(name) and self._find_remote(name)
 
     def is_known(self, path: Path, *, start: bool = False) -> bool:
         """Return whether a file is known to lie in the storage, which is not asked.
@@ -97,20 +107,17 @@ class ObjectMirror:
         """Fetch a file from the storage unless it is on the disk.
 
         Raises:
-            FileNotFoundError: It is nowhere.
+            FileNotFoundError: It is nowhere, or was deleted.
             DamagedObject: The storage has other bytes than were stored.
             ObjectsUnavailable: The storage does not answer.
         """
         if path.is_file():
             return
         name = self._name(path)
+        self._refuse_doomed(name)
         known = self.index.find(name)
-        self.bucket.fetch(name, path)
+        sha256 = self.bucket.fetch(name, path, sha256=known.sha256 if known else "")
         facts = path.stat()
-        if known and known.sha256 and _hash_differs(path, known.sha256):
-            path.unlink(missing_ok=True)
-            raise DamagedObject(f"{path}: the object storage has other bytes than were sent")
-        sha256 = known.sha256 if known else ""
         self.index.record(
             Uploaded(name, facts.st_size, facts.st_mtime_ns, sha256, is_local=True),
             used_s=time.time(),
@@ -123,7 +130,9 @@ class ObjectMirror:
             FileNotFoundError: It is nowhere.
             ObjectsUnavailable: The storage does not answer.
         """
-        return self.bucket.compute_hash(self._name(path))
+        name = self._name(path)
+        self._refuse_doomed(name)
+        return self.bucket.compute_hash(name)
 
     def list_start(self, start: Path) -> list[Path]:
         """Return the files whose path begins so, on the disk or in the storage.
@@ -132,8 +141,13 @@ class ObjectMirror:
             ObjectsUnavailable: The storage does not answer.
         """
         local = [path for path in start.parent.glob(f"{start.name}*") if path.is_file()]
-        remote = self.bucket.list_names(self._name(start))
-        return sorted({*local, *(self.folder / name for name in remote if is_own_name(name))})
+        doomed = set(self.index.list_doomed())
+        remote = [
+            self.folder / name
+            for name in self.bucket.list_names(self._name(start))
+            if is_own_name(name) and name not in doomed
+        ]
+        return sorted({*local, *remote})
 
     def find_start(self, start: Path) -> Path | None:
         """Return the first file whose path begins so, without asking the storage if one is known.
@@ -166,13 +180,14 @@ class ObjectMirror:
     def run_round(
         self, *, cache_bytes: int = 0, is_enough: Callable[[], bool] = lambda: False
     ) -> RoundOutcome:
-        """Delete, send and fetch what is due, then remove from the disk what is beyond the cache.
+        """Delete and send what is due, remove from the disk what is beyond the cache, and fetch.
 
         Args:
             cache_bytes: How many bytes of crops and originals stay on the disk; 0 for all.
             is_enough: Called after each file; True ends the round.
 
         Raises:
+            DamagedObject: A bundle in the storage is damaged; everything else was done.
             ObjectsUnavailable: The storage does not answer; nothing is lost.
         """
         for name in self.index.list_doomed():
@@ -183,9 +198,12 @@ class ObjectMirror:
                 break
             size += self._send(path)
             sent += 1
-        fetched = self._fetch_bundles() + self._fetch_features()
-        removed = self._remove_unused(cache_bytes) if cache_bytes else 0
+        removed = self._remove_unused(cache_bytes) if cache_bytes else 0  # a full disk first
+        fetched, damaged = self._fetch_bundles()
+        fetched += self._fetch_features()
         waiting = sum(1 for _ in self.iter_unsent()) if is_enough() else 0
+        if damaged:
+            raise damaged[0]
         return RoundOutcome(sent, size, fetched, removed, waiting)
 
     def iter_unsent(self) -> Iterator[Path]:
@@ -226,15 +244,21 @@ class ObjectMirror:
             DamagedObject: An object has other bytes than were stored.
             ObjectsUnavailable: The storage does not answer.
         """
-        missing = []
+        of_bundles, damaged = self._fetch_bundles()
+        missing, doomed = [], set(self.index.list_doomed())
         for folder in FOLDERS:
             names = self.bucket.list_names(f"{folder}/")
-            paths = (self.folder / name for name in names if is_own_name(name))
+            paths = (
+                self.folder / name for name in names if is_own_name(name) and name not in doomed
+            )
             missing += [path for path in paths if not path.is_file()]
+        missing.sort(key=lambda path: path.name == BUNDLE_FILE)  # a bundle is there by this file
         for number, path in enumerate(missing, start=1):
             self.fetch(path)
             progress(number, len(missing))
-        return len(missing)
+        if damaged:
+            raise damaged[0]
+        return of_bundles + len(missing)
 
     # --- sending ---
 
@@ -259,6 +283,9 @@ class ObjectMirror:
             facts = self.bucket.store(name, path)
         except FileNotFoundError:
             return 0
+        if not path.exists() and self.index.find(name) is None:
+            self._delete_remote(name)  # it was deleted while it was sent
+            return 0
         self.index.record(
             Uploaded(name, facts.size, before.st_mtime_ns, facts.sha256, is_local=True),
             used_s=time.time(),
@@ -278,27 +305,47 @@ class ObjectMirror:
 
     # --- fetching what other PCs made ---
 
-    def _fetch_bundles(self) -> int:
-        """Fetch bundles that this disk does not have; each appears when it is complete."""
+    def _fetch_bundles(self) -> tuple[int, list[DamagedObject]]:
+        """Fetch bundles that this disk does not have; each appears when it is complete.
+
+        Returns:
+            How many files were fetched, and what is wrong with bundles that were left out.
+        """
         names = [name for name in self.bucket.list_names("bundles/") if is_own_name(name)]
         fetched = 0
+        damaged: list[DamagedObject] = []
         for bundle in sorted({name.split("/")[1] for name in names}):
-            target = self.folder / "bundles" / bundle
             start = f"bundles/{bundle}/"
             own = [name for name in names if name.startswith(start)]
-            if target.exists() or f"{start}{BUNDLE_FILE}" not in own:
+            if (self.folder / start).exists() or f"{start}{BUNDLE_FILE}" not in own:
                 continue
-            aside = target.with_name(f".{bundle}{PART}")
-            shutil.rmtree(aside, ignore_errors=True)
-            for name in own:
+            try:
+                fetched += self._fetch_bundle(bundle, own)
+            except DamagedObject as error:
+                damaged.append(error)
+        return fetched, damaged
+
+    def _fetch_bundle(self, bundle: str, names: Sequence[str]) -> int:
+        """Fetch one bundle into a folder of its own, as another process may fetch it too."""
+        target, start = self.folder / "bundles" / bundle, f"bundles/{bundle}/"
+        _delete_left_over(target)
+        aside = target.with_name(f".{bundle}.{os.getpid()}-{secrets.token_hex(4)}{PART}")
+        try:
+            for name in names:
                 self.bucket.fetch(name, aside / name.removeprefix(start))
+            if target.exists():
+                return 0  # the other process was first
             aside.rename(target)
-            fetched += len(own)
-        return fetched
+        except FileNotFoundError:  # deleted meanwhile
+            return 0
+        finally:
+            shutil.rmtree(aside, ignore_errors=True)
+        return len(names)
 
     def _fetch_features(self) -> int:
         """Fetch shards of other agents, and delete those that their agent has joined to others."""
         remote = {name for name in self.bucket.list_names(f"{FEATURES}/") if is_own_name(name)}
+        filled = {name.rpartition("/")[0] for name in remote}
         fetched = 0
         for name in sorted(remote, reverse=True):  # a shard comes before its note
             path = self.folder / name
@@ -313,9 +360,12 @@ class ObjectMirror:
                 self._delete_remote(name)
             elif not path.is_file():  # the folder was deleted: the next round fetches it again
                 self.index.forget(name)
-            elif name not in remote:  # joined by its agent
+            elif name not in remote:
                 self.index.forget(name)
-                path.unlink(missing_ok=True)
+                if name.rpartition("/")[0] in filled:  # joined by its agent
+                    path.unlink(missing_ok=True)
+                else:  # an emptied storage: it is sent again
+                    self.index.record_scan(name.rpartition("/")[0], 0)
         return fetched
 
     # --- the cache ---
@@ -338,10 +388,8 @@ class ObjectMirror:
         """Remove a file from the disk if the storage has its bytes; return how many were freed."""
         path = self.folder / uploaded.name
         facts = self.bucket.find(uploaded.name)
-        if facts is None or (facts.size, facts.sha256 or "?") != (
-            uploaded.size,
-            uploaded.sha256 or facts.sha256,
-        ):
+        sha256 = uploaded.sha256 or (compute_hash(path) if path.is_file() else "?")
+        if facts is None or (facts.size, facts.sha256) != (uploaded.size, sha256):
             self.index.forget(uploaded.name)  # it is sent again
             self.index.record_scan(Path(uploaded.name).parent.as_posix(), 0)
             return 0
@@ -352,6 +400,10 @@ class ObjectMirror:
         self.index.record_removed(uploaded.name)
         path.unlink(missing_ok=True)
         return uploaded.size
+
+    def _refuse_doomed(self, name: str) -> None:
+        if self.index.is_doomed(name):
+            raise FileNotFoundError(f"{name}: it was deleted")
 
     def _find_remote(self, name: str) -> bool:
         facts = self.bucket.find(name)
@@ -414,6 +466,9 @@ def _iter_below(folder: Path) -> Iterator[Path]:
             yield from _iter_below(child)
 
 
-def _hash_differs(path: Path, sha256: str) -> bool:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest() != sha256
+def _delete_left_over(bundle: Path) -> None:
+    """Delete what killed agents had fetched of a bundle; one that is being fetched stays."""
+    for aside in bundle.parent.glob(f".{bundle.name}.*{PART}"):
+        with suppress(OSError):
+            if time.time() - aside.stat().st_mtime > _LEFT_OVER_S:
+                shutil.rmtree(aside, ignore_errors=True)

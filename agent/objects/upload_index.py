@@ -1,19 +1,24 @@
 """Remember which files of a data folder lie in the object storage too, and which only there.
 
-A small SQLite file next to the archive. It holds nothing that is evidence: if it is lost, files
-are compared with the storage and sent again, and what was only there is asked for by name.
+A small SQLite file next to the archive. It holds nothing that is evidence: if it is lost or
+damaged, files are compared with the storage and sent again, and what was only there is asked for
+by name.
 """
 
 from __future__ import annotations
 
 import sqlite3
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
+
+import structlog
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+log = structlog.get_logger()
 
 FILE: Final = "objects.sqlite"
 _TABLES: Final = """
@@ -170,6 +175,12 @@ class UploadIndex:
             opened.execute("INSERT OR REPLACE INTO doomed VALUES (?)", (name,))
             opened.execute("DELETE FROM object WHERE name = ?", (name,))
 
+    def is_doomed(self, name: str) -> bool:
+        """Return whether an object is still to be deleted."""
+        with self._open() as opened:
+            row = opened.execute("SELECT 1 FROM doomed WHERE name = ?", (name,)).fetchone()
+        return row is not None
+
     def list_doomed(self) -> list[str]:
         """Return the objects that are still to be deleted."""
         with self._open() as opened:
@@ -184,12 +195,47 @@ class UploadIndex:
     def _open(self) -> Iterator[sqlite3.Connection]:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            with closing(sqlite3.connect(self.path, timeout=30.0)) as opened:
-                opened.executescript(_TABLES)
-                with opened:
-                    yield opened
+            with closing(self._connect()) as opened, opened:
+                yield opened
         except sqlite3.DatabaseError as error:
+            if _is_damage(error):
+                self._put_aside(error)
             raise OSError(f"{self.path}: cannot be used ({error})") from error
+
+    def _connect(self) -> sqlite3.Connection:
+        """Open the file with its tables; a damaged one is put aside, as if it were lost."""
+        try:
+            return _connect(self.path)
+        except sqlite3.DatabaseError as error:
+            if not _is_damage(error):
+                raise
+            self._put_aside(error)
+        return _connect(self.path)
+
+    def _put_aside(self, error: sqlite3.DatabaseError) -> None:
+        aside = self.path.with_name(f"{FILE}.damaged")
+        log.error("objects.index_damaged", file=str(self.path), aside=str(aside), why=str(error))
+        for end in ("-journal", "-wal", "-shm"):
+            self.path.with_name(f"{FILE}{end}").unlink(missing_ok=True)
+        with suppress(FileNotFoundError):
+            self.path.replace(aside)
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    opened = sqlite3.connect(path, timeout=30.0)
+    try:
+        opened.executescript(_TABLES)
+    except BaseException:
+        opened.close()
+        raise
+    return opened
+
+
+def _is_damage(error: sqlite3.DatabaseError) -> bool:
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF in {
+        sqlite3.SQLITE_CORRUPT,
+        sqlite3.SQLITE_NOTADB,
+    }
 
 
 def _make(row: tuple[str, int, int, str, int]) -> Uploaded:

@@ -5,14 +5,24 @@ Against a real S3 server on this PC.
 
 import hashlib
 import json
+import os
 import shutil
+import threading
 from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from object_server import connect, make_bucket, make_older, open_pc, serve, write_credentials
+from object_server import (
+    connect,
+    make_bucket,
+    make_older,
+    open_pc,
+    serve,
+    serve_through,
+    write_credentials,
+)
 
 from agent.archive import Archive
 from agent.errors import SetupError
@@ -273,3 +283,222 @@ def test_a_bucket_that_is_missing_is_no_empty_one(endpoint, tmp_path) -> None:
     with pytest.raises(OSError, match="bucket"):
         archive.mirror.run_round()
     assert archive.crop_path(SHA, 0).exists()
+
+
+def put(bucket, name: str, content: bytes, sha256: str = "") -> None:
+    """Store an object as another program would."""
+    of_bucket, key = bucket._split(name)
+    told = {"sha256": sha256} if sha256 else {}
+    with bucket._asking() as files:
+        files.call_s3("put_object", Bucket=of_bucket, Key=key, Body=content, Metadata=told)
+
+
+def open_through(data: Path, bucket, endpoint: str) -> Archive:
+    """Open the archive of a PC whose storage is behind another server."""
+    return open_pc(data, connect(endpoint, bucket.access.url, bucket.access.credentials))
+
+
+def make_bundle(folder: Path, name: str = "20261101-0badcafe", *, files: int = 1) -> Path:
+    bundle = folder / "bundles" / name
+    bundle.mkdir(parents=True)
+    (bundle / "bundle.json").write_text("{}")
+    for number in range(files):
+        (bundle / f"weights-{number}.safetensors").write_bytes(os.urandom(200_000))
+    return bundle
+
+
+def test_what_waited_for_a_missing_bucket_is_sent_when_it_is_there(endpoint, tmp_path) -> None:
+    bucket = connect(endpoint, "s3://made-later/lab", write_credentials(tmp_path))
+    archive = open_pc(tmp_path / "data", bucket)
+    fill(archive)
+    with pytest.raises(ObjectsUnavailable, match="no bucket 'made-later'"):
+        send(archive)
+
+    make_bucket(endpoint, "made-later")
+
+    assert len(list(archive.mirror.iter_unsent())) == 4
+    assert archive.mirror.run_round().sent == 4
+
+
+def test_a_pruned_file_does_not_come_back_before_the_storage_has_deleted_it(
+    bucket, tmp_path
+) -> None:
+    archive = open_pc(tmp_path / "data", bucket)
+    fill(archive)
+    send(archive)
+    crop = archive.crop_path(SHA, 0)
+    open_through(tmp_path / "data", bucket, "http://127.0.0.1:9").delete(crop)
+
+    assert not archive.has_crop(SHA, 0)
+    assert crop not in archive.of(SHA, 0)
+    with pytest.raises(FileNotFoundError, match="deleted"):
+        archive.read(crop)
+    assert archive.mirror.fetch_all(progress=lambda _done, _of: None) == 0
+    assert not crop.exists()
+
+
+def test_a_file_that_is_pruned_while_it_is_sent_is_nowhere(bucket, endpoint, tmp_path) -> None:
+    archive = open_pc(tmp_path / "data", bucket)
+    fill(archive)
+    crop = archive.crop_path(SHA, 0)
+
+    def prune(method: str, path: str) -> None:
+        if method == "PUT" and path.endswith("-p0.png"):
+            archive.delete(crop)
+
+    with serve_through(endpoint, prune) as slow:
+        send(open_through(tmp_path / "data", bucket, slow))
+
+    assert not crop.exists()
+    assert f"crops/ab/{SHA}-p0.png" not in bucket.list_names("crops/")
+    assert not archive.has_crop(SHA, 0)
+
+
+def test_a_file_that_came_without_an_index_leaves_the_disk_only_by_its_own_hash(
+    bucket, tmp_path
+) -> None:
+    archive = open_pc(tmp_path / "data", bucket)
+    fill(archive)
+    send(archive)
+    archive.mirror.run_round(cache_bytes=1)
+    archive.mirror.index.path.unlink()
+    crop = archive.crop_path(SHA, 0)
+    good = archive.read(crop)
+    foreign = b"x" * len(good)
+    put(bucket, f"crops/ab/{SHA}-p0.png", foreign, hashlib.sha256(foreign).hexdigest())
+
+    archive.mirror.run_round(cache_bytes=1)
+
+    assert crop.read_bytes() == good
+
+
+@pytest.mark.parametrize("kept", [0, 100, 5000], ids=["garbage", "short", "later"])
+def test_a_damaged_index_is_put_aside_and_counts_as_lost(bucket, tmp_path, kept) -> None:
+    archive = open_pc(tmp_path / "data", bucket)
+    fill(archive)
+    send(archive)
+    archive.mirror.run_round(cache_bytes=1)
+    index = archive.mirror.index.path
+    index.write_bytes(index.read_bytes()[:kept] + b"garbage!" * 2000)
+
+    if kept == 5000:  # damage of a later page is found when it is read
+        with pytest.raises(OSError, match="cannot be used"):
+            fill(archive, OTHER, seed=1)
+    fill(archive, OTHER, seed=1)  # the lab works on
+
+    assert send(archive).sent == 4
+    assert index.with_name("objects.sqlite.damaged").exists()
+    assert archive.field(SHA, 0)[0].shape == (40, 60, 3)
+    assert len(bucket.list_names("crops/")) == 8
+
+
+def test_a_bundle_is_complete_also_where_the_fetching_of_all_is_killed(bucket, tmp_path) -> None:
+    one, two = open_pc(tmp_path / "one", bucket), open_pc(tmp_path / "two", bucket)
+    make_bundle(tmp_path / "one")
+    fill(one)
+    send(one)
+
+    def kill(_done: int, _of: int) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        two.mirror.fetch_all(progress=kill)
+
+    names = [path.name for path in (tmp_path / "two" / "bundles").iterdir()]
+    assert names == ["20261101-0badcafe"]
+    assert len(list((tmp_path / "two" / "bundles" / names[0]).iterdir())) == 2
+
+
+def test_processes_that_fetch_one_bundle_at_once_do_not_spoil_it(bucket, endpoint, tmp_path):
+    make_bundle(tmp_path / "one", files=3)
+    send(open_pc(tmp_path / "one", bucket))
+    gate = threading.Barrier(2)
+
+    def meet(method: str, path: str) -> None:
+        if method == "GET" and path.endswith("weights-1.safetensors"):
+            gate.wait(20)  # both have begun, and neither is done
+
+    with serve_through(endpoint, meet) as slow:
+        both = [
+            threading.Thread(target=open_through(tmp_path / "two", bucket, slow).mirror.run_round)
+            for _ in range(2)
+        ]
+        for thread in both:
+            thread.start()
+        for thread in both:
+            thread.join()
+
+    (bundle,) = (tmp_path / "two" / "bundles").iterdir()
+    assert {path.name: path.read_bytes() for path in bundle.iterdir()} == {
+        path.name: path.read_bytes()
+        for path in (tmp_path / "one" / "bundles" / bundle.name).iterdir()
+    }
+
+
+def test_a_damaged_bundle_holds_up_nothing_else(bucket, tmp_path) -> None:
+    one, two = open_pc(tmp_path / "one", bucket), open_pc(tmp_path / "two", bucket)
+    damaged, good = (make_bundle(tmp_path / "one", name) for name in ("20261101-a", "20261102-b"))
+    send(one)
+    put(bucket, f"bundles/{damaged.name}/weights-0.safetensors", b"v" * 9, "00" * 32)
+    fill(two)
+
+    make_older(two.folder)
+    with pytest.raises(DamagedObject, match="20261101-a/weights-0"):
+        two.mirror.run_round(cache_bytes=1)
+
+    assert [path.name for path in (tmp_path / "two" / "bundles").iterdir()] == [good.name]
+    assert not two.crop_path(SHA, 0).exists()
+
+
+def test_kept_features_stay_on_the_disk_of_a_lab_whose_storage_was_emptied(
+    bucket, tmp_path
+) -> None:
+    archive = open_pc(tmp_path / "data", bucket)
+    shard = tmp_path / "data" / "kept-features" / ("0" * 16) / f"{'a' * 64}.parquet"
+    shard.parent.mkdir(parents=True)
+    shard.write_bytes(b"a")
+    send(archive)
+    for name in bucket.list_names(""):
+        bucket.delete(name)  # by somebody else
+
+    archive.mirror.run_round()
+
+    assert shard.exists()
+    assert send(archive).sent == 1
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"<html>Log in to this network.</html>",
+        b"<ListBucketResult><Name>b</Name><IsTruncated>true</IsTruncated></ListBucketResult>",
+        (
+            b"<ListBucketResult><Name>b</Name><IsTruncated>true</IsTruncated>"
+            b"<NextContinuationToken>t</NextContinuationToken></ListBucketResult>"
+        ),
+    ],
+    ids=["empty", "html", "broken off", "endless"],
+)
+def test_what_is_no_whole_list_is_no_empty_storage(bucket, endpoint, tmp_path, content) -> None:
+    archive = open_pc(tmp_path / "data", bucket)
+    fill(archive)
+    send(archive)
+
+    with serve_through(endpoint, lambda _method, _path: (200, content)) as wrong:
+        other = open_through(tmp_path / "data", bucket, wrong)
+        with pytest.raises(ObjectsUnavailable, match="no whole list"):
+            list(other.of(SHA, 0))
+        with pytest.raises(ObjectsUnavailable, match="no whole list"):
+            other.mirror.run_round()
+
+
+def test_a_deletion_waits_for_a_bucket_that_is_missing(endpoint, tmp_path) -> None:
+    bucket = connect(endpoint, "s3://gone/lab", write_credentials(tmp_path))
+    archive = open_pc(tmp_path / "data", bucket)
+    fill(archive)
+
+    archive.delete(archive.crop_path(SHA, 0))
+
+    assert not archive.crop_path(SHA, 0).exists()
+    assert archive.mirror.index.list_doomed() == [f"crops/ab/{SHA}-p0.png"]
