@@ -210,7 +210,7 @@ def test_a_bundle_that_is_put_back_is_taken_up(settings, store, two, monkeypatch
     assert not bundle.refresh(), "it is tried again later, not with every file"
 
     later_s = time.monotonic() + 301
-    monkeypatch.setattr("agent.service.composition.time.monotonic", lambda: later_s)
+    monkeypatch.setattr("agent.service.active_bundle.time.monotonic", lambda: later_s)
 
     assert bundle.refresh()
     assert (bundle.name, bundle.problem) == (second.name, "")

@@ -273,6 +273,7 @@ def test_status_has_every_key_of_the_contract(lab):
         "disk",
         "backup",
         "features",
+        "objects",
         "jobs",
         "work",
         "affected_orders",
