@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from agent.orders.field_questions import describe_wait
+from agent.orders.needle_lengths import list_hidden_doubts
 from agent.triage import Reason
 from reports import gettext as _
 
@@ -58,6 +59,8 @@ def leave_unsaid(
             for field in specimen.facts.fields
             if field.id in hidden and field.awaits
         }
+        if assessed.needles:
+            shorter |= list_hidden_doubts(assessed.needles, assessed.specification, hidden)
     for sentence in sentences:
         text = sentence
         for whole, short in shorter.items():

@@ -17,7 +17,7 @@ from reports import decimal, ngettext
 from reports import gettext as _
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterator, Mapping, Sequence
 
     from agent.needles import NeedleField
     from agent.needles.pooling import PooledLength, PooledNeedles
@@ -34,12 +34,25 @@ class SpecimenNeedles:
     Args:
         name: Of the specimen.
         fields: The fields that count, each with its needles, None where nothing was measured.
-        places: The needles of its distinct places.
+        shots: The needles of its distinct places, one or more shots of each.
     """
 
     name: str
     fields: tuple[tuple[FieldFacts, NeedleField | None], ...]
-    places: tuple[NeedleField, ...]
+    shots: tuple[tuple[NeedleField, ...], ...]
+
+    @property
+    def places(self) -> tuple[NeedleField, ...]:
+        """The needles of its distinct places; of several shots of one the coarsest counts."""
+        return self.choose("l90_um")
+
+    def choose(self, length: str) -> tuple[NeedleField, ...]:
+        """Return one shot of each place: the one in which a length is largest.
+
+        Args:
+            length: Name of a length of a field, such as "l90_um".
+        """
+        return tuple(_choose_coarsest(shots, length) for shots in self.shots)
 
     @property
     def pooled(self) -> PooledNeedles:
@@ -124,14 +137,14 @@ def build_specimen_needles(
         needles: By public id.
     """
     counted = list_counted(facts)
-    places = (
-        _choose_coarsest([needles[field.id] for field in place.fields if field.id in needles])
+    shots = (
+        tuple(needles[field.id] for field in place.fields if field.id in needles)
         for place in distinct_places(counted, facts.same_places)
     )
     return SpecimenNeedles(
         name=facts.name,
         fields=tuple((field, needles.get(field.id)) for field in counted),
-        places=tuple(place for place in places if place),
+        shots=tuple(place for place in shots if place),
     )
 
 
@@ -143,8 +156,8 @@ def gather_order_needles(
     return OrderNeedles(specimens, limit.area_mm2 if limit else PREDICTED_MM2)
 
 
-def _choose_coarsest(shots: Sequence[NeedleField]) -> NeedleField | None:
-    return max(shots, key=lambda shot: (shot.is_measured, shot.l90_um or 0.0), default=None)
+def _choose_coarsest(shots: Sequence[NeedleField], length: str) -> NeedleField:
+    return max(shots, key=lambda shot: (shot.is_measured, getattr(shot, length) or 0.0))
 
 
 # --- limits -------------------------------------------------------------------------------------
@@ -160,13 +173,46 @@ def add_doubts(statement: Statement, doubts: Sequence[str]) -> Statement:
 def list_specimen_doubts(needles: SpecimenNeedles, wanted: Specification) -> tuple[str, ...]:
     """Return what a specimen's needles leave open of `needle_limit`."""
     limit = wanted.needle_bound
-    return tuple(_describe_quantile(needles.pooled, limit)) if limit else ()
+    if limit is None:
+        return ()
+    places = needles.choose(f"{limit.quantile.lower()}_um")
+    return tuple(_describe_quantile(pool_needles(places), limit))
 
 
 def list_order_doubts(needles: OrderNeedles, wanted: Specification) -> tuple[str, ...]:
     """Return what an order's needles leave open of `longest_in_mm2`."""
     limit = wanted.longest_bound
-    return tuple(_describe_longest(needles.pooled, limit)) if limit else ()
+    if limit is None:
+        return ()
+    places = (place for own in needles.specimens for place in own.choose("maximum_um"))
+    return tuple(_describe_longest(pool_needles(places, area_mm2=limit.area_mm2), limit))
+
+
+def list_hidden_doubts(
+    needles: OrderNeedles, wanted: Specification, hidden: Collection[str]
+) -> dict[str, str]:
+    """Return what needles leave open → the same without lengths, where a field is hidden.
+
+    Args:
+        needles: Of the order.
+        wanted: What is demanded.
+        hidden: Public ids of fields whose answer must not show.
+    """
+    shorter: dict[str, str] = {}
+    blind = [
+        own for own in needles.specimens if any(field.id in hidden for field, _own in own.fields)
+    ]
+    if limit := wanted.needle_bound:
+        doubts = (doubt for own in blind for doubt in list_specimen_doubts(own, wanted))
+        shorter |= dict.fromkeys(doubts, _describe_hidden(limit.words))
+    if (longest := wanted.longest_bound) and blind:
+        doubts_of_all = list_order_doubts(needles, wanted)
+        shorter |= dict.fromkeys(doubts_of_all, _describe_hidden(longest.words))
+    return shorter
+
+
+def _describe_hidden(limit: str) -> str:
+    return _("{limit}: {why}").format(limit=limit, why=_("hidden until you decide"))
 
 
 def _describe_quantile(pooled: PooledNeedles, limit: NeedleLimit) -> Iterator[str]:
@@ -175,7 +221,7 @@ def _describe_quantile(pooled: PooledNeedles, limit: NeedleLimit) -> Iterator[st
         yield _describe_mixed(limit.words)
     elif length is None or length.high_um is None:
         yield _describe_too_few(pooled, LEAST_FIELDS, limit.words)
-    elif length.high_um > limit.most_um:  # the far end, so that chance keeps no limit
+    elif not length.high_um <= limit.most_um:  # the far end, so that chance keeps no limit
         sentence = _("{limit}: it is {value} µm ({low} to {high} µm; {status})")
         yield _fill(sentence, limit.words, length, pooled)
 
@@ -188,7 +234,7 @@ def _describe_longest(pooled: PooledNeedles, limit: LongestLimit) -> Iterator[st
         yield _describe_too_few(pooled, LEAST_MAXIMA, limit.words)
     elif longest is None or longest.high_um is None:
         yield _("{limit}: fields of different area do not predict it").format(limit=limit.words)
-    elif longest.high_um > limit.most_um:
+    elif not longest.high_um <= limit.most_um:
         sentence = _("{limit}: {value} µm is to be expected ({low} to {high} µm; {status})")
         yield _fill(sentence, limit.words, longest, pooled)
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass
 
 from reports import decimal
 from reports import gettext as _
 
-_NUMBER = r"(\d+(?:\.\d+)?)"
+_NUMBER = r"([0-9]+(?:\.[0-9]+)?)"
 _MICROMETRES = "(?:\u00b5m|\u03bcm|um)"  # both signs for micro
 _LIMIT = re.compile(rf"(L50|L90|L99)\s*(?:<=|≤)\s*{_NUMBER}\s*{_MICROMETRES}", re.IGNORECASE)
 _LONGEST = re.compile(rf"{_NUMBER}\s*mm(?:²|2)\s*:\s*(?:<=|≤)?\s*{_NUMBER}\s*{_MICROMETRES}")
@@ -61,7 +62,7 @@ def read_needle_limit(text: str) -> NeedleLimit:
         ValueError: It is none; the message shows how one is written.
     """
     match = _LIMIT.fullmatch(text.strip())
-    if match is None or float(match[2]) <= 0:
+    if match is None or not _is_length(match[2]):
         raise ValueError(
             f'a needle limit is written "L90 <= 25 µm", with L50, L90 or L99, found {text!r}'
         )
@@ -75,8 +76,12 @@ def read_longest_limit(text: str) -> LongestLimit:
         ValueError: It is none; the message shows how one is written.
     """
     match = _LONGEST.fullmatch(text.strip())
-    if match is None or min(float(match[1]), float(match[2])) <= 0:
+    if match is None or not (_is_length(match[1]) and _is_length(match[2])):
         raise ValueError(
             f'the longest needle in an area is limited by "100 mm²: 45 µm", found {text!r}'
         )
     return LongestLimit(float(match[1]), float(match[2]))
+
+
+def _is_length(text: str) -> bool:
+    return 0 < float(text) < math.inf  # hundreds of digits are infinite

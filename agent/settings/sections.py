@@ -469,6 +469,9 @@ class NeedlesSection(Section):
     )
 
 
+YEAR_MINUTES = 525_600.0
+
+
 class RolloutSection(Section):
     """[rollout]."""
 
@@ -481,10 +484,16 @@ class RolloutSection(Section):
         0.1, gt=0, le=1, description="Share of the other PCs in ring 2; at least one PC."
     )
     wait_minutes: float = Field(
-        60.0, ge=0, description="Minutes that each ring lasts at least before the next one."
+        60.0,
+        ge=0,
+        le=YEAR_MINUTES,
+        description="Minutes that each ring lasts at least before the next one.",
     )
     absent_minutes: float = Field(
-        10.0, ge=1, description="A PC without a heartbeat for so many minutes is not waited for."
+        10.0,
+        ge=1,
+        le=YEAR_MINUTES,
+        description="A PC without a heartbeat for so many minutes is not waited for.",
     )
     tolerance: float = Field(
         0.01,

@@ -21,12 +21,15 @@ if TYPE_CHECKING:
 
 BY_AGENT = "agent"
 """Who stopped a rollout because answers differed."""
+OF_PERSON = "agent (person)"
+"""Who stopped a rollout where the person has the name of the agents, as an account may have."""
 TOLERANCE = 0.01
 """Largest difference of a probability between two PCs. The engines of a bundle, bfloat16 and int8
 too, move a logit by up to 0.004, and so a probability by less."""
 
 CODES_DIFFER = marked("{image}: structure code {found}, {wanted} on {pc}")
 PROBABILITY_DIFFERS = marked("{image}: probability {found}, {wanted} on {pc}")
+NO_NUMBER = marked("{image}: the probability is no number")
 NO_COMMON_IMAGE = marked("no reference image of {pc} could be judged")
 OTHER_PROMOTED = marked("another bundle was promoted during the rollout: {bundle}")
 ON_PC = marked("{pc}: {why}")
@@ -274,6 +277,9 @@ def compare_answers(
             messages.append(Message(CODES_DIFFER, facts | codes))
             continue
         same += 1
+        if not _has_number(found):
+            messages.append(Message(NO_NUMBER, {"image": str(found["image"])}))
+            continue
         difference = abs(float(found["probability"]) - float(was["probability"]))
         largest = difference if largest is None else max(largest, difference)
         if not difference <= tolerance:
@@ -282,6 +288,15 @@ def compare_answers(
     if not common:
         messages.append(Message(NO_COMMON_IMAGE, {"pc": pc}))
     return AnswerComparison(len(common), same, largest, messages[0] if messages else Message(""))
+
+
+def have_numbers(answers: Mapping[str, Mapping[str, Any]]) -> bool:
+    """Return whether all probabilities are numbers, so that others can be compared with them."""
+    return all(_has_number(answer) for answer in answers.values())
+
+
+def _has_number(answer: Mapping[str, Any]) -> bool:
+    return math.isfinite(float(answer["probability"]))
 
 
 def is_absent(seen_at: datetime | None, rules: RingRules, *, now: datetime) -> bool:

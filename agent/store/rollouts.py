@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from sqlmodel import select
+from sqlmodel import col, select
 
 from agent.errors import WrongUse
 from agent.store import rollout_rows
@@ -17,6 +17,7 @@ from agent.store.promotions import DECISION, find_current_bundle, promote_bundle
 from agent.store.repository import Repository
 from agent.store.rollout_plan import (
     BY_AGENT,
+    OF_PERSON,
     ON_PC,
     HostState,
     Next,
@@ -31,6 +32,7 @@ from agent.store.rollout_plan import (
     decide_next,
     find_next_step,
     find_wanted,
+    have_numbers,
 )
 from agent.store.tables import AgentRow, PromotionRow, RolloutHostRow, RolloutRow
 from reports import Message
@@ -90,24 +92,27 @@ class Rollouts(Repository):
     def is_withdrawn(self, bundle: str) -> bool:
         """Return whether this PC may not judge with a bundle.
 
-        That is one that was rolled out and never promoted, unless this PC agreed in a rollout that
-        is running.
+        That is one that was rolled out and not promoted since, unless this PC agreed in a rollout
+        that is running. A promotion before the rollout does not count: the bundle was taken back.
         """
         with reading(self._engine) as session:
-            query = select(RolloutRow.id).where(
+            query = select(RolloutRow).where(
                 RolloutRow.site_id == self._whose.site_id, RolloutRow.bundle == bundle
             )
-            promoted = select(PromotionRow.id).where(PromotionRow.bundle == bundle)
-            if session.exec(query.limit(1)).first() is None:
+            last = session.exec(query.order_by(col(RolloutRow.id).desc()).limit(1)).first()
+            if last is None or last.state == RolloutState.DONE:
                 return False
-            if session.exec(promoted.limit(1)).first() is not None:
+            current = find_current_bundle(session)
+            promoted = select(PromotionRow.id).where(
+                PromotionRow.bundle == bundle, col(PromotionRow.promoted_at) >= last.step_at
+            )
+            if bundle == current or session.exec(promoted.limit(1)).first() is not None:
                 return False
             row = rollout_rows.find_running(session, self._whose)
             host = self._find_host(session, row) if row and row.bundle == bundle else None
             if row is None or host is None or host.state != HostState.AGREED:
                 return True
-            current, rollout = find_current_bundle(session), rollout_rows.to_rollout(row)
-            return find_wanted(current, rollout, host.ring).name != bundle
+            return find_wanted(current, rollout_rows.to_rollout(row), host.ring).name != bundle
 
     def record_answers(
         self,
@@ -134,11 +139,11 @@ class Rollouts(Repository):
                 return False
             row, host = found
             name = session.get_one(AgentRow, self._whose.agent_id).name
-            if not row.baseline and not fault:
+            if not row.baseline and not fault and have_numbers(answers):
                 row.baseline = {crop: dict(answer) for crop, answer in answers.items()}
                 row.baseline_host = name
             agreement = compare_answers(
-                row.baseline,
+                row.baseline or answers,
                 answers,
                 tolerance=RingRules.from_json(row.rings).tolerance,
                 pc=name,
@@ -223,6 +228,7 @@ class Rollouts(Repository):
         Returns:
             Whether there was anything to stop.
         """
+        by = OF_PERSON if by == BY_AGENT else by
         with writing(self._engine) as session:
             row = rollout_rows.find_latest(session, self._whose, lock=True)
             if row is None or row.state == RolloutState.DONE:

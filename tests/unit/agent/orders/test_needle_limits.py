@@ -1,5 +1,6 @@
 """Needle limits can make an order undecided, with a reason, and nothing else."""
 
+import math
 from dataclasses import replace
 from datetime import timedelta
 
@@ -49,7 +50,16 @@ def test_a_limit_of_a_quantile_is_read(text, quantile, most_um) -> None:
     assert read_needle_limit(text) == NeedleLimit(quantile, most_um)
 
 
-@pytest.mark.parametrize("text", ["L90 < 25 µm", "L80 <= 25 µm", "L90 <= 25", "L90 <= 0 µm", "25"])
+ENDLESS = "9" * 400
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("L90 < 25 µm", "L80 <= 25 µm", "L90 <= 25", "L90 <= 0 µm", "25", "L90 <= nan µm"),
+        *("L90 <= -3 µm", "L90 <= 1e3 µm", f"L90 <= {ENDLESS} µm", "L90 <= ٢٥ µm"),
+    ],
+)
 def test_what_is_no_limit_of_a_quantile_is_refused_with_an_example(text) -> None:
     with pytest.raises(ValueError, match='is written "L90 <= 25 µm", with L50, L90 or L99'):
         read_needle_limit(text)
@@ -60,7 +70,13 @@ def test_a_limit_of_the_longest_needle_is_read(text) -> None:
     assert read_longest_limit(text) == LongestLimit(100.0, 45.0)
 
 
-@pytest.mark.parametrize("text", ["45 µm", "100 mm: 45 µm", "0 mm²: 45 µm", "100 mm²: L90"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("45 µm", "100 mm: 45 µm", "0 mm²: 45 µm", "100 mm²: L90"),
+        *(f"{ENDLESS} mm²: 45 µm", f"1 mm²: {ENDLESS} µm", "٣ mm²: 45 µm"),
+    ],
+)
 def test_what_is_no_limit_of_the_longest_is_refused_with_an_example(text) -> None:
     with pytest.raises(ValueError, match='limited by "100 mm²: 45 µm"'):
         read_longest_limit(text)
@@ -151,6 +167,48 @@ def test_of_two_shots_of_one_place_the_coarser_counts_once() -> None:
     needles = build_specimen_needles(of(shots), {shots[0].id: fine, shots[1].id: coarse})
 
     assert needles.places == (coarse,)
+
+
+@pytest.mark.parametrize("quantile", ["L50", "L90", "L99"])
+def test_of_two_shots_of_one_place_the_one_counts_that_is_coarser_in_what_is_limited(quantile):
+    fields = [field(number) for number in range(1, 7)]
+    fields.append(replace(field(7), name="1"))  # once more the place of the first
+    known = {member.id: measured(1, median_um=8) for member in fields[:6]}
+    name = f"{quantile.lower()}_um"
+    long = replace(measured(1, median_um=40), l50_um=1.0, l90_um=1.0, l99_um=1.0)
+    limit = wanting(f"{quantile} <= 26 µm")
+
+    before = list_specimen_doubts(build_specimen_needles(of(fields), known), limit)
+    known[fields[6].id] = replace(long, **{name: 80.0})
+    after = list_specimen_doubts(build_specimen_needles(of(fields), known), limit)
+
+    assert before == ()
+    assert len(after) == 1
+
+
+def test_the_longest_needle_of_any_shot_of_a_place_counts_for_the_longest_of_an_area() -> None:
+    wanted = wanting(longest="100 mm²: 60 µm")
+    fields = [field(number) for number in range(1, 21)]
+    fields.append(replace(field(21), name="1"))
+    known = {member.id: measured(n) for n, member in enumerate(fields[:20])}
+    long = replace(measured(0), l90_um=1.0, maximum_um=180.0)
+
+    def find_doubts() -> tuple[str, ...]:
+        own = build_specimen_needles(of(fields), known)
+        return list_order_doubts(gather_order_needles((own,), wanted), wanted)
+
+    before = find_doubts()
+    known[fields[20].id] = long
+
+    assert len(find_doubts()) == 1
+    assert find_doubts() != before
+
+
+def test_lengths_that_are_no_number_keep_no_limit() -> None:
+    wanted = wanting(longest="100 mm²: 300 µm")
+    many = gather(*[replace(measured(n), area_um2=math.nan if n == 3 else 1e4) for n in range(20)])
+
+    assert len(list_order_doubts(gather_order_needles((many,), wanted), wanted)) == 1
 
 
 # --- laws -----------------------------------------------------------------------------------------

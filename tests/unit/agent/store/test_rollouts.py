@@ -415,3 +415,52 @@ def test_never_more_pcs_run_the_bundle_than_the_ring_allows_and_none_after_a_sto
 
 def is_done_at_end(plant: Plant) -> bool:
     return plant.one.rollouts.find_latest().state is RolloutState.DONE
+
+
+def test_a_promotion_before_the_rollout_permits_no_pc_outside_of_its_rings(plant):
+    one, two = plant.stores["PC-1"].rollouts, plant.stores["PC-2"].rollouts
+    for bundle, minutes in ((NEW, -100), (OLD, -50)):  # in use for a while, then taken back
+        plant.one.promotions.promote(
+            bundle, by="Lea", reason="x", at=late(minutes), metrics={}
+        )  # fmt: skip
+    before = two.is_withdrawn(NEW)
+    start(plant.one)
+    plant.refresh("PC-1")
+
+    running = (one.is_withdrawn(NEW), two.is_withdrawn(NEW))
+    plant.one.rollouts.stop(by="Rita", at=late(5))
+
+    assert (before, running) == (False, (False, True))
+    assert (one.is_withdrawn(NEW), two.is_withdrawn(NEW)) == (True, True)
+
+
+def test_a_person_who_is_called_agent_acknowledges_what_agents_stopped(plant):
+    start(plant.one)
+    ticket = plant.one.rollouts.find_wanted().ticket
+    plant.one.rollouts.record_answers(ticket, {}, at=AT)
+
+    assert plant.one.rollouts.stop(by="agent", at=AT) is True
+    assert plant.one.rollouts.find_latest().stopped_by == "agent (person)"
+    assert plant.one.rollouts.stop(by="agent", at=AT) is False
+
+
+@pytest.mark.parametrize("first", [True, False], ids=["first PC", "later PC"])
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_a_probability_that_is_no_number_stops_all_pcs_and_is_compared_with_none(
+    plant, first, value
+):
+    wrong = {"g8": {"image": "g8.tif", "code": "G8", "probability": value}}
+    start(plant.one, RingRules(("PC-1", "PC-2")))
+    if not first:
+        plant.refresh("PC-1")
+
+    plant.refresh("PC-2", wrong)
+    plant.refresh_all()
+
+    rollout = plant.one.rollouts.find_latest()
+    assert rollout.why.in_english() == "PC-2: g8.tif: the probability is no number"
+    assert rollout.state is RolloutState.STOPPED
+    assert plant.on_new() == set()
+    assert rollout.baseline_host == ("" if first else "PC-1")
+    (host,) = (each for each in plant.one.rollouts.list_hosts(rollout.id) if each.name == "PC-2")
+    assert host.max_difference is None

@@ -59,6 +59,25 @@ def test_a_field_that_is_decided_without_the_answer_hides_its_lengths(lab):
 
 
 @pytest.mark.parametrize(
+    ("demanded", "words"),
+    [
+        ({"needle_limit": "L90 <= 5 µm"}, "L90 of the needles at most 5 µm"),
+        ({"longest_in_mm2": "100 mm²: 5 µm"}, "longest needle in 100 mm² at most 5 µm"),
+    ],
+)
+def test_what_a_limit_leaves_open_names_no_length_while_a_field_hides_its_own(lab, demanded, words):
+    fill(lab, *[measured(seed) for seed in range(19)])
+    told = {"order": "4711", "specimen": "01", "field": "20", "material": "100Cr6"}
+    lab.take("G8", needles=measured(19), reasons=("control_sample",), **told)
+
+    page = open_page(lab, RING_A.model_copy(update=demanded))
+
+    assert f"{words}: hidden until you decide" in page
+    assert f"{words}: it is" not in page
+    assert "is to be expected" not in page
+
+
+@pytest.mark.parametrize(
     ("reasons", "is_shown"),
     [(("needles_disagree",), True), (("control_sample", "needles_disagree"), False)],
 )
