@@ -22,12 +22,12 @@ def test_without_a_scale_nothing_is_measured_and_the_reason_names_the_remedy() -
         )
 
 
-def test_too_coarse_a_scale_and_a_small_field_have_their_reasons() -> None:
+def test_too_coarse_a_scale_and_a_field_without_needles_have_their_reasons() -> None:
     measurer = NeedleMeasurer()
 
     fields = [measurer.measure(replace(CROP, um_per_px=um)) for um in (0.4, 0.2)]
 
-    assert [field.reason for field in fields] == ["too_coarse", "too_few"]
+    assert [field.reason for field in fields] == ["too_coarse", "no_needles"]
     assert [field.l90_um for field in fields] == [None, None]
     assert len({field.network for field in fields}) == 1
 

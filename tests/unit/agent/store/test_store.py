@@ -1167,8 +1167,8 @@ def test_a_damaged_database_is_said(tmp_path) -> None:
         store.files.add([file(f"{n}.tif") for n in range(2000)], at=AT)
         assert store.checks.find_problems(thorough=True) == []
     held = bytearray(path.read_bytes())
-    middle = len(held) // 2
-    held[middle : middle + 3 * 4096] = bytes(3 * 4096)
+    behind_the_schema = len(held) * 3 // 4
+    held[behind_the_schema : behind_the_schema + 3 * 4096] = bytes(3 * 4096)
     path.write_bytes(held)
 
     with Store.open(f"sqlite:///{path}", site="Plant 1", agent="PC") as store:

@@ -436,7 +436,7 @@ def test_a_viewer_is_refused_by_every_route_that_changes_something(lab, browser_
 
 
 FOR_REVIEWERS = re.compile(
-    r"/(logout|(review|confirm)/.+|api/v1/micrographs(/x/(decisions|undo|scale|assign|proposals))?"
+    r"/(logout|(review|confirm)/.+|api/v1/micrographs(/x/(decisions|undo|scale|assign|proposals|needles(/x/withdraw)?))?"
     r"|(fleet|api/v1)/rollout/stop)"
 )
 
