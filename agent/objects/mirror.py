@@ -457,12 +457,16 @@ def _is_complete(path: Path) -> bool:
 
 
 def _iter_below(folder: Path) -> Iterator[Path]:
-    """Yield a folder and every folder below it, except hidden ones, buffers and bundles in work."""
-    if not folder.is_dir() or folder.is_symlink():
+    """Yield a folder and every folder below it, except hidden ones, buffers and bundles in work.
+
+    The folder itself may be a link to another disk; links below it are left alone.
+    """
+    if not folder.is_dir():
         return
     yield folder
     for child in sorted(folder.iterdir()):
-        if child.is_dir() and not child.name.startswith(".") and child.name != "buffers":
+        is_own = child.is_dir() and not child.is_symlink()
+        if is_own and not child.name.startswith(".") and child.name != "buffers":
             yield from _iter_below(child)
 
 

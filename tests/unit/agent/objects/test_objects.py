@@ -502,3 +502,16 @@ def test_a_deletion_waits_for_a_bucket_that_is_missing(endpoint, tmp_path) -> No
 
     assert not archive.crop_path(SHA, 0).exists()
     assert archive.mirror.index.list_doomed() == [f"crops/ab/{SHA}-p0.png"]
+
+
+def test_a_folder_that_is_a_link_to_another_disk_is_sent(bucket, tmp_path) -> None:
+    archive = open_pc(tmp_path / "data", bucket)
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "crops").symlink_to(tmp_path / "disk", target_is_directory=True)
+    (tmp_path / "disk" / "loop").symlink_to(tmp_path / "disk", target_is_directory=True)
+    fill(archive)
+    make_older(tmp_path / "disk")
+
+    assert archive.mirror.run_round(cache_bytes=1).removed == 4
+    assert archive.field(SHA, 0)[0].shape == (40, 60, 3)
