@@ -121,10 +121,16 @@ class StatementKeeper:
         return signer.note
 
     def finish(self) -> str:
-        """Freeze what was touched and write every file that is missing; see `tend`."""
-        note = self.tend()
-        while self._filed != self._store.statements.newest_id():
+        """Freeze what was touched and write every file that is missing; see `tend`.
+
+        What waits for an object storage that is away is written by the next call.
+        """
+        try:
             note = self.tend()
+            while self._filed != self._store.statements.newest_id():
+                note = self.tend()
+        except ObjectsUnavailable as error:
+            return f"files of statements: {error}"
         return note
 
     def _write_files(self, signer: Signer) -> bool:

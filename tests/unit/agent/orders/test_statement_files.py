@@ -519,3 +519,25 @@ def test_no_statement_is_kept_without_its_pictures_while_the_object_storage_is_a
         assert write_files(lab.store, there, statement, **kept)
         page = read_files(lab.store, there, statement, language="en")["html"]
         assert b"data:image/jpeg" in page
+
+
+def test_a_run_ends_where_files_of_statements_wait_for_the_object_storage(desk, monkeypatch):
+    for field in (1, 2, 3):
+        desk.take(field)
+    desk.check()
+    for view in desk.store.results.iter_all():
+        label(desk.lab, view.id, "G8", at=AT)
+        desk.lab.archive.thumbnail_path(view.sha256, view.page).unlink()  # only there
+    monkeypatch.setenv("AGENT_STORE__OBJECTS", "s3://statements/lab")
+    monkeypatch.setenv("AGENT_STORE__OBJECTS_ENDPOINT", "http://127.0.0.1:9")
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "lab")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
+    keeper = StatementKeeper(
+        read(desk.folder / "agent.toml"), desk.store, now=lambda: AT, position=Position(0, 0)
+    )
+
+    said = keeper.finish()
+
+    assert said.startswith("files of statements: s3://statements/lab does not answer")
+    assert [each.conformity for each in desk.store.statements.all("4711")] == ["conforms"]
+    assert len(desk.store.statements.lacking("pdf", 20)) == 1
