@@ -389,7 +389,13 @@ class ObjectMirror:
         path = self.folder / uploaded.name
         facts = self.bucket.find(uploaded.name)
         sha256 = uploaded.sha256 or (compute_hash(path) if path.is_file() else "?")
-        if facts is None or (facts.size, facts.sha256) != (uploaded.size, sha256):
+        is_there = facts is not None and (facts.size, facts.sha256) == (uploaded.size, sha256)
+        if is_there and facts and path.is_file():
+            try:
+                is_there = self.bucket.confirm(uploaded.name, facts, path, sha256)
+            except FileNotFoundError:  # deleted at this moment
+                is_there = False
+        if not is_there:
             self.index.forget(uploaded.name)  # it is sent again
             self.index.record_scan(Path(uploaded.name).parent.as_posix(), 0)
             return 0
