@@ -22,6 +22,7 @@ from agent.anchors import MANIFEST, Anchor
 from agent.backup_file import PIECE_BYTES, find_database, is_plain_name, read_time, unpack
 from agent.errors import BadStore
 from agent.store import examine_copy, mark_restored, put_back, sites_in
+from agent.whole_file import PART
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -133,8 +134,9 @@ def _members(
             yield file, f"settings/{file.name}"
     for room in (*ALWAYS, *(PIXELS if pixels else ())):
         for file in sorted((folder / room).rglob("*")):
-            if file.is_file() and not file.name.endswith(".part"):
-                yield file, file.relative_to(folder).as_posix()
+            name = file.relative_to(folder)
+            if file.is_file() and not any(part.endswith(PART) for part in name.parts):
+                yield file, name.as_posix()
 
 
 def _require_plain_names(files: Sequence[tuple[Path, str]]) -> None:

@@ -75,9 +75,10 @@ def _files(settings: Settings) -> Iterator[dict[str, Any]]:
 
 
 def iter_secret_words(settings: Settings) -> Iterator[str]:
-    """Yield each word to replace: PC, site, files, customers and raters."""
+    """Yield each word to replace: PCs, site, files, customers, and people who rate or measure."""
     yield platform.node()
     yield settings.site.name
+    yield from settings.rollout.first
     for source in settings.sources:
         yield from source.folder.parts[1:]
         yield from source.fixed_process_data().values()
@@ -88,6 +89,8 @@ def iter_secret_words(settings: Settings) -> Iterator[str]:
             for view in store.results.iter_all():
                 yield from view.process_data.values()
                 yield from (label.by for label in view.labels)
+            yield from (agent.name for agent in store.agents.list_all())
+            yield from (needle.by for needle in store.needle_measurements.iter_all())
     except AgentError:
         return  # without a database only words that look like names are replaced
 

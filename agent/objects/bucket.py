@@ -12,7 +12,8 @@ import hashlib
 import threading
 import time
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from agent.errors import SetupError
@@ -70,11 +71,14 @@ class ObjectFacts:
 
     Args:
         size: Bytes.
-        sha256: Of the bytes as they were stored, "" where another program stored it.
+        sha256: Of the bytes as they were stored, "" where another program stored it. It is a note
+            of who sent them: the storage keeps it, also with other bytes.
+        etag: What the storage itself made of the bytes, most often their MD5.
     """
 
     size: int
     sha256: str
+    etag: str = field(default="", compare=False)
 
 
 class Bucket:
@@ -105,7 +109,27 @@ class Bucket:
                 head = files.call_s3("head_object", Bucket=bucket, Key=key)
             except FileNotFoundError:
                 return None
-        return ObjectFacts(int(head["ContentLength"]), str(head.get("Metadata", {}).get(HASH, "")))
+        noted = str(head.get("Metadata", {}).get(HASH, ""))
+        return ObjectFacts(int(head["ContentLength"]), noted, str(head.get("ETag", "")).strip('"'))
+
+    def confirm(self, name: str, facts: ObjectFacts, path: Path, sha256: str) -> bool:
+        """Return whether the storage has the right bytes now, by what it made of them itself.
+
+        Where that is not their MD5, as in encrypted buckets, the object is read through once.
+
+        Args:
+            name: Of the object.
+            facts: What `find` returned.
+            path: The same bytes on the disk.
+            sha256: Of the bytes.
+
+        Raises:
+            FileNotFoundError: There is no such object any more.
+            ObjectsUnavailable: The storage does not answer, or refuses.
+        """
+        with path.open("rb") as file:
+            digest = hashlib.file_digest(file, partial(hashlib.md5, usedforsecurity=False))
+        return facts.etag == digest.hexdigest() or self._copy(name, None) == sha256
 
     def store(self, name: str, path: Path) -> ObjectFacts:
         """Store a file, and compare what the storage then has with it.

@@ -389,7 +389,13 @@ class ObjectMirror:
         path = self.folder / uploaded.name
         facts = self.bucket.find(uploaded.name)
         sha256 = uploaded.sha256 or (compute_hash(path) if path.is_file() else "?")
-        if facts is None or (facts.size, facts.sha256) != (uploaded.size, sha256):
+        is_there = facts is not None and (facts.size, facts.sha256) == (uploaded.size, sha256)
+        if is_there and facts and path.is_file():
+            try:
+                is_there = self.bucket.confirm(uploaded.name, facts, path, sha256)
+            except FileNotFoundError:  # deleted at this moment
+                is_there = False
+        if not is_there:
             self.index.forget(uploaded.name)  # it is sent again
             self.index.record_scan(Path(uploaded.name).parent.as_posix(), 0)
             return 0
@@ -457,12 +463,16 @@ def _is_complete(path: Path) -> bool:
 
 
 def _iter_below(folder: Path) -> Iterator[Path]:
-    """Yield a folder and every folder below it, except hidden ones, buffers and bundles in work."""
-    if not folder.is_dir() or folder.is_symlink():
+    """Yield a folder and every folder below it, except hidden ones, buffers and bundles in work.
+
+    The folder itself may be a link to another disk; links below it are left alone.
+    """
+    if not folder.is_dir():
         return
     yield folder
     for child in sorted(folder.iterdir()):
-        if child.is_dir() and not child.name.startswith(".") and child.name != "buffers":
+        is_own = child.is_dir() and not child.is_symlink()
+        if is_own and not child.name.startswith(".") and child.name != "buffers":
             yield from _iter_below(child)
 
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import reports
 from agent import pictures
 from agent.errors import SetupError, WrongUse
+from agent.objects import ObjectsUnavailable
 from agent.orders.statement_files import load_thumbnail
 from agent.orders.statement_page import build_statement_page
 from reports import CUSTOMER_TEMPLATE, Letterhead, TemplateFault
@@ -151,11 +152,16 @@ def load_picture(archive: Archive, field: Mapping[str, Any]) -> tuple[bytes, int
 
     Only pixels that the statement names are shown: the archived crop if it has the hash of the
     statement, else the thumbnail, which has no scale bar; None where both are gone.
+
+    Raises:
+        ObjectsUnavailable: It is only in the object storage, which does not answer.
     """
     try:
         encoded = archive.read(archive.crop_path(field["sha256"], field["page"]))
         named = field["files"].get("crop")
         full = pictures.decode(encoded)
+    except ObjectsUnavailable:  # a customer would get a report without its pictures
+        raise
     except (OSError, ValueError):
         return load_thumbnail(archive, field)
     if named and hashlib.sha256(encoded).hexdigest() != named:

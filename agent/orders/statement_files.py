@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import reports
 from agent import pictures
 from agent.errors import SetupError
+from agent.objects import ObjectsUnavailable
 from agent.orders.statement_page import build_statement_page
 from agent.store import StatementFile
 from agent.whole_file import write_whole
@@ -82,6 +83,7 @@ def write_files(
         False where another agent wrote them just before.
 
     Raises:
+        ObjectsUnavailable: A thumbnail is only in the object storage, which does not answer.
         OSError: The data folder cannot be written.
     """
     contents = render_files(store, archive, statement, language=language)
@@ -156,9 +158,14 @@ def load_thumbnail(archive: Archive, field: Mapping[str, Any]) -> tuple[bytes, i
 
     Returns:
         None where it was pruned or holds other bytes than those that the statement names.
+
+    Raises:
+        ObjectsUnavailable: It is only in the object storage, which does not answer.
     """
     try:
         jpeg = archive.read(archive.thumbnail_path(field["sha256"], field["page"]))
+    except ObjectsUnavailable:  # a statement that lacks its pictures must not be kept as whole
+        raise
     except OSError:
         return None
     named = field["files"].get("thumb")

@@ -19,6 +19,7 @@ import structlog
 from agent.archive import Archive
 from agent.errors import AgentError
 from agent.lab_context import taxonomy_in_force
+from agent.objects import ObjectsUnavailable
 from agent.orders.examination import begin, list_touched
 from agent.orders.freezing import freeze_orders
 from agent.orders.instrument_holds import load_holds
@@ -120,17 +121,25 @@ class StatementKeeper:
         return signer.note
 
     def finish(self) -> str:
-        """Freeze what was touched and write every file that is missing; see `tend`."""
-        note = self.tend()
-        while self._filed != self._store.statements.newest_id():
+        """Freeze what was touched and write every file that is missing; see `tend`.
+
+        What waits for an object storage that is away is written by the next call.
+        """
+        try:
             note = self.tend()
+            while self._filed != self._store.statements.newest_id():
+                note = self.tend()
+        except ObjectsUnavailable as error:
+            return f"files of statements: {error}"
         return note
 
     def _write_files(self, signer: Signer) -> bool:
         """Write a batch of files; whether none is missing any more.
 
         A statement that no page can be made of is logged once; its document is frozen all the same.
+        One whose pictures are only in an object storage that is away waits, and no other does.
         """
+        away: ObjectsUnavailable | None = None
         most = PER_ROUND + len(self._broken)
         lacking = self._store.statements.lacking(PDF, most)
         for statement in lacking:
@@ -138,6 +147,8 @@ class StatementKeeper:
                 continue
             try:
                 self._write(statement, signer)
+            except ObjectsUnavailable as error:
+                away = error
             except (StoreFault, OSError):
                 raise  # database or disk: the next round writes it
             except Exception:
@@ -145,6 +156,8 @@ class StatementKeeper:
                 log.exception(
                     "statement.unwritable", order=statement.order, sha256=statement.sha256
                 )
+        if away:
+            raise away
         return len(lacking) < most
 
     def _write(self, statement: FrozenStatement, signer: Signer) -> None:

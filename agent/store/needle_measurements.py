@@ -88,12 +88,17 @@ class NeedleMeasurements(Repository):
     def add(self, public_id: str, needle: NewNeedle, *, by: str, at: datetime) -> int:
         """Append a measured needle; return its number.
 
+        One that this person measured with the very same tips is returned: a request that was sent
+        again, since its answer was lost, is no other needle.
+
         Raises:
             WrongUse: There is no such micrograph, no name, or the tips are no needle.
         """
         _refuse_malformed(needle, by)
         with writing(self._engine) as session:
-            micrograph = micrograph_of(session, public_id)
+            micrograph = micrograph_of(session, public_id, alone=True)
+            if known := self._find_same(session, micrograph.id or 0, needle, by):
+                return known
             row = NeedleMeasurementRow(
                 micrograph_id=micrograph.id or 0,
                 start_x=needle.start[0],
@@ -151,6 +156,23 @@ class NeedleMeasurements(Repository):
     def iter_all(self) -> Iterator[NeedleMeasurement]:
         """Yield all measured needles of the site, withdrawn ones too, oldest first."""
         yield from self._read()
+
+    def _find_same(
+        self, session: Session, micrograph_id: int, needle: NewNeedle, by: str
+    ) -> int | None:
+        (start_x, start_y), (end_x, end_y) = needle.start, needle.end
+        query = select(NeedleMeasurementRow.id).where(
+            NeedleMeasurementRow.site_id == self._whose.site_id,
+            NeedleMeasurementRow.micrograph_id == micrograph_id,
+            NeedleMeasurementRow.by == by,
+            NeedleMeasurementRow.withdrawn_by == "",
+            NeedleMeasurementRow.start_x == start_x,
+            NeedleMeasurementRow.start_y == start_y,
+            NeedleMeasurementRow.end_x == end_x,
+            NeedleMeasurementRow.end_y == end_y,
+            NeedleMeasurementRow.um_per_px == needle.um_per_px,
+        )
+        return session.exec(query).first()
 
     def _read(self, public_id: str | None = None) -> list[NeedleMeasurement]:
         query = (

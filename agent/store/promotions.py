@@ -136,11 +136,8 @@ def _sign(
                 f"{before[-1].by} has proposed {bundle} already; a second person has to sign "
                 "(retrain.promoters = 2)."
             )
-        if others and rings is None and others[-1].shown.get(RINGS):
-            raise WrongUse(
-                f"{others[-1].by} signed for a rollout of {bundle} in rings. Sign for the same: "
-                f"agent rollout start {bundle}."
-            )
+        if others:
+            _refuse_other_rings(bundle, others[-1], rings)
         if not others:
             facts = signature.as_json()
             at, by = signature.at, signature.by
@@ -169,6 +166,27 @@ def _sign(
             at=at,
         )
     return True
+
+
+def _refuse_other_rings(bundle: str, first: Signature, rings: RingRules | None) -> None:
+    """Refuse a second signature for other rings than the first one is for."""
+    signed = first.shown.get(RINGS)
+    if signed and rings is None:
+        raise WrongUse(
+            f"{first.by} signed for a rollout of {bundle} in rings. Sign for the same: "
+            f"agent rollout start {bundle}."
+        )
+    if signed and rings is not None and signed != rings.to_json():
+        own = rings.to_json()
+        differing = ", ".join(
+            f"{name} = {own[name]} instead of {signed.get(name)}"
+            for name in own
+            if own[name] != signed.get(name)
+        )
+        raise WrongUse(
+            f"{first.by} signed for other rings of {bundle} ({differing}). Sign for the same, or "
+            "both sign again."
+        )
 
 
 def _list_signatures(session: Session, whose: AgentIdentity, bundle: str) -> list[Signature]:

@@ -14,8 +14,12 @@ import pytest
 from agent.cli import main
 from agent.host.licences import build_bill, find_licence, list_parts
 from agent.host.support_bundle import Pseudonyms
+from agent.store import Store
 
-SECRETS = ("hunter2", "4711", "Schmidt", "Getriebewerk", "R. Stahl", "Probe", "hooks.example")
+SECRETS = (
+    *("hunter2", "4711", "Schmidt", "Getriebewerk", "R. Stahl", "Probe", "hooks.example"),
+    *("LABOR-PC-7", "LABOR-PC-9"),
+)
 
 
 def run(*arguments: str) -> int:
@@ -73,8 +77,8 @@ def test_a_support_bundle_holds_state_and_logs_but_no_secret_name_or_picture(
     (tmp_path / "Schmidt").mkdir()
     file.write_text(
         '[site]\nname = "Getriebewerk Nord"\n[notify]\nurls = ["json://u:hunter2@hooks.example/x"]\n'
-        '[web]\nport = 0\n[[sources]]\nname = "LOM-07"\nfolder = "Schmidt"\nquiet_s = 0\n'
-        'order = "4711"\noperator = "R. Stahl"\n',
+        '[web]\nport = 0\n[rollout]\nfirst = ["LABOR-PC-7"]\n[[sources]]\nname = "LOM-07"\n'
+        'folder = "Schmidt"\nquiet_s = 0\norder = "4711"\noperator = "R. Stahl"\n',
         encoding="utf-8",
     )
     (tmp_path / "Schmidt" / "4711_Probe_2.tif").write_bytes(b"no picture")
@@ -82,10 +86,14 @@ def test_a_support_bundle_holds_state_and_logs_but_no_secret_name_or_picture(
     logs.mkdir(parents=True)
     (logs / "agent.log").write_text(
         json.dumps({"event": "file.set_aside", "file": "4711_Probe_2.tif", "by": "R. Stahl"})
-        + "\nTraceback: cannot read Schmidt/4711_Probe_2.tif\n",
+        + "\nTraceback: cannot read Schmidt/4711_Probe_2.tif\n"
+        + "the rollout was stopped: LABOR-PC-9: structure code G7\n",
         encoding="utf-8",
     )
     assert run("--config", str(file), "run", "--once") == 1
+    database = f"sqlite:///{tmp_path / 'data' / 'martensight.db'}"
+    with Store.open(database, site="Getriebewerk Nord", agent="LABOR-PC-9") as store:
+        store.agents.record_start(at=datetime.now(UTC))
 
     code = run("--config", str(file), "support-bundle", str(tmp_path / "out.zip"))
 

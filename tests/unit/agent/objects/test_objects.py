@@ -502,3 +502,51 @@ def test_a_deletion_waits_for_a_bucket_that_is_missing(endpoint, tmp_path) -> No
 
     assert not archive.crop_path(SHA, 0).exists()
     assert archive.mirror.index.list_doomed() == [f"crops/ab/{SHA}-p0.png"]
+
+
+def test_a_folder_that_is_a_link_to_another_disk_is_sent(bucket, tmp_path) -> None:
+    archive = open_pc(tmp_path / "data", bucket)
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "crops").symlink_to(tmp_path / "disk", target_is_directory=True)
+    (tmp_path / "disk" / "loop").symlink_to(tmp_path / "disk", target_is_directory=True)
+    fill(archive)
+    make_older(tmp_path / "disk")
+
+    assert archive.mirror.run_round(cache_bytes=1).removed == 4
+    assert archive.field(SHA, 0)[0].shape == (40, 60, 3)
+
+
+def test_a_file_stays_where_the_storage_has_other_bytes_with_the_same_note(bucket, tmp_path):
+    archive = open_pc(tmp_path / "data", bucket)
+    hashes = fill(archive)
+    send(archive)
+    crop, name = archive.crop_path(SHA, 0), f"crops/ab/{SHA}-p0.png"
+    rotten = crop.read_bytes()[:-9] + b"\0" * 9
+    put(bucket, name, rotten, hashes["crop"])  # of the same size
+
+    archive.mirror.run_round(cache_bytes=1)
+
+    assert crop.exists()
+    send(archive, cache_bytes=1)  # mended, and then removed
+    assert bucket.compute_hash(name) == hashes["crop"]
+    assert not crop.exists()
+
+
+def test_a_storage_that_makes_no_md5_is_read_through_before_a_file_leaves(bucket, tmp_path):
+    archive = open_pc(tmp_path / "data", bucket)
+    hashes = fill(archive)
+    send(archive)
+    of_bucket, key = bucket._split(f"crops/ab/{SHA}-p0.png")
+    content = archive.crop_path(SHA, 0).read_bytes()
+    with bucket._asking() as files:  # in parts: the storage's mark is not the MD5
+        of = {"Bucket": of_bucket, "Key": key}
+        begun = files.call_s3("create_multipart_upload", **of, Metadata={"sha256": hashes["crop"]})
+        of["UploadId"] = begun["UploadId"]
+        part = files.call_s3("upload_part", **of, PartNumber=1, Body=content)
+        parts = [{"ETag": part["ETag"], "PartNumber": 1}]
+        files.call_s3("complete_multipart_upload", **of, MultipartUpload={"Parts": parts})
+
+    assert archive.mirror.run_round(cache_bytes=1).removed == 4
+    assert not archive.crop_path(SHA, 0).exists()
+    assert archive.damage(SHA, 0, hashes) == []

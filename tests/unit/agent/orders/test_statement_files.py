@@ -15,12 +15,15 @@ from cryptography.hazmat.primitives.serialization import pkcs12
 from cryptography.x509.oid import NameOID
 from databases import tamper
 from lab import DAY
+from object_server import connect, make_bucket, make_older, open_pc, serve, write_credentials
 from pyhanko.keys import load_cert_from_pemder
 from pyhanko.pdf_utils.reader import PdfFileReader
 from pyhanko.sign.validation import validate_pdf_signature
 from pyhanko_certvalidator import ValidationContext
 
 from agent.maintenance import verify_statements
+from agent.objects import ObjectsUnavailable
+from agent.orders.customer_report import find_statement, render_customer_report
 from agent.orders.examination import Position
 from agent.orders.signing import find_signer, read_certificate
 from agent.orders.statement_files import (
@@ -489,3 +492,52 @@ def test_a_decision_on_the_page_is_frozen_before_the_answer_comes(desk):
     said = [statement.conformity for statement in desk.store.statements.all("4711")]
     assert said[0] == "conforms"
     assert len(said) == 2
+
+
+def test_no_statement_is_kept_without_its_pictures_while_the_object_storage_is_away(lab, tmp_path):
+    sha256 = conforming(lab)
+    (statement,) = lab.store.statements.lacking("pdf", 20)
+    with serve() as endpoint:
+        make_bucket(endpoint, "statements")
+        credentials = write_credentials(tmp_path)
+        there, away = (
+            open_pc(lab.folder, connect(address, "s3://statements/lab", credentials))
+            for address in (endpoint, "http://127.0.0.1:9")
+        )
+        make_older(lab.folder)
+        there.mirror.run_round(cache_bytes=1)
+        kept = {"language": "en", "signer": Unsigned(), "now": NOW}
+
+        with pytest.raises(ObjectsUnavailable):
+            write_files(lab.store, away, statement, **kept)
+        with pytest.raises(ObjectsUnavailable):
+            render_customer_report(
+                lab.store, away, find_statement(lab.store, "4711"), language="en"
+            )
+
+        assert lab.store.statements.files(sha256) == []
+        assert write_files(lab.store, there, statement, **kept)
+        page = read_files(lab.store, there, statement, language="en")["html"]
+        assert b"data:image/jpeg" in page
+
+
+def test_a_run_ends_where_files_of_statements_wait_for_the_object_storage(desk, monkeypatch):
+    for field in (1, 2, 3):
+        desk.take(field)
+    desk.check()
+    for view in desk.store.results.iter_all():
+        label(desk.lab, view.id, "G8", at=AT)
+        desk.lab.archive.thumbnail_path(view.sha256, view.page).unlink()  # only there
+    monkeypatch.setenv("AGENT_STORE__OBJECTS", "s3://statements/lab")
+    monkeypatch.setenv("AGENT_STORE__OBJECTS_ENDPOINT", "http://127.0.0.1:9")
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "lab")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
+    keeper = StatementKeeper(
+        read(desk.folder / "agent.toml"), desk.store, now=lambda: AT, position=Position(0, 0)
+    )
+
+    said = keeper.finish()
+
+    assert said.startswith("files of statements: s3://statements/lab does not answer")
+    assert [each.conformity for each in desk.store.statements.all("4711")] == ["conforms"]
+    assert len(desk.store.statements.lacking("pdf", 20)) == 1

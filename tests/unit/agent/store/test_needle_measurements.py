@@ -16,6 +16,7 @@ __all__ = ["store"]  # a fixture, on both databases
 
 FIELD = SHA[:16]
 NEEDLE = NewNeedle((10.0, 20.0), (40.0, 60.0), 0.2)
+LONGER = replace(NEEDLE, end=(70.0, 100.0))
 """50 px = 10 µm."""
 
 
@@ -49,7 +50,7 @@ def test_it_is_stored_with_author_time_tips_and_length_and_each_act_is_in_the_au
 
 def test_a_withdrawn_needle_is_kept_and_not_valid(filled) -> None:
     first = filled.needle_measurements.add(FIELD, NEEDLE, by="Ada", at=AT)
-    second = filled.needle_measurements.add(FIELD, NEEDLE, by="Ada", at=AT)
+    second = filled.needle_measurements.add(FIELD, LONGER, by="Ada", at=AT)
     later = AT + timedelta(hours=1)
 
     assert filled.needle_measurements.withdraw(FIELD, first, by="Ada", at=later)
@@ -102,8 +103,8 @@ def test_a_needle_is_withdrawn_only_from_its_own_micrograph(filled) -> None:
 def test_a_row_that_was_tampered_with_is_named_by_the_audit_log(
     address, filled, change, sentence
 ) -> None:
-    for _ in range(2):
-        number = filled.needle_measurements.add(FIELD, NEEDLE, by="Ada", at=AT)
+    for needle in (NEEDLE, LONGER):
+        number = filled.needle_measurements.add(FIELD, needle, by="Ada", at=AT)
     filled.needle_measurements.withdraw(FIELD, number, by="Bob", at=AT)
     assert filled.checks.compare_rows().faults == ()
 

@@ -464,3 +464,21 @@ def test_a_probability_that_is_no_number_stops_all_pcs_and_is_compared_with_none
     assert rollout.baseline_host == ("" if first else "PC-1")
     (host,) = (each for each in plant.one.rollouts.list_hosts(rollout.id) if each.name == "PC-2")
     assert host.max_difference is None
+
+
+def test_the_second_lead_signs_for_the_rings_that_the_first_one_signed_for(plant):
+    others = RingRules(("PC-9", "PC-8"), share=0.9, wait_minutes=0)
+
+    def sign(who: str, minutes: float, rules: RingRules) -> bool:
+        return plant.one.promotions.sign(
+            NEW, Signature(who, "better", late(minutes), {"rings": rules.to_json()}), metrics={},
+            promoters=2, instead_of=OLD, rings=rules,
+        )  # fmt: skip
+
+    sign("Lea", 1, RULES)
+    with pytest.raises(WrongUse, match=r"Lea signed for other rings .*share = 0.9 instead of 0.2"):
+        sign("Bob", 2, others)
+
+    assert plant.one.rollouts.find_latest() is None
+    assert sign("Bob", 3, RULES)
+    assert plant.one.rollouts.find_latest().rules == RULES

@@ -72,6 +72,20 @@ def test_without_a_scale_or_outside_of_the_crop_a_needle_is_refused_in_a_sentenc
     assert client.post(f"/api/v1/micrographs/{field}/needles/7/withdraw", json={"by": "x"}).is_error
 
 
+def test_a_request_that_is_sent_again_keeps_no_second_needle(lab, client, field):
+    first = post(client, field).json()
+
+    again = post(client, field)
+    others = [post(client, field, by="Bea").json(), post(client, field, end=[41, 60]).json()]
+
+    assert (again.status_code, again.json()) == (201, first)
+    assert len({first["id"], *(other["id"] for other in others)}) == 3
+    assert len(lab.store.needle_measurements.list_valid()) == 3
+    url = f"/api/v1/micrographs/{field}/needles/{first['id']}/withdraw"
+    client.post(url, json={"by": "Ann"})
+    assert post(client, field).json()["id"] > first["id"]  # an undone one may be measured again
+
+
 LINES = "document.querySelectorAll('.measures polyline.needle').length"
 
 

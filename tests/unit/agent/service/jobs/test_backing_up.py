@@ -445,3 +445,24 @@ def test_a_restore_of_a_folder_states_what_is_expected(lab, tmp_path, capsys) ->
 
     said = " ".join(capsys.readouterr().err.split())
     assert "is a folder. Name the zip file that agent backup wrote." in said
+
+
+def test_a_bundle_that_is_being_fetched_is_in_no_back_up(lab, tmp_path) -> None:
+    bundles = lab.store.folder / "bundles"
+    with opened(lab) as store:
+        for name in ("20261101-a", ".20261102-b.4711-0a1b2c3d.part"):
+            (bundles / name).mkdir(parents=True)
+            (bundles / name / "weights.safetensors").write_bytes(b"w")
+        maintenance.back_up(
+            store,
+            lab.store.folder,
+            tmp_path / "safe.zip",
+            settings_files=[],
+            pixels=False,
+            at=NOON,
+            progress=lambda *_: None,
+        )
+
+    with zipfile.ZipFile(tmp_path / "safe.zip") as packed:
+        names = [name for name in packed.namelist() if "bundles" in name]
+    assert names == ["bundles/20261101-a/weights.safetensors"]
