@@ -100,6 +100,7 @@ class Desk:
         form_key: Signs what a form lists, as long as this process runs.
         holds: Returns the holds on instruments' results; None where they are not known.
         hasten: Puts the files of urgent orders first; None where the sources are not known.
+        measures_needles: Reviewers may measure needles: not in a lab of other classes without them.
         learns_from: Which labels are trained on, as `[retrain] learns_from`.
         shown: Which answers each reviewer's page has shown.
         objectives: Source name → its table of objectives.
@@ -134,6 +135,7 @@ class Desk:
     form_key: bytes = field(default_factory=partial(token_bytes, 32), repr=False)
     holds: Callable[[], Holds] | None = None
     hasten: Callable[[], int] | None = None
+    measures_needles: bool = True
     learns_from: tuple[str, ...] = LEARNS_FROM
     shown: ShownAnswers = field(default_factory=ShownAnswers)
     objectives: Mapping[str, tuple[Calibration, ...]] = field(default_factory=dict)

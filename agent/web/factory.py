@@ -86,6 +86,7 @@ def app_of(
             now=now(),
         ),
         hasten=lambda: prioritise_urgent(store, settings),
+        measures_needles=settings.needles.enabled or not settings.model.taxonomy,
         learns_from=settings.retrain.learns_from,
         learning=LearningSetup(
             promoters=settings.retrain.promoters,

@@ -102,6 +102,7 @@ def _page(desk: Desk, request: Request) -> ModelsPage:
         classes=Link(_("Classes"), "/setup/taxonomy")
         if desk.taxonomy_setup and (who is None or who.may("admin"))
         else None,
+        needles=Link(_("Needle lengths"), "/needles") if desk.measures_needles else None,
     )
 
 

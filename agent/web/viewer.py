@@ -53,7 +53,9 @@ def build_viewer(desk: Desk, seen: ReportedMicrograph, *, reviewer: str) -> View
         outline=seen.polygon,
         marks=seen.marks,
         chart="/chart" if desk.chart else "",
-        needles=f"/api/v1/micrographs/{seen.id}/needles" if seen.crop else "",
+        needles=f"/api/v1/micrographs/{seen.id}/needles"
+        if seen.crop and desk.measures_needles
+        else "",
         kept=tuple(
             (needle.id, *needle.start, *needle.end)
             for needle in desk.store.needle_measurements.list_of(seen.id)

@@ -62,6 +62,8 @@
       fit: function () { pane.fit(); }, pixels: parts.toPixels, clear: function () { parts.measure.clear(); }
     };
     for (const button of tools.querySelectorAll("[data-view]")) { button.addEventListener("click", acts[button.dataset.view]); }
+    const ofNeedles = tools.querySelector("[data-needle-words]"); // absent where none are measured
+    Object.assign(words, ofNeedles ? JSON.parse(ofNeedles.dataset.needleWords) : {});
     parts.needles = viewerNeedles(pane, stage, words, say, function () { parts.measure.draw(); });
     parts.measure = viewerMeasure(pane, Array.from(tools.querySelectorAll("[data-tool]")), words, say, parts.needles);
     parts.needles.load();

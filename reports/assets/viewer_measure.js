@@ -67,6 +67,7 @@ window.viewerMeasure = function (pane, buttons, words, say, needles) {
     draw();
   }
   function choose(wanted) {
+    if (!buttons.some(function (button) { return button.dataset.tool === wanted; })) { return; }
     const refused = wanted === "needle" && tool !== wanted ? needles.begin() : "";
     if (refused) { say(refused); return; }
     tool = tool === wanted ? "" : wanted;

@@ -147,6 +147,7 @@ class ModelsPage:
         bundles: Of the lab.
         classes: The page of the lab's classes, None for who may not change them.
         training: The page where a training is started, None for who may not.
+        needles: The page of measured needles, None in a lab that measures none.
     """
 
     site: str
@@ -157,6 +158,7 @@ class ModelsPage:
     bundles: tuple[BundleLine, ...]
     classes: Link | None = None
     training: Link | None = None
+    needles: Link | None = None
 
 
 @dataclass(frozen=True, slots=True)
