@@ -168,6 +168,12 @@ def _decide(desk: Desk, request: Request, public_id: str, form: Mapping[str, str
             desk.site, who, "", f"/review/{public_id}/decide", fields, wrong if who else ""
         )
         return HTMLResponse(reports.render_name(page), 422)
+    if (deciding := form.get("reviewer", "")) not in ("", who.strip()):
+        raise decisions.NotYours(
+            _("{name} gave this decision, and {who} uses this browser now").format(
+                name=deciding, who=who.strip()
+            )
+        )
     narrowed = {key: form[key] for key in FILTERS if form.get(key)}
     decision = decisions.read_decision(
         said,

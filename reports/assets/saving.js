@@ -44,6 +44,7 @@
   // Sends a decision; resolves with the answer of the server.
   async function decide(url, body) {
     body.append("decision_id", newId());
+    body.append("reviewer", page().dataset.reviewer || ""); // another may use this browser when it is sent again
     const kept = { url: url, body: body.toString(), reviewer: page().dataset.reviewer };
     sessionStorage.setItem(KEPT, JSON.stringify(kept));
     return send(kept);
@@ -51,7 +52,7 @@
   async function send(kept) {
     const sent = { method: "POST", body: new URLSearchParams(kept.body) };
     const answer = await ask(kept.url, sent, words().unsaved);
-    if (!hasLeftForLogin(answer)) { sessionStorage.removeItem(KEPT); }
+    if (!hasLeftForLogin(answer) && answer.status !== 403) { sessionStorage.removeItem(KEPT); }
     return answer;
   }
   // Returns what was kept on an earlier page of this tab and is for this reviewer to send, or null.

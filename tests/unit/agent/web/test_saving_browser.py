@@ -258,15 +258,16 @@ def test_a_kept_decision_of_ann_is_not_sent_under_the_name_of_bob(lab, server, p
     server.kill()
     page.keyboard.press("Enter")
     page.get_by_text(UNSAVED).wait_for()
-    server.start()
     page.context.clear_cookies()
     page.context.add_cookies([{"name": "reviewer", "value": "Bob", "url": server.url}])
+    server.start()
 
+    page.get_by_text("Ann gave this decision, and Bob uses this browser now").wait_for()
     page.goto(f"{server.url}/review/{first}")
     until_ready(page, first)
     page.get_by_text("A decision of Ann is kept in this tab").wait_for()
 
-    assert lab.store.results.find(first).labels == ()
+    assert [label.by for label in lab.store.results.find(first).labels] == []
 
 
 @pytest.mark.slow
