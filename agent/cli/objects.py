@@ -115,9 +115,7 @@ def _open_mirror(settings: Settings) -> ObjectMirror:
 
 
 def _run(act: Callable[[], Result]) -> Result:
-    from agent.objects import DamagedObject, ObjectsUnavailable
-
     try:
         return act()
-    except (DamagedObject, ObjectsUnavailable) as error:
+    except OSError as error:  # the storage, its index, or a file that cannot be read
         raise SetupError(f"{error}.") from error

@@ -188,22 +188,32 @@ class ObjectMirror:
 
         Raises:
             DamagedObject: A bundle in the storage is damaged; everything else was done.
+            OSError: A file cannot be read; everything else was done.
             ObjectsUnavailable: The storage does not answer; nothing is lost.
         """
         for name in self.index.list_doomed():
             self._delete_remote(name)
         sent = size = 0
+        faults: list[OSError] = []
         for path in self._iter_unsent(is_sending=True):
             if is_enough():
                 break
-            size += self._send(path)
-            sent += 1
+            try:
+                size += self._send(path)
+                sent += 1
+            except ObjectsUnavailable:
+                raise
+            except OSError as error:  # one file that cannot be read holds up no other
+                faults.append(error)
+        for folder in {Path(error.filename).parent for error in faults if error.filename}:
+            self.index.record_scan(folder.relative_to(self.folder).as_posix(), 0)
         removed = self._remove_unused(cache_bytes) if cache_bytes else 0  # a full disk first
         fetched, damaged = self._fetch_bundles()
         fetched += self._fetch_features()
+        faults += damaged
         waiting = sum(1 for _ in self.iter_unsent()) if is_enough() else 0
-        if damaged:
-            raise damaged[0]
+        if faults:
+            raise faults[0]
         return RoundOutcome(sent, size, fetched, removed, waiting)
 
     def iter_unsent(self) -> Iterator[Path]:

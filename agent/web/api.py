@@ -256,7 +256,8 @@ def _add_orders(routes: APIRouter, desk: Desk) -> None:
         """Return the report of an order for its customer: a frozen statement with pictures."""
         if orders.ends_in_report(request):
             return JSONResponse(order(request, f"{number}/report.{kind}"))
-        return customer_report(desk, number, kind, language=language, number=statement)
+        who = cookies.name_of(request)
+        return customer_report(desk, number, kind, who=who, language=language, number=statement)
 
     @routes.get("/orders/{number:path}", response_model=Order)
     def order(request: Request, number: str) -> dict[str, Any]:

@@ -83,8 +83,8 @@ def router(desk: Desk) -> APIRouter:
         return await run_in_threadpool(_assign, desk, request, public_id, form)
 
     @routes.get("/statements/{name}")
-    def statement(name: str) -> Response:
-        return statement_response(desk, name)
+    def statement(request: Request, name: str) -> Response:
+        return statement_response(desk, name, name_of(request))
 
     @routes.get("/order/{number:path}/report.{kind}")
     def report(
@@ -96,7 +96,8 @@ def router(desk: Desk) -> APIRouter:
     ) -> Response:
         if ends_in_report(request):
             return order(request, f"{number}/report.{kind}")
-        return customer_report(desk, number, kind, language=language, number=statement)
+        who = name_of(request)
+        return customer_report(desk, number, kind, who=who, language=language, number=statement)
 
     @routes.get("/order/{number:path}")
     def order(request: Request, number: str) -> Response:

@@ -13,6 +13,8 @@ from agent.errors import SetupError, WrongUse
 from agent.orders.customer_report import find_statement, render_customer_report
 from agent.orders.statement import plain
 from agent.orders.statement_files import JSON, PDF, read_files
+from agent.store.file_states import chunks
+from agent.web.specimen_fields import remember_read
 from reports import Link, statement_time
 from reports import gettext as _
 
@@ -23,12 +25,13 @@ TYPES = {PDF: "application/pdf", JSON: "application/json"}
 CUSTOMER_TYPES = {"html": "text/html; charset=utf-8", "pdf": "application/pdf"}
 
 
-def statement_response(desk: Desk, name: str) -> Response:
+def statement_response(desk: Desk, name: str, who: str) -> Response:
     """Return a file of a statement.
 
     Args:
         desk: What the pages work on.
         name: Hash, a dot and "pdf" or "json".
+        who: The reader: a field that is still to be decided is not decided blind any more.
 
     Raises:
         HTTPException: 404, there is no such statement or kind.
@@ -38,6 +41,7 @@ def statement_response(desk: Desk, name: str) -> Response:
     if frozen is None:
         raise HTTPException(404, _("There is no such statement."))
     content = read_files(desk.store, desk.archive, frozen, language=reports.language())[kind]
+    _remember_fields(desk, sha256, who)
     safe = _plain_ascii(frozen.order)
     shown = f'inline; filename="{safe}-{frozen.number}.{kind}"'
     return Response(content, media_type=TYPES[kind], headers={"Content-Disposition": shown})
@@ -48,10 +52,19 @@ def customer_report(
     order: str,
     kind: str,
     *,
+    who: str,
     language: reports.Language | None = None,
     number: int | None = None,
 ) -> Response:
     """Return the report of an order for its customer, "html" or "pdf".
+
+    Args:
+        desk: What the pages work on.
+        order: Its number.
+        kind: Of the file.
+        who: The reader, as for `statement_response`.
+        language: Of the report, None for the page's.
+        number: Of the statement, None for the newest one.
 
     Raises:
         HTTPException: 404, the order has no such statement; 409, the lab's layout is broken.
@@ -68,12 +81,25 @@ def customer_report(
         raise HTTPException(404, str(fault)) from fault
     except SetupError as fault:
         raise HTTPException(409, str(fault)) from fault
+    _remember_fields(desk, made.sha256, who)
     headers = {
         "Content-Disposition": f'inline; filename="{_plain_ascii(order)}-{made.statement}-customer'
         f'.{kind}"',
         "X-Statement": f"{made.statement}; sha256={made.sha256}",
     }
     return Response(made.files[kind], media_type=CUSTOMER_TYPES[kind], headers=headers)
+
+
+def _remember_fields(desk: Desk, sha256: str, who: str) -> None:
+    """Record that a named reader gets the answers of a statement's fields, hidden ones too."""
+    document = desk.store.statements.document(sha256)["document"]
+    ids = [
+        field["id"]
+        for specimen in document["specimens"]
+        for field in (*specimen["fields"], *specimen["superseded"])
+    ]
+    for batch in chunks(ids):
+        remember_read(desk, desk.store.search.list_micrographs(batch), who)
 
 
 def _plain_ascii(order: str) -> str:

@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 import shutil
+import sys
 import threading
 from pathlib import Path
 
@@ -550,3 +551,20 @@ def test_a_storage_that_makes_no_md5_is_read_through_before_a_file_leaves(bucket
     assert archive.mirror.run_round(cache_bytes=1).removed == 4
     assert not archive.crop_path(SHA, 0).exists()
     assert archive.damage(SHA, 0, hashes) == []
+
+
+@pytest.mark.skipif(sys.platform == "win32" or os.geteuid() == 0, reason="root may read anything")
+def test_a_file_that_cannot_be_read_holds_up_no_other(bucket, tmp_path) -> None:
+    archive = open_pc(tmp_path / "data", bucket)
+    fill(archive)
+    fill(archive, OTHER, seed=1)
+    crop = archive.crop_path(SHA, 0)  # the first to be sent
+    crop.chmod(0)
+
+    for _ in range(2):
+        with pytest.raises(PermissionError, match=crop.name):
+            send(archive)
+
+    assert len(bucket.list_names("crops/")) == 7
+    crop.chmod(0o600)
+    assert send(archive).sent == 1

@@ -14,7 +14,8 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import pkcs12
 from cryptography.x509.oid import NameOID
 from databases import tamper
-from lab import DAY
+from fastapi.testclient import TestClient
+from lab import DAY, HOME, desk_of
 from object_server import connect, make_bucket, make_older, open_pc, serve, write_credentials
 from pyhanko.keys import load_cert_from_pemder
 from pyhanko.pdf_utils.reader import PdfFileReader
@@ -34,10 +35,12 @@ from agent.orders.statement_files import (
 from agent.service.statements import StatementKeeper
 from agent.settings import StatementsSection, read
 from agent.store import Entry
+from agent.web import create_app
 from tests.unit.agent.orders.test_ordering import AT, Desk
 from tests.unit.agent.orders.test_statements import alter, freeze, label, take
 
 NOW = DAY + timedelta(hours=1)
+SEEN = "This page has shown it to you before."
 
 
 def write(lab, *, signer=None, language="en"):
@@ -541,3 +544,27 @@ def test_a_run_ends_where_files_of_statements_wait_for_the_object_storage(desk, 
     assert said.startswith("files of statements: s3://statements/lab does not answer")
     assert [each.conformity for each in desk.store.statements.all("4711")] == ["conforms"]
     assert len(desk.store.statements.lacking("pdf", 20)) == 1
+
+
+@pytest.mark.parametrize("read_it", ["pdf", "json", "customer", "api"])
+def test_who_reads_a_statement_decides_none_of_its_fields_blind(lab, read_it):
+    hidden = take(lab, reasons=("control_sample",))
+    freeze(lab)
+    (statement,) = lab.store.statements.all("4711")
+    address = {
+        "customer": "/order/4711/report.html",
+        "api": "/api/v1/orders/4711/report.pdf",
+    }.get(read_it, f"/statements/{statement.sha256}.{read_it}")
+
+    with TestClient(create_app(desk_of(lab)), base_url=HOME) as browser:
+        browser.post("/review/name", data={"by": "Rita"})
+        before = browser.get(f"/review/{hidden}").text
+        assert browser.get(address).status_code == 200
+        after = browser.get(f"/review/{hidden}").text
+        said = {"by": "Rita", "code": "G8"}
+        browser.post(f"/api/v1/micrographs/{hidden}/decisions", json=said)
+
+    assert SEEN not in before
+    assert SEEN in after
+    (decided,) = lab.store.results.find(hidden).labels
+    assert not decided.blind
