@@ -29,7 +29,7 @@ from agent.objects.upload_index import Uploaded, UploadIndex
 from agent.whole_file import PART
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Collection, Iterator, Sequence
 
     from agent.settings import StoreSection
 
@@ -297,7 +297,9 @@ class ObjectMirror:
             self._delete_remote(name)  # it was deleted while it was sent
             return 0
         self.index.record(
-            Uploaded(name, facts.size, before.st_mtime_ns, facts.sha256, is_local=True),
+            Uploaded(
+                name, facts.size, before.st_mtime_ns, facts.sha256, is_local=True, is_own=True
+            ),
             used_s=time.time(),
         )
         return facts.size
@@ -364,19 +366,31 @@ class ObjectMirror:
                     self.fetch(path)
                     fetched += 1
         for name in self.index.list_start(f"{FEATURES}/"):
-            path = self.folder / name
-            if not path.is_file() and any(path.parent.glob("*.parquet")):  # joined here
-                self.index.doom(name)
-                self._delete_remote(name)
-            elif not path.is_file():  # the folder was deleted: the next round fetches it again
-                self.index.forget(name)
-            elif name not in remote:
-                self.index.forget(name)
-                if name.rpartition("/")[0] in filled:  # joined by its agent
-                    path.unlink(missing_ok=True)
-                else:  # an emptied storage: it is sent again
-                    self.index.record_scan(name.rpartition("/")[0], 0)
+            self._settle_shard(name, is_remote=name in remote, filled=filled)
         return fetched
+
+    def _settle_shard(self, name: str, *, is_remote: bool, filled: Collection[str]) -> None:
+        """Delete a shard that was joined to others where it is left; else see that both have it.
+
+        Args:
+            name: Of a shard that was sent or fetched once, or of its note.
+            is_remote: The storage has it.
+            filled: Folders of which the storage has shards.
+        """
+        path, folder = self.folder / name, name.rpartition("/")[0]
+        known = self.index.find(name)
+        is_own = known is not None and known.is_own
+        if not path.is_file() and is_own and any(path.parent.glob("*.parquet")):  # joined here
+            self.index.doom(name)
+            self._delete_remote(name)
+        elif not path.is_file():  # lost or damaged here: the next round fetches it again
+            self.index.forget(name)
+        elif not is_remote:
+            self.index.forget(name)
+            if folder in filled and not is_own:  # joined by its agent
+                path.unlink(missing_ok=True)
+            else:  # somebody deleted it there: it is sent again
+                self.index.record_scan(folder, 0)
 
     # --- the cache ---
 

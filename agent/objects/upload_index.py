@@ -24,7 +24,8 @@ FILE: Final = "objects.sqlite"
 _TABLES: Final = """
 CREATE TABLE IF NOT EXISTS object (
     name TEXT PRIMARY KEY, size INTEGER NOT NULL, changed_ns INTEGER NOT NULL,
-    sha256 TEXT NOT NULL, is_local INTEGER NOT NULL, used_s REAL NOT NULL
+    sha256 TEXT NOT NULL, is_local INTEGER NOT NULL, used_s REAL NOT NULL,
+    is_own INTEGER NOT NULL
 ) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS object_used ON object (is_local, used_s);
 CREATE TABLE IF NOT EXISTS scanned (folder TEXT PRIMARY KEY, changed_ns INTEGER NOT NULL);
@@ -42,6 +43,7 @@ class Uploaded:
         changed_ns: When the local file was changed last, nanoseconds since 1970.
         sha256: Of its bytes.
         is_local: It lies in the data folder, too.
+        is_own: It was sent from this data folder.
     """
 
     name: str
@@ -49,6 +51,7 @@ class Uploaded:
     changed_ns: int
     sha256: str
     is_local: bool
+    is_own: bool = False
 
 
 class UploadIndex:
@@ -65,7 +68,8 @@ class UploadIndex:
         """Return what is known of a name, None where nothing is."""
         with self._open() as opened:
             row = opened.execute(
-                "SELECT name, size, changed_ns, sha256, is_local FROM object WHERE name = ?",
+                "SELECT name, size, changed_ns, sha256, is_local, is_own FROM object "
+                "WHERE name = ?",
                 (name,),
             ).fetchone()
         return _make(row) if row else None
@@ -74,7 +78,7 @@ class UploadIndex:
         """Return what is known of the files right in a folder, by name."""
         with self._open() as opened:
             rows = opened.execute(
-                "SELECT name, size, changed_ns, sha256, is_local FROM object "
+                "SELECT name, size, changed_ns, sha256, is_local, is_own FROM object "
                 "WHERE name > ? AND name < ?",
                 (f"{folder}/", f"{folder}0"),  # "0" follows "/"
             ).fetchall()
@@ -103,9 +107,10 @@ class UploadIndex:
             uploaded.sha256,
             int(uploaded.is_local),
             used_s,
+            int(uploaded.is_own),
         )
         with self._open() as opened:
-            opened.execute("INSERT OR REPLACE INTO object VALUES (?, ?, ?, ?, ?, ?)", values)
+            opened.execute("INSERT OR REPLACE INTO object VALUES (?, ?, ?, ?, ?, ?, ?)", values)
 
     def record_removed(self, name: str) -> None:
         """Record that a file lies in the storage alone."""
@@ -125,8 +130,8 @@ class UploadIndex:
         """
         with self._open() as opened:
             rows = opened.execute(
-                "SELECT name, size, changed_ns, sha256, is_local FROM object WHERE is_local = 1 "
-                "AND (name GLOB 'crops/*' OR name GLOB 'originals/*') ORDER BY used_s LIMIT ?",
+                "SELECT name, size, changed_ns, sha256, is_local, is_own FROM object "
+                "WHERE is_local = 1 AND (name GLOB 'crops/*' OR name GLOB 'originals/*') ORDER BY used_s LIMIT ?",
                 (limit,),
             ).fetchall()
         return [_make(row) for row in rows]
@@ -238,5 +243,5 @@ def _is_damage(error: sqlite3.DatabaseError) -> bool:
     }
 
 
-def _make(row: tuple[str, int, int, str, int]) -> Uploaded:
-    return Uploaded(row[0], row[1], row[2], row[3], is_local=bool(row[4]))
+def _make(row: tuple[str, int, int, str, int, int]) -> Uploaded:
+    return Uploaded(row[0], row[1], row[2], row[3], is_local=bool(row[4]), is_own=bool(row[5]))

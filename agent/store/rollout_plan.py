@@ -30,6 +30,7 @@ too, move a logit by up to 0.004, and so a probability by less."""
 CODES_DIFFER = marked("{image}: structure code {found}, {wanted} on {pc}")
 PROBABILITY_DIFFERS = marked("{image}: probability {found}, {wanted} on {pc}")
 NO_NUMBER = marked("{image}: the probability is no number")
+IMAGES_MISSING = marked("{pc}: {n} of {of} reference images of {before} were not judged")
 NO_COMMON_IMAGE = marked("no reference image of {pc} could be judged")
 OTHER_PROMOTED = marked("another bundle was promoted during the rollout: {bundle}")
 ON_PC = marked("{pc}: {why}")
@@ -287,6 +288,9 @@ def compare_answers(
             messages.append(Message(PROBABILITY_DIFFERS, facts | values))
     if not common:
         messages.append(Message(NO_COMMON_IMAGE, {"pc": pc}))
+    elif missing := len(before) - len(common):
+        facts = {"pc": pc, "n": str(missing), "of": str(len(before)), "before": before_pc}
+        messages.append(Message(IMAGES_MISSING, facts))
     return AnswerComparison(len(common), same, largest, messages[0] if messages else Message(""))
 
 

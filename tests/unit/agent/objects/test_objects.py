@@ -212,6 +212,28 @@ def test_shards_go_both_ways_and_joined_ones_leave(bucket, tmp_path) -> None:
     assert len(bucket.list_names("kept-features/")) == 1
 
 
+def test_a_shard_that_is_lost_on_one_pc_is_lost_nowhere_else(bucket, tmp_path) -> None:
+    one, two = open_pc(tmp_path / "one", bucket), open_pc(tmp_path / "two", bucket)
+    form = tmp_path / "one" / "kept-features" / ("0" * 16)
+    form.mkdir(parents=True)
+    for name in ("a", "b"):
+        (form / f"{name * 64}.parquet").write_bytes(name.encode())
+    send(one)
+    send(two)
+    far = tmp_path / "two" / "kept-features" / ("0" * 16)
+
+    (far / f"{'a' * 64}.parquet").unlink()  # it was damaged
+    send(two)
+    send(two)
+    bucket.delete(f"kept-features/{'0' * 16}/{'b' * 64}.parquet")  # by somebody else
+    send(one)
+    send(one)
+
+    assert sorted(path.name[0] for path in far.iterdir()) == ["a", "b"]
+    assert sorted(path.name[0] for path in form.iterdir()) == ["a", "b"]
+    assert len(bucket.list_names("kept-features/")) == 2
+
+
 def test_a_lost_index_costs_time_and_nothing_else(bucket, tmp_path) -> None:
     archive = open_pc(tmp_path / "data", bucket)
     fill(archive)

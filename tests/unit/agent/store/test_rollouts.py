@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from agent.errors import WrongUse
 from agent.store import HostState, RingRules, RolloutState, Signature, Store, WantedBundle
-from agent.store.rollout_plan import assign_rings
+from agent.store.rollout_plan import assign_rings, compare_answers
 from reports import Message
 
 AT = datetime(2026, 11, 24, 21, 0, tzinfo=UTC)
@@ -144,6 +144,19 @@ def test_the_first_pc_that_answers_otherwise_stops_all_and_is_named(plant, answe
     assert plant.one.promotions.find_current() == OLD
     (host,) = [h for h in store.rollouts.list_hosts(rollout.id) if h.name == odd]
     assert host.state is HostState.DIFFERS
+
+
+def test_a_pc_that_judged_fewer_images_than_the_first_one_differs():
+    first = RIGHT | {"g7": {"image": "g7.tif", "code": "G7", "probability": 0.8}}
+
+    fewer, more = (
+        compare_answers(before, answers, tolerance=0.01, pc="PC-2", before_pc="PC-1")
+        for before, answers in ((first, RIGHT), (RIGHT, first))
+    )
+
+    said = "PC-2: 1 of 2 reference images of PC-1 were not judged"
+    assert fewer.message.in_english() == said
+    assert not more.message
 
 
 def test_a_difference_within_the_tolerance_agrees_and_is_shown(plant):
