@@ -131,7 +131,8 @@ class UploadIndex:
         with self._open() as opened:
             rows = opened.execute(
                 "SELECT name, size, changed_ns, sha256, is_local, is_own FROM object "
-                "WHERE is_local = 1 AND (name GLOB 'crops/*' OR name GLOB 'originals/*') ORDER BY used_s LIMIT ?",
+                "WHERE is_local = 1 AND (name GLOB 'crops/*' OR name GLOB 'originals/*') "
+                "ORDER BY used_s LIMIT ?",
                 (limit,),
             ).fetchall()
         return [_make(row) for row in rows]
