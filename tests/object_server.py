@@ -8,9 +8,11 @@ import os
 import threading
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 from urllib.parse import urlsplit
 from urllib.request import Request, urlopen
+
+import boto3
 
 from agent.archive import Archive
 from agent.objects import Access, Bucket, ObjectMirror, UploadIndex
@@ -55,6 +57,16 @@ def write_credentials(folder: Path) -> str:
 def connect(endpoint: str, url: str, credentials: str) -> Bucket:
     """Return a connection of its own."""
     return Bucket(Access(url, endpoint, credentials))
+
+
+def open_client(bucket: Bucket) -> Any:
+    """Return a client by which somebody else changes the objects."""
+    return boto3.client(
+        "s3",
+        endpoint_url=bucket.access.endpoint,
+        aws_access_key_id="other",
+        aws_secret_access_key="secret",  # noqa: S106 - of a test
+    )
 
 
 def open_pc(folder: Path, bucket: Bucket) -> Archive:

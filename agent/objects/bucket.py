@@ -29,6 +29,7 @@ CONNECT_S, READ_S = 5, 60
 REST_S: Final = 20.0
 """After the storage did not answer, this long nothing is asked, so that pages stay quick."""
 PIECE_BYTES: Final = 1 << 20
+NOT_FOUND: Final = 404
 HASH: Final = "sha256"
 """Name of the metadata."""
 
@@ -91,7 +92,7 @@ class Bucket:
     def __init__(self, access: Access) -> None:
         self.access = access
         self._lock = threading.Lock()
-        self._files: Any = None
+        self._client: Any = None
         self._silent_until_s = 0.0
         self._silence = ""
 
@@ -104,11 +105,11 @@ class Bucket:
             ObjectsUnavailable: The storage does not answer, or refuses.
         """
         bucket, key = self._split(name)
-        with self._asking() as files:
-            try:
-                head = files.call_s3("head_object", Bucket=bucket, Key=key)
-            except FileNotFoundError:
-                return None
+        try:
+            with self._asking() as client:
+                head = client.head_object(Bucket=bucket, Key=key)
+        except FileNotFoundError:
+            return None
         noted = str(head.get("Metadata", {}).get(HASH, ""))
         return ObjectFacts(int(head["ContentLength"]), noted, str(head.get("ETag", "")).strip('"'))
 
@@ -139,15 +140,15 @@ class Bucket:
             OSError: The file cannot be read.
         """
         sent = ObjectFacts(path.stat().st_size, compute_hash(path))
-        with self._asking() as files:
+        bucket, key = self._split(name)
+        with path.open("rb") as file:
             try:
-                files.put_file(
-                    str(path), f"{self.access.root}/{name}", Metadata={HASH: sent.sha256}
-                )
+                with self._asking() as client:
+                    client.put_object(
+                        Bucket=bucket, Key=key, Body=file, Metadata={HASH: sent.sha256}
+                    )
             except FileNotFoundError as error:
-                if not path.is_file():
-                    raise
-                raise _lack_bucket(self._split(name)[0]) from error
+                raise _lack_bucket(bucket) from error
         if (stored := self.find(name)) != sent:
             raise ObjectsUnavailable(f"{self._tell(name)} was stored as {stored}, sent was {sent}")
         return sent
@@ -199,11 +200,11 @@ class Bucket:
             ObjectsUnavailable: The storage does not answer, or refuses.
         """
         bucket, key = self._split(name)
-        with self._asking() as files:
-            try:
-                files.call_s3("delete_object", Bucket=bucket, Key=key)
-            except FileNotFoundError:
-                self.list_names(name)  # raises where the bucket is missing, not the object
+        try:
+            with self._asking() as client:
+                client.delete_object(Bucket=bucket, Key=key)
+        except FileNotFoundError:
+            self.list_names(name)  # raises where the bucket is missing, not the object
 
     def list_names(self, start: str) -> list[str]:
         """Return the names of all objects that begin so, in their order.
@@ -224,11 +225,11 @@ class Bucket:
         after: dict[str, str] = {}
         lead = len(self._split("")[1])
         while True:
-            with self._asking() as files:
-                try:
-                    page = files.call_s3("list_objects_v2", Bucket=bucket, Prefix=key, **after)
-                except FileNotFoundError as error:
-                    raise _lack_bucket(bucket) from error
+            try:
+                with self._asking() as client:
+                    page = client.list_objects_v2(Bucket=bucket, Prefix=key, **after)
+            except FileNotFoundError as error:
+                raise _lack_bucket(bucket) from error
             token = page.get("NextContinuationToken")
             if "Name" not in page or (page.get("IsTruncated") and token in {None, *after.values()}):
                 raise ObjectsUnavailable(f"{self._tell(start)}: what was answered is no whole list")
@@ -250,11 +251,10 @@ class Bucket:
     def _copy(self, name: str, file: BinaryIO | None) -> str:
         """Read an object through; return the hash of its bytes."""
         digest = hashlib.sha256()
-        with (
-            self._asking() as files,
-            files.open(f"{self.access.root}/{name}", "rb", cache_type="none") as remote,
-        ):
-            while piece := remote.read(8 * PIECE_BYTES):
+        bucket, key = self._split(name)
+        with self._asking() as client:
+            remote = client.get_object(Bucket=bucket, Key=key)["Body"]
+            for piece in remote.iter_chunks(PIECE_BYTES):
                 digest.update(piece)
                 if file is not None:
                     _write(file, piece)
@@ -272,47 +272,50 @@ class Bucket:
         """Return the connection; its errors become `ObjectsUnavailable`, except a missing file."""
         if time.monotonic() < self._silent_until_s:
             raise ObjectsUnavailable(self._silence)
-        files = self._connect()
+        client = self._connect()
         try:
-            yield files
-        except (FileNotFoundError, ObjectsUnavailable):
+            yield client
+        except ObjectsUnavailable:
             raise
         except _collect_faults() as error:
+            if _is_missing(error):
+                raise FileNotFoundError(f"{SCHEME}{self.access.root}: {error}") from error
             sentence = f"{SCHEME}{self.access.root} does not answer: {_shorten(error)}"
             self._silence, self._silent_until_s = sentence, time.monotonic() + REST_S
             raise ObjectsUnavailable(sentence) from error
 
     def _connect(self) -> Any:
         with self._lock:
-            if self._files is None:
-                self._files = _open_files(self.access)
-            return self._files
+            if self._client is None:
+                self._client = _open_client(self.access)
+            return self._client
 
 
-def _open_files(access: Access) -> Any:
+def _open_client(access: Access) -> Any:
     try:
-        import s3fs  # noqa: PLC0415 - an extra
+        import boto3  # noqa: PLC0415 - an extra
+        from botocore.config import Config  # noqa: PLC0415 - comes with it
     except ImportError as error:
         raise SetupError(
             "[store] objects names an object storage, but what speaks with it is not installed: "
             "pip install martensight[s3]."
         ) from error
-    keys = _read_credentials(access.credentials)
-    client: dict[str, Any] = {"verify": access.certificate} if access.certificate else {}
-    files = s3fs.S3FileSystem(
-        endpoint_url=access.endpoint or None,
-        client_kwargs=client,
-        config_kwargs={
-            "connect_timeout": CONNECT_S,
-            "read_timeout": READ_S,
-            "retries": {"max_attempts": 2},
-        },
-        use_listings_cache=False,
-        skip_instance_cache=True,
-        **keys,
+    # Storages other than Amazon's know bucket names in paths, and not all newer checksums.
+    config = Config(
+        connect_timeout=CONNECT_S,
+        read_timeout=READ_S,
+        retries={"total_max_attempts": 2, "mode": "standard"},
+        s3={"addressing_style": "path" if access.endpoint else "auto"},
+        request_checksum_calculation="when_required",
+        response_checksum_validation="when_required",
     )
-    files.retries = 2
-    return files
+    return boto3.session.Session().client(
+        "s3",
+        endpoint_url=access.endpoint or None,
+        verify=access.certificate or None,
+        config=config,
+        **_read_credentials(access.credentials),
+    )
 
 
 def _read_credentials(path: str) -> dict[str, str]:
@@ -328,7 +331,10 @@ def _read_credentials(path: str) -> dict[str, str]:
         with open(path, encoding="utf-8-sig") as opened:  # noqa: PTH123 - the path is a setting
             file.read_file(opened)
         section = file["default"]
-        return {"key": section["aws_access_key_id"], "secret": section["aws_secret_access_key"]}
+        return {
+            "aws_access_key_id": section["aws_access_key_id"],
+            "aws_secret_access_key": section["aws_secret_access_key"],
+        }
     except (OSError, ValueError, configparser.Error, KeyError) as error:
         raise SetupError(
             f"[store] objects_credentials: {path} cannot be used ({type(error).__name__}); "
@@ -337,17 +343,15 @@ def _read_credentials(path: str) -> dict[str, str]:
 
 
 def _collect_faults() -> tuple[type[BaseException], ...]:
-    import aiohttp  # noqa: PLC0415 - comes with the extra
     import botocore.exceptions  # noqa: PLC0415 - comes with the extra
 
-    return (
-        OSError,
-        TimeoutError,
-        aiohttp.ClientError,
-        botocore.exceptions.BotoCoreError,
-        botocore.exceptions.ClientError,
-        botocore.exceptions.HTTPClientError,
-    )
+    return OSError, botocore.exceptions.BotoCoreError, botocore.exceptions.ClientError
+
+
+def _is_missing(error: BaseException) -> bool:
+    """Return whether the storage answered that it has no such object or bucket."""
+    answer = getattr(error, "response", {}).get("ResponseMetadata", {})
+    return isinstance(error, FileNotFoundError) or answer.get("HTTPStatusCode") == NOT_FOUND
 
 
 def _write(file: BinaryIO, piece: bytes) -> None:

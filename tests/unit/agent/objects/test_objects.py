@@ -19,6 +19,7 @@ from object_server import (
     connect,
     make_bucket,
     make_older,
+    open_client,
     open_pc,
     serve,
     serve_through,
@@ -308,12 +309,17 @@ def test_a_bucket_that_is_missing_is_no_empty_one(endpoint, tmp_path) -> None:
     assert archive.crop_path(SHA, 0).exists()
 
 
+def split_name(bucket, name: str) -> tuple[str, str]:
+    """Return bucket and key of an object."""
+    of_bucket, _, prefix = bucket.access.root.partition("/")
+    return of_bucket, f"{prefix}/{name}"
+
+
 def put(bucket, name: str, content: bytes, sha256: str = "") -> None:
     """Store an object as another program would."""
-    of_bucket, key = bucket._split(name)
+    of_bucket, key = split_name(bucket, name)
     told = {"sha256": sha256} if sha256 else {}
-    with bucket._asking() as files:
-        files.call_s3("put_object", Bucket=of_bucket, Key=key, Body=content, Metadata=told)
+    open_client(bucket).put_object(Bucket=of_bucket, Key=key, Body=content, Metadata=told)
 
 
 def open_through(data: Path, bucket, endpoint: str) -> Archive:
@@ -560,15 +566,15 @@ def test_a_storage_that_makes_no_md5_is_read_through_before_a_file_leaves(bucket
     archive = open_pc(tmp_path / "data", bucket)
     hashes = fill(archive)
     send(archive)
-    of_bucket, key = bucket._split(f"crops/ab/{SHA}-p0.png")
+    of_bucket, key = split_name(bucket, f"crops/ab/{SHA}-p0.png")
     content = archive.crop_path(SHA, 0).read_bytes()
-    with bucket._asking() as files:  # in parts: the storage's mark is not the MD5
-        of = {"Bucket": of_bucket, "Key": key}
-        begun = files.call_s3("create_multipart_upload", **of, Metadata={"sha256": hashes["crop"]})
-        of["UploadId"] = begun["UploadId"]
-        part = files.call_s3("upload_part", **of, PartNumber=1, Body=content)
-        parts = [{"ETag": part["ETag"], "PartNumber": 1}]
-        files.call_s3("complete_multipart_upload", **of, MultipartUpload={"Parts": parts})
+    files = open_client(bucket)  # in parts: the storage's mark is not the MD5
+    of = {"Bucket": of_bucket, "Key": key}
+    begun = files.create_multipart_upload(**of, Metadata={"sha256": hashes["crop"]})
+    of["UploadId"] = begun["UploadId"]
+    part = files.upload_part(**of, PartNumber=1, Body=content)
+    parts = [{"ETag": part["ETag"], "PartNumber": 1}]
+    files.complete_multipart_upload(**of, MultipartUpload={"Parts": parts})
 
     assert archive.mirror.run_round(cache_bytes=1).removed == 4
     assert not archive.crop_path(SHA, 0).exists()
