@@ -61,7 +61,6 @@ class Archive:
 
         Args:
             section: [store].
-
         """
         return cls(section.folder, open_mirror(section))
 
@@ -121,6 +120,8 @@ class Archive:
     def keep_statement_aside(self, sha256: str, kind: str, content: bytes) -> None:
         """Move a statement's file aside, named by its own hash, if it holds other bytes."""
         path = self.statement_path(sha256, kind)
+        if not self._is_known(path):
+            return
         try:
             stored = hashlib.sha256(self.read(path)).hexdigest()
         except FileNotFoundError:
@@ -210,17 +211,13 @@ class Archive:
     def has(self, path: Path) -> bool:
         """Return whether a file of this archive exists, on the disk or in the object storage.
 
-        Where the storage does not answer, a file that is not known to be there counts as absent.
+        Raises:
+            ObjectsUnavailable: It is not known, and the storage does not answer.
         """
-        if self.mirror is None:
-            return path.is_file()
-        try:
-            return self.mirror.has(path)
-        except ObjectsUnavailable:
-            return False
+        return path.is_file() if self.mirror is None else self.mirror.has(path)
 
     def has_crop(self, sha256: str, page: int) -> bool:
-        """Return whether the crop of a micrograph exists."""
+        """Return whether the crop of a micrograph exists; raises as `has`."""
         return self.has(self.crop_path(sha256, page))
 
     def make_local(self, path: Path) -> Path:
@@ -274,11 +271,11 @@ class Archive:
         return pixels, pictures.decode_mask(self.read(self.valid_path(sha256, page)))
 
     def maps(self, sha256: str, page: int, bundle: str) -> dict[str, NDArray[np.float16]]:
-        """Load one bundle's maps; empty if there are none."""
+        """Load one bundle's maps; empty if there are none, or if no storage answers."""
         path = self.maps_path(sha256, page, bundle)
         try:
             return dict(safetensors.numpy.load(self.read(path)))
-        except FileNotFoundError:
+        except (FileNotFoundError, ObjectsUnavailable):
             return {}
 
     # --- maintenance ---
@@ -338,11 +335,17 @@ class Archive:
         fault = self._find_fault(path, sha256)
         return [fault] if fault else []
 
+    def _is_known(self, path: Path) -> bool:
+        """Return whether a file is known to exist; the object storage is not asked for a new one."""
+        return path.exists() or (self.mirror is not None and self.mirror.is_known(path))
+
     def _find_fault(self, path: Path, expected: str) -> str | None:
         try:
             actual = self._compute_hash(path)
         except FileNotFoundError:
             return f"{path}: missing"
+        except ObjectsUnavailable:  # that is known later
+            raise
         except OSError as error:
             return f"{path}: cannot be read ({error.strerror or error})"
         return None if actual == expected else f"{path}: not what was archived (its hash differs)"
@@ -358,7 +361,7 @@ class Archive:
 
     def _find_same_picture(self, path: Path, content: bytes) -> bytes | None:
         """Return the bytes of a stored picture with the same pixels as `content`, else None."""
-        if not path.exists() and (self.mirror is None or not self.mirror.is_known(path)):
+        if not self._is_known(path):
             return None
         with suppress(OSError, ValueError):
             stored = self.read(path)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from agent.errors import BadStore, FileError
 from agent.labelled_import.manifest import SCALE, Labelled, UnusableFile
+from agent.objects import ObjectsUnavailable
 from agent.watch import locate
 from model import Example
 
@@ -144,13 +145,19 @@ def _example(file: Labelled, crop: Crop, archive: Archive, group_by: str) -> Exa
 def make_loader(
     archive: Archive, sha256: str, page: int, um_per_px: float | None, microscope: str = ""
 ) -> Callable[[], Field]:
-    """Return a function that loads an archived crop as a field, and may raise `BadStore`."""
+    """Return a function that loads an archived crop as a field.
+
+    It raises `BadStore` if the crop cannot be read, and `ObjectsUnavailable` if the object storage
+    does not answer.
+    """
 
     def load() -> Field:
         from model import Field  # noqa: PLC0415 - PyTorch takes seconds
 
         try:
             pixels, valid = archive.field(sha256, page)
+        except ObjectsUnavailable:  # the crop is not lost: whoever asked tries again
+            raise
         except (OSError, ValueError) as error:
             raise BadStore(
                 f"the archived crop of micrograph {sha256[:16]} cannot be read ({error}); "

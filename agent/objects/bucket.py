@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
-from agent.errors import SetupError
+from agent.errors import AgentError, SetupError
 from agent.whole_file import write_from
 
 if TYPE_CHECKING:
@@ -34,11 +34,11 @@ HASH: Final = "sha256"
 """Name of the metadata."""
 
 
-class ObjectsUnavailable(OSError):  # noqa: N818 - a state, said in the message
+class ObjectsUnavailable(OSError, AgentError):  # noqa: N818 - a state, said in the message
     """The object storage does not answer, or refuses."""
 
 
-class DamagedObject(OSError):  # noqa: N818 - it names the fault of an object
+class DamagedObject(OSError, AgentError):  # noqa: N818 - it names the fault of an object
     """An object whose bytes are not those that were stored."""
 
 

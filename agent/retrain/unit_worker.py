@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, TypeVar
 import structlog
 
 from agent.errors import AgentError
+from agent.objects import ObjectsUnavailable
 from agent.store import JobState, StoreFault
 from model import ModelError
 
@@ -36,6 +37,8 @@ TOGETHER = 8
 LEASE_S = 90.0
 """Longer than a batch on a slow PC, since a thread renews it; shorter than an operator waits."""
 UNIT = 500
+AWAY_S = 20.0
+"""Pause after the object storage did not answer."""
 AGAIN_S = (0.5, 1.0, 2.0, 5.0)
 """Pauses after the database did not answer; the last one repeats."""
 
@@ -143,9 +146,11 @@ class UnitWorker:
         try:
             end = yield from self._judge_batches(claim, lease)
             is_ended = True
-        except StoreFault as fault:
+        except (StoreFault, ObjectsUnavailable) as fault:
             log.warning("unit.released", unit=claim.unit_id, reason=str(fault))
             end = UnitEnd.RELEASED
+            if isinstance(fault, ObjectsUnavailable):
+                self.pause(AWAY_S)
         except Exception as error:  # noqa: BLE001 - uncounted, a unit that crashes is tried for ever
             end, is_ended = self._fail(claim, error), True
         finally:

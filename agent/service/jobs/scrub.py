@@ -11,6 +11,7 @@ import structlog
 
 from agent import maintenance
 from agent.errors import BadStore
+from agent.objects import ObjectsUnavailable
 from agent.store import StoreFault
 
 if TYPE_CHECKING:
@@ -62,12 +63,16 @@ class Verifier(threading.Thread):
         try:
             round_ = _Round.of(self._store.jobs.find_last_facts(JOB))
             job = self._store.jobs.begin(JOB, at=self._now())
-            after, faults = maintenance.verify_some(
-                self._store,
-                self._archive,
-                after=round_.after,
-                is_enough=lambda: self._stopping.is_set() or time.monotonic() > ends_s,
-            )
+            try:
+                after, faults = maintenance.verify_some(
+                    self._store,
+                    self._archive,
+                    after=round_.after,
+                    is_enough=lambda: self._stopping.is_set() or time.monotonic() > ends_s,
+                )
+            except ObjectsUnavailable:  # the same part is verified when the storage answers
+                self._store.jobs.end(job, "unavailable", at=self._now(), facts=asdict(round_))
+                return
             for fault in faults:
                 if fault not in round_.all:
                     log.error("archive.damaged", fault=fault)
