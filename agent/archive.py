@@ -200,7 +200,7 @@ class Archive:
             return write_from(target, lambda file: _copy(original, file) == sha256)
 
     def _has_original(self, sha256: str) -> bool:
-        """Return whether the original is stored; the object storage is not asked for a new one."""
+        """Return whether the original is stored; no request is sent to the object storage."""
         start = self._originals(sha256) / sha256
         if any(start.parent.glob(f"{sha256}*")):
             return True
@@ -336,7 +336,7 @@ class Archive:
         return [fault] if fault else []
 
     def _is_known(self, path: Path) -> bool:
-        """Return whether a file is known to exist; the object storage is not asked for a new one."""
+        """Return whether a file is known to exist; no request is sent to the object storage."""
         return path.exists() or (self.mirror is not None and self.mirror.is_known(path))
 
     def _find_fault(self, path: Path, expected: str) -> str | None:

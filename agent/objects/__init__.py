@@ -1,7 +1,8 @@
 """The archive in an S3-compatible object storage, with the local disk as its cache."""
 
 from agent.objects.bucket import Access, Bucket, DamagedObject, ObjectFacts, ObjectsUnavailable
-from agent.objects.mirror import FOLDERS, ObjectMirror, RoundOutcome, open_mirror
+from agent.objects.mirror import ObjectMirror, RoundOutcome, open_mirror
+from agent.objects.shared_files import FOLDERS
 from agent.objects.upload_index import Uploaded, UploadIndex
 
 __all__ = [

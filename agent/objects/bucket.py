@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 SCHEME: Final = "s3://"
 CONNECT_S, READ_S = 5, 60
 REST_S: Final = 20.0
-"""After the storage did not answer, this long nothing is asked, so that pages stay quick."""
+"""After the storage did not answer, this long no request is sent, so that pages stay quick."""
 PIECE_BYTES: Final = 1 << 20
 NOT_FOUND: Final = 404
 HASH: Final = "sha256"
@@ -106,7 +106,7 @@ class Bucket:
         """
         bucket, key = self._split(name)
         try:
-            with self._asking() as client:
+            with self._connection() as client:
                 head = client.head_object(Bucket=bucket, Key=key)
         except FileNotFoundError:
             return None
@@ -143,14 +143,16 @@ class Bucket:
         bucket, key = self._split(name)
         with path.open("rb") as file:
             try:
-                with self._asking() as client:
+                with self._connection() as client:
                     client.put_object(
                         Bucket=bucket, Key=key, Body=file, Metadata={HASH: sent.sha256}
                     )
             except FileNotFoundError as error:
                 raise _lack_bucket(bucket) from error
         if (stored := self.find(name)) != sent:
-            raise ObjectsUnavailable(f"{self._tell(name)} was stored as {stored}, sent was {sent}")
+            raise ObjectsUnavailable(
+                f"{self._name_object(name)} was stored as {stored}, sent was {sent}"
+            )
         return sent
 
     def fetch(self, name: str, path: Path, *, sha256: str = "") -> str:
@@ -179,7 +181,7 @@ class Bucket:
 
         if not write_from(path, fill):
             raise DamagedObject(
-                f"{self._tell(name)}: the object storage has other bytes than were sent"
+                f"{self._name_object(name)}: the object storage has other bytes than were sent"
             )
         return found
 
@@ -201,7 +203,7 @@ class Bucket:
         """
         bucket, key = self._split(name)
         try:
-            with self._asking() as client:
+            with self._connection() as client:
                 client.delete_object(Bucket=bucket, Key=key)
         except FileNotFoundError:
             self.list_names(name)  # raises where the bucket is missing, not the object
@@ -226,13 +228,15 @@ class Bucket:
         lead = len(self._split("")[1])
         while True:
             try:
-                with self._asking() as client:
+                with self._connection() as client:
                     page = client.list_objects_v2(Bucket=bucket, Prefix=key, **after)
             except FileNotFoundError as error:
                 raise _lack_bucket(bucket) from error
             token = page.get("NextContinuationToken")
             if "Name" not in page or (page.get("IsTruncated") and token in {None, *after.values()}):
-                raise ObjectsUnavailable(f"{self._tell(start)}: what was answered is no whole list")
+                raise ObjectsUnavailable(
+                    f"{self._name_object(start)}: what was answered is no whole list"
+                )
             found += [
                 (entry["Key"][lead:], int(entry["Size"])) for entry in page.get("Contents", ())
             ]
@@ -245,14 +249,14 @@ class Bucket:
     def _get_facts(self, name: str) -> ObjectFacts:
         facts = self.find(name)
         if facts is None:
-            raise FileNotFoundError(f"{self._tell(name)}: there is no such object")
+            raise FileNotFoundError(f"{self._name_object(name)}: there is no such object")
         return facts
 
     def _copy(self, name: str, file: BinaryIO | None) -> str:
         """Read an object through; return the hash of its bytes."""
         digest = hashlib.sha256()
         bucket, key = self._split(name)
-        with self._asking() as client:
+        with self._connection() as client:
             remote = client.get_object(Bucket=bucket, Key=key)["Body"]
             for piece in remote.iter_chunks(PIECE_BYTES):
                 digest.update(piece)
@@ -264,11 +268,11 @@ class Bucket:
         bucket, _, prefix = self.access.root.partition("/")
         return bucket, f"{prefix}/{name}" if prefix else name
 
-    def _tell(self, name: str) -> str:
+    def _name_object(self, name: str) -> str:
         return f"{SCHEME}{self.access.root}/{name}"
 
     @contextmanager
-    def _asking(self) -> Iterator[Any]:
+    def _connection(self) -> Iterator[Any]:
         """Return the connection; its errors become `ObjectsUnavailable`, except a missing file."""
         if time.monotonic() < self._silent_until_s:
             raise ObjectsUnavailable(self._silence)

@@ -1,16 +1,12 @@
-"""Keep the files of a data folder in an object storage, with the local disk as a cache.
+"""Mirror the files of a data folder to an object storage, with the local disk as a cache.
 
 What the agent writes is complete on the local disk first, so that a lab works on while the storage
-is away; what is new is sent every few minutes. Only what the storage has, compared by hash, may be
-removed from the disk. What is only in the storage is fetched when it is asked for.
+is away; what is new is sent every minute. Only what the storage has, compared by hash, may be
+removed from the disk. What is only in the storage is fetched when it is read.
 """
 
 from __future__ import annotations
 
-import os
-import re
-import secrets
-import shutil
 import time
 from contextlib import suppress
 from dataclasses import dataclass
@@ -21,30 +17,25 @@ from typing import TYPE_CHECKING, Final
 from agent.objects.bucket import (
     Access,
     Bucket,
-    DamagedObject,
     ObjectsUnavailable,
     compute_hash,
 )
+from agent.objects.shared_files import (
+    BUNDLE_FILE,
+    FOLDERS,
+    SharedFiles,
+    is_own_name,
+)
 from agent.objects.upload_index import Uploaded, UploadIndex
-from agent.whole_file import PART
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator, Sequence
+    from collections.abc import Callable, Iterator
 
     from agent.settings import StoreSection
 
-PICTURES: Final = ("crops", "originals")
-"""Folders that may be removed from the disk in part."""
-KEPT: Final = ("statements", "bundles", "reports")
-FEATURES: Final = "kept-features"
-FOLDERS: Final = (*PICTURES, *KEPT, FEATURES)
-BUNDLE_FILE: Final = "bundle.json"
-_PART_OF_NAME = re.compile(r"(?!\.)[\w.,=+@()# -]{1,200}(?<![. ])")
 _LEAST_AGE_NS: Final = 2_000_000_000
 """A folder that changed so lately is looked through again: clocks of file systems are coarse."""
 _BATCH: Final = 500
-_DEEPEST: Final = 6
-_LEFT_OVER_S: Final = 3600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +46,7 @@ class RoundOutcome:
         sent: Files that were stored.
         size_bytes: Of these.
         fetched: Files of other PCs that were fetched: bundles and kept features.
-        removed: Files that were removed from the disk, and lie in the storage.
+        removed: Files that were removed from the disk, and are in the storage.
         waiting: Files that are still to be sent.
     """
 
@@ -94,7 +85,7 @@ class ObjectMirror:
         return not self.index.is_doomed(name) and self._find_remote(name)
 
     def is_known(self, path: Path, *, start: bool = False) -> bool:
-        """Return whether a file is known to lie in the storage, which is not asked.
+        """Return whether a file is known to be in the storage; no request is sent.
 
         Args:
             path: The file.
@@ -150,7 +141,7 @@ class ObjectMirror:
         return sorted({*local, *remote})
 
     def find_start(self, start: Path) -> Path | None:
-        """Return the first file whose path begins so, without asking the storage if one is known.
+        """Return the first file whose path begins so, without a request if one is known.
 
         Raises:
             ObjectsUnavailable: None is known, and the storage does not answer.
@@ -173,7 +164,7 @@ class ObjectMirror:
         self.index.doom(name)
         path.unlink(missing_ok=True)
         with suppress(ObjectsUnavailable):
-            self._delete_remote(name)
+            self.delete_remote(name)
 
     # --- a round ---
 
@@ -192,7 +183,23 @@ class ObjectMirror:
             ObjectsUnavailable: The storage does not answer; nothing is lost.
         """
         for name in self.index.list_doomed():
-            self._delete_remote(name)
+            self.delete_remote(name)
+        sent, size, faults = self._send_new(is_enough)
+        removed = self._remove_unused(cache_bytes) if cache_bytes else 0  # a full disk first
+        shared = SharedFiles(self)
+        fetched, damaged = shared.fetch_bundles()
+        fetched += shared.fetch_features()
+        if faults or damaged:
+            raise [*faults, *damaged][0]
+        waiting = sum(1 for _ in self.iter_unsent()) if is_enough() else 0
+        return RoundOutcome(sent, size, fetched, removed, waiting)
+
+    def _send_new(self, is_enough: Callable[[], bool]) -> tuple[int, int, list[OSError]]:
+        """Send what is new; return files, bytes, and what is wrong with files that cannot be read.
+
+        Raises:
+            ObjectsUnavailable: The storage does not answer.
+        """
         sent = size = 0
         faults: list[OSError] = []
         for path in self._iter_unsent(is_sending=True):
@@ -207,14 +214,7 @@ class ObjectMirror:
                 faults.append(error)
         for folder in {Path(error.filename).parent for error in faults if error.filename}:
             self.index.record_scan(folder.relative_to(self.folder).as_posix(), 0)
-        removed = self._remove_unused(cache_bytes) if cache_bytes else 0  # a full disk first
-        fetched, damaged = self._fetch_bundles()
-        fetched += self._fetch_features()
-        faults += damaged
-        waiting = sum(1 for _ in self.iter_unsent()) if is_enough() else 0
-        if faults:
-            raise faults[0]
-        return RoundOutcome(sent, size, fetched, removed, waiting)
+        return sent, size, faults
 
     def iter_unsent(self) -> Iterator[Path]:
         """Yield each complete file that the storage does not have yet."""
@@ -254,7 +254,7 @@ class ObjectMirror:
             DamagedObject: An object has other bytes than were stored.
             ObjectsUnavailable: The storage does not answer.
         """
-        of_bundles, damaged = self._fetch_bundles()
+        of_bundles, damaged = SharedFiles(self).fetch_bundles()
         missing, doomed = [], set(self.index.list_doomed())
         for folder in FOLDERS:
             names = self.bucket.list_names(f"{folder}/")
@@ -294,7 +294,7 @@ class ObjectMirror:
         except FileNotFoundError:
             return 0
         if not path.exists() and self.index.find(name) is None:
-            self._delete_remote(name)  # it was deleted while it was sent
+            self.delete_remote(name)  # it was deleted while it was sent
             return 0
         self.index.record(
             Uploaded(
@@ -311,125 +311,53 @@ class ObjectMirror:
             if _is_complete(path) and path != bundle_file and self._name(path) not in known:
                 self._send(path)
 
-    def _delete_remote(self, name: str) -> None:
+    def delete_remote(self, name: str) -> None:
+        """Delete an object that is recorded as to be deleted.
+
+        Raises:
+            ObjectsUnavailable: The storage does not answer.
+        """
         self.bucket.delete(name)
         self.index.record_deleted(name)
-
-    # --- fetching what other PCs made ---
-
-    def _fetch_bundles(self) -> tuple[int, list[DamagedObject]]:
-        """Fetch bundles that this disk does not have; each appears when it is complete.
-
-        Returns:
-            How many files were fetched, and what is wrong with bundles that were left out.
-        """
-        names = [name for name in self.bucket.list_names("bundles/") if is_own_name(name)]
-        fetched = 0
-        damaged: list[DamagedObject] = []
-        for bundle in sorted({name.split("/")[1] for name in names}):
-            start = f"bundles/{bundle}/"
-            own = [name for name in names if name.startswith(start)]
-            if (self.folder / start).exists() or f"{start}{BUNDLE_FILE}" not in own:
-                continue
-            try:
-                fetched += self._fetch_bundle(bundle, own)
-            except DamagedObject as error:
-                damaged.append(error)
-        return fetched, damaged
-
-    def _fetch_bundle(self, bundle: str, names: Sequence[str]) -> int:
-        """Fetch one bundle into a folder of its own, as another process may fetch it too."""
-        target, start = self.folder / "bundles" / bundle, f"bundles/{bundle}/"
-        _delete_left_over(target)
-        aside = target.with_name(f".{bundle}.{os.getpid()}-{secrets.token_hex(4)}{PART}")
-        try:
-            for name in names:
-                self.bucket.fetch(name, aside / name.removeprefix(start))
-            if target.exists():
-                return 0  # the other process was first
-            aside.rename(target)
-        except FileNotFoundError:  # deleted meanwhile
-            return 0
-        finally:
-            shutil.rmtree(aside, ignore_errors=True)
-        return len(names)
-
-    def _fetch_features(self) -> int:
-        """Fetch shards of other agents, and delete those that their agent has joined to others."""
-        remote = {name for name in self.bucket.list_names(f"{FEATURES}/") if is_own_name(name)}
-        filled = {name.rpartition("/")[0] for name in remote}
-        fetched = 0
-        for name in sorted(remote, reverse=True):  # a shard comes before its note
-            path = self.folder / name
-            if not path.is_file() and self.index.find(name) is None:
-                with suppress(FileNotFoundError, DamagedObject):  # joined meanwhile, or made again
-                    self.fetch(path)
-                    fetched += 1
-        for name in self.index.list_start(f"{FEATURES}/"):
-            self._settle_shard(name, is_remote=name in remote, filled=filled)
-        return fetched
-
-    def _settle_shard(self, name: str, *, is_remote: bool, filled: Collection[str]) -> None:
-        """Delete a shard that was joined to others where it is left; else see that both have it.
-
-        Args:
-            name: Of a shard that was sent or fetched once, or of its note.
-            is_remote: The storage has it.
-            filled: Folders of which the storage has shards.
-        """
-        path, folder = self.folder / name, name.rpartition("/")[0]
-        known = self.index.find(name)
-        is_own = known is not None and known.is_own
-        if not path.is_file() and is_own and any(path.parent.glob("*.parquet")):  # joined here
-            self.index.doom(name)
-            self._delete_remote(name)
-        elif not path.is_file():  # lost or damaged here: the next round fetches it again
-            self.index.forget(name)
-        elif not is_remote:
-            self.index.forget(name)
-            if folder in filled and not is_own:  # joined by its agent
-                path.unlink(missing_ok=True)
-            else:  # somebody deleted it there: it is sent again
-                self.index.record_scan(folder, 0)
 
     # --- the cache ---
 
     def _remove_unused(self, cache_bytes: int) -> int:
         """Remove pictures from the disk that were not used for longest; return how many."""
         removed, beyond = 0, self.index.measure_pictures() - cache_bytes
-        while beyond > 0:
-            batch = self.index.list_longest_unused(_BATCH)
+        while beyond > 0 and (batch := self.index.list_longest_unused(_BATCH)):
             for uploaded in batch:
                 if beyond <= 0:
                     break
-                beyond -= self._remove(uploaded)
-                removed += 1
-            if not batch:
-                break
+                if self._is_safe(uploaded):
+                    self.index.record_removed(uploaded.name)
+                    (self.folder / uploaded.name).unlink(missing_ok=True)
+                    beyond -= uploaded.size
+                    removed += 1
+                else:  # it is sent again
+                    self.index.forget(uploaded.name)
+                    self.index.record_scan(Path(uploaded.name).parent.as_posix(), 0)
         return removed
 
-    def _remove(self, uploaded: Uploaded) -> int:
-        """Remove a file from the disk if the storage has its bytes; return how many were freed."""
-        path = self.folder / uploaded.name
-        facts = self.bucket.find(uploaded.name)
-        sha256 = uploaded.sha256 or (compute_hash(path) if path.is_file() else "?")
-        is_there = facts is not None and (facts.size, facts.sha256) == (uploaded.size, sha256)
-        if is_there and facts and path.is_file():
-            try:
-                is_there = self.bucket.confirm(uploaded.name, facts, path, sha256)
-            except FileNotFoundError:  # deleted at this moment
-                is_there = False
-        if not is_there:
-            self.index.forget(uploaded.name)  # it is sent again
-            self.index.record_scan(Path(uploaded.name).parent.as_posix(), 0)
-            return 0
-        if path.is_file() and path.stat().st_mtime_ns != uploaded.changed_ns:
-            self.index.forget(uploaded.name)
-            self.index.record_scan(Path(uploaded.name).parent.as_posix(), 0)
-            return 0
-        self.index.record_removed(uploaded.name)
-        path.unlink(missing_ok=True)
-        return uploaded.size
+    def _is_safe(self, uploaded: Uploaded) -> bool:
+        """Return whether the storage has the bytes of a file as it is on the disk now.
+
+        Raises:
+            ObjectsUnavailable: The storage does not answer.
+        """
+        path, facts = self.folder / uploaded.name, self.bucket.find(uploaded.name)
+        if facts is None:
+            return False
+        if not path.is_file():
+            return (facts.size, facts.sha256) == (uploaded.size, uploaded.sha256 or "?")
+        sha256 = uploaded.sha256 or compute_hash(path)
+        if (facts.size, facts.sha256) != (uploaded.size, sha256):
+            return False
+        try:
+            is_same = self.bucket.confirm(uploaded.name, facts, path, sha256)
+        except FileNotFoundError:  # deleted at this moment
+            return False
+        return is_same and path.stat().st_mtime_ns == uploaded.changed_ns
 
     def _refuse_doomed(self, name: str) -> None:
         if self.index.is_doomed(name):
@@ -471,17 +399,6 @@ def _share_bucket(access: Access) -> Bucket:
     return Bucket(access)
 
 
-def is_own_name(name: str) -> bool:
-    """Return whether an object may be one of the agent's: what it names stays in its folders."""
-    parts = name.split("/")
-    return (
-        1 < len(parts) <= _DEEPEST
-        and parts[0] in FOLDERS
-        and all(_PART_OF_NAME.fullmatch(part) for part in parts)
-        and not name.endswith(PART)
-    )
-
-
 def _is_complete(path: Path) -> bool:
     return path.is_file() and not path.is_symlink() and not path.name.startswith(".")
 
@@ -498,11 +415,3 @@ def _iter_below(folder: Path) -> Iterator[Path]:
         is_own = child.is_dir() and not child.is_symlink()
         if is_own and not child.name.startswith(".") and child.name != "buffers":
             yield from _iter_below(child)
-
-
-def _delete_left_over(bundle: Path) -> None:
-    """Delete what killed agents had fetched of a bundle; one that is being fetched stays."""
-    for aside in bundle.parent.glob(f".{bundle.name}.*{PART}"):
-        with suppress(OSError):
-            if time.time() - aside.stat().st_mtime > _LEFT_OVER_S:
-                shutil.rmtree(aside, ignore_errors=True)

@@ -1,7 +1,7 @@
-"""Remember which files of a data folder lie in the object storage too, and which only there.
+"""Record which files of a data folder are in the object storage too, and which only there.
 
 A small SQLite file next to the archive. It holds nothing that is evidence: if it is lost or
-damaged, files are compared with the storage and sent again, and what was only there is asked for
+damaged, files are compared with the storage and sent again, and what was only there is looked up
 by name.
 """
 
@@ -35,14 +35,14 @@ CREATE TABLE IF NOT EXISTS doomed (name TEXT PRIMARY KEY) WITHOUT ROWID;
 
 @dataclass(frozen=True, slots=True)
 class Uploaded:
-    """A file that lies in the object storage.
+    """A file that is in the object storage.
 
     Args:
         name: In the data folder, with "/".
         size: Bytes.
         changed_ns: When the local file was changed last, nanoseconds since 1970.
         sha256: Of its bytes.
-        is_local: It lies in the data folder, too.
+        is_local: It is in the data folder, too.
         is_own: It was sent from this data folder.
     """
 
@@ -94,7 +94,7 @@ class UploadIndex:
         return [name for (name,) in rows]
 
     def record(self, uploaded: Uploaded, *, used_s: float) -> None:
-        """Record that a file lies in the storage.
+        """Record that a file is in the storage.
 
         Args:
             uploaded: The file.
@@ -113,12 +113,12 @@ class UploadIndex:
             opened.execute("INSERT OR REPLACE INTO object VALUES (?, ?, ?, ?, ?, ?, ?)", values)
 
     def record_removed(self, name: str) -> None:
-        """Record that a file lies in the storage alone."""
+        """Record that a file is in the storage alone."""
         with self._open() as opened:
             opened.execute("UPDATE object SET is_local = 0 WHERE name = ?", (name,))
 
     def forget(self, name: str) -> None:
-        """Forget a file, which lies nowhere any more or has to be sent again."""
+        """Forget a file, which is nowhere any more or has to be sent again."""
         with self._open() as opened:
             opened.execute("DELETE FROM object WHERE name = ?", (name,))
 
