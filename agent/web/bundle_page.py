@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from functools import partial
 from typing import TYPE_CHECKING
-from urllib.parse import urlencode
 
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import HTMLResponse, RedirectResponse
@@ -20,6 +19,7 @@ from agent.retrain.impact_page import find_newest_impact
 from agent.web import cookies, model_acts
 from agent.web.authentication import may_undo_any, who_is
 from agent.web.context import Unknown
+from agent.web.forms import read_form
 from agent.web.models_page import NAME, list_facts, name_state
 from model import ModelError
 from reports import BundlePage, FlipPair, GateRow, Link, Picture, SignForm, Tone, marked
@@ -54,13 +54,13 @@ def router(desk: Desk) -> APIRouter:
 
     @routes.post("/models/rollback")
     async def rollback(request: Request) -> Response:
-        form, act = await _read_form(request), partial(model_acts.roll_back, desk)
+        form, act = await read_form(request), partial(model_acts.roll_back, desk)
         current = desk.store.promotions.find_current() or ""
         return await run_in_threadpool(signing, request, current, form, act=act)
 
     @routes.post("/models/{name}/sign")
     async def sign(request: Request, name: str) -> Response:
-        form, act = await _read_form(request), partial(model_acts.promote, desk, name)
+        form, act = await read_form(request), partial(model_acts.promote, desk, name)
         return await run_in_threadpool(signing, request, name, form, act=act)
 
     @routes.post("/models/{name}/impact")
@@ -76,11 +76,6 @@ def router(desk: Desk) -> APIRouter:
     return routes
 
 
-async def _read_form(request: Request) -> dict[str, str]:
-    sent = await request.form()
-    return {key: value for key, value in sent.items() if isinstance(value, str)}
-
-
 def _sign(
     desk: Desk,
     check: auth.PasswordCheck,
@@ -91,15 +86,13 @@ def _sign(
     act: Callable[[Signature], str],
 ) -> Response:
     _find_folder(desk, name)
-    try:
-        with model_acts.signed(desk, request, form, check) as signature:
-            said = act(signature)
-    except (AgentError, ModelError, OSError) as error:
-        page = _build_page(desk, request, name, str(error), is_refused=True)
-        return HTMLResponse(reports.render_bundle(page), 422)
-    answer = RedirectResponse(f"/models/{name}?{urlencode({'done': said})}", 303)
-    cookies.keep(answer, cookies.NAME, signature.by)
-    return answer
+
+    def refuse(why: str) -> str:
+        return reports.render_bundle(_build_page(desk, request, name, why, is_refused=True))
+
+    return model_acts.answer_signed(
+        desk, check, request, form, act=act, page=f"/models/{name}", refuse=refuse
+    )
 
 
 def _find_folder(desk: Desk, name: str) -> Path:

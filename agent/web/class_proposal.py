@@ -17,6 +17,7 @@ from agent.orders.class_proposals import LONGEST_TEXT, list_open, propose_class
 from agent.web import cookies
 from agent.web.authentication import may_decide, signing_name
 from agent.web.context import LONGEST_NAME, find
+from agent.web.forms import read_form
 from agent.web.schemas import FAULTS
 from reports import Picture, ProposalPage
 from reports import gettext as _
@@ -55,8 +56,7 @@ def router(desk: Desk) -> APIRouter:
 
     @routes.post("/review/{public_id}/propose", include_in_schema=False)
     async def propose(request: Request, public_id: str) -> Response:
-        sent = await request.form()
-        form = {key: value for key, value in sent.items() if isinstance(value, str)}
+        form = await read_form(request)
         return await run_in_threadpool(_propose, desk, request, public_id, form)
 
     @routes.post(
@@ -115,7 +115,7 @@ def _build_page(
         own=tuple(
             proposed.name
             for proposed in list_open(desk.store)
-            if any(one.micrograph == view.id and one.by == who for one in proposed.proposals)
+            if any(own.micrograph == view.id and own.by == who for own in proposed.proposals)
         ),
         wrong=wrong,
     )

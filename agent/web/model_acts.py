@@ -9,6 +9,9 @@ from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING
+from urllib.parse import urlencode
+
+from fastapi.responses import HTMLResponse, RedirectResponse
 
 from agent.bundle_registry import (
     BACK_FROM,
@@ -16,7 +19,7 @@ from agent.bundle_registry import (
     get_record_folder,
     list_previous_bundles,
 )
-from agent.errors import BadBundle, WrongUse
+from agent.errors import AgentError, BadBundle, WrongUse
 from agent.lab_context import software
 from agent.orders.permissions import require_lead
 from agent.retrain.promotion import (
@@ -34,9 +37,9 @@ from model import ModelError
 from reports import gettext as _
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
-    from fastapi import Request
+    from fastapi import Request, Response
 
     from agent import auth
     from agent.retrain import Impact
@@ -45,6 +48,37 @@ if TYPE_CHECKING:
 
 PROMOTED = "promoted"
 """Meaning of the signature, as the audit log keeps it."""
+
+
+def answer_signed(
+    desk: Desk,
+    check: auth.PasswordCheck,
+    request: Request,
+    form: Mapping[str, str],
+    *,
+    act: Callable[[Signature], str],
+    page: str,
+    refuse: Callable[[str], str],
+) -> Response:
+    """Do what a form signs, and answer with its page.
+
+    Args:
+        desk: Behind the pages.
+        check: Of passwords.
+        request: With the form.
+        form: What it sent.
+        act: Does it and returns what was done, for the page.
+        page: Address of the page.
+        refuse: Renders the page with why nothing was done.
+    """
+    try:
+        with signed(desk, request, form, check) as signature:
+            done = act(signature)
+    except (AgentError, ModelError, OSError) as error:
+        return HTMLResponse(refuse(str(error)), 422)
+    answer = RedirectResponse(f"{page}?{urlencode({'done': done})}", 303)
+    cookies.keep(answer, cookies.NAME, signature.by)
+    return answer
 
 
 @contextmanager

@@ -83,7 +83,7 @@ def router(desk: Desk) -> APIRouter:
 
     @routes.post("", status_code=201, response_model=Needle)
     def measure_needle(request: Request, public_id: str, body: NeedleIn) -> dict[str, Any]:
-        """Keep a needle's length by its two tips; the scale has to be known."""
+        """Store a needle's length by its two tips; the scale has to be known."""
         view, by = find(desk, public_id), signing_name(request, body.by)
         needle = NewNeedle(body.start, body.end, _require_scale(view))
         _require_inside(view, needle)

@@ -18,6 +18,7 @@ from agent.web import cookies
 from agent.web.authentication import signing_name, who_is
 from agent.web.context import LONGEST_NAME, UNKNOWN_ORDER, order_rules
 from agent.web.decisions import LONGEST_COMMENT
+from agent.web.forms import read_stripped_form
 from agent.web.order_queue import order_href
 from agent.web.schemas import FAULTS, Order
 from reports import Fact, NamePage, OrderAct
@@ -48,8 +49,7 @@ def router(desk: Desk) -> APIRouter:
 
     @routes.post("/order/{number:path}", include_in_schema=False)
     async def act(request: Request, number: str) -> Response:
-        sent = await request.form()
-        form = {key: value.strip() for key, value in sent.items() if isinstance(value, str)}
+        form = await read_stripped_form(request)
         return await run_in_threadpool(_act, desk, request, number, form)
 
     @routes.post(

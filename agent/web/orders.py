@@ -24,6 +24,7 @@ from agent.web.authentication import may_decide
 from agent.web.context import UNKNOWN_ORDER, find, order_rules
 from agent.web.cookies import NAME, decides, keep, name_of, wrong_name
 from agent.web.decisions import LONGEST_WORD
+from agent.web.forms import read_stripped_form
 from agent.web.needle_tables import build_needle_table, describe_order_needles
 from agent.web.order_acts import list_acts
 from agent.web.order_board import map_views
@@ -78,8 +79,7 @@ def router(desk: Desk) -> APIRouter:
 
     @routes.post("/review/{public_id}/assign")
     async def assign(request: Request, public_id: str) -> Response:
-        sent = await request.form()
-        form = {key: value.strip() for key, value in sent.items() if isinstance(value, str)}
+        form = await read_stripped_form(request)
         return await run_in_threadpool(_assign, desk, request, public_id, form)
 
     @routes.get("/statements/{name}")

@@ -18,6 +18,7 @@ from agent.store.places import BELONGS, DIFFERENT
 from agent.web.context import Unknown, find, order_rules
 from agent.web.cookies import decides, name_of
 from agent.web.decisions import LONGEST_WORD
+from agent.web.forms import read_stripped_form
 from agent.web.images import crop_of, jpeg
 from reports import Picture, PlaceLink, PlaceSidePicture, PlacesPage, marked
 from reports import gettext as _
@@ -47,8 +48,7 @@ def router(desk: Desk) -> APIRouter:
 
     @routes.post("/places/{one}/{other}")
     async def decide(request: Request, one: str, other: str) -> Response:
-        sent = await request.form()
-        form = {key: value.strip() for key, value in sent.items() if isinstance(value, str)}
+        form = await read_stripped_form(request)
         return await run_in_threadpool(_decide, desk, request, find_pair(desk, one, other), form)
 
     @routes.get("/pictures/{one}/over/{other}.jpg")

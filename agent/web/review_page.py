@@ -38,6 +38,7 @@ from agent.web.code_choices import list_subtypes
 from agent.web.context import ID, find, order_rules
 from agent.web.corrections import find_uncorrected, list_reasons, request_reason
 from agent.web.decisions import Meanwhile
+from agent.web.forms import read_form
 from agent.web.order_queue import confirm_href, done_href, find_next_order, list_order_queue
 from agent.web.picture_links import (
     WINDOW_PX,
@@ -136,8 +137,7 @@ def router(desk: Desk) -> APIRouter:
 
     @routes.post("/review/{public_id}/decide")
     async def decide(request: Request, public_id: str) -> Response:
-        sent = await request.form()
-        form = {key: value for key, value in sent.items() if isinstance(value, str)}
+        form = await read_form(request)
         return await run_in_threadpool(_decide, desk, request, public_id, form)
 
     @routes.post("/review/{public_id}/undo")

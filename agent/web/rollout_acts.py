@@ -4,24 +4,22 @@ from __future__ import annotations
 
 from functools import partial
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlencode
 
 from fastapi import APIRouter, Request, Response
-from fastapi.responses import HTMLResponse, RedirectResponse
+from fastapi.responses import RedirectResponse
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.concurrency import run_in_threadpool
 
 import reports
 from agent import auth
-from agent.errors import AgentError
 from agent.web import cookies, model_acts
 from agent.web.authentication import signing_name
 from agent.web.context import LONGEST_NAME
 from agent.web.fleet_page import build_page
+from agent.web.forms import read_form
 from agent.web.models_page import NAME
 from agent.web.rollout_view import CONTINUE, START, STOP, load_rollout
 from agent.web.schemas import FAULTS, Requested, RolloutAnswer
-from model import ModelError
 from reports import gettext as _
 
 if TYPE_CHECKING:
@@ -46,12 +44,12 @@ def router(desk: Desk) -> APIRouter:
 
     @routes.post(START, include_in_schema=False)
     async def start(request: Request) -> Response:
-        form = await _read_form(request)
+        form = await read_form(request)
         return await run_in_threadpool(signing, request, form, act=partial(_start, desk, form))
 
     @routes.post(CONTINUE, include_in_schema=False)
     async def resume(request: Request) -> Response:
-        form = await _read_form(request)
+        form = await read_form(request)
         return await run_in_threadpool(signing, request, form, act=partial(_resume, desk))
 
     @routes.post(STOP, include_in_schema=False)
@@ -74,11 +72,6 @@ def router(desk: Desk) -> APIRouter:
     return routes
 
 
-async def _read_form(request: Request) -> dict[str, str]:
-    sent = await request.form()
-    return {key: value for key, value in sent.items() if isinstance(value, str)}
-
-
 def _sign(
     desk: Desk,
     check: auth.PasswordCheck,
@@ -87,15 +80,12 @@ def _sign(
     *,
     act: Callable[[Signature], str],
 ) -> Response:
-    try:
-        with model_acts.signed(desk, request, form, check) as signature:
-            message = act(signature)
-    except (AgentError, ModelError, OSError) as error:
-        page = build_page(desk, request, message=str(error), is_refused=True)
-        return HTMLResponse(reports.render_fleet(page), 422)
-    answer = RedirectResponse(f"/fleet?{urlencode({'done': message})}", 303)
-    cookies.keep(answer, cookies.NAME, signature.by)
-    return answer
+    def refuse(why: str) -> str:
+        return reports.render_fleet(build_page(desk, request, message=why, is_refused=True))
+
+    return model_acts.answer_signed(
+        desk, check, request, form, act=act, page="/fleet", refuse=refuse
+    )
 
 
 def _start(desk: Desk, form: Mapping[str, str], signature: Signature) -> str:

@@ -28,6 +28,7 @@ from agent.web import cookies
 from agent.web.authentication import says_from_where, who_is
 from agent.web.context import Unknown, find
 from agent.web.decisions import LONGEST_COMMENT, shown
+from agent.web.forms import read_form
 from agent.web.images import CROP_PX, crop_of, jpeg
 from agent.web.picture_links import ruler_of
 from agent.web.review_page import seconds_of
@@ -88,8 +89,7 @@ def router(desk: Desk) -> APIRouter:
     async def rate(request: Request, key: str, place: int) -> Response:
         if not says_from_where(request):
             raise HTTPException(403, "a browser says where a request comes from")
-        sent = await request.form()
-        form = {name: value for name, value in sent.items() if isinstance(value, str)}
+        form = await read_form(request)
         return await run_in_threadpool(_rate, desk, request, key, place, form)
 
     @routes.get("/rate/{key}/{place}/picture.jpg")

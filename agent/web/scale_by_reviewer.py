@@ -24,6 +24,7 @@ from agent.watch import Calibration, Provenance
 from agent.web import cookies
 from agent.web.authentication import may_decide, signing_name
 from agent.web.context import LONGEST_NAME, find
+from agent.web.forms import read_form
 from agent.web.images import FOR_GOOD, held_of
 from agent.web.schemas import FAULTS
 from reports import Picture, ScalePage, decimal
@@ -74,8 +75,7 @@ def router(desk: Desk) -> APIRouter:
 
     @routes.post("/review/{public_id}/scale", include_in_schema=False)
     async def give(request: Request, public_id: str) -> Response:
-        sent = await request.form()
-        form = {key: value for key, value in sent.items() if isinstance(value, str)}
+        form = await read_form(request)
         return await run_in_threadpool(_give, desk, request, public_id, form)
 
     @routes.get("/pictures/{public_id}/whole.jpg", include_in_schema=False)

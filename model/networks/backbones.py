@@ -6,6 +6,7 @@ All share one interface: `stages` returns four feature maps at strides 4, 8, 16 
 from __future__ import annotations
 
 import hashlib
+from abc import ABC, abstractmethod
 from functools import cache
 from typing import TYPE_CHECKING
 
@@ -31,7 +32,7 @@ STRIDES = (4, 8, 16, 32)
 """Pixels per cell of the four feature maps of every architecture, fine to coarse."""
 
 
-class Backbone(nn.Module):
+class Backbone(nn.Module, ABC):
     """A convolutional network without its classification layer.
 
     Args:
@@ -50,6 +51,7 @@ class Backbone(nn.Module):
         self.channels = tuple(channels)
         self.strides = STRIDES
 
+    @abstractmethod
     def stages(self, images: Tensor, upto: int = 3) -> list[Tensor]:
         """Compute the four feature maps, or the first few.
 
@@ -60,8 +62,8 @@ class Backbone(nn.Module):
         Returns:
             upto + 1 tensors (n, channels[i], h / strides[i], w / strides[i]).
         """
-        raise NotImplementedError
 
+    @abstractmethod
     def middle_stages(self, features: Tensor) -> list[Tensor]:
         """Compute the second and third feature map from the first.
 
@@ -71,8 +73,8 @@ class Backbone(nn.Module):
         Returns:
             Two tensors, equal to what `stages` returns for the whole image.
         """
-        raise NotImplementedError
 
+    @abstractmethod
     def last_stage(self, features: Tensor) -> Tensor:
         """Compute the coarsest feature map from the one before it.
 
@@ -82,7 +84,6 @@ class Backbone(nn.Module):
         Returns:
             (n, channels[3], rows / 2, columns / 2); equal to what `stages` returns for a whole map.
         """
-        raise NotImplementedError
 
     def forward(self, images: Tensor) -> Tensor:
         """Compute the coarsest feature map, (n, channels[3], h / 32, w / 32)."""
