@@ -31,7 +31,7 @@ TITLES = {
 
 
 _SENTENCES = "labels"
-"""Stage whose notes are sentences on the training set. Each is a line; beside a bar the next one
+"""Stage whose notes are sentences on the training set. Each is a line; next to a bar the next one
 would replace it."""
 
 

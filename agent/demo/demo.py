@@ -214,7 +214,9 @@ def write_labelled(pictures: Sequence[DemoPicture], folder: Path, size: DemoSize
                     "drawn",
                 )
             )
-    missing = [one for one in pictures if not (folder / one.code / one.name).exists()]
+    missing = [
+        picture for picture in pictures if not (folder / picture.code / picture.name).exists()
+    ]
     existing = len(pictures) - len(missing)
     if existing:
         yield existing

@@ -288,7 +288,7 @@ def _read_and_crop(path: Path, settings_scale: float | None, plan: _Plan) -> lis
         except FileError as error:
             empty.append(error)
     if plan.landmarks:
-        crops = [replace(one, landmarks=encode_landmarks(one)) for one in crops]
+        crops = [replace(crop, landmarks=encode_landmarks(crop)) for crop in crops]
     if empty and not crops:
         raise empty[0]
     if empty:  # a page without steel takes nothing from the others

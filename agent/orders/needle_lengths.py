@@ -270,8 +270,8 @@ def list_lines(needles: OrderNeedles) -> Iterator[str]:
     if len(needles.specimens) > 1 or needles.pooled.predicted:
         yield _("All specimens: {needles}").format(needles=describe_pooled(needles.pooled))
     for specimen in needles.specimens:
-        yield _("Specimen {name}: {said}").format(
-            name=specimen.name, said=describe_pooled(specimen.pooled)
+        yield _("Specimen {name}: {needles}").format(
+            name=specimen.name, needles=describe_pooled(specimen.pooled)
         )
 
 

@@ -92,12 +92,12 @@ def _build_line(
         line: The line without contrast.
     """
     _, top, _, foot = bar
-    beside = [plane[row, columns].astype(np.int16) for row in (top - 2, foot + 1)]
-    drops = [level - compute_median(side) for side in beside]
+    flanks = [plane[row, columns].astype(np.int16) for row in (top - 2, foot + 1)]
+    drops = [level - compute_median(side) for side in flanks]
     if min(drops) < _CONTRAST // 2:
         return None
     crisp = min(
-        compute_share(side < level - 0.5 * drop) for side, drop in zip(beside, drops, strict=True)
+        compute_share(side < level - 0.5 * drop) for side, drop in zip(flanks, drops, strict=True)
     )
     drawn = plane[(top + foot) // 2, columns].astype(np.int16)
     return replace(

@@ -115,7 +115,7 @@ def pair_lengths(
                 is_lead = line is lines[0] and (lead is None or cost < lead[0])
                 if best is None or cost < best[0] or is_lead:
                     line_px = measure_length(pixels, line)
-                    states = states and not _is_beside_longer_words(line, place)
+                    states = states and not _is_next_to_longer_words(line, place)
                     states = states and _is_in_middle(place, line)
                     states = states and has_sure_ends(pixels, line, line_px)
                     bar = FoundBar(
@@ -151,10 +151,10 @@ def _is_in_middle(place: Box, line: Line) -> bool:
     return off <= max(4.0, _OFF_MIDDLE * (place[3] - place[1]))
 
 
-def _is_beside_longer_words(line: Line, place: Box) -> bool:
+def _is_next_to_longer_words(line: Line, place: Box) -> bool:
     """Return whether a line left or right of words is so short that it is seldom their bar."""
-    beside = place[0] >= line.box[2] - 3 or place[2] <= line.box[0] + 3
-    return beside and line.width < _SHORTER * (place[2] - place[0])
+    is_next_to = place[0] >= line.box[2] - 3 or place[2] <= line.box[0] + 3
+    return is_next_to and line.width < _SHORTER * (place[2] - place[0])
 
 
 def is_believable(length: Length, line: Line) -> bool:
