@@ -91,6 +91,7 @@ def needle_lengths_chart(
         parts.append(_text(scale.place(um), TOP - 8, name, "middle"))
     if limit_um is not None:
         parts.append(_draw_mark(scale.place(limit_um), TOP, base, "var(--problem)", dashed=True))
+        parts.append(_text(scale.place(limit_um) + 4, TOP + 12, _format_um(limit_um), "start"))
     about = _("Share of the needles' area per length; lines: {marks}.").format(
         marks=", ".join(f"{name} {_format_um(um)}" for name, um in marks)
     )
