@@ -3,6 +3,7 @@
 import gc
 import json
 import os
+import tempfile
 import threading
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
@@ -63,7 +64,8 @@ def pytest_cmdline_main() -> None:
     system = os.statvfs(IN_MEMORY)
     may_run_programs = not system.f_flag & os.ST_NOEXEC
     if may_run_programs and system.f_bavail * system.f_frsize > NEEDED_BYTES:
-        os.environ["PYTEST_DEBUG_TEMPROOT"] = str(IN_MEMORY)
+        os.environ["PYTEST_DEBUG_TEMPROOT"] = os.environ["TMPDIR"] = str(IN_MEMORY)
+        tempfile.tempdir = None  # it is looked up once
 
 
 def pytest_configure(config: pytest.Config) -> None:
