@@ -12,7 +12,7 @@ import pytest
 from argon2 import PasswordHasher
 from compiled_statements import share_compiled_statements
 from hypothesis import settings
-from shared_fields import share_fields
+from shared_routes import share_routes
 
 from agent import auth
 
@@ -74,7 +74,7 @@ def pytest_configure(config: pytest.Config) -> None:
     # A tenth of a second a login, hundreds of logins; what the agent itself uses has its own test.
     auth.PASSWORD_HASHER = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
     share_compiled_statements()
-    share_fields()
+    share_routes()
 
 
 def pytest_collection_finish() -> None:
