@@ -24,6 +24,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # workers share the cores; set be
 pytest_plugins = [
     "fast",  # which tests are fast, and a guard that they are
     "databases",  # a SQLite file and a real PostgreSQL, for who asks
+    "bytecode",  # workers share what compiling costs
     "small_lab",  # a lab that has taught its first bundle, for who asks
 ]
 
