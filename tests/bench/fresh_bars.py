@@ -5,12 +5,14 @@ with them is measured once. Shares follow the field: most bars are a plain line 
 or below. Info strips, with other values beside the bar, are drawn by `fresh_strips`. Fonts come
 from Debian's fonts-freefont-ttf, -noto-core, -inter, -adobe-sourcesans3, -cabin, -b612,
 -sil-andika, -montserrat, -roboto-unhinted, -open-sans, -lmodern, -firacode, -courier-prime,
--cascadia-code, -terminus-otb, -crosextra-caladea, -crosextra-carlito, -comic-neue.
+-cascadia-code, -terminus-otb, -crosextra-caladea, -crosextra-carlito, -comic-neue
+and Matplotlib; a font that is missing changes what is drawn.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import cv2
@@ -29,8 +31,6 @@ from fresh_lines import Drawn, Type, draw_bar, load_font
 from fresh_strips import STRIPS, add_strip
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from burned_bars import Colour
     from numpy.random import Generator
     from numpy.typing import NDArray
@@ -90,13 +90,15 @@ FONTS = {
 NICE = (1, 2, 5, 10, 20, 50, 100, 200, 500)
 LESS_NICE = (1.5, 2.5, 3, 4, 6, 8, 12, 15, 25, 30, 40, 60, 70, 75, 80, 120, 150, 250, 300, 400, 600)
 LONG = (0.07, 0.4)  # of the width
-LEAST_LONG_PX = 60
+LEAST_LONG_PX = 80
 LEAST_LETTERS_PX = 13  # size of the font in the picture as written
 UNLIKE = 70  # grey values in a channel by which ink differs from the texture around it …
 MOST_ALIKE, MOST_ALIKE_BLOCK = 0.03, 0.1  # … but for these shares; of a block more may be
+UNLIKE_LIGHT = 65  # likewise, of the brightness
 UNLIKE_PAPER = 120  # grey values by which ink differs from a plate
 ORANGE, MAGENTA, GREEN, CYAN = (255, 150, 0), (255, 0, 255), (0, 230, 60), (0, 230, 230)
 RED, BLUE, NAVY = (230, 20, 20), (20, 60, 230), (0, 0, 110)
+LIGHT = np.array((0.299, 0.587, 0.114), np.float32)  # ITU-R BT.601
 BLOCKS = ("solid", "inlaid", "bevel", "gradient", "upright")
 CORNERS = ((1, 1), (1, 1), (1, 1), (1, 1), (0, 1), (0, 1), (0.5, 1), (1, 0), (0, 0), (0.93, 0.6))
 GREYS = (BLACK, WHITE, (60, 60, 60), (205, 205, 205))
@@ -259,16 +261,11 @@ def _choose_letters(
     rng: Generator, program: Program, folder: Path, side: int, factor: float
 ) -> Type:
     """Return letters that can still be read when the picture has been reduced."""
-    family = str(rng.choice(program.fonts))
-    names = FONTS[family]
-    if not any((folder / name).exists() for name in names):
-        names = tuple(name for family in FONTS.values() for name in family)
+    family = FONTS[str(rng.choice(program.fonts))]
+    paths = list_fonts(tuple(name for names in FONTS.values() for name in names), folder)
+    paths = [path for path in paths if Path(path).name in family] or paths
     size = max(LEAST_LETTERS_PX / min(1.0, factor), side * rng.uniform(*program.size))
-    return Type(
-        str(rng.choice(list_fonts(names, folder))),
-        round(size + 0.5),
-        str(rng.choice(program.edges)),
-    )
+    return Type(str(rng.choice(paths)), round(size + 0.5), str(rng.choice(program.edges)))
 
 
 def _write_length(rng: Generator, um: float, letters: Type) -> str:
@@ -348,7 +345,8 @@ def _is_seen(ink: Colour, here: NDArray[np.float32], drawn: Drawn) -> bool:
     masks = [(drawn.line, MOST_ALIKE_BLOCK if is_block else MOST_ALIKE)]
     if drawn.kind != "inlaid":
         masks.append((drawn.words.max(axis=2), MOST_ALIKE))
-    unlike = np.abs(here - np.array(ink, np.float32)).max(axis=2) >= UNLIKE
+    off = here - np.array(ink, np.float32)
+    unlike = (np.abs(off).max(axis=2) >= UNLIKE) & (np.abs(off @ LIGHT) >= UNLIKE_LIGHT)
     near = [(cv2.dilate(mask, np.ones((5, 5), np.uint8)) > 0, most) for mask, most in masks]
     return all(float(unlike[mask].mean()) >= 1 - most for mask, most in near)
 
@@ -394,11 +392,11 @@ def _choose_paper(rng: Generator, ground: str, inks: tuple[Colour, ...]) -> Colo
 
 def _measure_contrast(ink: Colour, paper: Colour) -> float:
     """Return the difference of two colours in grey values."""
-    return abs(float(np.dot(np.subtract(ink, paper), (0.299, 0.587, 0.114))))
+    return abs(float(np.subtract(ink, paper) @ LIGHT))
 
 
 def _choose_opposite(colour: Colour) -> Colour:
-    return BLACK if float(np.dot(colour, (0.299, 0.587, 0.114))) > 127 else WHITE
+    return BLACK if float(np.array(colour) @ LIGHT) > 127 else WHITE
 
 
 def _lay_plate(

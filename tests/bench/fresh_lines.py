@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 FINE = 8  # by which an anti-aliased drawing is larger before it is reduced
 ROOM = 3  # pixels around a group
+THINNEST_SMOOTH = 1.5  # pixels; less would fade between two rows
 THICKEST_TICK = 0.011  # of the length of the line
 BITMAP_SIZES = (16, 18, 20, 22, 24, 28, 32)  # pixels, of Terminus
 
@@ -168,7 +169,9 @@ def draw_bar(
         kind, place = ("solid" if kind == "inlaid" else "ticked"), "above"
     if kind == "upright":
         place = "right" if place in ("above", "right") else "left"
-    gap, thin, tall = _choose_sizes(rng, kind, long, high, words_h)
+    gap, thin, tall = _choose_sizes(
+        rng, kind, long=long, high=high, words_h=words_h, is_crisp=k == 1
+    )
     inside = kind in ("cradle", "inlaid", "gap")
     w, h = (tall, long) if kind == "upright" else (long, tall)
     beside = place in ("right", "left")
@@ -205,7 +208,7 @@ def draw_bar(
 
 
 def _choose_sizes(
-    rng: Generator, kind: str, long: float, high: float, words_h: float
+    rng: Generator, kind: str, *, long: float, high: float, words_h: float, is_crisp: bool
 ) -> tuple[float, float, float]:
     """Return distance to the words, thickness of thin strokes and height of the line, pixels."""
     gap = high * rng.uniform(0.18, 0.6)
@@ -226,7 +229,7 @@ def _choose_sizes(
         "cradle": words_h + gap + thin,
         "upright": high * rng.uniform(0.15, 0.5),
     }.get(kind, max(3.0 if kind in ("solid", "dashed") else 8.0, tall))
-    return gap, float(round(thin)), float(round(tall))
+    return gap, float(round(thin)) if is_crisp else max(THINNEST_SMOOTH, thin), float(round(tall))
 
 
 def draw_line(
