@@ -2,16 +2,12 @@
 
 Neither its fonts nor its less common looks are among those of `burned_bars`; what the reader does
 with them is measured once. Shares follow the field: most bars are a plain line with its words above
-or below. Info strips, with other values beside the bar, are drawn by `fresh_strips`. Fonts come
-from Debian's fonts-freefont-ttf, -noto-core, -inter, -adobe-sourcesans3, -cabin, -b612,
--sil-andika, -montserrat, -roboto-unhinted, -open-sans, -lmodern, -firacode, -courier-prime,
--cascadia-code, -terminus-otb, -crosextra-caladea, -crosextra-carlito, -comic-neue
-and Matplotlib; a font that is missing changes what is drawn.
+or below (`fresh_programs`). Info strips, with other values beside the bar, are drawn by
+`fresh_strips`.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,72 +17,22 @@ from burned_bars import (
     BLACK,
     UM_PER_PX,
     WHITE,
-    YELLOW,
     blend,
     compress,
     list_fonts,
     vary_texture,
 )
 from fresh_lines import Drawn, Type, draw_bar, load_font
-from fresh_strips import STRIPS, add_strip
+from fresh_programs import FONTS, PROGRAMS
+from fresh_strips import add_strip
 
 if TYPE_CHECKING:
     from burned_bars import Colour
+    from fresh_programs import Program
     from numpy.random import Generator
     from numpy.typing import NDArray
 
 HALF = "test"  # of the textures
-FONTS = {
-    "sans": (
-        "FreeSans.ttf",
-        "FreeSansBold.ttf",
-        "Inter-Regular.otf",
-        "Inter-SemiBold.otf",
-        "InterDisplay-Medium.otf",
-        "NotoSans-Regular.ttf",
-        "NotoSans-Bold.ttf",
-        "SourceSans3-Regular.otf",
-        "SourceSans3-Semibold.otf",
-        "Cabin-Regular.otf",
-        "Cabin-Bold.otf",
-        "B612-Regular.otf",
-        "Andika-Regular.ttf",
-        "Montserrat-Medium.otf",
-        "RobotoCondensed-Regular.ttf",
-        "RobotoCondensed-Bold.ttf",
-        "OpenSans-CondBold.ttf",
-        "lmsans10-regular.otf",
-        "lmsans10-bold.otf",
-    ),
-    "mono": (
-        "B612Mono-Regular.otf",
-        "CascadiaMono.ttf",
-        "FiraCode-Medium.ttf",
-        "FreeMonoBold.ttf",
-        "lmmonolt10-bold.otf",
-        "Courier Prime Bold.otf",
-        "terminus-normal.otb",
-        "terminus-bold.otb",
-        "DejaVuSansMono-Bold.ttf",
-    ),
-    "serif": (
-        "Caladea-Regular.ttf",
-        "Caladea-Bold.ttf",
-        "FreeSerif.ttf",
-        "FreeSerifBold.ttf",
-        "NotoSerif-Regular.ttf",
-        "lmroman10-regular.otf",
-        "DejaVuSerif-Bold.ttf",
-    ),
-    "other": (
-        "Inter-Italic.otf",
-        "NotoSans-BoldItalic.ttf",
-        "FreeSerifItalic.ttf",
-        "Carlito-Italic.ttf",
-        "ComicNeue-Bold.otf",
-        "DejaVuSans-BoldOblique.ttf",
-    ),
-}
 NICE = (1, 2, 5, 10, 20, 50, 100, 200, 500)
 LESS_NICE = (1.5, 2.5, 3, 4, 6, 8, 12, 15, 25, 30, 40, 60, 70, 75, 80, 120, 150, 250, 300, 400, 600)
 LONG = (0.07, 0.4)  # of the width
@@ -96,90 +42,11 @@ UNLIKE = 70  # grey values in a channel by which ink differs from the texture ar
 MOST_ALIKE, MOST_ALIKE_BLOCK = 0.03, 0.1  # … but for these shares; of a block more may be
 UNLIKE_LIGHT = 65  # likewise, of the brightness
 UNLIKE_PAPER = 120  # grey values by which ink differs from a plate
-ORANGE, MAGENTA, GREEN, CYAN = (255, 150, 0), (255, 0, 255), (0, 230, 60), (0, 230, 230)
-RED, BLUE, NAVY = (230, 20, 20), (20, 60, 230), (0, 0, 110)
 LIGHT = np.array((0.299, 0.587, 0.114), np.float32)  # ITU-R BT.601
 BLOCKS = ("solid", "inlaid", "bevel", "gradient", "upright")
 CORNERS = ((1, 1), (1, 1), (1, 1), (1, 1), (0, 1), (0, 1), (0.5, 1), (1, 0), (0, 0), (0.93, 0.6))
-GREYS = (BLACK, WHITE, (60, 60, 60), (205, 205, 205))
+GREYS = ((60, 60, 60), (205, 205, 205))
 TINTS = ((255, 250, 205), (20, 40, 90), (200, 225, 255), (90, 0, 0), (255, 235, 60))
-
-
-@dataclass(frozen=True)
-class Program:
-    """Looks of a kind of program; a look is drawn as often as it is listed.
-
-    Args:
-        share: Of all bars.
-        lines: Kinds of line.
-        places: Of the words, seen from the line.
-        grounds: What lies under line and words.
-        inks: Colours of line and words.
-        fonts: Families.
-        size: Of the letters, share of the picture's shorter side, lowest and highest.
-        edges: Of the letters and lines.
-    """
-
-    share: float
-    lines: tuple[str, ...]
-    places: tuple[str, ...] = ("above", "above", "below")
-    grounds: tuple[str, ...] = ("none",)
-    inks: tuple[Colour, ...] = (WHITE, WHITE, BLACK)
-    fonts: tuple[str, ...] = ("sans",)
-    size: tuple[float, float] = (0.024, 0.05)
-    edges: tuple[str, ...] = ("crisp", "smooth")
-
-
-PROGRAMS = {
-    "plain": Program(  # ImageJ, ZEN, DigitalMicrograph
-        0.37,
-        ("solid", "solid", "solid", "slim", "ticked"),
-        grounds=("none", "none", "none", "plate", "plate", "corner"),
-        inks=(WHITE, WHITE, WHITE, BLACK, BLACK, YELLOW),
-        fonts=("sans", "sans", "sans", "sans", "serif"),
-    ),
-    "light": Program(  # Leica, Olympus, Keyence, Clemex
-        0.16,
-        ("solid", "ticked", "ruler", "ruler", "hollow", "bevel", "walled", "checker", "numbered"),
-        ("above", "above", "below", "above_left", "below_right", "right"),
-        ("none", "none", "boxed", "boxed", "corner", "grey", "tint", "film"),
-        (WHITE, BLACK, BLACK, RED, BLUE, GREEN, NAVY),
-        ("sans", "sans", "sans", "mono"),
-    ),
-    "inside": Program(
-        0.08,
-        ("inlaid", "inlaid", "cradle", "cradle", "gap"),
-        grounds=("none", "none", "plate", "boxed", "grey"),
-        inks=(WHITE, WHITE, BLACK, YELLOW, RED),
-    ),
-    "slides": Program(  # PowerPoint and its like
-        0.12,
-        ("solid", "solid", "solid", "slim", "stealth", "stealth", "gradient", "pill", "dashed"),
-        ("above", "above", "below", "below", "below_left", "above_right", "right"),
-        ("none", "none", "none", "tint", "rounded", "film", "plate"),
-        (WHITE, WHITE, BLACK, YELLOW, RED, ORANGE, MAGENTA, CYAN),
-        ("sans", "sans", "serif", "other"),
-        (0.03, 0.07),
-        ("smooth", "smooth", "subpixel"),
-    ),
-    "plots": Program(  # Matplotlib and its scale bar packages
-        0.04,
-        ("solid", "solid", "hollow", "slim"),
-        ("below", "below", "above"),
-        ("rounded", "film", "boxed", "none"),
-        (BLACK, BLACK, WHITE),
-        ("sans", "serif"),
-        edges=("smooth",),
-    ),
-    "bare": Program(  # SEM without a strip
-        0.04,
-        ("comb", "comb", "ticked", "solid"),
-        ("above", "below", "right", "below_right"),
-        fonts=("mono", "sans"),
-    ),
-    "upright": Program(0.01, ("upright",), ("right", "left"), ("none", "plate")),
-    "strip": Program(0.18, tuple(STRIPS), fonts=("mono", "sans", "sans"), size=(0.02, 0.03)),
-}
 
 
 def burn_fresh(
@@ -383,7 +250,7 @@ def _place_plate(
 
 
 def _choose_paper(rng: Generator, ground: str, inks: tuple[Colour, ...]) -> Colour:
-    papers: tuple[Colour, ...] = {"grey": GREYS[2:], "tint": TINTS}.get(ground, (WHITE, BLACK))
+    papers: tuple[Colour, ...] = {"grey": GREYS, "tint": TINTS}.get(ground, (WHITE, BLACK))
     if ground in ("boxed", "rounded"):
         papers = (WHITE, WHITE, BLACK)
     fits = [p for p in papers if any(_measure_contrast(ink, p) >= UNLIKE_PAPER for ink in inks)]

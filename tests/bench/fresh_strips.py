@@ -26,7 +26,7 @@ MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", 
 
 @dataclass(frozen=True)
 class Strip:
-    """Look of a program's strip.
+    """Layout of the strip of a program.
 
     Args:
         line: Kind of line.

@@ -13,8 +13,9 @@ sys.path.insert(0, str(TESTS / "bench"))  # a bench is a script: its modules imp
 
 from burned_bars import KITS
 from drawn_graphics import fonts
-from fresh_bars import FONTS, PROGRAMS, burn_fresh
+from fresh_bars import burn_fresh
 from fresh_lines import Type, draw_bar
+from fresh_programs import FONTS, PROGRAMS
 from fresh_strips import STRIPS
 
 FOLDER = Path(mpl.get_data_path()) / "fonts" / "ttf"
