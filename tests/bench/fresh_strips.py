@@ -189,7 +189,7 @@ def _choose_values(rng: Generator, um_per_px: float, width: int) -> dict[str, ob
         "times": f"{times:,.0f}",
         "short": f"{times / 1000:.2f}k" if times >= 1000 else f"{times:.0f}",
         "round": min(usual, key=lambda n: abs(np.log(n / times))),
-        "hfw": f"{hfw / 1000:.2f} mm" if hfw >= 1000 else f"{hfw:.3g} µm",
+        "hfw": f"{hfw / 1000:.2f} mm" if hfw >= 1000 else f"{hfw:.3g} \u00b5m",
         "spot": float(rng.integers(2, 9)),
         "nm": 1000 * um_per_px,
         "day": day,
