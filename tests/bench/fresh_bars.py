@@ -22,7 +22,7 @@ from burned_bars import (
     list_fonts,
     vary_texture,
 )
-from fresh_lines import Drawn, Type, draw_bar, load_font
+from fresh_lines import Drawn, Type, draw_bar, spell_micro
 from fresh_programs import FONTS, PROGRAMS
 from fresh_strips import add_strip
 
@@ -151,9 +151,7 @@ def _write_length(rng: Generator, um: float, letters: Type) -> str:
     words = number + (" " if len(unit) > 2 or rng.random() < 0.6 else "") + unit
     if rng.random() < 0.04:
         words = str(rng.choice(["Scale bar: ", "Bar = ", "Scale: ", "= "])) + words
-    pen, _ = load_font(Type(letters.path, 16, letters.edges))
-    has_greek = bytes(pen.getmask("\u03bc")) != bytes(pen.getmask("\uf8fe"))
-    return words if has_greek else words.replace("\u03bc", "\u00b5")
+    return spell_micro(words, letters)
 
 
 def _lay(

@@ -138,6 +138,16 @@ def load_font(letters: Type, k: int = 1) -> tuple[ImageFont.FreeTypeFont, int]:
     return ImageFont.truetype(letters.path, letters.size * k), 1
 
 
+def spell_micro(text: str, letters: Type) -> str:
+    """Return a text with the micro sign that its font has: its own, or the Greek letter."""
+    pen, _ = load_font(letters)
+    missing = bytes(pen.getmask("\uf8fe"))
+    for sign, other in (("\u03bc", "\u00b5"), ("\u00b5", "\u03bc")):
+        if sign in text and bytes(pen.getmask(sign)) == missing:
+            return text.replace(sign, other)
+    return text
+
+
 def measure_words(text: str, letters: Type) -> tuple[float, float]:
     """Return width and height of the ink of words, pixels."""
     pen, _ = load_font(letters, FINE)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from fresh_lines import Drawn, Type, draw_bar, load_font
+from fresh_lines import Drawn, Type, draw_bar, load_font, spell_micro
 from PIL import Image, ImageDraw
 
 if TYPE_CHECKING:
@@ -155,7 +155,10 @@ def add_strip(
     paper = strip.papers[int(rng.integers(len(strip.papers)))]
     ink = BLACK if sum(paper) > 380 else WHITE
     values = _choose_values(rng, um_per_px, width)
-    texts = [tuple(text.format(**values) for text in column) for column in strip.columns]
+    texts = [
+        tuple(spell_micro(text.format(**values), letters) for text in column)
+        for column in strip.columns
+    ]
     picture = Image.new("RGB", (width, tall), paper)
     at_x = _write_columns(
         picture, texts, strip, drawn.ink.shape[1], letters=letters, ink=ink, pad=pad
