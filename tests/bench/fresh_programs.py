@@ -99,14 +99,14 @@ class Program:
 
 PROGRAMS = {
     "plain": Program(  # ImageJ, ZEN, DigitalMicrograph
-        0.37,
+        0.44,
         ("solid", "solid", "solid", "slim", "ticked"),
         grounds=("none", "none", "none", "plate", "plate", "corner"),
         inks=(WHITE, WHITE, WHITE, BLACK, BLACK, YELLOW),
         fonts=("sans", "sans", "sans", "sans", "serif"),
     ),
     "light": Program(  # Leica, Olympus, Keyence, Clemex
-        0.16,
+        0.14,
         ("solid", "ticked", "ruler", "ruler", "hollow", "bevel", "walled", "checker", "numbered"),
         ("above", "above", "below", "above_left", "below_right", "right"),
         ("none", "none", "boxed", "boxed", "corner", "grey", "tint", "film"),
@@ -114,7 +114,7 @@ PROGRAMS = {
         ("sans", "sans", "sans", "mono"),
     ),
     "inside": Program(
-        0.08,
+        0.06,
         ("inlaid", "inlaid", "cradle", "cradle", "gap"),
         grounds=("none", "none", "plate", "boxed", "grey"),
         inks=(WHITE, WHITE, BLACK, YELLOW, RED),
@@ -139,11 +139,11 @@ PROGRAMS = {
         edges=("smooth",),
     ),
     "bare": Program(  # SEM without a strip
-        0.04,
+        0.03,
         ("comb", "comb", "ticked", "solid"),
         ("above", "below", "right", "below_right"),
         fonts=("mono", "sans"),
     ),
     "upright": Program(0.01, ("upright",), ("right", "left"), ("none", "plate")),
-    "strip": Program(0.18, tuple(STRIPS), fonts=("mono", "sans", "sans"), size=(0.02, 0.03)),
+    "strip": Program(0.16, tuple(STRIPS), fonts=("mono", "sans", "sans"), size=(0.02, 0.03)),
 }
