@@ -2,17 +2,21 @@
 
 from agent.objects.bucket import Access, Bucket, DamagedObject, ObjectFacts, ObjectsUnavailable
 from agent.objects.mirror import ObjectMirror, RoundOutcome, open_mirror
+from agent.objects.pruned_files import LONG_AGO, SHOWN_STILL, PruneRecords
 from agent.objects.shared_files import FOLDERS
 from agent.objects.upload_index import Uploaded, UploadIndex
 
 __all__ = [
     "FOLDERS",
+    "LONG_AGO",
+    "SHOWN_STILL",
     "Access",
     "Bucket",
     "DamagedObject",
     "ObjectFacts",
     "ObjectMirror",
     "ObjectsUnavailable",
+    "PruneRecords",
     "RoundOutcome",
     "UploadIndex",
     "Uploaded",
