@@ -1,5 +1,6 @@
 """The archive in an S3-compatible object storage, with the local disk as its cache."""
 
+from agent.objects.background_reads import BeingFetched, waiting_at_most
 from agent.objects.bucket import Access, Bucket, DamagedObject, ObjectFacts, ObjectsUnavailable
 from agent.objects.mirror import ObjectMirror, RoundOutcome, open_mirror
 from agent.objects.pruned_files import LONG_AGO, SHOWN_STILL, PruneRecords
@@ -11,6 +12,7 @@ __all__ = [
     "LONG_AGO",
     "SHOWN_STILL",
     "Access",
+    "BeingFetched",
     "Bucket",
     "DamagedObject",
     "ObjectFacts",
@@ -21,4 +23,5 @@ __all__ = [
     "UploadIndex",
     "Uploaded",
     "open_mirror",
+    "waiting_at_most",
 ]

@@ -14,6 +14,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from agent.objects.background_reads import BackgroundReads
 from agent.objects.bucket import Access, Bucket, ObjectsUnavailable
 from agent.objects.disk_cache import DiskCache
 from agent.objects.pruned_files import PrunedFiles, PruneRecords
@@ -66,6 +67,7 @@ class ObjectMirror:
 
     def __init__(self, folder: Path, bucket: Bucket, index: UploadIndex) -> None:
         self.folder, self.bucket, self.index = folder, bucket, index
+        self._reads = BackgroundReads()
 
     # --- one file ---
 
@@ -80,7 +82,9 @@ class ObjectMirror:
         name = self._name(path)
         if self.index.find(name) is not None:
             return True
-        return not self.index.is_doomed(name) and self._find_remote(name)
+        return not self.index.is_doomed(name) and self._reads.run(
+            name, lambda: self._find_remote(name)
+        )
 
     def is_known(self, path: Path, *, start: bool = False) -> bool:
         """Return whether a file is known to be in the storage; no request is sent.
@@ -100,9 +104,11 @@ class ObjectMirror:
             DamagedObject: The storage has other bytes than were stored.
             ObjectsUnavailable: The storage does not answer.
         """
-        if path.is_file():
-            return
-        name = self._name(path)
+        if not path.is_file():
+            name = self._name(path)
+            self._reads.run(f"the file {name}", lambda: self._fetch(path, name))
+
+    def _fetch(self, path: Path, name: str) -> None:
         self._refuse_doomed(name)
         known = self.index.find(name)
         sha256 = self.bucket.fetch(name, path, sha256=known.sha256 if known else "")
@@ -129,11 +135,14 @@ class ObjectMirror:
         Raises:
             ObjectsUnavailable: The storage does not answer.
         """
+        beginning = self._name(start)
         local = [path for path in start.parent.glob(f"{start.name}*") if path.is_file()]
         doomed = set(self.index.list_doomed())
         remote = [
             self.folder / name
-            for name in self.bucket.list_names(self._name(start))
+            for name in self._reads.run(
+                f"the list of {beginning}", lambda: self.bucket.list_names(beginning)
+            )
             if is_own_name(name) and name not in doomed
         ]
         return sorted({*local, *remote})
