@@ -76,6 +76,7 @@ def iter_fit_detector(
     subtype_of: Callable[[str], str],
     cache: FeatureCache | None = None,
     features: ReferenceFeatures | None = None,
+    is_native: bool = False,
 ) -> Iterator[Progress[OodDetector]]:
     """Fit a detector and the scores of reference fields that its models were not fitted on.
 
@@ -86,6 +87,7 @@ def iter_fit_detector(
         cache: Keeps the features of every field for the next fit, or None.
         features: Features of the same examples that the heads were fitted to, in place of backbone
             and cache; None extracts them.
+        is_native: Whether fields keep their pixels where features are extracted here.
 
     Yields:
         Progress per field extracted and per field scored, the last with the detector.
@@ -97,7 +99,7 @@ def iter_fit_detector(
         raise TrainingError("Strangeness needs at least two examples to compare with.")
     if features is None:
         precision = "bf16" if has_bf16() else "fp32"
-        extractor = build_ood_extractor(backbone or frozen_lite0(), precision)
+        extractor = build_ood_extractor(backbone or frozen_lite0(), precision, is_native=is_native)
         features = ReferenceFeatures(examples, extractor, cache)
     frozen_pass = features.extractor.frozen_pass
     total = 2 * len(features)
@@ -149,6 +151,7 @@ def iter_fit_detector(
                 "usual_um_per_px": frozen_pass.framing.usual_um_per_px,
                 "embedding": features.extractor.embedding.name,
                 "pass": frozen_pass.version,
+                **({"framing": "native"} if frozen_pass.is_native else {}),
                 "folds": int(folds.max()) + 1,
                 "microscopes": dict(Counter(features.microscopes)),
                 "fields_per_specimen": median_low(Counter(features.groups).values()),

@@ -35,8 +35,19 @@ def fit_ood_detector(
     fit_detector: Callable[[Sequence[Example]], OodDetector] | None,
     cache: FeatureCache | None,
     shared: ReferenceFeatures | None,
+    *,
+    is_native: bool,
 ) -> Generator[Progress[Path], None, OodDetector]:
-    """Fit the OOD detector, or call the given function."""
+    """Fit the OOD detector, or call the given function.
+
+    Args:
+        examples: Its reference images.
+        taxonomy: Of the trained codes.
+        fit_detector: Fits it in place of this function, or None.
+        cache: Keeps features for the next training, or None.
+        shared: Features that heads and OOD check share, or None.
+        is_native: Whether fields keep their pixels where there are no shared features.
+    """
     if fit_detector is not None:
         yield Progress("strangeness", len(examples), len(examples))
         return fit_detector(examples)
@@ -45,6 +56,7 @@ def fit_ood_detector(
         subtype_of=lambda code: taxonomy.parse(code)[0],
         cache=cache,
         features=shared,
+        is_native=is_native,
     ):
         yield Progress("strangeness", progress.done, progress.total)
         if progress.result is not None:
