@@ -136,7 +136,7 @@ def train(
         plan.config, framing, networks.encoders, networks.heads, networks.shared
     )
     calibration = yield from _calibrate(plan, networks, extractor)
-    detector = yield from fit_ood_detector(
+    detector, notes = yield from fit_ood_detector(
         plan.learned,
         plan.scheme.taxonomy,
         fit_detector,
@@ -144,6 +144,7 @@ def train(
         networks.shared,
         is_native=summary.keeps_pixels(plan.config),
     )
+    plan.notes.extend(notes)
     plan.notes.extend((yield from report_alarm_rate(detector, plan.config.alpha)))
     classifier = _build_classifier(plan, framing, networks, calibration, detector)
     embeddings: dict[str, NDArray[np.float32]] = {}

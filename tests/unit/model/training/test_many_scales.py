@@ -122,7 +122,9 @@ def test_the_training_says_so_before_it_starts_and_the_bundle_records_it(trained
     assert trained[at].note in manifest.facts["notes"]
     assert manifest.framing.kind == "native"
     assert json.loads((bundle / "bundle.json").read_bytes())["format"] == 3
-    assert json.loads((bundle / "strangeness.json").read_bytes())["framing"] == "native"
+    facts = json.loads((bundle / "strangeness.json").read_bytes())
+    assert facts["framing"] == "native"
+    assert facts["field"]["weight"] == 1.5
 
 
 def test_the_answer_of_a_bundle_with_own_pixels_does_not_depend_on_the_scale(trained):
