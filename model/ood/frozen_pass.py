@@ -38,7 +38,8 @@ if TYPE_CHECKING:
     _Compute = Callable[..., list[NDArray[np.float32]]]
 
 UM_PER_PX: Final = 0.25
-"""Pixel size that every field is resampled to, µm; a field without a scale stays as it is."""
+"""Pixel size that every field is resampled to, µm; a field without a scale stays as it is. Lengths
+in µm below hold at it; in a native pass they are this many pixels, whatever their size."""
 
 JOINED: Final = 1
 """Layer that is joined with the next one to the finest map that is scored."""
@@ -114,6 +115,7 @@ class FrozenPass:
             absent.
         usual_um_per_px: Pixel size in µm that is assumed for a field without one.
         version: `WHOLE` or `TILED`.
+        is_native: Whether fields keep their pixels, in place of the common pixel size.
     """
 
     def __init__(
@@ -122,11 +124,15 @@ class FrozenPass:
         precision: str = "fp32",
         usual_um_per_px: float = UM_PER_PX,
         version: int = TILED,
+        *,
+        is_native: bool = False,
     ) -> None:
         self.backbone = backbone
         self.version = version
         self.engine = choose_engine("cpu", precision)
-        self.framing = Framing("scale", _LARGEST_PX, UM_PER_PX, usual_um_per_px)
+        self.framing = Framing(
+            "native" if is_native else "scale", _LARGEST_PX, UM_PER_PX, usual_um_per_px
+        )
         self._weights_hash = hash_state_dict(backbone.state_dict())
         self._compute_last: Callable[[NDArray[np.float32]], NDArray[np.float32]] | None = None
         if version == TILED:
@@ -140,7 +146,15 @@ class FrozenPass:
     @property
     def made_by(self) -> str:
         """What the maps of a field with a scale depend on besides the field."""
-        return f"pass {self.version} {self.backbone.arch} {self._weights_hash} {self.engine}"
+        native = " native" if self.is_native else ""
+        return (
+            f"pass {self.version} {self.backbone.arch} {self._weights_hash} {self.engine}{native}"
+        )
+
+    @property
+    def is_native(self) -> bool:
+        """Whether fields keep their pixels, in place of the common pixel size."""
+        return self.framing.kind == "native"
 
     def run(self, field: Field) -> FieldMaps:
         """Return the maps of a field; padding and pixels without steel have weight 0."""
@@ -406,9 +420,11 @@ def build_frozen_pass(
     precision: str,
     usual_um_per_px: float = UM_PER_PX,
     version: int = TILED,
+    *,
+    is_native: bool = False,
 ) -> FrozenPass:
     """Return the cached pass of a backbone; building one takes a second."""
-    return FrozenPass(backbone, precision, usual_um_per_px, version)
+    return FrozenPass(backbone, precision, usual_um_per_px, version, is_native=is_native)
 
 
 def is_frozen_lite0(backbone: Backbone) -> bool:
