@@ -213,12 +213,10 @@ def _normalize(pixels: NDArray[np.uint8], mean: NDArray[np.float32]) -> NDArray[
     Returns:
         (3, h, w) float32, 0 where a channel has its mean.
     """
-    contrast: NDArray[np.float32] = np.array(IMAGENET_MEAN, np.float32) / np.array(
-        IMAGENET_STD, np.float32
-    )
-    gain: NDArray[np.float32] = contrast / mean
-    table: NDArray[np.float32] = gain[:, None] * np.arange(256, dtype=np.float32)
-    return map_values(pixels, table - contrast[:, None])
+    contrast = np.asarray(IMAGENET_MEAN, np.float32) / np.asarray(IMAGENET_STD, np.float32)
+    gain = contrast / mean
+    table = gain[:, None] * np.arange(256, dtype=np.float32) - contrast[:, None]
+    return map_values(pixels, np.asarray(table, np.float32))
 
 
 class _Part(torch.nn.Module):
