@@ -162,7 +162,7 @@ class Agent:
         store.agents.record_start(at=now())
         store.settings_history.record(settings.model_dump(mode="json"), at=now())
         archive = Archive.open(settings.store)
-        self._bundle = bundle = CurrentBundle(settings, store)
+        self._bundle = bundle = CurrentBundle(settings, store, converts_apart=True)
         instrument = InstrumentCheck(settings, store, now=now, problems=self.problems)
         worker = Worker(
             lambda: self._tools(store, bundle),

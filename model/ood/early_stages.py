@@ -52,8 +52,8 @@ class EarlyStages:
 
     def __init__(self, backbone: Backbone, engine: Engine) -> None:
         self._parts = [
-            (part, _build_runner(_Part(part, backbone), engine, (_example(part),)))
-            for part in backbone.early_parts()
+            (part, _build_runner(_Part(backbone, index), engine, (_example(part),)))
+            for index, part in enumerate(backbone.early_parts())
         ]
         second, third = (torch.zeros(1, backbone.channels[i], 16 // i, 16 // i) for i in (1, 2))
         self._join = _build_runner(_Join(), engine, (second, third))
@@ -213,24 +213,22 @@ def _normalize(pixels: NDArray[np.uint8], mean: NDArray[np.float32]) -> NDArray[
     Returns:
         (3, h, w) float32, 0 where a channel has its mean.
     """
-    contrast: NDArray[np.float32] = np.array(IMAGENET_MEAN, np.float32) / np.array(
-        IMAGENET_STD, np.float32
-    )
-    gain: NDArray[np.float32] = contrast / mean
-    table: NDArray[np.float32] = gain[:, None] * np.arange(256, dtype=np.float32)
-    return map_values(pixels, table - contrast[:, None])
+    contrast = np.asarray(IMAGENET_MEAN, np.float32) / np.asarray(IMAGENET_STD, np.float32)
+    gain = contrast / mean
+    table = gain[:, None] * np.arange(256, dtype=np.float32) - contrast[:, None]
+    return map_values(pixels, np.asarray(table, np.float32))
 
 
 class _Part(torch.nn.Module):
     """Part of the early stages: (1, c, rows, columns) float32 in, its maps out."""
 
-    def __init__(self, part: EarlyPart, backbone: Backbone) -> None:
+    def __init__(self, backbone: Backbone, index: int) -> None:
         super().__init__()
-        self.backbone = backbone  # `part` computes with its layers
-        self._compute = part.compute
+        self.backbone, self.index = backbone, index
 
     def forward(self, maps: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        return self._compute(maps.contiguous(memory_format=torch.channels_last))
+        part = self.backbone.early_parts()[self.index]
+        return part.compute(maps.contiguous(memory_format=torch.channels_last))
 
 
 class _Join(torch.nn.Module):

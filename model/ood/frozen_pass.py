@@ -142,8 +142,8 @@ class FrozenPass:
         """Return the maps of a frame."""
         weights = _steel_weights(frame)
         if self._compute_last is None:
-            *maps, joined = self._compute(frame.pixels)
-            return FieldMaps(frame, tuple(maps), np.moveaxis(joined, 0, 2), weights)
+            *whole, together = self._compute(frame.pixels)
+            return FieldMaps(frame, tuple(whole), np.moveaxis(together, 0, 2), weights)
         maps, joined = self._early.compute(frame.pixels, _mean_colour(frame))
         last, inner = _compute_in_tiles(self._compute_last, maps[-1], self.backbone.channels[3])
         return FieldMaps(frame, (*maps, last), joined, weights, TILE_CELLS, inner)
