@@ -64,6 +64,7 @@ def iter_fit_reduced(
         frozen_pass.framing.usual_um_per_px,
         extractor.embedding,
         frozen_pass.version,
+        is_native=frozen_pass.is_native,
     )
     features = ReferenceFeatures(examples, reduced, cache)
     yield from iter_fit_detector(examples, subtype_of=subtype_of, features=features)
@@ -128,4 +129,5 @@ def build_exact_extractor(extractor: OodFeatureExtractor) -> OodFeatureExtractor
         frozen_pass.framing.usual_um_per_px,
         extractor.embedding,
         frozen_pass.version,
+        is_native=frozen_pass.is_native,
     )

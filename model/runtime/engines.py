@@ -356,9 +356,28 @@ class OpenVinoRunner:
         Args:
             inputs: (h, w, 3) uint8, or whatever the example consists of, without the batch.
         """
+        maps: list[NDArray[np.float32]] = []
+        self.write_maps(inputs, lambda views: maps.extend(np.array(view) for view in views))
+        return maps
+
+    def write_maps(
+        self,
+        inputs: Sequence[NDArray[np.generic]],
+        write: Callable[[list[NDArray[np.float32]]], None],
+    ) -> None:
+        """Compute all output maps of one image and pass them on without a copy.
+
+        Args:
+            inputs: As for `maps`.
+            write: Called once with the maps, which are valid until it returns.
+        """
         with self._lock:
-            outputs = self._request.infer({i: array[None] for i, array in enumerate(inputs)})
-            return [np.array(outputs[index][0]) for index in range(len(outputs))]
+            outputs = self._request.infer(
+                {i: np.ascontiguousarray(array[None]) for i, array in enumerate(inputs)},
+                share_inputs=True,
+                share_outputs=True,
+            )
+            write([outputs[index][0] for index in range(len(outputs))])
 
     def run_batch(self, batch: NDArray[np.floating]) -> NDArray[np.float32]:
         """Compute the output of a whole batch at once.
