@@ -252,6 +252,26 @@ def _bundle(settings: Settings) -> DoctorResult:
 
     try:
         verify_bundle(settings.store.folder / "bundles" / name)
+        used = _find_precision(settings, name)
     except ModelError as error:
         return DoctorResult("bundle", "wrong", str(error))
+    if used != settings.model.precision:
+        return DoctorResult(
+            "bundle",
+            "doubtful",
+            f"{name} is computed in {used} here, not in {settings.model.precision} as "
+            "model.precision says: it was trained without statistics for it, or this PC does not "
+            "compute the same bits as the one that trained it. Train it again on a PC like this "
+            'one, or set model.precision to "auto".',
+        )
     return DoctorResult("bundle", "right", f"{name}, all hashes match its manifest.")
+
+
+def _find_precision(settings: Settings, name: str) -> str:
+    """Return the precision of a bundle on this PC; loading it takes seconds, so only for bf16."""
+    wanted = settings.model.precision
+    if wanted != "bf16":
+        return wanted
+    from agent.service.composition import load_bundle
+
+    return load_bundle(settings, name).engine.precision

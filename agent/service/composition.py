@@ -329,14 +329,20 @@ class Demanded:
         self._classes = current
 
 
-def load_bundle(settings: Settings, name: str) -> Classifier:
-    """Load one bundle by its name. Raises `model.ModelError`."""
+def load_bundle(settings: Settings, name: str, *, precision: str = "") -> Classifier:
+    """Load one bundle by its name. Raises `model.ModelError`.
+
+    Args:
+        settings: Of the lab.
+        name: Of the bundle.
+        precision: Arithmetic in place of the lab's; "" is the lab's.
+    """
     from model import Classifier  # noqa: PLC0415 - PyTorch takes seconds; a lab may start without
 
     classifier = Classifier.load(
         bundles_folder(settings) / name,
         device=settings.model.device,
-        precision=settings.model.precision,
+        precision=precision or settings.model.precision,
         alpha=settings.strangeness.alpha,
     )
     classifier.require_alarm_rate()

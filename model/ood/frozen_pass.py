@@ -6,6 +6,7 @@ features retain it.
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Final
@@ -14,7 +15,7 @@ import numpy as np
 import torch
 
 from model.block_statistics import mean_colour, share_of_blocks
-from model.framing import Framing
+from model.framing import Field, Framing
 from model.networks.backbones import (
     IMAGENET_MEAN,
     IMAGENET_STD,
@@ -24,14 +25,14 @@ from model.networks.backbones import (
 )
 from model.networks.encoder import cell_weights
 from model.ood.early_stages import JOINED, EarlyStages, join_maps
-from model.runtime.engines import OpenVinoRunner, choose_engine
+from model.runtime.engines import OpenVinoRunner, choose_engine, has_bf16_convolutions
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from numpy.typing import NDArray
 
-    from model.framing import Field, Frame
+    from model.framing import Frame
     from model.networks.backbones import Backbone
     from model.runtime.engines import Engine
 
@@ -90,7 +91,7 @@ class FrozenPass:
     Args:
         backbone: From `frozen_lite0`, or any other backbone with four stages.
         precision: "fp32" or "bf16"; fp32 is used where the processor lacks bf16 or OpenVINO is
-            absent.
+            absent, see `has_bf16_convolutions`.
         usual_um_per_px: Pixel size in µm that is assumed for a field without one.
         version: `WHOLE` or `TILED`.
         is_native: Whether fields keep their pixels, in place of the common pixel size.
@@ -107,7 +108,8 @@ class FrozenPass:
     ) -> None:
         self.backbone = backbone
         self.version = version
-        self.engine = choose_engine("cpu", precision)
+        is_low = precision == "bf16" and has_bf16_convolutions()
+        self.engine = choose_engine("cpu", "bf16" if is_low else "fp32")
         self.framing = Framing(
             "native" if is_native else "scale", _LARGEST_PX, UM_PER_PX, usual_um_per_px
         )
@@ -147,6 +149,20 @@ class FrozenPass:
         maps, joined = self._early.compute(frame.pixels, _mean_colour(frame))
         last, inner = _compute_in_tiles(self._compute_last, maps[-1], self.backbone.channels[3])
         return FieldMaps(frame, (*maps, last), joined, weights, TILE_CELLS, inner)
+
+    def fingerprint(self) -> str:
+        """Return the SHA-256 of the maps of a fixed frame, as hex.
+
+        It is equal on two PCs only if both compute in the same precision to the same bits.
+        """
+        rng = np.random.default_rng(0)
+        coarse = rng.integers(40, 200, (16, 20, 3)).repeat(16, axis=0).repeat(16, axis=1)
+        pixels = (coarse + rng.integers(0, 40, coarse.shape)).astype(np.uint8)
+        seen = self.run(Field(pixels, np.ones(pixels.shape[:2], np.bool_), UM_PER_PX))
+        digest = hashlib.sha256()
+        for array in (*seen.maps, seen.joined):
+            digest.update(np.ascontiguousarray(array).tobytes())
+        return digest.hexdigest()
 
 
 def spread_starts(length: int, side: int) -> list[int]:
@@ -283,7 +299,7 @@ def _build_batch_runner(
     return run
 
 
-@lru_cache(maxsize=2)
+@lru_cache(maxsize=4)
 def build_frozen_pass(
     backbone: Backbone,
     precision: str,

@@ -175,6 +175,16 @@ def has_bf16(device: str = "cpu") -> bool:
     return bool(check is not None and check())
 
 
+def has_bf16_convolutions() -> bool:
+    """Return whether OpenVINO is installed and this CPU convolves bf16 in hardware.
+
+    AVX-512 BF16 suffices, which makes EfficientNet-Lite0 1.7 times as fast; the matrices of
+    `has_bf16` need AMX. Elsewhere OpenVINO would emulate bf16, or compute in fp32 and not say so.
+    """
+    check = getattr(torch.cpu, "_is_avx512_bf16_supported", None)
+    return _openvino() is not None and (has_bf16() or bool(check is not None and check()))
+
+
 def build_runner(
     encoder: Encoder, engine: Engine, cache: Path | None = None
 ) -> TorchRunner | OpenVinoRunner:
@@ -367,11 +377,11 @@ class OpenVinoRunner:
             )
             write([outputs[index][0] for index in range(len(outputs))])
 
-    def run_batch(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
+    def run_batch(self, batch: NDArray[np.floating]) -> NDArray[np.float32]:
         """Compute the output of a whole batch at once.
 
         Args:
-            batch: (n, c, rows, columns); the network was built with an example of two.
+            batch: (n, …), of the type of the example of two that the network was built with.
 
         Returns:
             (n, …) float32.
