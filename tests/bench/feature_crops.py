@@ -98,7 +98,7 @@ def write_part(
     """Read some crops, and write what the classifier says of them."""
     predictions: list[Prediction] = []
     for start in range(0, len(numbers), 25):
-        fields = [cut(micrographs[n % len(micrographs)], n)[0] for n in numbers[start : start + 25]]
+        fields = [cut(choose(micrographs, n), n) for n in numbers[start : start + 25]]
         predictions += classifier.classify(fields)
     kept = [prediction.features for prediction in predictions]
     content = {

@@ -381,6 +381,8 @@ def print_tables(server: Postgres, name: str, when: str) -> dict[str, int]:
     return {table: size_kb for table, _live, _dead, size_kb, _updates, _hot in rows}
 
 
+UNITS_PER_CALL = 500
+"""A server counts the changes of a call at its end, and vacuums by these counts."""
 CHURN = """
 CREATE PROCEDURE churn(n integer) LANGUAGE plpgsql AS $$
 DECLARE job record; unit integer;
@@ -418,9 +420,10 @@ def churn(server: Postgres, name: str, units: int, rounds: int) -> None:
         sizes = []
         for part in range(rounds):
             began_s = time.monotonic()
-            database.execute(f"CALL churn({units // rounds})")
+            for _ in range(units // rounds // UNITS_PER_CALL):
+                database.execute(f"CALL churn({UNITS_PER_CALL})")
             spent_s = time.monotonic() - began_s
-            done = (part + 1) * units // rounds
+            done = (part + 1) * (units // rounds // UNITS_PER_CALL) * UNITS_PER_CALL
             sizes.append(print_tables(server, name, f"after {done} units played ({spent_s:.0f} s)"))
     for table in sizes[0]:
         kilobytes = [size[table] for size in sizes]
