@@ -182,7 +182,7 @@ def has_bf16_convolutions() -> bool:
     `has_bf16` need AMX. Elsewhere OpenVINO would emulate bf16, or compute in fp32 and not say so.
     """
     check = getattr(torch.cpu, "_is_avx512_bf16_supported", None)
-    return _openvino() is not None and (has_bf16() or bool(check is not None and check()))
+    return import_openvino() is not None and (has_bf16() or bool(check is not None and check()))
 
 
 def build_runner(
