@@ -141,6 +141,32 @@ def list_agents(session: Session, whose: AgentIdentity) -> list[AgentRow]:
     return list(session.exec(query))
 
 
+def join_late(session: Session, whose: AgentIdentity, rollout: RolloutRow) -> None:
+    """Add the PCs that first ran an agent after the rollout began, to its last ring."""
+    for agent in _list_late(session, whose, rollout):
+        session.add(make_host(whose, rollout, agent.id or 0, Ring.ALL))
+    session.flush()
+
+
+def _list_late(session: Session, whose: AgentIdentity, rollout: RolloutRow) -> list[AgentRow]:
+    query = select(RolloutHostRow.agent_id).where(
+        RolloutHostRow.site_id == whose.site_id, RolloutHostRow.rollout_id == rollout.id
+    )
+    known = set(session.exec(query))
+    return [agent for agent in list_agents(session, whose) if agent.id not in known]
+
+
+def list_all_hosts(
+    session: Session, whose: AgentIdentity, rollout: RolloutRow
+) -> list[RolloutHost]:
+    """Return the PCs of a rollout ring by ring, while it runs with those that came later."""
+    hosts = [to_host(row, name) for row, name in list_hosts(session, whose, rollout.id or 0)]
+    if rollout.state == RolloutState.RUNNING:
+        late = _list_late(session, whose, rollout)
+        hosts += [RolloutHost(agent.name, Ring.ALL) for agent in late]
+    return sorted(hosts, key=lambda host: (host.ring, host.name))
+
+
 def list_hosts(
     session: Session, whose: AgentIdentity, rollout_id: int
 ) -> list[tuple[RolloutHostRow, str]]:

@@ -61,7 +61,8 @@ class Rollouts(Repository):
     def list_hosts(self, rollout_id: int) -> list[RolloutHost]:
         """Return the PCs of a rollout, ring by ring."""
         with reading(self._engine) as session:
-            return self._list_hosts(session, rollout_id)
+            row = session.get(RolloutRow, rollout_id)
+            return rollout_rows.list_all_hosts(session, self._whose, row) if row else []
 
     def list_wanted(self) -> dict[str, str]:
         """Return PC → the bundle that it is to run while a rollout is running; else nothing."""
@@ -72,7 +73,7 @@ class Rollouts(Repository):
             current, rollout = find_current_bundle(session), rollout_rows.to_rollout(row)
             return {
                 host.name: find_wanted(current, rollout, host.ring).name or ""
-                for host in self._list_hosts(session, rollout.id)
+                for host in rollout_rows.list_all_hosts(session, self._whose, row)
             }
 
     # --- of this PC -------------------------------------------------------------------------------
@@ -207,12 +208,13 @@ class Rollouts(Repository):
             decision, why = self._decide(session, row, seen, at)
             if decision is Next.WAIT:
                 return None
+            rollout_rows.join_late(session, self._whose, row)
             if decision is Next.STOP:
                 self._stop(session, row, by=BY_AGENT, why=why, at=at)
             elif decision is Next.FINISH:
                 self._finish(session, row, at)
             else:
-                hosts = self._list_hosts(session, row.id or 0)
+                hosts = rollout_rows.list_all_hosts(session, self._whose, row)
                 row.step = find_next_step(rollout_rows.to_rollout(row), hosts)
                 row.step_at = at
                 self._note(session, row, "rollout.advanced", by=BY_AGENT, at=at)
@@ -282,7 +284,7 @@ class Rollouts(Repository):
     ) -> tuple[Next, Message]:
         return decide_next(
             rollout_rows.to_rollout(row),
-            self._list_hosts(session, row.id or 0),
+            rollout_rows.list_all_hosts(session, self._whose, row),
             seen=seen,
             current=find_current_bundle(session),
             now=at,
@@ -333,10 +335,6 @@ class Rollouts(Repository):
             RolloutHostRow.agent_id == self._whose.agent_id,
         )
         return session.exec(query).first()
-
-    def _list_hosts(self, session: Session, rollout_id: int) -> list[RolloutHost]:
-        rows = rollout_rows.list_hosts(session, self._whose, rollout_id)
-        return [rollout_rows.to_host(row, name) for row, name in rows]
 
     def _note(
         self,
