@@ -62,13 +62,16 @@ def start(  # noqa: PLR0917 - each is a word of the command
 def continue_(context: typer.Context, by: ByOption, reason: ReasonOption) -> None:
     """Continue the stopped rollout at ring 1; this needs a signature."""
     from agent.service.data_folder import clock
+    from agent.service.database_clock import DatabaseClock
     from agent.store import Signature
 
     settings = load_settings(context)
     Signature(by, reason, clock())  # refuses an empty name and an empty reason
     with signed_store(context, settings, by) as (store, signer):
         require_lead(settings, store, signer)
-        resumed = store.rollouts.resume(Signature(signer, reason, clock()))
+        resumed = store.rollouts.resume(
+            Signature(signer, reason, clock()), ring_at=DatabaseClock(store, now=clock)()
+        )
     console.out.print(
         f"The rollout of {resumed.bundle} continues at ring 1: {', '.join(resumed.rules.first)}.",
         markup=False,

@@ -311,6 +311,8 @@ class Agent:
         try:
             self._follow_clock(store)
             store.sources.record([watch.health() for watch in watches])
+            if self._pc:  # a clock that was set since would make this PC seem to be off
+                self._pc["clock_ahead_s"] = round(self._clock_ahead_s(store), 1)
             store.agents.record_heartbeat(self._facts(nights), at=self._now())
             affected = self._held_orders(store)
             document = build_status_from_store(

@@ -33,6 +33,7 @@ NO_NUMBER = marked("{image}: the probability is no number")
 IMAGES_MISSING = marked("{pc}: {n} of {of} reference images of {before} were not judged")
 NO_COMMON_IMAGE = marked("no reference image of {pc} could be judged")
 OTHER_PROMOTED = marked("another bundle was promoted during the rollout: {bundle}")
+RESTORED = marked("a backup was restored that was made during the rollout")
 ON_PC = marked("{pc}: {why}")
 
 

@@ -71,8 +71,21 @@ def begin(
     reason: str,
     metrics: Mapping[str, Any],
     at: datetime,
+    ring_at: datetime,
 ) -> RolloutRow:
     """Start a rollout with all PCs that ever ran an agent; its first ring takes the bundle now.
+
+    Args:
+        session: Of the act.
+        whose: Of which site.
+        bundle: Its name.
+        previous: The promoted bundle, or None.
+        rules: Which PCs take it when.
+        by: The lead who signed last.
+        reason: Why.
+        metrics: Metrics at the decision.
+        at: Now, by the clock of the lead's PC.
+        ring_at: Now, by the clock of the database.
 
     Raises:
         WrongUse: A rollout is running, or none of the named PCs ever ran an agent.
@@ -95,7 +108,7 @@ def begin(
         reason=reason,
         metrics=dict(metrics),
         started_at=at,
-        step_at=at,
+        step_at=ring_at,
     )
     session.add(row)
     try:

@@ -19,6 +19,7 @@ from agent.store.rollout_plan import (
     BY_AGENT,
     OF_PERSON,
     ON_PC,
+    RESTORED,
     HostState,
     Next,
     Ring,
@@ -245,8 +246,25 @@ class Rollouts(Repository):
             self._note(session, row, "rollout.acknowledged", by=by, at=at)
             return True
 
-    def resume(self, signature: Signature) -> Rollout:
+    def stop_restored(self, *, at: datetime) -> bool:
+        """Stop a rollout that runs in a restored backup, since it may have been stopped after it.
+
+        Returns:
+            Whether one was running.
+        """
+        with writing(self._engine) as session:
+            row = rollout_rows.find_running(session, self._whose, lock=True)
+            if row is not None:
+                self._stop(session, row, by=BY_AGENT, why=Message(RESTORED), at=at)
+            return row is not None
+
+    def resume(self, signature: Signature, *, ring_at: datetime | None = None) -> Rollout:
         """Continue the stopped rollout at ring 1, as every PC has gone back to the promoted bundle.
+
+        Args:
+            signature: Of a lead.
+            ring_at: Now by the clock of the database, from which ring 1 lasts; None: as the
+                signature, which is by the clock of the lead's PC.
 
         Raises:
             WrongUse: None is stopped, or another bundle was promoted since.
@@ -263,7 +281,7 @@ class Rollouts(Repository):
             row.state, row.attempt, row.step = RolloutState.RUNNING, row.attempt + 1, 1
             row.by, row.reason, row.stopped_by, row.why = signature.by, signature.reason, "", {}
             row.baseline, row.baseline_host = {}, ""
-            row.step_at, row.ended_at = signature.at, None
+            row.step_at, row.ended_at = ring_at or signature.at, None
             decision = row.metrics.get(DECISION, {})
             signed = [*decision.get("signatures", []), signature.as_json()]
             row.metrics = {**row.metrics, DECISION: {**decision, "signatures": signed}}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
+from datetime import timedelta
 from functools import partial
 from secrets import token_bytes
 from threading import Event
@@ -164,6 +165,12 @@ def find(desk: Desk, public_id: str) -> MicrographView:
     if view is None:
         raise Unknown(public_id)
     return view
+
+
+def read_database_time(desk: Desk) -> datetime:
+    """Return the time by the clock of the database, which all PCs share."""
+    ahead_s = desk.store.agents.measure_clock_ahead_s(now=desk.now)
+    return desk.now() - timedelta(seconds=ahead_s)
 
 
 def order_rules(desk: Desk) -> OrderPolicy:

@@ -12,6 +12,7 @@ from agent.fleet import PcState, list_members
 from agent.site_time import local
 from agent.web import cookies
 from agent.web.authentication import may_undo_any
+from agent.web.context import read_database_time
 from agent.web.rollout_view import build_start, build_view
 from reports import FleetPage, Link, PcLine, Tone, decimal, marked, ngettext
 from reports import gettext as _
@@ -66,7 +67,7 @@ def build_page(
     store = desk.store
     agents = store.over_all_sites().agents() if is_all else store.agents.list_all()
     wanted = {} if is_all else store.rollouts.list_wanted()
-    members = list_members(agents, now=desk.now(), wanted=wanted)
+    members = list_members(agents, now=read_database_time(desk), wanted=wanted)
     other = Link(_("This site"), "/fleet") if is_all else Link(_("All sites"), "/fleet?sites=all")
     view, start = build_view(desk, request), build_start(desk, request)
     return FleetPage(

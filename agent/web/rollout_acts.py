@@ -14,7 +14,7 @@ import reports
 from agent import auth
 from agent.web import cookies, model_acts
 from agent.web.authentication import signing_name
-from agent.web.context import LONGEST_NAME
+from agent.web.context import LONGEST_NAME, read_database_time
 from agent.web.fleet_page import build_page
 from agent.web.forms import read_form
 from agent.web.models_page import NAME
@@ -96,5 +96,5 @@ def _start(desk: Desk, form: Mapping[str, str], signature: Signature) -> str:
 
 
 def _resume(desk: Desk, signature: Signature) -> str:
-    rollout = desk.store.rollouts.resume(signature)
+    rollout = desk.store.rollouts.resume(signature, ring_at=read_database_time(desk))
     return _("The rollout of {name} continues at ring 1.").format(name=rollout.bundle)

@@ -9,6 +9,7 @@ from agent.fleet import list_members, list_seen, rollout_to_json
 from agent.site_time import local
 from agent.store import BY_AGENT, HostState, Ring, RolloutState, assign_rings, is_absent
 from agent.web.authentication import may_decide, may_undo_any, who_is
+from agent.web.context import read_database_time
 from reports import Fact, RolloutPc, RolloutView, SignForm, Tone, decimal, marked, ngettext
 from reports import gettext as _
 
@@ -51,7 +52,7 @@ def load_rollout(desk: Desk) -> dict[str, Any] | None:
         list_seen(desk.store.agents.list_all()),
         desk.store.rollouts.list_hosts(rollout.id),
     )
-    return rollout_to_json(rollout, hosts, seen=seen, now=desk.now())
+    return rollout_to_json(rollout, hosts, seen=seen, now=read_database_time(desk))
 
 
 def build_view(desk: Desk, request: Request) -> RolloutView | None:
@@ -60,7 +61,7 @@ def build_view(desk: Desk, request: Request) -> RolloutView | None:
     if rollout is None:
         return None
     agents, hosts = desk.store.agents.list_all(), desk.store.rollouts.list_hosts(rollout.id)
-    seen, now = list_seen(agents), desk.now()
+    seen, now = list_seen(agents), read_database_time(desk)
     members = {member.name: member for member in list_members(agents, now=now)}
     is_running = rollout.state is RolloutState.RUNNING
     wanted, current = desk.store.rollouts.list_wanted(), desk.store.promotions.find_current()

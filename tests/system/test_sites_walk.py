@@ -271,6 +271,7 @@ def arguments(known: Known) -> dict[str, Any]:
         "result_ids": [known.ints["result"]],
         "retry_at": later(2),
         "revision": 2,
+        "ring_at": None,
         "rings": RingRules(("PC",)),
         "role": "viewer",
         "rollout_id": known.ints["rollout"],
