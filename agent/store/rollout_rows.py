@@ -15,6 +15,7 @@ from agent.store.rollout_plan import (
     RingRules,
     Rollout,
     RolloutHost,
+    RolloutKind,
     RolloutState,
     assign_rings,
 )
@@ -29,6 +30,30 @@ if TYPE_CHECKING:
     from sqlmodel import Session
 
     from agent.store.sources import AgentIdentity
+
+
+IN_USE = "in_use"
+"""Key of a settings rollout's metrics: the bundle by which the PCs judge the reference images."""
+
+
+def find_current_version(session: Session, whose: AgentIdentity) -> str | None:
+    """Return the settings version in use: that of the last rollout of settings that is done."""
+    query = select(RolloutRow.bundle).where(
+        RolloutRow.site_id == whose.site_id,
+        RolloutRow.kind == RolloutKind.SETTINGS,
+        RolloutRow.state == RolloutState.DONE,
+    )
+    return session.exec(query.order_by(col(RolloutRow.id).desc()).limit(1)).first()
+
+
+def find_host(session: Session, whose: AgentIdentity, row: RolloutRow) -> RolloutHostRow | None:
+    """Return the row of this PC in a rollout, or None before it joined."""
+    query = select(RolloutHostRow).where(
+        RolloutHostRow.site_id == whose.site_id,
+        RolloutHostRow.rollout_id == row.id,
+        RolloutHostRow.agent_id == whose.agent_id,
+    )
+    return session.exec(query).first()
 
 
 def find_running(
@@ -53,10 +78,11 @@ def find_latest(session: Session, whose: AgentIdentity, *, lock: bool = False) -
 
 
 def require_none_running(session: Session, whose: AgentIdentity) -> None:
-    """Raise `WrongUse` while a bundle is rolled out: two changes at once cannot be told apart."""
+    """Raise `WrongUse` during a rollout: of two changes at once no one knows which one differs."""
     if row := find_running(session, whose):
         raise WrongUse(
-            f"{row.bundle} is being rolled out in rings. Stop this first: agent rollout stop."
+            f"{row.bundle} is being rolled out in rings, and a site changes bundle or settings one "
+            "at a time. Wait for its end, or stop it first: agent rollout stop."
         )
 
 
@@ -65,6 +91,7 @@ def begin(
     whose: AgentIdentity,
     bundle: str,
     *,
+    kind: RolloutKind = RolloutKind.BUNDLE,
     previous: str | None,
     rules: RingRules,
     by: str,
@@ -78,8 +105,9 @@ def begin(
     Args:
         session: Of the act.
         whose: Of which site.
-        bundle: Its name.
-        previous: The promoted bundle, or None.
+        bundle: Name of the bundle or settings version.
+        kind: Which of both it is.
+        previous: What is in use, or None.
         rules: Which PCs take it when.
         by: The lead who signed last.
         reason: Why.
@@ -100,6 +128,7 @@ def begin(
         )
     row = RolloutRow(
         site_id=whose.site_id,
+        kind=kind,
         bundle=bundle,
         previous=previous,
         state=RolloutState.RUNNING,
@@ -115,7 +144,7 @@ def begin(
         session.flush()
     except IntegrityError as error:  # another lead started one at the same moment
         raise WrongUse(
-            "Another bundle is being rolled out since this moment. See agent rollout status."
+            "Another rollout was started at this moment. See agent rollout status."
         ) from error
     for agent in list_agents(session, whose):
         session.add(make_host(whose, row, agent.id or 0, rings[agent.name]))
@@ -219,6 +248,7 @@ def to_rollout(row: RolloutRow) -> Rollout:
     return Rollout(
         id=row.id or 0,
         attempt=row.attempt,
+        kind=RolloutKind(row.kind),
         bundle=row.bundle,
         previous=row.previous,
         state=RolloutState(row.state),
