@@ -2,7 +2,8 @@
 
 A frame starts at the top left of the part of the field that it shows, so a map over the frame,
 cropped to `extent`, is a map over that part. The scale of a field may only be changed to a scale
-common to all fields, because needle length determines the label.
+common to all fields, because needle length determines the label. Where no label depends on a length
+and the scales of the fields differ widely, "native" leaves the pixels as they are.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ LARGEST_ZOOM = 2.0
 """Upper limit of the magnification to the common pixel size. More adds no information, and an
 overview of 3 µm per pixel would take ten gigabytes."""
 
-FRAMINGS = ("mirror", "resize", "tile", "scale")
+FRAMINGS = ("mirror", "resize", "tile", "scale", "native")
 
 CELL_PX = 32
 """Sides of a frame are multiples of this, the coarsest stride of every architecture."""
@@ -74,14 +75,15 @@ class Framing:
         kind: "mirror": centre crop, or mirror padding at right and bottom, to a square; the padding
             counts as steel (Durmaz et al. 2023). "resize": the whole field resized to a square.
             "tile": adjacent squares whose evidence is averaged. "scale": the whole field resampled
-            to a common pixel size; padding does not count.
-        frame_px: Side of the square; for "scale" the largest side, beyond which the middle of the
-            field is cropped.
+            to a common pixel size; padding does not count. "native": as "scale", but with the
+            pixels as they are, whatever their size in µm.
+        frame_px: Side of the square; for "scale" and "native" the largest side, beyond which the
+            middle of the field is cropped.
         um_per_px: Pixel size in µm to which "scale" resamples.
         usual_um_per_px: Pixel size in µm that "scale" assumes for a field without one.
     """
 
-    kind: Literal["mirror", "resize", "tile", "scale"] = "mirror"
+    kind: Literal["mirror", "resize", "tile", "scale", "native"] = "mirror"
     frame_px: int = 1994
     um_per_px: float = 0.2
     usual_um_per_px: float = 0.2
@@ -95,11 +97,14 @@ class Framing:
             return [_resize(field, (self.frame_px, self.frame_px))]
         if self.kind == "tile":
             return _tile(field, self.frame_px)
-        return [self._rescale(field)]
+        return [self._rescale(field, 1.0 if self.kind == "native" else self._zoom(field))]
 
-    def _rescale(self, field: Field) -> Frame:
+    def _zoom(self, field: Field) -> float:
+        """Return the magnification to the common pixel size."""
         factor = (field.um_per_px or self.usual_um_per_px) / self.um_per_px
-        factor = min(factor, LARGEST_ZOOM)
+        return min(factor, LARGEST_ZOOM)
+
+    def _rescale(self, field: Field, factor: float) -> Frame:
         height, width = field.valid.shape
         max_px = max(1, math.floor(self.frame_px / factor))
         x0, y0 = max(0, (width - max_px) // 2), max(0, (height - max_px) // 2)

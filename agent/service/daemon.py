@@ -275,7 +275,7 @@ class Agent:
             ),
             (
                 "object storage",
-                ObjectKeeper(settings, should_stop=self._stop.is_set).tend,
+                ObjectKeeper(settings, store, now=now, should_stop=self._stop.is_set).tend,
                 OBJECTS_EVERY_S,
             ),
             ("work units", puller.tend, PULL_EVERY_S),

@@ -57,11 +57,12 @@ from agent.store.order_views import (
     Unassigned,
 )
 from agent.store.own_database import NothingToBegin, find_mark, mark_restored
+from agent.store.pixel_evidence import Kept, KeptFor
 from agent.store.places import KnownPlaces, Landmarked, PlaceMatch, PlacePair
 from agent.store.promotions import REFUSED, Promotion, Signature
 from agent.store.quality_records import NewRecord, Record
 from agent.store.results import MicrographResult
-from agent.store.retention import Kept, KeptFor, RetentionPlan
+from agent.store.retention import PixelDeletion, Retention, RetentionPlan
 from agent.store.rollout_plan import (
     BY_AGENT,
     HostState,
@@ -159,6 +160,7 @@ __all__ = [
     "Ordered",
     "Origin",
     "OtherBundle",
+    "PixelDeletion",
     "PlaceMatch",
     "PlacePair",
     "PreparationView",
@@ -166,6 +168,7 @@ __all__ = [
     "Rating",
     "Record",
     "ResultCount",
+    "Retention",
     "RetentionPlan",
     "Ring",
     "RingRules",

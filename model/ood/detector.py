@@ -211,6 +211,7 @@ class OodDetector:
                 facts.get("usual_um_per_px", UM_PER_PX),
                 get_embedding(facts.get("embedding", STAGE_3_MEAN.name)),
                 facts.get("pass", WHOLE),  # bundles of earlier versions have none
+                is_native=facts.get("framing") == "native",
             ),
             {name: value for name, value in facts.items() if name not in model_keys},
             FieldDistance.load(tensors, facts["field"])

@@ -35,20 +35,35 @@ def fit_ood_detector(
     fit_detector: Callable[[Sequence[Example]], OodDetector] | None,
     cache: FeatureCache | None,
     shared: ReferenceFeatures | None,
-) -> Generator[Progress[Path], None, OodDetector]:
-    """Fit the OOD detector, or call the given function."""
+    *,
+    is_native: bool,
+) -> Generator[Progress[Path], None, tuple[OodDetector, list[str]]]:
+    """Fit the OOD detector, or call the given function.
+
+    Args:
+        examples: Its reference images.
+        taxonomy: Of the trained codes.
+        fit_detector: Fits it in place of this function, or None.
+        cache: Keeps features for the next training, or None.
+        shared: Features that heads and OOD check share, or None.
+        is_native: Whether fields keep their pixels where there are no shared features.
+
+    Returns:
+        The detector, and sentences on its reference images.
+    """
     if fit_detector is not None:
         yield Progress("strangeness", len(examples), len(examples))
-        return fit_detector(examples)
+        return fit_detector(examples), []
     for progress in iter_fit_detector(
         examples,
         subtype_of=lambda code: taxonomy.parse(code)[0],
         cache=cache,
         features=shared,
+        is_native=is_native,
     ):
-        yield Progress("strangeness", progress.done, progress.total)
+        yield Progress("strangeness", progress.done, progress.total, progress.note)
         if progress.result is not None:
-            return progress.result
+            return progress.result, [progress.note] if progress.note else []
     raise TrainingError("Strangeness was not learned: there was nothing to learn it from.")
 
 

@@ -35,7 +35,8 @@ class TrainingConfig:
         taps: Indices of the backbone stages (0 to 3) that are used; None: the last, or for a frozen
             EfficientNet-Lite0 the third, which separates textures better.
         frozen: Whether the backbone is frozen and only the heads are fitted.
-        framing: "mirror", "resize", "tile" or "scale".
+        framing: "mirror", "resize", "tile", "scale" or "native"; "scale" becomes "native" where the
+            training images are of many scales and no code has several sizes.
         frame_px: Side of a frame, px; for "scale" the largest side.
         um_per_px: Pixel size that "scale" resamples every field to, µm.
         epochs: Largest number of passes over the training images.

@@ -115,6 +115,9 @@ def train(
     for done in summary.scan():
         yield Progress("labels", done, plan.n)
     framing, copies = summary.build_framing(plan.config), summary.find_copies()
+    if sentence := summary.describe_pixels(plan.config):
+        plan.notes.append(sentence)
+        yield Progress("labels", plan.n, plan.n, sentence)
     yield from _note_copies(copies, plan)
     networks = _Networks()
     checkpoint_folder = folder / f".training-{hash_inputs(plan.config, plan.sides)}"
@@ -133,9 +136,15 @@ def train(
         plan.config, framing, networks.encoders, networks.heads, networks.shared
     )
     calibration = yield from _calibrate(plan, networks, extractor)
-    detector = yield from fit_ood_detector(
-        plan.learned, plan.scheme.taxonomy, fit_detector, features, networks.shared
+    detector, notes = yield from fit_ood_detector(
+        plan.learned,
+        plan.scheme.taxonomy,
+        fit_detector,
+        features,
+        networks.shared,
+        is_native=summary.keeps_pixels(plan.config),
     )
+    plan.notes.extend(notes)
     plan.notes.extend((yield from report_alarm_rate(detector, plan.config.alpha)))
     classifier = _build_classifier(plan, framing, networks, calibration, detector)
     embeddings: dict[str, NDArray[np.float32]] = {}

@@ -214,6 +214,8 @@ def arguments(known: Known) -> dict[str, Any]:
         "statements_since": later(0),
         "retention.plan.kind": "crops",
         "retention.mark_pruned.kind": "crops",
+        "retention.find_deleted.kind": "crops",
+        "hashes": [known.sha256],
         "records.add.kind": known.record,
         "records.all.kind": known.record,
         "records.latest.kind": known.record,
