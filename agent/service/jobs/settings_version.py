@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from agent.errors import AgentError, OutOfResources, is_out_of_resources
+from agent.errors import AgentError, BadSettings, OutOfResources, is_out_of_resources
 from agent.lab_context import apply_version
 from agent.service.composition import load_bundle
 from agent.service.data_folder import clock
@@ -80,9 +80,6 @@ class SettingsFollower:
         """Try the version of a rollout whose ring this PC is in, and do the same as `align`.
 
         Call it between two batches.
-
-        Raises:
-            OSError: The data folder cannot be written.
         """
         try:
             wanted = self._store.settings_versions.find_wanted()
@@ -101,19 +98,23 @@ class SettingsFollower:
             return False
         if self._steady() < self._apply_again_s:
             return False
+        try:
+            self._write(wanted)
+        except (AgentError, ModelError, OSError) as error:
+            self._apply_again_s = self._steady() + TRIED_AGAIN_S
+            self.problem = Message(NOT_APPLIED, {"version": version or "-", "why": str(error)})
+            return False
+        log.info("settings.applied", version=version, instead_of=self._settings.version)
+        return True
+
+    def _write(self, wanted: SettingsVersion | None) -> None:
         data = self._settings.store.folder
         if wanted is None:
             remove_applied(data, self._pc)
-        else:
-            try:
-                apply_version(self._settings, wanted)
-            except (AgentError, ModelError) as error:
-                self._apply_again_s = self._steady() + TRIED_AGAIN_S
-                self.problem = Message(NOT_APPLIED, {"version": version, "why": str(error)})
-                return False
-            save_applied(data, self._pc, wanted.content)
-        log.info("settings.applied", version=version, instead_of=self._settings.version)
-        return True
+            return
+        if apply_version(self._settings, wanted).version != wanted.version:
+            raise BadSettings("its content is not what its name says. See agent check")
+        save_applied(data, self._pc, wanted.content)
 
     def _try(self, version: SettingsVersion, ticket: RolloutTicket) -> None:
         """Judge the reference images with a version, and record the answers."""
