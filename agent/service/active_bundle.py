@@ -76,7 +76,7 @@ class CurrentBundle:
             if wanted.name is None or wanted.ticket is None:
                 self._ticket = None
                 self._follow(wanted.name)
-            elif wanted.ticket != self._ticket:
+            elif (wanted.ticket, wanted.name) != (self._ticket, self.name):  # a restored number
                 self._try(wanted.name, wanted.ticket)
         return self.classifier is not before
 

@@ -22,6 +22,7 @@ from agent.service.own_backups import describe_overdue, last_backup_at
 from agent.service.renamed_site import describe_renamed
 from agent.service.resuming import describe_unfollowed
 from agent.service.work_status import describe_work
+from agent.settings import list_overridden
 from agent.site_time import compute_night_end, night_of
 from agent.store import RolloutState, Store, StoreFault, store_url
 
@@ -115,6 +116,8 @@ def build_status_from_store(
         "states": counts,
         "bundle": bundle,
         "rollout": _describe_rollout(store, now),
+        "settings_version": settings.version,
+        "overridden_settings": list_overridden(settings),
         "site": settings.site.name,
         "other_sites": [
             name for name in store.over_all_sites().names() if name != settings.site.name
@@ -264,6 +267,8 @@ def _without_store(
         "states": {},
         "bundle": remembered.get("bundle"),
         "rollout": None,
+        "settings_version": settings.version,
+        "overridden_settings": list_overridden(settings),
         "database": hide_passwords(
             store_url(settings.store.folder, settings.store.url).split("@")[-1]
         ),
