@@ -169,6 +169,7 @@ def _find_end(rows: NDArray[np.float32], ink: NDArray[Any], line: Line) -> float
         return None
     half = _find_half_ink(rows, ink, mean=line.plane == COLOUR_PLANE)
     off = np.abs(rows - ink).max(axis=2)
+    off = off[len(off) // 3 : len(off) - len(off) // 3]  # an outline is round a rounded end
     drawn = off[:, :4].mean(axis=1) < 60
     other = (off[drawn] > 90).mean(axis=0) > 0.5 if drawn.any() else np.zeros(3, bool)
     other = other[:-2] & other[1:-1] & other[2:]  # of one column there may be an outline's corner
