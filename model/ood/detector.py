@@ -178,6 +178,8 @@ class OodDetector:
         places = tuple(
             Textures(names, tensors[f"{part}.means"], tensors[f"{part}.whitens"]) for part in PLACES
         )
+        if facts.get("compiled"):  # those of bundles of earlier versions keep their bits
+            places = tuple(textures.compiled() for textures in places)
         model_keys = {
             "keys", "codes", "classes", "textures", "usual", "own_scores", "sizes", "field",
         }  # fmt: skip

@@ -14,8 +14,8 @@ from model.framing import Field
 from model.image_quality import measure_frame, measure_quality
 from model.networks.backbones import STRIDES
 from model.networks.field_embedding import STAGE_3_MEAN, FieldEmbedding
+from model.ood.early_stages import JOINED
 from model.ood.frozen_pass import (
-    JOINED,
     TILED,
     UM_PER_PX,
     build_frozen_pass,

@@ -38,7 +38,6 @@ from model.ood.outliers import find_outliers, format_outliers
 from model.ood.reference_features import ReferenceFeatures
 from model.ood.score_normalization import ScoreNormalizer
 from model.progress import Progress
-from model.runtime.engines import has_bf16
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -105,8 +104,7 @@ def iter_fit_detector(
     if len(examples) < 2:  # noqa: PLR2004 - one to fit, one to score
         raise TrainingError("Strangeness needs at least two examples to compare with.")
     if features is None:
-        precision = "bf16" if has_bf16() else "fp32"
-        extractor = build_ood_extractor(backbone or frozen_lite0(), precision, is_native=is_native)
+        extractor = build_ood_extractor(backbone or frozen_lite0(), "fp32", is_native=is_native)
         features = ReferenceFeatures(examples, extractor, cache)
     frozen_pass = features.extractor.frozen_pass
     total = 2 * len(features)
@@ -162,6 +160,7 @@ def iter_fit_detector(
                 "usual_um_per_px": frozen_pass.framing.usual_um_per_px,
                 "embedding": features.extractor.embedding.name,
                 "pass": frozen_pass.version,
+                "compiled": True,
                 **({"framing": "native"} if frozen_pass.is_native else {}),
                 "folds": int(folds.max()) + 1,
                 "microscopes": dict(Counter(features.microscopes)),

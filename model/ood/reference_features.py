@@ -70,6 +70,11 @@ class ReferenceFeatures:
             self._held[index] = features
         return features
 
+    def release_memory(self) -> None:
+        """Forget the features of cells that are held; they are extracted again when needed."""
+        self._held.clear()
+        self._free_bytes = _CACHE_BYTES
+
     @property
     def quality(self) -> list[dict[str, float]]:
         """The image quality of every example; complete once each was extracted."""

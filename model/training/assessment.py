@@ -10,6 +10,7 @@ from model.evaluation.cases import build_case
 from model.evaluation.evaluate import iter_flags, iter_predictions
 from model.evaluation.evaluation import Evaluation
 from model.ood.fit import iter_fit_detector
+from model.ood.reduced_precision import iter_fit_reduced
 from model.progress import Progress
 
 if TYPE_CHECKING:
@@ -65,6 +66,28 @@ def fit_ood_detector(
         if progress.result is not None:
             return progress.result, [progress.note] if progress.note else []
     raise TrainingError("Strangeness was not learned: there was nothing to learn it from.")
+
+
+def fit_reduced_detector(
+    examples: Sequence[Example],
+    taxonomy: Taxonomy,
+    cache: FeatureCache | None,
+    shared: ReferenceFeatures | None,
+) -> Generator[Progress[Path], None, OodDetector | None]:
+    """Fit the OOD detector in bf16 if heads share its pass and this PC has it, else return None."""
+    if shared is None:
+        return None
+    shared.release_memory()
+    for progress in iter_fit_reduced(
+        examples,
+        shared.extractor,
+        subtype_of=lambda code: taxonomy.parse(code)[0],
+        cache=cache,
+    ):
+        yield Progress("strangeness", progress.done, progress.total)
+        if progress.result is not None:
+            return progress.result
+    return None
 
 
 def format_alarm_note(detector: OodDetector, alpha: float) -> str:

@@ -59,6 +59,8 @@ class TrainingConfig:
         mixed_groups: Whether a group may hold several subtypes, as a plant or a microscope does.
         device: "auto", "cpu", "cuda".
         precision: "auto", "fp32" or "bf16", for fine-tuning.
+        bf16: Whether the unusual check is also fitted in bf16, for PCs that are to run it so; only
+            where heads share its pass, and on a PC that has bf16.
         alpha: Alarm rate for the evaluation: share of good fields that may be flagged.
     """
 
@@ -90,6 +92,7 @@ class TrainingConfig:
     without: tuple[str, ...] = ()
     device: str = "auto"
     precision: str = "auto"
+    bf16: bool = False
     alpha: float = 0.02
 
     def __post_init__(self) -> None:

@@ -21,11 +21,13 @@ from model.inference.classifier import Classifier
 from model.networks.backbones import load_backbone
 from model.networks.encoder import Encoder
 from model.ood.nearest_neighbor import SEEN_BY_CLASSIFIER
+from model.ood.reduced_precision import collect_facts, list_tensors
 from model.progress import Progress
 from model.training.assessment import (
     evaluate_test_set,
     find_leaks,
     fit_ood_detector,
+    fit_reduced_detector,
     report_alarm_rate,
 )
 from model.training.cross_validation import build_cross_validation
@@ -155,6 +157,12 @@ def train(
         task.plain.update(embeddings)
     plan.notes.extend((yield from find_leaks(evaluation, plan.sides, copies)))
     final = yield from _refit(plan, networks, calibration, features)
+    reduced = yield from fit_reduced_detector(
+        plan.learned,
+        plan.scheme.taxonomy,
+        features,
+        networks.shared if plan.config.bf16 else None,
+    )
     bundle = write_bundle(
         BundleContents(
             recipe=recipe,
@@ -170,13 +178,15 @@ def train(
                 "history": networks.history,
                 "evidence_limits": calibration.evidence_limits,
                 "engine": calibration.engine.label,
-                "strangeness": detector.summary(),
+                "strangeness": detector.summary()
+                | {"precisions": ["fp32", *(["bf16"] if reduced else [])]},
                 "cross_validation": final.cross_validation,
             },
             encoders=networks.encoders,
             heads=final.heads,
-            ood_tensors=detector.tensors() | {SEEN_BY_CLASSIFIER: calibration.embeddings},
-            ood_facts=detector.facts(),
+            ood_tensors=list_tensors(detector, reduced)
+            | {SEEN_BY_CLASSIFIER: calibration.embeddings},
+            ood_facts=collect_facts(detector, reduced),
             tested=final.tested,
             field_embedding=networks.shared.extractor.embedding.name if networks.shared else "",
         ),
