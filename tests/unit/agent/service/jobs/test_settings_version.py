@@ -8,6 +8,7 @@ from types import SimpleNamespace
 import pytest
 
 from agent import settings
+from agent.service.composition import collect_thresholds
 from agent.service.jobs.settings_version import SettingsFollower
 from agent.service.problems import Problems
 from agent.service.worker import Worker
@@ -83,6 +84,7 @@ def test_a_version_in_use_holds_without_the_database_and_an_older_database_takes
     pc.start()
     older = Store.open(f"sqlite:///{tmp_path / 'older.db'}", site="Plant 1", agent="PC-1")
     held = (pc.settings.version, pc.share)
+    with_results = collect_thresholds(pc.settings)
 
     pc.store, kept = older, pc.store
     again = pc.start()
@@ -92,6 +94,8 @@ def test_a_version_in_use_holds_without_the_database_and_an_older_database_takes
     pc.store = kept
 
     assert held == (version, 0.2)
+    assert (with_results["settings_version"], with_results["control_share"]) == (version, 0.2)
+    assert "settings_version" not in collect_thresholds(pc.settings.own)
     assert (again, taken_back) == (True, "")
     assert pc.start() is True  # the newer database is back
     assert pc.start() is False
