@@ -70,6 +70,7 @@ from agent.store.rollout_plan import (
     RingRules,
     Rollout,
     RolloutHost,
+    RolloutKind,
     RolloutState,
     RolloutTicket,
     WantedBundle,
@@ -80,6 +81,11 @@ from agent.store.row_checks import RowChecks
 from agent.store.saved_views import StoredView
 from agent.store.schema import HEAD as SCHEMA
 from agent.store.search import MicrographFacets, SearchPage, SearchQuery
+from agent.store.settings_versions import (
+    SettingsVersion,
+    WantedSettings,
+    list_changes,
+)
 from agent.store.sites import SiteSeen
 from agent.store.sources import OUTAGE, AgentSeen, SourceHealth
 from agent.store.specimens import RELEASED_AFTER, Ordered, OtherBundle
@@ -168,12 +174,14 @@ __all__ = [
     "RingRules",
     "Rollout",
     "RolloutHost",
+    "RolloutKind",
     "RolloutState",
     "RolloutTicket",
     "RowChecks",
     "SearchPage",
     "SearchQuery",
     "Seat",
+    "SettingsVersion",
     "Signature",
     "SiteSeen",
     "SourceHealth",
@@ -197,6 +205,7 @@ __all__ = [
     "WaitingFile",
     "WaitingHome",
     "WantedBundle",
+    "WantedSettings",
     "WorkJob",
     "WorkProgress",
     "acting_through",
@@ -210,6 +219,7 @@ __all__ = [
     "is_absent",
     "keep_warnings",
     "letters_key",
+    "list_changes",
     "make_scratch_database",
     "mark_restored",
     "name_odd",

@@ -59,9 +59,12 @@ def compute_losses(maps: Tensor, target: Tensor) -> Losses:
         target: (n, 7, r, c) float32, as `TARGET_CHANNELS`.
     """
     axis, body, near, far, cosine, sine, structure = target.unbind(1)
-    # Half of the area is in the longer half of the needles, but most axes are short.
-    longer = ((torch.expm1(near) + torch.expm1(far)) / MIDDLE_UM).clamp(0.3, 6).sqrt()
-    weight = body * (0.3 + 0.7 * axis) * longer
+    # Fields of long needles weigh more, not the long needles of a field: weights that depend on the
+    # true length of a needle bias the prediction wherever it is uncertain.
+    on_axes = body * (0.3 + 0.7 * axis)
+    true_um = torch.expm1(near) + torch.expm1(far)
+    mean_um = (on_axes * true_um).sum((1, 2)) / on_axes.sum((1, 2)).clamp(min=1)
+    weight = on_axes * (mean_um / MIDDLE_UM).clamp(0.3, 6).sqrt()[:, None, None]
     weight = weight / weight.sum().clamp(min=1)
     hit = functional.binary_cross_entropy_with_logits(
         maps[:, 0], axis, pos_weight=torch.tensor(3.0)

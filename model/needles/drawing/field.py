@@ -14,14 +14,19 @@ import numpy as np
 from model.needles.drawing import materials
 from model.needles.drawing.canvas import NO_OWNER, PIXEL_UM, NeedleCanvas, draw_soft_field
 from model.needles.drawing.optics import degrade
+from model.needles.drawing.packets import fill_packets
 from model.needles.drawing.plates import Population, scatter
 
 if TYPE_CHECKING:
     from numpy.random import Generator
     from numpy.typing import NDArray
 
-NEEDLE_FREE_SHARE, MIXED_SHARE = 0.22, 0.12
+NEEDLE_FREE_SHARE, MIXED_SHARE = 0.2, 0.12
 """Shares of fields without needles and of fields with needles in a part only."""
+TEXTURED_SHARE, BIMODAL_SHARE, LATH_SHARE, PACKET_SHARE = 0.15, 0.16, 0.12, 0.2
+"""Shares of fields with needles: on a textured ground; fine and coarse; laths; filled packets."""
+SHORTEST_UM, LONGEST_UM = 4.0, 45.0
+"""Range of the median length before needles hide or stop each other."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,46 +66,61 @@ def draw_field(rng: Generator, side: int = 384) -> DrawnField:
 
 
 def _draw_needles(rng: Generator, side: int) -> NeedleCanvas:
-    length_um = float(np.exp(rng.uniform(np.log(6.0), np.log(45.0))))
+    length_um = float(np.exp(rng.uniform(np.log(SHORTEST_UM), np.log(LONGEST_UM))))
     style = rng.random()
     canvas = NeedleCanvas.blank(side, int(rng.uniform(90, 235)))
-    if style < 0.2:
+    if rng.random() < TEXTURED_SHARE:
         _draw_background_texture(rng, canvas)
     main = _sample_population(rng, length_um)
-    if style < 0.3:
+    if style < BIMODAL_SHARE:
         fine = replace(
-            _sample_population(rng, max(0.45 * length_um, 4.0)), coverage=rng.uniform(0.8, 1.8)
+            _sample_population(rng, max(0.45 * length_um, SHORTEST_UM)),
+            coverage=rng.uniform(0.8, 1.8),
         )
         scatter(fine, rng, canvas)
         bands = draw_soft_field(side, rng, max(1.2 * length_um / PIXEL_UM, 60), 3.0)
         scatter(main, rng, canvas, bands > np.quantile(bands, rng.uniform(0.2, 0.75)))
-    elif style < 0.45:
-        laths = replace(
-            main,
-            packets=rng.uniform(0.6, 0.95),
-            variants=int(rng.integers(3, 7)),
-            blunt=rng.uniform(0.15, 0.6),
-            aspect=rng.uniform(4, 9),
-            coverage=rng.uniform(1.2, 2.4),
-            grain=rng.uniform(1.0, 2.0),
-            abutting=rng.uniform(0.2, 0.8),
-        )
-        scatter(laths, rng, canvas)
+    elif style < BIMODAL_SHARE + LATH_SHARE:
+        scatter(_sample_laths(rng, main), rng, canvas)
+    elif style < BIMODAL_SHARE + LATH_SHARE + PACKET_SHARE:
+        laths = _sample_laths(rng, main)
+        fill_packets(laths, rng, canvas)
+        if rng.random() < 0.2:  # coarse needles between the packets
+            sparse = _sample_population(rng, min(2 * length_um, LONGEST_UM))
+            scatter(replace(sparse, coverage=rng.uniform(0.1, 0.4)), rng, canvas)
     else:
         scatter(main, rng, canvas)
     _draw_overlays(rng, canvas)
     return canvas
 
 
+def _sample_laths(rng: Generator, population: Population) -> Population:
+    return replace(
+        population,
+        packets=rng.uniform(0.6, 0.95),
+        variants=int(rng.integers(3, 7)),
+        blunt=rng.uniform(0.15, 0.6),
+        aspect=rng.uniform(4, 10),
+        coverage=rng.uniform(1.2, 2.4),
+        grain=rng.uniform(1.0, 3.0),
+        abutting=rng.uniform(0.2, 0.8),
+        bend=population.bend / 2,
+    )
+
+
 def _sample_population(rng: Generator, length_um: float) -> Population:
     edges = int(rng.integers(0, 3))
     # A needle without outline is visible only if its tone differs from that of its neighbours.
-    tone_spread = rng.uniform(14, 40) if edges == 0 else rng.uniform(4, 35)
+    tone_spread = rng.uniform(12, 40) if edges == 0 else rng.uniform(4, 35)
+    stopping = float(rng.random() < 0.45) * rng.uniform(0.5, 1.0)
+    coverage = float(np.exp(rng.uniform(np.log(0.15), np.log(2.2))))
     return Population(
-        length_um=length_um,
+        length_um=min(
+            (1.3 if stopping else 1.0) * length_um, LONGEST_UM
+        ),  # stopped ones are shorter
         spread=rng.uniform(0.15, 0.6),
         aspect=rng.uniform(5, 16),
-        coverage=float(np.exp(rng.uniform(np.log(0.15), np.log(2.2)))),
+        coverage=coverage * (rng.uniform(1, 1.8) if stopping else 1.0),
         tone=rng.uniform(60, 190),
         tone_spread=tone_spread,
         edge=-rng.uniform(30, 80) if rng.random() < 0.8 else rng.uniform(25, 70),
@@ -116,6 +136,10 @@ def _sample_population(rng: Generator, length_um: float) -> Population:
         grain=rng.uniform(0.9, 3.0),
         longest_first=bool(rng.random() < 0.75),
         abutting=float(rng.random() < 0.3) * rng.uniform(0.1, 0.5),
+        stopping=stopping,
+        edge_spread=float(rng.random() < 0.5) * rng.uniform(0.2, 0.7),
+        shading=float(rng.random() < 0.12) * rng.choice([-1, 1]) * rng.uniform(8, 30),
+        striped=float(rng.random() < 0.08) * rng.choice([-1, 1]) * rng.uniform(15, 40),
     )
 
 

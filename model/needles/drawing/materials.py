@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 def draw_pearlite(rng: Generator, side: int) -> NDArray[np.uint8]:
     """Draw colonies of parallel lamellae of one period each."""
     colony = rng.uniform(40, 260)
-    home = _draw_cells(rng, side, colony)
+    home = draw_cells(rng, side, colony)
     count = int(home.max()) + 1
     angle = rng.uniform(0, np.pi, count)[home]
     period = rng.uniform(3, 18) * rng.lognormal(0, 0.25, count)[home]
@@ -37,7 +37,7 @@ def draw_pearlite(rng: Generator, side: int) -> NDArray[np.uint8]:
 
 def draw_ferrite(rng: Generator, side: int) -> NDArray[np.uint8]:
     """Draw polygonal grains with thin boundaries, some of them with inclusions."""
-    home = _draw_cells(rng, side, rng.uniform(15, 150))
+    home = draw_cells(rng, side, rng.uniform(15, 150))
     count = int(home.max()) + 1
     tone = rng.uniform(120, 220)
     grey = tone + rng.normal(0, rng.uniform(0, 15), count)[home]
@@ -102,7 +102,7 @@ def draw_blank(rng: Generator, side: int) -> NDArray[np.uint8]:
 def draw_network(rng: Generator, side: int) -> NDArray[np.uint8]:
     """Draw carbides along the grain boundaries of a spheroidised matrix."""
     grey = draw_spheroidite(rng, side)
-    home = _draw_cells(rng, side, rng.uniform(60, 250))
+    home = draw_cells(rng, side, rng.uniform(60, 250))
     edge = np.zeros((side, side), np.uint8)
     edge[:-1] |= home[:-1] != home[1:]
     edge[:, :-1] |= home[:, :-1] != home[:, 1:]
@@ -166,7 +166,8 @@ def add_austenite(rng: Generator, canvas: NeedleCanvas, share: float, tone: int)
         canvas.fill(shape, int(np.clip(tone + rng.normal(0, 6), 3, 250)))
 
 
-def _draw_cells(rng: Generator, side: int, pitch: float) -> NDArray[np.intp]:
+def draw_cells(rng: Generator, side: int, pitch: float) -> NDArray[np.intp]:
+    """Draw grains of a diameter of about `pitch` px: (side, side) number of the grain."""
     count = int((1.3 * side / pitch) ** 2) + 3
     seeds = rng.uniform(-0.15 * side, 1.15 * side, (count, 2))
     wobble = [draw_soft_field(side, rng, pitch / 2) * rng.uniform(0, 0.06) * pitch for _ in "xy"]

@@ -26,6 +26,9 @@ def degrade(grey: NDArray[np.uint8], rng: Generator) -> NDArray[np.uint8]:
     image = (image - image.mean()) * gain * (1 + 2 * uneven) + rng.uniform(0.3, 0.7) + uneven
     if rng.random() < 0.85:
         image = np.asarray(cv2.GaussianBlur(image, (0, 0), rng.uniform(0.3, 1.1)), np.float32)
+    if rng.random() < 0.25:  # the camera's own sharpening
+        soft = np.asarray(cv2.GaussianBlur(image, (0, 0), rng.uniform(1, 2.5)), np.float32)
+        image = image + rng.uniform(0.2, 0.8) * (image - soft)
     fine = rng.standard_normal((side, side)).astype(np.float32)
     if rng.random() < 0.4:
         fine = 2 * np.asarray(cv2.GaussianBlur(fine, (0, 0), rng.uniform(0.5, 1.5)), np.float32)

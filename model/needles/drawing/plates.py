@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy.spatial import cKDTree
 
-from model.needles.drawing.canvas import PIXEL_UM
+from model.needles.drawing.canvas import NO_OWNER, PIXEL_UM
 
 if TYPE_CHECKING:
     from numpy.random import Generator
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 STATIONS = np.linspace(0, 1, 15)
 """Points along the axis at which the outline is known, 0 and 1 are the tips."""
 LONGEST_UM = 110.0
+SHORTEST_PX = 4.0
+LEAST_STRIPED_PX = 6.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +47,10 @@ class Population:
         grain: Diameter of a grain over the median length.
         longest_first: Whether long needles tend to be drawn first and are crossed later.
         abutting: Share of needles that are two, tip to tip in one line, as laths often are.
+        stopping: Share of needles that end where they meet an earlier one, as plates grow.
+        edge_spread: Log-normal sigma of the outline's grey difference between needles.
+        shading: Grey difference between the two halves of a needle, 0 is none.
+        striped: Grey difference of rows of fine carbides across a needle, 0 is none.
     """
 
     length_um: float
@@ -66,6 +72,10 @@ class Population:
     grain: float
     longest_first: bool
     abutting: float = 0.0
+    stopping: float = 0.0
+    edge_spread: float = 0.0
+    shading: float = 0.0
+    striped: float = 0.0
 
 
 def scatter(
@@ -95,7 +105,7 @@ def scatter(
         return
     angles, tints = _choose_directions(population, rng, centres, side, length)
     lengths = length * rng.lognormal(0, population.spread, len(centres))
-    lengths = np.clip(lengths, 4, LONGEST_UM / PIXEL_UM)
+    lengths = np.clip(lengths, SHORTEST_PX, LONGEST_UM / PIXEL_UM)
     widths = np.maximum(lengths / (population.aspect * rng.lognormal(0, 0.25, len(centres))), 2.0)
     centres, angles = _branch(population, rng, centres, angles, lengths)
     if population.abutting:
@@ -103,12 +113,52 @@ def scatter(
             population, rng, centres, angles, lengths, widths, tints
         )
     axes = _build_axes(population, rng, centres, angles, lengths)
-    left, right = _build_flanks(population, axes, widths)
     tones = population.tone + tints + rng.normal(0, population.tone_spread, len(centres))
     jitter = rng.lognormal(0, 0.5, len(centres))
     order = np.argsort(-lengths * jitter if population.longest_first else jitter)
+    stops = rng.random(len(centres)) < population.stopping
     for index in order.tolist():
-        _paint(population, canvas, axes[index], left[index], right[index], float(tones[index]))
+        axis, width = axes[index], float(widths[index])
+        if stops[index]:
+            stopped = clip_axis(axis, canvas.owner, NO_OWNER)
+            if stopped is None:
+                continue
+            width *= (_measure(stopped) / _measure(axis)) ** 0.6
+            axis = stopped
+        paint(population, rng, canvas, axis, max(width, 2.0), float(tones[index]))
+
+
+def clip_axis(
+    axis: NDArray[np.float64], label: NDArray[np.integer], free: int
+) -> NDArray[np.float64] | None:
+    """Return the longest part of an axis that is free, or None below 4 px.
+
+    Args:
+        axis: (k, 2) points from tip to tip, px.
+        label: (h, w) number of what is there; outside of it all is free.
+        free: The number through which the axis may pass.
+    """
+    steps = np.concatenate([[0], np.cumsum(np.linalg.norm(np.diff(axis, axis=0), axis=1))])
+    place = np.linspace(0, steps[-1], max(int(steps[-1]), 2) + 1)
+    points = np.stack([np.interp(place, steps, axis[:, k]) for k in (0, 1)], axis=1)
+    column, row = np.rint(points).astype(int).T
+    height, width = label.shape
+    inside = (row >= 0) & (row < height) & (column >= 0) & (column < width)
+    blocked = np.zeros(len(place), bool)
+    blocked[inside] = label[row[inside], column[inside]] != free
+    change = np.flatnonzero(np.diff(np.concatenate([[True], blocked, [True]]).astype(np.int8)))
+    runs = change.reshape(-1, 2)
+    if not len(runs):
+        return None
+    start, end = runs[np.argmax(runs[:, 1] - runs[:, 0])] - (0, 1)
+    if place[end] - place[start] < SHORTEST_PX:
+        return None
+    kept = np.linspace(place[start], place[end], len(STATIONS))
+    return np.stack([np.interp(kept, steps, axis[:, k]) for k in (0, 1)], axis=1)
+
+
+def _measure(axis: NDArray[np.float64]) -> float:
+    return float(np.linalg.norm(np.diff(axis, axis=0), axis=1).sum())
 
 
 def _choose_directions(
@@ -169,7 +219,7 @@ def _split(
     parts = []
     for low, high, keep in ((-0.5, at, chosen), (at, 0.5, chosen), (-0.5, 0.5, ~chosen)):
         middle = centres + along * (lengths * (low + high) / 2)[:, None]
-        length = np.maximum(lengths * (high - low) - np.where(chosen, gap, 0), 4)
+        length = np.maximum(lengths * (high - low) - np.where(chosen, gap, 0), SHORTEST_PX)
         turned = angles + np.where(chosen, rng.normal(0, 0.03, len(angles)), 0)
         parts.append((middle[keep], turned[keep], length[keep], widths[keep], tints[keep]))
     return tuple(np.concatenate(column) for column in zip(*parts, strict=True))
@@ -208,27 +258,65 @@ def _build_flanks(
     return axes + half, axes - half
 
 
-def _paint(
+def paint(
     population: Population,
+    rng: Generator,
     canvas: NeedleCanvas,
     axis: NDArray[np.float64],
-    left: NDArray[np.float64],
-    right: NDArray[np.float64],
+    width: float,
     tone: float,
 ) -> None:
+    """Draw one needle and keep its axis.
+
+    Args:
+        population: Its look.
+        rng: Source of randomness.
+        canvas: Drawn in place.
+        axis: (15, 2) points from tip to tip, px.
+        width: Largest width, px.
+        tone: Grey, 0 to 255.
+    """
     if axis.max() < 0 or (axis.min(axis=0) > canvas.side).any() or (axis.max(axis=0) < 0).any():
         return
+    left, right = (flank[0] for flank in _build_flanks(population, axis[None], np.array([width])))
+    outline = np.vstack([left, right[::-1]])
     canvas.axes.append(axis)
     if population.halo:
-        pale = _to_tone(tone + population.halo)
-        canvas.line(np.vstack([left, right[::-1]]), pale, 3, closed=True)
-    canvas.fill(np.vstack([left, right[::-1]]), _to_tone(tone), owner=len(canvas.axes))
+        canvas.line(outline, _to_tone(tone + population.halo), 3, closed=True)
+    canvas.fill(outline, _to_tone(tone), owner=len(canvas.axes))
+    if population.shading:
+        half = np.vstack([left, axis[::-1]])
+        canvas.fill(half, _to_tone(tone + population.shading), owner=len(canvas.axes))
+    if population.striped and width > LEAST_STRIPED_PX:
+        _paint_stripes(population, rng, canvas, axis, width, tone)
     if population.midrib:
         canvas.line(axis[2:-2], _to_tone(tone + population.midrib))
+    edge = population.edge
+    if population.edge_spread:
+        edge *= float(rng.lognormal(-0.3, population.edge_spread))
     if population.edges:
-        canvas.line(left, _to_tone(tone + population.edge))
+        canvas.line(left, _to_tone(tone + edge))
     if population.edges > 1:
-        canvas.line(right, _to_tone(tone + population.edge))
+        canvas.line(right, _to_tone(tone + edge))
+
+
+def _paint_stripes(
+    population: Population,
+    rng: Generator,
+    canvas: NeedleCanvas,
+    axis: NDArray[np.float64],
+    width: float,
+    tone: float,
+) -> None:
+    """Draw short parallel lines at about 60° to the axis, as carbides in lower bainite."""
+    along = (axis[-1] - axis[0]) / max(float(np.linalg.norm(axis[-1] - axis[0])), 1e-9)
+    turn = np.deg2rad(60)
+    rotation = np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]])
+    half = rotation @ along * 0.3 * width
+    count = int(_measure(axis) / rng.uniform(3, 8))
+    for at in rng.uniform(0.12, 0.88, count).tolist():
+        middle = np.array([np.interp(at, STATIONS, axis[:, k]) for k in (0, 1)])
+        canvas.line(np.stack([middle - half, middle + half]), _to_tone(tone + population.striped))
 
 
 def _to_tone(value: float) -> int:
