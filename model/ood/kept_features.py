@@ -14,9 +14,12 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Self
 
 import numpy as np
+
+from model.ood.low_rank_blocks import pack_low_rank, unpack_low_rank
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -30,10 +33,16 @@ VERSION: Final = 1
 
 SHORT_LIMITS, LONG_LIMITS = (8, 16), (4, 9)
 """Blocks that are kept with 8 bits per value, and at most, with 4; next to a long embedding fewer.
-Of a larger field blocks are kept that are spread evenly. So a row takes less than 6 kB."""
+Those of a larger field are kept by `low_rank_blocks` in as many bytes. So a row takes less than
+6 kB."""
+
+MOST_BLOCKS: Final = 64
+"""Of a field of more blocks, so many are kept, spread evenly: with more, few directions fit."""
+_MOST_COUNTED = 255
 
 _LARGEST_HALF = 65504.0
 _HEADER = 3  # bits, blocks kept, blocks of the field
+_LOW_RANK = 1  # in place of the bits
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,11 +149,16 @@ def pack_blocks(blocks: NDArray[np.float32], limits: tuple[int, int] = SHORT_LIM
 
     Returns:
         Bits per value, number of blocks kept and in all, the mean as float16, one float32 step per
-        kept block, and the differences from the mean in steps.
+        kept block, and the differences from the mean in steps; of a field of more blocks the
+        header, and what `pack_low_rank` returns.
     """
-    total = len(blocks)
+    total, length = blocks.shape
     if total > limits[1]:
-        blocks = blocks[np.linspace(0, total - 1, limits[1]).round().astype(np.intp)]
+        if total > MOST_BLOCKS:
+            blocks = blocks[np.linspace(0, total - 1, MOST_BLOCKS).round().astype(np.intp)]
+        room = 2 * length + limits[1] * (4 + (length + 1) // 2)
+        header = bytes((_LOW_RANK, len(blocks), min(total, _MOST_COUNTED)))
+        return header + pack_low_rank(blocks, room)
     bits = 8 if len(blocks) <= limits[0] else 4
     largest = 2 ** (bits - 1) - 1
     mean = blocks.mean(axis=0).astype(np.float16)
@@ -155,12 +169,12 @@ def pack_blocks(blocks: NDArray[np.float32], limits: tuple[int, int] = SHORT_LIM
         odd = codes.shape[1] % 2
         both = (np.pad(codes, ((0, 0), (0, odd))) + 8).astype(np.uint8)
         codes = (both[:, ::2] | (both[:, 1::2] << 4)).astype(np.uint8).view(np.int8)
-    header = bytes((bits, len(blocks), min(total, 255)))
+    header = bytes((bits, len(blocks), min(total, _MOST_COUNTED)))
     return b"".join((header, mean.tobytes(), steps.tobytes(), codes.tobytes()))
 
 
 def count_blocks(packed: bytes) -> tuple[int, int]:
-    """Return how many blocks are kept, and how many the field has (255: at least)."""
+    """Return of how many blocks something is kept, and how many the field has (255: at least)."""
     return packed[1], packed[2]
 
 
@@ -174,17 +188,18 @@ def iter_unpacked(
         length: Length d of a block's feature.
 
     Yields:
-        (n,) indices into `packed`, and (n, b, d) float32, unit rows.
+        (n,) indices into `packed`, and (n, b, d) float32, unit rows where all blocks were kept.
     """
-    shapes = np.array([(one[0] << 8) | one[1] for one in packed])
+    shapes = np.array([(len(one) << 16) | (one[0] << 8) | one[1] for one in packed])
     for shape in np.unique(shapes):
         rows = np.flatnonzero(shapes == shape)
-        bits, count = int(shape) >> 8, int(shape) & 255
+        bits, count = (int(shape) >> 8) & 255, int(shape) & 255
         raw = np.frombuffer(b"".join([packed[int(row)] for row in rows]), np.uint8)
-        yield rows, _unpack(raw.reshape(len(rows), -1), bits, count, length)
+        unpack = unpack_low_rank if bits == _LOW_RANK else partial(_unpack, bits=bits)
+        yield rows, unpack(raw.reshape(len(rows), -1), count=count, length=length)
 
 
-def _unpack(raw: NDArray[np.uint8], bits: int, count: int, length: int) -> NDArray[np.float32]:
+def _unpack(raw: NDArray[np.uint8], *, bits: int, count: int, length: int) -> NDArray[np.float32]:
     steps_at = _HEADER + 2 * length
     codes_at = steps_at + 4 * count
     mean = np.ascontiguousarray(raw[:, _HEADER:steps_at]).view(np.float16).astype(np.float32)

@@ -38,8 +38,8 @@ LARGEST_PX = 1600
 ALPHA = 0.1
 SAME = 1e-9
 ENDS = {".png", ".tif", ".jpg"}
-PARTS_OF_ROW = 116
-"""Bytes of a row but what is measured here: keys, scale and area."""
+PARTS_OF_ROW = 80
+"""Bytes of a row but what is measured here: keys, scale, area, length of the blocks."""
 
 
 def list_micrographs(folders: Sequence[Path]) -> list[Path]:
