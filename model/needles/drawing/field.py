@@ -115,7 +115,9 @@ def _sample_population(rng: Generator, length_um: float) -> Population:
     stopping = float(rng.random() < 0.45) * rng.uniform(0.5, 1.0)
     coverage = float(np.exp(rng.uniform(np.log(0.15), np.log(2.2))))
     return Population(
-        length_um=min((1.3 if stopping else 1.0) * length_um, LONGEST_UM),  # stopped ones are shorter
+        length_um=min(
+            (1.3 if stopping else 1.0) * length_um, LONGEST_UM
+        ),  # stopped ones are shorter
         spread=rng.uniform(0.15, 0.6),
         aspect=rng.uniform(5, 16),
         coverage=coverage * (rng.uniform(1, 1.8) if stopping else 1.0),
