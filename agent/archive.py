@@ -23,12 +23,12 @@ import numpy as np
 import safetensors.numpy
 
 from agent import pictures
-from agent.objects import ObjectsUnavailable, open_mirror
+from agent.objects import BeingFetched, ObjectsUnavailable, open_mirror
 from agent.regular_file import open_regular
 from agent.whole_file import PART, write_from, write_whole
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -215,6 +215,30 @@ class Archive:
             ObjectsUnavailable: It is not known, and the storage does not answer.
         """
         return path.is_file() if self.mirror is None else self.mirror.has(path)
+
+    def may_have(self, path: Path) -> bool:
+        """Return whether a file exists, True while that is being looked up; raises as `has`."""
+        try:
+            return self.has(path)
+        except BeingFetched:
+            return True
+
+    def has_crops(self, contents: Sequence[tuple[str, int]]) -> list[bool]:
+        """Return whether each of these crops exists; raises as `has` once all were asked for.
+
+        Args:
+            contents: Hash and page of each.
+        """
+        answers: list[bool] = []
+        pending: BeingFetched | None = None
+        for sha256, page in contents:
+            try:
+                answers.append(self.has_crop(sha256, page))
+            except BeingFetched as error:
+                pending = error
+        if pending:
+            raise pending
+        return answers
 
     def has_crop(self, sha256: str, page: int) -> bool:
         """Return whether the crop of a micrograph exists; raises as `has`."""

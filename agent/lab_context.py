@@ -10,17 +10,19 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from agent.errors import BadBundle
+from agent.errors import BadBundle, WrongUse
+from agent.orders import read_specifications
 from agent.orders.class_texts import fill_texts
 from agent.orders.order_policy import BUNDLES
 from agent.orders.taxonomy_history import UNREADABLE, note_taxonomy, read_bundle_taxonomy
+from agent.settings import get_files_folder, overlay, write_files
 from agent.store import RingRules
 
 if TYPE_CHECKING:
     from datetime import datetime
 
     from agent.settings import Settings
-    from agent.store import Store
+    from agent.store import SettingsVersion, Store
     from model import Taxonomy
 
 
@@ -80,6 +82,50 @@ def taxonomy_in_force(settings: Settings, store: Store) -> Taxonomy:
             f"bundle {name}: its taxonomy cannot be read ({error}); "
             "put the bundle back or promote another one: agent models list."
         ) from error
+
+
+def apply_version(settings: Settings, version: SettingsVersion) -> Settings:
+    """Return a PC's settings with those of a version over them, all of them checked.
+
+    The texts of the version's files are written below the data folder.
+
+    Args:
+        settings: Of the PC, with or without a version.
+        version: The version.
+
+    Raises:
+        AgentError: A value or the specification limits are not valid here.
+        model.TaxonomyError: The taxonomy is not valid.
+        OSError: The data folder cannot be written.
+    """
+    from model import load_taxonomy  # noqa: PLC0415 - brings torch
+
+    own, data = settings.own, settings.store.folder
+    name = write_files(data, version.content)
+    applied = own.with_version(name, overlay(own, version.content, get_files_folder(data, name)))
+    if applied.model.taxonomy:
+        load_taxonomy(Path(applied.model.taxonomy))
+    if "orders.specifications" in version.content["files"]:
+        read_specifications(applied.orders.specifications)
+    return applied
+
+
+def require_same_classes(settings: Settings, store: Store, version: SettingsVersion) -> None:
+    """Refuse rings for a version with other structure codes than the active taxonomy.
+
+    Raises:
+        WrongUse: The structure codes differ.
+        AgentError: The version is not valid here.
+    """
+    active = taxonomy_in_force(settings, store)
+    codes = taxonomy_in_force(apply_version(settings, version), store).codes
+    if differing := sorted(set(codes) ^ set(active.codes)):
+        raise WrongUse(
+            f"{version.version} has other structure codes than the active taxonomy "
+            f"({', '.join(differing)}), and PCs with different codes cannot work on one order. "
+            "Change the taxonomy on all PCs at once: stop the agents, write the file on each PC, "
+            "start them, then publish this version."
+        )
 
 
 def get_ring_rules(settings: Settings) -> RingRules:

@@ -13,7 +13,7 @@ import stat
 import tempfile
 import zipfile
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,11 +21,13 @@ from agent import anchors
 from agent.anchors import MANIFEST, Anchor
 from agent.backup_file import PIECE_BYTES, find_database, is_plain_name, read_time, unpack
 from agent.errors import BadStore
+from agent.objects import LONG_AGO, SHOWN_STILL
 from agent.store import examine_copy, mark_restored, put_back, sites_in
 from agent.whole_file import PART
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
+    from datetime import datetime
 
     from agent.archive import Archive
     from agent.store import Kept, KeptFor, Store
@@ -37,8 +39,7 @@ MAY_CHANGE = ("reference", "inbox")
 """Folders whose files have names that may be used again: a restore keeps existing ones."""
 
 KINDS = ("crops", "originals")
-LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
-"""Before any statement."""
+DAYS_OF_A_YEAR = 365.25
 
 
 # --- backup -------------------------------------------------------------------------------------
@@ -387,6 +388,16 @@ class Pruning:
     kept: Mapping[KeptFor, int] = field(default_factory=dict)
 
 
+def compute_statements_start(years: float, *, now: datetime) -> datetime:
+    """Return since when a statement protects what it names.
+
+    Args:
+        years: [retention] statements_years.
+        now: Aware UTC.
+    """
+    return now - timedelta(days=DAYS_OF_A_YEAR * years)
+
+
 def plan(
     store: Store,
     archive: Archive,
@@ -425,7 +436,7 @@ def _files(archive: Archive, row: Kept, kind: str) -> Iterator[Path]:
             yield path
         return
     for path in archive.of(row.sha256, row.page):
-        if not path.name.endswith((".preview.jpg", ".thumb.jpg")):  # a page still shows those
+        if not path.name.endswith(SHOWN_STILL):
             yield path
 
 

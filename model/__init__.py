@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from model.networks.pretrained import fetch_weights, has_weights
     from model.ood.conformal import alarm_rate_in_words, alarm_rate_warnings
     from model.ood.ood_result import OodResult
+    from model.runtime.conversion import converting_apart
     from model.runtime.engines import choose_engine, release_memory
     from model.statistics import Estimate, agreement_interval, bootstrap, upper_bound, wilson
     from model.training.config import TrainingConfig, quick_config
@@ -89,6 +90,7 @@ _WHERE = {
     "bootstrap": "statistics",
     "choose_engine": "runtime.engines",
     "compare_bundles": "evaluation.comparison",
+    "converting_apart": "runtime.conversion",
     "convert": "evaluation.int8_conversion",
     "fit_learning_curve": "evaluation.learning_curve",
     "select_diverse": "data.diverse_sampling",
@@ -160,6 +162,7 @@ __all__ = [
     "choose_engine",
     "compare_bundles",
     "convert",
+    "converting_apart",
     "default_taxonomy",
     "draft_from_taxonomy",
     "evaluate",

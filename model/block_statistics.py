@@ -26,6 +26,22 @@ def compute_lightness(pixels: NDArray[np.uint8]) -> NDArray[np.uint16]:
     return lightness
 
 
+def map_values(pixels: NDArray[np.uint8], tables: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Replace each value of each channel by its entry in a table.
+
+    Args:
+        pixels: (h, w, 3) uint8.
+        tables: (3, 256) float32, per channel.
+
+    Returns:
+        (3, h, w) float32.
+    """
+    mapped = np.empty((3, *pixels.shape[:2]), np.float32)
+    for channel, table in enumerate(tables):
+        cv2.LUT(cv2.extractChannel(pixels, channel), table, dst=mapped[channel])
+    return mapped
+
+
 def box_sums(plane: NDArray[np.uint16], side: int) -> NDArray[np.float32]:
     """Compute the sum over the square around each pixel, with edge padding.
 
@@ -140,6 +156,9 @@ def block_colours(pixels: NDArray[np.uint8], side: int) -> NDArray[np.float32]:
     tall = cropped[:, 0].astype(np.uint16)
     for row in range(1, side):  # twice as fast as NumPy's sum over an axis
         tall += cropped[:, row]
-    total = tall.reshape(rows, columns, side, 3).sum(axis=2, dtype=np.uint32)
+    wide = tall.reshape(rows, columns, side, 3)
+    total = wide[:, :, 0].astype(np.uint32)
+    for column in range(1, side):
+        total += wide[:, :, column]
     mean: NDArray[np.float32] = (total / np.float32(side * side)).astype(np.float32)
     return mean

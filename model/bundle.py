@@ -42,11 +42,12 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-FORMAT = 2
+FORMAT = 3
 """Version of the layout; increase it when older agents can no longer read new bundles. In format 2
 the heads classify an embedding by the frozen pass of the out-of-distribution check, or they have
-learned from the test images too: a reader that does not know this would count those as tests.
-Bundles without either are written in format 1, which older agents read too."""
+learned from the test images too: a reader that does not know this would count those as tests. In
+format 3 the frozen pass uses the pixels of each image as they are. A bundle is written in the
+lowest format that it needs, which older agents read too."""
 
 _TESTED_FILE = "tested-heads.safetensors"
 
@@ -334,7 +335,7 @@ def _manifest_json(contents: BundleContents, files: dict[str, str]) -> dict[str,
     shared = {"field_embedding": contents.field_embedding} if contents.field_embedding else {}
     tested = {"tested": tested_to_json(contents.tested)} if contents.tested else {}
     return {
-        "format": FORMAT if tested or shared else 1,
+        "format": FORMAT if _is_native(contents) else 2 if tested or shared else 1,
         **tested,
         **shared,
         "created_at": contents.created_at.isoformat(),
@@ -358,6 +359,11 @@ def _manifest_json(contents: BundleContents, files: dict[str, str]) -> dict[str,
         "facts": dict(contents.facts),
         "files": files,
     }
+
+
+def _is_native(contents: BundleContents) -> bool:
+    """Return whether a pass of the bundle uses the pixels of each image as they are."""
+    return "native" in {contents.framing.kind, contents.ood_facts.get("framing")}
 
 
 def _json(document: object) -> bytes:

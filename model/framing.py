@@ -2,12 +2,14 @@
 
 A frame starts at the top left of the part of the field that it shows, so a map over the frame,
 cropped to `extent`, is a map over that part. The scale of a field may only be changed to a scale
-common to all fields, because needle length determines the label.
+common to all fields, because needle length determines the label. Where no label depends on a length
+and the scales of the fields differ widely, "native" leaves the pixels as they are.
 """
 
 from __future__ import annotations
 
 import math
+import platform
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -24,7 +26,7 @@ LARGEST_ZOOM = 2.0
 """Upper limit of the magnification to the common pixel size. More adds no information, and an
 overview of 3 µm per pixel would take ten gigabytes."""
 
-FRAMINGS = ("mirror", "resize", "tile", "scale")
+FRAMINGS = ("mirror", "resize", "tile", "scale", "native")
 
 CELL_PX = 32
 """Sides of a frame are multiples of this, the coarsest stride of every architecture."""
@@ -74,14 +76,15 @@ class Framing:
         kind: "mirror": centre crop, or mirror padding at right and bottom, to a square; the padding
             counts as steel (Durmaz et al. 2023). "resize": the whole field resized to a square.
             "tile": adjacent squares whose evidence is averaged. "scale": the whole field resampled
-            to a common pixel size; padding does not count.
-        frame_px: Side of the square; for "scale" the largest side, beyond which the middle of the
-            field is cropped.
+            to a common pixel size; padding does not count. "native": as "scale", but with the
+            pixels as they are, whatever their size in µm.
+        frame_px: Side of the square; for "scale" and "native" the largest side, beyond which the
+            middle of the field is cropped.
         um_per_px: Pixel size in µm to which "scale" resamples.
         usual_um_per_px: Pixel size in µm that "scale" assumes for a field without one.
     """
 
-    kind: Literal["mirror", "resize", "tile", "scale"] = "mirror"
+    kind: Literal["mirror", "resize", "tile", "scale", "native"] = "mirror"
     frame_px: int = 1994
     um_per_px: float = 0.2
     usual_um_per_px: float = 0.2
@@ -95,11 +98,14 @@ class Framing:
             return [_resize(field, (self.frame_px, self.frame_px))]
         if self.kind == "tile":
             return _tile(field, self.frame_px)
-        return [self._rescale(field)]
+        return [self._rescale(field, 1.0 if self.kind == "native" else self._zoom(field))]
 
-    def _rescale(self, field: Field) -> Frame:
+    def _zoom(self, field: Field) -> float:
+        """Return the magnification to the common pixel size."""
         factor = (field.um_per_px or self.usual_um_per_px) / self.um_per_px
-        factor = min(factor, LARGEST_ZOOM)
+        return min(factor, LARGEST_ZOOM)
+
+    def _rescale(self, field: Field, factor: float) -> Frame:
         height, width = field.valid.shape
         max_px = max(1, math.floor(self.frame_px / factor))
         x0, y0 = max(0, (width - max_px) // 2), max(0, (height - max_px) // 2)
@@ -179,14 +185,36 @@ def _pad(
 
 def resample(field: Field, size: tuple[int, int]) -> Field:
     """Resample a field to (rows, columns) with antialiasing; `um_per_px` is left unchanged."""
-    from torchvision.transforms.v2 import functional as transforms  # noqa: PLC0415 - over a second
-
     if field.valid.shape == size:
         return field
-    pixels = torch.from_numpy(np.ascontiguousarray(field.pixels)).permute(2, 0, 1)  # (3, h, w)
-    resized = transforms.resize(pixels, list(size), antialias=True).permute(1, 2, 0).contiguous()
+    resized = _resize_pixels(field.pixels, size)
     if field.valid.all():
-        return Field(resized.numpy(), np.ones(size, np.bool_), field.um_per_px)
+        return Field(resized, np.ones(size, np.bool_), field.um_per_px)
     mask = torch.from_numpy(np.ascontiguousarray(field.valid)).float()[None, None]  # (1, 1, h, w)
     share = functional.interpolate(mask, size=size, mode="bilinear", antialias=True)[0, 0]
-    return Field(resized.numpy(), (share >= 0.5).numpy(), field.um_per_px)  # noqa: PLR2004 - half
+    return Field(resized, (share >= 0.5).numpy(), field.um_per_px)  # noqa: PLR2004 - half
+
+
+def _resize_pixels(pixels: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
+    """Resize (h, w, 3) with antialiasing, as torchvision does to the bit.
+
+    Its import takes a second and 80 MB for as long as the process lives.
+    """
+    image = torch.from_numpy(np.ascontiguousarray(pixels)).permute(2, 0, 1)[None]  # (1, 3, h, w)
+    # With this stride PyTorch keeps the channels last; it cannot tell from a batch of one.
+    image = image.as_strided(image.shape, (image.numel(), *image.stride()[1:]))
+    if not _resizes_bytes():
+        image = image.float()
+    resized = functional.interpolate(
+        image, size=size, mode="bilinear", align_corners=False, antialias=True
+    )
+    if resized.dtype != torch.uint8:
+        resized = resized.round().to(torch.uint8)
+    rows: NDArray[np.uint8] = resized[0].permute(1, 2, 0).contiguous().numpy()
+    return rows
+
+
+def _resizes_bytes() -> bool:
+    """Return whether PyTorch has a kernel for bytes on this processor; elsewhere floats round."""
+    is_arm = platform.machine() in ("aarch64", "arm64")
+    return is_arm or torch.backends.cpu.get_cpu_capability() in ("AVX2", "AVX512")

@@ -279,16 +279,23 @@ def _measure_scratch(lightness: NDArray[np.uint16], valid: NDArray[np.bool_]) ->
     cells = np.clip(cells / max(float(cells[inside].std()), 1e-3), -3.0, 3.0)
     values = cells[inside].astype(np.float64)
     least = 0.6 * min(cells.shape)
+    everywhere = bool(inside.all())
     strongest = 0.0
-    for lines in _index_lines(*inside.shape):
-        line_of_cell = lines[inside]
-        lengths = np.bincount(line_of_cell)
+    for index, lines in enumerate(_index_lines(*inside.shape)):
+        line_of_cell = lines.ravel() if everywhere else lines[inside]
+        lengths = _count_cells(*inside.shape)[index] if everywhere else np.bincount(line_of_cell)
         long = lengths >= least
         if long.any():
             sums = np.bincount(line_of_cell, values)
             own = float((np.abs(sums[long]) / np.sqrt(lengths[long])).max())
             strongest = max(strongest, own)
     return strongest
+
+
+@lru_cache(maxsize=4)
+def _count_cells(rows: int, columns: int) -> list[NDArray[np.intp]]:
+    """Return per angle the number of cells of each line, where all of them are steel."""
+    return [np.bincount(lines.ravel()) for lines in _index_lines(rows, columns)]
 
 
 @lru_cache(maxsize=4)

@@ -1,7 +1,7 @@
 """Confidence intervals and tests for shares, paired classifiers and agreement coefficients.
 
-Written here is only what scipy lacks, such as Tango's limit and Holm's correction. scipy is
-imported inside the functions, because its import takes as long as the rest of a command.
+Written here is only what scipy lacks, such as Tango's limit and Holm's correction. NumPy and scipy
+are imported inside the functions, because their import takes as long as the rest of a command.
 """
 
 from __future__ import annotations
@@ -10,11 +10,10 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    import numpy as np
     from numpy.typing import NDArray
 
 _Z95, _Z95_ONE_SIDED = 1.959963984540054, 1.6448536269514722
@@ -278,6 +277,8 @@ def agreement_interval(
         the true value in at least 93 % of the draws in every population from 5 images on; a
         percentile bootstrap of kappa at 10 images in 64 % on average.
     """
+    import numpy as np  # noqa: PLC0415 - takes a twentieth of a second
+
     value = statistic(np.arange(n)) if n else float("nan")
     if math.isnan(value):
         return NO_ESTIMATE
@@ -329,6 +330,8 @@ def bootstrap(n: int, statistic: Callable[[NDArray[np.intp]], float], *, seed: i
         statistic: Computes the value from indices of images, with repetitions.
         seed: Seed of the resampling.
     """
+    import numpy as np  # noqa: PLC0415 - takes a twentieth of a second
+
     if n == 0:
         return NO_ESTIMATE
     rng = np.random.default_rng(seed)

@@ -17,13 +17,6 @@ from gettext import NullTranslations
 from importlib.resources import files
 from typing import TYPE_CHECKING, Literal
 
-from babel import Locale
-from babel.dates import format_date, format_datetime
-from babel.messages.mofile import write_mo
-from babel.messages.pofile import read_po
-from babel.numbers import format_decimal
-from babel.support import Translations
-
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from datetime import date, datetime
@@ -77,7 +70,7 @@ def decimal(value: float, form: str) -> str:
         value: Any.
         form: A format specification of `format`, such as ".4g".
     """
-    return format(value, form).replace(".", Locale(language()).number_symbols["latn"]["decimal"])
+    return format(value, form).replace(".", _decimal_sign(language()))
 
 
 def percent(share: float) -> str:
@@ -91,48 +84,73 @@ def percent(share: float) -> str:
 
 def integer(n: int) -> str:
     """Format a whole number with the language's groups of three digits."""
+    from babel.numbers import format_decimal  # noqa: PLC0415 - short commands need no Babel
+
     return str(format_decimal(n, locale=language()))
 
 
 def day_and_time(at: datetime) -> str:
     """Format an instant, such as "24 Nov 02:14"."""
-    return format_datetime(at, DAY_AND_TIME[language()], locale=language())
+    return _format_time(at, DAY_AND_TIME[language()])
 
 
 def with_seconds(at: datetime) -> str:
     """Format an instant with its year and seconds."""
-    return format_datetime(at, WITH_SECONDS[language()], locale=language())
+    return _format_time(at, WITH_SECONDS[language()])
 
 
 def statement_time(at: datetime) -> str:
     """Format an instant with its year, to the minute, such as "24 Nov 2026 02:14"."""
-    return format_datetime(at, DATE_AND_MINUTE[language()], locale=language())
+    return _format_time(at, DATE_AND_MINUTE[language()])
 
 
 def statement_date(day: date) -> str:
     """Format a day with its year, such as "24 November 2026"."""
-    return format_date(day, DATE[language()], locale=language())
+    return _format_day(day, DATE[language()])
 
 
 def short_day(day: date) -> str:
     """Format a day, such as "24 Nov"."""
-    return format_date(day, DAY[language()], locale=language())
+    return _format_day(day, DAY[language()])
 
 
 def month_and_year(day: date) -> str:
     """Format the month of a day, such as "November 2026"."""
-    return format_date(day, "LLLL yyyy", locale=language())
+    return _format_day(day, "LLLL yyyy")
 
 
 def whole_date(day: date) -> str:
     """Format a day with its weekday and year, such as "Tuesday 24 November 2026"."""
-    return format_date(day, WHOLE_DATE[language()], locale=language())
+    return _format_day(day, WHOLE_DATE[language()])
+
+
+def _format_time(at: datetime, pattern: str) -> str:
+    from babel.dates import format_datetime  # noqa: PLC0415 - short commands need no Babel
+
+    return format_datetime(at, pattern, locale=language())
+
+
+def _format_day(day: date, pattern: str) -> str:
+    from babel.dates import format_date  # noqa: PLC0415 - short commands need no Babel
+
+    return format_date(day, pattern, locale=language())
+
+
+@cache
+def _decimal_sign(wanted: Language) -> str:
+    from babel import Locale  # noqa: PLC0415 - short commands need no Babel
+
+    return str(Locale(wanted).number_symbols["latn"]["decimal"])
 
 
 @cache
 def _catalogue(wanted: Language) -> NullTranslations:
     if wanted == "en":
         return NullTranslations()
+    from babel.messages.mofile import write_mo  # noqa: PLC0415 - short commands need no Babel
+    from babel.messages.pofile import read_po  # noqa: PLC0415
+    from babel.support import Translations  # noqa: PLC0415
+
     content = files("reports").joinpath("languages", f"{wanted}.po").read_bytes()
     compiled = io.BytesIO()
     write_mo(compiled, read_po(io.BytesIO(content), locale=wanted))

@@ -3,6 +3,7 @@
 import gc
 import json
 import os
+import tempfile
 import threading
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
@@ -11,7 +12,7 @@ import pytest
 from argon2 import PasswordHasher
 from compiled_statements import share_compiled_statements
 from hypothesis import settings
-from shared_fields import share_fields
+from shared_routes import share_routes
 
 from agent import auth
 
@@ -63,7 +64,8 @@ def pytest_cmdline_main() -> None:
     system = os.statvfs(IN_MEMORY)
     may_run_programs = not system.f_flag & os.ST_NOEXEC
     if may_run_programs and system.f_bavail * system.f_frsize > NEEDED_BYTES:
-        os.environ["PYTEST_DEBUG_TEMPROOT"] = str(IN_MEMORY)
+        os.environ["PYTEST_DEBUG_TEMPROOT"] = os.environ["TMPDIR"] = str(IN_MEMORY)
+        tempfile.tempdir = None  # it is looked up once
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -72,7 +74,7 @@ def pytest_configure(config: pytest.Config) -> None:
     # A tenth of a second a login, hundreds of logins; what the agent itself uses has its own test.
     auth.PASSWORD_HASHER = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
     share_compiled_statements()
-    share_fields()
+    share_routes()
 
 
 def pytest_collection_finish() -> None:

@@ -25,11 +25,12 @@ BATCH = 10
 """Histories of one seed; beyond ten Hypothesis makes most of them by copying parts of others."""
 
 
-def play(number: int, *, acts: int = 50, shrink: bool = False) -> None:
+def play(number: int, *, histories: int = BATCH, acts: int = 50, shrink: bool = False) -> None:
     """Play a batch of histories.
 
     Args:
         number: Seed of the batch.
+        histories: How many of them; at most `BATCH`.
         acts: Steps of each history.
         shrink: Make one that fails as short as possible.
 
@@ -39,7 +40,7 @@ def play(number: int, *, acts: int = 50, shrink: bool = False) -> None:
     run_state_machine_as_test(
         seed(number)(HiddenTruth),
         settings=settings(
-            max_examples=BATCH,
+            max_examples=min(histories, BATCH),
             stateful_step_count=acts,
             deadline=None,
             database=None,

@@ -114,11 +114,12 @@ def own_lab(taught_lab, tmp_path) -> Lab:
     return copy_of(taught_lab, tmp_path / "lab")
 
 
-def twin_of(bundle: Path, note: str = "a twin") -> Path:
+def twin_of(bundle: Path, note: str = "a twin", framing: str = "") -> Path:
     """Write a second whole bundle beside one: the same answers under another name."""
     document = json.loads((bundle / "bundle.json").read_bytes())
     document.pop("name")
     document["facts"]["notes"].append(note)
+    document["framing"]["kind"] = framing or document["framing"]["kind"]
     digest = hashlib.sha256(_written(document)).hexdigest()
     name = f"{bundle.name[:8]}-{digest[:8]}"
     shutil.copytree(bundle, bundle.with_name(name))

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from lab import DAY, Lab
 from needle_samples import measured
-from sqlalchemy import MetaData, create_engine, select
+from sqlalchemy import MetaData, inspect, select
 
 from agent import auth
 from agent.imaging import public_id
@@ -32,11 +32,14 @@ from agent.store import (
     StatementFile,
     Store,
     UnitClaim,
+    engine,
 )
 from agent.watch import ListedFile
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from sqlalchemy.engine import Connection
 
     from agent.store import FrozenStatement
 
@@ -75,6 +78,7 @@ class Known:
     record: str
     job: str
     act: str
+    version: str
     ints: dict[str, int]
     claim: Claim
     unit_claim: UnitClaim
@@ -152,6 +156,8 @@ def fill_there(lab: Lab) -> Known:
     needle = store.needle_measurements.add(
         fields[0], NewNeedle((1.0, 2.0), (60.0, 50.0), 0.12), by=f"{HIDDEN}-by", at=DAY
     )
+    content = {"settings": {"orders": {"leads": [f"{HIDDEN}-lead"]}}, "files": {}}
+    version = store.settings_versions.publish(content, Signature("Bea", f"{HIDDEN}-why", DAY))
     rollout = _roll_out(store)
     job = store.jobs.begin("job-2", at=DAY, facts={"note": f"{HIDDEN}-job"})
     lab.arrive(f"{HIDDEN}5.tif", at=DAY)
@@ -178,6 +184,7 @@ def fill_there(lab: Lab) -> Known:
         statement=statement,
         heat="H-4711",
         record="control-2",
+        version=version.version,
         job="job-2",
         act="label",
         ints={
@@ -257,6 +264,7 @@ def nowhere(known: Known) -> Known:
         record="kontrol-2",
         job="job-3",
         act="label",
+        version="settings-000000000000",
         ints=dict.fromkeys(known.ints, NUMBER),
         claim=replace(known.claim, content_id=NUMBER, source="LOM-3"),
         unit_claim=replace(known.unit_claim, unit_id=NUMBER, job_id=NUMBER, left=(NUMBER,)),
@@ -267,18 +275,28 @@ def nowhere(known: Known) -> Known:
 
 def rows_of(address: str, site: int) -> dict[str, list[tuple[Any, ...]]]:
     """Return every row of a site, table by table, as the database has it: read past the program."""
-    engine = create_engine(address)
+    opened = engine.create_engine(address)
     found: dict[str, list[tuple[Any, ...]]] = {}
-    with engine.connect() as connection:
-        there = MetaData()
-        there.reflect(connection)
-        for table in there.sorted_tables:
+    with opened.connect() as connection:
+        for table in _tables_of(connection).sorted_tables:
             own = table.c.get("site_id", table.c.id if table.name == "site" else None)
             if own is not None:
                 asked = select(table).where(own == site)
                 found[table.name] = sorted(map(tuple, connection.execute(asked)), key=repr)
-    engine.dispose()
+    opened.dispose()
     return found
+
+
+REFLECTED: dict[tuple[str, ...], MetaData] = {}
+"""What was read of a database's tables, by their names: reading it takes longer than all rows."""
+
+
+def _tables_of(connection: Connection) -> MetaData:
+    names = (connection.dialect.name, *inspect(connection).get_table_names())
+    if names not in REFLECTED:
+        REFLECTED[names] = MetaData()
+        REFLECTED[names].reflect(connection)
+    return REFLECTED[names]
 
 
 def later(hours: float) -> Any:

@@ -9,20 +9,14 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import typer
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TextColumn,
-    TimeRemainingColumn,
-)
-from rich.table import Table
-from rich.text import Text
 
 from agent.terminal import STEERING, visible
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
+
+    from rich.progress import Progress
+    from rich.text import Text
 
 WIDTH_OF_A_PIPE = 160
 """Columns if stdout is no terminal; 80 would wrap file names."""
@@ -69,6 +63,8 @@ def echo(text: str, *, err: bool = False) -> None:
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[object]], title: str = "") -> None:
     """Print rows as a table; cells are text, never markup. Without a row nothing is printed."""
+    from rich.table import Table
+
     grid = Table(title=title or None, title_justify="left", header_style="bold")
     for column in columns:
         grid.add_column(column, overflow="fold")  # a name is wrapped, never cut
@@ -80,6 +76,8 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[object]], title: str =
 
 def _plain(cell: object) -> Text:
     """Return a cell as text with control characters made visible."""
+    from rich.text import Text
+
     text = "" if cell is None else str(cell)
     return Text(visible(text).replace("\t", "\\t"))
 
@@ -111,6 +109,14 @@ def progress(title: str, total: int | None) -> Iterator[Advance]:
 
 
 def _bar() -> Progress:
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeRemainingColumn,
+    )
+
     return Progress(
         TextColumn("{task.description}"),
         BarColumn(),

@@ -45,6 +45,7 @@ def examine(settings: Settings, file: Path | None) -> list[DoctorResult]:
             "doubtful",
             "no agent.toml found, so defaults apply. Write one with `agent init`.",
         ),
+        *_settings_version(settings),
         _python(),
         _service(account),
         *examine_folders(settings, account),
@@ -63,6 +64,23 @@ def examine(settings: Settings, file: Path | None) -> list[DoctorResult]:
         _taxonomy(settings),
         _bundle(settings),
     ]
+
+
+def _settings_version(settings: Settings) -> Iterator[DoctorResult]:
+    """Report which settings version applies, and which own values it overrides."""
+    from agent.settings import list_overridden
+
+    if not settings.version:
+        return
+    names = list_overridden(settings)
+    if names:
+        sentence = (
+            f"{settings.version} overrides {', '.join(names)} of this PC. Remove them from "
+            "agent.toml and the environment, or publish another version: agent settings publish."
+        )
+        yield DoctorResult("settings version", "doubtful", sentence)
+    else:
+        yield DoctorResult("settings version", "right", f"{settings.version} applies")
 
 
 def _taxonomy(settings: Settings) -> DoctorResult:
@@ -252,6 +270,26 @@ def _bundle(settings: Settings) -> DoctorResult:
 
     try:
         verify_bundle(settings.store.folder / "bundles" / name)
+        used = _find_precision(settings, name)
     except ModelError as error:
         return DoctorResult("bundle", "wrong", str(error))
+    if used != settings.model.precision:
+        return DoctorResult(
+            "bundle",
+            "doubtful",
+            f"{name} is computed in {used} here, not in {settings.model.precision} as "
+            "model.precision says: it was trained without statistics for it, or this PC does not "
+            "compute the same bits as the one that trained it. Train it again on a PC like this "
+            'one, or set model.precision to "auto".',
+        )
     return DoctorResult("bundle", "right", f"{name}, all hashes match its manifest.")
+
+
+def _find_precision(settings: Settings, name: str) -> str:
+    """Return the precision of a bundle on this PC; loading it takes seconds, so only for bf16."""
+    wanted = settings.model.precision
+    if wanted != "bf16":
+        return wanted
+    from agent.service.composition import load_bundle
+
+    return load_bundle(settings, name).engine.precision

@@ -21,7 +21,7 @@ EXPIRES_SOON_DAYS = 45
 def examine_backups(settings: Settings) -> Iterator[DoctorResult]:
     """Check the backups of this lab and list those of other labs in the same folder."""
     from agent.backup_facts import find_broken_backups
-    from agent.service.jobs import backup
+    from agent.service.own_backups import describe_overdue, list_of_others, list_own
     from agent.store import find_mark
 
     if not settings.backup.folder:
@@ -30,8 +30,8 @@ def examine_backups(settings: Settings) -> Iterator[DoctorResult]:
         )
         return
     now = datetime.now(UTC)
-    own = backup.list_own(settings)
-    late = next(backup.describe_overdue(settings, now), "")
+    own = list_own(settings)
+    late = next(describe_overdue(settings, now), "")
     broken = find_broken_backups(
         Path(settings.backup.folder),
         site=settings.site.name,
@@ -52,7 +52,7 @@ def examine_backups(settings: Settings) -> Iterator[DoctorResult]:
         sentence = f"{own[-1].file.name} lacks {taxonomy}, the taxonomy of the orders."
         yield DoctorResult("back-up", "doubtful", f"{sentence} Make a new backup: agent backup.")
     yield from _check_trial(settings, now) if own else ()
-    for other in backup.list_of_others(settings):
+    for other in list_of_others(settings):
         same = other.facts.site == settings.site.name
         sentence = (
             f"{settings.backup.folder} also contains backups of {other.facts.site}, the last of "

@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     import typer
-    from typer.models import CommandInfo
+    from typer.models import CommandInfo, TyperInfo
 
 EXAMPLES: dict[str, str] = {
     "init": "agent init /etc/martensight",
@@ -76,6 +76,10 @@ EXAMPLES: dict[str, str] = {
     "rollout start": (
         'agent rollout start 20261124-1f2e3d4c --by "E. Meier" --reason "better on G8"'
     ),
+    "settings publish": (
+        'agent settings publish --from-this-pc --by "E. Meier" --reason "10 % control sample"'
+    ),
+    "settings versions": "agent settings versions --json",
     "rollout status": "agent rollout status --json",
     "rollout stop": "agent rollout stop",
     "rollout continue": (
@@ -155,7 +159,9 @@ def add_examples(app: typer.Typer) -> None:
             command.epilog = f"Example:\n\n\b\n  {EXAMPLES[path]}"
 
 
-def iter_commands(app: typer.Typer, above: str = "") -> Iterator[tuple[str, CommandInfo]]:
+def iter_commands(
+    app: typer.Typer, above: str = ""
+) -> Iterator[tuple[str, CommandInfo | TyperInfo]]:
     """Yield every command with its full name."""
     for command in app.registered_commands:
         name = command.name or getattr(command.callback, "__name__", "").replace("_", "-")
@@ -164,4 +170,7 @@ def iter_commands(app: typer.Typer, above: str = "") -> Iterator[tuple[str, Comm
         inner = group.typer_instance
         if inner:
             name = group.name if isinstance(group.name, str) else inner.info.name
+            alone = inner.registered_callback
+            if alone and alone.invoke_without_command is True:  # a command with further ones
+                yield f"{above}{name}", alone
             yield from iter_commands(inner, f"{above}{name} ")

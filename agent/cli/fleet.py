@@ -23,6 +23,7 @@ REMARKS = {
     "other_bundle": "other bundle",
     "other_recipe": "other crop recipe",
     "other_settings": "other settings",
+    "other_settings_version": "other settings version",
 }
 GB = 1e9
 
@@ -46,8 +47,12 @@ def fleet(
     settings = load_settings(context)
     with open_store(settings) as store:
         agents = store.over_all_sites().agents() if all_sites else store.agents.list_all()
-        wanted = {} if all_sites else store.rollouts.list_wanted()
-        members = list_members(agents, now=DatabaseClock(store, now=clock)(), wanted=wanted)
+        members = list_members(
+            agents,
+            now=DatabaseClock(store, now=clock)(),
+            wanted={} if all_sites else store.rollouts.list_wanted(),
+            wanted_settings={} if all_sites else store.settings_versions.list_wanted(),
+        )
     if json:
         console.print_json({"pcs": [to_json(member) for member in members]})
         return

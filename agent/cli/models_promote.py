@@ -109,6 +109,7 @@ def sign_for(
     """
     from agent.retrain.promotion import require_known_impact
     from agent.service.data_folder import clock
+    from agent.service.database_clock import DatabaseClock
     from agent.store import Signature
 
     Signature(by, reason, clock())  # refuses an empty name and an empty reason
@@ -132,6 +133,7 @@ def sign_for(
             promoters=promoters,
             instead_of=before,
             rings=rules,
+            ring_at=DatabaseClock(store, now=clock)(),
         ):
             command = "rollout start" if rules else "models promote"
             console.out.print(

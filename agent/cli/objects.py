@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, TypeVar
 
 import typer
 
 from agent.cli import console
-from agent.cli.app import app, load_settings
+from agent.cli.app import app, load_settings, open_store
 from agent.cli.options import JsonOption
 from agent.counts import format_count
 from agent.errors import SetupError, WrongUse
@@ -62,14 +63,17 @@ def status(context: typer.Context, json: JsonOption = False) -> None:
 def send(context: typer.Context) -> None:
     """Send every file that is new now; `agent run` does so every minute.
 
-    Fetches the bundles and kept features of other PCs, too. Exit code 2 if the storage does not
-    answer; nothing is lost, and the next run continues.
+    Fetches the bundles and kept features of other PCs, and deletes what another PC pruned. Exit
+    code 2 if the storage does not answer; nothing is lost, and the next run continues.
     """
     settings = load_settings(context)
+    from agent.service.jobs.objects import build_records
+
     mirror = _open_mirror(settings)
     total = sum(1 for _ in mirror.iter_unsent())
     done = 0
-    with console.progress("send", total) as advance:
+    with open_store(settings) as store, console.progress("send", total) as advance:
+        records = build_records(settings, store, now=datetime.now(UTC))
 
         def note() -> bool:
             nonlocal done
@@ -79,12 +83,15 @@ def send(context: typer.Context) -> None:
 
         sent = _run(
             lambda: mirror.run_round(
-                cache_bytes=round(settings.store.objects_cache_gb * GB), is_enough=note
+                cache_bytes=round(settings.store.objects_cache_gb * GB),
+                is_enough=note,
+                records=records,
             )
         )
     console.out.print(
         f"{format_count(sent.sent, 'file')} sent ({sent.size_bytes / GB:.2f} GB), "
-        f"{sent.fetched} fetched, {sent.removed} removed from this disk"
+        f"{sent.fetched} fetched, {sent.removed} removed from this disk, "
+        f"{sent.pruned} deleted that another PC pruned"
     )
 
 

@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from agent.maintenance import Pruning
     from agent.settings import Settings
 
-DAYS_OF_A_YEAR = 365.25
-
 LEFTOVER_AGE = timedelta(days=1)
 
 
@@ -42,7 +40,7 @@ def prune(
     archive = Archive.open(settings.store)
     befores = _compute_cutoffs(settings, at)
     with open_store(settings) as store:
-        since = at - timedelta(days=DAYS_OF_A_YEAR * settings.retention.statements_years)
+        since = maintenance.compute_statements_start(settings.retention.statements_years, now=at)
         plans = maintenance.plan(store, archive, befores=befores, statements_since=since)
         _print_plans(plans, dry_run=dry_run, never=not befores)
         if dry_run:

@@ -21,7 +21,7 @@ from agent.settings import ENV_PREFIX, PROCESS_KEYS, Objective, Settings, Source
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from typer.models import CommandInfo
+    from typer.models import CommandInfo, TyperInfo
 
 COMMANDS_HEAD = """\
 # Commands
@@ -93,7 +93,7 @@ def _sort_paths() -> list[str]:
     return sorted(places, key=key)
 
 
-def _find_place(command: CommandInfo) -> int:
+def _find_place(command: CommandInfo | TyperInfo) -> int:
     module = getattr(command.callback, "__module__", "").rpartition(".")[2]
     return GROUPS.index(module) if module in GROUPS else len(GROUPS)
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from agent.orders.order_list import OrderListResult
     from agent.orders.resumption import Beyond
     from agent.settings import Settings
+    from agent.store import Store
 
 MIGRATED = "trail.covered"
 """Act that a migration appends to the audit log; older backups lack it."""
@@ -63,12 +64,37 @@ def restore(
             at=at, actor="agent", act="backup.restored", subject=file.name, facts=facts
         )
         resumed = resume(settings, store, since=restored.made_at, at=at)
+        shares = _list_shares(store)
+    stopped = [site for site, own in shares.items() if _stop_rollout(settings, site, own, at)]
     out.print(f"{format_count(restored.files, 'file')} restored", markup=False)
     print_resumed(*resumed)
+    for site in stopped:
+        out.print(
+            f"{site}: the rollout that ran during the backup is stopped. To go on: agent rollout "
+            "continue",
+            markup=False,
+        )
     if restored.before:
         out.print(f"the previous database is now {restored.before}", markup=False)
     if restored.settings:
         out.print(f"settings from the backup: {restored.settings}", markup=False)
+
+
+def _list_shares(store: Store) -> dict[str, tuple[str, ...]]:
+    """Return each site of the database with what it shares with others."""
+    sites = store.over_all_sites()
+    sharing = {what: sites.sharing(what) for what in ("accounts", "bundles")}
+    return {
+        name: tuple(what for what, names in sharing.items() if name in names)
+        for name in sites.names()
+    }
+
+
+def _stop_rollout(settings: Settings, site: str, shares: tuple[str, ...], at: datetime) -> bool:
+    """Stop the rollout that runs in a restored backup; return whether there was one."""
+    site_settings = settings.site.model_copy(update={"name": site, "shares": shares})
+    with open_store(settings.model_copy(update={"site": site_settings})) as store:
+        return store.rollouts.stop_restored(at=at)
 
 
 def print_resumed(beyond: list[Beyond], lists: list[OrderListResult], pending: list[str]) -> None:

@@ -1,4 +1,4 @@
-"""`agent rollout`: the PCs of a site take a bundle in rings."""
+"""`agent rollout`: the PCs of a site take a bundle or a settings version in rings."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ import typer
 
 from agent.cli import console
 from agent.cli.app import app, load_settings, open_store
-from agent.cli.models import NameArgument
 from agent.cli.models_promote import (
     DAYS,
     ByOption,
@@ -23,10 +22,11 @@ from agent.cli.signing import os_user, signed_store
 from agent.errors import WrongUse
 
 if TYPE_CHECKING:
-    from agent.store import Store
+    from agent.settings import Settings
+    from agent.store import RingRules, Store
 
 rollout = typer.Typer(
-    help="Rollout of a bundle in rings: named PCs, a share of the others, all.",
+    help="Rollout of a bundle or settings version in rings: named PCs, a share, all.",
     no_args_is_help=True,
 )
 app.add_typer(rollout, name="rollout")
@@ -35,40 +35,87 @@ app.add_typer(rollout, name="rollout")
 @rollout.command()
 def start(  # noqa: PLR0917 - each is a word of the command
     context: typer.Context,
-    name: NameArgument,
     by: ByOption,
     reason: ReasonOption,
+    name: Annotated[str, typer.Argument(help="Name of the bundle; see agent models list.")] = "",
+    settings_version: Annotated[
+        str,
+        typer.Option("--settings", help="A settings version instead; see agent settings versions."),
+    ] = "",
     days: DaysOption = DAYS,
     first: Annotated[
         list[str] | None,
         typer.Option("--first", help="PC of ring 1; repeatable. Default: [rollout] first."),
     ] = None,
 ) -> None:
-    """Sign for a bundle that the PCs take in rings; it is promoted when the last ring agrees.
+    """Sign for a bundle or settings version that the PCs take in rings.
 
-    Each PC judges the reference images before it uses the bundle. The first PC whose answers differ
-    stops the rollout, and every PC goes back to the promoted bundle.
+    It is in use when the last ring agrees. Each PC judges the reference images before it uses it.
+    The first PC whose answers differ stops the rollout, and every PC goes back to what was in use.
     """
     from agent.lab_context import get_ring_rules
 
+    if bool(name) == bool(settings_version):
+        raise WrongUse("Name a bundle or write --settings VERSION, one of both.")
     settings = load_settings(context)
     rules = get_ring_rules(settings)
     if first:
         rules = replace(rules, first=tuple(first))
+    if settings_version:
+        _start_settings(context, settings, settings_version, by=by, reason=reason, rules=rules)
+        return
     sign_for(context, settings, name, by=by, reason=reason, days=days, rules=rules)
+
+
+def _start_settings(
+    context: typer.Context,
+    settings: Settings,
+    version: str,
+    *,
+    by: str,
+    reason: str,
+    rules: RingRules,
+) -> None:
+    from agent.lab_context import require_same_classes
+    from agent.service.data_folder import clock
+    from agent.service.database_clock import DatabaseClock
+    from agent.store import Signature
+
+    Signature(by, reason, clock())  # refuses an empty name and an empty reason
+    with signed_store(context, settings, by) as (store, signer):
+        require_lead(settings, store, signer)
+        published = store.settings_versions.find(version)
+        if published is None:
+            raise WrongUse(f"No settings version {version}. See agent settings versions.")
+        require_same_classes(settings, store, published)
+        store.settings_versions.start(
+            version,
+            Signature(signer, reason, clock()),
+            promoters=settings.retrain.promoters,
+            rings=rules,
+            ring_at=DatabaseClock(store, now=clock)(),
+        )
+    console.out.print(
+        f"The PCs of ring 1 apply {version}: {', '.join(rules.first)}. To see how far it is: "
+        "agent rollout status",
+        markup=False,
+    )
 
 
 @rollout.command("continue")
 def continue_(context: typer.Context, by: ByOption, reason: ReasonOption) -> None:
     """Continue the stopped rollout at ring 1; this needs a signature."""
     from agent.service.data_folder import clock
+    from agent.service.database_clock import DatabaseClock
     from agent.store import Signature
 
     settings = load_settings(context)
     Signature(by, reason, clock())  # refuses an empty name and an empty reason
     with signed_store(context, settings, by) as (store, signer):
         require_lead(settings, store, signer)
-        resumed = store.rollouts.resume(Signature(signer, reason, clock()))
+        resumed = store.rollouts.resume(
+            Signature(signer, reason, clock()), ring_at=DatabaseClock(store, now=clock)()
+        )
     console.out.print(
         f"The rollout of {resumed.bundle} continues at ring 1: {', '.join(resumed.rules.first)}.",
         markup=False,
@@ -77,7 +124,7 @@ def continue_(context: typer.Context, by: ByOption, reason: ReasonOption) -> Non
 
 @rollout.command()
 def stop(context: typer.Context) -> None:
-    """Stop the rollout: every PC goes back to the promoted bundle. No signature is needed.
+    """Stop the rollout: every PC goes back to what was in use. No signature is needed.
 
     Where an agent stopped it, this acknowledges the problem.
     """
@@ -87,7 +134,9 @@ def stop(context: typer.Context) -> None:
     with open_store(settings) as store:
         if not store.rollouts.stop(by=os_user(), at=clock()):
             raise WrongUse("No rollout is running. See agent rollout status.")
-        current = store.promotions.find_current() or "no bundle"
+        stopped = store.rollouts.find_latest()
+        nothing = "no bundle" if stopped and stopped.kind == "bundle" else "its own settings"
+        current = (stopped.previous if stopped else None) or nothing
     console.out.print(f"Stopped. Every PC goes back to {current}.", markup=False)
 
 

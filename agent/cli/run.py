@@ -30,11 +30,13 @@ def run(
     """Watch the sources and process every micrograph, until stopped."""
     settings = load_settings(context)
     if once:
-        raise typer.Exit(_run_once(settings))
-    _run(settings)
+        raise typer.Exit(_run_once(context, settings))
+    while _run(settings):
+        settings = load_settings(context)
 
 
-def _run(settings: Settings) -> None:
+def _run(settings: Settings) -> bool:
+    """Run an agent to its end; return whether to run one again, with the settings read again."""
     import faulthandler
     import gc
 
@@ -71,7 +73,7 @@ def _run(settings: Settings) -> None:
         on_stopping=lambda: manager.say("STOPPING=1\nSTATUS=finishing the current file"),
         on_upgrade=lambda upgrade: manager.extend_start(upgrade.sentence),
     )
-    agent.run()
+    return agent.run()
 
 
 def log_file(settings: Settings) -> Any:
@@ -79,7 +81,7 @@ def log_file(settings: Settings) -> Any:
     return settings.store.folder / "logs" / "agent.log"
 
 
-def _run_once(settings: Settings) -> int:
+def _run_once(context: typer.Context, settings: Settings) -> int:
     import threading
 
     from agent import log  # heavy
@@ -87,9 +89,13 @@ def _run_once(settings: Settings) -> int:
     from agent.service import run_once
     from agent.service.copies import require_newest
     from agent.service.data_folder import clock
+    from agent.service.jobs.settings_version import SettingsFollower
 
     log.set_up(level="warning" if err.is_terminal else settings.log.level)
     stop = threading.Event()
+    with open_store(settings) as store:
+        is_other = SettingsFollower(settings, store).align()
+    settings = load_settings(context) if is_other else settings
     with open_store(settings) as store, stopping(stop), progress("micrographs", None) as advance:
         for warning in require_newest(settings, store, now=clock()):
             err.print(f"agent: {warning}", markup=False)

@@ -88,6 +88,10 @@ def _print_status(document: dict[str, Any], at: Callable[[str | None], str]) -> 
             f"{left}{aside}",
             markup=False,
         )
+    if version := document.get("settings_version"):
+        names = ", ".join(document.get("overridden_settings") or ())
+        over = f", overrides {names} of this PC" if names else ""
+        out.print(f"settings: {version}{over}", markup=False)
     if rollout := document.get("rollout"):
         out.print(
             f"rollout of {rollout['bundle']}: {rollout['state']}, ring {rollout['ring']} of 3 "

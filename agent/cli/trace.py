@@ -142,14 +142,14 @@ def _assess(store: Store, number: str, lab: OrderPolicy) -> tuple[Assessed, list
     return assessed, list_made(store, assessed.view.number)
 
 
-def _make_loader(settings: Settings) -> Callable[[str], Classifier | None]:
-    """Return a loader of bundles by name; None for a bundle that cannot be loaded."""
+def _make_loader(settings: Settings) -> Callable[[str, str], Classifier | None]:
+    """Return a loader of bundles by name and precision; None if one cannot be loaded."""
     from agent.service.composition import load_bundle
     from model import ModelError
 
-    def load(name: str) -> Classifier | None:
+    def load(name: str, precision: str) -> Classifier | None:
         try:
-            return load_bundle(settings, name)
+            return load_bundle(settings, name, precision=precision)
         except (ModelError, OSError):
             return None
 

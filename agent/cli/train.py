@@ -61,7 +61,8 @@ def train(
         str | None,
         typer.Option(
             help="mirror: pad or crop to the frame, as in the paper. resize: scale to the frame. "
-            "tile: average many frames. scale: resample to one pixel size in µm."
+            "tile: average many frames. scale: resample to one pixel size in µm. "
+            "native: keep the pixels."
         ),
     ] = None,
     frame: FrameOption = None,

@@ -65,6 +65,7 @@ def read_lab_config(settings: Settings, store: Store) -> dict[str, Any]:
         "taxonomy": taxonomy_in_force(settings, store),
         "alpha": settings.strangeness.alpha,
         "device": settings.model.device,
+        "bf16": settings.model.precision == "bf16",
     }
 
 

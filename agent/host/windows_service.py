@@ -102,9 +102,10 @@ def _service_class() -> Any:  # noqa: C901 - a class that only Windows can have
 
         def SvcDoRun(self) -> None:  # noqa: N802
             try:
-                self._agent = _made(self._ready, self._watchdog)
-                if not self._stopping.is_set():
-                    self._agent.run()
+                runs_again = True
+                while runs_again and not self._stopping.is_set():
+                    self._agent = _made(self._ready, self._watchdog)
+                    runs_again = not self._stopping.is_set() and self._agent.run()
             except Exception as error:
                 _say(servicemanager.LogErrorMsg, f"Martensight: {error}")
                 import structlog  # noqa: PLC0415

@@ -14,12 +14,10 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from agent.objects.bucket import (
-    Access,
-    Bucket,
-    ObjectsUnavailable,
-    compute_hash,
-)
+from agent.objects.background_reads import BackgroundReads
+from agent.objects.bucket import Access, Bucket, ObjectsUnavailable
+from agent.objects.disk_cache import DiskCache
+from agent.objects.pruned_files import PrunedFiles, PruneRecords
 from agent.objects.shared_files import (
     BUNDLE_FILE,
     FOLDERS,
@@ -35,7 +33,6 @@ if TYPE_CHECKING:
 
 _LEAST_AGE_NS: Final = 2_000_000_000
 """A folder that changed so lately is looked through again: clocks of file systems are coarse."""
-_BATCH: Final = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +44,7 @@ class RoundOutcome:
         size_bytes: Of these.
         fetched: Files of other PCs that were fetched: bundles and kept features.
         removed: Files that were removed from the disk, and are in the storage.
+        pruned: Files that were deleted because another PC pruned them.
         waiting: Files that are still to be sent.
     """
 
@@ -54,6 +52,7 @@ class RoundOutcome:
     size_bytes: int = 0
     fetched: int = 0
     removed: int = 0
+    pruned: int = 0
     waiting: int = 0
 
 
@@ -68,6 +67,7 @@ class ObjectMirror:
 
     def __init__(self, folder: Path, bucket: Bucket, index: UploadIndex) -> None:
         self.folder, self.bucket, self.index = folder, bucket, index
+        self._reads = BackgroundReads()
 
     # --- one file ---
 
@@ -82,7 +82,9 @@ class ObjectMirror:
         name = self._name(path)
         if self.index.find(name) is not None:
             return True
-        return not self.index.is_doomed(name) and self._find_remote(name)
+        return not self.index.is_doomed(name) and self._reads.run(
+            name, lambda: self._find_remote(name)
+        )
 
     def is_known(self, path: Path, *, start: bool = False) -> bool:
         """Return whether a file is known to be in the storage; no request is sent.
@@ -102,9 +104,11 @@ class ObjectMirror:
             DamagedObject: The storage has other bytes than were stored.
             ObjectsUnavailable: The storage does not answer.
         """
-        if path.is_file():
-            return
-        name = self._name(path)
+        if not path.is_file():
+            name = self._name(path)
+            self._reads.run(f"the file {name}", lambda: self._fetch(path, name))
+
+    def _fetch(self, path: Path, name: str) -> None:
         self._refuse_doomed(name)
         known = self.index.find(name)
         sha256 = self.bucket.fetch(name, path, sha256=known.sha256 if known else "")
@@ -131,11 +135,14 @@ class ObjectMirror:
         Raises:
             ObjectsUnavailable: The storage does not answer.
         """
+        beginning = self._name(start)
         local = [path for path in start.parent.glob(f"{start.name}*") if path.is_file()]
         doomed = set(self.index.list_doomed())
         remote = [
             self.folder / name
-            for name in self.bucket.list_names(self._name(start))
+            for name in self._reads.run(
+                f"the list of {beginning}", lambda: self.bucket.list_names(beginning)
+            )
             if is_own_name(name) and name not in doomed
         ]
         return sorted({*local, *remote})
@@ -169,30 +176,38 @@ class ObjectMirror:
     # --- a round ---
 
     def run_round(
-        self, *, cache_bytes: int = 0, is_enough: Callable[[], bool] = lambda: False
+        self,
+        *,
+        cache_bytes: int = 0,
+        is_enough: Callable[[], bool] = lambda: False,
+        records: PruneRecords | None = None,
     ) -> RoundOutcome:
         """Delete and send what is due, remove from the disk what is beyond the cache, and fetch.
 
         Args:
             cache_bytes: How many bytes of crops and originals stay on the disk; 0 for all.
             is_enough: Called after each file; True ends the round.
+            records: What PCs of this site pruned; it is deleted here too, before anything is sent.
 
         Raises:
             DamagedObject: A bundle in the storage is damaged; everything else was done.
             OSError: A file cannot be read; everything else was done.
             ObjectsUnavailable: The storage does not answer; nothing is lost.
         """
+        pruned_files = PrunedFiles(self, records) if records else None
+        pruned = pruned_files.delete_new() if pruned_files else 0
         for name in self.index.list_doomed():
             self.delete_remote(name)
         sent, size, faults = self._send_new(is_enough)
-        removed = self._remove_unused(cache_bytes) if cache_bytes else 0  # a full disk first
+        cache = DiskCache(self, pruned_files)
+        removed = cache.remove_unused(cache_bytes) if cache_bytes else 0  # a full disk first
         shared = SharedFiles(self)
         fetched, damaged = shared.fetch_bundles()
         fetched += shared.fetch_features()
         if faults or damaged:
             raise [*faults, *damaged][0]
         waiting = sum(1 for _ in self.iter_unsent()) if is_enough() else 0
-        return RoundOutcome(sent, size, fetched, removed, waiting)
+        return RoundOutcome(sent, size, fetched, removed, pruned, waiting)
 
     def _send_new(self, is_enough: Callable[[], bool]) -> tuple[int, int, list[OSError]]:
         """Send what is new; return files, bytes, and what is wrong with files that cannot be read.
@@ -320,44 +335,7 @@ class ObjectMirror:
         self.bucket.delete(name)
         self.index.record_deleted(name)
 
-    # --- the cache ---
-
-    def _remove_unused(self, cache_bytes: int) -> int:
-        """Remove pictures from the disk that were not used for longest; return how many."""
-        removed, beyond = 0, self.index.measure_pictures() - cache_bytes
-        while beyond > 0 and (batch := self.index.list_longest_unused(_BATCH)):
-            for uploaded in batch:
-                if beyond <= 0:
-                    break
-                if self._is_safe(uploaded):
-                    self.index.record_removed(uploaded.name)
-                    (self.folder / uploaded.name).unlink(missing_ok=True)
-                    beyond -= uploaded.size
-                    removed += 1
-                else:  # it is sent again
-                    self.index.forget(uploaded.name)
-                    self.index.record_scan(Path(uploaded.name).parent.as_posix(), 0)
-        return removed
-
-    def _is_safe(self, uploaded: Uploaded) -> bool:
-        """Return whether the storage has the bytes of a file as it is on the disk now.
-
-        Raises:
-            ObjectsUnavailable: The storage does not answer.
-        """
-        path, facts = self.folder / uploaded.name, self.bucket.find(uploaded.name)
-        if facts is None:
-            return False
-        if not path.is_file():
-            return (facts.size, facts.sha256) == (uploaded.size, uploaded.sha256 or "?")
-        sha256 = uploaded.sha256 or compute_hash(path)
-        if (facts.size, facts.sha256) != (uploaded.size, sha256):
-            return False
-        try:
-            is_same = self.bucket.confirm(uploaded.name, facts, path, sha256)
-        except FileNotFoundError:  # deleted at this moment
-            return False
-        return is_same and path.stat().st_mtime_ns == uploaded.changed_ns
+    # --- names ---
 
     def _refuse_doomed(self, name: str) -> None:
         if self.index.is_doomed(name):

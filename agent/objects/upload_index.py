@@ -30,6 +30,7 @@ CREATE TABLE IF NOT EXISTS object (
 CREATE INDEX IF NOT EXISTS object_used ON object (is_local, used_s);
 CREATE TABLE IF NOT EXISTS scanned (folder TEXT PRIMARY KEY, changed_ns INTEGER NOT NULL);
 CREATE TABLE IF NOT EXISTS doomed (name TEXT PRIMARY KEY) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS read_act (id INTEGER PRIMARY KEY CHECK (id = 1), number INTEGER);
 """
 
 
@@ -196,6 +197,17 @@ class UploadIndex:
         """Record that an object was deleted."""
         with self._open() as opened:
             opened.execute("DELETE FROM doomed WHERE name = ?", (name,))
+
+    def find_read_act(self) -> int:
+        """Return the number of the last act of pruning that was read, 0 for none."""
+        with self._open() as opened:
+            row = opened.execute("SELECT number FROM read_act").fetchone()
+        return int(row[0]) if row else 0
+
+    def record_read_act(self, number: int) -> None:
+        """Record that what was pruned up to this act of the audit log is deleted here, too."""
+        with self._open() as opened:
+            opened.execute("INSERT OR REPLACE INTO read_act VALUES (1, ?)", (number,))
 
     @contextmanager
     def _open(self) -> Iterator[sqlite3.Connection]:

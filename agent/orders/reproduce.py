@@ -65,12 +65,23 @@ def judge_again(view: MicrographView, archive: Archive, classifier: Classifier |
     microscope = view.process_data.get("microscope", "")
     (now,) = classifier.classify([Field(pixels, valid, view.um_per_px, microscope)])
     if faults := list(_iter_differences(view, now)):
-        return Rerun(Sameness.DIFFERENT, "; ".join(faults))
+        return _describe_differences(faults, view.precision, now.precision)
     was, is_ = view.probability or 0.0, float(now.probability)
     return Rerun(
         Sameness.SAME,
         f"{now.structure_code} again, probability {was:.4f} then, {is_:.4f} now "
         f"({view.engine} {view.precision} then, {now.engine} {now.precision} now)",
+    )
+
+
+def _describe_differences(faults: list[str], then: str, now: str) -> Rerun:
+    """Return that the answers differ, or that this PC cannot reproduce their precision."""
+    sentence = "; ".join(faults)
+    if not then or then == now:
+        return Rerun(Sameness.DIFFERENT, sentence)
+    return Rerun(
+        Sameness.NOT_POSSIBLE,
+        f"it was computed in {then}, which this PC does not reproduce; in {now}: {sentence}",
     )
 
 

@@ -14,8 +14,6 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any, Self
 
-import structlog
-
 from agent.errors import AgentError
 from agent.store import number_key
 from agent.whole_file import write_whole
@@ -24,7 +22,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from pathlib import Path
 
-log = structlog.get_logger()
 
 IN_DATA_FOLDER = "sent"
 IN_OUTBOX = ".martensight"
@@ -173,6 +170,9 @@ class SentRevisions:
             except OSError as error:
                 if not self._data:
                     raise
+                import structlog  # noqa: PLC0415 - takes as long as a tenth of a short command
+
+                log = structlog.get_logger()
                 log.warning("outbox.note_unwritable", reason=str(error))
 
     def _name(self, order: str) -> str:

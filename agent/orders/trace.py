@@ -173,7 +173,8 @@ class Tracer:
         archive: The pixels.
         policy: The policy of the lab.
         control: Numbers of the control orders.
-        bundle: Loads a bundle by its name, None where it cannot be had.
+        bundle: Loads a bundle by its name, in the given precision where this PC has it; None where
+            it cannot be had.
         on_field: Called before each field that is judged again.
     """
 
@@ -184,7 +185,7 @@ class Tracer:
         policy: OrderPolicy,
         *,
         control: Sequence[str],
-        bundle: Callable[[str], Classifier | None],
+        bundle: Callable[[str, str], Classifier | None],
         on_field: Callable[[], None] = lambda: None,
     ) -> None:
         self._store, self._archive, self._policy = store, archive, policy
@@ -192,7 +193,7 @@ class Tracer:
         self._checks = store.records.all(CONTROL)
         self._points = list_control_points(store, control) if control else {}
         self._bundle, self._on_field = bundle, on_field
-        self._loaded: tuple[str, Classifier | None] = ("", None)
+        self._loaded: tuple[tuple[str, str], Classifier | None] = (("", ""), None)
 
     def order(
         self, assessed: Assessed, *, statements: Sequence[Made], only: str = ""
@@ -239,13 +240,13 @@ class Tracer:
             control=tuple(
                 point for point in points if point.at.astimezone(self._zone).date() == day
             ),
-            rerun=judge_again(view, self._archive, self._judge(view.bundle)),
+            rerun=judge_again(view, self._archive, self._judge(view.bundle, view.precision)),
         )
 
-    def _judge(self, name: str) -> Classifier | None:
+    def _judge(self, name: str, precision: str) -> Classifier | None:
         """Load a bundle; the last one is cached, since a specimen has only one."""
-        if name and self._loaded[0] != name:
-            self._loaded = (name, self._bundle(name))
+        if name and self._loaded[0] != (name, precision):
+            self._loaded = ((name, precision), self._bundle(name, precision))
         return self._loaded[1] if name else None
 
 

@@ -189,13 +189,21 @@ def _what(manifest: Manifest) -> Iterator[Fact]:
         _("Scheme"): manifest.scheme,
         _("Network"): manifest.network,
         _("Trained parts"): _("heads only") if plan.get("frozen") else _("whole networks"),
-        _("Framing"): str(plan.get("framing", "")),
+        _("Framing"): _format_framing(manifest),
         _("Crop recipe"): manifest.recipe,
         _("Seed"): str(plan.get("seed", "")),
         _("Trained codes"): ", ".join(manifest.taxonomy.trained_codes),
         _("Untrained codes"): ", ".join(untaught),
     }
     yield from (Fact(name, value) for name, value in values.items() if value)
+
+
+def _format_framing(manifest: Manifest) -> str:
+    """Return the framing of the training; in words where the pixels are kept."""
+    planned = str(manifest.facts.get("plan", {}).get("framing", ""))
+    if manifest.framing.kind == "native" != planned:
+        return _("own pixels, because the images are of many scales")
+    return planned
 
 
 def _codes(manifest: Manifest) -> list[str]:

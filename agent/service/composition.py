@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
 import structlog
@@ -126,9 +126,10 @@ def build_scope(classifier: Classifier, store: Store | None) -> Scope:
     return Scope(tuple({key: str(way.get(key) or "") for key in keys} for way in known))
 
 
-def collect_thresholds(settings: Settings) -> dict[str, float]:
-    """Return the settings that are stored with every result."""
-    return {
+def collect_thresholds(settings: Settings) -> dict[str, Any]:
+    """Return the settings that are stored with every result, and the name of their version."""
+    version = {"settings_version": settings.version} if settings.version else {}
+    return version | {
         "alpha": settings.strangeness.alpha,
         "min_probability": settings.triage.min_probability,
         "control_share": settings.triage.control_share,
@@ -329,14 +330,20 @@ class Demanded:
         self._classes = current
 
 
-def load_bundle(settings: Settings, name: str) -> Classifier:
-    """Load one bundle by its name. Raises `model.ModelError`."""
+def load_bundle(settings: Settings, name: str, *, precision: str = "") -> Classifier:
+    """Load one bundle by its name. Raises `model.ModelError`.
+
+    Args:
+        settings: Of the lab.
+        name: Of the bundle.
+        precision: Arithmetic in place of the lab's; "" is the lab's.
+    """
     from model import Classifier  # noqa: PLC0415 - PyTorch takes seconds; a lab may start without
 
     classifier = Classifier.load(
         bundles_folder(settings) / name,
         device=settings.model.device,
-        precision=settings.model.precision,
+        precision=precision or settings.model.precision,
         alpha=settings.strangeness.alpha,
     )
     classifier.require_alarm_rate()

@@ -50,6 +50,7 @@ from agent.service.jobs.outbound import (
 )
 from agent.service.jobs.rollout import ROLLOUT_EVERY_S, RolloutLeader
 from agent.service.jobs.scrub import Verifier
+from agent.service.jobs.settings_version import SettingsFollower
 from agent.service.jobs.unit_pulling import PULL_EVERY_S, UnitPuller
 from agent.service.lock import RunLock
 from agent.service.meter import Meter
@@ -87,6 +88,7 @@ TICK_S = 0.5
 STANDS_STILL_S = 900.0  # several times the longest step there is: a large file, a bundle that loads
 WORKER_ENDS_S = 7.0  # what the file in hand gets; then its process is killed and it is given back
 THREADS_END_S = 1.0
+ERRANDS_END_S = 20.0
 PAGES_END_S = 3.0
 FORCED = 130
 READABLE = (
@@ -122,6 +124,7 @@ class Agent:
         self._on_ready, self._on_beat, self._on_stopping = on_ready, on_beat, on_stopping
         self._on_upgrade = on_upgrade
         self._stop = threading.Event()
+        self._starts_again = False
         self._set_back_s = 0.0
         self._affected: list[Affected] = []
         self._work: list[WorkProgress] = []
@@ -138,8 +141,11 @@ class Agent:
         """Request that it stops."""
         self._stop.set()
 
-    def run(self) -> None:
-        """Run until `stop`, or a signal.
+    def run(self) -> bool:
+        """Run until `stop`, a signal, or another settings version that this PC is to apply.
+
+        Returns:
+            Whether it is to run again, as a new agent with the settings as they are read then.
 
         Raises:
             SetupError: Settings, data folder, database or port cannot be used.
@@ -151,9 +157,22 @@ class Agent:
             RunLock(self._settings.store.folder, agent_name()),
             open_store(self._settings, on_upgrade=self._on_upgrade) as store,
         ):
-            self._run(store)
+            follower = SettingsFollower(self._settings, store, now=self._now)
+            if follower.align():
+                return not self._stop.is_set()
+            self._run(store, follower)
+            return self._starts_again
 
-    def _run(self, store: Store) -> None:
+    def _follow_settings(self, follower: SettingsFollower) -> bool:
+        """Return whether a batch may begin: not before a new start, for other settings."""
+        is_other = follower.refresh()
+        self.problems.say("settings", follower.problem)
+        if is_other and not self._stop.is_set():
+            self._starts_again = True
+            self._stop.set()
+        return not is_other
+
+    def _run(self, store: Store, follower: SettingsFollower) -> None:
         now, settings = self._now, self._settings
         for sentence in require_newest(settings, store, now=now()):
             log.warning("database.older", reason=sentence)
@@ -162,13 +181,14 @@ class Agent:
         store.agents.record_start(at=now())
         store.settings_history.record(settings.model_dump(mode="json"), at=now())
         archive = Archive.open(settings.store)
-        self._bundle = bundle = CurrentBundle(settings, store)
+        self._bundle = bundle = CurrentBundle(settings, store, converts_apart=True)
         instrument = InstrumentCheck(settings, store, now=now, problems=self.problems)
         worker = Worker(
             lambda: self._tools(store, bundle),
             bundle=bundle,
             reachable=lambda: [*(w.source for w in watches if w.is_reachable()), INBOX_SOURCE],
             problems=self.problems,
+            before_round=lambda: self._follow_settings(follower),
             after_round=instrument.after_round,
             release_memory=bundle.release_memory,
         )
@@ -206,15 +226,21 @@ class Agent:
         try:
             self._keep_watch(store, worker, watches, nights)
         finally:
-            log.info("service.stopping")
-            self._on_stopping()
+            log.info("service.stopping", starts_again=self._starts_again)
+            if not self._starts_again:
+                self._on_stopping()
             nights.stop()
             candidates.stop()
             verifier.stop()
             for errand in errands:
                 errand.stop()
             self._end(worker, watches, pages)
-            self._say_stopped(store)
+            if self._starts_again:  # what they began ends with the settings that it began with
+                ends_at_s = time.monotonic() + ERRANDS_END_S
+                for errand in errands:
+                    errand.join(max(ends_at_s - time.monotonic(), 0.0))
+            else:
+                self._say_stopped(store)
             log.info("service.stopped")
 
     def _errands(
@@ -249,7 +275,7 @@ class Agent:
             ),
             (
                 "object storage",
-                ObjectKeeper(settings, should_stop=self._stop.is_set).tend,
+                ObjectKeeper(settings, store, now=now, should_stop=self._stop.is_set).tend,
                 OBJECTS_EVERY_S,
             ),
             ("work units", puller.tend, PULL_EVERY_S),
@@ -311,6 +337,8 @@ class Agent:
         try:
             self._follow_clock(store)
             store.sources.record([watch.health() for watch in watches])
+            if self._pc:  # a clock that was set since would make this PC seem to be off
+                self._pc["clock_ahead_s"] = round(self._clock_ahead_s(store), 1)
             store.agents.record_heartbeat(self._facts(nights), at=self._now())
             affected = self._held_orders(store)
             document = build_status_from_store(
@@ -336,6 +364,7 @@ class Agent:
             document,
             bundle=(self._bundle.name if self._bundle else None) or "",
             settings=hash_settings(self._settings),
+            settings_version=self._settings.version,
             recipe=RECIPE,
             clock_ahead_s=self._clock_ahead_s(store),
         )
@@ -417,6 +446,9 @@ class Agent:
             return
 
         def heard(number: int, _frame: FrameType | None) -> None:
+            if self._starts_again:
+                self._starts_again = False  # it was about to start again, and ends instead
+                return
             if self._stop.is_set():
                 os._exit(FORCED)  # the journal has everything; what was in hand is queued again
             log.info("service.signalled", signal=signal.Signals(number).name)

@@ -13,19 +13,18 @@ from agent.crop_recipe import RECIPE
 from agent.errors import BadStore, hide_passwords
 from agent.fleet import list_seen, rollout_to_json
 from agent.lab_context import get_features_folder
-from agent.objects import open_mirror
 from agent.orders import BadSpecification, read_specifications
 from agent.orders.affected_orders import list_affected_orders
 from agent.orders.instrument_holds import load_holds
 from agent.service.data_folder import agent_name, bundles_folder
-from agent.service.jobs.backup import describe_overdue, last_backup_at
 from agent.service.lock import RunLock
+from agent.service.own_backups import describe_overdue, last_backup_at
 from agent.service.renamed_site import describe_renamed
 from agent.service.resuming import describe_unfollowed
 from agent.service.work_status import describe_work
+from agent.settings import list_overridden
 from agent.site_time import compute_night_end, night_of
 from agent.store import RolloutState, Store, StoreFault, store_url
-from model import alarm_rate_warnings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -117,6 +116,8 @@ def build_status_from_store(
         "states": counts,
         "bundle": bundle,
         "rollout": _describe_rollout(store, now),
+        "settings_version": settings.version,
+        "overridden_settings": list_overridden(settings),
         "site": settings.site.name,
         "other_sites": [
             name for name in store.over_all_sites().names() if name != settings.site.name
@@ -174,6 +175,10 @@ def _measure_features(settings: Settings, store: Store) -> dict[str, int]:
 
 def _measure_objects(settings: Settings) -> dict[str, Any] | None:
     """Return what lies in the object storage; None for a lab without one. It is not asked."""
+    if not settings.store.objects:
+        return None
+    from agent.objects import open_mirror  # noqa: PLC0415 - few labs have an object storage
+
     mirror = open_mirror(settings.store)
     if mirror is None:
         return None
@@ -262,6 +267,8 @@ def _without_store(
         "states": {},
         "bundle": remembered.get("bundle"),
         "rollout": None,
+        "settings_version": settings.version,
+        "overridden_settings": list_overridden(settings),
         "database": hide_passwords(
             store_url(settings.store.folder, settings.store.url).split("@")[-1]
         ),
@@ -344,6 +351,8 @@ def _iter_bundle_problems(settings: Settings, name: str | None) -> Iterator[str]
         )
     known = document.get("facts", {}).get("strangeness")
     if known:
+        from model import alarm_rate_warnings  # noqa: PLC0415 - only a bundle needs it
+
         yield from alarm_rate_warnings(settings.strangeness.alpha, known)
 
 

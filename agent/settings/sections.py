@@ -152,7 +152,8 @@ class ModelSection(Section):
 
     device: str = Field("auto", description='"auto", "cpu", "cuda" or "cuda:1".')
     precision: Literal["auto", "fp32", "bf16", "int8"] = Field(
-        "auto", description="Arithmetic of the networks."
+        "auto",
+        description="Arithmetic of the networks; bf16 on every PC of a site, or on none.",
     )
     taxonomy: SomePath = Field(
         "", description="A taxonomy.toml, relative to this file; empty: the taxonomy of the bundle."

@@ -57,11 +57,12 @@ from agent.store.order_views import (
     Unassigned,
 )
 from agent.store.own_database import NothingToBegin, find_mark, mark_restored
+from agent.store.pixel_evidence import Kept, KeptFor
 from agent.store.places import KnownPlaces, Landmarked, PlaceMatch, PlacePair
 from agent.store.promotions import REFUSED, Promotion, Signature
 from agent.store.quality_records import NewRecord, Record
 from agent.store.results import MicrographResult
-from agent.store.retention import Kept, KeptFor, RetentionPlan
+from agent.store.retention import PixelDeletion, Retention, RetentionPlan
 from agent.store.rollout_plan import (
     BY_AGENT,
     HostState,
@@ -69,6 +70,7 @@ from agent.store.rollout_plan import (
     RingRules,
     Rollout,
     RolloutHost,
+    RolloutKind,
     RolloutState,
     RolloutTicket,
     WantedBundle,
@@ -79,6 +81,11 @@ from agent.store.row_checks import RowChecks
 from agent.store.saved_views import StoredView
 from agent.store.schema import HEAD as SCHEMA
 from agent.store.search import MicrographFacets, SearchPage, SearchQuery
+from agent.store.settings_versions import (
+    SettingsVersion,
+    WantedSettings,
+    list_changes,
+)
 from agent.store.sites import SiteSeen
 from agent.store.sources import OUTAGE, AgentSeen, SourceHealth
 from agent.store.specimens import RELEASED_AFTER, Ordered, OtherBundle
@@ -153,6 +160,7 @@ __all__ = [
     "Ordered",
     "Origin",
     "OtherBundle",
+    "PixelDeletion",
     "PlaceMatch",
     "PlacePair",
     "PreparationView",
@@ -160,17 +168,20 @@ __all__ = [
     "Rating",
     "Record",
     "ResultCount",
+    "Retention",
     "RetentionPlan",
     "Ring",
     "RingRules",
     "Rollout",
     "RolloutHost",
+    "RolloutKind",
     "RolloutState",
     "RolloutTicket",
     "RowChecks",
     "SearchPage",
     "SearchQuery",
     "Seat",
+    "SettingsVersion",
     "Signature",
     "SiteSeen",
     "SourceHealth",
@@ -194,6 +205,7 @@ __all__ = [
     "WaitingFile",
     "WaitingHome",
     "WantedBundle",
+    "WantedSettings",
     "WorkJob",
     "WorkProgress",
     "acting_through",
@@ -207,6 +219,7 @@ __all__ = [
     "is_absent",
     "keep_warnings",
     "letters_key",
+    "list_changes",
     "make_scratch_database",
     "mark_restored",
     "name_odd",

@@ -37,6 +37,7 @@ from agent.store.rollouts import Rollouts
 from agent.store.saved_views import SavedViews
 from agent.store.search import Search
 from agent.store.settings_history import SettingsHistory
+from agent.store.settings_versions import SettingsVersions
 from agent.store.sites import AllSites
 from agent.store.sources import Agents, Sources
 from agent.store.specifications import SpecificationVersions
@@ -336,7 +337,7 @@ class Store:
 
     @property
     def rollouts(self) -> Rollouts:
-        """Bundles that the PCs take in rings."""
+        """Bundles and settings versions that the PCs take in rings."""
         return Rollouts(self._engine, self._whose)
 
     @property
@@ -353,6 +354,11 @@ class Store:
     def settings_history(self) -> SettingsHistory:
         """Settings of this agent over time."""
         return SettingsHistory(self._engine, self._whose)
+
+    @property
+    def settings_versions(self) -> SettingsVersions:
+        """Versions of the settings that all PCs share."""
+        return SettingsVersions(self._engine, self._whose)
 
     @property
     def sources(self) -> Sources:

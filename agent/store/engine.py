@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from sqlalchemy import create_engine, event, make_url, text
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import (
     ArgumentError,
     DatabaseError,
@@ -214,6 +213,8 @@ def _windows_network_kind(path: Path) -> str | None:
 
 def insert_for(session: Session) -> Any:
     """Return the database's own `insert`, which can leave out rows that are there."""
+    from sqlalchemy.dialects import postgresql, sqlite  # noqa: PLC0415 - only who writes needs them
+
     return sqlite.insert if session.get_bind().dialect.name == "sqlite" else postgresql.insert
 
 

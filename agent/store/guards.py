@@ -44,6 +44,7 @@ GUARDED = (
     Guard("record"),
     Guard("promotion"),
     Guard("specification"),
+    Guard("settings_version"),
     Guard("night"),
     Guard("rating"),
     Guard("measurement"),

@@ -100,6 +100,7 @@ def _sign(
     promoters: int,
     instead_of: str | None,
     rings: RingRules | None,
+    ring_at: datetime | None,
 ) -> bool:
     """Sign for a bundle; it is promoted, or rolled out, once there are enough signatures.
 
@@ -112,6 +113,7 @@ def _sign(
         promoters: Required number of signatures, 1 or 2.
         instead_of: The bundle in use that the signer compared it with, None for none.
         rings: The PCs take it in these rings; None: all at once.
+        ring_at: Now by the clock of the database, from which ring 1 lasts; None: as the signature.
 
     Returns:
         Whether it is in use now, or its rollout runs; else another lead has to sign.
@@ -164,6 +166,7 @@ def _sign(
             reason=reason,
             metrics=signed_metrics,
             at=at,
+            ring_at=ring_at or at,
         )
     return True
 
@@ -280,6 +283,7 @@ class Promotions(Repository):
         promoters: int,
         instead_of: str | None,
         rings: RingRules | None = None,
+        ring_at: datetime | None = None,
     ) -> bool:
         """Sign for a bundle; it is promoted, or rolled out, once there are enough signatures.
 
@@ -290,6 +294,8 @@ class Promotions(Repository):
             promoters: Required number of signatures, 1 or 2.
             instead_of: The bundle in use that the signer compared it with, None for none.
             rings: The PCs take it in these rings; None: all at once.
+            ring_at: Now by the clock of the database, from which ring 1 lasts; None: as the
+                signature, which is by the clock of the lead's PC.
 
         Returns:
             Whether it is in use now, or its rollout runs; else another lead has to sign.
@@ -308,6 +314,7 @@ class Promotions(Repository):
                 promoters=promoters,
                 instead_of=instead_of,
                 rings=rings,
+                ring_at=ring_at,
             )
 
     def list_signatures(self, name: str) -> list[Signature]:

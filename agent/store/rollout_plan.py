@@ -1,6 +1,7 @@
 """Decisions of a rollout: which PC runs which bundle, whether answers agree, what comes next.
 
-Nothing here reads or writes. A PC takes the new bundle only if its ring has been reached and its
+What is rolled out is a bundle or a settings version; "bundle" below is either. Nothing here reads
+or writes. A PC takes the new bundle only if its ring has been reached and its
 own answers to the reference images agreed, so one that differs never judges a micrograph with it.
 """
 
@@ -33,6 +34,7 @@ NO_NUMBER = marked("{image}: the probability is no number")
 IMAGES_MISSING = marked("{pc}: {n} of {of} reference images of {before} were not judged")
 NO_COMMON_IMAGE = marked("no reference image of {pc} could be judged")
 OTHER_PROMOTED = marked("another bundle was promoted during the rollout: {bundle}")
+RESTORED = marked("a backup was restored that was made during the rollout")
 ON_PC = marked("{pc}: {why}")
 
 
@@ -42,6 +44,13 @@ class Ring(IntEnum):
     NAMED = 1
     SHARE = 2
     ALL = 3
+
+
+class RolloutKind(StrEnum):
+    """What is rolled out."""
+
+    BUNDLE = "bundle"
+    SETTINGS = "settings"
 
 
 class RolloutState(StrEnum):
@@ -96,13 +105,14 @@ class RingRules:
 
 @dataclass(frozen=True, slots=True)
 class Rollout:
-    """A bundle that the PCs of a site take in rings.
+    """A bundle or settings version that the PCs of a site take in rings.
 
     Args:
         id: Its number.
         attempt: How often it was started or continued.
-        bundle: The new bundle.
-        previous: The promoted bundle until the last ring agrees, or None.
+        kind: As in `RolloutKind`.
+        bundle: Name of the new bundle or version.
+        previous: What is in use until the last ring agrees, or None.
         state: As in `RolloutState`.
         step: The ring that has been reached, 1 to 3.
         rules: Which PCs take it when.
@@ -118,6 +128,7 @@ class Rollout:
 
     id: int
     attempt: int
+    kind: RolloutKind
     bundle: str
     previous: str | None
     state: RolloutState

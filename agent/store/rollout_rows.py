@@ -15,6 +15,7 @@ from agent.store.rollout_plan import (
     RingRules,
     Rollout,
     RolloutHost,
+    RolloutKind,
     RolloutState,
     assign_rings,
 )
@@ -29,6 +30,30 @@ if TYPE_CHECKING:
     from sqlmodel import Session
 
     from agent.store.sources import AgentIdentity
+
+
+IN_USE = "in_use"
+"""Key of a settings rollout's metrics: the bundle by which the PCs judge the reference images."""
+
+
+def find_current_version(session: Session, whose: AgentIdentity) -> str | None:
+    """Return the settings version in use: that of the last rollout of settings that is done."""
+    query = select(RolloutRow.bundle).where(
+        RolloutRow.site_id == whose.site_id,
+        RolloutRow.kind == RolloutKind.SETTINGS,
+        RolloutRow.state == RolloutState.DONE,
+    )
+    return session.exec(query.order_by(col(RolloutRow.id).desc()).limit(1)).first()
+
+
+def find_host(session: Session, whose: AgentIdentity, row: RolloutRow) -> RolloutHostRow | None:
+    """Return the row of this PC in a rollout, or None before it joined."""
+    query = select(RolloutHostRow).where(
+        RolloutHostRow.site_id == whose.site_id,
+        RolloutHostRow.rollout_id == row.id,
+        RolloutHostRow.agent_id == whose.agent_id,
+    )
+    return session.exec(query).first()
 
 
 def find_running(
@@ -53,10 +78,11 @@ def find_latest(session: Session, whose: AgentIdentity, *, lock: bool = False) -
 
 
 def require_none_running(session: Session, whose: AgentIdentity) -> None:
-    """Raise `WrongUse` while a bundle is rolled out: two changes at once cannot be told apart."""
+    """Raise `WrongUse` during a rollout: of two changes at once no one knows which one differs."""
     if row := find_running(session, whose):
         raise WrongUse(
-            f"{row.bundle} is being rolled out in rings. Stop this first: agent rollout stop."
+            f"{row.bundle} is being rolled out in rings, and a site changes bundle or settings one "
+            "at a time. Wait for its end, or stop it first: agent rollout stop."
         )
 
 
@@ -65,14 +91,29 @@ def begin(
     whose: AgentIdentity,
     bundle: str,
     *,
+    kind: RolloutKind = RolloutKind.BUNDLE,
     previous: str | None,
     rules: RingRules,
     by: str,
     reason: str,
     metrics: Mapping[str, Any],
     at: datetime,
+    ring_at: datetime,
 ) -> RolloutRow:
     """Start a rollout with all PCs that ever ran an agent; its first ring takes the bundle now.
+
+    Args:
+        session: Of the act.
+        whose: Of which site.
+        bundle: Name of the bundle or settings version.
+        kind: Which of both it is.
+        previous: What is in use, or None.
+        rules: Which PCs take it when.
+        by: The lead who signed last.
+        reason: Why.
+        metrics: Metrics at the decision.
+        at: Now, by the clock of the lead's PC.
+        ring_at: Now, by the clock of the database.
 
     Raises:
         WrongUse: A rollout is running, or none of the named PCs ever ran an agent.
@@ -87,6 +128,7 @@ def begin(
         )
     row = RolloutRow(
         site_id=whose.site_id,
+        kind=kind,
         bundle=bundle,
         previous=previous,
         state=RolloutState.RUNNING,
@@ -95,14 +137,14 @@ def begin(
         reason=reason,
         metrics=dict(metrics),
         started_at=at,
-        step_at=at,
+        step_at=ring_at,
     )
     session.add(row)
     try:
         session.flush()
     except IntegrityError as error:  # another lead started one at the same moment
         raise WrongUse(
-            "Another bundle is being rolled out since this moment. See agent rollout status."
+            "Another rollout was started at this moment. See agent rollout status."
         ) from error
     for agent in list_agents(session, whose):
         session.add(make_host(whose, row, agent.id or 0, rings[agent.name]))
@@ -139,6 +181,32 @@ def list_agents(session: Session, whose: AgentIdentity) -> list[AgentRow]:
         .order_by(AgentRow.name)
     )
     return list(session.exec(query))
+
+
+def join_late(session: Session, whose: AgentIdentity, rollout: RolloutRow) -> None:
+    """Add the PCs that first ran an agent after the rollout began, to its last ring."""
+    for agent in _list_late(session, whose, rollout):
+        session.add(make_host(whose, rollout, agent.id or 0, Ring.ALL))
+    session.flush()
+
+
+def _list_late(session: Session, whose: AgentIdentity, rollout: RolloutRow) -> list[AgentRow]:
+    query = select(RolloutHostRow.agent_id).where(
+        RolloutHostRow.site_id == whose.site_id, RolloutHostRow.rollout_id == rollout.id
+    )
+    known = set(session.exec(query))
+    return [agent for agent in list_agents(session, whose) if agent.id not in known]
+
+
+def list_all_hosts(
+    session: Session, whose: AgentIdentity, rollout: RolloutRow
+) -> list[RolloutHost]:
+    """Return the PCs of a rollout ring by ring, while it runs with those that came later."""
+    hosts = [to_host(row, name) for row, name in list_hosts(session, whose, rollout.id or 0)]
+    if rollout.state == RolloutState.RUNNING:
+        late = _list_late(session, whose, rollout)
+        hosts += [RolloutHost(agent.name, Ring.ALL) for agent in late]
+    return sorted(hosts, key=lambda host: (host.ring, host.name))
 
 
 def list_hosts(
@@ -180,6 +248,7 @@ def to_rollout(row: RolloutRow) -> Rollout:
     return Rollout(
         id=row.id or 0,
         attempt=row.attempt,
+        kind=RolloutKind(row.kind),
         bundle=row.bundle,
         previous=row.previous,
         state=RolloutState(row.state),

@@ -1,5 +1,6 @@
-"""Rollouts of bundles in rings: each PC reports its answers, and any agent moves the rings on.
+"""Rollouts in rings: each PC reports its answers, and any agent moves the rings on.
 
+Bundles and settings versions are rolled out in the same way, one at a time at a site.
 Whoever moves a rollout on holds the lock of its row and decides again under it, so that two agents
 that do it at once count as one. A stop needs no signature and holds from each PC's next batch on.
 """
@@ -19,12 +20,15 @@ from agent.store.rollout_plan import (
     BY_AGENT,
     OF_PERSON,
     ON_PC,
+    OTHER_PROMOTED,
+    RESTORED,
     HostState,
     Next,
     Ring,
     RingRules,
     Rollout,
     RolloutHost,
+    RolloutKind,
     RolloutState,
     RolloutTicket,
     WantedBundle,
@@ -61,18 +65,19 @@ class Rollouts(Repository):
     def list_hosts(self, rollout_id: int) -> list[RolloutHost]:
         """Return the PCs of a rollout, ring by ring."""
         with reading(self._engine) as session:
-            return self._list_hosts(session, rollout_id)
+            row = session.get(RolloutRow, rollout_id)
+            return rollout_rows.list_all_hosts(session, self._whose, row) if row else []
 
     def list_wanted(self) -> dict[str, str]:
         """Return PC → the bundle that it is to run while a rollout is running; else nothing."""
         with reading(self._engine) as session:
             row = rollout_rows.find_running(session, self._whose)
-            if row is None:
+            if row is None or row.kind != RolloutKind.BUNDLE:
                 return {}
             current, rollout = find_current_bundle(session), rollout_rows.to_rollout(row)
             return {
                 host.name: find_wanted(current, rollout, host.ring).name or ""
-                for host in self._list_hosts(session, rollout.id)
+                for host in rollout_rows.list_all_hosts(session, self._whose, row)
             }
 
     # --- of this PC -------------------------------------------------------------------------------
@@ -82,9 +87,9 @@ class Rollouts(Repository):
         with reading(self._engine) as session:
             current = find_current_bundle(session)
             row = rollout_rows.find_running(session, self._whose)
-            if row is None:
+            if row is None or row.kind != RolloutKind.BUNDLE:
                 return WantedBundle(current)
-            host = self._find_host(session, row)
+            host = rollout_rows.find_host(session, self._whose, row)
             return find_wanted(
                 current, rollout_rows.to_rollout(row), host.ring if host else Ring.ALL
             )
@@ -109,7 +114,11 @@ class Rollouts(Repository):
             if bundle == current or session.exec(promoted.limit(1)).first() is not None:
                 return False
             row = rollout_rows.find_running(session, self._whose)
-            host = self._find_host(session, row) if row and row.bundle == bundle else None
+            host = (
+                rollout_rows.find_host(session, self._whose, row)
+                if row and row.bundle == bundle
+                else None
+            )
             if row is None or host is None or host.state != HostState.AGREED:
                 return True
             return find_wanted(current, rollout_rows.to_rollout(row), host.ring).name != bundle
@@ -149,7 +158,7 @@ class Rollouts(Repository):
                 pc=name,
                 before_pc=row.baseline_host or name,
             )
-            message = fault or agreement.message
+            message = fault or agreement.message or self._find_other_bundle(session, row)
             host.state = HostState.DIFFERS if message else HostState.AGREED
             host.judged_at, host.n, host.same_codes = at, agreement.n, agreement.same_codes
             host.max_difference, host.message = agreement.max_difference, message.to_json()
@@ -207,12 +216,13 @@ class Rollouts(Repository):
             decision, why = self._decide(session, row, seen, at)
             if decision is Next.WAIT:
                 return None
+            rollout_rows.join_late(session, self._whose, row)
             if decision is Next.STOP:
                 self._stop(session, row, by=BY_AGENT, why=why, at=at)
             elif decision is Next.FINISH:
                 self._finish(session, row, at)
             else:
-                hosts = self._list_hosts(session, row.id or 0)
+                hosts = rollout_rows.list_all_hosts(session, self._whose, row)
                 row.step = find_next_step(rollout_rows.to_rollout(row), hosts)
                 row.step_at = at
                 self._note(session, row, "rollout.advanced", by=BY_AGENT, at=at)
@@ -243,8 +253,25 @@ class Rollouts(Repository):
             self._note(session, row, "rollout.acknowledged", by=by, at=at)
             return True
 
-    def resume(self, signature: Signature) -> Rollout:
+    def stop_restored(self, *, at: datetime) -> bool:
+        """Stop a rollout that runs in a restored backup, since it may have been stopped after it.
+
+        Returns:
+            Whether one was running.
+        """
+        with writing(self._engine) as session:
+            row = rollout_rows.find_running(session, self._whose, lock=True)
+            if row is not None:
+                self._stop(session, row, by=BY_AGENT, why=Message(RESTORED), at=at)
+            return row is not None
+
+    def resume(self, signature: Signature, *, ring_at: datetime | None = None) -> Rollout:
         """Continue the stopped rollout at ring 1, as every PC has gone back to the promoted bundle.
+
+        Args:
+            signature: Of a lead.
+            ring_at: Now by the clock of the database, from which ring 1 lasts; None: as the
+                signature, which is by the clock of the lead's PC.
 
         Raises:
             WrongUse: None is stopped, or another bundle was promoted since.
@@ -253,7 +280,7 @@ class Rollouts(Repository):
             row = rollout_rows.find_latest(session, self._whose, lock=True)
             if row is None or row.state != RolloutState.STOPPED:
                 raise WrongUse("No rollout is stopped. To start one: agent rollout start NAME.")
-            current = find_current_bundle(session)
+            current = self._find_current(session, row)
             if current != row.previous:
                 raise WrongUse(
                     f"{current} was promoted since. Start again: agent rollout start {row.bundle}."
@@ -261,10 +288,12 @@ class Rollouts(Repository):
             row.state, row.attempt, row.step = RolloutState.RUNNING, row.attempt + 1, 1
             row.by, row.reason, row.stopped_by, row.why = signature.by, signature.reason, "", {}
             row.baseline, row.baseline_host = {}, ""
-            row.step_at, row.ended_at = signature.at, None
+            row.step_at, row.ended_at = ring_at or signature.at, None
             decision = row.metrics.get(DECISION, {})
             signed = [*decision.get("signatures", []), signature.as_json()]
             row.metrics = {**row.metrics, DECISION: {**decision, "signatures": signed}}
+            if row.kind == RolloutKind.SETTINGS:
+                row.metrics = {**row.metrics, rollout_rows.IN_USE: find_current_bundle(session)}
             session.add(row)
             for host, _name in rollout_rows.list_hosts(session, self._whose, row.id or 0):
                 host.state, host.judged_at, host.message = HostState.WAITING, None, {}
@@ -280,19 +309,41 @@ class Rollouts(Repository):
     def _decide(
         self, session: Session, row: RolloutRow, seen: Mapping[str, datetime], at: datetime
     ) -> tuple[Next, Message]:
+        if message := self._find_other_bundle(session, row):
+            return Next.STOP, message
         return decide_next(
             rollout_rows.to_rollout(row),
-            self._list_hosts(session, row.id or 0),
+            rollout_rows.list_all_hosts(session, self._whose, row),
             seen=seen,
-            current=find_current_bundle(session),
+            current=self._find_current(session, row),
             now=at,
         )
+
+    def _find_current(self, session: Session, row: RolloutRow) -> str | None:
+        """Return what a rollout replaces: the bundle or the settings version in use."""
+        if row.kind == RolloutKind.SETTINGS:
+            return rollout_rows.find_current_version(session, self._whose)
+        return find_current_bundle(session)
+
+    def _find_other_bundle(self, session: Session, row: RolloutRow) -> Message:
+        """Return that a rollout of settings goes on with another bundle than it began with.
+
+        A site that shares the bundles promotes without regard to this site's rollout.
+        """
+        if row.kind != RolloutKind.SETTINGS:
+            return Message("")
+        current = find_current_bundle(session)
+        if current == row.metrics.get(rollout_rows.IN_USE):
+            return Message("")
+        return Message(OTHER_PROMOTED, {"bundle": current or "-"})
 
     def _finish(self, session: Session, row: RolloutRow, at: datetime) -> None:
         row.state, row.ended_at = RolloutState.DONE, at
         session.add(row)
         session.flush()
         self._note(session, row, "rollout.finished", by=BY_AGENT, at=at)
+        if row.kind == RolloutKind.SETTINGS:
+            return
         promote_bundle(
             session,
             self._whose,
@@ -319,24 +370,13 @@ class Rollouts(Repository):
         row = rollout_rows.find_running(session, self._whose, lock=True)
         if row is None or (row.id, row.attempt) != (ticket.rollout_id, ticket.attempt):
             return None
-        host = self._find_host(session, row)
+        host = rollout_rows.find_host(session, self._whose, row)
         ring = host.ring if host else Ring.ALL
-        wanted = find_wanted(find_current_bundle(session), rollout_rows.to_rollout(row), ring)
+        current = self._find_current(session, row)
+        wanted = find_wanted(current, rollout_rows.to_rollout(row), ring)
         if wanted.ticket is None:
             return None
         return row, host or rollout_rows.make_host(self._whose, row, self._whose.agent_id, ring)
-
-    def _find_host(self, session: Session, row: RolloutRow) -> RolloutHostRow | None:
-        query = select(RolloutHostRow).where(
-            RolloutHostRow.site_id == self._whose.site_id,
-            RolloutHostRow.rollout_id == row.id,
-            RolloutHostRow.agent_id == self._whose.agent_id,
-        )
-        return session.exec(query).first()
-
-    def _list_hosts(self, session: Session, rollout_id: int) -> list[RolloutHost]:
-        rows = rollout_rows.list_hosts(session, self._whose, rollout_id)
-        return [rollout_rows.to_host(row, name) for row, name in rows]
 
     def _note(
         self,

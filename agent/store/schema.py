@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from alembic.config import Config
     from sqlalchemy import Connection, Engine
 
-HEAD = "0018"
+HEAD = "0019"
 """The newest revision in `migrations/versions`; a test compares them."""
 
 MIGRATING = 0x6D617274  # a number of ours for PostgreSQL's advisory lock: "mart"

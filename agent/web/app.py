@@ -16,7 +16,7 @@ from starlette.requests import ClientDisconnect
 
 import reports
 from agent.errors import SetupError
-from agent.objects import ObjectsUnavailable
+from agent.objects import BeingFetched, ObjectsUnavailable
 from agent.orders import BadSpecification
 from agent.store import StoreFault
 from agent.store.file_states import chunks
@@ -67,6 +67,7 @@ from agent.web.language_choice import read_choice
 from agent.web.locale_middleware import LocaleMiddleware
 from agent.web.security import HEADERS, PAGE_POLICY, SecurityMiddleware
 from agent.web.specimen_fields import remember_read
+from agent.web.storage_wait import WAIT_S, StorageWait, build_fetch_handler
 from model import ModelError
 from reports import gettext as _
 from reports import marked
@@ -107,6 +108,7 @@ def create_app(
     idle: timedelta = timedelta(minutes=30),
     requests: int = 64,
     language: Language = "en",
+    storage_wait_s: float = WAIT_S,
 ) -> FastAPI:
     """Build the application.
 
@@ -116,6 +118,7 @@ def create_app(
         idle: A browser that sent nothing for longer has to log in again.
         requests: How many requests are answered at once.
         language: Language of the pages; the API answers in English.
+        storage_wait_s: How long (s) a page waits for the object storage.
     """
     app = FastAPI(
         title="Martensight",
@@ -168,6 +171,7 @@ def create_app(
     app.add_middleware(AuthenticationMiddleware, known=desk.store.accounts, now=desk.now, idle=idle)
     app.add_middleware(Crowd, requests=requests)
     app.add_middleware(SecurityMiddleware, hosts=tuple(hosts))
+    app.add_middleware(StorageWait, wait_s=storage_wait_s)
     app.add_middleware(ErrorPages, site=desk.site)
     app.add_middleware(LocaleMiddleware, language=language)
     return app
@@ -272,6 +276,7 @@ def _give_errors(app: FastAPI, desk: Desk) -> None:
     app.add_exception_handler(404, unknown)
     app.add_exception_handler(StoreFault, unreachable)
     app.add_exception_handler(ObjectsUnavailable, unavailable)
+    app.add_exception_handler(BeingFetched, build_fetch_handler(say))
     app.add_exception_handler(BadSpecification, misruled)
     app.add_exception_handler(SetupError, wrong)
     app.add_exception_handler(ModelError, wrong)

@@ -170,7 +170,7 @@ def _list_rows(record: GateRecord) -> list[GateRow]:
 
 def _build_flip(desk: Desk, flip: GateFlip) -> FlipPair:
     sha256, page = parse_training_key(flip.key)
-    is_there = desk.archive.has(desk.archive.thumbnail_path(sha256, page))
+    is_there = desk.archive.may_have(desk.archive.thumbnail_path(sha256, page))
     alt = _("Reference image of {code}").format(code=flip.true)
     if flip.candidate == flip.true:
         tone, word = Tone.CALM, _("right now")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
+from datetime import timedelta
 from functools import partial
 from secrets import token_bytes
 from threading import Event
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from agent.nightly.order_status import Instrument
     from agent.orders.instrument_holds import Holds
     from agent.orders.taxonomy_effects import TaxonomyUse
-    from agent.store import MicrographView, Store
+    from agent.store import MicrographView, SettingsVersion, Store
     from agent.watch import Calibration
     from agent.web.chart_plates import Chart
     from agent.web.uploads import Inbox
@@ -67,6 +68,7 @@ class LearningSetup:
         names_leads: The settings name leads, so that they alone sign where there are no accounts.
         rings: In which the PCs of the site take a bundle that is rolled out.
         names_taxonomy: The settings name the taxonomy, so that no bundle brings another one.
+        check_version: Refuses a settings version that is not valid here or has other codes.
     """
 
     promoters: int = 1
@@ -75,6 +77,7 @@ class LearningSetup:
     names_leads: bool = False
     rings: RingRules = field(default_factory=lambda: RingRules(()))
     names_taxonomy: bool = False
+    check_version: Callable[[SettingsVersion], None] = lambda _version: None
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,6 +167,12 @@ def find(desk: Desk, public_id: str) -> MicrographView:
     if view is None:
         raise Unknown(public_id)
     return view
+
+
+def read_database_time(desk: Desk) -> datetime:
+    """Return the time by the clock of the database, which all PCs share."""
+    ahead_s = desk.store.agents.measure_clock_ahead_s(now=desk.now)
+    return desk.now() - timedelta(seconds=ahead_s)
 
 
 def order_rules(desk: Desk) -> OrderPolicy:

@@ -12,6 +12,7 @@ from agent.fleet import PcState, list_members
 from agent.site_time import local
 from agent.web import cookies
 from agent.web.authentication import may_undo_any
+from agent.web.context import read_database_time
 from agent.web.rollout_view import build_start, build_view
 from reports import FleetPage, Link, PcLine, Tone, decimal, marked, ngettext
 from reports import gettext as _
@@ -34,6 +35,7 @@ REMARKS = {
     "other_bundle": marked("other bundle than the other PCs"),
     "other_recipe": marked("other crop recipe than the other PCs"),
     "other_settings": marked("other settings for cropping, triage or model than the other PCs"),
+    "other_settings_version": marked("another settings version than this PC is to apply"),
 }
 GB = 1e9
 
@@ -65,8 +67,12 @@ def build_page(
     is_all = may_see_all and request.query_params.get("sites") == "all"
     store = desk.store
     agents = store.over_all_sites().agents() if is_all else store.agents.list_all()
-    wanted = {} if is_all else store.rollouts.list_wanted()
-    members = list_members(agents, now=desk.now(), wanted=wanted)
+    members = list_members(
+        agents,
+        now=read_database_time(desk),
+        wanted={} if is_all else store.rollouts.list_wanted(),
+        wanted_settings={} if is_all else store.settings_versions.list_wanted(),
+    )
     other = Link(_("This site"), "/fleet") if is_all else Link(_("All sites"), "/fleet?sites=all")
     view, start = build_view(desk, request), build_start(desk, request)
     return FleetPage(

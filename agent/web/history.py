@@ -20,6 +20,7 @@ from agent.csv_export import format_csv
 from agent.nightly import build_reported_micrograph
 from agent.site_time import local_full
 from agent.store import SIGNED, HistoryQuery
+from agent.store.needle_measurements import TIPS
 from agent.web import cookies
 from agent.web.context import ID
 from agent.web.order_queue import order_href
@@ -64,6 +65,9 @@ ROW_NUMBERS = ("order", "specification_record", "promotion")
 """Facts that name rows where they are numbers."""
 HIDDEN_FACTS = ("code", "strange_kind", "why", "comment", "kind")
 """Facts of a decision that another reviewer of the same micrograph may not see yet."""
+OF_NEEDLES = "needle."
+HIDDEN_OF_NEEDLES = (*TIPS, "um_per_px", "length_um")
+"""Facts of a measured needle that a reviewer who measures it too may not see."""
 WRONG_DAY = marked("Write a day such as 2026-11-24.")
 
 
@@ -188,6 +192,8 @@ def _load_named(desk: Desk, acts: Sequence[TrailEntry]) -> dict[str, MicrographV
 def read_facts(entry: TrailEntry, hidden: Collection[str]) -> dict[str, Any]:
     """Return the facts of an act that a reader may see, without its signature."""
     left_out = {SIGNED, *(HIDDEN_FACTS if entry.subject in hidden else ())}
+    if entry.act.startswith(OF_NEEDLES):
+        left_out |= set(HIDDEN_OF_NEEDLES)
     return {key: value for key, value in entry.facts.items() if key not in left_out}
 
 

@@ -111,7 +111,7 @@ def explain_use(use: LabelUse) -> str:
 def _decide(desk: Desk, label: LabelledMicrograph) -> LabelUse:
     return decide_use(
         label,
-        has_crop=desk.archive.has_crop(label.sha256, label.page),
+        has_crop=desk.archive.may_have(desk.archive.crop_path(label.sha256, label.page)),
         taxonomy=desk.taxonomy(),
         learns_from=desk.learns_from,
     )

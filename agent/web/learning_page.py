@@ -141,10 +141,12 @@ def _count_labels(
     counts: dict[str, Counter[str]] = {}
     whys: Counter[str] = Counter()
     taxonomy = desk.taxonomy()
-    for label in desk.store.labelled_micrographs.list_all():
+    labels = desk.store.labelled_micrographs.list_all()
+    crops = desk.archive.has_crops([(label.sha256, label.page) for label in labels])
+    for label, has_crop in zip(labels, crops, strict=True):
         use = decide_use(
             label,
-            has_crop=desk.archive.has_crop(label.sha256, label.page),
+            has_crop=has_crop,
             taxonomy=taxonomy,
             learns_from=desk.learns_from,
         )

@@ -31,7 +31,7 @@ from agent.retrain.promotion import (
 from agent.store import Signature, acting_through
 from agent.web import cookies
 from agent.web.authentication import origin_of, who_is
-from agent.web.context import order_rules
+from agent.web.context import order_rules, read_database_time
 from agent.web.decisions import LONGEST_COMMENT
 from model import ModelError
 from reports import gettext as _
@@ -175,6 +175,7 @@ def promote(desk: Desk, name: str, signature: Signature, *, rings: RingRules | N
         promoters=desk.learning.promoters,
         instead_of=before,
         rings=rings,
+        ring_at=read_database_time(desk),
     )
     if not is_promoted:
         text = _("{name} is proposed by {who} and needs the signature of a second lead.")

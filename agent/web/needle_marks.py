@@ -8,10 +8,12 @@ from fastapi import APIRouter, Request
 from pydantic import BaseModel, ConfigDict, Field
 
 from agent.errors import WrongUse
-from agent.store import NewNeedle
-from agent.web.authentication import may_undo_any, signing_name
+from agent.store import NewNeedle, signed_by_program
+from agent.web import cookies
+from agent.web.authentication import may_undo_any, signing_name, who_is
 from agent.web.context import LONGEST_NAME, Unknown, find
 from agent.web.decisions import NotYours
+from agent.web.order_desk import is_lead
 from agent.web.schemas import FAULTS
 from reports import gettext as _
 
@@ -59,6 +61,9 @@ class KeptNeedles(BaseModel):
     """The valid measured needles of a micrograph, oldest first."""
 
     needles: list[Needle]
+    hidden: int = Field(
+        description="Needles of other reviewers that are shown once the reader has measured one."
+    )
 
 
 class Withdrawn(BaseModel):
@@ -72,14 +77,26 @@ def router(desk: Desk) -> APIRouter:
     routes = APIRouter(prefix="/api/v1/micrographs/{public_id}/needles", responses=FAULTS)
 
     @routes.get("", response_model=KeptNeedles)
-    def list_needles(public_id: str, by: str = "") -> dict[str, Any]:
-        """Return the needles that reviewers measured, or those of one reviewer."""
+    def list_needles(request: Request, public_id: str, by: str = "") -> dict[str, Any]:
+        """Return the needles that reviewers measured, or those of one reviewer.
+
+        A reviewer who has not measured a needle on this micrograph gets none of other reviewers.
+        """
+        signed = _sign(request, by.strip())
+        is_program = signed != by.strip()
+        reader = signed if is_program else cookies.name_of(request) or signed
         valid = [
             needle
             for needle in desk.store.needle_measurements.list_of(find(desk, public_id).id)
-            if not needle.withdrawn_by and by in ("", needle.by)
+            if not needle.withdrawn_by
         ]
-        return {"needles": [_to_json(needle) for needle in valid]}
+        sees_all = is_lead(desk, request) or any(needle.by == reader for needle in valid)
+        wanted = [needle for needle in valid if not by or needle.by in (by, signed)]
+        shown = [needle for needle in wanted if sees_all or needle.by == reader]
+        return {
+            "needles": [_to_json(needle) for needle in shown],
+            "hidden": len(wanted) - len(shown),
+        }
 
     @routes.post("", status_code=201, response_model=Needle)
     def measure_needle(request: Request, public_id: str, body: NeedleIn) -> dict[str, Any]:
@@ -106,6 +123,12 @@ def router(desk: Desk) -> APIRouter:
         return {"withdrawn": done}
 
     return routes
+
+
+def _sign(request: Request, by: str) -> str:
+    """Return under which name a request measures for a reviewer; a program adds its own."""
+    who = who_is(request)
+    return signed_by_program(by, who.name) if by and who and who.is_program else by
 
 
 def _require(desk: Desk, view: MicrographView, number: int) -> NeedleMeasurement:

@@ -12,9 +12,11 @@ from starlette.concurrency import run_in_threadpool
 
 import reports
 from agent import auth
+from agent.errors import WrongUse
+from agent.settings import VERSION_PREFIX
 from agent.web import cookies, model_acts
 from agent.web.authentication import signing_name
-from agent.web.context import LONGEST_NAME
+from agent.web.context import LONGEST_NAME, read_database_time
 from agent.web.fleet_page import build_page
 from agent.web.forms import read_form
 from agent.web.models_page import NAME
@@ -60,7 +62,7 @@ def router(desk: Desk) -> APIRouter:
 
     @routes.get("/api/v1/rollout", response_model=RolloutAnswer, responses=FAULTS)
     def read() -> dict[str, Any]:
-        """Return the newest rollout of a bundle with what each PC answered; null before one."""
+        """Return the newest rollout with what each PC answered; null before one."""
         return {"rollout": load_rollout(desk)}
 
     @routes.post("/api/v1/rollout/stop", response_model=Requested, responses=FAULTS)
@@ -90,11 +92,28 @@ def _sign(
 
 def _start(desk: Desk, form: Mapping[str, str], signature: Signature) -> str:
     name = form.get("bundle", "")
+    if name.startswith(VERSION_PREFIX):
+        return _start_settings(desk, name, signature)
     return model_acts.promote(
         desk, name if NAME.fullmatch(name) else "", signature, rings=desk.learning.rings
     )
 
 
+def _start_settings(desk: Desk, name: str, signature: Signature) -> str:
+    version = desk.store.settings_versions.find(name)
+    if version is None:
+        raise WrongUse(_("Unknown settings version."))
+    desk.learning.check_version(version)
+    desk.store.settings_versions.start(
+        name,
+        signature,
+        promoters=desk.learning.promoters,
+        rings=desk.learning.rings,
+        ring_at=read_database_time(desk),
+    )
+    return _("The PCs of ring 1 apply {name}.").format(name=name)
+
+
 def _resume(desk: Desk, signature: Signature) -> str:
-    rollout = desk.store.rollouts.resume(signature)
+    rollout = desk.store.rollouts.resume(signature, ring_at=read_database_time(desk))
     return _("The rollout of {name} continues at ring 1.").format(name=rollout.bundle)

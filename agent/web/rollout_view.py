@@ -1,4 +1,4 @@
-"""The rollout of a bundle in words, for the page of the PCs and for programs."""
+"""The rollout of a bundle or settings version in words, for the page of the PCs and programs."""
 
 from __future__ import annotations
 
@@ -7,8 +7,17 @@ from typing import TYPE_CHECKING, Any
 from agent.bundle_registry import list_bundles
 from agent.fleet import list_members, list_seen, rollout_to_json
 from agent.site_time import local
-from agent.store import BY_AGENT, HostState, Ring, RolloutState, assign_rings, is_absent
+from agent.store import (
+    BY_AGENT,
+    HostState,
+    Ring,
+    RolloutKind,
+    RolloutState,
+    assign_rings,
+    is_absent,
+)
 from agent.web.authentication import may_decide, may_undo_any, who_is
+from agent.web.context import read_database_time
 from reports import Fact, RolloutPc, RolloutView, SignForm, Tone, decimal, marked, ngettext
 from reports import gettext as _
 
@@ -18,6 +27,7 @@ if TYPE_CHECKING:
 
     from fastapi import Request
 
+    from agent.fleet import FleetMember
     from agent.store import RingRules, Rollout, RolloutHost
     from agent.web.context import Desk
 
@@ -36,10 +46,12 @@ HOSTS = {
     HostState.WAITING: (marked("not judged yet"), Tone.ATTENTION),
     HostState.AGREED: (marked("agrees"), Tone.CALM),
     HostState.DIFFERS: (marked("differs"), Tone.PROBLEM),
-    HostState.REFUSED: (marked("bundle cannot be loaded"), Tone.PROBLEM),
+    HostState.REFUSED: (marked("it cannot be loaded"), Tone.PROBLEM),
     HostState.MISSING: (marked("bundle is missing"), Tone.ATTENTION),
 }
 BUNDLES_SHOWN = 50
+_OWN = "agent.toml"
+"""What a PC works with where it applies no settings version."""
 
 
 def load_rollout(desk: Desk) -> dict[str, Any] | None:
@@ -51,7 +63,7 @@ def load_rollout(desk: Desk) -> dict[str, Any] | None:
         list_seen(desk.store.agents.list_all()),
         desk.store.rollouts.list_hosts(rollout.id),
     )
-    return rollout_to_json(rollout, hosts, seen=seen, now=desk.now())
+    return rollout_to_json(rollout, hosts, seen=seen, now=read_database_time(desk))
 
 
 def build_view(desk: Desk, request: Request) -> RolloutView | None:
@@ -60,10 +72,16 @@ def build_view(desk: Desk, request: Request) -> RolloutView | None:
     if rollout is None:
         return None
     agents, hosts = desk.store.agents.list_all(), desk.store.rollouts.list_hosts(rollout.id)
-    seen, now = list_seen(agents), desk.now()
+    seen, now = list_seen(agents), read_database_time(desk)
     members = {member.name: member for member in list_members(agents, now=now)}
     is_running = rollout.state is RolloutState.RUNNING
-    wanted, current = desk.store.rollouts.list_wanted(), desk.store.promotions.find_current()
+    is_settings = rollout.kind is RolloutKind.SETTINGS
+    if is_settings:
+        wanted = desk.store.settings_versions.list_wanted()
+        current = desk.store.settings_versions.find_current() or ""
+    else:
+        wanted = desk.store.rollouts.list_wanted()
+        current = desk.store.promotions.find_current() or ""
     state, tone = STATES[rollout.state]
     is_stopped = rollout.state is RolloutState.STOPPED
     is_open = is_running or (is_stopped and rollout.stopped_by == BY_AGENT)
@@ -77,8 +95,8 @@ def build_view(desk: Desk, request: Request) -> RolloutView | None:
             _build_pc(
                 rollout,
                 host,
-                wanted=wanted.get(host.name, current or ""),
-                in_use=members[host.name].bundle if host.name in members else "",
+                wanted=wanted.get(host.name, current) or (_OWN if is_settings else ""),
+                in_use=_get_in_use(members.get(host.name), is_settings=is_settings),
                 is_off=is_absent(seen.get(host.name), rollout.rules, now=now),
             )
             for host in hosts
@@ -91,23 +109,32 @@ def build_view(desk: Desk, request: Request) -> RolloutView | None:
     )
 
 
-def build_start(desk: Desk, request: Request) -> tuple[SignForm, tuple[str, ...]] | None:
-    """Build the form that starts a rollout, and the bundles to choose from.
+def _get_in_use(member: FleetMember | None, *, is_settings: bool) -> str:
+    if member is None:
+        return ""
+    return member.settings_version or _OWN if is_settings else member.bundle
 
-    None where a rollout is running, the reader is no lead, or there is no other bundle.
+
+def build_start(desk: Desk, request: Request) -> tuple[SignForm, tuple[str, ...]] | None:
+    """Build the form that starts a rollout, and the bundles and versions to choose from.
+
+    None where a rollout is running, the reader is no lead, or there is nothing else to choose.
     """
     rules, current = desk.learning.rings, desk.store.promotions.find_current()
     newest = desk.store.rollouts.find_latest()
     bundles = tuple(
         folder.name for folder in list_bundles(desk.archive.folder)[::-1] if folder.name != current
     )[:BUNDLES_SHOWN]
+    applied = desk.store.settings_versions.find_current()
+    versions = (version.version for version in desk.store.settings_versions.list_all())
+    bundles += tuple(name for name in versions if name != applied)[:BUNDLES_SHOWN]
     is_running = newest is not None and newest.state is RolloutState.RUNNING
     if not bundles or is_running or not may_undo_any(request):
         return None
     names = [agent.name for agent in desk.store.agents.list_all() if agent.started_at]
     form = SignForm(
         action=START,
-        title=_("Roll out a bundle in rings"),
+        title=_("Roll out a bundle or a settings version in rings"),
         note=_describe_rings(names, rules),
         needs_password=who_is(request) is not None,
         blocked=""
@@ -153,7 +180,8 @@ def _list_facts(
     if absent:
         text = ngettext("{n} PC, not waited for", "{n} PCs, not waited for", absent)
         yield Fact(_("Off"), text.format(n=absent))
-    yield Fact(_("Replaces"), rollout.previous or _("no bundle"))
+    nothing = _OWN if rollout.kind is RolloutKind.SETTINGS else _("no bundle")
+    yield Fact(_("Replaces"), rollout.previous or nothing)
     yield Fact(_("Signed by"), f"{rollout.by}: {rollout.reason}")
     yield Fact(_("Started"), local(rollout.started_at, zone))
     if rollout.ended_at is not None:

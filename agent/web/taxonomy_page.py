@@ -216,7 +216,7 @@ def _find_examples(desk: Desk) -> dict[str, str]:
     examples: dict[str, str] = {}
     for entry in desk.store.labelled_micrographs.list_all():
         archived = desk.archive.thumbnail_path(entry.sha256, entry.page)
-        if entry.code and entry.code not in examples and desk.archive.has(archived):
+        if entry.code and entry.code not in examples and desk.archive.may_have(archived):
             examples[entry.code] = entry.id
     return examples
 

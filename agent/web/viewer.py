@@ -74,7 +74,7 @@ def find_scaled_reference(desk: Desk, key: str) -> MicrographView | None:
     view = desk.store.results.find(f"{sha256[:16]}-p{page}" if page else sha256[:16])
     if view is None or view.sha256 != sha256 or not view.um_per_px:
         return None
-    return view if desk.archive.has_crop(sha256, page) else None
+    return view if desk.archive.may_have(desk.archive.crop_path(sha256, page)) else None
 
 
 def _iter_fields(desk: Desk, view: MicrographView) -> Iterator[dict[str, Any]]:
@@ -82,7 +82,8 @@ def _iter_fields(desk: Desk, view: MicrographView) -> Iterator[dict[str, Any]]:
     others = [other for other in specimen_fields.fields_of(desk, view) if other.id != view.id]
     shown = []
     for other in others:
-        if other.crop is None or not desk.archive.has_crop(other.sha256, other.page):
+        crop = desk.archive.crop_path(other.sha256, other.page)
+        if other.crop is None or not desk.archive.may_have(crop):
             continue
         field = other.process_data.get("field", "")
         name = build_reported_micrograph(other).name
@@ -109,7 +110,7 @@ def _iter_references(desk: Desk, view: MicrographView) -> Iterator[dict[str, Any
                 shown.append(_describe(reference, name))
                 continue
             sha256, page = parse_training_key(key)
-            if desk.archive.has(desk.archive.thumbnail_path(sha256, page)):
+            if desk.archive.may_have(desk.archive.thumbnail_path(sha256, page)):
                 src = f"/pictures/known/{quote(key, safe='')}.jpg"
                 shown.append(_entry(name, src, 0, 0, None))
         yield {"title": title, "pictures": shown}

@@ -17,10 +17,10 @@ from model.inference.predictor import Predictor
 from model.inference.saliency import compute_coarser_margin, compute_contrast, compute_evidence
 from model.inference.shared_pass import SharedPassExtractor
 from model.networks.schemes import CODE, size_head
-from model.ood.detector import OodDetector
 from model.ood.frozen_pass import is_frozen_lite0
 from model.ood.mahalanobis import normalize_rows
 from model.ood.nearest_neighbor import SEEN_BY_CLASSIFIER, fit_classifier_scorers, score_uncertainty
+from model.ood.reduced_precision import build_exact_extractor, load_detector
 from model.runtime.engines import choose_engine
 from model.runtime.quantization import load_int8_calibration
 
@@ -37,6 +37,8 @@ if TYPE_CHECKING:
     from model.networks.backbones import Backbone
     from model.networks.encoder import Encoder
     from model.networks.schemes import FieldPrediction, Head, Scheme
+    from model.ood.detector import OodDetector
+    from model.ood.features import OodFeatureExtractor
     from model.ood.frozen_features import FrozenFeatures
     from model.ood.kept_features import FeatureForm
     from model.ood.ood_result import OodResult
@@ -101,7 +103,12 @@ class Classifier:
             engine,
             cache=cache,
             int8=int8,
-            extractor=_build_shared_extractor(detector, heads) if shares_pass else None,
+            extractor=_build_shared_extractor(detector.extractor, heads) if shares_pass else None,
+            build_exact=(
+                (lambda: _build_shared_extractor(build_exact_extractor(detector.extractor), heads))
+                if shares_pass
+                else None
+            ),
         )
         self._shares_pass = shares_pass
         self._companions = (
@@ -126,7 +133,10 @@ class Classifier:
         Args:
             bundle: The bundle's folder.
             device: "auto", "cpu", "cuda" or "cuda:N".
-            precision: "auto", "fp32", "bf16" or "int8"; "int8" requires a converted bundle.
+            precision: "auto", "fp32", "bf16" or "int8"; "int8" requires a converted bundle. Code
+                and unusual check in one pass are computed in bf16 only if that is given, the bundle
+                has statistics for it and this PC computes the same bits, else in fp32; see
+                `engine`.
             alpha: False-alarm rate: share of normal fields that may be flagged as unusual.
             int8: Activation ranges for "int8"; None loads those stored with the bundle.
             as_tested: Whether to load the heads that have not learned from the bundle's test
@@ -141,11 +151,14 @@ class Classifier:
         if shared and precision == "int8":
             raise ModelError(
                 f"The bundle {bundle.name} computes code and unusual check in one pass of the "
-                "frozen network, which stays in fp32. Set model.precision to auto."
+                "frozen network, which has no int8. Set model.precision to auto."
             )
         try:
-            detector = OodDetector.from_tensors(
-                loaded.ood_tensors, loaded.ood_facts, _find_frozen_backbone(loaded)
+            detector = load_detector(
+                loaded.ood_tensors,
+                loaded.ood_facts,
+                _find_frozen_backbone(loaded),
+                precision=precision if shared and device != "pytorch" else "fp32",
             )
         except (KeyError, ValueError, TypeError) as error:
             raise BundleError(
@@ -359,7 +372,8 @@ class Classifier:
             strangeness=self._add_companion_scores(ood_result, raw),
             bundle=self.name,
             engine=raw.engine.label,
-            precision=raw.engine.precision,
+            # Close codes are recomputed in fp32, which is part of answering in a lower precision.
+            precision=(self.engine if self._shares_pass else raw.engine).precision,
             defects=tuple(str(defect) for defect in self._detector.defects(field, raw.maps)),
             coarser_map=comparison.coarser_map,
             contrast_map=comparison.contrast_map,
@@ -440,9 +454,11 @@ class Classifier:
         )
 
 
-def _build_shared_extractor(detector: OodDetector, heads: Mapping[str, Head]) -> FieldExtractor:
+def _build_shared_extractor(
+    extractor: OodFeatureExtractor, heads: Mapping[str, Head]
+) -> FieldExtractor:
     (encoder,) = {head.encoder for head in heads.values()}
-    return SharedPassExtractor(detector.extractor, encoder, heads.values())
+    return SharedPassExtractor(extractor, encoder, heads.values())
 
 
 def _find_frozen_backbone(loaded: LoadedBundle) -> Backbone | None:

@@ -7,7 +7,7 @@ is too small for the precision of the engine.
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from threading import Lock
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
@@ -57,17 +57,20 @@ class RawPrediction:
         frames: The frames of the field.
         features: Encoder name → features of the field.
         engine: The engine that computed them.
+        seen: Maps of the frozen pass if another pass than theirs computed the features.
     """
 
     answer: FieldPrediction
     frames: list[Frame]
     features: dict[str, FieldFeatures]
     engine: Engine
+    seen: FieldMaps | None = None
 
     @property
     def maps(self) -> FieldMaps | None:
         """Maps of the frozen pass if it served the heads, else None."""
-        return next((own.maps for own in self.features.values() if own.maps is not None), None)
+        own = (features.maps for features in self.features.values())
+        return self.seen or next((maps for maps in own if maps is not None), None)
 
 
 class Predictor:
@@ -83,6 +86,8 @@ class Predictor:
         int8: Activation ranges for an int8 engine, else None.
         extractor: Extracts the features in place of the encoders, as heads on the frozen network
             need it; None: one is built from framing, encoders and engine.
+        build_exact: Returns the extractor in fp32 that goes with `extractor`; None if that computes
+            in fp32.
 
     Attributes:
         engine: The engine in use.
@@ -100,13 +105,15 @@ class Predictor:
         cache: Path | None = None,
         int8: Int8Calibration | None = None,
         extractor: FieldExtractor | None = None,
+        build_exact: Callable[[], FieldExtractor] | None = None,
     ) -> None:
         self.engine = extractor.engine if extractor else engine
         self.degraded_reason = ""
         self._scheme, self._framing, self._encoders, self._heads = scheme, framing, encoders, heads
         self._difference = int8.difference if int8 else ENGINE_DIFFERENCE
         ready = {n: quantize(e, int8.ranges[n]) for n, e in encoders.items()} if int8 else encoders
-        self._cpu_extractor: FeatureExtractor | None = None
+        self._cpu_extractor: FieldExtractor | None = None
+        self._build_exact = build_exact
         self._cpu_lock = Lock()
         self._extractor: FieldExtractor
         if extractor:
@@ -179,7 +186,7 @@ class Predictor:
         if close:
             exact = self._evaluate_scheme(self._move_to_cpu([framed.frames[at] for at in close]))
             for at, prediction in zip(close, exact, strict=True):
-                predictions[at] = prediction
+                predictions[at] = replace(prediction, seen=predictions[at].maps)
         return predictions
 
     def _run_with_fallback(
@@ -204,8 +211,10 @@ class Predictor:
         cpu = self._get_cpu_extractor()
         return _FramedFields([[cpu.to_device(f.frame) for f in frames] for frames in fields], cpu)
 
-    def _get_cpu_extractor(self) -> FeatureExtractor:
+    def _get_cpu_extractor(self) -> FieldExtractor:
         with self._cpu_lock:
+            if self._cpu_extractor is None and self._build_exact is not None:
+                self._cpu_extractor = self._build_exact()
             if self._cpu_extractor is None:
                 engine = choose_engine("cpu", "fp32")
                 self._cpu_extractor = FeatureExtractor(

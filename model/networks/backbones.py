@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from abc import ABC, abstractmethod
+from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING
 
@@ -18,7 +19,7 @@ from model.errors import WeightsError
 from model.networks.pretrained import has_weights, lite0_weights, read_weights, weights_path
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     import numpy as np
@@ -30,6 +31,27 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 
 STRIDES = (4, 8, 16, 32)
 """Pixels per cell of the four feature maps of every architecture, fine to coarse."""
+
+
+@dataclass(frozen=True, slots=True)
+class EarlyPart:
+    """Part of the first three stages, whose maps can be computed in strips of rows.
+
+    Attributes:
+        compute: (n, channels, rows, columns) → feature maps, and last what the next part takes; of
+            the last part the last one is a feature map too.
+        channels: Channels of its input.
+        stride: Pixels of the image per cell of its input.
+        halo_px: Pixels next to a strip that its maps depend on, a multiple of the stride of its
+            outputs; None: all.
+        strip_px: Most pixels of the image in a strip, so that a strip needs about 80 MB.
+    """
+
+    compute: Callable[[Tensor], tuple[Tensor, ...]]
+    channels: int
+    stride: int
+    halo_px: int | None
+    strip_px: int
 
 
 class Backbone(nn.Module, ABC):
@@ -62,6 +84,16 @@ class Backbone(nn.Module, ABC):
         Returns:
             upto + 1 tensors (n, channels[i], h / strides[i], w / strides[i]).
         """
+
+    def early_parts(self) -> tuple[EarlyPart, ...]:
+        """Return the first three stages as parts; each takes the last output of the former.
+
+        Any first stage sees less than 32 pixels next to a cell.
+        """
+        return (
+            EarlyPart(lambda x: (self.stages(x, 0)[0],), 3, 1, 32, 500_000),
+            EarlyPart(lambda x: tuple(self.middle_stages(x)), self.channels[0], 4, None, 0),
+        )
 
     @abstractmethod
     def middle_stages(self, features: Tensor) -> list[Tensor]:
@@ -234,6 +266,32 @@ class Lite0(Backbone):
             if index in self._TAPS:
                 feature_maps.append(x)
         return feature_maps
+
+    def early_parts(self) -> tuple[EarlyPart, ...]:
+        """Return blocks 0 to 10 as parts that end before the channels are expanded.
+
+        A block with a 3 × 3 kernel sees one cell on each side, one with 5 × 5 two. A cell of block
+        3 depends on 17 pixels next to it, one of block 5 on 24 and one of block 10 on 128.
+        """
+
+        def compute_first(x: Tensor) -> tuple[Tensor, ...]:
+            first = self.stages(x, 0)[0]
+            return first, self._blocks[3](first)
+
+        def compute_second(x: Tensor) -> tuple[Tensor, ...]:
+            second = self._blocks[4](x)
+            return second, self._blocks[5](second)
+
+        def compute_third(x: Tensor) -> tuple[Tensor, ...]:
+            for block in self._blocks[6:11]:
+                x = block(x)
+            return (x,)
+
+        return (
+            EarlyPart(compute_first, 3, 1, 24, 500_000),
+            EarlyPart(compute_second, 40, 8, 32, 1_000_000),
+            EarlyPart(compute_third, 80, 16, 128, 2_000_000),
+        )
 
     def middle_stages(self, features: Tensor) -> list[Tensor]:
         """Compute the outputs of blocks 4 and 10 from that of block 2."""

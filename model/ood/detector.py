@@ -178,6 +178,8 @@ class OodDetector:
         places = tuple(
             Textures(names, tensors[f"{part}.means"], tensors[f"{part}.whitens"]) for part in PLACES
         )
+        if facts.get("compiled"):  # those of bundles of earlier versions keep their bits
+            places = tuple(textures.compiled() for textures in places)
         model_keys = {
             "keys", "codes", "classes", "textures", "usual", "own_scores", "sizes", "field",
         }  # fmt: skip
@@ -211,6 +213,7 @@ class OodDetector:
                 facts.get("usual_um_per_px", UM_PER_PX),
                 get_embedding(facts.get("embedding", STAGE_3_MEAN.name)),
                 facts.get("pass", WHOLE),  # bundles of earlier versions have none
+                is_native=facts.get("framing") == "native",
             ),
             {name: value for name, value in facts.items() if name not in model_keys},
             FieldDistance.load(tensors, facts["field"])

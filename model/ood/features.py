@@ -14,8 +14,8 @@ from model.framing import Field
 from model.image_quality import measure_frame, measure_quality
 from model.networks.backbones import STRIDES
 from model.networks.field_embedding import STAGE_3_MEAN, FieldEmbedding
+from model.ood.early_stages import JOINED
 from model.ood.frozen_pass import (
-    JOINED,
     TILED,
     UM_PER_PX,
     build_frozen_pass,
@@ -184,7 +184,8 @@ class OodFeatureExtractor:
         frame, weights = seen.frame, seen.weights
         area_px = float(frame.valid.sum() or np.prod(frame.extent))
         whole, windows = _describe_whole_and_windows(seen)
-        um2 = UM_PER_PX**2 if field.um_per_px is not None else None
+        um_per_px = field.um_per_px if self.frozen_pass.is_native else UM_PER_PX
+        um2 = um_per_px**2 if um_per_px and field.um_per_px is not None else None
         fine = _build_cells(seen.joined, frame, weights[FINE], um2, FINE_MARGIN)
         intensity = np.moveaxis(intensity_features(frame), 0, 2)
         tone = _build_cells(intensity, frame, weights[TONE], um2, FINE_MARGIN)
@@ -421,7 +422,11 @@ def build_ood_extractor(
     usual_um_per_px: float = UM_PER_PX,
     embedding: FieldEmbedding = STAGE_3_MEAN,
     version: int = TILED,
+    *,
+    is_native: bool = False,
 ) -> OodFeatureExtractor:
     """Return the extractor of a backbone, whose pass is shared: building one takes a second."""
-    frozen_pass = build_frozen_pass(backbone, precision, usual_um_per_px, version)
+    frozen_pass = build_frozen_pass(
+        backbone, precision, usual_um_per_px, version, is_native=is_native
+    )
     return OodFeatureExtractor(frozen_pass, embedding)

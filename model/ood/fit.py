@@ -18,7 +18,12 @@ from model.networks.backbones import frozen_lite0, hash_state_dict
 from model.ood import conformal
 from model.ood.detector import FORM, OodDetector
 from model.ood.features import WINDOW_LAYERS, build_ood_extractor
-from model.ood.field_distance import FieldDistance, ReferenceFields
+from model.ood.field_distance import (
+    NATIVE_WEIGHT,
+    FieldDistance,
+    ReferenceFields,
+    compute_held_out_distances,
+)
 from model.ood.field_size import MEASURED_PIECES
 from model.ood.mahalanobis import (
     PLACES,
@@ -29,10 +34,10 @@ from model.ood.mahalanobis import (
     TiedGaussians,
     normalize_rows,
 )
+from model.ood.outliers import find_outliers, format_outliers
 from model.ood.reference_features import ReferenceFeatures
 from model.ood.score_normalization import ScoreNormalizer
 from model.progress import Progress
-from model.runtime.engines import has_bf16
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -76,6 +81,7 @@ def iter_fit_detector(
     subtype_of: Callable[[str], str],
     cache: FeatureCache | None = None,
     features: ReferenceFeatures | None = None,
+    is_native: bool = False,
 ) -> Iterator[Progress[OodDetector]]:
     """Fit a detector and the scores of reference fields that its models were not fitted on.
 
@@ -86,9 +92,11 @@ def iter_fit_detector(
         cache: Keeps the features of every field for the next fit, or None.
         features: Features of the same examples that the heads were fitted to, in place of backbone
             and cache; None extracts them.
+        is_native: Whether fields keep their pixels where features are extracted here.
 
     Yields:
-        Progress per field extracted and per field scored, the last with the detector.
+        Progress per field extracted and per field scored, the last with the detector and a sentence
+        on reference fields that are unlike the others of their code.
 
     Raises:
         TrainingError: Fewer than two examples.
@@ -96,8 +104,7 @@ def iter_fit_detector(
     if len(examples) < 2:  # noqa: PLR2004 - one to fit, one to score
         raise TrainingError("Strangeness needs at least two examples to compare with.")
     if features is None:
-        precision = "bf16" if has_bf16() else "fp32"
-        extractor = build_ood_extractor(backbone or frozen_lite0(), precision)
+        extractor = build_ood_extractor(backbone or frozen_lite0(), "fp32", is_native=is_native)
         features = ReferenceFeatures(examples, extractor, cache)
     frozen_pass = features.extractor.frozen_pass
     total = 2 * len(features)
@@ -129,12 +136,16 @@ def iter_fit_detector(
         features.microscopes,
         list(normalizer.microscopes),
         normalizer.sizes.area_px,
+        NATIVE_WEIGHT if frozen_pass.is_native else 1.0,
     )
+    held_out = compute_held_out_distances(reference)
+    outliers = find_outliers(features.keys, features.codes, held_out)
     yield Progress(
         "strangeness",
         total,
         total,
-        result=OodDetector(
+        format_outliers(outliers, len(features)),
+        OodDetector(
             sums.fit_models(np.arange(len(folds))),
             normalizer,
             list(zip(features.keys, features.codes, strict=True)),
@@ -149,11 +160,13 @@ def iter_fit_detector(
                 "usual_um_per_px": frozen_pass.framing.usual_um_per_px,
                 "embedding": features.extractor.embedding.name,
                 "pass": frozen_pass.version,
+                "compiled": True,
+                **({"framing": "native"} if frozen_pass.is_native else {}),
                 "folds": int(folds.max()) + 1,
                 "microscopes": dict(Counter(features.microscopes)),
                 "fields_per_specimen": median_low(Counter(features.groups).values()),
             },
-            FieldDistance.fit(reference),
+            FieldDistance.fit(reference, held_out),
         ),
     )
 

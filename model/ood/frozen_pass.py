@@ -6,16 +6,16 @@ features retain it.
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 import torch
-from torch.nn import functional
 
 from model.block_statistics import mean_colour, share_of_blocks
-from model.framing import CELL_PX, Framing
+from model.framing import Field, Framing
 from model.networks.backbones import (
     IMAGENET_MEAN,
     IMAGENET_STD,
@@ -24,24 +24,21 @@ from model.networks.backbones import (
     hash_state_dict,
 )
 from model.networks.encoder import cell_weights
-from model.runtime.engines import OpenVinoRunner, choose_engine
+from model.ood.early_stages import JOINED, EarlyStages, join_maps
+from model.runtime.engines import OpenVinoRunner, choose_engine, has_bf16_convolutions
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from numpy.typing import NDArray
 
-    from model.framing import Field, Frame
+    from model.framing import Frame
     from model.networks.backbones import Backbone
     from model.runtime.engines import Engine
 
-    _Compute = Callable[..., list[NDArray[np.float32]]]
-
 UM_PER_PX: Final = 0.25
-"""Pixel size that every field is resampled to, µm; a field without a scale stays as it is."""
-
-JOINED: Final = 1
-"""Layer that is joined with the next one to the finest map that is scored."""
+"""Pixel size that every field is resampled to, µm; a field without a scale stays as it is. Lengths
+in µm below hold at it; in a native pass they are this many pixels, whatever their size."""
 
 WHOLE: Final = 1
 """Version of a pass in which every layer sees the whole field."""
@@ -56,23 +53,9 @@ TILE_CELLS: Final = 8
 _LARGEST_PX = 4096
 """Only the middle of a larger field is evaluated, 820 µm a side; twice that needs 10 GB."""
 
-_STRIP_PX = 1_000_000
-"""Pixels of a strip that the first stage of a large frame is computed in. It needs 190 MB per
-million pixels, as much as all others together."""
-
-_LARGE_PX = 2_000_000
-"""Pixels of a frame above which there are strips. MEASURED: they take 15 % longer, and their maps
-are those of the whole frame bit for bit."""
-
-_HALO_PX = 32
-"""Rows next to a strip that its cells depend on: more than the first stage of any backbone sees."""
-
 _TILES_AT_ONCE = 16
 """Tiles that are computed together: as fast as all at once, in less memory. MEASURED: one by one
 they take a third longer; every tile's result is the same bit for bit."""
-
-_LARGEST_HALF = 65504.0
-"""Largest float16."""
 
 _DARKEST = 8.0
 """Mean grey value below which brightness is no longer scaled up: there is only noise."""
@@ -108,9 +91,10 @@ class FrozenPass:
     Args:
         backbone: From `frozen_lite0`, or any other backbone with four stages.
         precision: "fp32" or "bf16"; fp32 is used where the processor lacks bf16 or OpenVINO is
-            absent.
+            absent, see `has_bf16_convolutions`.
         usual_um_per_px: Pixel size in µm that is assumed for a field without one.
         version: `WHOLE` or `TILED`.
+        is_native: Whether fields keep their pixels, in place of the common pixel size.
     """
 
     def __init__(
@@ -119,16 +103,20 @@ class FrozenPass:
         precision: str = "fp32",
         usual_um_per_px: float = UM_PER_PX,
         version: int = TILED,
+        *,
+        is_native: bool = False,
     ) -> None:
         self.backbone = backbone
         self.version = version
-        self.engine = choose_engine("cpu", precision)
-        self.framing = Framing("scale", _LARGEST_PX, UM_PER_PX, usual_um_per_px)
+        is_low = precision == "bf16" and has_bf16_convolutions()
+        self.engine = choose_engine("cpu", "bf16" if is_low else "fp32")
+        self.framing = Framing(
+            "native" if is_native else "scale", _LARGEST_PX, UM_PER_PX, usual_um_per_px
+        )
         self._weights_hash = hash_state_dict(backbone.state_dict())
         self._compute_last: Callable[[NDArray[np.float32]], NDArray[np.float32]] | None = None
         if version == TILED:
-            images = (torch.zeros(1, 64, 64, 3, dtype=torch.uint8), torch.ones(1, 3))
-            self._compute = _build_runner(_EarlyStages(backbone), self.engine, images)
+            self._early = EarlyStages(backbone, self.engine)
             self._compute_last = _build_batch_runner(
                 _LastStage(backbone), self.engine, torch.zeros(2, backbone.channels[2], 16, 16)
             )
@@ -138,7 +126,15 @@ class FrozenPass:
     @property
     def made_by(self) -> str:
         """What the maps of a field with a scale depend on besides the field."""
-        return f"pass {self.version} {self.backbone.arch} {self._weights_hash} {self.engine}"
+        native = " native" if self.is_native else ""
+        return (
+            f"pass {self.version} {self.backbone.arch} {self._weights_hash} {self.engine}{native}"
+        )
+
+    @property
+    def is_native(self) -> bool:
+        """Whether fields keep their pixels, in place of the common pixel size."""
+        return self.framing.kind == "native"
 
     def run(self, field: Field) -> FieldMaps:
         """Return the maps of a field; padding and pixels without steel have weight 0."""
@@ -148,31 +144,25 @@ class FrozenPass:
         """Return the maps of a frame."""
         weights = _steel_weights(frame)
         if self._compute_last is None:
-            *maps, joined = self._compute(frame.pixels)
-            return FieldMaps(frame, tuple(maps), np.moveaxis(joined, 0, 2), weights)
-        *maps, joined = self._compute_early(frame.pixels, _mean_colour(frame))
+            *whole, together = self._compute(frame.pixels)
+            return FieldMaps(frame, tuple(whole), np.moveaxis(together, 0, 2), weights)
+        maps, joined = self._early.compute(frame.pixels, _mean_colour(frame))
         last, inner = _compute_in_tiles(self._compute_last, maps[-1], self.backbone.channels[3])
         return FieldMaps(frame, (*maps, last), joined, weights, TILE_CELLS, inner)
 
-    def _compute_early(
-        self, pixels: NDArray[np.uint8], mean: NDArray[np.float32]
-    ) -> list[NDArray[np.float32]]:
-        """Return the first three feature maps and the joined one."""
-        if pixels.shape[0] * pixels.shape[1] <= _LARGE_PX:
-            return self._compute(pixels, mean)
-        compute_first, compute_middle = self._large
-        first = _compute_in_strips(lambda strip: compute_first(strip, mean)[0], pixels)
-        return [first, *compute_middle(first)]
+    def fingerprint(self) -> str:
+        """Return the SHA-256 of the maps of a fixed frame, as hex.
 
-    @cached_property
-    def _large(self) -> tuple[_Compute, _Compute]:
-        """The first stage and the next two, for large frames."""
-        images = (torch.zeros(1, 64, 64, 3, dtype=torch.uint8), torch.ones(1, 3))
-        features = (torch.zeros(1, self.backbone.channels[0], 16, 16),)
-        return (
-            _build_runner(_FirstStage(self.backbone), self.engine, images),
-            _build_runner(_MiddleStages(self.backbone), self.engine, features),
-        )
+        It is equal on two PCs only if both compute in the same precision to the same bits.
+        """
+        rng = np.random.default_rng(0)
+        coarse = rng.integers(40, 200, (16, 20, 3)).repeat(16, axis=0).repeat(16, axis=1)
+        pixels = (coarse + rng.integers(0, 40, coarse.shape)).astype(np.uint8)
+        seen = self.run(Field(pixels, np.ones(pixels.shape[:2], np.bool_), UM_PER_PX))
+        digest = hashlib.sha256()
+        for array in (*seen.maps, seen.joined):
+            digest.update(np.ascontiguousarray(array).tobytes())
+        return digest.hexdigest()
 
 
 def spread_starts(length: int, side: int) -> list[int]:
@@ -188,28 +178,6 @@ def _mean_colour(frame: Frame) -> NDArray[np.float32]:
     if not valid.any():
         pixels, valid = frame.pixels, np.ones_like(frame.valid)
     return np.maximum(mean_colour(pixels, valid), _DARKEST).astype(np.float32)
-
-
-def _compute_in_strips(
-    compute: Callable[[NDArray[np.uint8]], NDArray[np.float32]], pixels: NDArray[np.uint8]
-) -> NDArray[np.float32]:
-    """Compute the first feature map of an image strip by strip; the strips have one shape.
-
-    Args:
-        compute: Pixels, (h, w, 3) → their map, (c, h / 4, w / 4).
-        pixels: (h, w, 3) uint8, sides multiples of 32.
-    """
-    rows, stride = len(pixels), STRIDES[0]
-    count = -(-pixels.shape[0] * pixels.shape[1] // _STRIP_PX)
-    step = -(-rows // (count * CELL_PX)) * CELL_PX
-    height = min(rows, step + 2 * _HALO_PX)
-    parts = []
-    for top in range(0, rows, step):
-        start = min(max(0, top - _HALO_PX), rows - height)
-        part = compute(pixels[start : start + height])
-        inside = slice((top - start) // stride, (min(top + step, rows) - start) // stride)
-        parts.append(part[:, inside])
-    return parts[0] if len(parts) == 1 else np.concatenate(parts, axis=1)
 
 
 def _compute_in_tiles(
@@ -275,56 +243,7 @@ class _Stages(torch.nn.Module):
         mean = light.mean(dim=(2, 3), keepdim=True).clamp_min(_DARKEST)
         normalized = (light / mean - 1.0) * (self.mean / self.std)
         maps = self.backbone.stages(normalized.contiguous(memory_format=torch.channels_last))
-        return (*maps, _join(maps[JOINED], maps[JOINED + 1]))
-
-
-class _FirstStage(torch.nn.Module):
-    """First stage of a backbone: (1, h, w, 3) uint8 and (1, 3) in, one feature map out.
-
-    The mean colour is that of the steel, without padding. MEASURED, EfficientNet-Lite0 in OpenVINO:
-    reordering pixels and maps takes 7 % of the pass, so pixels stay in their order until the first
-    convolution.
-    """
-
-    def __init__(self, backbone: Backbone) -> None:
-        super().__init__()
-        self.backbone = backbone
-        mean, std = torch.tensor(IMAGENET_MEAN), torch.tensor(IMAGENET_STD)
-        self.register_buffer("contrast", (mean / std).view(1, 1, 1, 3))
-        self.contrast: torch.Tensor
-
-    def forward(self, pixels: torch.Tensor, mean: torch.Tensor) -> torch.Tensor:
-        gain = self.contrast / mean.view(1, 1, 1, 3)
-        normalized = pixels.float() * gain - self.contrast  # (1, h, w, 3)
-        return self.backbone.stages(normalized.permute(0, 3, 1, 2), 0)[0]
-
-
-class _EarlyStages(torch.nn.Module):
-    """First three stages: (1, h, w, 3) uint8 and (1, 3) in, four feature maps out."""
-
-    def __init__(self, backbone: Backbone) -> None:
-        super().__init__()
-        self.first, self.middle = _FirstStage(backbone), _MiddleStages(backbone)
-
-    def forward(self, pixels: torch.Tensor, mean: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        first = self.first(pixels, mean)
-        return (first, *self.middle(first))
-
-
-class _MiddleStages(torch.nn.Module):
-    """Second and third stage: (1, c, rows, columns) float32 in, three feature maps out.
-
-    The last one joins them; it is float16 and has its channels last.
-    """
-
-    def __init__(self, backbone: Backbone) -> None:
-        super().__init__()
-        self.backbone = backbone
-
-    def forward(self, features: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        maps = self.backbone.middle_stages(features)
-        joined = _join(*maps).permute(0, 2, 3, 1)
-        return (*maps, joined.clamp(-_LARGEST_HALF, _LARGEST_HALF).half())
+        return (*maps, join_maps(maps[JOINED], maps[JOINED + 1]))
 
 
 class _LastStage(torch.nn.Module):
@@ -338,32 +257,22 @@ class _LastStage(torch.nn.Module):
         return self.backbone.last_stage(features)
 
 
-def _join(finer: torch.Tensor, coarser: torch.Tensor) -> torch.Tensor:
-    upsampled = functional.interpolate(coarser, size=finer.shape[2:], mode="bilinear")
-    both = torch.cat([finer, upsampled], dim=1)
-    return functional.avg_pool2d(both, 3, stride=1, padding=1, count_include_pad=False)
-
-
 def _build_runner(
-    network: torch.nn.Module, engine: Engine, example: tuple[torch.Tensor, ...] = ()
-) -> Callable[..., list[NDArray[np.float32]]]:
+    network: torch.nn.Module, engine: Engine
+) -> Callable[[NDArray[np.uint8]], list[NDArray[np.float32]]]:
     """Return a function that runs a network with the fastest engine on this CPU.
 
     Args:
-        network: `_Stages`, `_EarlyStages` or a part of it.
+        network: `_Stages`.
         engine: From `choose_engine`.
-        example: A batch of one of everything that it takes; (): it takes images.
     """
     network.eval()
     if engine.name == "openvino":
-        return OpenVinoRunner(network, engine, None, example).maps
+        return OpenVinoRunner(network, engine, None).maps
 
     @torch.inference_mode()
-    def run(*inputs: NDArray[np.generic]) -> list[NDArray[np.float32]]:
-        batch = (torch.from_numpy(array[None]) for array in inputs)
-        outputs = network(*batch)
-        maps = outputs if isinstance(outputs, tuple) else (outputs,)
-        return [feature_map[0].numpy() for feature_map in maps]
+    def run(pixels: NDArray[np.uint8]) -> list[NDArray[np.float32]]:
+        return [feature_map[0].numpy() for feature_map in network(torch.from_numpy(pixels[None]))]
 
     return run
 
@@ -390,15 +299,17 @@ def _build_batch_runner(
     return run
 
 
-@lru_cache(maxsize=2)
+@lru_cache(maxsize=4)
 def build_frozen_pass(
     backbone: Backbone,
     precision: str,
     usual_um_per_px: float = UM_PER_PX,
     version: int = TILED,
+    *,
+    is_native: bool = False,
 ) -> FrozenPass:
     """Return the cached pass of a backbone; building one takes a second."""
-    return FrozenPass(backbone, precision, usual_um_per_px, version)
+    return FrozenPass(backbone, precision, usual_um_per_px, version, is_native=is_native)
 
 
 def is_frozen_lite0(backbone: Backbone) -> bool:

@@ -70,6 +70,11 @@ class ReferenceFeatures:
             self._held[index] = features
         return features
 
+    def release_memory(self) -> None:
+        """Forget the features of cells that are held; they are extracted again when needed."""
+        self._held.clear()
+        self._free_bytes = _CACHE_BYTES
+
     @property
     def quality(self) -> list[dict[str, float]]:
         """The image quality of every example; complete once each was extracted."""
@@ -89,8 +94,10 @@ class ReferenceFeatures:
         if self._cache is None:
             return self.extractor.extract(field)
         made_by = f"ood {VERSION} {self.extractor.made_by}"
-        if field.um_per_px is None:  # the assumed size must not renew fields that have one
-            made_by += f" {self.extractor.frozen_pass.framing.usual_um_per_px}"
+        frozen_pass = self.extractor.frozen_pass
+        if field.um_per_px is None and not frozen_pass.is_native:
+            # the assumed size must not renew fields that have one
+            made_by += f" {frozen_pass.framing.usual_um_per_px}"
         return from_arrays(
             self._cache.get_or_compute(
                 field, made_by, lambda: to_arrays(self.extractor.extract(field))

@@ -10,6 +10,7 @@ from model.evaluation.cases import build_case
 from model.evaluation.evaluate import iter_flags, iter_predictions
 from model.evaluation.evaluation import Evaluation
 from model.ood.fit import iter_fit_detector
+from model.ood.reduced_precision import iter_fit_reduced
 from model.progress import Progress
 
 if TYPE_CHECKING:
@@ -35,21 +36,58 @@ def fit_ood_detector(
     fit_detector: Callable[[Sequence[Example]], OodDetector] | None,
     cache: FeatureCache | None,
     shared: ReferenceFeatures | None,
-) -> Generator[Progress[Path], None, OodDetector]:
-    """Fit the OOD detector, or call the given function."""
+    *,
+    is_native: bool,
+) -> Generator[Progress[Path], None, tuple[OodDetector, list[str]]]:
+    """Fit the OOD detector, or call the given function.
+
+    Args:
+        examples: Its reference images.
+        taxonomy: Of the trained codes.
+        fit_detector: Fits it in place of this function, or None.
+        cache: Keeps features for the next training, or None.
+        shared: Features that heads and OOD check share, or None.
+        is_native: Whether fields keep their pixels where there are no shared features.
+
+    Returns:
+        The detector, and sentences on its reference images.
+    """
     if fit_detector is not None:
         yield Progress("strangeness", len(examples), len(examples))
-        return fit_detector(examples)
+        return fit_detector(examples), []
     for progress in iter_fit_detector(
         examples,
         subtype_of=lambda code: taxonomy.parse(code)[0],
         cache=cache,
         features=shared,
+        is_native=is_native,
+    ):
+        yield Progress("strangeness", progress.done, progress.total, progress.note)
+        if progress.result is not None:
+            return progress.result, [progress.note] if progress.note else []
+    raise TrainingError("Strangeness was not learned: there was nothing to learn it from.")
+
+
+def fit_reduced_detector(
+    examples: Sequence[Example],
+    taxonomy: Taxonomy,
+    cache: FeatureCache | None,
+    shared: ReferenceFeatures | None,
+) -> Generator[Progress[Path], None, OodDetector | None]:
+    """Fit the OOD detector in bf16 if heads share its pass and this PC has it, else return None."""
+    if shared is None:
+        return None
+    shared.release_memory()
+    for progress in iter_fit_reduced(
+        examples,
+        shared.extractor,
+        subtype_of=lambda code: taxonomy.parse(code)[0],
+        cache=cache,
     ):
         yield Progress("strangeness", progress.done, progress.total)
         if progress.result is not None:
             return progress.result
-    raise TrainingError("Strangeness was not learned: there was nothing to learn it from.")
+    return None
 
 
 def format_alarm_note(detector: OodDetector, alpha: float) -> str:

@@ -35,7 +35,8 @@ class TrainingConfig:
         taps: Indices of the backbone stages (0 to 3) that are used; None: the last, or for a frozen
             EfficientNet-Lite0 the third, which separates textures better.
         frozen: Whether the backbone is frozen and only the heads are fitted.
-        framing: "mirror", "resize", "tile" or "scale".
+        framing: "mirror", "resize", "tile", "scale" or "native"; "scale" becomes "native" where the
+            training images are of many scales and no code has several sizes.
         frame_px: Side of a frame, px; for "scale" the largest side.
         um_per_px: Pixel size that "scale" resamples every field to, µm.
         epochs: Largest number of passes over the training images.
@@ -58,6 +59,8 @@ class TrainingConfig:
         mixed_groups: Whether a group may hold several subtypes, as a plant or a microscope does.
         device: "auto", "cpu", "cuda".
         precision: "auto", "fp32" or "bf16", for fine-tuning.
+        bf16: Whether the unusual check is also fitted in bf16, for PCs that are to run it so; only
+            where heads share its pass, and on a PC that has bf16.
         alpha: Alarm rate for the evaluation: share of good fields that may be flagged.
     """
 
@@ -89,6 +92,7 @@ class TrainingConfig:
     without: tuple[str, ...] = ()
     device: str = "auto"
     precision: str = "auto"
+    bf16: bool = False
     alpha: float = 0.02
 
     def __post_init__(self) -> None:

@@ -3,19 +3,28 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
 from model.data.near_duplicates import ComparedImage, compute_signature, find_leaks
 from model.data.splits import SIDES
 from model.framing import Framing
+from model.ood.frozen_pass import UM_PER_PX
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from model.data.splits import Split
+    from model.taxonomy import Taxonomy
     from model.training.config import TrainingConfig
+
+MANY_SCALES: Final = 4.0
+"""Ratio of the 95th to the 5th percentile of the pixel size from which images are of many scales: a
+common pixel size then enlarges or shrinks many of them so much that their texture is lost. 500 and
+1000 times, the usual magnifications of hardened steel, differ by a factor of 2."""
+
+_RESIZED = 2.0
 
 
 class DatasetSummary:
@@ -42,10 +51,40 @@ class DatasetSummary:
                     self._um_per_px.append(field.um_per_px)
                 yield len(self._compared)
 
+    def has_many_scales(self, taxonomy: Taxonomy) -> bool:
+        """Return whether a common pixel size makes no sense for the training images.
+
+        Sizes are lengths, so codes with several sizes always need the common pixel size.
+
+        Args:
+            taxonomy: Of the trained codes.
+        """
+        if not self._um_per_px or any(len(s.trained_sizes) > 1 for s in taxonomy.subtypes):
+            return False
+        low, high = np.quantile(self._um_per_px, (0.05, 0.95))
+        return bool(high > MANY_SCALES * low)
+
+    def keeps_pixels(self, config: TrainingConfig) -> bool:
+        """Return whether the frozen pass uses the pixels of each image as they are."""
+        return config.framing == "native" or self.has_many_scales(config.taxonomy)
+
+    def describe_pixels(self, config: TrainingConfig) -> str:
+        """Return the sentence that names pixels that are kept because of many scales, or ""."""
+        if config.framing == "native" or not self.has_many_scales(config.taxonomy):
+            return ""
+        zooms = np.array(self._um_per_px) / UM_PER_PX
+        resized = int(((zooms > _RESIZED) | (zooms < 1 / _RESIZED)).sum())
+        return (
+            f"Pixel sizes from {min(self._um_per_px):.2g} to {max(self._um_per_px):.2g} µm: at one "
+            f"common size of {UM_PER_PX:g} µm, {resized} of {len(zooms)} micrographs to train "
+            "would change more than twofold. All are used with their own pixels."
+        )
+
     def build_framing(self, config: TrainingConfig) -> Framing:
         """Return the framing, with the median pixel size assumed for fields without a scale."""
+        is_native = config.framing == "scale" and self.keeps_pixels(config)
         return Framing(
-            kind=config.framing,  # type: ignore[arg-type]  # checked by TrainingConfig
+            kind="native" if is_native else config.framing,  # type: ignore[arg-type]  # checked by TrainingConfig
             frame_px=config.frame_px,
             um_per_px=config.um_per_px,
             usual_um_per_px=(

@@ -21,11 +21,13 @@ from model.inference.classifier import Classifier
 from model.networks.backbones import load_backbone
 from model.networks.encoder import Encoder
 from model.ood.nearest_neighbor import SEEN_BY_CLASSIFIER
+from model.ood.reduced_precision import collect_facts, list_tensors
 from model.progress import Progress
 from model.training.assessment import (
     evaluate_test_set,
     find_leaks,
     fit_ood_detector,
+    fit_reduced_detector,
     report_alarm_rate,
 )
 from model.training.cross_validation import build_cross_validation
@@ -115,6 +117,9 @@ def train(
     for done in summary.scan():
         yield Progress("labels", done, plan.n)
     framing, copies = summary.build_framing(plan.config), summary.find_copies()
+    if sentence := summary.describe_pixels(plan.config):
+        plan.notes.append(sentence)
+        yield Progress("labels", plan.n, plan.n, sentence)
     yield from _note_copies(copies, plan)
     networks = _Networks()
     checkpoint_folder = folder / f".training-{hash_inputs(plan.config, plan.sides)}"
@@ -133,9 +138,15 @@ def train(
         plan.config, framing, networks.encoders, networks.heads, networks.shared
     )
     calibration = yield from _calibrate(plan, networks, extractor)
-    detector = yield from fit_ood_detector(
-        plan.learned, plan.scheme.taxonomy, fit_detector, features, networks.shared
+    detector, notes = yield from fit_ood_detector(
+        plan.learned,
+        plan.scheme.taxonomy,
+        fit_detector,
+        features,
+        networks.shared,
+        is_native=summary.keeps_pixels(plan.config),
     )
+    plan.notes.extend(notes)
     plan.notes.extend((yield from report_alarm_rate(detector, plan.config.alpha)))
     classifier = _build_classifier(plan, framing, networks, calibration, detector)
     embeddings: dict[str, NDArray[np.float32]] = {}
@@ -146,6 +157,12 @@ def train(
         task.plain.update(embeddings)
     plan.notes.extend((yield from find_leaks(evaluation, plan.sides, copies)))
     final = yield from _refit(plan, networks, calibration, features)
+    reduced = yield from fit_reduced_detector(
+        plan.learned,
+        plan.scheme.taxonomy,
+        features,
+        networks.shared if plan.config.bf16 else None,
+    )
     bundle = write_bundle(
         BundleContents(
             recipe=recipe,
@@ -161,13 +178,15 @@ def train(
                 "history": networks.history,
                 "evidence_limits": calibration.evidence_limits,
                 "engine": calibration.engine.label,
-                "strangeness": detector.summary(),
+                "strangeness": detector.summary()
+                | {"precisions": ["fp32", *(["bf16"] if reduced else [])]},
                 "cross_validation": final.cross_validation,
             },
             encoders=networks.encoders,
             heads=final.heads,
-            ood_tensors=detector.tensors() | {SEEN_BY_CLASSIFIER: calibration.embeddings},
-            ood_facts=detector.facts(),
+            ood_tensors=list_tensors(detector, reduced)
+            | {SEEN_BY_CLASSIFIER: calibration.embeddings},
+            ood_facts=collect_facts(detector, reduced),
             tested=final.tested,
             field_embedding=networks.shared.extractor.embedding.name if networks.shared else "",
         ),

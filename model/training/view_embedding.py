@@ -38,16 +38,20 @@ def build_shared_features(
     task: TrainingTask, config: TrainingConfig, cache: FeatureCache | None
 ) -> ReferenceFeatures | None:
     """Return the features that heads and OOD check share; None if their passes differ."""
+    is_native = task.framing.kind == "native"
     if (
-        task.framing.kind != "scale"
-        or task.framing.um_per_px != UM_PER_PX
+        not (is_native or (task.framing.kind == "scale" and task.framing.um_per_px == UM_PER_PX))
         or not is_frozen_lite0(task.encoder.backbone)
         or config.taps is not None
         or len(task.heads) != len(task.scheme.heads())
     ):
         return None
     extractor = build_ood_extractor(
-        frozen_lite0(), "fp32", task.framing.usual_um_per_px, STAGES_3_4_MEAN_STD
+        frozen_lite0(),
+        "fp32",
+        task.framing.usual_um_per_px,
+        STAGES_3_4_MEAN_STD,
+        is_native=is_native,
     )
     return ReferenceFeatures((*task.train, *task.validation), extractor, cache)
 
@@ -122,9 +126,10 @@ class ViewEmbedder:
         if self._cache is None:
             return self._compute_views(example.key, field)
         # The usual pixel size is a median of the examples: it must not renew fields with a scale.
-        usual = 0.0 if field.um_per_px else self._task.framing.usual_um_per_px
+        framing = self._task.framing
+        usual = 0.0 if field.um_per_px or framing.kind == "native" else framing.usual_um_per_px
         options = (
-            f"{self._made_by} {replace(self._task.framing, usual_um_per_px=usual)} "
+            f"{self._made_by} {replace(framing, usual_um_per_px=usual)} "
             f"views {self._config.views} rotate {self._config.rotate} "
             f"seed {derive_seed(self._config, example.key)}"
         )

@@ -80,12 +80,17 @@
     performance.measure("next-shown", "answered");
     performance.measure("decided-to-shown", "decided");
   }
+  // What is still being fetched from the object storage is asked for again.
+  function isPlaceholder(image) {
+    const last = performance.getEntriesByName(image.src).at(-1);
+    return Boolean(last) && last.responseStatus === 503;
+  }
   // Pictures that are here already are taken along: they are decoded, and a new one would be anew.
   function take(next) {
     const here = new Map([...main().querySelectorAll("img"), ...ahead].map(function (one) { return [one.src, one]; }));
     for (const image of next.querySelectorAll("img")) {
       const one = here.get(image.src);
-      if (!one) { continue; }
+      if (!one || isPlaceholder(one)) { continue; }
       here.delete(image.src);
       for (const name of one.getAttributeNames()) { if (!image.hasAttribute(name)) { one.removeAttribute(name); } }
       for (const held of image.attributes) { if (held.name !== "src") { one.setAttribute(held.name, held.value); } }

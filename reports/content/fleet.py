@@ -72,10 +72,10 @@ class RolloutPc:
 
 @dataclass(frozen=True, slots=True)
 class RolloutView:
-    """A bundle that the PCs of a site take in rings.
+    """A bundle or settings version that the PCs of a site take in rings.
 
     Args:
-        title: Which bundle.
+        title: Which one.
         state: Its state in words.
         tone: Of its state.
         why: Why it was stopped, "" where it was not.
@@ -109,7 +109,7 @@ class FleetPage:
         other: The same page of all sites, or of this one alone; None where not permitted.
         rollout: The newest rollout of this site, None before the first.
         start: The form that starts one; None where not permitted.
-        bundles: To choose from in this form.
+        bundles: Bundles and settings versions to choose from in this form.
         message: What an act has led to, "" for nothing.
         is_refused: The act was refused.
     """

@@ -131,11 +131,11 @@ class Group:
 
 
 @cache
-def list_fonts(kit: Kit, folder: Path) -> list[str]:
-    """Return the paths of a kit's fonts that exist in a folder or among the tests' own."""
-    there = {path.name: str(path) for path in sorted(folder.rglob("*.[ot]tf"))}
+def list_fonts(names: tuple[str, ...], folder: Path) -> list[str]:
+    """Return the paths of named fonts that exist in a folder or among the tests' own."""
+    there = {path.name: str(path) for path in sorted(folder.rglob("*.[ot]t[bf]"))}
     there |= {Path(path).name: path for path in fonts()}
-    paths = [there[name] for name in kit.fonts if name in there]
+    paths = [there[name] for name in names if name in there]
     if not paths:
         raise SystemExit(f"{folder}: no font of this split; unpack Debian's fonts there.")
     return paths
@@ -155,7 +155,7 @@ def burn_look(
     Returns:
         Pixels, (h, w, 3) uint8; look; label; length of the line in pixels and in µm.
     """
-    pixels = _vary(rng, texture)
+    pixels = vary_texture(rng, texture)
     height, width = pixels.shape[:2]
     line, ground = str(rng.choice(kit.lines)), str(rng.choice(kit.grounds))
     place = "inside" if line in ("broken", "gap") else str(rng.choice(kit.places))
@@ -168,7 +168,7 @@ def burn_look(
         label=label,
         long=um / um_per_px,
         high=int(max(13, min(height, width) * rng.uniform(0.024, 0.048))),
-        font=str(rng.choice(list_fonts(kit, folder))),
+        font=str(rng.choice(list_fonts(kit.fonts, folder))),
     )
     pixels = _lay(rng, kit, pixels, group, ground)
     factor = float(rng.uniform(0.75, 1.3)) if rng.random() < 0.15 else 1.0
@@ -177,12 +177,12 @@ def burn_look(
         pixels = cv2.resize(pixels, None, fx=factor, fy=factor, interpolation=how)
         factor = pixels.shape[1] / width
     if rng.random() < 0.55:
-        pixels = _compress(rng, pixels)
+        pixels = compress(rng, pixels)
     look = f"{ground}-{line}-{place}"
     return np.ascontiguousarray(pixels), look, label, group.line_px * factor, um
 
 
-def _vary(rng: Generator, texture: NDArray[np.uint8]) -> NDArray[np.uint8]:
+def vary_texture(rng: Generator, texture: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Return a texture turned, mirrored, cut and enlarged."""
     pixels = np.rot90(texture, int(rng.integers(4)))
     pixels = pixels[:, ::-1] if rng.random() < 0.5 else pixels
@@ -371,8 +371,8 @@ def _lay(
     ink, seen = _choose_ink(rng, kit, here, group.ink)
     if ground in ("outline", "glow", "shadow") or not seen:
         away = BLACK if sum(ink) > 300 else WHITE
-        _blend(here, _spread(group.ink, ground), away)
-    _blend(here, group.ink, ink)
+        blend(here, _spread(group.ink, ground), away)
+    blend(here, group.ink, ink)
     return np.clip(np.rint(out), 0, 255).astype(np.uint8)
 
 
@@ -426,11 +426,13 @@ def _spread(ink: Mask, ground: str) -> Mask:
     return wide
 
 
-def _blend(part: NDArray[np.float32], mask: Mask, colour: Colour) -> None:
+def blend(part: NDArray[np.float32], mask: Mask, colour: Colour) -> None:
+    """Blend a colour into a part of a picture, in place."""
     part[:] = part + mask[:, :, None] * (np.array(colour, np.float32) - part)
 
 
-def _compress(rng: Generator, pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+def compress(rng: Generator, pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Return pixels as a JPEG file keeps them."""
     half, full = cv2.IMWRITE_JPEG_SAMPLING_FACTOR_420, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444
     options = [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(72, 97))]
     options += [cv2.IMWRITE_JPEG_SAMPLING_FACTOR, half if rng.random() < 0.6 else full]

@@ -3,13 +3,16 @@
     python tests/bench/features.py made [--rows 65536] [--references 300] [--blocks 6] [--codes 15]
     python tests/bench/features.py similar [--rows 100000]
     python tests/bench/features.py real ../shared/data/uhcs [--train 160]
+    python tests/bench/features.py real ../shared/data/uhcs --more ../shared/data/micrographs \
+        --crops 10000 --parts /tmp/crops
 
 `made` writes rows of the size of real ones into shards, reads them back, hashes included, and
 scores them; the file cache is warm. 10 million rows are extrapolated from the rate, and the peak
 of memory is that of this process, which holds one row group at a time. `similar` asks for the
 neighbours of one micrograph. `real` trains a bundle of heads on frozen networks, reads every
 micrograph of the folder, and compares codes, sets and whole-field distances with those from the
-kept features.
+kept features. With `--crops` it cuts crops of those micrographs and of the folders of `--more`
+instead, see `feature_crops`.
 """
 
 from __future__ import annotations
@@ -26,6 +29,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+from feature_crops import measure_crops
 
 from agent.features import FeatureFolder, FeatureRow, FormOfRows, SimilarIndex, build_row, to_batch
 from agent.features.feature_rows import encode_shard
@@ -251,12 +255,18 @@ def main() -> None:
     parser.add_argument("--references", type=int, default=300)
     parser.add_argument("--blocks", type=int, default=6)
     parser.add_argument("--train", type=int, default=160)
+    parser.add_argument("--crops", type=int, default=0, help="0: the whole micrographs.")
+    parser.add_argument("--more", type=Path, action="append", default=[])
+    parser.add_argument("--parts", type=Path, default=Path("feature-crops"))
     parser.add_argument("--scratch", help="Folder for the made shards.")
     given = parser.parse_args()
     if given.what == "made":
         measure_made(given.rows, given.references, given.blocks, given.scratch)
     elif given.what == "similar":
         measure_similar(given.rows, given.scratch)
+    elif given.crops:
+        folders = (given.folder, *given.more)
+        measure_crops(folders, load_examples(given.folder), given.crops, given.train, given.parts)
     else:
         measure_real(given.folder, given.train)
 

@@ -2,12 +2,19 @@
 """Run a fleet of agents on one real PostgreSQL, kill them, take the database away, count.
 
     python tests/bench/fleet.py --quick            8 kills, a quarter of an hour on a busy PC
-    python tests/bench/fleet.py --kills 100 --micrographs 400
+    python tests/bench/fleet.py --only fleet --single --kills 100 --micrographs 400
+    python tests/bench/fleet.py --only churn       1 000 000 units, about 8 minutes on an idle PC
 
 200 agents of 40 sites do everything but read pictures: claims, leases, answers, heartbeats, status
 of their jobs. Each is a thread with a store of its own; each process holds 25 and is killed with
-SIGKILL as a whole. An answer takes `--batch-s` of waiting in place of the networks. At the end
-every micrograph must have one answer, and the counts of the jobs must be those of the rows.
+SIGKILL as a whole. With `--single`, 20 of the agents have a process of their own, and each kill
+hits one of them that has claimed a unit since it started. An answer takes `--batch-s` of waiting in
+place of the networks. At the end every micrograph must have one answer, and the counts of the jobs
+must be those of the rows.
+
+The churn needs no agents: a procedure in the server plays the changes of a unit's life, six of the
+seven each in a transaction of its own or with others of the same kind, and the clean-up of the job
+deletes it. It measures the tables and their vacuum, not the agents' statements.
 """
 
 from __future__ import annotations
@@ -23,7 +30,6 @@ import sys
 import tempfile
 import threading
 import time
-from collections import Counter
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -43,7 +49,8 @@ from agent.service.database_clock import DatabaseClock
 from agent.store import MicrographResult, Store, UnitAnswer
 from agent.store.work_units import WorkUnits
 
-SITES, AGENTS, PROCESSES = 40, 200, 8
+PROCESSES, SINGLE = 8, 20
+"""Processes with many agents, and with one agent each where `--single` kills them."""
 LEASE_S = 20.0
 UNIT = 8
 LIMIT_MS = 50.0
@@ -86,7 +93,8 @@ class Child:
     """A process with some agents; it writes down what its claims took every second."""
 
     address: str
-    number: int
+    agents: list[int]
+    sites: int
     batch_s: float
     beat_s: float
     notes: Path
@@ -94,7 +102,7 @@ class Child:
 
     def run(self) -> None:
         log.set_up(level="critical")
-        for index in range(self.number, AGENTS, PROCESSES):
+        for index in self.agents:
             threading.Thread(target=self._work, args=(index,), daemon=True).start()
         threading.Thread(target=self._beat, daemon=True).start()
         while True:
@@ -107,7 +115,10 @@ class Child:
         while True:
             try:
                 return TimedStore.open(
-                    self.address, site=f"Plant {index % SITES}", agent=f"PC {index}", connections=2
+                    self.address,
+                    site=f"Plant {index % self.sites}",
+                    agent=f"PC {index}",
+                    connections=2,
                 )
             except Exception:  # noqa: BLE001 - the database is away: an agent's supervisor waits too
                 time.sleep(2)
@@ -176,9 +187,9 @@ def connect(server: Postgres, name: str) -> psycopg.Connection:
     )
 
 
-def lay_out(server: Postgres, url: str, micrographs: int) -> None:
+def lay_out(server: Postgres, url: str, micrographs: int, sites: int) -> None:
     """Make the sites, each with micrographs that are copies of one row, and a job."""
-    for site in range(SITES):
+    for site in range(sites):
         with Store.open(url, site=f"Plant {site}", agent=f"PC {site}") as store:
             fill(store, 1)
     with connect(server, url.rpartition("/")[2]) as database:
@@ -191,7 +202,7 @@ def lay_out(server: Postgres, url: str, micrographs: int) -> None:
         clone(database, "result", {"micrograph_id": "c.id"}, 1, rows)
         database.execute("ANALYZE")
         database.execute("CREATE EXTENSION pg_stat_statements")
-    for site in range(SITES):
+    for site in range(sites):
         with Store.open(url, site=f"Plant {site}", agent=f"PC {site}") as store:
             job = store.work_jobs.open(
                 NEW, "reprocess", days=None, since=None, by="bench", at=clock()
@@ -221,20 +232,38 @@ class Run:
     url: str
     folder: Path
     arguments: argparse.Namespace
+    groups: list[list[int]]
     processes: dict[int, subprocess.Popen] = field(default_factory=dict)
+    noted: dict[int, int] = field(default_factory=dict)
     kills: int = 0
+    killed: int = 0
 
     def start(self, number: int) -> None:
-        call = [sys.executable, __file__, "--child", str(number), "--url", self.url, "--notes", str(self.folder / f"claims-{number}"),
+        notes = self.folder / f"claims-{number}"
+        self.noted[number] = notes.stat().st_size if notes.exists() else 0
+        agents = ",".join(map(str, self.groups[number]))
+        call = [sys.executable, __file__, "--child", agents, "--url", self.url, "--notes", str(notes), "--sites", str(self.arguments.sites),
                 "--batch-s", str(self.arguments.batch_s), "--beat-s", str(self.arguments.beat_s)]  # fmt: skip
         self.processes[number] = subprocess.Popen(call)
 
-    def kill(self, dice: random.Random) -> None:
-        number = dice.randrange(PROCESSES)
+    def kill(self, dice: random.Random) -> bool:
+        """Kill a process whose agents have claimed since it started; return whether there is one."""
+        ready = [number for number in self.processes if self._may_be_killed(number)]
+        if not ready:
+            return False
+        number = dice.choice(ready)
         self.processes[number].send_signal(signal.SIGKILL)
         self.processes[number].wait()
         self.start(number)
         self.kills += 1
+        self.killed += len(self.groups[number])
+        return True
+
+    def _may_be_killed(self, number: int) -> bool:
+        if self.arguments.single and len(self.groups[number]) > 1:
+            return False
+        notes = self.folder / f"claims-{number}"
+        return notes.exists() and notes.stat().st_size > self.noted[number]
 
     def end(self) -> None:
         for process in self.processes.values():
@@ -260,7 +289,7 @@ class Run:
     def run(self) -> tuple[float, int]:
         """Run until every job is at its end; return seconds, and the most connections."""
         dice, arguments = random.Random(1), self.arguments
-        for number in range(PROCESSES):
+        for number in range(len(self.groups)):
             self.start(number)
         began_s, total, most, was_away = time.monotonic(), self.count_left(), 0, False
         while time.monotonic() - began_s < arguments.limit_s and not self.is_closed():
@@ -272,8 +301,13 @@ class Run:
                 f"{time.monotonic() - began_s:5.0f} s: {total - left} of {total} answers, {self.kills} kills, {most} connections, load {os.getloadavg()[0]:.0f}",
                 flush=True,
             )
-            if self.kills < arguments.kills and done > self.kills / arguments.kills * 0.9:
-                self.kill(dice)
+            due = (
+                min(arguments.kills, int(arguments.kills * done / 0.8) + 1)
+                if arguments.kills
+                else 0
+            )
+            while self.kills < due and self.kill(dice):
+                pass
             if arguments.away_s and done > 0.4 and not was_away:
                 was_away = True
                 print(f"the database is away for {arguments.away_s:.0f} s", flush=True)
@@ -333,17 +367,22 @@ def print_claims(run: Run) -> None:
             )
 
 
-def print_tables(server: Postgres, name: str, when: str) -> None:
+def print_tables(server: Postgres, name: str, when: str) -> dict[str, int]:
+    """Print the watched tables; return their sizes with indexes, kB."""
     with connect(server, name) as database:
         rows = database.execute(
             "SELECT relname, n_live_tup, n_dead_tup, pg_total_relation_size(relid) / 1024, n_tup_upd, n_tup_hot_upd FROM pg_stat_user_tables WHERE relname = ANY(%s) ORDER BY 1", (list(WATCHED),),
         ).fetchall()  # fmt: skip
     for table, live, dead, size_kb, updates, hot in rows:
         print(
-            f"{when}: {table}: {live} rows, {dead} dead, {size_kb} kB, {updates} updates, {hot / max(updates, 1):.0%} in their page"
+            f"{when}: {table}: {live} rows, {dead} dead, {size_kb} kB, {updates} updates, {hot / max(updates, 1):.0%} in their page",
+            flush=True,
         )
+    return {table: size_kb for table, _live, _dead, size_kb, _updates, _hot in rows}
 
 
+UNITS_PER_CALL = 500
+"""A server counts the changes of a call at its end, and vacuums by these counts."""
 CHURN = """
 CREATE PROCEDURE churn(n integer) LANGUAGE plpgsql AS $$
 DECLARE job record; unit integer;
@@ -373,18 +412,25 @@ END $$
 """
 
 
-def churn(server: Postgres, name: str, units: int, rounds: int = 5) -> None:
+def churn(server: Postgres, name: str, units: int, rounds: int) -> None:
     """Play the life of many units in the server itself, and print the tables after each part."""
     with connect(server, name) as database:
         database.execute(CHURN)
         database.execute("SET synchronous_commit = off")
+        sizes = []
         for part in range(rounds):
             began_s = time.monotonic()
-            database.execute(f"CALL churn({units // rounds})")
+            for _ in range(units // rounds // UNITS_PER_CALL):
+                database.execute(f"CALL churn({UNITS_PER_CALL})")
             spent_s = time.monotonic() - began_s
-            print_tables(
-                server, name, f"after {(part + 1) * units // rounds} units ({spent_s:.0f} s)"
-            )
+            done = (part + 1) * (units // rounds // UNITS_PER_CALL) * UNITS_PER_CALL
+            sizes.append(print_tables(server, name, f"after {done} units played ({spent_s:.0f} s)"))
+    for table in sizes[0]:
+        kilobytes = [size[table] for size in sizes]
+        print(
+            f"{table}: {kilobytes[0]} kB after the first part, {kilobytes[-1]} after the last, at "
+            f"most {max(kilobytes)}: {max(kilobytes) / max(kilobytes[0], 1):.2f} times the first"
+        )
 
 
 def main() -> None:
@@ -402,13 +448,23 @@ def main() -> None:
     parser.add_argument(
         "--churn", type=int, default=1_000_000, help="units whose life the server plays"
     )
-    parser.add_argument("--child", type=int)
+    parser.add_argument("--only", choices=("fleet", "churn"))
+    parser.add_argument("--single", action="store_true", help="kill single agents")
+    parser.add_argument("--agents", type=int, default=200)
+    parser.add_argument("--sites", type=int, default=40)
+    parser.add_argument("--child", help="numbers of its agents")
     parser.add_argument("--url")
     parser.add_argument("--notes", type=Path)
     arguments = parser.parse_args()
     if arguments.child is not None:
+        agents = [int(number) for number in arguments.child.split(",")]
         Child(
-            arguments.url, arguments.child, arguments.batch_s, arguments.beat_s, arguments.notes
+            arguments.url,
+            agents,
+            arguments.sites,
+            arguments.batch_s,
+            arguments.beat_s,
+            arguments.notes,
         ).run()
     if arguments.quick:
         arguments.kills, arguments.micrographs, arguments.churn = 8, 64, 50_000
@@ -418,30 +474,45 @@ def main() -> None:
     folder.chmod(0o755)
     server.start()
     url = server.empty()
+    name, is_whole = url.rpartition("/")[2], True
     try:
-        lay_out(server, url, arguments.micrographs)
-        run = Run(server, url, folder, arguments)
-        print_tables(server, url.rpartition("/")[2], "before")
-        try:
-            spent_s, most = run.run()
-        finally:
-            run.end()
-        is_whole = judge(run)
-        print(
-            f"{spent_s:.0f} s, {run.kills} kills of {AGENTS // PROCESSES} agents each, at most {most} connections for {AGENTS} agents"
-        )
-        print_claims(run)
-        print_tables(server, url.rpartition("/")[2], "after")
-        churn(server, url.rpartition("/")[2], arguments.churn)
+        lay_out(server, url, arguments.micrographs, arguments.sites)
+        print_tables(server, name, "before")
+        if arguments.only != "churn":
+            is_whole = run_fleet(server, url, folder, arguments)
+        if arguments.only != "fleet" and arguments.churn:
+            parts = max(5, arguments.churn // 100_000)
+            churn(server, name, arguments.churn, parts)
     finally:
         server.stop()
         shutil.rmtree(folder, ignore_errors=True)
-    print(
-        Counter(
-            {"nothing lost, nothing twice": int(is_whole), "WRONG": int(not is_whole)}
-        ).most_common(1)[0][0]
-    )
+    if arguments.only != "churn":
+        print("nothing lost, nothing twice" if is_whole else "WRONG")
     sys.exit(not is_whole)
+
+
+def run_fleet(server: Postgres, url: str, folder: Path, arguments: argparse.Namespace) -> bool:
+    """Run the agents, and print what they took; return whether nothing is lost or twice."""
+    run = Run(server, url, folder, arguments, make_groups(arguments))
+    try:
+        spent_s, most = run.run()
+    finally:
+        run.end()
+    is_whole = judge(run)
+    print(
+        f"{spent_s:.0f} s, {run.kills} kills of {run.killed} agents together, at most {most} connections for {arguments.agents} agents"
+    )
+    print_claims(run)
+    print_tables(server, url.rpartition("/")[2], "after")
+    return is_whole
+
+
+def make_groups(arguments: argparse.Namespace) -> list[list[int]]:
+    """Return the numbers of the agents of each process."""
+    alone = min(SINGLE, arguments.agents // 2) if arguments.single else 0
+    rest = range(alone, arguments.agents)
+    together = [list(rest[start::PROCESSES]) for start in range(PROCESSES)]
+    return [*([number] for number in range(alone)), *(group for group in together if group)]
 
 
 if __name__ == "__main__":

@@ -1,13 +1,16 @@
 """Measure the out-of-distribution check on real micrographs by the size of the field.
 
     python tests/bench/real.py ../shared/data [--quick] [--whole] [--before] [--kept FOLDER]
+        [--scale fixed|own|native]
 
 Trained on one piece (1/16 of the area) of each micrograph of ultrahigh-carbon steel, tested on
 pieces of a quarter, 1, 4 and 16 times that area of micrographs whose heat treatment was held out;
 each heat treatment is held out once. With `--whole` trained on whole micrographs, tested on whole
 ones and quarters. "before" (only with `--before`) is the same bundle without the distance of the
-whole field, the peer is a Mahalanobis distance on the pooled features of the same network. Pixels
-are taken as they are, at 1.5 times their size, since the magnifications differ by a factor of 400.
+whole field, the peer is a Mahalanobis distance on the pooled features of the same network.
+`--scale fixed`: all pixels at 1.5 times their size. `own`: resampled to 0.25 µm by the scale of
+each micrograph, as a bundle of one scale does. `native`: pixels kept, as a training does for images
+of many scales; the magnifications differ by a factor of 400.
 `--kept FOLDER` keeps features of every piece, so that each passes the network once.
 Intervals are
 Clopper and Pearson's; images of one heat treatment are counted as independent, which they are not,
@@ -23,7 +26,7 @@ import json
 import sys
 import time
 from collections import Counter, defaultdict
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -67,6 +70,7 @@ class Micrograph:
     pixels: NDArray[np.uint8]
     kind: str
     group: str
+    um_per_px: float | None
 
     def piece(self, size: str) -> Field:
         """Return a piece; its place depends on name and size only."""
@@ -75,7 +79,7 @@ class Micrograph:
         y = rng.integers(0, self.pixels.shape[0] - height + 1)
         x = rng.integers(0, self.pixels.shape[1] - width + 1)
         pixels = np.ascontiguousarray(self.pixels[y : y + height, x : x + width])
-        return Field(pixels, np.ones((height, width), bool), UM_PER_PX)
+        return Field(pixels, np.ones((height, width), bool), self.um_per_px)
 
 
 @dataclass
@@ -120,6 +124,7 @@ def load_steel(folder: Path, step: int) -> list[Micrograph]:
             read_rgb(folder / "uhcs" / row["file"]),
             row["microconstituent"],
             row["specimen"],
+            float(row["um_per_px"]) if row["um_per_px"] else None,
         )
         for row in rows
     ]
@@ -139,7 +144,8 @@ def load_foreign(folder: Path) -> list[Micrograph]:
         foot = band[1] if band else int((0.88 if image["has_scale_bar"] else 1) * len(pixels))
         top, left = max(0, (foot - 481) // 2), max(0, (pixels.shape[1] - 645) // 2)
         middle = np.ascontiguousarray(pixels[:foot][top : top + 481, left : left + 645])
-        loaded.append(Micrograph(image["file"], middle, "foreign SEM", ""))
+        scale = image.get("um_per_px") or image.get("pixel_size_um_metadata")
+        loaded.append(Micrograph(image["file"], middle, "foreign SEM", "", scale))
     return loaded
 
 
@@ -172,6 +178,7 @@ def measure_split(
     usual: str,
     *,
     has_before: bool,
+    is_native: bool,
     kept: FeatureCache,
 ) -> Iterator[tuple[str, str, str, float, float]]:
     """Yield kind, size, method, p-value and score of every tested piece."""
@@ -179,7 +186,13 @@ def measure_split(
         Example(image.name, CODES[image.kind], image.group, lambda image=image: image.piece(usual))
         for image in taught
     ]
-    extractor = build_ood_extractor(frozen_lite0(), "bf16" if has_bf16() else "fp32")
+    scales = [image.um_per_px for image in taught if image.um_per_px]
+    extractor = build_ood_extractor(
+        frozen_lite0(),
+        "bf16" if has_bf16() else "fp32",
+        float(np.median(scales)),
+        is_native=is_native,
+    )
     features = ReferenceFeatures(examples, extractor, kept)
     *_, last = iter_fit_detector(examples, subtype_of=lambda code: code[0], features=features)
     after = last.result
@@ -231,6 +244,8 @@ def main() -> int:
     parser.add_argument("--quick", action="store_true", help="every second image, three splits")
     parser.add_argument("--whole", action="store_true", help="trained on whole micrographs")
     parser.add_argument("--kept", type=Path, help="folder that keeps features of every piece")
+    scales = ("fixed", "own", "native")
+    parser.add_argument("--scale", choices=scales, default="fixed", help="of the pixels")
     parser.add_argument("--before", action="store_true", help="also without the distance")
     options = parser.parse_args()
     torch.set_num_threads(1)
@@ -242,6 +257,10 @@ def main() -> int:
     if not steel:
         print(f"no uhcs/MANIFEST.csv in {options.folder}: nothing is measured")
         return 0
+    if options.scale == "fixed":
+        steel, foreign = (
+            [replace(image, um_per_px=UM_PER_PX) for image in images] for images in (steel, foreign)
+        )
     split_of = assign_splits(steel)
     measured: dict[tuple[str, str, str], Scores] = defaultdict(Scores)
     kept = FeatureCache(options.kept or Path(), 20_000_000_000 if options.kept else 0)
@@ -256,6 +275,7 @@ def main() -> int:
             tested,
             "16" if options.whole else "1",
             has_before=options.before,
+            is_native=options.scale == "native",
             kept=kept,
         ):
             measured[kind, size, method].p_values.append(p_value)

@@ -3,7 +3,8 @@
     python tests/bench/real_classes.py ../shared/data
 
 Classes with at least ten images, on images of other heat treatments (each held out once) and on
-other images (five folds). The product: heads of the default plan on the frozen pass, penalty and
+other images (five folds). The product: heads of the default plan on the frozen pass, which keeps
+the pixels of images of so many scales; also at one common pixel size. Penalty and
 class weights chosen inside each training by cross-validation over groups, temperature from its
 out-of-fold logits. The peer: the same network at native pixels up to 800 px, means of stages 3 and
 4 and standard deviation of stage 3, standardised, logistic regression (C = 1). Both see the same
@@ -76,11 +77,11 @@ def load(folder: Path) -> tuple[list[Example], list[Field]]:
 
 
 def embed(
-    fields: Sequence[Field], embeddings: Sequence[FieldEmbedding]
+    fields: Sequence[Field], embeddings: Sequence[FieldEmbedding], *, is_native: bool
 ) -> list[NDArray[np.float32]]:
     """Return the embeddings of every field by the frozen pass, one (n, d) array per kind."""
     usual = float(np.median([field.um_per_px for field in fields if field.um_per_px]))
-    frozen_pass = build_frozen_pass(frozen_lite0(), "fp32", usual)
+    frozen_pass = build_frozen_pass(frozen_lite0(), "fp32", usual, is_native=is_native)
     rows: list[list[NDArray[np.float32]]] = [[] for _ in embeddings]
     for field in fields:
         seen = frozen_pass.run(field)
@@ -207,7 +208,8 @@ def main() -> int:
         for e in examples
     ]
     targets = np.array([names.index(example.code) for example in examples])
-    before, now = embed(fields, (STAGE_3_MEAN, STAGES_3_4_MEAN_STD))
+    before, common = embed(fields, (STAGE_3_MEAN, STAGES_3_4_MEAN_STD), is_native=False)
+    (own_pixels,) = embed(fields, (STAGES_3_4_MEAN_STD,), is_native=True)
     native = embed_peer(fields)
     treatments = np.unique([example.group for example in coded], return_inverse=True)[1]
     by_image = np.random.default_rng(0).permutation(len(coded)) % FOLDS
@@ -219,7 +221,11 @@ def main() -> int:
         held_out = [np.flatnonzero(parts == part) for part in np.unique(parts)]
         print(f"{title}: {dict(Counter(example.code for example in examples))}")
         peer = describe("peer", measure(predict_peer(native, targets), held_out), targets, None)
-        for name, embedding in (("product", now), ("product, mean of stage 3", before)):
+        for name, embedding in (
+            ("product", own_pixels),
+            ("product, common pixel size", common),
+            ("… mean of stage 3", before),
+        ):
             found = measure(predict_product(own, embedding, scheme), held_out)
             describe(name, found, targets, peer)
     print(f"{time.process_time() - began:.0f} s of processor time")

@@ -5,7 +5,8 @@
 Looks (plate, line, place of the label), fonts and textures are split by their names into
 "development" and "test"; both were looked at while the reader was written. "tuning" and "blind" are
 drawn by `burned_bars` with looks and fonts of their own; the reader was developed on the first, and
-no failure of the second was looked at. `--fonts` names a folder with the fonts of these two.
+no failure of the second was looked at before its figures were published. "fresh" is drawn by
+`fresh_bars`, with looks and fonts that neither has. `--fonts` names a folder with their fonts.
 
 The same seed burns the same bar. In the first two splits a label and a length are drawn
 independently, so that one bar in 15 states a scale outside `POSSIBLE`, which the reader refuses;
@@ -34,6 +35,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from burned_bars import KITS, burn_look
 from drawn_graphics import fonts
+from fresh_bars import HALF, burn_fresh
 
 from agent.imaging.scale_bar.detect import find_graphics
 
@@ -44,7 +46,7 @@ if TYPE_CHECKING:
 
 FULL, QUICK = 2000, 200
 HALVES = ("development", "test")
-SPLITS = (*HALVES, *KITS)
+SPLITS = (*HALVES, *KITS, "fresh")
 PLATES = ("none", "label", "both", "glass", "band")
 LINES = ("solid", "caps", "ticks", "arrows", "ruler", "double")
 PLACES = ("above", "below", "right", "left")
@@ -76,6 +78,13 @@ def is_in(split: str, name: str) -> bool:
     return HALVES[zlib.crc32(name.encode()) % 2] == split
 
 
+def find_half(split: str) -> str:
+    """Return the half of the textures that a split is burned into."""
+    if split in KITS:
+        return KITS[split].half
+    return HALF if split == "fresh" else split
+
+
 def list_textures(folder: Path, split: str) -> list[tuple[Path, int | None]]:
     """Return real pictures of a split with the row where their graphics begin, None without."""
     steel = [(path, None) for path in sorted((folder / "uhcs" / "micrographs").glob("*.png"))]
@@ -99,12 +108,14 @@ def list_looks(split: str) -> list[tuple[str, str, str]]:
 def burn(split: str, seed: int, folder: Path, font_folder: Path) -> Burned:
     """Burn a bar into a texture of a split."""
     rng = np.random.default_rng([SPLITS.index(split), seed])
-    if split in KITS:
-        kit = KITS[split]
-        textures = list_textures(folder, kit.half)
+    if split not in HALVES:
+        textures = list_textures(folder, find_half(split))
         path, foot = textures[int(rng.integers(len(textures)))]
         bgr = cv2.imdecode(np.frombuffer(path.read_bytes(), np.uint8), cv2.IMREAD_COLOR)[:foot]
-        return Burned(*burn_look(kit, rng, bgr[:, :, ::-1], font_folder))
+        rgb = bgr[:, :, ::-1]
+        if split == "fresh":
+            return Burned(*burn_fresh(rng, rgb, font_folder))
+        return Burned(*burn_look(KITS[split], rng, rgb, font_folder))
     textures, looks = list_textures(folder, split), list_looks(split)
     path, foot = textures[int(rng.integers(len(textures)))]
     plate, line, place = looks[int(rng.integers(len(looks)))]
@@ -279,8 +290,7 @@ def main() -> int:
     parser.add_argument("--fonts", type=Path, default=Path("/usr/share/fonts"))
     options = parser.parse_args()
     cv2.setNumThreads(1)
-    half = KITS[options.split].half if options.split in KITS else options.split
-    if not list_textures(options.folder, half):
+    if not list_textures(options.folder, find_half(options.split)):
         print(f"no real pictures in {options.folder}: nothing is measured")
         return 0
     spent_s = -time.process_time()

@@ -1,15 +1,17 @@
 """Measure how long each stage takes for one micrograph of 2000 × 1500 px.
 
     python tests/bench/stages.py --bundle FOLDER [--before FOLDER] [--n 8] [--threads 1] [--profile]
+    python tests/bench/stages.py --bundle FOLDER --precision bf16 --before FOLDER --n 8
 
 Every stage is run over the same drawn micrographs, one after the other as the pipeline does, in
 this process; what is printed is the median per micrograph in ms (wall and processor time) and
 the share of the whole. Below stands what the classify step costs against the bare pass of the
 networks that it needs for codes, on the same frame: the median of the ratios of processor time,
 each of one micrograph, and of the parts of the step. Where heads and unusual check share a pass,
-the bare pass is that of all four stages of the network. `--before` measures another bundle on the
-same micrographs, in turns. `--profile` lists the functions that take most of it. Without a bundle
-the model's stages are left out.
+the bare pass is that of all four stages of the network. In bf16 both ratios are printed: to the
+bare pass in bf16, and to that in fp32. `--before` measures another bundle, or the same one, in
+fp32 on the same micrographs, in turns. `--profile` lists the functions that take most of it.
+Without a bundle the model's stages are left out.
 """
 
 from __future__ import annotations
@@ -21,6 +23,7 @@ import tempfile
 import time
 from collections import defaultdict
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from statistics import median
@@ -44,7 +47,7 @@ from agent.watch.listing import list_folder
 from model import Classifier, Field
 from model.bundle import load_bundle
 from model.networks.encoder import Encoder
-from model.ood.detector import OodDetector
+from model.ood.reduced_precision import load_detector
 from model.runtime.engines import build_runner
 
 if TYPE_CHECKING:
@@ -55,8 +58,9 @@ if TYPE_CHECKING:
 HEIGHT, WIDTH = 1500, 2000
 
 CLASSIFY = "classify"
-BARE, CODES, STRANGENESS, DEFECTS = PARTS = (
+BARE, BARE_FP32, CODES, STRANGENESS, DEFECTS = PARTS = (
     "bare pass for the codes",
+    "bare pass in fp32",
     "  codes",
     "  strangeness",
     "  defects",
@@ -90,12 +94,16 @@ class Stopwatch:
 
     def print_ratios(self) -> None:
         """Print what the classify step and its parts cost against the bare pass, in pairs."""
-        bare = self.cpu_ms[BARE]
-        print(f"\n{'processor time':28}{'ms':>10}{'× the bare pass':>18}")
-        for name in (BARE, CLASSIFY, *PARTS[1:]):
+        bare = [name for name in (BARE, BARE_FP32) if self.cpu_ms[name]]
+        print(f"\n{'processor time':28}{'ms':>10}{'× the bare pass':>18}", end="")
+        print(f"{'× that in fp32':>18}" if len(bare) > 1 else "")
+        for name in (*bare, CLASSIFY, CODES, STRANGENESS, DEFECTS):
             took = self.cpu_ms[name]
-            ratio = median(own / one for own, one in zip(took, bare, strict=True))
-            print(f"{name:28}{median(took):10.0f}{ratio:18.2f}")
+            ratios = [
+                median(own / one for own, one in zip(took, self.cpu_ms[other], strict=True))
+                for other in bare
+            ]
+            print(f"{name:28}{median(took):10.0f}" + "".join(f"{r:18.2f}" for r in ratios))
 
 
 def exported(folder: Path, n: int) -> None:
@@ -112,19 +120,23 @@ class Judge:
     def __init__(self, bundle: Path, precision: str) -> None:
         self.classifier = Classifier.load(bundle, precision=precision)
         loaded = load_bundle(bundle)
-        self.detector = OodDetector.from_tensors(loaded.ood_tensors, loaded.ood_facts)
+        self.detector = load_detector(loaded.ood_tensors, loaded.ood_facts, precision="fp32")
         self._framing, self._scheme, self._heads = (
             loaded.manifest.framing,
             loaded.scheme,
             loaded.heads,
         )
         shared = bool(loaded.manifest.field_embedding)
+        own = self.classifier.engine
         self._runners = {
-            name: build_runner(
-                Encoder(encoder.backbone, (3,)).eval() if shared else encoder,
-                self.classifier.engine,
-            )
-            for name, encoder in loaded.encoders.items()
+            part: {
+                name: build_runner(
+                    Encoder(encoder.backbone, (3,)).eval() if shared else encoder, engine
+                )
+                for name, encoder in loaded.encoders.items()
+            }
+            for part, engine in ((BARE, own), (BARE_FP32, replace(own, precision="fp32")))
+            if part == BARE or own.precision != "fp32"
         }
         blank = np.zeros((HEIGHT, WIDTH, 3), np.uint8)
         self.measure(Stopwatch(), Field(blank, np.ones((HEIGHT, WIDTH), np.bool_), 0.2))
@@ -136,10 +148,11 @@ class Judge:
         size_head = self._scheme.second_stage(prediction.subtype)
         heads = [*self._scheme.first_stage(), *([size_head] if size_head else [])]
         frames = self._framing.frames(field)
-        with watch.stage(BARE):
-            for encoder in dict.fromkeys(self._heads[head].encoder for head in heads):
-                for frame in frames:
-                    self._runners[encoder].features(frame.pixels[None])
+        for part, runners in self._runners.items():
+            with watch.stage(part):
+                for encoder in dict.fromkeys(self._heads[head].encoder for head in heads):
+                    for frame in frames:
+                        runners[encoder].features(frame.pixels[None])
         with watch.stage(CODES):
             self.classifier.predict_codes([field])
         with watch.stage(STRANGENESS):
@@ -198,7 +211,7 @@ def main() -> None:
     """Read the arguments, measure, say."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--bundle", type=Path)
-    parser.add_argument("--before", type=Path, help="another bundle, on the same micrographs")
+    parser.add_argument("--before", type=Path, help="a bundle in fp32, on the same micrographs")
     parser.add_argument("--n", type=int, default=8)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--precision", default="auto")
@@ -207,7 +220,7 @@ def main() -> None:
     torch.set_num_threads(given.threads)
     cv2.setNumThreads(given.threads)
     judge = Judge(given.bundle, given.precision) if given.bundle else None
-    before = Judge(given.before, given.precision) if given.before else None
+    before = Judge(given.before, "fp32") if given.before else None
     if judge:
         engine = judge.classifier.engine
         print(f"bundle {judge.classifier.name}: {engine.label}, {engine.precision}")
@@ -224,7 +237,7 @@ def main() -> None:
                 before.measure(earlier, field)
         watch.print_stages()
         if before:
-            print(f"\nbefore: bundle {before.classifier.name}", end="")
+            print(f"\nbefore: bundle {before.classifier.name}, fp32", end="")
             earlier.print_ratios()
         if judge:
             watch.print_ratios()

@@ -37,9 +37,10 @@ from agent import maintenance
 from agent.archive import Archive
 from agent.errors import AgentError
 from agent.service.copies import check_start, write_presence
-from agent.service.jobs.backup import list_own, settings_files, tend_backups
+from agent.service.jobs.backup import settings_files, tend_backups
 from agent.service.jobs.order_lists import take_lists
 from agent.service.jobs.outbound import fill_outbox
+from agent.service.own_backups import list_own
 from agent.service.problems import Problems
 from agent.service.report_scheduler import ReportScheduler
 from agent.service.resuming import resume

@@ -158,6 +158,30 @@ def test_a_damaged_bundle_stops_the_ring_and_a_missing_one_waits(lab, stack):
     assert first.bundle.name == old
 
 
+def test_a_restored_backup_resumes_no_rollout_that_was_stopped_after_it(lab, stack, capsys):
+    old, new = names(lab)
+    first = Pc(lab, "PC-1", stack)
+    assert lab.agent("rollout", "start", new, *BY) == 0
+    first.bundle.refresh()
+    taken = first.bundle.name
+    backup = lab.folder / "backup.zip"
+    assert lab.agent("backup", str(backup)) == 0
+    assert lab.agent("rollout", "stop") == 0
+    first.store.agents.record_heartbeat({"stopped": True}, at=clock())
+    stack.close()
+    capsys.readouterr()
+
+    assert lab.agent("restore", str(backup)) == 0
+    printed = capsys.readouterr().out
+    again = Pc(lab, "PC-1b", stack)
+
+    rollout = again.store.rollouts.find_latest()
+    assert (taken, again.bundle.name) == (new, old)
+    assert (rollout.state, rollout.stopped_by) == (RolloutState.STOPPED, "agent")
+    assert "a backup was restored" in RolloutLeader(again.store, now=clock).tend().in_english()
+    assert "Small lab: the rollout that ran during the backup is stopped." in printed
+
+
 @pytest.mark.slow
 def test_pcs_with_wrong_clocks_move_the_rings_by_the_clock_of_the_database(lab, stack):
     _, new = names(lab)

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import cv2
+import numpy as np
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -22,6 +23,8 @@ def largest(picture: NDArray[Any]) -> NDArray[Any]:
     Returns:
         (h, w).
     """
+    if not picture.size:  # OpenCV splits nothing into nothing
+        return np.empty(picture.shape[:2], picture.dtype)
     first, second, third = cv2.split(picture)
     return cv2.max(cv2.max(first, second), third)
 
@@ -35,5 +38,7 @@ def smallest(picture: NDArray[Any]) -> NDArray[Any]:
     Returns:
         (h, w).
     """
+    if not picture.size:
+        return np.empty(picture.shape[:2], picture.dtype)
     first, second, third = cv2.split(picture)
     return cv2.min(cv2.min(first, second), third)

@@ -75,7 +75,11 @@ def find_training_job(settings: Settings, store: Store) -> TrainingJob:
     manifest = read_manifest(current)
     plan = get_training_config(manifest, epochs=settings.retrain.epochs)
     own = taxonomy_in_force(settings, store)  # what a specimen may have is the lab's to say
-    plan = replace(plan, taxonomy=replace(plan.taxonomy, several_subtypes=own.several_subtypes))
+    plan = replace(
+        plan,
+        taxonomy=replace(plan.taxonomy, several_subtypes=own.several_subtypes),
+        bf16=settings.model.precision == "bf16",
+    )
     collected = collect_labels(settings, store, manifest.taxonomy, group_by=plan.group_by)
     return TrainingJob(current, manifest, plan, collected)
 

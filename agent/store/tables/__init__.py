@@ -33,6 +33,7 @@ from agent.store.tables.operation import (
     RolloutRow,
     SavedViewRow,
     SearchRow,
+    SettingsVersionRow,
     WorkJobRow,
     WorkUnitRow,
 )
@@ -83,6 +84,7 @@ __all__ = [
     "SamePlaceRow",
     "SavedViewRow",
     "SearchRow",
+    "SettingsVersionRow",
     "SiteRow",
     "SourceRow",
     "SpecificationRow",

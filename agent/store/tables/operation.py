@@ -1,4 +1,4 @@
-"""Nights, jobs, work units, rollouts of bundles, search entries and saved views."""
+"""Nights, jobs, work units, rollouts, settings versions, search entries and saved views."""
 
 from datetime import date, datetime
 from typing import Any, ClassVar
@@ -123,7 +123,10 @@ class WorkUnitRow(OfSite, Row, table=True):
 
 
 class RolloutRow(OfSite, Row, table=True):
-    """A bundle that the PCs of a site take in rings: named PCs, a share of the others, all.
+    """A bundle or settings version that the PCs take in rings: named PCs, a share, all.
+
+    `kind` says which, and `bundle` holds its name. The last one of settings that is done is the
+    version in use.
 
     At most one rollout of a site is running. `attempt` grows when a stopped one is continued: an
     answer of an earlier attempt is refused. `baseline` holds the answers to the reference images
@@ -144,6 +147,7 @@ class RolloutRow(OfSite, Row, table=True):
 
     id: int | None = Field(default=None, primary_key=True)
     site_id: int = site_column()
+    kind: str = Field(default="bundle", sa_column_kwargs={"server_default": "bundle"})
     bundle: str
     previous: str | None = None
     state: str
@@ -179,6 +183,21 @@ class RolloutHostRow(OfSite, Row, table=True):
     same_codes: int = 0
     max_difference: float | None = None
     message: dict[str, Any] = json_column()
+
+
+class SettingsVersionRow(OfSite, Row, table=True):
+    """A version of the settings that all PCs of a site share; its content determines its name."""
+
+    __tablename__: ClassVar[Any] = "settings_version"
+    __table_args__: ClassVar[Any] = (UniqueConstraint("site_id", "version"),)
+
+    id: int | None = Field(default=None, primary_key=True)
+    site_id: int = site_column()
+    version: str
+    content: str = Field(sa_column=Column(Text, nullable=False))  # text: byte for byte the same
+    by: str
+    reason: str
+    published_at: datetime = instant_column()
 
 
 class SearchRow(OfSite, Row, table=True):

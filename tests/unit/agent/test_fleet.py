@@ -3,20 +3,32 @@
 from __future__ import annotations
 
 import json
+from contextlib import ExitStack
 from datetime import UTC, datetime, time, timedelta
+from time import monotonic
 
 import psycopg
 import pytest
+from databases import TIMEOUT_S
 from fastapi.testclient import TestClient
 from lab import DAY, HOME, Lab, desk_of
 from unit_lab import NEW, fill, start
 
 from agent.cli.app import main
-from agent.fleet import KEY, list_members
+from agent.fleet import KEY, list_members, list_seen
 from agent.service.database_clock import DatabaseClock
 from agent.service.idleness import IdleCheck, is_within
+from agent.service.jobs.rollout import RolloutLeader
 from agent.settings import Settings
-from agent.store import AgentSeen, JobState, Store
+from agent.store import (
+    AgentSeen,
+    JobState,
+    RingRules,
+    RolloutState,
+    Signature,
+    Store,
+    is_absent,
+)
 from agent.web.app import create_app
 
 NOW = datetime(2026, 11, 24, 21, 0, tzinfo=UTC)
@@ -54,6 +66,22 @@ def test_a_pc_is_shown_with_its_state_and_what_needs_an_operator(agent, state, r
     *_, member = list_members([*others, agent], now=NOW)
 
     assert (str(member.state), member.remarks) == (state, remarks)
+
+
+def test_a_pc_that_applies_another_version_than_it_is_to_is_marked_and_no_other():
+    agents = [
+        seen("a", settings="0ne", settings_version="settings-1"),
+        seen("b", settings="0ld"),
+        seen("c", settings="0ne", settings_version="settings-1"),
+        seen("d", stopped=True),
+    ]
+    rings = {"a": "settings-1", "b": "", "c": "", "d": ""}
+
+    during = list_members(agents, now=NOW, wanted_settings=rings)
+    after = list_members(agents, now=NOW, wanted_settings=dict.fromkeys("abcd", "settings-1"))
+
+    assert [m.remarks for m in during] == [(), (), ("other_settings_version",), ()]
+    assert [m.remarks for m in after] == [(), ("other_settings", "other_settings_version"), (), ()]
 
 
 def test_a_heartbeat_with_broken_facts_is_a_pc_of_which_nothing_is_known():
@@ -121,6 +149,53 @@ def test_the_clock_of_a_pc_is_measured_against_the_database(address):
         assert clock.measure() == pytest.approx(expected_s, abs=5)
 
 
+@pytest.mark.parametrize("days", [2, -2])
+def test_a_leading_pc_whose_clock_is_set_ends_no_ring_early_and_takes_no_pc_for_off(address, days):
+    jumped = [timedelta(0)]
+
+    def now() -> datetime:
+        return datetime.now(UTC) + jumped[0]
+
+    with ExitStack() as stack:
+        first, other = (
+            stack.enter_context(Store.open(address, site="Plant 1", agent=name))
+            for name in ("PC-1", "PC-2")
+        )
+        for store in (first, other):
+            store.agents.record_start(at=now())
+            store.agents.record_heartbeat({"fleet": {"clock_ahead_s": 0.0}}, at=now())
+        if first.kind == "sqlite":
+            pytest.skip("the clock of the only PC is that of the database")
+        first.promotions.promote("old", by="Lea", reason="x", at=now(), metrics={})
+        leader = RolloutLeader(first, now=now)
+        first.promotions.sign(
+            "new", Signature("Lea", "better", now() + timedelta(days=days)), metrics={},
+            promoters=1, instead_of="old", rings=RingRules(("PC-1",), wait_minutes=1),
+            ring_at=DatabaseClock(first, now=now)(),
+        )  # fmt: skip
+        answers = {"a": {"image": "a.tif", "code": "G8", "probability": 0.9}}
+        first.rollouts.record_answers(first.rollouts.find_wanted().ticket, answers, at=now())
+        leader.tend()
+        jumped[0] = timedelta(days=days)
+        leader.tend()
+        early = first.rollouts.find_latest().step
+        first.rollouts.advance(list_seen(first.agents.list_all()), at=later(minutes=2))
+        leader.tend()
+
+        rollout = first.rollouts.find_latest()
+        assert early == 1
+        assert (rollout.step, rollout.state) == (2, RolloutState.RUNNING)
+        assert not is_absent(
+            list_seen(first.agents.list_all())["PC-2"],
+            rollout.rules,
+            now=DatabaseClock(first, now=now)(),
+        )
+
+
+def later(*, minutes: float) -> datetime:
+    return datetime.now(UTC) + timedelta(minutes=minutes)
+
+
 def test_a_process_opens_no_more_connections_than_are_set(postgres):
     url = postgres.empty("ours")
     name = url.rpartition("/")[2]
@@ -131,19 +206,26 @@ def test_a_process_opens_no_more_connections_than_are_set(postgres):
         with psycopg.connect(address) as connection:
             return connection.execute(query, (name,)).fetchone()[0]
 
+    def count_once_closed(wanted: int) -> int:
+        """Return the count as soon as it is wanted: who hung up is listed a moment longer."""
+        last = monotonic() + TIMEOUT_S
+        while (found := count()) != wanted and monotonic() < last:
+            pass
+        return found
+
     with Store.open(url, site="Plant 1", agent="PC", connections=3) as store:
         fill(store, 1)
         readings = [store.results.iter_all() for _ in range(3)]
         for reading in readings:
             next(reading)
-        used = count()
+        used = count_once_closed(3)
         for reading in readings:
             reading.close()
-        kept = count()
+        kept = count_once_closed(2)
     with Store.open(url, site="Plant 1", agent="PC", connections=0) as store:
         assert len(store.agents.list_all()) == 1
 
-        assert (used, kept, count()) == (3, 2, 0)
+        assert (used, kept, count_once_closed(0)) == (3, 2, 0)
 
 
 # --- idleness -------------------------------------------------------------------------------------

@@ -10,6 +10,7 @@ from model.block_statistics import (
     compute_std,
     count_values,
     count_within,
+    map_values,
     mean_colour,
     share_of_blocks,
 )
@@ -50,3 +51,12 @@ def test_a_block_is_all_valid_only_if_every_pixel_is_and_its_share_is_that_of_it
 
     assert are_all(valid, 4).tolist() == [[True, True], [False, True]]
     assert share_of_blocks(valid, 4).tolist() == [[1, 1], [15 / 16, 1]]
+
+
+def test_each_channel_is_mapped_by_its_own_table() -> None:
+    tables = RNG.normal(size=(3, 256)).astype(np.float32)
+
+    mapped = map_values(PIXELS, tables)
+
+    assert mapped.dtype == np.float32
+    assert all((mapped[c] == tables[c][PIXELS[..., c]]).all() for c in range(3))

@@ -37,6 +37,7 @@ from model.ood.fit import iter_fit_detector
 from model.ood.frozen_features import FrozenFeatures
 from model.ood.frozen_pass import FrozenPass
 from model.ood.reference_features import ReferenceFeatures
+from model.runtime.engines import has_bf16_convolutions
 from model.taxonomy import taxonomy_from
 
 TAXONOMY = taxonomy_from(
@@ -218,7 +219,7 @@ def taught(folder, **changes):
 
 @pytest.fixture(scope="module")
 def bundle(tmp_path_factory):
-    return taught(tmp_path_factory.mktemp("bundles"))
+    return taught(tmp_path_factory.mktemp("bundles"), bf16=True)
 
 
 def test_the_default_plan_gives_a_bundle_of_one_pass_that_loads_and_answers(bundle):
@@ -246,8 +247,25 @@ def test_kept_features_of_a_foreign_texture_are_flagged(bundle):
     assert not classifier.score_features(known.features).whole.flagged
 
 
+def test_a_bundle_with_statistics_for_bf16_answers_so_only_where_that_is_set(bundle):
+    fields = [field(code, 60 + i) for i, code in enumerate(CODES * 2)]
+    by_default, exact = (
+        Classifier.load(bundle, alpha=ALPHA, precision=p) for p in ("auto", "fp32")
+    )
+    low = Classifier.load(bundle, alpha=ALPHA, precision="bf16")
+
+    answers, known = low.classify(fields), exact.classify(fields)
+
+    assert by_default.engine.precision == exact.engine.precision == "fp32"
+    assert low.engine.precision == ("bf16" if has_bf16_convolutions() else "fp32")
+    assert {one.precision for one in answers} == {low.engine.precision}
+    assert [a.structure_code for a in answers] == [b.structure_code for b in known]
+    assert [a.strangeness.flagged for a in answers] == [b.strangeness.flagged for b in known]
+    assert all(low.can_score(one.features) for one in answers)
+
+
 def test_a_bundle_of_one_pass_has_no_int8(bundle):
-    with pytest.raises(ModelError, match="stays in fp32"):
+    with pytest.raises(ModelError, match="has no int8"):
         Classifier.load(bundle, device="cpu", precision="int8")
     with pytest.raises(ModelError, match="nothing to convert"):
         next(convert(bundle, examples(8)))

@@ -409,7 +409,7 @@ def test_a_damaged_index_is_put_aside_and_counts_as_lost(bucket, tmp_path, kept)
     send(archive)
     archive.mirror.run_round(cache_bytes=1)
     index = archive.mirror.index.path
-    index.write_bytes(index.read_bytes()[:kept] + b"garbage!" * 2000)
+    index.write_bytes(index.read_bytes()[:kept] + b"garbage!" * 3000)
 
     if kept == 5000:  # damage of a later page is found when it is read
         with pytest.raises(OSError, match="cannot be used"):

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import re
+from dataclasses import replace
 
 import pytest
 from small_lab import past, write_labelled
@@ -317,6 +318,19 @@ def test_the_archived_crop_is_judged_again(desk, says, outcome, sentence):
 
     assert again.outcome is outcome
     assert again.sentence.startswith(sentence)
+
+
+def test_another_answer_in_another_precision_is_no_difference(desk):
+    view = replace(desk.store.results.find(desk.take(1)), precision="bf16")
+
+    same, other = (judge_again(view, desk.lab.archive, Parrot(BUNDLE, s)) for s in ("G8", "G7"))
+
+    assert same.outcome is Sameness.SAME
+    assert other.outcome is Sameness.NOT_POSSIBLE
+    assert other.sentence == (
+        "it was computed in bf16, which this PC does not reproduce; in fp32: structure code G8 "
+        "then, G7 now; prediction set G8 then, G7 now"
+    )
 
 
 def test_a_crop_that_is_no_longer_what_was_archived_is_different(desk):

@@ -130,6 +130,18 @@ def test_a_german_card_says_nothing_in_english_and_its_json_nothing_in_german(la
     assert any("specification limits" in one for one in document["not_for"])
 
 
+def test_the_card_says_in_the_language_of_the_page_that_pixels_were_kept(lab, bundle):
+    twin = twin_of(bundle, framing="native")
+    save_card(twin, (), site="Labor", at="11.12.", language="de")
+    german, _ = card(twin)
+    save_card(twin, (), site="Lab", at="11.12.")
+    english, _ = card(twin)
+
+    assert "eigene Pixel, da die Aufnahmen viele Maßstäbe haben" in german
+    assert "own pixels, because the images are of many scales" in english
+    assert "own pixels" not in card(bundle)[0]
+
+
 def test_the_card_goes_out_with_the_bundle(lab, bundle, tmp_path):
     assert lab.agent("models", "export", bundle.name, tmp_path / "out") == 0
 

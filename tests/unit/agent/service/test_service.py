@@ -265,6 +265,8 @@ def test_status_has_every_key_of_the_contract(lab):
         "states",
         "bundle",
         "rollout",
+        "settings_version",
+        "overridden_settings",
         "site",
         "other_sites",
         "shares",

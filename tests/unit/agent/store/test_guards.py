@@ -10,7 +10,7 @@ from folders import GOLDEN, ROOT
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
-from agent.store import Decision, NewNeedle, Store, engine
+from agent.store import Decision, NewNeedle, Signature, Store, engine
 from tests.unit.agent.store.test_store import SHA, file, finding
 
 AT = datetime(2026, 11, 24, 21, 0, tzinfo=UTC)
@@ -31,6 +31,8 @@ def fill(store: Store) -> None:
     store.accounts.add("Ada", kind="person", role="lead", hashed="x", by="Ada", at=AT)
     needle = NewNeedle((10.0, 20.0), (40.0, 60.0), 0.2)
     store.needle_measurements.add(SHA[:16], needle, by="Ada", at=AT)
+    content = {"settings": {}, "files": {}}
+    store.settings_versions.publish(content, Signature("Ada", "first", AT))
 
 
 def run(address: str, statement: str) -> int:
@@ -61,6 +63,8 @@ def run(address: str, statement: str) -> int:
         "DELETE FROM account",
         "UPDATE needle_measurement SET end_x = 99",
         "DELETE FROM needle_measurement",
+        "UPDATE settings_version SET content = '{}'",
+        "DELETE FROM settings_version",
     ],
 )
 def test_evidence_can_be_neither_changed_nor_deleted(address, statement) -> None:

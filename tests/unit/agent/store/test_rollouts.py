@@ -337,11 +337,54 @@ def test_a_withdrawn_bundle_judges_no_more_and_a_promoted_one_does(plant):
     assert not two.is_withdrawn(NEW)
 
 
-def test_a_pc_that_comes_later_is_in_the_last_ring_and_a_promotion_elsewhere_stops(plant, address):
-    start(plant.one)
+def test_a_pc_that_first_runs_during_a_rollout_joins_the_last_ring_and_is_asked_before_the_end(
+    plant, address
+):
+    start(plant.one, RingRules(("PC-1",), wait_minutes=0))
+    plant.refresh_all()
+    plant.one.rollouts.advance(seen(late(1)), at=late(1))
     with Store.open(address, site="Plant 1", agent="PC-late") as store:
-        store.agents.record_start(at=AT)
-        assert store.rollouts.find_wanted().name == OLD
+        store.agents.record_start(at=late(2))
+        before = store.rollouts.find_wanted().name
+        on = seen(late(3), (*PCS, "PC-late"))
+        for _ in range(3):  # every other PC answers, so nothing but the late one is waited for
+            plant.refresh_all(late(3))
+            plant.one.rollouts.advance(on, at=late(3))
+        rollout = plant.one.rollouts.find_latest()
+        listed = {host.name: host for host in plant.one.rollouts.list_hosts(rollout.id)}
+        wanted = store.rollouts.find_wanted()
+        store.rollouts.record_answers(wanted.ticket, RIGHT, at=late(4))
+        ended = plant.one.rollouts.advance(on, at=late(4))
+        after = {host.name: host.state for host in plant.one.rollouts.list_hosts(rollout.id)}
+
+    assert (before, wanted.name) == (OLD, NEW)
+    assert (rollout.state, rollout.step) == (RolloutState.RUNNING, 3)
+    assert (listed["PC-late"].ring, listed["PC-late"].state) == (3, HostState.WAITING)
+    assert ended.state is RolloutState.DONE
+    assert set(after.values()) == {HostState.AGREED}
+    assert len(after) == len(PCS) + 1
+
+
+def test_a_pc_that_joined_late_and_differs_stops_all_and_stays_listed(plant, address):
+    start(plant.one, RingRules(("PC-1",), share=1, wait_minutes=0))
+    plant.refresh_all()
+    plant.one.rollouts.advance(seen(late(1)), at=late(1))
+    plant.refresh_all(late(1))
+    with Store.open(address, site="Plant 1", agent="PC-late") as store:
+        store.agents.record_start(at=late(2))
+        moved = plant.one.rollouts.advance(seen(late(2)), at=late(2))
+        store.rollouts.record_answers(store.rollouts.find_wanted().ticket, OTHER_CODE, at=late(3))
+    hosts = {h.name: h for h in plant.one.rollouts.list_hosts(moved.id)}
+    plant.refresh_all(late(4))
+
+    assert (moved.state, moved.step) == (RolloutState.RUNNING, 3)
+    assert plant.one.rollouts.find_latest().state is RolloutState.STOPPED
+    assert (hosts["PC-late"].ring, hosts["PC-late"].state) == (3, HostState.DIFFERS)
+    assert plant.on_new() == set()
+
+
+def test_another_site_has_its_own_rollouts(plant, address):
+    start(plant.one)
     with Store.open(address, site="Plant 2", agent="PC-1") as other:
         assert other.rollouts.find_wanted().name is None
         assert other.rollouts.find_latest() is None

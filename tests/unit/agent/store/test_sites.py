@@ -17,7 +17,7 @@ from two_sites import HERE, HIDDEN, THERE, World, rows_of, sqlite_world, world
 
 from agent.cli.app import main
 from agent.errors import WrongUse
-from agent.store import Decision, Store, engine
+from agent.store import Decision, RolloutState, Store, engine
 from agent.store.site_scope import EVERY_SITE, ForeignSite, bind, find_tables
 from agent.store.tables import SHARED, MicrographRow, OfGroup, OfSite, RecordRow, Row
 from tests.unit.agent.store.test_store import OTHER, SHA, file, finding
@@ -581,6 +581,9 @@ def test_a_restore_over_several_sites_is_refused_until_it_is_said(world, capsys)
     world.must_be_as_before("restore")
     code, shown = play(world, capsys, "restore", "--all-sites", str(file_))
     assert code == 0, shown
+    assert f"{THERE}: the rollout that ran during the backup is stopped" in shown
+    with Store.open(world.address, site=THERE, agent="PC", shares=("bundles",)) as there:
+        assert there.rollouts.find_latest().state is RolloutState.STOPPED
 
 
 def test_a_column_of_the_other_site_that_cannot_be_read_is_not_named_here(world) -> None:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
 from fastapi.testclient import TestClient
-from lab import HOME, desk_of
+from lab import DAY, HOME, desk_of
 
 from agent.web import create_app
+from tests.unit.agent.web.test_accounts import browser_of, clock, let_in
 from tests.unit.agent.web.test_review import served, tab, until
 from tests.unit.agent.web.test_viewer_browser import MARKS, UM_PER_PX, at, opened, picture
 
-__all__ = ["tab"]  # a fixture
+__all__ = ["browser_of", "clock", "tab"]  # fixtures
 
 
 @pytest.fixture
@@ -42,7 +45,7 @@ def test_two_tips_are_kept_with_author_time_and_length_and_undone(lab, client, f
     withdrawn = client.post(f"{url}/{needle['id']}/withdraw", json={"by": "Ann"})
 
     assert withdrawn.json() == {"withdrawn": True}
-    assert client.get(url).json() == {"needles": []}
+    assert client.get(url).json() == {"needles": [], "hidden": 0}
     assert lab.store.needle_measurements.list_of(field)[0].withdrawn_by == "Ann"
 
 
@@ -53,6 +56,56 @@ def test_a_reviewer_gets_the_own_needles_alone(client, field):
     found = client.get(f"/api/v1/micrographs/{field}/needles", params={"by": "Bea"}).json()
 
     assert [(one["by"], one["start"]) for one in found["needles"]] == [("Bea", [5.0, 5.0])]
+
+
+def read(client, field, **query):
+    found = client.get(f"/api/v1/micrographs/{field}/needles", params=query).json()
+    return [needle["by"] for needle in found["needles"]], found["hidden"]
+
+
+def test_a_reviewer_who_has_not_measured_sees_no_needle_of_others(lab, client, field):
+    post(client, field)
+
+    assert read(client, field) == ([], 1)
+    assert read(client, field, by="Bea") == ([], 0)
+    client.cookies.set("reviewer", "Bea")
+    assert read(client, field, by="Ann") == ([], 1)  # in the name of another, too
+    post(client, field, by="Bea", start=[5, 5])
+    assert read(client, field) == (["Ann", "Bea"], 0)
+    assert read(client, field, by="Ann") == (["Ann"], 0)
+    (bea,) = [one for one in lab.store.needle_measurements.list_valid() if one.by == "Bea"]
+    lab.store.needle_measurements.withdraw(field, bea.id, by="Bea", at=DAY)
+    assert read(client, field) == ([], 1)
+
+
+@pytest.fixture
+def let(lab):
+    return partial(let_in, lab)
+
+
+@pytest.mark.parametrize("role", ["viewer", "reviewer", "lead"])
+def test_a_lead_sees_the_needles_of_all_and_no_other_role_does(
+    client, field, browser_of, let, role
+):
+    seen = ["Ann"] if role == "lead" else []
+    post(client, field)
+    let("Carl", role)
+    browser = browser_of("Carl")
+
+    assert read(browser, field) == (seen, 1 - len(seen))
+    assert read(browser, field, by="Ann") == (seen, 1 - len(seen))
+    assert read(browser, field, by="Carl") == ([], 0)
+
+
+def test_the_history_shows_no_tips_and_no_lengths(client, field):
+    post(client, field)
+
+    acts = client.get("/api/v1/history", params={"subject": field}).json()["acts"]
+    facts = [act["facts"] for act in acts if act["act"] == "needle.measured"]
+    found = client.get("/api/v1/history", params={"facts": "length_um"}).json()["acts"]
+
+    assert [set(one) for one in facts] == [{"needle"}]
+    assert found == []
 
 
 def test_without_a_scale_or_outside_of_the_crop_a_needle_is_refused_in_a_sentence(

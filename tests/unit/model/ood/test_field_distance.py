@@ -1,6 +1,7 @@
 """A whole field unlike every reference field is flagged, one of a new known specimen is not."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,7 +11,13 @@ from safetensors.numpy import load, save
 
 from model.ood.conformal import compute_alarm_limit, compute_p_values
 from model.ood.features import CellFeatures, describe_blocks
-from model.ood.field_distance import FieldDistance, ReferenceFields, compute_surprise
+from model.ood.field_distance import (
+    FieldDistance,
+    ReferenceFields,
+    compute_held_out_distances,
+    compute_surprise,
+)
+from model.ood.outliers import Outlier, find_outliers, format_outliers
 from model.ood.score_normalization import LOOKS
 
 WIDTH = 8
@@ -120,3 +127,71 @@ def test_a_larger_value_is_never_less_surprising(values, value, more):
 
     assert 0 <= less <= larger < np.inf
     assert compute_surprise(values[-1], values) == pytest.approx(np.log(2 * len(values)))
+
+
+def test_the_weight_of_the_distance_is_stored_only_where_it_is_not_one(fitted):
+    heavy = FieldDistance.fit(replace(reference(), weight=1.5))
+
+    assert "weight" not in fitted.facts()
+    assert FieldDistance.load(fitted.tensors(), fitted.facts()).weight == 1.0
+    loaded = FieldDistance.load(heavy.tensors(), heavy.facts())
+    far = blocks(0, 0, 0.4)
+    assert loaded.join(USUAL, far, 1000.0) == heavy.join(USUAL, far, 1000.0)
+    assert np.array_equal(heavy.distances, fitted.distances)
+
+
+def test_a_far_field_outranks_an_odd_place_the_more_the_distance_weighs(fitted):
+    heavy = FieldDistance.fit(replace(reference(), weight=1.5))
+    far, odd = blocks(0, 0, 0.4), USUAL.copy()
+    odd[LOOKS.index("patch")] = 3.5
+
+    light_far, light_odd = (
+        fitted.join(z, b, 1000.0)[0] for z, b in ((USUAL, far), (odd, blocks(0, 0)))
+    )
+    heavy_far, heavy_odd = (
+        heavy.join(z, b, 1000.0)[0] for z, b in ((USUAL, far), (odd, blocks(0, 0)))
+    )
+
+    assert heavy_far - heavy_odd > light_far - light_odd
+
+
+def test_reference_images_unlike_the_others_of_their_code_are_named_the_farthest_first():
+    keys = [f"{i:02d}" + 62 * "f" for i in range(32)]
+    codes = ["G7"] * 20 + ["G8"] * 10 + ["B8"] * 2
+    distances = np.full(32, -2.0)
+    distances[20:30] = -1.0
+    distances[3] += np.log(2.5)
+    distances[17] += np.log(1.9)
+    distances[25] += np.log(3.0)
+    distances[30] += np.log(9.0)  # of two images nobody knows what is usual
+
+    outliers = find_outliers(keys, codes, distances)
+
+    assert [(one.key, one.code, round(one.times, 2)) for one in outliers] == [
+        (keys[25], "G8", 3.0),
+        (keys[3], "G7", 2.5),
+    ]
+    assert format_outliers(outliers, 32) == (
+        "2 of 32 reference images are at least twice as far from the others as is usual for their "
+        "code: 25ffffffffffffff (G8, 3.0 times), 03ffffffffffffff (G7, 2.5 times). Check them for "
+        "an edge, scratches or a stain: they widen what counts as usual."
+    )
+    assert format_outliers([], 32) == ""
+
+
+def test_of_many_outliers_five_are_named():
+    outliers = [Outlier(f"{i}", "G7", 2.0) for i in range(7)]
+
+    sentence = format_outliers(outliers, 900)
+
+    assert sentence.startswith("7 of 900 reference images")
+    assert "4 (G7, 2.0 times) and 2 more." in sentence
+
+
+def test_distances_that_are_known_already_change_nothing():
+    fields = reference()
+
+    again = FieldDistance.fit(fields, compute_held_out_distances(fields))
+
+    assert again.facts() == FieldDistance.fit(fields).facts()
+    assert np.array_equal(again.scores, FieldDistance.fit(fields).scores)

@@ -1,10 +1,12 @@
 """A frame is computed in strips and tiles, and no map shows where they meet."""
 
+from dataclasses import replace
+
 import numpy as np
 import torch
 
 from model.framing import Field
-from model.networks.backbones import IMAGENET_MEAN, IMAGENET_STD, frozen_lite0
+from model.networks.backbones import IMAGENET_MEAN, IMAGENET_STD, Lite0, frozen_lite0
 from model.ood.frozen_pass import TILE_CELLS, FrozenPass
 
 LARGE = (1440, 1504)  # 2.2 million pixels
@@ -33,6 +35,25 @@ def test_a_large_frame_has_the_maps_of_the_whole_picture():
 
     for own, (whole,) in zip(seen.maps, compute_whole(field.pixels), strict=False):
         assert np.abs(own - whole.numpy()).max() < 1e-3 * np.abs(whole.numpy()).max()
+
+
+class UndividedLite0(Lite0):
+    """The network with every part in a single strip."""
+
+    def early_parts(self):
+        return tuple(replace(part, strip_px=100_000_000) for part in super().early_parts())
+
+
+def test_strips_have_the_maps_of_one_strip_bit_for_bit():
+    undivided = UndividedLite0()
+    undivided.load_state_dict(frozen_lite0().state_dict())
+    field = draw(LARGE)
+
+    strips = FrozenPass(frozen_lite0()).run(field)
+    one = FrozenPass(undivided.eval()).run(field)
+
+    for own, whole in zip((*strips.maps, strips.joined), (*one.maps, one.joined), strict=True):
+        assert np.array_equal(own, whole)
 
 
 def test_tiles_that_are_computed_together_do_not_see_one_another():

@@ -127,6 +127,12 @@ def test_no_digit_can_stand_beyond_the_plate_of_words():
     assert find_plate_start(grains(4), (226, 110, 296, 130), np.array(WHITE)) == 0
 
 
+def test_words_on_a_plate_at_the_edge_of_the_image_have_nothing_before_them():
+    pixels = write(np.zeros((60, 300, 3), np.uint8), "5 µm", (30, 14), WHITE)
+
+    assert find_plate_start(pixels, (0, 4, 56, 24), np.array(WHITE)) == 0
+
+
 def test_a_unit_read_as_pm_states_a_length_only_with_another_reading():
     clear, unclear = parse_length("500 µm"), parse_length("500 pm")
 

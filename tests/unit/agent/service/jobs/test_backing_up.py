@@ -20,11 +20,10 @@ from agent.restore_drill import rehearse_restore
 from agent.service.jobs.backup import (
     back_up_when_due,
     describe_drill,
-    describe_overdue,
     find_last_drill,
-    last_backup_at,
     rehearse_when_due,
 )
+from agent.service.own_backups import describe_overdue, last_backup_at
 from agent.store import Store, store_url
 
 NOON = datetime(2026, 11, 24, 12, tzinfo=UTC)

@@ -1,0 +1,74 @@
+"""A command that is called often imports only what it shows.
+
+Modules are counted, because times depend on load.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+HEAVY = (
+    "PIL", "alembic", "apscheduler", "babel", "boto3", "cv2", "fastapi", "jinja2", "matplotlib",
+    "model.inference", "numpy", "onnxruntime", "openvino", "psutil", "pyarrow", "pygments",
+    "rich.progress", "scipy", "structlog", "tifffile", "torch", "uvicorn", "watchdog",
+)  # fmt: skip
+DATABASE = ("alembic", "pydantic_settings", "rich.console", "sqlalchemy", "sqlmodel")
+LIST = "order;specimen\n4711;1\n"
+MOST_MODULES = 900
+"""Of the standard library, of SQLAlchemy and of our own; before, `agent status` had 1190."""
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A lab with one order, whose database is at the newest schema."""
+    folder = tmp_path_factory.mktemp("lean")
+    (folder / "export").mkdir()
+    (folder / "agent.toml").write_text(
+        '[[sources]]\nname = "LOM"\nfolder = "export"\n', encoding="utf-8"
+    )
+    (folder / "list.csv").write_text(LIST, encoding="utf-8")
+    agent(folder, "orders", "import", "list.csv", "--by", "R. Stahl")
+    agent(folder, "order", "4711")  # the first one records specifications and taxonomy
+    return folder
+
+
+def agent(folder, *words: str) -> list[str]:
+    """Run a command in a process of its own; return the modules that it imported."""
+    script = (
+        "import atexit, sys\n"
+        "atexit.register(lambda: print('IMPORTED', *sys.modules))\n"
+        "from agent.cli import main\n"
+        "main()\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script, *words],
+        capture_output=True, text=True, check=False, cwd=folder,
+        env={**os.environ, "AGENT_CONFIG": str(folder / "agent.toml")},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return done.stdout.rpartition("IMPORTED ")[2].split()
+
+
+@pytest.mark.parametrize("words", [("status",), ("status", "--json"), ("files",)])
+def test_a_short_command_imports_nothing_heavy(folder, words) -> None:
+    imported = agent(folder, *words)
+
+    assert [name for name in HEAVY if name in imported] == []
+    assert len(imported) < MOST_MODULES
+
+
+def test_an_order_is_shown_without_numpy_or_the_page_templates(folder) -> None:
+    imported = agent(folder, "order", "4711", "--json")
+
+    assert [name for name in HEAVY if name in imported] == []
+    assert len(imported) < MOST_MODULES
+
+
+def test_the_version_needs_no_database(folder) -> None:
+    imported = agent(folder, "--version")
+
+    assert [name for name in (*HEAVY, *DATABASE) if name in imported] == []

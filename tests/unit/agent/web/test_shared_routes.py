@@ -1,0 +1,37 @@
+"""An application of the tests accepts and answers what the agent's own does."""
+
+from __future__ import annotations
+
+from fastapi import FastAPI, routing
+from fastapi.testclient import TestClient
+from lab import desk_of
+from shared_routes import COMPUTE
+
+from agent.web import create_app
+
+
+def test_shared_routes_document_the_same_limits(lab, monkeypatch):
+    create_app(desk_of(lab))  # whose routes the next one shares
+    shared = create_app(desk_of(lab)).openapi()
+
+    monkeypatch.setattr(routing, "_populate_api_route_state", COMPUTE)
+
+    assert create_app(desk_of(lab)).openapi() == shared
+
+
+def test_a_shared_route_calls_the_function_of_its_own_application():
+    def answer_of(name, at="/", default=1):
+        app = FastAPI()
+
+        @app.get(at)
+        def read(number: int = default) -> dict[str, object]:
+            return {"name": name, "number": number}
+
+        return TestClient(app).get(at).json()
+
+    assert [answer_of("a"), answer_of("b"), answer_of("c", "/c"), answer_of("d", default=2)] == [
+        {"name": "a", "number": 1},
+        {"name": "b", "number": 1},
+        {"name": "c", "number": 1},
+        {"name": "d", "number": 2},
+    ]
