@@ -9,7 +9,7 @@ from shared_networks import THEIR_OWN, content_of
 
 from model.networks.backbones import build_backbone
 from model.networks.encoder import Encoder
-from model.runtime.engines import Engine, build_runner, choose_engine
+from model.runtime.engines import Engine, build_runner, choose_engine, release_memory
 
 
 def encoder(seed: int, taps: tuple[int, ...] = (3,)) -> Encoder:
@@ -21,10 +21,14 @@ def encoder(seed: int, taps: tuple[int, ...] = (3,)) -> Encoder:
 def test_equal_networks_share_and_others_do_not(engine, monkeypatch):
     pixels = np.random.default_rng(0).integers(0, 255, (1, 64, 64, 3), dtype=np.uint8)
 
-    shared = [build_runner(encoder(seed), engine).features(pixels) for seed in (0, 0, 1)]
+    runners = [build_runner(encoder(seed), engine) for seed in (0, 0, 1)]
+    first = runners[0].features(pixels)
+    release_memory()
+    shared = [runner.features(pixels) for runner in runners]
     monkeypatch.setenv("PYTEST_CURRENT_TEST", THEIR_OWN)
     anew = [build_runner(encoder(seed), engine).features(pixels) for seed in (0, 1)]
 
+    assert (first == shared[0]).all()
     assert (shared[1] == shared[0]).all()
     assert (shared[0] == anew[0]).all()
     assert (shared[2] == anew[1]).all()
