@@ -1,8 +1,8 @@
 """Pack all blocks of a large field as mean, common directions and a few numbers per block.
 
 A row has room for nine blocks of a long embedding, and a large field has twenty or more. MEASURED
-on 50 large crops of real micrographs, 12 to 240 blocks: the log distance of the whole field is off
-by 0.006 in the median and 0.028 at most, from nine blocks by 0.023 and 0.126.
+on 86 real micrographs of 12 to 24 blocks: the log distance of the whole field is off by 0.018 in
+the median and 0.046 at most, mostly too large; from nine blocks by 0.048 and 0.347.
 """
 
 from __future__ import annotations
@@ -87,8 +87,7 @@ def _halve(length: int) -> int:
 def _join_halves(codes: NDArray[np.int8]) -> NDArray[np.uint8]:
     """Return two codes of 4 bits per byte."""
     both = (np.pad(codes, ((0, 0), (0, codes.shape[1] % 2))) + 8).astype(np.uint8)
-    joined: NDArray[np.uint8] = both[:, ::2] | (both[:, 1::2] << 4)
-    return joined
+    return np.asarray(both[:, ::2] | (both[:, 1::2] << 4), np.uint8)
 
 
 def _split_halves(raw: NDArray[np.uint8], length: int) -> NDArray[np.float32]:
