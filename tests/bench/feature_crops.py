@@ -6,7 +6,7 @@
 Crops of one micrograph overlap: thousands of crops are not as many fields. They differ in place,
 size, quarter turn and the scale that is assumed. Most are 224 to 320 px at 0.2 to 0.3 µm per px,
 one or a few blocks; one in `LARGE_EVERY` is as large as its micrograph allows, at up to 0.5 µm per
-px, so that more blocks than a row keeps occur too. What reading gives is written per part; a part
+px, so that more blocks than a row keeps each by itself occur too. What reading gives is written per part; a part
 that is there is not made again.
 """
 
@@ -185,8 +185,8 @@ def compare_parts(parts: Sequence[np.lib.npyio.NpzFile], classifier: Classifier,
     print(f"bytes of a row: mean {np.mean(sizes):.0f}, largest {max(sizes)}")
     totals = np.array([total for _kept, _noted, total in counts])
     for title, rows in (
-        ("all blocks kept", totals <= limits[1]),
-        ("more blocks", totals > limits[1]),
+        ("blocks kept each by itself", totals <= limits[1]),
+        ("by common directions", totals > limits[1]),
     ):
         if not rows.any():
             continue

@@ -29,6 +29,7 @@ from model.ood.frozen_features import FrozenFeatures
 from model.ood.kept_features import (
     FeatureForm,
     count_blocks,
+    iter_nearest,
     iter_unpacked,
     pack_blocks,
 )
@@ -127,6 +128,8 @@ def test_a_large_field_is_nearly_as_far_from_others_as_by_all_its_blocks(count):
     assert count_blocks(packed[0]) == (min(count, 64), min(count, 255))
     exact = np.array([measure(blocks) for blocks in fields])
     off = np.abs([measure(back) for back in unpacked] - exact)
+    ((_rows, nearest),) = iter_nearest(packed, others)
+    assert np.allclose(nearest, (unpacked @ others.T).max(axis=2), atol=1e-5)
     assert off.max() < 0.15
     nine = [blocks[np.linspace(0, count - 1, 9).round().astype(int)] for blocks in fields]
     if count == 24:
