@@ -12,6 +12,7 @@ import pytest
 from argon2 import PasswordHasher
 from compiled_statements import share_compiled_statements
 from hypothesis import settings
+from shared_networks import share_networks
 from shared_routes import share_routes
 
 from agent import auth
@@ -79,6 +80,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_finish() -> None:
+    share_networks()
     # A fifth of a run's time went into looking for cycles among what imports leave behind.
     gc.freeze()
     gc.set_threshold(50_000, 20, 50)

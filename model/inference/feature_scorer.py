@@ -7,7 +7,7 @@ them: the cells of a field are not kept.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -15,7 +15,7 @@ from model.errors import ModelError
 from model.inference.predictor import ENGINE_DIFFERENCE
 from model.networks.schemes import CODE, SUBTYPE
 from model.ood.conformal import compute_p_values
-from model.ood.kept_features import iter_unpacked
+from model.ood.kept_features import iter_nearest
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -25,9 +25,6 @@ if TYPE_CHECKING:
     from model.networks.schemes import Head, Scheme
     from model.ood.field_distance import FieldDistance
     from model.ood.kept_features import FeatureBatch, FeatureForm
-
-_MOST_COSINES: Final = 1 << 23
-"""Cosines that are held at a time, 32 MB."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,14 +198,8 @@ class FeatureScorer:
         distances = np.full(len(batch.blocks), np.nan)
         if self._distance is None:
             return distances
-        reference = self._distance.reference
-        for rows, blocks in iter_unpacked(batch.blocks, self.form.block):
-            step = max(1, _MOST_COSINES // (blocks.shape[1] * len(reference)))
-            for start in range(0, len(rows), step):
-                part = np.s_[start : start + step]
-                cosines = blocks[part].reshape(-1, self.form.block) @ reference.T
-                nearest = cosines.max(axis=1).reshape(-1, blocks.shape[1])
-                distances[rows[part]] = self._distance.correct(nearest, batch.area_px[rows[part]])
+        for rows, nearest in iter_nearest(batch.blocks, self._distance.reference):
+            distances[rows] = self._distance.correct(nearest, batch.area_px[rows])
         return distances
 
     def _compute_p_values(self, whole: NDArray[np.float64]) -> NDArray[np.float64]:

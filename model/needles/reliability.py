@@ -24,6 +24,9 @@ FEATURES = ("disagreement", "excess", "scatter", "turn", "error", "axis", "bend"
 COEFFICIENTS = (-1.33, 0.96, -8.34, -6.4, -2.21, 0.49, 2.01, -1.19)
 INTERCEPT = -1.84
 """Logistic regression on `FEATURES`. MEASURED by `python -m model.needles.fit_reliability`."""
+LARGEST_DISAGREEMENT = 0.4
+"""Largest log ratio of visible extent and predicted length of a reliable needle. A longer extent
+runs over several needles, a shorter one is mostly guessed: of both one in five is right."""
 NEWTON_STEPS, RIDGE = 20, 1.0
 
 
@@ -97,10 +100,11 @@ def estimate_reliability(features: NDArray[np.float64]) -> NDArray[np.float64]:
         features: (n, 8), see `FEATURES`.
 
     Returns:
-        (n,) 0 to 1.
+        (n,) 0 to 1; 0 where prediction and extent contradict each other.
     """
     logit = features @ np.array(COEFFICIENTS) + INTERCEPT
-    return np.asarray(1 / (1 + np.exp(-np.clip(logit, -30, 30))), np.float64)
+    probability = 1 / (1 + np.exp(-np.clip(logit, -30, 30)))
+    return np.where(features[:, 0] < LARGEST_DISAGREEMENT, probability, 0.0)
 
 
 def fit_logistic(

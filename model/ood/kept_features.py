@@ -14,12 +14,11 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import asdict, dataclass
-from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Self
 
 import numpy as np
 
-from model.ood.low_rank_blocks import pack_low_rank, unpack_low_rank
+from model.ood.low_rank_blocks import LowRankBlocks, pack_low_rank
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -39,6 +38,8 @@ Those of a larger field are kept by `low_rank_blocks` in as many bytes. So a row
 MOST_BLOCKS: Final = 64
 """Of a field of more blocks, so many are kept, spread evenly: with more, few directions fit."""
 _MOST_COUNTED = 255
+_MOST_COSINES: Final = 1 << 23
+"""Cosines that are computed at a time, 32 MB."""
 
 _LARGEST_HALF = 65504.0
 _HEADER = 3  # bits, blocks kept, blocks of the field
@@ -190,16 +191,51 @@ def iter_unpacked(
     Yields:
         (n,) indices into `packed`, and (n, b, d) float32, unit rows where all blocks were kept.
     """
+    for rows, raw, bits, count in _iter_shapes(packed):
+        if bits == _LOW_RANK:
+            yield rows, LowRankBlocks.unpack(raw, count=count, length=length).restore()
+        else:
+            yield rows, _unpack(raw, bits, count, length)
+
+
+def iter_nearest(
+    packed: Sequence[bytes], reference: NDArray[np.float32]
+) -> Iterator[tuple[NDArray[np.intp], NDArray[np.float32]]]:
+    """Find the reference field that is nearest to each block of many fields.
+
+    Args:
+        packed: From `pack_blocks`.
+        reference: (r, d) float32, unit rows.
+
+    Yields:
+        (n,) indices into `packed`, and (n, b) float32, the cosine with the nearest.
+    """
+    length = reference.shape[1]
+    for rows, raw, bits, count in _iter_shapes(packed):
+        step = max(1, _MOST_COSINES // (count * len(reference)))
+        for start in range(0, len(rows), step):
+            part = raw[start : start + step]
+            if bits == _LOW_RANK:
+                fields = LowRankBlocks.unpack(part, count=count, length=length)
+                nearest = fields.compute_cosines(reference).max(axis=2)
+            else:
+                blocks = _unpack(part, bits, count, length).reshape(-1, length)
+                nearest = (blocks @ reference.T).max(axis=1).reshape(-1, count)
+            yield rows[start : start + step], nearest
+
+
+def _iter_shapes(
+    packed: Sequence[bytes],
+) -> Iterator[tuple[NDArray[np.intp], NDArray[np.uint8], int, int]]:
+    """Yield indices, bytes (n, bytes), bits and number of blocks of the fields of each shape."""
     shapes = np.array([(len(one) << 16) | (one[0] << 8) | one[1] for one in packed])
     for shape in np.unique(shapes):
         rows = np.flatnonzero(shapes == shape)
-        bits, count = (int(shape) >> 8) & 255, int(shape) & 255
         raw = np.frombuffer(b"".join([packed[int(row)] for row in rows]), np.uint8)
-        unpack = unpack_low_rank if bits == _LOW_RANK else partial(_unpack, bits=bits)
-        yield rows, unpack(raw.reshape(len(rows), -1), count=count, length=length)
+        yield rows, raw.reshape(len(rows), -1), (int(shape) >> 8) & 255, int(shape) & 255
 
 
-def _unpack(raw: NDArray[np.uint8], *, bits: int, count: int, length: int) -> NDArray[np.float32]:
+def _unpack(raw: NDArray[np.uint8], bits: int, count: int, length: int) -> NDArray[np.float32]:
     steps_at = _HEADER + 2 * length
     codes_at = steps_at + 4 * count
     mean = np.ascontiguousarray(raw[:, _HEADER:steps_at]).view(np.float16).astype(np.float32)

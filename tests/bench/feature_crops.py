@@ -6,8 +6,8 @@
 Crops of one micrograph overlap: thousands of crops are not as many fields. They differ in place,
 size, quarter turn and the scale that is assumed. Most are 224 to 320 px at 0.2 to 0.3 µm per px,
 one or a few blocks; one in `LARGE_EVERY` is as large as its micrograph allows, at up to 0.5 µm per
-px, so that more blocks than a row keeps occur too. What reading gives is written per part; a part
-that is there is not made again.
+px, so that more blocks than a row keeps each by itself occur too. What reading gives is written per
+part; a part that is there is not made again.
 """
 
 from __future__ import annotations
@@ -185,14 +185,16 @@ def compare_parts(parts: Sequence[np.lib.npyio.NpzFile], classifier: Classifier,
     print(f"bytes of a row: mean {np.mean(sizes):.0f}, largest {max(sizes)}")
     totals = np.array([total for _kept, _noted, total in counts])
     for title, rows in (
-        ("all blocks kept", totals <= limits[1]),
-        ("more blocks", totals > limits[1]),
+        ("blocks kept each by itself", totals <= limits[1]),
+        ("by common directions", totals > limits[1]),
     ):
         if not rows.any():
             continue
         print(
             f"{title}: {int(rows.sum())} crops of {totals[rows].min()} to {totals[rows].max()} "
-            f"blocks; same flag {int(flags[rows].sum())}, same p-value "
+            f"blocks, {len(np.unique(p_exact[rows]))} different p-values, "
+            f"{int((p_exact[rows] > p_exact.min()).sum())} above the smallest; same flag "
+            f"{int(flags[rows].sum())}, same p-value "
             f"{int((off[rows] < SAME).sum())}, largest difference {off[rows].max():.4f}, 99 % "
             f"below {np.quantile(off[rows], 0.99):.4f}; of log distance median "
             f"{np.median(off_log[rows]):.4f}, largest {off_log[rows].max():.4f}"

@@ -56,7 +56,9 @@ def _is_paper(pixels: NDArray[np.uint8], line: Line, band: Box | None) -> bool:
 def _is_outline(pixels: NDArray[np.uint8], line: Line, bar: Line) -> bool:
     """Return whether a thin line is the outline of a thicker one: its colour is on both sides."""
     (x0, y0, x1, y1), (a0, b0, a1, b1) = line.core, bar.core
-    if y1 - y0 > 2 or b1 - b0 < 3 or bar.crisp < 0.8 or (bar.plane == 1) == (line.plane == 1):
+    if bar.crisp < 0.8 or (bar.plane == 1) == (line.plane == 1):
+        return False
+    if y1 - y0 > 2 or b1 - b0 < max(2, y1 - y0 + 1):
         return False
     if not (-1 <= y0 - b1 <= 1 or -1 <= b0 - y1 <= 1):
         return False

@@ -52,6 +52,7 @@ _TELLS_INK = 4  # pixels: JPEG changes the ink of all pixels of a thinner line
 _PART = 1.025  # longer by more: detected in part; by less: runs into a needle
 _BETWEEN_TICKS = 0.965  # of the line's length; shorter, the ticks are not at its ends
 _OF_HEADS_PX = 2  # by which the heads of one arrow may differ
+_SHORT_PX = 100  # of a line whose second measurement counts however unsure it is
 _APART = 0.1  # of two lengths of one line; paled ink runs a little into what lies beyond
 
 
@@ -282,7 +283,10 @@ def _contradicts(labelled: LabelledLine, bar: FoundBar) -> bool:
     if line.kind == bar.kind == "checker" or _are_both_ticked(line, bar):
         return overlap(line.core, bar.line) > 0 and abs(labelled.length_px / bar.line_px - 1) > SAME
     one_line = overlap(line.core, bar.line) > 0 and line.kind == bar.kind == "plain"
-    return one_line and labelled.sure and abs(labelled.length_px / bar.line_px - 1) > _APART
+    off = abs(labelled.length_px / bar.line_px - 1)
+    if one_line and bar.line_px < _SHORT_PX and off > SAME:
+        return True  # what blur and an outline add to a short line is more than 2 per cent
+    return one_line and labelled.sure and off > _APART
 
 
 def _list_blocks(

@@ -175,7 +175,8 @@ def find_bar(
     same = traced is not None and overlap(traced.line.box, line.box) > 0
     if traced is not None and traced.sure and same and line.kind == "plain":
         goes_on = near[0].just_ink and traced.length_px > 1.02 * line.line_px + 1
-        return replace(traced, sure=not goes_on)  # in another ink, such as a needle's
+        falls_short = line.line_px > 1.02 * traced.length_px + 1
+        return replace(traced, sure=not (goes_on or falls_short))  # another ink, such as a needle's
     sure = (
         (_is_seen_well(pixels, near[0], near, label) or _is_confirmed(line, lines))
         and not _has_rivals(near)

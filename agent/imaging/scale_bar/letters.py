@@ -155,14 +155,21 @@ def find_plate_start(
     """
     x0, y0, x1, y1 = box
     paper = np.median(pixels[y0:y1, x0:x1].reshape(-1, 3), axis=0)
-    rim = pixels[[max(0, y0 - 1), min(len(pixels), y1 + 1) - 1], x0:x1].astype(np.int16)
-    if float(np.mean(largest(np.abs(rim - paper)) <= _EVEN_PAPER)) < _PLATED:
+    rims = [
+        pixels[[max(0, y0 - by), min(len(pixels), y1 + by) - 1], x0:x1].astype(np.int16)
+        for by in (1, 3)  # a letter may touch the box of its words
+    ]
+    if max(np.mean(largest(np.abs(rim - paper)) <= _EVEN_PAPER) for rim in rims) < _PLATED:
         return 0
     start = max(0, x0 - 2 * (y1 - y0))
     before = pixels[y0:y1, start:x0].astype(np.int16)
     on_plate = largest(np.abs(before - paper)) <= _EVEN_PAPER
     drawn = largest(np.abs(before - ink)) <= 0.5 * float(np.abs(ink - paper).max())
-    beyond = np.flatnonzero((on_plate | drawn).mean(axis=0) < _OF_PLATE)
+    # Saturated texture may have only the colours of paper and ink, but not above and below letters.
+    beside = pixels[[max(0, y0 - 2), min(len(pixels), y1 + 2) - 1], start:x0].astype(np.int16)
+    off = (largest(np.abs(beside - paper)) > _EVEN_PAPER).any(axis=0)
+    off[1:-1] &= off[:-2] & off[2:]
+    beyond = np.flatnonzero(((on_plate | drawn).mean(axis=0) < _OF_PLATE) | off)
     return start + int(beyond[-1]) + 1 if beyond.size else 0
 
 

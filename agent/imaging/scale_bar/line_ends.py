@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from agent.imaging.scale_bar.line import EVEN, find_even_columns, is_pale, measure_colour
-from agent.imaging.scale_bar.line_length import find_heads
+from agent.imaging.scale_bar.line_length import find_heads, has_long_heads
 from agent.imaging.scale_bar.planes import COLOUR_PLANE
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ def has_sure_ends(pixels: NDArray[np.uint8], line: Line, length_px: float) -> bo
     blurred = has_lost_ticks(line, measure_colour(pixels, line), paper) or (
         line.plane == COLOUR_PLANE and line.kind == "plain" and line.height < _SOLID_PX
     )
-    if blurred and _has_ink_at_ends(pixels, line) and not all(find_heads(pixels, line)):
+    if blurred and _has_ink_at_ends(pixels, line) and not has_long_heads(pixels, line):
         return False
     if not has_equal_ends(line):
         return False

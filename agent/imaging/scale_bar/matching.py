@@ -256,7 +256,8 @@ def _compute_room(
     inner = pixels[y0 + 1 : y1 - 1, x0 + 1 : x1 - 1] if y1 - y0 >= 4 else pixels[y0:y1, x0:x1]
     room = min(75.0, 0.5 * contrast)
     off = np.abs(inner.astype(np.int16) - ink).max(axis=2)
-    exact = [float(np.mean(part <= 1)) for part in (off, off[:, :_END_PX], off[:, -_END_PX:])]
+    ends = (off[:, 2 : 2 + _END_PX], off[:, -2 - _END_PX : -2])  # but for the tip of an arrow
+    exact = [float(np.mean(part <= 1)) for part in (off, *ends) if part.size]
     return min(room, _EXACT_ROOM) if min(exact) > _EXACT_SHARE else room
 
 

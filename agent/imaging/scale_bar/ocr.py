@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 _DETECTOR_PX = 640  # limit of the detector; larger pictures are reduced to it
 _DETECTOR_AREA_PX = 100_000  # run time is proportional to area: about 60 ms on one core
 _MIN_SCORE = 0.6
+_UNUSUAL_SCORE = 0.8  # of a number that no program writes on a bar
 _OF_A_LINE = " -–—_"  # as the half of a line before its words is read
 _BEFORE = 0.75  # of the height of words: a digit and the gap after it
 
@@ -180,7 +181,9 @@ def contradicts_length(
         length = parse_length(text.words) if text else None
         if length is not None and length.um != um:
             return True
-        if text is None or not has_more_digits(text.words, number):
+        if text is None or text.score < _UNUSUAL_SCORE:
+            return False
+        if not has_more_digits(text.words, number):
             return False
     return True
 

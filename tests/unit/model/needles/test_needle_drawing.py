@@ -8,11 +8,11 @@ from model.needles.drawing.packets import fill_packets
 from model.needles.drawing.plates import Population, clip_axis, scatter
 from model.needles.truth import measure_truth
 
-PLATES = dict(
-    length_um=14, spread=0.3, aspect=9, coverage=1.2, tone=110, tone_spread=14, edge=-45, edges=2,
-    halo=0, midrib=0, blunt=0.8, bend=0.02, kinked=0, branched=0, packets=0.2, variants=6, grain=2,
-    longest_first=True,
-)  # fmt: skip
+PLATES = {
+    "length_um": 14, "spread": 0.3, "aspect": 9, "coverage": 1.2, "tone": 110, "tone_spread": 14,
+    "edge": -45, "edges": 2, "halo": 0, "midrib": 0, "blunt": 0.8, "bend": 0.02, "kinked": 0,
+    "branched": 0, "packets": 0.2, "variants": 6, "grain": 2, "longest_first": True,
+}  # fmt: skip
 
 
 def measure_axis(axis):

@@ -1,4 +1,4 @@
-"""A length combines prediction and visible extent; a needle that contradicts itself is unreliable."""
+"""Lengths combine prediction and extent; a needle that contradicts itself is unreliable."""
 
 from dataclasses import replace
 
