@@ -12,6 +12,7 @@ import pytest
 from argon2 import PasswordHasher
 from compiled_statements import share_compiled_statements
 from hypothesis import settings
+from shared_networks import share_networks
 from shared_routes import share_routes
 
 from agent import auth
@@ -24,6 +25,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # workers share the cores; set be
 pytest_plugins = [
     "fast",  # which tests are fast, and a guard that they are
     "databases",  # a SQLite file and a real PostgreSQL, for who asks
+    "bytecode",  # workers share what compiling costs
     "small_lab",  # a lab that has taught its first bundle, for who asks
 ]
 
@@ -78,6 +80,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_finish() -> None:
+    share_networks()
     # A fifth of a run's time went into looking for cycles among what imports leave behind.
     gc.freeze()
     gc.set_threshold(50_000, 20, 50)

@@ -106,7 +106,7 @@ HEAVY = frozenset({"torch", "playwright"})
 _running = False
 
 
-def _is_fast_run(config: pytest.Config) -> bool:
+def is_fast_run(config: pytest.Config) -> bool:
     return config.option.markexpr == "fast"
 
 
@@ -120,7 +120,7 @@ def _refuse(event: str, arguments: tuple[object, ...]) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    if _is_fast_run(config):
+    if is_fast_run(config):
         sys.addaudithook(_refuse)
 
 
@@ -128,7 +128,7 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
     """Leave out the modules that have no fast test; importing them may load PyTorch."""
     stem = collection_path.stem
     is_other = stem.startswith("test_") and stem.removeprefix("test_") not in MODULES
-    return True if _is_fast_run(config) and is_other else None
+    return True if is_fast_run(config) and is_other else None
 
 
 @pytest.hookimpl(tryfirst=True)  # before pytest selects by mark

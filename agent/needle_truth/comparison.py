@@ -203,7 +203,7 @@ def _match(row: Compared, tips: NDArray[np.float64], field: FieldMeasurement) ->
     return replace(
         row,
         place=Place.MATCHED,
-        program_um=float(field.needles.length_um[found]),
+        program_um=float(field.needles.expected_um[found]),
         tips_agree=do_tips_agree(tips, field.needles.ends_um[found]),
     )
 

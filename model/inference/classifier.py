@@ -98,7 +98,7 @@ class Classifier:
         self._predictor = Predictor(
             scheme,
             framing,
-            encoders,
+            {} if shares_pass else encoders,  # the pass has the network: 12 MB less
             heads,
             engine,
             cache=cache,

@@ -16,6 +16,12 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
 
+from model.needles.reliability import (
+    FEATURES,
+    ChainAgreement,
+    combine_lengths,
+    estimate_reliability,
+)
 from model.needles.truth import SHORTEST_UM
 
 if TYPE_CHECKING:
@@ -42,24 +48,29 @@ class MeasuredNeedles:
     """The needles of one field, one row per needle.
 
     Args:
-        length_um: (n,) apparent length.
+        length_um: (n,) apparent length from tip to tip, the visible extent where that is longer.
+            It is that of the line that is drawn; for needles that were selected as long ones.
+        expected_um: (n,) length to expect of a needle that was not selected by its length.
+        features: (n, 8) how well the cells of each needle agree, see `reliability.FEATURES`.
+        reliability: (n,) probability that `length_um` and both tips are right, 0 to 1.
         relative_error: (n,) the network's own estimate of the mean relative error of the length.
         area_um2: (n,) visible area.
         ends_um: (n, 2, 2) both tips, (x, y) from the top left corner of the map.
         angle: (n,) direction of the axis in [0, π), radians, clockwise from the x axis.
         support: (n,) share of the length on which the axis is visible.
-        extent_share: (n,) visible extent over the length that the network predicts.
         cells_um: (m, 2) axis cells of all needles, (x, y).
         number: (m,) the needle of each cell.
     """
 
     length_um: NDArray[np.float64]
+    expected_um: NDArray[np.float64]
+    features: NDArray[np.float64]
+    reliability: NDArray[np.float64]
     relative_error: NDArray[np.float64]
     area_um2: NDArray[np.float64]
     ends_um: NDArray[np.float64]
     angle: NDArray[np.float64]
     support: NDArray[np.float64]
-    extent_share: NDArray[np.float64]
     cells_um: NDArray[np.float64]
     number: NDArray[np.intp]
 
@@ -80,7 +91,7 @@ class MeasuredNeedles:
 
 @dataclass(frozen=True, slots=True)
 class _Cells:
-    """Ridge cells: position in cells (x, y), angle, distances in cells, weight, own error."""
+    """Ridge cells: position in cells (x, y), angle, distances in cells, weight, own error, axis."""
 
     at: NDArray[np.float64]
     angle: NDArray[np.float64]
@@ -88,6 +99,7 @@ class _Cells:
     far: NDArray[np.float64]
     weight: NDArray[np.float64]
     error: NDArray[np.float64]
+    axis: NDArray[np.float64]
     row: NDArray[np.intp]
     column: NDArray[np.intp]
 
@@ -98,7 +110,11 @@ class _Cells:
 
 @dataclass(frozen=True, slots=True)
 class _Chains:
-    """Groups of cells: midpoint (x, y), length, direction, cells, extent along it, bend across."""
+    """Groups of cells: midpoint (x, y), length, direction, cells, extent along it, bend across.
+
+    Also the distance of the extent's middle from the midpoint, and the scatter of the midpoints
+    that the cells predict.
+    """
 
     middle: NDArray[np.float64]
     length: NDArray[np.float64]
@@ -106,6 +122,8 @@ class _Chains:
     count: NDArray[np.intp]
     extent: NDArray[np.float64]
     bend: NDArray[np.float64]
+    offset: NDArray[np.float64]
+    scatter: NDArray[np.float64]
 
 
 def find_needles(maps: NeedleMap) -> MeasuredNeedles:
@@ -120,7 +138,8 @@ def find_needles(maps: NeedleMap) -> MeasuredNeedles:
     support = np.minimum(chains.count / length, 1.0)
     keep = (length * maps.cell_um >= SHORTEST_UM) & (support >= LEAST_SUPPORT) & (chains.count > 2)  # noqa: PLR2004 - a direction needs three cells
     area = _measure_areas(maps, cells, label, length)
-    error = np.bincount(label, cells.error) / chains.count
+    agreement = _compare(cells, label, chains, length)
+    features = agreement.stack()[keep]
     along = np.stack([np.cos(chains.angle), np.sin(chains.angle)], axis=1)
     half = along * length[:, None] / 2
     ends = np.stack([chains.middle - half, chains.middle + half], axis=1)
@@ -128,15 +147,43 @@ def find_needles(maps: NeedleMap) -> MeasuredNeedles:
     kept_cells = keep[label]
     return MeasuredNeedles(
         length_um=length[keep] * maps.cell_um,
-        relative_error=error[keep],
+        expected_um=_expect_length(chains)[keep] * maps.cell_um,
+        features=features,
+        reliability=estimate_reliability(features),
+        relative_error=agreement.error[keep],
         area_um2=area[keep],
         ends_um=(ends[keep] + 0.5) * maps.cell_um,
         angle=np.mod(chains.angle[keep], np.pi),
         support=support[keep],
-        extent_share=((chains.extent + 1) / chains.length)[keep],
         cells_um=(cells.at[kept_cells] + 0.5) * maps.cell_um,
         number=renumbered[label[kept_cells]],
     )
+
+
+def _compare(
+    cells: _Cells, label: NDArray[np.intp], chains: _Chains, length: NDArray[np.float64]
+) -> ChainAgreement:
+    def mean(values: NDArray[np.float64]) -> NDArray[np.float64]:
+        return np.asarray(np.bincount(label, values) / chains.count)
+
+    return ChainAgreement(
+        predicted=chains.length,
+        extent=chains.extent + 1,
+        length=length,
+        scatter=chains.scatter,
+        turn=mean(_angle_between(cells.angle, chains.angle[label])),
+        error=mean(cells.error),
+        axis=mean(cells.axis),
+        bend=chains.bend,
+        offset=chains.offset,
+    )
+
+
+def _expect_length(chains: _Chains) -> NDArray[np.float64]:
+    """Combine prediction and visible extent; of a crooked chain only the prediction counts."""
+    extent = chains.extent + 1
+    crooked = chains.bend > CROOKED * extent + 0.5
+    return np.where(crooked, chains.length, combine_lengths(chains.length, extent))
 
 
 def _choose_length(chains: _Chains) -> NDArray[np.float64]:
@@ -154,7 +201,17 @@ def build_no_needles() -> MeasuredNeedles:
     none = np.zeros(0)
     empty = np.zeros((0, 2))
     return MeasuredNeedles(
-        none, none, none, np.zeros((0, 2, 2)), none, none, none, empty, np.zeros(0, np.intp)
+        length_um=none,
+        expected_um=none,
+        features=np.zeros((0, len(FEATURES))),
+        reliability=none,
+        relative_error=none,
+        area_um2=none,
+        ends_um=np.zeros((0, 2, 2)),
+        angle=none,
+        support=none,
+        cells_um=empty,
+        number=np.zeros(0, np.intp),
     )
 
 
@@ -184,6 +241,7 @@ def _find_ridges(maps: NeedleMap) -> _Cells:
         far=maps.far_um[row, column] / maps.cell_um,
         weight=here[ridge] / (0.05 + error),
         error=error,
+        axis=here[ridge].astype(np.float64),
         row=row,
         column=column,
     )
@@ -263,7 +321,19 @@ def _describe(cells: _Cells, label: NDArray[np.intp]) -> _Chains:
     np.minimum.at(low, label, place)
     np.maximum.at(high, label, place)
     length = np.exp(_median(cells.log_length, label, count))
-    return _Chains(points, length, angle, count, high - low, bend)
+    nearest = np.minimum(
+        np.abs(place + offset - middle[label]), np.abs(place - offset - middle[label])
+    )
+    return _Chains(
+        middle=points,
+        length=length,
+        angle=angle,
+        count=count,
+        extent=high - low,
+        bend=bend,
+        offset=np.abs((low + high) / 2 - middle),
+        scatter=np.sqrt(np.bincount(label, nearest**2) / count),
+    )
 
 
 def _fit_direction(

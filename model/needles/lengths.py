@@ -110,13 +110,39 @@ def compute_weights(
 
 
 def compute_distribution(
-    length_um: NDArray[np.float64], area_um2: NDArray[np.float64], weights: NDArray[np.float64]
+    length_um: NDArray[np.float64],
+    area_um2: NDArray[np.float64],
+    weights: NDArray[np.float64],
+    log_scale: NDArray[np.float64] | None = None,
 ) -> LengthDistribution:
-    """Count weighted lengths in the bins of `LENGTH_EDGES_UM`."""
+    """Count weighted lengths in the bins of `LENGTH_EDGES_UM`.
+
+    Args:
+        length_um: (n,) lengths.
+        area_um2: (n,) visible areas.
+        weights: (n,) edge-correction weights.
+        log_scale: (n,) scale of a Laplace distribution of the logarithm of each length, or None
+            for exact lengths. Expected lengths scatter less than true ones, because each is drawn
+            towards the usual length; counting each with its distribution undoes that.
+    """
+    if log_scale is not None:
+        shares = _spread_lengths(length_um, log_scale)
+        return LengthDistribution(weights @ shares, (weights * area_um2) @ shares)
     clipped = np.clip(length_um, LENGTH_EDGES_UM[0], LENGTH_EDGES_UM[-1])
     by_number, _ = np.histogram(clipped, LENGTH_EDGES_UM, weights=weights)
     by_area, _ = np.histogram(clipped, LENGTH_EDGES_UM, weights=weights * area_um2)
     return LengthDistribution(by_number, by_area)
+
+
+def _spread_lengths(
+    length_um: NDArray[np.float64], log_scale: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Return the share of every length in each bin, (n, 160); the outer ones hold the tails."""
+    distance = np.log(LENGTH_EDGES_UM)[None] - np.log(length_um)[:, None]
+    tail = 0.5 * np.exp(-np.abs(distance) / log_scale[:, None])
+    below = np.where(distance < 0, tail, 1 - tail)
+    below[:, 0], below[:, -1] = 0, 1
+    return np.asarray(np.diff(below, axis=1), np.float64)
 
 
 def compute_orientation(needles: MeasuredNeedles) -> tuple[NDArray[np.float64], float]:
@@ -151,7 +177,7 @@ def compute_heterogeneity(needles: MeasuredNeedles, size_um: tuple[float, float]
         if inside.sum() >= LEAST_WINDOW_NEEDLES:
             ones = np.ones(int(inside.sum()))
             counted = compute_distribution(
-                needles.length_um[inside], needles.area_um2[inside], ones
+                needles.expected_um[inside], needles.area_um2[inside], ones
             )
             medians.append(counted.quantile_um(0.5))
     if len(medians) < LEAST_WINDOWS:

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 CARD = Path(__file__).with_name("needles.json")
-GROUPING = 2
-"""Raised with every change of `instances` or of the map's values that changes lengths."""
+GROUPING = 3
+"""Raised with every change of `instances`, `reliability` or the map that changes lengths."""
 
 
 def read_card(card: Path = CARD) -> dict[str, Any]:

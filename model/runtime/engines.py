@@ -387,7 +387,10 @@ class OpenVinoRunner:
             (n, …) float32.
         """
         with self._lock:
-            return np.array(self._request.infer({0: batch})[0])
+            outputs = self._request.infer(
+                {0: np.ascontiguousarray(batch)}, share_inputs=True, share_outputs=True
+            )
+            return np.array(outputs[0])
 
 
 def release_memory() -> None:

@@ -12,7 +12,7 @@ from model.data.augmentation import augment
 from model.inference.feature_extractor import FeatureExtractor
 from model.inference.shared_pass import SharedPassExtractor
 from model.networks.backbones import frozen_lite0, hash_state_dict
-from model.networks.field_embedding import STAGES_3_4_MEAN_STD
+from model.networks.field_embedding import STAGES_3_4_MEAN_STD, STAGES_3_4_UNIT_PARTS
 from model.ood.features import build_ood_extractor
 from model.ood.frozen_pass import UM_PER_PX, is_frozen_lite0
 from model.ood.reference_features import ReferenceFeatures
@@ -50,7 +50,7 @@ def build_shared_features(
         frozen_lite0(),
         "fp32",
         task.framing.usual_um_per_px,
-        STAGES_3_4_MEAN_STD,
+        STAGES_3_4_UNIT_PARTS if is_native else STAGES_3_4_MEAN_STD,
         is_native=is_native,
     )
     return ReferenceFeatures((*task.train, *task.validation), extractor, cache)

@@ -32,7 +32,11 @@ from model.evaluation.metrics import calibration_error
 from model.evaluation.pair_statistics import sign_test
 from model.framing import Field, Framing
 from model.networks.backbones import frozen_lite0, normalize
-from model.networks.field_embedding import STAGE_3_MEAN, STAGES_3_4_MEAN_STD
+from model.networks.field_embedding import (
+    STAGE_3_MEAN,
+    STAGES_3_4_MEAN_STD,
+    STAGES_3_4_UNIT_PARTS,
+)
 from model.networks.linear_probe import ProbeData, fit_head
 from model.networks.schemes import SUBTYPE, Scheme, softmax
 from model.ood.frozen_pass import build_frozen_pass
@@ -209,7 +213,9 @@ def main() -> int:
     ]
     targets = np.array([names.index(example.code) for example in examples])
     before, common = embed(fields, (STAGE_3_MEAN, STAGES_3_4_MEAN_STD), is_native=False)
-    (own_pixels,) = embed(fields, (STAGES_3_4_MEAN_STD,), is_native=True)
+    own_pixels, own_raw = embed(
+        fields, (STAGES_3_4_UNIT_PARTS, STAGES_3_4_MEAN_STD), is_native=True
+    )
     native = embed_peer(fields)
     treatments = np.unique([example.group for example in coded], return_inverse=True)[1]
     by_image = np.random.default_rng(0).permutation(len(coded)) % FOLDS
@@ -223,7 +229,8 @@ def main() -> int:
         peer = describe("peer", measure(predict_peer(native, targets), held_out), targets, None)
         for name, embedding in (
             ("product", own_pixels),
-            ("product, common pixel size", common),
+            ("… parts as they are", own_raw),
+            ("… common pixel size", common),
             ("… mean of stage 3", before),
         ):
             found = measure(predict_product(own, embedding, scheme), held_out)

@@ -117,7 +117,8 @@ def has_digit_before(pixels: NDArray[np.uint8], label: BarLabel, line: Line) -> 
     return bool(before.any(axis=1).mean() > 0.5)
 
 
-def is_centred(line: Box, words: Box) -> bool:
-    """Return whether words are centred above or below a line, as most programs write them."""
-    off = abs(line[0] + line[2] - words[0] - words[2]) / 2
-    return off <= max(3.0, 0.02 * (line[2] - line[0]))
+def is_aligned(line: Box, words: Box) -> bool:
+    """Return whether words are centred above or below a line, or end with it on one side."""
+    room = max(3.0, 0.02 * (line[2] - line[0]))
+    starts, ends = words[0] - line[0], words[2] - line[2]
+    return min(abs(starts), abs(ends), abs(starts + ends) / 2) <= room

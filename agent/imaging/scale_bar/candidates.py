@@ -12,8 +12,8 @@ from agent.imaging.boxes import Box, overlap
 from agent.imaging.scale_bar.chequered import are_cells
 from agent.imaging.scale_bar.line import EVEN, Line, are_alike, compute_evenness, measure_colour
 from agent.imaging.scale_bar.line_groups import drop_duplicates, join_broken
-from agent.imaging.scale_bar.line_length import is_arrow
 from agent.imaging.scale_bar.lines import find_lines
+from agent.imaging.scale_bar.planes import COLOUR_PLANE
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -25,6 +25,8 @@ _MIDDLING = 0.6  # evenness between that of needles (half of them below 0.35) an
 _UNEVEN = 0.5  # three needles in four are less even, one bar in twenty
 _LIKE_A_BAR = 4.8  # rank that no line of 110 real textures reaches, and 108 of 109 bars do
 _OF_ONE_INK, _OUTLINE_PX = 60, 6  # grey values that blur leaves; widest outline
+_OF_OUTLINE = 0.4  # of the paper-to-ink distance that blur leaves of an outline
+_SHADOW_PX = 3  # height of the shadow of a line
 _OF_ONE_RUN = ("plain", "caps", "ruler", "broken", "hollow")  # kinds with two measurable edges
 
 
@@ -38,6 +40,7 @@ def find_candidates(
     lines = [line for line in lines if not _is_paper(pixels, line, band)]
     lines = [_strip_outline(pixels, line) for line in lines if not _is_filled(pixels, line)]
     lines = [line for line in lines if not any(_is_outline(pixels, line, o) for o in lines)]
+    lines = [line for line in lines if not any(_is_shadow(pixels, line, o) for o in lines)]
     lines = _drop_cells([_mark_chequered(pixels, line) for line in lines])
     return join_broken([line for line in lines if not _is_written_on(pixels, line)], pixels)
 
@@ -53,19 +56,39 @@ def _is_paper(pixels: NDArray[np.uint8], line: Line, band: Box | None) -> bool:
 def _is_outline(pixels: NDArray[np.uint8], line: Line, bar: Line) -> bool:
     """Return whether a thin line is the outline of a thicker one: its colour is on both sides."""
     (x0, y0, x1, y1), (a0, b0, a1, b1) = line.core, bar.core
-    if y1 - y0 > 2 or b1 - b0 < 3 or bar.crisp < 0.8 or (bar.plane == 1) == (line.plane == 1):
+    if bar.crisp < 0.8 or (bar.plane == 1) == (line.plane == 1):
+        return False
+    if y1 - y0 > 2 or b1 - b0 < max(2, y1 - y0 + 1):
         return False
     if not (-1 <= y0 - b1 <= 1 or -1 <= b0 - y1 <= 1):
         return False
     around = a0 - 4 <= x0 <= a0 and a1 <= x1 <= a1 + 4
-    if not around and not (x0 >= a0 and x1 <= a1 and is_arrow(pixels, bar)):
+    if not around and not (x0 >= a0 and x1 <= a1):
         return False
     far, beyond = (b0 - 1, b0 - 4) if y0 >= b1 - 1 else (b1, b1 + 3)
     if not (beyond >= 0 and far < len(pixels) and beyond < len(pixels)):
         return False
     ink, columns = measure_colour(pixels, line), slice(max(x0, a0), min(x1, a1))
-    there, paper = (np.median(pixels[y, columns], axis=0) for y in (far, beyond))
-    return are_alike(there, ink, 60) and not are_alike(paper, ink, 60)
+    paper = np.median(pixels[beyond, columns], axis=0)
+    way = ink - paper
+    rows = np.median(pixels[far - 1 : far + 2, columns], axis=1)  # blur may leave half of it
+    progress = (rows - paper) @ way / max(1.0, float(way @ way))
+    return not are_alike(paper, ink, 60) and float(progress.max()) > _OF_OUTLINE
+
+
+def _is_shadow(pixels: NDArray[np.uint8], line: Line, bar: Line) -> bool:
+    """Return whether a thin line is the shadow of one directly above it, of another ink.
+
+    Below an outlined line there is its outline again, below a shadow the specimen.
+    """
+    (x0, y0, x1, y1), (a0, _, a1, b1) = line.core, bar.core
+    below = -1 <= y0 - b1 <= 1 and y1 > b1 and (bar.plane == 1) != (line.plane == 1)
+    along = a0 - 1 <= x0 <= a0 + 0.1 * (a1 - a0) and a1 - 0.1 * (a1 - a0) <= x1 <= a1 + 4
+    if not (below and along and y1 - y0 <= _SHADOW_PX) or y1 + 2 > len(pixels):
+        return False
+    inks = (measure_colour(pixels, line), measure_colour(pixels, bar))
+    under = np.median(pixels[y1 + 1, x0:x1], axis=0)
+    return not are_alike(*inks, 100) and not are_alike(under, inks[1], 60)
 
 
 def _is_filled(pixels: NDArray[np.uint8], line: Line) -> bool:
@@ -208,7 +231,7 @@ def is_convincing(line: Line) -> bool:
         return sharp and line.contrast >= 80 and line.width >= 16
     if line.even > EVEN:
         return line.rank >= 5 and line.contrast >= 80 and line.width >= 16
-    if line.even < _UNEVEN:
+    if line.even < _UNEVEN and line.plane != COLOUR_PLANE:  # steel has no colour
         return False
     if line.kind in ("caps", "ruler"):
         least = 0.7 if line.kind == "caps" else 0.85

@@ -32,8 +32,11 @@ _SIDE = 0.3  # of a cell's width: a run shorter than that is the side of an outl
 _LEAST_CELL_PX = 8
 _SHARE = (0.3, 0.8)  # of a row of cells that is full
 _ROOM = 5  # rows above and below a box that are compared with it
+_RIM_SHARE = 0.3  # of the ink of full cells that blur leaves of an outline
+_AS_CLEAR = 0.7  # of the clearest outline of a bar, which texture next to it does not reach
 _RIMMED = 0.85  # share of an outlined cell's columns that have a rim
 _MOST_CELLS = 12
+_UNEVEN_CELLS = 0.02  # of the length of a bar, by which it may differ from that of its cells
 
 
 def measure_chequered(plane: Plane, box: Box, number: int) -> Line | None:
@@ -67,8 +70,8 @@ def measure_chequered(plane: Plane, box: Box, number: int) -> Line | None:
     if filled is None:
         return None
     top, foot = y0 - 3 + filled[0], y0 - 3 + filled[1]
-    rimmed = _find_rims(plane[top:foot, left:right], paper + 0.3 * (level - paper))
-    ends = _find_ends(full, runs, rimmed)
+    rims = (_measure_rims(plane[top:foot, left:right]) - paper) / (level - paper)
+    ends = _find_ends(full, runs, rims)
     if ends is None:
         return None
     first, last = (
@@ -123,38 +126,59 @@ def _find_full_cells(runs: list[Run], inside: Run) -> list[Run]:
     return full if even and not others and len(full) <= _MOST_CELLS else []
 
 
-def _find_ends(full: list[Run], runs: list[Run], rimmed: NDArray[np.bool_]) -> Run | None:
+def _find_ends(full: list[Run], runs: list[Run], rims: NDArray[Any]) -> Run | None:
     """Return where a bar begins and ends, or None without outlined cells.
 
     Args:
         full: Its full cells.
         runs: All runs of its middle row.
-        rimmed: (w,) columns with ink at top and foot.
+        rims: (w,) share of the ink at top and foot of every column.
     """
     start, stop = full[0][0], full[-1][1]
     wide = max(end - first for first, end in full)
     sides = [run for run in runs if run[1] - run[0] <= max(3, _SIDE * wide)]
-    between = [rimmed[before[1] : after[0]] for before, after in pairwise(full)]
-    before = [run[0] for run in sides if run[1] < start and _are_equal(start - run[0], wide)]
-    after = [run[1] for run in sides if run[0] > stop and _are_equal(run[1] - stop, wide)]
-    for first in before:
-        if compute_share(rimmed[first:start]) >= _RIMMED:
-            between.append(rimmed[first:start])
-            start = first
-            break
-    for end in after:
-        if compute_share(rimmed[stop:end]) >= _RIMMED:
-            between.append(rimmed[stop:end])
-            stop = end
-            break
-    has_rims = bool(between) and all(compute_share(cell) >= _RIMMED for cell in between)
-    return (start, stop) if has_rims else None
+    cells = [(before[1], after[0]) for before, after in pairwise(full)]
+    before = [(run[0], start) for run in sides if run[1] < start]
+    after = [(stop, run[1]) for run in sides if run[0] > stop]
+    outer = [
+        next(
+            (c for c in near if _are_equal(c[1] - c[0], wide) and _has_rims(rims[slice(*c)])), None
+        )
+        for near in (before, after)
+    ]
+    clear = max((_compute_rim(rims, cell) for cell in [*cells, *outer] if cell), default=0.0)
+    outer = [cell for cell in outer if cell and _compute_rim(rims, cell) >= _AS_CLEAR * clear]
+    cells += [cell for cell in outer if cell]
+    if not cells or not all(_has_rims(rims[slice(*cell)]) for cell in cells):
+        return None
+    first, end = min(start, *(c[0] for c in cells)), max(stop, *(c[1] for c in cells))
+    return (first, end) if _is_even(end - first, [b - a for a, b in full]) else None
 
 
-def _find_rims(rows: Plane, least: float) -> NDArray[np.bool_]:
-    """Return which columns of a bar, (w,), have ink at its top and at its foot."""
+def _is_even(long: float, widths: list[int]) -> bool:
+    """Return whether a length is that of whole cells; else texture hides where the last one ends.
+
+    The side of an outlined cell may be part of the full one next to it.
+    """
+    wide = float(np.mean(widths))
+    count = round(long / wide)
+    return abs(long - count * wide) <= 2 * count + _UNEVEN_CELLS * long
+
+
+def _has_rims(rims: NDArray[Any]) -> bool:
+    """Return whether a cell is outlined at top and foot."""
+    return rims.size > 0 and compute_share(rims >= _RIM_SHARE) >= _RIMMED
+
+
+def _compute_rim(rims: NDArray[Any], cell: Run) -> float:
+    """Return how much ink the outline of a cell has, of the ink of a full cell."""
+    return float(np.median(rims[slice(*cell)]))
+
+
+def _measure_rims(rows: Plane) -> NDArray[Any]:
+    """Return the grey value that every column of a bar has both at its top and at its foot."""
     edges = (rows[:2].max(axis=0), rows[-2:].max(axis=0))
-    return np.asarray(np.minimum(*edges) >= least)
+    return np.asarray(np.minimum(*edges).astype(float))
 
 
 def _are_equal(width: float, other_width: float) -> bool:

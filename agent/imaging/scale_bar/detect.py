@@ -24,8 +24,8 @@ from agent.imaging.scale_bar.candidates import (
 from agent.imaging.scale_bar.filled_bars import find_blocks
 from agent.imaging.scale_bar.from_label import find_bar, find_labels
 from agent.imaging.scale_bar.info_band import find_band
-from agent.imaging.scale_bar.lengths import Length
-from agent.imaging.scale_bar.letters import find_plate_start, has_digit_before
+from agent.imaging.scale_bar.lengths import Length, may_lack_digit
+from agent.imaging.scale_bar.letters import find_plate_start, has_digit_before, has_ink_before
 from agent.imaging.scale_bar.line import Line
 from agent.imaging.scale_bar.line_ends import SAME
 from agent.imaging.scale_bar.line_groups import drop_duplicates
@@ -52,6 +52,7 @@ _TELLS_INK = 4  # pixels: JPEG changes the ink of all pixels of a thinner line
 _PART = 1.025  # longer by more: detected in part; by less: runs into a needle
 _BETWEEN_TICKS = 0.965  # of the line's length; shorter, the ticks are not at its ends
 _OF_HEADS_PX = 2  # by which the heads of one arrow may differ
+_SHORT_PX = 100  # of a line whose second measurement counts however unsure it is
 _APART = 0.1  # of two lengths of one line; paled ink runs a little into what lies beyond
 
 
@@ -139,10 +140,16 @@ def _select_agreeing(read: list[BarLabel]) -> list[BarLabel]:
     kept: list[BarLabel] = []
     for label in read:
         there = [reading for reading in read if overlap(label.box, reading.box) > 0.3]
-        surely = {reading.length.um for reading in there} == {label.length.um} != {None}
-        if surely and not any(reading in kept for reading in there):
+        surely = all(_supports(reading.length, label.length) for reading in there)
+        known = label.length.um is not None
+        if known and surely and not any(reading in kept for reading in there):
             kept.append(label)
     return kept
+
+
+def _supports(length: Length, stated: Length) -> bool:
+    """Return whether a reading states the same length, or the same number and no unit."""
+    return length.um == stated.um or (length.um is None and length.number == stated.number)
 
 
 def _build_bar(label: BarLabel, labelled: LabelledLine) -> FoundBar:
@@ -167,7 +174,7 @@ def _remeasure(pixels: NDArray[np.uint8], bar: FoundBar) -> FoundBar:
     """
     if bar.label_box is None or bar.um is None:
         return bar
-    length, ink = Length(bar.um, bar.label, 0.0, 1.0), np.array(bar.ink)
+    length, ink = Length(bar.um, bar.label, 0.0, 1.0, _get_number(bar)), np.array(bar.ink)
     label = build_label(pixels, bar.label_box, length, ink)
     of_line = replace(label, ink=ink)
     if bar.line[3] - bar.line[1] >= _TELLS_INK:
@@ -213,10 +220,19 @@ def _is_cut(pixels: NDArray[np.uint8], bar: FoundBar) -> bool:
     _, b0, a1, b1 = bar.line
     left = a1 + 2 if a1 <= x0 + 2 and b0 < y1 and y0 < b1 else 0
     left = max(left, find_plate_start(pixels, bar.label_box, np.array(bar.ink)))
-    if not has_digit_before(pixels, bar.label_box, np.array(bar.ink), left):
-        differs = contradicts_length(pixels, bar.label_box, bar.um, left=left)
+    if not has_ink_before(pixels, bar.label_box, np.array(bar.ink), left):
+        return False
+    has_digit = has_digit_before(pixels, bar.label_box, np.array(bar.ink), left)
+    if not (has_digit and may_lack_digit(_get_number(bar))):
+        differs = contradicts_length(
+            pixels, bar.label_box, bar.um, number=_get_number(bar), left=left
+        )
         return differs and bar.kind != "broken"  # a half of it is before its words
     return not confirms_length(pixels, bar.label_box, bar.um, left=left)
+
+
+def _get_number(bar: FoundBar) -> float:
+    return float(bar.label.split()[0])
 
 
 def _put_in_doubt(bar: FoundBar) -> FoundBar:
@@ -267,7 +283,10 @@ def _contradicts(labelled: LabelledLine, bar: FoundBar) -> bool:
     if line.kind == bar.kind == "checker" or _are_both_ticked(line, bar):
         return overlap(line.core, bar.line) > 0 and abs(labelled.length_px / bar.line_px - 1) > SAME
     one_line = overlap(line.core, bar.line) > 0 and line.kind == bar.kind == "plain"
-    return one_line and labelled.sure and abs(labelled.length_px / bar.line_px - 1) > _APART
+    off = abs(labelled.length_px / bar.line_px - 1)
+    if one_line and bar.line_px < _SHORT_PX and off > SAME:
+        return True  # what blur and an outline add to a short line is more than 2 per cent
+    return one_line and labelled.sure and off > _APART
 
 
 def _list_blocks(

@@ -22,18 +22,19 @@ from agent.imaging.scale_bar.bar_label import (
     compute_paled_plane,
     cut_region,
     has_digit_before,
-    is_centred,
+    is_aligned,
 )
 from agent.imaging.scale_bar.candidates import is_convincing
 from agent.imaging.scale_bar.label_search import render_ink
-from agent.imaging.scale_bar.letters import extend_to_lost_digits
+from agent.imaging.scale_bar.lengths import may_lack_digit
+from agent.imaging.scale_bar.letters import extend_to_lost_digits, find_plate_start
 from agent.imaging.scale_bar.line import Line, compute_distance, measure_colour, translate
 from agent.imaging.scale_bar.line_ends import has_equal_ends, has_lost_ticks
 from agent.imaging.scale_bar.line_groups import drop_duplicates, join_broken
 from agent.imaging.scale_bar.line_length import measure_length
 from agent.imaging.scale_bar.lines import compute_max_thickness, find_lines
 from agent.imaging.scale_bar.matching import is_stroke
-from agent.imaging.scale_bar.ocr import confirms_length, read_lengths
+from agent.imaging.scale_bar.ocr import confirms_length, contradicts_length, read_lengths
 from agent.imaging.scale_bar.text_rows import TextRow, iter_letter_rows
 from agent.imaging.scale_bar.tick_rulers import find_combs
 from agent.imaging.scale_bar.tracing import SHOWS, trace_line
@@ -165,6 +166,8 @@ def find_bar(
         if not any(_belongs_to(candidate.line, other.line) for other in near)
     ]
     traced = trace_line(pixels, label)
+    if traced is not None and traced.sure and _is_cut(pixels, label, traced.line):
+        traced = replace(traced, sure=False)
     if not near:
         return traced
     near.sort(key=lambda candidate: candidate.cost)
@@ -172,7 +175,8 @@ def find_bar(
     same = traced is not None and overlap(traced.line.box, line.box) > 0
     if traced is not None and traced.sure and same and line.kind == "plain":
         goes_on = near[0].just_ink and traced.length_px > 1.02 * line.line_px + 1
-        return replace(traced, sure=not goes_on)  # in another ink, such as a needle's
+        falls_short = line.line_px > 1.02 * traced.length_px + 1
+        return replace(traced, sure=not (goes_on or falls_short))  # another ink, such as a needle's
     sure = (
         (_is_seen_well(pixels, near[0], near, label) or _is_confirmed(line, lines))
         and not _has_rivals(near)
@@ -247,7 +251,7 @@ def _is_seen_well(
     if wide_ticks and not candidate.just_ink:
         return False
     if line.kind == "plain" and not (
-        _is_beside(line, label.box) or is_centred(line.box, label.box)
+        _is_beside(line, label.box) or is_aligned(line.box, label.box)
     ):
         return False
     has_marks = candidate.just_ink or line.kind in ("caps", "ruler", "broken")
@@ -272,8 +276,13 @@ def _is_cut(pixels: NDArray[np.uint8], label: BarLabel, line: Line) -> bool:
     if not has_digit_before(pixels, label, line):
         return False
     left = line.box[2] + 2 if _is_beside(line, label.box) and line.box[0] < label.box[0] else 0
-    um = label.length.um
-    return um is None or not confirms_length(pixels, label.box, um, left=left)
+    left = max(left, find_plate_start(pixels, label.box, label.ink))
+    um, number = label.length.um, label.length.number
+    if um is None:
+        return True
+    if may_lack_digit(number):
+        return not confirms_length(pixels, label.box, um, left=left)
+    return contradicts_length(pixels, label.box, um, number=number, left=left)
 
 
 def _has_rivals(near: list[_Candidate]) -> bool:

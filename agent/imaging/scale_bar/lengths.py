@@ -159,6 +159,19 @@ def _parse_unit(words: str) -> str:
     return "µm"
 
 
+def may_lack_digit(number: float) -> bool:
+    """Return whether a usual number ends with this one: "50" may be of "150", "20" of none."""
+    tens = 10 ** np.floor(np.log10(number) + 1 + 1e-9)
+    return any(_is_nice(first * tens + number) for first in range(1, 10))
+
+
+def has_more_digits(words: str, number: float) -> bool:
+    """Return whether words state a number that ends with this one: "1400" with "400"."""
+    read = re.search(r"\d+", words)
+    whole = str(int(number))
+    return read is not None and len(read[0]) > len(whole) and read[0].endswith(whole)
+
+
 def _is_nice(value: float) -> bool:
     if value <= 0:
         return False

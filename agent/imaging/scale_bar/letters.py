@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 _UNEVEN_PAPER = 0.2  # of the contrast: paper that differs more is the specimen itself
 _PALE = 0.35  # share of the paper-to-ink distance of a thin stroke after JPEG
 _PLATED, _OF_PLATE = 0.8, 0.6  # shares of a plate's rim and of its columns: paper, or paper and ink
+FAR_BEFORE = 1.4
+"""Heights of words before them in which a digit with a decimal point stands."""
 _EVEN_PAPER = 12.0  # grey values that JPEG spreads around one colour
 
 
@@ -153,15 +155,41 @@ def find_plate_start(
     """
     x0, y0, x1, y1 = box
     paper = np.median(pixels[y0:y1, x0:x1].reshape(-1, 3), axis=0)
-    rim = pixels[[max(0, y0 - 1), min(len(pixels), y1 + 1) - 1], x0:x1].astype(np.int16)
-    if float(np.mean(largest(np.abs(rim - paper)) <= _EVEN_PAPER)) < _PLATED:
+    rims = [
+        pixels[[max(0, y0 - by), min(len(pixels), y1 + by) - 1], x0:x1].astype(np.int16)
+        for by in (1, 3)  # a letter may touch the box of its words
+    ]
+    if max(np.mean(largest(np.abs(rim - paper)) <= _EVEN_PAPER) for rim in rims) < _PLATED:
         return 0
     start = max(0, x0 - 2 * (y1 - y0))
     before = pixels[y0:y1, start:x0].astype(np.int16)
     on_plate = largest(np.abs(before - paper)) <= _EVEN_PAPER
     drawn = largest(np.abs(before - ink)) <= 0.5 * float(np.abs(ink - paper).max())
-    beyond = np.flatnonzero((on_plate | drawn).mean(axis=0) < _OF_PLATE)
+    # Saturated texture may have only the colours of paper and ink, but not above and below letters.
+    beside = pixels[[max(0, y0 - 2), min(len(pixels), y1 + 2) - 1], start:x0].astype(np.int16)
+    off = (largest(np.abs(beside - paper)) > _EVEN_PAPER).any(axis=0)
+    off[1:-1] &= off[:-2] & off[2:]
+    beyond = np.flatnonzero(((on_plate | drawn).mean(axis=0) < _OF_PLATE) | off)
     return start + int(beyond[-1]) + 1 if beyond.size else 0
+
+
+def has_ink_before(
+    pixels: NDArray[np.uint8], box: tuple[int, int, int, int], ink: NDArray[Any], left: int
+) -> bool:
+    """Return whether anything in the ink of words stands before them, so that it must be read.
+
+    Args:
+        pixels: (h, w, 3) uint8, RGB.
+        box: Box of the words, pixels.
+        ink: (3,) their colour.
+        left: First column that can hold a digit.
+    """
+    x0, y0, x1, y1 = box
+    start = max(left, x0 - round(FAR_BEFORE * (y1 - y0)))
+    paper = np.median(pixels[y0:y1, x0:x1].reshape(-1, 3), axis=0)
+    way = ink - paper
+    before = pixels[y0:y1, start:x0].astype(np.float32)
+    return bool(np.any((before - paper) @ way / max(1.0, float(way @ way)) > _PALE))
 
 
 def has_digit_before(

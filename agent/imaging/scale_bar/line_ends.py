@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from agent.imaging.scale_bar.line import EVEN, find_even_columns, is_pale, measure_colour
-from agent.imaging.scale_bar.line_length import find_heads
+from agent.imaging.scale_bar.line_length import find_heads, has_long_heads
 from agent.imaging.scale_bar.planes import COLOUR_PLANE
 
 if TYPE_CHECKING:
@@ -25,6 +25,7 @@ _ROOM = 75  # grey values from a line's ink
 _EXACT_ROOM = 30  # grey values from an exact ink
 _SOLID_PX, _LONG_PX = 6, 190  # height and length from which 2 per cent exceed that blur
 _END_PX, _UNEVEN_END = 6, 0.34  # columns near an end; share of them with the line's edges
+_ROUNDED_PX = 4  # height of a line with rounded ends
 _TICK_PX = 2  # by which ticks or halves of one bar may differ
 _TICK_SHARE = 0.15  # of a line's colour that a tick keeps in a compressed picture, at the least
 _LEAST_COLOURED_PX = 60  # of a line whose middle is compared with its ends
@@ -40,7 +41,7 @@ def has_sure_ends(pixels: NDArray[np.uint8], line: Line, length_px: float) -> bo
     blurred = has_lost_ticks(line, measure_colour(pixels, line), paper) or (
         line.plane == COLOUR_PLANE and line.kind == "plain" and line.height < _SOLID_PX
     )
-    if blurred and _has_ink_at_ends(pixels, line):
+    if blurred and _has_ink_at_ends(pixels, line) and not has_long_heads(pixels, line):
         return False
     if not has_equal_ends(line):
         return False
@@ -86,7 +87,22 @@ def _has_uneven_end(pixels: NDArray[np.uint8], line: Line) -> bool:
     inside = even[_END_PX:-_END_PX]
     if len(inside) < 2 * _END_PX or inside.mean() < EVEN or all(find_heads(pixels, line)):
         return False
-    return bool(min(even[1 : _END_PX + 1].mean(), even[-_END_PX - 1 : -1].mean()) < _UNEVEN_END)
+    ends = even[1 : _END_PX + 1], even[-_END_PX - 1 : -1][::-1]
+    if min(end.mean() for end in ends) >= _UNEVEN_END:
+        return False
+    return not _are_rounded_alike(pixels, line)
+
+
+def _are_rounded_alike(pixels: NDArray[np.uint8], line: Line) -> bool:
+    """Return whether both ends of a thick line are rounded alike, which no grain does."""
+    x0, y0, x1, y1 = line.core
+    if y1 - y0 < _ROUNDED_PX:
+        return False
+    off = np.abs(pixels[y0:y1, x0:x1].astype(np.int16) - measure_colour(pixels, line)).max(axis=2)
+    heights = (off < _ROOM).sum(axis=0)
+    left, right = heights[: y1 - y0], heights[::-1][: y1 - y0]
+    grows = (np.diff(left) >= -1).all() and (np.diff(right) >= -1).all()
+    return bool(grows and np.abs(left - right).max() <= max(2, 0.3 * (y1 - y0)))
 
 
 def has_lost_ticks(line: Line, ink: NDArray[Any], paper: NDArray[Any]) -> bool:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 _FURTHER = 0.35  # of a pixel: largest extension of a detected end
 _EXACT_ROOM = 60  # grey values from an exact ink that anti-aliasing leaves
+_TICK_PX = 2  # of the columns near an end that a blurred tick takes
 _OTHER_INK = 1.4  # of the paper-to-ink distance: beyond it is an outline
 
 
@@ -148,6 +149,34 @@ def _has_head(pixels: NDArray[np.uint8], core: Box, end: tuple[int, int], *, exa
         end: Column of the end, and the inward direction (1 or -1).
         exact: All of the line has one colour, so that texture nearly as bright is not its ink.
     """
+    tip, *head, shaft = _count_ink(pixels, core, end, exact=exact)
+    return bool(max(head) >= max(tip, shaft) + 2)
+
+
+def has_long_heads(pixels: NDArray[np.uint8], line: Line) -> bool:
+    """Return whether both ends are arrow heads that blurred ticks do not resemble.
+
+    A head grows from its tip inwards; a tick is tallest at the end.
+    """
+    x0, _, x1, _ = line.core
+    for end in ((x0, 1), (x1 - 1, -1)):
+        tip, *head, shaft = _count_ink(pixels, line.core, end, exact=line.exact)
+        if max(head[_TICK_PX:]) < max(tip, shaft, *head[:_TICK_PX]) + 1:
+            return False
+    return is_arrow(pixels, line)
+
+
+def _count_ink(
+    pixels: NDArray[np.uint8], core: Box, end: tuple[int, int], *, exact: bool
+) -> list[int]:
+    """Return the rows of ink at the end of a line, of eight columns near it, and of its shaft.
+
+    Args:
+        pixels: (h, w, 3) uint8, RGB.
+        core: Box of the line.
+        end: Column of the end, and the inward direction (1 or -1).
+        exact: All of the line has one colour, so that texture nearly as bright is not its ink.
+    """
     x0, y0, x1, y1 = core
     ink = np.median(pixels[y0:y1, x0:x1].reshape(-1, 3), axis=0)
     rows = pixels[max(0, y0 - 5) : y1 + 5].astype(np.int16)
@@ -156,8 +185,8 @@ def _has_head(pixels: NDArray[np.uint8], core: Box, end: tuple[int, int], *, exa
     least = min(least, _EXACT_ROOM) if exact else least
     x, inwards = end
     columns = np.clip(x + inwards * np.array([0, *range(2, 10), 18]), 0, rows.shape[1] - 1)
-    tip, *head, shaft = (np.abs(rows[:, columns] - ink).max(axis=2) < least).sum(axis=0).tolist()
-    return bool(max(head) >= max(tip, shaft) + 2)
+    counts: list[int] = (np.abs(rows[:, columns] - ink).max(axis=2) < least).sum(axis=0).tolist()
+    return counts
 
 
 def _find_end(rows: NDArray[np.float32], ink: NDArray[Any], line: Line) -> float | None:
@@ -169,6 +198,7 @@ def _find_end(rows: NDArray[np.float32], ink: NDArray[Any], line: Line) -> float
         return None
     half = _find_half_ink(rows, ink, mean=line.plane == COLOUR_PLANE)
     off = np.abs(rows - ink).max(axis=2)
+    off = off[len(off) // 3 : len(off) - len(off) // 3]  # an outline is round a rounded end
     drawn = off[:, :4].mean(axis=1) < 60
     other = (off[drawn] > 90).mean(axis=0) > 0.5 if drawn.any() else np.zeros(3, bool)
     other = other[:-2] & other[1:-1] & other[2:]  # of one column there may be an outline's corner

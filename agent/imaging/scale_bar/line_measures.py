@@ -36,11 +36,11 @@ def compute_crispness(plane: Plane, box: Box, least: float) -> float:
     return min(compute_share(side < least) for side in _list_sides(plane, box))
 
 
-def compute_exact_crispness(plane: Plane, box: Box, level: float) -> float:
-    """Return the crispness of a line of one exact level by the contrast of each side.
+def compute_one_sided_crispness(plane: Plane, box: Box, level: float) -> float:
+    """Return the crispness of a line by the contrast of each side.
 
-    Steel on one side of a line and the plate of its words on the other differ in brightness; 0
-    where both sides are alike.
+    Steel on one side of a line, and its shadow or the plate of its words on the other, differ in
+    brightness; 0 where both sides are alike.
     """
     sides = _list_sides(plane, box)
     drops = [max(_LEAST_DROP, level - compute_median(side.astype(np.int16))) for side in sides]

@@ -20,8 +20,8 @@ from agent.imaging.scale_bar.line import Line, count_from_top
 from agent.imaging.scale_bar.line_measures import (
     compute_contrast,
     compute_crispness,
-    compute_exact_crispness,
     compute_median,
+    compute_one_sided_crispness,
     compute_share,
 )
 from agent.imaging.scale_bar.planes import COLOUR_PLANE, ROWS, find_parts
@@ -36,7 +36,9 @@ if TYPE_CHECKING:
 _STEP = 4  # columns: search in every fourth, measurement in all
 _MOST = 160  # measured candidates of one mask, the longest first
 _CONTRAST = 40  # grey values between a line and the rows above and below it
-_FULL = 220  # grey value that most lines have in the plane where they are bright
+_FULL = 220  # grey value that most lines have in the plane where they are bright …
+_SATURATED = 250  # … and ink on texture that is nearly as bright
+_OF_SATURATED = 20  # grey values that compression takes from saturated ink
 
 
 def find_lines(
@@ -66,13 +68,17 @@ def find_lines(
 
 
 def _iter_masks(runs: Plane, thick: int) -> Iterator[Plane]:
-    """Yield masks of thin contrasting parts: all, those of high contrast, those also full."""
+    """Yield masks of thin contrasting parts: all, those of high contrast, full, saturated."""
     upright = np.ones((thick, 1), np.uint8)
     thin = cv2.subtract(runs, cv2.morphologyEx(runs, cv2.MORPH_OPEN, upright))
     stands_out = cv2.inRange(thin, _CONTRAST, 255)
     yield stands_out
     yield cv2.inRange(thin, 3 * _CONTRAST, 255)
-    yield cv2.bitwise_and(stands_out, cv2.inRange(runs, _FULL, 255))
+    full = cv2.bitwise_and(stands_out, cv2.inRange(runs, _FULL, 255))
+    yield full
+    saturated = cv2.bitwise_and(stands_out, cv2.inRange(runs, _SATURATED, 255))
+    if cv2.countNonZero(saturated) != cv2.countNonZero(full):
+        yield saturated
 
 
 def compute_max_thickness(height: int) -> int:
@@ -123,8 +129,7 @@ def _measure(plane: Plane, box: Box, number: int) -> Line | None:
     if ends is None:
         return None
     crisp = compute_crispness(plane, box, level - 0.6 * contrast)
-    if exact:
-        crisp = max(crisp, compute_exact_crispness(plane, box, level))
+    crisp = max(crisp, compute_one_sided_crispness(plane, box, level))
     box = (ends[0], y0, ends[1], y1)
     checker = (
         _find_outlined_cells(plane, box, least)
@@ -163,7 +168,8 @@ def _find_tone(plane: Plane, box: Box) -> tuple[float, bool] | None:
     core = inside[int(np.argmax(sampled.sum(axis=1)))]
     above, below = max(0, y0 - 3), min(len(plane) - 1, y1 + 2)
     beside = plane[above : below + 1 : below - above, x0:x1:3]
-    if compute_share(beside < int(core[0]) // 2 + int(core[-1]) // 2 - 18) < 0.5:
+    middling = int(np.sort(core[:: max(1, (x1 - x0) // 12)])[len(sampled[0]) // 2])
+    if compute_share(beside < middling - 18) < 0.5:  # an end may lie on an outline
         return None
     core = core.astype(np.int16)
     level = compute_median(core)
@@ -232,8 +238,10 @@ def _add_ticks(plane: Plane, line: Line, level: float) -> Line:
     """Return the line with the uprights at its ends: ticks of a bar, or sides of a box."""
     x0, y0, x1, y1 = line.box
     least = level - float(np.clip(0.3 * line.contrast, 20, 70))
-    left = _find_upright(plane, range(x0 - 1, x0 + 9), y0, y1, least)
-    right = _find_upright(plane, range(x1, x1 - 10, -1), y0, y1, least)
+    left, right = _find_uprights(plane, line.box, least)
+    if left and right and not _are_level(left, right) and level >= _SATURATED:
+        # a grain at a tick is less bright than saturated ink
+        left, right = _find_uprights(plane, line.box, level - _OF_SATURATED)
     left = None if left is None or left[0] > x0 + (4 if left[3] - left[2] > 11 else 2) else left
     reach = 5 if right is not None and right[3] - right[2] > 11 else 3
     right = None if right is None or right[0] < x1 - reach else right
@@ -243,8 +251,7 @@ def _add_ticks(plane: Plane, line: Line, level: float) -> Line:
     (la, lb, ltop, lbottom), (rb, ra, rtop, rbottom) = left, right
     tall = max(lbottom, rbottom) - min(ltop, rtop)
     line = replace(line, line_px=(ra + rb) / 2 - (la + lb) / 2)
-    is_alike = abs(ltop - rtop) <= 4 and abs(lbottom - rbottom) <= 4
-    if not is_alike or tall > min(0.12 * plane.shape[0] + 20, 1.1 * line.width):
+    if not _are_level(left, right) or tall > min(0.12 * plane.shape[0] + 20, 1.1 * line.width):
         return replace(line, framed=True)
     one_sided = ltop >= y0 - 1 or lbottom <= y1 + 1
     far = slice(lbottom - 4, lbottom) if ltop >= y0 - 1 else slice(ltop, ltop + 4)
@@ -260,6 +267,19 @@ def _add_ticks(plane: Plane, line: Line, level: float) -> Line:
         return replace(line, framed=True)
     box = (min(x0, la), min(ltop, rtop), max(x1, rb + 1), max(lbottom, rbottom))
     return replace(line, box=box, kind="ruler" if one_sided else "caps")
+
+
+def _find_uprights(plane: Plane, box: Box, least: float) -> tuple[Box | None, Box | None]:
+    """Return the uprights at the left and at the right end of a line; see `_find_upright`."""
+    x0, y0, x1, y1 = box
+    left = _find_upright(plane, range(x0 - 1, x0 + 9), y0, y1, least)
+    right = _find_upright(plane, range(x1, x1 - 10, -1), y0, y1, least)
+    return left, right
+
+
+def _are_level(left: Box, right: Box) -> bool:
+    """Return whether two uprights begin and end at the same rows."""
+    return abs(left[2] - right[2]) <= 4 and abs(left[3] - right[3]) <= 4
 
 
 def _fit_spacing(

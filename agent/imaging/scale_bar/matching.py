@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 _UM_PER_PX = (1e-5, 50.0)  # µm per pixel: from an atom to a pixel that shows no structure
 _EXACT_SHARE, _EXACT_ROOM = 0.9, 30  # of a line's pixels; grey values from its exact ink
+_END_PX = 3  # columns of an end
 _LEAST_GAP_PX, _LEAST_PART_PX = 12, 16  # of a line that is cut, pixels
 _AROUND_PX, _HIDES = 4, 0.3  # of an end; share of a place of the line's ink that hides it
 _SHORTER = 0.5  # of the words: a line shorter than that is seldom their bar
@@ -39,6 +40,7 @@ _OFF_MIDDLE = 0.15  # of the words' height: farther from the middle of a gap, a 
 _THIN_PX = 4  # height of the shaft of an arrow; texture next to a thicker line resembles a head
 _OF_LETTERS = 0.2  # share of a row of cells in the words: they are letters on a plate
 _UNREAD = 2.0  # cost of words without a reliable length
+_BLURRED = 60  # grey values between ink and paper of words that compression spreads
 _LEADS = 1.0  # bonus of the line around which words were searched
 
 
@@ -103,6 +105,9 @@ def pair_lengths(
         papers = [np.median(colours, axis=0) for colours in samples]
         for line in lines:
             for colour in _list_inks(pixels, line):
+                if all(are_alike(colour, paper, _BLURRED) for paper in papers):
+                    # Compression spreads the ink of small words over all of their box.
+                    papers.append(np.median(get_rim(pixels, place, 4), axis=0))
                 costs = [_compute_cost(pixels, line, colour, place, paper) for paper in papers]
                 cost = min((cost for cost in costs if cost is not None), default=None)
                 if cost is None:
@@ -205,11 +210,12 @@ def _runs_on(pixels: NDArray[np.uint8], line: Line, colour: NDArray[Any]) -> boo
     thin = y1 - y0 <= _THIN_PX
     # Blur leaves half of a thin line's rows in another colour than the rest.
     colours = np.median(pixels[y0:y1, x0:x1], axis=1)[:, None] if thin else colour
+    room = _compute_room(pixels, line.core, colour, line.contrast)
     for beyond in (
         pixels[y0:y1, max(0, x0 - 10) : max(0, x0 - 1)],
         pixels[y0:y1, x1 + 1 : x1 + 10],
     ):
-        ink = np.abs(beyond.astype(np.int16) - colours).max(axis=2) < min(75, 0.5 * line.contrast)
+        ink = np.abs(beyond.astype(np.int16) - colours).max(axis=2) < room
         if ink.shape[1] and float(ink.mean(axis=0).min()) >= 0.5:
             return True
     return False
@@ -238,6 +244,23 @@ def continues_beyond_gap(pixels: NDArray[np.uint8], bar: FoundBar) -> bool:
     return False
 
 
+def _compute_room(
+    pixels: NDArray[np.uint8], core: Box, ink: NDArray[Any], contrast: float
+) -> float:
+    """Return by how many grey values a pixel may differ from a line's ink and still be it.
+
+    Where all of a line but its anti-aliased edge has exactly its ink, to both ends, texture that is
+    only nearly as light or dark is not.
+    """
+    x0, y0, x1, y1 = core
+    inner = pixels[y0 + 1 : y1 - 1, x0 + 1 : x1 - 1] if y1 - y0 >= 4 else pixels[y0:y1, x0:x1]
+    room = min(75.0, 0.5 * contrast)
+    off = np.abs(inner.astype(np.int16) - ink).max(axis=2)
+    ends = (off[:, 2 : 2 + _END_PX], off[:, -2 - _END_PX : -2])  # but for the tip of an arrow
+    exact = [float(np.mean(part <= 1)) for part in (off, *ends) if part.size]
+    return min(room, _EXACT_ROOM) if min(exact) > _EXACT_SHARE else room
+
+
 def has_hidden_end(pixels: NDArray[np.uint8], bar: FoundBar) -> bool:
     """Return whether a bar without ticks ends in a place of its own ink, which hides the end.
 
@@ -246,10 +269,8 @@ def has_hidden_end(pixels: NDArray[np.uint8], bar: FoundBar) -> bool:
     if bar.kind != "plain" or not bar.ink:
         return False
     x0, y0, x1, y1 = bar.line
-    top, foot, room = max(0, y0 - _AROUND_PX), y1 + _AROUND_PX, min(75, 0.5 * bar.contrast)
-    drawn = np.abs(pixels[y0:y1, x0:x1].astype(np.int16) - np.array(bar.ink)).max(axis=2)
-    if float(np.mean(drawn <= 1)) > _EXACT_SHARE:
-        room = min(room, _EXACT_ROOM)  # what is only nearly its ink does not hide its end
+    top, foot = max(0, y0 - _AROUND_PX), y1 + _AROUND_PX
+    room = _compute_room(pixels, bar.line, np.array(bar.ink), bar.contrast)
     for end in (x0, x1):
         around = slice(max(0, end - _AROUND_PX), end + _AROUND_PX)
         sides = (pixels[top : max(0, y0 - 1), around], pixels[y1 + 1 : foot, around])

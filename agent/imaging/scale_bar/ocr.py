@@ -14,7 +14,14 @@ from typing import TYPE_CHECKING, Any
 import cv2
 import numpy as np
 
-from agent.imaging.scale_bar.lengths import Length, parse_half_read, parse_length, parse_lengths
+from agent.imaging.scale_bar.lengths import (
+    Length,
+    has_more_digits,
+    parse_half_read,
+    parse_length,
+    parse_lengths,
+)
+from agent.imaging.scale_bar.letters import FAR_BEFORE
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -22,9 +29,9 @@ if TYPE_CHECKING:
 _DETECTOR_PX = 640  # limit of the detector; larger pictures are reduced to it
 _DETECTOR_AREA_PX = 100_000  # run time is proportional to area: about 60 ms on one core
 _MIN_SCORE = 0.6
+_UNUSUAL_SCORE = 0.8  # of a number that no program writes on a bar
 _OF_A_LINE = " -–—_"  # as the half of a line before its words is read
-_BEFORE = 0.75  # of the height of words: a digit and the gap after it …
-_FAR_BEFORE = 1.4  # … and with a decimal point
+_BEFORE = 0.75  # of the height of words: a digit and the gap after it
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +103,7 @@ def read_lengths(pictures: list[NDArray[np.uint8]], box: tuple[int, int, int, in
 
     Returns:
         The lengths, empty where the words state none. A single length on which no two readings
-        agree has `um` None.
+        agree has `um` None, and its number where they agree on that.
     """
     views = [(pictures[0], 1.0), (pictures[-1], 0.7 if len(pictures) == 1 else 1.0)]
     stated: list[tuple[NDArray[np.uint8], list[Length]]] = []
@@ -116,7 +123,10 @@ def read_lengths(pictures: list[NDArray[np.uint8]], box: tuple[int, int, int, in
     alone = all(
         (length.start, length.end) == (0.0, 1.0) for _, lengths in stated for length in lengths
     )
-    return [Length(None, "", 0.0, 1.0)] if alone and len(stated) > 1 else []
+    if not alone or len(stated) < 2:
+        return []
+    numbers = {length.number for _, lengths in stated for length in lengths}
+    return [Length(None, "", 0.0, 1.0, numbers.pop() if len(numbers) == 1 else 0.0)]
 
 
 def confirms_length(
@@ -144,21 +154,38 @@ def confirms_length(
 
 
 def contradicts_length(
-    picture: NDArray[np.uint8], box: tuple[int, int, int, int], um: float, *, left: int
+    picture: NDArray[np.uint8],
+    box: tuple[int, int, int, int],
+    um: float,
+    *,
+    number: float,
+    left: int,
 ) -> bool:
     """Return whether words with what precedes them state another length: "2.5" is not "5".
+
+    A number with more digits need not be a usual one, but has to be read twice.
 
     Args:
         picture: (h, w, 3) uint8, RGB.
         box: Box of the words, pixels of the picture.
         um: The length that was read in the box.
+        number: Its number, without the unit.
         left: First column that can hold a digit.
     """
     x0, y0, x1, y1 = box
-    wider = max(left, x0 - round(_FAR_BEFORE * (y1 - y0)))
-    text = read_words(picture, (wider, y0, x1, y1)) if x0 - wider > 0.3 * (y1 - y0) else None
-    length = parse_length(text.words) if text else None
-    return length is not None and length.um != um
+    wider = max(left, x0 - round(FAR_BEFORE * (y1 - y0)))
+    if x0 - wider <= 0.3 * (y1 - y0):
+        return False
+    for zoom in (1.0, 0.85):
+        text = read_words(picture, (wider, y0, x1, y1), zoom)
+        length = parse_length(text.words) if text else None
+        if length is not None and length.um != um:
+            return True
+        if text is None or text.score < _UNUSUAL_SCORE:
+            return False
+        if not has_more_digits(text.words, number):
+            return False
+    return True
 
 
 def _find_agreement(readings: list[list[Length]]) -> list[Length] | None:

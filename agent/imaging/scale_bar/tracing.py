@@ -11,8 +11,7 @@ from agent.imaging.scale_bar.bar_label import (
     BarLabel,
     LabelledLine,
     cut_region,
-    has_digit_before,
-    is_centred,
+    is_aligned,
 )
 from agent.imaging.scale_bar.line import Line, compute_distance, is_pale
 
@@ -58,7 +57,7 @@ def trace_line(pixels: NDArray[np.uint8], label: BarLabel) -> LabelledLine | Non
         return None
     pale = is_pale(label.ink, label.paper)
     long = last - first >= (_LONG_PALE_PX if pale else _LONG_PX)
-    sure = long and is_centred(box, label.box) and not has_digit_before(pixels, label, line)
+    sure = long and is_aligned(box, label.box)
     return LabelledLine(line, float(last - first), sure, traced=True)
 
 

@@ -154,8 +154,9 @@ def test_the_evidence_of_the_cells_adds_up_to_the_logits(heads, counting):
         assert pooled == pytest.approx(head.logits(features.embedding[None])[0], abs=1e-4)
 
 
+@pytest.mark.parametrize("part_length", [0.0, 10.0])
 @pytest.mark.parametrize("statistics", [("mean", "mean", "std"), ("std", "std", "mean")])
-def test_the_evidence_of_any_embedding_adds_up(statistics):
+def test_the_evidence_of_any_embedding_adds_up(statistics, part_length):
     rng = np.random.default_rng(8)
     maps = [
         rng.normal(2, 1, (c, *[32 >> s] * 2)).astype(np.float32) for s, c in enumerate((3, 4, 5, 6))
@@ -163,7 +164,7 @@ def test_the_evidence_of_any_embedding_adds_up(statistics):
     fine = rng.random((32, 32)).astype(np.float32)
     weights = [fine.reshape(32 >> s, 1 << s, 32 >> s, 1 << s).mean(axis=(1, 3)) for s in range(4)]
     parts = tuple(map(EmbeddingPart, (2, 3, 2), statistics))
-    embedding = FieldEmbedding("tried", parts)
+    embedding = FieldEmbedding("tried", parts, part_length)
     classes = ("a", "b")
     head = Head(
         "h", "e", classes, *(rng.normal(size=s).astype(np.float32) for s in ((2, 16), 2, 16))
@@ -175,7 +176,10 @@ def test_the_evidence_of_any_embedding_adds_up(statistics):
     assert embedding.count_channels((3, 4, 5, 6)) == 16
     assert by_cell.shape == (2, 8, 8)
     pooled = (by_cell * weights[2]).sum(axis=(1, 2)) / weights[2].sum()
-    assert pooled == pytest.approx(head.logits(vector[None])[0], abs=1e-4)
+    assert pooled == pytest.approx(head.logits(vector[None])[0], abs=1e-3)
+    if part_length:
+        lengths = [np.linalg.norm(vector[a:b]) for a, b in ((0, 5), (5, 11), (11, 16))]
+        assert lengths == pytest.approx([10.0] * 3)
 
 
 def test_an_embedding_of_a_newer_version_is_refused():

@@ -30,7 +30,7 @@ from agent.host.windows import needs_password, refuse_mapped_drive
 from agent.service.lock import RunLock
 from agent.watch import SourceWatcher
 
-DEADLINE_S = 30.0
+DEADLINE_S = 120.0
 IS_WINE = hasattr(ctypes.windll.ntdll, "wine_get_version")
 
 

@@ -55,8 +55,9 @@ def test_a_drawn_micrograph_is_stored_with_its_needles(bench):
     field = needles[view.result_id]
     assert (field.status, field.calibration) == (NeedleStatus.MEASURED, None)
     assert field.l50_um < field.l90_um < field.l99_um <= field.maximum_um + 1
-    assert field.maximum_um == field.longest[0].length_um
-    assert len(field.longest) == 5
+    lengths = [needle.length_um for needle in field.longest]
+    assert 1 <= len(lengths) <= 5
+    assert field.maximum_um >= lengths[0] == max(lengths)
     assert field.area_um2 == pytest.approx(700 * 550 * 0.2**2)
     assert all(0 <= x <= 700 and 0 <= y <= 550 for x, y in field.longest[0].line_px)
     assert sum(field.histogram.by_number) >= field.needles

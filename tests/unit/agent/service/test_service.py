@@ -25,7 +25,7 @@ from agent.service.source_thread import SourceWatch
 from agent.service.status import next_report_at
 from agent.service.worker import Pace
 
-DEADLINE_S = 60.0
+DEADLINE_S = 240.0
 
 
 def picture(seed=0, height=240, width=320):
@@ -208,7 +208,7 @@ def test_a_file_that_arrives_while_the_agent_runs_is_taken(lab):
 def test_a_folder_that_is_missing_at_the_start_is_a_problem_until_it_comes(lab):
     lab.source.rmdir()
     with Running(lab.settings):
-        until(lambda: any("export" in p for p in lab.status()["problems"]), 30)
+        until(lambda: any("export" in p for p in lab.status()["problems"]))
         lab.source.mkdir()
         lab.export("a.png")
         until(lambda: lab.fates() == {"a.png": "done"})
@@ -221,7 +221,7 @@ def test_a_clock_that_jumps_an_hour_forth_and_back_holds_no_file_up(lab):
         for number, hours in enumerate((0, 1, -1, -25)):
             jump = timedelta(hours=hours)
             lab.export(f"{number}.png", held=picture(number))
-            until(lambda name=f"{number}.png": lab.fates().get(name) == "done", 30)
+            until(lambda name=f"{number}.png": lab.fates().get(name) == "done")
 
 
 def test_what_was_in_hand_when_an_agent_died_is_taken_by_the_next(lab):

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 import structlog
@@ -117,13 +117,13 @@ def test_what_waited_for_a_share_goes_at_once_when_it_is_back(tmp_path):
         watch.start()
         until(lambda: store.files.count_by_state()["queued"])
         aside = folder.rename(tmp_path / "aside")
-        until(lambda: not watch.is_reachable(), 30)
+        until(lambda: not watch.is_reachable())
         (claim,) = store.work_queue.claim(1, at=datetime.now(UTC), lease_s=60)
-        later = datetime.now(UTC).replace(year=2099)
+        later = datetime.now(UTC) + timedelta(days=9999)
         store.work_queue.release(claim, at=datetime.now(UTC), retry_at=later, sentence="it is away")
 
         aside.rename(folder)
-        until(watch.is_reachable, 30)
+        until(watch.is_reachable)
         until(lambda: store.work_queue.claim(1, at=datetime.now(UTC), lease_s=60))
         watch.stop()
         watch.join()
@@ -373,7 +373,7 @@ def test_a_bell_that_died_is_hung_anew(tmp_path, watching):
         before = watch._watched._listener
         for emitter in before._observer.emitters:
             emitter.stop()
-        until(lambda: watch._watched._listener not in (None, before), 30)
+        until(lambda: watch._watched._listener not in (None, before))
         (tmp_path / "export" / "a.png").write_bytes(picture(1))
         until(lambda: queued(store) == 1)  # told, or found by the listing that a new bell asks for
         (tmp_path / "export" / "b.png").write_bytes(picture(2))

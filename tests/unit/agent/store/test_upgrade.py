@@ -70,7 +70,7 @@ def test_a_step_that_takes_long_is_told_again_and_again() -> None:
     progress.change(Upgrade("x", "0001", "0002", steps=1, rows=0, estimate_s=1))
 
     with progress.ticking():
-        again = [heard.acquire(timeout=10) for _ in range(4)]
+        again = [heard.acquire(timeout=60) for _ in range(4)]
 
     assert again == [True] * 4
 

@@ -278,7 +278,7 @@ def left(request) -> bool:
 
 def decided(lab, public_id):
     """What holds for a micrograph, as soon as it does."""
-    until_s = time.monotonic() + 10
+    until_s = time.monotonic() + 60
     while (label := lab.store.results.find(public_id).label) is None:
         assert time.monotonic() < until_s
     return label
@@ -407,7 +407,7 @@ FETCHED_MS = """since_ms => performance.getEntriesByType("resource")
 
 def until(tab, holds):
     """Wait until something holds in a page whose policy lets no waiting be written into it."""
-    until_s = time.monotonic() + 30
+    until_s = time.monotonic() + 120
     while not tab.evaluate(holds):
         assert time.monotonic() < until_s
 

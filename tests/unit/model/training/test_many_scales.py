@@ -121,6 +121,7 @@ def test_the_training_says_so_before_it_starts_and_the_bundle_records_it(trained
     assert "images" not in stages[:at]
     assert trained[at].note in manifest.facts["notes"]
     assert manifest.framing.kind == "native"
+    assert manifest.field_embedding == "stages-3-4-unit-parts"
     assert json.loads((bundle / "bundle.json").read_bytes())["format"] == 3
     facts = json.loads((bundle / "strangeness.json").read_bytes())
     assert facts["framing"] == "native"

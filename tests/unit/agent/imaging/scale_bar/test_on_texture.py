@@ -114,8 +114,8 @@ def test_a_lost_digit_is_noticed_by_reading_what_precedes_the_words():
 def test_a_lost_decimal_point_is_noticed_by_reading_what_precedes_the_words():
     whole = _written("2.5 µm")
 
-    assert not contradicts_length(whole, _find_box(whole, 0), 2.5, left=0)
-    assert contradicts_length(whole, _find_box(whole, 2), 5.0, left=0)
+    assert not contradicts_length(whole, _find_box(whole, 0), 2.5, number=2.5, left=0)
+    assert contradicts_length(whole, _find_box(whole, 2), 5.0, number=5.0, left=0)
 
 
 def test_no_digit_can_stand_beyond_the_plate_of_words():

@@ -1,0 +1,96 @@
+"""Fit `model.needles.reliability` on drawn fields: `python -m model.needles.fit_reliability`.
+
+Fields of the training program that no training used.
+"""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from model.needles.drawing import draw_field
+from model.needles.drawing.canvas import PIXEL_UM
+from model.needles.instances import MeasuredNeedles, find_needles
+from model.needles.lengths import compute_weights
+from model.needles.needle_map import NeedleMapper
+from model.needles.reliability import FEATURES, fit_logistic
+from model.needles.truth import TrueNeedle, measure_truth
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from numpy.typing import NDArray
+
+FIRST_SEED = 930_000
+LONGEST_SHARE, LEAST_LONGEST = 0.1, 20
+"""Only the longest needles of a field can be listed, so only they are fitted."""
+LEAST_NEEDLES, LEAST_BODY = 40, 0.3
+LARGEST_ERROR, TIP_REACH, TIP_UM = 0.15, 0.2, 0.6
+"""A needle is right if its length is within this, and its tips within this share of the length."""
+
+
+def main() -> None:
+    """Print the coefficients and how often needles above some thresholds are right."""
+    parser = argparse.ArgumentParser(prog="python -m model.needles.fit_reliability")
+    parser.add_argument("--fields", type=int, default=70)
+    parser.add_argument("--side", type=int, default=512)
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    parts = list(_iter_needles(options.fields, options.side))
+    features = np.concatenate([part for part, _ in parts])
+    is_right = np.concatenate([right for _, right in parts])
+    coefficients, intercept = fit_logistic(features, is_right)
+    print(f"{len(is_right)} needles of {len(parts)} fields, {is_right.mean():.0%} right")  # noqa: T201
+    print("COEFFICIENTS", dict(zip(FEATURES, coefficients.round(2).tolist(), strict=True)))  # noqa: T201
+    print(f"INTERCEPT {intercept:.2f}")  # noqa: T201
+    probability = 1 / (1 + np.exp(-(features @ coefficients + intercept)))
+    for limit in (0.5, 0.6, 0.7, 0.8):
+        above = probability >= limit
+        print(f"at least {limit}: {above.mean():.0%}, right {is_right[above].mean():.0%}")  # noqa: T201
+
+
+def _iter_needles(
+    fields: int, side: int
+) -> Iterator[tuple[NDArray[np.float64], NDArray[np.bool_]]]:
+    """Yield the features of the longest needles of each field, and whether each is right."""
+    mapper = NeedleMapper()
+    size_um = (side * PIXEL_UM, side * PIXEL_UM)
+    seed = FIRST_SEED
+    while fields:
+        field = draw_field(np.random.default_rng(seed), side)
+        seed += 1
+        if not field.has_needles.all():
+            continue
+        true, targets = measure_truth(field.owner, field.axes, PIXEL_UM)
+        if len(true) < LEAST_NEEDLES or targets.body.mean() < LEAST_BODY:
+            continue
+        fields -= 1
+        needles = find_needles(mapper.map(field.grey, PIXEL_UM))
+        weights = compute_weights(needles.ends_um, size_um)
+        longest = np.argsort(-np.where(weights > 0, needles.length_um, 0))
+        count = max(LEAST_LONGEST, int(LONGEST_SHARE * len(needles)))
+        chosen = longest[: min(count, int((weights > 0).sum()))]
+        yield needles.features[chosen], _compare(needles, chosen, true)
+
+
+def _compare(
+    needles: MeasuredNeedles, chosen: NDArray[np.intp], true: list[TrueNeedle]
+) -> NDArray[np.bool_]:
+    length = np.array([each.length_um for each in true])
+    ends = np.array([each.points[[0, -1]] for each in true]) * PIXEL_UM
+    is_right = []
+    for index in chosen.tolist():
+        off = np.minimum(
+            np.linalg.norm(ends - needles.ends_um[index], axis=2).max(axis=1),
+            np.linalg.norm(ends - needles.ends_um[index][::-1], axis=2).max(axis=1),
+        )
+        alike = np.abs(needles.length_um[index] / length - 1) <= LARGEST_ERROR
+        is_right.append(bool((alike & (off <= TIP_REACH * length + TIP_UM)).any()))
+    return np.array(is_right, bool)
+
+
+if __name__ == "__main__":
+    main()
