@@ -166,7 +166,7 @@ def test_a_comparison_keeps_what_the_program_has_at_each_measured_place(lab, ste
     assert at_source.counts[Place.MATCHED] == 6
     assert at_source.counts[Place.UNMATCHED] == 1
     assert [pair.program_um for pair in at_source.pairs] == pytest.approx(
-        needles.length_um[longest], abs=0.001
+        needles.expected_um[longest], abs=0.001
     )
     assert at_source.agreement is None  # one field
     assert (at_source.missing_fields, at_source.missing_needles) == (30, 300)
