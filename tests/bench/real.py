@@ -46,7 +46,6 @@ from model.ood.features import build_ood_extractor
 from model.ood.fit import iter_fit_detector
 from model.ood.mahalanobis import TiedGaussians, normalize_rows
 from model.ood.reference_features import ReferenceFeatures
-from model.runtime.engines import has_bf16
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -189,7 +188,7 @@ def measure_split(
     scales = [image.um_per_px for image in taught if image.um_per_px]
     extractor = build_ood_extractor(
         frozen_lite0(),
-        "bf16" if has_bf16() else "fp32",
+        "fp32",
         float(np.median(scales)),
         is_native=is_native,
     )

@@ -170,3 +170,20 @@ def test_a_gpu_that_is_asked_for_and_not_there_is_wrong(lab) -> None:
     lab.write_text(lab.read_text() + '[model]\ndevice = "cuda"\n', encoding="utf-8")
 
     assert levels(examine(settings.read(lab, {}), lab))["compute"] == "wrong"
+
+
+@pytest.mark.slow
+def test_a_bundle_that_is_not_computed_in_bf16_as_set_is_doubtful(taught_lab) -> None:
+    file = taught_lab.folder / "agent.toml"
+    given = settings.read(file, {})
+    low = given.model_copy(
+        update={"model": given.model.model_copy(update={"precision": "bf16"})}  # trained without
+    )
+
+    by_default, found = (
+        {one.check: one for one in examine(setting, file)}["bundle"] for setting in (given, low)
+    )
+
+    assert by_default.level == "right"
+    assert found.level == "doubtful"
+    assert "is computed in fp32 here, not in bf16" in found.sentence
