@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from agent.errors import BadBundle, WrongUse
 from agent.orders import read_specifications
 from agent.orders.class_texts import fill_texts
-from agent.orders.order_policy import BUNDLES
+from agent.orders.order_policy import BUNDLES, has_version_in_use, with_version_in_use
 from agent.orders.taxonomy_history import UNREADABLE, note_taxonomy, read_bundle_taxonomy
 from agent.settings import get_files_folder, overlay, write_files
 from agent.store import RingRules
@@ -53,17 +53,24 @@ def read_taxonomy(settings: Settings, store: Store, *, now: datetime) -> Taxonom
         model.TaxonomyError: A taxonomy is inconsistent.
     """
     taxonomy = taxonomy_in_force(settings, store)
-    note_taxonomy(store, taxonomy, now=now)
+    if has_version_in_use(with_version_in_use(settings, store), store):
+        note_taxonomy(store, taxonomy, now=now)
     return taxonomy
 
 
 def taxonomy_in_force(settings: Settings, store: Store) -> Taxonomy:
     """Return the active taxonomy: the lab's own, or else the bundle's, or else the default.
 
+    The lab's own is that of the settings version in use, also on a PC that tries another one.
+
     Raises:
         BadBundle: The current bundle's manifest cannot be read.
         model.TaxonomyError: A taxonomy is inconsistent.
     """
+    return _find_taxonomy(with_version_in_use(settings, store), store)
+
+
+def _find_taxonomy(settings: Settings, store: Store) -> Taxonomy:
     from model import default_taxonomy, load_taxonomy  # noqa: PLC0415 - brings torch
 
     if settings.model.taxonomy:
@@ -118,7 +125,7 @@ def require_same_classes(settings: Settings, store: Store, version: SettingsVers
         AgentError: The version is not valid here.
     """
     active = taxonomy_in_force(settings, store)
-    codes = taxonomy_in_force(apply_version(settings, version), store).codes
+    codes = _find_taxonomy(apply_version(settings, version), store).codes
     if differing := sorted(set(codes) ^ set(active.codes)):
         raise WrongUse(
             f"{version.version} has other structure codes than the active taxonomy "
