@@ -10,12 +10,12 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from agent.errors import BadBundle, WrongUse
+from agent.errors import BadBundle, BadSettings, WrongUse
 from agent.orders import read_specifications
 from agent.orders.class_texts import fill_texts
 from agent.orders.order_policy import BUNDLES, has_version_in_use, with_version_in_use
 from agent.orders.taxonomy_history import UNREADABLE, note_taxonomy, read_bundle_taxonomy
-from agent.settings import get_files_folder, overlay, write_files
+from agent.settings import compute_version, get_files_folder, overlay, write_files
 from agent.store import RingRules
 
 if TYPE_CHECKING:
@@ -101,15 +101,18 @@ def apply_version(settings: Settings, version: SettingsVersion) -> Settings:
         version: The version.
 
     Raises:
-        AgentError: A value or the specification limits are not valid here.
+        AgentError: A value or the specification limits are not valid here, or the content is not
+            what the name says.
         model.TaxonomyError: The taxonomy is not valid.
         OSError: The data folder cannot be written.
     """
     from model import load_taxonomy  # noqa: PLC0415 - brings torch
 
-    own, data = settings.own, settings.store.folder
-    name = write_files(data, version.content)
+    own, data, name = settings.own, settings.store.folder, version.version
+    if compute_version(version.content) != name:
+        raise BadSettings("its content is not what its name says. See agent check")
     applied = own.with_version(name, overlay(own, version.content, get_files_folder(data, name)))
+    write_files(data, version.content)
     if applied.model.taxonomy:
         load_taxonomy(Path(applied.model.taxonomy))
     if "orders.specifications" in version.content["files"]:

@@ -110,9 +110,10 @@ def with_version_in_use(settings: Settings, store: Store) -> Settings:
     if version is None:
         return settings.own
     with suppress(AgentError, OSError):  # an older program goes on with what it has
-        name = write_files(settings.store.folder, version.content)
-        folder = get_files_folder(settings.store.folder, name)
-        return settings.own.with_version(name, overlay(settings.own, version.content, folder))
+        folder = get_files_folder(settings.store.folder, version.version)
+        over = overlay(settings.own, version.content, folder)
+        if write_files(settings.store.folder, version.content) == version.version:
+            return settings.own.with_version(version.version, over)
     return settings
 
 
