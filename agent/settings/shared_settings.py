@@ -168,18 +168,15 @@ def overlay(settings: Settings, content: Mapping[str, Any], folder: Path) -> Set
         folder: Where the texts of its files are, as `write_files` writes them.
 
     Raises:
-        BadSettings: A value is not valid in this version of the program.
+        BadSettings: The program does not know a part of the content, or a value is not valid in it.
     """
-    named: dict[str, Path | str] = {
-        name: folder / FILES[name] for name in content["files"] if name in FILES
-    }
+    _require_known(content)
+    named: dict[str, Path | str] = {name: folder / FILES[name] for name in content["files"]}
     if "model.taxonomy" not in named:
         named["model.taxonomy"] = ""  # the taxonomy of the bundle, on all PCs
     changed: dict[str, Any] = {}
     for section in dict.fromkeys([*content["settings"], *(name.split(".")[0] for name in FILES)]):
-        own = getattr(settings, section, None)
-        if own is None:
-            raise BadSettings(f"settings version: unknown section {section}. Update this program.")
+        own = getattr(settings, section)
         values = dict(content["settings"].get(section, {}))
         if foreign := sorted(values.keys() - set(SHARED.get(section, ()))):
             raise BadSettings(
@@ -198,6 +195,26 @@ def overlay(settings: Settings, content: Mapping[str, Any], folder: Path) -> Set
                 f"settings version: {section}: {describe_fault(error, None, {})}"
             ) from error
     return settings.model_copy(update=changed)
+
+
+def _require_known(content: Mapping[str, Any]) -> None:
+    """Refuse content that this program would not apply completely, as that of a later program."""
+    values, files = content.get("settings"), content.get("files")
+    if not isinstance(values, dict) or not isinstance(files, dict):
+        raise BadSettings("settings version: its content is damaged. See agent check.")
+    for section, keys in values.items():
+        if section not in SHARED:
+            raise BadSettings(f"settings version: unknown section {section}. Update this program.")
+        if not isinstance(keys, dict):
+            raise BadSettings(f"settings version: section {section} is damaged. See agent check.")
+    for name, text in files.items():
+        if name not in FILES:
+            raise BadSettings(
+                f"settings version: {name} is no shared file of this program. "
+                "Update the program on all PCs first."
+            )
+        if not isinstance(text, str):
+            raise BadSettings(f"settings version: the text of {name} is damaged. See agent check.")
 
 
 def _to_json(value: object) -> Any:

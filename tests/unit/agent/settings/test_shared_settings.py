@@ -130,6 +130,26 @@ def test_a_value_that_is_not_valid_or_not_shared_is_refused_and_named(tmp_path, 
         overlay(own, {"settings": change, "files": {}}, tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        ({"settings": {}, "files": {"orders.later": "x"}}, "orders.later is no shared file of"),
+        ({"settings": {}, "files": {"model.taxonomy": 5}}, "text of model.taxonomy is damaged"),
+        ({"settings": {"triage": [1]}, "files": {}}, "section triage is damaged"),
+        ({"settings": {"sources": {}}, "files": {}}, "unknown section sources"),
+        ({"settings": {}}, "its content is damaged"),
+        ({"settings": [], "files": {}}, "its content is damaged"),
+    ],
+)
+def test_content_that_this_program_does_not_know_is_refused_in_a_sentence(
+    tmp_path, content, sentence
+):
+    own = settings.read(write(tmp_path / "pc", ""), {})
+
+    with pytest.raises(BadSettings, match=sentence):
+        overlay(own, content, tmp_path)
+
+
 def test_a_version_that_was_changed_by_hand_on_the_pc_is_refused_with_a_remedy(tmp_path):
     file = write(tmp_path / "pc", "", specifications="# limits\n")
     data = settings.read(file, {}).store.folder
