@@ -267,7 +267,8 @@ def _is_better(pixels: NDArray[np.uint8], labelled: LabelledLine, bar: FoundBar)
     if overlap(line.core, bar.line) == 0 or longer < 0.85:
         return False
     if longer < 1 + SAME or _are_both_ticked(line, bar):
-        return ticked and _BETWEEN_TICKS < longer < 1 + SAME
+        other = bar.kind in ("caps", "ruler") and line.kind != bar.kind  # half of its ticks is lost
+        return ticked and not other and _BETWEEN_TICKS < longer < 1 + SAME
     return bar.kind in ("plain", "broken", line.kind)
 
 

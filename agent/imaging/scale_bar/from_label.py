@@ -25,12 +25,13 @@ from agent.imaging.scale_bar.bar_label import (
     is_aligned,
 )
 from agent.imaging.scale_bar.candidates import is_convincing
+from agent.imaging.scale_bar.dashes import join_dashes
 from agent.imaging.scale_bar.label_search import render_ink
 from agent.imaging.scale_bar.lengths import may_lack_digit
 from agent.imaging.scale_bar.letters import extend_to_lost_digits, find_plate_start
 from agent.imaging.scale_bar.line import Line, compute_distance, measure_colour, translate
-from agent.imaging.scale_bar.line_ends import has_equal_ends, has_lost_ticks
-from agent.imaging.scale_bar.line_groups import drop_duplicates, join_broken
+from agent.imaging.scale_bar.line_ends import has_equal_ends, has_lost_ticks, has_uneven_end
+from agent.imaging.scale_bar.line_groups import drop_duplicates, find_frame, join_broken
 from agent.imaging.scale_bar.line_length import measure_length
 from agent.imaging.scale_bar.lines import compute_max_thickness, find_lines
 from agent.imaging.scale_bar.matching import is_stroke
@@ -183,6 +184,7 @@ def find_bar(
         and not _runs_into(line, label.box)
         and not has_lost_ticks(line, label.ink, label.paper)
         and has_equal_ends(line)
+        and not (line.kind == "plain" and has_uneven_end(pixels, line))
         and not _is_cut(pixels, label, line)
     )
     return LabelledLine(line, _measure_length(pixels, line), sure)
@@ -191,7 +193,11 @@ def find_bar(
 def _iter_candidates(pixels: NDArray[np.uint8], label: BarLabel) -> Iterator[_Candidate]:
     """Yield lines where a label's bar would lie, with their costs."""
     wide = label.box[2] - label.box[0]
-    for line, just_ink in _iter_lines_in_ink(pixels, label):
+    found = list(_iter_lines_in_ink(pixels, label))
+    frame = find_frame([line for line, _ in found], label.box)
+    for line, just_ink in found:
+        if any(line is side for side in frame):
+            continue
         away = compute_distance(line, _clip_to_gap(label.box, line))
         centred = abs(line.box[0] + line.box[2] - label.box[0] - label.box[2]) < 0.2 * wide
         long = line.width >= (0.15 if centred else 0.32) * wide
@@ -215,7 +221,8 @@ def _iter_lines_in_ink(pixels: NDArray[np.uint8], label: BarLabel) -> Iterator[t
         lines = find_lines(
             [plane], 0, thick_px=compute_max_thickness(len(pixels)), least_px=_LEAST_PX
         )
-        for line in [*combs, *join_broken(drop_duplicates([*lines]), picture)]:
+        found = join_broken(join_dashes(drop_duplicates([*lines]), picture), picture)
+        for line in [*combs, *found]:
             yield translate(line, left, top), just_ink
 
 
