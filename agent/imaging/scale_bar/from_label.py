@@ -57,6 +57,7 @@ _CRISP = 0.9  # of a line that confirms another
 _LEAST_CONTRAST = 40  # between ink and paper, in grey values
 _LEAST_PX = 13  # of a line, or of a cell of a chequered one
 _TICKS_PX = 4  # half the ticks at both ends; thicker lines JPEG does not pale
+_LEAST_SURE_PX, _SHORTER = 20, 0.4  # of a bar that only its label shows; share of the words
 _RIVALS = 0.5  # costs closer than this are ambiguous
 _KINDS = {"plain": 0.0, "comb": 0.3}  # bonus of a kind; others get 0.5
 
@@ -185,6 +186,7 @@ def find_bar(
         and not has_lost_ticks(line, label.ink, label.paper)
         and has_equal_ends(line)
         and not (line.kind == "plain" and has_uneven_end(pixels, line))
+        and not (line.kind == "plain" and _is_far_shorter(line, label.box))
         and not _is_cut(pixels, label, line)
     )
     return LabelledLine(line, _measure_length(pixels, line), sure)
@@ -305,6 +307,11 @@ def _has_rivals(near: list[_Candidate]) -> bool:
         )
         for candidate in near[1:]
     )
+
+
+def _is_far_shorter(line: Line, words: Box) -> bool:
+    """Return whether a line is so short that it is more likely texture than the bar of words."""
+    return line.width < max(_LEAST_SURE_PX, _SHORTER * (words[2] - words[0]))
 
 
 def _is_beside(line: Line, words: Box) -> bool:

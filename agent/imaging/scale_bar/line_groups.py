@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from agent.imaging.boxes import Box
 
 
+_OF_WORDS = 0.85  # share of words that each side of their frame covers
 _OF_FRAME_PX = 3  # by which the sides of one frame differ
 
 
@@ -70,14 +71,13 @@ def _is_halo(line: Line, other: Line) -> bool:
 
 
 def find_frame(lines: list[Line], words: Box) -> list[Line]:
-    """Return the upper and lower sides of a frame around words: alike, longer than the words."""
+    """Return the upper and lower sides of a frame around words: alike, as long as the words."""
+    wide = words[2] - words[0]
     plain = [
         line
         for line in lines
-        if line.kind == "plain"
-        and line.width > words[2] - words[0]
-        and line.core[0] <= words[0] + 2
-        and line.core[2] >= words[2] - 2
+        if line.kind in ("plain", "caps", "ruler")
+        and min(line.core[2], words[2]) - max(line.core[0], words[0]) > _OF_WORDS * wide
     ]
     above = [line for line in plain if line.core[3] <= words[1] + 2]
     below = [line for line in plain if line.core[1] >= words[3] - 2]
@@ -85,7 +85,7 @@ def find_frame(lines: list[Line], words: Box) -> list[Line]:
         line
         for top, foot in itertools.product(above, below)
         if max(abs(top.core[side] - foot.core[side]) for side in (0, 2)) <= _OF_FRAME_PX
-        and abs(top.height - foot.height) <= 1
+        and abs((top.core[3] - top.core[1]) - (foot.core[3] - foot.core[1])) <= 1
         for line in (top, foot)
     ]
 
