@@ -159,8 +159,11 @@ def find_bar(
     """
     if np.abs(label.ink - label.paper).max() < _LEAST_CONTRAST:
         return None
+    found = list(_iter_lines_in_ink(pixels, label))
+    frame = find_frame([line for line, _ in found], label.box)
+    found = [(line, ink) for line, ink in found if not any(line is side for side in frame)]
     near = [
-        candidate for candidate in _iter_candidates(pixels, label) if candidate.line.crisp >= 0.55
+        candidate for candidate in _iter_candidates(found, label) if candidate.line.crisp >= 0.55
     ]
     near = [
         candidate
@@ -168,6 +171,8 @@ def find_bar(
         if not any(_belongs_to(candidate.line, other.line) for other in near)
     ]
     traced = trace_line(pixels, label)
+    if traced is not None and any(overlap(traced.line.box, side.box) > 0 for side in frame):
+        traced = None
     if traced is not None and traced.sure and _is_cut(pixels, label, traced.line):
         traced = replace(traced, sure=False)
     if not near:
@@ -192,14 +197,15 @@ def find_bar(
     return LabelledLine(line, _measure_length(pixels, line), sure)
 
 
-def _iter_candidates(pixels: NDArray[np.uint8], label: BarLabel) -> Iterator[_Candidate]:
-    """Yield lines where a label's bar would lie, with their costs."""
+def _iter_candidates(found: list[tuple[Line, bool]], label: BarLabel) -> Iterator[_Candidate]:
+    """Yield lines where a label's bar would lie, with their costs.
+
+    Args:
+        found: Lines in the label's ink, and whether each one is in the ink itself.
+        label: The label.
+    """
     wide = label.box[2] - label.box[0]
-    found = list(_iter_lines_in_ink(pixels, label))
-    frame = find_frame([line for line, _ in found], label.box)
     for line, just_ink in found:
-        if any(line is side for side in frame):
-            continue
         away = compute_distance(line, _clip_to_gap(label.box, line))
         centred = abs(line.box[0] + line.box[2] - label.box[0] - label.box[2]) < 0.2 * wide
         long = line.width >= (0.15 if centred else 0.32) * wide

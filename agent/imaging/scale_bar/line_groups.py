@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from agent.imaging.boxes import Box
 
 
-_OF_WORDS = 0.85  # share of words that each side of their frame covers
+_OF_WORDS = 0.6  # share of words that each side of their frame covers
 _OF_FRAME_PX = 3  # by which the sides of one frame differ
 
 
