@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from agent.imaging.boxes import Box, overlap
+from agent.imaging.boxes import Box, overlap, within
 from agent.imaging.scale_bar.background import extend_to_plate
 from agent.imaging.scale_bar.bar_label import BarLabel, LabelledLine, build_label
 from agent.imaging.scale_bar.candidates import (
@@ -53,6 +53,7 @@ _PART = 1.025  # longer by more: detected in part; by less: runs into a needle
 _BETWEEN_TICKS = 0.965  # of the line's length; shorter, the ticks are not at its ends
 _OF_HEADS_PX = 2  # by which the heads of one arrow may differ
 _SHORT_PX = 100  # of a line whose second measurement counts however unsure it is
+_OF_ROWS = 0.7  # of a bar's height: a line inside it that is lower is a row of its cells
 _APART = 0.1  # of two lengths of one line; paled ink runs a little into what lies beyond
 
 
@@ -207,7 +208,8 @@ def _drop_contradicted(bar: FoundBar, lines: list[Line]) -> FoundBar:
         level = b0 - 2 <= (y0 + y1) / 2 <= b1 + 2 or y0 - 2 <= (b0 + b1) / 2 <= y1 + 2
         along = min(x1, a1) - max(x0, a0) > 0.6 * max(x1 - x0, a1 - a0)
         differs = abs(line.line_px / bar.line_px - 1) > SAME
-        if level and along and differs and is_convincing(line):
+        cells = within(line.box, bar.line) and line.height < _OF_ROWS * (y1 - y0)
+        if level and along and differs and not cells and is_convincing(line):
             return _put_in_doubt(bar)
     return bar
 

@@ -30,7 +30,7 @@ from agent.imaging.scale_bar.label_search import render_ink
 from agent.imaging.scale_bar.lengths import may_lack_digit
 from agent.imaging.scale_bar.letters import extend_to_lost_digits, find_plate_start
 from agent.imaging.scale_bar.line import Line, compute_distance, measure_colour, translate
-from agent.imaging.scale_bar.line_ends import has_equal_ends, has_lost_ticks, has_uneven_end
+from agent.imaging.scale_bar.line_ends import has_equal_ends, has_lost_ticks, has_one_uneven_end
 from agent.imaging.scale_bar.line_groups import drop_duplicates, find_frame, join_broken
 from agent.imaging.scale_bar.line_length import measure_length
 from agent.imaging.scale_bar.lines import compute_max_thickness, find_lines
@@ -190,7 +190,7 @@ def find_bar(
         and not _runs_into(line, label.box)
         and not has_lost_ticks(line, label.ink, label.paper)
         and has_equal_ends(line)
-        and not (line.kind == "plain" and has_uneven_end(pixels, line))
+        and not (line.kind == "plain" and has_one_uneven_end(pixels, line))
         and not (line.kind == "plain" and _is_far_shorter(line, label.box))
         and not _is_cut(pixels, label, line)
     )

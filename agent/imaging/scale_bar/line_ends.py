@@ -46,7 +46,7 @@ def has_sure_ends(pixels: NDArray[np.uint8], line: Line, length_px: float) -> bo
         return False
     if not has_equal_ends(line):
         return False
-    if line.kind == "plain" and has_uneven_end(pixels, line):
+    if line.kind == "plain" and _has_uneven_end(pixels, line):
         return False
     thin = line.kind == "plain" and y1 - y0 <= _THIN_PX
     if thin and len(set(find_heads(pixels, line))) > 1:
@@ -80,19 +80,34 @@ def _has_unequal_halves(line: Line) -> bool:
     return abs(left - right) > max(_TICK_PX, SAME * max(left, right))
 
 
-def has_uneven_end(pixels: NDArray[np.uint8], line: Line) -> bool:
+def has_one_uneven_end(pixels: NDArray[np.uint8], line: Line) -> bool:
+    """Return whether only one end of an even line has other edges; rounded ends are both such."""
+    shares = _measure_ends(pixels, line)
+    return shares is not None and shares[0] < _UNEVEN_END and shares[1] - shares[0] > _ALIKE_ENDS
+
+
+def _has_uneven_end(pixels: NDArray[np.uint8], line: Line) -> bool:
     """Return whether an even line has other edges near one end, where a grain lengthens it."""
+    shares = _measure_ends(pixels, line)
+    if shares is None or shares[0] >= _UNEVEN_END:
+        return False
+    return shares[1] - shares[0] > _ALIKE_ENDS or not _are_rounded_alike(pixels, line)
+
+
+def _measure_ends(pixels: NDArray[np.uint8], line: Line) -> tuple[float, float] | None:
+    """Return the shares of columns near both ends with the line's edges, the smaller one first.
+
+    None where the line is not even between them, or is an arrow.
+    """
     colour = measure_colour(pixels, line)
     grey = colour.max() - colour.min() < _EXACT_ROOM  # compression changes a colour everywhere
     even = find_even_columns(pixels, line, _EXACT_ROOM if line.exact and grey else _ROOM)
     inside = even[_END_PX:-_END_PX]
     if len(inside) < 2 * _END_PX or inside.mean() < EVEN or all(find_heads(pixels, line)):
-        return False
-    ends = even[1 : _END_PX + 1], even[-_END_PX - 1 : -1][::-1]
-    shares = sorted(float(end.mean()) for end in ends)
-    if shares[0] >= _UNEVEN_END:
-        return False
-    return shares[1] - shares[0] > _ALIKE_ENDS or not _are_rounded_alike(pixels, line)
+        return None
+    ends = even[1 : _END_PX + 1], even[-_END_PX - 1 : -1]
+    first, last = sorted(float(end.mean()) for end in ends)
+    return first, last
 
 
 def _are_rounded_alike(pixels: NDArray[np.uint8], line: Line) -> bool:

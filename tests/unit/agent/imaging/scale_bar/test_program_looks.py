@@ -121,6 +121,18 @@ def test_a_block_with_its_length_written_in_is_a_bar_also_where_a_grain_touches_
     assert (bar.um, bar.line_px) == (20.0, pytest.approx(200, abs=1))
 
 
+def test_two_rows_of_cells_are_one_bar():
+    pixels = steel()
+    pixels[380:480, 200:440] = BLACK
+    pixels[410:430, 240:400] = WHITE
+    for x, y in ((240, 410), (280, 420), (320, 410), (360, 420)):
+        pixels[y + 3 : y + 7, x + 3 : x + 37] = BLACK
+
+    [bar] = find_graphics(write(pixels, "20 µm", (320, 452), WHITE)).bars
+
+    assert (bar.um, bar.line_px) == (20.0, pytest.approx(160, abs=1))
+
+
 def test_a_tick_before_the_words_is_no_digit_of_theirs():
     pixels = write(np.full((60, 200, 3), 40, np.uint8), "0.2mm", (110, 30), WHITE, 30)
     pixels[18:42, 55:58] = WHITE
