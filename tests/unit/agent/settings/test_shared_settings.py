@@ -166,9 +166,10 @@ def test_a_version_that_was_changed_by_hand_on_the_pc_is_refused_with_a_remedy(t
     kept.write_text(kept.read_text("utf-8").replace("0.05", "0.9"), encoding="utf-8")
     with pytest.raises(BadSettings, match="changed by hand"):
         find_applied(data, "PC")
-    kept.write_text("{", encoding="utf-8")
-    with pytest.raises(BadSettings, match="damaged"):
-        find_applied(data, "PC")
+    for damage in ("{", "[" * 100_000):
+        kept.write_text(damage, encoding="utf-8")
+        with pytest.raises(BadSettings, match="damaged"):
+            find_applied(data, "PC")
 
 
 @given(share=st.floats(0, 1), names=st.lists(st.text(min_size=1, max_size=5), max_size=3))
