@@ -150,6 +150,13 @@ def test_content_that_this_program_does_not_know_is_refused_in_a_sentence(
         overlay(own, content, tmp_path)
 
 
+def test_a_text_that_is_too_long_for_every_round_of_every_agent_is_refused(tmp_path):
+    file = write(tmp_path / "pc", "", specifications="# " + "x" * 1_000_000)
+
+    with pytest.raises(BadSettings, match=r"specifications\.toml has 1000002 characters"):
+        collect_shared(settings.read(file, {}))
+
+
 def test_a_version_that_was_changed_by_hand_on_the_pc_is_refused_with_a_remedy(tmp_path):
     file = write(tmp_path / "pc", "", specifications="# limits\n")
     data = settings.read(file, {}).store.folder
