@@ -91,7 +91,8 @@ def find_renamed(session: Session, vanished: Sequence[int]) -> dict[int, tuple[s
     """Return the later name of each content that vanished unread and was listed again.
 
     A rename retains size and time of change. A name is later only where it was seen later; of
-    several contents of one size and time each later name matches one.
+    several contents of one size and time each later name matches one, also where only some of them
+    are requested.
 
     Returns:
         Content → source and later name below it; only those that were listed again.
