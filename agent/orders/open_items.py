@@ -59,6 +59,11 @@ class OpenItems:
         )
 
     @classmethod
+    def of_new_files(cls, store: Store, *, after: int) -> OpenItems:
+        """Read only the files whose contents have a higher number than `after`."""
+        return cls(*_read_files(store, after=after))
+
+    @classmethod
     def of_order(cls, store: Store, number: str, sources: Mapping[str, Provenance]) -> OpenItems:
         """Read what may belong to one order, for as much of the database as names it.
 
@@ -87,12 +92,12 @@ class OpenItems:
 
 
 def _read_files(
-    store: Store, naming: NamedOrder | None = None
+    store: Store, naming: NamedOrder | None = None, *, after: int = 0
 ) -> tuple[tuple[FileFate, ...], tuple[FileFate, ...]]:
     """Return the files that wait, and those that could not be used."""
-    fates = tuple(store.files.iter_status((*WAITING, *LOST), naming=naming))
+    fates = tuple(store.files.iter_status((*WAITING, *LOST), naming=naming, after=after))
     lost = (fate for fate in fates if fate.state in LOST)
-    vanished = store.files.iter_status(State.IGNORED, code=VANISHED, naming=naming)
+    vanished = store.files.iter_status(State.IGNORED, code=VANISHED, naming=naming, after=after)
     return tuple(fate for fate in fates if fate.state in WAITING), (*lost, *vanished)
 
 

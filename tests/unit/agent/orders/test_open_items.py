@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from agent.orders.alike_numbers import describe_alike
+from agent.orders.alike_numbers import describe_alike, find_alike
 from agent.orders.lost_files import name_lost
 from agent.orders.open_items import OpenItems, is_renamed, iter_lost, iter_named_files
 from agent.store import VANISHED, ClaimedPlace, Entry, Store, number_key
@@ -134,6 +134,24 @@ def test_a_waiting_file_that_does_not_name_the_order_is_not_read(store) -> None:
     own = OpenItems.of_order(store, "4711", SOURCES)
 
     assert [fate.seen_as for fate in own.waiting] == [(("LOM", "4711_1_1.tif"),)]
+
+
+def test_numbers_are_alike_also_where_their_letters_are_not_ascii(store) -> None:
+    listed = ["47-11", "4\uff17/11", "47\u200b\u201311", "4712"]
+    store.orders.take_list([Entry(number) for number in listed], "list.csv", by="Ada", at=AT)
+
+    alike = tuple(sorted(number for number in listed if number != "4712"))
+    assert find_alike(store, "4711") == ({} if store.exact_numbers else {"4711": alike})
+
+
+def test_only_files_after_a_number_are_new(store) -> None:
+    names = [f"{number}_1_1.tif" for number in (1, 2, 3)]
+    store.files.add([ListedFile("LOM", FOLDER, name, 10, 1) for name in names], at=AT)
+    first, second, third = store.files.iter_status()
+
+    new = OpenItems.of_new_files(store, after=first.id)
+
+    assert [fate.id for fate in new.waiting] == [second.id, third.id]
 
 
 def test_a_copy_under_the_name_of_the_order_makes_a_lost_file_its_own(store) -> None:
