@@ -17,7 +17,9 @@ if TYPE_CHECKING:
     from agent.pipeline import Pipeline
     from agent.store import FileFate, LabelView, MicrographView, Store
 
-FILES_AT_ONCE = 16
+FILES_AT_ONCE = 32
+"""Files of one round. Between two rounds the workers wait, so that short ones cost time."""
+LABELS_AT_ONCE = 16
 
 
 class ImportProgress(NamedTuple):
@@ -131,7 +133,7 @@ def _label(
                 continue
             store.labels.decide(view.id, _decision(file, by), at=now())
             labelled += 1
-        if number % FILES_AT_ONCE == 0:
+        if number % LABELS_AT_ONCE == 0:
             yield ImportProgress(number, len(listing.files), "labelled")
     yield ImportProgress(len(listing.files), len(listing.files), "labelled")
     yield ImportOutcome(labelled, unchanged, codes, tuple(unusable), tuple(changed))
