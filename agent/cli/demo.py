@@ -150,7 +150,7 @@ def train_bundle(settings: Settings, store: Store, places: DemoFolders) -> None:
     from agent.cli.import_ import import_labelled, print_unusable
     from agent.cli.train import promote_first, train_bundle
     from agent.cli.training_plan import read_lab_config
-    from model import quick_config  # PyTorch takes seconds
+    from model import quick_config, use_network_threads  # PyTorch takes seconds
 
     if store.promotions.find_current() is not None:
         _print(f"The bundle {store.promotions.find_current()} is already in use.")
@@ -158,7 +158,8 @@ def train_bundle(settings: Settings, store: Store, places: DemoFolders) -> None:
     imported = import_labelled(settings, store, places.labelled, places.labelled / "manifest.csv")
     print_unusable(imported.unusable)
     plan = quick_config(**read_lab_config(settings, store), seed=0)
-    bundle = train_bundle(settings, store, plan)
+    with use_network_threads(os.cpu_count() or 1):
+        bundle = train_bundle(settings, store, plan)
     promote_first(store, bundle)
 
 
