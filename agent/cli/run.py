@@ -38,7 +38,6 @@ def run(
 def _run(settings: Settings) -> bool:
     """Run an agent to its end; return whether to run one again, with the settings read again."""
     import faulthandler
-    import gc
 
     from agent import log  # heavy
     from agent.host import cpu_affinity, open_files, systemd
@@ -56,8 +55,7 @@ def _run(settings: Settings) -> bool:
     manager = systemd.Manager()
 
     def ready() -> None:
-        gc.collect()
-        gc.freeze()  # what was imported stays: it is never searched for unused cycles again
+        freeze_imported()
         manager.say(f"READY=1\n{state()}")
         if agent.url:
             err.print(f"review page: {agent.url} (Ctrl-C stops)", markup=False)
@@ -74,6 +72,18 @@ def _run(settings: Settings) -> bool:
         on_upgrade=lambda upgrade: manager.extend_start(upgrade.sentence),
     )
     return agent.run()
+
+
+def freeze_imported() -> None:
+    """Let Python never search what was imported for unused cycles again.
+
+    What an agent that ran before in this process left behind is freed first.
+    """
+    import gc
+
+    gc.unfreeze()
+    gc.collect()
+    gc.freeze()
 
 
 def log_file(settings: Settings) -> Any:
