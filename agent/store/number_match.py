@@ -19,7 +19,7 @@ from agent.store.numbers import letters_key, number_key
 from agent.store.tables import ContentRow, PathRow, SourceRow
 
 if TYPE_CHECKING:
-    from sqlalchemy import ColumnElement
+    from sqlalchemy import BindParameter, ColumnElement
 
 
 class has_unfolded(FunctionElement[bool]):  # noqa: N801 - spelt as SQL functions are
@@ -92,7 +92,7 @@ def may_name(order: NamedOrder) -> ColumnElement[bool]:
         ),
     ]
     if order.contents:  # written into the statement: old builds of SQLite bind at most 999 values
-        known = bindparam(
+        known: BindParameter[int] = bindparam(
             "known", sorted(order.contents), expanding=True, literal_execute=True, unique=True
         )
         ways.append(col(ContentRow.id).in_(known))
@@ -118,7 +118,7 @@ def _may_json_hold(column: Any, number: str) -> ColumnElement[bool]:
     return or_(_may_hold(text, number), text.contains("\\", autoescape=True))
 
 
-def _may_hold(text: ColumnElement[str], number: str) -> ColumnElement[bool]:
+def _may_hold(text: Any, number: str) -> ColumnElement[bool]:
     """Return the condition that a text may hold a number, as a path holds it."""
-    together = func.replace(func.replace(lower_ascii(text), " ", ""), "\\", "/")
+    together: ColumnElement[str] = func.replace(func.replace(lower_ascii(text), " ", ""), "\\", "/")
     return or_(has_unfolded(text), together.contains(number_key(number), autoescape=True))
