@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Boolean, String, Text, bindparam, cast, exists, func, or_
+from sqlalchemy import Boolean, String, Text, and_, bindparam, cast, exists, func, or_
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.orm import aliased
 from sqlalchemy.sql.functions import FunctionElement
@@ -115,7 +115,8 @@ def _may_path_name(order: NamedOrder) -> ColumnElement[bool]:
 
 def _may_json_hold(column: Any, number: str) -> ColumnElement[bool]:
     text = cast(col(column), Text)
-    return or_(_may_hold(text, number), text.contains("\\", autoescape=True))
+    has_number = or_(_may_hold(text, number), text.contains("\\", autoescape=True))
+    return and_(text != "{}", has_number)  # nearly all: half of the time for a backlog
 
 
 def _may_hold(text: Any, number: str) -> ColumnElement[bool]:
