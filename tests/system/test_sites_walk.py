@@ -184,6 +184,7 @@ def arguments(known: Known) -> dict[str, Any]:
         "date": NIGHT,
         "done_after": None,
         "decision": Decision("code", "Eve", code="G8", comment="x"),
+        "decisions": [(first, Decision("code", "Eve", code="G8", comment="x"))],
         "defect": "",
         "disabled": True,
         "due_at": None,

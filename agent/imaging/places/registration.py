@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, NamedTuple
 import cv2
 import numpy as np
 
-from agent.imaging.places.descriptors import compute_products, compute_vectors, invert, mirror
+from agent.imaging.places.descriptors import compute_likenesses
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from numpy.typing import NDArray
 
     from agent.imaging.places.landmarks import Landmarks
@@ -117,16 +119,13 @@ def measure_overlap(
     """Return the overlap that fits best, proven or not; None if there is none."""
     if min(len(landmarks), len(other_landmarks)) < _LEAST_LANDMARKS:
         return None
-    vectors, second = compute_vectors(other_landmarks.codes), _View.build(other_landmarks)
+    second = _View.build(other_landmarks)
+    likenesses = compute_likenesses(landmarks.codes, other_landmarks.codes, inverted=inverted)
     best: tuple[_Fit, _View] | None = None
-    for inverting in (False, True) if inverted else (False,):
-        for mirroring in (False, True):
-            first = _View.build(landmarks, mirrored=mirroring, inverted=inverting)
-            codes = mirror(landmarks.codes) if mirroring else landmarks.codes
-            codes = invert(codes) if inverting else codes
-            fit = _fit(first, second, compute_products(compute_vectors(codes), vectors))
-            if fit is not None and (best is None or len(fit.ours) > len(best[0].ours)):
-                best = fit, first
+    for first, likeness in zip(_View.build_all(landmarks), likenesses, strict=False):
+        fit = _fit(first, second, likeness)
+        if fit is not None and (best is None or len(fit.ours) > len(best[0].ours)):
+            best = fit, first
     return None if best is None else _describe(best[0], best[1], second)
 
 
@@ -155,28 +154,32 @@ class _View:
     inverted: bool
 
     @classmethod
-    def build(
-        cls, landmarks: Landmarks, *, mirrored: bool = False, inverted: bool = False
-    ) -> _View:
+    def build(cls, landmarks: Landmarks) -> _View:
+        """Return the micrograph as it is."""
+        return next(cls.build_all(landmarks))
+
+    @classmethod
+    def build_all(cls, landmarks: Landmarks) -> Iterator[_View]:
+        """Yield it as it is, mirrored, inverted, and both."""
         factor = landmarks.working_factor
         width, height = landmarks.width * factor, landmarks.height * factor
         sizes = landmarks.sizes * np.float32(factor)
         points = (landmarks.positions @ np.array([1, 1j])) * factor
         frames = sizes * np.exp(1j * landmarks.orientations)
-        if mirrored:
-            points, frames = width - points.conj(), -frames.conj()
-        if inverted:
-            frames = -frames  # the gradient points the other way
-        return cls(
-            points.astype(np.complex64),
-            frames.astype(np.complex64),
-            sizes,
-            width,
-            height,
-            factor,
-            mirrored,
-            inverted,
-        )
+        views = [(points, frames), (width - points.conj(), -frames.conj())]
+        for inverted in (False, True):
+            for mirrored, (at, along) in enumerate(views):
+                yield cls(
+                    at.astype(np.complex64),
+                    # The gradient of an inverted picture points the other way.
+                    (-along if inverted else along).astype(np.complex64),
+                    sizes,
+                    width,
+                    height,
+                    factor,
+                    bool(mirrored),
+                    inverted,
+                )
 
     def contains(self, points: Points) -> Mask:
         """Return which points are in the picture."""
@@ -229,21 +232,37 @@ def _pair(likeness: NDArray[np.float32]) -> tuple[Indices, Indices]:
 
     Distinctive is what is much more alike than the second best: texture repeats itself.
     """
-    pairs, margins = [], []
-    for transposed in (False, True):
-        table = likeness.T if transposed else likeness
-        rows = np.arange(len(table))
-        nearest = table.argmax(axis=1)
-        best = table[rows, nearest]
-        others = table.copy()
-        others[rows, nearest] = -1
-        margins.append(best - others.max(axis=1))
-        pairs.append((nearest, rows) if transposed else (rows, nearest))
-    ours, theirs = (np.concatenate(side) for side in zip(*pairs, strict=True))
+    rows, columns = (np.arange(n) for n in likeness.shape)
+    nearest = likeness.argmax(axis=1)
+    margins = [_compute_margins(likeness, rows, nearest, axis=1)]
+    # The same of each column, without a transposed copy: of equals, the first row is written last.
+    equal_rows, equal_columns = np.nonzero(likeness == likeness.max(axis=0))
+    nearest_rows = np.empty(len(columns), np.intp)
+    nearest_rows[equal_columns[::-1]] = equal_rows[::-1]
+    margins.append(_compute_margins(likeness, nearest_rows, columns, axis=0))
+    ours, theirs = np.concatenate([rows, nearest_rows]), np.concatenate([nearest, columns])
     order = np.argsort(-np.concatenate(margins), kind="stable")[: 2 * _PAIRS]
     _, once = np.unique(ours[order] * likeness.shape[1] + theirs[order], return_index=True)
     order = order[np.sort(once)][:_PAIRS]
     return ours[order], theirs[order]
+
+
+def _compute_margins(
+    likeness: NDArray[np.float32], rows: Indices, columns: Indices, *, axis: int
+) -> NDArray[np.float32]:
+    """Return by how much the best of each line is above its second best.
+
+    Args:
+        likeness: (n, m); changed for a moment, since a copy would cost more than the search.
+        rows: Row of the best of each line.
+        columns: Column of the best of each line.
+        axis: 1 for the best of each row, 0 for that of each column.
+    """
+    best = likeness[rows, columns]
+    likeness[rows, columns] = -1
+    margins: NDArray[np.float32] = best - likeness.max(axis=axis)
+    likeness[rows, columns] = best
+    return margins
 
 
 def _find_supports(
@@ -256,7 +275,8 @@ def _find_supports(
     wide = 3 * _TOLERANCE  # orientation and size of one landmark are known coarsely only
     allowed = np.maximum(wide * np.maximum(scales, 1)[:, None], 2 * _OF_SIZE * sizes)
     supports: Mask = errors < allowed**2
-    supports &= _is_turn_alike(turns[:, None] / turns, 1.7)
+    at, other = np.nonzero(supports)
+    supports[at, other] = _is_turn_alike(turns[at] / turns[other], 1.7)
     return supports
 
 
