@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Boolean, String, Text, bindparam, cast, exists, func, or_
+from sqlalchemy import Boolean, String, Text, and_, bindparam, cast, exists, func, or_
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.orm import aliased
 from sqlalchemy.sql.functions import FunctionElement
@@ -19,7 +19,7 @@ from agent.store.numbers import letters_key, number_key
 from agent.store.tables import ContentRow, PathRow, SourceRow
 
 if TYPE_CHECKING:
-    from sqlalchemy import ColumnElement
+    from sqlalchemy import BindParameter, ColumnElement
 
 
 class has_unfolded(FunctionElement[bool]):  # noqa: N801 - spelt as SQL functions are
@@ -92,7 +92,7 @@ def may_name(order: NamedOrder) -> ColumnElement[bool]:
         ),
     ]
     if order.contents:  # written into the statement: old builds of SQLite bind at most 999 values
-        known = bindparam(
+        known: BindParameter[int] = bindparam(
             "known", sorted(order.contents), expanding=True, literal_execute=True, unique=True
         )
         ways.append(col(ContentRow.id).in_(known))
@@ -115,10 +115,11 @@ def _may_path_name(order: NamedOrder) -> ColumnElement[bool]:
 
 def _may_json_hold(column: Any, number: str) -> ColumnElement[bool]:
     text = cast(col(column), Text)
-    return or_(_may_hold(text, number), text.contains("\\", autoescape=True))
+    has_number = or_(_may_hold(text, number), text.contains("\\", autoescape=True))
+    return and_(text != "{}", has_number)  # nearly all: half of the time for a backlog
 
 
-def _may_hold(text: ColumnElement[str], number: str) -> ColumnElement[bool]:
+def _may_hold(text: Any, number: str) -> ColumnElement[bool]:
     """Return the condition that a text may hold a number, as a path holds it."""
-    together = func.replace(func.replace(lower_ascii(text), " ", ""), "\\", "/")
+    together: ColumnElement[str] = func.replace(func.replace(lower_ascii(text), " ", ""), "\\", "/")
     return or_(has_unfolded(text), together.contains(number_key(number), autoescape=True))
