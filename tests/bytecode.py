@@ -45,7 +45,7 @@ def compile_files(files: Iterable[Path], config: pytest.Config) -> None:
 
 
 def _rewrite(file: Path, config: pytest.Config) -> None:
-    """Do what pytest does when it imports a test module, without importing it."""
+    """Compile a test module as pytest does when it imports it."""
     folder = rewrite.get_cache_dir(file)
     kept = folder / f"{file.stem}{rewrite.PYC_TAIL}"
     if rewrite._read_pyc(file, kept) is None and rewrite.try_makedirs(folder):

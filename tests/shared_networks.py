@@ -25,7 +25,7 @@ SIZE = 24
 
 
 def share_networks() -> None:
-    """Let equal networks use what was compiled first, from now on; nothing without PyTorch."""
+    """Share what is compiled of a network with equal ones from now on; nothing without PyTorch."""
     if ENGINES in sys.modules:
         _share(sys.modules[ENGINES])
 

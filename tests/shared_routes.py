@@ -25,7 +25,7 @@ APPLICATION = "dependency_overrides_provider"
 
 
 def share_routes() -> None:
-    """Let routes of the same function, path and options use what the first one computed."""
+    """Share what the first route computed with those of the same function, path and options."""
     shared: dict[Hashable, SimpleNamespace] = {}
 
     def find_or_compute(

@@ -64,7 +64,10 @@ def measure(
     *,
     as_json: Json = False,
     overlay: Annotated[
-        Path | None, typer.Option(help="Folder for pictures of the five longest needles.")
+        Path | None,
+        typer.Option(
+            help="Folder for pictures with the longest reliable needles, at most five each."
+        ),
     ] = None,
     together: Annotated[
         bool,

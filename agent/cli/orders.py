@@ -87,7 +87,7 @@ def import_(
     with open_store(settings) as store:
         known = [subtype.name for subtype in read_taxonomy(settings, store, now=now_utc()).subtypes]
         with suppress(BadSpecification):  # the recorded one applies; `agent order` names the fault
-            note_specifications(settings.orders.specifications, store, now=now_utc())
+            note_specifications(settings, store, now=now_utc())
         try:
             taken = import_list(store, file, subtypes=known, by=by or os_user(), at=now_utc())
         except OSError as error:

@@ -140,7 +140,7 @@ class NeedleField:
         intercept_um: Mean intercept, the independent evidence.
         expected_l50_um: L50 that corresponds to the mean intercept.
         expected_error: Expected relative error of a length, by the network.
-        longest: The five longest complete needles, longest first.
+        longest: Up to five of the longest complete needles, the reliable ones, longest first.
         orientation: Share of the length per 15°, clockwise from the x axis.
         histogram: The distribution, or None.
     """

@@ -125,7 +125,7 @@ def _build_needles(needles: ReportedNeedles | None) -> dict[str, object]:
         "needle_l50_um": needles.l50_um,
         "needle_l90_um": needles.l90_um,
         "needle_l99_um": needles.l99_um,
-        "needle_longest_um": needles.longest[0].length_um if needles.longest else None,
+        "needle_longest_um": needles.maximum_um,
     }
 
 

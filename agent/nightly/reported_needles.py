@@ -46,7 +46,8 @@ class ReportedNeedles:
         needles: Complete needles.
         l50_um, l90_um, l99_um: Weighted by area; None where it was not measured.
         limit_um: A limit of L90 that its order has to keep, or None.
-        longest: The longest needles, longest first.
+        maximum_um: The longest complete needle, whether or not it is among `longest`.
+        longest: The longest reliable needles, longest first.
         edges_um: Edges of the histogram.
         shares: Share of the needles' area in each of its bins.
     """
@@ -59,6 +60,7 @@ class ReportedNeedles:
     l90_um: float | None = None
     l99_um: float | None = None
     limit_um: float | None = None
+    maximum_um: float | None = None
     longest: tuple[ReportedNeedle, ...] = ()
     edges_um: tuple[float, ...] = ()
     shares: tuple[float, ...] = ()
@@ -81,6 +83,7 @@ def build_reported_needles(field: NeedleField, limit_um: float | None = None) ->
         l90_um=field.l90_um,
         l99_um=field.l99_um,
         limit_um=limit_um,
+        maximum_um=field.maximum_um,
         longest=tuple(_report_needle(needle) for needle in field.longest),
         edges_um=edges,
         shares=shares,

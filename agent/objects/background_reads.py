@@ -35,7 +35,7 @@ class BeingFetched(ObjectsUnavailable):
 
 @contextmanager
 def waiting_at_most(seconds: float) -> Iterator[None]:
-    """Limit how long all requests to object storages of this context wait together.
+    """Bound how long all requests to object storages of this context wait together.
 
     Args:
         seconds: From now on.

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from functools import cache, partial
 from typing import TYPE_CHECKING
 
+from agent.errors import AgentError
 from agent.orders.assessed import OrderPolicy
 from agent.orders.decision_rule import iter_double_reviews
 from agent.orders.instrument_holds import Holds
@@ -13,12 +15,12 @@ from agent.orders.scale_tracing import ScaleTracing, load_measurements
 from agent.orders.specification import read_specifications
 from agent.orders.specification_history import load_history
 from agent.orders.taxonomy_history import load_taxonomies, note_bundles, note_taxonomy
+from agent.settings import get_files_folder, overlay, write_files
 from agent.watch import Calibration, Provenance
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from datetime import datetime
-    from pathlib import Path
 
     from agent.orders.specification import Specifications
     from agent.settings import Settings, Source
@@ -42,6 +44,9 @@ def load_policy(
 ) -> OrderPolicy:
     """Load the policy of the lab, and record a changed specification or taxonomy.
 
+    An order belongs to all PCs of a site, so it is judged by the settings version in use, also on a
+    PC that tries another one in a ring.
+
     Args:
         settings: Of the lab.
         store: Open.
@@ -53,13 +58,17 @@ def load_policy(
     Raises:
         BadSpecification: The file cannot be used.
     """
+    settings = with_version_in_use(settings, store)
     scales = ScaleTracing(load_measurements(store), settings.orders.scale_valid_months)
-    file, bundles = settings.orders.specifications, settings.store.folder / BUNDLES
+    bundles = settings.store.folder / BUNDLES
     if is_noted:
-        note_taxonomy(store, taxonomy, now=now)
+        if has_version_in_use(settings, store):
+            note_taxonomy(store, taxonomy, now=now)
         note_bundles(store, bundles, now=now)
     specifications = (
-        note_specifications(file, store, now=now) if is_noted else read_specifications(file)
+        note_specifications(settings, store, now=now)
+        if is_noted
+        else read_specifications(settings.orders.specifications)
     )
     return OrderPolicy(
         specifications=specifications,
@@ -88,21 +97,50 @@ def _iter_remarks(
     yield from scales.notes(view)
 
 
-def note_specifications(file: Path, store: Store, *, now: datetime) -> Specifications:
+def with_version_in_use(settings: Settings, store: Store) -> Settings:
+    """Return a PC's settings with the version in use, in place of another one that it applies.
+
+    A PC applies another one while it is in a ring of a rollout, and until it starts again after the
+    rollout. Where it cannot use the version in use, its settings are returned as they are.
+    """
+    current = store.settings_versions.find_current()
+    if settings.version == (current or ""):
+        return settings
+    version = store.settings_versions.find(current) if current else None
+    if version is None:
+        return settings.own
+    with suppress(AgentError, OSError):  # an older program goes on with what it has
+        folder = get_files_folder(settings.store.folder, version.version)
+        over = overlay(settings.own, version.content, folder)
+        if write_files(settings.store.folder, version.content) == version.version:
+            return settings.own.with_version(version.version, over)
+    return settings
+
+
+def has_version_in_use(settings: Settings, store: Store) -> bool:
+    """Return whether settings are those of the version in use, or a PC's own before the first."""
+    return settings.version == (store.settings_versions.find_current() or "")
+
+
+def note_specifications(settings: Settings, store: Store, *, now: datetime) -> Specifications:
     """Read the specifications, and record from when on they are valid.
 
     An order is judged by what was recorded when it was released, so call this before an order is
-    imported.
+    imported. Those of a settings version that is not in use are not recorded: they would apply to
+    the orders of all PCs.
 
     Args:
-        file: The lab's specifications.toml.
+        settings: Of the lab.
         store: Open.
         now: Aware UTC.
 
     Raises:
         BadSpecification: The file cannot be used.
     """
-    specifications = read_specifications(file)
+    settings = with_version_in_use(settings, store)
+    specifications = read_specifications(settings.orders.specifications)
+    if not has_version_in_use(settings, store):
+        return specifications
     entries = [
         (entry.name, entry.valid_from, entry.approved_by, entry.sha256, entry.entry)
         for entry in specifications.entries

@@ -298,7 +298,7 @@ class Demanded:
         self._file, self._zone = settings.orders.specifications, settings.site.time_zone
         self._store, self._now = store, now
         self._settings = settings
-        self._content: bytes | None = None
+        self._last_read: tuple[bytes, str | None] | None = None
         self._classes: object = _UNREAD
         self._known = Specifications()
 
@@ -317,10 +317,11 @@ class Demanded:
             content = self._file.read_bytes()
         except OSError:
             content = b""
-        if content != self._content:
-            self._content = content
+        read = (content, self._store.settings_versions.find_current())
+        if read != self._last_read:
+            self._last_read = read
             try:
-                self._known = note_specifications(self._file, self._store, now=self._now())
+                self._known = note_specifications(self._settings, self._store, now=self._now())
             except BadSpecification as error:
                 log.error("specifications.refused", reason=str(error))  # noqa: TRY400 - one sentence
         return self._known

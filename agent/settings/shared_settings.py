@@ -126,6 +126,9 @@ LOCAL: dict[str, tuple[str, ...]] = {
 }
 """Section → its settings that belong to one PC: paths, hosts, credentials, limits of the PC."""
 
+MOST_CHARACTERS = 1_000_000
+"""Of the text of a file; a specification has about 300."""
+
 VERSION_PREFIX = "settings-"
 """Start of the name of each version; no bundle is called so."""
 
@@ -168,18 +171,15 @@ def overlay(settings: Settings, content: Mapping[str, Any], folder: Path) -> Set
         folder: Where the texts of its files are, as `write_files` writes them.
 
     Raises:
-        BadSettings: A value is not valid in this version of the program.
+        BadSettings: The program does not know a part of the content, or a value is not valid in it.
     """
-    named: dict[str, Path | str] = {
-        name: folder / FILES[name] for name in content["files"] if name in FILES
-    }
+    _require_known(content)
+    named: dict[str, Path | str] = {name: folder / FILES[name] for name in content["files"]}
     if "model.taxonomy" not in named:
         named["model.taxonomy"] = ""  # the taxonomy of the bundle, on all PCs
     changed: dict[str, Any] = {}
     for section in dict.fromkeys([*content["settings"], *(name.split(".")[0] for name in FILES)]):
-        own = getattr(settings, section, None)
-        if own is None:
-            raise BadSettings(f"settings version: unknown section {section}. Update this program.")
+        own = getattr(settings, section)
         values = dict(content["settings"].get(section, {}))
         if foreign := sorted(values.keys() - set(SHARED.get(section, ()))):
             raise BadSettings(
@@ -200,6 +200,26 @@ def overlay(settings: Settings, content: Mapping[str, Any], folder: Path) -> Set
     return settings.model_copy(update=changed)
 
 
+def _require_known(content: Mapping[str, Any]) -> None:
+    """Refuse content that this program would not apply completely, as that of a later program."""
+    values, files = content.get("settings"), content.get("files")
+    if not isinstance(values, dict) or not isinstance(files, dict):
+        raise BadSettings("settings version: its content is damaged. See agent check.")
+    for section, keys in values.items():
+        if section not in SHARED:
+            raise BadSettings(f"settings version: unknown section {section}. Update this program.")
+        if not isinstance(keys, dict):
+            raise BadSettings(f"settings version: section {section} is damaged. See agent check.")
+    for name, text in files.items():
+        if name not in FILES:
+            raise BadSettings(
+                f"settings version: {name} is no shared file of this program. "
+                "Update the program on all PCs first."
+            )
+        if not isinstance(text, str):
+            raise BadSettings(f"settings version: the text of {name} is damaged. See agent check.")
+
+
 def _to_json(value: object) -> Any:
     if isinstance(value, time):
         return f"{value:%H:%M}"
@@ -213,12 +233,19 @@ def _iter_files(settings: Settings) -> Iterator[tuple[str, str]]:
         if not given:
             continue
         try:
-            yield name, Path(given).read_text(encoding="utf-8-sig")
+            text = Path(given).read_text(encoding="utf-8-sig")
         except FileNotFoundError:
             if section == "model":
                 raise BadSettings(f"{name}: no such file: {given}.") from None
         except (OSError, UnicodeDecodeError) as error:
             raise BadSettings(f"{name}: {given} cannot be read ({error}).") from error
+        else:
+            if len(text) > MOST_CHARACTERS:
+                raise BadSettings(
+                    f"{name}: {given} has {len(text)} characters; a settings version holds at "
+                    f"most {MOST_CHARACTERS}, as every agent reads it each round."
+                )
+            yield name, text
 
 
 def list_overridden(settings: Settings) -> list[str]:

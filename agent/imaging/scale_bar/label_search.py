@@ -12,7 +12,13 @@ import numpy as np
 from agent.imaging.readers.channels import largest, smallest
 from agent.imaging.scale_bar.background import find_plate_inside
 from agent.imaging.scale_bar.letters import detect_rows, extend_to_lost_digits, tighten_to_ink
-from agent.imaging.scale_bar.line import Line, are_alike, compute_distance, measure_colour
+from agent.imaging.scale_bar.line import (
+    Line,
+    are_alike,
+    compute_distance,
+    find_room,
+    measure_colour,
+)
 from agent.imaging.scale_bar.matching import FoundBar, is_stroke, pair_lengths
 from agent.imaging.scale_bar.ocr import detect_texts, read_lengths
 from agent.imaging.scale_bar.planes import COLOUR_PLANE
@@ -27,6 +33,7 @@ if TYPE_CHECKING:
 
 _EXACT = 12  # grey values that JPEG changes a drawn colour by
 _LIKELY_RANK, _LEAST_EVEN = 4.8, 0.5  # that few lines of texture reach
+_BARE = 0.1  # share of ink next to a line without ticks; a ruler's have more
 _FADED = 90  # grey values from the ink at which texture has faded
 
 
@@ -130,7 +137,15 @@ def _render_views(pixels: NDArray[np.uint8], line: Line, region: Box) -> list[ND
     picture = pixels[y0:y1, x0:x1].copy()
     ax, ay, bx, by = line.box
     head = 5 if by - ay <= 5 else 1
-    if line.gap is None:
+    room = find_room(line)
+    if room is not None and _is_bare(pixels, line, room):
+        for a0, a1, top, foot in (
+            (ax, bx, line.core[1], line.core[3]),
+            (ax, room[0], ay, by),
+            (room[2], bx, ay, by),
+        ):
+            _paint_over(picture, (a0 - 1 - x0, top - 1 - y0, a1 + 1 - x0, foot + 1 - y0))
+    elif line.gap is None:
         _paint_over(picture, (ax - 1 - x0, ay - head - y0, bx + 1 - x0, by + head - y0))
     else:
         _paint_over(picture, (ax - 1 - x0, ay - head - y0, line.gap[0] + 2 - x0, by + head - y0))
@@ -139,6 +154,18 @@ def _render_views(pixels: NDArray[np.uint8], line: Line, region: Box) -> list[ND
         return [picture]
     ink = cv2.bitwise_not(cv2.subtract(largest(picture), smallest(picture)))
     return [np.asarray(cv2.merge([ink, ink, ink]), np.uint8), picture]
+
+
+def _is_bare(pixels: NDArray[np.uint8], line: Line, room: Box) -> bool:
+    """Return whether no ticks stand on a line between those at its ends."""
+    rows = (
+        slice(room[3] - 3, room[3] - 1)
+        if room[1] < line.core[1]
+        else slice(room[1] + 1, room[1] + 3)
+    )
+    near = pixels[rows, room[0] + 2 : room[2] - 2].astype(np.int16)
+    drawn = largest(np.abs(near - measure_colour(pixels, line))) < 0.5 * line.contrast
+    return float(drawn.mean()) < _BARE
 
 
 def _has_length(lengths: list[Length]) -> bool:

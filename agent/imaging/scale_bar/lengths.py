@@ -11,11 +11,16 @@ from dataclasses import dataclass
 
 import numpy as np
 
-_NICE = (1.0, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 6.0, 7.5, 8.0)  # × 10ⁿ: usual bar lengths
+_NICE = (1.0, 1.2, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 6.0, 7.5, 8.0)  # × 10ⁿ: usual bar lengths
+_MOST_UM = 1000  # above, few write a length in µm
 _UM = {"µm": 1.0, "nm": 1e-3, "mm": 1e3, "in": 25400.0, "mil": 25.4}
 # OCR readings of "µm": both code points, similar letters at small size, a missing leg.
-_MICRO = r"(?:[µμuúùûüūyjpνvƒwWH]\s?y?[mnrhM]{1,2}|[µμ]|microns?|micrometers?|micrometres?)"
-_CLEAR = re.compile(r"[µμuúùûü]|micr")
+_MICRO = (
+    r"(?:[µμuúùûüūyjpνvƒwWH]\s?y?[mnrhM]{1,2}|[µμ]|U\s?M"
+    r"|(?i:microns?|micrometers?|micrometres?))"
+)
+_CLEAR = re.compile(r"[µμuúùûü]|U\s?M|(?i:micr)")
+_SURE = re.compile(r"[µμ]m|(?i:micr)")  # no reading of "nm" or "mm"
 _UNIT = rf"(?P<unit>{_MICRO}|nm|mm|inches|inch|in|mils?)"
 _NUMBER = r"(?P<number>\d+(?:[.,]\d+)?)"
 # OCR readings of texture before a number, without letters that name a measurement (d, L, R).
@@ -109,11 +114,21 @@ def _build_length(match: re.Match[str], start: float, end: float) -> Length | No
     unit = _parse_unit(match["unit"])
     value = float(match["number"].replace(",", "."))
     lost_point = re.match(r"0\d", match["number"]) is not None  # "02 mm" was "0,2 mm"
-    other_unit = unit == "µm" and value > 1000  # "5000 nm" or "5 mm": "5000 µm" is never written
+    # "5000 um" may be "5000 nm" misread.
+    other_unit = unit == "µm" and value > _MOST_UM and _SURE.match(match["unit"]) is None
+    other_unit = other_unit or (unit == "µm" and value > 10 * _MOST_UM)
     if lost_point or other_unit or not _is_nice(value):
         return None
     clear = unit != "µm" or _CLEAR.match(match["unit"]) is not None
     return Length(value * _UM[unit], f"{value:g} {unit}", start, end, value, clear)
+
+
+def parse_named_length(words: str) -> Length | None:
+    """Parse the length after a word that names a bar, such as "Bar = 20 µm"; None without it."""
+    first = re.search(r"\d", words)
+    if first is None or _NAMES_A_BAR.search(words[: first.start()]) is None:
+        return None
+    return parse_length(words[first.start() :])
 
 
 def parse_half_read(words: str) -> Length | None:

@@ -167,7 +167,7 @@ def find_plate_start(
     drawn = largest(np.abs(before - ink)) <= 0.5 * float(np.abs(ink - paper).max())
     # Saturated texture may have only the colours of paper and ink, but not above and below letters.
     beside = pixels[[max(0, y0 - 2), min(len(pixels), y1 + 2) - 1], start:x0].astype(np.int16)
-    off = (largest(np.abs(beside - paper)) > _EVEN_PAPER).any(axis=0)
+    off = np.asarray((largest(np.abs(beside - paper)) > _EVEN_PAPER).any(axis=0))
     off[1:-1] &= off[:-2] & off[2:]
     beyond = np.flatnonzero(((on_plate | drawn).mean(axis=0) < _OF_PLATE) | off)
     return start + int(beyond[-1]) + 1 if beyond.size else 0

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 _LUMA = np.array([0.299, 0.587, 0.114])  # JPEG keeps it to the pixel, colour to two
 _LUMA_CONTRAST = 60  # grey values below which only colour shows a line
+_LEAST_ROOM_PX = 9  # height of the lowest words between ticks
 EVEN = 0.8  # evenness that 1 in 20 needles and 4 in 5 bars reach
 
 
@@ -64,6 +65,28 @@ class Line:
     def height(self) -> int:
         """Height in pixels, ticks included."""
         return self.box[3] - self.box[1]
+
+
+def find_room(line: Line) -> Box | None:
+    """Return the box between the ticks at the ends of a line, None where no words fit into it."""
+    left, right = line.ticks
+    if line.kind not in ("caps", "ruler") or left is None or right is None:
+        return None
+    (x0, top), (x1, foot) = (left[1] + 1, line.box[1]), (right[1], line.box[3])
+    above, below = line.core[1] - top, foot - line.core[3]
+    if max(above, below) < _LEAST_ROOM_PX or min(above, below) > 2:
+        return None
+    return (x0, top, x1, line.core[1]) if above > below else (x0, line.core[3], x1, foot)
+
+
+def is_in_room(line: Line, place: Box) -> bool:
+    """Return whether words stand between the ticks of a line."""
+    room = find_room(line)
+    if room is None:
+        return False
+    slack = 0.25 * (place[3] - place[1])
+    level = room[1] - slack <= place[1] and place[3] <= room[3] + slack
+    return level and room[0] <= place[0] and place[2] <= room[2]
 
 
 def measure_colour(pixels: NDArray[np.uint8], line: Line) -> NDArray[Any]:
@@ -185,6 +208,8 @@ def compute_distance(line: Line, place: Box) -> float | None:
         room = 0.35 * high  # words are boxed with some room around them
         inside = line.gap[0] - room <= place[0] and place[2] <= line.gap[2] + room
         return 0.2 * penalty if inside and place[1] <= (y0 + y1) / 2 <= place[3] else None
+    if is_in_room(line, place):
+        return 0.2 * penalty
     shared = min(x1, place[2]) - max(x0, place[0])
     is_at_end = not x0 < middle_x < x1 and shared < 0.5 * (place[2] - place[0])
     if shared > 0.3 * high and not (is_at_end and y0 - 0.3 * high <= middle_y <= y1 + 0.3 * high):

@@ -25,6 +25,7 @@ _ROOM = 75  # grey values from a line's ink
 _EXACT_ROOM = 30  # grey values from an exact ink
 _SOLID_PX, _LONG_PX = 6, 190  # height and length from which 2 per cent exceed that blur
 _END_PX, _UNEVEN_END = 6, 0.34  # columns near an end; share of them with the line's edges
+_ALIKE_ENDS = 0.7  # by which such shares differ at most where both ends are rounded
 _ROUNDED_PX = 4  # height of a line with rounded ends
 _TICK_PX = 2  # by which ticks or halves of one bar may differ
 _TICK_SHARE = 0.15  # of a line's colour that a tick keeps in a compressed picture, at the least
@@ -88,9 +89,10 @@ def _has_uneven_end(pixels: NDArray[np.uint8], line: Line) -> bool:
     if len(inside) < 2 * _END_PX or inside.mean() < EVEN or all(find_heads(pixels, line)):
         return False
     ends = even[1 : _END_PX + 1], even[-_END_PX - 1 : -1][::-1]
-    if min(end.mean() for end in ends) >= _UNEVEN_END:
+    shares = sorted(float(end.mean()) for end in ends)
+    if shares[0] >= _UNEVEN_END:
         return False
-    return not _are_rounded_alike(pixels, line)
+    return shares[1] - shares[0] > _ALIKE_ENDS or not _are_rounded_alike(pixels, line)
 
 
 def _are_rounded_alike(pixels: NDArray[np.uint8], line: Line) -> bool:

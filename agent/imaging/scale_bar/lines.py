@@ -83,7 +83,7 @@ def _iter_masks(runs: Plane, thick: int) -> Iterator[Plane]:
 
 def compute_max_thickness(height: int) -> int:
     """Return the largest line thickness in an image of this height, both in pixels; odd."""
-    return int(np.clip(0.04 * height, 12, 60)) | 1
+    return int(np.clip(0.055 * height, 12, 81)) | 1
 
 
 def _select_likely(parts: NDArray[Any], thick: int, shape: tuple[int, ...]) -> list[list[int]]:

@@ -19,6 +19,7 @@ from agent.imaging.scale_bar.line import (
     EVEN,
     are_alike,
     compute_distance,
+    is_in_room,
     measure_colour,
 )
 from agent.imaging.scale_bar.line_ends import has_sure_ends
@@ -303,7 +304,8 @@ def _is_strip(line: Line, place: Box) -> bool:
     wide = line.width > 0.9 * (place[2] - place[0])
     margin = (place[3] - place[1]) // 4  # a bar may touch the box of its words
     middle = (place[0], place[1] + margin, place[2], place[3] - margin)
-    return line.gap is None and wide and overlap(line.box, middle) > 0.5
+    box = line.core if is_in_room(line, place) else line.box
+    return line.gap is None and wide and overlap(box, middle) > 0.5
 
 
 def _is_rim(pixels: NDArray[np.uint8], line: Line, place: Box, paper: NDArray[Any]) -> bool:

@@ -20,6 +20,7 @@ from agent.imaging.scale_bar.lengths import (
     parse_half_read,
     parse_length,
     parse_lengths,
+    parse_named_length,
 )
 from agent.imaging.scale_bar.letters import FAR_BEFORE
 
@@ -147,7 +148,7 @@ def confirms_length(
     for zoom in (1.0, 0.85):
         text = read_words(picture, wider, zoom)
         words = text.words.lstrip(_OF_A_LINE) if text else ""
-        length = parse_length(words) if words[:1].isdigit() else None
+        length = parse_length(words) if words[:1].isdigit() else parse_named_length(words)
         if length is None or length.um != um:
             return False
     return True

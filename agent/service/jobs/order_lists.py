@@ -57,7 +57,7 @@ def take_lists(
 def _note_specifications(settings: Settings, store: Store, *, at: datetime) -> None:
     """Record the valid specifications before a list releases orders; skip a broken file."""
     try:
-        note_specifications(settings.orders.specifications, store, now=at)
+        note_specifications(settings, store, now=at)
     except BadSpecification as error:
         log.error("specifications.refused", reason=str(error))  # noqa: TRY400 - one sentence
 

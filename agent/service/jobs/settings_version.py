@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from agent.errors import AgentError, BadSettings, OutOfResources, is_out_of_resources
+from agent.errors import AgentError, OutOfResources, is_out_of_resources
 from agent.lab_context import apply_version
 from agent.service.composition import load_bundle
 from agent.service.data_folder import clock
@@ -112,8 +112,7 @@ class SettingsFollower:
         if wanted is None:
             remove_applied(data, self._pc)
             return
-        if apply_version(self._settings, wanted).version != wanted.version:
-            raise BadSettings("its content is not what its name says. See agent check")
+        apply_version(self._settings, wanted)
         save_applied(data, self._pc, wanted.content)
 
     def _try(self, version: SettingsVersion, ticket: RolloutTicket) -> None:

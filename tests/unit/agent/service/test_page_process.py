@@ -40,12 +40,19 @@ class RunningAgent:
             )
 
     def __enter__(self):
+        try:
+            self._wait_for_its_page()
+        except BaseException:
+            self.__exit__()  # else it would run on when the test has failed
+            raise
+        return self
+
+    def _wait_for_its_page(self):
         until(lambda: "review page: " in self.said() or self.process.poll() is not None)
         assert self.process.poll() is None, self.said()
         self.url = self.said().split("review page: ")[1].split()[0]
         self.address = urlsplit(self.url).hostname, urlsplit(self.url).port
         until(self.answers)
-        return self
 
     def __exit__(self, *_):
         if self.process.poll() is None:

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 
 import pytest
+from databases import tamper
 
 from agent import settings
 from agent.service.composition import collect_thresholds
 from agent.service.jobs.settings_version import SettingsFollower
 from agent.service.problems import Problems
 from agent.service.worker import Worker
-from agent.store import RingRules, Signature, Store
+from agent.store import RingRules, RolloutState, Signature, Store
 
 AT = datetime(2026, 11, 24, 21, 0, tzinfo=UTC)
 RULES = RingRules(("PC-1",), wait_minutes=0)
@@ -112,6 +114,36 @@ def test_a_version_that_is_not_valid_here_is_a_problem_and_the_earlier_settings_
     assert version in problem
     assert "triage.of_a_later_program is no shared setting" in problem
     assert (pc.settings.version, pc.share) == ("", 0.3)
+
+
+NOTHING: dict = {"settings": {}, "files": {}}
+LATER = {"settings": {}, "files": {"orders.later": "x"}}
+
+
+@pytest.mark.parametrize(
+    ("content", "rewritten", "sentence"),
+    [
+        (
+            {"settings": {}, "files": {}},
+            {"settings": {}, "files": {}, "x": 1},
+            "what its name says",
+        ),
+        (LATER, LATER, "orders.later is no shared file of this program"),
+    ],
+)
+def test_content_that_was_changed_or_is_of_a_later_program_is_not_tried_and_stops_the_rings(
+    pc, address, content, rewritten, sentence
+):
+    signature = Signature("Lea", "more", AT)
+    version = pc.store.settings_versions.publish(content, signature).version
+    tamper(address, f"UPDATE settings_version SET content = '{json.dumps(rewritten)}'")  # noqa: S608
+    pc.store.settings_versions.start(version, signature, promoters=1, rings=RULES)
+
+    starts_again = pc.follower.refresh()
+
+    rollout = pc.store.rollouts.find_latest()
+    assert (starts_again, rollout.state) == (False, RolloutState.STOPPED)
+    assert sentence in rollout.why.in_english()
 
 
 def test_nothing_is_judged_between_another_version_and_the_new_start():
