@@ -10,6 +10,7 @@ import numpy as np
 
 from agent.imaging.boxes import Box, overlap
 from agent.imaging.scale_bar.chequered import are_cells
+from agent.imaging.scale_bar.dashes import join_dashes
 from agent.imaging.scale_bar.line import EVEN, Line, are_alike, compute_evenness, measure_colour
 from agent.imaging.scale_bar.line_groups import drop_duplicates, join_broken
 from agent.imaging.scale_bar.lines import find_lines
@@ -27,7 +28,14 @@ _LIKE_A_BAR = 4.8  # rank that no line of 110 real textures reaches, and 108 of 
 _OF_ONE_INK, _OUTLINE_PX = 60, 6  # grey values that blur leaves; widest outline
 _OF_OUTLINE = 0.4  # of the paper-to-ink distance that blur leaves of an outline
 _SHADOW_PX = 3  # height of the shadow of a line
-_OF_ONE_RUN = ("plain", "caps", "ruler", "broken", "hollow")  # kinds with two measurable edges
+_OF_ONE_RUN = (
+    "plain",
+    "caps",
+    "ruler",
+    "broken",
+    "hollow",
+    "dashed",
+)  # kinds with two measurable edges
 
 
 def find_candidates(
@@ -42,7 +50,8 @@ def find_candidates(
     lines = [line for line in lines if not any(_is_outline(pixels, line, o) for o in lines)]
     lines = [line for line in lines if not any(_is_shadow(pixels, line, o) for o in lines)]
     lines = _drop_cells([_mark_chequered(pixels, line) for line in lines])
-    return join_broken([line for line in lines if not _is_written_on(pixels, line)], pixels)
+    lines = [line for line in lines if not _is_written_on(pixels, line)]
+    return join_broken(join_dashes(lines, pixels), pixels)
 
 
 def _is_paper(pixels: NDArray[np.uint8], line: Line, band: Box | None) -> bool:
@@ -209,9 +218,14 @@ def _compute_rank(line: Line, band: Box | None, shape: Sequence[int]) -> float:
     height, width = shape[:2]
     x0, y0, x1, y1 = line.box
     score = 1.5 * line.exact + min(line.contrast, 200) / 200 + 1.5 * line.crisp
-    score += {"caps": 1.0, "ruler": 1.0, "comb": 1.0, "broken": 1.6, "hollow": 1.6}.get(
-        line.kind, 0.0
-    )
+    score += {
+        "caps": 1.0,
+        "ruler": 1.0,
+        "comb": 1.0,
+        "broken": 1.6,
+        "hollow": 1.6,
+        "dashed": 1.6,
+    }.get(line.kind, 0.0)
     score -= 1.5 * line.framed
     share = (x1 - x0) / width
     score += 1.0 if 0.03 <= share <= 0.6 else 0.0

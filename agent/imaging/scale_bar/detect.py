@@ -26,7 +26,7 @@ from agent.imaging.scale_bar.from_label import find_bar, find_labels
 from agent.imaging.scale_bar.info_band import find_band
 from agent.imaging.scale_bar.lengths import Length, may_lack_digit
 from agent.imaging.scale_bar.letters import find_plate_start, has_digit_before, has_ink_before
-from agent.imaging.scale_bar.line import Line
+from agent.imaging.scale_bar.line import Line, is_in_room
 from agent.imaging.scale_bar.line_ends import SAME
 from agent.imaging.scale_bar.line_groups import drop_duplicates
 from agent.imaging.scale_bar.line_length import is_arrow
@@ -258,7 +258,8 @@ def _is_better(pixels: NDArray[np.uint8], labelled: LabelledLine, bar: FoundBar)
     longer = labelled.length_px / bar.line_px
     ticked = line.ticks[0] is not None and line.ticks[1] is not None
     if overlap(line.box, bar.line) == 0:
-        return labelled.sure and longer > 0.5 and bar.kind == "plain"
+        frame = bar.label_box is not None and is_in_room(line, bar.label_box)  # half of a plate's
+        return labelled.sure and longer > 0.5 and bar.kind == "plain" and not frame
     if labelled.traced and labelled.sure:
         shaft = longer < 1 - SAME and _is_shaft(pixels, line, bar)
         return not shaft and (longer < 1 - SAME or longer > _PART)
@@ -267,7 +268,8 @@ def _is_better(pixels: NDArray[np.uint8], labelled: LabelledLine, bar: FoundBar)
     if overlap(line.core, bar.line) == 0 or longer < 0.85:
         return False
     if longer < 1 + SAME or _are_both_ticked(line, bar):
-        return ticked and _BETWEEN_TICKS < longer < 1 + SAME
+        other = bar.kind in ("caps", "ruler") and line.kind != bar.kind  # half of its ticks is lost
+        return ticked and not other and _BETWEEN_TICKS < longer < 1 + SAME
     return bar.kind in ("plain", "broken", line.kind)
 
 

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 _STEP = 2  # search in every second row and column
 _STRAIGHT = 37  # columns: shortest straight top of a block
 _FULL = 215  # grey value of a drawn block in the plane where it is bright
+_WRITTEN, _LETTER, _SIDE = 0.3, 0.15, 0.9  # full share of rows and columns with words, of a side
 _MOST = 8  # blocks that are read
 
 
@@ -82,8 +83,32 @@ def _iter_straight_tops(plane: NDArray[np.uint8], tallest: int) -> Iterator[tupl
         _, marks, stats, _ = cv2.connectedComponentsWithStats(below, connectivity=4)
         mark = marks[0, marks.shape[1] // 2]
         if mark:
-            x0, y0, w, h, area = (_STEP * stats[mark]).tolist()
-            yield left + x0, _STEP * top + y0, w, h, _STEP * area
+            x0, y0, w, h, area = _trim_texture(marks == mark, stats[mark].tolist())
+            yield left + _STEP * x0, _STEP * (top + y0), _STEP * w, _STEP * h, _STEP**2 * area
+
+
+def _trim_texture(part: NDArray[np.bool_], whole: list[int]) -> list[int]:
+    """Return x, y, width, height and area of the block in a part, without grains at its sides.
+
+    Args:
+        part: (h, w) bool, from the top of the block on.
+        whole: x, y, width, height and area of all of the part.
+    """
+    middle = part.shape[1] // 2
+    foot = _count_run(part[:, middle - middle // 2 : middle + middle // 2].mean(axis=1) > _WRITTEN)
+    share = part[:foot].mean(axis=0) if foot else np.zeros(part.shape[1])
+    left = middle - _count_run(share[:middle][::-1] > _LETTER)
+    right = middle + _count_run(share[middle:] > _LETTER)
+    full = left + np.flatnonzero(share[left:right] > _SIDE)
+    if not full.size:
+        return whole
+    x0, x1 = int(full[0]), int(full[-1]) + 1
+    return [x0, 0, x1 - x0, foot, int(part[:foot, x0:x1].sum())]
+
+
+def _count_run(flags: NDArray[np.bool_]) -> int:
+    """Return how many flags are set before the first that is not."""
+    return int(np.argmin(np.append(flags, False)))
 
 
 def _refine(plane: NDArray[np.uint8], box: Box) -> Box | None:

@@ -25,12 +25,13 @@ from agent.imaging.scale_bar.bar_label import (
     is_aligned,
 )
 from agent.imaging.scale_bar.candidates import is_convincing
+from agent.imaging.scale_bar.dashes import join_dashes
 from agent.imaging.scale_bar.label_search import render_ink
 from agent.imaging.scale_bar.lengths import may_lack_digit
 from agent.imaging.scale_bar.letters import extend_to_lost_digits, find_plate_start
 from agent.imaging.scale_bar.line import Line, compute_distance, measure_colour, translate
-from agent.imaging.scale_bar.line_ends import has_equal_ends, has_lost_ticks
-from agent.imaging.scale_bar.line_groups import drop_duplicates, join_broken
+from agent.imaging.scale_bar.line_ends import has_equal_ends, has_lost_ticks, has_uneven_end
+from agent.imaging.scale_bar.line_groups import drop_duplicates, find_frame, join_broken
 from agent.imaging.scale_bar.line_length import measure_length
 from agent.imaging.scale_bar.lines import compute_max_thickness, find_lines
 from agent.imaging.scale_bar.matching import is_stroke
@@ -56,6 +57,7 @@ _CRISP = 0.9  # of a line that confirms another
 _LEAST_CONTRAST = 40  # between ink and paper, in grey values
 _LEAST_PX = 13  # of a line, or of a cell of a chequered one
 _TICKS_PX = 4  # half the ticks at both ends; thicker lines JPEG does not pale
+_LEAST_SURE_PX, _SHORTER = 20, 0.4  # of a bar that only its label shows; share of the words
 _RIVALS = 0.5  # costs closer than this are ambiguous
 _KINDS = {"plain": 0.0, "comb": 0.3}  # bonus of a kind; others get 0.5
 
@@ -157,8 +159,11 @@ def find_bar(
     """
     if np.abs(label.ink - label.paper).max() < _LEAST_CONTRAST:
         return None
+    found = list(_iter_lines_in_ink(pixels, label))
+    frame = find_frame([line for line, _ in found], label.box)
+    found = [(line, ink) for line, ink in found if not any(line is side for side in frame)]
     near = [
-        candidate for candidate in _iter_candidates(pixels, label) if candidate.line.crisp >= 0.55
+        candidate for candidate in _iter_candidates(found, label) if candidate.line.crisp >= 0.55
     ]
     near = [
         candidate
@@ -166,6 +171,8 @@ def find_bar(
         if not any(_belongs_to(candidate.line, other.line) for other in near)
     ]
     traced = trace_line(pixels, label)
+    if traced is not None and any(overlap(traced.line.box, side.box) > 0 for side in frame):
+        traced = None
     if traced is not None and traced.sure and _is_cut(pixels, label, traced.line):
         traced = replace(traced, sure=False)
     if not near:
@@ -183,15 +190,22 @@ def find_bar(
         and not _runs_into(line, label.box)
         and not has_lost_ticks(line, label.ink, label.paper)
         and has_equal_ends(line)
+        and not (line.kind == "plain" and has_uneven_end(pixels, line))
+        and not (line.kind == "plain" and _is_far_shorter(line, label.box))
         and not _is_cut(pixels, label, line)
     )
     return LabelledLine(line, _measure_length(pixels, line), sure)
 
 
-def _iter_candidates(pixels: NDArray[np.uint8], label: BarLabel) -> Iterator[_Candidate]:
-    """Yield lines where a label's bar would lie, with their costs."""
+def _iter_candidates(found: list[tuple[Line, bool]], label: BarLabel) -> Iterator[_Candidate]:
+    """Yield lines where a label's bar would lie, with their costs.
+
+    Args:
+        found: Lines in the label's ink, and whether each one is in the ink itself.
+        label: The label.
+    """
     wide = label.box[2] - label.box[0]
-    for line, just_ink in _iter_lines_in_ink(pixels, label):
+    for line, just_ink in found:
         away = compute_distance(line, _clip_to_gap(label.box, line))
         centred = abs(line.box[0] + line.box[2] - label.box[0] - label.box[2]) < 0.2 * wide
         long = line.width >= (0.15 if centred else 0.32) * wide
@@ -215,7 +229,8 @@ def _iter_lines_in_ink(pixels: NDArray[np.uint8], label: BarLabel) -> Iterator[t
         lines = find_lines(
             [plane], 0, thick_px=compute_max_thickness(len(pixels)), least_px=_LEAST_PX
         )
-        for line in [*combs, *join_broken(drop_duplicates([*lines]), picture)]:
+        found = join_broken(join_dashes(drop_duplicates([*lines]), picture), picture)
+        for line in [*combs, *found]:
             yield translate(line, left, top), just_ink
 
 
@@ -298,6 +313,11 @@ def _has_rivals(near: list[_Candidate]) -> bool:
         )
         for candidate in near[1:]
     )
+
+
+def _is_far_shorter(line: Line, words: Box) -> bool:
+    """Return whether a line is so short that it is more likely texture than the bar of words."""
+    return line.width < max(_LEAST_SURE_PX, _SHORTER * (words[2] - words[0]))
 
 
 def _is_beside(line: Line, words: Box) -> bool:

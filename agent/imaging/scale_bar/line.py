@@ -32,10 +32,11 @@ class Line:
         exact: All pixels have one value, as only a program draws.
         contrast: To its surroundings, grey values.
         crisp: Share of its columns that fall off within two pixels above and below.
-        kind: "plain", "caps", "ruler", "comb", "checker", "hollow" or "broken".
+        kind: "plain", "caps", "ruler", "comb", "checker", "hollow", "broken" or
+            "dashed".
         framed: It is the side of a box.
         gap: Where a broken line leaves room for its label.
-        core: The line without its ticks.
+        core: The line without its ticks; the first dash of a dashed one.
         ticks: (outer x, inner x, top, bottom) of the upright at its left and right end.
         plane: Index of the plane in which it was found.
         rank: Similarity to a bar; larger is better.
@@ -204,12 +205,9 @@ def compute_distance(line: Line, place: Box) -> float | None:
         return None
     middle_x, middle_y = (place[0] + place[2]) / 2, (place[1] + place[3]) / 2
     penalty = (0.0 if line.exact else 0.3) + (1 - line.crisp)
-    if line.gap is not None:
-        room = 0.35 * high  # words are boxed with some room around them
-        inside = line.gap[0] - room <= place[0] and place[2] <= line.gap[2] + room
-        return 0.2 * penalty if inside and place[1] <= (y0 + y1) / 2 <= place[3] else None
-    if is_in_room(line, place):
-        return 0.2 * penalty
+    is_inside = is_in_room(line, place) or _is_in_gap(line, place, 0.35 * high)
+    if line.gap is not None or is_inside:
+        return 0.2 * penalty if is_inside else None
     shared = min(x1, place[2]) - max(x0, place[0])
     is_at_end = not x0 < middle_x < x1 and shared < 0.5 * (place[2] - place[0])
     if shared > 0.3 * high and not (is_at_end and y0 - 0.3 * high <= middle_y <= y1 + 0.3 * high):
@@ -222,3 +220,11 @@ def compute_distance(line: Line, place: Box) -> float | None:
         away = max(0, -shared) / high
         return 0.3 + away + penalty if away < 3 else None
     return None
+
+
+def _is_in_gap(line: Line, place: Box, room: float) -> bool:
+    """Return whether words break a line; they are boxed with some room around them, pixels."""
+    if line.gap is None:
+        return False
+    inside = line.gap[0] - room <= place[0] and place[2] <= line.gap[2] + room
+    return inside and place[1] <= (line.box[1] + line.box[3]) / 2 <= place[3]

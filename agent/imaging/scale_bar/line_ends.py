@@ -46,7 +46,7 @@ def has_sure_ends(pixels: NDArray[np.uint8], line: Line, length_px: float) -> bo
         return False
     if not has_equal_ends(line):
         return False
-    if line.kind == "plain" and _has_uneven_end(pixels, line):
+    if line.kind == "plain" and has_uneven_end(pixels, line):
         return False
     thin = line.kind == "plain" and y1 - y0 <= _THIN_PX
     if thin and len(set(find_heads(pixels, line))) > 1:
@@ -80,7 +80,7 @@ def _has_unequal_halves(line: Line) -> bool:
     return abs(left - right) > max(_TICK_PX, SAME * max(left, right))
 
 
-def _has_uneven_end(pixels: NDArray[np.uint8], line: Line) -> bool:
+def has_uneven_end(pixels: NDArray[np.uint8], line: Line) -> bool:
     """Return whether an even line has other edges near one end, where a grain lengthens it."""
     colour = measure_colour(pixels, line)
     grey = colour.max() - colour.min() < _EXACT_ROOM  # compression changes a colour everywhere

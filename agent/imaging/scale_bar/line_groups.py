@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,12 @@ from agent.imaging.scale_bar.planes import COLOUR_PLANE
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+
+    from agent.imaging.boxes import Box
+
+
+_OF_WORDS = 0.6  # share of words that each side of their frame covers
+_OF_FRAME_PX = 3  # by which the sides of one frame differ
 
 
 def drop_duplicates(lines: list[Line]) -> list[Line]:
@@ -61,6 +68,26 @@ def _is_halo(line: Line, other: Line) -> bool:
     along = abs(x0 - a0) <= room and abs(x1 - a1) <= room
     touching = min(y1, b1) - max(y0, b0) >= -1
     return along and touching and other.contrast > 1.25 * line.contrast and other.crisp >= 0.8
+
+
+def find_frame(lines: list[Line], words: Box) -> list[Line]:
+    """Return the upper and lower sides of a frame around words: alike, as long as the words."""
+    wide = words[2] - words[0]
+    plain = [
+        line
+        for line in lines
+        if line.kind in ("plain", "caps", "ruler")
+        and min(line.core[2], words[2]) - max(line.core[0], words[0]) > _OF_WORDS * wide
+    ]
+    above = [line for line in plain if line.core[3] <= words[1] + 2]
+    below = [line for line in plain if line.core[1] >= words[3] - 2]
+    return [
+        line
+        for top, foot in itertools.product(above, below)
+        if max(abs(top.core[side] - foot.core[side]) for side in (0, 2)) <= _OF_FRAME_PX
+        and abs((top.core[3] - top.core[1]) - (foot.core[3] - foot.core[1])) <= 1
+        for line in (top, foot)
+    ]
 
 
 def join_broken(lines: list[Line], pixels: NDArray[np.uint8]) -> list[Line]:

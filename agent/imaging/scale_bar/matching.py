@@ -23,6 +23,7 @@ from agent.imaging.scale_bar.line import (
     measure_colour,
 )
 from agent.imaging.scale_bar.line_ends import has_sure_ends
+from agent.imaging.scale_bar.line_groups import find_frame
 from agent.imaging.scale_bar.line_length import measure_length
 
 if TYPE_CHECKING:
@@ -104,7 +105,10 @@ def pair_lengths(
         # Bold words cover more than half of their box; a box may reach beyond their paper.
         samples = (get_rim(pixels, place, 0), pixels[y0:y1, x0:x1].reshape(-1, 3))
         papers = [np.median(colours, axis=0) for colours in samples]
+        frame = find_frame(lines, place)
         for line in lines:
+            if any(line is side for side in frame):
+                continue
             for colour in _list_inks(pixels, line):
                 if all(are_alike(colour, paper, _BLURRED) for paper in papers):
                     # Compression spreads the ink of small words over all of their box.

@@ -143,8 +143,8 @@ def confirms_length(
         um: The length that was read in the box.
         left: First column that can hold a digit.
     """
-    x0, y0, x1, y1 = box
-    wider = (max(left, x0 - round(_BEFORE * (y1 - y0))), y0, x1, y1)
+    picture, (x0, y0, x1, y1) = _cut_before(picture, box, left)
+    wider = (max(0, x0 - round(_BEFORE * (y1 - y0))), y0, x1, y1)
     for zoom in (1.0, 0.85):
         text = read_words(picture, wider, zoom)
         words = text.words.lstrip(_OF_A_LINE) if text else ""
@@ -173,8 +173,8 @@ def contradicts_length(
         number: Its number, without the unit.
         left: First column that can hold a digit.
     """
-    x0, y0, x1, y1 = box
-    wider = max(left, x0 - round(FAR_BEFORE * (y1 - y0)))
+    picture, (x0, y0, x1, y1) = _cut_before(picture, box, left)
+    wider = max(0, x0 - round(FAR_BEFORE * (y1 - y0)))
     if x0 - wider <= 0.3 * (y1 - y0):
         return False
     for zoom in (1.0, 0.85):
@@ -187,6 +187,17 @@ def contradicts_length(
         if not has_more_digits(text.words, number):
             return False
     return True
+
+
+def _cut_before(
+    picture: NDArray[np.uint8], box: tuple[int, int, int, int], left: int
+) -> tuple[NDArray[np.uint8], tuple[int, int, int, int]]:
+    """Return a picture and a box in it without the columns before `left`.
+
+    The reader is shown a margin around a box, in which a tick or texture would be a digit.
+    """
+    left = min(left, box[0])
+    return picture[:, left:], (box[0] - left, box[1], box[2] - left, box[3])
 
 
 def _find_agreement(readings: list[list[Length]]) -> list[Length] | None:

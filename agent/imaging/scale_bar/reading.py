@@ -12,6 +12,7 @@ from agent.imaging.boxes import Box, overlap, within
 from agent.imaging.scale_bar.candidates import is_convincing, is_worth_reading
 from agent.imaging.scale_bar.label_search import LabelSearch, read_around
 from agent.imaging.scale_bar.line import EVEN, Line, are_alike, measure_colour
+from agent.imaging.scale_bar.line_groups import find_frame
 from agent.imaging.scale_bar.line_length import measure_length
 from agent.imaging.scale_bar.matching import FoundBar
 from agent.imaging.scale_bar.planes import COLOUR_PLANE
@@ -57,7 +58,7 @@ def read_candidates(
         if has_detected:
             detected += 1 if line.exact or line.even > EVEN else _MOST_DETECTED
         lengths_read += words
-        if bar is None or _is_parted(bar, band):
+        if bar is None or _is_parted(bar, band) or _is_of_frame(bar, ranked):
             continue
         if any(_is_half(bar, line) or _is_next_cell(bar, line) for line in ranked):
             continue
@@ -148,6 +149,13 @@ def _is_the_same(bar: FoundBar, known: FoundBar) -> bool:
     return (
         label is not None and known_label is not None and _compute_overlap(label, known_label) > 0.5
     )
+
+
+def _is_of_frame(bar: FoundBar, lines: list[Line]) -> bool:
+    """Return whether a bar is a side of the frame around its words."""
+    if bar.label_box is None:
+        return False
+    return any(side.box == bar.line for side in find_frame(lines, bar.label_box))
 
 
 def _compute_overlap(box: Box, other: Box) -> float:
