@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     from model.ood.ood_result import OodResult
     from model.runtime.conversion import converting_apart
     from model.runtime.engines import choose_engine, release_memory
+    from model.runtime.threads import use_network_threads
     from model.statistics import Estimate, agreement_interval, bootstrap, upper_bound, wilson
     from model.training.config import TrainingConfig, quick_config
     from model.training.distributed import SINGLE_PROCESS, ProcessGroup, init_process_group
@@ -113,6 +114,7 @@ _WHERE = {
     "read_training_labels": "bundle",
     "init_process_group": "training.distributed",
     "train": "training.train",
+    "use_network_threads": "runtime.threads",
     "find_near_duplicates": "data.near_duplicates",
     "find_mixed_specimens": "evaluation.label_errors",
     "verify_bundle": "bundle",
@@ -196,6 +198,7 @@ __all__ = [
     "taxonomy_from",
     "train",
     "upper_bound",
+    "use_network_threads",
     "verify_bundle",
     "wilson",
 ]

@@ -7,6 +7,7 @@ import signal
 import sys
 import threading
 import time
+from concurrent.futures import BrokenExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -17,7 +18,10 @@ from agent.cli.app import app, open_store
 from agent.errors import WrongUse
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from agent.demo.demo import AgentProcess, DemoFolders, DemoResult, DemoSize
+    from agent.demo.drawings import Drawings
     from agent.demo.exporter import DemoPicture, Exported
     from agent.settings import Settings
     from agent.store import FileFate, Store
@@ -55,6 +59,7 @@ def play(folder: Path, size: DemoSize, *, serve: bool) -> None:
     from agent import settings as settings_room
     from agent.cli.job_progress import silence_log
     from agent.demo.demo import AgentProcess, prepare_folder, renew_port
+    from agent.demo.exporter import plan_night
     from agent.service.data_folder import clock
 
     began_s = time.monotonic()
@@ -68,17 +73,22 @@ def play(folder: Path, size: DemoSize, *, serve: bool) -> None:
     )
     if before:
         _print(f"Continuing an earlier demonstration in {places.folder}.")
-    draw_folders(places, size)
-    with open_store(settings) as store:
+    night = plan_night(
+        seed=_nights_before(places), specimens=size.night_specimens, strange_each=size.strange_each
+    )
+    with begin_drawing(places, size, night) as drawings, open_store(settings) as store:
+        await_drawings("Drawing labelled micrographs", drawings, places.labelled)
         train_bundle(settings, store, places)
-        evaluation = examine(settings, store, places)
+        await_drawings("Drawing held-out micrographs", drawings, places.test)
         renew_port(places.settings)
         settings = settings_room.read(places.settings)
         agent = AgentProcess(places.settings, settings.store.folder / "logs" / "agent-run.txt")
-        agent.start()
+        agent.start()  # it loads its bundle during the evaluation
         _stop_on_term()
         try:
-            exported, fates = one_night(store, places, size, agent)
+            evaluation = examine(settings, store, places)
+            microscope = _Microscope(night, places, size, drawings)
+            exported, fates = one_night(store, places, microscope, agent)
             report = write_report(settings, store)
             _print_results(evaluation, exported, fates, store)
             _print(f"It took {time.monotonic() - began_s:.0f} s.")
@@ -114,17 +124,25 @@ def _require_stopped(settings: Settings) -> None:
         )
 
 
-def draw_folders(places: DemoFolders, size: DemoSize) -> None:
-    """Draw the labelled and the held-out micrographs."""
+def begin_drawing(places: DemoFolders, size: DemoSize, night: Sequence[DemoPicture]) -> Drawings:
+    """Begin to draw the labelled and the held-out micrographs, then those of the night."""
     from agent.demo import demo
+    from agent.demo.drawings import Drawings, write_manifest
 
-    for title, pictures, folder in (
-        ("Drawing labelled micrographs", demo.plan_history(size), places.labelled),
-        ("Drawing held-out micrographs", demo.plan_test_set(size), places.test),
-    ):
-        with console.progress(title, len(pictures)) as advance:
-            for done in demo.write_labelled(pictures, folder, size):
-                advance(done)
+    folders = [
+        (places.labelled, demo.plan_history(size)),
+        (places.test, demo.plan_test_set(size)),
+    ]
+    for folder, pictures in folders:
+        write_manifest(pictures, folder)
+    return Drawings(folders, night, size.pixels)
+
+
+def await_drawings(title: str, drawings: Drawings, folder: Path) -> None:
+    """Wait with a progress bar until a folder has its micrographs."""
+    with console.progress(title, drawings.count(folder)) as advance:
+        for done in drawings.wait(folder):
+            advance(done)
 
 
 def train_bundle(settings: Settings, store: Store, places: DemoFolders) -> None:
@@ -132,7 +150,7 @@ def train_bundle(settings: Settings, store: Store, places: DemoFolders) -> None:
     from agent.cli.import_ import import_labelled, print_unusable
     from agent.cli.train import promote_first, train_bundle
     from agent.cli.training_plan import read_lab_config
-    from model import quick_config  # PyTorch takes seconds
+    from model import quick_config, use_network_threads  # PyTorch takes seconds
 
     if store.promotions.find_current() is not None:
         _print(f"The bundle {store.promotions.find_current()} is already in use.")
@@ -140,7 +158,8 @@ def train_bundle(settings: Settings, store: Store, places: DemoFolders) -> None:
     imported = import_labelled(settings, store, places.labelled, places.labelled / "manifest.csv")
     print_unusable(imported.unusable)
     plan = quick_config(**read_lab_config(settings, store), seed=0)
-    bundle = train_bundle(settings, store, plan)
+    with use_network_threads(os.cpu_count() or 1):
+        bundle = train_bundle(settings, store, plan)
     promote_first(store, bundle)
 
 
@@ -162,17 +181,12 @@ def examine(settings: Settings, store: Store, places: DemoFolders) -> Evaluation
 
 
 def one_night(
-    store: Store, places: DemoFolders, size: DemoSize, agent: AgentProcess
+    store: Store, places: DemoFolders, microscope: _Microscope, agent: AgentProcess
 ) -> tuple[list[Exported], dict[str, FileFate]]:
     """Export with the simulated microscope while the agent watches; wait for all results."""
-    from agent.demo import demo, exporter
+    from agent.demo import demo
 
-    night = exporter.plan_night(
-        seed=_nights_before(places), specimens=size.night_specimens, strange_each=size.strange_each
-    )
-    exported: list[Exported] = []
-    total = len(night) + 4
-    microscope = _Microscope(night, places, size, exported)
+    exported, total = microscope.exported, len(microscope.night) + 4
     microscope.start()
     fates: dict[str, FileFate] = {}
     with console.progress("Microscope exports, agent classifies", total) as advance:
@@ -202,13 +216,15 @@ class _Microscope(threading.Thread):
 
     def __init__(
         self,
-        night: list[DemoPicture],
+        night: Sequence[DemoPicture],
         places: DemoFolders,
         size: DemoSize,
-        exported: list[Exported],
+        drawings: Drawings,
     ) -> None:
         super().__init__(name="microscope", daemon=True)
-        self._night, self._places, self._size, self._exported = night, places, size, exported
+        self.night = night
+        self.exported: list[Exported] = []
+        self._places, self._size, self._drawings = places, size, drawings
         self._error: Exception | None = None
 
     def run(self) -> None:
@@ -216,10 +232,15 @@ class _Microscope(threading.Thread):
         from agent.demo.exporter import export
 
         try:
-            self._exported.extend(
-                export(self._night, self._places.export, size=self._size.pixels, pause_s=PAUSE_S)
+            files = export(
+                self.night,
+                self._places.export,
+                size=self._size.pixels,
+                pause_s=PAUSE_S,
+                read=self._drawings.read,
             )
-        except OSError as error:
+            self.exported.extend(files)
+        except (OSError, BrokenExecutor) as error:
             self._error = error
 
     def raise_if_failed(self) -> None:

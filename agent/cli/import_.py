@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from agent.cli import console
-from agent.cli.app import SOME_FAILED, app, load_settings
+from agent.cli.app import SOME_FAILED, app, load_version_in_use
 from agent.cli.job_progress import silence_log
 from agent.cli.options import (
     FolderArgument,
@@ -133,7 +133,7 @@ def import_(
 
     g8/field_01.tif,G8,4711-1,0.1
     """
-    settings = load_settings(context)
+    settings = load_version_in_use(context)
     with signed_store(context, settings, "") as (store, by):
         imported = import_labelled(settings, store, folder, manifest, by=by, update=update)
     if json:

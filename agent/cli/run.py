@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from agent.cli.app import DONE, SOME_FAILED, app, load_settings, open_store
+from agent.cli.app import DONE, SOME_FAILED, app, load_settings, load_version_in_use, open_store
 from agent.cli.console import err, out, progress
 
 if TYPE_CHECKING:
@@ -28,9 +28,9 @@ def run(
     ] = False,
 ) -> None:
     """Watch the sources and process every micrograph, until stopped."""
-    settings = load_settings(context)
     if once:
-        raise typer.Exit(_run_once(context, settings))
+        raise typer.Exit(_run_once(load_version_in_use(context)))
+    settings = load_settings(context)
     while _run(settings):
         settings = load_settings(context)
 
@@ -38,7 +38,6 @@ def run(
 def _run(settings: Settings) -> bool:
     """Run an agent to its end; return whether to run one again, with the settings read again."""
     import faulthandler
-    import gc
 
     from agent import log  # heavy
     from agent.host import cpu_affinity, open_files, systemd
@@ -56,8 +55,7 @@ def _run(settings: Settings) -> bool:
     manager = systemd.Manager()
 
     def ready() -> None:
-        gc.collect()
-        gc.freeze()  # what was imported stays: it is never searched for unused cycles again
+        freeze_imported()
         manager.say(f"READY=1\n{state()}")
         if agent.url:
             err.print(f"review page: {agent.url} (Ctrl-C stops)", markup=False)
@@ -76,12 +74,24 @@ def _run(settings: Settings) -> bool:
     return agent.run()
 
 
+def freeze_imported() -> None:
+    """Let Python never search what was imported for unused cycles again.
+
+    What an agent that ran before in this process left behind is freed first.
+    """
+    import gc
+
+    gc.unfreeze()
+    gc.collect()
+    gc.freeze()
+
+
 def log_file(settings: Settings) -> Any:
     """Return the log file of the running agent; each process has a separate file."""
     return settings.store.folder / "logs" / "agent.log"
 
 
-def _run_once(context: typer.Context, settings: Settings) -> int:
+def _run_once(settings: Settings) -> int:
     import threading
 
     from agent import log  # heavy
@@ -89,13 +99,9 @@ def _run_once(context: typer.Context, settings: Settings) -> int:
     from agent.service import run_once
     from agent.service.copies import require_newest
     from agent.service.data_folder import clock
-    from agent.service.jobs.settings_version import SettingsFollower
 
     log.set_up(level="warning" if err.is_terminal else settings.log.level)
     stop = threading.Event()
-    with open_store(settings) as store:
-        is_other = SettingsFollower(settings, store).align()
-    settings = load_settings(context) if is_other else settings
     with open_store(settings) as store, stopping(stop), progress("micrographs", None) as advance:
         for warning in require_newest(settings, store, now=clock()):
             err.print(f"agent: {warning}", markup=False)

@@ -5,7 +5,6 @@ The agent runs in a separate process, as in a lab, so that nothing of it is simu
 
 from __future__ import annotations
 
-import csv
 import os
 import re
 import signal
@@ -13,14 +12,11 @@ import socket
 import subprocess
 import sys
 import time
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
 from datetime import timedelta
-from functools import partial
-from multiprocessing import get_context
 from typing import TYPE_CHECKING
 
-from agent.demo.exporter import encode, plan_ordinary
+from agent.demo.exporter import plan_ordinary
 from agent.demo.synthetic.micrograph import TRAINED
 from agent.errors import WrongUse
 from agent.store import State
@@ -36,11 +32,7 @@ if TYPE_CHECKING:
 
 MARK = "# Written by `agent demo`."
 ENDED = frozenset({State.DONE, State.DUPLICATE, State.SET_ASIDE, State.IGNORED, State.FAILED})
-COLUMNS = ("file", "code", "order", "specimen", "magnification", "material", "etchant", "rater")
-MATERIALS = {"G": "100Cr6", "B": "100Cr6", "M": "C56E2"}
 STOP_S = 20.0
-MANY = 48
-"""Pictures that are drawn by several processes; each takes a second to start."""
 PORT = re.compile(r"^port = (\d+)$", re.MULTILINE)
 SETTINGS = """{mark} Every line may be changed; `agent settings` explains them all.
 
@@ -188,61 +180,6 @@ def plan_history(size: DemoSize) -> list[DemoPicture]:
 def plan_test_set(size: DemoSize) -> list[DemoPicture]:
     """Plan the held-out micrographs: other orders, specimens and seeds."""
     return plan_ordinary(size.codes, size.exams, first_order=46_000, seed=2, fields=size.fields)
-
-
-def write_labelled(pictures: Sequence[DemoPicture], folder: Path, size: DemoSize) -> Iterator[int]:
-    """Draw labelled micrographs into a folder per code, with a manifest; existing ones stay.
-
-    Yields:
-        Number of finished pictures, those that existed included.
-    """
-    manifest = folder / "manifest.csv"
-    with manifest.open("w", newline="", encoding="utf-8") as file:
-        rows = csv.writer(file)
-        rows.writerow(COLUMNS)
-        for picture in pictures:
-            relative = f"{picture.code}/{picture.name}"
-            rows.writerow(
-                (
-                    relative,
-                    picture.code,
-                    picture.order,
-                    picture.specimen,
-                    picture.magnification,
-                    MATERIALS.get(picture.code[0], ""),
-                    "Nital 3 %",
-                    "drawn",
-                )
-            )
-    missing = [
-        picture for picture in pictures if not (folder / picture.code / picture.name).exists()
-    ]
-    existing = len(pictures) - len(missing)
-    if existing:
-        yield existing
-    for drawn, _ in enumerate(_write_all(missing, folder, size), 1):
-        yield existing + drawn
-
-
-def _write_all(pictures: Sequence[DemoPicture], folder: Path, size: DemoSize) -> Iterator[None]:
-    """Write pictures, on all processors where there are enough to be worth their start."""
-    write = partial(_write_picture, folder=folder, pixels=size.pixels)
-    if len(pictures) < MANY:
-        yield from map(write, pictures)
-        return
-    with ProcessPoolExecutor(os.cpu_count(), mp_context=get_context("spawn")) as pool:
-        try:
-            yield from pool.map(write, pictures)
-        finally:
-            pool.shutdown(cancel_futures=True)
-
-
-def _write_picture(picture: DemoPicture, *, folder: Path, pixels: tuple[int, int]) -> None:
-    path = folder / picture.code / picture.name
-    path.parent.mkdir(exist_ok=True)
-    temporary = path.with_name(f"~{path.name}.tmp")
-    temporary.write_bytes(encode(picture.drawn(pixels), picture.name.rpartition(".")[2]))
-    temporary.replace(path)
 
 
 @dataclass

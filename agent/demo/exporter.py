@@ -188,6 +188,7 @@ def export(
     *,
     size: tuple[int, int],
     pause_s: float,
+    read: Callable[[DemoPicture], bytes] | None = None,
     sleep: Callable[[float], None] = time.sleep,
 ) -> Iterator[Exported]:
     """Export micrographs into a watched folder, then the faulty files of a night.
@@ -197,13 +198,15 @@ def export(
         folder: The watched folder.
         size: Width and height of a picture in pixels.
         pause_s: Pause in the middle of writing a file, in seconds.
+        read: Returns the file of a picture that was drawn ahead; None: each is drawn now.
         sleep: Waits.
 
     Yields:
         Each file as soon as it is written.
     """
     for number, picture in enumerate(pictures):
-        content = encode(picture.drawn(size), picture.name.rpartition(".")[2])
+        extension = picture.name.rpartition(".")[2]
+        content = read(picture) if read else encode(picture.drawn(size), extension)
         _write(folder / picture.name, content, MANNERS[number % len(MANNERS)], pause_s, sleep)
         yield Exported(picture.name, picture.strange, "")
     stem, _, extension = pictures[0].name.rpartition(".")

@@ -17,7 +17,9 @@ if TYPE_CHECKING:
     from agent.pipeline import Pipeline
     from agent.store import FileFate, LabelView, MicrographView, Store
 
-FILES_AT_ONCE = 16
+FILES_AT_ONCE = 32
+"""Files of one round. Between two rounds the workers wait, so that short ones cost time."""
+LABELS_AT_ONCE = 16
 
 
 class ImportProgress(NamedTuple):
@@ -114,12 +116,15 @@ def _label(
     codes: dict[str, int] = {}
     labelled = unchanged = 0
     conflicts = _conflicts(listing, fates)
+    decisions: list[tuple[str, Decision]] = []
     for number, file in enumerate(listing.files, 1):
         fate = fates.get(file.relative)
         sentence = _why_not(fate) or conflicts.get(file.relative, "")
         if sentence or fate is None or fate.sha256 is None:
             unusable.append(UnusableFile(file.relative, sentence))
             continue
+        if any(name.startswith(fate.sha256[:16]) for name, _ in decisions):
+            _store_labels(decisions, store, now)  # of another file with the same content
         for view in _micrographs(store, fate.sha256):
             codes[file.code] = codes.get(file.code, 0) + 1
             if differs := _find_differences(view, file):
@@ -129,12 +134,23 @@ def _label(
             if _has_same_label(view.label, file):
                 unchanged += 1
                 continue
-            store.labels.decide(view.id, _decision(file, by), at=now())
+            decisions.append((view.id, _decision(file, by)))
             labelled += 1
-        if number % FILES_AT_ONCE == 0:
+        if number % LABELS_AT_ONCE == 0:
+            _store_labels(decisions, store, now)
             yield ImportProgress(number, len(listing.files), "labelled")
+    _store_labels(decisions, store, now)
     yield ImportProgress(len(listing.files), len(listing.files), "labelled")
     yield ImportOutcome(labelled, unchanged, codes, tuple(unusable), tuple(changed))
+
+
+def _store_labels(
+    decisions: list[tuple[str, Decision]], store: Store, now: Callable[[], datetime]
+) -> None:
+    """Store labels in one transaction, and empty the list."""
+    if decisions:
+        store.labels.decide_all(decisions, at=now())
+    decisions.clear()
 
 
 def _find_differences(view: MicrographView, file: Labelled) -> dict[str, str]:

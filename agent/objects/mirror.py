@@ -112,6 +112,10 @@ class ObjectMirror:
         self._refuse_doomed(name)
         known = self.index.find(name)
         sha256 = self.bucket.fetch(name, path, sha256=known.sha256 if known else "")
+        if self.index.is_doomed(name) or (known and self.index.find(name) is None):
+            # It was pruned meanwhile, or is to be sent again: the next round knows by the database.
+            self.index.record_read_act(0)
+            return
         facts = path.stat()
         self.index.record(
             Uploaded(name, facts.st_size, facts.st_mtime_ns, sha256, is_local=True),

@@ -21,12 +21,23 @@ def list_alike(store: Store) -> dict[str, tuple[str, ...]]:
     """
     if store.exact_numbers:
         return {}
+    return _group_alike(order.number for order in store.order_changes.ages())
+
+
+def find_alike(store: Store, number: str) -> dict[str, tuple[str, ...]]:
+    """Return the entry of `list_alike` that concerns a number; {} where no other is alike."""
+    if store.exact_numbers:
+        return {}
+    key = letters_key(number)
+    alike = _group_alike(store.order_changes.list_alike(number))
+    return {key: alike[key]} if key in alike else {}
+
+
+def _group_alike(numbers: Iterable[str]) -> dict[str, tuple[str, ...]]:
     by_plain_number: dict[str, list[str]] = defaultdict(list)
-    for order in store.order_changes.ages():
-        by_plain_number[letters_key(order.number)].append(order.number)
-    return {
-        key: tuple(sorted(numbers)) for key, numbers in by_plain_number.items() if len(numbers) > 1
-    }
+    for number in numbers:
+        by_plain_number[letters_key(number)].append(number)
+    return {key: tuple(sorted(own)) for key, own in by_plain_number.items() if len(own) > 1}
 
 
 def describe_alike(number: str, alike: Mapping[str, Iterable[str]]) -> Iterator[str]:

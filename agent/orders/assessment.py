@@ -95,7 +95,7 @@ def assess_view(
 ) -> Assessed:
     """Assess an order's rows, as stored or as they might be."""
     number = view.number
-    open_items = open_items or OpenItems.of(store)
+    open_items = open_items or OpenItems.of_order(store, number, policy.sources)
     key = partial(number_key, exact=store.exact_numbers)
     waiting = list(iter_named_files(open_items.waiting, number, policy.sources, key))
     unread = tuple(iter_lost(open_items, number, policy.sources, key))

@@ -108,17 +108,10 @@ def list_touched(
     numbers = _list_changed(store, position, now)
     if content != position.content:
         numbers |= set(
-            iter_named_orders(_select_new_files(OpenItems.of(store), position.content), policy())
+            iter_named_orders(OpenItems.of_new_files(store, after=position.content), policy())
         )
     known = [age.number for age in store.order_changes.ages()] if numbers else []
     return [number for number in known if number in numbers], after
-
-
-def _select_new_files(open_items: OpenItems, after: int) -> OpenItems:
-    return OpenItems(
-        tuple(fate for fate in open_items.waiting if fate.id > after),
-        tuple(fate for fate in open_items.lost if fate.id > after),
-    )
 
 
 def list_due(

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import partial
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from agent.orders.alike_numbers import list_alike
+from agent.orders.alike_numbers import find_alike, list_alike
 from agent.orders.lost_files import (
     load_named,
 )
-from agent.store import VANISHED, State
+from agent.store import VANISHED, NamedOrder, State, number_key
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -50,15 +51,66 @@ class OpenItems:
     @classmethod
     def of(cls, store: Store) -> OpenItems:
         """Read them from the database."""
-        fates = tuple(store.files.iter_status((*WAITING, *LOST)))
-        lost = (fate for fate in fates if fate.state in LOST)
         return cls(
-            tuple(fate for fate in fates if fate.state in WAITING),
-            (*lost, *store.files.iter_status(State.IGNORED, code=VANISHED)),
+            *_read_files(store),
             tuple(store.orders.unassigned()),
             load_named(store),
             list_alike(store),
         )
+
+    @classmethod
+    def of_new_files(cls, store: Store, *, after: int) -> OpenItems:
+        """Read only the files whose contents have a higher number than `after`."""
+        return cls(*_read_files(store, after=after))
+
+    @classmethod
+    def of_order(cls, store: Store, number: str, sources: Mapping[str, Provenance]) -> OpenItems:
+        """Read what may belong to one order, for as much of the database as names it.
+
+        Args:
+            store: Open.
+            number: Of the order.
+            sources: Source → what its paths say.
+        """
+        key = partial(number_key, exact=store.exact_numbers)
+        named = load_named(store)
+        naming = NamedOrder(
+            number,
+            sources=frozenset(
+                name
+                for name, source in sources.items()
+                if key(source.fixed.get("order", "")) == key(number)
+            ),
+            contents=_list_named_contents(named, number, key),
+        )
+        return cls(
+            *_read_files(store, naming),
+            tuple(store.orders.unassigned(number)),
+            named,
+            find_alike(store, number),
+        )
+
+
+def _read_files(
+    store: Store, naming: NamedOrder | None = None, *, after: int = 0
+) -> tuple[tuple[FileFate, ...], tuple[FileFate, ...]]:
+    """Return the files that wait, and those that could not be used."""
+    fates = tuple(store.files.iter_status((*WAITING, *LOST), naming=naming, after=after))
+    lost = (fate for fate in fates if fate.state in LOST)
+    vanished = store.files.iter_status(State.IGNORED, code=VANISHED, naming=naming, after=after)
+    return tuple(fate for fate in fates if fate.state in WAITING), (*lost, *vanished)
+
+
+def _list_named_contents(
+    named: Mapping[str, frozenset[int]], number: str, key: Callable[[str], str]
+) -> frozenset[int]:
+    """Return the contents of lost files that a note or a sender named an order for."""
+    return frozenset(
+        content
+        for order, contents in named.items()
+        if key(order) == key(number)
+        for content in contents
+    )
 
 
 def iter_named_files(
@@ -82,12 +134,7 @@ def iter_lost(
     by_name = {
         fate.id for fate, _specimen in iter_named_files(open_items.lost, number, sources, key)
     }
-    named = {
-        content
-        for order, contents in open_items.named_lost.items()
-        if key(order) == key(number)
-        for content in contents
-    }
+    named = _list_named_contents(open_items.named_lost, number, key)
     yield from (fate for fate in open_items.lost if fate.id in by_name | named)
 
 

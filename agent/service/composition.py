@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
 log = structlog.get_logger()
 
 _UNREAD = object()
+FEW_CORES = 4  # of a PC that reads with all of them where nothing else is done
 SCOPE_MARGIN = 0.1  # a lab's own scales scatter; a tenth beyond the validated ones is still inside
 
 
@@ -83,11 +85,18 @@ def open_store(
     return store
 
 
-def make_pool(settings: Settings) -> CropPool:
-    """Start the workers that read and crop."""
+def make_pool(settings: Settings, *, is_all: bool = False) -> CropPool:
+    """Start the workers that read and crop.
+
+    Args:
+        settings: Settings of the lab.
+        is_all: Whether reading is all that is done meanwhile: then a PC of few cores uses each.
+    """
     imaging = settings.imaging
+    cores = os.cpu_count() or 1
+    few = max(cores // 2, min(cores, FEW_CORES)) if is_all else 0
     return CropPool(
-        workers=imaging.workers,
+        workers=imaging.workers or few,
         time_limit_s=imaging.time_limit_s,
         memory_limit_mb=imaging.memory_limit_mb,
         max_megapixels=imaging.max_megapixels,

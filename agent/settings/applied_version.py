@@ -56,7 +56,7 @@ def find_applied(data: Path, pc: str) -> AppliedVersion | None:
             get_files_folder(data, applied.version).joinpath(FILES[name]).read_text("utf-8") == text
             for name, text in applied.content["files"].items()
         )
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise BadSettings(f"{file}: damaged ({error}). {_REMEDY}") from error
     if not is_whole:
         raise BadSettings(f"{file}: changed by hand or damaged. {_REMEDY}")

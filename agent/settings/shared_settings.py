@@ -126,6 +126,9 @@ LOCAL: dict[str, tuple[str, ...]] = {
 }
 """Section → its settings that belong to one PC: paths, hosts, credentials, limits of the PC."""
 
+MOST_CHARACTERS = 1_000_000
+"""Of the text of a file; a specification has about 300."""
+
 VERSION_PREFIX = "settings-"
 """Start of the name of each version; no bundle is called so."""
 
@@ -230,12 +233,19 @@ def _iter_files(settings: Settings) -> Iterator[tuple[str, str]]:
         if not given:
             continue
         try:
-            yield name, Path(given).read_text(encoding="utf-8-sig")
+            text = Path(given).read_text(encoding="utf-8-sig")
         except FileNotFoundError:
             if section == "model":
                 raise BadSettings(f"{name}: no such file: {given}.") from None
         except (OSError, UnicodeDecodeError) as error:
             raise BadSettings(f"{name}: {given} cannot be read ({error}).") from error
+        else:
+            if len(text) > MOST_CHARACTERS:
+                raise BadSettings(
+                    f"{name}: {given} has {len(text)} characters; a settings version holds at "
+                    f"most {MOST_CHARACTERS}, as every agent reads it each round."
+                )
+            yield name, text
 
 
 def list_overridden(settings: Settings) -> list[str]:

@@ -42,6 +42,7 @@ from agent.store.live_figures import LastFile, OpenFiles, ResultCount
 from agent.store.micrograph_views import NEEDLES_MESSAGE, MicrographView
 from agent.store.needle_measurements import NeedleMeasurement, NewNeedle
 from agent.store.nightly_reports import NightHead, NightRow
+from agent.store.number_match import NamedOrder
 from agent.store.numbers import letters_key, number_key
 from agent.store.odd_shapes import name_odd
 from agent.store.order_changes import Heads, JudgedField, OrderAge
@@ -142,6 +143,7 @@ __all__ = [
     "MicrographFacets",
     "MicrographResult",
     "MicrographView",
+    "NamedOrder",
     "NeedleMeasurement",
     "NewImage",
     "NewNeedle",

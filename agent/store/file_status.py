@@ -9,6 +9,7 @@ from sqlalchemy import func, or_
 from sqlmodel import col, select
 
 from agent.store.file_states import AT_ONCE, CHUNK, UNREAD, VANISHED, FileFate, State, chunks, rest
+from agent.store.number_match import may_name
 from agent.store.tables import ContentRow, PathRow, SourceRow
 from agent.store.unread_names import find_renamed
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from sqlalchemy import ColumnElement, Select
     from sqlmodel import Session
 
+    from agent.store.number_match import NamedOrder
     from agent.store.sources import AgentIdentity
 
 RETRIABLE = (State.FAILED, State.SET_ASIDE, State.IGNORED)
@@ -89,10 +91,21 @@ def files(
     source: str | None,
     code: str | None = None,
     done_after: datetime | None = None,
+    naming: NamedOrder | None = None,
+    after: int = 0,
 ) -> Iterator[FileFate]:
     """Yield the status of the content versions of this site, state by state, oldest first."""
+    filters = []
+    if source:
+        filters.append(col(SourceRow.name) == source)
+    if code:
+        filters.append(col(ContentRow.code) == code)
+    if done_after:
+        filters.append(col(ContentRow.done_at) > done_after)
+    if naming:
+        filters.append(may_name(naming))
     for state in _list_present(session, whose, states) if states else (None,):
-        yield from _files(session, whose, state, source=source, code=code, done_after=done_after)
+        yield from _files(session, whose, state, filters, after=after)
 
 
 def _list_present(session: Session, whose: AgentIdentity, states: Sequence[str]) -> list[str]:
@@ -112,30 +125,24 @@ def _files(
     session: Session,
     whose: AgentIdentity,
     state: str | None,
+    filters: Sequence[ColumnElement[bool]],
     *,
-    source: str | None,
-    code: str | None,
-    done_after: datetime | None,
+    after: int,
 ) -> Iterator[FileFate]:
     query = (
         select(*COLUMNS)  # columns, not rows of the ORM: a backlog has tens of thousands of files
         .join(SourceRow, col(SourceRow.id) == col(ContentRow.source_id))
-        .where(ContentRow.site_id == whose.site_id)
+        .where(ContentRow.site_id == whose.site_id, *filters)
         .order_by(col(ContentRow.id))
         .limit(CHUNK)
     )
     if state:  # one at a time: two would make the planner walk through every file there ever was
         query = query.where(ContentRow.state == state)
-    if source:
-        query = query.where(SourceRow.name == source)
-    if code:
-        query = query.where(ContentRow.code == code)
-    if done_after:
-        query = query.where(col(ContentRow.done_at) > done_after)
-    last = 0
-    while rows := session.exec(query.where(col(ContentRow.id) > last)).all():
+    while rows := session.exec(query.where(col(ContentRow.id) > after)).all():
         yield from _fates(session, rows)
-        last = rows[-1].id
+        if len(rows) < CHUNK:
+            break
+        after = rows[-1].id
 
 
 COLUMNS: tuple[Any, ...] = (

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from sqlmodel import Session
 
     from agent.store.file_states import FileFate
+    from agent.store.number_match import NamedOrder
     from agent.store.sources import AgentIdentity
     from agent.watch import ListedFile
 
@@ -156,6 +157,8 @@ class Files(Repository):
         *,
         code: str | None = None,
         done_after: datetime | None = None,
+        naming: NamedOrder | None = None,
+        after: int = 0,
     ) -> Iterator[FileFate]:
         """Yield the status of the content versions of this site, state by state, oldest first.
 
@@ -164,6 +167,8 @@ class Files(Repository):
             source: Name of the source, None for all.
             code: Stable code of the reason, None for all.
             done_after: Only contents that were done later than this.
+            naming: Only contents that may name this order; some of them do not.
+            after: Only contents with a higher number.
         """
         states = [state] if isinstance(state, str) else state
         with reading(self._engine) as session:
@@ -174,6 +179,8 @@ class Files(Repository):
                 source=source,
                 code=code,
                 done_after=done_after,
+                naming=naming,
+                after=after,
             )
 
     def find_last_done(self, until: datetime) -> dict[str, datetime]:

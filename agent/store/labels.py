@@ -356,6 +356,20 @@ class Labels(Repository):
         with writing(self._engine) as session:
             return _decide(session, self._whose, public_id, decision, at=at, expected=expected)
 
+    def decide_all(self, decisions: Sequence[tuple[str, Decision]], *, at: datetime) -> None:
+        """Append decisions on several micrographs, all of them or none.
+
+        Args:
+            decisions: Each with the public id of its micrograph.
+            at: Now.
+
+        Raises:
+            WrongUse: As `decide`.
+        """
+        with writing(self._engine) as session:
+            for public_id, decision in decisions:
+                _decide(session, self._whose, public_id, decision, at=at)
+
     def undo(self, public_id: str, *, by: str, at: datetime) -> int:
         """Revoke the valid decision; the one before is valid again, else the micrograph is queued.
 

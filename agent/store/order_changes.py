@@ -14,6 +14,7 @@ from sqlmodel import col, select
 from agent.store import audit_log
 from agent.store.engine import reading
 from agent.store.file_states import chunks
+from agent.store.number_match import may_be_alike
 from agent.store.repository import Repository
 from agent.store.tables import (
     ContentRow,
@@ -115,6 +116,17 @@ class OrderChanges(Repository):
         )
         with reading(self._engine) as session:
             return [OrderAge(key or 0, *rest) for key, *rest in session.exec(query)]
+
+    def list_alike(self, number: str) -> list[str]:
+        """Return the numbers that may differ from one in hyphens, slashes or dots alone.
+
+        It is among them; of the others `letters_key` decides.
+        """
+        query = select(OrderRow.number).where(
+            OrderRow.site_id == self._whose.site_id, may_be_alike(col(OrderRow.number), number)
+        )
+        with reading(self._engine) as session:
+            return list(session.exec(query))
 
     def judged_between(
         self, source: str, start: datetime | None, end: datetime

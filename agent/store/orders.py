@@ -75,13 +75,22 @@ class Orders(OrderRepository):
         with reading(self._engine) as session:
             return list_lines(session, self._whose, since=since)
 
-    def unassigned(self) -> list[Unassigned]:
-        """Return the fields that belong to no specimen, oldest first."""
-        query = select(MicrographRow.id, MicrographRow.unassigned).where(
+    def unassigned(self, naming: str | None = None) -> list[Unassigned]:
+        """Return the fields that belong to no specimen, oldest first.
+
+        Args:
+            naming: Only fields that name this order; None for all.
+        """
+        query = select(MicrographRow.id, MicrographRow.unassigned, MicrographRow.order).where(
             is_unassigned(self._whose.site_id)
         )
+        key = self._whose.key
         with reading(self._engine) as session:
-            reasons = {number: reason for number, reason in session.exec(query) if number}
+            reasons = {
+                number: reason
+                for number, reason, order in session.exec(query)
+                if number and (naming is None or key(order) == key(naming))
+            }
             views = of_micrographs(session, list(reasons))
             return [Unassigned(view, reasons[row.m_id]) for row, view in views]
 

@@ -30,6 +30,7 @@ too, move a logit by up to 0.004, and so a probability by less."""
 
 CODES_DIFFER = marked("{image}: structure code {found}, {wanted} on {pc}")
 PROBABILITY_DIFFERS = marked("{image}: probability {found}, {wanted} on {pc}")
+PRECISION_DIFFERS = marked("{image}: computed in {found}, in {wanted} on {pc}")
 NO_NUMBER = marked("{image}: the probability is no number")
 IMAGES_MISSING = marked("{pc}: {n} of {of} reference images of {before} were not judged")
 NO_COMMON_IMAGE = marked("no reference image of {pc} could be judged")
@@ -272,7 +273,8 @@ def compare_answers(
     """Compare two PCs' answers to the reference images.
 
     Args:
-        before: Crop → the first PC's answer: "image", "code" and "probability".
+        before: Crop → the first PC's answer: "image", "code" and "probability"; "precision" where
+            the settings name one that all PCs have to compute in.
         answers: The same of the PC that is compared.
         tolerance: Largest difference of a probability.
         pc: Name of the PC that is compared.
@@ -289,6 +291,9 @@ def compare_answers(
             messages.append(Message(CODES_DIFFER, facts | codes))
             continue
         same += 1
+        precisions = {"found": found.get("precision", ""), "wanted": was.get("precision", "")}
+        if all(precisions.values()) and len(set(precisions.values())) > 1:
+            messages.append(Message(PRECISION_DIFFERS, facts | precisions))
         if not _has_number(found):
             messages.append(Message(NO_NUMBER, {"image": str(found["image"])}))
             continue

@@ -8,19 +8,21 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from sqlalchemy import and_
 from sqlalchemy.orm import aliased
 from sqlmodel import col, select
 
 from agent.store.engine import reading, writing
-from agent.store.file_states import State
+from agent.store.file_states import VANISHED, State
 from agent.store.repository import Repository
 from agent.store.tables import ContentRow, PathRow, SourceRow
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from sqlalchemy import ColumnElement
     from sqlmodel import Session
 
 
@@ -91,25 +93,30 @@ def find_renamed(session: Session, vanished: Sequence[int]) -> dict[int, tuple[s
     """Return the later name of each content that vanished unread and was listed again.
 
     A rename retains size and time of change. A name is later only where it was seen later; of
-    several contents of one size and time each later name matches one.
+    several contents of one size and time each later name matches one, also where only some of them
+    are requested.
 
     Returns:
         Content → source and later name below it; only those that were listed again.
     """
     before, after, other = aliased(PathRow), aliased(PathRow), aliased(ContentRow)
+    wished, rival = aliased(PathRow), aliased(PathRow)
+    rivals = (
+        select(rival.content_id)
+        .join(wished, _has_facts_of(rival, wished))
+        .join(ContentRow, col(ContentRow.id) == col(rival.content_id))
+        .where(col(wished.content_id).in_(vanished), ContentRow.code == VANISHED)
+    )
     wanted = (
         select(before.content_id, after.content_id, SourceRow.name, after.relative)
         .join(
             after,
-            (col(after.mtime_ns) == col(before.mtime_ns))
-            & (col(after.size_bytes) == col(before.size_bytes))
-            & (col(after.source_id) == col(before.source_id))
-            & (col(after.seen_at) > col(before.seen_at)),
+            _has_facts_of(after, before) & (col(after.seen_at) > col(before.seen_at)),
         )
         .join(other, col(other.id) == col(after.content_id))
         .join(SourceRow, col(SourceRow.id) == col(after.source_id))
         .where(
-            col(before.content_id).in_(vanished),
+            col(before.content_id).in_(rivals),
             col(before.replaced_at).is_(None),
             col(other.id) != col(before.content_id),
             col(other.state) != State.IGNORED,
@@ -122,4 +129,13 @@ def find_renamed(session: Session, vanished: Sequence[int]) -> dict[int, tuple[s
         if content not in renamed and later not in taken:
             taken.add(later)
             renamed[content] = (source, relative)
-    return renamed
+    return {content: renamed[content] for content in vanished if content in renamed}
+
+
+def _has_facts_of(path: Any, other: Any) -> ColumnElement[bool]:
+    """Return the condition that two paths of one source have the same size and time of change."""
+    return and_(
+        col(path.mtime_ns) == col(other.mtime_ns),
+        col(path.size_bytes) == col(other.size_bytes),
+        col(path.source_id) == col(other.source_id),
+    )

@@ -27,6 +27,7 @@ from model.errors import ModelError
 from model.networks.backbones import hash_state_dict
 from model.networks.schemes import logits_by_cell
 from model.runtime.conversion import CONVERSION_LOCK, convert, import_openvino
+from model.runtime.threads import get_network_threads
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
@@ -198,7 +199,7 @@ def build_runner(
         engine: From `choose_engine`.
         cache: Folder for OpenVINO's compiled models, or None; it may be deleted at any time.
     """
-    made_for = (engine, torch.get_num_threads(), hash_state_dict(encoder.state_dict()))
+    made_for = (engine, get_network_threads(), hash_state_dict(encoder.state_dict()))
     if encoder in _COMPILED and _COMPILED[encoder][0] == made_for:
         return _COMPILED[encoder][1]
     runner = (
@@ -322,7 +323,7 @@ class OpenVinoRunner:
         hints = {
             "INFERENCE_PRECISION_HINT": "bf16" if engine.precision == "bf16" else "f32",
             "PERFORMANCE_HINT": "LATENCY",
-            "INFERENCE_NUM_THREADS": torch.get_num_threads(),
+            "INFERENCE_NUM_THREADS": get_network_threads(),
         }
         model = convert(network, example)
         try:

@@ -18,7 +18,7 @@ from agent.store import Store, store_url
 
 SMALL = DemoSize(
     codes=("G7", "G9-10", "M9-10"),
-    specimens=10,
+    specimens=11,
     exams=2,
     fields=2,
     pixels=(320, 240),

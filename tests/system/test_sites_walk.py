@@ -37,6 +37,7 @@ from agent.store import (
     Entry,
     Heads,
     HistoryQuery,
+    NamedOrder,
     NewImage,
     NewNeedle,
     NewRater,
@@ -184,6 +185,7 @@ def arguments(known: Known) -> dict[str, Any]:
         "date": NIGHT,
         "done_after": None,
         "decision": Decision("code", "Eve", code="G8", comment="x"),
+        "decisions": [(first, Decision("code", "Eve", code="G8", comment="x"))],
         "defect": "",
         "disabled": True,
         "due_at": None,
@@ -243,6 +245,10 @@ def arguments(known: Known) -> dict[str, Any]:
         "new": statement,
         "records.add_together.new": [NewRecord(known.record, known.source, {})],
         "newest": 0,
+        "naming": known.order,
+        "files.iter_status.naming": NamedOrder(
+            known.order, frozenset({known.source}), frozenset({known.ints["content"]})
+        ),
         "number": known.order,
         "campaigns.rate.number": 2,
         "records.list_after.number": 0,

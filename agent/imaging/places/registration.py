@@ -236,7 +236,7 @@ def _pair(likeness: NDArray[np.float32]) -> tuple[Indices, Indices]:
     nearest = likeness.argmax(axis=1)
     margins = [_compute_margins(likeness, rows, nearest, axis=1)]
     # The same of each column, without a transposed copy: of equals, the first row is written last.
-    equal_rows, equal_columns = np.nonzero(likeness == likeness.max(axis=0))
+    equal_rows, equal_columns = _find_true(likeness == likeness.max(axis=0))
     nearest_rows = np.empty(len(columns), np.intp)
     nearest_rows[equal_columns[::-1]] = equal_rows[::-1]
     margins.append(_compute_margins(likeness, nearest_rows, columns, axis=0))
@@ -275,9 +275,15 @@ def _find_supports(
     wide = 3 * _TOLERANCE  # orientation and size of one landmark are known coarsely only
     allowed = np.maximum(wide * np.maximum(scales, 1)[:, None], 2 * _OF_SIZE * sizes)
     supports: Mask = errors < allowed**2
-    at, other = np.nonzero(supports)
+    at, other = _find_true(supports)
     supports[at, other] = _is_turn_alike(turns[at] / turns[other], 1.7)
     return supports
+
+
+def _find_true(mask: Mask) -> tuple[Indices, Indices]:
+    """Return rows and columns of what is true; NumPy does it slowly in two dimensions."""
+    rows, columns = np.divmod(np.flatnonzero(mask), max(1, mask.shape[1]))
+    return rows, columns
 
 
 def _is_turn_alike(quotients: Points, growth: float) -> Mask:
@@ -323,7 +329,7 @@ def _refine(
         errors = _square(moved[inside][:, None] - second.points[theirs_inside])
         tolerance = _TOLERANCE * wide * max(1.0, abs(motion.turn))
         allowed = np.maximum(tolerance, _OF_SIZE * second.sizes[theirs_inside]) ** 2
-        near, theirs_near = np.nonzero(errors < allowed)
+        near, theirs_near = _find_true(errors < allowed)
         ours, theirs = inside[near], theirs_inside[theirs_near]
         quotients = motion.turn * first.frames[ours] / second.frames[theirs]
         alike = _is_turn_alike(quotients.astype(np.complex64), _GROWTH)

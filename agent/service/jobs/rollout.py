@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 log = structlog.get_logger()
 
 ROLLOUT_EVERY_S = 5.0
+ON_EVERY_PC = "bf16"
+"""Precision that a PC without it replaces by fp32, so that PCs would compute differently."""
 MISSING = marked("the bundle is not in {folder}: copy it there (agent models add)")
 DAMAGED = marked("the bundle cannot be loaded: {why}")
 STOPPED = marked(
@@ -66,8 +68,12 @@ class RingTrial:
             ),
             classifier=classifier,
         )
+        answers = judged.answers
+        if self._settings.model.precision == ON_EVERY_PC:
+            known = {"precision": classifier.engine.precision}
+            answers = {crop: answer | known for crop, answer in answers.items()}
         agrees = self._store.rollouts.record_answers(
-            ticket, judged.answers, fault=judged.fault or None, at=self._clock()
+            ticket, answers, fault=judged.fault or None, at=self._clock()
         )
         log.info("rollout.judged", bundle=classifier.name, agrees=agrees, n=len(judged.answers))
         return agrees

@@ -93,3 +93,29 @@ def test_every_command_names_the_version_and_the_values_of_this_pc_that_it_overr
     assert status["settings_version"] == version
     assert status["overridden_settings"] == ["triage.control_share"]
     assert f"{version} overrides triage.control_share of this PC" in doctor["settings version"]
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("import", "labelled"),
+        ("retrain", "--dry-run"),
+        ("reprocess", "--bundle", "20261101-0badcafe"),
+    ],
+)
+def test_a_command_that_stores_answers_drops_a_version_that_was_taken_back_while_no_agent_ran(
+    shell, monkeypatch, words
+):
+    monkeypatch.chdir(shell.folder)
+    (shell.folder / "labelled" / "G8").mkdir(parents=True)
+    file = shell.folder / "agent.toml"
+    tried = settings.read_own(file, {})
+    content = settings.collect_shared(tried)
+    content["settings"]["triage"]["control_share"] = 0.9
+    settings.save_applied(tried.store.folder, settings.find_pc_name(), content)
+    before = settings.read(file, {}).triage.control_share
+
+    shell.agent(*words)
+
+    assert before == 0.9
+    assert settings.read(file, {}).triage.control_share == 0.2

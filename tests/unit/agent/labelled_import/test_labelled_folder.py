@@ -121,6 +121,18 @@ def test_importing_the_same_folder_again_changes_nothing(tmp_path, take, store):
     assert len(store.labelled_micrographs.list_all()) == 1
 
 
+def test_a_picture_that_lies_in_the_folder_twice_is_labelled_once(tmp_path, take, store):
+    one = picture(tmp_path / "lab/G8/a.png", "G8", 1)
+    (tmp_path / "lab/G8/b.png").write_bytes(one.read_bytes())
+
+    imported = take(tmp_path / "lab")
+    (micrograph,) = store.results.iter_all()
+    view = store.results.find(micrograph.id)
+
+    assert (imported.labelled, imported.unchanged) == (1, 1)
+    assert [label.code for label in view.labels] == ["G8"]
+
+
 def test_a_picture_moved_to_another_code_is_labelled_anew(tmp_path, take, store):
     picture(tmp_path / "lab/G8/a.png")
     picture(tmp_path / "lab/G7/b.png", "G7", 2)

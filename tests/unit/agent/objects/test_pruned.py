@@ -12,7 +12,15 @@ from typing import TYPE_CHECKING
 
 import pytest
 from lab import DAY, Lab
-from object_server import connect, make_bucket, make_older, open_pc, serve, write_credentials
+from object_server import (
+    connect,
+    make_bucket,
+    make_older,
+    open_pc,
+    serve,
+    serve_through,
+    write_credentials,
+)
 
 from agent import maintenance
 from agent.objects import PruneRecords
@@ -152,6 +160,32 @@ def test_a_copy_that_was_fetched_before_the_storage_deleted_it_is_not_sent_again
 
     assert "png" not in plant.list_remote(plant.old)
     assert not third.crop_path(plant.old.sha256, 0).exists()
+
+
+def test_what_is_pruned_while_a_slow_storage_sends_it_is_deleted_with_the_next_round(
+    plant, endpoint, bucket
+) -> None:
+    crop = plant.other.crop_path(plant.old.sha256, 0)
+    content = crop.read_bytes()
+    crop.unlink()
+    plant.other.mirror.index.record_removed(crop.relative_to(plant.other_folder).as_posix())
+
+    def prune_meanwhile(method: str, path: str) -> tuple[int, bytes] | None:
+        if method != "GET" or not path.endswith(f"{plant.old.sha256}-p0.png"):
+            return None
+        plant.prune()
+        plant.run(plant.other)  # it reads the deletion, and the file is not there yet
+        return 200, content
+
+    with serve_through(endpoint, prune_meanwhile) as behind:
+        access = bucket.access
+        page = open_pc(plant.other_folder, connect(behind, access.url, access.credentials))
+        page.make_local(crop)
+    plant.run(plant.other)
+
+    assert plant.list_local(plant.old) == ["thumb.jpg"]
+    assert plant.list_remote(plant.old) == SHOWN
+    assert len(plant.list_local(plant.labelled)) == 3
 
 
 def test_an_original_that_is_pruned_leaves_the_other_pc(plant, tmp_path) -> None:

@@ -150,6 +150,13 @@ def test_content_that_this_program_does_not_know_is_refused_in_a_sentence(
         overlay(own, content, tmp_path)
 
 
+def test_a_text_that_is_too_long_for_every_round_of_every_agent_is_refused(tmp_path):
+    file = write(tmp_path / "pc", "", specifications="# " + "x" * 1_000_000)
+
+    with pytest.raises(BadSettings, match=r"specifications\.toml has 1000002 characters"):
+        collect_shared(settings.read(file, {}))
+
+
 def test_a_version_that_was_changed_by_hand_on_the_pc_is_refused_with_a_remedy(tmp_path):
     file = write(tmp_path / "pc", "", specifications="# limits\n")
     data = settings.read(file, {}).store.folder
@@ -166,9 +173,10 @@ def test_a_version_that_was_changed_by_hand_on_the_pc_is_refused_with_a_remedy(t
     kept.write_text(kept.read_text("utf-8").replace("0.05", "0.9"), encoding="utf-8")
     with pytest.raises(BadSettings, match="changed by hand"):
         find_applied(data, "PC")
-    kept.write_text("{", encoding="utf-8")
-    with pytest.raises(BadSettings, match="damaged"):
-        find_applied(data, "PC")
+    for damage in ("{", "[" * 100_000):
+        kept.write_text(damage, encoding="utf-8")
+        with pytest.raises(BadSettings, match="damaged"):
+            find_applied(data, "PC")
 
 
 @given(share=st.floats(0, 1), names=st.lists(st.text(min_size=1, max_size=5), max_size=3))

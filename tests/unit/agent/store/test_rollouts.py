@@ -159,6 +159,25 @@ def test_a_pc_that_judged_fewer_images_than_the_first_one_differs():
     assert not more.message
 
 
+@pytest.mark.parametrize(
+    ("one", "other", "said"),
+    [
+        ("bf16", "fp32", "g8.tif: computed in fp32, in bf16 on PC-1"),
+        ("bf16", "bf16", ""),
+        ("", "fp32", ""),  # begun by an earlier program, or not set to a precision of all PCs
+    ],
+)
+def test_a_pc_that_computes_in_another_precision_differs(one, other, said):
+    first, second = (
+        {"g8": RIGHT["g8"] | ({"precision": precision} if precision else {})}
+        for precision in (one, other)
+    )
+
+    found = compare_answers(first, second, tolerance=0.01, pc="PC-2", before_pc="PC-1")
+
+    assert found.message.in_english() == said
+
+
 def test_a_difference_within_the_tolerance_agrees_and_is_shown(plant):
     start(plant.one)
     plant.refresh("PC-1")

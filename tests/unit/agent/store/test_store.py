@@ -848,6 +848,20 @@ def test_a_decision_is_a_row_and_leaves_the_queue(store) -> None:
     assert (view.label.viewing_s, view.label.result_seen) == (7.5, view.result_id)
 
 
+def test_of_several_decisions_all_are_stored_or_none(store) -> None:
+    taken(store, "a.tif", finding())
+    fine = (SHA[:16], Decision("code", "Ada", code="G8"))
+
+    with pytest.raises(WrongUse):
+        store.labels.decide_all([fine, ("0" * 16, fine[1])], at=AT)
+    before = store.labelled_micrographs.list_all()
+    store.labels.decide_all([fine], at=AT)
+
+    assert before == []
+    assert [one.code for one in store.labelled_micrographs.list_all()] == ["G8"]
+    assert not store.audit_log.find_problems()
+
+
 def test_a_later_decision_holds_and_the_earlier_one_stays(store) -> None:
     taken(store, "a.tif", finding())
     first = store.labels.decide(SHA[:16], Decision("code", "Ada", code="G8"), at=AT)

@@ -1,0 +1,61 @@
+"""Micrographs of a demonstration are drawn ahead, the same ones as without that."""
+
+import csv
+
+import pytest
+
+from agent.demo.drawings import Drawings, write_manifest
+from agent.demo.exporter import encode, export, plan_ordinary
+
+PIXELS = (160, 120)
+
+
+@pytest.fixture
+def pictures():
+    return plan_ordinary(("G7", "M8"), 1, first_order=41_000, seed=1, fields=2)
+
+
+def test_a_folder_is_filled_and_what_exists_stays(tmp_path, pictures):
+    kept = tmp_path / pictures[0].code / pictures[0].name
+    kept.parent.mkdir()
+    kept.write_bytes(b"drawn earlier")
+    write_manifest(pictures, tmp_path)
+
+    with Drawings([(tmp_path, pictures)], [], PIXELS) as drawings:
+        done = list(drawings.wait(tmp_path))
+
+    with (tmp_path / "manifest.csv").open(encoding="utf-8") as file:
+        listed = {row["file"] for row in csv.DictReader(file)}
+    found = {path.relative_to(tmp_path).as_posix() for path in tmp_path.glob("*/*")}
+    assert done == [1, 2, 3, 4] == list(range(1, drawings.count(tmp_path) + 1))
+    assert found == listed
+    assert kept.read_bytes() == b"drawn earlier"
+
+
+def test_the_night_exports_the_files_that_were_drawn_ahead(tmp_path, pictures):
+    with Drawings([], pictures, PIXELS) as drawings:
+        exported = list(
+            export(
+                pictures,
+                tmp_path,
+                size=PIXELS,
+                pause_s=0,
+                read=drawings.read,
+                sleep=lambda _: None,
+            )
+        )
+
+    for picture in pictures:
+        content = encode(picture.drawn(PIXELS), picture.name.rpartition(".")[2])
+        assert (tmp_path / picture.name).read_bytes() == content
+    assert [file.fault for file in exported[: len(pictures)]] == [""] * len(pictures)
+
+
+def test_what_is_not_begun_at_the_end_is_not_drawn(tmp_path):
+    many = plan_ordinary(("G7",), 20, first_order=41_000, seed=1, fields=2)
+
+    with Drawings([(tmp_path, many)], [], PIXELS) as drawings:
+        next(drawings.wait(tmp_path))
+
+    drawn = len(list(tmp_path.glob("*/*")))
+    assert 1 <= drawn < len(many)
