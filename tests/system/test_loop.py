@@ -143,8 +143,9 @@ def test_the_whole_demonstration_reaches_what_it_promises(tmp_path, capfd):
 
     out, errors = capfd.readouterr()
     report, page = out.strip().splitlines()[-2:]
-    right = re.search(r"structure code right: (\d+\.\d) % .* n = (\d+)\)", errors)
-    noticed = re.search(r"strange ones noticed: (\d+) of (\d+)", errors)
+    words = " ".join(errors.split())
+    right = re.search(r"Structure code right on [a-z -]+: (\d+\.\d) % \([^)]* n = (\d+)\)", words)
+    noticed = re.search(r"Unusual micrographs detected: (\d+) of (\d+)", words)
     assert not ended.value.code
     assert report.startswith("report ")
     assert page.startswith("page http://127.0.0.1:")
