@@ -75,7 +75,7 @@ def _run(settings: Settings) -> bool:
 
 
 def freeze_imported() -> None:
-    """Let Python never search what was imported for unused cycles again.
+    """Exclude what was imported from Python's search for unused cycles.
 
     What an agent that ran before in this process left behind is freed first.
     """
