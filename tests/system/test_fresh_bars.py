@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from folders import TESTS
 
-sys.path.insert(0, str(TESTS / "bench"))  # a bench is a script: its modules import each other so
+# Modules of a bench import each other so. Last, since some are named like helpers of the tests.
+sys.path.append(str(TESTS / "bench"))
 
 from burned_bars import KITS
 from drawn_graphics import fonts
