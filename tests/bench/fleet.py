@@ -331,12 +331,18 @@ def judge(run: Run) -> bool:
         crossed = database.execute(
             "SELECT count(*) FROM result r JOIN micrograph m ON m.id = r.micrograph_id WHERE m.site_id <> r.site_id"
         ).fetchone()[0]
-    judged = sum(count.get("judged", 0) for count in counts)
+        aside, unanswered, reason, answered = database.execute(
+            "SELECT count(*), coalesce(sum(n - judged), 0), max(reason), coalesce(sum(judged), 0) FROM work_unit WHERE state = 'set_aside'"
+        ).fetchone()
+    judged = sum(count.get("judged", 0) for count in counts) + int(answered)
     known = sum(count.get("known", 0) for count in counts)
     print(
         f"jobs: {closed} of {jobs} done; micrographs: {total}; answers: {rows} on {micrographs}; counted: {judged} judged, {known} known; of another site: {crossed}"
     )
-    return rows == micrographs == judged == total and not known and not crossed and closed == jobs
+    if aside:
+        print(f"set aside: {aside} units with {unanswered} micrographs without an answer: {reason}")
+    is_whole = rows == micrographs == judged == total - int(unanswered)
+    return is_whole and not known and not crossed and closed == jobs
 
 
 def print_claims(run: Run) -> None:
