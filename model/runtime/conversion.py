@@ -6,11 +6,14 @@ process never returns. A service therefore converts in a child that ends.
 
 from __future__ import annotations
 
+import copy
 import logging
-import pickle  # noqa: TID251 - between two processes of ours, never at rest
+import os
+import signal
 import sys
 import tempfile
 import warnings
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from multiprocessing import get_context
@@ -18,14 +21,17 @@ from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
+import safetensors.torch
 import torch
+from torch import nn
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from multiprocessing.connection import Connection
-    from multiprocessing.process import BaseProcess
+    from collections.abc import Iterator, Sequence
+    from concurrent.futures import Future
 
-    from torch import Tensor, nn
+    import numpy as np
+    from numpy.typing import NDArray
+    from torch import Tensor
 
 CONVERSION_LOCK = Lock()
 """Held during conversion, which changes process-wide warning filters and the root logger."""
@@ -33,9 +39,6 @@ CONVERSION_LOCK = Lock()
 _IMAGES = (torch.zeros(1, 64, 64, 3, dtype=torch.uint8),)
 _ANSWERS_S = 120.0
 """How long a child is waited for; it takes a few seconds, more on a busy PC."""
-_ENDS_S = 3.0
-_UNPICKLABLE = (pickle.PicklingError, AttributeError, TypeError)
-"""What pickle raises for a network that cannot be sent to a process."""
 
 
 def convert(network: nn.Module, example: tuple[Tensor, ...] = ()) -> Any:
@@ -71,62 +74,79 @@ def converting_apart() -> Iterator[None]:
 
 
 class _Child:
-    """Process that converts networks, started for the first one."""
+    """Process that converts networks, started for the first one; after a failure it gets none."""
 
     def __init__(self) -> None:
-        self._process: BaseProcess | None = None
-        self._pipe: Connection | None = None
+        self._pool = ProcessPoolExecutor(max_workers=1, mp_context=get_context("spawn"))
+        self._number: Future[int] | None = None
         self._failed = False
 
     def convert(self, network: nn.Module, example: tuple[Tensor, ...]) -> Any | None:
         """Return the converted network, or None if the child cannot convert it."""
         if self._failed:
             return None
+        # AssertionError: this process may have no children; RuntimeError: the child has ended.
+        with suppress(OSError, AssertionError, RuntimeError):
+            self._number = self._number or self._pool.submit(os.getpid)
+            converted = self._pool.submit(_convert_packed, *_pack(network, example))
+            if converted.exception(_ANSWERS_S) is None:
+                return import_openvino().Core().read_model(*converted.result())
         self._failed = True
-        # RuntimeError is OpenVINO's, AssertionError that of a process that may have no children.
-        with suppress(OSError, EOFError, RuntimeError, AssertionError, *_UNPICKLABLE):
-            pipe = self._pipe or self._start()
-            pipe.send_bytes(pickle.dumps((network, example)))
-            if pipe.poll(_ANSWERS_S):
-                structure, weights = pipe.recv_bytes(), pipe.recv_bytes()
-                model = import_openvino().Core().read_model(structure, weights)
-                self._failed = False
-                return model
         return None
 
-    def _start(self) -> Connection:
-        context = get_context("spawn")
-        self._pipe, child_end = context.Pipe()
-        self._process = context.Process(target=_serve, args=(child_end,), name="convert")
-        self._process.start()
-        child_end.close()
-        return self._pipe
-
     def close(self) -> None:
-        """End the process."""
-        if self._pipe is not None:
-            self._pipe.close()
-        if self._process is not None and self._process.pid is not None:
-            self._process.join(_ENDS_S)
-            self._process.kill()
-            self._process.join(_ENDS_S)
+        """End the process, also one that does not answer."""
+        self._pool.shutdown(wait=False, cancel_futures=True)
+        if self._failed and self._number is not None and self._number.done():
+            with suppress(OSError, RuntimeError):  # it may have ended, or never have started
+                os.kill(self._number.result(), signal.SIGTERM)
 
 
 _CHILD: ContextVar[_Child | None] = ContextVar("child", default=None)
 
 
-def _serve(pipe: Connection) -> None:
-    """Convert what the pipe brings until it is closed; in the child."""
-    with suppress(EOFError, OSError, KeyboardInterrupt):
-        while True:
-            network, example = pickle.loads(pipe.recv_bytes())  # noqa: S301 - from our parent
-            with tempfile.TemporaryDirectory() as folder:
-                structure, weights = Path(folder, "model.xml"), Path(folder, "model.bin")
-                model = _convert_here(network, example)
-                import_openvino().serialize(model, str(structure), str(weights))
-                del model
-                pipe.send_bytes(structure.read_bytes())
-                pipe.send_bytes(weights.read_bytes())
+def _pack(
+    network: nn.Module, example: tuple[Tensor, ...]
+) -> tuple[nn.Module, bytes, list[NDArray[np.generic]]]:
+    """Return a network without numbers, its numbers, and the example, for another process.
+
+    PyTorch would move tensors that it sends to shared memory, also those of this process.
+    """
+    numbers = {name: tensor.detach().clone() for name, tensor in _iter_tensors(network)}
+    empty = copy.deepcopy(network).to("meta")
+    return empty, safetensors.torch.save(numbers), [array.numpy() for array in example]
+
+
+def _convert_packed(
+    network: nn.Module, numbers: bytes, example: Sequence[NDArray[np.generic]]
+) -> tuple[bytes, bytes]:
+    """Convert a packed network; in the child.
+
+    Returns:
+        Structure and weights of the OpenVINO model.
+    """
+    loaded = safetensors.torch.load(numbers)
+    for name, empty in list(_iter_tensors(network)):
+        module, _, leaf = name.rpartition(".")
+        tensor = loaded[name]
+        is_parameter = isinstance(empty, nn.Parameter)
+        setattr(
+            network.get_submodule(module),
+            leaf,
+            nn.Parameter(tensor, requires_grad=False) if is_parameter else tensor,
+        )
+    model = _convert_here(network, tuple(torch.from_numpy(array) for array in example))
+    with tempfile.TemporaryDirectory() as folder:
+        structure, weights = Path(folder, "model.xml"), Path(folder, "model.bin")
+        import_openvino().serialize(model, str(structure), str(weights))
+        del model
+        return structure.read_bytes(), weights.read_bytes()
+
+
+def _iter_tensors(network: nn.Module) -> Iterator[tuple[str, Tensor]]:
+    """Yield parameters and buffers by name, also those that a state dictionary leaves out."""
+    yield from network.named_parameters(remove_duplicate=False)
+    yield from network.named_buffers(remove_duplicate=False)
 
 
 def _convert_here(network: nn.Module, example: tuple[Tensor, ...]) -> Any:
