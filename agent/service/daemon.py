@@ -88,7 +88,7 @@ TICK_S = 0.5
 STANDS_STILL_S = 900.0  # several times the longest step there is: a large file, a bundle that loads
 WORKER_ENDS_S = 7.0  # what the file in hand gets; then its process is killed and it is given back
 THREADS_END_S = 1.0
-ERRANDS_END_S = 20.0
+ERRANDS_END_S = 20.0  # before a new start in the same process
 PAGES_END_S = 3.0
 FORCED = 130
 READABLE = (
@@ -428,8 +428,8 @@ class Agent:
             worker.join(THREADS_END_S)
         for thread in watches:
             thread.join(THREADS_END_S / max(len(watches), 1))  # a dead share holds its own only
-        if pages:
-            pages.join(PAGES_END_S)
+        if pages:  # the next agent of this process needs their address
+            pages.join(ERRANDS_END_S if self._starts_again else PAGES_END_S)
 
     def _say_stopped(self, store: Store) -> None:
         try:

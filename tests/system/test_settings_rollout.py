@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import shutil
+import socket
 import threading
 import time
-from contextlib import ExitStack
+import urllib.request
+from contextlib import ExitStack, suppress
 from datetime import timedelta
 
 import pytest
@@ -205,7 +207,12 @@ sizes = ["1", "2"]
 def test_a_running_agent_starts_again_and_judges_the_next_micrograph_by_the_version(
     lab, capsys, monkeypatch
 ):
-    read = settings_of.read_own(lab.folder / "agent.toml", {})
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    toml = lab.folder / "agent.toml"
+    text = toml.read_text("utf-8").replace("port = 0", f"port = {port}")
+    toml.write_text(text, encoding="utf-8")
+    read = settings_of.read_own(toml, {})
     name = settings_of.find_pc_name()
     url = f"sqlite:///{read.store.folder / 'martensight.db'}"
     with Store.open(url, site="Small lab", agent=name) as store:
@@ -215,7 +222,7 @@ def test_a_running_agent_starts_again_and_judges_the_next_micrograph_by_the_vers
 
         def run() -> None:
             while True:
-                agents.append(Agent(settings_of.read(lab.folder / "agent.toml", {}), serve=False))
+                agents.append(Agent(settings_of.read(lab.folder / "agent.toml", {})))
                 ended.append(agents[-1].run())
                 if not ended[-1]:
                     return
@@ -228,10 +235,17 @@ def test_a_running_agent_starts_again_and_judges_the_next_micrograph_by_the_vers
         wait_until(lambda: store.settings_versions.find_current() == version)
         wait_until(lambda: len(agents) == 2)
         wait_until(lambda: fleet_of(store, name).get("settings_version") == version)
+        wait_until(lambda: is_served(agents[-1].url))  # at the address of the one before
         agents[-1].stop()
         thread.join(60)
 
     assert ended == [True, False]
+
+
+def is_served(url):
+    with suppress(OSError), urllib.request.urlopen(f"{url}/healthz", timeout=5) as answer:
+        return answer.status == 200
+    return False
 
 
 def fleet_of(store, name):
