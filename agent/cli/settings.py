@@ -85,8 +85,8 @@ def publish(
             ("setting", "in use", "published"),
             [(name, str(was), str(now)) for name, (was, now) in changes.items()],
         )
-    texts = ", ".join(content["files"]) or "no file"
-    out.print(f"Published {published.version}, with the text of: {texts}.", markup=False)
+    texts = [f"the text of {name}" for name in content["files"]]
+    out.print(f"Published {', with '.join([published.version, *texts])}.", markup=False)
     out.print(
         f"To bring it to the PCs: agent rollout start --settings {published.version}", markup=False
     )

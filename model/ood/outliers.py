@@ -83,7 +83,7 @@ def format_outliers(outliers: Sequence[Outlier], total: int) -> str:
     more = f" and {len(outliers) - _NAMED} more" if len(outliers) > _NAMED else ""
     verb = "is" if len(outliers) == 1 else "are"
     return (
-        f"{len(outliers)} of {total} reference images {verb} at least twice as far from the others as "
-        f"is usual for their code: {names}{more}. Check them for an edge, scratches or a stain: "
+        f"{len(outliers)} of {total} reference images {verb} at least twice as far from the others "
+        f"as is usual for their code: {names}{more}. Check them for an edge, scratches or a stain: "
         "they widen what counts as usual."
     )

@@ -7,10 +7,10 @@ import shutil
 import socket
 import threading
 import time
-import urllib.request
 from contextlib import ExitStack, suppress
 from datetime import timedelta
 
+import httpx2
 import pytest
 
 from agent import settings as settings_of
@@ -243,8 +243,8 @@ def test_a_running_agent_starts_again_and_judges_the_next_micrograph_by_the_vers
 
 
 def is_served(url):
-    with suppress(OSError), urllib.request.urlopen(f"{url}/healthz", timeout=5) as answer:
-        return answer.status == 200
+    with suppress(httpx2.HTTPError):
+        return httpx2.get(f"{url}/healthz").status_code == httpx2.codes.OK
     return False
 
 
