@@ -24,7 +24,9 @@ if TYPE_CHECKING:
 
 KEPT_BINS = 40
 """Bins of a report's histogram; the store has 160."""
-CHECK_NOTE = marked("On drawings two of three listed needles are right within 15 %: check each.")
+CHECK_NOTE = marked(
+    "On drawings 59 to 86 % of the listed needles are right within 15 %: check each."
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from fastapi import Request
 
     from agent.fleet import FleetMember
-    from agent.store import RingRules, Rollout, RolloutHost
+    from agent.store import RingRules, Rollout, RolloutHost, SettingsVersion
     from agent.web.context import Desk
 
 START, CONTINUE, STOP = "/fleet/rollout", "/fleet/rollout/continue", "/fleet/rollout/stop"
@@ -115,19 +115,32 @@ def _get_in_use(member: FleetMember | None, *, is_settings: bool) -> str:
     return member.settings_version or _OWN if is_settings else member.bundle
 
 
-def build_start(desk: Desk, request: Request) -> tuple[SignForm, tuple[str, ...]] | None:
+def _describe_version(version: SettingsVersion, desk: Desk) -> str:
+    at = local(version.published_at, desk.zone)
+    return f"{version.version} · {at} · {version.by}: {version.reason}"
+
+
+def build_start(
+    desk: Desk, request: Request
+) -> tuple[SignForm, tuple[tuple[str, str], ...]] | None:
     """Build the form that starts a rollout, and the bundles and versions to choose from.
 
-    None where a rollout is running, the reader is no lead, or there is nothing else to choose.
+    Each of these is its name, and the name with what tells it from the others. None where a rollout
+    is running, the reader is no lead, or there is nothing else to choose.
     """
     rules, current = desk.learning.rings, desk.store.promotions.find_current()
     newest = desk.store.rollouts.find_latest()
     bundles = tuple(
-        folder.name for folder in list_bundles(desk.archive.folder)[::-1] if folder.name != current
+        (folder.name, folder.name)
+        for folder in list_bundles(desk.archive.folder)[::-1]
+        if folder.name != current
     )[:BUNDLES_SHOWN]
     applied = desk.store.settings_versions.find_current()
-    versions = (version.version for version in desk.store.settings_versions.list_all())
-    bundles += tuple(name for name in versions if name != applied)[:BUNDLES_SHOWN]
+    bundles += tuple(
+        (version.version, _describe_version(version, desk))
+        for version in desk.store.settings_versions.list_all()
+        if version.version != applied
+    )[:BUNDLES_SHOWN]
     is_running = newest is not None and newest.state is RolloutState.RUNNING
     if not bundles or is_running or not may_undo_any(request):
         return None

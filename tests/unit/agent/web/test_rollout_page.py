@@ -132,7 +132,7 @@ def test_a_settings_version_is_started_and_shown_as_a_bundle_is(lab):
     rollout = browser.get("/api/v1/rollout").json()["rollout"]
     unknown = browser.post("/fleet/rollout", data=sent | {"bundle": "settings-000000000000"})
 
-    assert f"<option>{published.version}</option>" in offered
+    assert f'<option value="{published.version}">{published.version} · ' in offered
     assert f"The PCs of ring 1 apply {published.version}." in started
     assert f"Rollout of {published.version}" in page
     assert (rollout["kind"], rollout["bundle"]) == ("settings", published.version)
