@@ -266,6 +266,7 @@ def test_status_has_every_key_of_the_contract(lab):
         "bundle",
         "rollout",
         "settings_version",
+        "wanted_settings_version",
         "overridden_settings",
         "site",
         "other_sites",
