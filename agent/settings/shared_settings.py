@@ -1,7 +1,7 @@
 """Class every setting: shared, with one value on all PCs of a site, or local to a PC.
 
-A version of the settings holds the shared ones, and the text of two files that settings name. A new
-setting has to be classed here; a test fails otherwise.
+A version of the settings holds the shared ones, and the text of two files that settings name. A
+test fails where a new setting is not classed here.
 """
 
 from __future__ import annotations
