@@ -61,8 +61,7 @@ NEEDED_BYTES = 4_000_000_000
 @pytest.hookimpl(tryfirst=True)  # before pytest chooses its folder
 def pytest_cmdline_main() -> None:
     # A commit waits a millisecond for the disk, and a run of all tests makes a hundred thousand.
-    # Wine shows the folder of the Linux below it, which is no folder of a Windows.
-    if not hasattr(os, "statvfs"):
+    if not hasattr(os, "statvfs"):  # Windows; under wine /dev/shm is there, but it is that of Linux
         return
     if "PYTEST_DEBUG_TEMPROOT" in os.environ or not IN_MEMORY.is_dir():
         return

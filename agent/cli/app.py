@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import gc
 import importlib
-import platform
 import sys
 import time
 from datetime import UTC, datetime
@@ -270,13 +269,14 @@ def open_store(settings: Settings, *, anew: bool = False) -> Store:
         BadStore: The database cannot be used; the message names the remedy.
     """
     from agent.cli.signing import shell_origin
+    from agent.settings import find_pc_name
     from agent.store import Store, store_url
 
     url = store_url(settings.store.folder, settings.store.url)
     opened = Store.open(
         url,
         site=settings.site.name,
-        agent=platform.node() or "agent",
+        agent=find_pc_name(),
         exact_numbers=settings.orders.exact_numbers,
         folder=settings.store.folder,
         anew=anew,

@@ -14,7 +14,7 @@ from agent.cli import console
 from agent.cli.app import load_settings, open_store
 from agent.cli.models import NameArgument, load_verified, models
 from agent.cli.options import JsonOption
-from agent.cli.signing import signed_store
+from agent.cli.signing import require_lead, signed_store
 from agent.errors import BadBundle, WrongUse
 from model import ModelError
 
@@ -177,17 +177,6 @@ def _print_gate(settings: Settings, name: str, before: str | None) -> str:
     result = describe_gate(get_bundle(settings.store.folder, name), before)
     console.out.print(result, markup=False)
     return result
-
-
-def require_lead(settings: Settings, store: Store, by: str) -> None:
-    """Raise `WrongUse` unless a lead signs, where the lab has accounts or names leads."""
-    from agent.orders.order_policy import is_lead
-
-    if (settings.orders.leads or store.accounts.every()) and not is_lead(settings, store, by):
-        raise WrongUse(
-            f"{by} may not promote a bundle. Only a lead or an administrator may; see agent users "
-            "list."
-        )
 
 
 def _impact(settings: Settings, store: Store, name: str, days: int) -> tuple[Impact, Path]:

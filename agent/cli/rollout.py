@@ -14,11 +14,10 @@ from agent.cli.models_promote import (
     ByOption,
     DaysOption,
     ReasonOption,
-    require_lead,
     sign_for,
 )
 from agent.cli.options import JsonOption
-from agent.cli.signing import os_user, signed_store
+from agent.cli.signing import os_user, require_lead, signed_store
 from agent.errors import WrongUse
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ import typer
 from agent.cli.app import app, find_settings_file, load_settings, open_store
 from agent.cli.console import out, print_json, table
 from agent.cli.options import JsonOption
-from agent.cli.signing import signed_store
+from agent.cli.signing import require_lead, signed_store
 from agent.errors import WrongUse
 
 if TYPE_CHECKING:
@@ -61,7 +61,6 @@ def publish(
     It holds no path, host name, port or credential. No PC applies it before its rollout: agent
     rollout start --settings VERSION.
     """
-    from agent.cli.models_promote import require_lead
     from agent.service.data_folder import clock
     from agent.settings import collect_shared, read_own
     from agent.store import Signature, list_changes

@@ -193,6 +193,17 @@ def sign(
     return store.acting_as(origin), name
 
 
+def require_lead(settings: Settings, store: Store, by: str) -> None:
+    """Raise `WrongUse` unless a lead signs, where the lab has accounts or names leads."""
+    from agent.orders.order_policy import is_lead  # `agent --help` answers without it
+
+    if (settings.orders.leads or store.accounts.every()) and not is_lead(settings, store, by):
+        raise WrongUse(
+            f"{by} is not a lead. Only a lead or an administrator may do this; see agent users "
+            "list and [orders] leads in agent.toml."
+        )
+
+
 def _has_admin(store: Store) -> bool:
     """Return whether an administrator can log in."""
     return any(

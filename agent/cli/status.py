@@ -88,10 +88,8 @@ def _print_status(document: dict[str, Any], at: Callable[[str | None], str]) -> 
             f"{left}{aside}",
             markup=False,
         )
-    if version := document.get("settings_version"):
-        names = ", ".join(document.get("overridden_settings") or ())
-        over = f", overrides {names} of this PC" if names else ""
-        out.print(f"settings: {version}{over}", markup=False)
+    if line := _describe_settings(document):
+        out.print(f"settings: {line}", markup=False)
     if rollout := document.get("rollout"):
         out.print(
             f"rollout of {rollout['bundle']}: {rollout['state']}, ring {rollout['ring']} of 3 "
@@ -100,3 +98,14 @@ def _print_status(document: dict[str, Any], at: Callable[[str | None], str]) -> 
         )
     for problem in document["problems"]:
         out.print(f"! {problem}", markup=False)
+
+
+def _describe_settings(document: dict[str, Any]) -> str:
+    """Return the settings version that this PC applies and the one that it is to apply, or ""."""
+    version, wanted = document["settings_version"], document["wanted_settings_version"]
+    line = version or "agent.toml"
+    if names := ", ".join(document["overridden_settings"]):
+        line += f", overrides {names} of this PC"
+    if wanted is not None and wanted != version:
+        return f"{line}; agent run changes to {wanted or 'agent.toml'}"
+    return line if version else ""

@@ -156,7 +156,7 @@ def make_loader(
 
         try:
             pixels, valid = archive.field(sha256, page)
-        except ObjectsUnavailable:  # the crop is not lost: whoever asked tries again
+        except ObjectsUnavailable:  # the crop is not lost: the caller tries again
             raise
         except (OSError, ValueError) as error:
             raise BadStore(

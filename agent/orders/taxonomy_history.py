@@ -250,7 +250,7 @@ def _subtypes_of(codes: Sequence[str], taxonomy: Taxonomy) -> Iterator[str]:
 
 
 def note_taxonomy(store: Store, taxonomy: Taxonomy, *, now: datetime, by: str = "agent") -> None:
-    """Record from when on a taxonomy is valid, unless it is the one recorded last.
+    """Record from when on a taxonomy is valid, unless this PC recorded it last.
 
     Args:
         store: Open.
@@ -259,10 +259,7 @@ def note_taxonomy(store: Store, taxonomy: Taxonomy, *, now: datetime, by: str = 
         by: Who changed it; the agent where it only read the file.
     """
     entry = taxonomy.without_texts().as_json()  # what pages say of a class decides nothing
-    newest = store.records.newest(TAXONOMY).get("")
-    if newest is None or newest.facts["taxonomy"] != entry:
-        new = NewRecord(TAXONOMY, "", {"taxonomy": entry})
-        store.records.add_together([new], by=by, at=now, follows=newest.id if newest else 0)
+    store.records.add_state(TAXONOMY, by=by, at=now, facts={"taxonomy": entry})
 
 
 def note_bundles(store: Store, bundles: Path, *, now: datetime) -> None:

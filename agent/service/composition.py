@@ -90,7 +90,7 @@ def make_pool(settings: Settings, *, is_all: bool = False) -> CropPool:
 
     Args:
         settings: Settings of the lab.
-        is_all: Whether reading is all that is done meanwhile: then a PC of few cores uses each.
+        is_all: Whether nothing else is done during this time; then a PC of few cores uses each.
     """
     imaging = settings.imaging
     cores = os.cpu_count() or 1

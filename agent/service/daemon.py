@@ -124,7 +124,8 @@ class Agent:
         self._on_ready, self._on_beat, self._on_stopping = on_ready, on_beat, on_stopping
         self._on_upgrade = on_upgrade
         self._stop = threading.Event()
-        self._starts_again = False
+        self._stop_requested = threading.Event()
+        self._has_other_settings = False
         self._set_back_s = 0.0
         self._affected: list[Affected] = []
         self._work: list[WorkProgress] = []
@@ -138,8 +139,13 @@ class Agent:
         """Where the review page answers, once it does."""
 
     def stop(self) -> None:
-        """Request that it stops."""
+        """Request that it stops, also where it is about to start again."""
+        self._stop_requested.set()
         self._stop.set()
+
+    @property
+    def _starts_again(self) -> bool:
+        return self._has_other_settings and not self._stop_requested.is_set()
 
     def run(self) -> bool:
         """Run until `stop`, a signal, or another settings version that this PC is to apply.
@@ -158,17 +164,17 @@ class Agent:
             open_store(self._settings, on_upgrade=self._on_upgrade) as store,
         ):
             follower = SettingsFollower(self._settings, store, now=self._now)
-            if follower.align():
-                return not self._stop.is_set()
-            self._run(store, follower)
+            self._has_other_settings = follower.align()
+            if not self._has_other_settings:
+                self._run(store, follower)
             return self._starts_again
 
     def _follow_settings(self, follower: SettingsFollower) -> bool:
         """Return whether a batch may begin: not before a new start, for other settings."""
         is_other = follower.refresh()
         self.problems.say("settings", follower.problem)
-        if is_other and not self._stop.is_set():
-            self._starts_again = True
+        if is_other:
+            self._has_other_settings = True
             self._stop.set()
         return not is_other
 
@@ -446,13 +452,10 @@ class Agent:
             return
 
         def heard(number: int, _frame: FrameType | None) -> None:
-            if self._starts_again:
-                self._starts_again = False  # it was about to start again, and ends instead
-                return
-            if self._stop.is_set():
+            if self._stop_requested.is_set():
                 os._exit(FORCED)  # the journal has everything; what was in hand is queued again
             log.info("service.signalled", signal=signal.Signals(number).name)
-            self._stop.set()
+            self.stop()
 
         names = ("SIGINT", "SIGTERM", "SIGBREAK")
         numbers = [getattr(signal, name) for name in names if hasattr(signal, name)]

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import platform
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
+
+from agent.settings import find_pc_name
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -20,7 +21,7 @@ def clock() -> datetime:
 
 def agent_name() -> str:
     """Return this agent's name: the PC's."""
-    return platform.node() or "agent"
+    return find_pc_name()
 
 
 def bundles_folder(settings: Settings) -> Path:

@@ -96,7 +96,7 @@ def build_status_from_store(
         _source_to_json(s.name, s.folder, s.mode, by_source.get(s.name)) for s in settings.sources
     ]
     counts = store.files.count_by_state()
-    bundle = store.promotions.find_current()
+    bundle, wanted = store.promotions.find_current(), store.settings_versions.find_wanted().applied
     problems = [
         *(_iter_silence_problems(mine, now) if here else ()),
         *heard,
@@ -117,6 +117,7 @@ def build_status_from_store(
         "bundle": bundle,
         "rollout": _describe_rollout(store, now),
         "settings_version": settings.version,
+        "wanted_settings_version": wanted.version if wanted else "",
         "overridden_settings": list_overridden(settings),
         "site": settings.site.name,
         "other_sites": [
@@ -268,6 +269,7 @@ def _without_store(
         "bundle": remembered.get("bundle"),
         "rollout": None,
         "settings_version": settings.version,
+        "wanted_settings_version": None,
         "overridden_settings": list_overridden(settings),
         "database": hide_passwords(
             store_url(settings.store.folder, settings.store.url).split("@")[-1]

@@ -70,9 +70,7 @@ def save_applied(data: Path, pc: str, content: Mapping[str, Any]) -> None:
     """Write the version that a PC applies from its next start on."""
     version = write_files(data, content)
     text = json.dumps({"version": version, "content": content}, ensure_ascii=False, indent=1)
-    file = _get_file(data, pc)
-    file.parent.mkdir(parents=True, exist_ok=True)
-    write_whole({file: text.encode()})
+    write_whole({_get_file(data, pc): text.encode()})
 
 
 def remove_applied(data: Path, pc: str) -> None:
@@ -90,9 +88,7 @@ def write_files(data: Path, content: Mapping[str, Any]) -> str:
         for path, text in texts.items()
         if not path.is_file() or path.read_bytes() != text
     }
-    if wanting:
-        folder.mkdir(parents=True, exist_ok=True)
-        write_whole(wanting)
+    write_whole(wanting)
     return version
 
 

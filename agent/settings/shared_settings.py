@@ -1,7 +1,7 @@
 """Class every setting: shared, with one value on all PCs of a site, or local to a PC.
 
-A version of the settings holds the shared ones, and the text of two files that settings name. A new
-setting has to be classed here; a test fails otherwise.
+A version of the settings holds the shared ones, and the text of two files that settings name. A
+test fails where a new setting is not classed here.
 """
 
 from __future__ import annotations
@@ -233,7 +233,7 @@ def _iter_files(settings: Settings) -> Iterator[tuple[str, str]]:
         if not given:
             continue
         try:
-            text = Path(given).read_text(encoding="utf-8-sig")
+            text = _read_text(given)
         except FileNotFoundError:
             if section == "model":
                 raise BadSettings(f"{name}: no such file: {given}.") from None
@@ -269,6 +269,11 @@ def _has_other_text(name: str, own: Settings, settings: Settings) -> bool:
     if not before or before == after:
         return False
     try:
-        return not after or Path(before).read_bytes() != Path(after).read_bytes()
-    except OSError:
+        return not after or _read_text(before) != _read_text(after)
+    except (OSError, UnicodeDecodeError):
         return False
+
+
+def _read_text(file: Path | str) -> str:
+    """Read a file without the mark and the line ends that an editor of Windows writes."""
+    return Path(file).read_text(encoding="utf-8-sig")

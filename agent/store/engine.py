@@ -213,7 +213,7 @@ def _windows_network_kind(path: Path) -> str | None:
 
 def insert_for(session: Session) -> Any:
     """Return the database's own `insert`, which can leave out rows that are there."""
-    from sqlalchemy.dialects import postgresql, sqlite  # noqa: PLC0415 - only who writes needs them
+    from sqlalchemy.dialects import postgresql, sqlite  # noqa: PLC0415 - a read needs neither
 
     return sqlite.insert if session.get_bind().dialect.name == "sqlite" else postgresql.insert
 

@@ -11,7 +11,7 @@ from sqlmodel import col, select
 from agent.store import audit_log
 from agent.store.engine import reading, writing
 from agent.store.repository import Repository
-from agent.store.tables import RecordRow
+from agent.store.tables import AgentRow, RecordRow
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -19,11 +19,12 @@ if TYPE_CHECKING:
 
     from sqlmodel import Session
 
+    from agent.store.sources import AgentIdentity
 
 FACTS_SHA256 = "facts_sha256"
 """Key under which the audit log stores the hash of facts that are too long for it."""
 SPECIFICATIONS = "specifications"
-"""Kind of the records of each state of the file of specifications."""
+"""Kind of the records of each state of the file of specifications; the subject is the PC."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,16 +120,50 @@ def find_newest_id(session: Session, site_id: int) -> int:
     return session.exec(wanted).first() or 0
 
 
-def newest(session: Session, site_id: int, kind: str) -> Record | None:
-    """Return the newest record of a kind, or None."""
-    wanted = (
+def has_state(session: Session, whose: AgentIdentity, kind: str, facts: Mapping[str, Any]) -> bool:
+    """Return whether this PC recorded this state of its file last.
+
+    The records of earlier programs name no PC; the newest of them counts for each PC.
+    """
+    pc = session.get_one(AgentRow, whose.agent_id).name
+    last = _find_newest(session, whose, kind, pc) or _find_newest(session, whose, kind, "")
+    return last is not None and last.facts == facts
+
+
+def append_state(
+    session: Session,
+    whose: AgentIdentity,
+    kind: str,
+    *,
+    by: str,
+    at: datetime,
+    facts: Mapping[str, Any],
+) -> None:
+    """Append the state of a file of this PC, unless this PC recorded it last.
+
+    The last state of another PC does not matter: PCs with different files would append theirs in
+    turns, without end.
+    """
+    audit_log.lock(session)
+    if not has_state(session, whose, kind, facts):
+        pc = session.get_one(AgentRow, whose.agent_id).name
+        append(session, whose.site_id, kind, pc, by=by, at=at, facts=facts)
+
+
+def _find_newest(
+    session: Session, whose: AgentIdentity, kind: str, subject: str
+) -> RecordRow | None:
+    query = (
         select(RecordRow)
-        .where(RecordRow.site_id == site_id, RecordRow.kind == kind)
+        .where(
+            RecordRow.site_id == whose.site_id,
+            RecordRow.kind == kind,
+            RecordRow.subject == subject,
+        )
         .order_by(col(RecordRow.id).desc())
         .limit(1)
     )
-    row = session.exec(wanted).first()
-    return _record(row) if row else None
+    return session.exec(query).first()
 
 
 class Records(Repository):
@@ -141,6 +176,14 @@ class Records(Repository):
         with writing(self._engine) as session:
             site_id = self._whose.site_id
             return append(session, site_id, kind, subject, by=by, at=at, facts=facts)
+
+    def add_state(self, kind: str, *, by: str, at: datetime, facts: Mapping[str, Any]) -> None:
+        """Append the state of a file of this PC, unless this PC recorded it last."""
+        with reading(self._engine) as session:
+            if has_state(session, self._whose, kind, facts):
+                return
+        with writing(self._engine) as session:
+            append_state(session, self._whose, kind, by=by, at=at, facts=facts)
 
     def add_together(
         self, new: Sequence[NewRecord], *, by: str, at: datetime, follows: int

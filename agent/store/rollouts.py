@@ -1,7 +1,7 @@
 """Rollouts in rings: each PC reports its answers, and any agent moves the rings on.
 
 Bundles and settings versions are rolled out in the same way, one at a time at a site.
-Whoever moves a rollout on holds the lock of its row and decides again under it, so that two agents
+An agent that moves a rollout on holds the lock of its row and decides again under it, so that two
 that do it at once count as one. A stop needs no signature and holds from each PC's next batch on.
 """
 

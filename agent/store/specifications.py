@@ -29,7 +29,7 @@ class SpecificationVersions(OrderRepository):
     def note(
         self, entries: Sequence[tuple[str, date, str, str, dict[str, Any]]], *, at: datetime
     ) -> dict[str, int]:
-        """Record the active specifications; a changed entry is a new version.
+        """Record this PC's specifications if they changed; a changed entry is a new version.
 
         Args:
             entries: (name, valid from, approved by, sha256, the entry itself).
@@ -38,29 +38,15 @@ class SpecificationVersions(OrderRepository):
         Returns:
             sha256 → version.
         """
-        state = [sha256 for _, _, _, sha256, _ in entries]
+        state = {"entries": [sha256 for _, _, _, sha256, _ in entries]}
+        kind = quality_records.SPECIFICATIONS
         with reading(self._engine) as session:
             known = _versions(session)
-            last = quality_records.newest(
-                session, self._whose.site_id, quality_records.SPECIFICATIONS
-            )
-        is_same = last is not None and last.facts["entries"] == state
-        if is_same and all(sha256 in known for sha256 in state):
+            is_same = quality_records.has_state(session, self._whose, kind, state)
+        if is_same and all(sha256 in known for sha256 in state["entries"]):
             return known
         with writing(self._engine) as session:
-            last = quality_records.newest(
-                session, self._whose.site_id, quality_records.SPECIFICATIONS
-            )
-            if last is None or last.facts["entries"] != state:
-                quality_records.append(
-                    session,
-                    self._whose.site_id,
-                    quality_records.SPECIFICATIONS,
-                    "",
-                    by="agent",
-                    at=at,
-                    facts={"entries": state},
-                )
+            quality_records.append_state(session, self._whose, kind, by="agent", at=at, facts=state)
             for name, valid_from, approved_by, sha256, entry in entries:
                 if sha256 in _versions(session):
                     continue

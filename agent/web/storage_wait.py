@@ -1,4 +1,4 @@
-"""Bound how long a page waits for the object storage, and show what is being fetched meanwhile."""
+"""Bound how long a page waits for the object storage, and show what is still being fetched."""
 
 from __future__ import annotations
 

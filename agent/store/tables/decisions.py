@@ -59,8 +59,8 @@ class RecordRow(OfSite, Row, table=True):
     "order_list", "statement", "outbox", "outbox_files", "outbox_written", "round_robin",
     "msa_plan", "msa", "specifications", "taxonomy", "bundle_taxonomy", "scale_given", "language",
     "class_proposal", "class_proposal_closed", "needle_comparison" or "needle_calibration";
-    `subject` what it is about, such as a material, a source, an order, a campaign, a micrograph or
-    an account.
+    `subject` what it is about, such as a material, a source, an order, a campaign, a micrograph,
+    an account or a PC.
     """
 
     __tablename__: ClassVar[Any] = "record"

@@ -65,6 +65,18 @@ def test_what_cannot_be_published_is_named(shell, monkeypatch, words, sentence):
     assert shell.lab.store.settings_versions.list_all() == []
 
 
+def test_only_a_lead_publishes_and_the_refusal_does_not_speak_of_bundles(shell):
+    file = shell.folder / "agent.toml"
+    file.write_text(file.read_text("utf-8") + '[orders]\nleads = ["Lea"]\n', encoding="utf-8")
+
+    words = ("--from-this-pc", "--by", "Mallory", "--reason", "x")
+    code, said = shell.agent("settings", "publish", *words)
+
+    assert code == 2
+    assert "Mallory is not a lead. Only a lead or an administrator may do this" in said
+    assert shell.lab.store.settings_versions.list_all() == []
+
+
 def test_a_rollout_names_a_bundle_or_a_version_that_is_there(shell):
     for words in ((), ("20261101-0badcafe", "--settings", "settings-1")):
         code, said = shell.agent("rollout", "start", *words, *BY)
@@ -93,6 +105,20 @@ def test_every_command_names_the_version_and_the_values_of_this_pc_that_it_overr
     assert status["settings_version"] == version
     assert status["overridden_settings"] == ["triage.control_share"]
     assert f"{version} overrides triage.control_share of this PC" in doctor["settings version"]
+
+
+def test_the_status_names_what_an_agent_that_is_stopped_will_change_to(shell):
+    content = settings.collect_shared(settings.read_own(shell.folder / "agent.toml", {}))
+    version = settings.compute_version(content)
+    before = shell.agent("status")[1]
+    settings.save_applied(shell.folder / "data", settings.find_pc_name(), content)
+
+    stopped = shell.agent("status")[1]
+    document = read(shell, "status")
+
+    assert "settings:" not in before
+    assert f"settings: {version}; agent run changes to agent.toml" in stopped
+    assert (document["settings_version"], document["wanted_settings_version"]) == (version, "")
 
 
 @pytest.mark.parametrize(

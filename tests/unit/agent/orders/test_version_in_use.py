@@ -125,8 +125,8 @@ def test_two_pcs_with_different_versions_record_no_specifications_in_turn(lab, p
         for pc in pcs:
             pc.now += timedelta(seconds=2)
             pc.keeper.freeze_touched()
-        states.append(len(lab.store.records.all(STATE)))
+        states.append([len(lab.store.records.all(STATE, pc.name)) for pc in pcs])
 
-    assert states == [1, 1, 1]
+    assert states == [[1, 1]] * 3  # one by each PC
     first.store.rollouts.stop(by="Rita", at=DAY)
     assert [pc.rules for pc in pcs] == [(OLD, 0.02)] * 2

@@ -191,3 +191,17 @@ def test_the_name_of_a_version_is_that_of_its_content_in_any_order_and_after_jso
     assert dict(iter_values(content))["orders.leads"] == names
     other = {**content, "files": {}}
     assert compute_version(other) != compute_version(content)
+
+
+def test_a_file_that_an_editor_of_windows_wrote_is_not_overridden_by_its_own_text(tmp_path):
+    file = write(tmp_path / "pc", '[model]\ntaxonomy = "own.toml"\n')
+    taxonomy = tmp_path / "pc" / "own.toml"
+    taxonomy.write_bytes(b"\xef\xbb\xbf" + TAXONOMY.replace("\n", "\r\n").encode())
+    own = settings.read_own(file, {})
+    save_applied(own.store.folder, "PC-1", collect_shared(own))
+
+    same = list_overridden(settings.read(file, {}, pc="PC-1"))
+    taxonomy.write_text(TAXONOMY.replace("own", "other"), encoding="utf-8")
+    other = list_overridden(settings.read(file, {}, pc="PC-1"))
+
+    assert (same, other) == ([], ["model.taxonomy"])

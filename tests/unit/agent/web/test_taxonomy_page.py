@@ -125,7 +125,7 @@ def test_a_new_state_is_recorded_under_the_administrators_name(lab):
 
     post(pages, "write", **form_of(post(pages, "check", **fields).text))
 
-    assert lab.store.records.newest("taxonomy")[""].by == "Ada"
+    assert lab.store.records.all("taxonomy")[-1].by == "Ada"
     assert load_taxonomy(lab.folder.parent / "own.toml").subtype("K").title_de == "Kern"
 
 
@@ -150,7 +150,7 @@ def test_a_file_that_the_settings_do_not_name_is_written_and_said_not_to_apply(l
 
     assert load_taxonomy(lab.folder.parent / "taxonomy.toml").codes == ("a", "b")
     assert "It does not apply yet" in written.text
-    assert lab.store.records.newest("taxonomy")[""].by == "agent"
+    assert lab.store.records.all("taxonomy")[-1].by == "agent"
 
 
 def test_a_file_that_cannot_be_read_can_be_replaced_here(lab):
