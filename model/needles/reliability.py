@@ -25,7 +25,7 @@ FEATURES = ("disagreement", "excess", "scatter", "turn", "error", "axis", "bend"
 COEFFICIENTS = (-1.33, 0.96, -8.34, -6.4, -2.21, 0.49, 2.01, -1.19)
 INTERCEPT = -1.84
 """Logistic regression on `FEATURES`, fitted by the functions of `fit_reliability` on 70 held-out
-drawn fields. On 5264 needles of 70 other ones `python -m model.needles.fit_reliability` finds
+drawn fields. `python -m model.needles.fit_reliability`, on 5264 needles of 70 fields, finds
 coefficients and an intercept within 0.34 of these."""
 LARGEST_DISAGREEMENT = 0.4
 """Largest log ratio of visible extent and predicted length of a reliable needle. A longer extent
