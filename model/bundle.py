@@ -363,7 +363,7 @@ def _manifest_json(contents: BundleContents, files: dict[str, str]) -> dict[str,
 
 def _is_native(contents: BundleContents) -> bool:
     """Return whether a pass of the bundle uses the pixels of each image as they are."""
-    return "native" in {contents.framing.kind, contents.ood_facts.get("framing")}
+    return contents.framing.is_native or contents.ood_facts.get("framing") == "native"
 
 
 def _json(document: object) -> bytes:

@@ -98,7 +98,12 @@ class Framing:
             return [_resize(field, (self.frame_px, self.frame_px))]
         if self.kind == "tile":
             return _tile(field, self.frame_px)
-        return [self._rescale(field, 1.0 if self.kind == "native" else self._zoom(field))]
+        return [self._rescale(field, 1.0 if self.is_native else self._zoom(field))]
+
+    @property
+    def is_native(self) -> bool:
+        """Whether fields keep their pixels, in place of a common pixel size."""
+        return self.kind == "native"
 
     def _zoom(self, field: Field) -> float:
         """Return the magnification to the common pixel size."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,10 +18,11 @@ from model.inference.predictor import Predictor
 from model.inference.saliency import compute_coarser_margin, compute_contrast, compute_evidence
 from model.inference.shared_pass import SharedPassExtractor
 from model.networks.schemes import CODE, size_head
+from model.ood.features import rebuild_ood_extractor
 from model.ood.frozen_pass import is_frozen_lite0
 from model.ood.mahalanobis import normalize_rows
 from model.ood.nearest_neighbor import SEEN_BY_CLASSIFIER, fit_classifier_scorers, score_uncertainty
-from model.ood.reduced_precision import build_exact_extractor, load_detector
+from model.ood.reduced_precision import load_detector
 from model.runtime.engines import choose_engine
 from model.runtime.quantization import load_int8_calibration
 
@@ -104,11 +106,9 @@ class Classifier:
             cache=cache,
             int8=int8,
             extractor=_build_shared_extractor(detector.extractor, heads) if shares_pass else None,
-            build_exact=(
-                (lambda: _build_shared_extractor(build_exact_extractor(detector.extractor), heads))
-                if shares_pass
-                else None
-            ),
+            build_exact=partial(_build_exact_extractor, detector.extractor, heads)
+            if shares_pass
+            else None,
         )
         self._shares_pass = shares_pass
         self._companions = (
@@ -459,6 +459,12 @@ def _build_shared_extractor(
 ) -> FieldExtractor:
     (encoder,) = {head.encoder for head in heads.values()}
     return SharedPassExtractor(extractor, encoder, heads.values())
+
+
+def _build_exact_extractor(
+    extractor: OodFeatureExtractor, heads: Mapping[str, Head]
+) -> FieldExtractor:
+    return _build_shared_extractor(rebuild_ood_extractor(extractor, "fp32"), heads)
 
 
 def _find_frozen_backbone(loaded: LoadedBundle) -> Backbone | None:

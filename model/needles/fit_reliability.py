@@ -10,13 +10,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+from scipy.optimize import minimize
+from scipy.special import expit
 
 from model.needles.drawing import draw_field
 from model.needles.drawing.canvas import PIXEL_UM
 from model.needles.instances import MeasuredNeedles, find_needles
 from model.needles.lengths import compute_weights
 from model.needles.needle_map import NeedleMapper
-from model.needles.reliability import FEATURES, fit_logistic
+from model.needles.reliability import FEATURES
 from model.needles.truth import TrueNeedle, measure_truth
 
 if TYPE_CHECKING:
@@ -30,6 +32,8 @@ LONGEST_SHARE, LEAST_LONGEST = 0.1, 20
 LEAST_NEEDLES, LEAST_BODY = 40, 0.3
 LARGEST_ERROR, TIP_REACH, TIP_UM = 0.15, 0.2, 0.6
 """A needle is right if its length is within this, and its tips within this share of the length."""
+RIDGE = 1.0
+"""Penalty on the squared coefficients of standardised features."""
 
 
 def main() -> None:
@@ -46,10 +50,38 @@ def main() -> None:
     print(f"{len(is_right)} needles of {len(parts)} fields, {is_right.mean():.0%} right")  # noqa: T201
     print("COEFFICIENTS", dict(zip(FEATURES, coefficients.round(2).tolist(), strict=True)))  # noqa: T201
     print(f"INTERCEPT {intercept:.2f}")  # noqa: T201
-    probability = 1 / (1 + np.exp(-(features @ coefficients + intercept)))
+    probability = expit(features @ coefficients + intercept)
     for limit in (0.5, 0.6, 0.7, 0.8):
         above = probability >= limit
+        if not above.any():
+            break
         print(f"at least {limit}: {above.mean():.0%}, right {is_right[above].mean():.0%}")  # noqa: T201
+
+
+def fit_logistic(
+    features: NDArray[np.float64], is_right: NDArray[np.bool_]
+) -> tuple[NDArray[np.float64], float]:
+    """Fit a logistic regression with a weak ridge penalty.
+
+    Args:
+        features: (n, k).
+        is_right: (n,).
+
+    Returns:
+        (k,) coefficients of the features as they are, and the intercept.
+    """
+    mean, deviation = features.mean(axis=0), features.std(axis=0) + 1e-9
+    inputs = np.column_stack([(features - mean) / deviation, np.ones(len(features))])
+    penalty = np.append(np.full(features.shape[1], RIDGE), 0.0)
+
+    def compute_loss(weights: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
+        logits = inputs @ weights
+        loss = np.logaddexp(0, logits).sum() - logits[is_right].sum() + penalty @ weights**2 / 2
+        return loss, inputs.T @ (expit(logits) - is_right) + penalty * weights
+
+    weights = minimize(compute_loss, np.zeros(inputs.shape[1]), jac=True).x
+    coefficients = weights[:-1] / deviation
+    return coefficients, float(weights[-1] - coefficients @ mean)
 
 
 def _iter_needles(

@@ -11,23 +11,25 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+from scipy.special import expit
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 EXTENT_WEIGHT, EXTENT_REACH = 0.5, 0.6
 """Weight of the visible extent where it agrees with the prediction, and the log ratio at which its
-weight is 1/e of that. MEASURED on 70 held-out drawn fields, `model.needles.fit_reliability`: the
-median of log(true/predicted) per log(extent/predicted)."""
+weight is 1/e of that. MEASURED on 70 held-out drawn fields: the median of log(true/predicted) per
+log(extent/predicted)."""
 FEATURES = ("disagreement", "excess", "scatter", "turn", "error", "axis", "bend", "offset")
 
 COEFFICIENTS = (-1.33, 0.96, -8.34, -6.4, -2.21, 0.49, 2.01, -1.19)
 INTERCEPT = -1.84
-"""Logistic regression on `FEATURES`. MEASURED by `python -m model.needles.fit_reliability`."""
+"""Logistic regression on `FEATURES`, fitted by the functions of `fit_reliability` on 70 held-out
+drawn fields. `python -m model.needles.fit_reliability`, on 5264 needles of 70 fields, finds
+coefficients and an intercept within 0.34 of these."""
 LARGEST_DISAGREEMENT = 0.4
 """Largest log ratio of visible extent and predicted length of a reliable needle. A longer extent
 runs over several needles, a shorter one is mostly guessed: of both one in five is right."""
-NEWTON_STEPS, RIDGE = 20, 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,31 +104,5 @@ def estimate_reliability(features: NDArray[np.float64]) -> NDArray[np.float64]:
     Returns:
         (n,) 0 to 1; 0 where prediction and extent contradict each other.
     """
-    logit = features @ np.array(COEFFICIENTS) + INTERCEPT
-    probability = 1 / (1 + np.exp(-np.clip(logit, -30, 30)))
+    probability = expit(features @ np.array(COEFFICIENTS) + INTERCEPT)
     return np.where(features[:, 0] < LARGEST_DISAGREEMENT, probability, 0.0)
-
-
-def fit_logistic(
-    features: NDArray[np.float64], is_right: NDArray[np.bool_]
-) -> tuple[NDArray[np.float64], float]:
-    """Fit coefficients and intercept by Newton's method, with a weak ridge penalty.
-
-    Args:
-        features: (n, k).
-        is_right: (n,).
-
-    Returns:
-        (k,) coefficients of the features as they are, and the intercept.
-    """
-    mean, deviation = features.mean(axis=0), features.std(axis=0) + 1e-9
-    inputs = np.column_stack([(features - mean) / deviation, np.ones(len(features))])
-    penalty = np.diag(np.append(np.full(features.shape[1], RIDGE), 0.0))
-    weights = np.zeros(inputs.shape[1])
-    for _ in range(NEWTON_STEPS):
-        share = 1 / (1 + np.exp(-np.clip(inputs @ weights, -30, 30)))
-        slope = inputs.T @ (share - is_right) + penalty @ weights
-        curvature = (inputs * (share * (1 - share))[:, None]).T @ inputs + penalty
-        weights = weights - np.linalg.solve(curvature, slope)
-    coefficients = weights[:-1] / deviation
-    return coefficients, float(weights[-1] - coefficients @ mean)

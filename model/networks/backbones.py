@@ -38,13 +38,14 @@ class EarlyPart:
     """Part of the first three stages, whose maps can be computed in strips of rows.
 
     Attributes:
-        compute: (n, channels, rows, columns) → feature maps, and last what the next part takes; of
-            the last part the last one is a feature map too.
+        compute: (n, channels, rows, columns) → its feature maps; the last output, which may be one
+            of them, is what the next part takes.
         channels: Channels of its input.
         stride: Pixels of the image per cell of its input.
         halo_px: Pixels next to a strip that its maps depend on, a multiple of the stride of its
             outputs; None: all.
         strip_px: Most pixels of the image in a strip, so that a strip needs about 80 MB.
+        maps: How many of the outputs, from the first, are feature maps.
     """
 
     compute: Callable[[Tensor], tuple[Tensor, ...]]
@@ -52,6 +53,7 @@ class EarlyPart:
     stride: int
     halo_px: int | None
     strip_px: int
+    maps: int = 1
 
 
 class Backbone(nn.Module, ABC):
@@ -92,7 +94,7 @@ class Backbone(nn.Module, ABC):
         """
         return (
             EarlyPart(lambda x: (self.stages(x, 0)[0],), 3, 1, 32, 500_000),
-            EarlyPart(lambda x: tuple(self.middle_stages(x)), self.channels[0], 4, None, 0),
+            EarlyPart(lambda x: tuple(self.middle_stages(x)), self.channels[0], 4, None, 0, 2),
         )
 
     @abstractmethod

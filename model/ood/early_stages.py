@@ -7,8 +7,9 @@ the rows next to it that its maps depend on.
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
 import torch
@@ -20,16 +21,18 @@ from model.networks.backbones import IMAGENET_MEAN, IMAGENET_STD
 from model.runtime.engines import OpenVinoRunner
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
+    from contextlib import AbstractContextManager
 
     from numpy.typing import NDArray
 
     from model.networks.backbones import Backbone, EarlyPart
     from model.runtime.engines import Engine
 
-    _Maps = list[NDArray[np.float32]]
-    _Compute = Callable[[Sequence[NDArray[np.generic]], Callable[[_Maps], None]], None]
-    """Takes the inputs of a network, and a function that is called with its maps."""
+    _Run = Callable[
+        [Sequence[NDArray[np.generic]]], AbstractContextManager[list[NDArray[np.float32]]]
+    ]
+    """Takes the inputs of a network; its maps are valid within the context."""
 
 JOINED: Final = 1
 """Layer that is joined with the next one to the finest map that is scored."""
@@ -73,19 +76,31 @@ class EarlyStages:
         """
         shape_px = pixels.shape[:2]
         maps: list[NDArray[np.float32]] = []
-        last: NDArray[np.float32] | None = None
-        for part, run in self._parts:
-            taken = (pixels,) if last is None else (last,)
+        taken: NDArray[np.generic] = pixels
+        for index, (part, run) in enumerate(self._parts):
             strips = _Strips(run, shape_px, part.halo_px, part.strip_px)
-            if last is None:
-                outputs = strips.compute(taken, lambda strip: (_normalize(strip[0], mean),))
-            else:
-                outputs = strips.compute(taken)
-            last = outputs[-1]
-            maps += outputs if part.halo_px is None else outputs[:1]
+            outputs = strips.compute((taken,), None if index else mean)
+            taken = outputs[-1]
+            maps += outputs[: part.maps]
         strips = _Strips(self._join, shape_px, _JOIN_HALO_PX, _JOIN_STRIP_PX)
-        (joined,) = strips.compute((maps[JOINED], maps[JOINED + 1]), by_rows=True)
+        (joined,) = strips.compute((maps[JOINED], maps[JOINED + 1]), axis=0)
         return maps, joined.astype(np.float16, copy=False)
+
+
+class _Strip(NamedTuple):
+    """Rows of a frame, in pixels.
+
+    Attributes:
+        start: First row that the network takes.
+        stop: End of the rows that it takes.
+        top: First row whose maps are kept.
+        bottom: End of those rows.
+    """
+
+    start: int
+    stop: int
+    top: int
+    bottom: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,91 +114,67 @@ class _Strips:
         strip_px: Most pixels in a strip.
     """
 
-    run: _Compute
+    run: _Run
     shape_px: tuple[int, int]
     halo_px: int | None
     strip_px: int
 
-    def compute(
-        self,
-        inputs: Sequence[NDArray[np.generic]],
-        prepare: Callable[..., Sequence[NDArray[np.generic]]] = lambda strip: strip,
-        *,
-        by_rows: bool = False,
-    ) -> list[NDArray[np.float32]]:
-        """Run the network over all strips.
-
-        Args:
-            inputs: (rows, columns, 3) uint8, or maps (c, rows, columns).
-            prepare: Turns a strip of the inputs into what the network takes.
-            by_rows: Whether the outputs are (rows, columns, c) instead of (c, rows, columns).
-        """
+    def __iter__(self) -> Iterator[_Strip]:
         rows, columns = self.shape_px
         halo = rows if self.halo_px is None else self.halo_px
         count = 1 if self.halo_px is None else -(-rows * columns // self.strip_px)
         step = -(-rows // (count * CELL_PX)) * CELL_PX
         height = min(rows, step + 2 * halo)
-        whole: list[NDArray[np.float32]] = []
         for top in range(0, rows, step):
-            start, bottom = min(max(0, top - halo), rows - height), min(top + step, rows)
+            start = min(max(0, top - halo), rows - height)
+            yield _Strip(start, start + height, top, min(top + step, rows))
 
-            def write(
-                maps: list[NDArray[np.float32]],
-                inner: tuple[int, int, int] = (start, top, bottom),
-            ) -> None:
-                if not whole:
-                    whole.extend(_allocate(part, rows, height, by_rows=by_rows) for part in maps)
-                for target, part in zip(whole, maps, strict=True):
-                    _copy_rows(part, target, inner, rows, by_rows=by_rows)
+    def compute(
+        self,
+        inputs: Sequence[NDArray[np.generic]],
+        mean: NDArray[np.float32] | None = None,
+        *,
+        axis: int = 1,
+    ) -> list[NDArray[np.float32]]:
+        """Run the network over all strips.
 
-            self.run(prepare(self._cut(inputs, start, height)), write)
+        Args:
+            inputs: Pixels (rows, columns, 3) uint8, or maps (c, rows, columns).
+            mean: Mean colour by which pixels are normalised; None for maps.
+            axis: Axis of the rows in the outputs: 1 of (c, rows, columns), 0 of (rows, columns, c).
+        """
+        rows, _ = self.shape_px
+        whole: list[NDArray[np.float32]] = []
+        for strip in self:
+            cut = [_cut(array, strip, rows, 1 if mean is None else 0) for array in inputs]
+            with self.run(cut if mean is None else [_normalize(cut[0], mean)]) as maps:
+                whole = whole or [_allocate(own, strip, rows, axis) for own in maps]
+                for target, own in zip(whole, maps, strict=True):
+                    _copy_rows(np.moveaxis(own, axis, 0), np.moveaxis(target, axis, 0), strip, rows)
         return whole
 
-    def _cut(
-        self, inputs: Sequence[NDArray[np.generic]], start: int, height: int
-    ) -> Sequence[NDArray[np.generic]]:
-        """Return the rows of a strip, in pixels, of each input."""
-        rows, _ = self.shape_px
-        cut = []
-        for array in inputs:
-            axis = 0 if array.dtype == np.uint8 else 1
-            stride = rows // array.shape[axis]
-            at = slice(start // stride, (start + height) // stride)
-            cut.append(array[at] if axis == 0 else array[:, at])
-        return cut
+
+def _cut(array: NDArray[Any], strip: _Strip, rows: int, axis: int) -> NDArray[Any]:
+    """Return the rows of an array that the network takes, of a frame of so many rows."""
+    by_rows = np.moveaxis(array, axis, 0)
+    stride = rows // len(by_rows)
+    return np.moveaxis(by_rows[strip.start // stride : strip.stop // stride], 0, axis)
 
 
-def _allocate(
-    part: NDArray[np.float32], rows: int, height: int, *, by_rows: bool
-) -> NDArray[np.float32]:
-    """Return an empty map of the whole frame for the map of a strip of some height."""
-    shape, axis = list(part.shape), 0 if by_rows else 1
-    shape[axis] = shape[axis] * rows // height
-    return np.empty(shape, part.dtype)
+def _allocate(own: NDArray[np.float32], strip: _Strip, rows: int, axis: int) -> NDArray[np.float32]:
+    """Return an empty map of the whole frame for the map of a strip."""
+    shape = list(own.shape)
+    shape[axis] = shape[axis] * rows // (strip.stop - strip.start)
+    return np.empty(shape, own.dtype)
 
 
 def _copy_rows(
-    part: NDArray[np.float32],
-    target: NDArray[np.float32],
-    inner: tuple[int, int, int],
-    rows: int,
-    *,
-    by_rows: bool,
+    own: NDArray[np.float32], target: NDArray[np.float32], strip: _Strip, rows: int
 ) -> None:
-    """Copy the inner rows of a strip's map into that of the frame.
-
-    Args:
-        part: Map of the strip.
-        target: Map of the frame.
-        inner: Start of the strip, and first and last row to copy, in pixels.
-        rows: Rows of the frame in pixels.
-        by_rows: Whether the rows are the first axis instead of the second.
-    """
-    if not by_rows:
-        part, target = np.moveaxis(part, 1, 0), np.moveaxis(target, 1, 0)
+    """Copy the kept rows of a strip's map into the map of the frame; rows are the first axis."""
     stride = rows // len(target)
-    start, top, bottom = (px // stride for px in inner)
-    target[top:bottom] = part[top - start : bottom - start]
+    start, top, bottom = strip.start // stride, strip.top // stride, strip.bottom // stride
+    target[top:bottom] = own[top - start : bottom - start]
 
 
 def join_maps(finer: torch.Tensor, coarser: torch.Tensor) -> torch.Tensor:
@@ -220,7 +211,10 @@ def _normalize(pixels: NDArray[np.uint8], mean: NDArray[np.float32]) -> NDArray[
 
 
 class _Part(torch.nn.Module):
-    """Part of the early stages: (1, c, rows, columns) float32 in, its maps out."""
+    """Part of the early stages: (1, c, rows, columns) float32 in, its maps out.
+
+    It holds the backbone, since the functions of a part cannot be sent to a process that converts.
+    """
 
     def __init__(self, backbone: Backbone, index: int) -> None:
         super().__init__()
@@ -246,17 +240,19 @@ def _example(part: EarlyPart) -> torch.Tensor:
 
 def _build_runner(
     network: torch.nn.Module, engine: Engine, example: tuple[torch.Tensor, ...]
-) -> _Compute:
+) -> _Run:
     """Return a function that runs a network with the fastest engine on this CPU."""
     network.eval()
     if engine.name == "openvino":
-        return OpenVinoRunner(network, engine, None, example).write_maps
+        return OpenVinoRunner(network, engine, None, example).borrow_maps
 
     @torch.inference_mode()
-    def run(inputs: Sequence[NDArray[np.generic]], write: Callable[[_Maps], None]) -> None:
+    def run(
+        inputs: Sequence[NDArray[np.generic]],
+    ) -> AbstractContextManager[list[NDArray[np.float32]]]:
         batch = (torch.from_numpy(np.ascontiguousarray(array[None])) for array in inputs)
         outputs = network(*batch)
         maps = outputs if isinstance(outputs, tuple) else (outputs,)
-        write([feature_map[0].numpy() for feature_map in maps])
+        return nullcontext([feature_map[0].numpy() for feature_map in maps])
 
     return run

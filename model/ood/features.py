@@ -184,8 +184,9 @@ class OodFeatureExtractor:
         frame, weights = seen.frame, seen.weights
         area_px = float(frame.valid.sum() or np.prod(frame.extent))
         whole, windows = _describe_whole_and_windows(seen)
-        um_per_px = field.um_per_px if self.frozen_pass.is_native else UM_PER_PX
-        um2 = um_per_px**2 if um_per_px and field.um_per_px is not None else None
+        um2 = None
+        if field.um_per_px is not None:
+            um2 = (field.um_per_px if self.frozen_pass.is_native else UM_PER_PX) ** 2
         fine = _build_cells(seen.joined, frame, weights[FINE], um2, FINE_MARGIN)
         intensity = np.moveaxis(intensity_features(frame), 0, 2)
         tone = _build_cells(intensity, frame, weights[TONE], um2, FINE_MARGIN)
@@ -430,3 +431,16 @@ def build_ood_extractor(
         backbone, precision, usual_um_per_px, version, is_native=is_native
     )
     return OodFeatureExtractor(frozen_pass, embedding)
+
+
+def rebuild_ood_extractor(extractor: OodFeatureExtractor, precision: str) -> OodFeatureExtractor:
+    """Return the extractor of the same network and framing in another precision."""
+    frozen_pass = extractor.frozen_pass
+    return build_ood_extractor(
+        frozen_pass.backbone,
+        precision,
+        frozen_pass.framing.usual_um_per_px,
+        extractor.embedding,
+        frozen_pass.version,
+        is_native=frozen_pass.is_native,
+    )

@@ -134,7 +134,7 @@ class FrozenPass:
     @property
     def is_native(self) -> bool:
         """Whether fields keep their pixels, in place of the common pixel size."""
-        return self.framing.kind == "native"
+        return self.framing.is_native
 
     def run(self, field: Field) -> FieldMaps:
         """Return the maps of a field; padding and pixels without steel have weight 0."""

@@ -19,6 +19,17 @@ from typing import TYPE_CHECKING, Any, Final, Self
 import numpy as np
 
 from model.ood.low_rank_blocks import LowRankBlocks, pack_low_rank
+from model.ood.packed_codes import (
+    LARGEST_4,
+    LARGEST_8,
+    STEP_BYTES,
+    count_bytes,
+    join_halves,
+    quantize,
+    read_codes,
+    read_floats,
+    split_halves,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -157,21 +168,15 @@ def pack_blocks(blocks: NDArray[np.float32], limits: tuple[int, int] = SHORT_LIM
     if total > limits[1]:
         if total > MOST_BLOCKS:
             blocks = blocks[np.linspace(0, total - 1, MOST_BLOCKS).round().astype(np.intp)]
-        room = 2 * length + limits[1] * (4 + (length + 1) // 2)
+        room = 2 * length + limits[1] * (STEP_BYTES + count_bytes(length))
         header = bytes((_LOW_RANK, len(blocks), min(total, _MOST_COUNTED)))
         return header + pack_low_rank(blocks, room)
-    bits = 8 if len(blocks) <= limits[0] else 4
-    largest = 2 ** (bits - 1) - 1
+    bits, largest = (8, LARGEST_8) if len(blocks) <= limits[0] else (4, LARGEST_4)
     mean = blocks.mean(axis=0).astype(np.float16)
-    differences = blocks - mean.astype(np.float32)
-    steps = np.maximum(np.abs(differences).max(axis=1), 1e-12).astype(np.float32) / largest
-    codes = np.rint(differences / steps[:, None]).astype(np.int8)
-    if bits == 4:  # noqa: PLR2004 - two values per byte
-        odd = codes.shape[1] % 2
-        both = (np.pad(codes, ((0, 0), (0, odd))) + 8).astype(np.uint8)
-        codes = (both[:, ::2] | (both[:, 1::2] << 4)).astype(np.uint8).view(np.int8)
+    steps, codes = quantize(blocks - mean.astype(np.float32), largest)
+    packed = codes if largest == LARGEST_8 else join_halves(codes)
     header = bytes((bits, len(blocks), min(total, _MOST_COUNTED)))
-    return b"".join((header, mean.tobytes(), steps.tobytes(), codes.tobytes()))
+    return b"".join((header, mean.tobytes(), steps.tobytes(), packed.tobytes()))
 
 
 def count_blocks(packed: bytes) -> tuple[int, int]:
@@ -227,28 +232,30 @@ def iter_nearest(
 def _iter_shapes(
     packed: Sequence[bytes],
 ) -> Iterator[tuple[NDArray[np.intp], NDArray[np.uint8], int, int]]:
-    """Yield indices, bytes (n, bytes), bits and number of blocks of the fields of each shape."""
+    """Yield the fields of each shape.
+
+    Yields:
+        Indices, bytes after the header (n, bytes), bits and number of blocks.
+    """
     shapes = np.array([(len(one) << 16) | (one[0] << 8) | one[1] for one in packed])
     for shape in np.unique(shapes):
         rows = np.flatnonzero(shapes == shape)
         raw = np.frombuffer(b"".join([packed[int(row)] for row in rows]), np.uint8)
-        yield rows, raw.reshape(len(rows), -1), (int(shape) >> 8) & 255, int(shape) & 255
+        yield (
+            rows,
+            raw.reshape(len(rows), -1)[:, _HEADER:],
+            (int(shape) >> 8) & 255,
+            int(shape) & 255,
+        )
 
 
 def _unpack(raw: NDArray[np.uint8], bits: int, count: int, length: int) -> NDArray[np.float32]:
-    steps_at = _HEADER + 2 * length
-    codes_at = steps_at + 4 * count
-    mean = np.ascontiguousarray(raw[:, _HEADER:steps_at]).view(np.float16).astype(np.float32)
-    steps = np.ascontiguousarray(raw[:, steps_at:codes_at]).view(np.float32)  # (n, b)
-    codes = raw[:, codes_at:].reshape(len(raw), count, -1)
-    if bits == 4:  # noqa: PLR2004 - two values per byte
-        values = np.empty((*codes.shape[:2], 2 * codes.shape[2]), np.float32)
-        values[..., ::2], values[..., 1::2] = codes & 15, codes >> 4
-        values -= 8
-        values = values[..., :length]
+    mean, steps, codes = np.split(raw, np.cumsum([2 * length, STEP_BYTES * count]), axis=1)
+    if bits == 8:  # noqa: PLR2004 - one value per byte
+        values = read_codes(codes).reshape(len(raw), count, length)
     else:
-        values = codes.view(np.int8).astype(np.float32)
-    values *= steps[:, :, None]
-    values += mean[:, None, :]
+        values = split_halves(codes.reshape(len(raw), count, -1), length)
+    values *= read_floats(steps)[:, :, None]
+    values += np.ascontiguousarray(mean).view(np.float16).astype(np.float32)[:, None, :]
     values /= np.maximum(np.linalg.norm(values, axis=2, keepdims=True), 1e-12)
-    return np.asarray(values, np.float32)
+    return values

@@ -8,16 +8,24 @@ the median and 0.046 at most, mostly too large; from nine blocks by 0.048 and 0.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, Self
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
+from model.ood.packed_codes import (
+    LARGEST_4,
+    LARGEST_8,
+    STEP_BYTES,
+    count_bytes,
+    join_halves,
+    quantize,
+    read_codes,
+    read_floats,
+    split_halves,
+)
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-
-_HEADER: Final = 3  # as of every packed field
-_STEP: Final = 4  # bytes of a float32
-_LARGEST_8, _LARGEST_4 = 127, 7
 
 
 def pack_low_rank(blocks: NDArray[np.float32], size_bytes: int) -> bytes:
@@ -32,15 +40,15 @@ def pack_low_rank(blocks: NDArray[np.float32], size_bytes: int) -> bytes:
         the numbers per direction, their codes, 8 bits.
     """
     count, length = blocks.shape
-    step, mean = _quantize(blocks.mean(axis=0, keepdims=True, dtype=np.float64), _LARGEST_8, axis=1)
+    step, mean = quantize(blocks.mean(axis=0, keepdims=True, dtype=np.float64), LARGEST_8)
     differences = blocks - step * mean
-    room = size_bytes - _STEP - length
-    k = min(room // (2 * _STEP + _halve(length) + count), count, length)
+    room = size_bytes - STEP_BYTES - length
+    k = min(room // (2 * STEP_BYTES + count_bytes(length) + count), count, length)
     _left, _sizes, directions = np.linalg.svd(differences, full_matrices=False)
-    steps, codes = _quantize(directions[:k], _LARGEST_4, axis=1)  # (k, 1), (k, d)
+    steps, codes = quantize(directions[:k], LARGEST_4)  # (k, 1), (k, d)
     weights = np.linalg.lstsq((steps * codes).T, differences.T, rcond=None)[0]  # (k, b)
-    of_weights, numbers = _quantize(weights, _LARGEST_8, axis=1)
-    parts = (step, mean, steps, _join_halves(codes), of_weights, numbers)
+    of_weights, numbers = quantize(weights, LARGEST_8)
+    parts = (step, mean, steps, join_halves(codes), of_weights, numbers)
     return b"".join(part.tobytes() for part in parts)
 
 
@@ -66,18 +74,18 @@ class LowRankBlocks:
         """Unpack fields.
 
         Args:
-            raw: (n, bytes), the three bytes of the header included.
+            raw: (n, bytes), each row from `pack_low_rank`.
             count: Blocks b per field.
             length: Length d of a block's feature.
         """
-        n, half = len(raw), _halve(length)
-        k = (raw.shape[1] - _HEADER - _STEP - length) // (2 * _STEP + half + count)
-        ends = np.cumsum([_HEADER, _STEP, length, _STEP * k, k * half, _STEP * k])
-        step, mean, steps, codes, of_weights, numbers = np.split(raw, ends, axis=1)[1:]
-        directions = _split_halves(codes.reshape(n, k, -1), length)
-        directions *= _read_floats(steps)[:, :, None]
-        weights = _read_codes(numbers).reshape(n, k, count) * _read_floats(of_weights)[:, :, None]
-        return cls(_read_floats(step) * _read_codes(mean), directions, weights.transpose(0, 2, 1))
+        n, half = len(raw), count_bytes(length)
+        k = (raw.shape[1] - STEP_BYTES - length) // (2 * STEP_BYTES + half + count)
+        ends = np.cumsum([STEP_BYTES, length, STEP_BYTES * k, k * half, STEP_BYTES * k])
+        step, mean, steps, codes, of_weights, numbers = np.split(raw, ends, axis=1)
+        directions = split_halves(codes.reshape(n, k, -1), length)
+        directions *= read_floats(steps)[:, :, None]
+        weights = read_codes(numbers).reshape(n, k, count) * read_floats(of_weights)[:, :, None]
+        return cls(read_floats(step) * read_codes(mean), directions, weights.transpose(0, 2, 1))
 
     def restore(self) -> NDArray[np.float32]:
         """Return the blocks, (n, b, d) float32."""
@@ -98,35 +106,3 @@ class LowRankBlocks:
         cosines: NDArray[np.float32] = self.weights @ products
         cosines += (self.means @ reference.T)[:, None, :]
         return cosines
-
-
-def _quantize(
-    values: NDArray[np.floating], largest: int, *, axis: int
-) -> tuple[NDArray[np.float32], NDArray[np.int8]]:
-    extent = np.abs(values).max(axis=axis, keepdims=True)
-    steps = (np.maximum(extent, 1e-12) / largest).astype(np.float32)
-    return steps, np.clip(np.rint(values / steps), -largest, largest).astype(np.int8)
-
-
-def _halve(length: int) -> int:
-    return (length + 1) // 2
-
-
-def _join_halves(codes: NDArray[np.int8]) -> NDArray[np.uint8]:
-    """Return two codes of 4 bits per byte."""
-    both = (np.pad(codes, ((0, 0), (0, codes.shape[1] % 2))) + 8).astype(np.uint8)
-    return np.asarray(both[:, ::2] | (both[:, 1::2] << 4), np.uint8)
-
-
-def _split_halves(raw: NDArray[np.uint8], length: int) -> NDArray[np.float32]:
-    codes = np.empty((*raw.shape[:2], 2 * raw.shape[2]), np.float32)
-    codes[..., ::2], codes[..., 1::2] = raw & 15, raw >> 4
-    return codes[..., :length] - 8
-
-
-def _read_floats(raw: NDArray[np.uint8]) -> NDArray[np.float32]:
-    return np.ascontiguousarray(raw).view(np.float32)
-
-
-def _read_codes(raw: NDArray[np.uint8]) -> NDArray[np.float32]:
-    return np.ascontiguousarray(raw).view(np.int8).astype(np.float32)

@@ -14,7 +14,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from model.ood.detector import OodDetector
-from model.ood.features import build_ood_extractor
+from model.ood.features import rebuild_ood_extractor
 from model.ood.fit import iter_fit_detector
 from model.ood.reference_features import ReferenceFeatures
 from model.runtime.engines import has_bf16_convolutions
@@ -57,16 +57,7 @@ def iter_fit_reduced(
     """
     if not has_bf16_convolutions():
         return
-    frozen_pass = extractor.frozen_pass
-    reduced = build_ood_extractor(
-        frozen_pass.backbone,
-        BF16,
-        frozen_pass.framing.usual_um_per_px,
-        extractor.embedding,
-        frozen_pass.version,
-        is_native=frozen_pass.is_native,
-    )
-    features = ReferenceFeatures(examples, reduced, cache)
+    features = ReferenceFeatures(examples, rebuild_ood_extractor(extractor, BF16), cache)
     yield from iter_fit_detector(examples, subtype_of=subtype_of, features=features)
 
 
@@ -118,16 +109,3 @@ def load_detector(
         if reduced.extractor.frozen_pass.fingerprint() == own["fingerprint"]:
             return reduced
     return OodDetector.from_tensors(tensors, exact, backbone)
-
-
-def build_exact_extractor(extractor: OodFeatureExtractor) -> OodFeatureExtractor:
-    """Return the extractor in fp32 of the same network, for codes that are too close to call."""
-    frozen_pass = extractor.frozen_pass
-    return build_ood_extractor(
-        frozen_pass.backbone,
-        "fp32",
-        frozen_pass.framing.usual_um_per_px,
-        extractor.embedding,
-        frozen_pass.version,
-        is_native=frozen_pass.is_native,
-    )

@@ -12,7 +12,7 @@ import os
 import re
 import sys
 import warnings
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from threading import Lock
 from typing import TYPE_CHECKING, NamedTuple, Protocol, cast
@@ -30,7 +30,7 @@ from model.runtime.conversion import CONVERSION_LOCK, convert, import_openvino
 from model.runtime.threads import get_network_threads
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Sequence
+    from collections.abc import Callable, Collection, Iterator, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -355,20 +355,17 @@ class OpenVinoRunner:
         Args:
             inputs: (h, w, 3) uint8, or whatever the example consists of, without the batch.
         """
-        maps: list[NDArray[np.float32]] = []
-        self.write_maps(inputs, lambda views: maps.extend(np.array(view) for view in views))
-        return maps
+        with self.borrow_maps(inputs) as maps:
+            return [np.array(own) for own in maps]
 
-    def write_maps(
-        self,
-        inputs: Sequence[NDArray[np.generic]],
-        write: Callable[[list[NDArray[np.float32]]], None],
-    ) -> None:
-        """Compute all output maps of one image and pass them on without a copy.
+    @contextmanager
+    def borrow_maps(
+        self, inputs: Sequence[NDArray[np.generic]]
+    ) -> Iterator[list[NDArray[np.float32]]]:
+        """Compute all output maps of one image, without a copy: they are valid within the block.
 
         Args:
             inputs: As for `maps`.
-            write: Called once with the maps, which are valid until it returns.
         """
         with self._lock:
             outputs = self._request.infer(
@@ -376,7 +373,7 @@ class OpenVinoRunner:
                 share_inputs=True,
                 share_outputs=True,
             )
-            write([outputs[index][0] for index in range(len(outputs))])
+            yield [outputs[index][0] for index in range(len(outputs))]
 
     def run_batch(self, batch: NDArray[np.floating]) -> NDArray[np.float32]:
         """Compute the output of a whole batch at once.

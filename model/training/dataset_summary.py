@@ -69,15 +69,20 @@ class DatasetSummary:
         return config.framing == "native" or self.has_many_scales(config.taxonomy)
 
     def describe_pixels(self, config: TrainingConfig) -> str:
-        """Return the sentence that names pixels that are kept because of many scales, or ""."""
-        if config.framing == "native" or not self.has_many_scales(config.taxonomy):
+        """Return the sentences on pixels that are kept because of many scales, or ""."""
+        if config.framing == "native" or not self.keeps_pixels(config):
             return ""
+        kept = (
+            "All are used with their own pixels."
+            if config.framing == "scale"
+            else "The unusual check uses all with their own pixels."
+        )
         zooms = np.array(self._um_per_px) / UM_PER_PX
         resized = int(((zooms > _RESIZED) | (zooms < 1 / _RESIZED)).sum())
         return (
             f"Pixel sizes from {min(self._um_per_px):.2g} to {max(self._um_per_px):.2g} µm: at one "
             f"common size of {UM_PER_PX:g} µm, {resized} of {len(zooms)} micrographs to train "
-            "would change more than twofold. All are used with their own pixels."
+            f"would change more than twofold. {kept}"
         )
 
     def build_framing(self, config: TrainingConfig) -> Framing:

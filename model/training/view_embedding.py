@@ -38,7 +38,7 @@ def build_shared_features(
     task: TrainingTask, config: TrainingConfig, cache: FeatureCache | None
 ) -> ReferenceFeatures | None:
     """Return the features that heads and OOD check share; None if their passes differ."""
-    is_native = task.framing.kind == "native"
+    is_native = task.framing.is_native
     if (
         not (is_native or (task.framing.kind == "scale" and task.framing.um_per_px == UM_PER_PX))
         or not is_frozen_lite0(task.encoder.backbone)
@@ -127,7 +127,7 @@ class ViewEmbedder:
             return self._compute_views(example.key, field)
         # The usual pixel size is a median of the examples: it must not renew fields with a scale.
         framing = self._task.framing
-        usual = 0.0 if field.um_per_px or framing.kind == "native" else framing.usual_um_per_px
+        usual = 0.0 if field.um_per_px or framing.is_native else framing.usual_um_per_px
         options = (
             f"{self._made_by} {replace(framing, usual_um_per_px=usual)} "
             f"views {self._config.views} rotate {self._config.rotate} "

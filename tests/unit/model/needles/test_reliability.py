@@ -5,13 +5,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from model.needles.fit_reliability import fit_logistic
 from model.needles.lengths import compute_distribution
-from model.needles.reliability import (
-    ChainAgreement,
-    combine_lengths,
-    estimate_reliability,
-    fit_logistic,
-)
+from model.needles.reliability import ChainAgreement, combine_lengths, estimate_reliability
 
 CLEAR = ChainAgreement(
     predicted=np.array([20.0]),

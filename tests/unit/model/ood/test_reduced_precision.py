@@ -10,11 +10,11 @@ from model.data.dataset import Example
 from model.framing import Field
 from model.networks.backbones import build_backbone
 from model.ood.detector import OodDetector
+from model.ood.features import rebuild_ood_extractor
 from model.ood.fit import fit_detector
 from model.ood.frozen_pass import FrozenPass
 from model.ood.mahalanobis import Moments, Textures
 from model.ood.reduced_precision import (
-    build_exact_extractor,
     collect_facts,
     iter_fit_reduced,
     list_tensors,
@@ -118,7 +118,7 @@ def test_a_fingerprint_is_that_of_a_precision(backbone):
 
 
 def test_what_is_too_close_in_bf16_is_computed_by_the_same_network_in_fp32(exact, reduced):
-    again = build_exact_extractor(reduced.extractor)
+    again = rebuild_ood_extractor(reduced.extractor, "fp32")
 
     seen, known = (one.frozen_pass.run(FRESH[0]) for one in (again, exact.extractor))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -12,6 +13,7 @@ import pytest
 from model import Classifier, Example, Field, quick_config, read_manifest, taxonomy_from, train
 from model.data.splits import Split
 from model.framing import Framing
+from model.ood.frozen_pass import build_frozen_pass
 from model.training.dataset_summary import DatasetSummary
 
 CONSTITUENTS = taxonomy_from(
@@ -101,6 +103,9 @@ def test_a_network_with_another_framing_keeps_it_and_its_unusual_check_keeps_the
 
     assert summary.build_framing(config).kind == "mirror"
     assert summary.keeps_pixels(config)
+    assert summary.describe_pixels(config).endswith(
+        "twofold. The unusual check uses all with their own pixels."
+    )
 
 
 @pytest.fixture(scope="module")
@@ -153,3 +158,35 @@ def test_a_foreign_texture_is_flagged_and_its_place_is_measured_in_its_own_scale
 
     assert small.strangeness.flagged
     assert large.strangeness.area_um2 == 4 * small.strangeness.area_um2
+
+
+@pytest.fixture
+def without_openvino(monkeypatch):
+    """Compute networks in PyTorch, as where OpenVINO is not installed."""
+    monkeypatch.setitem(sys.modules, "openvino", None)
+    build_frozen_pass.cache_clear()
+    yield
+    build_frozen_pass.cache_clear()
+
+
+def classify_four(bundle, engine):
+    classifier = Classifier.load(bundle, alpha=ALPHA)
+    assert classifier.engine.name == engine
+    return classifier.classify([field(code, 70, um) for code in ("G1", "B1") for um in (0.1, 3.0)])
+
+
+@pytest.fixture(scope="module")
+def in_openvino(trained):
+    pytest.importorskip("openvino")
+    return classify_four(trained[-1].result, "openvino")
+
+
+@pytest.mark.usefixtures("without_openvino")
+def test_pytorch_answers_as_openvino_does(trained, in_openvino):
+    in_pytorch = classify_four(trained[-1].result, "pytorch")
+
+    for own, other in zip(in_pytorch, in_openvino, strict=True):
+        assert own.structure_code == other.structure_code
+        assert own.probability == pytest.approx(other.probability, abs=1e-4)
+        assert own.strangeness.score == pytest.approx(other.strangeness.score, abs=1e-3)
+        assert own.strangeness.flagged == other.strangeness.flagged
