@@ -105,6 +105,17 @@ def test_ink_is_found_among_grains_that_are_nearly_as_dark():
     assert any(line.box == (60, 430, 220, 433) for line in find_lines([plane], 0))
 
 
+def test_a_row_that_lost_half_of_the_ink_does_not_make_a_line_thicker():
+    """Such a row next to an outline hides the outline, and one of two rows pales its ink."""
+    plane = np.full((480, 640), 90, np.uint8)
+    plane[430:433, 60:220] = 255
+    plane[429, 60:220] = plane[433, 60:220] = 150
+
+    lines = [line for line in find_lines([plane], 0) if line.width > 100]
+
+    assert {line.box for line in lines} == {(60, 430, 220, 433)}
+
+
 def test_a_grain_at_a_tick_does_not_make_a_bar_the_side_of_a_box():
     plane = np.full((480, 640), 90, np.uint8)
     plane[440:452, 215:222] = 215
