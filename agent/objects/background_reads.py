@@ -1,4 +1,4 @@
-"""Bound how long a page waits for the object storage; what it asked for is fetched all the same.
+"""Bound how long a page waits for the object storage, which goes on fetching what it needs.
 
 A page sets the time until which its requests may wait. A request that takes longer goes on in a
 thread of this process, and its result is there when the page is loaded again.
