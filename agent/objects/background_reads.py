@@ -1,4 +1,4 @@
-"""Bound how long a page waits for the object storage; what it asked for is fetched all the same.
+"""Bound how long a page waits for the object storage, which goes on fetching what it needs.
 
 A page sets the time until which its requests may wait. A request that takes longer goes on in a
 thread of this process, and its result is there when the page is loaded again.
@@ -6,6 +6,7 @@ thread of this process, and its result is there when the page is loaded again.
 
 from __future__ import annotations
 
+import math
 import queue
 import threading
 import time
@@ -13,6 +14,7 @@ from concurrent.futures import Future
 from concurrent.futures import wait as wait_for
 from contextlib import contextmanager
 from contextvars import ContextVar
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
 from agent.objects.bucket import ObjectsUnavailable
@@ -47,22 +49,34 @@ def waiting_at_most(seconds: float) -> Iterator[None]:
         _until_s.reset(token)
 
 
+@dataclass(slots=True, eq=False)
+class _Read:
+    """One read: how it is done, what it returns, and when it ended (s, monotonic)."""
+
+    call: Callable[[], Any]
+    future: Future[Any] = field(default_factory=Future)
+    end_s: float = math.inf
+
+
 class BackgroundReads:
-    """Reads from an object storage that go on where their page does not wait any longer."""
+    """Reads from an object storage that go on where their page does not wait any longer.
+
+    Their threads are daemons. The interpreter waits for those of a `ThreadPoolExecutor`, so that a
+    storage that hangs would keep the agent from stopping.
+    """
 
     def __init__(self) -> None:
-        self._lock = threading.RLock()
-        self._waiting: queue.SimpleQueue[tuple[str, Callable[[], Any]]] = queue.SimpleQueue()
-        self._reads: dict[str, Future[Any]] = {}
-        self._done_s: dict[str, float] = {}
+        self._lock = threading.Lock()
+        self._waiting: queue.SimpleQueue[_Read] = queue.SimpleQueue()
+        self._reads: dict[str, _Read] = {}
         self._threads = 0
 
-    def run(self, name: str, read: Callable[[], Result]) -> Result:
+    def run(self, name: str, call: Callable[[], Result]) -> Result:
         """Return what a read returns, at once where this context waits without end.
 
         Args:
             name: Of the read; one that runs already is joined.
-            read: Asks the storage.
+            call: Sends the requests.
 
         Raises:
             BeingFetched: The time of the page is over, and the read goes on.
@@ -70,54 +84,41 @@ class BackgroundReads:
         """
         until_s = _until_s.get()
         if until_s is None:
-            return read()
-        future = self._start(name, read)
-        if future is not None and wait_for([future], max(0.0, until_s - time.monotonic())).done:
-            self._forget(name)
-            return cast("Result", future.result())
+            return call()
+        read = self._start(name, call)
+        if read and wait_for([read.future], max(0.0, until_s - time.monotonic())).done:
+            with self._lock:
+                if self._reads.get(name) is read:  # not another page's, begun since
+                    del self._reads[name]
+            return cast("Result", read.future.result())
         raise BeingFetched(f"{name} is being fetched from the object storage")
 
-    def _start(self, name: str, read: Callable[[], Any]) -> Future[Any] | None:
+    def _start(self, name: str, call: Callable[[], Any]) -> _Read | None:
         """Return the read of a name, begun where none runs; None where too many wait."""
+        oldest_s = time.monotonic() - KEPT_S
         with self._lock:
-            self._forget_old()
+            self._reads = {
+                name: read for name, read in self._reads.items() if read.end_s >= oldest_s
+            }
             if name in self._reads:
                 return self._reads[name]
             if len(self._reads) >= MOST_KEPT:
                 return None
-            self._reads[name] = Future()
-            self._waiting.put((name, read))
+            read = self._reads[name] = _Read(call)
+            self._waiting.put(read)
             if self._threads < min(THREADS, len(self._reads)):
                 self._threads += 1
-                # A daemon: a storage that hangs does not keep the agent from stopping.
                 threading.Thread(target=self._work, name="object reads", daemon=True).start()
-            return self._reads[name]
-
-    def _forget_old(self) -> None:
-        limit_s = time.monotonic() - KEPT_S
-        for name, done_s in list(self._done_s.items()):
-            if done_s < limit_s:
-                self._forget(name)
-
-    def _forget(self, name: str) -> None:
-        with self._lock:
-            self._reads.pop(name, None)
-            self._done_s.pop(name, None)
+            return read
 
     def _work(self) -> None:
         while True:
-            name, read = self._waiting.get()
-            with self._lock:
-                future = self._reads[name]
+            read = self._waiting.get()
             try:
-                answer = read()
+                answer = read.call()
             except Exception as error:  # noqa: BLE001 - raised again where the result is read
-                self._finish(name)
-                future.set_exception(error)
+                read.end_s = time.monotonic()
+                read.future.set_exception(error)
             else:
-                self._finish(name)
-                future.set_result(answer)
-
-    def _finish(self, name: str) -> None:
-        with self._lock:
-            self._done_s[name] = time.monotonic()
+                read.end_s = time.monotonic()
+                read.future.set_result(answer)

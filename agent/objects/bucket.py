@@ -34,7 +34,7 @@ HASH: Final = "sha256"
 """Name of the metadata."""
 
 
-class ObjectsUnavailable(OSError, AgentError):  # noqa: N818 - a state, said in the message
+class ObjectsUnavailable(OSError, AgentError):  # noqa: N818 - a state, named in the message
     """The object storage does not answer, or refuses."""
 
 

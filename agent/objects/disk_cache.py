@@ -72,11 +72,12 @@ class DiskCache:
             return False
         if not path.is_file():
             return (facts.size, facts.sha256) == (uploaded.size, uploaded.sha256 or "?")
-        sha256 = uploaded.sha256 or compute_hash(path)
-        if (facts.size, facts.sha256) != (uploaded.size, sha256):
-            return False
         try:
-            is_same = bucket.confirm(uploaded.name, facts, path, sha256)
-        except FileNotFoundError:  # deleted at this moment
+            sha256 = uploaded.sha256 or compute_hash(path)
+            return (
+                (facts.size, facts.sha256) == (uploaded.size, sha256)
+                and bucket.confirm(uploaded.name, facts, path, sha256)
+                and path.stat().st_mtime_ns == uploaded.changed_ns
+            )
+        except FileNotFoundError:  # deleted at this moment, here or there
             return False
-        return is_same and path.stat().st_mtime_ns == uploaded.changed_ns

@@ -113,7 +113,7 @@ class ObjectMirror:
         known = self.index.find(name)
         sha256 = self.bucket.fetch(name, path, sha256=known.sha256 if known else "")
         if self.index.is_doomed(name) or (known and self.index.find(name) is None):
-            # It was pruned meanwhile, or is to be sent again: the next round knows by the database.
+            # Since then pruned, or to be sent again: the next round knows by the database.
             self.index.record_read_act(0)
             return
         facts = path.stat()

@@ -44,15 +44,15 @@ class PruneRecords:
             if picture := parse_picture(name):
                 kind, sha256, page = picture
                 by_kind[kind][name] = (sha256, page)
-        found: set[str] = set()
+        unneeded: set[str] = set()
         for kind, contents in by_kind.items():
             deleted = self.retention.find_deleted(
                 kind,
                 {sha256 for sha256, _page in contents.values()},
                 statements_since=self.statements_since,
             )
-            found |= {name for name, content in contents.items() if content in deleted}
-        return found
+            unneeded |= {name for name, content in contents.items() if content in deleted}
+        return unneeded
 
 
 class PrunedFiles:

@@ -71,7 +71,7 @@ class SharedFiles:
             if target.exists():
                 return 0  # the other process was first
             aside.rename(target)
-        except FileNotFoundError:  # deleted meanwhile
+        except FileNotFoundError:  # deleted since it was listed
             return 0
         finally:
             shutil.rmtree(aside, ignore_errors=True)
@@ -87,7 +87,7 @@ class SharedFiles:
         for name in sorted(remote, reverse=True):  # a shard comes before its note
             path = self._mirror.folder / name
             if not path.is_file() and self._mirror.index.find(name) is None:
-                with suppress(FileNotFoundError, DamagedObject):  # joined meanwhile, or made again
+                with suppress(FileNotFoundError, DamagedObject):  # joined since then, or made again
                     self._mirror.fetch(path)
                     fetched += 1
         for name in self._mirror.index.list_start(f"{FEATURES}/"):
@@ -114,7 +114,7 @@ class SharedFiles:
             self._mirror.index.forget(name)
             if folder in filled and not is_own:  # joined by its agent
                 path.unlink(missing_ok=True)
-            else:  # somebody deleted it there: it is sent again
+            else:  # deleted there by another program: it is sent again
                 self._mirror.index.record_scan(folder, 0)
 
 

@@ -154,11 +154,11 @@ def compute_likenesses(
 
 
 def _add_and_subtract(
-    one: NDArray[np.float32], other: NDArray[np.float32]
+    part: NDArray[np.float32], other_part: NDArray[np.float32]
 ) -> Iterator[NDArray[np.float32]]:
-    yield one + other
-    one -= other
-    yield one
+    yield part + other_part
+    part -= other_part
+    yield part
 
 
 def compute_products(

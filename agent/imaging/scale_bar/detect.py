@@ -224,13 +224,11 @@ def _is_cut(pixels: NDArray[np.uint8], bar: FoundBar) -> bool:
     left = max(left, find_plate_start(pixels, bar.label_box, np.array(bar.ink)))
     if not has_ink_before(pixels, bar.label_box, np.array(bar.ink), left):
         return False
-    has_digit = has_digit_before(pixels, bar.label_box, np.array(bar.ink), left)
-    if not (has_digit and may_lack_digit(_get_number(bar))):
-        differs = contradicts_length(
-            pixels, bar.label_box, bar.um, number=_get_number(bar), left=left
-        )
-        return differs and bar.kind != "broken"  # a half of it is before its words
-    return not confirms_length(pixels, bar.label_box, bar.um, left=left)
+    number = _get_number(bar)
+    if may_lack_digit(number) and has_digit_before(pixels, bar.label_box, np.array(bar.ink), left):
+        return not confirms_length(pixels, bar.label_box, bar.um, left=left)
+    differs = contradicts_length(pixels, bar.label_box, bar.um, number=number, left=left)
+    return differs and bar.kind != "broken"  # a half of it is before its words
 
 
 def _get_number(bar: FoundBar) -> float:

@@ -159,11 +159,11 @@ def find_bar(
     """
     if np.abs(label.ink - label.paper).max() < _LEAST_CONTRAST:
         return None
-    found = list(_iter_lines_in_ink(pixels, label))
-    frame = find_frame([line for line, _ in found], label.box)
-    found = [(line, ink) for line, ink in found if not any(line is side for side in frame)]
+    in_ink = list(_iter_lines_in_ink(pixels, label))
+    frame = find_frame([line for line, _ in in_ink], label.box)
+    in_ink = [pair for pair in in_ink if not any(pair[0] is side for side in frame)]
     near = [
-        candidate for candidate in _iter_candidates(found, label) if candidate.line.crisp >= 0.55
+        candidate for candidate in _iter_candidates(in_ink, label) if candidate.line.crisp >= 0.55
     ]
     near = [
         candidate
@@ -197,15 +197,15 @@ def find_bar(
     return LabelledLine(line, _measure_length(pixels, line), sure)
 
 
-def _iter_candidates(found: list[tuple[Line, bool]], label: BarLabel) -> Iterator[_Candidate]:
+def _iter_candidates(in_ink: list[tuple[Line, bool]], label: BarLabel) -> Iterator[_Candidate]:
     """Yield lines where a label's bar would lie, with their costs.
 
     Args:
-        found: Lines in the label's ink, and whether each one is in the ink itself.
+        in_ink: Lines in the label's ink, and whether each one is in the ink itself.
         label: The label.
     """
     wide = label.box[2] - label.box[0]
-    for line, just_ink in found:
+    for line, just_ink in in_ink:
         away = compute_distance(line, _clip_to_gap(label.box, line))
         centred = abs(line.box[0] + line.box[2] - label.box[0] - label.box[2]) < 0.2 * wide
         long = line.width >= (0.15 if centred else 0.32) * wide
@@ -229,8 +229,8 @@ def _iter_lines_in_ink(pixels: NDArray[np.uint8], label: BarLabel) -> Iterator[t
         lines = find_lines(
             [plane], 0, thick_px=compute_max_thickness(len(pixels)), least_px=_LEAST_PX
         )
-        found = join_broken(join_dashes(drop_duplicates([*lines]), picture), picture)
-        for line in [*combs, *found]:
+        joined = join_broken(join_dashes(drop_duplicates([*lines]), picture), picture)
+        for line in [*combs, *joined]:
             yield translate(line, left, top), just_ink
 
 

@@ -119,8 +119,8 @@ def _measure(plane: Plane, box: Box, number: int) -> Line | None:
     contrast = compute_contrast(plane, box, level, 0.55 if exact else 0.7)
     if contrast < _CONTRAST:
         return None
-    x0, y0, x1, y1 = box
     least = level - 0.55 * contrast
+    x0, y0, x1, y1 = box = _trim_rows(plane, box, least)
     filled = compute_share(plane[(y0 + y1) // 2, x0:x1] >= least)
     rim = box if filled > 0.8 else (x0, y0, x1, y0 + 2)  # an outlined cell is empty in its middle
     ends = _find_ends(plane, rim, level, 0.1) if exact else None
@@ -157,6 +157,13 @@ def _drop_needles(plane: Plane, box: Box, level: float) -> Box:
     return (x0, y0 + above * (above > 2), x1, y1 - below * (below > 2))
 
 
+def _trim_rows(plane: Plane, box: Box, least: float) -> Box:
+    """Return the box without first and last rows that have lost half of the line's ink."""
+    x0, y0, x1, y1 = box
+    drawn = np.flatnonzero(np.median(plane[y0:y1, x0:x1:3], axis=1) >= least)
+    return (x0, y0 + int(drawn[0]), x1, y0 + int(drawn[-1]) + 1) if drawn.size else box
+
+
 def _find_tone(plane: Plane, box: Box) -> tuple[float, bool] | None:
     """Return the tone of a line and whether all of it has exactly that tone, or None.
 
@@ -165,10 +172,11 @@ def _find_tone(plane: Plane, box: Box) -> tuple[float, bool] | None:
     x0, y0, x1, y1 = box
     inside = plane[y0:y1, x0:x1]
     sampled = inside[:, :: max(1, (x1 - x0) // 12)]
-    core = inside[int(np.argmax(sampled.sum(axis=1)))]
+    brightest = int(np.argmax(sampled.sum(axis=1)))
+    core = inside[brightest]
     above, below = max(0, y0 - 3), min(len(plane) - 1, y1 + 2)
     beside = plane[above : below + 1 : below - above, x0:x1:3]
-    middling = int(np.sort(core[:: max(1, (x1 - x0) // 12)])[len(sampled[0]) // 2])
+    middling = int(np.sort(sampled[brightest])[len(sampled[0]) // 2])
     if compute_share(beside < middling - 18) < 0.5:  # an end may lie on an outline
         return None
     core = core.astype(np.int16)

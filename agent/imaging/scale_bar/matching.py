@@ -110,11 +110,7 @@ def pair_lengths(
             if any(line is side for side in frame):
                 continue
             for colour in _list_inks(pixels, line):
-                if all(are_alike(colour, paper, _BLURRED) for paper in papers):
-                    # Compression spreads the ink of small words over all of their box.
-                    papers.append(np.median(get_rim(pixels, place, 4), axis=0))
-                costs = [_compute_cost(pixels, line, colour, place, paper) for paper in papers]
-                cost = min((cost for cost in costs if cost is not None), default=None)
+                cost = _compute_least_cost(pixels, line, colour, place, papers)
                 if cost is None:
                     continue
                 cost -= _LEADS if line is lines[0] else 0.0
@@ -124,25 +120,58 @@ def pair_lengths(
                 cost += 0.0 if states else _UNREAD
                 is_lead = line is lines[0] and (lead is None or cost < lead[0])
                 if best is None or cost < best[0] or is_lead:
-                    line_px = measure_length(pixels, line)
-                    states = states and not _is_next_to_longer_words(line, place)
-                    states = states and _is_in_middle(place, line)
-                    states = states and has_sure_ends(pixels, line, line_px)
-                    bar = FoundBar(
-                        line=line.box,
-                        label_box=place,
-                        line_px=line_px,
-                        label=length.words if states else "",
-                        um=length.um if states else None,
-                        contrast=line.contrast,
-                        ink=tuple(colour),
-                        kind=line.kind,
-                    )
+                    bar = _build_bar(pixels, line, colour, place, length if states else None)
                     lead = (cost, bar) if is_lead else lead
                     best = (cost, bar) if best is None or cost < best[0] else best
     if best is not None and lead is not None and _belongs_to_lead(best, lead):
         return lead[1]
     return None if best is None else best[1]
+
+
+def _compute_least_cost(
+    pixels: NDArray[np.uint8],
+    line: Line,
+    colour: NDArray[Any],
+    place: Box,
+    papers: list[NDArray[Any]],
+) -> float | None:
+    """Return the cost of a line and words by the likeliest of their papers; see `_compute_cost`."""
+    if all(are_alike(colour, paper, _BLURRED) for paper in papers):
+        # Compression spreads the ink of small words over all of their box.
+        papers = [*papers, np.median(get_rim(pixels, place, 4), axis=0)]
+    costs = [_compute_cost(pixels, line, colour, place, paper) for paper in papers]
+    return min((cost for cost in costs if cost is not None), default=None)
+
+
+def _build_bar(
+    pixels: NDArray[np.uint8], line: Line, colour: NDArray[Any], place: Box, length: Length | None
+) -> FoundBar:
+    """Build a bar, which states a length only where its ends are reliable.
+
+    Args:
+        pixels: (h, w, 3) uint8, RGB.
+        line: Its line.
+        colour: (3,) its ink.
+        place: Box of its words.
+        length: What they state; None where it is not reliable.
+    """
+    line_px = measure_length(pixels, line)
+    states = (
+        length is not None
+        and not _is_next_to_longer_words(line, place)
+        and _is_in_middle(place, line)
+        and has_sure_ends(pixels, line, line_px)
+    )
+    return FoundBar(
+        line=line.box,
+        label_box=place,
+        line_px=line_px,
+        label=length.words if length and states else "",
+        um=length.um if length and states else None,
+        contrast=line.contrast,
+        ink=tuple(colour),
+        kind=line.kind,
+    )
 
 
 def _belongs_to_lead(best: tuple[float, FoundBar], lead: tuple[float, FoundBar]) -> bool:

@@ -124,7 +124,7 @@ def test_a_large_field_is_nearly_as_far_from_others_as_by_all_its_blocks(count):
     ((rows, unpacked),) = iter_unpacked(packed, 320)
 
     assert rows.tolist() == list(range(40))
-    assert {len(one) for one in packed} <= set(range(2120))
+    assert {len(field) for field in packed} <= set(range(2120))
     assert count_blocks(packed[0]) == (min(count, 64), min(count, 255))
     exact = np.array([measure(blocks) for blocks in fields])
     off = np.abs([measure(back) for back in unpacked] - exact)

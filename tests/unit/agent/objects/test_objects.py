@@ -323,6 +323,16 @@ def put(bucket, name: str, content: bytes, sha256: str = "") -> None:
     open_client(bucket).put_object(Bucket=of_bucket, Key=key, Body=content, Metadata=told)
 
 
+def put_in_parts(bucket, name: str, content: bytes, sha256: str) -> None:
+    """Put an object as programs send large ones: the storage then knows no MD5 of all of it."""
+    client, (folder, key) = open_client(bucket), split_name(bucket, name)
+    begun = client.create_multipart_upload(Bucket=folder, Key=key, Metadata={"sha256": sha256})
+    place = {"Bucket": folder, "Key": key, "UploadId": begun["UploadId"]}
+    part = client.upload_part(**place, PartNumber=1, Body=content)
+    parts = [{"PartNumber": 1, "ETag": part["ETag"]}]
+    client.complete_multipart_upload(**place, MultipartUpload={"Parts": parts})
+
+
 def open_through(data: Path, bucket, endpoint: str) -> Archive:
     """Open the archive of a PC whose storage is behind another server."""
     return open_pc(data, connect(endpoint, bucket.access.url, bucket.access.credentials))
@@ -544,6 +554,25 @@ def test_a_folder_that_is_a_link_to_another_disk_is_sent(bucket, tmp_path) -> No
     make_older(tmp_path / "disk")
 
     assert archive.mirror.run_round(cache_bytes=1).removed == 4
+    assert archive.field(SHA, 0)[0].shape == (40, 60, 3)
+
+
+def test_a_file_that_is_deleted_while_it_is_compared_ends_no_round(bucket, endpoint, tmp_path):
+    archive = open_pc(tmp_path / "data", bucket)
+    hashes = fill(archive)
+    send(archive)
+    crop, name = archive.crop_path(SHA, 0), f"crops/ab/{SHA}-p0.png"
+    put_in_parts(bucket, name, crop.read_bytes(), hashes["crop"])  # its ETag is no MD5
+
+    def delete(method: str, path: str) -> None:
+        if method == "GET" and path.endswith(name):
+            crop.unlink(missing_ok=True)
+
+    with serve_through(endpoint, delete) as behind:
+        other = open_through(tmp_path / "data", bucket, behind)
+        assert other.mirror.run_round(cache_bytes=1).removed == 3
+
+    assert not crop.exists()
     assert archive.field(SHA, 0)[0].shape == (40, 60, 3)
 
 

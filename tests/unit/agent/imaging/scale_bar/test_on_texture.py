@@ -8,6 +8,7 @@ import pytest
 from drawn import draw
 from drawn_graphics import font, fonts
 from PIL import Image, ImageDraw
+from texture_with_words import write
 
 from agent.imaging.scale_bar.chequered import measure_chequered
 from agent.imaging.scale_bar.detect import find_graphics
@@ -23,20 +24,6 @@ def grains(seed: int, low: int = 60, high: int = 150) -> np.ndarray:
     noise = np.random.default_rng(seed).normal(size=(480, 640)).astype(np.float32)
     smooth = cv2.GaussianBlur(noise, (0, 0), 3)
     return cv2.merge([np.where(smooth > 0.05, high, low).astype(np.uint8)] * 3)
-
-
-def write(pixels, words, at, ink, *, outline=None):
-    image = Image.fromarray(pixels)
-    ImageDraw.Draw(image).text(
-        at,
-        words,
-        fill=ink,
-        font=font(fonts()[0], 22),
-        anchor="mm",
-        stroke_width=outline is not None,
-        stroke_fill=outline,
-    )
-    return np.array(image)
 
 
 def cells(pixels, ink, count, *, full_first=True):

@@ -5,8 +5,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 import pytest
-from drawn_graphics import font, fonts
-from PIL import Image, ImageDraw
+from texture_with_words import draw_steel, write
 
 from agent.imaging.scale_bar.detect import find_graphics
 from agent.imaging.scale_bar.line import Line
@@ -16,23 +15,9 @@ from agent.imaging.scale_bar.ocr import confirms_length
 WHITE, BLACK = (255, 255, 255), (0, 0, 0)
 
 
-def steel(seed: int = 1, low: int = 90, high: int = 140) -> np.ndarray:
-    """Return smooth grey steel, (480, 640, 3) uint8."""
-    noise = np.random.default_rng(seed).normal(size=(480, 640)).astype(np.float32)
-    smooth = cv2.GaussianBlur(noise, (0, 0), 4)
-    grey = np.interp(smooth, (smooth.min(), smooth.max()), (low, high))
-    return cv2.merge([grey.astype(np.uint8)] * 3)
-
-
-def write(pixels, words, at, ink, size=22):
-    image = Image.fromarray(pixels)
-    ImageDraw.Draw(image).text(at, words, fill=ink, font=font(fonts()[0], size), anchor="mm")
-    return np.array(image)
-
-
 @pytest.mark.parametrize(("words", "um"), [("10 Micron", 10.0), ("5 UM", 5.0), ("2000 µm", 2000.0)])
 def test_a_unit_in_capitals_and_a_length_of_millimetres_in_micrometres_are_read(words, um):
-    pixels = steel()
+    pixels = draw_steel()
     pixels[430:436, 240:400] = WHITE
 
     [bar] = find_graphics(write(pixels, words, (320, 462), WHITE)).bars
@@ -41,7 +26,7 @@ def test_a_unit_in_capitals_and_a_length_of_millimetres_in_micrometres_are_read(
 
 
 def test_words_between_the_ticks_of_a_line_are_its_label():
-    pixels = steel()
+    pixels = draw_steel()
     pixels[450:453, 240:400] = WHITE
     pixels[420:453, 240:243] = pixels[420:453, 397:400] = WHITE
 
@@ -54,7 +39,7 @@ def test_words_between_the_ticks_of_a_line_are_its_label():
 @pytest.mark.parametrize("starts_x", [range(140, 421, 70), range(100, 461, 60)])
 def test_dashes_of_one_length_are_one_bar(starts_x):
     long = (starts_x[1] - starts_x[0]) // 2
-    pixels = steel()
+    pixels = draw_steel()
     for x in starts_x:
         pixels[440:446, x : x + long] = BLACK
     middle = (starts_x[0] + starts_x[-1] + long) // 2
@@ -67,7 +52,7 @@ def test_dashes_of_one_length_are_one_bar(starts_x):
 
 @pytest.mark.parametrize("has_sides", [True, False])
 def test_the_frame_of_a_plate_is_not_measured_in_place_of_the_bar(has_sides):
-    pixels = steel()
+    pixels = draw_steel()
     pixels[396:472, 30:190] = BLACK
     for y in (398, 468):
         pixels[y : y + 2, 34:186] = WHITE
@@ -92,16 +77,16 @@ def test_the_sides_of_a_frame_are_alike_and_as_long_as_its_words():
 
 
 def test_a_line_as_thick_as_its_letters_is_a_bar():
-    pixels = steel()
+    pixels = draw_steel()
     pixels[400:424, 240:400] = BLACK
 
-    [bar] = find_graphics(write(pixels, "20 µm", (320, 450), BLACK, 28)).bars
+    [bar] = find_graphics(write(pixels, "20 µm", (320, 450), BLACK, size=28)).bars
 
     assert (bar.um, bar.line_px) == (20.0, pytest.approx(160, abs=1))
 
 
 def test_a_grain_as_bright_as_the_line_at_one_end_puts_its_length_in_doubt():
-    pixels = steel()
+    pixels = draw_steel()
     pixels[430:439, 240:364] = WHITE
     cv2.circle(pixels, (371, 434), 9, WHITE, -1)
 
@@ -111,18 +96,18 @@ def test_a_grain_as_bright_as_the_line_at_one_end_puts_its_length_in_doubt():
 
 
 def test_a_block_with_its_length_written_in_is_a_bar_also_where_a_grain_touches_it():
-    pixels = steel()
+    pixels = draw_steel()
     pixels[400:440, 240:440] = WHITE
     cv2.circle(pixels, (440, 432), 14, WHITE, -1)
     cv2.circle(pixels, (300, 444), 9, WHITE, -1)
 
-    [bar] = find_graphics(write(pixels, "20 µm", (340, 420), BLACK, 26)).bars
+    [bar] = find_graphics(write(pixels, "20 µm", (340, 420), BLACK, size=26)).bars
 
     assert (bar.um, bar.line_px) == (20.0, pytest.approx(200, abs=1))
 
 
 def test_two_rows_of_cells_are_one_bar():
-    pixels = steel()
+    pixels = draw_steel()
     pixels[380:480, 200:440] = BLACK
     pixels[410:430, 240:400] = WHITE
     for x, y in ((240, 410), (280, 420), (320, 410), (360, 420)):
@@ -134,7 +119,7 @@ def test_two_rows_of_cells_are_one_bar():
 
 
 def test_a_tick_before_the_words_is_no_digit_of_theirs():
-    pixels = write(np.full((60, 200, 3), 40, np.uint8), "0.2mm", (110, 30), WHITE, 30)
+    pixels = write(np.full((60, 200, 3), 40, np.uint8), "0.2mm", (110, 30), WHITE, size=30)
     pixels[18:42, 55:58] = WHITE
     box = (65, 18, 156, 44)
 
@@ -143,7 +128,7 @@ def test_a_tick_before_the_words_is_no_digit_of_theirs():
 
 
 def test_words_that_name_a_bar_are_read_with_their_length_once_more():
-    pixels = write(np.full((60, 300, 3), 40, np.uint8), "Bar = 500 µm", (150, 30), WHITE, 30)
+    pixels = write(np.full((60, 300, 3), 40, np.uint8), "Bar = 500 µm", (150, 30), WHITE, size=30)
     drawn = np.flatnonzero((pixels.max(axis=2) > 120).any(axis=0))
 
     assert confirms_length(pixels, (int(drawn[0]), 15, int(drawn[-1]) + 1, 48), 500.0, left=0)

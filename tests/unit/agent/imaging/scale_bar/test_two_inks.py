@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from drawn_graphics import font, fonts
 from PIL import Image, ImageDraw
+from texture_with_words import draw_steel, write
 
 from agent.imaging.scale_bar.bar_label import is_aligned
 from agent.imaging.scale_bar.candidates import find_candidates, is_convincing
@@ -21,24 +22,6 @@ from agent.imaging.scale_bar.ocr import contradicts_length, read_lengths
 from agent.imaging.scale_bar.planes import compute_planes
 
 WHITE, BLACK, YELLOW = (255, 255, 255), (0, 0, 0), (255, 255, 0)
-
-
-def steel(seed: int, low: int = 90, high: int = 140) -> np.ndarray:
-    """Return smooth grey steel, (480, 640, 3) uint8."""
-    noise = np.random.default_rng(seed).normal(size=(480, 640)).astype(np.float32)
-    smooth = cv2.GaussianBlur(noise, (0, 0), 4)
-    grey = np.interp(smooth, (smooth.min(), smooth.max()), (low, high))
-    return cv2.merge([grey.astype(np.uint8)] * 3)
-
-
-def write(pixels, words, at, ink, *, shadow=None, size=22):
-    image = Image.fromarray(pixels)
-    draw = ImageDraw.Draw(image)
-    letters = font(fonts()[0], size)
-    if shadow is not None:
-        draw.text((at[0] + 1.5, at[1] + 1.5), words, fill=shadow, font=letters, anchor="mm")
-    draw.text(at, words, fill=ink, font=letters, anchor="mm")
-    return np.array(image)
 
 
 def outline(pixels, shape, ink, edge):
@@ -56,7 +39,7 @@ def only_lines(pixels, least_px=80):
 
 @pytest.mark.parametrize(("ink", "shadow"), [(YELLOW, BLACK), (WHITE, BLACK), (BLACK, WHITE)])
 def test_a_shadow_is_not_measured_in_place_of_its_line(ink, shadow):
-    pixels = steel(1)
+    pixels = draw_steel(1)
     pixels[432:434, 63:220] = shadow
     pixels[430:432, 60:220] = ink
 
@@ -66,7 +49,7 @@ def test_a_shadow_is_not_measured_in_place_of_its_line(ink, shadow):
 
 
 def test_a_line_with_a_shadow_states_its_length():
-    pixels = steel(2)
+    pixels = draw_steel(2)
     pixels[432:434, 63:220] = BLACK
     pixels[430:432, 60:220] = YELLOW
 
@@ -79,7 +62,7 @@ def test_the_inner_side_of_an_outline_is_not_measured_in_place_of_its_ruler():
     shape = np.zeros((480, 640), np.uint8)
     shape[430:433, 60:220] = shape[430:440, 60:63] = shape[430:440, 217:220] = 1
 
-    lines = only_lines(outline(steel(3), shape, BLACK, WHITE))
+    lines = only_lines(outline(draw_steel(3), shape, BLACK, WHITE))
 
     assert {round(line.line_px) for line in lines} == {157}
 
@@ -90,7 +73,7 @@ def test_a_bar_with_rounded_ends_and_an_outline_states_its_whole_length():
     for step, out in enumerate((3, 1, 1)):
         for rows in ((430 + step, 431 + step), (437 - step, 438 - step)):
             shape[slice(*rows), 60 : 60 + out] = shape[slice(*rows), 160 - out : 160] = 0
-    pixels = outline(steel(4), shape, WHITE, BLACK)
+    pixels = outline(draw_steel(4), shape, WHITE, BLACK)
 
     [bar] = find_graphics(write(pixels, "20 µm", (110, 462), WHITE, shadow=BLACK)).bars
 
@@ -103,6 +86,17 @@ def test_ink_is_found_among_grains_that_are_nearly_as_dark():
     plane[430:433, 60:220] = 255
 
     assert any(line.box == (60, 430, 220, 433) for line in find_lines([plane], 0))
+
+
+def test_a_row_that_lost_half_of_the_ink_does_not_make_a_line_thicker():
+    """Such a row next to an outline hides the outline, and one of two rows pales its ink."""
+    plane = np.full((480, 640), 90, np.uint8)
+    plane[430:433, 60:220] = 255
+    plane[429, 60:220] = plane[433, 60:220] = 150
+
+    lines = [line for line in find_lines([plane], 0) if line.width > 100]
+
+    assert {line.box for line in lines} == {(60, 430, 220, 433)}
 
 
 def test_a_grain_at_a_tick_does_not_make_a_bar_the_side_of_a_box():
