@@ -15,6 +15,7 @@ from __future__ import annotations
 import os
 import time
 from datetime import UTC, datetime
+from itertools import islice
 from typing import TYPE_CHECKING
 
 import cv2
@@ -23,16 +24,20 @@ import numpy as np
 from model import Classifier, Field, quick_config, train
 from model.bundle import load_bundle
 from model.ood.detector import OodDetector
-from model.ood.kept_features import FeatureBatch, count_blocks, pack_blocks
+from model.ood.kept_features import FeatureBatch, pack_blocks
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
     from pathlib import Path
 
+    from numpy.typing import NDArray
+
     from model import Example, Prediction
+    from model.inference.feature_scorer import FeatureScorer
     from model.ood.field_distance import FieldDistance
 
 PART = 250
+BATCH = 25
 LARGE_EVERY = 20
 LARGEST_PX = 1600
 ALPHA = 0.1
@@ -77,39 +82,38 @@ def cut(path: Path, number: int) -> Field:
     return Field(turned, np.ones(turned.shape[:2], bool), um_per_px)
 
 
+def train_heads(examples: Sequence[Example], count: int, folder: Path) -> Path:
+    """Train heads on a frozen network on some of the examples; return the bundle."""
+    chosen = [examples[n] for n in np.random.default_rng(0).permutation(len(examples))[:count]]
+    config = quick_config(without=(), alpha=ALPHA)
+    *_, last = train(chosen, config, folder, recipe="1", now=datetime.now(UTC))
+    assert last.result is not None
+    return last.result
+
+
 def open_bundle(examples: Sequence[Example], count: int, folder: Path) -> Path:
     """Return the bundle of the parts, trained where there is none."""
     note = folder / "bundle.txt"
-    if note.exists():
-        return folder / note.read_text("utf-8")
-    chosen = [examples[n] for n in np.random.default_rng(0).permutation(len(examples))[:count]]
-    bundle = None
-    config = quick_config(without=(), alpha=ALPHA)
-    for step in train(chosen, config, folder, recipe="1", now=datetime.now(UTC)):
-        bundle = step.result or bundle
-    assert bundle is not None
-    note.write_text(bundle.name, "utf-8")
-    return bundle
+    if not note.exists():
+        note.write_text(train_heads(examples, count, folder).name, "utf-8")
+    return folder / note.read_text("utf-8")
 
 
-def write_part(
-    path: Path, micrographs: Sequence[Path], classifier: Classifier, numbers: Sequence[int]
-) -> None:
-    """Read some crops, and write what the classifier says of them."""
+def write_part(path: Path, fields: Iterable[Field], classifier: Classifier) -> None:
+    """Read some fields, and write what the classifier says of them."""
     predictions: list[Prediction] = []
-    for start in range(0, len(numbers), 25):
-        fields = [cut(choose(micrographs, n), n) for n in numbers[start : start + 25]]
-        predictions += classifier.classify(fields)
+    remaining = iter(fields)
+    while batch := list(islice(remaining, BATCH)):
+        predictions += classifier.classify(batch)
     kept = [prediction.features for prediction in predictions]
     content = {
         "codes": [prediction.structure_code for prediction in predictions],
         "sets": [" ".join(prediction.prediction_set) for prediction in predictions],
         "probabilities": [prediction.probability for prediction in predictions],
-        "embeddings": np.stack([one.embedding for one in kept]),
-        "areas": [one.area_px for one in kept],
-        "counts": [len(one.blocks) for one in kept],
-        "blocks": np.concatenate([one.blocks for one in kept]),
-        "moments": [sum(len(layer) for layer in one.whole) for one in kept],
+        "embeddings": np.stack([features.embedding for features in kept]),
+        "areas": [features.area_px for features in kept],
+        "counts": [len(features.blocks) for features in kept],
+        "blocks": np.concatenate([features.blocks for features in kept]),
     }
     scratch = path.with_name(f".{path.name}")
     with scratch.open("wb") as file:
@@ -131,7 +135,7 @@ def measure_crops(
         numbers = range(start, min(start + PART, crops))
         paths.append(parts / f"part-{start:06d}-{len(numbers)}.npz")
         if not paths[-1].exists():
-            write_part(paths[-1], micrographs, classifier, numbers)
+            write_part(paths[-1], (cut(choose(micrographs, n), n) for n in numbers), classifier)
             made += len(numbers)
             print(
                 f"{start + len(numbers)} of {crops} crops, "
@@ -139,63 +143,69 @@ def measure_crops(
                 f"each, {time.perf_counter() - began_s:.0f} s, load {os.getloadavg()[0]:.0f}",
                 flush=True,
             )
+    print(f"{crops} crops of {min(len(micrographs), crops)} real micrographs", end=", ")
+    compare_parts(paths, bundle, classifier)
+
+
+def compare_parts(paths: Sequence[Path], bundle: Path, classifier: Classifier) -> None:
+    """Print how many codes, sets and distances agree."""
     loaded = load_bundle(bundle)
     distance = OodDetector.from_tensors(loaded.ood_tensors, loaded.ood_facts).field_distance
     assert distance is not None
-    print(f"{crops} crops of {min(len(micrographs), crops)} real micrographs", end=", ")
-    compare_parts([np.load(path) for path in paths], classifier, distance)
-
-
-def compare_parts(parts: Sequence[np.lib.npyio.NpzFile], classifier: Classifier,
-                  distance: FieldDistance) -> None:  # fmt: skip
-    """Print how many codes, sets and distances agree."""
     scorer = classifier.build_feature_scorer()
-    limits = scorer.form.block_limits
-    codes = sets = 0
-    largest, sizes, counts, exact, kept, whole = 0.0, [], [], [], [], []
-    for part in parts:
-        ends = np.cumsum(part["counts"])[:-1]
-        blocks = np.split(part["blocks"], ends)
-        packed = [pack_blocks(one, limits) for one in blocks]
-        n = len(packed)
-        scored = scorer.score(
-            FeatureBatch(
-                part["embeddings"], packed, part["areas"].astype(np.float32), np.ones(n, bool)
-            )
-        )
-        codes += sum(scored.find_code(i) == part["codes"][i] for i in range(n))
-        sets += sum(" ".join(scored.list_set(i)) == part["sets"][i] for i in range(n))
-        largest = max(largest, float(np.abs(scored.probability - part["probabilities"]).max()))
-        own = [distance.measure(*one) for one in zip(blocks, part["areas"], strict=True)]
-        at_least = (distance.distances >= np.array(own)[:, None]).sum(axis=1)
-        exact.append((1 + at_least) / (1 + len(distance.distances)))
-        kept.append(scored.p_whole)
-        whole.append(np.abs(scored.whole - own))
-        counts += [(*count_blocks(one), len(b)) for one, b in zip(packed, blocks, strict=True)]
-        moments = 0 if scorer.form.is_long else scorer.form.moments[-1]
-        moments += sum(scorer.form.moments[: -2 if scorer.form.is_long else -1])
-        sizes += [
-            4 * part["embeddings"].shape[1] + 2 * moments + len(one) + PARTS_OF_ROW
-            for one in packed
-        ]
-    p_exact, p_kept, off_log = map(np.concatenate, (exact, kept, whole))
-    off, flags = np.abs(p_kept - p_exact), (p_kept <= ALPHA) == (p_exact <= ALPHA)
+    parts = [score_part(np.load(path), scorer, distance) for path in paths]
+    rows = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
     print(f"{len(distance.distances)} reference fields")
-    print(f"same code {codes}, same set {sets}, largest difference of a probability {largest:.1e}")
-    print(f"bytes of a row: mean {np.mean(sizes):.0f}, largest {max(sizes)}")
-    totals = np.array([total for _kept, _noted, total in counts])
-    for title, rows in (
-        ("blocks kept each by itself", totals <= limits[1]),
-        ("by common directions", totals > limits[1]),
+    print(
+        f"same code {int(rows['same_code'].sum())}, same set {int(rows['same_set'].sum())}, "
+        f"largest difference of a probability {rows['off_probability'].max():.1e}"
+    )
+    print(f"bytes of a row: mean {np.mean(rows['bytes']):.0f}, largest {max(rows['bytes'])}")
+    most = scorer.form.block_limits[1]
+    for title, chosen in (
+        ("blocks kept each by itself", rows["blocks"] <= most),
+        ("by common directions", rows["blocks"] > most),
     ):
-        if not rows.any():
-            continue
-        print(
-            f"{title}: {int(rows.sum())} crops of {totals[rows].min()} to {totals[rows].max()} "
-            f"blocks, {len(np.unique(p_exact[rows]))} different p-values, "
-            f"{int((p_exact[rows] > p_exact.min()).sum())} above the smallest; same flag "
-            f"{int(flags[rows].sum())}, same p-value "
-            f"{int((off[rows] < SAME).sum())}, largest difference {off[rows].max():.4f}, 99 % "
-            f"below {np.quantile(off[rows], 0.99):.4f}; of log distance median "
-            f"{np.median(off_log[rows]):.4f}, largest {off_log[rows].max():.4f}"
-        )
+        if chosen.any():
+            print_distances(title, {name: values[chosen] for name, values in rows.items()})
+
+
+def score_part(
+    part: np.lib.npyio.NpzFile, scorer: FeatureScorer, distance: FieldDistance
+) -> dict[str, NDArray[np.generic]]:
+    """Return what kept features give beside what reading gave, one row a field."""
+    blocks = np.split(part["blocks"], np.cumsum(part["counts"])[:-1])
+    packed = [pack_blocks(field, scorer.form.block_limits) for field in blocks]
+    n = len(packed)
+    areas = part["areas"].astype(np.float32)
+    scored = scorer.score(FeatureBatch(part["embeddings"], packed, areas, np.ones(n, bool)))
+    read = np.array([distance.measure(*field) for field in zip(blocks, part["areas"], strict=True)])
+    at_least = (distance.distances >= read[:, None]).sum(axis=1)
+    moments = 0 if scorer.form.is_long else scorer.form.moments[-1]
+    moments += sum(scorer.form.moments[: -2 if scorer.form.is_long else -1])
+    fixed = 4 * part["embeddings"].shape[1] + 2 * moments + PARTS_OF_ROW
+    sets = [" ".join(scored.list_set(i)) for i in range(n)]
+    return {
+        "same_code": np.array([scored.find_code(i) for i in range(n)]) == part["codes"],
+        "same_set": np.array(sets) == part["sets"],
+        "off_probability": np.abs(scored.probability - part["probabilities"]),
+        "blocks": part["counts"],
+        "bytes": np.array([fixed + len(content) for content in packed]),
+        "p_read": (1 + at_least) / (1 + len(distance.distances)),
+        "p_kept": scored.p_whole,
+        "off_log": np.abs(scored.whole - read),
+    }
+
+
+def print_distances(title: str, rows: dict[str, NDArray[np.generic]]) -> None:
+    """Print how p-values and log distances of the whole field agree."""
+    p_read, p_kept, off_log = rows["p_read"], rows["p_kept"], rows["off_log"]
+    off = np.abs(p_kept - p_read)
+    print(
+        f"{title}: {len(off)} fields of {rows['blocks'].min()} to {rows['blocks'].max()} blocks, "
+        f"{len(np.unique(p_read))} different p-values, {int((p_read > p_read.min()).sum())} above "
+        f"the smallest; same flag {int(((p_kept <= ALPHA) == (p_read <= ALPHA)).sum())}, same "
+        f"p-value {int((off < SAME).sum())}, largest difference {off.max():.4f}, 99 % below "
+        f"{np.quantile(off, 0.99):.4f}; of log distance median {np.median(off_log):.4f}, largest "
+        f"{off_log.max():.4f}"
+    )

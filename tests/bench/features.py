@@ -24,26 +24,21 @@ import os
 import resource
 import tempfile
 import time
-from datetime import UTC, datetime
 from pathlib import Path
 
 import cv2
 import numpy as np
-from feature_crops import measure_crops
+from feature_crops import ALPHA, compare_parts, measure_crops, train_heads, write_part
 
-from agent.features import FeatureFolder, FeatureRow, FormOfRows, SimilarIndex, build_row, to_batch
+from agent.features import FeatureFolder, FeatureRow, FormOfRows, SimilarIndex, to_batch
 from agent.features.feature_rows import encode_shard
 from agent.whole_file import write_whole
-from model import Classifier, Example, Field, default_taxonomy, quick_config, train
-from model.bundle import load_bundle
+from model import Classifier, Example, Field, default_taxonomy
 from model.inference.feature_scorer import FeatureScorer
 from model.networks.schemes import Head, Scheme
-from model.ood.detector import OodDetector
 from model.ood.field_distance import FieldDistance, ReferenceFields
 from model.ood.kept_features import (
-    FeatureBatch,
     FeatureForm,
-    count_blocks,
     pack_blocks,
 )
 
@@ -193,62 +188,12 @@ def load_examples(folder: Path) -> list[Example]:
 
 def measure_real(folder: Path, count: int) -> None:
     examples = load_examples(folder)
-    chosen = [examples[n] for n in np.random.default_rng(0).permutation(len(examples))[:count]]
     with tempfile.TemporaryDirectory() as scratch:
-        config = quick_config(without=(), alpha=0.1)
-        bundle = None
-        for step in train(chosen, config, Path(scratch), recipe="1", now=datetime.now(UTC)):
-            bundle = step.result or bundle
-        assert bundle is not None
-        classifier = Classifier.load(bundle, device="cpu", alpha=0.1)
-        loaded = load_bundle(bundle)
-        detector = OodDetector.from_tensors(loaded.ood_tensors, loaded.ood_facts)
-        compare(examples, classifier, detector)
-
-
-def compare(examples: list[Example], classifier: Classifier, detector: OodDetector) -> None:
-    distance, scorer = detector.field_distance, classifier.build_feature_scorer()
-    assert distance is not None
-    predictions, sizes, counts = [], [], []
-    for start in range(0, len(examples), 16):
-        fields = [example.load() for example in examples[start : start + 16]]
-        predictions += classifier.classify(fields)
-    kept = [prediction.features for prediction in predictions]
-    exact = [distance.measure(one.blocks, one.area_px) for one in kept]
-    scored = scorer.score(FeatureBatch.stack(kept))
-    for one in kept:
-        _of, row = build_row(one, sha256="0" * 64, page=0, recipe="1", crop="0" * 64, um_per_px=1.0)
-        parts = (row.heads, row.moments, row.embedding, row.blocks)
-        counts.append(count_blocks(row.blocks))
-        sizes.append(sum(map(len, parts)) + 80)
-    at_least = (distance.distances >= np.array(exact)[:, None]).sum(axis=1)
-    p_exact = (1 + at_least) / (1 + len(distance.distances))
-    n = len(kept)
-    codes = sum(scored.find_code(i) == p.structure_code for i, p in enumerate(predictions))
-    sets = sum(scored.list_set(i) == p.prediction_set for i, p in enumerate(predictions))
-    probabilities = [abs(scored.probability[i] - p.probability) for i, p in enumerate(predictions)]
-    flags = (scored.p_whole <= classifier.alpha) == (p_exact <= classifier.alpha)
-    most = scorer.form.block_limits[1]
-    whole = np.array([total <= most for _kept, total in counts])
-    off = np.abs(scored.p_whole - p_exact)
-    print(f"{n} real micrographs, {len(distance.distances)} reference fields")
-    print(f"same code {codes}, same set {sets}, largest difference of a probability ", end="")
-    print(f"{max(probabilities):.1e}")
-    print(
-        f"whole field: same p-value {int((off < 1e-9).sum())}, same flag {int(flags.sum())}, ",
-        end="",
-    )
-    print(f"largest difference {off.max():.4f}, of log distance ", end="")
-    print(f"{np.abs(scored.whole - exact)[whole].max():.4f} with blocks kept each by itself")
-    for title, rows in (("each by itself", whole), ("by common directions", ~whole)):
-        if rows.any():
-            print(
-                f"blocks {title}: {int(rows.sum())}, same p-value {int((off < 1e-9)[rows].sum())}, "
-                f"largest difference {off[rows].max():.4f}, of log distance median "
-                f"{np.median(np.abs(scored.whole - exact)[rows]):.4f}, largest "
-                f"{np.abs(scored.whole - exact)[rows].max():.4f}"
-            )
-    print(f"bytes of a row: mean {np.mean(sizes):.0f}, largest {max(sizes)}")
+        bundle, part = train_heads(examples, count, Path(scratch)), Path(scratch) / "part.npz"
+        classifier = Classifier.load(bundle, device="cpu", alpha=ALPHA)
+        write_part(part, (example.load() for example in examples), classifier)
+        print(f"{len(examples)} real micrographs", end=", ")
+        compare_parts([part], bundle, classifier)
 
 
 def main() -> None:

@@ -25,7 +25,6 @@ import time
 from collections import defaultdict
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -33,6 +32,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import cv2
 import numpy as np
+from feature_crops import ALPHA, train_heads
 from features import load_examples
 from lab import crop_of, facts_of
 from unit_lab import SURE
@@ -48,7 +48,6 @@ from agent.service.jobs.unit_pulling import request_job
 from agent.settings import Settings
 from agent.store import MicrographResult
 from agent.watch import ListedFile
-from model import quick_config, train
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -56,9 +55,9 @@ if TYPE_CHECKING:
     from agent.store import Store
 
 TICKS = os.sysconf("SC_CLK_TCK")
-LOOK_S = 0.2
+SAMPLE_S = 0.2
+"""Between two readings of /proc; what a process spent after the last one before its end is lost."""
 UM_PER_PX = 0.25
-ALPHA = 0.1
 MODES = ("plain agent", "Ray, 1 worker", "Ray, 2 workers")
 
 
@@ -88,18 +87,6 @@ def make_settings(folder: Path) -> Settings:
             "strangeness": {"alpha": ALPHA},
         }
     )
-
-
-def train_bundle(source: Path, target: Path, count: int) -> str:
-    """Train heads on a frozen network; return the name of the bundle."""
-    examples = load_examples(source)
-    chosen = [examples[n] for n in np.random.default_rng(0).permutation(len(examples))[:count]]
-    config = quick_config(without=(), alpha=ALPHA)
-    bundle = None
-    for step in train(chosen, config, target, recipe="1", now=datetime.now(UTC)):
-        bundle = step.result or bundle
-    assert bundle is not None
-    return bundle.name
 
 
 def fill(settings: Settings, crops: Iterator[np.ndarray]) -> int:
@@ -136,13 +123,13 @@ class CpuWatch:
         self.thread.start()
 
     def end(self) -> None:
-        self._look()
+        self._sample()
         self.is_over.set()
         self.thread.join()
 
     def sum_up(self) -> dict[str, float]:
         """Return kind → seconds: "worker", "ray" for Ray's own processes, "driver" for this one."""
-        self._look()
+        self._sample()
         sums: dict[str, float] = defaultdict(float)
         for kind, seconds in list(self.spent.values()):
             sums[kind] += seconds
@@ -150,10 +137,10 @@ class CpuWatch:
         return dict(sums)
 
     def _watch(self) -> None:
-        while not self.is_over.wait(LOOK_S):
-            self._look()
+        while not self.is_over.wait(SAMPLE_S):
+            self._sample()
 
-    def _look(self) -> None:
+    def _sample(self) -> None:
         parents: dict[int, int] = {}
         used: dict[int, float] = {}
         for entry in Path("/proc").iterdir():
@@ -270,7 +257,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as scratch:
         made = Path(scratch) / "made"
         began_s = time.perf_counter()
-        bundle = train_bundle(given.folder, made / "bundles", given.train)
+        examples = load_examples(given.folder)
+        bundle = train_heads(examples, given.train, made / "bundles").name
         settings = make_settings(made)
         n = fill(settings, cut_windows(given.folder, given.crops, given.size))
         print(

@@ -41,4 +41,28 @@ def test_a_weight_or_a_tap_makes_another_network():
         next(other.parameters()).view(-1)[0] += 1e-3
 
     assert content_of(first) == content_of(same)
-    assert len({content_of(one) for one in (first, other, tapped)}) == 3
+    assert len({content_of(network) for network in (first, other, tapped)}) == 3
+
+
+class Scaled(torch.nn.Module):
+    """A layer with a constant, as the fake quantisation of int8 has one."""
+
+    def __init__(self, scale: float) -> None:
+        super().__init__()
+        self._scale = scale
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x * self._scale
+
+
+def test_a_private_constant_makes_another_network():
+    assert content_of(Scaled(0.5)) == content_of(Scaled(0.5))
+    assert content_of(Scaled(0.5)) != content_of(Scaled(0.25))
+
+
+def test_networks_with_what_cannot_be_compared_are_not_shared():
+    first, second = Scaled(0.5), Scaled(0.5)
+    first.choose, second.choose = lambda x: x, lambda x: -x
+
+    assert content_of(first) is None
+    assert content_of(second) is None
