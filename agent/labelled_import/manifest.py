@@ -89,6 +89,11 @@ def list_labelled(folder: Path, taxonomy: Taxonomy, manifest: Path | None = None
         WrongUse: No such folder, a manifest that cannot be used, or nothing labelled in it.
     """
     folder = folder.absolute()
+    if folder.is_file():
+        raise WrongUse(
+            f"{folder}: a folder is needed, and this is a file. A CSV with the labels belongs to "
+            "--manifest, together with the folder of its images."
+        )
     if not folder.is_dir():
         raise WrongUse(f"{folder}: there is no such folder.")
     entries = _by_manifest(folder, manifest, taxonomy) if manifest else _by_folder(folder, taxonomy)

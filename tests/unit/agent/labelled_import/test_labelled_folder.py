@@ -315,6 +315,13 @@ def test_a_manifest_that_cannot_be_used_is_refused(tmp_path, text, complaint):
         list_labelled(tmp_path, default_taxonomy(), tmp_path / "m.csv")
 
 
+def test_a_csv_in_place_of_the_folder_is_told_where_it_belongs(tmp_path):
+    (tmp_path / "labels.csv").write_text("file,code\na.png,G8\n")
+
+    with pytest.raises(WrongUse, match="labels.csv: a folder is needed.*--manifest"):
+        list_labelled(tmp_path / "labels.csv", default_taxonomy())
+
+
 @pytest.mark.parametrize("name", ["nowhere", "empty"])
 def test_a_folder_with_nothing_labelled_is_refused(tmp_path, name):
     (tmp_path / "empty").mkdir()
