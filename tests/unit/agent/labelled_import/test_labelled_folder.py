@@ -318,7 +318,7 @@ def test_a_manifest_that_cannot_be_used_is_refused(tmp_path, text, complaint):
 def test_a_csv_in_place_of_the_folder_is_told_where_it_belongs(tmp_path):
     (tmp_path / "labels.csv").write_text("file,code\na.png,G8\n")
 
-    with pytest.raises(WrongUse, match="labels.csv: a folder is needed.*--manifest"):
+    with pytest.raises(WrongUse, match=r"labels\.csv: a folder is needed.*--manifest"):
         list_labelled(tmp_path / "labels.csv", default_taxonomy())
 
 
