@@ -62,6 +62,8 @@ class SettingsFollower:
         self._pc, self._steady = pc or find_pc_name(), steady
         self._clock = DatabaseClock(store, now=now)
         self._try_again_s = self._apply_again_s = 0.0
+        self._noted = settings.version
+        """Version that the next start applies."""
         self.problem: Message | str = ""
         """That the version in use cannot be applied here, "" for none."""
 
@@ -93,9 +95,11 @@ class SettingsFollower:
 
     def _apply(self, wanted: SettingsVersion | None) -> bool:
         version = wanted.version if wanted else ""
-        if version == self._settings.version:
-            self.problem = ""
-            return False
+        is_in_effect = version == self._settings.version
+        if version == self._noted:
+            if is_in_effect:
+                self.problem = ""
+            return not is_in_effect
         if self._steady() < self._apply_again_s:
             return False
         try:
@@ -104,8 +108,9 @@ class SettingsFollower:
             self._apply_again_s = self._steady() + TRIED_AGAIN_S
             self.problem = Message(NOT_APPLIED, {"version": version or "-", "why": str(error)})
             return False
-        log.info("settings.applied", version=version, instead_of=self._settings.version)
-        return True
+        log.info("settings.applied", version=version, instead_of=self._noted)
+        self._noted, self.problem = version, ""
+        return not is_in_effect
 
     def _write(self, wanted: SettingsVersion | None) -> None:
         data = self._settings.store.folder

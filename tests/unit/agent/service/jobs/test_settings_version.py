@@ -8,6 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 from databases import tamper
+from structlog.testing import capture_logs
 
 from agent import settings
 from agent.service.composition import collect_thresholds
@@ -75,6 +76,20 @@ def test_a_pc_that_was_off_while_the_rollout_was_stopped_goes_back_before_it_jud
     assert before == (False, 0.3)
     assert (written, starts_again, rests) == (True, True, False)
     assert old == (version, 0.2)
+    assert (pc.settings.version, pc.share) == ("", 0.3)
+
+
+def test_a_version_is_noted_once_and_taken_back_where_its_rollout_stops_before_the_new_start(pc):
+    roll_out(pc, {"control_share": 0.2}, ends=False)
+    with capture_logs() as logs:
+        wants_a_new_start = [pc.follower.align(), pc.follower.align()]
+    pc.store.rollouts.stop(by="Rita", at=AT)
+    after_the_stop = pc.follower.align()
+
+    assert wants_a_new_start == [True, True]
+    assert [log["event"] for log in logs] == ["settings.applied"]
+    assert after_the_stop is False
+    assert pc.start() is False
     assert (pc.settings.version, pc.share) == ("", 0.3)
 
 
