@@ -20,7 +20,8 @@ LIGHTEST = 3 * 255
 
 def compute_lightness(pixels: NDArray[np.uint8]) -> NDArray[np.uint16]:
     """Compute the sum of red, green and blue: (h, w, 3) uint8 to (h, w) uint16, 0 to 765."""
-    red, green, blue = pixels[..., 0], pixels[..., 1], pixels[..., 2]
+    # Sums of separate planes take half the time.
+    red, green, blue = (np.asarray(plane, np.uint8) for plane in cv2.split(pixels))
     lightness: NDArray[np.uint16] = np.add(red, green, dtype=np.uint16)
     lightness += blue
     return lightness

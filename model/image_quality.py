@@ -236,7 +236,7 @@ def _measure_focus(lightness: NDArray[np.uint16], valid: NDArray[np.bool_]) -> f
     smooth = _box_means(lightness, 3)
     inner = _erode(valid)
     fine = compute_std(lightness - smooth, inner)
-    coarse = compute_std(smooth - _box_means(lightness, 17), inner)
+    coarse = compute_std(np.subtract(smooth, _box_means(lightness, 17), out=smooth), inner)
     return float(np.log((fine / 3 + 1e-3) / (coarse / 3 + 1e-3)))
 
 
@@ -270,7 +270,8 @@ def _erode(valid: NDArray[np.bool_]) -> NDArray[np.bool_]:
 
 def _measure_scratch(lightness: NDArray[np.uint16], valid: NDArray[np.bool_]) -> float:
     """Sum fine detail along straight lines in all directions; return the strongest line."""
-    detail = lightness - _box_means(lightness, 9)
+    detail = _box_means(lightness, 9)
+    np.subtract(lightness, detail, out=detail)
     step = max(1, round((detail.size / _SCRATCH_PX) ** 0.5))
     inside = are_all(valid, step)
     if not inside.any():

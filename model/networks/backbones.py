@@ -42,18 +42,20 @@ class EarlyPart:
             of them, is what the next part takes.
         channels: Channels of its input.
         stride: Pixels of the image per cell of its input.
-        halo_px: Pixels next to a strip that its maps depend on, a multiple of the stride of its
-            outputs; None: all.
-        strip_px: Most pixels of the image in a strip, so that a strip needs about 80 MB.
+        halo_px: Pixels above and below a strip that its maps depend on, multiples of `grain_px`;
+            None: all.
+        strip_px: Most pixels of the image in a strip with its halo: it needs about 80 MB.
         maps: How many of the outputs, from the first, are feature maps.
+        grain_px: Coarsest stride of its outputs; strips start at multiples of it.
     """
 
     compute: Callable[[Tensor], tuple[Tensor, ...]]
     channels: int
     stride: int
-    halo_px: int | None
+    halo_px: tuple[int, int] | None
     strip_px: int
     maps: int = 1
+    grain_px: int = 4
 
 
 class Backbone(nn.Module, ABC):
@@ -93,7 +95,7 @@ class Backbone(nn.Module, ABC):
         Any first stage sees less than 32 pixels next to a cell.
         """
         return (
-            EarlyPart(lambda x: (self.stages(x, 0)[0],), 3, 1, 32, 500_000),
+            EarlyPart(lambda x: (self.stages(x, 0)[0],), 3, 1, (32, 32), 640_000),
             EarlyPart(lambda x: tuple(self.middle_stages(x)), self.channels[0], 4, None, 0, 2),
         )
 
@@ -272,8 +274,9 @@ class Lite0(Backbone):
     def early_parts(self) -> tuple[EarlyPart, ...]:
         """Return blocks 0 to 10 as parts that end before the channels are expanded.
 
-        A block with a 3 × 3 kernel sees one cell on each side, one with 5 × 5 two. A cell of block
-        3 depends on 17 pixels next to it, one of block 5 on 24 and one of block 10 on 128.
+        A block with a 3 × 3 kernel sees one cell on each side, one with 5 × 5 two; where it halves
+        the map, one fewer above. A cell of block 3 depends on 10 pixels above it and 17 below, one
+        of block 5 on 16 and 24, and one of block 10 on 128.
         """
 
         def compute_first(x: Tensor) -> tuple[Tensor, ...]:
@@ -290,9 +293,9 @@ class Lite0(Backbone):
             return (x,)
 
         return (
-            EarlyPart(compute_first, 3, 1, 24, 500_000),
-            EarlyPart(compute_second, 40, 8, 32, 1_000_000),
-            EarlyPart(compute_third, 80, 16, 128, 2_000_000),
+            EarlyPart(compute_first, 3, 1, (16, 24), 700_000, grain_px=8),
+            EarlyPart(compute_second, 40, 8, (16, 32), 1_200_000, grain_px=16),
+            EarlyPart(compute_third, 80, 16, (128, 128), 2_700_000, grain_px=16),
         )
 
     def middle_stages(self, features: Tensor) -> list[Tensor]:

@@ -16,7 +16,6 @@ import torch
 from torch.nn import functional
 
 from model.block_statistics import map_values
-from model.framing import CELL_PX
 from model.networks.backbones import IMAGENET_MEAN, IMAGENET_STD
 from model.runtime.engines import OpenVinoRunner
 
@@ -37,7 +36,7 @@ if TYPE_CHECKING:
 JOINED: Final = 1
 """Layer that is joined with the next one to the finest map that is scored."""
 
-_JOIN_HALO_PX, _JOIN_STRIP_PX = 32, 1_000_000
+_JOIN_HALO_PX, _JOIN_STRIP_PX, _JOIN_GRAIN_PX = (32, 32), 800_000, 16
 _LARGEST_HALF = 65504.0
 """Largest float16."""
 
@@ -78,11 +77,11 @@ class EarlyStages:
         maps: list[NDArray[np.float32]] = []
         taken: NDArray[np.generic] = pixels
         for index, (part, run) in enumerate(self._parts):
-            strips = _Strips(run, shape_px, part.halo_px, part.strip_px)
+            strips = _Strips(run, shape_px, part.halo_px, part.strip_px, part.grain_px)
             outputs = strips.compute((taken,), None if index else mean)
             taken = outputs[-1]
             maps += outputs[: part.maps]
-        strips = _Strips(self._join, shape_px, _JOIN_HALO_PX, _JOIN_STRIP_PX)
+        strips = _Strips(self._join, shape_px, _JOIN_HALO_PX, _JOIN_STRIP_PX, _JOIN_GRAIN_PX)
         (joined,) = strips.compute((maps[JOINED], maps[JOINED + 1]), axis=0)
         return maps, joined.astype(np.float16, copy=False)
 
@@ -107,27 +106,43 @@ class _Strip(NamedTuple):
 class _Strips:
     """Strips of one shape, in which a network is run over a frame.
 
+    They are as high as each other, and no higher than covers the frame: what strips compute twice
+    is their halo and less than one grain each.
+
     Args:
         run: The network.
         shape_px: Rows and columns of the frame, multiples of 32.
-        halo_px: Rows next to a strip that its maps depend on; None: the frame is one strip.
-        strip_px: Most pixels in a strip.
+        halo_px: Rows above and below a strip that its maps depend on; None: the frame is one strip.
+        strip_px: Most pixels in a strip with its halo, where the halo leaves any.
+        grain_px: Strips start at multiples of it.
     """
 
     run: _Run
     shape_px: tuple[int, int]
-    halo_px: int | None
+    halo_px: tuple[int, int] | None
     strip_px: int
+    grain_px: int
 
     def __iter__(self) -> Iterator[_Strip]:
+        rows, _ = self.shape_px
+        above, below = self.halo_px or (0, 0)
+        count = self._count()
+        height = -(-(rows + (count - 1) * (above + below)) // (count * self.grain_px))
+        height = min(rows, height * self.grain_px)
+        top = 0
+        for index in range(count):
+            start = min(index * (height - above - below), rows - height)
+            bottom = rows if index == count - 1 else start + height - below
+            yield _Strip(start, start + height, top, bottom)
+            top = bottom
+
+    def _count(self) -> int:
         rows, columns = self.shape_px
-        halo = rows if self.halo_px is None else self.halo_px
-        count = 1 if self.halo_px is None else -(-rows * columns // self.strip_px)
-        step = -(-rows // (count * CELL_PX)) * CELL_PX
-        height = min(rows, step + 2 * halo)
-        for top in range(0, rows, step):
-            start = min(max(0, top - halo), rows - height)
-            yield _Strip(start, start + height, top, min(top + step, rows))
+        if self.halo_px is None or rows * columns <= self.strip_px:
+            return 1
+        halo = sum(self.halo_px)
+        own = self.strip_px // columns // self.grain_px * self.grain_px - halo
+        return -(-(rows - halo) // max(own, self.grain_px))
 
     def compute(
         self,

@@ -54,8 +54,8 @@ def intensity_features(frame: Frame) -> NDArray[np.float32]:
     return np.stack(
         [
             mean,
-            _reduce_rows(blocks, np.minimum).min(axis=-1),
-            _reduce_rows(blocks, np.maximum).max(axis=-1),
+            _reduce(blocks, np.minimum),
+            _reduce(blocks, np.maximum),
             np.sqrt(np.maximum(square - np.square(mean), 0.0)),
             red - green,
             blue - green,
@@ -63,11 +63,14 @@ def intensity_features(frame: Frame) -> NDArray[np.float32]:
     ).astype(np.float32)
 
 
-def _reduce_rows(blocks: NDArray[np.generic], operation: np.ufunc) -> NDArray[np.generic]:
-    """Return `operation.reduce(blocks, axis=1)`, which NumPy takes three times as long for."""
-    reduced = blocks[:, 0].copy()
+def _reduce(blocks: NDArray[np.generic], operation: np.ufunc) -> NDArray[np.generic]:
+    """Return `operation.reduce(blocks, axis=(1, 3))`, which NumPy takes five times as long for."""
+    tall = blocks[:, 0].copy()
     for row in range(1, blocks.shape[1]):
-        operation(reduced, blocks[:, row], out=reduced)
+        operation(tall, blocks[:, row], out=tall)
+    reduced = tall[..., 0].copy()
+    for column in range(1, tall.shape[-1]):
+        operation(reduced, tall[..., column], out=reduced)
     return reduced
 
 

@@ -44,6 +44,13 @@ class UndividedLite0(Lite0):
         return tuple(replace(part, strip_px=100_000_000) for part in super().early_parts())
 
 
+class NarrowLite0(Lite0):
+    """The network in strips of which each keeps one row of cells, or hardly more."""
+
+    def early_parts(self):
+        return tuple(replace(part, strip_px=1) for part in super().early_parts())
+
+
 def test_strips_have_the_maps_of_one_strip_bit_for_bit():
     undivided = UndividedLite0()
     undivided.load_state_dict(frozen_lite0().state_dict())
@@ -53,6 +60,18 @@ def test_strips_have_the_maps_of_one_strip_bit_for_bit():
     one = FrozenPass(undivided.eval()).run(field)
 
     for own, whole in zip((*strips.maps, strips.joined), (*one.maps, one.joined), strict=True):
+        assert np.array_equal(own, whole)
+
+
+def test_a_frame_that_leaves_a_strip_no_room_of_its_own_has_the_same_maps():
+    narrow = NarrowLite0()
+    narrow.load_state_dict(frozen_lite0().state_dict())
+    field = draw((352, 320))
+
+    strips = FrozenPass(narrow.eval()).run(field)
+    one = FrozenPass(frozen_lite0()).run(field)
+
+    for own, whole in zip(strips.maps, one.maps, strict=True):
         assert np.array_equal(own, whole)
 
 
