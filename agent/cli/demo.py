@@ -7,7 +7,7 @@ import signal
 import sys
 import threading
 import time
-from concurrent.futures import BrokenExecutor
+from concurrent.futures import BrokenExecutor, CancelledError
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -83,12 +83,13 @@ def play(folder: Path, size: DemoSize, *, serve: bool) -> None:
         renew_port(places.settings)
         settings = settings_room.read(places.settings)
         agent = AgentProcess(places.settings, settings.store.folder / "logs" / "agent-run.txt")
-        agent.start()  # it loads its bundle during the evaluation
+        agent.start()
         _stop_on_term()
         try:
-            evaluation = examine(settings, store, places)
             microscope = _Microscope(night, places, size, drawings)
-            exported, fates = one_night(store, places, microscope, agent)
+            microscope.start()  # the agent classifies during the evaluation, as in a lab
+            evaluation = examine(settings, store, places)
+            exported, fates = await_night(store, places, microscope, agent)
             report = write_report(settings, store)
             _print_results(evaluation, exported, fates, store)
             _print(f"It took {time.monotonic() - began_s:.0f} s.")
@@ -180,14 +181,13 @@ def examine(settings: Settings, store: Store, places: DemoFolders) -> Evaluation
     return evaluation
 
 
-def one_night(
+def await_night(
     store: Store, places: DemoFolders, microscope: _Microscope, agent: AgentProcess
 ) -> tuple[list[Exported], dict[str, FileFate]]:
-    """Export with the simulated microscope while the agent watches; wait for all results."""
+    """Wait with a progress bar until the microscope has exported and every file has a result."""
     from agent.demo import demo
 
     exported, total = microscope.exported, len(microscope.night) + 4
-    microscope.start()
     fates: dict[str, FileFate] = {}
     with console.progress("Microscope exports, agent classifies", total) as advance:
         while microscope.is_alive():
@@ -240,7 +240,7 @@ class _Microscope(threading.Thread):
                 read=self._drawings.read,
             )
             self.exported.extend(files)
-        except (OSError, BrokenExecutor) as error:
+        except (OSError, BrokenExecutor, CancelledError) as error:
             self._error = error
 
     def raise_if_failed(self) -> None:
