@@ -86,7 +86,7 @@ def play(folder: Path, size: DemoSize, *, serve: bool) -> None:
         agent.start()
         _stop_on_term()
         try:
-            microscope = _Microscope(night, places, size, drawings)
+            microscope = _Microscope(night, places, size, drawings, store=store, agent=agent)
             microscope.start()  # the agent classifies during the evaluation, as in a lab
             evaluation = examine(settings, store, places)
             exported, fates = await_night(store, places, microscope, agent)
@@ -220,11 +220,15 @@ class _Microscope(threading.Thread):
         places: DemoFolders,
         size: DemoSize,
         drawings: Drawings,
+        *,
+        store: Store,
+        agent: AgentProcess,
     ) -> None:
         super().__init__(name="microscope", daemon=True)
         self.night = night
         self.exported: list[Exported] = []
         self._places, self._size, self._drawings = places, size, drawings
+        self._store, self._agent = store, agent
         self._error: Exception | None = None
 
     def run(self) -> None:
@@ -238,10 +242,22 @@ class _Microscope(threading.Thread):
                 size=self._size.pixels,
                 pause_s=PAUSE_S,
                 read=self._drawings.read,
+                await_result=self._await_result,
             )
             self.exported.extend(files)
+        except WrongUse:  # the agent ended: whoever waits for its results reports it
+            return
         except (OSError, BrokenExecutor, CancelledError) as error:
             self._error = error
+
+    def _await_result(self, name: str) -> None:
+        from agent.demo import demo
+
+        waiting = demo.await_fates(
+            self._store, self._places.export, [name], self._agent, limit_s=PATIENCE_S
+        )
+        for _ in waiting:
+            pass
 
     def raise_if_failed(self) -> None:
         """Raise `WrongUse` if the export failed."""
