@@ -7,7 +7,7 @@ import signal
 import sys
 import threading
 import time
-from concurrent.futures import BrokenExecutor
+from concurrent.futures import BrokenExecutor, CancelledError
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -83,12 +83,13 @@ def play(folder: Path, size: DemoSize, *, serve: bool) -> None:
         renew_port(places.settings)
         settings = settings_room.read(places.settings)
         agent = AgentProcess(places.settings, settings.store.folder / "logs" / "agent-run.txt")
-        agent.start()  # it loads its bundle during the evaluation
+        agent.start()
         _stop_on_term()
         try:
+            microscope = _Microscope(night, places, size, drawings, store=store, agent=agent)
+            microscope.start()  # the agent classifies during the evaluation, as in a lab
             evaluation = examine(settings, store, places)
-            microscope = _Microscope(night, places, size, drawings)
-            exported, fates = one_night(store, places, microscope, agent)
+            exported, fates = await_night(store, places, microscope, agent)
             report = write_report(settings, store)
             _print_results(evaluation, exported, fates, store)
             _print(f"It took {time.monotonic() - began_s:.0f} s.")
@@ -180,14 +181,13 @@ def examine(settings: Settings, store: Store, places: DemoFolders) -> Evaluation
     return evaluation
 
 
-def one_night(
+def await_night(
     store: Store, places: DemoFolders, microscope: _Microscope, agent: AgentProcess
 ) -> tuple[list[Exported], dict[str, FileFate]]:
-    """Export with the simulated microscope while the agent watches; wait for all results."""
+    """Wait with a progress bar until the microscope has exported and every file has a result."""
     from agent.demo import demo
 
     exported, total = microscope.exported, len(microscope.night) + 4
-    microscope.start()
     fates: dict[str, FileFate] = {}
     with console.progress("Microscope exports, agent classifies", total) as advance:
         while microscope.is_alive():
@@ -220,11 +220,15 @@ class _Microscope(threading.Thread):
         places: DemoFolders,
         size: DemoSize,
         drawings: Drawings,
+        *,
+        store: Store,
+        agent: AgentProcess,
     ) -> None:
         super().__init__(name="microscope", daemon=True)
         self.night = night
         self.exported: list[Exported] = []
         self._places, self._size, self._drawings = places, size, drawings
+        self._store, self._agent = store, agent
         self._error: Exception | None = None
 
     def run(self) -> None:
@@ -238,10 +242,22 @@ class _Microscope(threading.Thread):
                 size=self._size.pixels,
                 pause_s=PAUSE_S,
                 read=self._drawings.read,
+                await_result=self._await_result,
             )
             self.exported.extend(files)
-        except (OSError, BrokenExecutor) as error:
+        except WrongUse:  # the agent ended: whoever waits for its results reports it
+            return
+        except (OSError, BrokenExecutor, CancelledError) as error:
             self._error = error
+
+    def _await_result(self, name: str) -> None:
+        from agent.demo import demo
+
+        waiting = demo.await_fates(
+            self._store, self._places.export, [name], self._agent, limit_s=PATIENCE_S
+        )
+        for _ in waiting:
+            pass
 
     def raise_if_failed(self) -> None:
         """Raise `WrongUse` if the export failed."""

@@ -148,7 +148,8 @@ class Crops:
         from agent.labelled_import.learned_copies import LearnedCopies
         from agent.service.composition import make_pool
 
-        self._archive, self.pool = Archive(folder), make_pool(settings, is_all=True)
+        self._archive = Archive(folder)
+        self.pool = make_pool(settings, is_all=True, has_landmarks=False)
         self._copies = LearnedCopies(Archive.open(settings.store), learned)
         self._learned, self._group_by = learned, group_by
 

@@ -60,7 +60,7 @@ def import_labelled(
     listing = labelled_import.list_labelled(folder, taxonomy, manifest)
     outcome: ImportOutcome | None = None
     with (
-        make_pool(settings) as pool,
+        make_pool(settings, is_all=True) as pool,
         console.progress(f"Importing {folder.name}", len(listing.files)) as advance,
     ):
         pipeline = make_pipeline(

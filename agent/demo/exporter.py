@@ -189,6 +189,7 @@ def export(
     size: tuple[int, int],
     pause_s: float,
     read: Callable[[DemoPicture], bytes] | None = None,
+    await_result: Callable[[str], None] = lambda _name: None,
     sleep: Callable[[float], None] = time.sleep,
 ) -> Iterator[Exported]:
     """Export micrographs into a watched folder, then the faulty files of a night.
@@ -199,6 +200,8 @@ def export(
         size: Width and height of a picture in pixels.
         pause_s: Pause in the middle of writing a file, in seconds.
         read: Returns the file of a picture that was drawn ahead; None: each is drawn now.
+        await_result: Returns when a file has its result. Only then is it copied: of two files that
+            an agent finds together, either may be the duplicate.
         sleep: Waits.
 
     Yields:
@@ -211,6 +214,7 @@ def export(
         yield Exported(picture.name, picture.strange, "")
     stem, _, extension = pictures[0].name.rpartition(".")
     copy = f"{stem} - copy.{extension}"
+    await_result(pictures[0].name)
     shutil.copyfile(folder / pictures[0].name, folder / copy)
     yield Exported(copy, "", "the same content twice")
     yield from _export_faulty(folder, pictures, size)

@@ -85,12 +85,14 @@ def open_store(
     return store
 
 
-def make_pool(settings: Settings, *, is_all: bool = False) -> CropPool:
+def make_pool(settings: Settings, *, is_all: bool = False, has_landmarks: bool = True) -> CropPool:
     """Start the workers that read and crop.
 
     Args:
         settings: Settings of the lab.
         is_all: Whether nothing else is done during this time; then a PC of few cores uses each.
+        has_landmarks: Whether the crops are stored, with the landmarks of their place, for which a
+            drawn micrograph takes a quarter of its time.
     """
     imaging = settings.imaging
     cores = os.cpu_count() or 1
@@ -103,7 +105,7 @@ def make_pool(settings: Settings, *, is_all: bool = False) -> CropPool:
         um_per_px_range=imaging.um_per_px_range,
         sidecars=imaging.sidecars,
         keep_surface=imaging.surface_layer == "keep",
-        landmarks=True,
+        landmarks=has_landmarks,
     )
 
 

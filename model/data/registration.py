@@ -14,6 +14,8 @@ import torch
 from model.framing import Field, fill_invalid, resample
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from torch import Tensor
 
 CELL_UM = 0.8
@@ -86,14 +88,40 @@ def compute_overlap_similarity(first: Tensor, second: Tensor) -> float:
     """
     # Without wrap-around, and a multiple of 32 for a fast FFT.
     side = -(-(max(first.shape) + max(second.shape)) // 32) * 32
-    orientations = [
-        torch.rot90(mirrored, turns) for mirrored in (second, second.flip(1)) for turns in range(4)
-    ]
     own = _compute_spectra(first, side)
+    smaller = float(min(first.numel(), second.numel()))
     return max(
-        float(_correlate(own, _compute_spectra(oriented, side), side).max())
-        for oriented in orientations
+        _find_largest_correlation(own, _mirror(turned), smaller) for turned in (second, second.T)
     )
+
+
+def _mirror(texture: Tensor) -> tuple[Tensor, ...]:
+    """Return the texture, both its mirror images and its half turn."""
+    return texture, texture.flip(0), texture.flip(1), texture.flip(0, 1)
+
+
+def _find_largest_correlation(own: Tensor, oriented: Sequence[Tensor], smaller: float) -> float:
+    """Return the largest normalised cross-correlation over shifts and orientations.
+
+    What depends on the shape alone is computed once for orientations of one shape.
+
+    Args:
+        own: From `_compute_spectra` of one texture.
+        oriented: The other texture, in orientations of the same shape.
+        smaller: Cells of the smaller texture.
+    """
+    side = own.shape[1]
+    support = torch.fft.rfft2(torch.ones_like(oriented[0]), (side, side))
+    first_square, overlap = torch.fft.irfft2(own[1:] * support.conj(), (side, side))
+    is_enough = overlap > max(_MIN_OVERLAP_CELLS, _MIN_OVERLAP * smaller)
+    first_norm = first_square.clamp_min_(1.0)
+    largest = 0.0  # where the overlap is too small
+    for texture in oriented:
+        spectra = torch.fft.rfft2(torch.stack([texture, texture**2]), (side, side))
+        product, square = torch.fft.irfft2(own[[0, 2]] * spectra.conj(), (side, side))
+        correlation = product / square.clamp_min_(1.0).mul_(first_norm).sqrt_()
+        largest = max(largest, float(torch.where(is_enough, correlation, 0.0).max()))
+    return largest
 
 
 def _compute_spectra(texture: Tensor, side: int) -> Tensor:
@@ -101,19 +129,3 @@ def _compute_spectra(texture: Tensor, side: int) -> Tensor:
     planes = torch.stack([texture, texture**2, torch.ones_like(texture)])
     spectra: Tensor = torch.fft.rfft2(planes, (side, side))
     return spectra
-
-
-def _correlate(first: Tensor, second: Tensor, side: int) -> Tensor:
-    """Compute the normalised cross-correlation for every shift; 0 where the overlap is too small.
-
-    Returns:
-        (side, side) float32.
-    """
-    pairs = first[[0, 1, 2, 2]] * second[[0, 2, 1, 2]].conj()
-    product, first_square, second_square, overlap = torch.fft.irfft2(pairs, (side, side)).unbind()
-    # The zero frequency of the support is its number of cells.
-    smaller = min(float(spectra[2, 0, 0].real) for spectra in (first, second))
-    is_enough = overlap > max(_MIN_OVERLAP_CELLS, _MIN_OVERLAP * smaller)
-    norm = (first_square.clamp_min(1.0) * second_square.clamp_min(1.0)).sqrt()
-    correlation: Tensor = torch.where(is_enough, product / norm, torch.zeros_like(product))
-    return correlation

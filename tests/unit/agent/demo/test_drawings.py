@@ -59,3 +59,26 @@ def test_what_is_not_begun_at_the_end_is_not_drawn(tmp_path):
 
     drawn = len(list(tmp_path.glob("*/*")))
     assert 1 <= drawn < len(many)
+
+
+def test_a_file_is_copied_when_it_has_its_result_so_the_copy_is_the_duplicate(tmp_path, pictures):
+    there = []
+
+    def await_result(name):
+        there.append((name, sorted(path.name for path in tmp_path.iterdir())))
+
+    exported = list(
+        export(
+            pictures,
+            tmp_path,
+            size=PIXELS,
+            pause_s=0,
+            await_result=await_result,
+            sleep=lambda _: None,
+        )
+    )
+
+    ((name, names),) = there
+    assert name == pictures[0].name
+    assert names == sorted(picture.name for picture in pictures)
+    assert "the same content twice" in {file.fault for file in exported}
