@@ -143,7 +143,7 @@ class Pipeline:
         ahead = min(self._reader.workers, n - 1) if reads_ahead else 0
         try:
             self._claim(n - len(self._held), only)
-            for file in self._process(n - ahead, outcome, should_stop):
+            for file in self._process(max(n, len(self._held)) - ahead, outcome, should_stop):
                 on_file(file.claim.relative)
         except (StoreFault, Stalled) as fault:
             self.release_held(str(fault))
@@ -173,7 +173,9 @@ class Pipeline:
         self._scales.judge_pending(now=self._now)
         if not self._held:
             self._renewed_at = self._now()
-        claims = self._store.work_queue.claim(n, at=self._now(), lease_s=self._lease_s, only=only)
+        claims = self._store.work_queue.claim(
+            n, at=self._now(), lease_s=self._lease_s, only=only, has_others=bool(self._held)
+        )
         self._held |= {claim.content_id: claim for claim in claims}
         if self._sidecars:
             self._notes.read(now=self._now())
@@ -186,6 +188,7 @@ class Pipeline:
         batch: list[InFlightFile] = []
         for file, crops in islice(self._reader.iter_cropped(), n):
             if should_stop():
+                self._reader.clear()
                 return
             self._renew()
             if isinstance(crops, BaseException):

@@ -659,6 +659,23 @@ def test_what_is_read_ahead_is_not_taken_over_by_another_agent(bench):
     assert rounds == [4, 1]
 
 
+def test_a_file_that_agents_died_with_twice_waits_until_no_other_is_in_hand(bench):
+    _export_many(bench, 4)
+    bench.pipeline.process_batch(3, reads_ahead=True)  # 2.png is in hand
+    for _ in range(2):
+        (claim,) = bench.store.work_queue.claim(1, at=bench.clock.at, lease_s=60)
+        assert claim.relative == "3.png"
+        bench.clock.at += timedelta(seconds=61)
+    beside = {}
+    bench.pool.meanwhile = lambda path: beside.update({path.name: _states(bench)["processing"]})
+
+    while bench.pipeline.process_batch(3, reads_ahead=True).files:
+        pass
+
+    assert beside == {"2.png": 1, "3.png": 1}
+    assert _states(bench) == {"done": 4}
+
+
 def test_an_urgent_file_is_next_but_for_the_one_that_is_read_already(bench):
     _export_many(bench, 5)
     done = []
