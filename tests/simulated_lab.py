@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import struct
+from collections import deque
 from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -34,7 +35,7 @@ from agent.triage import Policy
 from agent.watch.fs_events import Hints
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Generator, Iterable, Sequence
 
     from simulated_world import World
 
@@ -102,22 +103,30 @@ def crop_of(held: bytes, scale: float | None) -> Crop:
 
 
 class Pool:
-    """Reads in place of worker processes."""
+    """Reads in place of worker processes; like them it is a file ahead of what it gives."""
+
+    workers = 1
 
     def has_outcome(self) -> bool:
         return True
 
     def crop_all(
-        self, jobs: Sequence[tuple[Path, float | None]]
-    ) -> Iterator[tuple[Path, list[Crop] | Exception]]:
+        self, jobs: Iterable[tuple[Path, float | None]]
+    ) -> Generator[tuple[Path, list[Crop] | Exception], None, None]:
         """Read and crop, one after another."""
-        for path, scale in jobs:
-            outcome: list[Crop] | Exception
-            try:
-                outcome = [crop_of(path.read_bytes(), scale)]
-            except (FileError, OSError) as error:
-                outcome = error
-            yield path, outcome
+        left, read = iter(jobs), deque[tuple[Path, list[Crop] | Exception]]()
+        while True:
+            while len(read) <= self.workers and (job := next(left, None)):
+                read.append(self._read(*job))
+            if not read:
+                return
+            yield read.popleft()
+
+    def _read(self, path: Path, scale: float | None) -> tuple[Path, list[Crop] | Exception]:
+        try:
+            return path, [crop_of(path.read_bytes(), scale)]
+        except (FileError, OSError) as error:
+            return path, error
 
     def close(self) -> None:
         """Nothing is held."""

@@ -177,7 +177,7 @@ def encode_shard(of: FormOfRows, rows: Sequence[FeatureRow]) -> bytes:
         *([getattr(row, field.name) for row in ordered] for field in list(schema)[3:]),
     ]
     arrays = [
-        pa.array(column, type=field.type) for column, field in zip(columns, schema, strict=True)
+        _build_array(column, field.type) for column, field in zip(columns, schema, strict=True)
     ]
     buffer = BytesIO()
     pq.write_table(
@@ -189,6 +189,17 @@ def encode_shard(of: FormOfRows, rows: Sequence[FeatureRow]) -> bytes:
         write_statistics=False,
     )
     return buffer.getvalue()
+
+
+def _build_array(values: Sequence[Any], of: pa.DataType) -> pa.Array:
+    """Return values as an array; `pa.array` would import pandas where that is installed."""
+    if not (pa.types.is_binary(of) or pa.types.is_fixed_size_binary(of)):
+        numbers = np.array(values, of.to_pandas_dtype())
+        return pa.Array.from_buffers(of, len(values), [None, pa.py_buffer(numbers)])
+    ends = np.cumsum([0, *(len(value) for value in values)], dtype=np.int32)
+    offsets = [pa.py_buffer(ends)] if pa.types.is_binary(of) else []
+    content = pa.py_buffer(b"".join(values))
+    return pa.Array.from_buffers(of, len(values), [None, *offsets, content])
 
 
 def read_rows(table: pa.Table) -> list[FeatureRow]:

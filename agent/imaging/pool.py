@@ -26,7 +26,7 @@ from agent.imaging.readers.page import Limits
 from agent.imaging.readers.read import iter_micrographs
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Sequence
+    from collections.abc import Collection, Generator, Iterable, Iterator
     from concurrent.futures import Future
     from pathlib import Path
     from types import TracebackType
@@ -135,28 +135,36 @@ class CropPool:
         """Return whether `crop_all` would yield its next outcome without waiting."""
         return any(future.done() for future in self._running)
 
-    def crop_all(self, jobs: Sequence[tuple[Path, float | None]]) -> Iterator[tuple[Path, Outcome]]:
+    def crop_all(
+        self, jobs: Iterable[tuple[Path, float | None]]
+    ) -> Generator[tuple[Path, Outcome], None, None]:
         """Read and crop files.
 
         Args:
-            jobs: Paths, each with the µm per pixel of the source's objectives, or None.
+            jobs: Paths, each with the µm per pixel of the source's objectives, or None. The next
+                one is taken when a worker has room for it; an iterator that has none for now may
+                have another later, as long as files are being read.
 
         Yields:
             Path and outcome in order of completion: the crops, one per micrograph; a `FileError` if
             the file cannot be used; an `OSError` if share or disk failed; else an error of our own
             code.
         """
-        waiting = [_Job(path, scale) for path, scale in reversed(jobs)]
+        left, again = iter(jobs), list[_Job]()
         running = self._running = {}
         try:
-            while waiting or running:
-                while waiting and len(running) < self.workers * AHEAD:
-                    job = waiting.pop()
+            while True:
+                while len(running) < self.workers * AHEAD:
+                    job = again.pop() if again else _take(left)
+                    if job is None:
+                        break
                     running[self._start(job)] = job
+                if not running:
+                    return
                 for future, outcome in self._ended(running):
                     job = running.pop(future)
-                    if again := job.after(outcome):
-                        waiting.append(again)
+                    if retry := job.after(outcome):
+                        again.append(retry)
                         continue
                     yield (
                         job.path,
@@ -233,6 +241,11 @@ class CropPool:
         trace: TracebackType | None,
     ) -> None:
         self.close()
+
+
+def _take(jobs: Iterator[tuple[Path, float | None]]) -> _Job | None:
+    job = next(jobs, None)
+    return None if job is None else _Job(*job)
 
 
 def _build_poison_error(death: ProcessExpired) -> FileError:

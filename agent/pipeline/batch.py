@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
+from itertools import islice
 from typing import TYPE_CHECKING
 
 import structlog
@@ -12,7 +13,7 @@ from agent.orders.place_check import PlaceCheck
 from agent.orders.waiting_notes import WaitingNotes
 from agent.pipeline.bundle_routing import BundleRouter
 from agent.pipeline.crop_triage import UntriagedCrop, triage_crops
-from agent.pipeline.failures import Failures, Stalled, call_store
+from agent.pipeline.failures import Failures, Stalled
 from agent.pipeline.file_reader import FileReader
 from agent.pipeline.in_flight import BatchOutcome, has_changed
 from agent.pipeline.result_archive import ResultArchive
@@ -108,6 +109,8 @@ class Pipeline:
         )
         self._failures = Failures(store, now, on_fate)
         self._scales = ScaleRejudging(store, archive, self._judge_at_scale)
+        self._held: dict[int, Claim] = {}
+        self._renewed_at = now()
 
     def use(self, classifier: Classifier | None, policy: Policy | None = None) -> None:
         """Judge specimens that begin from now on by another bundle; begun ones keep theirs."""
@@ -120,74 +123,96 @@ class Pipeline:
         only: Sequence[str] | None = None,
         should_stop: Callable[[], bool] = lambda: False,
         on_file: Callable[[str], None] = lambda _: None,
+        reads_ahead: bool = False,
     ) -> BatchOutcome:
-        """Claim up to `n` files and process each, or release it.
+        """Claim files until `n` are in hand, and process each, or release it.
 
         Args:
             n: How many at most.
             only: Names of the sources to claim from; None means all.
             should_stop: Called after each file; True releases the rest, uncounted.
             on_file: Called with a relative path when its result is stored.
+            reads_ahead: Whether one file for each worker stays in hand at the end, so that it is
+                read while the last ones are judged. The next call processes it first, unless
+                `release_held` gives it back.
 
         Raises:
             Stalled: Disk or database is at fault; what was claimed is released.
         """
         outcome = BatchOutcome()
-        self._failures.release_remaining()
-        call_store(lambda: self._places.compare_pending(at=self._now()))
-        call_store(lambda: self._scales.judge_pending(now=self._now))
-        claims = call_store(
-            lambda: self._store.work_queue.claim(
-                n, at=self._now(), lease_s=self._lease_s, only=only
-            )
-        )
-        waiting = {claim.content_id: claim for claim in claims}
+        ahead = min(self._reader.workers, n - 1) if reads_ahead else 0
         try:
-            if self._sidecars:
-                call_store(lambda: self._notes.read(now=self._now()))
-            for file in self._process(claims, outcome, waiting, should_stop):
+            self._claim(n - len(self._held), only)
+            for file in self._process(max(n, len(self._held)) - ahead, outcome, should_stop):
                 on_file(file.claim.relative)
         except (StoreFault, Stalled) as fault:
-            self._failures.release(waiting.values(), str(fault))
+            self.release_held(str(fault))
             raise Stalled(str(fault)) from fault
         except BaseException:
-            self._failures.release(waiting.values(), "the agent was interrupted")
+            self.release_held("the agent was interrupted")
             raise
-        if waiting:
-            self._failures.release(waiting.values(), None)
-            outcome.given_back += len(waiting)
+        if not (ahead and self._reader.is_busy) or should_stop():
+            outcome.given_back += self.release_held()
         return outcome
 
+    def release_held(self, sentence: str | None = None) -> int:
+        """Release what is in hand, the attempt not counted; return the number of files.
+
+        Args:
+            sentence: Why, if somebody is to know.
+        """
+        held, self._held = self._held, {}
+        self._reader.clear()
+        self._failures.release(held.values(), sentence)
+        return len(held)
+
+    def _claim(self, n: int, only: Sequence[str] | None) -> None:
+        """Take up to `n` more files in hand."""
+        self._failures.release_remaining()
+        self._places.compare_pending(at=self._now())
+        self._scales.judge_pending(now=self._now)
+        if not self._held:
+            self._renewed_at = self._now()
+        claims = self._store.work_queue.claim(
+            n, at=self._now(), lease_s=self._lease_s, only=only, has_others=bool(self._held)
+        )
+        self._held |= {claim.content_id: claim for claim in claims}
+        if self._sidecars:
+            self._notes.read(now=self._now())
+        self._reader.add(claims)
+
     def _process(
-        self,
-        claims: Sequence[Claim],
-        outcome: BatchOutcome,
-        waiting: dict[int, Claim],
-        should_stop: Callable[[], bool],
+        self, n: int, outcome: BatchOutcome, should_stop: Callable[[], bool]
     ) -> Iterator[InFlightFile]:
-        """Process claims, removing each from `waiting` the moment its result is written."""
+        """Process up to `n` files, each in hand until the moment its result is written."""
         batch: list[InFlightFile] = []
-        renewed_at = self._now()
-        for file, crops in self._reader.iter_cropped(claims):
+        for file, crops in islice(self._reader.iter_cropped(), n):
             if should_stop():
+                self._reader.clear()
                 return
-            if (self._now() - renewed_at).total_seconds() > RENEW_AFTER * self._lease_s:
-                renewed_at = self._now()
-                self._store.work_queue.renew(waiting.values(), at=renewed_at, lease_s=self._lease_s)
+            self._renew()
             if isinstance(crops, BaseException):
                 self._failures.record(file, crops, outcome)
-                waiting.pop(file.claim.content_id, None)
+                self._held.pop(file.claim.content_id, None)
                 yield file
             elif self._is_new(file, crops, outcome):
                 file.crops = crops
                 batch.append(file)
             else:
-                waiting.pop(file.claim.content_id, None)
+                self._held.pop(file.claim.content_id, None)
                 yield file
             if batch and self._is_due(batch):
-                yield from self._finish(batch, outcome, waiting)
+                yield from self._finish(batch, outcome)
                 batch = []
-        yield from self._finish(batch, outcome, waiting)
+        yield from self._finish(batch, outcome)
+
+    def _renew(self) -> None:
+        """Extend the leases of what is in hand, in time; also where the clock was set back."""
+        now = self._now()
+        if 0 <= (now - self._renewed_at).total_seconds() <= RENEW_AFTER * self._lease_s:
+            return
+        self._renewed_at = now
+        self._store.work_queue.renew(self._held.values(), at=now, lease_s=self._lease_s)
 
     def _is_due(self, batch: Sequence[InFlightFile]) -> bool:
         """Return whether a batch is judged now: it is full, or a CPU would wait for the next file.
@@ -221,12 +246,12 @@ class Pipeline:
         return True
 
     def _finish(
-        self, batch: Sequence[InFlightFile], outcome: BatchOutcome, waiting: dict[int, Claim]
+        self, batch: Sequence[InFlightFile], outcome: BatchOutcome
     ) -> Iterator[InFlightFile]:
         for choice, files in self._router.iter_groups(batch):
             for file, triaged in self._judge(files, choice):
                 self._store_or_record(file, triaged, outcome)
-                waiting.pop(file.claim.content_id, None)
+                self._held.pop(file.claim.content_id, None)
                 yield file
 
     def _judge(

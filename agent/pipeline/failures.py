@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 import structlog
 
@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from agent.store import Claim, Store
 
 log = structlog.get_logger()
-
-T = TypeVar("T")
 
 UNREADABLE_RETRY_S = (10.0, 30.0, 60.0, 300.0, 1800.0, 3600.0)
 """Pause after the first, second, … time that a share did not give a file."""
@@ -134,11 +132,3 @@ class Failures:
         """Release what the database refused to release before."""
         claims, self._unreleased = self._unreleased, []
         self.release(claims, None)
-
-
-def call_store(query: Callable[[], T]) -> T:
-    """Return what a query of the database returns. Raises `Stalled` where it fails."""
-    try:
-        return query()
-    except StoreFault as fault:
-        raise Stalled(str(fault)) from fault

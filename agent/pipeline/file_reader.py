@@ -13,9 +13,10 @@ from agent.process_data import collect_keys, find_notes, merge_notes
 from agent.watch import Provenance, locate
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
     from datetime import datetime
     from pathlib import Path
+    from typing import Self
 
     from agent.imaging import Crop, CropPool
     from agent.store import Claim, Store
@@ -45,38 +46,85 @@ class FileReader:
     ) -> None:
         self._store, self._pool, self._now, self._sources = store, pool, now, sources
         self._on_stage, self._has_sidecars = on_stage, has_sidecars
+        self._unread: deque[InFlightFile] = deque()
+        self._reading: dict[Path, list[InFlightFile]] = {}
+        self._read: deque[tuple[InFlightFile, list[Crop] | BaseException]] = deque()
+        self._outcomes: Generator[tuple[Path, list[Crop] | Exception], None, None] | None = None
+
+    @property
+    def workers(self) -> int:
+        """Number of files that are read at the same time."""
+        return self._pool.workers
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether a file that was added has not been yielded yet."""
+        return bool(self._unread or self._reading or self._read)
 
     def has_outcome(self) -> bool:
         """Return whether the next file is read already."""
-        return self._pool.has_outcome()
+        return bool(self._read) or self._pool.has_outcome()
 
-    def iter_cropped(
-        self, claims: Sequence[Claim]
-    ) -> Iterator[tuple[InFlightFile, list[Crop] | BaseException]]:
-        """Yield each file with its crops, or the error, in order of completion.
-
-        The table of objectives may need what only the file says (its objective, its size): then
-        a file is cropped a second time with the scale that the table vouches for.
-        """
-        jobs: deque[InFlightFile] = deque()
+    def add(self, claims: Iterable[Claim]) -> None:
+        """Add files; each is read as soon as a worker has room for it."""
         for claim in claims:
             try:
-                jobs.append(self._open(claim))
+                self._unread.append(self._open(claim))
             except OSError as error:  # the share did not give the note next to it
-                yield InFlightFile(claim, locate(claim.folder, claim.relative), {}, None), error
-        while jobs:
-            by_path: dict[Path, list[InFlightFile]] = {}
-            for file in jobs:
-                by_path.setdefault(file.path, []).append(file)
-            round_ = [(path, files[0].um_per_px) for path, files in by_path.items()]
-            jobs.clear()
-            for path, outcome in self._pool.crop_all(round_):
-                for file in by_path[path]:
-                    if isinstance(outcome, list) and self._needs_another_scale(file, outcome):
-                        jobs.append(file)
-                    else:
-                        self._on_stage("read", time.perf_counter() - file.began_s)
-                        yield file, outcome
+                path = locate(claim.folder, claim.relative)
+                self._read.append((InFlightFile(claim, path, {}, None), error))
+
+    def clear(self) -> None:
+        """Forget all files; the worker that reads one of them ends."""
+        outcomes, self._outcomes = self._outcomes, None
+        if outcomes is not None:
+            outcomes.close()
+        self._unread.clear()
+        self._reading.clear()
+        self._read.clear()
+
+    def iter_cropped(self) -> Iterator[tuple[InFlightFile, list[Crop] | BaseException]]:
+        """Yield each file with its crops, or the error, in order of completion.
+
+        What was not yielded when the caller stops is yielded by the next call; it is read in
+        between. The table of objectives may need what only the file says (its objective, its
+        size): then a file is cropped a second time with the scale that the table vouches for.
+        """
+        while self._read or self._receive():
+            if self._read:
+                yield self._read.popleft()
+
+    def _receive(self) -> bool:
+        """Wait for the next file; return False where none is left."""
+        if self._outcomes is None:
+            self._reading.clear()
+            self._outcomes = self._pool.crop_all(_Unread(self._take_next))
+        received = next(self._outcomes, None)
+        if received is None:
+            self._outcomes = None
+            return bool(self._unread)
+        path, outcome = received
+        for file in self._reading.pop(path):
+            if isinstance(outcome, list) and self._needs_another_scale(file, outcome):
+                self._unread.appendleft(file)
+            else:
+                self._on_stage("read", time.perf_counter() - file.began_s)
+                self._read.append((file, outcome))
+        return True
+
+    def _take_next(self) -> tuple[Path, float | None] | None:
+        """Return what is read next, None where nothing is for now.
+
+        A path that is being read waits: it may hold other bytes by the time of its later claim.
+        """
+        first = next((file for file in self._unread if file.path not in self._reading), None)
+        if first is None:
+            return None
+        job = (first.path, first.um_per_px)
+        together = [file for file in self._unread if (file.path, file.um_per_px) == job]
+        self._unread = deque(file for file in self._unread if file not in together)
+        self._reading[first.path] = together
+        return job
 
     def _open(self, claim: Claim) -> InFlightFile:
         source = self._sources.get(claim.source, Provenance())
@@ -114,3 +162,19 @@ class FileReader:
             return False
         file.um_per_px, file.is_second_read = scale, True
         return True
+
+
+class _Unread:
+    """Jobs for the workers: an iterator that may have another one after it had none."""
+
+    def __init__(self, take: Callable[[], tuple[Path, float | None] | None]) -> None:
+        self._take = take
+
+    def __iter__(self) -> Self:
+        return self
+
+    def __next__(self) -> tuple[Path, float | None]:
+        job = self._take()
+        if job is None:
+            raise StopIteration
+        return job

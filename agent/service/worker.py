@@ -89,6 +89,7 @@ class Worker(threading.Thread):
         self._lock = threading.Lock()
         self._pool: CropPool | None = None
         self._pipeline: Pipeline | None = None
+        self._holding: Pipeline | None = None
         self._outdated = False
         self._failures = 0
         self._steady, self._pace = steady, Pace()
@@ -126,6 +127,7 @@ class Worker(threading.Thread):
                 self._stopping.wait(pause_s)
             elif pause_s and self._work.wait(pause_s):
                 self._work.clear()
+        self._release_held()
         self.abandon()
 
     def run_round(self) -> float:
@@ -135,10 +137,12 @@ class Worker(threading.Thread):
         try:
             files = self._round(self._pace.files())
         except (Stalled, BadStore) as stalled:
+            self._release_held()
             return self._again("work", str(stalled))
         except Exception as error:
             if not self._stopping.is_set():
                 log.exception("work.crashed")
+            self._release_held()
             self.abandon()
             return self._again("work", f"{type(error).__name__}: {error}")
         self._pace.took(files, self._steady() - began_s)
@@ -158,6 +162,7 @@ class Worker(threading.Thread):
 
     def _round(self, n: int) -> int:
         if not self._before_round():
+            self._release_held()
             return 0
         self._outdated = self._bundle.refresh() or self._outdated
         self._problems.say("bundle", self._bundle.problem)
@@ -175,7 +180,13 @@ class Worker(threading.Thread):
             only=self._reachable(),
             should_stop=self._stopping.is_set,
             on_file=lambda _: self._moves(),
+            reads_ahead=True,
         ).files
+
+    def _release_held(self) -> None:
+        """Release the files that the last round left in hand."""
+        if self._holding is not None:
+            self._holding.release_held()
 
     def _checked(self, files: int) -> None:
         try:
@@ -188,6 +199,7 @@ class Worker(threading.Thread):
         with self._lock:
             if self._pipeline is None:
                 self._pool, self._pipeline = self._make()
+                self._holding = self._pipeline
             return self._pipeline
 
     def _again(self, subject: str, sentence: str) -> float:

@@ -46,11 +46,12 @@ def claim_due(
     at: datetime,
     lease_s: float,
     only: Sequence[str] | None = None,
+    has_others: bool = False,
 ) -> list[Claim]:
     """Claim up to `n` due contents for this worker; each attempt is counted.
 
     A content whose lease expired is taken over. One that has cost several leases is claimed alone:
-    if it crashes the agent, no other file is affected.
+    if it crashes the agent, no other file is affected. It waits while the worker `has_others`.
     """
     taken: list[Claim] = []
     while len(taken) < n:
@@ -59,7 +60,7 @@ def claim_due(
             break
         places = load_paths(session, [content.id or 0 for content, _ in rows])
         for content, source in rows:
-            if content.interrupted >= SUSPECT_AFTER and taken:
+            if content.interrupted >= SUSPECT_AFTER and (taken or has_others):
                 return taken
             made = _claim(content, source, places, whose, at=at, lease_s=lease_s)
             session.add(content)

@@ -52,7 +52,13 @@ class WorkQueue(Repository):
     """Repository of queued contents and their claims."""
 
     def claim(
-        self, n: int, *, at: datetime, lease_s: float, only: Sequence[str] | None = None
+        self,
+        n: int,
+        *,
+        at: datetime,
+        lease_s: float,
+        only: Sequence[str] | None = None,
+        has_others: bool = False,
     ) -> list[Claim]:
         """Claim up to `n` due contents for this worker; each attempt is counted.
 
@@ -61,9 +67,19 @@ class WorkQueue(Repository):
             at: Now.
             lease_s: After this time in seconds without `renew` another worker may claim them.
             only: Names of the sources this agent can reach; None: all of the site.
+            has_others: Whether the worker has other files in hand; then none is claimed that must
+                be alone.
         """
         with writing(self._engine) as session:
-            return claims.claim_due(session, self._whose, n, at=at, lease_s=lease_s, only=only)
+            return claims.claim_due(
+                session,
+                self._whose,
+                n,
+                at=at,
+                lease_s=lease_s,
+                only=only,
+                has_others=has_others,
+            )
 
     def renew(self, held: Iterable[Claim], *, at: datetime, lease_s: float) -> None:
         """Extend the leases of claims that are still valid."""

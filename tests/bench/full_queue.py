@@ -6,7 +6,9 @@ Drawn micrographs lie in a folder; the pipeline of the agent takes them in round
 does: a worker process reads and crops, this process judges, archives and stores. The first round is
 not counted: it loads libraries and compiles the networks. Printed are the processor time of a file
 in the workers and here, and the share of two cores that the queue kept busy (with the load of the
-machine: other jobs take cores away).
+machine: other jobs take cores away). The share that it wanted counts threads that ran or waited for
+a core, at most two, so that other jobs change it little. `--apart` reads no file of the next round
+while the last of a round is judged.
 """
 
 from __future__ import annotations
@@ -15,7 +17,9 @@ import argparse
 import os
 import tempfile
 import time
+from contextlib import suppress
 from datetime import UTC, datetime
+from multiprocessing import get_context
 from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING
@@ -37,9 +41,11 @@ from model import Classifier
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from multiprocessing.connection import Connection
 
 CODES = ("G8", "B7", "M8", "G9-10")
 WARM = 3
+SAMPLE_S = 0.005
 
 
 def export(folder: Path, n: int, size: tuple[int, int]) -> None:
@@ -59,19 +65,39 @@ def measure_cpu_s() -> tuple[float, float]:
     return sum(own.cpu_times()[:2]), children
 
 
-def take(pipeline: Pipeline, pace: Pace, n: int) -> None:
+def sample_wanted(pid: int, stop: Connection) -> None:
+    """Send how often none, one, and two or more threads of a process and its children could run."""
+    counts = [0, 0, 0]
+    tasks: list[Path] = []
+    while not stop.poll(SAMPLE_S):
+        if sum(counts) % 200 == 0:
+            family = [psutil.Process(pid), *psutil.Process(pid).children(recursive=True)]
+            pids = [one.pid for one in family if one.pid != os.getpid()]
+            tasks = [task for one in pids for task in Path(f"/proc/{one}/task").iterdir()]
+        counts[min(2, sum(map(can_run, tasks)))] += 1
+    stop.send(counts)
+
+
+def can_run(task: Path) -> bool:
+    """Return whether a thread runs or waits for a core."""
+    with suppress(OSError):
+        return (task / "stat").read_text().rpartition(")")[2].split()[0] == "R"
+    return False
+
+
+def take(pipeline: Pipeline, pace: Pace, n: int, *, reads_ahead: bool) -> None:
     """Process files in rounds until `n` are stored."""
     stored = 0
     while stored < n:
         began_s = time.monotonic()
-        outcome = pipeline.process_batch(min(pace.files(), n - stored))
+        outcome = pipeline.process_batch(min(pace.files(), n - stored), reads_ahead=reads_ahead)
         pace.took(outcome.files, time.monotonic() - began_s)
         stored += outcome.stored
         if not outcome.files:
             raise SystemExit(f"only {stored} of {n} files were stored")
 
 
-def measure(lab: Path, names: Sequence[str], bundle: Path | None) -> None:
+def measure(lab: Path, names: Sequence[str], bundle: Path | None, *, reads_ahead: bool) -> None:
     """Queue the files, take them and print what they cost."""
     stages: dict[str, float] = {}
 
@@ -96,12 +122,19 @@ def measure(lab: Path, names: Sequence[str], bundle: Path | None) -> None:
             on_stage=add,
         )
         pace = Pace()
-        take(pipeline, pace, WARM)
+        take(pipeline, pace, WARM, reads_ahead=reads_ahead)
         stages.clear()
         n = len(names) - WARM
         began_s, before = time.monotonic(), measure_cpu_s()
-        take(pipeline, pace, n)
-        wall_s, after = time.monotonic() - began_s, measure_cpu_s()
+        ours, theirs = get_context("spawn").Pipe()
+        sampler = get_context("spawn").Process(target=sample_wanted, args=(os.getpid(), theirs))
+        sampler.start()
+        take(pipeline, pace, n, reads_ahead=reads_ahead)
+        wall_s = time.monotonic() - began_s
+        ours.send(None)
+        counts = ours.recv()
+        sampler.join()
+        after = measure_cpu_s()
     here_s, workers_s = (now - then for now, then in zip(after, before, strict=True))
     print(f"{n} files, {wall_s / n * 1000:.0f} ms each, load {os.getloadavg()[0]:.1f}")
     print(
@@ -109,6 +142,8 @@ def measure(lab: Path, names: Sequence[str], bundle: Path | None) -> None:
         f"(workers {workers_s / n * 1000:.0f}, here {here_s / n * 1000:.0f})"
     )
     print(f"share of two cores: {(here_s + workers_s) / (2 * wall_s):.0%}")
+    none, one, two = (count / sum(counts) for count in counts)
+    print(f"share of two cores wanted: {two + one / 2:.0%} (none {none:.0%}, one {one:.0%})")
     print("wall, ms:", {stage: round(s / n * 1000) for stage, s in stages.items()})
 
 
@@ -132,6 +167,7 @@ def main() -> None:
     wanted = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     wanted.add_argument("--bundle", type=Path)
     wanted.add_argument("--n", type=int, default=40)
+    wanted.add_argument("--apart", action="store_true")
     wanted.add_argument("--height", type=int, default=1500)
     wanted.add_argument("--width", type=int, default=2000)
     told = wanted.parse_args()
@@ -141,7 +177,7 @@ def main() -> None:
         names = sorted(path.name for path in (lab / "export").iterdir())
         cv2.setNumThreads(1)
         measure_archive(lab, names)
-        measure(lab, names, told.bundle)
+        measure(lab, names, told.bundle, reads_ahead=not told.apart)
 
 
 if __name__ == "__main__":

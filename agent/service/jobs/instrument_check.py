@@ -14,10 +14,10 @@ from agent.orders.instrument_checks import (
     CONTROL,
     ReferenceCheck,
     check_references,
-    crop_in_this_process,
     describe_failure,
 )
 from agent.service.data_folder import agent_name
+from agent.service.jobs.reference_crops import cropping_apart
 from agent.web import INBOX_SOURCE
 
 if TYPE_CHECKING:
@@ -42,21 +42,18 @@ def check_instrument(
     settings: Settings, store: Store, classifier: Classifier | None, *, by: str, at: datetime
 ) -> list[ReferenceCheck]:
     """Check now; the record is kept."""
-    return check_references(
-        store,
-        settings.store.folder,
-        crops=lambda path: crop_in_this_process(
-            path,
-            settings.imaging.um_per_px_range,
-            keep_surface=settings.imaging.surface_layer == "keep",
-        ),
-        classifier=classifier,
-        software=version("martensight"),
-        where=agent_name(),
-        sources=[*(source.name for source in settings.sources), INBOX_SOURCE],
-        by=by,
-        at=at,
-    )
+    with cropping_apart(settings) as crops:
+        return check_references(
+            store,
+            settings.store.folder,
+            crops=crops,
+            classifier=classifier,
+            software=version("martensight"),
+            where=agent_name(),
+            sources=[*(source.name for source in settings.sources), INBOX_SOURCE],
+            by=by,
+            at=at,
+        )
 
 
 def is_due(store: Store, classifier: Classifier | None, *, at: datetime) -> bool:

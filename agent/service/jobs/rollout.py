@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 import structlog
 
 from agent.fleet import list_seen
-from agent.orders.instrument_checks import crop_in_this_process
 from agent.orders.reference_images import judge_references
 from agent.service.data_folder import bundles_folder, clock
 from agent.service.database_clock import DatabaseClock
+from agent.service.jobs.reference_crops import cropping_apart
 from agent.store import BY_AGENT, RolloutState
 from reports import Message, marked
 
@@ -60,14 +60,10 @@ class RingTrial:
             OutOfResources: An image cannot be read for want of files or memory.
             StoreFault: The database is away.
         """
-        imaging = self._settings.imaging
-        judged = judge_references(
-            self._settings.store.folder,
-            crops=lambda path: crop_in_this_process(
-                path, imaging.um_per_px_range, keep_surface=imaging.surface_layer == "keep"
-            ),
-            classifier=classifier,
-        )
+        with cropping_apart(self._settings) as crops:
+            judged = judge_references(
+                self._settings.store.folder, crops=crops, classifier=classifier
+            )
         answers = judged.answers
         if self._settings.model.precision == ON_EVERY_PC:
             known = {"precision": classifier.engine.precision}

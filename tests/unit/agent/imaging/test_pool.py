@@ -3,6 +3,7 @@
 import os
 import signal
 import threading
+from collections import deque
 from concurrent.futures.process import BrokenProcessPool
 
 import cv2
@@ -62,6 +63,26 @@ def test_the_next_file_is_read_while_the_first_one_is_used(pool, tmp_path) -> No
     assert pool.has_outcome()
     assert [path.name for path, _ in came] == ["b.png"]
     assert not pool.has_outcome()
+
+
+def test_a_job_may_come_while_another_is_read_and_is_read_without_being_asked_for(pool, tmp_path):
+    waiting = deque([(saved(tmp_path / "a.png"), None)])
+
+    class Jobs:
+        def __iter__(self):
+            return self
+
+        def __next__(self):
+            if not waiting:
+                raise StopIteration
+            return waiting.popleft()
+
+    came = pool.crop_all(Jobs())
+    waiting.append((saved(tmp_path / "b.png"), None))
+    assert next(came)[0].name == "a.png"
+    waiting.append((saved(tmp_path / "c.png"), None))
+
+    assert sorted(path.name for path, _ in came) == ["b.png", "c.png"]
 
 
 def test_an_image_too_large_is_refused_by_its_header(pool, tmp_path) -> None:

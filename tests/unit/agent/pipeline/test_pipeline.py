@@ -3,6 +3,7 @@
 import errno
 import hashlib
 import os
+from collections import Counter, deque
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 
@@ -42,8 +43,11 @@ class Clock:
 class DeskPool:
     """Reads and crops like the real pool, at this desk: a file is its own picture, whole.
 
-    `faults` says what becomes of a file name instead; `meanwhile` is called before each file.
+    `faults` says what becomes of a file name instead; `meanwhile` is called before each file. Like
+    a worker it has read the next file by the time it gives one.
     """
+
+    workers = 1
 
     def __init__(self):
         self.faults, self.jobs, self.meanwhile = {}, [], lambda _: None
@@ -53,14 +57,21 @@ class DeskPool:
         return self.is_ahead
 
     def crop_all(self, jobs):
-        for path, scale in jobs:
-            self.jobs.append((path.name, scale))
-            try:
-                outcome = self.faults.get(path.name) or [self._crop(path, scale)]
-            except OSError as error:
-                outcome = error
-            self.meanwhile(path)
-            yield path, outcome
+        left, read = iter(jobs), deque()
+        while True:
+            while len(read) < 2 and (job := next(left, None)):
+                read.append(self._read(*job))
+            if not read:
+                return
+            self.meanwhile(read[0][0])
+            yield read.popleft()
+
+    def _read(self, path, scale):
+        self.jobs.append((path.name, scale))
+        try:
+            return path, self.faults.get(path.name) or [self._crop(path, scale)]
+        except OSError as error:
+            return path, error
 
     def _crop(self, path, scale):
         held = path.read_bytes()
@@ -545,6 +556,162 @@ def test_a_stop_gives_back_what_was_not_begun(bench):
 
     assert (taken.stored, taken.given_back) == (2, 4)
     assert sorted(bench.fates().values()) == ["done"] * 2 + ["queued"] * 4
+
+
+def _export_many(bench, count):
+    for index in range(count):
+        bench.export(f"{index}.png", seed=index)
+    bench.arrive()
+
+
+def _states(bench):
+    return dict(sorted(Counter(bench.fates().values()).items()))
+
+
+def test_a_file_is_read_while_the_last_of_its_round_is_judged(bench):
+    _export_many(bench, 6)
+
+    rounds = []
+    while (taken := bench.pipeline.process_batch(3, reads_ahead=True)).files:
+        rounds.append((taken.stored, _states(bench)))
+
+    assert rounds == [
+        (2, {"done": 2, "processing": 1, "queued": 3}),
+        (2, {"done": 4, "processing": 1, "queued": 1}),
+        (2, {"done": 6}),
+    ]
+    assert [name for name, _ in bench.pool.jobs] == [f"{index}.png" for index in range(6)]
+    assert len(bench.views()) == 6
+
+
+def test_no_more_files_are_in_hand_than_were_asked_for(bench):
+    _export_many(bench, 6)
+    most = []
+    bench.pool.meanwhile = lambda _: most.append(_states(bench).get("processing", 0))
+
+    while bench.pipeline.process_batch(2, reads_ahead=True).files:
+        pass
+
+    assert max(most) == 2
+    assert _states(bench) == {"done": 6}
+
+
+def test_a_single_file_does_not_wait_for_the_next_round(bench):
+    _export_many(bench, 1)
+
+    assert bench.pipeline.process_batch(1, reads_ahead=True).stored == 1
+
+
+def test_what_is_in_hand_between_rounds_can_be_given_back(bench):
+    _export_many(bench, 4)
+    bench.pipeline.process_batch(3, reads_ahead=True)
+
+    assert bench.pipeline.release_held() == 1
+    assert bench.pipeline.release_held() == 0
+    assert _states(bench) == {"done": 2, "queued": 2}
+    assert {fate.attempts for fate in bench.store.files.iter_status("queued")} == {0}
+    assert bench.pipeline.process_batch(4).stored == 2
+
+
+def test_a_stop_gives_back_what_was_read_ahead(bench):
+    _export_many(bench, 6)
+    bench.pipeline.process_batch(3, reads_ahead=True)
+
+    taken = bench.pipeline.process_batch(3, reads_ahead=True, should_stop=lambda: True)
+
+    assert (taken.stored, taken.given_back) == (0, 3)
+    assert _states(bench) == {"done": 2, "queued": 4}
+
+
+def test_a_database_that_goes_away_between_rounds_costs_what_was_read_ahead_no_attempt(
+    bench, monkeypatch
+):
+    _export_many(bench, 4)
+    bench.pipeline.process_batch(3, reads_ahead=True)
+
+    def away(*_args, **_kwargs):
+        raise StoreFault("the database does not answer")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(WorkQueue, "claim", away)
+        with pytest.raises(Stalled):
+            bench.pipeline.process_batch(3, reads_ahead=True)
+
+    assert {fate.attempts for fate in bench.store.files.iter_status("queued")} == {0}
+    assert _states(bench) == {"done": 2, "queued": 2}
+    assert bench.pipeline.process_batch(4).stored == 2
+    assert len(bench.views()) == 4
+
+
+def test_what_is_read_ahead_is_not_taken_over_by_another_agent(bench):
+    bench.pipeline = bench.made(lease_s=900)
+    _export_many(bench, 5)
+    stolen = []
+
+    def meanwhile(_):
+        bench.clock.at += timedelta(seconds=400)
+        stolen.extend(bench.store.work_queue.claim(9, at=bench.clock.at, lease_s=60))
+
+    bench.pool.meanwhile = meanwhile
+    rounds = [bench.pipeline.process_batch(5, reads_ahead=True).stored for _ in range(2)]
+
+    assert not stolen
+    assert rounds == [4, 1]
+
+
+def test_a_file_that_agents_died_with_twice_waits_until_no_other_is_in_hand(bench):
+    _export_many(bench, 4)
+    bench.pipeline.process_batch(3, reads_ahead=True)  # 2.png is in hand
+    for _ in range(2):
+        (claim,) = bench.store.work_queue.claim(1, at=bench.clock.at, lease_s=60)
+        assert claim.relative == "3.png"
+        bench.clock.at += timedelta(seconds=61)
+    beside = {}
+    bench.pool.meanwhile = lambda path: beside.update({path.name: _states(bench)["processing"]})
+
+    while bench.pipeline.process_batch(3, reads_ahead=True).files:
+        pass
+
+    assert beside == {"2.png": 1, "3.png": 1}
+    assert _states(bench) == {"done": 4}
+
+
+def test_an_urgent_file_is_next_but_for_the_one_that_is_read_already(bench):
+    _export_many(bench, 5)
+    done = []
+    bench.pipeline.process_batch(3, reads_ahead=True, on_file=done.append)
+    bench.export("urgent.png", seed=99)
+    found = list_folder(bench.source).pictures
+    urgent = ListedFile("LOM", bench.source, "urgent.png", *found["urgent.png"])
+    bench.store.files.add([urgent], at=bench.clock(), lane="urgent")
+
+    bench.pipeline.process_batch(3, reads_ahead=True, on_file=done.append)
+
+    assert done == ["0.png", "1.png", "2.png", "urgent.png"]
+
+
+def test_a_file_overwritten_between_rounds_is_not_taken_half_written(bench):
+    _export_many(bench, 4)
+    bench.pipeline.process_batch(3, reads_ahead=True)
+    bench.export("2.png", seed=77, width=80)
+
+    taken = bench.pipeline.process_batch(3, reads_ahead=True)
+
+    assert taken.given_back == 1
+    assert len(bench.views()) == 3
+
+
+def test_a_later_claim_of_a_path_is_not_answered_by_what_was_read_before(bench):
+    _export_many(bench, 3)
+    bench.pipeline.process_batch(3, reads_ahead=True)
+    bench.export("2.png", seed=77, width=80)
+    bench.arrive()  # the newer bytes are a version of their own, and are claimed too
+
+    while bench.pipeline.process_batch(3, reads_ahead=True).files:
+        bench.clock.at += timedelta(seconds=60)
+
+    lies_there = {hashlib.sha256(path.read_bytes()).hexdigest() for path in bench.source.iterdir()}
+    assert {view.sha256 for view in bench.views()} == lies_there
 
 
 def test_process_data_come_from_path_source_and_file_in_this_order(bench):

@@ -1,4 +1,4 @@
-"""A worker that has had no file for a while releases the networks' memory, once."""
+"""A worker releases what it needs no more: memory after a while, files in hand at its end."""
 
 from dataclasses import dataclass, field
 
@@ -26,8 +26,43 @@ class Rounds:
 
     plan: list[int] = field(default_factory=list)
 
+    released: int = 0
+
     def process_batch(self, _n, **_options):
         return BatchOutcome(stored=self.plan.pop(0))
+
+    def release_held(self):
+        self.released += 1
+
+
+def _work_with(rounds, **given):
+    return Worker(
+        lambda: (None, rounds), bundle=NoBundle(), reachable=list, problems=Problems(), **given
+    )
+
+
+def test_what_the_last_round_left_in_hand_is_given_back_where_no_round_follows():
+    rounds, begins = Rounds([1, 1]), iter([True, False, True])
+    worker = _work_with(rounds, before_round=lambda: next(begins))
+
+    released = []
+    for _ in range(3):
+        worker.run_round()
+        released.append(rounds.released)
+
+    assert released == [0, 1, 1]
+
+
+def test_what_is_in_hand_is_given_back_at_the_end_also_after_the_pool_was_abandoned():
+    rounds = Rounds([1])
+    worker = _work_with(rounds)
+    worker.run_round()
+
+    worker.stop()
+    worker.abandon()
+    worker.run()
+
+    assert rounds.released == 1
 
 
 def test_memory_is_released_once_after_the_last_file_and_again_after_the_next():
