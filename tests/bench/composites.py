@@ -276,6 +276,7 @@ def main() -> int:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--quick", action="store_true", help=f"{QUICK} fields instead of {FULL}")
     parser.add_argument("--count", type=int, metavar="N", help="fields of each kind")
+    parser.add_argument("--first", type=int, default=0, metavar="SEED", help="first field")
     parser.add_argument("--split", choices=HALVES, default="development")
     parser.add_argument("--failures", type=Path, help="folder for pictures of failures")
     options = parser.parse_args()
@@ -289,7 +290,7 @@ def main() -> int:
     spent_s = -time.process_time()
     for border in (True, False):
         tally = Tally()
-        for seed in range(count):
+        for seed in range(options.first, options.first + count):
             composite = compose(options.split, seed, options.folder, border=border)
             wrong = measure(composite, tally)
             if wrong and not (border and wrong == ["cut"]):
