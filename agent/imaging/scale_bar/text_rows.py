@@ -27,11 +27,11 @@ if TYPE_CHECKING:
 _INK = (215, 250)  # grey values of graphics in the plane where they are bright …
 _COLOUR = (90,)  # … and in the plane of colours, which JPEG pales
 _FULL_INK = (225,)  # between top and bottom, where few labels stand, only full ink is looked for
-_RARE_INK = 0.01  # share of full pixels below which paler ones are no texture either
+_RARE_INK = 0.02  # share of full pixels below which few of them are texture
 _NEAR = (0.25, 0.7)  # shares of the height: most labels stand above the first or below the second
 _ROOM = 0.05  # of the height by which the searched parts overlap
-_FARTHEST_FULL = (0.1, 0.05)  # of height and width: farther in, full ink is as seldom texture …
-_FARTHEST_PALE = (1.0, 0.3)  # … but paler ink is ever more often
+_FARTHEST_RARE = (0.12, 0.08)  # of height and width: farther in, rare ink is as seldom texture …
+_FARTHEST_USUAL = (1.0, 0.3)  # … but usual ink is ever more often
 _MOST_INK = 0.2  # share of full pixels above which the steel itself is full
 _MOST_LETTERS = 600
 _TALLEST_PX = 80  # of a row
@@ -79,9 +79,9 @@ def iter_letter_rows(planes: list[Plane]) -> Iterator[TextRow]:
             for least in inks if number != COLOUR_PLANE else _COLOUR:
                 mask = cv2.inRange(part, least, 255)
                 share = cv2.countNonZero(mask) / mask.size
-                if share < _MOST_INK:
+                if share < (_MOST_INK if inks is _INK else _RARE_INK):
                     for letters in _group_rows(find_parts(mask)):
-                        extent = (top, height, least != _INK[0] or share < _RARE_INK)
+                        extent = (top, height, share < _RARE_INK)
                         yield _build_row(letters, mask, part, share, extent)
 
 
@@ -128,12 +128,12 @@ def _build_row(
         mask: (h, w), ink.
         plane: (h, w), brightness.
         share: Share of ink in the searched part.
-        extent: Top of the part and height of the image, pixels; whether the ink is full.
+        extent: Top of the part and height of the image, pixels; whether such ink is rare.
     """
     x, y, w, h, _ = letters.T
     x0, y0, x1, y1 = int(x.min()), int(y.min()), int((x + w).max()), int((y + h).max())
-    tall, (top, height, is_full) = y1 - y0, extent
-    farthest = _FARTHEST_FULL if is_full else _FARTHEST_PALE
+    tall, (top, height, is_rare) = y1 - y0, extent
+    farthest = _FARTHEST_RARE if is_rare else _FARTHEST_USUAL
     ink = mask[y0:y1, x0:x1]
     rim = plane[[max(0, y0 - 2), min(len(plane) - 1, y1 + 1)], x0:x1]
     looks = (

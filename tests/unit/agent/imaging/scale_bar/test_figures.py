@@ -32,7 +32,7 @@ def test_an_arrow_is_measured_from_tip_to_tip(x0, x1):
     pixels[390:470, x0 - 20 : x1 + 20] = BLACK
     pixels = draw_arrow(pixels, x0, x1, 450, 8)
 
-    [bar] = find_graphics(write(pixels, "20 µm", ((x0 + x1) // 2, 418), WHITE)).bars
+    [bar] = find_graphics(write(pixels, "20 µm", ((x0 + x1) // 2, 418), WHITE, size=36)).bars
 
     assert bar.um == 20.0
     assert bar.line_px == pytest.approx(x1 - x0, rel=0.02)
@@ -46,7 +46,7 @@ def test_squares_in_a_row_are_the_dashes_of_one_bar(side):
     for x in starts_x:
         pixels[455 : 455 + side, x : x + side] = WHITE
 
-    [bar] = find_graphics(write(pixels, "5 µm", (320, 420), WHITE)).bars
+    [bar] = find_graphics(write(pixels, "5 µm", (320, 420), WHITE, size=36)).bars
 
     assert bar.um == 5.0
     assert bar.line_px == pytest.approx(9 * side, abs=1)
@@ -78,7 +78,7 @@ def test_words_in_the_middle_of_the_picture_are_read():
     pixels[190:280, 180:460] = BLACK
     pixels = draw_arrow(pixels, 250, 390, 260, 8)
 
-    [bar] = find_graphics(write(pixels, "20 µm", (320, 225), WHITE)).bars
+    [bar] = find_graphics(write(pixels, "20 µm", (320, 225), WHITE, size=36)).bars
 
     assert (bar.um, bar.line_px) == (20.0, pytest.approx(140, abs=2))
 
