@@ -21,9 +21,11 @@ from agent.imaging.scale_bar.candidates import (
     is_convincing,
     rank_lines,
 )
+from agent.imaging.scale_bar.figures import find_figure
 from agent.imaging.scale_bar.filled_bars import find_blocks
 from agent.imaging.scale_bar.from_label import find_bar, find_labels
 from agent.imaging.scale_bar.info_band import find_band
+from agent.imaging.scale_bar.label_search import confirms_in_ink
 from agent.imaging.scale_bar.lengths import Length, may_lack_digit
 from agent.imaging.scale_bar.letters import find_plate_start, has_digit_before, has_ink_before
 from agent.imaging.scale_bar.line import Line, is_in_room
@@ -53,6 +55,8 @@ _PART = 1.025  # longer by more: detected in part; by less: runs into a needle
 _BETWEEN_TICKS = 0.965  # of the line's length; shorter, the ticks are not at its ends
 _OF_HEADS_PX = 2  # by which the heads of one arrow may differ
 _SHORT_PX = 100  # of a line whose second measurement counts however unsure it is
+_OF_SHAFT_PX, _IN_FIGURE = 6, 0.9  # height of a shaft; share of it that is in its arrow
+_OF_ARROW = 1.5  # most by which an arrow is longer than its shaft
 _OF_ROWS = 0.7  # of a bar's height: a line inside it that is lower is a row of its cells
 _APART = 0.1  # of two lengths of one line; paled ink runs a little into what lies beyond
 
@@ -97,7 +101,11 @@ def find_graphics(pixels: NDArray[np.uint8]) -> Graphics:
         read += find_labels(pixels, planes, ranked)
         by_labels = _find_by_labels(pixels, read, ranked)
         by_labels = [_drop_unsure_length(pixels, bar) for bar in by_labels]
-        bars = [_drop_contradicted(bar, ranked) for bar in by_labels] or bars
+        by_labels = [_drop_contradicted(bar, ranked) for bar in by_labels]
+        bars = [_drop_other_figure(pixels, bar, read) for bar in by_labels] or bars
+    if not _has_length(bars):
+        figures = [_drop_unsure_length(pixels, bar) for bar in _find_figures(pixels, read)]
+        bars = [_drop_contradicted(bar, ranked) for bar in figures] or bars
     if not _has_length(bars):
         bars = _find_by_ticks(pixels, planes, band) or bars
     boxes = [extend_to_plate(pixels, bar.bbox) for bar in bars]
@@ -134,6 +142,24 @@ def _find_by_labels(
     pairs = [(label, find_bar(pixels, label, lines)) for label in _select_agreeing(read)]
     bars = [_build_bar(label, labelled) for label, labelled in pairs if labelled is not None]
     return sorted(bars, key=lambda bar: bar.um is None)[:1]
+
+
+def _find_figures(pixels: NDArray[np.uint8], read: list[BarLabel]) -> list[FoundBar]:
+    """Return the bar of one of the labels that is no line but another figure."""
+    pairs = [(label, find_figure(pixels, label)) for label in _select_agreeing(read)]
+    bars = [_build_bar(label, figure) for label, figure in pairs if figure is not None]
+    return [bar for bar in bars if bar.um is not None][:1]
+
+
+def _drop_other_figure(pixels: NDArray[np.uint8], bar: FoundBar, read: list[BarLabel]) -> FoundBar:
+    """Return the bar of a label, without its length where another figure is as likely its bar."""
+    label = next((label for label in read if label.box == bar.label_box), None)
+    if bar.um is None or label is None:
+        return bar
+    figure = find_figure(pixels, label)
+    apart = figure is not None and overlap(figure.line.box, bar.line) == 0
+    differs = figure is not None and abs(figure.length_px / bar.line_px - 1) > SAME
+    return _put_in_doubt(bar) if apart and differs else bar
 
 
 def _select_agreeing(read: list[BarLabel]) -> list[BarLabel]:
@@ -181,6 +207,9 @@ def _remeasure(pixels: NDArray[np.uint8], bar: FoundBar) -> FoundBar:
     if bar.line[3] - bar.line[1] >= _TELLS_INK:
         label = of_line
     labelled = find_bar(pixels, label) or find_bar(pixels, of_line)
+    arrow = _find_arrow(pixels, bar, label)
+    if arrow is not None:
+        return replace(bar, line=arrow.line.box, line_px=arrow.length_px, kind=arrow.line.kind)
     if labelled is None:
         return bar
     if not _is_better(pixels, labelled, bar):
@@ -188,6 +217,18 @@ def _remeasure(pixels: NDArray[np.uint8], bar: FoundBar) -> FoundBar:
     if abs(labelled.length_px / bar.line_px - 1) < SAME:  # two ways have found one bar
         return replace(bar, line=labelled.line.box, line_px=labelled.length_px)
     return _build_bar(label, labelled)
+
+
+def _find_arrow(pixels: NDArray[np.uint8], bar: FoundBar, label: BarLabel) -> LabelledLine | None:
+    """Return the arrow of which a thin bar is the shaft, or None."""
+    if bar.kind != "plain" or bar.line[3] - bar.line[1] > _OF_SHAFT_PX:
+        return None
+    figure = find_figure(pixels, label)
+    if figure is None or not figure.sure or overlap(bar.line, figure.line.box) < _IN_FIGURE:
+        return None
+    tall = figure.line.height >= 2 * (bar.line[3] - bar.line[1])
+    long = 1 <= figure.length_px / bar.line_px < _OF_ARROW
+    return figure if tall and long and figure.line.kind == "figure" else None
 
 
 def _drop_unsure_length(pixels: NDArray[np.uint8], bar: FoundBar) -> FoundBar:
@@ -225,10 +266,13 @@ def _is_cut(pixels: NDArray[np.uint8], bar: FoundBar) -> bool:
     if not has_ink_before(pixels, bar.label_box, np.array(bar.ink), left):
         return False
     number = _get_number(bar)
-    if may_lack_digit(number) and has_digit_before(pixels, bar.label_box, np.array(bar.ink), left):
-        return not confirms_length(pixels, bar.label_box, bar.um, left=left)
-    differs = contradicts_length(pixels, bar.label_box, bar.um, number=number, left=left)
-    return differs and bar.kind != "broken"  # a half of it is before its words
+    ink, words = np.array(bar.ink), bar.label_box
+    if may_lack_digit(number) and has_digit_before(pixels, words, ink, left):
+        differs = not confirms_length(pixels, words, bar.um, left=left)
+    else:
+        differs = contradicts_length(pixels, words, bar.um, number=number, left=left)
+        differs = differs and bar.kind != "broken"  # a half of it is before its words
+    return differs and not confirms_in_ink(pixels, words, bar.um, ink, left)
 
 
 def _get_number(bar: FoundBar) -> float:

@@ -26,7 +26,7 @@ from agent.imaging.scale_bar.bar_label import (
 )
 from agent.imaging.scale_bar.candidates import is_convincing
 from agent.imaging.scale_bar.dashes import join_dashes
-from agent.imaging.scale_bar.label_search import render_ink
+from agent.imaging.scale_bar.label_search import confirms_in_ink, render_ink
 from agent.imaging.scale_bar.lengths import may_lack_digit
 from agent.imaging.scale_bar.letters import extend_to_lost_digits, find_plate_start
 from agent.imaging.scale_bar.line import Line, compute_distance, measure_colour, translate
@@ -296,8 +296,10 @@ def _is_cut(pixels: NDArray[np.uint8], label: BarLabel, line: Line) -> bool:
     if um is None:
         return True
     if may_lack_digit(number):
-        return not confirms_length(pixels, label.box, um, left=left)
-    return contradicts_length(pixels, label.box, um, number=number, left=left)
+        differs = not confirms_length(pixels, label.box, um, left=left)
+    else:
+        differs = contradicts_length(pixels, label.box, um, number=number, left=left)
+    return differs and not confirms_in_ink(pixels, label.box, um, label.ink, left)
 
 
 def _has_rivals(near: list[_Candidate]) -> bool:

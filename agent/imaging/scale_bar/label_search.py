@@ -20,7 +20,7 @@ from agent.imaging.scale_bar.line import (
     measure_colour,
 )
 from agent.imaging.scale_bar.matching import FoundBar, is_stroke, pair_lengths
-from agent.imaging.scale_bar.ocr import detect_texts, read_lengths
+from agent.imaging.scale_bar.ocr import confirms_length, detect_texts, read_lengths
 from agent.imaging.scale_bar.planes import COLOUR_PLANE
 
 if TYPE_CHECKING:
@@ -211,6 +211,28 @@ def render_ink(picture: NDArray[np.uint8], ink: NDArray[Any]) -> NDArray[np.uint
     off = largest(cv2.absdiff(picture, np.full_like(picture, np.rint(ink))))
     grey = cv2.convertScaleAbs(off, alpha=255 / _FADED)
     return np.asarray(cv2.merge([grey, grey, grey]), np.uint8)
+
+
+def confirms_in_ink(
+    pixels: NDArray[np.uint8], words: Box, um: float, ink: NDArray[Any], left: int
+) -> bool:
+    """Return whether words state the same length with what precedes them, in their ink alone.
+
+    A digit that a box lost has the ink of the others; most of what texture adds has not.
+
+    Args:
+        pixels: (h, w, 3) uint8, RGB.
+        words: Box of the words, pixels.
+        um: The length that was read in it.
+        ink: (3,) their colour.
+        left: First column that can hold a digit.
+    """
+    x0, y0, x1, y1 = words
+    room = y1 - y0
+    start, top = max(0, x0 - 3 * room), max(0, y0 - room)
+    picture = render_ink(pixels[top : y1 + room, start : x1 + room], ink)
+    box = (x0 - start, y0 - top, x1 - start, y1 - top)
+    return confirms_length(picture, box, um, left=max(0, left - start))
 
 
 def _find_letters(

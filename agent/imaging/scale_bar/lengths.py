@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-_NICE = (1.0, 1.2, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 6.0, 7.5, 8.0)  # × 10ⁿ: usual bar lengths
+_NICE = (1.0, 1.2, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 6.0, 7.0, 7.5, 8.0)  # × 10ⁿ: usual bar lengths
 _MOST_UM = 1000  # above, few write a length in µm
 _UM = {"µm": 1.0, "nm": 1e-3, "mm": 1e3, "in": 25400.0, "mil": 25.4}
 # OCR readings of "µm": both code points, similar letters at small size, a missing leg.
@@ -28,7 +28,7 @@ _TEXTURE = r"(?:[AEFGHJKMNTUVWY\u4e00-\u9fff]{1,2}(?=\d))?"
 # OCR readings of texture between a number and its unit: no point there can be a decimal one.
 _BETWEEN = r"(?:\s*[.,·*°'’-]?\s*)"
 _ALONE = re.compile(
-    rf"^[|\-–—_\[\]<>←→'’\s]*{_TEXTURE}{_NUMBER}{_BETWEEN}{_UNIT}[|\-–—_\[\]<>←→.\s]*$"
+    rf"^[|\-–—_\[\]<>←→'’=\s]*{_TEXTURE}{_NUMBER}{_BETWEEN}{_UNIT}[|\-–—_\[\]<>←→.\s]*$"
 )
 # A unit with a letter misread or missing: needs another reading with the whole unit.
 _DOUBTFUL = re.compile(

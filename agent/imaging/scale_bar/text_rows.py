@@ -26,7 +26,12 @@ if TYPE_CHECKING:
 
 _INK = (215, 250)  # grey values of graphics in the plane where they are bright …
 _COLOUR = (90,)  # … and in the plane of colours, which JPEG pales
-_NEAR = (0.25, 0.7)  # shares of the height: labels stand above the first or below the second
+_FULL_INK = (225,)  # between top and bottom, where few labels stand, only full ink is looked for
+_RARE_INK = 0.02  # share of full pixels below which few of them are texture
+_NEAR = (0.25, 0.7)  # shares of the height: most labels stand above the first or below the second
+_ROOM = 0.05  # of the height by which the searched parts overlap
+_FARTHEST_RARE = (0.12, 0.08)  # of height and width: farther in, rare ink is as seldom texture …
+_FARTHEST_USUAL = (1.0, 0.3)  # … but usual ink is ever more often
 _MOST_INK = 0.2  # share of full pixels above which the steel itself is full
 _MOST_LETTERS = 600
 _TALLEST_PX = 80  # of a row
@@ -64,17 +69,20 @@ class TextRow:
 
 
 def iter_letter_rows(planes: list[Plane]) -> Iterator[TextRow]:
-    """Yield possible rows of letters near the top or the bottom."""
+    """Yield possible rows of letters: all near the top or the bottom, between them in full ink."""
     height = len(planes[0])
+    above, below, room = (round(share * height) for share in (*_NEAR, _ROOM))
     for number, plane in enumerate(planes):
-        for top, foot in ((round(_NEAR[1] * height), height), (0, round(_NEAR[0] * height))):
+        for top, foot in ((below, height), (0, above), (above - room, below + room)):
             part = plane[top:foot]
-            for least in _INK if number != COLOUR_PLANE else _COLOUR:
+            inks = _INK if 0 in (top, height - foot) else _FULL_INK
+            for least in inks if number != COLOUR_PLANE else _COLOUR:
                 mask = cv2.inRange(part, least, 255)
                 share = cv2.countNonZero(mask) / mask.size
-                if share < _MOST_INK:
+                if share < (_MOST_INK if inks is _INK else _RARE_INK):
                     for letters in _group_rows(find_parts(mask)):
-                        yield _build_row(letters, mask, part, share, (top, height))
+                        extent = (top, height, share < _RARE_INK)
+                        yield _build_row(letters, mask, part, share, extent)
 
 
 def _group_rows(letters: NDArray[Any]) -> list[NDArray[Any]]:
@@ -111,7 +119,7 @@ def _group_rows(letters: NDArray[Any]) -> list[NDArray[Any]]:
 
 
 def _build_row(
-    letters: NDArray[Any], mask: Plane, plane: Plane, share: float, extent: tuple[int, int]
+    letters: NDArray[Any], mask: Plane, plane: Plane, share: float, extent: tuple[int, int, bool]
 ) -> TextRow:
     """Return the row with its probability of being text.
 
@@ -120,21 +128,22 @@ def _build_row(
         mask: (h, w), ink.
         plane: (h, w), brightness.
         share: Share of ink in the searched part.
-        extent: Top of the part and height of the image, pixels.
+        extent: Top of the part and height of the image, pixels; whether such ink is rare.
     """
     x, y, w, h, _ = letters.T
     x0, y0, x1, y1 = int(x.min()), int(y.min()), int((x + w).max()), int((y + h).max())
-    tall, (top, height) = y1 - y0, extent
+    tall, (top, height, is_rare) = y1 - y0, extent
+    farthest = _FARTHEST_RARE if is_rare else _FARTHEST_USUAL
     ink = mask[y0:y1, x0:x1]
     rim = plane[[max(0, y0 - 2), min(len(plane) - 1, y1 + 1)], x0:x1]
     looks = (
         float(len(letters) >= 3),
         float(np.mean(h >= 0.5 * tall)),
         float(np.mean(cv2.mean(plane[y0:y1, x0:x1], ink)[0] - rim.astype(np.int16) > 40)),
-        min(top + y0, height - top - y1) / height,
+        min(min(top + y0, height - top - y1) / height, farthest[0]),
         min(share, 0.1),
         min(float(np.std(y + h)) / tall, 0.3),
-        min(min(x0, mask.shape[1] - x1) / mask.shape[1], 0.3),
+        min(min(x0, mask.shape[1] - x1) / mask.shape[1], farthest[1]),
         abs((x1 - x0) / tall - 3.2),
     )
     belief = 1 / (1 + np.exp(-(CONSTANT + float(WEIGHTS @ looks))))

@@ -47,6 +47,9 @@ from agent.imaging.scale_bar.ocr import detect_texts, read_lengths, read_words
         ("2000 µm", 2000.0),
         ("5000 Microns", 5000.0),
         ("120 nm", 0.12),
+        ("7 µm", 7.0),
+        ("70,0 µm", 70.0),
+        ("= 10 µm", 10.0),
     ],
 )
 def test_a_label_is_read_in_every_writing(words, um):
@@ -65,7 +68,7 @@ def test_a_label_is_read_in_every_writing(words, um):
         "HFW 2.5 mm",
         "Pa 1 = 2.680 µm",
         "13.47 µm",
-        "7 µm",
+        "9 µm",
         "5000 um",
         "5000 UM",
         "50000 µm",

@@ -1,0 +1,93 @@
+"""The bar of a label is found by its figure where it is no line: arrows, dashes, upright lines."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import pytest
+from texture_with_words import draw_steel, write
+
+from agent.imaging.scale_bar.detect import find_graphics
+
+WHITE, BLACK = (255, 255, 255), (0, 0, 0)
+
+
+def draw_arrow(pixels, x0: int, x1: int, y: int, half: int):
+    """Draw a thin line from tip to tip with a notched head at each end, four times as fine."""
+    k = 4
+    fine = np.zeros((len(pixels) * k, pixels.shape[1] * k), np.uint8)
+    cv2.rectangle(fine, ((x0 + 4) * k, y * k - 2), ((x1 - 4) * k, y * k + 2), 255, -1)
+    for tip, inwards in ((x0, 1), (x1, -1)):
+        back = tip + inwards * 2.4 * half
+        notch = back - inwards * 0.7 * half
+        points = [(tip, y), (back, y - half), (notch, y), (back, y + half)]
+        cv2.fillPoly(fine, [np.rint(np.array(points) * k).astype(np.int32)], 255)
+    cover = cv2.resize(fine, pixels.shape[1::-1], interpolation=cv2.INTER_AREA)[:, :, None] / 255
+    return np.rint(pixels * (1 - cover) + 255 * cover).astype(np.uint8)
+
+
+@pytest.mark.parametrize(("x0", "x1"), [(250, 390), (100, 330), (421, 525)])
+def test_an_arrow_is_measured_from_tip_to_tip(x0, x1):
+    pixels = draw_steel()
+    pixels[390:470, x0 - 20 : x1 + 20] = BLACK
+    pixels = draw_arrow(pixels, x0, x1, 450, 8)
+
+    [bar] = find_graphics(write(pixels, "20 µm", ((x0 + x1) // 2, 418), WHITE, size=36)).bars
+
+    assert bar.um == 20.0
+    assert bar.line_px == pytest.approx(x1 - x0, rel=0.02)
+
+
+@pytest.mark.parametrize("side", [6, 9])
+def test_squares_in_a_row_are_the_dashes_of_one_bar(side):
+    pixels = draw_steel()
+    pixels[385:475, 180:460] = (30, 30, 30)
+    starts_x = range(260, 260 + 10 * side, 2 * side)
+    for x in starts_x:
+        pixels[455 : 455 + side, x : x + side] = WHITE
+
+    [bar] = find_graphics(write(pixels, "5 µm", (320, 420), WHITE, size=36)).bars
+
+    assert bar.um == 5.0
+    assert bar.line_px == pytest.approx(9 * side, abs=1)
+
+
+@pytest.mark.parametrize(("x", "words_x"), [(230, 320), (410, 320)])
+def test_an_upright_line_is_measured_from_top_to_foot(x, words_x):
+    pixels = draw_steel()
+    pixels[280:470, 200:450] = BLACK
+    pixels[300:450, x : x + 6] = WHITE
+
+    [bar] = find_graphics(write(pixels, "25 µm", (words_x, 375), WHITE, size=36)).bars
+
+    assert (bar.um, bar.line_px) == (25.0, pytest.approx(150, abs=1))
+
+
+def test_two_uprights_of_different_lengths_state_nothing():
+    pixels = draw_steel()
+    pixels[280:470, 200:450] = BLACK
+    pixels[300:450, 230:236] = pixels[330:430, 410:416] = WHITE
+
+    bars = find_graphics(write(pixels, "25 µm", (320, 375), WHITE, size=36)).bars
+
+    assert [bar.um for bar in bars if bar.um is not None] == []
+
+
+def test_words_in_the_middle_of_the_picture_are_read():
+    pixels = draw_steel()
+    pixels[190:280, 180:460] = BLACK
+    pixels = draw_arrow(pixels, 250, 390, 260, 8)
+
+    [bar] = find_graphics(write(pixels, "20 µm", (320, 225), WHITE, size=36)).bars
+
+    assert (bar.um, bar.line_px) == (20.0, pytest.approx(140, abs=2))
+
+
+def test_a_grain_at_an_end_of_a_figure_leaves_it_unread():
+    pixels = draw_steel()
+    pixels[440:456, 270:360] = WHITE
+    pixels[442:452, 360:369] = WHITE
+
+    bars = find_graphics(write(pixels, "200 nm", (318, 418), WHITE)).bars
+
+    assert [bar.line_px for bar in bars if bar.um is not None and bar.line_px > 92] == []
