@@ -35,24 +35,7 @@ COLOURS = {
     "dark green": (0, 120, 0),
     "light grey": (225, 225, 225),
 }
-_SYSTEM_FONTS = (
-    "/usr/share/fonts/truetype/liberation/LiberationSans-Regular.ttf",
-    "/usr/share/fonts/truetype/liberation/LiberationSans-Bold.ttf",
-    "/usr/share/fonts/truetype/liberation/LiberationSerif-Regular.ttf",
-    "/usr/share/fonts/truetype/liberation/LiberationMono-Regular.ttf",
-    "/usr/share/fonts/opentype/urw-base35/NimbusSansNarrow-Regular.otf",
-    "/usr/share/fonts/truetype/noto/NotoSansMono-Regular.ttf",
-    "/usr/share/fonts/truetype/liberation/LiberationSans-BoldItalic.ttf",
-    "/usr/share/fonts/truetype/liberation/LiberationSansNarrow-Regular.ttf",
-    "/usr/share/fonts/truetype/liberation/LiberationSerif-Bold.ttf",
-    "/usr/share/fonts/truetype/liberation/LiberationMono-Bold.ttf",
-    "/usr/share/fonts/opentype/urw-base35/URWGothic-Book.otf",
-    "/usr/share/fonts/opentype/urw-base35/URWGothic-Demi.otf",
-    "/usr/share/fonts/opentype/urw-base35/URWBookman-Light.otf",
-    "/usr/share/fonts/opentype/urw-base35/P052-Roman.otf",
-    "/usr/share/fonts/opentype/urw-base35/NimbusSansNarrow-Bold.otf",
-)
-_OWN_FONTS = (
+_FONTS = (
     "DejaVuSans.ttf",
     "DejaVuSans-Bold.ttf",
     "DejaVuSansMono.ttf",
@@ -80,10 +63,9 @@ class DrawnBar:
 
 @cache
 def fonts():
-    """Say which fonts there are here."""
+    """Return the files of Matplotlib's fonts: the same on each PC, so that a seed draws the same."""
     folder = Path(mpl.get_data_path()) / "fonts" / "ttf"
-    found = [path for path in _SYSTEM_FONTS if Path(path).exists()]
-    return [*found, *(str(folder / name) for name in _OWN_FONTS)]
+    return [str(folder / name) for name in _FONTS]
 
 
 @cache
