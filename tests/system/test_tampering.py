@@ -9,7 +9,7 @@ from datetime import timedelta
 
 import pytest
 from databases import tamper
-from lab import DAY, Lab
+from lab import DAY, Lab, copy_of
 
 from agent.store import Decision
 from agent.verification import Outside, verify_trail
@@ -25,10 +25,10 @@ FORGED_CHECK = (
 )
 
 
-@pytest.fixture
-def lab(tmp_path) -> Lab:
-    """A lab with a decided field, a promoted bundle and a control check."""
-    made = Lab(tmp_path / "data")
+@pytest.fixture(scope="module")
+def filled(tmp_path_factory) -> Lab:
+    """A lab with a decided field, a promoted bundle and a control check; to be copied."""
+    made = Lab(tmp_path_factory.mktemp("filled") / "data")
     public_id = made.take("G8", order="4711", specimen="1")
     made.store.labels.decide(public_id, Decision("code", "Leo", code="G8"), at=DAY)
     made.store.promotions.promote(
@@ -36,7 +36,13 @@ def lab(tmp_path) -> Lab:
     )
     facts = {"specimen": "REF-1", "code": "G8", "expected": "G8", "passed": False}
     made.store.records.add("control", "LOM-07", by="agent", at=DAY, facts=facts)
+    made.store.close()
     return made
+
+
+@pytest.fixture
+def lab(filled, tmp_path) -> Lab:
+    return copy_of(filled, tmp_path / "data")
 
 
 def address_of(lab: Lab) -> str:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 import pwd
 import socket
+import stat
 import subprocess
 import sys
 import time
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -16,6 +17,9 @@ from agent import settings
 from agent.cli.doctor_checks import examine
 from agent.cli.doctor_folders import examine_folders
 from agent.host.file_ownership import restore_owner
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can look as another account")
 
@@ -31,11 +35,13 @@ def lab(tmp_path) -> Path:
 
 
 def let_through(folder: Path) -> None:
-    """Let another account come as far as this folder of pytest's."""
+    """Let another account come as far as this folder of pytest's; bits are added, none taken.
+
+    Temporary folders lie in /dev/shm, where PostgreSQL of the tests keeps its memory: it could not
+    be started again in a folder that only root may write.
+    """
     for one in (folder, *folder.parents):
-        if one == Path("/tmp"):  # noqa: S108 - pytest's own
-            break
-        one.chmod(0o755)
+        one.chmod(stat.S_IMODE(one.stat().st_mode) | 0o055)
 
 
 def levels(findings) -> dict[str, str]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from databases import tamper
-from lab import DAY, Lab
+from lab import DAY, Lab, copy_of
 from shell import Shell
 
 from agent.anchors import Anchor, append
@@ -29,14 +29,20 @@ FORGED_PREPARATION = (
 )
 
 
-@pytest.fixture
-def lab(tmp_path) -> Lab:
-    """A lab with two fields of an order that was never final, and one of another."""
-    made = Lab(tmp_path / "data")
+@pytest.fixture(scope="module")
+def filled(tmp_path_factory) -> Lab:
+    """A lab with two fields of an order that was never final, and one of another; to be copied."""
+    made = Lab(tmp_path_factory.mktemp("filled") / "data")
     made.take("G8", order="4711", specimen="1", field="1", material="100Cr6", microscope="LOM-7")
     made.take("G8", order="4711", specimen="1", field="2", reasons=("uncertain",))
     made.take("G7", order="4712", specimen="1", field="1")
+    made.store.close()
     return made
+
+
+@pytest.fixture
+def lab(filled, tmp_path) -> Lab:
+    return copy_of(filled, tmp_path / "data")
 
 
 def address_of(lab: Lab) -> str:

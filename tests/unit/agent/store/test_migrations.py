@@ -21,6 +21,7 @@ from sqlalchemy import inspect
 from agent.errors import BadStore
 from agent.store import Store, engine, guards, schema, search_index, site_policies
 from agent.store.tables import Row
+from agent.verification import Outside, verify_trail
 from agent.watch import ListedFile
 
 if TYPE_CHECKING:
@@ -131,7 +132,9 @@ def test_opening_twice_changes_nothing(tmp_path) -> None:
 
 
 @pytest.mark.parametrize("dump", RELEASED, ids=lambda path: path.stem)
-def test_a_store_of_every_released_schema_is_brought_up_with_its_rows(tmp_path, dump) -> None:
+def test_a_store_of_every_released_schema_is_brought_up_with_its_rows_whole_and_guarded(
+    tmp_path, dump
+) -> None:
     file = tmp_path / "martensight.db"
     with sqlite3.connect(file) as connection:
         connection.executescript(dump.read_text(encoding="utf-8"))
@@ -143,6 +146,8 @@ def test_a_store_of_every_released_schema_is_brought_up_with_its_rows(tmp_path, 
         assert [view.id for view in store.results.iter_all()] == expected["micrographs"]
         assert [row.code for row in store.labelled_micrographs.list_all()] == expected["labelled"]
         assert store.audit_log.find_problems() == []
+        assert store.checks.find_missing_guards() == []
+        assert verify_trail(store, Outside(tmp_path / "reports"))[0] == []
 
 
 def test_the_upgrade_drill_from_the_first_schema_can_be_gone_back_on(tmp_path) -> None:

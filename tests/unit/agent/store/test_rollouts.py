@@ -5,28 +5,26 @@ from __future__ import annotations
 import math
 import threading
 from contextlib import ExitStack, suppress
-from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from ringed_pcs import AT, RIGHT, RingedPcs, late
 
 from agent.errors import WrongUse
 from agent.store import HostState, RingRules, RolloutState, Signature, Store, WantedBundle
 from agent.store.rollout_plan import assign_rings, compare_answers
 from reports import Message
 
-AT = datetime(2026, 11, 24, 21, 0, tzinfo=UTC)
+if TYPE_CHECKING:
+    from datetime import datetime
+
 OLD, NEW = "20261101-0badcafe", "20261125-beefbeef"
 PCS = tuple(f"PC-{n}" for n in range(1, 13))
 RULES = RingRules(("pc-1",), share=0.2, wait_minutes=30, absent_minutes=10)
-RIGHT = {"g8": {"image": "g8.tif", "code": "G8", "probability": 0.91}}
 OTHER_CODE = {"g8": {"image": "g8.tif", "code": "G7", "probability": 0.91}}
 OTHER_PROBABILITY = {"g8": {"image": "g8.tif", "code": "G8", "probability": 0.935}}
-
-
-def late(minutes: float) -> datetime:
-    return AT + timedelta(minutes=minutes)
 
 
 def start(store: Store, rules: RingRules = RULES, *, by: str = "Lea", promoters: int = 1) -> bool:
@@ -36,18 +34,11 @@ def start(store: Store, rules: RingRules = RULES, *, by: str = "Lea", promoters:
     )  # fmt: skip
 
 
-class Plant:
+class Plant(RingedPcs):
     """PCs of one site, each with its own connection; `serving` is what each one runs."""
 
     def __init__(self, stack: ExitStack, address: str, names: tuple[str, ...] = PCS) -> None:
-        self.stores = {
-            name: stack.enter_context(Store.open(address, site="Plant 1", agent=name))
-            for name in names
-        }
-        for store in self.stores.values():
-            store.agents.record_start(at=AT)
-        self.one = next(iter(self.stores.values()))
-        self.one.promotions.promote(OLD, by="Lea", reason="first", at=AT, metrics={})
+        super().__init__(stack, address, names, OLD)
         self.serving = dict.fromkeys(names, WantedBundle(OLD))
 
     def refresh(self, name: str, answers=RIGHT, at: datetime = AT) -> None:
@@ -59,17 +50,8 @@ class Plant:
         if wanted.ticket is None or rollouts.record_answers(wanted.ticket, answers, at=at):
             self.serving[name] = wanted
 
-    def refresh_all(self, at: datetime = AT) -> None:
-        for name in self.stores:
-            self.refresh(name, at=at)
-
     def on_new(self) -> set[str]:
         return {name for name, bundle in self.serving.items() if bundle.name == NEW}
-
-    def ring(self, most: int) -> set[str]:
-        rollout = self.one.rollouts.find_latest()
-        hosts = self.one.rollouts.list_hosts(rollout.id)
-        return {host.name for host in hosts if host.ring <= most}
 
 
 @pytest.fixture

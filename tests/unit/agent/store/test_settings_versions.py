@@ -4,44 +4,32 @@ from __future__ import annotations
 
 import threading
 from contextlib import ExitStack, suppress
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from ringed_pcs import AT, RIGHT, RingedPcs, late
 
 from agent.errors import WrongUse
 from agent.store import HostState, RingRules, RolloutState, Signature, Store
 from reports import Message
 
-AT = datetime(2026, 11, 24, 21, 0, tzinfo=UTC)
 BUNDLE, OTHER = "20261101-0badcafe", "20261125-beefbeef"
 PCS = tuple(f"PC-{n}" for n in range(1, 7))
 RULES = RingRules(("PC-1",), share=0.2, wait_minutes=5, absent_minutes=10)
-RIGHT = {"g8": {"image": "g8.tif", "code": "G8", "probability": 0.91}}
 WRONG = {"g8": {"image": "g8.tif", "code": "G7", "probability": 0.91}}
-
-
-def late(minutes: float) -> datetime:
-    return AT + timedelta(minutes=minutes)
 
 
 def content(share: float) -> dict:
     return {"settings": {"triage": {"control_share": share}}, "files": {}}
 
 
-class Plant:
+class Plant(RingedPcs):
     """PCs of one site, each with its own connection; `applied` is the version of each one."""
 
     def __init__(self, stack: ExitStack, address: str, names: tuple[str, ...] = PCS) -> None:
-        self.stores = {
-            name: stack.enter_context(Store.open(address, site="Plant 1", agent=name))
-            for name in names
-        }
-        for store in self.stores.values():
-            store.agents.record_start(at=AT)
-        self.one = next(iter(self.stores.values()))
-        self.one.promotions.promote(BUNDLE, by="Lea", reason="first", at=AT, metrics={})
+        super().__init__(stack, address, names, BUNDLE)
         self.applied = dict.fromkeys(names, "")
 
     def publish(self, share: float, by: str = "Lea") -> str:
@@ -62,10 +50,6 @@ class Plant:
             wanted = store.settings_versions.find_wanted()
         self.applied[name] = wanted.applied.version if wanted.applied else ""
 
-    def refresh_all(self, at: datetime = AT) -> None:
-        for name in self.stores:
-            self.refresh(name, at=at)
-
     def advance(self, at: datetime):
         return self.one.rollouts.advance(dict.fromkeys(self.stores, at), at=at)
 
@@ -78,11 +62,6 @@ class Plant:
 
     def on(self, version: str) -> set[str]:
         return {name for name, applied in self.applied.items() if applied == version}
-
-    def ring(self, most: int) -> set[str]:
-        rollout = self.one.rollouts.find_latest()
-        hosts = self.one.rollouts.list_hosts(rollout.id)
-        return {host.name for host in hosts if host.ring <= most}
 
 
 @pytest.fixture

@@ -355,18 +355,6 @@ def test_a_share_that_is_away_gets_the_end_of_the_trail_later(store, tmp_path) -
     assert (away / "trail.jsonl").read_text("utf-8").count("\n") == 1
 
 
-@pytest.mark.parametrize("dump", RELEASED, ids=lambda path: path.stem)
-def test_a_database_of_every_released_schema_is_whole_once_it_is_opened(tmp_path, dump) -> None:
-    with sqlite3.connect(tmp_path / "martensight.db") as connection:
-        connection.executescript(dump.read_text(encoding="utf-8"))
-    connection.close()
-
-    with Store.open(f"sqlite:///{tmp_path}/martensight.db", site="Plant 1", agent="PC") as store:
-        found, _ = verify_trail(store, Outside(tmp_path / "reports"))
-
-    assert found == []
-
-
 def test_an_order_from_before_is_not_covered_and_one_from_after_is(tmp_path) -> None:
     address = f"sqlite:///{tmp_path}/martensight.db"
     with sqlite3.connect(tmp_path / "martensight.db") as connection:
