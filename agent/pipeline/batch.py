@@ -167,7 +167,7 @@ class Pipeline:
         return len(held)
 
     def _claim(self, n: int, only: Sequence[str] | None) -> None:
-        """Take up to `n` more files in hand."""
+        """Claim up to `n` more files."""
         self._failures.release_remaining()
         self._places.compare_pending(at=self._now())
         self._scales.judge_pending(now=self._now)
