@@ -234,6 +234,7 @@ class _Microscope(threading.Thread):
     def run(self) -> None:
         """Export all micrographs."""
         from agent.demo.exporter import export
+        from agent.store import StoreFault
 
         try:
             files = export(
@@ -247,7 +248,7 @@ class _Microscope(threading.Thread):
             self.exported.extend(files)
         except WrongUse:  # the agent ended: whoever waits for its results reports it
             return
-        except (OSError, BrokenExecutor, CancelledError) as error:
+        except (OSError, BrokenExecutor, CancelledError, StoreFault) as error:
             self._error = error
 
     def _await_result(self, name: str) -> None:
@@ -260,7 +261,11 @@ class _Microscope(threading.Thread):
             pass
 
     def raise_if_failed(self) -> None:
-        """Raise `WrongUse` if the export failed."""
+        """Raise `WrongUse` if the export failed, `StoreFault` if the database was away."""
+        from agent.store import StoreFault
+
+        if isinstance(self._error, StoreFault):
+            raise self._error
         if self._error is not None:
             raise WrongUse(f"{self._places.export}: cannot be written ({self._error}).")
 

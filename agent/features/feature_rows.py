@@ -196,7 +196,10 @@ def _build_array(values: Sequence[Any], of: pa.DataType) -> pa.Array:
     if not (pa.types.is_binary(of) or pa.types.is_fixed_size_binary(of)):
         numbers = np.array(values, of.to_pandas_dtype())
         return pa.Array.from_buffers(of, len(values), [None, pa.py_buffer(numbers)])
-    ends = np.cumsum([0, *(len(value) for value in values)], dtype=np.int32)
+    lengths = [len(value) for value in values]
+    if pa.types.is_fixed_size_binary(of) and set(lengths) - {of.byte_width}:
+        raise ValueError(f"a value is not {of.byte_width} bytes long: those after it would shift")
+    ends = np.cumsum([0, *lengths], dtype=np.int32)
     offsets = [pa.py_buffer(ends)] if pa.types.is_binary(of) else []
     content = pa.py_buffer(b"".join(values))
     return pa.Array.from_buffers(of, len(values), [None, *offsets, content])

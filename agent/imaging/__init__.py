@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from agent.imaging.crop import Box, Crop, MicronBar, Scale, SpecimenArea, crop, public_id
 from agent.imaging.crop_json import crop_to_json, error_to_json
-from agent.imaging.pool import CropPool, encode_landmarks
+from agent.imaging.pool import CropPool, encode_landmarks, is_worker_killed
 from agent.imaging.readers.read import Limits, MicrographImage, read
 
 __all__ = [
@@ -20,6 +20,7 @@ __all__ = [
     "crop_to_json",
     "encode_landmarks",
     "error_to_json",
+    "is_worker_killed",
     "public_id",
     "read",
 ]

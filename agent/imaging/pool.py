@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 
 OUT_OF_MEMORY = 77
 """Exit code of a worker that found itself above its memory limit."""
+KILLED = -9
+"""Exit code of a worker that the system killed; a decoder that crashes ends with another signal."""
 LOOK_EVERY_S = 0.05
 TRIES = 2
 AHEAD = 2
@@ -249,10 +251,19 @@ def _take(jobs: Iterator[tuple[Path, float | None]]) -> _Job | None:
 
 
 def _build_poison_error(death: ProcessExpired) -> FileError:
-    return FileError(
+    error = FileError(
         FileCode.DECODER_KILLED,
         f"its decoder died on it, {TRIES} times (exit code {death.exitcode}).",
     )
+    error.__cause__ = death
+    return error
+
+
+def is_worker_killed(error: Exception) -> bool:
+    """Return whether an outcome of `crop_all` tells of workers that were killed, not of a file."""
+    death = error.__cause__
+    is_kill = isinstance(death, ProcessExpired) and death.exitcode == KILLED
+    return is_kill or isinstance(error, BrokenProcessPool)
 
 
 def _init_worker(memory_limit_bytes: int) -> None:

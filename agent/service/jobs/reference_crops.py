@@ -6,7 +6,8 @@ from contextlib import ExitStack, contextmanager
 from functools import cache
 from typing import TYPE_CHECKING
 
-from agent.imaging import CropPool
+from agent.errors import OutOfResources
+from agent.imaging import CropPool, is_worker_killed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -22,6 +23,9 @@ def cropping_apart(settings: Settings) -> Iterator[Callable[[Path], list[Crop] |
 
     The child starts with the first file and ends with the block. MEASURED: reading one label leaves
     62 MB in its process.
+
+    A child that the system kills, most often for want of memory, is no fault of the image: what it
+    read is `OutOfResources`.
 
     Args:
         settings: Of the lab.
@@ -43,10 +47,11 @@ def cropping_apart(settings: Settings) -> Iterator[Callable[[Path], list[Crop] |
 
         def read_and_crop(path: Path) -> list[Crop] | Exception:
             try:
-                pool = start()
+                ((_path, outcome),) = start().crop_all([(path, None)])
             except OSError as error:  # no file or memory left to start it with
                 return error
-            ((_path, outcome),) = pool.crop_all([(path, None)])
+            if isinstance(outcome, Exception) and is_worker_killed(outcome):
+                return OutOfResources(str(outcome))
             return outcome
 
         yield read_and_crop

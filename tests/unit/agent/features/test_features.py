@@ -410,3 +410,11 @@ def test_similar_ones_of_the_same_scale_come_first_and_a_copy_before_all(folder)
     )
     assert [hit.sha256 for hit in found[1:6]] == [sha(n) for n in exact[:5]]
     assert SimilarIndex(folder).find(sha(99), 0, n=3) is None
+
+
+def test_values_of_wrong_length_are_refused_and_shift_no_other() -> None:
+    longer = dataclasses.replace(row(1), heads=row(1).heads + b"x")
+    shorter = dataclasses.replace(row(2), heads=row(2).heads[:-1])
+
+    with pytest.raises(ValueError, match="bytes long"):
+        encode_shard(OF, [longer, shorter])

@@ -1,10 +1,16 @@
 """Reference images are read in a child that ends with the check."""
 
+import os
+import sys
+import threading
+from contextlib import contextmanager, suppress
+
 import cv2
 import numpy as np
 import psutil
+import pytest
 
-from agent.errors import FileCode
+from agent.errors import FileCode, is_out_of_resources
 from agent.orders.instrument_checks import crop_in_this_process
 from agent.service.jobs.reference_crops import cropping_apart
 from agent.settings import Settings
@@ -12,6 +18,54 @@ from agent.settings import Settings
 
 def list_children():
     return {child.pid for child in psutil.Process().children()}
+
+
+@contextmanager
+def killing_what_reads():
+    """Kill each child that has loaded what it reads with, as a system short of memory does."""
+    ended, before = threading.Event(), list_children()
+
+    def kill():
+        while not ended.wait(0.01):
+            for child in psutil.Process().children():
+                with suppress(psutil.Error):
+                    if child.pid not in before and child.memory_info().rss > 50_000_000:
+                        child.kill()
+
+    thread = threading.Thread(target=kill)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows refuses memory, it kills no process for it")
+def test_a_child_that_the_system_kills_is_no_fault_of_the_image(tmp_path):
+    picture = tmp_path / "reference.png"
+    noise = np.random.default_rng(7).integers(60, 200, (4800, 6400, 3), np.uint8)
+    picture.write_bytes(cv2.imencode(".png", noise)[1].tobytes())
+
+    with killing_what_reads(), cropping_apart(Settings()) as crops:
+        outcome = crops(picture)
+
+    assert is_out_of_resources(outcome)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="counts the files of a process")
+def test_no_file_left_to_start_the_child_with_is_no_fault_of_the_image(tmp_path):
+    import resource  # noqa: PLC0415 - not on Windows
+
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with cropping_apart(Settings()) as crops:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (len(os.listdir("/proc/self/fd")), limits[1]))  # noqa: PTH208
+        try:
+            outcome = crops(tmp_path / "reference.png")
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+
+    assert is_out_of_resources(outcome)
 
 
 def test_a_child_crops_as_this_process_does_and_ends(tmp_path):
