@@ -132,15 +132,15 @@ class Pipeline:
             only: Names of the sources to claim from; None means all.
             should_stop: Called after each file; True releases the rest, uncounted.
             on_file: Called with a relative path when its result is stored.
-            reads_ahead: Whether one file for each worker stays in hand at the end, so that it is
-                read while the last ones are judged. The next call processes it first, unless
-                `release_held` gives it back.
+            reads_ahead: Whether one file for each worker, at most half of `n`, stays in hand at
+                the end, so that it is read while the last ones are judged. The next call processes
+                it first, unless `release_held` gives it back.
 
         Raises:
             Stalled: Disk or database is at fault; what was claimed is released.
         """
         outcome = BatchOutcome()
-        ahead = min(self._reader.workers, n - 1) if reads_ahead else 0
+        ahead = min(self._reader.workers, n // 2) if reads_ahead else 0
         try:
             self._claim(n - len(self._held), only)
             for file in self._process(max(n, len(self._held)) - ahead, outcome, should_stop):
