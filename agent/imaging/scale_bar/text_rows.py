@@ -95,15 +95,19 @@ def _group_rows(letters: NDArray[Any]) -> list[NDArray[Any]]:
         return []
     rows: list[list[Any]] = []
     near: list[list[Any]] = []  # rows that a letter this far to the right may go on with
-    for letter in letters[np.argsort(letters[:, 0])].tolist():
+    for number, letter in enumerate(letters[np.argsort(letters[:, 0])].tolist()):
         x, y, w, h, _ = letter
-        near = [row for row in near if x - row[2] <= _FARTHEST * _TALLEST_PX]
+        farthest = x - _FARTHEST * _TALLEST_PX  # of the right side of such a row
+        if number % 16 == 0:
+            near = [row for row in near if row[2] >= farthest]
         for row in near:
-            tall = row[3] - row[1]
-            shared = min(row[3], y + h) - max(row[1], y)
-            follows = x - row[2] <= _FARTHEST * max(tall, h)
+            _, top, right, foot, _ = row
+            if top >= y + h or foot <= y or right < farthest:  # the most usual case first
+                continue
+            tall, shared = foot - top, min(foot, y + h) - max(top, y)
+            follows = x - right <= _FARTHEST * max(tall, h)
             if follows and shared >= 0.5 * min(tall, h) and 0.4 * tall <= h <= 2.2 * tall:
-                row[:4] = (min(row[0], x), min(row[1], y), max(row[2], x + w), max(row[3], y + h))
+                row[:4] = (min(row[0], x), min(top, y), max(right, x + w), max(foot, y + h))
                 row[4].append(letter)
                 break
         else:
