@@ -32,6 +32,7 @@ _NEAR = (0.25, 0.7)  # shares of the height: most labels stand above the first o
 _ROOM = 0.05  # of the height by which the searched parts overlap
 _FARTHEST_RARE = (0.12, 0.08)  # of height and width: farther in, rare ink is as seldom texture …
 _FARTHEST_USUAL = (1.0, 0.3)  # … but usual ink is ever more often
+_APART = 0.97  # of the rim of a row; rare ink in texture seldom has nothing like it so close
 _MOST_INK = 0.2  # share of full pixels above which the steel itself is full
 _MOST_LETTERS = 600
 _TALLEST_PX = 80  # of a row
@@ -137,13 +138,14 @@ def _build_row(
     x, y, w, h, _ = letters.T
     x0, y0, x1, y1 = int(x.min()), int(y.min()), int((x + w).max()), int((y + h).max())
     tall, (top, height, is_rare) = y1 - y0, extent
-    farthest = _FARTHEST_RARE if is_rare else _FARTHEST_USUAL
     ink = mask[y0:y1, x0:x1]
     rim = plane[[max(0, y0 - 2), min(len(plane) - 1, y1 + 1)], x0:x1]
+    apart = float(np.mean(cv2.mean(plane[y0:y1, x0:x1], ink)[0] - rim.astype(np.int16) > 40))
+    farthest = _FARTHEST_RARE if is_rare and apart >= _APART else _FARTHEST_USUAL
     looks = (
         float(len(letters) >= 3),
         float(np.mean(h >= 0.5 * tall)),
-        float(np.mean(cv2.mean(plane[y0:y1, x0:x1], ink)[0] - rim.astype(np.int16) > 40)),
+        apart,
         min(min(top + y0, height - top - y1) / height, farthest[0]),
         min(share, 0.1),
         min(float(np.std(y + h)) / tall, 0.3),
