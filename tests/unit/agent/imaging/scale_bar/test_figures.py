@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from texture_with_words import draw_steel, write
 
-from agent.imaging.scale_bar.detect import find_graphics
+from agent.imaging.scale_bar.detect import _remeasure, find_graphics
+from agent.imaging.scale_bar.matching import FoundBar
 
 WHITE, BLACK = (255, 255, 255), (0, 0, 0)
 
@@ -91,3 +92,24 @@ def test_a_grain_at_an_end_of_a_figure_leaves_it_unread():
     bars = find_graphics(write(pixels, "200 nm", (318, 418), WHITE)).bars
 
     assert [bar.line_px for bar in bars if bar.um is not None and bar.line_px > 92] == []
+
+
+def test_a_figure_in_another_ink_than_its_shaft_is_no_arrow():
+    pixels = draw_steel()
+    pixels[436:443, 255:385] = BLACK
+    pixels[438:441, 261:379] = (255, 255, 0)
+    pixels = write(pixels, "500 µm", (320, 410), BLACK, size=28)
+    bar = FoundBar(
+        line=(261, 438, 379, 441),
+        label_box=(272, 397, 369, 424),
+        line_px=118.0,
+        label="500 µm",
+        um=500.0,
+        contrast=180.0,
+        ink=(255.0, 255.0, 0.0),
+        kind="plain",
+    )
+
+    measured = _remeasure(pixels, bar)
+
+    assert (measured.um, measured.in_doubt) == (None, True)
