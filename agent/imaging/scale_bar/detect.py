@@ -35,6 +35,7 @@ from agent.imaging.scale_bar.line_length import is_arrow
 from agent.imaging.scale_bar.matching import (
     FoundBar,
     continues_beyond_gap,
+    ends_in_texture,
     has_hidden_end,
     is_believable,
 )
@@ -237,7 +238,10 @@ def _find_arrow(pixels: NDArray[np.uint8], bar: FoundBar, label: BarLabel) -> La
 def _drop_unsure_length(pixels: NDArray[np.uint8], bar: FoundBar) -> FoundBar:
     """Return the bar, without its length where its line may end elsewhere than it was found."""
     unsure = (
-        continues_beyond_gap(pixels, bar) or has_hidden_end(pixels, bar) or _is_cut(pixels, bar)
+        continues_beyond_gap(pixels, bar)
+        or has_hidden_end(pixels, bar)
+        or ends_in_texture(pixels, bar)
+        or _is_cut(pixels, bar)
     )
     return _put_in_doubt(bar) if bar.um is not None and unsure else bar
 

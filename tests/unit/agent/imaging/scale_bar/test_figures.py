@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import cv2
 import numpy as np
 import pytest
 from texture_with_words import draw_steel, write
 
 from agent.imaging.scale_bar.detect import _remeasure, find_graphics
-from agent.imaging.scale_bar.matching import FoundBar
+from agent.imaging.scale_bar.matching import FoundBar, ends_in_texture
 
 WHITE, BLACK = (255, 255, 255), (0, 0, 0)
 
@@ -113,3 +115,24 @@ def test_a_figure_in_another_ink_than_its_shaft_is_no_arrow():
     measured = _remeasure(pixels, bar)
 
     assert (measured.um, measured.in_doubt) == (None, True)
+
+
+def test_a_grain_that_goes_on_from_a_thick_bar_leaves_it_without_a_length():
+    pixels = draw_steel()
+    pixels[400:418, 200:450] = 230
+    bar = FoundBar(
+        line=(200, 400, 450, 418),
+        label_box=(270, 430, 380, 460),
+        line_px=250.0,
+        label="15 µm",
+        um=15.0,
+        contrast=115.0,
+        ink=(230.0, 230.0, 230.0),
+        kind="plain",
+    )
+    assert not ends_in_texture(pixels, bar)
+
+    pixels[396:414, 450:457] = 196
+    longer = replace(bar, line=(200, 400, 457, 418), line_px=257.0)
+
+    assert ends_in_texture(pixels, longer)
