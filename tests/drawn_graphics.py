@@ -63,7 +63,7 @@ class DrawnBar:
 
 @cache
 def fonts():
-    """Return the files of Matplotlib's fonts: the same on each PC, so that a seed draws the same."""
+    """Return the files of Matplotlib's fonts: each PC has them, so that a seed draws the same."""
     folder = Path(mpl.get_data_path()) / "fonts" / "ttf"
     return [str(folder / name) for name in _FONTS]
 
