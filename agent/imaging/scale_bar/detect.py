@@ -28,13 +28,14 @@ from agent.imaging.scale_bar.info_band import find_band
 from agent.imaging.scale_bar.label_search import confirms_in_ink
 from agent.imaging.scale_bar.lengths import Length, may_lack_digit
 from agent.imaging.scale_bar.letters import find_plate_start, has_digit_before, has_ink_before
-from agent.imaging.scale_bar.line import Line, is_in_room
+from agent.imaging.scale_bar.line import Line, are_alike, is_in_room
 from agent.imaging.scale_bar.line_ends import SAME
 from agent.imaging.scale_bar.line_groups import drop_duplicates
 from agent.imaging.scale_bar.line_length import is_arrow
 from agent.imaging.scale_bar.matching import (
     FoundBar,
     continues_beyond_gap,
+    ends_in_texture,
     has_hidden_end,
     is_believable,
 )
@@ -57,6 +58,7 @@ _OF_HEADS_PX = 2  # by which the heads of one arrow may differ
 _SHORT_PX = 100  # of a line whose second measurement counts however unsure it is
 _OF_SHAFT_PX, _IN_FIGURE = 6, 0.9  # height of a shaft; share of it that is in its arrow
 _OF_ARROW = 1.5  # most by which an arrow is longer than its shaft
+_OF_ONE_INK = 90  # most by which two measurements of one ink differ
 _OF_ROWS = 0.7  # of a bar's height: a line inside it that is lower is a row of its cells
 _APART = 0.1  # of two lengths of one line; paled ink runs a little into what lies beyond
 
@@ -209,7 +211,9 @@ def _remeasure(pixels: NDArray[np.uint8], bar: FoundBar) -> FoundBar:
     labelled = find_bar(pixels, label) or find_bar(pixels, of_line)
     arrow = _find_arrow(pixels, bar, label)
     if arrow is not None:
-        return replace(bar, line=arrow.line.box, line_px=arrow.length_px, kind=arrow.line.kind)
+        longer = replace(bar, line=arrow.line.box, line_px=arrow.length_px, kind=arrow.line.kind)
+        other_ink = not are_alike(label.ink, np.array(bar.ink), _OF_ONE_INK)  # such as a glow's
+        return _put_in_doubt(bar) if other_ink else longer
     if labelled is None:
         return bar
     if not _is_better(pixels, labelled, bar):
@@ -234,7 +238,10 @@ def _find_arrow(pixels: NDArray[np.uint8], bar: FoundBar, label: BarLabel) -> La
 def _drop_unsure_length(pixels: NDArray[np.uint8], bar: FoundBar) -> FoundBar:
     """Return the bar, without its length where its line may end elsewhere than it was found."""
     unsure = (
-        continues_beyond_gap(pixels, bar) or has_hidden_end(pixels, bar) or _is_cut(pixels, bar)
+        continues_beyond_gap(pixels, bar)
+        or has_hidden_end(pixels, bar)
+        or ends_in_texture(pixels, bar)
+        or _is_cut(pixels, bar)
     )
     return _put_in_doubt(bar) if bar.um is not None and unsure else bar
 

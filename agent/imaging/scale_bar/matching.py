@@ -22,7 +22,7 @@ from agent.imaging.scale_bar.line import (
     is_in_room,
     measure_colour,
 )
-from agent.imaging.scale_bar.line_ends import has_sure_ends
+from agent.imaging.scale_bar.line_ends import SAME, has_sure_ends
 from agent.imaging.scale_bar.line_groups import find_frame
 from agent.imaging.scale_bar.line_length import measure_length
 
@@ -37,6 +37,11 @@ _EXACT_SHARE, _EXACT_ROOM = 0.9, 30  # of a line's pixels; grey values from its 
 _END_PX = 3  # columns of an end
 _LEAST_GAP_PX, _LEAST_PART_PX = 12, 16  # of a line that is cut, pixels
 _AROUND_PX, _HIDES = 4, 0.3  # of an end; share of a place of the line's ink that hides it
+_THICK_PX, _GREY = 8, 12  # of a bar with rows free of its edges; grey values of a grey ink
+_EVEN_ROOM, _PALED_PX = (
+    8,
+    3,
+)  # grey values within which ink is even; pixels that pale at an end
 _SHORTER = 0.5  # of the words: a line shorter than that is seldom their bar
 _OFF_MIDDLE = 0.15  # of the words' height: farther from the middle of a gap, a digit is missing
 _THIN_PX = 4  # height of the shaft of an arrow; texture next to a thicker line resembles a head
@@ -312,6 +317,23 @@ def has_hidden_end(pixels: NDArray[np.uint8], bar: FoundBar) -> bool:
         if all(side.size and float(np.mean(side < room)) > _HIDES for side in off):
             return True
     return False
+
+
+def ends_in_texture(pixels: NDArray[np.uint8], bar: FoundBar) -> bool:
+    """Return whether a thick grey bar is longer than its own even ink: a grain goes on from it."""
+    x0, y0, x1, y1 = bar.line
+    if bar.kind != "plain" or not bar.ink or y1 - y0 < _THICK_PX or x1 - x0 < 4 * _THICK_PX:
+        return False
+    core = pixels[y0 + 2 : y1 - 2, max(0, x0) : x1].astype(np.int16)
+    inside = core[:, len(core[0]) // 4 : -(len(core[0]) // 4)]
+    ink = np.median(inside, axis=(0, 1))
+    if np.ptp(ink) > _GREY:  # compression runs a colour into what is next to it
+        return False
+    room = max(_EVEN_ROOM, 2 * float(np.percentile(np.abs(inside - ink).max(axis=2), 95)))
+    even = np.flatnonzero(np.median(np.abs(core - ink).max(axis=2), axis=0) <= room)
+    if not even.size or max(even[0], len(core[0]) - 1 - even[-1]) <= _PALED_PX:
+        return False
+    return bool(even[-1] - even[0] + 1 < (1 - SAME) * bar.line_px)
 
 
 def _is_half(pixels: NDArray[np.uint8], line: Line, colour: NDArray[Any], place: Box) -> bool:

@@ -32,6 +32,7 @@ _NEAR = (0.25, 0.7)  # shares of the height: most labels stand above the first o
 _ROOM = 0.05  # of the height by which the searched parts overlap
 _FARTHEST_RARE = (0.12, 0.08)  # of height and width: farther in, rare ink is as seldom texture …
 _FARTHEST_USUAL = (1.0, 0.3)  # … but usual ink is ever more often
+_APART = 0.97  # of the rim of a row; rare ink in texture seldom has nothing like it so close
 _MOST_INK = 0.2  # share of full pixels above which the steel itself is full
 _MOST_LETTERS = 600
 _TALLEST_PX = 80  # of a row
@@ -95,15 +96,19 @@ def _group_rows(letters: NDArray[Any]) -> list[NDArray[Any]]:
         return []
     rows: list[list[Any]] = []
     near: list[list[Any]] = []  # rows that a letter this far to the right may go on with
-    for letter in letters[np.argsort(letters[:, 0])].tolist():
+    for number, letter in enumerate(letters[np.argsort(letters[:, 0])].tolist()):
         x, y, w, h, _ = letter
-        near = [row for row in near if x - row[2] <= _FARTHEST * _TALLEST_PX]
+        farthest = x - _FARTHEST * _TALLEST_PX  # of the right side of such a row
+        if number % 16 == 0:
+            near = [row for row in near if row[2] >= farthest]
         for row in near:
-            tall = row[3] - row[1]
-            shared = min(row[3], y + h) - max(row[1], y)
-            follows = x - row[2] <= _FARTHEST * max(tall, h)
+            _, top, right, foot, _ = row
+            if top >= y + h or foot <= y or right < farthest:  # the most usual case first
+                continue
+            tall, shared = foot - top, min(foot, y + h) - max(top, y)
+            follows = x - right <= _FARTHEST * max(tall, h)
             if follows and shared >= 0.5 * min(tall, h) and 0.4 * tall <= h <= 2.2 * tall:
-                row[:4] = (min(row[0], x), min(row[1], y), max(row[2], x + w), max(row[3], y + h))
+                row[:4] = (min(row[0], x), min(top, y), max(right, x + w), max(foot, y + h))
                 row[4].append(letter)
                 break
         else:
@@ -133,13 +138,14 @@ def _build_row(
     x, y, w, h, _ = letters.T
     x0, y0, x1, y1 = int(x.min()), int(y.min()), int((x + w).max()), int((y + h).max())
     tall, (top, height, is_rare) = y1 - y0, extent
-    farthest = _FARTHEST_RARE if is_rare else _FARTHEST_USUAL
     ink = mask[y0:y1, x0:x1]
     rim = plane[[max(0, y0 - 2), min(len(plane) - 1, y1 + 1)], x0:x1]
+    apart = float(np.mean(cv2.mean(plane[y0:y1, x0:x1], ink)[0] - rim.astype(np.int16) > 40))
+    farthest = _FARTHEST_RARE if is_rare and apart >= _APART else _FARTHEST_USUAL
     looks = (
         float(len(letters) >= 3),
         float(np.mean(h >= 0.5 * tall)),
-        float(np.mean(cv2.mean(plane[y0:y1, x0:x1], ink)[0] - rim.astype(np.int16) > 40)),
+        apart,
         min(min(top + y0, height - top - y1) / height, farthest[0]),
         min(share, 0.1),
         min(float(np.std(y + h)) / tall, 0.3),

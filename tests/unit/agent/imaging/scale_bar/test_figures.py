@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import cv2
 import numpy as np
 import pytest
 from texture_with_words import draw_steel, write
 
-from agent.imaging.scale_bar.detect import find_graphics
+from agent.imaging.scale_bar.detect import _remeasure, find_graphics
+from agent.imaging.scale_bar.matching import FoundBar, ends_in_texture
 
 WHITE, BLACK = (255, 255, 255), (0, 0, 0)
 
@@ -91,3 +94,45 @@ def test_a_grain_at_an_end_of_a_figure_leaves_it_unread():
     bars = find_graphics(write(pixels, "200 nm", (318, 418), WHITE)).bars
 
     assert [bar.line_px for bar in bars if bar.um is not None and bar.line_px > 92] == []
+
+
+def test_a_figure_in_another_ink_than_its_shaft_is_no_arrow():
+    pixels = draw_steel()
+    pixels[436:443, 255:385] = BLACK
+    pixels[438:441, 261:379] = (255, 255, 0)
+    pixels = write(pixels, "500 µm", (320, 410), BLACK, size=28)
+    bar = FoundBar(
+        line=(261, 438, 379, 441),
+        label_box=(272, 397, 369, 424),
+        line_px=118.0,
+        label="500 µm",
+        um=500.0,
+        contrast=180.0,
+        ink=(255.0, 255.0, 0.0),
+        kind="plain",
+    )
+
+    measured = _remeasure(pixels, bar)
+
+    assert (measured.um, measured.in_doubt) == (None, True)
+
+
+def test_a_grain_that_goes_on_from_a_thick_bar_leaves_it_without_a_length():
+    pixels = draw_steel()
+    pixels[400:418, 200:450] = 230
+    bar = FoundBar(
+        line=(200, 400, 450, 418),
+        label_box=(270, 430, 380, 460),
+        line_px=250.0,
+        label="15 µm",
+        um=15.0,
+        contrast=115.0,
+        ink=(230.0, 230.0, 230.0),
+        kind="plain",
+    )
+    assert not ends_in_texture(pixels, bar)
+
+    pixels[396:414, 450:457] = 196
+    longer = replace(bar, line=(200, 400, 457, 418), line_px=257.0)
+
+    assert ends_in_texture(pixels, longer)
