@@ -223,6 +223,7 @@ def arguments(known: Known) -> dict[str, Any]:
         "records.latest.kind": known.record,
         "records.newest.kind": known.record,
         "accounts.add.kind": "person",
+        "has_others": False,
         "kinds": ("code",),
         "known": [],
         "lane": "fresh",
