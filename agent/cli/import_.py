@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from agent.settings import Settings
     from agent.store import Store
 
+MANY_FILES = 20
+"""Files from which another worker saves more time than it takes to start, that of about ten."""
+
 
 def print_unusable(unusable: Sequence[UnusableFile]) -> None:
     """Print every file that could not be used, with the reason."""
@@ -60,7 +63,7 @@ def import_labelled(
     listing = labelled_import.list_labelled(folder, taxonomy, manifest)
     outcome: ImportOutcome | None = None
     with (
-        make_pool(settings, is_all=True) as pool,
+        make_pool(settings, is_all=len(listing.files) >= MANY_FILES) as pool,
         console.progress(f"Importing {folder.name}", len(listing.files)) as advance,
     ):
         pipeline = make_pipeline(
