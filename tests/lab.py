@@ -15,6 +15,8 @@ import numpy as np
 
 from agent.archive import Archive
 from agent.crop_recipe import RECIPE
+from agent.errors import FileError
+from agent.imaging import crop, read
 from agent.imaging.crop import Crop, Scale, SpecimenArea, public_id
 from agent.imaging.places import Landmarks, Overlap, extract_landmarks
 from agent.nightly import NightSettings
@@ -315,3 +317,11 @@ def facts_of(crop: Crop) -> dict[str, Any]:
 def minutes(n: float) -> datetime:
     """Some minutes after `DAY`."""
     return DAY + timedelta(minutes=n)
+
+
+def crop_here(path, um_per_px_range=(0.01, 5.0)):
+    """Read and crop a file in this process: its crops, or the error."""
+    try:
+        return [crop(image, um_per_px_range=um_per_px_range) for image in read(path)]
+    except (FileError, OSError) as error:
+        return error

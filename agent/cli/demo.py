@@ -246,7 +246,7 @@ class _Microscope(threading.Thread):
                 await_result=self._await_result,
             )
             self.exported.extend(files)
-        except WrongUse:  # the agent ended: whoever waits for its results reports it
+        except WrongUse:  # the agent ended: `await_night` reports it
             return
         except (OSError, BrokenExecutor, CancelledError, StoreFault) as error:
             self._error = error

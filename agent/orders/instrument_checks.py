@@ -14,7 +14,6 @@ from importlib.resources import files
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
-from agent.errors import FileError
 from agent.orders.reference_images import SHIPPED, build_answer, iter_reference_crops
 from reports import decimal
 from reports import gettext as _
@@ -333,18 +332,3 @@ def list_checks_of_day(
 def list_checks(checks: Sequence[Record], source: str) -> list[Record]:
     """Return the checks of PCs that read a source."""
     return [record for record in checks if source in record.facts.get("sources", ())]
-
-
-def crop_in_this_process(
-    path: Path, um_per_px_range: tuple[float, float], *, keep_surface: bool = False
-) -> Any:
-    """Read and crop one file in this process: reference images are few and trusted."""
-    from agent.imaging import crop, read  # noqa: PLC0415 - OpenCV
-
-    try:
-        return [
-            crop(image, um_per_px_range=um_per_px_range, keep_surface=keep_surface)
-            for image in read(path)
-        ]
-    except (FileError, OSError) as error:
-        return error

@@ -90,6 +90,7 @@ class Worker(threading.Thread):
         self._pool: CropPool | None = None
         self._pipeline: Pipeline | None = None
         self._holding: Pipeline | None = None
+        """The last pipeline; its files are released also where another thread let go of it."""
         self._outdated = False
         self._failures = 0
         self._steady, self._pace = steady, Pace()

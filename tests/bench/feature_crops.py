@@ -173,7 +173,7 @@ def compare_parts(paths: Sequence[Path], bundle: Path, classifier: Classifier) -
 def score_part(
     part: np.lib.npyio.NpzFile, scorer: FeatureScorer, distance: FieldDistance
 ) -> dict[str, NDArray[np.generic]]:
-    """Return what kept features give beside what reading gave, one row a field."""
+    """Return what kept features give next to what reading gave, one row per field."""
     blocks = np.split(part["blocks"], np.cumsum(part["counts"])[:-1])
     packed = [pack_blocks(field, scorer.form.block_limits) for field in blocks]
     n = len(packed)

@@ -72,8 +72,8 @@ def sample_wanted(pid: int, stop: Connection) -> None:
     while not stop.poll(SAMPLE_S):
         if sum(counts) % 200 == 0:
             family = [psutil.Process(pid), *psutil.Process(pid).children(recursive=True)]
-            pids = [one.pid for one in family if one.pid != os.getpid()]
-            tasks = [task for one in pids for task in Path(f"/proc/{one}/task").iterdir()]
+            pids = [process.pid for process in family if process.pid != os.getpid()]
+            tasks = [task for number in pids for task in Path(f"/proc/{number}/task").iterdir()]
         counts[min(2, sum(map(can_run, tasks)))] += 1
     stop.send(counts)
 

@@ -12,10 +12,10 @@ from datetime import timedelta
 
 import httpx2
 import pytest
+from lab import crop_here
 
 from agent import settings as settings_of
 from agent.bundle_registry import FOLDER
-from agent.orders.instrument_checks import crop_in_this_process
 from agent.orders.reference_images import judge_references
 from agent.service import Agent
 from agent.service.composition import load_bundle
@@ -176,19 +176,13 @@ def test_bf16_goes_to_no_pc_that_computes_otherwise(lab, stack, capsys):
     first.refresh()
     first.store.rollouts.advance({}, at=clock() + timedelta(minutes=1))
     used = load_bundle(first.settings, first.store.promotions.find_current())
-    judged = judge_references(
-        second.settings.store.folder, crops=crop_with((0.01, 5.0)), classifier=used
-    )
+    judged = judge_references(second.settings.store.folder, crops=crop_here, classifier=used)
     odd = {crop: answer | {"precision": "int8"} for crop, answer in judged.answers.items()}
 
     ticket = second.store.settings_versions.find_wanted().ticket
     assert second.store.rollouts.record_answers(ticket, odd, at=clock()) is False
     why = second.store.rollouts.find_latest().why.in_english()
     assert f"computed in int8, in {used.engine.precision} on PC-1" in why
-
-
-def crop_with(scales):
-    return lambda path: crop_in_this_process(path, scales, keep_surface=False)
 
 
 OTHER_CODES = """

@@ -29,20 +29,18 @@ if TYPE_CHECKING:
 _LEAST_CONTRAST = 40  # between ink and paper, in grey values
 _INKED = 0.5  # share of the paper-to-ink distance from which a pixel is ink
 _TIP = 0.25  # the same where an arrow ends in a point, which covers a part of its last pixel
-_ASIDE = 0.6  # of the paper-to-ink distance beside the way from one to the other: another colour
+_OTHER_COLOUR = 0.6  # of the paper-to-ink distance: a pixel farther from the way between them
 _MOST_PARTS = 400  # of ink around a label; more are texture
 _LEAST_PX, _OF_WORDS = 24, 0.25  # of a figure: pixels, share of its words
 _SLENDER, _UPRIGHT = 2.5, 4.0  # length over height of a figure; height over width of an upright
 _FILLED, _LEAST_FILLED_PX = 0.93, 3  # share of its box and height of a figure that is a rectangle
 _POINTED_PX = 7  # height of any other, below which everything is alike within a pixel
-_UNLIKE, _UNLIKE_FILLED = (
-    0.05,
-    0.005,
-)  # share of a figure, of a full one, that its mirror image lacks
+_UNLIKE = 0.05  # share of a figure that its mirror image lacks
+_UNLIKE_FILLED = 0.005  # the same of one that is a rectangle
 _DASHES = 4  # fewer may be letters or grains
 _GAP = (0.3, 2.5)  # between two dashes, in widths of a dash
 _SAME = 0.02  # relative difference below which two lengths are one
-_BESIDE = 3.0  # heights of words between them and an upright
+_FARTHEST_UPRIGHT = 3.0  # heights of words between them and an upright
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -115,7 +113,7 @@ def _iter_upright(pixels: NDArray[np.uint8], label: BarLabel) -> Iterator[Line]:
     """Yield the upright lines left and right of a label, measured from top to foot."""
     x0, y0, x1, y1 = label.box
     high = y1 - y0
-    aside, beyond = round((_BESIDE + 1) * high), pixels.shape[0] // 2
+    aside, beyond = round((_FARTHEST_UPRIGHT + 1) * high), pixels.shape[0] // 2
     region = _clip((x0 - aside, y0 - beyond, x1 + aside, y1 + beyond), pixels.shape)
     share = _compute_share(pixels, region, label)
     middle = (y0 + y1) / 2 - region[1]
@@ -123,8 +121,8 @@ def _iter_upright(pixels: NDArray[np.uint8], label: BarLabel) -> Iterator[Line]:
         left, top, right, foot = part.box
         upright = part.height >= max(_UPRIGHT * part.width, 1.5 * high, _LEAST_PX)
         apart = max(left + region[0] - x1, x0 - right - region[0])
-        beside = top < middle < foot and 0 <= apart <= _BESIDE * high
-        if upright and beside and part.fill >= _FILLED and _is_figure(part):
+        is_next = top < middle < foot and 0 <= apart <= _FARTHEST_UPRIGHT * high
+        if upright and is_next and part.fill >= _FILLED and _is_figure(part):
             turned = _build_line(share.T, (top, left, foot, right), (0, 0, 0, 0), "upright")
             box = (left + region[0], top + region[1], right + region[0], foot + region[1])
             yield replace(turned, box=box, core=box)
@@ -140,9 +138,9 @@ def _compute_share(pixels: NDArray[np.uint8], region: Box, label: BarLabel) -> P
     way = (label.ink - label.paper).astype(np.float32)
     off = pixels[y0:y1, x0:x1].astype(np.float32) - label.paper.astype(np.float32)
     share = off @ (way / float(way @ way))
-    if np.ptp(way) > 30:  # a coloured ink: what is beside the way has another colour
+    if np.ptp(way) > 30:  # a coloured ink: what is off the way has another colour
         aside = np.abs(off - share[:, :, None] * way).max(axis=2)
-        share[aside > _ASIDE * float(np.abs(way).max())] = 0
+        share[aside > _OTHER_COLOUR * float(np.abs(way).max())] = 0
     return np.asarray(share)
 
 

@@ -38,10 +38,8 @@ _END_PX = 3  # columns of an end
 _LEAST_GAP_PX, _LEAST_PART_PX = 12, 16  # of a line that is cut, pixels
 _AROUND_PX, _HIDES = 4, 0.3  # of an end; share of a place of the line's ink that hides it
 _THICK_PX, _GREY = 8, 12  # of a bar with rows free of its edges; grey values of a grey ink
-_EVEN_ROOM, _PALED_PX = (
-    8,
-    3,
-)  # grey values within which ink is even; pixels that pale at an end
+_EVEN_ROOM = 8  # grey values within which ink is even
+_PALED_PX = 3  # pixels that pale at an end
 _SHORTER = 0.5  # of the words: a line shorter than that is seldom their bar
 _OFF_MIDDLE = 0.15  # of the words' height: farther from the middle of a gap, a digit is missing
 _THIN_PX = 4  # height of the shaft of an arrow; texture next to a thicker line resembles a head

@@ -32,18 +32,13 @@ def test_a_folder_is_filled_and_what_exists_stays(tmp_path, pictures):
     assert kept.read_bytes() == b"drawn earlier"
 
 
+def export_at_once(pictures, folder, **given):
+    return list(export(pictures, folder, size=PIXELS, pause_s=0, sleep=lambda _: None, **given))
+
+
 def test_the_night_exports_the_files_that_were_drawn_ahead(tmp_path, pictures):
     with Drawings([], pictures, PIXELS) as drawings:
-        exported = list(
-            export(
-                pictures,
-                tmp_path,
-                size=PIXELS,
-                pause_s=0,
-                read=drawings.read,
-                sleep=lambda _: None,
-            )
-        )
+        exported = export_at_once(pictures, tmp_path, read=drawings.read)
 
     for picture in pictures:
         content = encode(picture.drawn(PIXELS), picture.name.rpartition(".")[2])
@@ -67,16 +62,7 @@ def test_a_file_is_copied_when_it_has_its_result_so_the_copy_is_the_duplicate(tm
     def await_result(name):
         there.append((name, sorted(path.name for path in tmp_path.iterdir())))
 
-    exported = list(
-        export(
-            pictures,
-            tmp_path,
-            size=PIXELS,
-            pause_s=0,
-            await_result=await_result,
-            sleep=lambda _: None,
-        )
-    )
+    exported = export_at_once(pictures, tmp_path, await_result=await_result)
 
     ((name, names),) = there
     assert name == pictures[0].name

@@ -6,12 +6,12 @@ from datetime import timedelta
 from importlib.metadata import version
 
 import pytest
+from lab import crop_here
 
 from agent.errors import OutOfResources
 from agent.orders.instrument_checks import (
     CONTROL,
     check_references,
-    crop_in_this_process,
     describe_failure,
     list_control_points,
     measure_image,
@@ -35,7 +35,7 @@ def checked(desk, *, at=AT, spoil=None):
     def crops(path):
         if spoil and spoil in path.name:
             return OSError("the disk is gone")
-        return crop_in_this_process(path, (0.01, 5.0))
+        return crop_here(path)
 
     return check_references(
         desk.store,

@@ -15,6 +15,20 @@ from agent.imaging.scale_bar.matching import FoundBar, ends_in_texture
 WHITE, BLACK = (255, 255, 255), (0, 0, 0)
 
 
+def build_bar(line, label_box, um, *, ink):
+    """Build a plain bar as it is before it is measured again."""
+    return FoundBar(
+        line=line,
+        label_box=label_box,
+        line_px=float(line[2] - line[0]),
+        label=f"{um:g} µm",
+        um=um,
+        contrast=150.0,
+        ink=ink,
+        kind="plain",
+    )
+
+
 def draw_arrow(pixels, x0: int, x1: int, y: int, half: int):
     """Draw a thin line from tip to tip with a notched head at each end, four times as fine."""
     k = 4
@@ -101,16 +115,7 @@ def test_a_figure_in_another_ink_than_its_shaft_is_no_arrow():
     pixels[436:443, 255:385] = BLACK
     pixels[438:441, 261:379] = (255, 255, 0)
     pixels = write(pixels, "500 µm", (320, 410), BLACK, size=28)
-    bar = FoundBar(
-        line=(261, 438, 379, 441),
-        label_box=(272, 397, 369, 424),
-        line_px=118.0,
-        label="500 µm",
-        um=500.0,
-        contrast=180.0,
-        ink=(255.0, 255.0, 0.0),
-        kind="plain",
-    )
+    bar = build_bar((261, 438, 379, 441), (272, 397, 369, 424), 500.0, ink=(255.0, 255.0, 0.0))
 
     measured = _remeasure(pixels, bar)
 
@@ -120,16 +125,7 @@ def test_a_figure_in_another_ink_than_its_shaft_is_no_arrow():
 def test_a_grain_that_goes_on_from_a_thick_bar_leaves_it_without_a_length():
     pixels = draw_steel()
     pixels[400:418, 200:450] = 230
-    bar = FoundBar(
-        line=(200, 400, 450, 418),
-        label_box=(270, 430, 380, 460),
-        line_px=250.0,
-        label="15 µm",
-        um=15.0,
-        contrast=115.0,
-        ink=(230.0, 230.0, 230.0),
-        kind="plain",
-    )
+    bar = build_bar((200, 400, 450, 418), (270, 430, 380, 460), 15.0, ink=(230.0, 230.0, 230.0))
     assert not ends_in_texture(pixels, bar)
 
     pixels[396:414, 450:457] = 196

@@ -9,9 +9,9 @@ import cv2
 import numpy as np
 import psutil
 import pytest
+from lab import crop_here
 
 from agent.errors import FileCode, is_out_of_resources
-from agent.orders.instrument_checks import crop_in_this_process
 from agent.service.jobs.reference_crops import cropping_apart
 from agent.settings import Settings
 
@@ -74,7 +74,7 @@ def test_a_child_crops_as_this_process_does_and_ends(tmp_path):
     picture.write_bytes(cv2.imencode(".png", noise)[1].tobytes())
     cut.write_bytes(picture.read_bytes()[:500])
     settings = Settings()
-    (here,) = crop_in_this_process(picture, settings.imaging.um_per_px_range)
+    (here,) = crop_here(picture, settings.imaging.um_per_px_range)
     before = list_children()
 
     with cropping_apart(settings) as crops:
