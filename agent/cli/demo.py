@@ -83,12 +83,12 @@ def play(folder: Path, size: DemoSize, *, serve: bool) -> None:
         renew_port(places.settings)
         settings = settings_room.read(places.settings)
         agent = AgentProcess(places.settings, settings.store.folder / "logs" / "agent-run.txt")
-        agent.start()
+        agent.start()  # it loads its bundle and checks its reference images during the evaluation
         _stop_on_term()
         try:
-            microscope = _Microscope(night, places, size, drawings, store=store, agent=agent)
-            microscope.start()  # the agent classifies during the evaluation, as in a lab
             evaluation = examine(settings, store, places)
+            microscope = _Microscope(night, places, size, drawings, store=store, agent=agent)
+            microscope.start()
             exported, fates = await_night(store, places, microscope, agent)
             report = write_report(settings, store)
             _print_results(evaluation, exported, fates, store)
