@@ -78,7 +78,9 @@ def status() -> dict[str, Any]:
 def states() -> dict[str, int]:
     """Count the files by state, at once: a command under wine takes longer than a file."""
     with closing(sqlite3.connect(PLACE / "data" / "martensight.db")) as database:
-        return dict(database.execute("SELECT state, count(*) FROM content GROUP BY state").fetchall())
+        return dict(
+            database.execute("SELECT state, count(*) FROM content GROUP BY state").fetchall()
+        )
 
 
 @contextmanager
