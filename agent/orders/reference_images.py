@@ -38,19 +38,21 @@ class JudgedReferences:
 
 
 def iter_reference_crops(
-    folder: Path, crops: Callable[[Path], Sequence[Crop] | BaseException]
+    folder: Path, crops: Callable[[Path], Sequence[Crop] | BaseException], *, skip: int = 0
 ) -> Iterator[tuple[str, Sequence[Crop] | BaseException]]:
     """Yield each reference image's file name with its crops, or with why it cannot be read.
 
     Args:
         folder: The data folder; its `reference/` holds the lab's own images.
         crops: Reads and crops one file.
+        skip: Number of images that are left out, from the first one.
 
     Raises:
         OutOfResources: An image cannot be read for want of files or memory.
     """
     with as_file(files("agent.orders") / SHIPPED) as shipped:
-        for path in (*_list_pictures(shipped), *_list_pictures(folder / LAB_FOLDER)):
+        paths = (*_list_pictures(shipped), *_list_pictures(folder / LAB_FOLDER))
+        for path in paths[skip:]:
             outcome = crops(path)
             if isinstance(outcome, BaseException) and is_out_of_resources(outcome):
                 raise OutOfResources(f"{path.name}: {outcome}")

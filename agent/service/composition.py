@@ -15,7 +15,7 @@ from agent.archive import Archive
 from agent.errors import AgentError, is_out_of_resources
 from agent.features import FeatureFolder
 from agent.imaging import CropPool
-from agent.lab_context import get_features_folder, read_taxonomy
+from agent.lab_context import read_taxonomy
 from agent.needle_truth import needle_calibration
 from agent.needles import LengthCorrection, SizeRule
 from agent.needles.measuring import NeedleMeasurer
@@ -25,6 +25,7 @@ from agent.orders.order_policy import build_provenance, note_specifications
 from agent.pipeline import LEASE_S, NeedleMeasuring, Pipeline, Stalled
 from agent.service.data_folder import agent_name, bundles_folder, clock
 from agent.service.statements import StatementKeeper
+from agent.site_folders import get_features_folder
 from agent.store import Store, store_url
 from agent.triage import WAYS, Policy, Scope
 from model import ModelError, TaxonomyError
