@@ -12,9 +12,16 @@ from datetime import timedelta
 from enum import StrEnum
 from importlib.resources import files
 from statistics import median
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from agent.orders.reference_images import SHIPPED, build_answer, iter_reference_crops
+from agent.orders.reference_images import (
+    SHIPPED,
+    ReferenceFile,
+    build_answer,
+    crop_reference,
+    iter_reference_files,
+)
 from reports import decimal
 from reports import gettext as _
 
@@ -78,10 +85,12 @@ class JudgedImage:
     """A reference image that was read and judged.
 
     Args:
+        file: The version of it.
         results: Of its crops, or that it cannot be read.
         answers: Public id of a crop → the answer.
     """
 
+    file: ReferenceFile
     results: tuple[ReferenceCheck, ...]
     answers: Mapping[str, Any]
 
@@ -130,7 +139,7 @@ def iter_judged_images(
     *,
     crops: Callable[[Path], Sequence[Crop] | BaseException],
     classifier: Classifier | None,
-    skip: int = 0,
+    known: Mapping[ReferenceFile, JudgedImage] = MappingProxyType({}),
 ) -> Iterator[JudgedImage]:
     """Yield each reference image, judged and compared with the stored answers.
 
@@ -139,25 +148,29 @@ def iter_judged_images(
         folder: The data folder; its `reference/` holds the lab's own images.
         crops: Reads and crops one file.
         classifier: The bundle in use, or None.
-        skip: Number of images that were judged before.
+        known: Those that were judged before; they are yielded as they are.
 
     Raises:
         OutOfResources: An image cannot be read for want of files or memory.
     """
     before = _load_answers(store, classifier.name if classifier else "")
     expected = json.loads((files("agent.orders") / SHIPPED / "expected.json").read_text("utf-8"))
-    for name, outcome in iter_reference_crops(folder, crops, skip=skip):
+    for file in iter_reference_files(folder):
+        if file in known:
+            yield known[file]
+            continue
+        name, outcome = file.path.name, crop_reference(file, crops)
         if isinstance(outcome, BaseException):
             sentence = f"cannot be read: {outcome}"
             unread = ReferenceCheck(name, sentence, is_good=False, doubts=(Suspicion.INSTRUMENT,))
-            yield JudgedImage((unread,), {})
+            yield JudgedImage(file, (unread,), {})
             continue
         answers = {crop.id: build_answer(crop, classifier) for crop in outcome}
         results = (
             _compare(name, crop, answers[crop.id], before.get(crop.id), expected.get(name))
             for crop in outcome
         )
-        yield JudgedImage(tuple(results), answers)
+        yield JudgedImage(file, tuple(results), answers)
 
 
 def record_check(

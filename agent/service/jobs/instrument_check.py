@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from datetime import datetime
 
+    from agent.orders.reference_images import ReferenceFile
     from agent.service.problems import Problems
     from agent.settings import Settings
     from agent.store import Record, Store
@@ -123,8 +124,10 @@ class InstrumentCheck:
         self._steady = steady
         self._busy_s = self._began_s = steady()
         self._looks_s = 0.0
-        self._first: tuple[str, list[JudgedImage]] = ("", [])
-        """The bundle that is checked in parts, and its images so far."""
+        self._bundle = ""
+        """The bundle that is checked in parts."""
+        self.judged: dict[ReferenceFile, JudgedImage] = {}
+        """What it was checked with so far."""
 
     def after_round(self, files: int, classifier: Classifier | None) -> None:
         """Check if it is due and no file waits; called by the worker after each batch.
@@ -148,17 +151,16 @@ class InstrumentCheck:
             return
         if failure is None:
             return
-        self._began_s, self._first = self._steady(), ("", [])
+        self._began_s, self.judged = self._steady(), {}
         problem = f"control check: {failure}; results are held (agent check)" if failure else ""
         self._problems.say("control check", problem)
 
     def _check_part(self, classifier: Classifier | None) -> str | None:
         """Judge the next reference images; what failed once all are, None before."""
         bundle = classifier.name if classifier else ""
-        name, images = self._first
-        if name != bundle:
-            images = []
-        self._first = (bundle, images)
+        if self._bundle != bundle:
+            self._bundle, self.judged = bundle, {}
+        images: list[JudgedImage] = []
         ends_s = self._steady() + PART_S
         try:
             with cropping_apart(self._settings) as crops:
@@ -167,11 +169,13 @@ class InstrumentCheck:
                     self._settings.store.folder,
                     crops=crops,
                     classifier=classifier,
-                    skip=len(images),
+                    known=self.judged,
                 ):
                     images.append(image)
-                    if self._steady() > ends_s:
-                        return None
+                    if image.file not in self.judged:
+                        self.judged[image.file] = image
+                        if self._steady() > ends_s:
+                            return None
         except OutOfResources as short:
             log.warning("instrument.waits", reason=str(short))
             return None

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import cv2
 import lab
+import numpy as np
 import pytest
 
 from agent.orders.instrument_checks import CONTROL
@@ -13,6 +15,11 @@ from agent.settings import Settings
 from tests.unit.agent.pipeline.test_pipeline import Parrot
 
 ROUND_S, QUERY_S = 30.0, 4.0
+
+
+def draw_picture(seed: int) -> bytes:
+    noise = np.random.default_rng(seed).integers(60, 200, (480, 640, 3), np.uint8)
+    return cv2.imencode(".png", noise)[1].tobytes()
 
 
 class Clock:
@@ -86,6 +93,27 @@ def test_it_is_checked_in_parts_and_once(busy) -> None:
     assert afterwards_s == QUERY_S
     assert checked is not None
     assert busy.last() == checked
+
+
+def test_what_is_put_in_taken_out_or_replaced_between_two_parts_is_judged_as_it_is_at_the_end(busy):
+    reference = busy.lab.folder / "reference"
+    reference.mkdir()
+    for name in ("b.png", "c.png", "d.png", "e.png"):
+        (reference / name).write_bytes(draw_picture(0))
+    seen = len(busy.check.judged)
+    while seen < 5:  # the three of the program, b and c
+        busy.work(ROUND_S)
+        seen = len(busy.check.judged)
+    (reference / "a.png").write_bytes(draw_picture(1))
+    (reference / "b.png").write_bytes(b"no picture")
+    (reference / "c.png").unlink()
+
+    busy.work(1800)
+
+    names = [name for name, _, _ in busy.last().facts["findings"]]
+    bad = [name for name, _, is_good in busy.last().facts["findings"] if not is_good]
+    assert names[3:] == ["a.png", "b.png", "d.png", "e.png"]
+    assert bad == ["b.png"]
 
 
 def test_a_first_check_that_fails_is_a_problem(busy) -> None:
