@@ -21,6 +21,11 @@ from agent.imaging.scale_bar.candidates import (
     is_convincing,
     rank_lines,
 )
+from agent.imaging.scale_bar.doubts import (
+    continues_beyond_gap,
+    ends_in_texture,
+    has_hidden_end,
+)
 from agent.imaging.scale_bar.figures import find_figure
 from agent.imaging.scale_bar.filled_bars import find_blocks
 from agent.imaging.scale_bar.from_label import find_bar, find_labels
@@ -32,13 +37,7 @@ from agent.imaging.scale_bar.line import Line, are_alike, is_in_room
 from agent.imaging.scale_bar.line_ends import SAME
 from agent.imaging.scale_bar.line_groups import drop_duplicates
 from agent.imaging.scale_bar.line_length import is_arrow
-from agent.imaging.scale_bar.matching import (
-    FoundBar,
-    continues_beyond_gap,
-    ends_in_texture,
-    has_hidden_end,
-    is_believable,
-)
+from agent.imaging.scale_bar.matching import FoundBar, is_believable
 from agent.imaging.scale_bar.ocr import confirms_length, contradicts_length
 from agent.imaging.scale_bar.planes import compute_planes
 from agent.imaging.scale_bar.reading import read_candidates
