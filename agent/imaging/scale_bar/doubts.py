@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -20,7 +20,10 @@ _LEAST_GAP_PX, _LEAST_PART_PX = 12, 16  # of a line that is cut, pixels
 _AROUND_PX, _HIDES = 4, 0.3  # of an end; share of a place of the line's ink that hides it
 _THICK_PX, _GREY = 8, 12  # of a bar with rows free of its edges; grey values of a grey ink
 _EVEN_ROOM = 8  # grey values within which ink is even
-_PALED_PX = 3  # pixels that pale at an end
+_NEAR, _LEAST_NEAR_PX = 0.08, 10  # share of a line and columns that are near its end
+_CROSSED = 0.6  # share of three rows above and below that have the ink where something crosses
+_LEAST_CROSSED_PX = 3  # columns of it at one end more than at the other
+_PALED_PX = 2  # pixels that pale at an end
 
 
 def continues_beyond_gap(pixels: NDArray[np.uint8], bar: FoundBar) -> bool:
@@ -49,7 +52,8 @@ def continues_beyond_gap(pixels: NDArray[np.uint8], bar: FoundBar) -> bool:
 def has_hidden_end(pixels: NDArray[np.uint8], bar: FoundBar) -> bool:
     """Return whether a bar without ticks ends in a place of its own ink, which hides the end.
 
-    Such a place is a bright grain or a dark pore: it has the ink above and below the line too.
+    Such a place is a bright grain or a dark pore: it has the ink above and below the line too. The
+    head of an arrow has it as well, then at both ends alike.
     """
     if bar.kind != "plain" or not bar.ink:
         return False
@@ -62,7 +66,21 @@ def has_hidden_end(pixels: NDArray[np.uint8], bar: FoundBar) -> bool:
         off = [np.abs(side.astype(np.int16) - np.array(bar.ink)).max(axis=2) for side in sides]
         if all(side.size and float(np.mean(side < room)) > _HIDES for side in off):
             return True
-    return False
+    wide = max(_LEAST_NEAR_PX, round(_NEAR * (x1 - x0)))
+    places = (slice(max(0, x0 - _AROUND_PX), x0 + wide), slice(x1 - wide, x1 + _AROUND_PX))
+    counts = [_count_crossed(pixels, bar, columns, room) for columns in places]
+    return abs(counts[0] - counts[1]) > max(_LEAST_CROSSED_PX, SAME * bar.line_px)
+
+
+def _count_crossed(pixels: NDArray[np.uint8], bar: FoundBar, columns: slice, room: float) -> int:
+    """Return how many columns have a bar's ink both above and below it."""
+    _, y0, _, y1 = bar.line
+    sides = (pixels[max(0, y0 - 4) : max(0, y0 - 1), columns], pixels[y1 + 1 : y1 + 4, columns])
+    if not all(side.size for side in sides):
+        return 0
+    off = [np.abs(side.astype(np.int16) - np.array(bar.ink)).max(axis=2) for side in sides]
+    above, below = ((side < room).mean(axis=0) > _CROSSED for side in off)
+    return int(np.count_nonzero(above & below))
 
 
 def ends_in_texture(pixels: NDArray[np.uint8], bar: FoundBar) -> bool:
@@ -80,3 +98,19 @@ def ends_in_texture(pixels: NDArray[np.uint8], bar: FoundBar) -> bool:
     if not even.size or max(even[0], len(core[0]) - 1 - even[-1]) <= _PALED_PX:
         return False
     return bool(even[-1] - even[0] + 1 < (1 - SAME) * bar.line_px)
+
+
+def is_outline(pixels: NDArray[np.uint8], bar: FoundBar, ink: NDArray[Any]) -> bool:
+    """Return whether a hollow bar is the outline of a filled one, which has the words' ink.
+
+    Args:
+        pixels: (h, w, 3) uint8, RGB.
+        bar: The bar.
+        ink: (3,) the colour of its words.
+    """
+    x0, y0, x1, y1 = bar.line
+    if bar.kind != "hollow" or not bar.ink:
+        return False
+    aside, beyond = (x1 - x0) // 4, (y1 - y0) // 3
+    inside = np.median(pixels[y0 + beyond : y1 - beyond, x0 + aside : x1 - aside], axis=(0, 1))
+    return bool(np.abs(inside - ink).max() < np.abs(np.array(bar.ink) - ink).max())

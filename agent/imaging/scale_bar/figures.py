@@ -35,6 +35,7 @@ _LEAST_PX, _OF_WORDS = 24, 0.25  # of a figure: pixels, share of its words
 _SLENDER, _UPRIGHT = 2.5, 4.0  # length over height of a figure; height over width of an upright
 _FILLED, _LEAST_FILLED_PX = 0.93, 3  # share of its box and height of a figure that is a rectangle
 _POINTED_PX = 7  # height of any other, below which everything is alike within a pixel
+_BLUNT = 0.5  # share of the height of a part that a blunt end has
 _UNLIKE = 0.05  # share of a figure that its mirror image lacks
 _UNLIKE_FILLED = 0.005  # the same of one that is a rectangle
 _DASHES = 4  # fewer may be letters or grains
@@ -105,7 +106,7 @@ def _iter_level(pixels: NDArray[np.uint8], label: BarLabel) -> Iterator[Line]:
     parts = _find_parts(share, region, label)
     for part in parts:
         if part.width >= _SLENDER * part.height and _is_figure(part):
-            yield _build_line(share, part.box, region, "figure")
+            yield _build_line(share, _cut_to_full(part), region, "figure")
     yield from (_build_line(share, row, region, "dashed") for row in _iter_dashes(share, parts))
 
 
@@ -180,6 +181,19 @@ def _is_figure(part: _Part) -> bool:
         return False
     most = (_UNLIKE_FILLED if filled else _UNLIKE) * float(mask.sum())
     return all(_count_lacking(mask, other) <= most for other in (mask[:, ::-1], mask[::-1]))
+
+
+def _cut_to_full(part: _Part) -> Box:
+    """Return the box of a part with one blunt end, without columns where texture touches the other.
+
+    Both ends of an arrow are pointed.
+    """
+    x0, y0, _, y1 = part.box
+    share = part.mask.mean(axis=0)
+    if max(share[0], share[-1]) < _BLUNT:
+        return part.box
+    full = np.flatnonzero(share >= _BLUNT)
+    return (x0 + int(full[0]), y0, x0 + int(full[-1]) + 1, y1)
 
 
 def _count_lacking(mask: Plane, mirrored: Plane) -> int:

@@ -214,7 +214,7 @@ def _compute_cost(
     if line.framed or are_alike(colour, paper, 40):
         return None
     if (
-        _is_rim(pixels, line, place, paper)
+        is_rim(pixels, line, place, paper)
         or _is_half(pixels, line, colour, place)
         or _is_strip(line, place)
         or (line.kind == "checker" and overlap(line.box, place) > _OF_LETTERS)
@@ -295,11 +295,11 @@ def _is_strip(line: Line, place: Box) -> bool:
     return line.gap is None and wide and overlap(box, middle) > 0.5
 
 
-def _is_rim(pixels: NDArray[np.uint8], line: Line, place: Box, paper: NDArray[Any]) -> bool:
+def is_rim(pixels: NDArray[np.uint8], line: Line, place: Box, paper: NDArray[Any]) -> bool:
     """Return whether a line is the edge of a label's plate, which is on one side of it only."""
     x0, y0, x1, y1 = line.core
-    if line.kind != "plain" or not (place[1] >= y1 or place[3] <= y0):
-        return False
+    if line.kind not in ("plain", "ruler") or not (place[1] >= y1 or place[3] <= y0):
+        return False  # the sides of a plate resemble the ticks of a ruler
     above, below = pixels[max(0, y0 - 3) : max(0, y0 - 1), x0:x1], pixels[y1 + 1 : y1 + 3, x0:x1]
     near, far = (below, above) if place[1] >= y1 else (above, below)
     if not near.size or not far.size:
