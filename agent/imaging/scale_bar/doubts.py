@@ -67,7 +67,7 @@ def has_hidden_end(pixels: NDArray[np.uint8], bar: FoundBar) -> bool:
         if all(side.size and float(np.mean(side < room)) > _HIDES for side in off):
             return True
     wide = max(_LEAST_NEAR_PX, round(_NEAR * (x1 - x0)))
-    places = (slice(max(0, x0 - _AROUND_PX), x0 + wide), slice(x1 - wide, x1 + _AROUND_PX))
+    places = (slice(max(0, x0 - _AROUND_PX), x0 + wide), slice(max(0, x1 - wide), x1 + _AROUND_PX))
     counts = [_count_crossed(pixels, bar, columns, room) for columns in places]
     return abs(counts[0] - counts[1]) > max(_LEAST_CROSSED_PX, SAME * bar.line_px)
 

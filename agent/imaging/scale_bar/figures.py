@@ -36,6 +36,8 @@ _SLENDER, _UPRIGHT = 2.5, 4.0  # length over height of a figure; height over wid
 _FILLED, _LEAST_FILLED_PX = 0.93, 3  # share of its box and height of a figure that is a rectangle
 _POINTED_PX = 7  # height of any other, below which everything is alike within a pixel
 _BLUNT = 0.5  # share of the height of a part that a blunt end has
+_OF_TICK, _OF_LINE = 0.7, 0.5  # shares of the height of a part that a tick and its line have
+_WIDEST_TICK = 0.1  # of the length of a part
 _UNLIKE = 0.05  # share of a figure that its mirror image lacks
 _UNLIKE_FILLED = 0.005  # the same of one that is a rectangle
 _DASHES = 4  # fewer may be letters or grains
@@ -106,7 +108,8 @@ def _iter_level(pixels: NDArray[np.uint8], label: BarLabel) -> Iterator[Line]:
     parts = _find_parts(share, region, label)
     for part in parts:
         if part.width >= _SLENDER * part.height and _is_figure(part):
-            yield _build_line(share, _cut_to_full(part), region, "figure")
+            line = _build_line(share, _cut_to_full(part), region, "figure")
+            yield replace(line, line_px=line.line_px - _measure_ticks(part))
     yield from (_build_line(share, row, region, "dashed") for row in _iter_dashes(share, parts))
 
 
@@ -181,6 +184,20 @@ def _is_figure(part: _Part) -> bool:
         return False
     most = (_UNLIKE_FILLED if filled else _UNLIKE) * float(mask.sum())
     return all(_count_lacking(mask, other) <= most for other in (mask[:, ::-1], mask[::-1]))
+
+
+def _measure_ticks(part: _Part) -> float:
+    """Return half the width of both ticks at the ends of a thin line, 0 without them.
+
+    A length goes from the middle of one to the middle of the other, as that of any line with ticks.
+    """
+    share = part.mask.mean(axis=0)
+    left, right = (
+        int(np.argmin(np.append(run >= _OF_TICK, False))) for run in (share, share[::-1])
+    )
+    thin = float(np.median(share)) <= _OF_LINE
+    alike = min(left, right) > 0 and abs(left - right) <= 1
+    return (left + right) / 2 if thin and alike and left <= _WIDEST_TICK * len(share) else 0.0
 
 
 def _cut_to_full(part: _Part) -> Box:

@@ -142,11 +142,12 @@ def _refine_to(plane: NDArray[np.uint8], box: Box, least: int) -> Box | None:
 def _goes_on(plane: NDArray[np.uint8], box: Box) -> bool:
     """Return whether both sides of a block go on above or below: it is the part of a plate."""
     x0, y0, x1, y1 = box
-    left, right = slice(x0 + 2, x0 + 2 + _BESIDE_PX), slice(x1 - 2 - _BESIDE_PX, x1 - 2)
-    return any(
-        all(float(np.mean(plane[rows, side] >= _FULL)) > _SIDE for side in (left, right))
-        for rows in (slice(max(0, y0 - _BEYOND_PX), max(0, y0 - 2)), slice(y1 + 2, y1 + _BEYOND_PX))
-    )
+    columns = (slice(x0 + 2, x0 + 2 + _BESIDE_PX), slice(x1 - 2 - _BESIDE_PX, x1 - 2))
+    for rows in (slice(max(0, y0 - _BEYOND_PX), max(0, y0 - 2)), slice(y1 + 2, y1 + _BEYOND_PX)):
+        sides = [plane[rows, side] >= _FULL for side in columns]
+        if all(side.size and float(side.mean()) > _SIDE for side in sides):
+            return True
+    return False
 
 
 def _find_last(columns: NDArray[np.uint8], start: int, by: int, least: int) -> int:

@@ -171,6 +171,18 @@ def test_texture_that_touches_a_blunt_end_does_not_lengthen_a_figure():
     assert figure.length_px == pytest.approx(92, abs=1)
 
 
+def test_a_figure_with_ticks_is_measured_between_their_middles():
+    pixels = np.full((480, 640, 3), 180, np.uint8)
+    pixels[440:444, 270:370] = BLACK
+    pixels[432:452, 270:274] = pixels[432:452, 366:370] = BLACK
+    label = BarLabel((260, 390, 372, 412), NM_500, np.zeros(3), np.full(3, 180.0))
+
+    figure = find_figure(pixels, label)
+
+    assert figure is not None
+    assert figure.length_px == pytest.approx(96, abs=0.5)
+
+
 def test_the_shaft_of_an_arrow_that_its_label_found_is_not_its_length():
     pixels = draw_steel()
     pixels[330:470, 60:440] = BLACK
