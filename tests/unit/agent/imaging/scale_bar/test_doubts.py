@@ -97,6 +97,15 @@ def test_a_grain_across_one_end_hides_it_though_its_outermost_columns_are_narrow
     assert has_hidden_end(pixels, build_bar((188, 400, 400, 420), WHITE))
 
 
+def test_a_grain_across_a_line_that_goes_on_behind_it_hides_no_end():
+    pixels = draw_steel()
+    pixels[400:403, 200:400] = WHITE
+    pixels[390:412, [200, 201, 398, 399]] = WHITE
+    pixels[390:412, 208:216] = WHITE
+
+    assert not has_hidden_end(pixels, build_bar((200, 400, 400, 403), WHITE))
+
+
 def test_both_heads_of_an_arrow_hide_no_end():
     pixels = draw_steel()
     pixels[409:412, 200:400] = WHITE
