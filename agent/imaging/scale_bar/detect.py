@@ -39,7 +39,7 @@ from agent.imaging.scale_bar.line_ends import SAME
 from agent.imaging.scale_bar.line_groups import drop_duplicates
 from agent.imaging.scale_bar.line_length import is_arrow
 from agent.imaging.scale_bar.matching import FoundBar, is_believable
-from agent.imaging.scale_bar.ocr import confirms_length, contradicts_length
+from agent.imaging.scale_bar.ocr import adds_digit, confirms_length, contradicts_length
 from agent.imaging.scale_bar.planes import compute_planes
 from agent.imaging.scale_bar.points import reads_otherwise
 from agent.imaging.scale_bar.reading import read_candidates
@@ -286,7 +286,10 @@ def _is_cut(pixels: NDArray[np.uint8], bar: FoundBar) -> bool:
     else:
         differs = contradicts_length(pixels, words, bar.um, number=number, left=left)
         differs = differs and bar.kind != "broken"  # a half of it is before its words
-    return differs and not confirms_in_ink(pixels, words, bar.um, ink, left)
+    if not differs:
+        return False
+    more = adds_digit(pixels, words, number=number, left=left)
+    return more or not confirms_in_ink(pixels, words, bar.um, ink, left)
 
 
 def _has_other_words(pixels: NDArray[np.uint8], bar: FoundBar) -> bool:

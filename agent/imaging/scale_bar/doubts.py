@@ -67,34 +67,40 @@ def has_hidden_end(pixels: NDArray[np.uint8], bar: FoundBar) -> bool:
         if all(side.size and float(np.mean(side < room)) > _HIDES for side in off):
             return True
     wide = max(_LEAST_NEAR_PX, round(_NEAR * (x1 - x0)))
-    crossed = [
-        _count_crossed(pixels, bar, columns, room)
+    (left, left_px), (right, right_px) = (
+        _find_crossed(pixels, bar, columns, room)
         for columns in (
             np.arange(x0 - _AROUND_PX, x0 + wide),
             np.arange(x1 + _AROUND_PX - 1, x1 - wide, -1),
         )
-    ]
-    return abs(crossed[0] - crossed[1]) > max(_LEAST_CROSSED_PX, SAME * bar.line_px)
+    )
+    unlike = abs(left_px - right_px) > max(_LEAST_CROSSED_PX, SAME * bar.line_px)
+    return unlike and min(left, right) <= 3 * _AROUND_PX
 
 
-def _count_crossed(
+def _find_crossed(
     pixels: NDArray[np.uint8], bar: FoundBar, columns: NDArray[np.intp], room: float
-) -> int:
-    """Return how many columns from an end inwards have a bar's ink both above and below it.
+) -> tuple[int, int]:
+    """Return start and number of the first columns that have a bar's ink both above and below it.
 
-    A grain farther inside, beyond columns without, hides no end.
+    Args:
+        pixels: (h, w, 3) uint8, RGB.
+        bar: The bar.
+        columns: (n,), from an end inwards; a grain farther inside hides no end.
+        room: Grey values by which ink differs.
     """
     _, y0, _, y1 = bar.line
     columns = columns[(columns >= 0) & (columns < pixels.shape[1])]
     sides = (pixels[max(0, y0 - 4) : max(0, y0 - 1)], pixels[y1 + 1 : y1 + 4])
     if not all(side.size for side in sides):
-        return 0
+        return len(columns), 0
     off = [
         np.abs(side[:, columns].astype(np.int16) - np.array(bar.ink)).max(axis=2) for side in sides
     ]
     above, below = ((side < room).mean(axis=0) > _CROSSED for side in off)
-    start, end = next(iter(find_runs(np.asarray(above & below))), (0, 0))
-    return end - start if start <= 3 * _AROUND_PX else 0
+    nothing = (len(columns), len(columns))
+    start, end = next(iter(find_runs(np.asarray(above & below))), nothing)
+    return start, end - start
 
 
 def ends_in_texture(pixels: NDArray[np.uint8], bar: FoundBar) -> bool:

@@ -35,7 +35,7 @@ _LEAST_PX, _OF_WORDS = 24, 0.25  # of a figure: pixels, share of its words
 _SLENDER, _UPRIGHT = 2.5, 4.0  # length over height of a figure; height over width of an upright
 _FILLED, _LEAST_FILLED_PX = 0.93, 3  # share of its box and height of a figure that is a rectangle
 _POINTED_PX = 7  # height of any other, below which everything is alike within a pixel
-_BLUNT = 0.5  # share of the height of a part that a blunt end has
+_BLUNT, _SPUR = 0.5, 0.25  # shares of the height of a part: a blunt end has more, a spur less
 _OF_TICK, _OF_LINE = 0.7, 0.5  # shares of the height of a part that a tick and its line have
 _WIDEST_TICK = 0.1  # of the length of a part
 _UNLIKE = 0.05  # share of a figure that its mirror image lacks
@@ -90,7 +90,12 @@ def find_figure(pixels: NDArray[np.uint8], label: BarLabel) -> LabelledLine | No
         return None
     best = max(figures, key=lambda line: line.line_px)
     alone = all(abs(line.line_px / best.line_px - 1) < _SAME for line in figures)
-    return LabelledLine(best, best.line_px, sure=alone)
+    return LabelledLine(best, best.line_px, sure=alone and not _has_wide_ticks(best))
+
+
+def _has_wide_ticks(line: Line) -> bool:
+    """Return whether a figure is another length to the outer sides of its ticks: both are usual."""
+    return line.kind == "figure" and line.width > (1 + _SAME) * line.line_px + 1
 
 
 def _is_at_place(line: Line, label: BarLabel) -> bool:
@@ -209,7 +214,7 @@ def _cut_to_full(part: _Part) -> Box:
     share = part.mask.mean(axis=0)
     if max(share[0], share[-1]) < _BLUNT:
         return part.box
-    full = np.flatnonzero(share >= _BLUNT)
+    full = np.flatnonzero(share >= _SPUR)
     return (x0 + int(full[0]), y0, x0 + int(full[-1]) + 1, y1)
 
 

@@ -35,7 +35,12 @@ from agent.imaging.scale_bar.line_groups import drop_duplicates, find_frame, joi
 from agent.imaging.scale_bar.line_length import measure_length
 from agent.imaging.scale_bar.lines import compute_max_thickness, find_lines
 from agent.imaging.scale_bar.matching import is_rim, is_stroke
-from agent.imaging.scale_bar.ocr import confirms_length, contradicts_length, read_lengths
+from agent.imaging.scale_bar.ocr import (
+    adds_digit,
+    confirms_length,
+    contradicts_length,
+    read_lengths,
+)
 from agent.imaging.scale_bar.text_rows import TextRow, iter_letter_rows
 from agent.imaging.scale_bar.tick_rulers import find_combs
 from agent.imaging.scale_bar.tracing import SHOWS, trace_line
@@ -304,7 +309,10 @@ def _is_cut(pixels: NDArray[np.uint8], label: BarLabel, line: Line) -> bool:
         differs = not confirms_length(pixels, label.box, um, left=left)
     else:
         differs = contradicts_length(pixels, label.box, um, number=number, left=left)
-    return differs and not confirms_in_ink(pixels, label.box, um, label.ink, left)
+    if not differs:
+        return False
+    more = adds_digit(pixels, label.box, number=number, left=left)
+    return more or not confirms_in_ink(pixels, label.box, um, label.ink, left)
 
 
 def _has_rivals(near: list[_Candidate]) -> bool:

@@ -15,6 +15,7 @@ from agent.imaging.scale_bar.filled_bars import find_blocks
 from agent.imaging.scale_bar.lengths import Length
 from agent.imaging.scale_bar.line import Line
 from agent.imaging.scale_bar.matching import FoundBar, is_rim
+from agent.imaging.scale_bar.ocr import adds_digit
 from agent.imaging.scale_bar.planes import compute_planes
 from agent.imaging.scale_bar.points import reads_otherwise
 
@@ -63,6 +64,18 @@ def test_a_point_that_is_lost_in_a_box_far_taller_than_its_words_is_read_in_thei
     other = reads_otherwise(pixels, box, np.array(WHITE), um=10_000.0, number=10.0)
 
     assert other is differs
+
+
+@pytest.mark.parametrize(("words", "more"), [("12 µm", True), (" 2 µm", False), ("92 µm", False)])
+def test_a_usual_number_with_one_more_digit_is_clearly_read(words, more):
+    pixels = write(np.full((60, 220, 3), 255, np.uint8), words, (100, 30), BLACK, size=26)
+    columns = np.flatnonzero((pixels < 128).any(axis=(0, 2)))
+    begins = columns[np.flatnonzero(np.diff(columns, prepend=-9) > 1)]
+    left = int(begins[1 if words[0] != " " else 0])
+
+    box = (left - 1, 18, int(columns[-1]) + 1, 46)
+
+    assert adds_digit(pixels, box, number=2.0, left=0) is more
 
 
 @pytest.mark.parametrize(("words", "differs"), [("5.0 mm", True), ("50 mm", False)])
@@ -180,16 +193,17 @@ def test_texture_that_touches_a_blunt_end_does_not_lengthen_a_figure():
     assert figure.length_px == pytest.approx(92, abs=1)
 
 
-def test_a_figure_with_ticks_is_measured_between_their_middles():
+@pytest.mark.parametrize(("wide", "sure"), [(3, True), (6, False)])
+def test_a_figure_is_measured_between_the_middles_of_its_ticks_unless_they_are_wide(wide, sure):
     pixels = np.full((480, 640, 3), 180, np.uint8)
-    pixels[440:444, 270:370] = BLACK
-    pixels[432:452, 270:274] = pixels[432:452, 366:370] = BLACK
-    label = BarLabel((260, 390, 372, 412), NM_500, np.zeros(3), np.full(3, 180.0))
+    pixels[440:444, 270:400] = BLACK
+    pixels[432:452, 270 : 270 + wide] = pixels[432:452, 400 - wide : 400] = BLACK
+    label = BarLabel((270, 390, 390, 412), NM_500, np.zeros(3), np.full(3, 180.0))
 
     figure = find_figure(pixels, label)
 
     assert figure is not None
-    assert figure.length_px == pytest.approx(96, abs=0.5)
+    assert (figure.length_px, figure.sure) == (pytest.approx(130 - wide, abs=0.5), sure)
 
 
 def test_the_shaft_of_an_arrow_that_its_label_found_is_not_its_length():
