@@ -2,5 +2,5 @@
 
 from __future__ import annotations
 
-RECIPE = "2"
+RECIPE = "3"
 """Increment whenever the same file would be cropped differently."""

@@ -19,6 +19,7 @@ MODULES = frozenset(
         "archive",
         "as_of",
         "belonging",
+        "border_map",
         "campaigns",
         "capability",
         "charts",

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 FULL, QUICK = 1000, 60
 DIRTY = 0.01  # share of the kept rectangle from which it is not clean
-WITH_EDGE = {"uhcs_1207.png"}  # its specimen ends in the field
+WITH_EDGE = {"uhcs_1207.png", "instantscale_1.tif", "instantscale_2.tif"}  # a specimen ends there
 LAYERS = ("decarburised", "nitrided", "coated")
 UM_PER_PX = (0.001, 50.0)
 SEED = {"development": 310_000, "test": 320_000}

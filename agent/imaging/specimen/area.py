@@ -16,6 +16,8 @@ import cv2
 import numpy as np
 
 from agent.imaging.specimen.bleeding import detect_along_edge, find_deviating
+from agent.imaging.specimen.border_map import add_regions, find_unclean, name_zones
+from agent.imaging.specimen.border_network import map_border
 from agent.imaging.specimen.grid import compute_cells, grid_shape
 from agent.imaging.specimen.masks import erode, fill_holes, find_largest_part
 from agent.imaging.specimen.region_features import compute_cell_odds
@@ -79,6 +81,8 @@ def find_border(
     if is_structureless(cells):
         return Border(nothing, nothing, nothing, nothing, nothing, blank=True)
     outside, second = find_outside(cells)
+    shares = map_border(pixels, usable)
+    outside = add_regions(cells, outside, shares)
     if outside is None:
         stain = find_stains(cells, usable)
         warnings = _iter_warnings(bleeding=nothing, surface=nothing, stain=stain, second=second)
@@ -86,11 +90,13 @@ def find_border(
     outside = _refine_edge(cells, outside)
     steel_side = find_largest_part(fill_holes(usable & ~outside) & usable)
     outside = usable & ~steel_side
-    along = detect_along_edge(cells, outside, steel_side)
+    along = name_zones(detect_along_edge(cells, outside, steel_side), shares)
     outside |= along.layer
     unclean = outside | along.bleeding
     if not keep_surface:
         unclean |= along.surface
+    clean = steel_side & ~unclean & ~along.surface
+    unclean |= find_unclean(shares, unclean, clean, keep_surface=keep_surface)
     deviating = find_deviating(cells, unclean, steel_side & ~unclean)
     unclean |= deviating & ~along.surface
     margin = cv2.dilate(unclean.astype(np.uint8), np.ones((7, 7), np.uint8)) > 0

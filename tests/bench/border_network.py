@@ -1,0 +1,426 @@
+"""Train the network of `agent/imaging/specimen/border_network.py` on composites of development.
+
+    python tests/bench/border_network.py ../shared/data --out FOLDER
+
+Textures and mounts of the split "development" whose names are held out (`is_held`) are not used:
+how its map is combined with the tables was chosen on them. One thread; about 15 minutes of
+processor time where it has bf16. What it writes, `border.safetensors`, goes into the package by
+hand, after `composites.py` and `imaging.py` were run.
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import sys
+import time
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import cv2
+import numpy as np
+import torch
+from safetensors.numpy import save_file
+from torch import Tensor, nn
+from torch.nn import functional
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+
+from border_weights import _uneven
+from composites import Composite, list_mounts, list_whole, mount_texture
+from drawn import draw
+
+from agent.imaging.specimen.border_network import CELL_PX, CLASSES, shrink
+from agent.imaging.specimen.grid import grid_shape
+from model.needles.muon import Muon
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+ROWS, COLUMNS = 144, 192
+"""Cells of a field; a smaller one is padded."""
+NO_LABEL = 255
+WIDTHS = (40, 64, 96, 112)
+"""Channels at 1/2, 1/4, 1/8 and 1/16 of the cells' resolution."""
+FIELDS = (range(24), range(1000, 1650), range(2000, 2650), range(3000, 3650))
+"""Seeds of the fields of the weights in the package."""
+BATCH = 8
+WARM_UP, AVERAGING = 40, 0.985
+
+
+@dataclass(frozen=True)
+class Phase:
+    """A part of the training; the second starts from the averaged weights of the first.
+
+    Args:
+        seed: Of weights, order and alterations.
+        steps: Number of optimizer steps.
+        flat: Share of the steps before the learning rate falls.
+        rate: Largest learning rate of AdamW, for biases, normalisation and the last layer.
+        kernel_rate: Largest learning rate of Muon, for the convolutions.
+        weights: What a cell of each class counts.
+    """
+
+    seed: int
+    steps: int
+    flat: float
+    rate: float
+    kernel_rate: float
+    weights: tuple[float, ...]
+
+
+PHASES = (
+    Phase(1, 1100, 0.35, 0.003, 0.035, (1.0, 1.5, 1.5, 1.2, 1.5)),
+    Phase(2, 400, 0.1, 0.002, 0.02, (1.0, 1.5, 4.0, 2.0, 4.0)),
+)
+
+
+def is_held(name: str) -> bool:
+    """Return whether a picture of the split is held out: one of four."""
+    return zlib.crc32(name.encode()) // 2 % 4 == 0
+
+
+# -------------------------------------------------------------------------------------- network
+
+
+class Block(nn.Module):
+    """Two 3 × 3 convolutions and a shortcut."""
+
+    def __init__(self, width: int, dilation: int = 1) -> None:
+        super().__init__()
+        self.a = _convolution(width, width)
+        self.b = _convolution(width, width, dilation=dilation)
+
+    def forward(self, values: Tensor) -> Tensor:
+        return functional.relu(values + self.b(functional.relu(self.a(values))))
+
+
+class BorderNetwork(nn.Module):
+    """(n, 1, 4 h, 4 w) grey and (n, 1, h, w) usable to (n, 5, h, w) logits and (n) of a mount."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        half, quarter, eighth, deepest = WIDTHS
+        self.unshuffle = nn.PixelUnshuffle(CELL_PX)
+        self.patch = _convolution(CELL_PX**2 + 1, 32, kernel=1)
+        self.stem, self.b2 = _convolution(32, half, stride=2), Block(half)
+        self.d4, self.b4 = _convolution(half, quarter, stride=2), Block(quarter)
+        self.d8, self.b8 = _convolution(quarter, eighth, stride=2), Block(eighth, 2)
+        self.d16, self.b16 = _convolution(eighth, deepest, stride=2), Block(deepest, 2)
+        self.glob = nn.Linear(deepest, deepest)
+        self.m8, self.u8 = _convolution(deepest + eighth, eighth, kernel=1), Block(eighth)
+        self.m4, self.u4 = _convolution(eighth + quarter, quarter, kernel=1), Block(quarter)
+        self.m2, self.u2 = _convolution(quarter + half, half, kernel=1), Block(half)
+        self.head = nn.Conv2d(half, len(CLASSES) * 4, 1)
+        self.any = nn.Linear(2 * deepest, 1)  # helps the training; the product does not use it
+
+    def forward(self, grey: Tensor, usable: Tensor) -> tuple[Tensor, Tensor]:
+        relu = functional.relu
+        cells = relu(self.patch(torch.cat([self.unshuffle(grey), usable], 1)))
+        half = self.b2(relu(self.stem(cells)))
+        quarter = self.b4(relu(self.d4(half)))
+        eighth = self.b8(relu(self.d8(quarter)))
+        deepest = self.b16(relu(self.d16(eighth)))
+        deepest = relu(deepest + self.glob(deepest.mean((2, 3)))[:, :, None, None])
+        mount = self.any(torch.cat([deepest.mean((2, 3)), deepest.amax((2, 3))], 1))[:, 0]
+        eighth = self.u8(relu(self.m8(_join(deepest, eighth))))
+        quarter = self.u4(relu(self.m4(_join(eighth, quarter))))
+        half = self.u2(relu(self.m2(_join(quarter, half))))
+        return functional.pixel_shuffle(self.head(half), 2), mount
+
+
+def _convolution(
+    inputs: int, outputs: int, *, kernel: int = 3, stride: int = 1, dilation: int = 1
+) -> nn.Sequential:
+    return nn.Sequential(
+        nn.Conv2d(
+            inputs, outputs, kernel, stride=stride, padding=dilation * (kernel // 2),
+            dilation=dilation, bias=False,
+        ),
+        nn.BatchNorm2d(outputs),
+    )  # fmt: skip
+
+
+def _join(coarse: Tensor, fine: Tensor) -> Tensor:
+    larger = functional.interpolate(coarse, scale_factor=2.0, mode="nearest")
+    return torch.cat([larger, fine], 1)
+
+
+def pack(network: BorderNetwork) -> dict[str, np.ndarray]:
+    """Return the weights as the product reads them, normalisation included."""
+    packed: dict[str, np.ndarray] = {}
+    for name in ("patch", "stem", "d4", "d8", "d16", "m8", "m4", "m2"):
+        _pack(packed, name, *getattr(network, name))
+    for name in ("b2", "b4", "b8", "b16", "u8", "u4", "u2"):
+        for part in "ab":
+            _pack(packed, f"{name}.{part}", *getattr(getattr(network, name), part))
+    _pack(packed, "glob", network.glob)
+    _pack(packed, "head", network.head)
+    return packed
+
+
+def _pack(
+    packed: dict[str, np.ndarray],
+    name: str,
+    layer: nn.Conv2d | nn.Linear,
+    norm: nn.BatchNorm2d | None = None,
+) -> None:
+    weight = (
+        layer.weight.detach().double().reshape(*layer.weight.shape, *[1] * (4 - layer.weight.ndim))
+    )
+    bias = torch.zeros(len(weight)) if layer.bias is None else layer.bias.detach()
+    bias = bias.double()
+    if norm is not None:
+        scale = norm.weight.double() / (norm.running_var.double() + norm.eps).sqrt()
+        weight = weight * scale[:, None, None, None]
+        bias = (bias - norm.running_mean.double()) * scale + norm.bias.double()
+    outputs, inputs, side, _ = weight.shape
+    kernel = weight.permute(2, 3, 1, 0).reshape(side * side, inputs, outputs).detach().numpy()
+    packed[name] = kernel.astype(np.float16)
+    packed[f"{name}.bias"] = bias.detach().numpy().astype(np.float32)
+
+
+# --------------------------------------------------------------------------------------- fields
+
+
+def draw_sample(seed: int, folder: Path) -> tuple[np.ndarray, np.ndarray]:
+    """Return a field and its labels: (576, 768) uint8 and (144, 192) uint8."""
+    rng = np.random.default_rng([77, seed])
+    if rng.random() < 0.12:
+        share = rng.random()
+        border = True if share < 0.5 else "layered" if share < 0.65 else False
+        field = draw(1_500_000 + seed, bar=False, band=False, border=border)
+        nothing = np.zeros(field.outside.shape, bool)
+        dirty, bleeding = field.outside | field.bleeding, field.bleeding & ~field.outside
+        composite = Composite(field.pixels, field.words, dirty, nothing, bleeding, nothing)
+    else:
+        composite = _compose(rng, folder)
+    grid = grid_shape(*composite.pixels.shape[:2])
+    return _pad(shrink(composite.pixels, grid), label_cells(composite, grid))
+
+
+def label_cells(composite: Composite, grid: tuple[int, int]) -> np.ndarray:
+    """Return the class of each cell, (gh, gw) uint8, in the order of `CLASSES`."""
+    outside = composite.dirty & ~composite.bleeding & ~composite.coating
+    labels = np.zeros(grid, np.uint8)
+    masks = ((3, composite.layer), (2, composite.bleeding), (4, composite.coating), (1, outside))
+    for label, mask in masks:
+        share = cv2.resize(mask.astype(np.float32), grid[::-1], interpolation=cv2.INTER_AREA)
+        labels[share > (0.4 if label == 1 else 0.5)] = label
+    return labels
+
+
+def _compose(rng: np.random.Generator, folder: Path) -> Composite:
+    """Mount a part of a texture, or keep it without a border, under another lamp."""
+    textures = [each for each in list_whole(folder, "development") if not is_held(each[0].name)]
+    mounts = [each for each in list_mounts(folder, "development") if not is_held(each[0].name)]
+    path, foot = textures[int(rng.integers(len(textures)))]
+    bgr = cv2.imdecode(np.frombuffer(path.read_bytes(), np.uint8), cv2.IMREAD_COLOR)[:foot]
+    rgb = _change_tones(_cut(bgr, rng)[:, :, ::-1], rng)
+    if rng.random() < 0.58:
+        return mount_texture(rgb, rng, {}, mounts)
+    if rng.random() < 0.2:
+        rgb = _uneven(rgb, rng)
+    if rng.random() < 0.2:
+        rgb = cv2.GaussianBlur(rgb, (0, 0), rng.uniform(0.5, 3))
+    rgb = rgb + rng.normal(0, rng.uniform(0, 3), rgb.shape[:2])[:, :, None]
+    nothing = np.zeros(rgb.shape[:2], bool)
+    return Composite(np.clip(rgb, 0, 255).astype(np.uint8), {}, *[nothing] * 4)
+
+
+def _cut(bgr: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Return a part, mirrored or not, at another size: coarse carbides touch its sides."""
+    if rng.random() < 0.5:
+        bgr = bgr[:, ::-1]
+    if rng.random() < 0.5:
+        bgr = bgr[::-1]
+    height, width = bgr.shape[:2]
+    share = float(rng.choice([1.0, rng.uniform(0.35, 1.0), rng.uniform(0.6, 1.0)]))
+    high, wide = int(share * height), int(share * width)
+    if rng.random() < 0.15:
+        high = min(height, int(high * rng.uniform(0.7, 1.2)))
+    y, x = int(rng.integers(height - high + 1)), int(rng.integers(width - wide + 1))
+    across = int(rng.choice([645, 968, rng.integers(480, 1100)], p=[0.45, 0.25, 0.3]))
+    size = (across, int(across * high / wide))
+    return cv2.resize(bgr[y : y + high, x : x + wide], size, interpolation=cv2.INTER_CUBIC)
+
+
+def _change_tones(rgb: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    values = rgb.astype(np.float32)
+    if rng.random() >= 0.6:
+        return values
+    low, high = np.percentile(values, [2, 98])
+    share = np.clip((values - low) / max(20, high - low), 0, 1) ** float(
+        np.exp(rng.uniform(-0.7, 0.7))
+    )
+    width = rng.uniform(50, 220)
+    values = (rng.uniform(5, 240 - width) + width * share).astype(np.float32)
+    return 255 - values if rng.random() < 0.2 else values
+
+
+def _pad(grey: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    if grey.shape[0] > grey.shape[1]:
+        grey, labels = np.rot90(grey), np.rot90(labels)
+    rows, columns = min(labels.shape[0], ROWS), min(labels.shape[1], COLUMNS)
+    padded = np.zeros((ROWS * CELL_PX, COLUMNS * CELL_PX), np.uint8)
+    marked = np.full((ROWS, COLUMNS), NO_LABEL, np.uint8)
+    padded[: rows * CELL_PX, : columns * CELL_PX] = grey[: rows * CELL_PX, : columns * CELL_PX]
+    marked[:rows, :columns] = labels[:rows, :columns]
+    return padded, marked
+
+
+# ------------------------------------------------------------------------------------- training
+
+
+def augment(
+    grey: np.ndarray, labels: np.ndarray, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return an altered field, its usable cells and its labels."""
+    if rng.random() < 0.5:
+        grey, labels = grey[:, ::-1], labels[:, ::-1]
+    if rng.random() < 0.5:
+        grey, labels = grey[::-1], labels[::-1]
+    if rng.random() < 0.3:
+        grey, labels = _enlarge(grey, labels, rng)
+    grey, labels = np.ascontiguousarray(grey), np.ascontiguousarray(labels)
+    tones = np.arange(256) / 255
+    if rng.random() < 0.7:
+        tones = tones ** np.exp(rng.uniform(-0.4, 0.4))
+        tones = (tones - 0.5) * np.exp(rng.uniform(-0.5, 0.25)) + 0.5 + rng.uniform(-0.15, 0.15)
+    if rng.random() < 0.15 and not np.isin(labels, (2, 3)).any():
+        tones = 1 - tones
+    image = np.clip(((tones * 255 - 128) / 64).astype(np.float32), -2, 127 / 64)[grey]
+    if rng.random() < 0.15:
+        image = cv2.GaussianBlur(image, (0, 0), rng.uniform(0.5, 1.8))
+    if rng.random() < 0.3:
+        noise = rng.uniform(0, 8) / 64 * rng.standard_normal(image.shape, np.float32)
+        image += noise.astype(np.float32)
+    usable = (labels != NO_LABEL).astype(np.float32)
+    if rng.random() < 0.2:
+        place = _place_graphics(rng)
+        usable[place], labels[place] = 0, NO_LABEL
+    return image * usable.repeat(CELL_PX, 0).repeat(CELL_PX, 1), usable, labels
+
+
+def _enlarge(
+    grey: np.ndarray, labels: np.ndarray, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    share = rng.uniform(0.55, 1)
+    high, wide = int(ROWS * share), int(COLUMNS * share)
+    y, x = int(rng.integers(ROWS - high + 1)), int(rng.integers(COLUMNS - wide + 1))
+    part = np.ascontiguousarray(labels[y : y + high, x : x + wide])
+    rows, columns = (
+        slice(CELL_PX * first, CELL_PX * (first + count)) for first, count in ((y, high), (x, wide))
+    )
+    return (
+        cv2.resize(np.ascontiguousarray(grey[rows, columns]), grey.shape[::-1]),
+        cv2.resize(part, labels.shape[::-1], interpolation=cv2.INTER_NEAREST),
+    )
+
+
+def _place_graphics(rng: np.random.Generator) -> tuple[slice, slice]:
+    """Return where an info band or the plate of a bar is."""
+    if rng.random() < 0.5:
+        return slice(ROWS - int(rng.integers(6, 20)), ROWS), slice(0, COLUMNS)
+    high, wide = int(rng.integers(6, 25)), int(rng.integers(15, 60))
+    y, x = int(rng.integers(ROWS - high)), int(rng.integers(COLUMNS - wide))
+    return slice(y, y + high), slice(x, x + wide)
+
+
+def _iter_batches(
+    fields: list[tuple[np.ndarray, np.ndarray]], phase: Phase
+) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+    rng = np.random.default_rng(phase.seed)
+    order: list[int] = []
+    for _ in range(phase.steps):
+        if len(order) < BATCH:
+            order = rng.permutation(len(fields)).tolist()
+        chosen = [augment(*fields[order.pop()], rng) for _ in range(BATCH)]
+        images, usable, labels = (np.stack(each) for each in zip(*chosen, strict=True))
+        yield (
+            torch.from_numpy(images)[:, None],
+            torch.from_numpy(usable)[:, None],
+            torch.from_numpy(labels.astype(np.int64)),
+        )
+
+
+def train(
+    network: BorderNetwork, fields: list[tuple[np.ndarray, np.ndarray]], phase: Phase
+) -> BorderNetwork:
+    """Train a network; return the moving average of its weights."""
+    average = copy.deepcopy(network)
+    kernels = [
+        weight
+        for name, weight in network.named_parameters()
+        if weight.ndim == 4 and not name.startswith("head")
+    ]
+    chosen = {id(weight) for weight in kernels}
+    others = [weight for weight in network.parameters() if id(weight) not in chosen]
+    optimizers = [
+        Muon(kernels, phase.kernel_rate),
+        torch.optim.AdamW(others, lr=phase.rate, weight_decay=0.01),
+    ]
+
+    def get_rate(step: int) -> float:
+        left = (phase.steps - step) / phase.steps
+        return min(1.0, (step + 1) / WARM_UP) * min(1.0, max(0.01, left / (1 - phase.flat)))
+
+    schedules = [torch.optim.lr_scheduler.LambdaLR(each, get_rate) for each in optimizers]
+    weight = torch.tensor(phase.weights)
+    losses: list[float] = []
+    network.train()
+    for step, (images, usable, labels) in enumerate(_iter_batches(fields, phase)):
+        with torch.autocast("cpu", torch.bfloat16):
+            logits, mount = network(images, usable)
+        has_mount = (labels == 1).flatten(1).any(1).float()
+        cells = functional.cross_entropy(
+            logits.float(), labels, weight=weight, ignore_index=NO_LABEL, reduction="none"
+        )
+        any_mount = functional.binary_cross_entropy_with_logits(mount.float(), has_mount)
+        loss = cells.mean() + 0.1 * any_mount
+        network.zero_grad()
+        loss.backward()
+        for optimizer, schedule in zip(optimizers, schedules, strict=True):
+            optimizer.step()
+            schedule.step()
+        _average(average, network, min(AVERAGING, step / (step + 20)))
+        losses.append(float(loss.detach()))
+        if step % 50 == 49:
+            print(f"{step + 1:5d} {np.mean(losses[-50:]):.3f} {time.process_time():.0f} s")
+    return average
+
+
+def _average(average: BorderNetwork, network: BorderNetwork, decay: float) -> None:
+    with torch.no_grad():
+        for kept, new in zip(
+            average.state_dict().values(), network.state_dict().values(), strict=True
+        ):
+            if kept.dtype.is_floating_point:
+                kept.lerp_(new, 1 - decay)
+            else:
+                kept.copy_(new)
+
+
+def main() -> None:
+    """Draw, train and write."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--out", type=Path, required=True)
+    options = parser.parse_args()
+    cv2.setNumThreads(1)
+    torch.set_num_threads(1)
+    options.out.mkdir(parents=True, exist_ok=True)
+    seeds = [seed for part in FIELDS for seed in part]
+    fields = [draw_sample(seed, options.folder) for seed in seeds]
+    torch.manual_seed(PHASES[0].seed)
+    network = BorderNetwork().to(memory_format=torch.channels_last)
+    for phase in PHASES:
+        network = train(network, fields, phase)
+    save_file(pack(network.eval()), options.out / "border.safetensors")
+
+
+if __name__ == "__main__":
+    main()
