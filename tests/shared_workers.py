@@ -10,7 +10,6 @@ needs no such seam.
 from __future__ import annotations
 
 import os
-from collections import OrderedDict
 from typing import TYPE_CHECKING
 
 from pebble.pool.base_pool import PoolStatus
@@ -28,14 +27,14 @@ THEIR_OWN = (
 )
 """Tests of how workers start, die and end: theirs are not shared."""
 SIZE = 2
-"""Pools without work that are kept; a worker has up to 400 MB."""
+"""Pools without work that are kept: an agent reads files and reference images at the same time."""
 
 
 class SharedWorkers:
-    """Pools without work, by what their workers were started with."""
+    """Pools without work and what their workers were started with, the oldest first."""
 
     def __init__(self) -> None:
-        self._idle: OrderedDict[_Key, ProcessPool] = OrderedDict()
+        self._idle: list[tuple[_Key, ProcessPool]] = []
 
     def share(self) -> None:
         """Let pools of a lab take over the workers of closed ones from now on."""
@@ -61,21 +60,23 @@ class SharedWorkers:
             self._stop_oldest()
 
     def _find(self, key: _Key) -> ProcessPool | None:
-        found = None if _starts_its_own() else self._idle.pop(key, None)
-        return found if found is not None and found.active else None
+        for kept in [] if _starts_its_own() else self._idle:
+            if kept[0] == key:
+                self._idle.remove(kept)
+                return kept[1] if kept[1].active else None
+        return None
 
     def _keep(self, closing: CropPool) -> bool:
-        key, workers = _get_key(closing), closing._pool
-        was_used = workers._context.status == PoolStatus.RUNNING
-        if not was_used or not workers.active or key in self._idle:
+        workers = closing._pool
+        if workers._context.status != PoolStatus.RUNNING or not workers.active:
             return False
-        self._idle[key] = workers
+        self._idle.append((_get_key(closing), workers))
         while len(self._idle) > SIZE:
             self._stop_oldest()
         return True
 
     def _stop_oldest(self) -> None:
-        _key, workers = self._idle.popitem(last=False)
+        _key, workers = self._idle.pop(0)
         workers.stop()
         workers.join()
 
