@@ -148,18 +148,3 @@ def get_ring_rules(settings: Settings) -> RingRules:
         absent_minutes=rollout.absent_minutes,
         tolerance=rollout.tolerance,
     )
-
-
-def get_features_folder(data: Path, store: Store) -> Path:
-    """Return the folder of a site's kept features; each site has its own."""
-    folder = data / "kept-features"
-    return folder if store.site_id == 1 else folder / f"site-{store.site_id}"
-
-
-def reports_folder(data: Path, store: Store) -> Path:
-    """Return the folder of a site's reports: sites that share a data folder must not share pages.
-
-    The first site of a database has `reports/`, every later one a separate folder below it.
-    """
-    folder = data / "reports"
-    return folder if store.site_id == 1 else folder / f"site-{store.site_id}"

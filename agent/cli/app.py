@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import gc
 import importlib
+import os
 import sys
 import time
 from datetime import UTC, datetime
@@ -96,6 +97,8 @@ ALONE = frozenset({"run", "status", "report", "order", "classify", "files", "web
 
 SHORT = frozenset({"status", "order", "files"})
 
+HELP = ["-h", "--help"]
+
 USAGE_ERROR: type[Exception] = typer.BadParameter.__mro__[1]
 """Typer's usage error, found by its class: some versions bring their own copy of Click."""
 
@@ -117,7 +120,7 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
-    context_settings={"help_option_names": ["-h", "--help"]},
+    context_settings={"help_option_names": HELP},
 )
 
 
@@ -188,9 +191,17 @@ def _find_group(arguments: list[str]) -> str | None:
 
 def main(arguments: list[str] | None = None) -> None:
     """Run one command; print a set-up error as one sentence and exit with code 2."""
-    group = _find_group(sys.argv[1:] if arguments is None else arguments)
+    words = sys.argv[1:] if arguments is None else arguments
+    group = _find_group(words)
     gc.set_threshold(*(COLLECT_AFTER if group not in SHORT else COLLECT_LATE))
+    # No plugin may change how settings are read; pydantic searches every installed package for one.
+    os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
     _use_utf8()
+    if group and not set(HELP) & set(words):
+        # First, at the bottom of the stack: Python keeps the frames of calls in blocks of 16 KB,
+        # and a loop at the end of a block has one mapped and released at each call. Making the
+        # tables took up to half as long again in the midst of other imports.
+        importlib.import_module("agent.store.tables")
     command = _build_command(group)
     try:
         code = command(args=arguments, standalone_mode=False)

@@ -273,10 +273,10 @@ class _Microscope(threading.Thread):
 def write_report(settings: Settings, store: Store) -> Path:
     """Write the report of the current night."""
     from agent.archive import Archive
-    from agent.lab_context import reports_folder
     from agent.nightly import night_settings
     from agent.nightly import write_report as write
     from agent.service.data_folder import clock
+    from agent.site_folders import reports_folder
     from agent.site_time import night_of
 
     now = clock()

@@ -198,9 +198,13 @@ def diff(context: typer.Context, one: NameArgument, other: NameArgument) -> None
     comparison = run_to_end(evaluate_candidate(first, second, collected, demands), Comparison)
     console.out.print(comparison.sentence, markup=False)
     flips = comparison.numbers.get("flips", [])
+    label_of = {example.key: example.label for example in collected.examples}
     console.table(
         ("micrograph", "true", one, other),
-        [(flip["key"][:16], flip["true"], flip["current"], flip["candidate"]) for flip in flips],
+        [
+            (label_of[flip["key"]], flip["true"], flip["current"], flip["candidate"])
+            for flip in flips
+        ],
         title="different answers",
     )
 

@@ -49,8 +49,8 @@ def report(
     """Write the report page of a night, a week or a month, with the data files of a night."""
     from agent import log
     from agent.archive import Archive  # `agent --help` answers without them
-    from agent.lab_context import reports_folder
     from agent.nightly import night_settings, write_report
+    from agent.site_folders import reports_folder
     from agent.site_time import compute_night_end, night_of
 
     settings = load_settings(context)
@@ -90,8 +90,8 @@ def report(
 
 
 def _write_period(settings: Settings, name: str, *, is_week: bool) -> None:
-    from agent.lab_context import reports_folder
     from agent.nightly import night_settings, parse_period, write_index, write_period
+    from agent.site_folders import reports_folder
 
     period = parse_period(name)
     if period is None or period.is_week != is_week:

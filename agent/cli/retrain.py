@@ -112,6 +112,7 @@ def _print_dry_run(settings: Settings, store: Store, json: bool) -> None:
     )
     collected, current = clean.collected, lesson.manifest.name
     new = len(collected.news_to(lesson.manifest, read_training_labels(lesson.current)))
+    known = {example.key: example for example in lesson.collected.examples}
     if json:
         console.print_json(
             {
@@ -120,7 +121,9 @@ def _print_dry_run(settings: Settings, store: Store, json: bool) -> None:
                 "new_labels": new,
                 "wanted": wanted,
                 "left_out": dict(collected.left_out),
-                "doubted": [asdict(issue) for issue in clean.doubts],
+                "doubted": [
+                    asdict(issue) | {"file": known[issue.key].file} for issue in clean.doubts
+                ],
             }
         )
         return
@@ -134,7 +137,7 @@ def _print_dry_run(settings: Settings, store: Store, json: bool) -> None:
         console.out.print(f"Suspect labels: {sentence}", markup=False)
     console.table(
         ("suspect label", "given", "likely", "reason"),
-        [(issue.key[:16], issue.code, issue.likely, issue.kind) for issue in clean.doubts],
+        [(known[issue.key].label, issue.code, issue.likely, issue.kind) for issue in clean.doubts],
     )
 
 

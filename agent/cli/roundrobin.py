@@ -334,7 +334,7 @@ def _parse_merges(options: Sequence[str]) -> dict[str, str]:
 
 def report_path(settings: Settings, store: Store, folder: str, name: str) -> Path:
     """Return the path of a page in a folder of this site's reports."""
-    from agent.lab_context import reports_folder
+    from agent.site_folders import reports_folder
 
     return reports_folder(settings.store.folder, store) / folder / f"{name}.html"
 

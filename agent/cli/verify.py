@@ -73,7 +73,7 @@ def _list_feature_notes(settings: Settings, store: Store) -> list[str]:
 
 def _outside(settings: Settings, store: Store, more: Iterable[Path]) -> Outside:
     """Return the records outside the database that contain heads of the audit log."""
-    from agent.lab_context import reports_folder
+    from agent.site_folders import reports_folder
     from agent.timestamps import FOLDER
     from agent.verification import Outside
 

@@ -139,6 +139,7 @@ def _example(file: Labelled, crop: Crop, archive: Archive, group_by: str) -> Exa
         ),
         criterion=file.criterion,
         slices=get_slices(file.process_data),
+        file=file.relative,
     )
 
 

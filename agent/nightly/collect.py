@@ -38,7 +38,7 @@ from agent.orders import list_valid_limits
 from agent.orders.judgement_rules import MAX_FALSE_CONFORM
 from agent.orders.specimen_facts import Conformity
 from agent.site_time import compute_night_period
-from agent.store import REFUSED, ROUND_ROBIN, SCHEMA
+from agent.store import REFUSED, ROUND_ROBIN, schema
 from reports import read_message
 
 if TYPE_CHECKING:
@@ -160,7 +160,7 @@ def _gather(
         waits_before=waits_before,
         waits_since=waits_since,
         host=settings.host,
-        schema=SCHEMA,
+        schema=schema.HEAD,
         lab_fault=settings.lab_fault,
         trail=TrailEnd(end.number, end.count, end.sha256),
         site=settings.site,

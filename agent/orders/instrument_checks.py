@@ -12,9 +12,16 @@ from datetime import timedelta
 from enum import StrEnum
 from importlib.resources import files
 from statistics import median
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from agent.orders.reference_images import SHIPPED, build_answer, iter_reference_crops
+from agent.orders.reference_images import (
+    SHIPPED,
+    ReferenceFile,
+    build_answer,
+    crop_reference,
+    iter_reference_files,
+)
 from reports import decimal
 from reports import gettext as _
 
@@ -73,6 +80,21 @@ class ReferenceCheck:
 # --- reference images ---------------------------------------------------------------------------
 
 
+@dataclass(frozen=True, slots=True)
+class JudgedImage:
+    """A reference image that was read and judged.
+
+    Args:
+        file: The version of it.
+        results: Of its crops, or that it cannot be read.
+        answers: Public id of a crop → the answer.
+    """
+
+    file: ReferenceFile
+    results: tuple[ReferenceCheck, ...]
+    answers: Mapping[str, Any]
+
+
 def check_references(
     store: Store,
     folder: Path,
@@ -104,45 +126,88 @@ def check_references(
     Raises:
         OutOfResources: An image cannot be read for want of files or memory; nothing is stored.
     """
-    subject = classifier.name if classifier else ""
-    stored = store.records.latest(REFERENCE, subject)
-    before: Mapping[str, Any] = stored.facts["answers"] if stored else {}
-    results: list[ReferenceCheck] = []
-    answers: dict[str, Any] = {}
+    images = list(iter_judged_images(store, folder, crops=crops, classifier=classifier))
+    bundle = classifier.name if classifier else ""
+    return record_check(
+        store, images, bundle=bundle, software=software, where=where, sources=sources, by=by, at=at
+    )
+
+
+def iter_judged_images(
+    store: Store,
+    folder: Path,
+    *,
+    crops: Callable[[Path], Sequence[Crop] | BaseException],
+    classifier: Classifier | None,
+    known: Mapping[ReferenceFile, JudgedImage] = MappingProxyType({}),
+) -> Iterator[JudgedImage]:
+    """Yield each reference image, judged and compared with the stored answers.
+
+    Args:
+        store: Where answers are stored.
+        folder: The data folder; its `reference/` holds the lab's own images.
+        crops: Reads and crops one file.
+        classifier: The bundle in use, or None.
+        known: Those that were judged before; they are yielded as they are.
+
+    Raises:
+        OutOfResources: An image cannot be read for want of files or memory.
+    """
+    before = _load_answers(store, classifier.name if classifier else "")
     expected = json.loads((files("agent.orders") / SHIPPED / "expected.json").read_text("utf-8"))
-    for name, outcome in iter_reference_crops(folder, crops):
-        if isinstance(outcome, BaseException):
-            results.append(
-                ReferenceCheck(
-                    name,
-                    f"cannot be read: {outcome}",
-                    is_good=False,
-                    doubts=(Suspicion.INSTRUMENT,),
-                )
-            )
+    for file in iter_reference_files(folder):
+        if file in known:
+            yield known[file]
             continue
-        for crop in outcome:
-            answer = build_answer(crop, classifier)
-            answers[crop.id] = answer
-            of_scale = [
-                *_compare_with_truth(crop, expected.get(name)),
-                *_compare_scale(answer, before.get(crop.id)),
-            ]
-            of_model = list(_compare_with_before(answer, before.get(crop.id)))
-            faults = [*of_scale, *of_model]
-            news = "" if crop.id in before else "; answers kept for later checks"
-            words = "; ".join(faults) or f"{answer.get('code') or 'read and cropped'}{news}"
-            doubts = [Suspicion.INSTRUMENT] if of_scale else []
-            doubts += [Suspicion.MODEL] if of_model else []
-            results.append(ReferenceCheck(name, words, is_good=not faults, doubts=tuple(doubts)))
+        name, outcome = file.path.name, crop_reference(file, crops)
+        if isinstance(outcome, BaseException):
+            sentence = f"cannot be read: {outcome}"
+            unread = ReferenceCheck(name, sentence, is_good=False, doubts=(Suspicion.INSTRUMENT,))
+            yield JudgedImage(file, (unread,), {})
+            continue
+        answers = {crop.id: build_answer(crop, classifier) for crop in outcome}
+        results = (
+            _compare(name, crop, answers[crop.id], before.get(crop.id), expected.get(name))
+            for crop in outcome
+        )
+        yield JudgedImage(file, tuple(results), answers)
+
+
+def record_check(
+    store: Store,
+    images: Sequence[JudgedImage],
+    *,
+    bundle: str,
+    software: str,
+    where: str,
+    sources: Sequence[str],
+    by: str,
+    at: datetime,
+) -> list[ReferenceCheck]:
+    """Store a check of all reference images, and their answers where they are new and good.
+
+    Args:
+        store: Where answers and records are stored.
+        images: All of them, judged.
+        bundle: Name of the bundle that judged them, "" for none.
+        software: Version of the program.
+        where: Name of the PC.
+        sources: Names of the sources that this PC reads; a failed check holds their results.
+        by: Who started the check.
+        at: Now, aware UTC.
+
+    Returns:
+        A result per image.
+    """
+    before = _load_answers(store, bundle)
+    results = [result for image in images for result in image.results]
+    answers = {crop: answer for image in images for crop, answer in image.answers.items()}
     passed = bool(results) and all(result.is_good for result in results)
     if passed and answers.keys() - before.keys():
-        store.records.add(
-            REFERENCE, subject, by=by, at=at, facts={"answers": {**before, **answers}}
-        )
+        store.records.add(REFERENCE, bundle, by=by, at=at, facts={"answers": {**before, **answers}})
     facts = {
         "passed": passed,
-        "bundle": subject,
+        "bundle": bundle,
         "software": software,
         "sources": list(sources),
         "findings": [[result.name, result.sentence, result.is_good] for result in results],
@@ -150,6 +215,30 @@ def check_references(
     }
     store.records.add(CONTROL, where, by=by, at=at, facts=facts)
     return results
+
+
+def _load_answers(store: Store, bundle: str) -> Mapping[str, Any]:
+    """Return the stored answers of a bundle, public id of a crop → answer."""
+    stored = store.records.latest(REFERENCE, bundle)
+    answers: Mapping[str, Any] = stored.facts["answers"] if stored else {}
+    return answers
+
+
+def _compare(
+    name: str,
+    crop: Crop,
+    answer: Mapping[str, Any],
+    before: Mapping[str, Any] | None,
+    truth: Mapping[str, float] | None,
+) -> ReferenceCheck:
+    of_scale = [*_compare_with_truth(crop, truth), *_compare_scale(answer, before)]
+    of_model = list(_compare_with_before(answer, before))
+    faults = [*of_scale, *of_model]
+    news = "" if before is not None else "; answers kept for later checks"
+    words = "; ".join(faults) or f"{answer.get('code') or 'read and cropped'}{news}"
+    doubts = [Suspicion.INSTRUMENT] if of_scale else []
+    doubts += [Suspicion.MODEL] if of_model else []
+    return ReferenceCheck(name, words, is_good=not faults, doubts=tuple(doubts))
 
 
 def _compare_with_truth(crop: Crop, truth: Mapping[str, float] | None) -> Iterator[str]:

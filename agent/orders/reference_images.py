@@ -37,24 +37,53 @@ class JudgedReferences:
     fault: Message = field(default_factory=lambda: Message(""))
 
 
-def iter_reference_crops(
-    folder: Path, crops: Callable[[Path], Sequence[Crop] | BaseException]
-) -> Iterator[tuple[str, Sequence[Crop] | BaseException]]:
-    """Yield each reference image's file name with its crops, or with why it cannot be read.
+@dataclass(frozen=True, slots=True)
+class ReferenceFile:
+    """A version of a reference image.
+
+    Args:
+        path: Where it is.
+        size_bytes: Its size; 0 where the file is gone again.
+        modified_ns: When it was written, likewise.
+    """
+
+    path: Path
+    size_bytes: int
+    modified_ns: int
+
+
+def iter_reference_files(folder: Path) -> Iterator[ReferenceFile]:
+    """Yield the reference images of the program, then those of the lab.
 
     Args:
         folder: The data folder; its `reference/` holds the lab's own images.
-        crops: Reads and crops one file.
-
-    Raises:
-        OutOfResources: An image cannot be read for want of files or memory.
     """
     with as_file(files("agent.orders") / SHIPPED) as shipped:
         for path in (*_list_pictures(shipped), *_list_pictures(folder / LAB_FOLDER)):
-            outcome = crops(path)
-            if isinstance(outcome, BaseException) and is_out_of_resources(outcome):
-                raise OutOfResources(f"{path.name}: {outcome}")
-            yield path.name, outcome
+            try:
+                facts = path.stat()
+            except OSError:  # reading it says what is wrong
+                yield ReferenceFile(path, 0, 0)
+            else:
+                yield ReferenceFile(path, facts.st_size, facts.st_mtime_ns)
+
+
+def crop_reference(
+    file: ReferenceFile, crops: Callable[[Path], Sequence[Crop] | BaseException]
+) -> Sequence[Crop] | BaseException:
+    """Return the crops of a reference image, or why it cannot be read.
+
+    Args:
+        file: The image.
+        crops: Reads and crops one file.
+
+    Raises:
+        OutOfResources: It cannot be read for want of files or memory.
+    """
+    outcome = crops(file.path)
+    if isinstance(outcome, BaseException) and is_out_of_resources(outcome):
+        raise OutOfResources(f"{file.path.name}: {outcome}")
+    return outcome
 
 
 def judge_references(
@@ -75,7 +104,8 @@ def judge_references(
     """
     answers: dict[str, dict[str, Any]] = {}
     fault = Message("")
-    for image, outcome in iter_reference_crops(folder, crops):
+    for file in iter_reference_files(folder):
+        image, outcome = file.path.name, crop_reference(file, crops)
         if isinstance(outcome, BaseException):
             fault = fault or Message(UNREADABLE, {"image": image, "why": str(outcome)})
             continue

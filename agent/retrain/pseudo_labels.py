@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -234,4 +235,5 @@ def _example(view: MicrographView, archive: Archive, group_by: str) -> Example:
         ),
         weight=WEIGHT,
         slices=get_slices(process_data),
+        file=Path(view.path).name,
     )

@@ -240,4 +240,5 @@ def _example(label: LabelledMicrograph, archive: Archive, group_by: str) -> Exam
         ),
         criterion=label.criterion,
         slices=get_slices(label.process_data),
+        file=label.file,
     )

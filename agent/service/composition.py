@@ -15,7 +15,7 @@ from agent.archive import Archive
 from agent.errors import AgentError, is_out_of_resources
 from agent.features import FeatureFolder
 from agent.imaging import CropPool
-from agent.lab_context import get_features_folder, read_taxonomy
+from agent.lab_context import read_taxonomy
 from agent.needle_truth import needle_calibration
 from agent.needles import LengthCorrection, SizeRule
 from agent.needles.measuring import NeedleMeasurer
@@ -25,6 +25,7 @@ from agent.orders.order_policy import build_provenance, note_specifications
 from agent.pipeline import LEASE_S, NeedleMeasuring, Pipeline, Stalled
 from agent.service.data_folder import agent_name, bundles_folder, clock
 from agent.service.statements import StatementKeeper
+from agent.site_folders import get_features_folder
 from agent.store import Store, store_url
 from agent.triage import WAYS, Policy, Scope
 from model import ModelError, TaxonomyError
@@ -85,11 +86,18 @@ def open_store(
     return store
 
 
-def make_pool(settings: Settings, *, is_all: bool = False, has_landmarks: bool = True) -> CropPool:
+def make_pool(
+    settings: Settings,
+    *,
+    workers: int | None = None,
+    is_all: bool = False,
+    has_landmarks: bool = True,
+) -> CropPool:
     """Start the workers that read and crop.
 
     Args:
         settings: Settings of the lab.
+        workers: Their number; None takes it from the settings.
         is_all: Whether nothing else is done during this time; then a PC of few cores uses each.
         has_landmarks: Whether the crops are stored, with the landmarks of their place, for which a
             drawn micrograph takes a quarter of its time.
@@ -98,7 +106,7 @@ def make_pool(settings: Settings, *, is_all: bool = False, has_landmarks: bool =
     cores = os.cpu_count() or 1
     few = max(cores // 2, min(cores, FEW_CORES)) if is_all else 0
     return CropPool(
-        workers=imaging.workers or few,
+        workers=workers or imaging.workers or few,
         time_limit_s=imaging.time_limit_s,
         memory_limit_mb=imaging.memory_limit_mb,
         max_megapixels=imaging.max_megapixels,

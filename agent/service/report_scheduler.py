@@ -14,7 +14,6 @@ from apscheduler.triggers.cron import CronTrigger
 from apscheduler.triggers.interval import IntervalTrigger
 
 from agent.errors import AgentError
-from agent.lab_context import reports_folder
 from agent.nightly import (
     missing_nights,
     missing_periods,
@@ -25,6 +24,7 @@ from agent.nightly import (
 )
 from agent.nightly.novelty_sampling import list_farthest
 from agent.service.jobs.outbound import plan_notice
+from agent.site_folders import reports_folder
 from agent.site_time import compute_night_period
 from agent.triage import Reason
 from model import ModelError

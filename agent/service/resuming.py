@@ -9,9 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from agent.counts import format_count
 from agent.lab_context import read_taxonomy
-from agent.orders.lost_conformity import list_unfollowed
 from agent.orders.order_list import import_list, list_taken_since
 from agent.orders.resumption import (
     LISTS,
@@ -34,9 +32,6 @@ if TYPE_CHECKING:
     from agent.orders.sent_revisions import SentRevision
     from agent.settings import Settings
     from agent.store import Store
-
-NAMED = 5
-"""Orders that a sentence names."""
 
 
 def open_sent_revisions(
@@ -157,17 +152,3 @@ def settle_lists(settings: Settings, store: Store, *, at: datetime) -> list[Orde
             taken.append(result)
     settle(store, LISTS, at=at)
     return taken
-
-
-def describe_unfollowed(settings: Settings, store: Store) -> str:
-    """Return what the LIMS holds that no revision of this database has followed, "" for none."""
-    numbers = list_unfollowed(store) if settings.orders.outbox else []
-    if not numbers:
-        return ""
-    more = f" and {len(numbers) - NAMED} more" if len(numbers) > NAMED else ""
-    orders = format_count(len(numbers), "order")
-    return (
-        f"the LIMS holds revisions of {orders} ({', '.join(numbers[:NAMED])}{more}) that the "
-        "restored back-up does not know: enter again what was lost, or let a lead acknowledge it "
-        "(agent orders resume NUMBER); until then nothing better is sent."
-    )

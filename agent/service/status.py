@@ -12,7 +12,6 @@ from agent.counts import format_count
 from agent.crop_recipe import RECIPE
 from agent.errors import BadStore, hide_passwords
 from agent.fleet import list_seen, rollout_to_json
-from agent.lab_context import get_features_folder
 from agent.orders import BadSpecification, read_specifications
 from agent.orders.affected_orders import list_affected_orders
 from agent.orders.instrument_holds import load_holds
@@ -20,9 +19,10 @@ from agent.service.data_folder import agent_name, bundles_folder
 from agent.service.lock import RunLock
 from agent.service.own_backups import describe_overdue, last_backup_at
 from agent.service.renamed_site import describe_renamed
-from agent.service.resuming import describe_unfollowed
+from agent.service.unfollowed_revisions import describe_unfollowed
 from agent.service.work_status import describe_work
 from agent.settings import list_overridden
+from agent.site_folders import get_features_folder
 from agent.site_time import compute_night_end, night_of
 from agent.store import RolloutState, Store, StoreFault, store_url
 

@@ -213,9 +213,13 @@ def _windows_network_kind(path: Path) -> str | None:
 
 def insert_for(session: Session) -> Any:
     """Return the database's own `insert`, which can leave out rows that are there."""
-    from sqlalchemy.dialects import postgresql, sqlite  # noqa: PLC0415 - a read needs neither
+    if session.get_bind().dialect.name == "sqlite":
+        from sqlalchemy.dialects import sqlite  # noqa: PLC0415 - a read needs neither
 
-    return sqlite.insert if session.get_bind().dialect.name == "sqlite" else postgresql.insert
+        return sqlite.insert
+    from sqlalchemy.dialects import postgresql  # noqa: PLC0415
+
+    return postgresql.insert
 
 
 @contextmanager

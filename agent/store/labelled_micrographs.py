@@ -59,6 +59,7 @@ class LabelledMicrograph:
         is_control: Control sample, selected by hash to measure how often the model is right; before
             there is a model there is nothing to measure.
         area_mm2: Area of its steel, or None without a scale.
+        file: Its file, below the folder of its source.
     """
 
     id: str
@@ -87,6 +88,7 @@ class LabelledMicrograph:
     was_checked: bool = False
     is_control: bool = False
     area_mm2: float | None = None
+    file: str = ""
 
 
 def _iter_labelled(
@@ -227,6 +229,7 @@ def _build_labelled(
         was_checked=any(number < (label.id or 0) for number in doubts),
         is_control=Reason.CONTROL_SAMPLE in answer.reasons and answer.code is not None,
         area_mm2=micrograph.area_mm2,
+        file=micrograph.relative,
     )
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from sqlmodel import col, select
 
 from agent.store import audit_log
-from agent.store.statements import FILED, FROZEN, recompute
+from agent.store.statements import FILED, FROZEN, recompute_statement
 from agent.store.tables import OrderRow, StatementFileRow, StatementRow
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ def _faults(
 ) -> Iterator[str]:
     """Yield what is wrong with one row."""
     name = f"statement {row.number} of order {order}"
-    if recompute(row.document) != row.sha256:
+    if recompute_statement(row.document) != row.sha256:
         yield f"{name}: its text was changed after it was written ({row.sha256})"
         return
     if row.previous_sha256 != previous:

@@ -42,7 +42,7 @@ def to_canonical(document: Mapping[str, Any]) -> str:
     )
 
 
-def recompute(text: str) -> str:
+def recompute_statement(text: str) -> str:
     """Return the hash of a statement's text: 64 hex digits of SHA-256 over its UTF-8 bytes."""
     return hashlib.sha256(text.encode()).hexdigest()
 
@@ -183,7 +183,7 @@ class Statements(Repository):
             Its hash, "" where another agent froze a statement of the order just before.
         """
         text = to_canonical(new.document)
-        sha256 = recompute(text)
+        sha256 = recompute_statement(text)
         with writing(self._engine) as session:
             audit_log.lock(session)
             order = specimens.find_order(session, self._whose, new.order)

@@ -9,10 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from agent.features import FeatureFolder, SimilarIndex
 from agent.lab_context import (
-    get_features_folder,
     get_ring_rules,
     read_taxonomy,
-    reports_folder,
     require_same_classes,
 )
 from agent.nightly.order_status import instruments as list_instruments
@@ -21,6 +19,7 @@ from agent.orders.order_policy import build_provenance, load_policy
 from agent.orders.priority import prioritise_urgent
 from agent.orders.taxonomy_effects import load_taxonomy_use
 from agent.orders.taxonomy_writing import TAXONOMY_FILE
+from agent.site_folders import get_features_folder, reports_folder
 from agent.web.access import refuse_strangers
 from agent.web.app import create_app
 from agent.web.chart_plates import open_chart

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from agent.store import Store
 
-SOURCE = "api"
+INBOX_SOURCE = "api"
 """Name of the source that sent files belong to; the pipeline has to claim its files too."""
 PARTS = ".parts"
 """Folder of incomplete files; on the same disk, so that a complete one is moved atomically."""
@@ -165,7 +165,7 @@ class Inbox:
         facts = find_facts(self._folder, relative)
         if facts is None:
             raise FileNotFoundError(f"{path} was removed at this moment; send it again")
-        arrival = ListedFile(SOURCE, self._folder, relative, *facts)
+        arrival = ListedFile(INBOX_SOURCE, self._folder, relative, *facts)
         self._store.files.add(
             [arrival],
             at=self._now(),

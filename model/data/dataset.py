@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter, defaultdict
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
@@ -35,6 +35,7 @@ class Example:
         criterion: Needle-length criterion of the rater: "mean", "max" or "unrecorded".
         weight: Weight of the label in the loss, 1 by default.
         slices: "microscope", "magnification" and "material" as far as known, for evaluation.
+        file: Its file as a person knows it, or "".
     """
 
     key: str
@@ -44,6 +45,14 @@ class Example:
     criterion: str = "unrecorded"
     weight: float = 1.0
     slices: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    file: str = ""
+
+    @property
+    def label(self) -> str:
+        """How sentences name it: its file, and the id that pages and commands find it by."""
+        digest, _, page = self.key.partition("-p")
+        short = digest[:16] + (f"-p{page}" if page else "")
+        return f"{self.file} ({short})" if self.file else short
 
 
 def fingerprint(examples: Iterable[Example]) -> str:
@@ -108,16 +117,8 @@ def _normalize_code(example: Example, taxonomy: Taxonomy) -> Example:
     try:
         code = taxonomy.code(*taxonomy.parse(example.code))
     except TaxonomyError as error:
-        raise TrainingError(f"Micrograph {example.key[:16]}: {error}") from error
-    return Example(
-        key=example.key,
-        code=code,
-        group=example.group,
-        load=example.load,
-        criterion=example.criterion,
-        weight=example.weight,
-        slices=example.slices,
-    )
+        raise TrainingError(f"Micrograph {example.label}: {error}") from error
+    return replace(example, code=code)
 
 
 def _require_consistent(
@@ -128,7 +129,7 @@ def _require_consistent(
     for example in examples:
         if code_of.setdefault(example.key, example.code) != example.code:
             raise TrainingError(
-                f"Micrograph {example.key[:16]} has two labels, {code_of[example.key]} and "
+                f"Micrograph {example.label} has two labels, {code_of[example.key]} and "
                 f"{example.code}; decide for one."
             )
         subtype, _ = taxonomy.parse(example.code)

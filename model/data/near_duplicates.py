@@ -122,14 +122,20 @@ def iter_overlaps(
         ]
 
 
-def format_leak_warning(pairs: Sequence[tuple[str, str]]) -> str:
-    """Format a warning that test images show the same place as training images, or return ""."""
+def format_leak_warning(pairs: Sequence[tuple[str, str]], examples: Iterable[Example]) -> str:
+    """Format a warning that test images show the same place as training images, or return "".
+
+    Args:
+        pairs: Keys of a training or validation image and of a test image.
+        examples: Images of both sides.
+    """
     if not pairs:
         return ""
+    labels = {example.key: example.label for example in examples}
     training, test = pairs[0]
     return (
         f"{len({t for _, t in pairs})} test micrographs show the same place as one that is "
-        f"learned from ({test[:16]} and {training[:16]} first): the test is too easy by "
+        f"learned from ({labels[test]} and {labels[training]} first): the test is too easy by "
         "them; give both the same specimen."
     )
 

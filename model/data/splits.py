@@ -36,6 +36,11 @@ class Split:
     validation: tuple[Example, ...]
     test: tuple[Example, ...]
 
+    @property
+    def examples(self) -> tuple[Example, ...]:
+        """Those of every side."""
+        return (*self.train, *self.validation, *self.test)
+
     def keys(self) -> dict[str, tuple[str, ...]]:
         """Return the sorted keys of each side."""
         sides = zip(SIDES, (self.train, self.validation, self.test), strict=True)

@@ -139,7 +139,7 @@ def iter_fit_detector(
         NATIVE_WEIGHT if frozen_pass.is_native else 1.0,
     )
     held_out = compute_held_out_distances(reference)
-    outliers = find_outliers(features.keys, features.codes, held_out)
+    outliers = find_outliers(features.labels, features.codes, held_out)
     yield Progress(
         "strangeness",
         total,

@@ -32,23 +32,23 @@ class Outlier:
     """A reference field that is unlike the others of its code.
 
     Args:
-        key: Its key.
+        name: How it is named to a person.
         code: Its structure code.
         times: Its distance to the nearest field of another fold, divided by the median of its code.
     """
 
-    key: str
+    name: str
     code: str
     times: float
 
 
 def find_outliers(
-    keys: Sequence[str], codes: Sequence[str], distances: NDArray[np.float64]
+    names: Sequence[str], codes: Sequence[str], distances: NDArray[np.float64]
 ) -> list[Outlier]:
     """Return the outliers, the farthest first.
 
     Args:
-        keys: Keys of the reference fields.
+        names: How the reference fields are named to a person.
         codes: Their structure codes.
         distances: (n,) their log distances to fields of other folds.
     """
@@ -60,11 +60,11 @@ def find_outliers(
             continue
         times = np.exp(distances[own] - np.median(distances[own]))
         outliers += [
-            Outlier(keys[at], code, float(factor))
+            Outlier(names[at], code, float(factor))
             for at, factor in zip(own.tolist(), times, strict=True)
             if factor >= FROM
         ]
-    return sorted(outliers, key=lambda outlier: (-outlier.times, outlier.key))
+    return sorted(outliers, key=lambda outlier: (-outlier.times, outlier.name))
 
 
 def format_outliers(outliers: Sequence[Outlier], total: int) -> str:
@@ -76,14 +76,14 @@ def format_outliers(outliers: Sequence[Outlier], total: int) -> str:
     """
     if not outliers:
         return ""
-    names = ", ".join(
-        f"{outlier.key[:16]} ({outlier.code}, {outlier.times:.1f} times)"
+    named = "; ".join(
+        f"{outlier.name}, {outlier.code}, {outlier.times:.1f} times"
         for outlier in outliers[:_NAMED]
     )
     more = f" and {len(outliers) - _NAMED} more" if len(outliers) > _NAMED else ""
     verb = "is" if len(outliers) == 1 else "are"
     return (
         f"{len(outliers)} of {total} reference images {verb} at least twice as far from the others "
-        f"as is usual for their code: {names}{more}. Check them for an edge, scratches or a stain: "
+        f"as is usual for their code: {named}{more}. Check them for an edge, scratches or a stain: "
         "they widen what counts as usual."
     )

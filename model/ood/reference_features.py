@@ -46,6 +46,7 @@ class ReferenceFeatures:
         self._free_bytes = _CACHE_BYTES
         self._quality: dict[int, dict[str, float]] = {}
         self.keys = [example.key for example in self._examples]
+        self.labels = [example.label for example in self._examples]
         self.codes = [example.code for example in self._examples]
         self.groups = [example.group for example in self._examples]
         self.microscopes = [example.slices.get("microscope", "") for example in self._examples]

@@ -152,6 +152,6 @@ def find_leaks(
     for done, overlaps in enumerate(iter_overlaps(evaluation.cases, tested, trained), 1):
         pairs += [pair for pair in overlaps if pair not in known_copies]
         yield Progress("leakage", done, n)
-    if note := format_leak_warning(pairs):
+    if note := format_leak_warning(pairs, (*trained.values(), *tested.values())):
         yield Progress("leakage", n, n, note)
     return [note] if note else []

@@ -207,7 +207,7 @@ def train(
 
 def _note_copies(copies: Sequence[tuple[str, str]], plan: TrainingPlan) -> Iterator[Progress[Path]]:
     """Yield a warning if test images are near-duplicates of training images."""
-    if sentence := format_leak_warning(copies):
+    if sentence := format_leak_warning(copies, plan.sides.examples):
         plan.notes.append(sentence)
         yield Progress("labels", plan.n, plan.n, sentence)
 

@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING
 import structlog
 
 from agent.archive import Archive
-from agent.lab_context import reports_folder
 from agent.mail import (
     Attachment,
     MailRefused,
@@ -28,6 +27,7 @@ from agent.mail import (
 )
 from agent.nightly import build_digest, night_settings, write_report
 from agent.nightly.snapshot import from_text
+from agent.site_folders import reports_folder
 from agent.store import NewRecord
 from agent.whole_file import write_whole
 from reports import Message, join_messages, marked

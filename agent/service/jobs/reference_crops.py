@@ -7,13 +7,14 @@ from functools import cache
 from typing import TYPE_CHECKING
 
 from agent.errors import OutOfResources
-from agent.imaging import CropPool, is_worker_killed
+from agent.imaging import is_worker_killed
+from agent.service.composition import make_pool
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from agent.imaging import Crop
+    from agent.imaging import Crop, CropPool
     from agent.settings import Settings
 
 
@@ -34,16 +35,7 @@ def cropping_apart(settings: Settings) -> Iterator[Callable[[Path], list[Crop] |
 
         @cache
         def start() -> CropPool:
-            imaging = settings.imaging
-            return stack.enter_context(
-                CropPool(
-                    workers=1,
-                    time_limit_s=imaging.time_limit_s,
-                    memory_limit_mb=imaging.memory_limit_mb,
-                    um_per_px_range=imaging.um_per_px_range,
-                    keep_surface=imaging.surface_layer == "keep",
-                )
-            )
+            return stack.enter_context(make_pool(settings, workers=1, has_landmarks=False))
 
         def read_and_crop(path: Path) -> list[Crop] | Exception:
             try:

@@ -10,10 +10,13 @@ from typing import Any, ClassVar, Final
 from sqlalchemy import (
     JSON,
     BigInteger,
+    Connection,
     DateTime,
     Dialect,
+    Index,
     MetaData,
     TypeDecorator,
+    event,
     false,
     text,
 )
@@ -112,3 +115,35 @@ def false_column() -> Any:
 def big_column() -> Any:
     """Return a column of a large number."""
     return Field(default=0, sa_type=BigInteger)
+
+
+WHERE: Final = "where"
+"""Key under which an index has its conditions, database → condition.
+
+SQLAlchemy's own arguments for them load the drivers of every database, which takes a short command
+a tenth of its time."""
+
+
+def partial_index(
+    name: str, *columns: str, where: str, sqlite_where: str | None = None, unique: bool = False
+) -> Index:
+    """Return an index of those rows that a condition selects.
+
+    Args:
+        name: Its name.
+        columns: Names of its columns.
+        where: The condition.
+        sqlite_where: How SQLite has it; None: the same.
+        unique: No two of its rows have the same values.
+    """
+    conditions = {"postgresql": where, "sqlite": where if sqlite_where is None else sqlite_where}
+    return Index(name, *columns, unique=unique, info={WHERE: conditions})
+
+
+@event.listens_for(Row.metadata, "before_create")
+def _set_conditions(metadata: MetaData, connection: Connection, **_: object) -> None:
+    database = connection.dialect.name
+    for table in metadata.tables.values():
+        for index in table.indexes:
+            if conditions := index.info.get(WHERE):
+                index.dialect_kwargs[f"{database}_where"] = text(conditions[database])

@@ -5,7 +5,6 @@ from typing import Any, ClassVar
 
 from sqlalchemy import (
     Index,
-    text,
 )
 from sqlmodel import Field
 
@@ -15,6 +14,7 @@ from agent.store.tables.base import (
     big_column,
     instant_column,
     json_column,
+    partial_index,
     site_column,
 )
 
@@ -30,34 +30,30 @@ class ContentRow(OfSite, Row, table=True):
 
     __tablename__: ClassVar[Any] = "content"
     __table_args__: ClassVar[Any] = (
-        Index(
+        partial_index(
             "uq_content_sha256_not_duplicate",
             "sha256",
             "site_id",
             unique=True,
-            sqlite_where=text("state != 'duplicate' AND sha256 IS NOT NULL"),
-            postgresql_where=text("state != 'duplicate' AND sha256 IS NOT NULL"),
+            where="state != 'duplicate' AND sha256 IS NOT NULL",
         ),
-        Index(
+        partial_index(
             "ix_content_due",
             "site_id",
             "lane",
             "due_at",
-            sqlite_where=text("due_at IS NOT NULL"),
-            postgresql_where=text("due_at IS NOT NULL"),
+            where="due_at IS NOT NULL",
         ),
         Index("ix_content_site_id_state_id", "site_id", "state", "id"),
-        Index(
+        partial_index(
             "ix_content_duplicate_of",
             "duplicate_of",
-            sqlite_where=text("duplicate_of IS NOT NULL"),
-            postgresql_where=text("duplicate_of IS NOT NULL"),
+            where="duplicate_of IS NOT NULL",
         ),
-        Index(
+        partial_index(
             "ix_content_previous_id",
             "previous_id",
-            sqlite_where=text("previous_id IS NOT NULL"),
-            postgresql_where=text("previous_id IS NOT NULL"),
+            where="previous_id IS NOT NULL",
         ),
         {"sqlite_autoincrement": True},  # a number is never given twice: claims remember it
     )
@@ -90,13 +86,12 @@ class PathRow(OfSite, Row, table=True):
 
     __tablename__: ClassVar[Any] = "path"
     __table_args__: ClassVar[Any] = (
-        Index(
+        partial_index(
             "uq_path_current",
             "source_id",
             "relative",
             unique=True,
-            sqlite_where=text("replaced_at IS NULL"),
-            postgresql_where=text("replaced_at IS NULL"),
+            where="replaced_at IS NULL",
         ),
         Index("ix_path_mtime_ns", "mtime_ns"),
     )

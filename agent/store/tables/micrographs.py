@@ -19,6 +19,7 @@ from agent.store.tables.base import (
     Row,
     instant_column,
     json_column,
+    partial_index,
     site_column,
     text_column,
 )
@@ -36,12 +37,11 @@ class MicrographRow(OfSite, Row, table=True):
         UniqueConstraint("sha256", "page", "site_id"),
         UniqueConstraint("public_id", "site_id"),
         Index("ix_micrograph_site_id_order", "site_id", "order"),
-        Index(
+        partial_index(
             "ix_micrograph_unassigned",
             "site_id",
             "id",
-            sqlite_where=text("unassigned != ''"),
-            postgresql_where=text("unassigned != ''"),
+            where="unassigned != ''",
         ),
     )
 
@@ -95,12 +95,11 @@ class PlaceRow(OfSite, Row, table=True):
     __tablename__: ClassVar[Any] = "place"
     __table_args__: ClassVar[Any] = (
         Index("ix_place_site_id", "site_id", "micrograph_id"),
-        Index(
+        partial_index(
             "ix_place_pending",
             "site_id",
             "micrograph_id",
-            sqlite_where=text("compared_at IS NULL"),
-            postgresql_where=text("compared_at IS NULL"),
+            where="compared_at IS NULL",
         ),
     )
 
@@ -150,27 +149,26 @@ class ResultRow(OfSite, Row, table=True):
     __tablename__: ClassVar[Any] = "result"
     __table_args__: ClassVar[Any] = (
         UniqueConstraint("micrograph_id", "bundle", "recipe"),
-        Index(
+        partial_index(
             "uq_result_current",
             "micrograph_id",
             unique=True,
-            sqlite_where=text("current IS 1"),
-            postgresql_where=text("current IS true"),
+            where="current IS true",
+            sqlite_where="current IS 1",
         ),
-        Index(
+        partial_index(
             "ix_result_queue",
             "site_id",
             "review_rank",
             "done_at",
-            sqlite_where=text("review_rank IS NOT NULL"),
-            postgresql_where=text("review_rank IS NOT NULL"),
+            where="review_rank IS NOT NULL",
         ),
-        Index(
+        partial_index(
             "ix_result_night",
             "site_id",
             "done_at",
-            sqlite_where=text("current IS 1 AND origin = 'watch'"),
-            postgresql_where=text("current IS true AND origin = 'watch'"),
+            where="current IS true AND origin = 'watch'",
+            sqlite_where="current IS 1 AND origin = 'watch'",
         ),
     )
 

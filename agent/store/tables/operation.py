@@ -9,7 +9,6 @@ from sqlalchemy import (
     Integer,
     Text,
     UniqueConstraint,
-    text,
 )
 from sqlmodel import Field
 
@@ -19,6 +18,7 @@ from agent.store.tables.base import (
     false_column,
     instant_column,
     json_column,
+    partial_index,
     site_column,
     text_column,
 )
@@ -136,12 +136,11 @@ class RolloutRow(OfSite, Row, table=True):
 
     __tablename__: ClassVar[Any] = "rollout"
     __table_args__: ClassVar[Any] = (
-        Index(
+        partial_index(
             "uq_rollout_running",
             "site_id",
             unique=True,
-            sqlite_where=text("state = 'running'"),
-            postgresql_where=text("state = 'running'"),
+            where="state = 'running'",
         ),
     )
 

@@ -8,9 +8,9 @@ from datetime import date, timedelta
 import pytest
 from lab import DAY, SETTINGS, Lab, minutes
 
-from agent.lab_context import reports_folder
 from agent.nightly import write_report
 from agent.nightly.site_overview import write_sites
+from agent.site_folders import reports_folder
 from agent.store import SourceHealth, Store
 
 NIGHT = date(2026, 11, 24)

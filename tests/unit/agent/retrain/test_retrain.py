@@ -89,6 +89,13 @@ def test_specimens_stay_together(lab, store, data):
     assert len(groups) == len({(one.order, one.specimen) for one in lab.labelled})
 
 
+def test_each_example_is_named_by_its_file_below_the_imported_folder(lab, store, data):
+    collected = collect(store, Archive(data), read_manifest(current(store, data)).taxonomy)
+
+    imported = lab.folder / "labelled"
+    assert all((imported / example.file).is_file() for example in collected.examples)
+
+
 def test_with_too_few_new_labels_nothing_is_taught(store, data):
     before = list_bundles(data)
 

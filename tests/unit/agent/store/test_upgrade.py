@@ -16,7 +16,7 @@ from shell import Shell
 
 from agent.errors import BadStore
 from agent.host.systemd import Manager
-from agent.store import SCHEMA, Store, Upgrade, schema, store_url
+from agent.store import Store, Upgrade, schema, store_url
 from agent.store.engine import make_engine
 from agent.store.upgrade import UpgradeProgress, estimate_s
 from tests.unit.agent.store.test_migrations import RELEASED
@@ -55,7 +55,7 @@ def test_each_step_is_told_with_its_number_and_an_estimate(tmp_path) -> None:
     assert [step.step for step in steps] == list(range(1, first.steps + 1))
     assert f"step 1 of {first.steps} (" in steps[0].sentence
     assert last.is_done
-    assert f"schema {SCHEMA} now" in last.sentence
+    assert f"schema {schema.HEAD} now" in last.sentence
     assert str(last.kept) in last.sentence
     assert upgraded(store_url(tmp_path), tmp_path) == []
 
@@ -98,7 +98,7 @@ def test_a_copy_is_kept_for_each_state_and_once_for_the_same(tmp_path) -> None:
 
     upgraded(url, tmp_path)
 
-    assert same == [f"martensight.db.before-schema-{SCHEMA}"]
+    assert same == [f"martensight.db.before-schema-{schema.HEAD}"]
     assert kept(tmp_path) == [*same, f"{same[0]}-2"]
 
 
@@ -152,10 +152,10 @@ def test_a_postgresql_is_dumped_before_and_brought_up(postgres, tmp_path) -> Non
 
     told = upgraded(url, tmp_path)
 
-    (dump,) = tmp_path.glob(f"martensight.before-schema-{SCHEMA}-*.pgdump")
+    (dump,) = tmp_path.glob(f"martensight.before-schema-{schema.HEAD}-*.pgdump")
     assert told[-1].kept == dump
     assert dump.read_bytes()[:5] == b"PGDMP"
-    assert f"schema {SCHEMA} now" in told[-1].sentence
+    assert f"schema {schema.HEAD} now" in told[-1].sentence
 
 
 def test_a_postgresql_without_pg_dump_says_that_no_copy_was_kept(

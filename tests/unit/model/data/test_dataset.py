@@ -223,6 +223,18 @@ def test_what_cannot_be_trained_on_is_said_in_one_sentence(examples, message):
         validate_examples(examples, STANDARD)
 
 
+def test_a_micrograph_is_named_by_its_file_and_the_id_of_its_page():
+    first = replace(example("3f" * 32, "X9"), file="order 7/field 2.tif")
+    second = replace(example("3f" * 32 + "-p2", "G8"), file="order 7/field 2.tif")
+
+    assert second.label == "order 7/field 2.tif (3f3f3f3f3f3f3f3f-p2)"
+    assert replace(second, file="").label == "3f3f3f3f3f3f3f3f-p2"
+    with pytest.raises(
+        TrainingError, match=r"Micrograph order 7/field 2\.tif \(3f3f3f3f3f3f3f3f\)"
+    ):
+        validate_examples([first], STANDARD)
+
+
 def test_a_group_may_be_a_plant_with_all_its_subtypes():
     examples = [example(f"{c}{i}", c, "plant 1") for c in ("G8", "B8") for i in range(3)]
 

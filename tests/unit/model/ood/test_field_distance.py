@@ -156,7 +156,7 @@ def test_a_far_field_outranks_an_odd_place_the_more_the_distance_weighs(fitted):
 
 
 def test_reference_images_unlike_the_others_of_their_code_are_named_the_farthest_first():
-    keys = [f"{i:02d}" + 62 * "f" for i in range(32)]
+    names = [f"field {i}.png (id)" for i in range(32)]
     codes = ["G7"] * 20 + ["G8"] * 10 + ["B8"] * 2
     distances = np.full(32, -2.0)
     distances[20:30] = -1.0
@@ -165,15 +165,15 @@ def test_reference_images_unlike_the_others_of_their_code_are_named_the_farthest
     distances[25] += np.log(3.0)
     distances[30] += np.log(9.0)  # of two images nobody knows what is usual
 
-    outliers = find_outliers(keys, codes, distances)
+    outliers = find_outliers(names, codes, distances)
 
-    assert [(one.key, one.code, round(one.times, 2)) for one in outliers] == [
-        (keys[25], "G8", 3.0),
-        (keys[3], "G7", 2.5),
+    assert [(one.name, one.code, round(one.times, 2)) for one in outliers] == [
+        (names[25], "G8", 3.0),
+        (names[3], "G7", 2.5),
     ]
     assert format_outliers(outliers, 32) == (
         "2 of 32 reference images are at least twice as far from the others as is usual for their "
-        "code: 25ffffffffffffff (G8, 3.0 times), 03ffffffffffffff (G7, 2.5 times). Check them for "
+        "code: field 25.png (id), G8, 3.0 times; field 3.png (id), G7, 2.5 times. Check them for "
         "an edge, scratches or a stain: they widen what counts as usual."
     )
     assert format_outliers([], 32) == ""
@@ -185,7 +185,7 @@ def test_of_many_outliers_five_are_named():
     sentence = format_outliers(outliers, 900)
 
     assert sentence.startswith("7 of 900 reference images")
-    assert "4 (G7, 2.0 times) and 2 more." in sentence
+    assert "4, G7, 2.0 times and 2 more." in sentence
 
 
 def test_distances_that_are_known_already_change_nothing():

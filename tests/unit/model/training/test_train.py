@@ -182,7 +182,10 @@ def test_a_test_image_that_is_a_turned_crop_of_a_taught_one_is_named(tmp_path):
         replace(e, load=lambda p=shown[e.key]: Field(p, np.ones(p.shape[:2], bool), 0.2))
         if e.key in shown
         else e
-        for e in [*examples(), Example("G7-copy", "G7", "another specimen", lambda: None)]
+        for e in [
+            *examples(),
+            Example("G7-copy", "G7", "another specimen", lambda: None, file="copy.png"),
+        ]
     ]
 
     steps = trained(
@@ -194,7 +197,7 @@ def test_a_test_image_that_is_a_turned_crop_of_a_taught_one_is_named(tmp_path):
 
     (said,) = [step.note for step in steps if step.stage == "leakage" and step.note]
     assert said.startswith("1 test micrographs show the same place")
-    assert "(G7-copy and G7-00 first)" in said
+    assert "(copy.png (G7-copy) and G7-00 first)" in said
     assert said in read_manifest(steps[-1].result).facts["notes"]
 
 

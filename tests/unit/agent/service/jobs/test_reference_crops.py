@@ -90,3 +90,25 @@ def test_a_child_crops_as_this_process_does_and_ends(tmp_path):
     assert refused.code is FileCode.TRUNCATED
     assert isinstance(gone, FileNotFoundError)
     assert during - list_children()
+
+
+def test_a_reference_image_is_read_by_the_labs_own_limits(tmp_path):
+    picture = tmp_path / "reference.png"
+    noise = np.random.default_rng(7).integers(60, 200, (480, 640, 3), np.uint8)
+    picture.write_bytes(cv2.imencode(".png", noise)[1].tobytes())
+    (tmp_path / "reference.hdr").write_text("[MAIN]\nPixelSizeX=2e-07\nPixelSizeY=2e-07\n")
+    blind = Settings(imaging={"sidecars": False})
+    strict = Settings(imaging={"max_megapixels": 1})
+    picture_of_two_mp = tmp_path / "large.png"
+    picture_of_two_mp.write_bytes(cv2.imencode(".png", np.tile(noise, (2, 4, 1)))[1].tobytes())
+
+    with cropping_apart(Settings()) as crops:
+        (told,) = crops(picture)
+    with cropping_apart(blind) as crops:
+        (untold,) = crops(picture)
+    with cropping_apart(strict) as crops:
+        refused = crops(picture_of_two_mp)
+
+    assert told.um_per_px == pytest.approx(0.2)
+    assert untold.um_per_px is None
+    assert refused.code is FileCode.TOO_LARGE

@@ -1,0 +1,62 @@
+# Public names, each imported on first use.
+from .active_learning import (
+    Suggestion as Suggestion,
+    suggest as suggest,
+)
+from .candidate import (
+    get_training_config as get_training_config,
+    retrain as retrain,
+)
+from .card_metrics import estimate as estimate
+from .feature_filling import (
+    Filled as Filled,
+    fill_features as fill_features,
+)
+from .feature_rescoring import (
+    Rescoring as Rescoring,
+    rescore as rescore,
+)
+from .gate import (
+    Demands as Demands,
+    Gate as Gate,
+    Outcome as Outcome,
+    evaluate_candidate as evaluate_candidate,
+    load_outcome as load_outcome,
+)
+from .impact import (
+    Impact as Impact,
+    compute_impact as compute_impact,
+)
+from .impact_page import (
+    format_headline as format_headline,
+    list_sentences as list_sentences,
+    save_impact as save_impact,
+)
+from .label_cleaning import (
+    Cleaned as Cleaned,
+    clean_labels as clean_labels,
+    send_back as send_back,
+)
+from .model_card import save_card as save_card
+from .progress import Step as Step
+from .pseudo_labels import (
+    PseudoLabelled as PseudoLabelled,
+    select_pseudo_labels as select_pseudo_labels,
+)
+from .reprocessing import (
+    Again as Again,
+    Role as Role,
+    attend as attend,
+    build_judge as build_judge,
+    reprocess as reprocess,
+)
+from .training_record import (
+    save_record as save_record,
+    write_figures as write_figures,
+)
+from .training_set import (
+    Collected as Collected,
+    collect as collect,
+    list_gaps as list_gaps,
+)
+from .unit_worker import UnitWorker as UnitWorker

@@ -1,0 +1,14 @@
+# Public names, each imported on first use.
+from .active_bundle import CurrentBundle as CurrentBundle
+from .composition import (
+    make_pipeline as make_pipeline,
+    make_pool as make_pool,
+    open_store as open_store,
+)
+from .daemon import Agent as Agent
+from .single_run import (
+    RunOutcome as RunOutcome,
+    run_once as run_once,
+)
+from .status import build_status as build_status
+from .web_server import Pages as Pages

@@ -1,0 +1,12 @@
+# Public names, each imported on first use.
+from .access import (
+    is_this_pc_alone as is_this_pc_alone,
+    refuse_strangers as refuse_strangers,
+)
+from .app import create_app as create_app
+from .context import Desk as Desk
+from .factory import app_of as app_of
+from .uploads import (
+    INBOX_SOURCE as INBOX_SOURCE,
+    Inbox as Inbox,
+)
