@@ -20,7 +20,7 @@ from agent.archive import Archive
 from agent.errors import FileCode, FileError
 from agent.imaging import Crop, SpecimenArea
 from agent.orders.order_policy import build_provenance
-from agent.pipeline import Pipeline
+from agent.pipeline import Pipeline, run_here
 from agent.service.host_monitor import HostMonitor
 from agent.service.jobs.outbound import fill_outbox
 from agent.service.periodic_thread import PeriodicThread
@@ -33,6 +33,7 @@ from agent.store import Store, StoreFault
 from agent.store.work_queue import WorkQueue
 from agent.triage import Policy
 from agent.watch.fs_events import Hints
+from model.runtime.engines import Engine
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable, Sequence
@@ -131,6 +132,8 @@ class Pool:
     def close(self) -> None:
         """Nothing is held."""
 
+    release_memory = rest = close
+
 
 @cache
 def _prediction(code: str, bundle: str, *, strange: bool) -> Any:
@@ -142,6 +145,7 @@ class Classifier:
     """Answers by the brightness of a picture."""
 
     trouble = ""
+    engine = Engine("pytorch", "cpu", "fp32")
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -364,6 +368,7 @@ class Machine:
             sources={"LOM": build_provenance(source)},
             lease_s=LEASE_S,
             earlier=lambda name: (Classifier(name), POLICY),
+            archiving=run_here if self.world.seed % 2 else None,
         )
 
     def _begin(self) -> None:

@@ -24,6 +24,7 @@ from agent.features.feature_rows import (
     to_batch,
 )
 from agent.features.similar import Similar, SimilarIndex
+from agent.features.tending import tend_folder
 
 __all__ = [
     "MOST_POINTS",
@@ -42,5 +43,6 @@ __all__ = [
     "compute_map",
     "load_map",
     "save_map",
+    "tend_folder",
     "to_batch",
 ]

@@ -11,6 +11,7 @@ import json
 import os
 import re
 import struct
+import threading
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
@@ -43,6 +44,7 @@ class FeatureBuffer:
     def __init__(self, folder: Path, writer: str) -> None:
         self._folder = folder
         self._name = f"{re.sub(r'[^A-Za-z0-9_-]', '_', writer)[:40]}-{os.getpid()}"
+        self._lock = threading.Lock()  # the threads of this process append to one file
 
     def append(self, of: FormOfRows, row: FeatureRow) -> None:
         """Append one row.
@@ -53,7 +55,9 @@ class FeatureBuffer:
         path = self._folder / f"{of.id}.{self._name}{BUFFER}"
         for _ in range(_TRIES):
             self._folder.mkdir(parents=True, exist_ok=True)
-            if self._append_to(path, of, row):
+            with self._lock:
+                is_appended = self._append_to(path, of, row)
+            if is_appended:
                 return
 
     def _append_to(self, path: Path, of: FormOfRows, row: FeatureRow) -> bool:

@@ -21,8 +21,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 
 from agent.features.feature_buffer import BUFFER, TAKEN, FeatureBuffer, read_buffer
 from agent.features.feature_rows import (
@@ -39,6 +37,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
+    import pyarrow as pa
+    import pyarrow.parquet as pq
     from numpy.typing import NDArray
 
     from agent.features.feature_rows import FeatureRow
@@ -190,6 +190,8 @@ class FeatureFolder:
             DamagedShard: It is cut, not what its name says, or of another form than its folder.
             OSError: It is gone or cannot be read.
         """
+        import pyarrow.parquet as pq
+
         facts = path.stat()
         if not stat.S_ISREG(facts.st_mode):
             raise DamagedShard(f"{path}: not a file")
@@ -210,6 +212,8 @@ class FeatureFolder:
 
         A damaged shard is deleted; one that cannot be read for now is left out.
         """
+        import pyarrow as pa
+
         for path in reversed(self.list_shards(form)):
             try:
                 with self.open_shard(path) as shard:
@@ -288,6 +292,8 @@ class FeatureFolder:
         small = [path for path in self.list_shards(form) if self._is_own_small(path)]
         if len(small) < MOST_SMALL:
             return
+        import pyarrow as pa
+
         rows: list[FeatureRow] = []
         of: FormOfRows | None = None
         joined = []
@@ -325,12 +331,35 @@ class FeatureFolder:
 
     # -------------------------------------------------------------- checks
 
+    def needs_tending(self) -> bool:
+        """Return whether rows are to be written into a shard, or a shard was not compared yet."""
+        with suppress(OSError):
+            if any((self.folder / BUFFERS).iterdir()):
+                return True
+        for form in self._list_folders():
+            shards = set(self.list_shards(form))
+            notes = {path.with_suffix(SHARD) for path in (self.folder / form).glob(f"*{NOTE}")}
+            if shards - self._sound.keys() or notes - shards:
+                return True
+        return False
+
+    @property
+    def compared(self) -> dict[Path, tuple[int, int]]:
+        """Shards that agreed with their hash, each with its time of change (ns) and size."""
+        return dict(self._sound)
+
+    def skip_compared(self, shards: Mapping[Path, tuple[int, int]]) -> None:
+        """Take shards for compared, as another process has done it."""
+        self._sound |= shards
+
     def iter_faults(self, *, is_enough: Callable[[], bool] = lambda: False) -> Iterator[ShardFault]:
         """Compare every shard with its hash, and every note with its shard.
 
         Args:
             is_enough: Called before a shard that was not compared yet; True leaves out the rest.
         """
+        import pyarrow as pa
+
         for form in self._list_folders():
             for path in self.list_shards(form):
                 if path not in self._sound and is_enough():
@@ -386,6 +415,8 @@ class FeatureFolder:
 
 def _read_form(path: Path) -> str:
     """Return the form of the rows of a shard, "" for one of an unknown version."""
+    import pyarrow.parquet as pq
+
     with suppress(ValueError):
         metadata = pq.read_schema(path).metadata or {}
         return FormOfRows.from_bytes(metadata.get(FORM, b"")).id

@@ -8,14 +8,13 @@ from io import BytesIO
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 
 from model.ood.kept_features import FeatureBatch, FeatureForm, pack_blocks, pack_moments
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    import pyarrow as pa
     from numpy.typing import NDArray
 
     from model.ood.frozen_features import FrozenFeatures
@@ -136,6 +135,8 @@ def build_row(
 
 def build_schema(of: FormOfRows) -> pa.Schema:
     """Return the Parquet schema of rows of a form."""
+    import pyarrow as pa
+
     *first, last = of.form.moments
     own_look = [] if of.form.is_long else [(LOOK, pa.binary(2 * last))]
     first = first[:-1] if of.form.is_long else first
@@ -168,6 +169,9 @@ def fits(of: FormOfRows, row: FeatureRow) -> bool:
 
 def encode_shard(of: FormOfRows, rows: Sequence[FeatureRow]) -> bytes:
     """Return rows as a Parquet file, ordered by key, so that equal rows give equal bytes."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
     ordered = sorted(rows, key=lambda row: row.key)
     schema = build_schema(of)
     columns: list[list[Any]] = [
@@ -193,6 +197,8 @@ def encode_shard(of: FormOfRows, rows: Sequence[FeatureRow]) -> bytes:
 
 def _build_array(values: Sequence[Any], of: pa.DataType) -> pa.Array:
     """Return values as an array; `pa.array` would import pandas where that is installed."""
+    import pyarrow as pa
+
     if not (pa.types.is_binary(of) or pa.types.is_fixed_size_binary(of)):
         numbers = np.array(values, of.to_pandas_dtype())
         return pa.Array.from_buffers(of, len(values), [None, pa.py_buffer(numbers)])
@@ -247,6 +253,8 @@ def choose_columns(wanted: Sequence[str], present: Sequence[str]) -> list[str]:
 
 def read_fixed(table: pa.Table, name: str, dtype: type[np.generic]) -> NDArray[Any]:
     """Return a column of fixed length as (n, values), without a copy where it has one chunk."""
+    import pyarrow as pa
+
     column = table.column(name).combine_chunks()
     chunks = column.chunks if isinstance(column, pa.ChunkedArray) else [column]
     width = column.type.byte_width

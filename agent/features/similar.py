@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
-import pyarrow as pa
 
 from agent.features.feature_folder import DamagedShard
 from agent.features.feature_rows import LOOK, choose_columns, read_fixed, read_look
@@ -20,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    import pyarrow as pa
     from numpy.typing import NDArray
 
     from agent.features.feature_folder import FeatureFolder
@@ -137,6 +137,8 @@ class SimilarIndex:
         return list(kept.values())
 
     def _read(self, path: Path) -> _Part | None:
+        import pyarrow as pa
+
         try:
             with self._folder.open_shard(path) as shard:
                 groups = [

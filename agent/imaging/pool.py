@@ -7,11 +7,14 @@ counts as poison.
 
 from __future__ import annotations
 
+import ctypes
 import os
 import signal
+import sys
 import threading
 from concurrent.futures import FIRST_COMPLETED, wait
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from multiprocessing import get_context
 from typing import TYPE_CHECKING, Self
@@ -39,6 +42,7 @@ KILLED = -9
 """Exit code of a worker that the system killed; a decoder that crashes ends with another signal."""
 LOOK_EVERY_S = 0.05
 TRIES = 2
+TRIM_S = 5.0
 AHEAD = 2
 """Scheduled files per worker: one running, one waiting, so that crops do not accumulate."""
 
@@ -132,6 +136,15 @@ class CropPool:
     def warm(self) -> None:
         """Start the workers before there is work, so that no file is scheduled while they load."""
         wait([self._pool.schedule(_warm) for _ in range(self.workers)])
+
+    def release_memory(self) -> None:
+        """Release what the workers keep for the next file, where no file is being read."""
+        with suppress(RuntimeError):  # the pool has broken; the next file gets another one
+            wait([self._pool.schedule(_trim_heap) for _ in range(self.workers)], timeout=TRIM_S)
+
+    def rest(self) -> None:
+        """End the workers; the next file starts them, which takes it a second or two longer."""
+        self._renew()
 
     def has_outcome(self) -> bool:
         """Return whether `crop_all` would yield its next outcome without waiting."""
@@ -279,6 +292,13 @@ def _init_worker(memory_limit_bytes: int) -> None:
 
 def _warm() -> None:
     """Do nothing: the call itself loads this module in a worker."""
+
+
+def _trim_heap() -> None:
+    """Return to the system what glibc keeps of freed memory."""
+    if sys.platform == "linux":
+        with suppress(AttributeError):  # another libc has no such call
+            ctypes.CDLL(None).malloc_trim(0)
 
 
 def _watch_memory(limit_bytes: int) -> None:

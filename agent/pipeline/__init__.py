@@ -7,6 +7,7 @@ counted, and `Stalled` where no file can go on), or this program (tried again la
 
 from __future__ import annotations
 
+from agent.pipeline.archiving import choose_archiving, run_here, run_in_thread
 from agent.pipeline.batch import LEASE_S, Pipeline
 from agent.pipeline.bundle_routing import BundleChoice
 from agent.pipeline.crop_triage import NeedleMeasuring
@@ -21,5 +22,8 @@ __all__ = [
     "NeedleMeasuring",
     "Pipeline",
     "Stalled",
+    "choose_archiving",
+    "run_here",
+    "run_in_thread",
     "select_maps",
 ]

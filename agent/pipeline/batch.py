@@ -11,6 +11,7 @@ import structlog
 
 from agent.orders.place_check import PlaceCheck
 from agent.orders.waiting_notes import WaitingNotes
+from agent.pipeline.archiving import Archiving, run_here
 from agent.pipeline.bundle_routing import BundleRouter
 from agent.pipeline.crop_triage import UntriagedCrop, triage_crops
 from agent.pipeline.failures import Failures, Stalled
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from agent.archive import Archive
     from agent.features import FeatureBuffer
     from agent.imaging import Crop, CropPool
+    from agent.pipeline.archiving import Run
     from agent.pipeline.bundle_routing import BundleChoice
     from agent.pipeline.crop_triage import NeedleMeasuring, TriagedCrop
     from agent.pipeline.in_flight import InFlightFile
@@ -64,6 +66,9 @@ class Pipeline:
         control: Numbers of control orders, whose micrographs check the instrument.
         features: Where the features of crops are kept, or None.
         needles: Measures the needles of new micrographs, not of imported ones; None: of none.
+        archiving: Runs the archiving of a file while the next one is judged, in another thread;
+            None: each is archived and stored before the next one is judged. The database is used
+            by the caller's thread alone.
         on_stage: Called with a stage ("read", "judge", "keep") and how long (s) a file was in it.
         on_fate: Called with source, relative path and what became of a file.
     """
@@ -88,6 +93,7 @@ class Pipeline:
         control: Sequence[str] = (),
         features: FeatureBuffer | None = None,
         needles: NeedleMeasuring | None = None,
+        archiving: Run | None = None,
         on_stage: Callable[[str, float], None] = lambda _stage, _seconds: None,
         on_fate: Callable[[str, str, str], None] = lambda _source, _relative, _fate: None,
     ) -> None:
@@ -110,6 +116,8 @@ class Pipeline:
         self._failures = Failures(store, now, on_fate)
         self._scales = ScaleRejudging(store, archive, self._judge_at_scale)
         self._held: dict[int, Claim] = {}
+        self._run_archiving = archiving
+        self._archiving: Archiving | None = None
         self._renewed_at = now()
 
     def use(self, classifier: Classifier | None, policy: Policy | None = None) -> None:
@@ -134,7 +142,8 @@ class Pipeline:
             on_file: Called with a relative path when its result is stored.
             reads_ahead: Whether one file for each worker, at most half of `n`, stays in hand at
                 the end, so that it is read while the last ones are judged. The next call processes
-                it first, unless `release_held` gives it back.
+                it first, unless `release_held` gives it back. So does one that is being archived;
+                it is not counted before its result is stored.
 
         Raises:
             Stalled: Disk or database is at fault; what was claimed is released.
@@ -142,8 +151,9 @@ class Pipeline:
         outcome = BatchOutcome()
         ahead = min(self._reader.workers, n // 2) if reads_ahead else 0
         try:
-            self._claim(n - len(self._held), only)
-            for file in self._process(max(n, len(self._held)) - ahead, outcome, should_stop):
+            self._claim(n - self._count_unjudged(), only)
+            n = max(n, self._count_unjudged()) - ahead
+            for file in self._process(n, outcome, should_stop, reads_ahead=ahead > 0):
                 on_file(file.claim.relative)
         except (StoreFault, Stalled) as fault:
             self.release_held(str(fault))
@@ -155,6 +165,11 @@ class Pipeline:
             outcome.given_back += self.release_held()
         return outcome
 
+    @property
+    def has_held(self) -> bool:
+        """Whether files are in hand that the next call processes."""
+        return bool(self._held)
+
     def release_held(self, sentence: str | None = None) -> int:
         """Release what is in hand, the attempt not counted; return the number of files.
 
@@ -162,9 +177,16 @@ class Pipeline:
             sentence: Why, if somebody is to know.
         """
         held, self._held = self._held, {}
+        archiving, self._archiving = self._archiving, None
         self._reader.clear()
+        if archiving:
+            archiving.wait()  # its files are not written twice at once
         self._failures.release(held.values(), sentence)
         return len(held)
+
+    def _count_unjudged(self) -> int:
+        """Return how many files in hand are still to be judged."""
+        return len(self._held) - (self._archiving is not None)
 
     def _claim(self, n: int, only: Sequence[str] | None) -> None:
         """Claim up to `n` more files."""
@@ -182,14 +204,20 @@ class Pipeline:
         self._reader.add(claims)
 
     def _process(
-        self, n: int, outcome: BatchOutcome, should_stop: Callable[[], bool]
+        self,
+        n: int,
+        outcome: BatchOutcome,
+        should_stop: Callable[[], bool],
+        *,
+        reads_ahead: bool,
     ) -> Iterator[InFlightFile]:
         """Process up to `n` files, each in hand until the moment its result is written."""
         batch: list[InFlightFile] = []
         for file, crops in islice(self._reader.iter_cropped(), n):
             if should_stop():
                 self._reader.clear()
-                return
+                batch = []
+                break
             self._renew()
             if isinstance(crops, BaseException):
                 self._failures.record(file, crops, outcome)
@@ -204,7 +232,12 @@ class Pipeline:
             if batch and self._is_due(batch):
                 yield from self._finish(batch, outcome)
                 batch = []
+            if self._archiving and not self._reader.has_outcome():  # nothing to judge meanwhile
+                yield from self._store_archived(outcome)
         yield from self._finish(batch, outcome)
+        has_next = reads_ahead and self._reader.is_busy and self._reader.has_outcome()
+        if not has_next or should_stop():
+            yield from self._store_archived(outcome)
 
     def _renew(self) -> None:
         """Extend the leases of what is in hand, in time; also where the clock was set back."""
@@ -217,10 +250,12 @@ class Pipeline:
     def _is_due(self, batch: Sequence[InFlightFile]) -> bool:
         """Return whether a batch is judged now: it is full, or a CPU would wait for the next file.
 
-        The workers read on while it is judged. A CPU processes one image after the other anyway.
+        The workers read on while it is judged. A CPU processes one image after the other anyway,
+        and judges each by itself where the one before is archived during this time.
         """
         is_full = sum(len(file.crops) for file in batch) >= self._batch
-        return is_full or not (self._reader.has_outcome() or self._router.is_batched())
+        has_next = not self._run_archiving and self._reader.has_outcome()
+        return is_full or not (has_next or self._router.is_batched())
 
     def _is_new(self, file: InFlightFile, crops: Sequence[Crop], outcome: BatchOutcome) -> bool:
         """Return whether a cropped file is to be judged; else what became of it is written."""
@@ -250,9 +285,37 @@ class Pipeline:
     ) -> Iterator[InFlightFile]:
         for choice, files in self._router.iter_groups(batch):
             for file, triaged in self._judge(files, choice):
-                self._store_or_record(file, triaged, outcome)
-                self._held.pop(file.claim.content_id, None)
-                yield file
+                if isinstance(triaged, Exception):
+                    yield from self._store_archived(outcome)
+                    self._failures.record_crash(file, triaged, outcome)
+                    self._held.pop(file.claim.content_id, None)
+                    yield file
+                else:
+                    yield from self._store_archived(outcome, then=(file, triaged))
+                    if not self._run_archiving:
+                        yield from self._store_archived(outcome)
+
+    def _store_archived(
+        self,
+        outcome: BatchOutcome,
+        *,
+        then: tuple[InFlightFile, Sequence[TriagedCrop]] | None = None,
+    ) -> Iterator[InFlightFile]:
+        """Store the results of the file that is being archived, if any.
+
+        Args:
+            outcome: Is counted in.
+            then: What is archived next, while those results are stored; one file at a time.
+        """
+        archived, self._archiving = self._archiving, None
+        if archived:
+            archived.wait()
+        if then:
+            self._archiving = Archiving(*then, self._archive, self._run_archiving or run_here)
+        if archived:
+            self._store_or_record(archived, outcome)
+            self._held.pop(archived.file.claim.content_id, None)
+            yield archived.file
 
     def _judge(
         self, files: Sequence[InFlightFile], choice: BundleChoice
@@ -307,17 +370,10 @@ class Pipeline:
         )
         return self._archive.store_again(view, triaged)
 
-    def _store_or_record(
-        self,
-        file: InFlightFile,
-        triaged: Sequence[TriagedCrop] | Exception,
-        outcome: BatchOutcome,
-    ) -> None:
-        if isinstance(triaged, Exception):
-            self._failures.record_crash(file, triaged, outcome)
-            return
+    def _store_or_record(self, archived: Archiving, outcome: BatchOutcome) -> None:
+        file = archived.file
         try:
-            self._store_results(file, triaged, outcome)
+            self._store_results(archived, outcome)
         except (StoreFault, Stalled):
             raise
         except OSError as error:  # the share did not give the original
@@ -325,11 +381,9 @@ class Pipeline:
         except Exception as error:  # noqa: BLE001 - as in `_judge`
             self._failures.record_crash(file, error, outcome)
 
-    def _store_results(
-        self, file: InFlightFile, triaged: Sequence[TriagedCrop], outcome: BatchOutcome
-    ) -> None:
-        claim, began_s = file.claim, time.perf_counter()
-        results = [self._archive.store(file, crop) for crop in triaged]
+    def _store_results(self, archived: Archiving, outcome: BatchOutcome) -> None:
+        file, claim = archived.file, archived.file.claim
+        results, began_s = archived.get_results(), time.perf_counter()
         try:
             self._store.work_queue.finish(claim, results, at=self._now())
         except OtherBundle as other:  # another agent has begun this specimen during this time
@@ -339,7 +393,7 @@ class Pipeline:
             log.info("file.judged_again", file=claim.relative, bundle=other.bundle)
             outcome.given_back += 1
             return
-        self._on_stage("keep", time.perf_counter() - began_s)
+        self._on_stage("keep", archived.took_s + time.perf_counter() - began_s)
         self._failures.forget(claim)
         self._places.compare_pending(at=self._now())
         outcome.stored += 1
@@ -348,7 +402,7 @@ class Pipeline:
             "file.stored",
             source=claim.source,
             file=claim.relative,
-            micrographs=len(triaged),
-            handling=max((str(crop.verdict.handling) for crop in triaged), default=""),
+            micrographs=len(archived.triaged),
+            handling=max((str(crop.verdict.handling) for crop in archived.triaged), default=""),
             took_ms=round((time.perf_counter() - file.began_s) * 1000),
         )

@@ -22,7 +22,7 @@ from agent.needles.measuring import NeedleMeasurer
 from agent.orders import BadSpecification, Specifications, list_valid_limits, read_specifications
 from agent.orders.method_validation import load_scopes
 from agent.orders.order_policy import build_provenance, note_specifications
-from agent.pipeline import LEASE_S, NeedleMeasuring, Pipeline, Stalled
+from agent.pipeline import LEASE_S, NeedleMeasuring, Pipeline, Stalled, choose_archiving
 from agent.service.data_folder import agent_name, bundles_folder, clock
 from agent.service.statements import StatementKeeper
 from agent.site_folders import get_features_folder
@@ -251,6 +251,7 @@ def make_pipeline(
         control=settings.orders.control,
         features=open_features(settings, store).buffer if settings.features.keep else None,
         needles=build_needle_measuring(settings, store) if settings.needles.enabled else None,
+        archiving=choose_archiving(),
         on_stage=on_stage,
         on_fate=on_fate,
     )

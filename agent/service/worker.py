@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import threading
 import time
 from typing import TYPE_CHECKING
@@ -27,6 +26,9 @@ ROUND_S = 4.0  # about what one round may take, so that a fresh file waits no lo
 RELEASE_AFTER_S = 30.0
 """How long there has been no file before memory is released; the next one then takes a tenth of a
 second longer."""
+REST_AFTER_S = 600.0
+"""How long there has been no file before the processes that read are ended; the next file starts
+them, which takes one to two seconds of processor time."""
 IDLE_S = 2.0  # how often the queue is queried without a wake-up
 AGAIN_S = (1.0, 2.0, 5.0, 10.0)
 LEAST, MOST = 2, 64  # of a backlog one is the oldest and one the newest
@@ -95,7 +97,8 @@ class Worker(threading.Thread):
         self._failures = 0
         self._steady, self._pace = steady, Pace()
         self._moved_s = steady()
-        self._release_memory, self._used_s = release_memory, math.inf
+        self._release_memory, self._used_s = release_memory, steady()
+        self._is_released, self._rests = True, False
 
     def stands_still_s(self) -> float:
         """How long (s) nothing has moved on: no file, no batch, no query for work."""
@@ -137,6 +140,7 @@ class Worker(threading.Thread):
         self._moves()
         try:
             files = self._round(self._pace.files())
+            self._release_if_idle(files)
         except (Stalled, BadStore) as stalled:
             self._release_held()
             return self._again("work", str(stalled))
@@ -147,19 +151,29 @@ class Worker(threading.Thread):
             self.abandon()
             return self._again("work", f"{type(error).__name__}: {error}")
         self._pace.took(files, self._steady() - began_s)
-        self._release_if_idle(files)
         self._checked(files)
         self._failures = 0
         self._problems.say("work", "")
-        return 0.0 if files else IDLE_S
+        return 0.0 if files or self._has_held() else IDLE_S
+
+    def _has_held(self) -> bool:
+        """Return whether a file is in hand that was read or judged already."""
+        return self._holding is not None and self._holding.has_held
 
     def _release_if_idle(self, files: int) -> None:
-        """Release what the networks keep for the next micrograph once none has come for a while."""
+        """Release what is kept for the next micrograph once none has come for a while."""
+        unused_s = self._steady() - self._used_s
         if files:
-            self._used_s = self._steady()
-        elif self._steady() - self._used_s > RELEASE_AFTER_S:
-            self._used_s = math.inf
+            self._used_s, self._is_released, self._rests = self._steady(), False, False
+        elif unused_s > REST_AFTER_S and not self._rests:
+            self._rests = True
+            if self._pool:
+                self._pool.rest()
+        elif unused_s > RELEASE_AFTER_S and not self._is_released:
+            self._is_released = True
             self._release_memory()
+            if self._pool:
+                self._pool.release_memory()
 
     def _round(self, n: int) -> int:
         if not self._before_round():

@@ -1,7 +1,7 @@
 """Run the real agent for a while, and print whether its memory grows.
 
     python tests/bench/soak.py [--minutes 30] [--every-s 10] [--bundle BUNDLE] [--keep FOLDER]
-    python tests/bench/soak.py --count 1000 --bundle BUNDLE
+    python tests/bench/soak.py --count 1000 --bundle BUNDLE [--long-rest]
 
 Memory is the proportional set size of all processes (Linux); each process is printed at the end.
 
@@ -43,6 +43,7 @@ PORT = 8796
 SAMPLE_S = 15.0
 WAITING = 8
 REST_S = 45.0  # longer than the worker waits before it releases memory
+LONG_REST_S = 630.0  # longer than it waits before it ends the processes that read
 UNIT = Path(__file__).parents[2] / "deploy" / "martensight.service"
 SIZES = ((1000, 750), (1280, 960), (800, 600), (1600, 1200), (2000, 1500))
 HEAVY = ("torch", "openvino", "cv2", "onnxruntime", "matplotlib", "scipy", "sklearn", "pandas")
@@ -142,7 +143,13 @@ def slope(samples: list[Sample], name: str) -> tuple[float, float]:
 
 
 def run(
-    lab: Path, minutes: float, every_s: float, bundle: Path | None, count: int | None = None
+    lab: Path,
+    minutes: float,
+    every_s: float,
+    bundle: Path | None,
+    *,
+    count: int | None = None,
+    long_rest: bool = False,
 ) -> bool:
     exports = lab / "export"
     exports.mkdir(parents=True)
@@ -177,9 +184,13 @@ def run(
             wake_s = min(next_file_s, next_sample_s) - time.monotonic()
             time.sleep(max(0.0, min(wake_s, 1.0)))
         done = waited_for(exported)
-        print_processes(watched)
-        time.sleep(REST_S)
-        print(f"after {REST_S:g} s without a file: {sampled(watched, began_s).memory_mb:.0f} MB")
+        rested_s = 0.0
+        for rest_s in (0.0, REST_S, LONG_REST_S)[: 3 if long_rest else 2]:
+            time.sleep(rest_s - rested_s)
+            rested_s = rest_s
+            memory_mb = sampled(watched, began_s).memory_mb
+            print(f"after {rest_s:g} s without a file: {memory_mb:.0f} MB", flush=True)
+            print_processes(watched)
     finally:
         process.terminate()
         process.wait(60)
@@ -230,12 +241,20 @@ def main() -> None:
     ask.add_argument("--every-s", type=float, default=10)
     ask.add_argument("--bundle", type=Path)
     ask.add_argument("--count", type=int, help="micrographs, as fast as they are taken")
+    ask.add_argument("--long-rest", action="store_true", help="wait until no process reads")
     ask.add_argument("--keep", type=Path, help="the lab's folder, kept")
     given = ask.parse_args()
     lab = given.keep or Path(tempfile.mkdtemp(prefix="soak-"))
     try:
         every_s = given.every_s if given.count is None else math.inf
-        fine = run(lab, given.minutes, every_s, given.bundle, given.count)
+        fine = run(
+            lab,
+            given.minutes,
+            every_s,
+            given.bundle,
+            count=given.count,
+            long_rest=given.long_rest,
+        )
     finally:
         if given.keep is None:
             shutil.rmtree(lab, ignore_errors=True)

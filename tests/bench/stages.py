@@ -2,6 +2,7 @@
 
     python tests/bench/stages.py --bundle FOLDER [--before FOLDER] [--n 8] [--threads 1] [--profile]
     python tests/bench/stages.py --bundle FOLDER --precision bf16 --before FOLDER --n 8
+    python tests/bench/stages.py --bundle FOLDER --arch resnet18 [--px 1994] [--um-per-px 0.2]
 
 Every stage is run over the same drawn micrographs, one after the other as the pipeline does, in
 this process; what is printed is the median per micrograph in ms (wall and processor time) and
@@ -11,6 +12,8 @@ each of one micrograph, and of the parts of the step. Where heads and unusual ch
 the bare pass is that of all four stages of the network. In bf16 both ratios are printed: to the
 bare pass in bf16, and to that in fp32. `--before` measures another bundle, or the same one, in
 fp32 on the same micrographs, in turns. `--profile` lists the functions that take most of it.
+`--arch` measures two untrained networks of that architecture in two stages, each with heads by
+chance, next to the bundle's unusual check; micrographs are then `--px` wide and high.
 Without a bundle the model's stages are left out.
 """
 
@@ -27,7 +30,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from statistics import median
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import cv2
 import numpy as np
@@ -44,14 +47,17 @@ from agent.store import MicrographResult, Store
 from agent.triage import Policy, triage
 from agent.watch import ListedFile
 from agent.watch.listing import list_folder
-from model import Classifier, Field
+from model import Classifier, Field, default_taxonomy
 from model.bundle import load_bundle
+from model.framing import Framing
+from model.networks.backbones import build_backbone
 from model.networks.encoder import Encoder
+from model.networks.schemes import Head, Scheme
 from model.ood.reduced_precision import load_detector
-from model.runtime.engines import build_runner
+from model.runtime.engines import build_runner, choose_engine
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from model import Prediction
 
@@ -106,40 +112,103 @@ class Stopwatch:
             print(f"{name:28}{median(took):10.0f}" + "".join(f"{r:18.2f}" for r in ratios))
 
 
-def exported(folder: Path, n: int) -> None:
+class Options(argparse.Namespace):
+    """What is measured."""
+
+    bundle: Path | None
+    before: Path | None
+    n: int
+    threads: int
+    precision: str
+    profile: bool
+    arch: str
+    px: int
+    um_per_px: float | None
+
+    @property
+    def size_px(self) -> tuple[int, int]:
+        """Rows and columns of a micrograph."""
+        return (self.px, self.px) if self.arch else (HEIGHT, WIDTH)
+
+
+def exported(folder: Path, n: int, size_px: tuple[int, int]) -> None:
     """Draw micrographs as a microscope would export them."""
     for number in range(n):
-        pixels = draw_micrograph("G8", seed=number, size=(WIDTH, HEIGHT)).pixels
+        pixels = draw_micrograph("G8", seed=number, size=size_px[::-1]).pixels
         held = cv2.imencode(".tif", cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR))[1]
         (folder / f"{number}.tif").write_bytes(held.tobytes())
 
 
-class Judge:
-    """A classifier, and the bare networks of its bundle on the same engine."""
+class Networks(NamedTuple):
+    """What a classifier is built from, as far as it is measured."""
 
-    def __init__(self, bundle: Path, precision: str) -> None:
-        self.classifier = Classifier.load(bundle, precision=precision)
+    scheme: Scheme
+    framing: Framing
+    encoders: Mapping[str, Encoder]
+    heads: Mapping[str, Head]
+    shares_pass: bool
+
+
+def build_two_stages(arch: str, px: int) -> Networks:
+    """Return untrained networks in two stages, each subtype with one of its own."""
+    torch.manual_seed(0)
+    codes = [f"{subtype}{size}" for subtype in "GBM" for size in ("7", "8", "9-10")]
+    scheme = Scheme("two-stage", default_taxonomy().restricted_to(codes))
+    encoders = {name: Encoder(build_backbone(arch)).eval() for name in scheme.heads()}
+    rng = np.random.default_rng(0)
+    heads = {}
+    for name, classes in scheme.heads().items():
+        channels = encoders[name].channels
+        weight = rng.normal(0, channels**-0.5, (len(classes), channels)).astype(np.float32)
+        bias, mean = np.zeros(len(classes), np.float32), np.zeros(channels, np.float32)
+        heads[name] = Head(name, name, classes, weight, bias, mean)
+    for encoder in encoders.values():
+        encoder.requires_grad_(requires_grad=False)
+    return Networks(scheme, Framing("mirror", px), encoders, heads, shares_pass=False)
+
+
+class Judge:
+    """A classifier, and its bare networks on the same engine."""
+
+    def __init__(self, bundle: Path, precision: str, given: Options) -> None:
         loaded = load_bundle(bundle)
         self.detector = load_detector(loaded.ood_tensors, loaded.ood_facts, precision="fp32")
-        self._framing, self._scheme, self._heads = (
-            loaded.manifest.framing,
-            loaded.scheme,
-            loaded.heads,
-        )
-        shared = bool(loaded.manifest.field_embedding)
-        own = self.classifier.engine
+        if given.arch:
+            networks = build_two_stages(given.arch, given.px)
+            self.classifier = Classifier(
+                name=given.arch,
+                scheme=networks.scheme,
+                framing=networks.framing,
+                conformal_level=loaded.manifest.conformal_level,
+                encoders=networks.encoders,
+                heads=networks.heads,
+                detector=self.detector,
+                engine=choose_engine("auto", precision, {given.arch}),
+            )
+        else:
+            self.classifier = Classifier.load(bundle, precision=precision)
+            networks = Networks(
+                loaded.scheme,
+                loaded.manifest.framing,
+                loaded.encoders,
+                loaded.heads,
+                bool(loaded.manifest.field_embedding),
+            )
+        self._framing, self._scheme, self._heads = networks[1], networks[0], networks[3]
+        shared, own = networks.shares_pass, self.classifier.engine
         self._runners = {
             part: {
                 name: build_runner(
                     Encoder(encoder.backbone, (3,)).eval() if shared else encoder, engine
                 )
-                for name, encoder in loaded.encoders.items()
+                for name, encoder in networks.encoders.items()
             }
             for part, engine in ((BARE, own), (BARE_FP32, replace(own, precision="fp32")))
             if part == BARE or own.precision != "fp32"
         }
-        blank = np.zeros((HEIGHT, WIDTH, 3), np.uint8)
-        self.measure(Stopwatch(), Field(blank, np.ones((HEIGHT, WIDTH), np.bool_), 0.2))
+        height, width = given.size_px
+        blank = np.zeros((height, width, 3), np.uint8)
+        self.measure(Stopwatch(), Field(blank, np.ones((height, width), np.bool_), 0.2))
 
     def measure(self, watch: Stopwatch, field: Field) -> Prediction:
         """Classify a field, then run the bare pass and the parts of the step on it again."""
@@ -162,13 +231,23 @@ class Judge:
         return prediction
 
 
-def one(watch: Stopwatch, path: Path, judge: Judge | None, lab: Lab) -> Field:
-    """Run one micrograph through every stage; return its field."""
+def one(
+    watch: Stopwatch, path: Path, judge: Judge | None, lab: Lab, um_per_px: float | None
+) -> Field:
+    """Run one micrograph through every stage; return its field.
+
+    Args:
+        watch: Keeps what it took.
+        path: The file.
+        judge: Classifies it, or None.
+        lab: Where it is stored.
+        um_per_px: Its scale in place of the one that its bar states, or None.
+    """
     with watch.stage("read"):
         (micrograph,) = read(path, limits=Limits())
     with watch.stage("crop"):
         seen = crop(micrograph, um_per_px_range=(0.01, 5.0))
-    field = Field(seen.pixels, seen.valid, seen.um_per_px)
+    field = Field(seen.pixels, seen.valid, um_per_px or seen.um_per_px)
     prediction = judge.measure(watch, field) if judge else None
     with watch.stage("archive"):
         artefacts: dict[str, object] = {**lab.archive.keep(seen)}
@@ -215,24 +294,27 @@ def main() -> None:
     parser.add_argument("--n", type=int, default=8)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--precision", default="auto")
+    parser.add_argument("--arch", default="", help="of two untrained networks, such as resnet18")
+    parser.add_argument("--px", type=int, default=1994, help="side of a micrograph for --arch")
+    parser.add_argument("--um-per-px", type=float, help="scale in place of the bar's")
     parser.add_argument("--profile", action="store_true", help="list the costliest functions")
-    given = parser.parse_args()
+    given = parser.parse_args(namespace=Options())
     torch.set_num_threads(given.threads)
     cv2.setNumThreads(given.threads)
-    judge = Judge(given.bundle, given.precision) if given.bundle else None
-    before = Judge(given.before, "fp32") if given.before else None
+    judge = Judge(given.bundle, given.precision, given) if given.bundle else None
+    before = Judge(given.before, "fp32", given) if given.before else None
     if judge:
         engine = judge.classifier.engine
         print(f"bundle {judge.classifier.name}: {engine.label}, {engine.precision}")
     with tempfile.TemporaryDirectory() as folder:
         export = Path(folder, "export")
         export.mkdir()
-        exported(export, given.n)
+        exported(export, given.n, given.size_px)
         lab = Lab(Path(folder))
         lab.arrive(export)
         watch, earlier = Stopwatch(), Stopwatch()
         for path in sorted(export.iterdir()):
-            field = one(watch, path, judge, lab)
+            field = one(watch, path, judge, lab, given.um_per_px)
             if before:
                 before.measure(earlier, field)
         watch.print_stages()
@@ -242,13 +324,13 @@ def main() -> None:
         if judge:
             watch.print_ratios()
         if judge and given.profile:
-            print_profile(judge.classifier, given.n)
+            print_profile(judge.classifier, given.n, given.size_px)
         lab.store.close()
 
 
-def print_profile(classifier: Classifier, n: int) -> None:
+def print_profile(classifier: Classifier, n: int, size_px: tuple[int, int]) -> None:
     """Print the functions that take most of the processor time of classify."""
-    drawn = [draw_micrograph("G8", seed=seed, size=(WIDTH, HEIGHT)).pixels for seed in range(n)]
+    drawn = [draw_micrograph("G8", seed=seed, size=size_px[::-1]).pixels for seed in range(n)]
     fields = [Field(pixels, np.ones(pixels.shape[:2], np.bool_), 0.2) for pixels in drawn]
     profile = cProfile.Profile(time.process_time)
     profile.runcall(classifier.classify, fields)

@@ -21,6 +21,12 @@ from agent.imaging.scale_bar.candidates import (
     is_convincing,
     rank_lines,
 )
+from agent.imaging.scale_bar.doubts import (
+    continues_beyond_gap,
+    ends_in_texture,
+    has_hidden_end,
+    is_outline,
+)
 from agent.imaging.scale_bar.figures import find_figure
 from agent.imaging.scale_bar.filled_bars import find_blocks
 from agent.imaging.scale_bar.from_label import find_bar, find_labels
@@ -32,15 +38,10 @@ from agent.imaging.scale_bar.line import Line, are_alike, is_in_room
 from agent.imaging.scale_bar.line_ends import SAME
 from agent.imaging.scale_bar.line_groups import drop_duplicates
 from agent.imaging.scale_bar.line_length import is_arrow
-from agent.imaging.scale_bar.matching import (
-    FoundBar,
-    continues_beyond_gap,
-    ends_in_texture,
-    has_hidden_end,
-    is_believable,
-)
-from agent.imaging.scale_bar.ocr import confirms_length, contradicts_length
+from agent.imaging.scale_bar.matching import FoundBar, is_believable
+from agent.imaging.scale_bar.ocr import adds_digit, confirms_length, contradicts_length
 from agent.imaging.scale_bar.planes import compute_planes
+from agent.imaging.scale_bar.points import reads_otherwise
 from agent.imaging.scale_bar.reading import read_candidates
 from agent.imaging.scale_bar.tick_rulers import find_combs
 
@@ -142,7 +143,12 @@ def _find_by_labels(
 ) -> list[FoundBar]:
     """Return the bar of one of the labels; first one that states a length."""
     pairs = [(label, find_bar(pixels, label, lines)) for label in _select_agreeing(read)]
-    bars = [_build_bar(label, labelled) for label, labelled in pairs if labelled is not None]
+    bars = []
+    for label, labelled in pairs:
+        if labelled is not None:
+            bar = _build_bar(label, labelled)
+            arrow = _find_arrow(pixels, bar, label)
+            bars.append(bar if arrow is None else _build_bar(label, arrow))
     return sorted(bars, key=lambda bar: bar.um is None)[:1]
 
 
@@ -242,6 +248,7 @@ def _drop_unsure_length(pixels: NDArray[np.uint8], bar: FoundBar) -> FoundBar:
         or has_hidden_end(pixels, bar)
         or ends_in_texture(pixels, bar)
         or _is_cut(pixels, bar)
+        or _has_other_words(pixels, bar)
     )
     return _put_in_doubt(bar) if bar.um is not None and unsure else bar
 
@@ -279,7 +286,22 @@ def _is_cut(pixels: NDArray[np.uint8], bar: FoundBar) -> bool:
     else:
         differs = contradicts_length(pixels, words, bar.um, number=number, left=left)
         differs = differs and bar.kind != "broken"  # a half of it is before its words
-    return differs and not confirms_in_ink(pixels, words, bar.um, ink, left)
+    if not differs:
+        return False
+    more = adds_digit(pixels, words, number=number, left=left)
+    return more or not confirms_in_ink(pixels, words, bar.um, ink, left)
+
+
+def _has_other_words(pixels: NDArray[np.uint8], bar: FoundBar) -> bool:
+    """Return whether the label of a bar is written in another ink, or states another length."""
+    if bar.label_box is None or bar.um is None or not bar.ink:
+        return False
+    length = Length(bar.um, bar.label, 0.0, 1.0)
+    if is_outline(pixels, bar, build_label(pixels, bar.label_box, length).ink):
+        return True
+    return reads_otherwise(
+        pixels, bar.label_box, np.array(bar.ink), um=bar.um, number=_get_number(bar)
+    )
 
 
 def _get_number(bar: FoundBar) -> float:

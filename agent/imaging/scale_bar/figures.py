@@ -35,6 +35,9 @@ _LEAST_PX, _OF_WORDS = 24, 0.25  # of a figure: pixels, share of its words
 _SLENDER, _UPRIGHT = 2.5, 4.0  # length over height of a figure; height over width of an upright
 _FILLED, _LEAST_FILLED_PX = 0.93, 3  # share of its box and height of a figure that is a rectangle
 _POINTED_PX = 7  # height of any other, below which everything is alike within a pixel
+_BLUNT, _SPUR = 0.5, 0.25  # shares of the height of a part: a blunt end has more, a spur less
+_OF_TICK, _OF_LINE = 0.7, 0.5  # shares of the height of a part that a tick and its line have
+_WIDEST_TICK = 0.1  # of the length of a part
 _UNLIKE = 0.05  # share of a figure that its mirror image lacks
 _UNLIKE_FILLED = 0.005  # the same of one that is a rectangle
 _DASHES = 4  # fewer may be letters or grains
@@ -87,7 +90,12 @@ def find_figure(pixels: NDArray[np.uint8], label: BarLabel) -> LabelledLine | No
         return None
     best = max(figures, key=lambda line: line.line_px)
     alone = all(abs(line.line_px / best.line_px - 1) < _SAME for line in figures)
-    return LabelledLine(best, best.line_px, sure=alone)
+    return LabelledLine(best, best.line_px, sure=alone and not _has_wide_ticks(best))
+
+
+def _has_wide_ticks(line: Line) -> bool:
+    """Return whether a figure is another length to the outer sides of its ticks: both are usual."""
+    return line.kind == "figure" and line.width > (1 + _SAME) * line.line_px + 1
 
 
 def _is_at_place(line: Line, label: BarLabel) -> bool:
@@ -105,7 +113,8 @@ def _iter_level(pixels: NDArray[np.uint8], label: BarLabel) -> Iterator[Line]:
     parts = _find_parts(share, region, label)
     for part in parts:
         if part.width >= _SLENDER * part.height and _is_figure(part):
-            yield _build_line(share, part.box, region, "figure")
+            line = _build_line(share, _cut_to_full(part), region, "figure")
+            yield replace(line, line_px=line.line_px - _measure_ticks(part))
     yield from (_build_line(share, row, region, "dashed") for row in _iter_dashes(share, parts))
 
 
@@ -180,6 +189,33 @@ def _is_figure(part: _Part) -> bool:
         return False
     most = (_UNLIKE_FILLED if filled else _UNLIKE) * float(mask.sum())
     return all(_count_lacking(mask, other) <= most for other in (mask[:, ::-1], mask[::-1]))
+
+
+def _measure_ticks(part: _Part) -> float:
+    """Return half the width of both ticks at the ends of a thin line, 0 without them.
+
+    A length goes from the middle of one to the middle of the other, as that of any line with ticks.
+    """
+    share = part.mask.mean(axis=0)
+    left, right = (
+        int(np.argmin(np.append(run >= _OF_TICK, False))) for run in (share, share[::-1])
+    )
+    thin = float(np.median(share)) <= _OF_LINE
+    alike = min(left, right) > 0 and abs(left - right) <= 1
+    return (left + right) / 2 if thin and alike and left <= _WIDEST_TICK * len(share) else 0.0
+
+
+def _cut_to_full(part: _Part) -> Box:
+    """Return the box of a part with one blunt end, without columns where texture touches the other.
+
+    Both ends of an arrow are pointed.
+    """
+    x0, y0, _, y1 = part.box
+    share = part.mask.mean(axis=0)
+    if max(share[0], share[-1]) < _BLUNT:
+        return part.box
+    full = np.flatnonzero(share >= _SPUR)
+    return (x0 + int(full[0]), y0, x0 + int(full[-1]) + 1, y1)
 
 
 def _count_lacking(mask: Plane, mirrored: Plane) -> int:

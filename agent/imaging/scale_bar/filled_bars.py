@@ -26,7 +26,9 @@ if TYPE_CHECKING:
 _STEP = 2  # search in every second row and column
 _STRAIGHT = 37  # columns: shortest straight top of a block
 _FULL = 215  # grey value of a drawn block in the plane where it is bright
+_LEAST = (128, 205)  # grey values at its ends: half of it on dark steel, and on light steel
 _WRITTEN, _LETTER, _SIDE = 0.3, 0.15, 0.9  # full share of rows and columns with words, of a side
+_BESIDE_PX, _BEYOND_PX = 3, 8  # columns at a side and rows beyond a block
 _MOST = 8  # blocks that are read
 
 
@@ -63,7 +65,7 @@ def _iter_filled(planes: list[NDArray[np.uint8]]) -> Iterator[Box]:
             if not (low and full and inside):
                 continue
             box = _refine(plane, (x, y, x + w, y + h))
-            if box is not None and count < _MOST:
+            if box is not None and not _goes_on(plane, box) and count < _MOST:
                 count += 1
                 yield box
 
@@ -95,7 +97,10 @@ def _trim_texture(part: NDArray[np.bool_], whole: list[int]) -> list[int]:
         whole: x, y, width, height and area of all of the part.
     """
     middle = part.shape[1] // 2
-    foot = _count_run(part[:, middle - middle // 2 : middle + middle // 2].mean(axis=1) > _WRITTEN)
+    written = part[:, middle - middle // 2 : middle + middle // 2].mean(axis=1) > _WRITTEN
+    tenth = max(1, part.shape[1] // 10)  # bold words may leave less of the middle than of the sides
+    sides = (part[:, tenth : 2 * tenth], part[:, -2 * tenth : -tenth])
+    foot = _count_run(written | np.all([side.mean(axis=1) > _SIDE for side in sides], axis=0))
     share = part[:foot].mean(axis=0) if foot else np.zeros(part.shape[1])
     left = middle - _count_run(share[:middle][::-1] > _LETTER)
     right = middle + _count_run(share[middle:] > _LETTER)
@@ -113,10 +118,19 @@ def _count_run(flags: NDArray[np.bool_]) -> int:
 
 def _refine(plane: NDArray[np.uint8], box: Box) -> Box | None:
     """Return the box refined to the pixel, or None if its rim has holes."""
+    ends = (_refine_to(plane, box, least) for least in _LEAST)
+    return next((block for block in ends if block is not None), None)
+
+
+def _refine_to(plane: NDArray[np.uint8], box: Box, least: int) -> Box | None:
+    """Return the box refined to where most pixels fall below a grey value; see `_refine`."""
     x0, y0, x1, y1 = box
-    x0, x1 = (_find_last(plane[y0 + 3 : y1 - 3], x, by) for x, by in ((x0 + 2, -1), (x1 - 3, 1)))
+    x0, x1 = (
+        _find_last(plane[y0 + 3 : y1 - 3], x, by, least) for x, by in ((x0 + 2, -1), (x1 - 3, 1))
+    )
     y0, y1 = (
-        _find_last(plane[:, x0 + 3 : x1 - 3].T, y, by) for y, by in ((y0 + 2, -1), (y1 - 3, 1))
+        _find_last(plane[:, x0 + 3 : x1 - 3].T, y, by, least)
+        for y, by in ((y0 + 2, -1), (y1 - 3, 1))
     )
     block = plane[y0 + 3 : y1 - 2, x0 + 3 : x1 - 2] >= _FULL  # JPEG blurs the outer pixels
     rim = (block[0], block[-1], block[:, 0], block[:, -1])
@@ -125,10 +139,21 @@ def _refine(plane: NDArray[np.uint8], box: Box) -> Box | None:
     return (x0, y0, x1 + 1, y1 + 1)
 
 
-def _find_last(columns: NDArray[np.uint8], start: int, by: int) -> int:
+def _goes_on(plane: NDArray[np.uint8], box: Box) -> bool:
+    """Return whether both sides of a block go on above or below: it is the part of a plate."""
+    x0, y0, x1, y1 = box
+    columns = (slice(x0 + 2, x0 + 2 + _BESIDE_PX), slice(x1 - 2 - _BESIDE_PX, x1 - 2))
+    for rows in (slice(max(0, y0 - _BEYOND_PX), max(0, y0 - 2)), slice(y1 + 2, y1 + _BEYOND_PX)):
+        sides = [plane[rows, side] >= _FULL for side in columns]
+        if all(side.size and float(side.mean()) > _SIDE for side in sides):
+            return True
+    return False
+
+
+def _find_last(columns: NDArray[np.uint8], start: int, by: int, least: int) -> int:
     """Return the last mostly full column from a start in one direction."""
     at = start
-    while 0 <= at + by < columns.shape[1] and float(np.mean(columns[:, at + by] >= 128)) > 0.9:
+    while 0 <= at + by < columns.shape[1] and float(np.mean(columns[:, at + by] >= least)) > 0.9:
         at += by
     return at
 

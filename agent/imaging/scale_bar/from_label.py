@@ -34,8 +34,13 @@ from agent.imaging.scale_bar.line_ends import has_equal_ends, has_lost_ticks, ha
 from agent.imaging.scale_bar.line_groups import drop_duplicates, find_frame, join_broken
 from agent.imaging.scale_bar.line_length import measure_length
 from agent.imaging.scale_bar.lines import compute_max_thickness, find_lines
-from agent.imaging.scale_bar.matching import is_stroke
-from agent.imaging.scale_bar.ocr import confirms_length, contradicts_length, read_lengths
+from agent.imaging.scale_bar.matching import is_rim, is_stroke
+from agent.imaging.scale_bar.ocr import (
+    adds_digit,
+    confirms_length,
+    contradicts_length,
+    read_lengths,
+)
 from agent.imaging.scale_bar.text_rows import TextRow, iter_letter_rows
 from agent.imaging.scale_bar.tick_rulers import find_combs
 from agent.imaging.scale_bar.tracing import SHOWS, trace_line
@@ -161,7 +166,12 @@ def find_bar(
         return None
     in_ink = list(_iter_lines_in_ink(pixels, label))
     frame = find_frame([line for line, _ in in_ink], label.box)
-    in_ink = [pair for pair in in_ink if not any(pair[0] is side for side in frame)]
+    in_ink = [
+        (line, just_ink)
+        for line, just_ink in in_ink
+        if not any(line is side for side in frame)
+        and not is_rim(pixels, line, label.box, label.paper)
+    ]
     near = [
         candidate for candidate in _iter_candidates(in_ink, label) if candidate.line.crisp >= 0.55
     ]
@@ -299,7 +309,10 @@ def _is_cut(pixels: NDArray[np.uint8], label: BarLabel, line: Line) -> bool:
         differs = not confirms_length(pixels, label.box, um, left=left)
     else:
         differs = contradicts_length(pixels, label.box, um, number=number, left=left)
-    return differs and not confirms_in_ink(pixels, label.box, um, label.ink, left)
+    if not differs:
+        return False
+    more = adds_digit(pixels, label.box, number=number, left=left)
+    return more or not confirms_in_ink(pixels, label.box, um, label.ink, left)
 
 
 def _has_rivals(near: list[_Candidate]) -> bool:

@@ -22,7 +22,7 @@ from agent.imaging.scale_bar.line import (
     is_in_room,
     measure_colour,
 )
-from agent.imaging.scale_bar.line_ends import SAME, has_sure_ends
+from agent.imaging.scale_bar.line_ends import has_sure_ends
 from agent.imaging.scale_bar.line_groups import find_frame
 from agent.imaging.scale_bar.line_length import measure_length
 
@@ -35,11 +35,6 @@ if TYPE_CHECKING:
 _UM_PER_PX = (1e-5, 50.0)  # µm per pixel: from an atom to a pixel that shows no structure
 _EXACT_SHARE, _EXACT_ROOM = 0.9, 30  # of a line's pixels; grey values from its exact ink
 _END_PX = 3  # columns of an end
-_LEAST_GAP_PX, _LEAST_PART_PX = 12, 16  # of a line that is cut, pixels
-_AROUND_PX, _HIDES = 4, 0.3  # of an end; share of a place of the line's ink that hides it
-_THICK_PX, _GREY = 8, 12  # of a bar with rows free of its edges; grey values of a grey ink
-_EVEN_ROOM = 8  # grey values within which ink is even
-_PALED_PX = 3  # pixels that pale at an end
 _SHORTER = 0.5  # of the words: a line shorter than that is seldom their bar
 _OFF_MIDDLE = 0.15  # of the words' height: farther from the middle of a gap, a digit is missing
 _THIN_PX = 4  # height of the shaft of an arrow; texture next to a thicker line resembles a head
@@ -219,7 +214,7 @@ def _compute_cost(
     if line.framed or are_alike(colour, paper, 40):
         return None
     if (
-        _is_rim(pixels, line, place, paper)
+        is_rim(pixels, line, place, paper)
         or _is_half(pixels, line, colour, place)
         or _is_strip(line, place)
         or (line.kind == "checker" and overlap(line.box, place) > _OF_LETTERS)
@@ -247,7 +242,7 @@ def _runs_on(pixels: NDArray[np.uint8], line: Line, colour: NDArray[Any]) -> boo
     thin = y1 - y0 <= _THIN_PX
     # Blur leaves half of a thin line's rows in another colour than the rest.
     colours = np.median(pixels[y0:y1, x0:x1], axis=1)[:, None] if thin else colour
-    room = _compute_room(pixels, line.core, colour, line.contrast)
+    room = compute_room(pixels, line.core, colour, line.contrast)
     for beyond in (
         pixels[y0:y1, max(0, x0 - 10) : max(0, x0 - 1)],
         pixels[y0:y1, x1 + 1 : x1 + 10],
@@ -258,32 +253,7 @@ def _runs_on(pixels: NDArray[np.uint8], line: Line, colour: NDArray[Any]) -> boo
     return False
 
 
-def continues_beyond_gap(pixels: NDArray[np.uint8], bar: FoundBar) -> bool:
-    """Return whether a bar is a part of a longer line that a stroke or a stain cuts.
-
-    Beyond an end, after a gap of less than the height of the words, the same rows have the same
-    ink again, for a quarter of the length at least, on another ground above and below.
-    """
-    if bar.kind != "plain" or not bar.ink or bar.label_box is None:
-        return False
-    x0, y0, x1, y1 = bar.line
-    ink, long = np.array(bar.ink), x1 - x0
-    reach = max(_LEAST_GAP_PX, bar.label_box[3] - bar.label_box[1])
-    least = max(_LEAST_PART_PX, long // 4)
-    if y0 < 3 or y1 + 3 > len(pixels):
-        return False
-    for start, stop in ((x1, x1 + reach + least), (x0 - reach - least, x0)):
-        rows = pixels[y0 - 3 : y1 + 3, max(0, start) : max(0, stop)].astype(np.int16)
-        like = np.abs(rows - ink).max(axis=2) < min(50, 0.4 * bar.contrast)
-        line = (like[3:-3].mean(axis=0) >= 0.6) & ~like[[0, -1]].any(axis=0)
-        if any(end - first >= least for first, end in find_runs(line)):
-            return True
-    return False
-
-
-def _compute_room(
-    pixels: NDArray[np.uint8], core: Box, ink: NDArray[Any], contrast: float
-) -> float:
+def compute_room(pixels: NDArray[np.uint8], core: Box, ink: NDArray[Any], contrast: float) -> float:
     """Return by how many grey values a pixel may differ from a line's ink and still be it.
 
     Where all of a line but its anti-aliased edge has exactly its ink, to both ends, texture that is
@@ -296,42 +266,6 @@ def _compute_room(
     ends = (off[:, 2 : 2 + _END_PX], off[:, -2 - _END_PX : -2])  # but for the tip of an arrow
     exact = [float(np.mean(part <= 1)) for part in (off, *ends) if part.size]
     return min(room, _EXACT_ROOM) if min(exact) > _EXACT_SHARE else room
-
-
-def has_hidden_end(pixels: NDArray[np.uint8], bar: FoundBar) -> bool:
-    """Return whether a bar without ticks ends in a place of its own ink, which hides the end.
-
-    Such a place is a bright grain or a dark pore: it has the ink above and below the line too.
-    """
-    if bar.kind != "plain" or not bar.ink:
-        return False
-    x0, y0, x1, y1 = bar.line
-    top, foot = max(0, y0 - _AROUND_PX), y1 + _AROUND_PX
-    room = _compute_room(pixels, bar.line, np.array(bar.ink), bar.contrast)
-    for end in (x0, x1):
-        around = slice(max(0, end - _AROUND_PX), end + _AROUND_PX)
-        sides = (pixels[top : max(0, y0 - 1), around], pixels[y1 + 1 : foot, around])
-        off = [np.abs(side.astype(np.int16) - np.array(bar.ink)).max(axis=2) for side in sides]
-        if all(side.size and float(np.mean(side < room)) > _HIDES for side in off):
-            return True
-    return False
-
-
-def ends_in_texture(pixels: NDArray[np.uint8], bar: FoundBar) -> bool:
-    """Return whether a thick grey bar is longer than its own even ink: a grain goes on from it."""
-    x0, y0, x1, y1 = bar.line
-    if bar.kind != "plain" or not bar.ink or y1 - y0 < _THICK_PX or x1 - x0 < 4 * _THICK_PX:
-        return False
-    core = pixels[y0 + 2 : y1 - 2, max(0, x0) : x1].astype(np.int16)
-    inside = core[:, len(core[0]) // 4 : -(len(core[0]) // 4)]
-    ink = np.median(inside, axis=(0, 1))
-    if np.ptp(ink) > _GREY:  # compression runs a colour into what is next to it
-        return False
-    room = max(_EVEN_ROOM, 2 * float(np.percentile(np.abs(inside - ink).max(axis=2), 95)))
-    even = np.flatnonzero(np.median(np.abs(core - ink).max(axis=2), axis=0) <= room)
-    if not even.size or max(even[0], len(core[0]) - 1 - even[-1]) <= _PALED_PX:
-        return False
-    return bool(even[-1] - even[0] + 1 < (1 - SAME) * bar.line_px)
 
 
 def _is_half(pixels: NDArray[np.uint8], line: Line, colour: NDArray[Any], place: Box) -> bool:
@@ -361,11 +295,11 @@ def _is_strip(line: Line, place: Box) -> bool:
     return line.gap is None and wide and overlap(box, middle) > 0.5
 
 
-def _is_rim(pixels: NDArray[np.uint8], line: Line, place: Box, paper: NDArray[Any]) -> bool:
+def is_rim(pixels: NDArray[np.uint8], line: Line, place: Box, paper: NDArray[Any]) -> bool:
     """Return whether a line is the edge of a label's plate, which is on one side of it only."""
     x0, y0, x1, y1 = line.core
-    if line.kind != "plain" or not (place[1] >= y1 or place[3] <= y0):
-        return False
+    if line.kind not in ("plain", "ruler") or not (place[1] >= y1 or place[3] <= y0):
+        return False  # the sides of a plate resemble the ticks of a ruler
     above, below = pixels[max(0, y0 - 3) : max(0, y0 - 1), x0:x1], pixels[y1 + 1 : y1 + 3, x0:x1]
     near, far = (below, above) if place[1] >= y1 else (above, below)
     if not near.size or not far.size:

@@ -154,6 +154,24 @@ def confirms_length(
     return True
 
 
+def adds_digit(
+    picture: NDArray[np.uint8], box: tuple[int, int, int, int], *, number: float, left: int
+) -> bool:
+    """Return whether words with what precedes them clearly state a usual length of more digits.
+
+    Args:
+        picture: (h, w, 3) uint8, RGB.
+        box: Box of the words, pixels of the picture.
+        number: The number that was read in the box, without the unit: "12" is not "2".
+        left: First column that can hold a digit.
+    """
+    picture, (x0, y0, x1, y1) = _cut_before(picture, box, left)
+    text = read_words(picture, (max(0, x0 - round(_BEFORE * (y1 - y0))), y0, x1, y1))
+    if text is None or text.score < _UNUSUAL_SCORE or parse_length(text.words) is None:
+        return False
+    return has_more_digits(text.words, number)
+
+
 def contradicts_length(
     picture: NDArray[np.uint8],
     box: tuple[int, int, int, int],

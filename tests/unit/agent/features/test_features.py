@@ -20,6 +20,7 @@ from agent.features import (
     FormOfRows,
     SimilarIndex,
     build_row,
+    tend_folder,
     to_batch,
 )
 from agent.features.feature_buffer import read_buffer
@@ -410,6 +411,40 @@ def test_similar_ones_of_the_same_scale_come_first_and_a_copy_before_all(folder)
     )
     assert [hit.sha256 for hit in found[1:6]] == [sha(n) for n in exact[:5]]
     assert SimilarIndex(folder).find(sha(99), 0, n=3) is None
+
+
+def test_a_folder_needs_tending_until_its_rows_are_in_shards_that_were_compared(folder):
+    before = folder.needs_tending()
+    folder.buffer.append(OF, row(1))
+    with_buffer = folder.needs_tending()
+    given = {"folder": folder.folder, "writer": "PC-1", "check_s": 60.0}
+    (compared,) = tend_folder(None, compared=folder.compared, **given)
+    with_shard = folder.needs_tending()
+    folder.skip_compared(compared)
+
+    assert (before, with_buffer, with_shard) == (False, True, True)
+    assert not folder.needs_tending()
+    assert list(compared) == folder.list_shards(OF.id)
+
+
+def test_a_damaged_shard_is_deleted_and_reported_by_what_tends_the_folder(folder):
+    shard = fill(folder, range(3))
+    shard.write_bytes(b"not what was written")
+
+    given = {"folder": folder.folder, "writer": "PC-1", "compared": {}, "check_s": 60.0}
+    fault, compared = tend_folder(None, **given)
+
+    assert (fault.shard, compared) == (shard.stem, {})
+    assert not shard.exists()
+
+
+def test_a_folder_that_cannot_be_written_is_reported_by_what_tends_it(folder, monkeypatch):
+    folder.buffer.append(OF, row(1))
+    monkeypatch.setattr("os.fsync", _refuse)
+
+    given = {"folder": folder.folder, "writer": "PC-1", "compared": {}, "check_s": 60.0}
+
+    assert list(tend_folder(None, **given)) == ["No space left on device"]
 
 
 def test_values_of_wrong_length_are_refused_and_shift_no_other() -> None:

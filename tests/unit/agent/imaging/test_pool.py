@@ -199,3 +199,24 @@ def test_errors_of_a_share_are_told_from_our_own_time_limit(pool) -> None:
             return TimeoutError(110, "Connection timed out")
 
     assert isinstance(pool._outcome(Done()), TimeoutError)
+
+
+def test_workers_at_rest_are_no_processes_and_the_next_file_is_read(pool, tmp_path) -> None:
+    first, second = saved(tmp_path / "1.png"), saved(tmp_path / "2.png")
+    outcomes(pool, first)  # and the process that tracks resources has begun
+    others = _list_children()
+
+    with CropPool(workers=1, time_limit_s=20) as own:
+        before = outcomes(own, first)
+        own.release_memory()
+        working = _list_children() - others
+        own.rest()
+        resting = _list_children() - others
+        after = outcomes(own, second)
+
+    assert len(before["1.png"]) == len(after["2.png"]) == 1
+    assert (len(working), resting) == (1, set())
+
+
+def _list_children() -> set[int]:
+    return {child.pid for child in psutil.Process().children(recursive=True)}

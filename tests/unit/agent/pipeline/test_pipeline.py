@@ -3,6 +3,7 @@
 import errno
 import hashlib
 import os
+import threading
 from collections import Counter, deque
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
@@ -19,7 +20,7 @@ from agent.imaging import Crop, SpecimenArea
 from agent.orders import Specifications
 from agent.orders.assessed import OrderPolicy
 from agent.orders.assessment import assess
-from agent.pipeline import Pipeline, Stalled
+from agent.pipeline import Pipeline, Stalled, run_in_thread
 from agent.store import RingRules, Signature, Store, StoreFault
 from agent.store.work_queue import WorkQueue
 from agent.triage import Policy
@@ -105,6 +106,7 @@ class Parrot:
 
     def __init__(self, name="20261101-0badcafe", code="G8", breaks_on=None):
         self.name, self._breaks_on, self.batches = name, breaks_on, []
+        self.engine = Engine("pytorch", "cpu", "fp32")
         self._prediction = replace(lab.prediction_of(code), bundle=name)
 
     def classify(self, fields):
@@ -117,7 +119,8 @@ class Parrot:
 class Bench:
     """A source folder, a store, an archive and a pipeline around them."""
 
-    def __init__(self, folder):
+    def __init__(self, folder, archiving=None):
+        self._archiving = archiving
         self.source = folder / "export"
         self.source.mkdir()
         self.clock, self.pool = Clock(), DeskPool()
@@ -133,6 +136,7 @@ class Bench:
             "classifier": Parrot(),
             "policy": Policy(control_share=0.0),
             "now": self.clock,
+            "archiving": self._archiving,
         }
         return Pipeline(**(wanted | given))
 
@@ -160,9 +164,14 @@ class Bench:
         return list(self.store.results.iter_all())
 
 
-@pytest.fixture
-def bench(tmp_path):
-    bench = Bench(tmp_path)
+BEFORE_THE_NEXT = pytest.mark.parametrize("bench", [None], indirect=True, ids=["one by one"])
+"""Each file is archived and stored before the next one is judged."""
+MEANWHILE = pytest.mark.parametrize("bench", [run_in_thread], indirect=True, ids=["meanwhile"])
+
+
+@pytest.fixture(params=[None, run_in_thread], ids=["one by one", "meanwhile"])
+def bench(tmp_path, request):
+    bench = Bench(tmp_path, request.param)
     yield bench
     bench.store.close()
 
@@ -455,9 +464,9 @@ def test_a_cpu_judges_while_the_next_file_is_read_and_a_gpu_waits_for_its_batch(
     assert parrot.batches == batches
 
 
-def test_fields_are_judged_in_batches(bench):
+def test_fields_are_judged_in_batches_where_none_is_archived_meanwhile(bench):
     parrot = Parrot()
-    bench.pipeline = bench.made(classifier=parrot, batch=4)
+    bench.pipeline = bench.made(classifier=parrot, batch=4, archiving=None)
     for index in range(10):
         bench.export(f"{index}.png", seed=index)
 
@@ -546,6 +555,7 @@ def test_what_a_slow_round_has_in_hand_is_not_taken_over_by_another_agent(bench)
     assert taken.stored == 5
 
 
+@BEFORE_THE_NEXT
 def test_a_stop_gives_back_what_was_not_begun(bench):
     for index in range(6):
         bench.export(f"{index}.png", seed=index)
@@ -568,6 +578,7 @@ def _states(bench):
     return dict(sorted(Counter(bench.fates().values()).items()))
 
 
+@BEFORE_THE_NEXT
 def test_a_file_is_read_while_the_last_of_its_round_is_judged(bench):
     _export_many(bench, 6)
 
@@ -584,6 +595,7 @@ def test_a_file_is_read_while_the_last_of_its_round_is_judged(bench):
     assert len(bench.views()) == 6
 
 
+@BEFORE_THE_NEXT
 def test_no_more_files_are_in_hand_than_were_asked_for(bench):
     _export_many(bench, 6)
     most = []
@@ -602,6 +614,7 @@ def test_a_single_file_does_not_wait_for_the_next_round(bench):
     assert bench.pipeline.process_batch(1, reads_ahead=True).stored == 1
 
 
+@BEFORE_THE_NEXT
 def test_what_is_in_hand_between_rounds_can_be_given_back(bench):
     _export_many(bench, 4)
     bench.pipeline.process_batch(3, reads_ahead=True)
@@ -613,6 +626,7 @@ def test_what_is_in_hand_between_rounds_can_be_given_back(bench):
     assert bench.pipeline.process_batch(4).stored == 2
 
 
+@BEFORE_THE_NEXT
 def test_a_stop_gives_back_what_was_read_ahead(bench):
     _export_many(bench, 6)
     bench.pipeline.process_batch(3, reads_ahead=True)
@@ -623,6 +637,7 @@ def test_a_stop_gives_back_what_was_read_ahead(bench):
     assert _states(bench) == {"done": 2, "queued": 4}
 
 
+@BEFORE_THE_NEXT
 def test_a_database_that_goes_away_between_rounds_costs_what_was_read_ahead_no_attempt(
     bench, monkeypatch
 ):
@@ -643,6 +658,7 @@ def test_a_database_that_goes_away_between_rounds_costs_what_was_read_ahead_no_a
     assert len(bench.views()) == 4
 
 
+@BEFORE_THE_NEXT
 def test_what_is_read_ahead_is_not_taken_over_by_another_agent(bench):
     bench.pipeline = bench.made(lease_s=900)
     _export_many(bench, 5)
@@ -659,6 +675,7 @@ def test_what_is_read_ahead_is_not_taken_over_by_another_agent(bench):
     assert rounds == [4, 1]
 
 
+@BEFORE_THE_NEXT
 def test_a_file_that_agents_died_with_twice_waits_until_no_other_is_in_hand(bench):
     _export_many(bench, 4)
     bench.pipeline.process_batch(3, reads_ahead=True)  # 2.png is in hand
@@ -676,6 +693,7 @@ def test_a_file_that_agents_died_with_twice_waits_until_no_other_is_in_hand(benc
     assert _states(bench) == {"done": 4}
 
 
+@BEFORE_THE_NEXT
 def test_an_urgent_file_is_next_but_for_the_one_that_is_read_already(bench):
     _export_many(bench, 5)
     done = []
@@ -856,3 +874,176 @@ def test_a_name_that_is_no_text_is_taken_like_any_other(bench):
     taken = bench.take()
 
     assert taken.stored == 1
+
+
+# --- archiving while the next file is judged ----------------------------------------------------
+
+
+class Rung(Parrot):
+    """A classifier that tells when it judges its n-th batch."""
+
+    def __init__(self, n):
+        super().__init__()
+        self._n, self.is_reached = n, threading.Event()
+
+    def classify(self, fields):
+        answers = super().classify(fields)
+        if len(self.batches) == self._n:
+            self.is_reached.set()
+        return answers
+
+
+def _run_after(event):
+    """Return what archives in a thread, but not before an event; that it never comes is a fault."""
+
+    def run(function):
+        def wait_and_run():
+            assert event.wait(60)
+            function()
+
+        run_in_thread(wait_and_run)
+
+    return run
+
+
+def test_a_file_is_archived_while_the_next_one_is_judged(bench):
+    second = Rung(2)
+    bench.pipeline = bench.made(classifier=second, archiving=_run_after(second.is_reached))
+    _export_many(bench, 2)
+
+    taken = bench.pipeline.process_batch(2)
+
+    assert taken.stored == 2
+    assert second.batches == [1, 1]
+
+
+@MEANWHILE
+def test_a_result_is_stored_by_the_callers_thread_after_its_pixels(bench, monkeypatch):
+    _export_many(bench, 4)
+    finish, seen = WorkQueue.finish, []
+
+    def observe(queue, claim, results, *, at):
+        pixels = [bench.archive.crop_path(one.crop_facts["sha256"], 0) for one in results]
+        is_ours = threading.current_thread() is threading.main_thread()
+        seen.append((claim.relative, is_ours, all(path.is_file() for path in pixels)))
+        return finish(queue, claim, results, at=at)
+
+    monkeypatch.setattr(WorkQueue, "finish", observe)
+    bench.pipeline.process_batch(4)
+
+    assert seen == [(f"{index}.png", True, True) for index in range(4)]
+
+
+@MEANWHILE
+def test_a_file_is_stored_before_the_next_one_is_waited_for(bench):
+    bench.pool.is_ahead = False
+    _export_many(bench, 3)
+    done = []
+    bench.pool.meanwhile = lambda _: done.append(_states(bench).get("done", 0))
+
+    bench.pipeline.process_batch(3)
+
+    assert done == [0, 1, 2]
+
+
+@MEANWHILE
+def test_a_file_that_is_being_archived_stays_in_hand_until_the_next_round(bench):
+    _export_many(bench, 4)
+
+    rounds = []
+    while True:
+        taken = bench.pipeline.process_batch(2, reads_ahead=True)
+        rounds.append((taken.stored, _states(bench)))
+        if not bench.pipeline.has_held:
+            break
+
+    assert rounds == [
+        (0, {"processing": 2, "queued": 2}),
+        (1, {"done": 1, "processing": 2, "queued": 1}),
+        (1, {"done": 2, "processing": 2}),
+        (2, {"done": 4}),
+    ]
+    assert {fate.attempts for fate in bench.store.files.iter_status()} == {1}
+
+
+@MEANWHILE
+def test_what_is_being_archived_is_given_back_uncounted_once_nothing_writes_its_pixels(bench):
+    second = Rung(2)
+    bench.pipeline = bench.made(classifier=second, archiving=_run_after(second.is_reached))
+    _export_many(bench, 3)
+    bench.pipeline.process_batch(2, reads_ahead=True)
+    waits = threading.Thread(target=bench.pipeline.release_held)
+    waits.start()
+    waits.join(0.05)
+    during = (waits.is_alive(), _states(bench))
+    second.is_reached.set()
+    waits.join(60)
+
+    assert during == (True, {"processing": 2, "queued": 1})
+    assert _states(bench) == {"queued": 3}
+    assert {fate.attempts for fate in bench.store.files.iter_status()} == {0}
+    assert bench.pipeline.process_batch(4).stored == 3
+    assert len(bench.views()) == 3
+
+
+@MEANWHILE
+def test_a_stop_stores_the_file_that_is_being_archived(bench):
+    _export_many(bench, 5)
+    seen = []
+
+    taken = bench.pipeline.process_batch(
+        5, should_stop=lambda: len(seen) >= 2, on_file=seen.append, reads_ahead=True
+    )
+
+    assert (taken.stored, taken.given_back) == (3, 2)
+    assert _states(bench) == {"done": 3, "queued": 2}
+
+
+@MEANWHILE
+def test_a_database_that_goes_away_costs_neither_the_archived_nor_the_judged_file_an_attempt(
+    bench, monkeypatch
+):
+    _export_many(bench, 3)
+
+    def away(*_args, **_kwargs):
+        raise StoreFault("the database does not answer")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(WorkQueue, "finish", away)
+        with pytest.raises(Stalled):
+            bench.pipeline.process_batch(3)
+
+    assert {fate.attempts for fate in bench.store.files.iter_status("queued")} == {0}
+    assert bench.pipeline.process_batch(4).stored == 3
+    assert len(bench.views()) == 3
+
+
+@MEANWHILE
+def test_a_share_that_does_not_give_an_original_costs_that_file_alone(bench, monkeypatch):
+    bench.pipeline = bench.made(keep_originals=True)
+    _export_many(bench, 3)
+    keep = Archive.keep_original
+
+    def refuse(archive, path, sha256):
+        if path.name == "1.png":
+            raise OSError(errno.EIO, "Input/output error")
+        return keep(archive, path, sha256)
+
+    monkeypatch.setattr(Archive, "keep_original", refuse)
+    taken = bench.pipeline.process_batch(3)
+
+    assert (taken.stored, taken.given_back) == (2, 1)
+    assert bench.fates() == {"0.png": "done", "1.png": "queued", "2.png": "done"}
+
+
+@MEANWHILE
+def test_a_field_that_breaks_the_network_is_recorded_after_the_one_before_is_stored(bench):
+    bench.pipeline = bench.made(classifier=Parrot(breaks_on=70))
+    bench.export("0.png", seed=1)
+    bench.export("1.png", width=70)
+    bench.arrive()
+    fates = []
+
+    taken = bench.pipeline.process_batch(2, on_file=fates.append)
+
+    assert (taken.stored, taken.failed, fates) == (1, 1, ["0.png", "1.png"])

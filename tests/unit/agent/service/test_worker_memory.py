@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 from agent.pipeline import BatchOutcome
 from agent.service.problems import Problems
-from agent.service.worker import RELEASE_AFTER_S, Worker
+from agent.service.worker import IDLE_S, RELEASE_AFTER_S, REST_AFTER_S, Worker
 
 
 @dataclass
@@ -27,12 +27,72 @@ class Rounds:
     plan: list[int] = field(default_factory=list)
 
     released: int = 0
+    has_held: bool = False
 
     def process_batch(self, _n, **_options):
         return BatchOutcome(stored=self.plan.pop(0))
 
     def release_held(self):
         self.released += 1
+
+
+@dataclass
+class Desk:
+    """A pool that records what it is told to do."""
+
+    now_s: float = 0.0
+    acts: list[tuple[str, float]] = field(default_factory=list)
+
+    def release_memory(self):
+        self.acts.append(("release", self.now_s))
+
+    def rest(self):
+        self.acts.append(("rest", self.now_s))
+
+
+def test_the_processes_that_read_release_memory_and_end_once_no_file_comes_for_long():
+    desk, rounds = Desk(), Rounds([1, 0, 0, 0, 0, 1, 0, 0])
+    worker = Worker(
+        lambda: (desk, rounds),
+        bundle=NoBundle(),
+        reachable=list,
+        problems=Problems(),
+        steady=lambda: desk.now_s,
+    )
+
+    for at_s in (0, 20, 31, REST_AFTER_S + 1, 2000, 2001, 2032, 2001 + REST_AFTER_S + 1):
+        desk.now_s = at_s
+        worker.run_round()
+
+    assert desk.acts == [("release", 31), ("rest", 601.0), ("release", 2032), ("rest", 2602.0)]
+
+
+def test_the_processes_that_read_end_where_no_file_came_since_the_start():
+    desk, rounds = Desk(), Rounds([0, 0])
+    worker = Worker(
+        lambda: (desk, rounds),
+        bundle=NoBundle(),
+        reachable=list,
+        problems=Problems(),
+        steady=lambda: desk.now_s,
+    )
+
+    for at_s in (0, REST_AFTER_S + 1):
+        desk.now_s = at_s
+        worker.run_round()
+
+    assert desk.acts == [("rest", REST_AFTER_S + 1)]
+
+
+def test_a_round_follows_at_once_while_a_file_is_in_hand():
+    rounds = Rounds([0, 0])
+    worker = _work_with(rounds)
+
+    pauses_s = [worker.run_round()]
+    rounds.has_held = True
+    pauses_s.append(worker.run_round())
+
+    assert pauses_s == [IDLE_S, 0.0]
 
 
 def _work_with(rounds, **given):

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-import cv2
-import numpy as np
 import pytest
-from texture_with_words import draw_steel, write
+from texture_with_words import draw_arrow, draw_steel, write
 
 from agent.imaging.scale_bar.detect import _remeasure, find_graphics
-from agent.imaging.scale_bar.matching import FoundBar, ends_in_texture
+from agent.imaging.scale_bar.doubts import ends_in_texture
+from agent.imaging.scale_bar.matching import FoundBar
 
 WHITE, BLACK = (255, 255, 255), (0, 0, 0)
 
@@ -27,20 +26,6 @@ def build_bar(line, label_box, um, *, ink):
         ink=ink,
         kind="plain",
     )
-
-
-def draw_arrow(pixels, x0: int, x1: int, y: int, half: int):
-    """Draw a thin line from tip to tip with a notched head at each end, four times as fine."""
-    k = 4
-    fine = np.zeros((len(pixels) * k, pixels.shape[1] * k), np.uint8)
-    cv2.rectangle(fine, ((x0 + 4) * k, y * k - 2), ((x1 - 4) * k, y * k + 2), 255, -1)
-    for tip, inwards in ((x0, 1), (x1, -1)):
-        back = tip + inwards * 2.4 * half
-        notch = back - inwards * 0.7 * half
-        points = [(tip, y), (back, y - half), (notch, y), (back, y + half)]
-        cv2.fillPoly(fine, [np.rint(np.array(points) * k).astype(np.int32)], 255)
-    cover = cv2.resize(fine, pixels.shape[1::-1], interpolation=cv2.INTER_AREA)[:, :, None] / 255
-    return np.rint(pixels * (1 - cover) + 255 * cover).astype(np.uint8)
 
 
 @pytest.mark.parametrize(("x0", "x1"), [(250, 390), (100, 330), (421, 525)])

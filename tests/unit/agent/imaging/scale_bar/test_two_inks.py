@@ -13,11 +13,12 @@ from agent.imaging.scale_bar.bar_label import is_aligned
 from agent.imaging.scale_bar.candidates import find_candidates, is_convincing
 from agent.imaging.scale_bar.chequered import measure_chequered
 from agent.imaging.scale_bar.detect import find_graphics
+from agent.imaging.scale_bar.doubts import has_hidden_end
 from agent.imaging.scale_bar.lengths import has_more_digits, may_lack_digit
 from agent.imaging.scale_bar.letters import has_ink_before
 from agent.imaging.scale_bar.line import Line
 from agent.imaging.scale_bar.lines import find_lines
-from agent.imaging.scale_bar.matching import FoundBar, has_hidden_end
+from agent.imaging.scale_bar.matching import FoundBar
 from agent.imaging.scale_bar.ocr import contradicts_length, read_lengths
 from agent.imaging.scale_bar.planes import compute_planes
 

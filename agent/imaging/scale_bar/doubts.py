@@ -1,0 +1,136 @@
+# ruff: noqa: PLR2004 - pixels, grey values and shares, measured on real bars, explained in place
+"""Decide whether a bar may end elsewhere than it was found, so that it states no length."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from agent.imaging.boxes import find_runs
+from agent.imaging.scale_bar.line_ends import SAME
+from agent.imaging.scale_bar.matching import compute_room
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from agent.imaging.scale_bar.matching import FoundBar
+
+_LEAST_GAP_PX, _LEAST_PART_PX = 12, 16  # of a line that is cut, pixels
+_AROUND_PX, _HIDES = 4, 0.3  # of an end; share of a place of the line's ink that hides it
+_THICK_PX, _GREY = 8, 12  # of a bar with rows free of its edges; grey values of a grey ink
+_EVEN_ROOM = 8  # grey values within which ink is even
+_NEAR, _LEAST_NEAR_PX = 0.08, 10  # share of a line and columns that are near its end
+_CROSSED = 0.6  # share of three rows above and below that have the ink where something crosses
+_LEAST_CROSSED_PX = 3  # columns of it at one end more than at the other
+_PALED_PX = 2  # pixels that pale at an end
+
+
+def continues_beyond_gap(pixels: NDArray[np.uint8], bar: FoundBar) -> bool:
+    """Return whether a bar is a part of a longer line that a stroke or a stain cuts.
+
+    Beyond an end, after a gap of less than the height of the words, the same rows have the same
+    ink again, for a quarter of the length at least, on another ground above and below.
+    """
+    if bar.kind != "plain" or not bar.ink or bar.label_box is None:
+        return False
+    x0, y0, x1, y1 = bar.line
+    ink, long = np.array(bar.ink), x1 - x0
+    reach = max(_LEAST_GAP_PX, bar.label_box[3] - bar.label_box[1])
+    least = max(_LEAST_PART_PX, long // 4)
+    if y0 < 3 or y1 + 3 > len(pixels):
+        return False
+    for start, stop in ((x1, x1 + reach + least), (x0 - reach - least, x0)):
+        rows = pixels[y0 - 3 : y1 + 3, max(0, start) : max(0, stop)].astype(np.int16)
+        like = np.abs(rows - ink).max(axis=2) < min(50, 0.4 * bar.contrast)
+        line = (like[3:-3].mean(axis=0) >= 0.6) & ~like[[0, -1]].any(axis=0)
+        if any(end - first >= least for first, end in find_runs(line)):
+            return True
+    return False
+
+
+def has_hidden_end(pixels: NDArray[np.uint8], bar: FoundBar) -> bool:
+    """Return whether a bar without ticks ends in a place of its own ink, which hides the end.
+
+    Such a place is a bright grain or a dark pore: it has the ink above and below the line too. The
+    head of an arrow has it as well, then at both ends alike.
+    """
+    if bar.kind != "plain" or not bar.ink:
+        return False
+    x0, y0, x1, y1 = bar.line
+    top, foot = max(0, y0 - _AROUND_PX), y1 + _AROUND_PX
+    room = compute_room(pixels, bar.line, np.array(bar.ink), bar.contrast)
+    for end in (x0, x1):
+        around = slice(max(0, end - _AROUND_PX), end + _AROUND_PX)
+        sides = (pixels[top : max(0, y0 - 1), around], pixels[y1 + 1 : foot, around])
+        off = [np.abs(side.astype(np.int16) - np.array(bar.ink)).max(axis=2) for side in sides]
+        if all(side.size and float(np.mean(side < room)) > _HIDES for side in off):
+            return True
+    wide = max(_LEAST_NEAR_PX, round(_NEAR * (x1 - x0)))
+    (left, left_px), (right, right_px) = (
+        _find_crossed(pixels, bar, columns, room)
+        for columns in (
+            np.arange(x0 - _AROUND_PX, x0 + wide),
+            np.arange(x1 + _AROUND_PX - 1, x1 - wide, -1),
+        )
+    )
+    unlike = abs(left_px - right_px) > max(_LEAST_CROSSED_PX, SAME * bar.line_px)
+    return unlike and min(left, right) <= 3 * _AROUND_PX
+
+
+def _find_crossed(
+    pixels: NDArray[np.uint8], bar: FoundBar, columns: NDArray[np.intp], room: float
+) -> tuple[int, int]:
+    """Return start and number of the first columns that have a bar's ink both above and below it.
+
+    Args:
+        pixels: (h, w, 3) uint8, RGB.
+        bar: The bar.
+        columns: (n,), from an end inwards; a grain farther inside hides no end.
+        room: Grey values by which ink differs.
+    """
+    _, y0, _, y1 = bar.line
+    columns = columns[(columns >= 0) & (columns < pixels.shape[1])]
+    sides = (pixels[max(0, y0 - 4) : max(0, y0 - 1)], pixels[y1 + 1 : y1 + 4])
+    if not all(side.size for side in sides):
+        return len(columns), 0
+    off = [
+        np.abs(side[:, columns].astype(np.int16) - np.array(bar.ink)).max(axis=2) for side in sides
+    ]
+    above, below = ((side < room).mean(axis=0) > _CROSSED for side in off)
+    nothing = (len(columns), len(columns))
+    start, end = next(iter(find_runs(np.asarray(above & below))), nothing)
+    return start, end - start
+
+
+def ends_in_texture(pixels: NDArray[np.uint8], bar: FoundBar) -> bool:
+    """Return whether a thick grey bar is longer than its own even ink: a grain goes on from it."""
+    x0, y0, x1, y1 = bar.line
+    if bar.kind != "plain" or not bar.ink or y1 - y0 < _THICK_PX or x1 - x0 < 4 * _THICK_PX:
+        return False
+    core = pixels[y0 + 2 : y1 - 2, max(0, x0) : x1].astype(np.int16)
+    inside = core[:, len(core[0]) // 4 : -(len(core[0]) // 4)]
+    ink = np.median(inside, axis=(0, 1))
+    if np.ptp(ink) > _GREY:  # compression runs a colour into what is next to it
+        return False
+    room = max(_EVEN_ROOM, 2 * float(np.percentile(np.abs(inside - ink).max(axis=2), 95)))
+    even = np.flatnonzero(np.median(np.abs(core - ink).max(axis=2), axis=0) <= room)
+    if not even.size or max(even[0], len(core[0]) - 1 - even[-1]) <= _PALED_PX:
+        return False
+    return bool(even[-1] - even[0] + 1 < (1 - SAME) * bar.line_px)
+
+
+def is_outline(pixels: NDArray[np.uint8], bar: FoundBar, ink: NDArray[Any]) -> bool:
+    """Return whether a hollow bar is the outline of a filled one, which has the words' ink.
+
+    Args:
+        pixels: (h, w, 3) uint8, RGB.
+        bar: The bar.
+        ink: (3,) the colour of its words.
+    """
+    x0, y0, x1, y1 = bar.line
+    if bar.kind != "hollow" or not bar.ink:
+        return False
+    aside, beyond = (x1 - x0) // 4, (y1 - y0) // 3
+    inside = np.median(pixels[y0 + beyond : y1 - beyond, x0 + aside : x1 - aside], axis=(0, 1))
+    return bool(np.abs(inside - ink).max() < np.abs(np.array(bar.ink) - ink).max())

@@ -1,0 +1,216 @@
+"""Two measurements or two readings that differ leave a bar without a length, or mend it."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import pytest
+from texture_with_words import draw_arrow, draw_steel, write
+
+from agent.imaging.scale_bar.bar_label import BarLabel
+from agent.imaging.scale_bar.detect import find_graphics
+from agent.imaging.scale_bar.doubts import ends_in_texture, has_hidden_end, is_outline
+from agent.imaging.scale_bar.figures import find_figure
+from agent.imaging.scale_bar.filled_bars import find_blocks
+from agent.imaging.scale_bar.lengths import Length
+from agent.imaging.scale_bar.line import Line
+from agent.imaging.scale_bar.matching import FoundBar, is_rim
+from agent.imaging.scale_bar.ocr import adds_digit
+from agent.imaging.scale_bar.planes import compute_planes
+from agent.imaging.scale_bar.points import reads_otherwise
+
+WHITE, BLACK = (255, 255, 255), (0, 0, 0)
+NM_500 = Length(0.5, "500 nm", 0.0, 1.0, 500.0)
+
+
+def build_bar(line, ink, *, kind="plain"):
+    """Build a bar of 5 µm that is not a short one."""
+    return FoundBar(
+        line=line,
+        label_box=(line[0], line[1] - 60, line[0] + 80, line[1] - 30),
+        line_px=float(line[2] - line[0]),
+        label="5 µm",
+        um=5.0,
+        contrast=180.0,
+        ink=ink,
+        kind=kind,
+    )
+
+
+def build_ruler(core):
+    """Build a line with a tick 40 pixels high at both ends."""
+    x0, _, x1, y1 = core
+    ticks = ((x0, x0 + 1, y1 - 40, y1), (x1 - 1, x1 - 2, y1 - 40, y1))
+    box = (x0, y1 - 40, x1, y1)
+    return Line(
+        box, float(x1 - x0), exact=True, contrast=200.0, kind="ruler", core=core, ticks=ticks
+    )
+
+
+def list_stated(pixels):
+    """Return lengths in µm and in pixels of the bars that state one."""
+    return [
+        (bar.um, round(bar.line_px)) for bar in find_graphics(pixels).bars if bar.um is not None
+    ]
+
+
+@pytest.mark.parametrize(("words", "differs"), [("1.0 mm", True), ("10 mm", False)])
+def test_a_point_that_is_lost_in_a_box_far_taller_than_its_words_is_read_in_their_rows(
+    words, differs
+):
+    pixels = write(draw_steel(), words, (300, 420), WHITE)
+    box = (250, 395, 360, 465)
+
+    other = reads_otherwise(pixels, box, np.array(WHITE), um=10_000.0, number=10.0)
+
+    assert other is differs
+
+
+@pytest.mark.parametrize(("words", "more"), [("12 µm", True), (" 2 µm", False), ("92 µm", False)])
+def test_a_usual_number_with_one_more_digit_is_clearly_read(words, more):
+    pixels = write(np.full((60, 220, 3), 255, np.uint8), words, (100, 30), BLACK, size=26)
+    columns = np.flatnonzero((pixels < 128).any(axis=(0, 2)))
+    begins = columns[np.flatnonzero(np.diff(columns, prepend=-9) > 1)]
+    left = int(begins[1 if words[0] != " " else 0])
+
+    box = (left - 1, 18, int(columns[-1]) + 1, 46)
+
+    assert adds_digit(pixels, box, number=2.0, left=0) is more
+
+
+@pytest.mark.parametrize(("words", "differs"), [("5.0 mm", True), ("50 mm", False)])
+def test_a_gap_between_digits_with_room_for_a_point_is_read_again(words, differs):
+    pixels = write(draw_steel(), words, (300, 420), WHITE)
+    box = (256, 409, 344, 431)
+
+    other = reads_otherwise(pixels, box, np.array(WHITE), um=50_000.0, number=50.0)
+
+    assert other is differs
+
+
+def test_the_outline_of_a_bar_filled_with_the_ink_of_its_words_is_not_its_length():
+    pixels = draw_steel(low=150, high=185)
+    pixels[440:458, 270:350] = BLACK
+    pixels[444:454, 274:346] = WHITE
+    bar = build_bar((270, 440, 350, 458), BLACK, kind="hollow")
+
+    assert is_outline(pixels, bar, np.array(WHITE))
+    assert not is_outline(pixels, bar, np.array((20, 20, 20)))
+    stated = list_stated(write(pixels, "0.5 µm", (310, 420), WHITE))
+    assert [line_px for _, line_px in stated if line_px > 75] == []
+
+
+def test_a_grain_across_one_end_hides_it_though_its_outermost_columns_are_narrow():
+    pixels = draw_steel()
+    pixels[400:420, 200:400] = WHITE
+    assert not has_hidden_end(pixels, build_bar((200, 400, 400, 420), WHITE))
+
+    cv2.ellipse(pixels, (202, 410), (14, 26), 0, 0, 360, WHITE, -1)
+
+    assert has_hidden_end(pixels, build_bar((188, 400, 400, 420), WHITE))
+
+
+def test_a_grain_across_a_line_that_goes_on_behind_it_hides_no_end():
+    pixels = draw_steel()
+    pixels[400:403, 200:400] = WHITE
+    pixels[390:412, [200, 201, 398, 399]] = WHITE
+    pixels[390:412, 208:216] = WHITE
+
+    assert not has_hidden_end(pixels, build_bar((200, 400, 400, 403), WHITE))
+
+
+def test_both_heads_of_an_arrow_hide_no_end():
+    pixels = draw_steel()
+    pixels[409:412, 200:400] = WHITE
+    for tip, back in ((200, 216), (399, 383)):
+        cv2.fillPoly(pixels, [np.array([(tip, 410), (back, 400), (back, 420)])], WHITE)
+
+    assert not has_hidden_end(pixels, build_bar((200, 409, 400, 412), WHITE))
+
+
+def test_three_columns_of_texture_at_an_end_of_a_thick_bar_are_not_its_ink():
+    pixels = draw_steel(low=180, high=230)
+    pixels[400:420, 300:380] = BLACK
+    assert not ends_in_texture(pixels, build_bar((300, 400, 380, 420), BLACK))
+
+    pixels[400:420, 297:300] = 90
+
+    assert ends_in_texture(pixels, build_bar((297, 400, 380, 420), BLACK))
+
+
+def test_the_part_of_a_plate_below_its_line_is_no_block_with_words():
+    pixels = draw_steel()
+    pixels[384:440, 200:440] = WHITE
+    pixels = write(pixels, "5 µm", (320, 417), BLACK, size=24)
+    [(block, _, length)] = find_blocks(pixels, compute_planes(pixels))
+    assert (block, length.um) == ((200, 384, 440, 440), 5.0)
+
+    pixels[390:396, 212:428] = BLACK
+
+    assert list(find_blocks(pixels, compute_planes(pixels))) == []
+
+
+def test_a_block_as_light_as_steel_is_nearly_ends_where_it_is_full():
+    pixels = draw_steel(low=150, high=185)
+    pixels[400:446, 240:440] = WHITE
+
+    stated = list_stated(write(pixels, "20 µm", (340, 423), BLACK, size=28))
+
+    assert stated == [(20.0, 200)]
+
+
+def test_words_that_fill_most_of_a_block_do_not_end_it():
+    pixels = draw_steel()
+    pixels[380:470, 180:500] = BLACK
+    pixels[396:448, 220:460] = WHITE
+
+    stated = list_stated(write(pixels, "500 µm", (340, 422), BLACK, size=36, outline=BLACK))
+
+    assert stated == [(500.0, 240)]
+
+
+def test_a_side_of_a_plate_with_ticks_is_its_rim_and_a_ruler_on_it_is_not():
+    pixels = draw_steel()
+    pixels[360:440, 200:440] = BLACK
+    pixels[400:440, [200, 201, 438, 439]] = pixels[438:440, 200:440] = WHITE
+    words, paper = (290, 380, 350, 400), np.zeros(3)
+
+    assert is_rim(pixels, build_ruler((200, 438, 440, 440)), words, paper)
+    pixels[428:430, 220:420] = WHITE
+    assert not is_rim(pixels, build_ruler((220, 428, 420, 430)), words, paper)
+
+
+def test_texture_that_touches_a_blunt_end_does_not_lengthen_a_figure():
+    pixels = np.full((480, 640, 3), 180, np.uint8)
+    pixels[430:454, 270:362] = BLACK
+    pixels[440:443, 362:366] = BLACK
+    pixels[427:430, 300:303] = pixels[454:457, 330:333] = BLACK
+    label = BarLabel((260, 390, 372, 412), NM_500, np.zeros(3), np.full(3, 180.0))
+
+    figure = find_figure(pixels, label)
+
+    assert figure is not None
+    assert figure.length_px == pytest.approx(92, abs=1)
+
+
+@pytest.mark.parametrize(("wide", "sure"), [(3, True), (6, False)])
+def test_a_figure_is_measured_between_the_middles_of_its_ticks_unless_they_are_wide(wide, sure):
+    pixels = np.full((480, 640, 3), 180, np.uint8)
+    pixels[440:444, 270:400] = BLACK
+    pixels[432:452, 270 : 270 + wide] = pixels[432:452, 400 - wide : 400] = BLACK
+    label = BarLabel((270, 390, 390, 412), NM_500, np.zeros(3), np.full(3, 180.0))
+
+    figure = find_figure(pixels, label)
+
+    assert figure is not None
+    assert (figure.length_px, figure.sure) == (pytest.approx(130 - wide, abs=0.5), sure)
+
+
+def test_the_shaft_of_an_arrow_that_its_label_found_is_not_its_length():
+    pixels = draw_steel()
+    pixels[330:470, 60:440] = BLACK
+    pixels = draw_arrow(pixels, 100, 400, 360, 16)
+
+    stated = list_stated(write(pixels, "100 µm", (250, 430), WHITE, size=40))
+
+    assert stated == [(100.0, 300)]
