@@ -14,6 +14,7 @@ from compiled_statements import share_compiled_statements
 from hypothesis import settings
 from shared_networks import share_networks
 from shared_routes import share_routes
+from shared_workers import SharedWorkers
 
 from agent import auth
 
@@ -33,6 +34,7 @@ SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
 
 
 GOLDEN = Path(__file__).parent / "golden"
+WORKERS = SharedWorkers()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -81,11 +83,17 @@ def pytest_configure(config: pytest.Config) -> None:
     share_routes()
 
 
-def pytest_collection_finish() -> None:
+def pytest_collection_finish(session: pytest.Session) -> None:
     share_networks()
+    if session.config.option.markexpr != "fast":
+        WORKERS.share()
     # A fifth of a run's time went into looking for cycles among what imports leave behind.
     gc.freeze()
     gc.set_threshold(50_000, 20, 50)
+
+
+def pytest_sessionfinish() -> None:
+    WORKERS.stop()
 
 
 @pytest.fixture(scope="session")

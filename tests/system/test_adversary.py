@@ -3,6 +3,7 @@
 import functools
 import io
 import os
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import ClassVar
 
@@ -13,7 +14,7 @@ import tifffile
 
 from agent.demo.synthetic.micrograph import draw_micrograph
 from agent.errors import FileError
-from agent.imaging import crop, read
+from agent.imaging import crop, encode_landmarks, read
 from agent.process_data import collect_keys, read_notes
 from agent.service.composition import make_pipeline
 from agent.service.jobs.order_lists import take_lists
@@ -72,8 +73,8 @@ class Reader:
 
 
 def read_and_crop(path, scale):
-    pages = read(path)
-    return [crop(page, um_per_px_range=(0.01, 5), settings_scale=scale) for page in pages]
+    crops = [crop(page, um_per_px_range=(0.01, 5), settings_scale=scale) for page in read(path)]
+    return [replace(one, landmarks=encode_landmarks(one)) for one in crops]
 
 
 class Bench(Desk):

@@ -97,6 +97,14 @@ def lab(tmp_path):
     return Lab(tmp_path)
 
 
+@pytest.fixture(scope="module")
+def running(tmp_path_factory):
+    """A lab and its agent, for tests after which it still runs: a start takes seconds."""
+    lab = Lab(tmp_path_factory.mktemp("running"))
+    with RunningAgent(lab) as agent:
+        yield lab, agent
+
+
 def half_open(address, n):
     """Open connections that send the beginning of a request, and no more."""
     sockets = []
@@ -124,18 +132,18 @@ def test_more_half_open_connections_than_files_keep_no_micrograph_from_being_sto
             one.close()
 
 
-def test_a_page_that_is_killed_comes_back_at_the_same_address_and_the_agent_goes_on(lab):
-    with RunningAgent(lab) as agent:
-        first = agent.page()
-        first.kill()
-        until(lambda: has_ended(first))
+def test_a_page_that_is_killed_comes_back_at_the_same_address_and_the_agent_goes_on(running):
+    lab, agent = running
+    first = agent.page()
 
-        until(agent.answers)
-        lab.export("a.png")
-        until(lambda: lab.fates() == {"a.png": "done"})
+    first.kill()
+    until(lambda: has_ended(first))
 
-        assert agent.page().pid != first.pid
-        assert '"page.ended"' in agent.logged()
+    until(agent.answers)
+    lab.export("a.png")
+    until(lambda: lab.fates().get("a.png") == "done")
+    assert agent.page().pid != first.pid
+    assert '"page.ended"' in agent.logged()
 
 
 def test_the_page_ends_with_its_agent_even_when_that_is_killed(lab):
@@ -165,26 +173,28 @@ def peak_mb(process):
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="/proc")
-def test_large_files_sent_at_once_are_written_as_they_come_and_not_held(lab):
+def test_large_files_sent_at_once_are_written_as_they_come_and_not_held(running):
+    _lab, agent = running
+
     def send(number):
         connection = http.client.HTTPConnection(*agent.address, timeout=120)
         pieces = (bytes([number]) * 1_000_000 for _ in range(120))
         connection.request("POST", f"/api/v1/micrographs?name={number}.tif", pieces)
         return connection.getresponse().status
 
-    with RunningAgent(lab) as agent:
-        before_mb = peak_mb(agent.page())
-        with ThreadPoolExecutor(3) as programs:
-            answers = list(programs.map(send, range(3)))
+    before_mb = peak_mb(agent.page())
+    with ThreadPoolExecutor(3) as programs:
+        answers = list(programs.map(send, range(3)))
 
-        assert answers == [202] * 3
-        assert peak_mb(agent.page()) - before_mb < 60
+    assert answers == [202] * 3
+    assert peak_mb(agent.page()) - before_mb < 60
 
 
-def test_the_page_needs_no_pytorch(lab):
-    with RunningAgent(lab) as agent:
-        for path in ("/review", "/orders", "/reports/index.html", "/api/v1/status", "/metrics"):
-            with urllib.request.urlopen(f"{agent.url}{path}", timeout=30) as answer:  # noqa: S310 - ours
-                assert answer.status == 200
+def test_the_page_needs_no_pytorch(running):
+    _lab, agent = running
 
-        assert not any("libtorch" in memory_map.path for memory_map in agent.page().memory_maps())
+    for path in ("/review", "/orders", "/reports/index.html", "/api/v1/status", "/metrics"):
+        with urllib.request.urlopen(f"{agent.url}{path}", timeout=30) as answer:  # noqa: S310 - ours
+            assert answer.status == 200
+
+    assert not any("libtorch" in memory_map.path for memory_map in agent.page().memory_maps())
