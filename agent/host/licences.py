@@ -34,10 +34,12 @@ WEIGHTS = {
         ("Needle network", "measures needles; trained on drawn fields"),
         (
             "Border network",
-            "finds mounts, coatings and bleeding; trained on drawn fields and on composites with "
-            "pictures of UHCSDB (DeCost et al. 2017, doi:10.1007/s40192-017-0097-0, CC BY 3.0 US), "
-            "InstantScale (J. Ribas), NASA pretrained-microscopy-models and "
-            "python_for_microscopists (S. Bhattiprolu; all three MIT), and of NIST",
+            (
+                "finds mounts, coatings and bleeding; trained on drawn fields and on composites "
+                "with pictures of UHCSDB (DeCost et al. 2017, doi:10.1007/s40192-017-0097-0, "
+                "CC BY 3.0 US), InstantScale (J. Ribas), NASA pretrained-microscopy-models and "
+                "python_for_microscopists (S. Bhattiprolu; all three MIT), and of NIST"
+            ),
         ),
     ),
 }

@@ -153,8 +153,14 @@ def test_every_part_has_a_licence_and_none_is_gpl() -> None:
 def test_weights_of_networks_are_parts_too() -> None:
     weights = [part for part in list_parts(["20261124-1f2e3d4c"]) if part.kind != "library"]
 
-    assert [part.name for part in weights][-1] == "bundle 20261124-1f2e3d4c"
-    assert len(weights) == 3
+    assert [part.name for part in weights] == [
+        "Needle network",
+        "Border network",
+        "EfficientNet-Lite0, trained on ImageNet",
+        "PP-OCR text recognition",
+        "bundle 20261124-1f2e3d4c",
+    ]
+    assert "CC BY 3.0 US" in weights[1].text
 
 
 def test_the_bill_is_a_valid_cyclonedx_document() -> None:
