@@ -349,7 +349,7 @@ class FeatureFolder:
         return dict(self._sound)
 
     def skip_compared(self, shards: Mapping[Path, tuple[int, int]]) -> None:
-        """Take shards for compared, as another process has done it."""
+        """Mark shards as compared, as another process has done it."""
         self._sound |= shards
 
     def iter_faults(self, *, is_enough: Callable[[], bool] = lambda: False) -> Iterator[ShardFault]:

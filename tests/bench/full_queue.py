@@ -162,7 +162,7 @@ class Way:
         return stored
 
     def measure(self, n: int, sampler: Connection, sampler_pid: int) -> None:
-        """Take `n` files and add what they cost."""
+        """Process `n` files and add what they cost."""
         sampler.send("begin")
         began_s, before = time.monotonic(), measure_cpu_s(sampler_pid)
         self.n += self.take(n)

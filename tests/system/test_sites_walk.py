@@ -117,14 +117,10 @@ LEFT_OUT = {
 def list_methods() -> list[str]:
     """Return every public method of the store and its repositories."""
     found = [name for name, _ in inspect.getmembers(Store, inspect.isfunction)]
-    for repository in REPOSITORIES:
-        kind = getattr(Store, repository).fget.__annotations__["return"]
-        module = inspect.getmodule(Store)
-        assert module is not None
-        found += [
-            f"{repository}.{n}"
-            for n, _ in inspect.getmembers(vars(module)[kind], inspect.isfunction)
-        ]
+    with Store.open("sqlite://", site="Plant 1", agent="PC") as store:
+        kinds = {name: type(getattr(store, name)) for name in REPOSITORIES}
+    for repository, kind in kinds.items():
+        found += [f"{repository}.{n}" for n, _ in inspect.getmembers(kind, inspect.isfunction)]
     return [name for name in found if not name.rpartition(".")[2].startswith("_")]
 
 

@@ -272,6 +272,7 @@ def _agent(address, folder, name, bundle):
     known = Bench.made
     from tests.unit.agent.pipeline.test_pipeline import Clock, DeskPool  # noqa: PLC0415 - its parts, put together anew
 
+    bench._archiving = None
     bench.source, bench.clock, bench.pool = folder / "export", Clock(), DeskPool()
     bench.store = Store.open(address, site="Plant 1", agent=name)
     bench.archive = Archive(folder / "data")

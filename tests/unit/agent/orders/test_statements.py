@@ -11,6 +11,7 @@ import pytest
 from lab import DAY, RING_A, TAXONOMY
 from sqlalchemy import create_engine, text
 
+from agent.crop_recipe import RECIPE
 from agent.orders import Specifications
 from agent.orders.assessed import OrderPolicy
 from agent.orders.assessment import assess
@@ -205,7 +206,7 @@ def test_a_statement_holds_all_that_it_rests_on(lab):
     assert whole["method"]["guard"].startswith("a field keeps 8 or finer")
     assert whole["specification"]["entry"]["limit"] == "8 or finer"
     assert whole["bundles"] == {"20261101-0badcafe": {"sha256": "of 20261101-0badcafe"}}
-    assert field["recipe"] == "2"
+    assert field["recipe"] == RECIPE
     assert (field["engine"], field["precision"]) == ("pytorch", "fp32")
     assert field["crop"] == [0, 0, 100, 80]
     assert field["scale_certificate"]["certificate"] == "D-K-1187"
