@@ -123,7 +123,7 @@ class InstrumentCheck:
         self._settings, self._store, self._now, self._problems = settings, store, now, problems
         self._steady = steady
         self._busy_s = self._began_s = steady()
-        self._looks_s = 0.0
+        self._looks_s = self._part_s = 0.0
         self._bundle = ""
         """The bundle that is checked in parts."""
         self.judged: dict[ReferenceFile, JudgedImage] = {}
@@ -137,16 +137,19 @@ class InstrumentCheck:
         now_s = self._steady()
         if files:
             self._busy_s = now_s
-        if now_s < self._looks_s:
-            return
-        self._looks_s = now_s + LOOKS_EVERY_S
         waited_s = now_s - self._began_s
         if now_s - self._busy_s > IDLE_S or waited_s > AT_LATEST_S:
+            if now_s < self._looks_s:
+                return
+            self._looks_s = now_s + LOOKS_EVERY_S
             failure = check_when_due(self._settings, self._store, classifier, at=self._now())
-        elif waited_s > FIRST_AFTER_S and _find_last(self._store, classifier) is None:
+        elif waited_s > FIRST_AFTER_S and now_s >= self._part_s:
+            self._part_s = now_s + LOOKS_EVERY_S
+            if _find_last(self._store, classifier) is not None:
+                return
             failure = self._check_part(classifier)
             ended_s = self._steady()
-            self._looks_s = max(self._looks_s, ended_s + (ended_s - now_s) / MOST_SHARE)
+            self._part_s = max(self._part_s, ended_s + (ended_s - now_s) / MOST_SHARE)
         else:
             return
         if failure is None:

@@ -84,6 +84,14 @@ def test_a_busy_lab_checks_a_bundle_that_it_never_checked_within_minutes(busy) -
     assert busy.problems.all() == []
 
 
+def test_a_pause_of_twenty_seconds_is_enough_whenever_it_begins(busy) -> None:
+    for files in (0, 0, 8, 0, 0, 0, 0, 0, 0):  # a look every four seconds
+        busy.check.after_round(files, None)
+
+    assert busy.last().facts["passed"]
+    assert busy.clock.s < 60
+
+
 def test_it_is_checked_in_parts_and_once(busy) -> None:
     longest_s = busy.work(600)
     checked = busy.last()
