@@ -153,6 +153,8 @@ def test_the_whole_demonstration_reaches_what_it_promises(tmp_path, capfd):
     assert float(right[1]) >= 85
     assert int(right[2]) >= 80
     assert int(noticed[1]) / int(noticed[2]) >= 0.75
+    night = Path(report.removeprefix("report ")).read_text("utf-8")
+    assert "reference images were never checked" not in night
 
 
 def test_a_port_that_another_program_took_meanwhile_is_renewed(tmp_path):
