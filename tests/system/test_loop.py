@@ -7,6 +7,7 @@ import csv
 import json
 import re
 import socket
+from pathlib import Path
 
 import pytest
 
