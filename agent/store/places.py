@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import or_
 from sqlalchemy.orm import aliased
-from sqlmodel import col, select
+from sqlmodel import col, select, update
 
 from agent.errors import WrongUse
 from agent.store import audit_log
@@ -241,8 +241,7 @@ class Places(Repository):
             at: Now.
         """
         with writing(self._engine) as session:
-            row = session.get(PlaceRow, micrograph_id)
-            if row is None:
+            if session.get(PlaceRow, micrograph_id) is None:
                 return
             others = [match for match in matches if match.other_id != micrograph_id]
             if others:
@@ -268,8 +267,16 @@ class Places(Repository):
                 )
                 if added.rowcount:
                     self._remember_pair(session, values, at=at)
-            row.compared_at = row.compared_at or at
-            session.add(row)
+            # Another agent may have compared it meanwhile, and a settled place is never changed.
+            session.connection().execute(
+                update(PlaceRow)
+                .where(
+                    col(PlaceRow.site_id) == self._whose.site_id,
+                    col(PlaceRow.micrograph_id) == micrograph_id,
+                    col(PlaceRow.compared_at).is_(None),
+                )
+                .values(compared_at=at)
+            )
 
     def _remember_pair(self, session: Session, pair: Mapping[str, Any], *, at: datetime) -> None:
         wanted = select(MicrographRow.id, MicrographRow.public_id).where(

@@ -1,10 +1,13 @@
 """Each field finds its one specimen, each specimen its one bundle; nothing is guessed."""
 
 import csv
+import threading
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from databases import tamper
+from lab import minutes
 
 from agent.archive import Archive
 from agent.nightly import build_reported_micrograph
@@ -262,6 +265,42 @@ def test_two_agents_with_two_bundles_never_split_a_specimen(address, tmp_path, f
 
     assert sum(taken.stored for taken in claims) == 6
     assert {view.bundle for view in bench.store.results.iter_all()} == {first}
+    for agent in agents:
+        agent.store.close()
+
+
+def test_two_agents_that_compare_the_same_places_at_once_are_both_done(address, tmp_path):
+    (tmp_path / "export").mkdir()
+    agents = [_agent(address, tmp_path, f"PC {n}", OLD) for n in range(2)]
+    bench = agents[0]
+    for field in range(1, 7):
+        bench.export(f"4711_01_{field}.png", seed=field)
+        bench.take()
+    numbers = [view.number for view in bench.store.results.iter_all()]
+    tamper(address, "UPDATE place SET compared_at = NULL")
+    together, faults = threading.Barrier(2), []
+
+    def settle(store, at):
+        try:
+            for number in numbers:
+                together.wait()
+                store.places.settle(number, [], at=at)
+        except Exception as fault:  # noqa: BLE001 - shown below
+            faults.append(fault)
+            together.abort()
+
+    assert len(numbers) == 6
+    threads = [
+        threading.Thread(target=settle, args=(agent.store, minutes(n)))
+        for n, agent in enumerate(agents)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert faults == []
+    assert bench.store.places.list_pending(10) == []
     for agent in agents:
         agent.store.close()
 
