@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 THEIR_OWN = (
     "tests/unit/agent/imaging/test_pool.py",
+    "tests/unit/agent/service/jobs/test_instrument_check.py",
     "tests/unit/agent/service/jobs/test_reference_crops.py",
 )
 """Tests of how workers start, die and end: theirs are not shared."""

@@ -6,6 +6,7 @@ the model counts for an order.
 
 from __future__ import annotations
 
+import math
 from datetime import timedelta
 from importlib.metadata import version
 from time import monotonic
@@ -51,6 +52,8 @@ PART_S = 5.0
 """After so long such a check gives way to the next round."""
 MOST_SHARE = 0.05
 """Largest share of the time that it takes."""
+SHORT_S = 600.0
+"""After so long a check is tried again that lacked memory or file handles."""
 
 
 def check_instrument(
@@ -132,56 +135,77 @@ class InstrumentCheck:
     def after_round(self, files: int, classifier: Classifier | None) -> None:
         """Check if it is due and no file waits; called by the worker after each batch.
 
-        A bundle that was never checked here is checked in parts where files keep coming.
+        Where files keep coming it is done in parts: of a bundle that was never checked here soon,
+        else after an hour.
         """
         now_s = self._steady()
         if files:
             self._busy_s = now_s
+        is_idle = now_s - self._busy_s > IDLE_S
         waited_s = now_s - self._began_s
-        if now_s - self._busy_s > IDLE_S or waited_s > AT_LATEST_S:
-            if now_s < self._looks_s:
-                return
+        if now_s < (self._looks_s if is_idle else self._part_s):
+            return
+        if is_idle:
             self._looks_s = now_s + LOOKS_EVERY_S
-            failure = check_when_due(self._settings, self._store, classifier, at=self._now())
-        elif waited_s > FIRST_AFTER_S and now_s >= self._part_s:
+        elif waited_s > FIRST_AFTER_S:
             self._part_s = now_s + LOOKS_EVERY_S
-            if _find_last(self._store, classifier) is not None:
-                return
-            failure = self._check_part(classifier)
-            ended_s = self._steady()
-            self._part_s = max(self._part_s, ended_s + (ended_s - now_s) / MOST_SHARE)
         else:
+            return
+        if is_idle or waited_s > AT_LATEST_S:
+            is_wanted = is_due(self._store, classifier, at=self._now())
+        else:
+            is_wanted = _find_last(self._store, classifier) is None
+        if is_wanted:
+            self._check(classifier, for_s=math.inf if is_idle else PART_S)
+            if not is_idle:
+                ended_s = self._steady()
+                self._part_s = max(self._part_s, ended_s + (ended_s - now_s) / MOST_SHARE)
+
+    def _check(self, classifier: Classifier | None, *, for_s: float) -> None:
+        """Judge the next reference images; report what failed once all are judged.
+
+        Args:
+            classifier: The bundle in use, or None.
+            for_s: Time after which the rest is left for the next call, in seconds.
+        """
+        try:
+            failure = self._judge(classifier, for_s=for_s)
+        except OutOfResources as short:
+            log.warning("instrument.waits", reason=str(short))
+            self._problems.say("control check waits", f"control check: not done: {short}")
+            self._looks_s = self._part_s = self._steady() + SHORT_S
             return
         if failure is None:
             return
         self._began_s, self.judged = self._steady(), {}
         problem = f"control check: {failure}; results are held (agent check)" if failure else ""
         self._problems.say("control check", problem)
+        self._problems.say("control check waits", "")
 
-    def _check_part(self, classifier: Classifier | None) -> str | None:
-        """Judge the next reference images; what failed once all are, None before."""
+    def _judge(self, classifier: Classifier | None, *, for_s: float) -> str | None:
+        """Judge the next reference images; what failed once all are, None before.
+
+        Raises:
+            OutOfResources: An image cannot be read for want of files or memory.
+        """
         bundle = classifier.name if classifier else ""
         if self._bundle != bundle:
             self._bundle, self.judged = bundle, {}
         images: list[JudgedImage] = []
-        ends_s = self._steady() + PART_S
-        try:
-            with cropping_apart(self._settings) as crops:
-                for image in iter_judged_images(
-                    self._store,
-                    self._settings.store.folder,
-                    crops=crops,
-                    classifier=classifier,
-                    known=self.judged,
-                ):
-                    images.append(image)
-                    if image.file not in self.judged:
-                        self.judged[image.file] = image
-                        if self._steady() > ends_s:
-                            return None
-        except OutOfResources as short:
-            log.warning("instrument.waits", reason=str(short))
-            return None
+        ends_s = self._steady() + for_s
+        with cropping_apart(self._settings) as crops:
+            for image in iter_judged_images(
+                self._store,
+                self._settings.store.folder,
+                crops=crops,
+                classifier=classifier,
+                known=self.judged,
+            ):
+                images.append(image)
+                if image.file not in self.judged:
+                    self.judged[image.file] = image
+                    if self._steady() > ends_s:
+                        return None
         results = record_check(
             self._store,
             images,

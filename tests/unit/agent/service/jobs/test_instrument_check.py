@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import cv2
 import lab
 import numpy as np
@@ -13,6 +15,7 @@ from agent.service.jobs.instrument_check import InstrumentCheck
 from agent.service.problems import Problems
 from agent.settings import Settings
 from tests.unit.agent.pipeline.test_pipeline import Parrot
+from tests.unit.agent.service.jobs.test_reference_crops import killing_what_reads
 
 ROUND_S, QUERY_S = 30.0, 4.0
 
@@ -89,7 +92,36 @@ def test_a_pause_of_twenty_seconds_is_enough_whenever_it_begins(busy) -> None:
         busy.check.after_round(files, None)
 
     assert busy.last().facts["passed"]
-    assert busy.clock.s < 60
+    assert busy.clock.s <= 60
+
+
+def test_the_check_of_a_busy_day_is_done_in_parts_too(busy) -> None:
+    busy.work(600)
+    first = busy.last()
+    busy.clock.s += 25 * 3600
+    while not busy.check.judged and busy.clock.s < 27 * 3600:
+        busy.work(ROUND_S)
+    in_part = busy.last()
+    busy.work(1800)
+
+    assert in_part == first
+    assert busy.last().at > first.at
+    assert busy.last().facts["passed"]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows refuses memory, it kills no process for it")
+def test_a_check_that_the_system_stops_is_a_problem_until_it_is_done(busy) -> None:
+    with killing_what_reads():
+        for _ in range(20):  # eighty seconds without a file
+            busy.check.after_round(0, None)
+    said = busy.problems.all()
+    for _ in range(200):
+        busy.check.after_round(0, None)
+
+    assert len(said) == 1
+    assert "control check: not done" in said[0]
+    assert busy.last().facts["passed"]
+    assert busy.problems.all() == []
 
 
 def test_it_is_checked_in_parts_and_once(busy) -> None:
