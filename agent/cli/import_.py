@@ -16,6 +16,7 @@ from agent.cli.options import (
     ManifestOption,
 )
 from agent.cli.signing import os_user, signed_store
+from agent.terminal import visible
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -32,7 +33,8 @@ a drawn micrograph of 800 × 600 px 0.2 s to read."""
 def print_unusable(unusable: Sequence[UnusableFile]) -> None:
     """Print every file that could not be used, with the reason."""
     for file, sentence in unusable:
-        console.err.print(f"not used: {file}: {sentence}", markup=False)
+        line = visible(f"not used: {file}: {sentence}").replace("\n", "\\n")
+        console.err.print(line, markup=False)
 
 
 def import_labelled(

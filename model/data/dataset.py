@@ -52,7 +52,10 @@ class Example:
         """How sentences name it: its file, and the id that pages and commands find it by."""
         digest, _, page = self.key.partition("-p")
         short = digest[:16] + (f"-p{page}" if page else "")
-        return f"{self.file} ({short})" if self.file else short
+        name = "".join(
+            letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in self.file
+        )
+        return f"{name} ({short})" if name else short
 
 
 def fingerprint(examples: Iterable[Example]) -> str:

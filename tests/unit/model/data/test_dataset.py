@@ -228,6 +228,9 @@ def test_a_micrograph_is_named_by_its_file_and_the_id_of_its_page():
     second = replace(example("3f" * 32 + "-p2", "G8"), file="order 7/field 2.tif")
 
     assert second.label == "order 7/field 2.tif (3f3f3f3f3f3f3f3f-p2)"
+    assert replace(first, file="a\nERROR b\x1b[2J.tif").label == (
+        "a\N{REPLACEMENT CHARACTER}ERROR b\N{REPLACEMENT CHARACTER}[2J.tif (3f3f3f3f3f3f3f3f)"
+    )
     assert replace(second, file="").label == "3f3f3f3f3f3f3f3f-p2"
     with pytest.raises(
         TrainingError, match=r"Micrograph order 7/field 2\.tif \(3f3f3f3f3f3f3f3f\)"
