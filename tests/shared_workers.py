@@ -38,7 +38,7 @@ class SharedWorkers:
         self._idle: list[tuple[_Key, ProcessPool]] = []
 
     def share(self) -> None:
-        """Let pools of a lab take over the workers of closed ones from now on."""
+        """Make pools of a lab take over the workers of closed ones from now on."""
         from agent.imaging import pool  # noqa: PLC0415 - a fast run does without
 
         start, stop = pool.CropPool._new_pool, pool.CropPool.close

@@ -95,17 +95,32 @@ class JudgedImage:
     answers: Mapping[str, Any]
 
 
+@dataclass(frozen=True, slots=True)
+class CheckOrigin:
+    """Where a check was made, and by whom.
+
+    Args:
+        software: Version of the program.
+        where: Name of the PC.
+        sources: Names of the sources that this PC reads; a failed check holds their results.
+        by: Who started the check.
+        at: When, aware UTC.
+    """
+
+    software: str
+    where: str
+    sources: Sequence[str]
+    by: str
+    at: datetime
+
+
 def check_references(
     store: Store,
     folder: Path,
     *,
     crops: Callable[[Path], Sequence[Crop] | BaseException],
     classifier: Classifier | None,
-    software: str,
-    where: str,
-    sources: Sequence[str],
-    by: str,
-    at: datetime,
+    origin: CheckOrigin,
 ) -> list[ReferenceCheck]:
     """Read, crop and judge every reference image, and compare the answers with the stored ones.
 
@@ -114,11 +129,7 @@ def check_references(
         folder: The data folder; its `reference/` holds the lab's own images.
         crops: Reads and crops one file.
         classifier: The bundle in use, or None.
-        software: Version of the program.
-        where: Name of the PC.
-        sources: Names of the sources that this PC reads; a failed check holds their results.
-        by: Who started the check.
-        at: Now, aware UTC.
+        origin: Where and by whom.
 
     Returns:
         A result per image; a record of kind "control" is stored either way.
@@ -128,9 +139,7 @@ def check_references(
     """
     images = list(iter_judged_images(store, folder, crops=crops, classifier=classifier))
     bundle = classifier.name if classifier else ""
-    return record_check(
-        store, images, bundle=bundle, software=software, where=where, sources=sources, by=by, at=at
-    )
+    return record_check(store, images, bundle=bundle, origin=origin)
 
 
 def iter_judged_images(
@@ -178,11 +187,7 @@ def record_check(
     images: Sequence[JudgedImage],
     *,
     bundle: str,
-    software: str,
-    where: str,
-    sources: Sequence[str],
-    by: str,
-    at: datetime,
+    origin: CheckOrigin,
 ) -> list[ReferenceCheck]:
     """Store a check of all reference images, and their answers where they are new and good.
 
@@ -190,11 +195,7 @@ def record_check(
         store: Where answers and records are stored.
         images: All of them, judged.
         bundle: Name of the bundle that judged them, "" for none.
-        software: Version of the program.
-        where: Name of the PC.
-        sources: Names of the sources that this PC reads; a failed check holds their results.
-        by: Who started the check.
-        at: Now, aware UTC.
+        origin: Where and by whom.
 
     Returns:
         A result per image.
@@ -204,16 +205,17 @@ def record_check(
     answers = {crop: answer for image in images for crop, answer in image.answers.items()}
     passed = bool(results) and all(result.is_good for result in results)
     if passed and answers.keys() - before.keys():
-        store.records.add(REFERENCE, bundle, by=by, at=at, facts={"answers": {**before, **answers}})
+        kept = {"answers": {**before, **answers}}
+        store.records.add(REFERENCE, bundle, by=origin.by, at=origin.at, facts=kept)
     facts = {
         "passed": passed,
         "bundle": bundle,
-        "software": software,
-        "sources": list(sources),
+        "software": origin.software,
+        "sources": list(origin.sources),
         "findings": [[result.name, result.sentence, result.is_good] for result in results],
         "doubts": sorted({doubt for result in results for doubt in result.doubts}),
     }
-    store.records.add(CONTROL, where, by=by, at=at, facts=facts)
+    store.records.add(CONTROL, origin.where, by=origin.by, at=origin.at, facts=facts)
     return results
 
 

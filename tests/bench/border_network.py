@@ -1,6 +1,6 @@
 """Train the network of `agent/imaging/specimen/border_network.py` on composites of development.
 
-    python tests/bench/border_network.py ../shared/data --out FOLDER
+    python tests/bench/border_network.py ../shared/data --out FOLDER [--quick]
 
 Textures and mounts of the split "development" whose names are held out (`is_held`) are not used:
 how its map is combined with the tables was chosen on them. One thread; about 15 minutes of
@@ -15,7 +15,7 @@ import copy
 import sys
 import time
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -29,7 +29,7 @@ from torch.nn import functional
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-from border_weights import _uneven
+from border_weights import make_uneven
 from composites import Composite, list_mounts, list_whole, mount_texture
 from drawn import draw
 
@@ -47,7 +47,7 @@ WIDTHS = (40, 64, 96, 112)
 """Channels at 1/2, 1/4, 1/8 and 1/16 of the cells' resolution."""
 FIELDS = (range(24), range(1000, 1650), range(2000, 2650), range(3000, 3650))
 """Seeds of the fields of the weights in the package."""
-BATCH = 8
+BATCH, QUICK = 8, 16
 WARM_UP, AVERAGING = 40, 0.985
 
 
@@ -223,7 +223,7 @@ def _compose(rng: np.random.Generator, folder: Path) -> Composite:
     if rng.random() < 0.58:
         return mount_texture(rgb, rng, {}, mounts)
     if rng.random() < 0.2:
-        rgb = _uneven(rgb, rng)
+        rgb = make_uneven(rgb, rng)
     if rng.random() < 0.2:
         rgb = cv2.GaussianBlur(rgb, (0, 0), rng.uniform(0.5, 3))
     rgb = rgb + rng.normal(0, rng.uniform(0, 3), rgb.shape[:2])[:, :, None]
@@ -409,16 +409,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folder", type=Path)
     parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--quick", action="store_true", help="few fields and steps: it runs")
     options = parser.parse_args()
     cv2.setNumThreads(1)
     torch.set_num_threads(1)
     options.out.mkdir(parents=True, exist_ok=True)
-    seeds = [seed for part in FIELDS for seed in part]
+    seeds = [seed for part in FIELDS for seed in part][: QUICK if options.quick else None]
     fields = [draw_sample(seed, options.folder) for seed in seeds]
     torch.manual_seed(PHASES[0].seed)
     network = BorderNetwork().to(memory_format=torch.channels_last)
     for phase in PHASES:
-        network = train(network, fields, phase)
+        steps = QUICK if options.quick else phase.steps
+        network = train(network, fields, replace(phase, steps=steps))
     save_file(pack(network.eval()), options.out / "border.safetensors")
 
 

@@ -164,7 +164,7 @@ def _own(seed, rng):
     )
     if not uneven:
         return field.pixels, field.outside, layered
-    return _taken(_uneven(field.pixels.astype(np.float32), rng), rng), field.outside, False
+    return _taken(make_uneven(field.pixels.astype(np.float32), rng), rng), field.outside, False
 
 
 def _foreign(seed, rng):
@@ -183,7 +183,7 @@ def _foreign(seed, rng):
     if seed % 2 == 0:
         steel, outside, _ = mounted(steel, rng, "any", words, colour=colour)
     elif rng.random() < 0.4:
-        steel = _uneven(steel, rng)
+        steel = make_uneven(steel, rng)
     elif rng.random() < 0.25:
         steel, outside, _ = mounted(steel, rng, "layered", words, colour=colour)
     return _taken(steel, rng), outside, "layered" in words
@@ -196,7 +196,7 @@ def _taken(rgb, rng):
     return np.ascontiguousarray(pixels)
 
 
-def _uneven(rgb, rng):
+def make_uneven(rgb, rng):
     """Make steel look different from place to place, as it does without any border."""
     height, width = rgb.shape[:2]
     kind = str(rng.choice(["tilt", "lamp", "bands", "segregation", "phase"]))

@@ -31,7 +31,7 @@ from agent.imaging.scale_bar.figures import find_figure
 from agent.imaging.scale_bar.filled_bars import find_blocks
 from agent.imaging.scale_bar.from_label import find_bar, find_labels
 from agent.imaging.scale_bar.info_band import find_band
-from agent.imaging.scale_bar.label_search import confirms_in_ink
+from agent.imaging.scale_bar.label_search import lacks_digit
 from agent.imaging.scale_bar.lengths import Length, may_lack_digit
 from agent.imaging.scale_bar.letters import find_plate_start, has_digit_before, has_ink_before
 from agent.imaging.scale_bar.line import Line, are_alike, is_in_room
@@ -39,7 +39,7 @@ from agent.imaging.scale_bar.line_ends import SAME
 from agent.imaging.scale_bar.line_groups import drop_duplicates
 from agent.imaging.scale_bar.line_length import is_arrow
 from agent.imaging.scale_bar.matching import FoundBar, is_believable
-from agent.imaging.scale_bar.ocr import adds_digit, confirms_length, contradicts_length
+from agent.imaging.scale_bar.ocr import confirms_length, contradicts_length
 from agent.imaging.scale_bar.planes import compute_planes
 from agent.imaging.scale_bar.points import reads_otherwise
 from agent.imaging.scale_bar.reading import read_candidates
@@ -286,10 +286,7 @@ def _is_cut(pixels: NDArray[np.uint8], bar: FoundBar) -> bool:
     else:
         differs = contradicts_length(pixels, words, bar.um, number=number, left=left)
         differs = differs and bar.kind != "broken"  # a half of it is before its words
-    if not differs:
-        return False
-    more = adds_digit(pixels, words, number=number, left=left)
-    return more or not confirms_in_ink(pixels, words, bar.um, ink, left)
+    return differs and lacks_digit(pixels, words, bar.um, number=number, ink=ink, left=left)
 
 
 def _has_other_words(pixels: NDArray[np.uint8], bar: FoundBar) -> bool:

@@ -26,7 +26,7 @@ from agent.imaging.scale_bar.bar_label import (
 )
 from agent.imaging.scale_bar.candidates import is_convincing
 from agent.imaging.scale_bar.dashes import join_dashes
-from agent.imaging.scale_bar.label_search import confirms_in_ink, render_ink
+from agent.imaging.scale_bar.label_search import lacks_digit, render_ink
 from agent.imaging.scale_bar.lengths import may_lack_digit
 from agent.imaging.scale_bar.letters import extend_to_lost_digits, find_plate_start
 from agent.imaging.scale_bar.line import Line, compute_distance, measure_colour, translate
@@ -36,7 +36,6 @@ from agent.imaging.scale_bar.line_length import measure_length
 from agent.imaging.scale_bar.lines import compute_max_thickness, find_lines
 from agent.imaging.scale_bar.matching import is_rim, is_stroke
 from agent.imaging.scale_bar.ocr import (
-    adds_digit,
     confirms_length,
     contradicts_length,
     read_lengths,
@@ -309,10 +308,7 @@ def _is_cut(pixels: NDArray[np.uint8], label: BarLabel, line: Line) -> bool:
         differs = not confirms_length(pixels, label.box, um, left=left)
     else:
         differs = contradicts_length(pixels, label.box, um, number=number, left=left)
-    if not differs:
-        return False
-    more = adds_digit(pixels, label.box, number=number, left=left)
-    return more or not confirms_in_ink(pixels, label.box, um, label.ink, left)
+    return differs and lacks_digit(pixels, label.box, um, number=number, ink=label.ink, left=left)
 
 
 def _has_rivals(near: list[_Candidate]) -> bool:

@@ -20,7 +20,7 @@ from agent.imaging.scale_bar.line import (
     measure_colour,
 )
 from agent.imaging.scale_bar.matching import FoundBar, is_stroke, pair_lengths
-from agent.imaging.scale_bar.ocr import confirms_length, detect_texts, read_lengths
+from agent.imaging.scale_bar.ocr import adds_digit, confirms_length, detect_texts, read_lengths
 from agent.imaging.scale_bar.planes import COLOUR_PLANE
 
 if TYPE_CHECKING:
@@ -213,7 +213,7 @@ def render_ink(picture: NDArray[np.uint8], ink: NDArray[Any]) -> NDArray[np.uint
     return np.asarray(cv2.merge([grey, grey, grey]), np.uint8)
 
 
-def confirms_in_ink(
+def _confirms_in_ink(
     pixels: NDArray[np.uint8], words: Box, um: float, ink: NDArray[Any], left: int
 ) -> bool:
     """Return whether words state the same length with what precedes them, in their ink alone.
@@ -233,6 +233,29 @@ def confirms_in_ink(
     picture = render_ink(pixels[top : y1 + room, start : x1 + room], ink)
     box = (x0 - start, y0 - top, x1 - start, y1 - top)
     return confirms_length(picture, box, um, left=max(0, left - start))
+
+
+def lacks_digit(
+    pixels: NDArray[np.uint8],
+    words: Box,
+    um: float,
+    *,
+    number: float,
+    ink: NDArray[Any],
+    left: int,
+) -> bool:
+    """Return whether words that differ from their reading with what precedes them lack a digit.
+
+    Args:
+        pixels: (h, w, 3) uint8, RGB.
+        words: Box of the words, pixels.
+        um: The length that was read in it.
+        number: Its number, without the unit.
+        ink: (3,) their colour.
+        left: First column that can hold a digit.
+    """
+    more = adds_digit(pixels, words, number=number, left=left)
+    return more or not _confirms_in_ink(pixels, words, um, ink, left)
 
 
 def _find_letters(

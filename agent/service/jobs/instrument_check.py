@@ -17,6 +17,7 @@ import structlog
 from agent.errors import OutOfResources
 from agent.orders.instrument_checks import (
     CONTROL,
+    CheckOrigin,
     JudgedImage,
     ReferenceCheck,
     check_references,
@@ -66,11 +67,7 @@ def check_instrument(
             settings.store.folder,
             crops=crops,
             classifier=classifier,
-            software=version("martensight"),
-            where=agent_name(),
-            sources=_list_sources(settings),
-            by=by,
-            at=at,
+            origin=_describe_origin(settings, by=by, at=at),
         )
 
 
@@ -206,22 +203,15 @@ class InstrumentCheck:
                     self.judged[image.file] = image
                     if self._steady() > ends_s:
                         return None
-        results = record_check(
-            self._store,
-            images,
-            bundle=bundle,
-            software=version("martensight"),
-            where=agent_name(),
-            sources=_list_sources(self._settings),
-            by="agent",
-            at=self._now(),
-        )
+        origin = _describe_origin(self._settings, by="agent", at=self._now())
+        results = record_check(self._store, images, bundle=bundle, origin=origin)
         return _log_failure(results)
 
 
-def _list_sources(settings: Settings) -> list[str]:
-    """Return the sources that this PC reads; a failed check holds their results."""
-    return [*(source.name for source in settings.sources), INBOX_SOURCE]
+def _describe_origin(settings: Settings, *, by: str, at: datetime) -> CheckOrigin:
+    """Return this PC and who started a check of it."""
+    sources = [*(source.name for source in settings.sources), INBOX_SOURCE]
+    return CheckOrigin(version("martensight"), agent_name(), sources, by, at)
 
 
 def _log_failure(results: Sequence[ReferenceCheck]) -> str:

@@ -10,8 +10,8 @@ from agent.labelled_import import UnusableFile
 def test_a_file_that_is_not_used_takes_one_line_whatever_its_name(name, capsys):
     print_unusable([UnusableFile(name, "is empty."), UnusableFile("c.tif", f"is {name} again.")])
 
-    said = capsys.readouterr().err
-    assert "\x1b" not in said
-    assert [line.split(":")[0] for line in said.replace("  ", "").strip().splitlines()] == (
+    printed = capsys.readouterr().err
+    assert "\x1b" not in printed
+    assert [line.split(":")[0] for line in printed.replace("  ", "").strip().splitlines()] == (
         ["not used", "not used"]
     )

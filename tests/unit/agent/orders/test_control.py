@@ -11,6 +11,7 @@ from lab import crop_here
 from agent.errors import OutOfResources
 from agent.orders.instrument_checks import (
     CONTROL,
+    CheckOrigin,
     check_references,
     describe_failure,
     list_control_points,
@@ -42,11 +43,7 @@ def checked(desk, *, at=AT, spoil=None):
         desk.folder / "data",
         crops=crops,
         classifier=None,
-        software="1",
-        where="PC",
-        sources=["LOM-07"],
-        by="Ada",
-        at=at,
+        origin=CheckOrigin("1", "PC", ["LOM-07"], "Ada", at),
     )
 
 
@@ -239,11 +236,7 @@ def test_a_reference_image_that_cannot_be_read_for_want_of_files_is_no_failed_ch
             desk.folder / "data",
             crops=crops,
             classifier=None,
-            software="1",
-            where="PC",
-            sources=["LOM-07"],
-            by="Ada",
-            at=AT,
+            origin=CheckOrigin("1", "PC", ["LOM-07"], "Ada", AT),
         )
 
     assert desk.store.records.latest(CONTROL, "PC") is None

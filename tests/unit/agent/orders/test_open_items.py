@@ -91,7 +91,7 @@ def test_what_is_read_for_an_order_is_what_all_of_it_says(store, drawn, listed) 
 
 
 def take(store: Store, facts: SimpleNamespace, newest: int) -> int:
-    """Take a file in, in the state that the facts name; return the number of the newest one.
+    """Store a file in the state that the facts name; return the number of the newest file.
 
     Args:
         store: Where the file is taken in.

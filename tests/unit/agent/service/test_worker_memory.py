@@ -52,13 +52,7 @@ class Desk:
 
 def test_the_processes_that_read_release_memory_and_end_once_no_file_comes_for_long():
     desk, rounds = Desk(), Rounds([1, 0, 0, 0, 0, 1, 0, 0])
-    worker = Worker(
-        lambda: (desk, rounds),
-        bundle=NoBundle(),
-        reachable=list,
-        problems=Problems(),
-        steady=lambda: desk.now_s,
-    )
+    worker = _work_with(rounds, desk, steady=lambda: desk.now_s)
 
     for at_s in (0, 20, 31, REST_AFTER_S + 1, 2000, 2001, 2032, 2001 + REST_AFTER_S + 1):
         desk.now_s = at_s
@@ -69,13 +63,7 @@ def test_the_processes_that_read_release_memory_and_end_once_no_file_comes_for_l
 
 def test_the_processes_that_read_end_where_no_file_came_since_the_start():
     desk, rounds = Desk(), Rounds([0, 0])
-    worker = Worker(
-        lambda: (desk, rounds),
-        bundle=NoBundle(),
-        reachable=list,
-        problems=Problems(),
-        steady=lambda: desk.now_s,
-    )
+    worker = _work_with(rounds, desk, steady=lambda: desk.now_s)
 
     for at_s in (0, REST_AFTER_S + 1):
         desk.now_s = at_s
@@ -95,9 +83,9 @@ def test_a_round_follows_at_once_while_a_file_is_in_hand():
     assert pauses_s == [IDLE_S, 0.0]
 
 
-def _work_with(rounds, **given):
+def _work_with(rounds, pool=None, **given):
     return Worker(
-        lambda: (None, rounds), bundle=NoBundle(), reachable=list, problems=Problems(), **given
+        lambda: (pool, rounds), bundle=NoBundle(), reachable=list, problems=Problems(), **given
     )
 
 
