@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal
 
 import numpy as np
-import torch
 
 from model.errors import ModelError
+from model.products import NUMPY
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from model.networks.schemes import HeadLayer
+    from model.products import Products
 
 _MIN_STD = 1e-6
 """Standard deviations below are float32 rounding; a constant channel has evidence 0."""
@@ -69,18 +70,24 @@ class FieldEmbedding:
         return sum(channels[part.stage] for part in self.parts)
 
     def compute(
-        self, maps: Sequence[NDArray[np.float32]], weights: Sequence[NDArray[np.float32]]
+        self,
+        maps: Sequence[NDArray[np.float32]],
+        weights: Sequence[NDArray[np.float32]],
+        products: Products = NUMPY,
     ) -> NDArray[np.float32]:
         """Compute the embedding of one field.
 
         Args:
             maps: Per stage (c, rows, columns) float32.
             weights: Per stage (rows, columns) float32, share of steel in each cell.
+            products: Of the bundle.
 
         Returns:
             (d,) float32.
         """
-        statistics = {stage: _Statistics.of(maps[stage], weights[stage]) for stage in self.stages}
+        statistics = {
+            stage: products.describe(maps[stage], weights[stage]) for stage in self.stages
+        }
         own = [getattr(statistics[part.stage], part.statistic) for part in self.parts]
         if self.part_length:
             own = [self._compute_gain(part) * part for part in own]
@@ -95,6 +102,7 @@ class FieldEmbedding:
         maps: Sequence[NDArray[np.float32]],
         weights: Sequence[NDArray[np.float32]],
         layer: HeadLayer,
+        products: Products = NUMPY,
     ) -> NDArray[np.float32]:
         """Compute the logits of every cell; their weighted mean is the logits of the field.
 
@@ -105,6 +113,7 @@ class FieldEmbedding:
             maps: Per stage (c, rows, columns) float32.
             weights: Per stage (rows, columns) float32, share of steel in each cell.
             layer: The heads of this embedding.
+            products: Of the bundle.
 
         Returns:
             (k, rows, columns) float32 on the grid of stage `grid`.
@@ -118,47 +127,29 @@ class FieldEmbedding:
             weight = layer.weight[:, start : start + len(features)]
             start += len(features)
             if self.part_length:
-                statistics = _Statistics.of(features, weights[part.stage])
+                statistics = products.describe(features, weights[part.stage])
                 weight = weight * self._compute_gain(getattr(statistics, part.statistic))
             times = rows // features.shape[1]
-            own = _apply(_describe_cells(features, weights[part.stage], part.statistic), weight)
+            cells = _describe_cells(features, weights[part.stage], part.statistic, products)
+            own = products.apply(weight, cells)
             logits += own if times == 1 else own.repeat(times, axis=1).repeat(times, axis=2)
         return logits
 
 
-@dataclass(frozen=True, slots=True)
-class _Statistics:
-    mean: NDArray[np.float32]
-    std: NDArray[np.float32]
-
-    @classmethod
-    def of(cls, features: NDArray[np.float32], weights: NDArray[np.float32]) -> _Statistics:
-        flat = torch.from_numpy(features).flatten(1)  # (c, cells)
-        share = torch.from_numpy(weights / max(float(weights.sum()), 1e-6)).flatten()
-        mean = flat @ share
-        variance = (flat - mean[:, None]).square_() @ share
-        return cls(mean.numpy(), variance.clamp_min_(0.0).sqrt_().numpy())
-
-
 def _describe_cells(
-    features: NDArray[np.float32], weights: NDArray[np.float32], statistic: str
+    features: NDArray[np.float32],
+    weights: NDArray[np.float32],
+    statistic: str,
+    products: Products,
 ) -> NDArray[np.float32]:
     """Return features of cells whose weighted mean is the statistic, (c, rows, columns)."""
     if statistic == "mean":
         return features
-    statistics = _Statistics.of(features, weights)
+    statistics = products.describe(features, weights)
     offset = features - statistics.mean[:, None, None]
     described: NDArray[np.float32] = np.square(offset, out=offset)
     described /= np.maximum(statistics.std, _MIN_STD)[:, None, None]
     return described
-
-
-def _apply(features: NDArray[np.float32], weight: NDArray[np.float64]) -> NDArray[np.float32]:
-    """Return the products of weights and features of cells, (k, rows, columns)."""
-    flat = torch.from_numpy(features).flatten(1)  # (c, cells)
-    product = torch.from_numpy(weight).to(flat.dtype) @ flat
-    logits: NDArray[np.float32] = product.numpy().reshape(-1, *features.shape[1:])
-    return logits
 
 
 STAGE_3_MEAN: Final = FieldEmbedding("stage-3-mean", (EmbeddingPart(2, "mean"),))

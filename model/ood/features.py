@@ -7,12 +7,11 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 
 from model.block_statistics import split_into_blocks
 from model.framing import Field
 from model.image_quality import measure_frame, measure_quality
-from model.networks.backbones import STRIDES
+from model.networks.architecture import STRIDES
 from model.networks.field_embedding import STAGE_3_MEAN, FieldEmbedding
 from model.ood.early_stages import JOINED
 from model.ood.frozen_pass import (
@@ -23,6 +22,7 @@ from model.ood.frozen_pass import (
 )
 from model.ood.intensity import TONE_PX, intensity_features
 from model.ood.mahalanobis import normalize_rows
+from model.products import NUMPY
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -30,8 +30,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from model.framing import Frame
-    from model.networks.backbones import Backbone
     from model.ood.frozen_pass import FieldMaps, FrozenPass
+    from model.ood.part_runners import FrozenBackbone
+    from model.products import Products
 
     Moments = tuple[NDArray[np.float32], ...]  # per layer
 
@@ -60,6 +61,9 @@ BLOCK_CELLS = 10
 """Side of a block of a pass that sees the whole field, in broad cells: 80 µm, as of a window. A
 field is as far from another as its blocks are on average, since the mean of a field of two
 structures resembles neither."""
+
+_LARGEST_HALF = 65504.0
+"""Largest float16."""
 
 _MIN_STEEL = 0.7
 """Share of a patch that must be steel away from any edge."""
@@ -142,11 +146,18 @@ class OodFeatureExtractor:
     Args:
         frozen_pass: Runs the network.
         embedding: Computes the embedding that is kept with the features.
+        products: Of the bundle.
     """
 
-    def __init__(self, frozen_pass: FrozenPass, embedding: FieldEmbedding = STAGE_3_MEAN) -> None:
+    def __init__(
+        self,
+        frozen_pass: FrozenPass,
+        embedding: FieldEmbedding = STAGE_3_MEAN,
+        products: Products = NUMPY,
+    ) -> None:
         self.frozen_pass = frozen_pass
         self.embedding = embedding
+        self.products = products
 
     @property
     def made_by(self) -> str:
@@ -183,7 +194,7 @@ class OodFeatureExtractor:
         """
         frame, weights = seen.frame, seen.weights
         area_px = float(frame.valid.sum() or np.prod(frame.extent))
-        whole, windows = _describe_whole_and_windows(seen)
+        whole, windows = _describe_whole_and_windows(seen, self.products)
         um2 = None
         if field.um_per_px is not None:
             um2 = (field.um_per_px if self.frozen_pass.is_native else UM_PER_PX) ** 2
@@ -211,7 +222,7 @@ class OodFeatureExtractor:
             tone=tone,
             patch=patch_statistics(fine),
             shade=patch_statistics(tone),
-            embedding=self.embedding.compute(seen.maps, weights),
+            embedding=self.embedding.compute(seen.maps, weights, self.products),
             blocks=blocks,
             area_px=area_px,
             extent=frame.extent,
@@ -225,7 +236,7 @@ class OodFeatureExtractor:
         wholes, windows, blocks = [], [], []
         for piece in self._iter_pieces(frame, size):
             seen = self.frozen_pass.run_frame(piece)
-            whole, own_windows = _describe_whole_and_windows(seen)
+            whole, own_windows = _describe_whole_and_windows(seen, self.products)
             coarsest = np.moveaxis(seen.maps[BROAD], 0, 2)
             broad = _build_cells(coarsest, piece, seen.weights[BROAD], None, BROAD_MARGIN)
             wholes.append(whole)
@@ -267,12 +278,15 @@ def _describe_blocks(seen: FieldMaps, broad: CellFeatures) -> NDArray[np.float32
     return describe_blocks(broad)
 
 
-def _describe_whole_and_windows(seen: FieldMaps) -> tuple[Moments, Moments]:
+def _describe_whole_and_windows(seen: FieldMaps, products: Products) -> tuple[Moments, Moments]:
     """Return the moments of a frame per layer, and those of its windows with steel."""
-    whole = tuple(map(_weighted_moments, seen.maps, seen.weights))
+    whole = tuple(
+        np.concatenate(products.describe(*layer))
+        for layer in zip(seen.maps, seen.weights, strict=True)
+    )
     boxes = list_windows(seen.frame.extent, WINDOW_PX)
     windows = [
-        _window_moments(seen.maps[layer], seen.weights[layer], STRIDES[layer], boxes)
+        _window_moments(seen.maps[layer], seen.weights[layer], STRIDES[layer], boxes, products)
         for layer in WINDOW_LAYERS
     ]
     has_steel = np.logical_and.reduce([filled for _, filled in windows])
@@ -302,23 +316,12 @@ def _window_starts(length: int, side: int) -> list[int]:
     return [round(start) for start in np.linspace(0, length - side, count)]
 
 
-def _weighted_moments(
-    features: NDArray[np.float32], weights: NDArray[np.float32]
-) -> NDArray[np.float32]:
-    """Return mean and standard deviation of each channel, (2c,), cells weighted by their steel."""
-    flat = torch.from_numpy(features).flatten(1)  # (c, cells)
-    normalized = torch.from_numpy(weights / max(float(weights.sum()), 1e-6)).flatten()
-    mean = flat @ normalized
-    variance = (flat - mean[:, None]).square_() @ normalized
-    moments: NDArray[np.float32] = torch.cat([mean, variance.clamp_min_(0.0).sqrt_()]).numpy()
-    return moments
-
-
 def _window_moments(
     features: NDArray[np.float32],
     weights: NDArray[np.float32],
     stride: int,
     boxes: Sequence[tuple[int, int, int, int]],
+    products: Products,
 ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
     """Return each window's moments, (w, 2c), and whether half of it is steel, (w,)."""
     rows, has_steel = [], []
@@ -326,7 +329,8 @@ def _window_moments(
         window = np.s_[y0 // stride : -(-y1 // stride), x0 // stride : -(-x1 // stride)]
         inside = weights[window]
         has_steel.append(float(inside.mean()) >= 0.5)  # noqa: PLR2004 - half
-        rows.append(_weighted_moments(features[(slice(None), *window)], inside + 1e-6))
+        moments = products.describe(features[(slice(None), *window)], inside + 1e-6)
+        rows.append(np.concatenate(moments))
     return np.stack(rows), np.array(has_steel)
 
 
@@ -339,12 +343,12 @@ def _build_cells(
 ) -> CellFeatures:
     stride = len(frame.valid) // len(weights)
     rows, columns = (max(1, length // stride) for length in frame.extent)
-    inside = torch.from_numpy(features)[:rows, :columns]
-    is_half = inside.dtype == torch.float16
-    half = inside if is_half else inside.half().clamp_(-65504, 65504)
+    inside = features[:rows, :columns]
+    if inside.dtype != np.float16:
+        inside = np.clip(inside, -_LARGEST_HALF, _LARGEST_HALF).astype(np.float16)
     zoom = (frame.box[2] - frame.box[0]) / frame.extent[1]
     return CellFeatures(
-        half.contiguous().numpy(),
+        np.ascontiguousarray(inside),
         _select_cells(weights[:rows, :columns], margin),
         stride * zoom,
         um2 and um2 * stride**2,
@@ -393,7 +397,7 @@ def patch_statistics(cells: CellFeatures) -> CellFeatures:
     A single needle is unusual as a cell; a phase that fills a patch is unusual only on average.
     """
     side = min(_BLOCK, *cells.steel.shape)
-    on_steel = torch.from_numpy(cells.features).float().numpy()  # NumPy takes eight times as long
+    on_steel = cells.features.astype(np.float32)
     on_steel[~cells.steel] = 0
     total = _sum_neighbours(split_into_blocks(on_steel, side).sum(axis=1).sum(axis=2))
     count = _sum_neighbours(
@@ -418,19 +422,20 @@ def _sum_neighbours(blocks: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def build_ood_extractor(
-    backbone: Backbone,
+    backbone: FrozenBackbone,
     precision: str,
     usual_um_per_px: float = UM_PER_PX,
     embedding: FieldEmbedding = STAGE_3_MEAN,
     version: int = TILED,
     *,
     is_native: bool = False,
+    products: Products = NUMPY,
 ) -> OodFeatureExtractor:
     """Return the extractor of a backbone, whose pass is shared: building one takes a second."""
     frozen_pass = build_frozen_pass(
         backbone, precision, usual_um_per_px, version, is_native=is_native
     )
-    return OodFeatureExtractor(frozen_pass, embedding)
+    return OodFeatureExtractor(frozen_pass, embedding, products)
 
 
 def rebuild_ood_extractor(extractor: OodFeatureExtractor, precision: str) -> OodFeatureExtractor:
@@ -443,4 +448,5 @@ def rebuild_ood_extractor(extractor: OodFeatureExtractor, precision: str) -> Ood
         extractor.embedding,
         frozen_pass.version,
         is_native=frozen_pass.is_native,
+        products=extractor.products,
     )

@@ -2,8 +2,16 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
+import psutil
 import pytest
+from small_lab import PIXELS, past
+
+from agent import settings
+from agent.demo.exporter import encode
+from agent.service import open_store
+from tests.unit.agent.service.test_service import until
 
 RARE = ("pyarrow", "pandas", "torch", "openvino", "onnxruntime", "matplotlib", "scipy", "ray")
 
@@ -21,3 +29,42 @@ def test_neither_agent_nor_pages_load_a_library_of_rare_work(modules):
     )
 
     assert loaded.stdout.strip() == "[]"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="lists what a process has mapped")
+def test_an_agent_that_judges_with_openvino_never_loads_pytorch(own_lab):
+    pytest.importorskip("openvino")
+    name = export(own_lab)
+    command = [sys.executable, "-m", "agent", "--config", str(own_lab.folder / "agent.toml"), "run"]
+    with (own_lab.folder / "log.txt").open("w", encoding="utf-8") as log:
+        process = psutil.Popen(command, stdout=log, stderr=log)
+    try:
+        until(lambda: is_done(own_lab, name) or process.poll() is not None, deadline_s=300)
+        family = [process, *process.children(recursive=True)]
+        mapped = [list_libraries(member.pid) for member in family]
+    finally:
+        process.terminate()
+        process.wait(60)
+
+    assert "openvino" in mapped[0]
+    assert len(mapped) > 1
+    assert not any("torch" in names for names in mapped)
+
+
+def export(lab):
+    """Write the picture of one field into the watched folder, and return its name."""
+    (picture, *_) = past(1, first_order=2000, seed=2)
+    shown = encode(picture.drawn(PIXELS, border=False), picture.name.rpartition(".")[2])
+    (lab.folder / "export" / picture.name).write_bytes(shown)
+    return picture.name
+
+
+def is_done(lab, name):
+    with open_store(settings.read(lab.folder / "agent.toml", {})) as store:
+        fates = list(store.files.iter_status("done"))
+    return any(fate.path.endswith(name) for fate in fates)
+
+
+def list_libraries(pid):
+    maps = Path(f"/proc/{pid}/maps").read_text(encoding="utf-8")
+    return {name for name in RARE if f"site-packages/{name}/" in maps}

@@ -12,7 +12,8 @@ import torch
 from model import ModelError
 from model.networks.backbones import build_backbone
 from model.networks.encoder import Encoder, cell_weights
-from model.runtime.engines import Engine, build_runner, choose_engine
+from model.runtime.engines import Engine, choose_engine
+from model.runtime.torch_runner import build_runner
 
 PYTORCH = Engine("pytorch", "cpu", "fp32")
 
