@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
@@ -479,11 +480,15 @@ def _load_int8(bundle: Path) -> Int8Calibration:
 def _find_frozen_backbone(loaded: LoadedBundle) -> FrozenBackbone | None:
     """Return the network in the bundle if heads and OOD check share it.
 
-    None: the installed network.
+    None: the installed network. It is also taken where a training in this process has loaded it:
+    one instance, with what is compiled of it, serves both.
     """
     if not loaded.manifest.field_embedding:
         return None
     (stored,) = loaded.stored_encoders
+    backbones = sys.modules.get("model.networks.backbones")
+    if backbones is not None and backbones.is_loaded_lite0(stored.backbone.weights_hash):
+        return None
     return stored.backbone
 
 

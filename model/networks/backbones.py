@@ -401,6 +401,12 @@ def frozen_lite0() -> Backbone:
     return _frozen_lite0()
 
 
+def is_loaded_lite0(weights_hash: str) -> bool:
+    """Return whether weights are those of `frozen_lite0`, where this process has loaded it."""
+    is_loaded = _frozen_lite0.cache_info().currsize > 0
+    return is_loaded and frozen_lite0().weights_hash == weights_hash
+
+
 @cache
 def _frozen_lite0() -> Backbone:
     network, _ = load_backbone("efficientnet-lite0")

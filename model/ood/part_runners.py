@@ -6,7 +6,7 @@ OpenVINO runs what was converted of a stored backbone once, without PyTorch.
 from __future__ import annotations
 
 from contextlib import nullcontext
-from functools import partial
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
@@ -132,6 +132,12 @@ def _compile(backbone: FrozenBackbone, part: str, engine: Engine) -> OpenVinoRun
     return OpenVinoRunner(network, engine, None, example)
 
 
+@lru_cache(maxsize=1)
+def _load(backbone: StoredBackbone) -> Backbone:
+    """Load the layers once for all parts."""
+    return backbone.load()
+
+
 def build_part(backbone: FrozenBackbone, part: str) -> tuple[nn.Module, tuple[Tensor, ...]]:
     """Build a part as a network of PyTorch in eval mode, and its example for a conversion.
 
@@ -148,7 +154,7 @@ def build_part(backbone: FrozenBackbone, part: str) -> tuple[nn.Module, tuple[Te
     if part == "join":
         second, third = (torch.zeros(1, channels[i], 16 // i, 16 // i) for i in (1, 2))
         return networks.Join().eval(), (second, third)
-    loaded = backbone.load()
+    loaded = _load(backbone) if isinstance(backbone, StoredBackbone) else backbone.load()
     if part == "last":
         return networks.LastStage(loaded).eval(), (torch.zeros(2, channels[2], 16, 16),)
     if part == "stages":

@@ -8,7 +8,12 @@ from safetensors.torch import save_file
 
 from model.errors import BundleError
 from model.networks.architecture import CHANNELS
-from model.networks.backbones import ARCHITECTURES, build_backbone
+from model.networks.backbones import (
+    ARCHITECTURES,
+    build_backbone,
+    frozen_lite0,
+    is_loaded_lite0,
+)
 from model.networks.stored_backbone import StoredBackbone
 
 
@@ -63,3 +68,10 @@ def test_weights_that_do_not_fit_the_architecture_are_refused(tmp_path):
 
     with pytest.raises(BundleError, match="does not hold together"):
         stored.load()
+
+
+def test_the_installed_network_is_recognised_by_its_weights(tmp_path):
+    network, _ = write(tmp_path)
+
+    assert is_loaded_lite0(frozen_lite0().weights_hash)
+    assert not is_loaded_lite0(network.weights_hash)
