@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from model.block_statistics import (
+    GreySums,
     are_all,
     box_sums,
     compute_lightness,
@@ -30,6 +31,16 @@ def test_a_box_sum_is_the_plain_sum_with_repeated_edges(shape: tuple[int, int], 
     ]
 
     assert (box_sums(plane, side) == np.array(plain)).all()
+
+
+def test_sums_of_a_frame_whose_padding_mirrors_it_are_those_of_the_frame_without() -> None:
+    padded = np.pad(PIXELS, ((0, 27), (0, 11), (0, 0)), mode="symmetric")
+
+    cropped, own = GreySums.of(padded).crop((37, 53)), GreySums.of(PIXELS)
+
+    assert np.array_equal(cropped.lightness, own.lightness)
+    assert np.array_equal(cropped.around, own.around)
+    assert np.array_equal(own.around, box_sums(compute_lightness(PIXELS), 3))
 
 
 @pytest.mark.parametrize("valid", [VALID, np.ones_like(VALID)])

@@ -7,6 +7,8 @@ import torch
 
 from model.framing import Field
 from model.networks.backbones import IMAGENET_MEAN, IMAGENET_STD, Lite0, frozen_lite0
+from model.networks.field_embedding import MapStatistics
+from model.ood.features import WINDOW_PX, build_ood_extractor, list_windows
 from model.ood.frozen_pass import TILE_CELLS, FrozenPass
 
 LARGE = (1440, 1504)  # 2.2 million pixels
@@ -84,3 +86,18 @@ def test_tiles_that_are_computed_together_do_not_see_one_another():
         with torch.inference_mode():
             (alone,) = frozen_lite0().last_stage(torch.from_numpy(np.ascontiguousarray(own))[None])
         assert np.abs(seen.maps[3][:, rows, columns] - alone.numpy()).max() < 1e-3
+
+
+def test_windows_that_are_described_together_have_the_bits_of_each_alone():
+    extractor = build_ood_extractor(frozen_lite0(), "fp32")
+    field = draw((736, 896))
+    seen = extractor.frozen_pass.run(field)
+
+    (windows,) = extractor.describe(field, seen).windows
+
+    boxes = list_windows((736, 896), WINDOW_PX)
+    assert len(windows) == len(boxes)
+    for own, (x0, y0, x1, y1) in zip(windows, boxes, strict=True):
+        part = np.s_[y0 // 32 : -(-y1 // 32), x0 // 32 : -(-x1 // 32)]
+        cells = np.ascontiguousarray(seen.maps[3][(slice(None), *part)])
+        assert np.array_equal(own, MapStatistics.of(cells, seen.weights[3][part] + 1e-6).moments)
