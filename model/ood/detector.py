@@ -189,6 +189,7 @@ class OodDetector:
                 load_gaussians("window", WINDOW_LAYERS),
                 places,
                 dict(facts["classes"]),
+                is_refined=facts.get("refined", False),  # bundles of earlier versions have none
             ),
             ScoreNormalizer(
                 tensors["usual.layers"],

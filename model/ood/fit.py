@@ -161,6 +161,7 @@ def iter_fit_detector(
                 "embedding": features.extractor.embedding.name,
                 "pass": frozen_pass.version,
                 "compiled": True,
+                "refined": True,
                 **({"framing": "native"} if frozen_pass.is_native else {}),
                 "folds": int(folds.max()) + 1,
                 "microscopes": dict(Counter(features.microscopes)),
@@ -226,6 +227,7 @@ class _FeatureSums:
             ),
             places=tuple(self._fit_textures(name, fold_numbers) for name in PLACES),
             subtype_of=dict(zip(self._classes, self._subtypes, strict=True)),
+            is_refined=True,
         )
 
     def _fit_textures(self, look: str, fold_numbers: set[int]) -> Textures:

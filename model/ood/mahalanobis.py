@@ -39,6 +39,16 @@ times as many take a third longer; every distance is the same bit for bit."""
 _LEAST_COMPILED = 64
 """Length of vectors from which a compiled graph is faster than PyTorch."""
 
+REFINED: Final = ("fine", "patch")
+"""Looks whose cells share most of what they show with their neighbours: of a refined map only every
+second one in both directions and those next to the farthest of them are compared."""
+
+_REFINED_SHARE = 0.05
+"""Share of the cells compared first whose neighbours are compared, too."""
+
+_LEAST_REFINED = 20
+"""Least number of such cells."""
+
 _TOP: Final = {"fine": 20, "broad": 3, "tone": 10, "patch": 1, "shade": 2}
 """How many of the farthest cells are averaged: about 80, 190 and 40 µm², and one or two patches.
 A number, not a share of the field: an inclusion is as unusual in a large field as in a small
@@ -70,12 +80,22 @@ class Distances:
 
 @dataclass(frozen=True, slots=True)
 class OodModels:
-    """Gaussians per layer for the whole field and for windows, and per subtype for cells."""
+    """Gaussians per layer for the whole field and for windows, and per subtype for cells.
+
+    Args:
+        whole: Per layer of `WHOLE_LAYERS`.
+        window: Per layer that windows are scored in.
+        places: Per look of `PLACES`.
+        subtype_of: Class of `whole` → subtype.
+        is_refined: Whether maps of the looks in `REFINED` are refined where they are farthest, in
+            place of comparing every cell.
+    """
 
     whole: tuple[TiedGaussians, ...]
     window: tuple[TiedGaussians, ...]
     places: tuple[Textures, ...]
     subtype_of: Mapping[str, str]
+    is_refined: bool = False
 
     def compute_distances(self, features: OodFeatures) -> Distances:
         """Compute the distances of one field."""
@@ -89,8 +109,11 @@ class OodModels:
             for layer, gaussians in zip(WHOLE_LAYERS, self.whole, strict=True)
         ]  # (layers, classes)
         nearest = self.whole[0].classes[int(np.mean(by_class, axis=0).argmin())]
+        refined = REFINED if self.is_refined else ()
         places = tuple(
-            _distance_map(textures, getattr(features, name))
+            (compute_refined_map if name in refined else _distance_map)(
+                textures, getattr(features, name)
+            )
             for name, textures in zip(PLACES, self.places, strict=True)
         )
         tops = [log_top_mean(place, name) for name, place in zip(PLACES, places, strict=True)]
@@ -128,6 +151,44 @@ def _distance_map(textures: Textures, cells: CellFeatures) -> NDArray[np.float32
     distances = np.zeros(cells.steel.shape, np.float32)
     distances[cells.steel] = textures.compute_distances(cells.features[cells.steel])
     return distances
+
+
+def compute_refined_map(textures: Textures, cells: CellFeatures) -> NDArray[np.float32]:
+    """Compute the distances of every second cell and of all next to the farthest of them.
+
+    A cell in between has the mean of those of its neighbours that were compared, so none is farther
+    than those.
+
+    Args:
+        textures: Gaussians of the look.
+        cells: Its cells.
+
+    Returns:
+        (rows, columns) float32, 0 outside the steel.
+    """
+    steel = cells.steel
+    compared = np.zeros_like(steel)
+    compared[::2, ::2] = steel[::2, ::2]
+    compared |= steel & (_sum_around(compared) == 0)
+    distances = np.zeros(steel.shape, np.float32)
+    distances[compared] = first = textures.compute_distances(cells.features[compared])
+    count = min(max(_LEAST_REFINED, round(_REFINED_SHARE * len(first))), len(first))
+    if count:
+        farthest = compared & (distances >= np.partition(first, -count)[-count])
+        near = steel & ~compared & (_sum_around(farthest) > 0)
+        distances[near] = textures.compute_distances(cells.features[near])
+        compared |= near
+    means = _sum_around(distances) / np.maximum(_sum_around(compared), 1)
+    refined: NDArray[np.float32] = np.where(compared, distances, means * steel)
+    return refined
+
+
+def _sum_around(plane: NDArray[np.generic]) -> NDArray[np.float32]:
+    """Return the sum of each cell and its eight neighbours."""
+    padded = np.pad(plane.astype(np.float32), 1)
+    columns = padded[:-2] + padded[1:-1] + padded[2:]
+    sums: NDArray[np.float32] = columns[:, :-2] + columns[:, 1:-1] + columns[:, 2:]
+    return sums
 
 
 def log_top_mean(distances: NDArray[np.float32], look: str) -> float:

@@ -125,6 +125,21 @@ def test_what_is_too_close_in_bf16_is_computed_by_the_same_network_in_fp32(exact
     assert all((a == b).all() for a, b in zip(seen.maps, known.maps, strict=True))
 
 
+def test_a_bundle_of_an_earlier_version_compares_every_cell(exact, backbone):
+    tensors, facts = exact.tensors(), exact.facts()
+    earlier = {name: value for name, value in facts.items() if name != "refined"}
+
+    now, before = (
+        OodDetector.from_tensors(tensors, json.loads(json.dumps(own)), backbone).score(FRESH, ALPHA)
+        for own in (facts, earlier)
+    )
+
+    assert facts["refined"]
+    for new, old in zip(now, before, strict=True):
+        assert new.local == pytest.approx(old.local, rel=0.05)
+        assert not np.array_equal(new.heat, old.heat)
+
+
 def test_compiled_distances_are_those_of_pytorch_within_rounding():
     rng = np.random.default_rng(0)
     cells = {name: rng.normal(size=(400, 96)).astype(np.float32) for name in ("B", "G")}
