@@ -8,6 +8,7 @@ import torch
 from model.framing import Field
 from model.networks.backbones import IMAGENET_MEAN, IMAGENET_STD, Lite0, frozen_lite0
 from model.networks.field_embedding import MapStatistics
+from model.ood.early_stages import join_maps
 from model.ood.features import WINDOW_PX, build_ood_extractor, list_windows
 from model.ood.frozen_pass import TILE_CELLS, FrozenPass
 
@@ -75,6 +76,15 @@ def test_a_frame_that_leaves_a_strip_no_room_of_its_own_has_the_same_maps():
 
     for own, whole in zip(strips.maps, one.maps, strict=True):
         assert np.array_equal(own, whole)
+
+
+def test_the_joined_map_of_a_large_frame_is_that_of_its_whole_maps():
+    seen = FrozenPass(frozen_lite0()).run(draw(LARGE))
+
+    whole = join_maps(*(torch.from_numpy(seen.maps[layer])[None] for layer in (1, 2)))
+
+    expected = whole[0].permute(1, 2, 0).numpy()
+    assert np.abs(seen.joined - expected).max() < 1e-3 * np.abs(expected).max()
 
 
 def test_tiles_that_are_computed_together_do_not_see_one_another():
