@@ -14,6 +14,8 @@ import torch
 from torch.nn import functional
 
 from model.errors import TrainingError
+from model.ood.factors import SquareFactors, TriangularFactors
+from model.ood.refined_distances import REFINED, compute_refined_map
 from model.runtime.engines import OpenVinoRunner, choose_engine
 
 if TYPE_CHECKING:
@@ -39,15 +41,8 @@ times as many take a third longer; every distance is the same bit for bit."""
 _LEAST_COMPILED = 64
 """Length of vectors from which a compiled graph is faster than PyTorch."""
 
-REFINED: Final = ("fine", "patch")
-"""Looks whose cells share most of what they show with their neighbours: of a refined map only every
-second one in both directions and those next to the farthest of them are compared."""
-
-_REFINED_SHARE = 0.05
-"""Share of the cells compared first whose neighbours are compared, too."""
-
-_LEAST_REFINED = 20
-"""Least number of such cells."""
+TRIANGULAR: Final = "triangular"
+"""Name of compiled graphs with triangular factors. Those of earlier bundles have square ones."""
 
 _TOP: Final = {"fine": 20, "broad": 3, "tone": 10, "patch": 1, "shade": 2}
 """How many of the farthest cells are averaged: about 80, 190 and 40 µm², and one or two patches.
@@ -151,44 +146,6 @@ def _distance_map(textures: Textures, cells: CellFeatures) -> NDArray[np.float32
     distances = np.zeros(cells.steel.shape, np.float32)
     distances[cells.steel] = textures.compute_distances(cells.features[cells.steel])
     return distances
-
-
-def compute_refined_map(textures: Textures, cells: CellFeatures) -> NDArray[np.float32]:
-    """Compute the distances of every second cell and of all next to the farthest of them.
-
-    A cell in between has the mean of those of its neighbours that were compared, so none is farther
-    than those.
-
-    Args:
-        textures: Gaussians of the look.
-        cells: Its cells.
-
-    Returns:
-        (rows, columns) float32, 0 outside the steel.
-    """
-    steel = cells.steel
-    compared = np.zeros_like(steel)
-    compared[::2, ::2] = steel[::2, ::2]
-    compared |= steel & (_sum_around(compared) == 0)
-    distances = np.zeros(steel.shape, np.float32)
-    distances[compared] = first = textures.compute_distances(cells.features[compared])
-    count = min(max(_LEAST_REFINED, round(_REFINED_SHARE * len(first))), len(first))
-    if count:
-        farthest = compared & (distances >= np.partition(first, -count)[-count])
-        near = steel & ~compared & (_sum_around(farthest) > 0)
-        distances[near] = textures.compute_distances(cells.features[near])
-        compared |= near
-    means = _sum_around(distances) / np.maximum(_sum_around(compared), 1)
-    refined: NDArray[np.float32] = np.where(compared, distances, means * steel)
-    return refined
-
-
-def _sum_around(plane: NDArray[np.generic]) -> NDArray[np.float32]:
-    """Return the sum of each cell and its eight neighbours."""
-    padded = np.pad(plane.astype(np.float32), 1)
-    columns = padded[:-2] + padded[1:-1] + padded[2:]
-    sums: NDArray[np.float32] = columns[:, :-2] + columns[:, 1:-1] + columns[:, 2:]
-    return sums
 
 
 def log_top_mean(distances: NDArray[np.float32], look: str) -> float:
@@ -377,13 +334,22 @@ class Textures:
             whitens.append(whitening_matrix(shrunk))
         return cls(names, np.stack(means).astype(np.float32), np.stack(whitens).astype(np.float32))
 
-    def compiled(self) -> Textures:
-        """Return them with a runner where that is faster: product, lengths and minimum in one."""
+    def compiled(self, *, is_triangular: bool = True) -> Textures:
+        """Return them with a runner where that is faster: product, lengths and minimum in one.
+
+        Args:
+            is_triangular: Whether to multiply by triangular factors of the precision matrices, in
+                place of their square roots; distances differ in rounding.
+        """
         engine = choose_engine("cpu", "fp32")
         if engine.name != "openvino" or self.means.shape[1] < _LEAST_COMPILED:
             return self
         size = self.means.shape[1]
-        network = _Nearest(torch.from_numpy(self.whitens), self._whiten_means())
+        network = (
+            TriangularFactors(torch.from_numpy(self.means), torch.from_numpy(self.whitens))
+            if is_triangular
+            else SquareFactors(torch.from_numpy(self.whitens), self._whiten_means())
+        )
         example = torch.zeros(2, size, dtype=torch.float16)
         return replace(self, runner=OpenVinoRunner(network, engine, None, (example,)))
 
@@ -420,20 +386,3 @@ class Textures:
                 lengths = whitened[0, :, :, 0].T.reshape(-1, count, size).norm(dim=2)
                 nearest[start : start + _PART] = lengths.amin(dim=1).numpy()
         return nearest
-
-
-class _Nearest(torch.nn.Module):
-    """Distances of (n, d) float16 vectors to the nearest of k whitened means, (n,) float32."""
-
-    def __init__(self, whitens: torch.Tensor, centres: torch.Tensor) -> None:
-        super().__init__()
-        self.count, self.size = centres.shape
-        self.register_buffer("kernel", whitens.transpose(0, 1).reshape(self.size, -1).contiguous())
-        self.register_buffer("centres", centres.flatten())
-        self.kernel: torch.Tensor
-        self.centres: torch.Tensor
-
-    def forward(self, vectors: torch.Tensor) -> torch.Tensor:
-        whitened = vectors.float() @ self.kernel - self.centres  # (n, k d)
-        lengths = whitened.reshape(-1, self.count, self.size).square().sum(dim=2)
-        return lengths.amin(dim=1).sqrt()

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from model.ood.features import CellFeatures
-from model.ood.mahalanobis import Moments, Textures, compute_refined_map, log_top_mean
+from model.ood.mahalanobis import Moments, Textures, log_top_mean
+from model.ood.refined_distances import compute_refined_map
 
 ROWS, COLUMNS, LENGTH = 41, 54, 5
 
