@@ -189,3 +189,14 @@ def block_colours(pixels: NDArray[np.uint8], side: int) -> NDArray[np.float32]:
         total += wide[:, :, column]
     mean: NDArray[np.float32] = (total / np.float32(side * side)).astype(np.float32)
     return mean
+
+
+def sum_neighbours(plane: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return the sum of each cell and its eight neighbours: (rows, columns) or (rows, columns, d).
+
+    Outside there is nothing.
+    """
+    padded = np.pad(plane, [(1, 1), (1, 1), *[(0, 0)] * (plane.ndim - 2)])
+    columns = padded[:-2] + padded[1:-1] + padded[2:]
+    sums: NDArray[np.float32] = columns[:, :-2] + columns[:, 1:-1] + columns[:, 2:]
+    return sums

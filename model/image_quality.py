@@ -23,6 +23,7 @@ from model.block_statistics import (
     count_values,
     count_within,
     split_into_blocks,
+    sum_neighbours,
 )
 from model.framing import Field, Framing
 
@@ -328,14 +329,6 @@ def _measure_stain(pixels: NDArray[np.uint8], valid: NDArray[np.bool_]) -> float
         [log_colours[..., 0] - log_colours[..., 1], log_colours[..., 2] - log_colours[..., 1]]
     )
     colours = (colours - np.median(colours[:, steel], axis=1)[:, None, None]) * steel
-    count = _sum_neighbours(steel.astype(np.float32))
-    smooth = [_sum_neighbours(colour) / np.maximum(count, 1.0) for colour in colours]
+    count = sum_neighbours(steel.astype(np.float32))
+    smooth = [sum_neighbours(colour) / np.maximum(count, 1.0) for colour in colours]
     return float(np.hypot(*smooth)[steel].max())
-
-
-def _sum_neighbours(plane: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Sum over each cell and its eight neighbours."""
-    padded = np.pad(plane, 1)
-    columns = padded[:-2] + padded[1:-1] + padded[2:]
-    sums: NDArray[np.float32] = columns[:, :-2] + columns[:, 1:-1] + columns[:, 2:]
-    return sums

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from model.block_statistics import split_into_blocks
+from model.block_statistics import split_into_blocks, sum_neighbours
 from model.framing import Field
 from model.image_quality import measure_frame, measure_quality
 from model.networks.backbones import STRIDES
@@ -411,8 +411,8 @@ def patch_statistics(cells: CellFeatures) -> CellFeatures:
     side = min(_BLOCK, *cells.steel.shape)
     on_steel = cells.features.copy()
     on_steel[~cells.steel] = 0
-    total = _sum_neighbours(_sum_blocks(on_steel, side))
-    count = _sum_neighbours(
+    total = sum_neighbours(_sum_blocks(on_steel, side))
+    count = sum_neighbours(
         split_into_blocks(cells.steel, side).sum(axis=(1, 3), dtype=np.float32)[..., None]
     )
     enough = count[..., 0] >= min(_MIN_STEEL * (3 * side) ** 2, float(count.max()))
@@ -439,14 +439,6 @@ def _sum_blocks(features: NDArray[np.floating], side: int) -> NDArray[np.float32
     for column in range(1, side):
         sums += tall[:, :, column]
     return sums.numpy()
-
-
-def _sum_neighbours(blocks: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return the sum of each block and its eight neighbours, (rows, columns, d)."""
-    padded = np.pad(blocks, ((1, 1), (1, 1), (0, 0)))
-    column_sums = padded[:-2] + padded[1:-1] + padded[2:]
-    sums: NDArray[np.float32] = column_sums[:, :-2] + column_sums[:, 1:-1] + column_sums[:, 2:]
-    return sums
 
 
 def build_ood_extractor(

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from model.block_statistics import sum_neighbours
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -45,23 +47,21 @@ def compute_refined_map(textures: Textures, cells: CellFeatures) -> NDArray[np.f
     steel = cells.steel
     compared = np.zeros_like(steel)
     compared[::2, ::2] = steel[::2, ::2]
-    compared |= steel & (_sum_around(compared) == 0)
+    compared |= steel & ~_is_next_to(compared)
     distances = np.zeros(steel.shape, np.float32)
     distances[compared] = first = textures.compute_distances(cells.features[compared])
     count = min(max(_LEAST_REFINED, round(_REFINED_SHARE * len(first))), len(first))
     if count:
         farthest = compared & (distances >= np.partition(first, -count)[-count])
-        near = steel & ~compared & (_sum_around(farthest) > 0)
+        near = steel & ~compared & _is_next_to(farthest)
         distances[near] = textures.compute_distances(cells.features[near])
         compared |= near
-    means = _sum_around(distances) / np.maximum(_sum_around(compared), 1)
+    count_around = sum_neighbours(compared.astype(np.float32))
+    means = sum_neighbours(distances) / np.maximum(count_around, 1)
     refined: NDArray[np.float32] = np.where(compared, distances, means * steel)
     return refined
 
 
-def _sum_around(plane: NDArray[np.generic]) -> NDArray[np.float32]:
-    """Return the sum of each cell and its eight neighbours."""
-    padded = np.pad(plane.astype(np.float32), 1)
-    columns = padded[:-2] + padded[1:-1] + padded[2:]
-    sums: NDArray[np.float32] = columns[:, :-2] + columns[:, 1:-1] + columns[:, 2:]
-    return sums
+def _is_next_to(cells: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Return whether each cell or one of its eight neighbours is set."""
+    return np.asarray(sum_neighbours(cells.astype(np.float32)) > 0, np.bool_)

@@ -14,6 +14,7 @@ from model.block_statistics import (
     map_values,
     mean_colour,
     share_of_blocks,
+    sum_neighbours,
 )
 
 RNG = np.random.default_rng(3)
@@ -71,3 +72,10 @@ def test_each_channel_is_mapped_by_its_own_table() -> None:
 
     assert mapped.dtype == np.float32
     assert all((mapped[c] == tables[c][PIXELS[..., c]]).all() for c in range(3))
+
+
+def test_a_cell_and_its_neighbours_are_summed_and_outside_there_is_nothing() -> None:
+    plane = np.array([[1, 2, 3], [10, 20, 30]], np.float32)
+
+    assert sum_neighbours(plane).tolist() == [[33, 66, 55], [33, 66, 55]]
+    assert sum_neighbours(np.stack([plane, 2 * plane], axis=2))[1, 0].tolist() == [33, 66]
