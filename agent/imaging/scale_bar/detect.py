@@ -59,6 +59,7 @@ _TELLS_INK = 4  # pixels: JPEG changes the ink of all pixels of a thinner line
 _PART = 1.025  # longer by more: detected in part; by less: runs into a needle
 _BETWEEN_TICKS = 0.965  # of the line's length; shorter, the ticks are not at its ends
 _OF_HEADS_PX = 2  # by which the heads of one arrow may differ
+_WITHOUT_CELL = 0.93  # of the length of a bar with at most twelve cells
 _SHORT_PX = 100  # of a line whose second measurement counts however unsure it is
 _OF_SHAFT_PX, _IN_FIGURE = 6, 0.9  # height of a shaft; share of it that is in its arrow
 _OF_ARROW = 1.5  # most by which an arrow is longer than its shaft
@@ -337,8 +338,9 @@ def _is_better(pixels: NDArray[np.uint8], labelled: LabelledLine, bar: FoundBar)
     if labelled.traced and labelled.sure and bar.kind not in ("caps", "ruler"):
         shaft = longer < 1 - SAME and _is_shaft(pixels, line, bar)
         return not shaft and (longer < 1 - SAME or longer > _PART)
-    if line.kind == bar.kind == "checker":  # an outline or a glow is not in the label's ink
-        return labelled.sure and overlap(line.core, bar.line) > 0
+    if line.kind == bar.kind == "checker":  # an outline or a glow is not in the label's ink …
+        lost = longer < _WITHOUT_CELL  # … but a whole cell that is only outlined may be lost there
+        return labelled.sure and not lost and overlap(line.core, bar.line) > 0
     if overlap(line.core, bar.line) == 0 or longer < 0.85:
         return False
     if longer < 1 + SAME or _are_both_ticked(line, bar):

@@ -25,6 +25,7 @@ _OF_INK = 60  # grey values by which the rows of a line differ from its ink at m
 _OTHER_ROWS = 4  # of a box that are another colour; ticks have more
 _SHORTER, _LONGER = 0.012, 0.025  # of a length; between ticks a line is a little shorter
 _BEYOND_PX = 1.0  # by which what stands on a line is beyond its end
+_AS_CLEAR = 0.5  # of a line's contrast that what goes on from it has to the rows next to it
 _NOISE = 8  # grey values within which any ink is even
 _MOST_UNEVEN = 0.12  # of the contrast: ink that varies more is not even
 _LEAST_STEP, _OF_NOISE = 40, 4  # grey values at an end; times the unevenness of the ink
@@ -46,7 +47,24 @@ def find_line_ends(pixels: NDArray[np.uint8], line: Line) -> tuple[float, float]
     ticked = (left is not None and max(left[:2]) >= ends[0] - _BEYOND_PX) or (
         right is not None and min(right[:2]) <= ends[1] - 1 + _BEYOND_PX
     )
-    return None if ticked else ends
+    return None if ticked or _goes_on(pixels, line, ends) else ends
+
+
+def _goes_on(pixels: NDArray[np.uint8], line: Line, ends: tuple[float, float]) -> bool:
+    """Return whether a line goes on beyond its even ink: compression pales its colour near an end.
+
+    What is as thin as the line there is the line; a grain is above or below it too.
+    """
+    x0, y0, x1, y1 = line.core
+    for first, last in ((x0, int(ends[0])), (round(ends[1] + 0.5), x1)):
+        if last - first <= _BEYOND_PX or y0 < 2 or y1 + 2 > len(pixels):
+            continue
+        zone = pixels[y0:y1, first:last].astype(np.int16)
+        middle = zone[len(zone) // 2]
+        drops = [np.abs(middle - pixels[row, first:last]).max(axis=1) for row in (y0 - 2, y1 + 1)]
+        if min(float(np.median(drop)) for drop in drops) > _AS_CLEAR * line.contrast:
+            return True
+    return False
 
 
 def settle_length(pixels: NDArray[np.uint8], bar: FoundBar) -> FoundBar:

@@ -302,3 +302,25 @@ def test_the_shaft_between_two_heads_is_not_measured_in_place_of_the_walls_aroun
 
     assert not _is_better(draw_steel(), traced, between_walls)
     assert _is_better(draw_steel(), traced, plain)
+
+
+@pytest.mark.parametrize("rim", [BLACK, (70, 70, 70)])
+def test_an_outline_with_a_paler_rim_is_no_ruler(rim):
+    pixels = np.full((480, 640, 3), 255, np.uint8)
+    pixels[:400] = draw_steel()[:400]
+    pixels[450:459, 30:130] = BLACK
+    pixels[451:458, 31:129] = WHITE
+    pixels[450, 31:129] = rim
+
+    assert list_stated(write(pixels, "20 µm", (80, 430), BLACK)) in ([(20.0, 100)], [])
+
+
+@pytest.mark.parametrize(("x1", "better"), [(500, False), (596, True)])
+def test_a_chequered_bar_without_its_last_cell_is_not_measured_better(x1, better):
+    box = (200, 400, x1, 420)
+    cells = Line(box, float(x1 - 200), exact=True, contrast=200.0, kind="checker", core=box)
+    labelled = LabelledLine(cells, float(x1 - 200), sure=True)
+
+    bar = build_bar((200, 400, 600, 420), BLACK, kind="checker")
+
+    assert _is_better(draw_steel(), labelled, bar) is better

@@ -78,3 +78,11 @@ def test_a_line_of_which_one_tick_was_seen_is_as_long_as_with_one_or_with_two_wi
     line = build_line((200, 400, 300, 402), ticks=(None, (299, 298, 392, 410)))
 
     assert measure_length(draw_steel(), line) == 99.0
+
+
+def test_a_colour_that_compression_pales_near_an_end_is_the_line_still():
+    pixels = draw_steel(low=10, high=40)
+    pixels[400:402, 200:300] = YELLOW
+    pixels[400:402, 200:204] = (240, 235, 90)
+
+    assert find_line_ends(pixels, build_line((200, 400, 300, 402))) is None
