@@ -211,6 +211,8 @@ _TABLE = re.compile(
     r"""(?:\b(FROM|JOIN|UPDATE|INTO|USING)|,)\s+\(?"?(\w+)"?(?:\s+AS\s+"?(\w+)"?)?(?![\w."])"""
 )
 _BOUND = r"site_id = (?:\?|:|%|\$)"
+_NAMED = re.compile(rf'(?<![\w.])"?(\w+)"?\.{_BOUND}')
+_UNNAMED = re.compile(rf'(?<![\w."]){_BOUND}')
 _WRITES = ("INSERT", "UPDATE", "DELETE", "REPLACE")
 
 
@@ -224,20 +226,17 @@ def find_tables(statement: str) -> tuple[frozenset[str], frozenset[str]]:
     text = " ".join(statement.split())
     inserted = _COLUMNS.search(text)
     columns = [name.strip(' "') for name in inserted[2].split(",")] if inserted else []
+    bound = frozenset(_NAMED.findall(text))  # one pattern: compiling one a table takes milliseconds
+    is_bound = _UNNAMED.search(text) is not None
     reached: set[str] = set()
     left_open: set[str] = set()
     for verb, table, alias in _TABLE.findall(_COLUMNS.sub(r"\1", text)):
         if table in PER_SITE:
             reached.add(table)
-            named = "site_id" in columns if verb == "INTO" else _names_site(text, table, alias)
+            names_site = (alias or table) in bound or (not alias and is_bound)
+            named = "site_id" in columns if verb == "INTO" else names_site
             left_open |= set() if named else {table}
     return frozenset(reached), frozenset(left_open)
-
-
-def _names_site(text: str, table: str, alias: str) -> bool:
-    if re.search(rf'(?<![\w.])"?{alias or table}"?\.{_BOUND}', text):
-        return True
-    return not alias and re.search(rf"(?<![\w.\"]){_BOUND}", text) is not None
 
 
 def _guard(
