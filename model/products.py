@@ -27,11 +27,26 @@ _SINGLE_THREADED = 200_000
 on a busy PC: 18 ms of processor time for a product of 1 ms."""
 
 
-class MeanAndStd(NamedTuple):
-    """Weighted mean and standard deviation of each channel, (c,) float32 each."""
+class MapStatistics(NamedTuple):
+    """Weighted mean and standard deviation of each channel of a map, over the steel.
+
+    Attributes:
+        mean: (c,) float32.
+        std: (c,) float32.
+    """
 
     mean: NDArray[np.float32]
     std: NDArray[np.float32]
+
+    @property
+    def moments(self) -> NDArray[np.float32]:
+        """Both, (2c,) float32."""
+        return np.concatenate([self.mean, self.std])
+
+    @classmethod
+    def from_moments(cls, moments: NDArray[np.float32]) -> MapStatistics:
+        """Return the statistics that `moments` holds."""
+        return cls(*np.split(moments, 2))
 
 
 class Products(Protocol):
@@ -42,12 +57,25 @@ class Products(Protocol):
         """Name in a bundle."""
         ...
 
-    def describe(self, features: NDArray[np.float32], weights: NDArray[np.float32]) -> MeanAndStd:
+    def describe(
+        self, features: NDArray[np.float32], weights: NDArray[np.float32]
+    ) -> MapStatistics:
         """Compute mean and standard deviation over cells.
 
         Args:
             features: (c, rows, columns) float32.
             weights: (rows, columns) float32, weight of each cell, at least 0.
+        """
+        ...
+
+    def describe_each(
+        self, maps: NDArray[np.float32], weights: NDArray[np.float32]
+    ) -> NDArray[np.float32]:
+        """Return `MapStatistics.moments` of each of several maps, (n, 2c) float32.
+
+        Args:
+            maps: (n, c, cells) float32; may be overwritten.
+            weights: (n, cells) float32.
         """
         ...
 
@@ -77,14 +105,23 @@ class NumpyProducts:
 
     name: Final = "numpy"
 
-    def describe(self, features: NDArray[np.float32], weights: NDArray[np.float32]) -> MeanAndStd:
+    def describe(
+        self, features: NDArray[np.float32], weights: NDArray[np.float32]
+    ) -> MapStatistics:
         """Compute mean and standard deviation over cells."""
         flat = features.reshape(len(features), -1)  # (c, cells)
         share = (weights / max(float(weights.sum()), 1e-6)).astype(np.float32).ravel()
         mean = _sum_weighted(flat, share)
         squares = flat - mean[:, None]
         np.square(squares, out=squares)
-        return MeanAndStd(mean, np.sqrt(np.maximum(_sum_weighted(squares, share), 0)))
+        return MapStatistics(mean, np.sqrt(np.maximum(_sum_weighted(squares, share), 0)))
+
+    def describe_each(
+        self, maps: NDArray[np.float32], weights: NDArray[np.float32]
+    ) -> NDArray[np.float32]:
+        """Return the moments of each of several maps."""
+        pairs = zip(maps[:, :, None], weights[:, None], strict=True)
+        return np.stack([self.describe(*pair).moments for pair in pairs])
 
     def apply(
         self, weight: NDArray[np.float64], features: NDArray[np.float32]
@@ -92,7 +129,7 @@ class NumpyProducts:
         """Apply a linear layer to every cell."""
         flat = features.reshape(len(features), -1)
         logits = _multiply(weight.astype(np.float32), flat)
-        return logits.reshape(-1, *features.shape[1:])
+        return logits.reshape(len(weight), *features.shape[1:])
 
     def multiply(
         self, first: NDArray[np.floating], second: NDArray[np.floating]
@@ -136,15 +173,34 @@ class TorchProducts:
 
     name: Final = "torch"
 
-    def describe(self, features: NDArray[np.float32], weights: NDArray[np.float32]) -> MeanAndStd:
+    def describe(
+        self, features: NDArray[np.float32], weights: NDArray[np.float32]
+    ) -> MapStatistics:
         """Compute mean and standard deviation over cells."""
         import torch  # noqa: PLC0415 - most bundles do without
 
-        flat = torch.from_numpy(features).flatten(1)  # (c, cells)
-        share = torch.from_numpy(weights / max(float(weights.sum()), 1e-6)).flatten()
-        mean = flat @ share
-        variance = (flat - mean[:, None]).square_() @ share
-        return MeanAndStd(mean.numpy(), variance.clamp_min_(0.0).sqrt_().numpy())
+        flat = torch.from_numpy(features.reshape(len(features), -1))  # (c, cells)
+        share = torch.from_numpy((weights / max(float(weights.sum()), 1e-6)).ravel())
+        mean = torch.mv(flat, share)
+        variance = torch.mv((flat - mean[:, None]).square_(), share)
+        return MapStatistics(mean.numpy(), variance.clamp_min_(0.0).sqrt_().numpy())
+
+    def describe_each(
+        self, maps: NDArray[np.float32], weights: NDArray[np.float32]
+    ) -> NDArray[np.float32]:
+        """Return the moments of each of several maps, to the bits of `describe`.
+
+        MEASURED, 63 windows: half of the time of one after the other.
+        """
+        import torch  # noqa: PLC0415 - most bundles do without
+
+        shares = torch.from_numpy(weights / np.maximum(weights.sum(axis=1, keepdims=True), 1e-6))
+        cells = torch.from_numpy(maps)
+        means = torch.stack(list(map(torch.mv, cells, shares)))  # a product of all has other bits
+        cells.sub_(means[:, :, None]).square_()
+        variances = torch.stack(list(map(torch.mv, cells, shares))).clamp_min_(0.0).sqrt_()
+        moments: NDArray[np.float32] = torch.cat([means, variances], 1).numpy()
+        return moments
 
     def apply(
         self, weight: NDArray[np.float64], features: NDArray[np.float32]

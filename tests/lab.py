@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from predictions import prediction_of
 
 from agent.archive import Archive
 from agent.crop_recipe import RECIPE
@@ -26,7 +27,7 @@ from agent.store import MicrographResult, Store
 from agent.triage import Handling, Reason, TriageVerdict
 from agent.watch import ListedFile
 from agent.web import Desk
-from model import OodResult, Prediction, default_taxonomy
+from model import default_taxonomy
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -64,47 +65,6 @@ RING_A = Specification(
     fields=1,
 )
 """What a ring has to keep, by one field."""
-
-
-def prediction_of(code: str, *, p_value: float = 0.4, probability: float = 0.9) -> Prediction:
-    """Make a prediction for a code, with maps that have a bright spot."""
-    subtype, size = TAXONOMY.parse(code)
-    low, high = TAXONOMY.size_bounds(size)
-    spot = np.full((8, 10), -0.6, np.float16)
-    spot[3, 4] = 5.0
-    heat = np.full((8, 10), 0.2, np.float16)
-    heat[2, 7] = 1.7 if p_value < 0.02 else 0.3
-    rest = (1 - probability) / 2
-    sizes = dict.fromkeys(("7", "8", "9-10"), rest) | {size: probability}
-    return Prediction(
-        subtype=subtype,
-        subtype_probabilities={"B": 0.03, "G": 0.03, "M": 0.03} | {subtype: 0.94},
-        size=size,
-        size_min=low,
-        size_max=high,
-        size_probabilities=sizes,
-        structure_code=code,
-        probability=0.94 * probability,
-        probabilities={subtype + s: share * 0.94 for s, share in sizes.items()},
-        prediction_set=(code,),
-        subtype_map=spot,
-        size_map=spot,
-        coarser_share={size: 0.1},
-        strangeness=OodResult(
-            p_value=p_value,
-            flagged=p_value < 0.02,
-            whole=1.0,
-            local=1.2 if p_value < 0.02 else 0.4,
-            where=(40, 20, 60, 40) if p_value < 0.02 else None,
-            heat=heat,
-            nearest={},
-            references=160,
-            look="fine",
-        ),
-        bundle="20261101-0badcafe",
-        engine="pytorch",
-        precision="fp32",
-    )
 
 
 @cache

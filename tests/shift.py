@@ -211,6 +211,7 @@ class Shift:
         self.refused = 0
         self._bundle = bundle
         self._ids: dict[str, list[str]] = {}
+        self._said: dict[str, dict[str, Any]] = {}
         self._note((WANTED, *OTHERS))
 
     def _note(self, file: tuple[Any, ...]) -> None:
@@ -238,6 +239,7 @@ class Shift:
 
     def work(self) -> None:
         """Take everything that lies there to its fate."""
+        self._said = {}
         found = list_folder(self.export).pictures
         files = [
             ListedFile("SEM" if name.startswith("sem") else "LOM", self.export, name, *facts)
@@ -279,6 +281,12 @@ class Shift:
         assessed = assess(self.store, order, self.lab())
         return order_to_json(assessed) if assessed else {"conformity": "unknown"}
 
+    def said_now(self, order: str) -> dict[str, Any]:
+        """Say an order as its page did when it was first asked for since the last event."""
+        if order not in self._said:
+            self._said[order] = self.said(order)
+        return self._said[order]
+
     # --- the day ---
 
     def first_half(self) -> None:
@@ -308,12 +316,14 @@ class Shift:
         self._act("after")
 
     def _act(self, which: str) -> None:
+        self._said = {}
         for order in self.script.numbers:
             if act := getattr(self.script.kind(order), which):
                 act(self, order)
 
     def reopen(self) -> None:
         """Start the agent again."""
+        self._said = {}
         self.store.close()
         self.store = Store.open(self.url, site="Plant 1", agent="PC")
 
@@ -325,7 +335,7 @@ def _sentences(said: dict[str, Any]) -> str:
 def wrong_halfway(shift: Shift) -> Iterator[str]:
     """Yield every order of which something else is said than has to be, after the first half."""
     for order in shift.script.numbers:
-        kind, said = shift.script.kind(order), shift.said(order)
+        kind, said = shift.script.kind(order), shift.said_now(order)
         word, reasons = said["conformity"], _sentences(said)
         may = kind.halfway == "conforms"
         if may != (word == "conforms") or not (may or kind.halfway in reasons):
@@ -340,7 +350,7 @@ def wrong(shift: Shift) -> Iterator[str]:
         if kind.partner:
             checked.append((f"{PARTNER}{order}", "undecided", kind.partner))
         for number, word, reason in checked:
-            said = shift.said(number)
+            said = shift.said_now(number)
             reasons = _sentences(said)
             if said["conformity"] != word or reason not in reasons:
                 yield f"{number} ({shift.script.name(order)}): {said['conformity']}: {reasons}"
@@ -356,7 +366,7 @@ def false_conforms(shift: Shift, *, halfway: bool = False) -> list[str]:
         found += [
             number
             for number in numbers
-            if shift.said(number)["conformity"] == "conforms" and (not may or number != order)
+            if shift.said_now(number)["conformity"] == "conforms" and (not may or number != order)
         ]
     return found
 
@@ -366,7 +376,7 @@ def refused_honest(shift: Shift) -> list[str]:
     return [
         order
         for order in shift.script.numbers
-        if shift.script.name(order) in HONEST and shift.said(order)["conformity"] != "conforms"
+        if shift.script.name(order) in HONEST and shift.said_now(order)["conformity"] != "conforms"
     ]
 
 
@@ -377,7 +387,7 @@ def everything(shift: Shift) -> dict[str, dict[str, Any]]:
 
 def unsteady(shift: Shift) -> list[str]:
     """Return every order of which something else is said when it is asked for again."""
-    before = everything(shift)
+    before = {order: shift.said_now(order) for order in shift.script.numbers}
     shift.reopen()
     after = everything(shift)
     return [order for order in before if before[order] != after[order]]

@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lab import prediction_of
+from predictions import prediction_of
 from sqlalchemy import create_engine, text
 
 from agent.retrain.unit_worker import UnitWorker

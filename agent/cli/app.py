@@ -97,6 +97,9 @@ ALONE = frozenset({"run", "status", "report", "order", "classify", "files", "web
 
 SHORT = frozenset({"status", "order", "files"})
 
+OFTEN_USED = ("accounts", "labels", "records", "rollouts", "search", "trail")
+"""Modules of tables that these need to open a lab and to tell which bundle and settings it uses."""
+
 HELP = ["-h", "--help"]
 
 USAGE_ERROR: type[Exception] = typer.BadParameter.__mro__[1]
@@ -201,7 +204,8 @@ def main(arguments: list[str] | None = None) -> None:
         # First, at the bottom of the stack: Python keeps the frames of calls in blocks of 16 KB,
         # and a loop at the end of a block has one mapped and released at each call. Making the
         # tables took up to half as long again in the midst of other imports.
-        importlib.import_module("agent.store.tables")
+        for name in OFTEN_USED:
+            importlib.import_module(f"agent.store.tables.{name}")
     command = _build_command(group)
     try:
         code = command(args=arguments, standalone_mode=False)

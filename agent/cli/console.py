@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import sys
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Protocol
 
 import typer
-from rich.console import Console
 
 from agent.terminal import STEERING, visible
 
@@ -18,30 +18,25 @@ if TYPE_CHECKING:
     from rich.progress import Progress
     from rich.text import Text
 
-WIDTH_OF_A_PIPE = 160
-"""Columns if stdout is no terminal; 80 would wrap file names."""
+    from agent.cli.rich_console import TerminalConsole
 
-
-class _Console(Console):
-    """A console that shows control characters in file names instead of obeying them."""
-
-    def print(self, *objects: object, **options: Any) -> None:
-        """Print strings with control characters made visible, and renderables unchanged."""
-        texts = (visible(part) if isinstance(part, str) else part for part in objects)
-        super().print(*texts, **options)
-
-
-out = _Console(
-    highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else WIDTH_OF_A_PIPE
-)
+out: TerminalConsole
 """Standard output for readers; `--json` never uses it."""
-err = _Console(stderr=True, highlight=False, soft_wrap=True)
+err: TerminalConsole
 """Standard error: progress, warnings, errors."""
+
+
+def __getattr__(name: str) -> Any:
+    if name in {"out", "err"}:  # on first use: rich takes a short command a moment to import
+        return getattr(importlib.import_module("agent.cli.rich_console"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 @contextmanager
 def silenced() -> Iterator[None]:
     """Print nothing inside the block."""
+    from agent.cli.rich_console import err, out
+
     out.quiet = err.quiet = True
     try:
         yield
@@ -56,14 +51,17 @@ def print_json(document: object) -> None:
     sys.stdout.flush()
 
 
-def echo(text: str, *, err: bool = False) -> None:
-    """Print a line without wrapping it; for what scripts read and for errors."""
-    typer.echo(visible(text), err=err)
+def echo(text: str, *, err: bool = False, bold: bool = False) -> None:
+    """Print a line without wrapping it; for what scripts read, short commands and errors."""
+    plain = visible(text)
+    typer.echo(typer.style(plain, bold=True) if bold else plain, err=err)
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[object]], title: str = "") -> None:
     """Print rows as a table; cells are text, never markup. Without a row nothing is printed."""
     from rich.table import Table
+
+    from agent.cli.rich_console import out
 
     grid = Table(title=title or None, title_justify="left", header_style="bold")
     for column in columns:
@@ -96,6 +94,8 @@ def progress(title: str, total: int | None) -> Iterator[Advance]:
     Yields:
         `advance(done, note)`: `done` counts from 0 to `total`.
     """
+    from agent.cli.rich_console import err
+
     if err.is_terminal:
         with _bar() as bar:
             task = bar.add_task(visible(title), total=total, note="")
@@ -117,6 +117,8 @@ def _bar() -> Progress:
         TimeRemainingColumn,
     )
 
+    from agent.cli.rich_console import err
+
     return Progress(
         TextColumn("{task.description}"),
         BarColumn(),
@@ -129,6 +131,8 @@ def _bar() -> Progress:
 
 
 def _plain_lines(title: str, total: int | None) -> Advance:
+    from agent.cli.rich_console import err
+
     last_tenth = -1
 
     def advance(done: int, note: str = "") -> None:

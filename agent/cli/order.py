@@ -63,12 +63,10 @@ def _show(assessed: Assessed) -> None:
             f"{wanted.demand} ({wanted.name}, version {assessed.version})" if wanted else "",
         ),
     ]
-    console.out.print(
-        f"Order {view.number}: {assessed.statement.conformity.words}", markup=False, style="bold"
-    )
+    console.echo(f"Order {view.number}: {assessed.statement.conformity.words}", bold=True)
     for name, value in rows:
         if value:
-            console.out.print(f"  {name}: {value}", markup=False)
+            console.echo(f"  {name}: {value}")
     specimens = [
         (
             specimen.view.name,
@@ -85,16 +83,16 @@ def _show(assessed: Assessed) -> None:
     shown = {f"specimen {specimen.view.name}:" for specimen in assessed.specimens}
     for sentence in assessed.statement.missing:
         if not any(sentence.startswith(start) for start in shown) or ": no images" in sentence:
-            console.out.print(f"missing: {sentence}", markup=False)
+            console.echo(f"missing: {sentence}")
     if assessed.needles and assessed.needles.has_any:
         from agent.orders.needle_lengths import describe_pooled
 
-        console.out.print(f"needles: {describe_pooled(assessed.needles.pooled)}", markup=False)
+        console.echo(f"needles: {describe_pooled(assessed.needles.pooled)}")
     rule = assessed.decision_rule.lines if assessed.decision_rule else ()
     for note in (*assessed.notes, *rule):
-        console.out.print(f"note: {note}", markup=False)
+        console.echo(f"note: {note}")
     for fate in assessed.lost:
-        console.out.print(f"unusable: {fate.path} ({fate.said})", markup=False)
+        console.echo(f"unusable: {fate.path} ({fate.said})")
 
 
 def _format_code(field: FieldFacts) -> str:

@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 import typer
 
 from agent.cli.app import DONE, app, find_settings_file, load_settings, open_store
-from agent.cli.console import out, print_json
+from agent.cli.console import echo, print_json
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -53,51 +53,47 @@ def _format_time(iso: str | None, zone: ZoneInfo) -> str:
 
 def _print_status(document: dict[str, Any], at: Callable[[str | None], str]) -> None:
     running = "running" if document["running"] else "not running"
-    out.print(f"Martensight {document['version']}: {running}")
-    out.print(f"bundle {document['bundle'] or 'none yet'}, {document['database']}")
-    out.print(f"next report {at(document['next_report_at'])}")
+    echo(f"Martensight {document['version']}: {running}")
+    echo(f"bundle {document['bundle'] or 'none yet'}, {document['database']}")
+    echo(f"next report {at(document['next_report_at'])}")
     for source in document["sources"]:
         online = "online" if source["online"] else "OFFLINE"
         listed = at(source["last_scan_at"])
-        out.print(
+        echo(
             f"source {source['name']}: {source['folder']}\n"
             f"    {online}, {source['mode']}, last listed {listed}, "
-            f"{source['found_by_scan']} found by listing, {source['found_by_event']} by event",
-            markup=False,
+            f"{source['found_by_scan']} found by listing, {source['found_by_event']} by event"
         )
     states = ", ".join(f"{n} {s.replace('_', ' ')}" for s, n in document["states"].items() if n)
-    out.print(f"files: {states or ('none' if document['states'] else 'not known')}")
+    echo(f"files: {states or ('none' if document['states'] else 'not known')}")
     if objects := document.get("objects"):
-        out.print(
+        echo(
             f"object storage: {objects['files']} files, "
             f"{objects['size_bytes'] / 1e9:.2f} GB in {objects['url']}, of which "
-            f"{objects['local_bytes'] / 1e9:.2f} GB are on this disk too",
-            markup=False,
+            f"{objects['local_bytes'] / 1e9:.2f} GB are on this disk too"
         )
     if kept := document.get("features"):
-        out.print(f"kept features: {kept['rows']} rows, {kept['size_bytes'] / 1e6:.1f} MB")
+        echo(f"kept features: {kept['rows']} rows, {kept['size_bytes'] / 1e6:.1f} MB")
     for job in document["jobs"]:
         progress = f"{job['done']} of {job['total']}" if job["total"] else "started"
         line = f"{job['name']}: {job['stage']}, {progress} {job['note']}".rstrip()
-        out.print(f"{line} (by {job['by']}, since {at(job['started_at'])})", markup=False)
+        echo(f"{line} (by {job['by']}, since {at(job['started_at'])})")
     for work in document["work"]:
         left = f", {work['left_s'] // 60} min left" if work["left_s"] is not None else ""
         aside = f", {work['set_aside']} set aside" if work["set_aside"] else ""
-        out.print(
+        echo(
             f"{work['role']} {work['bundle']}: {work['state']}, {work['done']} of {work['total']}"
-            f"{left}{aside}",
-            markup=False,
+            f"{left}{aside}"
         )
     if line := _describe_settings(document):
-        out.print(f"settings: {line}", markup=False)
+        echo(f"settings: {line}")
     if rollout := document.get("rollout"):
-        out.print(
+        echo(
             f"rollout of {rollout['bundle']}: {rollout['state']}, ring {rollout['ring']} of 3 "
-            "(agent rollout status)",
-            markup=False,
+            "(agent rollout status)"
         )
     for problem in document["problems"]:
-        out.print(f"! {problem}", markup=False)
+        echo(f"! {problem}")
 
 
 def _describe_settings(document: dict[str, Any]) -> str:

@@ -1,27 +1,10 @@
 """Judge specimens and orders against their specifications.
 
 `limit`, `specification`, `specimen_facts`, `judgement_rules` and `conformity` are pure;
-`assessment` loads the rows that they judge.
+`assessment` loads the rows that they judge. Names are imported on first use: `agent status` reads
+specifications and judges no specimen.
 """
 
-from __future__ import annotations
+import lazy_loader
 
-from agent.orders.specification import (
-    BadSpecification,
-    Specification,
-    Specifications,
-    iter_faults,
-    list_valid_limits,
-    read_specifications,
-)
-from agent.orders.specimen_facts import Conformity
-
-__all__ = [
-    "BadSpecification",
-    "Conformity",
-    "Specification",
-    "Specifications",
-    "iter_faults",
-    "list_valid_limits",
-    "read_specifications",
-]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

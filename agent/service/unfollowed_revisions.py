@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from agent.counts import format_count
-from agent.orders.lost_conformity import list_unfollowed
 
 if TYPE_CHECKING:
     from agent.settings import Settings
@@ -17,7 +16,11 @@ NAMED = 5
 
 def describe_unfollowed(settings: Settings, store: Store) -> str:
     """Return what the LIMS holds that no revision of this database has followed, "" for none."""
-    numbers = list_unfollowed(store) if settings.orders.outbox else []
+    if not settings.orders.outbox:
+        return ""
+    from agent.orders.lost_conformity import list_unfollowed  # noqa: PLC0415 - only for a LIMS
+
+    numbers = list_unfollowed(store)
     if not numbers:
         return ""
     more = f" and {len(numbers) - NAMED} more" if len(numbers) > NAMED else ""

@@ -1,7 +1,5 @@
 """All sections together."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -54,32 +52,34 @@ class Settings(BaseSettings):
         env_prefix=ENV_PREFIX, env_nested_delimiter="__", extra="forbid", frozen=True
     )
 
-    site: SiteSection = SiteSection()
-    store: StoreSection = StoreSection()
+    # Constructed without validation: the one validator of all settings checks what is given, and
+    # building one a section as well takes a short command longer than reading its file.
+    site: SiteSection = SiteSection.model_construct()
+    store: StoreSection = StoreSection.model_construct()
     sources: Annotated[tuple[Source, ...], AfterValidator(require_unique_names)] = ()
-    imaging: ImagingSection = ImagingSection()
-    model: ModelSection = ModelSection()
-    strangeness: StrangenessSection = StrangenessSection()
-    triage: TriageSection = TriageSection()
-    night: NightSection = NightSection()
-    report: ReportSection = ReportSection()
-    web: WebSection = WebSection()
-    archive: ArchiveSection = ArchiveSection()
-    features: FeaturesSection = FeaturesSection()
-    retention: RetentionSection = RetentionSection()
-    review: ReviewSection = ReviewSection()
-    retrain: RetrainSection = RetrainSection()
-    work: WorkSection = WorkSection()
-    needles: NeedlesSection = NeedlesSection()
-    rollout: RolloutSection = RolloutSection()
-    notify: NotifySection = NotifySection()
-    log: LogSection = LogSection()
-    orders: OrdersSection = OrdersSection()
-    backup: BackupSection = BackupSection()
-    trail: TrailSection = TrailSection()
-    service: ServiceSection = ServiceSection()
-    msa: MsaSection = MsaSection()
-    statements: StatementsSection = StatementsSection()
+    imaging: ImagingSection = ImagingSection.model_construct()
+    model: ModelSection = ModelSection.model_construct()
+    strangeness: StrangenessSection = StrangenessSection.model_construct()
+    triage: TriageSection = TriageSection.model_construct()
+    night: NightSection = NightSection.model_construct()
+    report: ReportSection = ReportSection.model_construct()
+    web: WebSection = WebSection.model_construct()
+    archive: ArchiveSection = ArchiveSection.model_construct()
+    features: FeaturesSection = FeaturesSection.model_construct()
+    retention: RetentionSection = RetentionSection.model_construct()
+    review: ReviewSection = ReviewSection.model_construct()
+    retrain: RetrainSection = RetrainSection.model_construct()
+    work: WorkSection = WorkSection.model_construct()
+    needles: NeedlesSection = NeedlesSection.model_construct()
+    rollout: RolloutSection = RolloutSection.model_construct()
+    notify: NotifySection = NotifySection.model_construct()
+    log: LogSection = LogSection.model_construct()
+    orders: OrdersSection = OrdersSection.model_construct()
+    backup: BackupSection = BackupSection.model_construct()
+    trail: TrailSection = TrailSection.model_construct()
+    service: ServiceSection = ServiceSection.model_construct()
+    msa: MsaSection = MsaSection.model_construct()
+    statements: StatementsSection = StatementsSection.model_construct()
     _file: Path | None = PrivateAttr(None)
     _version: str = PrivateAttr("")
     _own: Any = PrivateAttr(None)
@@ -89,7 +89,7 @@ class Settings(BaseSettings):
         """The file that they were read from, None for defaults and environment alone."""
         return self._file
 
-    def read_from(self, file: Path | None) -> Settings:
+    def read_from(self, file: Path | None) -> "Settings":
         """Return the same settings, which know their file."""
         copied = self.model_copy()
         copied._file = file.absolute() if file else None  # noqa: SLF001 - its own class
@@ -101,12 +101,12 @@ class Settings(BaseSettings):
         return self._version
 
     @property
-    def own(self) -> Settings:
+    def own(self) -> "Settings":
         """The same settings of file and environment alone."""
         own: Settings | None = self._own
         return self if own is None else own
 
-    def with_version(self, version: str, over: Settings) -> Settings:
+    def with_version(self, version: str, over: "Settings") -> "Settings":
         """Return settings with a version's values over these.
 
         Args:

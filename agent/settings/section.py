@@ -40,4 +40,4 @@ SomePath = Annotated[str, PathMark()]
 class Section(BaseModel):
     """A section of the settings: frozen, without unknown keys."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, defer_build=True)

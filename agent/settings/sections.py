@@ -1,11 +1,9 @@
 """The sections of the settings: default, unit and description of each key."""
 
-from __future__ import annotations
-
 import re
 from datetime import date, time
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import (
@@ -266,7 +264,7 @@ class ReportSection(Section):
     )
 
     @model_validator(mode="after")
-    def _require_sender(self) -> ReportSection:
+    def _require_sender(self) -> Self:
         lacking = [key for key in ("mail_from", "mail_server") if not getattr(self, key)]
         if self.mail_to and lacking:
             raise ValueError(f"mail_to needs {' and '.join(lacking)}")

@@ -1,7 +1,5 @@
 """Sources and their objectives: [[sources]] of the settings file."""
 
-from __future__ import annotations
-
 import re
 from datetime import date
 from itertools import combinations
@@ -66,7 +64,7 @@ class Objective(Section):
     certificate: str = Field("", description="Certificate of the stage micrometer.")
     valid_from: date | None = Field(None, description="First day of validity.")
 
-    def contradicts(self, other: Objective) -> bool:
+    def contradicts(self, other: "Objective") -> bool:
         """Return whether both are valid for one picture and one day, with another scale."""
         sizes = ((self.width, other.width), (self.height, other.height))
         return (

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import event
 
 from agent.store import engine as engines
-from agent.store.tables import Row
+from agent.store.tables import load_metadata
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -130,7 +130,7 @@ class _Past:
         return f"a.act = 'micrograph.asked_again' AND a.at > {self._at}"
 
     def _columns(self, table: str, later: frozenset[str]) -> dict[str, str]:
-        names = [column.name for column in Row.metadata.tables[table].columns]
+        names = [column.name for column in load_metadata().tables[table].columns]
         columns = {name: f't."{name}"' for name in names}
         if table in LATER:
             time, before = LATER[table]

@@ -25,8 +25,8 @@ from agent.store import engine as engines
 from agent.store import guards, schema, site_references
 from agent.store.repository import Repository
 from agent.store.row_counts import count_rows
-from agent.store.site_scope import EVERY_SITE, PER_SITE, POSTGRESQL_SETTING, bind
-from agent.store.tables import Row
+from agent.store.site_scope import EVERY_SITE, POSTGRESQL_SETTING, bind
+from agent.store.tables import PER_SITE, load_metadata
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -170,7 +170,7 @@ def _replace_postgresql(engine: Engine, copied: Path, aside: Path) -> Path | Non
 def _our_tables(there: Inspector) -> list[str]:
     """Return the program's tables: known ones, and those of a newer program that refer to them."""
     names = set(there.get_table_names())
-    ours = names & {*Row.metadata.tables, "alembic_version"}
+    ours = names & {*load_metadata().tables, "alembic_version"}
     while more := {
         name
         for name in names - ours

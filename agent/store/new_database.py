@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import column, insert, table
 
-from agent.store.tables import CoverageRow, Row
+from agent.store.tables import CoverageRow, load_metadata
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -38,7 +38,7 @@ def create(connection: Connection, revision: str) -> None:
         connection: In a transaction that may change the schema.
         revision: Number of this program's schema.
     """
-    Row.metadata.create_all(connection, checkfirst=False)
+    load_metadata().create_all(connection, checkfirst=False)
     connection.exec_driver_sql(_MAKE_VERSIONS)
     connection.execute(insert(_VERSIONS).values(version_num=revision))
     now = datetime.now(UTC)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import inspect
 
-from agent.store.tables import Row
+from agent.store.tables import load_metadata
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -18,5 +18,5 @@ def count_rows(connection: Connection) -> dict[str, int]:
     quote = connection.dialect.identifier_preparer.quote
     return {
         name: int(connection.exec_driver_sql(f"SELECT count(*) FROM {quote(name)}").scalar() or 0)  # noqa: S608 - names of ours
-        for name in sorted(there & Row.metadata.tables.keys())
+        for name in sorted(there & load_metadata().tables.keys())
     }

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import inspect, text
 
-from agent.store.site_scope import EVERY_SITE, GROUPED, PER_SITE, POSTGRESQL_SETTING
+from agent.store.site_scope import EVERY_SITE, GROUPED, POSTGRESQL_SETTING
+from agent.store.tables import PER_SITE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

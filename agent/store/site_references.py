@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import inspect
 
-from agent.store.site_scope import PER_SITE
-from agent.store.tables import Row
+from agent.store.tables import PER_SITE, REFERRING, load_metadata
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -53,14 +52,14 @@ def are_laid(connection: Connection) -> bool:
 def list_names(connection: Connection) -> set[str]:
     """Return the names of the triggers of a database of this kind."""
     if connection.dialect.name == "sqlite":
-        return {f"{PREFIX}{table}_{act}" for table in _REFERENCES for act in ("insert", "update")}
-    return {f"{PREFIX}{table}" for table in _REFERENCES}
+        return {f"{PREFIX}{table}_{act}" for table in REFERRING for act in ("insert", "update")}
+    return {f"{PREFIX}{table}" for table in REFERRING}
 
 
-def _find_references() -> dict[str, list[tuple[str, str, str]]]:
+def find_references() -> dict[str, list[tuple[str, str, str]]]:
     """Return table → (column, table that it names, key of that) of tables of sites."""
     by_table: dict[str, list[tuple[str, str, str]]] = {}
-    for table in Row.metadata.sorted_tables:
+    for table in load_metadata().sorted_tables:
         for key in table.foreign_keys:
             named = key.column.table.name
             is_own = table.name in PER_SITE and named in PER_SITE
@@ -69,9 +68,6 @@ def _find_references() -> dict[str, list[tuple[str, str, str]]]:
                     (key.parent.name, named, key.column.name)
                 )
     return {table: sorted(references) for table, references in by_table.items()}
-
-
-_REFERENCES = _find_references()
 
 
 def _laid_sqlite(connection: Connection) -> set[str]:
@@ -83,7 +79,7 @@ def _laid_sqlite(connection: Connection) -> set[str]:
 def _statements(connection: Connection) -> Iterator[str]:
     there = set(inspect(connection).get_table_names())
     build = _sqlite if connection.dialect.name == "sqlite" else _postgresql
-    for table, references in _REFERENCES.items():
+    for table, references in find_references().items():
         if table in there:
             yield from build(table, references)
 

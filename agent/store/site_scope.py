@@ -13,7 +13,7 @@ from contextvars import ContextVar
 from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
-from sqlalchemy import Integer, and_, event, exists, inspect, or_, select
+from sqlalchemy import Integer, and_, column, event, exists, inspect, or_, select
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.orm import with_loader_criteria
 from sqlalchemy.orm.interfaces import CompileStateOption
@@ -22,7 +22,15 @@ from sqlalchemy.sql.visitors import InternalTraversal
 from sqlmodel import Session, col
 
 from agent.errors import AgentError
-from agent.store.tables import SITE, AccountRow, OfGroup, OfSite, PromotionRow, Row, SiteRow
+from agent.store.tables import (
+    PER_SITE,
+    SITE,
+    AccountRow,
+    OfGroup,
+    OfSite,
+    PromotionRow,
+    SiteRow,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -35,10 +43,6 @@ EVERY_SITE: Final = 0
 """Value of `SITE` with which rows of all sites are read, and none is written."""
 SCHEMA: Final = -1
 """Value of `SITE` with which the schema is changed; a migration knows no site."""
-PER_SITE = frozenset(
-    table.name for table in Row.metadata.sorted_tables if "site_id" in table.columns
-)
-"""Tables whose rows belong to one site."""
 GROUPED: dict[type[AccountRow | PromotionRow], str] = {
     AccountRow: "shares_accounts",
     PromotionRow: "shares_bundles",
@@ -49,6 +53,8 @@ COUNTED = frozenset({"failures", "locked_until"})
 POSTGRESQL_SETTING: Final = "martensight.site"
 """Setting of a session of PostgreSQL that its policies compare rows with."""
 
+_SITE_OF_NONE = column("site_id", Integer)
+"""What `OfSite` itself has as the site of its rows: SQLAlchemy first calls a criterion with it."""
 _GUARDED: Final = "site_guarded"
 """Execution option of an engine whose connections are guarded already, as its base is."""
 _flushing: ContextVar[bool] = ContextVar("flushing", default=False)
@@ -150,7 +156,7 @@ def _criteria(site: int) -> tuple[Any, ...]:
     """Return the options that add a site to every table of a statement, in subqueries too."""
     own = with_loader_criteria(
         OfSite,
-        lambda cls: unindexed(cls.site_id) == site,
+        lambda cls: unindexed(getattr(cls, "site_id", _SITE_OF_NONE)) == site,
         include_aliases=True,
         propagate_to_loaders=False,
     )
@@ -205,6 +211,8 @@ _TABLE = re.compile(
     r"""(?:\b(FROM|JOIN|UPDATE|INTO|USING)|,)\s+\(?"?(\w+)"?(?:\s+AS\s+"?(\w+)"?)?(?![\w."])"""
 )
 _BOUND = r"site_id = (?:\?|:|%|\$)"
+_NAMED = re.compile(rf'(?<![\w.])"?(\w+)"?\.{_BOUND}')
+_UNNAMED = re.compile(rf'(?<![\w."]){_BOUND}')
 _WRITES = ("INSERT", "UPDATE", "DELETE", "REPLACE")
 
 
@@ -218,20 +226,17 @@ def find_tables(statement: str) -> tuple[frozenset[str], frozenset[str]]:
     text = " ".join(statement.split())
     inserted = _COLUMNS.search(text)
     columns = [name.strip(' "') for name in inserted[2].split(",")] if inserted else []
+    bound = frozenset(_NAMED.findall(text))  # one pattern: compiling one a table takes milliseconds
+    is_bound = _UNNAMED.search(text) is not None
     reached: set[str] = set()
     left_open: set[str] = set()
     for verb, table, alias in _TABLE.findall(_COLUMNS.sub(r"\1", text)):
         if table in PER_SITE:
             reached.add(table)
-            named = "site_id" in columns if verb == "INTO" else _names_site(text, table, alias)
+            names_site = (alias or table) in bound or (not alias and is_bound)
+            named = "site_id" in columns if verb == "INTO" else names_site
             left_open |= set() if named else {table}
     return frozenset(reached), frozenset(left_open)
-
-
-def _names_site(text: str, table: str, alias: str) -> bool:
-    if re.search(rf'(?<![\w.])"?{alias or table}"?\.{_BOUND}', text):
-        return True
-    return not alias and re.search(rf"(?<![\w.\"]){_BOUND}", text) is not None
 
 
 def _guard(

@@ -24,7 +24,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.types import TypeDecorator
 
-from agent.store.tables import Row
+from agent.store.tables import Row, load_metadata
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -62,7 +62,7 @@ def find_unreadable(connection: Connection, site_id: int) -> Iterator[str]:
 
 def _of_another_kind(connection: Connection, site_id: int) -> Iterator[str]:
     there = set(inspect(connection).get_table_names())
-    for table in Row.metadata.sorted_tables:
+    for table in load_metadata().sorted_tables:
         if table.name in there:
             yield from _in_table(connection, table, site_id)
 

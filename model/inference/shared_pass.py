@@ -80,10 +80,11 @@ class SharedPassExtractor:
 
     def _extract(self, frame: Frame) -> FieldFeatures:
         seen = self._pass.run_frame(frame)
+        statistics = self._embedding.measure(seen.maps, seen.weights, self._products)
         by_cell = (
             self._layer.split_by_head(
                 self._embedding.compute_logits_by_cell(
-                    seen.maps, seen.weights, self._layer, self._products
+                    seen.maps, statistics, self._layer, self._products
                 )
             )
             if self._layer.heads
@@ -92,7 +93,7 @@ class SharedPassExtractor:
         return FieldFeatures(
             {head: [logits] for head, logits in by_cell.items()},
             [seen.weights[self._embedding.grid]],
-            self._embedding.compute(seen.maps, seen.weights, self._products),
+            self._embedding.join(statistics),
             seen,
         )
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from model.networks.schemes import HeadLayer
-    from model.products import Products
+    from model.products import MapStatistics, Products
 
 _MIN_STD = 1e-6
 """Standard deviations below are float32 rounding; a constant channel has evidence 0."""
@@ -69,25 +69,38 @@ class FieldEmbedding:
         """Return the length of the embedding for a backbone with these channels per stage."""
         return sum(channels[part.stage] for part in self.parts)
 
+    def measure(
+        self,
+        maps: Sequence[NDArray[np.float32]],
+        weights: Sequence[NDArray[np.float32]],
+        products: Products = NUMPY,
+    ) -> dict[int, MapStatistics]:
+        """Compute the statistics of each stage that is used.
+
+        Args:
+            maps: Per stage (c, rows, columns) float32.
+            weights: Per stage (rows, columns) float32, share of steel in each cell.
+            products: Of the bundle.
+        """
+        return {stage: products.describe(maps[stage], weights[stage]) for stage in self.stages}
+
     def compute(
         self,
         maps: Sequence[NDArray[np.float32]],
         weights: Sequence[NDArray[np.float32]],
         products: Products = NUMPY,
     ) -> NDArray[np.float32]:
-        """Compute the embedding of one field.
+        """Compute the embedding of one field, (d,) float32.
 
         Args:
             maps: Per stage (c, rows, columns) float32.
             weights: Per stage (rows, columns) float32, share of steel in each cell.
             products: Of the bundle.
-
-        Returns:
-            (d,) float32.
         """
-        statistics = {
-            stage: products.describe(maps[stage], weights[stage]) for stage in self.stages
-        }
+        return self.join(self.measure(maps, weights, products))
+
+    def join(self, statistics: Mapping[int, MapStatistics]) -> NDArray[np.float32]:
+        """Return the embedding of a field, (d,) float32, from its statistics per stage."""
         own = [getattr(statistics[part.stage], part.statistic) for part in self.parts]
         if self.part_length:
             own = [self._compute_gain(part) * part for part in own]
@@ -100,7 +113,7 @@ class FieldEmbedding:
     def compute_logits_by_cell(
         self,
         maps: Sequence[NDArray[np.float32]],
-        weights: Sequence[NDArray[np.float32]],
+        statistics: Mapping[int, MapStatistics],
         layer: HeadLayer,
         products: Products = NUMPY,
     ) -> NDArray[np.float32]:
@@ -111,7 +124,7 @@ class FieldEmbedding:
 
         Args:
             maps: Per stage (c, rows, columns) float32.
-            weights: Per stage (rows, columns) float32, share of steel in each cell.
+            statistics: From `measure`.
             layer: The heads of this embedding.
             products: Of the bundle.
 
@@ -127,25 +140,21 @@ class FieldEmbedding:
             weight = layer.weight[:, start : start + len(features)]
             start += len(features)
             if self.part_length:
-                statistics = products.describe(features, weights[part.stage])
-                weight = weight * self._compute_gain(getattr(statistics, part.statistic))
+                own_part = getattr(statistics[part.stage], part.statistic)
+                weight = weight * self._compute_gain(own_part)
             times = rows // features.shape[1]
-            cells = _describe_cells(features, weights[part.stage], part.statistic, products)
+            cells = _describe_cells(features, statistics[part.stage], part.statistic)
             own = products.apply(weight, cells)
             logits += own if times == 1 else own.repeat(times, axis=1).repeat(times, axis=2)
         return logits
 
 
 def _describe_cells(
-    features: NDArray[np.float32],
-    weights: NDArray[np.float32],
-    statistic: str,
-    products: Products,
+    features: NDArray[np.float32], statistics: MapStatistics, statistic: str
 ) -> NDArray[np.float32]:
     """Return features of cells whose weighted mean is the statistic, (c, rows, columns)."""
     if statistic == "mean":
         return features
-    statistics = products.describe(features, weights)
     offset = features - statistics.mean[:, None, None]
     described: NDArray[np.float32] = np.square(offset, out=offset)
     described /= np.maximum(statistics.std, _MIN_STD)[:, None, None]

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from model.errors import TrainingError
+from model.ood.refined_distances import REFINED, compute_refined_map
 from model.products import NUMPY
 from model.runtime.conversion import Recipe
 from model.runtime.engines import OpenVinoRunner, choose_engine
@@ -42,6 +43,9 @@ times as many take a third longer; every distance is the same bit for bit."""
 
 _LEAST_COMPILED = 64
 """Length of vectors from which a compiled graph is faster than PyTorch."""
+
+TRIANGULAR: Final = "triangular"
+"""Name of compiled graphs with triangular factors. Those of earlier bundles have square ones."""
 
 _TOP: Final = {"fine": 20, "broad": 3, "tone": 10, "patch": 1, "shade": 2}
 """How many of the farthest cells are averaged: about 80, 190 and 40 µm², and one or two patches.
@@ -74,12 +78,22 @@ class Distances:
 
 @dataclass(frozen=True, slots=True)
 class OodModels:
-    """Gaussians per layer for the whole field and for windows, and per subtype for cells."""
+    """Gaussians per layer for the whole field and for windows, and per subtype for cells.
+
+    Args:
+        whole: Per layer of `WHOLE_LAYERS`.
+        window: Per layer that windows are scored in.
+        places: Per look of `PLACES`.
+        subtype_of: Class of `whole` → subtype.
+        is_refined: Whether maps of the looks in `REFINED` are refined where they are farthest, in
+            place of comparing every cell.
+    """
 
     whole: tuple[TiedGaussians, ...]
     window: tuple[TiedGaussians, ...]
     places: tuple[Textures, ...]
     subtype_of: Mapping[str, str]
+    is_refined: bool = False
 
     def compute_distances(self, features: OodFeatures) -> Distances:
         """Compute the distances of one field."""
@@ -93,8 +107,11 @@ class OodModels:
             for layer, gaussians in zip(WHOLE_LAYERS, self.whole, strict=True)
         ]  # (layers, classes)
         nearest = self.whole[0].classes[int(np.mean(by_class, axis=0).argmin())]
+        refined = REFINED if self.is_refined else ()
         places = tuple(
-            _distance_map(textures, getattr(features, name))
+            (compute_refined_map if name in refined else _distance_map)(
+                textures, getattr(features, name)
+            )
             for name, textures in zip(PLACES, self.places, strict=True)
         )
         tops = [log_top_mean(place, name) for name, place in zip(PLACES, places, strict=True)]
@@ -329,15 +346,21 @@ class Textures:
             whitens.append(whitening_matrix(shrunk))
         return cls(names, np.stack(means).astype(np.float32), np.stack(whitens).astype(np.float32))
 
-    def compiled(self) -> Textures:
-        """Return them with a runner where that is faster: product, lengths and minimum in one."""
+    def compiled(self, *, is_triangular: bool = True) -> Textures:
+        """Return them with a runner where that is faster: product, lengths and minimum in one.
+
+        Args:
+            is_triangular: Whether to multiply by triangular factors of the precision matrices, in
+                place of their square roots; distances differ in rounding.
+        """
         engine = choose_engine("cpu", "fp32")
         if engine.name != "openvino" or self.means.shape[1] < _LEAST_COMPILED:
             return self
         digest = hashlib.sha256(self.whitens.tobytes() + self.means.tobytes()).hexdigest()
+        kind = "triangular" if is_triangular else "square"
         recipe = Recipe(
-            f"nearest {self.whitens.shape} {digest}",
-            partial(_build_nearest, self.whitens, self.means),
+            f"{kind} factors {self.whitens.shape} {digest}",
+            partial(_build_factors, self.whitens, self.means, is_triangular=is_triangular),
         )
         return replace(self, runner=OpenVinoRunner(recipe, engine, None))
 
@@ -367,7 +390,7 @@ class Textures:
         centres = np.einsum("kd,kde->ke", *exact).astype(np.float32).ravel()
         whitened = self.products.apply(kernel.T, vectors.astype(np.float32).T[..., None])
         whitened = np.square(whitened[..., 0] - centres[:, None])  # (k d, n)
-        squares = whitened.reshape(len(self.means), -1, len(vectors)).sum(axis=1)
+        squares = whitened.reshape(*self.means.shape, len(vectors)).sum(axis=1)
         return np.asarray(np.sqrt(squares.min(axis=0)), np.float32)
 
     def _compute_in_torch(self, vectors: NDArray[np.floating]) -> NDArray[np.float32]:
@@ -398,13 +421,17 @@ def _whiten_means(whitens: NDArray[np.float32], means: NDArray[np.float32]) -> T
     return torch.einsum("kd,kde->ke", *exact).float()
 
 
-def _build_nearest(
-    whitens: NDArray[np.float32], means: NDArray[np.float32]
+def _build_factors(
+    whitens: NDArray[np.float32], means: NDArray[np.float32], *, is_triangular: bool
 ) -> tuple[nn.Module, tuple[Tensor, ...]]:
     """Return a network of the distances, and an example."""
     import torch  # noqa: PLC0415 - to convert
 
-    from model.ood.networks import Nearest  # noqa: PLC0415
+    from model.ood.factors import SquareFactors, TriangularFactors  # noqa: PLC0415
 
-    network = Nearest(torch.from_numpy(whitens), _whiten_means(whitens, means))
+    network: nn.Module = (
+        TriangularFactors(torch.from_numpy(means), torch.from_numpy(whitens))
+        if is_triangular
+        else SquareFactors(torch.from_numpy(whitens), _whiten_means(whitens, means))
+    )
     return network, (torch.zeros(2, means.shape[1], dtype=torch.float16),)

@@ -99,21 +99,3 @@ class Join(nn.Module):
         """Join the two maps."""
         joined = join_maps(second, third).permute(0, 2, 3, 1)
         return joined.clamp(-_LARGEST_HALF, _LARGEST_HALF).half()
-
-
-class Nearest(nn.Module):
-    """Distances of (n, d) float16 vectors to the nearest of k whitened means, (n,) float32."""
-
-    def __init__(self, whitens: torch.Tensor, centres: torch.Tensor) -> None:
-        super().__init__()
-        self.count, self.size = centres.shape
-        self.register_buffer("kernel", whitens.transpose(0, 1).reshape(self.size, -1).contiguous())
-        self.register_buffer("centres", centres.flatten())
-        self.kernel: torch.Tensor
-        self.centres: torch.Tensor
-
-    def forward(self, vectors: torch.Tensor) -> torch.Tensor:
-        """Compute the distances."""
-        whitened = vectors.float() @ self.kernel - self.centres  # (n, k d)
-        lengths = whitened.reshape(-1, self.count, self.size).square().sum(dim=2)
-        return lengths.amin(dim=1).sqrt()

@@ -7,7 +7,7 @@ from typing import Any, Literal
 from alembic import context
 from sqlmodel.sql.sqltypes import AutoString
 
-from agent.store.tables import Instant, Row
+from agent.store.tables import Instant, load_metadata
 
 
 def _plain(kind: str, item: Any, _context: object) -> str | Literal[False]:
@@ -21,7 +21,7 @@ def _plain(kind: str, item: Any, _context: object) -> str | Literal[False]:
 
 context.configure(
     connection=context.config.attributes["connection"],
-    target_metadata=Row.metadata,
+    target_metadata=load_metadata(),
     render_as_batch=True,
     render_item=_plain,
     compare_type=True,

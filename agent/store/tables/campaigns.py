@@ -1,13 +1,12 @@
-"""Round robins: campaigns, images, raters and ratings."""
+"""Round robins and repeatability studies."""
 
 from datetime import datetime
 from typing import Any, ClassVar
 
-from sqlalchemy import (
-    UniqueConstraint,
-)
+from sqlalchemy import UniqueConstraint
 from sqlmodel import Field
 
+from agent.store.tables import micrographs  # noqa: F401 - what foreign keys name
 from agent.store.tables.base import OfSite, Row, instant_column, json_column, site_column
 
 

@@ -3,11 +3,10 @@
 from datetime import datetime
 from typing import Any, ClassVar
 
-from sqlalchemy import (
-    Index,
-)
+from sqlalchemy import Index
 from sqlmodel import Field
 
+from agent.store.tables import sites  # noqa: F401 - what foreign keys name
 from agent.store.tables.base import (
     OfSite,
     Row,

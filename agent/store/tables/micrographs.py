@@ -1,19 +1,12 @@
-"""Micrographs, their places, and what bundles answered on them."""
+"""Micrographs and what bundles answered on them."""
 
 from datetime import datetime
 from typing import Any, ClassVar
 
-from sqlalchemy import (
-    Column,
-    Index,
-    Integer,
-    LargeBinary,
-    Text,
-    UniqueConstraint,
-    text,
-)
+from sqlalchemy import Column, Index, Text, UniqueConstraint, text
 from sqlmodel import Field
 
+from agent.store.tables import intake, orders, sites  # noqa: F401 - what foreign keys name
 from agent.store.tables.base import (
     OfSite,
     Row,
@@ -86,56 +79,6 @@ class MicrographRow(OfSite, Row, table=True):
     process_extra: dict[str, Any] = json_column()
 
 
-class PlaceRow(OfSite, Row, table=True):
-    """Landmarks of a micrograph; `compared_at` is empty until it was compared.
-
-    A micrograph without a row was recorded before places were compared.
-    """
-
-    __tablename__: ClassVar[Any] = "place"
-    __table_args__: ClassVar[Any] = (
-        Index("ix_place_site_id", "site_id", "micrograph_id"),
-        partial_index(
-            "ix_place_pending",
-            "site_id",
-            "micrograph_id",
-            where="compared_at IS NULL",
-        ),
-    )
-
-    micrograph_id: int | None = Field(
-        default=None, primary_key=True, foreign_key="micrograph.id", sa_type=Integer
-    )
-    site_id: int = site_column()
-    landmarks: bytes | None = Field(default=None, sa_type=LargeBinary)
-    compared_at: datetime | None = instant_column()
-
-
-class SamePlaceRow(OfSite, Row, table=True):
-    """Two micrographs that show the same place, and a lead's decision about them.
-
-    `verdict` is "" (open), "different" (they show two places) or "belongs": then `belongs_id` is
-    the micrograph that counts for the place.
-    """
-
-    __tablename__: ClassVar[Any] = "same_place"
-    __table_args__: ClassVar[Any] = (UniqueConstraint("micrograph_id", "other_id"),)
-
-    id: int | None = Field(default=None, primary_key=True)
-    site_id: int = site_column()
-    micrograph_id: int = Field(foreign_key="micrograph.id")
-    other_id: int = Field(foreign_key="micrograph.id", index=True)
-    share: float
-    area_px: float
-    facts: dict[str, Any] = json_column()
-    found_at: datetime = instant_column()
-    verdict: str = text_column()
-    belongs_id: int | None = Field(default=None, foreign_key="micrograph.id")
-    by: str = text_column()
-    reason: str = text_column()
-    decided_at: datetime | None = instant_column()
-
-
 class ResultRow(OfSite, Row, table=True):
     """A bundle's result on a micrograph, cut by one recipe; never overwritten.
 
@@ -206,80 +149,3 @@ class ResultRow(OfSite, Row, table=True):
     filed: str = Field(
         default="", sa_column=Column(Text, nullable=False, server_default=text("''"))
     )
-
-
-class NeedleMeasurementRow(OfSite, Row, table=True):
-    """A needle that a reviewer measured by its two tips; appended, withdrawn but never changed.
-
-    The tips are px of the crop; `um_per_px` is the scale with which `length_um` was computed.
-    """
-
-    __tablename__: ClassVar[Any] = "needle_measurement"
-
-    id: int | None = Field(default=None, primary_key=True)
-    site_id: int = site_column()
-    micrograph_id: int = Field(foreign_key="micrograph.id", index=True)
-    start_x: float
-    start_y: float
-    end_x: float
-    end_y: float
-    um_per_px: float
-    length_um: float
-    by: str
-    at: datetime = instant_column()
-    withdrawn_by: str = text_column()
-    withdrawn_at: datetime | None = instant_column()
-
-
-class MeasurementRow(OfSite, Row, table=True):
-    """A number measured on a micrograph, with its unit."""
-
-    __tablename__: ClassVar[Any] = "measurement"
-    __table_args__: ClassVar[Any] = (UniqueConstraint("micrograph_id", "result_id", "name"),)
-
-    id: int | None = Field(default=None, primary_key=True)
-    site_id: int = site_column()
-    micrograph_id: int = Field(foreign_key="micrograph.id", index=True)
-    result_id: int | None = Field(default=None, foreign_key="result.id")
-    name: str
-    value: float
-    unit: str = ""
-
-
-class NeedleFieldRow(OfSite, Row, table=True):
-    """The needles of a micrograph, measured with one of its results; never changed.
-
-    The columns are those of `agent.needles.NeedleField`. `calibration` is None where the site has
-    none. Lengths are None where `status` is "not_measured"; `reason` then has the cause.
-    """
-
-    __tablename__: ClassVar[Any] = "needle_field"
-    __table_args__: ClassVar[Any] = (UniqueConstraint("result_id"),)
-
-    id: int | None = Field(default=None, primary_key=True)
-    site_id: int = site_column()
-    result_id: int = Field(foreign_key="result.id")
-    status: str
-    reason: str = ""
-    network: str = ""
-    calibration: str | None = None
-    pixel_um: float | None = None
-    area_um2: float | None = None
-    structure_share: float | None = None
-    measured_share: float | None = None
-    needles: int = 0
-    l50_um: float | None = None
-    l90_um: float | None = None
-    l99_um: float | None = None
-    l50_number_um: float | None = None
-    l90_number_um: float | None = None
-    l99_number_um: float | None = None
-    maximum_um: float | None = None
-    anisotropy: float | None = None
-    heterogeneity: float | None = None
-    intercept_um: float | None = None
-    expected_l50_um: float | None = None
-    expected_error: float | None = None
-    longest: list[dict[str, Any]] = json_column(empty=list)
-    orientation: list[float] = json_column(empty=list)
-    histogram: dict[str, Any] = json_column()

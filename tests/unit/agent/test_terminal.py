@@ -64,6 +64,18 @@ def test_status_and_errors_of_an_odd_folder_are_plain(tmp_path, capsys) -> None:
         assert not STEERING.search(said), words
 
 
+def test_status_names_a_folder_in_brackets_as_it_is(tmp_path, capsys) -> None:
+    folder = tmp_path / "lab [red] :warning:"
+    folder.mkdir()
+    shell = Shell(folder, capsys)
+    shell.write("agent.toml", '[[sources]]\nname = "LOM"\nfolder = "export"\n')
+
+    lines = shell.agent("status")[1].splitlines()
+
+    assert f"bundle none yet, sqlite: {folder}/data/martensight.db" in lines
+    assert f"source LOM: {folder}/export" in lines
+
+
 def test_a_log_on_a_terminal_is_plain(monkeypatch) -> None:
     class Terminal(io.StringIO):
         def isatty(self) -> bool:

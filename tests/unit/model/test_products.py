@@ -58,6 +58,26 @@ def test_no_heads_give_no_logits(products):
     assert logits.shape == (0, 2, 3)
 
 
+def test_a_map_without_cells_has_no_logits():
+    assert NUMPY.apply(np.ones((4, 8)), np.ones((8, 0, 1), np.float32)).shape == (4, 0, 1)
+
+
+@BOTH
+@pytest.mark.parametrize("maps", [1, 3])
+def test_several_maps_are_described_like_each_by_itself(products, maps):
+    cells = RNG.normal(size=(maps, 5, 70)).astype(np.float32)
+    weights = RNG.random((maps, 70)).astype(np.float32)
+    alone = [
+        products.describe(own[:, None], weight[None]).moments
+        for own, weight in zip(cells, weights, strict=True)
+    ]
+
+    together = products.describe_each(cells.copy(), weights)
+
+    # PyTorch's bits depend on where in memory a row begins.
+    assert np.abs(together - np.stack(alone)).max() < (1e-6 if products is TORCH else 1e-12)
+
+
 @BOTH
 @pytest.mark.parametrize("rows", [1, 2, 41, 2500])
 def test_a_product_is_that_of_float64_for_one_row_and_for_many(products, rows):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import itertools
 import json
 import re
 import shutil
@@ -19,6 +18,8 @@ from agent.orders.instrument_checks import CONTROL
 from agent.store import Decision, SourceHealth
 
 NIGHTS = tuple(date(2026, 11, day) for day in (24, 25, 26))
+ORDERS = (NIGHTS, NIGHTS[::-1], (*NIGHTS[1:], NIGHTS[0]))
+"""Each night is written before and after each other one, and the first one last."""
 AFTERWARDS = datetime(2026, 11, 29, 6, 0, tzinfo=UTC)
 WITH_ORDERS = dataclasses.replace(
     SETTINGS, lab=Rules(Specifications((RING_A,)), TAXONOMY), free_days=("sunday",)
@@ -111,7 +112,7 @@ def reopened(folder, name):
 
 def test_nights_are_the_same_bytes_in_whichever_order_they_are_written(played):
     written = []
-    for number, order in enumerate(itertools.permutations(NIGHTS)):
+    for number, order in enumerate(ORDERS):
         lab = reopened(played, f"copy{number}")
         for night in order:
             write(lab, night)

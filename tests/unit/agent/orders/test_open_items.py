@@ -64,6 +64,9 @@ files = st.fixed_dictionaries(
     }
 )
 
+ASKED = 5
+"""Numbers that each example asks for; asking takes most of the test's time."""
+
 
 @pytest.fixture(params=[False, True], ids=["folded", "exact"])
 def store(address, request):
@@ -85,7 +88,9 @@ def test_what_is_read_for_an_order_is_what_all_of_it_says(store, drawn, listed) 
     )
 
     everything = OpenItems.of(store)
-    for number in {*listed, *(facts["path"] for facts in drawn)}:
+    # There are few numbers and spellings, so that each is asked for in one example or another.
+    spelt = dict.fromkeys([*listed[:2], *(facts["path"] for facts in drawn)])
+    for number in list(spelt)[:ASKED]:
         own = OpenItems.of_order(store, number, SOURCES)
         assert list_concerned(store, own, number) == list_concerned(store, everything, number)
 

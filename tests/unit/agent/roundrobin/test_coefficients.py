@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
-from statsmodels.stats.inter_rater import cohens_kappa, fleiss_kappa
 
 from agent.roundrobin.agreement_coefficients import (
     agreed_share,
@@ -102,6 +101,8 @@ def _pairs(table):
 
 @given(st.integers(2, 5), st.integers(2, 9), st.integers(1, 12), st.randoms())
 def test_a_table_without_gaps_is_what_statsmodels_says(k, raters, n, random):
+    from statsmodels.stats.inter_rater import fleiss_kappa  # noqa: PLC0415 - seconds
+
     table = np.array([[random.randrange(k) for _ in range(raters)] for _ in range(n)])
     counts = count_classes(table, k)
     if len(np.unique(table)) == 1:
@@ -113,6 +114,8 @@ def test_a_table_without_gaps_is_what_statsmodels_says(k, raters, n, random):
 
 @given(st.integers(2, 5), st.integers(3, 30), st.randoms())
 def test_weighted_kappa_of_two_is_what_statsmodels_says(k, n, random):
+    from statsmodels.stats.inter_rater import cohens_kappa  # noqa: PLC0415 - seconds
+
     one, other = (np.array([random.randrange(k) for _ in range(n)]) for _ in range(2))
     seen = np.zeros((k, k))
     np.add.at(seen, (one, other), 1)

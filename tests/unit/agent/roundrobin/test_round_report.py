@@ -12,7 +12,6 @@ import pytest
 from fastapi.testclient import TestClient
 from lab import DAY, HOME, SETTINGS, desk_of, minutes
 from rounds import AT, NAME, Round, lab_in
-from statsmodels.stats.inter_rater import aggregate_raters, fleiss_kappa
 
 from agent.errors import WrongUse
 from agent.nightly import write_report
@@ -46,6 +45,11 @@ def seat_of(round_, rater):
 
 def independent(round_, everything):
     """Compute the figures anew, from what was said, without any of our statistics."""
+    from statsmodels.stats.inter_rater import (  # noqa: PLC0415 - seconds
+        aggregate_raters,
+        fleiss_kappa,
+    )
+
     raters, images = list(round_.tokens), range(1, round_.images + 1)
     codes = dict(enumerate(round_.codes, start=1))
 

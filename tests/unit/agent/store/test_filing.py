@@ -14,7 +14,7 @@ from shell import Shell
 from agent.anchors import Anchor, append
 from agent.service.anchoring import Anchoring
 from agent.store import Decision, PlaceMatch, Store
-from agent.store.tables import Row
+from agent.store.tables import load_metadata
 from agent.triage import Reason
 from agent.verification import Outside, verify_trail
 from tests.unit.agent.store.test_trail import RELEASED, chain_again
@@ -187,7 +187,7 @@ def test_a_field_that_was_assigned_is_where_the_act_put_it(lab) -> None:
 
 def test_an_older_result_does_not_count_again(lab) -> None:
     given = {"id": "99", "bundle": "'b'", "current": "0"}
-    columns = [column.name for column in Row.metadata.tables["result"].columns]
+    columns = [column.name for column in load_metadata().tables["result"].columns]
     names = ", ".join(f'"{name}"' for name in columns)
     values = ", ".join(given.get(name, f'"{name}"') for name in columns)
     tamper(

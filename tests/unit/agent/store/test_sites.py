@@ -18,8 +18,18 @@ from two_sites import HERE, HIDDEN, THERE, World, rows_of, sqlite_world, world
 from agent.cli.app import main
 from agent.errors import WrongUse
 from agent.store import Decision, RolloutState, Store, engine
+from agent.store.site_references import find_references
 from agent.store.site_scope import EVERY_SITE, ForeignSite, bind, find_tables
-from agent.store.tables import SHARED, MicrographRow, OfGroup, OfSite, RecordRow, Row
+from agent.store.tables import (
+    PER_SITE,
+    REFERRING,
+    SHARED,
+    MicrographRow,
+    OfGroup,
+    OfSite,
+    RecordRow,
+    load_metadata,
+)
 from tests.unit.agent.store.test_store import OTHER, SHA, file, finding
 
 if TYPE_CHECKING:
@@ -29,7 +39,7 @@ if TYPE_CHECKING:
 __all__ = ["sqlite_world", "world"]
 
 AT = datetime(2026, 11, 24, 21, 0, tzinfo=UTC)
-MICROGRAPH = MicrographRow.metadata.tables["micrograph"]
+MICROGRAPH = load_metadata().tables["micrograph"]
 SCHEMAS = GOLDEN / "schemas"
 
 
@@ -63,12 +73,18 @@ def take(store: Store, sha256: str, name: str, **told: str) -> str:
 
 
 def test_every_table_is_of_a_site_or_shared_with_a_reason() -> None:
+    tables = load_metadata().tables
     of_sites = {one.__tablename__ for kind in (OfSite, OfGroup) for one in kind.__subclasses__()}
 
     assert of_sites.isdisjoint(SHARED)
-    assert of_sites | set(SHARED) == set(Row.metadata.tables)
-    assert all("site_id" in Row.metadata.tables[name].columns for name in of_sites)
+    assert of_sites | set(SHARED) == set(tables)
+    assert of_sites == PER_SITE
+    assert {name for name in tables if "site_id" in tables[name].columns} == PER_SITE
     assert all(SHARED.values())
+
+
+def test_every_table_that_refers_to_a_site_s_row_is_known_without_making_the_tables() -> None:
+    assert set(find_references()) == REFERRING
 
 
 @pytest.mark.parametrize(

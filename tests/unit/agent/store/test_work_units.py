@@ -23,7 +23,7 @@ from unit_lab import (
 
 from agent.store import JobState, Store, UnitAnswer
 
-N = 80
+N = 40
 
 
 @pytest.fixture
@@ -34,21 +34,21 @@ def store(address):
 
 def test_units_are_of_one_source_and_everything_is_judged_once(store, address):
     fill(store, N)
-    fill(store, 20, source="LOM-08")
-    job, judge = start(store), Judge()
+    fill(store, 10, source="LOM-08")
+    job, judge = start(store, unit=16), Judge()
 
     ends = [end for end in worker_of(store, judge).pull() if end]
 
     progress = store.work_jobs.get_progress(job, at=AT)
     assert (ends, progress.units) == (["done"] * 4, {"done": 4})
-    assert (progress.done, progress.judged, progress.job.total) == (N + 20,) * 3
+    assert (progress.done, progress.judged, progress.job.total) == (N + 10,) * 3
     assert set(judge.seen.values()) == {1}
-    assert progress.flips == {("G8", "G7"): N + 20}
-    assert count_answers(address) == (N + 20, N + 20)
+    assert progress.flips == {("G8", "G7"): N + 10}
+    assert count_answers(address) == (N + 10, N + 10)
     assert (store.work_jobs.close_when_done(job, at=AT)) is True
     assert (store.work_jobs.close_when_done(job, at=AT)) is False
     closed = store.work_jobs.get_progress(job, at=AT)
-    assert (closed.units, closed.judged, closed.flips) == ({}, N + 20, progress.flips)
+    assert (closed.units, closed.judged, closed.flips) == ({}, N + 10, progress.flips)
 
 
 def test_codes_with_spaces_are_counted_as_they_are_while_a_job_runs_and_after_it(store):

@@ -1,0 +1,10 @@
+# Public names, each imported on first use.
+from .specification import (
+    BadSpecification as BadSpecification,
+    Specification as Specification,
+    Specifications as Specifications,
+    iter_faults as iter_faults,
+    list_valid_limits as list_valid_limits,
+    read_specifications as read_specifications,
+)
+from .specimen_facts import Conformity as Conformity

@@ -1,0 +1,68 @@
+"""Places that micrographs show."""
+
+from datetime import datetime
+from typing import Any, ClassVar
+
+from sqlalchemy import Index, Integer, LargeBinary, UniqueConstraint
+from sqlmodel import Field
+
+from agent.store.tables import micrographs  # noqa: F401 - what foreign keys name
+from agent.store.tables.base import (
+    OfSite,
+    Row,
+    instant_column,
+    json_column,
+    partial_index,
+    site_column,
+    text_column,
+)
+
+
+class PlaceRow(OfSite, Row, table=True):
+    """Landmarks of a micrograph; `compared_at` is empty until it was compared.
+
+    A micrograph without a row was recorded before places were compared.
+    """
+
+    __tablename__: ClassVar[Any] = "place"
+    __table_args__: ClassVar[Any] = (
+        Index("ix_place_site_id", "site_id", "micrograph_id"),
+        partial_index(
+            "ix_place_pending",
+            "site_id",
+            "micrograph_id",
+            where="compared_at IS NULL",
+        ),
+    )
+
+    micrograph_id: int | None = Field(
+        default=None, primary_key=True, foreign_key="micrograph.id", sa_type=Integer
+    )
+    site_id: int = site_column()
+    landmarks: bytes | None = Field(default=None, sa_type=LargeBinary)
+    compared_at: datetime | None = instant_column()
+
+
+class SamePlaceRow(OfSite, Row, table=True):
+    """Two micrographs that show the same place, and a lead's decision about them.
+
+    `verdict` is "" (open), "different" (they show two places) or "belongs": then `belongs_id` is
+    the micrograph that counts for the place.
+    """
+
+    __tablename__: ClassVar[Any] = "same_place"
+    __table_args__: ClassVar[Any] = (UniqueConstraint("micrograph_id", "other_id"),)
+
+    id: int | None = Field(default=None, primary_key=True)
+    site_id: int = site_column()
+    micrograph_id: int = Field(foreign_key="micrograph.id")
+    other_id: int = Field(foreign_key="micrograph.id", index=True)
+    share: float
+    area_px: float
+    facts: dict[str, Any] = json_column()
+    found_at: datetime = instant_column()
+    verdict: str = text_column()
+    belongs_id: int | None = Field(default=None, foreign_key="micrograph.id")
+    by: str = text_column()
+    reason: str = text_column()
+    decided_at: datetime | None = instant_column()

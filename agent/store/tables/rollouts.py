@@ -1,0 +1,94 @@
+"""Rollouts and settings versions."""
+
+from datetime import datetime
+from typing import Any, ClassVar
+
+from sqlalchemy import Column, Text, UniqueConstraint
+from sqlmodel import Field
+
+from agent.store.tables import sites  # noqa: F401 - what foreign keys name
+from agent.store.tables.base import (
+    OfSite,
+    Row,
+    instant_column,
+    json_column,
+    partial_index,
+    site_column,
+)
+
+
+class RolloutRow(OfSite, Row, table=True):
+    """A bundle or settings version that the PCs take in rings: named PCs, a share, all.
+
+    `kind` says which, and `bundle` holds its name. The last one of settings that is done is the
+    version in use.
+
+    At most one rollout of a site is running. `attempt` grows when a stopped one is continued: an
+    answer of an earlier attempt is refused. `baseline` holds the answers to the reference images
+    that every PC has to repeat, and `baseline_host` names the PC that gave them. The promotion is
+    recorded when the last ring agrees; until then `previous` stays the promoted bundle.
+    """
+
+    __tablename__: ClassVar[Any] = "rollout"
+    __table_args__: ClassVar[Any] = (
+        partial_index(
+            "uq_rollout_running",
+            "site_id",
+            unique=True,
+            where="state = 'running'",
+        ),
+    )
+
+    id: int | None = Field(default=None, primary_key=True)
+    site_id: int = site_column()
+    kind: str = Field(default="bundle", sa_column_kwargs={"server_default": "bundle"})
+    bundle: str
+    previous: str | None = None
+    state: str
+    step: int = 1
+    attempt: int = 1
+    rings: dict[str, Any] = json_column()
+    by: str
+    reason: str
+    metrics: dict[str, Any] = json_column()
+    baseline: dict[str, Any] = json_column()
+    baseline_host: str = ""
+    started_at: datetime = instant_column()
+    step_at: datetime = instant_column()
+    ended_at: datetime | None = instant_column()
+    stopped_by: str = ""
+    why: dict[str, Any] = json_column()
+
+
+class RolloutHostRow(OfSite, Row, table=True):
+    """What one PC answered about the reference images with the bundle of a rollout."""
+
+    __tablename__: ClassVar[Any] = "rollout_host"
+    __table_args__: ClassVar[Any] = (UniqueConstraint("rollout_id", "agent_id"),)
+
+    id: int | None = Field(default=None, primary_key=True)
+    site_id: int = site_column()
+    rollout_id: int = Field(foreign_key="rollout.id")
+    agent_id: int = Field(foreign_key="agent.id")
+    ring: int
+    state: str
+    judged_at: datetime | None = instant_column()
+    n: int = 0
+    same_codes: int = 0
+    max_difference: float | None = None
+    message: dict[str, Any] = json_column()
+
+
+class SettingsVersionRow(OfSite, Row, table=True):
+    """A version of the settings that all PCs of a site share; its content determines its name."""
+
+    __tablename__: ClassVar[Any] = "settings_version"
+    __table_args__: ClassVar[Any] = (UniqueConstraint("site_id", "version"),)
+
+    id: int | None = Field(default=None, primary_key=True)
+    site_id: int = site_column()
+    version: str
+    content: str = Field(sa_column=Column(Text, nullable=False))  # text: byte for byte the same
+    by: str
+    reason: str
+    published_at: datetime = instant_column()

@@ -1,0 +1,53 @@
+"""Frozen statements and files made from them."""
+
+from datetime import datetime
+from typing import Any, ClassVar
+
+from sqlalchemy import Column, Text, UniqueConstraint
+from sqlmodel import Field
+
+from agent.store.tables import orders  # noqa: F401 - what foreign keys name
+from agent.store.tables.base import OfSite, Row, instant_column, site_column, text_column
+
+
+class StatementRow(OfSite, Row, table=True):
+    """A statement of conformity, made when the conformity of an order changed; never changed."""
+
+    __tablename__: ClassVar[Any] = "statement"
+    __table_args__: ClassVar[Any] = (
+        UniqueConstraint("order_id", "number"),
+        UniqueConstraint("sha256", "site_id"),
+    )
+
+    id: int | None = Field(default=None, primary_key=True)
+    site_id: int = site_column(index=True)
+    order_id: int = Field(foreign_key="order.id")
+    number: int
+    sha256: str
+    previous_sha256: str = text_column()
+    conformity: str
+    state: str
+    final: bool
+    at: datetime = instant_column()
+    document: str = Field(sa_column=Column(Text, nullable=False))  # text: it is what was hashed
+
+
+class StatementFileRow(OfSite, Row, table=True):
+    """A file made from a statement, such as its PDF: appended, never changed.
+
+    `signed_by` is the subject of the certificate, "" for an unsigned file; `note` is the reason.
+    """
+
+    __tablename__: ClassVar[Any] = "statement_file"
+    __table_args__: ClassVar[Any] = (UniqueConstraint("statement_id", "kind"),)
+
+    id: int | None = Field(default=None, primary_key=True)
+    site_id: int = site_column()
+    statement_id: int = Field(foreign_key="statement.id")
+    kind: str
+    language: str
+    sha256: str
+    size_bytes: int
+    signed_by: str = text_column()
+    note: str = text_column()
+    at: datetime = instant_column()
