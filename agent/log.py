@@ -11,6 +11,7 @@ import logging.handlers
 import sys
 import threading
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import structlog
@@ -190,7 +191,7 @@ class _PatientFile(logging.handlers.RotatingFileHandler):
         super().__init__(
             file, maxBytes=FILE_BYTES, backupCount=OLDER_FILES, encoding="utf-8", delay=True
         )
-        self._not_before_s = 0.0
+        self._not_before_s = self._reported_before_s = 0.0
 
     def shouldRollover(self, record: logging.LogRecord) -> bool:  # noqa: N802 - logging's name
         return time.monotonic() >= self._not_before_s and bool(super().shouldRollover(record))
@@ -202,6 +203,21 @@ class _PatientFile(logging.handlers.RotatingFileHandler):
             self._not_before_s = time.monotonic() + AGAIN_S
             if self.stream is None:
                 self.stream = self._open()
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802
+        """Write the line to stderr where the file cannot be written, in place of a traceback."""
+        error = sys.exc_info()[1]
+        if not isinstance(error, OSError) or sys.stderr is None:
+            super().handleError(record)
+            return
+        now_s, line = time.monotonic(), self.format(record)
+        if now_s >= self._reported_before_s:
+            self._reported_before_s = now_s + AGAIN_S
+            reason = error.strerror or error
+            line = f"{self.baseFilename}: cannot be written ({reason}); its lines come here\n{line}"
+        with suppress(OSError):
+            sys.stderr.write(f"{line}\n")
+            sys.stderr.flush()
 
 
 def _to_file(file: Path) -> logging.Handler:

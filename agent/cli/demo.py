@@ -51,7 +51,11 @@ def demo(
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     from agent.demo.demo import DemoSize
 
-    play(folder, DemoSize(), serve=sys.stdout.isatty() if serve is None else serve)
+    try:
+        play(folder, DemoSize(), serve=sys.stdout.isatty() if serve is None else serve)
+    except KeyboardInterrupt:
+        _print(f"Stopped. The same command continues it: agent demo {folder}")
+        raise
 
 
 def play(folder: Path, size: DemoSize, *, serve: bool) -> None:

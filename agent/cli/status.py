@@ -66,7 +66,7 @@ def _print_status(document: dict[str, Any], at: Callable[[str | None], str]) -> 
             markup=False,
         )
     states = ", ".join(f"{n} {s.replace('_', ' ')}" for s, n in document["states"].items() if n)
-    out.print(f"files: {states or 'none'}")
+    out.print(f"files: {states or ('none' if document['states'] else 'not known')}")
     if objects := document.get("objects"):
         out.print(
             f"object storage: {objects['files']} files, "

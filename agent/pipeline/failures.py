@@ -9,7 +9,7 @@ import structlog
 
 from agent.errors import AgentError, FileError
 from agent.orders.lost_files import name_lost
-from agent.pipeline.in_flight import has_changed, is_only_file_missing
+from agent.pipeline.in_flight import has_changed, is_gone
 from agent.store import StoreFault
 
 if TYPE_CHECKING:
@@ -84,7 +84,7 @@ class Failures:
         pause_s = UNREADABLE_RETRY_S[min(tries, len(UNREADABLE_RETRY_S)) - 1]
         again_at = at + timedelta(seconds=pause_s)
         gone: bool | None = False
-        if isinstance(error, FileNotFoundError) and is_only_file_missing(claim):
+        if is_gone(claim):
             if claim.content_id not in self._missed:
                 self._missed.add(claim.content_id)
                 name_lost(self._store, claim.content_id, file.claims, at=at)

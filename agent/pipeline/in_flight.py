@@ -83,12 +83,14 @@ def is_as_listed(claim: Claim) -> bool:
     return facts == (claim.size_bytes, claim.mtime_ns, claim.ctime_ns)
 
 
-def is_only_file_missing(claim: Claim) -> bool:
+def is_gone(claim: Claim) -> bool:
     """Return whether the file is gone while its folder is there and not empty.
 
-    An empty or absent folder is most often a share that is not mounted.
+    Where a link, a folder or a pipe has its name, it is gone too. An empty or absent folder is
+    most often a share that is not mounted.
     """
     try:
-        return any(True for _ in claim.folder.iterdir())
+        is_there = find_facts(claim.folder, claim.relative) is not None
+        return not is_there and any(True for _ in claim.folder.iterdir())
     except OSError:
         return False

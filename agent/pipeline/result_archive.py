@@ -12,7 +12,7 @@ from agent.imaging import encode_landmarks
 from agent.imaging.crop_json import crop_to_json
 from agent.orders.instrument_checks import CONTROL, measure_image
 from agent.pipeline.failures import Stalled
-from agent.pipeline.in_flight import is_as_listed, is_only_file_missing
+from agent.pipeline.in_flight import is_as_listed, is_gone
 from agent.store import MicrographResult
 from agent.triage import Handling
 from model.data.feature_cache import hash_field
@@ -155,8 +155,7 @@ class ResultArchive:
         except OSError as error:
             if error.errno in DISK_ERRORS:
                 raise Stalled(f"the data folder cannot be written: {error}") from error
-            is_gone = isinstance(error, FileNotFoundError) and is_only_file_missing(file.claim)
-            if is_gone and not is_as_listed(file.claim):
+            if is_gone(file.claim):
                 return False  # deleted after it was read: the result is stored without it
             raise
         if not kept and is_as_listed(file.claim):

@@ -63,7 +63,7 @@ class Lock:
     def is_held(self) -> bool:
         """Return whether a process has it."""
         try:
-            descriptor = os.open(self._path, os.O_RDWR | _CLOSE_ON_EXEC)
+            descriptor = os.open(self._path, _TO_ASK | _CLOSE_ON_EXEC)
         except OSError:
             return False
         try:
@@ -123,6 +123,8 @@ _CLOSE_ON_EXEC = getattr(os, "O_CLOEXEC", 0)  # a worker must not keep it when t
 if sys.platform == "win32":
     import msvcrt
 
+    _TO_ASK = os.O_RDWR  # Windows locks a part of a file that is open for writing
+
     def _lock(descriptor: int) -> bool:
         os.lseek(descriptor, 1 << 20, os.SEEK_SET)  # far behind the text, which stays readable
         try:
@@ -134,6 +136,8 @@ if sys.platform == "win32":
 
 else:
     import fcntl
+
+    _TO_ASK = os.O_RDONLY  # also where the disk has become read-only
 
     def _lock(descriptor: int) -> bool:
         try:

@@ -318,7 +318,7 @@ def _iter_silence_problems(mine: AgentSeen | None, now: datetime) -> Iterator[st
         yield (
             "the running agent could not write to the database since "
             f"{mine.seen_at:%Y-%m-%d %H:%M:%S} UTC: another program may hold it locked, "
-            "or its disk is full."
+            "or its disk is full or read-only."
         )
 
 

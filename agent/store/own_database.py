@@ -97,9 +97,13 @@ def _find_refusal(engine: Engine, folder: Path) -> str:
 
 
 def keep_mark(engine: Engine, folder: Path) -> None:
-    """Write the hash of the first act into the data folder, once there is one."""
+    """Write the hash of the first act into the data folder, once there is one.
+
+    Where the folder cannot be written, the next opening does it: what only reads goes on.
+    """
     if not find_mark(folder):
-        renew_mark(engine, folder)
+        with suppress(BadStore):
+            renew_mark(engine, folder)
 
 
 def renew_mark(engine: Engine, folder: Path) -> None:

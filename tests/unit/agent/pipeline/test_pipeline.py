@@ -3,6 +3,7 @@
 import errno
 import hashlib
 import os
+import sys
 import threading
 from collections import Counter, deque
 from dataclasses import replace
@@ -21,6 +22,7 @@ from agent.orders import Specifications
 from agent.orders.assessed import OrderPolicy
 from agent.orders.assessment import assess
 from agent.pipeline import Pipeline, Stalled, run_in_thread
+from agent.regular_file import open_regular
 from agent.store import RingRules, Signature, Store, StoreFault
 from agent.store.work_queue import WorkQueue
 from agent.triage import Policy
@@ -75,7 +77,8 @@ class DeskPool:
             return path, error
 
     def _crop(self, path, scale):
-        held = path.read_bytes()
+        with open_regular(path) as opened:
+            held = opened.read()
         pixels = cv2.cvtColor(cv2.imdecode(np.frombuffer(held, np.uint8), 1), cv2.COLOR_BGR2RGB)
         height, width = pixels.shape[:2]
         return Crop(
@@ -310,6 +313,27 @@ def test_a_file_deleted_before_it_is_read_is_said_to_be_gone(bench):
     bench.pipeline.process_batch(16)
 
     assert before == {"a.png": "queued", "b.png": "done"}
+    assert bench.fates() == {"a.png": "ignored", "b.png": "done"}
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="links and pipes of POSIX")
+@pytest.mark.parametrize("what", ["link", "folder", "pipe"])
+def test_a_file_replaced_by_what_is_none_is_said_to_be_gone(bench, what):
+    path = bench.export("a.png")
+    bench.export("b.png")
+    bench.arrive()
+    path.unlink()
+    {
+        "link": lambda: path.symlink_to(bench.source / "b.png"),
+        "folder": path.mkdir,
+        "pipe": lambda: os.mkfifo(path),
+    }[what]()
+
+    bench.pipeline.process_batch(16)
+    bench.store.files.mark_gone("LOM", ["a.png"], at=bench.clock())
+    bench.clock.at += timedelta(minutes=1)
+    bench.pipeline.process_batch(16)
+
     assert bench.fates() == {"a.png": "ignored", "b.png": "done"}
 
 

@@ -154,6 +154,22 @@ def test_an_edited_mark_does_not_count_as_beginning_anew(shell, spoil, mark) -> 
     assert "agent begin-anew --reason TEXT" in said
 
 
+def test_a_folder_that_cannot_be_written_does_not_hide_the_labs_database(shell) -> None:
+    mark = shell.lab.folder / "database.json"
+    before = mark.read_text(encoding="utf-8")
+    mark.unlink()
+    in_the_way = shell.lab.folder / ".database.json.part"
+    in_the_way.mkdir()
+
+    code, said = shell.agent("status")
+
+    assert code == 0
+    assert "cannot be written" not in said
+    in_the_way.rmdir()
+    assert shell.agent("files")[0] == 0
+    assert mark.read_text(encoding="utf-8") == before
+
+
 def test_an_edited_mark_is_written_again_for_the_labs_own_database(shell) -> None:
     mark = shell.lab.folder / "database.json"
     before = mark.read_text(encoding="utf-8")
