@@ -6,6 +6,9 @@ Textures and mounts of the split "development" whose names are held out (`is_hel
 how its map is combined with the tables was chosen on them. One thread; about 35 minutes of
 processor time where it has bf16. What it writes, `border.safetensors`, goes into the package by
 hand, after `composites.py` and `imaging.py` were run.
+
+The weights in the package are not repeated to the bit: the first two parts were trained before two
+pictures left the split, and the learning rate of the last fell by elapsed time.
 """
 
 from __future__ import annotations
