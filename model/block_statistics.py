@@ -6,7 +6,7 @@ windows cover the same pixels. This is the only module of `model` that uses Open
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import cv2
 import numpy as np
@@ -25,6 +25,32 @@ def compute_lightness(pixels: NDArray[np.uint8]) -> NDArray[np.uint16]:
     lightness: NDArray[np.uint16] = np.add(red, green, dtype=np.uint16)
     lightness += blue
     return lightness
+
+
+class GreySums(NamedTuple):
+    """Sums of grey values that several measures of one frame need.
+
+    Attributes:
+        lightness: (h, w) uint16, from `compute_lightness`.
+        around: (h, w) uint16, its sums over 3 × 3 pixels, with edge padding.
+    """
+
+    lightness: NDArray[np.uint16]
+    around: NDArray[np.uint16]
+
+    @classmethod
+    def of(cls, pixels: NDArray[np.uint8]) -> GreySums:
+        """Compute the sums of (h, w, 3) uint8 pixels."""
+        lightness = compute_lightness(pixels)
+        return cls(lightness, box_sums(lightness, 3).astype(np.uint16))
+
+    def crop(self, extent: tuple[int, int]) -> GreySums:
+        """Return the sums of the first rows and columns.
+
+        They are those of the cropped pixels if the rest repeats or mirrors its edge.
+        """
+        rows, columns = extent
+        return GreySums(self.lightness[:rows, :columns], self.around[:rows, :columns])
 
 
 def map_values(pixels: NDArray[np.uint8], tables: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -163,3 +189,14 @@ def block_colours(pixels: NDArray[np.uint8], side: int) -> NDArray[np.float32]:
         total += wide[:, :, column]
     mean: NDArray[np.float32] = (total / np.float32(side * side)).astype(np.float32)
     return mean
+
+
+def sum_neighbours(plane: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return the sum of each cell and its eight neighbours: (rows, columns) or (rows, columns, d).
+
+    Outside there is nothing.
+    """
+    padded = np.pad(plane, [(1, 1), (1, 1), *[(0, 0)] * (plane.ndim - 2)])
+    columns = padded[:-2] + padded[1:-1] + padded[2:]
+    sums: NDArray[np.float32] = columns[:, :-2] + columns[:, 1:-1] + columns[:, 2:]
+    return sums

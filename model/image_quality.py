@@ -15,14 +15,15 @@ import numpy as np
 
 from model.block_statistics import (
     LIGHTEST,
+    GreySums,
     are_all,
     block_colours,
     box_sums,
-    compute_lightness,
     compute_std,
     count_values,
     count_within,
     split_into_blocks,
+    sum_neighbours,
 )
 from model.framing import Field, Framing
 
@@ -183,7 +184,7 @@ def measure_quality(field: Field) -> dict[str, float]:
     return measure_frame(frame, _UM_PER_PX)
 
 
-def measure_frame(frame: Frame, um_per_px: float) -> dict[str, float]:
+def measure_frame(frame: Frame, um_per_px: float, grey: GreySums | None = None) -> dict[str, float]:
     """Measure image and surface quality of a frame, over the steel only.
 
     Limits hold for the pixel size that they were fitted at.
@@ -191,6 +192,7 @@ def measure_frame(frame: Frame, um_per_px: float) -> dict[str, float]:
     Args:
         frame: A frame of the framing "scale".
         um_per_px: Its pixel size in µm.
+        grey: Sums of its pixels, where there are any.
 
     Returns:
         focus: Logarithm of the ratio of fine to coarse detail; small is blurred.
@@ -207,11 +209,12 @@ def measure_frame(frame: Frame, um_per_px: float) -> dict[str, float]:
     pixels, valid = frame.pixels[:rows, :columns], frame.valid[:rows, :columns]
     area = float(valid.sum()) * um_per_px**2
     valid = valid if valid.any() else np.ones_like(valid)
-    lightness = compute_lightness(pixels)
+    grey = (grey or GreySums.of(frame.pixels)).crop(frame.extent)
+    lightness = grey.lightness
     middle, spread = _measure_light(lightness, valid)
     median = max(middle / 3, 1.0)
     return {
-        "focus": _measure_focus(lightness, valid),
+        "focus": _measure_focus(grey, valid),
         "contrast": float(np.log((spread / 3 + 1e-3) / median)),
         "light": median,
         "burnt": _count_saturated(pixels, lightness, valid) / float(valid.sum()),
@@ -232,11 +235,11 @@ def _measure_light(lightness: NDArray[np.uint16], valid: NDArray[np.bool_]) -> t
     return median, float(np.sqrt(np.square(values - mean) @ counts / number))
 
 
-def _measure_focus(lightness: NDArray[np.uint16], valid: NDArray[np.bool_]) -> float:
-    smooth = _box_means(lightness, 3)
+def _measure_focus(grey: GreySums, valid: NDArray[np.bool_]) -> float:
+    smooth = np.asarray(np.divide(grey.around, 9, dtype=np.float32), np.float32)
     inner = _erode(valid)
-    fine = compute_std(lightness - smooth, inner)
-    coarse = compute_std(np.subtract(smooth, _box_means(lightness, 17), out=smooth), inner)
+    fine = compute_std(np.asarray(grey.lightness - smooth, np.float32), inner)
+    coarse = compute_std(np.subtract(smooth, _box_means(grey.lightness, 17), out=smooth), inner)
     return float(np.log((fine / 3 + 1e-3) / (coarse / 3 + 1e-3)))
 
 
@@ -326,14 +329,6 @@ def _measure_stain(pixels: NDArray[np.uint8], valid: NDArray[np.bool_]) -> float
         [log_colours[..., 0] - log_colours[..., 1], log_colours[..., 2] - log_colours[..., 1]]
     )
     colours = (colours - np.median(colours[:, steel], axis=1)[:, None, None]) * steel
-    count = _sum_neighbours(steel.astype(np.float32))
-    smooth = [_sum_neighbours(colour) / np.maximum(count, 1.0) for colour in colours]
+    count = sum_neighbours(steel.astype(np.float32))
+    smooth = [sum_neighbours(colour) / np.maximum(count, 1.0) for colour in colours]
     return float(np.hypot(*smooth)[steel].max())
-
-
-def _sum_neighbours(plane: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Sum over each cell and its eight neighbours."""
-    padded = np.pad(plane, 1)
-    columns = padded[:-2] + padded[1:-1] + padded[2:]
-    sums: NDArray[np.float32] = columns[:, :-2] + columns[:, 1:-1] + columns[:, 2:]
-    return sums

@@ -81,9 +81,10 @@ class SharedPassExtractor:
 
     def _extract(self, frame: Frame) -> FieldFeatures:
         seen = self._pass.run_frame(frame)
+        statistics = self._embedding.measure(seen.maps, seen.weights)
         by_cell = (
             self._layer.split_by_head(
-                self._embedding.compute_logits_by_cell(seen.maps, seen.weights, self._layer)
+                self._embedding.compute_logits_by_cell(seen.maps, statistics, self._layer)
             )
             if self._layer.heads
             else {}
@@ -91,7 +92,7 @@ class SharedPassExtractor:
         return FieldFeatures(
             {head: [logits] for head, logits in by_cell.items()},
             [seen.weights[self._embedding.grid]],
-            self._embedding.compute(seen.maps, seen.weights),
+            self._embedding.join(statistics),
             seen,
         )
 

@@ -68,19 +68,30 @@ class FieldEmbedding:
         """Return the length of the embedding for a backbone with these channels per stage."""
         return sum(channels[part.stage] for part in self.parts)
 
-    def compute(
+    def measure(
         self, maps: Sequence[NDArray[np.float32]], weights: Sequence[NDArray[np.float32]]
-    ) -> NDArray[np.float32]:
-        """Compute the embedding of one field.
+    ) -> dict[int, MapStatistics]:
+        """Compute the statistics of each stage that is used.
 
         Args:
             maps: Per stage (c, rows, columns) float32.
             weights: Per stage (rows, columns) float32, share of steel in each cell.
-
-        Returns:
-            (d,) float32.
         """
-        statistics = {stage: _Statistics.of(maps[stage], weights[stage]) for stage in self.stages}
+        return {stage: MapStatistics.of(maps[stage], weights[stage]) for stage in self.stages}
+
+    def compute(
+        self, maps: Sequence[NDArray[np.float32]], weights: Sequence[NDArray[np.float32]]
+    ) -> NDArray[np.float32]:
+        """Compute the embedding of one field, (d,) float32.
+
+        Args:
+            maps: Per stage (c, rows, columns) float32.
+            weights: Per stage (rows, columns) float32, share of steel in each cell.
+        """
+        return self.join(self.measure(maps, weights))
+
+    def join(self, statistics: Mapping[int, MapStatistics]) -> NDArray[np.float32]:
+        """Return the embedding of a field, (d,) float32, from its statistics per stage."""
         own = [getattr(statistics[part.stage], part.statistic) for part in self.parts]
         if self.part_length:
             own = [self._compute_gain(part) * part for part in own]
@@ -93,7 +104,7 @@ class FieldEmbedding:
     def compute_logits_by_cell(
         self,
         maps: Sequence[NDArray[np.float32]],
-        weights: Sequence[NDArray[np.float32]],
+        statistics: Mapping[int, MapStatistics],
         layer: HeadLayer,
     ) -> NDArray[np.float32]:
         """Compute the logits of every cell; their weighted mean is the logits of the field.
@@ -103,7 +114,7 @@ class FieldEmbedding:
 
         Args:
             maps: Per stage (c, rows, columns) float32.
-            weights: Per stage (rows, columns) float32, share of steel in each cell.
+            statistics: From `measure`.
             layer: The heads of this embedding.
 
         Returns:
@@ -118,35 +129,57 @@ class FieldEmbedding:
             weight = layer.weight[:, start : start + len(features)]
             start += len(features)
             if self.part_length:
-                statistics = _Statistics.of(features, weights[part.stage])
-                weight = weight * self._compute_gain(getattr(statistics, part.statistic))
+                own_part = getattr(statistics[part.stage], part.statistic)
+                weight = weight * self._compute_gain(own_part)
             times = rows // features.shape[1]
-            own = _apply(_describe_cells(features, weights[part.stage], part.statistic), weight)
+            own = _apply(_describe_cells(features, statistics[part.stage], part.statistic), weight)
             logits += own if times == 1 else own.repeat(times, axis=1).repeat(times, axis=2)
         return logits
 
 
 @dataclass(frozen=True, slots=True)
-class _Statistics:
+class MapStatistics:
+    """Mean and standard deviation of each channel of a map, over the steel.
+
+    Args:
+        mean: (c,) float32.
+        std: (c,) float32.
+    """
+
     mean: NDArray[np.float32]
     std: NDArray[np.float32]
 
     @classmethod
-    def of(cls, features: NDArray[np.float32], weights: NDArray[np.float32]) -> _Statistics:
-        flat = torch.from_numpy(features).flatten(1)  # (c, cells)
-        share = torch.from_numpy(weights / max(float(weights.sum()), 1e-6)).flatten()
-        mean = flat @ share
-        variance = (flat - mean[:, None]).square_() @ share
+    def of(cls, features: NDArray[np.float32], weights: NDArray[np.float32]) -> MapStatistics:
+        """Compute the statistics of a map.
+
+        Args:
+            features: (c, rows, columns) float32.
+            weights: (rows, columns) float32, share of steel in each cell.
+        """
+        flat = torch.from_numpy(features.reshape(len(features), -1))  # (c, cells)
+        share = torch.from_numpy((weights / max(float(weights.sum()), 1e-6)).ravel())
+        mean = torch.mv(flat, share)
+        variance = torch.mv((flat - mean[:, None]).square_(), share)
         return cls(mean.numpy(), variance.clamp_min_(0.0).sqrt_().numpy())
+
+    @property
+    def moments(self) -> NDArray[np.float32]:
+        """Both, (2c,) float32."""
+        return np.concatenate([self.mean, self.std])
+
+    @classmethod
+    def from_moments(cls, moments: NDArray[np.float32]) -> MapStatistics:
+        """Return the statistics that `moments` holds."""
+        return cls(*np.split(moments, 2))
 
 
 def _describe_cells(
-    features: NDArray[np.float32], weights: NDArray[np.float32], statistic: str
+    features: NDArray[np.float32], statistics: MapStatistics, statistic: str
 ) -> NDArray[np.float32]:
     """Return features of cells whose weighted mean is the statistic, (c, rows, columns)."""
     if statistic == "mean":
         return features
-    statistics = _Statistics.of(features, weights)
     offset = features - statistics.mean[:, None, None]
     described: NDArray[np.float32] = np.square(offset, out=offset)
     described /= np.maximum(statistics.std, _MIN_STD)[:, None, None]

@@ -26,6 +26,7 @@ from model.ood.kept_features import FeatureForm
 from model.ood.localization import compute_heat_map, expand_to_field, find_region
 from model.ood.mahalanobis import (
     PLACES,
+    TRIANGULAR,
     WHOLE_LAYERS,
     OodModels,
     Textures,
@@ -179,7 +180,8 @@ class OodDetector:
             Textures(names, tensors[f"{part}.means"], tensors[f"{part}.whitens"]) for part in PLACES
         )
         if facts.get("compiled"):  # those of bundles of earlier versions keep their bits
-            places = tuple(textures.compiled() for textures in places)
+            is_triangular = facts["compiled"] == TRIANGULAR
+            places = tuple(textures.compiled(is_triangular=is_triangular) for textures in places)
         model_keys = {
             "keys", "codes", "classes", "textures", "usual", "own_scores", "sizes", "field",
         }  # fmt: skip
@@ -189,6 +191,7 @@ class OodDetector:
                 load_gaussians("window", WINDOW_LAYERS),
                 places,
                 dict(facts["classes"]),
+                is_refined=facts.get("refined", False),  # bundles of earlier versions have none
             ),
             ScoreNormalizer(
                 tensors["usual.layers"],

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 JOINED: Final = 1
 """Layer that is joined with the next one to the finest map that is scored."""
 
-_JOIN_HALO_PX, _JOIN_STRIP_PX, _JOIN_GRAIN_PX = (32, 32), 800_000, 16
+_JOIN_HALO_PX, _JOIN_STRIP_PX, _JOIN_GRAIN_PX = (16, 16), 400_000, 16
 _LARGEST_HALF = 65504.0
 """Largest float16."""
 

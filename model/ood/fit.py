@@ -27,6 +27,7 @@ from model.ood.field_distance import (
 from model.ood.field_size import MEASURED_PIECES
 from model.ood.mahalanobis import (
     PLACES,
+    TRIANGULAR,
     WHOLE_LAYERS,
     Moments,
     OodModels,
@@ -160,7 +161,8 @@ def iter_fit_detector(
                 "usual_um_per_px": frozen_pass.framing.usual_um_per_px,
                 "embedding": features.extractor.embedding.name,
                 "pass": frozen_pass.version,
-                "compiled": True,
+                "compiled": TRIANGULAR,
+                "refined": True,
                 **({"framing": "native"} if frozen_pass.is_native else {}),
                 "folds": int(folds.max()) + 1,
                 "microscopes": dict(Counter(features.microscopes)),
@@ -226,6 +228,7 @@ class _FeatureSums:
             ),
             places=tuple(self._fit_textures(name, fold_numbers) for name in PLACES),
             subtype_of=dict(zip(self._classes, self._subtypes, strict=True)),
+            is_refined=True,
         )
 
     def _fit_textures(self, look: str, fold_numbers: set[int]) -> Textures:

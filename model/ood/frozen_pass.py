@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 import torch
 
-from model.block_statistics import mean_colour, share_of_blocks
+from model.block_statistics import GreySums, mean_colour, share_of_blocks
 from model.framing import Field, Framing
 from model.networks.backbones import (
     IMAGENET_MEAN,
@@ -23,7 +23,6 @@ from model.networks.backbones import (
     frozen_lite0,
     hash_state_dict,
 )
-from model.networks.encoder import cell_weights
 from model.ood.early_stages import JOINED, EarlyStages, join_maps
 from model.runtime.engines import OpenVinoRunner, choose_engine, has_bf16_convolutions
 
@@ -71,6 +70,7 @@ class FieldMaps:
         joined: (rows, columns, c), layers `JOINED` and the next one on the finer grid, smoothed
             over neighbours; float16 from a pass in tiles, else float32.
         weights: Per layer (rows, columns) float32, share of steel in each cell.
+        grey: Sums of the pixels of the frame, which several looks and measures need.
         tile_cells: Side of the tiles that the last layer was computed in, in its cells; 0: it saw
             the whole frame.
         inner: (rows, columns) bool, cells of the last layer that are not at the edge of a tile;
@@ -81,6 +81,7 @@ class FieldMaps:
     maps: tuple[NDArray[np.float32], ...]
     joined: NDArray[np.float16] | NDArray[np.float32]
     weights: tuple[NDArray[np.float32], ...]
+    grey: GreySums
     tile_cells: int = 0
     inner: NDArray[np.bool_] | None = None
 
@@ -142,13 +143,13 @@ class FrozenPass:
 
     def run_frame(self, frame: Frame) -> FieldMaps:
         """Return the maps of a frame."""
-        weights = _steel_weights(frame)
+        weights, grey = _steel_weights(frame), GreySums.of(frame.pixels)
         if self._compute_last is None:
             *whole, together = self._compute(frame.pixels)
-            return FieldMaps(frame, tuple(whole), np.moveaxis(together, 0, 2), weights)
+            return FieldMaps(frame, tuple(whole), np.moveaxis(together, 0, 2), weights, grey)
         maps, joined = self._early.compute(frame.pixels, _mean_colour(frame))
         last, inner = _compute_in_tiles(self._compute_last, maps[-1], self.backbone.channels[3])
-        return FieldMaps(frame, (*maps, last), joined, weights, TILE_CELLS, inner)
+        return FieldMaps(frame, (*maps, last), joined, weights, grey, TILE_CELLS, inner)
 
     def fingerprint(self) -> str:
         """Return the SHA-256 of the maps of a fixed frame, as hex.
@@ -217,10 +218,11 @@ def _compute_in_tiles(
 def _steel_weights(frame: Frame) -> tuple[NDArray[np.float32], ...]:
     """Return per layer the share of steel in each cell, (rows, columns)."""
     valid = frame.valid if frame.valid.any() else np.ones_like(frame.valid)
-    shares = torch.from_numpy(share_of_blocks(valid, STRIDES[0]))[None]
-    return tuple(  # shares of a power of two pixels, so averages of averages are exact
-        cell_weights(shares, stride // STRIDES[0])[0].numpy() for stride in STRIDES
-    )
+    shares = [share_of_blocks(valid, STRIDES[0])]
+    for _ in STRIDES[1:]:  # shares of a power of two pixels, so averages of averages are exact
+        tall = shares[-1][::2] + shares[-1][1::2]
+        shares.append(np.asarray((tall[:, ::2] + tall[:, 1::2]) / np.float32(4), np.float32))
+    return tuple(shares)
 
 
 class _Stages(torch.nn.Module):

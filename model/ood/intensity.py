@@ -10,13 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from model.block_statistics import (
-    are_all,
-    block_colours,
-    box_sums,
-    compute_lightness,
-    split_into_blocks,
-)
+from model.block_statistics import GreySums, are_all, block_colours, split_into_blocks
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -33,8 +27,12 @@ _DARKEST_SHARE = 0.1
 """Share of the median brightness, added before the logarithm: bounds the ratios of dark cells."""
 
 
-def intensity_features(frame: Frame) -> NDArray[np.float32]:
+def intensity_features(frame: Frame, grey: GreySums | None = None) -> NDArray[np.float32]:
     """Compute brightness and colour features of each cell.
+
+    Args:
+        frame: What the network saw.
+        grey: Sums of its pixels, where there are any.
 
     Returns:
         (6, rows, columns) float32: mean, darkest, brightest and standard deviation of the logarithm
@@ -43,24 +41,32 @@ def intensity_features(frame: Frame) -> NDArray[np.float32]:
         second synthetic style).
     """
     valid = frame.valid if frame.valid.any() else np.ones_like(frame.valid)
-    sums = box_sums(compute_lightness(frame.pixels), 3)
-    median = float(np.median(sums[::4, ::4][_subsample(valid)]))
-    sums /= max(median, _SUMS)
-    sums += _DARKEST_SHARE
-    blocks = split_into_blocks(np.log(sums, out=sums), TONE_PX).astype(np.float32, copy=False)
+    sums = (grey or GreySums.of(frame.pixels)).around
+    median = max(float(np.median(sums[::4, ::4][_subsample(valid)])), _SUMS)
+    # Sums have half as many bytes as their logarithms, whose extremes are of the same pixels.
+    by_block = split_into_blocks(sums, TONE_PX)
+    extremes = [_log_share(_reduce(by_block, each), median) for each in (np.minimum, np.maximum)]
+    blocks = split_into_blocks(_log_share(sums, median), TONE_PX)
     mean = blocks.sum(axis=1).sum(axis=-1) / TONE_PX**2
     square = np.square(blocks).sum(axis=1).sum(axis=-1) / TONE_PX**2
     red, green, blue = _log_channel_ratios(block_colours(frame.pixels, TONE_PX), valid)
     return np.stack(
         [
             mean,
-            _reduce(blocks, np.minimum),
-            _reduce(blocks, np.maximum),
+            *extremes,
             np.sqrt(np.maximum(square - np.square(mean), 0.0)),
             red - green,
             blue - green,
         ]
     ).astype(np.float32)
+
+
+def _log_share(sums: NDArray[np.generic], median: float) -> NDArray[np.float32]:
+    """Return the logarithm of sums over their median."""
+    shares = sums.astype(np.float32)
+    shares /= np.float32(median)
+    shares += np.float32(_DARKEST_SHARE)
+    return np.log(shares, out=shares)
 
 
 def _reduce(blocks: NDArray[np.generic], operation: np.ufunc) -> NDArray[np.generic]:

@@ -14,6 +14,8 @@ import torch
 from torch.nn import functional
 
 from model.errors import TrainingError
+from model.ood.factors import SquareFactors, TriangularFactors
+from model.ood.refined_distances import REFINED, compute_refined_map
 from model.runtime.engines import OpenVinoRunner, choose_engine
 
 if TYPE_CHECKING:
@@ -38,6 +40,9 @@ times as many take a third longer; every distance is the same bit for bit."""
 
 _LEAST_COMPILED = 64
 """Length of vectors from which a compiled graph is faster than PyTorch."""
+
+TRIANGULAR: Final = "triangular"
+"""Name of compiled graphs with triangular factors. Those of earlier bundles have square ones."""
 
 _TOP: Final = {"fine": 20, "broad": 3, "tone": 10, "patch": 1, "shade": 2}
 """How many of the farthest cells are averaged: about 80, 190 and 40 µm², and one or two patches.
@@ -70,12 +75,22 @@ class Distances:
 
 @dataclass(frozen=True, slots=True)
 class OodModels:
-    """Gaussians per layer for the whole field and for windows, and per subtype for cells."""
+    """Gaussians per layer for the whole field and for windows, and per subtype for cells.
+
+    Args:
+        whole: Per layer of `WHOLE_LAYERS`.
+        window: Per layer that windows are scored in.
+        places: Per look of `PLACES`.
+        subtype_of: Class of `whole` → subtype.
+        is_refined: Whether maps of the looks in `REFINED` are refined where they are farthest, in
+            place of comparing every cell.
+    """
 
     whole: tuple[TiedGaussians, ...]
     window: tuple[TiedGaussians, ...]
     places: tuple[Textures, ...]
     subtype_of: Mapping[str, str]
+    is_refined: bool = False
 
     def compute_distances(self, features: OodFeatures) -> Distances:
         """Compute the distances of one field."""
@@ -89,8 +104,11 @@ class OodModels:
             for layer, gaussians in zip(WHOLE_LAYERS, self.whole, strict=True)
         ]  # (layers, classes)
         nearest = self.whole[0].classes[int(np.mean(by_class, axis=0).argmin())]
+        refined = REFINED if self.is_refined else ()
         places = tuple(
-            _distance_map(textures, getattr(features, name))
+            (compute_refined_map if name in refined else _distance_map)(
+                textures, getattr(features, name)
+            )
             for name, textures in zip(PLACES, self.places, strict=True)
         )
         tops = [log_top_mean(place, name) for name, place in zip(PLACES, places, strict=True)]
@@ -316,13 +334,22 @@ class Textures:
             whitens.append(whitening_matrix(shrunk))
         return cls(names, np.stack(means).astype(np.float32), np.stack(whitens).astype(np.float32))
 
-    def compiled(self) -> Textures:
-        """Return them with a runner where that is faster: product, lengths and minimum in one."""
+    def compiled(self, *, is_triangular: bool = True) -> Textures:
+        """Return them with a runner where that is faster: product, lengths and minimum in one.
+
+        Args:
+            is_triangular: Whether to multiply by triangular factors of the precision matrices, in
+                place of their square roots; distances differ in rounding.
+        """
         engine = choose_engine("cpu", "fp32")
         if engine.name != "openvino" or self.means.shape[1] < _LEAST_COMPILED:
             return self
         size = self.means.shape[1]
-        network = _Nearest(torch.from_numpy(self.whitens), self._whiten_means())
+        network = (
+            TriangularFactors(torch.from_numpy(self.means), torch.from_numpy(self.whitens))
+            if is_triangular
+            else SquareFactors(torch.from_numpy(self.whitens), self._whiten_means())
+        )
         example = torch.zeros(2, size, dtype=torch.float16)
         return replace(self, runner=OpenVinoRunner(network, engine, None, (example,)))
 
@@ -359,20 +386,3 @@ class Textures:
                 lengths = whitened[0, :, :, 0].T.reshape(-1, count, size).norm(dim=2)
                 nearest[start : start + _PART] = lengths.amin(dim=1).numpy()
         return nearest
-
-
-class _Nearest(torch.nn.Module):
-    """Distances of (n, d) float16 vectors to the nearest of k whitened means, (n,) float32."""
-
-    def __init__(self, whitens: torch.Tensor, centres: torch.Tensor) -> None:
-        super().__init__()
-        self.count, self.size = centres.shape
-        self.register_buffer("kernel", whitens.transpose(0, 1).reshape(self.size, -1).contiguous())
-        self.register_buffer("centres", centres.flatten())
-        self.kernel: torch.Tensor
-        self.centres: torch.Tensor
-
-    def forward(self, vectors: torch.Tensor) -> torch.Tensor:
-        whitened = vectors.float() @ self.kernel - self.centres  # (n, k d)
-        lengths = whitened.reshape(-1, self.count, self.size).square().sum(dim=2)
-        return lengths.amin(dim=1).sqrt()

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from agent.imaging.boxes import Box, overlap, within
+from agent.imaging.scale_bar.agreement import choose_labelled, is_new, is_one_label, select_agreeing
 from agent.imaging.scale_bar.background import extend_to_plate
 from agent.imaging.scale_bar.bar_label import BarLabel, LabelledLine, build_label
 from agent.imaging.scale_bar.candidates import (
@@ -26,10 +27,12 @@ from agent.imaging.scale_bar.doubts import (
     ends_in_texture,
     has_hidden_end,
     is_outline,
+    is_side_of_frame,
 )
+from agent.imaging.scale_bar.even_ink import settle_length
 from agent.imaging.scale_bar.figures import find_figure
 from agent.imaging.scale_bar.filled_bars import find_blocks
-from agent.imaging.scale_bar.from_label import find_bar, find_labels
+from agent.imaging.scale_bar.from_label import find_bar, find_labels, find_plate_labels
 from agent.imaging.scale_bar.info_band import find_band
 from agent.imaging.scale_bar.label_search import lacks_digit
 from agent.imaging.scale_bar.lengths import Length, may_lack_digit
@@ -56,6 +59,7 @@ _TELLS_INK = 4  # pixels: JPEG changes the ink of all pixels of a thinner line
 _PART = 1.025  # longer by more: detected in part; by less: runs into a needle
 _BETWEEN_TICKS = 0.965  # of the line's length; shorter, the ticks are not at its ends
 _OF_HEADS_PX = 2  # by which the heads of one arrow may differ
+_WITHOUT_CELL = 0.93  # of the length of a bar with at most twelve cells
 _SHORT_PX = 100  # of a line whose second measurement counts however unsure it is
 _OF_SHAFT_PX, _IN_FIGURE = 6, 0.9  # height of a shaft; share of it that is in its arrow
 _OF_ARROW = 1.5  # most by which an arrow is longer than its shaft
@@ -95,20 +99,20 @@ def find_graphics(pixels: NDArray[np.uint8]) -> Graphics:
     lines = find_candidates(pixels, planes, band)
     ranked = rank_lines(pixels, lines, band)
     bars, unpaired = read_candidates(pixels, ranked, band)
-    bars = [_drop_unsure_length(pixels, _remeasure(pixels, bar)) for bar in bars]
+    bars = [
+        _drop_unsure_length(pixels, settle_length(pixels, _remeasure(pixels, bar))) for bar in bars
+    ]
     if not _has_length(bars):
         bars = _list_blocks(pixels, planes, lines) or bars
     read: list[BarLabel] = []
     if not _has_length(bars):
         read = [build_label(pixels, place, length) for length, place in unpaired]
         read += find_labels(pixels, planes, ranked)
-        by_labels = _find_by_labels(pixels, read, ranked)
-        by_labels = [_drop_unsure_length(pixels, bar) for bar in by_labels]
-        by_labels = [_drop_contradicted(bar, ranked) for bar in by_labels]
-        bars = [_drop_other_figure(pixels, bar, read) for bar in by_labels] or bars
+        bars = _list_by_labels(pixels, read, ranked) or bars
     if not _has_length(bars):
-        figures = [_drop_unsure_length(pixels, bar) for bar in _find_figures(pixels, read)]
-        bars = [_drop_contradicted(bar, ranked) for bar in figures] or bars
+        plated = [label for label in find_plate_labels(pixels, planes) if is_new(label, read)]
+        read += plated
+        bars = _list_by_labels(pixels, plated, ranked) or bars
     if not _has_length(bars):
         bars = _find_by_ticks(pixels, planes, band) or bars
     boxes = [extend_to_plate(pixels, bar.bbox) for bar in bars]
@@ -138,13 +142,30 @@ def _expand_to_bar(words: Box, shape: Sequence[int]) -> Box:
     return (max(0, x0 - aside), max(0, y0 - beyond), right, foot)
 
 
+def _list_by_labels(
+    pixels: NDArray[np.uint8], read: list[BarLabel], ranked: list[Line]
+) -> list[FoundBar]:
+    """Return the bar of one of the labels: a line or another figure; none where there is none."""
+    bars = [
+        _drop_unsure_length(pixels, settle_length(pixels, bar))
+        for bar in _find_by_labels(pixels, read, ranked)
+    ]
+    bars = [_drop_contradicted(bar, ranked) for bar in bars]
+    bars = [_drop_other_figure(pixels, bar, read) for bar in bars]
+    if _has_length(bars):
+        return bars
+    figures = [_drop_unsure_length(pixels, bar) for bar in _find_figures(pixels, read)]
+    return [_drop_contradicted(bar, ranked) for bar in figures] or bars
+
+
 def _find_by_labels(
     pixels: NDArray[np.uint8], read: list[BarLabel], lines: list[Line]
 ) -> list[FoundBar]:
     """Return the bar of one of the labels; first one that states a length."""
-    pairs = [(label, find_bar(pixels, label, lines)) for label in _select_agreeing(read)]
     bars = []
-    for label, labelled in pairs:
+    for label in select_agreeing(read):
+        same = [other for other in read if is_one_label(other, label)]
+        labelled = choose_labelled([find_bar(pixels, reading, lines) for reading in same])
         if labelled is not None:
             bar = _build_bar(label, labelled)
             arrow = _find_arrow(pixels, bar, label)
@@ -154,7 +175,7 @@ def _find_by_labels(
 
 def _find_figures(pixels: NDArray[np.uint8], read: list[BarLabel]) -> list[FoundBar]:
     """Return the bar of one of the labels that is no line but another figure."""
-    pairs = [(label, find_figure(pixels, label)) for label in _select_agreeing(read)]
+    pairs = [(label, find_figure(pixels, label)) for label in select_agreeing(read)]
     bars = [_build_bar(label, figure) for label, figure in pairs if figure is not None]
     return [bar for bar in bars if bar.um is not None][:1]
 
@@ -168,23 +189,6 @@ def _drop_other_figure(pixels: NDArray[np.uint8], bar: FoundBar, read: list[BarL
     apart = figure is not None and overlap(figure.line.box, bar.line) == 0
     differs = figure is not None and abs(figure.length_px / bar.line_px - 1) > SAME
     return _put_in_doubt(bar) if apart and differs else bar
-
-
-def _select_agreeing(read: list[BarLabel]) -> list[BarLabel]:
-    """Return one label per place, if all readings there agree."""
-    kept: list[BarLabel] = []
-    for label in read:
-        there = [reading for reading in read if overlap(label.box, reading.box) > 0.3]
-        surely = all(_supports(reading.length, label.length) for reading in there)
-        known = label.length.um is not None
-        if known and surely and not any(reading in kept for reading in there):
-            kept.append(label)
-    return kept
-
-
-def _supports(length: Length, stated: Length) -> bool:
-    """Return whether a reading states the same length, or the same number and no unit."""
-    return length.um == stated.um or (length.um is None and length.number == stated.number)
 
 
 def _build_bar(label: BarLabel, labelled: LabelledLine) -> FoundBar:
@@ -247,6 +251,7 @@ def _drop_unsure_length(pixels: NDArray[np.uint8], bar: FoundBar) -> FoundBar:
         continues_beyond_gap(pixels, bar)
         or has_hidden_end(pixels, bar)
         or ends_in_texture(pixels, bar)
+        or is_side_of_frame(pixels, bar)
         or _is_cut(pixels, bar)
         or _has_other_words(pixels, bar)
     )
@@ -264,7 +269,7 @@ def _drop_contradicted(bar: FoundBar, lines: list[Line]) -> FoundBar:
         along = min(x1, a1) - max(x0, a0) > 0.6 * max(x1 - x0, a1 - a0)
         differs = abs(line.line_px / bar.line_px - 1) > SAME
         cells = within(line.box, bar.line) and line.height < _OF_ROWS * (y1 - y0)
-        if level and along and differs and not cells and is_convincing(line):
+        if level and along and differs and not (cells or line.framed) and is_convincing(line):
             return _put_in_doubt(bar)
     return bar
 
@@ -330,15 +335,17 @@ def _is_better(pixels: NDArray[np.uint8], labelled: LabelledLine, bar: FoundBar)
     if overlap(line.box, bar.line) == 0:
         frame = bar.label_box is not None and is_in_room(line, bar.label_box)  # half of a plate's
         return labelled.sure and longer > 0.5 and bar.kind == "plain" and not frame
-    if labelled.traced and labelled.sure:
+    if labelled.traced and labelled.sure and bar.kind not in ("caps", "ruler"):
         shaft = longer < 1 - SAME and _is_shaft(pixels, line, bar)
         return not shaft and (longer < 1 - SAME or longer > _PART)
-    if line.kind == bar.kind == "checker":  # an outline or a glow is not in the label's ink
-        return labelled.sure and overlap(line.core, bar.line) > 0
+    if line.kind == bar.kind == "checker":  # an outline or a glow is not in the label's ink …
+        lost = longer < _WITHOUT_CELL  # … but a whole cell that is only outlined may be lost there
+        return labelled.sure and not lost and overlap(line.core, bar.line) > 0
     if overlap(line.core, bar.line) == 0 or longer < 0.85:
         return False
     if longer < 1 + SAME or _are_both_ticked(line, bar):
-        other = bar.kind in ("caps", "ruler") and line.kind != bar.kind  # half of its ticks is lost
+        # half of its ticks is lost; the sides of an outline are no ticks
+        other = bar.kind in ("caps", "ruler", "hollow") and line.kind != bar.kind
         return ticked and not other and _BETWEEN_TICKS < longer < 1 + SAME
     return bar.kind in ("plain", "broken", line.kind)
 

@@ -23,6 +23,8 @@ _EVEN_ROOM = 8  # grey values within which ink is even
 _NEAR, _LEAST_NEAR_PX = 0.08, 10  # share of a line and columns that are near its end
 _CROSSED = 0.6  # share of three rows above and below that have the ink where something crosses
 _LEAST_CROSSED_PX = 3  # columns of it at one end more than at the other
+_FRAME_PX, _OF_FRAME = 4, 0.9  # thickness of a frame; share of a bar's columns that its sides have
+_TURN_PX = 16  # of the corner of a frame
 _PALED_PX = 2  # pixels that pale at an end
 
 
@@ -118,6 +120,41 @@ def ends_in_texture(pixels: NDArray[np.uint8], bar: FoundBar) -> bool:
     if not even.size or max(even[0], len(core[0]) - 1 - even[-1]) <= _PALED_PX:
         return False
     return bool(even[-1] - even[0] + 1 < (1 - SAME) * bar.line_px)
+
+
+def is_side_of_frame(pixels: NDArray[np.uint8], bar: FoundBar) -> bool:
+    """Return whether a thin line turns towards its words at both ends, and is beyond them again.
+
+    Both are sides of the frame of a plate, also where its corners are rounded.
+    """
+    if bar.kind != "plain" or not bar.ink or bar.label_box is None:
+        return False
+    (x0, y0, x1, y1), (_, b0, _, b1) = bar.line, bar.label_box
+    thick, high = y1 - y0, b1 - b0
+    is_above = y1 <= b0 + 2
+    if thick > _FRAME_PX or not (is_above or y0 >= b1 - 2):
+        return False
+    apart = thick + 2
+    turn = slice(y1 + 1, y1 + _TURN_PX // 2) if is_above else slice(y0 - _TURN_PX // 2, y0 - 1)
+    first, last = (b1, b1 + 3 * high) if is_above else (b0 - 3 * high, b0)
+    first, last = max(apart, first), min(len(pixels) - apart, last)
+    if last <= first or y0 < _TURN_PX:
+        return False
+
+    def find_ink(rows: slice, columns: slice) -> NDArray[np.bool_]:
+        """Return where the bar's ink is, (h, w)."""
+        off = np.abs(pixels[rows, columns].astype(np.int16) - np.array(bar.ink)).max(axis=2)
+        return np.asarray(off < 0.5 * bar.contrast)
+
+    turns = (
+        find_ink(turn, slice(max(0, x0 - _TURN_PX), x0 + 2)),
+        find_ink(turn, slice(x1 - 2, x1 + _TURN_PX)),
+    )
+    if not all(ink.any(axis=1).mean() > _OF_FRAME for ink in turns):
+        return False
+    drawn = find_ink(slice(first - apart, last + apart), slice(x0, x1)).mean(axis=1)
+    others = np.maximum(drawn[: -2 * apart], drawn[2 * apart :])
+    return bool(np.any((drawn[apart:-apart] > _OF_FRAME) & (others < 0.6)))
 
 
 def is_outline(pixels: NDArray[np.uint8], bar: FoundBar, ink: NDArray[Any]) -> bool:

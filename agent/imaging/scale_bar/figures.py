@@ -27,7 +27,8 @@ if TYPE_CHECKING:
     Plane = NDArray[Any]  # (h, w) grey, or a mask
 
 _LEAST_CONTRAST = 40  # between ink and paper, in grey values
-_INKED = 0.5  # share of the paper-to-ink distance from which a pixel is ink
+_INKED = 0.5  # share of the paper-to-ink distance from which a pixel is ink …
+_FULLER = (0.7, 0.85)  # … and where texture that touches a figure has as much
 _TIP = 0.25  # the same where an arrow ends in a point, which covers a part of its last pixel
 _OTHER_COLOUR = 0.6  # of the paper-to-ink distance: a pixel farther from the way between them
 _MOST_PARTS = 400  # of ink around a label; more are texture
@@ -36,6 +37,7 @@ _SLENDER, _UPRIGHT = 2.5, 4.0  # length over height of a figure; height over wid
 _FILLED, _LEAST_FILLED_PX = 0.93, 3  # share of its box and height of a figure that is a rectangle
 _POINTED_PX = 7  # height of any other, below which everything is alike within a pixel
 _BLUNT, _SPUR = 0.5, 0.25  # shares of the height of a part: a blunt end has more, a spur less
+_OF_HEAD, _MOST_LOST_PX = 6, 1.5  # columns of a head near its tip; most that a tip loses at its end
 _OF_TICK, _OF_LINE = 0.7, 0.5  # shares of the height of a part that a tick and its line have
 _WIDEST_TICK = 0.1  # of the length of a part
 _UNLIKE = 0.05  # share of a figure that its mirror image lacks
@@ -84,9 +86,12 @@ def find_figure(pixels: NDArray[np.uint8], label: BarLabel) -> LabelledLine | No
     """
     if np.abs(label.ink - label.paper).max() < _LEAST_CONTRAST:
         return None
-    level = [line for line in _iter_level(pixels, label) if _is_at_place(line, label)]
-    figures = level or list(_iter_upright(pixels, label))
-    if not figures:
+    for inked in (_INKED, *_FULLER):
+        level = [line for line in _iter_level(pixels, label, inked) if _is_at_place(line, label)]
+        figures = level or list(_iter_upright(pixels, label, inked))
+        if figures:
+            break
+    else:
         return None
     best = max(figures, key=lambda line: line.line_px)
     alone = all(abs(line.line_px / best.line_px - 1) < _SAME for line in figures)
@@ -104,21 +109,23 @@ def _is_at_place(line: Line, label: BarLabel) -> bool:
     return long and compute_distance(line, label.box) is not None
 
 
-def _iter_level(pixels: NDArray[np.uint8], label: BarLabel) -> Iterator[Line]:
-    """Yield the level figures around a label."""
+def _iter_level(pixels: NDArray[np.uint8], label: BarLabel, inked: float) -> Iterator[Line]:
+    """Yield the level figures around a label; `inked` is the share from which a pixel is ink."""
     x0, y0, x1, y1 = label.box
     aside, beyond = round(0.4 * pixels.shape[1]), round(3.5 * (y1 - y0)) + 40
     region = _clip((x0 - aside, y0 - beyond, x1 + aside, y1 + beyond), pixels.shape)
     share = _compute_share(pixels, region, label)
-    parts = _find_parts(share, region, label)
+    parts = _find_parts(share, region, label, inked)
     for part in parts:
         if part.width >= _SLENDER * part.height and _is_figure(part):
             line = _build_line(share, _cut_to_full(part), region, "figure")
-            yield replace(line, line_px=line.line_px - _measure_ticks(part))
+            tips = _measure_lost_tips(part) if inked > _INKED else 0.0
+            long = max(line.line_px, part.width + tips) if tips else line.line_px
+            yield replace(line, line_px=long - _measure_ticks(part))
     yield from (_build_line(share, row, region, "dashed") for row in _iter_dashes(share, parts))
 
 
-def _iter_upright(pixels: NDArray[np.uint8], label: BarLabel) -> Iterator[Line]:
+def _iter_upright(pixels: NDArray[np.uint8], label: BarLabel, inked: float) -> Iterator[Line]:
     """Yield the upright lines left and right of a label, measured from top to foot."""
     x0, y0, x1, y1 = label.box
     high = y1 - y0
@@ -126,7 +133,7 @@ def _iter_upright(pixels: NDArray[np.uint8], label: BarLabel) -> Iterator[Line]:
     region = _clip((x0 - aside, y0 - beyond, x1 + aside, y1 + beyond), pixels.shape)
     share = _compute_share(pixels, region, label)
     middle = (y0 + y1) / 2 - region[1]
-    for part in _find_parts(share, region, label):
+    for part in _find_parts(share, region, label, inked):
         left, top, right, foot = part.box
         upright = part.height >= max(_UPRIGHT * part.width, 1.5 * high, _LEAST_PX)
         apart = max(left + region[0] - x1, x0 - right - region[0])
@@ -153,9 +160,9 @@ def _compute_share(pixels: NDArray[np.uint8], region: Box, label: BarLabel) -> P
     return np.asarray(share)
 
 
-def _find_parts(share: Plane, region: Box, label: BarLabel) -> list[_Part]:
+def _find_parts(share: Plane, region: Box, label: BarLabel, inked: float) -> list[_Part]:
     """Return the parts of ink that neither touch the sides of a region nor belong to the words."""
-    mask = (share >= _INKED).astype(np.uint8)
+    mask = (share >= inked).astype(np.uint8)
     count, marks, stats, _ = cv2.connectedComponentsWithStats(mask, connectivity=8)
     high, wide = mask.shape
     x0, y0, x1, y1 = label.box
@@ -203,6 +210,22 @@ def _measure_ticks(part: _Part) -> float:
     thin = float(np.median(share)) <= _OF_LINE
     alike = min(left, right) > 0 and abs(left - right) <= 1
     return (left + right) / 2 if thin and alike and left <= _WIDEST_TICK * len(share) else 0.0
+
+
+def _measure_lost_tips(part: _Part) -> float:
+    """Return by how much the heads of an arrow go on beyond the ink that is full, pixels.
+
+    A head grows evenly from its tip, so that its height falls to nothing where the tip is.
+    """
+    lost = 0.0
+    for heights in (
+        part.mask[:, :_OF_HEAD].sum(axis=0),
+        part.mask[:, ::-1][:, :_OF_HEAD].sum(axis=0),
+    ):
+        slope, at = np.polyfit(np.arange(len(heights)) + 0.5, heights, 1)
+        pointed = slope > 0 and heights[0] < _BLUNT * part.height
+        lost += float(np.clip(at / slope, 0.0, _MOST_LOST_PX)) if pointed else 0.0
+    return lost
 
 
 def _cut_to_full(part: _Part) -> Box:

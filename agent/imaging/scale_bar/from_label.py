@@ -18,6 +18,7 @@ from agent.imaging.boxes import Box, overlap, within
 from agent.imaging.scale_bar.bar_label import (
     BarLabel,
     LabelledLine,
+    build_label,
     compute_ink_plane,
     compute_paled_plane,
     cut_region,
@@ -26,6 +27,7 @@ from agent.imaging.scale_bar.bar_label import (
 )
 from agent.imaging.scale_bar.candidates import is_convincing
 from agent.imaging.scale_bar.dashes import join_dashes
+from agent.imaging.scale_bar.even_ink import find_line_ends
 from agent.imaging.scale_bar.label_search import lacks_digit, render_ink
 from agent.imaging.scale_bar.lengths import may_lack_digit
 from agent.imaging.scale_bar.letters import extend_to_lost_digits, find_plate_start
@@ -40,6 +42,7 @@ from agent.imaging.scale_bar.ocr import (
     contradicts_length,
     read_lengths,
 )
+from agent.imaging.scale_bar.plates import iter_plate_rows
 from agent.imaging.scale_bar.text_rows import TextRow, iter_letter_rows
 from agent.imaging.scale_bar.tick_rulers import find_combs
 from agent.imaging.scale_bar.tracing import SHOWS, trace_line
@@ -62,6 +65,7 @@ _LEAST_CONTRAST = 40  # between ink and paper, in grey values
 _LEAST_PX = 13  # of a line, or of a cell of a chequered one
 _TICKS_PX = 4  # half the ticks at both ends; thicker lines JPEG does not pale
 _LEAST_SURE_PX, _SHORTER = 20, 0.4  # of a bar that only its label shows; share of the words
+_OF_ONE_LINE = 0.5  # share of a line that another measurement of it has in common
 _RIVALS = 0.5  # costs closer than this are ambiguous
 _KINDS = {"plain": 0.0, "comb": 0.3}  # bonus of a kind; others get 0.5
 
@@ -106,6 +110,16 @@ def find_labels(
         label = _read_label(pixels, row, may_render=is_at_line)
         if label is not None:
             yield label
+
+
+def find_plate_labels(pixels: NDArray[np.uint8], planes: list[Plane]) -> Iterator[BarLabel]:
+    """Yield the lengths written on plates, wherever they are."""
+    for place in iter_plate_rows(planes):
+        lengths = read_lengths([pixels], place)
+        if len(lengths) == 1 and lengths[0].um is not None:
+            wide = place[2] - place[0]
+            left, right = (place[0] + round(at * wide) for at in (lengths[0].start, lengths[0].end))
+            yield build_label(pixels, (left, place[1], right, place[3]), lengths[0])
 
 
 def _read_label(pixels: NDArray[np.uint8], row: TextRow, *, may_render: bool) -> BarLabel | None:
@@ -193,17 +207,19 @@ def find_bar(
         goes_on = near[0].just_ink and traced.length_px > 1.02 * line.line_px + 1
         falls_short = line.line_px > 1.02 * traced.length_px + 1
         return replace(traced, sure=not (goes_on or falls_short))  # another ink, such as a needle's
+    even = find_line_ends(pixels, line)
     sure = (
-        (_is_seen_well(pixels, near[0], near, label) or _is_confirmed(line, lines))
-        and not _has_rivals(near)
+        (even or _is_seen_well(pixels, near[0], near, label) or _is_confirmed(line, lines))
+        and not _has_rivals(near, is_settled=even is not None)
         and not _runs_into(line, label.box)
         and not has_lost_ticks(line, label.ink, label.paper)
         and has_equal_ends(line)
-        and not (line.kind == "plain" and has_one_uneven_end(pixels, line))
+        and not (line.kind == "plain" and not even and has_one_uneven_end(pixels, line))
         and not (line.kind == "plain" and _is_far_shorter(line, label.box))
         and not _is_cut(pixels, label, line)
     )
-    return LabelledLine(line, _measure_length(pixels, line), sure)
+    length_px = _measure_length(pixels, line) if even is None else even[1] - even[0]
+    return LabelledLine(line, length_px, bool(sure))
 
 
 def _iter_candidates(in_ink: list[tuple[Line, bool]], label: BarLabel) -> Iterator[_Candidate]:
@@ -311,13 +327,18 @@ def _is_cut(pixels: NDArray[np.uint8], label: BarLabel, line: Line) -> bool:
     return differs and lacks_digit(pixels, label.box, um, number=number, ink=label.ink, left=left)
 
 
-def _has_rivals(near: list[_Candidate]) -> bool:
-    """Return whether a separate line of another length costs nearly as little as the best one."""
+def _has_rivals(near: list[_Candidate], *, is_settled: bool) -> bool:
+    """Return whether a separate line of another length costs nearly as little as the best one.
+
+    Each row of cells of a chequered bar may be found alone, whatever it costs. Another measurement
+    of the best line is no rival where its ends are settled.
+    """
     best = near[0]
     room = max(1.5, 0.02 * best.line.line_px)
     return any(
-        candidate.cost < best.cost + _RIVALS
+        (candidate.cost < best.cost + _RIVALS or candidate.line.kind == best.line.kind == "checker")
         and abs(candidate.line.line_px - best.line.line_px) > room
+        and not (is_settled and overlap(candidate.line.core, best.line.core) > _OF_ONE_LINE)
         and not (best.line.kind == "comb" and within(candidate.line.box, best.line.box))
         and (
             candidate.line.kind == best.line.kind or overlap(candidate.line.box, best.line.box) == 0
@@ -340,7 +361,7 @@ def _runs_into(line: Line, words: Box) -> bool:
     """Return whether a line ends at a side of its label's box, which may hide the rest of it."""
     x0, _, x1, _ = line.box
     at_a_side = x0 < words[0] - 1 <= x1 <= words[2] or words[0] <= x0 <= words[2] + 1 < x1
-    return line.kind in ("plain", "caps") and _is_beside(line, words) and at_a_side
+    return line.kind in ("plain", "caps", "checker") and _is_beside(line, words) and at_a_side
 
 
 def _belongs_to(line: Line, other: Line) -> bool:

@@ -34,8 +34,13 @@ _CHROMA = np.eye(3) - 1 / 3  # takes the mean of the channels away
 _THIN_PX = 4  # height of the shaft of an arrow; texture next to a thicker line resembles a head
 
 
-def has_sure_ends(pixels: NDArray[np.uint8], line: Line, length_px: float) -> bool:
-    """Return whether a line without ticks has the same length by its colours as where detected."""
+def has_sure_ends(
+    pixels: NDArray[np.uint8], line: Line, length_px: float, *, is_even: bool = False
+) -> bool:
+    """Return whether a line without ticks has the same length by its colours as where detected.
+
+    `is_even`: its ink is even to both ends, so that no grain lengthens it.
+    """
     room = max(1.0, SAME * line.line_px)
     x0, y0, x1, y1 = line.core
     paper = np.median(pixels[max(0, y0 - 4) : max(1, y0 - 2), x0:x1].reshape(-1, 3), axis=0)
@@ -46,12 +51,12 @@ def has_sure_ends(pixels: NDArray[np.uint8], line: Line, length_px: float) -> bo
         return False
     if not has_equal_ends(line):
         return False
-    if line.kind == "plain" and _has_uneven_end(pixels, line):
+    if line.kind == "plain" and not is_even and _has_uneven_end(pixels, line):
         return False
     thin = line.kind == "plain" and y1 - y0 <= _THIN_PX
-    if thin and len(set(find_heads(pixels, line))) > 1:
+    if thin and not is_even and len(set(find_heads(pixels, line))) > 1:
         return False  # an arrow with one head runs on into something else
-    return line.kind != "plain" or abs(length_px - line.line_px) <= room
+    return line.kind != "plain" or is_even or abs(length_px - line.line_px) <= room
 
 
 def has_equal_ends(line: Line) -> bool:

@@ -31,9 +31,11 @@ def measure_length(pixels: NDArray[np.uint8], line: Line) -> float:
     Returns:
         Length in pixels; that of `line` where its ends cannot be refined.
     """
+    if line.kind == "plain" and (line.ticks[0] is None) != (line.ticks[1] is None):
+        return line.line_px - _measure_half_tick(line)
     if line.kind != "plain" or line.ticks != (None, None):
         return line.line_px
-    between = _measure_between_ticks(pixels, line)
+    between = measure_between_ticks(pixels, line)
     if between is not None:
         return between
     x0, y0, x1, y1 = line.core
@@ -50,7 +52,17 @@ def measure_length(pixels: NDArray[np.uint8], line: Line) -> float:
     return float(x1 - x0 + sum(end - 8 for end in (left, right) if end is not None))
 
 
-def _measure_between_ticks(pixels: NDArray[np.uint8], line: Line) -> float | None:
+def _measure_half_tick(line: Line) -> float:
+    """Return half the width of the one tick that was seen of a line.
+
+    With another one at its other end the length goes from centre to centre, which is a width less
+    than that of the line; without one it is that of the line.
+    """
+    tick = line.ticks[0] or line.ticks[1]
+    return 0.0 if tick is None else (abs(tick[1] - tick[0]) + 1) / 2
+
+
+def measure_between_ticks(pixels: NDArray[np.uint8], line: Line) -> float | None:
     """Return the length of a ruler with ticks paler than its line, between the outer tick centres.
 
     Returns:

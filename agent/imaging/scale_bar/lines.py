@@ -263,7 +263,7 @@ def _add_ticks(plane: Plane, line: Line, level: float) -> Line:
         return replace(line, framed=True)
     one_sided = ltop >= y0 - 1 or lbottom <= y1 + 1
     far = slice(lbottom - 4, lbottom) if ltop >= y0 - 1 else slice(ltop, ltop + 4)
-    if one_sided and _is_closed(plane[far, x0:x1], level):
+    if one_sided and _is_closed(plane[far, x0:x1], level - 0.5 * line.contrast):
         return replace(line, framed=True)
     side = plane[ltop + 1 : y0] if ltop < y0 - 2 else plane[y1 : lbottom - 1][::-1]
     outer = ((la + lb) / 2, (ra + rb) / 2)
@@ -329,9 +329,9 @@ def _has_tick_near_end(bright: NDArray[np.bool_]) -> bool:
     return len(inner) < 3 and any(min(x, width - x) < 0.2 * width for x in inner)
 
 
-def _is_closed(rows: Plane, level: float) -> bool:
-    """Return whether a row is bright along nearly all columns."""
-    return bool(np.mean(rows >= level - 40, axis=1).max() > 0.9)
+def _is_closed(rows: Plane, least: float) -> bool:
+    """Return whether a row is bright along nearly all columns; blur pales the rim of an outline."""
+    return bool(np.mean(rows >= least, axis=1).max() > 0.9)
 
 
 def _find_upright(

@@ -15,6 +15,7 @@ import numpy as np
 from agent.imaging.boxes import Box, find_runs, overlap, union
 from agent.imaging.scale_bar.background import get_rim
 from agent.imaging.scale_bar.candidates import is_worth_reading
+from agent.imaging.scale_bar.even_ink import find_line_ends
 from agent.imaging.scale_bar.line import (
     EVEN,
     are_alike,
@@ -40,6 +41,7 @@ _OFF_MIDDLE = 0.15  # of the words' height: farther from the middle of a gap, a 
 _THIN_PX = 4  # height of the shaft of an arrow; texture next to a thicker line resembles a head
 _OF_LETTERS = 0.2  # share of a row of cells in the words: they are letters on a plate
 _UNREAD = 2.0  # cost of words without a reliable length
+_SETTLED_PX = 0.5  # by which a length measured otherwise differs from that of even ink
 _BLURRED = 60  # grey values between ink and paper of words that compression spreads
 _LEADS = 1.0  # bonus of the line around which words were searched
 
@@ -113,7 +115,9 @@ def pair_lengths(
                     continue
                 cost -= _LEADS if line is lines[0] else 0.0
                 # What the line's ink runs on into hides where the line ends.
-                states = not _runs_on(pixels, line, colour) and is_believable(length, line)
+                states = is_believable(length, line) and (
+                    not _runs_on(pixels, line, colour) or find_line_ends(pixels, line) is not None
+                )
                 states = states and (line is lines[0] or is_worth_reading(line))
                 cost += 0.0 if states else _UNREAD
                 is_lead = line is lines[0] and (lead is None or cost < lead[0])
@@ -153,15 +157,18 @@ def _build_bar(
         place: Box of its words.
         length: What they state; None where it is not reliable.
     """
-    line_px = measure_length(pixels, line)
+    line_px, box = measure_length(pixels, line), line.box
+    even = find_line_ends(pixels, line)
+    if even is not None and abs(even[1] - even[0] - line_px) > _SETTLED_PX:
+        line_px, box = even[1] - even[0], (round(even[0]), box[1], round(even[1]), box[3])
     states = (
         length is not None
         and not _is_next_to_longer_words(line, place)
         and _is_in_middle(place, line)
-        and has_sure_ends(pixels, line, line_px)
+        and has_sure_ends(pixels, line, line_px, is_even=even is not None)
     )
     return FoundBar(
-        line=line.box,
+        line=box,
         label_box=place,
         line_px=line_px,
         label=length.words if length and states else "",

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     Ticks = NDArray[Any]  # (n, 5): x, y, width, height, area
 
 _LEAST_TICKS = 5
+_USUAL_INTERVALS = (4, 5, 10, 20, 25, 50)  # between the ticks of a ruler
 _MOST_TICKS = 60
 _TALLEST = 70  # pixels
 _NEAR = 0.25  # share of the height at the top and the bottom that is searched
@@ -217,6 +218,7 @@ def _measure_comb(plane: Plane, run: Ticks) -> Line | None:
         places = np.insert(places, 0, places[0] - step)
     while goes_on(places[-1] + step):
         places = np.append(places, places[-1] + step)
+    places = _add_hidden_tick(rows, places, least)
     ticks = [tick_at(x) for x in places]
     first, last = _match_ends(ticks)
     ticks = ticks[first : last + 1]
@@ -264,6 +266,24 @@ def _is_tick(rows: Plane, x: float, wide: int, least: float) -> bool:
     columns = rows[:, middle - 1 : middle + 2] >= least
     beside = rows[:, [middle - aside, middle + aside]].max(axis=1) < least
     return bool(columns.mean(axis=0).max() > 0.85 and beside.mean() > 0.6)
+
+
+def _add_hidden_tick(rows: Plane, places: NDArray[Any], least: float) -> NDArray[Any]:
+    """Return x of the ticks with the one more that a usual ruler has and a grain may hide."""
+    step = places[1] - places[0]
+    if len(places) - 1 in _USUAL_INTERVALS or len(places) not in _USUAL_INTERVALS:
+        return places
+    outer = [x for x in (places[0] - step, places[-1] + step) if _is_full(rows, x, least)]
+    return np.sort(np.append(places, outer)) if len(outer) == 1 else places
+
+
+def _is_full(rows: Plane, x: float, least: float) -> bool:
+    """Return whether a column at x is full of ink, whatever is next to it; a grain hides a tick."""
+    middle = round(x)
+    if not 1 <= middle < rows.shape[1] - 1:
+        return False
+    columns = rows[:, middle - 1 : middle + 2] >= least
+    return bool(columns.mean(axis=0).max() > 0.85)
 
 
 def _measure_tick(plane: Plane, x: float, wide: int, rows: tuple[int, int], least: float) -> Box:

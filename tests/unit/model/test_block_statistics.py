@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from model.block_statistics import (
+    GreySums,
     are_all,
     box_sums,
     compute_lightness,
@@ -13,6 +14,7 @@ from model.block_statistics import (
     map_values,
     mean_colour,
     share_of_blocks,
+    sum_neighbours,
 )
 
 RNG = np.random.default_rng(3)
@@ -30,6 +32,16 @@ def test_a_box_sum_is_the_plain_sum_with_repeated_edges(shape: tuple[int, int], 
     ]
 
     assert (box_sums(plane, side) == np.array(plain)).all()
+
+
+def test_sums_of_a_frame_whose_padding_mirrors_it_are_those_of_the_frame_without() -> None:
+    padded = np.pad(PIXELS, ((0, 27), (0, 11), (0, 0)), mode="symmetric")
+
+    cropped, own = GreySums.of(padded).crop((37, 53)), GreySums.of(PIXELS)
+
+    assert np.array_equal(cropped.lightness, own.lightness)
+    assert np.array_equal(cropped.around, own.around)
+    assert np.array_equal(own.around, box_sums(compute_lightness(PIXELS), 3))
 
 
 @pytest.mark.parametrize("valid", [VALID, np.ones_like(VALID)])
@@ -60,3 +72,10 @@ def test_each_channel_is_mapped_by_its_own_table() -> None:
 
     assert mapped.dtype == np.float32
     assert all((mapped[c] == tables[c][PIXELS[..., c]]).all() for c in range(3))
+
+
+def test_a_cell_and_its_neighbours_are_summed_and_outside_there_is_nothing() -> None:
+    plane = np.array([[1, 2, 3], [10, 20, 30]], np.float32)
+
+    assert sum_neighbours(plane).tolist() == [[33, 66, 55], [33, 66, 55]]
+    assert sum_neighbours(np.stack([plane, 2 * plane], axis=2))[1, 0].tolist() == [33, 66]

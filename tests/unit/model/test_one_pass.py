@@ -171,7 +171,9 @@ def test_the_evidence_of_any_embedding_adds_up(statistics, part_length):
     )
 
     vector = embedding.compute(maps, weights)
-    by_cell = embedding.compute_logits_by_cell(maps, weights, HeadLayer.from_heads([head], 16))
+    by_cell = embedding.compute_logits_by_cell(
+        maps, embedding.measure(maps, weights), HeadLayer.from_heads([head], 16)
+    )
 
     assert embedding.count_channels((3, 4, 5, 6)) == 16
     assert by_cell.shape == (2, 8, 8)

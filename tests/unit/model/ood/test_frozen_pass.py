@@ -7,6 +7,9 @@ import torch
 
 from model.framing import Field
 from model.networks.backbones import IMAGENET_MEAN, IMAGENET_STD, Lite0, frozen_lite0
+from model.networks.field_embedding import MapStatistics
+from model.ood.early_stages import join_maps
+from model.ood.features import WINDOW_PX, build_ood_extractor, list_windows
 from model.ood.frozen_pass import TILE_CELLS, FrozenPass
 
 LARGE = (1440, 1504)  # 2.2 million pixels
@@ -75,6 +78,15 @@ def test_a_frame_that_leaves_a_strip_no_room_of_its_own_has_the_same_maps():
         assert np.array_equal(own, whole)
 
 
+def test_the_joined_map_of_a_large_frame_is_that_of_its_whole_maps():
+    seen = FrozenPass(frozen_lite0()).run(draw(LARGE))
+
+    whole = join_maps(*(torch.from_numpy(seen.maps[layer])[None] for layer in (1, 2)))
+
+    expected = whole[0].permute(1, 2, 0).numpy()
+    assert np.abs(seen.joined - expected).max() < 1e-3 * np.abs(expected).max()
+
+
 def test_tiles_that_are_computed_together_do_not_see_one_another():
     seen = FrozenPass(frozen_lite0()).run(draw((1024, 1280)))
 
@@ -84,3 +96,18 @@ def test_tiles_that_are_computed_together_do_not_see_one_another():
         with torch.inference_mode():
             (alone,) = frozen_lite0().last_stage(torch.from_numpy(np.ascontiguousarray(own))[None])
         assert np.abs(seen.maps[3][:, rows, columns] - alone.numpy()).max() < 1e-3
+
+
+def test_windows_that_are_described_together_have_the_bits_of_each_alone():
+    extractor = build_ood_extractor(frozen_lite0(), "fp32")
+    field = draw((736, 896))
+    seen = extractor.frozen_pass.run(field)
+
+    (windows,) = extractor.describe(field, seen).windows
+
+    boxes = list_windows((736, 896), WINDOW_PX)
+    assert len(windows) == len(boxes)
+    for own, (x0, y0, x1, y1) in zip(windows, boxes, strict=True):
+        part = np.s_[y0 // 32 : -(-y1 // 32), x0 // 32 : -(-x1 // 32)]
+        cells = np.ascontiguousarray(seen.maps[3][(slice(None), *part)])
+        assert np.array_equal(own, MapStatistics.of(cells, seen.weights[3][part] + 1e-6).moments)

@@ -125,14 +125,34 @@ def test_what_is_too_close_in_bf16_is_computed_by_the_same_network_in_fp32(exact
     assert all((a == b).all() for a, b in zip(seen.maps, known.maps, strict=True))
 
 
-def test_compiled_distances_are_those_of_pytorch_within_rounding():
-    rng = np.random.default_rng(0)
-    cells = {name: rng.normal(size=(400, 96)).astype(np.float32) for name in ("B", "G")}
-    plain = Textures.from_moments({n: Moments.from_vectors(own) for n, own in cells.items()})
-    fresh = rng.normal(size=(5000, 96)).astype(np.float16)
+def test_a_bundle_of_an_earlier_version_compares_every_cell(exact, backbone):
+    tensors, facts = exact.tensors(), exact.facts()
+    earlier = {name: value for name, value in facts.items() if name != "refined"}
 
-    compiled = plain.compiled()
+    now, before = (
+        OodDetector.from_tensors(tensors, json.loads(json.dumps(own)), backbone).score(FRESH, ALPHA)
+        for own in (facts, earlier)
+    )
+
+    assert facts["refined"]
+    for new, old in zip(now, before, strict=True):
+        assert new.local == pytest.approx(old.local, rel=0.05)
+        assert not np.array_equal(new.heat, old.heat)
+
+
+@pytest.mark.parametrize("is_triangular", [True, False])
+@pytest.mark.parametrize("length", [96, 152, 320])
+def test_compiled_distances_are_those_of_pytorch_within_rounding(length, is_triangular):
+    rng = np.random.default_rng(0)
+    mixed = rng.normal(size=(length, length)) / length**0.5 + 0.3  # what is common to all numbers
+    cells = {
+        name: (rng.normal(size=(900, length)) @ mixed).astype(np.float32) for name in ("B", "G")
+    }
+    plain = Textures.from_moments({n: Moments.from_vectors(own) for n, own in cells.items()})
+    fresh = (rng.normal(size=(5000, length)) @ mixed).astype(np.float16)
+
+    compiled = plain.compiled(is_triangular=is_triangular)
 
     assert compiled.compute_distances(fresh) == pytest.approx(
-        plain.compute_distances(fresh), rel=1e-5
+        plain.compute_distances(fresh), rel=1e-4
     )

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import cv2
 import numpy as np
 import pytest
 from texture_with_words import draw_arrow, draw_steel, write
 
-from agent.imaging.scale_bar.bar_label import BarLabel
-from agent.imaging.scale_bar.detect import find_graphics
-from agent.imaging.scale_bar.doubts import ends_in_texture, has_hidden_end, is_outline
+from agent.imaging.scale_bar.agreement import choose_labelled
+from agent.imaging.scale_bar.bar_label import BarLabel, LabelledLine
+from agent.imaging.scale_bar.detect import _is_better, find_graphics
+from agent.imaging.scale_bar.doubts import (
+    ends_in_texture,
+    has_hidden_end,
+    is_outline,
+    is_side_of_frame,
+)
 from agent.imaging.scale_bar.figures import find_figure
 from agent.imaging.scale_bar.filled_bars import find_blocks
 from agent.imaging.scale_bar.lengths import Length
@@ -18,6 +26,7 @@ from agent.imaging.scale_bar.matching import FoundBar, is_rim
 from agent.imaging.scale_bar.ocr import adds_digit
 from agent.imaging.scale_bar.planes import compute_planes
 from agent.imaging.scale_bar.points import reads_otherwise
+from agent.imaging.scale_bar.tick_rulers import find_combs
 
 WHITE, BLACK = (255, 255, 255), (0, 0, 0)
 NM_500 = Length(0.5, "500 nm", 0.0, 1.0, 500.0)
@@ -214,3 +223,104 @@ def test_the_shaft_of_an_arrow_that_its_label_found_is_not_its_length():
     stated = list_stated(write(pixels, "100 µm", (250, 430), WHITE, size=40))
 
     assert stated == [(100.0, 300)]
+
+
+@pytest.mark.parametrize("rounded", [True, False])
+def test_a_side_of_a_frame_around_words_is_no_bar_though_its_corners_are_rounded(rounded):
+    pixels = draw_steel()
+    pixels[380:440, 200:400] = WHITE
+    cv2.rectangle(pixels, (208, 380), (391, 381), BLACK, -1)
+    if rounded:
+        for x, way in ((208, -1), (391, 1)):
+            cv2.ellipse(pixels, (x, 394), (8, 14), 0, 270, 270 + 90 * way, BLACK, 2)
+    cv2.rectangle(pixels, (208, 438), (391, 439), BLACK, -1)
+    bar = replace(build_bar((208, 380, 392, 382), BLACK), label_box=(280, 400, 340, 420))
+
+    assert is_side_of_frame(pixels, bar) is rounded
+
+
+def test_the_outermost_tick_of_a_ruler_on_a_bright_needle_is_counted():
+    pixels = draw_steel(low=40, high=80)
+    cv2.line(pixels, (372, 460), (388, 428), (170, 170, 170), 7)
+    for number in range(11):
+        x = 280 + 10 * number
+        pixels[438:450, x : x + 1] = 215
+
+    lengths = {round(comb.line_px) for comb in find_combs(compute_planes(pixels)[0])}
+
+    assert lengths <= {100}
+
+
+def test_a_frame_around_a_bar_does_not_contradict_it():
+    pixels = draw_steel()
+    pixels[390:460, 230:390] = WHITE
+    cv2.rectangle(pixels, (230, 390), (389, 459), BLACK, 2)
+    pixels[448:450, 250:370] = BLACK
+    pixels[410:450, [250, 251, 368, 369]] = BLACK
+
+    bars = find_graphics(write(pixels, "10 µm", (310, 428), BLACK)).bars
+
+    assert [(bar.um, round(bar.line_px / 120, 1)) for bar in bars] == [(10.0, 1.0)]
+
+
+def test_an_outline_is_measured_from_its_outer_sides():
+    pixels = np.full((480, 640, 3), 255, np.uint8)
+    pixels[:400] = draw_steel()[:400]
+    pixels[450:462, 30:100] = BLACK
+    pixels[452:460, 32:98] = WHITE
+
+    assert list_stated(write(pixels, "70 µm", (65, 430), BLACK)) == [(70.0, 70)]
+
+
+def build_labelled(x1, *, sure):
+    """Build a line from x = 200 to `x1`."""
+    line = Line((200, 400, x1, 404), float(x1 - 200), exact=True, contrast=200.0)
+    return LabelledLine(line, float(x1 - 200), sure=sure)
+
+
+def test_one_of_several_readings_of_a_label_makes_its_line_sure_unless_another_is_shorter():
+    sure, longer, shorter = (
+        build_labelled(300, sure=True),
+        build_labelled(310, sure=False),
+        build_labelled(280, sure=False),
+    )
+
+    assert choose_labelled([longer, sure, None]) == sure
+    assert choose_labelled([sure, shorter]) == replace(sure, sure=False)
+    assert choose_labelled([sure, build_labelled(310, sure=True)]) == replace(sure, sure=False)
+    assert choose_labelled([None, longer]) == longer
+    assert choose_labelled([None]) is None
+
+
+def test_the_shaft_between_two_heads_is_not_measured_in_place_of_the_walls_around_them():
+    box = (239, 450, 401, 451)
+    shaft = Line(box, 162.0, exact=False, contrast=90.0, core=box)
+    traced = LabelledLine(shaft, 162.0, sure=True, traced=True)
+
+    between_walls = build_bar((220, 440, 420, 461), WHITE, kind="caps")
+    plain = build_bar((220, 450, 420, 451), WHITE)
+
+    assert not _is_better(draw_steel(), traced, between_walls)
+    assert _is_better(draw_steel(), traced, plain)
+
+
+@pytest.mark.parametrize("rim", [BLACK, (70, 70, 70)])
+def test_an_outline_with_a_paler_rim_is_no_ruler(rim):
+    pixels = np.full((480, 640, 3), 255, np.uint8)
+    pixels[:400] = draw_steel()[:400]
+    pixels[450:459, 30:130] = BLACK
+    pixels[451:458, 31:129] = WHITE
+    pixels[450, 31:129] = rim
+
+    assert list_stated(write(pixels, "20 µm", (80, 430), BLACK)) in ([(20.0, 100)], [])
+
+
+@pytest.mark.parametrize(("x1", "better"), [(500, False), (596, True)])
+def test_a_chequered_bar_without_its_last_cell_is_not_measured_better(x1, better):
+    box = (200, 400, x1, 420)
+    cells = Line(box, float(x1 - 200), exact=True, contrast=200.0, kind="checker", core=box)
+    labelled = LabelledLine(cells, float(x1 - 200), sure=True)
+
+    bar = build_bar((200, 400, 600, 420), BLACK, kind="checker")
+
+    assert _is_better(draw_steel(), labelled, bar) is better

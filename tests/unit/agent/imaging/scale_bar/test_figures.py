@@ -117,3 +117,23 @@ def test_a_grain_that_goes_on_from_a_thick_bar_leaves_it_without_a_length():
     longer = replace(bar, line=(200, 400, 457, 418), line_px=257.0)
 
     assert ends_in_texture(pixels, longer)
+
+
+def test_an_arrow_that_texture_half_as_bright_touches_is_measured_from_tip_to_tip():
+    pixels = draw_steel(low=60, high=100)
+    pixels[436:449, 262:282] = pixels[452:474, 370:384] = 180
+    pixels = draw_arrow(pixels, 250, 390, 450, 9)
+
+    [bar] = find_graphics(write(pixels, "20 µm", (320, 412), WHITE, size=30)).bars
+
+    assert (bar.um, bar.line_px) == (20.0, pytest.approx(140, abs=2))
+
+
+def test_an_upright_line_that_a_dark_grain_touches_is_measured_from_top_to_foot():
+    pixels = draw_steel(low=130, high=170)
+    pixels[340:380, 236:250] = 50
+    pixels[300:450, 230:236] = BLACK
+
+    [bar] = find_graphics(write(pixels, "25 µm", (320, 375), BLACK, size=30)).bars
+
+    assert (bar.um, bar.line_px) == (25.0, pytest.approx(150, abs=1))
