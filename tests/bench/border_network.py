@@ -3,9 +3,12 @@
     python tests/bench/border_network.py ../shared/data --out FOLDER [--quick]
 
 Textures and mounts of the split "development" whose names are held out (`is_held`) are not used:
-how its map is combined with the tables was chosen on them. One thread; about 15 minutes of
+how its map is combined with the tables was chosen on them. One thread; about 35 minutes of
 processor time where it has bf16. What it writes, `border.safetensors`, goes into the package by
 hand, after `composites.py` and `imaging.py` were run.
+
+The weights in the package are not repeated to the bit: the first two parts were trained before two
+pictures left the split, and the learning rate of the last fell by elapsed time.
 """
 
 from __future__ import annotations
@@ -14,7 +17,6 @@ import argparse
 import copy
 import sys
 import time
-import zlib
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,65 +24,73 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 import torch
-from safetensors.numpy import save_file
+from safetensors.numpy import load_file, save_file
 from torch import Tensor, nn
 from torch.nn import functional
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-from border_weights import make_uneven
-from composites import Composite, list_mounts, list_whole, mount_texture
-from drawn import draw
+from border_fields import COLUMNS, NO_LABEL, ROWS, draw_sample
 
-from agent.imaging.specimen.border_network import CELL_PX, CLASSES, shrink
-from agent.imaging.specimen.grid import grid_shape
+from agent.imaging.specimen.border_network import CELL_PX, CLASSES
 from model.needles.muon import Muon
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-ROWS, COLUMNS = 144, 192
-"""Cells of a field; a smaller one is padded."""
-NO_LABEL = 255
 WIDTHS = (40, 64, 96, 112)
 """Channels at 1/2, 1/4, 1/8 and 1/16 of the cells' resolution."""
 FIELDS = (range(24), range(1000, 1650), range(2000, 2650), range(3000, 3650))
+VARIED = (range(10_000, 11_200),)
 """Seeds of the fields of the weights in the package."""
 BATCH, QUICK = 8, 16
-WARM_UP, AVERAGING = 40, 0.985
+WARM_UP = 40
+WIDE = "c16"
+"""The block with the widest context, which only the last part of the training changes."""
 
 
 @dataclass(frozen=True)
 class Phase:
-    """A part of the training; the second starts from the averaged weights of the first.
+    """A part of the training; it starts from the averaged weights of the one before.
 
     Args:
         seed: Of weights, order and alterations.
+        fields: Seeds of its fields.
         steps: Number of optimizer steps.
         flat: Share of the steps before the learning rate falls.
         rate: Largest learning rate of AdamW, for biases, normalisation and the last layer.
         kernel_rate: Largest learning rate of Muon, for the convolutions.
         weights: What a cell of each class counts.
+        repeats: How often an epoch has a field with each class; the largest counts.
+        strips: Share of the fields cut so that at most a thin strip of mount remains.
+        whole: What the decision whether there is a mount at all counts.
+        averaging: Decay of the moving average of the weights.
+        wide: `WIDE` is trained too.
     """
 
     seed: int
+    fields: tuple[range, ...]
     steps: int
     flat: float
     rate: float
     kernel_rate: float
     weights: tuple[float, ...]
+    repeats: tuple[int, ...] = (1,) * len(CLASSES)
+    strips: float = 0.0
+    whole: float = 0.1
+    averaging: float = 0.985
+    wide: bool = False
 
 
 PHASES = (
-    Phase(1, 1100, 0.35, 0.003, 0.035, (1.0, 1.5, 1.5, 1.2, 1.5)),
-    Phase(2, 400, 0.1, 0.002, 0.02, (1.0, 1.5, 4.0, 2.0, 4.0)),
-)
-
-
-def is_held(name: str) -> bool:
-    """Return whether a picture of the split is held out: one of four."""
-    return zlib.crc32(name.encode()) // 2 % 4 == 0
+    Phase(1, FIELDS, 1100, 0.35, 0.003, 0.035, (1.0, 1.5, 1.5, 1.2, 1.5)),
+    Phase(2, FIELDS, 400, 0.1, 0.002, 0.02, (1.0, 1.5, 4.0, 2.0, 4.0)),
+    Phase(
+        3, FIELDS + VARIED, 2078, 0.4, 0.002, 0.02, (1.0, 1.5, 3.0, 2.0, 3.0),
+        repeats=(1, 1, 3, 2, 2), strips=0.15, whole=0.3, averaging=0.995, wide=True,
+    ),
+)  # fmt: skip
 
 
 # -------------------------------------------------------------------------------------- network
@@ -116,6 +126,8 @@ class BorderNetwork(nn.Module):
         self.m2, self.u2 = _convolution(quarter + half, half, kernel=1), Block(half)
         self.head = nn.Conv2d(half, len(CLASSES) * 4, 1)
         self.any = nn.Linear(2 * deepest, 1)  # helps the training; the product does not use it
+        self.c16 = Block(deepest, 4)
+        nn.init.zeros_(self.c16.b[1].weight)  # changes nothing before it is trained
 
     def forward(self, grey: Tensor, usable: Tensor) -> tuple[Tensor, Tensor]:
         relu = functional.relu
@@ -124,6 +136,7 @@ class BorderNetwork(nn.Module):
         quarter = self.b4(relu(self.d4(half)))
         eighth = self.b8(relu(self.d8(quarter)))
         deepest = self.b16(relu(self.d16(eighth)))
+        deepest = self.c16(deepest)
         deepest = relu(deepest + self.glob(deepest.mean((2, 3)))[:, :, None, None])
         mount = self.any(torch.cat([deepest.mean((2, 3)), deepest.amax((2, 3))], 1))[:, 0]
         eighth = self.u8(relu(self.m8(_join(deepest, eighth))))
@@ -154,7 +167,7 @@ def pack(network: BorderNetwork) -> dict[str, np.ndarray]:
     packed: dict[str, np.ndarray] = {}
     for name in ("patch", "stem", "d4", "d8", "d16", "m8", "m4", "m2"):
         _pack(packed, name, *getattr(network, name))
-    for name in ("b2", "b4", "b8", "b16", "u8", "u4", "u2"):
+    for name in ("b2", "b4", "b8", "b16", "c16", "u8", "u4", "u2"):
         for part in "ab":
             _pack(packed, f"{name}.{part}", *getattr(getattr(network, name), part))
     _pack(packed, "glob", network.glob)
@@ -179,106 +192,19 @@ def _pack(
         bias = (bias - norm.running_mean.double()) * scale + norm.bias.double()
     outputs, inputs, side, _ = weight.shape
     kernel = weight.permute(2, 3, 1, 0).reshape(side * side, inputs, outputs).detach().numpy()
-    packed[name] = kernel.astype(np.float16)
+    packed[name] = np.ascontiguousarray(kernel, np.float16)  # files are written in memory order
     packed[f"{name}.bias"] = bias.detach().numpy().astype(np.float32)
-
-
-# --------------------------------------------------------------------------------------- fields
-
-
-def draw_sample(seed: int, folder: Path) -> tuple[np.ndarray, np.ndarray]:
-    """Return a field and its labels: (576, 768) uint8 and (144, 192) uint8."""
-    rng = np.random.default_rng([77, seed])
-    if rng.random() < 0.12:
-        share = rng.random()
-        border = True if share < 0.5 else "layered" if share < 0.65 else False
-        field = draw(1_500_000 + seed, bar=False, band=False, border=border)
-        nothing = np.zeros(field.outside.shape, bool)
-        dirty, bleeding = field.outside | field.bleeding, field.bleeding & ~field.outside
-        composite = Composite(field.pixels, field.words, dirty, nothing, bleeding, nothing)
-    else:
-        composite = _compose(rng, folder)
-    grid = grid_shape(*composite.pixels.shape[:2])
-    return _pad(shrink(composite.pixels, grid), label_cells(composite, grid))
-
-
-def label_cells(composite: Composite, grid: tuple[int, int]) -> np.ndarray:
-    """Return the class of each cell, (gh, gw) uint8, in the order of `CLASSES`."""
-    outside = composite.dirty & ~composite.bleeding & ~composite.coating
-    labels = np.zeros(grid, np.uint8)
-    masks = ((3, composite.layer), (2, composite.bleeding), (4, composite.coating), (1, outside))
-    for label, mask in masks:
-        share = cv2.resize(mask.astype(np.float32), grid[::-1], interpolation=cv2.INTER_AREA)
-        labels[share > (0.4 if label == 1 else 0.5)] = label
-    return labels
-
-
-def _compose(rng: np.random.Generator, folder: Path) -> Composite:
-    """Mount a part of a texture, or keep it without a border, under another lamp."""
-    textures = [each for each in list_whole(folder, "development") if not is_held(each[0].name)]
-    mounts = [each for each in list_mounts(folder, "development") if not is_held(each[0].name)]
-    path, foot = textures[int(rng.integers(len(textures)))]
-    bgr = cv2.imdecode(np.frombuffer(path.read_bytes(), np.uint8), cv2.IMREAD_COLOR)[:foot]
-    rgb = _change_tones(_cut(bgr, rng)[:, :, ::-1], rng)
-    if rng.random() < 0.58:
-        return mount_texture(rgb, rng, {}, mounts)
-    if rng.random() < 0.2:
-        rgb = make_uneven(rgb, rng)
-    if rng.random() < 0.2:
-        rgb = cv2.GaussianBlur(rgb, (0, 0), rng.uniform(0.5, 3))
-    rgb = rgb + rng.normal(0, rng.uniform(0, 3), rgb.shape[:2])[:, :, None]
-    nothing = np.zeros(rgb.shape[:2], bool)
-    return Composite(np.clip(rgb, 0, 255).astype(np.uint8), {}, *[nothing] * 4)
-
-
-def _cut(bgr: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Return a part, mirrored or not, at another size: coarse carbides touch its sides."""
-    if rng.random() < 0.5:
-        bgr = bgr[:, ::-1]
-    if rng.random() < 0.5:
-        bgr = bgr[::-1]
-    height, width = bgr.shape[:2]
-    share = float(rng.choice([1.0, rng.uniform(0.35, 1.0), rng.uniform(0.6, 1.0)]))
-    high, wide = int(share * height), int(share * width)
-    if rng.random() < 0.15:
-        high = min(height, int(high * rng.uniform(0.7, 1.2)))
-    y, x = int(rng.integers(height - high + 1)), int(rng.integers(width - wide + 1))
-    across = int(rng.choice([645, 968, rng.integers(480, 1100)], p=[0.45, 0.25, 0.3]))
-    size = (across, int(across * high / wide))
-    return cv2.resize(bgr[y : y + high, x : x + wide], size, interpolation=cv2.INTER_CUBIC)
-
-
-def _change_tones(rgb: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    values = rgb.astype(np.float32)
-    if rng.random() >= 0.6:
-        return values
-    low, high = np.percentile(values, [2, 98])
-    share = np.clip((values - low) / max(20, high - low), 0, 1) ** float(
-        np.exp(rng.uniform(-0.7, 0.7))
-    )
-    width = rng.uniform(50, 220)
-    values = (rng.uniform(5, 240 - width) + width * share).astype(np.float32)
-    return 255 - values if rng.random() < 0.2 else values
-
-
-def _pad(grey: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    if grey.shape[0] > grey.shape[1]:
-        grey, labels = np.rot90(grey), np.rot90(labels)
-    rows, columns = min(labels.shape[0], ROWS), min(labels.shape[1], COLUMNS)
-    padded = np.zeros((ROWS * CELL_PX, COLUMNS * CELL_PX), np.uint8)
-    marked = np.full((ROWS, COLUMNS), NO_LABEL, np.uint8)
-    padded[: rows * CELL_PX, : columns * CELL_PX] = grey[: rows * CELL_PX, : columns * CELL_PX]
-    marked[:rows, :columns] = labels[:rows, :columns]
-    return padded, marked
 
 
 # ------------------------------------------------------------------------------------- training
 
 
 def augment(
-    grey: np.ndarray, labels: np.ndarray, rng: np.random.Generator
+    grey: np.ndarray, labels: np.ndarray, rng: np.random.Generator, *, strips: float = 0.0
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return an altered field, its usable cells and its labels."""
+    if strips and rng.random() < strips:
+        grey, labels = _cut_strip(grey, labels, rng)
     if rng.random() < 0.5:
         grey, labels = grey[:, ::-1], labels[:, ::-1]
     if rng.random() < 0.5:
@@ -303,6 +229,21 @@ def augment(
         place = _place_graphics(rng)
         usable[place], labels[place] = 0, NO_LABEL
     return image * usable.repeat(CELL_PX, 0).repeat(CELL_PX, 1), usable, labels
+
+
+def _cut_strip(
+    grey: np.ndarray, labels: np.ndarray, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return a part with little mount, if one of several parts has that; it may have none."""
+    cut = grey, labels
+    for _ in range(6):
+        part = _enlarge(grey, labels, rng)
+        share = float((part[1] == 1).mean())
+        if share < 0.07:
+            cut = part
+            if share:
+                break
+    return cut
 
 
 def _enlarge(
@@ -335,10 +276,11 @@ def _iter_batches(
 ) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
     rng = np.random.default_rng(phase.seed)
     order: list[int] = []
+    picks = _repeat(fields, phase.repeats)
     for _ in range(phase.steps):
         if len(order) < BATCH:
-            order = rng.permutation(len(fields)).tolist()
-        chosen = [augment(*fields[order.pop()], rng) for _ in range(BATCH)]
+            order = rng.permutation(picks).tolist()
+        chosen = [augment(*fields[order.pop()], rng, strips=phase.strips) for _ in range(BATCH)]
         images, usable, labels = (np.stack(each) for each in zip(*chosen, strict=True))
         yield (
             torch.from_numpy(images)[:, None],
@@ -347,18 +289,32 @@ def _iter_batches(
         )
 
 
+def _repeat(fields: list[tuple[np.ndarray, np.ndarray]], repeats: tuple[int, ...]) -> list[int]:
+    """Return the places of the fields of an epoch."""
+    return [
+        place
+        for place, (_, labels) in enumerate(fields)
+        for _ in range(max(times for index, times in enumerate(repeats) if (labels == index).any()))
+    ]
+
+
 def train(
     network: BorderNetwork, fields: list[tuple[np.ndarray, np.ndarray]], phase: Phase
 ) -> BorderNetwork:
     """Train a network; return the moving average of its weights."""
     average = copy.deepcopy(network)
+    trained = {
+        name: weight
+        for name, weight in network.named_parameters()
+        if phase.wide or not name.startswith(WIDE)
+    }
     kernels = [
         weight
-        for name, weight in network.named_parameters()
+        for name, weight in trained.items()
         if weight.ndim == 4 and not name.startswith("head")
     ]
     chosen = {id(weight) for weight in kernels}
-    others = [weight for weight in network.parameters() if id(weight) not in chosen]
+    others = [weight for weight in trained.values() if id(weight) not in chosen]
     optimizers = [
         Muon(kernels, phase.kernel_rate),
         torch.optim.AdamW(others, lr=phase.rate, weight_decay=0.01),
@@ -380,13 +336,13 @@ def train(
             logits.float(), labels, weight=weight, ignore_index=NO_LABEL, reduction="none"
         )
         any_mount = functional.binary_cross_entropy_with_logits(mount.float(), has_mount)
-        loss = cells.mean() + 0.1 * any_mount
+        loss = cells.mean() + phase.whole * any_mount
         network.zero_grad()
         loss.backward()
         for optimizer, schedule in zip(optimizers, schedules, strict=True):
             optimizer.step()
             schedule.step()
-        _average(average, network, min(AVERAGING, step / (step + 20)))
+        _average(average, network, min(phase.averaging, step / (step + 20)))
         losses.append(float(loss.detach()))
         if step % 50 == 49:
             print(f"{step + 1:5d} {np.mean(losses[-50:]):.3f} {time.process_time():.0f} s")
@@ -414,14 +370,21 @@ def main() -> None:
     cv2.setNumThreads(1)
     torch.set_num_threads(1)
     options.out.mkdir(parents=True, exist_ok=True)
-    seeds = [seed for part in FIELDS for seed in part][: QUICK if options.quick else None]
-    fields = [draw_sample(seed, options.folder) for seed in seeds]
+    fields: dict[int, tuple[np.ndarray, np.ndarray]] = {}
     torch.manual_seed(PHASES[0].seed)
     network = BorderNetwork().to(memory_format=torch.channels_last)
     for phase in PHASES:
+        seeds = [seed for part in phase.fields for seed in part]
+        seeds = seeds[:: len(seeds) // QUICK] if options.quick else seeds
+        for seed in seeds:
+            if seed not in fields:
+                fields[seed] = draw_sample(seed, options.folder)
         steps = QUICK if options.quick else phase.steps
-        network = train(network, fields, replace(phase, steps=steps))
-    save_file(pack(network.eval()), options.out / "border.safetensors")
+        network = train(network, [fields[seed] for seed in seeds], replace(phase, steps=steps))
+    packed, path = pack(network.eval()), options.out / "border.safetensors"
+    save_file(packed, path)
+    if any((packed[name] != weights).any() for name, weights in load_file(path).items()):
+        raise SystemExit(f"{path}: not what was trained")
 
 
 if __name__ == "__main__":

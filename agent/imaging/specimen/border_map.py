@@ -2,7 +2,7 @@
 """Combine the tables' outside and the zones along its edge with the map of the border network.
 
 The network sees strips and coatings that the tables miss, and tells bleeding from a rim; the
-tables decide whether there is an outside of which the network is not sure.
+tables decide whether there is an outside where the network is not sure.
 """
 
 from __future__ import annotations
@@ -22,14 +22,36 @@ if TYPE_CHECKING:
     from agent.imaging.specimen.grid import Cells, Mask
 
 STEEL, MOUNT, BLEEDING, RIM, COATING = range(len(CLASSES))
-SURE = 0.9
+SURE = 0.8
 """Mean probability of a mount from which a region is outside though the tables miss it."""
-SMALLEST, CONTACT = 0.004, 15
+DOUBTED = 0.2
+"""Mean probability of mount and coating below which a region of the tables is steel."""
+SMALLEST, CONTACT = 0.002, 15
 """Share of the field and cells at the frame that such a region has at least."""
-UNCLEAN = 0.6
+UNCLEAN = 0.65
 """Probability of mount, bleeding and coating from which a cell next to the outside is cut."""
-NAMED, BLED = 0.2, 0.3
-"""Mean probabilities of a rim and of bleeding that rename a zone, if twice the other's."""
+NAMED, BLED = 0.1, 0.3
+"""Mean probabilities that rename a zone: of a rim if above that of bleeding, of bleeding if twice
+that of a rim, since a rim must not be called bleeding."""
+
+
+def drop_regions(outside: Mask | None, shares: NDArray[np.float32]) -> Mask | None:
+    """Return the outside without the regions that the network sees as steel.
+
+    Args:
+        outside: (gh, gw) bool, or None where the tables found none.
+        shares: (gh, gw, 5), of `map_border`.
+    """
+    if outside is None:
+        return None
+    beyond = shares[:, :, MOUNT] + shares[:, :, COATING]
+    marks, areas = label_parts(outside)
+    kept = outside.copy()
+    for mark in range(1, len(areas)):
+        part = marks == mark
+        if float(beyond[part].mean()) < DOUBTED:
+            kept &= ~part
+    return kept if kept.any() else None
 
 
 def add_regions(cells: Cells, outside: Mask | None, shares: NDArray[np.float32]) -> Mask | None:
@@ -67,7 +89,7 @@ def name_zones(zones: EdgeZones, shares: NDArray[np.float32]) -> EdgeZones:
         return zones
     nothing = np.zeros_like(zone)
     rim, bleeding = (float(shares[:, :, index][zone].mean()) for index in (RIM, BLEEDING))
-    if rim > NAMED and rim > 2 * bleeding:
+    if rim > NAMED and rim > bleeding:
         return replace(zones, surface=zone, bleeding=nothing)
     if bleeding > BLED and bleeding > 2 * rim:
         return replace(zones, surface=nothing, bleeding=zone)

@@ -35,6 +35,7 @@ STRIDE = 16
 _MIDDLE, _UNIT = 128.0, 64.0  # grey values at 0 and per 1 of the input
 _ONE_THREAD = 262_144  # multiplications up to which OpenBLAS starts no thread
 _DILATED = 2  # of the second convolution of the two lowest levels
+_WIDE = 4  # of the second convolution of the block with the widest context
 
 
 def map_border(pixels: NDArray[np.uint8], usable: Mask) -> Plane:
@@ -112,6 +113,7 @@ def _run(weights: dict[str, Plane], image: Plane) -> Plane:
     quarter = block("b4", step("d4", half))
     eighth = block("b8", step("d8", quarter), dilation=_DILATED)
     deepest = block("b16", step("d16", eighth), dilation=_DILATED)
+    deepest = block("c16", deepest, dilation=_WIDE)
     overall = deepest.mean(axis=(0, 1), keepdims=True)
     deepest = _relu(deepest + convolve("glob", overall))
     eighth = block("u8", merge("m8", deepest, eighth))

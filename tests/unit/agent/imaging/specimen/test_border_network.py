@@ -60,6 +60,7 @@ def run_pytorch(pixels, usable):
     quarter = block("b4", step("d4", half, stride=2))
     eighth = block("b8", step("d8", quarter, stride=2), dilation=2)
     deepest = block("b16", step("d16", eighth, stride=2), dilation=2)
+    deepest = block("c16", deepest, dilation=4)
     overall = convolve("glob", deepest.mean((2, 3), keepdim=True))
     deepest = functional.relu(deepest + overall)
     eighth = block("u8", join("m8", deepest, eighth))
