@@ -38,6 +38,9 @@ PIXELS = ("crops", "originals", "reports", "statements")
 MAY_CHANGE = ("reference", "inbox")
 """Folders whose files have names that may be used again: a restore keeps existing ones."""
 
+MADE_AGAIN = (".compiled", ".converted")
+"""Folders next to bundles that no backup holds: they are made again where they are missing."""
+
 KINDS = ("crops", "originals")
 DAYS_OF_A_YEAR = 365.25
 
@@ -136,7 +139,8 @@ def _members(
     for room in (*ALWAYS, *(PIXELS if pixels else ())):
         for file in sorted((folder / room).rglob("*")):
             name = file.relative_to(folder)
-            if file.is_file() and not any(part.endswith(PART) for part in name.parts):
+            is_left_out = any(part.endswith(PART) or part in MADE_AGAIN for part in name.parts)
+            if file.is_file() and not is_left_out:
                 yield file, name.as_posix()
 
 

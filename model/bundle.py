@@ -12,6 +12,7 @@ import json
 import shutil
 from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
@@ -19,8 +20,6 @@ from uuid import uuid4
 import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save
-from safetensors.torch import load_file as load_torch_file
-from safetensors.torch import save as save_torch
 
 from model.bundle_heads import (
     TestedHeads,
@@ -32,15 +31,17 @@ from model.bundle_heads import (
 from model.durable_file import write_durably
 from model.errors import BundleError, TaxonomyError
 from model.framing import Framing
-from model.networks.backbones import build_backbone
-from model.networks.encoder import Encoder
+from model.networks.architecture import CHANNELS
 from model.networks.schemes import Head, Scheme
+from model.networks.stored_backbone import StoredBackbone
 from model.taxonomy import Taxonomy, taxonomy_from
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from numpy.typing import NDArray
+
+    from model.networks.encoder import Encoder
 
 FORMAT = 3
 """Version of the layout; increase it when older agents can no longer read new bundles. In format 2
@@ -163,6 +164,8 @@ def write_bundle(contents: BundleContents, folder: Path) -> Path:
     Raises:
         BundleError: Writing failed; no partial bundle remains.
     """
+    from safetensors.torch import save as save_torch  # noqa: PLC0415 - PyTorch; reading needs none
+
     files = {
         f"eye-{index}.safetensors": save_torch(
             {n: t.detach().cpu().contiguous() for n, t in encoder.backbone.state_dict().items()}
@@ -282,15 +285,44 @@ def verify_bundle(bundle: Path) -> Manifest:
 
 
 @dataclass(frozen=True, slots=True)
+class StoredEncoder:
+    """An encoder in the files of a bundle.
+
+    Args:
+        name: Its name.
+        backbone: Its network.
+        taps: Indices of the feature maps that it uses.
+    """
+
+    name: str
+    backbone: StoredBackbone
+    taps: tuple[int, ...]
+
+
+@dataclass(frozen=True)
 class LoadedBundle:
     """A bundle that was read and verified."""
 
     manifest: Manifest
     scheme: Scheme
-    encoders: dict[str, Encoder]
+    stored_encoders: tuple[StoredEncoder, ...]
     heads: dict[str, Head]
     ood_tensors: dict[str, NDArray[Any]]
     ood_facts: dict[str, Any]
+
+    @cached_property
+    def encoders(self) -> dict[str, Encoder]:
+        """Its encoders with their layers, by name.
+
+        Raises:
+            BundleError: The layers do not fit their architecture.
+        """
+        from model.networks.encoder import Encoder  # noqa: PLC0415 - PyTorch
+
+        return {
+            stored.name: Encoder(stored.backbone.load(), stored.taps).eval().requires_grad_(False)  # noqa: FBT003 - torch's own signature
+            for stored in self.stored_encoders
+        }
 
 
 def load_bundle(bundle: Path, *, as_tested: bool = False) -> LoadedBundle:
@@ -314,21 +346,26 @@ def load_bundle(bundle: Path, *, as_tested: bool = False) -> LoadedBundle:
             manifest = replace(manifest, conformal_level=level, refitted_on={})
         else:
             heads = load_heads(document["heads"], bundle / "heads.safetensors")
-        encoders = {}
-        for entry in document["eyes"]:
-            backbone = build_backbone(entry["arch"])
-            backbone.load_state_dict(load_torch_file(bundle / entry["file"]))
-            encoders[entry["name"]] = Encoder(backbone, entry["taps"]).eval().requires_grad_(False)  # noqa: FBT003 - torch's own signature
         return LoadedBundle(
             manifest=manifest,
             scheme=Scheme(manifest.scheme, manifest.taxonomy),
-            encoders=encoders,
+            stored_encoders=tuple(_read_encoder(bundle, entry) for entry in document["eyes"]),
             heads=heads,
             ood_tensors=load_file(bundle / "strangeness.safetensors"),
             ood_facts=json.loads((bundle / "strangeness.json").read_bytes()),
         )
     except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
         raise BundleError(f"The bundle {bundle.name} does not hold together: {error}.") from error
+
+
+def _read_encoder(bundle: Path, entry: Mapping[str, Any]) -> StoredEncoder:
+    if entry["arch"] not in CHANNELS:
+        raise BundleError(
+            f"The bundle {bundle.name} has a network of an unknown architecture, {entry['arch']}; "
+            "update this agent."
+        )
+    backbone = StoredBackbone.read(entry["arch"], bundle / entry["file"])
+    return StoredEncoder(entry["name"], backbone, tuple(entry["taps"]))
 
 
 def _manifest_json(contents: BundleContents, files: dict[str, str]) -> dict[str, Any]:

@@ -9,15 +9,13 @@ and the scales of the fields differ widely, "native" leaves the pixels as they a
 from __future__ import annotations
 
 import math
-import platform
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
-import torch
-from torch.nn import functional
 
 from model.block_statistics import mean_colour
+from model.resampling import resample_mask, resample_pixels
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -192,34 +190,7 @@ def resample(field: Field, size: tuple[int, int]) -> Field:
     """Resample a field to (rows, columns) with antialiasing; `um_per_px` is left unchanged."""
     if field.valid.shape == size:
         return field
-    resized = _resize_pixels(field.pixels, size)
-    if field.valid.all():
-        return Field(resized, np.ones(size, np.bool_), field.um_per_px)
-    mask = torch.from_numpy(np.ascontiguousarray(field.valid)).float()[None, None]  # (1, 1, h, w)
-    share = functional.interpolate(mask, size=size, mode="bilinear", antialias=True)[0, 0]
-    return Field(resized, (share >= 0.5).numpy(), field.um_per_px)  # noqa: PLR2004 - half
-
-
-def _resize_pixels(pixels: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
-    """Resize (h, w, 3) with antialiasing, as torchvision does to the bit.
-
-    Its import takes a second and 80 MB for as long as the process lives.
-    """
-    image = torch.from_numpy(np.ascontiguousarray(pixels)).permute(2, 0, 1)[None]  # (1, 3, h, w)
-    # With this stride PyTorch keeps the channels last; it cannot tell from a batch of one.
-    image = image.as_strided(image.shape, (image.numel(), *image.stride()[1:]))
-    if not _resizes_bytes():
-        image = image.float()
-    resized = functional.interpolate(
-        image, size=size, mode="bilinear", align_corners=False, antialias=True
-    )
-    if resized.dtype != torch.uint8:
-        resized = resized.round().to(torch.uint8)
-    rows: NDArray[np.uint8] = resized[0].permute(1, 2, 0).contiguous().numpy()
-    return rows
-
-
-def _resizes_bytes() -> bool:
-    """Return whether PyTorch has a kernel for bytes on this processor; elsewhere floats round."""
-    is_arm = platform.machine() in ("aarch64", "arm64")
-    return is_arm or torch.backends.cpu.get_cpu_capability() in ("AVX2", "AVX512")
+    resized = resample_pixels(field.pixels, size)
+    is_whole = bool(field.valid.all())
+    valid = np.ones(size, np.bool_) if is_whole else resample_mask(field.valid, size)
+    return Field(resized, valid, field.um_per_px)

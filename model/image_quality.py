@@ -317,6 +317,12 @@ def _index_lines(rows: int, columns: int) -> NDArray[np.int16]:
     return lines
 
 
+def release_memory() -> None:
+    """Release the lines of recent shapes, 5 MB for each of up to four."""
+    _index_lines.cache_clear()
+    _count_cells.cache_clear()
+
+
 def _measure_stain(pixels: NDArray[np.uint8], valid: NDArray[np.bool_]) -> float:
     if min(valid.shape) < _STAIN_PX:
         return 0.0

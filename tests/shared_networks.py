@@ -2,7 +2,7 @@
 
 An agent loads a bundle once in weeks; a test run loads the same few bundles in hundreds of tests
 and commands, and would convert and compile the same networks each time: one to three seconds.
-It replaces two private functions of `model.runtime.engines`, since the product needs no such seam;
+It replaces two private functions of `model.runtime`, since the product needs no such seam;
 where one is renamed, the run ends at its start.
 """
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from torch import nn
 
 ENGINES = "model.runtime.engines"
+TORCH_RUNNER = "model.runtime.torch_runner"
 THEIR_OWN = "tests/unit/model/runtime/"
 """Tests of the compiling itself: what they compile is not shared."""
 SIZE = 24
@@ -33,8 +34,8 @@ def share_networks() -> None:
 
 
 def _share(engines: Any) -> None:
-    runners, graphs, conversion = Kept(), Kept(), sys.modules["model.runtime.conversion"]
-    compile_model, optimize = engines.OpenVinoRunner.__init__, engines._optimize_for_cpu
+    runners, conversion = Kept(), sys.modules["model.runtime.conversion"]
+    compile_model = engines.OpenVinoRunner.__init__
 
     def find_or_compile(
         runner: Any, network: nn.Module, engine: Any, cache: Any, example: tuple[Any, ...] = ()
@@ -56,14 +57,21 @@ def _share(engines: Any) -> None:
             runner._request = shared._compiled.create_infer_request()
             engines._RUNNERS.add(runner)
 
+    engines.OpenVinoRunner.__init__ = find_or_compile
+    if TORCH_RUNNER in sys.modules:
+        _share_graphs(sys.modules[TORCH_RUNNER])
+
+
+def _share_graphs(torch_runner: Any) -> None:
+    graphs, optimize = Kept(), torch_runner._optimize_for_cpu
+
     def find_or_optimize(encoder: nn.Module, *, low: bool) -> Any:
         content = None if _compiles_itself() else content_of(encoder)
         if content is None:
             return optimize(encoder, low=low)
         return graphs.find_or_make((content, low), lambda: optimize(encoder, low=low))
 
-    engines.OpenVinoRunner.__init__ = find_or_compile
-    engines._optimize_for_cpu = find_or_optimize
+    torch_runner._optimize_for_cpu = find_or_optimize
 
 
 def _compiles_itself() -> bool:
@@ -86,12 +94,17 @@ class Kept:
         return self._made[key]
 
 
-def content_of(network: nn.Module) -> str | None:
+def content_of(network: Any) -> str | None:
     """Hash all that a network's answer depends on: layers, weights, and constants.
+
+    Args:
+        network: A network, or a recipe, whose key is that already.
 
     Returns:
         None if a constant has no value that can be compared, such as a function.
     """
+    if hasattr(network, "key"):
+        return str(network.key)
     digest = hashlib.sha256(repr(network).encode())
     for name, tensor in network.state_dict().items():
         digest.update(name.encode())

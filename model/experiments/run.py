@@ -21,7 +21,7 @@ from model.evaluation.evaluate import evaluate
 from model.evaluation.evaluation import Evaluation
 from model.experiments.tables import Result
 from model.framing import Field, resample
-from model.inference.classifier import COMPILED, Classifier
+from model.inference.classifier import COMPILED, CONVERTED, Classifier
 from model.training.assessment import format_alarm_note
 from model.training.train import train
 
@@ -276,7 +276,8 @@ def _save_result(
     temporary.write_text(json.dumps(document), encoding="utf-8")
     temporary.replace(file)
     shutil.rmtree(bundle)
-    shutil.rmtree(bundle.parent / COMPILED, ignore_errors=True)  # tens of megabytes per network
+    for name in (COMPILED, CONVERTED):  # tens of megabytes per network
+        shutil.rmtree(bundle.parent / name, ignore_errors=True)
 
 
 def _load_result(file: Path) -> tuple[list[Case], list[str]]:

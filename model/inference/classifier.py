@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
@@ -19,12 +20,11 @@ from model.inference.saliency import compute_coarser_margin, compute_contrast, c
 from model.inference.shared_pass import SharedPassExtractor
 from model.networks.schemes import CODE, size_head
 from model.ood.features import rebuild_ood_extractor
-from model.ood.frozen_pass import is_frozen_lite0
 from model.ood.mahalanobis import normalize_rows
 from model.ood.nearest_neighbor import SEEN_BY_CLASSIFIER, fit_classifier_scorers, score_uncertainty
 from model.ood.reduced_precision import load_detector
+from model.runtime.conversion import keeping_converted
 from model.runtime.engines import choose_engine
-from model.runtime.quantization import load_int8_calibration
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -36,7 +36,6 @@ if TYPE_CHECKING:
     from model.framing import Field, Framing
     from model.inference.feature_extractor import FieldExtractor, FieldFeatures
     from model.inference.predictor import RawPrediction
-    from model.networks.backbones import Backbone
     from model.networks.encoder import Encoder
     from model.networks.schemes import FieldPrediction, Head, Scheme
     from model.ood.detector import OodDetector
@@ -44,12 +43,16 @@ if TYPE_CHECKING:
     from model.ood.frozen_features import FrozenFeatures
     from model.ood.kept_features import FeatureForm
     from model.ood.ood_result import OodResult
+    from model.ood.part_runners import FrozenBackbone
     from model.runtime.engines import Engine
     from model.runtime.quantization import Int8Calibration
     from model.taxonomy import Taxonomy
 
 COMPILED = ".compiled"
 """Folder for compiled models, next to the bundles; it may be deleted at any time."""
+
+CONVERTED = ".converted"
+"""Folder for converted networks, next to the bundles; it may be deleted at any time."""
 
 
 class Classifier:
@@ -154,12 +157,13 @@ class Classifier:
                 "frozen network, which has no int8. Set model.precision to auto."
             )
         try:
-            detector = load_detector(
-                loaded.ood_tensors,
-                loaded.ood_facts,
-                _find_frozen_backbone(loaded),
-                precision=precision if shared and device != "pytorch" else "fp32",
-            )
+            with keeping_converted(bundle.parent / CONVERTED):
+                detector = load_detector(
+                    loaded.ood_tensors,
+                    loaded.ood_facts,
+                    _find_frozen_backbone(loaded),
+                    precision=precision if shared and device != "pytorch" else "fp32",
+                )
         except (KeyError, ValueError, TypeError) as error:
             raise BundleError(
                 f"The bundle {bundle.name} does not hold together: {error}."
@@ -169,17 +173,17 @@ class Classifier:
             scheme=loaded.scheme,
             framing=loaded.manifest.framing,
             conformal_level=loaded.manifest.conformal_level,
-            encoders=loaded.encoders,
+            encoders={} if shared else loaded.encoders,
             heads=loaded.heads,
             detector=detector,
             engine=choose_engine(
-                device, precision, {encoder.backbone.arch for encoder in loaded.encoders.values()}
+                device, precision, {stored.backbone.arch for stored in loaded.stored_encoders}
             ),
             alpha=alpha,
             manifest=loaded.manifest,
             cache=bundle.parent / COMPILED / bundle.name,
             validation_embeddings=loaded.ood_tensors.get(SEEN_BY_CLASSIFIER),
-            int8=(int8 or load_int8_calibration(bundle)) if precision == "int8" else None,
+            int8=(int8 or _load_int8(bundle)) if precision == "int8" else None,
             shares_pass=bool(shared),
         )
 
@@ -467,15 +471,25 @@ def _build_exact_extractor(
     return _build_shared_extractor(rebuild_ood_extractor(extractor, "fp32"), heads)
 
 
-def _find_frozen_backbone(loaded: LoadedBundle) -> Backbone | None:
-    """Return the network in the bundle if heads and OOD check share it and it is not installed.
+def _load_int8(bundle: Path) -> Int8Calibration:
+    from model.runtime.quantization import load_int8_calibration  # noqa: PLC0415 - PyTorch
 
-    None: the installed network, one instance of which serves every bundle.
+    return load_int8_calibration(bundle)
+
+
+def _find_frozen_backbone(loaded: LoadedBundle) -> FrozenBackbone | None:
+    """Return the network in the bundle if heads and OOD check share it.
+
+    None: the installed network. It is also taken where a training in this process has loaded it:
+    one instance, with what is compiled of it, serves both.
     """
     if not loaded.manifest.field_embedding:
         return None
-    (encoder,) = loaded.encoders.values()
-    return None if is_frozen_lite0(encoder.backbone) else encoder.backbone
+    (stored,) = loaded.stored_encoders
+    backbones = sys.modules.get("model.networks.backbones")
+    if backbones is not None and backbones.is_loaded_lite0(stored.backbone.weights_hash):
+        return None
+    return stored.backbone
 
 
 @dataclass(frozen=True, slots=True)

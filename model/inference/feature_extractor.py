@@ -6,22 +6,19 @@ import os
 from collections import defaultdict, deque
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from typing import TYPE_CHECKING, Protocol, TypeVar, cast
 
 import numpy as np
-import torch
 
 from model.inference.saliency import crop_to_field
-from model.networks.encoder import cell_weights
 from model.networks.schemes import HeadLayer
-from model.runtime.cuda import GpuRunner, build_uploader
-from model.runtime.engines import SequentialRunner, build_runner
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
+    from torch import Tensor
 
     from model.framing import Field, Frame, Framing
     from model.networks.encoder import Encoder
@@ -42,11 +39,11 @@ class DeviceFrame:
 
     Args:
         frame: The frame in host memory.
-        picture: (h, w, 3) uint8, on the device.
+        picture: (h, w, 3) uint8, on the device; None where the frame itself is used.
     """
 
     frame: Frame
-    picture: torch.Tensor
+    picture: Tensor | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +119,12 @@ class FeatureExtractor:
         cache: Path | None = None,
         heads: Collection[Head] = (),
     ) -> None:
+        # A bundle whose heads use the frozen pass does without these, and so without PyTorch.
+        import torch  # noqa: PLC0415
+
+        from model.runtime.cuda import GpuRunner, build_uploader  # noqa: PLC0415
+        from model.runtime.torch_runner import SequentialRunner, build_runner  # noqa: PLC0415
+
         self._engine = engine
         self._framing = framing
         self._strides = {name: encoder.stride for name, encoder in encoders.items()}
@@ -181,7 +184,7 @@ class FeatureExtractor:
         extracted: dict[tuple[int, int], FrameFeatures] = {}
         for positions in by_shape.values():
             batch = self._runners[encoder].extract(
-                [frames[at][number].picture for at, number in positions],
+                [cast("Tensor", frames[at][number].picture) for at, number in positions],
                 [weights[at][number] for at, number in positions],
             )
             extracted.update(zip(positions, batch, strict=True))
@@ -258,6 +261,10 @@ def stitch_maps(
 def _compute_weights(frame: Frame, stride: int) -> NDArray[np.float32]:
     if frame.valid.all():
         return np.ones([side // stride for side in frame.valid.shape], np.float32)
+    import torch  # noqa: PLC0415 - the encoder needs it as well
+
+    from model.networks.encoder import cell_weights  # noqa: PLC0415
+
     weights: NDArray[np.float32] = cell_weights(torch.from_numpy(frame.valid)[None], stride)[
         0
     ].numpy()

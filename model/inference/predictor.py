@@ -16,7 +16,6 @@ import numpy as np
 from model.errors import GpuError
 from model.inference.feature_extractor import DeviceFrame, FeatureExtractor, FieldFeatures, prefetch
 from model.runtime.engines import Engine, choose_engine
-from model.runtime.quantization import quantize
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -111,7 +110,7 @@ class Predictor:
         self.degraded_reason = ""
         self._scheme, self._framing, self._encoders, self._heads = scheme, framing, encoders, heads
         self._difference = int8.difference if int8 else ENGINE_DIFFERENCE
-        ready = {n: quantize(e, int8.ranges[n]) for n, e in encoders.items()} if int8 else encoders
+        ready = _quantize(encoders, int8) if int8 else encoders
         self._cpu_extractor: FieldExtractor | None = None
         self._build_exact = build_exact
         self._cpu_lock = Lock()
@@ -251,6 +250,12 @@ class Predictor:
             if head is not None:
                 selected[head].append(at)
         return selected
+
+
+def _quantize(encoders: Mapping[str, Encoder], int8: Int8Calibration) -> dict[str, Encoder]:
+    from model.runtime.quantization import quantize  # noqa: PLC0415 - PyTorch
+
+    return {name: quantize(encoder, int8.ranges[name]) for name, encoder in encoders.items()}
 
 
 class _FramedFields(NamedTuple):

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import torch
-
 from model.inference.feature_extractor import DeviceFrame, FieldFeatures
-from model.networks.backbones import STRIDES
+from model.networks.architecture import STRIDES
 from model.networks.schemes import HeadLayer
 
 if TYPE_CHECKING:
@@ -40,6 +38,7 @@ class SharedPassExtractor:
         heads: Collection[Head] = (),
     ) -> None:
         self._pass, self._embedding = extractor.frozen_pass, extractor.embedding
+        self._products = extractor.products
         self._encoder = encoder
         channels = self._embedding.count_channels(self._pass.backbone.channels)
         self._layer = HeadLayer.from_heads(list(heads), channels)
@@ -63,7 +62,7 @@ class SharedPassExtractor:
 
     def to_device(self, frame: Frame) -> DeviceFrame:
         """Return the frame as it is."""
-        return DeviceFrame(frame, torch.from_numpy(frame.pixels))
+        return DeviceFrame(frame, None)
 
     def extract(self, encoder: str, frames: Sequence[Sequence[DeviceFrame]]) -> list[FieldFeatures]:
         """Run the network over every field.
@@ -81,10 +80,12 @@ class SharedPassExtractor:
 
     def _extract(self, frame: Frame) -> FieldFeatures:
         seen = self._pass.run_frame(frame)
-        statistics = self._embedding.measure(seen.maps, seen.weights)
+        statistics = self._embedding.measure(seen.maps, seen.weights, self._products)
         by_cell = (
             self._layer.split_by_head(
-                self._embedding.compute_logits_by_cell(seen.maps, statistics, self._layer)
+                self._embedding.compute_logits_by_cell(
+                    seen.maps, statistics, self._layer, self._products
+                )
             )
             if self._layer.heads
             else {}

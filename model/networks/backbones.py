@@ -7,55 +7,34 @@ from __future__ import annotations
 
 import hashlib
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING
 
 import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional
 
-from model.errors import WeightsError
+from model.errors import BundleError, WeightsError
+from model.networks.architecture import (
+    CHANNELS,
+    IMAGENET_MEAN,
+    IMAGENET_STD,
+    STRIDES,
+    EarlyPart,
+    list_early_parts,
+)
 from model.networks.pretrained import has_weights, lite0_weights, read_weights, weights_path
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     import numpy as np
     from numpy.typing import NDArray
 
-IMAGENET_MEAN = (0.485, 0.456, 0.406)
-IMAGENET_STD = (0.229, 0.224, 0.225)
-"""RGB in [0, 1]; the normalisation of torchvision's and the Lite0 package's training."""
-
-STRIDES = (4, 8, 16, 32)
-"""Pixels per cell of the four feature maps of every architecture, fine to coarse."""
-
-
-@dataclass(frozen=True, slots=True)
-class EarlyPart:
-    """Part of the first three stages, whose maps can be computed in strips of rows.
-
-    Attributes:
-        compute: (n, channels, rows, columns) → its feature maps; the last output, which may be one
-            of them, is what the next part takes.
-        channels: Channels of its input.
-        stride: Pixels of the image per cell of its input.
-        halo_px: Pixels above and below a strip that its maps depend on, multiples of `grain_px`;
-            None: all.
-        strip_px: Most pixels of the image in a strip with its halo: it needs about 80 MB.
-        maps: How many of the outputs, from the first, are feature maps.
-        grain_px: Coarsest stride of its outputs; strips start at multiples of it.
-    """
-
-    compute: Callable[[Tensor], tuple[Tensor, ...]]
-    channels: int
-    stride: int
-    halo_px: tuple[int, int] | None
-    strip_px: int
-    maps: int = 1
-    grain_px: int = 4
+    from model.networks.stored_backbone import StoredBackbone
 
 
 class Backbone(nn.Module, ABC):
@@ -89,15 +68,31 @@ class Backbone(nn.Module, ABC):
             upto + 1 tensors (n, channels[i], h / strides[i], w / strides[i]).
         """
 
-    def early_parts(self) -> tuple[EarlyPart, ...]:
-        """Return the first three stages as parts; each takes the last output of the former.
+    @property
+    def weights_hash(self) -> str:
+        """SHA-256 of its weights."""
+        return hash_state_dict(self.state_dict())
 
-        Any first stage sees less than 32 pixels next to a cell.
+    def load(self) -> Backbone:
+        """Return itself, as a `StoredBackbone` returns what it loads."""
+        return self
+
+    def early_parts(self) -> tuple[EarlyPart, ...]:
+        """Return the first three stages as parts; each takes the last output of the former."""
+        return list_early_parts(self.arch, self.channels)
+
+    def compute_part(self, index: int, features: Tensor) -> tuple[Tensor, ...]:
+        """Compute the feature maps of one of `early_parts`.
+
+        Args:
+            index: Which part.
+            features: (n, channels, rows, columns).
+
+        Returns:
+            Its feature maps; the last output, which may be one of them, is what the next part
+            takes.
         """
-        return (
-            EarlyPart(lambda x: (self.stages(x, 0)[0],), 3, 1, (32, 32), 640_000),
-            EarlyPart(lambda x: tuple(self.middle_stages(x)), self.channels[0], 4, None, 0, 2),
-        )
+        return tuple(self.middle_stages(features) if index else self.stages(features, 0)[:1])
 
     @abstractmethod
     def middle_stages(self, features: Tensor) -> list[Tensor]:
@@ -150,8 +145,7 @@ class ResNet(Backbone):
     def __init__(self, arch: str) -> None:
         from torchvision import models  # noqa: PLC0415 - a second of import, only when wanted
 
-        channels = {"resnet18": (64, 128, 256, 512), "resnet50": (256, 512, 1024, 2048)}[arch]
-        super().__init__(arch, channels)
+        super().__init__(arch, CHANNELS[arch])
         resnet = {"resnet18": models.resnet18, "resnet50": models.resnet50}[arch](weights=None)
         self.conv1, self.bn1, self.relu = resnet.conv1, resnet.bn1, resnet.relu
         self.maxpool = resnet.maxpool
@@ -247,7 +241,7 @@ class Lite0(Backbone):
     _TAPS = (2, 4, 10, 15)  # the last block at each stride
 
     def __init__(self) -> None:
-        super().__init__("efficientnet-lite0", (24, 40, 112, 320))
+        super().__init__("efficientnet-lite0", CHANNELS["efficientnet-lite0"])
         self._conv_stem = _SamePaddedConv2d(3, 32, 3, 2)
         self._bn0 = _batch_norm(32)
         blocks, channels = [], 32
@@ -271,32 +265,17 @@ class Lite0(Backbone):
                 feature_maps.append(x)
         return feature_maps
 
-    def early_parts(self) -> tuple[EarlyPart, ...]:
-        """Return blocks 0 to 10 as parts that end before the channels are expanded.
-
-        A block with a 3 × 3 kernel sees one cell on each side, one with 5 × 5 two; where it halves
-        the map, one fewer above. A cell of block 3 depends on 10 pixels above it and 17 below, one
-        of block 5 on 16 and 24, and one of block 10 on 128.
-        """
-
-        def compute_first(x: Tensor) -> tuple[Tensor, ...]:
-            first = self.stages(x, 0)[0]
+    def compute_part(self, index: int, features: Tensor) -> tuple[Tensor, ...]:
+        """Compute blocks 0 to 3, 4 and 5, or 6 to 10."""
+        if index == 0:
+            first = self.stages(features, 0)[0]
             return first, self._blocks[3](first)
-
-        def compute_second(x: Tensor) -> tuple[Tensor, ...]:
-            second = self._blocks[4](x)
+        if index == 1:
+            second = self._blocks[4](features)
             return second, self._blocks[5](second)
-
-        def compute_third(x: Tensor) -> tuple[Tensor, ...]:
-            for block in self._blocks[6:11]:
-                x = block(x)
-            return (x,)
-
-        return (
-            EarlyPart(compute_first, 3, 1, (16, 24), 700_000, grain_px=8),
-            EarlyPart(compute_second, 40, 8, (16, 32), 1_200_000, grain_px=16),
-            EarlyPart(compute_third, 80, 16, (128, 128), 2_700_000, grain_px=16),
-        )
+        for block in self._blocks[6:11]:
+            features = block(features)
+        return (features,)
 
     def middle_stages(self, features: Tensor) -> list[Tensor]:
         """Compute the outputs of blocks 4 and 10 from that of block 2."""
@@ -318,7 +297,7 @@ class Tiny(Backbone):
     """Four small convolutions, for tests and smoke runs only."""
 
     def __init__(self) -> None:
-        super().__init__("tiny", (8, 8, 16, 16))
+        super().__init__("tiny", CHANNELS["tiny"])
         sizes = ((3, 8, 4), (8, 8, 2), (8, 16, 2), (16, 16, 2))
         self.layers = nn.ModuleList(
             nn.Sequential(
@@ -366,6 +345,25 @@ def build_backbone(arch: str) -> Backbone:
     raise WeightsError(f"There is no architecture {arch!r}; known are {', '.join(ARCHITECTURES)}.")
 
 
+def load_stored(stored: StoredBackbone) -> Backbone:
+    """Load a stored backbone, in eval mode.
+
+    Raises:
+        BundleError: The weights do not fit the architecture, or are others by now.
+    """
+    network, bundle = build_backbone(stored.arch), stored.file.parent.name
+    try:
+        network.load_state_dict(load_file(stored.file))
+    except (OSError, RuntimeError, SafetensorError) as error:
+        raise BundleError(f"The bundle {bundle} does not hold together: {error}.") from error
+    if network.weights_hash != stored.weights_hash:
+        raise BundleError(
+            f"The bundle {bundle} was changed after it was read ({stored.file.name}); "
+            "restore it from a copy or promote another one."
+        )
+    return network.requires_grad_(False)  # noqa: FBT003 - torch's own signature
+
+
 def load_backbone(arch: str, weights: Path | None = None) -> tuple[Backbone, str]:
     """Build a backbone and load pretrained weights if this machine has any; nothing is downloaded.
 
@@ -401,6 +399,12 @@ def load_backbone(arch: str, weights: Path | None = None) -> tuple[Backbone, str
 def frozen_lite0() -> Backbone:
     """Return the frozen, pretrained EfficientNet-Lite0; one shared instance per process."""
     return _frozen_lite0()
+
+
+def is_loaded_lite0(weights_hash: str) -> bool:
+    """Return whether weights are those of `frozen_lite0`, where this process has loaded it."""
+    is_loaded = _frozen_lite0.cache_info().currsize > 0
+    return is_loaded and frozen_lite0().weights_hash == weights_hash
 
 
 @cache

@@ -8,10 +8,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from model.networks.backbones import IMAGENET_MEAN, IMAGENET_STD, Backbone
+from model.networks.architecture import IMAGENET_MEAN, IMAGENET_STD
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from model.networks.backbones import Backbone
 
 
 def cell_weights(valid: Tensor, stride: int) -> Tensor:

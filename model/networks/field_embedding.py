@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal
 
 import numpy as np
-import torch
 
 from model.errors import ModelError
+from model.products import NUMPY
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from model.networks.schemes import HeadLayer
+    from model.products import MapStatistics, Products
 
 _MIN_STD = 1e-6
 """Standard deviations below are float32 rounding; a constant channel has evidence 0."""
@@ -69,26 +70,34 @@ class FieldEmbedding:
         return sum(channels[part.stage] for part in self.parts)
 
     def measure(
-        self, maps: Sequence[NDArray[np.float32]], weights: Sequence[NDArray[np.float32]]
+        self,
+        maps: Sequence[NDArray[np.float32]],
+        weights: Sequence[NDArray[np.float32]],
+        products: Products = NUMPY,
     ) -> dict[int, MapStatistics]:
         """Compute the statistics of each stage that is used.
 
         Args:
             maps: Per stage (c, rows, columns) float32.
             weights: Per stage (rows, columns) float32, share of steel in each cell.
+            products: Of the bundle.
         """
-        return {stage: MapStatistics.of(maps[stage], weights[stage]) for stage in self.stages}
+        return {stage: products.describe(maps[stage], weights[stage]) for stage in self.stages}
 
     def compute(
-        self, maps: Sequence[NDArray[np.float32]], weights: Sequence[NDArray[np.float32]]
+        self,
+        maps: Sequence[NDArray[np.float32]],
+        weights: Sequence[NDArray[np.float32]],
+        products: Products = NUMPY,
     ) -> NDArray[np.float32]:
         """Compute the embedding of one field, (d,) float32.
 
         Args:
             maps: Per stage (c, rows, columns) float32.
             weights: Per stage (rows, columns) float32, share of steel in each cell.
+            products: Of the bundle.
         """
-        return self.join(self.measure(maps, weights))
+        return self.join(self.measure(maps, weights, products))
 
     def join(self, statistics: Mapping[int, MapStatistics]) -> NDArray[np.float32]:
         """Return the embedding of a field, (d,) float32, from its statistics per stage."""
@@ -106,6 +115,7 @@ class FieldEmbedding:
         maps: Sequence[NDArray[np.float32]],
         statistics: Mapping[int, MapStatistics],
         layer: HeadLayer,
+        products: Products = NUMPY,
     ) -> NDArray[np.float32]:
         """Compute the logits of every cell; their weighted mean is the logits of the field.
 
@@ -116,6 +126,7 @@ class FieldEmbedding:
             maps: Per stage (c, rows, columns) float32.
             statistics: From `measure`.
             layer: The heads of this embedding.
+            products: Of the bundle.
 
         Returns:
             (k, rows, columns) float32 on the grid of stage `grid`.
@@ -132,46 +143,10 @@ class FieldEmbedding:
                 own_part = getattr(statistics[part.stage], part.statistic)
                 weight = weight * self._compute_gain(own_part)
             times = rows // features.shape[1]
-            own = _apply(_describe_cells(features, statistics[part.stage], part.statistic), weight)
+            cells = _describe_cells(features, statistics[part.stage], part.statistic)
+            own = products.apply(weight, cells)
             logits += own if times == 1 else own.repeat(times, axis=1).repeat(times, axis=2)
         return logits
-
-
-@dataclass(frozen=True, slots=True)
-class MapStatistics:
-    """Mean and standard deviation of each channel of a map, over the steel.
-
-    Args:
-        mean: (c,) float32.
-        std: (c,) float32.
-    """
-
-    mean: NDArray[np.float32]
-    std: NDArray[np.float32]
-
-    @classmethod
-    def of(cls, features: NDArray[np.float32], weights: NDArray[np.float32]) -> MapStatistics:
-        """Compute the statistics of a map.
-
-        Args:
-            features: (c, rows, columns) float32.
-            weights: (rows, columns) float32, share of steel in each cell.
-        """
-        flat = torch.from_numpy(features.reshape(len(features), -1))  # (c, cells)
-        share = torch.from_numpy((weights / max(float(weights.sum()), 1e-6)).ravel())
-        mean = torch.mv(flat, share)
-        variance = torch.mv((flat - mean[:, None]).square_(), share)
-        return cls(mean.numpy(), variance.clamp_min_(0.0).sqrt_().numpy())
-
-    @property
-    def moments(self) -> NDArray[np.float32]:
-        """Both, (2c,) float32."""
-        return np.concatenate([self.mean, self.std])
-
-    @classmethod
-    def from_moments(cls, moments: NDArray[np.float32]) -> MapStatistics:
-        """Return the statistics that `moments` holds."""
-        return cls(*np.split(moments, 2))
 
 
 def _describe_cells(
@@ -184,14 +159,6 @@ def _describe_cells(
     described: NDArray[np.float32] = np.square(offset, out=offset)
     described /= np.maximum(statistics.std, _MIN_STD)[:, None, None]
     return described
-
-
-def _apply(features: NDArray[np.float32], weight: NDArray[np.float64]) -> NDArray[np.float32]:
-    """Return the products of weights and features of cells, (k, rows, columns)."""
-    flat = torch.from_numpy(features).flatten(1)  # (c, cells)
-    product = torch.from_numpy(weight).to(flat.dtype) @ flat
-    logits: NDArray[np.float32] = product.numpy().reshape(-1, *features.shape[1:])
-    return logits
 
 
 STAGE_3_MEAN: Final = FieldEmbedding("stage-3-mean", (EmbeddingPart(2, "mean"),))

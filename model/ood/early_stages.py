@@ -7,17 +7,14 @@ the rows next to it that its maps depend on.
 
 from __future__ import annotations
 
-from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
-import torch
-from torch.nn import functional
 
 from model.block_statistics import map_values
-from model.networks.backbones import IMAGENET_MEAN, IMAGENET_STD
-from model.runtime.engines import OpenVinoRunner
+from model.networks.architecture import IMAGENET_MEAN, IMAGENET_STD
+from model.ood.part_runners import build_borrowing_runner
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -25,7 +22,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from model.networks.backbones import Backbone, EarlyPart
+    from model.ood.part_runners import FrozenBackbone
     from model.runtime.engines import Engine
 
     _Run = Callable[
@@ -37,8 +34,6 @@ JOINED: Final = 1
 """Layer that is joined with the next one to the finest map that is scored."""
 
 _JOIN_HALO_PX, _JOIN_STRIP_PX, _JOIN_GRAIN_PX = (16, 16), 400_000, 16
-_LARGEST_HALF = 65504.0
-"""Largest float16."""
 
 
 class EarlyStages:
@@ -48,17 +43,16 @@ class EarlyStages:
     3200 px 330 MB instead of 1540.
 
     Args:
-        backbone: In eval mode.
+        backbone: In eval mode, or stored.
         engine: From `choose_engine`.
     """
 
-    def __init__(self, backbone: Backbone, engine: Engine) -> None:
+    def __init__(self, backbone: FrozenBackbone, engine: Engine) -> None:
         self._parts = [
-            (part, _build_runner(_Part(backbone, index), engine, (_example(part),)))
+            (part, build_borrowing_runner(backbone, f"part {index}", engine))
             for index, part in enumerate(backbone.early_parts())
         ]
-        second, third = (torch.zeros(1, backbone.channels[i], 16 // i, 16 // i) for i in (1, 2))
-        self._join = _build_runner(_Join(), engine, (second, third))
+        self._join = build_borrowing_runner(backbone, "join", engine)
 
     def compute(
         self, pixels: NDArray[np.uint8], mean: NDArray[np.float32]
@@ -192,21 +186,6 @@ def _copy_rows(
     target[top:bottom] = own[top - start : bottom - start]
 
 
-def join_maps(finer: torch.Tensor, coarser: torch.Tensor) -> torch.Tensor:
-    """Join two maps on the grid of the finer one, smoothed over neighbours.
-
-    Args:
-        finer: (1, c, rows, columns).
-        coarser: (1, d, rows / 2, columns / 2).
-
-    Returns:
-        (1, c + d, rows, columns).
-    """
-    upsampled = functional.interpolate(coarser, size=finer.shape[2:], mode="bilinear")
-    both = torch.cat([finer, upsampled], dim=1)
-    return functional.avg_pool2d(both, 3, stride=1, padding=1, count_include_pad=False)
-
-
 def _normalize(pixels: NDArray[np.uint8], mean: NDArray[np.float32]) -> NDArray[np.float32]:
     """Scale each channel to ImageNet's mean and standard deviation.
 
@@ -223,51 +202,3 @@ def _normalize(pixels: NDArray[np.uint8], mean: NDArray[np.float32]) -> NDArray[
     gain = contrast / mean
     table = gain[:, None] * np.arange(256, dtype=np.float32) - contrast[:, None]
     return map_values(pixels, np.asarray(table, np.float32))
-
-
-class _Part(torch.nn.Module):
-    """Part of the early stages: (1, c, rows, columns) float32 in, its maps out.
-
-    It holds the backbone, since the functions of a part cannot be sent to a process that converts.
-    """
-
-    def __init__(self, backbone: Backbone, index: int) -> None:
-        super().__init__()
-        self.backbone, self.index = backbone, index
-
-    def forward(self, maps: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        part = self.backbone.early_parts()[self.index]
-        return part.compute(maps.contiguous(memory_format=torch.channels_last))
-
-
-class _Join(torch.nn.Module):
-    """Second and third map in, the joined one out: (1, rows, columns, c) float16."""
-
-    def forward(self, second: torch.Tensor, third: torch.Tensor) -> torch.Tensor:
-        joined = join_maps(second, third).permute(0, 2, 3, 1)
-        return joined.clamp(-_LARGEST_HALF, _LARGEST_HALF).half()
-
-
-def _example(part: EarlyPart) -> torch.Tensor:
-    side = 16 if part.stride > 1 else 64
-    return torch.zeros(1, part.channels, side, side)
-
-
-def _build_runner(
-    network: torch.nn.Module, engine: Engine, example: tuple[torch.Tensor, ...]
-) -> _Run:
-    """Return a function that runs a network with the fastest engine on this CPU."""
-    network.eval()
-    if engine.name == "openvino":
-        return OpenVinoRunner(network, engine, None, example).borrow_maps
-
-    @torch.inference_mode()
-    def run(
-        inputs: Sequence[NDArray[np.generic]],
-    ) -> AbstractContextManager[list[NDArray[np.float32]]]:
-        batch = (torch.from_numpy(np.ascontiguousarray(array[None])) for array in inputs)
-        outputs = network(*batch)
-        maps = outputs if isinstance(outputs, tuple) else (outputs,)
-        return nullcontext([feature_map[0].numpy() for feature_map in maps])
-
-    return run

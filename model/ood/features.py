@@ -8,13 +8,12 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 
 from model.block_statistics import split_into_blocks, sum_neighbours
 from model.framing import Field
 from model.image_quality import measure_frame, measure_quality
-from model.networks.backbones import STRIDES
-from model.networks.field_embedding import STAGE_3_MEAN, FieldEmbedding, MapStatistics
+from model.networks.architecture import STRIDES
+from model.networks.field_embedding import STAGE_3_MEAN, FieldEmbedding
 from model.ood.early_stages import JOINED
 from model.ood.frozen_pass import (
     TILED,
@@ -24,6 +23,7 @@ from model.ood.frozen_pass import (
 )
 from model.ood.intensity import TONE_PX, intensity_features
 from model.ood.mahalanobis import normalize_rows
+from model.products import NUMPY, MapStatistics
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -31,8 +31,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from model.framing import Frame
-    from model.networks.backbones import Backbone
     from model.ood.frozen_pass import FieldMaps, FrozenPass
+    from model.ood.part_runners import FrozenBackbone
+    from model.products import Products
 
     Moments = tuple[NDArray[np.float32], ...]  # per layer
 
@@ -61,6 +62,9 @@ BLOCK_CELLS = 10
 """Side of a block of a pass that sees the whole field, in broad cells: 80 µm, as of a window. A
 field is as far from another as its blocks are on average, since the mean of a field of two
 structures resembles neither."""
+
+_LARGEST_HALF = 65504.0
+"""Largest float16."""
 
 _MIN_STEEL = 0.7
 """Share of a patch that must be steel away from any edge."""
@@ -143,11 +147,18 @@ class OodFeatureExtractor:
     Args:
         frozen_pass: Runs the network.
         embedding: Computes the embedding that is kept with the features.
+        products: Of the bundle.
     """
 
-    def __init__(self, frozen_pass: FrozenPass, embedding: FieldEmbedding = STAGE_3_MEAN) -> None:
+    def __init__(
+        self,
+        frozen_pass: FrozenPass,
+        embedding: FieldEmbedding = STAGE_3_MEAN,
+        products: Products = NUMPY,
+    ) -> None:
         self.frozen_pass = frozen_pass
         self.embedding = embedding
+        self.products = products
 
     @property
     def made_by(self) -> str:
@@ -184,7 +195,7 @@ class OodFeatureExtractor:
         """
         frame, weights = seen.frame, seen.weights
         area_px = float(frame.valid.sum() or np.prod(frame.extent))
-        whole, windows = _describe_whole_and_windows(seen)
+        whole, windows = _describe_whole_and_windows(seen, self.products)
         um2 = None
         if field.um_per_px is not None:
             um2 = (field.um_per_px if self.frozen_pass.is_native else UM_PER_PX) ** 2
@@ -226,7 +237,7 @@ class OodFeatureExtractor:
         wholes, windows, blocks = [], [], []
         for piece in self._iter_pieces(frame, size):
             seen = self.frozen_pass.run_frame(piece)
-            whole, own_windows = _describe_whole_and_windows(seen)
+            whole, own_windows = _describe_whole_and_windows(seen, self.products)
             coarsest = np.moveaxis(seen.maps[BROAD], 0, 2)
             broad = _build_cells(coarsest, piece, seen.weights[BROAD], None, BROAD_MARGIN)
             wholes.append(whole)
@@ -268,15 +279,15 @@ def _describe_blocks(seen: FieldMaps, broad: CellFeatures) -> NDArray[np.float32
     return describe_blocks(broad)
 
 
-def _describe_whole_and_windows(seen: FieldMaps) -> tuple[Moments, Moments]:
+def _describe_whole_and_windows(seen: FieldMaps, products: Products) -> tuple[Moments, Moments]:
     """Return the moments of a frame per layer, and those of its windows with steel."""
     whole = tuple(
-        MapStatistics.of(features, weights).moments
+        products.describe(features, weights).moments
         for features, weights in zip(seen.maps, seen.weights, strict=True)
     )
     boxes = list_windows(seen.frame.extent, WINDOW_PX)
     windows = [
-        _window_moments(seen.maps[layer], seen.weights[layer], STRIDES[layer], boxes)
+        _window_moments(seen.maps[layer], seen.weights[layer], STRIDES[layer], boxes, products)
         for layer in WINDOW_LAYERS
     ]
     has_steel = np.logical_and.reduce([filled for _, filled in windows])
@@ -311,6 +322,7 @@ def _window_moments(
     weights: NDArray[np.float32],
     stride: int,
     boxes: Sequence[tuple[int, int, int, int]],
+    products: Products,
 ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
     """Return each window's moments, (w, 2c), and whether half of it is steel, (w,)."""
     by_shape: dict[tuple[int, int], list[tuple[int, tuple[slice, slice]]]] = defaultdict(list)
@@ -324,26 +336,9 @@ def _window_moments(
         inside = np.stack([weights[window].ravel() for _, window in alike])  # (w, cells)
         has_steel[indices] = inside.mean(axis=1) >= 0.5  # noqa: PLR2004 - half
         cells = np.stack([features[(slice(None), *window)] for _, window in alike])
-        moments[indices] = _batch_moments(cells.reshape(*cells.shape[:2], -1), inside + 1e-6)
+        cells = cells.reshape(*cells.shape[:2], -1)
+        moments[indices] = products.describe_each(cells, inside + 1e-6)
     return moments, has_steel
-
-
-def _batch_moments(cells: NDArray[np.float32], weights: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return `MapStatistics.moments` of each of several maps to the bit; `cells` is overwritten.
-
-    MEASURED, 63 windows: half of the time of one after the other.
-
-    Args:
-        cells: (n, c, cells) float32.
-        weights: (n, cells) float32.
-    """
-    shares = torch.from_numpy(weights / np.maximum(weights.sum(axis=1, keepdims=True), 1e-6))
-    maps = torch.from_numpy(cells)
-    means = torch.stack(list(map(torch.mv, maps, shares)))  # a product of all has other bits
-    maps.sub_(means[:, :, None]).square_()
-    variances = torch.stack(list(map(torch.mv, maps, shares)))
-    moments: NDArray[np.float32] = torch.cat([means, variances.clamp_min_(0.0).sqrt_()], 1).numpy()
-    return moments
 
 
 def _build_cells(
@@ -355,12 +350,12 @@ def _build_cells(
 ) -> CellFeatures:
     stride = len(frame.valid) // len(weights)
     rows, columns = (max(1, length // stride) for length in frame.extent)
-    inside = torch.from_numpy(features)[:rows, :columns]
-    is_half = inside.dtype == torch.float16
-    half = inside if is_half else inside.half().clamp_(-65504, 65504)
+    inside = features[:rows, :columns]
+    if inside.dtype != np.float16:
+        inside = np.clip(inside, -_LARGEST_HALF, _LARGEST_HALF).astype(np.float16)
     zoom = (frame.box[2] - frame.box[0]) / frame.extent[1]
     return CellFeatures(
-        half.contiguous().numpy(),
+        np.ascontiguousarray(inside),
         _select_cells(weights[:rows, :columns], margin),
         stride * zoom,
         um2 and um2 * stride**2,
@@ -428,33 +423,35 @@ def patch_statistics(cells: CellFeatures) -> CellFeatures:
 def _sum_blocks(features: NDArray[np.floating], side: int) -> NDArray[np.float32]:
     """Return the sum of each whole block of cells, (rows, columns, d).
 
-    Row by row, so that only sums are converted to float32: NumPy takes eight times as long, and the
-    sum over an axis twice as long.
+    Row by row: the sum over an axis takes twice as long.
     """
-    blocks = torch.from_numpy(split_into_blocks(features, side))  # (rows, side, columns, side, d)
-    tall = blocks[:, 0].float()
+    blocks = np.asarray(  # (rows, side, columns, side, d)
+        split_into_blocks(features, side), features.dtype
+    )
+    tall = blocks[:, 0].astype(np.float32)
     for row in range(1, side):
         tall += blocks[:, row]
-    sums = tall[:, :, 0].clone()
+    sums: NDArray[np.float32] = tall[:, :, 0].copy()
     for column in range(1, side):
         sums += tall[:, :, column]
-    return sums.numpy()
+    return sums
 
 
 def build_ood_extractor(
-    backbone: Backbone,
+    backbone: FrozenBackbone,
     precision: str,
     usual_um_per_px: float = UM_PER_PX,
     embedding: FieldEmbedding = STAGE_3_MEAN,
     version: int = TILED,
     *,
     is_native: bool = False,
+    products: Products = NUMPY,
 ) -> OodFeatureExtractor:
     """Return the extractor of a backbone, whose pass is shared: building one takes a second."""
     frozen_pass = build_frozen_pass(
         backbone, precision, usual_um_per_px, version, is_native=is_native
     )
-    return OodFeatureExtractor(frozen_pass, embedding)
+    return OodFeatureExtractor(frozen_pass, embedding, products)
 
 
 def rebuild_ood_extractor(extractor: OodFeatureExtractor, precision: str) -> OodFeatureExtractor:
@@ -467,4 +464,5 @@ def rebuild_ood_extractor(extractor: OodFeatureExtractor, precision: str) -> Ood
         extractor.embedding,
         frozen_pass.version,
         is_native=frozen_pass.is_native,
+        products=extractor.products,
     )

@@ -14,7 +14,7 @@ import numpy as np
 
 from model.errors import TrainingError
 from model.image_quality import DefectLimits
-from model.networks.backbones import frozen_lite0, hash_state_dict
+from model.networks.backbones import frozen_lite0
 from model.ood import conformal
 from model.ood.detector import FORM, OodDetector
 from model.ood.features import WINDOW_LAYERS, build_ood_extractor
@@ -156,13 +156,14 @@ def iter_fit_detector(
             {
                 "form": FORM,
                 "arch": frozen_pass.backbone.arch,
-                "backbone": hash_state_dict(frozen_pass.backbone.state_dict()),
+                "backbone": frozen_pass.backbone.weights_hash,
                 "precision": frozen_pass.engine.precision,
                 "usual_um_per_px": frozen_pass.framing.usual_um_per_px,
                 "embedding": features.extractor.embedding.name,
                 "pass": frozen_pass.version,
                 "compiled": TRIANGULAR,
                 "refined": True,
+                "products": features.extractor.products.name,
                 **({"framing": "native"} if frozen_pass.is_native else {}),
                 "folds": int(folds.max()) + 1,
                 "microscopes": dict(Counter(features.microscopes)),

@@ -12,19 +12,13 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
-import torch
 
 from model.block_statistics import GreySums, mean_colour, share_of_blocks
 from model.framing import Field, Framing
-from model.networks.backbones import (
-    IMAGENET_MEAN,
-    IMAGENET_STD,
-    STRIDES,
-    frozen_lite0,
-    hash_state_dict,
-)
-from model.ood.early_stages import JOINED, EarlyStages, join_maps
-from model.runtime.engines import OpenVinoRunner, choose_engine, has_bf16_convolutions
+from model.networks.architecture import STRIDES
+from model.ood.early_stages import EarlyStages
+from model.ood.part_runners import build_batch_runner, build_runner
+from model.runtime.engines import choose_engine, has_bf16_convolutions
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -33,7 +27,7 @@ if TYPE_CHECKING:
 
     from model.framing import Frame
     from model.networks.backbones import Backbone
-    from model.runtime.engines import Engine
+    from model.ood.part_runners import FrozenBackbone
 
 UM_PER_PX: Final = 0.25
 """Pixel size that every field is resampled to, µm; a field without a scale stays as it is. Lengths
@@ -56,7 +50,7 @@ _TILES_AT_ONCE = 16
 """Most tiles that are computed together: as fast as all at once, in less memory. MEASURED: one by
 one they take a third longer; every tile's result is the same bit for bit."""
 
-_DARKEST = 8.0
+DARKEST = 8.0
 """Mean grey value below which brightness is no longer scaled up: there is only noise."""
 
 
@@ -90,7 +84,7 @@ class FrozenPass:
     """Frozen network with its framing; deterministic for a field.
 
     Args:
-        backbone: From `frozen_lite0`, or any other backbone with four stages.
+        backbone: From `frozen_lite0`, or any other backbone with four stages, also a stored one.
         precision: "fp32" or "bf16"; fp32 is used where the processor lacks bf16 or OpenVINO is
             absent, see `has_bf16_convolutions`.
         usual_um_per_px: Pixel size in µm that is assumed for a field without one.
@@ -100,7 +94,7 @@ class FrozenPass:
 
     def __init__(
         self,
-        backbone: Backbone,
+        backbone: FrozenBackbone,
         precision: str = "fp32",
         usual_um_per_px: float = UM_PER_PX,
         version: int = TILED,
@@ -114,15 +108,13 @@ class FrozenPass:
         self.framing = Framing(
             "native" if is_native else "scale", _LARGEST_PX, UM_PER_PX, usual_um_per_px
         )
-        self._weights_hash = hash_state_dict(backbone.state_dict())
+        self._weights_hash = backbone.weights_hash
         self._compute_last: Callable[[NDArray[np.float32]], NDArray[np.float32]] | None = None
         if version == TILED:
             self._early = EarlyStages(backbone, self.engine)
-            self._compute_last = _build_batch_runner(
-                _LastStage(backbone), self.engine, torch.zeros(2, backbone.channels[2], 16, 16)
-            )
+            self._compute_last = build_batch_runner(backbone, "last", self.engine)
         else:
-            self._compute = _build_runner(_Stages(backbone), self.engine)
+            self._compute = build_runner(backbone, "stages", self.engine)
 
     @property
     def made_by(self) -> str:
@@ -173,12 +165,12 @@ def spread_starts(length: int, side: int) -> list[int]:
 
 
 def _mean_colour(frame: Frame) -> NDArray[np.float32]:
-    """Return the mean colour of the steel, (3,) float32, at least `_DARKEST`."""
+    """Return the mean colour of the steel, (3,) float32, at least `DARKEST`."""
     rows, columns = frame.extent
     pixels, valid = frame.pixels[:rows, :columns], frame.valid[:rows, :columns]
     if not valid.any():
         pixels, valid = frame.pixels, np.ones_like(frame.valid)
-    return np.maximum(mean_colour(pixels, valid), _DARKEST).astype(np.float32)
+    return np.maximum(mean_colour(pixels, valid), DARKEST).astype(np.float32)
 
 
 def _compute_in_tiles(
@@ -225,86 +217,9 @@ def _steel_weights(frame: Frame) -> tuple[NDArray[np.float32], ...]:
     return tuple(shares)
 
 
-class _Stages(torch.nn.Module):
-    """Backbone with its preprocessing: (1, h, w, 3) uint8 in, five feature maps out.
-
-    Each channel is scaled to ImageNet's mean first, which removes brightness and white balance.
-    Pixels without steel have the mean colour of the steel, so they change no mean. The fifth map
-    joins two layers on the grid of the finer one, smoothed over neighbours.
-    """
-
-    def __init__(self, backbone: Backbone) -> None:
-        super().__init__()
-        self.backbone = backbone
-        self.register_buffer("mean", torch.tensor(IMAGENET_MEAN).view(1, 3, 1, 1))
-        self.register_buffer("std", torch.tensor(IMAGENET_STD).view(1, 3, 1, 1))
-        self.mean: torch.Tensor
-        self.std: torch.Tensor
-
-    def forward(self, pixels: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        light = pixels.permute(0, 3, 1, 2).float()
-        mean = light.mean(dim=(2, 3), keepdim=True).clamp_min(_DARKEST)
-        normalized = (light / mean - 1.0) * (self.mean / self.std)
-        maps = self.backbone.stages(normalized.contiguous(memory_format=torch.channels_last))
-        return (*maps, join_maps(maps[JOINED], maps[JOINED + 1]))
-
-
-class _LastStage(torch.nn.Module):
-    """Last stage of a backbone: (n, c, rows, columns) float32 in, one feature map out."""
-
-    def __init__(self, backbone: Backbone) -> None:
-        super().__init__()
-        self.backbone = backbone
-
-    def forward(self, features: torch.Tensor) -> torch.Tensor:
-        return self.backbone.last_stage(features)
-
-
-def _build_runner(
-    network: torch.nn.Module, engine: Engine
-) -> Callable[[NDArray[np.uint8]], list[NDArray[np.float32]]]:
-    """Return a function that runs a network with the fastest engine on this CPU.
-
-    Args:
-        network: `_Stages`.
-        engine: From `choose_engine`.
-    """
-    network.eval()
-    if engine.name == "openvino":
-        return OpenVinoRunner(network, engine, None).maps
-
-    @torch.inference_mode()
-    def run(pixels: NDArray[np.uint8]) -> list[NDArray[np.float32]]:
-        return [feature_map[0].numpy() for feature_map in network(torch.from_numpy(pixels[None]))]
-
-    return run
-
-
-def _build_batch_runner(
-    network: torch.nn.Module, engine: Engine, example: torch.Tensor
-) -> Callable[[NDArray[np.float32]], NDArray[np.float32]]:
-    """Return a function that runs a network on a whole batch with the fastest engine on this CPU.
-
-    Args:
-        network: `_LastStage`.
-        engine: From `choose_engine`.
-        example: A batch of two.
-    """
-    network.eval()
-    if engine.name == "openvino":
-        return OpenVinoRunner(network, engine, None, (example,)).run_batch
-
-    @torch.inference_mode()
-    def run(batch: NDArray[np.float32]) -> NDArray[np.float32]:
-        features: NDArray[np.float32] = network(torch.from_numpy(batch)).numpy()
-        return features
-
-    return run
-
-
 @lru_cache(maxsize=4)
 def build_frozen_pass(
-    backbone: Backbone,
+    backbone: FrozenBackbone,
     precision: str,
     usual_um_per_px: float = UM_PER_PX,
     version: int = TILED,
@@ -317,6 +232,9 @@ def build_frozen_pass(
 
 def is_frozen_lite0(backbone: Backbone) -> bool:
     """Return whether a backbone is the frozen network of the out-of-distribution check."""
-    if backbone.arch != frozen_lite0().arch:
-        return False
-    return hash_state_dict(backbone.state_dict()) == hash_state_dict(frozen_lite0().state_dict())
+    from model.networks.backbones import frozen_lite0  # noqa: PLC0415 - PyTorch
+
+    return (
+        backbone.arch == frozen_lite0().arch
+        and backbone.weights_hash == frozen_lite0().weights_hash
+    )

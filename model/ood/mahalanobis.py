@@ -6,24 +6,27 @@ the precision matrix of collapsed features was not positive definite.
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
-import torch
-from torch.nn import functional
 
 from model.errors import TrainingError
-from model.ood.factors import SquareFactors, TriangularFactors
 from model.ood.refined_distances import REFINED, compute_refined_map
+from model.products import NUMPY
+from model.runtime.conversion import Recipe
 from model.runtime.engines import OpenVinoRunner, choose_engine
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
+    from torch import Tensor, nn
 
     from model.ood.features import CellFeatures, OodFeatures
+    from model.products import Products
 
 _FLOOR = 1e-6
 """Smallest eigenvalue kept, as a share of the mean eigenvalue."""
@@ -169,11 +172,13 @@ class TiedGaussians:
         classes: Names, in the order of `means`.
         means: (k, d) float32.
         whiten: (d, d) float32; `(x - mean) @ whiten` has unit covariance.
+        products: Of the bundle.
     """
 
     classes: tuple[str, ...]
     means: NDArray[np.float32]
     whiten: NDArray[np.float32]
+    products: Products = NUMPY
 
     @classmethod
     def fit(cls, vectors: NDArray[np.floating], classes: Sequence[str]) -> TiedGaussians:
@@ -200,10 +205,9 @@ class TiedGaussians:
 
     def squared_distances(self, vectors: NDArray[np.floating]) -> NDArray[np.float64]:
         """Return the squared Mahalanobis distance of each vector to each class, (n, k)."""
-        exact = torch.from_numpy(np.asarray(vectors, np.float64))
-        whiten = torch.from_numpy(self.whiten).double()
         whitened, centres = (
-            (rows @ whiten).numpy() for rows in (exact, torch.from_numpy(self.means).double())
+            self.products.multiply(rows, self.whiten)
+            for rows in (np.asarray(vectors, np.float64), self.means)
         )  # (n, d), (k, d)
         return np.stack([((whitened - centre) ** 2).sum(axis=1) for centre in centres], axis=1)
 
@@ -220,6 +224,8 @@ def shrink_covariance(residuals: NDArray[np.float64]) -> NDArray[np.float64]:
     Source:
         Ledoit and Wolf 2004, J. Multivariate Anal. 88:365, equations 13 to 15; tied over classes.
     """
+    import torch  # noqa: PLC0415 - only training fits
+
     count, size = residuals.shape
     exact = torch.from_numpy(residuals)
     sample: NDArray[np.float64] = (exact.T @ exact).numpy() / count
@@ -243,6 +249,8 @@ def whitening_matrix(covariance: NDArray[np.float64], floor: float = _FLOOR) -> 
     Returns:
         (d, d) float64, symmetric.
     """
+    import torch  # noqa: PLC0415 - only training fits
+
     # NumPy's solver takes 18 times the processor time on a busy PC: its threads wait for each other
     values, vectors = torch.linalg.eigh(torch.from_numpy((covariance + covariance.T) / 2))
     least = max(float(values.mean()) * floor, np.finfo(np.float64).tiny ** 0.5)
@@ -279,6 +287,8 @@ class Moments:
     @classmethod
     def from_vectors(cls, vectors: NDArray[np.float32]) -> Moments:
         """Compute the moments of (n, d) float32 vectors."""
+        import torch  # noqa: PLC0415 - only training fits
+
         return cls(
             len(vectors),
             vectors.sum(axis=0, dtype=np.float64),
@@ -299,12 +309,14 @@ class Textures:
         whitens: (k, d, d) float32, one whitening matrix per subtype.
         runner: Computes the distances in OpenVINO, from `compiled`; None computes them in PyTorch,
             to bits that differ in rounding.
+        products: Of the bundle; they compute the distances of short vectors.
     """
 
     subtypes: tuple[str, ...]
     means: NDArray[np.float32]
     whitens: NDArray[np.float32]
     runner: OpenVinoRunner | None = None
+    products: Products = NUMPY
 
     @classmethod
     def from_moments(
@@ -344,19 +356,13 @@ class Textures:
         engine = choose_engine("cpu", "fp32")
         if engine.name != "openvino" or self.means.shape[1] < _LEAST_COMPILED:
             return self
-        size = self.means.shape[1]
-        network = (
-            TriangularFactors(torch.from_numpy(self.means), torch.from_numpy(self.whitens))
-            if is_triangular
-            else SquareFactors(torch.from_numpy(self.whitens), self._whiten_means())
+        digest = hashlib.sha256(self.whitens.tobytes() + self.means.tobytes()).hexdigest()
+        kind = "triangular" if is_triangular else "square"
+        recipe = Recipe(
+            f"{kind} factors {self.whitens.shape} {digest}",
+            partial(_build_factors, self.whitens, self.means, is_triangular=is_triangular),
         )
-        example = torch.zeros(2, size, dtype=torch.float16)
-        return replace(self, runner=OpenVinoRunner(network, engine, None, (example,)))
-
-    def _whiten_means(self) -> torch.Tensor:
-        """Return the mean of each subtype in its whitened coordinates, (k, d) float32."""
-        means, whitens = torch.from_numpy(self.means), torch.from_numpy(self.whitens)
-        return torch.einsum("kd,kde->ke", means.double(), whitens.double()).float()
+        return replace(self, runner=OpenVinoRunner(recipe, engine, None))
 
     def compute_distances(self, vectors: NDArray[np.floating]) -> NDArray[np.float32]:
         """Return the Mahalanobis distance of each vector to the nearest subtype, (n,) float32.
@@ -367,16 +373,35 @@ class Textures:
         Args:
             vectors: (n, d) float16 or float32.
         """
+        if self.runner is None:
+            is_short = self.means.shape[1] < _LEAST_COMPILED
+            if is_short and self.products.name == NUMPY.name:
+                return self._compute_in_numpy(vectors)
+            return self._compute_in_torch(vectors)
         nearest = np.empty(len(vectors), np.float32)
-        if self.runner is not None:
-            for start in range(0, len(vectors), _PART):
-                half = vectors[start : start + _PART].astype(np.float16, copy=False)
-                nearest[start : start + _PART] = self.runner.run_batch(half)
-            return nearest
+        for start in range(0, len(vectors), _PART):
+            half = vectors[start : start + _PART].astype(np.float16, copy=False)
+            nearest[start : start + _PART] = self.runner.run_batch(half)
+        return nearest
+
+    def _compute_in_numpy(self, vectors: NDArray[np.floating]) -> NDArray[np.float32]:
+        kernel = np.concatenate(list(self.whitens), axis=1)  # (d, k d)
+        exact = (self.means.astype(np.float64), self.whitens.astype(np.float64))
+        centres = np.einsum("kd,kde->ke", *exact).astype(np.float32).ravel()
+        whitened = self.products.apply(kernel.T, vectors.astype(np.float32).T[..., None])
+        whitened = np.square(whitened[..., 0] - centres[:, None])  # (k d, n)
+        squares = whitened.reshape(*self.means.shape, len(vectors)).sum(axis=1)
+        return np.asarray(np.sqrt(squares.min(axis=0)), np.float32)
+
+    def _compute_in_torch(self, vectors: NDArray[np.floating]) -> NDArray[np.float32]:
+        import torch  # noqa: PLC0415 - only without OpenVINO
+        from torch.nn import functional  # noqa: PLC0415
+
+        nearest = np.empty(len(vectors), np.float32)
         count, size = self.means.shape
         whitens = torch.from_numpy(self.whitens)  # (k, d, d)
         kernel = whitens.transpose(1, 2).reshape(count * size, size, 1, 1)
-        offsets = -self._whiten_means().flatten()
+        offsets = -_whiten_means(self.whitens, self.means).flatten()
         with torch.inference_mode():
             for start in range(0, len(vectors), _PART):
                 part = torch.from_numpy(vectors[start : start + _PART]).float()  # (p, d)
@@ -386,3 +411,27 @@ class Textures:
                 lengths = whitened[0, :, :, 0].T.reshape(-1, count, size).norm(dim=2)
                 nearest[start : start + _PART] = lengths.amin(dim=1).numpy()
         return nearest
+
+
+def _whiten_means(whitens: NDArray[np.float32], means: NDArray[np.float32]) -> Tensor:
+    """Return the mean of each subtype in its whitened coordinates, (k, d) float32."""
+    import torch  # noqa: PLC0415 - only in training, conversion and without OpenVINO
+
+    exact = (torch.from_numpy(array).double() for array in (means, whitens))
+    return torch.einsum("kd,kde->ke", *exact).float()
+
+
+def _build_factors(
+    whitens: NDArray[np.float32], means: NDArray[np.float32], *, is_triangular: bool
+) -> tuple[nn.Module, tuple[Tensor, ...]]:
+    """Return a network of the distances, and an example."""
+    import torch  # noqa: PLC0415 - to convert
+
+    from model.ood.factors import SquareFactors, TriangularFactors  # noqa: PLC0415
+
+    network: nn.Module = (
+        TriangularFactors(torch.from_numpy(means), torch.from_numpy(whitens))
+        if is_triangular
+        else SquareFactors(torch.from_numpy(whitens), _whiten_means(whitens, means))
+    )
+    return network, (torch.zeros(2, means.shape[1], dtype=torch.float16),)

@@ -15,8 +15,6 @@ from typing import TYPE_CHECKING, Any, Final
 
 from model.ood.detector import OodDetector
 from model.ood.features import rebuild_ood_extractor
-from model.ood.fit import iter_fit_detector
-from model.ood.reference_features import ReferenceFeatures
 from model.runtime.engines import has_bf16_convolutions
 
 if TYPE_CHECKING:
@@ -26,8 +24,8 @@ if TYPE_CHECKING:
 
     from model.data.dataset import Example
     from model.data.feature_cache import FeatureCache
-    from model.networks.backbones import Backbone
     from model.ood.features import OodFeatureExtractor
+    from model.ood.part_runners import FrozenBackbone
     from model.progress import Progress
 
 BF16: Final = "bf16"
@@ -55,6 +53,9 @@ def iter_fit_reduced(
     Yields:
         As `iter_fit_detector`.
     """
+    from model.ood.fit import iter_fit_detector  # noqa: PLC0415 - PyTorch; loading needs none
+    from model.ood.reference_features import ReferenceFeatures  # noqa: PLC0415
+
     if not has_bf16_convolutions():
         return
     features = ReferenceFeatures(examples, rebuild_ood_extractor(extractor, BF16), cache)
@@ -81,7 +82,7 @@ def collect_facts(detector: OodDetector, reduced: OodDetector | None) -> dict[st
 def load_detector(
     tensors: Mapping[str, NDArray[Any]],
     facts: Mapping[str, Any],
-    backbone: Backbone | None = None,
+    backbone: FrozenBackbone | None = None,
     *,
     precision: str,
 ) -> OodDetector:

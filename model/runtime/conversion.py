@@ -1,7 +1,7 @@
 """Convert networks from PyTorch to OpenVINO, in this process or in a child.
 
-A conversion traces the network, which imports SymPy and much of PyTorch: 80 to 100 MB that a
-process never returns. A service therefore converts in a child that ends.
+A conversion traces the network, which imports PyTorch and SymPy: 250 to 300 MB that a process never
+returns. A service therefore converts in a child that ends, once: what is converted is kept.
 """
 
 from __future__ import annotations
@@ -16,46 +16,96 @@ import warnings
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
+from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
-import safetensors.torch
-import torch
-from torch import nn
+from model.runtime.converted import ConvertedFolder
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from concurrent.futures import Future
 
     import numpy as np
     from numpy.typing import NDArray
-    from torch import Tensor
+    from torch import Tensor, nn
 
 CONVERSION_LOCK = Lock()
 """Held during conversion, which changes process-wide warning filters and the root logger."""
 
-_IMAGES = (torch.zeros(1, 64, 64, 3, dtype=torch.uint8),)
 _ANSWERS_S = 120.0
 """How long a child is waited for; it takes a few seconds, more on a busy PC."""
 
 
-def convert(network: nn.Module, example: tuple[Tensor, ...] = ()) -> Any:
-    """Convert a network, with free rows and columns; inside `converting_apart` in a child.
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """A network that is built only where it has to be converted.
 
     Args:
-        network: The network.
+        key: All that the converted network depends on, but OpenVINO.
+        build: Builds the network and its example; can be sent to a process. It imports PyTorch.
+    """
+
+    key: str
+    build: Callable[[], tuple[nn.Module, tuple[Tensor, ...]]]
+
+
+def convert(network: nn.Module | Recipe, example: tuple[Tensor, ...] = ()) -> Any:
+    """Convert a network, with free rows and columns; inside `converting_apart` in a child.
+
+    Inside `keeping_converted` what was converted of a recipe is kept, and read the next time.
+
+    Args:
+        network: The network, or its recipe.
         example: A batch of one of everything that the network takes, of two if the size of the
-            batch is free; (): it takes images.
+            batch is free; (): it takes images, or is a recipe.
 
     Returns:
         An OpenVINO model.
     """
-    network, example = network.cpu().eval(), example or _IMAGES
+    if isinstance(network, Recipe):
+        return _read_or_convert(network)
+    import torch  # noqa: PLC0415 - a network is one of PyTorch
+
+    network = network.cpu().eval()
+    example = example or (torch.zeros(1, 64, 64, 3, dtype=torch.uint8),)
     child = _CHILD.get()
-    model = child.convert(network, example) if child else None
-    return _convert_here(network, example) if model is None else model
+    packed = child.call(_convert_packed, *_pack(network, example)) if child else None
+    return _convert_here(network, example) if packed is None else _read(*packed)
+
+
+def _read_or_convert(recipe: Recipe) -> Any:
+    kept, version = _KEPT.get(), str(import_openvino().__version__)
+    converted = kept.find(recipe.key, version) if kept else None
+    if converted is not None:
+        with suppress(RuntimeError):  # OpenVINO refuses it: it is made again
+            return _read(*converted)
+    child = _CHILD.get()
+    converted = child.call(_convert_recipe, recipe) if child else None
+    converted = converted or _convert_recipe(recipe)
+    if kept:
+        kept.keep(recipe.key, version, *converted)
+    return _read(*converted)
+
+
+def _read(structure: bytes, weights: bytes) -> Any:
+    return import_openvino().Core().read_model(structure, weights)
+
+
+@contextmanager
+def keeping_converted(folder: Path) -> Iterator[None]:
+    """Keep in a folder what is converted of recipes within the block, and read what is kept.
+
+    Args:
+        folder: It is created where needed, and may be deleted at any time.
+    """
+    token = _KEPT.set(ConvertedFolder(folder))
+    try:
+        yield
+    finally:
+        _KEPT.reset(token)
 
 
 @contextmanager
@@ -81,16 +131,18 @@ class _Child:
         self._number: Future[int] | None = None
         self._failed = False
 
-    def convert(self, network: nn.Module, example: tuple[Tensor, ...]) -> Any | None:
-        """Return the converted network, or None if the child cannot convert it."""
+    def call(
+        self, function: Callable[..., tuple[bytes, bytes]], *values: object
+    ) -> tuple[bytes, bytes] | None:
+        """Return what a function converts in the child, or None if the child cannot."""
         if self._failed:
             return None
         # AssertionError: this process may have no children; RuntimeError: the child has ended.
         with suppress(OSError, AssertionError, RuntimeError):
             self._number = self._number or self._pool.submit(os.getpid)
-            converted = self._pool.submit(_convert_packed, *_pack(network, example))
+            converted = self._pool.submit(function, *values)
             if converted.exception(_ANSWERS_S) is None:
-                return import_openvino().Core().read_model(*converted.result())
+                return converted.result()
         self._failed = True
         return None
 
@@ -103,6 +155,7 @@ class _Child:
 
 
 _CHILD: ContextVar[_Child | None] = ContextVar("child", default=None)
+_KEPT: ContextVar[ConvertedFolder | None] = ContextVar("kept", default=None)
 
 
 def _pack(
@@ -112,6 +165,8 @@ def _pack(
 
     PyTorch would move tensors that it sends to shared memory, also those of this process.
     """
+    import safetensors.torch  # noqa: PLC0415 - PyTorch
+
     numbers = {name: tensor.detach().clone() for name, tensor in _iter_tensors(network)}
     empty = copy.deepcopy(network).to("meta")
     return empty, safetensors.torch.save(numbers), [array.numpy() for array in example]
@@ -125,6 +180,10 @@ def _convert_packed(
     Returns:
         Structure and weights of the OpenVINO model.
     """
+    import safetensors.torch  # noqa: PLC0415 - PyTorch
+    import torch  # noqa: PLC0415
+    from torch import nn  # noqa: PLC0415
+
     loaded = safetensors.torch.load(numbers)
     for name, empty in list(_iter_tensors(network)):
         module, _, leaf = name.rpartition(".")
@@ -135,11 +194,20 @@ def _convert_packed(
             leaf,
             nn.Parameter(tensor, requires_grad=False) if is_parameter else tensor,
         )
-    model = _convert_here(network, tuple(torch.from_numpy(array) for array in example))
+    return _serialize(_convert_here(network, tuple(torch.from_numpy(a) for a in example)))
+
+
+def _convert_recipe(recipe: Recipe) -> tuple[bytes, bytes]:
+    """Build and convert a network; in the child, where there is one."""
+    network, example = recipe.build()
+    return _serialize(_convert_here(network.eval(), example))
+
+
+def _serialize(model: Any) -> tuple[bytes, bytes]:
+    """Return structure and weights of an OpenVINO model."""
     with tempfile.TemporaryDirectory() as folder:
         structure, weights = Path(folder, "model.xml"), Path(folder, "model.bin")
         import_openvino().serialize(model, str(structure), str(weights))
-        del model
         return structure.read_bytes(), weights.read_bytes()
 
 

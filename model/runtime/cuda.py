@@ -18,7 +18,8 @@ import numpy as np
 import torch
 
 from model.errors import GpuError
-from model.runtime.engines import FrameFeatures, fold_batch_norm
+from model.runtime.engines import FrameFeatures
+from model.runtime.torch_runner import fold_batch_norm
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

@@ -1,48 +1,37 @@
-"""Inference engines: selection of OpenVINO or PyTorch, and the runners for a CPU.
+"""Inference engines: selection of OpenVINO or PyTorch, and the runner of OpenVINO.
 
 CPU runners process one image at a time, so results do not depend on the batch. The precision is
-always passed to OpenVINO explicitly, because its default differs between processors.
+always passed to OpenVINO explicitly, because its default differs between processors. Nothing here
+loads PyTorch for OpenVINO in fp32 on a PC without a GPU.
 """
 
 from __future__ import annotations
 
-import copy
 import ctypes
 import os
 import re
 import sys
-import warnings
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from pathlib import Path
 from threading import Lock
-from typing import TYPE_CHECKING, NamedTuple, Protocol, cast
-from weakref import WeakKeyDictionary, WeakSet
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+from weakref import WeakSet
 
 import numpy as np
-import torch
-from torch import nn
-from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from model import image_quality
 from model.errors import ModelError
-from model.networks.backbones import hash_state_dict
-from model.networks.schemes import logits_by_cell
-from model.runtime.conversion import CONVERSION_LOCK, convert, import_openvino
+from model.runtime.conversion import convert, import_openvino
 from model.runtime.threads import get_network_threads
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator, Sequence
-    from pathlib import Path
+    from collections.abc import Collection, Iterator, Sequence
 
     from numpy.typing import NDArray
-    from torch import Tensor
+    from torch import Tensor, nn
 
-    from model.networks.encoder import Encoder
-    from model.networks.schemes import HeadLayer
-
-_COMPILED: WeakKeyDictionary[Encoder, tuple[object, TorchRunner | OpenVinoRunner]] = (
-    WeakKeyDictionary()
-)
-"""What was last compiled of each encoder, and from which engine, threads and weights."""
+    from model.runtime.conversion import Recipe
 
 _RUNNERS: WeakSet[OpenVinoRunner] = WeakSet()
 """Every runner of this process."""
@@ -125,7 +114,7 @@ def choose_engine(
     if precision not in ("auto", "fp32", "bf16", "int8"):
         raise ModelError(f"There is no precision {precision!r}; known are auto, fp32, bf16, int8.")
     if device == "auto":
-        device = "cuda" if torch.cuda.is_available() and precision != "int8" else "cpu"
+        device = "cuda" if precision != "int8" and has_gpu() else "cpu"
     if precision == "int8" and (device != "cpu" or import_openvino() is None):
         raise ModelError(
             f"int8 needs OpenVINO on a CPU, not device {device!r}; install it with "
@@ -144,7 +133,24 @@ def choose_engine(
     return Engine(name, "cpu", _choose_cpu_precision(precision, archs))
 
 
+def has_gpu() -> bool:
+    """Return whether PyTorch can use a GPU; it is loaded only where there is a driver of one."""
+    if "torch" not in sys.modules and not _has_gpu_driver():
+        return False
+    import torch  # noqa: PLC0415 - most PCs have no GPU and do without
+
+    return bool(torch.cuda.is_available())
+
+
+def _has_gpu_driver() -> bool:
+    if os.name == "nt":
+        return Path(os.environ.get("SYSTEMROOT", r"C:\Windows"), "System32", "nvcuda.dll").exists()
+    return any(Path("/dev", name).exists() for name in ("nvidiactl", "nvmap", "dxg", "kfd"))
+
+
 def _choose_gpu_precision(device: str, precision: str) -> str:
+    import torch  # noqa: PLC0415 - runs on the GPU
+
     if not torch.cuda.is_available():
         raise ModelError(f"There is no GPU for device {device!r} here; set device to auto.")
     count, index = torch.cuda.device_count(), torch.device(device).index
@@ -170,6 +176,8 @@ def has_bf16(device: str = "cpu") -> bool:
     CPUs do with AMX, GPUs from Ampere on (compute capability 8). `torch.cuda.is_bf16_supported`
     cannot be used: it is also true where PyTorch emulates bf16.
     """
+    import torch  # noqa: PLC0415 - only where bf16 may be chosen
+
     if device.startswith("cuda"):
         return torch.cuda.get_device_capability(device) >= (8, 0)
     check = getattr(torch.cpu, "_is_amx_tile_supported", None)
@@ -182,117 +190,10 @@ def has_bf16_convolutions() -> bool:
     AVX-512 BF16 suffices, which makes EfficientNet-Lite0 1.7 times as fast; the matrices of
     `has_bf16` need AMX. Elsewhere OpenVINO would emulate bf16, or compute in fp32 and not say so.
     """
+    import torch  # noqa: PLC0415 - only where bf16 may be chosen
+
     check = getattr(torch.cpu, "_is_avx512_bf16_supported", None)
     return import_openvino() is not None and (has_bf16() or bool(check is not None and check()))
-
-
-def build_runner(
-    encoder: Encoder, engine: Engine, cache: Path | None = None
-) -> TorchRunner | OpenVinoRunner:
-    """Compile an encoder for a CPU, or return what was compiled of it if nothing has changed.
-
-    Training compiles the same frozen encoder for its heads, their calibration and the evaluation;
-    converting it takes seconds.
-
-    Args:
-        encoder: The network, in eval mode.
-        engine: From `choose_engine`.
-        cache: Folder for OpenVINO's compiled models, or None; it may be deleted at any time.
-    """
-    made_for = (engine, get_network_threads(), hash_state_dict(encoder.state_dict()))
-    if encoder in _COMPILED and _COMPILED[encoder][0] == made_for:
-        return _COMPILED[encoder][1]
-    runner = (
-        OpenVinoRunner(encoder, engine, cache)
-        if engine.name == "openvino"
-        else TorchRunner(encoder, engine)
-    )
-    _COMPILED[encoder] = (made_for, runner)
-    return runner
-
-
-class SequentialRunner:
-    """Runner for a CPU: one image after the other, so results do not depend on the batch."""
-
-    def __init__(self, network: TorchRunner | OpenVinoRunner, layer: HeadLayer) -> None:
-        self.network, self._layer = network, layer
-
-    def extract(
-        self, images: Sequence[Tensor], weights: Sequence[NDArray[np.float32]]
-    ) -> list[FrameFeatures]:
-        """Extract the features of images of one shape."""
-        return [
-            self._extract_frame(image.numpy(), weight)
-            for image, weight in zip(images, weights, strict=True)
-        ]
-
-    def _extract_frame(
-        self, image: NDArray[np.uint8], weight: NDArray[np.float32]
-    ) -> FrameFeatures:
-        (features,) = self.network.features(image[None])  # (c, rows, columns)
-        flat = torch.from_numpy(features).flatten(1).double()  # (c, cells)
-        total = flat @ torch.from_numpy(weight).flatten().double()
-        return FrameFeatures(total.numpy(), logits_by_cell(features, self._layer))
-
-
-class TorchRunner:
-    """PyTorch on a CPU."""
-
-    def __init__(self, encoder: Encoder, engine: Engine) -> None:
-        self._low = engine.precision == "bf16"
-        self._encoder = _optimize_for_cpu(encoder, low=self._low)
-
-    @torch.inference_mode()
-    def features(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Compute feature maps, one image at a time.
-
-        Args:
-            pixels: (n, h, w, 3) uint8, RGB, sides multiples of 32.
-
-        Returns:
-            (n, c, rows, columns) float32.
-        """
-        with torch.autocast("cpu", torch.bfloat16, enabled=self._low):
-            maps = [
-                self._encoder(torch.from_numpy(np.ascontiguousarray(image[None])))
-                for image in pixels
-            ]
-        features: NDArray[np.float32] = torch.cat(maps).float().numpy()
-        return features
-
-
-def _optimize_for_cpu(encoder: Encoder, *, low: bool) -> Callable[[Tensor], Tensor]:
-    """Fold batch norms into convolutions, then convert to bf16 (`low`) or to a frozen graph.
-
-    MEASURED against eager PyTorch on one core at 640 × 480 px: EfficientNet-Lite0 in fp32 1.8 times
-    as fast, ResNet-18 in bf16 2.7 times.
-    """
-    ready = fold_batch_norm(encoder)
-    if low:
-        ready.backbone.to(torch.bfloat16)
-        ready.backbone.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        return ready
-    example = torch.zeros(1, 64, 64, 3, dtype=torch.uint8)
-    with CONVERSION_LOCK, warnings.catch_warnings(), torch.inference_mode():
-        # Tracing is deprecated; torch has no equally fast replacement yet.
-        warnings.simplefilter("ignore")
-        traced = torch.jit.trace(ready, example)  # type: ignore[no-untyped-call]
-        graph = torch.jit.optimize_for_inference(torch.jit.freeze(traced))
-    return cast("Callable[[Tensor], Tensor]", graph)
-
-
-def fold_batch_norm(encoder: Encoder) -> Encoder:
-    """Copy an encoder to the CPU with every batch norm folded into the preceding convolution."""
-    ready = copy.deepcopy(encoder).cpu().eval().requires_grad_(False)  # noqa: FBT003 - torch's own signature
-    for parent in ready.modules():
-        conv_name = ""  # of the child right before this one, if it is a convolution
-        for name, child in list(parent.named_children()):
-            if conv_name and isinstance(child, nn.BatchNorm2d):
-                conv = getattr(parent, conv_name)
-                setattr(parent, conv_name, fuse_conv_bn_eval(conv, child))
-                setattr(parent, name, nn.Identity())
-            conv_name = name if isinstance(child, nn.Conv2d) else ""
-    return ready
 
 
 class OpenVinoRunner:
@@ -303,7 +204,7 @@ class OpenVinoRunner:
     second.
 
     Args:
-        network: The network.
+        network: The network, or its recipe, which has an example.
         engine: From `choose_engine`.
         cache: Folder for compiled models, or None.
         example: A batch of one of everything that the network takes, of two if the size of the
@@ -312,7 +213,7 @@ class OpenVinoRunner:
 
     def __init__(
         self,
-        network: nn.Module,
+        network: nn.Module | Recipe,
         engine: Engine,
         cache: Path | None,
         example: tuple[Tensor, ...] = (),
@@ -392,13 +293,14 @@ class OpenVinoRunner:
 
 
 def release_memory() -> None:
-    """Release the memory that OpenVINO keeps for the largest image so far, of all networks.
+    """Release the memory that is kept for the next image, most of it by OpenVINO.
 
     MEASURED, a process that classified 1216 × 1600 px: 856 MB before, 461 MB after, and 0.13 s more
     processor time for the next image.
     """
     for runner in list(_RUNNERS):
         runner.release_memory()
+    image_quality.release_memory()
     if sys.platform == "linux":
         # MEASURED: of 485 MB glibc would keep 143 that nothing uses. Another libc has no such call.
         with suppress(AttributeError):

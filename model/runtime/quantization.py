@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from model.errors import ModelError
-from model.runtime.engines import fold_batch_norm
+from model.runtime.torch_runner import fold_batch_norm
 from model.statistics import max_loss_in_clusters
 
 if TYPE_CHECKING:

@@ -6,11 +6,13 @@ fifth more processor time, since most of its steps are small; a network's are no
 
 from __future__ import annotations
 
+import os
+import sys
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import TYPE_CHECKING
 
-import torch
+import psutil
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -19,8 +21,20 @@ _COUNT: ContextVar[int] = ContextVar("network_threads", default=0)
 
 
 def get_network_threads() -> int:
-    """Return the number of threads that compute one image: PyTorch's, unless another is set."""
-    return _COUNT.get() or torch.get_num_threads()
+    """Return the number of threads that compute one image: PyTorch's, unless another is set.
+
+    Where nothing has loaded PyTorch: what it would choose, one per core or `OMP_NUM_THREADS`.
+    """
+    if chosen := _COUNT.get():
+        return chosen
+    if "torch" in sys.modules:
+        return int(sys.modules["torch"].get_num_threads())
+    wanted = os.environ.get("OMP_NUM_THREADS", "").split(",")[0].strip()
+    if wanted.isdecimal() and int(wanted):
+        return int(wanted)
+    cores = psutil.cpu_count(logical=False) or os.cpu_count() or 1
+    usable = len(os.sched_getaffinity(0)) if sys.platform == "linux" else cores
+    return max(1, min(cores, usable))
 
 
 @contextmanager

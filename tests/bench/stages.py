@@ -54,7 +54,8 @@ from model.networks.backbones import build_backbone
 from model.networks.encoder import Encoder
 from model.networks.schemes import Head, Scheme
 from model.ood.reduced_precision import load_detector
-from model.runtime.engines import build_runner, choose_engine
+from model.runtime.engines import choose_engine
+from model.runtime.torch_runner import build_runner
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -23,7 +23,7 @@ from agent.service.problems import Problems
 from agent.service.worker import Worker
 from agent.site_time import night_of
 from model import verify_bundle
-from model.inference.classifier import COMPILED
+from model.inference.classifier import COMPILED, CONVERTED
 from tests.unit.agent.service.test_service import until
 
 BY = ("--by", "E. Meier", "--reason")
@@ -171,7 +171,7 @@ def test_a_damaged_bundle_is_made_whole_by_a_copy_and_keeps_what_was_written_abo
     assert "was damaged here and is repaired" in capsys.readouterr().out
     verify_bundle(second)
     assert (second / "record" / "note.txt").read_text(encoding="utf-8") == "ours"
-    assert {hidden.name for hidden in second.parent.glob(".*")} <= {COMPILED}
+    assert {hidden.name for hidden in second.parent.glob(".*")} <= {COMPILED, CONVERTED}
 
 
 def test_a_copy_that_cannot_be_written_leaves_what_was_there(lab, two, tmp_path, capsys):

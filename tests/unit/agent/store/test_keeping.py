@@ -290,6 +290,18 @@ def test_a_backup_is_whole_while_others_write(lab) -> None:
         assert len(list(copied.files.iter_status())) >= 500
 
 
+def test_networks_that_are_made_again_are_in_no_backup(lab) -> None:
+    for name in (".compiled", ".converted"):
+        (lab.data / "bundles" / name).mkdir(parents=True)
+        (lab.data / "bundles" / name / "network.bin").write_bytes(b"weights")
+    (lab.data / "bundles" / "kept.json").write_bytes(b"{}")
+
+    lab.agent("backup", str(lab.folder / "safe.zip"))
+
+    with zipfile.ZipFile(lab.folder / "safe.zip") as packed:
+        assert [n for n in packed.namelist() if n.startswith("bundles/")] == ["bundles/kept.json"]
+
+
 def test_pixels_are_in_a_backup_when_asked_for(lab) -> None:
     lab.take("a.tif", SHA)
 

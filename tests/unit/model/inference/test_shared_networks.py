@@ -9,7 +9,8 @@ from shared_networks import THEIR_OWN, content_of
 
 from model.networks.backbones import build_backbone
 from model.networks.encoder import Encoder
-from model.runtime.engines import Engine, build_runner, choose_engine, release_memory
+from model.runtime.engines import Engine, choose_engine, release_memory
+from model.runtime.torch_runner import build_runner
 
 
 def encoder(seed: int, taps: tuple[int, ...] = (3,)) -> Encoder:

@@ -7,10 +7,10 @@ import torch
 
 from model.framing import Field
 from model.networks.backbones import IMAGENET_MEAN, IMAGENET_STD, Lite0, frozen_lite0
-from model.networks.field_embedding import MapStatistics
-from model.ood.early_stages import join_maps
 from model.ood.features import WINDOW_PX, build_ood_extractor, list_windows
 from model.ood.frozen_pass import TILE_CELLS, FrozenPass
+from model.ood.networks import join_maps
+from model.products import NUMPY
 
 LARGE = (1440, 1504)  # 2.2 million pixels
 
@@ -110,4 +110,4 @@ def test_windows_that_are_described_together_have_the_bits_of_each_alone():
     for own, (x0, y0, x1, y1) in zip(windows, boxes, strict=True):
         part = np.s_[y0 // 32 : -(-y1 // 32), x0 // 32 : -(-x1 // 32)]
         cells = np.ascontiguousarray(seen.maps[3][(slice(None), *part)])
-        assert np.array_equal(own, MapStatistics.of(cells, seen.weights[3][part] + 1e-6).moments)
+        assert np.array_equal(own, NUMPY.describe(cells, seen.weights[3][part] + 1e-6).moments)

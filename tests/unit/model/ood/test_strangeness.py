@@ -27,6 +27,7 @@ from model.ood.mahalanobis import (
     whitening_matrix,
 )
 from model.ood.score_normalization import LOOKS, combine_scores
+from model.products import NUMPY, TORCH
 
 ALPHA = 0.05
 CODES = ("G7", "G8", "M8")
@@ -221,6 +222,22 @@ def test_a_batch_equals_its_items_one_by_one(known):
     assert all(
         np.array_equal(one.heat, other.heat) for one, other in zip(together, alone, strict=True)
     )
+
+
+def test_a_bundle_of_an_earlier_version_keeps_the_sums_that_it_was_fitted_with(known, backbone):
+    facts = known.facts()
+    earlier = {name: value for name, value in facts.items() if name != "products"}
+    field = drawn("G7", 900)
+
+    newer = OodDetector.from_tensors(known.tensors(), facts, backbone)
+    older = OodDetector.from_tensors(known.tensors(), earlier, backbone)
+
+    assert (newer.extractor.products, newer.field_distance.products) == (NUMPY, NUMPY)
+    assert (older.extractor.products, older.field_distance.products) == (TORCH, TORCH)
+    assert "products" not in older.facts()
+    after, before = (own.score([field], ALPHA)[0] for own in (newer, older))
+    assert after.p_value == before.p_value
+    assert abs(after.score - before.score) < 1e-4
 
 
 def test_saved_and_loaded_it_gives_the_same_answers(known, backbone):

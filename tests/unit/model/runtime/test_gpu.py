@@ -18,7 +18,8 @@ from model.networks.backbones import build_backbone
 from model.networks.encoder import Encoder
 from model.networks.schemes import Head, HeadLayer, Scheme
 from model.runtime.cuda import MAX_BATCH, GpuRunner, build_uploader
-from model.runtime.engines import Engine, SequentialRunner, build_runner, choose_engine
+from model.runtime.engines import Engine, choose_engine
+from model.runtime.torch_runner import SequentialRunner, build_runner
 
 CPU = Engine("pytorch", "cpu", "fp32")
 WAIT_S = 30

@@ -12,7 +12,8 @@ import torch
 from model import ModelError
 from model.networks.backbones import build_backbone
 from model.networks.encoder import Encoder, cell_weights
-from model.runtime.engines import Engine, build_runner, choose_engine
+from model.runtime.engines import Engine, choose_engine, has_gpu
+from model.runtime.torch_runner import build_runner
 
 PYTORCH = Engine("pytorch", "cpu", "fp32")
 
@@ -83,6 +84,21 @@ def test_openvino_comes_without_its_telemetry():
     )
 
     assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0
+
+
+@with_openvino
+@pytest.mark.skipif(has_gpu(), reason="there is a GPU")
+def test_a_pc_without_a_gpu_chooses_openvino_and_loads_no_pytorch():
+    script = (
+        "import sys; from model.runtime.engines import choose_engine; "
+        "print(choose_engine('auto'), 'torch' in sys.modules)"
+    )
+
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    )
+
+    assert done.stdout.strip().endswith("precision='fp32') False")
 
 
 def test_frames_of_several_shapes_come_from_one_network(eye):

@@ -1,5 +1,9 @@
 """The threads of a network change neither its results nor PyTorch's threads."""
 
+import os
+import subprocess
+import sys
+
 import torch
 
 from model import use_network_threads
@@ -25,3 +29,20 @@ def test_threads_are_set_within_the_context_only():
         assert torch.get_num_threads() == before
 
     assert (inside, get_network_threads()) == (before + 1, before)
+
+
+def test_a_process_without_pytorch_uses_as_many_threads_as_are_set_for_it():
+    script = (
+        "import sys; from model.runtime.threads import get_network_threads; "
+        "print(get_network_threads(), 'torch' in sys.modules)"
+    )
+
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        env=os.environ | {"OMP_NUM_THREADS": "3"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+
+    assert done.stdout.split() == ["3", "False"]

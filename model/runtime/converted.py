@@ -1,0 +1,88 @@
+"""Keep converted networks, so that a process that serves never loads PyTorch.
+
+A kept network is data that OpenVINO reads, never code. It is found by the hash of all that it
+depends on, and used only if its content has the SHA-256 that was recorded when it was made; else it
+is made again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+from uuid import uuid4
+
+from model.durable_file import write_durably
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+CONVERTER: Final = 1
+"""Version of our conversion; increase it where the same network is converted differently."""
+
+_PRIVATE_FOLDER = 0o700
+
+
+@dataclass(frozen=True, slots=True)
+class ConvertedFolder:
+    """Folder of converted networks: structure, weights and a record of both for each.
+
+    Args:
+        path: The folder.
+    """
+
+    path: Path
+
+    def find(self, key: str, version: str) -> tuple[bytes, bytes] | None:
+        """Return structure and weights of a network; None if they are missing or damaged.
+
+        Args:
+            key: All that the network depends on.
+            version: Of OpenVINO.
+        """
+        name = _compute_name(key, version)
+        try:
+            record = json.loads((self.path / f"{name}.json").read_bytes())
+            structure = (self.path / f"{name}.xml").read_bytes()
+            weights = (self.path / f"{name}.bin").read_bytes()
+            is_kept = record == _build_record(key, version, structure, weights)
+        except (OSError, ValueError):
+            return None
+        return (structure, weights) if is_kept else None
+
+    def keep(self, key: str, version: str, structure: bytes, weights: bytes) -> None:
+        """Write a network for its owner alone; nothing where the folder cannot be written."""
+        name = _compute_name(key, version)
+        record = json.dumps(_build_record(key, version, structure, weights), indent=1)
+        with suppress(OSError):
+            self.path.mkdir(mode=_PRIVATE_FOLDER, parents=True, exist_ok=True)
+            # The record is the last: a network without one is not used.
+            self._replace(f"{name}.xml", structure)
+            self._replace(f"{name}.bin", weights)
+            self._replace(f"{name}.json", record.encode())
+
+    def _replace(self, name: str, content: bytes) -> None:
+        part = self.path / f".{name}.{os.getpid()}-{uuid4().hex[:8]}.part"
+        try:
+            part.touch(mode=0o600)
+            write_durably(part, content)
+            part.replace(self.path / name)
+        finally:
+            part.unlink(missing_ok=True)
+
+
+def _compute_name(key: str, version: str) -> str:
+    return hashlib.sha256(json.dumps([CONVERTER, version, key]).encode()).hexdigest()[:32]
+
+
+def _build_record(key: str, version: str, structure: bytes, weights: bytes) -> dict[str, object]:
+    return {
+        "converter": CONVERTER,
+        "openvino": version,
+        "network": key,
+        "structure_sha256": hashlib.sha256(structure).hexdigest(),
+        "weights_sha256": hashlib.sha256(weights).hexdigest(),
+    }
