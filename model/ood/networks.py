@@ -74,7 +74,7 @@ class LastStage(nn.Module):
         return self.backbone.last_stage(features)
 
 
-class Part(nn.Module):
+class StagePart(nn.Module):
     """Part of the early stages: (1, c, rows, columns) float32 in, its maps out.
 
     Args:

@@ -162,4 +162,4 @@ def build_part(backbone: FrozenBackbone, part: str) -> tuple[nn.Module, tuple[Te
     index = int(part.removeprefix("part "))
     early = backbone.early_parts()[index]
     side = 16 if early.stride > 1 else 64
-    return networks.Part(loaded, index).eval(), (torch.zeros(1, early.channels, side, side),)
+    return networks.StagePart(loaded, index).eval(), (torch.zeros(1, early.channels, side, side),)

@@ -6,21 +6,32 @@ import os
 import signal
 import subprocess
 import sys
+from contextlib import suppress
 
 import pytest
+
+DEMO = """
+import runpy, signal
+signal.signal(signal.SIGINT, signal.default_int_handler)  # tests in the background ignore it
+runpy.run_module("agent", run_name="__main__")
+"""
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Ctrl-C reaches a group of processes by killpg")
 def test_a_demonstration_that_is_stopped_says_how_it_continues(tmp_path) -> None:
     demo = subprocess.Popen(
-        [sys.executable, "-m", "agent", "demo", "--no-serve", tmp_path / "demo"],
+        [sys.executable, "-c", DEMO, "demo", "--no-serve", tmp_path / "demo"],
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
     )
-    said = [demo.stderr.readline(), demo.stderr.readline()]  # it draws now
-    os.killpg(demo.pid, signal.SIGINT)
-    said += demo.communicate(timeout=120)[1].splitlines()
+    try:
+        said = [demo.stderr.readline(), demo.stderr.readline()]  # it draws now
+        os.killpg(demo.pid, signal.SIGINT)
+        said += demo.communicate(timeout=120)[1].splitlines()
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(demo.pid, signal.SIGKILL)
 
     assert demo.returncode == 130
     assert said[-1].startswith("Stopped. The same command continues it: agent demo")
