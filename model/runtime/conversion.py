@@ -17,6 +17,7 @@ from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
 from multiprocessing import get_context
 from pathlib import Path
 from threading import Lock
@@ -77,8 +78,8 @@ def convert(network: nn.Module | Recipe, example: tuple[Tensor, ...] = ()) -> An
 
 
 def _read_or_convert(recipe: Recipe) -> Any:
-    kept, version = _KEPT.get(), str(import_openvino().__version__)
-    converted = kept.find(recipe.key, version) if kept else None
+    kept, versions = _KEPT.get(), name_versions()
+    converted = kept.find(recipe.key, versions) if kept else None
     if converted is not None:
         with suppress(RuntimeError):  # OpenVINO refuses it: it is made again
             return _read(*converted)
@@ -86,8 +87,17 @@ def _read_or_convert(recipe: Recipe) -> Any:
     converted = child.call(_convert_recipe, recipe) if child else None
     converted = converted or _convert_recipe(recipe)
     if kept:
-        kept.keep(recipe.key, version, *converted)
+        kept.keep(recipe.key, versions, *converted)
     return _read(*converted)
+
+
+def name_versions() -> str:
+    """Return the versions of OpenVINO and of this program, which decide how a network converts."""
+    try:
+        program = version("martensight")
+    except PackageNotFoundError:  # the sources alone
+        program = "unknown"
+    return f"openvino {import_openvino().__version__}, martensight {program}"
 
 
 def _read(structure: bytes, weights: bytes) -> Any:

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 CONVERTER: Final = 1
-"""Version of our conversion; increase it where the same network is converted differently."""
+"""Version of our conversion; increase it where one release converts a network differently than
+before. Another release converts anew in any case."""
 
 _PRIVATE_FOLDER = 0o700
 
@@ -36,27 +37,27 @@ class ConvertedFolder:
 
     path: Path
 
-    def find(self, key: str, version: str) -> tuple[bytes, bytes] | None:
+    def find(self, key: str, versions: str) -> tuple[bytes, bytes] | None:
         """Return structure and weights of a network; None if they are missing or damaged.
 
         Args:
             key: All that the network depends on.
-            version: Of OpenVINO.
+            versions: Of OpenVINO and of this program.
         """
-        name = _compute_name(key, version)
+        name = _compute_name(key, versions)
         try:
             record = json.loads((self.path / f"{name}.json").read_bytes())
             structure = (self.path / f"{name}.xml").read_bytes()
             weights = (self.path / f"{name}.bin").read_bytes()
-            is_kept = record == _build_record(key, version, structure, weights)
+            is_kept = record == _build_record(key, versions, structure, weights)
         except (OSError, ValueError):
             return None
         return (structure, weights) if is_kept else None
 
-    def keep(self, key: str, version: str, structure: bytes, weights: bytes) -> None:
+    def keep(self, key: str, versions: str, structure: bytes, weights: bytes) -> None:
         """Write a network for its owner alone; nothing where the folder cannot be written."""
-        name = _compute_name(key, version)
-        record = json.dumps(_build_record(key, version, structure, weights), indent=1)
+        name = _compute_name(key, versions)
+        record = json.dumps(_build_record(key, versions, structure, weights), indent=1)
         with suppress(OSError):
             self.path.mkdir(mode=_PRIVATE_FOLDER, parents=True, exist_ok=True)
             # The record is the last: a network without one is not used.
@@ -74,14 +75,14 @@ class ConvertedFolder:
             part.unlink(missing_ok=True)
 
 
-def _compute_name(key: str, version: str) -> str:
-    return hashlib.sha256(json.dumps([CONVERTER, version, key]).encode()).hexdigest()[:32]
+def _compute_name(key: str, versions: str) -> str:
+    return hashlib.sha256(json.dumps([CONVERTER, versions, key]).encode()).hexdigest()[:32]
 
 
-def _build_record(key: str, version: str, structure: bytes, weights: bytes) -> dict[str, object]:
+def _build_record(key: str, versions: str, structure: bytes, weights: bytes) -> dict[str, object]:
     return {
         "converter": CONVERTER,
-        "openvino": version,
+        "versions": versions,
         "network": key,
         "structure_sha256": hashlib.sha256(structure).hexdigest(),
         "weights_sha256": hashlib.sha256(weights).hexdigest(),

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 import torch
 
-from model.runtime.conversion import Recipe, convert, keeping_converted
+from model.runtime import conversion
+from model.runtime.conversion import Recipe, convert, keeping_converted, name_versions
 from model.runtime.converted import ConvertedFolder
 from model.runtime.engines import OpenVinoRunner, choose_engine
 
@@ -114,14 +115,27 @@ def test_a_network_is_built_once_and_again_where_what_is_kept_is_damaged(tmp_pat
 
 
 def test_what_openvino_cannot_read_is_made_again(tmp_path):
-    openvino = pytest.importorskip("openvino")
+    pytest.importorskip("openvino")
     log = tmp_path / "log"
-    ConvertedFolder(tmp_path).keep("a convolution", openvino.__version__, b"no network", b"")
+    ConvertedFolder(tmp_path).keep("a convolution", name_versions(), b"no network", b"")
 
     with keeping_converted(tmp_path):
         convert(Recipe("a convolution", partial(build, log)))
 
     assert log.read_text(encoding="utf-8") == "built\n"
+
+
+def test_another_release_converts_anew(tmp_path, monkeypatch):
+    pytest.importorskip("openvino")
+    log = tmp_path / "log"
+    recipe = Recipe("a convolution", partial(build, log))
+
+    with keeping_converted(tmp_path / "converted"):
+        convert(recipe)
+        monkeypatch.setattr(conversion, "version", lambda _: "99.0")
+        convert(recipe)
+
+    assert log.read_text(encoding="utf-8") == "built\nbuilt\n"
 
 
 def test_nothing_is_kept_outside_of_a_folder_for_it(tmp_path):
