@@ -1,5 +1,7 @@
 """Resample pixels and masks with antialiasing, to the bits of PyTorch's bilinear interpolation.
 
+Masks with a side of a few pixels may differ from it where a pixel's share is a half.
+
 A serving agent does without PyTorch, whose import takes a second and 150 to 200 MB.
 """
 

@@ -50,8 +50,12 @@ class Lock:
             os.close(descriptor)
             pid = holder.decode(errors="replace").strip()
             raise WrongUse(self._taken.format(who=f" (process {pid})" if pid else ""))
-        os.ftruncate(descriptor, 0)
-        os.write(descriptor, f"{os.getpid()}\n".encode())
+        try:
+            os.ftruncate(descriptor, 0)
+            os.write(descriptor, f"{os.getpid()}\n".encode())
+        except OSError as error:
+            os.close(descriptor)
+            raise BadStore(f"{self._path}: cannot be written ({error.strerror}).") from error
         self._descriptor = descriptor
 
     def release(self) -> None:
@@ -67,7 +71,7 @@ class Lock:
         except OSError:
             return False
         try:
-            return not _lock(descriptor)
+            return not _lock(descriptor, only_ask=True)
         finally:
             os.close(descriptor)
 
@@ -125,7 +129,7 @@ if sys.platform == "win32":
 
     _TO_ASK = os.O_RDWR  # Windows locks a part of a file that is open for writing
 
-    def _lock(descriptor: int) -> bool:
+    def _lock(descriptor: int, *, only_ask: bool = False) -> bool:  # noqa: ARG001 - for POSIX
         os.lseek(descriptor, 1 << 20, os.SEEK_SET)  # far behind the text, which stays readable
         try:
             msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
@@ -139,9 +143,10 @@ else:
 
     _TO_ASK = os.O_RDONLY  # also where the disk has become read-only
 
-    def _lock(descriptor: int) -> bool:
+    def _lock(descriptor: int, *, only_ask: bool = False) -> bool:
+        kind = fcntl.LOCK_SH if only_ask else fcntl.LOCK_EX  # NFS: the latter only for writers
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
         except OSError:
             return False
         return True

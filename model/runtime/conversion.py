@@ -36,6 +36,9 @@ if TYPE_CHECKING:
 CONVERSION_LOCK = Lock()
 """Held during conversion, which changes process-wide warning filters and the root logger."""
 
+_KILL = getattr(signal, "SIGKILL", signal.SIGTERM)
+"""A child that was stopped or waits for a disk ends by nothing less. Windows has one kind."""
+
 _ANSWERS_S = 120.0
 """How long a child is waited for; it takes a few seconds, more on a busy PC."""
 
@@ -85,7 +88,13 @@ def _read_or_convert(recipe: Recipe) -> Any:
             return _read(*converted)
     child = _CHILD.get()
     converted = child.call(_convert_recipe, recipe) if child else None
-    converted = converted or _convert_recipe(recipe)
+    if converted is None:
+        network, example = recipe.build()
+        model = _convert_here(network.eval(), example)
+        try:
+            converted = _serialize(model)
+        except (OSError, RuntimeError):  # the disk of temporary files is full
+            return model
     if kept:
         kept.keep(recipe.key, versions, *converted)
     return _read(*converted)
@@ -161,7 +170,7 @@ class _Child:
         self._pool.shutdown(wait=False, cancel_futures=True)
         if self._failed and self._number is not None and self._number.done():
             with suppress(OSError, RuntimeError):  # it may have ended, or never have started
-                os.kill(self._number.result(), signal.SIGTERM)
+                os.kill(self._number.result(), _KILL)
 
 
 _CHILD: ContextVar[_Child | None] = ContextVar("child", default=None)

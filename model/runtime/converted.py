@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import stat
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
@@ -25,6 +26,8 @@ CONVERTER: Final = 1
 before. Another release converts anew in any case."""
 
 _PRIVATE_FOLDER = 0o700
+_OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
+_SUFFIXES = (".json", ".xml", ".bin")
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,12 +48,16 @@ class ConvertedFolder:
             versions: Of OpenVINO and of this program.
         """
         name = _compute_name(key, versions)
+        if not _is_private(self.path):
+            return None
         try:
+            if not all((self.path / f"{name}{suffix}").is_file() for suffix in _SUFFIXES):
+                return None  # a pipe would never end
             record = json.loads((self.path / f"{name}.json").read_bytes())
             structure = (self.path / f"{name}.xml").read_bytes()
             weights = (self.path / f"{name}.bin").read_bytes()
             is_kept = record == _build_record(key, versions, structure, weights)
-        except (OSError, ValueError):
+        except (OSError, ValueError, RecursionError):
             return None
         return (structure, weights) if is_kept else None
 
@@ -60,6 +67,8 @@ class ConvertedFolder:
         record = json.dumps(_build_record(key, versions, structure, weights), indent=1)
         with suppress(OSError):
             self.path.mkdir(mode=_PRIVATE_FOLDER, parents=True, exist_ok=True)
+            if not _is_private(self.path):
+                return
             # The record is the last: a network without one is not used.
             self._replace(f"{name}.xml", structure)
             self._replace(f"{name}.bin", weights)
@@ -73,6 +82,21 @@ class ConvertedFolder:
             part.replace(self.path / name)
         finally:
             part.unlink(missing_ok=True)
+
+
+def _is_private(folder: Path) -> bool:
+    """Return whether nobody but this account and root can write into a folder, on POSIX.
+
+    What is in it decides answers, and no manifest of a bundle covers it.
+    """
+    if os.name == "nt":  # the service's set-up sets the permissions
+        return True
+    try:
+        status = folder.lstat()
+    except OSError:
+        return False
+    is_own = status.st_uid in (0, os.geteuid())
+    return stat.S_ISDIR(status.st_mode) and is_own and not status.st_mode & _OTHERS_WRITE
 
 
 def _compute_name(key: str, versions: str) -> str:

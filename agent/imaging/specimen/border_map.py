@@ -2,7 +2,8 @@
 """Combine the tables' outside and the zones along its edge with the map of the border network.
 
 The network sees strips and coatings that the tables miss, and tells bleeding from a rim; the
-tables decide whether there is an outside where the network is not sure.
+tables decide whether there is an outside where the network is not sure. It never keeps what they
+cut: it takes mounts with a texture of their own for steel.
 """
 
 from __future__ import annotations
@@ -24,8 +25,6 @@ if TYPE_CHECKING:
 STEEL, MOUNT, BLEEDING, RIM, COATING = range(len(CLASSES))
 SURE = 0.8
 """Mean probability of a mount from which a region is outside though the tables miss it."""
-DOUBTED = 0.2
-"""Mean probability of mount and coating below which a region of the tables is steel."""
 SMALLEST, CONTACT = 0.002, 15
 """Share of the field and cells at the frame that such a region has at least."""
 UNCLEAN = 0.65
@@ -33,25 +32,6 @@ UNCLEAN = 0.65
 NAMED, BLED = 0.1, 0.3
 """Mean probabilities that rename a zone: of a rim if above that of bleeding, of bleeding if twice
 that of a rim, since a rim must not be called bleeding."""
-
-
-def drop_regions(outside: Mask | None, shares: NDArray[np.float32]) -> Mask | None:
-    """Return the outside without the regions that the network sees as steel.
-
-    Args:
-        outside: (gh, gw) bool, or None where the tables found none.
-        shares: (gh, gw, 5), of `map_border`.
-    """
-    if outside is None:
-        return None
-    beyond = shares[:, :, MOUNT] + shares[:, :, COATING]
-    marks, areas = label_parts(outside)
-    kept = outside.copy()
-    for mark in range(1, len(areas)):
-        part = marks == mark
-        if float(beyond[part].mean()) < DOUBTED:
-            kept &= ~part
-    return kept if kept.any() else None
 
 
 def add_regions(cells: Cells, outside: Mask | None, shares: NDArray[np.float32]) -> Mask | None:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from agent.errors import BadStore
 from agent.service.lock import RunLock
 
 NOBODY = 65534
@@ -37,3 +38,14 @@ def test_a_lock_is_seen_where_its_file_can_only_be_read(read_only) -> None:
         assert RunLock(read_only, "PC").is_held()
 
     assert not RunLock(read_only, "PC").is_held()
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="/dev/full")
+def test_a_full_disk_is_named_and_leaves_no_lock(tmp_path) -> None:
+    lock = RunLock(tmp_path, "PC")
+    (tmp_path / "agent-PC.lock").symlink_to("/dev/full")
+
+    with pytest.raises(BadStore, match="cannot be written"):
+        lock.acquire()
+
+    assert not RunLock(tmp_path, "PC").is_held()

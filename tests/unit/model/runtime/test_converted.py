@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import stat
+import tempfile
 from functools import partial
 
 import numpy as np
@@ -50,6 +51,59 @@ def test_a_damaged_a_foreign_and_a_missing_file_are_not_used(tmp_path, suffix, a
         file.mkdir()
 
     assert converted.find("lite0 part 1", "2026.4") is None
+
+
+def test_a_record_that_is_nested_without_end_is_not_used(tmp_path):
+    converted = keep(tmp_path)
+    (record,) = tmp_path.glob("*.json")
+
+    record.write_text("[" * 200_000, encoding="utf-8")
+
+    assert converted.find("lite0 part 1", "2026.4") is None
+
+
+@posix
+def test_a_pipe_in_place_of_a_file_is_not_waited_for(tmp_path):
+    converted = keep(tmp_path)
+    (record,) = tmp_path.glob("*.json")
+
+    record.unlink()
+    os.mkfifo(record)
+
+    assert converted.find("lite0 part 1", "2026.4") is None
+
+
+@posix
+@pytest.mark.parametrize("mode", [0o777, 0o770])
+def test_nothing_is_used_from_a_folder_that_others_write(tmp_path, mode):
+    converted = keep(tmp_path / "converted")
+
+    (tmp_path / "converted").chmod(mode)
+
+    assert converted.find("lite0 part 1", "2026.4") is None
+
+
+@posix
+def test_nothing_is_used_or_kept_behind_a_link(tmp_path):
+    keep(tmp_path / "elsewhere")
+    (tmp_path / "converted").symlink_to(tmp_path / "elsewhere")
+
+    assert keep(tmp_path / "converted").find("lite0 part 1", "2026.4") is None
+
+
+def test_a_full_disk_of_temporary_files_does_not_keep_a_network_from_converting(
+    tmp_path, monkeypatch
+):
+    pytest.importorskip("openvino")
+    recipe = Recipe("a convolution", partial(build, tmp_path / "log"))
+    with keeping_converted(tmp_path / "converted"):
+        before = compute(recipe)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "missing"))
+
+    with keeping_converted(tmp_path / "other"):
+        assert np.array_equal(compute(recipe), before)
+
+    assert not (tmp_path / "other").exists()
 
 
 def test_a_record_of_another_network_is_not_used_under_this_name(tmp_path):

@@ -12,7 +12,6 @@ from agent.imaging.specimen.border_map import (
     RIM,
     STEEL,
     add_regions,
-    drop_regions,
     find_unclean,
     name_zones,
 )
@@ -70,16 +69,6 @@ def test_the_tables_outside_keeps_its_edge():
 
     assert outside is not None
     assert (outside == mask(np.s_[:, :8])).all()
-
-
-def test_a_region_of_the_tables_in_which_the_network_sees_steel_stays_in():
-    carbide, mount = mask(np.s_[:30, 80:120]), mask(LEFT)
-
-    kept = drop_regions(carbide | mount, shares(mount=LEFT))
-
-    assert drop_regions(carbide, shares()) is None
-    assert kept is not None
-    assert (kept == mount).all()
 
 
 def test_a_zone_is_named_as_the_network_sees_it():

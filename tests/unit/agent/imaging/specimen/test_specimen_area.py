@@ -167,6 +167,26 @@ def test_a_grainy_mount_beside_hardly_etched_steel_is_left_out(seed):
     assert is_cut_at(find_border(as_rgb(field)), 200)
 
 
+@pytest.mark.parametrize(("length", "seed"), [(14, 0), (14, 2), (25, 0), (25, 2)])
+def test_a_mount_filled_with_flakes_is_left_out(length, seed):
+    field = looks_of("needles", seed) + noise(2, seed=2)
+    field[:, :200] = draw_flakes(field.shape, length, seed)[:, :200]
+
+    assert is_cut_at(find_border(as_rgb(field)), 200)
+
+
+def draw_flakes(shape, length, seed):
+    """Draw dark flakes of a length in pixels on a bright resin, (h, w) float64."""
+    rng = np.random.default_rng(seed)
+    filled = np.full(shape, 190.0)
+    height, width = shape
+    for _ in range(height * width // (6 * length * length)):
+        x, y, turn = rng.integers(width), rng.integers(height), rng.uniform(0, np.pi)
+        end = int(x + length * np.cos(turn)), int(y + length * np.sin(turn))
+        cv2.line(filled, (int(x), int(y)), end, 130.0, 2)
+    return filled + 3 * rng.standard_normal(shape)
+
+
 def test_every_witness_says_something_at_every_value_it_may_see():
     assert set(log_odds.OUTSIDE) == set(log_odds.FEATURES)
     assert set(log_odds.SECOND) == set(log_odds.QUICK_FEATURES)
