@@ -26,6 +26,7 @@ from agent.imaging.scale_bar.doubts import (
     continues_beyond_gap,
     ends_in_texture,
     has_hidden_end,
+    is_next_to_cell,
     is_outline,
     is_side_of_frame,
 )
@@ -42,7 +43,7 @@ from agent.imaging.scale_bar.line_ends import SAME
 from agent.imaging.scale_bar.line_groups import drop_duplicates
 from agent.imaging.scale_bar.line_length import is_arrow
 from agent.imaging.scale_bar.matching import FoundBar, is_believable
-from agent.imaging.scale_bar.ocr import confirms_length, contradicts_length
+from agent.imaging.scale_bar.ocr import confirms_length, contradicts_length, states_a_division
 from agent.imaging.scale_bar.planes import compute_planes
 from agent.imaging.scale_bar.points import reads_otherwise
 from agent.imaging.scale_bar.reading import read_candidates
@@ -252,6 +253,8 @@ def _drop_unsure_length(pixels: NDArray[np.uint8], bar: FoundBar) -> FoundBar:
         or has_hidden_end(pixels, bar)
         or ends_in_texture(pixels, bar)
         or is_side_of_frame(pixels, bar)
+        or is_next_to_cell(pixels, bar)
+        or _is_divided(pixels, bar)
         or _is_cut(pixels, bar)
         or _has_other_words(pixels, bar)
     )
@@ -272,6 +275,13 @@ def _drop_contradicted(bar: FoundBar, lines: list[Line]) -> FoundBar:
         if level and along and differs and not (cells or line.framed) and is_convincing(line):
             return _put_in_doubt(bar)
     return bar
+
+
+def _is_divided(pixels: NDArray[np.uint8], bar: FoundBar) -> bool:
+    """Return whether the words of a bar with ticks state the length of one of its divisions."""
+    if bar.kind not in ("caps", "ruler", "comb", "figure") or bar.label_box is None:
+        return False
+    return states_a_division(pixels, bar.label_box)
 
 
 def _is_cut(pixels: NDArray[np.uint8], bar: FoundBar) -> bool:

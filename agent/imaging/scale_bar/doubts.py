@@ -24,6 +24,8 @@ _NEAR, _LEAST_NEAR_PX = 0.08, 10  # share of a line and columns that are near it
 _CROSSED = 0.6  # share of three rows above and below that have the ink where something crosses
 _LEAST_CROSSED_PX = 3  # columns of it at one end more than at the other
 _FRAME_PX, _OF_FRAME = 4, 0.9  # thickness of a frame; share of a bar's columns that its sides have
+_LEAST_CELL_PX, _CELL_ROOM = 4, 4  # thickness of a divided bar; rows around it
+_OF_CELL, _OF_GROUND = 0.9, 0.4  # shares of a cell's ink in it, and above and below it at most
 _TURN_PX = 16  # of the corner of a frame
 _PALED_PX = 2  # pixels that pale at an end
 
@@ -120,6 +122,34 @@ def ends_in_texture(pixels: NDArray[np.uint8], bar: FoundBar) -> bool:
     if not even.size or max(even[0], len(core[0]) - 1 - even[-1]) <= _PALED_PX:
         return False
     return bool(even[-1] - even[0] + 1 < (1 - SAME) * bar.line_px)
+
+
+def is_next_to_cell(pixels: NDArray[np.uint8], bar: FoundBar) -> bool:
+    """Return whether a cell of another even ink, as long as the bar, follows it without a gap.
+
+    Both are the cells of one divided bar, whose words may be those of the whole.
+    """
+    x0, y0, x1, y1 = bar.line
+    long, thick = x1 - x0, y1 - y0
+    if bar.kind != "plain" or not bar.ink or thick < _LEAST_CELL_PX or long < 4 * thick:
+        return False
+    if y0 < _CELL_ROOM or y1 + _CELL_ROOM > len(pixels):
+        return False
+    aside = max(3, long // 20)
+    for start, stop in ((x1, x1 + long), (x0 - long, x0)):
+        if start < 0 or stop > pixels.shape[1]:
+            continue
+        around = pixels[y0 - _CELL_ROOM : y1 + _CELL_ROOM, start + aside : stop - aside]
+        rows = around.astype(np.int16)
+        inner = rows[_CELL_ROOM + 1 : -_CELL_ROOM - 1]
+        ink = np.median(inner, axis=(0, 1))
+        if np.abs(ink - np.array(bar.ink)).max() < bar.contrast / 2:
+            continue
+        like = np.abs(rows - ink).max(axis=2) <= _GREY
+        beyond = like[[0, 1, -2, -1]].mean(axis=1)
+        if like[_CELL_ROOM + 1 : -_CELL_ROOM - 1].mean() >= _OF_CELL and beyond.max() < _OF_GROUND:
+            return True
+    return False
 
 
 def is_side_of_frame(pixels: NDArray[np.uint8], bar: FoundBar) -> bool:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import os
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -32,6 +33,10 @@ _DETECTOR_AREA_PX = 100_000  # run time is proportional to area: about 60 ms on 
 _MIN_SCORE = 0.6
 _UNUSUAL_SCORE = 0.8  # of a number that no program writes on a bar
 _OF_A_LINE = " -–—_"  # as the half of a line before its words is read
+_OF_A_DIVISION = re.compile(
+    r"(?<![a-z])(div|d[i1l]v|scale ?part|teilstrich|skt|grad)", re.IGNORECASE
+)
+_NAMED_BEFORE, _AFTER = 5.0, 3.5  # of the words' height, where "1 div =" or "/ div" stands
 _BEFORE = 0.75  # of the height of words: a digit and the gap after it
 
 
@@ -170,6 +175,23 @@ def adds_digit(
     if text is None or text.score < _UNUSUAL_SCORE or parse_length(text.words) is None:
         return False
     return has_more_digits(text.words, number)
+
+
+def states_a_division(picture: NDArray[np.uint8], box: tuple[int, int, int, int]) -> bool:
+    """Return whether words with what stands next to them are of one division: "1 div = 10 µm".
+
+    Args:
+        picture: (h, w, 3) uint8, RGB.
+        box: Box of the words, pixels of the picture.
+    """
+    x0, y0, x1, y1 = box
+    high = y1 - y0
+    right = min(picture.shape[1], x1 + round(_AFTER * high))
+    for left in (max(0, x0 - round(_NAMED_BEFORE * high)), x0):
+        text = read_words(picture, (left, y0, right, y1), 1.0)
+        if text is not None and _OF_A_DIVISION.search(text.words):
+            return True
+    return False
 
 
 def contradicts_length(

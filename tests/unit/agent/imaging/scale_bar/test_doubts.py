@@ -15,6 +15,7 @@ from agent.imaging.scale_bar.detect import _is_better, find_graphics
 from agent.imaging.scale_bar.doubts import (
     ends_in_texture,
     has_hidden_end,
+    is_next_to_cell,
     is_outline,
     is_side_of_frame,
 )
@@ -324,3 +325,31 @@ def test_a_chequered_bar_without_its_last_cell_is_not_measured_better(x1, better
     bar = build_bar((200, 400, 600, 420), BLACK, kind="checker")
 
     assert _is_better(draw_steel(), labelled, bar) is better
+
+
+@pytest.mark.parametrize(("first", "second"), [(BLACK, WHITE), (WHITE, BLACK)])
+def test_a_cell_of_a_divided_bar_is_not_its_length(first, second):
+    pixels = draw_steel()
+    pixels[400:408, 150:250], pixels[400:408, 250:350] = first, second
+
+    stated = list_stated(write(pixels, "20 µm", (250, 378), first))
+
+    assert {length for _, length in stated} <= {200}
+
+
+@pytest.mark.parametrize(("ends", "is_cell"), [(350, True), (500, True), (260, False)])
+def test_a_cell_is_at_least_as_long_as_the_bar_and_of_another_even_ink(ends, is_cell):
+    pixels = draw_steel()
+    pixels[400:408, 150:250], pixels[400:408, 250:ends] = BLACK, WHITE
+
+    assert is_next_to_cell(pixels, build_bar((150, 400, 250, 408), BLACK)) is is_cell
+
+
+@pytest.mark.parametrize(("words", "lengths"), [("1 div = 10 µm", []), ("40 µm", [(40.0, 200)])])
+def test_the_length_of_one_division_is_not_that_of_the_ruler(words, lengths):
+    pixels = draw_steel()
+    pixels[400:403, 150:353] = WHITE
+    for x in range(150, 351, 50):
+        pixels[392:411, x : x + 3] = WHITE
+
+    assert list_stated(write(pixels, words, (250, 372), WHITE)) == lengths
