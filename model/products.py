@@ -22,6 +22,9 @@ T = TypeVar("T", bound=np.floating)
 _BLOCK = 1024
 """Cells that are added one after the other in float32; the sums of blocks are added in pairs."""
 
+LARGEST_HALF: Final = 65504.0
+"""Largest float16."""
+
 _SINGLE_THREADED = 200_000
 """Multiplications up to which OpenBLAS starts no threads, which would wait for each other. MEASURED
 on a busy PC: 18 ms of processor time for a product of 1 ms."""
@@ -128,14 +131,14 @@ class NumpyProducts:
     ) -> NDArray[np.float32]:
         """Apply a linear layer to every cell."""
         flat = features.reshape(len(features), -1)
-        logits = _multiply(weight.astype(np.float32), flat)
+        logits = multiply_on_one_thread(weight.astype(np.float32), flat)
         return logits.reshape(len(weight), *features.shape[1:])
 
     def multiply(
         self, first: NDArray[np.floating], second: NDArray[np.floating]
     ) -> NDArray[np.float64]:
         """Multiply two matrices in float64."""
-        return _multiply(
+        return multiply_on_one_thread(
             first.astype(np.float64, copy=False), second.astype(np.float64, copy=False)
         )
 
@@ -149,18 +152,24 @@ def _sum_weighted(values: NDArray[np.float32], share: NDArray[np.float32]) -> ND
     return np.asarray(sums + rest, np.float32)
 
 
-def _multiply(first: NDArray[T], second: NDArray[T]) -> NDArray[T]:
+def round_to_half(values: NDArray[np.floating]) -> NDArray[np.float16]:
+    """Round to float16; what is beyond its range becomes its largest value."""
+    half: NDArray[np.float16] = np.clip(values, -LARGEST_HALF, LARGEST_HALF).astype(np.float16)
+    return half
+
+
+def multiply_on_one_thread(first: NDArray[T], second: NDArray[T]) -> NDArray[T]:
     """Multiply (n, d) and (d, m) in parts that take one thread."""
     count, size = first.shape
     if count == 1:  # a product with a vector takes threads much earlier
-        return _multiply(np.repeat(first, 2, axis=0), second)[:1]
+        return multiply_on_one_thread(np.repeat(first, 2, axis=0), second)[:1]
     product = np.empty((count, second.shape[1]), first.dtype)
     width = max(8, _SINGLE_THREADED // max(1, count * size))
     height = max(2, _SINGLE_THREADED // max(1, width * size))
     for top in range(0, count, height):
         rows = first[top : top + height]
         if len(rows) == 1:
-            product[top:] = _multiply(rows, second)
+            product[top:] = multiply_on_one_thread(rows, second)
             continue
         for left in range(0, second.shape[1], width):
             part = second[:, left : left + width]

@@ -12,15 +12,13 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from model.block_statistics import swap_axes
+from model.products import multiply_on_one_thread
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _ROWS = 8
 """Rows that one product computes: more would multiply by more zeros."""
-
-_SINGLE_THREADED = 200_000
-"""Multiplications up to which OpenBLAS starts no threads, which would wait for each other."""
 
 _LARGEST_WEIGHT, _MOST_BITS = 1 << 15, 22
 
@@ -68,12 +66,10 @@ def _resample_rows(pixels: NDArray[np.uint8], count: int) -> NDArray[np.uint8]:
     resampled = np.empty((count, flat.shape[1]), np.uint8)
     for top in range(0, count, _ROWS):
         band, first = taps.build_band(top, top + _ROWS)
-        width = max(1, _SINGLE_THREADED // band.size)
-        for left in range(0, flat.shape[1], width):
-            part = flat[first : first + band.shape[1], left : left + width]
-            sums = band @ part.astype(dtype)
-            sums += dtype(_HALF)
-            resampled[top : top + _ROWS, left : left + width] = sums
+        part: NDArray[np.floating] = flat[first : first + band.shape[1]].astype(dtype)
+        sums = multiply_on_one_thread(band, part)
+        sums += dtype(_HALF)
+        resampled[top : top + _ROWS] = sums
     return resampled.reshape(count, *pixels.shape[1:])
 
 
@@ -112,10 +108,8 @@ def _multiply_rows(plane: NDArray[np.float32], taps: _Taps) -> NDArray[np.float3
     product = np.empty((len(taps.first), plane.shape[1]), np.float32)
     for top in range(0, len(product), _ROWS):
         band, first = taps.build_band(top, top + _ROWS)
-        width = max(1, _SINGLE_THREADED // band.size)
-        for left in range(0, plane.shape[1], width):
-            part = plane[first : first + band.shape[1], left : left + width]
-            product[top : top + _ROWS, left : left + width] = band @ part
+        part = plane[first : first + band.shape[1]]
+        product[top : top + _ROWS] = multiply_on_one_thread(band, part)
     return product
 
 

@@ -277,12 +277,12 @@ class Shift:
         )
 
     def said(self, order: str) -> dict[str, Any]:
-        """Say an order as its page would now."""
+        """Return an order as its page shows it now."""
         assessed = assess(self.store, order, self.lab())
         return order_to_json(assessed) if assessed else {"conformity": "unknown"}
 
     def said_now(self, order: str) -> dict[str, Any]:
-        """Say an order as its page did when it was first asked for since the last event."""
+        """Return an order as its page showed it at the first request after the last event."""
         if order not in self._said:
             self._said[order] = self.said(order)
         return self._said[order]

@@ -23,7 +23,7 @@ from model.ood.frozen_pass import (
 )
 from model.ood.intensity import TONE_PX, intensity_features
 from model.ood.mahalanobis import normalize_rows
-from model.products import NUMPY, MapStatistics
+from model.products import NUMPY, MapStatistics, round_to_half
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -62,9 +62,6 @@ BLOCK_CELLS = 10
 """Side of a block of a pass that sees the whole field, in broad cells: 80 µm, as of a window. A
 field is as far from another as its blocks are on average, since the mean of a field of two
 structures resembles neither."""
-
-_LARGEST_HALF = 65504.0
-"""Largest float16."""
 
 _MIN_STEEL = 0.7
 """Share of a patch that must be steel away from any edge."""
@@ -352,7 +349,7 @@ def _build_cells(
     rows, columns = (max(1, length // stride) for length in frame.extent)
     inside = features[:rows, :columns]
     if inside.dtype != np.float16:
-        inside = np.clip(inside, -_LARGEST_HALF, _LARGEST_HALF).astype(np.float16)
+        inside = round_to_half(inside)
     zoom = (frame.box[2] - frame.box[0]) / frame.extent[1]
     return CellFeatures(
         np.ascontiguousarray(inside),

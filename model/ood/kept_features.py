@@ -30,6 +30,7 @@ from model.ood.packed_codes import (
     read_floats,
     split_halves,
 )
+from model.products import round_to_half
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -52,7 +53,6 @@ _MOST_COUNTED = 255
 _MOST_COSINES: Final = 1 << 23
 """Cosines that are computed at a time, 32 MB."""
 
-_LARGEST_HALF = 65504.0
 _HEADER = 3  # bits, blocks kept, blocks of the field
 _LOW_RANK = 1  # in place of the bits
 
@@ -148,8 +148,7 @@ class FeatureBatch:
 
 def pack_moments(layers: Sequence[NDArray[np.float32]]) -> NDArray[np.float16]:
     """Return the moments of all layers one after another, (m,) float16."""
-    together = np.concatenate(list(layers))
-    return np.asarray(np.clip(together, -_LARGEST_HALF, _LARGEST_HALF), np.float16)
+    return round_to_half(np.concatenate(list(layers)))
 
 
 def pack_blocks(blocks: NDArray[np.float32], limits: tuple[int, int] = SHORT_LIMITS) -> bytes:

@@ -1,4 +1,4 @@
-"""The frozen network in parts, and the distances of its cells, as networks of PyTorch.
+"""The frozen network in parts, as networks of PyTorch; the distances of cells are in `factors`.
 
 They are run by PyTorch or converted to OpenVINO. No other module here needs PyTorch to serve.
 """
@@ -14,12 +14,10 @@ from torch.nn import functional
 from model.networks.architecture import IMAGENET_MEAN, IMAGENET_STD
 from model.ood.early_stages import JOINED
 from model.ood.frozen_pass import DARKEST
+from model.products import LARGEST_HALF
 
 if TYPE_CHECKING:
     from model.networks.backbones import Backbone
-
-_LARGEST_HALF = 65504.0
-"""Largest float16."""
 
 
 def join_maps(finer: torch.Tensor, coarser: torch.Tensor) -> torch.Tensor:
@@ -98,4 +96,4 @@ class Join(nn.Module):
     def forward(self, second: torch.Tensor, third: torch.Tensor) -> torch.Tensor:
         """Join the two maps."""
         joined = join_maps(second, third).permute(0, 2, 3, 1)
-        return joined.clamp(-_LARGEST_HALF, _LARGEST_HALF).half()
+        return joined.clamp(-LARGEST_HALF, LARGEST_HALF).half()

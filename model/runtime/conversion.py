@@ -115,7 +115,7 @@ def _read(structure: bytes, weights: bytes) -> Any:
 
 @contextmanager
 def keeping_converted(folder: Path) -> Iterator[None]:
-    """Keep in a folder what is converted of recipes within the block, and read what is kept.
+    """Keep the networks of recipes that are converted within the block, and read kept ones.
 
     Args:
         folder: It is created where needed, and may be deleted at any time.

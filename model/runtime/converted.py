@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 CONVERTER: Final = 1
 """Version of our conversion; increase it where one release converts a network differently than
-before. Another release converts anew in any case."""
+before. Each release converts again."""
 
 _PRIVATE_FOLDER = 0o700
 _OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH

@@ -248,6 +248,8 @@ def _find_arrow(pixels: NDArray[np.uint8], bar: FoundBar, label: BarLabel) -> La
 
 def _drop_unsure_length(pixels: NDArray[np.uint8], bar: FoundBar) -> FoundBar:
     """Return the bar, without its length where its line may end elsewhere than it was found."""
+    if bar.um is None:
+        return bar
     unsure = (
         continues_beyond_gap(pixels, bar)
         or has_hidden_end(pixels, bar)
@@ -258,7 +260,7 @@ def _drop_unsure_length(pixels: NDArray[np.uint8], bar: FoundBar) -> FoundBar:
         or _is_cut(pixels, bar)
         or _has_other_words(pixels, bar)
     )
-    return _put_in_doubt(bar) if bar.um is not None and unsure else bar
+    return _put_in_doubt(bar) if unsure else bar
 
 
 def _drop_contradicted(bar: FoundBar, lines: list[Line]) -> FoundBar:

@@ -135,19 +135,18 @@ def is_next_to_cell(pixels: NDArray[np.uint8], bar: FoundBar) -> bool:
         return False
     if y0 < _CELL_ROOM or y1 + _CELL_ROOM > len(pixels):
         return False
-    aside = max(3, long // 20)
+    aside, cell = max(3, long // 20), slice(_CELL_ROOM + 1, -_CELL_ROOM - 1)
     for start, stop in ((x1, x1 + long), (x0 - long, x0)):
         if start < 0 or stop > pixels.shape[1]:
             continue
         around = pixels[y0 - _CELL_ROOM : y1 + _CELL_ROOM, start + aside : stop - aside]
         rows = around.astype(np.int16)
-        inner = rows[_CELL_ROOM + 1 : -_CELL_ROOM - 1]
-        ink = np.median(inner, axis=(0, 1))
+        ink = np.median(rows[cell], axis=(0, 1))
         if np.abs(ink - np.array(bar.ink)).max() < bar.contrast / 2:
             continue
         like = np.abs(rows - ink).max(axis=2) <= _GREY
         beyond = like[[0, 1, -2, -1]].mean(axis=1)
-        if like[_CELL_ROOM + 1 : -_CELL_ROOM - 1].mean() >= _OF_CELL and beyond.max() < _OF_GROUND:
+        if like[cell].mean() >= _OF_CELL and beyond.max() < _OF_GROUND:
             return True
     return False
 

@@ -33,9 +33,7 @@ _DETECTOR_AREA_PX = 100_000  # run time is proportional to area: about 60 ms on 
 _MIN_SCORE = 0.6
 _UNUSUAL_SCORE = 0.8  # of a number that no program writes on a bar
 _OF_A_LINE = " -–—_"  # as the half of a line before its words is read
-_OF_A_DIVISION = re.compile(
-    r"(?<![a-z])(div|d[i1l]v|scale ?part|teilstrich|skt|grad)", re.IGNORECASE
-)
+_OF_A_DIVISION = re.compile(r"(?<![a-z])(d[i1l]v|scale ?part|teilstrich|skt)", re.IGNORECASE)
 _NAMED_BEFORE, _AFTER = 5.0, 3.5  # of the words' height, where "1 div =" or "/ div" stands
 _BEFORE = 0.75  # of the height of words: a digit and the gap after it
 

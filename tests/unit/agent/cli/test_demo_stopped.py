@@ -26,13 +26,13 @@ def test_a_demonstration_that_is_stopped_says_how_it_continues(tmp_path) -> None
         start_new_session=True,
     )
     try:
-        said = [demo.stderr.readline(), demo.stderr.readline()]  # it draws now
+        lines = [demo.stderr.readline(), demo.stderr.readline()]  # it draws now
         os.killpg(demo.pid, signal.SIGINT)
-        said += demo.communicate(timeout=120)[1].splitlines()
+        lines += demo.communicate(timeout=120)[1].splitlines()
     finally:
         with suppress(ProcessLookupError):
             os.killpg(demo.pid, signal.SIGKILL)
 
     assert demo.returncode == 130
-    assert said[-1].startswith("Stopped. The same command continues it: agent demo")
-    assert not any("Traceback" in line for line in said)
+    assert lines[-1].startswith("Stopped. The same command continues it: agent demo")
+    assert not any("Traceback" in line for line in lines)
