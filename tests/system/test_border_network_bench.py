@@ -1,0 +1,30 @@
+"""The bench that trains the border network writes the weights that the product reads."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors.numpy import load_file, save_file
+
+TESTS = Path(__file__).resolve().parents[1]
+# Modules of a bench import each other so. Last, since some are named like helpers of the tests.
+sys.path.append(str(TESTS / "bench"))
+
+from border_network import BorderNetwork, pack  # noqa: E402 - after its folder
+
+
+def test_a_file_has_the_kernels_of_the_network_in_the_order_of_the_product(tmp_path):
+    torch.manual_seed(1)
+    network = BorderNetwork().to(memory_format=torch.channels_last).eval()
+    (kernel, norm), head = network.d4, network.head.weight.detach()
+
+    save_file(pack(network), tmp_path / "border.safetensors")
+    read = load_file(tmp_path / "border.safetensors")
+
+    scale = (norm.weight / torch.sqrt(norm.running_var + norm.eps)).detach()
+    expected = (kernel.weight.detach() * scale[:, None, None, None]).permute(2, 3, 1, 0)
+    assert np.abs(read["d4"] - expected.reshape(9, -1, len(scale)).numpy()).max() < 1e-3
+    assert np.abs(read["head"][0] - head[:, :, 0, 0].T.numpy()).max() < 1e-3
