@@ -97,8 +97,11 @@ ALONE = frozenset({"run", "status", "report", "order", "classify", "files", "web
 
 SHORT = frozenset({"status", "order", "files"})
 
-OFTEN_USED = ("accounts", "labels", "records", "rollouts", "search", "trail")
+OFTEN_USED = ("accounts", "intake", "records", "rollouts", "trail")
 """Modules of tables that these need to open a lab and to tell which bundle and settings it uses."""
+
+OF_MICROGRAPHS = ("labels",)
+"""Modules of tables with micrographs and what they name, which all of these but `status` need."""
 
 HELP = ["-h", "--help"]
 
@@ -204,7 +207,7 @@ def main(arguments: list[str] | None = None) -> None:
         # First, at the bottom of the stack: Python keeps the frames of calls in blocks of 16 KB,
         # and a loop at the end of a block has one mapped and released at each call. Making the
         # tables took up to half as long again in the midst of other imports.
-        for name in OFTEN_USED:
+        for name in (*OFTEN_USED, *(OF_MICROGRAPHS if group != "status" else ())):
             importlib.import_module(f"agent.store.tables.{name}")
     command = _build_command(group)
     try:
@@ -273,12 +276,13 @@ def now_utc() -> datetime:
     return datetime.now(UTC)
 
 
-def open_store(settings: Settings, *, anew: bool = False) -> Store:
+def open_store(settings: Settings, *, anew: bool = False, acts: bool = True) -> Store:
     """Open the lab's database for the shell; create or migrate it if needed.
 
     Args:
         settings: Settings of the lab.
         anew: Accept a database that does not belong to the data folder, and refuse one that does.
+        acts: The command may write an act, after which the statements of changed orders are frozen.
 
     Raises:
         BadStore: The database cannot be used; the message names the remedy.
@@ -300,7 +304,8 @@ def open_store(settings: Settings, *, anew: bool = False) -> Store:
         connections=settings.store.connections,
     )
     store = opened.acting_as(shell_origin())
-    _freeze_after_acts(settings, store)
+    if acts:
+        _freeze_after_acts(settings, store)
     return store
 
 

@@ -26,7 +26,9 @@ def status(
     from agent.service.status import build_status
 
     settings = load_settings(context)
-    document = build_status(settings, now=clock(), open_store=lambda: open_store(settings))
+    document = build_status(
+        settings, now=clock(), open_store=lambda: open_store(settings, acts=False)
+    )
     if not settings.sources and find_settings_file(context) is None:
         document["problems"].insert(0, _describe_missing_file())
     if as_json:

@@ -183,10 +183,10 @@ from .stored_facts import (
 )
 from .unread_names import WaitingFile as WaitingFile
 from .upgrade import Upgrade as Upgrade
-from .work_division import UnitState as UnitState
 from .work_progress import (
     JobState as JobState,
     UnitFault as UnitFault,
+    UnitState as UnitState,
     WorkJob as WorkJob,
     WorkProgress as WorkProgress,
 )

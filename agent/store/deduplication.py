@@ -14,7 +14,7 @@ from sqlalchemy import delete, literal_column, update
 from sqlmodel import col, select
 
 from agent.store.file_states import AT_ONCE, OVERWRITTEN, VANISHED, State, rest
-from agent.store.search_index import note_contents
+from agent.store.search_updates import note_contents
 from agent.store.tables import ContentRow, PathRow, SourceRow
 from agent.watch import locate
 

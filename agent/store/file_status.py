@@ -10,7 +10,7 @@ from sqlmodel import col, select
 
 from agent.store.file_states import AT_ONCE, CHUNK, UNREAD, VANISHED, FileFate, State, chunks, rest
 from agent.store.number_match import may_name
-from agent.store.tables import ContentRow, PathRow, SourceRow
+from agent.store.tables import ContentRow, PathRow, SiteRow, SourceRow
 from agent.store.unread_names import find_renamed
 
 if TYPE_CHECKING:
@@ -110,15 +110,12 @@ def files(
 
 def _list_present(session: Session, whose: AgentIdentity, states: Sequence[str]) -> list[str]:
     """Return those of some states that any content has: most often none waits or was lost."""
-    if len(states) == 1:
-        return list(states)
-    wanted = (
-        select(ContentRow.state)
-        .where(ContentRow.site_id == whose.site_id, col(ContentRow.state).in_(states))
-        .distinct()
-    )
-    present = set(session.exec(wanted))
-    return [state for state in states if state in present]
+    of_site = select(ContentRow.id).where(ContentRow.site_id == whose.site_id).limit(1)
+    return [
+        state
+        for state in states
+        if session.exec(of_site.where(ContentRow.state == state)).first() is not None
+    ]
 
 
 def _files(
@@ -278,10 +275,30 @@ def _paths(
 
 
 def counts(session: Session, whose: AgentIdentity) -> dict[str, int]:
-    """Return state → number of content versions of this site; all states are named."""
+    """Return state → number of content versions of this site; all states are named.
+
+    Args:
+        session: One that reads the rows of all sites.
+        whose: The site.
+    """
+    none = {state.value: 0 for state in State}
     query = (
         select(ContentRow.state, func.count())
         .where(ContentRow.site_id == whose.site_id)
         .group_by(ContentRow.state)
     )
-    return {state.value: 0 for state in State} | dict(session.exec(query).all())
+    if not _is_only_site(session):
+        return none | dict(session.exec(query).all())
+    # SQLite counts a whole table in a fifteenth of the time of the entries of an index, so nearly
+    # all contents, those that are done, are counted as the rest.
+    others = col(ContentRow.state).in_([state for state in State if state is not State.DONE])
+    unfinished = dict(session.exec(query.where(others)).all())
+    total = session.exec(select(func.count()).select_from(ContentRow)).one()
+    return none | unfinished | {State.DONE.value: total - sum(unfinished.values())}
+
+
+def _is_only_site(session: Session) -> bool:
+    """Return whether this is SQLite with one site, as nearly every one has."""
+    if session.get_bind().dialect.name != "sqlite":
+        return False
+    return session.exec(select(func.count()).select_from(SiteRow)).one() == 1

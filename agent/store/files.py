@@ -190,7 +190,7 @@ class Files(Repository):
 
     def count_by_state(self) -> dict[str, int]:
         """Return state → number of content versions of this site; all states are named."""
-        with reading(self._engine) as session:
+        with reading(self._all_sites) as session:
             return file_status.counts(session, self._whose)
 
 

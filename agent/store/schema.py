@@ -14,7 +14,13 @@ from sqlalchemy.exc import ProgrammingError
 
 from agent.errors import BadStore
 from agent.store import engine as engines
-from agent.store import guards, new_database, search_index, site_policies, site_references
+from agent.store import (
+    guards,
+    search_updates,  # noqa: F401 - it listens to the sessions of every open database
+    search_words,
+    site_policies,
+    site_references,
+)
 from agent.store.row_counts import count_rows
 from agent.store.site_scope import EVERY_SITE, SCHEMA, bind
 from agent.store.tables import SITE
@@ -66,7 +72,7 @@ def lay_missing_guards(engine: Engine) -> bool:
                 guards.are_laid(connection)
                 and site_references.are_laid(connection)
                 and not site_policies.find_missing(connection)
-                and search_index.is_laid(connection)
+                and search_words.is_laid(connection)
             ):
                 return False
         try:
@@ -167,6 +173,8 @@ def _create(engine: Engine) -> str:
         _lock(connection)
         revision = _revision_in(connection)  # another agent may have been first
         if revision is None:
+            from agent.store import new_database  # noqa: PLC0415 - it makes all tables
+
             new_database.create(connection, HEAD)
             _lay(connection)
     return revision or HEAD
@@ -180,6 +188,8 @@ def _lock(connection: Connection) -> None:
 
 def _lay(connection: Connection) -> None:
     """Create what the tables are guarded, separated and searched with."""
+    from agent.store import search_index  # noqa: PLC0415 - it makes tables, rarely needed here
+
     guards.lay(connection)
     site_policies.lay(connection)
     site_references.lay(connection)

@@ -31,7 +31,6 @@ from sqlmodel import col
 from agent.store.engine import is_sqlite, reading
 from agent.store.micrograph_views import of_micrographs
 from agent.store.repository import Repository
-from agent.store.search_index import WORDS
 from agent.store.search_terms import (
     FACETS,
     INDEXED_PREFIX,
@@ -42,6 +41,7 @@ from agent.store.search_terms import (
     hash_site,
     parse_search,
 )
+from agent.store.search_words import WORDS
 from agent.store.tables import MicrographRow, SearchRow
 
 if TYPE_CHECKING:

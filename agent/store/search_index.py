@@ -1,8 +1,8 @@
-"""Keep what the search finds in step with the rows it is computed from, in the same transaction.
+"""Compute what the search finds of a micrograph from its rows, and make its tables.
 
-A session notes the micrographs whose rows it writes and computes their entries before it commits.
-Their words are in a table of the database's own text search. Where that is missing, as in a
-database of an older schema, it is made and everything is computed again.
+`search_updates` calls it in the transaction that writes the rows. The words are in a table of the
+database's own text search. Where that is missing, as in a database of an older schema, it is made
+and everything is computed again.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import hashlib
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import and_, event, inspect, text
+from sqlalchemy import and_, inspect, text
 from sqlalchemy import select as select_columns
 from sqlmodel import col, select
 
@@ -20,10 +20,10 @@ from agent.store import label_resolution, labels
 from agent.store.engine import insert_for
 from agent.store.file_states import chunks
 from agent.store.search_terms import join_terms
+from agent.store.search_words import WORDS, is_laid
 from agent.store.site_scope import SiteSession
 from agent.store.tables import (
     ContentRow,
-    LabelRow,
     MicrographRow,
     PathRow,
     ResultRow,
@@ -42,13 +42,6 @@ if TYPE_CHECKING:
 
     from agent.store.decisions import LabelView
 
-WORDS = "search_words"
-"""Table of the database's text search; its number of a row is the micrograph's."""
-OWN_TABLES = frozenset(
-    {WORDS, *(f"{WORDS}_{end}" for end in ("data", "idx", "content", "docsize", "config"))}
-)
-"""That table and what FTS5 keeps it in; no model describes them."""
-
 WAITING, AUTOMATIC, NOT_ASSESSED = "waiting", "automatic", "not_assessed"
 CONFIRMED, CORRECTED, LABELLED = "confirmed", "corrected", "labelled"
 OUTCOMES = (
@@ -57,7 +50,6 @@ OUTCOMES = (
 )
 """What became of a micrograph; a decision without a code is its own kind."""
 
-_MICROGRAPHS, _CONTENTS = "search_micrographs", "search_contents"
 _READ = ("public_id", "content_id", "site_id", "sha256", "taken_at", "relative", "process_extra")
 _FILL_ROWS = 2000
 
@@ -80,31 +72,13 @@ class IndexEntry:
 # --- in the transaction of the rows ---------------------------------------------------------------
 
 
-def note_contents(session: Session, content_ids: Iterable[int]) -> None:
-    """Compute the entries of these contents' micrographs again when the session commits."""
-    session.info.setdefault(_CONTENTS, set()).update(content_ids)
-
-
-@event.listens_for(SiteSession, "after_flush")
-def _note(session: SiteSession, _context: object) -> None:
-    numbers = session.info.setdefault(_MICROGRAPHS, set())
-    for row in (*session.new, *session.dirty):
-        if isinstance(row, MicrographRow):
-            numbers.add(row.id)
-        elif isinstance(row, ResultRow | LabelRow):
-            numbers.add(row.micrograph_id)
-        elif isinstance(row, ContentRow) and row.duplicate_of is not None:
-            note_contents(session, [row.duplicate_of])
-
-
-@event.listens_for(SiteSession, "before_commit")
-def _refresh_noted(session: SiteSession) -> None:
-    session.flush()
-    numbers = set(session.info.pop(_MICROGRAPHS, ()))
-    for batch in chunks(sorted(session.info.pop(_CONTENTS, ()))):
+def list_micrographs(session: Session, content_ids: Collection[int]) -> list[int]:
+    """Return the numbers of the micrographs of some contents."""
+    numbers: list[int] = []
+    for batch in chunks(sorted(content_ids)):
         query = select(MicrographRow.id).where(col(MicrographRow.content_id).in_(batch))
-        numbers.update(session.exec(query))
-    refresh(session, sorted(number for number in numbers if number))
+        numbers.extend(number for number in session.exec(query) if number)
+    return numbers
 
 
 def refresh(session: Session, micrograph_ids: Sequence[int]) -> None:
@@ -278,11 +252,6 @@ def _find_outcome(row: Any, label: LabelView | None) -> str:
 
 
 # --- making the tables ----------------------------------------------------------------------------
-
-
-def is_laid(connection: Connection) -> bool:
-    """Return whether the table of the text search is there."""
-    return inspect(connection).has_table(WORDS)
 
 
 def lay(connection: Connection) -> None:

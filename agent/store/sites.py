@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING
 from sqlalchemy import or_
 from sqlmodel import col, func, select
 
-from agent.store import nightly_reports, review_queue, sources
+from agent.store import sources
 from agent.store.engine import reading
 from agent.store.site_scope import EVERY_SITE, bind
 from agent.store.sources import AgentIdentity
-from agent.store.tables import AgentRow, NightRow_, SiteRow, SourceRow, TrailRow
+from agent.store.tables import AgentRow, SiteRow, SourceRow, TrailRow
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -86,6 +86,9 @@ class AllSites:
 
 
 def _build_site(session: Session, site: SiteRow) -> SiteSeen:
+    from agent.store import nightly_reports, review_queue  # noqa: PLC0415 - short commands need neither
+    from agent.store.tables import NightRow_  # noqa: PLC0415
+
     whose = AgentIdentity(site.id or 0, 0)
     night = session.exec(select(func.max(NightRow_.date)).where(NightRow_.site_id == site.id)).one()
     waiting, since = review_queue.count_waiting(session, whose)

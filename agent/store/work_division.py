@@ -7,7 +7,6 @@ micrograph never changes its source, its number or its first result.
 from __future__ import annotations
 
 from collections import defaultdict
-from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import exists
@@ -16,6 +15,7 @@ from sqlmodel import col, select
 
 from agent.store.file_states import AT_ONCE
 from agent.store.tables import MicrographRow, ResultRow, WorkJobRow, WorkUnitRow
+from agent.store.work_progress import UnitState
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -28,15 +28,6 @@ if TYPE_CHECKING:
 
 DIVIDED_AT_ONCE = 20_000
 """Micrographs that are divided in one transaction; other writers wait about a second for it."""
-
-
-class UnitState(StrEnum):
-    """State of a unit."""
-
-    WAITING = "waiting"
-    WORKING = "working"
-    DONE = "done"
-    SET_ASIDE = "set_aside"
 
 
 def divide(

@@ -12,16 +12,16 @@ from sqlalchemy import delete, update
 from sqlmodel import col, func, select
 
 from agent.errors import WrongUse
-from agent.store import audit_log, work_division
+from agent.store import audit_log
 from agent.store.engine import reading, writing
 from agent.store.file_states import AT_ONCE
 from agent.store.repository import Repository
 from agent.store.tables import WorkJobRow, WorkUnitRow
-from agent.store.work_division import UnitState
 from agent.store.work_progress import (
     COUNTS,
     FLIPS,
     JobState,
+    UnitState,
     WorkJob,
     WorkProgress,
     join_flip,
@@ -107,6 +107,8 @@ class WorkJobs(Repository):
             row = _find(session, self._whose, job_id, lock=True)
             if row is None or row.is_divided or row.ended_at is not None:
                 return False
+            from agent.store import work_division  # noqa: PLC0415 - it makes the tables of micrographs
+
             return work_division.divide(session, self._whose, row, unit=unit, at=at)
 
     def pause(self, job_id: int, *, by: str, at: datetime) -> bool:

@@ -12,7 +12,6 @@ from sqlalchemy import case
 from sqlmodel import col, func, select
 
 from agent.store.tables import AgentRow, WorkJobRow, WorkUnitRow
-from agent.store.work_division import UnitState
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -29,6 +28,15 @@ FLIPS = "flips"
 RECENT = timedelta(minutes=15)
 """The rate of a job is that of the units which ended within this time."""
 SHOWN_UNITS = 20
+
+
+class UnitState(StrEnum):
+    """State of a unit."""
+
+    WAITING = "waiting"
+    WORKING = "working"
+    DONE = "done"
+    SET_ASIDE = "set_aside"
 
 
 class JobState(StrEnum):

@@ -21,8 +21,7 @@ from agent.store.file_states import AT_ONCE
 from agent.store.micrograph_views import MicrographView, of_micrographs
 from agent.store.repository import Repository
 from agent.store.tables import AgentRow, MicrographRow, SourceRow, WorkJobRow, WorkUnitRow
-from agent.store.work_division import UnitState
-from agent.store.work_progress import JobState, join_flip
+from agent.store.work_progress import JobState, UnitState, join_flip
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

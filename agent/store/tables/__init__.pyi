@@ -1,8 +1,5 @@
 # Public names, each imported on first use.
-from .accounts import (
-    AccountRow as AccountRow,
-    LoginRow as LoginRow,
-)
+from .accounts import AccountRow as AccountRow
 from .all_tables import (
     PER_SITE as PER_SITE,
     REFERRING as REFERRING,
@@ -23,11 +20,13 @@ from .campaigns import (
     CampaignRow as CampaignRow,
     RatingRow as RatingRow,
 )
+from .coverage import CoverageRow as CoverageRow
 from .intake import (
     ContentRow as ContentRow,
     PathRow as PathRow,
 )
 from .labels import LabelRow as LabelRow
+from .logins import LoginRow as LoginRow
 from .micrographs import (
     MicrographRow as MicrographRow,
     ResultRow as ResultRow,
@@ -73,10 +72,7 @@ from .statements import (
     StatementFileRow as StatementFileRow,
     StatementRow as StatementRow,
 )
-from .trail import (
-    CoverageRow as CoverageRow,
-    TrailRow as TrailRow,
-)
+from .trail import TrailRow as TrailRow
 from .work import (
     JobRow as JobRow,
     WorkJobRow as WorkJobRow,

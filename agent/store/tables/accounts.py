@@ -1,4 +1,4 @@
-"""Accounts and logins."""
+"""Accounts of people and programs."""
 
 from datetime import datetime
 from typing import Any, ClassVar
@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 from sqlalchemy import UniqueConstraint
 from sqlmodel import Field
 
-from agent.store.tables.base import OfGroup, OfSite, Row, instant_column, site_column
+from agent.store.tables.base import OfGroup, Row, instant_column, site_column
 
 
 class AccountRow(OfGroup, Row, table=True):
@@ -30,17 +30,3 @@ class AccountRow(OfGroup, Row, table=True):
     failures: int = 0
     locked_until: datetime | None = instant_column()
     logins_since: datetime | None = instant_column()
-
-
-class LoginRow(OfSite, Row, table=True):
-    """A log-in session of a browser; `sha256` is of its cookie."""
-
-    __tablename__: ClassVar[Any] = "login"
-
-    id: int | None = Field(default=None, primary_key=True)
-    site_id: int = site_column()
-    sha256: str = Field(unique=True)
-    account_id: int = Field(foreign_key="account.id", index=True)
-    began_at: datetime = instant_column()
-    seen_at: datetime = instant_column()
-    ended_at: datetime | None = instant_column()

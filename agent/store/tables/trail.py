@@ -1,4 +1,4 @@
-"""The audit trail and what it covers."""
+"""The audit trail."""
 
 from datetime import datetime
 from typing import Any, ClassVar
@@ -28,17 +28,3 @@ class TrailRow(OfSite, Row, table=True):
     facts: str = Field(sa_column=Column(Text, nullable=False))  # text: it is what was hashed
     previous_sha256: str
     sha256: str = Field(unique=True)
-
-
-class CoverageRow(Row, table=True):
-    """The row of a table from which on the audit log contains the values.
-
-    `newest_id` is the newest row that is not covered, 0 where all are.
-    """
-
-    __tablename__: ClassVar[Any] = "trail_coverage"
-
-    id: int | None = Field(default=None, primary_key=True)
-    name: str = Field(unique=True)
-    newest_id: int
-    since: datetime = instant_column()

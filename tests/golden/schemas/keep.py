@@ -26,7 +26,7 @@ from agent.store import (  # noqa: E402 - beside us only after the line above
     StatementFile,
     Store,
     schema,
-    search_index,
+    search_words,
 )
 from tests.unit.agent.store.test_store import OTHER, SHA, file, finding  # noqa: E402 - beside us only after the line above
 
@@ -99,7 +99,7 @@ def main() -> None:
                 "labelled": [one.code for one in store.labelled_micrographs.list_all()],
             }
         connection = sqlite3.connect(path)
-        connection.execute(f"DROP TABLE {search_index.WORDS}")  # made again; no dump can hold it
+        connection.execute(f"DROP TABLE {search_words.WORDS}")  # made again; no dump can hold it
         dump = "\n".join(connection.iterdump()) + "\n"
         connection.close()
     (HERE / f"{schema.HEAD}.sql").write_text(dump, encoding="utf-8")

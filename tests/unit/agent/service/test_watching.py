@@ -7,6 +7,7 @@ import string
 import subprocess
 import sys
 import threading
+import time
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 
@@ -19,6 +20,8 @@ from agent.service.problems import Problems
 from agent.service.source_thread import FRESH_AT_MOST, SourceWatch, build_watcher, write_down
 from agent.settings import Source
 from agent.store import Store
+from agent.watch import EventListener
+from agent.watch.source_watcher import TEND_EVERY_S
 from tests.unit.agent.service.test_service import picture, until
 
 NOON = datetime(2026, 11, 24, 12, tzinfo=UTC)
@@ -105,7 +108,7 @@ def test_what_waited_for_a_share_goes_at_once_when_it_is_back(tmp_path):
     folder = tmp_path / "export"
     folder.mkdir()
     (folder / "a.png").write_bytes(picture(1))
-    source = Source(name="LOM", folder=folder, mode="poll", quiet_s=0.1)
+    source = Source(name="LOM", folder=folder, mode="poll", quiet_s=0.1, scan_every_s=0.1)
     with Store.open(f"sqlite:///{tmp_path}/a.db", site="Plant 1", agent="PC") as store:
         watch = SourceWatch(
             source,
@@ -160,14 +163,26 @@ def watching(tmp_path):
     """Watches a folder with a thread of its own, and what it says meanwhile."""
 
     @contextmanager
-    def begin(*, now=lambda: datetime.now(UTC), **wanted):
+    def begin(
+        *,
+        now=lambda: datetime.now(UTC),
+        steady=time.monotonic,
+        listen=EventListener,
+        **wanted,
+    ):
         folder = tmp_path / "export"
         folder.mkdir(exist_ok=True)
         source = Source(name="LOM", folder=folder, **({"quiet_s": 0.1} | wanted))
         problems = Problems()
         with Store.open(f"sqlite:///{tmp_path}/a.db", site="Plant 1", agent="PC") as store:
             watch = SourceWatch(
-                source, store=store, now=now, on_work=lambda: None, problems=problems
+                source,
+                store=store,
+                now=now,
+                on_work=lambda: None,
+                problems=problems,
+                steady=steady,
+                listen=listen,
             )
             watch.start()
             try:
@@ -216,7 +231,7 @@ def test_after_fault_upon_fault_the_watch_waits_longer_and_never_gives_up(watchi
 
 @pytest.mark.parametrize("how", ["gone", "empty"])
 def test_a_source_that_is_away_is_said_and_nothing_of_it_is_forgotten(tmp_path, watching, how):
-    with watching(mode="poll") as (watch, store, problems):
+    with watching(mode="poll", scan_every_s=0.1) as (watch, store, problems):
         (tmp_path / "export" / "a.png").write_bytes(picture(1))
         until(lambda: queued(store))
         (tmp_path / "export").rename(tmp_path / "aside")
@@ -368,11 +383,23 @@ def test_a_used_up_limit_of_watched_folders_is_said_and_polled_around(tmp_path):
 
 
 def test_a_bell_that_died_is_hung_anew(tmp_path, watching):
-    with watching(mode="native", scan_every_s=3600) as (watch, store, _):
+    ahead_s, heard = [0.0], []
+
+    def listen(folder, ring):
+        heard.append(ring)
+        return EventListener(folder, ring)
+
+    with watching(
+        mode="native", scan_every_s=3600, listen=listen,
+        steady=lambda: time.monotonic() + ahead_s[0],
+    ) as (watch, store, _):  # fmt: skip
         until(watch.ready.is_set)
         before = watch._watched._listener
         for emitter in before._observer.emitters:
             emitter.stop()
+            emitter.join()
+        ahead_s[0] = TEND_EVERY_S  # the next look is when it is checked, and is now
+        heard[0]()
         until(lambda: watch._watched._listener not in (None, before))
         (tmp_path / "export" / "a.png").write_bytes(picture(1))
         until(lambda: queued(store) == 1)  # told, or found by the listing that a new bell asks for

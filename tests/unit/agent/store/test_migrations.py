@@ -19,7 +19,7 @@ from folders import GOLDEN
 from sqlalchemy import inspect
 
 from agent.errors import BadStore
-from agent.store import Store, engine, guards, schema, search_index, site_policies
+from agent.store import Store, engine, guards, schema, search_words, site_policies
 from agent.store.tables import load_metadata
 from agent.verification import Outside, verify_trail
 from agent.watch import ListedFile
@@ -38,7 +38,7 @@ def test_migrations_and_tables_say_the_same(address) -> None:
         opts = {
             "compare_type": True,
             # made by `search_index`, as each database's text search needs it
-            "include_name": lambda name, _kind, _parents: name not in search_index.OWN_TABLES,
+            "include_name": lambda name, _kind, _parents: name not in search_words.OWN_TABLES,
         }
         context = MigrationContext.configure(connection, opts=opts)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from datetime import UTC, datetime
 
 import pytest
@@ -140,6 +142,28 @@ def test_an_entry_follows_each_decision_in_its_transaction(site) -> None:
     assert page.facets["outcome"] == {"waiting": 1, "automatic": 1, "confirmed": 1}
     assert page.count == 3
     assert not page.is_cut
+
+
+DECIDES = """
+import sys
+from datetime import datetime
+from agent.store import Decision, Store
+address, name, at = sys.argv[1:]
+with Store.open(address, site="Plant 1", agent="PC") as store:
+    print("agent.store.search_index" in sys.modules)
+    decision = Decision("code", "Ann", code="G8")
+    store.labels.decide(name, decision, at=datetime.fromisoformat(at))
+"""
+
+
+def test_an_entry_follows_a_process_that_searched_nothing_before(site, address) -> None:
+    wanted = site.take("G8", reasons=("uncertain",))
+
+    words = [sys.executable, "-c", DECIDES, address, wanted, DAY.isoformat()]
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+
+    assert (done.returncode, done.stdout) == (0, "False\n"), done.stderr
+    assert find(site, outcome="confirmed") == find(site, reviewer="Ann") == [wanted]
 
 
 def test_what_a_reviewer_may_not_see_yet_is_not_found_either(site) -> None:

@@ -666,6 +666,20 @@ def test_counts_name_every_state(store) -> None:
     }  # fmt: skip
 
 
+def test_counts_are_of_one_site_however_many_there_are(tmp_path) -> None:
+    url = f"sqlite:///{tmp_path}/two.db"
+    with Store.open(url, site="A", agent="PC") as alone:
+        taken(alone, "a.tif", finding())
+        alone.files.add([file("b.tif")], at=AT)
+        before = alone.files.count_by_state()
+        with Store.open(url, site="B", agent="PC") as other:
+            other.files.add([file(name) for name in ("c.tif", "d.tif")], at=AT)
+
+            counts = [before, alone.files.count_by_state(), other.files.count_by_state()]
+
+    assert [(count["done"], count["queued"]) for count in counts] == [(1, 1), (1, 1), (0, 2)]
+
+
 def test_a_file_left_alone_on_purpose_says_why(store) -> None:
     store.files.add_ignored(
         [file("a.tif")], "too_long", "the path is longer than the system allows", at=AT

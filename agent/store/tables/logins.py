@@ -1,0 +1,23 @@
+"""Logins of accounts."""
+
+from datetime import datetime
+from typing import Any, ClassVar
+
+from sqlmodel import Field
+
+from agent.store.tables import accounts  # noqa: F401 - what foreign keys name
+from agent.store.tables.base import OfSite, Row, instant_column, site_column
+
+
+class LoginRow(OfSite, Row, table=True):
+    """A log-in session of a browser; `sha256` is of its cookie."""
+
+    __tablename__: ClassVar[Any] = "login"
+
+    id: int | None = Field(default=None, primary_key=True)
+    site_id: int = site_column()
+    sha256: str = Field(unique=True)
+    account_id: int = Field(foreign_key="account.id", index=True)
+    began_at: datetime = instant_column()
+    seen_at: datetime = instant_column()
+    ended_at: datetime | None = instant_column()
