@@ -1,7 +1,7 @@
 """Compose fields with labels for `border_network.py`: mounted, layered and whole steel.
 
 Fields from `VARIED` on vary the steel itself: coarse particles, second phases, grains of several
-tones, another material. None of that is a mount.
+tones, another material. None of that is a mount. Fields from `HARD` on are those of `border_hard`.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
+from border_hard import coarsen, mount_hard
 from border_weights import make_uneven
 from composites import Composite, list_mounts, list_whole, mount_texture
 from drawn import draw
@@ -30,6 +31,12 @@ ROWS, COLUMNS = 144, 192
 NO_LABEL = 255
 VARIED = 10_000
 """First seed of fields whose steel is varied."""
+HARD = 20_000
+"""First seed of fields with filled mounts, rims, bleeding, or coarse steel without a border."""
+
+KINDS = ("blend", "phase", "particles", "grains", "material", "turned")
+STEEL_ALONE = ("blend", "particles", "grains", "turned")
+"""What varies the steel without an edge of another texture."""
 
 
 def is_held(name: str) -> bool:
@@ -40,7 +47,9 @@ def is_held(name: str) -> bool:
 def draw_sample(seed: int, folder: Path) -> tuple[np.ndarray, np.ndarray]:
     """Return a field and its labels: (576, 768) uint8 and (144, 192) uint8."""
     rng = np.random.default_rng([77, seed])
-    if rng.random() < 0.12:
+    if seed >= HARD:
+        composite = _compose_hard(rng, folder)
+    elif rng.random() < 0.12:
         share = rng.random()
         border = True if share < 0.5 else "layered" if share < 0.65 else False
         field = draw(1_500_000 + seed, bar=False, band=False, border=border)
@@ -82,19 +91,53 @@ def _compose(rng: np.random.Generator, folder: Path, *, varied: bool) -> Composi
     return Composite(np.clip(rgb, 0, 255).astype(np.uint8), {}, *[nothing] * 4)
 
 
-def _draw_texture(rng: np.random.Generator, textures: list[tuple[Path, int | None]]) -> np.ndarray:
+def _compose_hard(rng: np.random.Generator, folder: Path) -> Composite:
+    """Mount a texture, mostly with a filler, a rim or bleeding, or coarsen it without a border."""
+    textures = [each for each in list_whole(folder, "development") if not is_held(each[0].name)]
+    return compose_hard(rng, textures)
+
+
+def compose_hard(
+    rng: np.random.Generator, textures: list[tuple[Path, int | None]], kind: str = ""
+) -> Composite:
+    """Compose a field of `border_hard` of these textures.
+
+    Args:
+        rng: Decides all that is left open.
+        textures: Pictures and their last rows.
+        kind: "filled", "plain" or "whole"; any where it is empty.
+    """
+    kind = kind or str(rng.choice(["filled", "plain", "whole"], p=[0.42, 0.26, 0.32]))
+    rgb = _draw_texture(rng, textures, smallest=0.25)
+    if rng.random() < (0.35 if kind == "whole" else 0.3):
+        rgb = _vary_steel(rgb, rng, textures, STEEL_ALONE)
+    if kind == "whole":
+        if rng.random() < 0.75:
+            rgb = coarsen(rgb, rng)
+        rgb = rgb + rng.normal(0, rng.uniform(0, 3), rgb.shape[:2])[:, :, None]
+        nothing = np.zeros(rgb.shape[:2], bool)
+        return Composite(np.clip(rgb, 0, 255).astype(np.uint8), {}, *[nothing] * 4)
+    return mount_hard(rgb, rng, lambda: _draw_texture(rng, textures), filled=kind == "filled")
+
+
+def _draw_texture(
+    rng: np.random.Generator, textures: list[tuple[Path, int | None]], smallest: float = 0.35
+) -> np.ndarray:
     """Return a part of a real texture, (h, w, 3) float32, RGB."""
     path, foot = textures[int(rng.integers(len(textures)))]
     bgr = cv2.imdecode(np.frombuffer(path.read_bytes(), np.uint8), cv2.IMREAD_COLOR)[:foot]
-    return _change_tones(_cut(bgr, rng)[:, :, ::-1], rng)
+    return _change_tones(_cut(bgr, rng, smallest)[:, :, ::-1], rng)
 
 
 def _vary_steel(
-    rgb: np.ndarray, rng: np.random.Generator, textures: list[tuple[Path, int | None]]
+    rgb: np.ndarray,
+    rng: np.random.Generator,
+    textures: list[tuple[Path, int | None]],
+    kinds: tuple[str, ...] = KINDS,
 ) -> np.ndarray:
     """Return steel of another look, without a mount."""
     height, width = rgb.shape[:2]
-    kind = str(rng.choice(["blend", "phase", "particles", "grains", "material", "turned"]))
+    kind = str(rng.choice(kinds))
     if kind == "grains":
         return _tone_grains(rgb, rng)
     if kind == "particles":
@@ -159,14 +202,14 @@ def _lay_particles(rgb: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     return (rgb * (1 - mask[:, :, None]) + inner * mask[:, :, None]).astype(np.float32)
 
 
-def _cut(bgr: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+def _cut(bgr: np.ndarray, rng: np.random.Generator, smallest: float) -> np.ndarray:
     """Return a part, mirrored or not, at another size: coarse carbides touch its sides."""
     if rng.random() < 0.5:
         bgr = bgr[:, ::-1]
     if rng.random() < 0.5:
         bgr = bgr[::-1]
     height, width = bgr.shape[:2]
-    share = float(rng.choice([1.0, rng.uniform(0.35, 1.0), rng.uniform(0.6, 1.0)]))
+    share = float(rng.choice([1.0, rng.uniform(smallest, 1.0), rng.uniform(0.6, 1.0)]))
     high, wide = int(share * height), int(share * width)
     if rng.random() < 0.15:
         high = min(height, int(high * rng.uniform(0.7, 1.2)))

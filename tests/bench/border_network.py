@@ -3,12 +3,12 @@
     python tests/bench/border_network.py ../shared/data --out FOLDER [--quick]
 
 Textures and mounts of the split "development" whose names are held out (`is_held`) are not used:
-how its map is combined with the tables was chosen on them. One thread; about 35 minutes of
+how its map is combined with the tables was chosen on them. One thread; about 95 minutes of
 processor time where it has bf16. What it writes, `border.safetensors`, goes into the package by
 hand, after `composites.py` and `imaging.py` were run.
 
 The weights in the package are not repeated to the bit: the first two parts were trained before two
-pictures left the split, and the learning rate of the last fell by elapsed time.
+pictures left the split, and the learning rate of the last two fell by elapsed time.
 """
 
 from __future__ import annotations
@@ -43,11 +43,12 @@ WIDTHS = (40, 64, 96, 112)
 """Channels at 1/2, 1/4, 1/8 and 1/16 of the cells' resolution."""
 FIELDS = (range(24), range(1000, 1650), range(2000, 2650), range(3000, 3650))
 VARIED = (range(10_000, 11_200),)
+HARD = (range(20_000, 21_200), range(22_000, 23_200))
 """Seeds of the fields of the weights in the package."""
 BATCH, QUICK = 8, 16
 WARM_UP = 40
 WIDE = "c16"
-"""The block with the widest context, which only the last part of the training changes."""
+"""The block with the widest context, which only the last two parts of the training change."""
 
 
 @dataclass(frozen=True)
@@ -88,6 +89,10 @@ PHASES = (
     Phase(2, FIELDS, 400, 0.1, 0.002, 0.02, (1.0, 1.5, 4.0, 2.0, 4.0)),
     Phase(
         3, FIELDS + VARIED, 2078, 0.4, 0.002, 0.02, (1.0, 1.5, 3.0, 2.0, 3.0),
+        repeats=(1, 1, 3, 2, 2), strips=0.15, whole=0.3, averaging=0.995, wide=True,
+    ),
+    Phase(
+        4, FIELDS + VARIED + HARD, 7599, 0.4, 0.002, 0.02, (1.0, 1.5, 3.0, 2.0, 3.0),
         repeats=(1, 1, 3, 2, 2), strips=0.15, whole=0.3, averaging=0.995, wide=True,
     ),
 )  # fmt: skip

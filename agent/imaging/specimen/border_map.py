@@ -1,9 +1,8 @@
 # ruff: noqa: PLR2004 - shares and cells, chosen on composites held out from the training
 """Combine the tables' outside and the zones along its edge with the map of the border network.
 
-The network sees strips and coatings that the tables miss, and tells bleeding from a rim; the
-tables decide whether there is an outside where the network is not sure. It never keeps what they
-cut: it takes mounts with a texture of their own for steel.
+The network sees strips, fillers and coatings that the tables miss, coarse steel that they cut, and
+tells bleeding from a rim; the tables decide where it is not sure.
 """
 
 from __future__ import annotations
@@ -11,6 +10,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+import cv2
 import numpy as np
 
 from agent.imaging.specimen.border_network import CLASSES
@@ -23,15 +23,50 @@ if TYPE_CHECKING:
     from agent.imaging.specimen.grid import Cells, Mask
 
 STEEL, MOUNT, BLEEDING, RIM, COATING = range(len(CLASSES))
-SURE = 0.8
+SURE = 0.84
 """Mean probability of a mount from which a region is outside though the tables miss it."""
 SMALLEST, CONTACT = 0.002, 15
 """Share of the field and cells at the frame that such a region has at least."""
-UNCLEAN = 0.65
+DOUBTED, LARGEST = 0.2, 0.1
+"""Mean probability of mount and coating below which a region of the tables is steel, and the
+largest share of the field that it has: a carbide is small, a mount with a filler is not."""
+CONFIRMED, SURELY_STEEL, RETURNED = 0.3, 0.95, 0.02
+"""Mean probability of mount and coating from which the network confirms a region of the tables;
+probability of steel and share of the field from which a part of it returns to the steel."""
+UNCLEAN = 0.73
 """Probability of mount, bleeding and coating from which a cell next to the outside is cut."""
-NAMED, BLED = 0.1, 0.3
-"""Mean probabilities that rename a zone: of a rim if above that of bleeding, of bleeding if twice
-that of a rim, since a rim must not be called bleeding."""
+NAMED, BLED = 0.17, 0.3
+"""Mean probabilities that rename a zone: of a rim if above 0.7 times that of bleeding, of bleeding
+if twice that of a rim, since a rim must not be called bleeding."""
+
+
+def drop_steel(outside: Mask, shares: NDArray[np.float32]) -> Mask | None:
+    """Return the tables' outside without what the network sees as steel; None if none is left.
+
+    Args:
+        outside: (gh, gw) bool.
+        shares: (gh, gw, 5), of `map_border`.
+    """
+    mount = shares[:, :, MOUNT] + shares[:, :, COATING]
+    steel = (1 - mount > SURELY_STEEL).astype(np.uint8)
+    kept = outside.copy()
+    marks, areas = label_parts(outside)
+    for mark in range(1, len(areas)):
+        part = marks == mark
+        mean = float(mount[part].mean())
+        if mean < DOUBTED and areas[mark] <= LARGEST * outside.size:
+            kept &= ~part
+        elif mean >= CONFIRMED:
+            kept &= ~_find_large(steel * part)
+    return kept if count_cells(kept) >= SMALLEST * outside.size else None
+
+
+def _find_large(steel: NDArray[np.uint8]) -> Mask:
+    """Return the parts that are large and not thin."""
+    opened = cv2.morphologyEx(steel, cv2.MORPH_OPEN, np.ones((5, 5), np.uint8))
+    marks, areas = label_parts(opened > 0)
+    large: Mask = np.isin(marks, np.flatnonzero(areas[1:] >= RETURNED * steel.size) + 1)
+    return large
 
 
 def add_regions(cells: Cells, outside: Mask | None, shares: NDArray[np.float32]) -> Mask | None:
@@ -69,7 +104,7 @@ def name_zones(zones: EdgeZones, shares: NDArray[np.float32]) -> EdgeZones:
         return zones
     nothing = np.zeros_like(zone)
     rim, bleeding = (float(shares[:, :, index][zone].mean()) for index in (RIM, BLEEDING))
-    if rim > NAMED and rim > bleeding:
+    if rim > NAMED and rim > 0.7 * bleeding:
         return replace(zones, surface=zone, bleeding=nothing)
     if bleeding > BLED and bleeding > 2 * rim:
         return replace(zones, surface=nothing, bleeding=zone)

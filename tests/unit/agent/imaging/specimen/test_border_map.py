@@ -12,6 +12,7 @@ from agent.imaging.specimen.border_map import (
     RIM,
     STEEL,
     add_regions,
+    drop_steel,
     find_unclean,
     name_zones,
 )
@@ -69,6 +70,48 @@ def test_the_tables_outside_keeps_its_edge():
 
     assert outside is not None
     assert (outside == mask(np.s_[:, :8])).all()
+
+
+def test_a_small_region_of_the_tables_is_steel_where_the_network_sees_none_but_steel():
+    outside = mask(LEFT) | mask(np.s_[:, -18:])
+
+    assert drop_steel(outside, shares()) is None
+    kept = drop_steel(outside, shares(mount=LEFT))
+    assert kept is not None
+    assert (kept == mask(LEFT)).all()
+
+
+def test_a_large_region_of_the_tables_in_which_the_network_sees_no_mount_stays_outside():
+    outside = mask(np.s_[:, :60])  # a filler may look like steel
+
+    kept = drop_steel(outside, shares())
+
+    assert kept is not None
+    assert (kept == outside).all()
+
+
+def test_what_the_tables_cut_stays_outside_where_the_network_is_not_sure():
+    unsure = shares(mount=LEFT)
+    unsure[(*LEFT, MOUNT)], unsure[(*LEFT, STEEL)] = 0.4, 0.6
+
+    kept = drop_steel(mask(LEFT), unsure)
+
+    assert kept is not None
+    assert (kept == mask(LEFT)).all()
+
+
+def test_a_large_part_of_the_tables_outside_that_is_surely_steel_returns_to_it():
+    kept = drop_steel(mask(np.s_[:, :40]), shares(mount=np.s_[:, :30]))
+
+    assert kept is not None
+    assert (kept == mask(np.s_[:, :30])).all()
+
+
+def test_a_coating_that_the_tables_cut_stays_outside():
+    kept = drop_steel(mask(LEFT), shares(coating=LEFT))
+
+    assert kept is not None
+    assert (kept == mask(LEFT)).all()
 
 
 def test_a_zone_is_named_as_the_network_sees_it():

@@ -187,6 +187,27 @@ def draw_flakes(shape, length, seed):
     return filled + 3 * rng.standard_normal(shape)
 
 
+@pytest.mark.parametrize(("radius", "seed"), [(3, 0), (6, 0), (6, 2), (6, 3)])
+def test_a_mount_filled_with_beads_is_left_out(radius, seed):
+    steel = looks_of("needles", seed)
+    share = cv2.GaussianBlur((np.arange(600) < 200).astype(np.float32)[None], (0, 0), 1.2)
+    field = steel * (1 - share) + draw_beads(steel.shape, radius, seed) * share
+
+    assert is_cut_at(find_border(as_rgb(field + noise(2, seed + 9))), 200)
+
+
+def draw_beads(shape, radius, seed):
+    """Draw dark beads of about a radius in pixels on a bright resin, (h, w) float64."""
+    rng = np.random.default_rng(seed)
+    filled = np.full(shape, 190.0)
+    height, width = shape
+    for _ in range(height * width // (12 * radius * radius)):
+        centre = int(rng.integers(width)), int(rng.integers(height))
+        size = max(1, round(rng.normal(radius, radius / 3)))
+        cv2.circle(filled, centre, size, 130.0, -1, cv2.LINE_AA)
+    return filled + noise(3, seed)
+
+
 def test_every_witness_says_something_at_every_value_it_may_see():
     assert set(log_odds.OUTSIDE) == set(log_odds.FEATURES)
     assert set(log_odds.SECOND) == set(log_odds.QUICK_FEATURES)
