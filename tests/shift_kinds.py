@@ -18,7 +18,7 @@ from agent.orders.specification_history import reopen
 from agent.store import Decision, Entry
 
 if TYPE_CHECKING:
-    from shift import Shift
+    from scripted_shift import Shift
 
 FIELDS = 3
 LEAD, SECOND_LEAD = "R. Stahl", "M. Erz"

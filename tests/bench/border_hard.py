@@ -84,7 +84,7 @@ def _open_gap(out: Image, rng: np.random.Generator, depth: Image) -> Image:
 def _change_edge(
     rgb: Image, rng: np.random.Generator, depth: Image, *, often: bool
 ) -> tuple[Image, Zones]:
-    """Give the steel a rim, bleeding, a coating or none of them."""
+    """Draw a rim, bleeding or a coating on the steel, or none of them."""
     nothing = np.zeros(depth.shape, bool)
     draw = rng.random() / (0.85 if often else 0.4)
     if draw < 0.5:
@@ -223,7 +223,7 @@ def _lay_carbides(rgb: Image, rng: np.random.Generator) -> Image:
 
 
 def _fill_phase(rgb: Image, rng: np.random.Generator, share: Image) -> Image:
-    """Give a phase one tone, a little structure, and at times an outline."""
+    """Fill a phase with one tone, a little structure, and at times an outline."""
     mean = float(rgb.mean())
     tone = float(np.clip(mean + rng.choice([-1, 1]) * rng.uniform(20, 110), 5, 250))
     soft = cv2.GaussianBlur(rgb, (0, 0), rng.uniform(1, 8))
@@ -271,7 +271,7 @@ def _shade(rgb: Image, rng: np.random.Generator) -> Image:
 
 
 def _tilt(rgb: Image, rng: np.random.Generator) -> Image:
-    """Let the field run out of focus towards one side, with or without a change of light."""
+    """Blur the field towards one side, with or without a change of light."""
     height, width = rgb.shape[:2]
     y, x = np.mgrid[-1 : 1 : height * 1j, -1 : 1 : width * 1j].astype(np.float32)
     angle = rng.uniform(0, 2 * np.pi)

@@ -49,8 +49,8 @@ def main() -> int:
 
 def play(given: argparse.Namespace, job: int) -> tuple[Counter[str], list[str]]:
     """Play one job's share of the histories; return what happened, and what failed."""
-    import hidden_truth as world  # noqa: PLC0415
-    from hidden_truth import COUNTS  # noqa: PLC0415
+    import hidden_histories as world  # noqa: PLC0415
+    from hidden_histories import COUNTS  # noqa: PLC0415
 
     gc.freeze()  # what was imported stays: a tenth of the time would go into looking at it again
     gc.set_threshold(50_000, 50, 50)

@@ -2,9 +2,9 @@
 
     python tests/bench/hidden_truth_mutants.py [--histories 300] [--acts 50] [--seed 0] [NAME …]
 
-A mutant is a rule that is left out or weakened while the histories of `tests/hidden_truth.py` are
-played. It prints after how many histories each one made a statement that is not true. Exit code 3
-if one was never noticed: then the world is too kind.
+A mutant is a rule that is left out or weakened while the histories of
+`tests/hidden_histories.py` are played. It prints after how many histories each one made a statement
+that is not true. Exit code 3 if one was never noticed: then the world is too kind.
 """
 
 from __future__ import annotations
@@ -262,7 +262,7 @@ def main() -> int:
 
 def play_until_noticed(histories: int, acts: int, number: int) -> tuple[int, str]:
     """Play histories until one fails; return how many there were, and what was noticed."""
-    from hidden_truth import COUNTS, play  # noqa: PLC0415
+    from hidden_histories import COUNTS, play  # noqa: PLC0415
 
     before: Counter[str] = COUNTS.copy()
     batch = 0

@@ -4,11 +4,11 @@
     python tests/bench/shift.py --honest 200
     python tests/bench/shift.py --latency DEMO [--pictures 11]
 
-The first plays the scripted shift of `tests/shift.py` on drawn micrographs (the network is stood in
-for by an oracle, so that what has to be said of every order is known): once calmly, once in a
-process of its own that is killed with SIGKILL at random moments. It prints how many orders are said
-to conform that must not (the target is 0), of how many something else is said than has to be, how
-many honest ones do not conform, how many answers change when they are asked for again, and
+The first plays the scripted shift of `tests/scripted_shift.py` on drawn micrographs (the network is
+stood in for by an oracle, so that what has to be said of every order is known): once calmly, once
+in a process of its own that is killed with SIGKILL at random moments. It prints how many orders are
+said to conform that must not (the target is 0), of how many something else is said than has to be,
+how many honest ones do not conform, how many answers change when they are asked for again, and
 whether the killed shift says the same as the calm one. Exit code 3 unless all is as it has to be.
 
 The second draws honest specimens of one lab and counts those of which a place is in doubt; exit
@@ -44,7 +44,7 @@ WORKER = """
 import sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[2])
-from shift import Script, Shift
+from scripted_shift import Script, Shift
 folder = Path(sys.argv[1])
 import structlog
 structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(50))
@@ -76,7 +76,7 @@ def main() -> int:
 def shift(orders: int, kills: int, seed: int, folder: Path) -> int:
     """Play it calmly and killed; print the table."""
     import structlog  # noqa: PLC0415
-    from shift import (  # noqa: PLC0415
+    from scripted_shift import (  # noqa: PLC0415
         KINDS,
         Script,
         Shift,
@@ -135,7 +135,7 @@ def honest(specimens: int, folder: Path) -> int:
     import lab  # noqa: PLC0415
     import numpy as np  # noqa: PLC0415
     from scipy.stats import beta  # noqa: PLC0415
-    from shift import FIELDS  # noqa: PLC0415
+    from scripted_shift import FIELDS  # noqa: PLC0415
 
     from agent.demo.synthetic.micrograph import draw_micrograph  # noqa: PLC0415
 

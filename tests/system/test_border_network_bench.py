@@ -12,7 +12,7 @@ import torch
 from safetensors.numpy import load_file, save_file
 
 TESTS = Path(__file__).resolve().parents[1]
-# Modules of a bench import each other so. Last, since some are named like helpers of the tests.
+# Modules of a bench import each other so.
 sys.path.append(str(TESTS / "bench"))
 
 from border_fields import compose_hard, label_cells  # noqa: E402 - after its folder

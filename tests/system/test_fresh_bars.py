@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from folders import TESTS
 
-# Modules of a bench import each other so. Last, since some are named like helpers of the tests.
+# Modules of a bench import each other so.
 sys.path.append(str(TESTS / "bench"))
 
 from burned_bars import KITS

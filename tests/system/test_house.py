@@ -28,6 +28,14 @@ def test_no_class_name_is_in_more_than_one_module() -> None:
     assert {name: found for name, found in modules.items() if len(found) > 1} == {}
 
 
+def test_no_bench_is_named_like_what_the_tests_share() -> None:
+    tests = ROOT / "tests"  # both folders are searched, in an order that imports change
+    shared = {path.name for path in tests.glob("*.py")}
+    benches = {path.name for path in tests.glob("bench/*.py")}
+
+    assert shared & benches == set()
+
+
 def test_no_modules_import_each_other() -> None:
     modules = list_modules()
     names = {name for name, _, _ in modules}

@@ -8,7 +8,7 @@ import sys
 
 import pytest
 from folders import TESTS
-from shift import (
+from scripted_shift import (
     KINDS,
     NEW,
     OLD,
@@ -58,7 +58,7 @@ WORKER = """
 import sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[2])
-from shift import Script, Shift
+from scripted_shift import Script, Shift
 folder = Path(sys.argv[1])
 shift = Shift(folder, Script(10), f"sqlite:///{folder}/martensight.db")
 print("ready", flush=True)
