@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 _OF_INK = 40  # grey values that compression leaves of one colour
 _INSET_HEIGHTS, _OF_PICTURE = 2.5, 0.4  # heights of bar and words; share of the picture
+_LEAST_INSET, _BAND = 0.12, 0.8  # of the picture's height; of its width, more is an info band
 _THICK_PX, _MOST = 12, 8  # thickness of a frame; uprights nearest to a bar on each side
 _OF_SIDE = 0.95  # of a side of a frame that has its colour
 _OF_INSIDE = 0.5  # of what is in a frame that has its colour: more is a plate
@@ -33,7 +34,7 @@ def is_in_inset(pixels: NDArray[np.uint8], bar: FoundBar) -> bool:
     The part has a magnification of its own. A plate is hardly higher than bar and words.
     """
     x0, y0, x1, y1 = bar.bbox
-    least = _INSET_HEIGHTS * (y1 - y0)
+    least = max(_INSET_HEIGHTS * (y1 - y0), _LEAST_INSET * len(pixels))
     left = _list_uprights(pixels, slice(y0, y1), range(x0), least)
     right = _list_uprights(pixels, slice(y0, y1), range(x1, pixels.shape[1]), least) if left else []
     return any(_is_frame(pixels, one, other) for one in left[-_MOST:] for other in right[:_MOST])
@@ -69,7 +70,9 @@ def _is_frame(pixels: NDArray[np.uint8], left: Box, right: Box) -> bool:
     (x0, y0, _, y1), (_, b0, x1, b1) = left, right
     if max(abs(y0 - b0), abs(y1 - b1)) > _ALIKE_PX:
         return False
-    if (x1 - x0) * (y1 - y0) > _OF_PICTURE * pixels.shape[0] * pixels.shape[1]:
+    height, width = pixels.shape[:2]
+    is_band = x1 - x0 > _BAND * width
+    if is_band or (x1 - x0) * (y1 - y0) > _OF_PICTURE * height * width:
         return False
     inside = pixels[max(y0, b0) : min(y1, b1), x0:x1].astype(np.int16)
     like = np.abs(inside - np.median(inside[:, 0], axis=0)).max(axis=2) <= _OF_INK

@@ -52,6 +52,16 @@ def test_a_frame_around_the_plate_of_a_bar_or_around_the_picture_is_no_inset():
     assert list_stated(draw_labelled(pixels, 460, 600, 450, WHITE)) == [(20.0, 140)]
 
 
+def test_a_framed_band_with_a_low_bar_is_no_inset():
+    pixels = draw_steel()
+    pixels[450:480] = WHITE
+    cv2.rectangle(pixels, (0, 450), (639, 479), BLACK, 1)
+    pixels[462:464, 80:180] = BLACK
+    pixels[458:468, [80, 179]] = BLACK
+
+    assert list_stated(write(pixels, "20 µm", (210, 463), BLACK, size=12)) == [(20.0, 99)]
+
+
 def test_the_bar_of_the_micrograph_is_read_though_an_inset_has_one_too():
     pixels = draw_labelled(draw_steel(), 50, 150, 200, WHITE)
     cv2.rectangle(pixels, (20, 20), (300, 220), WHITE, 2)
