@@ -47,7 +47,11 @@ from agent.imaging.scale_bar.ocr import confirms_length, contradicts_length, sta
 from agent.imaging.scale_bar.planes import compute_planes
 from agent.imaging.scale_bar.points import reads_otherwise
 from agent.imaging.scale_bar.reading import read_candidates
-from agent.imaging.scale_bar.surroundings import is_in_inset, is_partly_covered
+from agent.imaging.scale_bar.surroundings import (
+    is_in_inset,
+    is_part_of_figure,
+    is_partly_covered,
+)
 from agent.imaging.scale_bar.tick_rulers import find_combs
 
 if TYPE_CHECKING:
@@ -259,6 +263,7 @@ def _drop_unsure_length(pixels: NDArray[np.uint8], bar: FoundBar) -> FoundBar:
         or is_next_to_cell(pixels, bar)
         or is_in_inset(pixels, bar)
         or is_partly_covered(pixels, bar)
+        or is_part_of_figure(pixels, bar)
         or _is_divided(pixels, bar)
         or _is_cut(pixels, bar)
         or _has_other_words(pixels, bar)

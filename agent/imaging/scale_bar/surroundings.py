@@ -24,8 +24,12 @@ _EVEN = 10  # grey values that compression leaves of one colour
 _LEAST_PLATE = 60  # grey values between a plate and ink
 _UNEVEN, _MOST_WIDE = 0.15, 2.5  # shares of bar and words
 _LEAST_UNEVEN = 2.0  # of the larger margin of a plate, in smaller ones
+_LEAST_REACH_PX, _TICK_PX = 10, 2  # columns beyond a tick; of a tick that pale
+_LIKE_INK, _GOES_ON = 0.35, 0.3  # share of a contrast; of each of those columns: texture has 0.2
 _APART_PX = 3  # from the ends of a bar, where its ink pales
 _LEAST_PX, _BEYOND_PX, _OF_BAND = 4, 60, 0.5  # of a margin; beyond it; share that has its colour
+_OF_PLATE = 0.95  # of a margin that has its most usual colour
+_OF_COLUMN = 0.3  # of a column beyond a plate that has another colour
 
 
 def is_in_inset(pixels: NDArray[np.uint8], bar: FoundBar) -> bool:
@@ -81,6 +85,27 @@ def _is_frame(pixels: NDArray[np.uint8], left: Box, right: Box) -> bool:
     return bool(closed and like.mean() < _OF_INSIDE)
 
 
+def is_part_of_figure(pixels: NDArray[np.uint8], bar: FoundBar) -> bool:
+    """Return whether the ink of a bar with ticks goes on without a gap beyond one of them.
+
+    Such a bar is one cell of a divided bar, whose words state the length of the whole.
+    """
+    if bar.kind not in ("caps", "ruler", "comb", "figure") or not bar.ink:
+        return False
+    x0, y0, x1, y1 = bar.line
+    reach = max(_LEAST_REACH_PX, (x1 - x0) // 10)
+    for start, stop in (
+        (x0 - _TICK_PX - reach, x0 - _TICK_PX),
+        (x1 + _TICK_PX, x1 + _TICK_PX + reach),
+    ):
+        columns = pixels[y0:y1, max(0, start) : max(0, stop)].astype(np.int16)
+        if columns.size and start >= 0:
+            off = np.abs(columns - np.array(bar.ink)).max(axis=2)
+            if float((off < _LIKE_INK * bar.contrast).mean(axis=0).min()) >= _GOES_ON:
+                return True
+    return False
+
+
 def is_partly_covered(pixels: NDArray[np.uint8], bar: FoundBar) -> bool:
     """Return whether a plate reaches far further beyond one end of a bar and its words.
 
@@ -114,8 +139,9 @@ def _measure_margin(
     if np.abs(paper - np.array(bar.ink)).max() < _LEAST_PLATE:
         return None
     off = np.abs(part - paper).max(axis=2)
-    ends = np.flatnonzero(off.max(axis=0) > _EVEN)
+    ends = np.flatnonzero((off > 2 * _EVEN).mean(axis=0) > _OF_COLUMN)  # ringing is of a few rows
     margin = int(ends[0]) if ends.size else len(columns)
     beyond = off[:, margin : margin + _BEYOND_PX] <= _EVEN
     on_band = beyond.size > 0 and beyond.mean() > _OF_BAND  # other words are on it
-    return None if margin < _LEAST_PX or on_band else margin
+    is_plate = margin >= _LEAST_PX and float((off[:, :margin] <= _EVEN).mean()) >= _OF_PLATE
+    return margin if is_plate and not on_band else None

@@ -1,4 +1,4 @@
-"""A bar of an inset, and one of which its plate's colour covers a part, state no length."""
+"""A bar of an inset, a part of a bar, and one that its plate covers in part state no length."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from texture_with_words import draw_steel, write
 
 from agent.imaging.scale_bar.detect import find_graphics
 from agent.imaging.scale_bar.matching import FoundBar
-from agent.imaging.scale_bar.surroundings import is_in_inset, is_partly_covered
+from agent.imaging.scale_bar.surroundings import is_in_inset, is_part_of_figure, is_partly_covered
 
 WHITE, BLACK = (255, 255, 255), (0, 0, 0)
 
@@ -92,6 +92,18 @@ def test_only_a_plate_with_far_unequal_margins_covers_a_bar(right, is_covered):
 
     assert is_partly_covered(pixels, bar) is is_covered
     assert not is_in_inset(pixels, bar)
+
+
+@pytest.mark.parametrize(("cells", "is_part"), [(1, False), (2, True)])
+def test_a_cell_whose_ink_goes_on_beyond_its_ticks_is_a_part_of_a_figure(cells, is_part):
+    pixels = draw_steel()
+    pixels[380:470, 200:500] = WHITE
+    cv2.rectangle(pixels, (220, 400), (220 + 100 * cells, 430), BLACK, 2)
+    pixels[415:430, 320 : 220 + 100 * cells] = BLACK
+    line = (219, 399, 322, 432)
+    bar = FoundBar(line, (230, 440, 310, 460), 101.0, "20 µm", 20.0, 255.0, BLACK, "caps")
+
+    assert is_part_of_figure(pixels, bar) is is_part
 
 
 def test_a_band_with_other_words_covers_no_bar():
