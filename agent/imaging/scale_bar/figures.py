@@ -207,12 +207,18 @@ def _measure_ticks(part: _Part) -> float:
     A length goes from the middle of one to the middle of the other, as that of any line with ticks.
     """
     share = part.mask.mean(axis=0)
-    left, right = (
-        int(np.argmin(np.append(run >= _OF_TICK, False))) for run in (share, share[::-1])
-    )
+    left, right = (_count_tick_columns(run) for run in (share, share[::-1]))
     thin = float(np.median(share)) <= _OF_LINE
     alike = min(left, right) > 0 and abs(left - right) <= 1
     return (left + right) / 2 if thin and alike and left <= _WIDEST_TICK * len(share) else 0.0
+
+
+def _count_tick_columns(share: Plane) -> int:
+    """Return the columns of a tick at the start of a part; the outermost one may be paled."""
+    tall = np.append(share >= _OF_TICK, False)
+    start = 0 if tall[0] else 1
+    count = int(np.argmin(tall[start:]))
+    return start + count if count else 0
 
 
 def _measure_lost_tips(part: _Part) -> float:
