@@ -258,6 +258,8 @@ def _has_whole_core(part: _Part, box: Box) -> bool:
     """
     mask = part.mask[:, box[0] - part.box[0] : box[2] - part.box[0]]
     quarter = len(mask[0]) // 4
+    if not quarter:
+        return True
     rows = mask[:, quarter:-quarter].mean(axis=1) >= _FULL_ROW
     if not rows.any():
         return True

@@ -17,6 +17,7 @@ _OF_INK = 40  # grey values that compression leaves of one colour
 _INSET_HEIGHTS, _OF_PICTURE = 2.5, 0.4  # heights of bar and words; share of the picture
 _LEAST_INSET, _BAND = 0.12, 0.8  # of the picture's height; of its width, more is an info band
 _THICK_PX, _MOST = 12, 8  # thickness of a frame; uprights nearest to a bar on each side
+_ROWS = 16  # of which a column is even
 _OF_SIDE = 0.95  # of a side of a frame that has its colour
 _OF_INSIDE = 0.5  # of what is in a frame that has its colour: more is a plate
 _ALIKE_PX = 3  # by which ends of the sides of one frame differ
@@ -48,7 +49,8 @@ def _list_uprights(
     pixels: NDArray[np.uint8], rows: slice, columns: range, least: float
 ) -> list[Box]:
     """Return upright lines of one colour that pass some rows, `least` high, left to right."""
-    part = pixels[rows, columns.start : columns.stop]
+    every = max(1, (rows.stop - rows.start) // _ROWS)  # texture is uneven in so many rows too
+    part = pixels[rows.start : rows.stop : every, columns.start : columns.stop]
     if not part.size:
         return []
     even = (part.max(axis=0) - part.min(axis=0)).max(axis=1) <= _OF_INK
