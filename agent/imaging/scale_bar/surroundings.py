@@ -26,6 +26,7 @@ _LEAST_PLATE = 60  # grey values between a plate and ink
 _UNEVEN, _MOST_WIDE = 0.15, 2.5  # shares of bar and words
 _LEAST_UNEVEN = 2.0  # of the larger margin of a plate, in smaller ones
 _LEAST_REACH_PX, _TICK_PX = 10, 2  # columns beyond a tick; of a tick that pale
+_AROUND_PX = 5  # above and below a figure, where a dark micrograph next to a band has its ink too
 _LIKE_INK, _GOES_ON = 0.35, 0.3  # share of a contrast; of each of those columns: texture has 0.2
 _APART_PX = 3  # from the ends of a bar, where its ink pales
 _LEAST_PX, _BEYOND_PX, _OF_BAND = 4, 60, 0.5  # of a margin; beyond it; share that has its colour
@@ -100,11 +101,15 @@ def is_part_of_figure(pixels: NDArray[np.uint8], bar: FoundBar) -> bool:
         (x0 - _TICK_PX - reach, x0 - _TICK_PX),
         (x1 + _TICK_PX, x1 + _TICK_PX + reach),
     ):
-        columns = pixels[y0:y1, max(0, start) : max(0, stop)].astype(np.int16)
-        if columns.size and start >= 0:
-            off = np.abs(columns - np.array(bar.ink)).max(axis=2)
-            if float((off < _LIKE_INK * bar.contrast).mean(axis=0).min()) >= _GOES_ON:
-                return True
+        around = pixels[max(0, y0 - _AROUND_PX) : y1 + _AROUND_PX, max(0, start) : stop]
+        if start < 0 or y0 < _AROUND_PX or not around.size:
+            continue
+        off = np.abs(around.astype(np.int16) - np.array(bar.ink)).max(axis=2)
+        like = off < _LIKE_INK * bar.contrast
+        beside = np.concatenate((like[: _AROUND_PX - _TICK_PX], like[_TICK_PX - _AROUND_PX :]))
+        inside = like[_AROUND_PX:-_AROUND_PX].mean(axis=0)
+        if float(inside.min()) >= _GOES_ON and float(beside.mean()) < _GOES_ON:
+            return True
     return False
 
 

@@ -106,6 +106,17 @@ def test_a_cell_whose_ink_goes_on_beyond_its_ticks_is_a_part_of_a_figure(cells, 
     assert is_part_of_figure(pixels, bar) is is_part
 
 
+def test_dark_steel_next_to_a_band_does_not_go_on_from_a_ruler_at_its_edge():
+    pixels = draw_steel(low=10, high=60)
+    pixels[400:480] = WHITE
+    pixels[405:412, 200:500] = BLACK
+    pixels[394:405, 200:500] = 120
+    bar = FoundBar((200, 392, 500, 412), (440, 420, 499, 440), 298.0, "20 µm", 20.0, 255.0, BLACK,
+                   "ruler")  # fmt: skip
+
+    assert not is_part_of_figure(pixels, bar)
+
+
 def test_a_band_with_other_words_covers_no_bar():
     pixels = draw_steel()
     pixels[400:480] = WHITE
