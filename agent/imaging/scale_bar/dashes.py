@@ -5,15 +5,17 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from agent.imaging.scale_bar.line import Line, have_one_colour
+import numpy as np
+
+from agent.imaging.scale_bar.line import Line, have_one_colour, measure_colour
 
 if TYPE_CHECKING:
-    import numpy as np
     from numpy.typing import NDArray
 
 _LEAST_COUNT = 4  # dashes; three may be a cell and its neighbours
 _GAP = (0.3, 2.5)  # between two dashes, in widths of a dash
 _LEVEL_PX = 2  # by which the edges of two dashes may differ
+_LIKE_INK, _OF_DASH = 0.35, 0.5  # share of a contrast; of the place of a dash
 _MOST = 80  # dashes looked at, the clearest first
 
 
@@ -35,7 +37,7 @@ def join_dashes(lines: list[Line], pixels: NDArray[np.uint8]) -> list[Line]:
         if any(first is line for line in used):
             continue
         row = _collect_row(first, plain, pixels)
-        if len(row) >= _LEAST_COUNT:
+        if len(row) >= _LEAST_COUNT and not _has_another(row, pixels):
             used += row
             joined.append(_join(row))
     return [line for line in lines if not any(line is dash for dash in used)] + joined
@@ -56,6 +58,20 @@ def _collect_row(first: Line, lines: list[Line], pixels: NDArray[np.uint8]) -> l
             gap = apart if gap is None else gap
             row.append(line)
     return row
+
+
+def _has_another(row: list[Line], pixels: NDArray[np.uint8]) -> bool:
+    """Return whether ink is where the dash before or after a row would be: one was not found."""
+    first, last = row[0].core, row[-1].core
+    step = (last[0] - first[0]) / (len(row) - 1)
+    ink = measure_colour(pixels, row[0])
+    room = _LIKE_INK * min(line.contrast for line in row)
+    for core, by in ((first, -step), (last, step)):
+        left, right = round(core[0] + by), round(core[2] + by)
+        place = pixels[core[1] : core[3], max(0, left) : max(0, right)]
+        if place.size and float((np.abs(place - ink).max(axis=2) < room).mean()) > _OF_DASH:
+            return True
+    return False
 
 
 def _join(row: list[Line]) -> Line:

@@ -47,6 +47,11 @@ from agent.imaging.scale_bar.ocr import confirms_length, contradicts_length, sta
 from agent.imaging.scale_bar.planes import compute_planes
 from agent.imaging.scale_bar.points import reads_otherwise
 from agent.imaging.scale_bar.reading import read_candidates
+from agent.imaging.scale_bar.surroundings import (
+    is_in_inset,
+    is_part_of_figure,
+    is_partly_covered,
+)
 from agent.imaging.scale_bar.tick_rulers import find_combs
 
 if TYPE_CHECKING:
@@ -100,9 +105,9 @@ def find_graphics(pixels: NDArray[np.uint8]) -> Graphics:
     lines = find_candidates(pixels, planes, band)
     ranked = rank_lines(pixels, lines, band)
     bars, unpaired = read_candidates(pixels, ranked, band)
-    bars = [
-        _drop_unsure_length(pixels, settle_length(pixels, _remeasure(pixels, bar))) for bar in bars
-    ]
+    measured = (settle_length(pixels, _remeasure(pixels, bar)) for bar in bars)
+    bars = [_drop_unsure_length(pixels, bar) for bar in measured]
+    bars.sort(key=lambda bar: bar.um is None)
     if not _has_length(bars):
         bars = _list_blocks(pixels, planes, lines) or bars
     read: list[BarLabel] = []
@@ -256,6 +261,9 @@ def _drop_unsure_length(pixels: NDArray[np.uint8], bar: FoundBar) -> FoundBar:
         or ends_in_texture(pixels, bar)
         or is_side_of_frame(pixels, bar)
         or is_next_to_cell(pixels, bar)
+        or is_in_inset(pixels, bar)
+        or is_partly_covered(pixels, bar)
+        or is_part_of_figure(pixels, bar)
         or _is_divided(pixels, bar)
         or _is_cut(pixels, bar)
         or _has_other_words(pixels, bar)

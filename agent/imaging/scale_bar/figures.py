@@ -40,6 +40,7 @@ _BLUNT, _SPUR = 0.5, 0.25  # shares of the height of a part: a blunt end has mor
 _OF_HEAD, _MOST_LOST_PX = 6, 1.5  # columns of a head near its tip; most that a tip loses at its end
 _OF_TICK, _OF_LINE = 0.7, 0.5  # shares of the height of a part that a tick and its line have
 _WIDEST_TICK = 0.1  # of the length of a part
+_FULL_ROW, _BEYOND_CORE_PX = 0.9, 2  # share of a full row; columns of a figure beyond such rows
 _UNLIKE = 0.05  # share of a figure that its mirror image lacks
 _UNLIKE_FILLED = 0.005  # the same of one that is a rectangle
 _DASHES = 4  # fewer may be letters or grains
@@ -117,8 +118,10 @@ def _iter_level(pixels: NDArray[np.uint8], label: BarLabel, inked: float) -> Ite
     share = _compute_share(pixels, region, label)
     parts = _find_parts(share, region, label, inked)
     for part in parts:
-        if part.width >= _SLENDER * part.height and _is_figure(part):
-            line = _build_line(share, _cut_to_full(part), region, "figure")
+        box = _cut_to_full(part)
+        slender = part.width >= _SLENDER * part.height
+        if slender and _is_figure(part) and _has_whole_core(part, box):
+            line = _build_line(share, box, region, "figure")
             tips = _measure_lost_tips(part) if inked > _INKED else 0.0
             long = max(line.line_px, part.width + tips) if tips else line.line_px
             yield replace(line, line_px=long - _measure_ticks(part))
@@ -204,12 +207,18 @@ def _measure_ticks(part: _Part) -> float:
     A length goes from the middle of one to the middle of the other, as that of any line with ticks.
     """
     share = part.mask.mean(axis=0)
-    left, right = (
-        int(np.argmin(np.append(run >= _OF_TICK, False))) for run in (share, share[::-1])
-    )
+    left, right = (_count_tick_columns(run) for run in (share, share[::-1]))
     thin = float(np.median(share)) <= _OF_LINE
     alike = min(left, right) > 0 and abs(left - right) <= 1
     return (left + right) / 2 if thin and alike and left <= _WIDEST_TICK * len(share) else 0.0
+
+
+def _count_tick_columns(share: Plane) -> int:
+    """Return the columns of a tick at the start of a part; the outermost one may be paled."""
+    tall = np.append(share >= _OF_TICK, False)
+    start = 0 if tall[0] else 1
+    count = int(np.argmin(tall[start:]))
+    return start + count if count else 0
 
 
 def _measure_lost_tips(part: _Part) -> float:
@@ -239,6 +248,23 @@ def _cut_to_full(part: _Part) -> Box:
         return part.box
     full = np.flatnonzero(share >= _SPUR)
     return (x0 + int(full[0]), y0, x0 + int(full[-1]) + 1, y1)
+
+
+def _has_whole_core(part: _Part, box: Box) -> bool:
+    """Return whether the rows that are full in the middle of a part reach both ends of its box.
+
+    The shaft of an arrow, and a line between ticks, end where the figure does; a line that texture
+    touches above or below its ends stops before them.
+    """
+    mask = part.mask[:, box[0] - part.box[0] : box[2] - part.box[0]]
+    quarter = len(mask[0]) // 4
+    if not quarter:
+        return True
+    rows = mask[:, quarter:-quarter].mean(axis=1) >= _FULL_ROW
+    if not rows.any():
+        return True
+    columns = np.flatnonzero(mask[rows].any(axis=0))
+    return bool(columns[0] + len(mask[0]) - 1 - columns[-1] <= _BEYOND_CORE_PX)
 
 
 def _count_lacking(mask: Plane, mirrored: Plane) -> int:

@@ -216,6 +216,33 @@ def test_a_figure_is_measured_between_the_middles_of_its_ticks_unless_they_are_w
     assert (figure.length_px, figure.sure) == (pytest.approx(130 - wide, abs=0.5), sure)
 
 
+@pytest.mark.parametrize("spur", [0, 3])
+def test_texture_above_and_below_the_ends_of_a_line_is_no_figure_with_it(spur):
+    pixels = np.full((480, 640, 3), 120, np.uint8)
+    pixels[440:446, 270:350] = WHITE
+    for y in (439, 446):  # between paper and ink
+        pixels[y, 270 - spur : 290] = pixels[y, 330 : 350 + spur] = 200
+    label = BarLabel((250, 400, 370, 425), NM_500, np.full(3, 255.0), np.full(3, 120.0))
+
+    figure = find_figure(pixels, label)
+
+    assert figure is not None
+    assert figure.length_px == pytest.approx(80, abs=0.5)
+
+
+def test_a_tick_of_a_figure_may_have_a_paled_outer_column():
+    pixels = np.full((480, 640, 3), 180, np.uint8)
+    pixels[441:443, 270:400] = BLACK
+    pixels[432:452, [270, 399]] = BLACK
+    pixels[438:446, [269, 400]] = BLACK
+    label = BarLabel((270, 390, 390, 412), NM_500, np.zeros(3), np.full(3, 180.0))
+
+    figure = find_figure(pixels, label)
+
+    assert figure is not None
+    assert figure.length_px == pytest.approx(130, abs=0.5)
+
+
 def test_the_shaft_of_an_arrow_that_its_label_found_is_not_its_length():
     pixels = draw_steel()
     pixels[330:470, 60:440] = BLACK

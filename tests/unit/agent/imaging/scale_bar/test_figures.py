@@ -7,8 +7,10 @@ from dataclasses import replace
 import pytest
 from texture_with_words import draw_arrow, draw_steel, write
 
+from agent.imaging.scale_bar.dashes import join_dashes
 from agent.imaging.scale_bar.detect import _remeasure, find_graphics
 from agent.imaging.scale_bar.doubts import ends_in_texture
+from agent.imaging.scale_bar.line import Line
 from agent.imaging.scale_bar.matching import FoundBar
 
 WHITE, BLACK = (255, 255, 255), (0, 0, 0)
@@ -52,6 +54,17 @@ def test_squares_in_a_row_are_the_dashes_of_one_bar(side):
 
     assert bar.um == 5.0
     assert bar.line_px == pytest.approx(9 * side, abs=1)
+
+
+@pytest.mark.parametrize(("drawn", "count"), [(4, 1), (5, 4)])
+def test_dashes_are_not_joined_where_one_more_was_not_found(drawn, count):
+    pixels = draw_steel()
+    cores = [(100 + 50 * place, 200, 125 + 50 * place, 214) for place in range(drawn)]
+    for x0, y0, x1, y1 in cores:
+        pixels[y0:y1, x0:x1] = BLACK
+    lines = [Line(core, 25.0, exact=True, contrast=110.0, core=core) for core in cores[:4]]
+
+    assert len(join_dashes(lines, pixels)) == count
 
 
 @pytest.mark.parametrize(("x", "words_x"), [(230, 320), (410, 320)])
