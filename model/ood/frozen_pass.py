@@ -17,6 +17,7 @@ from model.block_statistics import GreySums, mean_colour, share_of_blocks
 from model.framing import Field, Framing
 from model.networks.architecture import STRIDES
 from model.ood.early_stages import EarlyStages
+from model.ood.map_joiner import MapJoiner
 from model.ood.part_runners import build_batch_runner, build_runner
 from model.runtime.engines import choose_engine, has_bf16_convolutions
 
@@ -61,23 +62,23 @@ class FieldMaps:
     Args:
         frame: What the network saw.
         maps: Per layer (c, rows, columns) float32, fine to coarse.
-        joined: (rows, columns, c), layers `JOINED` and the next one on the finer grid, smoothed
-            over neighbours; float16 from a pass in tiles, else float32.
         weights: Per layer (rows, columns) float32, share of steel in each cell.
         grey: Sums of the pixels of the frame, which several looks and measures need.
         tile_cells: Side of the tiles that the last layer was computed in, in its cells; 0: it saw
             the whole frame.
         inner: (rows, columns) bool, cells of the last layer that are not at the edge of a tile;
             None without tiles.
+        joined: From a pass that sees the whole field (rows, columns, c) float32, the joined map;
+            from one in tiles None, see `FrozenPass.build_joiner`.
     """
 
     frame: Frame
     maps: tuple[NDArray[np.float32], ...]
-    joined: NDArray[np.float16] | NDArray[np.float32]
     weights: tuple[NDArray[np.float32], ...]
     grey: GreySums
     tile_cells: int = 0
     inner: NDArray[np.bool_] | None = None
+    joined: NDArray[np.float32] | None = None
 
 
 class FrozenPass:
@@ -109,6 +110,7 @@ class FrozenPass:
             "native" if is_native else "scale", _LARGEST_PX, UM_PER_PX, usual_um_per_px
         )
         self._weights_hash = backbone.weights_hash
+        self._joiners: dict[bool, MapJoiner] = {}
         self._compute_last: Callable[[NDArray[np.float32]], NDArray[np.float32]] | None = None
         if version == TILED:
             self._early = EarlyStages(backbone, self.engine)
@@ -138,10 +140,17 @@ class FrozenPass:
         weights, grey = _steel_weights(frame), GreySums.of(frame.pixels)
         if self._compute_last is None:
             *whole, together = self._compute(frame.pixels)
-            return FieldMaps(frame, tuple(whole), np.moveaxis(together, 0, 2), weights, grey)
-        maps, joined = self._early.compute(frame.pixels, _mean_colour(frame))
+            joined = np.moveaxis(together, 0, 2)
+            return FieldMaps(frame, tuple(whole), weights, grey, joined=joined)
+        maps = self._early.compute(frame.pixels, _mean_colour(frame))
         last, inner = _compute_in_tiles(self._compute_last, maps[-1], self.backbone.channels[3])
-        return FieldMaps(frame, (*maps, last), joined, weights, grey, TILE_CELLS, inner)
+        return FieldMaps(frame, (*maps, last), weights, grey, TILE_CELLS, inner)
+
+    def build_joiner(self, *, is_halved: bool) -> MapJoiner:
+        """Return what joins two maps of this pass in tiles; it is built once."""
+        if is_halved not in self._joiners:
+            self._joiners[is_halved] = MapJoiner(self.backbone, self.engine, is_halved=is_halved)
+        return self._joiners[is_halved]
 
     def fingerprint(self) -> str:
         """Return the SHA-256 of the maps of a fixed frame, as hex.
@@ -153,7 +162,8 @@ class FrozenPass:
         pixels = (coarse + rng.integers(0, 40, coarse.shape)).astype(np.uint8)
         seen = self.run(Field(pixels, np.ones(pixels.shape[:2], np.bool_), UM_PER_PX))
         digest = hashlib.sha256()
-        for array in (*seen.maps, seen.joined):
+        joined = self.build_joiner(is_halved=False).join(seen.maps)
+        for array in (*seen.maps, joined):
             digest.update(np.ascontiguousarray(array).tobytes())
         return digest.hexdigest()
 
