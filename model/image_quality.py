@@ -211,7 +211,7 @@ def measure_frame(
     """
     rows, columns = frame.extent
     pixels, valid = frame.pixels[:rows, :columns], frame.valid[:rows, :columns]
-    area = float(valid.sum()) * um_per_px**2
+    area = float(np.count_nonzero(valid)) * um_per_px**2
     valid = valid if valid.any() else np.ones_like(valid)
     grey = (grey or GreySums.of(frame.pixels)).crop(frame.extent)
     lightness = grey.lightness
@@ -229,7 +229,7 @@ def measure_frame(
         "focus": focus,
         "contrast": float(np.log((spread / 3 + 1e-3) / median)),
         "light": median,
-        "burnt": _count_saturated(pixels, lightness, valid) / float(valid.sum()),
+        "burnt": _count_saturated(pixels, lightness, valid) / float(np.count_nonzero(valid)),
         "scratch": scratch,
         "stain": _measure_stain(pixels, valid),
         "area": area,

@@ -206,7 +206,7 @@ class OodFeatureExtractor:
                 be unusual by that alone.
         """
         frame, weights = seen.frame, seen.weights
-        area_px = float(frame.valid.sum() or np.prod(frame.extent))
+        area_px = float(np.count_nonzero(frame.valid) or np.prod(frame.extent))
         whole, windows = _describe_whole_and_windows(seen, self.products)
         um2 = None
         if field.um_per_px is not None:
