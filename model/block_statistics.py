@@ -44,6 +44,10 @@ class GreySums(NamedTuple):
         lightness = compute_lightness(pixels)
         return cls(lightness, box_sums(lightness, 3).astype(np.uint16))
 
+    def sample(self) -> GreySums:
+        """Return the sums at every second pixel in both directions; those around leave none out."""
+        return GreySums(*(np.ascontiguousarray(plane[::2, ::2]) for plane in self))
+
     def crop(self, extent: tuple[int, int]) -> GreySums:
         """Return the sums of the first rows and columns.
 
@@ -78,8 +82,9 @@ def box_sums(plane: NDArray[np.uint16], side: int) -> NDArray[np.float32]:
     """Compute the sum over the square around each pixel, with edge padding.
 
     Args:
-        plane: (h, w) uint16, at most 765.
-        side: Side of the square in pixels, odd, at most 147: larger sums are not exact in float32.
+        plane: (h, w) uint16.
+        side: Side of the square in pixels, odd. Sums from 2²⁴ on are not exact in float32: those of
+            lightness from a side of 149 on, those around it from 49 on.
 
     Returns:
         (h, w) float32, whole numbers: `side`² times the mean.

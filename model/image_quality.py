@@ -48,10 +48,11 @@ _MARGIN = 0.35
 """Tolerance of a measure beyond the range of the training fields, as a share of that range."""
 
 _ANGLES = 60
-_SCRATCH_PX = 40_000
-"""Approximate number of pixels to which an image is reduced for the search for lines."""
+_SCRATCH_CELLS, _SAMPLED_SCRATCH_CELLS = 40_000, 30_000
+"""Approximate number of blocks to which an image is reduced for the search for lines, of all pixels
+and of every second one in both directions."""
 
-_EDGE_PX = 17
+_EDGE_PX, _SAMPLED_EDGE_PX = 17, 9
 _STAIN_PX = 16
 _LARGEST_PX = 4096
 """Of a larger field the middle is measured, as in the OOD features."""
@@ -184,15 +185,18 @@ def measure_quality(field: Field) -> dict[str, float]:
     return measure_frame(frame, _UM_PER_PX)
 
 
-def measure_frame(frame: Frame, um_per_px: float, grey: GreySums | None = None) -> dict[str, float]:
+def measure_frame(
+    frame: Frame, um_per_px: float, grey: GreySums | None = None, *, is_sampled: bool = False
+) -> dict[str, float]:
     """Measure image and surface quality of a frame, over the steel only.
 
-    Limits hold for the pixel size that they were fitted at.
+    Limits hold for the pixel size that they were fitted at, and for all pixels or for samples.
 
     Args:
         frame: A frame of the framing "scale".
         um_per_px: Its pixel size in µm.
         grey: Sums of its pixels, where there are any.
+        is_sampled: Whether focus and scratch are measured on every second pixel in both directions.
 
     Returns:
         focus: Logarithm of the ratio of fine to coarse detail; small is blurred.
@@ -207,18 +211,26 @@ def measure_frame(frame: Frame, um_per_px: float, grey: GreySums | None = None) 
     """
     rows, columns = frame.extent
     pixels, valid = frame.pixels[:rows, :columns], frame.valid[:rows, :columns]
-    area = float(valid.sum()) * um_per_px**2
+    area = float(np.count_nonzero(valid)) * um_per_px**2
     valid = valid if valid.any() else np.ones_like(valid)
     grey = (grey or GreySums.of(frame.pixels)).crop(frame.extent)
     lightness = grey.lightness
     middle, spread = _measure_light(lightness, valid)
     median = max(middle / 3, 1.0)
+    if is_sampled:
+        sampled, own = grey.sample(), valid[::2, ::2]
+        own = own if own.any() else np.ones_like(own)
+        scratch = _measure_scratch(sampled.around, own, 5, _SAMPLED_SCRATCH_CELLS)
+    else:
+        sampled, own = grey, valid
+        scratch = _measure_scratch(lightness, valid, 9, _SCRATCH_CELLS)
+    focus = _measure_focus(sampled, own, is_sampled=is_sampled)
     return {
-        "focus": _measure_focus(grey, valid),
+        "focus": focus,
         "contrast": float(np.log((spread / 3 + 1e-3) / median)),
         "light": median,
-        "burnt": _count_saturated(pixels, lightness, valid) / float(valid.sum()),
-        "scratch": _measure_scratch(lightness, valid),
+        "burnt": _count_saturated(pixels, lightness, valid) / float(np.count_nonzero(valid)),
+        "scratch": scratch,
         "stain": _measure_stain(pixels, valid),
         "area": area,
     }
@@ -235,11 +247,15 @@ def _measure_light(lightness: NDArray[np.uint16], valid: NDArray[np.bool_]) -> t
     return median, float(np.sqrt(np.square(values - mean) @ counts / number))
 
 
-def _measure_focus(grey: GreySums, valid: NDArray[np.bool_]) -> float:
+def _measure_focus(grey: GreySums, valid: NDArray[np.bool_], *, is_sampled: bool) -> float:
     smooth = np.asarray(np.divide(grey.around, 9, dtype=np.float32), np.float32)
-    inner = _erode(valid)
+    if is_sampled:  # the same within a pixel: 9 samples of 3 × 3 pixels
+        wide, inner = _box_means(grey.around, 9), _erode(valid, _SAMPLED_EDGE_PX)
+        wide /= 9
+    else:
+        wide, inner = _box_means(grey.lightness, 17), _erode(valid, _EDGE_PX)
     fine = compute_std(np.asarray(grey.lightness - smooth, np.float32), inner)
-    coarse = compute_std(np.subtract(smooth, _box_means(grey.lightness, 17), out=smooth), inner)
+    coarse = compute_std(np.subtract(smooth, wide, out=smooth), inner)
     return float(np.log((fine / 3 + 1e-3) / (coarse / 3 + 1e-3)))
 
 
@@ -261,21 +277,30 @@ def _count_saturated(
     return count
 
 
-def _erode(valid: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Erode the mask, so that windows of `_EDGE_PX` around its pixels contain steel only."""
-    if valid.all() and min(valid.shape) > _EDGE_PX:
+def _erode(valid: NDArray[np.bool_], edge_px: int) -> NDArray[np.bool_]:
+    """Erode the mask, so that windows of `edge_px` around its pixels contain steel only."""
+    if valid.all() and min(valid.shape) > edge_px:
         inner = np.zeros_like(valid)
-        inner[_EDGE_PX // 2 : -_EDGE_PX // 2, _EDGE_PX // 2 : -_EDGE_PX // 2] = True
+        inner[edge_px // 2 : -edge_px // 2, edge_px // 2 : -edge_px // 2] = True
         return inner
-    inner = box_sums(valid.astype(np.uint16), _EDGE_PX) == _EDGE_PX**2
+    inner = box_sums(valid.astype(np.uint16), edge_px) == edge_px**2
     return inner if inner.any() else valid
 
 
-def _measure_scratch(lightness: NDArray[np.uint16], valid: NDArray[np.bool_]) -> float:
-    """Sum fine detail along straight lines in all directions; return the strongest line."""
-    detail = _box_means(lightness, 9)
-    np.subtract(lightness, detail, out=detail)
-    step = max(1, round((detail.size / _SCRATCH_PX) ** 0.5))
+def _measure_scratch(
+    plane: NDArray[np.uint16], valid: NDArray[np.bool_], side: int, count: int
+) -> float:
+    """Sum fine detail along straight lines in all directions; return the strongest line.
+
+    Args:
+        plane: (h, w) uint16.
+        valid: (h, w) bool.
+        side: Side of the square whose mean is no fine detail, in pixels of the plane.
+        count: Approximate number of blocks in which lines are searched.
+    """
+    detail = _box_means(plane, side)
+    np.subtract(plane, detail, out=detail)
+    step = max(1, round((detail.size / count) ** 0.5))
     inside = are_all(valid, step)
     if not inside.any():
         return 0.0

@@ -33,6 +33,7 @@ from model.ood.mahalanobis import (
     normalize_rows,
 )
 from model.ood.ood_result import OodResult
+from model.ood.refined_distances import HALVED_REFINED, REFINED
 from model.ood.score_normalization import LOOKS, ScoreNormalizer, combine_scores
 from model.products import TORCH, get_products
 
@@ -184,6 +185,10 @@ class OodDetector:
                 for i in range(len(layers))
             )
 
+        is_halved = facts.get("halved", False)
+        refined: tuple[str, ...] = ()  # bundles of earlier versions have none
+        if facts.get("refined"):
+            refined = HALVED_REFINED if is_halved else REFINED
         names = tuple(facts["textures"])
         places = tuple(
             Textures(names, tensors[f"{part}.means"], tensors[f"{part}.whitens"], products=products)
@@ -201,7 +206,8 @@ class OodDetector:
                 load_gaussians("window", WINDOW_LAYERS),
                 places,
                 dict(facts["classes"]),
-                is_refined=facts.get("refined", False),  # bundles of earlier versions have none
+                refined=refined,
+                is_halved=is_halved,
             ),
             ScoreNormalizer(
                 tensors["usual.layers"],
@@ -228,6 +234,7 @@ class OodDetector:
                 facts.get("pass", WHOLE),  # bundles of earlier versions have none
                 is_native=facts.get("framing") == "native",
                 products=products,
+                is_halved=is_halved,
             ),
             {name: value for name, value in facts.items() if name not in model_keys},
             FieldDistance.load(tensors, facts["field"], products)
@@ -373,7 +380,7 @@ class OodDetector:
         p_value = float(conformal.compute_p_values(np.array([score]), scores)[0])
         levels = self._normalizer.alarm_levels(alpha, distances.area_px)
         heat = compute_heat_map(distances, levels)
-        region = find_region(heat, features.fine, field)
+        region = find_region(heat, features.tone, field)
         flagged = p_value <= alpha + 1e-12
         embedding = normalize_rows(features.whole[-1][None])
         return OodResult(
@@ -382,7 +389,7 @@ class OodDetector:
             whole=float(z_scores[0]),
             local=float(heat.max()),
             where=region.box if region else None,
-            heat=expand_to_field(heat, features.fine, field),
+            heat=expand_to_field(heat, features.tone, field),
             nearest=self._nearest_keys(embedding),
             references=len(scores),
             is_resolvable=len(scores) >= conformal.min_reference_images(alpha),

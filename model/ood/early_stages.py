@@ -8,7 +8,7 @@ the rows next to it that its maps depend on.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -30,14 +30,9 @@ if TYPE_CHECKING:
     ]
     """Takes the inputs of a network; its maps are valid within the context."""
 
-JOINED: Final = 1
-"""Layer that is joined with the next one to the finest map that is scored."""
-
-_JOIN_HALO_PX, _JOIN_STRIP_PX, _JOIN_GRAIN_PX = (16, 16), 400_000, 16
-
 
 class EarlyStages:
-    """First three stages of a backbone, and the map that joins the second and the third.
+    """First three stages of a backbone.
 
     MEASURED, EfficientNet-Lite0 in OpenVINO: 1216 × 1600 px need 270 MB instead of 390, 2400 ×
     3200 px 330 MB instead of 1540.
@@ -52,11 +47,10 @@ class EarlyStages:
             (part, build_borrowing_runner(backbone, f"part {index}", engine))
             for index, part in enumerate(backbone.early_parts())
         ]
-        self._join = build_borrowing_runner(backbone, "join", engine)
 
     def compute(
         self, pixels: NDArray[np.uint8], mean: NDArray[np.float32]
-    ) -> tuple[list[NDArray[np.float32]], NDArray[np.float16]]:
+    ) -> list[NDArray[np.float32]]:
         """Compute the maps of a frame.
 
         Args:
@@ -64,20 +58,17 @@ class EarlyStages:
             mean: (3,) float32, mean colour of the steel, without padding.
 
         Returns:
-            Three maps (c, rows, columns) float32, fine to coarse, and the joined one,
-            (rows, columns, c) float16.
+            Three maps (c, rows, columns) float32, fine to coarse.
         """
         shape_px = pixels.shape[:2]
         maps: list[NDArray[np.float32]] = []
         taken: NDArray[np.generic] = pixels
         for index, (part, run) in enumerate(self._parts):
-            strips = _Strips(run, shape_px, part.halo_px, part.strip_px, part.grain_px)
+            strips = Strips(run, shape_px, part.halo_px, part.strip_px, part.grain_px)
             outputs = strips.compute((taken,), None if index else mean)
             taken = outputs[-1]
             maps += outputs[: part.maps]
-        strips = _Strips(self._join, shape_px, _JOIN_HALO_PX, _JOIN_STRIP_PX, _JOIN_GRAIN_PX)
-        (joined,) = strips.compute((maps[JOINED], maps[JOINED + 1]), axis=0)
-        return maps, joined.astype(np.float16, copy=False)
+        return maps
 
 
 class _Strip(NamedTuple):
@@ -97,7 +88,7 @@ class _Strip(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class _Strips:
+class Strips:
     """Strips of one shape, in which a network is run over a frame.
 
     They are as high as each other, and no higher than covers the frame: what strips compute twice

@@ -177,8 +177,10 @@ def _growth_over_quarters(distances: Distances) -> NDArray[np.float64]:
     """Return what the farthest cells of a field exceed those of its quarters on average."""
     return np.array(
         [
-            top - np.mean([log_top_mean(quarter, name) for quarter in _split_quarters(place)])
-            for name, top, place in zip(PLACES, distances.tops, distances.places, strict=True)
+            top - np.mean([log_top_mean(quarter, count) for quarter in _split_quarters(place)])
+            for count, top, place in zip(
+                distances.counts, distances.tops, distances.places, strict=True
+            )
         ]
     )
 
@@ -211,7 +213,7 @@ def _pooled_tops(pool: Sequence[Distances]) -> NDArray[np.float64]:
     """Return the log mean square of the farthest cells of several fields together, (places,)."""
     return np.array(
         [
-            log_top_mean(np.concatenate([distances.places[i].ravel() for distances in pool]), name)
-            for i, name in enumerate(PLACES)
+            log_top_mean(np.concatenate([distances.places[i].ravel() for distances in pool]), count)
+            for i, count in enumerate(pool[0].counts)
         ]
     )

@@ -37,6 +37,7 @@ from model.ood.mahalanobis import (
 )
 from model.ood.outliers import find_outliers, format_outliers
 from model.ood.reference_features import ReferenceFeatures
+from model.ood.refined_distances import HALVED_REFINED, REFINED
 from model.ood.score_normalization import ScoreNormalizer
 from model.progress import Progress
 
@@ -110,7 +111,12 @@ def iter_fit_detector(
     frozen_pass = features.extractor.frozen_pass
     total = 2 * len(features)
     folds = conformal.assign_folds(features.groups, features.codes, features.keys)
-    sums = _FeatureSums(features.codes, folds, [subtype_of(code) for code in features.codes])
+    sums = _FeatureSums(
+        features.codes,
+        folds,
+        [subtype_of(code) for code in features.codes],
+        is_halved=features.extractor.is_halved,
+    )
     for index in range(len(features)):
         sums.add(index, features[index])
         yield Progress("strangeness", index + 1, total)
@@ -163,6 +169,7 @@ def iter_fit_detector(
                 "pass": frozen_pass.version,
                 "compiled": TRIANGULAR,
                 "refined": True,
+                **({"halved": True} if features.extractor.is_halved else {}),
                 "products": features.extractor.products.name,
                 **({"framing": "native"} if frozen_pass.is_native else {}),
                 "folds": int(folds.max()) + 1,
@@ -178,8 +185,14 @@ class _FeatureSums:
     """Sums from which the Gaussians of any set of folds are fitted."""
 
     def __init__(
-        self, codes: Sequence[str], folds: NDArray[np.int64], subtypes: Sequence[str]
+        self,
+        codes: Sequence[str],
+        folds: NDArray[np.int64],
+        subtypes: Sequence[str],
+        *,
+        is_halved: bool,
     ) -> None:
+        self._is_halved = is_halved
         self._folds, self._subtypes = folds, list(subtypes)
         counts = Counter(codes)
         self._classes = [
@@ -229,7 +242,8 @@ class _FeatureSums:
             ),
             places=tuple(self._fit_textures(name, fold_numbers) for name in PLACES),
             subtype_of=dict(zip(self._classes, self._subtypes, strict=True)),
-            is_refined=True,
+            refined=HALVED_REFINED if self._is_halved else REFINED,
+            is_halved=self._is_halved,
         )
 
     def _fit_textures(self, look: str, fold_numbers: set[int]) -> Textures:

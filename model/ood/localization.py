@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from model.ood.mahalanobis import PLACES
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -36,7 +38,7 @@ class OodRegion:
 
 
 def compute_heat_map(distances: Distances, levels: NDArray[np.float64]) -> NDArray[np.float32]:
-    """Combine the distance maps on the fine grid, each in units of its alarm level.
+    """Combine the distance maps on the grid of the look "tone", each in units of its alarm level.
 
     The largest decides; a small share of the mean locates the maximum inside a broad cell.
 
@@ -47,7 +49,7 @@ def compute_heat_map(distances: Distances, levels: NDArray[np.float64]) -> NDArr
     Returns:
         (rows, columns) float32; 1 is the alarm level.
     """
-    shape = distances.places[0].shape
+    shape = distances.places[PLACES.index("tone")].shape
     maps = [
         _resample(place, shape) / level
         for place, level in zip(distances.places, levels, strict=True)
@@ -102,7 +104,7 @@ def find_region(heat: NDArray[np.float32], cells: CellFeatures, field: Field) ->
 
 
 def _resample(distances: NDArray[np.float32], shape: tuple[int, ...]) -> NDArray[np.float32]:
-    """Repeat the cells of a coarser map to fill the fine grid."""
+    """Repeat the cells of a coarser map to fill the finest grid."""
     times = max(1, round(shape[0] / distances.shape[0]))
     rows, columns = (
         np.minimum(np.arange(length) // times, cells - 1)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from model.errors import TrainingError
-from model.ood.refined_distances import REFINED, compute_refined_map
+from model.ood.refined_distances import compute_refined_map
 from model.products import NUMPY
 from model.runtime.conversion import Recipe
 from model.runtime.engines import OpenVinoRunner, choose_engine
@@ -47,10 +47,13 @@ _LEAST_COMPILED = 64
 TRIANGULAR: Final = "triangular"
 """Name of compiled graphs with triangular factors. Those of earlier bundles have square ones."""
 
-_TOP: Final = {"fine": 20, "broad": 3, "tone": 10, "patch": 1, "shade": 2}
-"""How many of the farthest cells are averaged: about 80, 190 and 40 µm², and one or two patches.
-A number, not a share of the field: an inclusion is as unusual in a large field as in a small
-one."""
+_TOPS: Final = (20, 3, 10, 1, 2)
+"""How many of the farthest cells are averaged, for each of `PLACES`: about 80, 190 and 40 µm², and
+one or two patches. A number, not a share of the field: an inclusion is as unusual in a large field
+as in a small one."""
+
+_HALVED_TOPS: Final = (_TOPS[0] // 4, *_TOPS[1:])
+"""The same where fine cells are 4 µm wide in place of 2 µm."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +68,7 @@ class Distances:
         tops: (5,) float64, log of the mean square of the farthest cells, for each of `PLACES`.
         area_px: Area of its steel in pixels of the frame; 0 if unknown.
         extent: Its rows and columns in pixels of the frame.
+        counts: How many cells each of `tops` averages.
     """
 
     whole: NDArray[np.float64]
@@ -74,6 +78,7 @@ class Distances:
     tops: NDArray[np.float64]
     area_px: float = 0.0
     extent: tuple[int, int] = (0, 0)
+    counts: tuple[int, ...] = _TOPS
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,15 +90,17 @@ class OodModels:
         window: Per layer that windows are scored in.
         places: Per look of `PLACES`.
         subtype_of: Class of `whole` → subtype.
-        is_refined: Whether maps of the looks in `REFINED` are refined where they are farthest, in
-            place of comparing every cell.
+        refined: Looks whose maps are refined where they are farthest, in place of comparing every
+            cell.
+        is_halved: Whether fine cells are 4 µm wide in place of 2 µm.
     """
 
     whole: tuple[TiedGaussians, ...]
     window: tuple[TiedGaussians, ...]
     places: tuple[Textures, ...]
     subtype_of: Mapping[str, str]
-    is_refined: bool = False
+    refined: tuple[str, ...] = ()
+    is_halved: bool = False
 
     def compute_distances(self, features: OodFeatures) -> Distances:
         """Compute the distances of one field."""
@@ -107,14 +114,14 @@ class OodModels:
             for layer, gaussians in zip(WHOLE_LAYERS, self.whole, strict=True)
         ]  # (layers, classes)
         nearest = self.whole[0].classes[int(np.mean(by_class, axis=0).argmin())]
-        refined = REFINED if self.is_refined else ()
         places = tuple(
-            (compute_refined_map if name in refined else _distance_map)(
+            (compute_refined_map if name in self.refined else _distance_map)(
                 textures, getattr(features, name)
             )
             for name, textures in zip(PLACES, self.places, strict=True)
         )
-        tops = [log_top_mean(place, name) for name, place in zip(PLACES, places, strict=True)]
+        counts = _HALVED_TOPS if self.is_halved else _TOPS
+        tops = [log_top_mean(place, count) for place, count in zip(places, counts, strict=True)]
         return Distances(
             whole=np.min(by_class, axis=1),
             windows=np.stack(
@@ -129,6 +136,7 @@ class OodModels:
             tops=np.array(tops),
             area_px=features.area_px,
             extent=features.extent,
+            counts=counts,
         )
 
     def whiten_embeddings(self, embeddings: NDArray[np.floating]) -> NDArray[np.float32]:
@@ -151,15 +159,15 @@ def _distance_map(textures: Textures, cells: CellFeatures) -> NDArray[np.float32
     return distances
 
 
-def log_top_mean(distances: NDArray[np.float32], look: str) -> float:
+def log_top_mean(distances: NDArray[np.float32], count: int) -> float:
     """Return the log of the mean square of the farthest cells of a map.
 
     Args:
         distances: Distances of any shape, 0 outside the steel.
-        look: The one of `PLACES` that they are of; it decides how many cells are averaged.
+        count: How many cells are averaged, where there are as many.
     """
     flat = distances.ravel()
-    count = min(_TOP[look], flat.size)
+    count = min(count, flat.size)
     farthest = np.partition(flat, flat.size - count)[-count:]
     return float(_log(np.square(farthest, dtype=np.float64).mean()))
 

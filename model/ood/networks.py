@@ -12,8 +12,8 @@ from torch import nn
 from torch.nn import functional
 
 from model.networks.architecture import IMAGENET_MEAN, IMAGENET_STD
-from model.ood.early_stages import JOINED
 from model.ood.frozen_pass import DARKEST
+from model.ood.map_joiner import JOINED
 from model.products import LARGEST_HALF
 
 if TYPE_CHECKING:
@@ -95,5 +95,44 @@ class Join(nn.Module):
 
     def forward(self, second: torch.Tensor, third: torch.Tensor) -> torch.Tensor:
         """Join the two maps."""
-        joined = join_maps(second, third).permute(0, 2, 3, 1)
-        return joined.clamp(-LARGEST_HALF, LARGEST_HALF).half()
+        return _round_to_half(join_maps(second, third))
+
+
+class HalvedJoin(nn.Module):
+    """Second and third map in, the mean of every 2 × 2 cells of the joined one out.
+
+    The cells are those of the third map, as (1, rows, columns, c) float16. Next to an edge of the
+    maps their cells are repeated, in place of being left out.
+
+    Args:
+        channels: Of the second and of the third map.
+    """
+
+    def __init__(self, channels: tuple[int, int]) -> None:
+        super().__init__()
+        # Upsampling, the mean of three cells and the mean of two, along one side.
+        finer, coarser = torch.tensor([1.0, 2, 2, 1]) / 6, torch.tensor([5.0, 14, 5]) / 24
+        for name, kernel, count in zip(
+            ("finer", "coarser"), (finer, coarser), channels, strict=True
+        ):
+            self.register_buffer(name, torch.outer(kernel, kernel).expand(count, 1, -1, -1).clone())
+        self.finer: torch.Tensor
+        self.coarser: torch.Tensor
+
+    def forward(self, second: torch.Tensor, third: torch.Tensor) -> torch.Tensor:
+        """Join the two maps."""
+        parts = [
+            functional.conv2d(
+                functional.pad(own, (1, 1, 1, 1), mode="replicate"),
+                kernel,
+                stride=stride,
+                groups=len(kernel),
+            )
+            for own, kernel, stride in ((second, self.finer, 2), (third, self.coarser, 1))
+        ]
+        return _round_to_half(torch.cat(parts, dim=1))
+
+
+def _round_to_half(joined: torch.Tensor) -> torch.Tensor:
+    """Return a map as (1, rows, columns, c) float16."""
+    return joined.permute(0, 2, 3, 1).clamp(-LARGEST_HALF, LARGEST_HALF).half()

@@ -143,17 +143,19 @@ def build_part(backbone: FrozenBackbone, part: str) -> tuple[nn.Module, tuple[Te
 
     Args:
         backbone: The network.
-        part: "part 0" and so on of its early parts; "join" for the map that joins two layers;
-            "last" for its last stage; "stages" for all of it.
+        part: "part 0" and so on of its early parts; "join" or "halved join" for the map that joins
+            two layers; "last" for its last stage; "stages" for all of it.
     """
     import torch  # noqa: PLC0415 - builds layers
 
     from model.ood import networks  # noqa: PLC0415
 
     channels = backbone.channels
-    if part == "join":
-        second, third = (torch.zeros(1, channels[i], 16 // i, 16 // i) for i in (1, 2))
-        return networks.Join().eval(), (second, third)
+    if part.endswith("join"):
+        maps = tuple(torch.zeros(1, channels[i], 16 // i, 16 // i) for i in (1, 2))
+        is_halved = part != "join"
+        join = networks.HalvedJoin((channels[1], channels[2])) if is_halved else networks.Join()
+        return join.eval(), maps
     loaded = _load(backbone) if isinstance(backbone, StoredBackbone) else backbone.load()
     if part == "last":
         return networks.LastStage(loaded).eval(), (torch.zeros(2, channels[2], 16, 16),)

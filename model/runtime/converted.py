@@ -29,6 +29,10 @@ _PRIVATE_FOLDER = 0o700
 _OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
 _SUFFIXES = (".json", ".xml", ".bin")
 
+_UNUSED_S = 90 * 86_400.0
+"""Seconds after which a network that no process has loaded is removed: its bundle is gone, or
+another release converts it. One that is needed again is made again."""
+
 
 @dataclass(frozen=True, slots=True)
 class ConvertedFolder:
@@ -59,10 +63,17 @@ class ConvertedFolder:
             is_kept = record == _build_record(key, versions, structure, weights)
         except (OSError, ValueError, RecursionError):
             return None
-        return (structure, weights) if is_kept else None
+        if not is_kept:
+            return None
+        with suppress(OSError):  # the folder may be read-only
+            os.utime(self.path / f"{name}.json")
+        return structure, weights
 
     def keep(self, key: str, versions: str, structure: bytes, weights: bytes) -> None:
-        """Write a network for its owner alone; nothing where the folder cannot be written."""
+        """Write a network for its owner alone, and remove what has not been used for long.
+
+        Nothing is written where the folder cannot be.
+        """
         name = _compute_name(key, versions)
         record = json.dumps(_build_record(key, versions, structure, weights), indent=1)
         with suppress(OSError):
@@ -73,6 +84,18 @@ class ConvertedFolder:
             self._replace(f"{name}.xml", structure)
             self._replace(f"{name}.bin", weights)
             self._replace(f"{name}.json", record.encode())
+            self._remove_unused((self.path / f"{name}.json").stat().st_mtime - _UNUSED_S)
+
+    def _remove_unused(self, oldest: float) -> None:
+        """Remove networks and parts of files that were last used before an instant of the disk."""
+        for file in (*self.path.glob("*.json"), *self.path.glob(".*.part")):
+            with suppress(OSError):  # another process removed it, or Windows holds it open
+                if file.stat().st_mtime >= oldest:
+                    continue
+                file.unlink(missing_ok=True)  # a network without its record is not used
+                if file.suffix == ".json":
+                    for suffix in _SUFFIXES[1:]:
+                        file.with_suffix(suffix).unlink(missing_ok=True)
 
     def _replace(self, name: str, content: bytes) -> None:
         part = self.path / f".{name}.{os.getpid()}-{uuid4().hex[:8]}.part"

@@ -4,8 +4,8 @@ import cv2
 import numpy as np
 import pytest
 
-from model.framing import Field
-from model.image_quality import DEFECTS, DefectLimits, measure_quality
+from model.framing import Field, Framing
+from model.image_quality import DEFECTS, DefectLimits, measure_frame, measure_quality
 
 
 def pictured(seed, *, side=320, change=None, um_per_px=0.2):
@@ -20,13 +20,28 @@ def pictured(seed, *, side=320, change=None, um_per_px=0.2):
     return Field(pixels, np.ones(pixels.shape[:2], bool), um_per_px)
 
 
-@pytest.fixture(scope="module")
-def gates():
-    return DefectLimits.fit([measure_quality(pictured(seed)) for seed in range(30)])
+class Gates:
+    """Limits that were fitted to usual fields, of all pixels or of every second one."""
+
+    def __init__(self, *, is_sampled):
+        self._is_sampled = is_sampled
+        self._limits = DefectLimits.fit([self.measure(pictured(seed)) for seed in range(30)])
+
+    def measure(self, field):
+        frame = Framing("scale", 4096, 0.2, 0.2).frames(field)[0]
+        return measure_frame(frame, 0.2, is_sampled=self._is_sampled)
+
+    def find_defects(self, field):
+        return self._limits.find_defects(self.measure(field))
+
+
+@pytest.fixture(scope="module", params=[False, True], ids=["every pixel", "every second pixel"])
+def gates(request):
+    return Gates(is_sampled=request.param)
 
 
 def names(gates, field):
-    return [defect.name for defect in gates.find_defects(measure_quality(field))]
+    return [defect.name for defect in gates.find_defects(field)]
 
 
 def blurred(grey):
@@ -101,7 +116,7 @@ def test_a_field_with_little_steel_is_named(gates):
     assert "too_little_steel" in names(gates, Field(field.pixels, valid, 0.2))
 
 
-def test_what_is_no_steel_is_not_measured():
+def test_what_is_no_steel_is_not_measured(gates):
     field = pictured(103)
     valid = field.valid.copy()
     valid[200:] = False
@@ -109,14 +124,20 @@ def test_what_is_no_steel_is_not_measured():
     bar[200:] = 255
     text[200:] = np.random.default_rng(1).integers(0, 255, text[200:].shape)
 
-    assert measure_quality(Field(bar, valid, 0.2)) == measure_quality(Field(text, valid, 0.2))
+    assert gates.measure(Field(bar, valid, 0.2)) == gates.measure(Field(text, valid, 0.2))
+
+
+def test_a_field_is_measured_on_its_frame_of_the_same_pixel_size():
+    field = pictured(104)
+
+    assert measure_quality(field) == Gates(is_sampled=False).measure(field)
 
 
 @pytest.mark.parametrize(("height", "width"), [(1, 1), (9, 200), (40, 17)])
-def test_any_size_is_measured(height, width):
+def test_any_size_is_measured(gates, height, width):
     field = Field(np.full((height, width, 3), 90, np.uint8), np.zeros((height, width), bool), None)
 
-    assert all(np.isfinite(value) for value in measure_quality(field).values())
+    assert all(np.isfinite(value) for value in gates.measure(field).values())
 
 
 def test_a_defect_says_what_to_do():

@@ -3,7 +3,9 @@
 from dataclasses import replace
 
 import numpy as np
+import pytest
 import torch
+from torch.nn import functional
 
 from model.framing import Field
 from model.networks.backbones import IMAGENET_MEAN, IMAGENET_STD, Lite0, frozen_lite0
@@ -62,7 +64,7 @@ def test_strips_have_the_maps_of_one_strip_bit_for_bit():
     strips = FrozenPass(frozen_lite0()).run(field)
     one = FrozenPass(undivided.eval()).run(field)
 
-    for own, whole in zip((*strips.maps, strips.joined), (*one.maps, one.joined), strict=True):
+    for own, whole in zip(strips.maps, one.maps, strict=True):
         assert np.array_equal(own, whole)
 
 
@@ -78,13 +80,58 @@ def test_a_frame_that_leaves_a_strip_no_room_of_its_own_has_the_same_maps():
         assert np.array_equal(own, whole)
 
 
-def test_the_joined_map_of_a_large_frame_is_that_of_its_whole_maps():
-    seen = FrozenPass(frozen_lite0()).run(draw(LARGE))
+@pytest.fixture(scope="module")
+def large():
+    frozen_pass = FrozenPass(frozen_lite0())
+    return frozen_pass, frozen_pass.run(draw(LARGE)).maps
 
-    whole = join_maps(*(torch.from_numpy(seen.maps[layer])[None] for layer in (1, 2)))
 
-    expected = whole[0].permute(1, 2, 0).numpy()
-    assert np.abs(seen.joined - expected).max() < 1e-3 * np.abs(expected).max()
+def join_whole(maps):
+    return join_maps(*(torch.from_numpy(maps[layer])[None] for layer in (1, 2)))
+
+
+def test_the_joined_map_of_a_large_frame_is_that_of_its_whole_maps(large):
+    frozen_pass, maps = large
+
+    joined = frozen_pass.build_joiner(is_halved=False).join(maps)
+
+    expected = join_whole(maps)[0].permute(1, 2, 0).numpy()
+    assert joined.dtype == np.float16
+    assert np.abs(joined - expected).max() < 1e-3 * np.abs(expected).max()
+
+
+def test_cells_of_the_halved_map_are_the_mean_of_four_away_from_its_edge(large):
+    frozen_pass, maps = large
+
+    halved = frozen_pass.build_joiner(is_halved=True).join(maps)
+
+    expected = functional.avg_pool2d(join_whole(maps), 2)[0].permute(1, 2, 0).numpy()
+    assert halved.shape == expected.shape
+    inner = np.s_[1:-1, 1:-1]
+    assert np.abs(halved[inner] - expected[inner]).max() < 1e-3 * np.abs(expected).max()
+    assert np.abs(halved - expected).max() < 0.5 * np.abs(expected).max()  # repeated at the edge
+
+
+@pytest.mark.parametrize("is_halved", [True, False])
+def test_strips_of_the_joined_map_have_the_bits_of_one_strip(large, is_halved):
+    frozen_pass, maps = large
+    upper = [own[:, : len(own[0]) // 2] for own in maps]
+    joiner = frozen_pass.build_joiner(is_halved=is_halved)
+
+    whole, part = joiner.join(maps), joiner.join(upper)
+
+    rows = len(part) - 2  # those at the lower edge of the part see what is below it
+    assert np.array_equal(whole[:rows], part[:rows])
+
+
+def test_the_smallest_frame_has_a_halved_map():
+    frozen_pass = FrozenPass(frozen_lite0())
+    maps = frozen_pass.run(draw((32, 32))).maps
+
+    halved = frozen_pass.build_joiner(is_halved=True).join(maps)
+
+    assert halved.shape == (2, 2, maps[1].shape[0] + maps[2].shape[0])
+    assert np.isfinite(halved).all()
 
 
 def test_tiles_that_are_computed_together_do_not_see_one_another():

@@ -45,6 +45,18 @@ def test_inside_a_broad_cell_the_finer_looks_say_where():
     assert np.unravel_index(heat.argmax(), heat.shape) == (6, 3)
 
 
+def test_looks_with_coarser_cells_are_repeated_on_the_grid_of_brightness():
+    fine, tone = np.zeros((4, 4), np.float32), np.zeros((8, 8), np.float32)
+    fine[3, 1], tone[7, 2] = 3.0, 1.0
+    distances = Distances(np.zeros(4), np.zeros((1, 1)), "G", (fine, fine, tone), np.zeros(3))
+
+    heat = compute_heat_map(distances, np.ones(3))
+
+    assert heat.shape == (8, 8)
+    assert np.unravel_index(heat.argmax(), heat.shape) == (7, 2)
+    assert (heat > 2.5).sum() == 4
+
+
 def test_in_a_field_of_which_only_the_middle_was_seen_the_place_is_where_it_lies():
     heat = np.zeros((4, 4), np.float32)
     heat[1, 2] = 2.0

@@ -126,7 +126,8 @@ def test_what_is_too_close_in_bf16_is_computed_by_the_same_network_in_fp32(exact
 
 
 def test_a_bundle_of_an_earlier_version_compares_every_cell(exact, backbone):
-    tensors, facts = exact.tensors(), exact.facts()
+    tensors = exact.tensors()
+    facts = {name: value for name, value in exact.facts().items() if name != "halved"}
     earlier = {name: value for name, value in facts.items() if name != "refined"}
 
     now, before = (
@@ -138,6 +139,26 @@ def test_a_bundle_of_an_earlier_version_compares_every_cell(exact, backbone):
     for new, old in zip(now, before, strict=True):
         assert new.local == pytest.approx(old.local, rel=0.05)
         assert not np.array_equal(new.heat, old.heat)
+
+
+def test_a_bundle_of_an_earlier_version_has_fine_cells_of_half_the_side(exact, backbone):
+    tensors, facts = exact.tensors(), exact.facts()
+    earlier = {name: value for name, value in facts.items() if name != "halved"}
+
+    now, before = (
+        OodDetector.from_tensors(tensors, json.loads(json.dumps(own)), backbone)
+        for own in (facts, earlier)
+    )
+
+    assert facts["halved"]
+    new, old = (detector.extractor.extract(FRESH[0]) for detector in (now, before))
+    assert new.fine.side_px == 2 * old.fine.side_px
+    assert new.tone.side_px == old.fine.side_px
+    assert new.patch.side_px == 2 * new.fine.side_px
+    assert old.patch.side_px == 3 * old.fine.side_px
+    (result,), (other,) = (detector.score(FRESH[:1], ALPHA) for detector in (now, before))
+    assert result.heat.shape == other.heat.shape
+    assert now.extractor.measure_quality(FRESH[0]) != before.extractor.measure_quality(FRESH[0])
 
 
 @pytest.mark.parametrize("is_triangular", [True, False])

@@ -64,7 +64,7 @@ def test_an_inclusion_between_the_cells_compared_first_is_found_as_by_every_cell
     every = compare_every_cell(textures, cells)
 
     assert refined.argmax() == every.argmax()
-    assert log_top_mean(refined, "broad") == pytest.approx(log_top_mean(every, "broad"), rel=1e-5)
+    assert log_top_mean(refined, 3) == pytest.approx(log_top_mean(every, 3), rel=1e-5)
 
 
 def test_no_cell_in_between_is_farther_than_those_that_were_compared(textures):

@@ -91,6 +91,48 @@ def test_nothing_is_used_or_kept_behind_a_link(tmp_path):
     assert keep(tmp_path / "converted").find("lite0 part 1", "2026.4") is None
 
 
+def set_age(path, days):
+    now_s = path.stat().st_mtime
+    os.utime(path, (now_s, now_s - days * 86_400))
+
+
+def test_a_network_that_nothing_loaded_for_long_goes_when_another_is_kept(tmp_path):
+    converted = keep(tmp_path)
+    set_age(next(tmp_path.glob("*.json")), days=91)
+    (tmp_path / ".cut.part").write_bytes(b"half")
+    set_age(tmp_path / ".cut.part", days=91)
+    (tmp_path / ".other.part").write_bytes(b"half")
+
+    converted.keep("lite0 part 2", "2026.5", STRUCTURE, WEIGHTS)
+
+    assert converted.find("lite0 part 1", "2026.4") is None
+    assert converted.find("lite0 part 2", "2026.5") == (STRUCTURE, WEIGHTS)
+    assert len(list(tmp_path.iterdir())) == 4
+    assert (tmp_path / ".other.part").exists()  # of a process that writes now
+
+
+def test_a_network_that_was_loaded_since_then_stays(tmp_path):
+    converted = keep(tmp_path)
+    set_age(next(tmp_path.glob("*.json")), days=91)
+
+    assert converted.find("lite0 part 1", "2026.4") == (STRUCTURE, WEIGHTS)
+    converted.keep("lite0 part 2", "2026.5", STRUCTURE, WEIGHTS)
+
+    assert converted.find("lite0 part 1", "2026.4") == (STRUCTURE, WEIGHTS)
+
+
+def test_a_network_that_cannot_be_removed_hinders_nothing(tmp_path):
+    converted = keep(tmp_path)
+    record = next(tmp_path.glob("*.json"))
+    record.unlink()
+    record.mkdir()
+    set_age(record, days=91)
+
+    converted.keep("lite0 part 2", "2026.5", STRUCTURE, WEIGHTS)
+
+    assert converted.find("lite0 part 2", "2026.5") == (STRUCTURE, WEIGHTS)
+
+
 def test_a_full_disk_of_temporary_files_does_not_keep_a_network_from_converting(
     tmp_path, monkeypatch
 ):
