@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
     from model.networks.schemes import Head
 
+_LARGEST_HALF = float(np.finfo(np.float16).max)
+
 
 def compute_evidence(by_cell: NDArray[np.float32], head: Head, index: int) -> NDArray[np.float32]:
     """Compute the evidence of every cell for a class.
@@ -97,11 +99,12 @@ def crop_to_field(
         fine: Whether every cell is repeated 4 × 4 times even if the field ends between cells.
 
     Returns:
-        (rows, columns) float16 over the field. If the field ends inside a cell, every cell is
-        repeated 4 × 4 times, so that the map can be cut to a quarter of a cell.
+        (rows, columns) float16 over the field; evidence beyond its range is its largest number. If
+        the field ends inside a cell, every cell is repeated 4 × 4 times, so that the map can be cut
+        to a quarter of a cell.
     """
     height, width = extent
-    half = evidence_map.astype(np.float16)
+    half = evidence_map.clip(-_LARGEST_HALF, _LARGEST_HALF).astype(np.float16)
     if not fine and height % stride == 0 and width % stride == 0:
         return half[: height // stride, : width // stride]
     repeated = np.repeat(np.repeat(half, 4, axis=0), 4, axis=1)

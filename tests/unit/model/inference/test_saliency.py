@@ -161,3 +161,14 @@ def test_a_map_covers_the_field_and_nothing_else():
     assert fine.shape == (10, 12)
     assert fine[0, 0] == fine[3, 3] == 0.0
     assert fine[4, 4] == 5.0
+
+
+def test_evidence_beyond_half_precision_stays_finite_and_keeps_its_sign():
+    noise = np.array([[-1e6, 0.0], [7e4, 12.0]], np.float32)  # a network's answer to pure noise
+
+    cut = crop_to_field(noise, (64, 64), 32)
+
+    assert cut.dtype == np.float16
+    assert np.isfinite(cut).all()
+    assert np.sign(cut).tolist() == [[-1, 0], [1, 1]]
+    assert cut[1, 1] == 12
