@@ -96,6 +96,10 @@ class ConvertedFolder:
                 if file.suffix == ".json":
                     for suffix in _SUFFIXES[1:]:
                         file.with_suffix(suffix).unlink(missing_ok=True)
+        for file in (file for suffix in _SUFFIXES[1:] for file in self.path.glob(f"*{suffix}")):
+            with suppress(OSError):
+                if not file.with_suffix(".json").exists() and file.stat().st_mtime < oldest:
+                    file.unlink(missing_ok=True)
 
     def _replace(self, name: str, content: bytes) -> None:
         part = self.path / f".{name}.{os.getpid()}-{uuid4().hex[:8]}.part"

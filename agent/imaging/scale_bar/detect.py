@@ -48,6 +48,7 @@ from agent.imaging.scale_bar.planes import compute_planes
 from agent.imaging.scale_bar.points import reads_otherwise
 from agent.imaging.scale_bar.reading import read_candidates
 from agent.imaging.scale_bar.surroundings import (
+    has_words_beside_plate,
     is_in_inset,
     is_part_of_figure,
     is_partly_covered,
@@ -263,6 +264,7 @@ def _drop_unsure_length(pixels: NDArray[np.uint8], bar: FoundBar) -> FoundBar:
         or is_next_to_cell(pixels, bar)
         or is_in_inset(pixels, bar)
         or is_partly_covered(pixels, bar)
+        or has_words_beside_plate(pixels, bar)
         or is_part_of_figure(pixels, bar)
         or _is_divided(pixels, bar)
         or _is_cut(pixels, bar)

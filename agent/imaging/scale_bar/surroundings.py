@@ -1,4 +1,4 @@
-"""Decide whether a bar is that of an inset, or something of its plate's colour covers an end."""
+"""Decide whether a bar is an inset's, is covered in part, or has words beside its plate."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 _OF_INK = 40  # grey values that compression leaves of one colour
 _INSET_HEIGHTS, _OF_PICTURE = 2.5, 0.4  # heights of bar and words; share of the picture
-_LEAST_INSET, _BAND = 0.12, 0.8  # of the picture's height; of its width, more is an info band
+_LEAST_INSET, _BAND = 0.12, 0.8  # of the picture's height; of its width, more is an info band's
 _THICK_PX, _MOST = 12, 8  # thickness of a frame; uprights nearest to a bar on each side
 _ROWS = 16  # of which a column is even
 _OF_SIDE = 0.95  # of a side of a frame that has its colour
@@ -23,12 +23,12 @@ _OF_INSIDE = 0.5  # of what is in a frame that has its colour: more is a plate
 _ALIKE_PX = 3  # by which ends of the sides of one frame differ
 _EVEN = 10  # grey values that compression leaves of one colour
 _LEAST_PLATE = 60  # grey values between a plate and ink
-_UNEVEN, _MOST_WIDE = 0.15, 2.5  # shares of bar and words
-_LEAST_UNEVEN = 2.0  # of the larger margin of a plate, in smaller ones
+_UNEVEN, _MOST_WIDE = 0.15, 2.5  # of a bar, twice what is not its middle; of bar and words
 _LEAST_REACH_PX, _TICK_PX = 10, 2  # columns beyond a tick; of a tick that pale
 _AROUND_PX = 5  # above and below a figure, where a dark micrograph next to a band has its ink too
 _LIKE_INK, _GOES_ON = 0.35, 0.3  # share of a contrast; of each of those columns: texture has 0.2
 _APART_PX = 3  # from the ends of a bar, where its ink pales
+_ENDS, _OF_WORDS, _BESIDE = 4, 0.5, 0.15  # of a height; shares of paper among words, next to it
 _LEAST_PX, _BEYOND_PX, _OF_BAND = 4, 60, 0.5  # of a margin; beyond it; share that has its colour
 _OF_PLATE = 0.95  # of a margin that has its most usual colour
 _OF_COLUMN = 0.3  # of a column beyond a plate that has another colour
@@ -85,7 +85,12 @@ def _is_frame(pixels: NDArray[np.uint8], left: Box, right: Box) -> bool:
     like = np.abs(inside - np.median(inside[:, 0], axis=0)).max(axis=2) <= _OF_INK
     sides = (like[:_ALIKE_PX].mean(axis=1).max(), like[-_ALIKE_PX:].mean(axis=1).max())
     closed = min(*sides, float(like[:, -1].mean())) >= _OF_SIDE
-    return bool(closed and like.mean() < _OF_INSIDE)
+    if not closed or like.mean() >= _OF_INSIDE:
+        return False
+    top = max(y0, b0) + int(np.argmax(like[:_ALIKE_PX].mean(axis=1)))
+    beside = np.concatenate((pixels[top, :x0], pixels[top, x1:])).astype(np.int16)
+    goes_on = np.abs(beside - np.median(inside[:, 0], axis=0)).max(axis=1) <= _OF_INK
+    return not (goes_on.size and goes_on.mean() >= _BAND)  # else a cell of an info band
 
 
 def is_part_of_figure(pixels: NDArray[np.uint8], bar: FoundBar) -> bool:
@@ -113,26 +118,49 @@ def is_part_of_figure(pixels: NDArray[np.uint8], bar: FoundBar) -> bool:
     return False
 
 
-def is_partly_covered(pixels: NDArray[np.uint8], bar: FoundBar) -> bool:
-    """Return whether a plate reaches far further beyond one end of a bar and its words.
+def has_words_beside_plate(pixels: NDArray[np.uint8], bar: FoundBar) -> bool:
+    """Return whether the words of a bar begin or end beyond the even paper that the others are on.
 
-    A plate has equal margins. Where something of its colour covers a part of the bar, they are not.
+    A grain next to a plate has been read as a digit: `50` as `250`.
     """
-    if bar.kind != "plain" or not bar.ink:
+    if bar.label_box is None:
         return False
-    x0, _, x1, _ = bar.bbox
-    _, y0, _, y1 = bar.bbox
-    margins = [
+    x0, y0, x1, y1 = bar.label_box
+    words = pixels[y0:y1, max(0, x0) : x1].astype(np.int16)
+    end = max(2, (y1 - y0) // _ENDS)
+    if words.shape[1] < 4 * end:
+        return False
+    off = np.abs(words - np.median(words, axis=(0, 1))).max(axis=2)
+    paper = (off <= _EVEN).mean(axis=0)
+    if float(np.median(paper[end:-end])) < _OF_WORDS:
+        return False  # texture
+    return min(float(paper[:end].mean()), float(paper[-end:].mean())) < _BESIDE
+
+
+def is_partly_covered(pixels: NDArray[np.uint8], bar: FoundBar) -> bool:
+    """Return whether the words above or below a bar are in the middle of its plate, the bar not.
+
+    Something of the plate's colour covers a part of such a bar. Where the plate is of one width
+    whatever the bar, the words are in the middle of the bar or begin with it.
+    """
+    if bar.kind != "plain" or not bar.ink or bar.label_box is None:
+        return False
+    left_px, right_px = bar.line[0], bar.line[2]
+    first, _, last, _ = bar.label_box
+    if last <= left_px + _APART_PX or first >= right_px - _APART_PX:
+        return False  # words next to the bar
+    x0, y0, x1, y1 = bar.bbox
+    left, right = (
         _measure_margin(pixels, bar, slice(y0, y1), columns)
         for columns in (range(x0 - 1 - _APART_PX, -1, -1), range(x1 + _APART_PX, pixels.shape[1]))
-    ]
-    left, right = margins
+    )
     if left is None or right is None or (left >= x0 and right >= pixels.shape[1] - x1):
         return False  # an info band
     if left + right + x1 - x0 > _MOST_WIDE * (x1 - x0):
         return False
-    small, large = min(left, right), max(left, right)
-    return large > _LEAST_UNEVEN * small and large - small > _UNEVEN * bar.line_px
+    words, plate = (first + last) / 2, (x0 - left + x1 + right) / 2
+    limit = _UNEVEN * bar.line_px / 2
+    return abs(words - (left_px + right_px) / 2) > limit and abs(words - plate) <= limit
 
 
 def _measure_margin(

@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 
 from agent.imaging.specimen.bleeding import detect_along_edge, find_deviating
-from agent.imaging.specimen.border_map import add_regions, drop_steel, find_unclean, name_zones
+from agent.imaging.specimen.border_map import add_regions, find_unclean, name_zones, return_steel
 from agent.imaging.specimen.border_network import map_border
 from agent.imaging.specimen.grid import compute_cells, grid_shape
 from agent.imaging.specimen.masks import erode, fill_holes, find_largest_part
@@ -83,7 +83,7 @@ def find_border(
     outside, second = find_outside(cells)
     shares = map_border(pixels, usable)
     if outside is not None:
-        outside = drop_steel(outside, shares)
+        outside = return_steel(outside, shares)
     outside = add_regions(cells, outside, shares)
     if outside is None:
         stain = find_stains(cells, usable)

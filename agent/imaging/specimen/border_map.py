@@ -1,8 +1,9 @@
 # ruff: noqa: PLR2004 - shares and cells, chosen on composites held out from the training
 """Combine the tables' outside and the zones along its edge with the map of the border network.
 
-The network sees strips, fillers and coatings that the tables miss, coarse steel that they cut, and
-tells bleeding from a rim; the tables decide where it is not sure.
+The network sees strips, fillers and coatings that the tables miss, and tells bleeding from a rim;
+the tables decide where it is not sure. It never keeps a whole region that they cut: bright beads on
+black resin are steel to it in places.
 """
 
 from __future__ import annotations
@@ -27,9 +28,6 @@ SURE = 0.84
 """Mean probability of a mount from which a region is outside though the tables miss it."""
 SMALLEST, CONTACT = 0.002, 15
 """Share of the field and cells at the frame that such a region has at least."""
-DOUBTED, LARGEST = 0.2, 0.1
-"""Mean probability of mount and coating below which a region of the tables is steel, and the
-largest share of the field that it has: a carbide is small, a mount with a filler is not."""
 CONFIRMED, SURELY_STEEL, RETURNED = 0.3, 0.95, 0.02
 """Mean probability of mount and coating from which the network confirms a region of the tables;
 probability of steel and share of the field from which a part of it returns to the steel."""
@@ -40,8 +38,11 @@ NAMED, BLED = 0.17, 0.3
 if twice that of a rim, since a rim must not be called bleeding."""
 
 
-def drop_steel(outside: Mask, shares: NDArray[np.float32]) -> Mask | None:
-    """Return the tables' outside without what the network sees as steel; None if none is left.
+def return_steel(outside: Mask, shares: NDArray[np.float32]) -> Mask | None:
+    """Return the tables' outside without large parts that the network sees as steel.
+
+    It is asked only within a region that it takes for a mount on the whole: one that it takes for
+    steel altogether may be a mount with a texture of its own.
 
     Args:
         outside: (gh, gw) bool.
@@ -53,10 +54,7 @@ def drop_steel(outside: Mask, shares: NDArray[np.float32]) -> Mask | None:
     marks, areas = label_parts(outside)
     for mark in range(1, len(areas)):
         part = marks == mark
-        mean = float(mount[part].mean())
-        if mean < DOUBTED and areas[mark] <= LARGEST * outside.size:
-            kept &= ~part
-        elif mean >= CONFIRMED:
+        if float(mount[part].mean()) >= CONFIRMED:
             kept &= ~_find_large(steel * part)
     return kept if count_cells(kept) >= SMALLEST * outside.size else None
 

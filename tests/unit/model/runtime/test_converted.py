@@ -133,6 +133,18 @@ def test_a_network_that_cannot_be_removed_hinders_nothing(tmp_path):
     assert converted.find("lite0 part 2", "2026.5") == (STRUCTURE, WEIGHTS)
 
 
+def test_what_a_stopped_process_left_without_a_record_is_removed_too(tmp_path):
+    converted = keep(tmp_path)
+    for file in tmp_path.glob("*"):
+        set_age(file, days=91)
+    next(tmp_path.glob("*.json")).unlink()
+
+    converted.keep("lite0 part 2", "2026.5", STRUCTURE, WEIGHTS)
+
+    assert len(list(tmp_path.iterdir())) == 3
+    assert converted.find("lite0 part 2", "2026.5") == (STRUCTURE, WEIGHTS)
+
+
 def test_a_full_disk_of_temporary_files_does_not_keep_a_network_from_converting(
     tmp_path, monkeypatch
 ):

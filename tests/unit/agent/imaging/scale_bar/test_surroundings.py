@@ -8,7 +8,12 @@ from texture_with_words import draw_steel, write
 
 from agent.imaging.scale_bar.detect import find_graphics
 from agent.imaging.scale_bar.matching import FoundBar
-from agent.imaging.scale_bar.surroundings import is_in_inset, is_part_of_figure, is_partly_covered
+from agent.imaging.scale_bar.surroundings import (
+    has_words_beside_plate,
+    is_in_inset,
+    is_part_of_figure,
+    is_partly_covered,
+)
 
 WHITE, BLACK = (255, 255, 255), (0, 0, 0)
 
@@ -83,15 +88,46 @@ def test_a_bar_of_which_its_plates_colour_covers_a_part_states_nothing(covered):
     assert list_stated(compress(pixels, 85)) == []
 
 
-@pytest.mark.parametrize(("right", "is_covered"), [(620, False), (625, False), (700, True)])
-def test_only_a_plate_with_far_unequal_margins_covers_a_bar(right, is_covered):
+@pytest.mark.parametrize(
+    ("words", "right", "is_covered"),
+    [
+        pytest.param((460, 420, 540, 440), 620, False, id="equal margins"),
+        pytest.param((460, 420, 540, 440), 700, False, id="words over the bar, a wide plate"),
+        pytest.param((400, 420, 480, 440), 700, False, id="words begin with the bar"),
+        pytest.param((388, 440, 396, 460), 700, False, id="words next to the bar"),
+        pytest.param((500, 420, 580, 440), 700, True, id="words in the middle of the plate"),
+    ],
+)
+def test_only_words_in_the_middle_of_a_plate_show_that_it_covers_a_part_of_a_bar(
+    words, right, is_covered
+):
     pixels = cv2.resize(draw_steel(), (800, 480))
     pixels[380:470, 380:right] = WHITE
     pixels[450:455, 400:600] = BLACK
-    bar = FoundBar((400, 450, 600, 455), (460, 420, 540, 440), 200.0, "20 µm", 20.0, 255.0, BLACK)
+    bar = FoundBar((400, 450, 600, 455), words, 200.0, "20 µm", 20.0, 255.0, BLACK)
 
     assert is_partly_covered(pixels, bar) is is_covered
     assert not is_in_inset(pixels, bar)
+
+
+@pytest.mark.parametrize("width", [60, 110, 190])
+def test_a_bar_beside_or_under_its_words_on_a_plate_of_one_width_is_read(width):
+    pixels = draw_steel()
+    pixels[400:450, 330:620] = BLACK
+    pixels = write(pixels, "20 µm", (375, 425), WHITE)
+    pixels[422:427, 420 : 420 + width] = WHITE
+
+    assert list_stated(pixels) == [(20.0, width)]
+
+
+def test_a_cell_of_an_info_band_is_no_inset():
+    pixels = cv2.resize(draw_steel(), (1024, 768))
+    pixels[640:768] = BLACK
+    for x0, x1 in ((0, 340), (340, 680), (680, 1023)):
+        cv2.rectangle(pixels, (x0, 640), (x1, 767), WHITE, 2)
+    pixels = write(pixels, "15.0 kV", (140, 710), WHITE)
+
+    assert list_stated(draw_labelled(pixels, 760, 900, 718, WHITE)) == [(20.0, 140)]
 
 
 @pytest.mark.parametrize(("cells", "is_part"), [(1, False), (2, True)])
@@ -123,3 +159,16 @@ def test_a_band_with_other_words_covers_no_bar():
     pixels = write(pixels, "15.0 kV  x500  SE", (120, 450), BLACK)
 
     assert list_stated(draw_labelled(pixels, 420, 600, 460, BLACK)) == [(20.0, 180)]
+
+
+@pytest.mark.parametrize(
+    ("start", "stop", "is_beside"), [(100, 190, False), (88, 190, True), (100, 212, True)]
+)
+def test_words_that_begin_or_end_next_to_their_plate_are_in_doubt(start, stop, is_beside):
+    pixels = draw_steel(low=60, high=200)
+    pixels[100:160, 97:200] = BLACK
+    pixels = write(pixels, "50 µm", (145, 120), WHITE)
+    pixels[145:149, 105:185] = WHITE
+    bar = FoundBar((105, 145, 185, 149), (start, 108, stop, 134), 80.0, "50 µm", 50.0, 255.0, WHITE)
+
+    assert has_words_beside_plate(pixels, bar) is is_beside
