@@ -48,7 +48,7 @@ from agent.imaging.scale_bar.planes import compute_planes
 from agent.imaging.scale_bar.points import reads_otherwise
 from agent.imaging.scale_bar.reading import read_candidates
 from agent.imaging.scale_bar.surroundings import (
-    has_words_beside_plate,
+    find_words_on_plate,
     is_in_inset,
     is_part_of_figure,
     is_partly_covered,
@@ -264,10 +264,10 @@ def _drop_unsure_length(pixels: NDArray[np.uint8], bar: FoundBar) -> FoundBar:
         or is_next_to_cell(pixels, bar)
         or is_in_inset(pixels, bar)
         or is_partly_covered(pixels, bar)
-        or has_words_beside_plate(pixels, bar)
         or is_part_of_figure(pixels, bar)
         or _is_divided(pixels, bar)
         or _is_cut(pixels, bar)
+        or _reads_beside_plate(pixels, bar)
         or _has_other_words(pixels, bar)
     )
     return _put_in_doubt(bar) if unsure else bar
@@ -314,6 +314,14 @@ def _is_cut(pixels: NDArray[np.uint8], bar: FoundBar) -> bool:
         differs = contradicts_length(pixels, words, bar.um, number=number, left=left)
         differs = differs and bar.kind != "broken"  # a half of it is before its words
     return differs and lacks_digit(pixels, words, bar.um, number=number, ink=ink, left=left)
+
+
+def _reads_beside_plate(pixels: NDArray[np.uint8], bar: FoundBar) -> bool:
+    """Return whether the label of a bar reads otherwise without what is in front of its plate."""
+    if bar.label_box is None or bar.um is None:
+        return False
+    words = find_words_on_plate(pixels, bar.label_box)
+    return words is not None and not confirms_length(pixels, words, bar.um, left=words[0])
 
 
 def _has_other_words(pixels: NDArray[np.uint8], bar: FoundBar) -> bool:

@@ -24,11 +24,13 @@ _ALIKE_PX = 3  # by which ends of the sides of one frame differ
 _EVEN = 10  # grey values that compression leaves of one colour
 _LEAST_PLATE = 60  # grey values between a plate and ink
 _UNEVEN, _MOST_WIDE = 0.15, 2.5  # of a bar, twice what is not its middle; of bar and words
+_LEAST_UNEVEN = 2.0  # of the larger margin of a plate, in smaller ones
 _LEAST_REACH_PX, _TICK_PX = 10, 2  # columns beyond a tick; of a tick that pale
 _AROUND_PX = 5  # above and below a figure, where a dark micrograph next to a band has its ink too
 _LIKE_INK, _GOES_ON = 0.35, 0.3  # share of a contrast; of each of those columns: texture has 0.2
 _APART_PX = 3  # from the ends of a bar, where its ink pales
-_ENDS, _OF_WORDS, _BESIDE = 4, 0.5, 0.15  # of a height; shares of paper among words, next to it
+_ENDS, _RIM_PX = 4, 2  # of a height of words; above and below them
+_ON_PAPER, _BESIDE = 0.05, 0.6  # shares of rims that are no paper: of words on a plate, next to it
 _LEAST_PX, _BEYOND_PX, _OF_BAND = 4, 60, 0.5  # of a margin; beyond it; share that has its colour
 _OF_PLATE = 0.95  # of a margin that has its most usual colour
 _OF_COLUMN = 0.3  # of a column beyond a plate that has another colour
@@ -118,23 +120,19 @@ def is_part_of_figure(pixels: NDArray[np.uint8], bar: FoundBar) -> bool:
     return False
 
 
-def has_words_beside_plate(pixels: NDArray[np.uint8], bar: FoundBar) -> bool:
-    """Return whether the words of a bar begin or end beyond the even paper that the others are on.
+def find_words_on_plate(pixels: NDArray[np.uint8], words: Box) -> Box | None:
+    """Return the part of a box of words that is on even paper, None where all of it is or none.
 
     A grain next to a plate has been read as a digit: `50` as `250`.
     """
-    if bar.label_box is None:
-        return False
-    x0, y0, x1, y1 = bar.label_box
-    words = pixels[y0:y1, max(0, x0) : x1].astype(np.int16)
+    x0, y0, x1, y1 = words
     end = max(2, (y1 - y0) // _ENDS)
-    if words.shape[1] < 4 * end:
-        return False
-    off = np.abs(words - np.median(words, axis=(0, 1))).max(axis=2)
-    paper = (off <= _EVEN).mean(axis=0)
-    if float(np.median(paper[end:-end])) < _OF_WORDS:
-        return False  # texture
-    return min(float(paper[:end].mean()), float(paper[-end:].mean())) < _BESIDE
+    paper = np.median(pixels[y0:y1, x0:x1], axis=(0, 1))
+    rims = pixels[[max(0, y0 - _RIM_PX), min(len(pixels), y1 + _RIM_PX) - 1], x0:x1]
+    off = (np.abs(rims.astype(np.int16) - paper).max(axis=2) > 2 * _EVEN).mean(axis=0)
+    if x1 - x0 < 4 * end or float(off[end:].mean()) > _ON_PAPER or off[:end].mean() < _BESIDE:
+        return None
+    return (x0 + int(np.flatnonzero(off[: 2 * end])[-1]) + 1, y0, x1, y1)
 
 
 def is_partly_covered(pixels: NDArray[np.uint8], bar: FoundBar) -> bool:
@@ -157,6 +155,9 @@ def is_partly_covered(pixels: NDArray[np.uint8], bar: FoundBar) -> bool:
     if left is None or right is None or (left >= x0 and right >= pixels.shape[1] - x1):
         return False  # an info band
     if left + right + x1 - x0 > _MOST_WIDE * (x1 - x0):
+        return False
+    small, large = min(left, right), max(left, right)
+    if large <= _LEAST_UNEVEN * small or large - small <= _UNEVEN * bar.line_px:
         return False
     words, plate = (first + last) / 2, (x0 - left + x1 + right) / 2
     limit = _UNEVEN * bar.line_px / 2
