@@ -151,8 +151,8 @@ class OodFeatureExtractor:
         products: Of the bundle.
         is_halved: Whether fine cells are 4 µm wide in place of 2 µm, and brightness, focus and
             scratches are measured on every second pixel; bundles of earlier versions have none of
-            it. MEASURED, third drawing, 150 reference fields: no kind of six is
-            found less often, places of 120: 120 in place of 116.
+            it. MEASURED, third drawing, 150 reference fields: no kind of six is found less often;
+            places found of 120: 120 in place of 116.
     """
 
     def __init__(

@@ -221,7 +221,7 @@ def _choose_batch(count: int) -> int:
     """Return how many of so many tiles are computed together.
 
     They are of one number where any is left, else of about one: MEASURED, 35 tiles: by seven 115
-    ms, by twelve 119 ms, as OpenVINO prepares anew for the last eleven.
+    ms, by twelve 119 ms, as OpenVINO prepares again for the last eleven.
     """
     for size in range(_TILES_AT_ONCE, _LEAST_TILES_AT_ONCE - 1, -1):
         if count % size == 0:

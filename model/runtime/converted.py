@@ -96,7 +96,7 @@ class ConvertedFolder:
                 if file.suffix == ".json":
                     for suffix in _SUFFIXES[1:]:
                         file.with_suffix(suffix).unlink(missing_ok=True)
-        for file in (file for suffix in _SUFFIXES[1:] for file in self.path.glob(f"*{suffix}")):
+        for file in (*self.path.glob("*.xml"), *self.path.glob("*.bin")):
             with suppress(OSError):
                 if not file.with_suffix(".json").exists() and file.stat().st_mtime < oldest:
                     file.unlink(missing_ok=True)

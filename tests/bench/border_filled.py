@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
+from composites import repeat_mirrored
 from drawn_steel import soft_noise
 
 if TYPE_CHECKING:
@@ -59,6 +60,7 @@ def _choose_step(rng: np.random.Generator, tone: float) -> float:
 
 
 def choose_size(rng: np.random.Generator, low: float, high: float) -> float:
+    """Return a size between two, each octave as likely as another."""
     return float(np.exp(rng.uniform(np.log(low), np.log(high))))
 
 
@@ -181,9 +183,7 @@ def _rescale(other: Image, rng: np.random.Generator, height: int, width: int) ->
     scale = rng.uniform(0.15, 0.5) if rng.random() < 0.5 else rng.uniform(1.6, 5)
     if scale < 1:
         small = cv2.resize(grey, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
-        down, across = -(-height // len(small)), -(-width // small.shape[1])
-        tile = np.concatenate([small[::-1] if i % 2 else small for i in range(down)])
-        tile = np.concatenate([tile[:, ::-1] if i % 2 else tile for i in range(across)], axis=1)
+        tile = repeat_mirrored(small, height, width)
     else:
         high, wide = int(len(grey) / scale), int(grey.shape[1] / scale)
         y, x = int(rng.integers(len(grey) - high)), int(rng.integers(grey.shape[1] - wide))
@@ -192,7 +192,6 @@ def _rescale(other: Image, rng: np.random.Generator, height: int, width: int) ->
         )
         if rng.random() < 0.5:
             tile = cv2.GaussianBlur(tile, (0, 0), rng.uniform(1, 6))
-    tile = tile[:height, :width]
     mean = float(tile.mean())
     tone = _choose_tone(rng, mean)
     return (tone + rng.uniform(0.3, 1.0) * (tile - mean)).astype(np.float32)

@@ -215,10 +215,15 @@ def _real_mount(
     words["mount"] = path.name
     bgr = cv2.imdecode(np.frombuffer(path.read_bytes(), np.uint8), cv2.IMREAD_COLOR)[top:foot]
     part = cv2.flip(bgr, int(rng.integers(-1, 2)))
+    return repeat_mirrored(part, height, width)[:, :, ::-1].astype(np.float32)
+
+
+def repeat_mirrored(part: NDArray[np.generic], height: int, width: int) -> NDArray[np.generic]:
+    """Return a picture, (h, w) or (h, w, 3), repeated and mirrored until it covers a field."""
     down, across = -(-height // len(part)), -(-width // part.shape[1])
     tile = np.concatenate([part[::-1] if i % 2 else part for i in range(down)])
     tile = np.concatenate([tile[:, ::-1] if i % 2 else tile for i in range(across)], axis=1)
-    return tile[:height, :width, ::-1].astype(np.float32)
+    return tile[:height, :width]
 
 
 def compute_clean_area(dirty: NDArray[np.bool_]) -> float:

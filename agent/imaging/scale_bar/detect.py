@@ -27,7 +27,6 @@ from agent.imaging.scale_bar.doubts import (
     ends_in_texture,
     has_hidden_end,
     is_next_to_cell,
-    is_outline,
     is_side_of_frame,
 )
 from agent.imaging.scale_bar.even_ink import settle_length
@@ -35,20 +34,16 @@ from agent.imaging.scale_bar.figures import find_figure
 from agent.imaging.scale_bar.filled_bars import find_blocks
 from agent.imaging.scale_bar.from_label import find_bar, find_labels, find_plate_labels
 from agent.imaging.scale_bar.info_band import find_band
-from agent.imaging.scale_bar.label_search import lacks_digit
-from agent.imaging.scale_bar.lengths import Length, may_lack_digit
-from agent.imaging.scale_bar.letters import find_plate_start, has_digit_before, has_ink_before
+from agent.imaging.scale_bar.label_doubts import has_unsure_label
+from agent.imaging.scale_bar.lengths import Length
 from agent.imaging.scale_bar.line import Line, are_alike, is_in_room
 from agent.imaging.scale_bar.line_ends import SAME
 from agent.imaging.scale_bar.line_groups import drop_duplicates
 from agent.imaging.scale_bar.line_length import is_arrow
 from agent.imaging.scale_bar.matching import FoundBar, is_believable
-from agent.imaging.scale_bar.ocr import confirms_length, contradicts_length, states_a_division
 from agent.imaging.scale_bar.planes import compute_planes
-from agent.imaging.scale_bar.points import reads_otherwise
 from agent.imaging.scale_bar.reading import read_candidates
 from agent.imaging.scale_bar.surroundings import (
-    find_words_on_plate,
     is_in_inset,
     is_part_of_figure,
     is_partly_covered,
@@ -220,7 +215,7 @@ def _remeasure(pixels: NDArray[np.uint8], bar: FoundBar) -> FoundBar:
     """
     if bar.label_box is None or bar.um is None:
         return bar
-    length, ink = Length(bar.um, bar.label, 0.0, 1.0, _get_number(bar)), np.array(bar.ink)
+    length, ink = Length(bar.um, bar.label, 0.0, 1.0, bar.number), np.array(bar.ink)
     label = build_label(pixels, bar.label_box, length, ink)
     of_line = replace(label, ink=ink)
     if bar.line[3] - bar.line[1] >= _TELLS_INK:
@@ -265,10 +260,7 @@ def _drop_unsure_length(pixels: NDArray[np.uint8], bar: FoundBar) -> FoundBar:
         or is_in_inset(pixels, bar)
         or is_partly_covered(pixels, bar)
         or is_part_of_figure(pixels, bar)
-        or _is_divided(pixels, bar)
-        or _is_cut(pixels, bar)
-        or _reads_beside_plate(pixels, bar)
-        or _has_other_words(pixels, bar)
+        or has_unsure_label(pixels, bar)
     )
     return _put_in_doubt(bar) if unsure else bar
 
@@ -287,57 +279,6 @@ def _drop_contradicted(bar: FoundBar, lines: list[Line]) -> FoundBar:
         if level and along and differs and not (cells or line.framed) and is_convincing(line):
             return _put_in_doubt(bar)
     return bar
-
-
-def _is_divided(pixels: NDArray[np.uint8], bar: FoundBar) -> bool:
-    """Return whether the words of a bar with ticks state the length of one of its divisions."""
-    if bar.kind not in ("caps", "ruler", "comb", "figure") or bar.label_box is None:
-        return False
-    return states_a_division(pixels, bar.label_box)
-
-
-def _is_cut(pixels: NDArray[np.uint8], bar: FoundBar) -> bool:
-    """Return whether a digit precedes the label of a bar."""
-    if bar.label_box is None or bar.um is None or not bar.ink:
-        return False
-    x0, y0, _, y1 = bar.label_box
-    _, b0, a1, b1 = bar.line
-    left = a1 + 2 if a1 <= x0 + 2 and b0 < y1 and y0 < b1 else 0
-    left = max(left, find_plate_start(pixels, bar.label_box, np.array(bar.ink)))
-    if not has_ink_before(pixels, bar.label_box, np.array(bar.ink), left):
-        return False
-    number = _get_number(bar)
-    ink, words = np.array(bar.ink), bar.label_box
-    if may_lack_digit(number) and has_digit_before(pixels, words, ink, left):
-        differs = not confirms_length(pixels, words, bar.um, left=left)
-    else:
-        differs = contradicts_length(pixels, words, bar.um, number=number, left=left)
-        differs = differs and bar.kind != "broken"  # a half of it is before its words
-    return differs and lacks_digit(pixels, words, bar.um, number=number, ink=ink, left=left)
-
-
-def _reads_beside_plate(pixels: NDArray[np.uint8], bar: FoundBar) -> bool:
-    """Return whether the label of a bar reads otherwise without what is in front of its plate."""
-    if bar.label_box is None or bar.um is None:
-        return False
-    words = find_words_on_plate(pixels, bar.label_box)
-    return words is not None and not confirms_length(pixels, words, bar.um, left=words[0])
-
-
-def _has_other_words(pixels: NDArray[np.uint8], bar: FoundBar) -> bool:
-    """Return whether the label of a bar is written in another ink, or states another length."""
-    if bar.label_box is None or bar.um is None or not bar.ink:
-        return False
-    length = Length(bar.um, bar.label, 0.0, 1.0)
-    if is_outline(pixels, bar, build_label(pixels, bar.label_box, length).ink):
-        return True
-    return reads_otherwise(
-        pixels, bar.label_box, np.array(bar.ink), um=bar.um, number=_get_number(bar)
-    )
-
-
-def _get_number(bar: FoundBar) -> float:
-    return float(bar.label.split()[0])
 
 
 def _put_in_doubt(bar: FoundBar) -> FoundBar:

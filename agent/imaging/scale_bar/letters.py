@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 _UNEVEN_PAPER = 0.2  # of the contrast: paper that differs more is the specimen itself
 _PALE = 0.35  # share of the paper-to-ink distance of a thin stroke after JPEG
 _PLATED, _OF_PLATE = 0.8, 0.6  # shares of a plate's rim and of its columns: paper, or paper and ink
+_SPECKS, _IN_FRONT = 0.05, 0.6  # shares of rims that are no paper: on a plate, in front of it
 FAR_BEFORE = 1.4
 """Heights of words before them in which a digit with a decimal point stands."""
 _EVEN_PAPER = 12.0  # grey values that JPEG spreads around one colour
@@ -171,6 +172,28 @@ def find_plate_start(
     off[1:-1] &= off[:-2] & off[2:]
     beyond = np.flatnonzero(((on_plate | drawn).mean(axis=0) < _OF_PLATE) | off)
     return start + int(beyond[-1]) + 1 if beyond.size else 0
+
+
+def find_words_on_plate(
+    pixels: NDArray[np.uint8], box: tuple[int, int, int, int]
+) -> tuple[int, int, int, int] | None:
+    """Return the part of a box of words that is on their plate; None where none or all of it is.
+
+    A grain in front of a plate has been read as a digit: `50` as `250`.
+
+    Args:
+        pixels: (h, w, 3) uint8, RGB.
+        box: Box of the words, pixels. What is in front is no wider than they are high: a digit.
+    """
+    x0, y0, x1, y1 = box
+    high = y1 - y0
+    paper = np.median(pixels[y0:y1, x0:x1].reshape(-1, 3), axis=0)
+    rims = pixels[[max(0, y0 - 2), min(len(pixels), y1 + 2) - 1], x0:x1].astype(np.int16)
+    off = np.asarray((largest(np.abs(rims - paper)) > 2 * _EVEN_PAPER).mean(axis=0))
+    front = int(np.flatnonzero(np.append(True, off[:high] >= 0.5))[-1])
+    if front < high // 4 or x1 - x0 < high + front or off[:front].mean() < _IN_FRONT:
+        return None
+    return (x0 + front, y0, x1, y1) if off[front:].mean() <= _SPECKS else None
 
 
 def has_ink_before(

@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     from agent.imaging.scale_bar.lengths import Length
     from agent.imaging.scale_bar.line import Line
 
+TICKED = frozenset({"caps", "ruler", "comb", "figure"})
+"""Kinds of bars that may have ticks."""
 _UM_PER_PX = (1e-5, 50.0)  # µm per pixel: from an atom to a pixel that shows no structure
 _EXACT_SHARE, _EXACT_ROOM = 0.9, 30  # of a line's pixels; grey values from its exact ink
 _END_PX = 3  # columns of an end
@@ -71,6 +73,11 @@ class FoundBar:
     ink: tuple[float, ...] = ()
     kind: str = "plain"
     in_doubt: bool = False
+
+    @property
+    def number(self) -> float:
+        """The number of its label, without the unit; it has a label."""
+        return float(self.label.split()[0])
 
     @property
     def bbox(self) -> Box:

@@ -1,4 +1,4 @@
-"""Decide whether a bar is an inset's, is covered in part, or has words beside its plate."""
+"""Decide whether a bar is that of an inset, a part of a figure, or covered in part."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import itertools
 from typing import TYPE_CHECKING
 
 import numpy as np
+
+from agent.imaging.scale_bar.matching import TICKED
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -27,10 +29,8 @@ _UNEVEN, _MOST_WIDE = 0.15, 2.5  # of a bar, twice what is not its middle; of ba
 _LEAST_UNEVEN = 2.0  # of the larger margin of a plate, in smaller ones
 _LEAST_REACH_PX, _TICK_PX = 10, 2  # columns beyond a tick; of a tick that pale
 _AROUND_PX = 5  # above and below a figure, where a dark micrograph next to a band has its ink too
-_LIKE_INK, _GOES_ON = 0.35, 0.3  # share of a contrast; of each of those columns: texture has 0.2
+_LIKE_INK, _CONTINUES = 0.35, 0.3  # share of a contrast; of each of those columns: texture has 0.2
 _APART_PX = 3  # from the ends of a bar, where its ink pales
-_ENDS, _RIM_PX = 4, 2  # of a height of words; above and below them
-_ON_PAPER, _BESIDE = 0.05, 0.6  # shares of rims that are no paper: of words on a plate, next to it
 _LEAST_PX, _BEYOND_PX, _OF_BAND = 4, 60, 0.5  # of a margin; beyond it; share that has its colour
 _OF_PLATE = 0.95  # of a margin that has its most usual colour
 _OF_COLUMN = 0.3  # of a column beyond a plate that has another colour
@@ -45,7 +45,8 @@ def is_in_inset(pixels: NDArray[np.uint8], bar: FoundBar) -> bool:
     least = max(_INSET_HEIGHTS * (y1 - y0), _LEAST_INSET * len(pixels))
     left = _list_uprights(pixels, slice(y0, y1), range(x0), least)
     right = _list_uprights(pixels, slice(y0, y1), range(x1, pixels.shape[1]), least) if left else []
-    return any(_is_frame(pixels, one, other) for one in left[-_MOST:] for other in right[:_MOST])
+    sides = itertools.product(left[-_MOST:], right[:_MOST])
+    return any(_is_frame(pixels, start, end) for start, end in sides)
 
 
 def _list_uprights(
@@ -90,17 +91,17 @@ def _is_frame(pixels: NDArray[np.uint8], left: Box, right: Box) -> bool:
     if not closed or like.mean() >= _OF_INSIDE:
         return False
     top = max(y0, b0) + int(np.argmax(like[:_ALIKE_PX].mean(axis=1)))
-    beside = np.concatenate((pixels[top, :x0], pixels[top, x1:])).astype(np.int16)
-    goes_on = np.abs(beside - np.median(inside[:, 0], axis=0)).max(axis=1) <= _OF_INK
-    return not (goes_on.size and goes_on.mean() >= _BAND)  # else a cell of an info band
+    outside = np.concatenate((pixels[top, :x0], pixels[top, x1:])).astype(np.int16)
+    continues = np.abs(outside - np.median(inside[:, 0], axis=0)).max(axis=1) <= _OF_INK
+    return not (continues.size and continues.mean() >= _BAND)  # else a cell of an info band
 
 
 def is_part_of_figure(pixels: NDArray[np.uint8], bar: FoundBar) -> bool:
-    """Return whether the ink of a bar with ticks goes on without a gap beyond one of them.
+    """Return whether the ink of a bar with ticks continues without a gap beyond a tick.
 
     Such a bar is one cell of a divided bar, whose words state the length of the whole.
     """
-    if bar.kind not in ("caps", "ruler", "comb", "figure") or not bar.ink:
+    if bar.kind not in TICKED or not bar.ink:
         return False
     x0, y0, x1, y1 = bar.line
     reach = max(_LEAST_REACH_PX, (x1 - x0) // 10)
@@ -113,26 +114,11 @@ def is_part_of_figure(pixels: NDArray[np.uint8], bar: FoundBar) -> bool:
             continue
         off = np.abs(around.astype(np.int16) - np.array(bar.ink)).max(axis=2)
         like = off < _LIKE_INK * bar.contrast
-        beside = np.concatenate((like[: _AROUND_PX - _TICK_PX], like[_TICK_PX - _AROUND_PX :]))
+        ground = np.concatenate((like[: _AROUND_PX - _TICK_PX], like[_TICK_PX - _AROUND_PX :]))
         inside = like[_AROUND_PX:-_AROUND_PX].mean(axis=0)
-        if float(inside.min()) >= _GOES_ON and float(beside.mean()) < _GOES_ON:
+        if float(inside.min()) >= _CONTINUES and float(ground.mean()) < _CONTINUES:
             return True
     return False
-
-
-def find_words_on_plate(pixels: NDArray[np.uint8], words: Box) -> Box | None:
-    """Return the part of a box of words that is on even paper, None where all of it is or none.
-
-    A grain next to a plate has been read as a digit: `50` as `250`.
-    """
-    x0, y0, x1, y1 = words
-    end = max(2, (y1 - y0) // _ENDS)
-    paper = np.median(pixels[y0:y1, x0:x1], axis=(0, 1))
-    rims = pixels[[max(0, y0 - _RIM_PX), min(len(pixels), y1 + _RIM_PX) - 1], x0:x1]
-    off = (np.abs(rims.astype(np.int16) - paper).max(axis=2) > 2 * _EVEN).mean(axis=0)
-    if x1 - x0 < 4 * end or float(off[end:].mean()) > _ON_PAPER or off[:end].mean() < _BESIDE:
-        return None
-    return (x0 + int(np.flatnonzero(off[: 2 * end])[-1]) + 1, y0, x1, y1)
 
 
 def is_partly_covered(pixels: NDArray[np.uint8], bar: FoundBar) -> bool:

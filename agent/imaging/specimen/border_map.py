@@ -38,11 +38,11 @@ NAMED, BLED = 0.17, 0.3
 if twice that of a rim, since a rim must not be called bleeding."""
 
 
-def return_steel(outside: Mask, shares: NDArray[np.float32]) -> Mask | None:
+def return_steel(outside: Mask, shares: NDArray[np.float32]) -> Mask:
     """Return the tables' outside without large parts that the network sees as steel.
 
-    It is asked only within a region that it takes for a mount on the whole: one that it takes for
-    steel altogether may be a mount with a texture of its own.
+    Only a region that it takes for a mount on the whole loses such parts, and never all of it: one
+    that it takes for steel altogether may be a mount with a texture of its own.
 
     Args:
         outside: (gh, gw) bool.
@@ -56,7 +56,7 @@ def return_steel(outside: Mask, shares: NDArray[np.float32]) -> Mask | None:
         part = marks == mark
         if float(mount[part].mean()) >= CONFIRMED:
             kept &= ~_find_large(steel * part)
-    return kept if count_cells(kept) >= SMALLEST * outside.size else None
+    return kept
 
 
 def _find_large(steel: NDArray[np.uint8]) -> Mask:

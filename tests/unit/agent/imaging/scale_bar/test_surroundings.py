@@ -8,12 +8,7 @@ from texture_with_words import draw_steel, write
 
 from agent.imaging.scale_bar.detect import find_graphics
 from agent.imaging.scale_bar.matching import FoundBar
-from agent.imaging.scale_bar.surroundings import (
-    find_words_on_plate,
-    is_in_inset,
-    is_part_of_figure,
-    is_partly_covered,
-)
+from agent.imaging.scale_bar.surroundings import is_in_inset, is_part_of_figure, is_partly_covered
 
 WHITE, BLACK = (255, 255, 255), (0, 0, 0)
 
@@ -159,12 +154,3 @@ def test_a_band_with_other_words_covers_no_bar():
     pixels = write(pixels, "15.0 kV  x500  SE", (120, 450), BLACK)
 
     assert list_stated(draw_labelled(pixels, 420, 600, 460, BLACK)) == [(20.0, 180)]
-
-
-@pytest.mark.parametrize(("start", "found"), [(100, None), (88, (97, 108, 190, 134))])
-def test_what_is_in_front_of_a_plate_is_no_part_of_its_words(start, found):
-    pixels = draw_steel(low=60, high=200)
-    pixels[100:160, 97:200] = BLACK
-    pixels = write(pixels, "50 µm", (145, 120), WHITE)
-
-    assert find_words_on_plate(pixels, (start, 108, 190, 134)) == found

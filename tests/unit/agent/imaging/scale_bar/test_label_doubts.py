@@ -1,0 +1,42 @@
+"""Words that may state another length than was read give none."""
+
+from __future__ import annotations
+
+import pytest
+from texture_with_words import draw_steel, write
+
+from agent.imaging.scale_bar.label_doubts import has_unsure_label
+from agent.imaging.scale_bar.letters import find_words_on_plate
+from agent.imaging.scale_bar.matching import FoundBar
+
+WHITE, BLACK = (255, 255, 255), (0, 0, 0)
+GRAINY, IN_FRONT, ON_PLATE = ((x, 107, 192, 133) for x in (83, 86, 97))
+
+
+@pytest.fixture(scope="module")
+def plated():
+    """Draw `50 µm` at the left of a plate, on steel with a grain in front of it."""
+    pixels = draw_steel(low=60, high=200)
+    pixels[100:160, 97:300] = BLACK
+    pixels = write(pixels, "50 µm", (145, 120), WHITE)
+    pixels[145:149, 105:185] = WHITE
+    return pixels
+
+
+@pytest.mark.parametrize(("words", "found"), [(ON_PLATE, None), (IN_FRONT, ON_PLATE)])
+def test_what_is_in_front_of_a_plate_is_no_part_of_its_words(plated, words, found):
+    assert find_words_on_plate(plated, words) == found
+
+
+def test_words_on_texture_are_on_no_plate():
+    pixels = write(draw_steel(low=60, high=200), "50 µm", (145, 120), WHITE)
+
+    assert find_words_on_plate(pixels, IN_FRONT) is None
+
+
+@pytest.mark.parametrize(("words", "um", "is_unsure"), [(ON_PLATE, 50, False), (GRAINY, 250, True)])
+def test_a_grain_in_front_of_a_plate_is_no_digit(plated, words, um, is_unsure):
+    pixels = write(plated.copy(), "2", (90, 120), WHITE)  # as near to the plate as a digit
+    bar = FoundBar((105, 145, 185, 149), words, 80.0, f"{um} µm", float(um), 255.0, WHITE)
+
+    assert has_unsure_label(pixels, bar) is is_unsure
