@@ -1,8 +1,9 @@
-"""Print what the source tree looks like: size, names, docstrings, cycles, longest functions.
+"""Print what the source tree looks like: how many of each kind, names, docstrings, cycles.
 
-Usage: python tests/bench/house.py [--seed 20261201]
+Usage: python tests/bench/house.py [--seed 20261201] [--pairs 20]
 
-Ends with lines of code drawn at random: whoever knows the tree alone can try to place them.
+A value class is a class with declared fields: data class, model, table. Ends with lines of code
+drawn at random: whoever knows the tree alone can try to place them.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import random
 import re
 import tokenize
 from collections import Counter, defaultdict
+from itertools import combinations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -46,10 +48,20 @@ def count_comments(text: str) -> int:
     )
 
 
-def find_imports(tree: ast.Module, names: set[str]) -> set[str]:
-    """Return the modules of the project that a module imports when it is imported."""
+def find_imports(tree: ast.Module, names: set[str], *, types: bool = False) -> set[str]:
+    """Return the modules of the project that a module imports when it is imported.
+
+    Args:
+        tree: Of the module.
+        names: Of all modules.
+        types: Include what a type checker alone imports.
+    """
     found = set()
+    nodes = list(tree.body)
     for node in tree.body:
+        if types and isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+            nodes += node.body
+    for node in nodes:
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names} & names
         elif isinstance(node, ast.ImportFrom) and node.module:
@@ -87,11 +99,95 @@ def find_cycles(graph: dict[str, set[str]]) -> list[list[str]]:
     return groups
 
 
+def list_fields(node: ast.ClassDef) -> set[str]:
+    """Return the names of the fields that a class declares."""
+    return {
+        part.target.id
+        for part in node.body
+        if isinstance(part, ast.AnnAssign)
+        and isinstance(part.target, ast.Name)
+        and "ClassVar" not in ast.unparse(part.annotation)
+    }
+
+
+def find_value_classes(modules: list[tuple[str, str, ast.Module]]) -> dict[str, set[str]]:
+    """Return the fields of each value class by its full name."""
+    found = {}
+    for name, _, tree in modules:
+        for node in ast.walk(tree):
+            if isinstance(node, ast.ClassDef):
+                is_data = any("dataclass" in ast.unparse(mark) for mark in node.decorator_list)
+                if (fields := list_fields(node)) or is_data:
+                    found[f"{name}.{node.name}"] = fields
+    return found
+
+
+def find_pairs(classes: dict[str, set[str]], least: int = 6) -> list[tuple[int, str, str]]:
+    """Return the pairs of classes that share at least so many names of fields, most first."""
+    pairs = ((len(classes[a] & classes[b]), a, b) for a, b in combinations(sorted(classes), 2))
+    return sorted((pair for pair in pairs if pair[0] >= least), key=lambda pair: (-pair[0], pair))
+
+
+def count_folders() -> Counter[str]:
+    """Count the modules of each folder, without the files that make it a package."""
+    return Counter(
+        path.parent.relative_to(ROOT).as_posix()
+        for package in PACKAGES
+        for path in (ROOT / package).rglob("*.py")
+        if path.name not in ("__init__.py", "__main__.py")
+    )
+
+
+def find_rows(page: str, pattern: str) -> list[str]:
+    """Return what a pattern finds in a generated page of the user guide."""
+    text = (ROOT / "reports" / "guide" / page).read_text(encoding="utf-8")
+    return re.findall(pattern, text, re.MULTILINE)
+
+
+def print_counts(modules: list[tuple[str, str, ast.Module]], shown: int) -> None:
+    """Print how many there are of each kind of thing.
+
+    Args:
+        modules: All of them.
+        shown: How many of the pairs that share fields are named.
+    """
+    names = {name for name, _, _ in modules}
+    graph = {name: find_imports(tree, names, types=True) - {name} for name, _, tree in modules}
+    classes = find_value_classes(modules)
+    pairs = find_pairs(classes)
+    folders = count_folders()
+    tables = sum(text.count("table=True") for _, text, _ in modules)
+    folder, largest = folders.most_common(1)[0]
+    imports = sum(
+        (node.end_lineno or 0) - node.lineno + 1
+        for _, _, tree in modules
+        for node in ast.walk(tree)
+        if isinstance(node, (ast.Import, ast.ImportFrom))
+    )
+    content = sum(".content." in name for name in classes)
+    print(f"value classes: {len(classes)}, of them {content} in reports/content")
+    print(f"pairs of them that share six or more fields: {len(pairs)}")
+    for share, first, second in pairs[:shown]:
+        print(f"  {share} fields: {first}, {second}")
+    circles = find_cycles(graph)
+    print(f"import circles, type-only ones included: {len(circles)}")
+    for circle in circles:
+        print(f"  {', '.join(circle)}")
+    print(f"loose modules in agent: {folders['agent']}")
+    print(f"largest folder: {largest} modules in {folder}")
+    print(f"import lines: {imports}")
+    print(f"tables: {tables}")
+    print(f"settings: {len(find_rows('settings.md', '^[|] `'))}")
+    commands = find_rows("commands.md", r"^## agent (\S+)")
+    print(f"commands: {len(set(commands))} at the top, {len(commands)} in all")
+
+
 def main() -> None:
     """Print all figures."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seed", type=int, default=20261201)
     parser.add_argument("--lines", type=int, default=20)
+    parser.add_argument("--pairs", type=int, default=20)
     given = parser.parse_args()
     lines = comments = 0
     openings: Counter[str] = Counter()
@@ -116,6 +212,7 @@ def main() -> None:
     twice = {name: places for name, places in classes.items() if len(set(places)) > 1}
     vague = sum(openings[word] for word in VAGUE)
     print(f"{len(modules)} modules, {lines} lines, comments on {comments / lines:.1%} of them")
+    print_counts(modules, given.pairs)
     print(f"docstrings that open with one of {', '.join(VAGUE)}: {vague}")
     print("first words: " + ", ".join(f"{word} {n}" for word, n in openings.most_common(12)))
     print(f"class names in more than one module: {len(twice)}")
