@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from agent.imaging.crop import Crop, Scale, SpecimenArea
+from agent.imaging.crop import Crop, SpecimenArea
+from agent.imaging.scale import Scale
 from agent.orders.given_scale import find_settled
 from agent.store import BY_REVIEWER, GIVEN, StoreFault, find_given, keep_warnings
 

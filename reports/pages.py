@@ -131,14 +131,12 @@ from reports.content.review import (
     Choice,
     Conflict,
     Filter,
-    Layer,
     Notice,
     QueueItem,
     QueuePage,
     QueueProgress,
     ReasonRequest,
     ReviewPage,
-    Ruler,
     Sibling,
     SubtypeChoice,
     number_keys,
@@ -157,7 +155,15 @@ from reports.content.round_robin import (
 )
 from reports.content.similar import MapColour, MapGroup, MapPage, SimilarItem, SimilarPage
 from reports.content.statements import Letterhead, StatementPage, StatementPicture, StatementSection
-from reports.content.viewer import ChartGroup, ChartPage, ChartPlate, Viewer, ViewerPage
+from reports.content.viewer import (
+    ChartGroup,
+    ChartPage,
+    ChartPlate,
+    Layer,
+    Ruler,
+    Viewer,
+    ViewerPage,
+)
 from reports.customer import CUSTOMER_TEMPLATE, TemplateFault, render_customer
 from reports.live_charts import learning_curve_chart, share_chart
 from reports.needle_agreement_chart import agreement_chart

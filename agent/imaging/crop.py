@@ -10,6 +10,7 @@ import numpy as np
 
 from agent.crop_recipe import RECIPE
 from agent.errors import FileCode, FileError
+from agent.imaging.scale import Scale, resolve_scale
 from agent.imaging.scale_bar.detect import Graphics, find_graphics
 from agent.imaging.specimen.area import Border, find_border
 from agent.imaging.specimen.grid import grid_shape
@@ -21,19 +22,6 @@ if TYPE_CHECKING:
 
 Box = tuple[int, int, int, int]
 """(x0, y0, x1, y1) in pixels of the file, origin top left, x1 and y1 exclusive."""
-
-
-@dataclass(frozen=True, slots=True)
-class Scale:
-    """The pixel size according to one source.
-
-    Args:
-        source: "metadata", "micron_bar", "sidecar" or "settings".
-        um_per_px: µm per pixel.
-    """
-
-    source: str
-    um_per_px: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,7 +148,6 @@ def public_id(sha256: str, page: int) -> str:
 
 
 PREVIEW_PX = 2000
-_AGREEMENT = 0.05  # scales that differ by a larger share contradict each other
 _ASPECT = 2.5  # a crop is no longer than this …
 _ASPECT_COST = 0.10  # … if that costs less than this share of its area
 _SMALLEST_PX = 64  # a crop with a shorter side holds no needle to judge
@@ -205,7 +192,7 @@ def crop(
             "no steel is left next to border, bleeding and graphics; inspect the image.",
         )
     scales = _collect_scales(micrograph, graphics, settings_scale)
-    um_per_px, source, warnings = _resolve_scale(scales, um_per_px_range)
+    um_per_px, source, warnings = resolve_scale(scales, um_per_px_range)
     x0, y0, x1, y1 = box
     valid = cv2.resize(
         (border.steel & ~covered).astype(np.uint8), (width, height), interpolation=cv2.INTER_NEAREST
@@ -249,21 +236,6 @@ def _collect_scales(
     if settings_scale is not None:
         scales.append(Scale("settings", settings_scale))
     return tuple(scales)
-
-
-def _resolve_scale(
-    scales: tuple[Scale, ...], plausible: tuple[float, float]
-) -> tuple[float | None, str | None, tuple[str, ...]]:
-    """Return the scale all sources agree on, its most trusted source, and warnings."""
-    low, high = plausible
-    in_range = [scale for scale in scales if low <= scale.um_per_px <= high]
-    warnings = ("scale_out_of_range",) if len(in_range) < len(scales) else ()
-    if not in_range:
-        return None, None, warnings
-    values = [scale.um_per_px for scale in in_range]
-    if max(values) > (1 + _AGREEMENT) * min(values):
-        return None, None, (*warnings, "scale_conflict")
-    return in_range[0].um_per_px, in_range[0].source, warnings
 
 
 def _build_micron_bar(graphics: Graphics) -> MicronBar | None:

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from agent.errors import WrongUse
 from agent.orders.order_json import trace_to_json
 from agent.orders.statement import plain
-from agent.orders.trace_page import Paper
+from agent.orders.trace_page import Paper, Pixels
 from agent.store import to_canonical
 from reports import render_trace, speaking
 
@@ -35,21 +35,6 @@ if TYPE_CHECKING:
 
 PAGE, DOCUMENT, SUMS = "trace.html", "trace.json", "SHA256SUMS"
 PIXELS, SPECIFICATIONS, STATEMENTS, BUNDLES = "pixels", "specifications", "statements", "bundles"
-
-
-@dataclass(frozen=True, slots=True)
-class Pixels:
-    """Files of one field in the folder.
-
-    Args:
-        files: Names below the folder.
-        original: That of the original bytes, "" for none.
-        said: Where they come from, in words.
-    """
-
-    files: tuple[str, ...]
-    original: str
-    said: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
@@ -35,7 +36,6 @@ if TYPE_CHECKING:
     from agent.orders.specimen_facts import FieldFacts
     from agent.orders.statement import Made
     from agent.orders.trace import Trace, TracedField, TracedOrder
-    from agent.orders.trace_folder import Pixels
     from agent.store import LabelView, Record, StoredAnswer, StoredStrangeness, TrailEntry
 
 TONES = {
@@ -79,6 +79,21 @@ RERUN = {
 }
 OWN_ACTS = ("label.", "statement.")
 """Acts that are on the page already, as decisions and statements."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pixels:
+    """Files of one field in the folder.
+
+    Args:
+        files: Names below the folder.
+        original: That of the original bytes, "" for none.
+        said: Where they come from, in words.
+    """
+
+    files: tuple[str, ...]
+    original: str
+    said: str
 
 
 class Paper:

@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 
     from sqlmodel import Session
 
-    from agent.store.sources import AgentIdentity
+    from agent.store.repository import AgentIdentity
 
 ROUND_ROBIN = "round_robin"
 """Kind of the record of a campaign's report."""

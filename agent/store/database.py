@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from agent.store.places import Places
     from agent.store.promotions import Promotions
     from agent.store.quality_records import Records
+    from agent.store.repository import AgentIdentity
     from agent.store.results import Results
     from agent.store.retention import Retention
     from agent.store.review_queue import ReviewQueue
@@ -46,7 +47,7 @@ if TYPE_CHECKING:
     from agent.store.settings_history import SettingsHistory
     from agent.store.settings_versions import SettingsVersions
     from agent.store.sites import AllSites
-    from agent.store.sources import AgentIdentity, Agents, Sources
+    from agent.store.sources import Agents, Sources
     from agent.store.specifications import SpecificationVersions
     from agent.store.statements import Statements
     from agent.store.unread_names import UnreadNames

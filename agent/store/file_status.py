@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from sqlmodel import Session
 
     from agent.store.number_match import NamedOrder
-    from agent.store.sources import AgentIdentity
+    from agent.store.repository import AgentIdentity
 
 RETRIABLE = (State.FAILED, State.SET_ASIDE, State.IGNORED)
 

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from agent.store.file_states import FileFate
     from agent.store.number_match import NamedOrder
-    from agent.store.sources import AgentIdentity
+    from agent.store.repository import AgentIdentity
     from agent.watch import ListedFile
 
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from sqlmodel import Session
     from sqlmodel.sql.expression import SelectOfScalar
 
-    from agent.store.sources import AgentIdentity
+    from agent.store.repository import AgentIdentity
 
 CANCELLED_BY, SEEN_AT = "cancelled_by", "seen_at"
 """Facts of an open job: who cancelled it, and the time of its last report."""

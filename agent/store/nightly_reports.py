@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from sqlmodel import Session
 
-    from agent.store.sources import AgentIdentity
+    from agent.store.repository import AgentIdentity
 
 
 @dataclass(frozen=True, slots=True)

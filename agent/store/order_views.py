@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from agent.store.micrograph_views import MicrographView
     from agent.store.order_claims import OrderClaim
-    from agent.store.sources import AgentIdentity
+    from agent.store.repository import AgentIdentity
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 
     from sqlmodel import Session
 
+    from agent.store.repository import AgentIdentity
     from agent.store.rollout_plan import RingRules
-    from agent.store.sources import AgentIdentity
 
 REFUSED = "bundle_refused"
 """Kind of the record that a promoted bundle could not be loaded; its facts are the "reason",

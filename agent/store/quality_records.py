@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from sqlmodel import Session
 
-    from agent.store.sources import AgentIdentity
+    from agent.store.repository import AgentIdentity
 
 FACTS_SHA256 = "facts_sha256"
 """Key under which the audit log stores the hash of facts that are too long for it."""

@@ -1,15 +1,28 @@
-"""Base of the repositories."""
+"""Base of the repositories, and whose rows they read."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from agent.store import site_scope
+from agent.store.numbers import number_key
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
 
-    from agent.store.sources import AgentIdentity
+
+@dataclass(frozen=True, slots=True)
+class AgentIdentity:
+    """Identity of a store: its site and its agent."""
+
+    site_id: int
+    agent_id: int
+    exact_numbers: bool = False
+
+    def key(self, number: str) -> str:
+        """Return what all spellings of an order's number have in common at this site."""
+        return number_key(number, exact=self.exact_numbers)
 
 
 class Repository:

@@ -48,7 +48,7 @@ if TYPE_CHECKING:
 
     from agent.needles import NeedleField
     from agent.store.current_answers import CurrentAnswer
-    from agent.store.sources import AgentIdentity
+    from agent.store.repository import AgentIdentity
     from agent.triage import TriageVerdict
     from model import Prediction
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from sqlmodel import Session
 
-    from agent.store.sources import AgentIdentity
+    from agent.store.repository import AgentIdentity
 
 PRUNED = "pixels.pruned"
 """Act of the audit log."""

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from sqlmodel import Session
 
     from agent.store.micrograph_views import MicrographView
-    from agent.store.sources import AgentIdentity
+    from agent.store.repository import AgentIdentity
 
 
 def _list(

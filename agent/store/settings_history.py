@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from sqlmodel import Session
 
-    from agent.store.sources import AgentIdentity
+    from agent.store.repository import AgentIdentity
 
 ACT, IN_FORCE = "settings.changed", "in_force"
 """Name of the act, and key of all settings among its facts."""

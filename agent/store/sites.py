@@ -13,8 +13,8 @@ from sqlmodel import col, func, select
 
 from agent.store import sources
 from agent.store.engine import reading
+from agent.store.repository import AgentIdentity
 from agent.store.site_scope import EVERY_SITE, bind
-from agent.store.sources import AgentIdentity
 from agent.store.tables import AgentRow, SiteRow, SourceRow, TrailRow
 
 if TYPE_CHECKING:

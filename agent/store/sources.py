@@ -10,8 +10,7 @@ from sqlmodel import select
 
 from agent.store import quality_records
 from agent.store.engine import is_sqlite, reading, write_retrying, writing
-from agent.store.numbers import number_key
-from agent.store.repository import Repository
+from agent.store.repository import AgentIdentity, Repository
 from agent.store.tables import AgentRow, SiteRow, SourceRow
 
 if TYPE_CHECKING:
@@ -19,19 +18,6 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from sqlmodel import Session
-
-
-@dataclass(frozen=True, slots=True)
-class AgentIdentity:
-    """Identity of a store: its site and its agent."""
-
-    site_id: int
-    agent_id: int
-    exact_numbers: bool = False
-
-    def key(self, number: str) -> str:
-        """Return what all spellings of an order's number have in common at this site."""
-        return number_key(number, exact=self.exact_numbers)
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from sqlalchemy import ColumnElement
     from sqlmodel import Session
 
-    from agent.store.sources import AgentIdentity
+    from agent.store.repository import AgentIdentity
 
 DIVIDED_AT_ONCE = 20_000
 """Micrographs that are divided in one transaction; other writers wait about a second for it."""

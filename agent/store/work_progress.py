@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from sqlmodel import Session
 
-    from agent.store.sources import AgentIdentity
+    from agent.store.repository import AgentIdentity
 
 COUNTS = ("judged", "known", "lost", "unreadable", "flagged")
 FLIPS = "flips"

@@ -42,8 +42,8 @@ if TYPE_CHECKING:
 
     from sqlmodel import Session
 
+    from agent.store.repository import AgentIdentity
     from agent.store.results import MicrographResult
-    from agent.store.sources import AgentIdentity
 
 WATCH = "watch"
 

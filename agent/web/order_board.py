@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING
 from agent.orders.assessment import assess, is_recent
 from agent.orders.confirmation import Lack, find_lack, list_to_confirm
 from agent.orders.examination import Position, begin, list_touched
+from agent.orders.hidden_answers import is_hidden
 from agent.orders.next_step import find_next_step
 from agent.orders.open_items import OpenItems
 from agent.orders.specimen_facts import LONG_AGO, Conformity
-from agent.web.specimen_fields import is_blind
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -161,7 +161,7 @@ class OrderBoard:
 def build_board_order(assessed: Assessed, policy: OrderPolicy) -> BoardOrder:
     """Build the desk's entry of an assessed order; hidden answers do not influence it."""
     views = map_views(assessed)
-    hidden = {view.id for view in views.values() if is_blind(view)}
+    hidden = {view.id for view in views.values() if is_hidden(view)}
     fields = list_to_confirm(assessed, policy)
     return BoardOrder(
         number=assessed.view.number,

@@ -34,8 +34,6 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from model.networks.stored_backbone import StoredBackbone
-
 
 class Backbone(nn.Module, ABC):
     """A convolutional network without its classification layer.
@@ -345,20 +343,25 @@ def build_backbone(arch: str) -> Backbone:
     raise WeightsError(f"There is no architecture {arch!r}; known are {', '.join(ARCHITECTURES)}.")
 
 
-def load_stored(stored: StoredBackbone) -> Backbone:
-    """Load a stored backbone, in eval mode.
+def load_stored(arch: str, file: Path, weights_hash: str) -> Backbone:
+    """Load a backbone from the file of a bundle, in eval mode.
+
+    Args:
+        arch: One of `ARCHITECTURES`.
+        file: State dict as safetensors.
+        weights_hash: SHA-256 that its weights had when the bundle was read.
 
     Raises:
         BundleError: The weights do not fit the architecture, or are others by now.
     """
-    network, bundle = build_backbone(stored.arch), stored.file.parent.name
+    network, bundle = build_backbone(arch), file.parent.name
     try:
-        network.load_state_dict(load_file(stored.file))
+        network.load_state_dict(load_file(file))
     except (OSError, RuntimeError, SafetensorError) as error:
         raise BundleError(f"The bundle {bundle} does not hold together: {error}.") from error
-    if network.weights_hash != stored.weights_hash:
+    if network.weights_hash != weights_hash:
         raise BundleError(
-            f"The bundle {bundle} was changed after it was read ({stored.file.name}); "
+            f"The bundle {bundle} was changed after it was read ({file.name}); "
             "restore it from a copy or promote another one."
         )
     return network.requires_grad_(False)  # noqa: FBT003 - torch's own signature

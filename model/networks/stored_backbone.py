@@ -65,7 +65,7 @@ class StoredBackbone:
         """
         from model.networks.backbones import load_stored  # noqa: PLC0415 - PyTorch
 
-        return load_stored(self)
+        return load_stored(self.arch, self.file, self.weights_hash)
 
 
 def hash_arrays(arrays: Mapping[str, NDArray[np.generic]]) -> str:

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from reports.content.components import Fact, Link, Picture, Tone
     from reports.content.orders import LooseField
-    from reports.content.review import Choice, Filter, Ruler, SubtypeChoice
+    from reports.content.review import Choice, Filter, SubtypeChoice
+    from reports.content.viewer import Ruler
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
     from reports.content.components import Fact, Link, Picture, Tone
     from reports.content.micrograph import Card, DecisionLine
-    from reports.content.viewer import Viewer
+    from reports.content.viewer import Layer, Ruler, Viewer
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,45 +146,6 @@ class Notice:
     undo_id: str = ""
     about: Link | None = None
     more: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Layer:
-    """A picture that is shown over the crop on request.
-
-    Args:
-        word: "subtype", "size" or "strangeness".
-        title: Such as "Why size 8".
-        caption: What to look for.
-        note: Next to it, "" for none.
-        picture: As large as the crop, see-through.
-        scale: What its colours mean, in words.
-    """
-
-    word: str
-    title: str
-    caption: str
-    note: str
-    picture: Picture
-    scale: str
-
-
-@dataclass(frozen=True, slots=True)
-class Ruler:
-    """A scale bar over the crop.
-
-    Args:
-        label: Such as "20 µm".
-        length: In pixels of the crop.
-        width, height: Of the crop, in pixels.
-        um_per_px: Scale of the crop, 0.0 where the page needs none.
-    """
-
-    label: str
-    length: float
-    width: int
-    height: int
-    um_per_px: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

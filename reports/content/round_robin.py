@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from reports.content.components import Fact, Link, Picture, Table
-    from reports.content.review import Choice, Notice, Ruler, SubtypeChoice
+    from reports.content.review import Choice, Notice, SubtypeChoice
+    from reports.content.viewer import Ruler
 
 
 @dataclass(frozen=True, slots=True)

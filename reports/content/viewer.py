@@ -8,9 +8,48 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from reports.content.components import Picture
     from reports.content.micrograph import Card
-    from reports.content.review import Layer, Ruler
+
 
 Box = tuple[int, int, int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """A picture that is shown over the crop on request.
+
+    Args:
+        word: "subtype", "size" or "strangeness".
+        title: Such as "Why size 8".
+        caption: What to look for.
+        note: Next to it, "" for none.
+        picture: As large as the crop, see-through.
+        scale: What its colours mean, in words.
+    """
+
+    word: str
+    title: str
+    caption: str
+    note: str
+    picture: Picture
+    scale: str
+
+
+@dataclass(frozen=True, slots=True)
+class Ruler:
+    """A scale bar over the crop.
+
+    Args:
+        label: Such as "20 µm".
+        length: In pixels of the crop.
+        width, height: Of the crop, in pixels.
+        um_per_px: Scale of the crop, 0.0 where the page needs none.
+    """
+
+    label: str
+    length: float
+    width: int
+    height: int
+    um_per_px: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from agent.errors import FileCode, FileError
-from agent.imaging.crop import Scale
 from agent.imaging.readers.page import Limits, Loader, Page, decoding
 from agent.imaging.readers.raster import (
     BMP_START,
@@ -33,6 +32,7 @@ from agent.imaging.readers.vendor import (
     list_lif_loaders,
     list_nd2_loaders,
 )
+from agent.imaging.scale import Scale
 from agent.regular_file import open_regular
 
 if TYPE_CHECKING:

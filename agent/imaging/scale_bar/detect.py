@@ -36,11 +36,11 @@ from agent.imaging.scale_bar.from_label import find_bar, find_labels, find_plate
 from agent.imaging.scale_bar.info_band import find_band
 from agent.imaging.scale_bar.label_doubts import has_unsure_label
 from agent.imaging.scale_bar.lengths import Length
-from agent.imaging.scale_bar.line import Line, are_alike, is_in_room
+from agent.imaging.scale_bar.line import FoundBar, Line, are_alike, is_in_room
 from agent.imaging.scale_bar.line_ends import SAME
 from agent.imaging.scale_bar.line_groups import drop_duplicates
 from agent.imaging.scale_bar.line_length import is_arrow
-from agent.imaging.scale_bar.matching import FoundBar, is_believable
+from agent.imaging.scale_bar.matching import is_believable
 from agent.imaging.scale_bar.planes import compute_planes
 from agent.imaging.scale_bar.reading import read_candidates
 from agent.imaging.scale_bar.surroundings import (

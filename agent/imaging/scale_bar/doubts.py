@@ -14,7 +14,7 @@ from agent.imaging.scale_bar.matching import compute_room
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from agent.imaging.scale_bar.matching import FoundBar
+    from agent.imaging.scale_bar.line import FoundBar
 
 _LEAST_GAP_PX, _LEAST_PART_PX = 12, 16  # of a line that is cut, pixels
 _AROUND_PX, _HIDES = 4, 0.3  # of an end; share of a place of the line's ink that hides it

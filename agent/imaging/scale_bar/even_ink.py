@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from agent.imaging.boxes import Box
-    from agent.imaging.scale_bar.matching import FoundBar
+    from agent.imaging.scale_bar.line import FoundBar
 
     Profile = NDArray[Any]  # (n,) grey values by which columns differ from the ink
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from agent.imaging.boxes import Box
-    from agent.imaging.scale_bar.matching import FoundBar
+    from agent.imaging.scale_bar.line import FoundBar
 
 
 def has_unsure_label(pixels: NDArray[np.uint8], bar: FoundBar) -> bool:

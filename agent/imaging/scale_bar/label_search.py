@@ -13,13 +13,14 @@ from agent.imaging.readers.channels import largest, smallest
 from agent.imaging.scale_bar.background import find_plate_inside
 from agent.imaging.scale_bar.letters import detect_rows, extend_to_lost_digits, tighten_to_ink
 from agent.imaging.scale_bar.line import (
+    FoundBar,
     Line,
     are_alike,
     compute_distance,
     find_room,
     measure_colour,
 )
-from agent.imaging.scale_bar.matching import FoundBar, is_stroke, pair_lengths
+from agent.imaging.scale_bar.matching import is_stroke, pair_lengths
 from agent.imaging.scale_bar.ocr import adds_digit, confirms_length, detect_texts, read_lengths
 from agent.imaging.scale_bar.planes import COLOUR_PLANE
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import cv2
 import numpy as np
 
+from agent.imaging.boxes import union
 from agent.imaging.readers.channels import largest
 
 if TYPE_CHECKING:
@@ -20,6 +21,43 @@ _LUMA = np.array([0.299, 0.587, 0.114])  # JPEG keeps it to the pixel, colour to
 _LUMA_CONTRAST = 60  # grey values below which only colour shows a line
 _LEAST_ROOM_PX = 9  # height of the lowest words between ticks
 EVEN = 0.8  # evenness that 1 in 20 needles and 4 in 5 bars reach
+
+
+@dataclass(frozen=True, slots=True)
+class FoundBar:
+    """A bar with its label.
+
+    Args:
+        line: The line with its ticks, pixels.
+        label_box: The words, or None.
+        line_px: The length that the label states, pixels.
+        label: "20 µm", or "".
+        um: The length in µm, or None.
+        contrast: Of the line to its surroundings, grey values.
+        ink: (r, g, b) of the line.
+        kind: Kind of the line.
+        in_doubt: Its length is in doubt, so that no other method may state one.
+    """
+
+    line: Box
+    label_box: Box | None
+    line_px: float
+    label: str
+    um: float | None
+    contrast: float = 0.0
+    ink: tuple[float, ...] = ()
+    kind: str = "plain"
+    in_doubt: bool = False
+
+    @property
+    def number(self) -> float:
+        """The number of its label, without the unit; it has a label."""
+        return float(self.label.split()[0])
+
+    @property
+    def bbox(self) -> Box:
+        """The box around line and label."""
+        return self.line if self.label_box is None else union(self.line, self.label_box)
 
 
 @dataclass(frozen=True, slots=True)

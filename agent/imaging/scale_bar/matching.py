@@ -7,17 +7,17 @@ or an edge of its plate, nor half of a line that it breaks.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from agent.imaging.boxes import Box, find_runs, overlap, union
+from agent.imaging.boxes import Box, find_runs, overlap
 from agent.imaging.scale_bar.background import get_rim
 from agent.imaging.scale_bar.candidates import is_worth_reading
 from agent.imaging.scale_bar.even_ink import find_line_ends
 from agent.imaging.scale_bar.line import (
     EVEN,
+    FoundBar,
     are_alike,
     compute_distance,
     is_in_room,
@@ -46,43 +46,6 @@ _UNREAD = 2.0  # cost of words without a reliable length
 _SETTLED_PX = 0.5  # by which a length measured otherwise differs from that of even ink
 _BLURRED = 60  # grey values between ink and paper of words that compression spreads
 _LEADS = 1.0  # bonus of the line around which words were searched
-
-
-@dataclass(frozen=True, slots=True)
-class FoundBar:
-    """A bar with its label.
-
-    Args:
-        line: The line with its ticks, pixels.
-        label_box: The words, or None.
-        line_px: The length that the label states, pixels.
-        label: "20 µm", or "".
-        um: The length in µm, or None.
-        contrast: Of the line to its surroundings, grey values.
-        ink: (r, g, b) of the line.
-        kind: Kind of the line.
-        in_doubt: Its length is in doubt, so that no other method may state one.
-    """
-
-    line: Box
-    label_box: Box | None
-    line_px: float
-    label: str
-    um: float | None
-    contrast: float = 0.0
-    ink: tuple[float, ...] = ()
-    kind: str = "plain"
-    in_doubt: bool = False
-
-    @property
-    def number(self) -> float:
-        """The number of its label, without the unit; it has a label."""
-        return float(self.label.split()[0])
-
-    @property
-    def bbox(self) -> Box:
-        """The box around line and label."""
-        return self.line if self.label_box is None else union(self.line, self.label_box)
 
 
 def pair_lengths(

@@ -11,10 +11,9 @@ import numpy as np
 from agent.imaging.boxes import Box, overlap, within
 from agent.imaging.scale_bar.candidates import is_convincing, is_worth_reading
 from agent.imaging.scale_bar.label_search import LabelSearch, read_around
-from agent.imaging.scale_bar.line import EVEN, Line, are_alike, measure_colour
+from agent.imaging.scale_bar.line import EVEN, FoundBar, Line, are_alike, measure_colour
 from agent.imaging.scale_bar.line_groups import find_frame
 from agent.imaging.scale_bar.line_length import measure_length
-from agent.imaging.scale_bar.matching import FoundBar
 from agent.imaging.scale_bar.planes import COLOUR_PLANE
 from agent.imaging.scale_bar.unlabelled import is_bar_without_label
 

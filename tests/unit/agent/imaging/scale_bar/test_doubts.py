@@ -22,8 +22,8 @@ from agent.imaging.scale_bar.doubts import (
 from agent.imaging.scale_bar.figures import find_figure
 from agent.imaging.scale_bar.filled_bars import find_blocks
 from agent.imaging.scale_bar.lengths import Length
-from agent.imaging.scale_bar.line import Line
-from agent.imaging.scale_bar.matching import FoundBar, is_rim
+from agent.imaging.scale_bar.line import FoundBar, Line
+from agent.imaging.scale_bar.matching import is_rim
 from agent.imaging.scale_bar.ocr import adds_digit
 from agent.imaging.scale_bar.planes import compute_planes
 from agent.imaging.scale_bar.points import reads_otherwise

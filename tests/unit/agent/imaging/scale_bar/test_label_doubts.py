@@ -7,7 +7,7 @@ from texture_with_words import draw_steel, write
 
 from agent.imaging.scale_bar.label_doubts import has_unsure_label
 from agent.imaging.scale_bar.letters import find_words_on_plate
-from agent.imaging.scale_bar.matching import FoundBar
+from agent.imaging.scale_bar.line import FoundBar
 
 WHITE, BLACK = (255, 255, 255), (0, 0, 0)
 GRAINY, IN_FRONT, ON_PLATE = ((x, 107, 192, 133) for x in (83, 86, 97))

@@ -7,7 +7,7 @@ import pytest
 from texture_with_words import draw_steel, write
 
 from agent.imaging.scale_bar.detect import find_graphics
-from agent.imaging.scale_bar.matching import FoundBar
+from agent.imaging.scale_bar.line import FoundBar
 from agent.imaging.scale_bar.surroundings import is_in_inset, is_part_of_figure, is_partly_covered
 
 WHITE, BLACK = (255, 255, 255), (0, 0, 0)

@@ -16,9 +16,8 @@ from agent.imaging.scale_bar.detect import find_graphics
 from agent.imaging.scale_bar.doubts import has_hidden_end
 from agent.imaging.scale_bar.lengths import has_more_digits, may_lack_digit
 from agent.imaging.scale_bar.letters import has_ink_before
-from agent.imaging.scale_bar.line import Line
+from agent.imaging.scale_bar.line import FoundBar, Line
 from agent.imaging.scale_bar.lines import find_lines
-from agent.imaging.scale_bar.matching import FoundBar
 from agent.imaging.scale_bar.ocr import contradicts_length, read_lengths
 from agent.imaging.scale_bar.planes import compute_planes
 
