@@ -89,7 +89,7 @@ def strangeness_chart(p_values: Sequence[float], alpha: float) -> Markup:
     axes.axhline(len(p_values) / 20, color=INK, linestyle=(0, (4, 3)), linewidth=1)
     axes.axvline(alpha, color=ALARM, linewidth=1.4)
     axes.set_xlim(0, 1)
-    axes.set_xlabel(_("OOD p-value (left: more unusual)"))
+    axes.set_xlabel(_("p-value (left: more unusual)"))
     axes.xaxis.set_major_formatter(lambda p, _at: decimal(p, ".1f"))
     axes.set_ylabel(_("micrographs"))
     axes.grid(axis="y", color=LINE)

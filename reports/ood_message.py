@@ -21,7 +21,7 @@ PARTS: Mapping[str, str] = {
 }
 """The look that found it → what is unusual."""
 
-_NOT_COMPARABLE = marked("Not comparable with the reference images: {rare}; {what}.")
+_NOT_COMPARABLE = marked("Unusual: {rare}; {what}.")
 _LARGER = marked("{rest} Larger than any reference field ({ratio} times the usual area).")
 _SMALLER = marked("{rest} Smaller than any reference field ({ratio} times the usual area).")
 _TWO_DIGITS_BELOW = 10

@@ -1,7 +1,8 @@
 """Translate the stable words of the agent into titles and remedies.
 
 The words of DESIGN.md hold here: an answer is never "accepted" or "rejected", a dark particle is
-a "possible inclusion", and strange means "not comparable with the reference images".
+a "possible inclusion", and strange means unusual: unlike the
+reference images.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from reports.i18n import marked
 
 REASONS: dict[str, tuple[str, str]] = {
     "strange": (
-        marked("Not comparable with the reference images"),
+        marked("Unusual"),
         marked(
             "Inspect the marked place: a possible inclusion, another structure, a fault? Enter "
             "the kind with S, or the structure code if the field is normal."
@@ -107,7 +108,7 @@ DOUBTS: dict[str, str] = {
     "twin": marked("Another micrograph shows the same place and was given another code."),
     "label": marked("Micrographs that look like this one were given another code."),
     "specimen": marked("Its code is of another subtype than the rest of its specimen."),
-    "stranger": marked("It is not comparable with the reference images of its code."),
+    "stranger": marked("It is unlike the reference images of its code."),
     "contested": marked("It was imported with a code that differs from an earlier decision."),
     "requested": marked("A lead requested another review of it."),
     "raters": marked("Raters of a round robin did not agree with it, or with each other."),
@@ -288,7 +289,7 @@ MORE_ACTS: dict[str, str] = {
     "bundle_refused.recorded": marked("bundle could not be loaded"),
     "restore_drill.recorded": marked("restore of a back-up tested"),
     "site.shares_changed": marked("sharing between sites changed"),
-    "lab.begun": marked("audit log begun"),
+    "lab.begun": marked("audit log started"),
     "lab.moved": marked("lab moved to another database"),
 }
 """Further acts → what the history calls them; the words of statements stay as they are."""

@@ -63,10 +63,7 @@ ANSWER = Answer(
         Share("7", "", 10.0, "10 %"),
     ),
     size_title="Size number in G",
-    strangeness=(
-        "Not comparable with the reference images: unlike all 160 reference images; "
-        "unusual texture. (p = 0.006)"
-    ),
+    strangeness=("Unusual: unlike all 160 reference images; unusual texture. (p = 0.006)"),
     strange=True,
 )
 
@@ -79,7 +76,7 @@ CARD = Card(
     causes=(
         Cause(
             "strange",
-            "Not comparable with the reference images",
+            "Unusual",
             "Unlike all 160 reference images; unusual texture.",
             "Look at the marked place.",
         ),
@@ -90,7 +87,7 @@ CARD = Card(
     maps=(
         Figure("Why subtype G", "Orange speaks for G.", PICTURE),
         Figure("Why size 8", "Orange speaks for size 8.", PICTURE, "no positive evidence"),
-        Figure("Strangeness", "Bright is unlike the reference images.", None, "no map was kept"),
+        Figure("Unusual", "Bright is unlike the reference images.", None, "no map was kept"),
     ),
     nearest=(Figure("G8", "Known as G8.", PICTURE),),
     facts=(Fact("Scale", "0.12 µm per pixel, from the micron bar"), Fact("Order", "4711")),
@@ -111,7 +108,7 @@ NIGHT = Night(
         Tone.PROBLEM,
         "1 micrograph to review · 1 file failed",
         (
-            VerdictLine(Tone.PROBLEM, "1", "micrograph not comparable", "#m-0123456789abcdef"),
+            VerdictLine(Tone.PROBLEM, "1", "micrograph unusual", "#m-0123456789abcdef"),
             VerdictLine(Tone.ATTENTION, "1", "file that could not be used: 1 cut off", "#unusable"),
         ),
     ),
@@ -217,7 +214,7 @@ NIGHT = Night(
             picture=PICTURE,
             code="G8",
             word="strange",
-            why="Not comparable with the reference images",
+            why="Unusual",
             order="4711",
             decided="G9-10",
         ),
@@ -241,7 +238,7 @@ ITEM = QueueItem(
     id=CARD.id,
     name=CARD.name,
     code="G8",
-    why="Not comparable with the reference images",
+    why="Unusual",
     more=1,
     source="LOM-07",
     at="24 Nov 02:10",

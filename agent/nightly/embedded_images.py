@@ -79,7 +79,7 @@ def format_map_alt(which: str) -> str:
     return {
         "subtype": _("Map of the subtype over the crop"),
         "size": _("Map of the size over the crop"),
-        "strangeness": _("Map of strangeness over the crop"),
+        "strangeness": _("Map of unusual places over the crop"),
     }[which]
 
 

@@ -410,7 +410,7 @@ def list_maps(
         why = _("Why size {size}").format(size=size)
         maps.append(("size", why, _with(caption, texts.clues.get(code, ""))))
     unlike = _("Bright is unlike the reference images; the white outline is the alarm level.")
-    return (*maps, ("strangeness", _("Strangeness"), unlike))
+    return (*maps, ("strangeness", _("Unusual"), unlike))
 
 
 def _with(sentence: str, more: str) -> str:
@@ -460,7 +460,7 @@ def iter_facts(micrograph: ReportedMicrograph) -> Iterator[Fact]:
         if value := process_data.get(column):
             yield Fact(_(name), value)
     if micrograph.p_value is not None:
-        yield Fact(_("Strangeness"), f"p = {decimal(micrograph.p_value, '.2g')}")
+        yield Fact(_("Unusual"), f"p = {decimal(micrograph.p_value, '.2g')}")
     if micrograph.bundle:
         yield Fact(
             _("Bundle"), f"{micrograph.bundle} ({', '.join(x for x in _engine(micrograph) if x)})"

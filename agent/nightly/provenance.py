@@ -31,7 +31,7 @@ def provenance_facts(facts: NightFacts, revision: int) -> Iterator[Fact]:
         yield Fact(_("Bundle"), facts.bundle or _("none yet"))
     yield Fact(
         _("Thresholds"),
-        _("strangeness alarm below p = {alpha}; uncertain below {share}").format(
+        _("unusual below p = {alpha}; uncertain below {share}").format(
             alpha=decimal(facts.alpha, "g"), share=percent(facts.min_probability)
         ),
     )

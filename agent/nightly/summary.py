@@ -238,7 +238,7 @@ def _check(instrument: Instrument, facts: NightFacts) -> StatusText:
 
 def _newest_check(instrument: Instrument, facts: NightFacts) -> StatusText:
     if instrument.checked_at is None:
-        return StatusText(_("reference images were never checked"), Tone.ATTENTION)
+        return StatusText(_("not checked yet: new source"), Tone.ATTENTION)
     at = local(instrument.checked_at, facts.zone)
     if instrument.failed:
         text = _("the check of {at} failed: {what}").format(at=at, what=instrument.failed)
@@ -251,7 +251,7 @@ def _newest_check(instrument: Instrument, facts: NightFacts) -> StatusText:
 def _control(instrument: Instrument, facts: NightFacts) -> StatusText:
     at = local(instrument.control_at, facts.zone) if instrument.control_at else ""
     if instrument.control_faults:
-        text = _("the control specimen of {at} is off: {what}")
+        text = _("the control specimen of {at} failed: {what}")
         return StatusText(
             text.format(at=at, what="; ".join(instrument.control_faults)), Tone.PROBLEM
         )

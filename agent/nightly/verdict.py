@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 TONES = (Tone.CALM, Tone.ATTENTION, Tone.PROBLEM)
 REASON_LINES = (
-    ("strange", "problem", marked("not comparable with the reference images")),
+    ("strange", "problem", marked("unusual")),
     ("uncertain", "attention", marked("where the model is unsure of the code")),
     ("scale_unknown", "attention", marked("without a known scale")),
     ("scale_conflict", "attention", marked("whose scales disagree")),

@@ -376,7 +376,7 @@ def _build_point(view: MicrographView, wanted: str, usual: Mapping[str, float]) 
     faults = []
     if view.structure_code and wanted and view.structure_code != wanted:
         faults.append(
-            _("structure code {found}, {wanted} is right").format(
+            _("structure code {found}, expected {wanted}").format(
                 found=view.structure_code, wanted=wanted
             )
         )

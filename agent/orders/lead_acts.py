@@ -96,7 +96,7 @@ def _iter_acts(
         effect = _("The order is assessed by the present version of its specification.")
         yield LeadAct.REOPEN, _("Reopen the order"), effect
     if assessed.view.urgent:
-        yield LeadAct.NORMAL, _("Normal priority"), _("Its images no longer go first.")
+        yield LeadAct.NORMAL, _("Normal priority"), _("Remove urgent.")
     else:
         yield LeadAct.URGENT, _("Mark as urgent"), _("Its images are processed and reviewed first.")
     if store.retention.is_on_hold(number):

@@ -24,7 +24,7 @@ TITLES: Mapping[str, str] = {
     "calibration": marked("Calibration"),
     "false_alarms": marked("Ordinary micrographs flagged"),
     "strange": marked("Known unusual micrographs flagged"),
-    "strangers": marked("New micrographs not comparable"),
+    "strangers": marked("Unusual new micrographs"),
     "corrected": marked("Corrected micrographs wrong again"),
     "latency": marked("Run time"),
     "codes": marked("Each structure code"),

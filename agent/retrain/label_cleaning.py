@@ -57,7 +57,7 @@ class Cleaned:
         return "; ".join(
             (
                 *(
-                    f"{n} labelled {code} are not comparable with the reference images (another "
+                    f"{n} labelled {code} are unlike the reference images (another "
                     "material, or another preparation?)"
                     for code, n in sorted(strange.items())
                 ),

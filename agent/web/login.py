@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 LAST_NAME, DEVICE, LOGIN = "last_name", "device", "/login"
 YEAR_S = 365 * 24 * 3600
-WRONG = marked("Name and password do not belong together.")
+WRONG = marked("Wrong name or password.")
 WAIT = marked("Too many wrong passwords. Wait until {at}, or ask an administrator.")
 BUSY = marked("Many people log in right now; try again in a moment.")
 WAIT_ADDRESS = marked("Too many wrong passwords from this PC; wait ten minutes.")

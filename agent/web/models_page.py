@@ -115,7 +115,7 @@ def _job(job: Job, zone: str) -> JobLine:
         how_far=_("{done} of {total}").format(done=done, total=total) if total else "",
         percent=f"{100 * done / total:.1f}" if total else "0",
         note=str(job.facts["note"]),
-        said=_("begun by {who}, {at}").format(who=job.facts.get("by", ""), at=at),
+        said=_("started by {who}, {at}").format(who=job.facts.get("by", ""), at=at),
         cancellable=job.name == CANCELLED,
     )
 

@@ -433,8 +433,8 @@ def _link_orders(board: Board) -> Link | None:
         return None
     orders = [order for order in board.orders if order.elsewhere]
     text = ngettext(
-        "{n} field of {orders} can only be settled by a reviewer",
-        "{n} fields of {orders} can only be settled by a reviewer",
+        "{orders} to confirm ({n} field)",
+        "{orders} to confirm ({n} fields)",
         board.elsewhere,
     )
     named = ngettext("{n} order", "{n} orders", len(orders)).format(n=len(orders))

@@ -155,7 +155,7 @@ def test_the_whole_demonstration_reaches_what_it_promises(tmp_path, capfd):
     assert int(right[2]) >= 80
     assert int(noticed[1]) / int(noticed[2]) >= 0.75
     night = Path(report.removeprefix("report ")).read_text("utf-8")
-    assert "reference images were never checked" not in night
+    assert "not checked yet: new source" not in night
 
 
 def test_a_port_that_another_program_took_meanwhile_is_renewed(tmp_path):

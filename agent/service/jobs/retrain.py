@@ -252,7 +252,7 @@ def refuse_without_room(
     disk, memory = _estimate_need(size, is_frozen=_is_frozen(current))
     if (free := disk_free(current)) < disk:
         raise NoRoom(
-            f"{current.parent}: teaching a bundle needs {_gb(disk)} of disk, {_gb(free)} are "
+            f"{current.parent}: training a bundle needs {_gb(disk)} of disk, {_gb(free)} are "
             "free; make room and try again."
         )
     if (free := memory_free()) < memory:

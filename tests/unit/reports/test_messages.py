@@ -80,17 +80,11 @@ def test_messages_are_joined_in_order_and_translated_each():
         ({"p_value": 0.9}, "Like the reference images."),
         (
             {"p_value": 1 / 161, "look": "patch", "area_um2": 13_021.0},
-            (
-                "Not comparable with the reference images: unlike all 160 reference images; "
-                "unusual texture, 13\u00a0000 µm² marked."
-            ),
+            ("Unusual: unlike all 160 reference images; unusual texture, 13\u00a0000 µm² marked."),
         ),
         (
             {"p_value": 1 / 161, "look": "whole", "area_um2": 13_021.0},
-            (
-                "Not comparable with the reference images: unlike all 160 reference images; "
-                "the whole field."
-            ),
+            ("Unusual: unlike all 160 reference images; the whole field."),
         ),
         (
             {"p_value": 0.9, "size_ratio": 0.0651},

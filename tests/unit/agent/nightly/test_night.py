@@ -216,7 +216,7 @@ def test_a_flagged_micrograph_is_shown_with_both_stages_and_its_strangeness(lab)
     for title in (
         "Why subtype G",
         "Why size 8",
-        "Strangeness",
+        "Unusual",
         "Whole field",
         "What the model saw",
     ):
@@ -309,7 +309,7 @@ def test_an_empty_night_is_not_in_order_while_an_instrument_waits_for_a_check(la
     written = write(lab, settings=settings)
     index = (lab.reports / "index.html").read_text("utf-8")
 
-    assert "reference images were never checked" in page_of(written)
+    assert "not checked yet: new source" in page_of(written)
     assert written.summary.tone == "attention"
     assert "2026-11-24.html" in index
 

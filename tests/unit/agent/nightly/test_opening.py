@@ -241,7 +241,7 @@ def test_a_source_that_was_never_checked_says_so(lab):
 
     page, _ = write(lab)
 
-    assert "reference images were never checked" in page
+    assert "not checked yet: new source" in page
     assert "unreliable for 1 micrograph" in page
 
 

@@ -173,7 +173,7 @@ def test_control_specimens_go_to_a_chart_of_their_own_and_hold_their_source(desk
     points = list_control_points(desk.store, ["900"])["LOM-07"]
     assert none == "field 1, field 2, field 3: no control specimen of LOM-07 within 24 h"
     assert (good, before) == ("conforms", "conforms")  # the good one came after its fields
-    assert [point.faults for point in points] == [(), ("structure code G7, G8 is right",)]
+    assert [point.faults for point in points] == [(), ("structure code G7, expected G8",)]
     assert "the control specimen of LOM-07 failed: structure code G7" in bad
     assert desk.agent("orders", "control", "--json") == 0
     assert [point["code"] for point in json.loads(desk.out)["LOM-07"]] == ["G8", "G7"]

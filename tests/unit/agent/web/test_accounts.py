@@ -145,7 +145,7 @@ def test_a_wrong_password_and_a_wrong_name_are_told_alike(lab, browser_of, name)
     answer = browser_of().post("/login", data={"name": name, "password": "wrong"})
 
     assert answer.status_code == 401
-    assert "do not belong together" in answer.text
+    assert "Wrong name or password." in answer.text
     assert "<script>alert" not in answer.text
 
 

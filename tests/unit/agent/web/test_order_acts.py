@@ -165,7 +165,7 @@ def test_what_is_refused_says_why_and_changes_nothing(plant) -> None:
         ("accept", "x", "Ada", "Ada is not a lead"),
         ("hold", "  ", "R. Stahl", "Add a reason"),
         ("hold", "x" * 501, "R. Stahl", "at most 500 letters"),
-        ("hold", "x", "", "Who decides?"),
+        ("hold", "x", "", "Your name"),
         ("release", "x", "R. Stahl", "has changed since"),
         ("reopen", "x", "R. Stahl", "has changed since"),
         ("burn", "x", "R. Stahl", "accept"),

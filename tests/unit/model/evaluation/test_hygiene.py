@@ -290,7 +290,7 @@ def test_what_is_doubted_is_said_with_the_reason(lab):
 
     said = Cleaned(found, doubts).sentence()
 
-    assert "1 labelled G8 are not comparable with the reference images" in said
+    assert "1 labelled G8 are unlike the reference images" in said
     assert "1 show the same place as a micrograph of another code" in said
 
 
@@ -310,7 +310,7 @@ def test_a_foreign_material_under_a_known_code_is_refused_and_waits_for_a_second
     said = json.loads(capsys.readouterr().out)
     assert code == 3
     assert said["candidate"] == "", "nothing was taught"
-    assert "labelled G9-10 are not comparable with the reference images" in said["sentence"]
+    assert "labelled G9-10 are unlike the reference images" in said["sentence"]
     doubted = {one["key"] for one in said["numbers"]["doubted"]}
     assert len(doubted) >= 6
     own_lab.agent("review", "list", "--reason", "doubted_label", "--json")
