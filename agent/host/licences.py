@@ -6,6 +6,7 @@ Weights of networks are parts too: those inside packages, and the bundles that a
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib import metadata
 from typing import TYPE_CHECKING, Any
@@ -20,6 +21,7 @@ EXTRAS = frozenset({"postgres", "vendor", "openvino", "notify"})
 """Extras that a lab may install; the development tools are not shipped."""
 
 _NAME = re.compile(r"^\s*([A-Za-z0-9._-]+)")
+_LICENCE_FILE = re.compile(r"licen[sc]e|copying", re.IGNORECASE)
 _EXTRA = re.compile(r"extra\s*==\s*['\"]([^'\"]+)['\"]")
 
 WEIGHTS = {
@@ -139,9 +141,14 @@ def _needs(name: str) -> Iterator[str]:
 
 
 def _licence_file(name: str) -> str:
+    """Return the first line of a package's licence file, "" where it has none."""
     for file in metadata.files(name) or ():
-        if file.name.upper().startswith(("LICENSE", "LICENCE", "COPYING")):
-            return next((line for line in file.read_text().splitlines() if line.strip()), "")
+        is_text = _LICENCE_FILE.match(file.name) and not file.suffix.lower().startswith(".py")
+        if not is_text:  # pip lists compiled modules too: `__pycache__/licences.cpython-311.pyc`
+            continue
+        with suppress(OSError):  # listed and removed since
+            text = file.locate().read_bytes().decode("utf-8", errors="replace")
+            return next((line for line in text.splitlines() if line.strip()), "")
     return ""
 
 

@@ -8,6 +8,7 @@ import re
 import uuid
 import zipfile
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -15,6 +16,9 @@ from agent.cli import main
 from agent.host.licences import build_bill, find_licence, list_parts
 from agent.host.support_bundle import Pseudonyms
 from agent.store import Store
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 SECRETS = (
     *("hunter2", "4711", "Schmidt", "Getriebewerk", "R. Stahl", "Probe", "hooks.example"),
@@ -172,6 +176,24 @@ def test_the_bill_is_a_valid_cyclonedx_document() -> None:
     )
 
     assert schema.JsonStrictValidator(SchemaVersion.V1_6).validate_str(json.dumps(document)) is None
+
+
+def test_a_compiled_module_whose_name_begins_like_a_licence_is_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    installed = tmp_path / "martensight-9.9.dist-info"
+    compiled = "agent/cli/__pycache__/licences.cpython-311.pyc"
+    (tmp_path / compiled).parent.mkdir(parents=True)
+    (tmp_path / compiled).write_bytes(b"\xa7\r\r\n\x00\xff")
+    (tmp_path / "LICENSE.txt").write_bytes(b"\nM\xefT Licence\n")
+    installed.mkdir()
+    (installed / "METADATA").write_text("Metadata-Version: 2.1\nName: martensight\nVersion: 9.9\n")
+    (installed / "RECORD").write_text(f"{compiled},,\nLICENCE,,\nLICENSE.txt,,\n")
+    monkeypatch.syspath_prepend(tmp_path)
+
+    program = list_parts()[0]
+
+    assert (program.version, program.licence) == ("9.9", "M\ufffdT Licence")
 
 
 def test_a_licence_is_told_from_whatever_words_a_package_uses() -> None:
