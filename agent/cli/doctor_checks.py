@@ -46,6 +46,7 @@ def examine(settings: Settings, file: Path | None) -> list[DoctorResult]:
             "no agent.toml found, so defaults apply. Write one with `agent init`.",
         ),
         *_settings_version(settings),
+        _program(),
         _python(),
         _service(account),
         *examine_folders(settings, account),
@@ -132,6 +133,12 @@ def _memory() -> DoctorResult:
             "1 and a lower memory_limit_mb.",
         )
     return DoctorResult("memory", "right", f"{total_bytes / 1e9:.1f} GB.")
+
+
+def _program() -> DoctorResult:
+    from agent.lab_context import software
+
+    return DoctorResult("program", "right", f"{software()}.")
 
 
 def _python() -> DoctorResult:

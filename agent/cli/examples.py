@@ -55,7 +55,7 @@ EXAMPLES: dict[str, str] = {
     "move": "agent move lab.zip --source LOM-07=/mnt/lom07/export",
     "support-bundle": "agent support-bundle for-support",
     "licences": "agent licences --sbom martensight.cdx.json",
-    "bundle-wheels": "agent bundle-wheels D:/wheels --package martensight-0.1.0-py3-none-any.whl",
+    "bundle-wheels": "agent bundle-wheels D:/wheels --package martensight-*.whl",
     "service install": "sudo agent --config /etc/martensight/agent.toml service install",
     "service uninstall": "sudo agent service uninstall",
     "service start": "sudo agent service start",

@@ -11,7 +11,7 @@
 .EXAMPLE
     .\install.ps1 -Wheels D:\martensight -Account "LAB\svc-martensight$"
 .EXAMPLE
-    .\install.ps1 -PythonInstaller .\python-3.12.10-amd64.exe -Package .\martensight-0.1.0-py3-none-any.whl
+    .\install.ps1 -PythonInstaller .\python-3.12.10-amd64.exe -Package .\martensight-VERSION-py3-none-any.whl
 #>
 [CmdletBinding()]
 param(
