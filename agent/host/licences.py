@@ -9,6 +9,7 @@ import re
 from contextlib import suppress
 from dataclasses import dataclass
 from importlib import metadata
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -147,7 +148,7 @@ def _licence_file(name: str) -> str:
         if not is_text:  # pip lists compiled modules too: `__pycache__/licences.cpython-311.pyc`
             continue
         with suppress(OSError):  # listed and removed since
-            text = file.locate().read_bytes().decode("utf-8", errors="replace")
+            text = Path(str(file.locate())).read_text(encoding="utf-8", errors="replace")
             return next((line for line in text.splitlines() if line.strip()), "")
     return ""
 
