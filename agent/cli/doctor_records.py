@@ -22,7 +22,7 @@ def examine_backups(settings: Settings) -> Iterator[DoctorResult]:
     """Check the backups of this lab and list those of other labs in the same folder."""
     from agent.backup_facts import find_broken_backups
     from agent.service.own_backups import describe_overdue, list_of_others, list_own
-    from agent.store import find_mark
+    from agent.store import find_first_act
 
     if not settings.backup.folder:
         yield DoctorResult(
@@ -35,7 +35,7 @@ def examine_backups(settings: Settings) -> Iterator[DoctorResult]:
     broken = find_broken_backups(
         Path(settings.backup.folder),
         site=settings.site.name,
-        lab=find_mark(settings.store.folder),
+        lab=find_first_act(settings.store.folder, settings.site.name),
     )
     if broken.faults:
         yield DoctorResult("back-up", "wrong", f"{'; '.join(broken.faults)}.")

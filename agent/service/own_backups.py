@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from agent.backup_facts import is_own, list_backups
-from agent.store import find_mark
+from agent.store import find_first_act
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,11 +26,11 @@ def list_own(settings: Settings, *, lab: str = "") -> list[KnownBackup]:
 
     Args:
         settings: Of the lab.
-        lab: Hash of its first act, "": what the data folder holds.
+        lab: Hash of its site's first act, "": what the data folder holds.
     """
     if not settings.backup.folder:
         return []
-    lab = lab or find_mark(settings.store.folder)
+    lab = lab or find_first_act(settings.store.folder, settings.site.name)
     known = list_backups(Path(settings.backup.folder))
     return [backup for backup in known if is_own(backup.facts, site=settings.site.name, lab=lab)]
 

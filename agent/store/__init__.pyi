@@ -105,7 +105,9 @@ from .order_views import (
 )
 from .own_database import (
     NothingToBegin as NothingToBegin,
+    find_first_act as find_first_act,
     find_mark as find_mark,
+    list_opened_sites as list_opened_sites,
     mark_restored as mark_restored,
 )
 from .pixel_evidence import (

@@ -257,6 +257,13 @@ def first_sha256(session: Session) -> str:
     return session.exec(first).first() or ""
 
 
+def list_first_acts(session: Session) -> dict[str, str]:
+    """Return site → hash of its first act, in a session that reads all sites."""
+    first = select(func.min(TrailRow.id)).group_by(col(TrailRow.site_id))
+    acts = select(SiteRow.name, TrailRow.sha256).join(SiteRow).where(col(TrailRow.id).in_(first))
+    return dict(session.exec(acts.order_by(SiteRow.name)).all())
+
+
 @dataclass(frozen=True, slots=True)
 class Common:
     """Hashes and numbers of all sites' audit logs, which each of them is verified against."""

@@ -116,7 +116,7 @@ class Store:
                 store.audit_log.add(at=datetime.now(UTC), actor="agent", act="guards.laid_again")
             store.note_shares(shares)
             if folder is not None and not anew:
-                own_database.keep_mark(engine, folder)
+                own_database.keep_mark(engine, folder, site)
         except BaseException:
             engine.dispose()
             raise
@@ -169,7 +169,7 @@ class Store:
 
     def take_as_own(self, folder: Path) -> None:
         """Mark this database as a data folder's own."""
-        own_database.renew_mark(self._engine, folder)
+        own_database.renew_mark(self._engine, folder, self.site)
 
     def close(self) -> None:
         """Close all connections."""

@@ -12,7 +12,7 @@ import re
 import stat
 import sys
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import inspect, text
 from sqlmodel import Session
@@ -23,12 +23,13 @@ from agent.store import engine as engines
 from agent.store.site_scope import EVERY_SITE, bind
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     from sqlalchemy import Engine
 
 MARK = "database.json"
-"""File of the data folder with the hash of the first act."""
+"""File of the data folder: hash of the first act, and of the first act of each site opened here."""
 SHA256 = re.compile("[0-9a-f]{64}")
 ARCHIVED = ("crops", "originals")
 WHAT_TO_DO = (
@@ -96,22 +97,30 @@ def _find_refusal(engine: Engine, folder: Path) -> str:
     return ""
 
 
-def keep_mark(engine: Engine, folder: Path) -> None:
-    """Write the hash of the first act into the data folder, once there is one.
+def keep_mark(engine: Engine, folder: Path, site: str) -> None:
+    """Write the hash of the first act into the data folder, once there is one, and of the site's.
 
     Where the folder cannot be written, the next opening does it: what only reads goes on.
     """
-    if not find_mark(folder):
+    if not find_mark(folder) or not find_first_act(folder, site):
         with suppress(BadStore):
-            renew_mark(engine, folder)
+            renew_mark(engine, folder, site)
 
 
-def renew_mark(engine: Engine, folder: Path) -> None:
-    """Write the hash of the first act, if there is one, over the one in the data folder."""
+def renew_mark(engine: Engine, folder: Path, site: str = "") -> None:
+    """Write the hashes of the first acts, if there are any, over those in the data folder.
+
+    Args:
+        engine: The database.
+        folder: The data folder.
+        site: Name of a site that is opened for this folder.
+    """
     with engines.reading(bind(engine, EVERY_SITE)) as session:
         first = audit_log.first_sha256(session)
-    if first:
-        _write(folder, first)
+        acts = audit_log.list_first_acts(session)
+    opened = {name: acts[name] for name in (*list_opened_sites(folder), site) if name in acts}
+    if first and (find_mark(folder), _read_sites(folder)) != (first, opened):
+        _write(folder, first, opened)
 
 
 def mark_restored(url: str, folder: Path) -> None:
@@ -124,23 +133,47 @@ def mark_restored(url: str, folder: Path) -> None:
     engine = engines.make_engine(url)
     try:
         with engines.opening(engine):
-            first = _find_first(engine)
+            if _find_first(engine):
+                renew_mark(engine, folder)
+            else:
+                (folder / MARK).unlink(missing_ok=True)
     finally:
         engine.dispose()
-    if first:
-        _write(folder, first)
-    else:
-        (folder / MARK).unlink(missing_ok=True)
 
 
 def find_mark(folder: Path) -> str:
     """Return the hash in the folder, "" where there is none or it is no hash."""
+    return _require_hash(_read(folder).get("first_act"))
+
+
+def find_first_act(folder: Path, site: str) -> str:
+    """Return the hash of a site's first act, "" where the folder does not hold it.
+
+    Sites that share a database have one each; `find_mark` returns the one of all of them.
+    """
+    return _require_hash(_read_sites(folder).get(site))
+
+
+def list_opened_sites(folder: Path) -> list[str]:
+    """Return the names of the sites that the database was opened as for this folder."""
+    return list(_read_sites(folder))
+
+
+def _read_sites(folder: Path) -> dict[str, Any]:
+    sites = _read(folder).get("sites")
+    return sites if isinstance(sites, dict) else {}
+
+
+def _require_hash(mark: object) -> str:
+    return mark if isinstance(mark, str) and SHA256.fullmatch(mark) else ""
+
+
+def _read(folder: Path) -> dict[str, Any]:
     try:
         document = json.loads((folder / MARK).read_text(encoding="utf-8"))
-        mark = document["first_act"]
-    except (OSError, ValueError, KeyError, TypeError):
-        return ""
-    return mark if isinstance(mark, str) and SHA256.fullmatch(mark) else ""
+    except (OSError, ValueError):
+        return {}
+    return document if isinstance(document, dict) else {}
 
 
 def make_private(folder: Path) -> None:
@@ -158,12 +191,13 @@ def make_private(folder: Path) -> None:
             folder.chmod(stat.S_IMODE(status.st_mode) & ~stat.S_IRWXO)
 
 
-def _write(folder: Path, first: str) -> None:
+def _write(folder: Path, first: str, of_sites: Mapping[str, str]) -> None:
     file = folder / MARK
     part = folder / f".{MARK}.part"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        part.write_text(json.dumps({"first_act": first}) + "\n", encoding="utf-8")
+        document = {"first_act": first, "sites": dict(of_sites)}
+        part.write_text(json.dumps(document, ensure_ascii=False) + "\n", encoding="utf-8")
         part.replace(file)
     except OSError as error:
         raise BadStore(f"{file}: cannot be written ({error.strerror or error}).") from error

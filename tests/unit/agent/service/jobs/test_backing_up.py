@@ -168,6 +168,31 @@ def test_a_second_lab_in_the_folder_makes_its_own_and_thins_out_no_other(lab, na
     assert last_backup_at(other) == NOON + timedelta(days=3, minutes=1)
 
 
+def test_a_second_site_of_a_database_knows_its_own_back_ups(lab, capsys) -> None:
+    other = another(lab, "Plant 2")
+    url = store_url(lab.store.folder)
+    other.file.write_text(f'{other.file.read_text("utf-8")}[store]\nurl = "{url}"\n', "utf-8")
+    other = settings.read(other.file, {})
+    with opened(lab) as first:
+        look(lab, first, datetime.now(UTC))
+    agent(other, "files")  # the site's first opening
+    with Store.open(url, site="Plant 2", agent="PC", folder=other.store.folder) as second:
+        look(other, second, datetime.now(UTC))
+    agent(other, "files")
+    capsys.readouterr()
+
+    agent(other, "doctor", "--json")
+    found = [f for f in json.loads(capsys.readouterr().out) if f["check"] == "back-up"]
+    agent(lab, "doctor", "--json")
+    first_found = [f for f in json.loads(capsys.readouterr().out) if f["check"] == "back-up"]
+
+    for findings, others in ((found, "Plant 1"), (first_found, "Plant 2")):
+        assert "last backup" in findings[0]["sentence"]
+        assert [f["level"] for f in findings] == ["right", "right"]
+        assert f"also contains backups of {others}" in findings[1]["sentence"]
+    assert list(describe_overdue(other, datetime.now(UTC))) == []
+
+
 def facts_of(file: Path) -> dict:
     with zipfile.ZipFile(file) as packed:
         return json.loads(packed.read("manifest.json"))
