@@ -57,6 +57,7 @@ from agent.service.meter import Meter
 from agent.service.page_process import PageProcess
 from agent.service.periodic_thread import PeriodicThread
 from agent.service.problems import Problems
+from agent.service.renamed_site import describe_renamed
 from agent.service.report_scheduler import ReportScheduler
 from agent.service.retrain_scheduler import RetrainScheduler
 from agent.service.source_thread import SourceWatch
@@ -183,6 +184,8 @@ class Agent:
         for sentence in require_newest(settings, store, now=now()):
             log.warning("database.older", reason=sentence)
             self.problems.say("copies", sentence)
+        if renamed := describe_renamed(settings, store):
+            log.warning("site.renamed", reason=renamed)
         taken_back = store.work_queue.requeue_own(at=now())
         store.agents.record_start(at=now())
         store.settings_history.record(settings.model_dump(mode="json"), at=now())

@@ -25,6 +25,7 @@ from agent.service.jobs.instrument_check import check_when_due
 from agent.service.jobs.order_lists import take_lists
 from agent.service.jobs.outbound import find_position
 from agent.service.lock import RunLock
+from agent.service.renamed_site import describe_renamed
 from agent.service.source_thread import build_watcher, write_down
 from agent.service.statements import StatementKeeper
 from agent.store import StoreFault
@@ -227,8 +228,8 @@ class _Run:
             outcome.problems.append(str(self._bundle.problem))
         outcome.waiting += self._store.files.count_by_state()["queued"]
         seal_results(self._store, at=self._now())
-        if unsigned := self._keeper.finish():
-            outcome.problems.append(unsigned)
+        said = [self._keeper.finish(), describe_renamed(self._settings, self._store)]
+        outcome.problems += filter(None, said)
         return outcome
 
 

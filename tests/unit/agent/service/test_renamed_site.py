@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from typing import TYPE_CHECKING
 
 import pytest
 from lab import DAY, Lab
+from shell import Shell
 
 from agent.orders.outbox import OUTBOX
 from agent.orders.place_check import PlaceCheck
@@ -14,10 +16,11 @@ from agent.service.data_folder import agent_name
 from agent.service.jobs import outbound
 from agent.service.status import build_status_from_store
 from agent.settings import read
-from agent.store import Store
+from agent.store import Store, store_url
 from tests.unit.agent.orders.test_resumption import HOUR, SETTINGS, Plant
 
 if TYPE_CHECKING:
+    from datetime import datetime
     from pathlib import Path
 
     from agent.settings import Settings
@@ -65,6 +68,56 @@ def test_a_renamed_site_sends_nothing_and_is_named(plant) -> None:
     assert 'Put back name = "Plant 1"' in said
     assert said in status["problems"]
     assert "holds results of site 'Plant 1'" in " ".join(doctor.split())
+
+
+def test_a_renamed_site_without_an_outbox_is_named(tmp_path, capsys) -> None:
+    lab = Shell(tmp_path, capsys)
+    begin(lab, DAY)
+    assert problems_of(lab, "Plant 1") == []
+
+    found = problems_of(lab, "Works 1")
+    _, once = lab.agent("run", "--once")
+    begin(lab, DAY + HOUR)
+    running = problems_of(lab, "Works 1")
+    back = problems_of(lab, "Plant 1")
+
+    assert [len(found), len(running), back] == [1, 1, []]
+    assert "ran for site 'Plant 1' before" in found[0]
+    assert 'Put back name = "Plant 1"' in found[0]
+    assert "ran for site 'Plant 1' before" in " ".join(once.split())
+
+
+def test_a_new_site_in_the_folder_of_one_that_another_pc_runs_is_no_renamed_one(
+    tmp_path, capsys
+) -> None:
+    lab = Shell(tmp_path, capsys)
+    begin(lab, DAY)
+    begin(lab, DAY + HOUR, agent="Other PC")
+
+    assert problems_of(lab, "Works 1") == []
+
+
+def begin(shell: Shell, at: datetime, agent: str = "") -> None:
+    """Start an agent for the site of the settings, as `agent run` does."""
+    settings = read(shell.folder / "agent.toml")
+    folder = settings.store.folder
+    name = agent or agent_name()
+    with Store.open(store_url(folder), site=settings.site.name, agent=name, folder=folder) as store:
+        store.agents.record_start(at=at)
+        store.settings_history.record(settings.model_dump(mode="json"), at=at)
+    with Store.open(store_url(folder), site=settings.site.name, agent=name, folder=folder):
+        pass
+
+
+def problems_of(shell: Shell, name: str) -> list[str]:
+    """Return what `agent status` and `agent doctor` report of the site's name."""
+    shell.write("agent.toml", f'[site]\nname = "{name}"\n')
+    _, status = shell.agent("status", "--json")
+    _, doctor = shell.agent("doctor", "--json")
+    found = [line for line in json.loads(status)["problems"] if line.startswith("[site] name")]
+    checks = [check for check in json.loads(doctor) if check["check"] == "site name"]
+    assert [check["sentence"] for check in checks] == found
+    return found
 
 
 @pytest.mark.parametrize(("name", "outbox"), [("Plant 1", "outbox"), ("Works 1", "new")])
