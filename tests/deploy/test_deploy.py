@@ -150,6 +150,23 @@ def test_every_service_of_the_compose_file_is_locked_down_and_watched() -> None:
     assert document["networks"]["inside"]["internal"] is True
 
 
+def test_the_container_can_back_up_the_database_next_to_it() -> None:
+    yaml = pytest.importorskip("yaml")
+    text = (DEPLOY / "Containerfile").read_text(encoding="utf-8")
+    services = yaml.safe_load((DEPLOY / "compose.yaml").read_text(encoding="utf-8"))["services"]
+    last_stage = text[text.rindex("\nFROM ") :]
+
+    client = re.search(r"^ARG POSTGRESQL=(\d+)$", last_stage, re.MULTILINE)
+    server = re.match(r"postgres:(\d+)", services["database"]["image"])
+    folder = re.search(r"AGENT_BACKUP__FOLDER=(\S+)", last_stage)
+
+    assert client and server and folder
+    assert "postgresql-client-${POSTGRESQL}" in last_stage
+    assert int(client[1]) >= int(server[1])  # pg_dump refuses a newer server
+    assert f"{folder[1]}\n" in re.sub(" #.*", "", last_stage)  # made for the container's user
+    assert any(volume.endswith(f":{folder[1]}") for volume in services["agent"]["volumes"])
+
+
 def test_what_the_container_file_copies_is_there_and_what_is_large_is_not_sent() -> None:
     text = (DEPLOY / "Containerfile").read_text(encoding="utf-8")
     ignored = (ROOT / ".containerignore").read_text(encoding="utf-8").split()
