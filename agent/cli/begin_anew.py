@@ -37,7 +37,7 @@ def begin_anew(
         raise WrongUse("Add a reason with --reason TEXT. It is recorded.")
     settings, at = load_settings(context), datetime.now(UTC)
     folder = settings.store.folder
-    with RunLock(folder, agent_name()), _open_anew(settings) as store:
+    with RunLock(folder, agent_name(), settings.store.url), _open_anew(settings) as store:
         facts = {
             "reason": reason,
             "first_act_before": find_mark(folder),

@@ -122,7 +122,7 @@ def _require_stopped(settings: Settings) -> None:
     from agent.service.data_folder import agent_name
     from agent.service.lock import RunLock
 
-    if RunLock(settings.store.folder, agent_name()).is_held():
+    if RunLock(settings.store.folder, agent_name(), settings.store.url).is_held():
         raise WrongUse(
             f"An agent is running in {settings.store.folder}. Stop it first, or name another "
             "folder: agent demo DIR."

@@ -196,7 +196,7 @@ def _is_running(settings: Settings) -> bool:
     from agent.service.data_folder import agent_name
     from agent.service.lock import RunLock
 
-    return RunLock(settings.store.folder, agent_name()).is_held()
+    return RunLock(settings.store.folder, agent_name(), settings.store.url).is_held()
 
 
 def _is_port_used(host: str, port: int) -> bool:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 LIST_NAME = "agent-move.json"
 OF_DATABASE = ("martensight.db*", ".martensight.db*", "database.json*", ".database.json*")
-OF_RESTORE = (".restore-*", "settings-of-backup-*", "agent-*.lock")
+OF_RESTORE = (".restore-*", "settings-of-backup-*", "agent*.lock", "agent.presence")
 
 
 @dataclass(slots=True)

@@ -131,7 +131,7 @@ def _lay_data(file: Path, settings: Settings, laid: LaidDown) -> None:
 
     made_at = None
     laid.add_data(settings.store.folder, [] if settings.store.url else _list_members(file))
-    with RunLock(settings.store.folder, agent_name()):
+    with RunLock(settings.store.folder, agent_name(), settings.store.url):
         if settings.store.url:
             out.print("The database stays where it is; this PC uses it from now on.")
         else:

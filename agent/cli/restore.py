@@ -48,7 +48,10 @@ def restore(
     _refuse_while_running(settings, at, all_sites=all_sites)
     # The lock stops `agent run --once`, which has no heartbeat, and a restarted service from
     # writing to a database that is being replaced.
-    with RunLock(settings.store.folder, agent_name()), progress("restore", 100) as advance:
+    with (
+        RunLock(settings.store.folder, agent_name(), settings.store.url),
+        progress("restore", 100) as advance,
+    ):
         restored = maintenance.restore(
             file,
             url=store_url(settings.store.folder, settings.store.url),

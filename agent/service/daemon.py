@@ -132,6 +132,7 @@ class Agent:
         self._work: list[WorkProgress] = []
         self._affected_at_s = 0.0
         self._meter = Meter()
+        self._lock = RunLock(settings.store.folder, agent_name(), settings.store.url)
         self._pc: dict[str, Any] = {}
         self._database_clock: DatabaseClock | None = None
         self._bundle: CurrentBundle | None = None
@@ -161,7 +162,7 @@ class Agent:
         # Signals count from here on; a Ctrl-C while torch loads must not be lost.
         with (
             self._listening(),
-            RunLock(self._settings.store.folder, agent_name()),
+            self._lock,
             open_store(self._settings, on_upgrade=self._on_upgrade) as store,
         ):
             follower = SettingsFollower(self._settings, store, now=self._now)
@@ -327,6 +328,7 @@ class Agent:
             if time.monotonic() < beat_at_s:
                 continue
             beat_at_s = time.monotonic() + BEAT_S
+            self._lock.require_held()
             dead = [thread.name for thread in (worker, *watches) if not thread.is_alive()]
             self.problems.say("threads", f"{', '.join(dead)} ended unexpectedly" if dead else "")
             still_s = worker.stands_still_s()

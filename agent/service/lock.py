@@ -1,24 +1,37 @@
-"""Lock a data folder for one agent of a name, and for one training at a time.
+"""Lock a data folder for one agent, and for one training at a time.
 
-The system releases a lock when the process ends, however it ends.
+The system releases a lock when the process ends, however it ends. A share may not carry locks from
+one PC to the other, so that an agent also keeps a presence next to its lock: a text that changes
+as long as it runs. It is alive if the text changes; no clock of another PC counts.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import sys
+import threading
 import time
-from typing import TYPE_CHECKING, Self
+from contextlib import suppress
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Self
+
+import structlog
 
 from agent.errors import BadStore, WrongUse
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
+log = structlog.get_logger()
 
 PATIENCE_S = 2.0  # who only asks holds it for a moment, and a killed agent takes one to end
 ASK_EVERY_S = 0.05
+BEAT_S = 2.0
+WATCH_S = 10.0
+"""A presence of another PC that has not changed for this long is of an agent that died."""
+PRESENCE = "agent.presence"
+PRESENCE_BYTES = 512
+"""Written over in place, so that it needs no room on a full disk."""
 
 
 class Lock:
@@ -83,21 +96,174 @@ class Lock:
         self.release()
 
 
+@dataclass(frozen=True, slots=True)
+class _Presence:
+    """The agent of a folder, as it writes itself down.
+
+    Attributes:
+        pc: Name of its PC.
+        boot: Of the running system, "" where it has none: containers of a PC have one, two PCs two.
+        pid: Its process.
+        beat: Grows as long as it runs.
+        is_stopped: It ended well.
+    """
+
+    pc: str
+    boot: str
+    pid: int
+    beat: int = 0
+    is_stopped: bool = False
+
+    @classmethod
+    def read(cls, file: Path) -> Self | None:
+        """Return what a file holds, None where it holds none."""
+        with suppress(OSError, ValueError, TypeError):
+            return cls(**json.loads(file.read_text(encoding="utf-8")))
+        return None
+
+    def write(self, file: Path) -> None:
+        """Write it over what is there, where the folder can be written."""
+        text = json.dumps(asdict(self)).encode().ljust(PRESENCE_BYTES)
+        with suppress(OSError):
+            descriptor = os.open(file, os.O_RDWR | os.O_CREAT | _CLOSE_ON_EXEC, 0o644)
+            try:
+                os.write(descriptor, text)
+            finally:
+                os.close(descriptor)  # a share gets it now
+
+    def is_of(self, other: _Presence) -> bool:
+        """Return whether both are of one agent."""
+        return (self.pc, self.boot, self.pid) == (other.pc, other.boot, other.pid)
+
+    def may_be_elsewhere(self, other: _Presence) -> bool:
+        """Return whether the two may be of two PCs, so that no lock decides between them."""
+        return (self.pc, self.boot) != (other.pc, other.boot) and (
+            self.boot != other.boot or not self.boot
+        )
+
+
 class RunLock(Lock):
-    """The right to run as this agent on this data folder.
+    """The right to run as the agent of this data folder.
 
     Args:
         folder: The data folder.
         agent: This agent's name.
+        url: Address of the database: agents of several PCs share the folder with PostgreSQL, and
+            each locks its own name; SQLite serves one agent at all.
+        boot: Of the running system.
+        beat_s: Time between two beats of the presence.
+        watch_s: How long the presence of another PC is watched, in seconds.
     """
 
-    def __init__(self, folder: Path, agent: str) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        agent: str,
+        url: str = "",
+        *,
+        boot: str | None = None,
+        beat_s: float = BEAT_S,
+        watch_s: float = WATCH_S,
+    ) -> None:
+        is_shared = url.startswith("postgresql")
         safe = re.sub(r"[^A-Za-z0-9_.-]", "_", agent)
         place = str(folder).replace("{", "{{").replace("}", "}}")
         super().__init__(
-            folder / f"agent-{safe}.lock",
+            folder / (f"agent-{safe}.lock" if is_shared else "agent.lock"),
             f"{place}: an agent is already running here{{who}}; it takes the files by itself.",
         )
+        self._presence = None if is_shared else folder / PRESENCE
+        boot = _read_boot_id() if boot is None else boot
+        self._own = _Presence(agent, boot, os.getpid())
+        self._beat_s, self._watch_s = beat_s, watch_s
+        self._ended = threading.Event()
+        self._beating: threading.Thread | None = None
+        self._taker: _Presence | None = None
+
+    def acquire(self) -> None:
+        """Acquire it; the folder of an agent that died on another PC is taken over.
+
+        Raises:
+            WrongUse: Another process has it, of this PC or of another one; the message names it.
+            BadStore: The data folder cannot be written.
+        """
+        super().acquire()
+        if self._presence is None:
+            return
+        try:
+            self._take_over(self._presence)
+        except BaseException:
+            super().release()
+            raise
+        self._own.write(self._presence)
+        self._ended.clear()
+        self._beating = threading.Thread(
+            target=self._beat, args=(self._presence,), name="presence", daemon=True
+        )
+        self._beating.start()
+
+    def release(self) -> None:
+        """Release it; harmless when it is not held."""
+        self._ended.set()
+        if self._beating is not None:
+            self._beating.join()
+            self._beating = None
+            if self._presence and not self._taker:
+                replace(self._own, is_stopped=True).write(self._presence)
+        super().release()
+
+    def require_held(self) -> None:
+        """Raise `BadStore` where an agent of another PC took the folder over."""
+        if self._taker:
+            raise BadStore(
+                f"{self._path.parent}: {_name(self._taker)} took this folder over while this agent "
+                f"stood still. {ONE_PC}"
+            )
+
+    def _take_over(self, file: Path) -> None:
+        before = _Presence.read(file)
+        if before is None or before.is_stopped or not before.may_be_elsewhere(self._own):
+            return
+        ends_s = time.monotonic() + self._watch_s
+        while time.monotonic() < ends_s:
+            time.sleep(min(self._beat_s / 2, self._watch_s))
+            now = _Presence.read(file)
+            if now and now.is_stopped:
+                return
+            if now and now != before:
+                raise WrongUse(
+                    f"{self._path.parent}: {_name(now)} is running on this folder. {ONE_PC}"
+                )
+        log.warning(
+            "folder.taken_over",
+            reason=f"{self._path.parent}: {_name(before)} ended without stopping; this agent takes "
+            "its folder over.",
+        )
+
+    def _beat(self, file: Path) -> None:
+        while not self._ended.wait(self._beat_s):
+            now = _Presence.read(file)
+            if now and not now.is_of(self._own) and not now.is_stopped:
+                self._taker = now
+                return
+            self._own = replace(self._own, beat=self._own.beat + 1)
+            self._own.write(file)
+
+
+ONE_PC = (
+    "A SQLite database serves one PC: stop one of the two agents, or use PostgreSQL for several "
+    "PCs (OPERATIONS, Many PCs)."
+)
+
+
+def _name(presence: _Presence) -> str:
+    return f"the agent of {presence.pc} (process {presence.pid})"
+
+
+def _read_boot_id() -> str:
+    with suppress(OSError):
+        return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+    return ""
 
 
 class TrainingLock(Lock):

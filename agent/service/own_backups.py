@@ -82,5 +82,5 @@ def _last_of_earlier_version(folder: Path) -> datetime | None:
 
 
 def _began_at(folder: Path) -> datetime | None:
-    made = [file.stat().st_mtime for file in folder.glob("agent-*.lock")]
+    made = [file.stat().st_mtime for file in folder.glob("agent*.lock")]
     return datetime.fromtimestamp(min(made), UTC) if made else None

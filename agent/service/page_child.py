@@ -164,7 +164,8 @@ class PageStatus:
         from agent.service.lock import RunLock  # noqa: PLC0415
         from agent.service.status import build_status_from_store  # noqa: PLC0415
 
-        running = RunLock(self._settings.store.folder, agent_name()).is_held()
+        where = self._settings.store
+        running = RunLock(where.folder, agent_name(), where.url).is_held()
         return build_status_from_store(
             self._settings,
             self._store,

@@ -90,7 +90,10 @@ def run_once(
     Raises:
         WrongUse: An agent is running here already.
     """
-    with RunLock(settings.store.folder, agent_name()), make_pool(settings) as pool:
+    with (
+        RunLock(settings.store.folder, agent_name(), settings.store.url),
+        make_pool(settings) as pool,
+    ):
         store.work_queue.requeue_own(at=now())
         run = _Run(settings, store, pool, on_progress=on_progress, now=now, should_stop=should_stop)
         return run.run()

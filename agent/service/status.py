@@ -52,7 +52,7 @@ def build_status(
         now: Aware UTC.
         open_store: Opens the database; what it raises becomes a problem.
     """
-    running = RunLock(settings.store.folder, agent_name()).is_held()
+    running = RunLock(settings.store.folder, agent_name(), settings.store.url).is_held()
     try:
         store = open_store()
     except (BadStore, StoreFault) as error:

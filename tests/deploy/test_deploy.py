@@ -160,7 +160,9 @@ def test_the_container_can_back_up_the_database_next_to_it() -> None:
     server = re.match(r"postgres:(\d+)", services["database"]["image"])
     folder = re.search(r"AGENT_BACKUP__FOLDER=(\S+)", last_stage)
 
-    assert client and server and folder
+    assert client
+    assert server
+    assert folder
     assert "postgresql-client-${POSTGRESQL}" in last_stage
     assert int(client[1]) >= int(server[1])  # pg_dump refuses a newer server
     assert f"{folder[1]}\n" in re.sub(" #.*", "", last_stage)  # made for the container's user
