@@ -109,7 +109,6 @@ DOUBTS: dict[str, str] = {
     "label": marked("Micrographs that look like this one were given another code."),
     "specimen": marked("Its code is of another subtype than the rest of its specimen."),
     "stranger": marked("It is unlike the reference images of its code."),
-    "contested": marked("It was imported with a code that differs from an earlier decision."),
     "requested": marked("A lead requested another review of it."),
     "raters": marked("Raters of a round robin did not agree with it, or with each other."),
 }

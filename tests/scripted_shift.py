@@ -25,6 +25,7 @@ from agent.demo.exporter import encode
 from agent.demo.synthetic.micrograph import draw_micrograph
 from agent.errors import FileError
 from agent.imaging import crop, read
+from agent.labelled_import import ManifestProvenance, import_folder, list_labelled
 from agent.orders import Specifications
 from agent.orders.assessed import OrderPolicy
 from agent.orders.assessment import assess
@@ -222,7 +223,7 @@ class Shift:
     def now(self) -> datetime:
         return self.at
 
-    def pipeline(self) -> Pipeline:
+    def pipeline(self, *more: str) -> Pipeline:
         desk = ThisDesk(self.truth)
         policy = Policy(control_share=0.0, scope=Scope(({"material": "100Cr6"},)))
         return Pipeline(
@@ -232,10 +233,24 @@ class Shift:
             classifier=Oracle(self._bundle, desk),
             policy=policy,
             now=self.now,
-            sources=SOURCES,
+            sources=SOURCES | dict.fromkeys(more, ManifestProvenance()),
             earlier=lambda name: (Oracle(name, desk), policy),
             ordered=lambda told, _: ("G",) if told.get("order") else (),
         )
+
+    def import_labels(self, folder: Path, manifest: Path, *, by: str, for_orders: bool) -> None:
+        """Import a labelled folder, as `agent import` does."""
+        listing = list_labelled(folder, default_taxonomy(), manifest)
+        steps = import_folder(
+            listing,
+            store=self.store,
+            pipeline=self.pipeline(listing.source),
+            now=self.now,
+            by=by,
+            for_orders=for_orders,
+        )
+        for _ in steps:
+            pass
 
     def work(self) -> None:
         """Take everything that lies there to its fate."""

@@ -178,6 +178,21 @@ def assign(by: str, target: str = "", *, lead: bool = False) -> Act:
     return act
 
 
+def imported(*raters: str, by: str, for_orders: bool = False) -> Act:
+    """Return the act of importing G8 for field 3, under one name after the other."""
+
+    def act(shift: Shift, order: str) -> None:
+        folder = shift.folder / "labelled" / order
+        folder.mkdir(parents=True)
+        (folder / "3.tif").write_bytes((shift.export / f"{order}_01_3.tif").read_bytes())
+        for rater in raters:
+            manifest = folder.parent / f"{order} {rater}.csv"
+            manifest.write_text(f"file,code,rater\n3.tif,G8,{rater}\n", encoding="utf-8")
+            shift.import_labels(folder, manifest, by=by, for_orders=for_orders)
+
+    return act
+
+
 def undo(shift: Shift, order: str) -> None:
     """Take the label of field 3 back, two hours later, and give the other one."""
     shift.store.labels.undo(shift.ids(order, "3")[0], by="Ada", at=shift.at)
@@ -395,6 +410,11 @@ HONEST: dict[str, Kind] = {
     ),
     "lead_dismissed": Kind(cut, after=dismissed, halfway="_4.tif could not be used"),
     "lead_reopened": Kind(first(**COARSE), before=decide("Ada", "code", "G7"), after=reopened),
+    "lead_imported": Kind(
+        first(**EITHER),
+        after=imported("", by=LEAD, for_orders=True),
+        halfway="field 3: model says 8",
+    ),
     "lead_assigned": Kind(
         lambda order: (usual(order, note={"order": f"{PARTNER}{order}"}), []),
         after=assign(LEAD, lead=True),
@@ -504,6 +524,20 @@ TRICKS: dict[str, Kind] = {
     "too_many": Kind(lambda order: prepared(order, 2, 3), "undecided",
                      "3 preparations, at most 2 are allowed", halfway=ALONE),
     "cut": Kind(cut, "undecided", "_4.tif could not be used: export it again"),
+    "borrowed_names": Kind(
+        first(**COARSE), "does_not_conform", "field 3 is G7, confirmed by Ada",
+        before=decide("Ada", "code", "G7"),
+        after=imported(LEAD, SECOND_LEAD, by="Ben"), halfway="field 3 is G7, confirmed by Ada",
+    ),
+    "borrowed_by_lead": Kind(
+        first(**COARSE), "does_not_conform", "field 3 is G7, confirmed by Ada",
+        before=decide("Ada", "code", "G7"),
+        after=imported("Ben", "Eve", by=LEAD, for_orders=True),
+    ),
+    "borrowed_alone": Kind(
+        first(**EITHER), "undecided", "field 3: model says 8",
+        after=imported(LEAD, SECOND_LEAD, by="Ben"),
+    ),
     "taken_back": Kind(
         first(**COARSE), "undecided", "field 3 was G7, labelled by Ada: a lead or two other",
         before=decide("Ada", "code", "G7"), after=undo,

@@ -11,6 +11,7 @@ from agent.cli import console
 from agent.cli.app import SOME_FAILED, app, load_version_in_use
 from agent.cli.job_progress import silence_log
 from agent.cli.options import (
+    By,
     FolderArgument,
     JsonOption,
     ManifestOption,
@@ -44,6 +45,7 @@ def import_labelled(
     manifest: Path | None,
     *,
     by: str = "",
+    for_orders: bool = False,
     update: bool = False,
 ) -> ImportOutcome:
     """Import a labelled folder with a progress bar.
@@ -54,6 +56,7 @@ def import_labelled(
         folder: Folder with a sub-folder per structure code.
         manifest: CSV with labels, or None to use the sub-folders.
         by: Name that signs; "" for the operating-system user.
+        for_orders: A lead's word that the labels count for fields of orders.
         update: Whether the manifest replaces data of micrographs imported earlier.
     """
     from agent import labelled_import
@@ -82,6 +85,7 @@ def import_labelled(
             pipeline=pipeline,
             now=clock,
             by=by or os_user(),
+            for_orders=for_orders,
             update=update,
         ):
             if isinstance(step, labelled_import.ImportOutcome):
@@ -113,7 +117,7 @@ def print_imported(imported: ImportOutcome, *, updated: bool = False) -> None:
 
 
 @app.command("import")
-def import_(
+def import_(  # noqa: PLR0917 - each is a word of the command
     context: typer.Context,
     folder: FolderArgument,
     manifest: ManifestOption = None,
@@ -125,12 +129,22 @@ def import_(
             "the manifest.",
         ),
     ] = False,
+    for_orders: Annotated[
+        bool,
+        typer.Option(
+            "--for-orders",
+            help="Let the labels count for fields of orders that no reviewer labelled, all of them "
+            "as one reviewer. Only a lead may.",
+        ),
+    ] = False,
+    by: By = "",
     json: JsonOption = False,
 ) -> None:
     """Import labelled micrographs from a folder per structure code or from a CSV.
 
     Columns of the CSV: file (path below the folder) and code, or subtype and size; optional
-    um_per_px (µm per pixel), criterion (mean or max), rater. Process data: plant, microscope,
+    um_per_px (µm per pixel), criterion (mean or max), rater (a remark: who imports signs the
+    labels). An imported label never replaces a reviewer's. Process data: plant, microscope,
     objective, order, heat, batch, specimen, preparation, field, material, etchant, magnification,
     operator. Other columns are kept. A split keeps all images of one specimen together, so name
     the specimen if it is known. Example:
@@ -140,8 +154,15 @@ def import_(
     g8/field_01.tif,G8,4711-1,0.1
     """
     settings = load_version_in_use(context)
-    with signed_store(context, settings, "") as (store, by):
-        imported = import_labelled(settings, store, folder, manifest, by=by, update=update)
+    with signed_store(context, settings, by) as (store, signer):
+        if for_orders:
+            from agent.cli.order_policy import read_order_policy  # a plain import needs none
+            from agent.orders.permissions import require_lead
+
+            require_lead(read_order_policy(settings, store), signer)
+        imported = import_labelled(
+            settings, store, folder, manifest, by=signer, for_orders=for_orders, update=update
+        )
     if json:
         console.print_json(
             {

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from agent.labelled_import.manifest import SCALE, Labelled, LabelledFolder, UnusableFile
-from agent.store import Decision, State
+from agent.store import FOR_ORDERS, IMPORTED, Decision, State
 from agent.watch import ListedFile, Provenance
 
 if TYPE_CHECKING:
@@ -72,6 +73,7 @@ def import_folder(
     pipeline: Pipeline,
     now: Callable[[], datetime],
     by: str,
+    for_orders: bool = False,
     update: bool = False,
 ) -> Iterator[ImportProgress | ImportOutcome]:
     """Import a labelled folder: crop its files by the pipeline, then store the labels.
@@ -81,7 +83,8 @@ def import_folder(
         store: Open.
         pipeline: Its `sources` have a `ManifestProvenance` under `listing.source`.
         now: Returns the time, aware UTC.
-        by: Who is named where the manifest names no rater.
+        by: Who imports, and so signs each label; a rater that the manifest names is a remark.
+        for_orders: A lead's word that the labels count for fields of orders.
         update: Whether process data of known micrographs are replaced by those of the manifest.
 
     Yields:
@@ -105,11 +108,16 @@ def import_folder(
     while count := pipeline.process_batch(FILES_AT_ONCE, only=[listing.source]).files:
         done = min(done + count, len(files))
         yield ImportProgress(done, len(files), "read and cropped")
-    yield from _label(listing, store, now, by, update=update)
+    origin = FOR_ORDERS if for_orders else IMPORTED
+    yield from _label(listing, store, now, partial(_build_decision, by=by, origin=origin), update)
 
 
 def _label(
-    listing: LabelledFolder, store: Store, now: Callable[[], datetime], by: str, *, update: bool
+    listing: LabelledFolder,
+    store: Store,
+    now: Callable[[], datetime],
+    decide: Callable[[Labelled], Decision],
+    update: bool,
 ) -> Iterator[ImportProgress | ImportOutcome]:
     fates = _fates(listing, store)
     unusable, changed = [*listing.unusable], []
@@ -125,16 +133,22 @@ def _label(
             continue
         if any(name.startswith(fate.sha256[:16]) for name, _ in decisions):
             _store_labels(decisions, store, now)  # of another file with the same content
+        decision = decide(file)
         for view in _micrographs(store, fate.sha256):
-            codes[file.code] = codes.get(file.code, 0) + 1
             if differs := _find_differences(view, file):
                 changed.append(UnusableFile(file.relative, _describe_differences(view, differs)))
                 if update:
-                    store.results.describe(view.id, differs, by=by, at=now())
-            if _has_same_label(view.label, file):
+                    store.results.describe(view.id, differs, by=decision.by, at=now())
+            if not (is_same := _has_same_label(view.label, decision)) and (
+                sentence := store.labels.refuse_imported(view.id, decision)
+            ):
+                unusable.append(UnusableFile(file.relative, sentence))
+                continue
+            codes[file.code] = codes.get(file.code, 0) + 1
+            if is_same:
                 unchanged += 1
                 continue
-            decisions.append((view.id, _decision(file, by)))
+            decisions.append((view.id, decision))
             labelled += 1
         if number % LABELS_AT_ONCE == 0:
             _store_labels(decisions, store, now)
@@ -225,22 +239,23 @@ def _micrographs(store: Store, sha256: str) -> Iterator[MicrographView]:
             yield further
 
 
-def _has_same_label(label: LabelView | None, file: Labelled) -> bool:
+def _has_same_label(label: LabelView | None, decision: Decision) -> bool:
     return (
         label is not None
         and label.kind == "code"
-        and label.code == file.code
-        and label.criterion == file.criterion
-        and file.rater in ("", label.by)
+        and label.code == decision.code
+        and label.criterion == decision.criterion
+        and (label.origin != IMPORTED or decision.origin == IMPORTED)
     )
 
 
-def _decision(file: Labelled, by: str) -> Decision:
+def _build_decision(file: Labelled, *, by: str, origin: str) -> Decision:
     return Decision(
         kind="code",
-        by=file.rater or by,
+        by=by,
         code=file.code,
         criterion=file.criterion,
+        comment=f"rater in the manifest: {file.rater}" if file.rater else "",
         bulk=True,
-        origin="import",
+        origin=origin,
     )

@@ -45,7 +45,8 @@ class Labelled:
         code: The structure code.
         facts: Size and times, as listed.
         criterion: "mean", "max" or "unrecorded".
-        rater: Who gave the label, "" where the manifest does not name anyone.
+        rater: Who gave the label by the manifest, "" where it names no one. A remark: who imports
+            signs.
         process_data: Every other column of the manifest that is not empty.
     """
 

@@ -15,7 +15,7 @@ from agent.orders.specimen_facts import (
     SpecimenFacts,
     Superseded,
 )
-from agent.store import KnownPlaces
+from agent.store import KnownPlaces, is_imported
 from reports import gettext as _
 
 if TYPE_CHECKING:
@@ -89,15 +89,15 @@ def build_field_facts(
         gone: Why its preparation no longer counts, or None where it does.
     """
     view, process_data = row.view, row.view.process_data
-    own = row.superseded
+    own, label = row.superseded, row.view.order_label
     return FieldFacts(
         id=view.id,
         name=process_data.get("field", ""),
         code=view.structure_code,
         codes=view.prediction_set,
         probability=view.probability,
-        decided=_build_decision(view.label) if view.label else None,
-        awaits=view.awaits or (view.handling == "review" and view.label is None),
+        decided=_build_decision(label) if label else None,
+        awaits=view.awaits or (view.handling == "review" and label is None),
         reasons=view.reasons,
         um_per_px=view.um_per_px,
         scale_in_doubt="scale_conflict" in view.warnings,
@@ -132,7 +132,7 @@ def _describe_other_taxonomy(view: MicrographView, own: OrderTaxonomy | None) ->
     """Return why the valid code is of another taxonomy than the order's, "" where it is not."""
     if own is None:
         return ""
-    label = view.label
+    label = view.order_label
     return own.find_label_fault(label) if label else own.find_answer_fault(view)
 
 
@@ -146,7 +146,7 @@ def _labels(view: MicrographView, context: FieldContext) -> Iterator[LabelFacts]
             kind=label.kind,
             said=_find_answer(label),
             by=label.by,
-            unsure=label.unsure,
+            unsure=label.unsure or is_imported(label),
             lead=context.is_lead(label.by),
             withdrawn=label.undone,
             other_taxonomy=own is not None and bool(own.find_label_fault(label)),

@@ -106,7 +106,9 @@ class Holds:
             if self._release(failure, at) is None:
                 return self._sentence(failure, view, at)
         checks = self._checks_of(view.source)
-        if view.label is None and (reason := _describe_missing_check(checks, view.source, made_at)):
+        if view.order_label is None and (
+            reason := _describe_missing_check(checks, view.source, made_at)
+        ):
             return reason
         return self._no_specimen(view)
 
@@ -249,7 +251,7 @@ def load_releases(store: Store) -> list[Release]:
 
 def has_code(view: MicrographView) -> bool:
     """Return whether a reviewer gave a structure code."""
-    return view.label is not None and view.label.kind == "code"
+    return view.order_label is not None and view.order_label.kind == "code"
 
 
 def _describe_missing_check(checks: Sequence[Record], source: str, at: datetime) -> str:

@@ -71,7 +71,7 @@ class LabelFacts:
         kind: "code", "strange", "unusable" or "cannot_tell".
         said: The code, the kind or the reason.
         by: Its author.
-        unsure: The author was not sure, so it proves nothing.
+        unsure: The author was not sure, or imported it, so that it confirms nothing.
         lead: The author is a lead.
         withdrawn: It was taken back later than `SLIP`.
         other_taxonomy: It was given by another taxonomy than the order's, so it keeps no limit.

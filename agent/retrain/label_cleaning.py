@@ -33,7 +33,6 @@ _SENTENCES = {
     "twin": "show the same place as a micrograph of another code",
     "specimen": "are of another subtype than their specimen",
     "label": "resemble micrographs of another code",
-    "contested": "were imported with a code that differs from an earlier decision",
 }
 
 
@@ -115,12 +114,6 @@ def _find_issues(
         new=new,
         vouched=collected.vouched,
     )
-    known = {issue.key for issue in issues}
-    issues += [
-        LabelIssue(example.key, "contested", example.code)
-        for example in collected.examples
-        if example.key in collected.contested - known
-    ]
     alike = [(a, b) for a, b in same_place if inspected[a].code == inspected[b].code]
     examples = merge_groups([image.example for image in inspected], alike)
     dropped = {issue.key for issue in issues} if leave_out else set()

@@ -11,6 +11,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from agent.crop_recipe import RECIPE
+from agent.store import FOR_ORDERS, IMPORTED
 from model import TaxonomyError
 
 if TYPE_CHECKING:
@@ -122,7 +123,7 @@ def _is_in(taxonomy: Taxonomy, code: str | None) -> bool:
 
 def _list_ways(label: LabelledMicrograph) -> set[str]:
     """Return the ways in which a label came about."""
-    if label.label_origin == "import":
+    if label.label_origin in {IMPORTED, FOR_ORDERS}:
         way = "imported"
     else:
         way = "blind" if label.blind or label.seen_code is None else "seen"

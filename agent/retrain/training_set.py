@@ -44,7 +44,6 @@ class Collected:
             suspicion.
         control: Keys of control samples: tested on, never trained on. Imported micrographs are not
             among them: they were not drawn, and one alone would pull its whole group to the test.
-        contested: Keys of those whose import contradicts an earlier decision.
         strange: Kind → micrographs that reviewers called unusual.
         labels: Key → public id and number of the label.
         columns: Process data → how many of the examples have it.
@@ -59,7 +58,6 @@ class Collected:
     corrected: frozenset[str] = frozenset()
     vouched: frozenset[str] = frozenset()
     control: frozenset[str] = frozenset()
-    contested: frozenset[str] = frozenset()
     strange: Mapping[str, tuple[Example, ...]] = field(default_factory=dict)
     labels: Mapping[str, tuple[str, int]] = field(default_factory=dict)
     columns: Mapping[str, int] = field(default_factory=dict)
@@ -158,7 +156,6 @@ def collect(
         corrected=_keys(label for label in kept if label.seen_code not in (None, label.code)),
         vouched=_keys(label for label in kept if label.is_confirmed or label.was_checked),
         control=_keys(label for label in kept if uses[label.label_id].use is Use.TESTED),
-        contested=_keys(label for label in kept if label.is_contested),
         strange={kind: tuple(examples) for kind, examples in strange.items()},
         labels={get_key(label.sha256, label.page): (label.id, label.label_id) for label in kept},
         columns=Counter(

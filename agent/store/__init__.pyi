@@ -56,7 +56,10 @@ from .given_scales import (
 from .history import HistoryQuery as HistoryQuery
 from .jobs import Job as Job
 from .label_resolution import (
+    FOR_ORDERS as FOR_ORDERS,
+    IMPORTED as IMPORTED,
     asks_two as asks_two,
+    is_imported as is_imported,
     signed_by_program as signed_by_program,
     voter_of as voter_of,
 )

@@ -34,7 +34,7 @@ class Decision:
         blind: The model's answer was hidden until the decision.
         bulk: One act for many micrographs.
         result_seen: Number of the result that the reviewer saw, or None: the current one.
-        origin: "review", "import" or "api".
+        origin: "review", "import", "import_for_orders" (a lead imported it for orders) or "api".
         id: Under which it is sent, the same at each attempt, so that it counts once; "" for none.
     """
 

@@ -2,7 +2,8 @@
 
 A share of what is reviewed is judged twice: two equal votes settle it; where they differ, a third
 reviewer sees both and settles it. Until then no decision is valid, so that an order waits, and no
-model is trained on it.
+model is trained on it. Imported labels are one vote together, whatever names their files hold, and
+none where a reviewer decided.
 """
 
 from __future__ import annotations
@@ -28,6 +29,10 @@ class Vote(Protocol):
         """Name of the reviewer."""
 
     @property
+    def origin(self) -> str:
+        """Where it was entered."""
+
+    @property
     def kind(self) -> str:
         """Kind of decision."""
 
@@ -45,6 +50,8 @@ class Vote(Protocol):
 
 
 V = TypeVar("V", bound=Vote)
+IMPORTED, FOR_ORDERS = "import", "import_for_orders"
+"""Origins of imported labels: without, and with a lead's word that they count for orders."""
 
 
 def asks_two(sha256: str, thresholds: Mapping[str, Any], handling: str) -> bool:
@@ -75,12 +82,25 @@ def voter_of(name: str) -> str:
     return f"(by {person_key(match['program'])})" if match else person_key(name)
 
 
+def is_imported(vote: Vote) -> bool:
+    """Return whether a label came with a file: it is never a reviewer's own vote."""
+    return vote.origin in {IMPORTED, FOR_ORDERS}
+
+
 def votes_of(standing: Sequence[V]) -> list[V]:
-    """Return the newest decision of each reviewer, in the sequence of their first decisions."""
+    """Return the newest decision of each reviewer, in the sequence of their first decisions.
+
+    Imported labels alone are one vote: the newest.
+    """
     newest: dict[str, V] = {}
-    for vote in standing:
-        newest[voter_of(vote.by)] = vote
+    for vote in _list_counted(standing):
+        newest["" if is_imported(vote) else voter_of(vote.by)] = vote
     return list(newest.values())
+
+
+def _list_counted(standing: Sequence[V]) -> Sequence[V]:
+    """Return the decisions of reviewers, or the imported ones where there is no other."""
+    return [vote for vote in standing if not is_imported(vote)] or standing
 
 
 def holding(standing: Sequence[V], *, two: bool) -> V | None:
@@ -92,7 +112,7 @@ def holding(standing: Sequence[V], *, two: bool) -> V | None:
     """
     if not standing or (two and not _resolve(votes_of(standing))):
         return None
-    return standing[-1]
+    return _list_counted(standing)[-1]
 
 
 def _resolve(votes: Sequence[Vote]) -> bool:

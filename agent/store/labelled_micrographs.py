@@ -50,10 +50,9 @@ class LabelledMicrograph:
         labelled_at: Aware UTC.
         model_code: Structure code of the current result, or None.
         blind: The reviewer had not seen it.
-        label_origin: "review", "import" or "api", of the label.
+        label_origin: Of the label, as in `Decision`.
         seen_code: Structure code of the model when the label was entered, or None.
         is_confirmed: Two reviewers agree.
-        is_contested: An import differs from a reviewer's decision.
         is_doubted: The label is suspect and has to be reviewed again.
         was_checked: The label was entered after such a suspicion.
         is_control: Control sample, selected by hash to measure how often the model is right; before
@@ -83,7 +82,6 @@ class LabelledMicrograph:
     label_origin: str = "review"
     seen_code: str | None = None
     is_confirmed: bool = False
-    is_contested: bool = False
     is_doubted: bool = False
     was_checked: bool = False
     is_control: bool = False
@@ -224,7 +222,6 @@ def _build_labelled(
         label_origin=label.origin,
         seen_code=seen_code,
         is_confirmed=agree >= label_resolution.TWO,
-        is_contested=label.origin == "import" and label_resolution.TWO > agree != len(newest),
         is_doubted=rows[-1].kind == DOUBT,
         was_checked=any(number < (label.id or 0) for number in doubts),
         is_control=Reason.CONTROL_SAMPLE in answer.reasons and answer.code is not None,

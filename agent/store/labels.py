@@ -71,6 +71,10 @@ def _decide(
     two = _asks_two(micrograph, result)
     standing = list_standing(_load_rows(session, [micrograph.id or 0]))
     before = label_resolution.holding(standing, two=two)
+    if label_resolution.is_imported(decision) and (
+        sentence := _refuse_imported(micrograph, standing, decision)
+    ):
+        raise WrongUse(f"{public_id}: {sentence}")
     if decision.result_seen and not _is_result_of(session, decision.result_seen, micrograph):
         raise WrongUse(f"{public_id}: it has no result of the number {decision.result_seen}.")
     if expected not in ("any", before.id if before else None):
@@ -153,9 +157,29 @@ def _lacks_reason(session: Session, decision: Decision, before: LabelRow) -> boo
         getattr(decision, name) == getattr(before, name)
         for name in ("kind", "code", "strange_kind", "why", "criterion")
     )
-    if same or decision.comment.strip() or decision.origin == "import":
+    if same or decision.comment.strip() or label_resolution.is_imported(decision):
         return False
     return before.micrograph_id not in open_doubts(session, [before.micrograph_id])
+
+
+def _refuse_imported(
+    micrograph: MicrographRow, standing: Sequence[LabelRow], decision: Decision
+) -> str:
+    """Return why an imported label is refused, "" where it is not."""
+    own = [label for label in standing if not label_resolution.is_imported(label)]
+    if own:
+        return (
+            f"{own[-1].by} decided on it, and an imported label never replaces a reviewer's; "
+            "correct it on its review page."
+        )
+    names_order = micrograph.origin != "import" and bool(micrograph.order)
+    is_of_order = micrograph.specimen_id is not None or names_order
+    if is_of_order and decision.origin != label_resolution.FOR_ORDERS:
+        return (
+            f"it is a field of order {micrograph.order or '?'}, for which an imported label does "
+            "not count; review it, or let a lead import it with --for-orders."
+        )
+    return ""
 
 
 def open_doubts(session: Session, micrograph_ids: Sequence[int]) -> dict[int, str]:
@@ -355,6 +379,17 @@ class Labels(Repository):
         """
         with writing(self._engine) as session:
             return _decide(session, self._whose, public_id, decision, at=at, expected=expected)
+
+    def refuse_imported(self, public_id: str, decision: Decision) -> str:
+        """Return why an imported label of a micrograph would be refused, "" where it would not.
+
+        Raises:
+            WrongUse: No such micrograph.
+        """
+        with reading(self._engine) as session:
+            micrograph = micrograph_of(session, public_id)
+            standing = list_standing(_load_rows(session, [micrograph.id or 0]))
+            return _refuse_imported(micrograph, standing, decision)
 
     def decide_all(self, decisions: Sequence[tuple[str, Decision]], *, at: datetime) -> None:
         """Append decisions on several micrographs, all of them or none.

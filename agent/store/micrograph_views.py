@@ -140,6 +140,12 @@ class MicrographView:
         return read_message(self.expected.get(NEEDLES_MESSAGE), "")
 
     @property
+    def order_label(self) -> LabelView | None:
+        """The label that counts for its order: an imported one only by a lead's word."""
+        is_plain_import = self.label and self.label.origin == label_resolution.IMPORTED
+        return None if is_plain_import else self.label
+
+    @property
     def disagreed(self) -> bool:
         """Whether two reviewers disagree, and a third has to settle it."""
         return self.label is None and len(self.votes) >= label_resolution.TWO

@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 
 import cv2
 import pytest
+from shell import Shell
 
 from agent.archive import Archive
 from agent.demo.synthetic.micrograph import draw_micrograph
@@ -30,6 +31,18 @@ def pool():
 def store(tmp_path):
     with Store.open(store_url(tmp_path / "data"), site="Plant 1", agent="test") as store:
         yield store
+
+
+def test_labels_for_orders_are_imported_by_a_lead_alone(tmp_path, capsys):
+    shell = Shell(tmp_path, capsys)
+    shell.write("agent.toml", '[site]\nname = "Plant 1"\n\n[orders]\nleads = ["R. Stahl"]\n')
+    picture(tmp_path / "lab/G8/a.png")
+
+    code, words = shell.agent("import", tmp_path / "lab", "--for-orders", "--by", "Ben")
+
+    assert code == 2
+    assert "Ben is not a lead" in words
+    assert list(shell.lab.store.labelled_micrographs.list_all()) == []
 
 
 @pytest.fixture
@@ -199,7 +212,8 @@ def test_a_manifest_tells_code_rater_criterion_scale_and_keeps_other_columns(tmp
     (label,) = store.labelled_micrographs.list_all()
     view = store.results.find(label.id)
     assert imported.unusable == ()
-    assert (label.code, label.criterion, label.rater) == ("G8", "max", "A. Ö.")
+    assert (label.code, label.criterion, label.rater) == ("G8", "max", "E. Meier")
+    assert view.label.comment == "rater in the manifest: A. Ö."
     assert (view.process_data["specimen"], view.process_data["order"]) == ("S1", "4711")
     assert view.process_extra["furnace"] == "O3"
     assert (view.um_per_px, view.um_per_px_source) == (0.2, "settings")

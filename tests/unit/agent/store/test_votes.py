@@ -16,6 +16,7 @@ class Said:
     kind: str = "code"
     strange_kind: str | None = None
     why: str | None = None
+    origin: str = "review"
 
 
 @pytest.mark.parametrize(
@@ -43,6 +44,18 @@ def test_what_holds_where_two_are_asked(said, holds):
 
 def test_where_one_is_asked_the_newest_holds():
     assert holding([Said("A", "G8"), Said("B", "G7")], two=False).code == "G7"
+
+
+def test_imported_labels_are_one_vote_and_none_beside_a_reviewers():
+    lead = Said("Lead", "G8", origin="import")
+    second = Said("Second lead", "G8", origin="import_for_orders")
+    anna, ben = Said("Anna", "G7"), Said("Ben", "G7")
+
+    assert holding([lead, second], two=True) is None
+    assert holding([lead, second], two=False) is second
+    assert holding([anna, lead, second], two=False) is anna
+    assert holding([lead, anna, second], two=True) is None
+    assert holding([lead, anna, second, ben], two=True) is ben
 
 
 def test_another_kind_of_decision_is_another_answer():

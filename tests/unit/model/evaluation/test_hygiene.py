@@ -126,14 +126,6 @@ def test_what_a_person_corrected_is_remembered(lab):
     assert example.code == "G7"
 
 
-def test_an_import_that_says_otherwise_than_a_person_did_is_contested(lab):
-    public_id = lab.take("G8")
-    says(lab, public_id, "G7", blind=True)
-    says(lab, public_id, "G8", by="importer", origin="import")
-
-    assert len(collected(lab).contested) == 1
-
-
 # --- back to review -----------------------------------------------------------------------------
 
 
