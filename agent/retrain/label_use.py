@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection
 
     from agent.store import LabelledMicrograph
-    from model import Taxonomy
+    from model import Manifest, Taxonomy
 
 LEARNS_FROM = ("blind", "imported", "confirmed")
 """Labels that are trained on by default; "seen" is the fourth kind."""
@@ -99,6 +99,15 @@ def decide_use(
     if label.is_control and label.origin != "import":
         return LabelUse(Use.TESTED, "control_sample")
     return LabelUse(Use.TRAINED, min(counting))
+
+
+def list_known(manifest: Manifest) -> frozenset[str]:
+    """Return the keys of the images that a bundle was trained or tested on with reviewers' labels.
+
+    An image whose label was its predecessor's answer alone counts as new once a reviewer labels it.
+    """
+    known = {key for keys in manifest.split.values() for key in keys}
+    return frozenset(known.difference(manifest.facts.get("data_set", {}).get("counting_less", ())))
 
 
 def _find_obstacle(label: LabelledMicrograph, has_crop: bool, taxonomy: Taxonomy) -> str:

@@ -12,7 +12,7 @@ from statistics import median
 from typing import TYPE_CHECKING
 
 from agent.labelled_import import get_key, get_slices, make_loader
-from agent.retrain.label_use import LEARNS_FROM, LabelUse, Use, decide_use
+from agent.retrain.label_use import LEARNS_FROM, LabelUse, Use, decide_use, list_known
 from model import Example
 
 if TYPE_CHECKING:
@@ -71,8 +71,7 @@ class Collected:
         An example it was trained on with its predecessor's answer alone is new with a reviewer's
         label.
         """
-        known = {key for keys in manifest.split.values() for key in keys}
-        known -= set(manifest.facts.get("data_set", {}).get("counting_less", ()))
+        known = list_known(manifest)
         return tuple(example for example in self.examples if example.key not in known)
 
     def news_to(self, manifest: Manifest, taught: Mapping[str, str]) -> tuple[Example, ...]:

@@ -6,7 +6,6 @@ pages' process ending, ends no training.
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import urlencode
@@ -19,7 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field
 import reports
 from agent.bundle_registry import get_bundles_folder
 from agent.labelled_import import get_key
-from agent.retrain.label_use import Use, decide_use
+from agent.retrain.label_use import Use, decide_use, list_known
 from agent.site_time import local
 from agent.web import cookies
 from agent.web.authentication import may_undo_any, signing_name
@@ -27,6 +26,7 @@ from agent.web.context import LONGEST_NAME
 from agent.web.label_uses import explain_use
 from agent.web.schemas import FAULTS, JobRequested
 from agent.web.suggestions import SUGGEST, SUGGESTED, find_last_choice, list_suggested
+from model import ModelError, read_manifest
 from reports import CodeLabels, LearningPage, Picture, Suggested, UnusedWhy, decimal, marked
 from reports import gettext as _
 
@@ -102,7 +102,8 @@ def _request_job(desk: Desk, request: Request, name: str) -> Response:
 
 def _build_page(desk: Desk, request: Request) -> LearningPage:
     current = desk.store.promotions.find_current()
-    codes, unused, new = _count_labels(desk, _list_known(desk, current))
+    known = _list_known(desk, current)
+    codes, unused, new = _count_labels(desk, known or frozenset())
     used = sum(row.trained + row.tested for row in codes)
     last = find_last_choice(desk)
     shown = tuple(_list_suggested(desk))
@@ -115,7 +116,7 @@ def _build_page(desk: Desk, request: Request) -> LearningPage:
             "{used} labels are used, {new} of them are new since {bundle}; a training needs at "
             "least {n} new ones."
         ).format(used=used, new=new, bundle=current, n=desk.learning.min_new_labels)
-        if current
+        if current and known is not None
         else _("{used} labels are used.").format(used=used),
         codes=codes,
         unused=unused,
@@ -164,16 +165,14 @@ def _count_labels(
     return codes, unused, sum(row.new for row in codes)
 
 
-def _list_known(desk: Desk, current: str | None) -> frozenset[str]:
-    """Return the keys of the images that the bundle in use was trained or tested on."""
+def _list_known(desk: Desk, current: str | None) -> frozenset[str] | None:
+    """Return the keys of the images in the split of the bundle in use, None if unreadable."""
     if current is None:
         return frozenset()
-    manifest = get_bundles_folder(desk.archive.folder) / current / "bundle.json"
     try:
-        split: Mapping[str, list[str]] = json.loads(manifest.read_bytes())["split"]
-    except (OSError, ValueError, KeyError):
-        return frozenset()
-    return frozenset(key for keys in split.values() for key in keys)
+        return list_known(read_manifest(get_bundles_folder(desk.archive.folder) / current))
+    except ModelError:
+        return None
 
 
 def _describe_wanted(desk: Desk) -> str:

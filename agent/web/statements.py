@@ -11,6 +11,7 @@ from fastapi import HTTPException, Response
 import reports
 from agent.errors import SetupError, WrongUse
 from agent.orders.customer_report import find_statement, render_customer_report
+from agent.orders.specimen_facts import Conformity
 from agent.orders.statement import plain
 from agent.orders.statement_files import JSON, PDF, read_files
 from agent.store.file_states import chunks
@@ -21,6 +22,7 @@ from reports import gettext as _
 if TYPE_CHECKING:
     from agent.web.context import Desk
 
+STATED = (Conformity.CONFORMS, Conformity.DOES_NOT_CONFORM)
 TYPES = {PDF: "application/pdf", JSON: "application/json"}
 CUSTOMER_TYPES = {"html": "text/html; charset=utf-8", "pdf": "application/pdf"}
 
@@ -86,6 +88,7 @@ def customer_report(
         "Content-Disposition": f'inline; filename="{_plain_ascii(order)}-{made.statement}-customer'
         f'.{kind}"',
         "X-Statement": f"{made.statement}; sha256={made.sha256}",
+        "Content-Security-Policy": reports.report_policy(),
     }
     return Response(made.files[kind], media_type=CUSTOMER_TYPES[kind], headers=headers)
 
@@ -107,8 +110,12 @@ def _plain_ascii(order: str) -> str:
 
 
 def link_customer_reports(desk: Desk, order: str) -> tuple[Link, ...]:
-    """Return links to the report for the customer in each language, () before a statement."""
-    if order not in desk.store.statements.newest([order]):
+    """Return links to the report for the customer in each language, () until a verdict is stated.
+
+    "Undecided" and "not assessed" are interim states of the lab, not an answer to a customer.
+    """
+    newest = desk.store.statements.newest([order]).get(order)
+    if newest is None or newest.conformity not in STATED:
         return ()
     at = f"/order/{quote(order, safe='')}/report."
     names = {"en": _("English"), "de": _("German")}

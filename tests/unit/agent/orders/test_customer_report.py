@@ -201,6 +201,16 @@ def test_an_order_may_be_named_like_a_report(lab):
     assert report.status_code == 404
 
 
+def test_a_report_is_offered_for_a_stated_verdict_alone(lab):
+    take(lab, pixels=PIXELS)
+    freeze(lab, at=DAY)
+    with TestClient(create_app(desk_of(lab)), base_url=HOME) as browser:
+        undecided = browser.get("/order/4711").text
+
+    assert find_statement(lab.store, "4711").conformity == "undecided"
+    assert "/order/4711/report." not in undecided
+
+
 def test_page_api_and_command_give_the_same_report(lab, tmp_path, layout):
     state(lab)
     (tmp_path / "agent.toml").write_text(
@@ -221,6 +231,7 @@ def test_page_api_and_command_give_the_same_report(lab, tmp_path, layout):
     assert "/order/4711/report.pdf?language=de" in page.text
     assert served.content == made.files["pdf"]
     assert api.text.encode() == made.files["html"]
+    assert "img-src data:; style-src 'unsafe-inline'" in api.headers["Content-Security-Policy"]
     assert api.headers["X-Statement"] == f"1; sha256={made.sha256}"
     assert unknown.status_code == 404
     assert not ended.value.code

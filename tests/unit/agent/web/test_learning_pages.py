@@ -275,6 +275,18 @@ def test_a_bundle_is_promoted_and_rolled_back_in_the_page(own_lab):
     assert acts[-1].facts["signed"]["meaning"] == "promoted"
 
 
+def test_labels_that_the_bundle_in_use_knows_are_not_new(own_lab):
+    settings = settings_of.read(own_lab.folder / "agent.toml", {})
+    with open_store(settings) as store:
+        current = store.promotions.find_current()
+        archive = Archive(settings.store.folder)
+        app = app_of(settings, store=store, archive=archive, now=clock_of, status=dict)
+        with TestClient(app, base_url=HOME, headers={"origin": HOME}) as browser:
+            page = browser.get("/models/training").text
+
+    assert f"60 labels are used, 0 of them are new since {current}" in page
+
+
 def test_a_requested_training_is_run_by_the_agent_and_a_refusal_is_recorded(own_lab):
     settings = settings_of.read(own_lab.folder / "agent.toml", {})
     with open_store(settings) as store:

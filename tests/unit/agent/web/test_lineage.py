@@ -6,6 +6,7 @@ from datetime import timedelta
 import pytest
 
 from agent.store import Signature
+from model import default_taxonomy
 from tests.unit.agent.web.test_accounts import AT, browser_of, clock, let_in  # noqa: F401 - fixtures
 
 FIRST, SECOND = "20261101-0badcafe", "20261125-beefbeef"
@@ -23,12 +24,22 @@ def two_bundles(lab):
     for name in (FIRST, SECOND):
         record = lab.folder / "bundles" / name / "record"
         record.mkdir(parents=True)
-        said = {
+        manifest = {
+            "name": name,
+            "format": 1,
             "created_at": "2026-11-01T02:00:00+00:00",
+            "recipe": 3,
+            "taxonomy": default_taxonomy().as_json(),
             "scheme": "two-stage",
+            "framing": {"kind": "mirror"},
+            "conformal_level": 0.9,
+            "validated": {},
             "metrics": {"n": 160, "accuracy": ACCURACY},
+            "facts": {},
+            "files": {},
         }
-        (record.parent / "bundle.json").write_text(json.dumps(said), "utf-8")
+        (record.parent / "bundle.json").write_text(json.dumps(manifest), "utf-8")
+        (record.parent / "split.json").write_text("{}", "utf-8")
         (record / "card.html").write_text(f"<p>card of {name}</p>", "utf-8")
     lab.store.promotions.promote(FIRST, by="Ada", reason="first bundle", at=AT, metrics={})
     return lab

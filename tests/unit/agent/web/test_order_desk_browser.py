@@ -7,9 +7,11 @@ import time
 
 import numpy as np
 import pytest
-from lab import desk_of, minutes
+from lab import DAY, desk_of, minutes
 
 from agent.store import Decision
+from tests.unit.agent.orders.test_customer_report import PIXELS
+from tests.unit.agent.orders.test_statements import freeze, label, take
 from tests.unit.agent.web.test_order_desk import desk_with, field_of, labels, order_of
 from tests.unit.agent.web.test_review import decided, served, tab, until  # noqa: F401 - a fixture
 
@@ -275,3 +277,16 @@ def test_v_views_the_fields_of_an_order_enlarged_and_decides_nothing(lab, tab): 
         tab.keyboard.press("v")
         until(tab, "Boolean(document.querySelector('dialog[open] .canvas.live'))")
         assert tab.evaluate(FITS)
+
+
+def test_the_report_for_a_customer_opens_whole_with_its_style_and_pictures(lab, tab):  # noqa: F811
+    label(lab, take(lab, pixels=PIXELS), "G8")
+    freeze(lab, at=DAY)
+
+    with served(desk_of(lab)) as address:
+        tab.goto(f"{address}/order/4711/report.html?language=en")
+
+        assert tab.evaluate("[...document.images].every(image => image.naturalWidth > 0)")
+        assert tab.evaluate("document.images.length") >= 1
+        assert tab.evaluate("getComputedStyle(document.querySelector('h1')).fontFamily") != "serif"
+        assert tab.evaluate("document.styleSheets.length") >= 1
