@@ -25,7 +25,6 @@ from model.block_statistics import (
     split_into_blocks,
     sum_neighbours,
 )
-from model.framing import Field, Framing
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -35,9 +34,8 @@ if TYPE_CHECKING:
     from model.framing import Frame
 
 MEASURES: Final = ("focus", "contrast", "light", "burnt", "scratch", "stain", "area")
-"""Measures, in the order of all arrays below; `measure_quality` defines them."""
+"""Measures, in the order of all arrays below; `measure_frame` defines them."""
 
-_UM_PER_PX = 0.2
 _BLACK, _WHITE = 3, 252
 """Grey values of a saturated 8-bit camera, with a tolerance for JPEG artefacts."""
 
@@ -48,14 +46,14 @@ _MARGIN = 0.35
 """Tolerance of a measure beyond the range of the training fields, as a share of that range."""
 
 _ANGLES = 60
-_SCRATCH_CELLS, _SAMPLED_SCRATCH_CELLS = 40_000, 30_000
-"""Approximate number of blocks to which an image is reduced for the search for lines, of all pixels
-and of every second one in both directions."""
+_SCRATCH_CELLS = 30_000
+"""Approximate number of blocks to which an image is reduced for the search for lines."""
 
-_EDGE_PX, _SAMPLED_EDGE_PX = 17, 9
+_SCRATCH_SIDE_PX = 5
+"""Side of the square whose mean is no fine detail, in pixels of the sampled plane."""
+
+_EDGE_PX = 9
 _STAIN_PX = 16
-_LARGEST_PX = 4096
-"""Of a larger field the middle is measured, as in the OOD features."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +121,7 @@ class DefectLimits:
         """Fit the limits: the range of the training fields, extended by a tolerance.
 
         Args:
-            measured: Result of `measure_quality` for each training field.
+            measured: Result of `measure_frame` for each training field.
         """
         values = np.array([[row[name] for name in MEASURES] for row in measured], np.float64)
         low, middle, high = np.quantile(values, [0.0, 0.5, 1.0], axis=0)
@@ -135,7 +133,7 @@ class DefectLimits:
         """Return the defects of a field, the most serious first; () if there are none.
 
         Args:
-            measured: From `measure_quality`.
+            measured: From `measure_frame`.
         """
         return tuple(self._iter_defects(measured))
 
@@ -179,24 +177,16 @@ def _find_etch_or_exposure(
         yield TOO_BRIGHT
 
 
-def measure_quality(field: Field) -> dict[str, float]:
-    """Measure image and surface quality of a field at 0.2 µm per pixel; see `measure_frame`."""
-    frame = Framing("scale", _LARGEST_PX, _UM_PER_PX, _UM_PER_PX).frames(field)[0]
-    return measure_frame(frame, _UM_PER_PX)
-
-
-def measure_frame(
-    frame: Frame, um_per_px: float, grey: GreySums | None = None, *, is_sampled: bool = False
-) -> dict[str, float]:
+def measure_frame(frame: Frame, um_per_px: float, grey: GreySums | None = None) -> dict[str, float]:
     """Measure image and surface quality of a frame, over the steel only.
 
-    Limits hold for the pixel size that they were fitted at, and for all pixels or for samples.
+    Limits hold for the pixel size that they were fitted at. Focus and scratch are measured on every
+    second pixel in both directions.
 
     Args:
         frame: A frame of the framing "scale".
         um_per_px: Its pixel size in µm.
         grey: Sums of its pixels, where there are any.
-        is_sampled: Whether focus and scratch are measured on every second pixel in both directions.
 
     Returns:
         focus: Logarithm of the ratio of fine to coarse detail; small is blurred.
@@ -217,20 +207,14 @@ def measure_frame(
     lightness = grey.lightness
     middle, spread = _measure_light(lightness, valid)
     median = max(middle / 3, 1.0)
-    if is_sampled:
-        sampled, own = grey.sample(), valid[::2, ::2]
-        own = own if own.any() else np.ones_like(own)
-        scratch = _measure_scratch(sampled.around, own, 5, _SAMPLED_SCRATCH_CELLS)
-    else:
-        sampled, own = grey, valid
-        scratch = _measure_scratch(lightness, valid, 9, _SCRATCH_CELLS)
-    focus = _measure_focus(sampled, own, is_sampled=is_sampled)
+    sampled, own = grey.sample(), valid[::2, ::2]
+    own = own if own.any() else np.ones_like(own)
     return {
-        "focus": focus,
+        "focus": _measure_focus(sampled, own),
         "contrast": float(np.log((spread / 3 + 1e-3) / median)),
         "light": median,
         "burnt": _count_saturated(pixels, lightness, valid) / float(np.count_nonzero(valid)),
-        "scratch": scratch,
+        "scratch": _measure_scratch(sampled.around, own),
         "stain": _measure_stain(pixels, valid),
         "area": area,
     }
@@ -247,13 +231,10 @@ def _measure_light(lightness: NDArray[np.uint16], valid: NDArray[np.bool_]) -> t
     return median, float(np.sqrt(np.square(values - mean) @ counts / number))
 
 
-def _measure_focus(grey: GreySums, valid: NDArray[np.bool_], *, is_sampled: bool) -> float:
+def _measure_focus(grey: GreySums, valid: NDArray[np.bool_]) -> float:
     smooth = np.asarray(np.divide(grey.around, 9, dtype=np.float32), np.float32)
-    if is_sampled:  # the same within a pixel: 9 samples of 3 × 3 pixels
-        wide, inner = _box_means(grey.around, 9), _erode(valid, _SAMPLED_EDGE_PX)
-        wide /= 9
-    else:
-        wide, inner = _box_means(grey.lightness, 17), _erode(valid, _EDGE_PX)
+    wide, inner = _box_means(grey.around, 9), _erode(valid, _EDGE_PX)  # 9 samples of 3 × 3 pixels
+    wide /= 9
     fine = compute_std(np.asarray(grey.lightness - smooth, np.float32), inner)
     coarse = compute_std(np.subtract(smooth, wide, out=smooth), inner)
     return float(np.log((fine / 3 + 1e-3) / (coarse / 3 + 1e-3)))
@@ -287,20 +268,16 @@ def _erode(valid: NDArray[np.bool_], edge_px: int) -> NDArray[np.bool_]:
     return inner if inner.any() else valid
 
 
-def _measure_scratch(
-    plane: NDArray[np.uint16], valid: NDArray[np.bool_], side: int, count: int
-) -> float:
+def _measure_scratch(plane: NDArray[np.uint16], valid: NDArray[np.bool_]) -> float:
     """Sum fine detail along straight lines in all directions; return the strongest line.
 
     Args:
         plane: (h, w) uint16.
         valid: (h, w) bool.
-        side: Side of the square whose mean is no fine detail, in pixels of the plane.
-        count: Approximate number of blocks in which lines are searched.
     """
-    detail = _box_means(plane, side)
+    detail = _box_means(plane, _SCRATCH_SIDE_PX)
     np.subtract(plane, detail, out=detail)
-    step = max(1, round((detail.size / count) ** 0.5))
+    step = max(1, round((detail.size / _SCRATCH_CELLS) ** 0.5))
     inside = are_all(valid, step)
     if not inside.any():
         return 0.0

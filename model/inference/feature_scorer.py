@@ -40,7 +40,7 @@ class ScoredFeatures:
             codes between belong to it.
         is_close: (n,) whether the picture has to decide: the margin is within the engine's
             tolerance.
-        whole: (n,) float64 log distance of the whole field; NaN if the bundle has none.
+        whole: (n,) float64 log distance of the whole field; NaN without a scale.
         p_whole: (n,) float64 share of reference fields at least as far; NaN likewise.
     """
 
@@ -77,7 +77,7 @@ class FeatureScorer:
         heads: Heads by name; {} if they classify separate networks.
         form: Form of the features that the bundle can score.
         conformal_level: Probability mass at which prediction sets stop growing.
-        field_distance: Distance of the whole field, or None.
+        field_distance: Distance of the whole field.
         alpha: False-alarm rate.
         is_exact: The pass computes in fp32, so that no code is too close to call.
     """
@@ -90,7 +90,7 @@ class FeatureScorer:
         heads: Mapping[str, Head],
         form: FeatureForm,
         conformal_level: float,
-        field_distance: FieldDistance | None,
+        field_distance: FieldDistance,
         alpha: float,
         is_exact: bool = True,
     ) -> None:
@@ -196,15 +196,11 @@ class FeatureScorer:
 
     def _compute_distances(self, batch: FeatureBatch) -> NDArray[np.float64]:
         distances = np.full(len(batch.blocks), np.nan)
-        if self._distance is None:
-            return distances
         for rows, nearest in iter_nearest(batch.blocks, self._distance.reference):
             distances[rows] = self._distance.correct(nearest, batch.area_px[rows])
         return distances
 
     def _compute_p_values(self, whole: NDArray[np.float64]) -> NDArray[np.float64]:
-        if self._distance is None:
-            return np.full(len(whole), np.nan)
         p_values = compute_p_values(whole, self._distance.distances)
         return np.where(np.isnan(whole), np.nan, p_values)
 

@@ -87,7 +87,7 @@ class FeatureScore:
         subtype_probabilities: As in `Prediction`.
         size_probabilities: As in `Prediction`.
         prediction_set: As in `Prediction`.
-        whole: Strangeness of the whole field, or None if the bundle does not measure it.
+        whole: Strangeness of the whole field.
         bundle: Name of the bundle.
     """
 
@@ -96,5 +96,5 @@ class FeatureScore:
     subtype_probabilities: dict[str, float]
     size_probabilities: dict[str, float]
     prediction_set: tuple[str, ...]
-    whole: WholeFieldScore | None
+    whole: WholeFieldScore
     bundle: str

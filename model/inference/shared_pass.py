@@ -38,7 +38,6 @@ class SharedPassExtractor:
         heads: Collection[Head] = (),
     ) -> None:
         self._pass, self._embedding = extractor.frozen_pass, extractor.embedding
-        self._products = extractor.products
         self._encoder = encoder
         channels = self._embedding.count_channels(self._pass.backbone.channels)
         self._layer = HeadLayer.from_heads(list(heads), channels)
@@ -80,12 +79,10 @@ class SharedPassExtractor:
 
     def _extract(self, frame: Frame) -> FieldFeatures:
         seen = self._pass.run_frame(frame)
-        statistics = self._embedding.measure(seen.maps, seen.weights, self._products)
+        statistics = self._embedding.measure(seen.maps, seen.weights)
         by_cell = (
             self._layer.split_by_head(
-                self._embedding.compute_logits_by_cell(
-                    seen.maps, statistics, self._layer, self._products
-                )
+                self._embedding.compute_logits_by_cell(seen.maps, statistics, self._layer)
             )
             if self._layer.heads
             else {}

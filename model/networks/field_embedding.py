@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final, Literal
 import numpy as np
 
 from model.errors import ModelError
-from model.products import NUMPY
+from model.products import apply_layer, describe_map
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from model.networks.schemes import HeadLayer
-    from model.products import MapStatistics, Products
+    from model.products import MapStatistics
 
 _MIN_STD = 1e-6
 """Standard deviations below are float32 rounding; a constant channel has evidence 0."""
@@ -73,31 +73,27 @@ class FieldEmbedding:
         self,
         maps: Sequence[NDArray[np.float32]],
         weights: Sequence[NDArray[np.float32]],
-        products: Products = NUMPY,
     ) -> dict[int, MapStatistics]:
         """Compute the statistics of each stage that is used.
 
         Args:
             maps: Per stage (c, rows, columns) float32.
             weights: Per stage (rows, columns) float32, share of steel in each cell.
-            products: Of the bundle.
         """
-        return {stage: products.describe(maps[stage], weights[stage]) for stage in self.stages}
+        return {stage: describe_map(maps[stage], weights[stage]) for stage in self.stages}
 
     def compute(
         self,
         maps: Sequence[NDArray[np.float32]],
         weights: Sequence[NDArray[np.float32]],
-        products: Products = NUMPY,
     ) -> NDArray[np.float32]:
         """Compute the embedding of one field, (d,) float32.
 
         Args:
             maps: Per stage (c, rows, columns) float32.
             weights: Per stage (rows, columns) float32, share of steel in each cell.
-            products: Of the bundle.
         """
-        return self.join(self.measure(maps, weights, products))
+        return self.join(self.measure(maps, weights))
 
     def join(self, statistics: Mapping[int, MapStatistics]) -> NDArray[np.float32]:
         """Return the embedding of a field, (d,) float32, from its statistics per stage."""
@@ -115,7 +111,6 @@ class FieldEmbedding:
         maps: Sequence[NDArray[np.float32]],
         statistics: Mapping[int, MapStatistics],
         layer: HeadLayer,
-        products: Products = NUMPY,
     ) -> NDArray[np.float32]:
         """Compute the logits of every cell; their weighted mean is the logits of the field.
 
@@ -126,7 +121,6 @@ class FieldEmbedding:
             maps: Per stage (c, rows, columns) float32.
             statistics: From `measure`.
             layer: The heads of this embedding.
-            products: Of the bundle.
 
         Returns:
             (k, rows, columns) float32 on the grid of stage `grid`.
@@ -144,7 +138,7 @@ class FieldEmbedding:
                 weight = weight * self._compute_gain(own_part)
             times = rows // features.shape[1]
             cells = _describe_cells(features, statistics[part.stage], part.statistic)
-            own = products.apply(weight, cells)
+            own = apply_layer(weight, cells)
             logits += own if times == 1 else own.repeat(times, axis=1).repeat(times, axis=2)
         return logits
 

@@ -14,18 +14,16 @@ import numpy as np
 
 from model.errors import ModelError
 from model.image_quality import Defect, DefectLimits
-from model.networks.field_embedding import STAGE_3_MEAN, get_embedding
+from model.networks.field_embedding import get_embedding
 from model.ood import conformal, nearest_neighbor
 from model.ood.features import WINDOW_LAYERS, build_ood_extractor
 from model.ood.field_distance import FieldDistance
 from model.ood.field_size import SizeCorrection
 from model.ood.frozen_features import FrozenFeatures, WholeFieldScore
-from model.ood.frozen_pass import UM_PER_PX, WHOLE
 from model.ood.kept_features import FeatureForm
 from model.ood.localization import compute_heat_map, expand_to_field, find_region
 from model.ood.mahalanobis import (
     PLACES,
-    TRIANGULAR,
     WHOLE_LAYERS,
     OodModels,
     Textures,
@@ -33,9 +31,7 @@ from model.ood.mahalanobis import (
     normalize_rows,
 )
 from model.ood.ood_result import OodResult
-from model.ood.refined_distances import HALVED_REFINED, REFINED
-from model.ood.score_normalization import LOOKS, ScoreNormalizer, combine_scores
-from model.products import TORCH, get_products
+from model.ood.score_normalization import ScoreNormalizer
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -50,7 +46,7 @@ if TYPE_CHECKING:
 
 _NEAREST = 3  # reference images listed per code
 
-FORM: Final = 3
+FORM: Final = 4
 """Format version: raise it when the tensors or facts of older bundles would be misread."""
 
 
@@ -69,7 +65,7 @@ class OodDetector:
         quality_limits: DefectLimits,
         extractor: OodFeatureExtractor,
         facts: Mapping[str, Any],
-        field_distance: FieldDistance | None = None,
+        field_distance: FieldDistance,
     ) -> None:
         self._models = models
         self._normalizer = normalizer
@@ -105,29 +101,24 @@ class OodDetector:
             f"gates.{name}": getattr(self._quality_limits, name)
             for name in ("low", "middle", "high")
         }
-        compared = self._field_distance.tensors() if self._field_distance else {}
-        return named | compared | {"embeddings": self._embeddings}
+        return named | self._field_distance.tensors() | {"embeddings": self._embeddings}
 
     def facts(self) -> dict[str, Any]:
         """Return everything that is not an array, for JSON."""
         models = self._models
-        compared = {"field": self._field_distance.facts()} if self._field_distance else {}
-        return (
-            self._facts
-            | compared
-            | {
-                "keys": [key for key, _ in self._examples],
-                "codes": [code for _, code in self._examples],
-                "classes": {name: models.subtype_of[name] for name in models.whole[0].classes},
-                "textures": list(models.places[0].subtypes),
-                "usual": list(self._normalizer.looks),
-                "own_scores": list(self._normalizer.microscopes),
-                "sizes": {
-                    name: getattr(self._normalizer.sizes, name)
-                    for name in ("area_px", "smallest_px", "largest_px", "piece")
-                },
-            }
-        )
+        return self._facts | {
+            "field": self._field_distance.facts(),
+            "keys": [key for key, _ in self._examples],
+            "codes": [code for _, code in self._examples],
+            "classes": {name: models.subtype_of[name] for name in models.whole[0].classes},
+            "textures": list(models.places[0].subtypes),
+            "usual": list(self._normalizer.looks),
+            "own_scores": list(self._normalizer.microscopes),
+            "sizes": {
+                name: getattr(self._normalizer.sizes, name)
+                for name in ("area_px", "smallest_px", "largest_px", "piece")
+            },
+        }
 
     def summary(self) -> dict[str, Any]:
         """Return the number of reference images, their microscopes, fields and precision."""
@@ -172,7 +163,6 @@ class OodDetector:
                 "package."
             )
         classes = tuple(facts["classes"])
-        products = get_products(facts.get("products", TORCH.name))  # earlier versions name none
 
         def load_gaussians(part: str, layers: Sequence[int]) -> tuple[TiedGaussians, ...]:
             return tuple(
@@ -180,23 +170,15 @@ class OodDetector:
                     classes,
                     tensors[f"{part}.{i}.means"],
                     tensors[f"{part}.{i}.whiten"],
-                    products,
                 )
                 for i in range(len(layers))
             )
 
-        is_halved = facts.get("halved", False)
-        refined: tuple[str, ...] = ()  # bundles of earlier versions have none
-        if facts.get("refined"):
-            refined = HALVED_REFINED if is_halved else REFINED
         names = tuple(facts["textures"])
         places = tuple(
-            Textures(names, tensors[f"{part}.means"], tensors[f"{part}.whitens"], products=products)
+            Textures(names, tensors[f"{part}.means"], tensors[f"{part}.whitens"]).compiled()
             for part in PLACES
         )
-        if facts.get("compiled"):  # those of bundles of earlier versions keep their bits
-            is_triangular = facts["compiled"] == TRIANGULAR
-            places = tuple(textures.compiled(is_triangular=is_triangular) for textures in places)
         model_keys = {
             "keys", "codes", "classes", "textures", "usual", "own_scores", "sizes", "field",
         }  # fmt: skip
@@ -206,8 +188,6 @@ class OodDetector:
                 load_gaussians("window", WINDOW_LAYERS),
                 places,
                 dict(facts["classes"]),
-                refined=refined,
-                is_halved=is_halved,
             ),
             ScoreNormalizer(
                 tensors["usual.layers"],
@@ -219,9 +199,7 @@ class OodDetector:
                     name: tensors[f"usual.microscope.{index}"]
                     for index, name in enumerate(facts["own_scores"])
                 },
-                SizeCorrection.load(tensors["size.growth"], facts["sizes"])
-                if "sizes" in facts  # bundles of earlier versions have none
-                else SizeCorrection.none(len(LOOKS)),
+                SizeCorrection.load(tensors["size.growth"], facts["sizes"]),
             ),
             list(zip(facts["keys"], facts["codes"], strict=True)),
             tensors["embeddings"],
@@ -229,17 +207,12 @@ class OodDetector:
             build_ood_extractor(
                 backbone,
                 facts["precision"],
-                facts.get("usual_um_per_px", UM_PER_PX),
-                get_embedding(facts.get("embedding", STAGE_3_MEAN.name)),
-                facts.get("pass", WHOLE),  # bundles of earlier versions have none
-                is_native=facts.get("framing") == "native",
-                products=products,
-                is_halved=is_halved,
+                facts["usual_um_per_px"],
+                get_embedding(facts["embedding"]),
+                is_native=facts["framing"] == "native",
             ),
             {name: value for name, value in facts.items() if name not in model_keys},
-            FieldDistance.load(tensors, facts["field"], products)
-            if "field" in facts  # bundles of earlier versions have none
-            else None,
+            FieldDistance.load(tensors, facts["field"]),
         )
 
     # -------------------------------------------------------------- scoring
@@ -250,10 +223,7 @@ class OodDetector:
 
     def scores(self) -> NDArray[np.float64]:
         """Return the scores of the reference fields, each from models not fitted on it, (n,)."""
-        return self._reference_scores("").copy()
-
-    def _reference_scores(self, microscope: str) -> NDArray[np.float64]:
-        return (self._field_distance or self._normalizer).reference_scores(microscope)
+        return self._field_distance.reference_scores("").copy()
 
     def require(self, alpha: float) -> str:
         """Raise if the reference fields are too few for an alarm rate.
@@ -268,8 +238,8 @@ class OodDetector:
         return " ".join(conformal.alarm_rate_warnings(alpha, self.summary()))
 
     @property
-    def field_distance(self) -> FieldDistance | None:
-        """Distance of a whole field; None in bundles of earlier versions."""
+    def field_distance(self) -> FieldDistance:
+        """Distance of a whole field."""
         return self._field_distance
 
     def describe_form(self) -> FeatureForm:
@@ -284,7 +254,9 @@ class OodDetector:
 
     def keep(self, field: Field) -> FrozenFeatures:
         """Return what the pass keeps of a field, without scoring it."""
-        features = self._extractor.extract(field)
+        return self._select_kept(self._extractor.extract(field))
+
+    def _select_kept(self, features: OodFeatures) -> FrozenFeatures:
         return FrozenFeatures(
             self._extractor.made_by,
             features.embedding,
@@ -320,32 +292,20 @@ class OodDetector:
         """
         seen = seen or self._extractor.frozen_pass.run(field)
         features = self._extractor.describe(field, seen, self._normalizer.sizes.limits())
-        kept = FrozenFeatures(
-            self._extractor.made_by,
-            features.embedding,
-            features.whole,
-            features.blocks,
-            features.area_px,
-        )
-        return self.score_description(features, field, alpha), kept
+        return self.score_description(features, field, alpha), self._select_kept(features)
 
     def score_whole(self, field: Field, alpha: float) -> tuple[NDArray[np.float32], OodResult]:
         """Return a field's embedding, (d,) float32 of unit length, and its result."""
         result, features = self.inspect(field, alpha)
         return normalize_rows(features.whole[-1][None])[0].astype(np.float32), result
 
-    def score_features(self, features: FrozenFeatures, alpha: float) -> WholeFieldScore | None:
+    def score_features(self, features: FrozenFeatures, alpha: float) -> WholeFieldScore:
         """Score a whole field from what its pass kept.
 
         Args:
             features: From `inspect`, with this detector's `extractor.made_by`.
             alpha: As in `score`.
-
-        Returns:
-            The score, or None if the bundle was trained before there were distances.
         """
-        if self._field_distance is None:
-            return None
         distance = self._field_distance.measure(features.blocks, features.area_px)
         p_value = float(
             conformal.compute_p_values(np.array([distance]), self._field_distance.distances)[0]
@@ -373,10 +333,8 @@ class OodDetector:
         """Return the result of one field from the description of its maps."""
         distances = self._models.compute_distances(features)
         z_scores = self._normalizer.z_scores(distances)
-        score, look = combine_scores(z_scores), LOOKS[int(z_scores.argmax())]
-        if self._field_distance is not None:
-            score, look = self._field_distance.join(z_scores, features.blocks, distances.area_px)
-        scores = self._reference_scores(field.microscope)
+        score, look = self._field_distance.join(z_scores, features.blocks, distances.area_px)
+        scores = self._field_distance.reference_scores(field.microscope)
         p_value = float(conformal.compute_p_values(np.array([score]), scores)[0])
         levels = self._normalizer.alarm_levels(alpha, distances.area_px)
         heat = compute_heat_map(distances, levels)

@@ -11,19 +11,14 @@ import numpy as np
 
 from model.block_statistics import split_into_blocks, sum_neighbours
 from model.framing import Field
-from model.image_quality import measure_frame, measure_quality
+from model.image_quality import measure_frame
 from model.networks.architecture import STRIDES
 from model.networks.field_embedding import STAGE_3_MEAN, FieldEmbedding
-from model.ood.frozen_pass import (
-    TILED,
-    UM_PER_PX,
-    build_frozen_pass,
-    spread_starts,
-)
+from model.ood.frozen_pass import TILE_CELLS, UM_PER_PX, build_frozen_pass, spread_starts
 from model.ood.intensity import TONE_PX, intensity_features
 from model.ood.mahalanobis import normalize_rows
 from model.ood.map_joiner import JOINED
-from model.products import NUMPY, MapStatistics, round_to_half
+from model.products import MapStatistics, describe_map, round_to_half
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -33,7 +28,6 @@ if TYPE_CHECKING:
     from model.framing import Frame
     from model.ood.frozen_pass import FieldMaps, FrozenPass
     from model.ood.part_runners import FrozenBackbone
-    from model.products import Products
 
     Moments = tuple[NDArray[np.float32], ...]  # per layer
 
@@ -43,8 +37,8 @@ WINDOW_PX = 320
 WINDOW_LAYERS = (3,)
 """Layers that windows are scored in; only the coarsest detects what fills part of a window."""
 
-FINE, BROAD = JOINED, 3
-"""Layers whose cells are scored one by one: `FINE`, joined with the next one, and `BROAD`."""
+FINE, BROAD = JOINED + 1, 3
+"""Layers whose cells are scored one by one: `FINE`, joined with the one before it, and `BROAD`."""
 
 TONE = STRIDES.index(TONE_PX)
 """Layer on whose grid brightness and colour are described."""
@@ -53,18 +47,10 @@ FINE_MARGIN_PX, BROAD_MARGIN = 16, 1
 """Pixels and cells next to an edge that are left out: they describe the edge, not the steel.
 MEASURED: possible inclusions detected at 2 % false alarms: 46 % with them, 92 % without."""
 
-_BLOCK = 3
-"""Cells per side of a block, and blocks per side of a patch: nine cells are as wide as the patches
-of pearlite and ferrite to detect. MEASURED on the third synthetic style at 2 % false alarms:
+_FINE_BLOCK, _TONE_BLOCK = 2, 3
+"""Cells per side of a block; a patch has 3 × 3 blocks and is 24 or 18 µm wide, as pearlite and
+ferrite are. MEASURED on the third synthetic style at 2 % false alarms, patches of 18 µm:
 ferrite 0.96 detected against 0.71 by single cells, a grey stain 0.71 against 0.33."""
-
-_HALVED_BLOCK = 2
-"""The same for fine cells of 4 µm: their patches are 24 µm wide."""
-
-BLOCK_CELLS = 10
-"""Side of a block of a pass that sees the whole field, in broad cells: 80 µm, as of a window. A
-field is as far from another as its blocks are on average, since the mean of a field of two
-structures resembles neither."""
 
 _MIN_STEEL = 0.7
 """Share of a patch that must be steel away from any edge."""
@@ -102,14 +88,15 @@ class OodFeatures:
         whole: Per layer (2c,) float32: mean and standard deviation of each channel over steel.
         windows: Per layer of `WINDOW_LAYERS` (w, 2c) float32: the same inside each window with
             steel.
-        fine: Cells of 4 µm, in bundles of earlier versions of 2 µm.
+        fine: Cells of 4 µm.
         broad: Cells of 8 µm.
         tone: Cells of 2 µm without a network: brightness and colour only.
-        patch: Patches of 24 µm, one every 8 µm, in bundles of earlier versions of 18 µm, one every
-            6 µm: mean of the fine cells.
+        patch: Patches of 24 µm, one every 8 µm: mean of the fine cells.
         shade: Patches of 18 µm, one every 6 µm: mean of the tone cells.
         embedding: (d,) float32, what heads on the frozen network classify.
-        blocks: (b, c) float32, unit rows, the mean broad cell of each block or tile.
+        blocks: (b, c) float32, unit rows, the mean broad cell of each tile. A field is as far from
+            another as its tiles are on average: the mean of a field of two structures resembles
+            neither.
         area_px: Area of steel in pixels of the frame.
         extent: Rows and columns of the frame that show the field.
         pieces: `whole` of each piece that a larger field was cut into, () if it was not.
@@ -148,28 +135,15 @@ class OodFeatureExtractor:
     Args:
         frozen_pass: Runs the network.
         embedding: Computes the embedding that is kept with the features.
-        products: Of the bundle.
-        is_halved: Whether fine cells are 4 µm wide in place of 2 µm, and brightness, focus and
-            scratches are measured on every second pixel; bundles of earlier versions have none of
-            it. MEASURED, third drawing, 150 reference fields: no kind of six is found less often;
-            places found of 120: 120 in place of 116.
     """
 
     def __init__(
         self,
         frozen_pass: FrozenPass,
         embedding: FieldEmbedding = STAGE_3_MEAN,
-        products: Products = NUMPY,
-        *,
-        is_halved: bool = True,
     ) -> None:
         self.frozen_pass = frozen_pass
         self.embedding = embedding
-        self.products = products
-        self.is_halved = is_halved and frozen_pass.version == TILED
-        self._fine = FINE + 1 if self.is_halved else FINE
-        if frozen_pass.version == TILED:  # compiled now, not with the first field
-            frozen_pass.build_joiner(is_halved=self.is_halved)
 
     @property
     def made_by(self) -> str:
@@ -181,17 +155,15 @@ class OodFeatureExtractor:
         return self.describe(field, self.frozen_pass.run(field), limits)
 
     def measure_quality(self, field: Field, seen: FieldMaps | None = None) -> dict[str, float]:
-        """Measure the image quality of a field, on the frame of the pass if that is tiled.
+        """Measure the image quality of a field, on the frame of the pass.
 
         Args:
             field: The field.
             seen: Its maps, from `FrozenPass.run`, or None.
         """
-        if self.frozen_pass.version != TILED:
-            return measure_quality(field)
         frame = seen.frame if seen else self.frozen_pass.framing.frames(field)[0]
         grey = seen.grey if seen else None
-        return measure_frame(frame, UM_PER_PX, grey, is_sampled=self.is_halved)
+        return measure_frame(frame, UM_PER_PX, grey)
 
     def describe(
         self, field: Field, seen: FieldMaps, limits: SizeLimits | None = None
@@ -207,13 +179,14 @@ class OodFeatureExtractor:
         """
         frame, weights = seen.frame, seen.weights
         area_px = float(np.count_nonzero(frame.valid) or np.prod(frame.extent))
-        whole, windows = _describe_whole_and_windows(seen, self.products)
+        whole, windows = _describe_whole_and_windows(seen)
         um2 = None
         if field.um_per_px is not None:
             um2 = (field.um_per_px if self.frozen_pass.is_native else UM_PER_PX) ** 2
-        margin = FINE_MARGIN_PX // STRIDES[self._fine]
-        fine = _build_cells(self._join(seen), frame, weights[self._fine], um2, margin)
-        intensity = intensity_features(frame, seen.grey, is_sampled=self.is_halved)
+        margin = FINE_MARGIN_PX // STRIDES[FINE]
+        joined = self.frozen_pass.joiner.join(seen.maps)
+        fine = _build_cells(joined, frame, weights[FINE], um2, margin)
+        intensity = intensity_features(frame, seen.grey)
         margin = FINE_MARGIN_PX // TONE_PX
         tone = _build_cells(np.moveaxis(intensity, 0, 2), frame, weights[TONE], um2, margin)
         coarsest = np.moveaxis(seen.maps[BROAD], 0, 2)
@@ -221,34 +194,26 @@ class OodFeatureExtractor:
         blocks = _describe_blocks(seen, broad)
         broad = _select_inner(broad, seen)
         pieces: tuple[Moments, ...] = ()
-        tile_px = seen.tile_cells * STRIDES[BROAD]
         if (
             limits is not None
             and area_px > limits.largest_px
-            and (not tile_px or min(limits.piece) < tile_px)
+            and min(limits.piece) < TILE_CELLS * STRIDES[BROAD]
         ):
-            pieces, windows, own_blocks = self._describe_pieces(frame, limits.piece)
-            blocks = own_blocks if tile_px else blocks
+            pieces, windows, blocks = self._describe_pieces(frame, limits.piece)
         return OodFeatures(
             whole,
             windows,
             fine=fine,
             broad=broad,
             tone=tone,
-            patch=patch_statistics(fine, _HALVED_BLOCK if self.is_halved else _BLOCK),
-            shade=patch_statistics(tone),
+            patch=patch_statistics(fine, _FINE_BLOCK),
+            shade=patch_statistics(tone, _TONE_BLOCK),
             embedding=self.embedding.join(dict(enumerate(map(MapStatistics.from_moments, whole)))),
             blocks=blocks,
             area_px=area_px,
             extent=frame.extent,
             pieces=pieces,
         )
-
-    def _join(self, seen: FieldMaps) -> NDArray[np.floating]:
-        """Return the map of the fine cells, (rows, columns, c)."""
-        if seen.joined is not None:
-            return seen.joined
-        return self.frozen_pass.build_joiner(is_halved=self.is_halved).join(seen.maps)
 
     def _describe_pieces(
         self, frame: Frame, size: tuple[int, int]
@@ -257,7 +222,7 @@ class OodFeatureExtractor:
         wholes, windows, blocks = [], [], []
         for piece in self._iter_pieces(frame, size):
             seen = self.frozen_pass.run_frame(piece)
-            whole, own_windows = _describe_whole_and_windows(seen, self.products)
+            whole, own_windows = _describe_whole_and_windows(seen)
             coarsest = np.moveaxis(seen.maps[BROAD], 0, 2)
             broad = _build_cells(coarsest, piece, seen.weights[BROAD], None, BROAD_MARGIN)
             wholes.append(whole)
@@ -285,29 +250,25 @@ class OodFeatureExtractor:
 
 def _select_inner(broad: CellFeatures, seen: FieldMaps) -> CellFeatures:
     """Leave out cells at the edge of a tile, which describe that edge, where others are left."""
-    if seen.inner is None:
-        return broad
     rows, columns = broad.steel.shape
     inner = broad.steel & seen.inner[:rows, :columns]
     return replace(broad, steel=inner) if inner.any() else broad
 
 
 def _describe_blocks(seen: FieldMaps, broad: CellFeatures) -> NDArray[np.float32]:
-    """Return the mean feature of every tile, or of every block of a map of the whole field."""
-    if seen.tile_cells:
-        return describe_blocks(broad, seen.tile_cells, seen.weights[BROAD].shape)
-    return describe_blocks(broad)
+    """Return the mean feature of every tile."""
+    return describe_blocks(broad, TILE_CELLS, seen.weights[BROAD].shape)
 
 
-def _describe_whole_and_windows(seen: FieldMaps, products: Products) -> tuple[Moments, Moments]:
+def _describe_whole_and_windows(seen: FieldMaps) -> tuple[Moments, Moments]:
     """Return the moments of a frame per layer, and those of its windows with steel."""
     whole = tuple(
-        products.describe(features, weights).moments
+        describe_map(features, weights).moments
         for features, weights in zip(seen.maps, seen.weights, strict=True)
     )
     boxes = list_windows(seen.frame.extent, WINDOW_PX)
     windows = [
-        _window_moments(seen.maps[layer], seen.weights[layer], STRIDES[layer], boxes, products)
+        _window_moments(seen.maps[layer], seen.weights[layer], STRIDES[layer], boxes)
         for layer in WINDOW_LAYERS
     ]
     has_steel = np.logical_and.reduce([filled for _, filled in windows])
@@ -342,7 +303,6 @@ def _window_moments(
     weights: NDArray[np.float32],
     stride: int,
     boxes: Sequence[tuple[int, int, int, int]],
-    products: Products,
 ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
     """Return each window's moments, (w, 2c), and whether half of it is steel, (w,)."""
     by_shape: dict[tuple[int, int], list[tuple[int, tuple[slice, slice]]]] = defaultdict(list)
@@ -357,7 +317,8 @@ def _window_moments(
         has_steel[indices] = inside.mean(axis=1) >= 0.5  # noqa: PLR2004 - half
         cells = np.stack([features[(slice(None), *window)] for _, window in alike])
         cells = cells.reshape(*cells.shape[:2], -1)
-        moments[indices] = products.describe_each(cells, inside + 1e-6)
+        pairs = zip(cells[:, :, None], inside[:, None] + 1e-6, strict=True)
+        moments[indices] = np.stack([describe_map(*pair).moments for pair in pairs])
     return moments, has_steel
 
 
@@ -394,20 +355,18 @@ def _select_cells(weights: NDArray[np.float32], margin: int) -> NDArray[np.bool_
     return inner if inner.any() else all_steel
 
 
-def describe_blocks(
-    cells: CellFeatures, side: int = BLOCK_CELLS, grid: tuple[int, ...] | None = None
-) -> NDArray[np.float32]:
+def describe_blocks(cells: CellFeatures, side: int, grid: tuple[int, ...]) -> NDArray[np.float32]:
     """Return the mean feature of each block of cells, scaled to unit length.
 
     Args:
         cells: The broad cells of a field.
         side: Side of a block in cells.
-        grid: Rows and columns that tiles were spread over; None: those of the cells.
+        grid: Rows and columns that tiles were spread over.
 
     Returns:
         (b, d) float32, a row per block with at least half as many steel cells as the fullest one.
     """
-    rows, columns = (spread_starts(length, side) for length in grid or cells.steel.shape)
+    rows, columns = (spread_starts(length, side) for length in grid)
     parts = [np.s_[y : y + side, x : x + side] for y in rows for x in columns]
     counts = [int(cells.steel[part].sum()) for part in parts]
     means = [
@@ -418,7 +377,7 @@ def describe_blocks(
     return normalize_rows(np.stack(means)).astype(np.float32)
 
 
-def patch_statistics(cells: CellFeatures, block: int = _BLOCK) -> CellFeatures:
+def patch_statistics(cells: CellFeatures, block: int) -> CellFeatures:
     """Average cells over patches of 3 × 3 blocks.
 
     A single needle is unusual as a cell; a phase that fills a patch is unusual only on average.
@@ -466,17 +425,12 @@ def build_ood_extractor(
     precision: str,
     usual_um_per_px: float = UM_PER_PX,
     embedding: FieldEmbedding = STAGE_3_MEAN,
-    version: int = TILED,
     *,
     is_native: bool = False,
-    products: Products = NUMPY,
-    is_halved: bool = True,
 ) -> OodFeatureExtractor:
     """Return the extractor of a backbone, whose pass is shared: building one takes a second."""
-    frozen_pass = build_frozen_pass(
-        backbone, precision, usual_um_per_px, version, is_native=is_native
-    )
-    return OodFeatureExtractor(frozen_pass, embedding, products, is_halved=is_halved)
+    frozen_pass = build_frozen_pass(backbone, precision, usual_um_per_px, is_native=is_native)
+    return OodFeatureExtractor(frozen_pass, embedding)
 
 
 def rebuild_ood_extractor(extractor: OodFeatureExtractor, precision: str) -> OodFeatureExtractor:
@@ -487,8 +441,5 @@ def rebuild_ood_extractor(extractor: OodFeatureExtractor, precision: str) -> Ood
         precision,
         frozen_pass.framing.usual_um_per_px,
         extractor.embedding,
-        frozen_pass.version,
         is_native=frozen_pass.is_native,
-        products=extractor.products,
-        is_halved=extractor.is_halved,
     )

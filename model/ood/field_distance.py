@@ -18,14 +18,12 @@ import numpy as np
 from model.ood.field_size import compute_levels
 from model.ood.mahalanobis import normalize_rows
 from model.ood.score_normalization import LOOKS, combine_scores
-from model.products import NUMPY
+from model.products import multiply
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
-
-    from model.products import Products
 
 _LEAST_DISTANCE = 1e-6
 """Cosine distances below are float32 rounding."""
@@ -87,7 +85,6 @@ class FieldDistance:
         scores: (n,) float64, ascending, their joint scores.
         microscopes: Microscope → its part of `scores`, ascending, where it has enough images.
         weight: Factor on the surprise of the distance in the joint score.
-        products: Of the bundle.
 
     Source:
         Nearest neighbour: Sun et al. 2022, arXiv:2204.06507, with k = 1.
@@ -102,7 +99,6 @@ class FieldDistance:
     scores: NDArray[np.float64]
     microscopes: Mapping[str, NDArray[np.float64]]
     weight: float = 1.0
-    products: Products = NUMPY
 
     @classmethod
     def fit(cls, fields: ReferenceFields, distances: NDArray[np.float64] | None = None) -> Self:
@@ -172,7 +168,7 @@ class FieldDistance:
             blocks: (b, c) from `OodFeatures.blocks`.
             area_px: Area of the field in pixels of the frame.
         """
-        nearest = _find_nearest(blocks, self.reference, self.products)
+        nearest = _find_nearest(blocks, self.reference)
         return float(self.correct(nearest[None], np.array([area_px]))[0])
 
     def correct(
@@ -223,7 +219,6 @@ class FieldDistance:
         cls,
         tensors: Mapping[str, NDArray[Any]],
         facts: Mapping[str, Any],
-        products: Products = NUMPY,
     ) -> Self:
         """Load from what `tensors` and `facts` returned."""
         return cls(
@@ -239,7 +234,6 @@ class FieldDistance:
                 for index, name in enumerate(facts["microscopes"])
             },
             facts.get("weight", 1.0),
-            products,
         )
 
 
@@ -287,15 +281,15 @@ def _join(by_looks: float, by_distance: float) -> float:
 
 def _log_distance(blocks: NDArray[np.float32], reference: NDArray[np.float32]) -> float:
     """Return the log cosine distance of blocks to the nearest reference row, averaged."""
-    nearest = _find_nearest(blocks, reference, NUMPY)
+    nearest = _find_nearest(blocks, reference)
     return float(np.log(np.maximum(1.0 - nearest, _LEAST_DISTANCE)).mean())
 
 
 def _find_nearest(
-    blocks: NDArray[np.float32], reference: NDArray[np.float32], products: Products
+    blocks: NDArray[np.float32], reference: NDArray[np.float32]
 ) -> NDArray[np.float64]:
     """Return the cosine of each block with the nearest reference row, (b,)."""
-    nearest: NDArray[np.float64] = products.multiply(blocks, reference.T).max(axis=1)
+    nearest: NDArray[np.float64] = multiply(blocks, reference.T).max(axis=1)
     return nearest
 
 

@@ -16,7 +16,7 @@ import numpy as np
 
 from model.framing import Field
 from model.ood.features import SizeLimits
-from model.ood.mahalanobis import PLACES, log_top_mean
+from model.ood.mahalanobis import PLACES, TOPS, log_top_mean
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -44,7 +44,7 @@ class SizeCorrection:
 
     Args:
         growth: (4, looks) float64, at `LEVELS`; 0 at the area of a reference field.
-        area_px: Median area of the reference fields, pixels of the frame; 0: no correction.
+        area_px: Median area of the reference fields, pixels of the frame.
         smallest_px: Area of the smallest reference field.
         largest_px: Area of the largest one.
         piece: Median (rows, columns) of the reference fields in pixels of the frame.
@@ -54,12 +54,7 @@ class SizeCorrection:
     area_px: float
     smallest_px: float
     largest_px: float
-    piece: tuple[int, int] = (0, 0)
-
-    @classmethod
-    def none(cls, looks: int) -> Self:
-        """Return the correction of bundles that were trained before there was one: nothing."""
-        return cls(np.zeros((len(LEVELS), looks)), 0.0, 0.0, 0.0)
+    piece: tuple[int, int]
 
     @classmethod
     def load(cls, growth: NDArray[np.float64], facts: Mapping[str, Any]) -> Self:
@@ -114,10 +109,8 @@ class SizeCorrection:
             (int(rows), int(columns)),
         )
 
-    def limits(self) -> SizeLimits | None:
-        """Return the size above which a field is judged in pieces, or None without a correction."""
-        if not self.area_px or not min(self.piece):
-            return None
+    def limits(self) -> SizeLimits:
+        """Return the size above which a field is judged in pieces."""
         return SizeLimits(_NOTED_FROM * self.largest_px, self.piece)
 
     def compute_shift(self, area_px: float) -> NDArray[np.float64]:
@@ -125,7 +118,7 @@ class SizeCorrection:
 
         Beyond a quarter and 16 times the area the outermost change goes on.
         """
-        if not self.area_px or area_px <= 0:
+        if area_px <= 0:
             return np.zeros(self.growth.shape[1])
         level = compute_level(area_px, self.area_px)
         low = int(np.clip(np.searchsorted(LEVELS, level) - 1, 0, len(LEVELS) - 2))
@@ -135,7 +128,7 @@ class SizeCorrection:
 
     def find_unusual_ratio(self, area_px: float) -> float | None:
         """Return the area divided by the usual one; None if a reference field is of such a size."""
-        if not self.area_px or area_px <= 0:
+        if area_px <= 0:
             return None
         is_larger = area_px > _NOTED_FROM * self.largest_px
         is_smaller = area_px * _NOTED_FROM < self.smallest_px
@@ -178,9 +171,7 @@ def _growth_over_quarters(distances: Distances) -> NDArray[np.float64]:
     return np.array(
         [
             top - np.mean([log_top_mean(quarter, count) for quarter in _split_quarters(place)])
-            for count, top, place in zip(
-                distances.counts, distances.tops, distances.places, strict=True
-            )
+            for count, top, place in zip(TOPS, distances.tops, distances.places, strict=True)
         ]
     )
 
@@ -214,6 +205,6 @@ def _pooled_tops(pool: Sequence[Distances]) -> NDArray[np.float64]:
     return np.array(
         [
             log_top_mean(np.concatenate([distances.places[i].ravel() for distances in pool]), count)
-            for i, count in enumerate(pool[0].counts)
+            for i, count in enumerate(TOPS)
         ]
     )

@@ -27,7 +27,6 @@ from model.ood.field_distance import (
 from model.ood.field_size import MEASURED_PIECES
 from model.ood.mahalanobis import (
     PLACES,
-    TRIANGULAR,
     WHOLE_LAYERS,
     Moments,
     OodModels,
@@ -37,7 +36,6 @@ from model.ood.mahalanobis import (
 )
 from model.ood.outliers import find_outliers, format_outliers
 from model.ood.reference_features import ReferenceFeatures
-from model.ood.refined_distances import HALVED_REFINED, REFINED
 from model.ood.score_normalization import ScoreNormalizer
 from model.progress import Progress
 
@@ -115,7 +113,6 @@ def iter_fit_detector(
         features.codes,
         folds,
         [subtype_of(code) for code in features.codes],
-        is_halved=features.extractor.is_halved,
     )
     for index in range(len(features)):
         sums.add(index, features[index])
@@ -166,12 +163,7 @@ def iter_fit_detector(
                 "precision": frozen_pass.engine.precision,
                 "usual_um_per_px": frozen_pass.framing.usual_um_per_px,
                 "embedding": features.extractor.embedding.name,
-                "pass": frozen_pass.version,
-                "compiled": TRIANGULAR,
-                "refined": True,
-                **({"halved": True} if features.extractor.is_halved else {}),
-                "products": features.extractor.products.name,
-                **({"framing": "native"} if frozen_pass.is_native else {}),
+                "framing": frozen_pass.framing.kind,
                 "folds": int(folds.max()) + 1,
                 "microscopes": dict(Counter(features.microscopes)),
                 "fields_per_specimen": median_low(Counter(features.groups).values()),
@@ -189,10 +181,7 @@ class _FeatureSums:
         codes: Sequence[str],
         folds: NDArray[np.int64],
         subtypes: Sequence[str],
-        *,
-        is_halved: bool,
     ) -> None:
-        self._is_halved = is_halved
         self._folds, self._subtypes = folds, list(subtypes)
         counts = Counter(codes)
         self._classes = [
@@ -242,8 +231,6 @@ class _FeatureSums:
             ),
             places=tuple(self._fit_textures(name, fold_numbers) for name in PLACES),
             subtype_of=dict(zip(self._classes, self._subtypes, strict=True)),
-            refined=HALVED_REFINED if self._is_halved else REFINED,
-            is_halved=self._is_halved,
         )
 
     def _fit_textures(self, look: str, fold_numbers: set[int]) -> Textures:

@@ -18,7 +18,7 @@ from model.framing import Field, Framing
 from model.networks.architecture import STRIDES
 from model.ood.early_stages import EarlyStages
 from model.ood.map_joiner import MapJoiner
-from model.ood.part_runners import build_batch_runner, build_runner
+from model.ood.part_runners import build_batch_runner
 from model.runtime.engines import choose_engine, has_bf16_convolutions
 
 if TYPE_CHECKING:
@@ -34,15 +34,12 @@ UM_PER_PX: Final = 0.25
 """Pixel size that every field is resampled to, µm; a field without a scale stays as it is. Lengths
 in µm below hold at it; in a native pass they are this many pixels, whatever their size."""
 
-WHOLE: Final = 1
-"""Version of a pass in which every layer sees the whole field."""
-
-TILED: Final = 2
-"""Version of a pass whose last stage sees tiles. Its receptive field is larger than a tile, so in a
-whole field each of its cells averages over most of the field."""
+_VERSION: Final = 2
+"""Raise it when the same frame and network would give other maps: kept features are of one."""
 
 TILE_CELLS: Final = 8
-"""Side of a tile in cells of the last layer: 64 µm."""
+"""Side in cells of the tiles that the last layer sees: 64 µm. Its receptive field is larger: in a
+whole field each of its cells would average over most of the field."""
 
 _LARGEST_PX = 4096
 """Only the middle of a larger field is evaluated, 820 µm a side; twice that needs 10 GB."""
@@ -64,21 +61,14 @@ class FieldMaps:
         maps: Per layer (c, rows, columns) float32, fine to coarse.
         weights: Per layer (rows, columns) float32, share of steel in each cell.
         grey: Sums of the pixels of the frame, which several looks and measures need.
-        tile_cells: Side of the tiles that the last layer was computed in, in its cells; 0: it saw
-            the whole frame.
-        inner: (rows, columns) bool, cells of the last layer that are not at the edge of a tile;
-            None without tiles.
-        joined: From a pass that sees the whole field (rows, columns, c) float32, the joined map;
-            from one in tiles None, see `FrozenPass.build_joiner`.
+        inner: (rows, columns) bool, cells of the last layer that are not at the edge of a tile.
     """
 
     frame: Frame
     maps: tuple[NDArray[np.float32], ...]
     weights: tuple[NDArray[np.float32], ...]
     grey: GreySums
-    tile_cells: int = 0
-    inner: NDArray[np.bool_] | None = None
-    joined: NDArray[np.float32] | None = None
+    inner: NDArray[np.bool_]
 
 
 class FrozenPass:
@@ -89,7 +79,6 @@ class FrozenPass:
         precision: "fp32" or "bf16"; fp32 is used where the processor lacks bf16 or OpenVINO is
             absent, see `has_bf16_convolutions`.
         usual_um_per_px: Pixel size in µm that is assumed for a field without one.
-        version: `WHOLE` or `TILED`.
         is_native: Whether fields keep their pixels, in place of the common pixel size.
     """
 
@@ -98,33 +87,25 @@ class FrozenPass:
         backbone: FrozenBackbone,
         precision: str = "fp32",
         usual_um_per_px: float = UM_PER_PX,
-        version: int = TILED,
         *,
         is_native: bool = False,
     ) -> None:
         self.backbone = backbone
-        self.version = version
         is_low = precision == "bf16" and has_bf16_convolutions()
         self.engine = choose_engine("cpu", "bf16" if is_low else "fp32")
         self.framing = Framing(
             "native" if is_native else "scale", _LARGEST_PX, UM_PER_PX, usual_um_per_px
         )
         self._weights_hash = backbone.weights_hash
-        self._joiners: dict[bool, MapJoiner] = {}
-        self._compute_last: Callable[[NDArray[np.float32]], NDArray[np.float32]] | None = None
-        if version == TILED:
-            self._early = EarlyStages(backbone, self.engine)
-            self._compute_last = build_batch_runner(backbone, "last", self.engine)
-        else:
-            self._compute = build_runner(backbone, "stages", self.engine)
+        self.joiner = MapJoiner(backbone, self.engine)
+        self._early = EarlyStages(backbone, self.engine)
+        self._compute_last = build_batch_runner(backbone, "last", self.engine)
 
     @property
     def made_by(self) -> str:
         """What the maps of a field with a scale depend on besides the field."""
         native = " native" if self.is_native else ""
-        return (
-            f"pass {self.version} {self.backbone.arch} {self._weights_hash} {self.engine}{native}"
-        )
+        return f"pass {_VERSION} {self.backbone.arch} {self._weights_hash} {self.engine}{native}"
 
     @property
     def is_native(self) -> bool:
@@ -138,19 +119,9 @@ class FrozenPass:
     def run_frame(self, frame: Frame) -> FieldMaps:
         """Return the maps of a frame."""
         weights, grey = _steel_weights(frame), GreySums.of(frame.pixels)
-        if self._compute_last is None:
-            *whole, together = self._compute(frame.pixels)
-            joined = np.moveaxis(together, 0, 2)
-            return FieldMaps(frame, tuple(whole), weights, grey, joined=joined)
         maps = self._early.compute(frame.pixels, _mean_colour(frame))
         last, inner = _compute_in_tiles(self._compute_last, maps[-1], self.backbone.channels[3])
-        return FieldMaps(frame, (*maps, last), weights, grey, TILE_CELLS, inner)
-
-    def build_joiner(self, *, is_halved: bool) -> MapJoiner:
-        """Return what joins two maps of this pass in tiles; it is built once."""
-        if is_halved not in self._joiners:
-            self._joiners[is_halved] = MapJoiner(self.backbone, self.engine, is_halved=is_halved)
-        return self._joiners[is_halved]
+        return FieldMaps(frame, (*maps, last), weights, grey, inner)
 
     def fingerprint(self) -> str:
         """Return the SHA-256 of the maps of a fixed frame, as hex.
@@ -162,8 +133,7 @@ class FrozenPass:
         pixels = (coarse + rng.integers(0, 40, coarse.shape)).astype(np.uint8)
         seen = self.run(Field(pixels, np.ones(pixels.shape[:2], np.bool_), UM_PER_PX))
         digest = hashlib.sha256()
-        joined = self.build_joiner(is_halved=False).join(seen.maps)
-        for array in (*seen.maps, joined):
+        for array in (*seen.maps, self.joiner.join(seen.maps)):
             digest.update(np.ascontiguousarray(array).tobytes())
         return digest.hexdigest()
 
@@ -244,12 +214,11 @@ def build_frozen_pass(
     backbone: FrozenBackbone,
     precision: str,
     usual_um_per_px: float = UM_PER_PX,
-    version: int = TILED,
     *,
     is_native: bool = False,
 ) -> FrozenPass:
     """Return the cached pass of a backbone; building one takes a second."""
-    return FrozenPass(backbone, precision, usual_um_per_px, version, is_native=is_native)
+    return FrozenPass(backbone, precision, usual_um_per_px, is_native=is_native)
 
 
 def is_frozen_lite0(backbone: Backbone) -> bool:

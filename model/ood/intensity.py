@@ -27,16 +27,14 @@ _DARKEST_SHARE = 0.1
 """Share of the median brightness, added before the logarithm: bounds the ratios of dark cells."""
 
 
-def intensity_features(
-    frame: Frame, grey: GreySums | None = None, *, is_sampled: bool = False
-) -> NDArray[np.float32]:
+def intensity_features(frame: Frame, grey: GreySums | None = None) -> NDArray[np.float32]:
     """Compute brightness and colour features of each cell.
+
+    Brightness is that of every second pixel in both directions, each with its neighbours.
 
     Args:
         frame: What the network saw.
         grey: Sums of its pixels, where there are any.
-        is_sampled: Whether brightness is that of every second pixel in both directions, each with
-            its neighbours.
 
     Returns:
         (6, rows, columns) float32: mean, darkest, brightest and standard deviation of the logarithm
@@ -47,9 +45,7 @@ def intensity_features(
     valid = frame.valid if frame.valid.any() else np.ones_like(frame.valid)
     sums = (grey or GreySums.of(frame.pixels)).around
     median = max(float(np.median(sums[::4, ::4][_subsample(valid)])), _SUMS)
-    side = TONE_PX
-    if is_sampled:
-        sums, side = np.ascontiguousarray(sums[::2, ::2]), TONE_PX // 2
+    sums, side = np.ascontiguousarray(sums[::2, ::2]), TONE_PX // 2
     # Sums have half as many bytes as their logarithms, whose extremes are of the same pixels.
     by_block = split_into_blocks(sums, side)
     extremes = [_log_share(_reduce(by_block, each), median) for each in (np.minimum, np.maximum)]

@@ -15,7 +15,7 @@ import numpy as np
 
 from model.errors import TrainingError
 from model.ood.refined_distances import compute_refined_map
-from model.products import NUMPY
+from model.products import apply_layer, multiply
 from model.runtime.conversion import Recipe
 from model.runtime.engines import OpenVinoRunner, choose_engine
 
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from model.ood.features import CellFeatures, OodFeatures
-    from model.products import Products
 
 _FLOOR = 1e-6
 """Smallest eigenvalue kept, as a share of the mean eigenvalue."""
@@ -44,16 +43,13 @@ times as many take a third longer; every distance is the same bit for bit."""
 _LEAST_COMPILED = 64
 """Length of vectors from which a compiled graph is faster than PyTorch."""
 
-TRIANGULAR: Final = "triangular"
-"""Name of compiled graphs with triangular factors. Those of earlier bundles have square ones."""
-
-_TOPS: Final = (20, 3, 10, 1, 2)
+TOPS: Final = (5, 3, 10, 1, 2)
 """How many of the farthest cells are averaged, for each of `PLACES`: about 80, 190 and 40 µm², and
 one or two patches. A number, not a share of the field: an inclusion is as unusual in a large field
 as in a small one."""
 
-_HALVED_TOPS: Final = (_TOPS[0] // 4, *_TOPS[1:])
-"""The same where fine cells are 4 µm wide in place of 2 µm."""
+_REFINED: Final = "fine"
+"""Look whose cells share most of what they show with their neighbours, of which there are most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +64,6 @@ class Distances:
         tops: (5,) float64, log of the mean square of the farthest cells, for each of `PLACES`.
         area_px: Area of its steel in pixels of the frame; 0 if unknown.
         extent: Its rows and columns in pixels of the frame.
-        counts: How many cells each of `tops` averages.
     """
 
     whole: NDArray[np.float64]
@@ -78,7 +73,6 @@ class Distances:
     tops: NDArray[np.float64]
     area_px: float = 0.0
     extent: tuple[int, int] = (0, 0)
-    counts: tuple[int, ...] = _TOPS
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,17 +84,12 @@ class OodModels:
         window: Per layer that windows are scored in.
         places: Per look of `PLACES`.
         subtype_of: Class of `whole` → subtype.
-        refined: Looks whose maps are refined where they are farthest, in place of comparing every
-            cell.
-        is_halved: Whether fine cells are 4 µm wide in place of 2 µm.
     """
 
     whole: tuple[TiedGaussians, ...]
     window: tuple[TiedGaussians, ...]
     places: tuple[Textures, ...]
     subtype_of: Mapping[str, str]
-    refined: tuple[str, ...] = ()
-    is_halved: bool = False
 
     def compute_distances(self, features: OodFeatures) -> Distances:
         """Compute the distances of one field."""
@@ -115,13 +104,12 @@ class OodModels:
         ]  # (layers, classes)
         nearest = self.whole[0].classes[int(np.mean(by_class, axis=0).argmin())]
         places = tuple(
-            (compute_refined_map if name in self.refined else _distance_map)(
+            (compute_refined_map if name == _REFINED else _distance_map)(
                 textures, getattr(features, name)
             )
             for name, textures in zip(PLACES, self.places, strict=True)
         )
-        counts = _HALVED_TOPS if self.is_halved else _TOPS
-        tops = [log_top_mean(place, count) for place, count in zip(places, counts, strict=True)]
+        tops = [log_top_mean(place, count) for place, count in zip(places, TOPS, strict=True)]
         return Distances(
             whole=np.min(by_class, axis=1),
             windows=np.stack(
@@ -136,7 +124,6 @@ class OodModels:
             tops=np.array(tops),
             area_px=features.area_px,
             extent=features.extent,
-            counts=counts,
         )
 
     def whiten_embeddings(self, embeddings: NDArray[np.floating]) -> NDArray[np.float32]:
@@ -180,13 +167,11 @@ class TiedGaussians:
         classes: Names, in the order of `means`.
         means: (k, d) float32.
         whiten: (d, d) float32; `(x - mean) @ whiten` has unit covariance.
-        products: Of the bundle.
     """
 
     classes: tuple[str, ...]
     means: NDArray[np.float32]
     whiten: NDArray[np.float32]
-    products: Products = NUMPY
 
     @classmethod
     def fit(cls, vectors: NDArray[np.floating], classes: Sequence[str]) -> TiedGaussians:
@@ -214,8 +199,7 @@ class TiedGaussians:
     def squared_distances(self, vectors: NDArray[np.floating]) -> NDArray[np.float64]:
         """Return the squared Mahalanobis distance of each vector to each class, (n, k)."""
         whitened, centres = (
-            self.products.multiply(rows, self.whiten)
-            for rows in (np.asarray(vectors, np.float64), self.means)
+            multiply(rows, self.whiten) for rows in (np.asarray(vectors, np.float64), self.means)
         )  # (n, d), (k, d)
         return np.stack([((whitened - centre) ** 2).sum(axis=1) for centre in centres], axis=1)
 
@@ -317,14 +301,12 @@ class Textures:
         whitens: (k, d, d) float32, one whitening matrix per subtype.
         runner: Computes the distances in OpenVINO, from `compiled`; None computes them in PyTorch,
             to bits that differ in rounding.
-        products: Of the bundle; they compute the distances of short vectors.
     """
 
     subtypes: tuple[str, ...]
     means: NDArray[np.float32]
     whitens: NDArray[np.float32]
     runner: OpenVinoRunner | None = None
-    products: Products = NUMPY
 
     @classmethod
     def from_moments(
@@ -354,21 +336,15 @@ class Textures:
             whitens.append(whitening_matrix(shrunk))
         return cls(names, np.stack(means).astype(np.float32), np.stack(whitens).astype(np.float32))
 
-    def compiled(self, *, is_triangular: bool = True) -> Textures:
-        """Return them with a runner where that is faster: product, lengths and minimum in one.
-
-        Args:
-            is_triangular: Whether to multiply by triangular factors of the precision matrices, in
-                place of their square roots; distances differ in rounding.
-        """
+    def compiled(self) -> Textures:
+        """Return them with a runner where that is faster: product, lengths and minimum in one."""
         engine = choose_engine("cpu", "fp32")
         if engine.name != "openvino" or self.means.shape[1] < _LEAST_COMPILED:
             return self
         digest = hashlib.sha256(self.whitens.tobytes() + self.means.tobytes()).hexdigest()
-        kind = "triangular" if is_triangular else "square"
         recipe = Recipe(
-            f"{kind} factors {self.whitens.shape} {digest}",
-            partial(_build_factors, self.whitens, self.means, is_triangular=is_triangular),
+            f"factors {self.whitens.shape} {digest}",
+            partial(_build_factors, self.whitens, self.means),
         )
         return replace(self, runner=OpenVinoRunner(recipe, engine, None))
 
@@ -382,8 +358,7 @@ class Textures:
             vectors: (n, d) float16 or float32.
         """
         if self.runner is None:
-            is_short = self.means.shape[1] < _LEAST_COMPILED
-            if is_short and self.products.name == NUMPY.name:
+            if self.means.shape[1] < _LEAST_COMPILED:
                 return self._compute_in_numpy(vectors)
             return self._compute_in_torch(vectors)
         nearest = np.empty(len(vectors), np.float32)
@@ -396,7 +371,7 @@ class Textures:
         kernel = np.concatenate(list(self.whitens), axis=1)  # (d, k d)
         exact = (self.means.astype(np.float64), self.whitens.astype(np.float64))
         centres = np.einsum("kd,kde->ke", *exact).astype(np.float32).ravel()
-        whitened = self.products.apply(kernel.T, vectors.astype(np.float32).T[..., None])
+        whitened = apply_layer(kernel.T, vectors.astype(np.float32).T[..., None])
         whitened = np.square(whitened[..., 0] - centres[:, None])  # (k d, n)
         squares = whitened.reshape(*self.means.shape, len(vectors)).sum(axis=1)
         return np.asarray(np.sqrt(squares.min(axis=0)), np.float32)
@@ -430,16 +405,12 @@ def _whiten_means(whitens: NDArray[np.float32], means: NDArray[np.float32]) -> T
 
 
 def _build_factors(
-    whitens: NDArray[np.float32], means: NDArray[np.float32], *, is_triangular: bool
+    whitens: NDArray[np.float32], means: NDArray[np.float32]
 ) -> tuple[nn.Module, tuple[Tensor, ...]]:
     """Return a network of the distances, and an example."""
     import torch  # noqa: PLC0415 - to convert
 
-    from model.ood.factors import SquareFactors, TriangularFactors  # noqa: PLC0415
+    from model.ood.factors import TriangularFactors  # noqa: PLC0415
 
-    network: nn.Module = (
-        TriangularFactors(torch.from_numpy(means), torch.from_numpy(whitens))
-        if is_triangular
-        else SquareFactors(torch.from_numpy(whitens), _whiten_means(whitens, means))
-    )
+    network = TriangularFactors(torch.from_numpy(means), torch.from_numpy(whitens))
     return network, (torch.zeros(2, means.shape[1], dtype=torch.float16),)

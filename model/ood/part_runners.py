@@ -63,33 +63,16 @@ class FrozenBackbone(Protocol):
         ...
 
 
-def build_runner(
+def build_batch_runner(
     backbone: FrozenBackbone, part: str, engine: Engine
-) -> Callable[[NDArray[np.uint8]], list[NDArray[np.float32]]]:
-    """Return a function that computes all maps of one image.
+) -> Callable[[NDArray[np.float32]], NDArray[np.float32]]:
+    """Return a function that computes the map of a whole batch.
 
     Args:
         backbone: The network.
         part: See `build_part`.
         engine: From `choose_engine`.
     """
-    if engine.name == "openvino":
-        return _compile(backbone, part, engine).maps
-    import torch  # noqa: PLC0415 - the engine
-
-    network, _ = build_part(backbone, part)
-
-    @torch.inference_mode()
-    def run(pixels: NDArray[np.uint8]) -> list[NDArray[np.float32]]:
-        return [feature_map[0].numpy() for feature_map in network(torch.from_numpy(pixels[None]))]
-
-    return run
-
-
-def build_batch_runner(
-    backbone: FrozenBackbone, part: str, engine: Engine
-) -> Callable[[NDArray[np.float32]], NDArray[np.float32]]:
-    """Return a function that computes the map of a whole batch; see `build_runner`."""
     if engine.name == "openvino":
         return _compile(backbone, part, engine).run_batch
     import torch  # noqa: PLC0415 - the engine
@@ -105,7 +88,7 @@ def build_batch_runner(
 
 
 def build_borrowing_runner(backbone: FrozenBackbone, part: str, engine: Engine) -> BorrowingRunner:
-    """Return a function that lends the maps of one image; see `build_runner`."""
+    """Return a function that lends the maps of one image; see `build_batch_runner`."""
     if engine.name == "openvino":
         return _compile(backbone, part, engine).borrow_maps
     import torch  # noqa: PLC0415 - the engine
@@ -143,24 +126,20 @@ def build_part(backbone: FrozenBackbone, part: str) -> tuple[nn.Module, tuple[Te
 
     Args:
         backbone: The network.
-        part: "part 0" and so on of its early parts; "join" or "halved join" for the map that joins
-            two layers; "last" for its last stage; "stages" for all of it.
+        part: "part 0" and so on of its early parts; "join" for the map that joins two layers;
+            "last" for its last stage.
     """
     import torch  # noqa: PLC0415 - builds layers
 
     from model.ood import networks  # noqa: PLC0415
 
     channels = backbone.channels
-    if part.endswith("join"):
+    if part == "join":
         maps = tuple(torch.zeros(1, channels[i], 16 // i, 16 // i) for i in (1, 2))
-        is_halved = part != "join"
-        join = networks.HalvedJoin((channels[1], channels[2])) if is_halved else networks.Join()
-        return join.eval(), maps
+        return networks.Join((channels[1], channels[2])).eval(), maps
     loaded = _load(backbone) if isinstance(backbone, StoredBackbone) else backbone.load()
     if part == "last":
         return networks.LastStage(loaded).eval(), (torch.zeros(2, channels[2], 16, 16),)
-    if part == "stages":
-        return networks.Stages(loaded).eval(), (torch.zeros(1, 64, 64, 3, dtype=torch.uint8),)
     index = int(part.removeprefix("part "))
     early = backbone.early_parts()[index]
     side = 16 if early.stride > 1 else 64

@@ -8,7 +8,7 @@ each) within 0.001; real SEM micrographs: 274 answers have the same flags, p-val
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -19,13 +19,6 @@ if TYPE_CHECKING:
 
     from model.ood.features import CellFeatures
     from model.ood.mahalanobis import Textures
-
-REFINED: Final = ("fine", "patch")
-"""Looks whose cells share most of what they show with their neighbours: of a refined map only every
-second one in both directions and those next to the farthest of them are compared."""
-
-HALVED_REFINED: Final = REFINED[:1]
-"""The same where fine cells are 4 µm wide: of their patches there are few."""
 
 _REFINED_SHARE = 0.05
 """Share of the cells compared first whose neighbours are compared, too."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
@@ -52,8 +52,8 @@ class ScoreNormalizer:
     looks: Mapping[str, NDArray[np.float64]]
     scores: NDArray[np.float64]
     peaks: NDArray[np.float64]
-    microscopes: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
-    sizes: SizeCorrection = field(default_factory=lambda: SizeCorrection.none(len(LOOKS)))
+    microscopes: Mapping[str, NDArray[np.float64]]
+    sizes: SizeCorrection
 
     @classmethod
     def fit(
@@ -87,7 +87,7 @@ class ScoreNormalizer:
         peaks = np.array(
             [[place.max() for place in distances.places] for distances in measured], np.float64
         ) / np.exp(shifts[:, _FIRST_PLACE:] / 2)
-        unscored = cls(layers, windows, looks, np.zeros(0), np.sort(peaks, axis=0), sizes=sizes)
+        unscored = cls(layers, windows, looks, np.zeros(0), np.sort(peaks, axis=0), {}, sizes)
         scores = np.array([combine_scores(unscored.z_scores(distances)) for distances in measured])
         microscope_of = np.array(microscopes)
         calibrated = [

@@ -1,13 +1,12 @@
 """Measure the out-of-distribution check on real micrographs by the size of the field.
 
-    python tests/bench/real.py ../shared/data [--quick] [--whole] [--before] [--kept FOLDER]
+    python tests/bench/real.py ../shared/data [--quick] [--whole] [--kept FOLDER]
         [--scale fixed|own|native]
 
 Trained on one piece (1/16 of the area) of each micrograph of ultrahigh-carbon steel, tested on
 pieces of a quarter, 1, 4 and 16 times that area of micrographs whose heat treatment was held out;
 each heat treatment is held out once. With `--whole` trained on whole micrographs, tested on whole
-ones and quarters. "before" (only with `--before`) is the same bundle without the distance of the
-whole field, the peer is a Mahalanobis distance on the pooled features of the same network.
+ones and quarters. The peer is a Mahalanobis distance on the pooled features of the same network.
 `--scale fixed`: all pixels at 1.5 times their size. `own`: resampled to 0.25 µm by the scale of
 each micrograph, as a bundle of one scale does. `native`: pixels kept, as a training does for images
 of many scales; the magnifications differ by a factor of 400.
@@ -41,7 +40,6 @@ from model.evaluation.metrics import auroc, auroc_interval
 from model.framing import Field
 from model.networks.backbones import frozen_lite0
 from model.ood import conformal
-from model.ood.detector import OodDetector
 from model.ood.features import build_ood_extractor
 from model.ood.fit import iter_fit_detector
 from model.ood.mahalanobis import TiedGaussians, normalize_rows
@@ -164,19 +162,11 @@ def assign_splits(steel: Sequence[Micrograph]) -> dict[str, int]:
     return split_of
 
 
-def remove_distance(detector: OodDetector) -> OodDetector:
-    """Return the detector as the version before the distance of the whole field wrote it."""
-    facts = {name: value for name, value in detector.facts().items() if name != "field"}
-    tensors = {n: a for n, a in detector.tensors().items() if not n.startswith("field.")}
-    return OodDetector.from_tensors(tensors, facts, frozen_lite0())
-
-
 def measure_split(
     taught: Sequence[Micrograph],
     tested: Sequence[Micrograph],
     usual: str,
     *,
-    has_before: bool,
     is_native: bool,
     kept: FeatureCache,
 ) -> Iterator[tuple[str, str, str, float, float]]:
@@ -195,7 +185,6 @@ def measure_split(
     features = ReferenceFeatures(examples, extractor, kept)
     *_, last = iter_fit_detector(examples, subtype_of=lambda code: code[0], features=features)
     after = last.result
-    before = remove_distance(after) if has_before else None
     embeddings = after.embeddings()
     peer = Peer(np.stack([embeddings[example.key] for example in examples]), examples)
     sizes = list(SIZES) if usual == "1" else [size for size in SIZES if SIZES[size] <= 2]
@@ -209,9 +198,6 @@ def measure_split(
             result = after.score_description(seen, piece, ALPHA)
             yield kind, area, "after", result.p_value, result.score
             yield kind, area, "peer", *peer.score(normalize_rows(seen.whole[-1][None])[0])
-            if before is not None:
-                result = before.score_description(seen, piece, ALPHA)
-                yield kind, area, "before", result.p_value, result.score
 
 
 def clopper_pearson(hits: int, n: int) -> tuple[float, float]:
@@ -245,7 +231,6 @@ def main() -> int:
     parser.add_argument("--kept", type=Path, help="folder that keeps features of every piece")
     scales = ("fixed", "own", "native")
     parser.add_argument("--scale", choices=scales, default="fixed", help="of the pixels")
-    parser.add_argument("--before", action="store_true", help="also without the distance")
     options = parser.parse_args()
     torch.set_num_threads(1)
     began = time.monotonic()
@@ -273,7 +258,6 @@ def main() -> int:
             taught,
             tested,
             "16" if options.whole else "1",
-            has_before=options.before,
             is_native=options.scale == "native",
             kept=kept,
         ):

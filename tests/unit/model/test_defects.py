@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from model.framing import Field, Framing
-from model.image_quality import DEFECTS, DefectLimits, measure_frame, measure_quality
+from model.image_quality import DEFECTS, DefectLimits, measure_frame
 
 
 def pictured(seed, *, side=320, change=None, um_per_px=0.2):
@@ -21,23 +21,22 @@ def pictured(seed, *, side=320, change=None, um_per_px=0.2):
 
 
 class Gates:
-    """Limits that were fitted to usual fields, of all pixels or of every second one."""
+    """Limits that were fitted to usual fields."""
 
-    def __init__(self, *, is_sampled):
-        self._is_sampled = is_sampled
+    def __init__(self):
         self._limits = DefectLimits.fit([self.measure(pictured(seed)) for seed in range(30)])
 
     def measure(self, field):
         frame = Framing("scale", 4096, 0.2, 0.2).frames(field)[0]
-        return measure_frame(frame, 0.2, is_sampled=self._is_sampled)
+        return measure_frame(frame, 0.2)
 
     def find_defects(self, field):
         return self._limits.find_defects(self.measure(field))
 
 
-@pytest.fixture(scope="module", params=[False, True], ids=["every pixel", "every second pixel"])
-def gates(request):
-    return Gates(is_sampled=request.param)
+@pytest.fixture(scope="module")
+def gates():
+    return Gates()
 
 
 def names(gates, field):
@@ -125,12 +124,6 @@ def test_what_is_no_steel_is_not_measured(gates):
     text[200:] = np.random.default_rng(1).integers(0, 255, text[200:].shape)
 
     assert gates.measure(Field(bar, valid, 0.2)) == gates.measure(Field(text, valid, 0.2))
-
-
-def test_a_field_is_measured_on_its_frame_of_the_same_pixel_size():
-    field = pictured(104)
-
-    assert measure_quality(field) == Gates(is_sampled=False).measure(field)
 
 
 @pytest.mark.parametrize(("height", "width"), [(1, 1), (9, 200), (40, 17)])

@@ -109,7 +109,9 @@ def test_cells_without_steel_change_no_block():
     steel[12:, 22:] = False
     other = np.where(steel[..., None], features, 99).astype(np.float16)
 
-    one, two = (describe_blocks(CellFeatures(f, steel, 32.0, None)) for f in (features, other))
+    one, two = (
+        describe_blocks(CellFeatures(f, steel, 32.0, None), 10, (24, 34)) for f in (features, other)
+    )
 
     assert np.array_equal(one, two)
     assert len(one) == 11  # of 3 × 4, the one without steel is left out

@@ -11,8 +11,7 @@ from model.framing import Field
 from model.networks.backbones import IMAGENET_MEAN, IMAGENET_STD, Lite0, frozen_lite0
 from model.ood.features import WINDOW_PX, build_ood_extractor, list_windows
 from model.ood.frozen_pass import TILE_CELLS, FrozenPass
-from model.ood.networks import join_maps
-from model.products import NUMPY
+from model.products import describe_map
 
 LARGE = (1440, 1504)  # 2.2 million pixels
 
@@ -87,36 +86,30 @@ def large():
 
 
 def join_whole(maps):
-    return join_maps(*(torch.from_numpy(maps[layer])[None] for layer in (1, 2)))
+    """Return the second and third map on the grid of the second, smoothed over neighbours."""
+    finer, coarser = (torch.from_numpy(maps[layer])[None] for layer in (1, 2))
+    upsampled = functional.interpolate(coarser, size=finer.shape[2:], mode="bilinear")
+    both = torch.cat([finer, upsampled], dim=1)
+    return functional.avg_pool2d(both, 3, stride=1, padding=1, count_include_pad=False)
 
 
-def test_the_joined_map_of_a_large_frame_is_that_of_its_whole_maps(large):
+def test_cells_of_the_joined_map_are_the_mean_of_four_away_from_its_edge(large):
     frozen_pass, maps = large
 
-    joined = frozen_pass.build_joiner(is_halved=False).join(maps)
-
-    expected = join_whole(maps)[0].permute(1, 2, 0).numpy()
-    assert joined.dtype == np.float16
-    assert np.abs(joined - expected).max() < 1e-3 * np.abs(expected).max()
-
-
-def test_cells_of_the_halved_map_are_the_mean_of_four_away_from_its_edge(large):
-    frozen_pass, maps = large
-
-    halved = frozen_pass.build_joiner(is_halved=True).join(maps)
+    joined = frozen_pass.joiner.join(maps)
 
     expected = functional.avg_pool2d(join_whole(maps), 2)[0].permute(1, 2, 0).numpy()
-    assert halved.shape == expected.shape
+    assert joined.dtype == np.float16
+    assert joined.shape == expected.shape
     inner = np.s_[1:-1, 1:-1]
-    assert np.abs(halved[inner] - expected[inner]).max() < 1e-3 * np.abs(expected).max()
-    assert np.abs(halved - expected).max() < 0.5 * np.abs(expected).max()  # repeated at the edge
+    assert np.abs(joined[inner] - expected[inner]).max() < 1e-3 * np.abs(expected).max()
+    assert np.abs(joined - expected).max() < 0.5 * np.abs(expected).max()  # repeated at the edge
 
 
-@pytest.mark.parametrize("is_halved", [True, False])
-def test_strips_of_the_joined_map_have_the_bits_of_one_strip(large, is_halved):
+def test_strips_of_the_joined_map_have_the_bits_of_one_strip(large):
     frozen_pass, maps = large
     upper = [own[:, : len(own[0]) // 2] for own in maps]
-    joiner = frozen_pass.build_joiner(is_halved=is_halved)
+    joiner = frozen_pass.joiner
 
     whole, part = joiner.join(maps), joiner.join(upper)
 
@@ -124,14 +117,14 @@ def test_strips_of_the_joined_map_have_the_bits_of_one_strip(large, is_halved):
     assert np.array_equal(whole[:rows], part[:rows])
 
 
-def test_the_smallest_frame_has_a_halved_map():
+def test_the_smallest_frame_has_a_joined_map():
     frozen_pass = FrozenPass(frozen_lite0())
     maps = frozen_pass.run(draw((32, 32))).maps
 
-    halved = frozen_pass.build_joiner(is_halved=True).join(maps)
+    joined = frozen_pass.joiner.join(maps)
 
-    assert halved.shape == (2, 2, maps[1].shape[0] + maps[2].shape[0])
-    assert np.isfinite(halved).all()
+    assert joined.shape == (2, 2, maps[1].shape[0] + maps[2].shape[0])
+    assert np.isfinite(joined).all()
 
 
 def test_tiles_that_are_computed_together_do_not_see_one_another():
@@ -157,4 +150,4 @@ def test_windows_that_are_described_together_have_the_bits_of_each_alone():
     for own, (x0, y0, x1, y1) in zip(windows, boxes, strict=True):
         part = np.s_[y0 // 32 : -(-y1 // 32), x0 // 32 : -(-x1 // 32)]
         cells = np.ascontiguousarray(seen.maps[3][(slice(None), *part)])
-        assert np.array_equal(own, NUMPY.describe(cells, seen.weights[3][part] + 1e-6).moments)
+        assert np.array_equal(own, describe_map(cells, seen.weights[3][part] + 1e-6).moments)

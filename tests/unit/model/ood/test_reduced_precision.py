@@ -9,7 +9,6 @@ import torch
 from model.data.dataset import Example
 from model.framing import Field
 from model.networks.backbones import build_backbone
-from model.ood.detector import OodDetector
 from model.ood.features import rebuild_ood_extractor
 from model.ood.fit import fit_detector
 from model.ood.frozen_pass import FrozenPass
@@ -71,12 +70,6 @@ def test_a_pc_that_is_not_set_to_bf16_answers_as_without_its_statistics(
     assert score(loaded) == score(exact)
 
 
-def test_an_earlier_version_reads_the_statistics_in_fp32(exact, reduced, backbone):
-    tensors, facts = list_tensors(exact, reduced), collect_facts(exact, reduced)
-
-    assert score(OodDetector.from_tensors(tensors, facts, backbone)) == score(exact)
-
-
 @needs_bf16
 def test_a_pc_that_is_set_to_bf16_uses_its_statistics(exact, reduced, backbone):
     tensors, facts = list_tensors(exact, reduced), collect_facts(exact, reduced)
@@ -125,45 +118,8 @@ def test_what_is_too_close_in_bf16_is_computed_by_the_same_network_in_fp32(exact
     assert all((a == b).all() for a, b in zip(seen.maps, known.maps, strict=True))
 
 
-def test_a_bundle_of_an_earlier_version_compares_every_cell(exact, backbone):
-    tensors = exact.tensors()
-    facts = {name: value for name, value in exact.facts().items() if name != "halved"}
-    earlier = {name: value for name, value in facts.items() if name != "refined"}
-
-    now, before = (
-        OodDetector.from_tensors(tensors, json.loads(json.dumps(own)), backbone).score(FRESH, ALPHA)
-        for own in (facts, earlier)
-    )
-
-    assert facts["refined"]
-    for new, old in zip(now, before, strict=True):
-        assert new.local == pytest.approx(old.local, rel=0.05)
-        assert not np.array_equal(new.heat, old.heat)
-
-
-def test_a_bundle_of_an_earlier_version_has_fine_cells_of_half_the_side(exact, backbone):
-    tensors, facts = exact.tensors(), exact.facts()
-    earlier = {name: value for name, value in facts.items() if name != "halved"}
-
-    now, before = (
-        OodDetector.from_tensors(tensors, json.loads(json.dumps(own)), backbone)
-        for own in (facts, earlier)
-    )
-
-    assert facts["halved"]
-    new, old = (detector.extractor.extract(FRESH[0]) for detector in (now, before))
-    assert new.fine.side_px == 2 * old.fine.side_px
-    assert new.tone.side_px == old.fine.side_px
-    assert new.patch.side_px == 2 * new.fine.side_px
-    assert old.patch.side_px == 3 * old.fine.side_px
-    (result,), (other,) = (detector.score(FRESH[:1], ALPHA) for detector in (now, before))
-    assert result.heat.shape == other.heat.shape
-    assert now.extractor.measure_quality(FRESH[0]) != before.extractor.measure_quality(FRESH[0])
-
-
-@pytest.mark.parametrize("is_triangular", [True, False])
 @pytest.mark.parametrize("length", [96, 152, 320])
-def test_compiled_distances_are_those_of_pytorch_within_rounding(length, is_triangular):
+def test_compiled_distances_are_those_of_pytorch_within_rounding(length):
     rng = np.random.default_rng(0)
     mixed = rng.normal(size=(length, length)) / length**0.5 + 0.3  # what is common to all numbers
     cells = {
@@ -172,7 +128,7 @@ def test_compiled_distances_are_those_of_pytorch_within_rounding(length, is_tria
     plain = Textures.from_moments({n: Moments.from_vectors(own) for n, own in cells.items()})
     fresh = (rng.normal(size=(5000, length)) @ mixed).astype(np.float16)
 
-    compiled = plain.compiled(is_triangular=is_triangular)
+    compiled = plain.compiled()
 
     assert compiled.compute_distances(fresh) == pytest.approx(
         plain.compute_distances(fresh), rel=1e-4

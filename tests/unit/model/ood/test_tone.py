@@ -19,19 +19,18 @@ def steel(gain=(1.0, 1.0, 1.0)):
     return np.clip(np.rint(grey * gain), 0, 255).astype(np.uint8)
 
 
-@pytest.fixture(params=[False, True], ids=["every pixel", "every second pixel"])
-def describe(request):
-    return lambda pixels: intensity_features(framed(pixels), is_sampled=request.param)
+def describe(pixels):
+    return intensity_features(framed(pixels))
 
 
 @pytest.mark.parametrize("gain", [(1.1, 1.1, 1.1), (0.9, 0.9, 0.9), (1.06, 1.0, 0.94)])
-def test_another_lamp_or_white_balance_is_not_seen(describe, gain):
+def test_another_lamp_or_white_balance_is_not_seen(gain):
     before, after = describe(steel()), describe(steel(gain))
 
     assert np.abs(after - before).max() < 0.03
 
 
-def test_a_dark_spot_is_dark_in_its_cell_alone(describe):
+def test_a_dark_spot_is_dark_in_its_cell_alone():
     spotted = steel()
     spotted[35:38, 51:54] = 5
 
@@ -46,12 +45,6 @@ def test_every_second_pixel_leaves_no_dark_pixel_out():
     spotted = steel()
     spotted[35, 51] = spotted[60, 12] = spotted[61, 41] = 5
 
-    change = [
-        np.abs(
-            intensity_features(framed(spotted), is_sampled=is_sampled)
-            - intensity_features(framed(steel()), is_sampled=is_sampled)
-        )[0]
-        for is_sampled in (False, True)
-    ]
+    change = (describe(spotted) - describe(steel()))[0]
 
-    assert ((change[1] > 0) == (change[0] > 0)).all()
+    assert {(4, 6), (7, 1), (7, 5)} <= set(zip(*np.nonzero(change), strict=True))
