@@ -139,14 +139,24 @@ def send_mail(
     return {name: _answer(*reason) for name, reason in refused.items()}
 
 
-def _connect(server: MailServer) -> smtplib.SMTP:
+def try_login(server: MailServer, *, timeout_s: float) -> None:
+    """Connect and log in as for a message, and send none. Raises `MailRefused`."""
+    try:
+        _close(_connect(server, timeout_s=timeout_s))
+    except UnicodeError:
+        raise MailRefused(UNSENDABLE) from None  # the cause holds the password
+    except (OSError, smtplib.SMTPException) as error:
+        raise MailRefused(_describe(error)) from error
+
+
+def _connect(server: MailServer, *, timeout_s: float = TIMEOUT_S) -> smtplib.SMTP:
     host, _, port = server.address.partition(":")
     number = int(port) if port else PORTS[server.security]
     context = ssl.create_default_context()
     client = (
-        smtplib.SMTP_SSL(host, number, timeout=TIMEOUT_S, context=context)
+        smtplib.SMTP_SSL(host, number, timeout=timeout_s, context=context)
         if server.security == "tls"
-        else smtplib.SMTP(host, number, timeout=TIMEOUT_S)
+        else smtplib.SMTP(host, number, timeout=timeout_s)
     )
     try:
         client.ehlo()

@@ -48,10 +48,10 @@ def examine(settings: Settings, file: Path | None) -> list[DoctorResult]:
         *_settings_version(settings),
         _program(),
         _python(),
-        _service(account),
+        *_service(account, settings, file),
         *examine_folders(settings, account),
         *([] if settings.sources else [_no_sources()]),
-        examine_database(settings),
+        *examine_database(settings),
         *examine_evidence(settings),
         *examine_sites(settings),
         *examine_copies(settings),
@@ -113,12 +113,23 @@ def _account() -> str | None:
     return find_service_account()
 
 
-def _service(account: str | None) -> DoctorResult:
+def _service(account: str | None, settings: Settings, file: Path | None) -> Iterator[DoctorResult]:
     if account is None:
-        return DoctorResult(
+        yield DoctorResult(
             "service", "doubtful", "not installed. For automatic start: agent service install."
         )
-    return DoctorResult("service", "right", f"installed, runs as {account}.")
+        return
+    yield DoctorResult("service", "right", f"installed, runs as {account}.")
+    if sys.platform == "win32" or file is None:
+        return
+    from agent.host.systemd import find_missing_rights
+
+    if missing := find_missing_rights(file, settings, account):
+        sentence = (
+            f"the unit was written for other settings and lacks {missing}. Run agent service "
+            "install, then restart the service."
+        )
+        yield DoctorResult("service", "wrong", sentence)
 
 
 def _memory() -> DoctorResult:

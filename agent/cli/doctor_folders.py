@@ -1,4 +1,4 @@
-"""Check data folder, backup folder and sources with the rights of the service account.
+"""Check every path and address of the settings with the rights of the service account.
 
 Root may read everything, the service may not. If root runs the check and a service is installed, a
 child process with the account of the service does it.
@@ -15,14 +15,16 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from agent.cli.doctor_network import examine_network
 from agent.cli.finding import DoctorResult, Level
-from agent.host.systemd_unit import list_shared_folders
+from agent.host.systemd_unit import list_read_paths
+from agent.settings import Right, iter_paths
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from agent.settings import Settings, Source
+    from agent.settings import NamedPath, Settings, Source
 
 LITTLE_DISK_BYTES = 5_000_000_000
 """Our choice: an operator has time to act before a full disk stops processing."""
@@ -38,10 +40,12 @@ OF_THE_DISK = "lost+found"
 """Folder of root at the top of every ext4 disk, also if the disk is the data folder."""
 
 SAMPLE_SIZE = 200
+MAY_BE_MISSING = frozenset({"[orders] specifications"})
+"""Without it no order has limits, which many labs begin with."""
 
 
 def examine_folders(settings: Settings, account: str | None) -> list[DoctorResult]:
-    """Check data folder, backup folder and sources.
+    """Check the data folder, each other path and each address of the settings, and the sources.
 
     Args:
         settings: Settings of the lab.
@@ -53,10 +57,17 @@ def examine_folders(settings: Settings, account: str | None) -> list[DoctorResul
             *_data_folder("data folder", settings.store.folder),
             *(
                 finding
-                for setting, folder in list_shared_folders(settings).items()
-                for finding in _shared_folder(setting, folder)
+                for named in iter_paths(settings)
+                if named.right is not Right.READ and named.path != settings.store.folder
+                for finding in _written_path(named)
+            ),
+            *(
+                finding
+                for setting, path in list_read_paths(settings).items()
+                for finding in _read_path(setting, path)
             ),
             *(finding for source in settings.sources for finding in _source(source)),
+            *examine_network(settings),
         ]
 
     if account and _may_become(account):
@@ -116,6 +127,46 @@ def _probe(folder: Path) -> float:
         probe.flush()
         os.fsync(probe.fileno())
         return os.fstat(probe.fileno()).st_mtime - began_s
+
+
+def _written_path(named: NamedPath) -> Iterator[DoctorResult]:
+    if named.right is Right.APPEND and named.path.is_file():  # others' folder, the agent's file
+        try:
+            with named.path.open("ab"):
+                pass
+        except OSError as error:
+            yield DoctorResult(named.label, "wrong", _explain(named.path, "not writable", error))
+        else:
+            yield DoctorResult(named.label, "right", f"{named.path} can be appended to.")
+        return
+    yield from _shared_folder(named.label, named.folder)
+
+
+def _read_path(setting: str, path: Path) -> Iterator[DoctorResult]:
+    if _is_mapped(path):
+        yield DoctorResult(setting, "wrong", _mapped(path))
+        return
+    try:
+        if path.is_dir():
+            with os.scandir(path):
+                pass
+        else:
+            with path.open("rb") as file:
+                file.read(1)
+    except FileNotFoundError:
+        level: Level = "right" if setting in MAY_BE_MISSING else "wrong"
+        sentence = f"{path}: no such file, or no permission to its folder."
+        yield DoctorResult(setting, level, sentence)
+    except OSError as error:
+        yield DoctorResult(setting, "wrong", _explain(path, "not readable", error))
+    else:
+        yield DoctorResult(setting, "right", f"{path} is readable.")
+
+
+def _explain(path: Path, fault: str, error: OSError) -> str:
+    right = "write" if fault == "not writable" else "read"
+    why = error.strerror or str(error)
+    return f"{path}: {fault} ({why}). Give the account {right} permission."
 
 
 def _shared_folder(setting: str, folder: Path) -> Iterator[DoctorResult]:

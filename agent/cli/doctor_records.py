@@ -103,14 +103,21 @@ def examine_certificate(settings: Settings) -> Iterator[DoctorResult]:
     yield DoctorResult("statements", level, sentence)
 
 
-def examine_database(settings: Settings) -> DoctorResult:
-    """Check that the database opens with the schema of this program."""
+def examine_database(settings: Settings) -> Iterator[DoctorResult]:
+    """Check that the database opens with the schema of this program, and can be backed up."""
     try:
-        store = open_store(settings)
+        with open_store(settings) as store:
+            kind, fault = store.kind, store.checks.find_dump_fault()
     except AgentError as error:
-        return DoctorResult("database", "wrong", str(error))
-    store.close()
-    return DoctorResult("database", "right", "opens, and its schema matches this version.")
+        yield DoctorResult("database", "wrong", str(error))
+        return
+    yield DoctorResult("database", "right", "opens, and its schema matches this version.")
+    if fault:
+        level: Level = "wrong" if settings.backup.folder else "doubtful"
+        sentence = f"{fault}. Install the client programs of the server's version."
+        yield DoctorResult("pg_dump", level, sentence)
+    elif kind == "postgresql":
+        yield DoctorResult("pg_dump", "right", "is installed and not older than the server.")
 
 
 def examine_evidence(settings: Settings) -> Iterator[DoctorResult]:

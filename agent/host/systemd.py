@@ -146,6 +146,43 @@ def find_service_account() -> str | None:
     return next((line.removeprefix("User=") for line in lines if line.startswith("User=")), None)
 
 
+PERMITS = ("ReadWritePaths", "BindReadOnlyPaths", "BindPaths")
+DENIES = "IPAddressDeny=any"
+
+
+def find_missing_rights(config: Path, settings: Settings, account: str) -> str:
+    """Return what the settings ask for and the installed unit forbids, "" for nothing.
+
+    Of a unit for another settings file nothing is known.
+    """
+    try:
+        installed = (FOLDER / UNIT).read_text(encoding="utf-8")
+    except OSError:
+        return ""
+    wanted = render_unit(config, settings, inspect_machine(settings), account=account)
+    return compare_rights(installed, wanted)
+
+
+def compare_rights(installed: str, wanted: str) -> str:
+    """Return what a unit permits that another one forbids, "" for nothing."""
+    before, after = _read_lines(installed), _read_lines(wanted)
+    if before.get("ExecStart") != after.get("ExecStart"):
+        return ""
+    missing = [
+        path.strip('"').removeprefix("-")
+        for key in PERMITS
+        for path in after.get(key, "").split(" ")
+        if path and path not in before.get(key, "").split(" ")
+    ]
+    if DENIES in installed.splitlines() and DENIES not in wanted.splitlines():
+        missing.append("the network")
+    return ", ".join(dict.fromkeys(missing))
+
+
+def _read_lines(unit: str) -> dict[str, str]:
+    return dict(line.split("=", 1) for line in unit.splitlines() if "=" in line)
+
+
 def _refuse_others() -> None:
     if os.geteuid() != 0:
         raise WrongUse("only root may change services: sudo agent --config FILE service …")

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import agent
+from agent.settings import Right, iter_paths, needs_network
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -61,6 +62,7 @@ def inspect_machine(settings: Settings) -> Machine:
     folders = [
         *(source.folder for source in settings.sources),
         *list_shared_folders(settings).values(),
+        *_list_read(settings),
     ]
     away = (_first_missing(folder) for folder in folders if not folder.is_dir())
     mounts = frozenset({*_mounted("/proc/self/mounts"), *_mounted("/etc/fstab"), *away})
@@ -153,7 +155,7 @@ def list_hidden_neighbours(
 def render_unit(
     config: Path, settings: Settings, machine: Machine, *, account: str = ACCOUNT
 ) -> str:
-    """Write the unit for one settings file; writable are the data folder and what is shared."""
+    """Write the unit for one settings file: what it permits is what the settings name."""
     data, shared = settings.store.folder, list(list_shared_folders(settings).values())
     sources = [source.folder for source in settings.sources]
     # A share that is away must not keep the service from starting, so its folders may be missing;
@@ -163,8 +165,10 @@ def render_unit(
     }
     alone = [folder for folder in shared if _is_hidden(folder) and folder not in mounted]
     writable = [str(data), *(f"-{mounted.get(folder, folder)}" for folder in shared)]
-    visible = list_bound_folders([*sources, *mounted], machine)
-    beside = list_hidden_neighbours(visible, machine, keep=[*sources, data, *shared, config.parent])
+    read = [path for path in _list_read(settings) if not path.is_relative_to(config.parent)]
+    visible = list_bound_folders([*sources, *mounted, *read], machine)
+    keep = [*sources, data, *shared, *read, config.parent]
+    beside = list_hidden_neighbours(visible, machine, keep=keep)
     program = [folder for folder in machine.program if _is_hidden(folder)]
     readable = [*visible, *program, *(f for f in (config.parent,) if _is_hidden(f))]
     return _TEMPLATE.format(
@@ -194,20 +198,34 @@ def render_unit(
 
 
 def list_shared_folders(settings: Settings) -> dict[str, Path]:
-    """Return the shared folders that the agent writes to, by setting; not the data folder."""
-    wished = {
-        "[backup] folder": settings.backup.folder,
-        "[orders] lists": settings.orders.lists,
-        "[orders] outbox": settings.orders.outbox,
-        "[report] share": settings.report.share,
+    """Return the folders that the agent writes to, by setting; not the data folder."""
+    return {
+        named.label: named.folder
+        for named in iter_paths(settings)
+        if named.right is not Right.READ and named.path != settings.store.folder
     }
-    return {setting: Path(folder) for setting, folder in wished.items() if folder}
 
 
-def needs_network(settings: Settings) -> bool:
-    """Return whether the lab's settings need a connection to another PC."""
-    here = settings.web.host in {"127.0.0.1", "localhost", "::1"}
-    return bool(settings.store.url or settings.notify.urls or settings.report.mail_to or not here)
+def list_read_paths(settings: Settings) -> dict[str, Path]:
+    """Return the files and folders that the agent reads, by setting; not the sources."""
+    return {
+        named.label: named.path
+        for named in iter_paths(settings)
+        if named.right is Right.READ and not named.source
+    }
+
+
+def _list_read(settings: Settings) -> list[Path]:
+    """Return what has to be seen for that: a file's folder, since a renewed file is another one.
+
+    A file that is in a user's home is seen alone.
+    """
+    paths = list_read_paths(settings).values()
+    return [path if path.is_dir() or _is_home(path.parent) else path.parent for path in paths]
+
+
+def _is_home(folder: Path) -> bool:
+    return folder in HOMES or folder.parent in HOMES or str(folder) in HIDDEN
 
 
 def _word(word: str) -> str:

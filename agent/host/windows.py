@@ -17,7 +17,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from agent.errors import WrongUse
-from agent.host.systemd_unit import list_shared_folders
+from agent.host.systemd_unit import list_read_paths, list_shared_folders
+from agent.settings import iter_paths
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -155,11 +156,9 @@ def find_service_account() -> str | None:
 
 
 def iter_folders(settings: Settings) -> Iterator[tuple[str, Path]]:
-    """Yield every folder that the service must reach, with its name."""
-    yield "store.folder", settings.store.folder
-    yield from list_shared_folders(settings).items()
-    for source in settings.sources:
-        yield f"source {source.name}", source.folder
+    """Yield every file and folder that the service must reach, with the name of its setting."""
+    for named in iter_paths(settings):
+        yield named.label, named.path
 
 
 def refuse_mapped_drive(what: str, folder: Path) -> None:
@@ -220,6 +219,10 @@ def iter_rights(
     a right to it: to the files in it, now and later, and to nothing below.
     """
     yield "read", config.parent, ("/grant", f"{account}:(OI)(NP)RX", "/Q")
+    for path in list_read_paths(settings).values():
+        if path.parent != config.parent:
+            inherited = "(OI)(CI)" if path.is_dir() else ""
+            yield "read", path, ("/grant", f"{account}:{inherited}RX", "/Q")
     for folder in (settings.store.folder, *list_shared_folders(settings).values()):
         yield "write", folder, ("/grant", f"{account}:(OI)(CI)M", "/T", "/Q")
 

@@ -6,6 +6,7 @@ error that names the nearest one, since an ignored typo is a setting without eff
 
 from __future__ import annotations
 
+from agent.settings.addresses import NamedAddress, find_address_mark, iter_addresses, needs_network
 from agent.settings.applied_version import (
     AppliedVersion,
     find_applied,
@@ -27,8 +28,8 @@ from agent.settings.loading import (
 )
 from agent.settings.paths import NamedPath, is_path, iter_paths
 from agent.settings.root import ENV_PREFIX, Settings
-from agent.settings.section import WEEKDAYS
-from agent.settings.sections import StatementsSection, StoreSection, WebSection
+from agent.settings.section import WEEKDAYS, Right
+from agent.settings.sections import ReportSection, StatementsSection, StoreSection, WebSection
 from agent.settings.shared_settings import (
     FILES,
     LOCAL,
@@ -54,8 +55,11 @@ __all__ = [
     "VERSION_PREFIX",
     "WEEKDAYS",
     "AppliedVersion",
+    "NamedAddress",
     "NamedPath",
     "Objective",
+    "ReportSection",
+    "Right",
     "Settings",
     "Source",
     "StatementsSection",
@@ -63,15 +67,18 @@ __all__ = [
     "WebSection",
     "collect_shared",
     "compute_version",
+    "find_address_mark",
     "find_applied",
     "find_file",
     "find_pc_name",
     "get_files_folder",
     "has_unfinished_move",
     "is_path",
+    "iter_addresses",
     "iter_paths",
     "iter_values",
     "list_overridden",
+    "needs_network",
     "objective_key",
     "overlay",
     "platform_folder",

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from agent.settings.root import Settings
-from agent.settings.section import PathMark
+from agent.settings.section import PathMark, Right
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -31,6 +31,7 @@ class NamedPath:
         value: The path as it is set.
         source: Name of the source, "" outside sources.
         default: Its default, None where it has none.
+        right: What the service does with it.
     """
 
     section: str
@@ -38,6 +39,7 @@ class NamedPath:
     value: Path | str
     source: str = ""
     default: Path | str | None = None
+    right: Right = Right.READ
 
     @property
     def label(self) -> str:
@@ -48,6 +50,11 @@ class NamedPath:
     def path(self) -> Path:
         """The path itself."""
         return Path(self.value)
+
+    @property
+    def folder(self) -> Path:
+        """The folder that the service writes into, for a path that it writes."""
+        return self.path.parent if self.right is Right.APPEND else self.path
 
     def is_default(self, base: Path) -> bool:
         """Return whether an absolute path is the default of its setting.
@@ -83,11 +90,16 @@ def iter_source_paths(source: Source) -> Iterator[NamedPath]:
 
 def is_path(field: FieldInfo) -> bool:
     """Return whether a setting is the path of a file or folder."""
-    return field.annotation is Path or any(isinstance(m, PathMark) for m in field.metadata)
+    return field.annotation is Path or _find_mark(field) is not None
+
+
+def _find_mark(field: FieldInfo) -> PathMark | None:
+    return next((mark for mark in field.metadata if isinstance(mark, PathMark)), None)
 
 
 def _iter_set(section: str, values: BaseModel, *, source: str = "") -> Iterator[NamedPath]:
     for key, field in type(values).model_fields.items():
         if is_path(field) and (value := getattr(values, key)):
             default = None if field.is_required() else field.default or None
-            yield NamedPath(section, key, value, source=source, default=default)
+            mark = _find_mark(field) or PathMark()
+            yield NamedPath(section, key, value, source=source, default=default, right=mark.right)

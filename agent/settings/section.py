@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -25,16 +26,51 @@ def _require_folder_name(given: object) -> object:
     return given
 
 
-Folder = Annotated[Path, BeforeValidator(_require_folder_name)]
+class Right(StrEnum):
+    """What the service does with a path of the settings, and so has to be permitted."""
+
+    READ = "read"
+    WRITE = "write"
+    """It makes files in this folder, changes and deletes them."""
+    APPEND = "append"
+    """It makes this file, and appends to it."""
 
 
 @dataclass(frozen=True, slots=True)
 class PathMark:
     """Marks a setting as the path of a file or folder, which may be relative to the file."""
 
+    right: Right = Right.READ
+
+
+@dataclass(frozen=True, slots=True)
+class AddressMark:
+    """Marks a setting as an address that the service connects to, or that it serves.
+
+    Attributes:
+        port: Where the address names none, 0 for that of its scheme.
+        used_with: Key of the same section without which the address is not used, "" for none.
+        default: Address in place of an empty one.
+        is_served: The service listens there.
+        is_opaque: Its host is not in it, so that it is not tried.
+    """
+
+    port: int = 0
+    used_with: str = ""
+    default: str = ""
+    is_served: bool = False
+    is_opaque: bool = False
+
+
+Folder = Annotated[Path, BeforeValidator(_require_folder_name)]
+WrittenFolder = Annotated[Folder, PathMark(Right.WRITE)]
 
 SomePath = Annotated[str, PathMark()]
-"""Path of a file or folder as text; "" for none."""
+"""Path of a file or folder as text, which is read; "" for none."""
+SomeWrittenFolder = Annotated[str, PathMark(Right.WRITE)]
+"""Path of a folder as text; "" for none."""
+SomeAppendedFile = Annotated[str, PathMark(Right.APPEND)]
+"""Path of a file as text; "" for none."""
 
 
 class Section(BaseModel):

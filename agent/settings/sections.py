@@ -14,7 +14,15 @@ from pydantic import (
     model_validator,
 )
 
-from agent.settings.section import WEEKDAYS, Folder, Section, SomePath
+from agent.settings.section import (
+    WEEKDAYS,
+    AddressMark,
+    Section,
+    SomeAppendedFile,
+    SomePath,
+    SomeWrittenFolder,
+    WrittenFolder,
+)
 
 _OBJECTS = re.compile(r"s3://[a-z0-9][a-z0-9.-]{1,62}(/[\w.=+-]+)*/?")
 _ENDPOINT = re.compile(r"https://[^\s/]+|http://(127\.0\.0\.1|localhost|\[::1\])(:\d+)?/?$")
@@ -50,11 +58,11 @@ class SiteSection(Section):
 class StoreSection(Section):
     """[store]."""
 
-    folder: Folder = Field(
+    folder: WrittenFolder = Field(
         Path("data"),
         description="Data folder, relative to this file: database, crops, bundles, reports.",
     )
-    url: str = Field(
+    url: Annotated[str, AddressMark(port=5432)] = Field(
         "", description='Database URL: "" for SQLite in the folder, or "postgresql+psycopg://…".'
     )
     connections: int = Field(
@@ -69,7 +77,9 @@ class StoreSection(Section):
         description="S3-compatible object storage that the files of the data folder are copied to, "
         'like "s3://bucket/lab-3"; "" for none. Needs martensight[s3].',
     )
-    objects_endpoint: str = Field(
+    objects_endpoint: Annotated[
+        str, AddressMark(used_with="objects", default="https://s3.amazonaws.com")
+    ] = Field(
         "", description='URL of the storage, like "https://minio.lab:9000"; "" for Amazon S3.'
     )
     objects_credentials: SomePath = Field(
@@ -241,7 +251,7 @@ class ReportSection(Section):
         "",
         description='Folder with logo, address and template of customers\' reports; "" for none.',
     )
-    share: SomePath = Field(
+    share: SomeWrittenFolder = Field(
         "",
         description='Folder or share that gets a copy of each nightly report; "" for none.',
     )
@@ -249,7 +259,7 @@ class ReportSection(Section):
         (), description="Addresses that get each nightly report by mail; empty: no mail."
     )
     mail_from: str = Field("", description="Sender of the mail; required with mail_to.")
-    mail_server: str = Field(
+    mail_server: Annotated[str, AddressMark(port=587, used_with="mail_to")] = Field(
         "", description='SMTP server: "mail.lab.local" or "mail.lab.local:587".'
     )
     mail_security: Literal["starttls", "tls", "none"] = Field(
@@ -284,7 +294,7 @@ class ReportSection(Section):
 class WebSection(Section):
     """[web]."""
 
-    host: str = Field(
+    host: Annotated[str, AddressMark(is_served=True)] = Field(
         "127.0.0.1",
         description="Address of the review page; for other PCs to reach it, accounts are required.",
     )
@@ -505,7 +515,7 @@ class RolloutSection(Section):
 class NotifySection(Section):
     """[notify]: needs the `notify` extra."""
 
-    urls: tuple[str, ...] = Field(
+    urls: Annotated[tuple[str, ...], AddressMark(is_opaque=True)] = Field(
         (), description="Apprise addresses for notices; empty: no notices."
     )
     pictures: bool = Field(
@@ -525,7 +535,7 @@ class LogSection(Section):
 class BackupSection(Section):
     """[backup]: each night one file with database, bundles and settings."""
 
-    folder: SomePath = Field(
+    folder: SomeWrittenFolder = Field(
         "", description='Folder for nightly backups, preferably on another disk; "" for none.'
     )
     keep: int = Field(14, ge=1, description="Number of nightly backups to keep.")
@@ -537,12 +547,12 @@ class BackupSection(Section):
 class TrailSection(Section):
     """[trail]: the audit log, chained by hash."""
 
-    anchor: SomePath = Field(
+    anchor: SomeAppendedFile = Field(
         "",
         description="File, preferably on a share, to which the head of the audit log is appended "
         'every 15 minutes; "" for none.',
     )
-    timestamp_url: str = Field(
+    timestamp_url: Annotated[str, AddressMark()] = Field(
         "",
         description="URL of an RFC 3161 time-stamp authority that stamps the head of the audit log "
         'every night; "" for none. Needs martensight[timestamps].',
@@ -590,11 +600,11 @@ class OrdersSection(Section):
     specifications: Path = Field(
         Path("specifications.toml"), description="Specification limits, relative to this file."
     )
-    lists: SomePath = Field(
+    lists: SomeWrittenFolder = Field(
         "",
         description='Folder for order lists (CSV); "" for none.',
     )
-    outbox: SomePath = Field(
+    outbox: SomeWrittenFolder = Field(
         "",
         description='Folder with results for a LIMS, one file per state of an order; "" for none.',
     )

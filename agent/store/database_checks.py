@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+import shutil
+import subprocess
 from typing import TYPE_CHECKING
 
 from agent.store import engine as engines
@@ -29,6 +32,29 @@ class DatabaseChecks(Repository):
             thorough: Check each index against its table too; takes minutes on a large one.
         """
         return engines.problems(self._engine, thorough=thorough)
+
+    def find_dump_fault(self) -> str:
+        """Return why this PC cannot back PostgreSQL up, "" where it can, and for SQLite.
+
+        pg_dump refuses a server that is newer than itself.
+        """
+        if engines.is_sqlite(self._engine):
+            return ""
+        program = shutil.which("pg_dump")
+        if program is None:
+            return "pg_dump is not installed, so that PostgreSQL is not backed up"
+        done = subprocess.run([program, "--version"], capture_output=True, text=True, check=False)  # noqa: S603 - our own words
+        number = re.search(r"\) (\d+)", done.stdout)
+        with opening(self._engine), self._engine.connect() as connection:
+            server = (
+                int(connection.exec_driver_sql("SHOW server_version_num").scalar_one()) // 10_000
+            )
+        if number and int(number[1]) < server:
+            return (
+                f"{program} is of version {number[1]} and refuses the server, which is of version "
+                f"{server}, so that PostgreSQL is not backed up"
+            )
+        return ""
 
     def find_missing_guards(self) -> list[str]:
         """Return the names of the triggers on evidence that are missing, disabled or changed."""

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from datetime import date, datetime
 
     from agent.nightly import NightFacts
-    from agent.settings import Settings
+    from agent.settings import ReportSection, Settings
     from agent.store import Record, Store
 
 log = structlog.get_logger()
@@ -58,6 +58,17 @@ _MAIL_UNCERTAIN = marked(
     "so that no one gets it twice."
 )
 _SOME_REFUSED = marked("[report] mail_to: the server refused {names}. The others got the report.")
+
+
+def get_mail_server(report: ReportSection) -> MailServer:
+    """Return the mail server of the settings."""
+    secret = report.mail_password_file
+    return MailServer(
+        report.mail_server,
+        report.mail_security,
+        report.mail_user,
+        Path(secret) if secret else None,
+    )
 
 
 def deliver_reports(settings: Settings, store: Store, *, now: datetime) -> Message:
@@ -181,13 +192,7 @@ class _Delivery:
             at=self._now,
             attachments=attachments,
         )
-        secret = self._report.mail_password_file
-        server = MailServer(
-            self._report.mail_server,
-            self._report.mail_security,
-            self._report.mail_user,
-            Path(secret) if secret else None,
-        )
+        server = get_mail_server(self._report)
         newest = [last.id if last else 0]
 
         def claim() -> bool:

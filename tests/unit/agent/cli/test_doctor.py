@@ -9,14 +9,24 @@ import stat
 import subprocess
 import sys
 import time
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.x509.oid import NameOID
+from databases import migrated
+from smtp_server import Post, serve
 
 from agent import settings
 from agent.cli.doctor_checks import examine
 from agent.cli.doctor_folders import examine_folders
+from agent.cli.doctor_network import examine_network
 from agent.host.file_ownership import restore_owner
+from agent.store import Store
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -193,3 +203,140 @@ def test_a_bundle_that_is_not_computed_in_bf16_as_set_is_doubtful(taught_lab) ->
     assert by_default.level == "right"
     assert found.level == "doubtful"
     assert "is computed in fp32 here, not in bf16" in found.sentence
+
+
+# --- every path and address of the settings ------------------------------------------------------
+
+
+def found_with(lab: Path, text: str) -> dict[str, tuple[str, str]]:
+    """Return what the doctor finds with further settings, as check → level and sentence."""
+    file = lab.with_name("more.toml")
+    file.write_text(lab.read_text("utf-8").replace("[[sources]]", f"{text}\n[[sources]]"), "utf-8")
+    found = examine_folders(settings.read(file, {}), None)
+    return {finding.check: (finding.level, finding.sentence) for finding in found}
+
+
+@pytest.mark.parametrize(
+    ("setting", "text"),
+    [
+        ("[report] mail_password_file", '[report]\nmail_password_file = "secret"'),
+        ("[trail] anchor", '[trail]\nanchor = "no-share/anchor.jsonl"'),
+        ("[review] chart", '[review]\nchart = "chart"'),
+        ("[report] share", '[report]\nshare = "share"'),
+    ],
+)
+def test_a_path_of_the_settings_that_is_not_there_is_wrong(lab, setting, text) -> None:
+    level, sentence = found_with(lab, text)[setting]
+
+    assert level == "wrong"
+    assert "no such" in sentence
+
+
+def test_a_path_of_the_settings_that_is_there_is_right(lab, tmp_path) -> None:
+    for name in ("secret", "anchor.jsonl"):
+        (tmp_path / name).write_text("", encoding="utf-8")
+
+    found = found_with(
+        lab, '[trail]\nanchor = "anchor.jsonl"\n[report]\nmail_password_file = "secret"\n'
+    )
+
+    assert found["[trail] anchor"] == ("right", f"{tmp_path / 'anchor.jsonl'} can be appended to.")
+    assert found["[report] mail_password_file"][0] == "right"
+
+
+@root
+def test_a_file_that_the_service_may_not_read_or_append_to_is_wrong(lab, tmp_path) -> None:
+    let_through(tmp_path)
+    for name in ("key.pem", "anchor.jsonl"):
+        (tmp_path / name).touch(mode=0o600)
+    text = '[trail]\nanchor = "anchor.jsonl"\n[web]\nport = 0\nkey = "key.pem"\n'
+    file = lab.with_name("more.toml")
+    file.write_text(lab.read_text("utf-8").replace("[web]\nport = 0\n", text), encoding="utf-8")
+
+    found = levels(examine_folders(settings.read(file, {}), "nobody"))
+
+    assert (found["[web] key"], found["[trail] anchor"]) == ("wrong", "wrong")
+
+
+mail_server = contextmanager(serve)
+MAIL = '[report]\nmail_to = ["a@lab.de"]\nmail_from = "b@lab.de"\nmail_security = "none"\n'
+
+
+def test_a_mail_server_is_tried_with_its_login(lab, tmp_path) -> None:
+    (tmp_path / "secret").write_text("word", encoding="utf-8")
+    login = 'mail_user = "lab"\nmail_password_file = "secret"\n'
+    with mail_server(Post()) as good:
+        right = found_with(lab, f'{MAIL}{login}mail_server = "127.0.0.1:{good.port}"\n')
+    with mail_server(Post(refuses={"AUTH": "535 no"})) as closed:
+        wrong = found_with(lab, f'{MAIL}{login}mail_server = "127.0.0.1:{closed.port}"\n')
+    away = found_with(lab, f'{MAIL}mail_server = "127.0.0.1:{good.port}"\n')
+
+    setting = "[report] mail_server"
+    assert right[setting] == ("right", f"127.0.0.1:{good.port} answers.")
+    assert "the server refused the login (535)" in wrong[setting][1]
+    assert (wrong[setting][0], away[setting][0]) == ("wrong", "doubtful")
+    assert "cannot be reached" in away[setting][1]
+    assert good.messages == []
+
+
+def certificate(folder: Path, name: str, days: int) -> None:
+    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    whose = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "lab-pc")])
+    begins_at = datetime.now(UTC) - timedelta(days=10)
+    made = (
+        x509.CertificateBuilder(whose, whose, key.public_key(), x509.random_serial_number())
+        .not_valid_before(begins_at)
+        .not_valid_after(begins_at + timedelta(days=days))
+        .sign(key, hashes.SHA256())
+    )
+    pem = serialization.Encoding.PEM
+    (folder / f"{name}.pem").write_bytes(made.public_bytes(pem))
+    private = serialization.PrivateFormat.TraditionalOpenSSL
+    plain = serialization.NoEncryption()
+    (folder / f"{name}.key").write_bytes(key.private_bytes(pem, private, plain))
+
+
+@pytest.mark.parametrize(
+    ("files", "level", "sentence"),
+    [
+        (("good", "good"), "right", "is valid"),
+        (("old", "old"), "wrong", "certificate has expired"),
+        (("good", "old"), "wrong", "no browser accepts it"),
+        (("good", "none"), "wrong", "no browser accepts it"),
+    ],
+)
+def test_the_certificate_of_the_page_is_tried_with_its_key(
+    lab, tmp_path, files, level, sentence
+) -> None:
+    certificate(tmp_path, "good", 30)
+    certificate(tmp_path, "old", 5)
+    text = f'[web]\nport = 0\ncertificate = "{files[0]}.pem"\nkey = "{files[1]}.key"\n'
+    lab.write_text(lab.read_text("utf-8").replace("[web]\nport = 0\n", text), encoding="utf-8")
+
+    found = [f for f in examine_network(settings.read(lab, {})) if f.check == "[web] certificate"]
+
+    assert [f.level for f in found] == [level]
+    assert sentence in found[0].sentence
+
+
+@pytest.mark.parametrize(
+    ("script", "sentence"),
+    [
+        (None, "pg_dump is not installed"),
+        ("echo 'pg_dump (PostgreSQL) 9.6.1'", "is of version 9 and refuses the server"),
+        ("echo 'pg_dump (PostgreSQL) 99.1'", ""),
+    ],
+)
+def test_pg_dump_is_looked_for_with_its_version(
+    request, tmp_path, monkeypatch, script, sentence
+) -> None:
+    (tmp_path / "bin").mkdir()
+    if script:
+        (tmp_path / "bin/pg_dump").write_text(f"#!/bin/sh\n{script}\n", encoding="utf-8")
+        (tmp_path / "bin/pg_dump").chmod(0o755)
+    with Store.open(migrated("postgresql", request, tmp_path), site="Plant 1", agent="PC") as store:
+        monkeypatch.setenv("PATH", str(tmp_path / "bin"))
+        fault = store.checks.find_dump_fault()
+
+    assert sentence in fault
+    assert bool(fault) is bool(sentence)

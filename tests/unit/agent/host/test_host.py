@@ -16,7 +16,7 @@ from folders import ROOT
 from agent import settings
 from agent.host import cpu_affinity
 from agent.host.file_ownership import hand_over, permit_account
-from agent.host.systemd import Manager, _permit_reading
+from agent.host.systemd import Manager, _permit_reading, compare_rights
 from agent.host.systemd_unit import (
     Machine,
     inspect_machine,
@@ -218,6 +218,115 @@ def test_the_sample_beside_the_other_files_is_what_the_program_writes() -> None:
     assert sample.split("\n\n", 1)[1] == render_unit(Path("/etc/martensight/agent.toml"), read, pc)
 
 
+# --- one classification of paths and addresses ---------------------------------------------------
+
+
+def all_paths_at(folder: str) -> str:
+    """Write settings in which every path is below a folder, each in one of its own."""
+    text = ""
+    for section, field in settings.Settings.model_fields.items():
+        keys = getattr(field.annotation, "model_fields", {})
+        named = [key for key, known in keys.items() if settings.is_path(known)]
+        if named and section != "store":
+            text += f"[{section}]\n"
+            text += "".join(f'{key} = "{folder}/{section}-{key}/file"\n' for key in named)
+    return text
+
+
+def bound(text: str, key: str) -> list[str]:
+    (line,) = [line for line in text.splitlines() if line.startswith(f"{key}=")]
+    return [word.strip('"').removeprefix("-") for word in line.partition("=")[2].split()]
+
+
+@posix
+def test_whatever_the_settings_name_the_unit_permits_and_no_more(tmp_path) -> None:
+    text = unit(tmp_path, all_paths_at("/srv"))
+    _, read = lab(tmp_path, all_paths_at("/srv"))
+
+    seen = bound(text, "BindReadOnlyPaths")
+    written = bound(text, "ReadWritePaths")
+
+    for named in settings.iter_paths(read):
+        if named.source or named.path == read.store.folder:
+            continue
+        if named.right is settings.Right.READ:
+            assert str(named.path.parent) in seen, named.label
+            assert str(named.path.parent) not in written, named.label
+        else:
+            assert str(named.folder) in written, named.label
+    assert "/srv/trail-anchor" in written
+    assert "/srv/web-key" in seen
+
+
+@posix
+def test_a_certificate_in_a_home_shows_no_home(tmp_path) -> None:
+    text = unit(tmp_path, '[web]\ncertificate = "/root/lab.pem"\nkey = "/home/ada/lab.key"\n')
+
+    assert bound(text, "BindReadOnlyPaths")[1:] == ["/root/lab.pem", "/home/ada/lab.key"]
+
+
+@posix
+@pytest.mark.parametrize(
+    ("text", "goes_out"),
+    [
+        ('[trail]\ntimestamp_url = "https://tsa.example/tsr"', True),
+        ('[notify]\nurls = ["json://lims.lab.local/x"]', True),
+        ('[report]\nmail_to = ["a@lab.de"]\nmail_from = "b@lab.de"\nmail_server = "mail"', True),
+        ('[report]\nmail_server = "mail"', False),
+        ('[web]\nhost = "0.0.0.0"', True),
+        ('[web]\nhost = "::1"', False),
+    ],
+)
+def test_the_network_is_open_where_an_address_in_use_asks_for_it(tmp_path, text, goes_out) -> None:
+    assert ("IPAddressDeny" not in unit(tmp_path, text)) is goes_out
+
+
+@posix
+@pytest.mark.parametrize(
+    ("url", "goes_out"),
+    [
+        ("sqlite:////data/lab.db", False),
+        ("postgresql+psycopg://lab@localhost/lab", False),
+        ("postgresql+psycopg:///lab?host=/run/postgresql", False),
+        ("postgresql+psycopg://lab@db:5433/lab", True),
+        ("postgresql+psycopg:///lab?host=db", True),
+    ],
+)
+def test_a_database_on_this_pc_opens_no_network(tmp_path, url, goes_out) -> None:
+    file, read = lab(tmp_path)
+    given = read.model_copy(update={"store": read.store.model_copy(update={"url": url})})
+
+    assert ("IPAddressDeny" not in render_unit(file, given, machine())) is goes_out
+
+
+def test_each_setting_that_sounds_like_an_address_is_marked_as_one() -> None:
+    sounding, marked = set(), set()
+    for section, field in settings.Settings.model_fields.items():
+        for key, known in getattr(field.annotation, "model_fields", {}).items():
+            if any(word in key for word in ("url", "server", "endpoint", "host")):
+                sounding.add(f"{section}.{key}")
+            if settings.find_address_mark(known):
+                marked.add(f"{section}.{key}")
+
+    assert marked == sounding
+
+
+@posix
+def test_a_unit_of_other_settings_is_named_with_what_it_forbids(tmp_path) -> None:
+    before = unit(tmp_path)
+    after = unit(
+        tmp_path,
+        '[trail]\nanchor = "/srv/it/anchor.jsonl"\ntimestamp_url = "https://tsa.example"\n'
+        '[web]\nkey = "/srv/keys/page.pem"\n',
+    )
+
+    assert compare_rights(before, after) == "/srv/it, /srv/keys, the network"
+    assert compare_rights(after, before) == ""
+    assert compare_rights(after, after) == ""
+    other = before.replace("/opt/martensight/bin/agent", "/opt/other/bin/agent")
+    assert compare_rights(other, after) == ""
+
+
 # --- what is said to systemd --------------------------------------------------------------------
 
 
@@ -290,6 +399,17 @@ def test_on_windows_the_account_may_read_its_settings_and_write_its_folders(tmp_
     assert told[tmp_path] == ("read", "LAB\\name$:(OI)(NP)RX")
     assert told[read.store.folder] == ("write", "LAB\\name$:(OI)(CI)M")
     assert told[Path(read.orders.outbox)][0] == "write"
+
+
+def test_on_windows_the_account_may_use_every_path_of_the_settings(tmp_path) -> None:
+    file, read = lab(tmp_path, all_paths_at("/srv"))
+
+    told = {path: may for may, path, _ in iter_rights("LAB\\name$", file, read)}
+
+    for named in settings.iter_paths(read):
+        if not named.source:
+            may = "read" if named.right is settings.Right.READ else "write"
+            assert told[named.folder] == may, named.label
 
 
 # --- who may read what --------------------------------------------------------------------------
