@@ -163,7 +163,7 @@ def _store_labels(
 ) -> None:
     """Store labels in one transaction, and empty the list."""
     if decisions:
-        store.labels.decide_all(decisions, at=now())
+        store.labels.decide_all([(entry, label, "any") for entry, label in decisions], at=now())
     decisions.clear()
 
 

@@ -35,6 +35,7 @@ from .database import Store as Store
 from .decisions import (
     Decision as Decision,
     DecisionConflict as DecisionConflict,
+    Expected as Expected,
     LabelView as LabelView,
 )
 from .engine import (

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from agent.errors import AgentError, WrongUse
 
@@ -15,6 +15,10 @@ KINDS = ("code", "strange", "unusable", "cannot_tell")
 
 
 CRITERIA = ("mean", "max", "unrecorded")
+
+
+Expected: TypeAlias = int | Literal["any"] | None
+"""Number of the valid label that a reviewer saw; None: none; "any": whatever it is."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from itertools import groupby
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import and_
 from sqlalchemy.orm import aliased
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
     from sqlmodel import Session
 
+    from agent.store.decisions import Expected
     from agent.store.repository import AgentIdentity
 
 UNDO = "undo"
@@ -50,7 +51,7 @@ def _decide(
     decision: Decision,
     *,
     at: datetime,
-    expected: int | Literal["any"] | None = "any",
+    expected: Expected = "any",
 ) -> int:
     """Append a decision; the micrograph leaves the queue.
 
@@ -112,6 +113,31 @@ def _decide(
         session.add(result)
     session.flush()
     _remember(session, whose, GIVEN, row, micrograph, decision_id=decision.id)
+    return row.id or 0
+
+
+def _undo(session: Session, whose: AgentIdentity, public_id: str, *, by: str, at: datetime) -> int:
+    micrograph = micrograph_of(session, public_id, alone=True)
+    two = _asks_two(micrograph, _current_result(session, micrograph))
+    standing = list_standing(_load_rows(session, [micrograph.id or 0]))
+    own = [earlier for earlier in standing if earlier.by == by]
+    holds = label_resolution.holding(standing, two=two) or (own[-1] if own else None)
+    if holds is None:
+        raise WrongUse(f"{public_id}: there is no decision to take back.")
+    row = LabelRow(
+        micrograph_id=micrograph.id or 0,
+        result_id=holds.result_id,
+        kind=UNDO,
+        by=by,
+        decided_at=at,
+        supersedes=holds.id,
+    )
+    session.add(row)
+    session.flush()
+    left = [earlier for earlier in standing if earlier is not holds]
+    if label_resolution.holding(left, two=two) is None:
+        _queue_again(session, micrograph)
+    _remember(session, whose, "label.undone", row, micrograph)
     return row.id or 0
 
 
@@ -358,7 +384,7 @@ class Labels(Repository):
         decision: Decision,
         *,
         at: datetime,
-        expected: int | Literal["any"] | None = "any",
+        expected: Expected = "any",
     ) -> int:
         """Append a decision; the micrograph leaves the queue.
 
@@ -391,19 +417,42 @@ class Labels(Repository):
             standing = list_standing(_load_rows(session, [micrograph.id or 0]))
             return _refuse_imported(micrograph, standing, decision)
 
-    def decide_all(self, decisions: Sequence[tuple[str, Decision]], *, at: datetime) -> None:
-        """Append decisions on several micrographs, all of them or none.
+    def decide_all(
+        self,
+        decisions: Sequence[tuple[str, Decision, Expected]],
+        *,
+        at: datetime,
+        or_skip: Sequence[tuple[str, Decision, Expected]] = (),
+    ) -> tuple[int | WrongUse | DecisionConflict, ...]:
+        """Append decisions on several micrographs in one transaction.
 
         Args:
-            decisions: Each with the public id of its micrograph.
+            decisions: Each with the public id of its micrograph and the label expected to be valid
+                (see `decide`); if one is refused, nothing is written.
             at: Now.
+            or_skip: Decisions of which a refused one is left out.
+
+        Returns:
+            The number of the label, or why there is none, of each of `or_skip`.
 
         Raises:
+            DecisionConflict: As `decide`.
             WrongUse: As `decide`.
         """
+        outcomes = []
         with writing(self._engine) as session:
-            for public_id, decision in decisions:
-                _decide(session, self._whose, public_id, decision, at=at)
+            for public_id, decision, expected in decisions:
+                _decide(session, self._whose, public_id, decision, at=at, expected=expected)
+            for public_id, decision, expected in or_skip:
+                outcome: int | WrongUse | DecisionConflict
+                try:  # it refuses before it writes
+                    outcome = _decide(
+                        session, self._whose, public_id, decision, at=at, expected=expected
+                    )
+                except (WrongUse, DecisionConflict) as refused:
+                    outcome = refused
+                outcomes.append(outcome)
+        return tuple(outcomes)
 
     def undo(self, public_id: str, *, by: str, at: datetime) -> int:
         """Revoke the valid decision; the one before is valid again, else the micrograph is queued.
@@ -413,31 +462,18 @@ class Labels(Repository):
         Raises:
             WrongUse: No such micrograph, nothing to revoke, or no reviewer is named.
         """
+        return self.undo_all([public_id], by=by, at=at)[0]
+
+    def undo_all(self, public_ids: Sequence[str], *, by: str, at: datetime) -> list[int]:
+        """Revoke the valid decisions of several micrographs in one transaction, all or none.
+
+        Raises:
+            WrongUse: As `undo`.
+        """
+        if not by.strip():
+            raise WrongUse("say who takes the decision back.")
         with writing(self._engine) as session:
-            if not by.strip():
-                raise WrongUse("say who takes the decision back.")
-            micrograph = micrograph_of(session, public_id, alone=True)
-            two = _asks_two(micrograph, _current_result(session, micrograph))
-            standing = list_standing(_load_rows(session, [micrograph.id or 0]))
-            own = [earlier for earlier in standing if earlier.by == by]
-            holds = label_resolution.holding(standing, two=two) or (own[-1] if own else None)
-            if holds is None:
-                raise WrongUse(f"{public_id}: there is no decision to take back.")
-            row = LabelRow(
-                micrograph_id=micrograph.id or 0,
-                result_id=holds.result_id,
-                kind=UNDO,
-                by=by,
-                decided_at=at,
-                supersedes=holds.id,
-            )
-            session.add(row)
-            session.flush()
-            left = [earlier for earlier in standing if earlier is not holds]
-            if label_resolution.holding(left, two=two) is None:
-                _queue_again(session, micrograph)
-            _remember(session, self._whose, "label.undone", row, micrograph)
-            return row.id or 0
+            return [_undo(session, self._whose, entry, by=by, at=at) for entry in public_ids]
 
     def mark_suspect(
         self, public_id: str, *, label_id: int, sentence: str, by: str, at: datetime

@@ -9,9 +9,8 @@ once.
 from __future__ import annotations
 
 import re
-from contextlib import suppress
 from dataclasses import replace
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from agent.errors import WrongUse
 from agent.store import Decision, DecisionConflict, voter_of
@@ -19,10 +18,10 @@ from agent.web.context import LONGEST_NAME, find
 from agent.web.specimen_fields import fields_of, given_together, waiting
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from datetime import datetime
 
-    from agent.store import LabelView, MicrographView
+    from agent.store import Expected, LabelView, MicrographView
     from agent.web.context import Desk
     from model import Taxonomy
 
@@ -111,7 +110,7 @@ def decide(
     public_id: str,
     decision: Decision,
     *,
-    label_seen: int | Literal["any"] | None = "any",
+    label_seen: Expected = "any",
     at: datetime | None = None,
 ) -> int:
     """Append a decision and return the number of its label.
@@ -132,24 +131,83 @@ def decide(
         Meanwhile: The current label is another one, or the model's result has changed.
         WrongUse: The decision is incomplete.
     """
+    number, expected = _check(desk, public_id, decision, label_seen)
+    if number is not None:
+        return number
+    try:
+        return desk.store.labels.decide(public_id, decision, at=at or desk.now(), expected=expected)
+    except DecisionConflict:  # another decision was written after the check
+        return decide(desk, public_id, decision, label_seen=label_seen, at=at)
+
+
+def decide_each(
+    desk: Desk, given: Sequence[tuple[str, Decision, int | None]], *, at: datetime
+) -> list[int | Meanwhile | WrongUse]:
+    """Append the decisions of one act in one transaction, as `decide` does each of them.
+
+    Args:
+        desk: What the pages work on.
+        given: Each the id of a micrograph, the decision, and the number of the label on the page.
+        at: When, aware UTC.
+
+    Returns:
+        For each the number of its label, or why it was refused; that stops no other.
+    """
+    outcomes: list[int | Meanwhile | WrongUse] = [0] * len(given)
+    due: list[tuple[int, tuple[str, Decision, Expected]]] = []
+    for index, (public_id, decision, label_seen) in enumerate(given):
+        try:
+            number, expected = _check(desk, public_id, decision, label_seen)
+        except Meanwhile as meanwhile:
+            outcomes[index] = meanwhile
+            continue
+        if number is None:
+            due.append((index, (public_id, decision, expected)))
+        else:
+            outcomes[index] = number
+    made = desk.store.labels.decide_all((), or_skip=[entry for _, entry in due], at=at)
+    for (index, _), outcome in zip(due, made, strict=True):
+        outcomes[index] = (
+            _decide_again(desk, given[index], at)
+            if isinstance(outcome, DecisionConflict)
+            else outcome
+        )
+    return outcomes
+
+
+def _decide_again(
+    desk: Desk, given: tuple[str, Decision, int | None], at: datetime
+) -> int | Meanwhile | WrongUse:
+    """Decide a micrograph that another decision reached after the check."""
+    public_id, decision, label_seen = given
+    try:
+        return decide(desk, public_id, decision, label_seen=label_seen, at=at)
+    except (Meanwhile, WrongUse) as refused:
+        return refused
+
+
+def _check(
+    desk: Desk, public_id: str, decision: Decision, label_seen: Expected
+) -> tuple[int | None, Expected]:
+    """Return the label that records a decision already, or None, and the label that it replaces.
+
+    Raises:
+        Unknown: There is no such micrograph.
+        Meanwhile: The current label is another one, or the model's result has changed.
+    """
     view = find(desk, public_id)
     if (number := desk.store.labels.find_decision(public_id, decision)) is not None:
-        return number
+        return number, "any"
     holds = view.label.id if view.label else None
     if label_seen not in ("any", holds):
         if view.label is None or not is_same_answer(view.label, decision):
             raise Meanwhile(view)
         if voter_of(view.label.by) == voter_of(decision.by):
-            return view.label.id
+            return view.label.id, "any"
         label_seen = holds
     if decision.result_seen not in (None, view.result_id):
         raise Meanwhile(view, answer=True)
-    try:
-        return desk.store.labels.decide(
-            public_id, decision, at=at or desk.now(), expected=label_seen
-        )
-    except DecisionConflict:  # another decision was written after the check
-        return decide(desk, public_id, decision, label_seen=label_seen, at=at)
+    return None, label_seen
 
 
 def is_same_answer(label: LabelView, decision: Decision) -> bool:
@@ -174,10 +232,24 @@ def undo(desk: Desk, public_id: str, *, by: str, any_ones: bool = True) -> int:
         NotYours: The decision is another reviewer's, and `by` may not undo it.
         WrongUse: There is nothing to undo, or no name was given.
     """
-    label = find(desk, public_id).label
-    if label is not None and label.by != by and not any_ones:
-        raise NotYours(f"{label.by} decided that; a lead may take it back")
-    return desk.store.labels.undo(public_id, by=by, at=desk.now())
+    return undo_each(desk, [public_id], by=by, any_ones=any_ones)[0]
+
+
+def undo_each(
+    desk: Desk, public_ids: Sequence[str], *, by: str, any_ones: bool = True
+) -> list[int]:
+    """Undo the current decisions on several micrographs as one act, all or none; see `undo`.
+
+    Raises:
+        Unknown: There is no such micrograph.
+        NotYours: As `undo`.
+        WrongUse: As `undo`.
+    """
+    for public_id in public_ids:
+        label = find(desk, public_id).label
+        if label is not None and label.by != by and not any_ones:
+            raise NotYours(f"{label.by} decided that; a lead may take it back")
+    return desk.store.labels.undo_all(public_ids, by=by, at=desk.now())
 
 
 def decide_together(
@@ -193,14 +265,18 @@ def decide_together(
     """
     at, others = desk.now(), waiting(fields_of(desk, view), view)
     given = replace(decision, bulk=bool(others))
-    decide(desk, view.id, given, label_seen=label_seen, at=at)
-    said = {view.id}
-    for other in others:
-        unseen = replace(given, result_seen=other.result_id, viewing_s=None)
-        with suppress(DecisionConflict):
-            desk.store.labels.decide(other.id, unseen, at=at, expected=None)
-            said.add(other.id)
-    return said
+    number, expected = _check(desk, view.id, given, label_seen)
+    own = [] if number is not None else [(view.id, given, expected)]
+    rest = [
+        (other.id, replace(given, result_seen=other.result_id, viewing_s=None), None)
+        for other in others
+    ]
+    try:
+        made = desk.store.labels.decide_all(own, or_skip=rest, at=at)
+    except DecisionConflict:  # another decision was written after the check
+        return decide_together(desk, view, decision, label_seen=label_seen)
+    recorded = {other for (other, _, _), n in zip(rest, made, strict=True) if isinstance(n, int)}
+    return {view.id, *recorded}
 
 
 def undo_together(desk: Desk, view: MicrographView, *, by: str, any_ones: bool) -> int:
@@ -214,6 +290,5 @@ def undo_together(desk: Desk, view: MicrographView, *, by: str, any_ones: bool) 
         WrongUse: There is nothing to undo, or no name was given.
     """
     together = given_together(fields_of(desk, view), view)
-    for decided in together:
-        undo(desk, decided.id, by=by, any_ones=any_ones)
+    undo_each(desk, [decided.id for decided in together], by=by, any_ones=any_ones)
     return len(together)

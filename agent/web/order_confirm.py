@@ -249,17 +249,22 @@ def _write(
     Returns:
         How many were recorded, and a sentence for each that another reviewer has decided since.
     """
-    at, written, conflicts = desk.now(), 0, list[str]()
-    for field, _view, decision in given:
-        bulk = replace(decision, bulk=len(given) > 1)
-        try:
-            decisions.decide(desk, field.id, bulk, label_seen=field.label_id, at=at)
-            written += 1
-        except Meanwhile as meanwhile:
-            conflicts.append(_describe_conflict(meanwhile, decision))
-        except WrongUse as error:  # another reviewer's answer needs a reason to be changed
-            conflicts.append(str(error))
-    return written, conflicts
+    outcomes = decisions.decide_each(
+        desk,
+        [
+            (field.id, replace(decision, bulk=len(given) > 1), field.label_id)
+            for field, _view, decision in given
+        ],
+        at=desk.now(),
+    )
+    conflicts = [
+        _describe_conflict(outcome, decision)
+        if isinstance(outcome, Meanwhile)
+        else str(outcome)  # another reviewer's answer needs a reason to be changed
+        for outcome, (_field, _view, decision) in zip(outcomes, given, strict=True)
+        if not isinstance(outcome, int)
+    ]
+    return len(given) - len(conflicts), conflicts
 
 
 def _criterion_for(view: MicrographView, chosen: str) -> str:
@@ -307,16 +312,13 @@ def _undo(desk: Desk, request: Request, number: str, who: str) -> int:
     Raises:
         WrongUse: There is nothing to undo.
     """
-    own = list(_list_own(desk, number, who))
-    last = max((view.label.at for view in own if view.label), default=None)
-    count = 0
-    for view in own:
-        if view.label is not None and view.label.at == last:
-            decisions.undo(desk, view.id, by=who, any_ones=may_undo_any(request))
-            count += 1
-    if not count:
+    own = [(view.id, view.label.at) for view in _list_own(desk, number, who) if view.label]
+    last = max((at for _id, at in own), default=None)
+    latest = [public_id for public_id, at in own if at == last]
+    if not latest:
         raise WrongUse(_("There is nothing to take back here."))
-    return count
+    decisions.undo_each(desk, latest, by=who, any_ones=may_undo_any(request))
+    return len(latest)
 
 
 def _list_own(desk: Desk, number: str, who: str) -> list[MicrographView]:

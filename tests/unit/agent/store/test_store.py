@@ -864,10 +864,10 @@ def test_a_decision_is_a_row_and_leaves_the_queue(store) -> None:
 
 def test_of_several_decisions_all_are_stored_or_none(store) -> None:
     taken(store, "a.tif", finding())
-    fine = (SHA[:16], Decision("code", "Ada", code="G8"))
+    fine = (SHA[:16], Decision("code", "Ada", code="G8"), "any")
 
     with pytest.raises(WrongUse):
-        store.labels.decide_all([fine, ("0" * 16, fine[1])], at=AT)
+        store.labels.decide_all([fine, ("0" * 16, fine[1], "any")], at=AT)
     before = store.labelled_micrographs.list_all()
     store.labels.decide_all([fine], at=AT)
 

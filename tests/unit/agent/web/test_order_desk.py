@@ -60,6 +60,17 @@ def test_an_order_that_only_a_reviewer_can_settle_is_counted_and_reachable(lab, 
     assert "G7 in 3 fields, unconfirmed" in desk
 
 
+def test_an_order_is_confirmed_and_taken_back_in_one_act_each(lab, browser):
+    ids, acts = order_of(lab, "4711", "G7"), []
+    form = form_of(browser, "4711")
+    lab.store.after_each_act(lambda: acts.append(labels(lab, ids)))
+
+    browser.post("/confirm/4711", data=form)
+    browser.post("/confirm/4711", data={"undo": "1"})
+
+    assert acts == [[("G7", "Ann")] * 3, [None] * 3]
+
+
 def states(text):
     """Column → the numbers of its orders, as the desk shows them."""
     found = {}
