@@ -19,11 +19,12 @@ from typing import TYPE_CHECKING
 
 import psycopg
 import pytest
+from later_versions import later_versions
 
 from agent.store import Store, engine, guards
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 KINDS = ("sqlite", "postgresql")
 USER = "postgres"
@@ -161,6 +162,13 @@ def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def address(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """Address of a migrated, empty database of each kind."""
     return migrated(request.param, request, tmp_path)
+
+
+@pytest.fixture
+def install_next_version(tmp_path: Path) -> Iterator[Callable[[], str]]:
+    """A function that installs the next version of the program, with one migration more."""
+    with later_versions(tmp_path / "versions") as install:
+        yield install
 
 
 def tamper(address: str, *statements: str) -> None:

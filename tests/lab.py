@@ -24,7 +24,7 @@ from agent.imaging.scale import Scale
 from agent.nightly import NightSettings
 from agent.orders.place_check import PlaceCheck, compare_places
 from agent.orders.specification import Specification
-from agent.store import MicrographResult, Store
+from agent.store import MicrographResult, Store, schema
 from agent.triage import Handling, Reason, TriageVerdict
 from agent.watch import ListedFile
 from agent.web import Desk
@@ -69,8 +69,8 @@ RING_A = Specification(
 
 
 @cache
-def _migrated() -> bytes:
-    """An empty database at today's schema: made once, since making it is half of a test's time."""
+def _migrated(_head: str) -> bytes:
+    """An empty database at a schema: made once, since making it is half of a test's time."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "martensight.db"
         Store.open(f"sqlite:///{path}", site="Plant 1", agent="test").close()
@@ -111,7 +111,7 @@ class Lab:
     def __post_init__(self) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
         if not (self.folder / "martensight.db").exists():
-            (self.folder / "martensight.db").write_bytes(_migrated())
+            (self.folder / "martensight.db").write_bytes(_migrated(schema.HEAD))
         url = f"sqlite:///{self.folder / 'martensight.db'}"
         self.store = Store.open(url, site="Plant 1", agent="test")
         self.archive = Archive(self.folder)

@@ -32,6 +32,7 @@ import structlog
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from lab import Lab
+from later_versions import later_versions
 
 from agent import maintenance
 from agent.archive import Archive
@@ -45,24 +46,14 @@ from agent.service.problems import Problems
 from agent.service.report_scheduler import ReportScheduler
 from agent.service.resuming import resume
 from agent.settings import Settings, read
-from agent.store import Decision, StoreFault, schema, store_url
+from agent.store import Decision, StoreFault, store_url
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 START = datetime(2026, 1, 5, 7, 0, tzinfo=UTC)
 HOLIDAYS = {(1, 6), (5, 1), (10, 3), (12, 24), (12, 25), (12, 26), (12, 31)}
 CODES = ("G8", "G7", "G9-10")
-MIGRATION = """
-import sqlalchemy as sa
-from alembic import op
-
-revision, down_revision, branch_labels, depends_on = "{new}", "{old}", None, None
-
-
-def upgrade() -> None:
-    op.add_column("job", sa.Column("later_{new}", sa.Integer(), nullable=True))
-"""
 SETTINGS = """
 [site]
 name = "Plant 1"
@@ -131,7 +122,9 @@ class Year:
         work: A scratch folder.
     """
 
-    def __init__(self, seed: int, days: int, orders: int, work: Path) -> None:
+    def __init__(
+        self, seed: int, days: int, orders: int, work: Path, install: Callable[[], str]
+    ) -> None:
         self.random = random.Random(seed)
         self.days, self.orders, self.work = days, orders, work
         for name in ("outbox", "lists", "backups"):
@@ -140,6 +133,7 @@ class Year:
         self.counts: Counter[str] = Counter()
         self.broken: list[str] = []
         self.fields: dict[str, str] = {}  # public id → order
+        self.install = install
         self.places = self.versions = self.files = 0
         self.off = self._draw_days_off()
         self.events = self._draw_events()
@@ -314,11 +308,7 @@ class Year:
         """Install the next version of the program: one migration more."""
         self.lab.store.close()
         self.versions += 1
-        new, old = f"9{self.versions:03d}", schema.HEAD
-        folder = self.work / "versions"
-        folder.mkdir(exist_ok=True)
-        (folder / f"{new}_later.py").write_text(MIGRATION.format(new=new, old=old), "utf-8")
-        schema.HEAD = new
+        new = self.install()
         self._open()
         if not list((self.place / "data").glob(f"*.before-schema-{new}*")):
             self.broken.append(f"no copy was kept before schema {new}")
@@ -372,25 +362,6 @@ def full_disk() -> Iterator[None]:
         signal.signal(signal.SIGXFSZ, handler)
 
 
-@contextmanager
-def later_versions(folder: Path) -> Iterator[None]:
-    """Add the migrations of future versions to Alembic's search path."""
-    ours, head = schema.configuration, schema.HEAD
-
-    def with_later():
-        config = ours()
-        if folder.is_dir():
-            own = Path(schema.__file__).parent / "migrations" / "versions"
-            config.set_main_option("version_locations", f"{own}:{folder}")
-        return config
-
-    schema.configuration = with_later
-    try:
-        yield
-    finally:
-        schema.configuration, schema.HEAD = ours, head
-
-
 def main() -> int:
     """Play a year, print what happened, and return the exit code."""
     parser = argparse.ArgumentParser()
@@ -400,8 +371,8 @@ def main() -> int:
     told = parser.parse_args()
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(50))
     began_s = time.perf_counter()
-    with tempfile.TemporaryDirectory() as name, later_versions(Path(name) / "versions"):
-        year = Year(told.seed, told.days, told.orders, Path(name))
+    with tempfile.TemporaryDirectory() as name, later_versions(Path(name) / "versions") as install:
+        year = Year(told.seed, told.days, told.orders, Path(name), install)
         year.play()
         with suppress(OSError):
             shutil.rmtree(year.place)

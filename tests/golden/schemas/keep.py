@@ -1,4 +1,4 @@
-"""Write the pair of files for the newest schema; run once, before a schema is released."""
+"""Write the pair of files for the newest schema: after each change of it before a release."""
 
 import json
 import sqlite3

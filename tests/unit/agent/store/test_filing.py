@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sqlite3
 from contextlib import closing
-from typing import TYPE_CHECKING
 
 import pytest
 from databases import tamper
@@ -13,15 +12,11 @@ from shell import Shell
 
 from agent.anchors import Anchor, append
 from agent.service.anchoring import Anchoring
-from agent.store import Decision, PlaceMatch, Store
+from agent.store import Decision, PlaceMatch
 from agent.store.tables import load_metadata
 from agent.triage import Reason
 from agent.verification import Outside, verify_trail
-from tests.unit.agent.store.test_trail import RELEASED, chain_again
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
+from tests.unit.agent.store.test_trail import chain_again
 
 FORGED_PREPARATION = (
     "INSERT INTO preparation (site_id, specimen_id, name, etchant, first_seen_at, facts) "
@@ -247,26 +242,6 @@ def test_the_end_of_the_trail_that_is_kept_outside_holds_what_was_filed(lab, tmp
     assert newest.act == "results.sealed"
     assert lab.store.audit_log.get_head().number == newest.id
     append(tmp_path / "trail.jsonl", Anchor.of(lab.store.audit_log.get_head(), at=DAY))
-
-
-def test_results_of_an_earlier_version_are_covered_by_and_by(tmp_path: Path) -> None:
-    with sqlite3.connect(tmp_path / "martensight.db") as connection:
-        connection.executescript((RELEASED[0].parent / "0008.sql").read_text(encoding="utf-8"))
-    connection.close()
-    address = f"sqlite:///{tmp_path}/martensight.db"
-    outside = Outside(tmp_path / "reports")
-    with Store.open(address, site="Plant 1", agent="PC") as store:
-        found, notes = verify_trail(store, outside)
-        assert found == []
-        assert any("rows of an earlier version are not covered yet" in note for note in notes)
-
-        while store.results.seal(at=DAY):
-            pass
-        found, notes = verify_trail(store, outside)
-        assert found == []
-        assert not any("not covered yet" in note for note in notes)
-        tamper(address, "UPDATE micrograph SET specimen_id = NULL")
-        assert "no act moved it" in "\n".join(verify_trail(store, outside)[0])
 
 
 # --- claims and places --------------------------------------------------------------------------

@@ -16,7 +16,6 @@ from pathlib import Path
 import numpy as np
 import psycopg
 import pytest
-from alembic import command
 from sqlalchemy import text
 
 from agent import maintenance
@@ -25,7 +24,7 @@ from agent.cli import console, main
 from agent.errors import BadStore
 from agent.service.data_folder import agent_name
 from agent.service.lock import RunLock
-from agent.store import Decision, Store, examine_copy, schema
+from agent.store import Decision, Store, examine_copy
 from agent.store.backup import _swap, copy
 from agent.store.engine import make_engine
 from agent.triage import Reason
@@ -397,17 +396,13 @@ def test_a_postgresql_is_backed_up_and_restored_with_its_own_programs(postgres, 
 
 
 def test_a_postgresql_of_a_newer_schema_is_restored_over_and_kept_as_a_dump(
-    postgres, tmp_path
+    postgres, tmp_path, install_next_version
 ) -> None:
     if not has_database_programs():
         pytest.skip("no pg_dump on the path")
-    older, dump = make_engine(postgres.empty()), tmp_path / "martensight.pgdump"
-    config = schema.configuration()
-    with older.execution_options(writes=True).connect() as connection:
-        config.attributes["connection"] = connection
-        command.upgrade(config, "0002")
-        connection.execute(text("INSERT INTO site (name) VALUES ('of then')"))
-        connection.commit()
+    older, dump = make_engine(postgres.empty("ours")), tmp_path / "martensight.pgdump"
+    with older.execution_options(writes=True).begin() as connection:
+        connection.execute(text("UPDATE site SET name = 'of then'"))
     copy(older, dump, progress=lambda *_: None)
     older.dispose()
     manifest = {
@@ -418,6 +413,8 @@ def test_a_postgresql_of_a_newer_schema_is_restored_over_and_kept_as_a_dump(
         packed.write(dump, dump.name)
         packed.writestr("manifest.json", json.dumps(manifest))
     url = postgres.empty("ours")
+    install_next_version()
+    Store.open(url, site="Plant 1", agent="PC").close()
     with psycopg.connect(url.replace("+psycopg", "")) as connection:
         connection.execute("CREATE TABLE of_tomorrow (site_id integer REFERENCES site (id))")
         connection.execute("CREATE TABLE of_others (id integer)")

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 
 import pytest
 from databases import tamper
-from folders import GOLDEN
 from sqlalchemy import insert, select, text, update
 from sqlalchemy.exc import DBAPIError, IntegrityError
 from two_sites import HERE, HIDDEN, THERE, World, rows_of, sqlite_world, world
@@ -34,13 +33,11 @@ from tests.unit.agent.store.test_store import OTHER, SHA, file, finding
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 __all__ = ["sqlite_world", "world"]
 
 AT = datetime(2026, 11, 24, 21, 0, tzinfo=UTC)
 MICROGRAPH = load_metadata().tables["micrograph"]
-SCHEMAS = GOLDEN / "schemas"
 
 
 @pytest.fixture
@@ -448,110 +445,6 @@ def test_a_copy_holds_the_rows_of_all_sites_and_is_put_back_with_its_policies(
         with Store.open(owned, site=site, agent="PC") as store:
             assert [result.sha256 for result in store.results.iter_all()] == [sha256]
             assert store.checks.find_unscoped_tables() == []
-
-
-# --- older databases ------------------------------------------------------------------------------
-
-
-def test_a_lab_of_one_site_goes_on_with_the_chain_it_has(tmp_path) -> None:
-    database = tmp_path / "a.db"
-    sqlite3.connect(database).executescript((SCHEMAS / "0008.sql").read_text("utf-8"))
-
-    with Store.open(f"sqlite:///{database}", site="Plant 1", agent="PC") as store:
-        acts = [entry.act for entry in store.audit_log.iter_acts()]
-        assert "trail.separated" not in acts
-        store.audit_log.add(at=AT, actor="Ada", act="x.done")
-        assert store.audit_log.find_problems() == []
-        assert store.checks.compare_rows().faults == ()
-        assert store.promotions.find_current() == "20261101-0badcafe"
-        assert store.accounts.find("Ada") is not None
-
-
-@pytest.fixture
-def shared_before(tmp_path: Path) -> Path:
-    """A database of schema 0008 that two sites shared as they could then: in one chain."""
-    import hashlib  # noqa: PLC0415 - only here
-
-    database = tmp_path / "a.db"
-    with sqlite3.connect(database) as connection:
-        connection.executescript((SCHEMAS / "0008.sql").read_text("utf-8"))
-        connection.execute("INSERT INTO site (id, name) VALUES (2, 'Plant 2')")
-        connection.execute(
-            "INSERT INTO source (id, site_id, name, folder, mode, online, found_by_scan, "
-            "found_by_event, facts) VALUES (9, 2, 'LOM-2', '/x', '', 1, 0, 0, '{}')"
-        )
-        (original,) = connection.execute(
-            "SELECT id FROM content WHERE state = 'done' LIMIT 1"
-        ).fetchone()
-        connection.execute(
-            "INSERT INTO content (id, site_id, source_id, sha256, size_bytes, state, lane, origin, "
-            "attempts, claims, interrupted, first_seen_at, duplicate_of, process_data) VALUES "
-            "(99, 2, 9, 'x', 1, 'duplicate', 1, 'watch', 1, 1, 0, '2026-11-24', ?, '{}')",
-            (original,),
-        )
-        connection.execute(
-            "INSERT INTO path (content_id, source_id, relative, size_bytes, mtime_ns, ctime_ns, "
-            "seen_at) VALUES (99, 9, 'copy.tif', 1, 1, 1, '2026-11-24')"
-        )
-        for site, actor in ((2, "Bea"), (1, "Ada"), (2, "Bea")):
-            (last,) = connection.execute(
-                "SELECT sha256 FROM trail ORDER BY id DESC LIMIT 1"
-            ).fetchone()
-            micros = round(AT.timestamp() * 1_000_000)
-            hashed = [last, site, micros, actor, "x.done", "", "{}"]
-            sha256 = hashlib.sha256(json.dumps(hashed).encode()).hexdigest()
-            connection.execute(
-                "INSERT INTO trail (site_id, at, actor, act, subject, facts, previous_sha256, "
-                "sha256) VALUES (?, '2026-11-24 21:00:00.000000', ?, 'x.done', '', '{}', ?, ?)",
-                (site, actor, last, sha256),
-            )
-    connection.close()
-    return database
-
-
-def test_two_sites_of_an_older_database_are_parted_and_stay_verifiable(shared_before) -> None:
-    url = f"sqlite:///{shared_before}"
-    with (
-        Store.open(url, site="Plant 1", agent="PC") as here,
-        Store.open(url, site="Plant 2", agent="PC") as there,
-    ):
-        for store in (here, there):
-            store.audit_log.add(at=AT, actor="Ada", act="y.done")
-            assert store.audit_log.find_problems() == []
-            assert store.checks.compare_rows().faults == ()
-            assert [entry.act for entry in store.audit_log.iter_acts()].count(
-                "trail.separated"
-            ) == 1
-            assert store.promotions.find_current() == "20261101-0badcafe"
-            assert store.accounts.are_there()
-        assert {entry.actor for entry in there.audit_log.iter_acts(act="x.")} == {"Bea"}
-        assert here.accounts.find("Ada") is not None
-        assert there.accounts.find("Ada") is None
-        (copied,) = there.files.iter_status()
-        assert (copied.state, copied.duplicate_of) == ("queued", None)
-        (claim,) = there.work_queue.claim(1, at=AT, lease_s=60)
-        assert there.work_queue.finish(
-            claim, [finding(SHA, process={"order": "1", "specimen": "1"})], at=AT
-        )
-
-
-@pytest.mark.parametrize(
-    ("statement", "site", "fault"),
-    [
-        ("UPDATE trail SET actor = 'Eve' WHERE act = 'x.done' AND site_id = 1", 1, "was changed"),
-        ("DELETE FROM trail WHERE act = 'x.done' AND site_id = 1", 2, "missing before"),
-        ("DELETE FROM trail WHERE act = 'trail.separated' AND site_id = 1", 1, "missing before"),
-    ],
-)
-def test_what_was_changed_in_the_common_part_of_a_chain_shows(
-    shared_before, statement, site, fault
-) -> None:
-    url = f"sqlite:///{shared_before}"
-    Store.open(url, site="Plant 1", agent="PC").close()
-    tamper(url, statement)
-
-    with Store.open(url, site=f"Plant {site}", agent="PC") as store:
-        assert fault in store.audit_log.find_problems()[0]
 
 
 # --- what is said ---------------------------------------------------------------------------------

@@ -11,24 +11,28 @@ from collections import namedtuple
 from typing import TYPE_CHECKING
 
 import pytest
-from alembic import command
 from shell import Shell
 
 from agent.errors import BadStore
 from agent.host.systemd import Manager
 from agent.store import Store, Upgrade, schema, store_url
-from agent.store.engine import make_engine
 from agent.store.upgrade import UpgradeProgress, estimate_s
-from tests.unit.agent.store.test_migrations import RELEASED
+from tests.unit.agent.store.test_migrations import KEPT
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-OLDEST = RELEASED[0]
 Usage = namedtuple("Usage", "total used free")  # noqa: PYI024 - as shutil.disk_usage returns it
 
 
-def old_database(folder: Path, dump: Path = OLDEST) -> str:
+@pytest.fixture(autouse=True)
+def two_versions_later(install_next_version) -> None:
+    """The program is two versions later than the one of the databases."""
+    install_next_version()
+    install_next_version()
+
+
+def old_database(folder: Path, dump: Path = KEPT[0]) -> str:
     folder.mkdir(exist_ok=True)
     with sqlite3.connect(folder / "martensight.db") as connection:
         connection.executescript(dump.read_text(encoding="utf-8"))
@@ -137,14 +141,7 @@ def test_the_command_says_it_on_stderr(tmp_path, capsys) -> None:
 
 
 def old_postgresql(postgres) -> str:
-    url = postgres.empty()
-    engine = make_engine(url)
-    with engine.begin() as connection:
-        config = schema.configuration()
-        config.attributes["connection"] = connection
-        command.upgrade(config, "0003")
-    engine.dispose()
-    return url
+    return postgres.empty("ours")
 
 
 def test_a_postgresql_is_dumped_before_and_brought_up(postgres, tmp_path) -> None:
