@@ -115,6 +115,8 @@ class Assessed:
         decision_rule: By which rule it is decided, None without a specification.
         order_doubts: What is open about the order as a whole, apart from its specimens.
         material_doubt: Why its material is uncertain, "" where it is not.
+        held_back: What a restored database lost of an order that conforms but for that; None where
+            it is not held back.
         needs_lead: Only a lead can settle at least one of the doubts.
         lacks_specimens: Specimens that the order names have no image yet.
     """
@@ -132,6 +134,7 @@ class Assessed:
     decision_rule: DecisionRule | None = None
     order_doubts: tuple[str, ...] = ()
     material_doubt: str = ""
+    held_back: Mapping[str, object] | None = None
     needs_lead: bool = False
     lacks_specimens: bool = False
 

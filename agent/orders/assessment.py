@@ -160,7 +160,11 @@ def assess_view(
         *settled_by_leads,
         *_list_needle_doubts(assessed, choice.specification),
     )
+    alone = _judge_order(view, assessed, rules, doubts, key)
+    why, loss = open_items.outside.hold(store, number, alone.conformity)
+    doubts += (why,) if why else ()
     statement = _judge_order(view, assessed, rules, doubts, key)
+    is_held_back = alone.conformity is Conformity.CONFORMS and bool(why)
     return Assessed(
         view=view,
         statement=statement,
@@ -182,7 +186,8 @@ def assess_view(
         ),
         order_doubts=doubts,
         material_doubt=material_doubt,
-        needs_lead=bool(settled_by_leads or material_doubt),
+        held_back=(loss.to_json() if loss else {}) if is_held_back else None,
+        needs_lead=bool(settled_by_leads or material_doubt or why),
         lacks_specimens=_lacks_specimens(view, assessed, rules, key) or loose > 0,
     )
 

@@ -15,6 +15,8 @@ import reports
 from agent import pictures
 from agent.errors import SetupError, WrongUse
 from agent.objects import ObjectsUnavailable
+from agent.orders.lost_conformity import Outside
+from agent.orders.specimen_facts import Conformity
 from agent.orders.statement_files import load_thumbnail
 from agent.orders.statement_page import build_statement_page
 from reports import CUSTOMER_TEMPLATE, Letterhead, TemplateFault
@@ -61,7 +63,7 @@ def find_statement(store: Store, order: str, number: int | None = None) -> Froze
         number: Of the statement.
 
     Raises:
-        WrongUse: The order has no such statement.
+        WrongUse: The order has no such statement, or a restored back-up lost a worse one.
     """
     made = store.statements.all(order)
     if not made:
@@ -75,6 +77,10 @@ def find_statement(store: Store, order: str, number: int | None = None) -> Froze
     if not wanted:
         numbers = ", ".join(str(entry.number) for entry in made)
         raise WrongUse(f"Order {order} has no statement {number}; there are: {numbers}.")
+    word = wanted[-1].conformity
+    why, _loss = Outside.of(store).hold(store, order, word)
+    if why and word == Conformity.CONFORMS:
+        raise WrongUse(f"Statement {wanted[-1].number} of order {order} is not reported: {why}.")
     return wanted[-1]
 
 

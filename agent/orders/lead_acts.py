@@ -81,11 +81,19 @@ def _iter_acts(
 ) -> Iterator[tuple[LeadAct, str, str]]:
     number = assessed.view.number
     if lost := find_unfollowed(store, number):
-        effect = _(
-            "A restored backup lost revision {n}, which the LIMS has. This acknowledges the loss "
-            "and sends the present state."
+        effect = (
+            _(
+                "A restored backup lost revision {n}, which the LIMS has. This acknowledges the "
+                "loss and sends the present state."
+            )
+            if lost.sent.revision
+            else _(
+                "A restored backup lost statement {n}. This acknowledges the loss: the present "
+                "state counts."
+            )
         )
-        yield LeadAct.RESUME, _("Acknowledge the loss"), effect.format(n=lost.sent.revision)
+        n = lost.sent.revision or lost.sent.statement_number
+        yield LeadAct.RESUME, _("Acknowledge the loss"), effect.format(n=n)
     if changes := list_changes(assessed.view.facts):
         text = "; ".join(changes)
         accept = _("From now on the values of the order list apply: {changes}.")

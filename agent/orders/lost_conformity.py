@@ -1,22 +1,23 @@
-"""Hold back a better conformity than a LIMS holds beyond a restored database.
+"""Hold back a better conformity than a LIMS or a customer holds beyond a restored database.
 
 A label that was lost with the database cannot be seen in it. So an order says nothing better than
-the revision that was lost, until it reached that state again or a lead acknowledged the loss.
+the revision or statement that was lost, wherever it is shown or sent, until it reached that state
+again or a lead acknowledged the loss.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from agent.errors import WrongUse
-from agent.orders.resumption import AFTER, FLOOR, read_floors
+from agent.orders.resumption import AFTER, FLOOR, OUTBOX, find_resumption, read_floors
 from agent.orders.specimen_facts import Conformity
 from agent.store import NewRecord, number_key
 from reports import gettext as _
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from datetime import datetime
 
     from agent.orders.sent_revisions import SentRevision
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 ACKNOWLEDGED = "outbox_acknowledged"
 """Kind of records: a lead acknowledged that a revision was lost."""
 
+HELD_BACK = "held_back"
+"""Key of an order's document: it conforms but for a loss, which holds it."""
 _RANKS: dict[str, int] = {
     Conformity.DOES_NOT_CONFORM: 0,
     Conformity.UNDECIDED: 1,
@@ -35,10 +38,10 @@ _RANKS: dict[str, int] = {
 
 @dataclass(frozen=True, slots=True)
 class Loss:
-    """What a LIMS holds of an order beyond a restored database.
+    """What is known of an order outside a restored database.
 
     Attributes:
-        sent: The highest revision that is used outside the database.
+        sent: The highest revision and statement that are used outside the database.
         after: Row id of the newest statement that the back-up held, None where it is not known.
         is_acknowledged: A lead acknowledged it.
     """
@@ -67,11 +70,46 @@ class Loss:
 
     def is_open(self, made: Sequence[FrozenStatement]) -> bool:
         """Return whether the lost state was neither acknowledged nor reached again."""
-        return bool(self.sent.revision) and not self.is_acknowledged and not self._is_reached(made)
+        return not self.is_acknowledged and not self._is_reached(made)
 
     def is_stated_by(self, statement: FrozenStatement) -> bool:
         """Return whether a statement says the same as what was sent, and that lost nothing."""
         return not self.sent.lost and statement.state.partition(".")[0] == self.sent.state
+
+    def to_json(self) -> dict[str, object]:
+        """Return what was lost, as an order's document holds it."""
+        sent = self.sent
+        return {
+            "revision": sent.revision or None,
+            "statement": sent.statement_number or None,
+            "conformity": self.conformity or None,
+        }
+
+    def describe(self) -> str:
+        """Return what was lost and who settles it, in the reader's language."""
+        known = self.conformity in set(Conformity)
+        word = Conformity(self.conformity).words if known else _("its conformity is not known")
+        sentence = (
+            _(
+                "a restored back-up lost revision {n}, which the LIMS holds ({word}): enter again "
+                "what was lost, or a lead acknowledges the loss (agent orders resume {order})"
+            )
+            if self.sent.revision
+            else _(
+                "a restored back-up lost statement {n} ({word}): enter again what was lost, or a "
+                "lead acknowledges the loss (agent orders resume {order})"
+            )
+        )
+        n = self.sent.revision or self.sent.statement_number
+        return sentence.format(n=n, word=word, order=self.sent.order)
+
+    def list_own(self, store: Store, made: Sequence[FrozenStatement]) -> list[FrozenStatement]:
+        """Return the statements of the order that were not made undecided by the loss itself."""
+        return [
+            statement
+            for statement in made
+            if not (self._is_later(statement) and is_held_back(store, statement))
+        ]
 
     def _is_reached(self, made: Sequence[FrozenStatement]) -> bool:
         later = [statement for statement in made if self._is_later(statement)]
@@ -89,6 +127,50 @@ class Loss:
         return statement.id > self.after
 
 
+@dataclass(frozen=True, slots=True)
+class Outside:
+    """What is known outside a restored database, of all orders.
+
+    Attributes:
+        losses: Key of an order's number → what was lost of it.
+        is_compared: The outbox was compared with the database since the restore.
+    """
+
+    losses: Mapping[str, Loss] = field(default_factory=dict)
+    is_compared: bool = True
+
+    @classmethod
+    def of(cls, store: Store) -> Outside:
+        """Read it from the database."""
+        return cls(read_losses(store), find_resumption(store, OUTBOX).is_settled)
+
+    def hold(self, store: Store, number: str, conformity: str) -> tuple[str, Loss | None]:
+        """Return why an order does not say a conformity, and what was lost of it; "" if it may.
+
+        Args:
+            store: Open.
+            number: Of the order, by any spelling.
+            conformity: By what the database holds.
+        """
+        loss = self.losses.get(number_key(number, exact=store.exact_numbers))
+        if loss and _RANKS.get(conformity, 0) > _RANKS.get(loss.conformity, 0):
+            made = loss.list_own(store, store.statements.all(number))
+            if loss.is_open(made):
+                return loss.describe(), loss
+        if conformity == Conformity.CONFORMS and not self.is_compared:
+            sentence = _(
+                "a back-up was restored, and what the LIMS holds was not compared with it yet: "
+                "make the folder of the outbox available"
+            )
+            return sentence, None
+        return "", None
+
+
+def is_held_back(store: Store, statement: FrozenStatement) -> bool:
+    """Return whether a statement is undecided by a loss alone, so that it states nothing new."""
+    return HELD_BACK in store.statements.document(statement.sha256)["document"]
+
+
 def read_losses(store: Store) -> dict[str, Loss]:
     """Return key of an order's number → what a LIMS holds of it beyond the database."""
     exact = store.exact_numbers
@@ -97,14 +179,20 @@ def read_losses(store: Store) -> dict[str, Loss]:
         key = number_key(number, exact=exact)
         if AFTER in record.facts:
             after[key] = max(after.get(key, 0), int(record.facts[AFTER]))
-    acknowledged: dict[str, int] = {}
+    known: dict[str, tuple[int, int]] = {}
     for number, record in store.records.newest(ACKNOWLEDGED).items():
-        key = number_key(number, exact=exact)
-        acknowledged[key] = max(acknowledged.get(key, 0), int(record.facts["revision"]))
+        key, facts = number_key(number, exact=exact), record.facts
+        pair = int(facts["revision"]), int(facts["statement"])
+        known[key] = max(pair, known.get(key, pair))
     return {
-        key: Loss(sent, after.get(key), acknowledged.get(key, 0) >= sent.revision)
+        key: Loss(sent, after.get(key), key in known and _is_within(sent, known[key]))
         for key, sent in read_floors(store).items()
     }
+
+
+def _is_within(sent: SentRevision, acknowledged: tuple[int, int]) -> bool:
+    revision, statement = acknowledged
+    return sent.revision <= revision and sent.statement_number <= statement
 
 
 def list_unfollowed(store: Store) -> list[str]:
@@ -122,7 +210,7 @@ def list_unfollowed(store: Store) -> list[str]:
 def find_unfollowed(store: Store, number: str) -> Loss | None:
     """Return what was lost of an order, by any spelling; None where nothing is held back."""
     loss = read_losses(store).get(number_key(number, exact=store.exact_numbers))
-    if loss is None or not loss.sent.revision or _is_followed(store, loss):
+    if loss is None or _is_followed(store, loss):
         return None
     return loss
 
@@ -136,9 +224,11 @@ def _is_followed(store: Store, loss: Loss) -> bool:
         return False
     if loss.is_stated_by(made[-1]):
         return True
+    if loss.is_open(loss.list_own(store, made)):
+        return False
     last = store.records.latest("outbox", made[-1].order)
     is_higher = last is not None and int(last.facts["revision"]) > loss.sent.revision
-    return is_higher and not loss.is_open(made)
+    return is_higher or not loss.sent.revision
 
 
 def acknowledge(store: Store, number: str, *, by: str, reason: str, at: datetime) -> str:
@@ -163,7 +253,12 @@ def acknowledge(store: Store, number: str, *, by: str, reason: str, at: datetime
     loss = find_unfollowed(store, number)
     if loss is None:
         raise _build_nothing_lost(number)
-    facts = {"revision": loss.sent.revision, "lost": loss.conformity, "reason": reason.strip()}
+    facts = {
+        "revision": loss.sent.revision,
+        "statement": loss.sent.statement_number,
+        "lost": loss.conformity,
+        "reason": reason.strip(),
+    }
     last = before.get(loss.sent.order)
     record = NewRecord(ACKNOWLEDGED, loss.sent.order, facts)
     if not store.records.add_together([record], by=by, at=at, follows=last.id if last else 0):

@@ -8,6 +8,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from agent.orders.alike_numbers import find_alike, list_alike
+from agent.orders.lost_conformity import Outside
 from agent.orders.lost_files import (
     load_named,
 )
@@ -40,6 +41,7 @@ class OpenItems:
         unassigned: Fields that belong to no specimen.
         named_lost: Order → contents of lost files that a note or a sender named it for.
         alike: Orders whose numbers are alike, see `list_alike`.
+        outside: What is known of orders outside a restored database.
     """
 
     waiting: tuple[FileFate, ...] = ()
@@ -47,6 +49,7 @@ class OpenItems:
     unassigned: tuple[Unassigned, ...] = ()
     named_lost: Mapping[str, frozenset[int]] = field(default_factory=lambda: MappingProxyType({}))
     alike: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: MappingProxyType({}))
+    outside: Outside = field(default_factory=Outside)
 
     @classmethod
     def of(cls, store: Store) -> OpenItems:
@@ -56,6 +59,7 @@ class OpenItems:
             tuple(store.orders.unassigned()),
             load_named(store),
             list_alike(store),
+            Outside.of(store),
         )
 
     @classmethod
@@ -88,6 +92,7 @@ class OpenItems:
             tuple(store.orders.unassigned(number)),
             named,
             find_alike(store, number),
+            Outside.of(store),
         )
 
 

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from agent.orders.lost_conformity import HELD_BACK
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
@@ -40,6 +42,7 @@ def order_to_json(assessed: Assessed) -> dict[str, Any]:
         "unusable_files": [{"file": fate.path, "why": fate.said} for fate in assessed.lost],
         "decision_rule": assessed.decision_rule and assessed.decision_rule.to_json(),
         "needles": assessed.needles and assessed.needles.to_json(),
+        **({} if assessed.held_back is None else {HELD_BACK: assessed.held_back}),
     }
 
 

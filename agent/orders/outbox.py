@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from agent.orders.assessment import assess
 from agent.orders.examination import list_due
 from agent.orders.freezing import freeze_orders
-from agent.orders.lost_conformity import read_losses
+from agent.orders.lost_conformity import is_held_back, read_losses
 from agent.orders.open_items import OpenItems
 from agent.orders.order_json import order_to_json
 from agent.orders.outbox_files import FORMATS, JSON, render_files, require_not_taken
@@ -126,12 +126,13 @@ def record_statements(store: Store, site: OutboxFormat, *, now: datetime) -> Non
         if not newest.final or newest.number <= done:
             continue
         made = store.statements.all(number)
+        own = loss.list_own(store, made) if loss else made
         for statement in made:
             if not statement.final or statement.number <= done or statement.id <= old:
                 continue
-            if loss and loss.is_held(statement, made):
+            if is_held_back(store, statement) or (loss and loss.is_held(statement, own)):
                 continue
-            until = [entry for entry in made if entry.number <= statement.number]
+            until = [entry for entry in own if entry.number <= statement.number]
             lost = loss.conformity if loss and loss.is_open(until) else ""
             above = _Above(floor, resumption.epoch, lost)
             last = _record(store, site, statement, last, above, now=now)

@@ -83,10 +83,22 @@ class SentRevision:
             return None
 
     def merged_with(self, other: SentRevision) -> SentRevision:
-        """Return the higher revision of the same order, with the higher number of a statement."""
+        """Return the higher revision of the same order, with the higher number of a statement.
+
+        What a later statement states that was not sent is lost too.
+        """
         higher = max(self, other, key=lambda sent: (sent.revision, sent.statement_number))
-        number = max(self.statement_number, other.statement_number)
-        return replace(higher, statement_number=number)
+        newest = max(self, other, key=lambda sent: sent.statement_number)
+        if newest.statement_number <= higher.statement_number:
+            return higher
+        lost = min(filter(None, (higher.lost, newest.conformity)), key=_rank_word, default="")
+        return replace(higher, statement_number=newest.statement_number, lost=lost)
+
+
+def _rank_word(word: str) -> int:
+    """Return the place of a conformity, the worst first; what is not known is the worst."""
+    known = ("does_not_conform", "undecided", "not_assessed", "conforms")
+    return known.index(word) if word in known else -1
 
 
 class UnreadableNote(AgentError):  # noqa: N818 - read aloud

@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from lab import DAY, Lab
+from fastapi.testclient import TestClient
+from lab import DAY, HOME, Lab, desk_of
 from shell import Shell
 
+from agent.orders.statement_files import Unsigned, write_files
 from agent.service.jobs import outbound
 from agent.service.jobs.order_lists import take_lists
+from agent.service.statements import make_lab
 from agent.service.status import build_status_from_store
 from agent.settings import read
 from agent.store import Decision
+from agent.web import create_app
 
 HOUR = timedelta(hours=1)
 SETTINGS = """
@@ -227,14 +232,13 @@ def test_numbers_of_statements_are_not_used_twice(plant) -> None:
     public_id, file = corrected_after_backup(plant)
     made = [statement.number for statement in plant.lab.store.statements.all("4711")]
     plant.restore(file)
-    known = plant.lab.store.statements.all("4711")
     plant.resume_order()
     plant.say(public_id, "G9-10", at=DAY + 2 * HOUR)
     plant.send(at=DAY + 2 * HOUR)
 
-    newest = plant.lab.store.statements.all("4711")[-1]
-    assert newest.number == max(made) + 1
-    assert newest.previous == known[-1].sha256
+    kept, *later = plant.lab.store.statements.all("4711")
+    assert [one.number - max(made) for one in later] == [1, 2, 3]  # held, acknowledged, new
+    assert later[0].previous == kept.sha256
     assert plant.lab.store.statements.problems() == []
 
 
@@ -348,6 +352,105 @@ def test_a_lost_break_that_is_entered_again_may_be_corrected_again(plant) -> Non
 
     assert plant.sent()[-1] == (3, "conforms")
     assert not status_names(plant)
+
+
+def test_what_was_lost_holds_the_order_wherever_it_is_shown(plant) -> None:
+    _, file = corrected_after_backup(plant)
+    plant.restore(file)
+
+    _, command = plant.agent("order", "4711")
+    before = plant.lab.store.statements.all("4711")
+    refused = [
+        plant.agent("orders", "report", "4711", plant.folder, "--statement", one.number)
+        for one in before
+        if one.conformity == "conforms"
+    ]
+    plant.send(at=DAY + 2 * HOUR)
+    policy = make_lab(plant.settings, plant.lab.store, now=DAY)
+    desk = replace(desk_of(plant.lab), lab=lambda: policy)
+    with TestClient(create_app(desk), base_url=HOME) as browser:
+        browser.cookies.set("reviewer", "Leo")
+        page = browser.get("/order/4711").text
+        answer = browser.get("/api/v1/orders/4711").json()
+
+    assert "a restored back-up lost revision 2, which the LIMS holds (does not conform)" in command
+    assert "undecided" in command
+    assert "agent orders resume 4711" in command
+    assert [code for code, _ in refused] == [2]
+    assert "is not reported: a restored back-up lost revision 2" in refused[0][1]
+    assert (answer["conformity"], answer["held_back"]["revision"]) == ("undecided", 2)
+    assert "lost revision 2" in page
+    assert plant.sent() == [(1, "conforms"), (2, "does_not_conform")]
+    newest = plant.lab.store.statements.newest()["4711"]
+    assert newest.conformity == "undecided"
+
+
+def test_an_undecided_revision_that_was_lost_is_not_followed_by_its_own_hold(plant) -> None:
+    public_id = plant.take()
+    plant.say(public_id, "G8")
+    plant.send()
+    file = plant.folder / "safe.zip"
+    assert plant.agent("backup", file)[0] == 0
+    plant.lab.store.labels.undo(public_id, by="Ada", at=DAY + HOUR)
+    plant.send(at=DAY + HOUR)
+    assert plant.sent() == [(1, "conforms"), (2, "undecided")]
+    plant.restore(file)
+    for hour in (2, 3):
+        plant.send(at=DAY + hour * HOUR)
+
+    _, held = plant.agent("order", "4711")
+    plant.lab.store.labels.undo(public_id, by="Ada", at=DAY + 4 * HOUR)
+    plant.send(at=DAY + 4 * HOUR)
+    plant.say(public_id, "G8", at=DAY + 5 * HOUR)
+    plant.send(at=DAY + 5 * HOUR)
+    _, entered = plant.agent("order", "4711")
+
+    assert "lost revision 2" in held
+    assert "lost revision" not in entered
+    assert plant.sent()[-1][1] == "conforms"
+
+
+def test_without_an_outbox_a_lost_statement_holds_the_order(plant) -> None:
+    plant.write("agent.toml", SETTINGS.replace('outbox = "outbox"\n', ""))
+    plant.settings = read(plant.folder / "agent.toml")
+    public_id = plant.take()
+    plant.say(public_id, "G8")
+    plant.send()
+    file = plant.folder / "safe.zip"
+    assert plant.agent("backup", file)[0] == 0
+    plant.say(public_id, "G7", at=DAY + HOUR)
+    plant.send(at=DAY + HOUR)
+    for statement in plant.lab.store.statements.all("4711"):
+        write_files(
+            plant.lab.store, plant.lab.archive, statement, language="en", signer=Unsigned(), now=DAY
+        )
+    plant.restore(file)
+
+    _, held = plant.agent("order", "4711")
+    plant.send(at=DAY + 2 * HOUR)
+    plant.resume_order()
+    _, known = plant.agent("order", "4711")
+
+    assert "a restored back-up lost statement 2 (does not conform)" in held
+    assert "lost statement" not in known
+    assert "conforms" in known
+
+
+def test_while_the_share_is_away_after_a_restore_no_order_conforms(plant) -> None:
+    _, file = corrected_after_backup(plant)
+    shutil.rmtree(plant.folder / "data/sent")  # another PC
+    plant.outbox.rename(plant.folder / "away")
+    plant.restore(file)
+
+    _, away = plant.agent("order", "4711")
+    plant.send(at=DAY + 2 * HOUR)
+    (plant.folder / "away").rename(plant.outbox)
+    plant.send(at=DAY + 3 * HOUR)
+    _, back = plant.agent("order", "4711")
+
+    assert "what the LIMS holds was not compared with it yet" in away
+    assert "a restored back-up lost revision 2" in back
+    assert plant.sent() == [(1, "conforms"), (2, "does_not_conform")]
 
 
 @pytest.mark.parametrize("code", ["", "G9-10"])
