@@ -11,7 +11,12 @@ NETWORK = "0123456789ab"
 
 
 def measured(
-    seed: int = 0, *, median_um: float = 9.0, count: int = 200, area_um2: float = 19_200.0
+    seed: int = 0,
+    *,
+    median_um: float = 9.0,
+    count: int = 200,
+    area_um2: float = 19_200.0,
+    calibration: str | None = None,
 ) -> NeedleField:
     """Make a measured field of needles whose lengths are lognormal around a median."""
     rng = np.random.default_rng([seed, 29])
@@ -36,6 +41,7 @@ def measured(
     return NeedleField(
         status=NeedleStatus.MEASURED,
         network=NETWORK,
+        calibration=calibration,
         pixel_um=0.12,
         area_um2=area_um2,
         structure_share=0.98,

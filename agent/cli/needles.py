@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from agent.imaging import Crop
     from model.needles.field import FieldMeasurement
     from model.needles.needle_map import NeedleMapper
+    from model.needles.pooling import LengthEstimate
 
 SHARES = (0.5, 0.9, 0.99)
 
@@ -195,11 +196,7 @@ def _print_together(
     out.print(f"All measured fields together: {len(used)}.{left_out}", markup=False)
     for share, each in quantiles.items():
         if each is not None:
-            out.print(
-                f"  L{round(100 * share)}: {each.value_um:.1f} µm"
-                f"{_format_interval(each.low_um, each.high_um)}",
-                markup=False,
-            )
+            out.print(f"  L{round(100 * share)}: {_format_length(share, each)}", markup=False)
     if longest is not None:
         out.print(
             f"  Longest needle expected in {longest.area_mm2:g} mm²: {longest.value_um:.0f} µm"
@@ -211,6 +208,14 @@ def _print_together(
             "  Longest needle: not predicted, needs 20 measured fields of about the same area.",
             markup=False,
         )
+
+
+def _format_length(share: float, estimate: LengthEstimate) -> str:
+    from model.needles.pooling import LEAST_FIELDS, count_needed
+
+    if estimate.high_um is None and estimate.n_fields >= LEAST_FIELDS:
+        return f"not stated below {count_needed(share):.0f} needles"
+    return f"{estimate.value_um:.1f} µm{_format_interval(estimate.low_um, estimate.high_um)}"
 
 
 def _format_interval(low_um: float | None, high_um: float | None) -> str:

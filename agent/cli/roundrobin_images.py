@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 def read_images(store: Store, file: Path, taxonomy: Taxonomy) -> list[NewImage]:
     """Read the micrographs of a campaign from a CSV."""
-    from agent.store import NewImage
+    from agent.store import GIVEN_REFERENCE, NewImage
 
     images = []
     for number, row in read_rows(file, "id"):
@@ -30,7 +30,7 @@ def read_images(store: Store, file: Path, taxonomy: Taxonomy) -> list[NewImage]:
         label = view.label.code if view.label else None
         text = row.get("code") or ""
         code = parse_code(text, file, number, taxonomy) if text else label
-        images.append(NewImage(view.id, code))
+        images.append(NewImage(view.id, code, GIVEN_REFERENCE if text else ""))
     return images
 
 

@@ -24,7 +24,7 @@ REMEMBERED = 512
 
 @dataclass(frozen=True, slots=True)
 class PooledLength:
-    """A length with its 95 % interval, µm; the interval is None below five fields."""
+    """A length with its 95 % interval, µm, None where fields or longer needles are too few."""
 
     value_um: float
     low_um: float | None
@@ -43,7 +43,8 @@ class PooledNeedles:
         measured: Measured fields.
         reasons: Reason → fields that were not measured for it.
         needles: Complete needles.
-        l50, l90, l99: Weighted by area; None without a measured field.
+        l50, l90, l99: Weighted by area; None without a measured field. L99 is None without an
+            interval too: of few needles it is too short.
         maximum_um: The longest complete needle that was found.
         predicted: Longest needle to expect in `predicted_mm2`, with its 95 % prediction interval;
             None below 20 fields or for fields of different area.
@@ -117,7 +118,7 @@ def _pool(fields: tuple[NeedleField, ...], area_mm2: float) -> PooledNeedles:
         needles=sum(field.needles for field in used),
         l50=_estimate(rows, 0.5, scale),
         l90=_estimate(rows, 0.9, scale),
-        l99=_estimate(rows, 0.99, scale),
+        l99=l99 if (l99 := _estimate(rows, 0.99, scale)) and l99.high_um else None,
         maximum_um=max((field.maximum_um or 0.0 for field in used), default=None),
         predicted=_predict(used, area_mm2),
         predicted_mm2=area_mm2,

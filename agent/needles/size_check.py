@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 SIZE = 8
 NUMBERS_PER_HALF = 2
 _CONFLICT = marked("size {size}, but L90 = {l90} µm (expected {low} to {high} µm)")
+_UNCALIBRATED = marked(
+    "size {size}, but L90 = {l90} µm, not calibrated here (expected {low} to {high} µm)"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +82,7 @@ def find_size_conflict(
     if low <= measured.l90_um <= high:
         return None
     return Message(
-        _CONFLICT,
+        _CONFLICT if measured.calibration else _UNCALIBRATED,
         {
             "size": size.name,
             "l90": float(f"{measured.l90_um:.3g}"),

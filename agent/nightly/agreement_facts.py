@@ -40,8 +40,8 @@ def agreement_facts(facts: NightFacts) -> Iterator[Fact]:
         yield Fact(
             _("Second reviewer at the limit {limit}").format(limit=format_limit(look.limit)),
             _(
-                "recommended ([orders] second_look_at_limit): {faults} of {n} double reviews are "
-                "on two sides of it, upper 95 % bound {upper}, {most} is allowed"
+                "recommended ([orders] second_look_at_limit): {faults} of {n} specimens with "
+                "double reviews are on two sides of it, upper 95 % bound {upper}, {most} is allowed"
             ).format(
                 faults=look.faults,
                 n=look.n,

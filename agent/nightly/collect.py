@@ -185,7 +185,7 @@ def _gather(
         sources=sources.folders,
         agreement=agreement(
             store.labelled_micrographs.list_all(origin="watch"),
-            store.labels.list_blind_pairs(),
+            store.labels.list_double_reviews(),
             store.records.all(ROUND_ROBIN),
             until=until,
             taxonomy=settings.lab.taxonomy if settings.lab else None,

@@ -11,14 +11,14 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from agent.orders.decision_rule import SecondLook, recommend_second_look
 from agent.orders.judgement_rules import MAX_FALSE_CONFORM
+from agent.orders.reviewer_errors import SecondLook, recommend_second_look
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
     from datetime import datetime
 
-    from agent.store import LabelledMicrograph, Record
+    from agent.store import DoubleReview, LabelledMicrograph, Record
     from model import Taxonomy
 
 WINDOW = timedelta(days=90)
@@ -91,7 +91,7 @@ def still_needed(n: int, same: int, *, within: float = WITHIN) -> int:
 
 def agreement(
     labelled: Iterable[LabelledMicrograph],
-    pairs: Iterable[tuple[str, str, datetime]] = (),
+    reviews: Iterable[DoubleReview] = (),
     rounds: Iterable[Record] = (),
     *,
     until: datetime,
@@ -103,14 +103,15 @@ def agreement(
 
     Args:
         labelled: What reviewers decided.
-        pairs: The codes that two reviewers gave, each without seeing the other's, and when.
+        reviews: By two reviewers, each without seeing the other's code.
         rounds: Records of round robins, oldest first; the newest counts, however old.
         until: An aware instant.
         taxonomy: Orders the sizes; None leaves their kappa out.
         limits: Limit in use → whether a code keeps it.
         max_false_conform: Largest bound of labels on two sides of a limit, a share.
     """
-    two = [(code, other) for code, other, at in pairs if until - WINDOW < at <= until]
+    reviewed = [review for review in reviews if until - WINDOW < review.at <= until]
+    two = [review.codes for review in reviewed]
     counted = [
         label
         for label in labelled
@@ -129,7 +130,7 @@ def agreement(
         two_same=sum(code == other for code, other in two),
         raters=_raters([record for record in rounds if record.at <= until]),
         two_kappa=_two_kappa(two, taxonomy) if taxonomy else None,
-        second_look=recommend_second_look(two, limits or {}, most=max_false_conform),
+        second_look=recommend_second_look(reviewed, limits or {}, most=max_false_conform),
     )
 
 

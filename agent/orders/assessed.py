@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from agent.orders.specification import Specification, Specifications
     from agent.orders.specimen_facts import Allowance, SpecimenFacts, Statement
     from agent.store import (
+        DoubleReview,
         FileFate,
         MicrographView,
         OrderView,
@@ -49,7 +50,7 @@ class OrderPolicy:
         traced: Finds the stage-micrometer measurement that proves a field's scale, or None.
         is_lead: Returns whether a name is that of a lead.
         second_look: A label at the limit counts only where a second reviewer confirms it.
-        double_reviews: Returns the codes that two reviewers gave to one micrograph.
+        double_reviews: Returns double reviews and readings of reference values.
         history: Earlier specifications.
         taxonomies: Earlier taxonomies.
         has_needles: Needles are measured, so that orders show them.
@@ -67,7 +68,7 @@ class OrderPolicy:
     is_lead: Callable[[str], bool] = lambda _name: False
 
     second_look: bool = False
-    double_reviews: Callable[[], Iterable[tuple[str, str]]] = lambda: ()
+    double_reviews: Callable[[], Iterable[DoubleReview]] = lambda: ()
     history: SpecificationHistory = field(default_factory=SpecificationHistory)
     taxonomies: TaxonomyHistory = field(default_factory=TaxonomyHistory)
     has_needles: bool = False

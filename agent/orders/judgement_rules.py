@@ -138,15 +138,20 @@ class Rules:
 
     def is_at_limit(self, code: str) -> bool:
         """Return whether a code keeps the limit and a neighbouring size does not."""
+        return self.keeps(code) and self.is_next_to_limit(code)
+
+    def is_next_to_limit(self, code: str) -> bool:
+        """Return whether a code's size and a neighbouring one are on two sides of the limit."""
         parsed = self.parsed(code)
-        if parsed is None or self.bound is None or not self.keeps(code):
+        if parsed is None or self.bound is None or parsed[0] not in self.specification.subtype:
             return False
         sizes = self.taxonomy.subtype(parsed[0]).sizes
         place = sizes.index(parsed[1])
-        return not all(
+        sides = {
             self.keeps(self.taxonomy.code(parsed[0], size.name))
             for size in sizes[max(place - 1, 0) : place + 2]
-        )
+        }
+        return len(sides) > 1
 
     def unexpected(self, code: str | None) -> str:
         """Return that a code's subtype is not what was ordered, "" where it is or is not known."""

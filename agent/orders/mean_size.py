@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
+from statistics import fmean, stdev
 from typing import TYPE_CHECKING
 
 from agent.orders.limit import format_limit
-from agent.orders.places import (
-    distinct_places,
-)
+from agent.orders.places import distinct_places
+from agent.orders.specimen_facts import LONG_AGO
 from reports import decimal
 from reports import gettext as _
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
     from agent.orders.judgement_rules import Rules
     from agent.orders.limit import Bound
+    from agent.orders.places import SpecimenPlace
     from agent.orders.specimen_facts import (
         FieldFacts,
         SpecimenFacts,
@@ -57,25 +59,81 @@ def describe_mean(
 
     The mean is over distinct places, in its least favourable reading. All places count, also more
     than the specification demands. Of several shots of one place the worst one represents it, so
-    that shots of one fine place cannot dilute a coarse one.
+    that shots of one fine place cannot dilute a coarse one. The places that came first, as many as
+    are demanded, keep the limit too: fields that are added until the mean keeps it prove nothing.
     """
     wanted, bound = rules.specification, rules.bound_in(rules.specification.subtype[0])
     if rules.by_worst or bound is None or not counted:
         return
+    places = distinct_places(counted, facts.same_places)
+    mean = _compute_worst_mean(places, bound, rules)
+    if mean is None:
+        return  # the field itself says what is missing
+    first = list_first(places, wanted.fields)
+    first_mean = _compute_worst_mean(first, bound, rules)
+    if not bound.admits(mean):
+        yield _("the mean of {n} fields could be {mean}, {limit} is demanded").format(
+            n=len(places), mean=format_mean(mean, bound), limit=format_limit(wanted.limit)
+        )
+    elif first_mean is not None and not bound.admits(first_mean):
+        yield _(
+            "the mean of the first {n} fields could be {mean}, {limit} is demanded; later fields "
+            "do not change it: a lead prepares the specimen again (agent orders prepare-again)"
+        ).format(
+            n=len(first), mean=format_mean(first_mean, bound), limit=format_limit(wanted.limit)
+        )
+
+
+def list_first(places: Sequence[SpecimenPlace], n: int) -> list[SpecimenPlace]:
+    """Return the places that came first, at least n where there are; those of one instant together.
+
+    Args:
+        places: Each came with the first of its fields.
+        n: How many are demanded.
+    """
+    came = [min(field.taken_at or LONG_AGO for field in place.fields) for place in places]
+    if len(places) <= n:
+        return list(places)
+    last = sorted(came)[n - 1]
+    return [place for place, at in zip(places, came, strict=True) if at <= last]
+
+
+def _compute_worst_mean(
+    places: Sequence[SpecimenPlace], bound: Bound, rules: Rules
+) -> float | None:
+    """Return the least favourable mean of places, None where a size is not known."""
     worst = [
         find_extreme(
             [_find_worst(field, bound, rules) for field in place.fields], bound, is_favourable=False
         )
-        for place in distinct_places(counted, facts.same_places)
+        for place in places
     ]
     numbers = [number for number in worst if number is not None]
-    if len(numbers) < len(worst):
-        return  # the field itself says what is missing
-    mean = sum(numbers) / len(numbers)
-    if not bound.admits(mean):
-        yield _("the mean of {n} fields could be {mean}, {limit} is demanded").format(
-            n=len(numbers), mean=format_mean(mean, bound), limit=format_limit(wanted.limit)
-        )
+    return sum(numbers) / len(numbers) if len(numbers) == len(worst) else None
+
+
+def describe_uncertainty(
+    facts: SpecimenFacts, counted: Sequence[FieldFacts], rules: Rules
+) -> Iterator[str]:
+    """Yield the mean of a specimen with its standard uncertainty, once no field waits for review.
+
+    Source:
+        JCGM 100:2008, 4.2.3: the standard deviation of the places over the root of their number.
+    """
+    bound = rules.bound_in(rules.specification.subtype[0])
+    if rules.by_worst or bound is None or any(field.awaits for field in counted):
+        return
+    places = distinct_places(counted, facts.same_places)
+    each = [_compute_worst_mean([place], bound, rules) for place in places]
+    numbers = [number for number in each if number is not None]
+    if len(numbers) < max(len(places), 2):
+        return
+    yield _("specimen {name}: mean {mean} of {n} places, standard uncertainty u = {u}").format(
+        name=facts.name,
+        mean=format_mean(fmean(numbers), bound),
+        n=len(numbers),
+        u=decimal(stdev(numbers) / math.sqrt(len(numbers)), ".2g"),
+    )
 
 
 def format_mean(mean: float, bound: Bound) -> str:

@@ -219,8 +219,14 @@ def _describe_quantile(pooled: PooledNeedles, limit: NeedleLimit) -> Iterator[st
     length = pooled.get_quantile(limit.quantile)
     if pooled.is_mixed:
         yield _describe_mixed(limit.words)
-    elif length is None or length.high_um is None:
+    elif pooled.measured < LEAST_FIELDS:
         yield _describe_too_few(pooled, LEAST_FIELDS, limit.words)
+    elif pooled.calibration is None:
+        yield _describe_uncalibrated(limit.words)
+    elif length is None or length.high_um is None:
+        yield _("{limit}: {n} needles are too few to prove it; take more fields").format(
+            limit=limit.words, n=pooled.needles
+        )
     elif not length.high_um <= limit.most_um:  # the far end, so that chance keeps no limit
         sentence = _("{limit}: it is {value} µm ({low} to {high} µm; {status})")
         yield _fill(sentence, limit.words, length, pooled)
@@ -232,6 +238,8 @@ def _describe_longest(pooled: PooledNeedles, limit: LongestLimit) -> Iterator[st
         yield _describe_mixed(limit.words)
     elif pooled.measured < LEAST_MAXIMA:
         yield _describe_too_few(pooled, LEAST_MAXIMA, limit.words)
+    elif pooled.calibration is None:
+        yield _describe_uncalibrated(limit.words)
     elif longest is None or longest.high_um is None:
         yield _("{limit}: fields of different area do not predict it").format(limit=limit.words)
     elif not longest.high_um <= limit.most_um:
@@ -252,6 +260,13 @@ def _fill(sentence: str, limit: str, length: PooledLength, pooled: PooledNeedles
 def _describe_mixed(limit: str) -> str:
     return _(
         "{limit}: the fields were measured with several versions of network or calibration"
+    ).format(limit=limit)
+
+
+def _describe_uncalibrated(limit: str) -> str:
+    return _(
+        "{limit}: the lengths are not calibrated here and prove no limit: calibrate (agent needles "
+        "calibrate) before the fields are shot, or amend the specification"
     ).format(limit=limit)
 
 

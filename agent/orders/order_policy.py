@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 from agent.errors import AgentError
 from agent.orders.assessed import OrderPolicy
-from agent.orders.decision_rule import iter_double_reviews
 from agent.orders.instrument_holds import Holds
 from agent.orders.method_validation import load_allowances
+from agent.orders.reviewer_errors import iter_double_reviews
 from agent.orders.scale_tracing import ScaleTracing, load_measurements
 from agent.orders.specification import read_specifications
 from agent.orders.specification_history import load_history

@@ -21,6 +21,7 @@ from .backup import (
     sites_in as sites_in,
 )
 from .campaign_views import (
+    GIVEN_REFERENCE as GIVEN_REFERENCE,
     Campaign as Campaign,
     CampaignRater as CampaignRater,
     NewImage as NewImage,
@@ -35,6 +36,7 @@ from .database import Store as Store
 from .decisions import (
     Decision as Decision,
     DecisionConflict as DecisionConflict,
+    DoubleReview as DoubleReview,
     Expected as Expected,
     LabelView as LabelView,
 )

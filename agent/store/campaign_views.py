@@ -23,6 +23,10 @@ if TYPE_CHECKING:
     from sqlmodel import Session
 
 
+GIVEN_REFERENCE = "reference value"
+"""Stratum of a micrograph that was added with a reference value, not with a label of the lab."""
+
+
 @dataclass(frozen=True, slots=True)
 class CampaignImage:
     """A micrograph of a campaign.

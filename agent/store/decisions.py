@@ -94,6 +94,27 @@ class LabelView:
     after_record: int | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class DoubleReview:
+    """The codes that two reviewers gave to one micrograph, each unseen by the other.
+
+    Args:
+        codes: Of both; with `is_reference` a reviewer's code and the reference value.
+        at: When the second one was given, aware UTC.
+        specimen: Order and specimen, "" where none is named.
+        material: Of the micrograph, "" where it is not known.
+        answers: What the model could not exclude: its structure code and its prediction set.
+        is_reference: The second code is a reference value that came with the micrograph.
+    """
+
+    codes: tuple[str, str]
+    at: datetime
+    specimen: str = ""
+    material: str = ""
+    answers: tuple[str, ...] = ()
+    is_reference: bool = False
+
+
 class DecisionConflict(AgentError):  # noqa: N818 - an outcome, not a fault
     """Another reviewer decided first; nothing was written."""
 

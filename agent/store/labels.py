@@ -16,7 +16,13 @@ from sqlmodel import col, select
 
 from agent.errors import WrongUse
 from agent.store import audit_log, label_resolution, quality_records
-from agent.store.decisions import Decision, DecisionConflict, LabelView, refuse_incomplete
+from agent.store.decisions import (
+    Decision,
+    DecisionConflict,
+    DoubleReview,
+    LabelView,
+    refuse_incomplete,
+)
 from agent.store.engine import reading, writing
 from agent.store.repository import Repository
 from agent.store.review_rank import DOUBTED_RANK, rank_of, with_urgency
@@ -541,13 +547,14 @@ class Labels(Repository):
             ]
             return len(pairs), sum(code == answer for code, answer in pairs)
 
-    def list_blind_pairs(self) -> list[tuple[str, str, datetime]]:
-        """Return the first two codes of micrographs that two reviewers judged blind, and when."""
+    def list_double_reviews(self) -> list[DoubleReview]:
+        """Return the first two codes of micrographs that two reviewers judged blind."""
         with reading(self._engine) as session:
             taken_back = select(LabelRow.supersedes).where(col(LabelRow.supersedes).is_not(None))
             query = (
-                select(LabelRow)
+                select(LabelRow, MicrographRow, ResultRow)
                 .join(MicrographRow, col(MicrographRow.id) == col(LabelRow.micrograph_id))
+                .join(ResultRow, col(ResultRow.id) == col(LabelRow.result_id), isouter=True)
                 .where(
                     MicrographRow.site_id == self._whose.site_id,
                     col(LabelRow.blind).is_(True),
@@ -556,13 +563,24 @@ class Labels(Repository):
                 )
                 .order_by(col(LabelRow.micrograph_id), col(LabelRow.id))
             )
-            by_micrograph = groupby(session.exec(query), key=lambda row: row.micrograph_id)
-            both = [
-                label_resolution.votes_of(list(rows))[: label_resolution.TWO]
-                for _, rows in by_micrograph
-            ]
-            return [
-                (two[0].code or "", two[1].code or "", two[1].decided_at)
-                for two in both
-                if len(two) == label_resolution.TWO
-            ]
+            reviews = []
+            for _, rows in groupby(session.exec(query), key=lambda row: row[0].micrograph_id):
+                given = list(rows)
+                two = label_resolution.votes_of([label for label, *_ in given])
+                if len(two) >= label_resolution.TWO:
+                    _label, micrograph, result = given[0]
+                    reviews.append(_build_double_review(two[0], two[1], micrograph, result))
+            return reviews
+
+
+def _build_double_review(
+    one: LabelRow, other: LabelRow, micrograph: MicrographRow, result: ResultRow | None
+) -> DoubleReview:
+    answers = (result.structure_code, *result.prediction_set) if result else ()
+    return DoubleReview(
+        codes=(one.code or "", other.code or ""),
+        at=other.decided_at,
+        specimen=f"{micrograph.order}/{micrograph.specimen}" if micrograph.specimen else "",
+        material=micrograph.material,
+        answers=tuple(dict.fromkeys(code for code in answers if code)),
+    )

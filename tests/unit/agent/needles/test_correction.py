@@ -22,7 +22,7 @@ def test_all_lengths_are_divided_and_the_evidence_stays() -> None:
 
 
 def test_pooled_fields_are_corrected_as_each_of_them() -> None:
-    raw = [measured(seed) for seed in range(20)]
+    raw = [measured(seed, count=400) for seed in range(20)]
 
     before = pool_needles(raw)
     after = pool_needles([correct_lengths(field, CORRECTION) for field in raw])

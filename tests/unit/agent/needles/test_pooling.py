@@ -16,7 +16,15 @@ def test_four_fields_have_a_value_and_no_interval_five_have_one() -> None:
 
     assert (four.measured, four.l90.low_um, four.l90.high_um) == (4, None, None)
     assert five.l90.low_um < five.l90.value_um < five.l90.high_um
-    assert five.l50.value_um < five.l90.value_um < five.l99.value_um
+    assert five.l50.value_um < five.l90.value_um
+
+
+def test_l99_is_stated_from_6000_needles_on() -> None:
+    few = pool_needles(measured(seed, count=1100) for seed in range(5))
+    enough = pool_needles(measured(seed, count=1300) for seed in range(5))
+
+    assert few.l99 is None
+    assert enough.l90.value_um < enough.l99.value_um < enough.l99.high_um
 
 
 def test_fields_without_lengths_are_counted_by_their_reason() -> None:

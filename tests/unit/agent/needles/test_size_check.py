@@ -28,9 +28,9 @@ def test_lengths_within_two_numbers_agree(l90_um, code) -> None:
 @pytest.mark.parametrize(
     ("l90_um", "code", "sentence"),
     [
-        (31.0, "G8", "size 8, but L90 = 31 µm (expected 7 to 28 µm)"),
-        (6.0, "G8", "size 8, but L90 = 6 µm (expected 7 to 28 µm)"),
-        (21.0, "G9-10", "size 9-10, but L90 = 21 µm (expected 3.5 to 20 µm)"),
+        (31.0, "G8", "size 8, but L90 = 31 µm, not calibrated here (expected 7 to 28 µm)"),
+        (6.0, "G8", "size 8, but L90 = 6 µm, not calibrated here (expected 7 to 28 µm)"),
+        (21.0, "G9-10", "size 9-10, but L90 = 21 µm, not calibrated here (expected 3.5 to 20 µm)"),
     ],
 )
 def test_lengths_further_away_are_named_with_the_expected_range(l90_um, code, sentence) -> None:

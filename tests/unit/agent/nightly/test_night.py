@@ -30,7 +30,7 @@ from agent.nightly.snapshot import from_text, parse_summary, to_text
 from agent.orders import Specifications
 from agent.orders.assessed import OrderPolicy
 from agent.site_time import compute_night_end, compute_night_period, night_of
-from agent.store import OUTAGE, Decision, SourceHealth, StoredStrangeness
+from agent.store import OUTAGE, Decision, DoubleReview, SourceHealth, StoredStrangeness
 from agent.triage import Reason
 from reports import percent
 
@@ -691,11 +691,12 @@ def test_what_was_decided_long_ago_or_after_the_night_does_not_count(lab):
 
 
 def test_people_who_judge_twice_are_compared_by_code_and_by_size(lab):
-    pairs = [("G8", "G8", minutes(n)) for n in range(8)]
-    pairs += [("G7", "G8", minutes(9)), ("B7", "B7", minutes(10))]
+    reviews = [DoubleReview(("G8", "G8"), minutes(n)) for n in range(8)]
+    reviews += [DoubleReview(("G7", "G8"), minutes(9)), DoubleReview(("B7", "B7"), minutes(10))]
+    of_others = [DoubleReview(("Z8", "Z8"), minutes(1))]
 
-    found = agreement([], pairs, until=minutes(60), taxonomy=TAXONOMY)
-    other = agreement([], [("Z8", "Z8", minutes(1))], until=minutes(60), taxonomy=TAXONOMY)
+    found = agreement([], reviews, until=minutes(60), taxonomy=TAXONOMY)
+    other = agreement([], of_others, until=minutes(60), taxonomy=TAXONOMY)
 
     assert (found.two_n, found.two_same) == (10, 9)
     value, low, high = found.two_kappa

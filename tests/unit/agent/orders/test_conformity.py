@@ -10,6 +10,7 @@ from lab import RING_A
 
 from agent.orders import conformity
 from agent.orders.automatic_conformity import count_needed
+from agent.orders.decision_rule import build_decision_rule
 from agent.orders.judgement_rules import Rules
 from agent.orders.specimen_facts import (
     Allowance,
@@ -287,6 +288,61 @@ def test_by_the_mean_of_fields_the_least_favourable_mean_counts(codes, word):
     fields = [field(n, code=code, codes=(code,)) for n, code in enumerate(codes, start=1)]
 
     assert judge(fields, demanding(specimen_rule="mean_of_fields")).conformity == word
+
+
+def taken(*sizes):
+    """Return fields that came one minute after another."""
+    return [
+        field(n, code=f"G{size}", codes=(f"G{size}",), taken_at=MADE + timedelta(minutes=n))
+        for n, size in enumerate(sizes)
+    ]
+
+
+def test_fields_added_until_the_mean_keeps_the_limit_prove_nothing():
+    rules = demanding(specimen_rule="mean_of_fields")
+    fields = taken(7, 8, 8, "9-10", "9-10")
+
+    before, after = judge(fields[:3], rules), judge(fields, rules)
+
+    assert before.missing == ("the mean of 3 fields could be 7.7, 8 or finer is demanded",)
+    (sentence,) = after.missing
+    assert sentence.startswith("the mean of the first 3 fields could be 7.7, 8 or finer is")
+    assert sentence.endswith("a lead prepares the specimen again (agent orders prepare-again)")
+
+
+def test_a_field_beyond_the_demanded_ones_counts_against_the_mean():
+    rules = demanding(specimen_rule="mean_of_fields")
+
+    assert judge(taken(8, 8, 8, 8), rules).conformity == "conforms"
+    assert judge(taken(8, 8, 8, 7), rules).missing == (
+        "the mean of 4 fields could be 7.8, 8 or finer is demanded",
+    )
+
+
+def test_fields_of_one_instant_were_not_added_after_a_look():
+    rules = demanding(specimen_rule="mean_of_fields")
+    at_once = [replace(one, taken_at=MADE) for one in taken(7, 8, 8, "9-10")]
+
+    assert judge(at_once, rules).conformity == "conforms"
+
+
+@given(st.lists(st.sampled_from((6, 7, 8, "9-10")), min_size=3, max_size=12))
+def test_no_number_of_further_fields_makes_a_mean_conform_that_did_not(sizes):
+    rules = demanding(specimen_rule="mean_of_fields")
+    fields = taken(*sizes)
+
+    words = [judge(fields[:n], rules).conformity for n in range(3, len(fields) + 1)]
+
+    assert words[0] == "conforms" or "conforms" not in words
+
+
+def test_the_rule_of_a_mean_shows_its_uncertainty_and_its_guard_band():
+    rules = demanding(specimen_rule="mean_of_fields")
+
+    lines = build_decision_rule([of(taken(7, 8, "9-10"))], rules, []).mean
+
+    assert "guard band w = k u = 0 with k = 0" in lines[1]
+    assert lines[2] == "specimen 01: mean 8.0 of 3 places, standard uncertainty u = 0.58"
 
 
 def test_a_mean_that_people_confirmed_can_condemn():

@@ -1,15 +1,13 @@
 """Without a lead an act can only make an order more doubtful; a label has a strength."""
 
 from dataclasses import replace
+from datetime import UTC, datetime
 
 import pytest
 
 from agent.imaging.places import SAME_PLACE
-from agent.orders.decision_rule import (
-    build_decision_rule,
-    compute_needed_reviews,
-    recommend_second_look,
-)
+from agent.orders.decision_rule import build_decision_rule
+from agent.orders.reviewer_errors import recommend_second_look
 from agent.orders.specimen_facts import (
     ONE_PLACE,
     FieldDecision,
@@ -18,9 +16,11 @@ from agent.orders.specimen_facts import (
     SpecimenFacts,
     Superseded,
 )
+from agent.store import DoubleReview
 from tests.unit.agent.orders.test_conformity import BUNDLE, RULES, demanding, field, judge, three
 
 LEAD = "R. Stahl"
+AT = datetime(2026, 11, 24, 6, tzinfo=UTC)
 
 
 def labelled(*labels, number=3, **given):
@@ -302,27 +302,83 @@ def keeps_8(code):
     return RULES.keeps(code)
 
 
+def reviews(*codes, each=1, answers=("G8",), **given):
+    """Return double reviews, so many of each specimen."""
+    return [
+        DoubleReview(two, AT, specimen=f"4711/{n // each}", answers=answers, **given)
+        for n, two in enumerate(codes)
+    ]
+
+
+def build_rule(made, *fields):
+    specimen = SpecimenFacts("01", "1", fields or (labelled(code("G8"), number=1),))
+    return build_decision_rule([specimen], RULES, made)
+
+
 def test_a_second_look_is_recommended_where_double_reviews_end_on_two_sides_of_a_limit():
     limits = {"G 8 or finer": keeps_8}
     same_side, two_sides = [("G8", "G9-10")] * 155, [("G8", "G7")] * 5
 
-    (found,) = recommend_second_look([*same_side, *two_sides], limits, most=0.02)
+    (found,) = recommend_second_look(reviews(*same_side, *two_sides), limits, most=0.02)
 
     assert (found.faults, found.n) == (5, 160)
     assert found.upper95 == pytest.approx(0.0646, abs=0.0005)
-    assert recommend_second_look(same_side, limits, most=0.02) == ()
+    assert recommend_second_look(reviews(*same_side), limits, most=0.02) == ()
 
 
-def test_the_bound_of_an_order_grows_with_its_fields_and_waits_for_enough_double_reviews():
+def test_without_a_double_review_of_a_break_the_risk_is_not_yet_known():
+    kept = reviews(*[("G8", "G9-10")] * 200)
+
+    for made in ([], kept):
+        rule = build_rule(made)
+
+        assert rule.upper95 is None
+        assert rule.sentences[0].startswith('risk of a false "conforms": not yet known')
+
+
+def test_the_bound_is_of_breaks_next_to_the_limit_counted_by_specimen():
+    broken, far = [("G7", "G7")] * 20, [("G5", "G5")] * 500
+    missed = [("G7", "G8")] * 4
+    near = reviews(*broken, *missed, each=4)
+    diluted = [*near, *reviews(*far, answers=("G5",)), *reviews(*[("G9-10", "G8")] * 500)]
+
+    rule, other = build_rule(near), build_rule(diluted)
+
+    assert rule.sentences[0].endswith("(1 of 6 specimens with double reviews)")
+    assert rule.upper95 == pytest.approx(0.5818, abs=1e-3)
+    assert (other.upper95, other.basis) == (rule.upper95, "next_to_limit")
+
+
+def test_the_bound_does_not_depend_on_how_many_fields_keep_the_limit():
+    made = reviews(*[("G7", "G7")] * 59)
+    one, two = (labelled(code("G8"), number=n) for n in (1, 2))
+
+    assert build_rule(made, one).upper95 == pytest.approx(0.05, abs=1e-3)
+    assert build_rule(made, one, two).upper95 == build_rule(made, one).upper95
+
+
+def test_breaks_far_from_the_limit_give_a_bound_that_names_what_it_is_for():
+    rule = build_rule(reviews(*[("G5", "G5")] * 59, answers=("G5",)))
+
+    assert rule.basis == "average_field"
+    assert 'risk of a false "conforms" for an average breaking field' in rule.sentences[0]
+    assert rule.sentences[0].endswith("next to the limit it is not yet known")
+
+
+def test_double_reviews_of_another_material_do_not_count():
+    steel = replace(RULES, material="100Cr6")
+    of_other = reviews(*[("G7", "G7")] * 59, material="C56E2")
     specimen = SpecimenFacts("01", "1", (labelled(code("G8"), number=1),))
-    two = SpecimenFacts("01", "1", tuple(labelled(code("G8"), number=n) for n in (1, 2)))
-    reviews = [("G8", "G8")] * 149
 
-    few = build_decision_rule([specimen], RULES, reviews[:12])
-    one, both = (build_decision_rule([s], RULES, reviews) for s in (specimen, two))
+    assert build_decision_rule([specimen], steel, of_other).upper95 is None
 
-    assert compute_needed_reviews(0.02) == 149
-    assert few.upper95 is None
-    assert few.sentence.endswith("not known yet, 12 of 149 double reviews")
-    assert one.upper95 == pytest.approx(0.0199, abs=1e-4)
-    assert both.upper95 == pytest.approx(1 - (1 - one.upper95) ** 2)
+
+def test_a_bias_that_reviewers_share_shows_against_reference_values_only():
+    agreeing = reviews(*[("G7", "G7")] * 59)
+    known = reviews(*[("G8", "G7")] * 6, *[("G7", "G7")] * 4, is_reference=True)
+
+    without, with_known = build_rule(agreeing), build_rule([*agreeing, *known])
+
+    assert without.sentences[1].startswith("a bias that all reviewers share is not bounded")
+    assert with_known.upper95 == pytest.approx(0.8500, abs=1e-3)
+    assert "6 of 10 specimens with a reference value" in with_known.sentences[1]

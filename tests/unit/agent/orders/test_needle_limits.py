@@ -3,12 +3,14 @@
 import math
 from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from lab import DAY, RING_A, TAXONOMY, Lab
-from needle_samples import measured, not_measured
+from needle_samples import measured as measured_in_trial
+from needle_samples import not_measured
 
 from agent.orders import Specifications, conformity
 from agent.orders.assessed import OrderPolicy
@@ -33,6 +35,7 @@ from agent.store import Decision
 from tests.unit.agent.orders.test_conformity import DEMANDS, SPECIMENS, field, of
 
 LIMIT, LONGEST = "L90 <= 25 µm", "100 mm²: 45 µm"
+measured = partial(measured_in_trial, calibration="G/LOM-07 1")
 
 
 # --- how they are written -------------------------------------------------------------------------
@@ -113,7 +116,27 @@ def test_a_value_below_the_limit_whose_interval_reaches_beyond_is_open() -> None
     (sentence,) = doubts(f"L90 <= {between:.2f} µm", *FINE)
 
     assert sentence.startswith(f"L90 of the needles at most {between:.2f} µm: it is ")
-    assert sentence.endswith("; trial, not calibrated here)")
+    assert sentence.endswith("; trial, calibration G/LOM-07 1)")
+
+
+def test_lengths_that_are_not_calibrated_prove_no_limit() -> None:
+    trial = [measured_in_trial(seed, median_um=7) for seed in range(20)]
+    wanted = wanting(longest="100 mm²: 300 µm")
+
+    (of_specimen,) = doubts("L90 <= 25 µm", *trial[:6])
+    (of_order,) = list_order_doubts(gather_order_needles((gather(*trial),), wanted), wanted)
+
+    for sentence in (of_specimen, of_order):
+        assert "the lengths are not calibrated here and prove no limit: calibrate" in sentence
+
+
+def test_a_far_quantile_of_few_needles_is_not_shown_and_proves_no_limit() -> None:
+    few = [measured(seed, median_um=7, count=60) for seed in range(6)]
+
+    (sentence,) = doubts("L99 <= 100 µm", *few)
+
+    assert gather(*few).pooled.l99 is None
+    assert sentence.endswith(": 360 needles are too few to prove it; take more fields")
 
 
 def test_four_measured_fields_prove_no_limit_and_the_reasons_are_counted() -> None:
@@ -173,9 +196,9 @@ def test_of_two_shots_of_one_place_the_coarser_counts_once() -> None:
 def test_of_two_shots_of_one_place_the_one_counts_that_is_coarser_in_what_is_limited(quantile):
     fields = [field(number) for number in range(1, 7)]
     fields.append(replace(field(7), name="1"))  # once more the place of the first
-    known = {member.id: measured(1, median_um=8) for member in fields[:6]}
+    known = {member.id: measured(1, median_um=8, count=1200) for member in fields[:6]}
     name = f"{quantile.lower()}_um"
-    long = replace(measured(1, median_um=40), l50_um=1.0, l90_um=1.0, l99_um=1.0)
+    long = replace(measured(1, median_um=40, count=1200), l50_um=1.0, l90_um=1.0, l99_um=1.0)
     limit = wanting(f"{quantile} <= 26 µm")
 
     before = list_specimen_doubts(build_specimen_needles(of(fields), known), limit)
@@ -347,7 +370,7 @@ def test_the_document_of_an_order_has_its_needles_pooled_and_by_field(lab):
     document = order_to_json(judge(lab, needle_limit=LIMIT))["needles"]
 
     (specimen,) = document["specimens"]
-    assert (document["trial"], document["calibration"]) == (True, None)
+    assert (document["trial"], document["calibration"]) == (True, "G/LOM-07 1")
     assert document["fields_measured"] == specimen["fields_measured"] == 5
     assert document["l90"]["low_um"] < document["l90"]["value_um"] < document["l90"]["high_um"]
     assert specimen["fields"][0]["l90_um"] == FINE[0].l90_um

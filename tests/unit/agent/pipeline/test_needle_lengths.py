@@ -82,7 +82,9 @@ def test_a_size_that_the_lengths_contradict_goes_to_review_with_both_numbers(ben
 
     (view,), needles = find_needles(bench)
     assert (view.handling, view.reasons) == (Handling.REVIEW, ("needles_disagree",))
-    assert view.needles_conflict.in_english() == ("size 8, but L90 = 31 µm (expected 7 to 28 µm)")
+    assert view.needles_conflict.in_english() == (
+        "size 8, but L90 = 31 µm, not calibrated here (expected 7 to 28 µm)"
+    )
     assert needles[view.result_id] == coarse
 
 

@@ -94,7 +94,9 @@ def test_the_review_page_names_size_and_length_only_where_the_answer_is_shown(
         page = client.get(f"/review/{public_id}").text
 
     assert "Size number and needle lengths disagree" in page
-    assert ("Size 8, but L90 = 31 µm (expected 7 to 28 µm)" in page) is is_shown
+    assert (
+        "Size 8, but L90 = 31 µm, not calibrated here (expected 7 to 28 µm)" in page
+    ) is is_shown
 
 
 @pytest.mark.parametrize("needles", [measured(1), None])
