@@ -18,11 +18,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Self
 
-import structlog
-
 from agent.errors import BadStore, WrongUse
-
-log = structlog.get_logger()
 
 PATIENCE_S = 2.0  # who only asks holds it for a moment, and a killed agent takes one to end
 ASK_EVERY_S = 0.05
@@ -234,6 +230,9 @@ class RunLock(Lock):
                 raise WrongUse(
                     f"{self._path.parent}: {_name(now)} is running on this folder. {ONE_PC}"
                 )
+        import structlog  # noqa: PLC0415 - `agent status` asks for a lock, and is to be quick
+
+        log = structlog.get_logger()
         log.warning(
             "folder.taken_over",
             reason=f"{self._path.parent}: {_name(before)} ended without stopping; this agent takes "
