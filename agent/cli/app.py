@@ -81,6 +81,7 @@ GROUPS = (
     "retry",
     "backup",
     "restore",
+    "database",
     "begin_anew",
     "verify",
     "check",

@@ -34,6 +34,7 @@ EXAMPLES: dict[str, str] = {
     "retrain": "agent retrain --dry-run",
     "experiments": "agent experiments labelled --quick",
     "reprocess": "agent reprocess --bundle 20261124-1f2e3d4c --shadow --days 14",
+    "database copy": "agent database copy --to postgresql+psycopg://martensight@server/lab",
     "objects status": "agent objects status --json",
     "objects send": "agent objects send",
     "objects fetch": "agent objects fetch",

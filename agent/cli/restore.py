@@ -45,7 +45,12 @@ def restore(
         raise WrongUse(f"{file} is a folder. Name the zip file that agent backup wrote.")
     if not file.is_file():
         raise WrongUse(f"No such file: {file}.")
-    _refuse_while_running(settings, at, all_sites=all_sites)
+    sites = list_stopped_sites(settings, at, then="restore")
+    if len(sites) > 1 and not all_sites:
+        raise WrongUse(
+            f"The database contains {len(sites)} sites ({', '.join(sites)}). A restore sets all of "
+            "them back to the time of the backup. To do this: agent restore --all-sites FILE"
+        )
     # The lock stops `agent run --once`, which has no heartbeat, and a restarted service from
     # writing to a database that is being replaced.
     with (
@@ -116,7 +121,17 @@ def print_resumed(beyond: list[Beyond], lists: list[OrderListResult], pending: l
         out.print(sentence, markup=False)
 
 
-def _refuse_while_running(settings: Settings, at: datetime, *, all_sites: bool) -> None:
+def list_stopped_sites(settings: Settings, at: datetime, *, then: str) -> list[str]:
+    """Return the sites of a database that no agent uses; none where it does not open.
+
+    Args:
+        settings: Settings of the lab.
+        at: Aware UTC.
+        then: What the operator does after the agent has stopped.
+
+    Raises:
+        WrongUse: An agent of any site is running.
+    """
     from agent.errors import BadStore
 
     try:
@@ -130,13 +145,9 @@ def _refuse_while_running(settings: Settings, at: datetime, *, all_sites: bool) 
                 and (at - agent.seen_at).total_seconds() < ALIVE_S
             ]
     except BadStore:
-        return  # a damaged database is the reason for a restore
+        return []  # a damaged database is the reason for a restore
     if alive:
         raise WrongUse(
-            f"An agent is running ({', '.join(alive)}). Stop it, wait a minute, then restore."
+            f"An agent is running ({', '.join(alive)}). Stop it, wait a minute, then {then}."
         )
-    if len(sites) > 1 and not all_sites:
-        raise WrongUse(
-            f"The database contains {len(sites)} sites ({', '.join(sites)}). A restore sets all of "
-            "them back to the time of the backup. To do this: agent restore --all-sites FILE"
-        )
+    return sites

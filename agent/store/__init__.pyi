@@ -33,6 +33,7 @@ from .campaign_views import (
 from .campaigns import ROUND_ROBIN as ROUND_ROBIN
 from .current_answers import CurrentAnswer as CurrentAnswer
 from .database import Store as Store
+from .database_copy import TableDigest as TableDigest
 from .decisions import (
     Decision as Decision,
     DecisionConflict as DecisionConflict,

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from agent.store.backup import Backup
     from agent.store.campaigns import Campaigns
     from agent.store.database_checks import DatabaseChecks
+    from agent.store.database_copy import TableDigest
     from agent.store.files import Files
     from agent.store.history import History
     from agent.store.jobs import Jobs
@@ -170,6 +171,32 @@ class Store:
     def take_as_own(self, folder: Path) -> None:
         """Mark this database as a data folder's own."""
         own_database.renew_mark(self._engine, folder, self.site)
+
+    def copy_to(
+        self, url: str, *, at: datetime, progress: Callable[[int, int, str], None]
+    ) -> tuple[dict[str, TableDigest], str]:
+        """Copy the database with all sites into an empty one, and record that in both.
+
+        Args:
+            url: Address of the empty database.
+            at: Now, aware UTC.
+            progress: Called with (rows done, rows in total, table).
+
+        Returns:
+            Table → what it holds in both; and the place of the copy.
+
+        Raises:
+            BadStore: The target is not empty, or cannot hold the same; it stays empty then.
+        """
+        from agent.store.database_copy import copy_database
+
+        target = engines.make_engine(url)
+        place = engines.place(target)
+        try:
+            self.audit_log.add(at=at, actor="agent", act="database.copied", facts={"to": place})
+            return copy_database(self._engine, target, progress=progress), place
+        finally:
+            target.dispose()
 
     def close(self) -> None:
         """Close all connections."""

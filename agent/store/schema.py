@@ -166,6 +166,34 @@ def _revision_in(connection: Connection) -> str | None:
     )
 
 
+def create_filled(engine: Engine, fill: Callable[[Connection], None]) -> None:
+    """Create the tables in an empty database and fill them, whole or not at all.
+
+    Args:
+        engine: The database.
+        fill: Writes the rows, before guards, policies and the text search are laid.
+
+    Raises:
+        BadStore: There are tables of this program, or the database cannot be opened.
+    """
+    writes = {**engines.WRITES, SITE: SCHEMA}
+    with (
+        engines.opening(engine),
+        engine.connect().execution_options(**writes) as connection,
+        connection.begin(),
+    ):
+        _lock(connection)
+        if _revision_in(connection) is not None:
+            raise BadStore(
+                f"{engines.place(engine)}: holds a lab's database already. Name an empty one."
+            )
+        from agent.store import new_database  # noqa: PLC0415 - it makes all tables
+
+        new_database.create(connection, HEAD)
+        fill(connection)
+        _lay(connection)
+
+
 def _create(engine: Engine) -> str:
     """Create the tables of a new database; return the revision that it has then."""
     writes = {**engines.WRITES, SITE: SCHEMA}
