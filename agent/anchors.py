@@ -1,7 +1,8 @@
 """Ends of the audit log, kept outside the database.
 
 Reports, back-ups, the log and a file on a share hold them: rewriting the whole audit log, with all
-its hashes, does not rewrite those.
+its hashes, does not rewrite those. What they hold and the log lacks is explained by the act of a
+restore, where a note outside the database confirms it: one in the log alone may be forged.
 """
 
 from __future__ import annotations
@@ -10,14 +11,15 @@ import json
 import zipfile
 import zlib
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from agent.errors import BadStore
+from agent.store import ACCEPTED, RESTORED
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Collection, Iterable, Iterator
     from pathlib import Path
 
     from agent.store import Store, TrailHead
@@ -35,9 +37,10 @@ NOT_WHOLE = (
     zlib.error,
 )
 """What reading a damaged back-up raises."""
-BEGUN_ANEW = "lab.begun_anew"
 KEY = "trail"
 """Key of an anchor in a report's JSON, in a back-up's manifest and in a line of a file."""
+NOTES = "restored"
+"""Folder of the data folder with a note of each act that put another database in place."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +54,7 @@ class Anchor:
         at: When the anchor was written, aware UTC.
         actor, act, subject: Of the newest act, "" where they were not kept.
         place: Where it was found, such as a file's name.
+        is_note: The command that put another database in place wrote it, and confirms that act.
     """
 
     number: int
@@ -61,6 +65,7 @@ class Anchor:
     act: str = ""
     subject: str = ""
     place: str = ""
+    is_note: bool = False
 
     @classmethod
     def of(cls, head: TrailHead, *, at: datetime) -> Anchor:
@@ -69,8 +74,9 @@ class Anchor:
 
     def to_json(self) -> dict[str, Any]:
         """Return it as a manifest, a line of a file or the log holds it."""
-        kept = {key: value for key, value in asdict(self).items() if key != "place"}
-        return kept | {"at": self.at.isoformat()}
+        kept = {key: value for key, value in asdict(self).items() if key not in _OF_NOTES}
+        note = {"is_note": True} if self.is_note else {}
+        return kept | {"at": self.at.isoformat()} | note
 
     @classmethod
     def from_json(cls, document: Any, *, place: str, at: datetime | None = None) -> Anchor | None:
@@ -90,9 +96,13 @@ class Anchor:
                 at=when if when.tzinfo else when.replace(tzinfo=UTC),
                 **{key: str(document.get(key) or "") for key in ("actor", "act", "subject")},
                 place=place,
+                is_note=document.get("is_note") is True,
             )
         except (KeyError, TypeError, ValueError, AttributeError):
             return None
+
+
+_OF_NOTES = ("place", "is_note")
 
 
 def append(file: Path, anchor: Anchor) -> None:
@@ -141,6 +151,133 @@ def find_in_backup(file: Path) -> Anchor | None:
         return None  # `find_broken_backups` names it
 
 
+# --- another database in place --------------------------------------------------------------------
+
+
+def write_note(folder: Path, anchor: Anchor, *, more: Path | None = None) -> None:
+    """Write a note that confirms an act, next to the archive and into a file of anchors.
+
+    Args:
+        folder: The data folder.
+        anchor: The end of the audit log directly after the act.
+        more: The file of [trail] anchor, None for none.
+
+    Raises:
+        BadStore: A note cannot be written, so that nothing would confirm the act.
+    """
+    note = replace(anchor, is_note=True)
+    file = folder / NOTES / f"{anchor.sha256[:16]}.json"
+    for path in filter(None, (file, more)):
+        try:
+            append(path, note)
+        except OSError as error:
+            raise BadStore(
+                f"{path}: the note of {anchor.act} cannot be written ({error.strerror or error}). "
+                f"Append this line to it: {json.dumps(note.to_json(), ensure_ascii=False)}"
+            ) from error
+
+
+def iter_notes(folder: Path) -> Iterator[Anchor]:
+    """Yield the notes in a data folder. Raises `BadStore` where one cannot be read."""
+    for file in sorted((folder / NOTES).glob("*.json")):
+        yield from iter_lines(file)
+
+
+@dataclass(frozen=True, slots=True)
+class Loss:
+    """Acts that the audit log lacks since another database was put in its place.
+
+    Attributes:
+        number: Of the act that put it there.
+        at: When, aware UTC.
+        kept: Number of the last act that the database held then.
+        until: The highest number that is known to be lost, 0 where none is known.
+        backup: Name of the back-up, "" where the lab was begun anew.
+    """
+
+    number: int
+    at: datetime
+    kept: int
+    until: int
+    backup: str
+
+    @property
+    def sentence(self) -> str:
+        """The loss with its numbers, and what ends the warning."""
+        how = f"the back-up {self.backup} was restored" if self.backup else "the lab was begun anew"
+        last = f" to {self.until}" if self.until > self.kept else " on"
+        return (
+            f"Acts of the audit log from number {self.kept + 1}{last} were lost when {how} on "
+            f"{self.at:%Y-%m-%d %H:%M} UTC. A lead who knows what was lost signs: agent restore "
+            f"--accept {self.number} --by NAME --reason TEXT"
+        )
+
+
+def list_losses(store: Store) -> list[Loss]:
+    """Return what was lost and no lead has accepted, oldest first."""
+    losses: dict[int, Loss] = {}
+    for entry in store.audit_log.list_replacements():
+        if entry.act == ACCEPTED:
+            losses.pop(_number(entry.facts.get("act")), None)
+            continue
+        losses[entry.id] = Loss(
+            entry.id,
+            entry.at,
+            kept=_number(entry.facts.get("trail")),
+            until=_number(entry.facts.get("until")),
+            backup=entry.subject,
+        )
+    return list(losses.values())
+
+
+def _number(value: object) -> int:
+    return value if isinstance(value, int) else 0
+
+
+@dataclass(frozen=True, slots=True)
+class _Replacements:
+    """Acts that put another database in place, as far as a note outside confirms them.
+
+    Attributes:
+        restores: (number, hash) of the last act that the back-up held, and when it was restored.
+        begun_at: When the lab was begun anew as its first act, or None.
+        notes: A sentence per act that nothing outside confirms.
+    """
+
+    restores: tuple[tuple[int, str, datetime], ...]
+    begun_at: datetime | None
+    notes: tuple[str, ...]
+
+    @classmethod
+    def find(cls, store: Store, known: Collection[Anchor]) -> _Replacements:
+        confirmed = {(anchor.number, anchor.sha256) for anchor in known if anchor.is_note}
+        restores, begun_at, notes = [], None, []
+        first = next(iter(store.audit_log.iter_acts()), None)
+        for entry in store.audit_log.list_replacements():
+            if entry.act == ACCEPTED:
+                continue
+            if (entry.id, entry.sha256) not in confirmed:
+                notes.append(
+                    f"trail: number {entry.id} ({entry.act} by {entry.actor}) explains nothing: no "
+                    "note outside the database confirms it"
+                )
+            elif entry.act == RESTORED:
+                end = _number(entry.facts.get("trail")), str(entry.facts.get("sha256")), entry.at
+                restores.append(end)
+            elif first and entry.id == first.id:  # later, the acts before it are there
+                begun_at = entry.at
+        there = store.audit_log.get_hashes([number for number, _, _ in restores])
+        sound = [end for end in restores if end[0] == 0 or there.get(end[0]) == end[1]]
+        return cls(tuple(sound), begun_at, tuple(notes))
+
+    def find_loss(self, anchor: Anchor) -> datetime | None:
+        """Return when a back-up was restored that ends before an earlier anchor, or None."""
+        return next(
+            (at for number, _, at in self.restores if anchor.number > number and anchor.at <= at),
+            None,
+        )
+
+
 @dataclass(frozen=True, slots=True)
 class AnchorChecks:
     """Comparison of the audit log with its anchors.
@@ -158,45 +295,26 @@ def check(store: Store, anchors: Iterable[Anchor]) -> AnchorChecks:
     """Compare the audit log with what was written down outside."""
     known = sorted({anchor for anchor in anchors if anchor.number}, key=lambda one: one.number)
     hashes = store.audit_log.get_hashes([anchor.number for anchor in known])
-    restores = [
-        (number, entry.at)
-        for entry in store.audit_log.iter_acts("backup.restored")
-        if isinstance(number := entry.facts.get("trail"), int)
-    ]
-    begun_at = _find_beginning(store)
+    replaced = _Replacements.find(store, known)
     faults: list[str] = []
-    notes: list[str] = []
+    notes = [*replaced.notes]
     good = 0
     for anchor in known:
         if hashes.get(anchor.number) == anchor.sha256:
             good = max(good, anchor.number)
-        elif restored := _lost_by(anchor, restores):
+        elif restored := replaced.find_loss(anchor):
             notes.append(
                 f"trail: number {anchor.number} of {anchor.place} was lost when a back-up was "
                 f"restored on {restored:%Y-%m-%d %H:%M} UTC"
             )
-        elif begun_at and anchor.at <= begun_at:
+        elif replaced.begun_at and anchor.at <= replaced.begun_at:
             notes.append(
                 f"trail: number {anchor.number} of {anchor.place} is of the database that was lost "
-                f"before the lab was begun anew on {begun_at:%Y-%m-%d %H:%M} UTC"
+                f"before the lab was begun anew on {replaced.begun_at:%Y-%m-%d %H:%M} UTC"
             )
-        else:
+        elif not anchor.is_note:  # one of a restore that a later restore has undone
             faults.append(_fault(anchor, good, is_there=anchor.number in hashes))
     return AnchorChecks(tuple(faults[:1]), tuple(notes))
-
-
-def _find_beginning(store: Store) -> datetime | None:
-    """Return when a lab was begun anew if that is its first act, else None: earlier acts are lost.
-
-    As a later act it explains nothing: the acts before it are there.
-    """
-    first = next(iter(store.audit_log.iter_acts()), None)
-    return first.at if first and first.act == BEGUN_ANEW else None
-
-
-def _lost_by(anchor: Anchor, restores: Iterable[tuple[int, datetime]]) -> datetime | None:
-    """Return when a back-up was restored that does not reach to an anchor of before, or None."""
-    return next((at for number, at in restores if anchor.number > number and anchor.at <= at), None)
 
 
 def _fault(anchor: Anchor, good: int, *, is_there: bool) -> str:

@@ -41,8 +41,8 @@ PASSWORD_HASHER = PasswordHasher()  # argon2id, the library's parameters (RFC 91
 
 
 def may(role: str, needed: str) -> bool:
-    """Return whether a role includes the rights of another; an unknown role has none."""
-    return role in ROLES and ROLES.index(role) >= ROLES.index(needed)
+    """Return whether a role includes the rights of another; no role includes an unknown one."""
+    return {role, needed} <= {*ROLES} and ROLES.index(role) >= ROLES.index(needed)
 
 
 def require_name(name: str) -> str:

@@ -56,6 +56,19 @@ def read_time(backup: Path) -> datetime | None:
     return made_at if made_at.tzinfo else made_at.replace(tzinfo=UTC)
 
 
+def hash_manifest(backup: Path) -> str:
+    """Return the SHA-256 of a back-up's manifest, which names the hash of everything in it.
+
+    Raises:
+        BadStore: It cannot be read.
+    """
+    try:
+        with zipfile.ZipFile(backup) as packed:
+            return hashlib.sha256(packed.read(MANIFEST)).hexdigest()
+    except (OSError, *_NOT_WHOLE) as error:
+        raise BadStore(f"{backup}: cannot be read ({error}).") from error
+
+
 def _is_database(name: str) -> bool:
     return name in DATABASES.values()
 

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from agent.archive import Archive
     from agent.store import Kept, KeptFor, Store
 
-ALWAYS = ("bundles", "reference", "inbox", "timestamps")
+ALWAYS = ("bundles", "reference", "inbox", "timestamps", anchors.NOTES)
 PIXELS = ("crops", "originals", "reports", "statements")
 """Folders of the data folder that a backup holds on request."""
 MAY_CHANGE = ("reference", "inbox")

@@ -34,6 +34,7 @@ class Outside:
         timestamps: The folder of time stamps, or None.
         certificates: Of the time-stamp authority (PEM), or None.
         site: Name of the lab's site, whose back-ups alone are compared; "": all.
+        data: The data folder, which holds the notes of restores, or None.
     """
 
     reports: Path
@@ -42,6 +43,7 @@ class Outside:
     timestamps: Path | None = None
     certificates: Path | None = None
     site: str = ""
+    data: Path | None = None
 
     def list_timestamped(self) -> list[Timestamped]:
         """Return the ends of the trail that an authority stamped."""
@@ -52,6 +54,8 @@ class Outside:
     def iter_anchors(self) -> Iterator[Anchor]:
         """Yield every anchor. Raises `BadStore` where a file cannot be read."""
         yield from anchors.iter_reports(self.reports)
+        if self.data:
+            yield from anchors.iter_notes(self.data)
         for file in list_own_backups(self.backups, self.site) if self.backups else ():
             if anchor := anchors.find_in_backup(file):
                 yield anchor
@@ -116,7 +120,8 @@ def verify_trail(store: Store, outside: Outside) -> tuple[list[str], list[str]]:
     )
     faults = [*chain, *named, *rows.faults, *stated, *guards, *broken.faults, *stamps]
     stamp_notes = [stamp.note for stamp in stamped if stamp.note]
-    notes = [*anchor_checks.notes, *rows.notes, *broken.remarks, *outside.list_useless()]
+    losses = [loss.sentence for loss in anchors.list_losses(store)]
+    notes = [*losses, *anchor_checks.notes, *rows.notes, *broken.remarks, *outside.list_useless()]
     return faults, [*notes, *stamp_notes]
 
 

@@ -264,6 +264,7 @@ MORE_ACTS: dict[str, str] = {
     "rollout.finished": marked("rollout ended at the last ring"),
     "backup.made": marked("back-up made"),
     "backup.restored": marked("back-up restored"),
+    "loss.accepted": marked("loss of acts accepted"),
     "files.retried": marked("files tried again"),
     "needle.measured": marked("needle measured"),
     "needle.withdrawn": marked("measured needle withdrawn"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -28,10 +29,11 @@ def begin_anew(
 
     Archived files stay. Facts that only the lost database contained are not recovered.
     """
+    from agent.anchors import Anchor, write_note
     from agent.service.data_folder import agent_name
     from agent.service.lock import RunLock
     from agent.service.resuming import resume
-    from agent.store import find_mark
+    from agent.store import BEGUN_ANEW, find_mark
 
     if not reason.strip():
         raise WrongUse("Add a reason with --reason TEXT. It is recorded.")
@@ -43,7 +45,9 @@ def begin_anew(
             "first_act_before": find_mark(folder),
             "trail": store.audit_log.get_head().number,
         }
-        store.audit_log.add(at=at, actor="agent", act="lab.begun_anew", facts=facts)
+        store.audit_log.add(at=at, actor="agent", act=BEGUN_ANEW, facts=facts)
+        end = Anchor.of(store.audit_log.get_head(), at=at)
+        write_note(folder, end, more=Path(settings.trail.anchor) if settings.trail.anchor else None)
         resumed = resume(settings, store, since=None, at=at)
         store.take_as_own(folder)
         where = store.place

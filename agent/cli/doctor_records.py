@@ -121,13 +121,16 @@ def examine_database(settings: Settings) -> Iterator[DoctorResult]:
 
 
 def examine_evidence(settings: Settings) -> Iterator[DoctorResult]:
-    """Check that the database refuses to change evidence."""
+    """Check that the database refuses to change evidence, and that none was lost unnoticed."""
+    from agent.anchors import list_losses
+
     try:
         with open_store(settings) as store:
-            missing, rewritable, kind = (
+            missing, rewritable, kind, losses = (
                 store.checks.find_missing_guards(),
                 store.checks.find_rewritable_tables(),
                 store.kind,
+                list_losses(store),
             )
     except AgentError:
         return
@@ -148,6 +151,8 @@ def examine_evidence(settings: Settings) -> Iterator[DoctorResult]:
     else:
         own = "; the agent's PostgreSQL user cannot change it" if kind == "postgresql" else ""
         yield DoctorResult("evidence", "right", f"guarded by triggers{own}.")
+    for loss in losses:
+        yield DoctorResult("trail", "wrong", f"{loss.sentence}.")
     yield from _timestamps(settings)
     if not settings.trail.anchor and not settings.backup.folder:
         yield DoctorResult(

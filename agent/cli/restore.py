@@ -10,6 +10,8 @@ import typer
 
 from agent.cli.app import app, load_settings, open_store
 from agent.cli.console import out, progress
+from agent.cli.options import By, Reason
+from agent.cli.signing import require_lead, signed_store
 from agent.counts import format_count
 from agent.errors import WrongUse
 
@@ -28,12 +30,31 @@ ALIVE_S = 60.0  # heartbeats are a few seconds apart
 @app.command()
 def restore(
     context: typer.Context,
-    file: Annotated[Path, typer.Argument(help="Backup that `agent backup` wrote.")],
+    file: Annotated[
+        Path | None, typer.Argument(help="Backup that `agent backup` wrote.", show_default=False)
+    ] = None,
+    *,
     all_sites: Annotated[
         bool, typer.Option("--all-sites", help="Restore all sites of a shared database.")
     ] = False,
+    accept: Annotated[
+        int,
+        typer.Option(
+            help="Number of a restore whose loss a lead accepts; ends its warning.",
+            show_default=False,
+        ),
+    ] = 0,
+    by: By = "",
+    reason: Reason = "",
 ) -> None:
-    """Restore a backup. Existing data is kept under another name. Stop the agent first."""
+    """Restore a backup. Existing data is kept under another name. Stop the agent first.
+
+    The acts that the backup lacks are a warning of status, doctor, verify and report until a lead
+    accepts the loss with --accept.
+    """
+    if accept:
+        _accept(context, accept, by=by, reason=reason)
+        return
     from agent import maintenance
     from agent.service.data_folder import agent_name
     from agent.service.lock import RunLock
@@ -41,6 +62,8 @@ def restore(
     from agent.store import store_url
 
     settings, at = load_settings(context), datetime.now(UTC)
+    if file is None:
+        raise WrongUse("Name the zip file that agent backup wrote.")
     if file.is_dir():
         raise WrongUse(f"{file} is a folder. Name the zip file that agent backup wrote.")
     if not file.is_file():
@@ -51,6 +74,7 @@ def restore(
             f"The database contains {len(sites)} sites ({', '.join(sites)}). A restore sets all of "
             "them back to the time of the backup. To do this: agent restore --all-sites FILE"
         )
+    ends = _find_ends(settings)
     # The lock stops `agent run --once`, which has no heartbeat, and a restarted service from
     # writing to a database that is being replaced.
     with (
@@ -66,16 +90,18 @@ def restore(
             site=settings.site.name,
         )
     with open_store(settings) as store:
-        head = store.audit_log.get_head()
-        facts = {"trail": head.number - (head.act == MIGRATED)}
-        store.audit_log.add(
-            at=at, actor="agent", act="backup.restored", subject=file.name, facts=facts
-        )
-        resumed = resume(settings, store, since=restored.made_at, at=at)
         shares = _list_shares(store)
+    losses = [
+        _record(_settings_of(settings, site, own), file, ends.get(site, 0), at)
+        for site, own in shares.items()
+    ]
+    with open_store(settings) as store:
+        resumed = resume(settings, store, since=restored.made_at, at=at)
     stopped = [site for site, own in shares.items() if _stop_rollout(settings, site, own, at)]
     out.print(f"{format_count(restored.files, 'file')} restored", markup=False)
     print_resumed(*resumed)
+    for sentence in losses:
+        out.print(sentence, markup=False)
     for site in stopped:
         out.print(
             f"{site}: the rollout that ran during the backup is stopped. To go on: agent rollout "
@@ -86,6 +112,60 @@ def restore(
         out.print(f"the previous database is now {restored.before}", markup=False)
     if restored.settings:
         out.print(f"settings from the backup: {restored.settings}", markup=False)
+
+
+def _record(own: Settings, file: Path, until: int, at: datetime) -> str:
+    """Record the restore in the audit log of a site and outside it; return what was lost.
+
+    Args:
+        own: Settings of the site.
+        file: The back-up.
+        until: Number of the newest act before the restore, 0 where it is not known.
+        at: Now, aware UTC.
+    """
+    from agent import anchors
+    from agent.anchors import Anchor
+    from agent.backup_file import hash_manifest
+    from agent.cli.verify import read_outside
+    from agent.store import RESTORED
+
+    with open_store(own) as store:
+        head = store.audit_log.get_head()
+        kept = head.number - (head.act == MIGRATED)
+        known = [anchor.number for anchor in read_outside(own, store).iter_anchors()]
+        facts = {
+            "trail": kept,
+            "sha256": store.audit_log.get_hashes([kept]).get(kept, ""),
+            "until": max([until, *known, kept]),
+            "manifest_sha256": hash_manifest(file),
+        }
+        store.audit_log.add(at=at, actor="agent", act=RESTORED, subject=file.name, facts=facts)
+        end = Anchor.of(store.audit_log.get_head(), at=at)
+        more = Path(own.trail.anchor) if own.trail.anchor else None
+        anchors.write_note(own.store.folder, end, more=more)
+        return anchors.list_losses(store)[-1].sentence
+
+
+def _accept(context: typer.Context, number: int, *, by: str, reason: str) -> None:
+    """Record that a lead knows what a restore lost."""
+    from agent.anchors import list_losses
+    from agent.store import ACCEPTED
+
+    if not reason.strip():
+        raise WrongUse("Add a reason with --reason TEXT. It is recorded.")
+    settings = load_settings(context)
+    with signed_store(context, settings, by) as (store, signer):
+        require_lead(settings, store, signer)
+        loss = next((loss for loss in list_losses(store) if loss.number == number), None)
+        if loss is None:
+            raise WrongUse(
+                f"Act {number} is no restore whose loss is to be accepted. See agent verify."
+            )
+        facts = {"act": number, "reason": reason, "trail": loss.kept, "until": loss.until}
+        store.audit_log.add(
+            at=datetime.now(UTC), actor=signer, act=ACCEPTED, subject=loss.backup, facts=facts
+        )
+    out.print(f"{signer} accepts what was lost on {loss.at:%Y-%m-%d %H:%M} UTC.", markup=False)
 
 
 def _list_shares(store: Store) -> dict[str, tuple[str, ...]]:
@@ -100,9 +180,13 @@ def _list_shares(store: Store) -> dict[str, tuple[str, ...]]:
 
 def _stop_rollout(settings: Settings, site: str, shares: tuple[str, ...], at: datetime) -> bool:
     """Stop the rollout that runs in a restored backup; return whether there was one."""
-    site_settings = settings.site.model_copy(update={"name": site, "shares": shares})
-    with open_store(settings.model_copy(update={"site": site_settings})) as store:
+    with open_store(_settings_of(settings, site, shares)) as store:
         return store.rollouts.stop_restored(at=at)
+
+
+def _settings_of(settings: Settings, site: str, shares: tuple[str, ...]) -> Settings:
+    own = settings.site.model_copy(update={"name": site, "shares": shares})
+    return settings.model_copy(update={"site": own})
 
 
 def print_resumed(beyond: list[Beyond], lists: list[OrderListResult], pending: list[str]) -> None:
@@ -151,3 +235,20 @@ def list_stopped_sites(settings: Settings, at: datetime, *, then: str) -> list[s
             f"An agent is running ({', '.join(alive)}). Stop it, wait a minute, then {then}."
         )
     return sites
+
+
+def _find_ends(settings: Settings) -> dict[str, int]:
+    """Return site → number of its newest act, as far as the database can be read."""
+    from agent.errors import BadStore
+    from agent.store import StoreFault
+
+    ends = {}
+    try:
+        with open_store(settings) as store:
+            shares = _list_shares(store)
+        for site, own in shares.items():
+            with open_store(_settings_of(settings, site, own)) as store:
+                ends[site] = store.audit_log.get_head().number
+    except (BadStore, StoreFault):
+        return ends  # a damaged database is the reason for a restore
+    return ends

@@ -63,6 +63,7 @@ SIGNED: dict[str, Signing] = {
     "orders same-place": Signing("decided"),
     "orders supersede": Signing("superseded", "reviewer"),
     "orders urgent": Signing("put first"),
+    "restore": Signing("accepted"),
     "review label": Signing(REVIEWED, "reviewer"),
     "review undo": Signing(WITHDRAWN, "reviewer"),
     "rollout continue": Signing("promoted"),
@@ -81,8 +82,8 @@ SIGNED: dict[str, Signing] = {
     "validate": Signing("validated"),
 }
 """Every command that requires a signature. Further permissions are checked by the command.
-`train` signs if it imports labels or promotes the first bundle. The signature of an administrator
-is not required while no administrator can log in."""
+`train` signs if it imports labels or promotes the first bundle, `restore` if it accepts a loss. The
+signature of an administrator is not required while no administrator can log in."""
 
 
 def os_user() -> str:

@@ -49,7 +49,7 @@ def verify(
         archive = Archive.open(settings.store)
         faults, notes = store.checks.find_unreadable_values(), [NOTHING_ELSE]
         if not faults:
-            faults, notes = verify_trail(store, _outside(settings, store, anchor or ()))
+            faults, notes = verify_trail(store, read_outside(settings, store, anchor or ()))
             faults += maintenance.verify(store, archive, progress=_print_thousands(advance))
             notes += _list_feature_notes(settings, store)
     if not as_json:
@@ -71,7 +71,7 @@ def _list_feature_notes(settings: Settings, store: Store) -> list[str]:
     return [f"{shards} of kept features cannot be used ({faults[0].sentence}). {remedy}"]
 
 
-def _outside(settings: Settings, store: Store, more: Iterable[Path]) -> Outside:
+def read_outside(settings: Settings, store: Store, more: Iterable[Path] = ()) -> Outside:
     """Return the records outside the database that contain heads of the audit log."""
     from agent.site_folders import reports_folder
     from agent.timestamps import FOLDER
@@ -82,6 +82,7 @@ def _outside(settings: Settings, store: Store, more: Iterable[Path]) -> Outside:
     files = [own] if settings.trail.anchor and own.exists() else []
     return Outside(
         reports=reports_folder(settings.store.folder, store),
+        data=settings.store.folder,
         backups=Path(settings.backup.folder) if settings.backup.folder else None,
         files=(*files, *more),
         timestamps=settings.store.folder / FOLDER,

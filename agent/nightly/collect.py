@@ -7,6 +7,7 @@ from dataclasses import replace
 from datetime import UTC, timedelta
 from typing import TYPE_CHECKING
 
+from agent.anchors import list_losses
 from agent.nightly.headline import build_summary
 from agent.nightly.night_charts import gather_charts
 from agent.nightly.night_sources import gather_files, gather_sources
@@ -162,7 +163,12 @@ def _gather(
         host=settings.host,
         schema=schema.HEAD,
         lab_fault=settings.lab_fault,
-        trail=TrailEnd(end.number, end.count, end.sha256),
+        trail=TrailEnd(
+            end.number,
+            end.count,
+            end.sha256,
+            tuple((loss.kept, loss.until, loss.at) for loss in list_losses(store)),
+        ),
         site=settings.site,
         zone=settings.zone,
         night=night,

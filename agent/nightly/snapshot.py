@@ -261,11 +261,14 @@ class TrailEnd:
         number: Of the newest act.
         count: How many acts there were.
         sha256: Of the newest act.
+        lost: What restores of back-ups lost and no lead accepted: the last act that is there, the
+            highest number known to be lost, and when.
     """
 
     number: int
     count: int
     sha256: str
+    lost: tuple[tuple[int, int, datetime], ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -62,6 +62,16 @@ def order_lines(facts: NightFacts) -> Iterator[VerdictLine]:
             yield VerdictLine(STATUS_TONES[status], str(len(orders)), text, "#orders")
     if n := facts.conforming:
         yield VerdictLine(Tone.CALM, str(n), ngettext("order conforms", "orders conform", n))
+    for kept, until, at in facts.trail.lost if facts.trail else ():
+        text = _(
+            "restored back-up: acts of the audit log from number {first} to {last} were lost on "
+            "{at}; a lead signs with agent restore --accept"
+        ).format(
+            first=kept + 1,
+            last=until if until > kept else _("an unknown one"),
+            at=local(at, facts.zone),
+        )
+        yield VerdictLine(Tone.PROBLEM, "1", text)
     if facts.lab_fault:
         text = _("orders cannot be assessed: {why}").format(why=facts.lab_fault)
         yield VerdictLine(Tone.PROBLEM, "1", text)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from agent.store import voter_of
+from agent.store import PROGRAMS, is_by_program, voter_of
 from agent.triage import Reason
 from reports import gettext as _
 from reports import language, strange_kind, unusable_why
@@ -82,7 +82,7 @@ def find_contradiction(field: FieldFacts, rules: Rules) -> str:
     """Return which label breaks the limit although the one that holds does not; "" if none does.
 
     Two other reviewers who are sure outweigh a label, or one lead. The author of a label cannot
-    outweigh it, whatever the role.
+    outweigh it, whatever the role, and no program can.
     """
     against = list(iter_breaking_labels(field, rules))
     if not against or (field.decided and field.decided.said == against[-1].said):
@@ -93,7 +93,7 @@ def find_contradiction(field: FieldFacts, rules: Rules) -> str:
         for label in field.labels
         if label.kind == "code"
         and not (label.unsure or label.withdrawn or label.other_taxonomy)
-        and voter_of(label.by) not in authors
+        and voter_of(label.by) not in {*authors, PROGRAMS}
         and rules.keeps(label.said)
     }
     holds = field.decided is not None and field.decided.kind == "code"
@@ -121,11 +121,12 @@ def is_confirmed(field: FieldFacts) -> bool:
 
 
 def list_confirming(field: FieldFacts, rules: Rules) -> set[str]:
-    """Return the reviewers whose sure labels keep the limit, each by `person_key`."""
+    """Return the reviewers whose sure labels keep the limit, each by `person_key`; no program."""
     return {
         voter_of(label.by)
         for label in field.labels
         if label.kind == "code"
+        and not is_by_program(label.by)
         and not (label.unsure or label.withdrawn or label.other_taxonomy)
         and rules.keeps(label.said)
     }
@@ -174,7 +175,7 @@ def _is_shown(field: FieldFacts, against: set[str]) -> bool:
     return (
         gone is not None
         and gone.lead
-        and voter_of(gone.by) not in against
+        and voter_of(gone.by) not in {*against, PROGRAMS}
         and bool(gone.defect and gone.picture)
     )
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from agent.errors import WrongUse
 from agent.orders.scale_tracing import TOLERANCE
-from agent.store import GIVEN, find_given, voter_of
+from agent.store import GIVEN, find_given, is_by_program, voter_of
 from reports import decimal
 from reports import gettext as _
 
@@ -181,11 +181,13 @@ def settle(records: Iterable[Record], *, two: bool) -> GivenScale | None:
 
     Args:
         records: Of the kind `GIVEN` about one micrograph, oldest first.
-        two: Two reviewers have to give it, to within 2 %.
+        two: Two reviewers have to give it, to within 2 %; no program is one.
     """
     settled: GivenScale | None = None
     newest: dict[str, Record] = {}
     for record in records:
+        if two and is_by_program(record.by):
+            continue
         um_per_px = float(record.facts["um_per_px"])
         newest[voter_of(record.by)] = record
         same = [

@@ -12,7 +12,7 @@ from agent.errors import WrongUse
 from agent.orders.assessment import assess
 from agent.orders.conformity import is_covered
 from agent.orders.evidence import could_break, iter_breaking_labels
-from agent.store.spelling import person_key
+from agent.store import PROGRAMS, voter_of
 from reports import gettext as _
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ def require_may_replace(
                     ).format(field=field.called, id=field.id, why=why, how=HOW_TO_LEAD)
                 )
             against = {label.by for label in iter_breaking_labels(field, rules) if not label.unsure}
-            is_second = person_key(by) not in map(person_key, against)
+            is_second = voter_of(by) not in {PROGRAMS, *map(voter_of, against)}
             if against and not (is_second and defect and picture):
                 raise WrongUse(
                     _(

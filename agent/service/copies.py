@@ -176,6 +176,8 @@ def _iter_anchors(settings: Settings, store: Store) -> Iterator[Anchor]:
             yield anchor
     if settings.trail.anchor:
         yield from _iter_tail(Path(settings.trail.anchor))
+    with suppress(BadStore):
+        yield from anchors.iter_notes(settings.store.folder)
     for file, presence in _iter_presences(settings, store):
         yield presence.to_anchor(f"{file} of {presence.pc}")
 

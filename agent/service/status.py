@@ -8,6 +8,7 @@ from datetime import timedelta
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
+from agent.anchors import list_losses
 from agent.counts import format_count
 from agent.crop_recipe import RECIPE
 from agent.errors import BadStore, hide_passwords
@@ -103,6 +104,7 @@ def build_status_from_store(
         *_iter_source_problems(sources, by_source, running=running),
         *_iter_bundle_problems(settings, bundle),
         *_iter_limit_problems(settings),
+        *(loss.sentence for loss in list_losses(store)),
         *_iter_file_problems(counts),
         *_iter_hold_problems(affected),
         *_iter_disk_problems(settings.store.folder),

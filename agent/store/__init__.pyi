@@ -5,6 +5,9 @@ from .accounts import (
     Login as Login,
 )
 from .audit_log import (
+    ACCEPTED as ACCEPTED,
+    BEGUN_ANEW as BEGUN_ANEW,
+    RESTORED as RESTORED,
     SIGNED as SIGNED,
     Origin as Origin,
     TrailEntry as TrailEntry,
@@ -62,7 +65,9 @@ from .jobs import Job as Job
 from .label_resolution import (
     FOR_ORDERS as FOR_ORDERS,
     IMPORTED as IMPORTED,
+    PROGRAMS as PROGRAMS,
     asks_two as asks_two,
+    is_by_program as is_by_program,
     is_imported as is_imported,
     signed_by_program as signed_by_program,
     voter_of as voter_of,

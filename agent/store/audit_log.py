@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import func, text
 from sqlmodel import col, select
 
+from agent.errors import WrongUse
 from agent.store.engine import ACTED, reading, writing
 from agent.store.file_states import chunks
 from agent.store.repository import Repository
@@ -158,7 +159,7 @@ def append(
     """Add one act to the chain of a site, in the transaction of the act itself."""
     lock(session)
     last = session.exec(select(TrailRow.sha256).order_by(col(TrailRow.id).desc()).limit(1)).first()
-    origin = session.connection().get_execution_options().get(ORIGIN) or _CURRENT.get()
+    origin = _find_origin(session)
     stored = {**(facts or {}), **({SIGNED: origin.as_json()} if origin else {})}
     row = TrailRow(
         site_id=site_id,
@@ -174,6 +175,29 @@ def append(
     session.add(row)
     session.flush()
     session.info[ACTED] = True
+
+
+def _find_origin(session: Session) -> Origin | None:
+    origin: Origin | None = session.connection().get_execution_options().get(ORIGIN)
+    return origin or _CURRENT.get()
+
+
+def require_person(session: Session, act: str) -> None:
+    """Refuse a program where two people have to sign.
+
+    Args:
+        session: Of the act.
+        act: What is signed, as the sentence calls it.
+
+    Raises:
+        WrongUse: A token signs.
+    """
+    origin = _find_origin(session)
+    if origin and origin.proof == "token":
+        raise WrongUse(
+            f"Two people sign for {act} (retrain.promoters = 2), and {origin.account} is a "
+            "program. Sign with the name and password of a lead."
+        )
 
 
 def _hash(row: TrailRow) -> str:
@@ -349,8 +373,18 @@ def last_number(session: Session) -> int:
     return int(session.execute(query).scalar() or 0)
 
 
+RESTORED, BEGUN_ANEW, ACCEPTED = "backup.restored", "lab.begun_anew", "loss.accepted"
+"""Acts that put another database in place, and that of a lead who accepts what was lost by it."""
+
+
 class AuditLog(Repository):
     """Repository of the acts of this site."""
+
+    def list_replacements(self) -> list[TrailEntry]:
+        """Return the acts that put another database in place, and who accepted it, oldest first."""
+        named = col(TrailRow.act).in_((RESTORED, BEGUN_ANEW, ACCEPTED))
+        with reading(self._engine) as session:
+            return list(entries(session, where=named))
 
     def add(
         self,

@@ -3,7 +3,8 @@
 A share of what is reviewed is judged twice: two equal votes settle it; where they differ, a third
 reviewer sees both and settles it. Until then no decision is valid, so that an order waits, and no
 model is trained on it. Imported labels are one vote together, whatever names their files hold, and
-none where a reviewer decided.
+none where a reviewer decided. Reviewers are people: what programs decide there is kept and counts
+nothing, since one program may have many tokens and name anybody.
 """
 
 from __future__ import annotations
@@ -60,8 +61,9 @@ def asks_two(sha256: str, thresholds: Mapping[str, Any], handling: str) -> bool:
     return handling == "review" and int(sha256[8:16], 16) < share * 2**32
 
 
-_BY_PROGRAM = re.compile(r" \(by (?P<program>.+)\)$")
-_ALONE = re.compile(r"^(?P<program>.+) \(program\)$")
+_BY_PROGRAM = re.compile(r".* \(by .+\)|.+ \(program\)")
+PROGRAMS = "(program)"
+"""The voter of whatever programs decide."""
 
 
 def signed_by_program(person: str, program: str) -> str:
@@ -76,10 +78,14 @@ def signed_by_program(person: str, program: str) -> str:
     return f"{person} (by {program})"
 
 
+def is_by_program(name: str) -> bool:
+    """Return whether a decision's name is one of `signed_by_program`."""
+    return _BY_PROGRAM.fullmatch(name) is not None
+
+
 def voter_of(name: str) -> str:
-    """Return the voter of a name: a program has one vote, whatever reviewer it names."""
-    match = _BY_PROGRAM.search(name) or _ALONE.search(name)
-    return f"(by {person_key(match['program'])})" if match else person_key(name)
+    """Return the voter of a name: all programs are one, whatever reviewers they name."""
+    return PROGRAMS if is_by_program(name) else person_key(name)
 
 
 def is_imported(vote: Vote) -> bool:
@@ -95,6 +101,7 @@ def votes_of(standing: Sequence[V]) -> list[V]:
     newest: dict[str, V] = {}
     for vote in _list_counted(standing):
         newest["" if is_imported(vote) else voter_of(vote.by)] = vote
+    newest.pop(PROGRAMS, None)
     return list(newest.values())
 
 
@@ -110,9 +117,10 @@ def holding(standing: Sequence[V], *, two: bool) -> V | None:
         standing: Decisions that were not undone, oldest first.
         two: Two reviewers decide.
     """
-    if not standing or (two and not _resolve(votes_of(standing))):
+    counted = [vote for vote in standing if not (two and is_by_program(vote.by))]
+    if not counted or (two and not _resolve(votes_of(counted))):
         return None
-    return _list_counted(standing)[-1]
+    return _list_counted(counted)[-1]
 
 
 def _resolve(votes: Sequence[Vote]) -> bool:

@@ -131,6 +131,7 @@ def _sign(
         )
     signed = [signature]
     if promoters > 1:
+        audit_log.require_person(session, bundle)
         before = _list_signatures(session, whose, bundle)
         others = [earlier for earlier in before if not _is_same(earlier.by, signature.by)]
         if before and not others:

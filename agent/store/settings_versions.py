@@ -210,6 +210,8 @@ class SettingsVersions(Repository):
                     "No bundle is in use, so the PCs cannot judge the reference images. Promote "
                     "one first: agent models promote NAME."
                 )
+            if promoters > 1:
+                audit_log.require_person(session, version)
             if promoters > 1 and person_key(row.by) == person_key(signature.by):
                 raise WrongUse(
                     f"{row.by} published {version}; a second person has to start its rollout "

@@ -286,7 +286,7 @@ def _give_errors(app: FastAPI, desk: Desk) -> None:
 
 def _say(desk: Desk, request: Request, code: int, title: str, sentence: str) -> Response:
     """Return an error, as JSON where a program asks."""
-    if request.url.path.startswith("/api/"):
+    if request.scope["path"].startswith("/api/"):
         return JSONResponse({"detail": sentence}, code)
     reviewer = cookies.name_of(request)
     page = render_error(desk.site, request, code, sentence, title=title, reviewer=reviewer)
@@ -313,7 +313,7 @@ def _give_last_resort(app: FastAPI, desk: Desk, language: Language) -> None:
     """Answer a fault of ours in the frame of a page; it runs outside every middleware."""
 
     def broke(request: Request, _error: Exception) -> Response:
-        if request.url.path.startswith("/api/"):
+        if request.scope["path"].startswith("/api/"):
             return JSONResponse({"detail": "internal error"}, 500)
         with reports.speaking(read_choice(request.cookies, language)):
             page = render_error(desk.site, request, 500, _(FAULT))

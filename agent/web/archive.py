@@ -41,7 +41,7 @@ def router(desk: Desk) -> APIRouter:
         who = cookies.decides(request, {"by": by})
         fields = [Fact("micrograph", public_id) for public_id in micrograph]
         fields += [Fact("reason", reason), Fact("back", back)]
-        if refused := _request_name(desk, request.url.path, who, fields):
+        if refused := _request_name(desk, request.scope["path"], who, fields):
             return refused
         try:
             n = archive_acts.request_reviews(desk, micrograph, reason, by=who.strip())
@@ -62,7 +62,7 @@ def router(desk: Desk) -> APIRouter:
         who = cookies.decides(request, {"by": by})
         fields = [Fact("micrograph", public_id) for public_id in micrograph]
         fields += [Fact("name", name), Fact("raters", raters), Fact("back", back)]
-        if refused := _request_name(desk, request.url.path, who, fields):
+        if refused := _request_name(desk, request.scope["path"], who, fields):
             return refused
         try:
             n = archive_acts.plan_campaign(desk, micrograph, name, raters, by=who.strip())
@@ -97,7 +97,7 @@ def _add_views(routes: APIRouter, desk: Desk) -> None:
     ) -> Response:
         who = cookies.decides(request, {"by": by})
         if refused := _request_name(
-            desk, request.url.path, who, [Fact("name", name), Fact("query", query)]
+            desk, request.scope["path"], who, [Fact("name", name), Fact("query", query)]
         ):
             return refused
         kept = urlencode(keep_known(query))

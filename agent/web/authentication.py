@@ -22,6 +22,7 @@ from starlette.responses import JSONResponse, RedirectResponse, Response
 
 from agent import auth
 from agent.store import Origin, StoreFault, acting_through, signed_by_program
+from agent.web.access import OPEN, find_needed_role
 from agent.web.context import LONGEST_NAME
 from reports import gettext as _
 from reports import marked
@@ -43,26 +44,11 @@ MOST_TALLIES = 10_000
 IPV4, IPV6_NETWORK_BITS = 4, 64
 
 ROLE = marked("This needs the role {needed}; yours is {role}.")
+BY_API = marked("A program changes something through the API alone.")
 NO_ORIGIN = marked("The browser did not send where the request comes from.")
 UNREACHABLE = marked("The database does not answer.")
-OPEN = re.compile(r"/(login|language|healthz|readyz|favicon\.ico|static/[^/]+|rate/.+)")
-"""Addresses that need no log-in; `round_robin` checks the link, or redirects to the log-in."""
 BY_ITSELF = re.compile(r"/(events|today)")
 """Addresses that an open page requests without its reader: they keep no one logged in."""
-ADMINISTRATION = re.compile(r"/setup/.+")
-"""Addresses that only an administrator may read and change."""
-NEEDED = (
-    (re.compile(r"/logout"), "viewer"),
-    (re.compile(r"/archive/(export|views(/delete)?)"), "viewer"),
-    (re.compile(r"/api/v1/(archive/export|views(/delete)?)"), "viewer"),
-    (re.compile(r"/(review|confirm)/.+|/fleet/rollout/stop|/api/v1/rollout/stop"), "reviewer"),
-    (
-        re.compile(r"/api/v1/micrographs(/[^/]+/(decisions|undo|scale|assign|proposals))?"),
-        "reviewer",
-    ),
-    (re.compile(r"/api/v1/micrographs/[^/]+/needles(/\d+/withdraw)?"), "reviewer"),
-)
-"""The role that a change needs, by address; a change at any other address needs a lead."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +68,11 @@ class Who:
     def may(self, needed: str) -> bool:
         """Return whether this role includes another one."""
         return auth.may(self.role, needed)
+
+    @property
+    def signature(self) -> str:
+        """The one name under which its acts are recorded; of a program, that it is one."""
+        return signed_by_program(self.name, self.name) if self.is_program else self.name
 
 
 def who_is(request: Request) -> Who | None:
@@ -126,17 +117,6 @@ def may_undo_any(request: Request) -> bool:
     return who is None or who.may("lead")
 
 
-def needed(method: str, path: str) -> str | None:
-    """Return the role that a request needs, or None where it needs none."""
-    if OPEN.fullmatch(path):
-        return None
-    if ADMINISTRATION.fullmatch(path):
-        return "admin"
-    if method in SAFE_METHODS:
-        return "viewer"
-    return next((role for pattern, role in NEEDED if pattern.fullmatch(path)), "lead")
-
-
 class AuthenticationMiddleware:
     """Middleware that authenticates each request before it is answered.
 
@@ -170,18 +150,16 @@ class AuthenticationMiddleware:
             await self._app(scope, receive, send)
 
     def _ask(self, request: Request) -> tuple[Who | None, Response | None]:
-        role = needed(request.method, request.url.path)
+        role = find_needed_role(request.scope)
         if not self._known.are_there():
             return None, None
         who = self._who(request)
-        if role is None:
+        if role == OPEN:
             return who, None
         if who is None:
             return None, _to_login(request)
-        if not who.may(role):
-            return who, _said(request, 403, _(ROLE).format(needed=role, role=who.role))
-        if not who.is_program and not says_from_where(request):
-            return None, _said(request, 403, _(NO_ORIGIN))
+        if sentence := _find_refusal(request, who, role):
+            return who, _said(request, 403, sentence)
         return who, None
 
     def _who(self, request: Request) -> Who | None:
@@ -192,7 +170,7 @@ class AuthenticationMiddleware:
                 return None
             return Who(account.name, account.role, is_program=True)
         cookie = request.cookies.get(COOKIE, "")
-        is_used = BY_ITSELF.fullmatch(request.url.path) is None
+        is_used = BY_ITSELF.fullmatch(request.scope["path"]) is None
         return self._logged_in(auth.hash_token(cookie), is_used=is_used) if cookie else None
 
     def _logged_in(self, cookie: str, *, is_used: bool) -> Who | None:
@@ -208,13 +186,27 @@ class AuthenticationMiddleware:
         return Who(login.account.name, login.account.role)
 
 
+def is_api(request: Request) -> bool:
+    """Return whether a request is for programs, by its path alone."""
+    return str(request.scope["path"]).startswith("/api/")
+
+
+def _find_refusal(request: Request, who: Who, needed: str) -> str:
+    """Return why a request of somebody known is refused, "" where it is answered."""
+    if not who.may(needed):
+        return _(ROLE).format(needed=needed, role=who.role)
+    if not who.is_program:
+        return "" if says_from_where(request) else _(NO_ORIGIN)
+    return "" if request.method in SAFE_METHODS or is_api(request) else _(BY_API)
+
+
 def origin_of(request: Request, who: Who | None) -> Origin:
     """Return what each act of a request records: its channel, the proven account and the address.
 
     Where the lab has no accounts, no identity is proven; the address of the PC is recorded all the
     same.
     """
-    kind = "api" if request.url.path.startswith("/api/") else "web"
+    kind = "api" if is_api(request) else "web"
     address = request.client.host if request.client else ""
     if who is None:
         return Origin(kind, address=address)
@@ -230,10 +222,10 @@ def says_from_where(request: Request) -> bool:
 
 
 def _to_login(request: Request) -> Response:
-    if request.url.path.startswith("/api/") or request.url.path == "/metrics":
+    if is_api(request) or request.scope["path"] == "/metrics":
         said = {"detail": "log in, or send a token: agent users token makes one"}
         return JSONResponse(said, 401, headers={"WWW-Authenticate": "Bearer"})
-    path = request.url.path
+    path = request.scope["path"]
     if request.method not in SAFE_METHODS:
         path = path.removesuffix("/decide").removesuffix("/undo")  # the page it was sent from
     elif request.url.query:
@@ -242,7 +234,7 @@ def _to_login(request: Request) -> Response:
 
 
 def _said(request: Request, code: int, sentence: str) -> Response:
-    if request.url.path.startswith("/api/"):
+    if is_api(request):
         return JSONResponse({"detail": sentence}, code)
     return Response(f"{sentence}\n", code, media_type="text/plain")
 

@@ -44,7 +44,7 @@ def keep(answer: Response, name: str, value: str, *, for_good: bool = True) -> N
 def name_of(request: Request) -> str:
     """Return the reviewer: the account that is logged in, else the name entered; "" for none."""
     if who := who_is(request):
-        return who.name
+        return who.signature
     name = unquote(request.cookies.get(NAME, ""))
     return "" if wrong_name(name) else name
 

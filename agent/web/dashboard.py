@@ -9,6 +9,7 @@ from fastapi.responses import HTMLResponse
 
 import reports
 from agent.web import cookies
+from agent.web.access import iter_routes
 from agent.web.dashboard_figures import get_figures
 from agent.web.dashboard_parts import (
     list_code_rows,
@@ -61,7 +62,7 @@ def router(desk: Desk) -> APIRouter:
 def build_dashboard(desk: Desk, request: Request) -> DashboardPage:
     """Build the dashboard."""
     figures, version = get_figures(desk)
-    has_archive = "/archive" in _list_paths(request.app.routes)
+    has_archive = any(route.path == "/archive" for route in iter_routes(request.app.routes))
     return DashboardPage(
         site=desk.site,
         reviewer=cookies.name_of(request),
@@ -85,19 +86,6 @@ def _list_problems(status: Mapping[str, Any]) -> Iterator[str]:
     messages = status.get("problem_messages", {})
     for text in status.get("problems", ()):
         yield str(reports.read_message(messages.get(text), text))
-
-
-def _list_paths(routes: Iterable[Any]) -> set[str]:
-    """Return the paths of an application, those of its routers too."""
-    found: set[str] = set()
-    for route in routes:
-        inner = getattr(route, "original_router", route)
-        found |= (
-            _list_paths(inner.routes)
-            if getattr(inner, "routes", None)
-            else {getattr(route, "path", "")}
-        )
-    return found
 
 
 def _list_jobs(figures: Figures) -> Iterable[Fact]:

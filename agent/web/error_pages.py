@@ -106,7 +106,7 @@ def render_error(
         reviewer: Who reads the page, "" where it is not known.
     """
     before = find_page_before(request)
-    here = request.url.path
+    here = request.scope["path"]
     back = before if before and before.partition("?")[0] != here else ""
     return reports.render_message(
         MessagePage(

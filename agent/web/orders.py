@@ -114,7 +114,7 @@ def router(desk: Desk) -> APIRouter:
 
 def ends_in_report(request: Request) -> bool:
     """Return whether "/report.pdf" belongs to the order number: its slash is sent as %2F."""
-    sent: bytes = request.scope.get("raw_path") or request.url.path.encode()
+    sent: bytes = request.scope.get("raw_path") or request.scope["path"].encode()
     return not sent.partition(b"?")[0].rpartition(b"/")[2].startswith(b"report.")
 
 

@@ -7,6 +7,8 @@ foreign name here), and a request that changes something must come from one of o
 
 from __future__ import annotations
 
+import ipaddress
+import re
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -33,6 +35,8 @@ NO_HOST = marked("The name of this page in the request cannot be read.")
 NUL = marked("A NUL character cannot be kept.")
 WRONG_HOST = marked("This page does not answer to that name.")
 NOT_FROM_HERE = marked("That did not come from this page, so nothing was changed.")
+HOST = re.compile(r"(\[(?P<address>[0-9A-Fa-f:.]+)\]|(?P<name>[A-Za-z0-9._-]+))(:[0-9]{1,5})?")
+"""A name or an address and a port: anything else could be read as a part of the path."""
 NULS = (b"\0", b"%00", b"\\u0000")
 """NUL in a body, in a form's field and in JSON; PostgreSQL cannot store it in a text."""
 LONGEST_NUL = max(map(len, NULS))
@@ -107,8 +111,19 @@ def refuse(
 
 
 def _name_of(host: str) -> str:
-    name = urlsplit(f"//{host}").hostname if host and "@" not in host else None
-    return name or ""
+    """Return the name in a Host header, "" where it holds anything but a name and a port.
+
+    Raises:
+        ValueError: It is an address in brackets that is none.
+    """
+    match = HOST.fullmatch(host)
+    if match is None and host.startswith("["):
+        raise ValueError(host)
+    if match is None:
+        return ""
+    if match["address"]:
+        ipaddress.IPv6Address(match["address"])
+    return (match["address"] or match["name"]).lower()
 
 
 def _from_here(headers: Headers, host: str) -> bool:

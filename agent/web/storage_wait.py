@@ -64,7 +64,7 @@ def build_fetch_handler(
     """
 
     def answer(request: Request, _error: Exception) -> Response:
-        if WITH_PLACEHOLDER.fullmatch(request.url.path):
+        if WITH_PLACEHOLDER.fullmatch(request.scope["path"]):
             return _draw_placeholder()
         page = build_page(
             request,

@@ -44,6 +44,7 @@ WORDS: dict[str, tuple[str, ...]] = {
     "orders same-place": ("ID", "ID", "--different", *SIGNER),
     "orders supersede": ("ID", *SIGNER),
     "orders urgent": ("4711", "--by", "Leo"),
+    "restore": ("--accept", "1", *SIGNER),
     "review label": ("ID", "G8", "--by", "Leo"),
     "review undo": ("ID", "--by", "Leo"),
     "rollout continue": SIGNER,

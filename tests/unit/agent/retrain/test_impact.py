@@ -19,7 +19,7 @@ from agent.retrain import compute_impact, format_headline, list_sentences, save_
 from agent.retrain.gate import build_outcome, save_outcome
 from agent.retrain.impact_page import MOST
 from agent.settings import read
-from agent.store import MicrographResult, Signature, Store, store_url
+from agent.store import MicrographResult, Origin, Signature, Store, acting_through, store_url
 from agent.triage import Handling, Reason, TriageVerdict
 from model import ComparisonOutcome, default_taxonomy
 from tests.unit.agent.orders.test_ordering import AT, BUNDLE, VALIDATED, Desk
@@ -241,6 +241,18 @@ def test_two_people_sign_and_both_are_on_record(store):
     acts = [entry.act for entry in store.audit_log.iter_acts()]
     assert acts == ["promotion_proposed.recorded", "model.promoted"]
     assert store.audit_log.find_problems() == []
+
+
+def test_no_program_is_one_of_two_who_sign(store):
+    store.promotions.sign("b", signed("Ada"), metrics={}, promoters=2, instead_of=None)
+
+    with (
+        acting_through(Origin("shell", account="robot", proof="token")),
+        pytest.raises(WrongUse, match="robot is a program"),
+    ):
+        store.promotions.sign("b", signed("robot"), metrics={}, promoters=2, instead_of=None)
+
+    assert store.promotions.find_current() is None
 
 
 @pytest.mark.parametrize("again", ["Ada", " ada", "A da"])

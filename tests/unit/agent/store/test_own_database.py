@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from typing import TYPE_CHECKING
 
@@ -232,6 +233,37 @@ def test_what_was_lost_before_a_lab_was_begun_anew_is_a_note(shell) -> None:
     assert "is of the database that was lost before the lab was begun anew" in " ".join(
         said.split()
     )
+
+
+def test_a_restore_names_what_it_lost_everywhere_until_a_lead_accepts_it(tmp_path, capsys) -> None:
+    shell = Shell(tmp_path, capsys)
+    shell.lab.take("G8", order="4711", specimen="1")
+    shell.write(
+        "agent.toml",
+        '[site]\nname = "Plant 1"\n[trail]\nanchor = "trail.jsonl"\n[orders]\nleads = ["Ada"]\n',
+    )
+    assert shell.agent("backup", shell.folder / "safe.zip")[0] == 0
+    with Store.open(f"sqlite:///{database(shell)}", site="Plant 1", agent="PC") as store:
+        store.audit_log.add(at=NEXT_DAY, actor="Eve", act="lab.opened")
+        append(shell.folder / "trail.jsonl", Anchor.of(store.audit_log.get_head(), at=NEXT_DAY))
+        end = store.audit_log.get_head().number
+
+    code, said = shell.agent("restore", shell.folder / "safe.zip")
+
+    warning = f"to {end} were lost when the back-up safe.zip was restored"
+    assert (code, warning in " ".join(said.split())) == (0, True)
+    assert shell.agent("verify")[0] == 0
+    for command in ("verify", "status", "doctor"):
+        assert warning in " ".join(shell.agent(command)[1].split()), command
+    (number,) = re.findall(r"--accept (\d+)", shell.agent("status")[1])
+    asked = ("restore", "--accept", number, "--reason", "the disk broke", "--by")
+    assert shell.agent(*asked, "Bob")[0] == 2
+    assert shell.agent("restore", "--accept", number, "--by", "Ada")[0] == 2
+    asked = (*asked, "Ada")
+    assert shell.agent(*asked)[0] == 0
+    for command in ("verify", "status", "doctor"):
+        assert "were lost when the back-up" not in " ".join(shell.agent(command)[1].split())
+    assert shell.agent(*asked)[0] == 2
 
 
 def test_a_forged_beginning_explains_nothing(shell) -> None:

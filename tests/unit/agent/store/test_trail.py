@@ -7,6 +7,7 @@ import io
 import json
 import shutil
 import zipfile
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -16,10 +17,10 @@ from sqlalchemy import text
 from structlog.testing import capture_logs
 
 from agent import maintenance
-from agent.anchors import Anchor, append
+from agent.anchors import Anchor, append, list_losses, write_note
 from agent.service.anchoring import Anchoring
 from agent.settings import read
-from agent.store import Decision, Store, engine
+from agent.store import ACCEPTED, RESTORED, Decision, Store, engine
 from agent.verification import Outside, verify_trail
 from tests.unit.agent.store.test_store import OTHER, SHA, file, finding
 
@@ -244,17 +245,71 @@ def test_each_nights_report_holds_where_the_trail_ended(tmp_path, outside) -> No
     assert "(2026-11-24.json)" in faults(lab.store, where)
 
 
-def test_what_a_restored_back_up_lost_is_a_note_and_no_fault(address, store, outside) -> None:
-    append(outside.files[0], Anchor(12, 12, "f" * 64, AT))
+def restore(store: Store, outside: Outside, *, until: int, backup: str = "safe.zip") -> Anchor:
+    """Append the act of a restore as the command does; return what its note says."""
+    head = store.audit_log.get_head()
+    facts = {"trail": head.number, "sha256": head.sha256, "until": until}
     store.audit_log.add(
-        at=AT + timedelta(hours=1), actor="agent", act="backup.restored", facts={"trail": 10}
+        at=AT + timedelta(hours=1), actor="agent", act=RESTORED, subject=backup, facts=facts
+    )
+    return Anchor.of(store.audit_log.get_head(), at=AT + timedelta(hours=1))
+
+
+def test_what_a_restored_back_up_lost_is_a_note_and_no_fault(store, outside, tmp_path) -> None:
+    end = store.audit_log.get_head().number
+    append(outside.files[0], Anchor(end + 2, end + 2, "f" * 64, AT))
+    write_note(tmp_path, restore(store, outside, until=end + 2))
+
+    found, notes = verify_trail(store, replace(outside, data=tmp_path))
+
+    assert found == []
+    warning, note = notes
+    assert f"from number {end + 1} to {end + 2} were lost when the back-up safe.zip" in warning
+    assert f"number {end + 2} of anchor.jsonl was lost when a back-up was restored" in note
+
+
+def test_a_loss_is_a_warning_until_a_lead_accepts_it(store, outside) -> None:
+    number = restore(store, outside, until=99).number
+    store.audit_log.add(at=AT, actor="Ada", act=ACCEPTED, facts={"act": number - 1})
+    assert [loss.number for loss in list_losses(store)] == [number]
+
+    store.audit_log.add(at=AT, actor="Ada", act=ACCEPTED, facts={"act": number})
+
+    assert list_losses(store) == []
+
+
+@pytest.mark.parametrize("trail", [0, 1, 8, 10**9, "x", None])
+def test_a_forged_restore_explains_nothing(address, store, outside, trail) -> None:
+    keep_outside(store, outside)
+    tamper(address, "UPDATE trail SET actor = 'Eve' WHERE act = 'label.given'")
+    chain_again(address)
+    head = store.audit_log.get_hashes([8])[8]
+    store.audit_log.add(
+        at=AT + timedelta(hours=1),
+        actor="agent",
+        act=RESTORED,
+        facts={"trail": trail, "sha256": head, "until": 0},
     )
 
     found, notes = verify_trail(store, outside)
 
-    assert found == []
-    (note,) = notes
-    assert "number 12 of anchor.jsonl was lost when a back-up was restored on 2026-11-24" in note
+    assert "the hashes were computed again" in found[0]
+    assert "explains nothing: no note outside the database confirms it" in " ".join(notes)
+    assert len(list_losses(store)) == 1
+
+
+def test_a_restore_whose_end_was_changed_explains_nothing(
+    address, store, outside, tmp_path
+) -> None:
+    end = store.audit_log.get_head().number
+    append(outside.files[0], Anchor(end + 2, end + 2, "f" * 64, AT))
+    write_note(tmp_path, restore(store, outside, until=end + 2))
+    tamper(address, "UPDATE trail SET actor = 'Eve' WHERE act = 'label.given'")
+    chain_again(address)
+
+    found, _ = verify_trail(store, replace(outside, data=tmp_path))
+
+    assert any(f"number {end + 2} was there" in sentence for sentence in found)
 
 
 def test_a_file_of_anchors_that_was_written_over_is_a_note(store, outside) -> None:

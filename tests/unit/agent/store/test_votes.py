@@ -42,6 +42,25 @@ def test_what_holds_where_two_are_asked(said, holds):
     assert (found.code if found else None) == holds
 
 
+@pytest.mark.parametrize(
+    ("said", "holds"),
+    [
+        ("A:G8|P (program):G8", None),
+        ("A:G8|B (by P):G8|P (program):G8", None),
+        ("A (by P):G8|B (by Q):G8|C (by R):G8", None),
+        ("A (by P) (by 1):G8|A (by P) (by 2):G8", None),
+        ("A:G7|B:G7|P (program):G8", "G7"),
+        ("A:G7|P (program):G8|B:G8|Q (program):G8", None),
+    ],
+)
+def test_no_program_is_one_of_two_reviewers(said, holds):
+    standing = [Said(*one.split(":")) for one in said.split("|")]
+
+    found = holding(standing, two=True)
+
+    assert (found.code if found else None) == holds
+
+
 def test_where_one_is_asked_the_newest_holds():
     assert holding([Said("A", "G8"), Said("B", "G7")], two=False).code == "G7"
 

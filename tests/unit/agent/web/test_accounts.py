@@ -27,14 +27,11 @@ from agent.service import Pages
 from agent.settings import WebSection
 from agent.store import Decision
 from agent.web import create_app
-from agent.web.authentication import OPEN, Tries, needed
+from agent.web.authentication import Tries
 from tests.unit.agent.web.test_web import PROMISED, form_of
 
 AT = datetime(2026, 11, 25, 7, 0, tzinfo=UTC)
 PASSWORD = "a quite long pass phrase"  # noqa: S105 - of a test's account
-OPEN_TO_WHO_WAS_INVITED = ("/login", "/logout", "/rate/x/x", "/language")
-"""No role is needed there: whoever rates comes with a link, which `test_rating` holds to, and a
-language changes what its own browser shows."""
 
 
 class Clock:
@@ -405,81 +402,6 @@ def test_what_somebody_else_decided_only_a_lead_takes_back(lab, browser_of):
     assert browser_of("Lea").post(f"/review/{public_id}/undo").status_code == 303
 
 
-FOR_VIEWERS = re.compile(r"/(api/v1/)?(archive/export|views(/delete)?)|/archive/views(/delete)?")
-"""A viewer exports what it may see, and keeps searches of its own."""
-
-
-def routes_of(application):
-    """Say (method, path) of everything the application answers, included routers too."""
-    for route in application.routes:
-        inner = getattr(route, "original_router", None)
-        for one in inner.routes if inner else [route]:
-            for method in getattr(one, "methods", None) or ():
-                yield method, re.sub(r"\{[^}]+\}", "x", one.path)
-
-
-def test_a_viewer_is_refused_by_every_route_that_changes_something(lab, browser_of):
-    let_in(lab, "Vic", "viewer")
-    viewer = browser_of("Vic")
-    changing = {
-        (method, path)
-        for method, path in routes_of(create_app(desk_of(lab)))
-        if method not in ("GET", "HEAD", "OPTIONS")
-        and path not in OPEN_TO_WHO_WAS_INVITED
-        and not FOR_VIEWERS.fullmatch(path)
-    }
-
-    answers = {path: viewer.request(method, path).status_code for method, path in changing}
-
-    assert len(answers) >= 6
-    assert set(answers.values()) == {403}
-
-
-FOR_REVIEWERS = re.compile(
-    r"/(logout|(review|confirm)/.+|api/v1/micrographs(/x/(decisions|undo|scale|assign|proposals|needles(/x/withdraw)?))?"
-    r"|(fleet|api/v1)/rollout/stop)"
-)
-
-
-def test_a_reviewer_is_refused_by_every_route_that_is_a_leads(lab, browser_of):
-    let_in(lab, "Rob", "reviewer")
-    reviewer = browser_of("Rob")
-    for_leads = {
-        (method, path)
-        for method, path in routes_of(create_app(desk_of(lab)))
-        if method not in ("GET", "HEAD", "OPTIONS")
-        and path not in OPEN_TO_WHO_WAS_INVITED
-        and not FOR_REVIEWERS.fullmatch(path)
-        and not FOR_VIEWERS.fullmatch(path)
-    }
-
-    answers = {path: reviewer.request(method, path).status_code for method, path in for_leads}
-
-    assert answers
-    assert set(answers.values()) == {403}
-
-
-def test_who_is_not_logged_in_is_shown_nothing_by_any_route(lab, browser_of):
-    lab.take(reasons=("uncertain",), name="secret.tif")
-    let_in(lab, "Vic", "viewer")
-    stranger = browser_of()
-    shown = {
-        path: stranger.get(path)
-        for method, path in routes_of(create_app(desk_of(lab)))
-        if method == "GET" and not OPEN.fullmatch(path)
-    }
-
-    assert len(shown) >= 20
-    assert {answer.status_code for answer in shown.values()} <= {303, 401}
-    assert all("/login" in one.headers["location"] for one in shown.values() if one.is_redirect)
-
-
-def test_a_path_nobody_thought_of_needs_a_lead():
-    assert needed("POST", "/api/v1/anything") == "lead"
-    assert needed("DELETE", "/review/x") == "reviewer"
-    assert needed("GET", "/static/../review") == "viewer"
-
-
 @given(st.sampled_from(auth.ROLES), st.sampled_from(auth.ROLES))
 def test_a_role_may_do_what_those_before_it_may(role, need):
     assert auth.may(role, need) == (auth.ROLES.index(role) >= auth.ROLES.index(need))
@@ -597,14 +519,48 @@ def test_a_program_that_would_hide_its_own_name_is_refused(lab, program):
     assert lab.store.results.find(public_id).label is None
 
 
-def test_one_token_is_one_voter_whatever_names_it_gives(lab, program):
+@pytest.mark.parametrize(
+    "by", ["x (by 1)", "R. Stahl", "Fiji-3 (program)", "Fiji-4 (program)", "y (by z) (by z)"]
+)
+def test_programs_are_no_second_reviewer_whomever_they_name(lab, browser_of, program, by):
+    let_in(lab, "Ann", "reviewer")
     public_id = lab.take(reasons=("uncertain",), thresholds={"double_share": 1.0})
-    for name in ("leo", "mia"):
-        sent = {"by": name, "code": "G8", "comment": "seen"}
-        program.post(f"/api/v1/micrographs/{public_id}/decisions", json=sent)
+    form = form_of(lab, public_id, "code:G7", by="Ann")
+    assert browser_of("Ann").post(f"/review/{public_id}/decide", data=form).status_code == 303
+
+    for name in ("leo", by):
+        sent = {"by": name, "code": "G7", "comment": "seen"}
+        answer = program.post(f"/api/v1/micrographs/{public_id}/decisions", json=sent)
+        assert answer.status_code == 201
 
     view = lab.store.results.find(public_id)
-    assert (view.label, len(view.votes)) == (None, 1)
+    assert (view.label, [vote.by for vote in view.votes]) == (None, ["Ann"])
+
+
+def test_a_program_decides_through_the_api_alone(lab, program):
+    public_id = lab.take(reasons=("uncertain",))
+
+    answer = program.post(
+        f"/review/{public_id}/decide", data=form_of(lab, public_id, "code:G7", by="Fiji-3")
+    )
+
+    assert (answer.status_code, "through the API alone" in answer.text) == (403, True)
+    assert lab.store.results.find(public_id).labels == ()
+
+
+def test_a_leads_token_does_nothing_by_form(lab, browser_of):
+    lab.take(reasons=("uncertain",), order="4711", specimen="1")
+    token = auth.make_token()
+    lab.store.accounts.add(
+        "Robot", kind="program", role="lead", hashed=auth.hash_token(token), by="shell", at=AT
+    )
+    robot = browser_of()
+    robot.headers["authorization"] = f"Bearer {token}"
+
+    answer = robot.post("/orders/urgent", data={"number": "4711", "urgent": "1"})
+
+    assert answer.status_code == 403
+    assert not lab.store.orders.order("4711").urgent
 
 
 @pytest.mark.parametrize("shown", ["Bearer wrong", "Bearer ", "Basic QTpi", "Bearer \u00e4"])

@@ -46,6 +46,25 @@ def test_a_header_that_names_no_host_is_refused_in_a_sentence(browser, headers):
 
 
 @pytest.mark.parametrize(
+    "host",
+    [
+        "127.0.0.1/rate/x?",
+        "127.0.0.1/static/x#",
+        "127.0.0.1\\rate",
+        "127.0.0.1:80/rate/x",
+        "127.0.0.1 ",
+    ],
+)
+def test_a_host_with_more_than_a_name_and_a_port_is_refused(browser, host):
+    assert browser.get("/review", headers={"host": host}).status_code == 421
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1:8787", "LOCALHOST", "[::1]:8787"])
+def test_a_host_with_a_name_and_a_port_is_answered(browser, host):
+    assert browser.get("/healthz", headers={"host": host}).status_code == 200
+
+
+@pytest.mark.parametrize(
     "path",
     [
         "/review/%00",

@@ -11,8 +11,8 @@ from lab import DAY, HOME, Lab, desk_of
 
 from agent.fleet import KEY
 from agent.store import RingRules, RolloutState, Signature, Store
+from agent.web.access import NEEDED
 from agent.web.app import create_app
-from agent.web.authentication import needed
 
 OLD, NEW = "20261101-0badcafe", "20261125-beefbeef"
 RIGHT = {"g8": {"image": "g8-500x.tif", "code": "G8", "probability": 0.91}}
@@ -165,4 +165,4 @@ def test_a_pc_that_is_off_is_shown_as_off(lab):
     ],
 )
 def test_a_lead_starts_and_a_reviewer_stops(path, role):
-    assert needed("POST", path) == role
+    assert NEEDED[f"POST {path}"] == role
