@@ -1,6 +1,7 @@
 """Limit how many requests are answered at once, and how many images are rendered.
 
-A request counts once its body is complete, so a slow sender takes no place from others.
+A request that sends something counts once its body is complete, so a slow sender takes no place
+from others; one that only reads counts at once, whatever its headers say of a body.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 
-from agent.web.authentication import COOKIE
+from agent.web.authentication import COOKIE, SAFE_METHODS, who_is
 from agent.web.security import FOR_FILES, refuse
 from reports import marked
 
@@ -45,22 +46,18 @@ class Crowd:
 
     def __init__(self, app: ASGIApp, requests: int) -> None:
         self._app, self._free = app, requests
-        self._streams: Counter[str] = Counter()
         self._drawing = anyio.CapacityLimiter(max(2, os.cpu_count() or 2))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request, or refuse it with 503 and `Retry-After`."""
-        if scope["type"] != "http" or ALWAYS.fullmatch(scope["path"]):
+        if scope["type"] != "http" or ALWAYS.fullmatch(scope["path"]) or scope["path"] == STREAM:
             await self._app(scope, receive, send)
-            return
-        if scope["path"] == STREAM:
-            await self._stream(scope, receive, send)
             return
         place = _Place(self)
         try:
             if scope["path"] == FOR_FILES and scope["method"] == "POST":
                 await self._app(scope, receive, send)
-            elif _has_body(Headers(scope=scope)):
+            elif scope["method"] not in SAFE_METHODS and _has_body(Headers(scope=scope)):
                 await self._app(scope, place.taken_when_whole(receive), send)
             elif not place.take():
                 await refuse(scope["path"], BUSY, 503, AGAIN)(scope, receive, send)
@@ -72,20 +69,6 @@ class Crowd:
         finally:
             place.leave()
 
-    async def _stream(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer with a stream, or refuse it where too many are open; it takes no place."""
-        browser = _name_browser(scope)
-        of_browser, of_all = self._streams[browser], self._streams.total()
-        if of_browser >= STREAMS_PER_BROWSER or of_all >= STREAMS:
-            await refuse(scope["path"], FULL, 503, {"Retry-After": "30"})(scope, receive, send)
-            return
-        self._streams[browser] += 1
-        try:
-            await self._app(scope, receive, send)
-        finally:
-            self._streams[browser] -= 1
-            self._streams += Counter()  # without those that have none
-
     def enter(self) -> bool:
         """Occupy a free place; return whether there was one."""
         if self._free <= 0:
@@ -96,6 +79,34 @@ class Crowd:
     def leave(self) -> None:
         """Free a place."""
         self._free += 1
+
+
+class StreamLimit:
+    """Middleware that limits how many streams of events are open, behind the authentication.
+
+    Args:
+        app: The application behind it.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+        self._open: Counter[str] = Counter()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request; a stream is refused where too many are open."""
+        if scope["type"] != "http" or scope["path"] != STREAM:
+            await self._app(scope, receive, send)
+            return
+        browser = _name_browser(scope)
+        if self._open[browser] >= STREAMS_PER_BROWSER or self._open.total() >= STREAMS:
+            await refuse(scope["path"], FULL, 503, {"Retry-After": "30"})(scope, receive, send)
+            return
+        self._open[browser] += 1
+        try:
+            await self._app(scope, receive, send)
+        finally:
+            self._open[browser] -= 1
+            self._open += Counter()  # without those that have none
 
 
 class _Place:
@@ -125,8 +136,8 @@ class _Place:
 def _name_browser(scope: Scope) -> str:
     """Return what counts as one browser: its log-in, or else the address of its PC."""
     request = Request(scope)
-    if cookie := request.cookies.get(COOKIE):
-        return hashlib.sha256(cookie.encode()).hexdigest()
+    if (who := who_is(request)) and not who.is_program:
+        return hashlib.sha256(request.cookies[COOKIE].encode()).hexdigest()
     return request.client.host if request.client else ""
 
 

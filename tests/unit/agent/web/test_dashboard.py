@@ -17,7 +17,8 @@ from agent import auth
 from agent.nightly.order_status import Instrument
 from agent.store import Decision
 from agent.web import create_app
-from agent.web.connection_limits import STREAMS_PER_BROWSER, Crowd
+from agent.web.authentication import COOKIE, Who
+from agent.web.connection_limits import STREAMS, STREAMS_PER_BROWSER, Crowd, StreamLimit
 from agent.web.dashboard_figures import compute_usual, start_of
 from agent.web.event_stream import iter_events
 from tests.unit.agent.web.test_order_desk import desk_with, order_of
@@ -173,7 +174,7 @@ def test_streams_are_bounded_per_browser_and_take_no_place_from_pages():
         await crowd(scope, until.wait, send)
 
     async def run():
-        crowd, until = Crowd(app, requests=1), asyncio.Event()
+        crowd, until = Crowd(StreamLimit(app), requests=1), asyncio.Event()
         streams = [asyncio.create_task(open_one(crowd, until)) for _ in range(STREAMS_PER_BROWSER)]
         await opened.wait()
         await open_one(crowd, until)
@@ -186,6 +187,41 @@ def test_streams_are_bounded_per_browser_and_take_no_place_from_pages():
 
     assert asyncio.run(run()) == (1, 1)
     assert refused == [503]
+
+
+def test_no_cookie_counts_as_a_browser_before_it_was_checked():
+    answers = []
+
+    async def app(scope, receive, send):
+        await receive()
+
+    async def open_one(limit, until, cookie, who, there):
+        async def send(message):
+            if message["type"] == "http.response.start":
+                answers.append(message["status"])
+                there.release()
+
+        headers = [(b"cookie", f"{COOKIE}={cookie}".encode())]
+        scope = {"type": "http", "path": "/events", "method": "GET", "headers": headers,
+                 "client": ("10.0.0.1", 5), "state": {"who": who}}  # fmt: skip
+        await limit(scope, until.wait, send)
+
+    async def run():
+        limit, until, there = StreamLimit(app), asyncio.Event(), asyncio.Semaphore(0)
+        forged = [
+            asyncio.create_task(open_one(limit, until, f"forged {n}", None, there))
+            for n in range(STREAMS)
+        ]
+        for _ in range(STREAMS - STREAMS_PER_BROWSER):
+            await there.acquire()
+        ann = asyncio.create_task(open_one(limit, until, "kept", Who("Ann", "reviewer"), there))
+        await asyncio.sleep(0)
+        until.set()
+        await asyncio.gather(*forged, ann)
+
+    asyncio.run(run())
+
+    assert answers == [503] * (STREAMS - STREAMS_PER_BROWSER)
 
 
 def test_an_open_dashboard_keeps_no_one_logged_in(lab):

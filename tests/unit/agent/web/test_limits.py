@@ -268,3 +268,41 @@ def test_only_what_was_received_whole_takes_a_place():
     asyncio.run(form_by_drops())
 
     assert seen == ["GET"]
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+def test_what_only_reads_takes_a_place_whatever_it_says_of_a_body(method):
+    answers = []
+
+    async def run():
+        let_go, there = asyncio.Event(), asyncio.Semaphore(0)
+
+        async def working(scope, receive, send):
+            answers.append("begun")
+            there.release()
+            await let_go.wait()
+
+        async def receive():
+            return {"type": "http.request", "body": b"", "more_body": False}
+
+        async def send(message):
+            if message["type"] == "http.response.start":
+                answers.append(message["status"])
+                there.release()
+
+        crowd = Crowd(working, requests=2)
+        scope = {
+            "type": "http",
+            "method": method,
+            "path": "/history.csv",
+            "headers": [(b"content-length", b"1"), (b"transfer-encoding", b"chunked")],
+        }
+        asked = [asyncio.create_task(crowd(scope, receive, send)) for _ in range(4)]
+        for _ in asked:
+            await there.acquire()
+        let_go.set()
+        await asyncio.gather(*asked)
+
+    asyncio.run(run())
+
+    assert sorted(map(str, answers)) == ["503", "503", "begun", "begun"]
