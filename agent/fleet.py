@@ -52,7 +52,6 @@ class FleetMember:
         bundle: Bundle in use, "" for none.
         recipe: Crop recipe of the program.
         settings: Hash of the settings that change answers, "" where unknown.
-        settings_version: The settings version that it applies, "" for its own file alone.
         queue: Files that wait at its site; None where unknown.
         failed_checks: Control checks that failed; None where unknown.
         problems: Number of problems that the agent reports.
@@ -60,8 +59,7 @@ class FleetMember:
         free_bytes: Free bytes on the disk of the data folder, or None.
         total_bytes: Size of this disk in bytes, or None.
         remarks: What differs or needs an operator: "silent", "clock", "disk", "checks",
-            "other_version", "other_bundle", "other_recipe", "other_settings",
-            "other_settings_version".
+            "other_version", "other_bundle", "other_recipe", "other_settings".
     """
 
     site: str
@@ -73,7 +71,6 @@ class FleetMember:
     bundle: str = ""
     recipe: str = ""
     settings: str = ""
-    settings_version: str = ""
     queue: int | None = None
     failed_checks: int | None = None
     problems: int = 0
@@ -90,7 +87,6 @@ def describe_pc(
     settings: str,
     recipe: str,
     clock_ahead_s: float,
-    settings_version: str = "",
 ) -> dict[str, Any]:
     """Return the facts of this PC that a heartbeat carries.
 
@@ -100,14 +96,12 @@ def describe_pc(
         settings: Hash of the settings that change answers.
         recipe: Crop recipe of this program.
         clock_ahead_s: How far this PC's clock is ahead of the database's, seconds.
-        settings_version: The settings version that this PC applies, "" for none.
     """
     counts, disk = status.get("states") or {}, status.get("disk") or {}
     return {
         "version": status.get("version") or "",
         "bundle": bundle,
         "settings": settings,
-        "settings_version": settings_version,
         "recipe": recipe,
         "queue": sum(counts.get(state, 0) for state in ("queued", "settling", "processing")),
         "failed_checks": len(status.get("affected_orders") or ()),
@@ -122,7 +116,6 @@ def list_members(
     *,
     now: datetime,
     wanted: Mapping[str, str] | None = None,
-    wanted_settings: Mapping[str, str] | None = None,
 ) -> list[FleetMember]:
     """Return every PC that ever ran an agent, by site and name.
 
@@ -130,8 +123,6 @@ def list_members(
         agents: As the database lists them; a PC that only ran commands is left out.
         now: Aware UTC, by the clock of the database.
         wanted: PC → the bundle that it is to run during a rollout; None: that of most PCs.
-        wanted_settings: PC → the settings version that it is to apply, "" for none; None: all PCs
-            apply the same.
     """
     members = [
         _build_member(agent, now) for agent in agents if agent.started_at or agent.facts.get(KEY)
@@ -139,7 +130,7 @@ def list_members(
     return [
         replace(
             member,
-            remarks=tuple(_find_remarks(member, members, wanted or {}, wanted_settings or {})),
+            remarks=tuple(_find_remarks(member, members, wanted or {})),
         )
         for member in members
     ]
@@ -167,7 +158,6 @@ def _build_member(agent: AgentSeen, now: datetime) -> FleetMember:
         bundle=str(known.get("bundle") or ""),
         recipe=str(known.get("recipe") or ""),
         settings=str(known.get("settings") or ""),
-        settings_version=str(known.get("settings_version") or ""),
         queue=known.get("queue"),
         failed_checks=known.get("failed_checks"),
         problems=len(agent.facts.get("problems") or ()),
@@ -196,7 +186,6 @@ def _find_remarks(
     member: FleetMember,
     members: Sequence[FleetMember],
     wanted: Mapping[str, str],
-    wanted_settings: Mapping[str, str],
 ) -> list[str]:
     if member.state is PcState.STOPPED:
         return []
@@ -211,20 +200,10 @@ def _find_remarks(
     differs = {name: _is_other(member, running, name) for name in COMPARED}
     if member.name in wanted and member.state is PcState.RUNNING:
         differs["bundle"] = member.bundle != wanted[member.name]
-    is_running = member.state is PcState.RUNNING
-    if len({wanted_settings.get(m.name, "") for m in running}) > 1:
-        differs["settings"] = False  # during a rollout of settings the PCs differ on purpose
-    own = [f"other_{name}" for name in COMPARED if differs[name]]
-    own_version = member.settings_version
-    is_another = wanted_settings.get(member.name, own_version) != own_version
-    return remarks + own + (["other_settings_version"] if is_running and is_another else [])
+    return remarks + [f"other_{name}" for name in COMPARED if differs[name]]
 
 
 def _is_other(member: FleetMember, running: Sequence[FleetMember], name: str) -> bool:
-    if name == "settings":  # an earlier version sends none
-        running = [m for m in running if m.settings or m is member]
-        if not member.settings:
-            return False
     counts = Counter(getattr(m, name) for m in running)
     if len(counts) < 2 or member.state is not PcState.RUNNING:  # noqa: PLR2004 - two differ
         return False
@@ -267,7 +246,6 @@ def rollout_to_json(
         for host in hosts
     ]
     return {
-        "kind": str(rollout.kind),
         "bundle": rollout.bundle,
         "previous": rollout.previous,
         "state": str(rollout.state),

@@ -255,7 +255,6 @@ MORE_ACTS: dict[str, str] = {
     "work.paused": marked("judging the archive paused"),
     "work.resumed": marked("judging the archive resumed"),
     "work.cancelled": marked("judging the archive cancelled"),
-    "settings.published": marked("settings version published"),
     "rollout.started": marked("rollout started"),
     "rollout.advanced": marked("rollout reached the next ring"),
     "rollout.stopped": marked("rollout stopped"),

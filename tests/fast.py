@@ -96,8 +96,6 @@ NEEDS_MORE = frozenset(
         "fast.test_a_fast_run_refuses_a_process_and_pytorch_by_name",
         "host.test_systemd_finds_no_fault_in_the_unit_and_rates_it_2_or_better",
         "host.test_what_the_agent_starts_is_kept_to_the_same_cores",
-        "host.test_an_agent_that_starts_again_in_its_process_has_as_many_cores_as_before",
-        "settings.test_a_command_that_stores_answers_drops_a_version_that_was_taken_back_while_no_agent_ran",
         "store.test_a_postgresql_that_stops_is_a_fault_and_work_goes_on_when_it_is_back",
         "training_words.test_missing_scale_is_said_first_and_before_a_training_that_is_refused",
     }

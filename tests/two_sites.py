@@ -78,7 +78,6 @@ class Known:
     record: str
     job: str
     act: str
-    version: str
     ints: dict[str, int]
     claim: Claim
     unit_claim: UnitClaim
@@ -156,8 +155,6 @@ def fill_there(lab: Lab) -> Known:
     needle = store.needle_measurements.add(
         fields[0], NewNeedle((1.0, 2.0), (60.0, 50.0), 0.12), by=f"{HIDDEN}-by", at=DAY
     )
-    content = {"settings": {"orders": {"leads": [f"{HIDDEN}-lead"]}}, "files": {}}
-    version = store.settings_versions.publish(content, Signature("Bea", f"{HIDDEN}-why", DAY))
     rollout = _roll_out(store)
     job = store.jobs.begin("job-2", at=DAY, facts={"note": f"{HIDDEN}-job"})
     lab.arrive(f"{HIDDEN}5.tif", at=DAY)
@@ -184,7 +181,6 @@ def fill_there(lab: Lab) -> Known:
         statement=statement,
         heat="H-4711",
         record="control-2",
-        version=version.version,
         job="job-2",
         act="label",
         ints={
@@ -264,7 +260,6 @@ def nowhere(known: Known) -> Known:
         record="kontrol-2",
         job="job-3",
         act="label",
-        version="settings-000000000000",
         ints=dict.fromkeys(known.ints, NUMBER),
         claim=replace(known.claim, content_id=NUMBER, source="LOM-3"),
         unit_claim=replace(known.unit_claim, unit_id=NUMBER, job_id=NUMBER, left=(NUMBER,)),

@@ -252,19 +252,6 @@ def load_settings(context: typer.Context) -> Settings:
     return loaded
 
 
-def load_version_in_use(context: typer.Context) -> Settings:
-    """Load the settings of a call that stores answers, with the version this PC is to apply.
-
-    While no agent ran here, the version may have been taken back, or another one finished.
-    """
-    from agent.service.jobs.settings_version import SettingsFollower  # brings PyTorch
-
-    settings = load_settings(context)
-    with open_store(settings) as store:
-        is_other = SettingsFollower(settings, store).align()
-    return load_settings(context) if is_other else settings
-
-
 def find_settings_file(context: typer.Context) -> Path | None:
     """Return the settings file of this call, or None if only defaults apply."""
     from agent import settings

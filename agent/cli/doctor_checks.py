@@ -45,7 +45,6 @@ def examine(settings: Settings, file: Path | None) -> list[DoctorResult]:
             "doubtful",
             "no agent.toml found, so defaults apply. Write one with `agent init`.",
         ),
-        *_settings_version(settings),
         _program(),
         _python(),
         *_service(account, settings, file),
@@ -65,23 +64,6 @@ def examine(settings: Settings, file: Path | None) -> list[DoctorResult]:
         _taxonomy(settings),
         _bundle(settings),
     ]
-
-
-def _settings_version(settings: Settings) -> Iterator[DoctorResult]:
-    """Report which settings version applies, and which own values it overrides."""
-    from agent.settings import list_overridden
-
-    if not settings.version:
-        return
-    names = list_overridden(settings)
-    if names:
-        sentence = (
-            f"{settings.version} overrides {', '.join(names)} of this PC. Remove them from "
-            "agent.toml and the environment, or publish another version: agent settings publish."
-        )
-        yield DoctorResult("settings version", "doubtful", sentence)
-    else:
-        yield DoctorResult("settings version", "right", f"{settings.version} applies")
 
 
 def _taxonomy(settings: Settings) -> DoctorResult:

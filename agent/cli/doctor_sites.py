@@ -1,4 +1,4 @@
-"""Check the separation of sites in a shared database, and what this site shares."""
+"""Check the PCs of this site, the separation of sites in a shared database, and what they share."""
 
 from __future__ import annotations
 
@@ -19,13 +19,14 @@ TWO = 2
 
 
 def examine_sites(settings: Settings) -> Iterator[DoctorResult]:
-    """Yield the findings; none if there is one site of one name and it shares nothing."""
+    """Yield the findings; none if one PC runs, and there is one site that shares nothing."""
     from agent.service.renamed_site import describe_renamed
 
     try:
         with open_store(settings) as store:
             if renamed := describe_renamed(settings, store):
                 yield DoctorResult("site name", "wrong", renamed)
+            yield from _check_pcs(store)
             names = store.over_all_sites().names()
             if len(names) < TWO and not settings.site.shares:
                 return
@@ -33,6 +34,33 @@ def examine_sites(settings: Settings) -> Iterator[DoctorResult]:
             yield from _check_sharing(settings, store)
     except AgentError:
         return  # the check `database` reports it
+
+
+def _check_pcs(store: Store) -> Iterator[DoctorResult]:
+    """Compare version, bundle, crop recipe and settings of the PCs that run at this site."""
+    from agent.cli.fleet import REMARKS
+    from agent.fleet import PcState, list_members
+    from agent.service.data_folder import clock
+    from agent.service.database_clock import DatabaseClock
+
+    members = list_members(
+        store.agents.list_all(),
+        now=DatabaseClock(store, now=clock)(),
+        wanted=store.rollouts.list_wanted(),
+    )
+    running = [member for member in members if member.state is PcState.RUNNING]
+    if len(running) < TWO:
+        return
+    differing = [
+        f"{member.name} has {', '.join(others)}"
+        for member in running
+        if (others := [REMARKS[name] for name in member.remarks if name.startswith("other_")])
+    ]
+    if differing:
+        sentence = f"{'; '.join(differing)} than most PCs of this site. Compare agent settings."
+        yield DoctorResult("PCs", "doubtful", sentence)
+    else:
+        yield DoctorResult("PCs", "right", f"{len(running)} PCs run with the same settings.")
 
 
 def _check_separation(store: Store, n: int) -> DoctorResult:

@@ -77,10 +77,6 @@ EXAMPLES: dict[str, str] = {
     "rollout start": (
         'agent rollout start 20261124-1f2e3d4c --by "E. Meier" --reason "better on G8"'
     ),
-    "settings publish": (
-        'agent settings publish --from-this-pc --by "E. Meier" --reason "10 % control sample"'
-    ),
-    "settings versions": "agent settings versions --json",
     "rollout status": "agent rollout status --json",
     "rollout stop": "agent rollout stop",
     "rollout continue": (

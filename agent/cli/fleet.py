@@ -23,7 +23,6 @@ REMARKS = {
     "other_bundle": "other bundle",
     "other_recipe": "other crop recipe",
     "other_settings": "other settings",
-    "other_settings_version": "other settings version",
 }
 GB = 1e9
 
@@ -51,7 +50,6 @@ def fleet(
             agents,
             now=DatabaseClock(store, now=clock)(),
             wanted={} if all_sites else store.rollouts.list_wanted(),
-            wanted_settings={} if all_sites else store.settings_versions.list_wanted(),
         )
     if json:
         console.print_json({"pcs": [to_json(member) for member in members]})

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from agent.cli import console
-from agent.cli.app import SOME_FAILED, app, load_version_in_use
+from agent.cli.app import SOME_FAILED, app, load_settings
 from agent.cli.job_progress import silence_log
 from agent.cli.options import (
     By,
@@ -153,7 +153,7 @@ def import_(  # noqa: PLR0917 - each is a word of the command
 
     g8/field_01.tif,G8,4711-1,0.1
     """
-    settings = load_version_in_use(context)
+    settings = load_settings(context)
     with signed_store(context, settings, by) as (store, signer):
         if for_orders:
             from agent.cli.order_policy import read_order_policy  # a plain import needs none

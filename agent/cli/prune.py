@@ -31,17 +31,14 @@ def prune(
     """Delete pixels that are older than [retention] allows and are no evidence.
 
     Evidence is what a statement, a label, a round robin, a check, a study or a hold refers to. The
-    command prints what it keeps and why. Of the settings versions only the one in use counts.
+    command prints what it keeps and why.
     """
     from agent import maintenance
     from agent.archive import Archive
-    from agent.orders.order_policy import with_version_in_use
 
     settings, at = load_settings(context), datetime.now(UTC)
     archive = Archive.open(settings.store)
     with open_store(settings) as store:
-        # Pixels that a version on trial deletes do not come back when it is stopped.
-        settings = with_version_in_use(settings, store)
         befores = _compute_cutoffs(settings, at)
         since = maintenance.compute_statements_start(settings.retention.statements_years, now=at)
         plans = maintenance.plan(store, archive, befores=befores, statements_since=since)

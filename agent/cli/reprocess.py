@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from agent.cli import console
-from agent.cli.app import app, load_settings, load_version_in_use, open_store
+from agent.cli.app import app, load_settings, open_store
 from agent.cli.job_progress import run_to_end, silence_log
 from agent.cli.options import (
     JsonOption,
@@ -95,7 +95,7 @@ def reprocess(
             f"{' and '.join(chosen)}: choose one." if chosen else "--bundle: name a bundle."
         )
     if not chosen:
-        settings = load_version_in_use(context)
+        settings = load_settings(context)
     with open_store(settings) as store:
         if list_:
             print_jobs(store, bundle, json=json)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from agent.cli import console
-from agent.cli.app import SAYS_NO, app, load_version_in_use, open_store
+from agent.cli.app import SAYS_NO, app, load_settings, open_store
 from agent.cli.job_progress import run_to_end, silence_log
 from agent.cli.options import (
     JsonOption,
@@ -60,7 +60,7 @@ def retrain(
     from agent.service.jobs.retrain import find_training_job
 
     silence_log()
-    settings = load_version_in_use(context)
+    settings = load_settings(context)
     with open_store(settings) as store:
         if cancel:
             _cancel(store)

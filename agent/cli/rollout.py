@@ -1,4 +1,4 @@
-"""`agent rollout`: the PCs of a site take a bundle or a settings version in rings."""
+"""`agent rollout`: the PCs of a site take a bundle in rings."""
 
 from __future__ import annotations
 
@@ -21,11 +21,10 @@ from agent.cli.signing import os_user, require_lead, signed_store
 from agent.errors import WrongUse
 
 if TYPE_CHECKING:
-    from agent.settings import Settings
-    from agent.store import RingRules, Store
+    from agent.store import Store
 
 rollout = typer.Typer(
-    help="Rollout of a bundle or settings version in rings: named PCs, a share, all.",
+    help="Rollout of a bundle in rings: named PCs, a share, all.",
     no_args_is_help=True,
 )
 app.add_typer(rollout, name="rollout")
@@ -34,71 +33,27 @@ app.add_typer(rollout, name="rollout")
 @rollout.command()
 def start(  # noqa: PLR0917 - each is a word of the command
     context: typer.Context,
+    name: Annotated[str, typer.Argument(help="Name of the bundle; see agent models list.")],
     by: ByOption,
     reason: ReasonOption,
-    name: Annotated[str, typer.Argument(help="Name of the bundle; see agent models list.")] = "",
-    settings_version: Annotated[
-        str,
-        typer.Option("--settings", help="A settings version instead; see agent settings versions."),
-    ] = "",
     days: DaysOption = DAYS,
     first: Annotated[
         list[str] | None,
         typer.Option("--first", help="PC of ring 1; repeatable. Default: [rollout] first."),
     ] = None,
 ) -> None:
-    """Sign for a bundle or settings version that the PCs take in rings.
+    """Sign for a bundle that the PCs take in rings.
 
     It is in use when the last ring agrees. Each PC judges the reference images before it uses it.
     The first PC whose answers differ stops the rollout, and every PC goes back to what was in use.
     """
     from agent.lab_context import get_ring_rules
 
-    if bool(name) == bool(settings_version):
-        raise WrongUse("Name a bundle or write --settings VERSION, one of both.")
     settings = load_settings(context)
     rules = get_ring_rules(settings)
     if first:
         rules = replace(rules, first=tuple(first))
-    if settings_version:
-        _start_settings(context, settings, settings_version, by=by, reason=reason, rules=rules)
-        return
     sign_for(context, settings, name, by=by, reason=reason, days=days, rules=rules)
-
-
-def _start_settings(
-    context: typer.Context,
-    settings: Settings,
-    version: str,
-    *,
-    by: str,
-    reason: str,
-    rules: RingRules,
-) -> None:
-    from agent.lab_context import require_same_classes
-    from agent.service.data_folder import clock
-    from agent.service.database_clock import DatabaseClock
-    from agent.store import Signature
-
-    Signature(by, reason, clock())  # refuses an empty name and an empty reason
-    with signed_store(context, settings, by) as (store, signer):
-        require_lead(settings, store, signer)
-        published = store.settings_versions.find(version)
-        if published is None:
-            raise WrongUse(f"No settings version {version}. See agent settings versions.")
-        require_same_classes(settings, store, published)
-        store.settings_versions.start(
-            version,
-            Signature(signer, reason, clock()),
-            promoters=settings.retrain.promoters,
-            rings=rules,
-            ring_at=DatabaseClock(store, now=clock)(),
-        )
-    console.out.print(
-        f"The PCs of ring 1 apply {version}: {', '.join(rules.first)}. To see how far it is: "
-        "agent rollout status",
-        markup=False,
-    )
 
 
 @rollout.command("continue")
@@ -134,8 +89,7 @@ def stop(context: typer.Context) -> None:
         if not store.rollouts.stop(by=os_user(), at=clock()):
             raise WrongUse("No rollout is running. See agent rollout status.")
         stopped = store.rollouts.find_latest()
-        nothing = "no bundle" if stopped and stopped.kind == "bundle" else "its own settings"
-        current = (stopped.previous if stopped else None) or nothing
+        current = (stopped.previous if stopped else None) or "no bundle"
     console.out.print(f"Stopped. Every PC goes back to {current}.", markup=False)
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from agent.cli.app import DONE, SOME_FAILED, app, load_settings, load_version_in_use, open_store
+from agent.cli.app import DONE, SOME_FAILED, app, load_settings, open_store
 from agent.cli.console import err, out, progress
 
 if TYPE_CHECKING:
@@ -29,14 +29,12 @@ def run(
 ) -> None:
     """Watch the sources and process every micrograph, until stopped."""
     if once:
-        raise typer.Exit(_run_once(load_version_in_use(context)))
-    settings = load_settings(context)
-    while _run(settings):
-        settings = load_settings(context)
+        raise typer.Exit(_run_once(load_settings(context)))
+    _run(load_settings(context))
 
 
-def _run(settings: Settings) -> bool:
-    """Run an agent to its end; return whether to run one again, with the settings read again."""
+def _run(settings: Settings) -> None:
+    """Run an agent to its end."""
     import faulthandler
 
     from agent import log  # heavy
@@ -71,17 +69,13 @@ def _run(settings: Settings) -> bool:
         on_stopping=lambda: manager.say("STOPPING=1\nSTATUS=finishing the current file"),
         on_upgrade=lambda upgrade: manager.extend_start(upgrade.sentence),
     )
-    return agent.run()
+    agent.run()
 
 
 def freeze_imported() -> None:
-    """Exclude what was imported from Python's search for unused cycles.
-
-    What an agent that ran before in this process left behind is freed first.
-    """
+    """Exclude what was imported from Python's search for unused cycles."""
     import gc
 
-    gc.unfreeze()
     gc.collect()
     gc.freeze()
 

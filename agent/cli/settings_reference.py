@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import BaseModel
 
 from agent.errors import hide_passwords
-from agent.settings import ENV_PREFIX, FILES, PROCESS_KEYS, SHARED, Settings, Source
+from agent.settings import ENV_PREFIX, PROCESS_KEYS, Settings, Source
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -105,21 +105,14 @@ def format_toml(value: object) -> str:
 def list_settings(
     settings: Settings, file: Path | None, environment: Mapping[str, str] = os.environ
 ) -> list[tuple[str, str, str]]:
-    """List every setting as (name, value, origin).
-
-    The origin is "environment", "file", "default" or the name of the settings version.
-    """
+    """List every setting as (name, value, origin): "environment", "file" or "default"."""
     written = tomllib.loads(file.read_text(encoding="utf-8-sig")) if file else {}
     upper = {name.upper() for name in environment}
     rows = []
-    shared = {f"{section}.{key}" for section, keys in SHARED.items() for key in keys}
-    own = dict(_flat(settings.own))
     for name, value in _flat(settings):
         variable = ENV_PREFIX + name.replace(".", "__").upper()
         section = f"{ENV_PREFIX}{name.split('.')[0].split('[')[0]}".upper()
-        if settings.version and (name in shared or (name in FILES and own[name] != value)):
-            origin = settings.version
-        elif variable in upper or section in upper:
+        if variable in upper or section in upper:
             origin = "environment"
         else:
             origin = "file" if _written(written, name) else "default"

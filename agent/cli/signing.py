@@ -72,7 +72,6 @@ SIGNED: dict[str, Signing] = {
     "roundrobin new": Signing("planned"),
     "roundrobin open": Signing("opened"),
     "scale check": Signing("measured", "reviewer"),
-    "settings publish": Signing("published"),
     "spec automatic": Signing("released"),
     "train": Signing("imported and promoted"),
     "users add": Signing("let in", ADMIN),

@@ -87,8 +87,6 @@ def _print_status(document: dict[str, Any], at: Callable[[str | None], str]) -> 
             f"{work['role']} {work['bundle']}: {work['state']}, {work['done']} of {work['total']}"
             f"{left}{aside}"
         )
-    if line := _describe_settings(document):
-        echo(f"settings: {line}")
     if rollout := document.get("rollout"):
         echo(
             f"rollout of {rollout['bundle']}: {rollout['state']}, ring {rollout['ring']} of 3 "
@@ -96,14 +94,3 @@ def _print_status(document: dict[str, Any], at: Callable[[str | None], str]) -> 
         )
     for problem in document["problems"]:
         echo(f"! {problem}")
-
-
-def _describe_settings(document: dict[str, Any]) -> str:
-    """Return the settings version that this PC applies and the one that it is to apply, or ""."""
-    version, wanted = document["settings_version"], document["wanted_settings_version"]
-    line = version or "agent.toml"
-    if names := ", ".join(document["overridden_settings"]):
-        line += f", overrides {names} of this PC"
-    if wanted is not None and wanted != version:
-        return f"{line}; agent run changes to {wanted or 'agent.toml'}"
-    return line if version else ""

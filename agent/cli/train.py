@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from agent.cli import console
-from agent.cli.app import SOME_FAILED, app, load_version_in_use, open_store
+from agent.cli.app import SOME_FAILED, app, load_settings, open_store
 from agent.cli.evaluation_text import format_share
 from agent.cli.import_ import import_labelled, print_imported
 from agent.cli.job_progress import show_progress
@@ -102,7 +102,7 @@ def train(
 
     On several GPUs: torchrun --nproc-per-node 4 -m agent train, with the same options.
     """
-    settings = load_version_in_use(context)
+    settings = load_settings(context)
     options: dict[str, Any] = {
         "arch": arch,
         "subtype_arch": subtype_arch,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from agent.cli.app import app, load_version_in_use, open_store
+from agent.cli.app import app, load_settings, open_store
 from agent.cli.console import err
 
 
@@ -21,7 +21,7 @@ def web(context: typer.Context) -> None:
     from agent.service.data_folder import clock
     from agent.web import app_of
 
-    settings = load_version_in_use(context)
+    settings = load_settings(context)
     log.set_up(level=settings.log.level)
     open_files.raise_limit()
     stop = threading.Event()

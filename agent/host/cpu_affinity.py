@@ -4,10 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 AT_LEAST = 2
 """With fewer, a micrograph that is read would wait for one that is judged."""
@@ -27,11 +23,10 @@ def keep_to_share(wished: int) -> int:
     """Restrict this process to its share of the cores and return their number.
 
     Processes it starts inherit it, and libraries that count cores count these. Where the system
-    cannot do that, nothing is done. A further call chooses among the cores of the first one, as
-    where an agent starts again in its process.
+    cannot do that, nothing is done.
     """
     if hasattr(os, "sched_setaffinity"):
-        allowed = _find_allowed(lambda: sorted(os.sched_getaffinity(0)))
+        allowed = sorted(os.sched_getaffinity(0))
         ours = allowed[-count_cores(wished, len(allowed)) :]  # the first ones serve the devices
         os.sched_setaffinity(0, ours)
         return len(ours)
@@ -40,21 +35,11 @@ def keep_to_share(wished: int) -> int:
     return os.cpu_count() or 1
 
 
-_allowed: list[int] = []
-"""The cores of this process before it was restricted, [] until then."""
-
-
-def _find_allowed(read: Callable[[], list[int]]) -> list[int]:
-    if not _allowed:
-        _allowed.extend(read())
-    return list(_allowed)
-
-
 def _keep_on_windows(wished: int) -> int:
     import psutil  # noqa: PLC0415 - only there
 
     process = psutil.Process()
-    allowed = _find_allowed(process.cpu_affinity)
+    allowed = process.cpu_affinity()
     ours = allowed[-count_cores(wished, len(allowed)) :]
     process.cpu_affinity(ours)
     process.nice(psutil.BELOW_NORMAL_PRIORITY_CLASS)

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from functools import cache, partial
 from typing import TYPE_CHECKING
 
-from agent.errors import AgentError
 from agent.orders.assessed import OrderPolicy
 from agent.orders.instrument_holds import Holds
 from agent.orders.method_validation import load_allowances
@@ -15,7 +13,6 @@ from agent.orders.scale_tracing import ScaleTracing, load_measurements
 from agent.orders.specification import read_specifications
 from agent.orders.specification_history import load_history
 from agent.orders.taxonomy_history import load_taxonomies, note_bundles, note_taxonomy
-from agent.settings import get_files_folder, overlay, write_files
 from agent.watch import Calibration, Provenance
 
 if TYPE_CHECKING:
@@ -44,9 +41,6 @@ def load_policy(
 ) -> OrderPolicy:
     """Load the policy of the lab, and record a changed specification or taxonomy.
 
-    An order belongs to all PCs of a site, so it is judged by the settings version in use, also on a
-    PC that tries another one in a ring.
-
     Args:
         settings: Of the lab.
         store: Open.
@@ -58,12 +52,10 @@ def load_policy(
     Raises:
         BadSpecification: The file cannot be used.
     """
-    settings = with_version_in_use(settings, store)
     scales = ScaleTracing(load_measurements(store), settings.orders.scale_valid_months)
     bundles = settings.store.folder / BUNDLES
     if is_noted:
-        if has_version_in_use(settings, store):
-            note_taxonomy(store, taxonomy, now=now)
+        note_taxonomy(store, taxonomy, now=now)
         note_bundles(store, bundles, now=now)
     specifications = (
         note_specifications(settings, store, now=now)
@@ -97,37 +89,11 @@ def _iter_remarks(
     yield from scales.notes(view)
 
 
-def with_version_in_use(settings: Settings, store: Store) -> Settings:
-    """Return a PC's settings with the version in use, in place of another one that it applies.
-
-    A PC applies another one while it is in a ring of a rollout, and until it starts again after the
-    rollout. Where it cannot use the version in use, its settings are returned as they are.
-    """
-    current = store.settings_versions.find_current()
-    if settings.version == (current or ""):
-        return settings
-    version = store.settings_versions.find(current) if current else None
-    if version is None:
-        return settings.own
-    with suppress(AgentError, OSError):  # an older program goes on with what it has
-        folder = get_files_folder(settings.store.folder, version.version)
-        over = overlay(settings.own, version.content, folder)
-        if write_files(settings.store.folder, version.content) == version.version:
-            return settings.own.with_version(version.version, over)
-    return settings
-
-
-def has_version_in_use(settings: Settings, store: Store) -> bool:
-    """Return whether settings are those of the version in use, or a PC's own before the first."""
-    return settings.version == (store.settings_versions.find_current() or "")
-
-
 def note_specifications(settings: Settings, store: Store, *, now: datetime) -> Specifications:
     """Read the specifications, and record from when on they are valid.
 
     An order is judged by what was recorded when it was released, so call this before an order is
-    imported. Those of a settings version that is not in use are not recorded: they would apply to
-    the orders of all PCs.
+    imported.
 
     Args:
         settings: Of the lab.
@@ -137,10 +103,7 @@ def note_specifications(settings: Settings, store: Store, *, now: datetime) -> S
     Raises:
         BadSpecification: The file cannot be used.
     """
-    settings = with_version_in_use(settings, store)
     specifications = read_specifications(settings.orders.specifications)
-    if not has_version_in_use(settings, store):
-        return specifications
     entries = [
         (entry.name, entry.valid_from, entry.approved_by, entry.sha256, entry.entry)
         for entry in specifications.entries

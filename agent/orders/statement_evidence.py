@@ -202,7 +202,6 @@ def _models(whole: Mapping[str, Any], zone: ZoneInfo) -> StatementSection:
                 ),
                 bundles,
             ),
-            Table("", (_("Settings version"), _("Fields")), tuple(_settings_rows(whole))),
             Table(
                 _("Permissions for fields that rest on the model alone"),
                 (
@@ -244,18 +243,6 @@ def _bundle_rows(whole: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:
             ", ".join(sorted({check["recipe"] for check in own} - {""})) or "–",
             ", ".join(sorted(thresholds)).replace("_", " ") or "–",
         )
-
-
-def _settings_rows(whole: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:
-    """Yield each settings version with the fields judged under it; nothing without versions."""
-    names = name_fields(whole)
-    fields: dict[str, list[str]] = {}
-    for field in whole["fields"]:
-        version = str(field["thresholds"].get("settings_version", ""))
-        fields.setdefault(version, []).append(names[field["id"]])
-    if any(fields):
-        for version, judged in sorted(fields.items()):
-            yield version or _("none: agent.toml of the PC"), ", ".join(judged)
 
 
 def _record(record: Mapping[str, Any] | None, zone: ZoneInfo) -> str:

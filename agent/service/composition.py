@@ -146,9 +146,8 @@ def build_scope(classifier: Classifier, store: Store | None) -> Scope:
 
 
 def collect_thresholds(settings: Settings) -> dict[str, Any]:
-    """Return the settings that are stored with every result, and the name of their version."""
-    version = {"settings_version": settings.version} if settings.version else {}
-    return version | {
+    """Return the settings that are stored with every result."""
+    return {
         "alpha": settings.strangeness.alpha,
         "min_probability": settings.triage.min_probability,
         "control_share": settings.triage.control_share,
@@ -309,7 +308,7 @@ class Demanded:
         self._file, self._zone = settings.orders.specifications, settings.site.time_zone
         self._store, self._now = store, now
         self._settings = settings
-        self._last_read: tuple[bytes, str | None] | None = None
+        self._last_read: bytes | None = None
         self._classes: object = _UNREAD
         self._known = Specifications()
 
@@ -328,9 +327,8 @@ class Demanded:
             content = self._file.read_bytes()
         except OSError:
             content = b""
-        read = (content, self._store.settings_versions.find_current())
-        if read != self._last_read:
-            self._last_read = read
+        if content != self._last_read:
+            self._last_read = content
             try:
                 self._known = note_specifications(self._settings, self._store, now=self._now())
             except BadSpecification as error:

@@ -50,7 +50,6 @@ from agent.service.jobs.outbound import (
 )
 from agent.service.jobs.rollout import ROLLOUT_EVERY_S, RolloutLeader
 from agent.service.jobs.scrub import Verifier
-from agent.service.jobs.settings_version import SettingsFollower
 from agent.service.jobs.unit_pulling import PULL_EVERY_S, UnitPuller
 from agent.service.lock import RunLock
 from agent.service.meter import Meter
@@ -89,7 +88,6 @@ TICK_S = 0.5
 STANDS_STILL_S = 900.0  # several times the longest step there is: a large file, a bundle that loads
 WORKER_ENDS_S = 7.0  # what the file in hand gets; then its process is killed and it is given back
 THREADS_END_S = 1.0
-ERRANDS_END_S = 20.0  # before a new start in the same process
 PAGES_END_S = 3.0
 FORCED = 130
 READABLE = (
@@ -125,8 +123,6 @@ class Agent:
         self._on_ready, self._on_beat, self._on_stopping = on_ready, on_beat, on_stopping
         self._on_upgrade = on_upgrade
         self._stop = threading.Event()
-        self._stop_requested = threading.Event()
-        self._has_other_settings = False
         self._set_back_s = 0.0
         self._affected: list[Affected] = []
         self._work: list[WorkProgress] = []
@@ -141,19 +137,11 @@ class Agent:
         """Where the review page answers, once it does."""
 
     def stop(self) -> None:
-        """Request that it stops, also where it is about to start again."""
-        self._stop_requested.set()
+        """Request that it stops."""
         self._stop.set()
 
-    @property
-    def _starts_again(self) -> bool:
-        return self._has_other_settings and not self._stop_requested.is_set()
-
-    def run(self) -> bool:
-        """Run until `stop`, a signal, or another settings version that this PC is to apply.
-
-        Returns:
-            Whether it is to run again, as a new agent with the settings as they are read then.
+    def run(self) -> None:
+        """Run until `stop` or a signal.
 
         Raises:
             SetupError: Settings, data folder, database or port cannot be used.
@@ -165,22 +153,9 @@ class Agent:
             self._lock,
             open_store(self._settings, on_upgrade=self._on_upgrade) as store,
         ):
-            follower = SettingsFollower(self._settings, store, now=self._now)
-            self._has_other_settings = follower.align()
-            if not self._has_other_settings:
-                self._run(store, follower)
-            return self._starts_again
+            self._run(store)
 
-    def _follow_settings(self, follower: SettingsFollower) -> bool:
-        """Return whether a batch may begin: not before a new start, for other settings."""
-        is_other = follower.refresh()
-        self.problems.say("settings", follower.problem)
-        if is_other:
-            self._has_other_settings = True
-            self._stop.set()
-        return not is_other
-
-    def _run(self, store: Store, follower: SettingsFollower) -> None:
+    def _run(self, store: Store) -> None:
         now, settings = self._now, self._settings
         for sentence in require_newest(settings, store, now=now()):
             log.warning("database.older", reason=sentence)
@@ -198,7 +173,6 @@ class Agent:
             bundle=bundle,
             reachable=lambda: [*(w.source for w in watches if w.is_reachable()), INBOX_SOURCE],
             problems=self.problems,
-            before_round=lambda: self._follow_settings(follower),
             after_round=instrument.after_round,
             release_memory=bundle.release_memory,
         )
@@ -236,21 +210,15 @@ class Agent:
         try:
             self._keep_watch(store, worker, watches, nights)
         finally:
-            log.info("service.stopping", starts_again=self._starts_again)
-            if not self._starts_again:
-                self._on_stopping()
+            log.info("service.stopping")
+            self._on_stopping()
             nights.stop()
             candidates.stop()
             verifier.stop()
             for errand in errands:
                 errand.stop()
             self._end(worker, watches, pages)
-            if self._starts_again:  # what they began ends with the settings that it began with
-                ends_at_s = time.monotonic() + ERRANDS_END_S
-                for errand in errands:
-                    errand.join(max(ends_at_s - time.monotonic(), 0.0))
-            else:
-                self._say_stopped(store)
+            self._say_stopped(store)
             log.info("service.stopped")
 
     def _errands(
@@ -375,7 +343,6 @@ class Agent:
             document,
             bundle=(self._bundle.name if self._bundle else None) or "",
             settings=hash_settings(self._settings),
-            settings_version=self._settings.version,
             recipe=RECIPE,
             clock_ahead_s=self._clock_ahead_s(store),
         )
@@ -440,7 +407,7 @@ class Agent:
         for thread in watches:
             thread.join(THREADS_END_S / max(len(watches), 1))  # a dead share holds its own only
         if pages:  # the next agent of this process needs their address
-            pages.join(ERRANDS_END_S if self._starts_again else PAGES_END_S)
+            pages.join(PAGES_END_S)
 
     def _say_stopped(self, store: Store) -> None:
         try:
@@ -457,7 +424,7 @@ class Agent:
             return
 
         def heard(number: int, _frame: FrameType | None) -> None:
-            if self._stop_requested.is_set():
+            if self._stop.is_set():
                 os._exit(FORCED)  # the journal has everything; what was in hand is queued again
             log.info("service.signalled", signal=signal.Signals(number).name)
             self.stop()

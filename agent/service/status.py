@@ -22,7 +22,6 @@ from agent.service.own_backups import describe_overdue, last_backup_at
 from agent.service.renamed_site import describe_renamed
 from agent.service.unfollowed_revisions import describe_unfollowed
 from agent.service.work_status import describe_work
-from agent.settings import list_overridden
 from agent.site_folders import get_features_folder
 from agent.site_time import compute_night_end, night_of
 from agent.store import RolloutState, Store, StoreFault, store_url
@@ -97,7 +96,7 @@ def build_status_from_store(
         _source_to_json(s.name, s.folder, s.mode, by_source.get(s.name)) for s in settings.sources
     ]
     counts = store.files.count_by_state()
-    bundle, wanted = store.promotions.find_current(), store.settings_versions.find_wanted().applied
+    bundle = store.promotions.find_current()
     problems = [
         *(_iter_silence_problems(mine, now) if here else ()),
         *heard,
@@ -118,9 +117,6 @@ def build_status_from_store(
         "states": counts,
         "bundle": bundle,
         "rollout": _describe_rollout(store, now),
-        "settings_version": settings.version,
-        "wanted_settings_version": wanted.version if wanted else "",
-        "overridden_settings": list_overridden(settings),
         "site": settings.site.name,
         "other_sites": [
             name for name in store.over_all_sites().names() if name != settings.site.name
@@ -270,9 +266,6 @@ def _without_store(
         "states": {},
         "bundle": remembered.get("bundle"),
         "rollout": None,
-        "settings_version": settings.version,
-        "wanted_settings_version": None,
-        "overridden_settings": list_overridden(settings),
         "database": hide_passwords(
             store_url(settings.store.folder, settings.store.url).split("@")[-1]
         ),

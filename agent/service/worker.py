@@ -64,7 +64,6 @@ class Worker(threading.Thread):
         make: Makes a pool, and a pipeline upon it; again, if the pool breaks.
         bundle: Is refreshed between batches.
         reachable: Returns the names of the sources that can be read now.
-        before_round: Called before each batch; False: nothing is judged, as the agent starts again.
         after_round: Called after each batch with the number of its files, and the classifier.
         problems: Where problems are reported.
         steady: A clock that cannot be set, in seconds.
@@ -78,7 +77,6 @@ class Worker(threading.Thread):
         bundle: CurrentBundle,
         reachable: Callable[[], Sequence[str]],
         problems: Problems,
-        before_round: Callable[[], bool] = lambda: True,
         after_round: Callable[[int, Classifier | None], None] = lambda _files, _classifier: None,
         steady: Callable[[], float] = time.monotonic,
         release_memory: Callable[[], None] = lambda: None,
@@ -86,7 +84,6 @@ class Worker(threading.Thread):
         super().__init__(name="work", daemon=True)
         self._make, self._bundle, self._problems = make, bundle, problems
         self._reachable, self._after_round = reachable, after_round
-        self._before_round = before_round
         self._work, self._stopping = threading.Event(), threading.Event()
         self._lock = threading.Lock()
         self._pool: CropPool | None = None
@@ -176,9 +173,6 @@ class Worker(threading.Thread):
                 self._pool.release_memory()
 
     def _round(self, n: int) -> int:
-        if not self._before_round():
-            self._release_held()
-            return 0
         self._outdated = self._bundle.refresh() or self._outdated
         self._problems.say("bundle", self._bundle.problem)
         if self._bundle.waits_for:

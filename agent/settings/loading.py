@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import os
+import platform
 import sys
 import tomllib
 from itertools import permutations
@@ -19,12 +20,10 @@ from pydantic_settings import (
 )
 
 from agent.errors import BadSettings
-from agent.settings.applied_version import find_applied, find_pc_name, get_files_folder
 from agent.settings.messages import describe_bad_json, describe_fault
 from agent.settings.paths import SOURCES, NamedPath, iter_paths, iter_source_paths
 from agent.settings.root import ENV_PREFIX, Settings
 from agent.settings.sections import OLD_NAME
-from agent.settings.shared_settings import overlay
 from agent.toml_faults import describe_toml_fault
 
 if TYPE_CHECKING:
@@ -82,35 +81,13 @@ def platform_folder(environment: Mapping[str, str] = os.environ) -> Path:
     return Path("/etc/martensight")
 
 
-def read(
-    file: Path | None,
-    environment: Mapping[str, str] = os.environ,
-    *,
-    pc: str | None = None,
-) -> Settings:
+def find_pc_name() -> str:
+    """Return the name of this PC."""
+    return platform.node() or "agent"
+
+
+def read(file: Path | None, environment: Mapping[str, str] = os.environ) -> Settings:
     """Read the settings; their paths are returned absolute, relative to the file's folder.
-
-    The shared ones of the settings version that this PC applies override file and environment.
-
-    Args:
-        file: `agent.toml`, or None for defaults and environment alone.
-        environment: Its `AGENT_…` variables override the file.
-        pc: Name of the PC whose version applies; None: this one.
-
-    Raises:
-        BadSettings: Names the file, the key, what was found and what is expected.
-    """
-    own = read_own(file, environment)
-    data = own.store.folder
-    applied = find_applied(data, pc or find_pc_name())
-    if applied is None:
-        return own
-    folder = get_files_folder(data, applied.version)
-    return own.with_version(applied.version, overlay(own, applied.content, folder))
-
-
-def read_own(file: Path | None, environment: Mapping[str, str] = os.environ) -> Settings:
-    """Read the settings of file and environment alone; a settings version is not applied.
 
     Args:
         file: `agent.toml`, or None for defaults and environment alone.

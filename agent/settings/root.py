@@ -1,7 +1,7 @@
 """All sections together."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 from pydantic import (
     AfterValidator,
@@ -81,8 +81,6 @@ class Settings(BaseSettings):
     msa: MsaSection = MsaSection.model_construct()
     statements: StatementsSection = StatementsSection.model_construct()
     _file: Path | None = PrivateAttr(None)
-    _version: str = PrivateAttr("")
-    _own: Any = PrivateAttr(None)
 
     @property
     def file(self) -> Path | None:
@@ -93,28 +91,6 @@ class Settings(BaseSettings):
         """Return the same settings, which know their file."""
         copied = self.model_copy()
         copied._file = file.absolute() if file else None  # noqa: SLF001 - its own class
-        return copied
-
-    @property
-    def version(self) -> str:
-        """Name of the settings version that is applied over file and environment, "" for none."""
-        return self._version
-
-    @property
-    def own(self) -> "Settings":
-        """The same settings of file and environment alone."""
-        own: Settings | None = self._own
-        return self if own is None else own
-
-    def with_version(self, version: str, over: "Settings") -> "Settings":
-        """Return settings with a version's values over these.
-
-        Args:
-            version: Name of the version.
-            over: These settings with its values.
-        """
-        copied = over.read_from(self._file)
-        copied._version, copied._own = version, self  # noqa: SLF001 - its own class
         return copied
 
     @classmethod

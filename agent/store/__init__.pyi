@@ -154,7 +154,6 @@ from .rollout_plan import (
     RingRules as RingRules,
     Rollout as Rollout,
     RolloutHost as RolloutHost,
-    RolloutKind as RolloutKind,
     RolloutState as RolloutState,
     RolloutTicket as RolloutTicket,
     WantedBundle as WantedBundle,
@@ -167,11 +166,6 @@ from .search import (
     MicrographFacets as MicrographFacets,
     SearchPage as SearchPage,
     SearchQuery as SearchQuery,
-)
-from .settings_versions import (
-    SettingsVersion as SettingsVersion,
-    WantedSettings as WantedSettings,
-    list_changes as list_changes,
 )
 from .sites import SiteSeen as SiteSeen
 from .sources import (

@@ -46,7 +46,6 @@ if TYPE_CHECKING:
     from agent.store.saved_views import SavedViews
     from agent.store.search import Search
     from agent.store.settings_history import SettingsHistory
-    from agent.store.settings_versions import SettingsVersions
     from agent.store.sites import AllSites
     from agent.store.sources import Agents, Sources
     from agent.store.specifications import SpecificationVersions
@@ -415,7 +414,7 @@ class Store:
 
     @property
     def rollouts(self) -> Rollouts:
-        """Bundles and settings versions that the PCs take in rings."""
+        """Bundles that the PCs take in rings."""
         from agent.store.rollouts import Rollouts
 
         return Rollouts(self._engine, self._whose)
@@ -440,13 +439,6 @@ class Store:
         from agent.store.settings_history import SettingsHistory
 
         return SettingsHistory(self._engine, self._whose)
-
-    @property
-    def settings_versions(self) -> SettingsVersions:
-        """Versions of the settings that all PCs share."""
-        from agent.store.settings_versions import SettingsVersions
-
-        return SettingsVersions(self._engine, self._whose)
 
     @property
     def sources(self) -> Sources:

@@ -44,7 +44,6 @@ GUARDED = (
     Guard("record"),
     Guard("promotion"),
     Guard("specification"),
-    Guard("settings_version"),
     Guard("night"),
     Guard("rating"),
     Guard("measurement"),

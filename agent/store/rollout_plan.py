@@ -1,7 +1,6 @@
 """Decisions of a rollout: which PC runs which bundle, whether answers agree, what comes next.
 
-What is rolled out is a bundle or a settings version; "bundle" below is either. Nothing here reads
-or writes. A PC takes the new bundle only if its ring has been reached and its
+Nothing here reads or writes. A PC takes the new bundle only if its ring has been reached and its
 own answers to the reference images agreed, so one that differs never judges a micrograph with it.
 """
 
@@ -45,13 +44,6 @@ class Ring(IntEnum):
     NAMED = 1
     SHARE = 2
     ALL = 3
-
-
-class RolloutKind(StrEnum):
-    """What is rolled out."""
-
-    BUNDLE = "bundle"
-    SETTINGS = "settings"
 
 
 class RolloutState(StrEnum):
@@ -106,13 +98,12 @@ class RingRules:
 
 @dataclass(frozen=True, slots=True)
 class Rollout:
-    """A bundle or settings version that the PCs of a site take in rings.
+    """A bundle that the PCs of a site take in rings.
 
     Args:
         id: Its number.
         attempt: How often it was started or continued.
-        kind: As in `RolloutKind`.
-        bundle: Name of the new bundle or version.
+        bundle: Name of the new bundle.
         previous: What is in use until the last ring agrees, or None.
         state: As in `RolloutState`.
         step: The ring that has been reached, 1 to 3.
@@ -129,7 +120,6 @@ class Rollout:
 
     id: int
     attempt: int
-    kind: RolloutKind
     bundle: str
     previous: str | None
     state: RolloutState

@@ -15,7 +15,6 @@ from agent.store.rollout_plan import (
     RingRules,
     Rollout,
     RolloutHost,
-    RolloutKind,
     RolloutState,
     assign_rings,
 )
@@ -30,20 +29,6 @@ if TYPE_CHECKING:
     from sqlmodel import Session
 
     from agent.store.repository import AgentIdentity
-
-
-IN_USE = "in_use"
-"""Key of a settings rollout's metrics: the bundle by which the PCs judge the reference images."""
-
-
-def find_current_version(session: Session, whose: AgentIdentity) -> str | None:
-    """Return the settings version in use: that of the last rollout of settings that is done."""
-    query = select(RolloutRow.bundle).where(
-        RolloutRow.site_id == whose.site_id,
-        RolloutRow.kind == RolloutKind.SETTINGS,
-        RolloutRow.state == RolloutState.DONE,
-    )
-    return session.exec(query.order_by(col(RolloutRow.id).desc()).limit(1)).first()
 
 
 def find_host(session: Session, whose: AgentIdentity, row: RolloutRow) -> RolloutHostRow | None:
@@ -81,7 +66,7 @@ def require_none_running(session: Session, whose: AgentIdentity) -> None:
     """Raise `WrongUse` during a rollout: of two changes at once no one knows which one differs."""
     if row := find_running(session, whose):
         raise WrongUse(
-            f"{row.bundle} is being rolled out in rings, and a site changes bundle or settings one "
+            f"{row.bundle} is being rolled out in rings, and a site changes its bundle one "
             "at a time. Wait for its end, or stop it first: agent rollout stop."
         )
 
@@ -91,7 +76,6 @@ def begin(
     whose: AgentIdentity,
     bundle: str,
     *,
-    kind: RolloutKind = RolloutKind.BUNDLE,
     previous: str | None,
     rules: RingRules,
     by: str,
@@ -105,8 +89,7 @@ def begin(
     Args:
         session: Of the act.
         whose: Of which site.
-        bundle: Name of the bundle or settings version.
-        kind: Which of both it is.
+        bundle: Name of the bundle.
         previous: What is in use, or None.
         rules: Which PCs take it when.
         by: The lead who signed last.
@@ -128,7 +111,6 @@ def begin(
         )
     row = RolloutRow(
         site_id=whose.site_id,
-        kind=kind,
         bundle=bundle,
         previous=previous,
         state=RolloutState.RUNNING,
@@ -248,7 +230,6 @@ def to_rollout(row: RolloutRow) -> Rollout:
     return Rollout(
         id=row.id or 0,
         attempt=row.attempt,
-        kind=RolloutKind(row.kind),
         bundle=row.bundle,
         previous=row.previous,
         state=RolloutState(row.state),

@@ -1,8 +1,8 @@
 """Rollouts in rings: each PC reports its answers, and any agent moves the rings on.
 
-Bundles and settings versions are rolled out in the same way, one at a time at a site.
-An agent that moves a rollout on holds the lock of its row and decides again under it, so that two
-that do it at once count as one. A stop needs no signature and holds from each PC's next batch on.
+One bundle is rolled out at a time at a site. An agent that moves a rollout on holds the lock of its
+row and decides again under it, so that two that do it at once count as one. A stop needs no
+signature and holds from each PC's next batch on.
 """
 
 from __future__ import annotations
@@ -20,7 +20,6 @@ from agent.store.rollout_plan import (
     BY_AGENT,
     OF_PERSON,
     ON_PC,
-    OTHER_PROMOTED,
     RESTORED,
     HostState,
     Next,
@@ -28,7 +27,6 @@ from agent.store.rollout_plan import (
     RingRules,
     Rollout,
     RolloutHost,
-    RolloutKind,
     RolloutState,
     RolloutTicket,
     WantedBundle,
@@ -72,7 +70,7 @@ class Rollouts(Repository):
         """Return PC → the bundle that it is to run while a rollout is running; else nothing."""
         with reading(self._engine) as session:
             row = rollout_rows.find_running(session, self._whose)
-            if row is None or row.kind != RolloutKind.BUNDLE:
+            if row is None:
                 return {}
             current, rollout = find_current_bundle(session), rollout_rows.to_rollout(row)
             return {
@@ -87,7 +85,7 @@ class Rollouts(Repository):
         with reading(self._engine) as session:
             current = find_current_bundle(session)
             row = rollout_rows.find_running(session, self._whose)
-            if row is None or row.kind != RolloutKind.BUNDLE:
+            if row is None:
                 return WantedBundle(current)
             host = rollout_rows.find_host(session, self._whose, row)
             return find_wanted(
@@ -158,7 +156,7 @@ class Rollouts(Repository):
                 pc=name,
                 before_pc=row.baseline_host or name,
             )
-            message = fault or agreement.message or self._find_other_bundle(session, row)
+            message = fault or agreement.message
             host.state = HostState.DIFFERS if message else HostState.AGREED
             host.judged_at, host.n, host.same_codes = at, agreement.n, agreement.same_codes
             host.max_difference, host.message = agreement.max_difference, message.to_json()
@@ -280,7 +278,7 @@ class Rollouts(Repository):
             row = rollout_rows.find_latest(session, self._whose, lock=True)
             if row is None or row.state != RolloutState.STOPPED:
                 raise WrongUse("No rollout is stopped. To start one: agent rollout start NAME.")
-            current = self._find_current(session, row)
+            current = find_current_bundle(session)
             if current != row.previous:
                 raise WrongUse(
                     f"{current} was promoted since. Start again: agent rollout start {row.bundle}."
@@ -292,8 +290,6 @@ class Rollouts(Repository):
             decision = row.metrics.get(DECISION, {})
             signed = [*decision.get("signatures", []), signature.as_json()]
             row.metrics = {**row.metrics, DECISION: {**decision, "signatures": signed}}
-            if row.kind == RolloutKind.SETTINGS:
-                row.metrics = {**row.metrics, rollout_rows.IN_USE: find_current_bundle(session)}
             session.add(row)
             for host, _name in rollout_rows.list_hosts(session, self._whose, row.id or 0):
                 host.state, host.judged_at, host.message = HostState.WAITING, None, {}
@@ -309,41 +305,19 @@ class Rollouts(Repository):
     def _decide(
         self, session: Session, row: RolloutRow, seen: Mapping[str, datetime], at: datetime
     ) -> tuple[Next, Message]:
-        if message := self._find_other_bundle(session, row):
-            return Next.STOP, message
         return decide_next(
             rollout_rows.to_rollout(row),
             rollout_rows.list_all_hosts(session, self._whose, row),
             seen=seen,
-            current=self._find_current(session, row),
+            current=find_current_bundle(session),
             now=at,
         )
-
-    def _find_current(self, session: Session, row: RolloutRow) -> str | None:
-        """Return what a rollout replaces: the bundle or the settings version in use."""
-        if row.kind == RolloutKind.SETTINGS:
-            return rollout_rows.find_current_version(session, self._whose)
-        return find_current_bundle(session)
-
-    def _find_other_bundle(self, session: Session, row: RolloutRow) -> Message:
-        """Return that a rollout of settings goes on with another bundle than it began with.
-
-        A site that shares the bundles promotes without regard to this site's rollout.
-        """
-        if row.kind != RolloutKind.SETTINGS:
-            return Message("")
-        current = find_current_bundle(session)
-        if current == row.metrics.get(rollout_rows.IN_USE):
-            return Message("")
-        return Message(OTHER_PROMOTED, {"bundle": current or "-"})
 
     def _finish(self, session: Session, row: RolloutRow, at: datetime) -> None:
         row.state, row.ended_at = RolloutState.DONE, at
         session.add(row)
         session.flush()
         self._note(session, row, "rollout.finished", by=BY_AGENT, at=at)
-        if row.kind == RolloutKind.SETTINGS:
-            return
         promote_bundle(
             session,
             self._whose,
@@ -372,7 +346,7 @@ class Rollouts(Repository):
             return None
         host = rollout_rows.find_host(session, self._whose, row)
         ring = host.ring if host else Ring.ALL
-        current = self._find_current(session, row)
+        current = find_current_bundle(session)
         wanted = find_wanted(current, rollout_rows.to_rollout(row), ring)
         if wanted.ticket is None:
             return None

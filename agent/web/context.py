@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from agent.nightly.order_status import Instrument
     from agent.orders.instrument_holds import Holds
     from agent.orders.taxonomy_effects import TaxonomyUse
-    from agent.store import MicrographView, SettingsVersion, Store
+    from agent.store import MicrographView, Store
     from agent.watch import Calibration
     from agent.web.chart_plates import Chart
     from agent.web.uploads import Inbox
@@ -68,7 +68,6 @@ class LearningSetup:
         names_leads: The settings name leads, so that they alone sign where there are no accounts.
         rings: In which the PCs of the site take a bundle that is rolled out.
         names_taxonomy: The settings name the taxonomy, so that no bundle brings another one.
-        check_version: Refuses a settings version that is not valid here or has other codes.
     """
 
     promoters: int = 1
@@ -77,7 +76,6 @@ class LearningSetup:
     names_leads: bool = False
     rings: RingRules = field(default_factory=lambda: RingRules(()))
     names_taxonomy: bool = False
-    check_version: Callable[[SettingsVersion], None] = lambda _version: None
 
 
 @dataclass(frozen=True, slots=True)

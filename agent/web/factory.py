@@ -11,7 +11,6 @@ from agent.features import FeatureFolder, SimilarIndex
 from agent.lab_context import (
     get_ring_rules,
     read_taxonomy,
-    require_same_classes,
 )
 from agent.nightly.order_status import instruments as list_instruments
 from agent.orders.instrument_holds import load_holds
@@ -95,7 +94,6 @@ def app_of(
             names_leads=bool(settings.orders.leads),
             rings=get_ring_rules(settings),
             names_taxonomy=bool(settings.model.taxonomy),
-            check_version=lambda version: require_same_classes(settings, store, version),
         ),
         objectives={
             source.name: build_provenance(source).objectives for source in settings.sources
@@ -145,15 +143,12 @@ def _open_chart(settings: Settings) -> Chart | None:
 
 
 def _taxonomy_setup(settings: Settings, store: Store) -> TaxonomySetup:
-    """Return where the classes are written: the file that the settings name, or next to them.
-
-    The file of a settings version is never changed: another version has to be published.
-    """
-    named = settings.own.model.taxonomy
+    """Return where the classes are written: the file that the settings name, or next to them."""
+    named = settings.model.taxonomy
     beside = settings.file.parent if settings.file else settings.store.folder
     return TaxonomySetup(
         file=Path(named) if named else beside / TAXONOMY_FILE,
-        is_named=bool(named) and not settings.version,
+        is_named=bool(named),
         load_use=lambda: load_taxonomy_use(
             store, data=settings.store.folder, specifications=settings.orders.specifications
         ),

@@ -35,7 +35,6 @@ REMARKS = {
     "other_bundle": marked("other bundle than the other PCs"),
     "other_recipe": marked("other crop recipe than the other PCs"),
     "other_settings": marked("other settings for cropping, triage or model than the other PCs"),
-    "other_settings_version": marked("another settings version than this PC is to apply"),
 }
 GB = 1e9
 
@@ -71,7 +70,6 @@ def build_page(
         agents,
         now=read_database_time(desk),
         wanted={} if is_all else store.rollouts.list_wanted(),
-        wanted_settings={} if is_all else store.settings_versions.list_wanted(),
     )
     other = Link(_("This site"), "/fleet") if is_all else Link(_("All sites"), "/fleet?sites=all")
     view, start = build_view(desk, request), build_start(desk, request)

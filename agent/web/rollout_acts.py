@@ -12,8 +12,6 @@ from starlette.concurrency import run_in_threadpool
 
 import reports
 from agent import auth
-from agent.errors import WrongUse
-from agent.settings import VERSION_PREFIX
 from agent.web import cookies, model_acts
 from agent.web.authentication import signing_name
 from agent.web.context import LONGEST_NAME, read_database_time
@@ -92,26 +90,9 @@ def _sign(
 
 def _start(desk: Desk, form: Mapping[str, str], signature: Signature) -> str:
     name = form.get("bundle", "")
-    if name.startswith(VERSION_PREFIX):
-        return _start_settings(desk, name, signature)
     return model_acts.promote(
         desk, name if NAME.fullmatch(name) else "", signature, rings=desk.learning.rings
     )
-
-
-def _start_settings(desk: Desk, name: str, signature: Signature) -> str:
-    version = desk.store.settings_versions.find(name)
-    if version is None:
-        raise WrongUse(_("Unknown settings version."))
-    desk.learning.check_version(version)
-    desk.store.settings_versions.start(
-        name,
-        signature,
-        promoters=desk.learning.promoters,
-        rings=desk.learning.rings,
-        ring_at=read_database_time(desk),
-    )
-    return _("The PCs of ring 1 apply {name}.").format(name=name)
 
 
 def _resume(desk: Desk, signature: Signature) -> str:

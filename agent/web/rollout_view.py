@@ -1,4 +1,4 @@
-"""The rollout of a bundle or settings version in words, for the page of the PCs and programs."""
+"""The rollout of a bundle in words, for the page of the PCs and programs."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from agent.store import (
     BY_AGENT,
     HostState,
     Ring,
-    RolloutKind,
     RolloutState,
     assign_rings,
     is_absent,
@@ -27,8 +26,7 @@ if TYPE_CHECKING:
 
     from fastapi import Request
 
-    from agent.fleet import FleetMember
-    from agent.store import RingRules, Rollout, RolloutHost, SettingsVersion
+    from agent.store import RingRules, Rollout, RolloutHost
     from agent.web.context import Desk
 
 START, CONTINUE, STOP = "/fleet/rollout", "/fleet/rollout/continue", "/fleet/rollout/stop"
@@ -50,8 +48,6 @@ HOSTS = {
     HostState.MISSING: (marked("bundle is missing"), Tone.ATTENTION),
 }
 BUNDLES_SHOWN = 50
-_OWN = "agent.toml"
-"""What a PC works with where it applies no settings version."""
 
 
 def load_rollout(desk: Desk) -> dict[str, Any] | None:
@@ -75,13 +71,8 @@ def build_view(desk: Desk, request: Request) -> RolloutView | None:
     seen, now = list_seen(agents), read_database_time(desk)
     members = {member.name: member for member in list_members(agents, now=now)}
     is_running = rollout.state is RolloutState.RUNNING
-    is_settings = rollout.kind is RolloutKind.SETTINGS
-    if is_settings:
-        wanted = desk.store.settings_versions.list_wanted()
-        current = desk.store.settings_versions.find_current() or ""
-    else:
-        wanted = desk.store.rollouts.list_wanted()
-        current = desk.store.promotions.find_current() or ""
+    wanted = desk.store.rollouts.list_wanted()
+    current = desk.store.promotions.find_current() or ""
     state, tone = STATES[rollout.state]
     is_stopped = rollout.state is RolloutState.STOPPED
     is_open = is_running or (is_stopped and rollout.stopped_by == BY_AGENT)
@@ -95,8 +86,8 @@ def build_view(desk: Desk, request: Request) -> RolloutView | None:
             _build_pc(
                 rollout,
                 host,
-                wanted=wanted.get(host.name, current) or (_OWN if is_settings else ""),
-                in_use=_get_in_use(members.get(host.name), is_settings=is_settings),
+                wanted=wanted.get(host.name, current),
+                in_use=members[host.name].bundle if host.name in members else "",
                 is_off=is_absent(seen.get(host.name), rollout.rules, now=now),
             )
             for host in hosts
@@ -109,37 +100,15 @@ def build_view(desk: Desk, request: Request) -> RolloutView | None:
     )
 
 
-def _get_in_use(member: FleetMember | None, *, is_settings: bool) -> str:
-    if member is None:
-        return ""
-    return member.settings_version or _OWN if is_settings else member.bundle
+def build_start(desk: Desk, request: Request) -> tuple[SignForm, tuple[str, ...]] | None:
+    """Build the form that starts a rollout, and the names of the bundles to choose from.
 
-
-def _describe_version(version: SettingsVersion, desk: Desk) -> str:
-    at = local(version.published_at, desk.zone)
-    return f"{version.version} · {at} · {version.by}: {version.reason}"
-
-
-def build_start(
-    desk: Desk, request: Request
-) -> tuple[SignForm, tuple[tuple[str, str], ...]] | None:
-    """Build the form that starts a rollout, and the bundles and versions to choose from.
-
-    Each of these is its name, and the name with what tells it from the others. None where a rollout
-    is running, the reader is no lead, or there is nothing else to choose.
+    None where a rollout is running, the reader is no lead, or there is nothing else to choose.
     """
     rules, current = desk.learning.rings, desk.store.promotions.find_current()
     newest = desk.store.rollouts.find_latest()
     bundles = tuple(
-        (folder.name, folder.name)
-        for folder in list_bundles(desk.archive.folder)[::-1]
-        if folder.name != current
-    )[:BUNDLES_SHOWN]
-    applied = desk.store.settings_versions.find_current()
-    bundles += tuple(
-        (version.version, _describe_version(version, desk))
-        for version in desk.store.settings_versions.list_all()
-        if version.version != applied
+        folder.name for folder in list_bundles(desk.archive.folder)[::-1] if folder.name != current
     )[:BUNDLES_SHOWN]
     is_running = newest is not None and newest.state is RolloutState.RUNNING
     if not bundles or is_running or not may_undo_any(request):
@@ -147,7 +116,7 @@ def build_start(
     names = [agent.name for agent in desk.store.agents.list_all() if agent.started_at]
     form = SignForm(
         action=START,
-        title=_("Roll out a bundle or a settings version in rings"),
+        title=_("Roll out a bundle in rings"),
         note=_describe_rings(names, rules),
         needs_password=who_is(request) is not None,
         blocked=""
@@ -193,8 +162,7 @@ def _list_facts(
     if absent:
         text = ngettext("{n} PC, not waited for", "{n} PCs, not waited for", absent)
         yield Fact(_("Off"), text.format(n=absent))
-    nothing = _OWN if rollout.kind is RolloutKind.SETTINGS else _("no bundle")
-    yield Fact(_("Replaces"), rollout.previous or nothing)
+    yield Fact(_("Replaces"), rollout.previous or _("no bundle"))
     yield Fact(_("Signed by"), f"{rollout.by}: {rollout.reason}")
     yield Fact(_("Started"), local(rollout.started_at, zone))
     if rollout.ended_at is not None:

@@ -295,10 +295,9 @@ class RolloutRings(BaseModel):
 
 
 class RolloutOfBundle(BaseModel):
-    """A bundle or settings version that the PCs of a site take in rings."""
+    """A bundle that the PCs of a site take in rings."""
 
-    kind: Literal["bundle", "settings"] = Field(description="What is rolled out.")
-    bundle: str = Field(description="Name of the bundle or settings version.")
+    bundle: str = Field(description="Name of the bundle.")
     previous: str | None = Field(description="What is in use until the last ring agrees.")
     state: Literal["running", "stopped", "done"]
     ring: int

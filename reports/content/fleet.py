@@ -72,7 +72,7 @@ class RolloutPc:
 
 @dataclass(frozen=True, slots=True)
 class RolloutView:
-    """A bundle or settings version that the PCs of a site take in rings.
+    """A bundle that the PCs of a site take in rings.
 
     Args:
         title: Which one.
@@ -109,7 +109,7 @@ class FleetPage:
         other: The same page of all sites, or of this one alone; None where not permitted.
         rollout: The newest rollout of this site, None before the first.
         start: The form that starts one; None where not permitted.
-        bundles: Bundles and settings versions to choose from in this form, name and words each.
+        bundles: Names of the bundles to choose from in this form.
         message: What an act has led to, "" for nothing.
         is_refused: The act was refused.
     """
@@ -121,7 +121,7 @@ class FleetPage:
     other: Link | None = None
     rollout: RolloutView | None = None
     start: SignForm | None = None
-    bundles: tuple[tuple[str, str], ...] = ()
+    bundles: tuple[str, ...] = ()
     message: str = ""
     is_refused: bool = False
 

@@ -41,9 +41,9 @@ def settings_files(settings: Settings) -> list[Path]:
 
     They are the file itself, what it names, and every `*.toml` next to either.
     """
-    own = settings.own  # the texts of a settings version are in the database
-    taxonomy = [Path(own.model.taxonomy)] if own.model.taxonomy else []
-    named = [*([own.file] if own.file else []), own.orders.specifications, *taxonomy]
+    taxonomy = [Path(settings.model.taxonomy)] if settings.model.taxonomy else []
+    file = [settings.file] if settings.file else []
+    named = [*file, settings.orders.specifications, *taxonomy]
     folders = dict.fromkeys(file.parent for file in named)
     beside = [file for folder in folders for file in sorted(folder.glob("*.toml"))]
     return list(dict.fromkeys([*named, *beside]))

@@ -8,7 +8,6 @@ import structlog
 
 from agent.maintenance import compute_statements_start
 from agent.objects import ObjectsUnavailable, PruneRecords, open_mirror
-from agent.orders.order_policy import with_version_in_use
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -85,6 +84,5 @@ def build_records(settings: Settings, store: Store, *, now: datetime) -> PruneRe
         store: Its database.
         now: Aware UTC.
     """
-    in_use = with_version_in_use(settings, store)
-    since = compute_statements_start(in_use.retention.statements_years, now=now)
+    since = compute_statements_start(settings.retention.statements_years, now=now)
     return PruneRecords(store.retention, since)

@@ -53,7 +53,6 @@ from .records import (
 from .rollouts import (
     RolloutHostRow as RolloutHostRow,
     RolloutRow as RolloutRow,
-    SettingsVersionRow as SettingsVersionRow,
 )
 from .search import (
     SavedViewRow as SavedViewRow,

@@ -18,7 +18,7 @@ PER_SITE: Final = frozenset(
         "label", "login", "measurement", "micrograph", "needle_field", "needle_measurement",
         "night", "order", "order_claim", "path", "place", "preparation", "promotion", "rating",
         "record", "result", "rollout", "rollout_host", "same_place", "saved_view", "search_entry",
-        "settings_version", "source", "specification", "specimen", "statement", "statement_file",
+        "source", "specification", "specimen", "statement", "statement_file",
         "trail", "work_job", "work_unit"
     }
 )  # fmt: skip

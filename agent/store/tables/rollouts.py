@@ -1,9 +1,9 @@
-"""Rollouts and settings versions."""
+"""Rollouts of bundles."""
 
 from datetime import datetime
 from typing import Any, ClassVar
 
-from sqlalchemy import Column, Text, UniqueConstraint
+from sqlalchemy import UniqueConstraint
 from sqlmodel import Field
 
 from agent.store.tables import sites  # noqa: F401 - what foreign keys name
@@ -18,10 +18,7 @@ from agent.store.tables.base import (
 
 
 class RolloutRow(OfSite, Row, table=True):
-    """A bundle or settings version that the PCs take in rings: named PCs, a share, all.
-
-    `kind` says which, and `bundle` holds its name. The last one of settings that is done is the
-    version in use.
+    """A bundle that the PCs take in rings: named PCs, a share, all.
 
     At most one rollout of a site is running. `attempt` grows when a stopped one is continued: an
     answer of an earlier attempt is refused. `baseline` holds the answers to the reference images
@@ -41,7 +38,6 @@ class RolloutRow(OfSite, Row, table=True):
 
     id: int | None = Field(default=None, primary_key=True)
     site_id: int = site_column()
-    kind: str = Field(default="bundle", sa_column_kwargs={"server_default": "bundle"})
     bundle: str
     previous: str | None = None
     state: str
@@ -77,18 +73,3 @@ class RolloutHostRow(OfSite, Row, table=True):
     same_codes: int = 0
     max_difference: float | None = None
     message: dict[str, Any] = json_column()
-
-
-class SettingsVersionRow(OfSite, Row, table=True):
-    """A version of the settings that all PCs of a site share; its content determines its name."""
-
-    __tablename__: ClassVar[Any] = "settings_version"
-    __table_args__: ClassVar[Any] = (UniqueConstraint("site_id", "version"),)
-
-    id: int | None = Field(default=None, primary_key=True)
-    site_id: int = site_column()
-    version: str
-    content: str = Field(sa_column=Column(Text, nullable=False))  # text: byte for byte the same
-    by: str
-    reason: str
-    published_at: datetime = instant_column()

@@ -471,7 +471,6 @@ INSERT INTO "result" VALUES(2,2,1,1,'20261101-0badcafe','1','live',1,'watch','20
 CREATE TABLE rollout (
 	id INTEGER NOT NULL, 
 	site_id INTEGER NOT NULL, 
-	kind VARCHAR DEFAULT 'bundle' NOT NULL, 
 	bundle VARCHAR NOT NULL, 
 	previous VARCHAR, 
 	state VARCHAR NOT NULL, 
@@ -491,7 +490,7 @@ CREATE TABLE rollout (
 	CONSTRAINT pk_rollout PRIMARY KEY (id), 
 	CONSTRAINT fk_rollout_site_id_site FOREIGN KEY(site_id) REFERENCES site (id)
 );
-INSERT INTO "rollout" VALUES(1,1,'bundle','20261102-cafebabe','20261101-0badcafe','running',1,1,'{"first": ["PC"], "share": 0.1, "wait_minutes": 60.0, "absent_minutes": 10.0, "tolerance": 0.01}','Ada','in rings','{"n": 80, "decision": {"signatures": [{"by": "Ada", "reason": "in rings", "at": "2026-11-24T21:00:00+00:00", "shown": {}}]}}','{"g8": {"image": "g8.tif", "code": "G8", "probability": 0.9}}','PC','2026-11-24 21:00:00.000000','2026-11-24 21:00:00.000000',NULL,'','{}');
+INSERT INTO "rollout" VALUES(1,1,'20261102-cafebabe','20261101-0badcafe','running',1,1,'{"first": ["PC"], "share": 0.1, "wait_minutes": 60.0, "absent_minutes": 10.0, "tolerance": 0.01}','Ada','in rings','{"n": 80, "decision": {"signatures": [{"by": "Ada", "reason": "in rings", "at": "2026-11-24T21:00:00+00:00", "shown": {}}]}}','{"g8": {"image": "g8.tif", "code": "G8", "probability": 0.9}}','PC','2026-11-24 21:00:00.000000','2026-11-24 21:00:00.000000',NULL,'','{}');
 CREATE TABLE rollout_host (
 	id INTEGER NOT NULL, 
 	site_id INTEGER NOT NULL, 
@@ -559,19 +558,6 @@ CREATE TABLE search_entry (
 );
 INSERT INTO "search_entry" VALUES(1,1,'2026-11-24 21:00:00.000000','LOM-07','G8','confirmed','','Ada','1221020cb85c006d');
 INSERT INTO "search_entry" VALUES(2,1,'2026-11-24 21:05:00.000000','LOM-07','G8','waiting','','','6486508486a18f11');
-CREATE TABLE settings_version (
-	id INTEGER NOT NULL, 
-	site_id INTEGER NOT NULL, 
-	version VARCHAR NOT NULL, 
-	content TEXT NOT NULL, 
-	"by" VARCHAR NOT NULL, 
-	reason VARCHAR NOT NULL, 
-	published_at DATETIME NOT NULL, 
-	CONSTRAINT pk_settings_version PRIMARY KEY (id), 
-	CONSTRAINT uq_settings_version_site_id_version UNIQUE (site_id, version), 
-	CONSTRAINT fk_settings_version_site_id_site FOREIGN KEY(site_id) REFERENCES site (id)
-);
-INSERT INTO "settings_version" VALUES(1,1,'settings-2ff5d40559b9','{"files": {}, "settings": {"triage": {"control_share": 0.1}}}','Ada','more control','2026-11-24 21:00:00.000000');
 CREATE TABLE site (
 	id INTEGER NOT NULL, 
 	name VARCHAR NOT NULL, 
@@ -694,8 +680,7 @@ INSERT INTO "trail" VALUES(11,1,'2026-11-24 21:00:00.000000','Ada','campaign.pla
 INSERT INTO "trail" VALUES(12,1,'2026-11-24 21:00:00.000000','Ada','campaign.opened','spring','{}','fb897a3fd1b4bdefe0edc58ac0d5eab315ee55ac9c16d17f04332657279082c6','4ba84bc2fd1e402a5d59a8b333214530e447d47ef61579415ada4502bd1a66c4');
 INSERT INTO "trail" VALUES(13,1,'2026-11-24 21:00:00.000000','Ada','needle.measured','abababababababab','{"end_x": 90.0, "end_y": 40.0, "length_um": 17.08800749063506, "needle": 1, "start_x": 10.0, "start_y": 10.0, "um_per_px": 0.2}','4ba84bc2fd1e402a5d59a8b333214530e447d47ef61579415ada4502bd1a66c4','085336f12828ad65a5fbe19527db8b25e4a2a4680fca11112d27fafa803edc7c');
 INSERT INTO "trail" VALUES(14,1,'2026-11-24 21:00:00.000000','Ada','work.requested','20261101-beefbeef','{"days": 9, "job": 1, "role": "shadow"}','085336f12828ad65a5fbe19527db8b25e4a2a4680fca11112d27fafa803edc7c','86c93ac33b558488f44186acb620416759216c6271ef840cd08667fd31f921f1');
-INSERT INTO "trail" VALUES(15,1,'2026-11-24 21:00:00.000000','Ada','settings.published','settings-2ff5d40559b9','{"changed": {"triage.control_share": [null, 0.1]}, "instead_of": null, "reason": "more control"}','86c93ac33b558488f44186acb620416759216c6271ef840cd08667fd31f921f1','d10b3b23f4b3ae7b0ec79b47612f91aad0775a7650f2c038af568bc253519197');
-INSERT INTO "trail" VALUES(16,1,'2026-11-24 21:00:00.000000','Ada','rollout.started','20261102-cafebabe','{"absent_minutes": 10.0, "attempt": 1, "first": ["PC"], "metrics": {"decision": {"signatures": [{"at": "2026-11-24T21:00:00+00:00", "by": "Ada", "reason": "in rings", "shown": {}}]}, "n": 80}, "previous": "20261101-0badcafe", "reason": "in rings", "rollout": 1, "share": 0.1, "step": 1, "tolerance": 0.01, "wait_minutes": 60.0}','d10b3b23f4b3ae7b0ec79b47612f91aad0775a7650f2c038af568bc253519197','2c0da5afdae973187c05105acb92067e81fda87a6cc57e13dce659ce97ee1843');
+INSERT INTO "trail" VALUES(15,1,'2026-11-24 21:00:00.000000','Ada','rollout.started','20261102-cafebabe','{"absent_minutes": 10.0, "attempt": 1, "first": ["PC"], "metrics": {"decision": {"signatures": [{"at": "2026-11-24T21:00:00+00:00", "by": "Ada", "reason": "in rings", "shown": {}}]}, "n": 80}, "previous": "20261101-0badcafe", "reason": "in rings", "rollout": 1, "share": 0.1, "step": 1, "tolerance": 0.01, "wait_minutes": 60.0}','86c93ac33b558488f44186acb620416759216c6271ef840cd08667fd31f921f1','337f02d0a17761f97c2e17eb9500f9b7ae6050c06aac264cc9f5fd37bc2325de');
 CREATE TABLE trail_coverage (
 	id INTEGER NOT NULL, 
 	name VARCHAR NOT NULL, 
@@ -704,15 +689,15 @@ CREATE TABLE trail_coverage (
 	CONSTRAINT pk_trail_coverage PRIMARY KEY (id), 
 	CONSTRAINT uq_trail_coverage_name UNIQUE (name)
 );
-INSERT INTO "trail_coverage" VALUES(1,'order',0,'2026-12-01 11:35:24.678021');
-INSERT INTO "trail_coverage" VALUES(2,'record',0,'2026-12-01 11:35:24.678021');
-INSERT INTO "trail_coverage" VALUES(3,'promotion',0,'2026-12-01 11:35:24.678021');
-INSERT INTO "trail_coverage" VALUES(4,'night',0,'2026-12-01 11:35:24.678021');
-INSERT INTO "trail_coverage" VALUES(5,'account',0,'2026-12-01 11:35:24.678021');
-INSERT INTO "trail_coverage" VALUES(6,'result',0,'2026-12-01 11:35:24.678021');
-INSERT INTO "trail_coverage" VALUES(7,'preparation',0,'2026-12-01 11:35:24.678021');
-INSERT INTO "trail_coverage" VALUES(8,'same_place',0,'2026-12-01 11:35:24.678021');
-INSERT INTO "trail_coverage" VALUES(9,'order_claim',0,'2026-12-01 11:35:24.678021');
+INSERT INTO "trail_coverage" VALUES(1,'order',0,'2026-12-01 12:12:28.956777');
+INSERT INTO "trail_coverage" VALUES(2,'record',0,'2026-12-01 12:12:28.956777');
+INSERT INTO "trail_coverage" VALUES(3,'promotion',0,'2026-12-01 12:12:28.956777');
+INSERT INTO "trail_coverage" VALUES(4,'night',0,'2026-12-01 12:12:28.956777');
+INSERT INTO "trail_coverage" VALUES(5,'account',0,'2026-12-01 12:12:28.956777');
+INSERT INTO "trail_coverage" VALUES(6,'result',0,'2026-12-01 12:12:28.956777');
+INSERT INTO "trail_coverage" VALUES(7,'preparation',0,'2026-12-01 12:12:28.956777');
+INSERT INTO "trail_coverage" VALUES(8,'same_place',0,'2026-12-01 12:12:28.956777');
+INSERT INTO "trail_coverage" VALUES(9,'order_claim',0,'2026-12-01 12:12:28.956777');
 CREATE TABLE work_job (
 	id INTEGER NOT NULL, 
 	site_id INTEGER NOT NULL, 
@@ -769,10 +754,10 @@ CREATE INDEX ix_record_subject ON record (site_id, kind, subject, id);
 CREATE INDEX ix_trail_at ON trail (at);
 CREATE UNIQUE INDEX uq_rollout_running ON rollout (site_id) WHERE state = 'running';
 CREATE INDEX ix_work_job_site_id_state ON work_job (site_id, state);
-CREATE UNIQUE INDEX uq_content_sha256_not_duplicate ON content (sha256, site_id) WHERE state != 'duplicate' AND sha256 IS NOT NULL;
-CREATE INDEX ix_content_duplicate_of ON content (duplicate_of) WHERE duplicate_of IS NOT NULL;
 CREATE INDEX ix_content_source_id ON content (source_id);
 CREATE INDEX ix_content_previous_id ON content (previous_id) WHERE previous_id IS NOT NULL;
+CREATE INDEX ix_content_duplicate_of ON content (duplicate_of) WHERE duplicate_of IS NOT NULL;
+CREATE UNIQUE INDEX uq_content_sha256_not_duplicate ON content (sha256, site_id) WHERE state != 'duplicate' AND sha256 IS NOT NULL;
 CREATE INDEX ix_content_site_id_state_id ON content (site_id, state, id);
 CREATE INDEX ix_content_due ON content (site_id, lane, due_at) WHERE due_at IS NOT NULL;
 CREATE INDEX ix_specimen_order_id ON specimen (order_id);
@@ -780,20 +765,20 @@ CREATE INDEX ix_statement_site_id ON statement (site_id);
 CREATE INDEX ix_login_account_id ON login (account_id);
 CREATE INDEX ix_job_name ON job (name);
 CREATE INDEX ix_work_unit_job_id_state_home_id_id ON work_unit (job_id, state, home_id, id);
-CREATE INDEX ix_path_content_id ON path (content_id);
 CREATE INDEX ix_path_mtime_ns ON path (mtime_ns);
+CREATE INDEX ix_path_content_id ON path (content_id);
 CREATE UNIQUE INDEX uq_path_current ON path (source_id, relative) WHERE replaced_at IS NULL;
 CREATE INDEX ix_micrograph_content_id ON micrograph (content_id);
 CREATE INDEX ix_micrograph_unassigned ON micrograph (site_id, id) WHERE unassigned != '';
 CREATE INDEX ix_micrograph_site_id_order ON micrograph (site_id, "order");
 CREATE INDEX ix_micrograph_specimen_id ON micrograph (specimen_id);
-CREATE UNIQUE INDEX uq_result_current ON result (micrograph_id) WHERE current IS 1;
-CREATE INDEX ix_result_night ON result (site_id, done_at) WHERE current IS 1 AND origin = 'watch';
 CREATE INDEX ix_result_queue ON result (site_id, review_rank, done_at) WHERE review_rank IS NOT NULL;
+CREATE INDEX ix_result_night ON result (site_id, done_at) WHERE current IS 1 AND origin = 'watch';
+CREATE UNIQUE INDEX uq_result_current ON result (micrograph_id) WHERE current IS 1;
 CREATE INDEX ix_campaign_image_micrograph_id ON campaign_image (micrograph_id);
 CREATE INDEX ix_needle_measurement_micrograph_id ON needle_measurement (micrograph_id);
-CREATE INDEX ix_place_pending ON place (site_id, micrograph_id) WHERE compared_at IS NULL;
 CREATE INDEX ix_place_site_id ON place (site_id, micrograph_id);
+CREATE INDEX ix_place_pending ON place (site_id, micrograph_id) WHERE compared_at IS NULL;
 CREATE INDEX ix_same_place_other_id ON same_place (other_id);
 CREATE INDEX ix_order_claim_order_id ON order_claim (order_id);
 CREATE INDEX ix_search_entry_taken_at ON search_entry (taken_at, micrograph_id);
@@ -819,9 +804,6 @@ CREATE TRIGGER "guard_promotion_insert" BEFORE INSERT ON "promotion" WHEN EXISTS
 CREATE TRIGGER "guard_specification_update" BEFORE UPDATE ON "specification" WHEN OLD."id" IS NOT NEW."id" OR OLD."site_id" IS NOT NEW."site_id" OR OLD."name" IS NOT NEW."name" OR OLD."version" IS NOT NEW."version" OR OLD."valid_from" IS NOT NEW."valid_from" OR OLD."approved_by" IS NOT NEW."approved_by" OR OLD."sha256" IS NOT NEW."sha256" OR OLD."entry" IS NOT NEW."entry" OR OLD."seen_at" IS NOT NEW."seen_at" BEGIN SELECT RAISE(ABORT, 'specification is evidence: it is neither changed nor deleted'); END;
 CREATE TRIGGER "guard_specification_delete" BEFORE DELETE ON "specification" BEGIN SELECT RAISE(ABORT, 'specification is evidence: it is neither changed nor deleted'); END;
 CREATE TRIGGER "guard_specification_insert" BEFORE INSERT ON "specification" WHEN EXISTS (SELECT 1 FROM "specification" WHERE "id" = NEW."id") BEGIN SELECT RAISE(ABORT, 'specification is evidence: it is neither changed nor deleted'); END;
-CREATE TRIGGER "guard_settings_version_update" BEFORE UPDATE ON "settings_version" WHEN OLD."id" IS NOT NEW."id" OR OLD."site_id" IS NOT NEW."site_id" OR OLD."version" IS NOT NEW."version" OR OLD."content" IS NOT NEW."content" OR OLD."by" IS NOT NEW."by" OR OLD."reason" IS NOT NEW."reason" OR OLD."published_at" IS NOT NEW."published_at" BEGIN SELECT RAISE(ABORT, 'settings_version is evidence: it is neither changed nor deleted'); END;
-CREATE TRIGGER "guard_settings_version_delete" BEFORE DELETE ON "settings_version" BEGIN SELECT RAISE(ABORT, 'settings_version is evidence: it is neither changed nor deleted'); END;
-CREATE TRIGGER "guard_settings_version_insert" BEFORE INSERT ON "settings_version" WHEN EXISTS (SELECT 1 FROM "settings_version" WHERE "id" = NEW."id") BEGIN SELECT RAISE(ABORT, 'settings_version is evidence: it is neither changed nor deleted'); END;
 CREATE TRIGGER "guard_night_update" BEFORE UPDATE ON "night" WHEN OLD."id" IS NOT NEW."id" OR OLD."site_id" IS NOT NEW."site_id" OR OLD."date" IS NOT NEW."date" OR OLD."revision" IS NOT NEW."revision" OR OLD."facts" IS NOT NEW."facts" OR OLD."frozen_at" IS NOT NEW."frozen_at" BEGIN SELECT RAISE(ABORT, 'night is evidence: it is neither changed nor deleted'); END;
 CREATE TRIGGER "guard_night_delete" BEFORE DELETE ON "night" BEGIN SELECT RAISE(ABORT, 'night is evidence: it is neither changed nor deleted'); END;
 CREATE TRIGGER "guard_night_insert" BEFORE INSERT ON "night" WHEN EXISTS (SELECT 1 FROM "night" WHERE "id" = NEW."id") BEGIN SELECT RAISE(ABORT, 'night is evidence: it is neither changed nor deleted'); END;
@@ -928,6 +910,6 @@ CREATE TRIGGER "same_site_rating_insert" BEFORE INSERT ON "rating" BEGIN SELECT 
 CREATE TRIGGER "same_site_rating_update" BEFORE UPDATE OF "site_id", "image_id", "rater_id" ON "rating" BEGIN SELECT RAISE(ABORT, 'rating.image_id names a row of another site') WHERE NEW."image_id" IS NOT NULL AND NOT EXISTS (SELECT 1 FROM "campaign_image" WHERE "id" = NEW."image_id" AND site_id = NEW.site_id); SELECT RAISE(ABORT, 'rating.rater_id names a row of another site') WHERE NEW."rater_id" IS NOT NULL AND NOT EXISTS (SELECT 1 FROM "campaign_rater" WHERE "id" = NEW."rater_id" AND site_id = NEW.site_id); END;
 DELETE FROM "sqlite_sequence";
 INSERT INTO "sqlite_sequence" VALUES('content',5);
-INSERT INTO "sqlite_sequence" VALUES('trail',16);
+INSERT INTO "sqlite_sequence" VALUES('trail',15);
 INSERT INTO "sqlite_sequence" VALUES('work_unit',1);
 COMMIT;

@@ -75,8 +75,6 @@ def fill(store: Store) -> None:
     store.work_jobs.divide(job.id, unit=256, at=AT + timedelta(hours=1))
     store.work_units.claim([job.id], at=AT, lease_s=60)
     store.agents.record_start(at=AT)
-    content = {"settings": {"triage": {"control_share": 0.1}}, "files": {}}
-    store.settings_versions.publish(content, Signature("Ada", "more control", AT))
     store.promotions.sign(
         "20261102-cafebabe", Signature("Ada", "in rings", AT), metrics={"n": 80}, promoters=1,
         instead_of="20261101-0badcafe", rings=RingRules(("PC",)),

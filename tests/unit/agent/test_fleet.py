@@ -57,7 +57,6 @@ def seen(name: str, *, ago_s: float = 3.0, stopped: bool = False, **facts: objec
         (seen("x", version="0.9", recipe="0"), "running", ("other_version", "other_recipe")),
         (seen("x", ago_s=90, version="0.9"), "silent", ("silent",)),
         (seen("x", settings="0badcafe"), "running", ("other_settings",)),
-        (seen("x", settings=""), "running", ()),
     ],
 )
 def test_a_pc_is_shown_with_its_state_and_what_needs_an_operator(agent, state, remarks):
@@ -66,22 +65,6 @@ def test_a_pc_is_shown_with_its_state_and_what_needs_an_operator(agent, state, r
     *_, member = list_members([*others, agent], now=NOW)
 
     assert (str(member.state), member.remarks) == (state, remarks)
-
-
-def test_a_pc_that_applies_another_version_than_it_is_to_is_marked_and_no_other():
-    agents = [
-        seen("a", settings="0ne", settings_version="settings-1"),
-        seen("b", settings="0ld"),
-        seen("c", settings="0ne", settings_version="settings-1"),
-        seen("d", stopped=True),
-    ]
-    rings = {"a": "settings-1", "b": "", "c": "", "d": ""}
-
-    during = list_members(agents, now=NOW, wanted_settings=rings)
-    after = list_members(agents, now=NOW, wanted_settings=dict.fromkeys("abcd", "settings-1"))
-
-    assert [m.remarks for m in during] == [(), (), ("other_settings_version",), ()]
-    assert [m.remarks for m in after] == [(), ("other_settings", "other_settings_version"), (), ()]
 
 
 def test_a_heartbeat_with_broken_facts_is_a_pc_of_which_nothing_is_known():

@@ -25,8 +25,10 @@ from agent import settings
 from agent.cli.doctor_checks import examine
 from agent.cli.doctor_folders import examine_folders
 from agent.cli.doctor_network import examine_network
+from agent.cli.doctor_sites import examine_sites
+from agent.fleet import KEY
 from agent.host.file_ownership import restore_owner
-from agent.store import Store
+from agent.store import Store, store_url
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -340,3 +342,26 @@ def test_pg_dump_is_looked_for_with_its_version(
 
     assert sentence in fault
     assert bool(fault) is bool(sentence)
+
+
+@pytest.mark.parametrize(
+    ("hashes", "level", "sentence"),
+    [
+        (("1", "1", "2"), "doubtful", "PC-3 has other settings than most PCs of this site"),
+        (("1", "1", "1"), "right", "3 PCs run with the same settings"),
+    ],
+)
+def test_the_settings_of_the_pcs_that_run_at_a_site_are_compared(
+    lab, hashes, level, sentence
+) -> None:
+    read, now = settings.read(lab, {}), datetime.now(UTC)
+    for number, known in enumerate(hashes, 1):
+        url = store_url(read.store.folder)
+        with Store.open(url, site=read.site.name, agent=f"PC-{number}") as store:
+            store.agents.record_start(at=now)
+            store.agents.record_heartbeat({KEY: {"version": "1", "settings": known}}, at=now)
+
+    (found,) = [finding for finding in examine_sites(read) if finding.check == "PCs"]
+
+    assert found.level == level
+    assert sentence in found.sentence

@@ -376,21 +376,6 @@ def test_what_the_agent_starts_is_kept_to_the_same_cores() -> None:
     assert said.stdout.split() == ["1", "1"]
 
 
-def test_an_agent_that_starts_again_in_its_process_has_as_many_cores_as_before() -> None:
-    script = (
-        "from agent.host.cpu_affinity import keep_to_share; print(keep_to_share(1), "
-        "keep_to_share(2))"
-    )
-    if not hasattr(os, "sched_getaffinity") or len(os.sched_getaffinity(0)) < 2:
-        pytest.skip("this system cannot be asked, or has one core")
-
-    said = subprocess.run(
-        [sys.executable, "-c", script], capture_output=True, text=True, check=True
-    )
-
-    assert said.stdout.split() == ["1", "2"]
-
-
 def test_on_windows_the_account_may_read_its_settings_and_write_its_folders(tmp_path) -> None:
     file, read = lab(tmp_path, '[orders]\noutbox = "/data/lims/in"')
 

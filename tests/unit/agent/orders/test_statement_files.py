@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import re
 from datetime import timedelta
 
 import pytest
@@ -219,24 +218,6 @@ def test_a_page_shows_what_the_document_holds_in_the_language_of_the_lab(lab):
     assert "<Eve>" not in page
     assert page.count("data:image/jpeg;base64,") == 1
     assert sha256 in page
-
-
-def test_a_page_names_the_settings_version_of_each_field_where_the_site_has_versions(lab):
-    label(lab, take(lab))
-    (before,) = freeze(lab)
-    version = {"settings_version": "settings-0123456789ab"}
-    label(lab, take(lab, "2", thresholds=version))
-    (after,) = freeze(lab)
-    write(lab)
-
-    pages = [lab.archive.statement_path(sha, "html").read_text("utf-8") for sha in (before, after)]
-
-    assert "Settings version" not in pages[0]
-    rows = dict(
-        re.findall(r'<td class="any">([^<]*)</td><td class="any">([^<]*)</td></tr>', pages[1])
-    )
-    assert rows["settings-0123456789ab"] == "1/2"
-    assert rows["none: agent.toml of the PC"] == "1/1"
 
 
 def test_a_picture_that_is_not_the_one_that_was_judged_is_left_out(lab):

@@ -9,7 +9,6 @@ from datetime import UTC, datetime, timedelta
 import cv2
 import numpy as np
 import pytest
-import structlog
 
 from agent import settings as settings_of
 from agent.archive import Archive
@@ -25,7 +24,6 @@ from agent.service.report_scheduler import ReportScheduler
 from agent.service.source_thread import SourceWatch
 from agent.service.status import next_report_at
 from agent.service.worker import Pace
-from agent.store import RingRules, Signature
 
 DEADLINE_S = 240.0
 
@@ -226,40 +224,6 @@ def test_a_clock_that_jumps_an_hour_forth_and_back_holds_no_file_up(lab):
             until(lambda name=f"{number}.png": lab.fates().get(name) == "done")
 
 
-def test_an_agent_that_is_stopped_while_it_ends_for_other_settings_does_not_run_again(lab):
-    content = settings_of.collect_shared(lab.settings)
-    answers = {"g8": {"image": "g8.tif", "code": "G8", "probability": 0.9}}
-    signature = Signature("Lea", "x", datetime.now(UTC))
-    with lab.store() as store:
-        store.agents.record_start(at=signature.at)
-        store.promotions.promote(
-            "20261101-0badcafe", by="Lea", reason="x", at=signature.at, metrics={}
-        )
-        versions = store.settings_versions
-        name = versions.publish(content, signature).version
-        versions.start(name, signature, promoters=1, rings=RingRules((agent_name(),)))
-        ticket = versions.find_wanted().ticket
-        assert store.rollouts.record_answers(ticket, answers, at=signature.at)
-        agent = Agent(
-            lab.settings.with_version(name, lab.settings),
-            serve=False,
-            on_ready=lambda: store.rollouts.stop(by="Lea", at=signature.at),
-        )
-
-        def stop_it(_logger, _method, event):
-            if event["event"] == "service.stopping":
-                assert event["starts_again"]
-                agent.stop()
-            raise structlog.DropEvent
-
-        with structlog.testing.capture_logs():
-            structlog.configure(processors=[stop_it])
-            runs_again = agent.run()
-
-    assert not runs_again
-    assert not lab.status()["running"]
-
-
 def test_what_was_in_hand_when_an_agent_died_is_taken_by_the_next(lab):
     lab.export("a.png")
     with lab.store() as store:
@@ -301,9 +265,6 @@ def test_status_has_every_key_of_the_contract(lab):
         "states",
         "bundle",
         "rollout",
-        "settings_version",
-        "wanted_settings_version",
-        "overridden_settings",
         "site",
         "other_sites",
         "shares",

@@ -11,7 +11,7 @@ from folders import ROOT
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
-from agent.store import Decision, NewNeedle, Signature, Store, engine
+from agent.store import Decision, NewNeedle, Store, engine
 from tests.unit.agent.store.test_store import SHA, file, finding
 
 if TYPE_CHECKING:
@@ -34,8 +34,6 @@ def fill(store: Store) -> None:
     store.accounts.add("Ada", kind="person", role="lead", hashed="x", by="Ada", at=AT)
     needle = NewNeedle((10.0, 20.0), (40.0, 60.0), 0.2)
     store.needle_measurements.add(SHA[:16], needle, by="Ada", at=AT)
-    content = {"settings": {}, "files": {}}
-    store.settings_versions.publish(content, Signature("Ada", "first", AT))
 
 
 @pytest.fixture(scope="module", params=KINDS)
@@ -75,8 +73,6 @@ def run(address: str, statement: str) -> int:
         "DELETE FROM account",
         "UPDATE needle_measurement SET end_x = 99",
         "DELETE FROM needle_measurement",
-        "UPDATE settings_version SET content = '{}'",
-        "DELETE FROM settings_version",
     ],
 )
 def test_evidence_can_be_neither_changed_nor_deleted(evidence, statement) -> None:

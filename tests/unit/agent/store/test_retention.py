@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 from lab import DAY
 
-from agent import maintenance, settings
+from agent import maintenance
 from agent.store import KeptFor
 from agent.triage import Reason
 from tests.unit.agent.orders.test_resumption import Plant
@@ -110,17 +110,3 @@ def test_prune_says_what_it_keeps_and_why_also_when_it_only_tries(plant) -> None
         assert f"{word} 1: flagged for review" in said
     assert "of 1 micrograph (crops)" in tried[1]
     assert plant.agent("verify")[0] == 0
-
-
-def test_a_settings_version_that_is_not_in_use_deletes_nothing(plant) -> None:
-    public_id = plant.lab.take("G8")
-    own = settings.read_own(plant.folder / "agent.toml", {})
-    content = settings.collect_shared(own)
-    content["settings"]["retention"]["crops_days"] = 1
-    settings.save_applied(own.store.folder, settings.find_pc_name(), content)  # as in a ring
-
-    code, said = plant.agent("prune")
-
-    assert (code, "keeps everything forever" in said) == (0, True)
-    assert plant.lab.store.results.find(public_id).pruned_at is None
-    assert plant.lab.archive.has_crop(plant.lab.store.results.find(public_id).sha256, 0)

@@ -5,21 +5,19 @@ from __future__ import annotations
 import math
 import threading
 from contextlib import ExitStack, suppress
-from typing import TYPE_CHECKING
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from ringed_pcs import AT, RIGHT, RingedPcs, late
 
 from agent.errors import WrongUse
 from agent.store import HostState, RingRules, RolloutState, Signature, Store, WantedBundle
 from agent.store.rollout_plan import assign_rings, compare_answers
 from reports import Message
 
-if TYPE_CHECKING:
-    from datetime import datetime
-
+AT = datetime(2026, 11, 24, 21, 0, tzinfo=UTC)
+RIGHT = {"g8": {"image": "g8.tif", "code": "G8", "probability": 0.91}}
 OLD, NEW = "20261101-0badcafe", "20261125-beefbeef"
 PCS = tuple(f"PC-{n}" for n in range(1, 13))
 RULES = RingRules(("pc-1",), share=0.2, wait_minutes=30, absent_minutes=10)
@@ -34,12 +32,35 @@ def start(store: Store, rules: RingRules = RULES, *, by: str = "Lea", promoters:
     )  # fmt: skip
 
 
-class Plant(RingedPcs):
+def late(minutes: float) -> datetime:
+    """Return the instant so many minutes after `AT`."""
+    return AT + timedelta(minutes=minutes)
+
+
+class Plant:
     """PCs of one site, each with its own connection; `serving` is what each one runs."""
 
     def __init__(self, stack: ExitStack, address: str, names: tuple[str, ...] = PCS) -> None:
-        super().__init__(stack, address, names, OLD)
+        self.stores = {
+            name: stack.enter_context(Store.open(address, site="Plant 1", agent=name))
+            for name in names
+        }
+        for store in self.stores.values():
+            store.agents.record_start(at=AT)
+        self.one = next(iter(self.stores.values()))
+        self.one.promotions.promote(OLD, by="Lea", reason="first", at=AT, metrics={})
         self.serving = dict.fromkeys(names, WantedBundle(OLD))
+
+    def refresh_all(self, at: datetime = AT) -> None:
+        """Let each PC do what an agent does between two batches."""
+        for name in self.stores:
+            self.refresh(name, at=at)
+
+    def ring(self, most: int) -> set[str]:
+        """Return the PCs of the rings up to this one."""
+        rollout = self.one.rollouts.find_latest()
+        hosts = self.one.rollouts.list_hosts(rollout.id)
+        return {host.name for host in hosts if host.ring <= most}
 
     def refresh(self, name: str, answers=RIGHT, at: datetime = AT) -> None:
         """Do what an agent does between two batches."""

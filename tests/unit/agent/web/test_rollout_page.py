@@ -116,33 +116,6 @@ def test_a_start_names_a_bundle_that_is_there(lab):
     opened["PC-1"].close()
 
 
-def test_a_settings_version_is_started_and_shown_as_a_bundle_is(lab):
-    opened = pcs(lab, "PC-1", "PC-2")
-    content = {"settings": {"triage": {"control_share": 0.2}}, "files": {}}
-    published = lab.store.settings_versions.publish(content, Signature("Lea", "more", DAY))
-    browser = browser_of(lab, by="Lea")
-    offered = browser.get("/fleet").text
-
-    sent = {"reason": "more control", "bundle": published.version}
-    started = browser.post("/fleet/rollout", data=sent).text
-    first = opened["PC-1"]
-    ticket = first.settings_versions.find_wanted().ticket
-    first.rollouts.record_answers(ticket, RIGHT, at=DAY)
-    page = browser.get("/fleet").text
-    rollout = browser.get("/api/v1/rollout").json()["rollout"]
-    unknown = browser.post("/fleet/rollout", data=sent | {"bundle": "settings-000000000000"})
-
-    assert f'<option value="{published.version}">{published.version} · ' in offered
-    assert f"The PCs of ring 1 apply {published.version}." in started
-    assert f"Rollout of {published.version}" in page
-    assert (rollout["kind"], rollout["bundle"]) == ("settings", published.version)
-    assert [pc["state"] for pc in rollout["pcs"]] == ["agreed", "waiting"]
-    assert unknown.status_code == 422
-    assert "Unknown settings version." in unknown.text
-    for store in opened.values():
-        store.close()
-
-
 def test_a_pc_that_is_off_is_shown_as_off(lab):
     opened = pcs(lab, "PC-1", "PC-2")
     opened["PC-2"].agents.record_heartbeat({}, at=DAY - timedelta(hours=1))
