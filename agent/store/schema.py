@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import logging
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
-from sqlalchemy import inspect, text
+from sqlalchemy import inspect, select, text
 from sqlalchemy.exc import ProgrammingError
+from sqlmodel import col
 
 from agent.errors import BadStore
 from agent.store import engine as engines
@@ -23,7 +25,7 @@ from agent.store import (
 )
 from agent.store.row_counts import count_rows
 from agent.store.site_scope import EVERY_SITE, SCHEMA, bind
-from agent.store.tables import SITE
+from agent.store.tables import SITE, AgentRow
 from agent.store.upgrade import Upgrade, UpgradeProgress, estimate_s, keep_before
 
 if TYPE_CHECKING:
@@ -36,6 +38,8 @@ if TYPE_CHECKING:
 HEAD = "0001"
 """The newest revision in `migrations/versions`; a test compares them."""
 
+ALIVE = timedelta(seconds=60)
+"""Heartbeats are a few seconds apart."""
 MIGRATING = 0x6D617274  # a number of ours for PostgreSQL's advisory lock: "mart"
 
 
@@ -94,6 +98,7 @@ def _upgrade(engine: Engine, revision: str, folder: Path | None, progress: Upgra
     if not titles:  # a newer one, which is refused without a copy
         _migrate(engine)
         return
+    _refuse_running(engine)
     rows = _count_rows(engine)
     upgrade = Upgrade(
         place=engines.place(engine),
@@ -117,6 +122,24 @@ def _upgrade(engine: Engine, revision: str, folder: Path | None, progress: Upgra
 
         _migrate(engine, applied)
     progress.change(replace(upgrade, step=len(titles), is_done=True))
+
+
+def _refuse_running(engine: Engine) -> None:
+    """Refuse while agents of the old schema write: they would go on with rows that they misread."""
+    query = select(col(AgentRow.name), col(AgentRow.seen_at), col(AgentRow.facts))
+    with bind(engine, EVERY_SITE).connect() as connection:
+        now = datetime.now(UTC)
+        alive = [
+            str(name)
+            for name, seen_at, facts in connection.execute(query.order_by(col(AgentRow.name)))
+            if seen_at and abs(now - seen_at) < ALIVE and not facts.get("stopped")
+        ]
+    if alive:
+        raise BadStore(
+            f"{engines.place(engine)}: has an older schema, and agents of the version before run "
+            f"({', '.join(dict.fromkeys(alive))}). Stop every agent, wait a minute, then start "
+            "this version; nothing was changed."
+        )
 
 
 def _list_steps(revision: str) -> list[str]:

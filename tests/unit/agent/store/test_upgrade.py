@@ -8,14 +8,17 @@ import socket
 import sqlite3
 import threading
 from collections import namedtuple
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import pytest
 from shell import Shell
+from sqlalchemy import text
 
 from agent.errors import BadStore
 from agent.host.systemd import Manager
 from agent.store import Store, Upgrade, schema, store_url
+from agent.store.engine import make_engine
 from agent.store.upgrade import UpgradeProgress, estimate_s
 from tests.unit.agent.store.test_migrations import KEPT
 
@@ -62,6 +65,28 @@ def test_each_step_is_told_with_its_number_and_an_estimate(tmp_path) -> None:
     assert f"schema {schema.HEAD} now" in last.sentence
     assert str(last.kept) in last.sentence
     assert upgraded(store_url(tmp_path), tmp_path) == []
+
+
+def beat(url: str, facts: str) -> None:
+    engine = make_engine(url)
+    with engine.begin() as connection:
+        connection.exec_driver_sql("DELETE FROM agent WHERE name = 'PC-2'")
+        connection.execute(
+            text("INSERT INTO agent (site_id, name, seen_at, facts) VALUES (1, 'PC-2', :at, :f)"),
+            {"at": datetime.now(UTC).replace(tzinfo=None).isoformat(" "), "f": facts},
+        )
+    engine.dispose()
+
+
+def test_an_upgrade_is_refused_while_an_agent_of_the_version_before_runs(tmp_path) -> None:
+    url = old_database(tmp_path)
+    beat(url, "{}")
+    with pytest.raises(BadStore, match=r"agents of the version before run \(PC-2\)"):
+        upgraded(url, tmp_path)
+    assert kept(tmp_path) == []
+
+    beat(url, '{"stopped": true}')
+    assert upgraded(url, tmp_path)[-1].is_done
 
 
 def test_the_estimate_grows_with_rows_and_steps() -> None:
