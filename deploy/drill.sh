@@ -1,7 +1,9 @@
 #!/usr/bin/env bash
 # Play what years bring on a throw-away lab: a move, a restore of an older back-up, two labs in one folder of
-# back-ups, a first night that was slept through, pruning, an upgrade that is killed, and two copies at once.
+# back-ups, a first night that was slept through, pruning, an upgrade that is killed, an evening with a wrong clock,
+# a share that hangs, two copies at once, a second host name, and the program as it was installed.
 #   deploy/drill.sh [AGENT]            AGENT: the program to drill, default `agent`
+#   DRILL_STEPS="8 10" deploy/drill.sh      some of the steps; 4, 2 and 6 go on from 3
 #   DRILL_KINDS="sqlite" deploy/drill.sh    with one kind of database; default: sqlite, and postgresql where its
 #                                      server is installed (Debian: apt-get install postgresql)
 # Everything happens in a temporary folder; no lab of this PC is touched. Exit code 0: all was as it has to be.
@@ -12,12 +14,14 @@ agent=$(realpath -s "$agent")
 python=$(dirname "$agent")/python
 [ -x "$python" ] || python=python3
 work=$(mktemp -d)
-postgres="" server="" kind=""
+postgres="" server="" share="" kind=""
 export AGENT_TOKEN="" && unset AGENT_TOKEN AGENT_CONFIG
 export OMP_NUM_THREADS=1
 
 finish() {
-  [ -z "$server" ] || kill "$server" 2>/dev/null || true
+  [ -z "$share" ] || kill -9 "$share" 2>/dev/null || true # first: what hangs in it can end then
+  [ -z "$server" ] || kill -9 "$server" 2>/dev/null || true
+  [ -z "$share" ] || umount -l "$work"/*/hanging/share 2>/dev/null || true
   [ -z "$postgres" ] || as_postgres pg_ctl -D "$work/postgres/data" -m immediate -w stop >/dev/null 2>&1 || true
   rm -rf "$work"
 }
@@ -49,9 +53,30 @@ serve() { # SECONDS COMMAND...: run the agent until the command is true, then st
     [ $SECONDS -lt $ends ] || fail "it did not come about within $most s: $*"
     sleep 0.3
   done
+  stop_server
+}
+
+stop_server() { # it ends within 10 s; a minute is for a busy PC
+  local ends=$((SECONDS + 60))
   kill -TERM "$server"
+  while kill -0 "$server" 2>/dev/null; do
+    [ $SECONDS -lt $ends ] || fail "agent run did not stop"
+    sleep 0.2
+  done
   wait "$server" || fail "agent run did not stop well"
   server=""
+}
+
+examine() { # CHECK LEVELS TEXT: the doctor's findings of a check have these levels, and the text is in one of them
+  "$agent" --config "$lab/agent.toml" doctor --json >"$work/said" 2>/dev/null </dev/null || true
+  "$python" - "$work/said" "$@" <<'PY' || fail "the doctor's findings on '$1' are not '$2' with '$3'"
+import json
+import sys
+path, check, levels, text = sys.argv[1:]
+findings = [f for f in json.load(open(path, encoding="utf-8")) if f["check"] == check]
+found = " ".join(f["level"] for f in findings)
+sys.exit(not (found == levels and any(text in f["sentence"] for f in findings)))
+PY
 }
 has() { [ "$(files "$1" "$2")" -ge "$3" ]; } # FOLDER PATTERN COUNT
 
@@ -152,7 +177,8 @@ drill_1_sites() { # two sites on one database: neither reaches the other's order
   take 7101
   ours=$id
   make_lab "$other"
-  sed -i -e 's/^name = "Drill"/name = "Drill 2"/' -e "s|^url = .*|url = \"$shared\"|" "$other/agent.toml"
+  sed -i -e 's/^name = "Drill"/name = "Drill 2"/' -e "s|^url = .*|url = \"$shared\"|" \
+    -e "s|^folder = \"backups\"|folder = \"$here/backups\"|" "$other/agent.toml"
   lab=$other
   cp "$here/export/7101_1_1.tif" "$other/export/7102_1_1.tif" # one content at both sites is no duplicate
   take_again 7102
@@ -168,8 +194,12 @@ drill_1_sites() { # two sites on one database: neither reaches the other's order
   lab=$other
   run 2 order 7101
   run 0 verify
+  run 0 backup "$here/backups"
+  examine back-up right "last backup" # its own one, and no other lab's
   lab=$here
   run 0 verify
+  run 0 backup "$here/backups"
+  examine back-up "right right" "also contains backups of Drill 2"
   lab=$lab_before url=$url_before
   say "1 sites: as it has to be"
 }
@@ -181,10 +211,21 @@ drill_2_move() {
   code=0
   "$agent" move "$work/$kind/lab.zip" --to "$new" --source "LOM=$old/export" >"$work/said" 2>&1 || code=$?
   [ "$code" = 0 ] || fail "agent move ended with $code"
-  grep -q '^folder = "backups"' "$new/agent.toml" || fail "the move rewrote another folder than the source's"
+  "$python" - "$old" "$new" <<'PY' || fail "the move changed another setting than the source's folder"
+import sys
+import tomllib
+from pathlib import Path
+old, new = (Path(folder) for folder in sys.argv[1:])
+before, after = (tomllib.loads((folder / "agent.toml").read_text("utf-8")) for folder in (old, new))
+before["sources"][0]["folder"] = str(old / "export")
+sys.exit(before != after)
+PY
+  [ -d "$new/data/crops" ] || [ -n "$url" ] || fail "the data is not in the folder that the settings name"
   lab=$new
   run 0 run --once
   printed "no new files"
+  run 0 files --json
+  ! grep -q '"duplicate"' "$work/said" || fail "the moved lab read files again that it has"
   "$agent" move "$work/$kind/lab.zip" --to "$new" >"$work/said" 2>&1 && fail "a live lab was moved over"
   lab=$old
   say "2 move: same sources, same history, nothing taken again; a lab that is there is refused"
@@ -236,9 +277,19 @@ drill_4_back_ups() {
   printed "every hash is as written"
   local newest
   newest=$(find "$lab/backups" -name '*-nightly-*.zip' | sort | tail -1)
-  head -c -500 "$newest" >"$work/$kind/cut.zip"
-  run 3 backup --verify "$work/$kind/cut.zip"
-  say "4 back-ups: each lab has its own, and a restore on trial finds a damaged one"
+  "$python" - "$newest" "$work/$kind/flipped.zip" <<'PY'
+import sys
+import zipfile
+from pathlib import Path
+whole, flipped = map(Path, sys.argv[1:])
+with zipfile.ZipFile(whole) as packed:
+    member = max(packed.infolist(), key=lambda one: one.compress_size)
+content = bytearray(whole.read_bytes())
+content[member.header_offset + member.compress_size // 2] ^= 1
+flipped.write_bytes(content)
+PY
+  run 3 backup --verify "$work/$kind/flipped.zip"
+  say "4 back-ups: each lab has its own, and a restore on trial finds one flipped bit"
 }
 
 drill_5_first_night() {
@@ -296,45 +347,179 @@ drill_6_prune() {
   say "6 prune: what a statement or a hold refers to stays, and prune says so"
 }
 
+write_next_version() { # the next version of the program: one migration more, in which a kill can meet it
+  mkdir -p "$work/next/versions"
+  cat >"$work/next/main.py" <<'PY'
+import os
+import sys
+from pathlib import Path
+from agent.cli import main
+from agent.store import schema
+folder, ours = Path(__file__).parent / "versions", Path(schema.__file__).parent / "migrations" / "versions"
+before, number = schema.HEAD, f"{int(schema.HEAD) + 1:04d}"
+(folder / f"{number}_next.py").write_text(f"""'a column of the next version'
+import os
+import time
+from pathlib import Path
+import sqlalchemy as sa
+from alembic import op
+revision, down_revision, branch_labels, depends_on = "{number}", "{before}", None, None
+def upgrade():
+    op.add_column("content", sa.Column("next", sa.Integer(), nullable=True))
+    if meets := os.environ.get("DRILL_MEETS"):
+        Path(meets).touch()
+        time.sleep(600)
+""", encoding="utf-8")
+configuration = schema.configuration
+def with_next():
+    config = configuration()
+    config.set_main_option("version_locations", f"{ours}{os.pathsep}{folder}")
+    return config
+schema.configuration, schema.HEAD = with_next, number
+main(sys.argv[1:])
+PY
+  printf '#!/usr/bin/env bash\nexec "%s" "%s" "$@"\n' "$python" "$work/next/main.py" >"$work/next/agent"
+  chmod +x "$work/next/agent"
+}
+
+schema_number() {
+  "$python" - "${url:-sqlite:///$lab/data/martensight.db}" <<'PY'
+import sys
+from sqlalchemy import create_engine, inspect, text
+engine = create_engine(sys.argv[1])
+with engine.connect() as connection:
+    number = connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
+    columns = {column["name"] for column in inspect(connection).get_columns("content")}
+print(number, "next" in columns)
+engine.dispose()
+PY
+}
+
 drill_7_upgrade() {
-  local old=$work/$kind/old kept_lab=$lab kept_url=${url:-}
-  mkdir -p "$old/data"
+  local old=$work/$kind/old kept_lab=$lab kept_url=${url:-} kept_agent=$agent before ends
   [ "$kind" = sqlite ] && url="" || url=$(new_database old)
   make_lab "$old"
   lab=$old
-  "$python" - "${url:-sqlite:///$old/data/martensight.db}" <<'PY'
-import sys
-from alembic import command
-from agent.store import schema
-from agent.store.engine import make_engine
-engine = make_engine(sys.argv[1])
-with engine.begin() as connection:
-    config = schema.configuration()
-    config.attributes["connection"] = connection
-    command.upgrade(config, "0003")
-PY
-  for after in 0.9 1.2 1.5 1.8; do # killed in the middle, wherever that is
-    "$agent" --config "$lab/agent.toml" files >/dev/null 2>&1 &
+  take 4720
+  before=$(schema_number)
+  write_next_version
+  for _ in 1 2; do
+    rm -f "$work/met"
+    DRILL_MEETS=$work/met "$work/next/agent" --config "$lab/agent.toml" files >"$work/said" 2>&1 &
     server=$!
-    sleep "$after"
-    kill -9 "$server" 2>/dev/null || true
+    ends=$((SECONDS + 120))
+    until [ -e "$work/met" ]; do
+      kill -0 "$server" 2>/dev/null || fail "the upgrade ended before it was met"
+      [ $SECONDS -lt $ends ] || fail "the upgrade did not begin"
+      sleep 0.1
+    done
+    kill -9 "$server"
     wait "$server" 2>/dev/null || true
     server=""
+    [ "$(schema_number)" = "$before" ] || fail "the killed upgrade left schema $(schema_number), not $before"
+    run 0 files # the version before still reads it
   done
+  agent=$work/next/agent
   run 0 status
+  [ "$(schema_number)" != "$before" ] || fail "the upgrade was not begun again"
   run 0 check --no-references
   run 0 verify
   [ -n "$(find "$lab/data" -name '*before-schema-*' ! -name '.*')" ] || fail "the database was not kept as it was"
-  sql "UPDATE alembic_version SET version_num = '9999'"
+  agent=$kept_agent
   run 2 files
   printed "newer than this program"
   lab=$kept_lab url=$kept_url
-  say "7 upgrade: killed in the middle it is begun again, with a copy of before; a newer schema is refused"
+  say "7 upgrade: killed in the middle twice it is begun again, with a copy of before; a newer schema is refused"
+}
+
+drill_8_clock() { # an evening with a clock that is a year ahead
+  local kept_lab=$lab kept_url=${url:-}
+  [ "$kind" = sqlite ] && url="" || url=$(new_database clock)
+  lab=$work/$kind/clock
+  make_lab "$lab"
+  run 0 files
+  "$python" - "$lab/agent.toml" <<'PY'
+import sys
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from agent import settings
+from agent.service.jobs.backup import back_up_when_due
+from agent.store import Store, store_url
+told = settings.read(Path(sys.argv[1]))
+folder = told.store.folder
+with Store.open(store_url(folder, told.store.url), site=told.site.name, agent="drill", folder=folder) as store:
+    said = back_up_when_due(told, store, at=datetime.now(UTC) + timedelta(days=365))
+sys.exit(said or 0)
+PY
+  has "$lab/backups" '*-nightly-*.zip' 1 || fail "no back-up was made with the wrong clock"
+  serve 90 has "$lab/backups" '*-nightly-*.zip' 2
+  run 0 status
+  printed "in the future"
+  lab=$kept_lab url=$kept_url
+  say "8 clock: a back-up of next year counts for nothing and is named, and the night has one of its own"
+}
+
+hang_share() { # FOLDER: mount a file system there that answers nothing; it ends with the process $share
+  "$python" - "$1" >"$work/share" 2>&1 <<'PY' &
+import ctypes
+import os
+import struct
+import sys
+device = os.open("/dev/fuse", os.O_RDWR)
+options = f"fd={device},rootmode=40000,user_id=0,group_id=0,allow_other".encode()
+libc = ctypes.CDLL(None, use_errno=True)
+if libc.mount(b"drill", os.fsencode(sys.argv[1]), b"fuse", 0, options):
+    sys.exit(os.strerror(ctypes.get_errno()))
+request = os.read(device, 1 << 18)
+number = struct.unpack_from("<IIQ", request)[2]
+answer = struct.pack("<IIIIHHIIHHI28x", 7, 31, 1 << 17, 0, 12, 9, 1 << 17, 1, 0, 0, 0)
+os.write(device, struct.pack("<IiQ", 16 + len(answer), 0, number) + answer)
+print("hangs", flush=True)
+while True:
+    os.read(device, 1 << 18)
+PY
+  share=$!
+  until grep -qs hangs "$work/share"; do
+    kill -0 "$share" 2>/dev/null || { share=""; return 1; }
+    sleep 0.1
+  done
+}
+
+drill_9_share() { # back-ups, results and a source on a share whose server is gone
+  local kept_lab=$lab kept_url=${url:-} hanging=$work/$kind/hanging/share
+  [ "$(id -u)" = 0 ] && [ -c /dev/fuse ] || { say "9 share: not played, needs root and /dev/fuse"; return 0; }
+  [ "$kind" = sqlite ] && url="" || url=$(new_database share)
+  lab=$work/$kind/share
+  make_lab "$lab"
+  run 0 files
+  mkdir -p "$hanging"
+  sed -i -e "s|^folder = \"backups\"|folder = \"$hanging\"|" -e "s|^outbox = .*|outbox = \"$hanging/out\"|" \
+    "$lab/agent.toml"
+  printf '[[sources]]\nname = "GONE"\nfolder = "%s/export"\n' "$hanging" >>"$lab/agent.toml"
+  hang_share "$hanging" || { say "9 share: not played ($(cat "$work/share"))"; lab=$kept_lab url=$kept_url; return 0; }
+  draw 7301
+  serve 90 taken 7301 # ready although the share hangs, and the other source's file is taken
+  timeout 90 "$agent" --config "$lab/agent.toml" status >"$work/said" 2>&1 </dev/null || fail "agent status hangs"
+  printed "$hanging"
+  kill -9 "$share" && wait "$share" 2>/dev/null || true
+  umount -l "$hanging" 2>/dev/null || true
+  share=""
+  lab=$kept_lab url=$kept_url
+  say "9 share: while one hangs the agent starts, takes the other source's files, says what hangs, and stops"
+}
+
+taken() { # ORDER: whether its micrograph was taken
+  local state
+  state=$(timeout 60 "$agent" --config "$lab/agent.toml" files --json 2>/dev/null </dev/null) || return 1
+  grep -q "\"done\"" <<<"$state" && grep -q "$1_1_1.tif" <<<"$state"
 }
 
 drill_10_copies() {
   [ "$kind" = sqlite ] || return 0
-  local own=$lab twin=$work/$kind/twin
+  local kept_lab=$lab own=$work/$kind/own twin=$work/$kind/twin
+  lab=$own
+  make_lab "$lab"
+  take 7201
   cp -r "$lab" "$twin"
   sed -i "s|^outbox = .*|outbox = \"$own/outbox\"|" "$twin/agent.toml"
   "$agent" --config "$own/agent.toml" run >"$work/first" 2>&1 </dev/null &
@@ -348,9 +533,39 @@ drill_10_copies() {
   run 2 run
   printed "Another copy of this lab's data runs on"
   lab=$own
-  kill -TERM "$server" && wait "$server" || fail "agent run did not stop well"
-  server=""
-  say "10 copies: a second copy of the data is refused while the first one runs"
+  if unshare --uts true 2>/dev/null; then
+    local code=0
+    unshare --uts sh -c 'hostname drill-second && exec "$@"' sh "$agent" --config "$lab/agent.toml" run --once \
+      >"$work/said" 2>&1 </dev/null || code=$?
+    [ "$code" = 2 ] || fail "agent run --once under a second host name ended with $code, not 2"
+    printed "an agent is already running here"
+  else
+    say "10 copies: no second host name, needs root"
+  fi
+  stop_server
+  lab=$kept_lab
+  say "10 copies: a second copy of the data, and a second host name, are refused while the first one runs"
+}
+
+drill_11_installed() { # the program as it was installed, with the files that pip compiled
+  [ "$kind" = sqlite ] || return 0
+  local kept_lab=$lab how="of this installation"
+  lab=$work/$kind/installed
+  make_lab "$lab"
+  "$agent" --version >"$work/said" 2>&1 || fail "agent --version failed"
+  run 0 files
+  run 0 licences
+  run 0 licences --sbom "$work/$kind/parts.json"
+  grep -q martensight "$work/$kind/parts.json" || fail "the bill of materials lacks the program itself"
+  run 0 support-bundle "$work/$kind/support.zip"
+  [ -s "$work/$kind/support.zip" ] || fail "no support bundle was written"
+  lab=$kept_lab
+  "$python" - <<'PY' || how="of an editable installation, which shows less"
+import sys
+from importlib.metadata import files
+sys.exit(not any(file.suffix == ".pyc" for file in files("martensight") or ()))
+PY
+  say "11 installed: licences, bill of materials and support bundle $how"
 }
 
 # --- PostgreSQL ---------------------------------------------------------------------------------------------------
@@ -398,14 +613,9 @@ for kind in $kinds; do
   fi
   lab=$work/$kind/lab
   make_lab "$lab"
-  drill_3_revisions
-  drill_1_sites
-  drill_4_back_ups
-  drill_2_move
-  drill_6_prune
-  drill_5_first_night
-  drill_7_upgrade
-  drill_10_copies
+  for step in ${DRILL_STEPS:-3 1 4 2 6 5 7 8 9 10 11}; do
+    "$(declare -F | awk '{print $3}' | grep "^drill_${step}_")"
+  done
 done
 kind=drill
 say "all was as it has to be, in $SECONDS s"
