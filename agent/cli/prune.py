@@ -14,6 +14,7 @@ from agent.counts import format_count
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from pathlib import Path
 
     from agent.maintenance import Pruning
     from agent.settings import Settings
@@ -43,6 +44,7 @@ def prune(
         since = maintenance.compute_statements_start(settings.retention.statements_years, now=at)
         plans = maintenance.plan(store, archive, befores=befores, statements_since=since)
         _print_plans(plans, dry_run=dry_run, never=not befores)
+        _print_kept_copies(settings.store.folder)
         if dry_run:
             return
         with progress("prune", sum(len(plan.files) for plan in plans)) as advance:
@@ -50,6 +52,18 @@ def prune(
                 store, archive, plans, at=at, progress=lambda done, _of, what: advance(done, what)
             )
     archive.sweep(before_s=(at - LEFTOVER_AGE).timestamp())
+
+
+def _print_kept_copies(folder: Path) -> None:
+    """Print what upgrades and restores kept: an operator deletes it, no command does."""
+    from agent.site_folders import list_kept_copies
+
+    for path, size_bytes in list_kept_copies(folder).items():
+        out.print(
+            f"kept from before an upgrade or restore, may be deleted by hand: {path}, "
+            f"{size_bytes / PER_MEGABYTE:.1f} MB",
+            markup=False,
+        )
 
 
 def _compute_cutoffs(settings: Settings, at: datetime) -> dict[str, datetime]:

@@ -46,6 +46,7 @@ ADMIN = "admin"
 REVIEWED = "reviewed"
 WITHDRAWN = "withdrawn"
 SIGNED: dict[str, Signing] = {
+    "fleet": Signing("retired"),
     "import": Signing("imported", "reviewer"),
     "models promote": Signing("promoted"),
     "models rollback": Signing("promoted"),
@@ -81,8 +82,9 @@ SIGNED: dict[str, Signing] = {
     "validate": Signing("validated"),
 }
 """Every command that requires a signature. Further permissions are checked by the command.
-`train` signs if it imports labels or promotes the first bundle, `restore` if it accepts a loss. The
-signature of an administrator is not required while no administrator can log in."""
+`train` signs if it imports labels or promotes the first bundle, `restore` if it accepts a loss,
+`fleet` if it retires a PC. The signature of an administrator is not required while no administrator
+can log in."""
 
 
 def os_user() -> str:

@@ -76,6 +76,11 @@ def _print_status(document: dict[str, Any], at: Callable[[str | None], str]) -> 
         )
     if kept := document.get("features"):
         echo(f"kept features: {kept['rows']} rows, {kept['size_bytes'] / 1e6:.1f} MB")
+    if (copies := document.get("kept_copies")) and copies["n"]:
+        echo(
+            f"kept from before upgrades and restores: {copies['n']}, "
+            f"{copies['size_bytes'] / 1e6:.1f} MB; agent prune --dry-run names them"
+        )
     for job in document["jobs"]:
         progress = f"{job['done']} of {job['total']}" if job["total"] else "started"
         line = f"{job['name']}: {job['stage']}, {progress} {job['note']}".rstrip()

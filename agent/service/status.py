@@ -22,7 +22,7 @@ from agent.service.own_backups import describe_overdue, last_backup_at
 from agent.service.renamed_site import describe_renamed
 from agent.service.unfollowed_revisions import describe_unfollowed
 from agent.service.work_status import describe_work
-from agent.site_folders import get_features_folder
+from agent.site_folders import get_features_folder, list_kept_copies
 from agent.site_time import compute_night_end, night_of
 from agent.store import RolloutState, Store, StoreFault, store_url
 
@@ -128,6 +128,7 @@ def build_status_from_store(
         "backup": _describe_backup(settings),
         "features": _measure_features(settings, store),
         "objects": _measure_objects(settings),
+        "kept_copies": _measure_kept_copies(settings),
         "jobs": [_job(job) for job in store.jobs.list_running(at=now)],
         "work": [describe_work(progress) for progress in known_work],
         "affected_orders": sorted({number for group in affected for number in group.orders}),
@@ -170,6 +171,12 @@ def _measure_features(settings: Settings, store: Store) -> dict[str, int]:
 
     kept = FeatureFolder(folder, agent_name()).measure()
     return {"rows": kept.rows, "size_bytes": kept.size_bytes}
+
+
+def _measure_kept_copies(settings: Settings) -> dict[str, int]:
+    """Return how many copies upgrades and restores kept, which may be deleted, and their size."""
+    sizes = list_kept_copies(settings.store.folder)
+    return {"n": len(sizes), "size_bytes": sum(sizes.values())}
 
 
 def _measure_objects(settings: Settings) -> dict[str, Any] | None:

@@ -18,6 +18,7 @@ from agent.store.rollout_plan import (
     RolloutState,
     assign_rings,
 )
+from agent.store.sources import RETIRED
 from agent.store.tables import AgentRow, RolloutHostRow, RolloutRow
 from reports import read_message
 
@@ -156,13 +157,13 @@ def make_host(
 
 
 def list_agents(session: Session, whose: AgentIdentity) -> list[AgentRow]:
-    """Return the agents that ever ran as a service, by name."""
+    """Return the agents that ever ran as a service and are not retired, by name."""
     query = (
         select(AgentRow)
         .where(AgentRow.site_id == whose.site_id, col(AgentRow.started_at).is_not(None))
         .order_by(AgentRow.name)
     )
-    return list(session.exec(query))
+    return [agent for agent in session.exec(query) if RETIRED not in agent.facts]
 
 
 def join_late(session: Session, whose: AgentIdentity, rollout: RolloutRow) -> None:

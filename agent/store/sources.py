@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import text
 from sqlmodel import select
 
-from agent.store import quality_records
+from agent.store import audit_log, quality_records
 from agent.store.engine import is_sqlite, reading, write_retrying, writing
 from agent.store.repository import AgentIdentity, Repository
 from agent.store.tables import AgentRow, SiteRow, SourceRow
@@ -57,6 +57,10 @@ class AgentSeen:
     started_at: datetime | None
     seen_at: datetime | None
     facts: dict[str, Any]
+
+
+RETIRED = "retired"
+"""Key of an agent's facts: when it was taken off the lists; its next heartbeat ends that."""
 
 
 def register(session: Session, site: str, agent: str) -> AgentIdentity:
@@ -198,6 +202,30 @@ class Agents(Repository):
             row.first_started_at = row.first_started_at or at
             session.add(row)
 
+    def retire(self, name: str, *, by: str, reason: str, at: datetime) -> None:
+        """Take an agent off every list until it sends a heartbeat again; its acts stay.
+
+        Args:
+            name: Of its PC.
+            by: Who does this.
+            reason: Why.
+            at: Now, aware UTC.
+        """
+        with writing(self._engine) as session:
+            query = select(AgentRow).where(AgentRow.name == name)
+            row = session.exec(query).one()
+            row.facts = {"stopped": True, RETIRED: at.isoformat()}
+            session.add(row)
+            audit_log.append(
+                session,
+                self._whose.site_id,
+                at=at,
+                actor=by,
+                act="agent.retired",
+                subject=name,
+                facts={"reason": reason},
+            )
+
     def record_heartbeat(self, facts: Mapping[str, Any], *, at: datetime) -> None:
         """Record that this agent is running, and the facts it sends."""
         with writing(self._engine) as session:
@@ -226,9 +254,10 @@ class Agents(Repository):
 
 
 def list_agents(session: Session) -> list[AgentSeen]:
-    """Return the agents of the session's site, of all sites where it reads all."""
+    """Return the agents of the session's site, of all sites where it reads all; none is retired."""
     query = select(AgentRow, SiteRow.name).join(SiteRow).order_by(SiteRow.name, AgentRow.name)
     return [
         AgentSeen(site, row.name, row.first_started_at, row.started_at, row.seen_at, row.facts)
         for row, site in session.exec(query)
+        if RETIRED not in row.facts
     ]

@@ -123,6 +123,45 @@ def test_the_shell_lists_pcs_and_jobs(tmp_path, capsys):
     assert (len(paused), after["state"]) == (1, "paused")
 
 
+RETIRED_BY = ("--by", "Lea", "--reason", "its board is dead")
+WRONG_RETIRING = (("OLD", ()), ("X", RETIRED_BY), ("NEW", RETIRED_BY))
+
+
+def test_a_pc_that_was_replaced_is_taken_off_the_list_until_it_runs_again(tmp_path, capsys):
+    (tmp_path / "agent.toml").write_text('[site]\nname = "Plant 1"\n', encoding="utf-8")
+    url = f"sqlite:///{tmp_path}/data/martensight.db"
+    now = datetime.now(UTC)
+
+    def beat(name: str, at: datetime) -> None:
+        with Store.open(url, site="Plant 1", agent=name) as store:
+            store.agents.record_start(at=at)
+            store.agents.record_heartbeat({KEY: PC}, at=at)
+
+    def call(*words: str) -> tuple[int, str]:
+        with pytest.raises(SystemExit) as ended:
+            main(["--config", str(tmp_path / "agent.toml"), "fleet", *words])
+        said = capsys.readouterr()
+        return int(ended.value.code or 0), " ".join((said.out + said.err).split())
+
+    def listed() -> list[str]:
+        return [pc["name"] for pc in json.loads(call("--json")[1])["pcs"]]
+
+    beat("OLD", now - timedelta(days=30))
+    beat("NEW", now)
+    wrong = [call("--retire", name, *words) for name, words in WRONG_RETIRING]
+    code, said = call("--retire", "OLD", *RETIRED_BY)
+
+    assert [fault[0] for fault in wrong] == [2, 2, 2]
+    assert "its agent runs" in wrong[2][1]
+    assert (code, listed()) == (0, ["NEW"])
+    assert "OLD is off the list" in said
+    with Store.open(url, site="Plant 1", agent="NEW") as store:
+        (act,) = store.audit_log.iter_acts("agent.retired")
+    assert (act.actor, act.subject, act.facts["reason"]) == ("Lea", "OLD", "its board is dead")
+    beat("OLD", now)
+    assert listed() == ["NEW", "OLD"]
+
+
 def test_the_clock_of_a_pc_is_measured_against_the_database(address):
     ahead = timedelta(minutes=10)
     with Store.open(address, site="Plant 1", agent="PC") as store:

@@ -27,6 +27,7 @@ SIGNER = ("--by", "Leo", "--reason", "why")
 WORDS: dict[str, tuple[str, ...]] = {
     "orders hold": ("4711", "--reason", "complaint"),
     "orders release": ("4711", "--reason", "settled"),
+    "fleet": ("--retire", "PC-2", *SIGNER),
     "import": ("FOLDER",),
     "models promote": ("20261101-0badcafe", *SIGNER),
     "models rollback": SIGNER,

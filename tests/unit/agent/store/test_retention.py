@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import timedelta
 
 import pytest
@@ -110,3 +111,21 @@ def test_prune_says_what_it_keeps_and_why_also_when_it_only_tries(plant) -> None
         assert f"{word} 1: flagged for review" in said
     assert "of 1 micrograph (crops)" in tried[1]
     assert plant.agent("verify")[0] == 0
+
+
+def test_what_upgrades_and_restores_kept_is_named_with_its_size(plant) -> None:
+    data = plant.folder / "data"
+    (data / "martensight.db.before-schema-0002").write_bytes(b"x" * 2_000_000)
+    (data / "settings-of-backup-20261124T120000Z").mkdir()
+    (data / "settings-of-backup-20261124T120000Z" / "agent.toml").write_bytes(b"x" * 500_000)
+
+    code, said = plant.agent("prune", "--dry-run")
+    status = json.loads(plant.agent("status", "--json")[1])
+    shown = plant.agent("status")[1]
+
+    assert code == 0
+    assert "before-schema-0002, 2.0 MB" in " ".join(said.split())
+    assert "settings-of-backup-20261124T120000Z, 0.5 MB" in " ".join(said.split())
+    assert status["kept_copies"] == {"n": 2, "size_bytes": 2_500_000}
+    assert "kept from before upgrades and restores: 2, 2.5 MB" in shown
+    assert (data / "martensight.db.before-schema-0002").exists()
