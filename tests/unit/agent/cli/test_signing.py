@@ -56,7 +56,6 @@ WORDS: dict[str, tuple[str, ...]] = {
     "scale check": (
         "a.tif", "--division", "10um", "--by", "Leo", "--microscope", "L", "--objective", "50x",
     ),
-    "settings publish": ("--from-this-pc", *SIGNER),
     "spec automatic": ("100Cr6", *SIGNER),
     "train": ("FOLDER",),
     "users add": ("Eve", "--role", "admin", "--password-stdin", "--by", "Leo"),
