@@ -193,6 +193,16 @@ def imported(*raters: str, by: str, for_orders: bool = False) -> Act:
     return act
 
 
+def suspect(shift: Shift, order: str) -> None:
+    """Let a retraining suspect the label of field 3."""
+    view = shift.store.results.find(shift.ids(order, "3")[0])
+    assert view is not None
+    assert view.label is not None
+    assert shift.store.labels.mark_suspect(
+        view.id, label_id=view.label.id, sentence="label", by="agent retrain", at=shift.at
+    )
+
+
 def undo(shift: Shift, order: str) -> None:
     """Take the label of field 3 back, two hours later, and give the other one."""
     shift.store.labels.undo(shift.ids(order, "3")[0], by="Ada", at=shift.at)
@@ -410,6 +420,9 @@ HONEST: dict[str, Kind] = {
     ),
     "lead_dismissed": Kind(cut, after=dismissed, halfway="_4.tif could not be used"),
     "lead_reopened": Kind(first(**COARSE), before=decide("Ada", "code", "G7"), after=reopened),
+    "suspected": Kind(
+        first(**EITHER), before=decide("Ada", "code", "G8"), after=suspect, halfway=ALONE
+    ),
     "lead_imported": Kind(
         first(**EITHER),
         after=imported("", by=LEAD, for_orders=True),
@@ -524,6 +537,10 @@ TRICKS: dict[str, Kind] = {
     "too_many": Kind(lambda order: prepared(order, 2, 3), "undecided",
                      "3 preparations, at most 2 are allowed", halfway=ALONE),
     "cut": Kind(cut, "undecided", "_4.tif could not be used: export it again"),
+    "suspected_break": Kind(
+        first(**COARSE), "does_not_conform", "field 3 is G7, confirmed by Ada",
+        before=decide("Ada", "code", "G7"), after=suspect,
+    ),
     "borrowed_names": Kind(
         first(**COARSE), "does_not_conform", "field 3 is G7, confirmed by Ada",
         before=decide("Ada", "code", "G7"),

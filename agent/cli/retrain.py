@@ -136,8 +136,17 @@ def _print_dry_run(settings: Settings, store: Store, json: bool) -> None:
     if sentence := clean.sentence():
         console.out.print(f"Suspect labels: {sentence}", markup=False)
     console.table(
-        ("suspect label", "given", "likely", "reason"),
-        [(known[issue.key].label, issue.code, issue.likely, issue.kind) for issue in clean.doubts],
+        ("suspect label", "given", "likely", "reason", "right of this code"),
+        [
+            (
+                known[issue.key].label,
+                issue.code,
+                issue.likely,
+                issue.kind,
+                f"{issue.right} of {issue.of}" if issue.of else "",
+            )
+            for issue in clean.doubts
+        ],
     )
 
 

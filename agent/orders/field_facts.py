@@ -16,6 +16,7 @@ from agent.orders.specimen_facts import (
     Superseded,
 )
 from agent.store import KnownPlaces, is_imported
+from agent.triage import Reason
 from reports import gettext as _
 
 if TYPE_CHECKING:
@@ -97,8 +98,12 @@ def build_field_facts(
         codes=view.prediction_set,
         probability=view.probability,
         decided=_build_decision(label) if label else None,
-        awaits=view.awaits or (view.handling == "review" and label is None),
-        reasons=view.reasons,
+        awaits=view.awaits_decision,
+        reasons=tuple(
+            reason
+            for reason in view.reasons
+            if reason != Reason.DOUBTED_LABEL or view.awaits_decision
+        ),
         um_per_px=view.um_per_px,
         scale_in_doubt="scale_conflict" in view.warnings,
         area_mm2=row.area_mm2 if row.area_mm2 is not None else _compute_area_mm2(view),

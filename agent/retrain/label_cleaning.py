@@ -61,8 +61,16 @@ class Cleaned:
                     for code, n in sorted(strange.items())
                 ),
                 *(f"{counted[kind]} {text}" for kind, text in _SENTENCES.items() if counted[kind]),
+                *(
+                    f"of {code} the networks know {right} of {of}"
+                    for code, (right, of) in sorted(self._list_known().items())
+                ),
             )
         )
+
+    def _list_known(self) -> dict[str, tuple[int, int]]:
+        """Return code → how many of its images the heads that suspect a label assign rightly."""
+        return {issue.code: (issue.right, issue.of) for issue in self.doubts if issue.of}
 
 
 def clean_labels(

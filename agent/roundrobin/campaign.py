@@ -17,7 +17,7 @@ from agent.labelled_import import get_key
 from agent.roundrobin.image_results import image_results
 from agent.roundrobin.panel import Panel, RaterAnswer
 from agent.roundrobin.sampling import Candidate, is_near
-from agent.store import NewImage, NewRater
+from agent.store import RATERS_DOUBT, NewImage, NewRater
 from model import TaxonomyError, taxonomy_from
 
 if TYPE_CHECKING:
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,39}")
 """A campaign's name: it is part of an address and of file names."""
-DOUBT = "raters"
 """Why a label is suspect: a key of the sentences in `reports`."""
 
 
@@ -165,7 +164,7 @@ def close(store: Store, name: str, *, by: str, at: datetime) -> list[str]:
         view = store.results.find(public_id)
         if view is not None and view.label is not None:
             store.labels.mark_suspect(
-                public_id, label_id=view.label.id, sentence=DOUBT, by=by, at=at
+                public_id, label_id=view.label.id, sentence=RATERS_DOUBT, by=by, at=at
             )
     return disputed
 

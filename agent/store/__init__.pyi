@@ -62,6 +62,10 @@ from .given_scales import (
 )
 from .history import HistoryQuery as HistoryQuery
 from .jobs import Job as Job
+from .labels import (
+    LEADS_DOUBT as LEADS_DOUBT,
+    RATERS_DOUBT as RATERS_DOUBT,
+)
 from .label_resolution import (
     FOR_ORDERS as FOR_ORDERS,
     IMPORTED as IMPORTED,

@@ -43,6 +43,9 @@ UNDO = "undo"
 DOUBT = "doubt"
 """Kind of a row that marks the valid label as suspect; the label remains valid."""
 NO_DECISION = (UNDO, DOUBT)
+LEADS_DOUBT, RATERS_DOUBT = "requested", "raters"
+"""Reasons of a doubt that people gave: a lead, and the raters of a round robin. Any other is a
+program's, which is a question and changes no order."""
 GIVEN = "label.given"
 """Act of the audit log: a decision was appended."""
 DECISION_ID = "decision_id"

@@ -146,6 +146,17 @@ class MicrographView:
         return None if is_plain_import else self.label
 
     @property
+    def awaits_decision(self) -> bool:
+        """Whether its order awaits it: a label that a program suspects holds until it is changed.
+
+        Where nothing but an imported label holds, it awaits a reviewer's.
+        """
+        if self.order_label is None:
+            return self.awaits or self.handling == "review"
+        is_suspected_by_program = self.doubt not in {"", labels.LEADS_DOUBT, labels.RATERS_DOUBT}
+        return self.awaits and not is_suspected_by_program
+
+    @property
     def disagreed(self) -> bool:
         """Whether two reviewers disagree, and a third has to settle it."""
         return self.label is None and len(self.votes) >= label_resolution.TWO

@@ -17,7 +17,7 @@ from agent.nightly import build_reported_micrograph, load_reported_needles
 from agent.nightly.micrograph_rows import COLUMNS, NEEDLE_COLUMNS, build_record
 from agent.objects import ObjectsUnavailable
 from agent.roundrobin.campaign import Invited, set_up
-from agent.store import NewImage
+from agent.store import LEADS_DOUBT, NewImage
 from agent.triage import Reason
 from agent.web.decisions import LONGEST_COMMENT
 from agent.web.specimen_fields import is_blind, remember_read
@@ -38,7 +38,6 @@ MOST_AT_ONCE = 500
 MOST_ROWS, MOST_IMAGES = 10_000, 200
 MOST_IMAGE_BYTES = 2_000_000_000
 REQUESTED = "archive.review_requested"
-DOUBT = "requested"
 ANSWER = (
     *("structure_code", "subtype", "size_min", "size_max", "probability", "prediction_set"),
     *("p_value", "strange", "reasons", "decision", "decided_by", "decided_at"),
@@ -85,7 +84,7 @@ def request_reviews(desk: Desk, public_ids: Sequence[str], reason: str, *, by: s
         if view.label is None:
             desk.store.review_queue.add([view.id], Reason.REQUESTED, by=by, at=now)
         elif not desk.store.labels.mark_suspect(
-            view.id, label_id=view.label.id, sentence=DOUBT, by=by, at=now
+            view.id, label_id=view.label.id, sentence=LEADS_DOUBT, by=by, at=now
         ):
             continue
         done.append(view.id)

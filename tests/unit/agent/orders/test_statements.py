@@ -83,6 +83,26 @@ def test_each_change_of_conformity_is_one_statement_and_the_same_state_none(lab)
     assert stated(lab) == ["undecided", "conforms", "undecided", "does_not_conform"]
 
 
+def test_what_a_retraining_suspects_changes_no_statement_and_what_a_lead_doubts_does(lab):
+    public_id = take(lab)
+    label(lab, public_id, "G7")
+    freeze(lab)
+    view = lab.store.results.find(public_id)
+    doubt = {"label_id": view.label.id, "at": DAY + timedelta(hours=1)}
+
+    lab.store.labels.mark_suspect(public_id, sentence="label", by="agent retrain", **doubt)
+    freeze(lab, at=DAY + timedelta(hours=2))
+    after_program = stated(lab)
+    label(lab, public_id, "G7", by="Ben", at=DAY + timedelta(hours=3))
+    freeze(lab, at=DAY + timedelta(hours=3))
+    doubt = {"label_id": lab.store.results.find(public_id).label.id, "at": DAY}
+    lab.store.labels.mark_suspect(public_id, sentence="requested", by="R. Stahl", **doubt)
+    freeze(lab, at=DAY + timedelta(hours=4))
+
+    assert after_program == ["does_not_conform"]
+    assert stated(lab) == ["does_not_conform", "does_not_conform", "undecided"]
+
+
 def test_once_it_was_final_another_basis_is_a_statement_too(lab):
     first = take(lab)
     freeze(lab)

@@ -237,6 +237,23 @@ def test_a_label_that_looks_like_another_codes_is_doubted_if_it_is_new():
     assert old == []
 
 
+def test_a_code_that_the_heads_know_badly_has_no_more_suspects_than_another():
+    """Half of what is G8 looks like G7, so that its new labels are no worse for looking so too."""
+    known = [inspected(f"7-{i}", "G7", towards=0) for i in range(20)]
+    known += [inspected(f"8-{i}", "G8", towards=i % 2) for i in range(20)]
+    known += [inspected(f"9-{i}", "G9-10", towards=2) for i in range(20)]
+    weak = [inspected(f"new1 8-{i}", "G8", towards=i % 2) for i in range(20)]
+    wrong = [inspected(f"wrong1 {i}", "G9-10", towards=0) for i in range(3)]
+    keys = {one.key for one in (*weak, *wrong)}
+
+    found = list(find_unlikely_labels([*known, *weak, *wrong], STANDARD, keys))
+
+    suspects = [issue.code for issue in found]
+    assert suspects.count("G8") <= 2
+    assert suspects.count("G9-10") == 2
+    assert {(issue.right, issue.of) for issue in found if issue.code == "G9-10"} == {(20, 20)}
+
+
 def test_new_images_of_a_code_that_are_mostly_strange_are_strangers():
     some = [inspected(str(i), "G8", flagged=i < 8) for i in range(10)]
     keys = {one.key for one in some}
@@ -284,6 +301,14 @@ def test_what_is_doubted_is_said_with_the_reason(lab):
 
     assert "1 labelled G8 are unlike the reference images" in said
     assert "1 show the same place as a micrograph of another code" in said
+
+
+def test_what_resembles_another_code_is_said_with_what_is_known_of_its_own(lab):
+    doubts = (LabelIssue("a", "label", "G8", "G7", right=12, of=20),)
+
+    said = Cleaned(collected(lab), doubts).sentence()
+
+    assert said == "1 resemble micrographs of another code; of G8 the networks know 12 of 20"
 
 
 @pytest.mark.slow
