@@ -77,12 +77,17 @@ def read_limits(
     settings: Settings, options: Sequence[str], taxonomy: Taxonomy
 ) -> list[tuple[str, Limit]]:
     """Return the limits by subtype: those given, else those of specifications.toml."""
-    from agent.orders.specification import read_specifications
+    from agent.orders.specification import find_limit, read_specifications
 
     if options:
         return parse_limits(options, taxonomy)
     entries = read_specifications(settings.orders.specifications).entries
-    return [(name, entry.bound) for entry in entries for name in entry.subtype if entry.bound]
+    return [
+        (name, limit)
+        for entry in entries
+        for name in entry.subtype
+        if (limit := find_limit(entry, name, taxonomy))
+    ]
 
 
 def parse_limits(options: Sequence[str], taxonomy: Taxonomy) -> list[tuple[str, Limit]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from agent.orders.assessed import Assessed, OrderPolicy
-    from agent.orders.specification import SpecificationChoice
+    from agent.orders.specification import Specification, SpecificationChoice
     from agent.store import OrderView, Record
     from model import Taxonomy
 
@@ -104,7 +105,21 @@ def choose_specification(
         since=since,
         current=policy.specifications,
         last=last,
+        can_judge=partial(_can_judge, policy, since, last),
     )
+
+
+def _can_judge(
+    policy: OrderPolicy, since: datetime | None, last: int | None, wanted: Specification
+) -> bool:
+    """Return whether a taxonomy of an order's release or later can judge a specification."""
+    taxonomy = policy.taxonomies.choose(
+        since=since,
+        last=last,
+        current=policy.taxonomy,
+        can_judge=lambda taxonomy: not Rules(wanted, taxonomy).fault,
+    )
+    return not Rules(wanted, taxonomy).fault
 
 
 def describe_late_change(

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from agent.orders.limit import format_limit
 from agent.orders.specification import is_same_name
 from model import upper_bound
 from reports import decimal
@@ -80,7 +79,7 @@ def _refuse_subtype(
     words = {
         "material": rules.material,
         "subtype": subtype,
-        "limit": format_limit(rules.specification.limit) if rules.bound else "",
+        "limit": limit.words if (limit := rules.limit_in(subtype)) else "",
     }
     bound = mine[-1].bound if mine else None
     if bound is None:

@@ -31,7 +31,6 @@ def describe_breaks(
     facts: SpecimenFacts, counted: Sequence[FieldFacts], rules: Rules
 ) -> Iterator[str]:
     """Yield which fields break the specification by a reviewer's label."""
-    wanted = rules.specification
     for field in counted:
         if (
             not field.decided
@@ -51,7 +50,7 @@ def describe_breaks(
             )
         elif rules.by_worst and _is_measured(field, field.decided, rules):
             yield _("{field} is {code}, confirmed by {who}: {limit} is demanded").format(
-                field=field.called, code=code, who=by, limit=format_limit(wanted.limit)
+                field=field.called, code=code, who=by, limit=rules.limit_words(code)
             )
     if not rules.by_worst:
         yield from _describe_broken_mean(distinct_places(counted, facts.same_places), rules)

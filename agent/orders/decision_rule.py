@@ -170,7 +170,12 @@ def _describe_guard(rules: Rules) -> str:
     return _(
         "a field keeps {limit} where a reviewer who was sure says so, or where every code that the "
         "model's prediction set holds keeps it"
-    ).format(limit=format_limit(rules.specification.limit) or rules.ordered)
+    ).format(limit=_describe_limit(rules))
+
+
+def _describe_limit(rules: Rules) -> str:
+    wanted = rules.specification
+    return wanted.demand if wanted.limits else format_limit(wanted.limit) or rules.ordered
 
 
 def _describe_mean(specimens: Sequence[SpecimenFacts], rules: Rules) -> Iterator[str]:

@@ -182,9 +182,12 @@ def _describe_open_answer(field: FieldFacts, code: str, rules: Rules) -> str:
         answer = f"{answer} ({percent(field.probability)})"
     others = [other for other in dict.fromkeys(field.codes) if other != code]
     wanted = rules.specification
+    limit = next(filter(None, map(rules.limit_words, (code, *field.codes))), "")
+    if not limit and rules.parsed(code) is None:
+        limit = format_limit(wanted.limit)
     demand = (
-        _("limit is {limit}").format(limit=format_limit(wanted.limit))
-        if wanted.limit
+        _("limit is {limit}").format(limit=limit)
+        if limit
         else _("{demand} is demanded").format(demand=wanted.demand)
     )
     if others:
@@ -199,23 +202,25 @@ def _describe_open_answer(field: FieldFacts, code: str, rules: Rules) -> str:
 def _describe_coarse_share(field: FieldFacts, rules: Rules) -> Iterator[str]:
     """Yield, for the criterion max, that too much of the field is beyond the limit."""
     wanted = rules.specification
-    if wanted.criterion != "max" or wanted.area_threshold is None or not wanted.bound:
+    parsed = rules.parsed(field.code) if field.code else None
+    bound = rules.limit_in(parsed[0]) if parsed else wanted.bound
+    if wanted.criterion != "max" or wanted.area_threshold is None or not bound:
         return
     share = _find_coarse_share(field, rules)
     if share is None:
         yield _("{field}: the share of its coarse regions is not known").format(field=field.called)
-    elif wanted.bound.direction is Direction.FINER and share > wanted.area_threshold:
+    elif bound.direction is Direction.FINER and share > wanted.area_threshold:
         yield _("{field}: {share} of it looks coarser than {number}, {most} are allowed").format(
             field=field.called,
             share=f"{share:.0%}",
-            number=wanted.bound.size,
+            number=bound.size,
             most=f"{wanted.area_threshold:.0%}",
         )
-    elif wanted.bound.direction is Direction.COARSER and share < wanted.area_threshold:
+    elif bound.direction is Direction.COARSER and share < wanted.area_threshold:
         yield _("{field}: only {share} of it looks {limit}, {least} are demanded").format(
             field=field.called,
             share=f"{share:.0%}",
-            limit=format_limit(wanted.limit),
+            limit=bound.words,
             least=f"{wanted.area_threshold:.0%}",
         )
 

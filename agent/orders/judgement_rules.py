@@ -9,7 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from agent.orders.limit import find_bound, find_limit_fault, find_mean_fault, read_limit
+from agent.orders.limit import find_bound, find_mean_fault, read_limit
+from agent.orders.specification import find_limit, find_size_fault
 from model import TaxonomyError
 from reports import gettext as _
 
@@ -48,22 +49,28 @@ class Rules:
     second_look: bool = False
 
     @property
-    def bound(self) -> Limit | None:
-        """The limit, or None where only the subtype is demanded."""
-        return self.specification.bound
-
-    @property
     def fault(self) -> str:
         """Reason why the taxonomy cannot judge the specification, in one sentence; "" if it can."""
         wanted = self.specification
-        fault = find_limit_fault(self.bound, wanted.subtype, self.taxonomy) if self.bound else ""
+        fault = find_size_fault(wanted, self.taxonomy)
         if fault or self.by_worst:
             return fault
         return find_mean_fault(wanted.subtype, self.taxonomy)
 
+    def limit_in(self, subtype: str) -> Limit | None:
+        """Return the limit of a subtype, None where it has none."""
+        return find_limit(self.specification, subtype, self.taxonomy)
+
+    def limit_words(self, code: str | None) -> str:
+        """Return the limit that a code is held against, in words; "" where it has none."""
+        parsed = self.parsed(code) if code else None
+        limit = self.limit_in(parsed[0]) if parsed else None
+        return limit.words if limit else ""
+
     def bound_in(self, subtype: str) -> Bound | None:
         """Return the limit in the size order of a subtype, None where it names no size of it."""
-        return find_bound(self.bound, self.taxonomy.subtype(subtype)) if self.bound else None
+        limit = self.limit_in(subtype)
+        return find_bound(limit, self.taxonomy.subtype(subtype)) if limit else None
 
     def is_validated_by(self, allowance: Allowance, subtype: str) -> bool:
         """Return whether a permission is about the limit of a subtype, however both are written.
@@ -76,7 +83,7 @@ class Rules:
         own = self.taxonomy.subtype(subtype)
         if allowance.subtype != subtype:
             return False
-        if not self.bound:
+        if self.limit_in(subtype) is None:
             return not allowance.limit
         if allowance.sizes:
             listed = [size.name for size in own.sizes]
@@ -124,7 +131,8 @@ class Rules:
         if parsed is None or parsed[0] not in self.specification.subtype:
             return False
         bound = self.bound_in(parsed[0])
-        return self.bound is None or (bound is not None and bound.keeps(parsed[1]))
+        has_none = self.limit_in(parsed[0]) is None
+        return has_none or (bound is not None and bound.keeps(parsed[1]))
 
     def breaks(self, code: str) -> bool:
         """Return whether a code surely breaks subtype or limit."""
@@ -143,7 +151,9 @@ class Rules:
     def is_next_to_limit(self, code: str) -> bool:
         """Return whether a code's size and a neighbouring one are on two sides of the limit."""
         parsed = self.parsed(code)
-        if parsed is None or self.bound is None or parsed[0] not in self.specification.subtype:
+        if parsed is None or parsed[0] not in self.specification.subtype:
+            return False
+        if self.limit_in(parsed[0]) is None:
             return False
         sizes = self.taxonomy.subtype(parsed[0]).sizes
         place = sizes.index(parsed[1])

@@ -191,22 +191,25 @@ def _end(subtype: Subtype, size: Size, *, finer: bool) -> float | None:
     return size.numbers.upper if finer != subtype.falls else size.numbers.lower
 
 
+def has_sizes(subtype: Subtype) -> bool:
+    """Return whether the codes of a subtype have a size, which a limit can be about."""
+    return any(size.name for size in subtype.sizes)
+
+
 def find_limit_fault(limit: Limit, subtypes: Sequence[str], taxonomy: Taxonomy) -> str:
     """Return why a limit cannot be judged in a taxonomy, in one sentence; "" if it can.
 
     Args:
         limit: The limit.
-        subtypes: Those that are allowed.
+        subtypes: Those that are allowed; one without sizes needs no limit next to one with sizes.
         taxonomy: What a micrograph can be.
     """
-    for name in subtypes:
-        try:
-            subtype = taxonomy.subtype(name)
-        except TaxonomyError as error:
-            return str(error).rstrip(".")
-        if fault := _find_fault(limit, subtype):
-            return fault
-    return ""
+    try:
+        known = [taxonomy.subtype(name) for name in subtypes]
+    except TaxonomyError as error:
+        return str(error).rstrip(".")
+    sized = [subtype for subtype in known if has_sizes(subtype)] or known
+    return next(filter(None, (_find_fault(limit, subtype) for subtype in sized)), "")
 
 
 def _find_fault(limit: Limit, subtype: Subtype) -> str:

@@ -5,9 +5,12 @@ The keys are a contract (DESIGN.md).
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from agent.orders.lost_conformity import HELD_BACK
+from agent.orders.specification import find_limit
+from model import TaxonomyError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -64,7 +67,7 @@ def _specimen_to_json(specimen: AssessedSpecimen, assessed: Assessed) -> dict[st
         "batch": specimen.view.batch,
         "bundle": specimen.view.bundle,
         "fields": [
-            field_to_json(field, views[field.id])
+            field_to_json(field, views[field.id]) | {"limit": find_field_limit(field, assessed)}
             for field in specimen.facts.fields
             if not field.superseded
         ],
@@ -73,6 +76,19 @@ def _specimen_to_json(specimen: AssessedSpecimen, assessed: Assessed) -> dict[st
         "because": list(specimen.statement.because),
         "notes": list(specimen.notes),
     }
+
+
+def find_field_limit(facts: FieldFacts, assessed: Assessed) -> str | None:
+    """Return the limit that a field's code is held against, None where it has none."""
+    decided, wanted, taxonomy = facts.decided, assessed.specification, assessed.taxonomy
+    code = decided.said if decided and decided.kind == "code" else facts.code
+    if wanted is None or not code:
+        return None
+    with suppress(TaxonomyError):
+        subtype, _size = taxonomy.parse(code)
+        limit = find_limit(wanted, subtype, taxonomy) if subtype in wanted.subtype else None
+        return str(limit) if limit else None
+    return None
 
 
 def field_to_json(facts: FieldFacts, view: MicrographView) -> dict[str, Any]:

@@ -19,7 +19,14 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from agent.errors import SetupError
-from agent.orders.limit import Limit, find_bound, find_limit_fault, find_mean_fault, read_limit
+from agent.orders.limit import (
+    Limit,
+    find_bound,
+    find_limit_fault,
+    find_mean_fault,
+    has_sizes,
+    read_limit,
+)
 from agent.orders.needle_limit import read_longest_limit, read_needle_limit
 from agent.toml_faults import describe_toml_fault
 from reports import gettext as _
@@ -55,8 +62,10 @@ class Specification(BaseModel):
     not keep it. `specimen_rule = "mean_of_fields"` holds the mean of the fields' size numbers
     against the limit's number, so each size has to have one; of lengths in µm a mean of at most
     the limit is "or finer". A specimen that was prepared more often than `max_preparations` proves
-    nothing. `needle_limit` and `longest_in_mm2` make an order undecided where the measured needles
-    do not show that they are kept; they never make one conform.
+    nothing. `limits` gives a subtype a limit of its own; `limit` is for the others that have sizes,
+    and a subtype without sizes needs none. `needle_limit` and `longest_in_mm2` make an order
+    undecided where the measured needles do not show that they are kept; they never make one
+    conform.
     """
 
     model_config = ConfigDict(
@@ -75,6 +84,7 @@ class Specification(BaseModel):
     customer: str = ""
     subtype: tuple[str, ...] = Field(min_length=1)
     limit: str = ""
+    limits: dict[str, str] = Field(default_factory=dict)
     needle_limit: str = ""
     longest_in_mm2: str = ""
     criterion: Literal["mean", "max"] = "mean"
@@ -106,6 +116,13 @@ class Specification(BaseModel):
             read_limit(value)
         return value
 
+    @field_validator("limits")
+    @classmethod
+    def _readable_limits(cls, value: dict[str, str]) -> dict[str, str]:
+        for limit in value.values():
+            read_limit(limit)
+        return {unicodedata.normalize("NFC", name): limit for name, limit in value.items()}
+
     @field_validator("needle_limit")
     @classmethod
     def _readable_needles(cls, value: str) -> str:
@@ -133,7 +150,12 @@ class Specification(BaseModel):
             raise ValueError("it names no material, product or customer, so it would apply to all")
         if (self.criterion == "max") != (self.area_threshold is not None):
             raise ValueError('criterion "max" and area_threshold belong together')
-        if not self.limit and (self.criterion == "max" or self.specimen_rule == "mean_of_fields"):
+        if strangers := [name for name in self.limits if name not in self.subtype]:
+            raise ValueError(f"limits names {strangers[0]!r}, which subtype does not allow")
+        if self.limits and self.specimen_rule == "mean_of_fields":
+            raise ValueError('specimen_rule "mean_of_fields" needs one limit, not limits')
+        needs_limit = self.criterion == "max" or self.specimen_rule == "mean_of_fields"
+        if needs_limit and not (self.limit or self.limits):
             raise ValueError('criterion "max" and specimen_rule "mean_of_fields" need a limit')
         if self.valid_until and self.valid_until < self.valid_from:
             raise ValueError("valid_until is before valid_from")
@@ -141,8 +163,13 @@ class Specification(BaseModel):
 
     @property
     def bound(self) -> Limit | None:
-        """The limit, or None where only the subtype is demanded."""
+        """The limit of the subtypes that have none of their own, or None."""
         return read_limit(self.limit) if self.limit else None
+
+    def bound_of(self, subtype: str) -> Limit | None:
+        """Return the limit of a subtype that has sizes, or None."""
+        text = self.limits.get(subtype, self.limit)
+        return read_limit(text) if text else None
 
     @property
     def needle_bound(self) -> NeedleLimit | None:
@@ -160,11 +187,20 @@ class Specification(BaseModel):
         return bool(self.needle_limit or self.longest_in_mm2)
 
     @property
+    def demand_of_sizes(self) -> str:
+        """Subtypes and limits as the file has them: "G 7 or finer"."""
+        names = [f"{name} {self.limits.get(name, '')}".rstrip() for name in self.subtype]
+        return f"{' or '.join(names)} {self.limit}".rstrip()
+
+    @property
     def demand(self) -> str:
         """The demand in a few words: "G, 7 or finer (mean)"."""
-        size = f", {self.bound.words} ({_(self.criterion)})" if self.bound else ""
+        size = f", {self.bound.words}" if self.bound else ""
+        size += f" ({_(self.criterion)})" if self.bound or self.limits else ""
         needles = (bound.words for bound in (self.needle_bound, self.longest_bound) if bound)
-        return ", ".join((_(" or ").join(self.subtype) + size, *needles))
+        own = {name: read_limit(limit).words for name, limit in self.limits.items()}
+        names = [f"{name} {own[name]}" if name in own else name for name in self.subtype]
+        return ", ".join((_(" or ").join(names) + size, *needles))
 
     @property
     def sha256(self) -> str:
@@ -260,21 +296,37 @@ def list_valid_limits(
     """
     in_force = _select_newest([entry for entry in specifications.entries if entry.is_valid(on)])
     return {
-        f"{' or '.join(days.subtype)} {days.limit}": partial(_is_kept, days, taxonomy)
+        days.demand_of_sizes: partial(_is_kept, days, taxonomy)
         for days in in_force
-        if days.bound and not find_limit_fault(days.bound, days.subtype, taxonomy)
+        if (days.limit or days.limits) and not find_size_fault(days, taxonomy)
     }
 
 
 def _is_kept(specification: Specification, taxonomy: Taxonomy, code: str) -> bool:
     name, size = taxonomy.parse(code)
-    limit, subtype = specification.bound, taxonomy.subtype(name)
+    if name not in specification.subtype:
+        return False
+    limit, subtype = find_limit(specification, name, taxonomy), taxonomy.subtype(name)
     bound = find_bound(limit, subtype) if limit else None
-    return (
-        name in specification.subtype
-        and bound is not None
-        and bound.keeps(subtype.sizes[subtype.rank(size)])
-    )
+    return limit is None or (bound is not None and bound.keeps(subtype.sizes[subtype.rank(size)]))
+
+
+def find_limit(wanted: Specification, subtype: str, taxonomy: Taxonomy) -> Limit | None:
+    """Return the limit that a subtype's codes are held against, None where it has none."""
+    is_sized = bool(wanted.limits.get(subtype)) or has_sizes(taxonomy.subtype(subtype))
+    return wanted.bound_of(subtype) if is_sized else None
+
+
+def find_size_fault(wanted: Specification, taxonomy: Taxonomy) -> str:
+    """Return why the limits of a specification cannot be judged, in one sentence; "" if they can.
+
+    Of several subtypes those without sizes need no limit; one alone cannot have any.
+    """
+    for name, text in wanted.limits.items():
+        if fault := find_limit_fault(read_limit(text), (name,), taxonomy):
+            return fault
+    rest = [name for name in wanted.subtype if name not in wanted.limits]
+    return find_limit_fault(wanted.bound, rest, taxonomy) if wanted.bound and rest else ""
 
 
 def _select_newest(valid: Sequence[Specification]) -> list[Specification]:
@@ -381,8 +433,7 @@ def iter_faults(specifications: Specifications, taxonomy: Taxonomy) -> Iterator[
         taxonomy: What a micrograph can be called.
     """
     for entry in specifications.entries:
-        fault = find_limit_fault(entry.bound, entry.subtype, taxonomy) if entry.bound else ""
-        if fault:
+        if fault := find_size_fault(entry, taxonomy):
             yield f"[[specification]] {entry.name}: limit: {fault}."
         elif entry.specimen_rule == "mean_of_fields" and (
             fault := find_mean_fault(entry.subtype, taxonomy)

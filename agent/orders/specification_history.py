@@ -1,9 +1,9 @@
 """Choose the specification that was valid when an order was released.
 
 The file is recorded whenever the agent reads it; a change is a new state. An order is judged by the
-first state, from its release on, in which a specification applies to it. An edit therefore never
-changes an order that was released before, unless a lead reopens it. The sequence is that of the
-record numbers, as a clock may be set back.
+first state, from its release on, in which a specification without a fault applies to it. An edit
+therefore never changes an order that was released before, unless a lead reopens it. The sequence is
+that of the record numbers, as a clock may be set back.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from agent.errors import WrongUse
 from agent.orders.specification import Specification, SpecificationChoice, Specifications
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from datetime import date, datetime
 
     from agent.store import Store
@@ -53,6 +53,7 @@ class SpecificationHistory:
         since: datetime | None,
         current: Specifications,
         last: int | None = None,
+        can_judge: Callable[[Specification], bool] = lambda _wanted: True,
     ) -> SpecificationChoice:
         """Return the specification that applies to an order.
 
@@ -63,6 +64,8 @@ class SpecificationHistory:
             current: The file as it is now.
             last: Number of the newest record of its release or reopening, None where none was
                 kept: then `since` decides.
+            can_judge: Returns whether a specification can be judged; a version with a fault, or two
+                that clash, apply to no order once they are mended.
         """
         if since is None or not self.states:
             return current.for_order(keys, on=on)
@@ -73,7 +76,7 @@ class SpecificationHistory:
         ]
         for state in self.states[before[-1] if before else 0 :]:
             choice = state.specifications.for_order(keys, on=on)
-            if choice.specification or choice.is_torn:
+            if choice.specification and can_judge(choice.specification):
                 return choice
         return current.for_order(keys, on=on)
 

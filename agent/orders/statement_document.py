@@ -17,7 +17,7 @@ from agent.orders.instrument_checks import CONTROL, list_checks_of_day
 from agent.orders.lost_files import DISMISSED
 from agent.orders.method_validation import VALIDATION
 from agent.orders.needle_lengths import list_lines
-from agent.orders.order_json import field_to_json, label_to_json, order_to_json
+from agent.orders.order_json import field_to_json, find_field_limit, label_to_json, order_to_json
 from agent.orders.scale_tracing import SCALE_CHECK
 from agent.orders.specification import is_same_name
 from agent.orders.specimen_facts import LONG_AGO
@@ -145,7 +145,10 @@ def build_circumstances(
         "released_at": _iso(assessed.view.first_seen_at),
         "method": _method(assessed),
         "bundles": {name: dict(issuer.bundle(name)) for name in bundles},
-        "fields": [_field(*member, evidence=evidence) for member in fields],
+        "fields": [
+            _field(*member, evidence=evidence) | {"limit": find_field_limit(member[0], assessed)}
+            for member in fields
+        ],
         "control_checks": list(_checks([view for _, view, _ in fields], evidence, issuer.zone)),
         "people": list(_people(fields, policy)),
     }

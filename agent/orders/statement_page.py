@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
 import reports
+from agent.orders.limit import format_limit
 from agent.orders.specimen_facts import Conformity
 from agent.orders.statement_evidence import build_evidence_sections
 from agent.orders.statement_words import format_at, format_date, name_fields
@@ -233,6 +234,7 @@ def _fields(
     columns = (
         _("Specimen/field"),
         _("Code"),
+        _("Held against"),
         _("Stated by"),
         _("µm per pixel"),
         _("Area (mm²)"),
@@ -286,6 +288,7 @@ def _row(field: Mapping[str, Any], names: Mapping[str, str], zone: ZoneInfo) -> 
     return (
         _name(field, names),
         _code(field),
+        format_limit(limit) if (limit := field.get("limit")) else _("no limit"),
         _author(field),
         decimal(scale, ".4g") if scale else "–",
         decimal(area, ".4f") if area else "–",

@@ -7,9 +7,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from agent.orders.limit import find_limit_fault
 from agent.orders.order_policy import BUNDLES
-from agent.orders.specification import read_specifications
+from agent.orders.specification import find_size_fault, read_specifications
 from agent.orders.taxonomy_history import (
     UNREADABLE,
     find_scale,
@@ -102,7 +101,7 @@ def _find_limits(new: Taxonomy, use: TaxonomyUse) -> Iterator[str]:
             yield _("Specification {name} requires {subtypes}, which the taxonomy lacks.").format(
                 name=wanted.name, subtypes=", ".join(missing)
             )
-        elif wanted.bound and (fault := find_limit_fault(wanted.bound, wanted.subtype, new)):
+        elif fault := find_size_fault(wanted, new):
             yield _("Specification {name}: {fault}.").format(name=wanted.name, fault=fault)
 
 

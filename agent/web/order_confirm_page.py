@@ -181,7 +181,7 @@ def _build_plate(field: FieldFacts, view: MicrographView, page: _Page) -> Plate:
         name=field.called,
         code=code,
         state=_("hidden until you decide") if hidden else _describe_state(field),
-        keeps=page.rules.keeps(code) if page.rules and code else None,
+        keeps=_keeps_limit(page.rules, code) if page.rules and code else None,
         scaled=_width_um(view) is not None,
         picture=_draw(view, field.called, page.um_per_px),
         ruler=ruler_of(seen),
@@ -197,6 +197,13 @@ def _describe_state(field: FieldFacts) -> str:
     if held is None or held.kind != "code" or held.criterion == "unrecorded":
         return describe_field(field)
     return f"{describe_field(field)} · {reports.criterion(held.criterion)}"
+
+
+def _keeps_limit(rules: Rules, code: str) -> bool | None:
+    """Return whether a code surely keeps what is demanded, None where no limit is set for it."""
+    if rules.is_of(code) and not rules.limit_words(code):
+        return None
+    return rules.keeps(code)
 
 
 def _get_code(field: FieldFacts) -> str:

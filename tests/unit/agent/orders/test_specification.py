@@ -1,13 +1,15 @@
 """What a customer demands is read to the last key; what nobody can judge is named, not guessed."""
 
-from datetime import date
+from datetime import UTC, date, datetime, timedelta
 
 import pytest
 
 import reports
 from agent.orders import BadSpecification, iter_faults, read_specifications
+from agent.orders.judgement_rules import Rules
 from agent.orders.limit import Direction, Limit
-from model import default_taxonomy
+from agent.orders.specification_history import SpecificationHistory, SpecificationState
+from model import default_taxonomy, load_taxonomy
 
 ENTRY = """
 [[specification]]
@@ -214,3 +216,108 @@ def test_of_two_versions_from_the_same_day_none_is_chosen(read):
 
     assert twice.for_order({"material": "100Cr6"}, on=DAY).is_torn
     assert "twice, both valid from 2026-01-01" in next(iter_faults(twice, TAXONOMY))
+
+
+# --- limits of subtypes -------------------------------------------------------------------------
+
+OWN = """
+name = "Ball bearing steel"
+[[size]]
+name = "coarse"
+[[size]]
+name = "medium"
+[[size]]
+name = "fine"
+[[subtype]]
+name = "network"
+[[subtype]]
+name = "widmanstätten"
+[[subtype]]
+name = "globular"
+sizes = ["coarse", "medium", "fine"]
+[[subtype]]
+name = "lamellar"
+sizes = ["coarse", "fine"]
+"""
+MIXED = ENTRY.replace('subtype = ["G"]', 'subtype = ["network", "widmanstätten", "globular"]')
+
+
+@pytest.fixture
+def own(tmp_path):
+    (tmp_path / "taxonomy.toml").write_text(OWN, encoding="utf-8")
+    return load_taxonomy(tmp_path / "taxonomy.toml")
+
+
+@pytest.mark.parametrize(
+    "line", ['limit = "medium or finer"', 'limits = { globular = "medium or finer" }']
+)
+def test_a_limit_is_judged_beside_subtypes_without_sizes(read, own, line):
+    specifications = read(MIXED.replace('limit = "7 or finer"', line))
+    rules = Rules(specifications.entries[0], own)
+
+    assert list(iter_faults(specifications, own)) == []
+    assert [rules.keeps(code) for code in ("network", "widmanstätten", "globular medium")] == [
+        True
+    ] * 3
+    assert rules.breaks("globular coarse")
+    assert not rules.keeps("globular coarse")
+    assert [rules.limit_words(code) for code in ("network", "globular fine")] == [
+        "",
+        "medium or finer",
+    ]
+
+
+def test_each_subtype_may_have_a_limit_of_its_own(read, own):
+    text = MIXED.replace('"globular"]', '"globular", "lamellar"]')
+    limits = 'limits = { lamellar = "fine or finer" }\nlimit = "medium or finer"'
+    (wanted,) = read(text.replace('limit = "7 or finer"', limits)).entries
+    rules = Rules(wanted, own)
+
+    assert rules.fault == ""
+    assert rules.breaks("lamellar coarse")
+    assert rules.keeps("globular medium")
+    assert "lamellar fine or finer, medium or finer" in wanted.demand
+
+
+@pytest.mark.parametrize(
+    ("line", "fault"),
+    [
+        ('limits = { network = "medium or finer" }', "subtype network has no sizes"),
+        ('limits = { globular = "grey or finer" }', "subtype globular has no size grey"),
+    ],
+)
+def test_a_limit_of_a_subtype_that_cannot_be_judged_is_named(read, own, line, fault):
+    specifications = read(MIXED.replace('limit = "7 or finer"', line))
+
+    (sentence,) = iter_faults(specifications, own)
+
+    assert fault in sentence
+    assert fault in Rules(specifications.entries[0], own).fault
+
+
+def test_a_limit_of_a_subtype_that_is_not_allowed_is_refused(read):
+    line = 'limits = { lamellar = "fine or finer" }'
+
+    with pytest.raises(BadSpecification, match="limits names 'lamellar', which subtype does not"):
+        read(MIXED.replace('limit = "7 or finer"', line))
+
+
+def test_a_faulty_version_attaches_itself_to_no_order(read, own):
+    morning, noon = (datetime(2026, 11, 24, hour, tzinfo=UTC) for hour in (6, 12))
+    faulty = read(MIXED)  # there is no size 7
+    mended = read(MIXED.replace("7 or finer", "medium or finer"))
+    history = SpecificationHistory(
+        (SpecificationState(1, morning, faulty), SpecificationState(2, noon, mended))
+    )
+
+    def chosen(current):
+        choice = history.choose(
+            {"material": "100Cr6"},
+            on=DAY,
+            since=morning + timedelta(hours=1),
+            current=current,
+            can_judge=lambda wanted: not Rules(wanted, own).fault,
+        )
+        return choice.specification
+
+    assert chosen(mended) == mended.entries[0]

@@ -25,8 +25,10 @@ from agent.orders.outbox import OUTBOX, OutboxFormat, record_revisions
 from agent.orders.scale_tracing import SCALE_CHECK, ScaleTracing, load_measurements
 from agent.orders.specification_history import load_history, reopen
 from agent.orders.statement_document import Issuer
+from agent.orders.statement_page import build_statement_page
 from agent.orders.statement_rows import find_differences, list_stated
 from agent.store import Decision, Entry, Store, guards, recompute_statement
+from model import load_taxonomy
 from tests.unit.agent.store.test_store import SHA, file, finding
 
 ISSUER = Issuer("Plant 1", "Europe/Berlin", bundle=lambda name: {"sha256": f"of {name}"})
@@ -62,6 +64,49 @@ def alter(lab, sql, **values):
         connection.execute(text(sql), values)
         guards.lay(connection)
     engine.dispose()
+
+
+MIXED = """
+name = "Ball bearing steel"
+[[size]]
+name = "coarse"
+[[size]]
+name = "medium"
+[[subtype]]
+name = "network"
+[[subtype]]
+name = "globular"
+sizes = ["coarse", "medium"]
+"""
+
+
+@pytest.mark.parametrize(
+    ("code", "word"), [("globular medium", "conforms"), ("globular coarse", "does_not_conform")]
+)
+def test_a_statement_names_the_limit_of_each_field_or_that_there_is_none(lab, tmp_path, code, word):
+    (tmp_path / "taxonomy.toml").write_text(MIXED, encoding="utf-8")
+    wanted = RING_A.model_copy(
+        update={"subtype": ("network", "globular"), "limit": "medium or finer", "fields": 2}
+    )
+    rules = replace(
+        RULES,
+        specifications=Specifications((wanted,)),
+        taxonomy=load_taxonomy(tmp_path / "taxonomy.toml"),
+    )
+    for field, said in (("1", "network"), ("2", code)):
+        label(lab, take(lab, field, None, reasons=("untrained",)), said)
+
+    freeze(lab, rules=rules)
+
+    whole = newest(lab)
+    page = build_statement_page(whole, "ab" * 32, lambda _field: None)
+    (fields,) = [part for part in page.sections if part.title == "Fields"]
+    assert stated(lab) == [word]
+    assert [field["limit"] for field in whole["fields"]] == [None, "medium or finer"]
+    assert [row[1:3] for row in fields.tables[0].rows] == [
+        ("network", "no limit"),
+        (code, "medium or finer"),
+    ]
 
 
 # --- when one is made ---------------------------------------------------------------------------
