@@ -12,8 +12,11 @@ from typing import TYPE_CHECKING
 
 from agent.errors import WrongUse
 from agent.orders.instrument_checks import CONTROL
+from agent.orders.lost_conformity import acknowledge
 from agent.orders.lost_files import dismiss_file
 from agent.orders.permissions import require_may_assign, require_may_replace
+from agent.orders.resumption import Beyond, adopt
+from agent.orders.sent_revisions import SentRevision
 from agent.orders.specification_history import reopen
 from agent.store import Decision, Entry
 
@@ -201,6 +204,17 @@ def suspect(shift: Shift, order: str) -> None:
     assert shift.store.labels.mark_suspect(
         view.id, label_id=view.label.id, sentence="label", by="agent retrain", at=shift.at
     )
+
+
+def lose(shift: Shift, order: str) -> None:
+    """Restore a back-up that lost a revision which does not conform; the notes know it."""
+    sent = SentRevision(order, 2, "ab12", "cd34", "does_not_conform", lab="")
+    adopt(shift.store, [Beyond(sent, revision=1, statement_number=1)], at=shift.at)
+
+
+def acknowledged(shift: Shift, order: str) -> None:
+    """Acknowledge what was lost; a lead's act."""
+    acknowledge(shift.store, order, by=LEAD, reason="checked on paper", at=shift.at)
 
 
 def undo(shift: Shift, order: str) -> None:
@@ -423,6 +437,10 @@ HONEST: dict[str, Kind] = {
     "suspected": Kind(
         first(**EITHER), before=decide("Ada", "code", "G8"), after=suspect, halfway=ALONE
     ),
+    "lead_resumed": Kind(
+        first(), before=lose, after=acknowledged,
+        halfway="a restored back-up lost revision 2, which the LIMS holds (does not conform)",
+    ),
     "lead_imported": Kind(
         first(**EITHER),
         after=imported("", by=LEAD, for_orders=True),
@@ -537,6 +555,11 @@ TRICKS: dict[str, Kind] = {
     "too_many": Kind(lambda order: prepared(order, 2, 3), "undecided",
                      "3 preparations, at most 2 are allowed", halfway=ALONE),
     "cut": Kind(cut, "undecided", "_4.tif could not be used: export it again"),
+    "lost_revision": Kind(
+        first(), "undecided",
+        "a restored back-up lost revision 2, which the LIMS holds (does not conform)",
+        after=lose, halfway=ALONE,
+    ),
     "suspected_break": Kind(
         first(**COARSE), "does_not_conform", "field 3 is G7, confirmed by Ada",
         before=decide("Ada", "code", "G7"), after=suspect,
