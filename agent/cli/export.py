@@ -140,17 +140,12 @@ def _columns(what: What) -> tuple[str, ...]:
 
 
 def _micrographs(store: Store, views: Iterator[MicrographView], zone: str) -> Iterator[Row]:
-    from agent.nightly import (  # `agent --help` answers without
-        build_reported_micrograph,
-        load_reported_needles,
-    )
+    from agent.nightly import add_needles  # `agent --help` answers without
     from agent.nightly.micrograph_rows import build_record
 
     while batch := list(islice(views, BATCH)):
-        needles = load_reported_needles(store, batch)
-        for view in batch:
-            reported = build_reported_micrograph(view, needles.get(view.result_id))
-            yield _describe_micrograph(view, build_record(reported, zone))
+        for view in add_needles(store, batch):
+            yield _describe_micrograph(view, build_record(view, zone))
 
 
 def _describe_micrograph(view: MicrographView, row: Row) -> Row:

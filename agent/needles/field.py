@@ -117,6 +117,26 @@ class NeedleHistogram:
             by_area=_to_floats(document["by_area_um2"]),
         )
 
+    def join_bins(self, most: int) -> NeedleHistogram:
+        """Return the histogram in fewer bins, each of as many of its own."""
+        step = max(self.bins // most, 1)
+        count, begin = self.bins // step, self.first // step
+        end = min((self.first + len(self.by_area) - 1) // step, count - 1) + 1
+        by_number, by_area = [0.0] * (end - begin), [0.0] * (end - begin)
+        pairs = zip(self.by_number, self.by_area, strict=True)
+        for number, (weight, area) in enumerate(pairs, start=self.first):
+            place = min(number // step, count - 1) - begin
+            by_number[place] += weight
+            by_area[place] += area
+        return NeedleHistogram(
+            shortest_um=self.shortest_um,
+            longest_um=self.longest_um,
+            bins=count,
+            first=begin,
+            by_number=tuple(by_number),
+            by_area=tuple(by_area),
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class NeedleField:

@@ -18,14 +18,12 @@ from agent.nightly.micrograph_cards import (
 )
 from agent.nightly.period_facts import Period, parse_period
 from agent.nightly.period_report import missing_periods, write_period
-from agent.nightly.reported_micrograph import build_reported_micrograph, load_reported_needles
+from agent.nightly.reported_needles import add_needles
 from agent.nightly.settings import night_settings
 from agent.nightly.site_overview import build_sites_page
 from agent.nightly.snapshot import (
     NightFacts,
     NightSettings,
-    ReportedDecision,
-    ReportedMicrograph,
     Summary,
 )
 from agent.nightly.write import Written, missing_nights, write_index, write_report
@@ -36,20 +34,17 @@ __all__ = [
     "NightFacts",
     "NightSettings",
     "Period",
-    "ReportedDecision",
-    "ReportedMicrograph",
     "Summary",
     "Written",
+    "add_needles",
     "build_card",
     "build_decision",
     "build_digest",
-    "build_reported_micrograph",
     "build_sites_page",
     "describe_map",
     "format_decision",
     "get_colour_limit",
     "get_palette",
-    "load_reported_needles",
     "missing_nights",
     "missing_periods",
     "night_settings",

@@ -22,8 +22,7 @@ from agent.nightly.outages import is_free
 from agent.nightly.reported_files import (
     is_within,
 )
-from agent.nightly.reported_micrograph import build_reported_micrograph
-from agent.nightly.reported_needles import build_reported_needles
+from agent.nightly.reported_needles import add_needles
 from agent.nightly.reviewer_agreement import agreement
 from agent.nightly.shadow_results import collect_shadow
 from agent.nightly.snapshot import (
@@ -46,7 +45,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from datetime import date, datetime
 
-    from agent.nightly.reported_needles import ReportedNeedles
     from agent.nightly.snapshot import NightSettings
     from agent.orders.assessed import OrderPolicy
     from agent.store import MicrographView, Store
@@ -100,8 +98,7 @@ def _gather(
     """
     after, until = compute_night_period(night, settings.at, settings.zone)
     newest_result, views = _results(store, night, after, until)
-    needles = collect_needles(store, settings.lab, views, on=night)
-    reported = tuple(build_reported_micrograph(view, needles.get(view.result_id)) for view in views)
+    reported = tuple(add_needles(store, views))
     files = gather_files(store, after, until)
     sources = gather_sources(
         store, present, (reported, files), (after, until), at=at, is_late=is_late
@@ -186,6 +183,7 @@ def _gather(
         texts=settings.texts,
         last_file_at=sources.last_file_at,
         micrographs=reported,
+        needle_limits=_find_needle_limits(settings.lab, reported, on=night),
         unusable=files.unusable,
         duplicates=files.duplicates,
         sources=sources.folders,
@@ -211,25 +209,22 @@ def _gather(
     )
 
 
-def collect_needles(
-    store: Store, lab: OrderPolicy | None, views: Sequence[MicrographView], *, on: date
-) -> dict[int, ReportedNeedles]:
-    """Return the needles of micrographs by the number of their result, with their limits.
+def _find_needle_limits(
+    lab: OrderPolicy | None, micrographs: Sequence[MicrographView], *, on: date
+) -> dict[str, float]:
+    """Return the limits of L90 by public id, of the micrographs with needles that have one.
 
     Args:
-        store: Open.
-        lab: The policy of the lab, whose specifications limit L90; None: there are none.
-        views: The micrographs.
+        lab: The policy of the lab; None: it has no specifications.
+        micrographs: Of the night.
         on: The day whose specifications are valid.
     """
-    stored = store.needle_fields.list_of([view.result_id for view in views])
-    return {
-        view.result_id: build_reported_needles(
-            stored[view.result_id], _find_needle_limit(lab, view, on)
-        )
-        for view in views
-        if view.result_id in stored
+    found = {
+        micrograph.id: _find_needle_limit(lab, micrograph, on)
+        for micrograph in micrographs
+        if micrograph.needles
     }
+    return {key: limit for key, limit in found.items() if limit is not None}
 
 
 def _find_needle_limit(lab: OrderPolicy | None, view: MicrographView, on: date) -> float | None:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping, Sequence
 
     from agent.nightly.embedded_images import Embedded
-    from agent.nightly.snapshot import ReportedMicrograph
+    from agent.store import MicrographView
     from reports import Card
 
 MOST_PRINTS = 1000
@@ -25,7 +25,7 @@ LEAST_GAIN = 1.3
 
 
 def build_contact_sheet(
-    flagged: Sequence[ReportedMicrograph], hrefs: Mapping[str, str], gallery: Embedded
+    flagged: Sequence[MicrographView], hrefs: Mapping[str, str], gallery: Embedded
 ) -> Iterator[ContactPrint]:
     """Yield the print of each flagged micrograph, `MOST_PRINTS` at most.
 
@@ -45,13 +45,13 @@ def build_contact_sheet(
             word=word,
             why=reports.reason(word)[0] if word else "",
             order=micrograph.process_data.get("order", ""),
-            decided=format_decision(micrograph.decision) if micrograph.decision else "",
+            decided=format_decision(micrograph.label) if micrograph.label else "",
         )
 
 
 def enlarge(
     cards: Sequence[Card],
-    micrographs: Mapping[str, ReportedMicrograph],
+    micrographs: Mapping[str, MicrographView],
     gallery: Embedded,
     room_bytes: int,
     *,

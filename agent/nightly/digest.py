@@ -43,7 +43,7 @@ def _sum_up_orders(facts: NightFacts) -> str:
 
 
 def _sum_up_files(facts: NightFacts) -> str:
-    waiting = sum(micrograph.waits for micrograph in facts.micrographs)
+    waiting = sum(micrograph.is_undecided for micrograph in facts.micrographs)
     parts = [
         micrographs(len(facts.micrographs)),
         ngettext("{n} to review", "{n} to review", waiting).format(n=waiting),

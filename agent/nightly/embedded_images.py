@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from agent.archive import Archive
-    from agent.nightly.reported_needles import ReportedNeedle
-    from agent.nightly.snapshot import ReportedMicrograph
+    from agent.needles import LongNeedle
+    from agent.store import MicrographView
 
 LARGE_PX = (1600, 1200, 900, 640)
 """Longest side of an enlarged crop, the first one that fits its page's budget."""
@@ -47,7 +47,7 @@ DRAWN = frozenset({"subtype", "size", "strangeness"})
 Drawn = dict[str, tuple[Picture | None, str]]
 
 
-def get_colour_limit(micrograph: ReportedMicrograph, which: str) -> float:
+def get_colour_limit(micrograph: MicrographView, which: str) -> float:
     """Return the value that gets the full colour on one map: the bundle's own, or the default."""
     if which == "strangeness":
         return ALARM_LIMIT
@@ -69,7 +69,7 @@ def describe_map(heat: NDArray[np.floating], which: str, limit: float) -> str:
     return "" if pictures.has_evidence(heat, limit=limit) else _("no positive evidence")
 
 
-def format_outline_alt(micrograph: ReportedMicrograph) -> str:
+def format_outline_alt(micrograph: MicrographView) -> str:
     """Return the alt text of the picture of the whole field."""
     return _("Whole field of {name}, the kept rectangle outlined").format(name=micrograph.name)
 
@@ -100,11 +100,11 @@ class Embedded:
         self._last: tuple[str, Drawn] = ("", {})
         self._last_crop: tuple[str, NDArray[np.uint8] | None] = ("", None)
 
-    def crop(self, micrograph: ReportedMicrograph) -> Picture | None:
+    def crop(self, micrograph: MicrographView) -> Picture | None:
         """Return the crop that the model received, its most unusual place marked."""
         return self._draw_cached(micrograph)["crop"][0]
 
-    def large_crop(self, micrograph: ReportedMicrograph, *, most_bytes: int) -> Picture | None:
+    def large_crop(self, micrograph: MicrographView, *, most_bytes: int) -> Picture | None:
         """Return the crop in the largest size that is no more than so many bytes, or None.
 
         Args:
@@ -124,7 +124,7 @@ class Embedded:
                 return picture
         return None
 
-    def field(self, micrograph: ReportedMicrograph) -> Picture | None:
+    def field(self, micrograph: MicrographView) -> Picture | None:
         """Return the whole field, the removed part dark."""
         path = self._archive.preview_path(micrograph.sha256, micrograph.page)
         try:
@@ -136,16 +136,16 @@ class Embedded:
                 preview,
                 micrograph.crop,
                 field_width=micrograph.width,
-                polygon=micrograph.polygon,
-                marks=micrograph.marks,
+                polygon=micrograph.crop_facts.polygon,
+                marks=micrograph.crop_facts.marks,
             )
         return embed_jpeg(preview, format_outline_alt(micrograph))
 
-    def heat(self, micrograph: ReportedMicrograph, which: str) -> tuple[Picture | None, str]:
+    def heat(self, micrograph: MicrographView, which: str) -> tuple[Picture | None, str]:
         """Return one map over the crop, and a note on it."""
         return self._draw_cached(micrograph).get(which, (None, _("no map was kept")))
 
-    def needle(self, micrograph: ReportedMicrograph, needle: ReportedNeedle) -> Picture | None:
+    def needle(self, micrograph: MicrographView, needle: LongNeedle) -> Picture | None:
         """Return the part of the crop with one needle, its axis drawn; None without pixels."""
         if self._last_crop[0] != micrograph.id:
             self._last_crop = (micrograph.id, self._read_crop(micrograph))
@@ -163,7 +163,7 @@ class Embedded:
             )
         return self._known[key]
 
-    def thumbnail(self, micrograph: ReportedMicrograph) -> Picture | None:
+    def thumbnail(self, micrograph: MicrographView) -> Picture | None:
         """Return the thumbnail for a row."""
         return self._thumbnail(micrograph.sha256, micrograph.page, micrograph.name, self._list_px)
 
@@ -174,12 +174,12 @@ class Embedded:
         except (OSError, ValueError):
             return None
 
-    def _draw_cached(self, micrograph: ReportedMicrograph) -> Drawn:
+    def _draw_cached(self, micrograph: MicrographView) -> Drawn:
         if self._last[0] != micrograph.id:
             self._last = (micrograph.id, self._draw(micrograph))
         return self._last[1]
 
-    def _read_crop(self, micrograph: ReportedMicrograph) -> NDArray[np.uint8] | None:
+    def _read_crop(self, micrograph: MicrographView) -> NDArray[np.uint8] | None:
         """Return a crop as (h, w, 3) uint8 RGB; None where the archive has none."""
         try:
             encoded = self._archive.read(
@@ -190,7 +190,7 @@ class Embedded:
             return None
 
     def _read_small_crop(
-        self, micrograph: ReportedMicrograph, longest_px: int
+        self, micrograph: MicrographView, longest_px: int
     ) -> NDArray[np.uint8] | None:
         """Return a reduced crop as (h, w, 3) uint8 RGB; None where the archive has none."""
         paths = self._archive.thumbnail_path, self._archive.crop_path
@@ -201,7 +201,7 @@ class Embedded:
                 continue
         return None
 
-    def _draw(self, micrograph: ReportedMicrograph) -> Drawn:
+    def _draw(self, micrograph: MicrographView) -> Drawn:
         small = self._read_small_crop(micrograph, BRIEF_PX if self._is_brief else CARD_PX)
         if small is None:
             return {"crop": (None, "")}
@@ -227,7 +227,7 @@ class Embedded:
         return drawn
 
 
-def _get_crop_width(micrograph: ReportedMicrograph) -> int:
+def _get_crop_width(micrograph: MicrographView) -> int:
     if micrograph.crop is None:
         return micrograph.width
     x0, _y0, x1, _y1 = micrograph.crop
@@ -235,12 +235,12 @@ def _get_crop_width(micrograph: ReportedMicrograph) -> int:
 
 
 def _mark(
-    crop: NDArray[np.uint8], micrograph: ReportedMicrograph, full_width: int
+    crop: NDArray[np.uint8], micrograph: MicrographView, full_width: int
 ) -> NDArray[np.uint8]:
     """Return a crop with its most unusual place marked."""
-    if not micrograph.where:
+    if not micrograph.strangeness.where:
         return crop
-    return pictures.draw_box(crop, micrograph.where, field_width=full_width)
+    return pictures.draw_box(crop, micrograph.strangeness.where, field_width=full_width)
 
 
 def parse_training_key(key: str) -> tuple[str, int]:

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 
     from agent.nightly.order_status import OpenOrder
     from agent.nightly.outages import Outage
-    from agent.nightly.snapshot import Failed, Folder, ReportedMicrograph
+    from agent.nightly.snapshot import Failed, Folder
+    from agent.store import MicrographView
 
 
 def build_summary(
@@ -28,7 +29,7 @@ def build_summary(
     *,
     orders: tuple[OpenOrder, ...],
     waits_before: int,
-    reported: tuple[ReportedMicrograph, ...],
+    reported: tuple[MicrographView, ...],
     unusable: tuple[Failed, ...],
     sources: tuple[Folder, ...],
     newest: datetime | None,
@@ -40,7 +41,7 @@ def build_summary(
 ) -> Summary:
     """Build the line of a night: its tone, headline and numbers."""
     empty = not reported and not unusable
-    waiting = [micrograph for micrograph in reported if micrograph.waits]
+    waiting = [micrograph for micrograph in reported if micrograph.is_undecided]
     offline = [source for source in sources if not source.online]
     needing = [order for order in orders if order.needs_a_person]
     broken = Conformity.DOES_NOT_CONFORM
@@ -69,7 +70,7 @@ def build_summary(
         if empty and not needing
         else _headline(reported, waiting, unusable, needing, waits_before),
         taken=len(reported),
-        review=sum(micrograph.needs_a_person for micrograph in reported),
+        review=sum(micrograph.is_flagged for micrograph in reported),
         unusable=len(unusable),
         planned=empty and free and not (away or refused or needing or waits_before),
         broken=sum(order.conformity == broken for order in orders),
@@ -94,8 +95,8 @@ def _empty(zone: str, newest: datetime | None, away: tuple[Outage, ...], *, free
 
 
 def _headline(
-    reported: tuple[ReportedMicrograph, ...],
-    waiting: list[ReportedMicrograph],
+    reported: tuple[MicrographView, ...],
+    waiting: list[MicrographView],
     unusable: tuple[Failed, ...],
     orders: Sequence[OpenOrder],
     waits_before: int,

@@ -8,34 +8,34 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from agent.store import asks_two
-from agent.triage import Reason
+from agent.orders.hidden_answers import is_hidden
+from agent.store import NEEDLES_MESSAGE, StoredStrangeness
 
 if TYPE_CHECKING:
-    from agent.nightly.snapshot import ReportedMicrograph
+    from agent.store import MicrographView
 
 
-def is_hidden(micrograph: ReportedMicrograph) -> bool:
-    """Return whether a micrograph waits for a decision without answers in view.
+def is_hidden_in_report(micrograph: MicrographView) -> bool:
+    """Return whether a report hides the answers about a micrograph.
 
-    A suspect label waits for a second decision, so the first one is hidden as well.
+    Where two reviewers disagree too: a report is for more readers than the third reviewer.
     """
-    if Reason.DOUBTED_LABEL in micrograph.reasons:
-        return True
-    is_double = asks_two(micrograph.sha256, micrograph.thresholds, micrograph.handling)
-    return micrograph.waits and (Reason.CONTROL_SAMPLE in micrograph.reasons or is_double)
+    return is_hidden(micrograph) or micrograph.disagreed
 
 
-def hide_answer(micrograph: ReportedMicrograph) -> ReportedMicrograph:
+def hide_answer(micrograph: MicrographView) -> MicrographView:
     """Return a micrograph as a report shows it: a hidden one without answers and strangeness.
 
     Its reasons stay, as on the review page.
     """
-    if not is_hidden(micrograph):
+    if not is_hidden_in_report(micrograph):
         return micrograph
+    strangeness, expected = micrograph.strangeness, micrograph.expected
     return replace(
         micrograph,
-        decision=None,
+        label=None,
+        labels=(),
+        votes=(),
         subtype=None,
         subtype_probabilities={},
         size=None,
@@ -46,11 +46,10 @@ def hide_answer(micrograph: ReportedMicrograph) -> ReportedMicrograph:
         probability=None,
         probabilities={},
         prediction_set=(),
-        p_value=None,
-        where=None,
-        strangeness="",
-        strangeness_message=None,
-        nearest={},
-        needles_conflict=None,
+        coarser_share={},
+        strangeness=StoredStrangeness(
+            is_flagged=strangeness.is_flagged, defects=strangeness.defects
+        ),
+        expected={name: value for name, value in expected.items() if name != NEEDLES_MESSAGE},
         needles=None,
     )

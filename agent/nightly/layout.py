@@ -40,7 +40,8 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from agent.archive import Archive
-    from agent.nightly.snapshot import NightFacts, ReportedMicrograph
+    from agent.nightly.snapshot import NightFacts
+    from agent.store import MicrographView
 
 T = TypeVar("T")
 PAGE_BYTES = 3_700_000
@@ -66,7 +67,7 @@ class Laid:
 
     night: Night
     more: tuple[MorePage, ...]
-    flagged: tuple[ReportedMicrograph, ...] = ()
+    flagged: tuple[MicrographView, ...] = ()
 
 
 def _ignore_progress(_done: int, _of: int) -> None:
@@ -98,11 +99,11 @@ def lay_out(
     inside = night_to_json(facts)
     room = PAGE_BYTES - len(reports.as_json(inside))
     flagged = sort_by_weight(
-        hide_answer(micrograph) for micrograph in facts.micrographs if micrograph.needs_a_person
+        hide_answer(micrograph) for micrograph in facts.micrographs if micrograph.is_flagged
     )
-    others = [micrograph for micrograph in facts.micrographs if not micrograph.needs_a_person]
+    others = [micrograph for micrograph in facts.micrographs if not micrograph.is_flagged]
 
-    def drawn(batch: list[ReportedMicrograph], before: int) -> Iterator[ReportedMicrograph]:
+    def drawn(batch: list[MicrographView], before: int) -> Iterator[MicrographView]:
         for number, micrograph in enumerate(batch, start=before + 1):
             yield micrograph
             on_drawn(number, len(facts.micrographs))
@@ -152,7 +153,7 @@ def lay_out(
         late=_describe_late(facts, late) if late else "",
         prints=tuple(replace(entry, href=places[entry.id]) for entry in prints),
     )
-    return Laid(night, more, tuple(micrograph for micrograph in flagged if micrograph.waits))
+    return Laid(night, more, tuple(micrograph for micrograph in flagged if micrograph.is_undecided))
 
 
 def _describe_late(facts: NightFacts, frozen_at: datetime) -> str:
@@ -165,7 +166,7 @@ def _describe_late(facts: NightFacts, frozen_at: datetime) -> str:
 
 
 def _card(
-    micrograph: ReportedMicrograph, facts: NightFacts, gallery: Embedded, *, is_brief: bool = False
+    micrograph: MicrographView, facts: NightFacts, gallery: Embedded, *, is_brief: bool = False
 ) -> Card:
     review = (
         Link(_("Decide"), f"{facts.review_url}/review/{micrograph.id}")
@@ -179,13 +180,14 @@ def _card(
         words=facts.words,
         review=review,
         texts=facts.texts,
+        needle_limit_um=facts.needle_limits.get(micrograph.id),
         is_brief=is_brief,
     )
     order = micrograph.process_data.get("order", "")
     return replace(card, order=Link(order, summary.order_href(order, facts)) if order else None)
 
 
-def _row(micrograph: ReportedMicrograph, facts: NightFacts, gallery: Embedded) -> MicrographLine:
+def _row(micrograph: MicrographView, facts: NightFacts, gallery: Embedded) -> MicrographLine:
     href = f"{facts.review_url}/review/{micrograph.id}" if facts.review_url else ""
     return build_row(
         micrograph,
@@ -317,7 +319,9 @@ def _night(
             for twin in facts.duplicates[:LINES_PER_TABLE]
         ),
         p_values=tuple(
-            micrograph.p_value for micrograph in facts.micrographs if micrograph.p_value is not None
+            micrograph.strangeness.p_value
+            for micrograph in facts.micrographs
+            if micrograph.strangeness.p_value is not None
         ),
         alpha=facts.alpha,
         evidence_scale=evidence,

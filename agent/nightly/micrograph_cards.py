@@ -35,8 +35,8 @@ from reports import gettext as _
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from agent.nightly.reported_needles import ReportedNeedle
-    from agent.nightly.snapshot import ReportedDecision, ReportedMicrograph
+    from agent.needles import LongNeedle
+    from agent.store import LabelView, MicrographView
     from reports import FieldNeedles, Picture
 
 SOURCES_OF_SCALE = {
@@ -78,13 +78,13 @@ NEAREST_PER_CODE = 2
 class Gallery(Protocol):
     """Pictures of micrographs: inside the page, or as links."""
 
-    def crop(self, micrograph: ReportedMicrograph) -> Picture | None:
+    def crop(self, micrograph: MicrographView) -> Picture | None:
         """Return the crop that the model received, its most unusual place marked."""
 
-    def field(self, micrograph: ReportedMicrograph) -> Picture | None:
+    def field(self, micrograph: MicrographView) -> Picture | None:
         """Return the whole field, the removed part dark."""
 
-    def heat(self, micrograph: ReportedMicrograph, which: str) -> tuple[Picture | None, str]:
+    def heat(self, micrograph: MicrographView, which: str) -> tuple[Picture | None, str]:
         """Return one map over the crop, and a note on it ("" for none).
 
         Args:
@@ -92,7 +92,7 @@ class Gallery(Protocol):
             which: "subtype", "size" or "strangeness".
         """
 
-    def needle(self, micrograph: ReportedMicrograph, needle: ReportedNeedle) -> Picture | None:
+    def needle(self, micrograph: MicrographView, needle: LongNeedle) -> Picture | None:
         """Return the part of the crop with one needle, its axis drawn; None without pixels."""
 
     def known(self, key: str, code: str) -> Picture | None:
@@ -100,13 +100,14 @@ class Gallery(Protocol):
 
 
 def build_card(
-    micrograph: ReportedMicrograph,
+    micrograph: MicrographView,
     gallery: Gallery,
     *,
     zone: str,
     words: Mapping[str, str],
     review: Link | None,
     texts: ClassTexts = PLAIN,
+    needle_limit_um: float | None = None,
     is_brief: bool = False,
 ) -> Card:
     """Build the card of one micrograph.
@@ -118,6 +119,7 @@ def build_card(
         words: Structure code → what it means.
         review: Where it is decided, or None.
         texts: What the lab's taxonomy says of its classes.
+        needle_limit_um: A limit of L90 that its order has to keep, or None.
         is_brief: The crop is the only picture.
     """
     return Card(
@@ -134,14 +136,14 @@ def build_card(
         nearest=() if is_brief else tuple(_nearest(micrograph, gallery)),
         facts=tuple(iter_facts(micrograph)),
         warnings=tuple(iter_warnings(micrograph)),
-        decision=build_decision(micrograph.decision, zone) if micrograph.decision else None,
+        decision=build_decision(micrograph.label, zone) if micrograph.label else None,
         review=review,
-        needles=None if is_brief else _needles(micrograph, gallery),
+        needles=None if is_brief else _needles(micrograph, gallery, needle_limit_um),
     )
 
 
 def build_row(
-    micrograph: ReportedMicrograph,
+    micrograph: MicrographView,
     *,
     zone: str,
     thumbnail: Picture | None,
@@ -174,11 +176,11 @@ def scale_source(word: str) -> str:
     return _(SOURCES_OF_SCALE.get(word, word)) if word else ""
 
 
-def iter_causes(micrograph: ReportedMicrograph) -> Iterator[Cause]:
+def iter_causes(micrograph: MicrographView) -> Iterator[Cause]:
     """Yield why a micrograph is flagged, the weightiest reason first, and what to do."""
     for word in micrograph.reasons:
         title, action = reports.reason(word)
-        if word == "input_defect" and micrograph.strange:
+        if word == "input_defect" and micrograph.strangeness.is_flagged:
             # What etching or polishing shall be is known of the reference images' kind only.
             if not _list_defects(micrograph):
                 continue
@@ -186,33 +188,32 @@ def iter_causes(micrograph: ReportedMicrograph) -> Iterator[Cause]:
         yield Cause(word, title, _describe_cause(word, micrograph), action)
 
 
-def _describe_cause(word: str, micrograph: ReportedMicrograph) -> str:
+def _describe_cause(word: str, micrograph: MicrographView) -> str:
     say = _FINDINGS.get(word)
     return say(micrograph) if say else ""
 
 
-def _scales(micrograph: ReportedMicrograph) -> str:
+def _scales(micrograph: MicrographView) -> str:
     scales = [
         _("{witness} says {um} µm per pixel").format(witness=scale_source(s), um=decimal(v, ".4g"))
-        for s, v in micrograph.scales
+        for s, v in micrograph.crop_facts.scales
     ]
     return _sentence(", ".join(scales))
 
 
-def _defects(micrograph: ReportedMicrograph) -> str:
+def _defects(micrograph: MicrographView) -> str:
     defects = _list_defects(micrograph)
     return _sentence(", ".join(map(describe_defect, defects)))
 
 
-def _list_defects(micrograph: ReportedMicrograph) -> list[str]:
+def _list_defects(micrograph: MicrographView) -> list[str]:
     """Return the defects; of an unusual field only those of the image, not of the preparation."""
-    defects = [
-        w.partition(":")[2] or w for w in micrograph.warnings if w.startswith("input_defect")
-    ]
     return [
         defect
-        for defect in defects
-        if not (micrograph.strange and _get_defect_name(defect) in PREPARATION_DEFECTS)
+        for defect in micrograph.strangeness.defects
+        if not (
+            micrograph.strangeness.is_flagged and _get_defect_name(defect) in PREPARATION_DEFECTS
+        )
     ]
 
 
@@ -221,7 +222,7 @@ def _get_defect_name(defect: str) -> str:
     return defect.partition(":")[0].strip().replace("-", "_").replace(" ", "_")
 
 
-def _unexpected(micrograph: ReportedMicrograph) -> str:
+def _unexpected(micrograph: MicrographView) -> str:
     if micrograph.subtype is None:  # hidden
         return ""
     if micrograph.ordered:
@@ -234,19 +235,19 @@ def _unexpected(micrograph: ReportedMicrograph) -> str:
     )
 
 
-def _out_of_scope(micrograph: ReportedMicrograph) -> str:
-    if outside := str(micrograph.outside_message or micrograph.outside):
+def _out_of_scope(micrograph: MicrographView) -> str:
+    if outside := str(micrograph.outside):
         return _sentence(outside)
     if not micrograph.um_per_px:
         return ""
     return _("The scale is {um} µm per pixel.").format(um=decimal(micrograph.um_per_px, ".4g"))
 
 
-def _describe_needles(micrograph: ReportedMicrograph) -> str:
+def _describe_needles(micrograph: MicrographView) -> str:
     return _sentence(str(micrograph.needles_conflict or ""))
 
 
-def _describe_uncertainty(micrograph: ReportedMicrograph) -> str:
+def _describe_uncertainty(micrograph: MicrographView) -> str:
     ranked = sorted(micrograph.probabilities.items(), key=lambda item: -item[1])[:2]
     # A two-stage answer has codes of one subtype alone: the subtype may be what is uncertain.
     others = {
@@ -263,20 +264,19 @@ def _sentence(words: str) -> str:
     return f"{words[:1].upper()}{words[1:]}." if words else ""
 
 
-def _describe_strangeness(micrograph: ReportedMicrograph) -> str:
-    message = micrograph.strangeness_message
+def _describe_strangeness(micrograph: MicrographView) -> str:
     # The card's title has the same words; elsewhere the sentence has no title.
-    sentence = str(shorten_ood_message(message)) if message else micrograph.strangeness
+    sentence = str(shorten_ood_message(micrograph.strangeness.message))
     return _with_provisional(f"{sentence[:1].upper()}{sentence[1:]}", micrograph)
 
 
-def _with_provisional(sentence: str, micrograph: ReportedMicrograph) -> str:
+def _with_provisional(sentence: str, micrograph: MicrographView) -> str:
     if not sentence or not is_provisional(micrograph.reasons):
         return sentence
     return _with(sentence, _("Provisional: the scale is not known."))
 
 
-_FINDINGS: dict[str, Callable[[ReportedMicrograph], str]] = {
+_FINDINGS: dict[str, Callable[[MicrographView], str]] = {
     "strange": _describe_strangeness,
     "uncertain": _describe_uncertainty,
     "scale_conflict": _scales,
@@ -290,7 +290,7 @@ _FINDINGS: dict[str, Callable[[ReportedMicrograph], str]] = {
 }
 
 
-def build_answer(micrograph: ReportedMicrograph, words: Mapping[str, str]) -> Answer:
+def build_answer(micrograph: MicrographView, words: Mapping[str, str]) -> Answer:
     """Return the model's answer in words; its code is "" where there was none."""
     others = [code for code in micrograph.prediction_set if code != micrograph.structure_code]
     code = micrograph.structure_code or ""
@@ -317,7 +317,7 @@ def build_answer(micrograph: ReportedMicrograph, words: Mapping[str, str]) -> An
         else (),
         size_title=_("Size in {subtype}").format(subtype=micrograph.subtype),
         strangeness=_strangeness(micrograph),
-        strange=micrograph.strange,
+        strange=micrograph.strangeness.is_flagged,
     )
 
 
@@ -337,29 +337,29 @@ def _bars(
     )
 
 
-def _strangeness(micrograph: ReportedMicrograph) -> str:
-    if micrograph.p_value is None:
+def _strangeness(micrograph: MicrographView) -> str:
+    if micrograph.strangeness.p_value is None:
         return ""
     rare, sentence = (
-        f"p = {decimal(micrograph.p_value, '.2g')}",
-        str(micrograph.strangeness_message or micrograph.strangeness),
+        f"p = {decimal(micrograph.strangeness.p_value, '.2g')}",
+        str(micrograph.strangeness.message),
     )
     stated = sentence if rare in sentence else f"{sentence} ({rare})".strip()
     return _with_provisional(stated, micrograph)
 
 
-def _crop(micrograph: ReportedMicrograph, gallery: Gallery) -> Figure:
+def _crop(micrograph: MicrographView, gallery: Gallery) -> Figure:
     picture = gallery.crop(micrograph)
     caption = _("The kept rectangle. The box marks the most unusual place.")
     return Figure(
         _("What the model saw") if micrograph.bundle else _("Crop"),
-        caption if micrograph.where else _("The kept rectangle."),
+        caption if micrograph.strangeness.where else _("The kept rectangle."),
         picture,
         "" if picture else _("not in the archive any more"),
     )
 
 
-def _field(micrograph: ReportedMicrograph, gallery: Gallery) -> Figure:
+def _field(micrograph: MicrographView, gallery: Gallery) -> Figure:
     picture = gallery.field(micrograph)
     return Figure(
         _("Whole field"),
@@ -369,17 +369,20 @@ def _field(micrograph: ReportedMicrograph, gallery: Gallery) -> Figure:
     )
 
 
-def _needles(micrograph: ReportedMicrograph, gallery: Gallery) -> FieldNeedles | None:
+def _needles(
+    micrograph: MicrographView, gallery: Gallery, limit_um: float | None
+) -> FieldNeedles | None:
     if micrograph.needles is None:
         return None
     return build_field_needles(
         micrograph.needles,
         lambda needle: gallery.needle(micrograph, needle),
         status=describe_calibration(micrograph.needles.calibration),
+        limit_um=limit_um,
     )
 
 
-def _maps(micrograph: ReportedMicrograph, gallery: Gallery, texts: ClassTexts) -> Iterator[Figure]:
+def _maps(micrograph: MicrographView, gallery: Gallery, texts: ClassTexts) -> Iterator[Figure]:
     if not micrograph.bundle or micrograph.subtype is None:
         return
     for which, title, caption in list_maps(micrograph, texts):
@@ -388,7 +391,7 @@ def _maps(micrograph: ReportedMicrograph, gallery: Gallery, texts: ClassTexts) -
 
 
 def list_maps(
-    micrograph: ReportedMicrograph, texts: ClassTexts = PLAIN
+    micrograph: MicrographView, texts: ClassTexts = PLAIN
 ) -> tuple[tuple[str, str, str], ...]:
     """Return which maps a judged micrograph has: which, title, what to look for."""
     subtype, size, code = (
@@ -417,15 +420,15 @@ def _with(sentence: str, more: str) -> str:
     return f"{sentence} {more}".strip()
 
 
-def _nearest(micrograph: ReportedMicrograph, gallery: Gallery) -> Iterator[Figure]:
+def _nearest(micrograph: MicrographView, gallery: Gallery) -> Iterator[Figure]:
     for code in _candidates(micrograph):
-        for key in micrograph.nearest.get(code, ())[:NEAREST_PER_CODE]:
+        for key in micrograph.strangeness.nearest.get(code, ())[:NEAREST_PER_CODE]:
             picture = gallery.known(key, code)
             if picture is not None:
                 yield Figure(code, _("Known as {code}.").format(code=code), picture)
 
 
-def _candidates(micrograph: ReportedMicrograph) -> list[str]:
+def _candidates(micrograph: MicrographView) -> list[str]:
     """Return the codes to weigh: the answer, the rest of its prediction set, the next probable."""
     ranked = sorted(micrograph.probabilities, key=lambda code: -micrograph.probabilities[code])
     ordered = dict.fromkeys(
@@ -435,10 +438,10 @@ def _candidates(micrograph: ReportedMicrograph) -> list[str]:
             *ranked,
         )
     )
-    return [code for code in ordered if code in micrograph.nearest][:NEAREST_CODES]
+    return [code for code in ordered if code in micrograph.strangeness.nearest][:NEAREST_CODES]
 
 
-def iter_facts(micrograph: ReportedMicrograph) -> Iterator[Fact]:
+def iter_facts(micrograph: MicrographView) -> Iterator[Fact]:
     """Yield scale, size, crop, process data and what computed the answer."""
     if micrograph.um_per_px is None:
         yield Fact(_("Scale"), _("unknown"))
@@ -459,8 +462,8 @@ def iter_facts(micrograph: ReportedMicrograph) -> Iterator[Fact]:
     for column, name in PROCESS_NAMES.items():
         if value := process_data.get(column):
             yield Fact(_(name), value)
-    if micrograph.p_value is not None:
-        yield Fact(_("Unusual"), f"p = {decimal(micrograph.p_value, '.2g')}")
+    if micrograph.strangeness.p_value is not None:
+        yield Fact(_("Unusual"), f"p = {decimal(micrograph.strangeness.p_value, '.2g')}")
     if micrograph.bundle:
         yield Fact(
             _("Bundle"), f"{micrograph.bundle} ({', '.join(x for x in _engine(micrograph) if x)})"
@@ -468,7 +471,7 @@ def iter_facts(micrograph: ReportedMicrograph) -> Iterator[Fact]:
     yield Fact(_("File"), micrograph.path)
 
 
-def _engine(micrograph: ReportedMicrograph) -> Sequence[str]:
+def _engine(micrograph: MicrographView) -> Sequence[str]:
     return (
         micrograph.engine,
         micrograph.precision,
@@ -476,18 +479,17 @@ def _engine(micrograph: ReportedMicrograph) -> Sequence[str]:
     )
 
 
-def _page(micrograph: ReportedMicrograph) -> str:
+def _page(micrograph: MicrographView) -> str:
     return _(", page {n}").format(n=micrograph.page + 1) if micrograph.page else ""
 
 
-def iter_warnings(micrograph: ReportedMicrograph) -> Iterator[str]:
+def iter_warnings(micrograph: MicrographView) -> Iterator[str]:
     """Yield the crop's warnings in words; an unknown one is returned as it is."""
     for word in micrograph.warnings:
-        if not word.startswith("input_defect"):
-            yield _(WARNINGS.get(word) or _sentence(word.replace("_", " ")))
+        yield _(WARNINGS.get(word) or _sentence(word.replace("_", " ")))
 
 
-def format_decision(decision: ReportedDecision) -> str:
+def format_decision(decision: LabelView) -> str:
     """Return a decision in a few words."""
     if decision.kind == "code":
         return decision.code or ""
@@ -498,7 +500,7 @@ def format_decision(decision: ReportedDecision) -> str:
     return _("cannot tell")
 
 
-def build_decision(decision: ReportedDecision, zone: str) -> DecisionLine:
+def build_decision(decision: LabelView, zone: str) -> DecisionLine:
     """Return a decision with reviewer and time."""
     return DecisionLine(
         text=format_decision(decision),

@@ -19,8 +19,9 @@ from agent.site_time import local
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from agent.nightly.reported_needles import ReportedNeedles
-    from agent.nightly.snapshot import NightFacts, ReportedMicrograph
+    from agent.needles import NeedleField
+    from agent.nightly.snapshot import NightFacts
+    from agent.store import MicrographView
 
 NEEDLE_COLUMNS = (
     "needles_status",
@@ -71,14 +72,14 @@ IN_THE_PAGE = tuple(name for name in COLUMNS if name not in ("sha256", "page", "
 MOST_IN_THE_PAGE = 10_000
 
 
-def build_record(micrograph: ReportedMicrograph, zone: str) -> dict[str, object]:
+def build_record(micrograph: MicrographView, zone: str) -> dict[str, object]:
     """Return one micrograph as a row: column → value, None where there is none.
 
     Args:
         micrograph: The micrograph.
         zone: Time zone of the site, for the column `done_local`.
     """
-    decision = micrograph.decision
+    decision = micrograph.label
     return {
         "id": micrograph.id,
         "sha256": micrograph.sha256,
@@ -94,13 +95,13 @@ def build_record(micrograph: ReportedMicrograph, zone: str) -> dict[str, object]
         "size_max": micrograph.size_max,
         "probability": micrograph.probability,
         "prediction_set": "|".join(micrograph.prediction_set),
-        "p_value": micrograph.p_value,
-        "strange": micrograph.strange,
+        "p_value": micrograph.strangeness.p_value,
+        "strange": micrograph.strangeness.is_flagged,
         "handling": micrograph.handling,
         "reasons": "|".join(micrograph.reasons),
         "um_per_px": micrograph.um_per_px,
         "um_per_px_source": micrograph.um_per_px_source,
-        "warnings": "|".join(micrograph.warnings),
+        "warnings": "|".join(_list_warnings(micrograph)),
         "bundle": micrograph.bundle,
         "engine": micrograph.engine,
         "precision": micrograph.precision,
@@ -114,12 +115,17 @@ def build_record(micrograph: ReportedMicrograph, zone: str) -> dict[str, object]
     }
 
 
-def _build_needles(needles: ReportedNeedles | None) -> dict[str, object]:
+def _list_warnings(micrograph: MicrographView) -> tuple[str, ...]:
+    defects = (f"input_defect:{defect}" for defect in micrograph.strangeness.defects)
+    return (*micrograph.warnings, *defects)
+
+
+def _build_needles(needles: NeedleField | None) -> dict[str, object]:
     if needles is None:
         return dict.fromkeys(NEEDLE_COLUMNS)
     is_measured = needles.l90_um is not None
     return {
-        "needles_status": needles.status,
+        "needles_status": needles.reason or needles.status.value,
         "needles_calibration": needles.calibration or NOT_CALIBRATED,
         "needles": needles.needles if is_measured else None,
         "needle_l50_um": needles.l50_um,

@@ -30,11 +30,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
     from datetime import date
 
-    from agent.nightly.snapshot import NightSettings, ReportedMicrograph
+    from agent.nightly.snapshot import NightSettings
     from agent.nightly.spc.batch_chart import BatchChart
     from agent.nightly.spc.individuals_chart import Individuals
     from agent.nightly.spc.p_chart import Drift, Trend
-    from agent.store import Store
+    from agent.store import MicrographView, Store
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +50,7 @@ class NightCharts:
 
 
 def gather_charts(
-    store: Store, night: date, settings: NightSettings, reported: Sequence[ReportedMicrograph]
+    store: Store, night: date, settings: NightSettings, reported: Sequence[MicrographView]
 ) -> NightCharts:
     """Gather the charts of a night from the nights reported before and its micrographs."""
     batch_sizes = average_batches(reported)
@@ -90,10 +90,10 @@ def _list_batches(store: Store, night: date) -> list[tuple[date, tuple[BatchSize
     ]
 
 
-def _units(reported: Iterable[ReportedMicrograph]) -> Iterator[Unit]:
+def _units(reported: Iterable[MicrographView]) -> Iterator[Unit]:
     for micrograph in reported:
         process_data, by_lot = micrograph.process_data, micrograph.reasons == CONTROL
-        doubtful = micrograph.needs_a_person and not micrograph.strange and not by_lot
+        doubtful = micrograph.is_flagged and not micrograph.strangeness.is_flagged and not by_lot
         specimen = (
             f"{process_data.get('order', '')}\n{process_data['specimen']}"
             if process_data.get("specimen")
@@ -104,7 +104,7 @@ def _units(reported: Iterable[ReportedMicrograph]) -> Iterator[Unit]:
             specimen,
             process_data.get("material", ""),
             micrograph.bundle,
-            micrograph.strange,
+            micrograph.strangeness.is_flagged,
             doubtful,
             code,
         )

@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 
 import reports
 from agent.nightly.headline import micrographs
-from agent.nightly.hidden_answers import is_hidden
+from agent.nightly.hidden_answers import is_hidden_in_report
 from agent.site_time import local
 from reports import CodeCount, Hour, SourceCount, Tone, Unusable, decimal, ngettext, percent
 from reports import gettext as _
@@ -24,10 +24,12 @@ if TYPE_CHECKING:
 
 def format_expected(facts: NightFacts) -> str:
     """Return how many micrographs chance alone flags as unusual; "" where none was evaluated."""
-    judged = [micrograph for micrograph in facts.micrographs if micrograph.p_value is not None]
+    judged = [
+        micrograph for micrograph in facts.micrographs if micrograph.strangeness.p_value is not None
+    ]
     if not judged:
         return ""
-    flagged = sum(micrograph.strange for micrograph in judged)
+    flagged = sum(micrograph.strangeness.is_flagged for micrograph in judged)
     chance = facts.alpha * len(judged)
     text = (
         _(
@@ -70,8 +72,8 @@ def code_counts(facts: NightFacts) -> Iterator[CodeCount]:
     automatic: Counter[str] = Counter()
     review: Counter[str] = Counter()
     for micrograph in facts.micrographs:
-        counter = review if micrograph.needs_a_person else automatic
-        hidden = is_hidden(micrograph)
+        counter = review if micrograph.is_flagged else automatic
+        hidden = is_hidden_in_report(micrograph)
         code = _("hidden until you decide") if hidden else micrograph.structure_code
         counter[code or _("no code")] += 1
     known = [code for code in facts.words if automatic[code] + review[code]]
@@ -90,7 +92,7 @@ def hour_counts(facts: NightFacts) -> Iterator[Hour]:
         inside = [
             micrograph for micrograph in facts.micrographs if start < micrograph.done_at <= end
         ]
-        review = sum(micrograph.needs_a_person for micrograph in inside)
+        review = sum(micrograph.is_flagged for micrograph in inside)
         yield Hour(f"{start.astimezone(zone):%H:%M}", len(inside) - review, review)
 
 
@@ -102,7 +104,7 @@ def build_source_count(folder: Folder, facts: NightFacts) -> SourceCount:
         name=folder.name,
         folder=folder.folder,
         taken=len(mine),
-        review=sum(micrograph.needs_a_person for micrograph in mine),
+        review=sum(micrograph.is_flagged for micrograph in mine),
         unusable=sum(file.source == folder.name for file in facts.unusable),
         duplicates=sum(twin.source == folder.name for twin in facts.duplicates),
         last_file=local(folder.last_file_at, facts.zone) if folder.last_file_at else "–",

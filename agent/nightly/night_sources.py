@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from agent.nightly.outages import Outage
-    from agent.nightly.snapshot import Failed, Folder, ReportedMicrograph, Twin
-    from agent.store import Store
+    from agent.nightly.snapshot import Failed, Folder, Twin
+    from agent.store import MicrographView, Store
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +59,7 @@ class NightSources:
 def gather_sources(
     store: Store,
     present: Store,
-    named_by: tuple[Sequence[ReportedMicrograph], NightFiles],
+    named_by: tuple[Sequence[MicrographView], NightFiles],
     period: tuple[datetime, datetime],
     *,
     at: datetime,

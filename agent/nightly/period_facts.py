@@ -98,7 +98,7 @@ class Review:
 def summarise_review(nights: Sequence[NightFacts]) -> Review:
     """Return what waited before, came and still waits; nights oldest first, at least one."""
     last = nights[-1]
-    waiting = last.waits_before + sum(micrograph.waits for micrograph in last.micrographs)
+    waiting = last.waits_before + sum(micrograph.is_undecided for micrograph in last.micrographs)
     flagged = sum(facts.summary.review for facts in nights)
     return Review(nights[0].waits_before, flagged, waiting)
 
@@ -153,7 +153,7 @@ def count_codes(nights: Sequence[NightFacts]) -> dict[tuple[str, str], Counter[s
     counts: dict[tuple[str, str], Counter[str]] = {}
     for facts in nights:
         for micrograph in facts.micrographs:
-            data, decision = micrograph.process_data, micrograph.decision
+            data, decision = micrograph.process_data, micrograph.label
             code = decision.code if decision and decision.kind == "code" else None
             key = data.get("material", ""), data.get("batch", "")
             counts.setdefault(key, Counter())[code or micrograph.structure_code or ""] += 1

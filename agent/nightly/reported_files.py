@@ -10,8 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from datetime import datetime
 
-    from agent.nightly.snapshot import ReportedMicrograph
-    from agent.store import FileFate, SourceHealth, Store
+    from agent.store import FileFate, MicrographView, SourceHealth, Store
 
 UNUSABLE_STATES = ("set_aside", "failed")
 
@@ -80,7 +79,7 @@ def build_folder(health: SourceHealth, last: Mapping[str, datetime]) -> Folder:
 
 
 def list_last_files(
-    store: Store, until: datetime, reported: Iterable[ReportedMicrograph]
+    store: Store, until: datetime, reported: Iterable[MicrographView]
 ) -> dict[str, datetime]:
     """Return when each source's newest micrograph was done, up to the night's end."""
     last: dict[str, datetime] = {}

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from reports import (
     FieldNeedles,
     LongNeedlePicture,
-    Message,
     decimal,
     marked,
     needle_lengths_chart,
@@ -17,9 +16,10 @@ from reports import (
 from reports import gettext as _
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from agent.needles import LongNeedle, NeedleField, NeedleHistogram
+    from agent.store import MicrographView, Store
     from reports import Picture
 
 KEPT_BINS = 40
@@ -29,93 +29,41 @@ CHECK_NOTE = marked(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class ReportedNeedle:
-    """One of the longest needles: length in µm, axis in pixels of the crop."""
+def add_needles(store: Store, views: Sequence[MicrographView]) -> list[MicrographView]:
+    """Return micrographs with the needles that were measured with their results.
 
-    length_um: float
-    line_px: tuple[tuple[float, float], ...]
-
-
-@dataclass(frozen=True, slots=True)
-class ReportedNeedles:
-    """The needles of one micrograph.
-
-    Args:
-        status: "measured", or the stable reason why not, such as "too_few".
-        reason: Why it was not measured, None where it was.
-        calibration: Version of the site's calibration, None: not calibrated here.
-        needles: Complete needles.
-        l50_um, l90_um, l99_um: Weighted by area; None where it was not measured.
-        limit_um: A limit of L90 that its order has to keep, or None.
-        maximum_um: The longest complete needle, whether or not it is among `longest`.
-        longest: The longest reliable needles, longest first.
-        edges_um: Edges of the histogram.
-        shares: Share of the needles' area in each of its bins.
+    Of the histogram as many bins are kept as a report draws.
     """
-
-    status: str
-    reason: Message | None = None
-    calibration: str | None = None
-    needles: int = 0
-    l50_um: float | None = None
-    l90_um: float | None = None
-    l99_um: float | None = None
-    limit_um: float | None = None
-    maximum_um: float | None = None
-    longest: tuple[ReportedNeedle, ...] = ()
-    edges_um: tuple[float, ...] = ()
-    shares: tuple[float, ...] = ()
+    stored = store.needle_fields.list_of([view.result_id for view in views])
+    return [replace(view, needles=_shorten(stored.get(view.result_id))) for view in views]
 
 
-def build_reported_needles(field: NeedleField, limit_um: float | None = None) -> ReportedNeedles:
-    """Return what a report keeps of measured needles.
-
-    Args:
-        field: As stored.
-        limit_um: A limit of L90, or None.
-    """
-    edges, shares = _rebin(field.histogram) if field.histogram else ((), ())
-    return ReportedNeedles(
-        status=field.reason or str(field.status),
-        reason=None if field.is_measured else field.reason_message,
-        calibration=field.calibration,
-        needles=field.needles,
-        l50_um=field.l50_um,
-        l90_um=field.l90_um,
-        l99_um=field.l99_um,
-        limit_um=limit_um,
-        maximum_um=field.maximum_um,
-        longest=tuple(_report_needle(needle) for needle in field.longest),
-        edges_um=edges,
-        shares=shares,
-    )
+def _shorten(needles: NeedleField | None) -> NeedleField | None:
+    if needles is None or needles.histogram is None:
+        return needles
+    return replace(needles, histogram=needles.histogram.join_bins(KEPT_BINS))
 
 
-def _report_needle(needle: LongNeedle) -> ReportedNeedle:
-    return ReportedNeedle(needle.length_um, needle.line_px)
-
-
-def _rebin(histogram: NeedleHistogram) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Join the bins of a histogram into fewer; return their edges, µm, and shares of the area."""
-    step = max(histogram.bins // KEPT_BINS, 1)
+def _compute_shares(
+    histogram: NeedleHistogram,
+) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Return the edges of a histogram's bins, µm, and the share of the needles' area in each."""
     ratio = histogram.longest_um / histogram.shortest_um
-    count = histogram.bins // step
-    sums = [0.0] * count
+    areas = [0.0] * histogram.bins
     for number, area in enumerate(histogram.by_area, start=histogram.first):
-        sums[min(number // step, count - 1)] += area
-    total = sum(sums) or 1.0
+        areas[min(number, histogram.bins - 1)] += area
+    total = sum(areas) or 1.0
     edges = (
-        round(histogram.shortest_um * ratio ** (n * step / histogram.bins), 3)
-        for n in range(count + 1)
+        round(histogram.shortest_um * ratio ** (n / histogram.bins), 3)
+        for n in range(histogram.bins + 1)
     )
-    return tuple(edges), tuple(round(area / total, 4) for area in sums)
+    return tuple(edges), tuple(round(area / total, 4) for area in areas)
 
 
-def describe_needles(needles: ReportedNeedles) -> str:
+def describe_needles(needles: NeedleField) -> str:
     """Return the lengths in a line, or why there are none."""
     if needles.l90_um is None:
-        why = str(needles.reason or "")
+        why = str(needles.reason_message)
         return _("Needles not measured: {why}.").format(why=why)
     lengths = ", ".join(
         _("{name} {value} µm").format(name=name, value=decimal(um, ".1f"))
@@ -125,16 +73,17 @@ def describe_needles(needles: ReportedNeedles) -> str:
     return f"{lengths} ({counted.format(n=needles.needles)})"
 
 
-def _list_quantiles(needles: ReportedNeedles) -> list[tuple[str, float]]:
+def _list_quantiles(needles: NeedleField) -> list[tuple[str, float]]:
     named = (("L50", needles.l50_um), ("L90", needles.l90_um), ("L99", needles.l99_um))
     return [(name, um) for name, um in named if um is not None]
 
 
 def build_field_needles(
-    needles: ReportedNeedles,
-    draw: Callable[[ReportedNeedle], Picture | None],
+    needles: NeedleField,
+    draw: Callable[[LongNeedle], Picture | None],
     *,
     status: str,
+    limit_um: float | None = None,
 ) -> FieldNeedles:
     """Build the needles of a card.
 
@@ -142,7 +91,9 @@ def build_field_needles(
         needles: Of the micrograph.
         draw: Draws one needle over a part of the crop; None where there are no pixels.
         status: Whether the lengths are calibrated, in words.
+        limit_um: A limit of L90, or None.
     """
+    edges, shares = _compute_shares(needles.histogram) if needles.histogram else ((), ())
     drawn = ((needle.length_um, draw(needle)) for needle in needles.longest)
     pictures = tuple(
         LongNeedlePicture(_("{um} µm").format(um=decimal(length_um, ".1f")), picture)
@@ -152,9 +103,7 @@ def build_field_needles(
     return FieldNeedles(
         status=status,
         summary=describe_needles(needles),
-        chart=needle_lengths_chart(
-            needles.edges_um, needles.shares, _list_quantiles(needles), needles.limit_um
-        ),
+        chart=needle_lengths_chart(edges, shares, _list_quantiles(needles), limit_um),
         longest=pictures,
         note=_(CHECK_NOTE) if pictures else "",
     )

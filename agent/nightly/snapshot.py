@@ -9,19 +9,19 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, field
 from datetime import date, datetime, time, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pydantic import TypeAdapter
 
 from agent.nightly.order_status import Instrument, OpenOrder, StatedOrder
 from agent.nightly.outages import Outage
-from agent.nightly.reported_needles import ReportedNeedles
 from agent.nightly.reviewer_agreement import ReviewerAgreement
 from agent.nightly.shadow_results import Shadowed
 from agent.nightly.spc.batch_chart import BatchChart, BatchSize
 from agent.nightly.spc.individuals_chart import Individuals
 from agent.nightly.spc.p_chart import Drift, Tally, Trend
 from agent.orders.class_texts import ClassTexts
+from agent.store import MicrographView
 from reports import Language, Message, read_message
 
 if TYPE_CHECKING:
@@ -77,92 +77,6 @@ class NightSettings:
     control_every: timedelta = timedelta(0)
     host: str = ""
     rules_at: Callable[[Store, datetime], tuple[OrderPolicy | None, str]] | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class ReportedDecision:
-    """A reviewer's decision, as it was when the facts were frozen."""
-
-    kind: str
-    code: str | None
-    strange_kind: str | None
-    why: str | None
-    criterion: str
-    comment: str
-    by: str
-    at: datetime
-    undone: bool = False
-    unsure: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class ReportedMicrograph:
-    """One micrograph of the night; the fields mean what they mean in `agent.store`."""
-
-    id: str
-    sha256: str
-    page: int
-    path: str
-    source: str
-    done_at: datetime
-    width: int
-    height: int
-    um_per_px: float | None
-    um_per_px_source: str | None
-    crop: tuple[int, int, int, int] | None
-    polygon: tuple[tuple[int, int], ...]
-    marks: tuple[tuple[int, int, int, int], ...]
-    scales: tuple[tuple[str, float], ...]
-    recipe: str
-    warnings: tuple[str, ...]
-    process_data: dict[str, str]
-    process_extra: dict[str, str]
-    subtype: str | None
-    subtype_probabilities: dict[str, float]
-    size: str | None
-    size_min: int | None
-    size_max: int | None
-    size_probabilities: dict[str, float]
-    structure_code: str | None
-    probability: float | None
-    probabilities: dict[str, float]
-    prediction_set: tuple[str, ...]
-    p_value: float | None
-    strange: bool
-    where: tuple[int, int, int, int] | None
-    strangeness: str
-    nearest: dict[str, tuple[str, ...]]
-    handling: str
-    reasons: tuple[str, ...]
-    thresholds: dict[str, Any]
-    bundle: str
-    engine: str
-    precision: str
-    decision: ReportedDecision | None
-    ordered: tuple[str, ...] = ()
-    outside: str = ""
-    strangeness_message: Message | None = None
-    """What is shown of `strangeness`, which is English; None in nights of earlier versions."""
-    outside_message: Message | None = None
-    needles_conflict: Message | None = None
-    """How size number and needle lengths disagree."""
-    needles: ReportedNeedles | None = None
-    """None where nothing was to be measured, and in nights of earlier versions."""
-
-    @property
-    def name(self) -> str:
-        """The file's name alone."""
-        return self.path.replace("\\", "/").rsplit("/", 1)[-1]
-
-    @property
-    def needs_a_person(self) -> bool:
-        """Whether it was flagged; it may be decided since."""
-        return self.handling == "review"
-
-    @property
-    def waits(self) -> bool:
-        """Whether it was flagged and is not decided yet."""
-        return self.needs_a_person and self.decision is None
 
 
 @dataclass(frozen=True, slots=True)
@@ -303,7 +217,9 @@ class NightFacts:
     bundle: str
     words: dict[str, str]
     last_file_at: datetime | None
-    micrographs: tuple[ReportedMicrograph, ...]
+    micrographs: tuple[MicrographView, ...]
+    needle_limits: dict[str, float] = field(default_factory=dict)
+    """Public id → the limit of L90, µm, that the order of the micrograph has to keep."""
     unusable: tuple[Failed, ...]
     duplicates: tuple[Twin, ...]
     sources: tuple[Folder, ...]

@@ -333,7 +333,7 @@ def groups(facts: NightFacts) -> Iterator[tuple[str, tuple[GroupCount, ...]]]:
         review = Counter(
             micrograph.process_data.get(column, "")
             for micrograph in facts.micrographs
-            if micrograph.needs_a_person
+            if micrograph.is_flagged
         )
         if set(taken) - {""}:
             yield (

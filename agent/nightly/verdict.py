@@ -17,7 +17,8 @@ from reports import gettext as _
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from agent.nightly.snapshot import NightFacts, ReportedMicrograph
+    from agent.nightly.snapshot import NightFacts
+    from agent.store import MicrographView
 
 TONES = (Tone.CALM, Tone.ATTENTION, Tone.PROBLEM)
 REASON_LINES = (
@@ -41,19 +42,19 @@ REASON_LINES = (
 
 
 def sort_by_weight(
-    flagged: Iterator[ReportedMicrograph] | Sequence[ReportedMicrograph],
-) -> list[ReportedMicrograph]:
+    flagged: Iterator[MicrographView] | Sequence[MicrographView],
+) -> list[MicrographView]:
     """Return flagged micrographs, those that wait first, the weightiest reason first."""
     order = [word for word, _, _ in REASON_LINES]
     return sorted(
         flagged,
         key=lambda micrograph: (
-            micrograph.decision is not None,
+            micrograph.label is not None,
             min(
                 (order.index(r) if r in order else len(order) for r in micrograph.reasons),
                 default=99,
             ),
-            micrograph.p_value if micrograph.p_value is not None else 1.0,
+            micrograph.strangeness.p_value if micrograph.strangeness.p_value is not None else 1.0,
             micrograph.done_at,
         ),
     )
@@ -90,7 +91,9 @@ def _list_lines(facts: NightFacts) -> tuple[VerdictLine, ...]:
 
 
 def _reason_lines(facts: NightFacts) -> Iterator[VerdictLine]:
-    waiting = sort_by_weight([micrograph for micrograph in facts.micrographs if micrograph.waits])
+    waiting = sort_by_weight(
+        [micrograph for micrograph in facts.micrographs if micrograph.is_undecided]
+    )
     first = {
         word: next(
             (micrograph.id for micrograph in waiting if micrograph.reasons[:1] == (word,)), ""
@@ -103,7 +106,7 @@ def _reason_lines(facts: NightFacts) -> Iterator[VerdictLine]:
             noun = ngettext("micrograph {which}", "micrographs {which}", n)
             yield VerdictLine(Tone(tone), str(n), noun.format(which=_(text)), f"#m-{first[word]}")
     decided = sum(
-        micrograph.needs_a_person and not micrograph.waits for micrograph in facts.micrographs
+        micrograph.is_flagged and not micrograph.is_undecided for micrograph in facts.micrographs
     )
     if decided:
         yield VerdictLine(Tone.CALM, str(decided), _("flagged and decided already"), "#review")

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from datetime import datetime  # noqa: TC003 - pydantic reads it
+from typing import Literal, TypeAlias
 
 from agent.errors import AgentError, WrongUse
-
-if TYPE_CHECKING:
-    from datetime import datetime
-
 
 KINDS = ("code", "strange", "unusable", "cannot_tell")
 

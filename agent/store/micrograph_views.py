@@ -4,28 +4,28 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, field
+from datetime import datetime  # noqa: TC003 - pydantic reads it
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import sqlalchemy
 from sqlmodel import col
 
+from agent.needles import NeedleField  # noqa: TC001 - pydantic reads it
 from agent.settings import PROCESS_COLUMNS
 from agent.store import given_scales, label_resolution, labels
+from agent.store.decisions import LabelView  # noqa: TC001 - pydantic reads it
 from agent.store.file_states import chunks
 from agent.store.site_scope import unindexed
-from agent.store.stored_facts import StoredCrop, StoredStrangeness
+from agent.store.stored_facts import NOT_FROZEN, StoredCrop, StoredStrangeness
 from agent.store.tables import MicrographRow, ResultRow, Row, SourceRow
-from agent.triage import Reason
+from agent.triage import Handling, Reason
 from reports import Message, read_message
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-    from datetime import datetime
 
     from sqlmodel import Session
-
-    from agent.store.decisions import LabelView
 
 
 CHUNK = 400
@@ -77,6 +77,7 @@ class MicrographView:
         artefacts: Archived files.
         pruned_at: Time when its pixels were deleted, aware UTC, or None.
         expected: What was ordered, and the size inside that subtype, where another one was seen.
+        needles: Those measured with its result, where a page asks for them; None for none.
     """
 
     id: str
@@ -116,17 +117,38 @@ class MicrographView:
     result_id: int
     origin: str
     label: LabelView | None
-    labels: tuple[LabelView, ...]
     awaits: bool
-    artefacts: dict[str, Any]
     pruned_at: datetime | None
+    labels: Annotated[tuple[LabelView, ...], NOT_FROZEN] = ()
+    artefacts: Annotated[dict[str, Any], NOT_FROZEN] = field(default_factory=dict)
     expected: dict[str, Any] = field(default_factory=dict)
-    votes: tuple[LabelView, ...] = ()
+    votes: Annotated[tuple[LabelView, ...], NOT_FROZEN] = ()
     asks_two: bool = False
     doubt: str = ""
     taken_at: datetime | None = None
     after_record: int | None = None
     number: int = 0
+    needles: NeedleField | None = None
+
+    @property
+    def name(self) -> str:
+        """The file's name alone."""
+        return self.path.replace("\\", "/").rsplit("/", 1)[-1]
+
+    @property
+    def is_flagged(self) -> bool:
+        """Whether it was sent to review; it may be decided since."""
+        return self.handling == Handling.REVIEW
+
+    @property
+    def is_undecided(self) -> bool:
+        """Whether it was sent to review and is not decided yet."""
+        return self.is_flagged and self.label is None
+
+    @property
+    def ordered(self) -> tuple[str, ...]:
+        """Subtypes that were ordered; () where they are not known or were found."""
+        return tuple(self.expected.get("subtypes") or ())
 
     @property
     def outside(self) -> Message:

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping  # noqa: TC003 - pydantic reads it
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
+
+import pydantic
 
 from reports import Message, read_message
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable
 
 Box = tuple[int, int, int, int]
+NOT_FROZEN = pydantic.Field(exclude=True)
+"""Of a value that the frozen facts of a night leave out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,12 +48,17 @@ class StoredCrop:
         micron_bar: The scale bar, or None.
     """
 
-    document: Mapping[str, Any]
+    document: Annotated[Mapping[str, Any], NOT_FROZEN] = field(default_factory=dict)
     box: Box | None = None
     pages: int = 1
     polygon: tuple[tuple[int, int], ...] = ()
     scales: tuple[tuple[str, float], ...] = ()
     micron_bar: StoredScaleBar | None = None
+
+    @property
+    def marks(self) -> tuple[Box, ...]:
+        """Boxes of what was burned in."""
+        return (self.micron_bar.box,) if self.micron_bar else ()
 
     @classmethod
     def from_json(cls, document: Mapping[str, Any]) -> StoredCrop:

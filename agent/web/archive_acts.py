@@ -13,7 +13,7 @@ from fastapi.responses import StreamingResponse
 
 from agent.csv_export import format_csv
 from agent.errors import WrongUse
-from agent.nightly import build_reported_micrograph, load_reported_needles
+from agent.nightly import add_needles
 from agent.nightly.micrograph_rows import COLUMNS, NEEDLE_COLUMNS, build_record
 from agent.objects import ObjectsUnavailable
 from agent.roundrobin.campaign import Invited, set_up
@@ -24,12 +24,11 @@ from agent.web.specimen_fields import is_blind, remember_read
 from reports import gettext as _
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from fastapi import Response
 
-    from agent.nightly.reported_needles import ReportedNeedles
     from agent.store import MicrographView, SearchQuery
     from agent.web.context import Desk
 
@@ -165,25 +164,16 @@ def export(
     remember_read(desk, (view for view in views if not is_blind(view)), who)
     name = f"archive-{desk.now():%Y%m%d-%H%M%S}"
     if form == "csv":
-        needles = load_reported_needles(desk.store, views)
-        text = format_csv(MANIFEST, (build_row(desk, view, needles) for view in views))
+        rows = (build_row(desk, view) for view in add_needles(desk.store, views))
+        text = format_csv(MANIFEST, rows)
         return _attach(iter([text.encode("utf-8-sig")]), f"{name}.csv", "text/csv; charset=utf-8")
     packed = _iter_zip(desk, views, by_code=form == "folders")
     return _attach(packed, f"{name}.zip", "application/zip")
 
 
-def build_row(
-    desk: Desk, view: MicrographView, needles: Mapping[int, ReportedNeedles]
-) -> dict[str, object]:
-    """Return a line of the manifest; what reviewers may not see yet is empty.
-
-    Args:
-        desk: What the pages work on.
-        view: The micrograph.
-        needles: Number of a result → its needles.
-    """
-    reported = build_reported_micrograph(view, needles.get(view.result_id))
-    row = build_record(reported, desk.zone) | {
+def build_row(desk: Desk, view: MicrographView) -> dict[str, object]:
+    """Return a line of the manifest; what reviewers may not see yet is empty."""
+    row = build_record(view, desk.zone) | {
         "comment": view.label.comment if view.label else None,
         "origin": view.origin,
         "recipe": view.recipe,
@@ -208,10 +198,9 @@ def _iter_zip(desk: Desk, views: Sequence[MicrographView], *, by_code: bool) -> 
     """
     with tempfile.TemporaryFile() as file:
         rows, left = [], MOST_IMAGE_BYTES
-        needles = load_reported_needles(desk.store, views)
         with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as packed:
-            for view in views:
-                row = build_row(desk, view, needles) | dict.fromkeys(FILE_COLUMNS)
+            for view in add_needles(desk.store, views):
+                row = build_row(desk, view) | dict.fromkeys(FILE_COLUMNS)
                 path = (
                     desk.archive.crop_path(view.sha256, view.page)
                     if by_code

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl, urlencode
 
 import reports
-from agent.nightly import build_reported_micrograph
 from agent.site_time import local_full
 from agent.store import SearchQuery
 from agent.web import cookies
@@ -158,21 +157,20 @@ def build_item(
         blind_first: The reviewer asked for micrographs without the answer.
         hides: Its answer is hidden in any case.
     """
-    seen = build_reported_micrograph(view)
     is_hidden = hides or is_blind(view, asked=blind_first and view.awaits)
     process = view.process_data
     code = (view.label.code if view.label else view.structure_code) or ""
     about = (process.get(name, "") for name in ("order", "specimen", "heat"))
     return ArchiveItem(
         id=view.id,
-        name=seen.name,
+        name=view.name,
         code="" if is_hidden else code,
         outcome=_(OUTCOMES[find_outcome(view)]),
         about=" · ".join(part for part in about if part),
         at=local_full(view.taken_at or view.done_at, desk.zone),
         thumbnail=Picture(
             f"/pictures/{view.id}/thumb.jpg",
-            _("Thumbnail of {name}").format(name=seen.name),
+            _("Thumbnail of {name}").format(name=view.name),
             320,
             240,
         ),

@@ -11,7 +11,6 @@ from starlette.concurrency import run_in_threadpool
 
 import reports
 from agent.errors import WrongUse
-from agent.nightly import build_reported_micrograph
 from agent.orders.class_proposals import LONGEST_NAME as LONGEST_CLASS
 from agent.orders.class_proposals import LONGEST_TEXT, list_open, propose_class
 from agent.web import cookies
@@ -100,7 +99,7 @@ def _build_page(
     form: Mapping[str, str] | None = None,
 ) -> ProposalPage:
     form, who = form or {}, cookies.name_of(request)
-    name = build_reported_micrograph(view).name
+    name = view.name
     return ProposalPage(
         site=desk.site,
         reviewer=who,

@@ -17,7 +17,6 @@ from fastapi.responses import HTMLResponse, StreamingResponse
 
 import reports
 from agent.csv_export import format_csv
-from agent.nightly import build_reported_micrograph
 from agent.site_time import local_full
 from agent.store import SIGNED, HistoryQuery
 from agent.store.needle_measurements import TIPS
@@ -277,7 +276,7 @@ def _build_row(desk: Desk, entry: TrailEntry, named: Mapping[str, MicrographView
         who=entry.actor,
         act=entry.act,
         words=reports.act_title(entry.act),
-        subject=build_reported_micrograph(view).name if view else entry.subject,
+        subject=view.name if view else entry.subject,
         href=_find_href(entry),
         facts=" · ".join(f"{key.replace('_', ' ')}: {_format(facts[key])}" for key in facts),
     )

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from fastapi import APIRouter, Response
 
 from agent import pictures
-from agent.nightly import build_reported_micrograph, get_colour_limit, get_palette
+from agent.nightly import get_colour_limit, get_palette
 from agent.nightly.embedded_images import parse_training_key
 from agent.web.context import Unknown, find
 from agent.web.specimen_fields import is_blind
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from agent.nightly import ReportedMicrograph
     from agent.store import MicrographView
     from agent.web.context import Desk
 
@@ -39,11 +38,11 @@ def router(desk: Desk) -> APIRouter:
 
     @routes.get("/pictures/{public_id}/crop.jpg")
     def crop(public_id: str) -> Response:
-        seen = build_reported_micrograph(find(desk, public_id))
+        seen = find(desk, public_id)
         full = crop_of(desk, seen)
         shown = pictures.fit_within(full, CROP_PX)
-        if seen.where:
-            shown = pictures.draw_box(shown, seen.where, field_width=full.shape[1])
+        if seen.strangeness.where:
+            shown = pictures.draw_box(shown, seen.strangeness.where, field_width=full.shape[1])
         return jpeg(pictures.encode_jpeg(shown, quality=90))
 
     @routes.get("/pictures/{public_id}/plain.jpg")
@@ -57,13 +56,17 @@ def router(desk: Desk) -> APIRouter:
 
     @routes.get("/pictures/{public_id}/field.jpg")
     def field(public_id: str) -> Response:
-        seen = build_reported_micrograph(find(desk, public_id))
+        seen = find(desk, public_id)
         preview = pictures.decode(
             held_of(lambda: desk.archive.read(desk.archive.preview_path(seen.sha256, seen.page)))
         )
         if seen.crop:
             preview = pictures.draw_outline(
-                preview, seen.crop, field_width=seen.width, polygon=seen.polygon, marks=seen.marks
+                preview,
+                seen.crop,
+                field_width=seen.width,
+                polygon=seen.crop_facts.polygon,
+                marks=seen.crop_facts.marks,
             )
         return jpeg(pictures.encode_jpeg(preview, quality=85))
 
@@ -85,14 +88,13 @@ def _give_layers(routes: APIRouter, desk: Desk) -> None:
         view = find(desk, public_id)
         if is_blind(view):
             raise Unknown(public_id)  # a map tells which code the model gave
-        seen = build_reported_micrograph(view)
-        heat = desk.archive.maps(seen.sha256, seen.page, seen.bundle).get(which)
-        if which not in MAPS or heat is None or not seen.crop:
+        heat = desk.archive.maps(view.sha256, view.page, view.bundle).get(which)
+        if which not in MAPS or heat is None or not view.crop:
             raise Unknown(public_id)
         drawn = pictures.heat_layer(
             heat,
-            _layer_shape(seen),
-            limit=get_colour_limit(seen, which),
+            _layer_shape(view),
+            limit=get_colour_limit(view, which),
             palette=get_palette(which),
         )
         encoded = pictures.encode_png(drawn, level=3)
@@ -102,11 +104,11 @@ def _give_layers(routes: APIRouter, desk: Desk) -> None:
 def _give_compared(routes: APIRouter, desk: Desk) -> None:
     @routes.get("/pictures/{public_id}/window.jpg")
     def window(public_id: str, um: float) -> Response:
-        seen = build_reported_micrograph(find(desk, public_id))
+        seen = find(desk, public_id)
         if not (0 < um <= LARGEST_WINDOW_UM) or not seen.um_per_px:
             raise Unknown(public_id)
         pixels = crop_of(desk, seen)
-        x0, y0, x1, y1 = seen.where or (0, 0, pixels.shape[1], pixels.shape[0])
+        x0, y0, x1, y1 = seen.strangeness.where or (0, 0, pixels.shape[1], pixels.shape[0])
         shown = pictures.cut_window(
             pixels, ((x0 + x1) / 2, (y0 + y1) / 2), um / seen.um_per_px, WINDOW_PX
         )
@@ -122,13 +124,13 @@ def _give_compared(routes: APIRouter, desk: Desk) -> None:
         return jpeg(held_of(lambda: desk.archive.read(desk.archive.thumbnail_path(sha256, page))))
 
 
-def _layer_shape(seen: ReportedMicrograph) -> tuple[int, int]:
+def _layer_shape(seen: MicrographView) -> tuple[int, int]:
     x0, y0, x1, y1 = seen.crop or (0, 0, 1, 1)
     share = min(1.0, LAYER_PX / max(x1 - x0, y1 - y0))
     return max(1, round((y1 - y0) * share)), max(1, round((x1 - x0) * share))
 
 
-def crop_of(desk: Desk, one: ReportedMicrograph | MicrographView) -> NDArray[np.uint8]:
+def crop_of(desk: Desk, one: MicrographView) -> NDArray[np.uint8]:
     """Return a micrograph's crop, (h, w, 3) uint8 RGB.
 
     Raises:

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import reports
-from agent.nightly import build_reported_micrograph
 from agent.orders.class_texts import name_criterion
 from agent.orders.trace_page import TONES
 from agent.web import cookies, signed_form
@@ -175,7 +174,6 @@ def _build_plate(field: FieldFacts, view: MicrographView, page: _Page) -> Plate:
     hidden, asked = is_blind(view), field.id in page.asked
     code = "" if hidden else _get_code(field)
     alone = _describe_alone(view, page) if asked else ""
-    seen = build_reported_micrograph(view)
     return Plate(
         id=field.id,
         name=field.called,
@@ -184,7 +182,7 @@ def _build_plate(field: FieldFacts, view: MicrographView, page: _Page) -> Plate:
         keeps=_keeps_limit(page.rules, code) if page.rules and code else None,
         scaled=_width_um(view) is not None,
         picture=_draw(view, field.called, page.um_per_px),
-        ruler=ruler_of(seen),
+        ruler=ruler_of(view),
         href=review_href(field.id, page.number, goes_on=True),
         answers=tuple(_list_answers(code, view, page)) if asked and not alone else (),
         alone=alone,

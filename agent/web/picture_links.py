@@ -19,9 +19,9 @@ from reports import gettext as _
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from agent.nightly import ReportedMicrograph
-    from agent.nightly.reported_needles import ReportedNeedle
+    from agent.needles import LongNeedle
     from agent.orders.class_texts import ClassTexts
+    from agent.store import MicrographView
     from agent.web.context import Desk
 
 WINDOW_PX = 160
@@ -47,7 +47,7 @@ class Linked:
     ) -> None:
         self._scaled, self._window_um = scaled, window_um
 
-    def crop(self, micrograph: ReportedMicrograph) -> Picture | None:
+    def crop(self, micrograph: MicrographView) -> Picture | None:
         """Return the crop that the model evaluated."""
         if not micrograph.crop:
             return None
@@ -59,12 +59,12 @@ class Linked:
             y1 - y0,
         )
 
-    def field(self, micrograph: ReportedMicrograph) -> Picture | None:
+    def field(self, micrograph: MicrographView) -> Picture | None:
         """Return the whole field."""
         src = f"/pictures/{micrograph.id}/whole.jpg"
         return Picture(src, format_outline_alt(micrograph), micrograph.width, micrograph.height)
 
-    def heat(self, micrograph: ReportedMicrograph, which: str) -> tuple[Picture | None, str]:
+    def heat(self, micrograph: MicrographView, which: str) -> tuple[Picture | None, str]:
         """Return one map, to overlay on the crop, and a note."""
         if not micrograph.crop:
             return None, ""
@@ -72,7 +72,7 @@ class Linked:
         src = f"/pictures/{micrograph.id}/{which}.png?bundle={quote(micrograph.bundle)}"
         return Picture(src, format_map_alt(which), x1 - x0, y1 - y0), ""
 
-    def needle(self, _micrograph: ReportedMicrograph, _needle: ReportedNeedle) -> Picture | None:
+    def needle(self, _micrograph: MicrographView, _needle: LongNeedle) -> Picture | None:
         """Return None: a page shows the whole crop."""
         return None
 
@@ -87,7 +87,7 @@ class Linked:
         return Picture(src, _("Known {code}").format(code=code), 160, 120)
 
 
-def iter_layers(desk: Desk, seen: ReportedMicrograph, texts: ClassTexts) -> Iterator[Layer]:
+def iter_layers(desk: Desk, seen: MicrographView, texts: ClassTexts) -> Iterator[Layer]:
     """Yield the maps that the archive has, to overlay on the crop."""
     maps = desk.archive.maps(seen.sha256, seen.page, seen.bundle) if seen.bundle else {}
     for which, title, caption in list_maps(seen, texts):
@@ -97,7 +97,7 @@ def iter_layers(desk: Desk, seen: ReportedMicrograph, texts: ClassTexts) -> Iter
             yield Layer(which, title, caption, note, picture, _(SCALES[which]))
 
 
-def ruler_of(seen: ReportedMicrograph) -> Ruler | None:
+def ruler_of(seen: MicrographView) -> Ruler | None:
     """Return the scale bar over a crop, about a fifth of its width; None without a scale."""
     if not seen.um_per_px or not seen.crop:
         return None
@@ -117,7 +117,7 @@ def _floor_length(wanted_um: float) -> float:
     return max(step * power for step in ROUND if step * power <= wanted_um)
 
 
-def compute_window_um(seen: ReportedMicrograph) -> float:
+def compute_window_um(seen: MicrographView) -> float:
     """Return the width (µm) of the part shown next to reference images, 0.0 without a scale."""
     if not seen.um_per_px or not seen.crop:
         return 0.0

@@ -12,7 +12,6 @@ from starlette.concurrency import run_in_threadpool
 import reports
 from agent import pictures
 from agent.errors import WrongUse
-from agent.nightly import build_reported_micrograph
 from agent.orders.permissions import require_lead
 from agent.store.places import BELONGS, DIFFERENT
 from agent.web.context import Unknown, find, order_rules
@@ -55,7 +54,7 @@ def router(desk: Desk) -> APIRouter:
     def aligned(one: str, other: str) -> Response:
         pair = find_pair(desk, one, other)
         first, second = find(desk, pair.measured), find(desk, _other(pair))
-        own, theirs = (crop_of(desk, build_reported_micrograph(view)) for view in (first, second))
+        own, theirs = (crop_of(desk, view) for view in (first, second))
         if pair.transform is None:
             raise Unknown(one)
         transform = np.array(pair.transform, np.float32)

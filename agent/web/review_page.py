@@ -18,10 +18,8 @@ import reports
 from agent.nightly import (
     build_card,
     build_decision,
-    build_reported_micrograph,
     format_decision,
 )
-from agent.nightly.reported_micrograph import build_reported_decision
 from agent.nightly.reviewer_agreement import still_needed
 from agent.orders import BadSpecification
 from agent.orders.class_texts import (
@@ -80,7 +78,6 @@ from reports import gettext as _
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
-    from agent.nightly import ReportedMicrograph
     from agent.store import Decision as StoredDecision
     from agent.store import LabelView, MicrographView
     from agent.web.context import Desk
@@ -249,7 +246,7 @@ def _conflict(desk: Desk, meanwhile: Meanwhile, said: str) -> Conflict:
     if label is None:
         theirs = reports.DecisionLine(_("taken back"), _("another reviewer"), _("just now"))
         return Conflict(theirs, yours, said)
-    return Conflict(build_decision(build_reported_decision(label), desk.zone), yours, said)
+    return Conflict(build_decision(label, desk.zone), yours, said)
 
 
 def _in_words(said: str) -> str:
@@ -366,10 +363,9 @@ def _item(
     held_by: str = "",
     blind_first: bool = False,
 ) -> QueueItem:
-    seen = build_reported_micrograph(view)
     return QueueItem(
         id=view.id,
-        name=seen.name,
+        name=view.name,
         code="" if is_blind(view, asked=blind_first) else view.structure_code or "",
         why=reports.reason(view.reasons[0])[0] if view.reasons else "",
         more=max(0, len(view.reasons) - 1),
@@ -377,7 +373,7 @@ def _item(
         at=local(view.done_at, desk.zone),
         thumbnail=Picture(
             f"/pictures/{view.id}/thumb.jpg",
-            _("Thumbnail of {name}").format(name=seen.name),
+            _("Thumbnail of {name}").format(name=view.name),
             320,
             240,
         ),
@@ -490,9 +486,7 @@ def _about(view: MicrographView, who: str, held_by: str) -> Notice | None:
     if not view.disagreed:
         return None
     said = _(" and ").join(
-        _("{who} says {what}").format(
-            who=vote.by, what=format_decision(build_reported_decision(vote))
-        )
+        _("{who} says {what}").format(who=vote.by, what=format_decision(vote))
         for vote in view.votes
     )
     text = _("Two people disagree: {said}. Your decision settles it.").format(said=said)
@@ -514,7 +508,7 @@ def _notice(desk: Desk, request: Request) -> Notice | None:
     label = _last_of(view, cookies.name_of(request)) if view else None
     if view is None or label is None:
         return None
-    name = build_reported_micrograph(view).name
+    name = view.name
     text = (
         _("{said} for this and the other waiting fields of its specimen:")
         if label.bulk
@@ -523,7 +517,7 @@ def _notice(desk: Desk, request: Request) -> Notice | None:
     use = label_uses.find_use(desk, view)
     return Notice(
         Tone.CALM,
-        text.format(said=format_decision(build_reported_decision(label))),
+        text.format(said=format_decision(label)),
         undo_id=view.id,
         about=Link(name, f"/review/{view.id}"),
         more=label_uses.describe(use) if use else "",
@@ -552,7 +546,6 @@ def _review_page(
     narrowed = _narrowed(request)
     who = cookies.name_of(request)
     queue, held = _queue(desk, narrowed, who, limit=AROUND_SHOWN), _held(desk, who)
-    seen = build_reported_micrograph(view)
     blind_first = _is_blind_first(request, narrowed)
     blind = is_blind(view, asked=blind_first)
     if not blind and view.structure_code:
@@ -563,9 +556,9 @@ def _review_page(
     taxonomy = desk.taxonomy()
     words, texts = describe_codes(taxonomy), build_class_texts(taxonomy)
     onward = _after(queue, view.id, held)
-    window_um = compute_window_um(seen)
+    window_um = compute_window_um(view)
     gallery = Linked(lambda key: _scaled_id(desk, key), window_um)
-    card = build_card(seen, gallery, zone=desk.zone, words=words, review=None, texts=texts)
+    card = build_card(view, gallery, zone=desk.zone, words=words, review=None, texts=texts)
     notice = _about_scale(desk, view) or _about(view, who, held_by) or _notice(desk, request)
     return ReviewPage(
         site=desk.site,
@@ -581,9 +574,9 @@ def _review_page(
         if use
         else label_uses.describe_ahead(label_uses.forecast_use(desk, view, blind=unseen)),
         window=Picture(
-            window_href(seen.id, window_um),
+            window_href(view.id, window_um),
             _("Part of {name}, {width} wide").format(
-                name=seen.name, width=format_length(window_um)
+                name=view.name, width=format_length(window_um)
             ),
             WINDOW_PX,
             WINDOW_PX,
@@ -591,11 +584,11 @@ def _review_page(
         if window_um
         else None,
         window_width=format_length(window_um) if window_um else "",
-        viewer=build_viewer(desk, seen, reviewer=who) if card.crop.picture else None,
-        layers=() if blind else tuple(iter_layers(desk, seen, texts)),
-        ruler=ruler_of(seen),
-        confirm=_confirm(seen) if not blind else None,
-        subtypes=tuple(list_subtypes(taxonomy, None if blind else seen.structure_code)),
+        viewer=build_viewer(desk, view, reviewer=who) if card.crop.picture else None,
+        layers=() if blind else tuple(iter_layers(desk, view, texts)),
+        ruler=ruler_of(view),
+        confirm=_confirm(view) if not blind else None,
+        subtypes=tuple(list_subtypes(taxonomy, None if blind else view.structure_code)),
         strange_kinds=tuple(_choices("strange", reports.STRANGE_KINDS, reports.strange_kind)),
         unusable_whys=tuple(_unusable_whys()),
         criteria=tuple(
@@ -610,10 +603,7 @@ def _review_page(
         together=0 if blind else len(specimen_fields.waiting(fields, view)),
         history=()
         if blind
-        else tuple(
-            build_decision(build_reported_decision(label), desk.zone)
-            for label in reversed(view.labels)
-        ),
+        else tuple(build_decision(label, desk.zone) for label in reversed(view.labels)),
         queue=tuple(_strip(desk, queue, view, narrowed, held, blind_first=blind_first)),
         progress=QueueProgress(cookies.count_of(request), _count_waiting(desk, narrowed, queue)),
         previous=_previous(queue, view.id, narrowed),
@@ -699,9 +689,7 @@ def _siblings(
         height = round(width * (y1 - y0) / (x1 - x0))
         field = one.process_data.get("field", "")
         yield Sibling(
-            name=_("field {name}").format(name=field)
-            if field
-            else build_reported_micrograph(one).name,
+            name=_("field {name}").format(name=field) if field else one.name,
             code=_holds(one, blind_first=blind_first),
             state=_state(one),
             scaled=um is not None,
@@ -725,11 +713,11 @@ def _holds(view: MicrographView, *, blind_first: bool) -> str:
 
 def _state(view: MicrographView) -> str:
     if view.label is not None and not view.doubt:
-        return f"{format_decision(build_reported_decision(view.label))}, {view.label.by}"
+        return f"{format_decision(view.label)}, {view.label.by}"
     return _("waits") if view.awaits else _("automatic")
 
 
-def _confirm(seen: ReportedMicrograph) -> Choice | None:
+def _confirm(seen: MicrographView) -> Choice | None:
     code = seen.structure_code
     return Choice(f"code:{code}", code, suggested=True) if code else None
 

@@ -17,7 +17,6 @@ from starlette.concurrency import run_in_threadpool
 import reports
 from agent import auth, pictures
 from agent.errors import WrongUse
-from agent.nightly import build_reported_micrograph
 from agent.orders.class_texts import choose_title, label_of
 from agent.roundrobin.campaign import NAME as CAMPAIGN_NAME
 from agent.roundrobin.campaign import image_at, may_show, next_place
@@ -239,7 +238,7 @@ def _page(
         picture=None
         if view.crop is None
         else Picture(f"/rate/{key}/{place}/picture.jpg", _("Micrograph"), x1 - x0, y1 - y0),
-        ruler=ruler_of(build_reported_micrograph(view)),
+        ruler=ruler_of(view),
         subtypes=tuple(_subtypes(taxonomy, before)),
         chosen=before.get("subtype", ""),
         criteria=tuple(

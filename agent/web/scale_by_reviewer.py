@@ -11,7 +11,6 @@ from starlette.concurrency import run_in_threadpool
 
 import reports
 from agent.errors import WrongUse
-from agent.nightly import build_reported_micrograph
 from agent.orders.given_scale import (
     ScaleProposal,
     describe_state,
@@ -185,7 +184,7 @@ def _build_page(
     wrong: str = "",
     form: Mapping[str, str] | None = None,
 ) -> ScalePage:
-    form, name = form or {}, build_reported_micrograph(view).name
+    form, name = form or {}, view.name
     return ScalePage(
         site=desk.site,
         reviewer=cookies.name_of(request),

@@ -7,7 +7,6 @@ from urllib.parse import quote
 
 from fastapi import APIRouter
 
-from agent.nightly import build_reported_micrograph
 from agent.nightly.embedded_images import parse_training_key
 from agent.web import specimen_fields
 from agent.web.chart_page import format_group
@@ -19,7 +18,6 @@ from reports import gettext as _
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from agent.nightly import ReportedMicrograph
     from agent.store import MicrographView
     from agent.web.context import Desk
 
@@ -39,7 +37,7 @@ def router(desk: Desk) -> APIRouter:
     return routes
 
 
-def build_viewer(desk: Desk, seen: ReportedMicrograph, *, reviewer: str) -> Viewer:
+def build_viewer(desk: Desk, seen: MicrographView, *, reviewer: str) -> Viewer:
     """Build what the viewer of a micrograph shows a reviewer.
 
     Of measured needles it shows the reviewer's, so that people measure independently.
@@ -48,10 +46,10 @@ def build_viewer(desk: Desk, seen: ReportedMicrograph, *, reviewer: str) -> View
         um_per_px=seen.um_per_px,
         full=f"/pictures/{seen.id}/full.jpg" if seen.crop else "",
         companions=f"/review/{seen.id}/companions",
-        place=seen.where,
+        place=seen.strangeness.where,
         border=seen.crop,
-        outline=seen.polygon,
-        marks=seen.marks,
+        outline=seen.crop_facts.polygon,
+        marks=seen.crop_facts.marks,
         chart="/chart" if desk.chart else "",
         needles=f"/api/v1/micrographs/{seen.id}/needles"
         if seen.crop and desk.measures_needles
@@ -86,7 +84,7 @@ def _iter_fields(desk: Desk, view: MicrographView) -> Iterator[dict[str, Any]]:
         if other.crop is None or not desk.archive.may_have(crop):
             continue
         field = other.process_data.get("field", "")
-        name = build_reported_micrograph(other).name
+        name = other.name
         title = _("field {name}").format(name=field) if field else name
         shown.append(_describe(other, title))
     yield {"title": _("Fields of this specimen"), "pictures": shown}
@@ -97,7 +95,7 @@ def _iter_references(desk: Desk, view: MicrographView) -> Iterator[dict[str, Any
 
     Every code has its group, so that the list does not reveal the model's answer.
     """
-    nearest = build_reported_micrograph(view).nearest
+    nearest = view.strangeness.nearest
     taxonomy = desk.taxonomy()
     codes = [s.code(size.name) for s in taxonomy.subtypes for size in s.sizes]
     for code in [code for code in codes if code in nearest]:

@@ -11,7 +11,7 @@ from fastapi import APIRouter, Request, Response
 from fastapi.responses import HTMLResponse
 
 import reports
-from agent.nightly import build_card, build_reported_micrograph
+from agent.nightly import build_card
 from agent.orders.class_texts import build_class_texts, describe_codes
 from agent.web import cookies
 from agent.web.context import find
@@ -40,23 +40,23 @@ def router(desk: Desk) -> APIRouter:
 
 
 def _build_page(desk: Desk, request: Request, view: MicrographView) -> ViewerPage:
-    who, seen, taxonomy = cookies.name_of(request), build_reported_micrograph(view), desk.taxonomy()
+    who, taxonomy = cookies.name_of(request), desk.taxonomy()
     texts = build_class_texts(taxonomy)
     card = build_card(
-        seen, Linked(), zone=desk.zone, words=describe_codes(taxonomy), review=None, texts=texts
+        view, Linked(), zone=desk.zone, words=describe_codes(taxonomy), review=None, texts=texts
     )
     is_hidden = is_blind(view, asked=cookies.is_blind_first(request))
-    layers = () if is_hidden else tuple(iter_layers(desk, seen, texts))
+    layers = () if is_hidden else tuple(iter_layers(desk, view, texts))
     if layers and view.structure_code:
         desk.shown.add(who, view.result_id)  # a map tells which code the model gave
     return ViewerPage(
         site=desk.site,
         reviewer=who,
-        title=_name(view) or seen.name,
+        title=_name(view) or view.name,
         card=card,
-        viewer=build_viewer(desk, seen, reviewer=who) if card.crop.picture else None,
+        viewer=build_viewer(desk, view, reviewer=who) if card.crop.picture else None,
         layers=layers,
-        ruler=ruler_of(seen),
+        ruler=ruler_of(view),
         order_href=order_href(view.process_data["order"]) if view.process_data.get("order") else "",
         review_href=f"/review/{view.id}",
     )

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from agent.nightly.snapshot import ReportedMicrograph
+    from agent.store import MicrographView
 
 BASELINE_BATCHES = 20
 SHOWN_BATCHES = 60
@@ -94,7 +94,7 @@ class BatchChart:
     alarm: str
 
 
-def average_batches(micrographs: Iterable[ReportedMicrograph]) -> tuple[BatchSize, ...]:
+def average_batches(micrographs: Iterable[MicrographView]) -> tuple[BatchSize, ...]:
     """Average the sizes of a night's fields per material, furnace and batch.
 
     A reviewer's code counts before the model's. Fields without a batch or a size are left out.
@@ -104,7 +104,7 @@ def average_batches(micrographs: Iterable[ReportedMicrograph]) -> tuple[BatchSiz
         data = micrograph.process_data
         size = _find_size(micrograph)
         if data.get("batch") and size is not None:
-            furnace = micrograph.process_extra.get("furnace", "")
+            furnace = str(micrograph.process_extra.get("furnace", ""))
             sizes[data.get("material", ""), furnace, data["batch"]].append(size)
     return tuple(
         BatchSize(*key, n=len(values), size=round(fmean(values), 3))
@@ -112,8 +112,8 @@ def average_batches(micrographs: Iterable[ReportedMicrograph]) -> tuple[BatchSiz
     )
 
 
-def _find_size(micrograph: ReportedMicrograph) -> float | None:
-    decision = micrograph.decision
+def _find_size(micrograph: MicrographView) -> float | None:
+    decision = micrograph.label
     if decision is not None:
         match = SIZE.search(decision.code or "") if decision.kind == "code" else None
         return fmean((int(match[1]), int(match[2] or match[1]))) if match else None

@@ -9,7 +9,7 @@ from datetime import UTC, date, datetime, timedelta
 import pytest
 from lab import DAY, SETTINGS
 
-from agent.nightly import ReportedDecision, build_reported_micrograph, write_report
+from agent.nightly import write_report
 from agent.nightly.snapshot import from_text
 from agent.nightly.spc.batch_chart import (
     BASELINE_BATCHES,
@@ -17,6 +17,7 @@ from agent.nightly.spc.batch_chart import (
     average_batches,
     chart_batches,
 )
+from agent.store import Decision
 
 FIRST = date(2026, 9, 1)
 
@@ -82,14 +83,13 @@ def test_furnaces_and_materials_are_apart():
 
 def test_a_reviewers_code_counts_before_the_models(lab):
     view = lab.store.results.find(lab.take("G9-10", batch="B1", material="100Cr6"))
-    seen = build_reported_micrograph(view)
-    decision = ReportedDecision("code", "G7", None, None, "mean", "", "Ann", DAY)
+    lab.store.labels.decide(view.id, Decision("code", "Ann", code="G7"), at=DAY)
+    decided = lab.store.results.find(view.id)
 
-    assert [batch.size for batch in average_batches([seen])] == [9.5]
-    decided = dataclasses.replace(seen, decision=decision)
-    assert [batch.size for batch in average_batches([seen, decided])] == [8.25]
-    strange = dataclasses.replace(decision, kind="strange", code=None)
-    assert average_batches([dataclasses.replace(seen, decision=strange)]) == ()
+    assert [batch.size for batch in average_batches([view])] == [9.5]
+    assert [batch.size for batch in average_batches([view, decided])] == [8.25]
+    strange = dataclasses.replace(decided.label, kind="strange", code=None)
+    assert average_batches([dataclasses.replace(view, label=strange)]) == ()
 
 
 @pytest.fixture

@@ -16,6 +16,7 @@ from agent.needles.measuring import NeedleMeasurer
 from agent.nightly import write_report
 from agent.nightly.collect import gather
 from agent.nightly.needle_pictures import NEEDLE_RGB, SIDE_PX, draw_needle
+from agent.nightly.reported_needles import KEPT_BINS
 from agent.nightly.snapshot import from_text, to_text
 from agent.orders import Specifications
 from agent.orders.assessed import OrderPolicy
@@ -87,13 +88,16 @@ def test_the_facts_of_a_night_keep_the_needles(lab):
     facts = gather(lab.store, NIGHT, WITH_ORDERS, now=AFTERWARDS)
 
     first, second, third = (micrograph.needles for micrograph in facts.micrographs)
-    assert (first.l90_um, first.limit_um) == (measured(2).l90_um, 18.0)
-    assert sum(first.shares) == pytest.approx(1, abs=0.01)
-    assert len(first.edges_um) == len(first.shares) + 1
+    assert (first.l90_um, facts.needle_limits) == (
+        measured(2).l90_um,
+        {facts.micrographs[0].id: 18},
+    )
+    assert first.histogram.bins <= KEPT_BINS
+    assert sum(first.histogram.by_area) == pytest.approx(sum(measured(2).histogram.by_area))
     assert (second.l90_um, second.longest) == (None, ())
-    assert "intercept of 2 µm" in second.reason.in_english()
+    assert "intercept of 2 µm" in second.reason_message.in_english()
     assert third is None
-    assert from_text(to_text(facts)) == facts
+    assert to_text(from_text(to_text(facts))) == to_text(facts)
 
 
 def test_the_cut_out_shows_the_axis_also_where_the_needle_reaches_the_border() -> None:

@@ -10,7 +10,6 @@ from databases import tamper
 from lab import minutes
 
 from agent.archive import Archive
-from agent.nightly import build_reported_micrograph
 from agent.nightly.micrograph_cards import iter_causes
 from agent.orders.order_list import import_lists
 from agent.pipeline import Pipeline
@@ -169,7 +168,7 @@ def test_another_subtype_than_ordered_is_the_first_reason_and_the_size_as_ordere
     assert view.expected["subtypes"] == ["G"]
     assert view.expected["codes"] == ["G8"]
     assert view.expected["sizes"]["G"] == {"7": 0.2, "8": 0.8}
-    first, _ = iter_causes(build_reported_micrograph(view))
+    first, _ = iter_causes(view)
     assert first.sentence == "Ordered G, looks like B: mix-up or heat treatment?"
 
 
@@ -183,7 +182,7 @@ def test_a_material_nobody_validated_goes_to_a_person_with_the_sentence(bench):
 
     (view,) = bench.store.review_queue.list_micrographs()
     assert view.reasons == ("out_of_scope",)
-    (cause,) = iter_causes(build_reported_micrograph(view))
+    (cause,) = iter_causes(view)
     assert cause.sentence == "Material 100Cr6 has 0 validated specimens."
 
 
