@@ -65,7 +65,7 @@ class ScaleRejudging:
         scale = find_settled(self._store, view) if view else None
         if view is None or scale is None:
             return False
-        if find_given(view.thresholds).get("record") == scale.record:
+        if find_given(view.result.thresholds).get("record") == scale.record:
             return False
         crop = self._load(view, scale)
         finding = self._judge(view, crop) if crop else None

@@ -187,7 +187,7 @@ def fill_there(lab: Lab) -> Known:
             "content": claim.content_id,
             "micrograph": view.number,
             "label": view.label.id,
-            "result": view.result_id,
+            "result": view.result.id,
             "job": job,
             "work_job": work.id,
             "needle": needle,

@@ -99,8 +99,8 @@ def export(  # noqa: PLR0917 - each is an option of the command
         return (
             (order is None or view.process_data.get("order") == order)
             and (source is None or view.source == source)
-            and (after is None or view.done_at >= after)
-            and (until is None or view.done_at < until)
+            and (after is None or view.result.done_at >= after)
+            and (until is None or view.result.done_at < until)
         )
 
     with open_store(settings) as store:
@@ -155,7 +155,7 @@ def _describe_micrograph(view: MicrographView, row: Row) -> Row:
         **{name: value for name, value in row.items() if name != "size"},
         "criterion": label.criterion if label else None,
         "comment": label.comment if label else None,
-        "origin": view.origin,
+        "origin": view.result.origin,
         "recipe": view.recipe,
     }
 
@@ -185,7 +185,7 @@ def _labels(views: Iterable[MicrographView]) -> Iterator[Row]:
                 "result_seen": label.result_seen,
                 "supersedes": label.supersedes,
                 "undone": label.undone,
-                "model_code": view.structure_code,
+                "model_code": view.result.structure_code,
             }
 
 

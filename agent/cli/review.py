@@ -53,13 +53,13 @@ def list_waiting(
         out.print("No micrograph awaits review.")
         return
     for view in views:
-        code, probability = view.structure_code or "-", view.probability
+        code, probability = view.result.structure_code or "-", view.result.probability
         if is_hidden(view):
             code, probability = "?", None
         share = f"{probability:.2f}" if probability is not None else "-"
         out.print(
             f"{view.id:16}  {code:6} {share:4}  "
-            f"{', '.join(view.reasons)}  {Path(view.path).name} ({view.source})",
+            f"{', '.join(view.result.reasons)}  {Path(view.path).name} ({view.source})",
             markup=False,
         )
 

@@ -330,4 +330,4 @@ def count_results(
 
 def _has(store: Store, fate: FileFate, reason: Reason) -> bool:
     view = store.results.find(fate.sha256[:16]) if fate.sha256 else None
-    return view is not None and reason in view.reasons
+    return view is not None and reason in view.result.reasons

@@ -166,7 +166,7 @@ def get_subtype(view: MicrographView) -> str:
     label = view.label
     if label is not None and label.kind == "code" and label.code:
         return _read_subtype(label.code, view)
-    return view.subtype or ""
+    return view.result.subtype or ""
 
 
 def iter_views(store: Store, public_ids: Sequence[str]) -> Iterator[MicrographView]:
@@ -177,7 +177,7 @@ def iter_views(store: Store, public_ids: Sequence[str]) -> Iterator[MicrographVi
 
 def _read_subtype(code: str, view: MicrographView) -> str:
     """Return the subtype of a code: the model's if the code begins with it, else its letters."""
-    known = [name for name in view.subtype_probabilities if code.startswith(name)]
+    known = [name for name in view.result.subtype_probabilities if code.startswith(name)]
     return max(known, key=len) if known else code.rstrip("0123456789-–")
 
 

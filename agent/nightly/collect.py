@@ -146,7 +146,7 @@ def _gather(
             Counter(
                 micrograph.source
                 for micrograph in reported
-                if SCALE_DOUBTS & set(micrograph.reasons)
+                if SCALE_DOUBTS & set(micrograph.result.reasons)
             ),
             control=settings.control,
             every=settings.control_every,
@@ -254,7 +254,7 @@ def _results(
     newest = store.order_changes.heads().result
     late = store.results.list_late(after, after_id=max(before)) if before else []
     views = [*late, *store.results.list_between(after, until)]
-    return newest, [view for view in views if view.result_id <= newest]
+    return newest, [view for view in views if view.result.id <= newest]
 
 
 def _parse_newest_result(head: str) -> int | None:

@@ -35,13 +35,13 @@ def build_contact_sheet(
         gallery: Has the thumbnails.
     """
     for micrograph in flagged[:MOST_PRINTS]:
-        word = micrograph.reasons[0] if micrograph.reasons else ""
+        word = micrograph.result.reasons[0] if micrograph.result.reasons else ""
         yield ContactPrint(
             id=micrograph.id,
             name=micrograph.name,
             href=hrefs.get(micrograph.id, ""),
             picture=gallery.thumbnail(micrograph),
-            code=micrograph.structure_code or "",
+            code=micrograph.result.structure_code or "",
             word=word,
             why=reports.reason(word)[0] if word else "",
             order=micrograph.process_data.get("order", ""),

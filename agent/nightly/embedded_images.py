@@ -52,7 +52,7 @@ def get_colour_limit(micrograph: MicrographView, which: str) -> float:
     if which == "strangeness":
         return ALARM_LIMIT
     stage = "subtype" if which == "subtype" else "size"
-    limit = micrograph.thresholds.get(f"{stage}_evidence_limit")
+    limit = micrograph.result.thresholds.get(f"{stage}_evidence_limit")
     return float(limit) if isinstance(limit, int | float) and limit > 0 else EVIDENCE_LIMIT
 
 
@@ -211,8 +211,8 @@ class Embedded:
             "crop": (embed_jpeg(shown, _("Crop of {name}").format(name=micrograph.name)), "")
         }
         maps = (
-            self._archive.maps(micrograph.sha256, micrograph.page, micrograph.bundle)
-            if micrograph.bundle and not self._is_brief
+            self._archive.maps(micrograph.sha256, micrograph.page, micrograph.result.bundle)
+            if micrograph.result.bundle and not self._is_brief
             else {}
         )
         for which in DRAWN & maps.keys():
@@ -238,9 +238,9 @@ def _mark(
     crop: NDArray[np.uint8], micrograph: MicrographView, full_width: int
 ) -> NDArray[np.uint8]:
     """Return a crop with its most unusual place marked."""
-    if not micrograph.strangeness.where:
+    if not micrograph.result.strangeness.where:
         return crop
-    return pictures.draw_box(crop, micrograph.strangeness.where, field_width=full_width)
+    return pictures.draw_box(crop, micrograph.result.strangeness.where, field_width=full_width)
 
 
 def parse_training_key(key: str) -> tuple[str, int]:

@@ -49,7 +49,7 @@ def build_summary(
         "problem"
         if offline
         or refused
-        or any("strange" in micrograph.reasons for micrograph in waiting)
+        or any("strange" in micrograph.result.reasons for micrograph in waiting)
         or any(order.conformity == broken for order in needing)
         else "attention"
         if waiting

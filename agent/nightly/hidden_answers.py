@@ -30,12 +30,12 @@ def hide_answer(micrograph: MicrographView) -> MicrographView:
     """
     if not is_hidden_in_report(micrograph):
         return micrograph
-    strangeness, expected = micrograph.strangeness, micrograph.expected
-    return replace(
-        micrograph,
-        label=None,
-        labels=(),
-        votes=(),
+    result = micrograph.result
+    strangeness = StoredStrangeness(
+        is_flagged=result.strangeness.is_flagged, defects=result.strangeness.defects
+    )
+    hidden = replace(
+        result,
         subtype=None,
         subtype_probabilities={},
         size=None,
@@ -47,9 +47,9 @@ def hide_answer(micrograph: MicrographView) -> MicrographView:
         probabilities={},
         prediction_set=(),
         coarser_share={},
-        strangeness=StoredStrangeness(
-            is_flagged=strangeness.is_flagged, defects=strangeness.defects
-        ),
-        expected={name: value for name, value in expected.items() if name != NEEDLES_MESSAGE},
-        needles=None,
+        strangeness=strangeness,
+        expected={
+            name: value for name, value in result.expected.items() if name != NEEDLES_MESSAGE
+        },
     )
+    return replace(micrograph, label=None, labels=(), votes=(), result=hidden, needles=None)

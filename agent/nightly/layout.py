@@ -319,9 +319,9 @@ def _night(
             for twin in facts.duplicates[:LINES_PER_TABLE]
         ),
         p_values=tuple(
-            micrograph.strangeness.p_value
+            micrograph.result.strangeness.p_value
             for micrograph in facts.micrographs
-            if micrograph.strangeness.p_value is not None
+            if micrograph.result.strangeness.p_value is not None
         ),
         alpha=facts.alpha,
         evidence_scale=evidence,

@@ -127,7 +127,7 @@ def build_card(
         name=micrograph.name,
         path=micrograph.path,
         source=micrograph.source,
-        at=local(micrograph.done_at, zone),
+        at=local(micrograph.result.done_at, zone),
         causes=tuple(iter_causes(micrograph)),
         answer=build_answer(micrograph, words),
         field=None if is_brief else _field(micrograph, gallery),
@@ -151,16 +151,17 @@ def build_row(
     href: str = "",
 ) -> MicrographLine:
     """Build the one-line summary of a micrograph."""
-    why = ", ".join(reports.reason(word)[0].lower() for word in micrograph.reasons)
+    result = micrograph.result
+    why = ", ".join(reports.reason(word)[0].lower() for word in result.reasons)
     return MicrographLine(
         id=micrograph.id,
         name=micrograph.name,
         source=micrograph.source,
-        at=local(micrograph.done_at, zone),
-        code=micrograph.structure_code or "",
-        probability=percent(micrograph.probability) if micrograph.probability is not None else "",
-        handling=format_handling(micrograph.handling),
-        why=why or words.get(micrograph.structure_code or "", ""),
+        at=local(result.done_at, zone),
+        code=result.structure_code or "",
+        probability=percent(result.probability) if result.probability is not None else "",
+        handling=format_handling(result.handling),
+        why=why or words.get(result.structure_code or "", ""),
         thumbnail=thumbnail,
         href=href,
     )
@@ -178,9 +179,9 @@ def scale_source(word: str) -> str:
 
 def iter_causes(micrograph: MicrographView) -> Iterator[Cause]:
     """Yield why a micrograph is flagged, the weightiest reason first, and what to do."""
-    for word in micrograph.reasons:
+    for word in micrograph.result.reasons:
         title, action = reports.reason(word)
-        if word == "input_defect" and micrograph.strangeness.is_flagged:
+        if word == "input_defect" and micrograph.result.strangeness.is_flagged:
             # What etching or polishing shall be is known of the reference images' kind only.
             if not _list_defects(micrograph):
                 continue
@@ -208,12 +209,11 @@ def _defects(micrograph: MicrographView) -> str:
 
 def _list_defects(micrograph: MicrographView) -> list[str]:
     """Return the defects; of an unusual field only those of the image, not of the preparation."""
+    strangeness = micrograph.result.strangeness
     return [
         defect
-        for defect in micrograph.strangeness.defects
-        if not (
-            micrograph.strangeness.is_flagged and _get_defect_name(defect) in PREPARATION_DEFECTS
-        )
+        for defect in strangeness.defects
+        if not (strangeness.is_flagged and _get_defect_name(defect) in PREPARATION_DEFECTS)
     ]
 
 
@@ -223,20 +223,21 @@ def _get_defect_name(defect: str) -> str:
 
 
 def _unexpected(micrograph: MicrographView) -> str:
-    if micrograph.subtype is None:  # hidden
+    result = micrograph.result
+    if result.subtype is None:  # hidden
         return ""
-    if micrograph.ordered:
+    if result.ordered:
         return _("Ordered {wanted}, looks like {subtype}: mix-up or heat treatment?").format(
-            wanted=_(" or ").join(micrograph.ordered), subtype=micrograph.subtype
+            wanted=_(" or ").join(result.ordered), subtype=result.subtype
         )
     return _("{material} came out as {subtype}.").format(
         material=micrograph.process_data.get("material") or _("The material"),
-        subtype=micrograph.subtype,
+        subtype=result.subtype,
     )
 
 
 def _out_of_scope(micrograph: MicrographView) -> str:
-    if outside := str(micrograph.outside):
+    if outside := str(micrograph.result.outside):
         return _sentence(outside)
     if not micrograph.um_per_px:
         return ""
@@ -244,15 +245,14 @@ def _out_of_scope(micrograph: MicrographView) -> str:
 
 
 def _describe_needles(micrograph: MicrographView) -> str:
-    return _sentence(str(micrograph.needles_conflict or ""))
+    return _sentence(str(micrograph.result.needles_conflict or ""))
 
 
 def _describe_uncertainty(micrograph: MicrographView) -> str:
-    ranked = sorted(micrograph.probabilities.items(), key=lambda item: -item[1])[:2]
+    result = micrograph.result
+    ranked = sorted(result.probabilities.items(), key=lambda item: -item[1])[:2]
     # A two-stage answer has codes of one subtype alone: the subtype may be what is uncertain.
-    others = {
-        s: share for s, share in micrograph.subtype_probabilities.items() if s != micrograph.subtype
-    }
+    others = {s: share for s, share in result.subtype_probabilities.items() if s != result.subtype}
     rival = max(others, key=others.__getitem__, default="")
     if rival and ranked and others[rival] > ranked[-1][1]:
         ranked[1:] = [(_("subtype {subtype}").format(subtype=rival), others[rival])]
@@ -266,12 +266,12 @@ def _sentence(words: str) -> str:
 
 def _describe_strangeness(micrograph: MicrographView) -> str:
     # The card's title has the same words; elsewhere the sentence has no title.
-    sentence = str(shorten_ood_message(micrograph.strangeness.message))
+    sentence = str(shorten_ood_message(micrograph.result.strangeness.message))
     return _with_provisional(f"{sentence[:1].upper()}{sentence[1:]}", micrograph)
 
 
 def _with_provisional(sentence: str, micrograph: MicrographView) -> str:
-    if not sentence or not is_provisional(micrograph.reasons):
+    if not sentence or not is_provisional(micrograph.result.reasons):
         return sentence
     return _with(sentence, _("Provisional: the scale is not known."))
 
@@ -292,32 +292,30 @@ _FINDINGS: dict[str, Callable[[MicrographView], str]] = {
 
 def build_answer(micrograph: MicrographView, words: Mapping[str, str]) -> Answer:
     """Return the model's answer in words; its code is "" where there was none."""
-    others = [code for code in micrograph.prediction_set if code != micrograph.structure_code]
-    code = micrograph.structure_code or ""
+    result = micrograph.result
+    others = [code for code in result.prediction_set if code != result.structure_code]
+    code = result.structure_code or ""
     return Answer(
         code=code,
-        words=_("hidden until you decide")
-        if micrograph.bundle and not code
-        else words.get(code, ""),
-        probability=percent(micrograph.probability) if micrograph.probability is not None else "",
+        words=_("hidden until you decide") if result.bundle and not code else words.get(code, ""),
+        probability=percent(result.probability) if result.probability is not None else "",
         provisional=_("provisional: the scale is not known")
-        if code and is_provisional(micrograph.reasons)
+        if code and is_provisional(result.reasons)
         else "",
-        possible=_(" or ").join(micrograph.prediction_set) if others else "",
-        subtypes=_bars(micrograph.subtype_probabilities, micrograph.subtype),
+        possible=_(" or ").join(result.prediction_set) if others else "",
+        subtypes=_bars(result.subtype_probabilities, result.subtype),
         sizes=_bars(
-            micrograph.size_probabilities,
-            micrograph.size,
+            result.size_probabilities,
+            result.size,
             possible={
-                code.removeprefix(micrograph.subtype or "").strip()
-                for code in micrograph.prediction_set
+                code.removeprefix(result.subtype or "").strip() for code in result.prediction_set
             },
         )
-        if micrograph.size
+        if result.size
         else (),
-        size_title=_("Size in {subtype}").format(subtype=micrograph.subtype),
+        size_title=_("Size in {subtype}").format(subtype=result.subtype),
         strangeness=_strangeness(micrograph),
-        strange=micrograph.strangeness.is_flagged,
+        strange=result.strangeness.is_flagged,
     )
 
 
@@ -338,11 +336,12 @@ def _bars(
 
 
 def _strangeness(micrograph: MicrographView) -> str:
-    if micrograph.strangeness.p_value is None:
+    result = micrograph.result
+    if result.strangeness.p_value is None:
         return ""
     rare, sentence = (
-        f"p = {decimal(micrograph.strangeness.p_value, '.2g')}",
-        str(micrograph.strangeness.message),
+        f"p = {decimal(result.strangeness.p_value, '.2g')}",
+        str(result.strangeness.message),
     )
     stated = sentence if rare in sentence else f"{sentence} ({rare})".strip()
     return _with_provisional(stated, micrograph)
@@ -352,8 +351,8 @@ def _crop(micrograph: MicrographView, gallery: Gallery) -> Figure:
     picture = gallery.crop(micrograph)
     caption = _("The kept rectangle. The box marks the most unusual place.")
     return Figure(
-        _("What the model saw") if micrograph.bundle else _("Crop"),
-        caption if micrograph.strangeness.where else _("The kept rectangle."),
+        _("What the model saw") if micrograph.result.bundle else _("Crop"),
+        caption if micrograph.result.strangeness.where else _("The kept rectangle."),
         picture,
         "" if picture else _("not in the archive any more"),
     )
@@ -383,7 +382,7 @@ def _needles(
 
 
 def _maps(micrograph: MicrographView, gallery: Gallery, texts: ClassTexts) -> Iterator[Figure]:
-    if not micrograph.bundle or micrograph.subtype is None:
+    if not micrograph.result.bundle or micrograph.result.subtype is None:
         return
     for which, title, caption in list_maps(micrograph, texts):
         picture, note = gallery.heat(micrograph, which)
@@ -394,10 +393,11 @@ def list_maps(
     micrograph: MicrographView, texts: ClassTexts = PLAIN
 ) -> tuple[tuple[str, str, str], ...]:
     """Return which maps a judged micrograph has: which, title, what to look for."""
+    result = micrograph.result
     subtype, size, code = (
-        micrograph.subtype or "",
-        micrograph.size or "",
-        micrograph.structure_code or "",
+        result.subtype or "",
+        result.size or "",
+        result.structure_code or "",
     )
     speaks = _("Orange speaks for {what}, violet against it.")
     scratches = _("Scratches and edges should not carry it.")
@@ -422,7 +422,7 @@ def _with(sentence: str, more: str) -> str:
 
 def _nearest(micrograph: MicrographView, gallery: Gallery) -> Iterator[Figure]:
     for code in _candidates(micrograph):
-        for key in micrograph.strangeness.nearest.get(code, ())[:NEAREST_PER_CODE]:
+        for key in micrograph.result.strangeness.nearest.get(code, ())[:NEAREST_PER_CODE]:
             picture = gallery.known(key, code)
             if picture is not None:
                 yield Figure(code, _("Known as {code}.").format(code=code), picture)
@@ -430,19 +430,21 @@ def _nearest(micrograph: MicrographView, gallery: Gallery) -> Iterator[Figure]:
 
 def _candidates(micrograph: MicrographView) -> list[str]:
     """Return the codes to weigh: the answer, the rest of its prediction set, the next probable."""
-    ranked = sorted(micrograph.probabilities, key=lambda code: -micrograph.probabilities[code])
+    result = micrograph.result
+    ranked = sorted(result.probabilities, key=lambda code: -result.probabilities[code])
     ordered = dict.fromkeys(
         (
-            *([micrograph.structure_code] if micrograph.structure_code else ()),
-            *micrograph.prediction_set,
+            *([result.structure_code] if result.structure_code else ()),
+            *result.prediction_set,
             *ranked,
         )
     )
-    return [code for code in ordered if code in micrograph.strangeness.nearest][:NEAREST_CODES]
+    return [code for code in ordered if code in result.strangeness.nearest][:NEAREST_CODES]
 
 
 def iter_facts(micrograph: MicrographView) -> Iterator[Fact]:
     """Yield scale, size, crop, process data and what computed the answer."""
+    result = micrograph.result
     if micrograph.um_per_px is None:
         yield Fact(_("Scale"), _("unknown"))
     else:
@@ -462,19 +464,19 @@ def iter_facts(micrograph: MicrographView) -> Iterator[Fact]:
     for column, name in PROCESS_NAMES.items():
         if value := process_data.get(column):
             yield Fact(_(name), value)
-    if micrograph.strangeness.p_value is not None:
-        yield Fact(_("Unusual"), f"p = {decimal(micrograph.strangeness.p_value, '.2g')}")
-    if micrograph.bundle:
+    if result.strangeness.p_value is not None:
+        yield Fact(_("Unusual"), f"p = {decimal(result.strangeness.p_value, '.2g')}")
+    if result.bundle:
         yield Fact(
-            _("Bundle"), f"{micrograph.bundle} ({', '.join(x for x in _engine(micrograph) if x)})"
+            _("Bundle"), f"{result.bundle} ({', '.join(x for x in _engine(micrograph) if x)})"
         )
     yield Fact(_("File"), micrograph.path)
 
 
 def _engine(micrograph: MicrographView) -> Sequence[str]:
     return (
-        micrograph.engine,
-        micrograph.precision,
+        micrograph.result.engine,
+        micrograph.result.precision,
         _("crop recipe {recipe}").format(recipe=micrograph.recipe) if micrograph.recipe else "",
     )
 

@@ -79,6 +79,7 @@ def build_record(micrograph: MicrographView, zone: str) -> dict[str, object]:
         micrograph: The micrograph.
         zone: Time zone of the site, for the column `done_local`.
     """
+    result = micrograph.result
     decision = micrograph.label
     return {
         "id": micrograph.id,
@@ -86,25 +87,25 @@ def build_record(micrograph: MicrographView, zone: str) -> dict[str, object]:
         "page": micrograph.page,
         "file": micrograph.path,
         "source": micrograph.source,
-        "done_at": micrograph.done_at.astimezone(UTC).isoformat(timespec="seconds"),
-        "done_local": local(micrograph.done_at, zone),
-        "structure_code": micrograph.structure_code,
-        "subtype": micrograph.subtype,
-        "size": micrograph.size,
-        "size_min": micrograph.size_min,
-        "size_max": micrograph.size_max,
-        "probability": micrograph.probability,
-        "prediction_set": "|".join(micrograph.prediction_set),
-        "p_value": micrograph.strangeness.p_value,
-        "strange": micrograph.strangeness.is_flagged,
-        "handling": micrograph.handling,
-        "reasons": "|".join(micrograph.reasons),
+        "done_at": result.done_at.astimezone(UTC).isoformat(timespec="seconds"),
+        "done_local": local(result.done_at, zone),
+        "structure_code": result.structure_code,
+        "subtype": result.subtype,
+        "size": result.size,
+        "size_min": result.size_min,
+        "size_max": result.size_max,
+        "probability": result.probability,
+        "prediction_set": "|".join(result.prediction_set),
+        "p_value": result.strangeness.p_value,
+        "strange": result.strangeness.is_flagged,
+        "handling": result.handling,
+        "reasons": "|".join(result.reasons),
         "um_per_px": micrograph.um_per_px,
         "um_per_px_source": micrograph.um_per_px_source,
         "warnings": "|".join(_list_warnings(micrograph)),
-        "bundle": micrograph.bundle,
-        "engine": micrograph.engine,
-        "precision": micrograph.precision,
+        "bundle": result.bundle,
+        "engine": result.engine,
+        "precision": result.precision,
         "decision": format_decision(decision) if decision else None,
         "decided_by": decision.by if decision else None,
         "decided_at": decision.at.astimezone(UTC).isoformat(timespec="seconds")
@@ -116,7 +117,7 @@ def build_record(micrograph: MicrographView, zone: str) -> dict[str, object]:
 
 
 def _list_warnings(micrograph: MicrographView) -> tuple[str, ...]:
-    defects = (f"input_defect:{defect}" for defect in micrograph.strangeness.defects)
+    defects = (f"input_defect:{defect}" for defect in micrograph.result.strangeness.defects)
     return (*micrograph.warnings, *defects)
 
 

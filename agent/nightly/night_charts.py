@@ -92,19 +92,21 @@ def _list_batches(store: Store, night: date) -> list[tuple[date, tuple[BatchSize
 
 def _units(reported: Iterable[MicrographView]) -> Iterator[Unit]:
     for micrograph in reported:
-        process_data, by_lot = micrograph.process_data, micrograph.reasons == CONTROL
-        doubtful = micrograph.is_flagged and not micrograph.strangeness.is_flagged and not by_lot
+        process_data, by_lot = micrograph.process_data, micrograph.result.reasons == CONTROL
+        doubtful = (
+            micrograph.is_flagged and not micrograph.result.strangeness.is_flagged and not by_lot
+        )
         specimen = (
             f"{process_data.get('order', '')}\n{process_data['specimen']}"
             if process_data.get("specimen")
             else micrograph.id
         )
-        code = micrograph.structure_code or ""
+        code = micrograph.result.structure_code or ""
         yield Unit(
             specimen,
             process_data.get("material", ""),
-            micrograph.bundle,
-            micrograph.strangeness.is_flagged,
+            micrograph.result.bundle,
+            micrograph.result.strangeness.is_flagged,
             doubtful,
             code,
         )

@@ -25,11 +25,13 @@ if TYPE_CHECKING:
 def format_expected(facts: NightFacts) -> str:
     """Return how many micrographs chance alone flags as unusual; "" where none was evaluated."""
     judged = [
-        micrograph for micrograph in facts.micrographs if micrograph.strangeness.p_value is not None
+        micrograph
+        for micrograph in facts.micrographs
+        if micrograph.result.strangeness.p_value is not None
     ]
     if not judged:
         return ""
-    flagged = sum(micrograph.strangeness.is_flagged for micrograph in judged)
+    flagged = sum(micrograph.result.strangeness.is_flagged for micrograph in judged)
     chance = facts.alpha * len(judged)
     text = (
         _(
@@ -74,7 +76,7 @@ def code_counts(facts: NightFacts) -> Iterator[CodeCount]:
     for micrograph in facts.micrographs:
         counter = review if micrograph.is_flagged else automatic
         hidden = is_hidden_in_report(micrograph)
-        code = _("hidden until you decide") if hidden else micrograph.structure_code
+        code = _("hidden until you decide") if hidden else micrograph.result.structure_code
         counter[code or _("no code")] += 1
     known = [code for code in facts.words if automatic[code] + review[code]]
     others = sorted((automatic.keys() | review.keys()) - facts.words.keys())
@@ -90,7 +92,9 @@ def hour_counts(facts: NightFacts) -> Iterator[Hour]:
     zone = ZoneInfo(facts.zone)
     for start, end in pairwise(edges):
         inside = [
-            micrograph for micrograph in facts.micrographs if start < micrograph.done_at <= end
+            micrograph
+            for micrograph in facts.micrographs
+            if start < micrograph.result.done_at <= end
         ]
         review = sum(micrograph.is_flagged for micrograph in inside)
         yield Hour(f"{start.astimezone(zone):%H:%M}", len(inside) - review, review)

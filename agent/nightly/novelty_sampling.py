@@ -29,8 +29,8 @@ def list_farthest(views: Iterable[MicrographView], most: int) -> list[str]:
     """
     best: dict[tuple[str, ...], tuple[float, str]] = {}
     for view in views:
-        distance = view.strangeness.companions.get(DISTANCE)
-        if distance is None or view.label is not None or view.handling != Handling.AUTOMATIC:
+        distance = view.result.strangeness.companions.get(DISTANCE)
+        if distance is None or view.label is not None or view.result.handling != Handling.AUTOMATIC:
             continue
         process_data = view.process_data
         specimen = process_data.get("specimen")

@@ -141,7 +141,7 @@ def collect_stated(store: Store, after: datetime, until: datetime) -> tuple[Stat
 def _find_first_image(store: Store, number: str) -> datetime | None:
     view = store.orders.order(number)
     times = [
-        field.view.done_at
+        field.view.result.done_at
         for specimen in (view.specimens if view else ())
         for prepared in specimen.preparations
         for field in prepared.fields
@@ -198,7 +198,7 @@ def _build_open_order(assessed: Assessed, lab: OrderPolicy, *, exact_numbers: bo
         for field in prepared.fields
     }
     waiting = [
-        views[field.id].done_at
+        views[field.id].result.done_at
         for assessment in assessed.specimens
         for field in assessment.facts.fields
         if field.awaits and not field.superseded

@@ -156,7 +156,7 @@ def count_codes(nights: Sequence[NightFacts]) -> dict[tuple[str, str], Counter[s
             data, decision = micrograph.process_data, micrograph.label
             code = decision.code if decision and decision.kind == "code" else None
             key = data.get("material", ""), data.get("batch", "")
-            counts.setdefault(key, Counter())[code or micrograph.structure_code or ""] += 1
+            counts.setdefault(key, Counter())[code or micrograph.result.structure_code or ""] += 1
     return dict(sorted(counts.items()))
 
 

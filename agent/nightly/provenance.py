@@ -20,10 +20,10 @@ def provenance_facts(facts: NightFacts, revision: int) -> Iterator[Fact]:
     """Yield what computed the report and from what."""
     yield Fact(_("Software"), facts.software)
     used: Mapping[str, int] = Counter(
-        f"{micrograph.bundle} · {micrograph.engine} {micrograph.precision} · "
+        f"{micrograph.result.bundle} · {micrograph.result.engine} {micrograph.result.precision} · "
         + _("crop recipe {recipe}").format(recipe=micrograph.recipe)
         for micrograph in facts.micrographs
-        if micrograph.bundle
+        if micrograph.result.bundle
     )
     for bundle, n in sorted(used.items()):
         yield Fact(_("Bundle"), f"{bundle} · {micrographs(n)}")

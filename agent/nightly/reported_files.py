@@ -85,7 +85,7 @@ def list_last_files(
     last: dict[str, datetime] = {}
     for micrograph in reported:
         last[micrograph.source] = max(
-            micrograph.done_at, last.get(micrograph.source, micrograph.done_at)
+            micrograph.result.done_at, last.get(micrograph.source, micrograph.result.done_at)
         )
     # The report of an empty night names the last file: only then are all files queried.
     return last or store.files.find_last_done(until)

@@ -51,11 +51,11 @@ def sort_by_weight(
         key=lambda micrograph: (
             micrograph.label is not None,
             min(
-                (order.index(r) if r in order else len(order) for r in micrograph.reasons),
+                (order.index(r) if r in order else len(order) for r in micrograph.result.reasons),
                 default=99,
             ),
-            micrograph.strangeness.p_value if micrograph.strangeness.p_value is not None else 1.0,
-            micrograph.done_at,
+            1.0 if (p := micrograph.result.strangeness.p_value) is None else p,
+            micrograph.result.done_at,
         ),
     )
 
@@ -96,11 +96,14 @@ def _reason_lines(facts: NightFacts) -> Iterator[VerdictLine]:
     )
     first = {
         word: next(
-            (micrograph.id for micrograph in waiting if micrograph.reasons[:1] == (word,)), ""
+            (micrograph.id for micrograph in waiting if micrograph.result.reasons[:1] == (word,)),
+            "",
         )
         for word, _, _ in REASON_LINES
     }
-    counts = Counter(micrograph.reasons[0] for micrograph in waiting if micrograph.reasons)
+    counts = Counter(
+        micrograph.result.reasons[0] for micrograph in waiting if micrograph.result.reasons
+    )
     for word, tone, text in REASON_LINES:
         if n := counts[word]:
             noun = ngettext("micrograph {which}", "micrographs {which}", n)

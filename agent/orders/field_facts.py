@@ -94,29 +94,29 @@ def build_field_facts(
     return FieldFacts(
         id=view.id,
         name=process_data.get("field", ""),
-        code=view.structure_code,
-        codes=view.prediction_set,
-        probability=view.probability,
+        code=view.result.structure_code,
+        codes=view.result.prediction_set,
+        probability=view.result.probability,
         decided=_build_decision(label) if label else None,
         awaits=view.awaits_decision,
         reasons=tuple(
             reason
-            for reason in view.reasons
+            for reason in view.result.reasons
             if reason != Reason.DOUBTED_LABEL or view.awaits_decision
         ),
         um_per_px=view.um_per_px,
         scale_in_doubt="scale_conflict" in view.warnings,
         area_mm2=row.area_mm2 if row.area_mm2 is not None else _compute_area_mm2(view),
-        bundle=view.bundle,
-        coarser_share=view.coarser_share,
+        bundle=view.result.bundle,
+        coarser_share=view.result.coarser_share,
         material=process_data.get("material", ""),
         magnification=process_data.get("magnification", ""),
         etchant=process_data.get("etchant", ""),
         superseded=_from_json(own) if own else gone,
         held=context.held(view),
-        outside=view.outside,
-        done_at=view.done_at,
-        taken_at=view.taken_at or view.done_at,
+        outside=view.result.outside,
+        done_at=view.result.done_at,
+        taken_at=view.taken_at or view.result.done_at,
         scale_traced_to=measurement.to_json() if (measurement := context.traced(view)) else None,
         labels=tuple(_labels(view, context)),
         other_taxonomy=_describe_other_taxonomy(view, context.taxonomy),

@@ -165,7 +165,7 @@ def give_scale(
         **proposal.facts,
         "sha256": view.sha256,
         "page": view.page,
-        "result": view.result_id,
+        "result": view.result.id,
     }
     store.records.add(GIVEN, view.id, by=by.strip(), at=at, facts=facts)
     return find_settled(store, view)
@@ -212,7 +212,7 @@ def describe_state(store: Store, view: MicrographView) -> str:
         return _("{who} gave a scale. A second reviewer has to give it too, to within 2 %.").format(
             who=_(" and ").join(dict.fromkeys(record.by for record in records))
         )
-    if find_given(view.thresholds).get("record") == settled.record:
+    if find_given(view.result.thresholds).get("record") == settled.record:
         return ""
     return _(
         "{who} gave the scale {um} µm per pixel. The agent judges the micrograph again with it."

@@ -26,7 +26,7 @@ def is_hidden(view: MicrographView) -> bool:
         return True
     if view.label is not None or view.disagreed:
         return False
-    return Reason.CONTROL_SAMPLE in view.reasons or view.asks_two
+    return Reason.CONTROL_SAMPLE in view.result.reasons or view.asks_two
 
 
 def find_hidden(assessed: Assessed) -> set[str]:

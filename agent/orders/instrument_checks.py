@@ -356,7 +356,7 @@ def list_control_points(store: Store, orders: Sequence[str]) -> dict[str, list[C
 
 def _build_points(views: Sequence[MicrographView]) -> list[ControlPoint]:
     labelled = [view.label.code for view in views if view.label and view.label.code]
-    wanted = labelled[0] if labelled else (views[0].structure_code or "")
+    wanted = labelled[0] if labelled else (views[0].result.structure_code or "")
     usual = {
         name: median(values)
         for name in ("brightness", "focus")
@@ -373,14 +373,15 @@ def _get_number(view: MicrographView, name: str) -> float | None:
 
 
 def _build_point(view: MicrographView, wanted: str, usual: Mapping[str, float]) -> ControlPoint:
+    result = view.result
     faults = []
-    if view.structure_code and wanted and view.structure_code != wanted:
+    if result.structure_code and wanted and result.structure_code != wanted:
         faults.append(
             _("structure code {found}, expected {wanted}").format(
-                found=view.structure_code, wanted=wanted
+                found=result.structure_code, wanted=wanted
             )
         )
-    if view.strangeness.is_flagged:
+    if result.strangeness.is_flagged:
         faults.append(_("unusual"))
     for name, tolerance in (("brightness", BRIGHTNESS_TOLERANCE), ("focus", FOCUS_TOLERANCE)):
         value = _get_number(view, name)
@@ -391,12 +392,12 @@ def _build_point(view: MicrographView, wanted: str, usual: Mapping[str, float]) 
                     name=called, value=decimal(value, ".3g"), usual=decimal(usual[name], ".3g")
                 )
             )
-    p_value = view.strangeness.p_value
+    p_value = result.strangeness.p_value
     return ControlPoint(
         id=view.id,
         source=view.source,
-        at=view.taken_at or view.done_at,
-        code=view.structure_code or "",
+        at=view.taken_at or result.done_at,
+        code=result.structure_code or "",
         p_value=float(p_value) if p_value is not None else None,
         brightness=_get_number(view, "brightness"),
         focus=_get_number(view, "focus"),
@@ -413,8 +414,8 @@ def list_checks_of_day(
 ) -> list[Record]:
     """Return the checks that concern a result: those of its day, and the last one before it."""
     mine = list_checks(checks, view.source)
-    before = [record for record in mine if record.at <= view.done_at][-1:]
-    day = view.done_at.astimezone(zone).date()
+    before = [record for record in mine if record.at <= view.result.done_at][-1:]
+    day = view.result.done_at.astimezone(zone).date()
     return [
         record for record in mine if record in before or record.at.astimezone(zone).date() == day
     ]

@@ -169,7 +169,7 @@ class Holds:
         A check that was recorded before the result was made before it, and one that was recorded
         later was made later, whatever the clock of that day showed.
         """
-        at, after = view.done_at, view.after_record
+        at, after = view.result.done_at, view.result.after_record
         if after is None:
             return at
         checks = self._checks_of(view.source)
@@ -178,7 +178,7 @@ class Holds:
 
     def _taken_at(self, view: MicrographView) -> datetime:
         """Return when a micrograph was taken in; where a clock was set, its number holds."""
-        at, points = view.taken_at or view.done_at, self._points.get(view.source, ())
+        at, points = view.taken_at or view.result.done_at, self._points.get(view.source, ())
         at = max([at, *(point.at + INSTANT for point in points if point.number < view.number)])
         return min([at, *(point.at - INSTANT for point in points if point.number > view.number)])
 

@@ -118,7 +118,7 @@ def _field_to_json(facts: FieldFacts, needles: NeedleField | None) -> dict[str, 
 def load_needles(store: Store, view: OrderView) -> dict[str, NeedleField]:
     """Return the needles of an order's fields, by public id."""
     by_result = {
-        field.view.result_id: field.view.id
+        field.view.result.id: field.view.id
         for specimen in view.specimens
         for prepared in specimen.preparations
         for field in prepared.fields

@@ -63,6 +63,7 @@ def find_flip(before: MicrographView, after: MicrographView) -> Flip | None:
 
     A reviewer's label counts for either bundle; it is given in addition.
     """
+    result = before.result
     other = assume_validated(before, after)
     if _build_answer(before) == _build_answer(other):
         return None
@@ -74,29 +75,31 @@ def find_flip(before: MicrographView, after: MicrographView) -> Flip | None:
         name=before.path.replace("\\", "/").rsplit("/", 1)[-1],
         order=process_data.get("order", ""),
         specimen=process_data.get("specimen", ""),
-        before=before.structure_code or "",
-        after=after.structure_code or "",
-        could_be=before.prediction_set,
-        could_be_after=after.prediction_set,
-        handling=before.handling,
-        handling_after=other.handling,
-        strange=before.strangeness.is_flagged,
-        strange_after=after.strangeness.is_flagged,
+        before=result.structure_code or "",
+        after=after.result.structure_code or "",
+        could_be=result.prediction_set,
+        could_be_after=after.result.prediction_set,
+        handling=result.handling,
+        handling_after=other.result.handling,
+        strange=result.strangeness.is_flagged,
+        strange_after=after.result.strangeness.is_flagged,
         decided=(label.code or label.strange_kind or label.why or label.kind) if label else "",
     )
 
 
 def _build_answer(view: MicrographView) -> tuple[object, ...]:
-    flagged = view.strangeness.is_flagged
-    return view.structure_code, frozenset(view.prediction_set), view.handling, flagged
+    result = view.result
+    flagged = result.strangeness.is_flagged
+    return result.structure_code, frozenset(result.prediction_set), result.handling, flagged
 
 
 def assume_validated(before: MicrographView, after: MicrographView) -> MicrographView:
     """Return an answer as if its bundle were validated as widely as the one in use."""
-    others = [word for word in after.reasons if word != Reason.OUT_OF_SCOPE]
-    own = [word for word in before.reasons if word == Reason.OUT_OF_SCOPE]
+    others = [word for word in after.result.reasons if word != Reason.OUT_OF_SCOPE]
+    own = [word for word in before.result.reasons if word == Reason.OUT_OF_SCOPE]
     handling = Handling.REVIEW if others or own else Handling.AUTOMATIC
-    return replace(after, reasons=(*others, *own), handling=handling.value)
+    result = replace(after.result, reasons=(*others, *own), handling=handling.value)
+    return replace(after, result=result)
 
 
 # --- the card -----------------------------------------------------------------------------------

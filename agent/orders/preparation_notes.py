@@ -64,7 +64,7 @@ def describe_preparations(view: SpecimenView, rules: Rules) -> Iterator[str]:
 
 def _find_coarsest(prepared: PreparationView, rules: Rules) -> tuple[int, str] | None:
     codes = [
-        (field.view.label.code if field.view.label else None) or field.view.structure_code
+        (field.view.label.code if field.view.label else None) or field.view.result.structure_code
         for field in prepared.fields
     ]
     order = rules.taxonomy.sizes

@@ -49,12 +49,13 @@ def judge_again(view: MicrographView, archive: Archive, classifier: Classifier |
         archive: Where its crop is.
         classifier: The bundle of that result, loaded, or None where it cannot be had.
     """
+    result = view.result
     if view.pruned_at:
         return Rerun(Sameness.NOT_POSSIBLE, f"its pixels were pruned on {view.pruned_at:%Y-%m-%d}")
     if damage := archive.damage(view.sha256, view.page, view.artefacts):
         return Rerun(Sameness.DIFFERENT, damage[0])
     if classifier is None:
-        why = f"bundle {view.bundle} cannot be loaded" if view.bundle else "no model judged it"
+        why = f"bundle {result.bundle} cannot be loaded" if result.bundle else "no model judged it"
         return Rerun(Sameness.NOT_POSSIBLE, why)
     try:
         pixels, valid = archive.field(view.sha256, view.page)
@@ -65,12 +66,12 @@ def judge_again(view: MicrographView, archive: Archive, classifier: Classifier |
     microscope = view.process_data.get("microscope", "")
     (now,) = classifier.classify([Field(pixels, valid, view.um_per_px, microscope)])
     if faults := list(_iter_differences(view, now)):
-        return _describe_differences(faults, view.precision, now.precision)
-    was, is_ = view.probability or 0.0, float(now.probability)
+        return _describe_differences(faults, result.precision, now.precision)
+    was, is_ = result.probability or 0.0, float(now.probability)
     return Rerun(
         Sameness.SAME,
         f"{now.structure_code} again, probability {was:.4f} then, {is_:.4f} now "
-        f"({view.engine} {view.precision} then, {now.engine} {now.precision} now)",
+        f"({result.engine} {result.precision} then, {now.engine} {now.precision} now)",
     )
 
 
@@ -86,18 +87,19 @@ def _describe_differences(faults: list[str], then: str, now: str) -> Rerun:
 
 
 def _iter_differences(view: MicrographView, now: Prediction) -> Iterator[str]:
-    if view.structure_code != now.structure_code:
-        yield f"structure code {view.structure_code} then, {now.structure_code} now"
-    if sorted(view.prediction_set) != sorted(now.prediction_set):
+    result = view.result
+    if result.structure_code != now.structure_code:
+        yield f"structure code {result.structure_code} then, {now.structure_code} now"
+    if sorted(result.prediction_set) != sorted(now.prediction_set):
         were, are = (
-            ", ".join(codes) or "empty" for codes in (view.prediction_set, now.prediction_set)
+            ", ".join(codes) or "empty" for codes in (result.prediction_set, now.prediction_set)
         )
         yield f"prediction set {were} then, {are} now"
     pairs = (
-        ("probability", view.probability, float(now.probability), PROBABILITY_TOLERANCE),
+        ("probability", result.probability, float(now.probability), PROBABILITY_TOLERANCE),
         (
             "strangeness p",
-            view.strangeness.p_value,
+            result.strangeness.p_value,
             float(now.strangeness.p_value),
             P_TOLERANCE,
         ),

@@ -188,7 +188,7 @@ def _build_review(
 ) -> DoubleReview:
     known = view.process_data
     order, specimen = known.get("order", ""), known.get("specimen", "")
-    answers = (view.structure_code, *view.prediction_set)
+    answers = (view.result.structure_code, *view.result.prediction_set)
     return DoubleReview(
         codes=codes,
         at=campaign.closed_at or campaign.created_at,

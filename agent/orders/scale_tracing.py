@@ -121,7 +121,7 @@ class ScaleTracing:
             yield doubt
 
     def _newest(self, view: MicrographView) -> ScaleMeasurement | None:
-        taken_at = view.taken_at or view.done_at
+        taken_at = view.taken_at or view.result.done_at
         mine = [
             measurement
             for measurement in self._measurements
@@ -143,7 +143,7 @@ class ScaleTracing:
                 "scale not traced to a stage micrometer: the measurement of {at} gave {um} µm per "
                 "pixel"
             ).format(**words)
-        taken_at = view.taken_at or view.done_at
+        taken_at = view.taken_at or view.result.done_at
         if self._months and add_months(measurement.at, self._months) < taken_at:
             return _(
                 "scale not traced to a stage micrometer: the measurement of {at} is no longer valid"

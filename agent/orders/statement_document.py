@@ -135,7 +135,7 @@ def build_circumstances(
 ) -> dict[str, Any]:
     """Build what a statement holds next to its basis: method, fields, checks, reviewers."""
     fields = list(iter_fields(assessed))
-    bundles = sorted({view.bundle for _, view, _ in fields if view.bundle})
+    bundles = sorted({view.result.bundle for _, view, _ in fields if view.result.bundle})
     return {
         "format": FORMAT,
         "order": assessed.view.number,
@@ -220,13 +220,14 @@ def _method(assessed: Assessed) -> dict[str, Any]:
 def _field(
     facts: FieldFacts, view: MicrographView, place: str, *, evidence: Evidence
 ) -> dict[str, Any]:
+    result = view.result
     return field_to_json(facts, view) | {
         "place": place,
         "sha256": view.sha256,
         "page": view.page,
         "source": view.source,
         "taken_at": _iso(view.taken_at),
-        "judged_at": view.done_at.isoformat(),
+        "judged_at": result.done_at.isoformat(),
         "process_data": dict(view.process_data),
         "size_px": [view.width, view.height],
         "crop": list(view.crop) if view.crop else None,
@@ -240,12 +241,12 @@ def _field(
         "scale_certificate": _certificate(facts, evidence),
         "held": facts.held or None,
         "outside": facts.outside.in_english() or None,
-        "probability": view.probability,
-        "coarser_share": dict(view.coarser_share),
-        "p_value": view.strangeness.p_value,
-        "engine": view.engine,
-        "precision": view.precision,
-        "thresholds": dict(view.thresholds),
+        "probability": result.probability,
+        "coarser_share": dict(result.coarser_share),
+        "p_value": result.strangeness.p_value,
+        "engine": result.engine,
+        "precision": result.precision,
+        "thresholds": dict(result.thresholds),
         "decisions": [
             label_to_json(label)
             | {
@@ -262,7 +263,7 @@ def _field(
 
 def _scale_given(view: MicrographView) -> dict[str, Any]:
     """Return who gave the scale of a field; nothing where its file says it."""
-    given = find_given(view.thresholds)
+    given = find_given(view.result.thresholds)
     return {"scale_given": dict(given)} if given else {}
 
 

@@ -140,17 +140,21 @@ class OrderTaxonomy:
 
     def find_answer_fault(self, view: MicrographView) -> str:
         """Return why the model did not answer in this taxonomy, in words; "" where it did."""
-        theirs = self.history.bundles(view.bundle) if view.bundle else None
+        result = view.result
+        theirs = self.history.bundles(result.bundle) if result.bundle else None
         if theirs is None:
             return ""
-        codes = [*view.prediction_set, *([view.structure_code] if view.structure_code else [])]
+        codes = [
+            *result.prediction_set,
+            *([result.structure_code] if result.structure_code else []),
+        ]
         for subtype in _subtypes_of(codes, theirs):
             if find_scale(theirs, subtype) != find_scale(self.taxonomy, subtype):
                 return _(
                     "{bundle} answered by a taxonomy that lists the sizes of {subtype} as "
                     "{theirs}; the order is judged by {own}: a reviewer decides"
                 ).format(
-                    bundle=view.bundle,
+                    bundle=result.bundle,
                     subtype=subtype,
                     theirs=list_sizes(theirs, subtype),
                     own=list_sizes(self.taxonomy, subtype),

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from agent.orders.instrument_checks import ControlPoint
     from agent.orders.specimen_facts import FieldFacts
     from agent.orders.statement import Made
-    from agent.store import MicrographView, Record, Store, StoredAnswer, TrailEntry
+    from agent.store import MicrographView, Record, Result, Store, TrailEntry
     from model import Classifier
 
 
@@ -74,7 +74,7 @@ class TracedField:
     facts: FieldFacts
     view: MicrographView
     place: str
-    answers: tuple[StoredAnswer, ...]
+    answers: tuple[Result, ...]
     acts: tuple[TrailEntry, ...]
     checks: tuple[Record, ...]
     control: tuple[ControlPoint, ...]
@@ -227,8 +227,9 @@ class Tracer:
         return self._field(facts, view, "belongs to no specimen")
 
     def _field(self, facts: FieldFacts, view: MicrographView, place: str) -> TracedField:
+        result = view.result
         self._on_field()
-        day = view.done_at.astimezone(self._zone).date()
+        day = result.done_at.astimezone(self._zone).date()
         points = self._points.get(view.source, ())
         return TracedField(
             facts=facts,
@@ -240,7 +241,7 @@ class Tracer:
             control=tuple(
                 point for point in points if point.at.astimezone(self._zone).date() == day
             ),
-            rerun=judge_again(view, self._archive, self._judge(view.bundle, view.precision)),
+            rerun=judge_again(view, self._archive, self._judge(result.bundle, result.precision)),
         )
 
     def _judge(self, name: str, precision: str) -> Classifier | None:

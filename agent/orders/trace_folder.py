@@ -120,7 +120,9 @@ def _iter_documents(trace: Trace, bundles: Path) -> Iterator[tuple[str, Any]]:
         for made in order.statements:
             if made.whole is None:
                 yield f"{STATEMENTS}/{made.file}", made.document
-    for name in sorted({field.view.bundle for field in trace.fields if field.view.bundle}):
+    for name in sorted(
+        {field.view.result.bundle for field in trace.fields if field.view.result.bundle}
+    ):
         try:
             manifest = json.loads((bundles / name / "bundle.json").read_text("utf-8"))
         except (OSError, ValueError):

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from agent.orders.specimen_facts import FieldFacts
     from agent.orders.statement import Made
     from agent.orders.trace import Trace, TracedField, TracedOrder
-    from agent.store import LabelView, Record, StoredAnswer, StoredStrangeness, TrailEntry
+    from agent.store import LabelView, Record, Result, StoredStrangeness, TrailEntry
 
 TONES = {
     Conformity.CONFORMS: Tone.CALM,
@@ -196,14 +196,14 @@ class Paper:
         return Picture(f"data:image/jpeg;base64,{encoded}", alt, width, height)
 
     def _facts(self, traced: TracedField) -> Iterator[Fact]:
-        view, facts = traced.view, traced.facts
+        view, facts, result = traced.view, traced.facts, traced.view.result
         kept = self._pixels.get(view.id)
         values = {
             _("File"): view.path,
             "SHA-256": view.sha256,
             _("Page"): str(view.page + 1) if view.page else "",
             _("Source"): view.source,
-            _("Classified at"): self._at(view.done_at),
+            _("Classified at"): self._at(result.done_at),
             _("Pixels"): kept.said if kept else "",
             _("Crop"): _("{box} of {width} × {height} px, recipe {recipe}").format(
                 box=_box(view.crop), width=view.width, height=view.height, recipe=view.recipe
@@ -211,17 +211,19 @@ class Paper:
             _("Area"): f"{decimal(facts.area_mm2, '.4f')} mm²"
             if facts.area_mm2 is not None
             else "",
-            _("Answer"): view.structure_code or _("no model answered"),
-            _("Probability"): decimal(view.probability, ".4f")
-            if view.probability is not None
+            _("Answer"): result.structure_code or _("no model answered"),
+            _("Probability"): decimal(result.probability, ".4f")
+            if result.probability is not None
             else "",
-            _("Prediction set"): ", ".join(view.prediction_set),
-            _("Out-of-distribution check"): _describe_ood(view.strangeness),
-            _("Handling"): ", ".join((view.handling, *(w.replace("_", " ") for w in view.reasons))),
-            _("Bundle"): view.bundle,
-            _("Computed by"): " ".join(filter(None, (view.engine, view.precision))),
+            _("Prediction set"): ", ".join(result.prediction_set),
+            _("Out-of-distribution check"): _describe_ood(result.strangeness),
+            _("Handling"): ", ".join(
+                (result.handling, *(w.replace("_", " ") for w in result.reasons))
+            ),
+            _("Bundle"): result.bundle,
+            _("Computed by"): " ".join(filter(None, (result.engine, result.precision))),
             _("Held"): facts.held,
-            _("Outside"): str(view.outside),
+            _("Outside"): str(result.outside),
             **{
                 _(COLUMNS.get(name, name.capitalize())): value
                 for name, value in view.process_data.items()
@@ -277,13 +279,15 @@ class Paper:
         )
         return ", ".join((f"{self._at(label.at)}, {label.by}: {what}", *filter(None, more)))
 
-    def _answer(self, answer: StoredAnswer) -> str:
+    def _answer(self, answer: Result) -> str:
         code = answer.structure_code or _("no code")
         if answer.probability is not None:
             code = _("{code}, probability {probability}").format(
                 code=code, probability=decimal(answer.probability, ".4f")
             )
-        return f"{self._at(answer.at)}, {answer.bundle or _('no bundle')} ({answer.role}): {code}"
+        return (
+            f"{self._at(answer.done_at)}, {answer.bundle or _('no bundle')} ({answer.role}): {code}"
+        )
 
 
 def _order_facts(assessed: Assessed) -> Iterator[Fact]:
@@ -365,7 +369,7 @@ def _iter_scale_facts(traced: TracedField) -> Iterator[str]:
     elif view.um_per_px is None:
         yield _("no scale is known")
     else:
-        given = describe_givers(view.thresholds)
+        given = describe_givers(view.result.thresholds)
         by = (
             _("given by {people}").format(people=given)
             if given

@@ -361,7 +361,7 @@ class Pipeline:
         (triaged,) = triage_crops(
             [
                 UntriagedCrop(
-                    crop, view.process_data, view.source, self._choose_measuring(view.origin)
+                    crop, view.process_data, view.source, self._choose_measuring(view.result.origin)
                 )
             ],
             *choice,

@@ -98,7 +98,7 @@ class BundleRouter:
         """
         order, specimen = (view.process_data.get(key, "") for key in ("order", "specimen"))
         begun = self._store.orders.expect(order, specimen).bundle if order and specimen else ""
-        bundle = begun or (view.bundle if specimen else "")
+        bundle = begun or (view.result.bundle if specimen else "")
         if not bundle or (self._newest and bundle == self._newest.name):
             return self._newest, self._policy
         choice = self._get_earlier(bundle)

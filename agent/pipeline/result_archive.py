@@ -115,7 +115,7 @@ class ResultArchive:
             prediction=prediction,
             verdict=triaged.verdict,
             thresholds=self._list_thresholds(prediction),
-            origin=view.origin,
+            origin=view.result.origin,
             expected=triaged.expected,
             needles=triaged.needles,
         )

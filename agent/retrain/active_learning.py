@@ -102,15 +102,15 @@ def list_candidates(
     wanted = [
         view
         for view in waiting
-        if view.label is None and not {"strange", "control_sample"} & set(view.reasons)
+        if view.label is None and not {"strange", "control_sample"} & set(view.result.reasons)
     ]
-    return sorted(filter(has_crop, wanted), key=lambda view: view.done_at)[-POOL:]
+    return sorted(filter(has_crop, wanted), key=lambda view: view.result.done_at)[-POOL:]
 
 
 def _compute_weights(
     views: Sequence[MicrographView],
 ) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
-    return np.array([max(_LEAST_DOUBT, 1.0 - (view.probability or 0.0)) for view in views])
+    return np.array([max(_LEAST_DOUBT, 1.0 - (view.result.probability or 0.0)) for view in views])
 
 
 def _suggestion(

@@ -184,9 +184,10 @@ def _replace_answers(view: OrderView, answers: Mapping[str, MicrographView]) -> 
         if after is None or current.superseded:
             return current
         validated = assume_validated(current.view, after)
-        awaits = validated.handling == Handling.REVIEW and current.view.label is None
+        awaits = validated.result.handling == Handling.REVIEW and current.view.label is None
         # Keeps the active bundle's name, since the lab's permissions are per bundle name.
-        return replace(current, view=replace(validated, bundle=current.view.bundle, awaits=awaits))
+        result = replace(validated.result, bundle=current.view.result.bundle)
+        return replace(current, view=replace(validated, result=result, awaits=awaits))
 
     return replace(
         view,

@@ -111,23 +111,26 @@ def list_candidates(
     """
     sure = [view for view in views if _is_sure(view, bundle)]
     is_right = [
-        view.label.code == view.structure_code
+        view.label.code == view.result.structure_code
         for view in sure
-        if Reason.CONTROL_SAMPLE in view.reasons and view.label is not None and view.label.blind
+        if Reason.CONTROL_SAMPLE in view.result.reasons
+        and view.label is not None
+        and view.label.blind
     ]
-    pool = [view for view in sure if not view.reasons and view.label is None]
+    pool = [view for view in sure if not view.result.reasons and view.label is None]
     return pool, Audit(len(is_right), sum(is_right))
 
 
 def _is_sure(view: MicrographView, bundle: str) -> bool:
+    result = view.result
     return (
-        view.bundle == bundle
+        result.bundle == bundle
         and view.um_per_px is not None
-        and set(view.reasons) <= {Reason.CONTROL_SAMPLE}
-        and (view.probability or 0.0) >= LEAST_PROBABILITY
-        and view.prediction_set == (view.structure_code,)
-        and (view.strangeness.p_value or 0.0) > LEAST_P
-        and (view.strangeness.local or 0.0) < 1.0
+        and set(result.reasons) <= {Reason.CONTROL_SAMPLE}
+        and (result.probability or 0.0) >= LEAST_PROBABILITY
+        and result.prediction_set == (result.structure_code,)
+        and (result.strangeness.p_value or 0.0) > LEAST_P
+        and (result.strangeness.local or 0.0) < 1.0
     )
 
 
@@ -151,7 +154,7 @@ def select_within_quotas(
     per_code: Counter[str] = Counter()
     per_specimen: Counter[str] = Counter()
     for view in sorted(pool, key=lambda view: (view.sha256, view.page)):
-        code, specimen = view.structure_code or "", get_group(view.sha256, view.process_data)
+        code, specimen = view.result.structure_code or "", get_group(view.sha256, view.process_data)
         full = per_code[code] >= counts[code] or per_specimen[specimen] >= PER_SPECIMEN
         if full or _get_group(view, group_by) in known or len(taken) >= most:
             continue
@@ -228,7 +231,7 @@ def _example(view: MicrographView, archive: Archive, group_by: str) -> Example:
     process_data: Mapping[str, str] = view.process_data
     return Example(
         key=get_key(view.sha256, view.page),
-        code=view.structure_code or "",
+        code=view.result.structure_code or "",
         group=_get_group(view, group_by),
         load=make_loader(
             archive, view.sha256, view.page, view.um_per_px, process_data.get("microscope", "")

@@ -221,7 +221,7 @@ def _finding(
         thresholds={
             **thresholds,
             **prediction.evidence_limits,
-            **({GIVEN: given} if (given := find_given(view.thresholds)) else {}),
+            **({GIVEN: given} if (given := find_given(view.result.thresholds)) else {}),
         },
-        origin=view.origin,
+        origin=view.result.origin,
     )

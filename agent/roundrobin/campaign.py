@@ -238,8 +238,8 @@ def candidates(
             code = taxonomy.code(*taxonomy.parse(label.code))
         except TaxonomyError:
             continue
-        sure = view.structure_code == code and (view.probability or 0.0) >= least_sure
-        hard = bool(view.structure_code) and not sure
+        sure = view.result.structure_code == code and (view.result.probability or 0.0) >= least_sure
+        hard = bool(view.result.structure_code) and not sure
         rateable.append(Candidate(label.id, code, is_near(code, limits, taxonomy), hard))
     return rateable
 
@@ -337,12 +337,12 @@ def model_answers(
     taxonomy = taxonomy_from(campaign.taxonomy)
     codes, remembered = {}, []
     for number, view in views.items():
-        if not view.structure_code or view.structure_code not in taxonomy.codes:
+        if not view.result.structure_code or view.result.structure_code not in taxonomy.codes:
             continue
-        if get_key(view.sha256, view.page) in learned.get(view.bundle, frozenset()):
+        if get_key(view.sha256, view.page) in learned.get(view.result.bundle, frozenset()):
             remembered.append(number)
         else:
-            codes[number] = view.structure_code
-    bundles = sorted({views[number].bundle for number in codes})
+            codes[number] = view.result.structure_code
+    bundles = sorted({views[number].result.bundle for number in codes})
     unknown = tuple(bundle for bundle in bundles if bundle not in learned)
     return ModelAnswers(codes, tuple(bundles), tuple(remembered), unknown)

@@ -149,13 +149,15 @@ def gather_results(store: Store, name: str) -> Gathered:
     newest = {number: views[-1] for number, views in by_run.items()}
     return Gathered(
         measured=tuple(
-            Measured(run, codes[run.specimen], newest[run.number].structure_code)
+            Measured(run, codes[run.specimen], newest[run.number].result.structure_code)
             for run in runs
             if run.number in newest
         ),
         missing=tuple(run.number for run in runs if run.number not in newest),
         faults=tuple(faults),
-        bundles=tuple(sorted({view.bundle for view in newest.values() if view.bundle})),
+        bundles=tuple(
+            sorted({view.result.bundle for view in newest.values() if view.result.bundle})
+        ),
     )
 
 

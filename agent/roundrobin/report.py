@@ -101,7 +101,7 @@ def write(
         raise WrongUse(f"campaign {name!r} is not closed yet: agent roundrobin close {name}.")
     ratings = store.campaigns.ratings(name)
     views = _views(store, campaign)
-    bundles = sorted({view.bundle for view in views.values() if view.bundle})
+    bundles = sorted({view.result.bundle for view in views.values() if view.result.bundle})
     model = model_answers(campaign, views, learned(bundles))
     panel = build_panel(campaign, ratings, model.codes)
     if wanted.raters:

@@ -85,6 +85,7 @@ from .live_figures import (
 from .micrograph_views import (
     NEEDLES_MESSAGE as NEEDLES_MESSAGE,
     MicrographView as MicrographView,
+    Result as Result,
 )
 from .needle_measurements import (
     NeedleMeasurement as NeedleMeasurement,
@@ -116,7 +117,6 @@ from .order_views import (
     OrderView as OrderView,
     PreparationView as PreparationView,
     SpecimenView as SpecimenView,
-    StoredAnswer as StoredAnswer,
     Unassigned as Unassigned,
 )
 from .own_database import (

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, replace
 from datetime import datetime  # noqa: TC003 - pydantic reads it
 from functools import cache
 from typing import TYPE_CHECKING, Annotated, Any
@@ -37,65 +37,34 @@ RESULT, MICROGRAPH = "r_", "m_"
 
 
 @dataclass(frozen=True, slots=True)
-class MicrographView:
-    """A micrograph with its current result, ready for a page.
+class Result:
+    """A bundle's result on a micrograph, cut by one recipe.
 
     Args:
-        id: Public id.
-        sha256: Hash of the file.
-        page: Page of the file.
-        path: Path of the file.
-        source: Name of the source.
-        done_at: Time when its result was stored, aware UTC.
-        taken_at: Time when the file was recorded, aware UTC.
-        width: Of the page, in pixels.
-        height: Of the page, in pixels.
-        um_per_px: Scale in µm per pixel, or None.
-        um_per_px_source: Origin of the scale.
-        crop: Box (x0, y0, x1, y1) of the crop.
+        id: Its number.
+        bundle: "" where there was none.
         recipe: Recipe of the crop.
-        warnings: Stable codes.
-        crop_facts: The crop as it was stored.
-        process_data: Column → value.
-        process_extra: Process data without a column.
+        role: "live", "shadow" or "reprocess".
+        current: It is the one that counts.
+        origin: "watch", "import" or "api".
+        done_at: Time when it was stored, aware UTC.
         subtype … prediction_set: As in `model.Prediction`; None or empty without a bundle.
         strangeness: The out-of-distribution result, false without one.
         handling: "automatic" or "review".
         reasons: For the review, the most important first.
-        bundle: "" where there was none.
         engine: Engine that computed it.
         precision: Precision of the engine.
-        result_id: Number of the result.
-        origin: "watch", "import" or "api".
-        label: The valid decision, or None.
-        labels: All decisions, oldest first.
-        asks_two: Two reviewers decide, and a third where they disagree.
-        votes: Their decisions.
-        doubt: Why its label is suspect, "" where it is not.
-        awaits: It is in the review queue.
-        number: Row number of the micrograph; later micrographs have larger ones.
-        artefacts: Archived files.
-        pruned_at: Time when its pixels were deleted, aware UTC, or None.
         expected: What was ordered, and the size inside that subtype, where another one was seen.
-        needles: Those measured with its result, where a page asks for them; None for none.
+        after_record: As in `ResultRow`.
     """
 
-    id: str
-    sha256: str
-    page: int
-    path: str
-    source: str
-    done_at: datetime
-    width: int
-    height: int
-    um_per_px: float | None
-    um_per_px_source: str | None
-    crop: tuple[int, int, int, int] | None
+    id: int
+    bundle: str
     recipe: str
-    warnings: tuple[str, ...]
-    crop_facts: StoredCrop
-    process_data: dict[str, str]
-    process_extra: dict[str, Any]
+    role: str
+    current: bool
+    origin: str
+    done_at: datetime
     subtype: str | None
     subtype_probabilities: dict[str, float]
     size: str | None
@@ -111,39 +80,10 @@ class MicrographView:
     handling: str
     reasons: tuple[str, ...]
     thresholds: dict[str, Any]
-    bundle: str
     engine: str
     precision: str
-    result_id: int
-    origin: str
-    label: LabelView | None
-    awaits: bool
-    pruned_at: datetime | None
-    labels: Annotated[tuple[LabelView, ...], NOT_FROZEN] = ()
-    artefacts: Annotated[dict[str, Any], NOT_FROZEN] = field(default_factory=dict)
     expected: dict[str, Any] = field(default_factory=dict)
-    votes: Annotated[tuple[LabelView, ...], NOT_FROZEN] = ()
-    asks_two: bool = False
-    doubt: str = ""
-    taken_at: datetime | None = None
     after_record: int | None = None
-    number: int = 0
-    needles: NeedleField | None = None
-
-    @property
-    def name(self) -> str:
-        """The file's name alone."""
-        return self.path.replace("\\", "/").rsplit("/", 1)[-1]
-
-    @property
-    def is_flagged(self) -> bool:
-        """Whether it was sent to review; it may be decided since."""
-        return self.handling == Handling.REVIEW
-
-    @property
-    def is_undecided(self) -> bool:
-        """Whether it was sent to review and is not decided yet."""
-        return self.is_flagged and self.label is None
 
     @property
     def ordered(self) -> tuple[str, ...]:
@@ -161,6 +101,96 @@ class MicrographView:
         """How its size number and its needle lengths disagree, empty where they do not."""
         return read_message(self.expected.get(NEEDLES_MESSAGE), "")
 
+    @classmethod
+    def from_row(cls, row: Any, prefix: str = "") -> Result:
+        """Build it from a `ResultRow`, or from a row whose columns of it have a prefix."""
+        values = {name: getattr(row, prefix + name) for name in _RESULT_COLUMNS}
+        values["strangeness"] = StoredStrangeness.from_json(values["strangeness"])
+        values["prediction_set"] = tuple(values["prediction_set"])
+        values["reasons"] = tuple(values["reasons"])
+        return cls(**values)
+
+
+_RESULT_COLUMNS = tuple(each.name for each in fields(Result))
+
+
+@dataclass(frozen=True, slots=True)
+class MicrographView:
+    """A micrograph with its current result, ready for a page.
+
+    Args:
+        id: Public id.
+        sha256: Hash of the file.
+        page: Page of the file.
+        path: Path of the file.
+        source: Name of the source.
+        width: Of the page, in pixels.
+        height: Of the page, in pixels.
+        um_per_px: Scale in µm per pixel, or None.
+        um_per_px_source: Origin of the scale.
+        crop: Box (x0, y0, x1, y1) of the crop.
+        recipe: Recipe of the crop.
+        warnings: Stable codes.
+        crop_facts: The crop as it was stored.
+        process_data: Column → value.
+        process_extra: Process data without a column.
+        result: The current result; its reasons include a suspect label.
+        label: The valid decision, or None.
+        awaits: It is in the review queue.
+        pruned_at: Time when its pixels were deleted, aware UTC, or None.
+        labels: All decisions, oldest first.
+        artefacts: Archived files.
+        votes: The decisions of two reviewers.
+        asks_two: Two reviewers decide, and a third where they disagree.
+        doubt: Why its label is suspect, "" where it is not.
+        taken_at: Time when the file was recorded, aware UTC.
+        number: Row number of the micrograph; later micrographs have larger ones.
+        needles: Those measured with its result, where a page asks for them; None for none.
+    """
+
+    id: str
+    sha256: str
+    page: int
+    path: str
+    source: str
+    width: int
+    height: int
+    um_per_px: float | None
+    um_per_px_source: str | None
+    crop: tuple[int, int, int, int] | None
+    recipe: str
+    warnings: tuple[str, ...]
+    crop_facts: StoredCrop
+    process_data: dict[str, str]
+    process_extra: dict[str, Any]
+    result: Result
+    label: LabelView | None
+    awaits: bool
+    pruned_at: datetime | None
+    labels: Annotated[tuple[LabelView, ...], NOT_FROZEN] = ()
+    artefacts: Annotated[dict[str, Any], NOT_FROZEN] = field(default_factory=dict)
+    votes: Annotated[tuple[LabelView, ...], NOT_FROZEN] = ()
+    asks_two: bool = False
+    doubt: str = ""
+    taken_at: datetime | None = None
+    number: int = 0
+    needles: NeedleField | None = None
+
+    @property
+    def name(self) -> str:
+        """The file's name alone."""
+        return self.path.replace("\\", "/").rsplit("/", 1)[-1]
+
+    @property
+    def is_flagged(self) -> bool:
+        """Whether it was sent to review; it may be decided since."""
+        return self.result.handling == Handling.REVIEW
+
+    @property
+    def is_undecided(self) -> bool:
+        """Whether it was sent to review and is not decided yet."""
+        return self.is_flagged and self.label is None
+
     @property
     def order_label(self) -> LabelView | None:
         """The label that counts for its order: an imported one only by a lead's word."""
@@ -174,7 +204,7 @@ class MicrographView:
         Where nothing but an imported label holds, it awaits a reviewer's.
         """
         if self.order_label is None:
-            return self.awaits or self.handling == "review"
+            return self.awaits or self.result.handling == "review"
         is_suspected_by_program = self.doubt not in {"", labels.LEADS_DOUBT, labels.RATERS_DOUBT}
         return self.awaits and not is_suspected_by_program
 
@@ -247,9 +277,11 @@ def _join_path(folder: str, relative: str) -> str:
 
 
 def _view(row: Any, decisions: tuple[LabelView, ...], doubt: str) -> MicrographView:
-    cropped = StoredCrop.from_json(row.m_crop_facts)
+    cropped, result = StoredCrop.from_json(row.m_crop_facts), Result.from_row(row, RESULT)
+    if doubt:
+        result = replace(result, reasons=(Reason.DOUBTED_LABEL.value, *result.reasons))
     standing = [label for label in decisions if not label.undone]
-    two = label_resolution.asks_two(row.m_sha256, row.r_thresholds, row.r_handling)
+    two = label_resolution.asks_two(row.m_sha256, result.thresholds, result.handling)
     process_data = {name: getattr(row, MICROGRAPH + name) for name in PROCESS_COLUMNS}
     return MicrographView(
         id=row.m_public_id,
@@ -257,39 +289,19 @@ def _view(row: Any, decisions: tuple[LabelView, ...], doubt: str) -> MicrographV
         page=row.m_page,
         path=_join_path(row.folder, row.m_relative),
         source=row.source,
-        done_at=row.r_done_at,
         width=row.m_width,
         height=row.m_height,
-        um_per_px=given_scales.resolve_scale(row.r_thresholds, row.m_um_per_px),
+        um_per_px=given_scales.resolve_scale(result.thresholds, row.m_um_per_px),
         um_per_px_source=given_scales.BY_REVIEWER
-        if given_scales.find_given(row.r_thresholds)
+        if given_scales.find_given(result.thresholds)
         else row.m_um_per_px_source,
         crop=cropped.box,
         recipe=row.m_recipe,
-        warnings=given_scales.keep_warnings(row.r_thresholds, row.m_warnings),
+        warnings=given_scales.keep_warnings(result.thresholds, row.m_warnings),
         crop_facts=cropped,
         process_data={name: value for name, value in process_data.items() if value},
         process_extra=row.m_process_extra,
-        subtype=row.r_subtype,
-        subtype_probabilities=row.r_subtype_probabilities,
-        size=row.r_size,
-        size_min=row.r_size_min,
-        size_max=row.r_size_max,
-        size_probabilities=row.r_size_probabilities,
-        structure_code=row.r_structure_code,
-        probability=row.r_probability,
-        probabilities=row.r_probabilities,
-        prediction_set=tuple(row.r_prediction_set),
-        coarser_share=row.r_coarser_share,
-        strangeness=StoredStrangeness.from_json(row.r_strangeness),
-        handling=row.r_handling,
-        reasons=(*((Reason.DOUBTED_LABEL.value,) if doubt else ()), *row.r_reasons),
-        thresholds=row.r_thresholds,
-        bundle=row.r_bundle,
-        engine=row.r_engine,
-        precision=row.r_precision,
-        result_id=row.r_id,
-        origin=row.r_origin,
+        result=result,
         label=label_resolution.holding(standing, two=two),
         votes=tuple(label_resolution.votes_of(standing)) if two else (),
         asks_two=two,
@@ -297,9 +309,7 @@ def _view(row: Any, decisions: tuple[LabelView, ...], doubt: str) -> MicrographV
         awaits=row.r_review_rank is not None,
         artefacts=row.m_artefacts,
         pruned_at=row.m_pruned_at,
-        expected=row.r_expected,
         doubt=doubt,
         taken_at=row.m_taken_at,
-        after_record=row.r_after_record,
         number=row.m_id,
     )

@@ -111,39 +111,6 @@ class Unassigned:
 
 
 @dataclass(frozen=True, slots=True)
-class StoredAnswer:
-    """The stored answer of one bundle on one micrograph.
-
-    Args:
-        bundle: Name of the bundle.
-        recipe: Recipe of the crop.
-        role: "live", "shadow" or "reprocess".
-        current: It is the one that counts.
-        at: Aware UTC.
-        structure_code: The answer.
-        probability: Of the code, 0 to 1.
-        prediction_set: Codes of the conformal set.
-        handling: "automatic" or "review".
-        reasons: For the review.
-        engine: Engine that computed it.
-        precision: Precision of the engine.
-    """
-
-    bundle: str
-    recipe: str
-    role: str
-    current: bool
-    at: datetime
-    structure_code: str | None
-    probability: float | None
-    prediction_set: tuple[str, ...]
-    handling: str
-    reasons: tuple[str, ...]
-    engine: str
-    precision: str
-
-
-@dataclass(frozen=True, slots=True)
 class Entry:
     """An entry of an order list; what is "" or empty is not specified."""
 
@@ -153,24 +120,6 @@ class Entry:
     material: str = ""
     urgent: bool = False
     facts: Mapping[str, Any] = field(default_factory=dict)
-
-
-def to_answer(row: ResultRow) -> StoredAnswer:
-    """Return the answer in a result."""
-    return StoredAnswer(
-        bundle=row.bundle,
-        recipe=row.recipe,
-        role=row.role,
-        current=row.current,
-        at=row.done_at,
-        structure_code=row.structure_code,
-        probability=row.probability,
-        prediction_set=tuple(row.prediction_set),
-        handling=row.handling,
-        reasons=tuple(row.reasons),
-        engine=row.engine,
-        precision=row.precision,
-    )
 
 
 def build_order(session: Session, row: OrderRow) -> OrderView:
@@ -220,7 +169,7 @@ def _fields(session: Session, specimen_ids: Sequence[int]) -> dict[int, list[Fie
         fields.setdefault(row.m_preparation_id, []).append(item)
     by_name: Callable[[FieldView], tuple[str, datetime]] = lambda item: (  # noqa: E731 - typed
         item.view.process_data.get("field", "").zfill(8),
-        item.view.done_at,
+        item.view.result.done_at,
     )
     return {number: sorted(batch, key=by_name) for number, batch in fields.items()}
 

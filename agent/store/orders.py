@@ -16,17 +16,15 @@ from agent.store import (
 )
 from agent.store.engine import reading, writing
 from agent.store.file_states import Lane, chunks
-from agent.store.micrograph_views import is_unassigned, of_micrographs
+from agent.store.micrograph_views import Result, is_unassigned, of_micrographs
 from agent.store.order_rows import OrderRepository, hasten
 from agent.store.order_views import (
     Entry,
     OrderLine,
     OrderView,
-    StoredAnswer,
     Unassigned,
     build_order,
     list_lines,
-    to_answer,
 )
 from agent.store.tables import (
     ContentRow,
@@ -117,8 +115,8 @@ class Orders(OrderRepository):
         with reading(self._engine) as session:
             return session.exec(query).first()
 
-    def answers(self, public_id: str) -> list[StoredAnswer]:
-        """Return all bundles' answers on a micrograph, oldest first, superseded ones included.
+    def answers(self, public_id: str) -> list[Result]:
+        """Return all bundles' results on a micrograph, oldest first, superseded ones included.
 
         A result is never overwritten, so the first answer can always be read.
         """
@@ -129,7 +127,7 @@ class Orders(OrderRepository):
             .order_by(col(ResultRow.id))
         )
         with reading(self._engine) as session:
-            return [to_answer(row) for row in session.exec(query)]
+            return [Result.from_row(row) for row in session.exec(query)]
 
     def acts(self, subjects: Collection[str]) -> list[TrailEntry]:
         """Return the acts on orders, specimens or micrographs, oldest first.

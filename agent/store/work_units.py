@@ -442,7 +442,7 @@ def _count(
     if prediction is None:
         return
     unit.flagged += bool(prediction.strangeness.flagged)
-    before, after = answer.view.structure_code, prediction.structure_code
+    before, after = answer.view.result.structure_code, prediction.structure_code
     if before and before != after:
         pair = join_flip(before, after)
         flips[pair] = flips.get(pair, 0) + 1

@@ -165,7 +165,7 @@ def router(desk: Desk) -> APIRouter:
         """Return one micrograph: its result, its decision and what the decision is used for."""
         view = find(desk, public_id)
         remember_read(desk, [view], cookies.name_of(request))
-        own = desk.store.needle_fields.list_of([view.result_id]).get(view.result_id)
+        own = desk.store.needle_fields.list_of([view.result.id]).get(view.result.id)
         return as_json(view) | {
             "needles": own and own.to_json(),
             "learning": use_to_json(find_use(desk, view)),
@@ -319,30 +319,31 @@ def health(desk: Desk) -> APIRouter:
 
 def list_as_json(desk: Desk, views: Sequence[MicrographView]) -> list[dict[str, Any]]:
     """Return micrographs as `as_json` does, each with its needle lengths in brief, or null."""
-    needles = desk.store.needle_fields.list_of([view.result_id for view in views])
+    needles = desk.store.needle_fields.list_of([view.result.id for view in views])
     briefs = {number: field.to_json(is_brief=True) for number, field in needles.items()}
-    return [as_json(view) | {"needles": briefs.get(view.result_id)} for view in views]
+    return [as_json(view) | {"needles": briefs.get(view.result.id)} for view in views]
 
 
 def as_json(view: MicrographView) -> dict[str, Any]:
     """Return a micrograph as `agent classify --json` prints it, with its handling and its label."""
-    strange = view.strangeness
+    result = view.result
+    strange = result.strangeness
     return {
         **view.crop_facts.document,
         "file": view.path,
         "source": view.source,
-        "done_at": view.done_at.isoformat(),
+        "done_at": result.done_at.isoformat(),
         "process_data": view.process_data,
-        "subtype": view.subtype,
-        "subtype_probabilities": view.subtype_probabilities,
-        "size": view.size,
-        "size_min": view.size_min,
-        "size_max": view.size_max,
-        "size_probabilities": view.size_probabilities,
-        "structure_code": view.structure_code,
-        "probability": view.probability,
-        "probabilities": view.probabilities,
-        "prediction_set": list(view.prediction_set),
+        "subtype": result.subtype,
+        "subtype_probabilities": result.subtype_probabilities,
+        "size": result.size,
+        "size_min": result.size_min,
+        "size_max": result.size_max,
+        "size_probabilities": result.size_probabilities,
+        "structure_code": result.structure_code,
+        "probability": result.probability,
+        "probabilities": result.probabilities,
+        "prediction_set": list(result.prediction_set),
         "strangeness": {
             "p_value": strange.p_value,
             "flagged": strange.is_flagged,
@@ -353,13 +354,13 @@ def as_json(view: MicrographView) -> dict[str, Any]:
         }
         if strange
         else None,
-        "handling": view.handling,
-        "reasons": list(view.reasons),
-        "provisional": is_provisional(view.reasons),
-        "bundle": view.bundle or None,
-        "engine": view.engine,
-        "precision": view.precision,
-        "result": view.result_id,
+        "handling": result.handling,
+        "reasons": list(result.reasons),
+        "provisional": is_provisional(result.reasons),
+        "bundle": result.bundle or None,
+        "engine": result.engine,
+        "precision": result.precision,
+        "result": result.id,
         "label": label_json(view.label) if view.label else None,
     }
 

@@ -175,7 +175,7 @@ def build_row(desk: Desk, view: MicrographView) -> dict[str, object]:
     """Return a line of the manifest; what reviewers may not see yet is empty."""
     row = build_record(view, desk.zone) | {
         "comment": view.label.comment if view.label else None,
-        "origin": view.origin,
+        "origin": view.result.origin,
         "recipe": view.recipe,
     }
     if is_blind(view):

@@ -100,7 +100,11 @@ def build_page(
     waiting = [view for view in found.micrographs if view.awaits]
     remember_shown(
         desk,
-        (view for view in waiting if not blind_first or _names_code(asked, view.structure_code)),
+        (
+            view
+            for view in waiting
+            if not blind_first or _names_code(asked, view.result.structure_code)
+        ),
         who,
     )
     has_waiting = bool(waiting or found.facets.get("outcome", {}).get("waiting"))
@@ -159,7 +163,7 @@ def build_item(
     """
     is_hidden = hides or is_blind(view, asked=blind_first and view.awaits)
     process = view.process_data
-    code = (view.label.code if view.label else view.structure_code) or ""
+    code = (view.label.code if view.label else view.result.structure_code) or ""
     about = (process.get(name, "") for name in ("order", "specimen", "heat"))
     return ArchiveItem(
         id=view.id,
@@ -167,7 +171,7 @@ def build_item(
         code="" if is_hidden else code,
         outcome=_(OUTCOMES[find_outcome(view)]),
         about=" · ".join(part for part in about if part),
-        at=local_full(view.taken_at or view.done_at, desk.zone),
+        at=local_full(view.taken_at or view.result.done_at, desk.zone),
         thumbnail=Picture(
             f"/pictures/{view.id}/thumb.jpg",
             _("Thumbnail of {name}").format(name=view.name),
@@ -180,17 +184,18 @@ def build_item(
 
 def find_outcome(view: MicrographView) -> str:
     """Return what became of a micrograph, as the search names it."""
+    result = view.result
     if view.awaits:
         return "waiting"
     if view.label is None:
-        if not view.structure_code:
+        if not result.structure_code:
             return "not_assessed"
-        return "automatic" if view.handling == "automatic" else "waiting"
+        return "automatic" if result.handling == "automatic" else "waiting"
     if view.label.kind != "code":
         return view.label.kind
-    if not view.structure_code:
+    if not result.structure_code:
         return "labelled"
-    return "confirmed" if view.label.code == view.structure_code else "corrected"
+    return "confirmed" if view.label.code == result.structure_code else "corrected"
 
 
 def _count(found: SearchPage) -> str:

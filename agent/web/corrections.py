@@ -35,7 +35,7 @@ def find_uncorrected(desk: Desk, view: MicrographView, *, hides: bool) -> str:
     """
     if desk.correction_reasons is None or hides or view.label is not None:
         return ""
-    return view.structure_code or ""
+    return view.result.structure_code or ""
 
 
 def request_reason(desk: Desk, view: MicrographView, decision: Decision, *, hides: bool) -> str:

@@ -205,7 +205,7 @@ def _check(
         if voter_of(view.label.by) == voter_of(decision.by):
             return view.label.id, "any"
         label_seen = holds
-    if decision.result_seen not in (None, view.result_id):
+    if decision.result_seen not in (None, view.result.id):
         raise Meanwhile(view, answer=True)
     return None, label_seen
 
@@ -268,7 +268,7 @@ def decide_together(
     number, expected = _check(desk, view.id, given, label_seen)
     own = [] if number is not None else [(view.id, given, expected)]
     rest = [
-        (other.id, replace(given, result_seen=other.result_id, viewing_s=None), None)
+        (other.id, replace(given, result_seen=other.result.id, viewing_s=None), None)
         for other in others
     ]
     try:

@@ -41,8 +41,10 @@ def router(desk: Desk) -> APIRouter:
         seen = find(desk, public_id)
         full = crop_of(desk, seen)
         shown = pictures.fit_within(full, CROP_PX)
-        if seen.strangeness.where:
-            shown = pictures.draw_box(shown, seen.strangeness.where, field_width=full.shape[1])
+        if seen.result.strangeness.where:
+            shown = pictures.draw_box(
+                shown, seen.result.strangeness.where, field_width=full.shape[1]
+            )
         return jpeg(pictures.encode_jpeg(shown, quality=90))
 
     @routes.get("/pictures/{public_id}/plain.jpg")
@@ -88,7 +90,7 @@ def _give_layers(routes: APIRouter, desk: Desk) -> None:
         view = find(desk, public_id)
         if is_blind(view):
             raise Unknown(public_id)  # a map tells which code the model gave
-        heat = desk.archive.maps(view.sha256, view.page, view.bundle).get(which)
+        heat = desk.archive.maps(view.sha256, view.page, view.result.bundle).get(which)
         if which not in MAPS or heat is None or not view.crop:
             raise Unknown(public_id)
         drawn = pictures.heat_layer(
@@ -108,7 +110,7 @@ def _give_compared(routes: APIRouter, desk: Desk) -> None:
         if not (0 < um <= LARGEST_WINDOW_UM) or not seen.um_per_px:
             raise Unknown(public_id)
         pixels = crop_of(desk, seen)
-        x0, y0, x1, y1 = seen.strangeness.where or (0, 0, pixels.shape[1], pixels.shape[0])
+        x0, y0, x1, y1 = seen.result.strangeness.where or (0, 0, pixels.shape[1], pixels.shape[0])
         shown = pictures.cut_window(
             pixels, ((x0 + x1) / 2, (y0 + y1) / 2), um / seen.um_per_px, WINDOW_PX
         )

@@ -57,7 +57,8 @@ def forecast_use(desk: Desk, view: MicrographView, *, blind: bool) -> LabelUse:
         view: The micrograph.
         blind: The model's answer has not been shown to the reviewer.
     """
-    code = view.structure_code or next(
+    result = view.result
+    code = result.structure_code or next(
         subtype.code(size.name) for subtype in desk.taxonomy().subtypes for size in subtype.sizes
     )
     label = LabelledMicrograph(
@@ -72,14 +73,14 @@ def forecast_use(desk: Desk, view: MicrographView, *, blind: bool) -> LabelUse:
         rater="",
         group="",
         process_data={},
-        origin=view.origin,
+        origin=result.origin,
         um_per_px=view.um_per_px,
         recipe=view.recipe,
         labelled_at=desk.now(),
-        model_code=view.structure_code,
+        model_code=result.structure_code,
         blind=blind,
-        seen_code=view.structure_code,
-        is_control="control_sample" in view.reasons and view.structure_code is not None,
+        seen_code=result.structure_code,
+        is_control="control_sample" in result.reasons and result.structure_code is not None,
     )
     use = _decide(desk, label)
     if use.use is Use.UNUSED or not view.asks_two or view.label is not None:

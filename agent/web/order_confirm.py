@@ -227,7 +227,7 @@ def _read_given(
 
 
 def _is_correction(view: MicrographView, answer: str) -> bool:
-    code = view.structure_code
+    code = view.result.structure_code
     return code is not None and answer != f"code:{code}"
 
 

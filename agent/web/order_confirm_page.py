@@ -252,7 +252,7 @@ def _draw(view: MicrographView, name: str, um_per_css_px: float | None) -> Pictu
 
 def _list_field(plate: Plate, views: Mapping[str, MicrographView]) -> ListedField:
     view = views[plate.id]
-    return ListedField(view.id, view.result_id, view.label.id if view.label else None, plate.code)
+    return ListedField(view.id, view.result.id, view.label.id if view.label else None, plate.code)
 
 
 def _list_facts(assessed: Assessed) -> Iterator[Fact]:

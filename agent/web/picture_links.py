@@ -69,7 +69,7 @@ class Linked:
         if not micrograph.crop:
             return None, ""
         x0, y0, x1, y1 = micrograph.crop
-        src = f"/pictures/{micrograph.id}/{which}.png?bundle={quote(micrograph.bundle)}"
+        src = f"/pictures/{micrograph.id}/{which}.png?bundle={quote(micrograph.result.bundle)}"
         return Picture(src, format_map_alt(which), x1 - x0, y1 - y0), ""
 
     def needle(self, _micrograph: MicrographView, _needle: LongNeedle) -> Picture | None:
@@ -89,7 +89,9 @@ class Linked:
 
 def iter_layers(desk: Desk, seen: MicrographView, texts: ClassTexts) -> Iterator[Layer]:
     """Yield the maps that the archive has, to overlay on the crop."""
-    maps = desk.archive.maps(seen.sha256, seen.page, seen.bundle) if seen.bundle else {}
+    maps = (
+        desk.archive.maps(seen.sha256, seen.page, seen.result.bundle) if seen.result.bundle else {}
+    )
     for which, title, caption in list_maps(seen, texts):
         picture, _note = Linked().heat(seen, which)
         if which in maps and picture:

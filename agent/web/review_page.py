@@ -180,7 +180,7 @@ def _decide(desk: Desk, request: Request, public_id: str, form: Mapping[str, str
         unsure=form.get("unsure") == "1",
         comment=form.get("comment", ""),
         viewing_s=seconds_of(form.get("viewing_s", "")),
-        blind=form.get("blind") == "1" and not desk.shown.has(who.strip(), view.result_id),
+        blind=form.get("blind") == "1" and not desk.shown.has(who.strip(), view.result.id),
         result_seen=cookies.number(form.get("result_id", "")),
         decision_id=form.get("decision_id", ""),
     )
@@ -241,7 +241,7 @@ def _request_reason(
 def _conflict(desk: Desk, meanwhile: Meanwhile, said: str) -> Conflict:
     yours, label = _in_words(said), meanwhile.view.label
     if meanwhile.answer:
-        code = meanwhile.view.structure_code or _("no code")
+        code = meanwhile.view.result.structure_code or _("no code")
         return Conflict(reports.DecisionLine(code, _("Another bundle"), _("just now")), yours, said)
     if label is None:
         theirs = reports.DecisionLine(_("taken back"), _("another reviewer"), _("just now"))
@@ -363,14 +363,15 @@ def _item(
     held_by: str = "",
     blind_first: bool = False,
 ) -> QueueItem:
+    result = view.result
     return QueueItem(
         id=view.id,
         name=view.name,
-        code="" if is_blind(view, asked=blind_first) else view.structure_code or "",
-        why=reports.reason(view.reasons[0])[0] if view.reasons else "",
-        more=max(0, len(view.reasons) - 1),
+        code="" if is_blind(view, asked=blind_first) else result.structure_code or "",
+        why=reports.reason(result.reasons[0])[0] if result.reasons else "",
+        more=max(0, len(result.reasons) - 1),
         source=view.source,
-        at=local(view.done_at, desk.zone),
+        at=local(result.done_at, desk.zone),
         thumbnail=Picture(
             f"/pictures/{view.id}/thumb.jpg",
             _("Thumbnail of {name}").format(name=view.name),
@@ -379,7 +380,7 @@ def _item(
         ),
         href=href,
         current=current,
-        strange="strange" in view.reasons,
+        strange="strange" in result.reasons,
         held_by=held_by,
     )
 
@@ -457,7 +458,7 @@ def _filters(
     desk: Desk, narrowed: Mapping[str, str], waiting: Sequence[MicrographView], who: str
 ) -> Iterator[Filter]:
     yield Filter(_("All"), "/review", not narrowed)
-    present = {reason for view in waiting for reason in view.reasons}
+    present = {reason for view in waiting for reason in view.result.reasons}
     for word in (word for word in reports.REASONS if word in present):
         yield Filter(
             reports.reason(word)[0], _href("", {"reason": word}), narrowed.get("reason") == word
@@ -543,14 +544,15 @@ def _review_page(
     held_by: str = "",
     missing: ReasonRequest | None = None,
 ) -> ReviewPage:
+    result = view.result
     narrowed = _narrowed(request)
     who = cookies.name_of(request)
     queue, held = _queue(desk, narrowed, who, limit=AROUND_SHOWN), _held(desk, who)
     blind_first = _is_blind_first(request, narrowed)
     blind = is_blind(view, asked=blind_first)
-    if not blind and view.structure_code:
-        desk.shown.add(who, view.result_id)
-    unseen = blind and not desk.shown.has(who, view.result_id)
+    if not blind and result.structure_code:
+        desk.shown.add(who, result.id)
+    unseen = blind and not desk.shown.has(who, result.id)
     use = label_uses.find_use(desk, view) if not blind else None
     fields = specimen_fields.fields_of(desk, view)
     taxonomy = desk.taxonomy()
@@ -588,7 +590,7 @@ def _review_page(
         layers=() if blind else tuple(iter_layers(desk, view, texts)),
         ruler=ruler_of(view),
         confirm=_confirm(view) if not blind else None,
-        subtypes=tuple(list_subtypes(taxonomy, None if blind else view.structure_code)),
+        subtypes=tuple(list_subtypes(taxonomy, None if blind else result.structure_code)),
         strange_kinds=tuple(_choices("strange", reports.STRANGE_KINDS, reports.strange_kind)),
         unusable_whys=tuple(_unusable_whys()),
         criteria=tuple(
@@ -597,7 +599,7 @@ def _review_page(
         ),
         criterion=name_criterion(taxonomy),
         comment=comment,
-        result_id=str(view.result_id),
+        result_id=str(result.id),
         label_id=str(view.label.id) if view.label else "",
         siblings=tuple(_siblings(fields, view, narrowed, blind_first=blind_first)),
         together=0 if blind else len(specimen_fields.waiting(fields, view)),
@@ -708,7 +710,7 @@ def _width_um(view: MicrographView) -> float | None:
 def _holds(view: MicrographView, *, blind_first: bool) -> str:
     if view.label is not None and not view.doubt:
         return view.label.code or ""
-    return "" if is_blind(view, asked=blind_first) else view.structure_code or ""
+    return "" if is_blind(view, asked=blind_first) else view.result.structure_code or ""
 
 
 def _state(view: MicrographView) -> str:
@@ -718,7 +720,7 @@ def _state(view: MicrographView) -> str:
 
 
 def _confirm(seen: MicrographView) -> Choice | None:
-    code = seen.structure_code
+    code = seen.result.structure_code
     return Choice(f"code:{code}", code, suggested=True) if code else None
 
 

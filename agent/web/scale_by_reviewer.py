@@ -114,7 +114,7 @@ def router(desk: Desk) -> APIRouter:
 
 def list_objectives(desk: Desk, view: MicrographView) -> list[Calibration]:
     """Return the objectives of a micrograph's source that hold for its size and day."""
-    taken_at = view.taken_at or view.done_at
+    taken_at = view.taken_at or view.result.done_at
     table = Provenance(objectives=desk.objectives.get(view.source, ()))
     found = []
     for name in dict.fromkeys(entry.name for entry in table.objectives):

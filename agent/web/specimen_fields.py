@@ -77,15 +77,15 @@ def is_blind(view: MicrographView, *, asked: bool = False) -> bool:
 def remember_shown(desk: Desk, micrographs: Iterable[MicrographView], who: str) -> None:
     """Record that a page has shown a reviewer the answers that are not hidden."""
     for view in micrographs:
-        if view.structure_code and not is_blind(view):
-            desk.shown.add(who, view.result_id)
+        if view.result.structure_code and not is_blind(view):
+            desk.shown.add(who, view.result.id)
 
 
 def remember_read(desk: Desk, micrographs: Iterable[MicrographView], who: str) -> None:
     """Record that a named reader got the answers, hidden ones too, from the API or a file."""
     for view in micrographs if who else ():
-        if view.structure_code and view.awaits:
-            desk.shown.add(who, view.result_id)
+        if view.result.structure_code and view.awaits:
+            desk.shown.add(who, view.result.id)
 
 
 def is_done_by(view: MicrographView, who: str) -> bool:

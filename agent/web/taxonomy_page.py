@@ -223,7 +223,7 @@ def _find_examples(desk: Desk) -> dict[str, str]:
 
 def _list_sets(desk: Desk) -> tuple[Link, ...]:
     names = dict.fromkeys(
-        view.source for view in desk.store.results.iter_all() if view.origin == "import"
+        view.source for view in desk.store.results.iter_all() if view.result.origin == "import"
     )
     return tuple(
         Link(name.removeprefix(IMPORTED), f"{PATH}?source={quote(name, safe='')}") for name in names
@@ -235,7 +235,7 @@ def _draft_of_set(desk: Desk, source: str) -> TaxonomyDraft:
     ids = {
         view.id
         for view in desk.store.results.iter_all()
-        if view.origin == "import" and view.source == source
+        if view.result.origin == "import" and view.source == source
     }
     codes = {
         entry.code

@@ -46,7 +46,7 @@ def build_viewer(desk: Desk, seen: MicrographView, *, reviewer: str) -> Viewer:
         um_per_px=seen.um_per_px,
         full=f"/pictures/{seen.id}/full.jpg" if seen.crop else "",
         companions=f"/review/{seen.id}/companions",
-        place=seen.strangeness.where,
+        place=seen.result.strangeness.where,
         border=seen.crop,
         outline=seen.crop_facts.polygon,
         marks=seen.crop_facts.marks,
@@ -95,7 +95,7 @@ def _iter_references(desk: Desk, view: MicrographView) -> Iterator[dict[str, Any
 
     Every code has its group, so that the list does not reveal the model's answer.
     """
-    nearest = view.strangeness.nearest
+    nearest = view.result.strangeness.nearest
     taxonomy = desk.taxonomy()
     codes = [s.code(size.name) for s in taxonomy.subtypes for size in s.sizes]
     for code in [code for code in codes if code in nearest]:

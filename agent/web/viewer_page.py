@@ -47,8 +47,8 @@ def _build_page(desk: Desk, request: Request, view: MicrographView) -> ViewerPag
     )
     is_hidden = is_blind(view, asked=cookies.is_blind_first(request))
     layers = () if is_hidden else tuple(iter_layers(desk, view, texts))
-    if layers and view.structure_code:
-        desk.shown.add(who, view.result_id)  # a map tells which code the model gave
+    if layers and view.result.structure_code:
+        desk.shown.add(who, view.result.id)  # a map tells which code the model gave
     return ViewerPage(
         site=desk.site,
         reviewer=who,

@@ -97,7 +97,9 @@ def test_killed_at_random_moments_the_bundle_at_work_is_whole_and_one_that_was_s
 
 
 def bundles_of(store):
-    return [view.bundle for view in store.results.iter_all() if view.origin == "watch"]
+    return [
+        view.result.bundle for view in store.results.iter_all() if view.result.origin == "watch"
+    ]
 
 
 def test_a_bundle_changed_by_one_byte_is_refused_by_name_and_the_one_before_serves(

@@ -102,12 +102,12 @@ def test_what_two_people_say_is_new_to_the_next_retraining(played, capsys):
 
 def test_process_data_comes_from_the_names(played):
     with Store.open(store_url(played / "data"), site="Demonstration", agent="test") as store:
-        views = [view for view in store.results.iter_all() if view.origin == "watch"]
+        views = [view for view in store.results.iter_all() if view.result.origin == "watch"]
 
         assert views
         assert all(view.process_data["microscope"] == "LOM-07" for view in views)
         assert all(re.fullmatch(r"\d+", view.process_data["order"]) for view in views)
-        assert all(view.bundle for view in views)
+        assert all(view.result.bundle for view in views)
 
 
 def test_a_folder_with_other_things_in_it_is_left_alone(tmp_path, capsys):

@@ -125,7 +125,7 @@ def test_with_answers_hidden_the_archive_counts_no_code_and_a_search_for_it_is_r
 ):
     one = lab.take("G7", name="one.tif", reasons=("uncertain",))
     browser.cookies.set("blind_first", "1")
-    result = lab.store.results.find(one).result_id
+    result = lab.store.results.find(one).result.id
 
     for query in ("", "?q=one", "?month=2026-11"):
         assert "G7" not in browser.get(f"/archive{query}").text
@@ -155,19 +155,19 @@ def test_an_answer_that_was_read_elsewhere_makes_no_blind_decision(lab, desk, br
     answer = browser.post(path, data=sent) if sent else browser.get(path)
 
     assert answer.status_code == 200
-    assert desk.shown.has("Ann", lab.store.results.find(one).result_id)
+    assert desk.shown.has("Ann", lab.store.results.find(one).result.id)
 
 
 def test_the_facts_of_a_night_that_were_read_make_no_blind_decision(lab, desk, browser):
     one = lab.take("G7", reasons=("control_sample",), **KEYS)
     write_report(lab.store, lab.archive, lab.reports, DAY.date(), SETTINGS, now=NEXT_DAY)
-    result = lab.store.results.find(one).result_id
+    result = lab.store.results.find(one).result.id
 
     browser.get(f"/reports/{DAY.date()}.html")
     assert not desk.shown.has("Ann", result)
     facts = browser.get(f"/reports/{DAY.date()}.json").json()
 
-    assert [entry["structure_code"] for entry in facts["micrographs"]] == ["G7"]
+    assert [entry["result"]["structure_code"] for entry in facts["micrographs"]] == ["G7"]
     assert desk.shown.has("Ann", result)
 
 
@@ -181,7 +181,7 @@ def test_damaged_facts_of_a_night_are_not_served(lab, desk, browser):
 
     assert answer.status_code == 404
     assert "G7" not in answer.text
-    assert not desk.shown.has("Ann", lab.store.results.find(one).result_id)
+    assert not desk.shown.has("Ann", lab.store.results.find(one).result.id)
 
 
 def test_the_report_of_a_night_does_not_tell_a_label_that_is_suspect(tmp_path):
@@ -210,7 +210,7 @@ def test_a_program_that_reads_the_queue_shows_nobody_anything(lab, desk, browser
 
     browser.get("/api/v1/queue")
 
-    assert not desk.shown.has("Ann", lab.store.results.find(one).result_id)
+    assert not desk.shown.has("Ann", lab.store.results.find(one).result.id)
 
 
 def test_the_report_of_a_night_leads_to_a_decision_and_does_not_tell_the_answer(tmp_path):

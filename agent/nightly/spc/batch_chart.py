@@ -117,7 +117,7 @@ def _find_size(micrograph: MicrographView) -> float | None:
     if decision is not None:
         match = SIZE.search(decision.code or "") if decision.kind == "code" else None
         return fmean((int(match[1]), int(match[2] or match[1]))) if match else None
-    low, high = micrograph.size_min, micrograph.size_max
+    low, high = micrograph.result.size_min, micrograph.result.size_max
     return None if low is None or high is None else fmean((low, high))
 
 

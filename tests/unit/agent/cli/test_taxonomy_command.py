@@ -58,7 +58,7 @@ def test_check_names_labels_that_would_be_left_out_and_lists_that_change(shell):
 
 def test_check_accepts_what_changes_nothing(shell):
     for view in list(shell.lab.store.results.iter_all()):
-        if view.structure_code == "B7":
+        if view.result.structure_code == "B7":
             shell.lab.store.labels.undo(view.id, by="Ann", at=DAY)
     names = "".join(f'[[size]]\nname = "{size}"\n' for size in ("5", "6", "7", "8", "9-10"))
     sizes = 'sizes = ["5", "6", "7", "8", "9-10"]\n'

@@ -112,7 +112,7 @@ def test_facts_come_back_from_their_text_as_they_were(lab):
     text = to_text(facts)
 
     assert to_text(from_text(text)) == text
-    assert json.loads(text)["micrographs"][0]["structure_code"] == "G8"
+    assert json.loads(text)["micrographs"][0]["result"]["structure_code"] == "G8"
     assert parse_summary(text) == facts.summary
 
 
@@ -130,10 +130,13 @@ def test_the_first_writing_freezes_the_facts(lab):
 
 def test_a_doubt_about_the_subtype_is_said_as_one(lab):
     sure = lab.store.results.find(lab.take(reasons=("uncertain",)))
-    torn = dataclasses.replace(sure, subtype_probabilities={"B": 0.08, "G": 0.55, "M": 0.37})
+    shares = {"B": 0.08, "G": 0.55, "M": 0.37}
+    unsure = dataclasses.replace(
+        sure, result=dataclasses.replace(sure.result, subtype_probabilities=shares)
+    )
 
     assert "against G" in _describe_uncertainty(sure)
-    assert _describe_uncertainty(torn) == "G8 85 % against subtype M 37 %."
+    assert _describe_uncertainty(unsure) == "G8 85 % against subtype M 37 %."
 
 
 def test_a_refresh_is_a_recorded_revision(lab):
@@ -254,7 +257,9 @@ def test_an_unusual_field_gets_no_advice_on_its_preparation(lab, defect, strange
     lab.take(reasons=("input_defect",))
     (view,) = lab.store.review_queue.list_micrographs()
     strangeness = StoredStrangeness(is_flagged=strange, defects=(defect,))
-    micrograph = dataclasses.replace(view, strangeness=strangeness)
+    micrograph = dataclasses.replace(
+        view, result=dataclasses.replace(view.result, strangeness=strangeness)
+    )
 
     causes = list(iter_causes(micrograph))
 
@@ -704,9 +709,10 @@ def test_people_who_judge_twice_are_compared_by_code_and_by_size(lab):
 # --- what is unlike everything taught -----------------------------------------------------------
 
 
-def far(view, away, **changed):
+def far(view, away):
+    strangeness = StoredStrangeness(companions={"knn": away})
     return dataclasses.replace(
-        view, strangeness=StoredStrangeness(companions={"knn": away}), **changed
+        view, result=dataclasses.replace(view.result, strangeness=strangeness)
     )
 
 
@@ -738,6 +744,10 @@ def test_what_is_asked_for_once_more_waits_with_its_reason_and_leaves_a_trail(la
     lab.store.review_queue.add([public_id], Reason.UNLIKE_TAUGHT, by="agent", at=DAY)
 
     (view,) = lab.store.review_queue.list_micrographs()
-    assert (view.id, view.reasons, view.handling) == (public_id, ("unlike_taught",), "review")
+    assert (view.id, view.result.reasons, view.result.handling) == (
+        public_id,
+        ("unlike_taught",),
+        "review",
+    )
     (act,) = lab.store.audit_log.iter_acts("micrograph.asked_again")
     assert (act.subject, act.facts) == (public_id, {"reason": "unlike_taught"})

@@ -164,10 +164,10 @@ def test_another_subtype_than_ordered_is_the_first_reason_and_the_size_as_ordere
     bench.take()
 
     (view,) = bench.store.review_queue.list_micrographs()
-    assert view.reasons == ("unexpected_subtype", "uncertain")
-    assert view.expected["subtypes"] == ["G"]
-    assert view.expected["codes"] == ["G8"]
-    assert view.expected["sizes"]["G"] == {"7": 0.2, "8": 0.8}
+    assert view.result.reasons == ("unexpected_subtype", "uncertain")
+    assert view.result.expected["subtypes"] == ["G"]
+    assert view.result.expected["codes"] == ["G8"]
+    assert view.result.expected["sizes"]["G"] == {"7": 0.2, "8": 0.8}
     first, _ = iter_causes(view)
     assert first.sentence == "Ordered G, looks like B: mix-up or heat treatment?"
 
@@ -181,7 +181,7 @@ def test_a_material_nobody_validated_goes_to_a_person_with_the_sentence(bench):
     bench.take()
 
     (view,) = bench.store.review_queue.list_micrographs()
-    assert view.reasons == ("out_of_scope",)
+    assert view.result.reasons == ("out_of_scope",)
     (cause,) = iter_causes(view)
     assert cause.sentence == "Material 100Cr6 has 0 validated specimens."
 
@@ -222,7 +222,7 @@ def test_a_specimen_begun_before_a_restart_is_judged_to_its_end_by_its_bundle(be
     bench.export("4711_02_1.png", seed=3)
     bench.take()
 
-    assert {view.process_data["specimen"]: view.bundle for view in bench.views()} == {
+    assert {view.process_data["specimen"]: view.result.bundle for view in bench.views()} == {
         "01": OLD,
         "02": NEW,
     }
@@ -238,7 +238,7 @@ def test_a_bundle_that_is_gone_leaves_the_rest_of_its_specimen_to_people(bench):
     bench.take()
 
     (view,) = bench.store.review_queue.list_micrographs()
-    assert (view.bundle, view.reasons) == ("", ("untrained",))
+    assert (view.result.bundle, view.result.reasons) == ("", ("untrained",))
 
 
 @pytest.mark.parametrize("first", [OLD, NEW])
@@ -263,7 +263,7 @@ def test_two_agents_with_two_bundles_never_split_a_specimen(address, tmp_path, f
     claims = [agent.pipeline.process_batch(1) for agent in agents for _ in range(3)]
 
     assert sum(taken.stored for taken in claims) == 6
-    assert {view.bundle for view in bench.store.results.iter_all()} == {first}
+    assert {view.result.bundle for view in bench.store.results.iter_all()} == {first}
     for agent in agents:
         agent.store.close()
 
@@ -337,7 +337,7 @@ def test_the_store_itself_refuses_a_second_bundle(bench):
     bench.take()
 
     assert (given_back.stored, given_back.given_back) == (0, 1)
-    assert {view.bundle for view in bench.views()} == {"20261101-0badcafe"}
+    assert {view.result.bundle for view in bench.views()} == {"20261101-0badcafe"}
     assert issubclass(OtherBundle, Exception)
 
 
@@ -370,7 +370,7 @@ def test_a_doubted_label_waits_on_whether_its_order_is_urgent_or_not(bench):
     bench.take()
     assert bench.store.review_queue.list_micrographs() == [], "all of them are automatic"
     for view in bench.views():
-        label = Decision(kind="code", by="Ada", code=view.structure_code)
+        label = Decision(kind="code", by="Ada", code=view.result.structure_code)
         label_id = bench.store.labels.decide(view.id, label, at=bench.clock())
         doubt = {"label_id": label_id, "sentence": "label", "by": "agent", "at": bench.clock()}
         assert bench.store.labels.mark_suspect(view.id, **doubt)

@@ -127,7 +127,7 @@ def review_everything(own: OwnLab, codes: dict[str, str]) -> list[tuple[str, str
     """Decide every exported micrograph by its true code; id and code come back."""
     store = own.store()
     try:
-        views = [view for view in store.results.iter_all() if view.origin != "import"]
+        views = [view for view in store.results.iter_all() if view.result.origin != "import"]
     finally:
         store.close()
     decided = []

@@ -406,7 +406,7 @@ def test_a_result_without_size_numbers_is_kept_and_sent_without_them(tmp_path):
 
     (sent,) = (tmp_path / "outbox").glob("*.csv")
     (row,) = csv.DictReader(sent.read_text("utf-8").splitlines())
-    assert (view.size_min, view.size_max) == (None, None)
+    assert (view.result.size_min, view.result.size_max) == (None, None)
     assert (row["conformity"], row["structure_code"]) == ("conforms", "Gfine")
     assert (row["size_min"], row["size_max"]) == ("", "")
 

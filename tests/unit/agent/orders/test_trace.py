@@ -321,7 +321,8 @@ def test_the_archived_crop_is_judged_again(desk, says, outcome, sentence):
 
 
 def test_another_answer_in_another_precision_is_no_difference(desk):
-    view = replace(desk.store.results.find(desk.take(1)), precision="bf16")
+    view = desk.store.results.find(desk.take(1))
+    view = replace(view, result=replace(view.result, precision="bf16"))
 
     same, other = (judge_again(view, desk.lab.archive, Parrot(BUNDLE, s)) for s in ("G8", "G7"))
 

@@ -40,7 +40,7 @@ def draw(bench, name, code, seed):
 
 def find_needles(bench):
     views = bench.views()
-    return views, bench.store.needle_fields.list_of([view.result_id for view in views])
+    return views, bench.store.needle_fields.list_of([view.result.id for view in views])
 
 
 def test_a_drawn_micrograph_is_stored_with_its_needles(bench):
@@ -52,7 +52,7 @@ def test_a_drawn_micrograph_is_stored_with_its_needles(bench):
     bench.take()
 
     (view,), needles = find_needles(bench)
-    field = needles[view.result_id]
+    field = needles[view.result.id]
     assert (field.status, field.calibration) == (NeedleStatus.MEASURED, None)
     assert field.l50_um < field.l90_um < field.l99_um <= field.maximum_um + 1
     lengths = [needle.length_um for needle in field.longest]
@@ -61,7 +61,7 @@ def test_a_drawn_micrograph_is_stored_with_its_needles(bench):
     assert field.area_um2 == pytest.approx(700 * 550 * 0.2**2)
     assert all(0 <= x <= 700 and 0 <= y <= 550 for x, y in field.longest[0].line_px)
     assert sum(field.histogram.by_number) >= field.needles
-    assert view.handling == Handling.AUTOMATIC
+    assert view.result.handling == Handling.AUTOMATIC
 
 
 def test_where_it_is_switched_off_nothing_is_measured(bench):
@@ -81,11 +81,11 @@ def test_a_size_that_the_lengths_contradict_goes_to_review_with_both_numbers(ben
     bench.take()
 
     (view,), needles = find_needles(bench)
-    assert (view.handling, view.reasons) == (Handling.REVIEW, ("needles_disagree",))
-    assert view.needles_conflict.in_english() == (
+    assert (view.result.handling, view.result.reasons) == (Handling.REVIEW, ("needles_disagree",))
+    assert view.result.needles_conflict.in_english() == (
         "size 8, but L90 = 31 µm, not calibrated here (expected 7 to 28 µm)"
     )
-    assert needles[view.result_id] == coarse
+    assert needles[view.result.id] == coarse
 
 
 def test_lengths_that_agree_with_the_size_bring_no_review(bench):
@@ -97,7 +97,7 @@ def test_lengths_that_agree_with_the_size_bring_no_review(bench):
     bench.take()
 
     (view,) = bench.views()
-    assert (view.handling, str(view.needles_conflict)) == (Handling.AUTOMATIC, "")
+    assert (view.result.handling, str(view.result.needles_conflict)) == (Handling.AUTOMATIC, "")
 
 
 def test_without_a_bundle_the_lengths_are_stored_and_contradict_nothing(bench):
@@ -107,7 +107,7 @@ def test_without_a_bundle_the_lengths_are_stored_and_contradict_nothing(bench):
     bench.take()
 
     (view,), needles = find_needles(bench)
-    assert (view.reasons, needles[view.result_id]) == (("untrained",), measured())
+    assert (view.result.reasons, needles[view.result.id]) == (("untrained",), measured())
 
 
 def test_lengths_are_corrected_by_the_calibration_of_subtype_and_microscope(bench):
@@ -123,6 +123,6 @@ def test_lengths_are_corrected_by_the_calibration_of_subtype_and_microscope(benc
     bench.take()
 
     (view,), stored = find_needles(bench)
-    field = stored[view.result_id]
+    field = stored[view.result.id]
     assert (field.calibration, field.l90_um) == ("G/LOM 2", 16.0)
     assert field.maximum_um == pytest.approx(measured().maximum_um / 1.25, abs=0.01)

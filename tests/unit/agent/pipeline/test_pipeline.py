@@ -187,9 +187,9 @@ def test_a_file_at_rest_becomes_rows_and_pixels(bench):
     (view,) = bench.views()
     assert taken.stored == 1
     assert bench.fates() == {"a.png": "done"}
-    assert view.structure_code == "G8"
+    assert view.result.structure_code == "G8"
     assert bench.archive.crop_path(view.sha256, 0).is_file()
-    assert sorted(bench.archive.maps(view.sha256, 0, view.bundle)) == [
+    assert sorted(bench.archive.maps(view.sha256, 0, view.result.bundle)) == [
         "size",
         "strangeness",
         "subtype",
@@ -203,8 +203,8 @@ def test_without_a_bundle_everything_is_stored_and_waits_for_a_person(bench):
     bench.take()
 
     (view,) = bench.store.review_queue.list_micrographs()
-    assert (view.handling, tuple(view.reasons)) == ("review", ("untrained",))
-    assert view.structure_code is None
+    assert (view.result.handling, tuple(view.result.reasons)) == ("review", ("untrained",))
+    assert view.result.structure_code is None
     assert bench.archive.original_path(view.sha256)
 
 
@@ -280,7 +280,7 @@ def test_a_rename_keeps_its_result(bench):
 
     (view,) = bench.views()
     assert bench.fates() == {"renamed.png": "done"}
-    assert view.structure_code == "G8"
+    assert view.result.structure_code == "G8"
 
 
 def test_a_file_overwritten_while_it_is_read_is_not_taken_half_written(bench):
@@ -838,7 +838,7 @@ def test_a_promotion_holds_from_the_next_specimen_on(bench):
     bench.export("1_2_a.png", seed=3)
     bench.take()
 
-    bundles = {os.path.basename(view.path): view.bundle for view in bench.views()}  # noqa: PTH119
+    bundles = {os.path.basename(view.path): view.result.bundle for view in bench.views()}  # noqa: PTH119
     assert bundles == {
         "1_1_a.png": "20260101-00000000",
         "1_1_b.png": "20260101-00000000",
@@ -869,7 +869,7 @@ def test_the_rest_of_a_specimen_whose_rollout_was_stopped_goes_to_review(bench):
     bench.take()
 
     views = {os.path.basename(view.path): view for view in bench.views()}  # noqa: PTH119
-    assert {name: view.bundle for name, view in views.items()} == {
+    assert {name: view.result.bundle for name, view in views.items()} == {
         "1_1_a.png": new,
         "1_1_b.png": "",
         "1_2_a.png": old,

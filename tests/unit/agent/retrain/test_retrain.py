@@ -242,7 +242,7 @@ def test_promotion_needs_a_name_and_a_reason(lab, store, capsys):
 def test_judging_again_stands_beside_the_old_answers(learned, capsys):
     lab, outcome = learned
     with Store.open(store_url(lab.folder / "data"), site="Small lab", agent="test") as store:
-        before = {view.id: view.bundle for view in store.results.iter_all()}
+        before = {view.id: view.result.bundle for view in store.results.iter_all()}
 
         assert lab.agent("reprocess", "--bundle", outcome.candidate, "--json") == 0
         first = json.loads(capsys.readouterr().out)
@@ -251,7 +251,7 @@ def test_judging_again_stands_beside_the_old_answers(learned, capsys):
 
         assert (first["judged"], first["known"]) == (len(before), 0)
         assert (second["judged"], second["known"]) == (0, len(before))
-        assert {view.id: view.bundle for view in store.results.iter_all()} == before
+        assert {view.id: view.result.bundle for view in store.results.iter_all()} == before
 
 
 def test_running_agents_judge_queued_units_in_a_child_while_they_are_idle(taught_lab, tmp_path):

@@ -96,8 +96,9 @@ def test_of_a_few_specimens_nobody_draws_a_curve():
 def test_the_newest_of_what_waits_are_looked_at_whatever_their_place_in_the_queue(lab):
     lab.take("G8", reasons=("uncertain",))
     (one,) = lab.store.review_queue.list_micrographs()
+    at = one.result.done_at
     newest_first = [
-        replace(one, id=str(age), done_at=one.done_at - timedelta(hours=age))
+        replace(one, id=str(age), result=replace(one.result, done_at=at - timedelta(hours=age)))
         for age in range(POOL + 50)
     ]
 

@@ -262,7 +262,7 @@ def test_what_people_disagree_on_waits_in_the_review_also_where_a_label_holds(tm
 
     assert disputed == [round_.ids[0]]
     (waiting,) = store.review_queue.list_micrographs(reason="disagreement")
-    assert (waiting.id, waiting.reasons) == (disputed[0], ("doubted_label", "disagreement"))
+    assert (waiting.id, waiting.result.reasons) == (disputed[0], ("doubted_label", "disagreement"))
     assert (waiting.label.code, waiting.doubt) == ("G7", "raters")
     assert {
         labelled_micrograph.id: labelled_micrograph.is_doubted

@@ -60,8 +60,8 @@ def test_a_micrograph_that_was_put_up_for_review_later_was_automatic(lab):
 
     with lab.store.as_of(NOON) as past:
         view = past.results.find(public_id)
-        assert (view.handling, view.reasons, view.awaits) == ("automatic", (), False)
-        assert past.results.find(other).reasons == ("uncertain",)
+        assert (view.result.handling, view.result.reasons, view.awaits) == ("automatic", (), False)
+        assert past.results.find(other).result.reasons == ("uncertain",)
         assert past.results.find(other).awaits
 
 

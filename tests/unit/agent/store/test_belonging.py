@@ -24,8 +24,8 @@ def freeze(store, number, specimen, public_id):  # noqa: F811 - pytest's fixture
     view = store.results.find(public_id)
     field = {
         "id": public_id,
-        "structure_code": view.structure_code,
-        "bundle": view.bundle,
+        "structure_code": view.result.structure_code,
+        "bundle": view.result.bundle,
         "um_per_px": view.um_per_px,
         "decided": None,
     }

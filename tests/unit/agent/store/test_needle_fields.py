@@ -28,7 +28,7 @@ def add(store: Store, needles, sha256: str = SHA) -> int:
     taken(store, f"{sha256[:2]}.tif", replace(finding(sha256), needles=needles))
     view = store.results.find(sha256[:16])
     assert view is not None
-    return view.result_id
+    return view.result.id
 
 
 def name_differences(store: Store) -> str:

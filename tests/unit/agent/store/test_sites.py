@@ -341,7 +341,7 @@ def test_a_label_names_a_result_of_its_own_micrograph_alone(stores) -> None:
 
     with pytest.raises(WrongUse, match="no result of the number"):
         here.labels.decide(
-            SHA[:16], Decision("code", "Ada", code="G8", result_seen=foreign.result_id), at=AT
+            SHA[:16], Decision("code", "Ada", code="G8", result_seen=foreign.result.id), at=AT
         )
 
 

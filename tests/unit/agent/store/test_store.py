@@ -700,12 +700,12 @@ def test_a_view_says_what_was_found(store) -> None:
 
     assert view is not None
     assert view.path == str(FOLDER / "a.tif")
-    assert (view.structure_code, view.size_min, view.size_max) == ("G8", 8, 8)
+    assert (view.result.structure_code, view.result.size_min, view.result.size_max) == ("G8", 8, 8)
     assert view.crop == (0, 0, 2000, 1400)
     assert view.process_data == {"order": "4711", "specimen": "3"}
-    assert view.strangeness.p_value == 0.01
-    assert view.strangeness.where == (40, 20, 60, 40)
-    assert (view.reasons, view.awaits, view.label) == (("uncertain",), True, None)
+    assert view.result.strangeness.p_value == 0.01
+    assert view.result.strangeness.where == (40, 20, 60, 40)
+    assert (view.result.reasons, view.awaits, view.label) == (("uncertain",), True, None)
 
 
 def test_without_a_bundle_a_micrograph_waits_untrained(store) -> None:
@@ -713,7 +713,11 @@ def test_without_a_bundle_a_micrograph_waits_untrained(store) -> None:
 
     (view,) = store.review_queue.list_micrographs()
 
-    assert (view.structure_code, view.bundle, view.reasons) == (None, "", ("untrained",))
+    assert (view.result.structure_code, view.result.bundle, view.result.reasons) == (
+        None,
+        "",
+        ("untrained",),
+    )
 
 
 def test_the_queue_has_the_weightiest_first_and_can_be_narrowed(store) -> None:
@@ -752,7 +756,7 @@ def test_what_was_drawn_has_one_place_in_ten_however_much_else_waits(store) -> N
         store.review_queue.list_micrographs(limit=20),
     )
 
-    at = [n for n, view in enumerate(whole) if view.reasons != ("strange",)]
+    at = [n for n, view in enumerate(whole) if view.result.reasons != ("strange",)]
     assert at == [9, 19, 27]  # the last one behind the seven that are left
     assert [whole[n].id[0] for n in at] == ["0", "2", "1"]  # samples as they came
     assert [view.id for view in first] == [view.id for view in whole[:20]]
@@ -823,7 +827,9 @@ def test_a_promoted_bundles_answer_stands_beside_the_first_and_is_the_current_on
 
     assert store.results.add(SHA[:16], finding(bundle="20261124-00c0ffee"), role="live", at=AT)
 
-    assert [view.bundle for view in store.review_queue.list_micrographs()] == ["20261124-00c0ffee"]
+    assert [view.result.bundle for view in store.review_queue.list_micrographs()] == [
+        "20261124-00c0ffee"
+    ]
 
 
 def test_a_shadow_answer_changes_no_page(store) -> None:
@@ -831,7 +837,9 @@ def test_a_shadow_answer_changes_no_page(store) -> None:
 
     assert store.results.add(SHA[:16], finding(bundle="20261124-00c0ffee"), role="shadow", at=AT)
 
-    assert [view.bundle for view in store.review_queue.list_micrographs()] == ["20261101-0badcafe"]
+    assert [view.result.bundle for view in store.review_queue.list_micrographs()] == [
+        "20261101-0badcafe"
+    ]
 
 
 def test_a_worker_that_finishes_known_bytes_writes_no_second_result(store) -> None:
@@ -859,7 +867,7 @@ def test_a_decision_is_a_row_and_leaves_the_queue(store) -> None:
     view = store.results.find(SHA[:16])
     assert view is not None
     assert view.label is not None
-    assert (view.label.viewing_s, view.label.result_seen) == (7.5, view.result_id)
+    assert (view.label.viewing_s, view.label.result_seen) == (7.5, view.result.id)
 
 
 def test_of_several_decisions_all_are_stored_or_none(store) -> None:

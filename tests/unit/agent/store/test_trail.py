@@ -357,7 +357,7 @@ def test_a_statement_is_compared_with_the_rows_it_rests_on(address, store, outsi
     field = {
         "id": SHA[:16],
         "structure_code": "G8",
-        "bundle": store.results.find(SHA[:16]).bundle,
+        "bundle": store.results.find(SHA[:16]).result.bundle,
         "um_per_px": store.results.find(SHA[:16]).um_per_px,
         "decided": {"kind": "code", "said": "G7", "by": "Leo"},
     }

@@ -90,7 +90,7 @@ def test_a_review_is_requested_and_a_view_is_kept_with_the_enter_key(lab, tab): 
         with tab.expect_navigation():
             tab.keyboard.press("Enter")
         assert "Review of 1 micrograph requested." in tab.locator("main").inner_text()
-        assert lab.store.results.find(ids[-1]).reasons == ("requested",)
+        assert lab.store.results.find(ids[-1]).result.reasons == ("requested",)
 
         tab.get_by_text("Saved views").click()
         tab.fill("#view-name", "all G8")

@@ -122,7 +122,7 @@ def test_a_code_that_the_grid_has_shown_makes_no_blind_decision(lab):
         client.get("/archive")
 
     view = lab.store.results.find(shown)
-    assert desk.shown.has("Ann", view.result_id)
+    assert desk.shown.has("Ann", view.result.id)
 
 
 def test_reviews_are_requested_with_a_reason_that_the_audit_log_keeps(lab, browser):
@@ -140,7 +140,7 @@ def test_reviews_are_requested_with_a_reason_that_the_audit_log_keeps(lab, brows
     assert "Review of 2 micrographs requested." in answer.text
     assert str(answer.url).endswith("/archive?q=tif&reviewed=2")
     assert lab.store.review_queue.count() == 3
-    assert lab.store.results.find(plain_one).reasons == ("requested",)
+    assert lab.store.results.find(plain_one).result.reasons == ("requested",)
     assert lab.store.results.find(labelled).label.code == "G8"
     (act,) = lab.store.audit_log.iter_acts("archive.review_requested")
     assert (act.actor, act.facts["reason"]) == ("Ann", "new chart")

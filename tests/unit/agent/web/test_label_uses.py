@@ -29,7 +29,7 @@ def reviewer(desk, name="Ann"):
 
 def decide(lab, client, public_id, said="code:G8", *, blind=True):
     view = lab.store.results.find(public_id)
-    form = {"decision": said, "result_id": str(view.result_id), "label_id": "", "comment": "x"}
+    form = {"decision": said, "result_id": str(view.result.id), "label_id": "", "comment": "x"}
     return client.post(f"/review/{public_id}/decide", data=form | ({"blind": "1"} if blind else {}))
 
 

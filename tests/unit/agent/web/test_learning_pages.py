@@ -152,7 +152,7 @@ def test_what_to_label_next_is_a_list_with_the_learning_curve(bundles):  # noqa:
 
 def decide_in_queue(browser, lab, public_id):
     """Send the form of a page of the suggestions; return where the browser is led."""
-    result_id = lab.store.results.find(public_id).result_id
+    result_id = lab.store.results.find(public_id).result.id
     form = {"decision": "code:G8", "by": "Ann", "blind": "1", "suggested": "1"}
     sent = form | {"result_id": str(result_id), "label_id": ""}
     answer = browser.post(f"/review/{public_id}/decide", data=sent, follow_redirects=False)
@@ -329,7 +329,7 @@ def test_what_the_agent_chose_on_request_is_labelled_in_a_queue(own_lab):
         href = f"/review/{chosen[0]}?suggested=1"
         while href != "/review?suggested=1":
             public_id = href.removeprefix("/review/").partition("?")[0]
-            result_id = store.results.find(public_id).result_id
+            result_id = store.results.find(public_id).result.id
             form = {"decision": "code:G8", "by": "Ann", "blind": "1", "suggested": "1"}
             sent = form | {"result_id": str(result_id), "label_id": ""}
             answer = browser.post(f"/review/{public_id}/decide", data=sent, follow_redirects=False)

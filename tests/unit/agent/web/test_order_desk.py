@@ -309,7 +309,7 @@ def test_an_answer_that_an_orders_page_has_shown_is_not_given_blind_later(lab, b
     form = {"decision": "code:G8", "by": "Ann", "blind": "1"}
 
     for one in (shown, other):
-        result = {"result_id": str(lab.store.results.find(one).result_id)}
+        result = {"result_id": str(lab.store.results.find(one).result.id)}
         browser.post(f"/review/{one}/decide", data=form | result)
 
     assert [lab.store.results.find(one).label.blind for one in (shown, other)] == [False, True]
@@ -365,7 +365,7 @@ def test_a_reviewer_stays_within_the_fields_of_an_order_and_ends_at_the_desk(lab
 
     for one in ids:
         view = lab.store.results.find(one)
-        form = {"decision": "code:G8", "order": "4711", "result_id": str(view.result_id)}
+        form = {"decision": "code:G8", "order": "4711", "result_id": str(view.result.id)}
         answer = browser.post(f"/review/{one}/decide", data=form, follow_redirects=False)
         places.append(answer.headers["location"])
 
@@ -483,4 +483,4 @@ def test_maps_that_the_viewer_has_shown_make_no_blind_decision(lab):
         browser.cookies.set("reviewer", "Ann")
         browser.get(f"/review/{shown}/viewer")
 
-    assert desk.shown.has("Ann", lab.store.results.find(shown).result_id)
+    assert desk.shown.has("Ann", lab.store.results.find(shown).result.id)

@@ -28,7 +28,7 @@ def browser_of(lab):
 def sent(lab, public_id, *, code="G8", decision_id=ID, **more):
     view = lab.store.results.find(public_id)
     form = {"decision": f"code:{code}", "by": "Ann", "decision_id": decision_id}
-    form |= {"result_id": str(view.result_id), "label_id": ""}
+    form |= {"result_id": str(view.result.id), "label_id": ""}
     return browser_of(lab).post(
         f"/review/{public_id}/decide", data=form | more, follow_redirects=False
     )

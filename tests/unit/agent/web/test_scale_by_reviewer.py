@@ -251,7 +251,7 @@ def give(bench, view, um_per_px, by="Ann"):
 
 def test_the_running_agent_judges_it_again_at_the_scale_that_was_given(bench):
     view = unknown(bench)
-    assert view.reasons == ("scale_unknown",)
+    assert view.result.reasons == ("scale_unknown",)
 
     give(bench, view, 0.25)
     bench.pipeline.process_batch(4)
@@ -259,8 +259,8 @@ def test_the_running_agent_judges_it_again_at_the_scale_that_was_given(bench):
     after = bench.store.results.find(view.id)
     assert bench.classifier.scales == [None, 0.25]
     assert (after.um_per_px, after.um_per_px_source) == (0.25, "reviewer")
-    assert (after.handling, after.reasons, after.awaits) == ("automatic", (), False)
-    assert after.thresholds[GIVEN]["by"] == ["Ann"]
+    assert (after.result.handling, after.result.reasons, after.awaits) == ("automatic", (), False)
+    assert after.result.thresholds[GIVEN]["by"] == ["Ann"]
     assert bench.store.review_queue.count() == 0
     assert bench.store.audit_log.find_problems() == []
 
@@ -281,13 +281,13 @@ def test_it_is_judged_once_for_each_scale_also_by_the_next_agent(bench):
 
 def test_scales_that_disagreed_are_replaced_and_no_longer_in_doubt(bench):
     view = unknown(bench, warnings=("scale_conflict",))
-    assert view.reasons == ("scale_conflict",)
+    assert view.result.reasons == ("scale_conflict",)
 
     give(bench, view, 0.25)
     bench.pipeline.process_batch(4)
 
     after = bench.store.results.find(view.id)
-    assert (after.reasons, after.warnings) == ((), ())
+    assert (after.result.reasons, after.warnings) == ((), ())
 
 
 def test_another_bundle_is_asked_at_the_scale_that_was_given(bench):

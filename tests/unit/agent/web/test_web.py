@@ -84,7 +84,7 @@ def ann(browser):
 def form_of(lab, public_id, decision, **more):
     view = lab.store.results.find(public_id)
     label = str(view.label.id) if view.label else ""
-    return {"decision": decision, "result_id": str(view.result_id), "label_id": label, **more}
+    return {"decision": decision, "result_id": str(view.result.id), "label_id": label, **more}
 
 
 # --- the queue and the page ---------------------------------------------------------------------

@@ -83,7 +83,7 @@ def test_history_is_scored_from_what_was_kept_when_judged_and_what_was_filled_up
         assert scored.p_whole is not None
         assert 0 < scored.p_whole <= 1
         scaled.append(key)
-        assert scored.local_bundle == views[key].bundle
+        assert scored.local_bundle == views[key].result.bundle
     assert len(scaled) > total / 2
     exact = scorer.score(FeatureBatch.stack([read[key].features for key in scaled]))
     assert np.allclose(exact.p_whole, [kept[key].p_whole for key in scaled])

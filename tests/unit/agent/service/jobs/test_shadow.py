@@ -162,7 +162,7 @@ def small(own_lab):
 
 def test_a_shadow_stands_beside_what_counts_and_is_asked_once(small, capsys):
     lab, _, store, name = small
-    before = {view.id: view.result_id for view in store.results.iter_all()}
+    before = {view.id: view.result.id for view in store.results.iter_all()}
     capsys.readouterr()
     words = ("reprocess", "--bundle", name, "--shadow", "--days", "14", "--json")
 
@@ -173,7 +173,7 @@ def test_a_shadow_stands_beside_what_counts_and_is_asked_once(small, capsys):
 
     assert (first["judged"], first["known"], first["flips"]) == (2, 0, [])
     assert (second["judged"], second["known"]) == (0, 2)
-    assert {view.id: view.result_id for view in store.results.iter_all()} == before
+    assert {view.id: view.result.id for view in store.results.iter_all()} == before
     (entry, _) = store.audit_log.iter_acts("model.shadowed")
     assert (entry.subject, entry.facts["days"]) == (name, 14)
 
