@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from agent.anchors import list_losses
 from agent.nightly.headline import build_summary
 from agent.nightly.night_charts import gather_charts
-from agent.nightly.night_sources import gather_files, gather_sources
+from agent.nightly.night_sources import gather_files, gather_sources, is_within
 from agent.nightly.order_status import (
     OpenOrder,
     OrderStatus,
@@ -19,9 +19,6 @@ from agent.nightly.order_status import (
     instruments,
 )
 from agent.nightly.outages import is_free
-from agent.nightly.reported_files import (
-    is_within,
-)
 from agent.nightly.reported_needles import add_needles
 from agent.nightly.reviewer_agreement import agreement
 from agent.nightly.shadow_results import collect_shadow
@@ -103,6 +100,7 @@ def _gather(
     sources = gather_sources(
         store, present, (reported, files), (after, until), at=at, is_late=is_late
     )
+    last_file_at = max(sources.last_files.values(), default=None)
     refusals = [
         record for record in store.records.all(REFUSED) if is_within(record.at, after, until)
     ]
@@ -119,8 +117,8 @@ def _gather(
         waits_before=waits_before,
         reported=reported,
         unusable=files.unusable,
-        sources=sources.folders,
-        newest=sources.last_file_at,
+        sources=sources.sources,
+        newest=last_file_at,
         away=sources.outages,
         # A file that came again is something to be read, so such a night is not empty by plan.
         free=is_free(night, settings.free_days) and not files.duplicates,
@@ -142,7 +140,7 @@ def _gather(
         conforming=status.conforming,
         instruments=instruments(
             store,
-            [folder.name for folder in sources.folders],
+            [source.name for source in sources.sources],
             Counter(
                 micrograph.source
                 for micrograph in reported
@@ -181,12 +179,13 @@ def _gather(
         bundle=store.promotions.find_current() or "",
         words=dict(settings.words),
         texts=settings.texts,
-        last_file_at=sources.last_file_at,
+        last_file_at=last_file_at,
+        last_files=dict(sources.last_files),
         micrographs=reported,
         needle_limits=_find_needle_limits(settings.lab, reported, on=night),
         unusable=files.unusable,
         duplicates=files.duplicates,
-        sources=sources.folders,
+        sources=sources.sources,
         agreement=agreement(
             store.labelled_micrographs.list_all(origin="watch"),
             store.labels.list_double_reviews(),

@@ -19,8 +19,7 @@ if TYPE_CHECKING:
 
     from agent.nightly.order_status import OpenOrder
     from agent.nightly.outages import Outage
-    from agent.nightly.snapshot import Failed, Folder
-    from agent.store import MicrographView
+    from agent.store import FileFate, MicrographView, SourceHealth
 
 
 def build_summary(
@@ -30,8 +29,8 @@ def build_summary(
     orders: tuple[OpenOrder, ...],
     waits_before: int,
     reported: tuple[MicrographView, ...],
-    unusable: tuple[Failed, ...],
-    sources: tuple[Folder, ...],
+    unusable: tuple[FileFate, ...],
+    sources: tuple[SourceHealth, ...],
     newest: datetime | None,
     away: tuple[Outage, ...],
     free: bool,
@@ -97,7 +96,7 @@ def _empty(zone: str, newest: datetime | None, away: tuple[Outage, ...], *, free
 def _headline(
     reported: tuple[MicrographView, ...],
     waiting: list[MicrographView],
-    unusable: tuple[Failed, ...],
+    unusable: tuple[FileFate, ...],
     orders: Sequence[OpenOrder],
     waits_before: int,
 ) -> str:

@@ -315,8 +315,10 @@ def _night(
         rows=rows,
         unusable=tuple(build_unusable(file, facts) for file in facts.unusable[:LINES_PER_TABLE]),
         duplicates=tuple(
-            Duplicate(twin.path, twin.source, local(twin.at, facts.zone), twin.known_as)
-            for twin in facts.duplicates[:LINES_PER_TABLE]
+            Duplicate(
+                file.path, file.source, local(file.ended_at, facts.zone), file.duplicate_of or ""
+            )
+            for file in facts.duplicates[:LINES_PER_TABLE]
         ),
         p_values=tuple(
             micrograph.result.strangeness.p_value

@@ -153,7 +153,9 @@ def night_to_json(facts: NightFacts) -> dict[str, object]:
         "until": facts.until.astimezone(UTC).isoformat(),
         "taken": facts.summary.taken,
         "review": facts.summary.review,
-        "unusable": [[file.path, file.source, file.state, file.code] for file in facts.unusable],
+        "unusable": [
+            [file.path, file.source, file.state, file.known_code] for file in facts.unusable
+        ],
         "micrographs": compact_records(records),
         "left_out": len(facts.micrographs) - len(shown),
     }

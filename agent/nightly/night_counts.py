@@ -19,7 +19,8 @@ from reports import gettext as _
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from agent.nightly.snapshot import Failed, Folder, NightFacts
+    from agent.nightly.snapshot import NightFacts
+    from agent.store import FileFate, SourceHealth
 
 
 def format_expected(facts: NightFacts) -> str:
@@ -100,38 +101,40 @@ def hour_counts(facts: NightFacts) -> Iterator[Hour]:
         yield Hour(f"{start.astimezone(zone):%H:%M}", len(inside) - review, review)
 
 
-def build_source_count(folder: Folder, facts: NightFacts) -> SourceCount:
+def build_source_count(source: SourceHealth, facts: NightFacts) -> SourceCount:
     """Build the row of a source."""
-    mine = [micrograph for micrograph in facts.micrographs if micrograph.source == folder.name]
-    state, tone = describe_source(folder, facts)
+    mine = [micrograph for micrograph in facts.micrographs if micrograph.source == source.name]
+    last = facts.last_files.get(source.name)
+    state, tone = describe_source(source, facts)
     return SourceCount(
-        name=folder.name,
-        folder=folder.folder,
+        name=source.name,
+        folder=source.folder,
         taken=len(mine),
         review=sum(micrograph.is_flagged for micrograph in mine),
-        unusable=sum(file.source == folder.name for file in facts.unusable),
-        duplicates=sum(twin.source == folder.name for twin in facts.duplicates),
-        last_file=local(folder.last_file_at, facts.zone) if folder.last_file_at else "–",
+        unusable=sum(file.source == source.name for file in facts.unusable),
+        duplicates=sum(file.source == source.name for file in facts.duplicates),
+        last_file=local(last, facts.zone) if last else "–",
         state=state,
         tone=tone,
     )
 
 
-def describe_source(folder: Folder, facts: NightFacts) -> tuple[str, Tone]:
+def describe_source(source: SourceHealth, facts: NightFacts) -> tuple[str, Tone]:
     """Return the state of a source in words, and its tone."""
-    if not folder.online:
-        if folder.offline_since is None:
+    if not source.online:
+        if source.offline_since is None:
             return _("not reachable"), Tone.PROBLEM
-        since = local(folder.offline_since, facts.zone)
+        since = local(source.offline_since, facts.zone)
         return _("not reachable since {at}").format(at=since), Tone.PROBLEM
-    if folder.problem:
-        return folder.problem, Tone.ATTENTION
+    if source.problem:
+        return source.problem, Tone.ATTENTION
     return _("reachable"), Tone.CALM
 
 
-def build_unusable(file: Failed, facts: NightFacts) -> Unusable:
+def build_unusable(file: FileFate, facts: NightFacts) -> Unusable:
     """Build the row of a file that could not be used."""
-    title, action = reports.file_code(file.code)
+    code, sentence = file.known_code, file.reason or ""
+    title, action = reports.file_code(code)
     again = ""
     if file.state == "failed":
         title = _("Failed for now")
@@ -142,10 +145,10 @@ def build_unusable(file: Failed, facts: NightFacts) -> Unusable:
     return Unusable(
         path=file.path,
         source=file.source,
-        at=local(file.at, facts.zone),
-        code=file.code,
+        at=local(file.ended_at, facts.zone),
+        code=code,
         title=title,
-        sentence=f"{file.sentence[:1].upper()}{file.sentence[1:]}",
+        sentence=f"{sentence[:1].upper()}{sentence[1:]}",
         action=action,
         next=again,
     )

@@ -6,32 +6,25 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from agent.nightly.outages import outages, rewind_outages, rewind_sources
-from agent.nightly.reported_files import (
-    build_failed,
-    build_folder,
-    build_twin,
-    is_reported,
-    is_twin,
-    is_watched,
-    list_last_files,
-)
 from agent.store import OUTAGE
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from datetime import datetime
 
     from agent.nightly.outages import Outage
-    from agent.nightly.snapshot import Failed, Folder, Twin
-    from agent.store import MicrographView, Store
+    from agent.store import FileFate, MicrographView, SourceHealth, Store
+
+
+UNUSABLE_STATES = ("set_aside", "failed")
 
 
 @dataclass(frozen=True, slots=True)
 class NightFiles:
     """Files of the night that have no result."""
 
-    unusable: tuple[Failed, ...]
-    duplicates: tuple[Twin, ...]
+    unusable: tuple[FileFate, ...]
+    duplicates: tuple[FileFate, ...]
 
 
 def gather_files(store: Store, after: datetime, until: datetime) -> NightFiles:
@@ -42,18 +35,35 @@ def gather_files(store: Store, after: datetime, until: datetime) -> NightFiles:
         *store.files.iter_status("duplicate", done_after=after),
     )
     return NightFiles(
-        tuple(build_failed(fate, until) for fate in fates if is_reported(fate, after, until)),
-        tuple(build_twin(fate) for fate in fates if is_twin(fate, after, until)),
+        tuple(fate for fate in fates if is_reported(fate, after, until)),
+        tuple(
+            fate
+            for fate in fates
+            if fate.state == "duplicate" and is_within(fate.done_at, after, until)
+        ),
     )
+
+
+def is_reported(fate: FileFate, after: datetime, until: datetime) -> bool:
+    """Return whether a file that could not be used is named in this night."""
+    # A file that is still tried again has no end yet: it is named every night until it has.
+    if fate.state == "failed":
+        return fate.first_seen_at <= until
+    return fate.state in UNUSABLE_STATES and is_within(fate.done_at, after, until)
+
+
+def is_within(instant: datetime | None, after: datetime, until: datetime) -> bool:
+    """Return whether an instant is in (after, until]."""
+    return instant is not None and after < instant <= until
 
 
 @dataclass(frozen=True, slots=True)
 class NightSources:
     """Sources that are watched or named in the night, and when they were away."""
 
-    folders: tuple[Folder, ...]
+    sources: tuple[SourceHealth, ...]
     outages: tuple[Outage, ...]
-    last_file_at: datetime | None
+    last_files: Mapping[str, datetime]
 
 
 def gather_sources(
@@ -80,7 +90,7 @@ def gather_sources(
     named = (
         {micrograph.source for micrograph in reported}
         | {failed.source for failed in files.unusable}
-        | {twin.source for twin in files.duplicates}
+        | {duplicate.source for duplicate in files.duplicates}
     )
     past_outages = present.records.all(OUTAGE)
     watched = [
@@ -89,7 +99,26 @@ def gather_sources(
         if health.name in named or is_watched(health)
     ]
     return NightSources(
-        tuple(build_folder(health, last) for health in watched),
+        tuple(watched),
         outages(rewind_outages(past_outages, at), watched, after, until),
-        max(last.values(), default=None),
+        last,
     )
+
+
+def is_watched(health: SourceHealth) -> bool:
+    """Return whether a source is a watched folder."""
+    # A folder that was imported once is a source too, but no night's.
+    return health.last_scan_at is not None or not health.online or bool(health.mode)
+
+
+def list_last_files(
+    store: Store, until: datetime, reported: Iterable[MicrographView]
+) -> dict[str, datetime]:
+    """Return when each source's newest micrograph was done, up to the night's end."""
+    last: dict[str, datetime] = {}
+    for micrograph in reported:
+        last[micrograph.source] = max(
+            micrograph.result.done_at, last.get(micrograph.source, micrograph.result.done_at)
+        )
+    # The report of an empty night names the last file: only then are all files queried.
+    return last or store.files.find_last_done(until)

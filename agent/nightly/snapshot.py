@@ -21,7 +21,7 @@ from agent.nightly.spc.batch_chart import BatchChart, BatchSize
 from agent.nightly.spc.individuals_chart import Individuals
 from agent.nightly.spc.p_chart import Drift, Tally, Trend
 from agent.orders.class_texts import ClassTexts
-from agent.store import MicrographView
+from agent.store import FileFate, MicrographView, SourceHealth
 from reports import Language, Message, read_message
 
 if TYPE_CHECKING:
@@ -77,45 +77,6 @@ class NightSettings:
     control_every: timedelta = timedelta(0)
     host: str = ""
     rules_at: Callable[[Store, datetime], tuple[OrderPolicy | None, str]] | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Failed:
-    """A file that could not be used."""
-
-    path: str
-    source: str
-    at: datetime
-    state: str
-    code: str
-    sentence: str
-    attempts: int
-    next_try_at: datetime | None
-    sha256: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class Twin:
-    """A file whose content was already stored."""
-
-    path: str
-    source: str
-    at: datetime
-    known_as: str
-
-
-@dataclass(frozen=True, slots=True)
-class Folder:
-    """A source in its last known state."""
-
-    name: str
-    folder: str
-    mode: str
-    online: bool
-    offline_since: datetime | None
-    last_scan_at: datetime | None
-    last_file_at: datetime | None
-    problem: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,9 +181,11 @@ class NightFacts:
     micrographs: tuple[MicrographView, ...]
     needle_limits: dict[str, float] = field(default_factory=dict)
     """Public id → the limit of L90, µm, that the order of the micrograph has to keep."""
-    unusable: tuple[Failed, ...]
-    duplicates: tuple[Twin, ...]
-    sources: tuple[Folder, ...]
+    unusable: tuple[FileFate, ...]
+    duplicates: tuple[FileFate, ...]
+    sources: tuple[SourceHealth, ...]
+    last_files: dict[str, datetime] = field(default_factory=dict)
+    """Source → when its newest micrograph was done."""
     agreement: ReviewerAgreement | None = None
     outages: tuple[Outage, ...] = ()
     language: Language = "en"

@@ -117,7 +117,7 @@ def _reason_lines(facts: NightFacts) -> Iterator[VerdictLine]:
 
 def _file_lines(facts: NightFacts) -> Iterator[VerdictLine]:
     if facts.unusable:
-        kinds = Counter(_within(reports.file_code(file.code)[0]) for file in facts.unusable)
+        kinds = Counter(_within(reports.file_code(file.known_code)[0]) for file in facts.unusable)
         each = _("{n} {kind}")
         counted = ", ".join(each.format(n=n, kind=kind) for kind, n in kinds.most_common())
         text = ngettext(

@@ -9,17 +9,19 @@ attempt was counted before it began. A worker that lost its lease changes nothin
 
 from __future__ import annotations
 
+from collections.abc import Mapping  # noqa: TC003 - pydantic reads it
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from enum import IntEnum, StrEnum
 from types import MappingProxyType
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
 from agent.errors import FileCode
+from agent.store.stored_facts import NOT_FROZEN
 from agent.watch import locate
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from agent.store.tables import ContentRow
@@ -157,7 +159,6 @@ class FileFate:
     """
 
     path: str
-    paths: tuple[str, ...]
     sha256: str | None
     size_bytes: int
     source: str
@@ -170,12 +171,23 @@ class FileFate:
     next_try_at: datetime | None
     duplicate_of: str | None
     id: int
-    previous: int | None
-    is_read_again: bool = False
-    seen_as: tuple[tuple[str, str], ...] = ()
-    sent_with: Mapping[str, str] = field(default_factory=dict)
-    noted: Mapping[str, str] = field(default_factory=dict)
-    renamed_to: tuple[str, str] | None = None
+    paths: Annotated[tuple[str, ...], NOT_FROZEN] = ()
+    previous: Annotated[int | None, NOT_FROZEN] = None
+    is_read_again: Annotated[bool, NOT_FROZEN] = False
+    seen_as: Annotated[tuple[tuple[str, str], ...], NOT_FROZEN] = ()
+    sent_with: Annotated[Mapping[str, str], NOT_FROZEN] = field(default_factory=dict)
+    noted: Annotated[Mapping[str, str], NOT_FROZEN] = field(default_factory=dict)
+    renamed_to: Annotated[tuple[str, str] | None, NOT_FROZEN] = None
+
+    @property
+    def known_code(self) -> str:
+        """Its code; one that failed without has crashed the reader."""
+        return self.code or FileCode.CRASHED.value
+
+    @property
+    def ended_at(self) -> datetime:
+        """When it was done or set aside; until then when it was first seen."""
+        return self.done_at or self.first_seen_at
 
     def as_json(self) -> dict[str, object]:
         """Return it as `agent files --json` prints it."""

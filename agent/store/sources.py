@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from datetime import datetime  # noqa: TC003 - pydantic reads it
+from typing import TYPE_CHECKING, Annotated, Any
 
 from sqlalchemy import text
 from sqlmodel import select
@@ -11,11 +12,11 @@ from sqlmodel import select
 from agent.store import audit_log, quality_records
 from agent.store.engine import is_sqlite, reading, write_retrying, writing
 from agent.store.repository import AgentIdentity, Repository
+from agent.store.stored_facts import NOT_FROZEN
 from agent.store.tables import AgentRow, SiteRow, SourceRow
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping
-    from datetime import datetime
 
     from sqlmodel import Session
 
@@ -42,8 +43,8 @@ class SourceHealth:
     online: bool = True
     offline_since: datetime | None = None
     last_scan_at: datetime | None = None
-    found_by_scan: int = 0
-    found_by_event: int = 0
+    found_by_scan: Annotated[int, NOT_FROZEN] = 0
+    found_by_event: Annotated[int, NOT_FROZEN] = 0
     problem: str = ""
 
 
