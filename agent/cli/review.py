@@ -302,7 +302,7 @@ def export(
 def _export_crop(
     micrograph: LabelledMicrograph, archive: Archive, folder: Path
 ) -> dict[str, Any] | None:
-    subfolder = micrograph.code or micrograph.kind
+    subfolder = micrograph.label.code or micrograph.label.kind
     name = f"{subfolder}/{micrograph.id}.png"
     try:
         content = archive.read(archive.crop_path(micrograph.sha256, micrograph.page))
@@ -313,16 +313,16 @@ def _export_crop(
     return {
         **micrograph.process_data,
         "file": name,
-        "code": micrograph.code or "",
+        "code": micrograph.label.code or "",
         "um_per_px": micrograph.um_per_px if micrograph.um_per_px is not None else "",
-        "criterion": micrograph.criterion,
-        "rater": micrograph.rater,
-        "kind": micrograph.kind,
-        "strange": micrograph.strange_kind or "",
+        "criterion": micrograph.label.criterion,
+        "rater": micrograph.label.by,
+        "kind": micrograph.label.kind,
+        "strange": micrograph.label.strange_kind or "",
         "id": micrograph.id,
         "sha256": micrograph.sha256,
         "page": micrograph.page,
-        "labelled_at": micrograph.labelled_at.isoformat(),
+        "labelled_at": micrograph.label.at.isoformat(),
         "model_code": micrograph.model_code or "",
     }
 

@@ -113,19 +113,19 @@ def agreement(
     reviewed = [review for review in reviews if until - WINDOW < review.at <= until]
     two = [review.codes for review in reviewed]
     counted = [
-        label
-        for label in labelled
-        if label.origin == "watch"
-        and label.kind == "code"
-        and label.model_code is not None
-        and until - WINDOW < label.labelled_at <= until
+        entry
+        for entry in labelled
+        if entry.origin == "watch"
+        and entry.label.kind == "code"
+        and entry.model_code is not None
+        and until - WINDOW < entry.label.at <= until
     ]
-    blind = [label for label in counted if label.blind]
+    blind = [entry for entry in counted if entry.label.blind]
     return ReviewerAgreement(
         n=len(counted),
-        same=sum(label.code == label.model_code for label in counted),
+        same=sum(entry.label.code == entry.model_code for entry in counted),
         blind_n=len(blind),
-        blind_same=sum(label.code == label.model_code for label in blind),
+        blind_same=sum(entry.label.code == entry.model_code for entry in blind),
         two_n=len(two),
         two_same=sum(code == other for code, other in two),
         raters=_raters([record for record in rounds if record.at <= until]),

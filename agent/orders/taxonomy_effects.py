@@ -59,7 +59,9 @@ def load_taxonomy_use(store: Store, *, data: Path, specifications: Path) -> Taxo
         with suppress(*UNREADABLE):
             bundle = read_bundle_taxonomy(data / BUNDLES, name)
     limits = read_specifications(specifications).entries if specifications.exists() else ()
-    labelled = Counter(label.code for label in store.labelled_micrographs.list_all() if label.code)
+    labelled = Counter(
+        entry.label.code for entry in store.labelled_micrographs.list_all() if entry.label.code
+    )
     return TaxonomyUse(labelled, bundle, tuple(limits))
 
 

@@ -73,7 +73,7 @@ class LabelUse:
 
 
 def decide_use(
-    label: LabelledMicrograph,
+    labelled: LabelledMicrograph,
     *,
     has_crop: bool,
     taxonomy: Taxonomy,
@@ -82,21 +82,21 @@ def decide_use(
     """Decide what a label is used for.
 
     Args:
-        label: The label that holds for its micrograph.
+        labelled: The micrograph with its valid label.
         has_crop: The crop is in the archive.
         taxonomy: The active one.
         learns_from: Which labels count: a subset of "blind", "imported", "confirmed" and "seen".
     """
-    obstacle = _find_obstacle(label, has_crop, taxonomy)
+    obstacle = _find_obstacle(labelled, has_crop, taxonomy)
     if obstacle:
-        return LabelUse(Use.UNUSED, obstacle, label.code or "", label.recipe)
-    if label.kind == "strange":
+        return LabelUse(Use.UNUSED, obstacle, labelled.label.code or "", labelled.recipe)
+    if labelled.label.kind == "strange":
         return LabelUse(Use.TESTED, "strange")
-    ways = _list_ways(label)
+    ways = _list_ways(labelled)
     counting = ways & set(learns_from)
     if not counting:
         return LabelUse(Use.UNUSED, min(ways))
-    if label.is_control and label.origin != "import":
+    if labelled.is_control and labelled.origin != "import":
         return LabelUse(Use.TESTED, "control_sample")
     return LabelUse(Use.TRAINED, min(counting))
 
@@ -110,14 +110,15 @@ def list_known(manifest: Manifest) -> frozenset[str]:
     return frozenset(known.difference(manifest.facts.get("data_set", {}).get("counting_less", ())))
 
 
-def _find_obstacle(label: LabelledMicrograph, has_crop: bool, taxonomy: Taxonomy) -> str:
+def _find_obstacle(labelled: LabelledMicrograph, has_crop: bool, taxonomy: Taxonomy) -> str:
     """Return what stands against a label whatever its way, "" for nothing."""
     obstacles = {
-        "no_code": label.kind not in ("code", "strange"),
-        "not_in_taxonomy": label.kind == "code" and not _is_in(taxonomy, label.code),
-        "other_recipe": label.recipe != RECIPE,
+        "no_code": labelled.label.kind not in ("code", "strange"),
+        "not_in_taxonomy": labelled.label.kind == "code"
+        and not _is_in(taxonomy, labelled.label.code),
+        "other_recipe": labelled.recipe != RECIPE,
         "no_crop": not has_crop,
-        "doubted": label.kind == "code" and label.is_doubted,
+        "doubted": labelled.label.kind == "code" and labelled.is_doubted,
     }
     return next((why for why, holds in obstacles.items() if holds), "")
 
@@ -130,10 +131,10 @@ def _is_in(taxonomy: Taxonomy, code: str | None) -> bool:
     return True
 
 
-def _list_ways(label: LabelledMicrograph) -> set[str]:
+def _list_ways(labelled: LabelledMicrograph) -> set[str]:
     """Return the ways in which a label came about."""
-    if label.label_origin in {IMPORTED, FOR_ORDERS}:
+    if labelled.label.origin in {IMPORTED, FOR_ORDERS}:
         way = "imported"
     else:
-        way = "blind" if label.blind or label.seen_code is None else "seen"
-    return {way, "confirmed"} if label.is_confirmed else {way}
+        way = "blind" if labelled.label.blind or labelled.seen_code is None else "seen"
+    return {way, "confirmed"} if labelled.is_confirmed else {way}

@@ -134,34 +134,45 @@ def collect(
     left_out: Counter[str] = Counter()
     uses: dict[int, LabelUse] = {}
     strange: dict[str, list[Example]] = defaultdict(list)
-    for label in store.labelled_micrographs.list_all(kinds=("code", "strange")):
-        use = uses[label.label_id] = decide_use(
-            label,
-            has_crop=archive.has_crop(label.sha256, label.page),
+    for labelled in store.labelled_micrographs.list_all(kinds=("code", "strange")):
+        use = uses[labelled.label.id] = decide_use(
+            labelled,
+            has_crop=archive.has_crop(labelled.sha256, labelled.page),
             taxonomy=taxonomy,
             learns_from=learns_from,
         )
-        if label.kind == "code":
+        if labelled.label.kind == "code":
             if use.use is Use.UNUSED:
                 left_out[use.obstacle] += 1
             else:
-                kept.append(label)
+                kept.append(labelled)
         elif use.use is not Use.UNUSED:
-            strange[label.strange_kind or "other"].append(_example(label, archive, group_by))
+            kind = labelled.label.strange_kind or "other"
+            strange[kind].append(_example(labelled, archive, group_by))
     return Collected(
-        examples=tuple(_example(label, archive, group_by) for label in kept),
-        codes=dict(Counter(label.code or "" for label in kept)),
+        examples=tuple(_example(labelled, archive, group_by) for labelled in kept),
+        codes=dict(Counter(labelled.label.code or "" for labelled in kept)),
         left_out=dict(left_out),
-        corrected=_keys(label for label in kept if label.seen_code not in (None, label.code)),
-        vouched=_keys(label for label in kept if label.is_confirmed or label.was_checked),
-        control=_keys(label for label in kept if uses[label.label_id].use is Use.TESTED),
-        strange={kind: tuple(examples) for kind, examples in strange.items()},
-        labels={get_key(label.sha256, label.page): (label.id, label.label_id) for label in kept},
-        columns=Counter(
-            name for label in kept for name, value in _merge_process_data(label).items() if value
+        corrected=_keys(
+            labelled for labelled in kept if labelled.seen_code not in (None, labelled.label.code)
         ),
-        without_scale=sum(label.um_per_px is None for label in kept),
-        areas_mm2=tuple(label.area_mm2 for label in kept if label.area_mm2),
+        vouched=_keys(
+            labelled for labelled in kept if labelled.is_confirmed or labelled.was_checked
+        ),
+        control=_keys(labelled for labelled in kept if uses[labelled.label.id].use is Use.TESTED),
+        strange={kind: tuple(examples) for kind, examples in strange.items()},
+        labels={
+            get_key(labelled.sha256, labelled.page): (labelled.id, labelled.label.id)
+            for labelled in kept
+        },
+        columns=Counter(
+            name
+            for labelled in kept
+            for name, value in _merge_process_data(labelled).items()
+            if value
+        ),
+        without_scale=sum(labelled.um_per_px is None for labelled in kept),
+        areas_mm2=tuple(labelled.area_mm2 for labelled in kept if labelled.area_mm2),
         group_by=group_by,
     )
 
@@ -222,19 +233,19 @@ def _merge_process_data(label: LabelledMicrograph) -> dict[str, object]:
     return {**label.process_extra, **label.process_data}
 
 
-def _example(label: LabelledMicrograph, archive: Archive, group_by: str) -> Example:
+def _example(labelled: LabelledMicrograph, archive: Archive, group_by: str) -> Example:
     return Example(
-        key=get_key(label.sha256, label.page),
-        code=label.code or "",
-        group=str(_merge_process_data(label).get(group_by) or label.group),
+        key=get_key(labelled.sha256, labelled.page),
+        code=labelled.label.code or "",
+        group=str(_merge_process_data(labelled).get(group_by) or labelled.group),
         load=make_loader(
             archive,
-            label.sha256,
-            label.page,
-            label.um_per_px,
-            label.process_data.get("microscope", ""),
+            labelled.sha256,
+            labelled.page,
+            labelled.um_per_px,
+            labelled.process_data.get("microscope", ""),
         ),
-        criterion=label.criterion,
-        slices=get_slices(label.process_data),
-        file=label.file,
+        criterion=labelled.label.criterion,
+        slices=get_slices(labelled.process_data),
+        file=labelled.file,
     )

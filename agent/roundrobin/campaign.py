@@ -228,19 +228,19 @@ def candidates(
             only remember them.
     """
     rateable = []
-    for label in store.labelled_micrographs.list_all():
-        view = store.results.find(label.id)
-        if view is None or view.pruned_at is not None or label.code is None:
+    for labelled in store.labelled_micrographs.list_all():
+        view = store.results.find(labelled.id)
+        if view is None or view.pruned_at is not None or labelled.label.code is None:
             continue
         if get_key(view.sha256, view.page) in learned:
             continue
         try:
-            code = taxonomy.code(*taxonomy.parse(label.code))
+            code = taxonomy.code(*taxonomy.parse(labelled.label.code))
         except TaxonomyError:
             continue
         sure = view.result.structure_code == code and (view.result.probability or 0.0) >= least_sure
         hard = bool(view.result.structure_code) and not sure
-        rateable.append(Candidate(label.id, code, is_near(code, limits, taxonomy), hard))
+        rateable.append(Candidate(labelled.id, code, is_near(code, limits, taxonomy), hard))
     return rateable
 
 

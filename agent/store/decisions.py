@@ -36,7 +36,8 @@ class Decision:
         bulk: One act for many micrographs.
         result_seen: Number of the result that the reviewer saw, or None: the current one.
         origin: "review", "import", "import_for_orders" (a lead imported it for orders) or "api".
-        id: Under which it is sent, the same at each attempt, so that it counts once; "" for none.
+        decision_id: Under which it is sent, the same at each attempt, so that it counts once; ""
+            for none.
     """
 
     kind: str
@@ -52,12 +53,12 @@ class Decision:
     bulk: bool = False
     result_seen: int | None = None
     origin: str = "review"
-    id: str = ""
+    decision_id: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class LabelView:
-    """A decision as stored; `Decision` defines the shared values.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LabelView(Decision):
+    """A decision as stored.
 
     Args:
         id: Its number.
@@ -70,22 +71,9 @@ class LabelView:
     """
 
     id: int
-    kind: str
-    code: str | None
-    strange_kind: str | None
-    why: str | None
-    criterion: str
-    unsure: bool
-    comment: str
-    by: str
     at: datetime
-    viewing_s: float | None
-    blind: bool
-    bulk: bool
-    origin: str
-    result_seen: int | None
-    supersedes: int | None
-    undone: bool
+    supersedes: int | None = None
+    undone: bool = False
     undone_by: str = ""
     undone_at: datetime | None = None
     after_record: int | None = None

@@ -12,7 +12,7 @@ from agent.settings import PROCESS_COLUMNS
 from agent.store import given_scales, label_resolution
 from agent.store.decisions import KINDS
 from agent.store.engine import reading
-from agent.store.labels import DOUBT, list_standing
+from agent.store.labels import DOUBT, list_standing, to_view
 from agent.store.repository import Repository
 from agent.store.site_scope import unindexed
 from agent.store.tables import LabelRow, MicrographRow, ResultRow
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from sqlmodel import Session
 
+    from agent.store.decisions import LabelView
     from agent.store.repository import AgentIdentity
 
 
@@ -35,22 +36,14 @@ class LabelledMicrograph:
         id: Public id.
         sha256: Hash of the file.
         page: Page of the file.
-        label_id: Number of the label.
-        kind: As in `Decision`.
-        code: The structure code, or None.
-        strange_kind: The kind of unusual micrograph, or None.
-        criterion: The needle-length criterion of the reviewer.
-        rater: Name of the reviewer.
+        label: The valid one.
         group: Stays on one side of a split: order and specimen where known, else the hash.
         process_data: Of the micrograph.
         process_extra: Process data without a column.
         origin: "watch", "import" or "api", of the micrograph.
         um_per_px: Scale in µm per pixel, or None.
         recipe: Recipe of the crop.
-        labelled_at: Aware UTC.
         model_code: Structure code of the current result, or None.
-        blind: The reviewer had not seen it.
-        label_origin: Of the label, as in `Decision`.
         seen_code: Structure code of the model when the label was entered, or None.
         is_confirmed: Two reviewers agree.
         is_doubted: The label is suspect and has to be reviewed again.
@@ -64,22 +57,14 @@ class LabelledMicrograph:
     id: str
     sha256: str
     page: int
-    label_id: int
-    kind: str
-    code: str | None
-    strange_kind: str | None
-    criterion: str
-    rater: str
+    label: LabelView
     group: str
     process_data: dict[str, str]
     origin: str
     um_per_px: float | None
     recipe: str
-    labelled_at: datetime
     model_code: str | None
-    blind: bool = False
     process_extra: Mapping[str, Any] = field(default_factory=dict)
-    label_origin: str = "review"
     seen_code: str | None = None
     is_confirmed: bool = False
     is_doubted: bool = False
@@ -204,22 +189,14 @@ def _build_labelled(
         id=micrograph.public_id,
         sha256=micrograph.sha256,
         page=micrograph.page,
-        label_id=label.id or 0,
-        kind=label.kind,
-        code=label.code,
-        strange_kind=label.strange_kind,
-        criterion=label.criterion,
-        rater=label.by,
+        label=to_view(label),
         group=group_of(micrograph),
         process_data=process_data_of(micrograph),
         process_extra=micrograph.process_extra,
         origin=micrograph.origin,
         um_per_px=given_scales.resolve_scale(answer.thresholds, micrograph.um_per_px),
         recipe=micrograph.recipe,
-        labelled_at=label.decided_at,
         model_code=answer.code,
-        blind=label.blind,
-        label_origin=label.origin,
         seen_code=seen_code,
         is_confirmed=agree >= label_resolution.TWO,
         is_doubted=rows[-1].kind == DOUBT,

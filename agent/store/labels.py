@@ -121,7 +121,7 @@ def _decide(
         result.review_rank = None
         session.add(result)
     session.flush()
-    _remember(session, whose, GIVEN, row, micrograph, decision_id=decision.id)
+    _remember(session, whose, GIVEN, row, micrograph, decision_id=decision.decision_id)
     return row.id or 0
 
 
@@ -158,7 +158,7 @@ def _find_decision(session: Session, public_id: str, decision: Decision) -> int 
     Raises:
         WrongUse: Another decision was sent under this id.
     """
-    if not decision.id:
+    if not decision.decision_id:
         return None
     query = (
         select(LabelRow, TrailRow.facts)
@@ -172,12 +172,12 @@ def _find_decision(session: Session, public_id: str, decision: Decision) -> int 
     )
     for row, text in session.exec(query):
         facts = json.loads(text)
-        if facts.get("label") != row.id or facts.get(DECISION_ID) != decision.id:
+        if facts.get("label") != row.id or facts.get(DECISION_ID) != decision.decision_id:
             continue
         if any(getattr(row, name) != getattr(decision, name) for name in _SAME):
             raise WrongUse(
-                f"{public_id}: the decision id {decision.id!r} was used for another decision. "
-                "Send each decision under an id that is used once."
+                f"{public_id}: the decision id {decision.decision_id!r} was used for another "
+                "decision. Send each decision under an id that is used once."
             )
         return row.id
     return None
@@ -346,11 +346,12 @@ def histories(session: Session, micrograph_ids: Sequence[int]) -> dict[int, list
     decisions: dict[int, list[LabelView]] = {}
     for row in rows:
         if row.kind not in NO_DECISION:
-            decisions.setdefault(row.micrograph_id, []).append(_view(row, undone.get(row.id)))
+            decisions.setdefault(row.micrograph_id, []).append(to_view(row, undone.get(row.id)))
     return decisions
 
 
-def _view(row: LabelRow, undo: LabelRow | None) -> LabelView:
+def to_view(row: LabelRow, undo: LabelRow | None = None) -> LabelView:
+    """Return the decision of a row, and who revoked it by another one."""
     return LabelView(
         id=row.id or 0,
         kind=row.kind,

@@ -95,7 +95,7 @@ def read_decision(
         blind=blind,
         result_seen=result_seen,
         origin=origin,
-        id=decision_id,
+        decision_id=decision_id,
     )
 
 

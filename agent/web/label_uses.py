@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from agent.retrain.label_use import LabelUse, Use, decide_use
-from agent.store import LabelledMicrograph
+from agent.store import LabelledMicrograph, LabelView
 from reports import gettext as _
 from reports import marked
 
@@ -65,20 +65,13 @@ def forecast_use(desk: Desk, view: MicrographView, *, blind: bool) -> LabelUse:
         id=view.id,
         sha256=view.sha256,
         page=view.page,
-        label_id=0,
-        kind="code",
-        code=code,
-        strange_kind=None,
-        criterion="unrecorded",
-        rater="",
+        label=LabelView(kind="code", by="", code=code, blind=blind, id=0, at=desk.now()),
         group="",
         process_data={},
         origin=result.origin,
         um_per_px=view.um_per_px,
         recipe=view.recipe,
-        labelled_at=desk.now(),
         model_code=result.structure_code,
-        blind=blind,
         seen_code=result.structure_code,
         is_control="control_sample" in result.reasons and result.structure_code is not None,
     )

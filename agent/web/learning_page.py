@@ -143,19 +143,19 @@ def _count_labels(
     whys: Counter[str] = Counter()
     taxonomy = desk.taxonomy()
     labels = desk.store.labelled_micrographs.list_all()
-    crops = desk.archive.has_crops([(label.sha256, label.page) for label in labels])
-    for label, has_crop in zip(labels, crops, strict=True):
+    crops = desk.archive.has_crops([(labelled.sha256, labelled.page) for labelled in labels])
+    for labelled, has_crop in zip(labels, crops, strict=True):
         use = decide_use(
-            label,
+            labelled,
             has_crop=has_crop,
             taxonomy=taxonomy,
             learns_from=desk.learns_from,
         )
-        own = counts.setdefault(label.code or "", Counter())
+        own = counts.setdefault(labelled.label.code or "", Counter())
         own[str(use.use)] += 1
         if use.use is Use.UNUSED:
             whys[explain_use(use)] += 1
-        elif get_key(label.sha256, label.page) not in known:
+        elif get_key(labelled.sha256, labelled.page) not in known:
             own["new"] += 1
     codes = tuple(
         CodeLabels(code, own[Use.TRAINED], own[Use.TESTED], own[Use.UNUSED], own["new"])

@@ -216,8 +216,12 @@ def _find_examples(desk: Desk) -> dict[str, str]:
     examples: dict[str, str] = {}
     for entry in desk.store.labelled_micrographs.list_all():
         archived = desk.archive.thumbnail_path(entry.sha256, entry.page)
-        if entry.code and entry.code not in examples and desk.archive.may_have(archived):
-            examples[entry.code] = entry.id
+        if (
+            entry.label.code
+            and entry.label.code not in examples
+            and desk.archive.may_have(archived)
+        ):
+            examples[entry.label.code] = entry.id
     return examples
 
 
@@ -238,9 +242,9 @@ def _draft_of_set(desk: Desk, source: str) -> TaxonomyDraft:
         if view.result.origin == "import" and view.source == source
     }
     codes = {
-        entry.code
+        entry.label.code
         for entry in desk.store.labelled_micrographs.list_all()
-        if entry.id in ids and entry.code
+        if entry.id in ids and entry.label.code
     }
     if not codes:
         raise Unknown(source)

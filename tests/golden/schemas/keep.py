@@ -94,7 +94,7 @@ def main() -> None:
             said = {
                 "files": [fate.as_json() for fate in store.files.iter_status()],
                 "micrographs": [view.id for view in store.results.iter_all()],
-                "labelled": [one.code for one in store.labelled_micrographs.list_all()],
+                "labelled": [one.label.code for one in store.labelled_micrographs.list_all()],
             }
         connection = sqlite3.connect(path)
         connection.execute(f"DROP TABLE {search_words.WORDS}")  # made again; no dump can hold it

@@ -91,7 +91,7 @@ def test_a_folder_per_code_gives_each_picture_that_code(tmp_path, take, store):
         labelled=2, unchanged=0, codes={"G8": 1, "G9-10": 1}, unusable=()
     )
     assert sorted(
-        (labelled_micrograph.code, labelled_micrograph.rater, labelled_micrograph.origin)
+        (labelled_micrograph.label.code, labelled_micrograph.label.by, labelled_micrograph.origin)
         for labelled_micrograph in store.labelled_micrographs.list_all()
     ) == [
         ("G8", "E. Meier", "import"),
@@ -156,7 +156,8 @@ def test_a_picture_moved_to_another_code_is_labelled_anew(tmp_path, take, store)
 
     assert (again.labelled, again.unchanged) == (1, 1)
     assert sorted(
-        labelled_micrograph.code for labelled_micrograph in store.labelled_micrographs.list_all()
+        labelled_micrograph.label.code
+        for labelled_micrograph in store.labelled_micrographs.list_all()
     ) == ["G7", "G7"]
 
 
@@ -194,7 +195,8 @@ def test_one_picture_under_two_codes_gets_neither(tmp_path, take, store):
 
     assert names(imported.unusable).keys() == {"G8/a.png", "G7/b.png"}
     assert [
-        labelled_micrograph.code for labelled_micrograph in store.labelled_micrographs.list_all()
+        labelled_micrograph.label.code
+        for labelled_micrograph in store.labelled_micrographs.list_all()
     ] == ["G7"]
 
 
@@ -212,7 +214,7 @@ def test_a_manifest_tells_code_rater_criterion_scale_and_keeps_other_columns(tmp
     (label,) = store.labelled_micrographs.list_all()
     view = store.results.find(label.id)
     assert imported.unusable == ()
-    assert (label.code, label.criterion, label.rater) == ("G8", "max", "E. Meier")
+    assert (label.label.code, label.label.criterion, label.label.by) == ("G8", "max", "E. Meier")
     assert view.label.comment == "rater in the manifest: A. Ö."
     assert (view.process_data["specimen"], view.process_data["order"]) == ("S1", "4711")
     assert view.process_extra["furnace"] == "O3"

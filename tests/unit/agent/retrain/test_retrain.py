@@ -73,7 +73,7 @@ def import_more(lab, specimens=3):
 def test_everything_labelled_is_collected_and_what_is_not_is_counted(lab, store, data):
     one, other = store.labelled_micrographs.list_all()[:2]
     blurred = Decision(kind="unusable", by="E. Meier", why="blurred", comment="seen again")
-    store.labels.decide(one.id, blurred, at=one.labelled_at)
+    store.labels.decide(one.id, blurred, at=one.label.at)
     Archive(data).crop_path(other.sha256, other.page).unlink()
 
     collected = collect(store, Archive(data), read_manifest(current(store, data)).taxonomy)
@@ -140,7 +140,7 @@ def test_labels_that_were_put_right_since_count_as_much_as_new_ones(lab, store, 
     wrong = [
         labelled_micrograph
         for labelled_micrograph in store.labelled_micrographs.list_all()
-        if labelled_micrograph.code == "G7"
+        if labelled_micrograph.label.code == "G7"
     ]
     manifest = lab.folder / "labelled" / "manifest.csv"
     heading, *rows = manifest.read_text(encoding="utf-8").splitlines(keepends=True)

@@ -147,7 +147,9 @@ def test_a_store_of_every_schema_is_brought_up_with_its_rows_whole_and_guarded(
         expected = json.loads(dump.with_suffix(".json").read_text(encoding="utf-8"))
         assert [fate.as_json() for fate in store.files.iter_status()] == expected["files"]
         assert [view.id for view in store.results.iter_all()] == expected["micrographs"]
-        assert [row.code for row in store.labelled_micrographs.list_all()] == expected["labelled"]
+        assert [row.label.code for row in store.labelled_micrographs.list_all()] == expected[
+            "labelled"
+        ]
         assert store.audit_log.find_problems() == []
         assert store.checks.find_missing_guards() == []
         assert verify_trail(store, Outside(tmp_path / "reports"))[0] == []

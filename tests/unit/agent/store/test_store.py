@@ -862,7 +862,8 @@ def test_a_decision_is_a_row_and_leaves_the_queue(store) -> None:
 
     assert store.review_queue.list_micrographs() == []
     (labelled,) = store.labelled_micrographs.list_all()
-    assert (labelled.code, labelled.rater, labelled.criterion) == ("G9-10", "Ada", "max")
+    label = labelled.label
+    assert (label.code, label.by, label.criterion) == ("G9-10", "Ada", "max")
     assert (labelled.group, labelled.model_code) == ("4711/3", "G8")
     view = store.results.find(SHA[:16])
     assert view is not None
@@ -880,7 +881,7 @@ def test_of_several_decisions_all_are_stored_or_none(store) -> None:
     store.labels.decide_all([fine], at=AT)
 
     assert before == []
-    assert [one.code for one in store.labelled_micrographs.list_all()] == ["G8"]
+    assert [one.label.code for one in store.labelled_micrographs.list_all()] == ["G8"]
     assert not store.audit_log.find_problems()
 
 
@@ -898,7 +899,7 @@ def test_a_later_decision_holds_and_the_earlier_one_stays(store) -> None:
     assert (view.label.by, view.label.supersedes) == ("Bob", first)
     assert store.labelled_micrographs.list_all() == []
     assert [
-        labelled_micrograph.strange_kind
+        labelled_micrograph.label.strange_kind
         for labelled_micrograph in store.labelled_micrographs.list_all(kinds=("strange",))
     ] == ["scratch"]
 
@@ -912,7 +913,7 @@ def test_an_undo_takes_back_one_decision_and_then_the_queue_has_it_again(store) 
     (after_one,) = store.labelled_micrographs.list_all()
     store.labels.undo(SHA[:16], by="Bob", at=AT)
 
-    assert after_one.code == "G8"
+    assert after_one.label.code == "G8"
     assert store.labelled_micrographs.list_all() == []
     assert [view.id for view in store.review_queue.list_micrographs()] == [SHA[:16]]
     view = store.results.find(SHA[:16])

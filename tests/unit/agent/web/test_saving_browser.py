@@ -64,7 +64,7 @@ def test_another_decision_under_the_same_id_is_refused(lab):
     assert sent(lab, public_id, code="G7").status_code == 422
     with pytest.raises(WrongUse, match="was used for another decision"):
         lab.store.labels.decide(
-            public_id, Decision("code", "Bob", code="G8", id=ID), at=minutes(2000)
+            public_id, Decision("code", "Bob", code="G8", decision_id=ID), at=minutes(2000)
         )
 
     assert [label.code for label in lab.store.results.find(public_id).labels] == ["G8"]

@@ -515,7 +515,7 @@ def test_a_third_settles_what_two_disagree_on_and_sees_both(lab, desk, two):
     view = lab.store.results.find(two)
     assert (view.label.code, view.label.by, view.awaits) == ("G7", "Cem", False)
     assert [
-        labelled_micrograph.code
+        labelled_micrograph.label.code
         for labelled_micrograph in lab.store.labelled_micrographs.list_all()
     ] == ["G7"]
 
