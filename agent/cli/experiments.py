@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
     from agent.settings import Settings
     from model import Example, TrainingConfig
-    from model.experiments.tables import Result
+    from model.experiments.tables import RowResult
 
 FOLDER = "experiments"
 
@@ -105,7 +105,7 @@ def experiments(
         name for file in listing.files for name, value in file.process_data.items() if value
     )
     print_groups(examples, group_by, known)
-    results: list[Result] = []
+    results: list[RowResult] = []
     request = {
         "quick": quick,
         "only": lambda row: rows.casefold() in row.name.casefold(),
@@ -127,7 +127,7 @@ def _steps(
     examples: Sequence[Example],
     base: TrainingConfig,
     target: Path,
-    results: list[Result],
+    results: list[RowResult],
     *,
     now: datetime,
     request: dict[str, Any],
@@ -146,7 +146,7 @@ def _steps(
 
 
 def about(
-    folder: Path, results: Sequence[Result], base: TrainingConfig, request: dict[str, Any]
+    folder: Path, results: Sequence[RowResult], base: TrainingConfig, request: dict[str, Any]
 ) -> tuple[str, ...]:
     """Return the sentences that explain how the numbers were obtained."""
     from model.experiments.run import build_quick_config  # PyTorch takes seconds
@@ -180,7 +180,7 @@ def about(
 def write_page(
     settings: Settings,
     target: Path,
-    results: Sequence[Result],
+    results: Sequence[RowResult],
     sentences: Sequence[str],
     now: datetime,
     *,

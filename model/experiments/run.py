@@ -19,7 +19,7 @@ from model.errors import ModelError
 from model.evaluation.cases import Case
 from model.evaluation.evaluate import evaluate
 from model.evaluation.evaluation import Evaluation
-from model.experiments.tables import Result
+from model.experiments.tables import RowResult
 from model.framing import Field, resample
 from model.inference.classifier import COMPILED, CONVERTED, Classifier
 from model.training.assessment import format_alarm_note
@@ -154,7 +154,7 @@ def run(
     splits: int = 1,
     recipe: str,
     now: datetime,
-) -> Iterator[tuple[str, Progress[Path]] | Result]:
+) -> Iterator[tuple[str, Progress[Path]] | RowResult]:
     """Train and test every row.
 
     Args:
@@ -169,7 +169,7 @@ def run(
         now: Aware UTC.
 
     Yields:
-        Name of the training with its progress, and the `Result` at the end of each row.
+        Name of the training with its progress, and the `RowResult` at the end of each row.
     """
     usable, taxonomy, _ = validate_examples(examples, base.taxonomy, mixed_groups=base.mixed_groups)
     if quick:
@@ -237,13 +237,13 @@ def _build_result(
     taxonomy: Taxonomy,
     cases_by_split: Mapping[int, Sequence[Case]],
     notes: tuple[str, ...],
-) -> Result:
+) -> RowResult:
     """Compute the result of a row from the cases of its splits."""
     accuracies = [
         sum(case.right for case in cases) / len(cases) for cases in cases_by_split.values()
     ]
     evaluation = Evaluation(row.name, taxonomy, tuple(cases_by_split[0]), 0, row.config.alpha, {})
-    return Result(
+    return RowResult(
         row.table,
         row.name,
         {case.key: case.right for case in evaluation.cases},

@@ -34,7 +34,7 @@ COMPARED_WITH = {"framing": "mirror", "imbalance": "oversampling"}
 
 
 @dataclass(frozen=True, slots=True)
-class Result:
+class RowResult:
     """Result of one row.
 
     Args:
@@ -59,7 +59,7 @@ class Result:
         return float(np.mean(list(self.right.values())))
 
 
-def as_json(results: Sequence[Result]) -> dict[str, Any]:
+def as_json(results: Sequence[RowResult]) -> dict[str, Any]:
     """Return all results as JSON, with paired tests between related rows."""
     return {
         "rows": [
@@ -80,7 +80,7 @@ def as_json(results: Sequence[Result]) -> dict[str, Any]:
     }
 
 
-def compare_results(first: Result, second: Result) -> dict[str, Any]:
+def compare_results(first: RowResult, second: RowResult) -> dict[str, Any]:
     """Compare two rows image by image.
 
     Returns:
@@ -115,10 +115,10 @@ class ResultTable:
     title: str
     columns: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
-    result: Result | None = None
+    result: RowResult | None = None
 
 
-def build_tables(results: Sequence[Result]) -> list[ResultTable]:
+def build_tables(results: Sequence[RowResult]) -> list[ResultTable]:
     """Build the paper's tables and figures, ours, and the paired tests."""
     reference = [result for result in results if result.name == REFERENCE]
     tables = [
@@ -148,7 +148,7 @@ def build_tables(results: Sequence[Result]) -> list[ResultTable]:
     return tables
 
 
-def as_markdown(results: Sequence[Result], sentences: Sequence[str] = ()) -> str:
+def as_markdown(results: Sequence[RowResult], sentences: Sequence[str] = ()) -> str:
     """Format the tables and matrices as a Markdown page.
 
     Args:
@@ -165,7 +165,7 @@ def as_markdown(results: Sequence[Result], sentences: Sequence[str] = ()) -> str
 # ------------------------------------------------------------------ tables
 
 
-def _build_accuracy_table(table: str, results: Sequence[Result]) -> ResultTable:
+def _build_accuracy_table(table: str, results: Sequence[RowResult]) -> ResultTable:
     columns = ["row", "right", "accuracy (95 %)", "macro-F1 (95 %)", "within one size (95 %)"]
     columns += ["paper"] * any(result.table == table == "table 2" for result in results)
     rows = []
@@ -185,7 +185,7 @@ def _build_accuracy_table(table: str, results: Sequence[Result]) -> ResultTable:
     return ResultTable(table.capitalize(), tuple(columns), tuple(rows))
 
 
-def _build_stage_table(results: Sequence[Result]) -> ResultTable:
+def _build_stage_table(results: Sequence[RowResult]) -> ResultTable:
     subtypes = list(results[0].numbers["per_stage"]["size"])
     rows = []
     for result in results:
@@ -196,7 +196,7 @@ def _build_stage_table(results: Sequence[Result]) -> ResultTable:
     return ResultTable("Table 3: accuracy per stage (95 %)", columns, tuple(rows))
 
 
-def _build_confusion_table(result: Result) -> ResultTable:
+def _build_confusion_table(result: RowResult) -> ResultTable:
     """Build a confusion matrix as in the paper: rows predicted, columns true, % of the column."""
     codes = result.numbers["confusion"]["codes"]
     counts = np.array(result.numbers["confusion"]["rows_predicted"])
@@ -213,7 +213,7 @@ def _build_confusion_table(result: Result) -> ResultTable:
     return ResultTable(f"Figure {figure}: {result.name}", columns, tuple(rows), result)
 
 
-def _build_pair_table(pairs: Sequence[tuple[Result, Result]]) -> ResultTable:
+def _build_pair_table(pairs: Sequence[tuple[RowResult, RowResult]]) -> ResultTable:
     columns = (
         "first",
         "second",
@@ -241,7 +241,7 @@ def _build_pair_table(pairs: Sequence[tuple[Result, Result]]) -> ResultTable:
     return ResultTable(title, columns, tuple(rows))
 
 
-def _build_split_table(results: Sequence[Result]) -> ResultTable:
+def _build_split_table(results: Sequence[RowResult]) -> ResultTable:
     """Build a table of the variation of the accuracy over splits."""
     columns = ("row", "splits", "mean", "standard deviation", "lowest", "highest")
     rows = [
@@ -258,7 +258,7 @@ def _build_split_table(results: Sequence[Result]) -> ResultTable:
     return ResultTable("Accuracy on other splits of the same images", columns, tuple(rows))
 
 
-def _list_pairs(results: Sequence[Result]) -> list[tuple[Result, Result]]:
+def _list_pairs(results: Sequence[RowResult]) -> list[tuple[RowResult, RowResult]]:
     """Return pairs of the schemes of a network, and of every other row with the reference."""
     by_name = {result.name: result for result in results}
     pairs = [

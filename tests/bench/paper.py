@@ -31,7 +31,7 @@ import torch
 from agent.demo.synthetic.micrograph import draw_micrograph
 from model import Example, Field, TrainingConfig, default_taxonomy, folds
 from model.experiments.run import run
-from model.experiments.tables import Result, as_json, as_markdown, compare_results
+from model.experiments.tables import RowResult, as_json, as_markdown, compare_results
 
 ROWS = (
     "ResNet-18 global",
@@ -117,7 +117,7 @@ def main() -> None:
         print(per_fold(pair[0], pair[1], labelled, given.folds))
 
 
-def per_fold(first: Result, second: Result, labelled: list[Example], count: int) -> str:
+def per_fold(first: RowResult, second: RowResult, labelled: list[Example], count: int) -> str:
     """Return what the second row loses in each fold, and its spread by chance alone."""
     lost, chance = [], []
     for _, held in folds(labelled, count):
@@ -135,7 +135,7 @@ def per_fold(first: Result, second: Result, labelled: list[Example], count: int)
 
 def trained(
     name: str, labelled: list[Example], base: TrainingConfig, folder: Path, fold_count: int
-) -> Result:
+) -> RowResult:
     """Train one row, or take its result up, and say how it did."""
     started, result = time.process_time(), None
     for step in run(
@@ -147,7 +147,7 @@ def trained(
         recipe="drawn",
         now=datetime.now(UTC),
     ):
-        if isinstance(step, Result):
+        if isinstance(step, RowResult):
             result = step
         elif step[1].note:
             print(

@@ -24,7 +24,7 @@ from paper import PX, UM_PER_PX, examples
 
 from model import Classifier, Example, TrainingConfig, default_taxonomy, split, train
 from model.experiments.run import build_cached_fit, list_rows
-from model.experiments.tables import Result, compare_results
+from model.experiments.tables import RowResult, compare_results
 
 MORE = 1000
 """The second drawing's images are numbered from here; the first has fewer of every code."""
@@ -68,7 +68,7 @@ def main() -> None:
 
 def asked(
     plan: TrainingConfig, labelled: list[Example], more: list[Example], folder: Path
-) -> Result:
+) -> RowResult:
     """Teach a scheme, or take up what it said, and say which test images it has right."""
     told = json.dumps([plan.as_json(), len(labelled)]).encode()
     place = folder / f"{plan.arch}-{plan.scheme}-{hashlib.sha256(told).hexdigest()[:8]}.json"
@@ -82,7 +82,7 @@ def asked(
             (answer,) = classifier.predict_codes([example.load()])
             right[example.key] = taxonomy.code(*answer.best) == example.code
         place.write_text(json.dumps(right), encoding="utf-8")
-    return Result("ours", plan.scheme, json.loads(place.read_bytes()), {})
+    return RowResult("ours", plan.scheme, json.loads(place.read_bytes()), {})
 
 
 def taught(plan: TrainingConfig, labelled: list[Example], folder: Path) -> Path:
@@ -99,7 +99,7 @@ def taught(plan: TrainingConfig, labelled: list[Example], folder: Path) -> Path:
     return bundle
 
 
-def counted(result: Result, keys: set[str]) -> str:
+def counted(result: RowResult, keys: set[str]) -> str:
     return f"{result.name} {sum(result.right[key] for key in keys)} of {len(keys)}"
 
 

@@ -24,7 +24,7 @@ from agent.demo.synthetic.micrograph import draw_micrograph
 from agent.retrain import write_figures
 from agent.service.composition import open_store
 from model import TrainingConfig, read_manifest
-from model.experiments.tables import Result
+from model.experiments.tables import RowResult
 from model.networks.pretrained import weights_path
 
 
@@ -381,7 +381,7 @@ def test_experiments_leave_one_page_that_needs_nothing_beside_it(taught_lab, exa
 
 
 def test_a_page_of_experiments_says_what_stayed_together_and_how_often_it_was_split():
-    row = Result("table 2", "ResNet-18 2S", {"a": True, "b": False}, {}, notes=("a note",))
+    row = RowResult("table 2", "ResNet-18 2S", {"a": True, "b": False}, {}, notes=("a note",))
     base = TrainingConfig(group_by="order", mixed_groups=True, epochs=9)
 
     said = about(Path("lab"), [row, row], base, {"fold_count": 3, "quick": False})

@@ -11,7 +11,7 @@ import pytest
 
 from model import Example, Field, TrainingConfig, default_taxonomy
 from model.experiments.run import list_rows, run
-from model.experiments.tables import Result, as_json, as_markdown, build_tables, compare_results
+from model.experiments.tables import RowResult, as_json, as_markdown, build_tables, compare_results
 from model.ood.fit import fit_detector
 
 NOW = datetime(2026, 11, 24, tzinfo=UTC)
@@ -30,7 +30,7 @@ def examples() -> list[Example]:
     ]
 
 
-def result(name: str, right: str, table: str = "table 2") -> Result:
+def result(name: str, right: str, table: str = "table 2") -> RowResult:
     numbers = {
         "n": len(right),
         "accuracy": {"value": 0.5, "low": 0.4, "high": 0.6},
@@ -42,7 +42,7 @@ def result(name: str, right: str, table: str = "table 2") -> Result:
         },
         "confusion": {"codes": ["G7", "G8"], "rows_predicted": [[3, 1], [0, 2]]},
     }
-    return Result(table, name, {str(i): c == "+" for i, c in enumerate(right)}, numbers)
+    return RowResult(table, name, {str(i): c == "+" for i, c in enumerate(right)}, numbers)
 
 
 def test_the_papers_six_rows_come_first_under_its_names():
