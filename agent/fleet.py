@@ -11,6 +11,7 @@ from datetime import timedelta
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
+from agent.site_time import compute_age
 from agent.store import is_absent
 
 if TYPE_CHECKING:
@@ -139,10 +140,22 @@ def list_members(
 def list_seen(agents: Iterable[AgentSeen]) -> dict[str, datetime]:
     """Return PC → its last heartbeat by the clock of the database; without those that stopped."""
     return {
-        agent.name: agent.seen_at - timedelta(seconds=_get_ahead_s(agent))
+        agent.name: seen_at
         for agent in agents
-        if agent.seen_at is not None and not agent.facts.get("stopped")
+        if (seen_at := find_heartbeat(agent)) and not agent.facts.get("stopped")
     }
+
+
+def find_heartbeat(agent: AgentSeen) -> datetime | None:
+    """Return when a PC was last heard of by the clock of the database, or None."""
+    return agent.seen_at - timedelta(seconds=_get_ahead_s(agent)) if agent.seen_at else None
+
+
+def is_alive(agent: AgentSeen, *, now: datetime) -> bool:
+    """Return whether a PC's agent runs; `now` is by the clock of the database."""
+    seen_at = None if agent.facts.get("stopped") else find_heartbeat(agent)
+    age = compute_age(seen_at, now) if seen_at else None
+    return age is not None and age.total_seconds() <= SILENT_AFTER_S
 
 
 def _build_member(agent: AgentSeen, now: datetime) -> FleetMember:
@@ -170,10 +183,7 @@ def _build_member(agent: AgentSeen, now: datetime) -> FleetMember:
 def _get_state(agent: AgentSeen, now: datetime) -> PcState:
     if agent.facts.get("stopped"):
         return PcState.STOPPED
-    if agent.seen_at is None:
-        return PcState.SILENT
-    age_s = (now - agent.seen_at).total_seconds() + _get_ahead_s(agent)
-    return PcState.RUNNING if abs(age_s) <= SILENT_AFTER_S else PcState.SILENT
+    return PcState.RUNNING if is_alive(agent, now=now) else PcState.SILENT
 
 
 def _get_ahead_s(agent: AgentSeen) -> float:

@@ -1,4 +1,4 @@
-"""Compute when a night begins and ends, also on the two days when the clock is changed.
+"""Compute when a night begins and ends, also on the two days when the clock is changed, and ages.
 
 Each end is converted from the wall clock to UTC once, and is the next night's beginning, so every
 instant is in exactly one night.
@@ -10,6 +10,23 @@ from datetime import UTC, date, datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
 import reports
+
+CLOCKS_DIFFER = timedelta(minutes=10)
+"""How far ahead the clock of another PC, or of a share, may be; our choice."""
+
+
+def compute_age(at: datetime, now: datetime) -> timedelta | None:
+    """Return how old something is, None where its date is in the future and so proves nothing.
+
+    A PC whose clock was wrong for an evening leaves dates of next year, which would be the newest
+    for that year.
+
+    Args:
+        at: Its date, aware.
+        now: Aware; for a date of another PC by the clock of the database.
+    """
+    age = now - at
+    return None if age < -CLOCKS_DIFFER else max(age, timedelta(0))
 
 
 def compute_night_end(night: date, at: time, zone: str) -> datetime:

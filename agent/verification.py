@@ -13,6 +13,7 @@ from agent.backup_facts import BrokenBackups, find_broken_backups, read_facts
 from agent.backup_file import unpack_database
 from agent.errors import BadStore
 from agent.orders.statement_rows import find_differences, list_stated
+from agent.shares import inspect
 from agent.store import acts_in, name_odd
 
 if TYPE_CHECKING:
@@ -85,7 +86,7 @@ def list_own_backups(folder: Path, site: str) -> list[Path]:
 
     Only the site counts: rewriting the audit log changes the lab's first act as well.
     """
-    facts = {file: read_facts(file) for file in folder.glob("*.zip")}
+    facts = inspect(folder, lambda: {file: read_facts(file) for file in folder.glob("*.zip")})
     meant = {"", site} if site else {manifest.site for manifest in facts.values() if manifest}
     own = [
         (manifest.made_at, file)

@@ -224,9 +224,9 @@ def main(arguments: list[str] | None = None) -> None:
         error.show()  # type: ignore[attr-defined]  # every UsageError has it
         code = WRONG_USE
     except Exception as error:
-        if not _is_model_error(error):
+        if not (sentence := _explain(error)):
             raise
-        code = _refuse(error)
+        code = _refuse(sentence)
     gc.freeze()  # at exit Python collects several times: a third of the time of a short command
     sys.exit(code if isinstance(code, int) else DONE)
 
@@ -320,7 +320,19 @@ def _freeze_after_acts(settings: Settings, store: Store) -> None:
     store.after_each_act(freeze)
 
 
-def _refuse(error: Exception) -> int:
+def _explain(error: Exception) -> str:
+    """Return a sentence for a fault outside the program, "" for one of the program itself."""
+    if _is_model_error(error):
+        return str(error)
+    if isinstance(error, OSError) and error.filename:  # it refuses, hangs or is full
+        return (
+            f"{error.filename}: {error.strerror}. Check that it is there, that this account may "
+            "use it, and that its share answers; agent doctor names what is wrong."
+        )
+    return ""
+
+
+def _refuse(error: Exception | str) -> int:
     from agent.cli.console import echo  # rich takes a moment to import
 
     echo(f"agent: {error}", err=True)

@@ -12,6 +12,7 @@ from agent.cli.app import SAYS_NO, app, load_settings, open_store
 from agent.cli.console import out, print_json, progress
 from agent.counts import format_count
 from agent.errors import WrongUse
+from agent.shares import is_folder
 
 if TYPE_CHECKING:
     from agent.settings import Settings
@@ -97,7 +98,7 @@ def _newest_backup(settings: Settings, store: Store, target: Path | None) -> Pat
     folder = target or (Path(settings.backup.folder) if settings.backup.folder else None)
     if folder is None:
         raise WrongUse("Name a backup, or set [backup] folder.")
-    if not folder.is_dir():
+    if not is_folder(folder):
         raise WrongUse(f"No such file or folder: {folder}.")
     site, lab = settings.site.name, store.audit_log.get_first_hash()
     own = [entry for entry in list_backups(folder) if is_own(entry.facts, site=site, lab=lab)]

@@ -68,7 +68,7 @@ def _open_anew(settings: Settings) -> Store:
         return open_store(settings, anew=True)
     except NothingToBegin:
         store = open_store(settings)
-        if find_overtaken(settings, store):
+        if find_overtaken(settings, store, now=datetime.now(UTC)):
             return store
         store.close()
         raise

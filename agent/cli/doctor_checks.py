@@ -37,6 +37,10 @@ LITTLE_MEMORY_BYTES = 8_000_000_000
 def examine(settings: Settings, file: Path | None) -> list[DoctorResult]:
     """Run all checks; the only change is a temporary file in the data folder."""
     account = _account()
+    from agent.service.share_facts import describe_faults
+
+    faults = describe_faults(settings)  # first: what hangs is then passed over at once
+    folders = examine_folders(settings, account)
     return [
         DoctorResult("settings", "right", str(file))
         if file
@@ -48,7 +52,12 @@ def examine(settings: Settings, file: Path | None) -> list[DoctorResult]:
         _program(),
         _python(),
         *_service(account, settings, file),
-        *examine_folders(settings, account),
+        *folders,
+        *(
+            DoctorResult(setting, "wrong", fault)
+            for setting, fault in faults.items()
+            if setting not in {finding.check for finding in folders}
+        ),
         *([] if settings.sources else [_no_sources()]),
         *examine_database(settings),
         *examine_evidence(settings),

@@ -19,6 +19,7 @@ from agent.cli.doctor_network import examine_network
 from agent.cli.finding import DoctorResult, Level
 from agent.host.systemd_unit import list_read_paths
 from agent.settings import Right, iter_paths
+from agent.shares import inspect, is_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -130,10 +131,9 @@ def _probe(folder: Path) -> float:
 
 
 def _written_path(named: NamedPath) -> Iterator[DoctorResult]:
-    if named.right is Right.APPEND and named.path.is_file():  # others' folder, the agent's file
+    if named.right is Right.APPEND and is_file(named.path):  # others' folder, the agent's file
         try:
-            with named.path.open("ab"):
-                pass
+            inspect(named.path, lambda: named.path.open("ab").close())
         except OSError as error:
             yield DoctorResult(named.label, "wrong", _explain(named.path, "not writable", error))
         else:
@@ -147,12 +147,7 @@ def _read_path(setting: str, path: Path) -> Iterator[DoctorResult]:
         yield DoctorResult(setting, "wrong", _mapped(path))
         return
     try:
-        if path.is_dir():
-            with os.scandir(path):
-                pass
-        else:
-            with path.open("rb") as file:
-                file.read(1)
+        inspect(path, lambda: _read_some(path))
     except FileNotFoundError:
         level: Level = "right" if setting in MAY_BE_MISSING else "wrong"
         sentence = f"{path}: no such file, or no permission to its folder."
@@ -161,6 +156,14 @@ def _read_path(setting: str, path: Path) -> Iterator[DoctorResult]:
         yield DoctorResult(setting, "wrong", _explain(path, "not readable", error))
     else:
         yield DoctorResult(setting, "right", f"{path} is readable.")
+
+
+def _read_some(path: Path) -> None:
+    if path.is_dir():
+        with os.scandir(path):
+            return
+    with path.open("rb") as file:
+        file.read(1)
 
 
 def _explain(path: Path, fault: str, error: OSError) -> str:
@@ -174,17 +177,17 @@ def _shared_folder(setting: str, folder: Path) -> Iterator[DoctorResult]:
         yield DoctorResult(setting, "wrong", _mapped(folder))
         return
     if setting == "[backup] folder":
-        with suppress(OSError):
-            folder.mkdir(exist_ok=True)  # as the nightly one does
-    if not folder.is_dir():
+        with suppress(OSError):  # as the nightly one does
+            inspect(folder, lambda: folder.mkdir(exist_ok=True))
+    try:
+        inspect(folder, lambda: _probe(folder))
+    except (FileNotFoundError, NotADirectoryError):
         yield DoctorResult(
             setting,
             "wrong",
             f"{folder}: no such folder, or no permission. Create it, or mount its share.",
         )
         return
-    try:
-        _probe(folder)
     except OSError as error:
         why = error.strerror or str(error)
         yield DoctorResult(
@@ -264,15 +267,8 @@ def _source(source: Source) -> Iterator[DoctorResult]:
     if _is_mapped(folder):
         yield DoctorResult(check, "wrong", _mapped(folder))
         return
-    newest = None
     try:
-        with os.scandir(folder) as entries:
-            sample = [entry for _, entry in zip(range(SAMPLE_SIZE), entries, strict=False)]
-        files = [entry for entry in sample if entry.is_file(follow_symlinks=False)]
-        if files:
-            newest = max(entry.stat(follow_symlinks=False).st_mtime for entry in files)
-            with open(files[0].path, "rb") as file:  # noqa: PTH123 - a path as the system returns it
-                file.read(1)
+        is_empty, newest = inspect(folder, lambda: _sample(folder))
     except FileNotFoundError:
         yield DoctorResult(
             check,
@@ -287,10 +283,22 @@ def _source(source: Source) -> Iterator[DoctorResult]:
             f"{folder}: not readable ({error.strerror}). Give the account read permission.",
         )
         return
-    state = "is readable" if sample else "is empty"
+    state = "is empty" if is_empty else "is readable"
     yield DoctorResult(check, "right", f"{folder} {state}.")
     if newest is not None and newest - time.time() > CLOCK_OFF_S:
         yield DoctorResult("clock", "doubtful", _clock(folder, newest - time.time()))
+
+
+def _sample(folder: Path) -> tuple[bool, float | None]:
+    """Return whether a source is empty, and the newest time of its first files; read of one."""
+    with os.scandir(folder) as entries:
+        sample = [entry for _, entry in zip(range(SAMPLE_SIZE), entries, strict=False)]
+    files = [entry for entry in sample if entry.is_file(follow_symlinks=False)]
+    if not files:
+        return not sample, None
+    with open(files[0].path, "rb") as file:  # noqa: PTH123 - a path as the system returns it
+        file.read(1)
+    return False, max(entry.stat(follow_symlinks=False).st_mtime for entry in files)
 
 
 def _clock(folder: Path, offset_s: float) -> str:

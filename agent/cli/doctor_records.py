@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from agent.cli.app import open_store
 from agent.cli.finding import DoctorResult, Level
 from agent.errors import AgentError
+from agent.shares import inspect
+from agent.site_time import compute_age
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -21,7 +24,7 @@ EXPIRES_SOON_DAYS = 45
 def examine_backups(settings: Settings) -> Iterator[DoctorResult]:
     """Check the backups of this lab and list those of other labs in the same folder."""
     from agent.backup_facts import find_broken_backups
-    from agent.service.own_backups import describe_overdue, list_of_others, list_own
+    from agent.service.own_backups import describe_overdue, list_of_others, list_past
     from agent.store import find_first_act
 
     if not settings.backup.folder:
@@ -30,13 +33,18 @@ def examine_backups(settings: Settings) -> Iterator[DoctorResult]:
         )
         return
     now = datetime.now(UTC)
-    own = list_own(settings)
-    late = next(describe_overdue(settings, now), "")
-    broken = find_broken_backups(
+    own = list_past(settings, now=now)
+    late = " ".join(describe_overdue(settings, now))
+    find = partial(
+        find_broken_backups,
         Path(settings.backup.folder),
         site=settings.site.name,
         lab=find_first_act(settings.store.folder, settings.site.name),
     )
+    try:
+        broken = inspect(settings.backup.folder, find)
+    except OSError:
+        return  # the check of the folder reports it
     if broken.faults:
         yield DoctorResult("back-up", "wrong", f"{'; '.join(broken.faults)}.")
     if broken.remarks:
@@ -73,9 +81,10 @@ def _check_trial(settings: Settings, now: datetime) -> Iterator[DoctorResult]:
     except AgentError:
         return
     every = backup.EVERY.get(settings.backup.verify)
+    age = compute_age(last.at, now) if last else None
     if fault:
         yield DoctorResult("restore on trial", "wrong", fault)
-    elif last is None or (every and now - last.at > 2 * every):
+    elif last is None or age is None or (every and age > 2 * every):
         when = f"last one {last.at:%Y-%m-%d}" if last else "none yet"
         yield DoctorResult("restore on trial", "doubtful", f"{when}. Run agent backup --verify.")
     else:

@@ -24,8 +24,6 @@ if TYPE_CHECKING:
 MIGRATED = "trail.covered"
 """Act that a migration appends to the audit log; older backups lack it."""
 
-ALIVE_S = 60.0  # heartbeats are a few seconds apart
-
 
 @app.command()
 def restore(
@@ -217,16 +215,15 @@ def list_stopped_sites(settings: Settings, at: datetime, *, then: str) -> list[s
         WrongUse: An agent of any site is running.
     """
     from agent.errors import BadStore
+    from agent.fleet import is_alive
+    from agent.service.database_clock import DatabaseClock
 
     try:
         with open_store(settings) as store:
+            now = DatabaseClock(store, now=lambda: at)()
             sites = store.over_all_sites().names()
             alive = [
-                agent.name
-                for agent in store.over_all_sites().agents()
-                if agent.seen_at
-                and not agent.facts.get("stopped")
-                and (at - agent.seen_at).total_seconds() < ALIVE_S
+                agent.name for agent in store.over_all_sites().agents() if is_alive(agent, now=now)
             ]
     except BadStore:
         return []  # a damaged database is the reason for a restore

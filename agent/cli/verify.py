@@ -10,6 +10,7 @@ import typer
 from agent.cli.app import SAYS_NO, app, load_settings, open_store
 from agent.cli.console import err, out, print_json, progress
 from agent.counts import format_count
+from agent.shares import inspect
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -79,7 +80,7 @@ def read_outside(settings: Settings, store: Store, more: Iterable[Path] = ()) ->
 
     certificates = settings.trail.timestamp_certificates
     own = Path(settings.trail.anchor)
-    files = [own] if settings.trail.anchor and own.exists() else []
+    files = [own] if settings.trail.anchor and inspect(own.parent, own.exists) else []
     return Outside(
         reports=reports_folder(settings.store.folder, store),
         data=settings.store.folder,

@@ -17,6 +17,7 @@ from agent.orders.instrument_checks import CONTROL, GOOD_FOR, list_control_point
 from agent.orders.instrument_holds import Holds, load_releases
 from agent.orders.next_step import NextStep, find_next_step
 from agent.orders.specimen_facts import Conformity
+from agent.site_time import compute_age
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -277,14 +278,16 @@ def _instrument(
     mine = [check for check in checks if name in check.facts.get("sources", ()) and check.at <= now]
     last = mine[-1] if mine else None
     point = points[-1] if points else None
+    age = compute_age(last.at, now) if last else None
+    point_age = compute_age(point.at, now) if point else None
     return Instrument(
         source=name,
         checked_at=last.at if last else None,
         failed=_describe_failures(last) if last else "",
-        overdue=last is None or now - last.at > GOOD_FOR,
+        overdue=age is None or age > GOOD_FOR,
         control_at=point.at if point else None,
         control_faults=point.faults if point else (),
-        control_overdue=bool(every) and (point is None or now - point.at > every),
+        control_overdue=bool(every) and (point_age is None or point_age > every),
         scale_doubts=scale_doubts,
         affected=affected,
     )

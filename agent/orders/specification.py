@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from agent import shares
 from agent.errors import SetupError
 from agent.orders.limit import (
     Limit,
@@ -359,12 +360,12 @@ def read_specifications(file: Path) -> Specifications:
     Raises:
         BadSpecification: Names the file, the entry and the fault.
     """
-    if not file.exists():
-        return Specifications()
     text = ""
     try:
-        text = file.read_text(encoding="utf-8-sig")
+        text = shares.inspect(file, lambda: file.read_text(encoding="utf-8-sig"))
         document = tomllib.loads(text)
+    except FileNotFoundError:
+        return Specifications()
     except OSError as error:
         raise BadSpecification(f"{file}: cannot be read ({error.strerror or error}).") from error
     except UnicodeDecodeError as error:

@@ -58,7 +58,7 @@ def load_taxonomy_use(store: Store, *, data: Path, specifications: Path) -> Taxo
     if name is not None:
         with suppress(*UNREADABLE):
             bundle = read_bundle_taxonomy(data / BUNDLES, name)
-    limits = read_specifications(specifications).entries if specifications.exists() else ()
+    limits = read_specifications(specifications).entries
     labelled = Counter(
         entry.label.code for entry in store.labelled_micrographs.list_all() if entry.label.code
     )

@@ -11,6 +11,7 @@ from zoneinfo import ZoneInfo
 
 import structlog
 
+from agent import shares
 from agent.archive import Archive
 from agent.errors import AgentError, is_out_of_resources
 from agent.features import FeatureFolder
@@ -324,7 +325,7 @@ class Demanded:
 
     def _read(self) -> Specifications:
         try:
-            content = self._file.read_bytes()
+            content = shares.inspect(self._file, self._file.read_bytes)
         except OSError:
             content = b""
         if content != self._last_read:
@@ -339,7 +340,11 @@ class Demanded:
         """Record the taxonomy, where its file or the current bundle is another one."""
         file = self._settings.model.taxonomy
         try:
-            current = Path(file).read_bytes() if file else self._store.promotions.find_current()
+            current: bytes | str | None
+            if file:
+                current = shares.inspect(file, Path(file).read_bytes)
+            else:
+                current = self._store.promotions.find_current()
             if current == self._classes:
                 return
             read_taxonomy(self._settings, self._store, now=self._now())

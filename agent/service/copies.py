@@ -12,18 +12,20 @@ import json
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
-from agent import anchors
+from agent import anchors, shares
 from agent.anchors import Anchor
 from agent.errors import BadStore
 from agent.orders.resumption import OUTBOX, find_resumption, list_beyond
 from agent.orders.sent_revisions import IN_OUTBOX
 from agent.service.data_folder import agent_name
-from agent.service.own_backups import list_own
+from agent.service.own_backups import list_past
 from agent.service.resuming import iter_own, open_sent_revisions
 from agent.site_folders import reports_folder
+from agent.site_time import compute_age
 from agent.whole_file import write_whole
 
 if TYPE_CHECKING:
@@ -109,17 +111,18 @@ def check_start(settings: Settings, store: Store, *, now: datetime) -> StartChec
     """
     if twin := _find_twin(settings, store, now=now):
         return StartCheck(twin) if settings.orders.outbox else StartCheck(warnings=(twin,))
-    if beyond := find_overtaken(settings, store):
+    if beyond := find_overtaken(settings, store, now=now):
         return StartCheck(beyond)
-    older = _find_older(settings, store)
-    return StartCheck(warnings=(f"{older} {WHAT_TO_DO}",) if older else ())
+    older = _find_older(settings, store, now=now)
+    warnings = [f"{older} {WHAT_TO_DO}"] if older else []
+    return StartCheck(warnings=(*warnings, *_iter_ahead(settings, store, now=now)))
 
 
-def find_overtaken(settings: Settings, store: Store) -> str:
-    """Return which revisions a database would send again, "" for none."""
+def find_overtaken(settings: Settings, store: Store, *, now: datetime) -> str:
+    """Return which revisions a database would send again, "" for none; `now` is aware UTC."""
     if beyond := _describe_beyond(settings, store, data_alone=True):
         return beyond
-    older = _find_older(settings, store)
+    older = _find_older(settings, store, now=now)
     beyond = _describe_beyond(settings, store, data_alone=False) if older else ""
     return f"{older} {beyond}" if beyond else ""
 
@@ -141,7 +144,8 @@ def _describe_beyond(settings: Settings, store: Store, *, data_alone: bool) -> s
     if not settings.orders.outbox or not find_resumption(store, OUTBOX).is_settled:
         return ""
     try:
-        notes = open_sent_revisions(settings, store, data_alone=data_alone).iter_all()
+        sent = open_sent_revisions(settings, store, data_alone=data_alone)
+        notes = shares.inspect(settings.orders.outbox, lambda: list(sent.iter_all()))
         beyond = [gap for gap in list_beyond(store, iter_own(notes, store)) if gap.is_sent]
     except OSError:
         return ""  # it is compared when it is back, before anything is sent
@@ -154,16 +158,16 @@ def _describe_beyond(settings: Settings, store: Store, *, data_alone: bool) -> s
     )
 
 
-def _find_older(settings: Settings, store: Store) -> str:
+def _find_older(settings: Settings, store: Store, *, now: datetime) -> str:
     """Return which end of the trail, kept outside, the database does not hold, "" for none."""
-    checks = anchors.check(store, _iter_anchors(settings, store))
+    checks = anchors.check(store, _iter_anchors(settings, store, now=now))
     if not checks.faults:
         return ""
     fault = checks.faults[0]
     return f"The database is older than what is kept outside it, or was changed: {fault}."
 
 
-def _iter_anchors(settings: Settings, store: Store) -> Iterator[Anchor]:
+def _iter_anchors(settings: Settings, store: Store, *, now: datetime) -> Iterator[Anchor]:
     reports = sorted(reports_folder(settings.store.folder, store).glob("????-??-??.json"))
     for file in reports[-LAST_REPORTS:]:
         with suppress(OSError, ValueError, TypeError, KeyError):
@@ -171,11 +175,15 @@ def _iter_anchors(settings: Settings, store: Store) -> Iterator[Anchor]:
             at = datetime.fromisoformat(document["gathered_at"])
             if anchor := Anchor.from_json(document.get(anchors.KEY), place=file.name, at=at):
                 yield anchor
-    for backup in list_own(settings, lab=store.audit_log.get_first_hash())[-1:]:
-        if anchor := anchors.find_in_backup(backup.file):
-            yield anchor
+    for backup in list_past(settings, now=now, lab=store.audit_log.get_first_hash())[-1:]:
+        with suppress(OSError):
+            find = partial(anchors.find_in_backup, backup.file)
+            if anchor := shares.inspect(settings.backup.folder, find):
+                yield anchor
     if settings.trail.anchor:
-        yield from _iter_tail(Path(settings.trail.anchor))
+        file = Path(settings.trail.anchor)
+        with suppress(OSError):
+            yield from shares.inspect(file.parent, lambda: list(_iter_tail(file)))
     with suppress(BadStore):
         yield from anchors.iter_notes(settings.store.folder)
     for file, presence in _iter_presences(settings, store):
@@ -199,16 +207,27 @@ def _iter_tail(file: Path) -> Iterator[Anchor]:
 def _places(settings: Settings, lab: str) -> Iterator[Path]:
     """Yield where the presence of a lab is kept: in each shared folder that can be seen."""
     for folder in (settings.orders.outbox, settings.backup.folder):
-        if folder and Path(folder).is_dir():
+        if folder and shares.is_folder(folder):
             yield Path(folder) / IN_OUTBOX / f"lab-{lab[:12]}.presence"
 
 
 def _iter_presences(settings: Settings, store: Store) -> Iterator[tuple[Path, Presence]]:
     lab = store.audit_log.get_first_hash()
     for file in _places(settings, lab) if lab else ():
-        presence = Presence.read(file)
+        presence = _read(file)
         if presence and presence.lab == lab:
             yield file, presence
+
+
+def _read(file: Path) -> Presence | None:
+    with suppress(OSError):
+        return shares.inspect(_get_share(file), lambda: Presence.read(file))
+    return None
+
+
+def _get_share(file: Path) -> Path:
+    """Return the folder in the settings that a presence is kept in."""
+    return file.parent.parent
 
 
 def _find_twin(settings: Settings, store: Store, *, now: datetime) -> str:
@@ -219,8 +238,25 @@ def _find_twin(settings: Settings, store: Store, *, now: datetime) -> str:
     return ""
 
 
+def _iter_ahead(settings: Settings, store: Store, *, now: datetime) -> Iterator[str]:
+    """Yield each presence of another PC that is dated in the future, so that it proves nothing."""
+    for file, presence in _iter_presences(settings, store):
+        is_other = presence.kind == "sqlite" and not _is_here(settings, presence)
+        if is_other and not presence.is_stopped and _get_age(presence, now) is None:
+            yield (
+                f"{file}: {presence.pc} wrote it at {presence.at[:16].replace('T', ' ')} UTC, in "
+                "the future, so it does not count. Make sure that the agent on "
+                f"{presence.pc} is stopped, and correct the clocks of both PCs."
+            )
+
+
+def _get_age(presence: Presence, now: datetime) -> timedelta | None:
+    return compute_age(datetime.fromisoformat(presence.at), now)
+
+
 def _is_running(presence: Presence, now: datetime) -> bool:
-    is_fresh = now - datetime.fromisoformat(presence.at) < FRESH
+    age = _get_age(presence, now)
+    is_fresh = age is not None and age < FRESH
     return presence.kind == "sqlite" and is_fresh and not presence.is_stopped
 
 
@@ -284,11 +320,13 @@ def write_presence(
     text = json.dumps(asdict(presence), ensure_ascii=False)
     known = {} if written is None else written
     for file in _places(settings, lab):
-        other = Presence.read(file)
-        if file in known and other and other.at != known[file] and _is_running(other, now):
+        other = _read(file)
+        # Whatever its clock says: it was written since this agent wrote here.
+        is_alive = other is not None and other.kind == "sqlite" and not other.is_stopped
+        if file in known and other and is_alive and other.at != known[file]:
             twin = twin or _describe_twin(file, other)
         if not twin or file in known:  # else it is left there, so that the other one is named
             with suppress(OSError):
-                write_whole({file: text.encode()})
+                shares.inspect(_get_share(file), partial(write_whole, {file: text.encode()}))
                 known[file] = presence.at
     return twin

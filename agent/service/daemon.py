@@ -59,6 +59,7 @@ from agent.service.problems import Problems
 from agent.service.renamed_site import describe_renamed
 from agent.service.report_scheduler import ReportScheduler
 from agent.service.retrain_scheduler import RetrainScheduler
+from agent.service.share_facts import SHARES_EVERY_S, ShareFacts, gather_share_facts
 from agent.service.source_thread import SourceWatch
 from agent.service.statements import STATEMENTS_EVERY_S, StatementKeeper
 from agent.service.status import build_status_from_store, list_work, save_status
@@ -126,6 +127,7 @@ class Agent:
         self._set_back_s = 0.0
         self._affected: list[Affected] = []
         self._work: list[WorkProgress] = []
+        self._outside = ShareFacts()
         self._affected_at_s = 0.0
         self._meter = Meter()
         self._lock = RunLock(settings.store.folder, agent_name(), settings.store.url)
@@ -157,6 +159,7 @@ class Agent:
 
     def _run(self, store: Store) -> None:
         now, settings = self._now, self._settings
+        self._inspect_shares(store)  # all at once; the ones that hang delay nothing from here on
         for sentence in require_newest(settings, store, now=now()):
             log.warning("database.older", reason=sentence)
             self.problems.say("copies", sentence)
@@ -233,6 +236,7 @@ class Agent:
             return write_presence(settings, store, now=now(), written=written)
 
         errands: list[tuple[str, Callable[[], Message | str | None], float]] = [
+            ("shares", lambda: self._inspect_shares(store), SHARES_EVERY_S),
             ("presence", be_present, PRESENCE_EVERY_S),
             ("trail", lambda: anchoring.write(at=now()), ANCHOR_EVERY_S),
             ("time stamp", lambda: stamp_when_due(settings, store, at=now()), ANCHOR_EVERY_S),
@@ -278,6 +282,10 @@ class Agent:
             on_fate=self._meter.fated,
         )
         return pool, pipeline
+
+    def _inspect_shares(self, store: Store) -> None:
+        """Gather the facts that the heartbeat stores: a share that hangs must not hold it up."""
+        self._outside = gather_share_facts(self._settings, store, now=self._now())
 
     # --- while it runs --------------------------------------------------------------------------
 
@@ -327,6 +335,7 @@ class Agent:
                 running=True,
                 affected=affected,
                 work=self._work,
+                outside=self._outside,
             )
         except (StoreFault, AgentError) as fault:
             if self.problems.say("database", str(fault)):

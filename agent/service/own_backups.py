@@ -9,7 +9,9 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from agent import shares
 from agent.backup_facts import is_own, list_backups
+from agent.site_time import compute_age
 from agent.store import find_first_act
 
 if TYPE_CHECKING:
@@ -31,8 +33,17 @@ def list_own(settings: Settings, *, lab: str = "") -> list[KnownBackup]:
     if not settings.backup.folder:
         return []
     lab = lab or find_first_act(settings.store.folder, settings.site.name)
-    known = list_backups(Path(settings.backup.folder))
+    known = _list_all(settings)
     return [backup for backup in known if is_own(backup.facts, site=settings.site.name, lab=lab)]
+
+
+def _list_all(settings: Settings) -> list[KnownBackup]:
+    """Return the back-ups in the folder, the oldest first; none where it refuses or hangs."""
+    folder = Path(settings.backup.folder)
+    try:
+        return shares.inspect(folder, lambda: list_backups(folder))
+    except OSError:
+        return []
 
 
 def list_of_others(settings: Settings) -> list[KnownBackup]:
@@ -40,20 +51,35 @@ def list_of_others(settings: Settings) -> list[KnownBackup]:
     own = {backup.file for backup in list_own(settings)}
     newest = {
         (backup.facts.site, backup.facts.lab): backup
-        for backup in list_backups(Path(settings.backup.folder))
+        for backup in _list_all(settings)
         if backup.file not in own and backup.facts.site
     }
     return list(newest.values())
 
 
-def last_backup_at(settings: Settings, *, lab: str = "") -> datetime | None:
-    """Return when the lab's newest back-up was made, aware UTC; None if there is none."""
-    own = list_own(settings, lab=lab)
-    return own[-1].facts.made_at if own else None
+def find_newest(settings: Settings, *, now: datetime, lab: str = "") -> KnownBackup | None:
+    """Return the lab's newest back-up, None if there is none; one of the future counts for nothing.
+
+    Args:
+        settings: Of the lab.
+        now: Aware UTC.
+        lab: Hash of its first act, "": what the data folder holds.
+    """
+    past = list_past(settings, now=now, lab=lab)
+    return past[-1] if past else None
+
+
+def list_past(settings: Settings, *, now: datetime, lab: str = "") -> list[KnownBackup]:
+    """Return the lab's own back-ups but those of the future, the oldest first; as `find_newest`."""
+    return [each for each in list_own(settings, lab=lab) if _is_past(each, now)]
+
+
+def _is_past(backup: KnownBackup, now: datetime) -> bool:
+    return compute_age(backup.facts.made_at, now) is not None
 
 
 def describe_overdue(settings: Settings, now: datetime) -> Iterator[str]:
-    """Yield that the last back-up is too old; nothing where none are wanted.
+    """Yield that the last back-up is too old or dated in the future; nothing where none are wanted.
 
     A lab that has just set its folder has the same 48 hours: they count from the data folder's
     own beginning.
@@ -61,11 +87,23 @@ def describe_overdue(settings: Settings, now: datetime) -> Iterator[str]:
     if not settings.backup.folder:
         return
     folder = Path(settings.backup.folder)
-    last = last_backup_at(settings) or _last_of_earlier_version(folder)
+    own = list_own(settings)
+    ahead = [backup for backup in own if not _is_past(backup, now)]
+    if ahead:
+        yield (
+            f"back-up: {ahead[-1].file} is dated {ahead[-1].facts.made_at:%Y-%m-%d %H:%M} UTC, in "
+            "the future, so it does not count. Correct this PC's clock, or delete the file once "
+            "there is a newer backup."
+        )
+    past = [backup.facts.made_at for backup in own if _is_past(backup, now)]
+    last = past[-1] if past else _last_of_earlier_version(settings, now)
     since = last or _began_at(settings.store.folder)
-    if since is None or now - since < OVERDUE:
+    if since is None:
         return
-    hours = (now - since).total_seconds() / 3600
+    age = compute_age(since, now) or timedelta(0)
+    if age < OVERDUE:
+        return
+    hours = age.total_seconds() / 3600
     if last is None:
         yield (
             f"back-up: {folder} contains no backup of this lab yet, and the data is {hours:.0f} "
@@ -75,10 +113,10 @@ def describe_overdue(settings: Settings, now: datetime) -> Iterator[str]:
         yield f"back-up: the last one in {folder} is {hours:.0f} hours old."
 
 
-def _last_of_earlier_version(folder: Path) -> datetime | None:
+def _last_of_earlier_version(settings: Settings, now: datetime) -> datetime | None:
     """Return when the newest back-up was made that names no lab, or None."""
-    made = [backup.facts.made_at for backup in list_backups(folder) if not backup.facts.site]
-    return max(made, default=None)
+    known = (backup for backup in _list_all(settings) if not backup.facts.site)
+    return max((each.facts.made_at for each in known if _is_past(each, now)), default=None)
 
 
 def _began_at(folder: Path) -> datetime | None:

@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from agent import shares
 from agent.orders.sent_revisions import list_noted_sites, name_file
 from agent.service.data_folder import agent_name
 from agent.store import list_opened_sites
@@ -39,7 +40,7 @@ def _describe_outbox(settings: Settings, store: Store) -> str:
         return ""
     outbox, own = Path(settings.orders.outbox), name_file(settings.site.name)
     try:
-        noted = list_noted_sites(outbox=outbox)
+        noted = shares.inspect(outbox, lambda: list_noted_sites(outbox=outbox))
         mine = list_noted_sites(data=settings.store.folder)
     except OSError:
         return ""  # it is said where the outbox is filled

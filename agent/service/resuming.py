@@ -22,6 +22,7 @@ from agent.orders.resumption import (
     settle,
 )
 from agent.orders.sent_revisions import SentRevisions
+from agent.shares import is_folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -144,7 +145,7 @@ def settle_lists(settings: Settings, store: Store, *, at: datetime) -> list[Orde
     taken = []
     if settings.orders.lists:
         folder = Path(settings.orders.lists)
-        if not folder.is_dir():
+        if not is_folder(folder):
             raise FileNotFoundError(f"{folder} is no folder that can be seen")
         known = [subtype.name for subtype in read_taxonomy(settings, store, now=at).subtypes]
         for path in list_taken_since(folder, resumption.since):

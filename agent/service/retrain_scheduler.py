@@ -24,6 +24,7 @@ from agent.service.jobs.shadow import find_waiting_candidate, has_news, judge_in
 from agent.service.jobs.suggest import SUGGEST, suggest_in_child
 from agent.service.report_scheduler import ALWAYS
 from agent.settings import WEEKDAYS
+from agent.site_time import compute_age
 from agent.store import StoreFault
 from model import ModelError
 
@@ -220,7 +221,13 @@ def is_due(schedule: str, ended: Sequence[Job], *, set_at: datetime, now: dateti
         set_at: When the schedule was set: nothing was due before.
         now: Aware, in the lab's own zone.
     """
-    done = [job.started_at for job in ended if job.started_at and job.outcome not in NO_TRAINING]
+    done = [
+        job.started_at
+        for job in ended
+        if job.started_at
+        and job.outcome not in NO_TRAINING
+        and compute_age(job.started_at, now) is not None
+    ]
     return last_due(schedule, now) > max(done, default=set_at)
 
 
@@ -237,7 +244,8 @@ def last_due(schedule: str, now: datetime) -> datetime:
 def is_too_soon(last: Job, now: datetime) -> bool:
     """Return whether a training that failed, or was cancelled, ended less than a day ago."""
     went_wrong = last.outcome in ("failed", "cancelled")
-    return went_wrong and last.ended_at is not None and now - last.ended_at < AFTER_A_FAILURE
+    age = compute_age(last.ended_at, now) if last.ended_at else None
+    return went_wrong and age is not None and age < AFTER_A_FAILURE
 
 
 def has_enough_new(wanted: int, new: int, current: str, ended: Sequence[Job]) -> bool:

@@ -28,6 +28,7 @@ from agent.orders.signing import find_signer
 from agent.orders.statement_document import Issuer
 from agent.orders.statement_files import PDF, write_files
 from agent.service.data_folder import bundles_folder, clock
+from agent.site_time import compute_age
 from agent.store import StoreFault
 from model import ModelError
 
@@ -110,7 +111,8 @@ class StatementKeeper:
         """Freeze what was touched, write files that are missing; why PDFs stay unsigned, or ""."""
         self.freeze_touched()
         newest, now = self._store.statements.newest_id(), self._now()
-        if newest == self._filed and self._seen_at and now - self._seen_at < LOOKED_AT_AGAIN:
+        age = compute_age(self._seen_at, now) if self._seen_at else None
+        if newest == self._filed and age is not None and age < LOOKED_AT_AGAIN:
             return self._unsigned
         signer = find_signer(self._settings.statements, now=now)
         if signer.note and signer.note != self._unsigned:

@@ -12,14 +12,13 @@ from agent.anchors import list_losses
 from agent.counts import format_count
 from agent.crop_recipe import RECIPE
 from agent.errors import BadStore, hide_passwords
-from agent.fleet import list_seen, rollout_to_json
-from agent.orders import BadSpecification, read_specifications
+from agent.fleet import is_alive, list_seen, rollout_to_json
 from agent.orders.affected_orders import list_affected_orders
 from agent.orders.instrument_holds import load_holds
 from agent.service.data_folder import agent_name, bundles_folder
+from agent.service.database_clock import DatabaseClock
 from agent.service.lock import RunLock
-from agent.service.own_backups import describe_overdue, last_backup_at
-from agent.service.renamed_site import describe_renamed
+from agent.service.share_facts import gather_share_facts
 from agent.service.unfollowed_revisions import describe_unfollowed
 from agent.service.work_status import describe_work
 from agent.site_folders import get_features_folder, list_kept_copies
@@ -32,10 +31,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from agent.orders.affected_orders import Affected
-    from agent.settings import Settings
+    from agent.service.share_facts import ShareFacts
+    from agent.settings import Settings, Source
     from agent.store import AgentSeen, Job, SourceHealth, WorkProgress
 
-SILENT_AFTER_S = 60.0  # a heartbeat comes every few seconds
 QUIET_AFTER_S = 15.0  # three of them missed
 LOW_DISK_BYTES = 1_000_000_000
 MEMO = "status.json"
@@ -71,6 +70,7 @@ def build_status_from_store(
     running: bool,
     affected: Sequence[Affected] | None = None,
     work: Sequence[WorkProgress] | None = None,
+    outside: ShareFacts | None = None,
 ) -> dict[str, Any]:
     """Return the whole status from an open database.
 
@@ -81,19 +81,23 @@ def build_status_from_store(
         running: The agent runs here.
         affected: Orders with held results where they are known; None: they are queried.
         work: Unfinished jobs of work units where they are known; None: they are queried.
+        outside: Facts of the folders outside where they are known; None: they are gathered.
     """
     if affected is None:
         affected = list_affected_orders(store, load_holds(settings, store), now=now)
     known_work = list_work(store, now) if work is None else work
     own = store.agents.list_all()
+    database_now = DatabaseClock(store, now=lambda: now)()
     here = running
-    running = running or any(_is_alive(agent, now) for agent in own)
+    running = running or any(is_alive(agent, now=database_now) for agent in own)
+    outside = outside or gather_share_facts(settings, store, now=now)
     by_source = {health.name: health for health in store.sources.list_all()}
     mine = next((agent for agent in own if agent.name == agent_name()), None)
     heard = list(mine.facts.get("problems", [])) if running and mine else []
     messages = mine.facts.get("problem_messages", {}) if running and mine else {}
     sources = [
-        _source_to_json(s.name, s.folder, s.mode, by_source.get(s.name)) for s in settings.sources
+        _source_to_json(s, by_source.get(s.name), is_online=outside.online.get(s.name, False))
+        for s in settings.sources
     ]
     counts = store.files.count_by_state()
     bundle = store.promotions.find_current()
@@ -102,13 +106,12 @@ def build_status_from_store(
         *heard,
         *_iter_source_problems(sources, by_source, running=running),
         *_iter_bundle_problems(settings, bundle),
-        *_iter_limit_problems(settings),
         *(loss.sentence for loss in list_losses(store)),
         *_iter_file_problems(counts),
         *_iter_hold_problems(affected),
         *_iter_disk_problems(settings.store.folder),
-        *describe_overdue(settings, now),
-        *filter(None, [describe_unfollowed(settings, store), describe_renamed(settings, store)]),
+        *outside.problems,
+        *filter(None, [describe_unfollowed(settings, store)]),
     ]
     return {
         "version": version("martensight"),
@@ -125,7 +128,7 @@ def build_status_from_store(
         "database": f"{store.kind}: {store.place}",
         "next_report_at": next_report_at(settings, now).isoformat(),
         "disk": _measure_disk(settings.store.folder),
-        "backup": _describe_backup(settings),
+        "backup": outside.backup,
         "features": _measure_features(settings, store),
         "objects": _measure_objects(settings),
         "kept_copies": _measure_kept_copies(settings),
@@ -197,17 +200,6 @@ def _measure_objects(settings: Settings) -> dict[str, Any] | None:
     }
 
 
-def _describe_backup(settings: Settings) -> dict[str, Any] | None:
-    """Return the folder of the back-ups and the newest one's time, None where none are wanted."""
-    if not settings.backup.folder:
-        return None
-    made_at = last_backup_at(settings)
-    return {
-        "folder": str(settings.backup.folder),
-        "last_at": made_at.isoformat() if made_at else None,
-    }
-
-
 def _iter_hold_problems(affected: Sequence[Affected]) -> Iterator[str]:
     for group in affected:
         n, failure = len(group.orders), group.failure
@@ -231,13 +223,6 @@ def _job(job: Job) -> dict[str, Any]:
         "total": job.facts["total"],
         "note": job.facts["note"],
     }
-
-
-def _iter_limit_problems(settings: Settings) -> Iterator[str]:
-    try:
-        read_specifications(settings.orders.specifications)
-    except BadSpecification as error:
-        yield f"no order can be judged by the specification limits: {error}"
 
 
 def next_report_at(settings: Settings, now: datetime) -> datetime:
@@ -265,7 +250,8 @@ def _without_store(
     settings: Settings, *, running: bool, sentence: str, now: datetime
 ) -> dict[str, Any]:
     remembered = _load_status(settings.store.folder) if running else {}
-    sources = [_source_to_json(s.name, s.folder, s.mode, None) for s in settings.sources]
+    outside = gather_share_facts(settings, None, now=now)
+    sources = [_source_to_json(s, None, is_online=outside.online[s.name]) for s in settings.sources]
     return {
         "version": version("martensight"),
         "running": running,
@@ -280,7 +266,11 @@ def _without_store(
         "jobs": [],
         "work": [],
         "affected_orders": [],
-        "problems": list(dict.fromkeys([sentence, *_iter_disk_problems(settings.store.folder)])),
+        "problems": list(
+            dict.fromkeys(
+                [sentence, *_iter_disk_problems(settings.store.folder), *outside.problems]
+            )
+        ),
     }
 
 
@@ -292,20 +282,14 @@ def _load_status(folder: Path) -> dict[str, Any]:
     return document
 
 
-def _is_alive(agent: AgentSeen, now: datetime) -> bool:
-    if agent.seen_at is None or agent.facts.get("stopped"):
-        return False
-    return (now - agent.seen_at).total_seconds() < SILENT_AFTER_S
-
-
 def _source_to_json(
-    name: str, folder: Path, mode: str, health: SourceHealth | None
+    source: Source, health: SourceHealth | None, *, is_online: bool
 ) -> dict[str, Any]:
     return {
-        "name": name,
-        "folder": str(folder),
-        "mode": health.mode if health and health.mode else mode,
-        "online": health.online if health and health.last_scan_at else folder.is_dir(),
+        "name": source.name,
+        "folder": str(source.folder),
+        "mode": health.mode if health and health.mode else source.mode,
+        "online": health.online if health and health.last_scan_at else is_online,
         "last_scan_at": health.last_scan_at.isoformat() if health and health.last_scan_at else None,
         "found_by_scan": health.found_by_scan if health else 0,
         "found_by_event": health.found_by_event if health else 0,

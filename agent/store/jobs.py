@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import update
 from sqlmodel import col, select
 
+from agent.site_time import compute_age
 from agent.store.engine import reading, writing
 from agent.store.repository import Repository
 from agent.store.tables import JobRow
@@ -221,13 +222,17 @@ def _open(session: Session, whose: AgentIdentity) -> list[JobRow]:
 
 def _is_alive(row: JobRow, at: datetime) -> bool:
     reported = row.facts.get(SEEN_AT)
-    return reported is not None and at - type(at).fromisoformat(reported) < SILENT_AFTER
+    return _is_younger(reported, SILENT_AFTER, at)
 
 
 def _is_requested(row: JobRow, name: str, at: datetime) -> bool:
     asked = row.facts.get(SEEN_AT)
-    is_recent = asked is not None and at - type(at).fromisoformat(asked) < REQUEST_VALID
-    return row.name == name + REQUESTED and is_recent
+    return row.name == name + REQUESTED and _is_younger(asked, REQUEST_VALID, at)
+
+
+def _is_younger(reported: str | None, limit: timedelta, at: datetime) -> bool:
+    age = compute_age(type(at).fromisoformat(reported), at) if reported else None
+    return age is not None and age < limit
 
 
 def _job(row: JobRow) -> Job:

@@ -13,6 +13,7 @@ from datetime import timedelta
 from enum import IntEnum, StrEnum
 from typing import TYPE_CHECKING, Any
 
+from agent.site_time import compute_age
 from reports import Message, marked
 
 if TYPE_CHECKING:
@@ -317,7 +318,8 @@ def is_absent(seen_at: datetime | None, rules: RingRules, *, now: datetime) -> b
         rules: Of the rollout.
         now: By the clock of the database.
     """
-    return seen_at is None or now - seen_at > timedelta(minutes=rules.absent_minutes)
+    age = compute_age(seen_at, now) if seen_at else None
+    return age is None or age > timedelta(minutes=rules.absent_minutes)
 
 
 def decide_next(
@@ -352,7 +354,8 @@ def decide_next(
         for host in due
     )
     proved = any(host.state is HostState.AGREED for host in due)
-    is_early = now - rollout.step_at < timedelta(minutes=rollout.rules.wait_minutes)
+    age = compute_age(rollout.step_at, now)
+    is_early = age is not None and age < timedelta(minutes=rollout.rules.wait_minutes)
     if waits or not proved or is_early:
         return Next.WAIT, Message("")
     later = any(host.ring > rollout.step for host in hosts)

@@ -21,6 +21,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
 
 from agent import auth
+from agent.site_time import compute_age
 from agent.store import Origin, StoreFault, acting_through, signed_by_program
 from agent.web.access import OPEN, find_needed_role
 from agent.web.context import LONGEST_NAME
@@ -177,7 +178,11 @@ class AuthenticationMiddleware:
         login, now = self._known.logged_in(cookie), self._now()
         if login is None:
             return None
-        too_old = now - login.began_at > LONGEST_LOGIN or now - login.seen_at > self._idle
+        ages = compute_age(login.began_at, now), compute_age(login.seen_at, now)
+        too_old = any(
+            age is None or age > limit
+            for age, limit in zip(ages, (LONGEST_LOGIN, self._idle), strict=True)
+        )
         if too_old or login.account.disabled_at is not None:
             self._known.end(cookie, at=now)
             return None

@@ -7,6 +7,7 @@ that slept catches up when it wakes. Other labs may use the same folder.
 from __future__ import annotations
 
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,8 +18,9 @@ from agent.backup_facts import name_backup
 from agent.errors import AgentError
 from agent.restore_drill import rehearse_restore
 from agent.service.anchoring import seal_results
-from agent.service.own_backups import last_backup_at, list_own
-from agent.site_time import compute_night_period, night_of
+from agent.service.own_backups import find_newest, list_past
+from agent.shares import inspect
+from agent.site_time import compute_age, compute_night_period, night_of
 from agent.store import StoreFault, store_url
 
 if TYPE_CHECKING:
@@ -45,8 +47,14 @@ def settings_files(settings: Settings) -> list[Path]:
     file = [settings.file] if settings.file else []
     named = [*file, settings.orders.specifications, *taxonomy]
     folders = dict.fromkeys(file.parent for file in named)
-    beside = [file for folder in folders for file in sorted(folder.glob("*.toml"))]
+    beside = [
+        file for folder in folders for file in inspect(folder, partial(_list_settings, folder))
+    ]
     return list(dict.fromkeys([*named, *beside]))
+
+
+def _list_settings(folder: Path) -> list[Path]:
+    return sorted(folder.glob("*.toml"))
 
 
 # --- each night ---------------------------------------------------------------------------------
@@ -97,7 +105,7 @@ def back_up_when_due(settings: Settings, store: Store, *, at: datetime) -> str |
         )
         maintenance.examine(file)
         store.audit_log.add(at=at, actor="agent", act="backup.made", subject=file.name)
-        _thin_out(settings, lab)
+        _thin_out(settings, lab, at=at)
     except (AgentError, StoreFault, OSError) as error:
         log.error("backup.failed", reason=str(error))  # noqa: TRY400 - one sentence
         return f"back-up: {error}"
@@ -117,15 +125,16 @@ def _require_first_act(store: Store, *, at: datetime) -> str:
 
 def is_due(settings: Settings, at: datetime, *, lab: str) -> bool:
     """Return whether the newest back-up of a lab is older than the last end of a night."""
-    last = last_backup_at(settings, lab=lab)
+    last = find_newest(settings, now=at, lab=lab)
     ends, zone = settings.night.at, settings.site.time_zone
     began_at, _ = compute_night_period(night_of(at, ends, zone), ends, zone)
-    return last is None or last < began_at
+    return last is None or last.facts.made_at < began_at
 
 
-def _thin_out(settings: Settings, lab: str) -> None:
+def _thin_out(settings: Settings, lab: str, *, at: datetime) -> None:
     """Delete the oldest of the lab's own nightly back-ups; every other one stays."""
-    own = [backup for backup in list_own(settings, lab=lab) if backup.facts.is_automatic]
+    past = list_past(settings, now=at, lab=lab)
+    own = [backup for backup in past if backup.facts.is_automatic]
     for backup in own[: -settings.backup.keep]:
         backup.file.unlink(missing_ok=True)
 
@@ -136,11 +145,12 @@ def _thin_out(settings: Settings, lab: str) -> None:
 def rehearse_when_due(settings: Settings, store: Store, *, at: datetime) -> DrillResult | None:
     """Restore the newest back-up on trial if that is due; what it found, None where it is not."""
     every = EVERY.get(settings.backup.verify)
-    own = list_own(settings, lab=store.audit_log.get_first_hash())
+    newest = find_newest(settings, now=at, lab=store.audit_log.get_first_hash())
     last = find_last_drill(store)
-    if every is None or not own or (last and at - last.at < every):
+    age = compute_age(last.at, at) if last else None
+    if every is None or newest is None or (age is not None and age < every):
         return None
-    result = rehearse(settings, store, own[-1].file, at=at)
+    result = rehearse(settings, store, newest.file, at=at)
     if result.faults:
         log.error("backup.verified", sound=False, found=result.sentence)
     else:

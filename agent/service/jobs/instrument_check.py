@@ -27,6 +27,7 @@ from agent.orders.instrument_checks import (
 )
 from agent.service.data_folder import agent_name
 from agent.service.jobs.reference_crops import cropping_apart
+from agent.site_time import compute_age
 from agent.web import INBOX_SOURCE
 
 if TYPE_CHECKING:
@@ -74,7 +75,8 @@ def check_instrument(
 def is_due(store: Store, classifier: Classifier | None, *, at: datetime) -> bool:
     """Return whether the last check is too old, or of another bundle or version."""
     last = _find_last(store, classifier)
-    return last is None or at - last.at >= (EVERY if last.facts.get("passed") else AGAIN)
+    age = compute_age(last.at, at) if last else None
+    return last is None or age is None or age >= (EVERY if last.facts.get("passed") else AGAIN)
 
 
 def _find_last(store: Store, classifier: Classifier | None) -> Record | None:

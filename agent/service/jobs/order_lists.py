@@ -13,6 +13,7 @@ from agent.orders.order_list import REFUSED, import_lists
 from agent.orders.order_policy import note_specifications
 from agent.orders.priority import prioritise_urgent
 from agent.service.resuming import settle_lists
+from agent.shares import inspect, is_folder
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -33,7 +34,7 @@ def take_lists(
     if not settings.orders.lists:
         return []
     folder = Path(settings.orders.lists)
-    if not folder.is_dir():
+    if not is_folder(folder):
         return [f"[orders] lists: {folder} is no folder that can be seen."]
     for result in settle_lists(settings, store, at=at):
         log.info("orders.listed_again", list=result.name, changed=len(result.changed))
@@ -70,5 +71,8 @@ def tend_lists(settings: Settings, store: Store, *, at: datetime) -> str | None:
     if sentences := take_lists(settings, store, at=at):
         more = f" (and {len(sentences) - 1} more)" if len(sentences) > 1 else ""
         return f"order list {sentences[0]}{more}"
-    folder = Path(settings.orders.lists) / REFUSED
-    return None if settings.orders.lists and any(folder.glob("*.csv")) else ""
+    if not settings.orders.lists:
+        return ""
+    folder = Path(settings.orders.lists)
+    is_refused = inspect(folder, lambda: any((folder / REFUSED).glob("*.csv")))
+    return None if is_refused else ""

@@ -59,6 +59,32 @@ def test_two_copies_that_run_at_once_are_refused_and_later_not(plant) -> None:
     assert (later.refusal, stopped.refusal) == ("", "")
 
 
+def test_a_presence_of_the_future_refuses_no_moved_lab_and_is_named(plant) -> None:
+    config, data = copied(plant)
+    write_presence(plant.settings, plant.lab.store, now=DAY + timedelta(days=365))
+    second = read(config)
+    with Store.open(f"sqlite:///{data}/martensight.db", site="Plant 1", agent="x") as store:
+        found = check_start(second, store, now=DAY)
+        written = write_presence(second, store, now=DAY)
+        after = check_start(second, store, now=DAY)
+
+    assert found.refusal == ""
+    assert "in the future, so it does not count" in found.warnings[0]
+    assert (written, after.warnings) == ("", ())
+
+
+def test_a_copy_that_runs_with_a_wrong_clock_is_found_while_both_run(plant) -> None:
+    config, data = copied(plant)
+    mine: dict[Path, str] = {}
+    second = read(config)
+    with Store.open(f"sqlite:///{data}/martensight.db", site="Plant 1", agent="x") as store:
+        write_presence(plant.settings, plant.lab.store, now=DAY, written=mine)
+        write_presence(second, store, now=DAY + timedelta(days=365), written={})
+        found = write_presence(plant.settings, plant.lab.store, now=DAY + HOUR, written=mine)
+
+    assert "Another copy of this lab's data runs on" in found
+
+
 def test_without_an_outbox_a_second_copy_is_a_warning(plant) -> None:
     write_presence(plant.settings, plant.lab.store, now=DAY)
     (presence,) = (plant.outbox / ".martensight").glob("*.presence")

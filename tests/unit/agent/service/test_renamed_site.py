@@ -61,13 +61,13 @@ def test_a_renamed_site_sends_nothing_and_is_named(plant) -> None:
 
     said = outbound.fill_outbox(settings, plant.lab.store, now=DAY + HOUR)
     status = build_status_from_store(settings, plant.lab.store, now=DAY, running=False)
-    _, doctor = plant.agent("doctor")
+    _, doctor = plant.agent("doctor", "--json")
 
     assert list_content(plant.outbox) == before
     assert "holds results of site 'Plant 1'" in said
     assert 'Put back name = "Plant 1"' in said
     assert said in status["problems"]
-    assert "holds results of site 'Plant 1'" in " ".join(doctor.split())
+    assert "holds results of site 'Plant 1'" in doctor
 
 
 def test_a_renamed_site_without_an_outbox_is_named(tmp_path, capsys) -> None:

@@ -364,15 +364,28 @@ def test_a_broken_database_can_be_restored_over(lab) -> None:
     assert lab.agent("check") == 0
 
 
-def test_a_running_agents_database_is_not_restored_over(lab, capsys) -> None:
+@pytest.mark.parametrize("ahead_s", [0, -1200, 1200])
+def test_a_running_agents_database_is_not_restored_over_whatever_its_clock(
+    lab, capsys, ahead_s
+) -> None:
     lab.take("a.tif", SHA)
     lab.agent("backup", str(lab.folder / "safe.zip"))
     with lab.store() as store:
-        store.agents.record_heartbeat({}, at=datetime.now(UTC))
+        at = datetime.now(UTC) + timedelta(seconds=ahead_s)
+        store.agents.record_heartbeat({"fleet": {"clock_ahead_s": ahead_s}}, at=at)
 
     assert lab.agent("restore", str(lab.folder / "safe.zip")) == 2
 
     assert "An agent is running (PC)" in capsys.readouterr().err
+
+
+def test_a_heartbeat_of_the_future_is_of_no_running_agent(lab) -> None:
+    lab.take("a.tif", SHA)
+    lab.agent("backup", str(lab.folder / "safe.zip"))
+    with lab.store() as store:
+        store.agents.record_heartbeat({}, at=datetime.now(UTC) + timedelta(days=365))
+
+    assert lab.agent("restore", str(lab.folder / "safe.zip")) == 0
 
 
 def test_a_postgresql_is_backed_up_and_restored_with_its_own_programs(postgres, tmp_path) -> None:

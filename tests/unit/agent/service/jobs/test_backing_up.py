@@ -23,7 +23,7 @@ from agent.service.jobs.backup import (
     find_last_drill,
     rehearse_when_due,
 )
-from agent.service.own_backups import describe_overdue, last_backup_at
+from agent.service.own_backups import describe_overdue, find_newest
 from agent.store import Store, store_url
 
 NOON = datetime(2026, 11, 24, 12, tzinfo=UTC)
@@ -46,6 +46,11 @@ def look(lab: settings.Settings, store: Store, at: datetime) -> list[str]:
 def opened(lab: settings.Settings) -> Store:
     folder = lab.store.folder
     return Store.open(store_url(folder), site=lab.site.name, agent="PC", folder=folder)
+
+
+def newest_at(lab: settings.Settings, now: datetime) -> datetime | None:
+    newest = find_newest(lab, now=now)
+    return newest.facts.made_at if newest else None
 
 
 def another(lab: settings.Settings, name: str = "Plant 1") -> settings.Settings:
@@ -141,7 +146,35 @@ def test_two_days_without_a_back_up_are_said(lab) -> None:
     assert list(describe_overdue(lab, NOON + timedelta(hours=47))) == []
     (sentence,) = describe_overdue(lab, NOON + timedelta(hours=49))
     assert "49 hours old" in sentence
-    assert last_backup_at(lab) == NOON
+    assert newest_at(lab, NOON) == NOON
+
+
+def test_an_evening_with_a_wrong_clock_stops_no_back_up_and_is_named(lab) -> None:
+    wrong = NOON + timedelta(days=365)
+    with opened(lab) as store:
+        look(lab, store, NOON)
+        look(lab, store, wrong)
+        for day in range(1, 6):
+            look(lab, store, NOON + timedelta(days=day))
+    now = NOON + timedelta(days=5)
+
+    (ahead, *late) = describe_overdue(lab, now)
+    days = sorted(facts_of(file)["made_at"][:10] for file in files(lab))
+
+    assert days == ["2026-11-27", "2026-11-28", "2026-11-29", "2027-11-24"]
+    assert "dated 2027-11-24 12:00 UTC, in the future" in ahead
+    assert late == []
+    assert newest_at(lab, now) == now
+    assert "120 hours old" in list(describe_overdue(lab, now + timedelta(days=5)))[1]
+
+
+def test_a_trial_of_the_future_delays_none(lab) -> None:
+    with opened(lab) as store:
+        look(lab, store, NOON)
+        wrong = NOON + timedelta(days=365)
+        store.records.add("restore_drill", "x.zip", by="agent", at=wrong, facts={"sound": True})
+
+        assert rehearse_when_due(lab, store, at=NOON + timedelta(hours=1)) is not None
 
 
 def test_a_lab_that_wants_none_is_not_reminded(lab) -> None:
@@ -164,8 +197,9 @@ def test_a_second_lab_in_the_folder_makes_its_own_and_thins_out_no_other(lab, na
     own = [file for file in files(lab) if facts_of(file)["lab"] == first_act(lab)]
     others = [file for file in files(lab) if facts_of(file)["lab"] == first_act(other)]
     assert (len(own), len(others)) == (3, 1)
-    assert last_backup_at(lab) == NOON + timedelta(days=3)
-    assert last_backup_at(other) == NOON + timedelta(days=3, minutes=1)
+    assert newest_at(lab, NOON + timedelta(days=3)) == NOON + timedelta(days=3)
+    later = NOON + timedelta(days=3, minutes=1)
+    assert newest_at(other, later) == later
 
 
 def test_a_second_site_of_a_database_knows_its_own_back_ups(lab, capsys) -> None:

@@ -1,0 +1,141 @@
+"""A share that hangs or refuses costs a sentence: no traceback, and no command or agent hangs."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import socket
+import subprocess
+import sys
+import traceback
+from typing import TYPE_CHECKING
+
+import pytest
+from failing_share import FailingShare
+
+from agent import shares
+from agent.cli import main
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+ERRORS = (errno.EACCES, errno.EIO, errno.ESTALE)
+PATHS = {
+    "sources": '[[sources]]\nname = "LOM-1"\nfolder = "{share}"\n',
+    "back-up": '[backup]\nfolder = "{share}"\n',
+    "outbox": '[orders]\noutbox = "{share}"\n',
+    "lists": '[orders]\nlists = "{share}"\n',
+    "specifications": '[orders]\nspecifications = "{share}/specifications.toml"\n',
+    "anchor": '[trail]\nanchor = "{share}/anchor.jsonl"\n',
+    "below": '[backup]\nfolder = "{share}/backups"\n[orders]\noutbox = "{share}/out"\n'
+    'lists = "{share}/lists"\n[[sources]]\nname = "LOM-1"\nfolder = "{share}/export"\n',
+    "report": '[report]\nshare = "{share}"\ncustomer_templates = "{share}/templates"\n',
+}
+OVERVIEWS = ("status", "doctor --json")
+"""Commands that name what is wrong with each share."""
+WITH_EACH_COMMAND = ("below", "specifications", "anchor", "report")
+COMMANDS = (
+    *OVERVIEWS, "verify", "check", "report", "backup {lab}/by-hand", "spec check", "order 4711",
+    "orders list", "support-bundle {lab}/support.zip", "begin-anew --reason x",
+)  # fmt: skip
+
+
+def write_lab(folder: Path, settings: str) -> Path:
+    share = folder / "share"
+    (folder / "agent.toml").write_text(settings.format(share=share), encoding="utf-8")
+    return share
+
+
+def run(lab: Path, command: str, capsys) -> str:
+    """Run a command; return what it printed."""
+    with pytest.raises(SystemExit):
+        main(["--config", str(lab / "agent.toml"), *command.format(lab=lab).split()])
+    printed = capsys.readouterr()
+    return printed.out + printed.err
+
+
+def list_faults(lab: Path, commands: tuple[str, ...], why: str, capsys) -> dict[str, str]:
+    """Return command → its traceback, or what an overview printed that does not name the fault."""
+    faults = {}
+    for command in commands:
+        try:
+            printed = run(lab, command, capsys)
+        except Exception as fault:  # noqa: BLE001 - each is listed
+            faults[command] = "".join(traceback.format_exception(fault)[-3:])
+            continue
+        if command in OVERVIEWS and why not in printed and "cannot be reached" not in printed:
+            faults[command] = printed
+    return faults
+
+
+@pytest.mark.parametrize("error", ERRORS, ids=errno.errorcode.get)
+@pytest.mark.parametrize("path", PATHS)
+def test_a_share_that_refuses_is_a_sentence_in_each_command(
+    tmp_path: Path, capsys, monkeypatch, path: str, error: int
+) -> None:
+    share = write_lab(tmp_path, PATHS[path])
+    monkeypatch.chdir(tmp_path)
+    is_whole = error == errno.EACCES and path in WITH_EACH_COMMAND
+    commands = COMMANDS if is_whole else OVERVIEWS
+
+    with FailingShare(share, error):
+        faults = list_faults(tmp_path, commands, os.strerror(error), capsys)
+
+    assert faults == {}
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_a_share_that_hangs_is_a_sentence_in_each_overview(
+    tmp_path: Path, capsys, monkeypatch, path: str
+) -> None:
+    share = write_lab(tmp_path, PATHS[path])
+    monkeypatch.setattr(shares, "LIMIT_S", 0.5)
+
+    with FailingShare(share, None):
+        faults = list_faults(tmp_path, OVERVIEWS, "does not answer", capsys)
+
+    assert faults == {}
+
+
+@pytest.mark.parametrize("error", [None, errno.EIO], ids=["hangs", "EIO"])
+def test_an_agent_starts_though_each_share_hangs_or_refuses_and_names_them(
+    tmp_path: Path, error: int | None
+) -> None:
+    every = (
+        '[[sources]]\nname = "LOM-1"\nfolder = "{share}/export"\n'
+        '[backup]\nfolder = "{share}/backups"\n[trail]\nanchor = "{share}/anchors/a.jsonl"\n'
+        '[orders]\noutbox = "{share}/out"\nlists = "{share}/lists"\n'
+        'specifications = "{share}/specifications.toml"\n[web]\nport = 0\n'
+    )
+    share = write_lab(tmp_path, every)
+    notices = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    notices.bind(str(tmp_path / "notify"))
+    notices.settimeout(120)
+    command = [sys.executable, "-m", "agent", "--config", str(tmp_path / "agent.toml"), "run"]
+    environment = {**os.environ, "NOTIFY_SOCKET": str(tmp_path / "notify")}
+    with (
+        notices,
+        (tmp_path / "log").open("wb") as log,
+        FailingShare(share, error),
+        subprocess.Popen(command, env=environment, stdout=log, stderr=log) as agent,
+    ):
+        try:
+            while b"READY=1" not in notices.recv(4096):
+                pass
+            while b"WATCHDOG=1" not in notices.recv(4096):  # so the heartbeat goes on
+                pass
+            status = json.loads((tmp_path / "data/status.json").read_text("utf-8"))
+        finally:
+            agent.terminate()
+            code = agent.wait(60)
+
+    printed = (tmp_path / "log").read_text("utf-8")
+    assert (code, "Traceback" in printed) == (0, False), printed
+    why = "does not answer" if error is None else os.strerror(error)
+    named = [sentence for sentence in status["problems"] if why in sentence]
+    assert [
+        setting
+        for setting in ("[backup] folder", "[orders] lists", "[orders] outbox", "specifications")
+        if not any(setting in sentence for sentence in named)
+    ] == []
