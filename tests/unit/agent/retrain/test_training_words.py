@@ -25,7 +25,7 @@ def shell(tmp_path, capsys):
 
 def decide(shell, code: str | None, decision: Decision | None = None, **facts) -> str:
     taken = shell.lab.take(code, **facts)
-    said = decision or Decision("code", "Ann", code=code, origin="import")
+    said = decision or Decision("code", "Ann", code=code, blind=True)
     shell.lab.store.labels.decide(taken, said, at=DAY)
     return taken
 
