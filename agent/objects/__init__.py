@@ -3,8 +3,8 @@
 from agent.objects.background_reads import BeingFetched, waiting_at_most
 from agent.objects.bucket import Access, Bucket, DamagedObject, ObjectFacts, ObjectsUnavailable
 from agent.objects.mirror import ObjectMirror, RoundOutcome, open_mirror
+from agent.objects.mirrored_files import FOLDERS
 from agent.objects.pruned_files import LONG_AGO, SHOWN_STILL, PruneRecords
-from agent.objects.shared_files import FOLDERS
 from agent.objects.upload_index import Uploaded, UploadIndex
 
 __all__ = [

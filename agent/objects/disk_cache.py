@@ -10,7 +10,7 @@ from agent.objects.bucket import compute_hash
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from agent.objects.mirror import ObjectMirror
+    from agent.objects.mirrored_files import MirroredFiles
     from agent.objects.pruned_files import PrunedFiles
     from agent.objects.upload_index import Uploaded
 
@@ -25,7 +25,7 @@ class DiskCache:
         pruned: Knows what was pruned; None where nothing ever is.
     """
 
-    def __init__(self, mirror: ObjectMirror, pruned: PrunedFiles | None) -> None:
+    def __init__(self, mirror: MirroredFiles, pruned: PrunedFiles | None) -> None:
         self._mirror, self._pruned = mirror, pruned
 
     def remove_unused(self, cache_bytes: int) -> int:

@@ -14,16 +14,11 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from agent.objects.background_reads import BackgroundReads
 from agent.objects.bucket import Access, Bucket, ObjectsUnavailable
 from agent.objects.disk_cache import DiskCache
+from agent.objects.mirrored_files import BUNDLE_FILE, FOLDERS, MirroredFiles, is_own_name
 from agent.objects.pruned_files import PrunedFiles, PruneRecords
-from agent.objects.shared_files import (
-    BUNDLE_FILE,
-    FOLDERS,
-    SharedFiles,
-    is_own_name,
-)
+from agent.objects.shared_files import SharedFiles
 from agent.objects.upload_index import Uploaded, UploadIndex
 
 if TYPE_CHECKING:
@@ -56,128 +51,8 @@ class RoundOutcome:
     waiting: int = 0
 
 
-class ObjectMirror:
-    """The data folder of one agent and its object storage; safe to share between threads.
-
-    Args:
-        folder: The data folder.
-        bucket: The storage.
-        index: What is known of both.
-    """
-
-    def __init__(self, folder: Path, bucket: Bucket, index: UploadIndex) -> None:
-        self.folder, self.bucket, self.index = folder, bucket, index
-        self._reads = BackgroundReads()
-
-    # --- one file ---
-
-    def has(self, path: Path) -> bool:
-        """Return whether a file of the data folder exists, on the disk or in the storage.
-
-        Raises:
-            ObjectsUnavailable: It is not on the disk, and the storage does not answer.
-        """
-        if path.is_file():
-            return True
-        name = self._name(path)
-        if self.index.find(name) is not None:
-            return True
-        return not self.index.is_doomed(name) and self._reads.run(
-            name, lambda: self._find_remote(name)
-        )
-
-    def is_known(self, path: Path, *, start: bool = False) -> bool:
-        """Return whether a file is known to be in the storage; no request is sent.
-
-        Args:
-            path: The file.
-            start: The path may be the beginning of its name.
-        """
-        name = self._name(path)
-        return bool(self.index.list_start(name) if start else self.index.find(name))
-
-    def fetch(self, path: Path) -> None:
-        """Fetch a file from the storage unless it is on the disk.
-
-        Raises:
-            FileNotFoundError: It is nowhere, or was deleted.
-            DamagedObject: The storage has other bytes than were stored.
-            ObjectsUnavailable: The storage does not answer.
-        """
-        if not path.is_file():
-            name = self._name(path)
-            self._reads.run(f"the file {name}", lambda: self._fetch(path, name))
-
-    def _fetch(self, path: Path, name: str) -> None:
-        self._refuse_doomed(name)
-        known = self.index.find(name)
-        sha256 = self.bucket.fetch(name, path, sha256=known.sha256 if known else "")
-        if self.index.is_doomed(name) or (known and self.index.find(name) is None):
-            # Since then pruned, or to be sent again: the next round knows by the database.
-            self.index.record_read_act(0)
-            return
-        facts = path.stat()
-        self.index.record(
-            Uploaded(name, facts.st_size, facts.st_mtime_ns, sha256, is_local=True),
-            used_s=time.time(),
-        )
-
-    def compute_hash(self, path: Path) -> str:
-        """Return the SHA-256 of a file that is only in the storage, read through once.
-
-        Raises:
-            FileNotFoundError: It is nowhere.
-            ObjectsUnavailable: The storage does not answer.
-        """
-        name = self._name(path)
-        self._refuse_doomed(name)
-        return self.bucket.compute_hash(name)
-
-    def list_start(self, start: Path) -> list[Path]:
-        """Return the files whose path begins so, on the disk or in the storage.
-
-        Raises:
-            ObjectsUnavailable: The storage does not answer.
-        """
-        beginning = self._name(start)
-        local = [path for path in start.parent.glob(f"{start.name}*") if path.is_file()]
-        doomed = set(self.index.list_doomed())
-        remote = [
-            self.folder / name
-            for name in self._reads.run(
-                f"the list of {beginning}", lambda: self.bucket.list_names(beginning)
-            )
-            if is_own_name(name) and name not in doomed
-        ]
-        return sorted({*local, *remote})
-
-    def find_start(self, start: Path) -> Path | None:
-        """Return the first file whose path begins so, without a request if one is known.
-
-        Raises:
-            ObjectsUnavailable: None is known, and the storage does not answer.
-        """
-        known = self.index.list_start(self._name(start))
-        if known:
-            return self.folder / min(known)
-        return next(iter(self.list_start(start)), None)
-
-    def measure(self, path: Path) -> int:
-        """Return the size of a file in bytes, on the disk or in the storage; 0 for none."""
-        with suppress(OSError):
-            return path.stat().st_size
-        known = self.index.find(self._name(path))
-        return known.size if known else 0
-
-    def delete(self, path: Path) -> None:
-        """Delete a file from the disk and the storage; if that is away, with the next round."""
-        name = self._name(path)
-        self.index.doom(name)
-        path.unlink(missing_ok=True)
-        with suppress(ObjectsUnavailable):
-            self.delete_remote(name)
-
-    # --- a round ---
+class ObjectMirror(MirroredFiles):
+    """The data folder of one agent and its object storage, kept alike round by round."""
 
     def run_round(
         self,
@@ -296,7 +171,7 @@ class ObjectMirror:
             yield from _iter_below(self.folder / name)
 
     def _is_new(self, path: Path, known: dict[str, Uploaded]) -> bool:
-        uploaded = known.get(self._name(path))
+        uploaded = known.get(self.name_of(path))
         if uploaded is None:
             return True
         facts = path.stat()
@@ -304,7 +179,7 @@ class ObjectMirror:
 
     def _send(self, path: Path) -> int:
         """Send one file; return its size. A file that is gone or changes meanwhile comes again."""
-        name = self._name(path)
+        name = self.name_of(path)
         try:
             before = path.stat()
             if path.name == BUNDLE_FILE:
@@ -325,37 +200,10 @@ class ObjectMirror:
 
     def _send_rest_of_bundle(self, bundle_file: Path) -> None:
         """Send the other files of a bundle first: another PC takes a bundle by this one."""
-        known = self.index.list_start(f"{self._name(bundle_file.parent)}/")
+        known = self.index.list_start(f"{self.name_of(bundle_file.parent)}/")
         for path in sorted(bundle_file.parent.rglob("*")):
-            if _is_complete(path) and path != bundle_file and self._name(path) not in known:
+            if _is_complete(path) and path != bundle_file and self.name_of(path) not in known:
                 self._send(path)
-
-    def delete_remote(self, name: str) -> None:
-        """Delete an object that is recorded as to be deleted.
-
-        Raises:
-            ObjectsUnavailable: The storage does not answer.
-        """
-        self.bucket.delete(name)
-        self.index.record_deleted(name)
-
-    # --- names ---
-
-    def _refuse_doomed(self, name: str) -> None:
-        if self.index.is_doomed(name):
-            raise FileNotFoundError(f"{name}: it was deleted")
-
-    def _find_remote(self, name: str) -> bool:
-        facts = self.bucket.find(name)
-        if facts is None:
-            return False
-        self.index.record(
-            Uploaded(name, facts.size, 0, facts.sha256, is_local=False), used_s=time.time()
-        )
-        return True
-
-    def _name(self, path: Path) -> str:
-        return path.relative_to(self.folder).as_posix()
 
 
 def open_mirror(section: StoreSection) -> ObjectMirror | None:

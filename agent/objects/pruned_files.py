@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
 
-    from agent.objects.mirror import ObjectMirror
+    from agent.objects.mirrored_files import MirroredFiles
     from agent.store import Retention
 
 LONG_AGO: Final = datetime(1970, 1, 1, tzinfo=UTC)
@@ -63,7 +63,7 @@ class PrunedFiles:
         records: What was pruned.
     """
 
-    def __init__(self, mirror: ObjectMirror, records: PruneRecords) -> None:
+    def __init__(self, mirror: MirroredFiles, records: PruneRecords) -> None:
         self._mirror, self._records = mirror, records
 
     def delete_new(self) -> int:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import secrets
 import shutil
 import time
@@ -11,22 +10,15 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 from agent.objects.bucket import DamagedObject
+from agent.objects.mirrored_files import BUNDLE_FILE, FEATURES, is_own_name
 from agent.whole_file import PART
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
     from pathlib import Path
 
-    from agent.objects.mirror import ObjectMirror
+    from agent.objects.mirrored_files import MirroredFiles
 
-PICTURES: Final = ("crops", "originals")
-"""Folders that may be removed from the disk in part."""
-KEPT: Final = ("statements", "bundles", "reports")
-FEATURES: Final = "kept-features"
-FOLDERS: Final = (*PICTURES, *KEPT, FEATURES)
-BUNDLE_FILE: Final = "bundle.json"
-_PART_OF_NAME = re.compile(r"(?!\.)[\w.,=+@()# -]{1,200}(?<![. ])")
-_DEEPEST: Final = 6
 _LEFT_OVER_S: Final = 3600.0
 
 
@@ -37,7 +29,7 @@ class SharedFiles:
         mirror: The data folder of this PC and the storage.
     """
 
-    def __init__(self, mirror: ObjectMirror) -> None:
+    def __init__(self, mirror: MirroredFiles) -> None:
         self._mirror = mirror
 
     def fetch_bundles(self) -> tuple[int, list[DamagedObject]]:
@@ -116,17 +108,6 @@ class SharedFiles:
                 path.unlink(missing_ok=True)
             else:  # deleted there by another program: it is sent again
                 self._mirror.index.record_scan(folder, 0)
-
-
-def is_own_name(name: str) -> bool:
-    """Return whether an object may be one of the agent's: what it names stays in its folders."""
-    parts = name.split("/")
-    return (
-        1 < len(parts) <= _DEEPEST
-        and parts[0] in FOLDERS
-        and all(_PART_OF_NAME.fullmatch(part) for part in parts)
-        and not name.endswith(PART)
-    )
 
 
 def _delete_left_over(bundle: Path) -> None:

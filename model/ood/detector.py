@@ -16,6 +16,7 @@ from model.errors import ModelError
 from model.image_quality import Defect, DefectLimits
 from model.networks.field_embedding import get_embedding
 from model.ood import conformal, nearest_neighbor
+from model.ood.feature_arrays import PLACES
 from model.ood.features import WINDOW_LAYERS, build_ood_extractor
 from model.ood.field_distance import FieldDistance
 from model.ood.field_size import SizeCorrection
@@ -23,7 +24,6 @@ from model.ood.frozen_features import FrozenFeatures, WholeFieldScore
 from model.ood.kept_features import FeatureForm
 from model.ood.localization import compute_heat_map, expand_to_field, find_region
 from model.ood.mahalanobis import (
-    PLACES,
     WHOLE_LAYERS,
     OodModels,
     Textures,
@@ -39,7 +39,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from model.framing import Field
-    from model.ood.features import OodFeatureExtractor, OodFeatures
+    from model.ood.feature_arrays import OodFeatures
+    from model.ood.features import OodFeatureExtractor
     from model.ood.frozen_pass import FieldMaps
     from model.ood.mahalanobis import Distances
     from model.ood.part_runners import FrozenBackbone

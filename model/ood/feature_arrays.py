@@ -1,21 +1,84 @@
-"""Convert the OOD features of a field to arrays that a feature cache keeps, and back."""
+"""OOD features of a field, and the arrays in which a feature cache keeps them."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
-
-from model.ood.features import CellFeatures, OodFeatures
-from model.ood.mahalanobis import PLACES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from numpy.typing import NDArray
 
+    Moments = tuple[NDArray[np.float32], ...]  # per layer
+
+PLACES: Final = ("fine", "broad", "tone", "patch", "shade")
+"""Looks that score cells, and so locate what is unusual."""
+
 VERSION = 3
 """Raise it when the same field and network would give other features."""
+
+
+@dataclass(frozen=True, slots=True)
+class CellFeatures:
+    """Grid of cells over a field, each with its features.
+
+    Args:
+        features: (rows, columns, d) float16.
+        steel: (rows, columns) bool, whether the cell shows only steel and is away from any edge.
+        side_px: Side of a cell in pixels of the field.
+        um2: Area of a cell in µm², or None without a scale.
+        origin_px: (x, y) of the first cell in pixels of the field; not (0, 0) if only the middle of
+            a very large field was evaluated.
+    """
+
+    features: NDArray[np.floating]
+    steel: NDArray[np.bool_]
+    side_px: float
+    um2: float | None
+    origin_px: tuple[float, float] = (0.0, 0.0)
+
+    def on_steel(self) -> NDArray[np.float32]:
+        """Return the features of steel cells only, (n, d) float32."""
+        return self.features[self.steel].astype(np.float32)
+
+
+@dataclass(frozen=True, slots=True)
+class OodFeatures:
+    """Features of one field from the frozen network.
+
+    Args:
+        whole: Per layer (2c,) float32: mean and standard deviation of each channel over steel.
+        windows: Per layer of `WINDOW_LAYERS` (w, 2c) float32: the same inside each window with
+            steel.
+        fine: Cells of 4 µm.
+        broad: Cells of 8 µm.
+        tone: Cells of 2 µm without a network: brightness and colour only.
+        patch: Patches of 24 µm, one every 8 µm: mean of the fine cells.
+        shade: Patches of 18 µm, one every 6 µm: mean of the tone cells.
+        embedding: (d,) float32, what heads on the frozen network classify.
+        blocks: (b, c) float32, unit rows, the mean broad cell of each tile. A field is as far from
+            another as its tiles are on average: the mean of a field of two structures resembles
+            neither.
+        area_px: Area of steel in pixels of the frame.
+        extent: Rows and columns of the frame that show the field.
+        pieces: `whole` of each piece that a larger field was cut into, () if it was not.
+    """
+
+    whole: tuple[NDArray[np.float32], ...]
+    windows: tuple[NDArray[np.float32], ...]
+    fine: CellFeatures
+    broad: CellFeatures
+    tone: CellFeatures
+    patch: CellFeatures
+    shade: CellFeatures
+    embedding: NDArray[np.float32]
+    blocks: NDArray[np.float32]
+    area_px: float = 0.0
+    extent: tuple[int, int] = (0, 0)
+    pieces: tuple[Moments, ...] = ()
 
 
 def to_arrays(features: OodFeatures) -> dict[str, NDArray[np.generic]]:

@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any, Final, Self
 import numpy as np
 
 from model.framing import Field
+from model.ood.feature_arrays import PLACES
 from model.ood.features import SizeLimits
-from model.ood.mahalanobis import PLACES, TOPS, log_top_mean
+from model.ood.mahalanobis import TOPS, log_top_mean
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

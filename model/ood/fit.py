@@ -17,6 +17,7 @@ from model.image_quality import DefectLimits
 from model.networks.backbones import frozen_lite0
 from model.ood import conformal
 from model.ood.detector import FORM, OodDetector
+from model.ood.feature_arrays import PLACES
 from model.ood.features import WINDOW_LAYERS, build_ood_extractor
 from model.ood.field_distance import (
     NATIVE_WEIGHT,
@@ -26,7 +27,6 @@ from model.ood.field_distance import (
 )
 from model.ood.field_size import MEASURED_PIECES
 from model.ood.mahalanobis import (
-    PLACES,
     WHOLE_LAYERS,
     Moments,
     OodModels,
@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     from model.data.dataset import Example
     from model.data.feature_cache import FeatureCache
     from model.networks.backbones import Backbone
-    from model.ood.features import OodFeatures
+    from model.ood.feature_arrays import OodFeatures
     from model.ood.mahalanobis import Distances
 
 _OWN_MEAN_FROM = 10

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from model.ood.mahalanobis import PLACES
+from model.ood.feature_arrays import PLACES
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from model.framing import Field
-    from model.ood.features import CellFeatures
+    from model.ood.feature_arrays import CellFeatures
     from model.ood.mahalanobis import Distances
 
 

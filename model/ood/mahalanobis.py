@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from model.block_statistics import sum_neighbours
 from model.errors import TrainingError
-from model.ood.refined_distances import compute_refined_map
+from model.ood.feature_arrays import PLACES
 from model.products import apply_layer, multiply
 from model.runtime.conversion import Recipe
 from model.runtime.engines import OpenVinoRunner, choose_engine
@@ -25,16 +26,13 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor, nn
 
-    from model.ood.features import CellFeatures, OodFeatures
+    from model.ood.feature_arrays import CellFeatures, OodFeatures
 
 _FLOOR = 1e-6
 """Smallest eigenvalue kept, as a share of the mean eigenvalue."""
 
 WHOLE_LAYERS: Final = (0, 1, 2, 3)
 """Layers whose distances are averaged over the whole field."""
-
-PLACES: Final = ("fine", "broad", "tone", "patch", "shade")
-"""Looks that score cells, and so locate what is unusual."""
 
 _PART = 2048
 """Vectors that are compared at a time: their products stay in the processor's cache. MEASURED: four
@@ -47,6 +45,12 @@ TOPS: Final = (5, 3, 10, 1, 2)
 """How many of the farthest cells are averaged, for each of `PLACES`: about 80, 190 and 40 µm², and
 one or two patches. A number, not a share of the field: an inclusion is as unusual in a large field
 as in a small one."""
+
+_REFINED_SHARE = 0.05
+"""Share of the cells compared first whose neighbours are compared, too."""
+
+_LEAST_REFINED = 20
+"""Least number of such cells."""
 
 _REFINED: Final = "fine"
 """Look whose cells share most of what they show with their neighbours, of which there are most."""
@@ -414,3 +418,43 @@ def _build_factors(
 
     network = TriangularFactors(torch.from_numpy(means), torch.from_numpy(whitens))
     return network, (torch.zeros(2, means.shape[1], dtype=torch.float16),)
+
+
+def compute_refined_map(textures: Textures, cells: CellFeatures) -> NDArray[np.float32]:
+    """Compute the distances of every second cell and of all next to the farthest of them.
+
+    A cell in between has the mean of those of its neighbours that were compared, so none is farther
+    than those. The frozen pass smooths cells over their neighbours, and patches overlap, so cells
+    next to one another differ little: what is farthest is found from a third of them. MEASURED,
+    third drawing, 150 reference fields: 344 fields have the same flags, p-values within 0.04, AUROC
+    of eleven kinds (24 each) within 0.001; real SEM micrographs: 274 answers have the same flags,
+    p-values within 0.017.
+
+    Args:
+        textures: Gaussians of the look.
+        cells: Its cells.
+
+    Returns:
+        (rows, columns) float32, 0 outside the steel.
+    """
+    steel = cells.steel
+    compared = np.zeros_like(steel)
+    compared[::2, ::2] = steel[::2, ::2]
+    compared |= steel & ~_is_next_to(compared)
+    distances = np.zeros(steel.shape, np.float32)
+    distances[compared] = first = textures.compute_distances(cells.features[compared])
+    count = min(max(_LEAST_REFINED, round(_REFINED_SHARE * len(first))), len(first))
+    if count:
+        farthest = compared & (distances >= np.partition(first, -count)[-count])
+        near = steel & ~compared & _is_next_to(farthest)
+        distances[near] = textures.compute_distances(cells.features[near])
+        compared |= near
+    count_around = sum_neighbours(compared.astype(np.float32))
+    means = sum_neighbours(distances) / np.maximum(count_around, 1)
+    refined: NDArray[np.float32] = np.where(compared, distances, means * steel)
+    return refined
+
+
+def _is_next_to(cells: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Return whether each cell or one of its eight neighbours is set."""
+    return np.asarray(sum_neighbours(cells.astype(np.float32)) > 0, np.bool_)

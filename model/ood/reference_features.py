@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from model.ood.feature_arrays import VERSION, from_arrays, to_arrays
+from model.ood.feature_arrays import PLACES, VERSION, from_arrays, to_arrays
 from model.ood.field_size import crop_middle_quarter
-from model.ood.mahalanobis import PLACES
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -17,7 +16,8 @@ if TYPE_CHECKING:
     from model.data.dataset import Example
     from model.data.feature_cache import FeatureCache
     from model.framing import Field
-    from model.ood.features import OodFeatureExtractor, OodFeatures
+    from model.ood.feature_arrays import OodFeatures
+    from model.ood.features import OodFeatureExtractor
 
 _CACHE_BYTES = 1_500_000_000
 """Features of cells that are held during a training; those of other examples are extracted again,

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from model.ood.conformal import OWN_SCORES_FROM
+from model.ood.feature_arrays import PLACES
 from model.ood.field_size import SizeCorrection
-from model.ood.mahalanobis import PLACES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from model.data.dataset import Example
-    from model.ood.features import OodFeatureExtractor, OodFeatures
+    from model.ood.feature_arrays import OodFeatures
+    from model.ood.features import OodFeatureExtractor
 
 CELLS_EACH = 64
 BANK = 1000

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from safetensors.numpy import load, save
 
 from model.ood.conformal import compute_alarm_limit, compute_p_values
-from model.ood.features import CellFeatures, describe_blocks
+from model.ood.feature_arrays import CellFeatures
+from model.ood.features import describe_blocks
 from model.ood.field_distance import (
     FieldDistance,
     ReferenceFields,

@@ -3,7 +3,7 @@
 import numpy as np
 
 from model.framing import Field
-from model.ood.features import CellFeatures
+from model.ood.feature_arrays import CellFeatures
 from model.ood.localization import compute_heat_map, expand_to_field, find_region
 from model.ood.mahalanobis import Distances
 

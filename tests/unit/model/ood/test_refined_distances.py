@@ -5,9 +5,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from model.ood.features import CellFeatures
-from model.ood.mahalanobis import Moments, Textures, log_top_mean
-from model.ood.refined_distances import compute_refined_map
+from model.ood.feature_arrays import CellFeatures
+from model.ood.mahalanobis import Moments, Textures, compute_refined_map, log_top_mean
 
 ROWS, COLUMNS, LENGTH = 41, 54, 5
 

@@ -16,7 +16,8 @@ from model.framing import Field
 from model.networks.backbones import build_backbone
 from model.ood import conformal
 from model.ood.detector import OodDetector
-from model.ood.features import CellFeatures, patch_statistics
+from model.ood.feature_arrays import CellFeatures
+from model.ood.features import patch_statistics
 from model.ood.fit import fit_detector, iter_fit_detector
 from model.ood.mahalanobis import (
     Moments,
