@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import agent
 from agent.settings import Right, iter_paths, needs_network
+from agent.shares import is_folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -64,7 +65,8 @@ def inspect_machine(settings: Settings) -> Machine:
         *list_shared_folders(settings).values(),
         *_list_read(settings),
     ]
-    away = (_first_missing(folder) for folder in folders if not folder.is_dir())
+    alone = {path for path in _list_read(settings) if _is_home(path.parent)}
+    away = (_first_missing(path) for path in folders if path not in alone and not is_folder(path))
     mounts = frozenset({*_mounted("/proc/self/mounts"), *_mounted("/etc/fstab"), *away})
     parents = {mount.parent for folder in folders for mount in _mount_of(folder, mounts)}
     return Machine(
@@ -98,7 +100,7 @@ def _mounted(table: str) -> Iterator[Path]:
 
 def _first_missing(folder: Path) -> Path:
     """Return what has to be mounted, or made, before a folder exists."""
-    return next(parent for parent in (*reversed(folder.parents), folder) if not parent.is_dir())
+    return next(parent for parent in (*reversed(folder.parents), folder) if not is_folder(parent))
 
 
 def _inside(folder: Path) -> tuple[Path, ...]:
@@ -221,7 +223,7 @@ def _list_read(settings: Settings) -> list[Path]:
     A file that is in a user's home is seen alone.
     """
     paths = list_read_paths(settings).values()
-    return [path if path.is_dir() or _is_home(path.parent) else path.parent for path in paths]
+    return [path if is_folder(path) or _is_home(path.parent) else path.parent for path in paths]
 
 
 def _is_home(folder: Path) -> bool:

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from agent.errors import WrongUse
 from agent.host.systemd_unit import list_read_paths, list_shared_folders
 from agent.settings import iter_paths
+from agent.shares import is_folder
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -221,7 +222,7 @@ def iter_rights(
     yield "read", config.parent, ("/grant", f"{account}:(OI)(NP)RX", "/Q")
     for path in list_read_paths(settings).values():
         if path.parent != config.parent:
-            inherited = "(OI)(CI)" if path.is_dir() else ""
+            inherited = "(OI)(CI)" if is_folder(path) else ""
             yield "read", path, ("/grant", f"{account}:{inherited}RX", "/Q")
     for folder in (settings.store.folder, *list_shared_folders(settings).values()):
         yield "write", folder, ("/grant", f"{account}:(OI)(CI)M", "/T", "/Q")

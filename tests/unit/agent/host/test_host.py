@@ -266,6 +266,16 @@ def test_a_certificate_in_a_home_shows_no_home(tmp_path) -> None:
 
 
 @posix
+def test_a_key_in_a_home_that_is_not_there_yet_is_no_share_that_will_come(tmp_path) -> None:
+    file, read = lab(tmp_path, '[web]\nkey = "/home/no-one-here/lab.key"\n')
+
+    text = render_unit(file, read, inspect_machine(read))
+
+    assert "/home/no-one-here/lab.key" in bound(text, "BindReadOnlyPaths")
+    assert "/home/no-one-here" not in bound(text, "BindReadOnlyPaths")
+
+
+@posix
 @pytest.mark.parametrize(
     ("text", "goes_out"),
     [
