@@ -79,7 +79,7 @@ def fleet(
 
 
 def _retire(context: typer.Context, name: str, by: str, reason: str) -> None:
-    """Take a PC of this site off the list. Raises `WrongUse` while its agent runs."""
+    """Remove a PC of this site from the list. Raises `WrongUse` while its agent runs."""
     from agent.cli.signing import os_user, signed_store
     from agent.fleet import PcState, list_members
     from agent.service.data_folder import clock

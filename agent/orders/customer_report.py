@@ -15,7 +15,7 @@ import reports
 from agent import pictures
 from agent.errors import SetupError, WrongUse
 from agent.objects import ObjectsUnavailable
-from agent.orders.lost_conformity import Outside
+from agent.orders.lost_conformity import RestoreLosses
 from agent.orders.specimen_facts import Conformity
 from agent.orders.statement_files import load_thumbnail
 from agent.orders.statement_page import build_statement_page
@@ -78,7 +78,7 @@ def find_statement(store: Store, order: str, number: int | None = None) -> Froze
         numbers = ", ".join(str(entry.number) for entry in made)
         raise WrongUse(f"Order {order} has no statement {number}; there are: {numbers}.")
     word = wanted[-1].conformity
-    why, _loss = Outside.of(store).hold(store, order, word)
+    why, _loss = RestoreLosses.of(store).hold(store, order, word)
     if why and word == Conformity.CONFORMS:
         raise WrongUse(f"Statement {wanted[-1].number} of order {order} is not reported: {why}.")
     return wanted[-1]

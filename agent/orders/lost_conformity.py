@@ -128,7 +128,7 @@ class Loss:
 
 
 @dataclass(frozen=True, slots=True)
-class Outside:
+class RestoreLosses:
     """What is known outside a restored database, of all orders.
 
     Attributes:
@@ -140,7 +140,7 @@ class Outside:
     is_compared: bool = True
 
     @classmethod
-    def of(cls, store: Store) -> Outside:
+    def of(cls, store: Store) -> RestoreLosses:
         """Read it from the database."""
         return cls(read_losses(store), find_resumption(store, OUTBOX).is_settled)
 

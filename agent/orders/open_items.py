@@ -8,7 +8,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from agent.orders.alike_numbers import find_alike, list_alike
-from agent.orders.lost_conformity import Outside
+from agent.orders.lost_conformity import RestoreLosses
 from agent.orders.lost_files import (
     load_named,
 )
@@ -49,7 +49,7 @@ class OpenItems:
     unassigned: tuple[Unassigned, ...] = ()
     named_lost: Mapping[str, frozenset[int]] = field(default_factory=lambda: MappingProxyType({}))
     alike: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: MappingProxyType({}))
-    outside: Outside = field(default_factory=Outside)
+    outside: RestoreLosses = field(default_factory=RestoreLosses)
 
     @classmethod
     def of(cls, store: Store) -> OpenItems:
@@ -59,7 +59,7 @@ class OpenItems:
             tuple(store.orders.unassigned()),
             load_named(store),
             list_alike(store),
-            Outside.of(store),
+            RestoreLosses.of(store),
         )
 
     @classmethod
@@ -92,7 +92,7 @@ class OpenItems:
             tuple(store.orders.unassigned(number)),
             named,
             find_alike(store, number),
-            Outside.of(store),
+            RestoreLosses.of(store),
         )
 
 

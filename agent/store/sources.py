@@ -204,7 +204,7 @@ class Agents(Repository):
             session.add(row)
 
     def retire(self, name: str, *, by: str, reason: str, at: datetime) -> None:
-        """Take an agent off every list until it sends a heartbeat again; its acts stay.
+        """Remove an agent from every list until it sends a heartbeat again; its acts stay.
 
         Args:
             name: Of its PC.

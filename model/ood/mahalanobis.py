@@ -53,7 +53,7 @@ _LEAST_REFINED = 20
 """Least number of such cells."""
 
 _REFINED: Final = "fine"
-"""Look whose cells share most of what they show with their neighbours, of which there are most."""
+"""The look whose cells share most with their neighbours, and of which there are most."""
 
 
 @dataclass(frozen=True, slots=True)
