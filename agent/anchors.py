@@ -106,8 +106,11 @@ _OF_NOTES = ("place", "is_note")
 
 
 def append(file: Path, anchor: Anchor) -> None:
-    """Append an anchor to a file, one JSON line. Raises `OSError`."""
-    file.parent.mkdir(parents=True, exist_ok=True)
+    """Append an anchor to a file, one JSON line. Raises `OSError`.
+
+    Its folder is made, never the one above it: where a share is not mounted, that is missing.
+    """
+    file.parent.mkdir(exist_ok=True)
     with file.open("a", encoding="utf-8") as opened:
         opened.write(json.dumps(anchor.to_json(), ensure_ascii=False) + "\n")
 

@@ -12,8 +12,9 @@ import shutil
 import stat
 import tempfile
 import zipfile
+from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,16 +23,18 @@ from agent.anchors import MANIFEST, Anchor
 from agent.backup_file import PIECE_BYTES, find_database, is_plain_name, read_time, unpack
 from agent.errors import BadStore
 from agent.objects import LONG_AGO, SHOWN_STILL
+from agent.site_time import compute_age
 from agent.store import examine_copy, mark_restored, put_back, sites_in
 from agent.whole_file import PART
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
-    from datetime import datetime
 
     from agent.archive import Archive
     from agent.store import Kept, KeptFor, Store
 
+LEFTOVERS = (".backup-*", ".examine-*", ".martensight-*.zip.part")
+LEFTOVER_AGE = timedelta(hours=12)
 ALWAYS = ("bundles", "reference", "inbox", "timestamps", anchors.NOTES)
 PIXELS = ("crops", "originals", "reports", "statements")
 """Folders of the data folder that a backup holds on request."""
@@ -94,10 +97,40 @@ def back_up(
             _zip(part, files, about, progress)
         part.replace(target)
     except OSError as error:
-        raise BadStore(f"{target}: cannot be written ({error.strerror or error}).") from error
+        reason = error.strerror or str(error)
+        if error.filename in map(str, settings_files):
+            raise BadStore(
+                f"{error.filename}: cannot be read ({reason}), so no backup was written. Give the "
+                "account read permission, or mount its share."
+            ) from error
+        raise BadStore(f"{target}: cannot be written ({reason}).") from error
     finally:
         part.unlink(missing_ok=True)
     return len(files)
+
+
+def remove_leftovers(folder: Path, *, at: datetime) -> list[str]:
+    """Delete what a killed back-up left in its folder; return the names.
+
+    What is younger than `LEFTOVER_AGE` may be of a back-up that is being written.
+
+    Args:
+        folder: Of the back-ups, which other labs may use.
+        at: Now, aware UTC.
+    """
+    removed = []
+    for path in (path for pattern in LEFTOVERS for path in folder.glob(pattern)):
+        with suppress(OSError):
+            changed_at = datetime.fromtimestamp(path.stat().st_mtime, UTC)
+            age = compute_age(changed_at, at)
+            if age is None or age < LEFTOVER_AGE:
+                continue
+            if path.is_dir():
+                shutil.rmtree(path)
+            else:
+                path.unlink()
+            removed.append(path.name)
+    return removed
 
 
 def _make_folder(folder: Path) -> None:

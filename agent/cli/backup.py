@@ -26,7 +26,7 @@ def backup(
     context: typer.Context,
     target: Annotated[
         Path | None,
-        typer.Argument(help="The zip file, or a folder for it. Default: the current folder."),
+        typer.Argument(help="The zip file, or a folder for it. Default: [backup] folder."),
     ] = None,
     pixels: Annotated[
         bool,
@@ -59,7 +59,7 @@ def backup(
         return
     with open_store(settings) as store, progress("back up", 100) as advance:
         seal_results(store, at=at)
-        file = _backup_file(settings, store, target or Path.cwd(), at)
+        file = _backup_file(settings, store, _choose_target(settings, target), at)
         count = maintenance.back_up(
             store,
             settings.store.folder,
@@ -105,6 +105,14 @@ def _newest_backup(settings: Settings, store: Store, target: Path | None) -> Pat
     if not own:
         raise WrongUse(f"{folder} contains no backup of this lab. Name a file.")
     return own[-1].file
+
+
+def _choose_target(settings: Settings, target: Path | None) -> Path:
+    if target:
+        return target
+    if not settings.backup.folder:
+        raise WrongUse("Name a zip file or a folder for it: agent backup FOLDER.")
+    return Path(settings.backup.folder)
 
 
 def _backup_file(settings: Settings, store: Store, target: Path, at: datetime) -> Path:

@@ -92,6 +92,8 @@ def back_up_when_due(settings: Settings, store: Store, *, at: datetime) -> str |
     folder = Path(settings.backup.folder)
     file = folder / name_backup(settings.site.name, lab, at, is_automatic=True)
     try:
+        for name in maintenance.remove_leftovers(folder, at=at):
+            log.info("backup.leftover_removed", name=name)
         seal_results(store, at=at)
         count = maintenance.back_up(
             store,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import zipfile
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import psycopg
 import pytest
+from failing_share import FailingShare
 from structlog.testing import capture_logs
 
 from agent import maintenance, settings
@@ -137,6 +139,46 @@ def test_a_disk_that_is_full_is_a_problem_and_no_crash(lab) -> None:
     assert sentence.startswith("back-up: ")
     assert "cannot be copied there" in sentence
     assert len(files(lab)) == 1
+
+
+def test_what_a_killed_back_up_left_is_removed_and_what_is_being_written_stays(lab) -> None:
+    folder = Path(lab.backup.folder)
+    old, young = (NOON - timedelta(hours=hours) for hours in (13, 1))
+    left = {".backup-x1": old, ".examine-x2": old, ".backup-x3": young}
+    for name, at in left.items():
+        (folder / name).mkdir(parents=True)
+        (folder / name / "martensight.db").write_bytes(b"accounts")
+        os.utime(folder / name, (at.timestamp(), at.timestamp()))
+    part = folder / ".martensight-plant-1-nightly-20261123T220000Z.zip.part"
+    part.write_bytes(b"PK")
+    os.utime(part, (old.timestamp(), old.timestamp()))
+
+    with opened(lab) as store:
+        look(lab, store, NOON)
+
+    assert sorted(path.name for path in folder.glob(".*")) == [".backup-x3"]
+
+
+def test_specifications_that_cannot_be_read_are_named_where_no_back_up_was_written(
+    lab, tmp_path
+) -> None:
+    share = tmp_path / "share"
+    orders = lab.orders.model_copy(update={"specifications": share / "specifications.toml"})
+    with opened(lab) as store, FailingShare(share, errno.EACCES):
+        (sentence,) = look(lab.model_copy(update={"orders": orders}), store, NOON)
+
+    assert str(share) in sentence
+    assert "backups" not in sentence
+
+
+def test_without_a_folder_a_backup_by_hand_is_refused(tmp_path, capsys) -> None:
+    (tmp_path / "agent.toml").write_text("", encoding="utf-8")
+
+    with pytest.raises(SystemExit) as ended:
+        main(["--config", str(tmp_path / "agent.toml"), "backup"])
+
+    assert ended.value.code == 2
+    assert "agent backup FOLDER" in capsys.readouterr().err
 
 
 def test_two_days_without_a_back_up_are_said(lab) -> None:
