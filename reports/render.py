@@ -11,15 +11,19 @@ import hashlib
 from functools import cache
 from importlib.resources import files
 from typing import TYPE_CHECKING
+from zoneinfo import ZoneInfo
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from jinja2.utils import htmlsafe_json_dumps
 from markupsafe import Markup
 
 from reports import charts
-from reports.i18n import decimal, gettext, language, ngettext
+from reports.i18n import day_and_time, decimal, gettext, language, ngettext
+from reports.vocabulary import file_code
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from reports.content.api_docs import ApiDocsPage
     from reports.content.archive import ArchivePage, HistoryPage
     from reports.content.dashboard import DashboardPage, FilesPage
@@ -382,6 +386,11 @@ def _render(template: str, **facts: object) -> str:
     return _environment().get_template(template).render(**facts) + "\n"
 
 
+def _format_local(instant: datetime, zone: str) -> str:
+    """Format an instant in a time zone, such as "24 Nov 02:14"."""
+    return day_and_time(instant.astimezone(ZoneInfo(zone)))
+
+
 @cache
 def _environment() -> Environment:
     environment = Environment(
@@ -398,4 +407,6 @@ def _environment() -> Environment:
     environment.globals["language"] = language
     environment.globals["decimal"] = decimal
     environment.globals["as_json"] = as_json
+    environment.filters["local"] = _format_local
+    environment.filters["file_code"] = file_code
     return environment

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+from datetime import UTC, datetime
 from typing import Any
 
+from agent.store import FileFate
 from reports import (
     Answer,
     Card,
@@ -15,7 +17,6 @@ from reports import (
     ControlTrend,
     ControlValue,
     DecisionLine,
-    Duplicate,
     Fact,
     Figure,
     Filter,
@@ -42,7 +43,6 @@ from reports import (
     SubtypeChoice,
     Tone,
     TrendPoint,
-    Unusable,
     Verdict,
     VerdictLine,
 )
@@ -97,8 +97,29 @@ CARD = Card(
     order=Link("4711", "http://127.0.0.1:8787/order/4711"),
 )
 
+
+def file_fate(path: str, state: str, minute: int, **facts: Any) -> FileFate:
+    """Return a file without a result, which came to its end at 02:xx local time."""
+    at = datetime(2026, 11, 24, 1, minute, tzinfo=UTC)
+    known = {"code": None, "reason": None, "duplicate_of": None} | facts
+    return FileFate(
+        path=path,
+        sha256=None,
+        size_bytes=1000,
+        source="LOM-07",
+        state=state,
+        attempts=1,
+        first_seen_at=at,
+        done_at=at,
+        next_try_at=None,
+        id=1,
+        **known,
+    )
+
+
 NIGHT = Night(
     site="Plant 1",
+    zone="Europe/Berlin",
     date="2026-11-24",
     title="Tuesday 24 November 2026",
     period="23 Nov 23:30 to 24 Nov 23:30, Europe/Berlin",
@@ -139,18 +160,15 @@ NIGHT = Night(
         ),
     ),
     unusable=(
-        Unusable(
+        file_fate(
             "4711/cut.tif",
-            "LOM-07",
-            "24 Nov 02:12",
-            "truncated",
-            "Cut off",
-            "The data ends at row 300 of 480.",
-            "Export it again.",
-            "",
+            "set_aside",
+            12,
+            code="truncated",
+            reason="the data ends at row 300 of 480.",
         ),
     ),
-    duplicates=(Duplicate("4711/copy.tif", "LOM-07", "24 Nov 02:13", "4711/field_2.tif"),),
+    duplicates=(file_fate("4711/copy.tif", "duplicate", 13, duplicate_of="4711/field_2.tif"),),
     trends=(
         ShareTrend(
             "Strange specimens, 100Cr6",

@@ -21,7 +21,6 @@ from agent.nightly.micrograph_cards import build_card, build_row
 from agent.nightly.micrograph_rows import night_to_json
 from agent.nightly.night_counts import (
     build_source_count,
-    build_unusable,
     code_counts,
     format_expected,
     hour_counts,
@@ -32,7 +31,7 @@ from agent.nightly.trend_charts import build_trend
 from agent.nightly.verdict import build_verdict, sort_by_weight
 from agent.pictures import Palette
 from agent.site_time import format_night_title, local, local_full
-from reports import Card, ContactPrint, Duplicate, Link, MicrographLine, MorePage, Night
+from reports import Card, ContactPrint, Link, MicrographLine, MorePage, Night
 from reports import gettext as _
 
 if TYPE_CHECKING:
@@ -292,6 +291,7 @@ def _night(
     day = facts.night.isoformat()
     return Night(
         site=facts.site,
+        zone=facts.zone,
         date=day,
         title=format_night_title(facts.night),
         period=_("{after} to {until}, {zone}").format(
@@ -313,13 +313,8 @@ def _night(
         ),
         left_out=_left_out(facts, more),
         rows=rows,
-        unusable=tuple(build_unusable(file, facts) for file in facts.unusable[:LINES_PER_TABLE]),
-        duplicates=tuple(
-            Duplicate(
-                file.path, file.source, local(file.ended_at, facts.zone), file.duplicate_of or ""
-            )
-            for file in facts.duplicates[:LINES_PER_TABLE]
-        ),
+        unusable=facts.unusable[:LINES_PER_TABLE],
+        duplicates=facts.duplicates[:LINES_PER_TABLE],
         p_values=tuple(
             micrograph.result.strangeness.p_value
             for micrograph in facts.micrographs

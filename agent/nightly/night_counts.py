@@ -9,18 +9,17 @@ from statistics import median_low
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
-import reports
 from agent.nightly.headline import micrographs
 from agent.nightly.hidden_answers import is_hidden_in_report
 from agent.site_time import local
-from reports import CodeCount, Hour, SourceCount, Tone, Unusable, decimal, ngettext, percent
+from reports import CodeCount, Hour, SourceCount, Tone, decimal, percent
 from reports import gettext as _
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from agent.nightly.snapshot import NightFacts
-    from agent.store import FileFate, SourceHealth
+    from agent.store import SourceHealth
 
 
 def format_expected(facts: NightFacts) -> str:
@@ -129,26 +128,3 @@ def describe_source(source: SourceHealth, facts: NightFacts) -> tuple[str, Tone]
     if source.problem:
         return source.problem, Tone.ATTENTION
     return _("reachable"), Tone.CALM
-
-
-def build_unusable(file: FileFate, facts: NightFacts) -> Unusable:
-    """Build the row of a file that could not be used."""
-    code, sentence = file.known_code, file.reason or ""
-    title, action = reports.file_code(code)
-    again = ""
-    if file.state == "failed":
-        title = _("Failed for now")
-        action = _("Nothing to do yet: the agent tries again by itself.")
-        again = ngettext("tried {n} time, again {at}", "tried {n} times, again {at}", file.attempts)
-        at = local(file.next_try_at, facts.zone) if file.next_try_at else ""
-        again = again.format(n=file.attempts, at=at).strip()
-    return Unusable(
-        path=file.path,
-        source=file.source,
-        at=local(file.ended_at, facts.zone),
-        code=code,
-        title=title,
-        sentence=f"{sentence[:1].upper()}{sentence[1:]}",
-        action=action,
-        next=again,
-    )

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from reports.content.components import Fact, Link, Picture, Tone
     from reports.content.micrograph import Card, ContactPrint, MicrographLine
@@ -41,41 +41,6 @@ class SourceCount:
     last_file: str
     state: str
     tone: Tone
-
-
-@dataclass(frozen=True, slots=True)
-class Unusable:
-    """A file that could not be used.
-
-    Args:
-        path: Below its source.
-        source: Its name.
-        at: When it failed, local time.
-        code: The stable word.
-        title: The same in words.
-        sentence: What is wrong.
-        action: What to do.
-        next: "" if it was set aside, else when it is tried again.
-    """
-
-    path: str
-    source: str
-    at: str
-    code: str
-    title: str
-    sentence: str
-    action: str
-    next: str
-
-
-@dataclass(frozen=True, slots=True)
-class Duplicate:
-    """A file whose content was already stored."""
-
-    path: str
-    source: str
-    at: str
-    known_as: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,6 +207,7 @@ class Night:
 
     Args:
         site: The lab's name.
+        zone: Its time zone.
         date: ISO, the night's name.
         title: Such as "Tuesday 24 November 2026".
         period: From when to when, local time, with the zone.
@@ -256,8 +222,8 @@ class Night:
         more: Links to the overflow pages.
         left_out: What is not on this page; "" for nothing.
         rows: The micrographs that need no reviewer, in order of arrival.
-        unusable: Files that could not be used.
-        duplicates: Files whose content was already stored.
+        unusable: Files that could not be used, `agent.store.FileFate`.
+        duplicates: Files whose content was already stored, likewise.
         trends: Shares over the nights, one per material and kind.
         agreement: How often reviewers and model agreed; empty before the first decision.
         p_values: Of every classified micrograph, in [0, 1].
@@ -285,6 +251,7 @@ class Night:
     """
 
     site: str
+    zone: str
     date: str
     title: str
     period: str
@@ -299,8 +266,8 @@ class Night:
     more: tuple[Link, ...]
     left_out: str
     rows: tuple[MicrographLine, ...]
-    unusable: tuple[Unusable, ...]
-    duplicates: tuple[Duplicate, ...]
+    unusable: Sequence[Any]
+    duplicates: Sequence[Any]
     trends: tuple[ShareTrend, ...]
     agreement: tuple[Fact, ...]
     p_values: tuple[float, ...]
