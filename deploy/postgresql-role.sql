@@ -6,7 +6,6 @@
 GRANT USAGE ON SCHEMA public TO :role;
 GRANT SELECT, INSERT, UPDATE ON ALL TABLES IN SCHEMA public TO :role;
 GRANT DELETE ON content TO :role;  -- a renamed file is one with what it was
-GRANT DELETE ON work_unit TO :role;  -- a unit of archived micrographs that is at its end
 GRANT USAGE, SELECT ON ALL SEQUENCES IN SCHEMA public TO :role;
 REVOKE UPDATE ON trail, trail_coverage, label, record, promotion, specification, night, rating,
   measurement, needle_field, statement, statement_file, alembic_version FROM :role;

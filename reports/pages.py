@@ -34,8 +34,6 @@ from reports.content.fleet import (
     PcLine,
     RolloutPc,
     RolloutView,
-    WorkLine,
-    WorkPage,
 )
 from reports.content.guide import GuideHeading, GuideHit, GuidePiece, GuideTitle, HelpPage
 from reports.content.learning import (
@@ -214,7 +212,6 @@ from reports.render import (
     render_today,
     render_trace,
     render_viewer,
-    render_work,
     report_policy,
 )
 from reports.training_figures import confusion_svg, curves_svg
@@ -389,8 +386,6 @@ __all__ = [
     "VerdictLine",
     "Viewer",
     "ViewerPage",
-    "WorkLine",
-    "WorkPage",
     "agreement_chart",
     "as_json",
     "asset",
@@ -449,7 +444,6 @@ __all__ = [
     "render_today",
     "render_trace",
     "render_viewer",
-    "render_work",
     "report_policy",
     "search_guide",
     "share_chart",

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from reports.content.api_docs import ApiDocsPage
     from reports.content.archive import ArchivePage, HistoryPage
     from reports.content.dashboard import DashboardPage, FilesPage
-    from reports.content.fleet import FleetPage, WorkPage
+    from reports.content.fleet import FleetPage
     from reports.content.guide import HelpPage
     from reports.content.learning import BundlePage, LearningPage
     from reports.content.login import LoginPage, MessagePage, NamePage
@@ -174,11 +174,6 @@ def render_files(page: FilesPage) -> str:
 def render_fleet(page: FleetPage) -> str:
     """Render the list of PCs that run an agent."""
     return _render("fleet.html", page=page)
-
-
-def render_work(page: WorkPage) -> str:
-    """Render the jobs that judge archived micrographs again."""
-    return _render("work.html", page=page)
 
 
 def render_learning(page: LearningPage) -> str:

@@ -31,7 +31,6 @@ from agent.store import (
     SourceHealth,
     StatementFile,
     Store,
-    UnitClaim,
     engine,
 )
 from agent.watch import ListedFile
@@ -80,7 +79,6 @@ class Known:
     act: str
     ints: dict[str, int]
     claim: Claim
-    unit_claim: UnitClaim
     seat: Seat
     frozen: FrozenStatement
 
@@ -146,12 +144,6 @@ def fill_there(lab: Lab) -> Known:
     _rate(store, fields)
     store.sources.record([SourceHealth("LOM-2", f"/{HIDDEN}")])
     store.agents.record_heartbeat({"note": f"{HIDDEN}-facts"}, at=DAY)
-    work = store.work_jobs.open(
-        "20261102-cccccccc", "shadow", days=None, since=None, by=f"{HIDDEN}-by", at=DAY
-    )
-    store.work_jobs.divide(work.id, unit=256, at=DAY)
-    unit_claim = store.work_units.claim([work.id], at=DAY, lease_s=3600)
-    assert unit_claim is not None
     needle = store.needle_measurements.add(
         fields[0], NewNeedle((1.0, 2.0), (60.0, 50.0), 0.12), by=f"{HIDDEN}-by", at=DAY
     )
@@ -189,12 +181,10 @@ def fill_there(lab: Lab) -> Known:
             "label": view.label.id,
             "result": view.result.id,
             "job": job,
-            "work_job": work.id,
             "needle": needle,
             "rollout": rollout,
         },
         claim=claim,
-        unit_claim=unit_claim,
         seat=seat,
         frozen=frozen,
     )
@@ -262,7 +252,6 @@ def nowhere(known: Known) -> Known:
         act="label",
         ints=dict.fromkeys(known.ints, NUMBER),
         claim=replace(known.claim, content_id=NUMBER, source="LOM-3"),
-        unit_claim=replace(known.unit_claim, unit_id=NUMBER, job_id=NUMBER, left=(NUMBER,)),
         seat=Seat(campaign, replace(known.seat.rater, id=NUMBER), {}),
         frozen=replace(known.frozen, id=NUMBER, sha256="6" * 64, order="C-4711"),
     )

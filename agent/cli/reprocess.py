@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
+from functools import partial
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -12,12 +13,11 @@ from agent.cli.job_progress import run_to_end, silence_log
 from agent.cli.options import (
     JsonOption,
 )
-from agent.cli.reprocess_acts import cancel_jobs, pause_jobs, print_jobs, resume_jobs
 from agent.cli.signing import os_user
 from agent.errors import WrongUse
 
 if TYPE_CHECKING:
-    from agent.retrain import Role
+    from agent.retrain import Again, Role
     from agent.settings import Settings
     from agent.store import Store
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 @app.command()
 def reprocess(
     context: typer.Context,
-    bundle: Annotated[str, typer.Option(help="Name of the bundle to evaluate.")] = "",
+    bundle: Annotated[str, typer.Option(help="Name of the bundle to evaluate.")],
     *,
     shadow: Annotated[
         bool,
@@ -45,12 +45,6 @@ def reprocess(
             "stored, local strangeness is not evaluated.",
         ),
     ] = False,
-    queue: Annotated[
-        bool,
-        typer.Option(
-            "--queue", help="Only make the units; running agents do them while they are idle."
-        ),
-    ] = False,
     ray: Annotated[
         str,
         typer.Option(
@@ -58,28 +52,16 @@ def reprocess(
             help='Judge on a Ray cluster, "auto": the one of this PC. Linux, extra ray.',
         ),
     ] = "",
-    list_: Annotated[
-        bool, typer.Option("--list", help="Show the progress of all jobs and start none.")
-    ] = False,
-    pause: Annotated[bool, typer.Option("--pause", help="Pause the unfinished jobs.")] = False,
-    resume: Annotated[
-        bool,
-        typer.Option("--resume", help="Resume paused jobs and units that were set aside."),
-    ] = False,
-    cancel: Annotated[
-        bool, typer.Option("--cancel", help="Cancel the unfinished jobs; stored answers stay.")
-    ] = False,
     json: JsonOption = False,
 ) -> None:
     """Evaluate archived micrographs with another bundle; earlier answers are kept.
 
     With --shadow the report and the promotion show the answers that differ. The evaluation runs
-    with low priority, in units that all running agents of the site share. Ctrl-C pauses it; the
-    next run continues where it stopped. --pause, --resume and --cancel are about the jobs of
-    --bundle, without it about all.
+    with low priority on this PC, or with --ray on a cluster. The next run continues one that was
+    interrupted.
     """
     if from_features:
-        if shadow or queue or days is not None or not bundle:
+        if shadow or ray or days is not None:
             raise WrongUse(
                 "--from-features compares everything with --bundle and stores nothing: leave out "
                 "the other options."
@@ -88,82 +70,23 @@ def reprocess(
         return
     silence_log()
     settings = load_settings(context)
-    acts = {"list": list_, "pause": pause, "resume": resume, "cancel": cancel}
-    chosen = [f"--{name}" for name, is_chosen in acts.items() if is_chosen]
-    if len(chosen) > 1 or (not chosen and not bundle):
-        raise WrongUse(
-            f"{' and '.join(chosen)}: choose one." if chosen else "--bundle: name a bundle."
-        )
-    if not chosen:
-        settings = load_settings(context)
     with open_store(settings) as store:
-        if list_:
-            print_jobs(store, bundle, json=json)
-        elif pause:
-            pause_jobs(store, bundle, json=json)
-        elif resume:
-            resume_jobs(store, bundle, json=json)
-        elif cancel:
-            cancel_jobs(store, bundle, json=json)
-        else:
-            role: Role = "shadow" if shadow else "reprocess"
-            if ray:
-                _reprocess_on_ray(settings, store, bundle, role, days=days, ray=ray, json=json)
-            else:
-                _reprocess(settings, store, bundle, role, days=days, queue=queue, json=json)
+        role: Role = "shadow" if shadow else "reprocess"
+        _print_reprocessed(
+            _reprocess(settings, store, bundle, role, days=days, ray=ray), bundle, json=json
+        )
 
 
 def _reprocess(
-    settings: Settings,
-    store: Store,
-    bundle: str,
-    role: Role,
-    *,
-    days: int | None,
-    queue: bool,
-    json: bool,
-) -> None:
-    from agent.retrain import Again
-    from agent.service.jobs.shadow import judge_in_child
-
-    if queue:
-        _queue(settings, store, bundle, role, days=days, json=json)
-        return
-    steps = judge_in_child(settings, store, bundle=bundle, role=role, days=days, by=os_user())
-    _print_reprocessed(run_to_end(steps, Again), bundle, json)
-
-
-def _reprocess_on_ray(
-    settings: Settings,
-    store: Store,
-    bundle: str,
-    role: Role,
-    *,
-    days: int | None,
-    ray: str,
-    json: bool,
-) -> None:
+    settings: Settings, store: Store, bundle: str, role: Role, *, days: int | None, ray: str
+) -> Again:
     from agent.retrain import Again
     from agent.service.jobs.ray_workers import judge_on_ray
+    from agent.service.jobs.shadow import judge_in_child
 
-    steps = judge_on_ray(
-        settings, store, address=ray, bundle=bundle, role=role, days=days, by=os_user()
-    )
-    _print_reprocessed(run_to_end(steps, Again), bundle, json)
-
-
-def _queue(
-    settings: Settings, store: Store, bundle: str, role: Role, *, days: int | None, json: bool
-) -> None:
-    from agent.bundle_registry import get_bundle
-    from agent.service.data_folder import clock
-    from agent.service.jobs.unit_pulling import request_job
-
-    get_bundle(settings.store.folder, bundle)
-    job = request_job(store, bundle=bundle, role=role, days=days, by=os_user(), now=clock)
-    while store.work_jobs.divide(job.id, unit=settings.work.unit, at=clock()):
-        pass
-    print_jobs(store, bundle, json=json)
+    act = partial(judge_on_ray, address=ray) if ray else judge_in_child
+    steps = act(settings, store, bundle=bundle, role=role, days=days, by=os_user())
+    return run_to_end(steps, Again)
 
 
 def _compare_history(context: typer.Context, bundle: str, *, json: bool) -> None:
@@ -198,7 +121,7 @@ def _compare_history(context: typer.Context, bundle: str, *, json: bool) -> None
         console.table(("before", "now", "micrographs"), rows)
 
 
-def _print_reprocessed(outcome: Any, bundle: str, json: bool) -> None:
+def _print_reprocessed(outcome: Again, bundle: str, *, json: bool) -> None:
     flips = [
         {"before": before, "now": now, "n": n} for (before, now), n in sorted(outcome.flips.items())
     ]
@@ -212,10 +135,6 @@ def _print_reprocessed(outcome: Any, bundle: str, json: bool) -> None:
                 "flagged": outcome.flagged,
                 "flips": flips,
                 "unreadable": outcome.unreadable,
-                "set_aside": outcome.set_aside,
-                "waiting": outcome.waiting,
-                "waits_for": list(outcome.waits_for),
-                "state": outcome.state,
             }
         )
         return
@@ -225,25 +144,9 @@ def _print_reprocessed(outcome: Any, bundle: str, json: bool) -> None:
         f"earlier{lost}; {outcome.flagged} flagged as unusual.",
         markup=False,
     )
-    _print_unfinished(outcome)
-    if flips:
-        console.table(("before", "now", "micrographs"), [tuple(flip.values()) for flip in flips])
-
-
-def _print_unfinished(outcome: Any) -> None:
     if outcome.unreadable:
         console.err.print(
             f"{outcome.unreadable} archived crops cannot be read. Run agent verify.", markup=False
         )
-    if outcome.set_aside:
-        console.err.print(
-            f"{outcome.set_aside} micrographs are in units that failed and were set aside. For the "
-            "reasons: agent reprocess --list",
-            markup=False,
-        )
-    if outcome.waiting:
-        places = ", ".join(outcome.waits_for)
-        why = f"their crops are on {places}" if places else f"the job is {outcome.state}"
-        console.err.print(
-            f"{outcome.waiting} micrographs are not evaluated yet: {why}.", markup=False
-        )
+    if flips:
+        console.table(("before", "now", "micrographs"), [tuple(flip.values()) for flip in flips])

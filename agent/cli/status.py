@@ -85,13 +85,6 @@ def _print_status(document: dict[str, Any], at: Callable[[str | None], str]) -> 
         progress = f"{job['done']} of {job['total']}" if job["total"] else "started"
         line = f"{job['name']}: {job['stage']}, {progress} {job['note']}".rstrip()
         echo(f"{line} (by {job['by']}, since {at(job['started_at'])})")
-    for work in document["work"]:
-        left = f", {work['left_s'] // 60} min left" if work["left_s"] is not None else ""
-        aside = f", {work['set_aside']} set aside" if work["set_aside"] else ""
-        echo(
-            f"{work['role']} {work['bundle']}: {work['state']}, {work['done']} of {work['total']}"
-            f"{left}{aside}"
-        )
     if rollout := document.get("rollout"):
         echo(
             f"rollout of {rollout['bundle']}: {rollout['state']}, ring {rollout['ring']} of 3 "

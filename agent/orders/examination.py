@@ -30,7 +30,7 @@ SWEPT_PER_ROUND = 200
 """About 1 s of processor time; 10 000 old orders are through after 50 rounds of 2 min."""
 OWN_ACTS = (
     "outbox.", "outbox_files.", "outbox_written.", "statement.", "login.", "night.", "notice",
-    "report_", "order.urgent", "work.", "rollout.",
+    "report_", "order.urgent", "rollout.",
 )  # fmt: skip
 """Acts that change no order, those of examining among them."""
 EVERY_ORDER = (

@@ -46,8 +46,8 @@ from .pseudo_labels import (
 from .reprocessing import (
     Again as Again,
     Role as Role,
-    attend as attend,
     build_judge as build_judge,
+    judge_patiently as judge_patiently,
     reprocess as reprocess,
 )
 from .training_record import (
@@ -59,4 +59,3 @@ from .training_set import (
     collect as collect,
     list_gaps as list_gaps,
 )
-from .unit_worker import UnitWorker as UnitWorker

@@ -1,160 +1,190 @@
-"""Classify archived micrographs with another bundle and store its answers next to the old ones."""
+"""Classify archived micrographs with another bundle and store its answers next to the old ones.
+
+What is done are the answers themselves, which are unique per micrograph, bundle and recipe: a run
+that was interrupted is continued by the next one.
+"""
 
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from collections import Counter
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
+
+import structlog
 
 from agent.errors import BadStore
 from agent.labelled_import import make_loader
+from agent.objects import ObjectsUnavailable
 from agent.pipeline import select_maps
 from agent.retrain.progress import Step
-from agent.retrain.unit_worker import UNIT, UnitWorker
-from agent.store import GIVEN, JobState, MicrographResult, UnitAnswer, find_given
+from agent.store import GIVEN, MicrographResult, StoreFault, find_given
 from agent.triage import triage
+from model import ModelError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
     from datetime import datetime
 
     from agent.archive import Archive
-    from agent.retrain.unit_worker import Judge
-    from agent.store import MicrographView, Store, WorkProgress
+    from agent.store import MicrographView, Store
     from agent.triage import Policy
     from model import Classifier, Field, Prediction
 
-LOOK_EVERY_S = 1.0
+    Judge = Callable[[Sequence[MicrographView]], list[MicrographResult | str]]
+    """Answers in the sequence of the views: "" without a crop, or why it cannot be read."""
+
+log = structlog.get_logger()
+
+TOGETHER = 8
+"""Micrographs per batch, which is one transaction."""
+AGAIN_S = (1.0, 5.0, 20.0)
+"""Pauses (s) after database or object storage did not answer; the last one repeats."""
 Role = Literal["reprocess", "shadow"]
 """Of a result next to the one that counts: requested by a lead, or before a promotion."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Again:
-    """Result of classifying archived micrographs with another bundle.
+    """Counts of classifying archived micrographs with another bundle.
 
     Args:
         judged: Micrographs that have a new answer next to the old ones.
         known: Micrographs this bundle had answered before.
         lost: Micrographs whose crop is no longer in the archive.
-        flips: Old code → new code → how many.
+        unreadable: Micrographs whose crop cannot be read or classified.
         flagged: How many are unusual to this bundle.
-        unreadable: Micrographs whose archived crop cannot be read.
-        set_aside: Micrographs in units that failed several times.
-        waiting: Micrographs that are not finished: paused, cancelled, or archived on other PCs.
-        waits_for: Names of the agents that hold the crops of waiting units.
-        state: State of the job.
-        is_ended_here: This run ended the job; of several that worked on it, one did.
+        flips: Old code → new code → how many.
     """
 
-    judged: int
-    known: int
-    lost: int
-    flips: Mapping[tuple[str, str], int]
-    flagged: int
+    judged: int = 0
+    known: int = 0
+    lost: int = 0
     unreadable: int = 0
-    set_aside: int = 0
-    waiting: int = 0
-    waits_for: tuple[str, ...] = ()
-    state: str = JobState.DONE
-    is_ended_here: bool = False
+    flagged: int = 0
+    flips: Counter[tuple[str, str]] = field(default_factory=Counter)
 
-    @classmethod
-    def from_progress(cls, progress: WorkProgress, *, is_ended_here: bool = False) -> Again:
-        """Return the result of a job as far as it is."""
-        job = progress.job
-        return cls(
-            judged=progress.judged,
-            known=job.known + progress.known,
-            lost=progress.lost,
-            flips=dict(progress.flips),
-            flagged=progress.flagged,
-            unreadable=progress.unreadable,
-            set_aside=progress.set_aside,
-            waiting=max(job.total - progress.done - progress.set_aside, 0),
-            waits_for=progress.waits_for,
-            state=str(job.state),
-            is_ended_here=is_ended_here,
-        )
+    @property
+    def done(self) -> int:
+        """Micrographs that this run finished."""
+        return self.judged + self.lost + self.unreadable
+
+    def add(self, other: Again) -> None:
+        """Add the counts of another part."""
+        self.judged += other.judged
+        self.known += other.known
+        self.lost += other.lost
+        self.unreadable += other.unreadable
+        self.flagged += other.flagged
+        self.flips.update(other.flips)
 
 
 def reprocess(
     store: Store,
-    archive: Archive,
-    classifier: Classifier,
+    bundle: str,
+    judge: Judge,
     *,
-    policy: Policy,
-    thresholds: Mapping[str, float],
+    role: Role,
+    since: datetime | None,
     now: Callable[[], datetime],
-    role: Role = "reprocess",
-    days: int | None = None,
-    since: datetime | None = None,
-    by: str = "agent",
 ) -> Iterator[Step | Again]:
     """Classify archived micrographs with another bundle and store its answers next to the old ones.
 
     Args:
         store: Open.
-        archive: The pixels.
-        classifier: The other bundle.
-        policy: The lab's triage policy.
-        thresholds: Stored with each result.
-        now: Returns the time, aware UTC.
+        bundle: Its name.
+        judge: Classifies with it, as `build_judge` returns it.
         role: Of the results.
-        days: How many days back, where `since` was computed from it.
         since: Only watched micrographs since then; None: everything. The newest come first.
-        by: Who requested it.
+        now: Returns the time, aware UTC.
 
     Yields:
         `Step`s, last an `Again`.
     """
-    job = store.work_jobs.open(classifier.name, role, days=days, since=since, by=by, at=now())
-    judge = build_judge(archive, classifier, policy=policy, thresholds=thresholds)
-    worker = UnitWorker(
-        store,
-        has_bundle=lambda name: name == classifier.name,
-        open_judge=lambda _name: judge,
-        has_crop=archive.has_crop,
-        now=now,
-        unit=UNIT,
-    )
-    yield from attend(worker, job.id)
+    left, known = store.results.list_unanswered(bundle, since=since)
+    again = Again(known=known)
+    for start in range(0, len(left), TOGETHER):
+        yield Step("reprocess", start, len(left))
+        numbers = left[start : start + TOGETHER]
+        again.add(judge_patiently(store, judge, numbers, role=role, now=now))
+    yield Step("reprocess", len(left), len(left))
+    yield again
 
 
-def attend(
-    worker: UnitWorker, job_id: int, *, steady: Callable[[], float] = time.monotonic
-) -> Iterator[Step | Again]:
-    """Work on a job until it is at its end, or nothing is left that this PC can do.
+def judge_patiently(
+    store: Store,
+    judge: Judge,
+    numbers: Sequence[int],
+    *,
+    role: Role,
+    now: Callable[[], datetime],
+    pause: Callable[[float], None] = time.sleep,
+) -> Again:
+    """Classify micrographs in one transaction; wait while database or storage do not answer.
 
     Args:
-        worker: Pulls its units.
-        job_id: Number of the job.
-        steady: A clock that cannot be set, in seconds.
-
-    Yields:
-        `Step`s, last an `Again`.
+        store: Open.
+        judge: As `build_judge` returns it.
+        numbers: Of the micrographs.
+        role: Of the results.
+        now: Returns the time, aware UTC.
+        pause: Waits for some seconds.
     """
-    jobs, now = worker.store.work_jobs, worker.now
-    due_s = 0.0
+    failures = 0
     while True:
-        for _ in worker.pull([job_id]):
-            if steady() >= due_s:
-                due_s = steady() + LOOK_EVERY_S
-                yield _measure_step(jobs.get_progress(job_id, at=now()))
-        is_ended_here = jobs.close_when_done(job_id, at=now())
-        progress = jobs.get_progress(job_id, at=now())
-        yield _measure_step(progress)
-        homes = worker.find_homes([job_id])
-        if progress.job.state is not JobState.OPEN or not worker.may_work():
-            break
-        if progress.job.is_divided and not worker.store.work_units.is_any_ahead([job_id], homes):
-            break
-        worker.pause(LOOK_EVERY_S)
-    yield Again.from_progress(progress, is_ended_here=is_ended_here)
+        try:
+            return _judge_batch(store, judge, numbers, role=role, now=now)
+        except (StoreFault, ObjectsUnavailable) as fault:
+            log.warning("reprocess.waits", reason=str(fault))
+            pause(AGAIN_S[min(failures, len(AGAIN_S) - 1)])
+            failures += 1
 
 
-def _measure_step(progress: WorkProgress) -> Step:
-    return Step("reprocess", progress.done + progress.set_aside, progress.job.total)
+def _judge_batch(
+    store: Store,
+    judge: Judge,
+    numbers: Sequence[int],
+    *,
+    role: Role,
+    now: Callable[[], datetime],
+) -> Again:
+    views = store.results.list_views(numbers)
+    again = Again()
+    try:
+        answers = judge(views)
+    except ModelError as error:
+        if len(numbers) > 1:  # one that cannot be classified does not stop the others
+            for number in numbers:
+                again.add(_judge_batch(store, judge, [number], role=role, now=now))
+            return again
+        answers = [str(error)]
+    found = [
+        (view, answer)
+        for view, answer in zip(views, answers, strict=True)
+        if not isinstance(answer, str)
+    ]
+    stored = store.results.add_all(
+        [(view.id, answer) for view, answer in found], role=role, at=now()
+    )
+    for (view, answer), is_new in zip(found, stored, strict=True):
+        _count(again, view, answer, is_new=is_new)
+    again.lost = answers.count("")
+    again.unreadable = len(answers) - len(found) - again.lost
+    return again
+
+
+def _count(again: Again, view: MicrographView, answer: MicrographResult, *, is_new: bool) -> None:
+    if not is_new:  # by another run, meanwhile
+        again.known += 1
+        return
+    again.judged += 1
+    prediction = answer.prediction
+    if prediction is None:
+        return
+    again.flagged += bool(prediction.strangeness.flagged)
+    before = view.result.structure_code
+    if before and before != prediction.structure_code:
+        again.flips[before, prediction.structure_code] += 1
 
 
 def build_judge(
@@ -173,18 +203,18 @@ def build_judge(
         thresholds: Stored with each result.
     """
 
-    def judge(views: Sequence[MicrographView]) -> list[UnitAnswer]:
+    def judge(views: Sequence[MicrographView]) -> list[MicrographResult | str]:
         loaded = [_load(archive, view) for view in views]
         fields = [field for field in loaded if not isinstance(field, str)]
         predictions = iter(classifier.classify(fields) if fields else ())
-        answers = []
-        for view, field in zip(views, loaded, strict=True):
-            if isinstance(field, str):
-                answers.append(UnitAnswer(view, fault=field))
+        answers: list[MicrographResult | str] = []
+        for view, field_ in zip(views, loaded, strict=True):
+            if isinstance(field_, str):
+                answers.append(field_)
                 continue
             prediction = next(predictions)
             archive.keep_maps(view.sha256, view.page, prediction.bundle, select_maps(prediction))
-            answers.append(UnitAnswer(view, _finding(view, prediction, policy, thresholds)))
+            answers.append(_finding(view, prediction, policy, thresholds))
         return answers
 
     return judge

@@ -50,7 +50,6 @@ from agent.service.jobs.outbound import (
 )
 from agent.service.jobs.rollout import ROLLOUT_EVERY_S, RolloutLeader
 from agent.service.jobs.scrub import Verifier
-from agent.service.jobs.unit_pulling import PULL_EVERY_S, UnitPuller
 from agent.service.lock import RunLock
 from agent.service.meter import Meter
 from agent.service.page_process import PageProcess
@@ -62,7 +61,7 @@ from agent.service.retrain_scheduler import RetrainScheduler
 from agent.service.share_facts import SHARES_EVERY_S, ShareFacts, gather_share_facts
 from agent.service.source_thread import SourceWatch
 from agent.service.statements import STATEMENTS_EVERY_S, StatementKeeper
-from agent.service.status import build_status_from_store, list_work, save_status
+from agent.service.status import build_status_from_store, save_status
 from agent.service.worker import Worker
 from agent.store import StoreFault
 from agent.web import INBOX_SOURCE, is_this_pc_alone, refuse_strangers
@@ -77,7 +76,7 @@ if TYPE_CHECKING:
     from agent.orders.affected_orders import Affected
     from agent.pipeline import Pipeline
     from agent.settings import Settings
-    from agent.store import Store, Upgrade, WorkProgress
+    from agent.store import Store, Upgrade
     from reports import Message
 
 log = structlog.get_logger()
@@ -126,7 +125,6 @@ class Agent:
         self._stop = threading.Event()
         self._set_back_s = 0.0
         self._affected: list[Affected] = []
-        self._work: list[WorkProgress] = []
         self._outside = ShareFacts()
         self._affected_at_s = 0.0
         self._meter = Meter()
@@ -230,7 +228,6 @@ class Agent:
         settings, now = self._settings, self._now
         anchoring = Anchoring(store, settings.trail.anchor)
         written: dict[Path, str] = {}
-        puller = UnitPuller(settings, store, now=now, should_stop=self._stop.is_set)
 
         def be_present() -> str:
             return write_presence(settings, store, now=now(), written=written)
@@ -260,7 +257,6 @@ class Agent:
                 ObjectKeeper(settings, store, now=now, should_stop=self._stop.is_set).tend,
                 OBJECTS_EVERY_S,
             ),
-            ("work units", puller.tend, PULL_EVERY_S),
             ("rollout", RolloutLeader(store, now=now).tend, ROLLOUT_EVERY_S),
             ("notices", lambda: send_notices(settings, store, now=now()), NOTICES_EVERY_S),
         ]
@@ -334,7 +330,6 @@ class Agent:
                 now=self._now(),
                 running=True,
                 affected=affected,
-                work=self._work,
                 outside=self._outside,
             )
         except (StoreFault, AgentError) as fault:
@@ -363,12 +358,11 @@ class Agent:
         return self._database_clock.measure()
 
     def _held_orders(self, store: Store) -> list[Affected]:
-        """Return the orders with held results; they and work units are queried once a minute."""
+        """Return the orders with held results; they are queried once a minute."""
         now_s = time.monotonic()
         if now_s >= self._affected_at_s:
             holds = load_holds(self._settings, store)
             self._affected = list_affected_orders(store, holds, now=self._now())
-            self._work = list_work(store, self._now())
             self._affected_at_s = now_s + HOLDS_EVERY_S
         return self._affected
 

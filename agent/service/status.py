@@ -20,7 +20,6 @@ from agent.service.database_clock import DatabaseClock
 from agent.service.lock import RunLock
 from agent.service.share_facts import gather_share_facts
 from agent.service.unfollowed_revisions import describe_unfollowed
-from agent.service.work_status import describe_work
 from agent.site_folders import get_features_folder, list_kept_copies
 from agent.site_time import compute_night_end, night_of
 from agent.store import RolloutState, Store, StoreFault, store_url
@@ -33,7 +32,7 @@ if TYPE_CHECKING:
     from agent.orders.affected_orders import Affected
     from agent.service.share_facts import ShareFacts
     from agent.settings import Settings, Source
-    from agent.store import AgentSeen, Job, SourceHealth, WorkProgress
+    from agent.store import AgentSeen, Job, SourceHealth
 
 QUIET_AFTER_S = 15.0  # three of them missed
 LOW_DISK_BYTES = 1_000_000_000
@@ -69,7 +68,6 @@ def build_status_from_store(
     now: datetime,
     running: bool,
     affected: Sequence[Affected] | None = None,
-    work: Sequence[WorkProgress] | None = None,
     outside: ShareFacts | None = None,
 ) -> dict[str, Any]:
     """Return the whole status from an open database.
@@ -80,12 +78,10 @@ def build_status_from_store(
         now: Aware UTC.
         running: The agent runs here.
         affected: Orders with held results where they are known; None: they are queried.
-        work: Unfinished jobs of work units where they are known; None: they are queried.
         outside: Facts of the folders outside where they are known; None: they are gathered.
     """
     if affected is None:
         affected = list_affected_orders(store, load_holds(settings, store), now=now)
-    known_work = list_work(store, now) if work is None else work
     own = store.agents.list_all()
     database_now = DatabaseClock(store, now=lambda: now)()
     here = running
@@ -133,18 +129,10 @@ def build_status_from_store(
         "objects": _measure_objects(settings),
         "kept_copies": _measure_kept_copies(settings),
         "jobs": [_job(job) for job in store.jobs.list_running(at=now)],
-        "work": [describe_work(progress) for progress in known_work],
         "affected_orders": sorted({number for group in affected for number in group.orders}),
         "problems": list(dict.fromkeys(problems)),
         "problem_messages": messages,
     }
-
-
-def list_work(store: Store, now: datetime) -> list[WorkProgress]:
-    """Return the jobs of work units that are not finished."""
-    return [
-        store.work_jobs.get_progress(job.id, at=now) for job in store.work_jobs.list_unfinished()
-    ]
 
 
 def _describe_rollout(store: Store, now: datetime) -> dict[str, Any] | None:
@@ -264,7 +252,6 @@ def _without_store(
         ),
         "next_report_at": next_report_at(settings, now).isoformat(),
         "jobs": [],
-        "work": [],
         "affected_orders": [],
         "problems": list(
             dict.fromkeys(

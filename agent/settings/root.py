@@ -38,7 +38,6 @@ from agent.settings.sections import (
     TrailSection,
     TriageSection,
     WebSection,
-    WorkSection,
 )
 from agent.settings.sources import Source, require_unique_names
 
@@ -69,7 +68,6 @@ class Settings(BaseSettings):
     retention: RetentionSection = RetentionSection.model_construct()
     review: ReviewSection = ReviewSection.model_construct()
     retrain: RetrainSection = RetrainSection.model_construct()
-    work: WorkSection = WorkSection.model_construct()
     needles: NeedlesSection = NeedlesSection.model_construct()
     rollout: RolloutSection = RolloutSection.model_construct()
     notify: NotifySection = NotifySection.model_construct()

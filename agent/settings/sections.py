@@ -433,29 +433,6 @@ class RetrainSection(Section):
     )
 
 
-class WorkSection(Section):
-    """[work]."""
-
-    pull: bool = Field(
-        default=True,
-        description="Take units of agent reprocess while this PC is idle.",
-    )
-    hours: str = Field(
-        "",
-        pattern=r"^(?:([01]\d|2[0-3]):[0-5]\d-([01]\d|2[0-3]):[0-5]\d)?$",
-        description='Hours of the lab, such as "07:00-18:00", in which no unit is taken; "" for '
-        "none.",
-    )
-    max_load: float = Field(
-        0.5,
-        gt=0,
-        le=1,
-        description="No unit is taken while other programs and reviewers use more than this share "
-        "of the processors.",
-    )
-    unit: int = Field(500, ge=256, le=1000, description="Micrographs per unit.")
-
-
 class NeedlesSection(Section):
     """[needles]: needle lengths of each micrograph, a trial."""
 

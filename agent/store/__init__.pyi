@@ -195,15 +195,3 @@ from .stored_facts import (
 )
 from .unread_names import WaitingFile as WaitingFile
 from .upgrade import Upgrade as Upgrade
-from .work_progress import (
-    JobState as JobState,
-    UnitFault as UnitFault,
-    UnitState as UnitState,
-    WorkJob as WorkJob,
-    WorkProgress as WorkProgress,
-)
-from .work_units import (
-    UnitAnswer as UnitAnswer,
-    UnitClaim as UnitClaim,
-    WaitingHome as WaitingHome,
-)

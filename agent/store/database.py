@@ -52,9 +52,7 @@ if TYPE_CHECKING:
     from agent.store.statements import Statements
     from agent.store.unread_names import UnreadNames
     from agent.store.upgrade import Upgrade
-    from agent.store.work_jobs import WorkJobs
     from agent.store.work_queue import WorkQueue
-    from agent.store.work_units import WorkUnits
 
 
 class Store:
@@ -467,20 +465,6 @@ class Store:
         from agent.store.unread_names import UnreadNames
 
         return UnreadNames(self._engine, self._whose)
-
-    @property
-    def work_jobs(self) -> WorkJobs:
-        """Requests to judge archived micrographs with a bundle, done in units."""
-        from agent.store.work_jobs import WorkJobs
-
-        return WorkJobs(self._engine, self._whose)
-
-    @property
-    def work_units(self) -> WorkUnits:
-        """Units of archived micrographs, and their claims."""
-        from agent.store.work_units import WorkUnits
-
-        return WorkUnits(self._engine, self._whose)
 
     @property
     def work_queue(self) -> WorkQueue:

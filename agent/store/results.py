@@ -8,7 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import literal_column, update
+from sqlalchemy import exists, literal_column, update
+from sqlalchemy.orm import aliased
 from sqlmodel import col, select
 
 from agent.settings import PROCESS_COLUMNS
@@ -365,6 +366,69 @@ class Results(Repository):
             self._engine,
             lambda session: add_answer(session, self._whose, public_id, finding, role=role, at=at),
         )
+
+    def add_all(
+        self, findings: Sequence[tuple[str, MicrographResult]], *, role: str, at: datetime
+    ) -> list[bool]:
+        """Write further results on known micrographs in one transaction.
+
+        Args:
+            findings: Id of each micrograph, with its result as in `add`.
+            role: "shadow" or "reprocess".
+            at: Now.
+
+        Returns:
+            Of each whether it is new; False if there is one of this bundle and recipe already.
+        """
+        return write_retrying(
+            self._engine,
+            lambda session: [
+                add_answer(session, self._whose, public_id, finding, role=role, at=at)
+                for public_id, finding in findings
+            ],
+        )
+
+    def list_unanswered(
+        self, bundle: str, *, since: datetime | None = None
+    ) -> tuple[list[int], int]:
+        """Return the numbers of the micrographs whose current result is of another bundle.
+
+        Args:
+            bundle: Name of the bundle.
+            since: Only watched micrographs that were done after it; None: all.
+
+        Returns:
+            Those that it has not answered, newest first, and how many others it has.
+        """
+        answer = aliased(ResultRow)
+        is_answered = exists().where(
+            col(answer.site_id) == self._whose.site_id,
+            col(answer.micrograph_id) == col(MicrographRow.id),
+            col(answer.bundle) == bundle,
+        )
+        query = (
+            select(MicrographRow.id, is_answered)
+            .join(ResultRow, col(ResultRow.micrograph_id) == col(MicrographRow.id))
+            .where(
+                MicrographRow.site_id == self._whose.site_id,
+                ResultRow.site_id == self._whose.site_id,
+                col(ResultRow.current).is_(True),
+                col(ResultRow.bundle) != bundle,
+            )
+            .order_by(col(MicrographRow.id).desc())
+        )
+        if since is not None:
+            query = query.where(col(ResultRow.done_at) > since, ResultRow.origin == "watch")
+        with reading(self._engine) as session:
+            rows = session.execute(query).all()
+        left = [number for number, is_known in rows if not is_known]
+        return left, len(rows) - len(left)
+
+    def list_views(self, numbers: Sequence[int]) -> list[MicrographView]:
+        """Return micrographs by their numbers, in this sequence."""
+        with reading(self._engine) as session:
+            views = {view.number: view for _, view in of_micrographs(session, numbers)}
+        return [views[number] for number in numbers if number in views]
 
     def search(
         self,

@@ -113,7 +113,6 @@ DECLARED: Mapping[str, tuple[str, ...]] = MappingProxyType(
             "GET /roundrobin",
             "GET /statements/{name}",
             "GET /today",
-            "GET /work",
         ),
         "reviewer": (
             "POST /api/v1/micrographs",
@@ -159,7 +158,6 @@ DECLARED: Mapping[str, tuple[str, ...]] = MappingProxyType(
             "POST /orders/release",
             "POST /orders/urgent",
             "POST /places/{one}/{other}",
-            "POST /work",
         ),
         "admin": (
             "GET /setup/taxonomy",

@@ -55,7 +55,6 @@ from agent.web import (
     taxonomy_page,
     viewer,
     viewer_page,
-    work_page,
 )
 from agent.web import help as help_pages
 from agent.web.authentication import AuthenticationMiddleware
@@ -136,7 +135,6 @@ def create_app(
     app.include_router(language_choice.router(desk))
     app.include_router(dashboard.router(desk))
     app.include_router(files_page.router(desk))
-    app.include_router(work_page.router(desk))
     app.include_router(fleet_page.router(desk))
     app.include_router(rollout_acts.router(desk))
     app.include_router(review_page.router(desk))

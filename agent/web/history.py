@@ -49,7 +49,6 @@ KINDS = {
     "field.": marked("Fields"),
     "campaign.": marked("Round robins"),
     "model.": marked("Models"),
-    "work.": marked("Work units"),
     "account.": marked("Accounts"),
     "settings.": marked("Settings"),
     "archive.": marked("Archive"),

@@ -1,4 +1,4 @@
-"""What the pages of the PCs and of the work units show, in words."""
+"""What the page of the PCs shows, in words."""
 
 from __future__ import annotations
 
@@ -124,49 +124,3 @@ class FleetPage:
     bundles: tuple[str, ...] = ()
     message: str = ""
     is_refused: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class WorkLine:
-    """A job of work units, in words.
-
-    Args:
-        id: Its number.
-        title: What is judged with which bundle.
-        tone: Of its state.
-        state: Its state in words.
-        percent: Finished share of its micrographs, in percent.
-        how_far: Finished and all micrographs.
-        facts: Counts, rate, time left, who requested it, which PCs work on it.
-        faults: Why units failed or were set aside.
-        acts: Acts that are possible now: word of the address → text of the button.
-    """
-
-    id: int
-    title: str
-    tone: Tone
-    state: str
-    percent: int
-    how_far: str
-    facts: tuple[Fact, ...]
-    faults: tuple[str, ...]
-    acts: tuple[tuple[str, str], ...]
-
-
-@dataclass(frozen=True, slots=True)
-class WorkPage:
-    """Jobs that judge archived micrographs again.
-
-    Args:
-        site: The lab's name.
-        reviewer: Who reads the page, "" where unknown.
-        jobs: The newest first.
-        may_act: The reader may pause, resume and cancel them.
-        refreshes: The page loads itself again while a job is open.
-    """
-
-    site: str
-    reviewer: str
-    jobs: tuple[WorkLine, ...]
-    may_act: bool
-    refreshes: bool

@@ -1,10 +1,10 @@
-"""Measure what Ray costs: real crops judged by the plain agent, by one and by two Ray workers.
+"""Measure what Ray costs: real crops judged by the plain agent and by Ray.
 
     python tests/bench/ray_throughput.py ../shared/data/uhcs [--quick] [--crops 600] [--size 320]
     PYTHONPATH=/tmp/raylib python tests/bench/ray_throughput.py …   where Ray is installed aside
 
 Needs the extra `ray`. A bundle of heads on a frozen network is trained on whole micrographs of the
-folder; windows of them become archived micrographs in units of `--unit`. Each mode judges a copy of
+folder; windows of them become archived micrographs, `--unit` to a task. Each mode judges a copy of
 the same data folder. Processor time is read from /proc for every process that a mode starts, so it
 holds on a busy PC too; the clock does not. Ray's own processes are all but its workers: its
 scheduler, its stores, its agents. The rate is that between the first and the last answers, without
@@ -35,7 +35,7 @@ import numpy as np
 from feature_crops import ALPHA, train_heads
 from features import load_examples
 from lab import crop_of, facts_of
-from unit_lab import SURE
+from second_bundle import SURE
 
 from agent import log
 from agent.archive import Archive
@@ -44,7 +44,6 @@ from agent.service.composition import open_store
 from agent.service.data_folder import clock
 from agent.service.jobs.ray_workers import judge_on_ray
 from agent.service.jobs.shadow import judge_in_child
-from agent.service.jobs.unit_pulling import request_job
 from agent.settings import Settings
 from agent.store import MicrographResult
 from agent.watch import ListedFile
@@ -58,7 +57,7 @@ TICKS = os.sysconf("SC_CLK_TCK")
 SAMPLE_S = 0.2
 """Between two readings of /proc; what a process spent after the last one before its end is lost."""
 UM_PER_PX = 0.25
-MODES = ("plain agent", "Ray, 1 worker", "Ray, 2 workers")
+MODES = ("plain agent", "Ray")
 
 
 # --- the lab --------------------------------------------------------------------------------------
@@ -160,7 +159,7 @@ class CpuWatch:
 
 
 def _name_kind(call: str) -> str:
-    if "UnitActor" in call:
+    if "judge_part" in call:
         return "worker"
     is_ray = any(word in call for word in ("ray::", "raylet", "gcs_server", "/ray/"))
     return "ray" if is_ray else "worker"
@@ -189,16 +188,12 @@ class Outcome:
 
 
 def run_mode(mode: str, settings: Settings, store: Store, bundle: str, unit: int) -> Outcome:
-    job = request_job(store, bundle=bundle, role="reprocess", days=None, by="bench", now=clock)
-    while store.work_jobs.divide(job.id, unit=unit, at=clock()):
-        pass
     watch, began_s, seen = CpuWatch(), time.perf_counter(), []
     given = {"bundle": bundle, "role": "reprocess", "days": None, "by": "bench"}
     if mode == MODES[0]:
         steps = judge_in_child(settings, store, **given)
     else:
-        workers = MODES.index(mode)
-        steps = judge_on_ray(settings, store, address="local", workers=workers, **given)
+        steps = judge_on_ray(settings, store, address="local", part=unit, **given)
     again = None
     for news in steps:
         if isinstance(news, Again):
@@ -246,7 +241,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--crops", type=int, default=600)
     parser.add_argument("--size", type=int, default=320, help="Width and height of a crop, px.")
-    parser.add_argument("--unit", type=int, default=32, help="Micrographs per unit.")
+    parser.add_argument("--unit", type=int, default=32, help="Micrographs per task.")
     parser.add_argument("--train", type=int, default=160)
     given = parser.parse_args()
     if given.quick:

@@ -94,9 +94,7 @@ REPOSITORIES = (
     "specifications",
     "statements",
     "unread_names",
-    "work_jobs",
     "work_queue",
-    "work_units",
 )
 VALUES = {"place", "exact_numbers", "kind", "site_id", "site"}
 """Properties of a store that are no repositories."""
@@ -110,6 +108,7 @@ LEFT_OUT = {
     "take_as_own": "marks a data folder and names no row",
     "order_naming.claim_copy": "a part of `work_queue.identify`, in its transaction",
     "order_naming.settle_copies": "a part of `work_queue.finish`, in its transaction",
+    "results.add_all": "`results.add` of several micrographs",
     "results.add": "needs a finding of the model; `labels.micrograph_of` finds its micrograph",
 }
 
@@ -161,16 +160,8 @@ def arguments(known: Known) -> dict[str, Any]:
         "browser": known.cookie,
         "bundle": known.bundle,
         "by": "Eve",
-        "answers": [],
-        "days": None,
-        "homes": [None, *range(1, 9)],
-        "job_ids": [known.ints["work_job"]],
         "now": lambda: DAY,
-        "unit": 256,
-        "work_jobs.job_id": known.ints["work_job"],
-        "work_jobs.open.bundle": known.order,
-        "work_units.claim": known.unit_claim,
-        "work_units.numbers": [known.ints["micrograph"]],
+        "results.list_views.numbers": [known.ints["micrograph"]],
         "work_queue.shift_clock.by": timedelta(hours=1),
         "claim": known.claim,
         "claims": [place],

@@ -93,7 +93,6 @@ def form(known: Known) -> dict[str, str]:
         "size": "8",
         "verdict": "different",
         "which": str(known.ints["content"]),
-        "job": str(known.ints["work_job"]),
         "act": "cancel",
         "together": known.fields[1],
         "name": known.account,

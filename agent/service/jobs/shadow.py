@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from agent.archive import Archive
 from agent.bundle_registry import get_bundle
-from agent.retrain import Again, Gate, attend
-from agent.service.composition import open_store
+from agent.retrain import Again, Gate, build_judge, reprocess
+from agent.service.composition import build_policy, collect_thresholds, load_bundle, open_store
 from agent.service.data_folder import clock
 from agent.service.jobs.retrain import JOB
-from agent.service.jobs.supervisor import Cancelled, run_supervised
-from agent.service.jobs.unit_pulling import build_worker, describe_end, note_end, request_job
+from agent.service.jobs.supervisor import run_supervised
 from agent.service.lock import Lock
 
 if TYPE_CHECKING:
@@ -19,14 +20,30 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from agent.retrain import Role, Step
+    from agent.retrain.reprocessing import Judge
     from agent.settings import Settings
     from agent.store import Store
 
 
-def judge_job(settings: Settings, *, job_id: int) -> Iterator[Step | Again]:
-    """Work on a job of work units until it is at its end: the work of the child."""
+def open_judge(settings: Settings, bundle: str) -> Judge:
+    """Return what judges micrographs of the lab with a bundle."""
+    classifier = load_bundle(settings, bundle)
+    return build_judge(
+        Archive.open(settings.store),
+        classifier,
+        policy=build_policy(settings, classifier),
+        thresholds=collect_thresholds(settings),
+    )
+
+
+def judge_archive(
+    settings: Settings, *, bundle: str, role: Role, days: int | None
+) -> Iterator[Step | Again]:
+    """Judge what the bundle has not answered yet: the work of the child."""
+    since = clock() - timedelta(days=days) if days is not None else None
     with open_store(settings) as store:
-        yield from attend(build_worker(settings, store), job_id)
+        judge = open_judge(settings, bundle)
+        yield from reprocess(store, bundle, judge, role=role, since=since, now=clock)
 
 
 def judge_in_child(
@@ -40,10 +57,9 @@ def judge_in_child(
     now: Callable[[], datetime] = clock,
     should_stop: Callable[[], bool] = lambda: False,
 ) -> Iterator[object]:
-    """Judge archived micrographs with another bundle in a child, which shares units with others.
+    """Judge archived micrographs with another bundle in a child.
 
-    An unfinished job of the same bundle, role and days is continued. A keyboard interrupt pauses
-    it, so that no other agent goes on with it.
+    What it has answered already is left out, so that a run goes on where the last one ended.
 
     Args:
         settings: Of the lab.
@@ -69,30 +85,42 @@ def judge_in_child(
         settings.store.folder / "judge.lock",
         "micrographs are being judged again already{who}; agent status says how far that is.",
     )
-    with lock:  # refused before there is a job
-        job = request_job(store, bundle=bundle, role=role, days=days, by=by, now=now)
     steps = run_supervised(
-        partial(judge_job, job_id=job.id),
+        partial(judge_archive, bundle=bundle, role=role, days=days),
         settings,
         store,
         name=role,
         lock=lock,
         by=by,
         now=now,
-        ending=lambda again: (again.state, describe_end(again, bundle, days)),
+        ending=lambda again: ("done", describe_end(again, bundle, days)),
         should_stop=should_stop,
     )
-    try:
-        for news in steps:
-            if isinstance(news, Again) and news.is_ended_here:
-                note_end(store, news, job, by=by, now=now)
-            yield news
-    except (KeyboardInterrupt, GeneratorExit):
-        store.work_jobs.pause(job.id, by=by, at=now())
-        raise
-    except Cancelled:
-        store.work_jobs.cancel(job.id, by=by, at=now())
-        raise
+    for news in steps:
+        if isinstance(news, Again):
+            note_end(store, news, bundle=bundle, role=role, days=days, by=by, now=now)
+        yield news
+
+
+def note_end(
+    store: Store,
+    again: Again,
+    *,
+    bundle: str,
+    role: Role,
+    days: int | None,
+    by: str,
+    now: Callable[[], datetime],
+) -> None:
+    """Record in the audit log that archived micrographs were judged."""
+    facts = describe_end(again, bundle, days)
+    store.audit_log.add(at=now(), actor=by, act=f"model.{role}ed", subject=bundle, facts=facts)
+
+
+def describe_end(again: Again, bundle: str, days: int | None) -> dict[str, Any]:
+    """Return the facts that are stored of a job at its end."""
+    flips = sum(again.flips.values())
+    return {"bundle": bundle, "days": days, "judged": again.judged, "flips": flips}
 
 
 def find_waiting_candidate(store: Store) -> str | None:

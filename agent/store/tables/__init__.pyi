@@ -74,6 +74,4 @@ from .statements import (
 from .trail import TrailRow as TrailRow
 from .work import (
     JobRow as JobRow,
-    WorkJobRow as WorkJobRow,
-    WorkUnitRow as WorkUnitRow,
 )

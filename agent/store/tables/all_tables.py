@@ -19,7 +19,7 @@ PER_SITE: Final = frozenset(
         "night", "order", "order_claim", "path", "place", "preparation", "promotion", "rating",
         "record", "result", "rollout", "rollout_host", "same_place", "saved_view", "search_entry",
         "source", "specification", "specimen", "statement", "statement_file",
-        "trail", "work_job", "work_unit"
+        "trail"
     }
 )  # fmt: skip
 """Names of the tables whose rows belong to one site; a test compares them with the tables."""
@@ -29,7 +29,7 @@ REFERRING: Final = frozenset(
         "campaign_image", "campaign_rater", "content", "job", "label", "measurement",
         "micrograph", "needle_field", "needle_measurement", "order_claim", "path", "place",
         "preparation", "rating", "result", "rollout_host", "same_place", "search_entry",
-        "specimen", "statement", "statement_file", "work_unit"
+        "specimen", "statement", "statement_file"
     }
 )  # fmt: skip
 """Names of those that name a row of another one; a test compares them with the tables."""

@@ -128,6 +128,7 @@ CREATE TABLE job (
 	CONSTRAINT fk_job_site_id_site FOREIGN KEY(site_id) REFERENCES site (id), 
 	CONSTRAINT fk_job_agent_id_agent FOREIGN KEY(agent_id) REFERENCES agent (id)
 );
+INSERT INTO "job" VALUES(1,1,1,'shadow',NULL,'2026-11-24 21:00:00.000000','2026-11-24 21:00:00.000000','done','{"bundle": "20261101-beefbeef", "days": 9}');
 CREATE TABLE label (
 	id INTEGER NOT NULL, 
 	site_id INTEGER NOT NULL, 
@@ -679,8 +680,7 @@ INSERT INTO "trail" VALUES(10,1,'2026-11-24 21:00:00.000000','Ada','login.began'
 INSERT INTO "trail" VALUES(11,1,'2026-11-24 21:00:00.000000','Ada','campaign.planned','spring','{"images": 1, "raters": 1, "seed": 1}','fb02652d5a160d9ef5ee790df1975041362b63b93f2446b6fd8da0d5ea722da8','fb897a3fd1b4bdefe0edc58ac0d5eab315ee55ac9c16d17f04332657279082c6');
 INSERT INTO "trail" VALUES(12,1,'2026-11-24 21:00:00.000000','Ada','campaign.opened','spring','{}','fb897a3fd1b4bdefe0edc58ac0d5eab315ee55ac9c16d17f04332657279082c6','4ba84bc2fd1e402a5d59a8b333214530e447d47ef61579415ada4502bd1a66c4');
 INSERT INTO "trail" VALUES(13,1,'2026-11-24 21:00:00.000000','Ada','needle.measured','abababababababab','{"end_x": 90.0, "end_y": 40.0, "length_um": 17.08800749063506, "needle": 1, "start_x": 10.0, "start_y": 10.0, "um_per_px": 0.2}','4ba84bc2fd1e402a5d59a8b333214530e447d47ef61579415ada4502bd1a66c4','085336f12828ad65a5fbe19527db8b25e4a2a4680fca11112d27fafa803edc7c');
-INSERT INTO "trail" VALUES(14,1,'2026-11-24 21:00:00.000000','Ada','work.requested','20261101-beefbeef','{"days": 9, "job": 1, "role": "shadow"}','085336f12828ad65a5fbe19527db8b25e4a2a4680fca11112d27fafa803edc7c','86c93ac33b558488f44186acb620416759216c6271ef840cd08667fd31f921f1');
-INSERT INTO "trail" VALUES(15,1,'2026-11-24 21:00:00.000000','Ada','rollout.started','20261102-cafebabe','{"absent_minutes": 10.0, "attempt": 1, "first": ["PC"], "metrics": {"decision": {"signatures": [{"at": "2026-11-24T21:00:00+00:00", "by": "Ada", "reason": "in rings", "shown": {}}]}, "n": 80}, "previous": "20261101-0badcafe", "reason": "in rings", "rollout": 1, "share": 0.1, "step": 1, "tolerance": 0.01, "wait_minutes": 60.0}','86c93ac33b558488f44186acb620416759216c6271ef840cd08667fd31f921f1','337f02d0a17761f97c2e17eb9500f9b7ae6050c06aac264cc9f5fd37bc2325de');
+INSERT INTO "trail" VALUES(14,1,'2026-11-24 21:00:00.000000','Ada','rollout.started','20261102-cafebabe','{"absent_minutes": 10.0, "attempt": 1, "first": ["PC"], "metrics": {"decision": {"signatures": [{"at": "2026-11-24T21:00:00+00:00", "by": "Ada", "reason": "in rings", "shown": {}}]}, "n": 80}, "previous": "20261101-0badcafe", "reason": "in rings", "rollout": 1, "share": 0.1, "step": 1, "tolerance": 0.01, "wait_minutes": 60.0}','085336f12828ad65a5fbe19527db8b25e4a2a4680fca11112d27fafa803edc7c','81896dec5699c0cc4b69edcd1f36bc4644cbf7b38a3e72cd8b4aad2ad65149c6');
 CREATE TABLE trail_coverage (
 	id INTEGER NOT NULL, 
 	name VARCHAR NOT NULL, 
@@ -689,92 +689,39 @@ CREATE TABLE trail_coverage (
 	CONSTRAINT pk_trail_coverage PRIMARY KEY (id), 
 	CONSTRAINT uq_trail_coverage_name UNIQUE (name)
 );
-INSERT INTO "trail_coverage" VALUES(1,'order',0,'2026-12-01 12:12:28.956777');
-INSERT INTO "trail_coverage" VALUES(2,'record',0,'2026-12-01 12:12:28.956777');
-INSERT INTO "trail_coverage" VALUES(3,'promotion',0,'2026-12-01 12:12:28.956777');
-INSERT INTO "trail_coverage" VALUES(4,'night',0,'2026-12-01 12:12:28.956777');
-INSERT INTO "trail_coverage" VALUES(5,'account',0,'2026-12-01 12:12:28.956777');
-INSERT INTO "trail_coverage" VALUES(6,'result',0,'2026-12-01 12:12:28.956777');
-INSERT INTO "trail_coverage" VALUES(7,'preparation',0,'2026-12-01 12:12:28.956777');
-INSERT INTO "trail_coverage" VALUES(8,'same_place',0,'2026-12-01 12:12:28.956777');
-INSERT INTO "trail_coverage" VALUES(9,'order_claim',0,'2026-12-01 12:12:28.956777');
-CREATE TABLE work_job (
-	id INTEGER NOT NULL, 
-	site_id INTEGER NOT NULL, 
-	bundle VARCHAR NOT NULL, 
-	role VARCHAR NOT NULL, 
-	days INTEGER, 
-	since DATETIME, 
-	state VARCHAR NOT NULL, 
-	"by" VARCHAR NOT NULL, 
-	acted_by VARCHAR DEFAULT '' NOT NULL, 
-	created_at DATETIME NOT NULL, 
-	ended_at DATETIME, 
-	divided_to INTEGER, 
-	is_divided BOOLEAN DEFAULT 0 NOT NULL, 
-	known INTEGER NOT NULL, 
-	total INTEGER NOT NULL, 
-	counts JSON NOT NULL, 
-	CONSTRAINT pk_work_job PRIMARY KEY (id), 
-	CONSTRAINT fk_work_job_site_id_site FOREIGN KEY(site_id) REFERENCES site (id)
-);
-INSERT INTO "work_job" VALUES(1,1,'20261101-beefbeef','shadow',9,'2026-11-24 21:00:00.000000','open','Ada','','2026-11-24 21:00:00.000000',NULL,2,1,0,1,'{}');
-CREATE TABLE work_unit (
-	id INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT, 
-	site_id INTEGER NOT NULL, 
-	job_id INTEGER NOT NULL, 
-	source_id INTEGER NOT NULL, 
-	home_id INTEGER, 
-	first_id INTEGER NOT NULL, 
-	last_id INTEGER NOT NULL, 
-	n INTEGER NOT NULL, 
-	state VARCHAR NOT NULL, 
-	attempt INTEGER NOT NULL, 
-	failures INTEGER NOT NULL, 
-	agent_id INTEGER, 
-	due_at DATETIME NOT NULL, 
-	done_to INTEGER NOT NULL, 
-	judged INTEGER NOT NULL, 
-	known INTEGER NOT NULL, 
-	lost INTEGER NOT NULL, 
-	unreadable INTEGER NOT NULL, 
-	flagged INTEGER NOT NULL, 
-	flips JSON NOT NULL, 
-	reason VARCHAR DEFAULT '' NOT NULL, 
-	ended_at DATETIME, 
-	CONSTRAINT fk_work_unit_site_id_site FOREIGN KEY(site_id) REFERENCES site (id), 
-	CONSTRAINT fk_work_unit_job_id_work_job FOREIGN KEY(job_id) REFERENCES work_job (id), 
-	CONSTRAINT fk_work_unit_source_id_source FOREIGN KEY(source_id) REFERENCES source (id), 
-	CONSTRAINT fk_work_unit_home_id_agent FOREIGN KEY(home_id) REFERENCES agent (id), 
-	CONSTRAINT fk_work_unit_agent_id_agent FOREIGN KEY(agent_id) REFERENCES agent (id)
-);
-INSERT INTO "work_unit" VALUES(1,1,1,1,1,2,2,1,'working',1,0,1,'2026-11-24 21:01:00.000000',0,0,0,0,0,0,'{}','',NULL);
+INSERT INTO "trail_coverage" VALUES(1,'order',0,'2026-12-01 12:45:08.389913');
+INSERT INTO "trail_coverage" VALUES(2,'record',0,'2026-12-01 12:45:08.389913');
+INSERT INTO "trail_coverage" VALUES(3,'promotion',0,'2026-12-01 12:45:08.389913');
+INSERT INTO "trail_coverage" VALUES(4,'night',0,'2026-12-01 12:45:08.389913');
+INSERT INTO "trail_coverage" VALUES(5,'account',0,'2026-12-01 12:45:08.389913');
+INSERT INTO "trail_coverage" VALUES(6,'result',0,'2026-12-01 12:45:08.389913');
+INSERT INTO "trail_coverage" VALUES(7,'preparation',0,'2026-12-01 12:45:08.389913');
+INSERT INTO "trail_coverage" VALUES(8,'same_place',0,'2026-12-01 12:45:08.389913');
+INSERT INTO "trail_coverage" VALUES(9,'order_claim',0,'2026-12-01 12:45:08.389913');
 CREATE UNIQUE INDEX uq_order_site_id_key ON "order" (site_id, "key");
 CREATE INDEX ix_record_subject ON record (site_id, kind, subject, id);
 CREATE INDEX ix_trail_at ON trail (at);
 CREATE UNIQUE INDEX uq_rollout_running ON rollout (site_id) WHERE state = 'running';
-CREATE INDEX ix_work_job_site_id_state ON work_job (site_id, state);
-CREATE INDEX ix_content_source_id ON content (source_id);
-CREATE INDEX ix_content_previous_id ON content (previous_id) WHERE previous_id IS NOT NULL;
 CREATE INDEX ix_content_duplicate_of ON content (duplicate_of) WHERE duplicate_of IS NOT NULL;
 CREATE UNIQUE INDEX uq_content_sha256_not_duplicate ON content (sha256, site_id) WHERE state != 'duplicate' AND sha256 IS NOT NULL;
-CREATE INDEX ix_content_site_id_state_id ON content (site_id, state, id);
+CREATE INDEX ix_content_source_id ON content (source_id);
+CREATE INDEX ix_content_previous_id ON content (previous_id) WHERE previous_id IS NOT NULL;
 CREATE INDEX ix_content_due ON content (site_id, lane, due_at) WHERE due_at IS NOT NULL;
+CREATE INDEX ix_content_site_id_state_id ON content (site_id, state, id);
 CREATE INDEX ix_specimen_order_id ON specimen (order_id);
 CREATE INDEX ix_statement_site_id ON statement (site_id);
 CREATE INDEX ix_login_account_id ON login (account_id);
 CREATE INDEX ix_job_name ON job (name);
-CREATE INDEX ix_work_unit_job_id_state_home_id_id ON work_unit (job_id, state, home_id, id);
 CREATE INDEX ix_path_mtime_ns ON path (mtime_ns);
-CREATE INDEX ix_path_content_id ON path (content_id);
 CREATE UNIQUE INDEX uq_path_current ON path (source_id, relative) WHERE replaced_at IS NULL;
-CREATE INDEX ix_micrograph_content_id ON micrograph (content_id);
+CREATE INDEX ix_path_content_id ON path (content_id);
 CREATE INDEX ix_micrograph_unassigned ON micrograph (site_id, id) WHERE unassigned != '';
 CREATE INDEX ix_micrograph_site_id_order ON micrograph (site_id, "order");
+CREATE INDEX ix_micrograph_content_id ON micrograph (content_id);
 CREATE INDEX ix_micrograph_specimen_id ON micrograph (specimen_id);
-CREATE INDEX ix_result_queue ON result (site_id, review_rank, done_at) WHERE review_rank IS NOT NULL;
-CREATE INDEX ix_result_night ON result (site_id, done_at) WHERE current IS 1 AND origin = 'watch';
 CREATE UNIQUE INDEX uq_result_current ON result (micrograph_id) WHERE current IS 1;
+CREATE INDEX ix_result_night ON result (site_id, done_at) WHERE current IS 1 AND origin = 'watch';
+CREATE INDEX ix_result_queue ON result (site_id, review_rank, done_at) WHERE review_rank IS NOT NULL;
 CREATE INDEX ix_campaign_image_micrograph_id ON campaign_image (micrograph_id);
 CREATE INDEX ix_needle_measurement_micrograph_id ON needle_measurement (micrograph_id);
 CREATE INDEX ix_place_site_id ON place (site_id, micrograph_id);
@@ -876,8 +823,6 @@ CREATE TRIGGER "same_site_specimen_insert" BEFORE INSERT ON "specimen" BEGIN SEL
 CREATE TRIGGER "same_site_specimen_update" BEFORE UPDATE OF "site_id", "order_id" ON "specimen" BEGIN SELECT RAISE(ABORT, 'specimen.order_id names a row of another site') WHERE NEW."order_id" IS NOT NULL AND NOT EXISTS (SELECT 1 FROM "order" WHERE "id" = NEW."order_id" AND site_id = NEW.site_id); END;
 CREATE TRIGGER "same_site_statement_insert" BEFORE INSERT ON "statement" BEGIN SELECT RAISE(ABORT, 'statement.order_id names a row of another site') WHERE NEW."order_id" IS NOT NULL AND NOT EXISTS (SELECT 1 FROM "order" WHERE "id" = NEW."order_id" AND site_id = NEW.site_id); END;
 CREATE TRIGGER "same_site_statement_update" BEFORE UPDATE OF "site_id", "order_id" ON "statement" BEGIN SELECT RAISE(ABORT, 'statement.order_id names a row of another site') WHERE NEW."order_id" IS NOT NULL AND NOT EXISTS (SELECT 1 FROM "order" WHERE "id" = NEW."order_id" AND site_id = NEW.site_id); END;
-CREATE TRIGGER "same_site_work_unit_insert" BEFORE INSERT ON "work_unit" BEGIN SELECT RAISE(ABORT, 'work_unit.agent_id names a row of another site') WHERE NEW."agent_id" IS NOT NULL AND NOT EXISTS (SELECT 1 FROM "agent" WHERE "id" = NEW."agent_id" AND site_id = NEW.site_id); SELECT RAISE(ABORT, 'work_unit.home_id names a row of another site') WHERE NEW."home_id" IS NOT NULL AND NOT EXISTS (SELECT 1 FROM "agent" WHERE "id" = NEW."home_id" AND site_id = NEW.site_id); SELECT RAISE(ABORT, 'work_unit.job_id names a row of another site') WHERE NEW."job_id" IS NOT NULL AND NOT EXISTS (SELECT 1 FROM "work_job" WHERE "id" = NEW."job_id" AND site_id = NEW.site_id); SELECT RAISE(ABORT, 'work_unit.source_id names a row of another site') WHERE NEW."source_id" IS NOT NULL AND NOT EXISTS (SELECT 1 FROM "source" WHERE "id" = NEW."source_id" AND site_id = NEW.site_id); END;
-CREATE TRIGGER "same_site_work_unit_update" BEFORE UPDATE OF "site_id", "agent_id", "home_id", "job_id", "source_id" ON "work_unit" BEGIN SELECT RAISE(ABORT, 'work_unit.agent_id names a row of another site') WHERE NEW."agent_id" IS NOT NULL AND NOT EXISTS (SELECT 1 FROM "agent" WHERE "id" = NEW."agent_id" AND site_id = NEW.site_id); SELECT RAISE(ABORT, 'work_unit.home_id names a row of another site') WHERE NEW."home_id" IS NOT NULL AND NOT EXISTS (SELECT 1 FROM "agent" WHERE "id" = NEW."home_id" AND site_id = NEW.site_id); SELECT RAISE(ABORT, 'work_unit.job_id names a row of another site') WHERE NEW."job_id" IS NOT NULL AND NOT EXISTS (SELECT 1 FROM "work_job" WHERE "id" = NEW."job_id" AND site_id = NEW.site_id); SELECT RAISE(ABORT, 'work_unit.source_id names a row of another site') WHERE NEW."source_id" IS NOT NULL AND NOT EXISTS (SELECT 1 FROM "source" WHERE "id" = NEW."source_id" AND site_id = NEW.site_id); END;
 CREATE TRIGGER "same_site_path_insert" BEFORE INSERT ON "path" BEGIN SELECT RAISE(ABORT, 'path.content_id names a row of another site') WHERE NEW."content_id" IS NOT NULL AND NOT EXISTS (SELECT 1 FROM "content" WHERE "id" = NEW."content_id" AND site_id = NEW.site_id); SELECT RAISE(ABORT, 'path.source_id names a row of another site') WHERE NEW."source_id" IS NOT NULL AND NOT EXISTS (SELECT 1 FROM "source" WHERE "id" = NEW."source_id" AND site_id = NEW.site_id); END;
 CREATE TRIGGER "same_site_path_update" BEFORE UPDATE OF "site_id", "content_id", "source_id" ON "path" BEGIN SELECT RAISE(ABORT, 'path.content_id names a row of another site') WHERE NEW."content_id" IS NOT NULL AND NOT EXISTS (SELECT 1 FROM "content" WHERE "id" = NEW."content_id" AND site_id = NEW.site_id); SELECT RAISE(ABORT, 'path.source_id names a row of another site') WHERE NEW."source_id" IS NOT NULL AND NOT EXISTS (SELECT 1 FROM "source" WHERE "id" = NEW."source_id" AND site_id = NEW.site_id); END;
 CREATE TRIGGER "same_site_preparation_insert" BEFORE INSERT ON "preparation" BEGIN SELECT RAISE(ABORT, 'preparation.replaces names a row of another site') WHERE NEW."replaces" IS NOT NULL AND NOT EXISTS (SELECT 1 FROM "preparation" WHERE "id" = NEW."replaces" AND site_id = NEW.site_id); SELECT RAISE(ABORT, 'preparation.specimen_id names a row of another site') WHERE NEW."specimen_id" IS NOT NULL AND NOT EXISTS (SELECT 1 FROM "specimen" WHERE "id" = NEW."specimen_id" AND site_id = NEW.site_id); END;
@@ -910,6 +855,5 @@ CREATE TRIGGER "same_site_rating_insert" BEFORE INSERT ON "rating" BEGIN SELECT 
 CREATE TRIGGER "same_site_rating_update" BEFORE UPDATE OF "site_id", "image_id", "rater_id" ON "rating" BEGIN SELECT RAISE(ABORT, 'rating.image_id names a row of another site') WHERE NEW."image_id" IS NOT NULL AND NOT EXISTS (SELECT 1 FROM "campaign_image" WHERE "id" = NEW."image_id" AND site_id = NEW.site_id); SELECT RAISE(ABORT, 'rating.rater_id names a row of another site') WHERE NEW."rater_id" IS NOT NULL AND NOT EXISTS (SELECT 1 FROM "campaign_rater" WHERE "id" = NEW."rater_id" AND site_id = NEW.site_id); END;
 DELETE FROM "sqlite_sequence";
 INSERT INTO "sqlite_sequence" VALUES('content',5);
-INSERT INTO "sqlite_sequence" VALUES('trail',15);
-INSERT INTO "sqlite_sequence" VALUES('work_unit',1);
+INSERT INTO "sqlite_sequence" VALUES('trail',14);
 COMMIT;

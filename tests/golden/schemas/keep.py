@@ -71,9 +71,8 @@ def fill(store: Store) -> None:
     store.needle_measurements.add(
         SHA[:16], NewNeedle((10.0, 10.0), (90.0, 40.0), 0.2), by="Ada", at=AT
     )
-    job = store.work_jobs.open("20261101-beefbeef", "shadow", days=9, since=AT, by="Ada", at=AT)
-    store.work_jobs.divide(job.id, unit=256, at=AT + timedelta(hours=1))
-    store.work_units.claim([job.id], at=AT, lease_s=60)
+    job = store.jobs.begin("shadow", at=AT, facts={"by": "Ada"})
+    store.jobs.end(job, "done", at=AT, facts={"bundle": "20261101-beefbeef", "days": 9})
     store.agents.record_start(at=AT)
     store.promotions.sign(
         "20261102-cafebabe", Signature("Ada", "in rings", AT), metrics={"n": 80}, promoters=1,

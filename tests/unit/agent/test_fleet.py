@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from contextlib import ExitStack
-from datetime import UTC, datetime, time, timedelta
+from datetime import UTC, datetime, timedelta
 from time import monotonic
 
 import psycopg
@@ -12,17 +12,14 @@ import pytest
 from databases import TIMEOUT_S
 from fastapi.testclient import TestClient
 from lab import DAY, HOME, Lab, desk_of
-from unit_lab import NEW, fill, start
+from second_bundle import fill
 
 from agent.cli.app import main
 from agent.fleet import KEY, list_members, list_seen
 from agent.service.database_clock import DatabaseClock
-from agent.service.idleness import IdleCheck, is_within
 from agent.service.jobs.rollout import RolloutLeader
-from agent.settings import Settings
 from agent.store import (
     AgentSeen,
-    JobState,
     RingRules,
     RolloutState,
     Signature,
@@ -74,38 +71,25 @@ def test_a_heartbeat_with_broken_facts_is_a_pc_of_which_nothing_is_known():
     assert (str(member.state), member.version, member.queue) == ("running", "", None)
 
 
-def test_the_pages_show_pcs_and_units_and_a_lead_acts_on_them(tmp_path):
+def test_the_page_shows_what_pcs_report_as_text(tmp_path):
     lab = Lab(tmp_path)
     lab.store.agents.record_start(at=DAY)
     lab.store.agents.record_heartbeat({KEY: {**PC, "bundle": "<b>x</b>", "free_bytes": 1}}, at=DAY)
-    fill(lab.store, 8, at=DAY)
-    job = start(lab.store)
     with TestClient(create_app(desk_of(lab)), base_url=HOME) as browser:
-        browser.post("/review/name", data={"by": "Lea"})
-
-        fleet, work = browser.get("/fleet").text, browser.get("/work").text
-        browser.post("/work", data={"job": str(job), "act": "pause"})
-        paused = lab.store.work_jobs.find(job)
-        for wrong in ({"job": "9" * 15, "act": "pause"}, {"job": str(job), "act": "open"}, {}):
-            assert browser.post("/work", data=wrong).status_code == 200
+        fleet = browser.get("/fleet").text
 
     assert "&lt;b&gt;x&lt;/b&gt;" in fleet
     assert "the disk is nearly full" in fleet
-    assert f"Judged again with {NEW}" in work
-    assert "0 of 8" in work
-    assert (paused.state, paused.acted_by) == (JobState.PAUSED, "Lea")
     lab.store.close()
 
 
-def test_the_shell_lists_pcs_and_jobs(tmp_path, capsys):
+def test_the_shell_lists_pcs(tmp_path, capsys):
     (tmp_path / "agent.toml").write_text('[site]\nname = "Plant 1"\n', encoding="utf-8")
     with Store.open(
         f"sqlite:///{tmp_path}/data/martensight.db", site="Plant 1", agent="P"
     ) as store:
         store.agents.record_start(at=NOW)
         store.agents.record_heartbeat({KEY: PC}, at=NOW)
-        fill(store, 8)
-        start(store)
 
     def call(*words: str) -> dict:
         with pytest.raises(SystemExit) as ended:
@@ -114,13 +98,8 @@ def test_the_shell_lists_pcs_and_jobs(tmp_path, capsys):
         return json.loads(capsys.readouterr().out)
 
     (pc,) = call("fleet", "--json")["pcs"]
-    (work,) = call("reprocess", "--list", "--json")["work"]
-    paused = call("reprocess", "--pause", "--json")["paused"]
-    (after,) = call("status", "--json")["work"]
 
     assert (pc["name"], pc["state"], pc["version"]) == ("P", "silent", "1.0")
-    assert (work["bundle"], work["done"], work["total"]) == (NEW, 0, 8)
-    assert (len(paused), after["state"]) == (1, "paused")
 
 
 RETIRED_BY = ("--by", "Lea", "--reason", "its board is dead")
@@ -248,39 +227,3 @@ def test_a_process_opens_no_more_connections_than_are_set(postgres):
         assert len(store.agents.list_all()) == 1
 
         assert (used, kept, count_once_closed(0)) == (3, 2, 0)
-
-
-# --- idleness -------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("hours", "at", "is_inside"),
-    [
-        ("", "12:00", False),
-        ("07:00-18:00", "07:00", True),
-        ("07:00-18:00", "18:00", False),
-        ("22:00-06:00", "23:30", True),
-        ("22:00-06:00", "05:59", True),
-        ("22:00-06:00", "12:00", False),
-    ],
-)
-def test_hours_may_go_over_midnight(hours, at, is_inside):
-    assert is_within(hours, time.fromisoformat(at)) is is_inside
-
-
-def test_a_pc_is_idle_without_a_queue_outside_the_hours_and_below_the_load(tmp_path):
-    lab, load = Lab(tmp_path), [0.1]
-    settings = Settings.model_validate(
-        {"site": {"time_zone": "UTC"}, "work": {"hours": "10:00-18:00", "max_load": 0.5}}
-    )
-    check = IdleCheck(settings, lab.store, now=lambda: DAY, load=lambda: load[0])
-
-    assert check.find_reason() == ""
-    load[0] = 0.6
-    assert check.find_reason() == "other programs use 60% of the processors"
-    within = IdleCheck(settings, lab.store, now=lambda: DAY + timedelta(hours=2), load=lambda: 0.0)
-    assert within.find_reason() == "within the hours 10:00-18:00"
-    lab.arrive("a.tif", at=DAY)
-    load[0] = 0.0
-    assert check.find_reason() == "1 files wait"
-    lab.store.close()

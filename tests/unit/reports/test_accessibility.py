@@ -149,7 +149,6 @@ def test_the_review_pages_have_no_grave_fault(lab, axe, tab, address):
         "/",
         "/files",
         "/fleet",
-        "/work",
         "/review",
         f"/review/{unscaled}",
         f"/review/{unscaled}/scale",
@@ -185,9 +184,6 @@ def test_the_review_pages_have_no_grave_fault(lab, axe, tab, address):
 
     lab.store.labels.decide(decided, Decision("code", "Ann", code="G8"), at=WRITTEN)
     propose_class(lab.store, flagged, name="pearlite", text="rim", by="Ann", at=WRITTEN)
-    work = lab.store.work_jobs
-    job = work.open(SECOND, "shadow", days=None, since=None, by="Lea", at=WRITTEN)
-    work.divide(job.id, unit=2, at=WRITTEN)
     stop_rollout(lab.store)
     for path in [*pages, f"/review/{decided}"]:
         tab.goto(address + path)

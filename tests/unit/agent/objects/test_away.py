@@ -8,7 +8,6 @@ from types import SimpleNamespace
 import pytest
 from lab import Lab
 from object_server import connect, open_pc, write_credentials
-from unit_lab import Judge, fill, start, worker_of
 
 from agent import maintenance
 from agent.archive import Archive
@@ -17,10 +16,9 @@ from agent.labelled_import import make_loader
 from agent.objects import ObjectsUnavailable, Uploaded
 from agent.retrain.reprocessing import build_judge
 from agent.retrain.training_set import collect
-from agent.retrain.unit_worker import UnitEnd
 from agent.service.jobs.scrub import Verifier
 from agent.service.problems import Problems
-from agent.store import Decision, Store
+from agent.store import Decision
 from agent.triage import Policy
 from model import default_taxonomy
 from tests.unit.agent.pipeline.test_pipeline import Bench
@@ -110,21 +108,6 @@ def test_a_micrograph_is_not_judged_again_as_one_without_a_crop(lab) -> None:
 
     with pytest.raises(ObjectsUnavailable):
         judge([lab.view])
-
-
-def test_a_unit_is_released_and_not_counted_as_failed(tmp_path) -> None:
-    def fail(_batch: int) -> None:
-        raise ObjectsUnavailable("s3://lab/one does not answer")
-
-    with Store.open(f"sqlite:///{tmp_path}/a.db", site="Plant 1", agent="PC-1") as store:
-        fill(store, 4)
-        job = start(store)
-        end = next(filter(None, worker_of(store, Judge(fail)).pull([job])))
-
-        progress = store.work_jobs.get_progress(job, at=NOON)
-
-    assert end is UnitEnd.RELEASED
-    assert progress.faults == ()
 
 
 def test_a_page_of_a_micrograph_without_maps_is_shown(lab) -> None:

@@ -3,16 +3,12 @@
 import json
 
 import pytest
-from small_lab import copy_of, past, twin_of, write_labelled
+from small_lab import copy_of, past, write_labelled
 
-from agent import settings as settings_of
 from agent.archive import Archive
 from agent.bundle_registry import get_bundle, get_bundles_folder, list_bundles
 from agent.labelled_import import get_key
 from agent.retrain import Gate, collect, get_training_config, retrain
-from agent.service.data_folder import clock
-from agent.service.idleness import IdleCheck
-from agent.service.jobs.unit_pulling import UnitPuller
 from agent.store import Decision, Store, store_url
 from model import read_manifest
 
@@ -252,26 +248,3 @@ def test_judging_again_stands_beside_the_old_answers(learned, capsys):
         assert (first["judged"], first["known"]) == (len(before), 0)
         assert (second["judged"], second["known"]) == (0, len(before))
         assert {view.id: view.result.bundle for view in store.results.iter_all()} == before
-
-
-def test_running_agents_judge_queued_units_in_a_child_while_they_are_idle(taught_lab, tmp_path):
-    lab = copy_of(taught_lab, tmp_path / "lab")
-    twin = twin_of(next(iter(list_bundles(lab.folder / "data"))))
-    with (lab.folder / "agent.toml").open("a", encoding="utf-8") as file:
-        file.write("\n[work]\nmax_load = 1.0\n")
-    settings = settings_of.read(lab.folder / "agent.toml")
-    assert lab.agent("reprocess", "--bundle", twin.name, "--queue") == 0
-    with Store.open(store_url(lab.folder / "data"), site="Small lab", agent="test") as store:
-        busy = IdleCheck(settings, store, now=clock, load=lambda: 1.1)
-        idle = IdleCheck(settings, store, now=clock, load=lambda: 0.0)
-        total = len(list(store.results.iter_all()))
-        given = {"now": clock, "should_stop": lambda: False}
-
-        UnitPuller(settings, store, idle=busy, **given).tend()
-        (before,) = store.work_jobs.list_progress(at=clock())
-        UnitPuller(settings, store, idle=idle, **given).tend()
-        (after,) = store.work_jobs.list_progress(at=clock())
-
-        assert (before.judged, after.judged, str(after.job.state)) == (0, total, "done")
-        assert len(list(store.audit_log.iter_acts("model.reprocessed"))) == 1
-        assert store.jobs.list_ended("reprocess")[-1].facts["judged"] == total

@@ -19,7 +19,7 @@ from agent.orders.given_scale import (
     settle,
 )
 from agent.orders.statement_page import build_statement_page
-from agent.retrain.reprocessing import reprocess
+from agent.retrain import build_judge, reprocess
 from agent.store import GIVEN, Record
 from agent.triage import Policy
 from agent.watch import Calibration
@@ -295,18 +295,10 @@ def test_another_bundle_is_asked_at_the_scale_that_was_given(bench):
     give(bench, view, 0.25)
     bench.pipeline.process_batch(4)
     other = Watching(name="20261125-beefbeef")
+    policy = Policy(control_share=0.0)
+    judge = build_judge(bench.archive, other, policy=policy, thresholds={})
 
-    list(
-        reprocess(
-            bench.store,
-            bench.archive,
-            other,
-            policy=Policy(control_share=0.0),
-            thresholds={},
-            now=bench.clock,
-            role="shadow",
-        )
-    )
+    list(reprocess(bench.store, other.name, judge, role="shadow", since=None, now=bench.clock))
 
     (answer,) = bench.store.results.iter_by_bundle(other.name, since=None)
     assert (other.scales, answer.um_per_px) == ([0.25], 0.25)

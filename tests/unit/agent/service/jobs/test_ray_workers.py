@@ -1,21 +1,16 @@
-"""Actors of a Ray cluster judge the same units, also where a node is lost in the middle."""
+"""Tasks of a Ray cluster judge the archive, also where a node is lost in the middle."""
 
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING
 
 import pytest
 from folders import TESTS
-from unit_lab import NEW, Judge, count_answers, fill, start, worker_of
+from second_bundle import NEW, Judge, count_answers, fill
 
-from agent.service.data_folder import clock
 from agent.service.jobs.ray_workers import judge_on_ray
 from agent.settings import Settings
 from agent.store import Store, store_url
-
-if TYPE_CHECKING:
-    from agent.retrain.unit_worker import UnitWorker
 
 ray = pytest.importorskip("ray", reason="no Ray: pip install 'martensight[ray]'")
 pytestmark = [
@@ -26,11 +21,9 @@ pytestmark = [
 N = 96
 
 
-def make_worker(_settings: Settings, store: Store) -> UnitWorker:
-    """Make the worker of an actor: units without pixels, leases of three seconds."""
-    worker = worker_of(store, Judge(), has_crop=lambda _sha256, _page: True)
-    worker.now, worker.lease_s = clock, 3.0
-    return worker
+def make_judge(_settings: Settings, _bundle: str) -> Judge:
+    """Make what judges in a process of Ray: micrographs without pixels."""
+    return Judge()
 
 
 @pytest.fixture(autouse=True)
@@ -54,18 +47,17 @@ def test_a_cluster_that_loses_a_node_gives_the_rows_of_one_pc(tmp_path):
     second = cluster.add_node(num_cpus=1)
     with Store.open(address, site="Plant 1", agent="PC", folder=folder) as store:
         fill(store, N)
-        start(store, unit=16)
         is_lost = False
 
         for news in judge_on_ray(
             settings, store, address=cluster.address, bundle=NEW, role="reprocess", days=None,
-            by="Ada", workers=2, make=make_worker,
+            by="Ada", part=8, make=make_judge,
         ):  # fmt: skip
             if not is_lost and getattr(news, "done", 0):
                 cluster.remove_node(second, allow_graceful=False)
                 is_lost = True
         cluster.shutdown()
 
-        assert (is_lost, news.judged, str(news.state)) == (True, N, "done")
+        assert (is_lost, news.judged + news.known) == (True, N)
         assert count_answers(address) == (N, N)
         assert len(list(store.audit_log.iter_acts("model.reprocessed"))) == 1
