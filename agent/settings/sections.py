@@ -364,6 +364,13 @@ def _parse_weekly(value: str) -> str:
 class ReviewSection(Section):
     """[review]."""
 
+    look_s: float = Field(
+        1.0,
+        ge=0,
+        le=30,
+        description="Time (s) that a field is in view on the page of its order until it counts as "
+        "seen.",
+    )
     chart: SomePath = Field(
         "",
         description="Folder of the lab's chart: images named by size, such as 8.png or 9-10_a.tif, "

@@ -110,6 +110,7 @@ class Desk:
         correction_reasons: Reasons to choose from where the model's answer is corrected, () for
             the built-in ones; None where no reason is required.
         chart: The lab's chart plates; None where it has none.
+        look_s: How long (s) a field is in view until it counts as seen.
         learning: What the lab requires of a new bundle.
         figures: What the dashboard shows, as it was last read.
         instruments: Returns the state of the checks of each source; None where it is not known.
@@ -143,6 +144,7 @@ class Desk:
     customer_templates: Path | None = None
     um_per_px_range: tuple[float, float] = (0.01, 5.0)
     chart: Chart | None = None
+    look_s: float = 1.0
     correction_reasons: tuple[str, ...] | None = None
     learning: LearningSetup = field(default_factory=LearningSetup)
     figures: FiguresCache = field(default_factory=FiguresCache)

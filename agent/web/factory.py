@@ -103,6 +103,7 @@ def app_of(
         else None,
         um_per_px_range=settings.imaging.um_per_px_range,
         chart=_open_chart(settings),
+        look_s=settings.review.look_s,
         correction_reasons=settings.review.correction_reasons
         if settings.review.reason_on_correction
         else None,

@@ -58,6 +58,11 @@ class BoardOrder:
     facts: tuple[str, ...]
     sources: tuple[str, ...]
 
+    @property
+    def has_limit(self) -> bool:
+        """A specification applies, so that the order may follow another one by itself."""
+        return self.lack.kind != "specification"
+
 
 @dataclass(frozen=True, slots=True)
 class Board:
@@ -75,6 +80,11 @@ class Board:
     def to_confirm(self) -> tuple[BoardOrder, ...]:
         """Orders with fields that need a reviewer's answer."""
         return tuple(order for order in self.orders if order.to_confirm)
+
+    @property
+    def following(self) -> tuple[BoardOrder, ...]:
+        """Orders that follow one another by Enter: to confirm, and with a limit."""
+        return tuple(order for order in self.to_confirm if order.has_limit)
 
     @property
     def elsewhere(self) -> int:

@@ -23,7 +23,7 @@ from agent.web.context import find
 from agent.web.corrections import request_reason
 from agent.web.decisions import Meanwhile
 from agent.web.order_board import map_views
-from agent.web.order_confirm_page import build_confirm_page
+from agent.web.order_confirm_page import build_confirm_page, is_together
 from agent.web.order_queue import (
     confirm_href,
     done_href,
@@ -289,7 +289,7 @@ def _describe_conflict(meanwhile: Meanwhile, decision: Decision) -> str:
 def _find_onward(desk: Desk, number: str, who: str, written: int) -> str:
     """Return where a reviewer goes next: this order, the next one, or the desk at the end."""
     left = list_order_queue(desk, number, who)
-    together = [view for view in left if not stands_alone(view)]
+    together = [view for view in left if is_together(desk, view)]
     if together:
         return _here(number, number, written)
     if left:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import reports
-from agent.orders.class_texts import name_criterion
+from agent.orders.class_texts import build_class_texts, name_criterion
 from agent.orders.trace_page import TONES
 from agent.web import cookies, signed_form
 from agent.web.authentication import may_decide
@@ -16,13 +16,14 @@ from agent.web.corrections import list_reasons
 from agent.web.order_board import map_views
 from agent.web.order_queue import confirm_href, list_own, order_href, review_href
 from agent.web.orders import describe_field
-from agent.web.picture_links import ruler_of
+from agent.web.picture_links import iter_layers, ruler_of
 from agent.web.signed_form import ListedField
 from agent.web.specimen_fields import is_blind, is_done_by, remember_shown, stands_alone
 from reports import (
     Choice,
     Done,
     Fact,
+    Flag,
     Link,
     OrderConfirmPage,
     Picture,
@@ -62,6 +63,7 @@ class _Page:
         who: The reviewer.
         subtypes: The taxonomy.
         answers: Public id → answer, where one is chosen already.
+        flags: Public id → why a field was sent to review; None where that cannot be shown whole.
     """
 
     number: str
@@ -72,6 +74,7 @@ class _Page:
     who: str
     subtypes: tuple[SubtypeChoice, ...]
     answers: Mapping[str, str]
+    flags: Mapping[str, Flag | None]
 
 
 def build_confirm_page(
@@ -110,10 +113,11 @@ def build_confirm_page(
         who=who,
         subtypes=tuple(list_subtypes(desk.taxonomy(), None)),
         answers=answers or {},
+        flags={view.id: _build_flag(desk, view) for view in queue if view.result.reasons},
     )
     rows = tuple(_build_row(specimen, views, shown) for specimen in assessed.specimens)
     listed = [plate for row in rows for plate in row.plates if plate.answers]
-    alone = [view for view in queue if stands_alone(view)]
+    alone = [view for view in queue if not is_together(desk, view)]
     wanted = assessed.specification
     return OrderConfirmPage(
         site=desk.site,
@@ -146,7 +150,13 @@ def build_confirm_page(
         prefetch=tuple(_list_prefetch(desk, number)),
         reasons=list_reasons(desk),
         reason=reason,
+        look_s=desk.look_s,
     )
+
+
+def is_together(desk: Desk, view: MicrographView) -> bool:
+    """Return whether a field is confirmed together with others, and not alone."""
+    return not stands_alone(view) and not (view.result.reasons and _build_flag(desk, view) is None)
 
 
 def _find_scale(views: Iterable[MicrographView]) -> float | None:
@@ -174,6 +184,7 @@ def _build_plate(field: FieldFacts, view: MicrographView, page: _Page) -> Plate:
     hidden, asked = is_blind(view), field.id in page.asked
     code = "" if hidden else _get_code(field)
     alone = _describe_alone(view, page) if asked else ""
+    is_answered = asked and not alone
     return Plate(
         id=field.id,
         name=field.called,
@@ -184,9 +195,28 @@ def _build_plate(field: FieldFacts, view: MicrographView, page: _Page) -> Plate:
         picture=_draw(view, field.called, page.um_per_px),
         ruler=ruler_of(view),
         href=review_href(field.id, page.number, goes_on=True),
-        answers=tuple(_list_answers(code, view, page)) if asked and not alone else (),
+        answers=tuple(_list_answers(code, view, page)) if is_answered else (),
         alone=alone,
+        flag=page.flags.get(field.id) if is_answered else None,
     )
+
+
+def _build_flag(desk: Desk, view: MicrographView) -> Flag | None:
+    """Return why a field was sent to review; None where it cannot be shown whole.
+
+    Where no model has answered there is neither p nor map: nothing is preselected then.
+    """
+    result = view.result
+    reasons = tuple(reports.reason(word)[0] for word in result.reasons)
+    if not result.structure_code:
+        return Flag(reasons)
+    layers = list(iter_layers(desk, view, build_class_texts(desk.taxonomy())))
+    if "strange" in result.reasons:
+        layers = [layer for layer in layers if layer.word == "strangeness"]
+    layer, p_value = next(iter(layers), None), result.strangeness.p_value
+    if layer is None or p_value is None or view.pruned_at is not None:
+        return None
+    return Flag(reasons, f"p = {decimal(p_value, '.2g')}", layer.title, layer.picture)
 
 
 def _describe_state(field: FieldFacts) -> str:
@@ -220,6 +250,8 @@ def _describe_alone(view: MicrographView, page: _Page) -> str:
         return _("decide it alone, without the model's answer")
     if view.label is not None and view.label.kind != "code":
         return _("decide it alone")
+    if page.flags.get(view.id, True) is None:
+        return _("flagged, and its map is not kept: decide it alone")
     return ""
 
 
@@ -273,7 +305,7 @@ def _format_scale(um_per_px: float | None) -> str:
 
 def _find_next(desk: Desk, number: str) -> Link:
     """Return the next order of the desk with something to confirm, as it was last read."""
-    numbers = [entry.number for entry in desk.board.last.to_confirm]
+    numbers = [entry.number for entry in desk.board.last.following]
     if number in numbers:
         numbers = [*numbers[numbers.index(number) + 1 :], *numbers[: numbers.index(number)]]
     if not numbers:
@@ -282,7 +314,7 @@ def _find_next(desk: Desk, number: str) -> Link:
 
 
 def _list_prefetch(desk: Desk, number: str) -> Iterator[str]:
-    orders = {entry.number: entry for entry in desk.board.last.to_confirm}
+    orders = {entry.number: entry for entry in desk.board.last.following}
     numbers = list(orders)
     if number in orders:
         numbers = numbers[numbers.index(number) + 1 :]
@@ -298,7 +330,7 @@ def _link_alone(alone: Sequence[MicrographView], number: str) -> Link | None:
 
 
 def _describe_place(desk: Desk, number: str) -> str:
-    numbers = [entry.number for entry in desk.board.last.to_confirm]
+    numbers = [entry.number for entry in desk.board.last.following]
     if number not in numbers:
         return ""
     return _("{n} of {of} orders to confirm").format(n=numbers.index(number) + 1, of=len(numbers))

@@ -169,7 +169,9 @@ def build_desk(desk: Desk, request: Request) -> OrderDeskPage:
     held = desk.leases.others(who, at=now)
     confirming = may_decide(request)
     columns = tuple(_list_columns(_sort(shown, asked["sort"]), asked, held, now, confirming))
-    start = next((card.href for column in columns for card in column.cards if card.confirm), "")
+    following = {order.number for order in board.following}
+    cards = [card for column in columns for card in column.cards]
+    start = next((card.href for card in cards if card.number in following), "")
     return OrderDeskPage(
         site=desk.site,
         reviewer=who,

@@ -47,7 +47,7 @@ def find_next_order(desk: Desk, after: str, who: str) -> str | None:
         who: The reviewer; orders whose fields another reviewer has open are skipped.
     """
     board = desk.board.look(desk.store, lambda: order_rules(desk), now=desk.now())
-    numbers = [entry.number for entry in board.to_confirm if entry.number != after]
+    numbers = [entry.number for entry in board.following if entry.number != after]
     held = desk.leases.others(who, at=desk.now())
     for number in _begin_after(numbers, after, [order.number for order in board.orders])[
         :ORDERS_TRIED

@@ -2,10 +2,10 @@
 // One order: marks a field as seen once it was on screen, and answers by key. Without this script the
 // boxes "seen" and the lists of codes do the same.
 (function () {
-  const SEEN_MS = 300; // none can have looked at a picture sooner
-  const SEEN_SHARE = 0.75;
+  const SEEN_SHARE = 0.6;
   const ZOOM = 1.25;
   const main = document.querySelector("[data-confirm-order]");
+  const lookMs = Number(main.dataset.lookS) * 1000;
   const words = JSON.parse(main.dataset.words);
   const form = main.querySelector("[data-answers]");
   const plates = Array.from(main.querySelectorAll("[data-open]"));
@@ -30,7 +30,9 @@
   }
 
   // --- what was on screen ---
-  const waits = new Map();
+  // A flagged field has two parts: its picture, and why it is flagged. Each has to be looked at.
+  const waits = new Map(); // part of a plate that is in view → its timer
+  function wasLooked(part) { return "looked" in part.dataset; }
   // What lies over the page at its edges hides a field as the end of the screen does.
   function covered(selector, position) {
     const part = main.querySelector(selector);
@@ -38,41 +40,48 @@
   }
   const above = covered(".bar", "sticky");
   const below = Math.max(covered(".go-on", "fixed"), covered(".toast", "fixed"));
+  function parts(plate) { return Array.from(plate.querySelectorAll("[data-look]")); }
   function isShown(entry) {
     const most = (window.innerHeight - above - below) * SEEN_SHARE;
     return entry.intersectionRatio >= SEEN_SHARE || entry.intersectionRect.height >= most;
   }
-  function look(plate) {
-    const image = plate.querySelector("[data-pane] img");
-    (image ? image.decode() : Promise.resolve()).catch(function () {}).then(function () {
-      if (!waits.has(plate) || document.hidden) { return; }
-      waits.set(plate, setTimeout(function () {
+  function look(part) {
+    const images = Array.from(part.querySelectorAll("img"));
+    Promise.all(images.map(function (image) { return image.decode(); })).catch(function () {
+      return part.querySelector("[data-map]") ? Promise.reject(new Error("no map")) : null; // without its map it is not seen
+    }).then(function () {
+      if (!waits.has(part) || document.hidden) { return; }
+      waits.set(part, setTimeout(function () {
+        const plate = part.closest("[data-open]");
+        part.dataset.looked = "";
+        watcher.unobserve(part);
+        if (!parts(plate).every(wasLooked)) { return; }
         seen(plate).checked = true;
         plate.classList.add("was-seen");
-        watcher.unobserve(plate.querySelector("[data-pane]"));
         count();
-      }, SEEN_MS));
-    });
+      }, lookMs));
+    }, function () {});
   }
-  function forget(plate) {
-    clearTimeout(waits.get(plate));
-    waits.delete(plate);
+  function forget(part) {
+    clearTimeout(waits.get(part));
+    waits.delete(part);
   }
   const watcher = new IntersectionObserver(function (entries) {
     for (const entry of entries) {
-      const plate = entry.target.closest("[data-open]");
-      if (!isShown(entry)) { forget(plate); } else if (!waits.has(plate)) { waits.set(plate, 0); look(plate); }
+      if (!isShown(entry)) { forget(entry.target); } else if (!waits.has(entry.target)) { waits.set(entry.target, 0); look(entry.target); }
     }
-  }, { threshold: [0, 0.25, 0.5, SEEN_SHARE, 1], rootMargin: "-" + Math.ceil(above) + "px 0px -" + Math.ceil(below) + "px 0px" });
+  }, { threshold: [0, 0.25, 0.5, SEEN_SHARE, 0.75, 1], rootMargin: "-" + Math.ceil(above) + "px 0px -" + Math.ceil(below) + "px 0px" });
   function watch() {
     for (const plate of plates) {
-      forget(plate);
-      watcher.unobserve(plate.querySelector("[data-pane]"));
-      if (!seen(plate).checked) { watcher.observe(plate.querySelector("[data-pane]")); }
+      for (const part of parts(plate)) {
+        forget(part);
+        watcher.unobserve(part);
+        if (!seen(plate).checked && !wasLooked(part)) { watcher.observe(part); }
+      }
     }
   }
   document.addEventListener("visibilitychange", function () {
-    if (document.hidden) { plates.forEach(forget); } else { watch(); }
+    if (document.hidden) { Array.from(waits.keys()).forEach(forget); } else { watch(); }
   });
 
   // --- one physical scale ---
@@ -164,7 +173,7 @@
     const unseen = plates.find(function (plate) { return !seen(plate).checked; });
     if (unseen) {
       choose(unseen, false);
-      unseen.scrollIntoView({ block: "center" });
+      (parts(unseen).find(function (part) { return !wasLooked(part); }) || unseen).scrollIntoView({ block: "center" });
       say(words.look_first.replace("{name}", name(unseen)));
       return;
     }

@@ -123,6 +123,23 @@ class OrderDeskPage:
 
 
 @dataclass(frozen=True, slots=True)
+class Flag:
+    """Why a field was sent to review, as its plate shows it.
+
+    Args:
+        reasons: In words.
+        p: Such as "p = 0.004", "" where no model has answered.
+        title: Name of the map, "" for none.
+        map: Layer over the picture of the crop, None where no model has answered.
+    """
+
+    reasons: tuple[str, ...]
+    p: str = ""
+    title: str = ""
+    map: Picture | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Plate:
     """One field of an order, drawn at the scale of all others.
 
@@ -138,6 +155,7 @@ class Plate:
         href: Where it is decided alone.
         answers: Choices of the form; () where it cannot be answered here.
         alone: Why it is decided alone, "" where it is not.
+        flag: Why it was sent to review; None where it was not, or it is not answered here.
     """
 
     id: str
@@ -151,6 +169,7 @@ class Plate:
     href: str
     answers: tuple[Choice, ...] = ()
     alone: str = ""
+    flag: Flag | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,6 +208,7 @@ class OrderConfirmPage:
         prefetch: Pictures of the next order.
         reasons: Reasons for correcting the model's answer; () where none is required.
         reason: The reason that was typed already.
+        look_s: How long (s) a field is in view until it counts as seen.
     """
 
     site: str
@@ -216,3 +236,4 @@ class OrderConfirmPage:
     prefetch: tuple[str, ...] = ()
     reasons: tuple[str, ...] = ()
     reason: str = ""
+    look_s: float = 1.0

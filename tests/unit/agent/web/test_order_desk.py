@@ -248,6 +248,55 @@ def test_a_control_sample_is_neither_shown_nor_confirmed_with_the_others(lab, br
     assert sent.headers["location"] == f"/review/{blind}?order=4711&then=next"
 
 
+def plate_of(text, public_id):
+    """The plate of one field on the page of an order."""
+    return text.partition(f'data-plate="{public_id}"')[2].partition("</li>")[0]
+
+
+def test_a_flagged_field_shows_its_reason_its_p_and_a_map_and_waits_until_each_was_in_view(
+    lab, browser
+):
+    plain, flagged = field_of(lab, "4711", 1), field_of(lab, "4711", 2, reasons=("strange",))
+    field_of(lab, "4711", 3)
+
+    text = browser.get("/confirm/4711").text
+
+    plate = plate_of(text, flagged)
+    assert "Unusual" in plate
+    assert "p = 0.004" in plate
+    assert f"/pictures/{flagged}/strangeness.png" in plate
+    assert (plate.count("data-look"), plate_of(text, plain).count("data-look")) == (2, 1)
+
+
+def test_a_flagged_field_without_its_map_is_decided_alone(lab, browser):
+    ids = [*order_of(lab, "4711")[:2], field_of(lab, "4711", 4, reasons=("strange",))]
+    view = lab.store.results.find(ids[2])
+    lab.archive.maps_path(view.sha256, view.page, view.result.bundle).unlink()
+
+    text = browser.get("/confirm/4711").text
+    form = form_of(browser, "4711")
+    sent = send(browser, "4711", form)
+
+    assert ids[2] not in form["seen"]
+    assert "its map is not kept" in plate_of(text, ids[2])
+    assert sent.headers["location"] == f"/review/{ids[2]}?order=4711&then=next"
+
+
+def test_an_order_without_a_limit_never_follows_by_enter(lab, browser):
+    order_of(lab, "4711")
+    field_of(lab, "4712", 1, material="C45", reasons=("uncertain",), at=minutes(-9))
+    lab.store.order_corrections.set_urgent("4712", urgent=True, by="Leo", at=minutes(5))
+
+    desk = browser.get("/orders").text
+    page = browser.get("/confirm/4711").text
+    sent = send(browser, "4711", form_of(browser, "4711"))
+
+    assert 'href="/confirm/4712"' in desk
+    assert re.search(r'href="([^"]*)" data-start', desk)[1] == "/confirm/4711"
+    assert "/confirm/4712" not in page
+    assert sent.headers["location"].startswith("/orders?done=4711")
+
+
 def test_a_field_that_became_a_double_review_is_refused_though_the_page_offered_it(lab, browser):
     ids = order_of(lab, "4711")
     form = form_of(browser, "4711")

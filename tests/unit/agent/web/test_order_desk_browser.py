@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -84,6 +85,34 @@ def test_a_field_that_was_not_on_screen_is_not_confirmed(lab, tab):  # noqa: F81
         tab.wait_for_url("**/orders?done=4711*")
 
     assert labels(lab, ids) == [("G8", "Ann")] * 12
+
+
+def test_an_unusual_field_is_seen_once_its_picture_and_its_map_were_in_view(lab, tab):  # noqa: F811
+    tall = np.full((800, 600, 3), 120, np.uint8)
+    field_of(lab, "4711", 1, reasons=("strange",), pixels=tall)
+    for n in (2, 3):
+        field_of(lab, "4711", n)
+    tab.set_viewport_size({"width": 390, "height": 560})
+    with served(desk_with(lab)) as address:
+        named(tab, address, "/confirm/4711")
+        tab.evaluate("document.querySelector('.pane').scrollIntoView({block: 'start'})")
+        until(tab, "'looked' in document.querySelector('.pane').dataset")
+        without_map = tab.evaluate("document.querySelector('[data-seen]').checked")
+        tab.keyboard.press("Enter")
+        until(tab, "document.querySelector('[data-seen]').checked")
+
+    assert not without_map
+
+
+def test_a_field_is_seen_after_the_time_that_a_look_takes(lab, tab):  # noqa: F811
+    order_of(lab, "4711")
+    with served(replace(desk_with(lab), look_s=30)) as address:
+        named(tab, address, "/confirm/4711")
+        until(tab, "[...document.images].every(image => image.complete)")
+        tab.keyboard.press("Enter")
+
+        assert "has not been on screen" in tab.locator("[data-say]").inner_text()
+        assert tab.locator("[data-seen]:checked").count() == 0
 
 
 def test_letter_and_digits_correct_one_field_and_the_last_answers_are_taken_back(lab, tab):  # noqa: F811
