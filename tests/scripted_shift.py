@@ -81,9 +81,11 @@ class Script:
 
     Args:
         orders: How many.
+        kinds: The kinds that come in turn.
     """
 
     orders: int
+    kinds: dict[str, Kind] = field(default_factory=lambda: ALL)
     first: list[Shot] = field(default_factory=list)
     second: list[Shot] = field(default_factory=list)
 
@@ -95,11 +97,11 @@ class Script:
 
     def name(self, order: str) -> str:
         """Return the name of an order's kind."""
-        return KINDS[(int(order) - 4000) % len(KINDS)]
+        return tuple(self.kinds)[(int(order) - 4000) % len(self.kinds)]
 
     def kind(self, order: str) -> Kind:
         """Return an order's kind."""
-        return ALL[self.name(order)]
+        return self.kinds[self.name(order)]
 
     @property
     def numbers(self) -> list[str]:

@@ -362,6 +362,30 @@ def of_second_specimen(order: str) -> list[Shot]:
     return [replace(shot, name=shot.name.replace("_01_", "_02_")) for shot in usual(order)]
 
 
+def misread(order: str) -> tuple[list[Shot], list[Shot]]:
+    """Plan a fourth, coarse field whose name has the letter O for each 0 of the order's number."""
+    return [*usual(order), Shot(f"{order.replace('0', 'O')}_01_4.tif", "G7", ("G7",))], []
+
+
+def added(order: str) -> tuple[list[Shot], list[Shot]]:
+    """Plan a coarse and a fine field, and fine ones until their mean keeps the limit."""
+    finest = {"code": "G9-10", "codes": ("G9-10",)}
+    later_on = [Shot(f"{order}_01_{n}.tif", **finest) for n in (3, 4)]  # type: ignore[arg-type]
+    return [Shot(f"{order}_01_1.tif", "G7", ("G7",)), Shot(f"{order}_01_2.tif")], later_on
+
+
+def one_number_mean(order: str) -> tuple[list[Shot], list[Shot]]:
+    """Plan a coarse place under the number of a fine one, and another fine one."""
+    coarse = Shot(f"{order}_01_01.tif", "G7", ("G7",))
+    return [Shot(f"{order}_01_1.tif"), coarse, Shot(f"{order}_01_2.tif")], []
+
+
+def old_places(order: str) -> tuple[list[Shot], list[Shot]]:
+    """Plan places of the first preparation that are shot again for the second one."""
+    again = [Shot(f"new/{shot.name}", place=shot.name, variant="turned") for shot in usual(order)]
+    return usual(order, **EITHER), again
+
+
 def cut(order: str) -> tuple[list[Shot], list[Shot]]:
     """Plan a fourth file that ends early."""
     return [*usual(order), Shot(f"{order}_01_4.tif", is_cut=True)], []
@@ -582,6 +606,16 @@ TRICKS: dict[str, Kind] = {
         first(**COARSE), "undecided", "field 3 was G7, labelled by Ada: a lead or two other",
         before=decide("Ada", "code", "G7"), after=undo,
     ),
+    "misread": Kind(misread, "undecided", "its number is alike", halfway="its number is alike"),
+    "added": Kind(added, "undecided", "the mean of the first 2 fields could be 7.5, 8 or finer",
+                  listed=deliver("first.csv", specification="mean-a"),
+                  halfway="the mean of 2 fields could be 7.5"),
+    "one_number_mean": Kind(
+        one_number_mean, "undecided", "the mean of 2 fields could be 7.5, 8 or finer is",
+        listed=deliver("first.csv", specification="mean-a"),
+    ),
+    "old_places": Kind(old_places, "undecided", "shows the place of",
+                       before=prepare_again(LEAD, lead=True)),
     "overwritten": Kind(
         lambda order: (usual(order, **COARSE), [Shot(f"{order}_01_3.tif", place=f"{order} new")]),
         "undecided", "field 3: model says 7",

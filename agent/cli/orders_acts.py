@@ -118,24 +118,33 @@ def reopen(context: typer.Context, number: Number, by: By = "", reason: Reason =
 def dismiss_file(
     context: typer.Context,
     number: Number,
-    file: Annotated[str, typer.Argument(metavar="FILE", help="Name of the unusable file.")],
+    file: Annotated[
+        str, typer.Argument(metavar="FILE", help="Name of the file, or of the alike order.")
+    ],
     by: By = "",
     reason: Reason = "",
 ) -> None:
-    """Decide that an unusable file does not belong to an order. Only a lead may."""
+    """Decide that a file, or an order of an alike number, does not belong to an order.
+
+    Only a lead may dismiss an unusable file. Any reviewer may dismiss a file that belongs to no
+    specimen, for all orders, and an order of an alike number.
+    """
     from agent.orders.assessment import assess
     from agent.orders.lost_files import dismiss_file
     from agent.orders.permissions import require_lead
+    from agent.orders.possible_fields import dismiss_possible, find_possible
 
     settings = load_settings(context)
     with signed_store(context, settings, by) as (store, signer):
         lab = read_order_policy(settings, store)
-        require_lead(lab, signer)
         assessed = assess(store, number, lab)
         if assessed is None:
             raise WrongUse(f"Unknown order {number!r}. Run `agent orders list`.")
-        number = assessed.view.number
-        dismiss_file(store, number, file, assessed.lost, by=signer, reason=reason, at=now_utc())
+        number, at = assessed.view.number, now_utc()
+        possible = find_possible(store, assessed.view, lab.sources)
+        if not dismiss_possible(store, number, file, possible, by=signer, reason=reason, at=at):
+            require_lead(lab, signer)
+            dismiss_file(store, number, file, assessed.lost, by=signer, reason=reason, at=at)
     console.out.print(f"{number}: {file} dismissed by {signer}.", markup=False)
 
 

@@ -42,6 +42,7 @@ from agent.orders.needle_lengths import (
 from agent.orders.open_items import OpenItems, is_renamed, iter_lost, iter_named_files
 from agent.orders.order_notes import gather_notes
 from agent.orders.places import describe_same_places
+from agent.orders.possible_fields import describe_possible, find_possible
 from agent.orders.preparation_notes import describe_preparations
 from agent.orders.same_places import describe_decisions
 from agent.orders.specification_history import REOPENED
@@ -95,6 +96,7 @@ def assess_view(
 ) -> Assessed:
     """Assess an order's rows, as stored or as they might be."""
     number = view.number
+    strays = open_items.unassigned if open_items else None
     open_items = open_items or OpenItems.of_order(store, number, policy.sources)
     key = partial(number_key, exact=store.exact_numbers)
     waiting = list(iter_named_files(open_items.waiting, number, policy.sources, key))
@@ -155,8 +157,10 @@ def assess_view(
         *describe_lost(lost, dismissed),
         *([late] if late else ()),
     )
+    possible = tuple(describe_possible(find_possible(store, view, policy.sources, strays), rules))
     doubts = (
         *([conformity.describe_waiting(loose)] if loose else ()),
+        *possible,
         *settled_by_leads,
         *_list_needle_doubts(assessed, choice.specification),
     )
@@ -187,6 +191,7 @@ def assess_view(
         order_doubts=doubts,
         material_doubt=material_doubt,
         held_back=(loss.to_json() if loss else {}) if is_held_back else None,
+        possible=len(possible),
         needs_lead=bool(settled_by_leads or material_doubt or why),
         lacks_specimens=_lacks_specimens(view, assessed, rules, key) or loose > 0,
     )

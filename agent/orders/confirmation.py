@@ -83,8 +83,8 @@ class Lack:
     """What an order lacks, as a stable word and numbers, translated when it is shown.
 
     Attributes:
-        kind: "broken", "out", "held", "lead", "confirm", "specimens", "fields", "area", "files",
-            "specification" or "" for nothing.
+        kind: "broken", "out", "held", "lead", "possible", "confirm", "specimens", "fields", "area",
+            "files", "specification" or "" for nothing.
         n: How many there are, or need an answer.
         of: How many are demanded, where that counts.
         word: A structure code or a source.
@@ -108,6 +108,11 @@ class Lack:
             "held": ngettext("{n} field held: {word}", "{n} fields held: {word}", n),
             "lead": _("a lead decides"),
             "needles": _("needle limit open: a lead decides"),
+            "possible": ngettext(
+                "{n} file of no order: assign or dismiss",
+                "{n} files of no order: assign or dismiss",
+                n,
+            ),
             "confirm": ngettext("{n} field to confirm", "{n} fields to confirm", n),
             "specimens": _("{n} of {of} specimens here"),
             "fields": _("{n} of {of} fields here"),
@@ -151,8 +156,10 @@ def find_lack(
 
 
 def _name_decision(assessed: Assessed) -> Lack:
-    """Return what is left to a lead where no field is."""
+    """Return what is left to a lead, or of files without an order, where no field is."""
     wanted = assessed.specification
+    if assessed.possible and not assessed.needs_lead:
+        return Lack("possible", assessed.possible)
     if wanted is None or not wanted.demands_needles:
         return Lack("lead")
     own = [specimen.needles for specimen in assessed.specimens if specimen.needles]

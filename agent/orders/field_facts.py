@@ -44,7 +44,7 @@ class FieldContext:
         is_lead: Returns whether a name is that of a lead.
         traced: Returns the stage-micrometer measurement that proves its scale, or None.
         places: Places of the order's micrographs.
-        own: Public ids of all fields of its specimen.
+        own: Public ids of the fields of its specimen that may show its place.
         taxonomy: By which its order is judged, None where that does not matter.
     """
 
@@ -59,14 +59,18 @@ class FieldContext:
 def build_specimen_facts(
     view: SpecimenView, context: FieldContext, *, waiting: int
 ) -> SpecimenFacts:
-    """Build the facts of a specimen; the last of its preparations counts."""
+    """Build the facts of a specimen; the last of its preparations counts.
+
+    Grinding takes a place away: a field that shows one of an earlier preparation is in doubt.
+    """
     *before, last = view.preparations or (None,)
     own = {row.view.id for prepared in view.preparations for row in prepared.fields}
+    of_last = replace(context, own={row.view.id for row in last.fields} if last else ())
     context = replace(context, own=own)
     return SpecimenFacts(
         name=view.name,
         preparation=last.name if last else "",
-        fields=tuple(build_field_facts(row, context) for row in (last.fields if last else ())),
+        fields=tuple(build_field_facts(row, of_last) for row in (last.fields if last else ())),
         earlier=tuple(
             build_field_facts(row, context, gone=_build_superseded(prepared))
             for prepared in before

@@ -47,7 +47,7 @@ def describe_lost(lost: Sequence[FileFate], dismissed: Sequence[Record]) -> Iter
         lost: Files of the order that could not be used.
         dismissed: What leads decided about files of the order.
     """
-    settled = {record.facts["content"] for record in dismissed}
+    settled = {record.facts.get("content") for record in dismissed}
     for fate in lost:
         if fate.id not in settled and not fate.is_read_again:
             yield _(
@@ -57,9 +57,14 @@ def describe_lost(lost: Sequence[FileFate], dismissed: Sequence[Record]) -> Iter
 
 
 def describe_dismissed(dismissed: Sequence[Record]) -> Iterator[str]:
-    """Yield which files leads dismissed, and why."""
+    """Yield which files were dismissed, and why."""
     for record in dismissed:
-        yield _("{file} could not be used, dismissed by {who}: {reason}").format(
+        sentence = (
+            _("{file} could not be used, dismissed by {who}: {reason}")
+            if "content" in record.facts
+            else _("{file} does not belong to it, dismissed by {who}: {reason}")
+        )
+        yield sentence.format(
             file=record.facts["file"], who=record.by, reason=record.facts["reason"]
         )
 

@@ -128,6 +128,22 @@ class OrderChanges(Repository):
         with reading(self._engine) as session:
             return list(session.exec(query))
 
+    def list_first_seen(self, start: datetime, end: datetime) -> list[str]:
+        """Return the numbers of the orders that were first seen from and to then."""
+        query = select(OrderRow.number).where(
+            OrderRow.site_id == self._whose.site_id, col(OrderRow.first_seen_at).between(start, end)
+        )
+        with reading(self._engine) as session:
+            return list(session.exec(query))
+
+    def is_known(self, number: str) -> bool:
+        """Return whether there is an order of a number, in any spelling."""
+        query = select(OrderRow.id).where(
+            OrderRow.site_id == self._whose.site_id, OrderRow.key == self._whose.key(number)
+        )
+        with reading(self._engine) as session:
+            return session.exec(query).first() is not None
+
     def judged_between(
         self, source: str, start: datetime | None, end: datetime
     ) -> list[JudgedField]:

@@ -73,15 +73,20 @@ class Orders(OrderRepository):
         with reading(self._engine) as session:
             return list_lines(session, self._whose, since=since)
 
-    def unassigned(self, naming: str | None = None) -> list[Unassigned]:
+    def unassigned(
+        self, naming: str | None = None, *, between: tuple[datetime, datetime] | None = None
+    ) -> list[Unassigned]:
         """Return the fields that belong to no specimen, oldest first.
 
         Args:
             naming: Only fields that name this order; None for all.
+            between: Only fields that were taken from and to then; None for all.
         """
         query = select(MicrographRow.id, MicrographRow.unassigned, MicrographRow.order).where(
             is_unassigned(self._whose.site_id)
         )
+        if between:
+            query = query.where(col(MicrographRow.taken_at).between(*between))
         key = self._whose.key
         with reading(self._engine) as session:
             reasons = {

@@ -2,6 +2,7 @@
 
     python tests/bench/shift.py [--orders 285] [--kills 5] [--seed 0]
     python tests/bench/shift.py --honest 200
+    python tests/bench/shift.py --odd 332
     python tests/bench/shift.py --latency DEMO [--pictures 11]
 
 The first plays the scripted shift of `tests/scripted_shift.py` on drawn micrographs (the network is
@@ -14,7 +15,11 @@ whether the killed shift says the same as the calm one. Exit code 3 unless all i
 The second draws honest specimens of one lab and counts those of which a place is in doubt; exit
 code 3 if more than 1 in 200 are.
 
-The third starts the real agent (`agent run`) on a copy of what `agent demo DEMO` left, with its
+The third plays honest orders only, of all kinds of honest oddity (`tests/shift_oddities.py`), and
+counts those that do not conform at the end; exit code 3 if more than 1 in 100 do not, or a held one
+has no sentence that names the act which ends it.
+
+The fourth starts the real agent (`agent run`) on a copy of what `agent demo DEMO` left, with its
 real bundle, exports drawn 2000 x 1500 px fields of one order, one by one, and measures from the
 moment each file is at rest (last byte written + quiet_s) until `/api/v1/orders/NUMBER` shows it.
 The first file comes while the agent still loads its bundle, and is told apart.
@@ -62,12 +67,15 @@ def main() -> int:
     asked.add_argument("--kills", type=int, default=5)
     asked.add_argument("--seed", type=int, default=0)
     asked.add_argument("--honest", type=int, metavar="SPECIMENS")
+    asked.add_argument("--odd", type=int, metavar="ORDERS")
     asked.add_argument("--latency", type=Path, metavar="DEMO")
     asked.add_argument("--pictures", type=int, default=11)
     given = asked.parse_args()
     with tempfile.TemporaryDirectory(prefix="shift-") as folder:
         if given.latency:
             return latency(given.latency, Path(folder), given.pictures)
+        if given.odd:
+            return odd(given.odd, Path(folder))
         if given.honest:
             return honest(given.honest, Path(folder))
         return shift(given.orders, given.kills, given.seed, Path(folder))
@@ -128,6 +136,38 @@ def shift(orders: int, kills: int, seed: int, folder: Path) -> int:
         texts = (json.dumps(one[order], indent=1, sort_keys=True).splitlines() for one in said)
         print(f"   {order}:", *difflib.unified_diff(*texts, "calm", "killed", n=0), sep="\n     ")
     return 3 if false or midway or ended or refused or changed or differ else 0
+
+
+def odd(orders: int, folder: Path) -> int:
+    """Play honest orders and count those that are held; print each with its sentences."""
+    import structlog  # noqa: PLC0415
+    from scipy.stats import beta  # noqa: PLC0415
+    from scripted_shift import Script, Shift  # noqa: PLC0415
+    from shift_oddities import ODD  # noqa: PLC0415
+
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(50))
+    lab = Shift(folder, Script(orders, ODD), f"sqlite:///{folder}/martensight.db")
+    lab.first_half()
+    lab.second_half()
+    held, without_act = [], 0
+    for order in lab.script.numbers:
+        said = lab.said(order)
+        if said["conformity"] == "conforms":
+            continue
+        sentences = "; ".join((*said.get("missing", ()), *said.get("because", ())))
+        without_act += "(agent " not in sentences and "confirm" not in sentences
+        held.append(f"{order} ({lab.script.name(order)}): {said['conformity']}: {sentences}")
+    k = len(held)
+    low = float(beta.ppf(0.025, k, orders - k + 1)) if k else 0.0
+    high = float(beta.ppf(0.975, k + 1, orders - k)) if k < orders else 1.0
+    print(
+        f"honest orders {orders}, kinds {len(ODD)}, held {k}: {k / orders:.2%}, 95 % interval "
+        f"{low:.2%} to {high:.2%} (target at most 1 %); without an act {without_act} (target 0)"
+    )
+    for line in held:
+        print("  ", line)
+    lab.store.close()
+    return 3 if k * 100 > orders or without_act else 0
 
 
 def honest(specimens: int, folder: Path) -> int:

@@ -637,11 +637,16 @@ def store_directly(desk, name, pixels, *, origin="watch", claims=(), **keys):
     desk.lab.places.compare_pending(at=AT)
 
 
-def test_a_trial_shot_that_belongs_to_no_specimen_does_no_harm(desk):
+def test_a_trial_shot_that_belongs_to_no_specimen_does_no_harm_once_a_reviewer_dismissed_it(desk):
     store_directly(desk, "trial.tif", TRICKS["brighter"](steel(1)))
     for n in (1, 2, 3):
         show(desk, n, steel(n))
+    before = missing(desk)
 
+    desk.agent("orders", "dismiss-file", "4711", "trial.tif", "--by", "Ada", "--reason", "a trial")
+
+    assert before.startswith("trial.tif belongs to no specimen")
+    assert "; " not in before
     assert word(desk) == "conforms"
 
 

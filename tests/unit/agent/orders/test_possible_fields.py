@@ -1,0 +1,169 @@
+"""A field of no specimen holds each order that it might belong to, until a reviewer acts."""
+
+from datetime import timedelta
+
+import pytest
+
+from agent.orders.possible_fields import has_lookalikes, is_one_off
+from agent.store import Decision, Entry, number_key
+from tests.unit.agent.orders.test_ordering import AT, Desk
+
+HOUR = timedelta(hours=1)
+
+
+@pytest.fixture
+def desk(tmp_path, capsys):
+    desk = Desk(tmp_path, capsys)
+    for field in (1, 2, 3):
+        desk.confirm(desk.take(field))
+    yield desk
+    desk.store.close()
+
+
+def stray(desk, name, *, at=AT, **told):
+    """Take a coarse field that belongs to no specimen."""
+    return desk.lab.take("G7", name=name, at=at, material="100Cr6", **told)
+
+
+def missing(desk, number="4711"):
+    return "; ".join(desk.order(number)["missing"])
+
+
+def test_an_order_without_strays_conforms(desk):
+    assert desk.order()["conformity"] == "conforms"
+
+
+@pytest.mark.parametrize(
+    "name", ["47ll_01_4.tif", "47II 01 4.tif", "4711-01-4.tif", "a/471_01_4.tif", "47l1_01_4.tif"]
+)
+def test_a_name_that_could_mean_the_number_holds_it(desk, name):
+    stray(desk, name, at=AT + 5 * HOUR)
+
+    assert desk.order()["conformity"] == "undecided"
+    assert "might be of this order (its number is alike)" in missing(desk)
+
+
+def test_a_number_that_a_program_sends_with_a_letter_holds_the_order_without_a_specimen(desk):
+    stray(desk, "upload.tif", order="47I1")
+
+    assert "upload.tif belongs to no specimen and might be of this order" in missing(desk)
+
+
+def test_a_name_without_any_number_holds_the_orders_of_its_source_and_hour(desk):
+    stray(desk, "Image 3.tif", at=AT + timedelta(minutes=59))
+
+    assert "might be of this order (it came from the same source within the hour)" in missing(desk)
+
+
+@pytest.mark.parametrize(
+    ("name", "at"),
+    [
+        ("Image 3.tif", AT + HOUR + timedelta(minutes=1)),
+        ("9999-01-4.tif", AT + 5 * HOUR),
+        ("47l1_01_4.tif", AT + timedelta(days=2)),
+    ],
+)
+def test_what_came_at_another_time_or_names_another_number_holds_nothing(desk, name, at):
+    stray(desk, name, at=at)
+
+    assert desk.order()["conformity"] == "conforms"
+
+
+def test_a_field_that_names_another_known_order_is_of_that_one(desk):
+    desk.take(1, order="4712")
+    stray(desk, "4712-01-2.tif")
+
+    assert desk.order()["conformity"] == "conforms"
+
+
+def test_a_misread_number_of_another_order_holds_that_one_alone(desk):
+    desk.take(1, order="4800")
+    stray(desk, "48OO_01_2.tif")
+
+    assert desk.order()["conformity"] == "conforms"
+    assert "48OO_01_2.tif belongs to no specimen" in missing(desk, "4800")
+
+
+def test_a_reviewer_dismisses_a_field_for_every_order_in_one_act(desk):
+    for field in (1, 2, 3):
+        desk.confirm(desk.take(field, order="4800"))
+    stray(desk, "Image 3.tif")
+    before = [desk.order(number)["conformity"] for number in ("4711", "4800")]
+    words = ("orders", "dismiss-file", "4711", "Image 3.tif", "--by", "Ada", "--reason")
+
+    code = desk.agent(*words, "a test shot")
+
+    assert before == ["undecided", "undecided"]
+    assert code == 0
+    assert [desk.order(number)["conformity"] for number in ("4711", "4800")] == ["conforms"] * 2
+    assert any("Image 3.tif does not belong to it" in note for note in desk.order()["notes"])
+    assert desk.agent(*words[:3], "Image 4.tif", *words[4:], "x") == 2
+
+
+def test_a_reviewer_assigns_a_field_to_its_order(desk):
+    public_id = stray(desk, "Image 3.tif")
+
+    desk.agent("orders", "assign", public_id, "4711", "01", "--by", "Ada", "--reason", "slip",
+               "--field", "4")  # fmt: skip
+
+    assert "field 4: model says 7" in missing(desk)
+
+
+def test_a_field_that_a_sure_reviewer_labelled_as_keeping_the_limit_holds_nothing(desk):
+    fine, coarse = stray(desk, "Image 3.tif"), stray(desk, "Image 4.tif")
+    for public_id, code in ((fine, "G8"), (coarse, "G7")):
+        desk.store.labels.decide(public_id, Decision("code", "Ada", code=code, comment="x"), at=AT)
+
+    assert "Image 3.tif" not in missing(desk)
+    assert "Image 4.tif belongs to no specimen" in missing(desk)
+
+
+def test_an_order_that_a_letter_made_holds_the_order_that_it_may_be_until_a_reviewer_says_no(desk):
+    desk.take(4, "G7", order="47I1")
+    before = missing(desk)
+
+    desk.agent("orders", "dismiss-file", "4711", "47I1", "--by", "Ada", "--reason", "a series of I")
+
+    assert "order 47I1 might be this one, its number is alike" in before
+    assert desk.order()["conformity"] == "conforms"
+    assert "order 4711 might be this one" not in missing(desk, "47I1")
+
+
+def test_what_a_pattern_left_of_a_misread_number_holds_the_order(desk):
+    keys = {"order": "1", "specimen": "01", "field": "4", "material": "100Cr6"}
+    desk.lab.take("G7", name="47I1_01_4.tif", at=AT, **keys)
+
+    assert "order 1 might be this one, its number is alike" in missing(desk)
+
+
+def test_the_next_order_is_none_that_a_slip_made(desk):
+    desk.store.orders.take_list([Entry("4711", customer="A")], "a.csv", by="order list", at=AT)
+
+    desk.take(1, "G7", order="4712")
+
+    assert desk.order()["conformity"] == "conforms"
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "is_off"),
+    [
+        ("4711", "4711a", True),
+        ("4711", "471", True),
+        ("47111", "4711", True),
+        ("4711", "4771", True),
+        ("4711", "7411", True),
+        ("4711", "4722", False),
+        ("4711", "4811", True),
+        ("4711", "481", False),
+        ("12", "13", False),
+    ],
+)
+def test_one_letter_off(one, other, is_off):
+    assert is_one_off(one, other) is is_off
+    assert is_one_off(other, one) is is_off
+
+
+def test_letters_that_look_like_digits():
+    assert has_lookalikes("4001", "4OOl", number_key)
+    assert not has_lookalikes("4001", "4001", number_key)
+    assert not has_lookalikes("4001", "4002", number_key)
