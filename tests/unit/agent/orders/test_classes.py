@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
+from types import SimpleNamespace
 
 import pytest
 from lab import DAY, RING_A
@@ -248,12 +249,10 @@ def test_a_change_of_texts_is_no_change_of_the_taxonomy(lab, own, tmp_path):
 # --- a subtype without sizes on a card ----------------------------------------------------------
 
 
-class _Seen:
-    """The facts of a micrograph that a map's captions need."""
-
-    subtype, size, structure_code = "P", "", "P"
-
-
 def test_a_subtype_without_sizes_has_no_map_of_a_size():
-    assert [which for which, *_ in list_maps(_Seen())] == ["subtype", "strangeness"]
-    assert "arbide" not in list_maps(_Seen())[0][2]
+    answer = SimpleNamespace(subtype="P", size="", structure_code="P")
+
+    maps = list_maps(SimpleNamespace(result=answer))
+
+    assert [which for which, *_ in maps] == ["subtype", "strangeness"]
+    assert "arbide" not in maps[0][2]
