@@ -130,12 +130,7 @@ def _gather(
         version=FACTS_VERSION,
         newest_result=newest_result,
         summary=summary,
-        tallies=charts.tallies,
-        trends=charts.trends,
-        control_charts=charts.control_charts,
-        drifts=charts.drifts,
-        batch_sizes=charts.batch_sizes,
-        batch_charts=charts.batch_charts,
+        charts=charts,
         orders=orders,
         conforming=status.conforming,
         instruments=instruments(

@@ -20,14 +20,14 @@ LEAST_DRAWN = 2
 
 def furnace_lines(facts: NightFacts) -> Iterator[VerdictLine]:
     """Yield a line for each furnace whose batches are beyond their limits tonight."""
-    for chart in facts.batch_charts:
+    for chart in facts.charts.batch_charts:
         if chart.alarm:
             yield VerdictLine(Tone.ATTENTION, "1", _describe_alarm(chart), "#furnaces")
 
 
 def furnace_trends(facts: NightFacts) -> Iterator[ControlTrend]:
     """Yield the individuals chart of each furnace, and its sums where there are limits."""
-    for chart in facts.batch_charts:
+    for chart in facts.charts.batch_charts:
         if chart.batches < LEAST_DRAWN:
             continue
         tone = Tone.ATTENTION if chart.alarm else Tone.CALM

@@ -323,7 +323,7 @@ def _night(
         alpha=facts.alpha,
         evidence_scale=evidence,
         alarm_scale=alarm,
-        trends=tuple(build_trend(trend) for trend in facts.trends),
+        trends=tuple(build_trend(trend) for trend in facts.charts.trends),
         agreement=tuple(agreement_facts(facts)),
         provenance=tuple(provenance_facts(facts, revision)),
         generated=stamp,

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from agent.nightly.order_status import (
     iter_control_values,
 )
-from agent.nightly.snapshot import (
-    parse_batches,
-    parse_tallies,
-)
+from agent.nightly.snapshot import NightCharts, parse_batches, parse_tallies
 from agent.nightly.spc.batch_chart import BatchSize, average_batches, chart_batches
 from agent.nightly.spc.individuals_chart import average_by_night, chart, is_ready
 from agent.nightly.spc.p_chart import (
@@ -31,22 +27,7 @@ if TYPE_CHECKING:
     from datetime import date
 
     from agent.nightly.snapshot import NightSettings
-    from agent.nightly.spc.batch_chart import BatchChart
-    from agent.nightly.spc.individuals_chart import Individuals
-    from agent.nightly.spc.p_chart import Drift, Trend
     from agent.store import MicrographView, Store
-
-
-@dataclass(frozen=True, slots=True)
-class NightCharts:
-    """Control charts of the night."""
-
-    tallies: tuple[Tally, ...]
-    trends: tuple[Trend, ...]
-    drifts: tuple[Drift, ...]
-    control_charts: tuple[Individuals, ...]
-    batch_sizes: tuple[BatchSize, ...]
-    batch_charts: tuple[BatchChart, ...]
 
 
 def gather_charts(

@@ -146,6 +146,18 @@ class TrailEnd:
     lost: tuple[tuple[int, int, datetime], ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class NightCharts:
+    """Control charts of a night; what later nights read comes first."""
+
+    tallies: tuple[Tally, ...] = ()
+    batch_sizes: tuple[BatchSize, ...] = ()
+    trends: tuple[Trend, ...] = ()
+    control_charts: tuple[Individuals, ...] = ()
+    drifts: tuple[Drift, ...] = ()
+    batch_charts: tuple[BatchChart, ...] = ()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NightFacts:
     """Everything in one report; what a list of nights reads comes first in the text."""
@@ -154,12 +166,7 @@ class NightFacts:
     newest_result: int | None = None
     """Number of the newest result that this report could know, None in earlier versions."""
     summary: Summary
-    tallies: tuple[Tally, ...] = ()
-    batch_sizes: tuple[BatchSize, ...] = ()
-    trends: tuple[Trend, ...] = ()
-    control_charts: tuple[Individuals, ...] = ()
-    drifts: tuple[Drift, ...] = ()
-    batch_charts: tuple[BatchChart, ...] = ()
+    charts: NightCharts = field(default_factory=NightCharts)
     orders: tuple[OpenOrder, ...] = ()
     conforming: int = 0
     """Orders of recent days that conform; 0 in nights of earlier versions."""

@@ -213,7 +213,7 @@ def instrument_lines(facts: NightFacts) -> Iterator[VerdictLine]:
             tone = Tone.PROBLEM if Tone.PROBLEM in tones else Tone.ATTENTION
             text = _("source {name}: {how}").format(name=instrument.source, how="; ".join(problems))
             yield VerdictLine(tone, "1", text, "#instruments")
-    for chart in facts.control_charts:
+    for chart in facts.charts.control_charts:
         if chart.alarm:
             yield VerdictLine(Tone.ATTENTION, "1", _control_alarm(chart), "#trends")
 
@@ -354,7 +354,7 @@ def _href(column: str, name: str, facts: NightFacts) -> str:
 
 def control_trends(facts: NightFacts) -> Iterator[ControlTrend]:
     """Yield brightness and focus of the control specimens over the nights."""
-    for chart in facts.control_charts:
+    for chart in facts.charts.control_charts:
         title = _("{measure} of the control specimen, {source}").format(
             measure=_(MEASURES[chart.measure]), source=chart.source
         )
@@ -394,7 +394,7 @@ def _control_alarm(chart: Individuals) -> str:
 
 def drifts(facts: NightFacts) -> Iterator[Fact]:
     """Yield a test of the mix of structure codes against the baseline."""
-    for drift in facts.drifts:
+    for drift in facts.charts.drifts:
         text = _(
             "p = {p} for the newest {n} specimens ({nights} nights) compared with the {usual} of "
             "the baseline"

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 def trend_lines(facts: NightFacts) -> Iterator[VerdictLine]:
     """Yield the trends that alarm."""
-    for trend in facts.trends:
+    for trend in facts.charts.trends:
         if trend.alarm:
             yield VerdictLine(Tone.ATTENTION, str(trend.points[-1].bad), _alarm(trend), "#trends")
 

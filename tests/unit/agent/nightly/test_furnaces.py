@@ -117,4 +117,4 @@ def test_a_batch_that_is_coarser_than_usual_stands_on_the_first_screen(drifted):
     assert 'id="furnaces"' in page
     assert written.summary.tone == "attention"
     facts = from_text(drifted.store.nightly_reports.find(DAY.date()).facts_json)
-    assert [chart.alarm for chart in facts.batch_charts] == ["value"]
+    assert [chart.alarm for chart in facts.charts.batch_charts] == ["value"]

@@ -14,7 +14,7 @@ from lab import SETTINGS
 from agent.nightly import write_report
 from agent.nightly.collect import gather
 from agent.nightly.layout import lay_out
-from agent.nightly.snapshot import from_text, parse_tallies
+from agent.nightly.snapshot import parse_tallies
 from agent.nightly.spc.baseline import fit_baseline
 from agent.nightly.spc.p_chart import (
     BASELINE_NIGHTS,
@@ -195,7 +195,7 @@ def test_a_report_counts_its_specimens_and_a_later_one_finds_the_count(lab):
     (counted,) = parse_tallies(head.head)
     assert (counted.specimens, counted.strange) == (2, 1)
     assert "1 of 25 nights" in written.path.read_text("utf-8")
-    assert [(trend.measure, trend.nights) for trend in later.trends] == [
+    assert [(trend.measure, trend.nights) for trend in later.charts.trends] == [
         ("strange", 2),
         ("doubtful", 2),
     ]
@@ -206,23 +206,9 @@ def test_a_chart_says_how_its_limits_were_computed(lab):
     facts = gather(lab.store, now.date(), SETTINGS, now=now)
     drawn, gathered = strange(nights([(8, 1)] * 26), (8, 1)), strange(nights([(8, 1)]), (8, 1))
 
-    laid = lay_out(replace(facts, trends=(drawn, gathered)), lab.archive, revision=1, generated=now)
+    charts = replace(facts.charts, trends=(drawn, gathered))
+    laid = lay_out(replace(facts, charts=charts), lab.archive, revision=1, generated=now)
 
     said, waiting = (trend.text for trend in laid.night.trends)
     assert f"nights that differ (log rate: standard deviation {drawn.spread:.2f}" in said
     assert "Limits" not in waiting
-
-
-def test_facts_of_before_there_were_trends_are_still_read(lab):
-    day = datetime(2026, 11, 24, 9, 0, tzinfo=UTC)
-    facts = gather(lab.store, day.date(), SETTINGS, now=day + timedelta(days=1))
-    import json  # noqa: PLC0415 - only here
-
-    from agent.nightly.snapshot import to_text  # noqa: PLC0415
-
-    old = json.loads(to_text(facts))
-    for key in ("tallies", "trends", "agreement"):
-        del old[key]
-
-    assert from_text(json.dumps(old)).trends == ()
-    assert parse_tallies(json.dumps(old)) == ()
