@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from reports.content.archive import HistoryPage
 
+LONGEST_FACTS, LONGEST_NAME = 600, 120
 WIDTHS = (8.0, 17.0, 16.0, 17.0, 20.0, 38.0)
 
 
@@ -40,13 +41,25 @@ def render_history_pdf(page: HistoryPage, *, at: datetime, generated: str, sha25
         paper.draw_lines([page.problem])
     columns = (_("No."), _("Time"), _("Name"), _("Act"), _("Object"), _("Facts"))
     rows = tuple(
-        (str(row.number), row.at, row.who, row.words or row.act, row.subject, row.facts)
+        (
+            str(row.number),
+            row.at,
+            _clip(row.who, LONGEST_NAME),
+            row.words or row.act,
+            _clip(row.subject, LONGEST_NAME),
+            _clip(row.facts, LONGEST_FACTS),
+        )
         for row in page.rows
     )
     paper.draw_table(Table("", columns, rows), WIDTHS)
     if page.next_href:
         paper.draw_lines([_("Older acts are not in this file; the CSV has them.")])
     return bytes(paper.output())
+
+
+def _clip(text: str, most: int) -> str:
+    """Return a text that a row of one page has room for; the CSV has all of it."""
+    return text if len(text) <= most else f"{text[: most - 1]}…"
 
 
 def _describe(page: HistoryPage) -> Iterator[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -59,10 +58,7 @@ def load_taxonomy_use(store: Store, *, data: Path, specifications: Path) -> Taxo
         with suppress(*UNREADABLE):
             bundle = read_bundle_taxonomy(data / BUNDLES, name)
     limits = read_specifications(specifications).entries
-    labelled = Counter(
-        entry.label.code for entry in store.labelled_micrographs.list_all() if entry.label.code
-    )
-    return TaxonomyUse(labelled, bundle, tuple(limits))
+    return TaxonomyUse(store.labels.count_codes(), bundle, tuple(limits))
 
 
 def find_effects(new: Taxonomy, current: Taxonomy | None, use: TaxonomyUse) -> Iterator[str]:

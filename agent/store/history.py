@@ -6,7 +6,8 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from sqlmodel import col, select
+from sqlalchemy import select as select_columns
+from sqlmodel import col
 
 from agent.store.audit_log import TrailEntry
 from agent.store.engine import reading
@@ -17,6 +18,9 @@ from agent.store.tables import TrailRow
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from datetime import datetime
+
+
+_COLUMNS = ("id", "at", "actor", "act", "subject", "facts", "sha256")
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +57,9 @@ class History(Repository):
             limit: Maximum number.
             before: Only acts of a smaller number.
         """
-        wanted = select(TrailRow).where(TrailRow.site_id == self._whose.site_id)
+        wanted = select_columns(*(getattr(TrailRow, name) for name in _COLUMNS)).where(
+            col(TrailRow.site_id) == self._whose.site_id
+        )
         if query.actor:
             wanted = wanted.where(col(TrailRow.actor).icontains(query.actor, autoescape=True))
         if query.subject:
@@ -72,18 +78,17 @@ class History(Repository):
             wanted = wanted.where(col(TrailRow.id) < before)
         with reading(self._engine) as session:
             site = name_of(session, self._whose)
-            rows = session.exec(wanted.order_by(col(TrailRow.id).desc()).limit(limit)).all()
-            return [
-                TrailEntry(
-                    row.id or 0, row.at, site, row.actor, row.act, row.subject,
-                    json.loads(row.facts), row.sha256,
-                )
-                for row in rows
-            ]  # fmt: skip
+            rows = session.execute(wanted.order_by(col(TrailRow.id).desc()).limit(limit)).all()
+        return [
+            TrailEntry(number, at, site, actor, act, subject, json.loads(facts), sha256)
+            for number, at, actor, act, subject, facts, sha256 in rows
+        ]
 
-    def iter_pages(self, query: HistoryQuery, *, limit: int) -> Iterator[list[TrailEntry]]:
+    def iter_pages(
+        self, query: HistoryQuery, *, limit: int, before: int | None = None
+    ) -> Iterator[list[TrailEntry]]:
         """Yield acts in pages, newest first, at most `limit` of them; no transaction stays open."""
-        before, left = None, limit
+        left = limit
         while left > 0 and (page := self.list_page(query, limit=min(1000, left), before=before)):
             yield page
             before, left = page[-1].id, left - len(page)

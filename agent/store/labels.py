@@ -10,7 +10,7 @@ import json
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import and_
+from sqlalchemy import and_, func
 from sqlalchemy.orm import aliased
 from sqlmodel import col, select
 
@@ -463,6 +463,24 @@ class Labels(Repository):
                     outcome = refused
                 outcomes.append(outcome)
         return tuple(outcomes)
+
+    def count_codes(self) -> dict[str, int]:
+        """Return structure code → number of micrographs whose newest decision gives it."""
+        undone = select(LabelRow.supersedes).where(
+            LabelRow.kind == UNDO, col(LabelRow.supersedes).is_not(None)
+        )
+        newest = (
+            select(func.max(LabelRow.id))
+            .where(col(LabelRow.kind).not_in(NO_DECISION), col(LabelRow.id).not_in(undone))
+            .group_by(col(LabelRow.micrograph_id))
+        )
+        query = (
+            select(LabelRow.code, func.count(col(LabelRow.id)))
+            .where(col(LabelRow.id).in_(newest), col(LabelRow.code).is_not(None))
+            .group_by(col(LabelRow.code))
+        )
+        with reading(self._engine) as session:
+            return {code: count for code, count in session.exec(query) if code}
 
     def undo(self, public_id: str, *, by: str, at: datetime) -> int:
         """Revoke the valid decision; the one before is valid again, else the micrograph is queued.

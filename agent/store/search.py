@@ -169,6 +169,22 @@ class Search(Repository):
             place = {public_id: n for n, public_id in enumerate(public_ids)}
             return sorted(views, key=lambda view: place[view.id])
 
+    def list_without_code(self, public_ids: Sequence[str]) -> list[str]:
+        """Return those of these micrographs of which the search finds no code.
+
+        Every micrograph whose answer is hidden is one of them.
+        """
+        query = (
+            select_columns(col(MicrographRow.public_id))
+            .join(SearchRow, col(SearchRow.micrograph_id) == col(MicrographRow.id), isouter=True)
+            .where(
+                col(MicrographRow.public_id).in_(list(public_ids)),
+                func.coalesce(col(SearchRow.code), "") == "",
+            )
+        )
+        with reading(self._engine) as session:
+            return list(session.execute(query).scalars())
+
     def list_facets(self, *, limit: int) -> list[MicrographFacets]:
         """Return the facets of the newest micrographs, newest first."""
         query = (

@@ -36,11 +36,12 @@ if TYPE_CHECKING:
 ROWS = 100
 MOST_CHANGED = 20
 """Changed settings that a row shows; the first start sets all of them."""
-MOST_DRAWN = 1000
-"""Acts of a PDF; a thousand take it some seconds."""
+MOST_DRAWN = 100
+"""Acts of a PDF, those of one page: a thousand take it seconds of a processor."""
 BATCH, MOST_BATCHES = 1000, 20
 """Acts that a search within facts reads at once, and how often for one page."""
-MOST_EXPORTED = 100_000
+MOST_EXPORTED = 10_000
+"""Acts of one CSV: a second of a processor, whoever asks. `agent export trail` writes all."""
 LONGEST_PART = 120
 KINDS = {
     "": marked("All acts"),
@@ -81,9 +82,10 @@ def router(desk: Desk) -> APIRouter:
     @routes.get("/history.csv")
     def export(request: Request) -> Response:
         query, _problem = _read(desk, _find_asked(request))
+        before = cookies.number(request.query_params.get("before", ""))
         headers = {"Content-Disposition": 'attachment; filename="history.csv"'}
         return StreamingResponse(
-            _iter_csv(desk, query), media_type="text/csv; charset=utf-8", headers=headers
+            _iter_csv(desk, query, before), media_type="text/csv; charset=utf-8", headers=headers
         )
 
     @routes.get("/history.pdf")
@@ -178,13 +180,21 @@ def _has_words(facts: Mapping[str, Any], words: Sequence[str]) -> bool:
 
 
 def find_hidden(desk: Desk, acts: Sequence[TrailEntry]) -> set[str]:
-    """Return the micrographs of these acts whose decisions reviewers may not see yet."""
-    return {view.id for view in _load_named(desk, acts).values() if is_blind(view)}
+    """Return the micrographs of these acts whose decisions reviewers may not see yet.
+
+    The search finds a code of most micrographs; only the others are loaded whole.
+    """
+    named = _list_named(acts)
+    unsure = [] if not named else desk.store.search.list_without_code(named)
+    return {view.id for view in desk.store.search.list_micrographs(unsure) if is_blind(view)}
+
+
+def _list_named(acts: Sequence[TrailEntry]) -> list[str]:
+    return list(dict.fromkeys(entry.subject for entry in acts if ID.fullmatch(entry.subject)))
 
 
 def _load_named(desk: Desk, acts: Sequence[TrailEntry]) -> dict[str, MicrographView]:
-    named = dict.fromkeys(entry.subject for entry in acts if ID.fullmatch(entry.subject))
-    return {view.id: view for view in desk.store.search.list_micrographs(list(named))}
+    return {view.id: view for view in desk.store.search.list_micrographs(_list_named(acts))}
 
 
 def read_facts(entry: TrailEntry, hidden: Collection[str]) -> dict[str, Any]:
@@ -231,6 +241,7 @@ def _build_page(desk: Desk, request: Request, *, most: int = ROWS) -> HistoryPag
     acts, following = ([], None) if problem else find_page(desk, query, limit=most, before=before)
     named = _load_named(desk, acts)
     kept = {key: value for key, value in asked.items() if value}
+    shown = {} if before is None else {"before": str(before)}
     more = urlencode(kept | {"before": str(following)}) if following is not None else ""
     return HistoryPage(
         site=desk.site,
@@ -245,8 +256,8 @@ def _build_page(desk: Desk, request: Request, *, most: int = ROWS) -> HistoryPag
         rows=tuple(_build_row(desk, entry, named) for entry in acts),
         next_href=f"/history?{more}" if more else "",
         first_href=f"/history?{urlencode(kept)}" if before is not None else "",
-        export_href=f"/history.csv?{urlencode(kept)}",
-        pdf_href=f"/history.pdf?{urlencode(kept)}",
+        export_href=f"/history.csv?{urlencode(kept | shown)}",
+        pdf_href=f"/history.pdf?{urlencode(kept | shown)}",
         problem=problem,
     )
 
@@ -300,10 +311,10 @@ def _format(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False)
 
 
-def _iter_csv(desk: Desk, query: HistoryQuery) -> Iterator[bytes]:
-    """Yield the acts as CSV in pieces; a table of many years is never in memory whole."""
+def _iter_csv(desk: Desk, query: HistoryQuery, before: int | None) -> Iterator[bytes]:
+    """Yield the acts as CSV in pieces, newest first, from the page that is shown on."""
     yield format_csv(COLUMNS, ()).encode("utf-8-sig")
-    for page in desk.store.history.iter_pages(query, limit=MOST_EXPORTED):
+    for page in desk.store.history.iter_pages(query, limit=MOST_EXPORTED, before=before):
         acts = _list_matching(desk, page, query)
         hidden = find_hidden(desk, acts)
         rows = (to_json(entry, hidden) for entry in acts)

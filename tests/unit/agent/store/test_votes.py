@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import pytest
+from lab import DAY
 
+from agent.store import Decision
 from agent.store.label_resolution import asks_two, holding, votes_of
 
 
@@ -92,3 +94,14 @@ def test_the_share_is_kept_and_only_of_what_is_reviewed():
     assert sum(asked) == 256
     assert not any(asks_two(sha256, {"double_share": 0.25}, "automatic") for sha256 in hashes)
     assert not any(asks_two(sha256, {}, "review") for sha256 in hashes)
+
+
+def test_codes_are_counted_by_the_newest_decision_of_each_micrograph(lab):
+    first, second, third = (lab.take("G8", name=f"{n}.tif") for n in range(3))
+    for public_id, code in ((first, "G7"), (second, "G8"), (third, "G8"), (first, "G8")):
+        decision = Decision("code", "Ann", code=code, comment="seen")
+        lab.store.labels.decide(public_id, decision, at=DAY)
+    lab.store.labels.undo(third, by="Ann", at=DAY)
+    lab.store.labels.decide(second, Decision("cannot_tell", "Ann", comment="seen"), at=DAY)
+
+    assert lab.store.labels.count_codes() == {"G8": 1}

@@ -335,6 +335,29 @@ def test_the_history_is_a_pdf_of_the_same_acts_with_the_hash_of_the_newest(lab, 
     assert answers[0].content == answers[1].content
 
 
+def test_an_act_with_more_facts_than_a_page_is_drawn(lab, browser):
+    metrics = {f"figure {n}": {"n": n, "of": "a long story " * 9} for n in range(400)}
+    lab.store.promotions.promote("20261101-0badcafe", by="A" * 80, reason="x" * 900, at=DAY,
+                                 metrics=metrics)  # fmt: skip
+
+    answer = browser.get("/history.pdf")
+
+    assert (answer.status_code, answer.content[:5]) == (200, b"%PDF-")
+
+
+def test_the_exports_of_the_history_go_on_from_the_page_that_is_shown(lab, browser):
+    for n in range(3):
+        lab.store.audit_log.add(at=DAY, actor="Ann", act="lab.opened", subject=str(n))
+    newest = lab.store.audit_log.get_head().number
+
+    rows = read_csv(browser.get(f"/history.csv?before={newest}&who=Ann").content)
+
+    assert [row["subject"] for row in rows] == ["1", "0"]
+    page = browser.get(f"/history?before={newest}").text
+    assert f"/history.csv?before={newest}" in page
+    assert f"/history.pdf?before={newest}" in page
+
+
 def test_what_a_pdf_of_the_history_says():
     row = HistoryRow(7, "24 Nov 2026 10:00", "Ann", "label.given", "", "first.tif", "", "code: G7")
     page = HistoryPage(
