@@ -12,7 +12,7 @@ from agent import anchors, timestamps
 from agent.backup_facts import BrokenBackups, find_broken_backups, read_facts
 from agent.backup_file import unpack_database
 from agent.errors import BadStore
-from agent.orders.statement_rows import find_differences, list_stated
+from agent.orders.statement_rows import find_differences, list_stated, list_unsupported
 from agent.shares import inspect
 from agent.store import acts_in, name_odd
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from agent.anchors import Anchor
+    from agent.orders.assessed import OrderPolicy
     from agent.store import ActCopy, Store
     from agent.timestamps import Timestamped
 
@@ -96,8 +97,15 @@ def list_own_backups(folder: Path, site: str) -> list[Path]:
     return [file for _, file in sorted(own)]
 
 
-def verify_trail(store: Store, outside: Outside) -> tuple[list[str], list[str]]:
+def verify_trail(
+    store: Store, outside: Outside, *, policy: OrderPolicy | None = None
+) -> tuple[list[str], list[str]]:
     """Compare the trail with its own hashes, with what is kept outside, and the rows with it.
+
+    Args:
+        store: Open.
+        outside: What is kept outside the database.
+        policy: By which the newest statement of each order is assessed again; None: it is not.
 
     Returns:
         A sentence per fault, and one per stretch that is not covered.
@@ -106,7 +114,8 @@ def verify_trail(store: Store, outside: Outside) -> tuple[list[str], list[str]]:
     rows = store.checks.compare_rows()
     chain = [*store.audit_log.find_problems(), *anchor_checks.faults]
     broken = outside.find_broken_backups()
-    guards = [
+    guards = store.checks.find_problems(thorough=True) + store.checks.find_schema_differences()
+    guards += [
         f"database: the guard {name} is missing" for name in store.checks.find_missing_guards()
     ]
     guards += [
@@ -115,6 +124,8 @@ def verify_trail(store: Store, outside: Outside) -> tuple[list[str], list[str]]:
     ]
     named = _list_changed_acts(store, outside.backups) if chain and outside.backups else []
     stated = list(name_odd("statements", find_differences(store, list_stated(store))))
+    restated = list_unsupported(store, policy) if policy else []
+    stated += [sentence for sentence, is_sure in restated if is_sure]
     stamped = outside.list_timestamped()
     stamps = [stamp.fault for stamp in stamped if stamp.fault] + _list_changed_stamps(
         store, outside
@@ -123,7 +134,8 @@ def verify_trail(store: Store, outside: Outside) -> tuple[list[str], list[str]]:
     stamp_notes = [stamp.note for stamp in stamped if stamp.note]
     losses = [loss.sentence for loss in anchors.list_losses(store)]
     notes = [*losses, *anchor_checks.notes, *rows.notes, *broken.remarks, *outside.list_useless()]
-    return faults, [*notes, *stamp_notes]
+    later = [sentence for sentence, is_sure in restated if not is_sure]
+    return faults, [*notes, *later, *stamp_notes]
 
 
 def _list_changed_stamps(store: Store, outside: Outside) -> list[str]:

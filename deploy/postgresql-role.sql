@@ -10,3 +10,9 @@ GRANT USAGE, SELECT ON ALL SEQUENCES IN SCHEMA public TO :role;
 REVOKE UPDATE ON trail, trail_coverage, label, record, promotion, specification, night, rating,
   measurement, needle_field, statement, statement_file, alembic_version FROM :role;
 REVOKE INSERT ON alembic_version, trail_coverage FROM :role;
+-- Accounts are made and changed with the owner's address; a page counts wrong passwords and ends log-ins, an operator disables.
+REVOKE INSERT, UPDATE ON account FROM :role;
+GRANT UPDATE (failures, locked_until, logins_since, disabled_at) ON account TO :role;
+REVOKE UPDATE ON login FROM :role;
+GRANT UPDATE (seen_at, ended_at) ON login TO :role;
+ALTER ROLE :role SET search_path = public;  -- agent verify names another one

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from agent.cli.console import Advance
+    from agent.orders.assessed import OrderPolicy
     from agent.settings import Settings
     from agent.store import Store
     from agent.verification import Outside
@@ -50,7 +51,10 @@ def verify(
         archive = Archive.open(settings.store)
         faults, notes = store.checks.find_unreadable_values(), [NOTHING_ELSE]
         if not faults:
-            faults, notes = verify_trail(store, read_outside(settings, store, anchor or ()))
+            outside = read_outside(settings, store, anchor or ())
+            policy, unread = _read_policy(settings, store)
+            faults, notes = verify_trail(store, outside, policy=policy)
+            notes += unread
             faults += maintenance.verify(store, archive, progress=_print_thousands(advance))
             notes += _list_feature_notes(settings, store)
     if not as_json:
@@ -58,6 +62,17 @@ def verify(
             out.print(f"note: {note}", markup=False)
     good = "no archived file has changed, and the audit log is complete"
     print_faults(faults, good, as_json=as_json, more={"notes": notes})
+
+
+def _read_policy(settings: Settings, store: Store) -> tuple[OrderPolicy | None, list[str]]:
+    """Return the lab's policy of orders, or None and a note where it cannot be read."""
+    from agent.cli.order_policy import read_order_policy
+    from agent.errors import SetupError
+
+    try:
+        return read_order_policy(settings, store, is_noted=False), []
+    except SetupError as error:
+        return None, [f"no statement was assessed again: {error}"]
 
 
 def _list_feature_notes(settings: Settings, store: Store) -> list[str]:

@@ -9,12 +9,19 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from agent.orders.assessment import assess
+from agent.orders.specimen_facts import Conformity
 from agent.orders.statement import STATEMENT
+from agent.store import FROZEN, RESTORED
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-    from agent.store import MicrographView, Store
+    from agent.orders.assessed import Assessed, OrderPolicy
+    from agent.store import FrozenStatement, MicrographView, Store
+
+OF_THE_LAB = ("specification.seen", RESTORED, "model.promoted")
+"""Acts that concern every order, as records of specifications, instruments and classes do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,3 +90,49 @@ def _differences(store: Store, view: MicrographView, field: Mapping[str, Any]) -
             )
     if field.get("um_per_px") != view.um_per_px:
         yield f"µm per pixel was {field.get('um_per_px')}, is {view.um_per_px}"
+
+
+def list_unsupported(store: Store, policy: OrderPolicy) -> list[tuple[str, bool]]:
+    """Assess the orders again whose newest statement is that they conform.
+
+    Args:
+        store: Open.
+        policy: The policy of the lab.
+
+    Returns:
+        A sentence per order that does not conform by what the database holds, and whether nothing
+        was done with the order since: only then is the statement wrong and not merely older.
+    """
+    wrong = []
+    for number, frozen in store.statements.newest().items():
+        if frozen.conformity != Conformity.CONFORMS.value:
+            continue
+        assessed = assess(store, number, policy)
+        now = assessed.statement.conformity if assessed else Conformity.NOT_ASSESSED
+        if now is Conformity.CONFORMS:
+            continue
+        sentence = (
+            f"statement {frozen.number} of order {number} says that it conforms; by what the "
+            f"database holds it is: {now.value.replace('_', ' ')}"
+        )
+        is_older = assessed is not None and _was_changed(store, assessed, frozen)
+        later = ". Something was done with it since; the running agent states it again"
+        wrong.append((sentence + (later if is_older else ""), not is_older))
+    return wrong
+
+
+def _was_changed(store: Store, assessed: Assessed, frozen: FrozenStatement) -> bool:
+    """Return whether an act or a result of an order is later than its statement."""
+    ids = {field.id for specimen in assessed.specimens for field in specimen.facts.fields}
+    stated = None
+    for entry in store.audit_log.iter_acts():
+        if entry.facts.get("sha256") == frozen.sha256 and entry.act == FROZEN:
+            stated = entry.id
+        elif stated and (
+            entry.subject in {*ids, frozen.order}
+            or entry.act in OF_THE_LAB
+            or entry.act.endswith(".recorded")
+        ):
+            return True
+    views = (store.results.find(public_id) for public_id in ids)
+    return any(view is not None and view.done_at > frozen.at for view in views)

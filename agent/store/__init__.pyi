@@ -183,6 +183,7 @@ from .specimens import (
     OtherBundle as OtherBundle,
 )
 from .statements import (
+    FROZEN as FROZEN,
     FrozenStatement as FrozenStatement,
     NewStatement as NewStatement,
     StatementFile as StatementFile,

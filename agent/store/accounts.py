@@ -7,6 +7,7 @@ only its own site changes it; of two with the same name a site's own account is 
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -102,7 +103,10 @@ class Accounts(Repository):
                     f"there is an account {like!r}, which reads like {name!r}; take another name."
                 )
             session.add(AccountRow(name=name, kind=kind, role=role, hashed=hashed, created_at=at))
-            self._remember(session, "account.added", name, by=by, at=at, kind=kind, role=role)
+            secret = fingerprint(hashed)
+            self._remember(
+                session, "account.added", name, by=by, at=at, kind=kind, role=role, secret=secret
+            )
 
     def set_role(self, name: str, role: str, *, by: str, at: datetime) -> None:
         """Change the role of an account. Raises `WrongUse` if there is none of this name."""
@@ -118,7 +122,8 @@ class Accounts(Repository):
             row = self._own(session, name)
             row.hashed, row.failures, row.locked_until = hashed, 0, None
             _log_out(session, row, at=at)
-            self._remember(session, "account.secret_changed", name, by=by, at=at)
+            secret = fingerprint(hashed)
+            self._remember(session, "account.secret_changed", name, by=by, at=at, secret=secret)
 
     def disable(self, name: str, *, disabled: bool, by: str, at: datetime) -> None:
         """Disable or enable an account. Raises `WrongUse` if there is none of this name."""
@@ -209,7 +214,8 @@ class Accounts(Repository):
             row = self._get_existing(session, name)
             row.failures, row.locked_until = 0, None
             session.add(LoginRow(sha256=cookie, account_id=row.id or 0, began_at=at, seen_at=at))
-            self._remember(session, "login.began", "web", by=name, at=at)
+            login = fingerprint(cookie)
+            self._remember(session, "login.began", "web", by=name, at=at, login=login)
 
     def end(self, cookie: str, *, at: datetime) -> None:
         """End a login; ending one that is over is no fault."""
@@ -267,6 +273,11 @@ class Accounts(Repository):
         audit_log.append(
             session, self._whose.site_id, at=at, actor=by, act=act, subject=subject, facts=facts
         )
+
+
+def fingerprint(hashed: str) -> str:
+    """Return what the audit log keeps of a hash: an exchanged one differs, and none can be made."""
+    return hashlib.sha256(hashed.encode()).hexdigest()
 
 
 def _is_over(login: LoginRow, account: AccountRow) -> bool:

@@ -5,20 +5,30 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
+import tempfile
+from pathlib import Path
 from typing import TYPE_CHECKING
+
+from sqlalchemy import inspect, text
 
 from agent.store import engine as engines
 from agent.store import (
     guards,
     row_checks,
+    schema,
     site_policies,
     site_references,
 )
 from agent.store.engine import opening, reading
 from agent.store.repository import Repository
+from agent.store.tables import load_metadata
 from agent.store.unreadable import find_unreadable
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from sqlalchemy import Connection
+
     from agent.store.row_checks import RowChecks
 
 
@@ -56,6 +66,26 @@ class DatabaseChecks(Repository):
             )
         return ""
 
+    def find_schema_differences(self) -> list[str]:
+        """Return a sentence for each table or index that is not as this program makes it.
+
+        A view in the place of a table and an index over a part of the rows show other rows than
+        those that are there.
+        """
+        with tempfile.TemporaryDirectory(prefix="martensight-schema-") as scratch:
+            made = engines.make_engine(f"sqlite:///{Path(scratch).as_posix()}/made.db")
+            try:
+                if engines.is_sqlite(self._engine):
+                    schema.bring_up(made)
+                    with made.connect() as connection:
+                        wanted = _list_made(connection)
+            finally:
+                made.dispose()
+        with opening(self._engine), self._engine.connect() as connection:
+            if engines.is_sqlite(self._engine):
+                return list(_compare_made(wanted, _list_made(connection)))
+            return list(_compare_tables(connection))
+
     def find_missing_guards(self) -> list[str]:
         """Return the names of the triggers on evidence that are missing, disabled or changed."""
         with opening(self._engine), self._engine.connect() as connection:
@@ -92,3 +122,55 @@ class DatabaseChecks(Repository):
             covered = row_checks.find_covered(every)
         with reading(self._engine) as session:
             return row_checks.examine(session, covered)
+
+
+def _list_made(connection: Connection) -> dict[str, tuple[str, str]]:
+    """Return name → kind and statement of the tables, views and indexes of a SQLite database."""
+    rows = connection.exec_driver_sql(
+        "SELECT name, type, coalesce(sql, '') FROM sqlite_master "
+        "WHERE type IN ('table', 'view', 'index') AND name NOT LIKE 'sqlite#_%' ESCAPE '#'"
+    )
+    return {str(name): (str(kind), " ".join(str(made).split())) for name, kind, made in rows}
+
+
+def _compare_made(
+    wanted: Mapping[str, tuple[str, str]], there: Mapping[str, tuple[str, str]]
+) -> Iterator[str]:
+    for name, (kind, made) in wanted.items():
+        if name not in there:
+            yield f"database: the {kind} {name} is missing"
+        elif there[name] != (kind, made):
+            is_now = there[name][0]
+            what = f"is a {is_now}" if is_now != kind else "is not as this program makes it"
+            yield f"database: the {kind} {name} {what}; it may show other rows than there are"
+    for name in sorted(set(there) - set(wanted)):
+        if there[name][0] != "table":
+            yield f"database: the {there[name][0]} {name} is not this program's"
+
+
+def _compare_tables(connection: Connection) -> Iterator[str]:
+    """Yield what of a PostgreSQL database is not as this program makes it."""
+    inspector = inspect(connection)
+    there = set(inspector.get_table_names())
+    for name, table in sorted(load_metadata().tables.items()):
+        if name not in there:
+            yield f"database: the table {name} is missing, or something else is in its place"
+            continue
+        columns = {str(column["name"]) for column in inspector.get_columns(name)}
+        if columns != set(table.columns.keys()):
+            odd = ", ".join(sorted(columns ^ set(table.columns.keys())))
+            yield f"database: the table {name} has other columns than this program's ({odd})"
+    for name in sorted({*inspector.get_view_names(), *inspector.get_materialized_view_names()}):
+        yield f"database: the view {name} is not this program's"
+    for setting in connection.execute(_OWN_SEARCH_PATH).scalars():
+        yield f"database: this user of PostgreSQL reads other tables first ({setting})"
+    rules = text("SELECT tablename, rulename FROM pg_rules WHERE schemaname = current_schema()")
+    for table_name, rule in connection.execute(rules):
+        yield f"database: the rule {rule} on {table_name} is not this program's"
+
+
+_OWN_SEARCH_PATH = text(
+    "SELECT setting FROM pg_db_role_setting JOIN pg_roles ON pg_roles.oid = setrole, "
+    "unnest(setconfig) AS setting WHERE rolname = current_user "
+    "AND setting LIKE 'search_path=%' AND setting != 'search_path=public'"
+)

@@ -24,6 +24,8 @@ from agent.store import (
     reported_results,
     seals,
 )
+from agent.store.accounts import fingerprint
+from agent.store.label_resolution import FOR_ORDERS, IMPORTED, signed_by_program
 from agent.store.odd_shapes import name_odd, sort_acts
 from agent.store.quality_records import FACTS_SHA256
 from agent.store.site_scope import get_site
@@ -32,6 +34,7 @@ from agent.store.tables import (
     AccountRow,
     CoverageRow,
     LabelRow,
+    LoginRow,
     MicrographRow,
     NightRow_,
     OrderRow,
@@ -96,6 +99,8 @@ class _Acts:
     promotions: dict[tuple[str, str, datetime], TrailEntry] = field(default_factory=dict)
     specifications: dict[str, TrailEntry] = field(default_factory=dict)
     accounts: dict[str, dict[str, Any]] = field(default_factory=lambda: defaultdict(dict))
+    first_account: int = 0
+    logins: set[str] = field(default_factory=set)
     superseded: dict[str, TrailEntry] = field(default_factory=dict)
     places: dict[frozenset[str], TrailEntry] = field(default_factory=dict)
     covered: dict[str, int] = field(default_factory=dict)
@@ -121,6 +126,7 @@ def examine(session: Session, covered: dict[str, int]) -> RowChecks:
         "night": _nights(session, acts, coverage),
         "specification": _specifications(session, acts),
         "account": _accounts(session, acts),
+        "login": _logins(session, acts),
         "superseded fields": _superseded(session, acts),
         "same_place": _places(session, acts),
         "fields and orders": belonging_checks.find_differences(session),
@@ -175,10 +181,14 @@ def _sort_in(acts: _Acts, entry: TrailEntry) -> None:
 def _sort_in_change(acts: _Acts, entry: TrailEntry) -> None:
     """Store what an act changed of an existing row; the newest counts."""
     act, facts = entry.act, entry.facts
-    if act in {"account.added", "account.role_changed"}:
+    if act in {"account.added", "account.role_changed", "account.secret_changed"}:
+        acts.first_account = acts.first_account or entry.id
         acts.accounts[entry.subject] |= {
-            key: facts[key] for key in ("kind", "role") if key in facts
+            key: facts[key] for key in ("kind", "role", "secret") if key in facts
         }
+        acts.accounts[entry.subject].setdefault("disabled", False)
+    elif act == "login.began" and "login" in facts:
+        acts.logins.add(facts["login"])
     elif act in {"account.disabled", "account.enabled"}:
         acts.accounts[entry.subject]["disabled"] = act == "account.disabled"
     elif act == "field.superseded":
@@ -260,12 +270,32 @@ def _labels(session: Session, acts: _Acts) -> Iterator[str]:
         now |= {"decided_at": row.decided_at, "micrograph": public_id}
         now |= {"act": LABEL_ACTS.get(row.kind, "label.given")}
         yield from _compare(what, entry, was, now)
+        if stranger := _find_stranger(acts, entry):
+            yield f"{what}: {stranger} (trail number {entry.id})"
     for number, entry in left.items():
         facts = entry.facts
         yield (
             f"label {number} of {entry.subject}: {facts.get('code') or facts.get('kind')} by "
             f"{entry.actor} of {entry.at:%Y-%m-%d %H:%M} UTC (trail number {entry.id}) was deleted"
         )
+
+
+def _find_stranger(acts: _Acts, entry: TrailEntry) -> str:
+    """Return why a label is of nobody that the lab knows, "" where it is of an account.
+
+    Since its first account a lab takes labels from accounts alone.
+    """
+    if not 0 < acts.first_account < entry.id or entry.act != "label.given":
+        return ""
+    signed = entry.facts.get(audit_log.SIGNED) or {}
+    account = signed.get("account", "")
+    if not account:
+        return f"{entry.actor} gave it, and no account signed it though the lab has accounts"
+    names = {account, signed_by_program(account, account), signed_by_program("", account)}
+    is_named = any(entry.actor.endswith(name) for name in names)
+    if is_named or entry.facts.get("origin") in {IMPORTED, FOR_ORDERS}:
+        return ""
+    return f"{entry.actor} gave it, and {account} signed it"
 
 
 def _records(session: Session, acts: _Acts, coverage: Mapping[str, CoverageRow]) -> Iterator[str]:
@@ -398,11 +428,28 @@ def _accounts(session: Session, acts: _Acts) -> Iterator[str]:
             yield f"account {row.name}: {row.role} is not in the trail"
             continue
         now = {"kind": row.kind, "role": row.role, "disabled": row.disabled_at is not None}
+        if was.pop("secret", fingerprint(row.hashed)) != fingerprint(row.hashed):
+            yield f"account {row.name}: its password or token is not the one that the trail holds"
         for name, value in was.items():
             if now[name] != value:
                 yield f"account {row.name}: {name} was {value!r} by the trail, is {now[name]!r}"
     for name in left:
         yield f"account {name}: was deleted"
+
+
+def _logins(session: Session, acts: _Acts) -> Iterator[str]:
+    """Yield the log-ins that did not begin with a password."""
+    wanted = (
+        select(LoginRow, AccountRow.name)
+        .join(AccountRow, col(AccountRow.id) == col(LoginRow.account_id))
+        .where(LoginRow.site_id == get_site(session))
+        .order_by(col(LoginRow.id))
+    )
+    for row, name in session.exec(wanted.execution_options(yield_per=500)):
+        if fingerprint(row.sha256) not in acts.logins:
+            yield (
+                f"log-in {row.id} of {name} ({row.began_at:%Y-%m-%d %H:%M} UTC) is not in the trail"
+            )
 
 
 def _superseded(session: Session, acts: _Acts) -> Iterator[str]:

@@ -26,8 +26,8 @@ from agent.orders.scale_tracing import SCALE_CHECK, ScaleTracing, load_measureme
 from agent.orders.specification_history import load_history, reopen
 from agent.orders.statement_document import Issuer
 from agent.orders.statement_page import build_statement_page
-from agent.orders.statement_rows import find_differences, list_stated
-from agent.store import Decision, Entry, Store, guards, recompute_statement
+from agent.orders.statement_rows import find_differences, list_stated, list_unsupported
+from agent.store import Decision, Entry, NewStatement, Store, guards, recompute_statement
 from model import load_taxonomy
 from tests.unit.agent.store.test_store import SHA, file, finding
 
@@ -539,3 +539,31 @@ def test_a_result_or_label_that_was_changed_under_a_statement_is_named(lab):
     said = "; ".join(find_differences(lab.store, list_stated(lab.store)))
     assert f"statement 1 of order 4711: field {first}: the result was G8 by" in said
     assert "the label was G8 by Ada, the rows hold G5 by Ada" in said
+
+
+def test_a_statement_that_conforms_and_was_appended_to_an_order_that_does_not_is_named(lab):
+    label(lab, take(lab), "G7")
+    freeze(lab)
+    document = newest(lab) | {"number": 2, "conformity": "conforms"}
+    (first,) = lab.store.statements.all("4711")
+    forged = NewStatement("4711", 2, first.sha256, "conforms", "x", True, document)  # noqa: FBT003
+    assert lab.store.statements.add(forged, at=DAY + timedelta(hours=1))
+
+    ((sentence, is_sure),) = list_unsupported(lab.store, RULES)
+
+    assert is_sure
+    assert "statement 2 of order 4711 says that it conforms" in sentence
+    assert "by what the database holds it is: does not conform" in sentence
+
+
+def test_a_statement_that_is_merely_older_than_the_order_is_a_note(lab):
+    first = take(lab)
+    label(lab, first)
+    freeze(lab)
+    assert list_unsupported(lab.store, RULES) == []
+
+    label(lab, first, "G7", by="Bob", at=DAY + timedelta(hours=1))
+
+    ((sentence, is_sure),) = list_unsupported(lab.store, RULES)
+    assert not is_sure
+    assert "Something was done with it since" in sentence

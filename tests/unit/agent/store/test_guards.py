@@ -143,6 +143,7 @@ def test_a_user_of_its_own_in_postgresql_can_work_and_rewrite_nothing(postgres) 
     owner = postgres.empty("ours")
     with Store.open(owner, site="Plant 1", agent="PC") as store:
         assert "label" in store.checks.find_rewritable_tables()
+        fill(store)
     postgres.run("DROP ROLE IF EXISTS agent_role")
     postgres.run("CREATE ROLE agent_role LOGIN")
     script = (ROOT / "deploy" / "postgresql-role.sql").read_text("utf-8")
@@ -151,7 +152,6 @@ def test_a_user_of_its_own_in_postgresql_can_work_and_rewrite_nothing(postgres) 
     address = owner.replace("//postgres@", "//agent_role@")
 
     with Store.open(address, site="Plant 1", agent="PC") as store:
-        fill(store)
         store.files.add([file("renamed.tif")], at=AT)
         (renamed,) = store.work_queue.claim(1, at=AT, lease_s=60)
         assert store.work_queue.identify(renamed, SHA, at=AT, is_there=lambda _: False) is not None
@@ -159,7 +159,25 @@ def test_a_user_of_its_own_in_postgresql_can_work_and_rewrite_nothing(postgres) 
         store.labels.undo(SHA[:16], by="Ada", at=AT)
         assert store.checks.find_rewritable_tables() == []
         assert store.checks.find_missing_guards() == []
-    for statement in ("UPDATE label SET code = 'G7'", "DELETE FROM trail"):
+        assert store.checks.find_schema_differences() == []
+        assert store.accounts.begin_try("Ada", browser="", at=AT).account is not None
+        store.accounts.succeeded("Ada")
+        store.accounts.begin("Ada", cookie="c" * 64, at=AT)
+        store.accounts.seen("c" * 64, at=AT)
+        store.accounts.end("c" * 64, at=AT)
+        store.accounts.disable("Ada", disabled=True, by="Bob", at=AT)
+    run(address, "ALTER ROLE agent_role SET search_path = evil, public")
+    with Store.open(address, site="Plant 1", agent="PC") as store:
+        (sentence,) = store.checks.find_schema_differences()
+        assert "reads other tables first (search_path=evil, public)" in sentence
+    for statement in (
+        "UPDATE label SET code = 'G7'",
+        "DELETE FROM trail",
+        "UPDATE account SET hashed = 'of Eve'",
+        "UPDATE account SET role = 'admin'",
+        "INSERT INTO account (site_id, name) VALUES (1, 'Eve')",
+        "UPDATE login SET sha256 = 'of Eve'",
+    ):
         with pytest.raises(DBAPIError, match="permission denied"):
             run(address, statement)
     with pytest.raises(DBAPIError, match="must be owner"):

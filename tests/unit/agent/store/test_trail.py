@@ -20,15 +20,29 @@ from agent import maintenance
 from agent.anchors import Anchor, append, list_losses, write_note
 from agent.service.anchoring import Anchoring
 from agent.settings import read
-from agent.store import ACCEPTED, RESTORED, Decision, Store, engine
+from agent.store import (
+    ACCEPTED,
+    RESTORED,
+    Decision,
+    Origin,
+    Store,
+    acting_through,
+    engine,
+)
 from agent.verification import Outside, verify_trail
 from tests.unit.agent.store.test_store import OTHER, SHA, file, finding
 
 if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
     from pathlib import Path
 
 AT = datetime(2026, 11, 24, 21, 0, tzinfo=UTC)
 DELETE_LAST = "DELETE FROM trail WHERE id = (SELECT max(id) FROM trail)"
+
+
+def signed_by(name: str) -> AbstractContextManager[None]:
+    """Act as the account of a name that logged in."""
+    return acting_through(Origin("web", account=name, proof="password"))
 
 
 def fill(store: Store) -> None:
@@ -46,8 +60,10 @@ def fill(store: Store) -> None:
     store.order_corrections.supersede(
         OTHER[:16], by="Ada", reason="scratched", defect="", lead=True, at=AT
     )
-    store.labels.decide(OTHER[:16], Decision("code", "Bob", code="G9-10", unsure=True), at=AT)
-    store.labels.decide(SHA[:16], Decision("code", "Leo", code="G8", comment="sure"), at=AT)
+    with signed_by("Bob"):
+        store.labels.decide(OTHER[:16], Decision("code", "Bob", code="G9-10", unsure=True), at=AT)
+    with signed_by("Leo"):
+        store.labels.decide(SHA[:16], Decision("code", "Leo", code="G8", comment="sure"), at=AT)
 
 
 @pytest.fixture
@@ -328,9 +344,10 @@ def test_a_missing_guard_is_a_fault(address, store, outside) -> None:
 
 def test_a_long_life_of_labels_and_decisions_is_whole(store, outside) -> None:
     store.labels.undo(SHA[:16], by="Leo", at=AT)
-    number = store.labels.decide(
-        SHA[:16], Decision("strange", "Leo", strange_kind="crack", viewing_s=2.25), at=AT
-    )
+    with signed_by("Leo"):
+        number = store.labels.decide(
+            SHA[:16], Decision("strange", "Leo", strange_kind="crack", viewing_s=2.25), at=AT
+        )
     store.labels.mark_suspect(SHA[:16], label_id=number, sentence="look again", by="agent", at=AT)
     store.order_corrections.set_urgent("4711", urgent=True, by="Ada", at=AT)
     store.retention.set_legal_hold("4713", hold=True, by="Ada", at=AT)
@@ -351,9 +368,10 @@ def test_the_file_of_anchors_is_a_setting(tmp_path: Path) -> None:
 
 
 def test_a_statement_is_compared_with_the_rows_it_rests_on(address, store, outside) -> None:
-    number = store.labels.decide(
-        SHA[:16], Decision("code", "Leo", code="G7", comment="again"), at=AT
-    )
+    with signed_by("Leo"):
+        number = store.labels.decide(
+            SHA[:16], Decision("code", "Leo", code="G7", comment="again"), at=AT
+        )
     field = {
         "id": SHA[:16],
         "structure_code": "G8",
@@ -428,7 +446,10 @@ def test_the_command_reads_the_file_that_is_set_and_those_that_are_named(tmp_pat
     named = shell.agent("verify", "--anchor", tmp_path / "old.log")
 
     document = json.loads(said.splitlines()[-1])
-    assert (code, document["sound"], document["notes"]) == (3, False, [])
+    assert (code, document["sound"]) == (3, False)
+    assert [note.partition(":")[0] for note in document["notes"]] == [
+        "no statement was assessed again"
+    ]  # its bundle is not there
     assert any("number 3: actor was Ada" in fault for fault in document["faults"])
     assert named[0] == 3
     assert "(old.log)" in named[1]
