@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import shutil
 import stat
 import tempfile
@@ -41,6 +42,8 @@ PIXELS = ("crops", "originals", "reports", "statements")
 MAY_CHANGE = ("reference", "inbox")
 """Folders whose files have names that may be used again: a restore keeps existing ones."""
 
+UPLOADED = re.compile(r"[0-9a-f]{16}(?=-)")
+"""Beginning of the name of a file in the inbox: that of the hash of its content."""
 MADE_AGAIN = (".compiled", ".converted")
 """Folders next to bundles that no backup holds: they are made again where they are missing."""
 
@@ -173,8 +176,21 @@ def _members(
         for file in sorted((folder / room).rglob("*")):
             name = file.relative_to(folder)
             is_left_out = any(part.endswith(PART) or part in MADE_AGAIN for part in name.parts)
-            if file.is_file() and not is_left_out:
+            if file.is_file() and not (is_left_out or is_archived_upload(folder, name)):
                 yield file, name.as_posix()
+
+
+def is_archived_upload(folder: Path, name: Path) -> bool:
+    """Return whether a file that a program sent is kept among the originals too.
+
+    Args:
+        folder: The data folder.
+        name: Path below it; the inbox names a file by the hash of its content.
+    """
+    if name.parts[0] != "inbox" or not (named := UPLOADED.match(name.name)):
+        return False
+    start = named.group()
+    return any((folder / "originals" / start[:2]).glob(f"{start}*"))
 
 
 def _require_plain_names(files: Sequence[tuple[Path, str]]) -> None:

@@ -18,7 +18,7 @@ from agent.settings import PROCESS_KEYS
 from agent.store import StoreFault
 from agent.triage import is_provisional
 from agent.web import cookies, decisions, metrics, orders
-from agent.web.authentication import may_undo_any, signing_name
+from agent.web.authentication import may_undo_any, signing_name, who_is
 from agent.web.context import LONGEST_NAME, find
 from agent.web.corrections import request_reason
 from agent.web.label_uses import find_use, use_to_json
@@ -274,7 +274,9 @@ async def _take_in(desk: Desk, request: Request, name: str) -> dict[str, Any]:
         raise HTTPException(413, TOO_LARGE.format(LARGEST_FILE_BYTES))
     given = {key: value for key, value in request.query_params.items() if key != "name"}
     try:
-        return await desk.inbox.receive(name, _pieces(request), given)
+        who = who_is(request)
+        sender = who.name if who else ""
+        return await desk.inbox.receive(name, _pieces(request), given, sender=sender)
     except Busy as busy:
         raise HTTPException(503, str(busy), {"Retry-After": "10"}) from busy
     except Empty as empty:

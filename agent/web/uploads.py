@@ -11,28 +11,37 @@ import os
 import re
 import secrets
 import threading
+from collections import Counter
 from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from starlette.concurrency import run_in_threadpool
 
 from agent.errors import AgentError, WrongUse
 from agent.imaging.crop import public_id
+from agent.maintenance import is_archived_upload
 from agent.settings import PROCESS_KEYS
+from agent.store import State
 from agent.watch import ListedFile, find_facts
 from agent.whole_file import PART, flush_folder
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping
-    from datetime import datetime
-    from pathlib import Path
+    from datetime import date, datetime
 
-    from agent.store import Store
+    from agent.store import FileFate, Store
 
 INBOX_SOURCE = "api"
 """Name of the source that sent files belong to; the pipeline has to claim its files too."""
 PARTS = ".parts"
 """Folder of incomplete files; on the same disk, so that a complete one is moved atomically."""
+KEPT = timedelta(days=30)
+"""A sent file that is archived or could not be used is deleted after this time."""
+SETTLED = (State.DONE, State.DUPLICATE, State.IGNORED, State.SET_ASIDE)
+QUOTA_BYTES = 20_000_000_000
+"""What one sender may send in a day."""
 LONGEST_NAME = 120
 LONGEST_VALUE = 200
 
@@ -75,6 +84,7 @@ class Inbox:
         now: Returns the time, aware UTC.
         on_work: Called when a file was queued.
         at_once: How many files may be received at once.
+        quota_bytes: What one sender may send in a day.
     """
 
     def __init__(
@@ -85,17 +95,41 @@ class Inbox:
         now: Callable[[], datetime],
         on_work: Callable[[], None] = lambda: None,
         at_once: int = 4,
+        quota_bytes: int = QUOTA_BYTES,
     ) -> None:
         self._folder, self._store, self._now, self._on_work = folder, store, now, on_work
         self._places = threading.BoundedSemaphore(at_once)
+        self._quota_bytes, self._sent_bytes = quota_bytes, Counter[str]()
+        self._today: date | None = None
 
     def clear(self) -> None:
-        """Delete the incomplete files of an earlier process."""
+        """Delete the incomplete files of an earlier process, and what is needed no longer."""
         for part in (self._folder / PARTS).glob(f"*{PART}"):
             part.unlink(missing_ok=True)
+        self._begin_day()
+
+    def _begin_day(self) -> None:
+        """Count from zero on a new day, and delete what was settled long ago."""
+        now = self._now()
+        if self._today == now.date():
+            return
+        self._today = now.date()
+        self._sent_bytes.clear()
+        for fate in self._store.files.iter_status(SETTLED, INBOX_SOURCE):
+            for source, relative in fate.seen_as:
+                path = self._folder / relative
+                is_old = fate.done_at is None or now - fate.done_at > KEPT
+                if source == INBOX_SOURCE and is_old and self._is_spare(fate, relative):
+                    path.unlink(missing_ok=True)
+
+    def _is_spare(self, fate: FileFate, relative: str) -> bool:
+        """Return whether a file of the inbox is kept elsewhere, or holds nothing that is used."""
+        data = self._folder.parent
+        is_kept = is_archived_upload(data, Path(self._folder.name) / relative)
+        return is_kept or fate.state not in {State.DONE, State.DUPLICATE}
 
     async def receive(
-        self, name: str, pieces: AsyncIterator[bytes], told: Mapping[str, str]
+        self, name: str, pieces: AsyncIterator[bytes], told: Mapping[str, str], *, sender: str = ""
     ) -> dict[str, Any]:
         """Write a file to disk as it arrives, and queue it.
 
@@ -103,13 +137,15 @@ class Inbox:
             name: As the sender calls it; only its last part counts.
             pieces: The file's bytes.
             told: Process data, column → value.
+            sender: Account of the program, "" where it is not known.
 
         Returns:
             `id` of the first page, `sha256`, and `state`: "queued", or "done" if it was known.
 
         Raises:
             WrongUse: A process-data column is unknown, or a value is too long.
-            Busy: As many files are being received as the limit allows.
+            Busy: As many files are being received as the limit allows, or the sender has sent as
+                much as it may in a day.
             Empty: No bytes were sent.
             OSError: The data folder cannot be written.
         """
@@ -117,9 +153,21 @@ class Inbox:
         if not self._places.acquire(blocking=False):
             raise Busy("as many files are being received as may be at once; send it again soon")
         try:
-            return await self._received(name, pieces, told)
+            await run_in_threadpool(self._begin_day)
+            return await self._received(name, self._count(pieces, sender), told)
         finally:
             self._places.release()
+
+    async def _count(self, pieces: AsyncIterator[bytes], sender: str) -> AsyncIterator[bytes]:
+        """Yield pieces as long as their sender may send more. Raises `Busy`."""
+        async for piece in pieces:
+            self._sent_bytes[sender] += len(piece)
+            if self._sent_bytes[sender] > self._quota_bytes:
+                raise Busy(
+                    f"{sender or 'this PC'} has sent as much as one sender may in a day "
+                    f"({self._quota_bytes / 1e9:.0f} GB); send it again tomorrow"
+                )
+            yield piece
 
     async def _received(
         self, name: str, pieces: AsyncIterator[bytes], told: Mapping[str, str]

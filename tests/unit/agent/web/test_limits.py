@@ -7,6 +7,7 @@ import dataclasses
 import os
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 
 import numpy as np
 import pytest
@@ -196,6 +197,42 @@ def test_a_file_that_says_it_is_too_large_is_refused_before_it_is_read(lab, prog
     )
 
     assert answer.status_code == 413
+
+
+def test_a_sender_sends_no_more_than_its_share_of_a_day(lab):
+    now = [NOW]
+    inbox = Inbox(lab.folder / "inbox", lab.store, now=lambda: now[0], quota_bytes=10)
+    app = create_app(dataclasses.replace(desk_of(lab), inbox=inbox))
+    with TestClient(app, base_url=HOME) as client:
+        first, second = (
+            client.post(f"/api/v1/micrographs?name={n}.tif", content=bytes([n]) * 8) for n in (1, 2)
+        )
+        now[0] += timedelta(days=1)
+        third = client.post("/api/v1/micrographs?name=3.tif", content=b"3" * 8)
+
+    assert [answer.status_code for answer in (first, second, third)] == [202, 503, 202]
+    assert "as much as one sender may in a day" in second.json()["detail"]
+    assert len(kept_in(lab)) == 2
+
+
+def test_what_was_sent_is_deleted_once_it_is_archived_or_of_no_use_and_old(lab):
+    now = [NOW]
+    inbox = Inbox(lab.folder / "inbox", lab.store, now=lambda: now[0])
+    told = {name: inbox.take(name, name.encode(), {})["sha256"] for name in ("a", "b", "c")}
+    original = lab.folder / "originals" / told["a"][:2] / f"{told['a']}.tif"
+    original.parent.mkdir(parents=True)
+    original.write_bytes(b"a")
+    claims = lab.store.work_queue.claim(3, at=NOW, lease_s=60)
+    for claim in claims:
+        if claim.relative.endswith("-b"):
+            lab.store.work_queue.set_aside(claim, "unreadable", "no picture", at=NOW)
+
+    inbox.clear()
+    assert len(kept_in(lab)) == 3
+    now[0] += timedelta(days=31)
+    inbox.clear()
+
+    assert sorted(path.name[17:] for path in kept_in(lab)) == ["a", "c"]  # a is not done
 
 
 def test_a_disk_that_takes_nothing_is_said_and_no_fault_of_the_file(lab, program):

@@ -410,6 +410,20 @@ def test_manual_and_nightly_hold_the_same_settings_references_and_inbox(lab) -> 
     } == nightly
 
 
+def test_a_sent_file_that_is_archived_is_not_in_the_back_up_twice(lab) -> None:
+    sent = "0123456789abcdef"
+    with opened(lab) as store:
+        for name in (f"inbox/01/{sent}-a", f"originals/01/{sent}{'0' * 48}.tif", "inbox/02/x.tif"):
+            path = lab.store.folder / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(b"pixels")
+        look(lab, store, NOON)
+
+    (file,) = files(lab)
+    assert "inbox/02/x.tif" in facts_of(file)["sha256"]
+    assert not any(sent in name for name in facts_of(file)["sha256"])
+
+
 # --- on trial -----------------------------------------------------------------------------------
 
 
