@@ -124,28 +124,48 @@ class DatabaseChecks(Repository):
             return row_checks.examine(session, covered)
 
 
-def _list_made(connection: Connection) -> dict[str, tuple[str, str]]:
-    """Return name → kind and statement of the tables, views and indexes of a SQLite database."""
+def _list_made(connection: Connection) -> dict[str, tuple[str, object]]:
+    """Return name → kind and parts of the tables, views and indexes of a SQLite database.
+
+    An upgraded table has another text than a new one, but the same columns.
+    """
     rows = connection.exec_driver_sql(
-        "SELECT name, type, coalesce(sql, '') FROM sqlite_master "
+        "SELECT name, type, tbl_name, coalesce(sql, '') FROM sqlite_master "
         "WHERE type IN ('table', 'view', 'index') AND name NOT LIKE 'sqlite#_%' ESCAPE '#'"
-    )
-    return {str(name): (str(kind), " ".join(str(made).split())) for name, kind, made in rows}
+    ).all()
+    made: dict[str, tuple[str, object]] = {}
+    for name, kind, table, text_ in rows:
+        pragma = "index_xinfo" if kind == "index" else "table_xinfo"
+        parts = connection.exec_driver_sql(f'PRAGMA {pragma}("{name}")').all()
+        if kind == "index":
+            columns = tuple(column[2] for column in parts if column[5])
+            condition = " ".join(str(text_).split()).partition(" WHERE ")[2]
+            made[name] = kind, (table, columns, condition, " UNIQUE " in text_)
+        else:
+            made[name] = kind, frozenset((*column[1:4], *column[5:]) for column in parts)
+    return made
 
 
 def _compare_made(
-    wanted: Mapping[str, tuple[str, str]], there: Mapping[str, tuple[str, str]]
+    wanted: Mapping[str, tuple[str, object]], there: Mapping[str, tuple[str, object]]
 ) -> Iterator[str]:
     for name, (kind, made) in wanted.items():
         if name not in there:
             yield f"database: the {kind} {name} is missing"
-        elif there[name] != (kind, made):
+        elif not _is_alike((kind, made), there[name]):
             is_now = there[name][0]
             what = f"is a {is_now}" if is_now != kind else "is not as this program makes it"
             yield f"database: the {kind} {name} {what}; it may show other rows than there are"
     for name in sorted(set(there) - set(wanted)):
         if there[name][0] != "table":
             yield f"database: the {there[name][0]} {name} is not this program's"
+
+
+def _is_alike(wanted: tuple[str, object], there: tuple[str, object]) -> bool:
+    """Return whether what is there has all that is wanted; a further column does no harm."""
+    if isinstance(wanted[1], frozenset) and isinstance(there[1], frozenset):
+        return wanted[0] == there[0] and wanted[1] <= there[1]
+    return wanted == there
 
 
 def _compare_tables(connection: Connection) -> Iterator[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import func, or_
+from sqlalchemy import false, func, or_
 from sqlmodel import col, select
 
 from agent.store.file_states import AT_ONCE, CHUNK, UNREAD, VANISHED, FileFate, State, chunks, rest
@@ -46,7 +46,9 @@ def retry(session: Session, whose: AgentIdentity, which: Sequence[str] | None) -
     if which is None:
         query = query.where(col(ContentRow.state).in_([State.FAILED, State.SET_ASIDE]))
     else:
-        query = query.where(col(ContentRow.state).in_(RETRIABLE), or_(*map(_matches, which)))
+        query = query.where(
+            col(ContentRow.state).in_(RETRIABLE), or_(false(), *map(_matches, which))
+        )
     rows = session.exec(query).all()
     for content in rows:
         rest(content, State.QUEUED)

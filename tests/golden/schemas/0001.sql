@@ -675,12 +675,12 @@ INSERT INTO "trail" VALUES(5,1,'2026-11-24 21:00:00.000000','Ada','model.promote
 INSERT INTO "trail" VALUES(6,1,'2026-11-24 21:00:00.000000','agent','statement.frozen','4711','{"conformity": "conforms", "final": true, "number": 1, "sha256": "bf8d70ff28db24783d06fe29b4931873508daf31ff70ec3c295be82fb2e4935e", "state": "a.b"}','d7f51a175cef8bdb37ebf67633f0a080dc70d2fcbf8779d31d5f628c9dc4b453','f71f8f8beb05d7d1ab1fb275e2b427f091338663e3a05e8eab0a8efcba2eaf44');
 INSERT INTO "trail" VALUES(7,1,'2026-11-24 21:00:00.000000','agent','statement.filed','4711','{"kind": "pdf", "sha256": "a hash", "statement": "bf8d70ff28db24783d06fe29b4931873508daf31ff70ec3c295be82fb2e4935e"}','f71f8f8beb05d7d1ab1fb275e2b427f091338663e3a05e8eab0a8efcba2eaf44','32d9c4ccd4ef6f2d6a569663c3b96a7f3407bd878124cdebefa6b74b5647274c');
 INSERT INTO "trail" VALUES(8,1,'2026-11-24 21:00:00.000000','agent','night.reported','2026-11-24','{"revision": 1, "sha256": "fcb7ecf22a686fde527cafa2dd308d1c321ff6d1baddedf24668afbba85a7d64"}','32d9c4ccd4ef6f2d6a569663c3b96a7f3407bd878124cdebefa6b74b5647274c','e6891be19277107e995dd03062321511a8ef61c2cccc71dfc94a3ec58592a964');
-INSERT INTO "trail" VALUES(9,1,'2026-11-24 21:00:00.000000','Ada','account.added','Ada','{"kind": "person", "role": "lead"}','e6891be19277107e995dd03062321511a8ef61c2cccc71dfc94a3ec58592a964','72859f369932155ad1f25d85d0be927b3785ca66f89288574d56355f7dfef8d7');
-INSERT INTO "trail" VALUES(10,1,'2026-11-24 21:00:00.000000','Ada','login.began','web','{}','72859f369932155ad1f25d85d0be927b3785ca66f89288574d56355f7dfef8d7','fb02652d5a160d9ef5ee790df1975041362b63b93f2446b6fd8da0d5ea722da8');
-INSERT INTO "trail" VALUES(11,1,'2026-11-24 21:00:00.000000','Ada','campaign.planned','spring','{"images": 1, "raters": 1, "seed": 1}','fb02652d5a160d9ef5ee790df1975041362b63b93f2446b6fd8da0d5ea722da8','fb897a3fd1b4bdefe0edc58ac0d5eab315ee55ac9c16d17f04332657279082c6');
-INSERT INTO "trail" VALUES(12,1,'2026-11-24 21:00:00.000000','Ada','campaign.opened','spring','{}','fb897a3fd1b4bdefe0edc58ac0d5eab315ee55ac9c16d17f04332657279082c6','4ba84bc2fd1e402a5d59a8b333214530e447d47ef61579415ada4502bd1a66c4');
-INSERT INTO "trail" VALUES(13,1,'2026-11-24 21:00:00.000000','Ada','needle.measured','abababababababab','{"end_x": 90.0, "end_y": 40.0, "length_um": 17.08800749063506, "needle": 1, "start_x": 10.0, "start_y": 10.0, "um_per_px": 0.2}','4ba84bc2fd1e402a5d59a8b333214530e447d47ef61579415ada4502bd1a66c4','085336f12828ad65a5fbe19527db8b25e4a2a4680fca11112d27fafa803edc7c');
-INSERT INTO "trail" VALUES(14,1,'2026-11-24 21:00:00.000000','Ada','rollout.started','20261102-cafebabe','{"absent_minutes": 10.0, "attempt": 1, "first": ["PC"], "metrics": {"decision": {"signatures": [{"at": "2026-11-24T21:00:00+00:00", "by": "Ada", "reason": "in rings", "shown": {}}]}, "n": 80}, "previous": "20261101-0badcafe", "reason": "in rings", "rollout": 1, "share": 0.1, "step": 1, "tolerance": 0.01, "wait_minutes": 60.0}','085336f12828ad65a5fbe19527db8b25e4a2a4680fca11112d27fafa803edc7c','81896dec5699c0cc4b69edcd1f36bc4644cbf7b38a3e72cd8b4aad2ad65149c6');
+INSERT INTO "trail" VALUES(9,1,'2026-11-24 21:00:00.000000','Ada','account.added','Ada','{"kind": "person", "role": "lead", "secret": "6c615476fa21a2e0b2dad93f7b12790b75bc421d0a33e2ab93fb53d7fd48f958"}','e6891be19277107e995dd03062321511a8ef61c2cccc71dfc94a3ec58592a964','91db4d0236091dae7bc9b3735dbf19083c4c2cafe970a86587bdeed26b5db2e5');
+INSERT INTO "trail" VALUES(10,1,'2026-11-24 21:00:00.000000','Ada','login.began','web','{"login": "fb55fcb32598e81645151e448281f308d3cba82be5955b37d8b5c8f4a44a5772"}','91db4d0236091dae7bc9b3735dbf19083c4c2cafe970a86587bdeed26b5db2e5','284d4896d508a14b1a2b61229065b5641a73234cd8d6adfa93fdba8e200de550');
+INSERT INTO "trail" VALUES(11,1,'2026-11-24 21:00:00.000000','Ada','campaign.planned','spring','{"images": 1, "raters": 1, "seed": 1}','284d4896d508a14b1a2b61229065b5641a73234cd8d6adfa93fdba8e200de550','ee31081405d8c6e38f292f0ab9ab862660666945bd3699364fd971727156a417');
+INSERT INTO "trail" VALUES(12,1,'2026-11-24 21:00:00.000000','Ada','campaign.opened','spring','{}','ee31081405d8c6e38f292f0ab9ab862660666945bd3699364fd971727156a417','af4e21686d1dbce8e336e90750b7224793fce4a23bcec9e7ba7520dd6992e49f');
+INSERT INTO "trail" VALUES(13,1,'2026-11-24 21:00:00.000000','Ada','needle.measured','abababababababab','{"end_x": 90.0, "end_y": 40.0, "length_um": 17.08800749063506, "needle": 1, "start_x": 10.0, "start_y": 10.0, "um_per_px": 0.2}','af4e21686d1dbce8e336e90750b7224793fce4a23bcec9e7ba7520dd6992e49f','8a0aa453cb571564dedb0a290ec0a58e88feaa224896d8e7bc465ba7d53e7f0c');
+INSERT INTO "trail" VALUES(14,1,'2026-11-24 21:00:00.000000','Ada','rollout.started','20261102-cafebabe','{"absent_minutes": 10.0, "attempt": 1, "first": ["PC"], "metrics": {"decision": {"signatures": [{"at": "2026-11-24T21:00:00+00:00", "by": "Ada", "reason": "in rings", "shown": {}}]}, "n": 80}, "previous": "20261101-0badcafe", "reason": "in rings", "rollout": 1, "share": 0.1, "step": 1, "tolerance": 0.01, "wait_minutes": 60.0}','8a0aa453cb571564dedb0a290ec0a58e88feaa224896d8e7bc465ba7d53e7f0c','f049491f8bde89c4a7c083858cf51c5ea7898c4233bc2feb0095e9cf686c118d');
 CREATE TABLE trail_coverage (
 	id INTEGER NOT NULL, 
 	name VARCHAR NOT NULL, 
@@ -689,39 +689,39 @@ CREATE TABLE trail_coverage (
 	CONSTRAINT pk_trail_coverage PRIMARY KEY (id), 
 	CONSTRAINT uq_trail_coverage_name UNIQUE (name)
 );
-INSERT INTO "trail_coverage" VALUES(1,'order',0,'2026-12-01 12:45:08.389913');
-INSERT INTO "trail_coverage" VALUES(2,'record',0,'2026-12-01 12:45:08.389913');
-INSERT INTO "trail_coverage" VALUES(3,'promotion',0,'2026-12-01 12:45:08.389913');
-INSERT INTO "trail_coverage" VALUES(4,'night',0,'2026-12-01 12:45:08.389913');
-INSERT INTO "trail_coverage" VALUES(5,'account',0,'2026-12-01 12:45:08.389913');
-INSERT INTO "trail_coverage" VALUES(6,'result',0,'2026-12-01 12:45:08.389913');
-INSERT INTO "trail_coverage" VALUES(7,'preparation',0,'2026-12-01 12:45:08.389913');
-INSERT INTO "trail_coverage" VALUES(8,'same_place',0,'2026-12-01 12:45:08.389913');
-INSERT INTO "trail_coverage" VALUES(9,'order_claim',0,'2026-12-01 12:45:08.389913');
+INSERT INTO "trail_coverage" VALUES(1,'order',0,'2026-12-01 12:51:24.080882');
+INSERT INTO "trail_coverage" VALUES(2,'record',0,'2026-12-01 12:51:24.080882');
+INSERT INTO "trail_coverage" VALUES(3,'promotion',0,'2026-12-01 12:51:24.080882');
+INSERT INTO "trail_coverage" VALUES(4,'night',0,'2026-12-01 12:51:24.080882');
+INSERT INTO "trail_coverage" VALUES(5,'account',0,'2026-12-01 12:51:24.080882');
+INSERT INTO "trail_coverage" VALUES(6,'result',0,'2026-12-01 12:51:24.080882');
+INSERT INTO "trail_coverage" VALUES(7,'preparation',0,'2026-12-01 12:51:24.080882');
+INSERT INTO "trail_coverage" VALUES(8,'same_place',0,'2026-12-01 12:51:24.080882');
+INSERT INTO "trail_coverage" VALUES(9,'order_claim',0,'2026-12-01 12:51:24.080882');
 CREATE UNIQUE INDEX uq_order_site_id_key ON "order" (site_id, "key");
 CREATE INDEX ix_record_subject ON record (site_id, kind, subject, id);
 CREATE INDEX ix_trail_at ON trail (at);
 CREATE UNIQUE INDEX uq_rollout_running ON rollout (site_id) WHERE state = 'running';
-CREATE INDEX ix_content_duplicate_of ON content (duplicate_of) WHERE duplicate_of IS NOT NULL;
-CREATE UNIQUE INDEX uq_content_sha256_not_duplicate ON content (sha256, site_id) WHERE state != 'duplicate' AND sha256 IS NOT NULL;
+CREATE INDEX ix_content_site_id_state_id ON content (site_id, state, id);
 CREATE INDEX ix_content_source_id ON content (source_id);
 CREATE INDEX ix_content_previous_id ON content (previous_id) WHERE previous_id IS NOT NULL;
+CREATE INDEX ix_content_duplicate_of ON content (duplicate_of) WHERE duplicate_of IS NOT NULL;
 CREATE INDEX ix_content_due ON content (site_id, lane, due_at) WHERE due_at IS NOT NULL;
-CREATE INDEX ix_content_site_id_state_id ON content (site_id, state, id);
+CREATE UNIQUE INDEX uq_content_sha256_not_duplicate ON content (sha256, site_id) WHERE state != 'duplicate' AND sha256 IS NOT NULL;
 CREATE INDEX ix_specimen_order_id ON specimen (order_id);
 CREATE INDEX ix_statement_site_id ON statement (site_id);
 CREATE INDEX ix_login_account_id ON login (account_id);
 CREATE INDEX ix_job_name ON job (name);
-CREATE INDEX ix_path_mtime_ns ON path (mtime_ns);
-CREATE UNIQUE INDEX uq_path_current ON path (source_id, relative) WHERE replaced_at IS NULL;
 CREATE INDEX ix_path_content_id ON path (content_id);
+CREATE UNIQUE INDEX uq_path_current ON path (source_id, relative) WHERE replaced_at IS NULL;
+CREATE INDEX ix_path_mtime_ns ON path (mtime_ns);
 CREATE INDEX ix_micrograph_unassigned ON micrograph (site_id, id) WHERE unassigned != '';
-CREATE INDEX ix_micrograph_site_id_order ON micrograph (site_id, "order");
 CREATE INDEX ix_micrograph_content_id ON micrograph (content_id);
+CREATE INDEX ix_micrograph_site_id_order ON micrograph (site_id, "order");
 CREATE INDEX ix_micrograph_specimen_id ON micrograph (specimen_id);
 CREATE UNIQUE INDEX uq_result_current ON result (micrograph_id) WHERE current IS 1;
-CREATE INDEX ix_result_night ON result (site_id, done_at) WHERE current IS 1 AND origin = 'watch';
 CREATE INDEX ix_result_queue ON result (site_id, review_rank, done_at) WHERE review_rank IS NOT NULL;
+CREATE INDEX ix_result_night ON result (site_id, done_at) WHERE current IS 1 AND origin = 'watch';
 CREATE INDEX ix_campaign_image_micrograph_id ON campaign_image (micrograph_id);
 CREATE INDEX ix_needle_measurement_micrograph_id ON needle_measurement (micrograph_id);
 CREATE INDEX ix_place_site_id ON place (site_id, micrograph_id);

@@ -9,7 +9,9 @@ from hypothesis import HealthCheck, given, settings
 from lab import NEXT_DAY as NOW
 from lab import Lab, desk_of
 
+from agent import auth
 from agent.web import Inbox, create_app
+from agent.web.access import NEEDED
 
 schemathesis = pytest.importorskip("schemathesis", reason="no schemathesis")
 checks = pytest.importorskip("schemathesis.specs.openapi.checks")
@@ -65,3 +67,42 @@ def test_and_so_is_what_is_sent_about_what_is_there(lab, operations, mode):
     assert len(about) == 6
     for operation in about:
         hold_to_the_document(operation, mode, public_id=there.id, number="4711")
+
+
+@pytest.fixture(scope="module")
+def roles(tmp_path_factory):
+    """A lab with a program of each role; role → its token, and the operations of its API."""
+    lab = Lab(tmp_path_factory.mktemp("roles") / "data")
+    lab.take("G8", reasons=("strange",), order="4711", specimen="1")
+    for role in auth.ROLES:
+        hashed = auth.hash_token(f"token of {role}")
+        lab.store.accounts.add(role, kind="program", role=role, hashed=hashed, by="x", at=NOW)
+    inbox = Inbox(lab.folder / "inbox", lab.store, now=lambda: NOW)
+    app = create_app(dataclasses.replace(desk_of(lab), inbox=inbox), hosts=["testserver"])
+    headers = {"Authorization": "Bearer token of admin"}
+    document = schemathesis.openapi.from_asgi("/api/v1/openapi.json", app, headers=headers)
+    yield [found.ok() for found in document.get_all_operations()]
+    lab.store.close()
+
+
+def hold_to_the_role(operation, role) -> None:
+    """Send many requests with the token of a role; it is refused where its route needs another."""
+    documented = {route.replace(":path}", "}"): need for route, need in NEEDED.items()}
+    may = auth.may(role, documented[f"{operation.method.upper()} {operation.path}"])
+
+    @settings(max_examples=20, deadline=None, suppress_health_check=list(HealthCheck))
+    @given(case=operation.as_strategy())
+    def sent(case):
+        answer = case.call(headers={"Authorization": f"Bearer token of {role}"})
+
+        assert answer.status_code < 500 or answer.status_code == 503
+        if not may:
+            assert answer.status_code in (400, 403, 413), answer.text
+
+    sent()
+
+
+@pytest.mark.parametrize("role", auth.ROLES)
+def test_each_role_is_answered_and_refused_by_what_its_route_needs(roles, role):
+    for operation in roles:
+        hold_to_the_role(operation, role)
