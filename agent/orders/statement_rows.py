@@ -135,4 +135,4 @@ def _was_changed(store: Store, assessed: Assessed, frozen: FrozenStatement) -> b
         ):
             return True
     views = (store.results.find(public_id) for public_id in ids)
-    return any(view is not None and view.done_at > frozen.at for view in views)
+    return any(view is not None and view.result.done_at > frozen.at for view in views)

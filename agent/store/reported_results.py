@@ -41,7 +41,8 @@ def find_differences(session: Session, what: str, facts: str) -> Iterator[str]:
         known = _results_of(session, batch)
         for public_id in batch:
             reported = by_id[public_id]
-            was = tuple(reported.get(name) for name in REPORTED)
+            stated = reported | (reported.get("result") or {})  # an answer is nested in its field
+            was = tuple(stated.get(name) for name in REPORTED)
             rows = known.get(public_id, set())
             if was not in rows:
                 now = " or ".join(map(str, sorted(rows, key=str))) or "nothing"
