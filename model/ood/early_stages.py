@@ -1,4 +1,4 @@
-"""Compute the first three stages of the frozen network in strips of rows.
+"""Compute the first three stages of the frozen network, and join two of them, in strips of rows.
 
 The memory of a pass is that of its expanded channels, 200 MB per million pixels. In strips it does
 not grow with the frame, and the maps are those of the whole frame bit for bit, as a strip includes
@@ -8,12 +8,12 @@ the rows next to it that its maps depend on.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
 
 from model.block_statistics import map_values
-from model.networks.architecture import IMAGENET_MEAN, IMAGENET_STD
+from model.networks.architecture import IMAGENET_MEAN, IMAGENET_STD, STRIDES
 from model.ood.part_runners import build_borrowing_runner
 
 if TYPE_CHECKING:
@@ -29,6 +29,13 @@ if TYPE_CHECKING:
         [Sequence[NDArray[np.generic]]], AbstractContextManager[list[NDArray[np.float32]]]
     ]
     """Takes the inputs of a network; its maps are valid within the context."""
+
+
+JOINED: Final = 1
+"""Layer that is joined with the next one."""
+
+_HALO_PX, _GRAIN_PX = (16, 16), 16
+_STRIP_PX = 1_600_000
 
 
 class EarlyStages:
@@ -69,6 +76,32 @@ class EarlyStages:
             taken = outputs[-1]
             maps += outputs[: part.maps]
         return maps
+
+
+class MapJoiner:
+    """Joins two maps on the grid of the coarser one, in strips of rows.
+
+    Args:
+        backbone: The network of the maps.
+        engine: Their engine.
+    """
+
+    def __init__(self, backbone: FrozenBackbone, engine: Engine) -> None:
+        self._run = build_borrowing_runner(backbone, "join", engine)
+
+    def join(self, maps: Sequence[NDArray[np.float32]]) -> NDArray[np.float16]:
+        """Join the maps of a frame.
+
+        Args:
+            maps: Per layer (c, rows, columns) float32.
+
+        Returns:
+            (rows, columns, c) float16.
+        """
+        rows, columns = (side * STRIDES[JOINED] for side in maps[JOINED].shape[1:])
+        strips = Strips(self._run, (rows, columns), _HALO_PX, _STRIP_PX, _GRAIN_PX)
+        (joined,) = strips.compute((maps[JOINED], maps[JOINED + 1]), axis=0)
+        return joined.astype(np.float16, copy=False)
 
 
 class _Strip(NamedTuple):

@@ -12,12 +12,10 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    Moments = tuple[NDArray[np.float32], ...]  # per layer
-
 PLACES: Final = ("fine", "broad", "tone", "patch", "shade")
 """Looks that score cells, and so locate what is unusual."""
 
-VERSION = 3
+VERSION = 4
 """Raise it when the same field and network would give other features."""
 
 
@@ -51,8 +49,7 @@ class OodFeatures:
 
     Args:
         whole: Per layer (2c,) float32: mean and standard deviation of each channel over steel.
-        windows: Per layer of `WINDOW_LAYERS` (w, 2c) float32: the same inside each window with
-            steel.
+        windows: From `describe_windows`.
         fine: Cells of 4 µm.
         broad: Cells of 8 µm.
         tone: Cells of 2 µm without a network: brightness and colour only.
@@ -63,12 +60,10 @@ class OodFeatures:
             another as its tiles are on average: the mean of a field of two structures resembles
             neither.
         area_px: Area of steel in pixels of the frame.
-        extent: Rows and columns of the frame that show the field.
-        pieces: `whole` of each piece that a larger field was cut into, () if it was not.
     """
 
     whole: tuple[NDArray[np.float32], ...]
-    windows: tuple[NDArray[np.float32], ...]
+    windows: CellFeatures
     fine: CellFeatures
     broad: CellFeatures
     tone: CellFeatures
@@ -77,20 +72,17 @@ class OodFeatures:
     embedding: NDArray[np.float32]
     blocks: NDArray[np.float32]
     area_px: float = 0.0
-    extent: tuple[int, int] = (0, 0)
-    pieces: tuple[Moments, ...] = ()
 
 
 def to_arrays(features: OodFeatures) -> dict[str, NDArray[np.generic]]:
     """Return the features of a field that was not cut into pieces, arrays by name."""
     arrays: dict[str, NDArray[np.generic]] = {
-        "frame": np.array([features.area_px, *features.extent], np.float64),
+        "frame": np.array([features.area_px], np.float64),
         "embedding": features.embedding,
         "blocks": features.blocks,
     }
-    for name, layers in (("whole", features.whole), ("windows", features.windows)):
-        arrays |= {f"{name}.{index}": layer for index, layer in enumerate(layers)}
-    for place in PLACES:
+    arrays |= {f"whole.{index}": layer for index, layer in enumerate(features.whole)}
+    for place in ("windows", *PLACES):
         cells: CellFeatures = getattr(features, place)
         um2 = np.nan if cells.um2 is None else cells.um2
         arrays[f"{place}.features"], arrays[f"{place}.steel"] = cells.features, cells.steel
@@ -100,10 +92,10 @@ def to_arrays(features: OodFeatures) -> dict[str, NDArray[np.generic]]:
 
 def from_arrays(arrays: Mapping[str, NDArray[np.generic]]) -> OodFeatures:
     """Return the features of a field from what `to_arrays` returned."""
-    area_px, rows, columns = arrays["frame"].tolist()
+    (area_px,) = arrays["frame"].tolist()
     return OodFeatures(
-        _load_layers(arrays, "whole"),
-        _load_layers(arrays, "windows"),
+        _load_whole(arrays),
+        _load_cells(arrays, "windows"),
         fine=_load_cells(arrays, "fine"),
         broad=_load_cells(arrays, "broad"),
         tone=_load_cells(arrays, "tone"),
@@ -112,15 +104,12 @@ def from_arrays(arrays: Mapping[str, NDArray[np.generic]]) -> OodFeatures:
         embedding=np.asarray(arrays["embedding"], np.float32),
         blocks=np.asarray(arrays["blocks"], np.float32),
         area_px=area_px,
-        extent=(int(rows), int(columns)),
     )
 
 
-def _load_layers(
-    arrays: Mapping[str, NDArray[np.generic]], name: str
-) -> tuple[NDArray[np.float32], ...]:
-    count = sum(key.startswith(f"{name}.") for key in arrays)
-    return tuple(np.asarray(arrays[f"{name}.{index}"], np.float32) for index in range(count))
+def _load_whole(arrays: Mapping[str, NDArray[np.generic]]) -> tuple[NDArray[np.float32], ...]:
+    count = sum(key.startswith("whole.") for key in arrays)
+    return tuple(np.asarray(arrays[f"whole.{index}"], np.float32) for index in range(count))
 
 
 def _load_cells(arrays: Mapping[str, NDArray[np.generic]], place: str) -> CellFeatures:

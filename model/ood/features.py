@@ -2,41 +2,37 @@
 
 from __future__ import annotations
 
-import math
-from collections import defaultdict
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from model.block_statistics import split_into_blocks, sum_neighbours
-from model.framing import Field
 from model.image_quality import measure_frame
 from model.networks.architecture import STRIDES
 from model.networks.field_embedding import STAGE_3_MEAN, FieldEmbedding
+from model.ood.early_stages import JOINED
 from model.ood.feature_arrays import CellFeatures, OodFeatures
 from model.ood.frozen_pass import TILE_CELLS, UM_PER_PX, build_frozen_pass, spread_starts
 from model.ood.intensity import TONE_PX, intensity_features
 from model.ood.mahalanobis import normalize_rows
-from model.ood.map_joiner import JOINED
 from model.products import MapStatistics, describe_map, round_to_half
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
     from numpy.typing import NDArray
 
-    from model.framing import Frame
+    from model.framing import Field, Frame
     from model.ood.frozen_pass import FieldMaps, FrozenPass
     from model.ood.part_runners import FrozenBackbone
 
     Moments = tuple[NDArray[np.float32], ...]  # per layer
 
-WINDOW_PX = 320
-"""Side of a window: 80 µm. Windows overlap by half at least."""
+WINDOW_PX = 128
+"""Side of a window: 32 µm. Windows overlap by half. MEASURED, places of 5, 10, 20 % of a field:
+AUROC 0.87, 0.94, 0.96 with stage 4 in windows of 192 px, 0.91, 0.95, 0.97 with both in 128 px."""
 
-WINDOW_LAYERS = (3,)
-"""Layers that windows are scored in; only the coarsest detects what fills part of a window."""
+WINDOW_LAYERS = (2, 3)
+"""Layers whose means describe a window."""
 
 FINE, BROAD = JOINED + 1, 3
 """Layers whose cells are scored one by one: `FINE`, joined with the one before it, and `BROAD`."""
@@ -55,19 +51,6 @@ ferrite 0.96 detected against 0.71 by single cells, a grey stain 0.71 against 0.
 
 _MIN_STEEL = 0.7
 """Share of a patch that must be steel away from any edge."""
-
-
-@dataclass(frozen=True, slots=True)
-class SizeLimits:
-    """Size of the reference fields.
-
-    Args:
-        largest_px: Area in pixels of the frame above which a field is cut into pieces.
-        piece: (rows, columns) of a piece.
-    """
-
-    largest_px: float
-    piece: tuple[int, int]
 
 
 class OodFeatureExtractor:
@@ -91,9 +74,9 @@ class OodFeatureExtractor:
         """What the features of a field with a scale depend on besides the field."""
         return f"{self.frozen_pass.made_by} {self.embedding.name}"
 
-    def extract(self, field: Field, limits: SizeLimits | None = None) -> OodFeatures:
+    def extract(self, field: Field) -> OodFeatures:
         """Run the network over one field and describe it; see `describe`."""
-        return self.describe(field, self.frozen_pass.run(field), limits)
+        return self.describe(field, self.frozen_pass.run(field))
 
     def measure_quality(self, field: Field, seen: FieldMaps | None = None) -> dict[str, float]:
         """Measure the image quality of a field, on the frame of the pass.
@@ -106,24 +89,20 @@ class OodFeatureExtractor:
         grey = seen.grey if seen else None
         return measure_frame(frame, UM_PER_PX, grey)
 
-    def describe(
-        self, field: Field, seen: FieldMaps, limits: SizeLimits | None = None
-    ) -> OodFeatures:
+    def describe(self, field: Field, seen: FieldMaps) -> OodFeatures:
         """Return the features of one field; padding and pixels without steel have weight 0.
 
         Args:
             field: The field.
             seen: Its maps, from `FrozenPass.run`.
-            limits: A larger field's whole and windows are described in pieces of this size unless
-                tiles are smaller, since features near an edge differ: a field with less edge would
-                be unusual by that alone.
         """
         frame, weights = seen.frame, seen.weights
         area_px = float(np.count_nonzero(frame.valid) or np.prod(frame.extent))
-        whole, windows = _describe_whole_and_windows(seen)
-        um2 = None
-        if field.um_per_px is not None:
-            um2 = (field.um_per_px if self.frozen_pass.is_native else UM_PER_PX) ** 2
+        whole = _describe_whole(seen)
+        um_per_px = field.um_per_px
+        if um_per_px is not None and not self.frozen_pass.is_native:
+            um_per_px = UM_PER_PX
+        um2 = um_per_px and um_per_px**2
         margin = FINE_MARGIN_PX // STRIDES[FINE]
         joined = self.frozen_pass.joiner.join(seen.maps)
         fine = _build_cells(joined, frame, weights[FINE], um2, margin)
@@ -134,16 +113,9 @@ class OodFeatureExtractor:
         broad = _build_cells(coarsest, frame, weights[BROAD], um2, BROAD_MARGIN)
         blocks = _describe_blocks(seen, broad)
         broad = _select_inner(broad, seen)
-        pieces: tuple[Moments, ...] = ()
-        if (
-            limits is not None
-            and area_px > limits.largest_px
-            and min(limits.piece) < TILE_CELLS * STRIDES[BROAD]
-        ):
-            pieces, windows, blocks = self._describe_pieces(frame, limits.piece)
         return OodFeatures(
             whole,
-            windows,
+            describe_windows(seen, um_per_px),
             fine=fine,
             broad=broad,
             tone=tone,
@@ -152,41 +124,7 @@ class OodFeatureExtractor:
             embedding=self.embedding.join(dict(enumerate(map(MapStatistics.from_moments, whole)))),
             blocks=blocks,
             area_px=area_px,
-            extent=frame.extent,
-            pieces=pieces,
         )
-
-    def _describe_pieces(
-        self, frame: Frame, size: tuple[int, int]
-    ) -> tuple[tuple[Moments, ...], Moments, NDArray[np.float32]]:
-        """Return the moments of every piece, all their windows and all their blocks."""
-        wholes, windows, blocks = [], [], []
-        for piece in self._iter_pieces(frame, size):
-            seen = self.frozen_pass.run_frame(piece)
-            whole, own_windows = _describe_whole_and_windows(seen)
-            coarsest = np.moveaxis(seen.maps[BROAD], 0, 2)
-            broad = _build_cells(coarsest, piece, seen.weights[BROAD], None, BROAD_MARGIN)
-            wholes.append(whole)
-            windows.append(own_windows)
-            blocks.append(_describe_blocks(seen, broad))
-        return (
-            tuple(wholes),
-            tuple(np.concatenate(layer) for layer in zip(*windows, strict=True)),
-            np.concatenate(blocks),
-        )
-
-    def _iter_pieces(self, frame: Frame, size: tuple[int, int]) -> Iterator[Frame]:
-        """Yield pieces that cover a frame; at least half of a piece is steel, where any is."""
-        rows, columns = (
-            spread_starts(length, side) for length, side in zip(frame.extent, size, strict=True)
-        )
-        height, width = (min(a, b) for a, b in zip(frame.extent, size, strict=True))
-        parts = [np.s_[y : y + height, x : x + width] for y in rows for x in columns]
-        shares = [float(frame.valid[part].mean()) for part in parts]
-        for part, share in zip(parts, shares, strict=True):
-            if share >= min(0.5, max(shares)):
-                piece = Field(frame.pixels[part], frame.valid[part], UM_PER_PX)
-                yield self.frozen_pass.framing.frames(piece)[0]
 
 
 def _select_inner(broad: CellFeatures, seen: FieldMaps) -> CellFeatures:
@@ -201,66 +139,63 @@ def _describe_blocks(seen: FieldMaps, broad: CellFeatures) -> NDArray[np.float32
     return describe_blocks(broad, TILE_CELLS, seen.weights[BROAD].shape)
 
 
-def _describe_whole_and_windows(seen: FieldMaps) -> tuple[Moments, Moments]:
-    """Return the moments of a frame per layer, and those of its windows with steel."""
-    whole = tuple(
+def _describe_whole(seen: FieldMaps) -> Moments:
+    """Return the moments of a frame per layer."""
+    return tuple(
         describe_map(features, weights).moments
         for features, weights in zip(seen.maps, seen.weights, strict=True)
     )
-    boxes = list_windows(seen.frame.extent, WINDOW_PX)
-    windows = [
-        _window_moments(seen.maps[layer], seen.weights[layer], STRIDES[layer], boxes)
-        for layer in WINDOW_LAYERS
-    ]
-    has_steel = np.logical_and.reduce([filled for _, filled in windows])
-    has_steel = has_steel if has_steel.any() else np.ones_like(has_steel)
-    return whole, tuple(moments[has_steel] for moments, _ in windows)
 
 
-def list_windows(extent: tuple[int, int], side: int) -> list[tuple[int, int, int, int]]:
-    """Return windows that cover a field and overlap by at least half a side.
+def describe_windows(seen: FieldMaps, um_per_px: float | None = None) -> CellFeatures:
+    """Return the mean of stages 3 and 4 in windows of 2 × 2 cells, each stage at unit length.
 
     Args:
-        extent: (rows, columns) of the field, px.
-        side: Side of a window, px.
+        seen: Maps of a field.
+        um_per_px: Pixel size of the frame in µm, or None without a scale.
 
     Returns:
-        Boxes (x0, y0, x1, y1), x1/y1 exclusive.
+        Cells of half a window's side; the features of each are those of the window that starts
+        there, and `steel` is where half of a window, or as much as of the fullest one, is steel.
     """
-    rows, columns = (_window_starts(length, side) for length in extent)
-    height, width = min(side, extent[0]), min(side, extent[1])
-    return [(x, y, x + width, y + height) for y in rows for x in columns]
+    shares = _sum_windows(seen.weights[WINDOW_LAYERS[0]][None], seen, WINDOW_LAYERS[0])[0]
+    filled = shares >= min(0.5 * float(shares.max()), 0.5 * (WINDOW_PX // STRIDES[2]) ** 2)
+    parts = []
+    for layer in WINDOW_LAYERS:
+        weights = seen.weights[layer][None]
+        total = _sum_windows(seen.maps[layer] * weights, seen, layer)
+        mean = total / np.maximum(_sum_windows(weights, seen, layer), 1e-6)
+        parts.append(normalize_rows(np.moveaxis(mean, 0, 2)))
+    frame = seen.frame
+    zoom = (frame.box[2] - frame.box[0]) / frame.extent[1]
+    side_px = WINDOW_PX // 2
+    return CellFeatures(
+        np.concatenate(parts, axis=2).astype(np.float16),
+        filled,
+        side_px * zoom,
+        um_per_px and (um_per_px * side_px) ** 2,
+        frame.box[:2],
+    )
 
 
-def _window_starts(length: int, side: int) -> list[int]:
-    if length <= side:
-        return [0]
-    count = math.ceil((length - side) / (side / 2)) + 1
-    return [round(start) for start in np.linspace(0, length - side, count)]
-
-
-def _window_moments(
-    features: NDArray[np.float32],
-    weights: NDArray[np.float32],
-    stride: int,
-    boxes: Sequence[tuple[int, int, int, int]],
-) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-    """Return each window's moments, (w, 2c), and whether half of it is steel, (w,)."""
-    by_shape: dict[tuple[int, int], list[tuple[int, tuple[slice, slice]]]] = defaultdict(list)
-    for index, (x0, y0, x1, y1) in enumerate(boxes):
-        window = np.s_[y0 // stride : -(-y1 // stride), x0 // stride : -(-x1 // stride)]
-        by_shape[weights[window].shape].append((index, window))
-    moments = np.empty((len(boxes), 2 * len(features)), np.float32)
-    has_steel = np.empty(len(boxes), np.bool_)
-    for alike in by_shape.values():
-        indices = [index for index, _ in alike]
-        inside = np.stack([weights[window].ravel() for _, window in alike])  # (w, cells)
-        has_steel[indices] = inside.mean(axis=1) >= 0.5  # noqa: PLR2004 - half
-        cells = np.stack([features[(slice(None), *window)] for _, window in alike])
-        cells = cells.reshape(*cells.shape[:2], -1)
-        pairs = zip(cells[:, :, None], inside[:, None] + 1e-6, strict=True)
-        moments[indices] = np.stack([describe_map(*pair).moments for pair in pairs])
-    return moments, has_steel
+def _sum_windows(features: NDArray[np.float32], seen: FieldMaps, layer: int) -> NDArray[np.float32]:
+    """Return the sum over each window of a map, (c, rows, columns)."""
+    side = WINDOW_PX // 2 // STRIDES[layer]
+    steps = [max(2, -(-length // (WINDOW_PX // 2))) for length in seen.frame.extent]
+    rows, columns = (count * side for count in steps)
+    inside = features[:, :rows, :columns]
+    missing = (rows - inside.shape[1], columns - inside.shape[2])
+    if any(missing):
+        inside = np.pad(inside, ((0, 0), (0, missing[0]), (0, missing[1])))
+    # Slice by slice: NumPy's sum over an axis takes three times as long.
+    by_row = inside[:, ::side].copy()
+    for row in range(1, side):
+        by_row += inside[:, row::side]
+    sums = by_row[:, :, ::side].copy()
+    for column in range(1, side):
+        sums += by_row[:, :, column::side]
+    tall = sums[:, :-1] + sums[:, 1:]
+    return np.asarray(tall[:, :, :-1] + tall[:, :, 1:], np.float32)
 
 
 def _build_cells(

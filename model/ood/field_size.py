@@ -1,10 +1,10 @@
-"""Correct OOD scores for the area of a field.
+"""Correct the looks of cells for the area of a field.
 
-The farthest cells and windows of a field are farther, the larger it is, and the average over a
-small field is noisier. How much is measured on the reference fields: on a quarter of each by its
-own pass through the network, on larger fields by what the farthest places of a whole field exceed
-those of its quarters (a lower bound: a field is alike in itself) and of a pool of fields those of
-one (an upper bound: fields differ), of which the mean counts.
+The farthest cells of a field are farther, the larger it is. How much is measured on the reference
+fields: on a quarter of each by its own pass through the network, on larger fields by what the
+farthest places of a whole field exceed those of its quarters (a lower bound: a field is alike in
+itself) and of a pool of fields those of one (an upper bound: fields differ), of which the mean
+counts.
 """
 
 from __future__ import annotations
@@ -16,11 +16,10 @@ import numpy as np
 
 from model.framing import Field
 from model.ood.feature_arrays import PLACES
-from model.ood.features import SizeLimits
 from model.ood.mahalanobis import TOPS, log_top_mean
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -41,55 +40,39 @@ _LEAST_VALID = 0.5
 
 @dataclass(frozen=True, slots=True)
 class SizeCorrection:
-    """Mean change of every look's raw score with the area of a field.
+    """Mean change of the log distance of the farthest cells with the area of a field.
 
     Args:
-        growth: (4, looks) float64, at `LEVELS`; 0 at the area of a reference field.
+        growth: (4, places) float64, at `LEVELS`; 0 at the area of a reference field.
         area_px: Median area of the reference fields, pixels of the frame.
         smallest_px: Area of the smallest reference field.
         largest_px: Area of the largest one.
-        piece: Median (rows, columns) of the reference fields in pixels of the frame.
     """
 
     growth: NDArray[np.float64]
     area_px: float
     smallest_px: float
     largest_px: float
-    piece: tuple[int, int]
 
     @classmethod
     def load(cls, growth: NDArray[np.float64], facts: Mapping[str, Any]) -> Self:
         """Load a correction from its tensor and its facts in a bundle."""
-        rows, columns = facts["piece"]
-        return cls(
-            growth,
-            facts["area_px"],
-            facts["smallest_px"],
-            facts["largest_px"],
-            (int(rows), int(columns)),
-        )
+        return cls(growth, facts["area_px"], facts["smallest_px"], facts["largest_px"])
 
     @classmethod
-    def fit(
-        cls,
-        measured: Sequence[Distances],
-        pieces: Mapping[int, Distances],
-        raw_scores: Callable[[Distances], NDArray[np.float64]],
-    ) -> Self:
+    def fit(cls, measured: Sequence[Distances], pieces: Mapping[int, Distances]) -> Self:
         """Fit the correction to the distances of the reference fields.
 
         Args:
             measured: Distances of each reference field, from a model not fitted on it.
             pieces: Index → distances of that field's middle quarter, from the same model.
-            raw_scores: Distances → (looks,), the look "whole" first and "window" second.
         """
         areas = [distances.area_px for distances in measured]
-        growth = np.zeros((len(LEVELS), 2 + len(PLACES)))
+        growth = np.zeros((len(LEVELS), len(PLACES)))
         if pieces:
-            changes = [raw_scores(pieces[i]) - raw_scores(measured[i]) for i in sorted(pieces)]
+            changes = [pieces[i].tops - measured[i].tops for i in sorted(pieces)]
             growth[0] = np.mean(changes, axis=0)
         within = np.mean([_growth_over_quarters(distances) for distances in measured], axis=0)
-        windows = np.array([raw_scores(distances)[1] for distances in measured])
         for level in (1, 2):
             pools = _draw_pools(measured, 4**level)
             pooled = np.mean(
@@ -99,23 +82,16 @@ class SizeCorrection:
                 ],
                 axis=0,
             )
-            growth[1 + level, 1] = np.mean([windows[pool].max() for pool in pools]) - windows.mean()
-            growth[1 + level, 2:] = np.maximum((level * within + pooled) / 2, growth[level, 2:])
-        rows, columns = np.median([distances.extent for distances in measured], axis=0)
+            growth[1 + level] = np.maximum((level * within + pooled) / 2, growth[level])
         return cls(
             growth,
             float(np.median(areas)),
             float(min(areas)),
             float(max(areas)),
-            (int(rows), int(columns)),
         )
 
-    def limits(self) -> SizeLimits:
-        """Return the size above which a field is judged in pieces."""
-        return SizeLimits(_NOTED_FROM * self.largest_px, self.piece)
-
     def compute_shift(self, area_px: float) -> NDArray[np.float64]:
-        """Return what the raw scores of a field exceed those of a reference field, (looks,).
+        """Return what the looks of a field exceed those of a reference field, (places,).
 
         Beyond a quarter and 16 times the area the outermost change goes on.
         """

@@ -16,27 +16,16 @@ from model.errors import TrainingError
 from model.image_quality import DefectLimits
 from model.networks.backbones import frozen_lite0
 from model.ood import conformal
-from model.ood.detector import FORM, OodDetector
+from model.ood.detector import FORM, OodDetector, ReferenceImages
 from model.ood.feature_arrays import PLACES
-from model.ood.features import WINDOW_LAYERS, build_ood_extractor
-from model.ood.field_distance import (
-    NATIVE_WEIGHT,
-    FieldDistance,
-    ReferenceFields,
-    compute_held_out_distances,
-)
+from model.ood.features import build_ood_extractor
+from model.ood.field_distance import NATIVE, ONE_SCALE, FieldDistance, ReferenceFields
 from model.ood.field_size import MEASURED_PIECES
-from model.ood.mahalanobis import (
-    WHOLE_LAYERS,
-    Moments,
-    OodModels,
-    Textures,
-    TiedGaussians,
-    normalize_rows,
-)
+from model.ood.mahalanobis import Moments, Textures, compute_distances, normalize_rows
 from model.ood.outliers import find_outliers, format_outliers
 from model.ood.reference_features import ReferenceFeatures
 from model.ood.score_normalization import ScoreNormalizer
+from model.ood.window_memory import map_distances
 from model.progress import Progress
 
 if TYPE_CHECKING:
@@ -49,9 +38,6 @@ if TYPE_CHECKING:
     from model.networks.backbones import Backbone
     from model.ood.feature_arrays import OodFeatures
     from model.ood.mahalanobis import Distances
-
-_OWN_MEAN_FROM = 10
-"""Codes with fewer images share the mean of their subtype."""
 
 _INTENSITY_LOOKS = ("tone", "shade")
 _MIN_STD = 0.01
@@ -109,51 +95,46 @@ def iter_fit_detector(
     frozen_pass = features.extractor.frozen_pass
     total = 2 * len(features)
     folds = conformal.assign_folds(features.groups, features.codes, features.keys)
-    sums = _FeatureSums(
-        features.codes,
-        folds,
-        [subtype_of(code) for code in features.codes],
-    )
+    subtypes = [subtype_of(code) for code in features.codes]
+    sums = _FeatureSums(folds, subtypes)
     for index in range(len(features)):
         sums.add(index, features[index])
         yield Progress("strangeness", index + 1, total)
+    reference = ReferenceFields(sums.blocks, sums.windows, folds)
+    held_out = reference.compare_held_out()
+    nearest = [subtypes[compared.nearest[0]] for compared in held_out]
     distances: dict[int, Distances] = {}
     pieces: dict[int, Distances] = {}
-    quarters: dict[int, NDArray[np.float32]] = {}
+    quarters: dict[int, float] = {}
     step = -(-len(features) // MEASURED_PIECES)
     for fold in range(int(folds.max()) + 1):
-        models = sums.fit_models(np.flatnonzero(folds != fold))
+        places = sums.fit_places(np.flatnonzero(folds != fold))
         for index in np.flatnonzero(folds == fold).tolist():
-            distances[index] = models.compute_distances(features[index])
+            distances[index] = compute_distances(places, features[index], nearest[index])
             piece = features.extract_piece(index) if index % step == 0 else None
             if piece is not None:
-                pieces[index] = models.compute_distances(piece)
-                quarters[index] = piece.blocks
+                pieces[index] = compute_distances(places, piece, nearest[index])
+                quarters[index] = reference.compare(
+                    piece.blocks, piece.windows.on_steel(), fold
+                ).distance
             yield Progress("strangeness", len(features) + len(distances), total)
     measured = [distances[index] for index in range(len(folds))]
-    normalizer = ScoreNormalizer.fit(measured, features.microscopes, pieces)
-    reference = ReferenceFields(
-        sums.blocks,
-        quarters,
-        np.stack([normalizer.z_scores(own) for own in measured]),
-        folds,
-        features.microscopes,
-        list(normalizer.microscopes),
-        normalizer.sizes.area_px,
-        NATIVE_WEIGHT if frozen_pass.is_native else 1.0,
-    )
-    held_out = compute_held_out_distances(reference)
-    outliers = find_outliers(features.labels, features.codes, held_out)
+    maps = [
+        map_distances(compared.windows, steel)
+        for compared, steel in zip(held_out, sums.window_steel, strict=True)
+    ]
+    normalizer = ScoreNormalizer.fit(measured, maps, pieces)
+    own_distances = np.array([compared.distance for compared in held_out])
+    outliers = find_outliers(features.labels, features.codes, own_distances)
     yield Progress(
         "strangeness",
         total,
         total,
         format_outliers(outliers, len(features)),
         OodDetector(
-            sums.fit_models(np.arange(len(folds))),
+            sums.fit_places(np.arange(len(folds))),
             normalizer,
-            list(zip(features.keys, features.codes, strict=True)),
-            sums.embeddings(),
+            ReferenceImages(features.keys, features.codes, subtypes, sums.embeddings()),
             DefectLimits.fit(features.quality),
             features.extractor,
             {
@@ -168,36 +149,47 @@ def iter_fit_detector(
                 "microscopes": dict(Counter(features.microscopes)),
                 "fields_per_specimen": median_low(Counter(features.groups).values()),
             },
-            FieldDistance.fit(reference, held_out),
+            FieldDistance.fit(
+                reference,
+                held_out,
+                quarters=quarters,
+                z_scores=np.stack([normalizer.z_scores(own) for own in measured]),
+                microscopes=_find_calibrated(features.microscopes),
+                area_px=normalizer.sizes.area_px,
+                weights=NATIVE if frozen_pass.is_native else ONE_SCALE,
+            ),
         ),
     )
 
 
-class _FeatureSums:
-    """Sums from which the Gaussians of any set of folds are fitted."""
+def _find_calibrated(microscopes: Sequence[str]) -> dict[str, NDArray[np.intp]]:
+    """Return the fields of each microscope with enough for a false-alarm rate of its own."""
+    names = np.array(microscopes)
+    counts = Counter(microscopes)
+    return {
+        name: np.flatnonzero(names == name)
+        for name in sorted(counts)
+        if name and counts[name] >= conformal.OWN_SCORES_FROM
+    }
 
-    def __init__(
-        self,
-        codes: Sequence[str],
-        folds: NDArray[np.int64],
-        subtypes: Sequence[str],
-    ) -> None:
-        self._folds, self._subtypes = folds, list(subtypes)
-        counts = Counter(codes)
-        self._classes = [
-            code if counts[code] >= _OWN_MEAN_FROM else subtype
-            for code, subtype in zip(codes, subtypes, strict=True)
-        ]
-        self._whole: list[tuple[NDArray[np.float32], ...]] = []
-        self._windows: list[tuple[NDArray[np.float32], ...]] = []
+
+class _FeatureSums:
+    """Sums from which the Gaussians of any set of folds are fitted, and what is compared."""
+
+    def __init__(self, folds: NDArray[np.int64], subtypes: Sequence[str]) -> None:
+        self._folds, self._subtypes = folds, subtypes
+        self._last: list[NDArray[np.float32]] = []
         self.blocks: list[NDArray[np.float32]] = []
+        self.windows: list[NDArray[np.float32]] = []
+        self.window_steel: list[NDArray[np.bool_]] = []
         self._cells: dict[tuple[str, int, str], Moments] = {}
 
     def add(self, index: int, features: OodFeatures) -> None:
         """Add the next example."""
-        self._whole.append(features.whole)
-        self._windows.append(features.windows)
+        self._last.append(features.whole[-1])
         self.blocks.append(features.blocks)
+        self.windows.append(features.windows.on_steel())
+        self.window_steel.append(features.windows.steel)
         for name in PLACES:
             key = (name, int(self._folds[index]), self._subtypes[index])
             moments = Moments.from_vectors(getattr(features, name).on_steel())
@@ -205,33 +197,16 @@ class _FeatureSums:
 
     def embeddings(self) -> NDArray[np.float32]:
         """Return the embedding of each whole field in the last layer, (n, 2c), unit rows."""
-        return normalize_rows(np.stack([whole[-1] for whole in self._whole])).astype(np.float32)
+        return normalize_rows(np.stack(self._last)).astype(np.float32)
 
-    def fit_models(self, rows: NDArray[np.intp]) -> OodModels:
-        """Fit the Gaussians to examples that are all of some folds.
+    def fit_places(self, rows: NDArray[np.intp]) -> tuple[Textures, ...]:
+        """Fit the Gaussians of each of `PLACES` to examples that are all of some folds.
 
         Args:
             rows: (m,) indices of the examples.
         """
         fold_numbers = set(self._folds[rows].tolist())
-        return OodModels(
-            whole=tuple(
-                TiedGaussians.fit(
-                    normalize_rows(np.stack([self._whole[i][layer] for i in rows])),
-                    [self._classes[i] for i in rows],
-                )
-                for layer in WHOLE_LAYERS
-            ),
-            window=tuple(
-                TiedGaussians.fit(
-                    normalize_rows(np.concatenate([self._windows[i][layer] for i in rows])),
-                    [self._classes[i] for i in rows for _ in self._windows[i][layer]],
-                )
-                for layer in range(len(WINDOW_LAYERS))
-            ),
-            places=tuple(self._fit_textures(name, fold_numbers) for name in PLACES),
-            subtype_of=dict(zip(self._classes, self._subtypes, strict=True)),
-        )
+        return tuple(self._fit_textures(name, fold_numbers) for name in PLACES)
 
     def _fit_textures(self, look: str, fold_numbers: set[int]) -> Textures:
         by_subtype: dict[str, Moments] = {}

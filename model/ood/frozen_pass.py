@@ -16,8 +16,7 @@ import numpy as np
 from model.block_statistics import GreySums, mean_colour, share_of_blocks
 from model.framing import Field, Framing
 from model.networks.architecture import STRIDES
-from model.ood.early_stages import EarlyStages
-from model.ood.map_joiner import MapJoiner
+from model.ood.early_stages import EarlyStages, MapJoiner
 from model.ood.part_runners import build_batch_runner
 from model.runtime.engines import choose_engine, has_bf16_convolutions
 

@@ -18,13 +18,14 @@ from typing import TYPE_CHECKING, Any, Final, Self
 
 import numpy as np
 
-from model.ood.low_rank_blocks import LowRankBlocks, pack_low_rank
-from model.ood.packed_codes import (
+from model.ood.packed_blocks import (
     LARGEST_4,
     LARGEST_8,
     STEP_BYTES,
+    LowRankBlocks,
     count_bytes,
     join_halves,
+    pack_low_rank,
     quantize,
     read_codes,
     read_floats,

@@ -10,14 +10,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from model.ood.feature_arrays import PLACES
-
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
     from model.framing import Field
     from model.ood.feature_arrays import CellFeatures
-    from model.ood.mahalanobis import Distances
 
 
 _OTHERS = 0.02
@@ -37,23 +36,22 @@ class OodRegion:
     area_um2: float | None
 
 
-def compute_heat_map(distances: Distances, levels: NDArray[np.float64]) -> NDArray[np.float32]:
-    """Combine the distance maps on the grid of the look "tone", each in units of its alarm level.
+def compute_heat_map(
+    distances: Sequence[NDArray[np.float32]], shape: tuple[int, ...], levels: NDArray[np.float64]
+) -> NDArray[np.float32]:
+    """Combine maps of distances on one grid, each in units of its alarm level.
 
     The largest decides; a small share of the mean locates the maximum inside a broad cell.
 
     Args:
-        distances: Distances of one field.
-        levels: (places,) distance of the alarm level, for each of `PLACES`.
+        distances: Maps of one field, (rows, columns) each.
+        shape: Rows and columns of the finest of them.
+        levels: (maps,) distance of the alarm level.
 
     Returns:
         (rows, columns) float32; 1 is the alarm level.
     """
-    shape = distances.places[PLACES.index("tone")].shape
-    maps = [
-        _resample(place, shape) / level
-        for place, level in zip(distances.places, levels, strict=True)
-    ]
+    maps = [_resample(own, shape) / level for own, level in zip(distances, levels, strict=True)]
     heat: NDArray[np.float32] = (
         (1 - _OTHERS) * np.max(maps, axis=0) + _OTHERS * np.mean(maps, axis=0)
     ).astype(np.float32)

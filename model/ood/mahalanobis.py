@@ -1,7 +1,7 @@
-"""Compute Mahalanobis distances of a field's features from the classes of the reference fields.
+"""Compute Mahalanobis distances of a field's cells from those of the reference fields.
 
-Classes share one covariance. Everything is float64 with a floor under the eigenvalues: in float32
-the precision matrix of collapsed features was not positive definite.
+Gaussians are fitted in float64 with a floor under the eigenvalues: in float32 the precision matrix
+of collapsed features was not positive definite.
 """
 
 from __future__ import annotations
@@ -16,13 +16,11 @@ import numpy as np
 from model.block_statistics import sum_neighbours
 from model.errors import TrainingError
 from model.ood.feature_arrays import PLACES
-from model.products import apply_layer, multiply
+from model.products import apply_layer
 from model.runtime.conversion import Recipe
 from model.runtime.engines import OpenVinoRunner, choose_engine
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
     from numpy.typing import NDArray
     from torch import Tensor, nn
 
@@ -30,9 +28,6 @@ if TYPE_CHECKING:
 
 _FLOOR = 1e-6
 """Smallest eigenvalue kept, as a share of the mean eigenvalue."""
-
-WHOLE_LAYERS: Final = (0, 1, 2, 3)
-"""Layers whose distances are averaged over the whole field."""
 
 _PART = 2048
 """Vectors that are compared at a time: their products stay in the processor's cache. MEASURED: four
@@ -46,97 +41,51 @@ TOPS: Final = (5, 3, 10, 1, 2)
 one or two patches. A number, not a share of the field: an inclusion is as unusual in a large field
 as in a small one."""
 
+_REFINED: Final = "fine"
+"""Look whose cells share most of what they show with their neighbours, of which there are most."""
+
 _REFINED_SHARE = 0.05
 """Share of the cells compared first whose neighbours are compared, too."""
 
 _LEAST_REFINED = 20
 """Least number of such cells."""
 
-_REFINED: Final = "fine"
-"""The look whose cells share most with their neighbours, and of which there are most."""
-
 
 @dataclass(frozen=True, slots=True)
 class Distances:
-    """Distances of one field from the reference fields.
+    """Distances of the cells of one field from those of the reference fields.
 
     Args:
-        whole: (layers,) float64, log squared distances of the whole field.
-        windows: (w, layers) float64, the same of each window.
-        subtype: Subtype whose reference fields are nearest to the whole field.
+        subtype: Subtype of the reference field that is nearest to the whole field.
         places: Per look of `PLACES` (rows, columns) float32 distances, 0 outside the steel.
-        tops: (5,) float64, log of the mean square of the farthest cells, for each of `PLACES`.
-        area_px: Area of its steel in pixels of the frame; 0 if unknown.
-        extent: Its rows and columns in pixels of the frame.
+        tops: (places,) float64, log of the mean square of the farthest cells.
+        area_px: Area of its steel in pixels of the frame.
     """
 
-    whole: NDArray[np.float64]
-    windows: NDArray[np.float64]
     subtype: str
     places: tuple[NDArray[np.float32], ...]
     tops: NDArray[np.float64]
-    area_px: float = 0.0
-    extent: tuple[int, int] = (0, 0)
+    area_px: float
 
 
-@dataclass(frozen=True, slots=True)
-class OodModels:
-    """Gaussians per layer for the whole field and for windows, and per subtype for cells.
+def compute_distances(
+    places: tuple[Textures, ...], features: OodFeatures, subtype: str
+) -> Distances:
+    """Compute the distances of one field.
 
     Args:
-        whole: Per layer of `WHOLE_LAYERS`.
-        window: Per layer that windows are scored in.
-        places: Per look of `PLACES`.
-        subtype_of: Class of `whole` → subtype.
+        places: Gaussians, per look of `PLACES`.
+        features: Of the field.
+        subtype: As in `Distances`.
     """
-
-    whole: tuple[TiedGaussians, ...]
-    window: tuple[TiedGaussians, ...]
-    places: tuple[Textures, ...]
-    subtype_of: Mapping[str, str]
-
-    def compute_distances(self, features: OodFeatures) -> Distances:
-        """Compute the distances of one field."""
-        pieces = features.pieces or (features.whole,)
-        by_class = [
-            _log(
-                gaussians.squared_distances(
-                    normalize_rows(np.stack([piece[layer] for piece in pieces]))
-                )
-            ).mean(axis=0)
-            for layer, gaussians in zip(WHOLE_LAYERS, self.whole, strict=True)
-        ]  # (layers, classes)
-        nearest = self.whole[0].classes[int(np.mean(by_class, axis=0).argmin())]
-        places = tuple(
-            (compute_refined_map if name == _REFINED else _distance_map)(
-                textures, getattr(features, name)
-            )
-            for name, textures in zip(PLACES, self.places, strict=True)
+    maps = tuple(
+        (compute_refined_map if name == _REFINED else _distance_map)(
+            textures, getattr(features, name)
         )
-        tops = [log_top_mean(place, count) for place, count in zip(places, TOPS, strict=True)]
-        return Distances(
-            whole=np.min(by_class, axis=1),
-            windows=np.stack(
-                [
-                    _log(gaussians.squared_distances(normalize_rows(windows)).min(axis=1))
-                    for windows, gaussians in zip(features.windows, self.window, strict=True)
-                ],
-                axis=1,
-            ),
-            subtype=self.subtype_of[nearest],
-            places=places,
-            tops=np.array(tops),
-            area_px=features.area_px,
-            extent=features.extent,
-        )
-
-    def whiten_embeddings(self, embeddings: NDArray[np.floating]) -> NDArray[np.float32]:
-        """Return unit embeddings of the last layer in whitened coordinates, (n, d).
-
-        Euclidean distances there are Mahalanobis distances.
-        """
-        whitened: NDArray[np.float32] = (embeddings @ self.whole[-1].whiten).astype(np.float32)
-        return whitened
+        for name, textures in zip(PLACES, places, strict=True)
+    )
+    tops = [log_top_mean(place, count) for place, count in zip(maps, TOPS, strict=True)]
+    return Distances(subtype, maps, np.array(tops), features.area_px)
 
 
 def _log(values: NDArray[np.floating]) -> NDArray[np.float64]:
@@ -150,6 +99,45 @@ def _distance_map(textures: Textures, cells: CellFeatures) -> NDArray[np.float32
     return distances
 
 
+def compute_refined_map(textures: Textures, cells: CellFeatures) -> NDArray[np.float32]:
+    """Compute the distances of every second cell and of all next to the farthest of them.
+
+    A cell in between has the mean of those of its neighbours that were compared, so none is farther
+    than those. The frozen pass smooths cells over their neighbours, so cells next to one another
+    differ little. MEASURED, third drawing, 150 reference fields: 344 fields have the same flags,
+    p-values within 0.04; real SEM micrographs: 274 answers have the same flags, p-values within
+    0.017.
+
+    Args:
+        textures: Gaussians of the look.
+        cells: Its cells.
+
+    Returns:
+        (rows, columns) float32, 0 outside the steel.
+    """
+    steel = cells.steel
+    compared = np.zeros_like(steel)
+    compared[::2, ::2] = steel[::2, ::2]
+    compared |= steel & ~_is_next_to(compared)
+    distances = np.zeros(steel.shape, np.float32)
+    distances[compared] = first = textures.compute_distances(cells.features[compared])
+    count = min(max(_LEAST_REFINED, round(_REFINED_SHARE * len(first))), len(first))
+    if count:
+        farthest = compared & (distances >= np.partition(first, -count)[-count])
+        near = steel & ~compared & _is_next_to(farthest)
+        distances[near] = textures.compute_distances(cells.features[near])
+        compared |= near
+    count_around = sum_neighbours(compared.astype(np.float32))
+    means = sum_neighbours(distances) / np.maximum(count_around, 1)
+    refined: NDArray[np.float32] = np.where(compared, distances, means * steel)
+    return refined
+
+
+def _is_next_to(cells: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Return whether each cell or one of its eight neighbours is set."""
+    return np.asarray(sum_neighbours(cells.astype(np.float32)) > 0, np.bool_)
+
+
 def log_top_mean(distances: NDArray[np.float32], count: int) -> float:
     """Return the log of the mean square of the farthest cells of a map.
 
@@ -161,78 +149,6 @@ def log_top_mean(distances: NDArray[np.float32], count: int) -> float:
     count = min(count, flat.size)
     farthest = np.partition(flat, flat.size - count)[-count:]
     return float(_log(np.square(farthest, dtype=np.float64).mean()))
-
-
-@dataclass(frozen=True, slots=True)
-class TiedGaussians:
-    """Gaussians of several classes that share one covariance.
-
-    Args:
-        classes: Names, in the order of `means`.
-        means: (k, d) float32.
-        whiten: (d, d) float32; `(x - mean) @ whiten` has unit covariance.
-    """
-
-    classes: tuple[str, ...]
-    means: NDArray[np.float32]
-    whiten: NDArray[np.float32]
-
-    @classmethod
-    def fit(cls, vectors: NDArray[np.floating], classes: Sequence[str]) -> TiedGaussians:
-        """Fit the mean of each class and one shrunken covariance of the residuals.
-
-        Args:
-            vectors: (n, d).
-            classes: Class of each vector.
-
-        Raises:
-            TrainingError: There are no vectors.
-        """
-        names = tuple(sorted(set(classes)))
-        if not names:
-            raise TrainingError("There are no examples to fit the out-of-distribution check.")
-        index = np.searchsorted(names, list(classes))
-        exact = np.asarray(vectors, np.float64)
-        means = np.stack([exact[index == k].mean(axis=0) for k in range(len(names))])
-        return cls(
-            names,
-            means.astype(np.float32),
-            whitening_matrix(shrink_covariance(exact - means[index])).astype(np.float32),
-        )
-
-    def squared_distances(self, vectors: NDArray[np.floating]) -> NDArray[np.float64]:
-        """Return the squared Mahalanobis distance of each vector to each class, (n, k)."""
-        whitened, centres = (
-            multiply(rows, self.whiten) for rows in (np.asarray(vectors, np.float64), self.means)
-        )  # (n, d), (k, d)
-        return np.stack([((whitened - centre) ** 2).sum(axis=1) for centre in centres], axis=1)
-
-
-def shrink_covariance(residuals: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Estimate a covariance from few vectors, shrunk towards a multiple of the identity.
-
-    Args:
-        residuals: (n, d) float64, each class's mean already removed.
-
-    Returns:
-        (d, d) float64, symmetric, positive semi-definite.
-
-    Source:
-        Ledoit and Wolf 2004, J. Multivariate Anal. 88:365, equations 13 to 15; tied over classes.
-    """
-    import torch  # noqa: PLC0415 - only training fits
-
-    count, size = residuals.shape
-    exact = torch.from_numpy(residuals)
-    sample: NDArray[np.float64] = (exact.T @ exact).numpy() / count
-    mean = float(np.trace(sample)) / size
-    dispersion = float((sample**2).sum()) / size - mean**2  # of the sample from the identity
-    fourth = float((np.einsum("nd,nd->n", residuals, residuals) ** 2).sum())
-    noise = (fourth / count - float((sample**2).sum())) / (count * size)
-    shrinkage = 1.0 if dispersion <= 0 else min(1.0, max(0.0, noise / dispersion))
-    shrunk: NDArray[np.float64] = (1 - shrinkage) * sample
-    shrunk[np.diag_indices(size)] += shrinkage * mean
-    return shrunk
 
 
 def whitening_matrix(covariance: NDArray[np.float64], floor: float = _FLOOR) -> NDArray[np.float64]:
@@ -414,47 +330,7 @@ def _build_factors(
     """Return a network of the distances, and an example."""
     import torch  # noqa: PLC0415 - to convert
 
-    from model.ood.factors import TriangularFactors  # noqa: PLC0415
+    from model.ood.networks import TriangularFactors  # noqa: PLC0415
 
     network = TriangularFactors(torch.from_numpy(means), torch.from_numpy(whitens))
     return network, (torch.zeros(2, means.shape[1], dtype=torch.float16),)
-
-
-def compute_refined_map(textures: Textures, cells: CellFeatures) -> NDArray[np.float32]:
-    """Compute the distances of every second cell and of all next to the farthest of them.
-
-    A cell in between has the mean of those of its neighbours that were compared, so none is farther
-    than those. The frozen pass smooths cells over their neighbours, and patches overlap, so cells
-    next to one another differ little: what is farthest is found from a third of them. MEASURED,
-    third drawing, 150 reference fields: 344 fields have the same flags, p-values within 0.04, AUROC
-    of eleven kinds (24 each) within 0.001; real SEM micrographs: 274 answers have the same flags,
-    p-values within 0.017.
-
-    Args:
-        textures: Gaussians of the look.
-        cells: Its cells.
-
-    Returns:
-        (rows, columns) float32, 0 outside the steel.
-    """
-    steel = cells.steel
-    compared = np.zeros_like(steel)
-    compared[::2, ::2] = steel[::2, ::2]
-    compared |= steel & ~_is_next_to(compared)
-    distances = np.zeros(steel.shape, np.float32)
-    distances[compared] = first = textures.compute_distances(cells.features[compared])
-    count = min(max(_LEAST_REFINED, round(_REFINED_SHARE * len(first))), len(first))
-    if count:
-        farthest = compared & (distances >= np.partition(first, -count)[-count])
-        near = steel & ~compared & _is_next_to(farthest)
-        distances[near] = textures.compute_distances(cells.features[near])
-        compared |= near
-    count_around = sum_neighbours(compared.astype(np.float32))
-    means = sum_neighbours(distances) / np.maximum(count_around, 1)
-    refined: NDArray[np.float32] = np.where(compared, distances, means * steel)
-    return refined
-
-
-def _is_next_to(cells: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Return whether each cell or one of its eight neighbours is set."""
-    return np.asarray(sum_neighbours(cells.astype(np.float32)) > 0, np.bool_)

@@ -78,16 +78,14 @@ def make_scorer(of: FormOfRows, references: int) -> FeatureScorer:
         for name, classes in scheme.heads().items()
     }
     blocks = [make_blocks(rng, 1) for _ in range(references)]
+    fields = ReferenceFields(blocks, blocks, np.arange(references) % 10)
     distance = FieldDistance.fit(
-        ReferenceFields(
-            blocks,
-            {},
-            rng.normal(size=(references, 7)),
-            np.arange(references) % 10,
-            [""] * references,
-            [],
-            1e6,
-        )
+        fields,
+        fields.compare_held_out(),
+        quarters={},
+        z_scores=rng.normal(size=(references, 5)),
+        microscopes={},
+        area_px=1e6,
     )
     return FeatureScorer(
         name="made",

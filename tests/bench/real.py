@@ -33,6 +33,7 @@ import cv2
 import numpy as np
 import torch
 from scipy.stats import beta
+from yardsticks import TiedGaussians
 
 from model.data.dataset import Example
 from model.data.feature_cache import FeatureCache
@@ -42,7 +43,7 @@ from model.networks.backbones import frozen_lite0
 from model.ood import conformal
 from model.ood.features import build_ood_extractor
 from model.ood.fit import iter_fit_detector
-from model.ood.mahalanobis import TiedGaussians, normalize_rows
+from model.ood.mahalanobis import normalize_rows
 from model.ood.reference_features import ReferenceFeatures
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from model.ood.mahalanobis import TiedGaussians, normalize_rows
+from model.ood.mahalanobis import normalize_rows, whitening_matrix
 from model.ood.nearest_neighbor import SUBSPACE, score_uncertainty
 
 if TYPE_CHECKING:
@@ -27,6 +27,70 @@ CELLS_EACH = 64
 BANK = 1000
 PROJECTED = 32
 TOP_SHARE = 0.01
+
+
+@dataclass(frozen=True, slots=True)
+class TiedGaussians:
+    """Gaussians of several classes that share one covariance.
+
+    Args:
+        classes: Names, in the order of `means`.
+        means: (k, d) float32.
+        whiten: (d, d) float32; `(x - mean) @ whiten` has unit covariance.
+    """
+
+    classes: tuple[str, ...]
+    means: NDArray[np.float32]
+    whiten: NDArray[np.float32]
+
+    @classmethod
+    def fit(cls, vectors: NDArray[np.floating], classes: Sequence[str]) -> TiedGaussians:
+        """Fit the mean of each class and one shrunken covariance of the residuals.
+
+        Args:
+            vectors: (n, d).
+            classes: Class of each vector.
+        """
+        names = tuple(sorted(set(classes)))
+        index = np.searchsorted(names, list(classes))
+        exact = np.asarray(vectors, np.float64)
+        means = np.stack([exact[index == k].mean(axis=0) for k in range(len(names))])
+        return cls(
+            names,
+            means.astype(np.float32),
+            whitening_matrix(shrink_covariance(exact - means[index])).astype(np.float32),
+        )
+
+    def squared_distances(self, vectors: NDArray[np.floating]) -> NDArray[np.float64]:
+        """Return the squared Mahalanobis distance of each vector to each class, (n, k)."""
+        whiten = self.whiten.astype(np.float64)
+        whitened, centres = np.asarray(vectors, np.float64) @ whiten, self.means @ whiten
+        return np.stack([((whitened - centre) ** 2).sum(axis=1) for centre in centres], axis=1)
+
+
+def shrink_covariance(residuals: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Estimate a covariance from few vectors, shrunk towards a multiple of the identity.
+
+    Args:
+        residuals: (n, d) float64, each class's mean already removed.
+
+    Returns:
+        (d, d) float64, symmetric, positive semi-definite.
+
+    Source:
+        Ledoit and Wolf 2004, J. Multivariate Anal. 88:365, equations 13 to 15; tied over classes.
+    """
+    count, size = residuals.shape
+    exact = torch.from_numpy(residuals)
+    sample: NDArray[np.float64] = (exact.T @ exact).numpy() / count
+    mean = float(np.trace(sample)) / size
+    dispersion = float((sample**2).sum()) / size - mean**2  # of the sample from the identity
+    fourth = float((np.einsum("nd,nd->n", residuals, residuals) ** 2).sum())
+    noise = (fourth / count - float((sample**2).sum())) / (count * size)
+    shrinkage = 1.0 if dispersion <= 0 else min(1.0, max(0.0, noise / dispersion))
+    shrunk: NDArray[np.float64] = (1 - shrinkage) * sample
+    shrunk[np.diag_indices(size)] += shrinkage * mean
+    return shrunk
 
 
 @dataclass(frozen=True)

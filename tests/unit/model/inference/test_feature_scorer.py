@@ -38,17 +38,15 @@ def make_fields(count: int, seed: int) -> Fields:
 
 
 def make_distance() -> FieldDistance:
-    fields = make_fields(40, 3)
+    blocks = make_fields(40, 3).blocks
+    fields = ReferenceFields(blocks, blocks, np.arange(40) % 5)
     return FieldDistance.fit(
-        ReferenceFields(
-            fields.blocks,
-            dict(enumerate(fields.blocks[:6])),
-            np.random.default_rng(4).normal(size=(40, 7)),
-            np.arange(40) % 5,
-            [""] * 40,
-            [],
-            1e6,
-        )
+        fields,
+        fields.compare_held_out(),
+        quarters={i: fields.compare(own, own, i % 5).distance for i, own in enumerate(blocks[:6])},
+        z_scores=np.random.default_rng(4).normal(size=(40, 5)),
+        microscopes={},
+        area_px=1e6,
     )
 
 

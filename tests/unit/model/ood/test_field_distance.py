@@ -1,7 +1,6 @@
 """A whole field unlike every reference field is flagged, one of a new known specimen is not."""
 
 import json
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,19 +9,14 @@ from hypothesis import strategies as st
 from safetensors.numpy import load, save
 
 from model.ood.conformal import compute_alarm_limit, compute_p_values
-from model.ood.feature_arrays import CellFeatures
+from model.ood.feature_arrays import PLACES, CellFeatures
 from model.ood.features import describe_blocks
-from model.ood.field_distance import (
-    FieldDistance,
-    ReferenceFields,
-    compute_held_out_distances,
-    compute_surprise,
-)
+from model.ood.field_distance import FieldDistance, ReferenceFields, compute_surprise
 from model.ood.outliers import Outlier, find_outliers, format_outliers
-from model.ood.score_normalization import LOOKS
+from model.ood.window_memory import WindowMemory, map_distances
 
 WIDTH = 8
-USUAL = np.zeros(len(LOOKS))
+USUAL = np.zeros(len(PLACES))
 
 
 def blocks(seed, centre, spread=0.05, count=4):
@@ -33,15 +27,21 @@ def blocks(seed, centre, spread=0.05, count=4):
     return (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
 
 
-def reference(count=120, microscopes=None, calibrated=()):
+def fit(count=120, own=()):
     rng = np.random.default_rng(0)
-    return ReferenceFields(
-        blocks=[blocks(i, i // 5 % 2) for i in range(count)],
-        quarters={i: blocks(i, i // 5 % 2, 0.1, 1) for i in range(0, count, 10)},
-        z_scores=rng.normal(size=(count, len(LOOKS))),
-        folds=np.arange(count) // 5 % 10,
-        microscopes=microscopes or [""] * count,
-        calibrated=calibrated,
+    every = [blocks(i, i // 5 % 2) for i in range(count)]
+    windows = [blocks(i, i // 5 % 2, count=12) for i in range(count)]
+    fields = ReferenceFields(every, windows, np.arange(count) // 5 % 10)
+    quarters = {
+        i: fields.compare(blocks(i, i // 5 % 2, 0.1, 1), windows[i], i // 5 % 10).distance
+        for i in range(0, count, 10)
+    }
+    return FieldDistance.fit(
+        fields,
+        fields.compare_held_out(),
+        quarters=quarters,
+        z_scores=rng.normal(size=(count, len(PLACES))),
+        microscopes=dict(own),
         area_px=1000.0,
     )
 
@@ -52,14 +52,19 @@ def p_value(fitted, score):
 
 @pytest.fixture(scope="module")
 def fitted():
-    return FieldDistance.fit(reference())
+    return fit()
+
+
+def join(fitted, own, *, windows=None, z_scores=USUAL, area_px=1000.0):
+    windows = blocks(0, 0, count=12) if windows is None else windows
+    return fitted.join(z_scores, fitted.compare(own, windows), area_px)
 
 
 def test_a_field_between_two_known_kinds_is_flagged_though_its_looks_are_usual(fitted):
     between = np.full((4, WIDTH), 0.0, np.float32)
     between[:, :2] = np.sqrt(0.5)
 
-    score, look = fitted.join(USUAL, between, 1000.0)
+    score, look = join(fitted, between)
 
     assert p_value(fitted, score) == pytest.approx(1 / 121)
     assert look == "whole"
@@ -67,19 +72,60 @@ def test_a_field_between_two_known_kinds_is_flagged_though_its_looks_are_usual(f
 
 def test_an_unusual_look_is_flagged_though_the_field_is_near(fitted):
     z_scores = USUAL.copy()
-    z_scores[LOOKS.index("patch")] = 12.0
+    z_scores[PLACES.index("patch")] = 12.0
 
-    score, look = fitted.join(z_scores, blocks(0, 0), 1000.0)
+    score, look = join(fitted, blocks(0, 0), z_scores=z_scores)
 
     assert p_value(fitted, score) == pytest.approx(1 / 121)
     assert look == "patch"
 
 
-def test_the_look_that_the_distance_replaces_flags_nothing(fitted):
-    z_scores = USUAL.copy()
-    z_scores[LOOKS.index("whole")] = 50.0
+def test_one_foreign_window_is_flagged_though_the_field_is_near(fitted):
+    windows = blocks(0, 0, count=12)
+    windows[7] = np.eye(WIDTH)[5]
 
-    assert fitted.join(z_scores, blocks(0, 0), 1000.0) == fitted.join(USUAL, blocks(0, 0), 1000.0)
+    score, look = join(fitted, blocks(0, 0), windows=windows)
+
+    assert p_value(fitted, score) == pytest.approx(1 / 121)
+    assert look == "window"
+
+
+def test_a_field_whose_windows_are_partly_those_of_a_reference_image_is_usual(fitted):
+    windows = np.concatenate([blocks(0, 0, count=12)[:8], blocks(2, 0, count=12)[8:]])
+
+    score, _ = join(fitted, blocks(0, 0), windows=windows)
+
+    assert p_value(fitted, score) > 0.05
+
+
+def test_windows_are_compared_with_fields_like_the_whole_field_alone(fitted):
+    first, second = (blocks(20 + 5 * kind, kind, count=12) for kind in (0, 1))
+    stranger = np.concatenate([first[:11], second[:1]])
+
+    compared = fitted.compare(blocks(0, 0), stranger)
+
+    assert compared.windows.argmax() == 11  # though fields of the other kind have such windows
+    assert set((compared.nearest // 5 % 2).tolist()) == {0}
+    usual = fitted.compare(blocks(0, 0), first)
+    assert compared.measure_contrast(-5.0) > usual.measure_contrast(-5.0)
+
+
+def test_a_distance_map_has_the_mean_of_the_windows_that_cover_a_cell():
+    steel = np.array([[True, True], [True, False]])
+
+    heat = map_distances(np.log([1.0, 3.0, 5.0]), steel)
+
+    assert heat == pytest.approx(np.array([[1, 2, 3], [3, 3, 3], [5, 5, 0]]))
+
+
+def test_of_many_fields_fewer_windows_are_kept():
+    few, many = (
+        WindowMemory.fit([blocks(i, 0, count=60) for i in range(count)]) for count in (10, 1000)
+    )
+
+    assert len(few.windows) == 10 * 48
+    assert len(many.windows) == 1000 * 16
+    assert np.diff(many.starts).tolist() == [16] * 1000
 
 
 @pytest.mark.parametrize(("area_px", "spread", "count"), [(250.0, 0.1, 1), (1e3, 0.05, 4)])
@@ -87,19 +133,27 @@ def test_new_specimens_are_flagged_no_more_than_chance_allows(fitted, area_px, s
     rng = np.random.default_rng(1)
     fresh = [blocks(1000 + 5 * i, i % 2, spread, count) for i in range(200)]
 
-    scores = [fitted.join(rng.normal(size=len(LOOKS)), one, area_px)[0] for one in fresh]
+    scores = [
+        join(
+            fitted,
+            one,
+            windows=blocks(1000 + 5 * i, i % 2, count=12),
+            z_scores=rng.normal(size=len(PLACES)),
+            area_px=area_px,
+        )[0]
+        for i, one in enumerate(fresh)
+    ]
 
     flagged = sum(p_value(fitted, score) <= 0.05 for score in scores)
     assert flagged / 200 <= compute_alarm_limit(0.05, 120, 200)
 
 
 def test_a_stored_comparison_gives_the_same_bits():
-    names = ["LOM-07"] * 70 + ["LOM-09"] * 50
-    one = FieldDistance.fit(reference(microscopes=names, calibrated=["LOM-07"]))
+    one = fit(own={"LOM-07": np.arange(70)})
 
     other = FieldDistance.load(load(save(one.tensors())), json.loads(json.dumps(one.facts())))
 
-    assert other.join(USUAL, blocks(7, 3), 300.0) == one.join(USUAL, blocks(7, 3), 300.0)
+    assert join(other, blocks(7, 3), area_px=300.0) == join(one, blocks(7, 3), area_px=300.0)
     assert [len(other.reference_scores(name)) for name in ("LOM-07", "LOM-09")] == [70, 120]
 
 
@@ -130,32 +184,6 @@ def test_a_larger_value_is_never_less_surprising(values, value, more):
 
     assert 0 <= less <= larger < np.inf
     assert compute_surprise(values[-1], values) == pytest.approx(np.log(2 * len(values)))
-
-
-def test_the_weight_of_the_distance_is_stored_only_where_it_is_not_one(fitted):
-    heavy = FieldDistance.fit(replace(reference(), weight=1.5))
-
-    assert "weight" not in fitted.facts()
-    assert FieldDistance.load(fitted.tensors(), fitted.facts()).weight == 1.0
-    loaded = FieldDistance.load(heavy.tensors(), heavy.facts())
-    far = blocks(0, 0, 0.4)
-    assert loaded.join(USUAL, far, 1000.0) == heavy.join(USUAL, far, 1000.0)
-    assert np.array_equal(heavy.distances, fitted.distances)
-
-
-def test_a_far_field_outranks_an_odd_place_the_more_the_distance_weighs(fitted):
-    heavy = FieldDistance.fit(replace(reference(), weight=1.5))
-    far, odd = blocks(0, 0, 0.4), USUAL.copy()
-    odd[LOOKS.index("patch")] = 3.5
-
-    light_far, light_odd = (
-        fitted.join(z, b, 1000.0)[0] for z, b in ((USUAL, far), (odd, blocks(0, 0)))
-    )
-    heavy_far, heavy_odd = (
-        heavy.join(z, b, 1000.0)[0] for z, b in ((USUAL, far), (odd, blocks(0, 0)))
-    )
-
-    assert heavy_far - heavy_odd > light_far - light_odd
 
 
 def test_reference_images_unlike_the_others_of_their_code_are_named_the_farthest_first():
@@ -189,12 +217,3 @@ def test_of_many_outliers_five_are_named():
 
     assert sentence.startswith("7 of 900 reference images")
     assert "4, G7, 2.0 times and 2 more." in sentence
-
-
-def test_distances_that_are_known_already_change_nothing():
-    fields = reference()
-
-    again = FieldDistance.fit(fields, compute_held_out_distances(fields))
-
-    assert again.facts() == FieldDistance.fit(fields).facts()
-    assert np.array_equal(again.scores, FieldDistance.fit(fields).scores)

@@ -9,9 +9,8 @@ from torch.nn import functional
 
 from model.framing import Field
 from model.networks.backbones import IMAGENET_MEAN, IMAGENET_STD, Lite0, frozen_lite0
-from model.ood.features import WINDOW_PX, build_ood_extractor, list_windows
+from model.ood.features import describe_windows
 from model.ood.frozen_pass import TILE_CELLS, FrozenPass
-from model.products import describe_map
 
 LARGE = (1440, 1504)  # 2.2 million pixels
 
@@ -138,16 +137,33 @@ def test_tiles_that_are_computed_together_do_not_see_one_another():
         assert np.abs(seen.maps[3][:, rows, columns] - alone.numpy()).max() < 1e-3
 
 
-def test_windows_that_are_described_together_have_the_bits_of_each_alone():
-    extractor = build_ood_extractor(frozen_lite0(), "fp32")
-    field = draw((736, 896))
-    seen = extractor.frozen_pass.run(field)
+def test_a_window_is_the_mean_of_its_cells_of_two_stages_each_at_unit_length():
+    seen = FrozenPass(frozen_lite0()).run(draw((736, 896)))
 
-    (windows,) = extractor.describe(field, seen).windows
+    windows = describe_windows(seen, 0.25)
 
-    boxes = list_windows((736, 896), WINDOW_PX)
-    assert len(windows) == len(boxes)
-    for own, (x0, y0, x1, y1) in zip(windows, boxes, strict=True):
-        part = np.s_[y0 // 32 : -(-y1 // 32), x0 // 32 : -(-x1 // 32)]
-        cells = np.ascontiguousarray(seen.maps[3][(slice(None), *part)])
-        assert np.array_equal(own, describe_map(cells, seen.weights[3][part] + 1e-6).moments)
+    assert windows.features.shape == (11, 13, 112 + 320)
+    assert windows.steel.all()
+    assert (windows.side_px, windows.um2) == (64, 256.0)
+    third = seen.maps[2][:, 4 * 3 : 4 * 3 + 8, 4 * 5 : 4 * 5 + 8].mean(axis=(1, 2))
+    fourth = seen.maps[3][:, 2 * 3 : 2 * 3 + 4, 2 * 5 : 2 * 5 + 4].mean(axis=(1, 2))
+    expected = np.concatenate([own / np.linalg.norm(own) for own in (third, fourth)])
+    assert windows.features[3, 5] == pytest.approx(expected, abs=1e-3)
+
+
+@pytest.mark.parametrize("shape", [(32, 32), (96, 480)])
+def test_a_field_smaller_than_a_window_has_one(shape):
+    seen = FrozenPass(frozen_lite0()).run(draw(shape))
+
+    windows = describe_windows(seen)
+
+    assert windows.steel.any()
+    assert np.isfinite(windows.features).all()
+
+
+def test_a_window_without_steel_is_none():
+    field = draw((256, 384))
+    field.valid[:, 192:] = False
+    seen = FrozenPass(frozen_lite0()).run(field)
+
+    assert describe_windows(seen).steel.tolist() == [[True, True, True, False, False]] * 3

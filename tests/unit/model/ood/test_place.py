@@ -5,16 +5,11 @@ import numpy as np
 from model.framing import Field
 from model.ood.feature_arrays import CellFeatures
 from model.ood.localization import compute_heat_map, expand_to_field, find_region
-from model.ood.mahalanobis import Distances
 
 
 def cells(rows, columns, *, origin=(0.0, 0.0), um2=4.0):
     steel = np.ones((rows, columns), bool)
     return CellFeatures(np.zeros((rows, columns, 1), np.float16), steel, 10.0, um2, origin)
-
-
-def away(fine, broad):
-    return Distances(np.zeros(4), np.zeros((1, 1)), "G", (fine, broad, fine * 0), np.zeros(3))
 
 
 def field(height, width):
@@ -40,7 +35,7 @@ def test_inside_a_broad_cell_the_finer_looks_say_where():
     fine, broad = np.zeros((8, 8), np.float32), np.zeros((2, 2), np.float32)
     broad[1, 0], fine[6, 3] = 3.0, 0.5
 
-    heat = compute_heat_map(away(fine, broad), np.ones(3))
+    heat = compute_heat_map((fine, broad, fine * 0), (8, 8), np.ones(3))
 
     assert np.unravel_index(heat.argmax(), heat.shape) == (6, 3)
 
@@ -48,9 +43,8 @@ def test_inside_a_broad_cell_the_finer_looks_say_where():
 def test_looks_with_coarser_cells_are_repeated_on_the_grid_of_brightness():
     fine, tone = np.zeros((4, 4), np.float32), np.zeros((8, 8), np.float32)
     fine[3, 1], tone[7, 2] = 3.0, 1.0
-    distances = Distances(np.zeros(4), np.zeros((1, 1)), "G", (fine, fine, tone), np.zeros(3))
 
-    heat = compute_heat_map(distances, np.ones(3))
+    heat = compute_heat_map((fine, fine, tone), (8, 8), np.ones(3))
 
     assert heat.shape == (8, 8)
     assert np.unravel_index(heat.argmax(), heat.shape) == (7, 2)
