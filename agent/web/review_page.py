@@ -230,8 +230,11 @@ def _request_reason(
     """Return what is missing where a decision corrects the model without a reason."""
     others = specimen_fields.waiting(specimen_fields.fields_of(desk, view), view)
     covered = [view, *others] if form.get("together") == "1" else [view]
-    hides = form.get("blind") == "1"
-    texts = (request_reason(desk, one, decision, hides=hides or is_blind(one)) for one in covered)
+    asked = form.get("blind") == "1"  # the form says so; whoever was shown the answer knows it
+    hides = {one.id: asked and not desk.shown.has(decision.by, one.result.id) for one in covered}
+    texts = (
+        request_reason(desk, one, decision, hides=hides[one.id] or is_blind(one)) for one in covered
+    )
     if (text := next(filter(None, texts), "")) == "":
         return None
     sent = {key: value for key, value in form.items() if key not in ("comment", "decision_id")}

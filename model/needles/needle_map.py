@@ -152,8 +152,10 @@ def _compile_openvino(
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # torch deprecates the tracing that OpenVINO relies on
         level = logging.getLogger().level
-        model = openvino.convert_model(network, example_input=torch.zeros(1, 1, 64, 64))
-        logging.getLogger().setLevel(level)
+        try:
+            model = openvino.convert_model(network, example_input=torch.zeros(1, 1, 64, 64))
+        finally:
+            logging.getLogger().setLevel(level)  # the conversion changes it, also where it fails
     model.reshape([1, 1, -1, -1])
     hints = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": torch.get_num_threads()}
     request = openvino.Core().compile_model(model, "CPU", hints).create_infer_request()

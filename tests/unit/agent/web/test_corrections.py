@@ -68,6 +68,16 @@ def test_a_hidden_answer_is_not_revealed_by_a_request_for_a_reason(lab, browser)
     assert [answer.status_code for answer in answers] == [303, 303]
 
 
+def test_who_was_shown_the_answer_cannot_call_the_decision_blind(lab, browser):
+    public_id = lab.take("G8", reasons=("uncertain",))
+    browser.get(f"/review/{public_id}")
+
+    answer = decide(browser, public_id, "code:G7", blind="1")
+
+    assert answer.status_code == 422
+    assert lab.store.results.find(public_id).label is None
+
+
 def test_a_lab_names_its_own_reasons_and_without_the_setting_none_is_requested(lab):
     own = browser_on(replace(desk_of(lab), correction_reasons=("<b>as the customer counts</b>",)))
     off = browser_on(desk_of(lab))
