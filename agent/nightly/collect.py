@@ -101,10 +101,11 @@ def _gather(
         store, present, (reported, files), (after, until), at=at, is_late=is_late
     )
     last_file_at = max(sources.last_files.values(), default=None)
-    refusals = [
-        record for record in store.records.all(REFUSED) if is_within(record.at, after, until)
-    ]
-    refused = tuple(str(record.facts.get("said", "")) for record in refusals)
+    refusals = tuple(
+        read_message(record.facts.get("message"), str(record.facts.get("said", "")))
+        for record in store.records.all(REFUSED)
+        if is_within(record.at, after, until)
+    )
     status = collect_order_status(store, settings.lab, now=at) if settings.lab else OrderStatus()
     orders = status.orders
     waits_before, waits_since = store.review_queue.count_until(after)
@@ -123,10 +124,11 @@ def _gather(
         # A file that came again is something to be read, so such a night is not empty by plan.
         free=is_free(night, settings.free_days) and not files.duplicates,
         has_calendar=bool(settings.free_days),
-        refused=refused,
+        has_refusals=bool(refusals),
         is_drifting=any(chart.alarm for chart in charts.batch_charts),
     )
     return NightFacts(
+        **settings.get_reported(),
         version=FACTS_VERSION,
         newest_result=newest_result,
         summary=summary,
@@ -150,30 +152,19 @@ def _gather(
         unassigned=len(store.orders.unassigned()) if settings.lab else 0,
         waits_before=waits_before,
         waits_since=waits_since,
-        host=settings.host,
         schema=schema.HEAD,
-        lab_fault=settings.lab_fault,
         trail=TrailEnd(
             end.number,
             end.count,
             end.sha256,
             tuple((loss.kept, loss.until, loss.at) for loss in list_losses(store)),
         ),
-        site=settings.site,
-        zone=settings.zone,
         night=night,
         after=after,
         until=until,
         gathered_at=at.astimezone(UTC),
-        alpha=settings.alpha,
-        min_probability=settings.min_probability,
-        review_url=settings.review_url.rstrip("/"),
-        software=settings.software,
         database=store.kind,
-        config=settings.config,
         bundle=store.promotions.find_current() or "",
-        words=dict(settings.words),
-        texts=settings.texts,
         last_file_at=last_file_at,
         last_files=dict(sources.last_files),
         micrographs=reported,
@@ -191,14 +182,9 @@ def _gather(
             max_false_conform=settings.lab.max_false_conform if settings.lab else MAX_FALSE_CONFORM,
         ),
         outages=sources.outages,
-        refused=refused,
-        refused_messages=tuple(
-            read_message(record.facts.get("message"), said)
-            for record, said in zip(refusals, refused, strict=True)
-        ),
+        refusals=refusals,
         shadow=collect_shadow(store, until),
         stated=collect_stated(store, after, min(at, until)),
-        language=settings.language,
         before=_before(store, night, orders),
     )
 

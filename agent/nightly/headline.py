@@ -35,7 +35,7 @@ def build_summary(
     away: tuple[Outage, ...],
     free: bool,
     has_calendar: bool,
-    refused: tuple[str, ...],
+    has_refusals: bool,
     is_drifting: bool,
 ) -> Summary:
     """Build the line of a night: its tone, headline and numbers."""
@@ -47,7 +47,7 @@ def build_summary(
     tone = (
         "problem"
         if offline
-        or refused
+        or has_refusals
         or any("strange" in micrograph.result.reasons for micrograph in waiting)
         or any(order.conformity == broken for order in needing)
         else "attention"
@@ -71,7 +71,7 @@ def build_summary(
         taken=len(reported),
         review=sum(micrograph.is_flagged for micrograph in reported),
         unusable=len(unusable),
-        planned=empty and free and not (away or refused or needing or waits_before),
+        planned=empty and free and not (away or has_refusals or needing or waits_before),
         broken=sum(order.conformity == broken for order in orders),
         undecided=sum(order.conformity != broken for order in orders),
     )

@@ -299,7 +299,7 @@ def _alarms(nights: Sequence[NightFacts]) -> Iterator[str]:
                     if line.count != "1"
                     else f"{day}: {line.text}"
                 )
-        for message in facts.shown_refusals:
+        for message in facts.refusals:
             yield f"{day}: {message}"
 
 

@@ -49,7 +49,7 @@ def night_settings(settings: Settings, store: Store, *, now: datetime) -> NightS
         at=settings.night.at,
         alpha=settings.strangeness.alpha,
         min_probability=settings.triage.min_probability,
-        review_url=review_url(settings),
+        review_url=review_url(settings).rstrip("/"),
         software=software(),
         words=words,
         texts=texts,

@@ -7,9 +7,10 @@ promoted or renamed since. So everything on a page that could change is stored h
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
+from collections.abc import Mapping  # noqa: TC003 - pydantic reads it
+from dataclasses import dataclass, field, fields
 from datetime import date, datetime, time, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pydantic import TypeAdapter
 
@@ -22,10 +23,10 @@ from agent.nightly.spc.individuals_chart import Individuals
 from agent.nightly.spc.p_chart import Drift, Tally, Trend
 from agent.orders.class_texts import ClassTexts
 from agent.store import FileFate, MicrographView, SourceHealth
-from reports import Language, Message, read_message
+from reports import Language, Message
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
 
     from agent.orders.assessed import OrderPolicy
     from agent.store import Store
@@ -34,13 +35,12 @@ FACTS_VERSION = 1
 
 
 @dataclass(frozen=True, slots=True)
-class NightSettings:
-    """What a report needs to know of the lab.
+class ReportedSettings:
+    """What a report states of the lab and its settings.
 
     Args:
         site: Its name.
         zone: Its time zone.
-        at: When a night ends, wall clock.
         alpha: False-alarm rate: share of good images that may be flagged as unusual.
         min_probability: Below it a code is uncertain.
         review_url: Address of the review page, such as "http://127.0.0.1:8787"; "" for none.
@@ -48,20 +48,13 @@ class NightSettings:
         words: Structure code → what it means, in the taxonomy's order.
         texts: What the lab's taxonomy says of its classes beyond that.
         config: Fingerprint of the settings, "" if unknown.
-        free_days: Days on which no files are expected: weekdays by name, or ISO dates.
         language: Of the report.
-        lab: What is laid down for orders; None leaves the orders out.
         lab_fault: Why the orders are left out, "" where they are not.
-        control: Numbers of the control orders.
-        control_every: How often one is due; zero: never.
         host: Name of the PC that writes.
-        rules_at: Return `lab` and `lab_fault` as of an instant, from a store as of it; None: the
-            same at any time.
     """
 
     site: str
     zone: str
-    at: time
     alpha: float = 0.02
     min_probability: float = 0.6
     review_url: str = ""
@@ -69,13 +62,34 @@ class NightSettings:
     words: Mapping[str, str] = field(default_factory=dict)
     texts: ClassTexts = field(default_factory=ClassTexts)
     config: str = ""
-    free_days: tuple[str, ...] = ()
     language: Language = "en"
-    lab: OrderPolicy | None = None
     lab_fault: str = ""
+    host: str = ""
+
+    def get_reported(self) -> dict[str, Any]:
+        """Return these values by name, as the facts of a night take them."""
+        return {each.name: getattr(self, each.name) for each in fields(ReportedSettings)}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NightSettings(ReportedSettings):
+    """What a report needs to know of the lab.
+
+    Args:
+        at: When a night ends, wall clock.
+        free_days: Days on which no files are expected: weekdays by name, or ISO dates.
+        lab: What is laid down for orders; None leaves the orders out.
+        control: Numbers of the control orders.
+        control_every: How often one is due; zero: never.
+        rules_at: Return `lab` and `lab_fault` as of an instant, from a store as of it; None: the
+            same at any time.
+    """
+
+    at: time
+    free_days: tuple[str, ...] = ()
+    lab: OrderPolicy | None = None
     control: tuple[str, ...] = ()
     control_every: timedelta = timedelta(0)
-    host: str = ""
     rules_at: Callable[[Store, datetime], tuple[OrderPolicy | None, str]] | None = None
 
 
@@ -159,8 +173,8 @@ class NightCharts:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class NightFacts:
-    """Everything in one report; what a list of nights reads comes first in the text."""
+class NightFacts(ReportedSettings):
+    """Everything in one report, with the settings that it states."""
 
     version: int
     newest_result: int | None = None
@@ -170,20 +184,12 @@ class NightFacts:
     orders: tuple[OpenOrder, ...] = ()
     conforming: int = 0
     """Orders of recent days that conform; 0 in nights of earlier versions."""
-    site: str
-    zone: str
     night: date
     after: datetime
     until: datetime
     gathered_at: datetime
-    alpha: float
-    min_probability: float
-    review_url: str
-    software: str
     database: str
-    config: str
     bundle: str
-    words: dict[str, str]
     last_file_at: datetime | None
     micrographs: tuple[MicrographView, ...]
     needle_limits: dict[str, float] = field(default_factory=dict)
@@ -195,28 +201,18 @@ class NightFacts:
     """Source → when its newest micrograph was done."""
     agreement: ReviewerAgreement | None = None
     outages: tuple[Outage, ...] = ()
-    language: Language = "en"
-    refused: tuple[str, ...] = ()
-    """Sentences about promoted bundles that could not be loaded, in English."""
-    refused_messages: tuple[Message, ...] = ()
+    refusals: tuple[Message, ...] = ()
+    """Why promoted bundles could not be loaded."""
     shadow: Shadowed | None = None
     instruments: tuple[Instrument, ...] = ()
     unassigned: int = 0
     waits_before: int = 0
     waits_since: datetime | None = None
     before: Before | None = None
-    host: str = ""
     schema: str = ""
-    lab_fault: str = ""
     trail: TrailEnd | None = None
     stated: tuple[StatedOrder, ...] | None = None
     """Statements that were made in the night, None in nights of earlier versions."""
-    texts: ClassTexts = field(default_factory=ClassTexts)
-
-    @property
-    def shown_refusals(self) -> tuple[Message, ...]:
-        """Sentences about promoted bundles that could not be loaded, as they are shown."""
-        return self.refused_messages or tuple(read_message(None, text) for text in self.refused)
 
     @property
     def running(self) -> bool:
@@ -224,6 +220,8 @@ class NightFacts:
         return self.gathered_at < self.until
 
 
+_FIRST = ("version", "newest_result", "summary", "charts")
+"""Keys that a list of nights reads: it loads the beginning of each text."""
 _ADAPTER = TypeAdapter(NightFacts)
 _SUMMARY = TypeAdapter(Summary)
 _BATCHES = TypeAdapter(tuple[BatchSize, ...])
@@ -233,6 +231,7 @@ _TALLIES = TypeAdapter(tuple[Tally, ...])
 def to_text(facts: NightFacts) -> str:
     """Return facts as JSON text: one line per micrograph or file, so that two can be compared."""
     document = _ADAPTER.dump_python(facts, mode="json")
+    document = {key: document[key] for key in _FIRST} | document
     parts = [f" {json.dumps(key)}: {_lines(value)}" for key, value in document.items()]
     return "{\n" + ",\n".join(parts) + "\n}\n"
 

@@ -84,7 +84,7 @@ def _list_lines(facts: NightFacts) -> tuple[VerdictLine, ...]:
         *_source_lines(facts),
         *(
             VerdictLine(Tone.PROBLEM, "1", str(message), "#provenance")
-            for message in facts.shown_refusals
+            for message in facts.refusals
         ),
         *trend_lines(facts),
     )
