@@ -233,7 +233,7 @@ def read_manifest(bundle: Path) -> Manifest:
     except FileNotFoundError as error:
         missing = Path(error.filename).name
         raise BundleError(f"{bundle} is no bundle: it has no {missing}.") from error
-    except (OSError, ValueError, KeyError, TypeError, TaxonomyError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError, TaxonomyError) as error:
         raise BundleError(f"The bundle {bundle.name} has a broken bundle.json: {error}.") from error
 
 

@@ -16,6 +16,8 @@ from agent.errors import BadBundle, WrongUse
 from model import ModelError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from agent.settings import Settings
 
 
@@ -31,13 +33,15 @@ def add(
     A damaged bundle of the same name is repaired.
     """
     from agent.bundle_registry import get_bundles_folder
-    from model import verify_bundle
+    from model import read_manifest, verify_bundle
 
     settings = load_settings(context)
     path = path.absolute()
     if not path.is_dir():
         raise WrongUse(f"No such folder: {path}.")
     _refuse_links(path)
+    _refuse_pipes(path, ("bundle.json", "split.json"))
+    _refuse_pipes(path, read_manifest(path).files)
     manifest = verify_bundle(path)
     target = get_bundles_folder(settings.store.folder) / manifest.name
     exists = target.exists()
@@ -59,6 +63,13 @@ def _refuse_links(bundle: Path) -> None:
     if links or bundle.is_symlink():
         what = f"contains a link, {links[0]}" if links else "is a link"
         raise WrongUse(f"{bundle} {what}. Add the folder that `agent models export` wrote.")
+
+
+def _refuse_pipes(bundle: Path, names: Iterable[str]) -> None:
+    """Raise `WrongUse` if a file that is to be read is a pipe, which would be waited for."""
+    for name in names:
+        if (bundle / name).exists() and not (bundle / name).is_file():
+            raise WrongUse(f"{bundle} contains {name}, which is no file. Copy the bundle again.")
 
 
 def _is_whole(bundle: Path) -> bool:

@@ -75,3 +75,25 @@ def test_what_is_exported_keeps_what_was_written_about_it(shell, bundle, tmp_pat
     assert shell.agent("models", "export", bundle.name, tmp_path / "out")[0] == 0
 
     assert (tmp_path / "out" / bundle.name / "record" / "note.txt").read_text() == "ours"
+
+
+def test_a_manifest_of_brackets_is_refused_in_a_sentence(shell, bundle) -> None:
+    (bundle / "bundle.json").write_text("[" * 200_000)
+
+    code, said = shell.agent("models", "add", bundle)
+
+    assert code == 2
+    assert "broken bundle.json" in said
+    assert "Traceback" not in said
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="pipes of POSIX")
+@pytest.mark.parametrize("name", ["bundle.json", "split.json", "heads.safetensors"])
+def test_a_pipe_in_the_place_of_any_file_is_refused_and_not_waited_for(shell, bundle, name) -> None:
+    (bundle / name).unlink(missing_ok=True)
+    os.mkfifo(bundle / name)
+
+    code, said = shell.agent("models", "add", bundle)
+
+    assert code == 2
+    assert f"contains {name}, which is no file" in said
