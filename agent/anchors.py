@@ -187,7 +187,7 @@ def iter_notes(folder: Path) -> Iterator[Anchor]:
 
 
 @dataclass(frozen=True, slots=True)
-class Loss:
+class LostActs:
     """Acts that the audit log lacks since another database was put in its place.
 
     Attributes:
@@ -216,14 +216,14 @@ class Loss:
         )
 
 
-def list_losses(store: Store) -> list[Loss]:
+def list_losses(store: Store) -> list[LostActs]:
     """Return what was lost and no lead has accepted, oldest first."""
-    losses: dict[int, Loss] = {}
+    losses: dict[int, LostActs] = {}
     for entry in store.audit_log.list_replacements():
         if entry.act == ACCEPTED:
             losses.pop(_number(entry.facts.get("act")), None)
             continue
-        losses[entry.id] = Loss(
+        losses[entry.id] = LostActs(
             entry.id,
             entry.at,
             kept=_number(entry.facts.get("trail")),

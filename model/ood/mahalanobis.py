@@ -42,7 +42,7 @@ one or two patches. A number, not a share of the field: an inclusion is as unusu
 as in a small one."""
 
 _REFINED: Final = "fine"
-"""Look whose cells share most of what they show with their neighbours, of which there are most."""
+"""The look whose cells share most with their neighbours, and of which there are most."""
 
 _REFINED_SHARE = 0.05
 """Share of the cells compared first whose neighbours are compared, too."""
