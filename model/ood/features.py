@@ -31,6 +31,10 @@ WINDOW_PX = 128
 """Side of a window: 32 µm. Windows overlap by half. MEASURED, places of 5, 10, 20 % of a field:
 AUROC 0.87, 0.94, 0.96 with stage 4 in windows of 192 px, 0.91, 0.95, 0.97 with both in 128 px."""
 
+_FULL_WINDOW = 0.95
+"""Share of the fullest window's steel from which a window counts. MEASURED, places of 5, 10, 20 %:
+AUROC 0.90, 0.95, 0.95; with windows that are half full 0.86, 0.93, 0.93."""
+
 WINDOW_LAYERS = (2, 3)
 """Layers whose means describe a window."""
 
@@ -156,10 +160,10 @@ def describe_windows(seen: FieldMaps, um_per_px: float | None = None) -> CellFea
 
     Returns:
         Cells of half a window's side; the features of each are those of the window that starts
-        there, and `steel` is where half of a window, or as much as of the fullest one, is steel.
+        there, and `steel` is where nearly all of a window, or as much as of the fullest, is steel.
     """
     shares = _sum_windows(seen.weights[WINDOW_LAYERS[0]][None], seen, WINDOW_LAYERS[0])[0]
-    filled = shares >= min(0.5 * float(shares.max()), 0.5 * (WINDOW_PX // STRIDES[2]) ** 2)
+    filled = shares >= _FULL_WINDOW * float(shares.max())
     parts = []
     for layer in WINDOW_LAYERS:
         weights = seen.weights[layer][None]
