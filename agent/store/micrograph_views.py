@@ -166,7 +166,7 @@ class MicrographView:
     result: Result
     label: LabelView | None
     awaits: bool
-    pruned_at: datetime | None
+    pruned_at: Annotated[datetime | None, NOT_FROZEN] = None
     labels: Annotated[tuple[LabelView, ...], NOT_FROZEN] = ()
     artefacts: Annotated[dict[str, Any], NOT_FROZEN] = field(default_factory=dict)
     votes: Annotated[tuple[LabelView, ...], NOT_FROZEN] = ()
