@@ -105,8 +105,9 @@ def _headline(
         text = ngettext("{n} order open", "{n} orders open", len(orders)).format(n=len(orders))
         parts.append(text + _why_pressing(orders))
     if waiting:
-        text = ngettext("{n} micrograph to review", "{n} micrographs to review", len(waiting))
-        parts.append(text.format(n=len(waiting)))
+        n = len(waiting) + waits_before  # as the review queue counts them
+        text = ngettext("{n} micrograph to review", "{n} micrographs to review", n)
+        parts.append(text.format(n=n))
     if unusable:
         text = ngettext("{n} file failed", "{n} files failed", len(unusable))
         parts.append(text.format(n=len(unusable)))

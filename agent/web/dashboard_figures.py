@@ -93,7 +93,6 @@ class SlowFigures:
 
     Args:
         orders: Column of the order desk → orders.
-        elsewhere: Fields of orders that need an answer and are not in the review queue.
         unassigned: Fields that belong to no specimen.
         disagreed: Micrographs that two reviewers answered differently.
         blind_n: Decisions of the last 90 days that were taken without the model's answer in view.
@@ -108,7 +107,6 @@ class SlowFigures:
     """
 
     orders: Mapping[str, int] = field(default_factory=dict)
-    elsewhere: int = 0
     unassigned: int = 0
     disagreed: int = 0
     blind_n: int = 0
@@ -192,7 +190,7 @@ def _read_slow(desk: Desk, now: datetime) -> SlowFigures:
     counts: dict[str, int] = {}
     for order in board.orders:
         counts[order.state] = counts.get(order.state, 0) + 1
-    return replace(slow, orders=counts, elsewhere=board.elsewhere)
+    return replace(slow, orders=counts)
 
 
 def _read_usual(desk: Desk, now: datetime) -> tuple[dict[str, tuple[float, float, float]], int]:

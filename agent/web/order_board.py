@@ -39,7 +39,6 @@ class BoardOrder:
         state: A word of `NextStep`, or "conforms", "does_not_conform", "not_assessed".
         lack: What it lacks.
         to_confirm: Public ids of the fields that need a reviewer's answer.
-        elsewhere: How many of these are not in the review queue.
         fields: How many fields have been received.
         heard_at: When the order was first recorded, aware UTC, or None.
         urgent: It goes first.
@@ -51,7 +50,6 @@ class BoardOrder:
     state: str
     lack: Lack
     to_confirm: tuple[str, ...]
-    elsewhere: int
     fields: int
     heard_at: datetime | None
     urgent: bool
@@ -87,9 +85,9 @@ class Board:
         return tuple(order for order in self.to_confirm if order.has_limit)
 
     @property
-    def elsewhere(self) -> int:
-        """Fields that need a reviewer's answer and are not in the review queue."""
-        return sum(order.elsewhere for order in self.orders)
+    def fields_to_confirm(self) -> int:
+        """Fields of orders that need a reviewer's answer, flagged ones too."""
+        return sum(len(order.to_confirm) for order in self.orders)
 
 
 class OrderBoard:
@@ -178,7 +176,6 @@ def build_board_order(assessed: Assessed, policy: OrderPolicy) -> BoardOrder:
         state=find_state(assessed, policy, hidden),
         lack=find_lack(assessed, policy, n_to_confirm=len(fields), hidden=hidden),
         to_confirm=tuple(field_view.id for field_view in fields),
-        elsewhere=sum(not views[field_view.id].awaits for field_view in fields),
         fields=sum(len(specimen.facts.fields) for specimen in assessed.specimens),
         heard_at=assessed.view.first_seen_at,
         urgent=assessed.view.urgent,

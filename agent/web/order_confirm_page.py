@@ -31,6 +31,7 @@ from reports import (
     PlateRow,
     SubtypeChoice,
     decimal,
+    ngettext,
 )
 from reports import gettext as _
 
@@ -142,7 +143,7 @@ def build_confirm_page(
         criterion=name_criterion(desk.taxonomy()),
         order_href=order_href(number),
         next=_find_next(desk, number),
-        alone=_link_alone(alone, number),
+        alone=_link_alone(alone, len(queue), number),
         done=done,
         conflicts=conflicts,
         scale=_format_scale(shown.um_per_px),
@@ -323,14 +324,20 @@ def _list_prefetch(desk: Desk, number: str) -> Iterator[str]:
             yield f"/pictures/{public_id}/crop.jpg"
 
 
-def _link_alone(alone: Sequence[MicrographView], number: str) -> Link | None:
+def _link_alone(alone: Sequence[MicrographView], of: int, number: str) -> Link | None:
+    """Return where the fields are decided that are not confirmed together, or None."""
     if not alone:
         return None
-    return Link(_("Decide alone"), review_href(alone[0].id, number, goes_on=True))
+    text = ngettext(
+        "{n} of {of} field to confirm is decided alone",
+        "{n} of {of} fields to confirm are decided alone",
+        len(alone),
+    ).format(n=len(alone), of=of)
+    return Link(text, review_href(alone[0].id, number, goes_on=True))
 
 
 def _describe_place(desk: Desk, number: str) -> str:
     numbers = [entry.number for entry in desk.board.last.following]
     if number not in numbers:
         return ""
-    return _("{n} of {of} orders to confirm").format(n=numbers.index(number) + 1, of=len(numbers))
+    return _("Order {n} of {of}").format(n=numbers.index(number) + 1, of=len(numbers))

@@ -402,7 +402,7 @@ def _queue_page(desk: Desk, request: Request) -> QueuePage:
         for view in queue
     ]
     board = _look_at_orders(desk)
-    waiting = desk.store.review_queue.count() + board.elsewhere
+    waiting = desk.store.review_queue.count()
     more = _("The {n} weightiest are shown.").format(n=len(items))
     return QueuePage(
         site=desk.site,
@@ -428,17 +428,13 @@ def _look_at_orders(desk: Desk) -> Board:
 
 
 def _link_orders(board: Board) -> Link | None:
-    """Return where fields outside the queue are confirmed; None where there are none."""
-    if not board.elsewhere:
+    """Return where the fields of orders are confirmed; None where there are none."""
+    n, orders = board.fields_to_confirm, len(board.to_confirm)
+    if not n:
         return None
-    orders = [order for order in board.orders if order.elsewhere]
-    text = ngettext(
-        "{orders} to confirm ({n} field)",
-        "{orders} to confirm ({n} fields)",
-        board.elsewhere,
-    )
-    named = ngettext("{n} order", "{n} orders", len(orders)).format(n=len(orders))
-    return Link(text.format(n=board.elsewhere, orders=named), "/orders")
+    named = ngettext("{n} order", "{n} orders", orders).format(n=orders)
+    text = ngettext("{n} field of {orders} to confirm", "{n} fields of {orders} to confirm", n)
+    return Link(text.format(n=n, orders=named), "/orders")
 
 
 def _control(n: int, same: int) -> str:
@@ -630,7 +626,7 @@ def _count_waiting(desk: Desk, narrowed: Mapping[str, str], queue: Sequence[Micr
     """Return how many micrographs wait: of the order or suggestions, else of the lab."""
     if narrowed.get("order") or is_suggested(narrowed):
         return len(queue)
-    return desk.store.review_queue.count() + desk.board.last.elsewhere
+    return desk.store.review_queue.count()
 
 
 def _unsaid(card: Card) -> Card:
