@@ -56,7 +56,7 @@ def assign(  # noqa: PLR0917 - each is a word of the command
         lab = read_order_policy(settings, store)
         require_may_assign(store, lab, public_id, keys, by=signer)
         store.order_corrections.assign(
-            public_id, keys, by=signer, reason=reason, at=now_utc(), lead=lab.is_lead(signer)
+            public_id, keys, by=signer, reason=reason, at=now_utc(), lead=lab.may_lead(signer)
         )
     console.out.print(
         f"{public_id}: order {number}, specimen {specimen}, by {signer}.", markup=False

@@ -49,6 +49,8 @@ class OrderPolicy:
         remarks: Returns what a statement has to mention of a field.
         traced: Finds the stage-micrometer measurement that proves a field's scale, or None.
         is_lead: Returns whether a name is that of a lead.
+        has_leads: Returns whether the lab has accounts or names leads; without them everyone at
+            its PC does a lead's acts.
         second_look: A label at the limit counts only where a second reviewer confirms it.
         double_reviews: Returns double reviews and readings of reference values.
         history: Earlier specifications.
@@ -66,12 +68,16 @@ class OrderPolicy:
     remarks: Callable[[MicrographView], Iterable[str]] = lambda _view: ()
     traced: Traced = lambda _view: None
     is_lead: Callable[[str], bool] = lambda _name: False
-
+    has_leads: Callable[[], bool] = lambda: True
     second_look: bool = False
     double_reviews: Callable[[], Iterable[DoubleReview]] = lambda: ()
     history: SpecificationHistory = field(default_factory=SpecificationHistory)
     taxonomies: TaxonomyHistory = field(default_factory=TaxonomyHistory)
     has_needles: bool = False
+
+    def may_lead(self, name: str) -> bool:
+        """Return whether a lead's act is open to a name; what counts as evidence asks `is_lead`."""
+        return self.is_lead(name) or not self.has_leads()
 
     @property
     def context(self) -> FieldContext:

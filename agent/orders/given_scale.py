@@ -121,6 +121,11 @@ def propose_from_line(
     )
 
 
+def propose_from_number(um_per_px: float) -> ScaleProposal:
+    """Return a scale that is typed as µm per pixel."""
+    return ScaleProposal(um_per_px, {"how": "number"})
+
+
 def give_scale(
     store: Store,
     view: MicrographView,

@@ -14,6 +14,7 @@ from agent.orders.amendments import list_changes
 from agent.orders.applicable_specification import has_newer_specification
 from agent.orders.assessment import assess
 from agent.orders.lost_conformity import acknowledge, find_unfollowed
+from agent.orders.lost_files import DISMISSED, dismiss_file, list_undecided
 from agent.orders.permissions import require_lead
 from agent.orders.specification_history import reopen
 from reports import gettext as _
@@ -33,6 +34,7 @@ class LeadAct(StrEnum):
     NORMAL = "normal"
     ACCEPT = "accept"
     DISMISS = "dismiss"
+    DISMISS_FILES = "dismiss_files"
     REOPEN = "reopen"
     RESUME = "resume"
     HOLD = "hold"
@@ -100,6 +102,9 @@ def _iter_acts(
         yield LeadAct.ACCEPT, _("Accept the change of the list"), accept.format(changes=text)
         dismiss = _("The present values stay: {changes} is dismissed.")
         yield LeadAct.DISMISS, _("Dismiss the change of the list"), dismiss.format(changes=text)
+    if files := list_undecided(assessed.lost, store.records.all(DISMISSED, number)):
+        effect = _("The order is assessed without {files}.").format(files=", ".join(files))
+        yield LeadAct.DISMISS_FILES, _("Dismiss the unusable files"), effect
     if has_newer_specification(assessed, policy):
         effect = _("The order is assessed by the present version of its specification.")
         yield LeadAct.REOPEN, _("Reopen the order"), effect
@@ -115,7 +120,7 @@ def _iter_acts(
         yield LeadAct.HOLD, _("Protect from pruning"), effect
 
 
-def carry_out(
+def carry_out(  # noqa: C901 - one case an act
     store: Store,
     policy: OrderPolicy,
     number: str,
@@ -160,6 +165,8 @@ def carry_out(
             store.order_corrections.set_urgent(number, urgent=act is LeadAct.URGENT, by=by, at=at)
         case LeadAct.HOLD | LeadAct.RELEASE:
             _protect(store, number, hold=act is LeadAct.HOLD, by=by, reason=reason, at=at)
+        case LeadAct.DISMISS_FILES:
+            _dismiss_files(store, assessed, by=by, reason=reason, at=at)
         case LeadAct.REOPEN:
             reopen(store, number, by=by, reason=reason, at=at)
         case LeadAct.RESUME:
@@ -168,6 +175,12 @@ def carry_out(
             accepted = act is LeadAct.ACCEPT
             store.order_corrections.amend(number, accept=accepted, by=by, reason=reason, at=at)
     return number
+
+
+def _dismiss_files(store: Store, assessed: Assessed, *, by: str, reason: str, at: datetime) -> None:
+    number, lost = assessed.view.number, assessed.lost
+    for file in list_undecided(lost, store.records.all(DISMISSED, number)):
+        dismiss_file(store, number, file, lost, by=by, reason=reason, at=at)
 
 
 def _protect(store: Store, number: str, *, hold: bool, by: str, reason: str, at: datetime) -> None:

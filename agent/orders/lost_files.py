@@ -47,13 +47,17 @@ def describe_lost(lost: Sequence[FileFate], dismissed: Sequence[Record]) -> Iter
         lost: Files of the order that could not be used.
         dismissed: What leads decided about files of the order.
     """
+    for file in list_undecided(lost, dismissed):
+        yield _(
+            "{file} could not be used: export it again under the same name, or a lead "
+            "dismisses it (agent orders dismiss-file)"
+        ).format(file=file)
+
+
+def list_undecided(lost: Sequence[FileFate], dismissed: Sequence[Record]) -> list[str]:
+    """Return the names of the files that keep an order open; arguments as in `describe_lost`."""
     settled = {record.facts.get("content") for record in dismissed}
-    for fate in lost:
-        if fate.id not in settled and not fate.is_read_again:
-            yield _(
-                "{file} could not be used: export it again under the same name, or a lead "
-                "dismisses it (agent orders dismiss-file)"
-            ).format(file=_name(fate.path))
+    return [_name(fate.path) for fate in lost if fate.id not in settled and not fate.is_read_again]
 
 
 def describe_dismissed(dismissed: Sequence[Record]) -> Iterator[str]:

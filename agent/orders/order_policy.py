@@ -73,6 +73,7 @@ def load_policy(
         remarks=partial(_iter_remarks, held, scales),
         traced=scales.find,
         is_lead=partial(is_lead, settings, store),
+        has_leads=lambda: bool(settings.orders.leads) or store.accounts.are_there(),
         second_look=settings.orders.second_look_at_limit,
         double_reviews=cache(lambda: tuple(iter_double_reviews(store))),
         history=load_history(store),

@@ -91,7 +91,7 @@ def require_may_assign(
     Raises:
         WrongUse: `by` is no lead, and something names another order or specimen.
     """
-    if policy.is_lead(by):
+    if policy.may_lead(by):
         return
     others = store.orders.claimed_elsewhere(
         public_id, keys.get("order", ""), keys.get("specimen", "")
@@ -106,7 +106,7 @@ def require_may_assign(
 
 def require_lead(policy: OrderPolicy, by: str) -> None:
     """Refuse an act by anyone but a lead. Raises `WrongUse`."""
-    if not policy.is_lead(by):
+    if not policy.may_lead(by):
         raise WrongUse(
             _("{who} is not a lead: only a lead may do this ({how}).").format(
                 who=by or "–", how=HOW_TO_LEAD

@@ -74,7 +74,7 @@ def list_acts(desk: Desk, request: Request, assessed: Assessed) -> Iterator[Orde
     if who is not None and not who.may("lead"):
         return
     name = cookies.name_of(request)
-    every = who is not None or not name or policy.is_lead(name)
+    every = who is not None or not name or policy.may_lead(name)
     for entry in list_possible_acts(desk.store, assessed, policy):
         if every or entry.act in OF_REVIEWERS:
             yield OrderAct(entry.act.value, entry.label, entry.effect, entry.needs_reason)

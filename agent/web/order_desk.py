@@ -117,8 +117,8 @@ def is_lead(desk: Desk, request: Request) -> bool:
     who = who_is(request)
     if who is not None:
         return who.may("lead")
-    name = cookies.name_of(request)
-    return bool(name) and order_rules(desk).is_lead(name)
+    policy, name = order_rules(desk), cookies.name_of(request)
+    return not policy.has_leads() or (bool(name) and policy.is_lead(name))
 
 
 def _request_name(
@@ -183,7 +183,7 @@ def build_desk(desk: Desk, request: Request) -> OrderDeskPage:
         hidden=tuple(Fact(key, asked[key]) for key in ("state", "urgent") if asked[key]),
         done=find_done(desk, request),
         start=start if confirming else "",
-        confirm=sum(len(order.to_confirm) for order in board.orders),
+        confirm=board.fields_to_confirm,
         unread=board.unread,
         may_act=may_undo_any(request),
         holds=tuple(_list_holds(desk))

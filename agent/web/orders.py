@@ -179,7 +179,7 @@ def assign_field(desk: Desk, public_id: str, form: Mapping[str, str], *, by: str
             by=by,
             reason=form.get("reason", ""),
             at=desk.now(),
-            lead=lab.is_lead(by),
+            lead=lab.may_lead(by),
         )
 
 

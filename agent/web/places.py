@@ -117,7 +117,7 @@ def _page(desk: Desk, request: Request, pair: PlacePair) -> PlacesPage:
                 for side, name in zip((first, second), names, strict=True)
             ),
         ),
-        may_decide=bool(who) and lab.is_lead(who),
+        may_decide=bool(who) and lab.may_lead(who),
     )
 
 

@@ -16,12 +16,13 @@ from agent.orders.given_scale import (
     describe_state,
     give_scale,
     propose_from_line,
+    propose_from_number,
     propose_from_objective,
 )
 from agent.store import BY_REVIEWER
 from agent.watch import Calibration, Provenance
 from agent.web import cookies
-from agent.web.authentication import may_decide, signing_name
+from agent.web.authentication import may_decide, may_undo_any, signing_name
 from agent.web.context import LONGEST_NAME, find
 from agent.web.forms import read_form
 from agent.web.images import FOR_GOOD, held_of
@@ -150,7 +151,9 @@ def _give(desk: Desk, request: Request, public_id: str, form: Mapping[str, str])
     try:
         if wrong := cookies.wrong_name(who):
             raise WrongUse(wrong)  # noqa: TRY301 - shown like every other refusal
-        _record(desk, view, _read_proposal(desk, view, form), who.strip())
+        proposal = _read_proposal(desk, view, form)
+        for entry in _list_covered(desk, request, view, form):
+            _record(desk, entry, proposal, who.strip())
     except WrongUse as error:
         page = _build_page(desk, request, view, wrong=str(error), form=form)
         return HTMLResponse(reports.render_scale(page), 422)
@@ -159,10 +162,38 @@ def _give(desk: Desk, request: Request, public_id: str, form: Mapping[str, str])
     return answer
 
 
+def _list_covered(
+    desk: Desk, request: Request, view: MicrographView, form: Mapping[str, str]
+) -> list[MicrographView]:
+    """Return the micrographs that get the scale: this one, or all of its source that wait for one.
+
+    Raises:
+        WrongUse: The whole source is wanted, and the sender is no lead.
+    """
+    if form.get("whole_source") != "1":
+        return [view]
+    if not may_undo_any(request):
+        raise WrongUse(_("Only a lead enters a scale for a whole source."))
+    waiting = desk.store.review_queue.list_micrographs(source=view.source)
+    others = [
+        entry
+        for entry in waiting
+        if entry.id != view.id
+        and entry.um_per_px is None
+        and (entry.width, entry.height) == (view.width, view.height)
+    ]
+    return [view, *others]
+
+
 def _read_proposal(desk: Desk, view: MicrographView, form: Mapping[str, str]) -> ScaleProposal:
     size = (view.width, view.height)
     if form.get("objective"):
         return propose_from_objective(list_objectives(desk, view), form["objective"], size)
+    if typed := form.get("um_per_px", "").strip():
+        try:
+            return propose_from_number(float(typed.replace(",", ".")))
+        except ValueError:
+            raise WrongUse(_("Type the µm of one pixel, such as 0.12.")) from None
     try:
         x0, y0, x1, y1 = (float(form.get(name, "")) for name in LINE)
     except ValueError:
@@ -207,6 +238,8 @@ def _build_page(
         known="" if needs_scale(view) else decimal(view.um_per_px or 0.0, ".4g"),
         two=_("A second reviewer has to give it too, to within 2 %.") if view.asks_two else "",
         wrong=wrong,
+        um_per_px=form.get("um_per_px", ""),
+        source=view.source if may_undo_any(request) else "",
     )
 
 

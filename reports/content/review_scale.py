@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class ScalePage:
-    """A micrograph whose scale is unknown, and the two ways of giving it.
+    """A micrograph whose scale is unknown, and the ways of entering it.
 
     Args:
         site: The lab's name.
@@ -27,6 +27,8 @@ class ScalePage:
         known: µm per pixel in words where the file says it, "" where it does not.
         two: That a second reviewer has to give the scale too, "" where one is enough.
         wrong: Why nothing was recorded, "" where nothing is wrong.
+        um_per_px: What was typed as the µm of a pixel.
+        source: Whose waiting micrographs the reader may give the scale at once, "" for none.
     """
 
     site: str
@@ -42,3 +44,5 @@ class ScalePage:
     known: str
     two: str
     wrong: str
+    um_per_px: str = ""
+    source: str = ""

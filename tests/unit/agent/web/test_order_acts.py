@@ -71,7 +71,17 @@ class Plant:
 
     def offers(self):
         page = self.browser.get("/order/4711").text
-        names = ("urgent", "normal", "accept", "dismiss", "reopen", "resume", "hold", "release")
+        names = (
+            "urgent",
+            "normal",
+            "accept",
+            "dismiss",
+            "dismiss_files",
+            "reopen",
+            "resume",
+            "hold",
+            "release",
+        )
         return [name for name in names if f'name="act" value="{name}"' in page]
 
     def lists(self, **changed):
@@ -204,3 +214,38 @@ def test_with_accounts_the_role_decides(plant, role, code) -> None:
     assert plant.offers() == (["urgent", "hold"] if role == "lead" else [])
     assert plant.act("urgent", by="R. Stahl").status_code == code
     assert [actor for actor, _ in plant.acts("order.urgent")] == (["Eva"] if code == 303 else [])
+
+
+@pytest.fixture
+def open_plant(tmp_path):
+    """A lab that has neither accounts nor names leads."""
+    plant = Plant(tmp_path)
+    free = SETTINGS.replace('leads = ["R. Stahl"]', "")
+    (tmp_path / "agent.toml").write_text(free, encoding="utf-8")
+    plant.browser = plant.open()
+    yield plant
+    plant.store.close()
+
+
+def test_an_unusable_file_of_an_order_is_dismissed_on_its_page(open_plant):
+    open_plant.lab.set_aside("4711_01_2.tif", "truncated", "it ends in the middle", at=AT)
+    before = open_plant.browser.get("/order/4711").text
+
+    unreasoned = open_plant.act("dismiss_files", by="Ann")
+    done = open_plant.act("dismiss_files", "a test shot", by="Ann")
+
+    after = open_plant.browser.get("/order/4711").text
+    assert "The order is assessed without 4711_01_2.tif." in before
+    assert (unreasoned.status_code, done.status_code) == (422, 303)
+    assert "4711_01_2.tif could not be used, dismissed by Ann: a test shot" in after
+    assert "dismiss_files" not in open_plant.offers()
+    assert "conforms" in after
+
+
+def test_without_accounts_and_leads_everyone_at_the_pc_does_a_leads_acts(open_plant):
+    open_plant.act("hold", "a claim", by="Ann")
+
+    released = open_plant.act("release", "settled", by="Ann")
+
+    assert released.status_code == 303
+    assert not open_plant.store.retention.is_on_hold("4711")

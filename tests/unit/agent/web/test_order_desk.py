@@ -54,7 +54,8 @@ def test_an_order_that_only_a_reviewer_can_settle_is_counted_and_reachable(lab, 
 
     assert "Confirm 3 fields" in order
     assert 'href="/confirm/4711"' in order
-    assert "<b>3</b> waiting" in queue
+    assert "<b>0</b> waiting" in queue
+    assert "3 fields of 1 order to confirm" in queue
     assert 'href="/orders' in queue.split("<main", 1)[1]
     assert "probably out of specification" in desk
     assert "G7 in 3 fields, unconfirmed" in desk
@@ -504,6 +505,25 @@ def test_what_a_failed_check_holds_is_released_by_a_lead_with_a_reason(tmp_path,
 
     assert (unreasoned.status_code, refused.status_code, done.status_code) == (422, 422, 200)
     assert (states(desk)["held"], states(done.text)["held"]) == (["4711"], [])
+    assert "Release the results of LOM-07 (1 order)" in desk
+    assert states(done.text)["conforms"] == ["4711"]
+    own.store.close()
+
+
+def test_without_accounts_and_leads_everyone_may_release_what_a_check_holds(tmp_path, capsys):
+    own = Desk(tmp_path, capsys)
+    file = tmp_path / "agent.toml"
+    text = file.read_text(encoding="utf-8").replace('leads = ["R. Stahl"]', "")
+    file.write_text(text, encoding="utf-8")
+    for one in [own.take(n) for n in (1, 2, 3)]:
+        own.confirm(one)
+    own.check(passed=False, at=AT - timedelta(hours=1))
+    browser = own.browser()
+
+    desk = browser.get("/orders").text
+    form = {"source": "LOM-07", "reason": "the lamp was replaced", "by": "Ann"}
+    done = browser.post("/orders/release", data=form)
+
     assert "Release the results of LOM-07 (1 order)" in desk
     assert states(done.text)["conforms"] == ["4711"]
     own.store.close()

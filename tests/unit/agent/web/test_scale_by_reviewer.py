@@ -147,6 +147,20 @@ def test_an_objective_of_the_table_is_given_by_one_press(unscaled, desk):
     assert find_settled(unscaled.store, view).um_per_px == 0.2
 
 
+def test_a_typed_scale_is_given_to_one_micrograph_or_to_all_of_its_source(unscaled, desk):
+    first, second, third = (unscaled.take("G8", name=f"{n}.tif") for n in "abc")
+    ann = reviewer(desk)
+
+    ann.post(f"/review/{first}/scale", data={"um_per_px": "0,21"})
+    alone = len(unscaled.store.records.all(GIVEN))
+    ann.post(f"/review/{second}/scale", data={"um_per_px": "0.2", "whole_source": "1"})
+
+    views = map(unscaled.store.results.find, (second, third))
+    assert alone == 1
+    assert [find_settled(unscaled.store, view).um_per_px for view in views] == [0.2, 0.2]
+    assert unscaled.store.records.all(GIVEN, third)[0].facts["how"] == "number"
+
+
 @pytest.mark.parametrize(
     ("form", "sentence"),
     [
@@ -154,6 +168,8 @@ def test_an_objective_of_the_table_is_given_by_one_press(unscaled, desk):
         (LINE | {"length_um": "50", "unit": "mm"}, "1000 µm per pixel is implausible"),
         (LINE | {"length_um": "fifty"}, "Type the length that is printed"),
         ({"length_um": "50"}, "Draw a line over the scale bar"),
+        ({"um_per_px": "a lot"}, "Type the µm of one pixel"),
+        ({"um_per_px": "nan"}, "is implausible"),
         ({"objective": "100x"}, "The table of objectives has no"),
     ],
 )
