@@ -36,7 +36,7 @@ NAMED_TABLES = ("micrograph", "label", "order", "statement", "trail")
 """Tables whose rows the sentence names."""
 TRAIL = "trail"
 """It is longer where the trial brought an older schema up, or laid guards again."""
-GROW = {"agent", "alembic_version", "site", "trail_coverage"}
+GROW = {"agent", "alembic_version", "site"}
 """Tables that opening a database writes into: the trial's own agent, say."""
 AT_LEAST = 2.5
 """Room that a trial needs, in sizes of what is in the back-up: unpacked, migrated, with a log."""

@@ -16,7 +16,6 @@ from agent.cli.orders import orders
 from agent.errors import WrongUse
 
 if TYPE_CHECKING:
-    from agent.orders.statement import Made
     from agent.settings import Settings
     from agent.store import FrozenStatement, Store
 
@@ -73,9 +72,6 @@ def show_as_of(store: Store, number: str, as_of: str, *, zone: str, as_json: boo
     """
     at = parse_time(as_of, ZoneInfo(zone))
     frozen = store.statements.find_at(number, at)
-    if frozen is None and (kept := _find_kept(store, number, at)):
-        _show_kept(kept, at, zone, as_json=as_json)
-        return
     if frozen is None:
         _refuse_unknown(store, number)
         raise WrongUse(
@@ -96,25 +92,6 @@ def show_as_of(store: Store, number: str, as_of: str, *, zone: str, as_json: boo
     )
     for sentence in (*document["because"], *document["missing"], *document["notes"]):
         console.out.print(f"  {sentence}", markup=False)
-
-
-def _find_kept(store: Store, number: str, at: datetime) -> Made | None:
-    """Return the last statement by an earlier version until a time, or None."""
-    from agent.orders.statement import list_made
-
-    made = [entry for entry in list_made(store, number) if entry.at <= at and not entry.sha256]
-    return made[-1] if made else None
-
-
-def _show_kept(kept: Made, at: datetime, zone: str, *, as_json: bool) -> None:
-    if as_json:
-        document = {"document": kept.document, "at": kept.at.isoformat(), "by": kept.by}
-        console.print_json({"as_of": at.isoformat(), "sha256": None, "statement": document})
-        return
-    word = str(kept.document["conformity"]).replace("_", " ")
-    stated = f"{kept.at.astimezone(ZoneInfo(zone)):%Y-%m-%d %H:%M}"
-    console.out.print(f"Order {kept.document['order']}: {word}", markup=False, style="bold")
-    console.out.print(f"  stated {stated} by {kept.by}, by an earlier version", markup=False)
 
 
 def parse_time(text: str, zone: ZoneInfo) -> datetime:

@@ -21,9 +21,6 @@ if TYPE_CHECKING:
     from agent.settings import Settings
     from agent.store import Store
 
-MIGRATED = "trail.covered"
-"""Act that a migration appends to the audit log; older backups lack it."""
-
 
 @app.command()
 def restore(
@@ -129,7 +126,7 @@ def _record(own: Settings, file: Path, until: int, at: datetime) -> str:
 
     with open_store(own) as store:
         head = store.audit_log.get_head()
-        kept = head.number - (head.act == MIGRATED)
+        kept = head.number
         known = [anchor.number for anchor in read_outside(own, store).iter_anchors()]
         facts = {
             "trail": kept,

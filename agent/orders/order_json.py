@@ -154,11 +154,9 @@ def _traced_order_to_json(traced: TracedOrder) -> dict[str, Any]:
             {
                 "record": made.record,
                 "at": made.at.isoformat(),
-                "by": made.by,
-                "reason": made.reason,
                 "changed": list(made.changed),
                 "document": made.document,
-                "sha256": made.sha256 or None,
+                "sha256": made.sha256,
             }
             for made in traced.statements
         ],

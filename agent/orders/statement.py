@@ -1,7 +1,6 @@
 """Statements of an order: what they hold, what makes a new one, and those that were made.
 
-The agent freezes a statement when the conformity of an order changes, see `freezing`. Earlier
-versions of the program made one only with `agent trace`, as a record; those are still shown.
+The agent freezes a statement when the conformity of an order changes, see `freezing`.
 """
 
 from __future__ import annotations
@@ -23,8 +22,6 @@ if TYPE_CHECKING:
 
     from agent.store import Store
 
-STATEMENT = "statement"
-"""Kind of the records that earlier versions of the program kept statements in."""
 FORMAT = "martensight.statement/1"
 FINAL = (Conformity.CONFORMS, Conformity.DOES_NOT_CONFORM)
 """Conformities that end an order; with any other it is open."""
@@ -53,30 +50,24 @@ class Made:
     """One statement as it was made.
 
     Attributes:
-        record: Its number; of its record where an earlier version made it.
+        record: Its number.
         at: When, aware UTC.
-        by: Who: the agent, or a person in earlier versions.
-        reason: Why it was amended, in earlier versions.
         changed: What it states differently from the one before it, () for the first.
         document: Of the order, as `agent order --json` wrote it then.
-        sha256: Hash of the frozen text, "" in earlier versions.
-        whole: The frozen document, None in earlier versions.
+        sha256: Hash of the frozen text.
+        whole: The frozen document.
     """
 
     record: int
     at: datetime
-    by: str
-    reason: str
     changed: tuple[str, ...]
     document: dict[str, Any]
-    sha256: str = ""
-    whole: dict[str, Any] | None = None
+    sha256: str
+    whole: dict[str, Any]
 
     @property
     def file(self) -> str:
         """Name of its file in the folder of a trace."""
-        if self.whole is None:
-            return f"{self.record}.json"
         return f"{plain(self.document['order'])}-{self.record}.json"
 
 
@@ -93,23 +84,8 @@ def name_file(order: str) -> str:
 
 def list_made(store: Store, number: str) -> list[Made]:
     """Return every statement of an order, the first one first."""
-    kept = [
-        Made(
-            record=record.id,
-            at=record.at,
-            by=record.by,
-            reason=record.facts["reason"],
-            changed=tuple(record.facts["changed"]),
-            document=record.facts["document"],
-        )
-        for record in store.records.all(STATEMENT, number)
-    ]
     return [
-        *kept,
-        *(
-            _made(store, statement.sha256, statement.at)
-            for statement in store.statements.all(number)
-        ),
+        _made(store, statement.sha256, statement.at) for statement in store.statements.all(number)
     ]
 
 
@@ -118,8 +94,6 @@ def _made(store: Store, sha256: str, at: datetime) -> Made:
     return Made(
         record=whole["number"],
         at=at,
-        by="agent",
-        reason="",
         changed=tuple(whole["changed"]),
         document=whole["document"],
         sha256=sha256,

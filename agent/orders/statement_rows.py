@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 from agent.orders.assessment import assess
 from agent.orders.specimen_facts import Conformity
-from agent.orders.statement import STATEMENT
 from agent.store import FROZEN, RESTORED
 
 if TYPE_CHECKING:
@@ -38,16 +37,12 @@ class StatedDocument:
 
 
 def list_stated(store: Store) -> Iterator[StatedDocument]:
-    """Yield every statement: those that were frozen, and those on record from before that."""
+    """Yield every frozen statement."""
     for frozen in store.statements.every():
         document = store.statements.document(frozen.sha256).get("document")
         if isinstance(document, dict):
             name = f"statement {frozen.number} of order {frozen.order}"
             yield StatedDocument(name, document)
-    for record in store.records.all(STATEMENT):
-        document = record.facts.get("document")
-        if isinstance(document, dict):
-            yield StatedDocument(f"record {record.id} (statement of {record.subject})", document)
 
 
 def find_differences(store: Store, documents: Iterable[StatedDocument]) -> Iterator[str]:

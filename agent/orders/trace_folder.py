@@ -91,10 +91,9 @@ def _fill(
         _write_json(folder / name, document)
     for order in trace.orders:
         for made in order.statements:
-            if made.whole is not None:
-                path = folder / STATEMENTS / made.file
-                path.parent.mkdir(exist_ok=True)
-                path.write_text(to_canonical(made.whole), encoding="utf-8", newline="")
+            path = folder / STATEMENTS / made.file
+            path.parent.mkdir(exist_ok=True)
+            path.write_text(to_canonical(made.whole), encoding="utf-8", newline="")
     files = {public_id: list(pixels.files) for public_id, pixels in kept.items()}
     head = {
         "site": signature.site,
@@ -117,9 +116,6 @@ def _iter_documents(trace: Trace, bundles: Path) -> Iterator[tuple[str, Any]]:
         wanted, version = order.assessed.specification, order.assessed.version
         if wanted:
             yield f"{SPECIFICATIONS}/{plain(wanted.name)}-{version}.json", wanted.entry
-        for made in order.statements:
-            if made.whole is None:
-                yield f"{STATEMENTS}/{made.file}", made.document
     for name in sorted(
         {field.view.result.bundle for field in trace.fields if field.view.result.bundle}
     ):

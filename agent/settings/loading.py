@@ -23,7 +23,6 @@ from agent.errors import BadSettings
 from agent.settings.messages import describe_bad_json, describe_fault
 from agent.settings.paths import SOURCES, NamedPath, iter_paths, iter_source_paths
 from agent.settings.root import ENV_PREFIX, Settings
-from agent.settings.sections import OLD_NAME
 from agent.toml_faults import describe_toml_fault
 
 if TYPE_CHECKING:
@@ -179,4 +178,3 @@ def _variable_names() -> Iterator[str]:
         if isinstance(kind, type) and issubclass(kind, BaseModel):
             for key in kind.model_fields:
                 yield f"{section}__{key}".upper()
-    yield f"ORDERS__{OLD_NAME}".upper()

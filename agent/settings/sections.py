@@ -3,7 +3,7 @@
 import re
 from datetime import date, time
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal, Self
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import (
@@ -575,9 +575,6 @@ class ServiceSection(Section):
     )
 
 
-OLD_NAME = "most_false"
-
-
 class OrdersSection(Section):
     """[orders]."""
 
@@ -623,19 +620,6 @@ class OrdersSection(Section):
         ge=0,
         description="Months that a stage-micrometer measurement is valid; 0: not required.",
     )
-
-    @model_validator(mode="before")
-    @classmethod
-    def _take_old_name(cls, given: Any) -> Any:
-        """Accept `most_false`, the name of `max_false_conform` in earlier versions."""
-        if not isinstance(given, dict) or OLD_NAME not in given:
-            return given
-        others = {key: value for key, value in given.items() if key != OLD_NAME}
-        if others.setdefault("max_false_conform", given[OLD_NAME]) != given[OLD_NAME]:
-            raise ValueError(
-                f"max_false_conform and its old name {OLD_NAME} differ; remove {OLD_NAME}"
-            )
-        return others
 
 
 class StatementsSection(Section):

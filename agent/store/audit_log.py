@@ -131,14 +131,6 @@ def acting_through(origin: Origin) -> Iterator[None]:
         _CURRENT.reset(token)
 
 
-SEPARATED = "trail.separated"
-"""Act of a site whose chain goes on alone from here; until then several sites had one chain.
-
-Its facts: "until", the last number of the common chain; "accounts" and "specifications", what the
-site has without acts of its own.
-"""
-
-
 def lock(session: Session) -> None:
     """Lock the site's audit log until the transaction ends; SQLite has one writer anyway."""
     if session.get_bind().dialect.name == "postgresql":
@@ -288,57 +280,25 @@ def list_first_acts(session: Session) -> dict[str, str]:
     return dict(session.exec(acts.order_by(SiteRow.name)).all())
 
 
-@dataclass(frozen=True, slots=True)
-class Common:
-    """Hashes and numbers of all sites' audit logs, which each of them is verified against."""
-
-    until: int
-    before: Mapping[int, str]
-    head: str
-    newest: int
-
-
-def _find_ends(session: Session) -> tuple[int, int]:
-    """Return where a site's part in a common chain ends, and the newest number ever given.
-
-    0 where there was no common chain; 0 on PostgreSQL, which also skips some numbers.
-    """
-    query = select(TrailRow.facts).where(TrailRow.act == SEPARATED).order_by(col(TrailRow.id))
-    facts = session.exec(query.limit(1)).first()
-    return int(json.loads(facts)["until"]) if facts else 0, last_number(session)
-
-
-def _load_common(every: Session, until: int) -> Common:
-    """Return what is common, in a session that reads all sites."""
-    last, before = BEGINNING, {}
-    query = select(TrailRow.id, TrailRow.sha256).where(col(TrailRow.id) <= until)
-    for number, sha256 in every.exec(query.order_by(col(TrailRow.id))) if until else ():
-        before[number or 0] = last
-        last = sha256
-    newest = every.exec(select(func.max(TrailRow.id))).one() or 0
-    return Common(until, before, last, newest)
-
-
-def _problems(session: Session, common: Common, *, last: int) -> list[str]:
+def _problems(session: Session, *, last: int, newest: int) -> list[str]:
     """Verify the whole chain of a site; return a sentence for each break.
 
     Args:
         session: Of the site.
-        common: What all sites have.
-        last: The newest number ever assigned, read before `common`.
+        last: The newest number ever assigned, read before `newest`.
+        newest: The newest number of all sites.
     """
-    faults, before = [], common.head
+    faults, before = [], BEGINNING
     query = select(TrailRow).order_by(col(TrailRow.id)).execution_options(yield_per=500)
     for row in session.exec(query):
-        if row.previous_sha256 != common.before.get(row.id or 0, before):
+        if row.previous_sha256 != before:
             faults.append(f"trail: a row is missing before number {row.id} ({row.act})")
         if row.sha256 != _hash(row):
             faults.append(f"trail: number {row.id} ({row.act}) was changed after it was written")
-        if (row.id or 0) > common.until:
-            before = row.sha256
-    if last > common.newest:
+        before = row.sha256
+    if last > newest:
         faults.append(
-            f"trail: it ended with number {last}, and ends with number {common.newest} now: the "
+            f"trail: it ended with number {last}, and ends with number {newest} now: the "
             "acts after it were deleted"
         )
     return faults
@@ -415,11 +375,11 @@ class AuditLog(Repository):
     def find_problems(self) -> list[str]:
         """Verify the audit log of this site; return a sentence for each change or gap."""
         with reading(self._engine) as session:
-            until, last = _find_ends(session)
+            last = last_number(session)
         with reading(self._all_sites) as every:
-            common = _load_common(every, until)
+            newest = every.exec(select(func.max(TrailRow.id))).one() or 0
         with reading(self._engine) as session:
-            return _problems(session, common, last=last)
+            return _problems(session, last=last, newest=newest)
 
     def get_head(self) -> TrailHead:
         """Return the end of the audit log, to be stored outside the database."""

@@ -16,7 +16,6 @@ from sqlmodel import col, select
 from agent.store import audit_log, order_lists
 from agent.store.numbers import number_key
 from agent.store.tables import (
-    CoverageRow,
     MicrographRow,
     OrderRow,
     PreparationRow,
@@ -223,11 +222,8 @@ def _iter_places(text: str) -> Iterator[tuple[str, _Place]]:
 
 def _compare_orders(session: Session, log: _AuditedValues) -> Iterator[str]:
     sites = dict(session.exec(select(SiteRow.id, SiteRow.name)).all())
-    before = session.exec(select(CoverageRow.newest_id).where(CoverageRow.name == "order")).first()
     wanted = select(OrderRow).order_by(col(OrderRow.id)).execution_options(yield_per=500)
     for row in session.exec(wanted):
-        if (row.id or 0) <= (before or 0):
-            continue
         key = (sites.get(row.site_id, ""), row.number)
         typed = log.held.get((key[0], number_key(row.number)), False)
         if row.legal_hold != (was_held := log.held.get(key, typed)):

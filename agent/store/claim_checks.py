@@ -16,36 +16,25 @@ from agent.store.places import FOUND
 from agent.store.tables import MicrographRow, OrderClaimRow, OrderRow, SamePlaceRow
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator
 
     from sqlmodel import Session
 
     from agent.store.audit_log import TrailEntry
-    from agent.store.tables import CoverageRow
 
 ASSIGNED = "field.assigned"
 
 
-def find_differences(session: Session, coverage: Mapping[str, CoverageRow]) -> Iterator[str]:
-    """Yield a sentence for each claim and each pair of fields that no act explains.
-
-    Args:
-        session: Open.
-        coverage: Table → the first row whose values are in the audit log.
-    """
-    yield from _compare_claims(session, _before(coverage, "order_claim"))
-    yield from _compare_pairs(session, _before(coverage, "same_place"))
-
-
-def _before(coverage: Mapping[str, CoverageRow], name: str) -> int:
-    row = coverage.get(name)
-    return row.newest_id if row else 0
+def find_differences(session: Session) -> Iterator[str]:
+    """Yield a sentence for each claim and each pair of fields that no act explains."""
+    yield from _compare_claims(session)
+    yield from _compare_pairs(session)
 
 
 # --- claims -------------------------------------------------------------------------------------
 
 
-def _compare_claims(session: Session, before: int) -> Iterator[str]:
+def _compare_claims(session: Session) -> Iterator[str]:
     left = {entry.facts.get("claim"): entry for entry in audit_log.entries(session, act=CLAIMED)}
     settling = {
         (entry.subject, entry.actor, entry.at)
@@ -63,8 +52,7 @@ def _compare_claims(session: Session, before: int) -> Iterator[str]:
         entry = left.pop(row.id, None)
         what = f"claim {row.id} of field {public_id} on order {number}"
         if entry is None:
-            if (row.id or 0) > before:
-                yield f"{what}: is not in the trail"
+            yield f"{what}: is not in the trail"
         else:
             yield from _compare(what, row, public_id, number, entry)
         if row.settled_by and (public_id, row.settled_by, row.settled_at) not in settling:
@@ -91,7 +79,7 @@ def _compare(
 # --- places -------------------------------------------------------------------------------------
 
 
-def _compare_pairs(session: Session, before: int) -> Iterator[str]:
+def _compare_pairs(session: Session) -> Iterator[str]:
     left = {
         frozenset((entry.subject, str(entry.facts.get("other")))): entry
         for entry in audit_log.entries(session, act=FOUND)
@@ -103,8 +91,7 @@ def _compare_pairs(session: Session, before: int) -> Iterator[str]:
         entry = left.pop(pair, None)
         what = f"place of {' and '.join(sorted(pair))}"
         if entry is None:
-            if (row.id or 0) > before:
-                yield f"{what}: that they show one place is not in the trail"
+            yield f"{what}: that they show one place is not in the trail"
             continue
         now = {"share": row.share, "area_px": row.area_px, "sha256": audit_log.sha256_of(row.facts)}
         for name, value in now.items():

@@ -118,10 +118,8 @@ class DatabaseChecks(Repository):
 
     def compare_rows(self) -> RowChecks:
         """Compare all rows of evidence with the audit log."""
-        with reading(self._all_sites) as every:
-            covered = row_checks.find_covered(every)
         with reading(self._engine) as session:
-            return row_checks.examine(session, covered)
+            return row_checks.examine(session)
 
 
 def _list_made(connection: Connection) -> dict[str, tuple[str, object]]:

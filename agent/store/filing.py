@@ -12,7 +12,6 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Boolean, Float, Integer
-from sqlmodel import col, select
 
 from agent.store.tables import (
     MicrographRow,
@@ -170,29 +169,6 @@ def _plain(column: Any, name: str, value: Any) -> str:
 def hash_landmarks(landmarks: bytes | None) -> str:
     """Return the hash of landmarks, "" where there are none."""
     return hashlib.sha256(landmarks).hexdigest() if landmarks else ""
-
-
-def fill_missing(session: Session, site_id: int, limit: int) -> list[int]:
-    """Store for older results what they are filed with now; return the ids of these rows.
-
-    Args:
-        session: Open for writing.
-        site_id: Of the site.
-        limit: Maximum number of rows.
-    """
-    wanted = (
-        select(ResultRow, MicrographRow)
-        .join(MicrographRow, col(MicrographRow.id) == col(ResultRow.micrograph_id))
-        .where(ResultRow.site_id == site_id, ResultRow.filed == "")
-        .order_by(col(ResultRow.id))
-        .limit(limit)
-    )
-    done = []
-    for result, micrograph in session.exec(wanted).all():
-        result.filed = describe(session, result, micrograph)
-        session.add(result)
-        done.append(result.id or 0)
-    return done
 
 
 def read(filed: str) -> Mapping[str, Any]:

@@ -17,7 +17,6 @@ from agent.store import audit_log, filing
 from agent.store.odd_shapes import name_odd, sort_acts
 from agent.store.tables import (
     ContentRow,
-    CoverageRow,
     MicrographRow,
     NeedleFieldRow,
     OrderRow,
@@ -78,7 +77,6 @@ def find_differences(session: Session) -> Iterator[str]:
     """Yield a sentence for each result, field, specimen and preparation that differs."""
     (acts, odd), results = _gather(session), _ResultValues()
     yield from odd
-    names = dict(session.exec(select(CoverageRow.name, CoverageRow.newest_id)).all())
     preparations = dict(session.exec(select(PreparationRow.id, PreparationRow.name)).all())
     places, needles = _places(session), _hash_needles(session)
     wanted = (
@@ -93,8 +91,7 @@ def find_differences(session: Session) -> Iterator[str]:
         _note(results, result)
         what = f"result {result.id} of field {micrograph.public_id}"
         if not result.filed:
-            if (result.id or 0) > names.get("result", 0):
-                yield f"{what}: what it was filed with was deleted"
+            yield f"{what}: what it was filed with was deleted"
             continue
         filed = filing.read(result.filed)
         if not filed:
@@ -111,7 +108,7 @@ def find_differences(session: Session) -> Iterator[str]:
             yield f"field {micrograph.public_id}: {sentence} (as result {result.id} was filed)"
     yield from _compare_currents(results)
     yield from _compare_specimens(session, results)
-    yield from _compare_preparations(session, results, acts, names.get("preparation"))
+    yield from _compare_preparations(session, results, acts)
     yield from _without_field(session)
 
 
@@ -260,9 +257,7 @@ def _compare_moved(row: MicrographRow, act: TrailEntry, now: _CurrentField) -> I
         if row.unassigned != act.facts.get("reason"):
             yield f"why it belongs to no specimen was {act.facts.get('reason')!r}"
         return  # `belonging_checks` names where it is
-    after = act.facts.get(filing.AFTER)
-    if after is None:
-        return  # an act of an earlier version
+    after = act.facts.get(filing.AFTER) or {}
     if after.get("place") != now.as_list():
         yield (
             f"it belonged to {_format_place(after.get('place'))} (trail number {act.id}), is at "
@@ -302,9 +297,7 @@ def _compare_specimens(session: Session, results: _ResultValues) -> Iterator[str
                 )
 
 
-def _compare_preparations(
-    session: Session, results: _ResultValues, acts: _Acts, before: int | None
-) -> Iterator[str]:
+def _compare_preparations(session: Session, results: _ResultValues, acts: _Acts) -> Iterator[str]:
     wanted = (
         select(PreparationRow, SpecimenRow.name, OrderRow.number)
         .join(SpecimenRow, col(SpecimenRow.id) == col(PreparationRow.specimen_id))
@@ -313,7 +306,7 @@ def _compare_preparations(
     )
     known = results.preparations | acts.preparations
     for row, specimen, order in session.exec(wanted):
-        if (row.id or 0) > (before or 0) and (order, specimen, row.name) not in known:
+        if (order, specimen, row.name) not in known:
             yield (
                 f"preparation {row.name} of order {order}, specimen {specimen}: no field was filed "
                 "in it and no act began it"

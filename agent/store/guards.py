@@ -39,7 +39,6 @@ class Guard:
 
 GUARDED = (
     Guard("trail"),
-    Guard("trail_coverage"),
     Guard("label"),
     Guard("record"),
     Guard("promotion"),

@@ -1,7 +1,4 @@
-"""Compare rows of evidence with the audit log, and name each row that differs.
-
-Rows that are older than their values in the audit log are counted as not covered, never as faults.
-"""
+"""Compare rows of evidence with the audit log, and name each row that differs."""
 
 from __future__ import annotations
 
@@ -32,7 +29,6 @@ from agent.store.site_scope import get_site
 from agent.store.specimens import RELEASED_AFTER
 from agent.store.tables import (
     AccountRow,
-    CoverageRow,
     LabelRow,
     LoginRow,
     MicrographRow,
@@ -46,14 +42,12 @@ from agent.store.tables import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterator, Mapping
 
     from sqlmodel import Session
 
     from agent.store.audit_log import TrailEntry
 
-COVERED_FROM = "trail.covered"
-"""The act that names the rows older than their values in the audit log."""
 LABEL_ACTS = {"undo": "label.undone", "doubt": "label.doubted"}
 LABEL_FACTS = (
     "kind",
@@ -69,10 +63,6 @@ LABEL_FACTS = (
     "bulk",
     "after_record",
 )
-SHORTENED = ("outbox_files.recorded",)
-"""Records of which acts of earlier versions have a part, without the hash of the whole."""
-LATER_FACTS = ("viewing_s", "blind", "bulk", "after_record")
-"""Facts of a label that acts of earlier versions lack."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,27 +93,17 @@ class _Acts:
     logins: set[str] = field(default_factory=set)
     superseded: dict[str, TrailEntry] = field(default_factory=dict)
     places: dict[frozenset[str], TrailEntry] = field(default_factory=dict)
-    covered: dict[str, int] = field(default_factory=dict)
-    inherited: frozenset[str] = frozenset()
 
 
-def examine(session: Session, covered: dict[str, int]) -> RowChecks:
-    """Compare every row of evidence of a site with the audit log.
-
-    Args:
-        session: Of the site.
-        covered: As `find_covered` has it.
-    """
+def examine(session: Session) -> RowChecks:
+    """Compare every row of evidence of a site with the audit log."""
     acts, odd = _gather(session)
-    acts.covered = covered
-    coverage = {row.name: row for row in session.exec(select(CoverageRow))}
     compared = {
-        "trail_coverage": _coverage(acts, coverage.values()),
         "label": _labels(session, acts),
-        "record": _records(session, acts, coverage),
+        "record": _records(session, acts),
         "promotion": _promotions(session, acts),
-        "order": _orders(session, acts, coverage),
-        "night": _nights(session, acts, coverage),
+        "order": _orders(session, acts),
+        "night": _nights(session, acts),
         "specification": _specifications(session, acts),
         "account": _accounts(session, acts),
         "login": _logins(session, acts),
@@ -131,7 +111,7 @@ def examine(session: Session, covered: dict[str, int]) -> RowChecks:
         "same_place": _places(session, acts),
         "fields and orders": belonging_checks.find_differences(session),
         "result": filing_checks.find_differences(session),
-        "claims and places": claim_checks.find_differences(session, coverage),
+        "claims and places": claim_checks.find_differences(session),
         "measured needles": needle_checks.find_differences(session),
         "seals": seals.find_differences(session),
         "unusable files": lost_seals.find_differences(session),
@@ -139,16 +119,7 @@ def examine(session: Session, covered: dict[str, int]) -> RowChecks:
     faults = [*odd]
     for what, sentences in compared.items():
         faults += name_odd(what, sentences)
-    notes = [
-        f"{row.name}: the first {row.newest_id} rows are not covered by the trail before "
-        f"{row.since:%Y-%m-%d}, as an earlier version did not keep their values"
-        for row in coverage.values()
-        if row.newest_id and row.name == "order"
-    ]
-    notes += audit_log.clock_notes(session)
-    if uncovered := seals.find_uncovered(session):
-        notes.append(uncovered)
-    return RowChecks(tuple(faults), tuple(notes))
+    return RowChecks(tuple(faults), tuple(audit_log.clock_notes(session)))
 
 
 def _gather(session: Session) -> tuple[_Acts, list[str]]:
@@ -171,9 +142,6 @@ def _sort_in(acts: _Acts, entry: TrailEntry) -> None:
         acts.promotions.setdefault((entry.subject, entry.actor, entry.at), entry)
     elif act == "specification.seen":
         acts.specifications.setdefault(facts["sha256"], entry)
-    elif act == audit_log.SEPARATED:
-        acts.inherited = frozenset(facts["specifications"])
-        acts.accounts = defaultdict(dict, facts["accounts"])
     else:
         _sort_in_change(acts, entry)
 
@@ -195,26 +163,6 @@ def _sort_in_change(acts: _Acts, entry: TrailEntry) -> None:
         acts.superseded[entry.subject] = entry
     elif act == "place.decided":
         acts.places[frozenset((entry.subject, str(facts.get("other"))))] = entry
-
-
-def find_covered(every: Session) -> dict[str, int]:
-    """Return table → its newest row without values in the audit log; `every`: all sites."""
-    covered: dict[str, int] = {}
-    for entry in audit_log.entries(every, act=COVERED_FROM):
-        # A later migration covers further tables; of one table the first act counts.
-        facts = entry.facts
-        covered = {key: facts[key] for key in facts if key != audit_log.SIGNED} | covered
-    return covered
-
-
-def _coverage(acts: _Acts, coverage: Iterable[CoverageRow]) -> Iterator[str]:
-    for row in coverage:
-        expected = acts.covered.get(row.name, 0)
-        if row.newest_id != expected:
-            yield (
-                f"trail_coverage of {row.name}: {expected} rows came before the trail held their "
-                f"values, the table says {row.newest_id}"
-            )
 
 
 def _compare(
@@ -259,10 +207,6 @@ def _labels(session: Session, acts: _Acts) -> Iterator[str]:
             continue
         was = {name: entry.facts.get(name) for name in LABEL_FACTS}
         now = {name: getattr(row, name) for name in LABEL_FACTS} | {"comment": row.comment or None}
-        for name in LATER_FACTS:
-            if name not in entry.facts:
-                was.pop(name)
-        was |= {"criterion": entry.facts.get("criterion", row.criterion)}
         was |= {"unsure": bool(entry.facts.get("unsure")), "result_id": entry.facts.get("result")}
         was |= {"by": entry.actor, "decided_at": entry.at, "micrograph": entry.subject}
         was |= {"act": entry.act}
@@ -298,15 +242,14 @@ def _find_stranger(acts: _Acts, entry: TrailEntry) -> str:
     return f"{entry.actor} gave it, and {account} signed it"
 
 
-def _records(session: Session, acts: _Acts, coverage: Mapping[str, CoverageRow]) -> Iterator[str]:
+def _records(session: Session, acts: _Acts) -> Iterator[str]:
     left = dict(acts.records)
     wanted = select(RecordRow).order_by(col(RecordRow.id)).execution_options(yield_per=500)
     for row in session.exec(wanted):
         entry = left.pop(row.id or 0, None)
         what = f"record {row.id} ({row.kind} of {row.subject or '-'})"
         if entry is None:
-            if not _is_before(coverage, "record", row.id):
-                yield f"{what}: by {row.by} is not in the trail"
+            yield f"{what}: by {row.by} is not in the trail"
             continue
         was: dict[str, Any] = {"by": entry.actor, "at": entry.at, "subject": entry.subject}
         was |= {"kind": entry.act.removesuffix(".recorded")}
@@ -323,8 +266,7 @@ def _facts_of(entry: TrailEntry, facts: Mapping[str, Any]) -> tuple[dict[str, An
     if FACTS_SHA256 in was:
         now = {key: facts.get(key) for key in was} | {FACTS_SHA256: audit_log.sha256_of(facts)}
         return was, now
-    if entry.act not in SHORTENED:
-        was |= dict.fromkeys(facts.keys() - was.keys())  # added keys had no value before
+    was |= dict.fromkeys(facts.keys() - was.keys())  # added keys had no value before
     now = {key: _plain(facts.get(key)) for key in was}
     return was, now
 
@@ -358,15 +300,14 @@ def _promotions(session: Session, acts: _Acts) -> Iterator[str]:
         )
 
 
-def _orders(session: Session, acts: _Acts, coverage: Mapping[str, CoverageRow]) -> Iterator[str]:
+def _orders(session: Session, acts: _Acts) -> Iterator[str]:
     left = dict(acts.orders)
     wanted = select(OrderRow).order_by(col(OrderRow.id)).execution_options(yield_per=500)
     for row in session.exec(wanted):
         entry = left.pop(row.id or 0, None)
         what = f"order {row.number}"
         if entry is None:
-            if not _is_before(coverage, "order", row.id):
-                yield f"{what}: when it was first seen is not in the trail"
+            yield f"{what}: when it was first seen is not in the trail"
             continue
         was: dict[str, Any] = {"number": entry.subject, "first_seen_at": entry.at}
         was |= {RELEASED_AFTER: entry.facts.get(RELEASED_AFTER)}
@@ -377,7 +318,7 @@ def _orders(session: Session, acts: _Acts, coverage: Mapping[str, CoverageRow]) 
         yield f"order {entry.subject} (trail number {entry.id}) was deleted"
 
 
-def _nights(session: Session, acts: _Acts, coverage: Mapping[str, CoverageRow]) -> Iterator[str]:
+def _nights(session: Session, acts: _Acts) -> Iterator[str]:
     left = dict(acts.nights)
     sites = dict(session.exec(select(SiteRow.id, SiteRow.name)).all())
     for number in session.exec(select(NightRow_.id).order_by(col(NightRow_.id))).all():
@@ -386,10 +327,9 @@ def _nights(session: Session, acts: _Acts, coverage: Mapping[str, CoverageRow]) 
         entry = left.pop((_day(row.date), row.revision, sites.get(row.site_id, "")), None)
         what = f"night {row.date} (revision {row.revision})"
         if entry is None:
-            if not _is_before(coverage, "night", row.id):
-                yield f"{what}: is not in the trail"
-        elif "sha256" in entry.facts:
-            was = {"facts": entry.facts["sha256"], "frozen_at": entry.at}
+            yield f"{what}: is not in the trail"
+        else:
+            was = {"facts": entry.facts.get("sha256"), "frozen_at": entry.at}
             now = {"facts": audit_log.sha256_of_text(row.facts), "frozen_at": row.frozen_at}
             differs = list(_compare(what, entry, was, now))
             yield from differs or reported_results.find_differences(session, what, row.facts)
@@ -407,8 +347,7 @@ def _specifications(session: Session, acts: _Acts) -> Iterator[str]:
         entry = left.pop(row.sha256, None)
         what = f"specification {row.name}, version {row.version}"
         if entry is None:
-            if row.sha256 not in acts.inherited:
-                yield f"{what}: approved by {row.approved_by} is not in the trail"
+            yield f"{what}: approved by {row.approved_by} is not in the trail"
             continue
         was = {"name": entry.subject, "approved_by": entry.actor, "seen_at": entry.at}
         was |= {"version": entry.facts.get("version"), "entry": entry.facts.get("entry")}
@@ -492,9 +431,3 @@ def _deleted(what: str, left: Mapping[int, TrailEntry]) -> Iterator[str]:
             f"{what} {number} ({entry.act.removesuffix('.recorded')} of {entry.subject or '-'}, by "
             f"{entry.actor}, trail number {entry.id}) was deleted"
         )
-
-
-def _is_before(coverage: Mapping[str, CoverageRow], name: str, number: int | None) -> bool:
-    """Return whether a row is older than the audit log of its values."""
-    row = coverage.get(name)
-    return row is not None and (number or 0) <= row.newest_id

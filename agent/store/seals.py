@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from sqlmodel import col, select
 
-from agent.store import audit_log, filing, lost_seals
-from agent.store.tables import CoverageRow, ResultRow, TrailRow
+from agent.store import audit_log, lost_seals
+from agent.store.tables import ResultRow, TrailRow
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -26,8 +26,6 @@ RECENT = 50
 """Number of seals read to find what no seal covers: half a day of them."""
 MOST = 2000
 """Results that one seal covers."""
-OLDER = 250
-"""Results of an earlier version that are filed in one transaction: half a second of it."""
 SHORT = 8
 """Letters of each result's own hash in a seal: they show which one differs."""
 
@@ -45,8 +43,6 @@ def seal(session: Session, site_id: int, *, at: datetime) -> int:
     """
     audit_log.lock(session)
     lost = lost_seals.seal(session, site_id, at=at)
-    filing.fill_missing(session, site_id, OLDER)
-    session.flush()
     recent = _list_recent(session, site_id)
     covered = {number for facts in recent for number in _list_ids(facts)}
     oldest = min(covered, default=0) if len(recent) == RECENT else 0
@@ -146,18 +142,3 @@ def _list_ids(facts: Mapping[str, Any]) -> list[int]:
 
 def _cut(short: str) -> list[str]:
     return [short[start : start + SHORT] for start in range(0, len(short), SHORT)]
-
-
-def find_uncovered(session: Session) -> str:
-    """Return a note where older results are filed without what they were filed with, else ""."""
-    row = session.exec(select(CoverageRow).where(CoverageRow.name == "result")).first()
-    if row is None:
-        return ""
-    wanted = select(ResultRow.id).where(col(ResultRow.id) <= row.newest_id, ResultRow.filed == "")
-    count = len(session.exec(wanted).all())
-    if not count:
-        return ""
-    return (
-        f"result: {count} rows of an earlier version are not covered yet; the running agent covers "
-        "them by and by"
-    )

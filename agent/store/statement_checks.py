@@ -65,8 +65,8 @@ def _faults(
     ):
         yield f"{name}: the audit log says something else of it"
     else:
-        for column in ("state", "final"):  # acts of earlier versions do not hold them
-            if column in entry.facts and entry.facts[column] != getattr(row, column):
+        for column in ("state", "final"):
+            if entry.facts.get(column) != getattr(row, column):
                 yield f"{name}: its {column} is not what the audit log says"
 
 

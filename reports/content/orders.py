@@ -214,7 +214,6 @@ class TraceStatement:
         word: Such as "conforms".
         tone: Of the word.
         said: When and by whom.
-        reason: Why it was amended.
         changed: How it differs from the one before.
         sentences: Reasons next to the word.
         file: The file of the whole statement.
@@ -224,7 +223,6 @@ class TraceStatement:
     word: str
     tone: Tone
     said: str
-    reason: str
     changed: tuple[str, ...]
     sentences: tuple[str, ...]
     file: str

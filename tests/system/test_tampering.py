@@ -159,7 +159,6 @@ def test_a_trigger_that_changes_what_is_written_is_named(lab) -> None:
         "specification.seen",
         "order.seen",
         "statement.frozen",
-        "trail.covered",
         "specimen.prepared_again",
     ],
 )

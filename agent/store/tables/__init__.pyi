@@ -20,7 +20,6 @@ from .campaigns import (
     CampaignRow as CampaignRow,
     RatingRow as RatingRow,
 )
-from .coverage import CoverageRow as CoverageRow
 from .intake import (
     ContentRow as ContentRow,
     PathRow as PathRow,

@@ -36,7 +36,6 @@ REFERRING: Final = frozenset(
 
 SHARED: Final = {
     "site": "the sites themselves: their names, and what each shares",
-    "trail_coverage": "numbers of rows of whole tables, and nothing of what is in them",
 }
 """Tables whose rows belong to no site, and why; every other one is an `OfSite` or an `OfGroup`."""
 

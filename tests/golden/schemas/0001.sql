@@ -681,47 +681,30 @@ INSERT INTO "trail" VALUES(11,1,'2026-11-24 21:00:00.000000','Ada','campaign.pla
 INSERT INTO "trail" VALUES(12,1,'2026-11-24 21:00:00.000000','Ada','campaign.opened','spring','{}','ee31081405d8c6e38f292f0ab9ab862660666945bd3699364fd971727156a417','af4e21686d1dbce8e336e90750b7224793fce4a23bcec9e7ba7520dd6992e49f');
 INSERT INTO "trail" VALUES(13,1,'2026-11-24 21:00:00.000000','Ada','needle.measured','abababababababab','{"end_x": 90.0, "end_y": 40.0, "length_um": 17.08800749063506, "needle": 1, "start_x": 10.0, "start_y": 10.0, "um_per_px": 0.2}','af4e21686d1dbce8e336e90750b7224793fce4a23bcec9e7ba7520dd6992e49f','8a0aa453cb571564dedb0a290ec0a58e88feaa224896d8e7bc465ba7d53e7f0c');
 INSERT INTO "trail" VALUES(14,1,'2026-11-24 21:00:00.000000','Ada','rollout.started','20261102-cafebabe','{"absent_minutes": 10.0, "attempt": 1, "first": ["PC"], "metrics": {"decision": {"signatures": [{"at": "2026-11-24T21:00:00+00:00", "by": "Ada", "reason": "in rings", "shown": {}}]}, "n": 80}, "previous": "20261101-0badcafe", "reason": "in rings", "rollout": 1, "share": 0.1, "step": 1, "tolerance": 0.01, "wait_minutes": 60.0}','8a0aa453cb571564dedb0a290ec0a58e88feaa224896d8e7bc465ba7d53e7f0c','f049491f8bde89c4a7c083858cf51c5ea7898c4233bc2feb0095e9cf686c118d');
-CREATE TABLE trail_coverage (
-	id INTEGER NOT NULL, 
-	name VARCHAR NOT NULL, 
-	newest_id INTEGER NOT NULL, 
-	since DATETIME NOT NULL, 
-	CONSTRAINT pk_trail_coverage PRIMARY KEY (id), 
-	CONSTRAINT uq_trail_coverage_name UNIQUE (name)
-);
-INSERT INTO "trail_coverage" VALUES(1,'order',0,'2026-12-01 12:51:24.080882');
-INSERT INTO "trail_coverage" VALUES(2,'record',0,'2026-12-01 12:51:24.080882');
-INSERT INTO "trail_coverage" VALUES(3,'promotion',0,'2026-12-01 12:51:24.080882');
-INSERT INTO "trail_coverage" VALUES(4,'night',0,'2026-12-01 12:51:24.080882');
-INSERT INTO "trail_coverage" VALUES(5,'account',0,'2026-12-01 12:51:24.080882');
-INSERT INTO "trail_coverage" VALUES(6,'result',0,'2026-12-01 12:51:24.080882');
-INSERT INTO "trail_coverage" VALUES(7,'preparation',0,'2026-12-01 12:51:24.080882');
-INSERT INTO "trail_coverage" VALUES(8,'same_place',0,'2026-12-01 12:51:24.080882');
-INSERT INTO "trail_coverage" VALUES(9,'order_claim',0,'2026-12-01 12:51:24.080882');
 CREATE UNIQUE INDEX uq_order_site_id_key ON "order" (site_id, "key");
 CREATE INDEX ix_record_subject ON record (site_id, kind, subject, id);
 CREATE INDEX ix_trail_at ON trail (at);
 CREATE UNIQUE INDEX uq_rollout_running ON rollout (site_id) WHERE state = 'running';
-CREATE INDEX ix_content_site_id_state_id ON content (site_id, state, id);
-CREATE INDEX ix_content_source_id ON content (source_id);
-CREATE INDEX ix_content_previous_id ON content (previous_id) WHERE previous_id IS NOT NULL;
+CREATE UNIQUE INDEX uq_content_sha256_not_duplicate ON content (sha256, site_id) WHERE state != 'duplicate' AND sha256 IS NOT NULL;
 CREATE INDEX ix_content_duplicate_of ON content (duplicate_of) WHERE duplicate_of IS NOT NULL;
 CREATE INDEX ix_content_due ON content (site_id, lane, due_at) WHERE due_at IS NOT NULL;
-CREATE UNIQUE INDEX uq_content_sha256_not_duplicate ON content (sha256, site_id) WHERE state != 'duplicate' AND sha256 IS NOT NULL;
+CREATE INDEX ix_content_source_id ON content (source_id);
+CREATE INDEX ix_content_site_id_state_id ON content (site_id, state, id);
+CREATE INDEX ix_content_previous_id ON content (previous_id) WHERE previous_id IS NOT NULL;
 CREATE INDEX ix_specimen_order_id ON specimen (order_id);
 CREATE INDEX ix_statement_site_id ON statement (site_id);
 CREATE INDEX ix_login_account_id ON login (account_id);
 CREATE INDEX ix_job_name ON job (name);
+CREATE INDEX ix_path_mtime_ns ON path (mtime_ns);
 CREATE INDEX ix_path_content_id ON path (content_id);
 CREATE UNIQUE INDEX uq_path_current ON path (source_id, relative) WHERE replaced_at IS NULL;
-CREATE INDEX ix_path_mtime_ns ON path (mtime_ns);
-CREATE INDEX ix_micrograph_unassigned ON micrograph (site_id, id) WHERE unassigned != '';
 CREATE INDEX ix_micrograph_content_id ON micrograph (content_id);
-CREATE INDEX ix_micrograph_site_id_order ON micrograph (site_id, "order");
+CREATE INDEX ix_micrograph_unassigned ON micrograph (site_id, id) WHERE unassigned != '';
 CREATE INDEX ix_micrograph_specimen_id ON micrograph (specimen_id);
-CREATE UNIQUE INDEX uq_result_current ON result (micrograph_id) WHERE current IS 1;
-CREATE INDEX ix_result_queue ON result (site_id, review_rank, done_at) WHERE review_rank IS NOT NULL;
+CREATE INDEX ix_micrograph_site_id_order ON micrograph (site_id, "order");
 CREATE INDEX ix_result_night ON result (site_id, done_at) WHERE current IS 1 AND origin = 'watch';
+CREATE INDEX ix_result_queue ON result (site_id, review_rank, done_at) WHERE review_rank IS NOT NULL;
+CREATE UNIQUE INDEX uq_result_current ON result (micrograph_id) WHERE current IS 1;
 CREATE INDEX ix_campaign_image_micrograph_id ON campaign_image (micrograph_id);
 CREATE INDEX ix_needle_measurement_micrograph_id ON needle_measurement (micrograph_id);
 CREATE INDEX ix_place_site_id ON place (site_id, micrograph_id);
@@ -736,9 +719,6 @@ CREATE INDEX ix_measurement_micrograph_id ON measurement (micrograph_id);
 CREATE TRIGGER "guard_trail_update" BEFORE UPDATE ON "trail" WHEN OLD."id" IS NOT NEW."id" OR OLD."site_id" IS NOT NEW."site_id" OR OLD."at" IS NOT NEW."at" OR OLD."actor" IS NOT NEW."actor" OR OLD."act" IS NOT NEW."act" OR OLD."subject" IS NOT NEW."subject" OR OLD."facts" IS NOT NEW."facts" OR OLD."previous_sha256" IS NOT NEW."previous_sha256" OR OLD."sha256" IS NOT NEW."sha256" BEGIN SELECT RAISE(ABORT, 'trail is evidence: it is neither changed nor deleted'); END;
 CREATE TRIGGER "guard_trail_delete" BEFORE DELETE ON "trail" BEGIN SELECT RAISE(ABORT, 'trail is evidence: it is neither changed nor deleted'); END;
 CREATE TRIGGER "guard_trail_insert" BEFORE INSERT ON "trail" WHEN EXISTS (SELECT 1 FROM "trail" WHERE "id" = NEW."id") BEGIN SELECT RAISE(ABORT, 'trail is evidence: it is neither changed nor deleted'); END;
-CREATE TRIGGER "guard_trail_coverage_update" BEFORE UPDATE ON "trail_coverage" WHEN OLD."id" IS NOT NEW."id" OR OLD."name" IS NOT NEW."name" OR OLD."newest_id" IS NOT NEW."newest_id" OR OLD."since" IS NOT NEW."since" BEGIN SELECT RAISE(ABORT, 'trail_coverage is evidence: it is neither changed nor deleted'); END;
-CREATE TRIGGER "guard_trail_coverage_delete" BEFORE DELETE ON "trail_coverage" BEGIN SELECT RAISE(ABORT, 'trail_coverage is evidence: it is neither changed nor deleted'); END;
-CREATE TRIGGER "guard_trail_coverage_insert" BEFORE INSERT ON "trail_coverage" WHEN EXISTS (SELECT 1 FROM "trail_coverage" WHERE "id" = NEW."id") BEGIN SELECT RAISE(ABORT, 'trail_coverage is evidence: it is neither changed nor deleted'); END;
 CREATE TRIGGER "guard_label_update" BEFORE UPDATE ON "label" WHEN OLD."id" IS NOT NEW."id" OR OLD."site_id" IS NOT NEW."site_id" OR OLD."micrograph_id" IS NOT NEW."micrograph_id" OR OLD."result_id" IS NOT NEW."result_id" OR OLD."kind" IS NOT NEW."kind" OR OLD."code" IS NOT NEW."code" OR OLD."strange_kind" IS NOT NEW."strange_kind" OR OLD."why" IS NOT NEW."why" OR OLD."criterion" IS NOT NEW."criterion" OR OLD."unsure" IS NOT NEW."unsure" OR OLD."comment" IS NOT NEW."comment" OR OLD."by" IS NOT NEW."by" OR OLD."decided_at" IS NOT NEW."decided_at" OR OLD."viewing_s" IS NOT NEW."viewing_s" OR OLD."blind" IS NOT NEW."blind" OR OLD."bulk" IS NOT NEW."bulk" OR OLD."origin" IS NOT NEW."origin" OR OLD."supersedes" IS NOT NEW."supersedes" OR OLD."after_record" IS NOT NEW."after_record" BEGIN SELECT RAISE(ABORT, 'label is evidence: it is neither changed nor deleted'); END;
 CREATE TRIGGER "guard_label_delete" BEFORE DELETE ON "label" BEGIN SELECT RAISE(ABORT, 'label is evidence: it is neither changed nor deleted'); END;
 CREATE TRIGGER "guard_label_insert" BEFORE INSERT ON "label" WHEN EXISTS (SELECT 1 FROM "label" WHERE "id" = NEW."id") BEGIN SELECT RAISE(ABORT, 'label is evidence: it is neither changed nor deleted'); END;

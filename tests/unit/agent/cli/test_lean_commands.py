@@ -30,7 +30,7 @@ PLAIN = (
 """What a command that judges no order and prints no table does not need."""
 
 UNREAD = (
-    "agent.store.search_index", "agent.store.tables.coverage", "agent.store.tables.logins",
+    "agent.store.search_index", "agent.store.tables.logins",
     "agent.store.tables.nights", "agent.store.tables.search",
 )  # fmt: skip
 """Tables that neither the state of the agent nor an order is read from; each takes 4 ms."""

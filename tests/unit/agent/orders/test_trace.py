@@ -197,18 +197,6 @@ def test_a_trace_writes_nothing_into_the_database(desk):
     assert (desk.folder / "data" / "martensight.db").read_bytes() == before
 
 
-def test_what_earlier_versions_stated_is_still_shown(desk):
-    conforming(desk)
-    document = desk.order()
-    facts = {"document": document, "reason": "first", "changed": []}
-    desk.store.records.add("statement", "4711", by="R. Stahl", at=AT, facts=facts)
-
-    _, document, _ = trace(desk, "4711")
-
-    (made, *_) = document["orders"][0]["statements"]
-    assert (made["by"], made["sha256"]) == ("R. Stahl", None)
-
-
 def test_an_order_without_a_statement_says_so(desk):
     desk.take(1)
 

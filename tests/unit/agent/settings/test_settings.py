@@ -24,36 +24,6 @@ def test_without_a_file_the_defaults_hold() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "bound"),
-    [
-        ("", 0.02),
-        ("max_false_conform = 0.05", 0.05),
-        ("most_false = 0.05", 0.05),
-        ("most_false = 0.05\nmax_false_conform = 0.05", 0.05),
-    ],
-)
-def test_the_bound_of_a_false_conforms_has_an_old_name(tmp_path, text, bound) -> None:
-    read = settings.read(written(tmp_path, f"[orders]\n{text}"), {})
-
-    assert read.orders.max_false_conform == bound
-
-
-def test_the_old_name_is_taken_from_the_environment_too(monkeypatch) -> None:
-    monkeypatch.setenv("AGENT_ORDERS__MOST_FALSE", "0.05")
-
-    read = settings.read(None)
-
-    assert read.orders.max_false_conform == 0.05
-
-
-def test_a_bound_that_differs_from_its_old_name_is_refused(tmp_path) -> None:
-    file = written(tmp_path, "[orders]\nmost_false = 0.05\nmax_false_conform = 0.02")
-
-    with pytest.raises(BadSettings, match="its old name most_false differ; remove most_false"):
-        settings.read(file, {})
-
-
-@pytest.mark.parametrize(
     ("text", "sentence"),
     [
         ('[site]\nnam = "x"', "unknown setting site.nam; the nearest is name."),

@@ -69,7 +69,6 @@ def run(address: str, statement: str) -> int:
         "UPDATE specimen SET bundle = 'other'",
         "DELETE FROM micrograph",
         "UPDATE night SET facts = '{}'",
-        "UPDATE trail_coverage SET newest_id = 99",
         "DELETE FROM account",
         "UPDATE needle_measurement SET end_x = 99",
         "DELETE FROM needle_measurement",

@@ -86,10 +86,6 @@ def _describe(database: Engine) -> dict[str, object]:
         described["revision"] = connection.exec_driver_sql(
             "SELECT version_num FROM alembic_version"
         ).all()
-        described["coverage"] = sorted(
-            tuple(row)
-            for row in connection.exec_driver_sql("SELECT name, newest_id FROM trail_coverage")
-        )
         described["missing guards"] = guards.find_missing(connection)
         described["missing policies"] = site_policies.find_missing(connection)
         described["triggers"] = _list_triggers(connection)

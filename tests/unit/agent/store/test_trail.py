@@ -24,6 +24,7 @@ from agent.store import (
     ACCEPTED,
     RESTORED,
     Decision,
+    NewStatement,
     Origin,
     Store,
     acting_through,
@@ -144,7 +145,6 @@ def test_a_database_that_nobody_changed_is_whole(store, outside) -> None:
         ("UPDATE night SET facts = '{}'", "night 2026-11-24 (revision 1): facts was"),
         ("UPDATE account SET role = 'admin'", "account Ada: role was 'lead' by the trail"),
         ("UPDATE micrograph SET superseded = '{}'", "superseded was {'at':"),
-        ("UPDATE trail_coverage SET newest_id = 9 WHERE name = 'order'", "trail_coverage of order"),
     ],
 )
 def test_a_row_that_was_changed_is_named_with_what_it_was(
@@ -380,7 +380,11 @@ def test_a_statement_is_compared_with_the_rows_it_rests_on(address, store, outsi
         "decided": {"kind": "code", "said": "G7", "by": "Leo"},
     }
     document = {"specimens": [{"fields": [field], "superseded": []}]}
-    store.records.add("statement", "4711", by="Ada", at=AT, facts={"document": document})
+    named = {"order": "4711", "number": 1, "conformity": "conforms", "at": AT.isoformat()}
+    new = NewStatement(
+        "4711", 1, "", "conforms", "a.b", final=True, document=named | {"document": document}
+    )
+    store.statements.add(new, at=AT)
     store.labels.undo(SHA[:16], by="Leo", at=AT)
     assert number == 3
     assert verify_trail(store, outside) == ([], [])
@@ -393,7 +397,7 @@ def test_a_statement_is_compared_with_the_rows_it_rests_on(address, store, outsi
     )
 
     said = faults(store, outside)
-    assert "record 2 (statement of 4711): field abababababababab: the result was G8 by" in said
+    assert "statement 1 of order 4711: field abababababababab: the result was G8 by" in said
     assert "the label was G7 by Leo, the rows hold G8 by Leo, G5 by Leo" in said
     assert "µm per pixel was" in said
 
