@@ -110,7 +110,7 @@ class CropPool:
         time_limit_s: float = 60.0,
         memory_limit_mb: int = 4000,
         max_megapixels: float = 200.0,
-        um_per_px_range: tuple[float, float] = (0.01, 5.0),
+        um_per_px_range: tuple[float, float] = (0.0005, 5.0),
         sidecars: bool = True,
         keep_surface: bool = False,
         landmarks: bool = False,

@@ -133,7 +133,7 @@ class ImagingSection(Section):
         200.0, gt=0, description="Larger images are set aside without decoding."
     )
     um_per_px_range: tuple[float, float] = Field(
-        (0.01, 5.0), description="Plausible µm per pixel; a scale outside this range is ignored."
+        (0.0005, 5.0), description="Plausible µm per pixel; a scale outside this range is ignored."
     )
     sidecars: bool = Field(
         default=True,

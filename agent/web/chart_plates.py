@@ -76,7 +76,7 @@ class Chart:
         self,
         folder: Path,
         *,
-        um_per_px_range: tuple[float, float] = (0.01, 5.0),
+        um_per_px_range: tuple[float, float] = (0.0005, 5.0),
         max_megapixels: float = 200.0,
     ) -> None:
         self._folder = folder

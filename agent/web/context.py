@@ -142,7 +142,7 @@ class Desk:
     shown: ShownAnswers = field(default_factory=ShownAnswers)
     objectives: Mapping[str, tuple[Calibration, ...]] = field(default_factory=dict)
     customer_templates: Path | None = None
-    um_per_px_range: tuple[float, float] = (0.01, 5.0)
+    um_per_px_range: tuple[float, float] = (0.0005, 5.0)
     chart: Chart | None = None
     look_s: float = 1.0
     correction_reasons: tuple[str, ...] | None = None

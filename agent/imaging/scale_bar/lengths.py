@@ -17,10 +17,10 @@ _UM = {"µm": 1.0, "nm": 1e-3, "mm": 1e3, "in": 25400.0, "mil": 25.4}
 # OCR readings of "µm": both code points, similar letters at small size, a missing leg.
 _MICRO = (
     r"(?:[µμuúùûüūyjpνvƒwWH]\s?y?[mnrhM]{1,2}|[µμ]|U\s?M"
-    r"|(?i:microns?|micrometers?|micrometres?))"
+    r"|(?i:microns?|micrometers?|micrometres?|mkm)|мкм)"
 )
-_CLEAR = re.compile(r"[µμuúùûü]|U\s?M|(?i:micr)")
-_SURE = re.compile(r"[µμ]m|(?i:micr)")  # no reading of "nm" or "mm"
+_CLEAR = re.compile(r"[µμuúùûü]|U\s?M|(?i:micr|mkm)|мкм")
+_SURE = re.compile(r"[µμ]m|(?i:micr|mkm)|мкм")  # no reading of "nm" or "mm"
 _UNIT = rf"(?P<unit>{_MICRO}|nm|mm|inches|inch|in|mils?)"
 _NUMBER = r"(?P<number>\d+(?:[.,]\d+)?)"
 # OCR readings of texture before a number, without letters that name a measurement (d, L, R).
@@ -39,6 +39,8 @@ _FOLLOWED = re.compile(rf"^\W*{_NUMBER}\s?{_UNIT}\W*\w{{1,2}}\W*$")
 # A number with an unread digit: "/5 µm" was 75 or 15, which another reading may resolve;
 # "d = 13.47 µm" is a measurement, not a label.
 _SPOILT = re.compile(r"^[^\w=:]*\d*[^\w=:]\d*\s?[µμ]m[^\w=:]*$")
+# "1/2 mm" and "½ mm": no label of the usual form. A point read as a slash is not told from it.
+_FRACTION = re.compile(rf"(?:\d\s*[/⁄∕]\s*\d+|[½¼¾⅓⅔⅛])\s*{_UNIT}")
 _AMONG = re.compile(rf"(?<![\w.,=/]){_NUMBER}\s?{_UNIT}(?![\w=/])")
 _NAMES_A_BAR = re.compile(
     r"((scale\s?)?bar|scale|balken|ma(ß|ss|b)stab|[ée]chelle|escala)\s*[=:]?\s*$", re.IGNORECASE
@@ -91,6 +93,8 @@ def parse_lengths(words: str) -> list[Length]:
     Returns:
         Lengths in reading order, without those claimed by a name before them ("WD = 8 mm").
     """
+    if _FRACTION.search(words):
+        return []
     alone = parse_length(words)
     if alone is not None:
         return [alone]
@@ -107,7 +111,7 @@ def parse_lengths(words: str) -> list[Length]:
 
 
 def _repair_points(words: str) -> str:
-    return re.sub(r"(?<=\d)[/:·](?=\d)", ".", words.strip())
+    return re.sub(r"(?<=\d)[:·](?=\d)", ".", words.strip())
 
 
 def _build_length(match: re.Match[str], start: float, end: float) -> Length | None:
@@ -134,8 +138,11 @@ def parse_named_length(words: str) -> Length | None:
 def parse_half_read(words: str) -> Length | None:
     """Parse a number usual on bars whose unit or decimal point was not clearly read.
 
-    A number with a missing digit is returned as 0, which contradicts every other reading.
+    A number with a missing digit, and a fraction, is returned as 0, which contradicts every other
+    reading.
     """
+    if _FRACTION.search(words):
+        return Length(None, "", 0.0, 1.0)
     repaired = _repair_digits(_repair_points(words))
     match = _DOUBTFUL.match(repaired) or _FOLLOWED.match(repaired)
     if match is None:

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image, ImageDraw
 
-from agent.imaging.scale_bar.lengths import parse_length, parse_lengths
+from agent.imaging.scale_bar.lengths import parse_half_read, parse_length, parse_lengths
 from agent.imaging.scale_bar.letters import extend_to_lost_digits
 from agent.imaging.scale_bar.ocr import detect_texts, read_lengths, read_words
 
@@ -32,7 +32,8 @@ from agent.imaging.scale_bar.ocr import detect_texts, read_lengths, read_words
         ("→8 µm", 8.0),
         ("l0 µm", 10.0),
         ("O.5 µm", 0.5),
-        ("2/5 µm", 2.5),
+        ("20 мкм", 20.0),
+        ("2,5 MKM", 2.5),
         ("200.µm", 200.0),
         ("50 - µm", 50.0),
         ("5U μm", 50.0),
@@ -57,6 +58,22 @@ def test_a_label_is_read_in_every_writing(words, um):
 
     assert length is not None
     assert length.um == pytest.approx(um)
+
+
+@pytest.mark.parametrize("words", ["1/2 mm", "1 / 2 mm", "½ mm", "2/5 µm", "x500 1/2 mm"])
+def test_a_fraction_states_no_length_and_contradicts_other_readings(words):
+    half = parse_half_read(words)
+
+    assert parse_length(words) is None
+    assert parse_lengths(words) == []
+    assert half is not None
+    assert (half.um, half.number) == (None, 0.0)
+
+
+def test_a_date_next_to_a_label_is_no_fraction():
+    [length] = parse_lengths("11/05/2019 50 µm")
+
+    assert length.um == 50.0
 
 
 @pytest.mark.parametrize(
