@@ -317,8 +317,10 @@ def _follow_profile(profile: Plane, limit: float, reach: int) -> _Zone:
 def _ends_sharply(profile: Plane, depth: int) -> bool:
     """Return whether a zone ends in a step: a separate layer, not a stain."""
     within = profile[2 : max(4, depth - 1)]
-    height = float(np.nanmedian(np.abs(within)))
     around = profile[max(1, depth - 2) : depth + 3]
+    if np.isnan(within).all() or np.isnan(around).all():  # no cell of these depths is steel
+        return False
+    height = float(np.nanmedian(np.abs(within)))
     return float(np.nanmax(around) - np.nanmin(around)) > 0.6 * height
 
 
