@@ -13,6 +13,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from agent.regular_file import open_regular
 from agent.settings import PROCESS_KEYS
 from agent.store import ClaimedPlace, number_key
 
@@ -139,7 +140,7 @@ def _iter_conflicts(
 def find_notes(path: Path) -> list[dict[str, str]]:
     """Read the process data in the notes next to a picture, JSON or `key = value`; [] without one.
 
-    Every note counts: one without process data does not hide another one.
+    Every note counts: one without process data does not hide another one. A link is no note.
 
     Raises:
         OSError: The share did not give one for now; without it the specimen is not known.
@@ -148,8 +149,12 @@ def find_notes(path: Path) -> list[dict[str, str]]:
     for name in dict.fromkeys(suffix.format(stem=path.stem, name=path.name) for suffix in SIDECARS):
         try:
             note = path.with_name(name)
-            if note != path and note.is_file() and note.stat().st_size <= SIDECAR_BYTES:
-                notes += read_notes(note.read_bytes())
+            if note == path or not note.is_file():
+                continue
+            with open_regular(note) as file:
+                content = file.read(SIDECAR_BYTES + 1)
+            if len(content) <= SIDECAR_BYTES:
+                notes += read_notes(content)
         except (FileNotFoundError, NotADirectoryError, ValueError):
             continue
         except OSError as error:

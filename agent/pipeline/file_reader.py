@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import time
 from collections import deque
 from typing import TYPE_CHECKING
@@ -10,7 +11,7 @@ from agent.orders.waiting_notes import list_missing_notes
 from agent.pipeline.crop_triage import merge_metadata
 from agent.pipeline.in_flight import InFlightFile
 from agent.process_data import collect_keys, find_notes, merge_notes
-from agent.watch import Provenance, locate
+from agent.watch import Provenance, is_below_link, locate
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
@@ -105,6 +106,8 @@ class FileReader:
             return bool(self._unread)
         path, outcome = received
         for file in self._reading.pop(path):
+            if _is_below_link(file.claim):
+                outcome = OSError(errno.ELOOP, "a folder above it is a link", str(path))
             if isinstance(outcome, list) and self._needs_another_scale(file, outcome):
                 self._unread.appendleft(file)
             else:
@@ -162,6 +165,13 @@ class FileReader:
             return False
         file.um_per_px, file.is_second_read = scale, True
         return True
+
+
+def _is_below_link(claim: Claim) -> bool:
+    try:
+        return is_below_link(claim.folder, claim.relative)
+    except OSError:  # its folder is gone: what was read whole is what was listed
+        return False
 
 
 class _Unread:

@@ -11,7 +11,10 @@ from .listed_file import (
     Facts as Facts,
     ListedFile as ListedFile,
 )
-from .listing import find_facts as find_facts
+from .listing import (
+    find_facts as find_facts,
+    is_below_link as is_below_link,
+)
 from .path_metadata import (
     Calibration as Calibration,
     Provenance as Provenance,

@@ -117,14 +117,28 @@ def _to_64_bits(ns: int) -> int:
 def find_facts(folder: Path, relative: str) -> Facts | None:
     """Return the current facts of one file, by the rules of the listing; None if missing.
 
+    A file below a link is none: its folder was swapped after it was listed.
+
     Raises:
         OSError: It cannot be read for another reason.
     """
     try:
+        if is_below_link(folder, relative):
+            return None
         status = os.lstat(long_path(locate(folder, relative)))
     except (FileNotFoundError, NotADirectoryError):
         return None
     return stat_to_facts(status) if stat.S_ISREG(status.st_mode) else None
+
+
+def is_below_link(folder: Path, relative: str) -> bool:
+    """Return whether a folder between a source and a file in it is a link; no listing enters one.
+
+    Raises:
+        OSError: Such a folder is missing or cannot be inspected.
+    """
+    above = [relative[:end] for end, letter in enumerate(relative) if letter == "/"]
+    return any(stat.S_ISLNK(os.lstat(long_path(locate(folder, part))).st_mode) for part in above)
 
 
 def long_path(path: Path) -> str:

@@ -13,6 +13,7 @@ from agent.archive import Archive
 from agent.imaging.readers.read import read
 from agent.imaging.readers.sidecars import read_sidecar_scales
 from agent.pictures import encode_png
+from agent.process_data import find_notes
 from agent.regular_file import open_regular
 from tests.unit.agent.imaging.readers.test_read import colours
 
@@ -60,6 +61,18 @@ def test_a_link_in_the_place_of_a_sidecar_says_no_scale(tmp_path, secret) -> Non
 
     assert heard
     assert read_sidecar_scales(secret, (128, 96)) == ()
+
+
+@posix
+def test_a_link_in_the_place_of_a_note_names_no_order(tmp_path, secret) -> None:
+    (tmp_path / "elsewhere.txt").write_text("order = 4711")
+    (tmp_path / "secret.txt").write_text("order = 4711")
+    before = find_notes(secret)
+    (tmp_path / "secret.txt").unlink()
+    (tmp_path / "secret.txt").symlink_to(tmp_path / "elsewhere.txt")
+
+    assert before == [{"order": "4711"}]
+    assert find_notes(secret) == []
 
 
 def test_a_regular_file_is_opened(secret) -> None:

@@ -337,6 +337,22 @@ def test_a_file_replaced_by_what_is_none_is_said_to_be_gone(bench, what):
     assert bench.fates() == {"a.png": "ignored", "b.png": "done"}
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="links of POSIX")
+def test_a_file_whose_folder_was_replaced_by_a_link_is_said_to_be_gone(bench):
+    path = bench.export("4711/a.png")
+    bench.export("b.png")
+    bench.arrive()
+    path.parent.rename(bench.source.parent / "elsewhere")
+    path.parent.symlink_to(bench.source.parent / "elsewhere")
+
+    bench.pipeline.process_batch(16)
+    bench.store.files.mark_gone("LOM", ["4711/a.png"], at=bench.clock())
+    bench.clock.at += timedelta(minutes=1)
+    bench.pipeline.process_batch(16)
+
+    assert bench.fates() == {"a.png": "ignored", "b.png": "done"}
+
+
 def test_a_share_that_goes_away_costs_time_and_no_attempt(bench):
     bench.export("a.png")
     bench.pool.faults["a.png"] = OSError(errno.EHOSTDOWN, "Host is down")
@@ -393,15 +409,15 @@ def test_a_note_that_a_share_does_not_give_for_now_is_waited_for(bench, monkeypa
     note.write_text("Auftrag: 4799\n", encoding="utf-8")
     source = Provenance(pattern=r"(?P<order>\d+)_(?P<specimen>\d+)_(?P<field>\d+)")
     bench.pipeline = bench.made(sources={"LOM": source})
-    read_bytes = type(note).read_bytes
+    open_file = os.open
 
-    def refuse(path):
-        if path.suffix == ".txt":
+    def refuse(path, *given, **named):
+        if str(path).endswith(".txt"):
             raise OSError(errno.ESTALE, "Stale file handle")
-        return read_bytes(path)
+        return open_file(path, *given, **named)
 
     with monkeypatch.context() as context:
-        context.setattr(type(note), "read_bytes", refuse)
+        context.setattr(os, "open", refuse)
         first = bench.take()
     bench.clock.at += timedelta(minutes=1)
     second = bench.take()
