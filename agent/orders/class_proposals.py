@@ -55,7 +55,7 @@ class ProposedClass:
 def propose_class(
     store: Store, public_id: str, *, name: str, text: str, by: str, at: datetime
 ) -> int:
-    """Record a proposal; return the number of its record.
+    """Record a proposal; return the number of its record, the first one's where it is repeated.
 
     Args:
         store: Open.
@@ -76,7 +76,7 @@ def propose_class(
     if len(text) > LONGEST_TEXT or not text.isprintable():
         raise WrongUse(_("Describe it in at most {n} printable letters.").format(n=LONGEST_TEXT))
     facts = {"micrograph": public_id, "text": text}
-    return store.records.add(PROPOSED, name, by=by.strip(), at=at, facts=facts)
+    return store.records.add_once(PROPOSED, name, by=by.strip(), at=at, facts=facts, after=CLOSED)
 
 
 def close_proposal(store: Store, name: str, *, reason: str, by: str, at: datetime) -> None:

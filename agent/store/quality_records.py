@@ -177,6 +177,40 @@ class Records(Repository):
             site_id = self._whose.site_id
             return append(session, site_id, kind, subject, by=by, at=at, facts=facts)
 
+    def add_once(
+        self,
+        kind: str,
+        subject: str,
+        *,
+        by: str,
+        at: datetime,
+        facts: Mapping[str, Any],
+        after: str,
+    ) -> int:
+        """Append a record unless its author has appended the same since a record of another kind.
+
+        Args:
+            kind: As in `RecordRow`.
+            subject: As in `RecordRow`.
+            by: Author.
+            at: Now, aware UTC.
+            facts: The rest, as JSON has it.
+            after: Kind of the records on this subject after which the same counts anew.
+
+        Returns:
+            The number of the record, also of the one that was there.
+        """
+        site_id = self._whose.site_id
+        with writing(self._engine) as session:
+            audit_log.lock(session)
+            begin = max(
+                (record.id for record in every(session, site_id, after, subject)), default=0
+            )
+            for record in every(session, site_id, kind, subject):
+                if record.id > begin and (record.by, record.facts) == (by, dict(facts)):
+                    return record.id
+            return append(session, site_id, kind, subject, by=by, at=at, facts=facts)
+
     def add_state(self, kind: str, *, by: str, at: datetime, facts: Mapping[str, Any]) -> None:
         """Append the state of a file of this PC, unless this PC recorded it last."""
         with reading(self._engine) as session:

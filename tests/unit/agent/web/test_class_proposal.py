@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import pytest
@@ -71,6 +72,23 @@ def test_an_answer_closes_all_proposals_of_a_name_and_a_later_one_opens_it_again
     page = browser.get("/history").text
     assert "class proposed" in page
     assert "covered by Unusual" in page
+
+
+def test_a_proposal_that_is_sent_many_times_at_once_is_recorded_once(lab):
+    public_id = lab.take("G8")
+
+    def send(_number):
+        return propose_class(
+            lab.store, public_id, name="ferrite", text="soft", by="Ann", at=NEXT_DAY
+        )
+
+    with ThreadPoolExecutor(12) as threads:
+        numbers = set(threads.map(send, range(12)))
+    other = propose_class(lab.store, public_id, name="ferrite", text="soft", by="Bob", at=NEXT_DAY)
+
+    assert len(numbers) == 1
+    assert other not in numbers
+    assert [one.by for one in list_open(lab.store)[0].proposals] == ["Ann", "Bob"]
 
 
 @pytest.mark.parametrize(
