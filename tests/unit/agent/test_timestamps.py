@@ -282,4 +282,4 @@ def test_the_doctor_names_what_is_wrong_with_the_settings(shell, url, trail, sen
     text = trail.replace("{url}", url)
     shell.write("agent.toml", f'[site]\nname = "Plant 1"\n[trail]\n{text}\n')
 
-    assert sentence in " ".join(shell.agent("doctor")[1].split())
+    assert sentence in " ".join(shell.agent("doctor")[1].replace("│", " ").split())
