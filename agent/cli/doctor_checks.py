@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 
 FEW_WATCHES, FEW_INSTANCES = 8192, 128
 """Old Linux defaults of fs.inotify, too low for large export trees or many programs."""
+ANSWER_S = 2.0
+LONGEST_ANSWER = 200
+"""Bytes; the page answers with 18."""
 
 LITTLE_MEMORY_BYTES = 8_000_000_000
 """Our choice: a worker may use 4 GB, the networks about 2 GB."""
@@ -174,7 +177,8 @@ def _watch_limits() -> Iterator[DoctorResult]:
 def _web(settings: Settings) -> DoctorResult:
     host, port = settings.web.host, settings.web.port
     running = _is_running(settings)
-    if port and not running and _is_port_used(host, port):
+    is_used = bool(port) and not running and _is_port_used(host, port)
+    if is_used and not _is_own_page(settings):
         return DoctorResult(
             "review page",
             "wrong",
@@ -199,6 +203,34 @@ def _is_running(settings: Settings) -> bool:
     from agent.service.lock import RunLock
 
     return RunLock(settings.store.folder, agent_name(), settings.store.url).is_held()
+
+
+def _is_own_page(settings: Settings) -> bool:
+    """Return whether the port is held by a review page, such as that of `agent web`."""
+    import http.client
+    import json
+    import ssl
+
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(settings.web.host, settings.web.host)  # noqa: S104
+    port = settings.web.port
+    link = (
+        # Only whether it answers as ours is read, and nothing secret is sent.
+        http.client.HTTPSConnection(
+            host,
+            port,
+            timeout=ANSWER_S,
+            context=ssl._create_unverified_context(),  # noqa: S323, SLF001
+        )
+        if settings.web.certificate
+        else http.client.HTTPConnection(host, port, timeout=ANSWER_S)
+    )
+    try:
+        link.request("GET", "/healthz")
+        return bool(json.loads(link.getresponse().read(LONGEST_ANSWER)) == {"status": "alive"})
+    except (OSError, http.client.HTTPException, ValueError):
+        return False
+    finally:
+        link.close()
 
 
 def _is_port_used(host: str, port: int) -> bool:

@@ -27,6 +27,7 @@ from agent.errors import WrongUse
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
+    from agent.labelled_import import ImportOutcome
     from agent.retrain import Collected
     from agent.settings import Settings
     from agent.store import Store
@@ -134,6 +135,7 @@ def train(
             imported = import_labelled(settings, store, folder, manifest, by=by) if folder else None
             if imported:
                 print_imported(imported)
+                require_labelled(imported, folder)
             with TrainingLock(settings.store.folder):
                 delete_leftovers(settings.store.folder)
                 world.barrier()
@@ -145,6 +147,19 @@ def train(
     console.out.print(f"model card: {card}", markup=False)
     if imported and imported.unusable:
         raise typer.Exit(SOME_FAILED)
+
+
+def require_labelled(imported: ImportOutcome, folder: Path | None) -> None:
+    """Refuse to train on the labels of before where a folder brings none.
+
+    Raises:
+        WrongUse: No micrograph of the folder has a label.
+    """
+    if not imported.codes:
+        raise WrongUse(
+            f"{folder}: no labelled micrograph, so nothing was trained. Name the folder that holds "
+            "one sub-folder per structure code, or leave it out to train on the labels so far."
+        )
 
 
 def train_bundle(

@@ -94,8 +94,8 @@ def format_precision_warning(alpha: float, count: int) -> str:
     if count < min_reference_images(alpha) or rank >= 5:  # noqa: PLR2004
         return ""
     return (
-        f"With {count} reference images the share of good images flagged may be up to "
-        f"{compute_alarm_limit(alpha, count):.1%} instead of {alpha:.1%}; more images reduce this."
+        f"False alarms up to {100 * compute_alarm_limit(alpha, count):.1f} % (target "
+        f"{100 * alpha:g} %): add reference images, there are {count}."
     )
 
 

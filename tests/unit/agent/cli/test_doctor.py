@@ -19,6 +19,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.x509.oid import NameOID
 from databases import migrated
+from lab import Lab, desk_of
 from smtp_server import Post, serve
 
 from agent import settings
@@ -29,6 +30,7 @@ from agent.cli.doctor_sites import examine_sites
 from agent.fleet import KEY
 from agent.host.file_ownership import restore_owner
 from agent.store import Store, store_url
+from tests.unit.agent.web.test_review import served
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -365,3 +367,17 @@ def test_the_settings_of_the_pcs_that_run_at_a_site_are_compared(
 
     assert found.level == level
     assert sentence in found.sentence
+
+
+def test_the_labs_own_page_is_not_another_program(lab, tmp_path):
+    own = Lab(tmp_path / "pages")
+    with served(desk_of(own)) as address, socket.create_server(("127.0.0.1", 0)) as other:
+        found = []
+        for port in (address.rpartition(":")[2], other.getsockname()[1]):
+            text = lab.read_text(encoding="utf-8").replace("port = 0", f"port = {port}")
+            lab.write_text(text, encoding="utf-8")
+            found.append(levels(examine(settings.read(lab, {}), lab))["review page"])
+            lab.write_text(text.replace(f"port = {port}", "port = 0"), encoding="utf-8")
+    own.store.close()
+
+    assert found == ["right", "wrong"]

@@ -1,9 +1,13 @@
-"""A file name cannot forge a line of the terminal."""
+"""A file name cannot forge a line of the terminal; a folder without labels trains nothing."""
+
+from pathlib import Path
 
 import pytest
 
 from agent.cli.import_ import print_unusable
-from agent.labelled_import import UnusableFile
+from agent.cli.train import require_labelled
+from agent.errors import WrongUse
+from agent.labelled_import import ImportOutcome, UnusableFile
 
 
 @pytest.mark.parametrize("name", ["a\nnot used: b.tif", "a\x1b[2Jb.tif"])
@@ -15,3 +19,10 @@ def test_a_file_that_is_not_used_takes_one_line_whatever_its_name(name, capsys):
     assert [line.split(":")[0] for line in printed.replace("  ", "").strip().splitlines()] == (
         ["not used", "not used"]
     )
+
+
+def test_training_stops_where_the_folder_brings_no_label():
+    holiday = ImportOutcome(0, 0, {}, (UnusableFile("a.png", "not labelled"),))
+
+    with pytest.raises(WrongUse, match="holiday: no labelled micrograph, so nothing was trained"):
+        require_labelled(holiday, Path("holiday"))
