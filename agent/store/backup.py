@@ -345,6 +345,11 @@ def _examine(copied: Path) -> None:
         schema.bring_up(engine)  # a newer one is refused here, before anything is touched
         if problems := engines.problems(engine):
             raise BadStore(f"the backup is damaged: {problems[0]}")
+        if missing := load_metadata().tables.keys() - set(inspect(engine).get_table_names()):
+            raise BadStore(
+                "the backup is damaged: its database lacks the table "
+                f"{', '.join(sorted(missing))}; nothing was restored. Restore another backup."
+            )
     finally:
         engine.dispose()
     with closing(sqlite3.connect(copied)) as connection:

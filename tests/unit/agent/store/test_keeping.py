@@ -7,8 +7,10 @@ import hashlib
 import io
 import json
 import os
+import sqlite3
 import sys
 import zipfile
+from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -330,13 +332,35 @@ def escaping(file: Path) -> None:
         packed.writestr("manifest.json", json.dumps(manifest))
 
 
+def without_a_table(file: Path) -> None:
+    with zipfile.ZipFile(file) as packed:
+        held = {name: packed.read(name) for name in packed.namelist()}
+    database = file.with_suffix(".db")
+    database.write_bytes(held["martensight.db"])
+    with closing(sqlite3.connect(database)) as opened, opened:
+        opened.execute("PRAGMA foreign_keys = OFF")
+        opened.execute("DROP TABLE saved_view")
+    held["martensight.db"] = database.read_bytes()
+    manifest = json.loads(held["manifest.json"])
+    manifest["sha256"]["martensight.db"] = hashlib.sha256(held["martensight.db"]).hexdigest()
+    held["manifest.json"] = json.dumps(manifest).encode()
+    with zipfile.ZipFile(file, "w") as packed:
+        for name, content in held.items():
+            packed.writestr(name, content)
+
+
 def cut(file: Path) -> None:
     file.write_bytes(file.read_bytes()[:-200])
 
 
 @pytest.mark.parametrize(
     ("spoil", "sentence"),
-    [(damaged, "is damaged"), (cut, "not a whole backup"), (escaping, "may lead out")],
+    [
+        (damaged, "is damaged"),
+        (cut, "not a whole backup"),
+        (escaping, "may lead out"),
+        (without_a_table, "lacks the table saved_view"),
+    ],
 )
 def test_a_broken_backup_changes_nothing(lab, capsys, spoil, sentence) -> None:
     lab.take("a.tif", SHA)
