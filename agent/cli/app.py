@@ -12,9 +12,10 @@ import sys
 import time
 from datetime import UTC, datetime
 from functools import cache, partial
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from agent.cli.examples import add_examples
 from agent.errors import AgentError
@@ -91,7 +92,26 @@ GROUPS = (
     "support_bundle",
     "licences",
 )
-"""The modules of commands, in the order `agent --help` lists them."""
+"""The modules of commands."""
+
+SECTIONS = {
+    "Start": ("demo", "init", "doctor", "run", "status", "web", "service", "settings"),
+    "Grade": ("inspect", "classify", "needles", "scale", "report", "files", "retry"),
+    "Review and orders": (
+        *("review", "order", "orders", "spec", "validate", "trace", "export"),
+        *("users", "taxonomy"),
+    ),
+    "Models": (
+        *("import", "train", "retrain", "evaluate", "models", "rollout", "reprocess"),
+        *("features", "weights"),
+    ),
+    "Studies": ("roundrobin", "msa", "experiments", "datasets"),
+    "Operate": (
+        *("backup", "restore", "begin-anew", "move", "verify", "check", "prune", "database"),
+        *("objects", "fleet", "support-bundle", "bundle-wheels", "licences"),
+    ),
+}
+"""Heading of `agent --help` → its commands."""
 
 ALONE = frozenset({"run", "status", "report", "order", "classify", "files", "web", "verify"})
 """Modules that define the command of their name and nothing else, and that are called often."""
@@ -121,8 +141,32 @@ spends a tenth of its time on that, while it imports."""
 COLLECT_LATE = (1_000_000, 10, 10)
 """The same for commands that are over in a second."""
 
+
+class SectionedGroup(TyperGroup):
+    """The top command, whose help lists commands under headings."""
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:  # noqa: ARG002 - Click's signature
+        """Write the commands of each section with what each does."""
+        widest = max(map(len, self.commands), default=0)
+        for heading, names in SECTIONS.items():
+            rows = [
+                (name.ljust(widest), _get_summary(self.commands[name]))
+                for name in names
+                if name in self.commands
+            ]
+            with formatter.section(heading):
+                formatter.write_dl(rows)
+
+
+def _get_summary(command: Any) -> str:
+    """Return the first clause of a command's help."""
+    sentence = " ".join((command.help or "").split()).partition(". ")[0].partition(";")[0]
+    return f"{sentence.rstrip('.')}."
+
+
 app = typer.Typer(
     name="agent",
+    cls=SectionedGroup,
     help="Martensight: quality control of hardened-steel micrographs.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,

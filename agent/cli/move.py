@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Annotated
 import tomlkit
 import typer
 
-from agent.backup_file import list_members, require_plain_names
 from agent.cli.app import SAYS_NO, app, open_store
 from agent.cli.console import err, out, progress, table
 from agent.counts import format_count
@@ -161,6 +160,8 @@ def _read_settings(file: Path, moved: dict[str, str]) -> dict[str, str]:
     Raises:
         WrongUse: The file is no backup, or contains no such source.
     """
+    from agent.backup_file import list_members, require_plain_names
+
     try:
         with zipfile.ZipFile(file) as packed:
             require_plain_names(file, list_members(packed))

@@ -59,7 +59,7 @@ def test_the_first_page_comes_within_half_a_second_of_cpu_and_loads_nothing_heav
     took_s, heavy = re.search(r"TOOK ([\d.]+) (.*)", said).groups()
     assert float(took_s) < 0.5
     assert heavy == "[]"
-    assert "Commands:" in said
+    assert "Start:" in said
 
 
 @pytest.mark.parametrize("path", COMMANDS)
@@ -101,3 +101,14 @@ def test_a_shell_can_complete_commands(shell) -> None:
     said = python(script, _AGENT_COMPLETE=f"complete_{shell}", **words)
 
     assert "status" in said.stdout, said.stderr
+
+
+def test_help_lists_every_command_once_under_a_heading_in_80_columns():
+    text = python("from agent.cli import main; main(['--help'])", COLUMNS="80").stdout
+
+    listed = text.partition("\nStart:")[2]
+    names = re.findall(r"^  ([a-z][a-z-]*)  ", listed, re.MULTILINE)
+    assert sorted(names) == sorted({path.split()[0] for path in COMMANDS})
+    assert re.findall(r"^(\S.*):$", text, re.MULTILINE)[1:] == list(app_module.SECTIONS)
+    assert max(map(len, text.splitlines())) <= 80
+    assert "..." not in listed
