@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from agent.imaging.crop import Box, Crop, MicronBar, SpecimenArea, crop, public_id
 from agent.imaging.crop_json import crop_to_json, error_to_json
-from agent.imaging.pool import CropPool, encode_landmarks, is_worker_killed
+from agent.imaging.pool import WALL_CLOCK, CropPool, encode_landmarks, is_worker_killed
 from agent.imaging.readers.read import Limits, MicrographImage, read
 from agent.imaging.scale import Scale
 
 __all__ = [
+    "WALL_CLOCK",
     "Box",
     "Crop",
     "CropPool",

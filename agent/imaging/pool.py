@@ -12,9 +12,10 @@ import os
 import signal
 import sys
 import threading
+import time
 from concurrent.futures import FIRST_COMPLETED, wait
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from multiprocessing import get_context
 from typing import TYPE_CHECKING, Self
@@ -38,6 +39,11 @@ if TYPE_CHECKING:
 
 OUT_OF_MEMORY = 77
 """Exit code of a worker that found itself above its memory limit."""
+OUT_OF_TIME = 78
+"""Exit code of a worker that found itself above the processor time of one file."""
+WALL_CLOCK = 10
+"""How many times its limit a file may take on the clock, since a busy PC lets it wait. Our choice:
+a share that hangs holds a worker for that long."""
 KILLED = -9
 """Exit code of a worker that the system killed; a decoder that crashes ends with another signal."""
 LOOK_EVERY_S = 0.05
@@ -86,6 +92,7 @@ class _Plan:
     um_per_px_range: tuple[float, float]
     keep_surface: bool
     landmarks: bool
+    time_limit_s: float
 
 
 class CropPool:
@@ -93,7 +100,8 @@ class CropPool:
 
     Args:
         workers: Number of processes; 0: one per two cores.
-        time_limit_s: Time limit of one file, in seconds, before its worker is killed.
+        time_limit_s: Processor time of one file, in seconds, before its worker ends. By the clock
+            alone a worker is killed after `WALL_CLOCK` times as long.
         memory_limit_mb: Memory limit of one worker, in MB.
         max_megapixels: A larger image is refused by its header.
         um_per_px_range: A scale outside this range is ignored, µm per pixel.
@@ -121,7 +129,7 @@ class CropPool:
         self._memory_limit_mb = memory_limit_mb
         self._stalled_s = stalled_s
         limits = Limits(max_megapixels=max_megapixels, sidecars=sidecars)
-        self._plan = _Plan(limits, um_per_px_range, keep_surface, landmarks)
+        self._plan = _Plan(limits, um_per_px_range, keep_surface, landmarks, time_limit_s)
         self._running: dict[_Future, _Job] = {}
         self._pool = self._new_pool()
 
@@ -218,7 +226,7 @@ class CropPool:
         return self._pool.schedule(
             _read_and_crop,
             args=(job.path, job.settings_scale, self._plan),
-            timeout=self._time_limit_s,
+            timeout=WALL_CLOCK * self._time_limit_s,
         )
 
     def _outcome(self, future: Future[list[Crop]]) -> Outcome:
@@ -229,7 +237,15 @@ class CropPool:
         if isinstance(error, TimeoutError) and not isinstance(error.errno, int):
             return FileError(
                 FileCode.DECODER_KILLED,
-                f"reading it took longer than {self._time_limit_s:g} s ([imaging] time_limit_s).",
+                f"reading it did not end within {WALL_CLOCK * self._time_limit_s:g} s, with less "
+                f"than {self._time_limit_s:g} s of processor time: its share hangs, or this PC is "
+                "too busy.",
+            )
+        if isinstance(error, ProcessExpired) and error.exitcode == OUT_OF_TIME:
+            return FileError(
+                FileCode.DECODER_KILLED,
+                f"reading it took more than {self._time_limit_s:g} s of processor time "
+                "([imaging] time_limit_s).",
             )
         if isinstance(error, ProcessExpired) and error.exitcode == OUT_OF_MEMORY:
             return FileError(
@@ -311,12 +327,36 @@ def _watch_memory(limit_bytes: int) -> None:
     os._exit(OUT_OF_MEMORY)
 
 
+@contextmanager
+def _limit_processor_time(limit_s: float) -> Iterator[None]:
+    """End this worker where the block takes more processor time, as with memory from within."""
+    is_over, began_s = threading.Event(), time.process_time()
+
+    def watch() -> None:
+        while not is_over.wait(LOOK_EVERY_S):
+            if time.process_time() - began_s > limit_s:
+                os._exit(OUT_OF_TIME)
+
+    thread = threading.Thread(target=watch, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        is_over.set()
+        thread.join()
+
+
 def encode_landmarks(crop: Crop) -> bytes:
     """Return the landmarks by which a crop's place is recognised, as the database stores them."""
     return extract_landmarks(crop.pixels, crop.valid, crop.um_per_px).to_bytes()
 
 
 def _read_and_crop(path: Path, settings_scale: float | None, plan: _Plan) -> list[Crop]:
+    with _limit_processor_time(plan.time_limit_s):
+        return _crop_pages(path, settings_scale, plan)
+
+
+def _crop_pages(path: Path, settings_scale: float | None, plan: _Plan) -> list[Crop]:
     crops: list[Crop] = []
     empty: list[FileError] = []
     for micrograph in iter_micrographs(path, limits=plan.limits):

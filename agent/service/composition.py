@@ -15,7 +15,7 @@ from agent import shares
 from agent.archive import Archive
 from agent.errors import AgentError, is_out_of_resources
 from agent.features import FeatureFolder
-from agent.imaging import CropPool
+from agent.imaging import WALL_CLOCK, CropPool
 from agent.lab_context import read_taxonomy
 from agent.needle_truth import needle_calibration
 from agent.needles import LengthCorrection, SizeRule
@@ -244,7 +244,7 @@ def make_pipeline(
         batch=settings.model.batch,
         keep_originals=settings.archive.originals == "all",
         thresholds=collect_thresholds(settings),
-        lease_s=max(LEASE_S, 4 * settings.imaging.time_limit_s),
+        lease_s=max(LEASE_S, 2 * WALL_CLOCK * settings.imaging.time_limit_s),
         earlier=lambda name: _load_earlier(settings, store, name),
         ordered=Demanded(settings, store, now=now),
         sidecars=settings.imaging.sidecars,

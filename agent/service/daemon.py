@@ -20,6 +20,7 @@ from agent.archive import Archive
 from agent.crop_recipe import RECIPE
 from agent.errors import AgentError
 from agent.fleet import KEY, describe_pc
+from agent.imaging import WALL_CLOCK
 from agent.notify import check
 from agent.orders.affected_orders import list_affected_orders
 from agent.orders.instrument_holds import load_holds
@@ -304,7 +305,7 @@ class Agent:
             dead = [thread.name for thread in (worker, *watches) if not thread.is_alive()]
             self.problems.say("threads", f"{', '.join(dead)} ended unexpectedly" if dead else "")
             still_s = worker.stands_still_s()
-            limit_s = max(STANDS_STILL_S, 10 * self._settings.imaging.time_limit_s)
+            limit_s = max(STANDS_STILL_S, 1.5 * WALL_CLOCK * self._settings.imaging.time_limit_s)
             stuck = (
                 f"nothing has moved on for {still_s / 60:.0f} minutes" if still_s > limit_s else ""
             )

@@ -144,7 +144,9 @@ class ImagingSection(Section):
         description="A decarburised or nitrided rim or a coating along the border is cut or kept.",
     )
     workers: int = Field(0, ge=0, description="Processes that read and crop; 0: one per two cores.")
-    time_limit_s: float = Field(60.0, gt=0, description="Time limit (s) for reading one file.")
+    time_limit_s: float = Field(
+        60.0, gt=0, description="Processor time (s) for one file; by the clock ten times as long."
+    )
     memory_limit_mb: int = Field(4000, gt=0, description="Memory limit (MB) of one worker.")
 
     @field_validator("um_per_px_range")

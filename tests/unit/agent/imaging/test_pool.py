@@ -4,7 +4,9 @@ import os
 import signal
 import threading
 from collections import deque
+from concurrent.futures import ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 
 import cv2
 import numpy as np
@@ -120,8 +122,30 @@ def test_a_file_that_takes_too_long_is_killed_and_the_next_one_read(tmp_path) ->
         came = outcomes(pool, slow, saved(tmp_path / "next.png"))
 
     assert came["slow.png"].code is FileCode.DECODER_KILLED
-    assert "3 s" in came["slow.png"].message
+    assert "3 s of processor time" in came["slow.png"].message
     assert len(came["next.png"]) == 1
+
+
+def test_a_file_that_waits_for_a_processor_is_read_and_not_set_aside(tmp_path) -> None:
+    file = saved(tmp_path / "a.png", np.tile(steel(), (5, 5)))
+
+    with suspended_reading(file, time_limit_s=8) as (reading, worker):
+        resumes = threading.Timer(9, worker.resume)  # the processors were in use for so long
+        resumes.start()
+        outcome = reading.result()
+
+    assert isinstance(outcome, list), outcome
+
+
+def test_a_file_that_stands_still_is_given_up_after_a_far_longer_time(tmp_path) -> None:
+    file = saved(tmp_path / "a.png", np.tile(steel(), (5, 5)))
+
+    with suspended_reading(file, time_limit_s=1) as (reading, _):
+        outcome = reading.result()
+
+    assert outcome.code is FileCode.DECODER_KILLED
+    assert "10 s" in outcome.message
+    assert "share" in outcome.message
 
 
 @pytest.mark.skipif(os.name == "nt", reason="there are no pipes among files there")
@@ -216,6 +240,22 @@ def test_workers_at_rest_are_no_processes_and_the_next_file_is_read(pool, tmp_pa
 
     assert len(before["1.png"]) == len(after["2.png"]) == 1
     assert (len(working), resting) == (1, set())
+
+
+@contextmanager
+def suspended_reading(file, *, time_limit_s):
+    """Yield the outcome to come of a file, and its worker, which was suspended as it reads."""
+    others = _list_children()
+    with CropPool(workers=1, time_limit_s=time_limit_s) as pool, ThreadPoolExecutor(1) as thread:
+        pool.warm()
+        started = [psutil.Process(number) for number in _list_children() - others]
+        (worker,) = [child for child in started if "spawn_main" in " ".join(child.cmdline())]
+        before_s = sum(worker.cpu_times()[:2])
+        reading = thread.submit(lambda: next(pool.crop_all([(file, None)]))[1])
+        while sum(worker.cpu_times()[:2]) < before_s + 0.1:
+            threading.Event().wait(0.005)
+        worker.suspend()
+        yield reading, worker
 
 
 def _list_children() -> set[int]:
