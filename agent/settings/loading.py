@@ -7,7 +7,7 @@ import os
 import platform
 import sys
 import tomllib
-from itertools import permutations
+from itertools import permutations, product
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,6 +23,7 @@ from agent.errors import BadSettings
 from agent.settings.messages import describe_bad_json, describe_fault
 from agent.settings.paths import SOURCES, NamedPath, iter_paths, iter_source_paths
 from agent.settings.root import ENV_PREFIX, Settings
+from agent.settings.section import Right
 from agent.toml_faults import describe_toml_fault
 
 if TYPE_CHECKING:
@@ -32,6 +33,9 @@ if TYPE_CHECKING:
 FILE_NAME = "agent.toml"
 UNFINISHED_MOVE = f"{FILE_NAME}.unfinished"
 """Name of the settings while `agent move` runs; renaming them is its last step."""
+
+LISTS = "[orders] lists"
+"""A folder that the agent reads, and moves read files of."""
 
 NOT_SETTINGS = {"AGENT_CONFIG", "AGENT_TOKEN"}
 
@@ -117,6 +121,7 @@ def read(file: Path | None, environment: Mapping[str, str] = os.environ) -> Sett
     absolute = absolute.read_from(file)
     _refuse_own_data(absolute, file)
     _refuse_overlap(absolute, file)
+    _refuse_own_writing(absolute, file)
     return absolute
 
 
@@ -139,6 +144,19 @@ def _refuse_overlap(settings: Settings, file: Path | None) -> None:
                 f"{file or 'settings'}: source {inner.name}: {inner.folder} is inside the folder "
                 f"of source {outer.name}, {outer.folder}, so both would process its micrographs. "
                 "Use separate folders."
+            )
+
+
+def _refuse_own_writing(settings: Settings, file: Path | None) -> None:
+    """Refuse a folder that the agent writes in one that it reads: it would read its own files."""
+    set_paths = list(iter_paths(settings))
+    read = [path for path in set_paths if path.source or path.label == LISTS]
+    written = [path for path in set_paths if path.right is Right.WRITE]
+    for inner, outer in product(written, read):
+        if inner != outer and inner.path.is_relative_to(outer.path):
+            raise BadSettings(
+                f"{file or 'settings'}: {inner.label}: {inner.path} is inside {outer.label}, "
+                f"{outer.path}, so the agent would read what it writes there. Use separate folders."
             )
 
 

@@ -24,6 +24,39 @@ def test_without_a_file_the_defaults_hold() -> None:
 
 
 @pytest.mark.parametrize(
+    ("text", "inner", "outer"),
+    [
+        ("[backup]\nfolder = 'x/backup'\n", "[backup] folder", "source a"),
+        ("[backup]\nfolder = 'x'\n", "[backup] folder", "source a"),
+        ("[orders]\nlists = 'x/lists'\n", "[orders] lists", "source a"),
+        ("[orders]\noutbox = 'x/a/../outbox'\n", "[orders] outbox", "source a"),
+        ("[orders]\nlists = 'l'\noutbox = 'l/out'\n", "[orders] outbox", "[orders] lists"),
+        ("[orders]\nlists = 'l'\noutbox = 'l'\n", "[orders] outbox", "[orders] lists"),
+    ],
+)
+def test_a_folder_that_is_written_inside_one_that_is_read_is_refused(
+    tmp_path, text, inner, outer
+) -> None:
+    file = written(tmp_path, text + "[[sources]]\nname = 'a'\nfolder = 'x'")
+
+    with pytest.raises(BadSettings) as caught:
+        settings.read(file, {})
+
+    assert f"{file}: {inner}: " in str(caught.value)
+    assert f"is inside {outer}, " in str(caught.value)
+
+
+def test_folders_next_to_each_other_are_accepted(tmp_path) -> None:
+    file = written(
+        tmp_path,
+        "[backup]\nfolder = 'xb'\n[orders]\nlists = 'l'\noutbox = 'l-out'\n"
+        "[[sources]]\nname = 'a'\nfolder = 'x'",
+    )
+
+    assert settings.read(file, {}).orders.outbox == str(tmp_path / "l-out")
+
+
+@pytest.mark.parametrize(
     ("text", "sentence"),
     [
         ('[site]\nnam = "x"', "unknown setting site.nam; the nearest is name."),
