@@ -7,9 +7,14 @@ order as it is now. The lab's folder may hold a logo, an address, closing lines 
 from __future__ import annotations
 
 import hashlib
+import sys
 from dataclasses import dataclass
 from datetime import datetime
+from multiprocessing import get_context
 from typing import TYPE_CHECKING, Any
+
+import psutil
+from pebble import ProcessExpired, ProcessPool
 
 import reports
 from agent import pictures
@@ -27,6 +32,7 @@ if TYPE_CHECKING:
 
     from agent.archive import Archive
     from agent.store import FrozenStatement, Store
+    from reports import StatementPage
 
 PICTURE_PX = 900
 QUALITY = 80
@@ -35,6 +41,8 @@ LOGOS = ("logo.png", "logo.jpg")
 ADDRESS, CLOSING = "address.txt", "closing.txt"
 LARGEST_BYTES = 5_000_000
 """Of a file in the lab's folder."""
+TIME_LIMIT_S, MEMORY_LIMIT_MB = 30.0, 1000
+"""Of a lab's template, which renders in a process of its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +99,7 @@ def render_customer_report(
     *,
     language: reports.Language,
     folder: Path | None = None,
+    time_limit_s: float = TIME_LIMIT_S,
 ) -> CustomerReport:
     """Render the report of a statement as HTML and PDF.
 
@@ -100,6 +109,7 @@ def render_customer_report(
         statement: Which.
         language: Of the report.
         folder: With the lab's logo, address, closing lines and template; None: the built-in layout.
+        time_limit_s: Time limit of the lab's template, in seconds.
 
     Raises:
         SetupError: A file of the lab's folder cannot be used.
@@ -111,7 +121,10 @@ def render_customer_report(
             whole, statement.sha256, lambda field: load_picture(archive, field), is_brief=True
         )
         try:
-            html = reports.render_customer(page, letterhead, templates)
+            if templates:
+                html = _render_limited(page, letterhead, templates, time_limit_s)
+            else:
+                html = reports.render_customer(page, letterhead, templates)
         except TemplateFault as fault:
             raise SetupError(
                 f"[report] customer_templates: {folder} / {fault}. Correct it, or remove "
@@ -122,6 +135,49 @@ def render_customer_report(
         pdf = reports.render_customer_pdf(page, letterhead, document, at=at)
     files = {HTML: html.encode(), PDF: pdf}
     return CustomerReport(statement.order, statement.number, statement.sha256, files)
+
+
+def _render_limited(
+    page: StatementPage,
+    letterhead: Letterhead,
+    templates: Mapping[str, str],
+    time_limit_s: float,
+) -> str:
+    """Render the lab's template in a process with limits. Raises `TemplateFault`."""
+    with ProcessPool(max_workers=1, context=get_context("spawn")) as pool:
+        try:
+            rendering = pool.schedule(
+                _render_in_child,
+                args=(page, letterhead, templates, reports.language()),
+                timeout=time_limit_s,
+            )
+            return rendering.result()
+        except TimeoutError as fault:
+            raise TemplateFault(
+                f"{CUSTOMER_TEMPLATE}: rendering it took longer than {time_limit_s:g} s"
+            ) from fault
+        except ProcessExpired as fault:
+            raise TemplateFault(
+                f"{CUSTOMER_TEMPLATE}: its process died (exit code {fault.exitcode}); a template "
+                f"has {MEMORY_LIMIT_MB} MB of memory"
+            ) from fault
+        finally:
+            pool.stop()  # type: ignore[no-untyped-call]  # pebble has no annotation here
+
+
+def _render_in_child(
+    page: StatementPage,
+    letterhead: Letterhead,
+    templates: Mapping[str, str],
+    language: reports.Language,
+) -> str:
+    if sys.platform != "win32":  # Windows limits the time alone
+        import resource  # noqa: PLC0415 - POSIX alone
+
+        limit = psutil.Process().memory_info().vms + MEMORY_LIMIT_MB * 1_000_000
+        resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+    with reports.speaking(language):
+        return reports.render_customer(page, letterhead, templates)
 
 
 def load_layout(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import sys
 from dataclasses import replace
 from datetime import timedelta
 
@@ -144,6 +145,33 @@ def test_a_broken_template_is_named_with_its_line_and_the_way_back(lab, layout, 
         build(lab, folder=layout)
 
     assert said in str(fault.value)
+
+
+@pytest.mark.parametrize(
+    ("template", "said"),
+    [
+        (
+            "{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}",
+            "customer.html: rendering it took longer than 3 s",
+        ),
+        pytest.param(
+            "{% set long = 'x' * 10 ** 10 %}{{ long }}",
+            "MemoryError",
+            marks=pytest.mark.skipif(sys.platform == "win32", reason="a limit of POSIX"),
+        ),
+    ],
+)
+def test_a_template_without_end_or_bound_is_stopped_and_named(lab, layout, template, said):
+    (layout / "customer.html").write_text(template, encoding="utf-8")
+    state(lab)
+    statement = find_statement(lab.store, "4711")
+
+    with pytest.raises(SetupError, match="use the built-in layout") as raised:
+        render_customer_report(
+            lab.store, lab.archive, statement, language="en", folder=layout, time_limit_s=3
+        )
+
+    assert said in str(raised.value)
 
 
 def test_texts_of_an_order_cannot_become_markup_in_a_labs_template(lab, layout):
