@@ -101,7 +101,7 @@ class LiveFigures(Repository):
             return [OpenFiles(name, State(state), n) for name, state, n in session.exec(query)]
 
     def list_last_files(self) -> list[LastFile]:
-        """Return the newest file of each source that ever had one."""
+        """Return the newest file of each source that ever had one; import folders are none."""
         sources = select(SourceRow.id, SourceRow.name).where(
             SourceRow.site_id == self._whose.site_id
         )
@@ -114,7 +114,7 @@ class LiveFigures(Repository):
     def _find_last(self, session: Session, source_id: int, name: str) -> LastFile | None:
         # Not max(): with the site in the statement SQLite would read every file of the source.
         newest = (
-            select(ContentRow.id, ContentRow.first_seen_at, ContentRow.state)
+            select(ContentRow.id, ContentRow.first_seen_at, ContentRow.state, ContentRow.origin)
             .where(ContentRow.source_id == source_id)
             .order_by(col(ContentRow.id).desc())
             .limit(1)
@@ -122,7 +122,9 @@ class LiveFigures(Repository):
         row = session.exec(newest).first()
         if row is None:
             return None
-        content_id, first_seen_at, state = row
+        content_id, first_seen_at, state, origin = row
+        if origin == "import":
+            return None
         names = (
             select(PathRow.relative)
             .where(PathRow.content_id == content_id)

@@ -21,6 +21,7 @@ from reports import (
     decimal,
     marked,
     ngettext,
+    percent,
     share_chart,
 )
 from reports import gettext as _
@@ -113,7 +114,12 @@ def _list_other_needs(figures: Figures) -> Iterator[Need]:
     n = sum(source.failed for source in figures.sources)
     text = ngettext("file failed", "files failed", n)
     yield Need(n, text, _(OPERATOR), "/files?state=failed", Tone.ATTENTION)
-    n = sum(map(_is_check_due, figures.slow.instruments))
+    failed = [one for one in figures.slow.instruments if one.failed or one.control_faults]
+    n = len(failed)
+    text = ngettext("instrument check failed", "instrument checks failed", n)
+    yield Need(n, text, _(OPERATOR), "#lab", Tone.PROBLEM)
+    due = [one for one in figures.slow.instruments if one not in failed and _is_check_due(one)]
+    n = len(due)
     text = ngettext("instrument check due", "instrument checks due", n)
     yield Need(n, text, _(OPERATOR), "#lab", Tone.ATTENTION)
     n = len(figures.slow.proposed)
@@ -140,7 +146,7 @@ def list_tiles(figures: Figures, *, has_archive: bool) -> Iterator[Tile]:
     basis = ngettext(
         "{done} of {n} sent to review today", "{done} of {n} sent to review today", figures.review
     ).format(done=figures.reviewed, n=figures.review)
-    share = f"{figures.reviewed / figures.review:.0%}" if figures.review else "–"
+    share = percent(figures.reviewed / figures.review) if figures.review else "–"
     yield Tile(share, _("reviewed"), "/review", basis)
     queued = sum(source.waiting for source in figures.sources)
     yield Tile(str(queued), ngettext("file in work", "files in work", queued), "/files")
@@ -190,7 +196,7 @@ def list_code_rows(figures: Figures, *, has_archive: bool) -> Iterator[CodeRow]:
     largest = max((max(row.share, row.high or 0.0) for row in figures.codes), default=1.0)
     for row in figures.codes:
         usual = _format_usual(row)
-        share = f"{row.share:.0%}"
+        share = percent(row.share)
         alt = (
             _("{code}: {share} today, usual {usual}").format(
                 code=row.code, share=share, usual=usual
@@ -215,7 +221,7 @@ def _format_usual(row: CodeFigures) -> str:
     if row.usual is None or row.low is None or row.high is None:
         return ""
     return _("{usual} ({low} to {high})").format(
-        usual=f"{row.usual:.0%}", low=f"{row.low:.0%}", high=f"{row.high:.0%}"
+        usual=percent(row.usual), low=percent(row.low), high=percent(row.high)
     )
 
 
@@ -272,12 +278,7 @@ def _describe_agreement(figures: Figures) -> LabFact:
 
 
 def _is_check_due(instrument: Instrument) -> bool:
-    return bool(
-        instrument.failed
-        or instrument.overdue
-        or instrument.control_faults
-        or instrument.control_overdue
-    )
+    return instrument.overdue or instrument.control_overdue
 
 
 def _describe_instrument(instrument: Instrument, zone: str) -> LabFact:

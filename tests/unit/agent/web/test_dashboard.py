@@ -99,6 +99,16 @@ def test_what_waits_has_its_role_and_one_link(lab):
     assert "instrument check due" in page
 
 
+def test_a_failed_check_is_failed_and_not_due(lab):
+    failed = Instrument("LOM-07", None, "focus", True, None, (), False, 0)  # noqa: FBT003
+    desk = replace(desk_of(lab), instruments=lambda: [failed])
+
+    page = browser_of(desk).get("/").text
+
+    assert "instrument check failed" in page
+    assert "instrument check due" not in page
+
+
 def test_agreement_counts_blind_decisions_alone_with_n_and_interval(lab):
     for n in range(10):
         public_id = lab.take("G8", reasons=("uncertain",), at=MORNING)
