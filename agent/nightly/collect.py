@@ -63,15 +63,32 @@ def gather(
         now: An aware instant; if the night is not over, its facts are those until now.
         refresh: Gather what is known of the night now instead.
     """
-    _, until = compute_night_period(night, settings.at, settings.zone)
+    after, until = _find_period(store, night, settings)
     if refresh or now <= until:
-        return raise_tone(_gather(store, store, night, settings, at=now))
+        return raise_tone(_gather(store, store, night, settings, period=(after, until), at=now))
     with store.as_of(until) as past:
         if settings.rules_at and settings.lab:
             lab, fault = settings.rules_at(past, until)
             settings = replace(settings, lab=lab, lab_fault=fault)
         is_late = now - until > LATE
-        return raise_tone(_gather(past, store, night, settings, at=until, is_late=is_late))
+        return raise_tone(
+            _gather(past, store, night, settings, period=(after, until), at=until, is_late=is_late)
+        )
+
+
+def _find_period(store: Store, night: date, settings: NightSettings) -> tuple[datetime, datetime]:
+    """Return a night's period (after, until].
+
+    Frozen nights keep their ends where [night] at is moved: the next one begins where the one
+    before ended, so that each instant is in exactly one night.
+    """
+    after, until = compute_night_period(night, settings.at, settings.zone)
+    before = store.nightly_reports.find(night - timedelta(days=1))
+    own = store.nightly_reports.find(night)
+    return (
+        from_text(before.facts_json).until if before else after,
+        from_text(own.facts_json).until if own else until,
+    )
 
 
 def _gather(
@@ -80,6 +97,7 @@ def _gather(
     night: date,
     settings: NightSettings,
     *,
+    period: tuple[datetime, datetime],
     at: datetime,
     is_late: bool = False,
 ) -> NightFacts:
@@ -90,10 +108,11 @@ def _gather(
         present: As it is now; it alone knows outages that ended later.
         night: Its date.
         settings: Of the lab.
+        period: After and until.
         at: The instant.
         is_late: The troubles of sources are of another time.
     """
-    after, until = compute_night_period(night, settings.at, settings.zone)
+    after, until = period
     newest_result, views = _results(store, night, after, until)
     reported = tuple(add_needles(store, views))
     files = gather_files(store, after, until)

@@ -15,6 +15,7 @@ from agent.nightly import write_report
 from agent.orders import Specifications
 from agent.orders.assessed import OrderPolicy as Rules
 from agent.orders.instrument_checks import CONTROL
+from agent.site_time import compute_night_end
 from agent.store import Decision, SourceHealth
 
 NIGHTS = tuple(date(2026, 11, day) for day in (24, 25, 26))
@@ -182,3 +183,27 @@ def test_earlier_nights_are_frozen_with_a_later_one_and_have_no_link_until_they_
     assert [row.date for row in lab.store.nightly_reports.list_all()] == list(reversed(NIGHTS))
     assert 'href="2026-11-26.html"' in index
     assert 'href="2026-11-25.html"' not in index
+
+
+@pytest.mark.parametrize("moved", [timedelta(hours=-2), timedelta(minutes=15)])
+def test_each_micrograph_is_in_one_night_also_where_the_end_of_nights_is_moved(tmp_path, moved):
+    lab = Lab(tmp_path)
+    first, second = NIGHTS[:2]
+    end = compute_night_end(first, SETTINGS.at, SETTINGS.zone)
+    lab.store.agents.record_start(at=end - timedelta(hours=9))
+    between = [end + moved / 2, end - moved / 2]
+    for number, at in enumerate(between):
+        lab.take("G8", name=f"{number}.tif", at=at)
+    moved_at = (datetime.combine(first, SETTINGS.at) + moved).time()
+    later = dataclasses.replace(SETTINGS, at=moved_at)
+
+    counts = [
+        write_report(lab.store, lab.archive, lab.reports, night, own, now=AFTERWARDS).summary.taken
+        for night, own in ((first, SETTINGS), (second, later))
+    ]
+    again = write_report(
+        lab.store, lab.archive, lab.reports, first, later, now=AFTERWARDS, refresh=True
+    )
+
+    assert counts == [1, 1]
+    assert again.summary.taken == 1
