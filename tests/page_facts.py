@@ -347,4 +347,4 @@ def with_text(thing: Any, text: str) -> Any:
     )
 
 
-ADDRESSES = ("src", "href")
+ADDRESSES = ("src", "href", "zone")

@@ -8,6 +8,7 @@ Time is a number; nobody sleeps.
 from __future__ import annotations
 
 import re
+import threading
 from random import Random
 from typing import TYPE_CHECKING
 from zlib import crc32
@@ -80,6 +81,7 @@ class Schedule:
         self.current: Actor | None = None
         self.say = say
         self._hub = getcurrent()
+        self._thread = threading.get_ident()
 
     def start(
         self, name: str, body: Callable[[], None], *, machine: object = None, after_s: float = 0.0
@@ -131,6 +133,8 @@ class Schedule:
             self.note("dies here")
             self.doom(self.current.machine)
             raise Died
+        # A share is inspected in a thread, for which its actor waits: no other can go on meanwhile.
+        may_wait = may_wait and threading.get_ident() == self._thread
         if may_wait and self.current.stalls_at and self.steps >= self.current.stalls_at:
             self.current.stalls_at = 0
             self.note("stalls here")

@@ -172,6 +172,7 @@ def arguments(known: Known) -> dict[str, Any]:
         "date": NIGHT,
         "done_after": None,
         "decision": Decision("code", "Eve", code="G8", comment="x"),
+        "between": None,
         "decisions": [(first, Decision("code", "Eve", code="G8", comment="x"), "any")],
         "defect": "",
         "disabled": True,

@@ -6,13 +6,11 @@ import signal
 import subprocess
 import sys
 import urllib.request
-import weakref
 from pathlib import Path
 
 import pytest
 
 from agent import settings
-from agent.cli.run import freeze_imported
 from tests.unit.agent.service.test_service import Lab, picture, until
 
 posix = pytest.mark.skipif(os.name == "nt", reason="POSIX signals")
@@ -236,20 +234,3 @@ def test_a_port_that_somebody_else_has_is_said_in_one_sentence(lab):
     assert done.returncode == 2
     assert "web.port" in done.stderr
     assert "Traceback" not in done.stderr
-
-
-def test_nothing_of_an_agent_that_ran_before_in_the_process_stays_in_memory() -> None:
-    class Earlier:
-        """An agent whose parts know each other."""
-
-        def __init__(self) -> None:
-            self.itself = self
-
-    earlier = Earlier()
-    left = weakref.ref(earlier)
-
-    freeze_imported()
-    del earlier
-    freeze_imported()
-
-    assert left() is None

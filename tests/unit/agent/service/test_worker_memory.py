@@ -89,18 +89,6 @@ def _work_with(rounds, pool=None, **given):
     )
 
 
-def test_what_the_last_round_left_in_hand_is_given_back_where_no_round_follows():
-    rounds, begins = Rounds([1, 1]), iter([True, False, True])
-    worker = _work_with(rounds, before_round=lambda: next(begins))
-
-    released = []
-    for _ in range(3):
-        worker.run_round()
-        released.append(rounds.released)
-
-    assert released == [0, 1, 1]
-
-
 def test_what_is_in_hand_is_given_back_at_the_end_also_after_the_pool_was_abandoned():
     rounds = Rounds([1])
     worker = _work_with(rounds)

@@ -144,7 +144,7 @@ def test_a_doubted_label_waits_for_a_second_look_that_does_not_see_the_first(lab
     (waiting,) = lab.store.review_queue.list_micrographs(reason="doubted_label")
     assert sent == 1
     assert waiting.id == public_id
-    assert waiting.reasons == ("doubted_label",)
+    assert waiting.result.reasons == ("doubted_label",)
     assert waiting.label.code == "G8", "it holds until somebody decides again"
     assert is_blind(waiting)
     (reason,) = collected(lab).left_out
