@@ -14,6 +14,9 @@ The way of a file, and the package of each step:
     web          the pages where metallographers review flagged micrographs
     retrain      labels          → a candidate bundle, and the figures for its promotion
     roundrobin   ratings         → agreement of raters, model and microscopes
+    backup       what a back-up holds, and its restoring on trial
+    evidence     anchors and time stamps of the audit log, outside the database
+    delivery     mail and notices
 
 `cli` and `service` are on top; `settings`, `log` and `errors` at the bottom.
 """

@@ -19,10 +19,10 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from agent import anchors
-from agent.anchors import MANIFEST, Anchor
-from agent.backup_file import PIECE_BYTES, find_database, is_plain_name, read_time, unpack
+from agent.backup.file import PIECE_BYTES, find_database, is_plain_name, read_time, unpack
 from agent.errors import BadStore
+from agent.evidence import anchors
+from agent.evidence.anchors import MANIFEST, Anchor
 from agent.objects import LONG_AGO, SHOWN_STILL
 from agent.site_time import compute_age
 from agent.store import examine_copy, mark_restored, put_back, sites_in

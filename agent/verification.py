@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from agent import anchors, timestamps
-from agent.backup_facts import BrokenBackups, find_broken_backups, read_facts
-from agent.backup_file import unpack_database
+from agent.backup.facts import BrokenBackups, find_broken_backups, read_facts
+from agent.backup.file import unpack_database
 from agent.errors import BadStore
+from agent.evidence import anchors, timestamps
 from agent.orders.statement_rows import find_differences, list_stated, list_unsupported
 from agent.shares import inspect
 from agent.store import acts_in, name_odd
@@ -19,10 +19,10 @@ from agent.store import acts_in, name_odd
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from agent.anchors import Anchor
+    from agent.evidence.anchors import Anchor
+    from agent.evidence.timestamps import Timestamped
     from agent.orders.assessed import OrderPolicy
     from agent.store import ActCopy, Store
-    from agent.timestamps import Timestamped
 
 
 @dataclass(frozen=True, slots=True)

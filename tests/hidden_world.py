@@ -32,9 +32,9 @@ from agent.orders.instrument_checks import CONTROL
 from agent.orders.instrument_holds import Holds
 from agent.orders.permissions import require_may_assign, require_may_replace
 from agent.orders.place_check import PlaceCheck
+from agent.orders.process_data import collect_keys
 from agent.orders.specification_history import load_history
 from agent.orders.specimen_facts import Allowance
-from agent.process_data import collect_keys
 from agent.store import Decision, Entry, MicrographResult
 from agent.triage import Handling, Reason, TriageVerdict
 from agent.watch import ListedFile, Provenance

@@ -91,7 +91,7 @@ def _verify_backup(settings: Settings, target: Path | None, at: datetime, *, as_
 
 def _newest_backup(settings: Settings, store: Store, target: Path | None) -> Path:
     """Return the file to restore on trial: the named one, or the newest of this lab."""
-    from agent.backup_facts import is_own, list_backups
+    from agent.backup.facts import is_own, list_backups
 
     if target and target.is_file():
         return target
@@ -116,7 +116,7 @@ def _choose_target(settings: Settings, target: Path | None) -> Path:
 
 
 def _backup_file(settings: Settings, store: Store, target: Path, at: datetime) -> Path:
-    from agent.backup_facts import name_backup
+    from agent.backup.facts import name_backup
 
     if target.is_dir() or not target.suffix:
         lab = store.audit_log.get_first_hash()

@@ -29,7 +29,7 @@ def begin_anew(
 
     Archived files stay. Facts that only the lost database contained are not recovered.
     """
-    from agent.anchors import Anchor, write_note
+    from agent.evidence.anchors import Anchor, write_note
     from agent.service.data_folder import agent_name
     from agent.service.lock import RunLock
     from agent.service.resuming import resume

@@ -44,7 +44,7 @@ def _reach(address: NamedAddress) -> DoctorResult:
 
 
 def _mail(settings: Settings) -> Iterator[DoctorResult]:
-    from agent.mail import MailRefused, try_login
+    from agent.delivery.mail import MailRefused, try_login
     from agent.service.jobs.delivery import get_mail_server
 
     try:

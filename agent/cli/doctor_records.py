@@ -23,7 +23,7 @@ EXPIRES_SOON_DAYS = 45
 
 def examine_backups(settings: Settings) -> Iterator[DoctorResult]:
     """Check the backups of this lab and list those of other labs in the same folder."""
-    from agent.backup_facts import find_broken_backups
+    from agent.backup.facts import find_broken_backups
     from agent.service.own_backups import describe_overdue, list_of_others, list_past
     from agent.store import find_first_act
 
@@ -131,7 +131,7 @@ def examine_database(settings: Settings) -> Iterator[DoctorResult]:
 
 def examine_evidence(settings: Settings) -> Iterator[DoctorResult]:
     """Check that the database refuses to change evidence, and that none was lost unnoticed."""
-    from agent.anchors import list_losses
+    from agent.evidence.anchors import list_losses
 
     try:
         with open_store(settings) as store:
@@ -173,7 +173,7 @@ def examine_evidence(settings: Settings) -> Iterator[DoctorResult]:
 
 
 def _timestamps(settings: Settings) -> Iterator[DoctorResult]:
-    from agent import timestamps
+    from agent.evidence import timestamps
 
     url, certificates = settings.trail.timestamp_url, settings.trail.timestamp_certificates
     if not url:

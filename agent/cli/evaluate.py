@@ -98,7 +98,7 @@ def evaluate_folder(
 ) -> tuple[Evaluation, list[UnusableFile]]:
     """Evaluate a bundle on labelled and on unusual micrographs, with progress bars."""
     from agent import labelled_import
-    from agent.bundle_registry import get_bundle
+    from agent.retrain.bundle_registry import get_bundle
     from agent.service.composition import load_bundle
     from model import evaluate as evaluate_bundle
 

@@ -30,7 +30,7 @@ NameArgument = Annotated[str, typer.Argument(help="Bundle name, as in `agent mod
 @models.command("list")
 def list_(context: typer.Context, json: JsonOption = False) -> None:
     """List the bundles and mark the one in use."""
-    from agent.bundle_registry import list_bundles
+    from agent.retrain.bundle_registry import list_bundles
 
     settings = load_settings(context)
     with open_store(settings) as store:
@@ -180,9 +180,9 @@ def _to_json(manifest: Manifest, acts: list[Any]) -> dict[str, Any]:
 @models.command()
 def diff(context: typer.Context, one: NameArgument, other: NameArgument) -> None:
     """Compare two bundles on test images that neither was trained on."""
-    from agent.bundle_registry import get_bundle
     from agent.cli.job_progress import run_to_end, silence_log
     from agent.retrain import evaluate_candidate, get_training_config
+    from agent.retrain.bundle_registry import get_bundle
     from agent.service.composition import build_demands, collect_labels
     from agent.service.data_folder import clock
     from model import Comparison
@@ -212,9 +212,9 @@ def diff(context: typer.Context, one: NameArgument, other: NameArgument) -> None
 @models.command()
 def why(context: typer.Context, name: NameArgument, json: JsonOption = False) -> None:
     """Show each check of the gate that compared a bundle with the bundle in use."""
-    from agent.bundle_registry import get_bundle
     from agent.cli.retrain_verdict import outcome_to_json, print_checks
     from agent.retrain import load_outcome
+    from agent.retrain.bundle_registry import get_bundle
 
     settings = load_settings(context)
     outcome = load_outcome(get_bundle(settings.store.folder, name))
@@ -231,7 +231,7 @@ def why(context: typer.Context, name: NameArgument, json: JsonOption = False) ->
 
 def load_verified(settings: Settings, name: str) -> Manifest:
     """Return the manifest of a bundle after checking each of its files."""
-    from agent.bundle_registry import get_bundle
+    from agent.retrain.bundle_registry import get_bundle
     from model import verify_bundle
 
     return verify_bundle(get_bundle(settings.store.folder, name))

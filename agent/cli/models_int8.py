@@ -33,7 +33,7 @@ def int8(
     The conversion is refused if the accuracy loss exceeds --may-lose. The measurement is stored
     next to the bundle, which is not changed. To use int8, set model.precision to "int8".
     """
-    from agent.bundle_registry import get_bundle
+    from agent.retrain.bundle_registry import get_bundle
     from agent.service.composition import collect_labels
     from model import convert, read_manifest  # PyTorch takes seconds
 

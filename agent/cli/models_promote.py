@@ -171,7 +171,7 @@ def _describe_rings(
 
 def _print_gate(settings: Settings, name: str, before: str | None) -> str:
     """Print and return the result of the gate, and whether it still applies."""
-    from agent.bundle_registry import get_bundle
+    from agent.retrain.bundle_registry import get_bundle
     from agent.retrain.promotion import describe_gate
 
     result = describe_gate(get_bundle(settings.store.folder, name), before)
@@ -182,10 +182,10 @@ def _print_gate(settings: Settings, name: str, before: str | None) -> str:
 def _impact(settings: Settings, store: Store, name: str, days: int) -> tuple[Impact, Path]:
     """Return what a promotion would change, and the page of it in the bundle's record."""
     from agent.archive import Archive
-    from agent.bundle_registry import get_bundle, get_record_folder
     from agent.cli.order_policy import read_order_policy
     from agent.lab_context import software
     from agent.retrain import compute_impact, save_impact
+    from agent.retrain.bundle_registry import get_bundle, get_record_folder
     from agent.service.data_folder import clock
 
     archive, now = Archive.open(settings.store), clock()
@@ -226,7 +226,7 @@ def rollback(context: typer.Context, by: ByOption, reason: ReasonOption) -> None
 
     A second rollback returns to the bundle before that. A bundle that was rolled back is skipped.
     """
-    from agent.bundle_registry import list_previous_bundles
+    from agent.retrain.bundle_registry import list_previous_bundles
 
     settings = load_settings(context)
     with signed_store(context, settings, by) as (store, signer):
@@ -245,7 +245,7 @@ def rollback(context: typer.Context, by: ByOption, reason: ReasonOption) -> None
 
 
 def _promote_again(store: Store, manifest: Manifest, by: str, reason: str, current: str) -> None:
-    from agent.bundle_registry import BACK_FROM
+    from agent.retrain.bundle_registry import BACK_FROM
     from agent.service.data_folder import clock
     from agent.store import Signature
 

@@ -32,7 +32,7 @@ def add(
 
     A damaged bundle of the same name is repaired.
     """
-    from agent.bundle_registry import get_bundles_folder
+    from agent.retrain.bundle_registry import get_bundles_folder
     from model import read_manifest, verify_bundle
 
     settings = load_settings(context)
@@ -89,7 +89,7 @@ def export(
     folder: Annotated[Path, typer.Argument(help="Target folder; the bundle becomes a sub-folder.")],
 ) -> None:
     """Copy a bundle to a folder after checking each file."""
-    from agent.bundle_registry import get_bundle
+    from agent.retrain.bundle_registry import get_bundle
 
     settings = load_settings(context)
     load_verified(settings, name)
@@ -109,7 +109,7 @@ def _copy(source: Path, target: Path, *, with_record: bool) -> None:
         target: Folder of the copy.
         with_record: Whether to copy the training record; only out of this lab, never in.
     """
-    from agent.bundle_registry import get_record_folder
+    from agent.retrain.bundle_registry import get_record_folder
     from model import verify_bundle
 
     staging = target.with_name(f".{target.name}.part")

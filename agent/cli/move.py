@@ -160,7 +160,7 @@ def _read_settings(file: Path, moved: dict[str, str]) -> dict[str, str]:
     Raises:
         WrongUse: The file is no backup, or contains no such source.
     """
-    from agent.backup_file import list_members, require_plain_names
+    from agent.backup.file import list_members, require_plain_names
 
     try:
         with zipfile.ZipFile(file) as packed:

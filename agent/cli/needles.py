@@ -86,7 +86,7 @@ def measure(
 
     A trial: not calibrated, nothing is stored.
     """
-    from agent.needle_results import TRIAL, measurement_to_json
+    from agent.needles.results import TRIAL, measurement_to_json
     from model.needles.needle_map import NeedleMapper
 
     _check_area(longest_in, together=together)
@@ -158,7 +158,7 @@ def _format_row(crop: Crop, measured: FieldMeasurement | None, path: Path) -> tu
 
 
 def _draw(crop: Crop, measured: FieldMeasurement | None, path: Path, folder: Path) -> None:
-    from agent.needle_results import render_needles
+    from agent.needles.results import render_needles
     from agent.pictures import encode_jpeg
 
     picture = render_needles(crop, measured, micrograph_title(crop, path))
@@ -168,7 +168,7 @@ def _draw(crop: Crop, measured: FieldMeasurement | None, path: Path, folder: Pat
 def _print_together(
     fields: list[FieldMeasurement], longest_in: float | None, *, copies: int, as_json: bool
 ) -> None:
-    from agent.needle_results import estimate_to_json, longest_to_json
+    from agent.needles.results import estimate_to_json, longest_to_json
     from model.needles.extremes import predict_longest
     from model.needles.field import NeedleOutcome
     from model.needles.pooling import estimate_quantile

@@ -118,10 +118,10 @@ def _record(own: Settings, file: Path, until: int, at: datetime) -> str:
         until: Number of the newest act before the restore, 0 where it is not known.
         at: Now, aware UTC.
     """
-    from agent import anchors
-    from agent.anchors import Anchor
-    from agent.backup_file import hash_manifest
+    from agent.backup.file import hash_manifest
     from agent.cli.verify import read_outside
+    from agent.evidence import anchors
+    from agent.evidence.anchors import Anchor
     from agent.store import RESTORED
 
     with open_store(own) as store:
@@ -143,7 +143,7 @@ def _record(own: Settings, file: Path, until: int, at: datetime) -> str:
 
 def _accept(context: typer.Context, number: int, *, by: str, reason: str) -> None:
     """Record that a lead knows what a restore lost."""
-    from agent.anchors import list_losses
+    from agent.evidence.anchors import list_losses
     from agent.store import ACCEPTED
 
     if not reason.strip():

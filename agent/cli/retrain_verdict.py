@@ -42,8 +42,8 @@ def explain_last_verdict(settings: Settings, store: Store, *, json: bool) -> Non
 
 def _load_outcome(settings: Settings, candidate: str) -> Outcome | None:
     """Return the outcome that a candidate's folder keeps; None without a candidate."""
-    from agent.bundle_registry import get_bundle
     from agent.retrain import load_outcome
+    from agent.retrain.bundle_registry import get_bundle
 
     if not candidate:
         return None

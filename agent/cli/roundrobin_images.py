@@ -122,7 +122,7 @@ def learned_by_current(settings: Settings, store: Store) -> frozenset[str]:
 
 def list_training_keys(settings: Settings, bundles: Iterable[str]) -> dict[str, frozenset[str]]:
     """Return the training-image keys of each bundle; missing bundles are left out."""
-    from agent.bundle_registry import list_bundles
+    from agent.retrain.bundle_registry import list_bundles
     from model import read_manifest
 
     folders = {path.name: path for path in list_bundles(settings.store.folder)}

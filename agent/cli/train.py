@@ -118,8 +118,8 @@ def train(
         "without": tuple(code.strip() for code in without.split(",") if code.strip()) or None,
         **grouping_config(grouping_column(group_by)),
     }
-    from agent.bundle_registry import delete_leftovers
     from agent.retrain import save_record
+    from agent.retrain.bundle_registry import delete_leftovers
     from agent.service.jobs.retrain import write_card
     from agent.service.lock import TrainingLock
     from model import init_process_group
@@ -191,8 +191,8 @@ def iter_training(
 
     Test images of the bundle in use stay test images, so that both bundles can be compared.
     """
-    from agent.bundle_registry import get_bundle, get_bundles_folder
     from agent.crop_recipe import RECIPE
+    from agent.retrain.bundle_registry import get_bundle, get_bundles_folder
     from agent.service.composition import collect_labels
     from agent.service.data_folder import clock, get_feature_cache
     from model import SINGLE_PROCESS, read_manifest

@@ -89,8 +89,8 @@ def _list_feature_notes(settings: Settings, store: Store) -> list[str]:
 
 def read_outside(settings: Settings, store: Store, more: Iterable[Path] = ()) -> Outside:
     """Return the records outside the database that contain heads of the audit log."""
+    from agent.evidence.timestamps import FOLDER
     from agent.site_folders import reports_folder
-    from agent.timestamps import FOLDER
     from agent.verification import Outside
 
     certificates = settings.trail.timestamp_certificates

@@ -7,7 +7,7 @@ from dataclasses import replace
 from datetime import UTC, timedelta
 from typing import TYPE_CHECKING
 
-from agent.anchors import list_losses
+from agent.evidence.anchors import list_losses
 from agent.nightly.headline import build_summary
 from agent.nightly.night_charts import gather_charts
 from agent.nightly.night_sources import gather_files, gather_sources, is_within

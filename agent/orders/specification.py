@@ -29,7 +29,7 @@ from agent.orders.limit import (
     read_limit,
 )
 from agent.orders.needle_limit import read_longest_limit, read_needle_limit
-from agent.toml_faults import describe_toml_fault
+from agent.settings.toml_faults import describe_toml_fault
 from reports import gettext as _
 from reports import marked
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from agent.process_data import collect_keys, find_notes, merge_notes
+from agent.orders.process_data import collect_keys, find_notes, merge_notes
 from agent.watch import Provenance, is_below_link
 from agent.watch.file_types import locate
 

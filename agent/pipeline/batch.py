@@ -18,7 +18,7 @@ from agent.pipeline.failures import Failures, Stalled
 from agent.pipeline.file_reader import FileReader
 from agent.pipeline.in_flight import BatchOutcome, has_changed
 from agent.pipeline.result_archive import ResultArchive
-from agent.scale_rejudging import ScaleRejudging
+from agent.pipeline.scale_rejudging import ScaleRejudging
 from agent.store import OtherBundle, StoreFault
 
 if TYPE_CHECKING:

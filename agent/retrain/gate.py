@@ -8,7 +8,7 @@ from enum import StrEnum
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from agent.bundle_registry import get_record_folder
+from agent.retrain.bundle_registry import get_record_folder
 from agent.retrain.gate_record import GATE_FILE, read_gate_record
 from agent.retrain.progress import Step
 from agent.whole_file import write_whole

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from agent.bundle_registry import get_record_folder
 from agent.errors import BadBundle
+from agent.retrain.bundle_registry import get_record_folder
 
 if TYPE_CHECKING:
     from collections.abc import Callable

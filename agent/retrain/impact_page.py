@@ -6,10 +6,10 @@ import json
 from typing import TYPE_CHECKING
 
 import reports
-from agent.bundle_registry import get_record_folder
 from agent.orders.prediction_flips import build_flip_card
 from agent.orders.specimen_facts import Conformity
 from agent.orders.trace_page import TONES
+from agent.retrain.bundle_registry import get_record_folder
 from agent.whole_file import write_whole
 from reports import ImpactOrder, ImpactPage, Tone
 

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import reports
-from agent.bundle_registry import get_record_folder
 from agent.orders.class_texts import name_scale
+from agent.retrain.bundle_registry import get_record_folder
 from agent.retrain.card_metrics import build_metrics_section, format_number
 from agent.retrain.gate import load_outcome
 from agent.whole_file import write_whole

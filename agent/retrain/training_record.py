@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from agent.bundle_registry import get_record_folder
 from agent.csv_export import format_csv
+from agent.retrain.bundle_registry import get_record_folder
 from agent.whole_file import write_whole
 from model import read_manifest
 

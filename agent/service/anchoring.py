@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from agent import timestamps
-from agent.anchors import Anchor, append
+from agent.evidence import timestamps
+from agent.evidence.anchors import Anchor, append
 from agent.site_time import night_of
 
 if TYPE_CHECKING:

@@ -16,9 +16,10 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
-from agent import anchors, shares
-from agent.anchors import Anchor
+from agent import shares
 from agent.errors import BadStore
+from agent.evidence import anchors
+from agent.evidence.anchors import Anchor
 from agent.orders.resumption import OUTBOX, find_resumption, list_beyond
 from agent.orders.sent_revisions import IN_OUTBOX
 from agent.service.data_folder import agent_name

@@ -18,10 +18,10 @@ import structlog
 
 from agent.archive import Archive
 from agent.crop_recipe import RECIPE
+from agent.delivery.notify import check
 from agent.errors import AgentError
 from agent.fleet import KEY, describe_pc
 from agent.imaging import WALL_CLOCK
-from agent.notify import check
 from agent.orders.affected_orders import list_affected_orders
 from agent.orders.instrument_holds import load_holds
 from agent.service.active_bundle import CurrentBundle

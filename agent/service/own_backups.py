@@ -10,14 +10,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from agent import shares
-from agent.backup_facts import is_own, list_backups
+from agent.backup.facts import is_own, list_backups
 from agent.site_time import compute_age
 from agent.store import find_first_act
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from agent.backup_facts import KnownBackup
+    from agent.backup.facts import KnownBackup
     from agent.settings import Settings
 
 OVERDUE = timedelta(hours=48)

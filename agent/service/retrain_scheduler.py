@@ -16,8 +16,8 @@ import structlog
 from apscheduler.schedulers.background import BackgroundScheduler
 from apscheduler.triggers.interval import IntervalTrigger
 
+from agent.delivery.notify import send_notice
 from agent.errors import AgentError, WrongUse
-from agent.notify import send_notice
 from agent.retrain import Gate, Outcome
 from agent.service.jobs.retrain import JOB, find_training_job, train_in_child
 from agent.service.jobs.shadow import find_waiting_candidate, has_news, judge_in_child

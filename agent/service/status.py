@@ -8,10 +8,10 @@ from datetime import timedelta
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
-from agent.anchors import list_losses
 from agent.counts import format_count
 from agent.crop_recipe import RECIPE
 from agent.errors import BadStore, hide_passwords
+from agent.evidence.anchors import list_losses
 from agent.fleet import is_alive, list_seen, rollout_to_json
 from agent.orders.affected_orders import list_affected_orders
 from agent.orders.instrument_holds import load_holds

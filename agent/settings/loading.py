@@ -24,7 +24,7 @@ from agent.settings.messages import describe_bad_json, describe_fault
 from agent.settings.paths import SOURCES, NamedPath, iter_paths, iter_source_paths
 from agent.settings.root import ENV_PREFIX, Settings
 from agent.settings.section import Right
-from agent.toml_faults import describe_toml_fault
+from agent.settings.toml_faults import describe_toml_fault
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

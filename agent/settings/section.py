@@ -13,7 +13,7 @@ from pydantic import (
     ConfigDict,
 )
 
-from agent.toml_faults import IN_SINGLE_QUOTES
+from agent.settings.toml_faults import IN_SINGLE_QUOTES
 
 WEEKDAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
 

@@ -11,9 +11,9 @@ from starlette.concurrency import run_in_threadpool
 
 import reports
 from agent import auth
-from agent.bundle_registry import get_bundle, list_previous_bundles
 from agent.errors import AgentError, BadBundle
 from agent.nightly.embedded_images import parse_training_key
+from agent.retrain.bundle_registry import get_bundle, list_previous_bundles
 from agent.retrain.gate_table import load_gate_record
 from agent.retrain.impact_page import find_newest_impact
 from agent.web import cookies, model_acts

@@ -12,9 +12,9 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
-from agent.bundle_registry import list_bundles
 from agent.nightly.reviewer_agreement import WINDOW, agreement
 from agent.orders import BadSpecification
+from agent.retrain.bundle_registry import list_bundles
 from agent.store import State
 from agent.web.context import order_rules
 from agent.web.order_board import SWEPT

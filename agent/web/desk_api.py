@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any, Literal
 from fastapi import APIRouter, Request
 from pydantic import BaseModel, ConfigDict, Field
 
-from agent.bundle_registry import list_bundles
 from agent.errors import WrongUse
 from agent.orders.permissions import require_lead
+from agent.retrain.bundle_registry import list_bundles
 from agent.web.authentication import signing_name
 from agent.web.context import LONGEST_NAME, order_rules
 from agent.web.decisions import LONGEST_COMMENT, LONGEST_WORD

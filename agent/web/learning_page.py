@@ -16,8 +16,8 @@ from markupsafe import Markup
 from pydantic import BaseModel, ConfigDict, Field
 
 import reports
-from agent.bundle_registry import get_bundles_folder
 from agent.labelled_import import get_key
+from agent.retrain.bundle_registry import get_bundles_folder
 from agent.retrain.label_use import Use, decide_use, list_known
 from agent.site_time import local
 from agent.web import cookies

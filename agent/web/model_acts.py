@@ -13,15 +13,15 @@ from urllib.parse import urlencode
 
 from fastapi.responses import HTMLResponse, RedirectResponse
 
-from agent.bundle_registry import (
+from agent.errors import AgentError, BadBundle, WrongUse
+from agent.lab_context import software
+from agent.orders.permissions import require_lead
+from agent.retrain.bundle_registry import (
     BACK_FROM,
     get_bundle,
     get_record_folder,
     list_previous_bundles,
 )
-from agent.errors import AgentError, BadBundle, WrongUse
-from agent.lab_context import software
-from agent.orders.permissions import require_lead
 from agent.retrain.promotion import (
     DAYS,
     describe_gate,

@@ -11,8 +11,8 @@ from fastapi import APIRouter, Request, Response
 from fastapi.responses import HTMLResponse, RedirectResponse
 
 import reports
-from agent.bundle_registry import get_bundles_folder, get_record_folder, list_bundles
 from agent.errors import BadBundle
+from agent.retrain.bundle_registry import get_bundles_folder, get_record_folder, list_bundles
 from agent.retrain.impact_page import find_newest_impact
 from agent.site_time import local
 from agent.web import cookies

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from agent.bundle_registry import list_bundles
 from agent.fleet import list_members, list_seen, rollout_to_json
+from agent.retrain.bundle_registry import list_bundles
 from agent.site_time import local
 from agent.store import (
     BY_AGENT,

@@ -19,7 +19,6 @@ from unittest.mock import patch
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from agent import process_data
 from agent.orders import (
     applicable_specification,
     assessment,
@@ -33,6 +32,7 @@ from agent.orders import (
     instrument_holds,
     permissions,
     places,
+    process_data,
     specification_history,
     specimen_facts,
 )

@@ -32,7 +32,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from small_lab import past, twin_of, write_labelled
 
 from agent import settings as settings_of
-from agent.bundle_registry import delete_leftovers, get_bundle, list_bundles
+from agent.retrain.bundle_registry import delete_leftovers, get_bundle, list_bundles
 from agent.service.active_bundle import CurrentBundle
 from agent.service.composition import open_store
 from agent.service.data_folder import clock

@@ -12,9 +12,9 @@ from small_lab import past, twin_of
 
 from agent import settings as settings_of
 from agent.archive import Archive
-from agent.bundle_registry import get_bundle, list_previous_bundles
 from agent.demo.exporter import encode
 from agent.nightly import night_settings, write_report
+from agent.retrain.bundle_registry import get_bundle, list_previous_bundles
 from agent.service import run_once
 from agent.service.active_bundle import CurrentBundle
 from agent.service.composition import make_pipeline, make_pool, open_store

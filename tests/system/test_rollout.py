@@ -13,7 +13,7 @@ from small_lab import twin_of
 
 from agent import settings as settings_of
 from agent.archive import Archive
-from agent.bundle_registry import FOLDER, get_bundle
+from agent.retrain.bundle_registry import FOLDER, get_bundle
 from agent.service.active_bundle import CurrentBundle
 from agent.service.data_folder import clock
 from agent.service.jobs.rollout import RolloutLeader

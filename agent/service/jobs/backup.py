@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING
 import structlog
 
 from agent import maintenance
-from agent.backup_facts import name_backup
+from agent.backup.drill import rehearse_restore
+from agent.backup.facts import name_backup
 from agent.errors import AgentError
-from agent.restore_drill import rehearse_restore
 from agent.service.anchoring import seal_results
 from agent.service.own_backups import find_newest, list_past
 from agent.shares import inspect
@@ -26,7 +26,7 @@ from agent.store import StoreFault, store_url
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from agent.restore_drill import DrillResult
+    from agent.backup.drill import DrillResult
     from agent.settings import Settings
     from agent.store import Record, Store
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from agent.archive import Archive
-from agent.mail import (
+from agent.delivery.mail import (
     Attachment,
     MailRefused,
     MailServer,

@@ -15,10 +15,10 @@ from zoneinfo import ZoneInfo
 import structlog
 
 from agent.archive import Archive
-from agent.bundle_registry import get_bundle
 from agent.errors import WrongUse
 from agent.features import ShardFault, tend_folder
 from agent.retrain import Filled, Rescoring, fill_features, rescore
+from agent.retrain.bundle_registry import get_bundle
 from agent.service.composition import load_bundle, open_features, open_store
 from agent.service.data_folder import agent_name, clock
 from agent.service.jobs.child_process import run_in_child

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from agent.counts import format_count
-from agent.notify import send_notice
+from agent.delivery.notify import send_notice
 from agent.orders import outbox
 from agent.orders.examination import Position, begin, list_due
 from agent.orders.freezing import freeze_orders

@@ -7,8 +7,8 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from agent.archive import Archive
-from agent.bundle_registry import get_bundle
 from agent.retrain import Again, Gate, build_judge, reprocess
+from agent.retrain.bundle_registry import get_bundle
 from agent.service.composition import build_policy, collect_thresholds, load_bundle, open_store
 from agent.service.data_folder import clock
 from agent.service.jobs.retrain import JOB

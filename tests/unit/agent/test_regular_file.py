@@ -12,8 +12,8 @@ import pytest
 from agent.archive import Archive
 from agent.imaging.readers.read import read
 from agent.imaging.readers.sidecars import read_sidecar_scales
+from agent.orders.process_data import find_notes
 from agent.pictures import encode_png
-from agent.process_data import find_notes
 from agent.regular_file import open_regular
 from tests.unit.agent.imaging.readers.test_read import colours
 

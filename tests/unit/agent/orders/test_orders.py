@@ -12,8 +12,8 @@ from lab import minutes
 from agent.archive import Archive
 from agent.nightly.micrograph_cards import iter_causes
 from agent.orders.order_list import import_lists
+from agent.orders.process_data import collect_keys, read_notes
 from agent.pipeline import Pipeline
-from agent.process_data import collect_keys, read_notes
 from agent.settings import Settings
 from agent.store import Decision, Entry, OtherBundle, Store
 from agent.triage import Policy, Scope

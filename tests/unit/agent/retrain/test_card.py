@@ -7,8 +7,8 @@ import re
 import pytest
 from small_lab import twin_of
 
-from agent.bundle_registry import get_bundle, list_bundles
 from agent.retrain import save_card
+from agent.retrain.bundle_registry import get_bundle, list_bundles
 from agent.store import Store, store_url
 from model import read_manifest, verify_bundle
 from tests.unit.reports.test_language import Words, english_in

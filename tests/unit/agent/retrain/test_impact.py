@@ -11,11 +11,11 @@ from small_lab import twin_of
 
 from agent import auth
 from agent.archive import Archive
-from agent.bundle_registry import get_bundle, list_bundles
 from agent.errors import WrongUse
 from agent.orders import method_validation
 from agent.orders.order_policy import load_policy
 from agent.retrain import compute_impact, format_headline, list_sentences, save_impact
+from agent.retrain.bundle_registry import get_bundle, list_bundles
 from agent.retrain.gate import build_outcome, save_outcome
 from agent.retrain.impact_page import MOST
 from agent.settings import read

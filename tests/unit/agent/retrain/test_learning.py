@@ -14,7 +14,6 @@ from small_lab import CODES, PIXELS, past, write_labelled
 
 from agent import pictures
 from agent import settings as settings_of
-from agent.bundle_registry import list_bundles
 from agent.cli.evaluation_text import print_evaluation
 from agent.cli.experiments import about
 from agent.cli.job_progress import format_stage
@@ -22,6 +21,7 @@ from agent.cli.train import print_notes
 from agent.cli.training_plan import format_plan, grouping_column, make_plan
 from agent.demo.synthetic.micrograph import draw_micrograph
 from agent.retrain import write_figures
+from agent.retrain.bundle_registry import list_bundles
 from agent.service.composition import open_store
 from model import TrainingConfig, read_manifest
 from model.experiments.tables import RowResult

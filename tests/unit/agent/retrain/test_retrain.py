@@ -6,9 +6,9 @@ import pytest
 from small_lab import copy_of, past, write_labelled
 
 from agent.archive import Archive
-from agent.bundle_registry import get_bundle, get_bundles_folder, list_bundles
 from agent.labelled_import import get_key
 from agent.retrain import Gate, collect, get_training_config, retrain
+from agent.retrain.bundle_registry import get_bundle, get_bundles_folder, list_bundles
 from agent.store import Decision, Store, store_url
 from model import read_manifest
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 from lab import DAY, Lab
 
-from agent.anchors import Anchor, append
+from agent.evidence.anchors import Anchor, append
 from agent.service.copies import check_start, write_presence
 from agent.service.data_folder import agent_name
 from agent.settings import read

@@ -10,7 +10,7 @@ from databases import tamper
 from lab import DAY, Lab, copy_of
 from shell import Shell
 
-from agent.anchors import Anchor, append
+from agent.evidence.anchors import Anchor, append
 from agent.service.anchoring import Anchoring
 from agent.store import Decision, PlaceMatch
 from agent.store.tables import load_metadata

@@ -11,7 +11,7 @@ from databases import tamper
 from lab import DAY, NEXT_DAY
 from shell import Shell
 
-from agent.anchors import Anchor, append
+from agent.evidence.anchors import Anchor, append
 from agent.settings import read
 from agent.store import Decision, Store
 from tests.unit.agent.store.test_trail import chain_again

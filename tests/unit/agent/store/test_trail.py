@@ -17,7 +17,7 @@ from sqlalchemy import text
 from structlog.testing import capture_logs
 
 from agent import maintenance
-from agent.anchors import Anchor, append, list_losses, write_note
+from agent.evidence.anchors import Anchor, append, list_losses, write_note
 from agent.service.anchoring import Anchoring
 from agent.settings import read
 from agent.store import (

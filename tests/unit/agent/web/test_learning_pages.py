@@ -14,7 +14,7 @@ from small_lab import PIXELS, encode, past, twin_of
 
 from agent import settings as settings_of
 from agent.archive import Archive
-from agent.bundle_registry import get_bundle
+from agent.retrain.bundle_registry import get_bundle
 from agent.retrain.gate_table import build_check
 from agent.service.composition import open_store
 from agent.service.data_folder import clock as clock_of

@@ -10,7 +10,7 @@ import pytest
 from folders import ROOT, TESTS
 from small_lab import past, write_labelled
 
-from agent.bundle_registry import list_bundles
+from agent.retrain.bundle_registry import list_bundles
 from model import ProcessGroup, TrainingError
 from tests.unit.model.training.test_train import PLAN, trained
 

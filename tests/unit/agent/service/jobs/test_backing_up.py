@@ -15,10 +15,10 @@ from failing_share import FailingShare
 from structlog.testing import capture_logs
 
 from agent import maintenance, settings
-from agent.backup_facts import name_backup
+from agent.backup.drill import rehearse_restore
+from agent.backup.facts import name_backup
 from agent.cli import main
 from agent.errors import BadStore
-from agent.restore_drill import rehearse_restore
 from agent.service.jobs.backup import (
     back_up_when_due,
     describe_drill,

@@ -10,7 +10,7 @@ from lab import DAY, Lab, minutes
 from smtp_server import Post, serve
 from structlog.testing import capture_logs
 
-from agent import mail
+from agent.delivery import mail
 from agent.errors import BadSettings
 from agent.service.jobs.delivery import deliver_reports
 from agent.service.report_scheduler import ReportScheduler

@@ -15,9 +15,9 @@ import structlog
 from works import crashes, dies, never_ends, quickly, says_no, says_who_it_is
 
 from agent import settings as settings_of
-from agent.bundle_registry import delete_leftovers, list_bundles
 from agent.errors import BadSettings
 from agent.retrain import Step
+from agent.retrain.bundle_registry import delete_leftovers, list_bundles
 from agent.service.composition import open_store
 from agent.service.data_folder import clock
 from agent.service.jobs.child_process import ChildEnded, run_in_child

@@ -10,9 +10,9 @@ from lab import DAY, SETTINGS
 from small_lab import past, twin_of
 
 from agent import settings as settings_of
-from agent.bundle_registry import list_bundles
 from agent.demo.exporter import encode
 from agent.nightly import write_report
+from agent.retrain.bundle_registry import list_bundles
 from agent.service import run_once
 from agent.service.composition import open_store
 from agent.service.data_folder import clock

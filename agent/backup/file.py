@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from agent.anchors import MANIFEST
 from agent.errors import BadStore
+from agent.evidence.anchors import MANIFEST
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from agent.anchors import MANIFEST, NOT_WHOLE
+from agent.evidence.anchors import MANIFEST, NOT_WHOLE
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -15,8 +15,8 @@ from datetime import datetime, timedelta
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
-from agent.anchors import Anchor
 from agent.errors import SetupError
+from agent.evidence.anchors import Anchor
 from agent.whole_file import write_whole
 
 if TYPE_CHECKING:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from agent import notify
+from agent.delivery import notify
 from agent.errors import BadSettings
 
 pytest.importorskip("apprise", reason="the notify extra is not installed")

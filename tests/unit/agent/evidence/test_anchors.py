@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from agent.anchors import Anchor, append
+from agent.evidence.anchors import Anchor, append
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -12,11 +12,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from agent import anchors
-from agent.backup_facts import read_facts
-from agent.backup_file import find_database, unpack
+from agent.backup.facts import read_facts
+from agent.backup.file import find_database, unpack
 from agent.counts import format_count
 from agent.errors import AgentError, BadStore
+from agent.evidence import anchors
 from agent.store import (
     Store,
     drop_scratch_database,
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from datetime import datetime
 
-    from agent.backup_facts import BackupFacts
+    from agent.backup.facts import BackupFacts
 
 NAMED_TABLES = ("micrograph", "label", "order", "statement", "trail")
 """Tables whose rows the sentence names."""

@@ -1,0 +1,1 @@
+"""Send what the agent has to say: mail and notices."""

@@ -1,0 +1,1 @@
+"""Prove the audit log from outside the database: anchors and time stamps."""
