@@ -60,11 +60,13 @@ class SharedFiles:
         try:
             for name in names:
                 self._mirror.bucket.fetch(name, aside / name.removeprefix(start))
-            if target.exists():
-                return 0  # the other process was first
             aside.rename(target)
         except FileNotFoundError:  # deleted since it was listed
             return 0
+        except OSError:
+            if target.exists():
+                return 0  # the other process was first
+            raise
         finally:
             shutil.rmtree(aside, ignore_errors=True)
         return len(names)
