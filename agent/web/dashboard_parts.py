@@ -288,6 +288,8 @@ def _describe_instrument(instrument: Instrument, zone: str) -> LabFact:
             why=instrument.failed or "; ".join(instrument.control_faults)
         )
         return LabFact(name, text, Tone.PROBLEM)
+    if instrument.checked_at is None and not instrument.control_overdue:
+        return LabFact(name, _("not checked yet: new source"), Tone.ATTENTION)
     checked = local(instrument.checked_at, zone) if instrument.checked_at else _("never")
     if instrument.overdue:
         return LabFact(name, _("due; last one {at}").format(at=checked), Tone.ATTENTION)

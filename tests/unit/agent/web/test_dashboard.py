@@ -109,6 +109,16 @@ def test_a_failed_check_is_failed_and_not_due(lab):
     assert "instrument check due" not in page
 
 
+def test_a_source_that_was_never_checked_is_named_as_new(lab):
+    new = Instrument("LOM-07", None, "", True, None, (), False, 0)  # noqa: FBT003
+    desk = replace(desk_of(lab), instruments=lambda: [new])
+
+    page = browser_of(desk).get("/today").text
+
+    assert "not checked yet: new source" in page
+    assert "last one never" not in page
+
+
 def test_agreement_counts_blind_decisions_alone_with_n_and_interval(lab):
     for n in range(10):
         public_id = lab.take("G8", reasons=("uncertain",), at=MORNING)
