@@ -356,3 +356,19 @@ def test_the_next_picture_is_shown_within_100_ms_of_the_answer(lab, tab):  # noq
     )
     assert len(took_ms) == 11
     assert took_ms[len(took_ms) // 2] <= 100
+
+
+@pytest.mark.parametrize("width", [1280, 1024, 820, 390])
+def test_no_share_of_an_answer_is_cut_at_the_right(lab, tab, width):  # noqa: F811
+    public_id = lab.take("G9-10", reasons=("uncertain",))
+    tab.set_viewport_size({"width": width, "height": 900})
+
+    with served(desk_of(lab)) as address:
+        opened(tab, address, public_id)
+
+        assert tab.locator(".bars .value").count() > 0
+        assert tab.evaluate(
+            "[...document.querySelectorAll('.bars .shares')].every(list =>"
+            " [...list.querySelectorAll('.value')].every(value =>"
+            " value.getBoundingClientRect().right <= list.getBoundingClientRect().right + 0.5))"
+        )
