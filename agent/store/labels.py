@@ -449,20 +449,21 @@ class Labels(Repository):
             DecisionConflict: As `decide`.
             WrongUse: As `decide`.
         """
-        outcomes = []
+        given = [*decisions, *or_skip]
+        outcomes: dict[int, int | WrongUse | DecisionConflict] = {}
         with writing(self._engine) as session:
-            for public_id, decision, expected in decisions:
-                _decide(session, self._whose, public_id, decision, at=at, expected=expected)
-            for public_id, decision, expected in or_skip:
-                outcome: int | WrongUse | DecisionConflict
+            # By id, so that two acts on the same micrographs never wait for each other.
+            for index in sorted(range(len(given)), key=lambda n: given[n][0]):
+                public_id, decision, expected = given[index]
                 try:  # it refuses before it writes
-                    outcome = _decide(
+                    outcomes[index] = _decide(
                         session, self._whose, public_id, decision, at=at, expected=expected
                     )
                 except (WrongUse, DecisionConflict) as refused:
-                    outcome = refused
-                outcomes.append(outcome)
-        return tuple(outcomes)
+                    if index < len(decisions):
+                        raise
+                    outcomes[index] = refused
+        return tuple(outcomes[index] for index in range(len(decisions), len(given)))
 
     def count_codes(self) -> dict[str, int]:
         """Return structure code → number of micrographs whose newest decision gives it."""
@@ -501,7 +502,11 @@ class Labels(Repository):
         if not by.strip():
             raise WrongUse("say who takes the decision back.")
         with writing(self._engine) as session:
-            return [_undo(session, self._whose, entry, by=by, at=at) for entry in public_ids]
+            rows = {
+                entry: _undo(session, self._whose, entry, by=by, at=at)
+                for entry in sorted(public_ids)
+            }
+        return [rows[entry] for entry in public_ids]
 
     def mark_suspect(
         self, public_id: str, *, label_id: int, sentence: str, by: str, at: datetime

@@ -885,6 +885,18 @@ def test_of_several_decisions_all_are_stored_or_none(store) -> None:
     assert not store.audit_log.find_problems()
 
 
+def test_decisions_that_may_be_skipped_answer_in_their_order(store) -> None:
+    taken(store, "a.tif", finding())
+    fine = (SHA[:16], Decision("code", "Ada", code="G8"), None)
+    unknown = ("0" * 16, fine[1], None)
+
+    first, second = store.labels.decide_all((), or_skip=[fine, unknown], at=AT)
+
+    assert isinstance(first, int)
+    assert isinstance(second, WrongUse)
+    assert [one.label.code for one in store.labelled_micrographs.list_all()] == ["G8"]
+
+
 def test_a_later_decision_holds_and_the_earlier_one_stays(store) -> None:
     taken(store, "a.tif", finding())
     first = store.labels.decide(SHA[:16], Decision("code", "Ada", code="G8"), at=AT)
