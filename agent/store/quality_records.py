@@ -195,7 +195,7 @@ class Records(Repository):
             by: Author.
             at: Now, aware UTC.
             facts: The rest, as JSON has it.
-            after: Kind of the records on this subject after which the same counts anew.
+            after: Kind of the records on this subject after which the same counts again.
 
         Returns:
             The number of the record, also of the one that was there.
