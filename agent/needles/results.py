@@ -35,7 +35,7 @@ SMALLEST_PX = 1000
 
 TYPICAL_ERROR = {"l50": 0.049, "l90": 0.069, "longest_right_share": 0.86}
 """MEASURED on 210 fields of a second drawing program, no steel: median relative errors, share
-of listed longest needles right within 15 %. See tests/bench/RESULTS.md."""
+of listed longest needles right within 15 %. See tests/bench/notebook/needles.md."""
 
 TRIAL = (
     "Trial: apparent lengths in the section, not calibrated here. On drawings L50 is wrong "

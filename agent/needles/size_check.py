@@ -6,7 +6,7 @@ only gross disagreement.
 
 Source:
     ISO 643:2019, m = 8 · 2^G grains per mm²; the L90 of size 8 is measured on drawn micrographs,
-    see tests/bench/RESULTS.md.
+    see tests/bench/notebook/needles.md.
 """
 
 from __future__ import annotations

@@ -244,8 +244,12 @@ def test_every_link_to_a_file_of_the_project_leads_somewhere(page) -> None:
 
 
 def test_every_script_that_the_results_name_is_there() -> None:
-    results = (ROOT / "tests/bench/RESULTS.md").read_text(encoding="utf-8")
-    scripts = set(re.findall(r"tests/bench/\w+\.py", results))
+    pages = [ROOT / "tests/bench/RESULTS.md", *(ROOT / "tests/bench/notebook").glob("*.md")]
+    scripts = {
+        script
+        for page in pages
+        for script in re.findall(r"tests/bench/\w+\.py", page.read_text(encoding="utf-8"))
+    }
 
     assert scripts
     assert [script for script in scripts if not (ROOT / script).is_file()] == []
