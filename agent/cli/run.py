@@ -67,7 +67,7 @@ def _run(settings: Settings) -> None:
         on_ready=ready,
         on_beat=lambda: manager.say(f"WATCHDOG=1\n{state()}"),
         on_stopping=lambda: manager.say("STOPPING=1\nSTATUS=finishing the current file"),
-        on_upgrade=lambda upgrade: manager.extend_start(upgrade.sentence),
+        on_delay=manager.extend_start,
     )
     agent.run()
 

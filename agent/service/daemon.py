@@ -35,7 +35,7 @@ from agent.service.composition import (
 from agent.service.copies import PRESENCE_EVERY_S, require_newest, write_presence
 from agent.service.data_folder import agent_name, clock
 from agent.service.database_clock import DatabaseClock
-from agent.service.host_monitor import HostMonitor
+from agent.service.host_monitor import HostMonitor, describe_full
 from agent.service.jobs.backup import BACKUP_EVERY_S, tend_backups
 from agent.service.jobs.delivery import DELIVERY_EVERY_S, deliver_reports
 from agent.service.jobs.features import TEND_EVERY_S, FeatureKeeper
@@ -77,7 +77,7 @@ if TYPE_CHECKING:
     from agent.orders.affected_orders import Affected
     from agent.pipeline import Pipeline
     from agent.settings import Settings
-    from agent.store import Store, Upgrade
+    from agent.store import Store
     from reports import Message
 
 log = structlog.get_logger()
@@ -106,7 +106,7 @@ class Agent:
         on_ready: Called once everything runs.
         on_beat: Called with each heartbeat.
         on_stopping: Called when it begins to stop.
-        on_upgrade: Called while the database gets another schema, every few seconds.
+        on_delay: Called with what delays the start, every few seconds: an upgrade, a full disk.
     """
 
     def __init__(
@@ -118,11 +118,11 @@ class Agent:
         on_ready: Callable[[], None] = lambda: None,
         on_beat: Callable[[], None] = lambda: None,
         on_stopping: Callable[[], None] = lambda: None,
-        on_upgrade: Callable[[Upgrade], None] = lambda _upgrade: None,
+        on_delay: Callable[[str], None] = lambda _sentence: None,
     ) -> None:
         self._settings, self._serve, self._now = settings, serve, now
         self._on_ready, self._on_beat, self._on_stopping = on_ready, on_beat, on_stopping
-        self._on_upgrade = on_upgrade
+        self._on_delay = on_delay
         self._stop = threading.Event()
         self._set_back_s = 0.0
         self._affected: list[Affected] = []
@@ -149,12 +149,30 @@ class Agent:
         """
         check(self._settings.notify.urls)
         # Signals count from here on; a Ctrl-C while torch loads must not be lost.
-        with (
-            self._listening(),
-            self._lock,
-            open_store(self._settings, on_upgrade=self._on_upgrade) as store,
-        ):
-            self._run(store)
+        with self._listening():
+            if not self._wait_for_room():
+                return
+            with (
+                self._lock,
+                open_store(
+                    self._settings, on_upgrade=lambda upgrade: self._on_delay(upgrade.sentence)
+                ) as store,
+            ):
+                self._run(store)
+
+    def _wait_for_room(self) -> bool:
+        """Wait while the data folder's disk is full; return whether the start goes on."""
+        folder, is_full = self._settings.store.folder, False
+        while full := describe_full(folder):
+            if not is_full:
+                log.error("disk.low", reason=full)
+            is_full = True
+            self._on_delay(full)
+            if self._stop.wait(BEAT_S):
+                return False
+        if is_full:
+            log.info("disk.roomy", folder=str(folder))
+        return True
 
     def _run(self, store: Store) -> None:
         now, settings = self._now, self._settings

@@ -5,7 +5,9 @@ Current problems are in `agent status`.
 
 from __future__ import annotations
 
+import errno
 import shutil
+import tempfile
 import time
 from datetime import timedelta
 from typing import TYPE_CHECKING
@@ -23,8 +25,31 @@ LOW_DISK_BYTES = 1_000_000_000
 ROOMY_DISK_BYTES = 1_500_000_000
 """Free bytes that end the problem; without a gap one at the limit would be logged repeatedly."""
 
+START_BYTES = 4_000_000
+"""Room that a start needs: lock, log, and what the database writes in its first minute."""
+_NO_ROOM = (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC))
+
 JUMP_S = 60.0
 """The wall clock set by more than this; the clock that cannot be set tells. Sleep is no jump."""
+
+
+def describe_full(folder: Path) -> str:
+    """Return that the disk of a data folder has no room for a start, "" where it has.
+
+    It is tried: free bytes that a disk reports may be beyond the account's quota.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder) as file:
+            file.write(bytes(START_BYTES))
+            file.flush()
+    except OSError as error:
+        if error.errno in _NO_ROOM:
+            return (
+                f"{folder}: the disk is full. The agent starts by itself once "
+                f"{START_BYTES / 1e6:.0f} MB are free."
+            )
+    return ""  # what else is wrong with the folder is named by whoever uses it
 
 
 class HostMonitor:

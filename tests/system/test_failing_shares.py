@@ -1,4 +1,7 @@
-"""A share that hangs or refuses costs a sentence: no traceback, and no command or agent hangs."""
+"""A share that hangs or refuses, or a full disk, costs a sentence.
+
+No command ends in a traceback, and no agent hangs or ends.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,7 @@ import socket
 import subprocess
 import sys
 import traceback
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import pytest
@@ -18,6 +22,7 @@ from agent import shares
 from agent.cli import main
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 ERRORS = (errno.EACCES, errno.EIO, errno.ESTALE)
@@ -98,6 +103,32 @@ def test_a_share_that_hangs_is_a_sentence_in_each_overview(
     assert faults == {}
 
 
+@contextmanager
+def start_agent(lab: Path) -> Iterator[tuple[subprocess.Popen[bytes], socket.socket]]:
+    """Start the agent of a lab as systemd does; yield it and where it notifies."""
+    notices = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    notices.bind(str(lab / "notify"))
+    notices.settimeout(120)
+    command = [sys.executable, "-m", "agent", "--config", str(lab / "agent.toml"), "run"]
+    environment = {**os.environ, "NOTIFY_SOCKET": str(lab / "notify")}
+    with (
+        notices,
+        (lab / "log").open("wb") as log,
+        subprocess.Popen(command, env=environment, stdout=log, stderr=log) as agent,
+    ):
+        try:
+            yield agent, notices
+        finally:
+            agent.kill()
+
+
+def wait_for(notices: socket.socket, text: str) -> str:
+    """Return the first notice with a text."""
+    while text not in (notice := notices.recv(4096).decode()):
+        pass
+    return notice
+
+
 @pytest.mark.parametrize("error", [None, errno.EIO], ids=["hangs", "EIO"])
 def test_an_agent_starts_though_each_share_hangs_or_refuses_and_names_them(
     tmp_path: Path, error: int | None
@@ -109,26 +140,12 @@ def test_an_agent_starts_though_each_share_hangs_or_refuses_and_names_them(
         'specifications = "{share}/specifications.toml"\n[web]\nport = 0\n'
     )
     share = write_lab(tmp_path, every)
-    notices = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-    notices.bind(str(tmp_path / "notify"))
-    notices.settimeout(120)
-    command = [sys.executable, "-m", "agent", "--config", str(tmp_path / "agent.toml"), "run"]
-    environment = {**os.environ, "NOTIFY_SOCKET": str(tmp_path / "notify")}
-    with (
-        notices,
-        (tmp_path / "log").open("wb") as log,
-        FailingShare(share, error),
-        subprocess.Popen(command, env=environment, stdout=log, stderr=log) as agent,
-    ):
-        try:
-            while b"READY=1" not in notices.recv(4096):
-                pass
-            while b"WATCHDOG=1" not in notices.recv(4096):  # so the heartbeat goes on
-                pass
-            status = json.loads((tmp_path / "data/status.json").read_text("utf-8"))
-        finally:
-            agent.terminate()
-            code = agent.wait(60)
+    with FailingShare(share, error), start_agent(tmp_path) as (agent, notices):
+        wait_for(notices, "READY=1")
+        wait_for(notices, "WATCHDOG=1")  # so the heartbeat goes on
+        status = json.loads((tmp_path / "data/status.json").read_text("utf-8"))
+        agent.terminate()
+        code = agent.wait(60)
 
     printed = (tmp_path / "log").read_text("utf-8")
     assert (code, "Traceback" in printed) == (0, False), printed
@@ -139,3 +156,34 @@ def test_an_agent_starts_though_each_share_hangs_or_refuses_and_names_them(
         for setting in ("[backup] folder", "[orders] lists", "[orders] outbox", "specifications")
         if not any(setting in sentence for sentence in named)
     ] == []
+
+
+def fill(file: Path) -> None:
+    """Write a file until its disk is full."""
+    with pytest.raises(OSError, match="No space left"), file.open("wb", buffering=0) as opened:
+        while True:
+            opened.write(bytes(4096))
+
+
+@pytest.mark.skipif(
+    not hasattr(os, "geteuid") or os.geteuid() != 0, reason="a small disk needs root"
+)
+def test_an_agent_that_starts_on_a_full_disk_waits_for_room_and_names_it(tmp_path: Path) -> None:
+    write_lab(tmp_path, "[web]\nport = 0\n")
+    disk = tmp_path / "data"
+    disk.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=24m", "none", str(disk)], check=True)
+    try:
+        fill(disk / "ballast")
+        with start_agent(tmp_path) as (agent, notices):
+            notice = wait_for(notices, "EXTEND_TIMEOUT_USEC")
+            (disk / "ballast").unlink()
+            wait_for(notices, "READY=1")
+            agent.terminate()
+            code = agent.wait(60)
+    finally:
+        subprocess.run(["umount", "--lazy", str(disk)], check=True)
+
+    assert f"{disk}: the disk is full" in notice
+    printed = (tmp_path / "log").read_text("utf-8")
+    assert (code, "Traceback" in printed) == (0, False), printed
