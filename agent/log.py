@@ -60,7 +60,7 @@ def for_child(name: str) -> dict[str, Any]:
         name: Of the child; where this process logs into a file, the child's has this name.
     """
     file = _how.get("file")
-    return _how | ({"file": file.with_name(f"{name}{file.suffix}")} if file else {})
+    return _how | ({"file": file.with_name(file.name.replace("agent", name, 1))} if file else {})
 
 
 def set_up(*, level: str = "info", file: Path | None = None, journal: bool = False) -> None:

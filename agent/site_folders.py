@@ -1,9 +1,12 @@
-"""Folders of a site in the data folder: sites that share a data folder have separate ones."""
+"""Folders and files in the data folder that its sites, or its PCs, do not share."""
 
 from __future__ import annotations
 
+import re
 from contextlib import suppress
 from typing import TYPE_CHECKING
+
+from agent.settings import find_pc_name
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -34,6 +37,22 @@ def _measure(path: Path) -> int:
             return sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
         return path.stat().st_size
     return 0
+
+
+def get_own_file(data: Path, name: str, *, url: str, pc: str = "") -> Path:
+    """Return a file of the agent, named by its PC where several PCs share the data folder.
+
+    Args:
+        data: The data folder.
+        name: Of the file where one PC has the folder, such as "status.json".
+        url: Address of the database: PCs share the folder with PostgreSQL.
+        pc: Name of the PC, "": this one.
+    """
+    file = data / name
+    if not url.startswith("postgresql"):
+        return file
+    own = re.sub(r"[^A-Za-z0-9_.-]", "_", pc or find_pc_name())
+    return file.with_name(f"{file.stem}-{own}{file.suffix}")
 
 
 def get_features_folder(data: Path, store: Store) -> Path:

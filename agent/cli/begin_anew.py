@@ -30,7 +30,6 @@ def begin_anew(
     Archived files stay. Facts that only the lost database contained are not recovered.
     """
     from agent.evidence.anchors import Anchor, write_note
-    from agent.service.data_folder import agent_name
     from agent.service.lock import RunLock
     from agent.service.resuming import resume
     from agent.store import BEGUN_ANEW, find_mark
@@ -39,7 +38,7 @@ def begin_anew(
         raise WrongUse("Add a reason with --reason TEXT. It is recorded.")
     settings, at = load_settings(context), datetime.now(UTC)
     folder = settings.store.folder
-    with RunLock(folder, agent_name(), settings.store.url), _open_anew(settings) as store:
+    with RunLock.of(settings), _open_anew(settings) as store:
         facts = {
             "reason": reason,
             "first_act_before": find_mark(folder),

@@ -40,13 +40,12 @@ def copy(
     first.
     """
     from agent.cli.restore import list_stopped_sites
-    from agent.service.data_folder import agent_name
     from agent.service.lock import RunLock
 
     settings, at = load_settings(context), datetime.now(UTC)
     list_stopped_sites(settings, at, then="copy")
     with (
-        RunLock(settings.store.folder, agent_name(), settings.store.url),
+        RunLock.of(settings),
         open_store(settings, acts=False) as store,
         progress("copy", 100) as advance,
     ):

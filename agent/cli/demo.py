@@ -119,10 +119,9 @@ def _print(sentence: str) -> None:
 
 
 def _require_stopped(settings: Settings) -> None:
-    from agent.service.data_folder import agent_name
     from agent.service.lock import RunLock
 
-    if RunLock(settings.store.folder, agent_name(), settings.store.url).is_held():
+    if RunLock.of(settings).is_held():
         raise WrongUse(
             f"An agent is running in {settings.store.folder}. Stop it first, or name another "
             "folder: agent demo DIR."

@@ -199,10 +199,9 @@ def _web(settings: Settings) -> DoctorResult:
 
 
 def _is_running(settings: Settings) -> bool:
-    from agent.service.data_folder import agent_name
     from agent.service.lock import RunLock
 
-    return RunLock(settings.store.folder, agent_name(), settings.store.url).is_held()
+    return RunLock.of(settings).is_held()
 
 
 def _is_own_page(settings: Settings) -> bool:

@@ -96,12 +96,11 @@ def _parse_pairs(options: list[str]) -> list[tuple[str, str]]:
 def _undo_unfinished(folder: Path) -> None:
     """Undo an earlier move that was killed. Raises `WrongUse` while it still runs."""
     from agent.cli.laid_down import LaidDown
-    from agent.service.data_folder import agent_name
-    from agent.service.lock import RunLock
+    from agent.service.lock import Lock
 
     earlier = LaidDown.read(folder)
-    if earlier.data and Path(earlier.data).is_dir():
-        with RunLock(Path(earlier.data), agent_name()):
+    for file in Path(earlier.data).glob("agent*.lock") if earlier.data else ():
+        with Lock(file, "The earlier move, or an agent, is still running{who}."):
             pass
     earlier.undo()
     out.print(
@@ -125,12 +124,11 @@ def _give_up(laid: LaidDown) -> None:
 
 def _lay_data(file: Path, settings: Settings, laid: LaidDown) -> None:
     """Restore the data, and compare it with what is outside it; no agent or move may do so too."""
-    from agent.service.data_folder import agent_name
     from agent.service.lock import RunLock
 
     made_at = None
     laid.add_data(settings.store.folder, [] if settings.store.url else _list_members(file))
-    with RunLock(settings.store.folder, agent_name(), settings.store.url):
+    with RunLock.of(settings):
         if settings.store.url:
             out.print("The database stays where it is; this PC uses it from now on.")
         else:

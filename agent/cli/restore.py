@@ -51,7 +51,6 @@ def restore(
         _accept(context, accept, by=by, reason=reason)
         return
     from agent import maintenance
-    from agent.service.data_folder import agent_name
     from agent.service.lock import RunLock
     from agent.service.resuming import resume
     from agent.store import store_url
@@ -73,7 +72,7 @@ def restore(
     # The lock stops `agent run --once`, which has no heartbeat, and a restarted service from
     # writing to a database that is being replaced.
     with (
-        RunLock(settings.store.folder, agent_name(), settings.store.url),
+        RunLock.of(settings),
         progress("restore", 100) as advance,
     ):
         restored = maintenance.restore(

@@ -82,7 +82,9 @@ def freeze_imported() -> None:
 
 def log_file(settings: Settings) -> Any:
     """Return the log file of the running agent; each process has a separate file."""
-    return settings.store.folder / "logs" / "agent.log"
+    from agent.site_folders import get_own_file
+
+    return get_own_file(settings.store.folder, "logs/agent.log", url=settings.store.url)
 
 
 def _run_once(settings: Settings) -> int:

@@ -327,8 +327,10 @@ def find_config() -> Path:
 
 def _log_file() -> Path:
     from agent import settings  # noqa: PLC0415
+    from agent.site_folders import get_own_file  # noqa: PLC0415
 
-    return settings.read(find_config()).store.folder / "logs" / "agent.log"
+    store = settings.read(find_config()).store
+    return get_own_file(store.folder, "logs/agent.log", url=store.url)
 
 
 class _manager:  # noqa: N801 - reads as a verb phrase: with _manager() as …

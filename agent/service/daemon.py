@@ -33,7 +33,7 @@ from agent.service.composition import (
     open_store,
 )
 from agent.service.copies import PRESENCE_EVERY_S, require_newest, write_presence
-from agent.service.data_folder import agent_name, clock
+from agent.service.data_folder import clock
 from agent.service.database_clock import DatabaseClock
 from agent.service.host_monitor import HostMonitor, describe_full
 from agent.service.jobs.backup import BACKUP_EVERY_S, tend_backups
@@ -64,8 +64,10 @@ from agent.service.source_thread import SourceWatch
 from agent.service.statements import STATEMENTS_EVERY_S, StatementKeeper
 from agent.service.status import build_status_from_store, save_status
 from agent.service.worker import Worker
+from agent.site_folders import get_own_file
 from agent.store import StoreFault
 from agent.web import INBOX_SOURCE, is_this_pc_alone, refuse_strangers
+from agent.web.metrics import MEASURES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -129,7 +131,7 @@ class Agent:
         self._outside = ShareFacts()
         self._affected_at_s = 0.0
         self._meter = Meter()
-        self._lock = RunLock(settings.store.folder, agent_name(), settings.store.url)
+        self._lock = RunLock.of(settings)
         self._pc: dict[str, Any] = {}
         self._database_clock: DatabaseClock | None = None
         self._bundle: CurrentBundle | None = None
@@ -314,7 +316,9 @@ class Agent:
         self, store: Store, worker: Worker, watches: list[SourceWatch], nights: ReportScheduler
     ) -> None:
         beat_at_s = 0.0
-        vitals = HostMonitor(self._settings.store.folder, now=self._now)
+        where = self._settings.store
+        vitals = HostMonitor(where.folder, now=self._now)
+        measures = get_own_file(where.folder, MEASURES, url=where.url)
         while not self._stop.wait(TICK_S):
             if time.monotonic() < beat_at_s:
                 continue
@@ -331,7 +335,7 @@ class Agent:
                 log.error("work.stuck", still_s=round(still_s))
             self._set_back_s += max(-vitals.look().total_seconds(), 0.0)
             self._beat(store, watches, nights)
-            self._meter.write(self._settings.store.folder, self.problems)
+            self._meter.write(measures, self.problems)
             if not dead and not stuck:
                 self._on_beat()  # a service manager restarts an agent that misses it
 
@@ -369,7 +373,7 @@ class Agent:
             recipe=RECIPE,
             clock_ahead_s=self._clock_ahead_s(store),
         )
-        save_status(self._settings.store.folder, document)
+        save_status(self._settings, document)
 
     def _clock_ahead_s(self, store: Store) -> float:
         if self._database_clock is None:

@@ -9,16 +9,20 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import sys
 import threading
 import time
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from agent.errors import BadStore, WrongUse
+from agent.settings import find_pc_name
+from agent.site_folders import get_own_file
+
+if TYPE_CHECKING:
+    from agent.settings import Settings
 
 PATIENCE_S = 2.0  # who only asks holds it for a moment, and a killed agent takes one to end
 ASK_EVERY_S = 0.05
@@ -161,20 +165,24 @@ class RunLock(Lock):
         beat_s: float = BEAT_S,
         watch_s: float = WATCH_S,
     ) -> None:
-        is_shared = url.startswith("postgresql")
-        safe = re.sub(r"[^A-Za-z0-9_.-]", "_", agent)
+        file = get_own_file(folder, "agent.lock", url=url, pc=agent)
         place = str(folder).replace("{", "{{").replace("}", "}}")
         super().__init__(
-            folder / (f"agent-{safe}.lock" if is_shared else "agent.lock"),
+            file,
             f"{place}: an agent is already running here{{who}}; it takes the files by itself.",
         )
-        self._presence = None if is_shared else folder / PRESENCE
+        self._presence = folder / PRESENCE if file.name == "agent.lock" else None
         boot = _read_boot_id() if boot is None else boot
         self._own = _Presence(agent, boot, os.getpid())
         self._beat_s, self._watch_s = beat_s, watch_s
         self._ended = threading.Event()
         self._beating: threading.Thread | None = None
         self._taker: _Presence | None = None
+
+    @classmethod
+    def of(cls, settings: Settings) -> Self:
+        """Return the lock of this PC's agent."""
+        return cls(settings.store.folder, find_pc_name(), settings.store.url)
 
     def acquire(self) -> None:
         """Acquire it; the folder of an agent that died on another PC is taken over.

@@ -19,8 +19,6 @@ from prometheus_client import (
     write_to_textfile,
 )
 
-from agent.web.metrics import MEASURES
-
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from pathlib import Path
@@ -103,11 +101,11 @@ class Meter:
         """Count a problem that began."""
         self._faults.labels(subject).inc()
 
-    def write(self, folder: Path, problems: Problems) -> None:
-        """Lay the numbers into the data folder; a full disk is no matter."""
+    def write(self, file: Path, problems: Problems) -> None:
+        """Write the numbers to a file; a full disk is no matter."""
         self._problems.set(len(problems.all()))
         self._beat.set_to_current_time()
         try:
-            write_to_textfile(str(folder / MEASURES), self._registry)
+            write_to_textfile(str(file), self._registry)
         except OSError:
             return

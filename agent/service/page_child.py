@@ -160,12 +160,11 @@ class PageStatus:
 
     def __call__(self) -> dict[str, Any]:
         """Return the document."""
-        from agent.service.data_folder import agent_name, clock  # noqa: PLC0415
+        from agent.service.data_folder import clock  # noqa: PLC0415
         from agent.service.lock import RunLock  # noqa: PLC0415
         from agent.service.status import build_status_from_store  # noqa: PLC0415
 
-        where = self._settings.store
-        running = RunLock(where.folder, agent_name(), where.url).is_held()
+        running = RunLock.of(self._settings).is_held()
         return build_status_from_store(
             self._settings,
             self._store,

@@ -20,7 +20,7 @@ from agent.service.composition import (
     make_pipeline,
     make_pool,
 )
-from agent.service.data_folder import agent_name, clock
+from agent.service.data_folder import clock
 from agent.service.jobs.instrument_check import check_when_due
 from agent.service.jobs.order_lists import take_lists
 from agent.service.jobs.outbound import find_position
@@ -91,7 +91,7 @@ def run_once(
         WrongUse: An agent is running here already.
     """
     with (
-        RunLock(settings.store.folder, agent_name(), settings.store.url),
+        RunLock.of(settings),
         make_pool(settings) as pool,
     ):
         store.work_queue.requeue_own(at=now())

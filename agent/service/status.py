@@ -20,7 +20,7 @@ from agent.service.database_clock import DatabaseClock
 from agent.service.lock import RunLock
 from agent.service.share_facts import gather_share_facts
 from agent.service.unfollowed_revisions import describe_unfollowed
-from agent.site_folders import get_features_folder, list_kept_copies
+from agent.site_folders import get_features_folder, get_own_file, list_kept_copies
 from agent.site_time import compute_night_end, night_of
 from agent.store import RolloutState, Store, StoreFault, store_url
 
@@ -50,7 +50,7 @@ def build_status(
         now: Aware UTC.
         open_store: Opens the database; what it raises becomes a problem.
     """
-    running = RunLock(settings.store.folder, agent_name(), settings.store.url).is_held()
+    running = RunLock.of(settings).is_held()
     try:
         store = open_store()
     except (BadStore, StoreFault) as error:
@@ -224,20 +224,28 @@ def next_report_at(settings: Settings, now: datetime) -> datetime:
     )
 
 
-def save_status(folder: Path, document: dict[str, Any]) -> None:
-    """Write the document next to the database, for when that is unavailable; ignore a full disk."""
-    part = folder / f".{MEMO}.part"
+def save_status(settings: Settings, document: dict[str, Any]) -> None:
+    """Write the document into the data folder, for when the database is unavailable.
+
+    A full disk is ignored.
+    """
+    file = _get_memo(settings)
+    part = file.with_name(f".{file.name}.part")
     try:
         part.write_text(json.dumps(document, default=str), encoding="utf-8")
-        part.replace(folder / MEMO)
+        part.replace(file)
     except OSError:
         return
+
+
+def _get_memo(settings: Settings) -> Path:
+    return get_own_file(settings.store.folder, MEMO, url=settings.store.url)
 
 
 def _without_store(
     settings: Settings, *, running: bool, sentence: str, now: datetime
 ) -> dict[str, Any]:
-    remembered = _load_status(settings.store.folder) if running else {}
+    remembered = _load_status(settings) if running else {}
     outside = gather_share_facts(settings, None, now=now)
     sources = [_source_to_json(s, None, is_online=outside.online[s.name]) for s in settings.sources]
     return {
@@ -261,9 +269,9 @@ def _without_store(
     }
 
 
-def _load_status(folder: Path) -> dict[str, Any]:
+def _load_status(settings: Settings) -> dict[str, Any]:
     try:
-        document: dict[str, Any] = json.loads((folder / MEMO).read_text("utf-8"))
+        document: dict[str, Any] = json.loads(_get_memo(settings).read_text("utf-8"))
     except (OSError, ValueError):
         return {}
     return document

@@ -18,7 +18,7 @@ from agent.orders.order_policy import build_provenance, load_policy
 from agent.orders.priority import prioritise_urgent
 from agent.orders.taxonomy_effects import load_taxonomy_use
 from agent.orders.taxonomy_writing import TAXONOMY_FILE
-from agent.site_folders import get_features_folder, reports_folder
+from agent.site_folders import get_features_folder, get_own_file, reports_folder
 from agent.web.access import refuse_strangers
 from agent.web.app import create_app
 from agent.web.chart_plates import open_chart
@@ -72,7 +72,7 @@ def app_of(
         now=now,
         status=status,
         inbox=inbox,
-        measures=settings.store.folder / MEASURES,
+        measures=get_own_file(settings.store.folder, MEASURES, url=settings.store.url),
         similar=_open_similar(settings, store),
         taxonomy_setup=_taxonomy_setup(settings, store),
         holds=lambda: load_holds(settings, store),

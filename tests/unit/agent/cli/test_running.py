@@ -217,6 +217,19 @@ def test_two_agents_on_one_source_and_one_postgresql_take_each_file_once(lab, po
     with lab.store() as store:
         assert len(list(store.results.iter_all())) == 40
         assert {agent.name for agent in store.agents.list_all()} >= {"PC-1", "PC-2"}
+    data = lab.settings.store.folder
+    named = sorted(str(file.relative_to(data)) for file in data.rglob("*PC-?.*"))
+    assert [name for name in named if "features" not in name] == [
+        f"{name}-{pc}{ending}"
+        for name, ending in (
+            ("agent", ".lock"),
+            ("logs/agent", ".log"),
+            ("metrics", ".prom"),
+            ("status", ".json"),
+        )
+        for pc in ("PC-1", "PC-2")
+    ]
+    assert not any((data / name).exists() for name in ("status.json", "metrics.prom", "agent.lock"))
 
 
 def test_a_port_that_somebody_else_has_is_said_in_one_sentence(lab):

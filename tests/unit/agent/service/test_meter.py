@@ -35,7 +35,7 @@ def meter(clock):
 
 def asked(lab, meter, problems=None):
     """Return what Prometheus is told of what the meter wrote, (name, labels) → value."""
-    meter.write(lab.folder, problems or Problems())
+    meter.write(lab.folder / MEASURES, problems or Problems())
     desk = dataclasses.replace(desk_of(lab), measures=lab.folder / MEASURES)
     with TestClient(create_app(desk), base_url=HOME) as client:
         answer = client.get("/metrics")

@@ -22,7 +22,7 @@ from agent.service.lock import RunLock
 from agent.service.problems import Problems
 from agent.service.report_scheduler import ReportScheduler
 from agent.service.source_thread import SourceWatch
-from agent.service.status import next_report_at
+from agent.service.status import next_report_at, save_status
 from agent.service.worker import Pace
 
 DEADLINE_S = 240.0
@@ -301,6 +301,27 @@ def test_a_database_that_is_gone_is_one_problem_and_no_traceback(lab):
 
     assert status["problems"] == ["the database cannot be opened"]
     json.dumps(status)
+
+
+def test_each_pc_of_a_shared_data_folder_remembers_its_own_status(tmp_path, monkeypatch):
+    file = tmp_path / "agent.toml"
+    file.write_text('[store]\nurl = "postgresql+psycopg://127.0.0.1:1/lab"\n', encoding="utf-8")
+    settings = settings_of.read(file)
+    seen = {}
+
+    def gone():
+        raise BadStore("the database cannot be opened")
+
+    for pc in ("PC-1", "PC-2"):
+        monkeypatch.setattr("platform.node", lambda pc=pc: pc)
+        with RunLock.of(settings):
+            save_status(settings, {"bundle": f"of {pc}"})
+    for pc in ("PC-1", "PC-2"):
+        monkeypatch.setattr("platform.node", lambda pc=pc: pc)
+        with RunLock.of(settings):
+            seen[pc] = build_status(settings, now=datetime.now(UTC), open_store=gone)["bundle"]
+
+    assert seen == {"PC-1": "of PC-1", "PC-2": "of PC-2"}
 
 
 def test_an_agent_that_cannot_write_to_its_database_is_a_problem(lab):
