@@ -14,14 +14,14 @@ agent=$(realpath -s "$agent")
 python=$(dirname "$agent")/python
 [ -x "$python" ] || python=python3
 work=$(mktemp -d)
-postgres="" server="" share="" kind=""
+postgres="" server="" share="" hanging="" kind=""
 export AGENT_TOKEN="" && unset AGENT_TOKEN AGENT_CONFIG
 export OMP_NUM_THREADS=1
 
 finish() {
   [ -z "$share" ] || kill -9 "$share" 2>/dev/null || true # first: what hangs in it can end then
   [ -z "$server" ] || kill -9 "$server" 2>/dev/null || true
-  [ -z "$share" ] || umount -l "$work"/*/hanging/share 2>/dev/null || true
+  [ -z "$hanging" ] || umount -l "$hanging" 2>/dev/null || true # by its name: a dead one is in no listing
   [ -z "$postgres" ] || as_postgres pg_ctl -D "$work/postgres/data" -m immediate -w stop >/dev/null 2>&1 || true
   rm -rf "$work"
 }
@@ -331,8 +331,9 @@ folder = told.store.folder
 with Store.open(store_url(folder, told.store.url), site=told.site.name, agent="drill") as store:
     years = timedelta(days=365.25 * told.retention.statements_years)
     befores = {"crops": now - timedelta(days=1)}
-    plans = maintenance.plan(store, Archive(folder), befores=befores, statements_since=now - years)
-    maintenance.prune(store, plans, at=now, progress=lambda *_: None)
+    archive = Archive(folder)
+    plans = maintenance.plan(store, archive, befores=befores, statements_since=now - years)
+    maintenance.prune(store, archive, plans, at=now, progress=lambda *_: None)
 for plan in plans:
     print(f"deleted {len(plan.files)}")
     for reason, count in plan.kept.items():
@@ -495,12 +496,13 @@ PY
 }
 
 drill_9_share() { # back-ups, results and a source on a share whose server is gone
-  local kept_lab=$lab kept_url=${url:-} hanging=$work/$kind/hanging/share
+  local kept_lab=$lab kept_url=${url:-}
   [ "$(id -u)" = 0 ] && [ -c /dev/fuse ] || { say "9 share: not played, needs root and /dev/fuse"; return 0; }
   [ "$kind" = sqlite ] && url="" || url=$(new_database share)
   lab=$work/$kind/share
   make_lab "$lab"
   run 0 files
+  hanging=$work/$kind/hanging/share
   mkdir -p "$hanging"
   sed -i -e "s|^folder = \"backups\"|folder = \"$hanging\"|" -e "s|^outbox = .*|outbox = \"$hanging/out\"|" \
     "$lab/agent.toml"
@@ -512,7 +514,7 @@ drill_9_share() { # back-ups, results and a source on a share whose server is go
   printed "$hanging"
   kill -9 "$share" && wait "$share" 2>/dev/null || true
   umount -l "$hanging" 2>/dev/null || true
-  share=""
+  share="" hanging=""
   lab=$kept_lab url=$kept_url
   say "9 share: while one hangs the agent starts, takes the other source's files, says what hangs, and stops"
 }
