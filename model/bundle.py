@@ -28,6 +28,7 @@ from model.bundle_heads import (
     load_heads,
     tested_to_json,
 )
+from model.calibration import SetLevels
 from model.durable_file import write_durably
 from model.errors import BundleError, TaxonomyError
 from model.framing import Framing
@@ -64,7 +65,7 @@ class Manifest:
         taxonomy: The classes, those without training images marked as untrained.
         scheme: "two-stage", "global" or "multi-head".
         framing: Turns fields into frames.
-        conformal_level: Probability mass at which prediction sets stop growing.
+        set_levels: How unlikely a class of a prediction set may be.
         validated: Scope of the validation: pixel sizes, criteria, microscopes, counts.
         metrics: `Evaluation.as_json()` on its own test images.
         split: Keys of the micrographs per side: "train", "validation", "test".
@@ -82,7 +83,7 @@ class Manifest:
     taxonomy: Taxonomy
     scheme: str
     framing: Framing
-    conformal_level: float
+    set_levels: SetLevels
     validated: dict[str, Any]
     metrics: dict[str, Any]
     split: dict[str, tuple[str, ...]]
@@ -121,7 +122,7 @@ class BundleContents:
         created_at: Aware UTC.
         scheme: Kind and taxonomy.
         framing: Turns fields into frames.
-        conformal_level: Probability mass at which prediction sets stop growing.
+        set_levels: How unlikely a class of a prediction set may be.
         validated: Scope of the validation.
         metrics: `Evaluation.as_json()`.
         split: Keys of the micrographs per side.
@@ -138,7 +139,7 @@ class BundleContents:
     created_at: datetime
     scheme: Scheme
     framing: Framing
-    conformal_level: float
+    set_levels: SetLevels
     validated: Mapping[str, Any]
     metrics: Mapping[str, Any]
     split: Mapping[str, tuple[str, ...]]
@@ -221,7 +222,7 @@ def read_manifest(bundle: Path) -> Manifest:
             taxonomy=taxonomy_from(document["taxonomy"]),
             scheme=document["scheme"],
             framing=Framing(**document["framing"]),
-            conformal_level=float(document["conformal_level"]),
+            set_levels=SetLevels.from_json(document["set_levels"]),
             validated=document["validated"],
             metrics=document["metrics"],
             split={side: tuple(keys) for side, keys in split.items()},
@@ -342,8 +343,8 @@ def load_bundle(bundle: Path, *, as_tested: bool = False) -> LoadedBundle:
         tested = document.get("tested")
         if as_tested and tested:
             heads = load_heads(tested["heads"], bundle / _TESTED_FILE)
-            level = float(tested["conformal_level"])
-            manifest = replace(manifest, conformal_level=level, refitted_on={})
+            levels = SetLevels.from_json(tested["set_levels"])
+            manifest = replace(manifest, set_levels=levels, refitted_on={})
         else:
             heads = load_heads(document["heads"], bundle / "heads.safetensors")
         return LoadedBundle(
@@ -380,7 +381,7 @@ def _manifest_json(contents: BundleContents, files: dict[str, str]) -> dict[str,
         "taxonomy": contents.scheme.taxonomy.as_json(),
         "scheme": contents.scheme.kind,
         "framing": asdict(contents.framing),
-        "conformal_level": contents.conformal_level,
+        "set_levels": contents.set_levels.as_json(),
         "eyes": [
             {
                 "name": name,

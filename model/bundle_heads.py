@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from model.calibration import SetLevels
+
 
 @dataclass(frozen=True, slots=True)
 class TestedHeads:
@@ -23,12 +25,12 @@ class TestedHeads:
 
     Args:
         heads: Heads by name.
-        conformal_level: Probability mass at which their prediction sets stop growing.
+        set_levels: How unlikely a class of their prediction sets may be.
         refitted_on: As in `Manifest`.
     """
 
     heads: Mapping[str, Head]
-    conformal_level: float
+    set_levels: SetLevels
     refitted_on: Mapping[str, str]
 
 
@@ -75,6 +77,6 @@ def tested_to_json(tested: TestedHeads) -> dict[str, Any]:
     """Return the facts of tested heads as JSON values."""
     return {
         "heads": heads_to_json(tested.heads),
-        "conformal_level": tested.conformal_level,
+        "set_levels": tested.set_levels.as_json(),
         "refitted_on": dict(tested.refitted_on),
     }

@@ -27,6 +27,11 @@ def format_share(estimate: dict[str, float | None], n: int | None = None) -> str
     return f"{100 * value:.1f} % ({100 * low:.1f} to {100 * high:.1f} %{counted})"
 
 
+def format_lacking(metrics: Mapping[str, Any]) -> str:
+    """Return the trained codes of which nothing was tested: "M7, M8"."""
+    return ", ".join(code for code, row in metrics["per_code"].items() if not row["n"])
+
+
 def print_evaluation(document: dict[str, Any]) -> None:
     """Print an evaluation; limits come first, since parts are judged by them."""
     from agent.retrain import estimate
@@ -69,6 +74,16 @@ def print_evaluation(document: dict[str, Any]) -> None:
         ("flagged as unusual", format_share(document["false_alarm_rate"])),
     ]
     console.table(("measure", "value (95 % interval)"), rows)
+    console.table(
+        ("true code", "n", "right", "in the prediction set", "codes in a set"),
+        [
+            (code, n, row["right"], row["covered"], f"{row['members'] / n:.1f}")
+            for code, row in document["per_code"].items()
+            if (n := row["n"])
+        ],
+    )
+    if lacking := format_lacking(document):
+        console.out.print(f"Not tested, as no micrograph shows it: {lacking}", markup=False)
     _print_confusion(document["confusion"]["codes"], document["confusion"]["rows_predicted"])
     for stage, row in document["stage_confusions"].items():
         console.out.print(stage.replace("size:", "sizes of "), markup=False)

@@ -78,7 +78,7 @@ def _state(row: dict[str, Any]) -> str:
 
 
 def _summary(path: Path, current: str | None) -> dict[str, Any]:
-    from agent.cli.evaluation_text import format_share
+    from agent.cli.evaluation_text import format_lacking, format_share
     from model import read_manifest
 
     try:
@@ -87,6 +87,9 @@ def _summary(path: Path, current: str | None) -> dict[str, Any]:
         broken = dict.fromkeys(("created_at", "scheme", "arch", "learned_from", "n"), "")
         return {"name": path.name, "current": path.name == current, "said": str(error), **broken}
     n = manifest.metrics.get("n") or 0
+    said = format_share(manifest.metrics["accuracy"], n) if n else "not tested"
+    if n and (lacking := format_lacking(manifest.metrics)):
+        said += f"; not tested: {lacking}"
     return {
         "name": manifest.name,
         "current": manifest.name == current,
@@ -97,7 +100,7 @@ def _summary(path: Path, current: str | None) -> dict[str, Any]:
         "n": n,
         "accuracy": manifest.metrics.get("accuracy"),
         "recipe": manifest.recipe,
-        "said": format_share(manifest.metrics["accuracy"], n) if n else "not tested",
+        "said": said,
     }
 
 

@@ -10,7 +10,7 @@ import typer
 
 from agent.cli import console
 from agent.cli.app import SOME_FAILED, app, load_settings, open_store
-from agent.cli.evaluation_text import format_share
+from agent.cli.evaluation_text import format_lacking, format_share
 from agent.cli.import_ import import_labelled, print_imported
 from agent.cli.job_progress import show_progress
 from agent.cli.options import (
@@ -294,4 +294,7 @@ def format_accuracy(metrics: dict[str, Any]) -> str:
     if not metrics.get("n"):
         return "not tested"
     accuracy = format_share(metrics["accuracy"], metrics["n"])
-    return f"{accuracy} structure codes right on its test images"
+    lacking = format_lacking(metrics)
+    return f"{accuracy} structure codes right on its test images" + (
+        f"; not tested: {lacking}" if lacking else ""
+    )

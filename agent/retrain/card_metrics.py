@@ -48,6 +48,9 @@ def build_metrics_section(manifest: Manifest) -> CardSection:
         "On {n} test micrographs of specimens outside the training set; valid for the materials "
         "and microscopes above only."
     ).format(n=n)
+    lacking = [code for code, row in metrics["per_code"].items() if not row["n"]]
+    untested = _("Not tested, as no test micrograph shows it: {codes}.")
+    notes = (only, *([untested.format(codes=", ".join(lacking))] if lacking else ()))
     tables = (
         table,
         *_list_cross_validation(manifest),
@@ -55,7 +58,7 @@ def build_metrics_section(manifest: Manifest) -> CardSection:
         _recalls(metrics),
         *_slices(metrics),
     )
-    return CardSection(_("How good it is"), (only, *_describe_estimates(manifest)), tables=tables)
+    return CardSection(_("How good it is"), (*notes, *_describe_estimates(manifest)), tables=tables)
 
 
 def _describe_estimates(manifest: Manifest) -> Iterator[str]:
@@ -144,13 +147,19 @@ def _wrong(counts: Mapping[str, Any]) -> str:
 
 def _recalls(metrics: Mapping[str, Any]) -> Table:
     codes, predicted = metrics["confusion"]["codes"], metrics["confusion"]["rows_predicted"]
-    totals = {code: sum(row[at] for row in predicted) for at, code in enumerate(codes)}
+    share = _("{right} of {n}")
     rows = tuple(
-        (code, _("{right} of {n}").format(right=predicted[at][at], n=totals[code]))
-        for at, code in enumerate(codes)
+        (
+            code,
+            share.format(right=row["right"], n=row["n"]),
+            share.format(right=row["covered"], n=row["n"]),
+        )
+        for code, row in metrics["per_code"].items()
+        if row["n"]
     )
     drawn = reports.confusion_svg(codes, predicted, _("predicted and true structure codes"))
-    return Table(_("Right per true code"), (_("code"), _("right")), rows, drawn)
+    columns = (_("code"), _("right"), _("in the prediction set"))
+    return Table(_("Right per true code"), columns, rows, drawn)
 
 
 def _slices(metrics: Mapping[str, Any]) -> Iterator[Table]:

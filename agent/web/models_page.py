@@ -173,4 +173,6 @@ def list_facts(folder: Path) -> list[Fact]:
         shares = {key: reports.decimal(100 * found[key], ".1f") for key in ("value", "low", "high")}
         right = _("{value} % of {n} test micrographs (95 % interval {low} to {high} %)")
         facts.append(Fact(_("Codes right"), right.format(n=metrics["n"], **shares)))
+        if lacking := [code for code, row in metrics["per_code"].items() if not row["n"]]:
+            facts.append(Fact(_("Not tested"), ", ".join(lacking)))
     return facts

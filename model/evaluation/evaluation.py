@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -113,6 +114,24 @@ class Evaluation:
     def coverage(self) -> Estimate:
         """Share of images whose true code is in the prediction set."""
         return wilson(sum(case.true in case.prediction_set for case in self.cases), self.n)
+
+    def per_code(self) -> dict[str, dict[str, int]]:
+        """Count the images of each trained code, also of those without any.
+
+        Returns:
+            Structure code → "n" images, how many were "right", for how many the prediction set was
+            "covered" by the true code, and the "members" of these sets in all.
+        """
+        counts = {code: Counter[str]() for code in self.taxonomy.trained_codes}
+        for case in self.cases:
+            counts.setdefault(case.true, Counter()).update(
+                n=1,
+                right=case.right,
+                covered=case.true in case.prediction_set,
+                members=len(case.prediction_set),
+            )
+        keys = ("n", "right", "covered", "members")
+        return {code: {key: count[key] for key in keys} for code, count in counts.items()}
 
     def limits(
         self, in_use: Mapping[str, Callable[[str], bool]] | None = None
@@ -278,6 +297,7 @@ class Evaluation:
             "ece": ece.value,
             "ece_interval": [ece.low, ece.high],
             "coverage": self.coverage.as_json(),
+            "per_code": self.per_code(),
             "per_stage": self.per_stage(),
             "confusion": {"codes": list(codes), "rows_predicted": counts.tolist()},
             "stage_confusions": self.stage_confusions(),

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from model.bundle import LoadedBundle, Manifest
+    from model.calibration import SetLevels
     from model.framing import Field, Framing
     from model.inference.feature_extractor import FieldExtractor, FieldFeatures
     from model.inference.predictor import RawPrediction
@@ -62,7 +63,7 @@ class Classifier:
         name: The bundle's name.
         scheme: Combines the outputs of the heads.
         framing: Turns fields into frames.
-        conformal_level: Probability mass at which prediction sets stop growing.
+        set_levels: How unlikely a class of a prediction set may be.
         encoders: Encoders by name.
         heads: Heads by name.
         detector: Out-of-distribution detector.
@@ -83,7 +84,7 @@ class Classifier:
         name: str,
         scheme: Scheme,
         framing: Framing,
-        conformal_level: float,
+        set_levels: SetLevels,
         encoders: Mapping[str, Encoder],
         heads: Mapping[str, Head],
         detector: OodDetector,
@@ -99,7 +100,7 @@ class Classifier:
         self.alpha = alpha
         self._manifest = manifest
         self._scheme, self._heads, self._detector = scheme, heads, detector
-        self._level = conformal_level
+        self._levels = set_levels
         self._predictor = Predictor(
             scheme,
             framing,
@@ -172,7 +173,7 @@ class Classifier:
             name=loaded.manifest.name,
             scheme=loaded.scheme,
             framing=loaded.manifest.framing,
-            conformal_level=loaded.manifest.conformal_level,
+            set_levels=loaded.manifest.set_levels,
             encoders={} if shared else loaded.encoders,
             heads=loaded.heads,
             detector=detector,
@@ -307,7 +308,7 @@ class Classifier:
             scheme=self._scheme,
             heads=self._heads if self._shares_pass else {},
             form=self.feature_form,
-            conformal_level=self._level,
+            set_levels=self._levels,
             field_distance=self._detector.field_distance,
             alpha=self.alpha,
             is_exact=self._detector.extractor.frozen_pass.engine.precision == "fp32",
@@ -344,9 +345,8 @@ class Classifier:
 
     def _decide(self, answer: FieldPrediction) -> tuple[str, tuple[str, ...]]:
         """Return the structure code, and the codes of the prediction set."""
-        taxonomy, (subtype, size) = self._scheme.taxonomy, answer.best
-        sizes = prediction_set(answer.sizes, self._level)
-        return taxonomy.code(subtype, size), tuple(taxonomy.code(subtype, name) for name in sizes)
+        taxonomy = self._scheme.taxonomy
+        return taxonomy.code(*answer.best), prediction_set(answer, taxonomy, self._levels)
 
     def _build_prediction(self, field: Field, raw: RawPrediction) -> Prediction:
         ood_result, features = self._detector.inspect(field, self.alpha, raw.maps)

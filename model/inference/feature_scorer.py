@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from model.calibration import SetLevels
     from model.networks.schemes import Head, Scheme
     from model.ood.field_distance import FieldDistance
     from model.ood.kept_features import FeatureBatch, FeatureForm
@@ -36,8 +37,7 @@ class ScoredFeatures:
         code: (n,) index into `codes`; -1 where the code needs the picture: the scale is unknown,
             or the bundle has separate networks.
         probability: (n,) float64 of that code.
-        first, last: (n,) indices into `codes` of the first and last code of the prediction set; the
-            codes between belong to it.
+        members: (n, codes) bool, the prediction set.
         is_close: (n,) whether the picture has to decide: the margin is within the engine's
             tolerance.
         whole: (n,) float64 log distance of the whole field; NaN without a scale.
@@ -47,8 +47,7 @@ class ScoredFeatures:
     codes: tuple[str, ...]
     code: NDArray[np.intp]
     probability: NDArray[np.float64]
-    first: NDArray[np.intp]
-    last: NDArray[np.intp]
+    members: NDArray[np.bool_]
     is_close: NDArray[np.bool_]
     whole: NDArray[np.float64]
     p_whole: NDArray[np.float64]
@@ -62,10 +61,8 @@ class ScoredFeatures:
         return self.codes[self.code[row]] if self.code[row] >= 0 else None
 
     def list_set(self, row: int) -> tuple[str, ...]:
-        """Return the prediction set of a row, coarse to fine."""
-        if self.code[row] < 0:
-            return ()
-        return self.codes[self.first[row] : self.last[row] + 1]
+        """Return the prediction set of a row in the order of the taxonomy; () without a code."""
+        return tuple(self.codes[at] for at in np.flatnonzero(self.members[row]))
 
 
 class FeatureScorer:
@@ -76,7 +73,7 @@ class FeatureScorer:
         scheme: Combines the outputs of the heads.
         heads: Heads by name; {} if they classify separate networks.
         form: Form of the features that the bundle can score.
-        conformal_level: Probability mass at which prediction sets stop growing.
+        set_levels: How unlikely a class of a prediction set may be.
         field_distance: Distance of the whole field.
         alpha: False-alarm rate.
         is_exact: The pass computes in fp32, so that no code is too close to call.
@@ -89,13 +86,13 @@ class FeatureScorer:
         scheme: Scheme,
         heads: Mapping[str, Head],
         form: FeatureForm,
-        conformal_level: float,
+        set_levels: SetLevels,
         field_distance: FieldDistance,
         alpha: float,
         is_exact: bool = True,
     ) -> None:
         self.name, self.form, self.alpha = name, form, alpha
-        self._scheme, self._heads, self._level = scheme, heads, conformal_level
+        self._scheme, self._heads, self._levels = scheme, heads, set_levels
         self._distance, self._is_exact = field_distance, is_exact
         self._sizes = _list_sizes(scheme)
         self._codes = tuple(code for codes in self._sizes.values() for code in codes)
@@ -123,7 +120,7 @@ class FeatureScorer:
         """Score kept features of the bundle's form."""
         count = len(batch.blocks)
         code = np.full(count, -1, np.intp)
-        first, last = code.copy(), code.copy()
+        members = np.zeros((count, len(self._codes)), bool)
         probability, margin = np.full(count, np.nan), np.zeros(count)
         if self._heads:
             subtype = self._score_subtypes(batch)  # (n, subtypes)
@@ -134,13 +131,12 @@ class FeatureScorer:
                     continue
                 sizes, joint = self._score_sizes(batch, rows, name, subtype[rows, index])
                 chosen = sizes.argmax(axis=1)
-                low, high = _grow_sets(sizes, self._level)
                 start = self._starts[name]
-                code[rows], first[rows], last[rows] = start + chosen, start + low, start + high
+                code[rows] = start + chosen
+                members[rows] = self._list_members(subtype[rows], index, sizes)
                 probability[rows] = joint[np.arange(len(rows)), chosen]
                 margin[rows] = np.minimum(_top2_gap(subtype[rows]), _top2_gap(sizes))
-        for array in (code, first, last):
-            array[~batch.has_scale] = -1
+        code[~batch.has_scale], members[~batch.has_scale] = -1, False
         probability[~batch.has_scale] = np.nan
         whole = self._compute_distances(batch)
         whole[~batch.has_scale] = np.nan
@@ -148,8 +144,7 @@ class FeatureScorer:
             self._codes,
             code,
             probability,
-            first,
-            last,
+            members,
             (code >= 0) & (margin < 2 * ENGINE_DIFFERENCE) & (not self._is_exact),
             whole,
             self._compute_p_values(whole),
@@ -184,6 +179,30 @@ class FeatureScorer:
             else self._compute_probabilities(batch, head, rows)
         )
         return sizes, sizes * subtype[:, None]
+
+    def _list_members(
+        self, subtype: NDArray[np.float64], best: int, sizes: NDArray[np.float64]
+    ) -> NDArray[np.bool_]:
+        """Return the prediction sets of fields of one subtype, as `calibration.prediction_set`.
+
+        Args:
+            subtype: (n, subtypes).
+            best: Index of the subtype.
+            sizes: (n, s) of each of its sizes.
+        """
+        levels, columns = self._levels, np.arange(len(self._codes))
+        members = np.zeros((len(sizes), len(self._codes)), bool)
+        for index, (name, codes) in enumerate(self._sizes.items()):
+            start = self._starts[name]
+            if index == best:
+                own = np.array([levels.sizes.get(code, levels.size) for code in codes])
+                low, high = _grow_sets(sizes, own)
+                members |= (columns >= start + low[:, None]) & (columns <= start + high[:, None])
+            else:
+                level = levels.subtypes.get(name, levels.subtype)
+                is_possible = 1.0 - subtype[:, index] <= level
+                members[:, start : start + len(codes)] |= is_possible[:, None]
+        return members
 
     def _find_columns(self) -> dict[str, list[int]]:
         """Return the columns of each subtype in the code head."""
@@ -225,20 +244,20 @@ def _top2_gap(probabilities: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _grow_sets(
-    sizes: NDArray[np.float64], level: float
+    sizes: NDArray[np.float64], levels: NDArray[np.float64]
 ) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """Return the first and last size of each prediction set, as `calibration.prediction_set`."""
+    """Return the first and last size of each prediction set, each size by its own level."""
     count, width = sizes.shape
     row = np.arange(count)
     low = sizes.argmax(axis=1)
-    high = low.copy()
+    high, first, last = low.copy(), low.copy(), low.copy()
     mass = sizes[row, low]
     padded = np.pad(sizes, ((0, 0), (1, 1)), constant_values=-1.0)
     for _ in range(width - 1):
-        coarser, finer = padded[row, low], padded[row, high + 2]
-        grows = (mass <= level) & (high - low + 1 < width)
-        goes_down = grows & (coarser >= finer)
-        goes_up = grows & ~goes_down
-        mass = mass + np.where(goes_down, coarser, np.where(goes_up, finer, 0.0))
-        low, high = low - goes_down, high + goes_up
-    return low, high
+        goes_down = padded[row, low] >= padded[row, high + 2]
+        low, high = low - goes_down, high + ~goes_down
+        added = np.where(goes_down, low, high)
+        belongs = mass <= levels[added]
+        first, last = np.where(belongs, low, first), np.where(belongs, high, last)
+        mass = mass + sizes[row, added]
+    return first, last

@@ -29,8 +29,8 @@ class Prediction:
         structure_code: Subtype and size, such as "G9-10".
         probability: Calibrated probability of the structure code.
         probabilities: Structure code → probability (DESIGN.md, "two-stage routing").
-        prediction_set: Codes in the conformal prediction set, neighbouring sizes of the predicted
-            subtype; contains the structure code.
+        prediction_set: Codes in the conformal prediction set: the structure code with neighbouring
+            sizes, and all of each other subtype that is possible; in the order of the taxonomy.
         subtype_map: (rows, columns) float16 over the field, signed evidence for the subtype in
             logits; its mean over valid cells plus the bias is the logit.
         size_map: The same for the size, or None if the subtype has one size.

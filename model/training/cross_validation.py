@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from model.calibration import SetLevels
     from model.data.dataset import Example
     from model.networks.schemes import Head, Scheme
     from model.training.head_calibration import HeadLogits
@@ -71,6 +72,7 @@ def build_cross_validation(
         "ece": ece.value,
         "ece_interval": [ece.low, ece.high],
         "coverage": evaluation.coverage.as_json(),
+        "per_code": evaluation.per_code(),
     }
 
 
@@ -85,7 +87,7 @@ def _iter_cases(
     complete = ~np.any([np.isnan(rows).any(axis=1) for rows in logits.values()], axis=0)
     for fold in np.unique(folds):
         others = np.flatnonzero(folds != fold)
-        calibrated, level = calibrate_heads(
+        calibrated, levels = calibrate_heads(
             [examples[int(row)] for row in others],
             scheme,
             heads,
@@ -96,7 +98,7 @@ def _iter_cases(
                 examples[int(row)],
                 scheme,
                 {name: logits[name][row] / head.temperature for name, head in calibrated.items()},
-                level,
+                levels,
             )
 
 
@@ -104,12 +106,10 @@ def _build_case(
     example: Example,
     scheme: Scheme,
     logits: Mapping[str, NDArray[np.float64]],
-    level: float,
+    levels: SetLevels,
 ) -> Case:
     answer = scheme.combine({name: softmax(row) for name, row in logits.items()})
-    subtype, size = answer.best
-    code = scheme.taxonomy.code(subtype, size)
-    sizes = prediction_set(answer.sizes, level)
+    code = scheme.taxonomy.code(*answer.best)
     return Case(
         key=example.key,
         group=example.group,
@@ -119,7 +119,7 @@ def _build_case(
         true_probability=compute_probability(
             example.code, answer.codes, answer.subtype, scheme.taxonomy
         ),
-        prediction_set=tuple(scheme.taxonomy.code(subtype, name) for name in sizes),
+        prediction_set=prediction_set(answer, scheme.taxonomy, levels),
         p_value=1.0,
         flagged=False,
         slices={},

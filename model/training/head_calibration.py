@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from model.calibration import fit_conformal_level, fit_temperature
+from model.calibration import SetLevels, fit_set_levels, fit_temperature
 from model.inference.saliency import compute_evidence, compute_evidence_limit
 from model.networks.schemes import CODE, SUBTYPE, Head, Scheme, softmax
 from model.progress import Progress
@@ -64,8 +64,8 @@ def extract_features(
 
 def calibrate_heads(
     examples: Sequence[Example], scheme: Scheme, heads: Mapping[str, Head], logits: HeadLogits
-) -> tuple[dict[str, Head], float]:
-    """Fit a temperature per head and the level of prediction sets to out-of-sample logits."""
+) -> tuple[dict[str, Head], SetLevels]:
+    """Fit a temperature per head and the levels of prediction sets to out-of-sample logits."""
     calibrated = {}
     for name, head in heads.items():
         targets = [scheme.target(name, example.code) for example in examples]
@@ -75,7 +75,7 @@ def calibrate_heads(
         calibrated[name] = head.with_temperature(
             fit_temperature(head_logits, np.array([targets[row] for row in rows], dtype=np.intp))
         )
-    sizes, true_sizes = [], []
+    answers, true, groups = [], [], []
     for row, example in enumerate(examples):
         row_logits = {name: head_logits[row] for name, head_logits in logits.items()}
         if any(np.isnan(head_logits).any() for head_logits in row_logits.values()):
@@ -84,11 +84,10 @@ def calibrate_heads(
             name: softmax(head_logits / calibrated[name].temperature)
             for name, head_logits in row_logits.items()
         }
-        combined = scheme.combine(shares)
-        subtype, size = scheme.taxonomy.parse(example.code)
-        sizes.append(combined.sizes)
-        true_sizes.append(size if combined.best[0] == subtype else None)
-    return calibrated, fit_conformal_level(sizes, true_sizes)
+        answers.append(scheme.combine(shares))
+        true.append(scheme.taxonomy.parse(example.code))
+        groups.append(example.group)
+    return calibrated, fit_set_levels(answers, true, groups, scheme.taxonomy)
 
 
 class _EvidenceScale:

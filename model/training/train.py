@@ -57,6 +57,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from model.calibration import SetLevels
     from model.data.dataset import Example
     from model.data.feature_cache import FeatureCache
     from model.framing import Framing
@@ -169,7 +170,7 @@ def train(
             created_at=now,
             scheme=plan.scheme,
             framing=framing,
-            conformal_level=final.conformal_level,
+            set_levels=final.set_levels,
             validated=summary.build_scope(),
             metrics=evaluation.as_json(),
             split=plan.sides.keys(),
@@ -281,14 +282,14 @@ class _Calibration:
 
     Args:
         heads: Heads by name, with temperatures.
-        conformal_level: Probability mass at which prediction sets stop growing.
+        set_levels: How unlikely a class of a prediction set may be.
         evidence_limits: Evidence that is drawn in full colour, per stage.
         embeddings: (n, c) float32 of the validation images, by the first stage's network.
         engine: Computed the features.
     """
 
     heads: dict[str, Head]
-    conformal_level: float
+    set_levels: SetLevels
     evidence_limits: dict[str, float]
     embeddings: NDArray[np.float32]
     engine: Engine
@@ -310,13 +311,13 @@ def _calibrate(
         encoder = networks.heads[plan.scheme.first_stage()[0]].encoder
         (views,) = (task.views for task in networks.tasks if task.name == encoder)
         embeddings = np.stack([views[example.key][0] for example in validation])
-    heads, level = calibrate_heads(
+    heads, levels = calibrate_heads(
         plan.learned if out_of_fold else plan.sides.validation,
         plan.scheme,
         networks.heads,
         out_of_fold or logits,
     )
-    return _Calibration(heads, level, evidence_limits, embeddings, extractor.engine)
+    return _Calibration(heads, levels, evidence_limits, embeddings, extractor.engine)
 
 
 def _build_classifier(
@@ -331,7 +332,7 @@ def _build_classifier(
         name="",
         scheme=plan.scheme,
         framing=framing,
-        conformal_level=calibration.conformal_level,
+        set_levels=calibration.set_levels,
         encoders=networks.encoders,
         heads=calibration.heads,
         detector=detector,
@@ -348,13 +349,13 @@ class _FinalHeads:
 
     Args:
         heads: Heads by name.
-        conformal_level: Probability mass at which their prediction sets stop growing.
+        set_levels: How unlikely a class of their prediction sets may be.
         cross_validation: Out-of-fold estimate over everything they learned from; {} without one.
         tested: The heads that were tested, if these learned from more; else None.
     """
 
     heads: dict[str, Head]
-    conformal_level: float
+    set_levels: SetLevels
     cross_validation: dict[str, Any]
     tested: TestedHeads | None
 
@@ -366,13 +367,13 @@ def _refit(
     features: FeatureCache | None,
 ) -> Generator[Progress[Path], None, _FinalHeads]:
     """Fit a frozen network's heads to the test images too, when those have been tested on."""
-    heads, level = calibration.heads, calibration.conformal_level
+    heads, levels = calibration.heads, calibration.set_levels
     examples, logits = plan.learned, networks.out_of_fold_logits
     tested: TestedHeads | None = None
     if not logits:
-        return _FinalHeads(heads, level, {}, None)
+        return _FinalHeads(heads, levels, {}, None)
     if plan.learned_after_test:
-        tested = TestedHeads(heads, level, {e.key: e.code for e in plan.learned_after_test})
+        tested = TestedHeads(heads, levels, {e.key: e.code for e in plan.learned_after_test})
         examples, logits = (*plan.learned, *plan.learned_after_test), {}
         refitted: dict[str, Head] = {}
         for task in networks.tasks:
@@ -380,9 +381,9 @@ def _refit(
                 task, examples, plan.config, features, networks.shared
             )
             refitted.update(task.fitted_heads)
-        heads, level = calibrate_heads(examples, plan.scheme, refitted, logits)
+        heads, levels = calibrate_heads(examples, plan.scheme, refitted, logits)
     estimate = build_cross_validation(examples, plan.scheme, heads, logits, seed=plan.config.seed)
-    return _FinalHeads(heads, level, estimate, tested)
+    return _FinalHeads(heads, levels, estimate, tested)
 
 
 def _list_networks(

@@ -34,6 +34,7 @@ from agent.features import FeatureFolder, FeatureRow, FormOfRows, SimilarIndex, 
 from agent.features.feature_rows import encode_shard
 from agent.whole_file import write_whole
 from model import Classifier, Example, Field, default_taxonomy
+from model.calibration import SetLevels
 from model.inference.feature_scorer import FeatureScorer
 from model.networks.schemes import Head, Scheme
 from model.ood.field_distance import FieldDistance, ReferenceFields
@@ -92,7 +93,7 @@ def make_scorer(of: FormOfRows, references: int) -> FeatureScorer:
         scheme=scheme,
         heads=heads,
         form=of.form,
-        conformal_level=0.8,
+        set_levels=SetLevels(0.1, 0.8),
         field_distance=distance,
         alpha=0.02,
     )

@@ -32,6 +32,7 @@ import torch
 from networks import CODES
 
 from model import Classifier, Field, OodResult, default_taxonomy
+from model.calibration import SetLevels
 from model.framing import Framing
 from model.inference.feature_extractor import FeatureExtractor
 from model.networks.backbones import build_backbone
@@ -128,7 +129,7 @@ def classifier_of(
         name="drawn",
         scheme=scheme,
         framing=Framing("mirror", px),
-        conformal_level=0.9,
+        set_levels=SetLevels(0.1, 0.9),
         encoders=eyes,
         heads=heads,
         detector=NotCounted(),

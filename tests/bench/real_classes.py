@@ -26,7 +26,7 @@ import torch
 from real import read_rgb
 
 from model import taxonomy_from, wilson
-from model.calibration import fit_temperature
+from model.calibration import fit_set_levels, fit_temperature, prediction_set
 from model.data.dataset import Example
 from model.evaluation.metrics import calibration_error
 from model.evaluation.pair_statistics import sign_test
@@ -109,9 +109,15 @@ def embed_peer(fields: Sequence[Field]) -> NDArray[np.float32]:
 
 
 def predict_product(
-    examples: Sequence[Example], embeddings: NDArray[np.float32], scheme: Scheme
+    examples: Sequence[Example],
+    embeddings: NDArray[np.float32],
+    scheme: Scheme,
+    sets: dict[int, tuple[str, ...]],
 ) -> Predict:
-    """Return the function that fits the heads as a training does, and predicts other images."""
+    """Return the function that fits the heads as a training does, and predicts other images.
+
+    It fills `sets` with the prediction set of each image that it predicts.
+    """
 
     def predict(train: NDArray[np.intp], test: NDArray[np.intp]) -> NDArray[np.float64]:
         own = [examples[row] for row in train]
@@ -127,9 +133,32 @@ def predict_product(
         rows = ~np.isnan(logits).any(axis=1)
         targets = np.array([scheme.target(SUBTYPE, example.code) for example in own])
         temperature = fit_temperature(logits[rows], targets[rows])
-        return probe.head.with_temperature(temperature).probabilities(embeddings[test])
+        levels = fit_set_levels(
+            [scheme.combine({SUBTYPE: row}) for row in softmax(logits[rows] / temperature)],
+            [scheme.taxonomy.parse(own[row].code) for row in np.flatnonzero(rows)],
+            [own[row].group for row in np.flatnonzero(rows)],
+            scheme.taxonomy,
+        )
+        found = probe.head.with_temperature(temperature).probabilities(embeddings[test])
+        for row, probabilities in zip(test, found, strict=True):
+            answer = scheme.combine({SUBTYPE: probabilities})
+            sets[int(row)] = prediction_set(answer, scheme.taxonomy, levels)
+        return found
 
     return predict
+
+
+def describe_sets(examples: Sequence[Example], sets: dict[int, tuple[str, ...]]) -> str:
+    """Return in how many sets the true class is, of each class, and how large the sets are."""
+    held = {code: [0, 0] for code in sorted({example.code for example in examples})}
+    for row, members in sets.items():
+        held[examples[row].code][0] += examples[row].code in members
+        held[examples[row].code][1] += 1
+    sizes = Counter(map(len, sets.values()))
+    of_each = ", ".join(f"{code} {right} of {n}" for code, (right, n) in held.items())
+    right = sum(right for right, _ in held.values())
+    found = f"{right} of {len(sets)} hold the true class ({of_each})"
+    return f"{found}; codes in a set: {dict(sorted(sizes.items()))}"
 
 
 def predict_peer(embeddings: NDArray[np.float32], targets: NDArray[np.intp]) -> Predict:
@@ -235,8 +264,10 @@ def main() -> int:
             ("… common pixel size", common),
             ("… mean of stage 3", before),
         ):
-            found = measure(predict_product(own, embedding, scheme), held_out)
+            sets: dict[int, tuple[str, ...]] = {}
+            found = measure(predict_product(own, embedding, scheme, sets), held_out)
             describe(name, found, targets, peer)
+            print(f"  prediction sets: {describe_sets(own, sets)}", flush=True)
     print(f"{time.process_time() - began:.0f} s of processor time")
     return 0
 

@@ -180,7 +180,7 @@ class Judge:
                 name=given.arch,
                 scheme=networks.scheme,
                 framing=networks.framing,
-                conformal_level=loaded.manifest.conformal_level,
+                set_levels=loaded.manifest.set_levels,
                 encoders=networks.encoders,
                 heads=networks.heads,
                 detector=self.detector,

@@ -12,6 +12,7 @@ import torch
 
 from model import BundleError, default_taxonomy, read_manifest, verify_bundle
 from model.bundle import BundleContents, load_bundle, write_bundle
+from model.calibration import SetLevels
 from model.framing import Framing
 from model.networks.backbones import build_backbone
 from model.networks.encoder import Encoder
@@ -40,7 +41,7 @@ def contents() -> BundleContents:
         created_at=datetime(2026, 11, 24, tzinfo=UTC),
         scheme=SCHEME,
         framing=Framing("scale", 1994, 0.25, 0.2),
-        conformal_level=0.8,
+        set_levels=SetLevels(0.1, 0.8),
         validated={"um_per_px": [0.1, 0.2]},
         metrics={"n": 3},
         split={"train": ("a",), "validation": ("b",), "test": ("c",)},
@@ -119,7 +120,7 @@ def test_one_changed_byte_is_noticed(bundle, name):
 
 def test_a_changed_threshold_is_noticed(bundle):
     document = json.loads((bundle / "bundle.json").read_bytes())
-    document["conformal_level"] = 0.1
+    document["set_levels"]["size"] = 0.1
     (bundle / "bundle.json").write_text(json.dumps(document), encoding="utf-8")
 
     with pytest.raises(BundleError, match="was changed after it was written"):

@@ -20,6 +20,7 @@ from model import (
     read_manifest,
     train,
 )
+from model.calibration import SetLevels
 from model.framing import Framing
 from model.inference.prediction import FeatureScore
 from model.inference.shared_pass import SharedPassExtractor
@@ -113,7 +114,7 @@ def judge(counting, heads):
         name="20261128-00000000",
         scheme=Scheme("two-stage", TAXONOMY),
         framing=counting.framing,
-        conformal_level=0.7,
+        set_levels=SetLevels(0.1, 0.7),
         encoders={"frozen": Encoder(counting.backbone, (2,))},
         heads=heads,
         detector=last.result,

@@ -1,6 +1,7 @@
 """The page of the bundles says what is at work, what waits, and how far a teaching is."""
 
 import json
+import re
 from datetime import timedelta
 
 import pytest
@@ -32,9 +33,9 @@ def two_bundles(lab):
             "taxonomy": default_taxonomy().as_json(),
             "scheme": "two-stage",
             "framing": {"kind": "mirror"},
-            "conformal_level": 0.9,
+            "set_levels": {"subtype": 0.1, "size": 0.9, "subtypes": {}, "sizes": {}},
             "validated": {},
-            "metrics": {"n": 160, "accuracy": ACCURACY},
+            "metrics": {"n": 160, "accuracy": ACCURACY, "per_code": PER_CODE},
             "facts": {},
             "files": {},
         }
@@ -43,6 +44,9 @@ def two_bundles(lab):
         (record / "card.html").write_text(f"<p>card of {name}</p>", "utf-8")
     lab.store.promotions.promote(FIRST, by="Ada", reason="first bundle", at=AT, metrics={})
     return lab
+
+
+PER_CODE = {"G8": {"n": 160, "right": 146, "covered": 150, "members": 170}, "M7": {"n": 0}}
 
 
 def part_of(page, name):
@@ -57,6 +61,7 @@ def test_every_bundle_is_there_with_its_state_its_card_and_how_good_it_is(bundle
     assert "first bundle" in first
     assert "candidate" in second
     assert "91.3 % of 160 test micrographs (95 % interval 86.8 to 94.4 %)" in second
+    assert re.search(r"Not tested\W.*M7", second, re.DOTALL)
     assert f'href="/models/{SECOND}/card"' in second
 
 

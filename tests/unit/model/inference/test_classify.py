@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from model import Field, OodResult, default_taxonomy
+from model.calibration import SetLevels
 from model.framing import Framing
 from model.inference.classifier import Classifier
 from model.networks.backbones import build_backbone
@@ -57,7 +58,7 @@ def classifier(kind: str = "two-stage", framing: Framing | None = None) -> Class
         name="20261124-00000000",
         scheme=scheme,
         framing=framing or Framing("scale", 1994, 0.2, 0.2),
-        conformal_level=0.7,
+        set_levels=SetLevels(0.1, 0.7),
         encoders=eyes,
         heads=heads,
         detector=NeverStrange(),

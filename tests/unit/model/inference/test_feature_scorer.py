@@ -8,13 +8,14 @@ import numpy as np
 import pytest
 
 from model import default_taxonomy
-from model.calibration import prediction_set
+from model.calibration import SetLevels, prediction_set
 from model.inference.feature_scorer import FeatureScorer
 from model.networks.schemes import SCHEMES, Head, Scheme
 from model.ood.field_distance import FieldDistance, ReferenceFields
 from model.ood.kept_features import FeatureBatch, FeatureForm, pack_blocks
 
 CHANNELS, BLOCK = 12, 32
+LEVELS = SetLevels(0.7, 0.8, {"G": 0.9}, {"G8": 0.5, "B7": 0.95})
 
 
 @dataclass(frozen=True)
@@ -73,7 +74,7 @@ def make_scorer(kind: str, *, is_exact: bool = True) -> tuple[FeatureScorer, Sch
         scheme=scheme,
         heads=make_heads(scheme),
         form=FeatureForm("pass 2 tiny", CHANNELS, (4, 2 * BLOCK), BLOCK),
-        conformal_level=0.8,
+        set_levels=LEVELS,
         field_distance=make_distance(),
         alpha=0.1,
         is_exact=is_exact,
@@ -104,10 +105,10 @@ def test_codes_probabilities_and_sets_are_those_of_the_scheme(kind):
         )
         subtype, size = answer.best
         code = scheme.taxonomy.code(subtype, size)
-        members = prediction_set(answer.sizes, 0.8)
+        members = prediction_set(answer, scheme.taxonomy, LEVELS)
         assert scored.find_code(row) == code
         assert scored.probability[row] == pytest.approx(answer.codes[code], abs=1e-12)
-        assert scored.list_set(row) == tuple(scheme.taxonomy.code(subtype, s) for s in members)
+        assert scored.list_set(row) == members
         sizes_of_sets.add(len(members))
     assert len(sizes_of_sets) > 1
     assert not scored.is_close.any()

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from model import Classifier, ModelError, default_taxonomy
+from model.calibration import SetLevels
 from model.errors import GpuError
 from model.framing import Field, Framing
 from model.inference.feature_extractor import FeatureExtractor, prefetch
@@ -228,7 +229,7 @@ def tells_looks_apart(eye):
 
     def make(engine: Engine) -> Classifier:
         return Classifier(
-            name="three looks", scheme=scheme, framing=framing, conformal_level=0.9,
+            name="three looks", scheme=scheme, framing=framing, set_levels=SetLevels(0.1, 0.9),
             encoders=dict.fromkeys(scheme.encoders(), eye), heads=found, detector=None,
             engine=engine,
         )  # fmt: skip
