@@ -34,7 +34,7 @@ from agent.nightly.verdict import raise_tone
 from agent.orders import list_valid_limits
 from agent.orders.judgement_rules import MAX_FALSE_CONFORM
 from agent.orders.specimen_facts import Conformity
-from agent.site_time import compute_night_period
+from agent.site_time import CLOCKS_DIFFER, compute_night_period
 from agent.store import REFUSED, ROUND_ROBIN, schema
 from reports import read_message
 
@@ -65,15 +65,24 @@ def gather(
     """
     after, until = _find_period(store, night, settings)
     if refresh or now <= until:
-        return raise_tone(_gather(store, store, night, settings, period=(after, until), at=now))
+        facts = _gather(store, store, night, settings, period=(after, until), at=now)
+        return raise_tone(replace(facts, dated_ahead=_find_dated_ahead(store, night, now)))
     with store.as_of(until) as past:
         if settings.rules_at and settings.lab:
             lab, fault = settings.rules_at(past, until)
             settings = replace(settings, lab=lab, lab_fault=fault)
         is_late = now - until > LATE
-        return raise_tone(
-            _gather(past, store, night, settings, period=(after, until), at=until, is_late=is_late)
+        facts = _gather(
+            past, store, night, settings, period=(after, until), at=until, is_late=is_late
         )
+    ahead = None if is_late else _find_dated_ahead(store, night, now)
+    return raise_tone(replace(facts, dated_ahead=ahead))
+
+
+def _find_dated_ahead(store: Store, night: date, now: datetime) -> tuple[int, datetime] | None:
+    """Return what was written since the report before with a date of the future."""
+    after_id = max(_list_newest_results(store, night), default=0)
+    return store.results.count_dated_after(now + CLOCKS_DIFFER, after_id=after_id)
 
 
 def _find_period(store: Store, night: date, settings: NightSettings) -> tuple[datetime, datetime]:
@@ -247,13 +256,18 @@ def _results(
     A result that was written after the last report, with a time that this one already covered, is
     reported now: a file whose end fell together with the night's, or a clock that was set back.
     """
-    numbers = {row.date: _parse_newest_result(row.head) for row in store.nightly_reports.list_all()}
-    is_new = night not in numbers
-    before = [n for day, n in numbers.items() if n is not None and (is_new or day < night)]
+    before = _list_newest_results(store, night)
     newest = store.order_changes.heads().result
     late = store.results.list_late(after, after_id=max(before)) if before else []
     views = [*late, *store.results.list_between(after, until)]
     return newest, [view for view in views if view.result.id <= newest]
+
+
+def _list_newest_results(store: Store, night: date) -> list[int]:
+    """Return the newest result of each report that was written before a night's."""
+    numbers = {row.date: _parse_newest_result(row.head) for row in store.nightly_reports.list_all()}
+    is_new = night not in numbers
+    return [n for day, n in numbers.items() if n is not None and (is_new or day < night)]
 
 
 def _parse_newest_result(head: str) -> int | None:

@@ -211,6 +211,9 @@ class NightFacts(ReportedSettings):
     before: Before | None = None
     schema: str = ""
     trail: TrailEnd | None = None
+    dated_ahead: tuple[int, datetime] | None = None
+    """Micrographs since the report before that a wrong clock dated in the future, and until when:
+    no night before has them."""
     stated: tuple[StatedOrder, ...] | None = None
     """Statements that were made in the night, None in nights of earlier versions."""
 

@@ -13,7 +13,7 @@ from agent.nightly.order_status import PRESSING, get_order_status
 from agent.nightly.spc.individuals_chart import BASELINE_NIGHTS
 from agent.orders.next_step import NextStep
 from agent.orders.specimen_facts import Conformity
-from agent.site_time import local
+from agent.site_time import local, local_full
 from reports import (
     ControlTrend,
     ControlValue,
@@ -72,6 +72,16 @@ def order_lines(facts: NightFacts) -> Iterator[VerdictLine]:
             at=local(at, facts.zone),
         )
         yield VerdictLine(Tone.PROBLEM, "1", text)
+    if facts.dated_ahead:
+        n, until_at = facts.dated_ahead
+        text = ngettext(
+            "micrograph is dated in the future, up to {at}, so no night before contains it; check "
+            "the clock of each PC",
+            "micrographs are dated in the future, up to {at}, so no night before contains them; "
+            "check the clock of each PC",
+            n,
+        ).format(at=local_full(until_at, facts.zone))
+        yield VerdictLine(Tone.PROBLEM, str(n), text)
     if facts.lab_fault:
         text = _("orders cannot be assessed: {why}").format(why=facts.lab_fault)
         yield VerdictLine(Tone.PROBLEM, "1", text)

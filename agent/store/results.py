@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import exists, literal_column, update
+from sqlalchemy import exists, func, literal_column, update
 from sqlalchemy.orm import aliased
 from sqlmodel import col, select
 
@@ -471,6 +471,26 @@ class Results(Repository):
             after_id: Number of that result.
         """
         return self._list_watched(col(ResultRow.id) > after_id, col(ResultRow.done_at) <= until)
+
+    def count_dated_after(self, at: datetime, *, after_id: int) -> tuple[int, datetime] | None:
+        """Return how many watched results written after a result are dated after an instant.
+
+        Args:
+            at: Aware UTC.
+            after_id: Number of that result.
+
+        Returns:
+            Their number and the latest date, None where there is none.
+        """
+        query = select(func.count(), func.max(col(ResultRow.done_at))).where(
+            ResultRow.site_id == self._whose.site_id,
+            ResultRow.origin == "watch",
+            col(ResultRow.id) > after_id,
+            col(ResultRow.done_at) > at,
+        )
+        with reading(self._engine) as session:
+            n, latest = session.execute(query).one()
+        return (n, latest) if n else None
 
     def _list_watched(self, *conditions: ColumnElement[bool]) -> list[MicrographView]:
         query = (

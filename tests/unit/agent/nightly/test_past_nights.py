@@ -185,6 +185,23 @@ def test_earlier_nights_are_frozen_with_a_later_one_and_have_no_link_until_they_
     assert 'href="2026-11-25.html"' not in index
 
 
+def test_micrographs_of_an_evening_with_a_wrong_clock_are_named_in_the_next_report_once(tmp_path):
+    lab = Lab(tmp_path)
+    lab.store.agents.record_start(at=DAY)
+    lab.take("G8", name="a.tif", at=DAY)
+    for name in ("b.tif", "c.tif"):
+        lab.take("G8", name=name, at=DAY + timedelta(days=365))
+    texts = []
+    for night in NIGHTS:
+        if night != NIGHTS[0]:
+            lab.take("G8", name=f"{night}.tif", at=_end(night) - timedelta(hours=1))
+        page = write(lab, night, _end(night) + timedelta(minutes=1)).path.read_text("utf-8")
+        texts.append(" ".join(re.sub("<[^>]*>", " ", page).split()))
+
+    named = "2 micrographs are dated in the future, up to 24 Nov 2027 "
+    assert [named in text for text in texts] == [True, True, False]
+
+
 @pytest.mark.parametrize("moved", [timedelta(hours=-2), timedelta(minutes=15)])
 def test_each_micrograph_is_in_one_night_also_where_the_end_of_nights_is_moved(tmp_path, moved):
     lab = Lab(tmp_path)
