@@ -17,7 +17,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from agent.backup.file import PIECE_BYTES, find_database, is_plain_name, read_time, unpack
 from agent.errors import BadStore
@@ -222,10 +222,17 @@ def _zip(
 def _add(packed: zipfile.ZipFile, file: Path, name: str) -> str:
     digest = hashlib.sha256()
     with file.open("rb") as opened, packed.open(name, "w", force_zip64=True) as member:
-        while piece := opened.read(PIECE_BYTES):
+        while piece := _read_piece(opened):
             digest.update(piece)
             member.write(piece)
     return digest.hexdigest()
+
+
+def _read_piece(opened: BinaryIO) -> bytes:
+    try:
+        return opened.read(PIECE_BYTES)
+    except OSError as error:  # which names no file, so that the back-up would be blamed
+        raise OSError(error.errno, error.strerror, opened.name) from error
 
 
 def examine(backup: Path) -> None:

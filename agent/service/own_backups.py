@@ -13,6 +13,7 @@ from agent import shares
 from agent.backup.facts import is_own, list_backups
 from agent.site_time import compute_age
 from agent.store import find_first_act
+from agent.store.own_database import MARK
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -120,5 +121,7 @@ def _last_of_earlier_version(settings: Settings, now: datetime) -> datetime | No
 
 
 def _began_at(folder: Path) -> datetime | None:
-    made = [file.stat().st_mtime for file in folder.glob("agent*.lock")]
+    # Locks are written at each start; the mark of the database at the first one.
+    files = [file for file in (folder / MARK, *folder.glob("agent*.lock")) if file.is_file()]
+    made = [file.stat().st_mtime for file in files]
     return datetime.fromtimestamp(min(made), UTC) if made else None

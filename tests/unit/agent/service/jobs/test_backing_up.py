@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import sys
 import zipfile
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -25,6 +26,7 @@ from agent.service.jobs.backup import (
     find_last_drill,
     rehearse_when_due,
 )
+from agent.service.lock import RunLock
 from agent.service.own_backups import describe_overdue, find_newest
 from agent.store import Store, store_url
 
@@ -189,6 +191,35 @@ def test_two_days_without_a_back_up_are_said(lab) -> None:
     (sentence,) = describe_overdue(lab, NOON + timedelta(hours=49))
     assert "49 hours old" in sentence
     assert newest_at(lab, NOON) == NOON
+
+
+def test_a_lab_without_a_back_up_that_restarts_each_day_is_named(lab) -> None:
+    with opened(lab) as store:
+        store.audit_log.add(at=NOON, actor="agent", act="lab.begun")
+    opened(lab).close()  # which marks the folder
+    os.utime(lab.store.folder / "database.json", (NOON.timestamp(),) * 2)
+    named = []
+    for day in range(4):
+        now = NOON + timedelta(days=day)
+        with RunLock.of(lab):
+            pass
+        os.utime(lab.store.folder / "agent.lock", (now.timestamp(),) * 2)
+        named.append(list(describe_overdue(lab, now)))
+
+    assert named[:2] == [[], []]
+    assert ["no backup of this lab yet" in sentence for (sentence,) in named[2:]] == [True, True]
+    assert "72 hours old" in named[3][0]
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="/proc")
+def test_a_settings_file_that_fails_while_it_is_read_is_named_and_not_the_back_up(lab) -> None:
+    limits = Path(lab.orders.specifications)
+    limits.symlink_to("/proc/self/mem")  # opens, and answers EIO when it is read
+    with opened(lab) as store:
+        (sentence,) = look(lab, store, NOON)
+
+    assert sentence.startswith(f"back-up: {limits}: cannot be read (Input/output error)")
+    assert files(lab) == []
 
 
 def test_an_evening_with_a_wrong_clock_stops_no_back_up_and_is_named(lab) -> None:
