@@ -6,6 +6,7 @@ acts before it.
 
 from __future__ import annotations
 
+import errno
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 log = structlog.get_logger()
 
 ANCHOR_EVERY_S = 900.0
+ANCHOR_FILE = "anchor_file"
+"""Kind of the records of the file that a PC wrote its anchors into."""
 SEALS_AT_ONCE = 10
 """Each covers up to 2000 results, and 250 of an earlier version."""
 
@@ -60,7 +63,7 @@ class Anchoring:
         log.info("trail.anchored", **anchor.to_json())
         if self._file:
             try:
-                append(Path(self._file), anchor)
+                self._append(Path(self._file), anchor)
             except OSError as error:
                 return (
                     f"[trail] anchor: {self._file} cannot be written ({error.strerror or error}); "
@@ -68,6 +71,21 @@ class Anchoring:
                 )
         self._written = head.number
         return ""
+
+    def _append(self, file: Path, anchor: Anchor) -> None:
+        """Append to the file; one that this PC wrote and that is gone is not made again.
+
+        Where a share is not mounted, its mount point is a folder of the system disk.
+        """
+        facts = {"file": str(file)}
+        if self._store.records.has_state(ANCHOR_FILE, facts) and not file.exists():
+            raise FileNotFoundError(
+                errno.ENOENT,
+                "it is gone. Mount its share, or where it was removed make an empty file",
+                str(file),
+            )
+        append(file, anchor)
+        self._store.records.add_state(ANCHOR_FILE, by="agent", at=anchor.at, facts=facts)
 
 
 def stamp_when_due(settings: Settings, store: Store, *, at: datetime) -> str | None:

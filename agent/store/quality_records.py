@@ -211,11 +211,15 @@ class Records(Repository):
                     return record.id
             return append(session, site_id, kind, subject, by=by, at=at, facts=facts)
 
+    def has_state(self, kind: str, facts: Mapping[str, Any]) -> bool:
+        """Return whether this PC recorded this state of its file last."""
+        with reading(self._engine) as session:
+            return has_state(session, self._whose, kind, facts)
+
     def add_state(self, kind: str, *, by: str, at: datetime, facts: Mapping[str, Any]) -> None:
         """Append the state of a file of this PC, unless this PC recorded it last."""
-        with reading(self._engine) as session:
-            if has_state(session, self._whose, kind, facts):
-                return
+        if self.has_state(kind, facts):
+            return
         with writing(self._engine) as session:
             append_state(session, self._whose, kind, by=by, at=at, facts=facts)
 

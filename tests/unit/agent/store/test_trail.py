@@ -7,6 +7,8 @@ import io
 import json
 import shutil
 import zipfile
+import zlib
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
@@ -408,13 +410,31 @@ def test_the_end_of_the_trail_is_written_to_log_and_file_when_it_is_new(store, t
 
     with capture_logs() as logged:
         assert anchoring.write(at=AT) == ""
+        assert anchoring.write(at=AT) == ""  # that the file was begun is an act itself
         assert anchoring.write(at=AT) == ""
         store.audit_log.add(at=AT, actor="Ada", act="bundle.deleted", subject="x")
         assert anchoring.write(at=AT) == ""
 
     numbers = [json.loads(line)["number"] for line in file.read_text("utf-8").splitlines()]
-    assert numbers == [10, 11]  # what was filed is sealed first
-    assert [one["number"] for one in logged if one["event"] == "trail.anchored"] == [10, 11]
+    assert numbers == [10, 11, 12]  # what was filed is sealed first
+    assert [one["number"] for one in logged if one["event"] == "trail.anchored"] == numbers
+
+
+def test_a_file_of_anchors_that_is_gone_is_named_and_not_begun_on_the_system_disk(
+    store, tmp_path
+) -> None:
+    share = tmp_path / "share"  # the mount point itself
+    file = share / "trail.jsonl"
+    assert Anchoring(store, str(file)).write(at=AT) == ""
+    file.rename(tmp_path / "on the share")
+
+    named = Anchoring(store, str(file)).write(at=AT)
+    is_begun = file.exists()
+    (tmp_path / "on the share").rename(file)
+    back = Anchoring(store, str(file)).write(at=AT)
+
+    assert f"[trail] anchor: {file} cannot be written (it is gone. Mount its share" in named
+    assert (is_begun, back, len(file.read_text("utf-8").splitlines())) == (False, "", 2)
 
 
 def test_a_share_that_is_away_gets_the_end_of_the_trail_later(store, tmp_path) -> None:
@@ -473,11 +493,17 @@ def _cut(whole: bytes) -> bytes:
 
 
 def _flipped(whole: bytes) -> bytes:
-    """Change one bit in the middle of the copied database."""
+    """Change one bit in the middle of the copied database, one that means something."""
     with zipfile.ZipFile(io.BytesIO(whole)) as packed:
         member = packed.getinfo("martensight.db")
     place = member.header_offset + len(member.filename) + 200 + member.compress_size // 2
-    return whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :]
+    while True:
+        spoilt = whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :]
+        with suppress(zlib.error), zipfile.ZipFile(io.BytesIO(spoilt)) as packed:
+            if not packed.testzip():  # deflate pads its blocks with bits that mean nothing
+                place += 1
+                continue
+        return spoilt
 
 
 @pytest.mark.parametrize("spoil", [_cut, _flipped, lambda _: b""], ids=["cut", "flipped", "empty"])
