@@ -19,6 +19,7 @@ LEAST_MAXIMA = 20
 """Measured fields for the longest needle in a larger area, as `model.needles.extremes`."""
 PREDICTED_MM2 = 100.0
 """Area of the prediction where no specification names one."""
+SHARES = (0.5, 0.9, 0.99)
 REMEMBERED = 512
 
 
@@ -111,14 +112,17 @@ def _pool(fields: tuple[NeedleField, ...], area_mm2: float) -> PooledNeedles:
     if len(kinds) > 1:
         return PooledNeedles(len(used), dict(reasons), predicted_mm2=area_mm2, is_mixed=True)
     rows = [_to_distribution(field.histogram) for field in used if field.histogram]
-    scale = _find_scale(used[0].histogram)
+    scale, is_calibrated = _find_scale(used[0].histogram), used[0].calibration is not None
+    estimates = {
+        share: _estimate(rows, share, scale, is_calibrated=is_calibrated) for share in SHARES
+    }
     return PooledNeedles(
         measured=len(used),
         reasons=dict(reasons),
         needles=sum(field.needles for field in used),
-        l50=_estimate(rows, 0.5, scale),
-        l90=_estimate(rows, 0.9, scale),
-        l99=l99 if (l99 := _estimate(rows, 0.99, scale)) and l99.high_um else None,
+        l50=estimates[0.5],
+        l90=estimates[0.9],
+        l99=l99 if (l99 := estimates[0.99]) and l99.high_um else None,
         maximum_um=max((field.maximum_um or 0.0 for field in used), default=None),
         predicted=_predict(used, area_mm2),
         predicted_mm2=area_mm2,
@@ -151,11 +155,11 @@ def _find_scale(histogram: NeedleHistogram | None) -> float:
 
 
 def _estimate(
-    rows: Sequence[LengthDistribution], share: float, scale: float
+    rows: Sequence[LengthDistribution], share: float, scale: float, *, is_calibrated: bool
 ) -> PooledLength | None:
     from model.needles.pooling import estimate_quantile  # noqa: PLC0415 - SciPy
 
-    estimate = estimate_quantile(rows, share)
+    estimate = estimate_quantile(rows, share, is_calibrated=is_calibrated)
     if estimate is None:
         return None
     low, high = estimate.low_um, estimate.high_um

@@ -1,12 +1,14 @@
 """Measure the needle lengths of `agent needles` on drawings of a second program.
 
 Run: python tests/bench/needles.py [--quick] [--real FOLDER] [--overlays FOLDER] [--only PART,…]
+     python tests/bench/needles.py --others FOLDER  # fields of a program that others wrote
 """
 
 from __future__ import annotations
 
 import argparse
 import csv
+import json
 import time
 from pathlib import Path
 
@@ -14,6 +16,7 @@ import numpy as np
 import torch
 from needle_growth import MEAN_UM, grow, other_material, photograph
 from PIL import Image, ImageDraw
+from scipy.stats import t
 
 from agent.demo.synthetic.micrograph import draw_micrograph
 from agent.needles import SizeRule, find_size_conflict
@@ -264,7 +267,7 @@ def measure_statistics() -> None:
                 compute_distribution(m * rng.lognormal(0, 0.4, 150), np.ones(150), np.ones(150))
                 for m in medians
             ]
-            estimate = estimate_quantile(fields, 0.5)
+            estimate = estimate_quantile(fields, 0.5, is_calibrated=True)
             hits += estimate.low_um <= 12 <= estimate.high_um
         print(f"interval of L50 from {n} fields, 500 simulated specimens:", share(hits, 500))
     for n in (24, 50, 100):
@@ -354,11 +357,45 @@ def measure_sizes(mapper, n: int) -> None:
             print(f"{program}, {away} sizes away: to review {share(wrong, total)}")
 
 
+def measure_drawn_by_others(mapper: NeedleMapper, folder: Path) -> None:
+    """Measure fields of another program: error of the quantiles, and whether intervals hold it.
+
+    The interval of a kind of structure is made of the errors of the other kinds alone.
+    """
+    file = folder / "drawn_by_others" / "needles" / "truth.json"
+    if not file.is_file():
+        print(f"no {file}: nothing is measured")
+        return
+    errors: dict[str, list[tuple[float, float]]] = {}
+    for entry in json.loads(file.read_text(encoding="utf-8")):
+        grey = np.asarray(Image.open(file.with_name(entry["file"])).convert("L"))
+        field = measure_field(grey, entry["um_per_px"], mapper)
+        own = errors.setdefault(entry["kind"], [])
+        if field.outcome is NeedleOutcome.MEASURED:
+            found = [field.distribution.quantile_um(share) or np.nan for share in (0.5, 0.9)]
+            own.append((entry["truth"]["l50"] / found[0], entry["truth"]["l90"] / found[1]))
+    for at, name in enumerate(("L50", "L90")):
+        of_kind = {kind: np.log([pair[at] for pair in own]) for kind, own in errors.items()}
+        logs = np.concatenate(list(of_kind.values()))
+        held = 0
+        for kind, values in of_kind.items():
+            others = np.concatenate([each for other, each in of_kind.items() if other != kind])
+            n = len(others)
+            reach = t.ppf(0.975, n - 1) * others.std(ddof=1) * np.sqrt(1 + 1 / n)
+            held += int((np.abs(values - others.mean()) <= reach).sum())
+        print(
+            f"{name}: {len(logs)} fields measured, error {np.median(np.abs(np.expm1(-logs))):.1%}; "
+            f"log(true / measured) {logs.mean():.3f}, standard deviation {logs.std(ddof=1):.3f}; "
+            f"within the interval of the other kinds {held} of {len(logs)}"
+        )
+
+
 def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--quick", action="store_true", help="fewer fields")
     parser.add_argument("--real", type=Path, help="folder with MANIFEST.csv and micrographs")
+    parser.add_argument("--others", type=Path, help="folder with drawn_by_others")
     parser.add_argument("--overlays", type=Path)
     parser.add_argument("--weights", type=Path)
     parser.add_argument("--only", default="")
@@ -380,6 +417,8 @@ def main() -> None:
         "sizes": lambda: measure_sizes(mapper, 36 if options.quick else 120),
         "time": lambda: measure_time(mapper),
     }
+    if options.others:
+        parts = {"drawn by others": lambda: measure_drawn_by_others(mapper, options.others)}
     for name, part in parts.items():
         if not options.only or name in options.only.split(","):
             print(f"-- {name}", flush=True)

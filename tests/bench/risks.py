@@ -191,7 +191,9 @@ def measure_needles(rng, draws: int) -> float:
         truth = estimate_quantile(steel, share)
         held, shown, widths = 0, 0, []
         for _ in range(draws):
-            estimate = estimate_quantile(draw_fields(rng, n_fields, needles), share)
+            estimate = estimate_quantile(
+                draw_fields(rng, n_fields, needles), share, is_calibrated=True
+            )
             if truth and estimate and estimate.low_um and estimate.high_um:
                 shown += 1
                 held += estimate.low_um <= truth.value_um <= estimate.high_um

@@ -189,10 +189,23 @@ def test_the_interval_of_six_fields_contains_the_true_median_in_about_95_percent
     rng = np.random.default_rng(2)
     hits = 0
     for _ in range(120):
-        estimate = estimate_quantile(fields_of(rng, 6, 0.15), 0.5)
+        estimate = estimate_quantile(fields_of(rng, 6, 0.15), 0.5, is_calibrated=True)
         hits += estimate.low_um <= 12.0 * np.exp(0) <= estimate.high_um
 
     assert hits >= 107
+
+
+@pytest.mark.parametrize(("share", "times"), [(0.5, 1.3), (0.9, 1.7)])
+def test_without_a_calibration_the_interval_holds_what_the_network_measures_too_short(share, times):
+    fields = fields_of(np.random.default_rng(3), 60, 0.05)
+
+    exact = estimate_quantile(fields, share, is_calibrated=True)
+    estimate = estimate_quantile(fields, share)
+
+    assert estimate.value_um == exact.value_um
+    assert exact.high_um < exact.value_um * 1.1
+    assert estimate.low_um <= estimate.value_um * 0.9
+    assert estimate.high_um > estimate.value_um * times
 
 
 def test_the_gumbel_fit_is_that_of_scipy():
