@@ -31,6 +31,7 @@ say() { printf '%s: %s\n' "$kind" "$*"; }
 fail() {
   say "FAILED: $*" >&2
   [ ! -s "$work/said" ] || { echo "--- what the program printed last:" >&2; tail -30 "$work/said" >&2; }
+  [ ! -s "$lab/data/logs/agent.log" ] || { echo "--- its log:" >&2; tail -30 "$lab/data/logs/agent.log" >&2; }
   exit 1
 }
 run() { # CODE ARGUMENTS...: run the agent of the lab, and end the drill where it ends with another code
@@ -234,11 +235,11 @@ PY
 drill_3_revisions() {
   take 4711
   label G8
-  serve 400 has "$lab/outbox" '4711-r1-*.json' 1
+  serve 1200 has "$lab/outbox" '4711-r1-*.json' 1
   run 0 backup "$work/$kind/older.zip"
   label G7
   printf 'order,material\n4799,100Cr6\n' >"$lab/lists/later.csv"
-  serve 400 both has "$lab/outbox" '4711-r2-*.json' 1 -- has "$lab/lists/taken" '*later.csv' 1
+  serve 1200 both has "$lab/outbox" '4711-r2-*.json' 1 -- has "$lab/lists/taken" '*later.csv' 1
   run 0 restore "$work/$kind/older.zip"
   printed "order 4711: the LIMS holds revision 2, the database 1"
   printed "later.csv read again"
@@ -247,7 +248,7 @@ drill_3_revisions() {
   printed "the LIMS holds revisions of 1 order (4711)"
   label G9-10
   run 0 orders resume 4711 --by "R. Stahl" --reason "decided again after the restore" # a lead: r2 said less good
-  serve 400 has "$lab/outbox" '4711-r3-*.json' 1
+  serve 1200 has "$lab/outbox" '4711-r3-*.json' 1
   for number in 1 2 3; do
     [ "$(files "$lab/outbox" "4711-r$number-*.json")" = 1 ] || fail "revision $number was not sent exactly once"
   done
@@ -272,11 +273,11 @@ both() { # COMMAND -- COMMAND
 
 drill_4_back_ups() {
   local own=$lab other=$work/$kind/other
-  serve 400 has "$lab/backups" '*-nightly-*.zip' 1
+  serve 1200 has "$lab/backups" '*-nightly-*.zip' 1
   (url="" && make_lab "$other")
   sed -i "s|^folder = \"backups\"|folder = \"$own/backups\"|" "$other/agent.toml"
   lab=$other
-  serve 400 has "$own/backups" '*-nightly-*.zip' 2
+  serve 1200 has "$own/backups" '*-nightly-*.zip' 2
   lab=$own
   run 0 backup "$lab/backups"
   code=0
@@ -310,9 +311,9 @@ drill_5_first_night() {
   local ends
   ends=$(($(date +%s) / 60 * 60 + 120))
   printf '\n[night]\nat = "%s"\n' "$(date -u -d "@$ends" +%H:%M)" >>"$lab/agent.toml"
-  serve 400 has "$lab/data" 'status.json' 1   # switched on by day,
+  serve 1200 has "$lab/data" 'status.json' 1   # switched on by day,
   while [ "$(date +%s)" -le "$ends" ]; do sleep 1; done # off when the night ends,
-  serve 400 has "$lab/data/reports" "$(date -u -d "@$ends" +%Y-%m-%d).html" 1 # and on again
+  serve 1200 has "$lab/data/reports" "$(date -u -d "@$ends" +%Y-%m-%d).html" 1 # and on again
   lab=$kept_lab url=$kept_url
   say "5 first night: a lab that is switched on by day only has its report"
 }
@@ -344,7 +345,7 @@ PY
 drill_6_prune() {
   take 4712
   label G8
-  serve 400 has "$lab/outbox" '4712-r1-*.json' 1
+  serve 1200 has "$lab/outbox" '4712-r1-*.json' 1
   run 0 orders hold 04711 --by "R. Stahl" --reason drill
   local before
   before=$(find "$lab/data/crops" -name '*-p0.png' | wc -l)
@@ -535,7 +536,7 @@ drill_10_copies() {
   sed -i "s|^outbox = .*|outbox = \"$own/outbox\"|" "$twin/agent.toml"
   "$agent" --config "$own/agent.toml" run >"$work/first" 2>&1 </dev/null &
   server=$!
-  local ends=$((SECONDS + 400))
+  local ends=$((SECONDS + 1200))
   until grep -ls '"is_stopped": false' "$own"/outbox/.martensight/*.presence >/dev/null 2>&1; do
     [ $SECONDS -lt $ends ] || fail "the running agent wrote no presence"
     sleep 0.3

@@ -33,13 +33,16 @@ class FailingShare:
     Args:
         folder: Where it is mounted.
         error: Number of the error that each call gets; None: the call hangs.
+
+    Attributes:
+        is_over: It is unmounted, so that nothing hangs any more.
     """
 
     def __init__(self, folder: Path, error: int | None) -> None:
         self._folder, self._error = folder, error
         self._libc = ctypes.CDLL(None, use_errno=True)
         self._device = -1
-        self._is_over = threading.Event()
+        self.is_over = threading.Event()
         self._end = threading.Timer(ENDS_S, self._unmount)
         self._end.daemon = True
 
@@ -63,7 +66,7 @@ class FailingShare:
         self._unmount()
 
     def _unmount(self) -> None:
-        self._is_over.set()
+        self.is_over.set()
         self._libc.umount2(os.fsencode(self._folder), DETACH_AND_ABORT)
 
     def _serve(self) -> None:
@@ -74,7 +77,7 @@ class FailingShare:
                 if kind == INIT:
                     self._answer(number, 0, INIT_ANSWER)
                     if self._error is None:  # what nobody read can be killed, as on NFS
-                        self._is_over.wait()
+                        self.is_over.wait()
                 elif kind not in WITHOUT_ANSWER and self._error is not None:
                     self._answer(number, -self._error, b"")
         except OSError as error:

@@ -12,6 +12,7 @@ from agent.cli.options import By, JsonOption, Reason
 from agent.cli.order_policy import read_order_policy
 from agent.cli.signing import signed_store
 from agent.errors import WrongUse
+from agent.shares import is_file
 
 if TYPE_CHECKING:
     from agent.orders.specification import Specification
@@ -86,9 +87,9 @@ def check_specifications(context: typer.Context) -> None:
 
     settings = load_settings(context)
     file = settings.orders.specifications
-    if not file.exists():
+    known = read_specifications(file)  # a share that hangs or refuses is named there
+    if not (known.entries or is_file(file)):
         raise WrongUse(f"No such file: {file}. It is set in [orders] specifications.")
-    known = read_specifications(file)
     with open_store(settings) as store:
         lab = read_order_policy(settings, store)
     problems = list(iter_faults(known, lab.taxonomy))
