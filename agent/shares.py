@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 LIMIT_S = 10.0
 """Our choice: disks of a NAS that sleep need up to that to start."""
 
+TICK_S = 0.25
+
 T = TypeVar("T")
 
 
@@ -46,13 +48,20 @@ _hanging: dict[str, _Call[object]] = {}
 """Share → the call that hangs there."""
 
 
-def inspect(share: str | Path, function: Callable[[], T], *, limit_s: float | None = None) -> T:
+def inspect(
+    share: str | Path,
+    function: Callable[[], T],
+    *,
+    limit_s: float | None = None,
+    progress: Callable[[], object] = lambda: None,
+) -> T:
     """Return what a function finds out about a share.
 
     Args:
         share: The path in the settings.
         function: Reads there. It is left alone where it hangs, so it must not write.
         limit_s: For how long it may hang, None: `LIMIT_S`.
+        progress: While its answer changes, the function does not hang.
 
     Raises:
         OSError: The share refuses, or hangs (`TimeoutError`).
@@ -63,13 +72,29 @@ def inspect(share: str | Path, function: Callable[[], T], *, limit_s: float | No
         raise _hangs(key)
     call = _Call(function)
     call.start()
-    if not call.is_over.wait(LIMIT_S if limit_s is None else limit_s):
+    if not _has_ended(call.is_over, LIMIT_S if limit_s is None else limit_s, progress):
         _hanging[key] = call  # type: ignore[assignment]  # its result is not wanted any more
         raise _hangs(key)
     _hanging.pop(key, None)
     if call.error:
         raise call.error
     return call.results[0]
+
+
+def _has_ended(is_over: threading.Event, limit_s: float, progress: Callable[[], object]) -> bool:
+    """Wait for the end of a call, False where it hangs.
+
+    The time is counted in ticks: a PC that sleeps, or this process where it is suspended, counts
+    none.
+    """
+    seen, left_s = progress(), limit_s
+    while not is_over.wait(min(TICK_S, left_s)):
+        left_s -= TICK_S
+        if (now := progress()) != seen:
+            seen, left_s = now, limit_s
+        if left_s <= 0:
+            return False
+    return True
 
 
 def find_faults(shares: Collection[str | Path], *, limit_s: float | None = None) -> dict[str, str]:

@@ -39,7 +39,7 @@ class FailingShare:
     """
 
     def __init__(self, folder: Path, error: int | None) -> None:
-        self._folder, self._error = folder, error
+        self.folder, self._error = folder, error
         self._libc = ctypes.CDLL(None, use_errno=True)
         self._device = -1
         self.is_over = threading.Event()
@@ -51,9 +51,9 @@ class FailingShare:
             self._device = os.open("/dev/fuse", os.O_RDWR | os.O_CLOEXEC)
         except OSError:
             pytest.skip("needs /dev/fuse")
-        self._folder.mkdir(parents=True, exist_ok=True)
+        self.folder.mkdir(parents=True, exist_ok=True)
         how = f"fd={self._device},rootmode=40000,user_id=0,group_id=0,allow_other".encode()
-        place = os.fsencode(self._folder)
+        place = os.fsencode(self.folder)
         if self._libc.mount(b"share", place, b"fuse", 0, how):
             os.close(self._device)
             pytest.skip(f"needs the right to mount: {os.strerror(ctypes.get_errno())}")
@@ -67,7 +67,7 @@ class FailingShare:
 
     def _unmount(self) -> None:
         self.is_over.set()
-        self._libc.umount2(os.fsencode(self._folder), DETACH_AND_ABORT)
+        self._libc.umount2(os.fsencode(self.folder), DETACH_AND_ABORT)
 
     def _serve(self) -> None:
         try:

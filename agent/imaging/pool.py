@@ -42,8 +42,8 @@ OUT_OF_MEMORY = 77
 OUT_OF_TIME = 78
 """Exit code of a worker that found itself above the processor time of one file."""
 WALL_CLOCK = 10
-"""How many times its limit a file may take on the clock, since a busy PC lets it wait. Our choice:
-a share that hangs holds a worker for that long."""
+"""How many times its limit a file may take on the clock, since a busy PC lets it wait; our choice.
+Where its share stands still, once the limit is enough."""
 KILLED = -9
 """Exit code of a worker that the system killed; a decoder that crashes ends with another signal."""
 LOOK_EVERY_S = 0.05
@@ -128,7 +128,7 @@ class CropPool:
         self._time_limit_s = time_limit_s
         self._memory_limit_mb = memory_limit_mb
         self._stalled_s = stalled_s
-        limits = Limits(max_megapixels=max_megapixels, sidecars=sidecars)
+        limits = Limits(max_megapixels, sidecars=sidecars, standstill_s=time_limit_s)
         self._plan = _Plan(limits, um_per_px_range, keep_surface, landmarks, time_limit_s)
         self._running: dict[_Future, _Job] = {}
         self._pool = self._new_pool()

@@ -25,11 +25,13 @@ class Limits:
         max_megapixels: Of one page, in millions; checked before anything is decoded.
         max_pages: Pages of one file; more is a recording, not a micrograph.
         sidecars: Whether text and XML files of the same name are read for the scale.
+        standstill_s: Seconds without a byte after which its share hangs.
     """
 
     max_megapixels: float = 200.0
     max_pages: int = 64
     sidecars: bool = True
+    standstill_s: float = 60.0
 
     @property
     def max_bytes(self) -> int:

@@ -34,6 +34,7 @@ from agent.imaging.readers.vendor import (
 )
 from agent.imaging.scale import Scale
 from agent.regular_file import open_regular
+from agent.shares import inspect
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -43,6 +44,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     Opener = Callable[[bytes, Path, Limits], list[Loader]]
+
+PIECE_BYTES = 1 << 20
 
 __all__ = ["Limits", "MicrographImage", "iter_micrographs", "read"]
 
@@ -121,13 +124,31 @@ def iter_micrographs(path: Path, *, limits: Limits) -> Iterator[MicrographImage]
 
 
 def _collect_scales(page: Page, path: Path, limits: Limits) -> tuple[Scale, ...]:
-    beside = read_sidecar_scales(path, page.pixels.shape[1::-1]) if limits.sidecars else ()
+    beside: tuple[float, ...] = ()
+    if limits.sidecars:
+        beside = inspect(
+            path.parent,
+            lambda: read_sidecar_scales(path, page.pixels.shape[1::-1]),
+            limit_s=limits.standstill_s,
+        )
     return tuple(Scale("metadata", um) for um in page.um_per_px) + tuple(
         Scale("sidecar", um) for um in beside
     )
 
 
 def _read_bytes(path: Path, limits: Limits) -> bytes:
+    """Return a file's bytes; its share may be slow, and must not stand still."""
+    pieces: list[bytes] = []
+    inspect(
+        path.parent,
+        lambda: _read_pieces(path, limits, pieces),
+        limit_s=limits.standstill_s,
+        progress=lambda: len(pieces),
+    )
+    return b"".join(pieces)
+
+
+def _read_pieces(path: Path, limits: Limits, pieces: list[bytes]) -> None:
     with open_regular(path) as file:
         before = os.fstat(file.fileno())
         if before.st_size > limits.max_bytes:
@@ -136,12 +157,12 @@ def _read_bytes(path: Path, limits: Limits) -> bytes:
                 f"the file has {before.st_size / 1e9:.1f} GB, more than an image of "
                 f"{limits.max_megapixels:g} megapixels needs ([imaging] max_megapixels).",
             )
-        content = file.read()
+        while piece := file.read(PIECE_BYTES):
+            pieces.append(piece)
         after = os.fstat(file.fileno())
     unchanged = (before.st_size, before.st_mtime_ns) == (after.st_size, after.st_mtime_ns)
-    if not unchanged or len(content) != after.st_size:
+    if not unchanged or sum(map(len, pieces)) != after.st_size:
         raise OSError(errno.EBUSY, "the file changed while it was read", str(path))
-    return content
 
 
 def _find_reader(content: bytes) -> tuple[str, Opener]:

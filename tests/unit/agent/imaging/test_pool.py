@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 import psutil
 import pytest
+from failing_share import FailingShare
 from pebble import ProcessExpired
 
 from agent.errors import FileCode
@@ -146,6 +147,19 @@ def test_a_file_that_stands_still_is_given_up_after_a_far_longer_time(tmp_path) 
     assert outcome.code is FileCode.DECODER_KILLED
     assert "10 s" in outcome.message
     assert "share" in outcome.message
+
+
+def test_a_share_that_hangs_holds_no_worker_for_longer_than_a_file_may_take(tmp_path) -> None:
+    with (
+        FailingShare(tmp_path / "share", None) as share,
+        CropPool(workers=1, time_limit_s=1) as pool,
+    ):
+        came = outcomes(pool, share.folder / "a.png", share.folder / "b.png")
+
+    assert {name: type(outcome) for name, outcome in came.items()} == {
+        "a.png": TimeoutError,  # of the share, so that the file is no poison
+        "b.png": TimeoutError,
+    }
 
 
 @pytest.mark.skipif(os.name == "nt", reason="there are no pipes among files there")
