@@ -10,11 +10,11 @@ from __future__ import annotations
 
 import json
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
 from agent import shares
 from agent.errors import BadStore
@@ -23,11 +23,11 @@ from agent.evidence.anchors import Anchor
 from agent.orders.resumption import OUTBOX, find_resumption, list_beyond
 from agent.orders.sent_revisions import IN_OUTBOX
 from agent.service.data_folder import agent_name
+from agent.service.lock import Presence
 from agent.service.own_backups import list_past
 from agent.service.resuming import iter_own, open_sent_revisions
 from agent.site_folders import reports_folder
 from agent.site_time import compute_age
-from agent.whole_file import write_whole
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -43,47 +43,6 @@ TAIL_BYTES = 65536
 WHAT_TO_DO = (
     "Restore a newer back-up, or take this database for good with agent begin-anew --reason TEXT."
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Presence:
-    """An agent that ran, as it wrote it into a shared folder.
-
-    Attributes:
-        lab: Hash of the first act of its database.
-        pc: Name of the agent's PC.
-        folder: Its data folder.
-        kind: "sqlite" or "postgresql".
-        number: Of the newest act of the trail.
-        sha256: Of that act.
-        at: When that was written, ISO 8601.
-        inode: Of the data folder; a container has another name each time, and the same folder.
-        is_stopped: It ended well.
-    """
-
-    lab: str
-    pc: str
-    folder: str
-    kind: str
-    number: int
-    sha256: str
-    at: str
-    inode: int = 0
-    is_stopped: bool = False
-
-    @classmethod
-    def read(cls, file: Path) -> Self | None:
-        """Return what a file holds, None where it holds none."""
-        with suppress(OSError, ValueError, TypeError):
-            presence = cls(**json.loads(file.read_text(encoding="utf-8")))
-            datetime.fromisoformat(presence.at)
-            return presence
-        return None
-
-    def to_anchor(self, place: str) -> Anchor:
-        """Return the end of the trail that it names."""
-        at = datetime.fromisoformat(self.at)
-        return Anchor(self.number, self.number, self.sha256, at, place=place)
 
 
 # --- before work begins -------------------------------------------------------------------------
@@ -188,7 +147,8 @@ def _iter_anchors(settings: Settings, store: Store, *, now: datetime) -> Iterato
     with suppress(BadStore):
         yield from anchors.iter_notes(settings.store.folder)
     for file, presence in _iter_presences(settings, store):
-        yield presence.to_anchor(f"{file} of {presence.pc}")
+        at, place = datetime.fromisoformat(presence.at), f"{file} of {presence.pc}"
+        yield Anchor(presence.number, presence.number, presence.sha256, at, place=place)
 
 
 def _iter_tail(file: Path) -> Iterator[Anchor]:
@@ -216,7 +176,7 @@ def _iter_presences(settings: Settings, store: Store) -> Iterator[tuple[Path, Pr
     lab = store.audit_log.get_first_hash()
     for file in _places(settings, lab) if lab else ():
         presence = _read(file)
-        if presence and presence.lab == lab:
+        if presence and presence.at and presence.lab == lab:
             yield file, presence
 
 
@@ -263,17 +223,9 @@ def _is_running(presence: Presence, now: datetime) -> bool:
 
 def _is_here(settings: Settings, presence: Presence) -> bool:
     """Return whether a presence is of this data folder, such as of an agent that crashed."""
-    folder = settings.store.folder
-    if presence.folder != str(folder):
-        return False
-    return presence.pc == agent_name() or bool(presence.inode and presence.inode == _inode(folder))
-
-
-def _inode(folder: Path) -> int:
-    try:
-        return folder.stat().st_ino
-    except OSError:
-        return 0
+    own = Presence.of(settings.store.folder, agent_name())
+    is_same = presence.pc == own.pc or bool(presence.inode and presence.inode == own.inode)
+    return presence.folder == own.folder and is_same
 
 
 def _describe_twin(file: Path, presence: Presence) -> str:
@@ -307,18 +259,15 @@ def write_presence(
         return ""
     twin = "" if is_stopped else _find_twin(settings, store, now=now)
     head = store.audit_log.get_head()
-    presence = Presence(
+    presence = replace(
+        Presence.of(settings.store.folder, agent_name()),
         lab=lab,
-        pc=agent_name(),
-        folder=str(settings.store.folder),
         kind=store.kind,
         number=head.number,
         sha256=head.sha256,
         at=now.isoformat(),
-        inode=_inode(settings.store.folder),
         is_stopped=is_stopped,
     )
-    text = json.dumps(asdict(presence), ensure_ascii=False)
     known = {} if written is None else written
     for file in _places(settings, lab):
         other = _read(file)
@@ -328,6 +277,6 @@ def write_presence(
             twin = twin or _describe_twin(file, other)
         if not twin or file in known:  # else it is left there, so that the other one is named
             with suppress(OSError):
-                shares.inspect(_get_share(file), partial(write_whole, {file: text.encode()}))
+                shares.inspect(_get_share(file), partial(presence.write, file))
                 known[file] = presence.at
     return twin

@@ -14,6 +14,7 @@ import threading
 import time
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
@@ -31,7 +32,6 @@ WATCH_S = 10.0
 """A presence of another PC that has not changed for this long is of an agent that died."""
 PRESENCE = "agent.presence"
 PRESENCE_BYTES = 512
-"""Written over in place, so that it needs no room on a full disk."""
 
 
 class Lock:
@@ -97,45 +97,81 @@ class Lock:
 
 
 @dataclass(frozen=True, slots=True)
-class _Presence:
-    """The agent of a folder, as it writes itself down.
+class Presence:
+    """An agent that runs, as it writes itself into a folder that others may use too.
 
     Attributes:
         pc: Name of its PC.
         boot: Of the running system, "" where it has none: containers of a PC have one, two PCs two.
         pid: Its process.
+        folder: Its data folder.
+        inode: Of the data folder; a container has another name each time, and the same folder.
         beat: Grows as long as it runs.
+        at: When it was written, ISO 8601, "" where beats tell that it runs.
         is_stopped: It ended well.
+        lab: Hash of the first act of its database, "" where that is not known.
+        kind: Of its database, "sqlite" or "postgresql".
+        number: Of the newest act of the trail.
+        sha256: Of that act.
     """
 
     pc: str
     boot: str
     pid: int
+    folder: str
+    inode: int
     beat: int = 0
+    at: str = ""
     is_stopped: bool = False
+    lab: str = ""
+    kind: str = ""
+    number: int = 0
+    sha256: str = ""
+
+    @classmethod
+    def of(cls, folder: Path, pc: str, *, boot: str | None = None) -> Self:
+        """Return the presence of this process.
+
+        Args:
+            folder: Its data folder.
+            pc: Name of the PC.
+            boot: Of the running system, None: it is read.
+        """
+        inode = 0
+        with suppress(OSError):
+            inode = folder.stat().st_ino
+        return cls(pc, _read_boot_id() if boot is None else boot, os.getpid(), str(folder), inode)
 
     @classmethod
     def read(cls, file: Path) -> Self | None:
         """Return what a file holds, None where it holds none."""
         with suppress(OSError, ValueError, TypeError):
-            return cls(**json.loads(file.read_text(encoding="utf-8")))
+            presence = cls(**json.loads(file.read_text(encoding="utf-8")))
+            if presence.at:
+                datetime.fromisoformat(presence.at)
+            return presence
         return None
 
     def write(self, file: Path) -> None:
-        """Write it over what is there, where the folder can be written."""
-        text = json.dumps(asdict(self)).encode().ljust(PRESENCE_BYTES)
-        with suppress(OSError):
-            descriptor = os.open(file, os.O_RDWR | os.O_CREAT | _CLOSE_ON_EXEC, 0o644)
-            try:
-                os.write(descriptor, text)
-            finally:
-                os.close(descriptor)  # a share gets it now
+        """Write it over what is there, which needs no room on a full disk.
 
-    def is_of(self, other: _Presence) -> bool:
+        Raises:
+            OSError: The folder cannot be written.
+        """
+        file.parent.mkdir(exist_ok=True)
+        text = json.dumps(asdict(self), ensure_ascii=False).encode().ljust(PRESENCE_BYTES)
+        descriptor = os.open(file, os.O_RDWR | os.O_CREAT | _CLOSE_ON_EXEC, 0o644)
+        try:
+            os.write(descriptor, text)
+            os.ftruncate(descriptor, len(text))
+        finally:
+            os.close(descriptor)  # a share gets it now
+
+    def is_of(self, other: Presence) -> bool:
         """Return whether both are of one agent."""
         return (self.pc, self.boot, self.pid) == (other.pc, other.boot, other.pid)
 
-    def may_be_elsewhere(self, other: _Presence) -> bool:
+    def may_be_elsewhere(self, other: Presence) -> bool:
         """Return whether the two may be of two PCs, so that no lock decides between them."""
         return (self.pc, self.boot) != (other.pc, other.boot) and (
             self.boot != other.boot or not self.boot
@@ -172,12 +208,11 @@ class RunLock(Lock):
             f"{place}: an agent is already running here{{who}}; it takes the files by itself.",
         )
         self._presence = folder / PRESENCE if file.name == "agent.lock" else None
-        boot = _read_boot_id() if boot is None else boot
-        self._own = _Presence(agent, boot, os.getpid())
+        self._own = Presence.of(folder, agent, boot=boot)
         self._beat_s, self._watch_s = beat_s, watch_s
         self._ended = threading.Event()
         self._beating: threading.Thread | None = None
-        self._taker: _Presence | None = None
+        self._taker: Presence | None = None
 
     @classmethod
     def of(cls, settings: Settings) -> Self:
@@ -199,7 +234,7 @@ class RunLock(Lock):
         except BaseException:
             super().release()
             raise
-        self._own.write(self._presence)
+        self._write(self._presence)
         self._ended.clear()
         self._beating = threading.Thread(
             target=self._beat, args=(self._presence,), name="presence", daemon=True
@@ -213,7 +248,8 @@ class RunLock(Lock):
             self._beating.join()
             self._beating = None
             if self._presence and not self._taker:
-                replace(self._own, is_stopped=True).write(self._presence)
+                self._own = replace(self._own, is_stopped=True)
+                self._write(self._presence)
         super().release()
 
     def require_held(self) -> None:
@@ -225,13 +261,13 @@ class RunLock(Lock):
             )
 
     def _take_over(self, file: Path) -> None:
-        before = _Presence.read(file)
+        before = Presence.read(file)
         if before is None or before.is_stopped or not before.may_be_elsewhere(self._own):
             return
         ends_s = time.monotonic() + self._watch_s
         while time.monotonic() < ends_s:
             time.sleep(min(self._beat_s / 2, self._watch_s))
-            now = _Presence.read(file)
+            now = Presence.read(file)
             if now and now.is_stopped:
                 return
             if now and now != before:
@@ -249,11 +285,15 @@ class RunLock(Lock):
 
     def _beat(self, file: Path) -> None:
         while not self._ended.wait(self._beat_s):
-            now = _Presence.read(file)
+            now = Presence.read(file)
             if now and not now.is_of(self._own) and not now.is_stopped:
                 self._taker = now
                 return
             self._own = replace(self._own, beat=self._own.beat + 1)
+            self._write(file)
+
+    def _write(self, file: Path) -> None:
+        with suppress(OSError):  # a folder that cannot be written is named by the store
             self._own.write(file)
 
 
@@ -263,7 +303,7 @@ ONE_PC = (
 )
 
 
-def _name(presence: _Presence) -> str:
+def _name(presence: Presence) -> str:
     return f"the agent of {presence.pc} (process {presence.pid})"
 
 
