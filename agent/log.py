@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 
 CHATTY = (
     "alembic",
-    "apscheduler",
     "watchdog",
     "PIL",
     "matplotlib",

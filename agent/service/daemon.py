@@ -57,12 +57,12 @@ from agent.service.page_process import PageProcess
 from agent.service.periodic_thread import PeriodicThread
 from agent.service.problems import Problems
 from agent.service.renamed_site import describe_renamed
-from agent.service.report_scheduler import ReportScheduler
-from agent.service.retrain_scheduler import RetrainScheduler
+from agent.service.report_scheduler import NIGHT_EVERY_S, ReportScheduler
+from agent.service.retrain_scheduler import LOOK_AGAIN_S, SHADOW_AGAIN_S, RetrainScheduler
 from agent.service.share_facts import SHARES_EVERY_S, ShareFacts, gather_share_facts
 from agent.service.source_thread import SourceWatch
 from agent.service.statements import STATEMENTS_EVERY_S, StatementKeeper
-from agent.service.status import build_status_from_store, save_status
+from agent.service.status import build_status_from_store, next_report_at, save_status
 from agent.service.worker import Worker
 from agent.site_folders import get_own_file
 from agent.store import StoreFault
@@ -210,18 +210,18 @@ class Agent:
             for source in settings.sources
         ]
         nights = ReportScheduler(settings, store, archive, now=now, problems=self.problems)
-        candidates = RetrainScheduler(settings, store, now=now, problems=self.problems)
+        candidates = RetrainScheduler(
+            settings, store, now=now, problems=self.problems, should_stop=self._stop.is_set
+        )
         verifier = Verifier(store, archive, now=now, problems=self.problems)
         keeper = StatementKeeper(settings, store, now=now, position=find_position(settings, store))
         keeper.listen()
-        errands = self._errands(store, keeper, candidates)
+        errands = self._errands(store, keeper, candidates, nights)
         pages = self._pages(store, worker)
         log.info("service.started", sources=len(watches), taken_back=taken_back, page=self.url)
         worker.start()
         for watch in watches:
             watch.start()
-        nights.start()
-        candidates.start()
         verifier.start()
         for errand in errands:
             errand.start()
@@ -230,12 +230,10 @@ class Agent:
         threading.Thread(target=self._examine, args=(store,), name="check", daemon=True).start()
         self._on_ready()
         try:
-            self._keep_watch(store, worker, watches, nights)
+            self._keep_watch(store, worker, watches)
         finally:
             log.info("service.stopping")
             self._on_stopping()
-            nights.stop()
-            candidates.stop()
             verifier.stop()
             for errand in errands:
                 errand.stop()
@@ -244,7 +242,11 @@ class Agent:
             log.info("service.stopped")
 
     def _errands(
-        self, store: Store, keeper: StatementKeeper, candidates: RetrainScheduler
+        self,
+        store: Store,
+        keeper: StatementKeeper,
+        candidates: RetrainScheduler,
+        nights: ReportScheduler,
     ) -> list[PeriodicThread]:
         settings, now = self._settings, self._now
         anchoring = Anchoring(store, settings.trail.anchor)
@@ -267,7 +269,10 @@ class Agent:
                 lambda: deliver_reports(settings, store, now=now()),
                 DELIVERY_EVERY_S,
             ),
+            ("night", nights.tend, NIGHT_EVERY_S),
             ("requests", candidates.answer_requests, REQUESTS_EVERY_S),
+            ("retrain", candidates.look, LOOK_AGAIN_S),
+            ("shadow", candidates.shadow, SHADOW_AGAIN_S),
             (
                 "features",
                 FeatureKeeper(settings, store, now=now, should_stop=self._stop.is_set).tend,
@@ -312,9 +317,7 @@ class Agent:
             self.problems.say("soundness", f"{faults[0]}; see agent check")
             log.error("database.damaged", faults=len(faults), first=faults[0])
 
-    def _keep_watch(
-        self, store: Store, worker: Worker, watches: list[SourceWatch], nights: ReportScheduler
-    ) -> None:
+    def _keep_watch(self, store: Store, worker: Worker, watches: list[SourceWatch]) -> None:
         beat_at_s = 0.0
         where = self._settings.store
         vitals = HostMonitor(where.folder, now=self._now)
@@ -334,18 +337,18 @@ class Agent:
             if self.problems.say("stuck", stuck) and stuck:
                 log.error("work.stuck", still_s=round(still_s))
             self._set_back_s += max(-vitals.look().total_seconds(), 0.0)
-            self._beat(store, watches, nights)
+            self._beat(store, watches)
             self._meter.write(measures, self.problems)
             if not dead and not stuck:
                 self._on_beat()  # a service manager restarts an agent that misses it
 
-    def _beat(self, store: Store, watches: list[SourceWatch], nights: ReportScheduler) -> None:
+    def _beat(self, store: Store, watches: list[SourceWatch]) -> None:
         try:
             self._follow_clock(store)
             store.sources.record([watch.health() for watch in watches])
             if self._pc:  # a clock that was set since would make this PC seem to be off
                 self._pc["clock_ahead_s"] = round(self._clock_ahead_s(store), 1)
-            store.agents.record_heartbeat(self._facts(nights), at=self._now())
+            store.agents.record_heartbeat(self._facts(), at=self._now())
             affected = self._held_orders(store)
             document = build_status_from_store(
                 self._settings,
@@ -394,15 +397,14 @@ class Agent:
             store.work_queue.shift_clock(timedelta(seconds=self._set_back_s), at=self._now())
             self._set_back_s = 0.0
 
-    def _facts(self, nights: ReportScheduler) -> dict[str, Any]:
-        next_at = nights.next_at()
+    def _facts(self) -> dict[str, Any]:
         return {
             "pid": os.getpid(),
             "problems": list(messages := self.problems.messages()),
             "problem_messages": {text: known.to_json() for text, known in messages.items()},
             "page": self.url,
             KEY: self._pc,
-            "next_report_at": next_at.isoformat() if next_at else None,
+            "next_report_at": next_report_at(self._settings, self._now()).isoformat(),
         }
 
     # --- pages ----------------------------------------------------------------------------------

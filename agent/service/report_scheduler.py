@@ -6,12 +6,10 @@ twice in the hour that autumn repeats, or one that crashed end with the same rep
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import time
+from typing import TYPE_CHECKING
 
 import structlog
-from apscheduler.schedulers.background import BackgroundScheduler
-from apscheduler.triggers.cron import CronTrigger
-from apscheduler.triggers.interval import IntervalTrigger
 
 from agent.errors import AgentError
 from agent.nightly import (
@@ -25,7 +23,7 @@ from agent.nightly import (
 from agent.nightly.novelty_sampling import list_farthest
 from agent.service.jobs.outbound import plan_notice
 from agent.site_folders import reports_folder
-from agent.site_time import compute_night_period
+from agent.site_time import compute_night_period, night_of
 from agent.triage import Reason
 from model import ModelError
 
@@ -41,9 +39,8 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger()
 
-ALWAYS: dict[str, Any] = {"misfire_grace_time": None, "coalesce": True, "max_instances": 1}
-"""A job that is late still runs: APScheduler would drop it after one second."""
-LOOK_AGAIN_S = 1800
+NIGHT_EVERY_S = 15.0
+LOOK_AGAIN_S = 1800.0
 
 
 class ReportScheduler:
@@ -67,29 +64,18 @@ class ReportScheduler:
     ) -> None:
         self._settings, self._store, self._archive = settings, store, archive
         self._now, self._problems = now, problems
-        self._scheduler = BackgroundScheduler(timezone=settings.site.time_zone)
+        self._night: date | None = None
+        self._again_s = 0.0
 
-    def start(self) -> None:
-        """Begin; what was missed is written at once."""
-        at, zone = self._settings.night.at, self._settings.site.time_zone
-        daily = CronTrigger(hour=at.hour, minute=at.minute, timezone=zone)
-        self._scheduler.add_job(self.catch_up, daily, id="night", **ALWAYS)
-        again = IntervalTrigger(seconds=LOOK_AGAIN_S)
-        self._scheduler.add_job(
-            self.catch_up, again, id="catch up", next_run_time=self._now(), **ALWAYS
-        )
-        self._scheduler.start()
+    def tend(self) -> None:
+        """Catch up where the night is another one than before, and every half hour.
 
-    def stop(self) -> None:
-        """Stop; a report in progress is finished, whole or not at all."""
-        if self._scheduler.running:
-            self._scheduler.shutdown(wait=False)
-
-    def next_at(self) -> datetime | None:
-        """Return when the next report is due, aware."""
-        job = self._scheduler.get_job("night") if self._scheduler.running else None
-        at: datetime | None = job.next_run_time if job else None
-        return at
+        A time that was waited for would be next year's where the clock was wrong for an evening.
+        """
+        night = night_of(self._now(), self._settings.night.at, self._settings.site.time_zone)
+        if night != self._night or time.monotonic() >= self._again_s:
+            self._night, self._again_s = night, time.monotonic() + LOOK_AGAIN_S
+            self.catch_up()
 
     def catch_up(self) -> None:
         """Write every night that is over and has no report."""

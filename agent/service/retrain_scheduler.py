@@ -6,15 +6,12 @@ stopped in the middle, resumes where it stopped.
 
 from __future__ import annotations
 
-import threading
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
 import structlog
-from apscheduler.schedulers.background import BackgroundScheduler
-from apscheduler.triggers.interval import IntervalTrigger
 
 from agent.delivery.notify import send_notice
 from agent.errors import AgentError, WrongUse
@@ -22,7 +19,6 @@ from agent.retrain import Gate, Outcome
 from agent.service.jobs.retrain import JOB, find_training_job, train_in_child
 from agent.service.jobs.shadow import find_waiting_candidate, has_news, judge_in_child
 from agent.service.jobs.suggest import SUGGEST, suggest_in_child
-from agent.service.report_scheduler import ALWAYS
 from agent.settings import WEEKDAYS
 from agent.site_time import compute_age
 from agent.store import StoreFault
@@ -37,7 +33,7 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger()
 
-LOOK_AGAIN_S, SHADOW_AGAIN_S = 600, 3600
+LOOK_AGAIN_S, SHADOW_AGAIN_S = 600.0, 3600.0
 AFTER_A_FAILURE = timedelta(days=1)
 BY = "agent"
 NO_TRAINING = ("interrupted", "refused")
@@ -54,6 +50,8 @@ class RetrainScheduler:
         store: Open.
         now: Returns the time, aware UTC.
         problems: Where problems are reported.
+        should_stop: Asked while a child works; it then ends within seconds, and the next one
+            resumes its checkpoint.
     """
 
     def __init__(
@@ -63,39 +61,21 @@ class RetrainScheduler:
         *,
         now: Callable[[], datetime],
         problems: Problems,
+        should_stop: Callable[[], bool] = lambda: False,
     ) -> None:
         self._settings, self._store, self._now = settings, store, now
-        self._problems = problems
-        self._stopping = threading.Event()
-        self._scheduler = BackgroundScheduler(timezone=settings.site.time_zone)
-
-    def start(self) -> None:
-        """Start the schedule, unless no training is ever automatic."""
-        wanted = self._settings.retrain
-        if wanted.schedule or wanted.start_at_new_labels:
-            self._every(LOOK_AGAIN_S, self.look, "retrain")
-        if wanted.shadow_days:
-            self._every(SHADOW_AGAIN_S, self.shadow, "shadow")
-        if self._scheduler.get_jobs():
-            self._scheduler.start()
-
-    def _every(self, seconds: float, act: Callable[[], None], name: str) -> None:
-        again = IntervalTrigger(seconds=int(seconds))
-        self._scheduler.add_job(act, again, id=name, next_run_time=self._now(), **ALWAYS)
-
-    def stop(self) -> None:
-        """Stop; a child ends within seconds, and the next one resumes its checkpoint."""
-        self._stopping.set()
-        if self._scheduler.running:
-            self._scheduler.shutdown(wait=False)
+        self._problems, self._should_stop = problems, should_stop
 
     def look(self) -> None:
         """Train a candidate if one is due; a fault is reported, and the thread continues."""
+        wanted = self._settings.retrain
+        if not (wanted.schedule or wanted.start_at_new_labels):
+            return
         with self._guarded("retrain"):
             if not self._is_due():
                 return
             for news in train_in_child(
-                self._settings, self._store, by=BY, now=self._now, should_stop=self._stopping.is_set
+                self._settings, self._store, by=BY, now=self._now, should_stop=self._should_stop
             ):
                 if isinstance(news, Outcome):
                     self._tell(news)
@@ -110,7 +90,7 @@ class RetrainScheduler:
                     self._store,
                     by=str(asked.facts.get("by", "")),
                     now=self._now,
-                    should_stop=self._stopping.is_set,
+                    should_stop=self._should_stop,
                 )
                 for news in steps:
                     if isinstance(news, Outcome):
@@ -122,7 +102,7 @@ class RetrainScheduler:
                     self._store,
                     by=str(asked.facts.get("by", "")),
                     now=self._now,
-                    should_stop=self._stopping.is_set,
+                    should_stop=self._should_stop,
                 ):
                     pass
 
@@ -142,6 +122,8 @@ class RetrainScheduler:
     def shadow(self) -> None:
         """Judge the last days with a recommended candidate as well; no result changes."""
         days, now = self._settings.retrain.shadow_days, self._now()
+        if not days:
+            return
         with self._guarded("shadow"):
             bundle = find_waiting_candidate(self._store)
             since = now - timedelta(days=days)
@@ -155,7 +137,7 @@ class RetrainScheduler:
                 days=days,
                 by=BY,
                 now=self._now,
-                should_stop=self._stopping.is_set,
+                should_stop=self._should_stop,
             )
             for _ in steps:
                 pass

@@ -62,9 +62,9 @@ MUTANTS = {
     ),
     "second host name": Mutant(
         "10",
-        "agent/service/lock.py",
-        'is_shared = url.startswith("postgresql")',
-        "is_shared = True",
+        "agent/site_folders.py",
+        'if not url.startswith("postgresql"):',
+        "if False:",
         "under a second host name ended with",
     ),
     "second site's doctor": Mutant(
@@ -108,7 +108,7 @@ def drill(agent: Path, steps: str) -> subprocess.CompletedProcess[str]:
     environment = {**os.environ, "DRILL_KINDS": "sqlite", "DRILL_STEPS": steps}
     return subprocess.run(
         ["bash", str(DRILL), str(agent)],
-        env=environment, capture_output=True, text=True, check=False, timeout=900,
+        env=environment, capture_output=True, text=True, check=False, timeout=3600,
     )  # fmt: skip
 
 

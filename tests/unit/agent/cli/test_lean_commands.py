@@ -13,7 +13,7 @@ import pytest
 
 HEAVY = (
     "PIL", "agent.store.backup", "agent.store.campaigns", "agent.store.database_checks", "alembic",
-    "apscheduler", "babel", "boto3", "cv2", "fastapi", "jinja2", "matplotlib", "model.inference",
+    "babel", "boto3", "cv2", "fastapi", "jinja2", "matplotlib", "model.inference",
     "numpy", "onnxruntime", "openvino", "psutil", "pyarrow", "pygments", "rich.progress", "scipy",
     "sqlalchemy.dialects.postgresql.base", "structlog", "tifffile", "torch", "uvicorn", "watchdog",
 )  # fmt: skip

@@ -437,21 +437,24 @@ def test_somebody_is_told_that_a_report_is_there(lab, listener):
     assert "2026-11-23.html" in heard[0]["message"]
 
 
-def test_the_schedule_knows_when_the_next_report_is_due(lab):
+def test_an_evening_with_a_wrong_clock_delays_no_report_of_the_nights_after_it(lab):
+    noon = datetime(2026, 11, 24, 12, tzinfo=UTC)
+    clock = [noon]
+    folder = lab.settings.store.folder
     with lab.store() as store:
+        store.agents.record_start(at=noon - timedelta(days=1))
         nights = ReportScheduler(
-            lab.settings,
-            store,
-            Archive(lab.settings.store.folder),
-            now=lambda: datetime.now(UTC) + timedelta(hours=1),  # nothing is written by its thread
-            problems=Problems(),
+            lab.settings, store, Archive(folder), now=lambda: clock[0], problems=Problems()
         )
-        nights.start()
-        due = nights.next_at()
-        nights.stop()
+        written = []
+        for at in (noon, noon + timedelta(days=400), noon + timedelta(days=1)):
+            clock[0] = at
+            nights.tend()
+            nights.tend()
+            names = {file.stem for file in (folder / "reports").glob("2026-*-*.html")}
+            written.append("2026-11-24" in names)
 
-    assert due is not None
-    assert (due.hour, due.minute) == (23, 30)
+    assert written == [False, False, True]  # the last by a clock that was put right
 
 
 # --- pace ------------------------------------------------------------------------------
