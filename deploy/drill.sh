@@ -46,6 +46,7 @@ files() { find "$1" -maxdepth 1 -type f -name "$2" 2>/dev/null | wc -l; } # FOLD
 serve() { # SECONDS COMMAND...: run the agent until the command is true, then stop it
   local most=$1 code=0
   shift
+  : >"$work/said" # what the agent before printed must not pass for its own
   "$agent" --config "$lab/agent.toml" run >"$work/said" 2>&1 </dev/null &
   server=$!
   local ends=$((SECONDS + most))

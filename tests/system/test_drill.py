@@ -74,11 +74,11 @@ MUTANTS = {
         "from agent.store import find_mark; lab = lab or find_mark(settings.store.folder)",
         "the doctor's findings on 'back-up'",
     ),
-    "a move that rewrites another folder": Mutant(
+    "a move that rewrites another setting": Mutant(
         "3 2",
         "agent/cli/move.py",
         'source["folder"] = moved[source["name"]]',
-        'source["folder"] = document["store"]["folder"] = moved[source["name"]]',
+        'source["folder"] = document["site"]["change_reason"] = moved[source["name"]]',
         "the move changed another setting",
     ),
 }
