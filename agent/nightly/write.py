@@ -20,7 +20,7 @@ from agent.nightly.period_facts import parse_period
 from agent.nightly.period_report import format_period_title, list_written
 from agent.nightly.site_overview import write_sites
 from agent.nightly.snapshot import from_text, parse_summary, to_text
-from agent.site_time import compute_night_end, format_night_title, local_full, night_of
+from agent.site_time import compute_age, compute_night_end, format_night_title, local_full, night_of
 from agent.whole_file import write_whole
 from reports import Index, Link, NightLine, Tone
 from reports import gettext as _
@@ -144,7 +144,7 @@ def write_report(
 
 def _freeze_earlier(store: Store, night: date, settings: NightSettings, *, now: datetime) -> None:
     """Freeze the earlier nights that have no facts yet, since each night is compared with them."""
-    frozen = {row.date for row in store.nightly_reports.list_all()}
+    frozen = {row.date for row in _list_sound(store, now)}
     for earlier in _list_over(store, settings, now=now):
         if earlier < night and earlier not in frozen:
             _facts(store, earlier, settings, now=now, refresh=False)
@@ -155,7 +155,8 @@ def _facts(
 ) -> tuple[NightFacts, str, int, datetime | None]:
     """Return a night's facts, their text and revision, and when they were frozen."""
     row = store.nightly_reports.find(night)
-    if row is not None and not refresh:
+    is_sound = row is not None and any(head.date == night for head in _list_sound(store, now))
+    if row is not None and is_sound and not refresh:
         return from_text(row.facts_json), row.facts_json, row.revision, row.frozen_at
     facts = gather(store, night, settings, now=now, refresh=refresh)
     text = to_text(facts)
@@ -188,7 +189,7 @@ def write_index(
     running: NightFacts | None = None,
 ) -> Path:
     """Write the list of all nights; its script marks it as old when the newest night is."""
-    rows = store.nightly_reports.list_all()
+    rows = _list_sound(store, now)
     newest = max([row.frozen_at for row in rows] + ([now] if running else []), default=now)
     path = folder / "index.html"
     sites = write_sites(store, folder, settings, now=now)
@@ -246,7 +247,7 @@ def missing_nights(
     of them: a PC that slept writes them when it wakes, and a page that could not be written, though
     its facts were frozen, is written as soon as it can be.
     """
-    heads = store.nightly_reports.list_all()
+    heads = _list_sound(store, now)
     frozen = {row.date for row in heads}
     pageless = {row.date for row in heads if parse_summary(row.head).planned}
     return [
@@ -256,6 +257,21 @@ def missing_nights(
     ]
 
 
+def _list_sound(store: Store, now: datetime) -> list[NightHead]:
+    """Return the frozen nights, newest first, but those that a clock that was ahead froze.
+
+    Since then, or now, it is earlier than when they were frozen: their facts are of a time that had
+    not come.
+    """
+    heads = store.nightly_reports.list_all()
+    sound: set[date] = set()
+    for head in sorted(heads, key=lambda head: head.number, reverse=True):
+        if compute_age(head.frozen_at, now) is not None:
+            sound.add(head.date)
+        now = min(now, head.frozen_at)
+    return [head for head in heads if head.date in sound]
+
+
 def _list_over(store: Store, settings: NightSettings, *, now: datetime) -> list[date]:
     """Return the newest `LONGEST_CATCH_UP` nights of this site's agents that are over."""
     starts = [
@@ -263,7 +279,9 @@ def _list_over(store: Store, settings: NightSettings, *, now: datetime) -> list[
         for agent in store.agents.list_all()
         if agent.first_started_at is not None
     ]
-    nights = {row.date for row in store.nightly_reports.list_all()}
+    if starts and min(starts) > now:  # by a clock that was ahead; the first act since counts
+        starts = [at for at in [store.audit_log.find_earliest_at(until=now)] if at is not None]
+    nights = {row.date for row in _list_sound(store, now)}
     nights |= {night_of(start, settings.at, settings.zone) for start in starts}
     if not nights:
         return []

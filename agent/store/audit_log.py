@@ -386,6 +386,14 @@ class AuditLog(Repository):
         with reading(self._engine) as session:
             return head(session)
 
+    def find_earliest_at(self, *, until: datetime) -> datetime | None:
+        """Return the earliest time of this site's acts up to an instant, None where none is."""
+        query = select(func.min(TrailRow.at)).where(
+            TrailRow.site_id == self._whose.site_id, col(TrailRow.at) <= until
+        )
+        with reading(self._engine) as session:
+            return session.exec(query).one()
+
     def get_first_hash(self) -> str:
         """Return the hash of the first act, which identifies the lab; "" for no act."""
         with reading(self._engine) as session:

@@ -50,12 +50,14 @@ class NightHead:
         revision: Its newest revision.
         head: The first `HEAD_LETTERS` of its facts.
         frozen_at: Aware UTC.
+        number: Of that revision, in the order in which they were frozen.
     """
 
     date: date
     revision: int
     head: str
     frozen_at: datetime
+    number: int
 
 
 def _freeze(
@@ -121,10 +123,11 @@ class NightlyReports(Repository):
             head = func.substr(Stored.facts, 1, HEAD_LETTERS)
             query = (
                 select(col(Stored.date), col(Stored.revision), head, col(Stored.frozen_at))
-                .where(Stored.site_id == self._whose.site_id)
+                .add_columns(col(Stored.id))
+                .where(col(Stored.site_id) == self._whose.site_id)
                 .order_by(col(Stored.date).desc(), col(Stored.revision))
             )
-            newest = {row[0]: NightHead(*row) for row in session.exec(query)}
+            newest = {row[0]: NightHead(*row) for row in session.execute(query)}
             return list(newest.values())
 
 

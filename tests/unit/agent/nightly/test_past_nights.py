@@ -11,7 +11,7 @@ from datetime import UTC, date, datetime, timedelta
 import pytest
 from lab import DAY, RING_A, SETTINGS, TAXONOMY, Lab
 
-from agent.nightly import write_report
+from agent.nightly import missing_nights, write_report
 from agent.orders import Specifications
 from agent.orders.assessed import OrderPolicy as Rules
 from agent.orders.instrument_checks import CONTROL
@@ -200,6 +200,38 @@ def test_micrographs_of_an_evening_with_a_wrong_clock_are_named_in_the_next_repo
 
     named = "2 micrographs are dated in the future, up to 24 Nov 2027 "
     assert [named in text for text in texts] == [True, True, False]
+
+
+def catch_up(lab, now):
+    """Write what is missing, as the agent does; return the nights with their numbers."""
+    return {
+        night: write(lab, night, now).summary.taken
+        for night in missing_nights(lab.store, lab.reports, WITH_ORDERS, now=now)
+    }
+
+
+def test_nights_that_a_clock_ahead_reported_are_reported_again_when_they_are_over(tmp_path):
+    lab = Lab(tmp_path)
+    lab.store.agents.record_start(at=DAY)
+    catch_up(lab, _end(NIGHTS[2]) + timedelta(hours=1))  # by a clock that is two days ahead
+    for name, at in (("a.tif", DAY + timedelta(hours=1)), ("b.tif", DAY + timedelta(days=2))):
+        lab.take("G8", name=name, at=at)
+
+    written = [catch_up(lab, _end(night) + timedelta(minutes=1)) for night in NIGHTS]
+
+    assert written == [{NIGHTS[0]: 1}, {NIGHTS[1]: 0}, {NIGHTS[2]: 1}]
+    assert catch_up(lab, AFTERWARDS).keys().isdisjoint(NIGHTS)
+
+
+def test_a_lab_that_began_with_a_clock_ahead_has_the_report_of_each_night_since(tmp_path):
+    lab = Lab(tmp_path)
+    lab.store.agents.record_start(at=DAY + timedelta(days=365))
+    lab.store.audit_log.add(at=DAY, actor="agent", act="settings.changed")
+    lab.take("G8", name="a.tif", at=DAY)
+
+    written = [catch_up(lab, _end(night) + timedelta(minutes=1)) for night in NIGHTS]
+
+    assert written == [{NIGHTS[0]: 1}, {NIGHTS[1]: 0}, {NIGHTS[2]: 0}]
 
 
 @pytest.mark.parametrize("moved", [timedelta(hours=-2), timedelta(minutes=15)])
