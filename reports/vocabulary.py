@@ -230,6 +230,7 @@ MORE_ACTS: dict[str, str] = {
     "micrograph.described": marked("process data changed"),
     "files.set_aside": marked("files set aside"),
     "results.sealed": marked("results sealed"),
+    "result.replaced": marked("field judged again"),
     "order.claimed": marked("order named for another field"),
     "label.doubted": marked("label marked as suspect"),
     "archive.review_requested": marked("review requested"),

@@ -213,9 +213,10 @@ class Accounts(Repository):
         with writing(self._engine) as session:
             row = self._get_existing(session, name)
             row.failures, row.locked_until = 0, None
-            session.add(LoginRow(sha256=cookie, account_id=row.id or 0, began_at=at, seen_at=at))
             login = fingerprint(cookie)
+            # PostgreSQL refuses a log-in whose act is not the newest of the site.
             self._remember(session, "login.began", "web", by=name, at=at, login=login)
+            session.add(LoginRow(sha256=cookie, account_id=row.id or 0, began_at=at, seen_at=at))
 
     def end(self, cookie: str, *, at: datetime) -> None:
         """End a login; ending one that is over is no fault."""

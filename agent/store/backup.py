@@ -158,7 +158,7 @@ def _replace_postgresql(engine: Engine, copied: Path, aside: Path) -> Path | Non
     _run("pg_restore", None, "--no-owner", "--exit-on-error", f"--file={script}", str(copied))
     quote = engine.dialect.identifier_preparer.quote
     tables = f"DROP TABLE IF EXISTS {', '.join(map(quote, ours))} CASCADE; " if ours else ""
-    functions = [guards.FUNCTION, *(f"{site_references.PREFIX}{name}" for name in PER_SITE)]
+    functions = [*guards.FUNCTIONS, *(f"{site_references.PREFIX}{name}" for name in PER_SITE)]
     drop = tables + " ".join(
         f"DROP FUNCTION IF EXISTS {quote(name)}() CASCADE;" for name in functions
     )

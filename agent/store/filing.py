@@ -61,6 +61,8 @@ ORIGINAL = "original"
 """Key of artefacts that pruning changes."""
 AFTER = "after"
 """Key of an assignment's facts: the field's specimen since then, and its own keys."""
+REPLACED = "result.replaced"
+"""Act of a live result that counts from then on in the place of another one of its field."""
 HINT = 4
 """Letters of a column's own hash: they only show which column differs."""
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import defaultdict
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from sqlmodel import col, select
@@ -47,11 +48,13 @@ class _Acts:
         moved: Id of a field → the newest act that moved it.
         pruned: Ids of fields whose crops were deleted.
         preparations: (order, specimen, preparation) that an act began or filled.
+        replaced: (result, the one before it) of a field, of which an act says so.
     """
 
     moved: dict[str, TrailEntry] = field(default_factory=dict)
     pruned: set[str] = field(default_factory=set)
     preparations: set[tuple[str, str, str]] = field(default_factory=set)
+    replaced: set[tuple[int, int]] = field(default_factory=set)
 
 
 @dataclass(slots=True)
@@ -61,7 +64,7 @@ class _ResultValues:
     Attributes:
         judged: (order, specimen) → what its first fields filled, by result number.
         preparations: (order, specimen, preparation) in which fields were filed.
-        live: Row number of a micrograph → its newest live result.
+        live: Row number of a micrograph → its live results, the oldest first.
         current: Row number of a micrograph → its result that counts.
     """
 
@@ -69,7 +72,7 @@ class _ResultValues:
         default_factory=lambda: defaultdict(dict)
     )
     preparations: set[tuple[str, str, str]] = field(default_factory=set)
-    live: dict[int, int] = field(default_factory=dict)
+    live: dict[int, list[int]] = field(default_factory=lambda: defaultdict(list))
     current: dict[int, int] = field(default_factory=dict)
 
 
@@ -106,7 +109,7 @@ def find_differences(session: Session) -> Iterator[str]:
         now.preparation = preparations.get(micrograph.preparation_id, "")
         for sentence in name_odd("it", _of_field(micrograph, filed, now, acts)):
             yield f"field {micrograph.public_id}: {sentence} (as result {result.id} was filed)"
-    yield from _compare_currents(results)
+    yield from _compare_currents(results, acts)
     yield from _compare_specimens(session, results)
     yield from _compare_preparations(session, results, acts)
     yield from _without_field(session)
@@ -147,6 +150,8 @@ def _sort_in(acts: _Acts, entry: TrailEntry) -> None:
         acts.moved[entry.subject] = entry
     elif entry.act == PRUNED and entry.facts.get("kind") == "crops":
         acts.pruned.update(entry.facts.get("ids") or ())
+    elif entry.act == filing.REPLACED:
+        acts.replaced.add((entry.facts["result"], entry.facts["before"]))
     elif entry.act == PREPARED_AGAIN:
         order, _, specimen = entry.subject.rpartition("/")
         acts.preparations.add((order, specimen, str(entry.facts.get("preparation") or "")))
@@ -168,7 +173,7 @@ def _hash_needles(session: Session) -> dict[int, str]:
 def _note(results: _ResultValues, result: ResultRow) -> None:
     number = result.id or 0
     if result.role == LIVE:
-        results.live[result.micrograph_id] = number
+        results.live[result.micrograph_id].append(number)
     if result.current:
         results.current[result.micrograph_id] = number
 
@@ -197,12 +202,17 @@ def _of_result(result: ResultRow, filed: Mapping[str, Any]) -> Iterator[str]:
         yield f"handling was {filed['handling']!r} when it was filed, is {result.handling!r}"
 
 
-def _compare_currents(results: _ResultValues) -> Iterator[str]:
-    for micrograph, newest in results.live.items():
+def _compare_currents(results: _ResultValues, acts: _Acts) -> Iterator[str]:
+    for micrograph, live in results.live.items():
+        for before, number in pairwise(live):
+            if (number, before) not in acts.replaced:
+                yield (
+                    f"result {number}: it took the place of result {before}, and no act says so"
+                )
         counts = results.current.get(micrograph)
-        if counts != newest:
+        if counts != live[-1]:
             yield (
-                f"result {newest}: it is the newest of its field and does not count; "
+                f"result {live[-1]}: it is the newest of its field and does not count; "
                 f"{'result ' + str(counts) if counts else 'none'} does, and no act says so"
             )
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection
 
-FUNCTION = "martensight_refuse"
+FUNCTION, LOGIN_FUNCTION = "martensight_refuse", "martensight_login"
 REFUSAL = "is evidence: it is neither changed nor deleted"
 
 
@@ -150,6 +150,7 @@ GUARDED = (
         once=("settled_by", "settled_reason", "settled_at"),
     ),
     Guard("account", fixed=("name", "kind", "created_at")),
+    Guard("login", fixed=("site_id", "sha256", "account_id", "began_at"), once=("ended_at",)),
     Guard("campaign", fixed=("site_id", "name", "seed", "by", "created_at")),
     Guard("campaign_image", fixed=("campaign_id", "number", "micrograph_id", "reference")),
     Guard("campaign_rater", fixed=("campaign_id", "pseudonym", "name")),
@@ -170,7 +171,8 @@ def remove(connection: Connection) -> None:
         for name in _laid_sqlite(connection):
             connection.exec_driver_sql(f'DROP TRIGGER "{name}"')
     else:
-        connection.exec_driver_sql(f"DROP FUNCTION IF EXISTS {FUNCTION}() CASCADE")
+        for name in FUNCTIONS:
+            connection.exec_driver_sql(f"DROP FUNCTION IF EXISTS {name}() CASCADE")
 
 
 def are_laid(connection: Connection) -> bool:
@@ -181,7 +183,8 @@ def are_laid(connection: Connection) -> bool:
     else:
         laid = _enabled_postgresql(connection)
         acts = ("update", "delete", "truncate")
-    return laid >= {f"guard_{guard.table}_{act}" for guard in GUARDED for act in acts}
+    wanted = {f"guard_{guard.table}_{act}" for guard in GUARDED for act in acts}
+    return laid >= wanted | {"guard_login_insert"}
 
 
 def find_missing(connection: Connection) -> list[str]:
@@ -190,10 +193,9 @@ def find_missing(connection: Connection) -> list[str]:
     if connection.dialect.name == "sqlite":
         laid = _laid_sqlite(connection)
         return [name for name, statement in wanted.items() if laid.get(name) != statement]
-    bodies = connection.execute(
-        text("SELECT prosrc FROM pg_proc WHERE proname = :name"), {"name": FUNCTION}
-    ).scalars()
-    if list(bodies) != [_BODY]:
+    found = text("SELECT proname, prosrc FROM pg_proc WHERE proname = ANY(:names)")
+    bodies = connection.execute(found, {"names": list(FUNCTIONS)}).all()
+    if sorted((name, body) for name, body in bodies) != sorted(_list_functions(connection).items()):
         return list(wanted)
     enabled = _enabled_postgresql(connection)
     return [name for name in wanted if name.startswith("guard_") and name not in enabled]
@@ -271,7 +273,10 @@ def _statements(connection: Connection) -> Mapping[str, str]:
             for guard in guards
             for name, statement in _sqlite(guard, there[guard.table])
         }
-    own = {FUNCTION: _FUNCTION_SQL}
+    own = {
+        name: f"CREATE FUNCTION {name}() RETURNS trigger LANGUAGE plpgsql AS $guard${body}$guard$"
+        for name, body in _list_functions(connection).items()
+    }
     return own | {
         name: statement
         for guard in guards
@@ -324,9 +329,26 @@ def _postgresql(guard: Guard, columns: list[str]) -> Iterator[tuple[str, str]]:
     ):
         name = f"guard_{guard.table}_{act}"
         yield name, f'CREATE TRIGGER "{name}" {what} {run}'
+    if guard.table == "login":
+        name = "guard_login_insert"
+        run = f"EXECUTE FUNCTION {LOGIN_FUNCTION}()"
+        yield name, f'CREATE TRIGGER "{name}" BEFORE INSERT ON {table} FOR EACH ROW {run}'
 
 
+def _list_functions(connection: Connection) -> dict[str, str]:
+    """Return the functions of the triggers of PostgreSQL: name → body."""
+    schema = connection.execute(text("SELECT quote_ident(current_schema())")).scalar_one()
+    return {FUNCTION: _BODY, LOGIN_FUNCTION: _LOGIN_BODY.format(schema=schema)}
+
+
+FUNCTIONS = (FUNCTION, LOGIN_FUNCTION)
 _BODY = f"BEGIN RAISE EXCEPTION USING MESSAGE = TG_TABLE_NAME || ' {REFUSAL}'; END"
-_FUNCTION_SQL = (
-    f"CREATE FUNCTION {FUNCTION}() RETURNS trigger LANGUAGE plpgsql AS $guard${_BODY}$guard$"
+# The tables are named with their schema, as a temporary table of the same name is found first.
+_LOGIN_BODY = (
+    "BEGIN IF NOT EXISTS (SELECT 1 FROM (SELECT act, actor, facts FROM {schema}.trail "
+    "WHERE site_id = NEW.site_id ORDER BY id DESC LIMIT 1) AS newest JOIN {schema}.account "
+    "ON account.id = NEW.account_id AND account.name = newest.actor "
+    "WHERE newest.act = 'login.began' AND newest.facts::jsonb ->> 'login' = "
+    "encode(sha256(convert_to(NEW.sha256, 'UTF8')), 'hex')) "
+    "THEN RAISE EXCEPTION 'a log-in begins with an act of the audit log'; END IF; RETURN NEW; END"
 )

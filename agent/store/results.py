@@ -202,12 +202,7 @@ def _write_result(
     role: str,
     at: datetime,
 ) -> None:
-    if role == LIVE:
-        session.execute(
-            update(ResultRow)
-            .where(col(ResultRow.micrograph_id) == micrograph.id, col(ResultRow.current).is_(True))
-            .values(current=False, review_rank=None)
-        )
+    replaced = _withdraw_current(session, micrograph) if role == LIVE else None
     row = ResultRow(
         micrograph_id=micrograph.id or 0,
         site_id=whose.site_id,
@@ -235,6 +230,32 @@ def _write_result(
         needles.result_id = row.id or 0
         session.add(needles)
         session.flush()
+    if replaced is not None:
+        audit_log.append(
+            session,
+            whose.site_id,
+            at=at,
+            actor="agent",
+            act=filing.REPLACED,
+            subject=micrograph.public_id,
+            facts={"result": row.id, "before": replaced},
+        )
+
+
+def _withdraw_current(session: Session, micrograph: MicrographRow) -> int | None:
+    """Let the result of a field count no longer; return its number, None where there is none."""
+    current = select(ResultRow.id).where(
+        ResultRow.micrograph_id == micrograph.id, col(ResultRow.current).is_(True)
+    )
+    number = session.exec(current).first()
+    if number is not None:
+        audit_log.lock(session)  # before the row, as two agents may write crosswise
+        session.execute(
+            update(ResultRow)
+            .where(col(ResultRow.micrograph_id) == micrograph.id, col(ResultRow.current).is_(True))
+            .values(current=False, review_rank=None)
+        )
+    return number
 
 
 def _build_needles(needles: NeedleField | None, whose: AgentIdentity) -> NeedleFieldRow | None:

@@ -4,16 +4,33 @@ from __future__ import annotations
 
 import shutil
 import sqlite3
-from contextlib import closing
+import sys
+from contextlib import closing, suppress
+from dataclasses import replace
 from datetime import timedelta
+from typing import TYPE_CHECKING
 
 import pytest
 from databases import tamper
-from lab import DAY, Lab, copy_of
+from lab import DAY, RING_A, TAXONOMY, Lab, copy_of
+from predictions import prediction_of
 
-from agent.store import Decision, Origin, Store, acting_through
+from agent.orders.assessed import OrderPolicy
+from agent.orders.assessment import assess
+from agent.orders.instrument_holds import Holds, load_releases
+from agent.orders.method_validation import load_allowances
+from agent.orders.specification import Specifications
+from agent.orders.specification_history import load_history
+from agent.service.anchoring import seal_results
+from agent.store import Decision, MicrographResult, Origin, Store, acting_through
+from agent.store.tables import load_metadata
+from agent.triage import Handling, TriageVerdict
 from agent.verification import Outside, verify_trail
+from agent.watch import Provenance
 from tests.unit.agent.store.test_trail import chain_again
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
 
 FORGED_PROMOTION = (
     'INSERT INTO promotion (site_id, bundle, "by", reason, promoted_at, metrics) '
@@ -39,6 +56,15 @@ def filled(tmp_path_factory) -> Lab:
     made.store.accounts.add(
         "Leo", kind="person", role="reviewer", hashed="of Leo", by="shell", at=DAY
     )
+    made.store.close()
+    return made
+
+
+@pytest.fixture(scope="module")
+def empty(tmp_path_factory) -> Lab:
+    """A lab with an account and no field; to be copied."""
+    made = Lab(tmp_path_factory.mktemp("empty") / "data")
+    made.store.accounts.add("Leo", kind="person", role="lead", hashed="x", by="shell", at=DAY)
     made.store.close()
     return made
 
@@ -326,6 +352,21 @@ def test_a_row_that_an_index_lacks_is_named(lab) -> None:
     assert "missing from index ix_label_micrograph_id" in verified(lab)[0]
 
 
+def test_a_live_result_that_no_act_put_in_the_place_of_another_is_named(lab) -> None:
+    public_id = lab.take("G8", order="4712", specimen="1")
+    judged = replace(prediction_of("G9-10"), bundle="20261102-0badcafe")
+    facts = {"sha256": "", "page": 0}
+    finding = MicrographResult(facts, {}, {}, judged, TriageVerdict(Handling.AUTOMATIC, ()))
+    assert lab.store.results.add(public_id, finding, role="live", at=DAY)
+    seal_results(lab.store, at=DAY)
+    assert verified(lab)[0] == ""
+
+    tamper_with(lab, "UPDATE trail SET act = 'x.x' WHERE act = 'result.replaced'")
+    chain_again(address_of(lab))
+
+    assert "result 3: it took the place of result 2, and no act says so" in verified(lab)[0]
+
+
 def test_a_label_of_somebody_whom_no_account_is_behind_is_named(lab) -> None:
     public_id = lab.take("G8", order="4711", specimen="1")
     lab.store.labels.decide(public_id, Decision("code", "Invented", code="G8"), at=DAY)
@@ -338,3 +379,170 @@ def test_a_label_of_somebody_whom_no_account_is_behind_is_named(lab) -> None:
 
     assert "Invented gave it, and no account signed it though the lab has accounts" in found
     assert "Second gave it, and Leo signed it" in found
+
+
+# --- nothing makes an order conform in silence ----------------------------------------------------
+
+WANTED = RING_A.model_copy(update={"fields": 2})
+
+
+def take(lab: Lab, code: str = "G8", field_: str = "1", **more: object) -> str:
+    keys = {"order": "4711", "specimen": "1", "field": field_, "material": "100Cr6"}
+    return lab.take(code, **(keys | more))
+
+
+def decide(lab: Lab, public_id: str, code: str = "G8", *, at=DAY) -> None:
+    with acting_through(Origin("web", account="Leo", proof="password")):
+        lab.store.labels.decide(public_id, Decision("code", "Leo", code=code, comment="x"), at=at)
+
+
+def break_by_label(lab: Lab) -> None:
+    """Two fields, one of which a reviewer called too coarse."""
+    decide(lab, take(lab))
+    decide(lab, take(lab, "G7", "2"), "G7")
+
+
+def leave_to_review(lab: Lab) -> None:
+    """Two fields, one of which no one decided."""
+    decide(lab, take(lab))
+    take(lab, field_="2", reasons=("uncertain",))
+
+
+def fail_check(lab: Lab) -> None:
+    """Two fields, and a control check of their source that failed."""
+    decide(lab, take(lab))
+    decide(lab, take(lab, field_="2"))
+    facts = {"passed": False, "sources": ["LOM-07"], "software": "1", "findings": []}
+    lab.store.records.add("control", "LOM-07", by="agent", at=DAY, facts=facts)
+
+
+def lack_field(lab: Lab) -> None:
+    """One field where two are wanted; another order has more."""
+    decide(lab, take(lab))
+    decide(lab, take(lab, field_="2", order="4712"))
+    decide(lab, take(lab, field_="3", specimen="2", order="4712"))
+
+
+def lose_file(lab: Lab) -> None:
+    """Two fields, and a file of the order that could not be read."""
+    decide(lab, take(lab))
+    decide(lab, take(lab, field_="2"))
+    lab.set_aside("4711_1_3.tif", "damaged", "cannot be read")
+
+
+SCENARIOS = (break_by_label, leave_to_review, fail_check, lack_field, lose_file)
+
+
+def answer(lab: Lab) -> str:
+    store = lab.store
+    policy = OrderPolicy(
+        Specifications((WANTED,)),
+        TAXONOMY,
+        sources={"LOM-07": Provenance(pattern=r"(?P<order>\d+)_(?P<specimen>\d+)_(?P<field>\d+)")},
+        allowances=load_allowances(store),
+        held=Holds(store.records.all("control"), {}, load_releases(store)),
+        history=load_history(store),
+    )
+    try:
+        assessed = assess(store, "4711", policy)
+    except Exception as error:  # noqa: BLE001 - an order that cannot be assessed does not conform
+        return type(error).__name__
+    return assessed.statement.conformity.value if assessed else "no order"
+
+
+def sweep(columns: dict[str, list[str]]) -> Iterator[tuple[str, ...]]:
+    """Yield each row deleted or doubled, and each column of each table with other values."""
+    values = ("NULL", "0", "1", "2", "''", "'G8'", "'live'", "'Leo'", "'4711'", "'[]'", "'{}'")
+    for table, names in columns.items():
+        quoted = f'"{table}"'
+        yield (f"DELETE FROM {quoted}",)  # noqa: S608 - our own tables
+        for edge in ("min", "max"):
+            yield (f"DELETE FROM {quoted} WHERE rowid = (SELECT {edge}(rowid) FROM {quoted})",)  # noqa: S608
+        for name in names:
+            largest = f'(SELECT max("{name}") FROM {quoted})'  # noqa: S608
+            for value in (*values, "'2026-11-25 09:00:00.000000'", largest):
+                yield (f'UPDATE OR IGNORE {quoted} SET "{name}" = {value}',)  # noqa: S608
+        kept = ", ".join(f'"{name}"' for name in names if name != "id")
+        yield (f"INSERT OR IGNORE INTO {quoted} ({kept}) SELECT {kept} FROM {quoted}",)  # noqa: S608
+
+
+def guard_again(file: sqlite3.Connection, guarded: dict[str, str], tried: Iterable[str]) -> None:
+    """Create the guards again, except those that were to be removed, and those of views."""
+    for name, made in guarded.items():
+        if not any(name in statement for statement in tried):
+            with suppress(sqlite3.OperationalError):
+                file.execute(made)
+    file.commit()
+
+
+def try_all(lab: Lab, alterations: Iterable[tuple[str, ...]]) -> tuple[int, list[str], list[str]]:
+    """Return how many were tried, which made the order conform, and which did so in silence."""
+    tried, turned, silent = 0, [], []
+    with (
+        closing(sqlite3.connect(lab.folder / "martensight.db")) as file,
+        closing(sqlite3.connect(":memory:")) as before,
+    ):
+        wanted = "SELECT name, sql FROM sqlite_master WHERE type = 'trigger'"
+        guarded = dict(file.execute(wanted).fetchall())
+        for name in guarded:
+            file.execute(f'DROP TRIGGER "{name}"')
+        file.commit()
+        file.backup(before)
+        for statements in alterations:
+            try:
+                for statement in statements:
+                    file.execute(statement)
+            except sqlite3.Error:
+                file.rollback()
+            else:
+                file.commit()
+                tried += 1
+                if answer(lab) == "conforms":
+                    turned.append(statements[0])
+                    guard_again(file, guarded, statements)
+                    if not verified(lab)[0]:
+                        silent.append(statements[0])
+            before.backup(file)
+    return tried, turned, silent
+
+
+@pytest.fixture(params=SCENARIOS)
+def open_order(request, empty, tmp_path) -> Lab:
+    """A lab with an order that does not conform for one reason alone."""
+    lab = copy_of(empty, tmp_path / "data")
+    request.param(lab)
+    lab.what = request.param.__doc__
+    assert answer(lab) != "conforms"
+    assert verified(lab)[0] == ""
+    return lab
+
+
+def print_tried(lab: Lab, tried: int, turned: list[str], silent: list[str]) -> None:
+    """Print a line of the table: what was tried, what made the order conform, what was silent."""
+    sys.stdout.write(
+        f"{lab.what} {tried} alterations, {len(turned)} let it conform, silent: {silent}\n"
+    )
+
+
+def test_no_alteration_that_was_tried_makes_an_order_conform_in_silence(open_order) -> None:
+    alterations = (changes for *changes, _sentence in ALTERATIONS.values())
+
+    tried, turned, silent = try_all(open_order, alterations)
+
+    print_tried(open_order, tried, turned, silent)
+    assert silent == []
+
+
+@pytest.mark.slow
+def test_no_value_of_a_row_makes_an_order_conform_in_silence(open_order) -> None:
+    with closing(sqlite3.connect(open_order.folder / "martensight.db")) as file:
+        columns = {
+            table.name: [column.name for column in table.columns]
+            for table in load_metadata().sorted_tables
+            if file.execute(f'SELECT 1 FROM "{table.name}" LIMIT 1').fetchone()  # noqa: S608
+        }
+
+    tried, turned, silent = try_all(open_order, sweep(columns))
+
+    print_tried(open_order, tried, turned, silent)
+    assert silent == []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -179,6 +180,21 @@ def test_a_user_of_its_own_in_postgresql_can_work_and_rewrite_nothing(postgres) 
     ):
         with pytest.raises(DBAPIError, match="permission denied"):
             run(address, statement)
+    cookie = "d" * 64
+    columns = "site_id, sha256, account_id, began_at, seen_at"
+    values = f"1, '{cookie}', 1, now(), now()"
+    forged = f"SET martensight.site = 1; INSERT INTO login ({columns}) VALUES ({values})"  # noqa: S608
+    named = hashlib.sha256(cookie.encode()).hexdigest()
+    hidden = (
+        "CREATE TEMP TABLE trail AS SELECT 1 AS id, 1 AS site_id, 'login.began' AS act, "
+        f"'Ada' AS actor, '{{\"login\"\\: \"{named}\"}}' AS facts"
+    )
+    with pytest.raises(DBAPIError, match="begins with an act of the audit log"):
+        run(address, forged)
+    with pytest.raises(DBAPIError, match="begins with an act of the audit log"):
+        run(address, f"{hidden}; {forged}")
+    with pytest.raises(DBAPIError, match="is evidence"):
+        run(address, "SET martensight.site = 1; UPDATE login SET ended_at = NULL")
     with pytest.raises(DBAPIError, match="must be owner"):
         run(address, "ALTER TABLE label DISABLE TRIGGER ALL")
     with engine.make_engine(owner).begin() as connection:
