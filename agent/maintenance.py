@@ -25,11 +25,11 @@ from agent.evidence import anchors
 from agent.evidence.anchors import MANIFEST, Anchor
 from agent.objects import LONG_AGO, SHOWN_STILL
 from agent.site_time import compute_age
-from agent.store import examine_copy, mark_restored, put_back, sites_in
+from agent.store import State, examine_copy, mark_restored, put_back, sites_in
 from agent.whole_file import PART
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 
     from agent.archive import Archive
     from agent.store import Kept, KeptFor, Store
@@ -42,10 +42,12 @@ PIXELS = ("crops", "originals", "reports", "statements")
 MAY_CHANGE = ("reference", "inbox")
 """Folders whose files have names that may be used again: a restore keeps existing ones."""
 
+INBOX_SOURCE = "api"
+"""Name of the source that sent files belong to; the pipeline has to claim its files too."""
 UPLOADED = re.compile(r"[0-9a-f]{16}(?=-)")
 """Beginning of the name of a file in the inbox: that of the hash of its content."""
-MADE_AGAIN = (".compiled", ".converted")
-"""Folders next to bundles that no backup holds: they are made again where they are missing."""
+MADE_AGAIN = (".compiled", ".converted", ".parts")
+"""Folders that no backup holds: they are made again where they are missing."""
 
 KINDS = ("crops", "originals")
 DAYS_OF_A_YEAR = 365.25
@@ -93,7 +95,9 @@ def back_up(
                 copied, progress=lambda done, of: progress(done, of, "database")
             )
             about |= {"counts": counts, "automatic": is_automatic}
-            files = [(copied, copied.name), *_members(folder, settings_files, pixels=pixels)]
+            refused = _list_refused(store)
+            members = _members(folder, settings_files, refused, pixels=pixels)
+            files = [(copied, copied.name), *members]
             _require_plain_names(files)
             part.touch()
             part.chmod(part.stat().st_mode & ~stat.S_IRWXO)  # settings and accounts are in it
@@ -164,8 +168,19 @@ def _about(store: Store, at: datetime) -> dict[str, Any]:
     }
 
 
+def _list_refused(store: Store) -> frozenset[str]:
+    """Return the names below the data folder of sent files that could not be used."""
+    refused = store.files.iter_status((State.SET_ASIDE, State.IGNORED), INBOX_SOURCE)
+    return frozenset(
+        f"inbox/{relative}"
+        for fate in refused
+        for source, relative in fate.seen_as
+        if source == INBOX_SOURCE
+    )
+
+
 def _members(
-    folder: Path, settings_files: Sequence[Path], *, pixels: bool
+    folder: Path, settings_files: Sequence[Path], refused: Container[str], *, pixels: bool
 ) -> Iterator[tuple[Path, str]]:
     names: set[str] = set()
     for file in settings_files:
@@ -175,7 +190,9 @@ def _members(
     for room in (*ALWAYS, *(PIXELS if pixels else ())):
         for file in sorted((folder / room).rglob("*")):
             name = file.relative_to(folder)
-            is_left_out = any(part.endswith(PART) or part in MADE_AGAIN for part in name.parts)
+            is_left_out = name.as_posix() in refused or any(
+                part.endswith(PART) or part in MADE_AGAIN for part in name.parts
+            )
             if file.is_file() and not (is_left_out or is_archived_upload(folder, name)):
                 yield file, name.as_posix()
 

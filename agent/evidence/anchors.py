@@ -170,6 +170,7 @@ def write_note(folder: Path, anchor: Anchor, *, more: Path | None = None) -> Non
     """
     note = replace(anchor, is_note=True)
     file = folder / NOTES / f"{anchor.sha256[:16]}.json"
+    _refuse_link(file)
     for path in filter(None, (file, more)):
         try:
             append(path, note)
@@ -183,7 +184,17 @@ def write_note(folder: Path, anchor: Anchor, *, more: Path | None = None) -> Non
 def iter_notes(folder: Path) -> Iterator[Anchor]:
     """Yield the notes in a data folder. Raises `BadStore` where one cannot be read."""
     for file in sorted((folder / NOTES).glob("*.json")):
+        _refuse_link(file)
         yield from iter_lines(file)
+
+
+def _refuse_link(note: Path) -> None:
+    """Raise `BadStore` where a note, or the folder of the notes, is a link: it confirms nothing."""
+    if linked := next((path for path in (note.parent, note) if path.is_symlink()), None):
+        raise BadStore(
+            f"{linked}: it is a link, and what it leads to confirms no restore. Remove it, or put "
+            "what belongs there in its place."
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,6 +22,7 @@ from agent.delivery.notify import check
 from agent.errors import AgentError
 from agent.fleet import KEY, describe_pc
 from agent.imaging import WALL_CLOCK
+from agent.maintenance import INBOX_SOURCE
 from agent.orders.affected_orders import list_affected_orders
 from agent.orders.instrument_holds import load_holds
 from agent.service.active_bundle import CurrentBundle
@@ -66,7 +67,7 @@ from agent.service.status import build_status_from_store, next_report_at, save_s
 from agent.service.worker import Worker
 from agent.site_folders import get_own_file
 from agent.store import StoreFault
-from agent.web import INBOX_SOURCE, is_this_pc_alone, refuse_strangers
+from agent.web import is_this_pc_alone, refuse_strangers
 from agent.web.metrics import MEASURES
 
 if TYPE_CHECKING:

@@ -29,7 +29,7 @@ from agent.store.site_scope import EVERY_SITE, POSTGRESQL_SETTING, bind
 from agent.store.tables import PER_SITE, load_metadata
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Collection, Iterator, Mapping
     from pathlib import Path
 
     from sqlalchemy import URL, Engine
@@ -150,6 +150,7 @@ def _replace_postgresql(engine: Engine, copied: Path, aside: Path) -> Path | Non
     Not `pg_restore --clean`: it drops the tables of the dump and fails on tables that a newer
     schema has in addition.
     """
+    _list_dump(copied)
     with engines.opening(engine):
         ours = _our_tables(inspect(engine))
     if ours:
@@ -337,6 +338,24 @@ def _list_dump(copied: Path) -> None:
     )
     if ended.returncode or "TABLE DATA" not in ended.stdout:
         raise BadStore(f"the copy of the database cannot be read: {ended.stderr.strip()}")
+    there = set(_LISTED.findall(ended.stdout))
+    version = copied.with_suffix(".version")
+    options = ("--data-only", "--table=alembic_version", f"--file={version}")
+    _run("pg_restore", None, *options, str(copied))
+    if schema.HEAD in version.read_text(encoding="utf-8").split():
+        _require_tables(there)
+
+
+_LISTED = re.compile(r"^\d+; \d+ \d+ TABLE DATA \S+ (\S+) ", re.MULTILINE)
+
+
+def _require_tables(there: Collection[str]) -> None:
+    """Raise `BadStore` where a copy lacks a table of this program."""
+    if missing := load_metadata().tables.keys() - set(there):
+        raise BadStore(
+            "the backup is damaged: its database lacks the table "
+            f"{', '.join(sorted(missing))}; nothing was restored. Restore another backup."
+        )
 
 
 def _examine(copied: Path) -> None:
@@ -345,11 +364,7 @@ def _examine(copied: Path) -> None:
         schema.bring_up(engine)  # a newer one is refused here, before anything is touched
         if problems := engines.problems(engine):
             raise BadStore(f"the backup is damaged: {problems[0]}")
-        if missing := load_metadata().tables.keys() - set(inspect(engine).get_table_names()):
-            raise BadStore(
-                "the backup is damaged: its database lacks the table "
-                f"{', '.join(sorted(missing))}; nothing was restored. Restore another backup."
-            )
+        _require_tables(inspect(engine).get_table_names())
     finally:
         engine.dispose()
     with closing(sqlite3.connect(copied)) as connection:

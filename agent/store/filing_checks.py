@@ -206,9 +206,7 @@ def _compare_currents(results: _ResultValues, acts: _Acts) -> Iterator[str]:
     for micrograph, live in results.live.items():
         for before, number in pairwise(live):
             if (number, before) not in acts.replaced:
-                yield (
-                    f"result {number}: it took the place of result {before}, and no act says so"
-                )
+                yield (f"result {number}: it took the place of result {before}, and no act says so")
         counts = results.current.get(micrograph)
         if counts != live[-1]:
             yield (

@@ -243,7 +243,7 @@ def _write_result(
 
 
 def _withdraw_current(session: Session, micrograph: MicrographRow) -> int | None:
-    """Let the result of a field count no longer; return its number, None where there is none."""
+    """Withdraw the current result of a field; return its number, None where there is none."""
     current = select(ResultRow.id).where(
         ResultRow.micrograph_id == micrograph.id, col(ResultRow.current).is_(True)
     )

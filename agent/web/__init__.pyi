@@ -7,6 +7,5 @@ from .app import create_app as create_app
 from .context import Desk as Desk
 from .factory import app_of as app_of
 from .uploads import (
-    INBOX_SOURCE as INBOX_SOURCE,
     Inbox as Inbox,
 )

@@ -166,20 +166,46 @@ DECLARED: Mapping[str, tuple[str, ...]] = MappingProxyType(
     }
 )
 """Role → method and path of the routes that need it; a test holds that every route is here."""
+HEAVY = frozenset(
+    {
+        "POST /api/v1/archive/export",
+        "GET /api/v1/map",
+        "GET /api/v1/micrographs/{public_id}/similar",
+        "GET /api/v1/orders/{number:path}/report.{kind}",
+        "POST /archive/export",
+        "GET /archive/map",
+        "GET /archive/map/selection",
+        "GET /archive/similar/{public_id}",
+        "GET /history.csv",
+        "GET /history.pdf",
+        "GET /order/{number:path}/report.{kind}",
+        "GET /setup/taxonomy",
+        "POST /setup/taxonomy",
+    }
+)
+"""Routes that may take a second of a processor; each person has one answered at a time."""
 NEEDED = MappingProxyType({route: role for role, routes in DECLARED.items() for route in routes})
 
 
 def find_needed_role(scope: Scope) -> str:
-    """Return the role that a request needs, by the route that the application matches.
+    """Return the role that a request needs.
+
+    Where no route answers, a log-in is needed, so that a refusal names no route.
+    """
+    route = find_route(scope)
+    return NEEDED.get(route, UNDECLARED) if route else "viewer"
+
+
+def find_route(scope: Scope) -> str:
+    """Return method and path of the route that the application matches, "" where none answers.
 
     Only `path` and `method` count: an address may be made of headers, which the sender chooses.
-    Where no route answers, a log-in is needed, so that a refusal names no route.
     """
     for route in iter_routes(scope["app"].router.routes):
         match, _ = route.matches(scope)
         if match is Match.FULL:
-            return NEEDED.get(f"{scope['method'].replace('HEAD', 'GET')} {route.path}", UNDECLARED)
-    return "viewer"
+            return f"{scope['method'].replace('HEAD', 'GET')} {route.path}"
+    return ""
 
 
 def iter_routes(routes: Iterable[Any]) -> Iterator[Any]:

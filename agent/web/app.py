@@ -58,7 +58,7 @@ from agent.web import (
 )
 from agent.web import help as help_pages
 from agent.web.authentication import AuthenticationMiddleware
-from agent.web.connection_limits import Crowd, StreamLimit
+from agent.web.connection_limits import Crowd, OwnLimits
 from agent.web.context import Unknown
 from agent.web.decisions import Meanwhile, NotYours
 from agent.web.error_pages import FAULT, TITLES, WRONG_METHOD, ErrorPages, render_error
@@ -166,7 +166,7 @@ def create_app(
     _give_errors(app, desk)
     _give_refusals(app, desk)
     _give_last_resort(app, desk, language)
-    app.add_middleware(StreamLimit)
+    app.add_middleware(OwnLimits)
     app.add_middleware(AuthenticationMiddleware, known=desk.store.accounts, now=desk.now, idle=idle)
     app.add_middleware(Crowd, requests=requests)
     app.add_middleware(SecurityMiddleware, hosts=tuple(hosts))

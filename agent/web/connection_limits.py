@@ -1,4 +1,4 @@
-"""Limit how many requests are answered at once, and how many images are rendered.
+"""Limit how many requests are answered at once, and how many images and exports are made.
 
 A request that sends something counts once its body is complete, so a slow sender takes no place
 from others; one that only reads counts at once, whatever its headers say of a body.
@@ -17,8 +17,10 @@ from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 
+from agent.web.access import HEAVY, find_route
 from agent.web.authentication import COOKIE, SAFE_METHODS, who_is
 from agent.web.security import FOR_FILES, refuse
+from reports import gettext as _
 from reports import marked
 
 if TYPE_CHECKING:
@@ -31,6 +33,9 @@ STREAM = "/events"
 """Address of the stream of events; it stays open, and so has places of its own."""
 STREAMS, STREAMS_PER_BROWSER = 32, 3
 """A browser opens six connections to a server: the other three are for its pages."""
+HEAVY_ONCE = marked(
+    "Your last export, map or document is still being made. Try again when it is complete."
+)
 FULL = "Too many dashboards are open; this one asks for its numbers now and then."
 DRAWN = re.compile(r"/(pictures|rate|chart)/.+\.(jpg|png)")
 """Addresses that need processor time; one more than the limit waits."""
@@ -81,8 +86,10 @@ class Crowd:
         self._free += 1
 
 
-class StreamLimit:
-    """Middleware that limits how many streams of events are open, behind the authentication.
+class OwnLimits:
+    """Middleware behind the authentication: limits what one person or browser has open at a time.
+
+    Streams of events are limited per browser and in all, heavy requests to one for each person.
 
     Args:
         app: The application behind it.
@@ -91,12 +98,33 @@ class StreamLimit:
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
         self._open: Counter[str] = Counter()
+        self._heavy: set[str] = set()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer a request; a stream is refused where too many are open."""
-        if scope["type"] != "http" or scope["path"] != STREAM:
+        """Answer a request; one more stream or heavy request than may be is refused."""
+        if scope["type"] != "http":
             await self._app(scope, receive, send)
+        elif scope["path"] == STREAM:
+            await self._answer_stream(scope, receive, send)
+        elif find_route(scope) in HEAVY:
+            await self._answer_heavy(scope, receive, send)
+        else:
+            await self._app(scope, receive, send)
+
+    async def _answer_heavy(self, scope: Scope, receive: Receive, send: Send) -> None:
+        request = Request(scope)
+        who = who_is(request)
+        person = who.name if who else (request.client.host if request.client else "")
+        if person in self._heavy:
+            await refuse(scope["path"], _(HEAVY_ONCE), 429, AGAIN)(scope, receive, send)
             return
+        self._heavy.add(person)
+        try:
+            await self._app(scope, receive, send)
+        finally:
+            self._heavy.discard(person)
+
+    async def _answer_stream(self, scope: Scope, receive: Receive, send: Send) -> None:
         browser = _name_browser(scope)
         if self._open[browser] >= STREAMS_PER_BROWSER or self._open.total() >= STREAMS:
             await refuse(scope["path"], FULL, 503, {"Retry-After": "30"})(scope, receive, send)

@@ -12,6 +12,7 @@ import re
 import secrets
 import threading
 from collections import Counter
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
@@ -21,7 +22,7 @@ from starlette.concurrency import run_in_threadpool
 
 from agent.errors import AgentError, WrongUse
 from agent.imaging.crop import public_id
-from agent.maintenance import is_archived_upload
+from agent.maintenance import INBOX_SOURCE, is_archived_upload
 from agent.settings import PROCESS_KEYS
 from agent.store import State
 from agent.watch import ListedFile, find_facts
@@ -33,8 +34,6 @@ if TYPE_CHECKING:
 
     from agent.store import FileFate, Store
 
-INBOX_SOURCE = "api"
-"""Name of the source that sent files belong to; the pipeline has to claim its files too."""
 PARTS = ".parts"
 """Folder of incomplete files; on the same disk, so that a complete one is moved atomically."""
 KEPT = timedelta(days=30)
@@ -42,6 +41,8 @@ KEPT = timedelta(days=30)
 SETTLED = (State.DONE, State.DUPLICATE, State.IGNORED, State.SET_ASIDE)
 QUOTA_BYTES = 20_000_000_000
 """What one sender may send in a day."""
+SENT = ".sent"
+"""End of the name of a day's file, with a line of bytes and sender per file that was received."""
 LONGEST_NAME = 120
 LONGEST_VALUE = 200
 
@@ -114,13 +115,32 @@ class Inbox:
         if self._today == now.date():
             return
         self._today = now.date()
-        self._sent_bytes.clear()
+        self._sent_bytes = self._read_sent(now.date())
         for fate in self._store.files.iter_status(SETTLED, INBOX_SOURCE):
             for source, relative in fate.seen_as:
                 path = self._folder / relative
                 is_old = fate.done_at is None or now - fate.done_at > KEPT
                 if source == INBOX_SOURCE and is_old and self._is_spare(fate, relative):
                     path.unlink(missing_ok=True)
+
+    def _read_sent(self, today: date) -> Counter[str]:
+        """Return what each sender has sent today, and delete the files of other days."""
+        sent_bytes = Counter[str]()
+        for path in (self._folder / PARTS).glob(f"*{SENT}"):
+            if path.stem != today.isoformat():
+                path.unlink(missing_ok=True)
+                continue
+            for line in path.read_text("utf-8", "replace").splitlines():
+                count, _, sender = line.partition(" ")
+                sent_bytes[sender] += int(count) if count.isdecimal() else 0
+        return sent_bytes
+
+    def _write_sent(self, count: int, sender: str) -> None:
+        """Add what a sender has sent to the file of the day, so that it counts after a restart."""
+        if count and self._today:
+            path = self._folder / PARTS / f"{self._today.isoformat()}{SENT}"
+            with suppress(OSError), path.open("a", encoding="utf-8") as file:
+                file.write(f"{count} {sender}\n")
 
     def _is_spare(self, fate: FileFate, relative: str) -> bool:
         """Return whether a file of the inbox is kept elsewhere, or holds nothing that is used."""
@@ -160,14 +180,19 @@ class Inbox:
 
     async def _count(self, pieces: AsyncIterator[bytes], sender: str) -> AsyncIterator[bytes]:
         """Yield pieces as long as their sender may send more. Raises `Busy`."""
-        async for piece in pieces:
-            self._sent_bytes[sender] += len(piece)
-            if self._sent_bytes[sender] > self._quota_bytes:
-                raise Busy(
-                    f"{sender or 'this PC'} has sent as much as one sender may in a day "
-                    f"({self._quota_bytes / 1e9:.0f} GB); send it again tomorrow"
-                )
-            yield piece
+        count = 0
+        try:
+            async for piece in pieces:
+                count += len(piece)
+                self._sent_bytes[sender] += len(piece)
+                if self._sent_bytes[sender] > self._quota_bytes:
+                    raise Busy(
+                        f"{sender or 'this PC'} has sent as much as one sender may in a day "
+                        f"({self._quota_bytes / 1e9:.0f} GB); send it again tomorrow"
+                    )
+                yield piece
+        finally:
+            self._write_sent(count, sender)
 
     async def _received(
         self, name: str, pieces: AsyncIterator[bytes], told: Mapping[str, str]

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from agent.errors import OutOfResources
+from agent.maintenance import INBOX_SOURCE
 from agent.orders.instrument_checks import (
     CONTROL,
     CheckOrigin,
@@ -28,7 +29,6 @@ from agent.orders.instrument_checks import (
 from agent.service.data_folder import agent_name
 from agent.service.jobs.reference_crops import cropping_apart
 from agent.site_time import compute_age
-from agent.web import INBOX_SOURCE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -27,7 +27,7 @@ from agent.errors import BadStore
 from agent.service.data_folder import agent_name
 from agent.service.lock import RunLock
 from agent.store import Decision, Store, examine_copy
-from agent.store.backup import _swap, copy
+from agent.store.backup import _swap, copy, put_back
 from agent.store.engine import make_engine
 from agent.triage import Reason
 from agent.watch import ListedFile
@@ -430,6 +430,29 @@ def test_a_postgresql_is_backed_up_and_restored_with_its_own_programs(postgres, 
     with pytest.raises(BadStore, match="holds a postgresql database"):
         maintenance.restore(tmp_path / "safe.zip", url="sqlite:///x.db", folder=tmp_path / "data",
                             at=AT, progress=lambda *_: None)  # fmt: skip
+
+
+def test_a_dump_without_a_table_is_refused_before_anything_is_replaced(postgres, tmp_path) -> None:
+    if not has_database_programs():
+        pytest.skip("no pg_dump on the path")
+    url = postgres.empty("ours")
+    with psycopg.connect(url.replace("+psycopg", "")) as connection:
+        connection.execute("DROP TABLE saved_view")
+    dump, lacking = tmp_path / "martensight.pgdump", make_engine(url)
+    copy(lacking, dump, progress=lambda *_: None)
+    lacking.dispose()
+    other = postgres.empty("ours")
+    with psycopg.connect(other.replace("+psycopg", "")) as connection:
+        connection.execute("UPDATE site SET name = 'kept'")
+
+    with pytest.raises(BadStore, match="lacks the table saved_view; nothing was restored"):
+        put_back(other, dump, aside=tmp_path / "aside.pgdump")
+    with pytest.raises(BadStore, match="lacks the table saved_view"):
+        examine_copy(dump)
+
+    with psycopg.connect(other.replace("+psycopg", "")) as connection:
+        assert connection.execute("SELECT name FROM site").fetchall() == [("kept",)]
+    assert not (tmp_path / "aside.pgdump").exists()
 
 
 def test_a_postgresql_of_a_newer_schema_is_restored_over_and_kept_as_a_dump(

@@ -19,7 +19,8 @@ from sqlalchemy import text
 from structlog.testing import capture_logs
 
 from agent import maintenance
-from agent.evidence.anchors import Anchor, append, list_losses, write_note
+from agent.errors import BadStore
+from agent.evidence.anchors import NOTES, Anchor, append, list_losses, write_note
 from agent.service.anchoring import Anchoring
 from agent.settings import read
 from agent.store import (
@@ -314,6 +315,26 @@ def test_a_forged_restore_explains_nothing(address, store, outside, trail) -> No
     assert "the hashes were computed again" in found[0]
     assert "explains nothing: no note outside the database confirms it" in " ".join(notes)
     assert len(list_losses(store)) == 1
+
+
+@pytest.mark.parametrize("linked", ["folder", "note"])
+def test_a_note_of_a_restore_that_is_a_link_is_refused(store, outside, tmp_path, linked) -> None:
+    elsewhere, notes = tmp_path / "elsewhere", tmp_path / "data" / NOTES
+    end = restore(store, outside, until=99)
+    elsewhere.mkdir()
+    write_note(elsewhere, end)
+    notes.mkdir(parents=True)
+    if linked == "folder":
+        notes.rmdir()
+        notes.symlink_to(elsewhere / NOTES)
+    else:
+        (note,) = (elsewhere / NOTES).iterdir()
+        (notes / note.name).symlink_to(note)
+
+    with pytest.raises(BadStore, match="it is a link, and what it leads to confirms no restore"):
+        verify_trail(store, replace(outside, data=tmp_path / "data"))
+    with pytest.raises(BadStore, match="it is a link"):
+        write_note(tmp_path / "data", end)
 
 
 def test_a_restore_whose_end_was_changed_explains_nothing(

@@ -18,7 +18,7 @@ from agent.nightly.order_status import Instrument
 from agent.store import Decision
 from agent.web import create_app
 from agent.web.authentication import COOKIE, Who
-from agent.web.connection_limits import STREAMS, STREAMS_PER_BROWSER, Crowd, StreamLimit
+from agent.web.connection_limits import STREAMS, STREAMS_PER_BROWSER, Crowd, OwnLimits
 from agent.web.dashboard_figures import compute_usual, start_of
 from agent.web.event_stream import iter_events
 from tests.unit.agent.web.test_order_desk import desk_with, order_of
@@ -194,7 +194,7 @@ def test_streams_are_bounded_per_browser_and_take_no_place_from_pages():
         await crowd(scope, until.wait, send)
 
     async def run():
-        crowd, until = Crowd(StreamLimit(app), requests=1), asyncio.Event()
+        crowd, until = Crowd(OwnLimits(app), requests=1), asyncio.Event()
         streams = [asyncio.create_task(open_one(crowd, until)) for _ in range(STREAMS_PER_BROWSER)]
         await opened.wait()
         await open_one(crowd, until)
@@ -227,7 +227,7 @@ def test_no_cookie_counts_as_a_browser_before_it_was_checked():
         await limit(scope, until.wait, send)
 
     async def run():
-        limit, until, there = StreamLimit(app), asyncio.Event(), asyncio.Semaphore(0)
+        limit, until, there = OwnLimits(app), asyncio.Event(), asyncio.Semaphore(0)
         forged = [
             asyncio.create_task(open_one(limit, until, f"forged {n}", None, there))
             for n in range(STREAMS)

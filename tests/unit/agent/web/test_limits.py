@@ -8,16 +8,20 @@ import os
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
+from zipfile import ZipFile
 
 import numpy as np
 import pytest
+from fastapi import FastAPI
 from fastapi.testclient import TestClient
 from lab import HOME, desk_of
 from lab import NEXT_DAY as NOW
 
 from agent import pictures
+from agent.maintenance import back_up
 from agent.web import Inbox, create_app
-from agent.web.connection_limits import Crowd
+from agent.web.access import HEAVY, NEEDED
+from agent.web.connection_limits import Crowd, OwnLimits
 from agent.web.uploads import Busy, Empty
 
 
@@ -199,20 +203,22 @@ def test_a_file_that_says_it_is_too_large_is_refused_before_it_is_read(lab, prog
     assert answer.status_code == 413
 
 
-def test_a_sender_sends_no_more_than_its_share_of_a_day(lab):
-    now = [NOW]
-    inbox = Inbox(lab.folder / "inbox", lab.store, now=lambda: now[0], quota_bytes=10)
-    app = create_app(dataclasses.replace(desk_of(lab), inbox=inbox))
-    with TestClient(app, base_url=HOME) as client:
-        first, second = (
-            client.post(f"/api/v1/micrographs?name={n}.tif", content=bytes([n]) * 8) for n in (1, 2)
-        )
-        now[0] += timedelta(days=1)
-        third = client.post("/api/v1/micrographs?name=3.tif", content=b"3" * 8)
+def test_a_sender_sends_no_more_than_its_share_of_a_day_also_after_a_restart(lab):
+    now, answers = [NOW], []
+    for number, later in enumerate((0, 0, 1)):
+        now[0] += timedelta(days=later)
+        inbox = Inbox(lab.folder / "inbox", lab.store, now=lambda: now[0], quota_bytes=10)
+        inbox.clear()
+        app = create_app(dataclasses.replace(desk_of(lab), inbox=inbox))
+        with TestClient(app, base_url=HOME) as client:
+            answers.append(
+                client.post(f"/api/v1/micrographs?name={number}.tif", content=bytes([number]) * 8)
+            )
 
-    assert [answer.status_code for answer in (first, second, third)] == [202, 503, 202]
-    assert "as much as one sender may in a day" in second.json()["detail"]
-    assert len(kept_in(lab)) == 2
+    assert [answer.status_code for answer in answers] == [202, 503, 202]
+    assert "as much as one sender may in a day" in answers[1].json()["detail"]
+    assert len([path for path in kept_in(lab) if path.suffix == ".tif"]) == 2
+    assert [path.name for path in kept_in(lab) if path.suffix == ".sent"] == ["2026-11-26.sent"]
 
 
 def test_what_was_sent_is_deleted_once_it_is_archived_or_of_no_use_and_old(lab):
@@ -229,6 +235,17 @@ def test_what_was_sent_is_deleted_once_it_is_archived_or_of_no_use_and_old(lab):
 
     inbox.clear()
     assert len(kept_in(lab)) == 3
+    backed_up = lab.folder / "backup.zip"
+    back_up(
+        *(lab.store, lab.folder, backed_up),
+        settings_files=[],
+        pixels=False,
+        at=NOW,
+        progress=lambda *_: None,
+    )
+    with ZipFile(backed_up) as members:
+        names = [name for name in members.namelist() if name.startswith("inbox")]
+    assert [name[-1] for name in names] == ["c"]  # a is archived, b of no use
     now[0] += timedelta(days=31)
     inbox.clear()
 
@@ -343,3 +360,40 @@ def test_what_only_reads_takes_a_place_whatever_it_says_of_a_body(method):
     asyncio.run(run())
 
     assert sorted(map(str, answers)) == ["503", "503", "begun", "begun"]
+
+
+def test_a_person_has_one_heavy_request_answered_at_a_time_and_light_ones_next_to_it():
+    let_go, there = threading.Event(), threading.Semaphore(0)
+    app = FastAPI()
+
+    @app.get("/history.csv")
+    def export() -> str:
+        there.release()
+        assert let_go.wait(30)
+        return "number"
+
+    @app.get("/history")
+    def history() -> str:
+        return "acts"
+
+    app.add_middleware(OwnLimits)
+    with (
+        TestClient(app, base_url=HOME) as client,
+        TestClient(app, base_url=HOME, client=("10.0.0.7", 1)) as other,
+        ThreadPoolExecutor(2) as others,
+    ):
+        held = others.submit(client.get, "/history.csv")
+        assert there.acquire(timeout=30)
+        second, light = client.get("/history.csv"), client.get("/history")
+        elsewhere = others.submit(other.get, "/history.csv")
+        assert there.acquire(timeout=30)
+        let_go.set()
+        first, again = held.result(30), client.get("/history.csv")
+        codes = [a.status_code for a in (first, second, light, elsewhere.result(30), again)]
+
+    assert codes == [200, 429, 200, 200, 200]
+    assert "is still being made. Try again when it is complete." in second.text
+
+
+def test_every_heavy_route_is_one_that_has_a_role():
+    assert set(NEEDED) >= HEAVY
