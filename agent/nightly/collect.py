@@ -75,8 +75,7 @@ def gather(
         facts = _gather(
             past, store, night, settings, period=(after, until), at=until, is_late=is_late
         )
-    ahead = None if is_late else _find_dated_ahead(store, night, now)
-    return raise_tone(replace(facts, dated_ahead=ahead))
+    return raise_tone(replace(facts, dated_ahead=_find_dated_ahead(store, night, now)))
 
 
 def _find_dated_ahead(store: Store, night: date, now: datetime) -> tuple[int, datetime] | None:

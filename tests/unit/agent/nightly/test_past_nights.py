@@ -185,7 +185,10 @@ def test_earlier_nights_are_frozen_with_a_later_one_and_have_no_link_until_they_
     assert 'href="2026-11-25.html"' not in index
 
 
-def test_micrographs_of_an_evening_with_a_wrong_clock_are_named_in_the_next_report_once(tmp_path):
+@pytest.mark.parametrize("late", [timedelta(minutes=1), timedelta(hours=8)])
+def test_micrographs_of_an_evening_with_a_wrong_clock_are_named_in_the_next_report_once(
+    tmp_path, late
+):
     lab = Lab(tmp_path)
     lab.store.agents.record_start(at=DAY)
     lab.take("G8", name="a.tif", at=DAY)
@@ -195,7 +198,7 @@ def test_micrographs_of_an_evening_with_a_wrong_clock_are_named_in_the_next_repo
     for night in NIGHTS:
         if night != NIGHTS[0]:
             lab.take("G8", name=f"{night}.tif", at=_end(night) - timedelta(hours=1))
-        page = write(lab, night, _end(night) + timedelta(minutes=1)).path.read_text("utf-8")
+        page = write(lab, night, _end(night) + late).path.read_text("utf-8")
         texts.append(" ".join(re.sub("<[^>]*>", " ", page).split()))
 
     named = "2 micrographs are dated in the future, up to 24 Nov 2027 "
