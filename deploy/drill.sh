@@ -368,7 +368,7 @@ from pathlib import Path
 import sqlalchemy as sa
 from agent.cli import main
 from agent.store import schema
-from agent.store.tables import Row
+from agent.store.tables import ContentRow
 folder, ours = Path(__file__).parent / "versions", Path(schema.__file__).parent / "migrations" / "versions"
 before, number = schema.HEAD, f"{int(schema.HEAD) + 1:04d}"
 (folder / f"{number}_next.py").write_text(f"""'a column of the next version'
@@ -390,7 +390,7 @@ def with_next():
     config.set_main_option("version_locations", f"{ours}{os.pathsep}{folder}")
     return config
 schema.configuration, schema.HEAD = with_next, number
-Row.metadata.tables["content"].append_column(sa.Column("next", sa.Integer(), nullable=True))
+ContentRow.__table__.append_column(sa.Column("next", sa.Integer(), nullable=True))
 main(sys.argv[1:])
 PY
   printf '#!/usr/bin/env bash\nexec "%s" "%s" "$@"\n' "$python" "$work/next/main.py" >"$work/next/agent"
