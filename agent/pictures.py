@@ -113,7 +113,7 @@ def decode_within(encoded: bytes, longest_px: int) -> Pixels:
                 width, height = picture.size
                 picture.draft("RGB", (math.ceil(width * share), math.ceil(height * share)))
             decoded = np.array(picture.convert("RGB"), np.uint8)
-    except OSError as error:
+    except (OSError, Image.DecompressionBombError) as error:
         raise ValueError(f"{len(encoded)} bytes that are no picture") from error
     return fit_within(decoded, longest_px)
 
@@ -129,7 +129,10 @@ def decode_mask(encoded: bytes) -> NDArray[np.bool_]:
 
 def _decode(encoded: bytes, how: int) -> Pixels:
     buffer = np.frombuffer(encoded, np.uint8)
-    decoded = cv2.imdecode(buffer, how) if buffer.size else None
+    try:
+        decoded = cv2.imdecode(buffer, how) if buffer.size else None
+    except cv2.error:  # its header says more than 2^30 pixels
+        decoded = None
     if decoded is None:
         raise ValueError(f"{len(encoded)} bytes that are no picture")
     return cast("Pixels", decoded)

@@ -179,7 +179,7 @@ DECIDED_STATEMENTS = (
     SELECT 1, label.decided_at, 'Ada', 'label.given', public_id, '{"label": ' || label.id ||
         ', "kind": "code", "code": "G8", "criterion": "unrecorded"}',
         printf('%064x', label.id - 1), printf('%064x', label.id)
-    FROM label JOIN micrograph ON micrograph.id = label.micrograph_id
+    FROM label JOIN micrograph ON micrograph.id = label.micrograph_id ORDER BY label.id
     """,
     "UPDATE result SET review_rank = NULL",
     "ANALYZE",

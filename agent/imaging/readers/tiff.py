@@ -71,6 +71,8 @@ def list_tiff_loaders(content: bytes, limits: Limits) -> list[Loader]:
     stacks = _list_stacks(tif)
     for stack in stacks:
         check_size(stack.page.imagewidth, stack.page.imagelength, limits)
+        if stack.page.is_tiled:  # one is decoded whole, however small the picture is
+            check_size(stack.page.tilewidth, stack.page.tilelength, limits)
         check_pages(math.prod(stack.leading), limits)
     file = _File(content, tif)
     largest = max(stacks, key=_rank)  # a preview may precede its picture

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import struct
+import zlib
 
 import numpy as np
 import pytest
@@ -17,6 +19,7 @@ from agent.pictures import (
     cut_window,
     decode,
     decode_mask,
+    decode_within,
     draw_box,
     draw_outline,
     encode_jpeg,
@@ -202,3 +205,17 @@ def test_a_window_stays_inside_and_is_grey_beyond_a_small_picture():
     assert corner.min() == 255
     assert (small[0, 0] == 128).all()
     assert (small[50, 50] == 255).all()
+
+
+@pytest.mark.parametrize("side", [30_000, 100_000, 2**31 - 1])
+@pytest.mark.parametrize("read", [decode, decode_mask, lambda held: decode_within(held, 80)])
+def test_a_header_of_gigabytes_is_no_picture(read, side) -> None:
+    def chunk(kind: bytes, body: bytes) -> bytes:
+        checked = struct.pack(">I", zlib.crc32(kind + body))
+        return struct.pack(">I", len(body)) + kind + body + checked
+
+    header = struct.pack(">IIBBBBB", side, side, 8, 0, 0, 0, 0)
+    held = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IEND", b"")
+
+    with pytest.raises(ValueError, match="no picture"):
+        read(held)

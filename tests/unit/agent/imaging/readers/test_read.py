@@ -508,6 +508,16 @@ def test_a_decompression_bomb_is_refused_by_its_header(tmp_path) -> None:
     assert refused(tif) is FileCode.TOO_LARGE
 
 
+def test_a_tile_far_larger_than_its_picture_is_refused_by_the_header(tmp_path) -> None:
+    file = tmp_path / "tile.tif"
+    tifffile.imwrite(file, np.zeros((64, 64), np.uint8), tile=(64, 64), compression="zlib")
+    with tifffile.TiffFile(file, mode="r+") as opened:
+        opened.pages[0].tags["TileWidth"].overwrite(60_000)
+        opened.pages[0].tags["TileLength"].overwrite(60_000)
+
+    assert refused(file) is FileCode.TOO_LARGE
+
+
 def test_a_film_of_gigabytes_is_refused_before_it_is_read(tmp_path) -> None:
     file = tmp_path / "film.tif"
     with file.open("wb") as film:
