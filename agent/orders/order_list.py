@@ -11,10 +11,11 @@ import difflib
 import io
 import re
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from agent.errors import WrongUse
+from agent.site_time import CLOCKS_DIFFER
 from agent.store import Entry
 
 if TYPE_CHECKING:
@@ -56,6 +57,14 @@ YES, NO = ("1", "yes", "true", "x", "ja"), ("", "0", "no", "false", "nein")
 A_SLIP = 0.8
 """Likeness from which a column's name is a misspelt one of ours; others are left alone."""
 LONGEST = 200
+HELD_S = 600.0
+"""A list that cannot be read for longer is not held by the program that writes it; our choice."""
+AHEAD = (
+    "it is dated in the future, so whether it is complete is not known. Correct the clock of the "
+    "PC that wrote it, and save it again."
+)
+IMPORTED = "order_list"
+"""Kind of the records of imported lists; the subject is the name of the file."""
 _OTHER_CODE_PAGE = re.compile(rb"[\x81\x8d\x8f\x90\x9d]|[A-Za-z][\x84\x8e\x94\x99][a-z]")
 """What Windows-1252 lacks, and an umlaut of DOS (CP850), which reads "W„rme" there."""
 _ODD_LETTER = re.compile("[\x80-\x9f\ufffd]")
@@ -261,9 +270,11 @@ class OrderListResult:
     @property
     def sentences(self) -> tuple[str, ...]:
         """Faults that the sender has to mend, one sentence each."""
-        if self.refusal:
-            return (f"{self.name}: {self.refusal}",)
-        return tuple(f"{self.name}, line {row.line}: {row.sentence}" for row in self.broken)
+        whole = (f"{self.name}: {self.refusal}",) if self.refusal else ()
+        return (
+            *whole,
+            *(f"{self.name}, line {row.line}: {row.sentence}" for row in self.broken),
+        )
 
 
 def import_list(
@@ -286,7 +297,7 @@ def import_list(
         "changed": changed,
         "broken": list(taken.sentences),
     }
-    store.records.add("order_list", path.name, by=by, at=at, facts=facts)
+    store.records.add(IMPORTED, path.name, by=by, at=at, facts=facts)
     return taken
 
 
@@ -296,19 +307,48 @@ def import_lists(
     """Import every list in the drop folder that has not changed for a while.
 
     Each is moved to `taken/`, or to `refused/` where any of it could not be used: the operator
-    mends it there and drops it again.
+    mends it there and drops it again. One that cannot be moved is imported once.
     """
     results = []
     for path in _list_files(folder):
+        rests_s = 0.0
         try:
-            if at.timestamp() - path.stat().st_mtime < rest_s:
-                continue
-            taken = import_list(store, path, subtypes=subtypes, by="order list", at=at)
-            _move(path, REFUSED if taken.sentences else TAKEN, at)
-        except OSError:
-            continue  # held by the program that writes it: next time
-        results.append(taken)
+            rests_s = at.timestamp() - path.stat().st_mtime
+            if rests_s >= rest_s:
+                results.append(_take(store, path, subtypes=subtypes, at=at))
+            elif rests_s < -CLOCKS_DIFFER.total_seconds():
+                results.append(OrderListResult(path.name, refusal=AHEAD))
+        except OSError as error:  # else it is held by the program that writes it: next time
+            if rests_s > HELD_S:
+                why = f"it cannot be read ({error.strerror or error})."
+                results.append(OrderListResult(path.name, refusal=why))
     return results
+
+
+def _take(store: Store, path: Path, *, subtypes: Collection[str], at: datetime) -> OrderListResult:
+    """Import a list and move it; one that was imported and could not be moved is only moved.
+
+    Raises:
+        OSError: It cannot be read now.
+    """
+    status = path.stat()
+    stays = {"stays": f"{status.st_size} bytes of {status.st_mtime_ns}"}
+    last = store.records.latest(IMPORTED, path.name)
+    is_known = last is not None and last.facts == stays
+    taken = OrderListResult(path.name)
+    if not is_known:
+        taken = import_list(store, path, subtypes=subtypes, by="order list", at=at)
+    try:
+        _move(path, REFUSED if taken.sentences else TAKEN, at)
+    except OSError as error:
+        if not (is_known or taken.refusal):
+            store.records.add(IMPORTED, path.name, by="order list", at=at, facts=stays)
+        why = (
+            f"it was imported, and cannot be moved to {TAKEN} ({error.strerror or error}). Let the "
+            f"agent write in {path.parent}."
+        )
+        return replace(taken, refusal=taken.refusal or why)
+    return taken
 
 
 def list_taken_since(folder: Path, since: datetime | None) -> list[Path]:

@@ -205,7 +205,8 @@ class RunLock(Lock):
         place = str(folder).replace("{", "{{").replace("}", "}}")
         super().__init__(
             file,
-            f"{place}: an agent is already running here{{who}}; it takes the files by itself.",
+            f"{place}: an agent is already running here{{who}}. It takes the files by itself; for "
+            "anything else stop it first (agent service stop).",
         )
         self._presence = folder / PRESENCE if file.name == "agent.lock" else None
         self._own = Presence.of(folder, agent, boot=boot)

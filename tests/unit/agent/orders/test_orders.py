@@ -1,6 +1,7 @@
 """Each field finds its one specimen, each specimen its one bundle; nothing is guessed."""
 
 import csv
+import os
 import threading
 from dataclasses import replace
 from pathlib import Path
@@ -11,7 +12,7 @@ from lab import minutes
 
 from agent.archive import Archive
 from agent.nightly.micrograph_cards import iter_causes
-from agent.orders.order_list import import_lists
+from agent.orders.order_list import AHEAD, import_lists
 from agent.orders.process_data import collect_keys, read_notes
 from agent.pipeline import Pipeline
 from agent.settings import Settings
@@ -407,6 +408,46 @@ def test_a_dropped_list_is_taken_once_it_rests_and_a_broken_one_is_laid_aside(be
     assert len(list(folder.glob("taken/*-GOOD.CSV"))) == 1
     assert len(list(folder.glob("refused/*-bad.csv"))) == 1
     assert {order.number for order in bench.store.orders.all()} == {"4711", "4713"}
+
+
+def test_a_list_that_cannot_be_moved_is_imported_once_and_named_until_it_is(bench, tmp_path):
+    folder = tmp_path / "lists"
+    folder.mkdir()
+    (folder / "taken").write_text("no folder, as on a share that is read-only", encoding="utf-8")
+    file = folder / "a.csv"
+    file.write_text("order,urgent\n4711,yes\n", encoding="utf-8")
+
+    rounds = [
+        import_lists(bench.store, folder, subtypes=("G",), at=_later(file, 9.0 + n))
+        for n in range(3)
+    ]
+    (folder / "taken").unlink()
+    (moved,) = import_lists(bench.store, folder, subtypes=("G",), at=_later(file, 20.0))
+
+    assert [[one.changed for one in taken] for taken in rounds] == [[("4711",)], [()], [()]]
+    assert all("cannot be moved to taken (" in taken[0].sentences[0] for taken in rounds)
+    assert moved.sentences == ()
+    assert len(list(folder.glob("taken/*-a.csv"))) == 1
+    acts = [act.act for act in bench.store.audit_log.iter_acts("order_list")]
+    assert len(acts) == 2  # that it was imported, and that it stays
+
+
+def test_a_list_of_the_future_is_named_and_one_that_cannot_be_read_too(bench, tmp_path):
+    folder = tmp_path / "lists"
+    (folder / "folder.csv").mkdir(parents=True)  # which opens for no one
+    file = folder / "ahead.csv"
+    file.write_text("order\n4711\n", encoding="utf-8")
+    at = _later(file, 9.0)
+    os.utime(file, (at.timestamp() + 86_400 * 400,) * 2)
+
+    early = import_lists(bench.store, folder, subtypes=("G",), at=at)
+    later = import_lists(
+        bench.store, folder, subtypes=("G",), at=_later(folder / "folder.csv", 700)
+    )
+
+    assert [said for one in early for said in one.sentences] == [f"ahead.csv: {AHEAD}"]
+    assert "folder.csv: it cannot be read (" in later[1].sentences[0]
+    assert bench.store.orders.all() == []
 
 
 def _later(path: Path, seconds: float):
