@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final
 
 from agent.objects.bucket import Access, Bucket, ObjectsUnavailable
 from agent.objects.disk_cache import DiskCache
-from agent.objects.mirrored_files import BUNDLE_FILE, FOLDERS, MirroredFiles, is_own_name
+from agent.objects.mirrored_files import BUNDLE_FILE, FOLDERS, MirroredFiles, select_own
 from agent.objects.pruned_files import PrunedFiles, PruneRecords
 from agent.objects.shared_files import SharedFiles
 from agent.objects.upload_index import Uploaded, UploadIndex
@@ -152,9 +152,7 @@ class ObjectMirror(MirroredFiles):
         missing, doomed = [], set(self.index.list_doomed())
         for folder in FOLDERS:
             names = self.bucket.list_names(f"{folder}/")
-            paths = (
-                self.folder / name for name in names if is_own_name(name) and name not in doomed
-            )
+            paths = (self.folder / name for name in select_own(names) if name not in doomed)
             missing += [path for path in paths if not path.is_file()]
         missing.sort(key=lambda path: path.name == BUNDLE_FILE)  # a bundle is there by this file
         for number, path in enumerate(missing, start=1):

@@ -13,6 +13,7 @@ from agent.objects.upload_index import Uploaded
 from agent.whole_file import PART
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
     from pathlib import Path
 
     from agent.objects.bucket import Bucket
@@ -183,3 +184,13 @@ def is_own_name(name: str) -> bool:
         and all(_PART_OF_NAME.fullmatch(part) for part in parts)
         and not name.endswith(PART)
     )
+
+
+def select_own(names: Collection[str]) -> list[str]:
+    """Return the objects that may be the agent's, in their order.
+
+    An object that is named as the folder of another one is none: no disk holds both.
+    """
+    own = [name for name in names if is_own_name(name)]
+    folders = {name[:end] for name in own for end, letter in enumerate(name) if letter == "/"}
+    return [name for name in own if name not in folders]

@@ -10,7 +10,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 from agent.objects.bucket import DamagedObject
-from agent.objects.mirrored_files import BUNDLE_FILE, FEATURES, is_own_name
+from agent.objects.mirrored_files import BUNDLE_FILE, FEATURES, select_own
 from agent.whole_file import PART
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ class SharedFiles:
         Returns:
             How many files were fetched, and what is wrong with bundles that were left out.
         """
-        names = [name for name in self._mirror.bucket.list_names("bundles/") if is_own_name(name)]
+        names = select_own(self._mirror.bucket.list_names("bundles/"))
         fetched = 0
         damaged: list[DamagedObject] = []
         for bundle in sorted({name.split("/")[1] for name in names}):
@@ -73,9 +73,7 @@ class SharedFiles:
 
     def fetch_features(self) -> int:
         """Fetch shards of other agents, and delete those that their agent has joined to others."""
-        remote = {
-            name for name in self._mirror.bucket.list_names(f"{FEATURES}/") if is_own_name(name)
-        }
+        remote = set(select_own(self._mirror.bucket.list_names(f"{FEATURES}/")))
         filled = {name.rpartition("/")[0] for name in remote}
         fetched = 0
         for name in sorted(remote, reverse=True):  # a shard comes before its note

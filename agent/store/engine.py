@@ -26,7 +26,7 @@ from sqlalchemy.exc import (
 )
 from sqlalchemy.pool import NullPool, StaticPool
 
-from agent.errors import AgentError, BadStore, hide_passwords
+from agent.errors import AgentError, BadStore, WrongUse, hide_passwords
 from agent.store.site_scope import SiteSession
 
 if TYPE_CHECKING:
@@ -259,7 +259,12 @@ def write_retrying(engine: Engine, act: Callable[[Session], T]) -> T:
 def _faults(engine: Engine) -> Iterator[None]:
     try:
         yield
-    except (DataError, IntegrityError, ProgrammingError):
+    except (DataError, UnicodeEncodeError, OverflowError) as error:
+        raise WrongUse(
+            f"a text or a number cannot be kept in the database ({_reason(error)}). Leave out NUL "
+            "and damaged letters, and use smaller numbers."
+        ) from error
+    except (IntegrityError, ProgrammingError):
         raise  # a bug of ours, and allowed to be one
     except (OperationalError, InterfaceError, PoolTimeoutError) as error:
         if _is_too_much(error):

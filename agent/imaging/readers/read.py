@@ -118,7 +118,10 @@ def iter_micrographs(path: Path, *, limits: Limits) -> Iterator[MicrographImage]
             format=name,
             pixels=page.pixels,
             scales=_collect_scales(page, path, limits),
-            metadata=page.metadata,
+            metadata={
+                name: "".join(filter(str.isprintable, text))  # no database keeps a NUL
+                for name, text in page.metadata.items()
+            },
             warnings=tuple(dict.fromkeys(page.warnings)),
         )
 

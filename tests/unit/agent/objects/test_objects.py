@@ -29,7 +29,7 @@ from object_server import (
 from agent.archive import Archive
 from agent.errors import SetupError
 from agent.objects import DamagedObject, ObjectsUnavailable
-from agent.objects.mirror import is_own_name
+from agent.objects.mirrored_files import is_own_name
 from tests.unit.agent.test_archive import SHA, crop_of
 
 OTHER = "cd" * 32
@@ -292,6 +292,23 @@ def test_hostile_objects_are_left_where_they_are(bucket, tmp_path) -> None:
 
     left = {path.name for path in (tmp_path / "data").rglob("*") if path.is_file()}
     assert left <= {"objects.sqlite"}
+
+
+def test_an_object_that_is_named_as_a_folder_holds_up_nothing_else(bucket, tmp_path) -> None:
+    (tmp_path / "file").write_bytes(b"bytes")
+    for name in (
+        *("bundles/B/bundle.json", "bundles/B/part", "bundles/B/part/one"),
+        *("crops/ab", f"crops/ab/{SHA}-p0.png", "kept-features/0/a", "kept-features/0/a/b"),
+    ):
+        bucket.store(name, tmp_path / "file")
+    archive = open_pc(tmp_path / "data", bucket)
+
+    send(archive)
+    archive.mirror.fetch_all(progress=lambda _done, _of: None)
+
+    data = tmp_path / "data"
+    assert (data / "bundles" / "B" / "part" / "one").read_bytes() == b"bytes"
+    assert (data / "crops" / "ab" / f"{SHA}-p0.png").read_bytes() == b"bytes"
 
 
 def test_credentials_that_cannot_be_used_are_named(endpoint, tmp_path) -> None:

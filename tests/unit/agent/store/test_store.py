@@ -1306,3 +1306,16 @@ def test_a_postgresql_that_stops_is_a_fault_and_work_goes_on_when_it_is_back(pos
 
     assert len(store.work_queue.claim(1, at=AT, lease_s=60)) == 1
     store.close()
+
+
+@pytest.mark.parametrize(
+    ("kind", "after"), [("half a \udcff letter", 0), ("a\0b", 0), ("statement", 10**30)]
+)
+def test_a_value_that_no_database_keeps_is_refused_in_a_sentence(address, kind, after) -> None:
+    with Store.open(address, site="Plant 1", agent="PC") as store:
+        if kind == "a\0b" and store.kind == "sqlite":
+            assert store.records.list_after(kind, after) == []  # it keeps a NUL
+            return
+
+        with pytest.raises(WrongUse, match="cannot be kept in the database"):
+            store.records.list_after(kind, after)

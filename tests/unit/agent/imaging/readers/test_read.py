@@ -518,6 +518,17 @@ def test_a_tile_far_larger_than_its_picture_is_refused_by_the_header(tmp_path) -
     assert refused(file) is FileCode.TOO_LARGE
 
 
+def test_what_cannot_be_shown_is_left_out_of_what_a_file_says_of_itself(tmp_path) -> None:
+    file = tmp_path / "said.tif"
+    tags = [(315, "s", 0, "Ada\x01\x7f Miller", True)]
+    tifffile.imwrite(file, np.full((64, 64), 128, np.uint8), extratags=tags)
+
+    (image,) = read(file)
+
+    assert image.metadata["operator"].startswith("Ada Miller")
+    assert image.metadata["operator"].isprintable()
+
+
 def test_a_film_of_gigabytes_is_refused_before_it_is_read(tmp_path) -> None:
     file = tmp_path / "film.tif"
     with file.open("wb") as film:
