@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from agent.orders.places import SpecimenPlace
     from agent.orders.specimen_facts import (
         FieldFacts,
+        SamePlace,
         SpecimenFacts,
     )
     from model import Size
@@ -59,18 +60,19 @@ def describe_mean(
 
     The mean is over distinct places, in its least favourable reading. All places count, also more
     than the specification demands. Of several shots of one place the worst one represents it, so
-    that shots of one fine place cannot dilute a coarse one. The places that came first, as many as
+    that shots of one fine place cannot dilute a coarse one; shots of one field number that are not
+    shown to be one place count each where that is worse. The places that came first, as many as
     are demanded, keep the limit too: fields that are added until the mean keeps it prove nothing.
     """
     wanted, bound = rules.specification, rules.bound_in(rules.specification.subtype[0])
     if rules.by_worst or bound is None or not counted:
         return
     places = distinct_places(counted, facts.same_places)
-    mean = _compute_worst_mean(places, bound, rules)
+    mean = _compute_worst_mean(places, bound, rules, facts.same_places)
     if mean is None:
         return  # the field itself says what is missing
     first = list_first(places, wanted.fields)
-    first_mean = _compute_worst_mean(first, bound, rules)
+    first_mean = _compute_worst_mean(first, bound, rules, facts.same_places)
     if not bound.admits(mean):
         yield _("the mean of {n} fields could be {mean}, {limit} is demanded").format(
             n=len(places), mean=format_mean(mean, bound), limit=format_limit(wanted.limit)
@@ -99,17 +101,38 @@ def list_first(places: Sequence[SpecimenPlace], n: int) -> list[SpecimenPlace]:
 
 
 def _compute_worst_mean(
-    places: Sequence[SpecimenPlace], bound: Bound, rules: Rules
+    places: Sequence[SpecimenPlace], bound: Bound, rules: Rules, same: Sequence[SamePlace]
 ) -> float | None:
-    """Return the least favourable mean of places, None where a size is not known."""
-    worst = [
-        find_extreme(
-            [_find_worst(field, bound, rules) for field in place.fields], bound, is_favourable=False
-        )
-        for place in places
-    ]
-    numbers = [number for number in worst if number is not None]
-    return sum(numbers) / len(numbers) if len(numbers) == len(worst) else None
+    """Return the least favourable mean of places, None where a size is not known.
+
+    Args:
+        places: Distinct ones; the fields of a place may share its number alone.
+        bound: The limit.
+        rules: With the specification.
+        same: Pairs of fields that show one place.
+    """
+    numbers: list[float] = []
+    further: list[float] = []
+    for place in places:
+        each = [
+            find_extreme(
+                [_find_worst(field, bound, rules) for field in shown.fields],
+                bound,
+                is_favourable=False,
+            )
+            for shown in distinct_places(place.fields, same, by_number=False)
+        ]
+        known = sorted(number for number in each if number is not None)
+        if len(known) < len(each):
+            return None
+        known = known if bound.wants_large else known[::-1]
+        numbers.append(known[0])
+        further += known[1:]
+    for number in sorted(further, reverse=not bound.wants_large):
+        mean = fmean(numbers)
+        if (number < mean) if bound.wants_large else (number > mean):
+            numbers.append(number)
+    return fmean(numbers)
 
 
 def describe_uncertainty(
@@ -124,7 +147,7 @@ def describe_uncertainty(
     if rules.by_worst or bound is None or any(field.awaits for field in counted):
         return
     places = distinct_places(counted, facts.same_places)
-    each = [_compute_worst_mean([place], bound, rules) for place in places]
+    each = [_compute_worst_mean([place], bound, rules, facts.same_places) for place in places]
     numbers = [number for number in each if number is not None]
     if len(numbers) < max(len(places), 2):
         return

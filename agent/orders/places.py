@@ -38,18 +38,19 @@ class SpecimenPlace:
 
 
 def distinct_places(
-    counted: Sequence[FieldFacts], same: Sequence[SamePlace]
+    counted: Sequence[FieldFacts], same: Sequence[SamePlace], *, by_number: bool = True
 ) -> list[SpecimenPlace]:
     """Return the distinct places that fields show, in the order of the fields.
 
     Args:
         counted: The fields that count.
         same: Pairs that overlap; see `_one_place`.
+        by_number: Whether fields of one number are one place.
     """
     group: dict[str, set[str]] = {field.id: {field.id} for field in counted}
     numbers: dict[str, str] = {}
     for field in counted:
-        if field.name:
+        if field.name and by_number:
             _unite(group, field.id, numbers.setdefault(number_key(field.name), field.id))
     for pair in _one_place(same, group):
         _unite(group, *sorted(pair.ids))

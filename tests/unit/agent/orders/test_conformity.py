@@ -326,6 +326,28 @@ def test_fields_of_one_instant_were_not_added_after_a_look():
     assert judge(at_once, rules).conformity == "conforms"
 
 
+def test_coarse_places_under_one_number_count_each():
+    rules = demanding(specimen_rule="mean_of_fields")
+    coarse = [replace(one, name="1") for one in taken(7, 7, 7)]
+    fine = [replace(one, id=f"{n:016x}", name=str(n)) for n, one in enumerate(taken(8, "9-10"), 2)]
+    fields = [replace(one, id=f"{n:016x}") for n, one in enumerate((*coarse, *fine))]
+
+    once, each = judge([fields[0], *fields[3:]], rules), judge(fields, rules)
+
+    assert once.conformity == "conforms"
+    assert each.missing == ("the mean of 3 fields could be 7.6, 8 or finer is demanded",)
+
+
+def test_fine_places_under_one_number_do_not_raise_the_mean():
+    rules = demanding(specimen_rule="mean_of_fields")
+    fields = [replace(one, name="1") for one in taken(7, "9-10", "9-10", "9-10")]
+    other = [replace(one, id=f"{n:016x}", name=str(n)) for n, one in enumerate(taken(8, 8), 7)]
+
+    assert judge([*fields, *other], rules).missing == (
+        "the mean of 3 fields could be 7.7, 8 or finer is demanded",
+    )
+
+
 @given(st.lists(st.sampled_from((6, 7, 8, "9-10")), min_size=3, max_size=12))
 def test_no_number_of_further_fields_makes_a_mean_conform_that_did_not(sizes):
     rules = demanding(specimen_rule="mean_of_fields")
