@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -40,6 +41,9 @@ _LEAST_VOTES = 3
 _PAIRS = 160  # most distinctive pairs of landmarks, each of which proposes a motion
 _MOTIONS = 2  # best proposals that are refined
 _ROUNDS = 3  # of refining; the tolerance halves from the first to the last
+_STRETCHED = 0.15  # largest |stretch| of a motion, as a share of |turn|: 1.35 to one
+_RIGID = 0.3  # share that agrees from which no stretch is looked for
+_GAINED = 1.3  # landmarks that a stretch must make agree for one that agrees without
 _SCALE = 4.5  # largest change of scale in working pixels: magnification x different crop
 _TOLERANCE = 2.5  # working pixels
 _OF_SIZE = 0.25  # tolerance as a share of a landmark's diameter
@@ -189,10 +193,33 @@ class _View:
 
 
 class _Motion(NamedTuple):
-    """A turn and a scale, then a shift: z -> turn z + shift."""
+    """A turn and a scale, a stretch, then a shift: z -> turn z + stretch conj(z) + shift."""
 
     turn: complex
     shift: complex
+    stretch: complex = 0j
+
+    @property
+    def area(self) -> float:
+        """Area that it makes of one."""
+        return abs(self.turn) ** 2 - abs(self.stretch) ** 2
+
+    def move(self, points: Points) -> Points:
+        """Return where it puts points."""
+        moved: Points = (self.turn * points + self.shift).astype(np.complex64)
+        if self.stretch:
+            moved += (self.stretch * points.conj()).astype(np.complex64)
+        return moved
+
+    def move_back(self, points: Points) -> Points:
+        """Return what it puts at points."""
+        at = points - self.shift
+        if self.stretch:
+            at = (np.conj(self.turn) * at - self.stretch * at.conj()) / self.area
+        else:
+            at = at / self.turn
+        back: Points = at.astype(np.complex64)
+        return back
 
 
 class _Fit(NamedTuple):
@@ -222,6 +249,10 @@ def _fit(first: _View, second: _View, likeness: NDArray[np.float32]) -> _Fit | N
             break
         motion = _solve(from_points[supports[at]], to_points[supports[at]])
         fit = _refine(first, second, likeness, motion)
+        if fit is not None and len(fit.ours) < _RIGID * fit.expected:
+            stretched = _refine(first, second, likeness, fit.motion, stretched=True)
+            if stretched is not None and len(stretched.ours) >= _GAINED * len(fit.ours):
+                fit = stretched
         if fit is not None and (best is None or len(fit.ours) > len(best.ours)):
             best = fit
     return best
@@ -300,9 +331,14 @@ def _square(values: Points) -> NDArray[np.float32]:
     return squares
 
 
-def _solve(from_points: Points, to_points: Points) -> _Motion | None:
-    """Return the motion with the least squared error, or None if the points are one."""
+def _solve(from_points: Points, to_points: Points, *, stretched: bool = False) -> _Motion | None:
+    """Return the motion with the least squared error, or None if the points do not fix one."""
     source, target = from_points.astype(np.complex128), to_points.astype(np.complex128)
+    if stretched:
+        terms = np.stack([source, source.conj(), np.ones_like(source)], axis=1)
+        (turn, stretch, shift), _, rank, _ = np.linalg.lstsq(terms, target)
+        is_fixed = rank == terms.shape[1] and abs(stretch) < _STRETCHED * abs(turn)
+        return _Motion(complex(turn), complex(shift), complex(stretch)) if is_fixed else None
     middle = source.mean()
     spread = source - middle
     total = float((spread.real**2 + spread.imag**2).sum())
@@ -313,7 +349,12 @@ def _solve(from_points: Points, to_points: Points) -> _Motion | None:
 
 
 def _refine(
-    first: _View, second: _View, likeness: NDArray[np.float32], motion: _Motion | None
+    first: _View,
+    second: _View,
+    likeness: NDArray[np.float32],
+    motion: _Motion | None,
+    *,
+    stretched: bool = False,
 ) -> _Fit | None:
     """Return the motion after all landmarks near to where it puts them were paired."""
     ours = theirs = np.zeros(0, np.intp)
@@ -321,8 +362,7 @@ def _refine(
     for wide in np.linspace(2, 1, _ROUNDS):
         if motion is None or not 1 / _SCALE < abs(motion.turn) < _SCALE:
             return None
-        moved = (motion.turn * first.points + motion.shift).astype(np.complex64)
-        back = ((second.points - motion.shift) / motion.turn).astype(np.complex64)
+        moved, back = motion.move(first.points), motion.move_back(second.points)
         inside = np.flatnonzero(second.contains(moved))
         theirs_inside = np.flatnonzero(first.contains(back))
         expected = min(len(inside), len(theirs_inside))
@@ -337,7 +377,7 @@ def _refine(
         ours, theirs = _keep_best(ours[alike], theirs[alike], likeness)
         if len(ours) < _LEAST_VOTES:
             return None
-        motion = _solve(first.points[ours], second.points[theirs])
+        motion = _solve(first.points[ours], second.points[theirs], stretched=stretched)
     if motion is None:
         return None
     elsewhere = np.where(
@@ -365,16 +405,17 @@ def _keep_best(
 
 def _describe(fit: _Fit, first: _View, second: _View) -> Overlap:
     """Return the overlap in pixels of the crops."""
-    turn, shift = fit.motion
+    turn, shift, stretch = fit.motion
     from_points, to_points = first.points[fit.ours], second.points[fit.theirs]
-    linear = np.array([[turn.real, -turn.imag], [turn.imag, turn.real]])
+    along, across = turn + stretch, 1j * (turn - stretch)
+    linear = np.array([[along.real, across.real], [along.imag, across.imag]])
     offset = np.array([shift.real, shift.imag])
     outline = _build_outline(first.width, first.height) @ linear.T + offset
     area, common = cv2.intersectConvexConvex(
         outline.astype(np.float32),
         _build_outline(second.width, second.height).astype(np.float32),
     )
-    scale = abs(turn)
+    scale = math.sqrt(fit.motion.area)
     smaller = min(first.width * first.height * scale**2, second.width * second.height)
     fine = to_points if scale > 1 else from_points
     cells = (fine.real // _PLACE).astype(int) * 100_000 + (fine.imag // _PLACE).astype(int)

@@ -61,6 +61,32 @@ def test_a_changed_copy_is_one_place(change):
         assert overlap.mirrored == (np.linalg.det(pair.transform[:, :2]) < 0)
 
 
+@pytest.mark.parametrize(
+    ("wider", "higher"), [(1.15, 1), (1, 1.15), (0.85, 1), (1.2, 1), (0.5, 0.5), (0.5, 0.6)]
+)
+def test_a_copy_that_is_stretched_or_reduced_is_one_place_whatever_scale_it_states(wider, higher):
+    grey = field(1)
+    copy = cv2.resize(grey, None, fx=wider, fy=higher, interpolation=cv2.INTER_AREA)
+
+    overlap = register(landmarks_of(grey), landmarks_of(copy))
+
+    assert overlap is not None
+    assert overlap.share_of_smaller == pytest.approx(1, abs=0.02)
+    assert overlap.transform[0, 0] == pytest.approx(wider, rel=0.02)
+    assert overlap.transform[1, 1] == pytest.approx(higher, rel=0.02)
+    assert overlap.area_px == pytest.approx(grey.size, rel=0.05)
+
+
+def test_an_index_proposes_a_stretched_copy():
+    index = PlaceIndex()
+    for key, landmarks in enumerate(neighbours(), start=1):
+        index.add(key, landmarks)
+    index.add(99, landmarks_of(field(1)))
+    copy = cv2.resize(field(1), None, fx=1.15, fy=1)
+
+    assert 99 in index.candidates(landmarks_of(copy), 8)
+
+
 def test_an_overlap_is_measured_in_the_pixels_of_both():
     grey = field(1)
     wide, part = grey[:800, :1000], cv2.resize(grey[200:600, 300:800], (1000, 800))
