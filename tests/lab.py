@@ -123,11 +123,11 @@ class Lab:
         """Where reports go."""
         return self.folder / "reports"
 
-    def arrive(self, name: str, *, at: datetime) -> Any:
+    def arrive(self, name: str, *, at: datetime, mtime_ns: int = 0) -> Any:
         """Let one file arrive and be claimed."""
         self._count += 1
         arrival = ListedFile(
-            self.source, self.folder / "export", name, 10 + self._count, self._count
+            self.source, self.folder / "export", name, 10 + self._count, mtime_ns or self._count
         )
         self.store.files.add([arrival], at=at)
         return self.store.work_queue.claim(1, at=at, lease_s=60)[0]
@@ -145,11 +145,12 @@ class Lab:
         area_mm2: float | None = None,
         needles: NeedleField | None = None,
         expected: dict[str, Any] | None = None,
+        claim: Any = None,
         **process_data: str,
     ) -> str:
         """Take one micrograph through to its result; its public id comes back."""
         name = name or f"field_{self._count + 1:03d}.tif"
-        claim = self.arrive(name, at=at)
+        claim = claim or self.arrive(name, at=at)
         sha256 = hashlib.sha256(f"{name}{self._count}".encode()).hexdigest()
         crop = crop_of(sha256, _texture(self._count) if pixels is None else pixels)
         crop = replace(crop, um_per_px=um_per_px)

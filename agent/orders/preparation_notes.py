@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 from reports import gettext as _
 from reports import marked
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from agent.orders.judgement_rules import Rules
     from agent.store import (
@@ -38,6 +39,7 @@ def describe_preparations(view: SpecimenView, rules: Rules) -> Iterator[str]:
     if len(view.preparations) < 2:  # noqa: PLR2004 - a second one
         return
     *before, last = view.preparations
+    yield from _describe_late(before)
     which = _format_ordinal(len(view.preparations))
     new = _find_coarsest(last, rules)
     for number, prepared in enumerate(before, start=1):
@@ -60,6 +62,22 @@ def describe_preparations(view: SpecimenView, rules: Rules) -> Iterator[str]:
             yield sentence.format(
                 which=which, earlier=_format_ordinal(number), how=how, old=old[1], new=new[1]
             )
+
+
+def _describe_late(before: Sequence[PreparationView]) -> Iterator[str]:
+    """Yield the fields of superseded preparations that came when the next one had begun."""
+    for prepared in before:
+        begun_at = prepared.facts.get("superseded", {}).get("at")
+        for field in prepared.fields:
+            came_at = field.view.taken_at
+            if begun_at and came_at and came_at > datetime.fromisoformat(begun_at):
+                yield _(
+                    "field {name} came when the next preparation had begun, from a file of before: "
+                    "it is of preparation {preparation}"
+                ).format(
+                    name=field.view.process_data.get("field") or field.view.id,
+                    preparation=prepared.name,
+                )
 
 
 def _find_coarsest(prepared: PreparationView, rules: Rules) -> tuple[int, str] | None:

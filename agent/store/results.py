@@ -120,7 +120,7 @@ def write(
     if finding.origin != "import" and micrograph.specimen_id is None and not micrograph.unassigned:
         bundle = finding.prediction.bundle if finding.prediction else ""
         micrograph.unassigned = finding.unassigned
-        specimens.attach(session, whose, micrograph, bundle, at=at)
+        specimens.attach(session, whose, micrograph, bundle, at=at, content=content)
         order_claims.add(session, whose, micrograph, finding.claims, at=at)
     if not _has_result(session, micrograph, finding):
         _write_result(session, whose, micrograph, finding, role=LIVE, at=at)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from sqlmodel import select
@@ -16,17 +17,17 @@ from sqlmodel import select
 from agent.errors import AgentError
 from agent.store import audit_log, quality_records
 from agent.store.engine import insert_for
-from agent.store.tables import OrderRow, PreparationRow, Row, SpecimenRow
+from agent.store.tables import OrderRow, PathRow, PreparationRow, Row, SpecimenRow
 from reports import marked
 
 if TYPE_CHECKING:
-    from datetime import datetime
-
     from sqlmodel import Session
 
     from agent.store.repository import AgentIdentity
-    from agent.store.tables import MicrographRow
+    from agent.store.tables import ContentRow, MicrographRow
 
+CLOCK_OF_FILES = timedelta(days=1)
+"""How long before a specimen's first field a file of it may have been changed."""
 FIRST = "1"
 """Default name of a preparation."""
 RELEASED_AFTER = "specification_record"
@@ -166,11 +167,31 @@ def number_of(name: str) -> int:
 
 
 def preparation_row(
-    session: Session, specimen: SpecimenRow, name: str, *, etchant: str, at: datetime
+    session: Session,
+    specimen: SpecimenRow,
+    name: str,
+    *,
+    etchant: str,
+    at: datetime,
+    shot_at: datetime | None = None,
 ) -> PreparationRow:
-    """Find or make a preparation: the named one, else the latest, else the first."""
+    """Find or make a preparation: the named one, else the latest, else the first.
+
+    Args:
+        session: Open for writing.
+        specimen: Whose.
+        name: Of the preparation, "" where none is named.
+        etchant: Of a new one.
+        at: Now.
+        shot_at: When the field was there at the latest: one that began later does not show it.
+    """
     known = preparations(session, specimen.id or 0)
-    wanted = name or (known[-1].name if known else FIRST)
+    begun = [
+        row.name
+        for row in known
+        if not (shot_at and row.first_seen_at and row.first_seen_at > shot_at)
+    ]
+    wanted = name or (begun or [row.name for row in known[:1]] or [FIRST])[-1]
     for row in known:
         if row.name == wanted:
             return row
@@ -187,7 +208,13 @@ def preparation_row(
 
 
 def attach(
-    session: Session, whose: AgentIdentity, row: MicrographRow, bundle: str, *, at: datetime
+    session: Session,
+    whose: AgentIdentity,
+    row: MicrographRow,
+    bundle: str,
+    *,
+    at: datetime,
+    content: ContentRow | None = None,
 ) -> OrderRow | None:
     """Assign a field to its specimen, or leave it unassigned with the reason.
 
@@ -197,6 +224,8 @@ def attach(
         row: The micrograph; `unassigned` already has the reason where it claims two specimens.
         bundle: The bundle that judged it, "" where there was none.
         at: Now.
+        content: Its file; one from before a preparation began is of an earlier one. None: it is of
+            the latest one.
 
     Returns:
         Its order, or None where it has none.
@@ -217,11 +246,27 @@ def attach(
     specimen = specimen_row(session, whose, order, row.specimen, at=at)
     row.order, row.specimen = order.number, specimen.name
     judged_by(session, specimen, bundle)
-    preparation = preparation_row(session, specimen, row.preparation, etchant=row.etchant, at=at)
+    shot_at = _find_shot_at(session, specimen, content) if content else None
+    preparation = preparation_row(
+        session, specimen, row.preparation, etchant=row.etchant, at=at, shot_at=shot_at
+    )
     row.specimen_id, row.preparation_id = specimen.id, preparation.id
     _fill_missing(session, row, order, specimen)
     session.add(row)
     return order
+
+
+def _find_shot_at(session: Session, specimen: SpecimenRow, content: ContentRow) -> datetime:
+    """Return when a file was there at the latest: its time of change, else when it was listed.
+
+    A time of change long before the specimen is that of a wrong clock.
+    """
+    query = select(PathRow.mtime_ns).where(PathRow.content_id == content.id)
+    earliest = (specimen.first_seen_at or content.first_seen_at) - CLOCK_OF_FILES
+    changed = (int(mtime_ns) / 1e9 for mtime_ns in session.exec(query))
+    listed_s = content.first_seen_at.timestamp()
+    known_s = [at_s for at_s in changed if earliest.timestamp() <= at_s <= listed_s]
+    return datetime.fromtimestamp(min(known_s, default=listed_s), UTC)
 
 
 def judged_by(session: Session, specimen: SpecimenRow, bundle: str) -> None:

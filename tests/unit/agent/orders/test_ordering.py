@@ -61,7 +61,7 @@ class Desk:
     """A lab with one order, and the command in its folder."""
 
     def __init__(self, folder, capsys):
-        self.folder, self._capsys = folder, capsys
+        self.folder, self._capsys, self.at = folder, capsys, AT
         (folder / "agent.toml").write_text(SETTINGS, encoding="utf-8")
         (folder / "specifications.toml").write_text(DEMAND, encoding="utf-8")
         self.lab = lab.Lab(folder / "data")
@@ -71,7 +71,7 @@ class Desk:
         keys = {"order": order, "specimen": specimen, "field": str(field), "material": "100Cr6"}
         keys |= given.pop("keys", {})
         name = f"{order}_{specimen}_{field}.tif"
-        at = given.pop("at", AT)
+        at = given.pop("at", self.at)
         return self.lab.take(code, name=name, at=at, **(keys | given))
 
     def agent(self, *words):
@@ -417,6 +417,7 @@ def test_a_specimen_prepared_again_counts_anew_and_shows_what_was_before(desk):
     refusal = desk.err
     words = ("--by", "R. Stahl", "--reason", "too dark", "--defect", "over_etched")
     assert desk.agent("orders", "prepare-again", "4711", "01", *words) == 0
+    desk.at = datetime.now(UTC)
     for field in (1, 2, 3):
         desk.confirm(desk.take(field))
 
@@ -430,6 +431,47 @@ def test_a_specimen_prepared_again_counts_anew_and_shows_what_was_before(desk):
     assert [field["id"] for field in specimen["superseded"]] == coarse
     assert specimen["superseded"][0]["superseded"]["reason"] == "too dark"
     assert specimen["notes"] == ["second preparation, first result: coarser (G7, now G8)"]
+
+
+def test_a_file_from_before_the_next_preparation_is_of_the_earlier_one(desk):
+    desk.take(1)
+    waiting = [desk.lab.arrive(f"4711_01_{n}.tif", at=AT) for n in (2, 3)]
+    words = ("--by", "R. Stahl", "--reason", "too dark", "--defect", "over_etched")
+    assert desk.agent("orders", "prepare-again", "4711", "01", *words) == 0
+    now = datetime.now(UTC)
+
+    for n, claim in enumerate(waiting, start=2):
+        desk.take(n, claim=claim, at=now)
+
+    (specimen,) = desk.order()["specimens"]
+    assert specimen["preparation"] == "2"
+    assert specimen["fields"] == []
+    assert len(specimen["superseded"]) == 3
+    assert specimen["notes"][0] == (
+        "field 2 came when the next preparation had begun, from a file of before: it is of "
+        "preparation 1"
+    )
+
+
+@pytest.mark.parametrize(("changed_at", "preparation"), [(-60, "1"), (60, "2"), (-90 * 86400, "2")])
+def test_a_file_that_was_changed_before_the_next_preparation_is_of_the_earlier_one(
+    desk, changed_at, preparation
+):
+    desk.at = begun_at = datetime.now(UTC)
+    desk.take(1)
+    words = ("--by", "R. Stahl", "--reason", "too dark", "--defect", "over_etched")
+    assert desk.agent("orders", "prepare-again", "4711", "01", *words) == 0
+
+    late = desk.lab.arrive(
+        "4711_01_2.tif",
+        at=begun_at + timedelta(minutes=5),
+        mtime_ns=int((begun_at.timestamp() + changed_at) * 1e9),
+    )
+    public_id = desk.take(2, claim=late, at=begun_at + timedelta(minutes=6))
+
+    (specimen,) = desk.order()["specimens"]
+    there = {field["id"] for field in specimen["fields"]}
+    assert (public_id in there) == (preparation == "2")
 
 
 def test_a_lead_may_replace_a_coarse_field_without_a_defect_and_it_stays_visible(desk):

@@ -3,7 +3,7 @@
 import csv
 import json
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import pytest
@@ -421,6 +421,7 @@ def test_an_earlier_preparation_is_coarser_by_the_list(tmp_path, capsys):
     picture.write_bytes(encode_png(np.full((8, 10, 3), 20, np.uint8)))
     words = ("--by", "R. Stahl", "--reason", "too dark", "--defect", "over_etched")
     code = desk.agent("orders", "prepare-again", "4711", "01", *words, "--picture", picture)
+    desk.at = datetime.now(UTC)
     desk.confirm(desk.take(2), "G5", why="measured in µm")
 
     (specimen,) = desk.order()["specimens"]

@@ -4,6 +4,7 @@ import hashlib
 import json
 import re
 from dataclasses import replace
+from datetime import UTC, datetime
 
 import pytest
 from small_lab import past, write_labelled
@@ -129,6 +130,7 @@ def test_superseded_fields_stay_in_the_trace_with_reason_and_person(desk):
     coarse = desk.take(1, "G7")
     words = ("--by", "R. Stahl", "--reason", "too dark", "--defect", "over_etched")
     desk.agent("orders", "prepare-again", "4711", "01", *words)
+    desk.at = datetime.now(UTC)
     conforming(desk)
 
     _, document, page = trace(desk, "4711")
