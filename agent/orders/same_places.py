@@ -99,6 +99,8 @@ def _called(side: PlaceSide) -> str:
 
 
 def _called_elsewhere(side: PlaceSide) -> str:
+    if side.site:
+        return _("the micrograph {id} of another site").format(id=side.id)
     if side.order:
         return _("field {name} of order {order}, specimen {specimen}").format(
             name=side.field or side.id, order=side.order, specimen=side.specimen

@@ -14,7 +14,7 @@ from sqlalchemy.orm import aliased
 from sqlmodel import col, select, update
 
 from agent.errors import WrongUse
-from agent.store import audit_log
+from agent.store import audit_log, quality_records
 from agent.store.engine import insert_for, reading, writing
 from agent.store.file_states import chunks
 from agent.store.repository import Repository
@@ -23,6 +23,7 @@ from agent.store.tables import (
     OrderRow,
     PlaceRow,
     SamePlaceRow,
+    SiteRow,
     SpecimenRow,
 )
 
@@ -59,6 +60,11 @@ class Landmarked:
 
 FOUND = "place.found"
 """Act of the audit log: two micrographs show one place."""
+OTHER_SITE, OTHER_SITE_DECIDED = "place_of_other_site", "place_of_other_site_decided"
+"""Kinds of records: a micrograph shows a place of another site, and a lead's decision about it.
+
+A pair's row belongs to one site; a micrograph of another one is named by its site and its id.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +98,7 @@ class PlaceSide:
         origin: "watch", "import" or "api".
         um_per_px: Its scale in µm per pixel, or None.
         named: Number of the order that it names, also where it belongs to none.
+        site: Name of its site, "" for this one.
     """
 
     id: str
@@ -101,6 +108,7 @@ class PlaceSide:
     origin: str
     um_per_px: float | None
     named: str = ""
+    site: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,8 +167,8 @@ class Places(Repository):
     def list_pending(self, limit: int) -> list[Landmarked]:
         """Return micrographs that are to be compared, oldest first."""
         wanted = (
-            self._all()
-            .where(col(PlaceRow.compared_at).is_(None))
+            _select_landmarked()
+            .where(PlaceRow.site_id == self._whose.site_id, col(PlaceRow.compared_at).is_(None))
             .order_by(col(PlaceRow.micrograph_id))
             .limit(limit)
         )
@@ -168,7 +176,7 @@ class Places(Repository):
             return [Landmarked(*row) for row in session.exec(wanted)]
 
     def iter_after(self, newest: int, known: Collection[int]) -> Iterator[Landmarked]:
-        """Yield landmarks that are missing from an index.
+        """Yield landmarks of all sites that are missing from an index.
 
         Args:
             newest: Largest row number in the index, 0 for none.
@@ -177,37 +185,24 @@ class Places(Repository):
         wanted = (
             select(PlaceRow.micrograph_id)
             .where(
-                PlaceRow.site_id == self._whose.site_id,
                 col(PlaceRow.micrograph_id) > max(0, newest - LATE),
                 col(PlaceRow.landmarks).is_not(None),
             )
             .order_by(col(PlaceRow.micrograph_id))
         )
-        with reading(self._engine) as session:
+        with reading(self._all_sites) as session:
             missing = [number for number in session.exec(wanted) if number and number not in known]
         for batch in chunks(missing):
             yield from self.load(batch)
 
     def load(self, micrograph_ids: Sequence[int]) -> list[Landmarked]:
-        """Return the landmarks of some micrographs."""
+        """Return the landmarks of some micrographs of any site."""
         landmarks = []
-        with reading(self._engine) as session:
+        with reading(self._all_sites) as session:
             for batch in chunks(micrograph_ids):
-                wanted = self._all().where(col(PlaceRow.micrograph_id).in_(batch))
+                wanted = _select_landmarked().where(col(PlaceRow.micrograph_id).in_(batch))
                 landmarks += [Landmarked(*row) for row in session.exec(wanted)]
         return landmarks
-
-    def _all(self) -> Any:
-        return (
-            select(
-                PlaceRow.micrograph_id,
-                MicrographRow.public_id,
-                MicrographRow.order,
-                PlaceRow.landmarks,
-            )
-            .join(MicrographRow, col(MicrographRow.id) == col(PlaceRow.micrograph_id))
-            .where(PlaceRow.site_id == self._whose.site_id)
-        )
 
     def list_same_order(self, micrograph_id: int, limit: int) -> list[int]:
         """Return the numbers of other micrographs that name this one's order, newest first.
@@ -240,10 +235,20 @@ class Places(Repository):
             matches: The earlier micrographs that show the same place.
             at: Now.
         """
+        elsewhere = self._load_other_sites([match.other_id for match in matches])
         with writing(self._engine) as session:
             if session.get(PlaceRow, micrograph_id) is None:
                 return
-            others = [match for match in matches if match.other_id != micrograph_id]
+            others = [
+                match
+                for match in matches
+                if match.other_id != micrograph_id and match.other_id not in elsewhere
+            ]
+            for match in matches:
+                if match.other_id in elsewhere:
+                    self._note_other_site(
+                        session, micrograph_id, match, elsewhere[match.other_id], at=at
+                    )
             if others:
                 audit_log.lock(session)
             for match in others:
@@ -299,6 +304,48 @@ class Places(Repository):
             facts=facts,
         )
 
+    def _load_other_sites(self, micrograph_ids: Sequence[int]) -> dict[int, dict[str, Any]]:
+        """Return what is known of the micrographs that other sites have, by row number."""
+        wanted = (
+            select(MicrographRow, SiteRow.name)
+            .join(SiteRow, col(SiteRow.id) == col(MicrographRow.site_id))
+            .where(MicrographRow.site_id != self._whose.site_id)
+        )
+        with reading(self._all_sites) as session:
+            return {
+                row.id or 0: {
+                    "other": f"{site}/{row.public_id}",
+                    "site": site,
+                    "origin": row.origin,
+                    "names_order": bool(row.order),
+                }
+                for batch in chunks(micrograph_ids)
+                for row, site in session.exec(wanted.where(col(MicrographRow.id).in_(batch)))
+            }
+
+    def _note_other_site(
+        self,
+        session: Session,
+        micrograph_id: int,
+        match: PlaceMatch,
+        other: Mapping[str, Any],
+        *,
+        at: datetime,
+    ) -> None:
+        row = session.get_one(MicrographRow, micrograph_id)
+        earlier = quality_records.every(session, self._whose.site_id, OTHER_SITE, row.public_id)
+        if all(record.facts["other"] != other["other"] for record in earlier):
+            facts = {**other, "share": float(match.share)}
+            quality_records.append(
+                session,
+                self._whose.site_id,
+                OTHER_SITE,
+                row.public_id,
+                by="agent",
+                at=at,
+                facts=facts,
+            )
+
     def known(self, public_ids: Collection[str]) -> KnownPlaces:
         """Return what is known of the places of some micrographs."""
         pending: set[str] = set()
@@ -315,7 +362,9 @@ class Places(Repository):
                 )
                 pending |= set(session.exec(waiting))
                 pairs |= dict(_pairs(session, batch))
-        return KnownPlaces(frozenset(pending), tuple(pairs[number] for number in sorted(pairs)))
+            elsewhere = list(_iter_other_sites(session, self._whose.site_id, public_ids))
+        own = (pairs[number] for number in sorted(pairs))
+        return KnownPlaces(frozenset(pending), (*own, *elsewhere))
 
     def find_pair(self, one: str, other: str) -> PlacePair | None:
         """Return the pair of two micrographs, or None if they are not known to overlap."""
@@ -340,15 +389,29 @@ class Places(Repository):
             WrongUse: The two are no such pair.
         """
         with writing(self._engine) as session:
+            pair = next(iter(_iter_other_sites(session, self._whose.site_id, [one])), None)
+            if pair is not None and pair.other.id == other:
+                verdict = BELONGS if belongs else DIFFERENT
+                facts = {"other": other, "verdict": verdict, "belongs": belongs, "reason": reason}
+                quality_records.append(
+                    session,
+                    self._whose.site_id,
+                    OTHER_SITE_DECIDED,
+                    one,
+                    by=by,
+                    at=at,
+                    facts=facts,
+                )
+                return
             wanted = select(MicrographRow.public_id, MicrographRow.id).where(
                 col(MicrographRow.public_id).in_([one, other])
             )
             ids = dict(session.exec(wanted).all())
-            pair = select(SamePlaceRow).where(
+            own = select(SamePlaceRow).where(
                 SamePlaceRow.micrograph_id == max((n or 0 for n in ids.values()), default=0),
                 SamePlaceRow.other_id == min((n or 0 for n in ids.values()), default=0),
             )
-            row = session.exec(pair).first()
+            row = session.exec(own).first()
             if row is None:
                 raise WrongUse(
                     f"{one} and {other} are not known to show one place; agent order NUMBER names "
@@ -373,6 +436,62 @@ class Places(Repository):
                     "reason": reason,
                 },
             )
+
+
+def _select_landmarked() -> Any:
+    columns: tuple[Any, ...] = (
+        PlaceRow.micrograph_id,
+        MicrographRow.public_id,
+        MicrographRow.order,
+        PlaceRow.landmarks,
+    )
+    return select(*columns).join(
+        MicrographRow, col(MicrographRow.id) == col(PlaceRow.micrograph_id)
+    )
+
+
+def _iter_other_sites(
+    session: Session, site_id: int, public_ids: Collection[str]
+) -> Iterator[PlacePair]:
+    """Yield the pairs of some micrographs with those of other sites, with the newest decision."""
+    found = [
+        record
+        for record in quality_records.every(session, site_id, OTHER_SITE)
+        if record.subject in public_ids
+    ]
+    if not found:
+        return
+    decided = {
+        (record.subject, record.facts["other"]): record
+        for record in quality_records.every(session, site_id, OTHER_SITE_DECIDED)
+        if record.subject in public_ids
+    }
+    for record in found:
+        known = record.facts
+        own = select(MicrographRow).where(
+            MicrographRow.public_id == record.subject, MicrographRow.site_id == site_id
+        )
+        row = session.exec(own).one()
+        decision = decided.get((record.subject, known["other"]))
+        yield PlacePair(
+            one=_side(row, _load_names(session, {row.specimen_id})),
+            other=PlaceSide(
+                id=known["other"],
+                order="",
+                specimen="",
+                field="",
+                origin=known["origin"],
+                um_per_px=None,
+                named=known["site"] if known["names_order"] else "",
+                site=known["site"],
+            ),
+            share=known["share"],
+            area_mm2=None,
+            verdict=decision.facts["verdict"] if decision else "",
+            belongs=decision.facts["belongs"] if decision else "",
+            by=decision.by if decision else "",
+            reason=decision.facts["reason"] if decision else "",
+        )
 
 
 def _pairs(session: Session, public_ids: Sequence[str]) -> Iterator[tuple[int, PlacePair]]:

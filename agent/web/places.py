@@ -67,7 +67,12 @@ def router(desk: Desk) -> APIRouter:
 def list_links(facts: SpecimenFacts) -> Iterator[PlaceLink]:
     """Yield the links to the pages of a specimen's pairs."""
     pairs = [pair for pair in facts.same_places if pair.is_same]
-    pairs += [pair for field in facts.fields for pair in field.elsewhere]
+    pairs += [
+        pair
+        for field in facts.fields
+        for pair in field.elsewhere
+        if "/" not in pair.other_id  # of another site, whose pictures are not shown
+    ]
     for pair in pairs:
         (own,) = pair.ids - {pair.other_id}
         text = _("Compare {field} and {other}").format(field=pair.field, other=pair.other)

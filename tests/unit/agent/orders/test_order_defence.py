@@ -16,7 +16,7 @@ from agent.orders.assessment import assess
 from agent.orders.order_policy import load_policy
 from agent.orders.place_check import PlaceCheck
 from agent.settings import read
-from agent.store import ClaimedPlace, Decision, Entry, MicrographResult
+from agent.store import ClaimedPlace, Decision, Entry, MicrographResult, Store
 from agent.triage import Handling, TriageVerdict
 from model import default_taxonomy
 from tests.unit.agent.orders.test_ordering import AT, DEMAND, Desk
@@ -673,6 +673,62 @@ def test_the_place_of_a_control_specimen_is_lent_to_no_order(desk):
     assert (
         len(desk.store.places.known({view.id for view in desk.store.results.iter_all()}).pairs) == 2
     )
+
+
+@pytest.fixture
+def other_site(desk):
+    """Another site that shares the database of the desk."""
+    other = lab.Lab(desk.folder / "data")
+    other.store.close()
+    url = f"sqlite:///{desk.folder / 'data' / 'martensight.db'}"
+    other.store = Store.open(url, site="Plant 2", agent="other")
+    other.places = PlaceCheck(other.store)
+    yield other
+    other.store.close()
+
+
+def take_there(other_site, order="8001"):
+    keys = {"order": order, "specimen": "01", "field": "1"} if order else {}
+    return other_site.take(
+        "G8", name=f"there_{order}.tif", at=AT, pixels=steel(1), material="100Cr6", **keys
+    )
+
+
+def test_a_place_of_another_site_of_the_database_proves_nothing_until_a_lead_decides(
+    desk, other_site
+):
+    theirs = take_there(other_site)
+    own = show(desk, 1, TRICKS["brighter"](steel(1)))
+    for n in (2, 3):
+        show(desk, n, steel(n))
+    before, page = missing(desk), desk.browser().get("/order/4711")
+    words = ("orders", "same-place", own, f"Plant 2/{theirs}", "--different", "--reason", "seen")
+
+    refused = desk.agent(*words, "--by", "Ada")
+    code = desk.agent(*words, "--by", "R. Stahl")
+
+    assert f"field 1 shows the place of the micrograph Plant 2/{theirs} of another site" in before
+    assert "8001" not in before
+    assert page.status_code == 200
+    assert (refused, code) == (2, 0)
+    assert word(desk) == "conforms"
+    assert desk.agent("verify") == 0, desk.out
+
+
+def test_one_file_at_two_sites_is_one_place(desk, other_site):
+    take_there(other_site)
+    desk.lab.take("G8", name="there_8001.tif", at=AT, pixels=steel(1), material="100Cr6",
+                  order="4711", specimen="01", field="1")  # fmt: skip
+
+    assert "field 1 shows the place of the micrograph Plant 2/" in missing(desk)
+
+
+def test_a_micrograph_of_another_site_that_names_no_order_holds_nothing(desk, other_site):
+    take_there(other_site, order="")
+    for n in (1, 2, 3):
+        show(desk, n, TRICKS["brighter"](steel(n)))
+
+    assert word(desk) == "conforms"
 
 
 def test_a_place_that_two_orders_claim_is_lent_to_no_third_one(desk):
