@@ -130,9 +130,10 @@ def dismiss_file(
     specimen, for all orders, and an order of an alike number.
     """
     from agent.orders.assessment import assess
+    from agent.orders.lead_acts import load_possible
     from agent.orders.lost_files import dismiss_file
     from agent.orders.permissions import require_lead
-    from agent.orders.possible_fields import dismiss_possible, find_possible
+    from agent.orders.possible_fields import dismiss_possible
 
     settings = load_settings(context)
     with signed_store(context, settings, by) as (store, signer):
@@ -141,7 +142,7 @@ def dismiss_file(
         if assessed is None:
             raise WrongUse(f"Unknown order {number!r}. Run `agent orders list`.")
         number, at = assessed.view.number, now_utc()
-        possible = find_possible(store, assessed.view, lab.sources)
+        possible = load_possible(store, assessed, lab)
         if not dismiss_possible(store, number, file, possible, by=signer, reason=reason, at=at):
             require_lead(lab, signer)
             dismiss_file(store, number, file, assessed.lost, by=signer, reason=reason, at=at)

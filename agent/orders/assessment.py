@@ -157,10 +157,12 @@ def assess_view(
         *describe_lost(lost, dismissed),
         *([late] if late else ()),
     )
-    possible = tuple(describe_possible(find_possible(store, view, policy.sources, strays), rules))
+    demanded = choice.specification.fields
+    possible = find_possible(store, view, policy.sources, strays, demanded=demanded)
+    might_belong = tuple(describe_possible(possible, rules))
     doubts = (
         *([conformity.describe_waiting(loose)] if loose else ()),
-        *possible,
+        *might_belong,
         *settled_by_leads,
         *_list_needle_doubts(assessed, choice.specification),
     )
@@ -191,7 +193,7 @@ def assess_view(
         order_doubts=doubts,
         material_doubt=material_doubt,
         held_back=(loss.to_json() if loss else {}) if is_held_back else None,
-        possible=len(possible),
+        possible=len(might_belong),
         needs_lead=bool(settled_by_leads or material_doubt or why),
         lacks_specimens=_lacks_specimens(view, assessed, rules, key) or loose > 0,
     )

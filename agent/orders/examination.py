@@ -17,6 +17,7 @@ from agent.orders.assessment import is_recent
 from agent.orders.instrument_checks import CONTROL
 from agent.orders.instrument_holds import RELEASE
 from agent.orders.open_items import OpenItems, iter_named_orders
+from agent.orders.possible_fields import list_reached
 from agent.store import Heads
 
 if TYPE_CHECKING:
@@ -106,6 +107,8 @@ def list_touched(
     if heads.trail < position.trail:  # an older backup was restored
         return [age.number for age in store.order_changes.ages()], after
     numbers = _list_changed(store, position, now)
+    if heads.result != position.result:
+        numbers |= list_reached(store, policy().sources, after=position.result)
     if content != position.content:
         numbers |= set(
             iter_named_orders(OpenItems.of_new_files(store, after=position.content), policy())

@@ -16,6 +16,7 @@ from agent.orders.assessment import assess
 from agent.orders.lost_conformity import acknowledge, find_unfollowed
 from agent.orders.lost_files import DISMISSED, dismiss_file, list_undecided
 from agent.orders.permissions import require_lead
+from agent.orders.possible_fields import dismiss_possible, find_possible, list_open
 from agent.orders.specification_history import reopen
 from reports import gettext as _
 
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from agent.orders.assessed import Assessed, OrderPolicy
+    from agent.orders.possible_fields import Possible
     from agent.store import Store
 
 
@@ -35,6 +37,7 @@ class LeadAct(StrEnum):
     ACCEPT = "accept"
     DISMISS = "dismiss"
     DISMISS_FILES = "dismiss_files"
+    DISMISS_POSSIBLE = "dismiss_possible"
     REOPEN = "reopen"
     RESUME = "resume"
     HOLD = "hold"
@@ -43,8 +46,10 @@ class LeadAct(StrEnum):
 
 UNREASONED = frozenset({LeadAct.URGENT, LeadAct.NORMAL})
 """Acts that need no reason; every other one is recorded with one."""
-OF_REVIEWERS = UNREASONED | {LeadAct.HOLD}
-"""Acts that need no lead by the rules of orders; a page still asks for the role of its address."""
+OF_EVERY_REVIEWER = frozenset({LeadAct.DISMISS_POSSIBLE})
+"""Acts that a page offers each reviewer; with accounts it leaves the others to leads."""
+OF_REVIEWERS = UNREASONED | {LeadAct.HOLD} | OF_EVERY_REVIEWER
+"""Acts that need no lead by the rules of orders."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,12 +61,14 @@ class PossibleAct:
         label: For a button.
         effect: What it does, one sentence.
         needs_reason: It is recorded with a reason.
+        about: What it concerns, as the page shows it: of what came later it decides nothing.
     """
 
     act: LeadAct
     label: str
     effect: str
     needs_reason: bool
+    about: str = ""
 
 
 def list_possible_acts(store: Store, assessed: Assessed, policy: OrderPolicy) -> list[PossibleAct]:
@@ -73,14 +80,14 @@ def list_possible_acts(store: Store, assessed: Assessed, policy: OrderPolicy) ->
         policy: The policy of the lab.
     """
     return [
-        PossibleAct(act, label, effect, needs_reason=act not in UNREASONED)
-        for act, label, effect in _iter_acts(store, assessed, policy)
+        PossibleAct(act, label, effect, act not in UNREASONED, " ".join(about))
+        for act, label, effect, *about in _iter_acts(store, assessed, policy)
     ]
 
 
 def _iter_acts(
     store: Store, assessed: Assessed, policy: OrderPolicy
-) -> Iterator[tuple[LeadAct, str, str]]:
+) -> Iterator[tuple[LeadAct, str, str, *tuple[str, ...]]]:
     number = assessed.view.number
     if lost := find_unfollowed(store, number):
         effect = (
@@ -104,7 +111,15 @@ def _iter_acts(
         yield LeadAct.DISMISS, _("Dismiss the change of the list"), dismiss.format(changes=text)
     if files := list_undecided(assessed.lost, store.records.all(DISMISSED, number)):
         effect = _("The order is assessed without {files}.").format(files=", ".join(files))
-        yield LeadAct.DISMISS_FILES, _("Dismiss the unusable files"), effect
+        yield LeadAct.DISMISS_FILES, _("Dismiss the unusable files"), effect, *files
+    if assessed.possible:
+        possible = load_possible(store, assessed, policy)
+        names = list_open(possible, assessed.rules(policy))
+        files = [possible.get_name(name) for name in names]
+        effect = _(
+            "Not of this order: {files}. A micrograph of no specimen is dismissed for every order."
+        ).format(files=", ".join(files))
+        yield LeadAct.DISMISS_POSSIBLE, _("Dismiss what is not of it"), effect, *names
     if has_newer_specification(assessed, policy):
         effect = _("The order is assessed by the present version of its specification.")
         yield LeadAct.REOPEN, _("Reopen the order"), effect
@@ -129,6 +144,7 @@ def carry_out(  # noqa: C901 - one case an act
     by: str,
     reason: str,
     at: datetime,
+    about: str | None = None,
 ) -> str:
     """Carry out an act on an order.
 
@@ -140,6 +156,7 @@ def carry_out(  # noqa: C901 - one case an act
         by: A lead, or any reviewer for `OF_REVIEWERS`.
         reason: Why; "" only where the act needs none.
         at: Now, aware UTC.
+        about: What the page showed that the act concerns; None: what it concerns now.
 
     Returns:
         The number as it is stored.
@@ -156,7 +173,7 @@ def carry_out(  # noqa: C901 - one case an act
     number = assessed.view.number
     reason = "".join(letter for letter in " ".join(reason.split()) if letter.isprintable())
     possible = {entry.act: entry for entry in list_possible_acts(store, assessed, policy)}
-    if act not in possible:
+    if act not in possible or about not in (None, possible[act].about):
         raise _build_too_late(number)
     if possible[act].needs_reason and not reason:
         raise WrongUse(_("Add a reason. It is recorded."))
@@ -167,6 +184,10 @@ def carry_out(  # noqa: C901 - one case an act
             _protect(store, number, hold=act is LeadAct.HOLD, by=by, reason=reason, at=at)
         case LeadAct.DISMISS_FILES:
             _dismiss_files(store, assessed, by=by, reason=reason, at=at)
+        case LeadAct.DISMISS_POSSIBLE:
+            belonging = load_possible(store, assessed, policy)
+            for name in list_open(belonging, assessed.rules(policy)):
+                dismiss_possible(store, number, name, belonging, by=by, reason=reason, at=at)
         case LeadAct.REOPEN:
             reopen(store, number, by=by, reason=reason, at=at)
         case LeadAct.RESUME:
@@ -181,6 +202,12 @@ def _dismiss_files(store: Store, assessed: Assessed, *, by: str, reason: str, at
     number, lost = assessed.view.number, assessed.lost
     for file in list_undecided(lost, store.records.all(DISMISSED, number)):
         dismiss_file(store, number, file, lost, by=by, reason=reason, at=at)
+
+
+def load_possible(store: Store, assessed: Assessed, policy: OrderPolicy) -> Possible:
+    """Return what might belong to an order."""
+    demanded = assessed.specification.fields if assessed.specification else 1
+    return find_possible(store, assessed.view, policy.sources, demanded=demanded)
 
 
 def _protect(store: Store, number: str, *, hold: bool, by: str, reason: str, at: datetime) -> None:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from agent.orders.judgement_rules import Rules
-    from agent.store import MicrographView, OrderView, Store, Unassigned
+    from agent.store import MicrographView, OrderView, ShotField, Store, Unassigned
     from agent.watch import Provenance
 
 TOGETHER, NEARBY = timedelta(hours=1), timedelta(days=1)
@@ -75,13 +75,18 @@ class Possible:
 
     Attributes:
         fields: Fields of no specimen by public id, each with the reason.
-        alike: Orders whose numbers differ in letters that look like digits.
+        alike: Orders whose numbers differ in letters that look like digits, or that a slip of one
+            character may have made.
         settled: Micrographs and orders that reviewers dismissed.
     """
 
     fields: Mapping[str, tuple[MicrographView, str]]
     alike: tuple[str, ...] = ()
     settled: frozenset[str] = frozenset()
+
+    def get_name(self, name: str) -> str:
+        """Return the file of a field's public id; an order's number as it is."""
+        return _get_name(self.fields[name][0].path) if name in self.fields else name
 
 
 NOTHING = Possible({})
@@ -92,6 +97,8 @@ def find_possible(
     view: OrderView,
     sources: Mapping[str, Provenance],
     strays: Iterable[Unassigned] | None = None,
+    *,
+    demanded: int = 1,
 ) -> Possible:
     """Return what might belong to an order.
 
@@ -99,6 +106,7 @@ def find_possible(
         store: Open.
         view: The order.
         sources: Source → what its paths say.
+        demanded: Fields that a specimen needs.
         strays: Fields that belong to no specimen, where they are loaded already.
     """
     span = find_span(view)
@@ -108,9 +116,11 @@ def find_possible(
     if strays is None:
         strays = store.orders.unassigned(between=span)
     fields = list_possible(strays, view, sources, key, known.is_known)
-    alike = () if store.exact_numbers else tuple(sorted(_iter_alike(store, view, span, key)))
+    alike = {*_iter_slips(store, view, span, key, demanded)}
+    if not store.exact_numbers:
+        alike |= {*_iter_alike(store, view, span, key)}
     settled = load_settled(store, view.number) if fields or alike else frozenset()
-    return Possible(fields, alike, settled)
+    return Possible(fields, tuple(sorted(alike)), settled)
 
 
 def _iter_alike(
@@ -119,7 +129,7 @@ def _iter_alike(
     """Yield the orders of the same days that a misread name of this one may have made.
 
     Its number has letters that look like digits, or is what a pattern left of such a number ("1" of
-    "4OO1"). One character off is most often the next order, so it holds no order.
+    "4OO1").
     """
     number = key(view.number)
     for other in store.order_changes.list_first_seen(*span):
@@ -130,6 +140,93 @@ def _iter_alike(
             own = store.orders.order(other)
             if own is not None and _has_path_like(own, number, key):
                 yield other
+
+
+def _iter_slips(
+    store: Store,
+    view: OrderView,
+    span: tuple[datetime, datetime],
+    key: Callable[[str], str],
+    demanded: int,
+) -> Iterator[str]:
+    """Yield the orders that a slip of one character may have made of fields of this one.
+
+    One character off is most often the next order. That one is on a list, or gets all its fields,
+    or repeats a field of this order before its first shot or after its last one.
+    """
+    number, came = key(view.number), list(_iter_came(view))
+    names = {
+        (key(specimen.name), key(field.view.process_data.get("field", "")))
+        for specimen in view.specimens
+        for prepared in specimen.preparations
+        for field in prepared.fields
+    }
+    near = [
+        other
+        for other in store.order_changes.list_first_seen(*span)
+        if key(other) != number and is_one_off(number, key(other))
+    ]
+    shots: dict[str, list[ShotField]] = {}
+    for shot in store.order_changes.list_shots_of(near) if near else ():
+        shots.setdefault(shot.order, []).append(shot)
+    for other, own in shots.items():
+        if len(own) < max(demanded, 2) and all(
+            _may_be_of(shot, came, is_new=(key(shot.specimen), key(shot.field)) not in names)
+            for shot in own
+        ):
+            yield other
+
+
+def _may_be_of(shot: ShotField, came: Iterable[tuple[str, datetime]], *, is_new: bool) -> bool:
+    """Return whether a field of another order may be one of the order whose fields came then."""
+    times = [at for source, at in came if source == shot.source]
+    if shot.is_listed or not any(abs(at - shot.taken_at) <= TOGETHER for at in times):
+        return False
+    return is_new or min(times) < shot.taken_at < max(times)
+
+
+def list_reached(store: Store, sources: Mapping[str, Provenance], *, after: int) -> set[str]:
+    """Return the orders that micrographs with a first result after a number might belong to.
+
+    Args:
+        store: Open.
+        sources: Source → what its paths say.
+        after: Number of a result.
+    """
+    new = store.order_changes.list_new_shots(after, within=NEARBY)
+    if not new:
+        return set()
+    key = partial(number_key, exact=store.exact_numbers)
+    times = [shot.taken_at for shot in new]
+    there: dict[str, list[tuple[str, datetime]]] = {}
+    for shot in store.order_changes.list_shots_between(min(times) - NEARBY, max(times) + NEARBY):
+        there.setdefault(shot.order, []).append((shot.source, shot.taken_at))
+    return {
+        number
+        for number, came in there.items()
+        if any(_reaches(shot, number, came, sources, key) for shot in new)
+    }
+
+
+def _reaches(
+    shot: ShotField,
+    number: str,
+    came: Iterable[tuple[str, datetime]],
+    sources: Mapping[str, Provenance],
+    key: Callable[[str], str],
+) -> bool:
+    named = [shot.order] if shot.order else _split(shot.path)
+    if any(
+        has_lookalikes(number, word, key) or is_one_off(key(number), key(word)) for word in named
+    ):
+        return True
+    return (
+        not shot.is_assigned
+        and _names_order(shot.source, shot.origin, sources)
+        and any(
+            source == shot.source and abs(at - shot.taken_at) <= TOGETHER for source, at in came
+        )
+    )
 
 
 def _has_path_like(other: OrderView, number: str, key: Callable[[str], str]) -> bool:
@@ -182,7 +279,7 @@ def list_possible(
         if any(_is_alike(number, word, key, is_known) for word in words):
             possible[own.id] = own, _("its number is alike")
         elif (
-            _names_orders(own, sources)
+            _names_order(own.source, own.result.origin, sources)
             and not any(_means_order(word, is_known) for word in words)
             and any(source == own.source and apart <= TOGETHER for source, apart in near)
         ):
@@ -204,11 +301,11 @@ def _is_alike(
     return is_one_off(number, word) and not is_known(word)
 
 
-def _names_orders(view: MicrographView, sources: Mapping[str, Provenance]) -> bool:
-    """Return whether files of its source name their order, or a program sent it, which should."""
-    provenance = sources.get(view.source)
+def _names_order(source: str, origin: str, sources: Mapping[str, Provenance]) -> bool:
+    """Return whether files of a source name their order, or a program sent it, which should."""
+    provenance = sources.get(source)
     named = provenance is not None and "(?P<order>" in provenance.pattern
-    return named or view.result.origin == "api"
+    return named or origin == "api"
 
 
 def describe_possible(possible: Possible, rules: Rules) -> Iterator[str]:
@@ -218,21 +315,29 @@ def describe_possible(possible: Possible, rules: Rules) -> Iterator[str]:
         possible: From `find_possible`.
         rules: A field that a sure reviewer labelled as keeping them holds nothing.
     """
-    for public_id, (view, why) in possible.fields.items():
-        label = view.label
-        keeps = label and label.code and not label.unsure and rules.keeps(label.code)
-        if public_id not in possible.settled and not keeps:
+    for name in list_open(possible, rules):
+        if name in possible.fields:
+            view, why = possible.fields[name]
             yield _(
                 "{file} belongs to no specimen and might be of this order ({why}): a reviewer "
                 "assigns it (agent orders assign {id}) or dismisses it (agent orders dismiss-file)"
-            ).format(file=_get_name(view.path), why=why, id=public_id)
-    for other in possible.alike:
-        if other not in possible.settled:
+            ).format(file=_get_name(view.path), why=why, id=name)
+        else:
             yield _(
                 "order {other} might be this one, its number is alike: a lead assigns its "
                 "micrographs (agent orders assign), or a reviewer dismisses it (agent orders "
                 "dismiss-file)"
-            ).format(other=other)
+            ).format(other=name)
+
+
+def list_open(possible: Possible, rules: Rules) -> list[str]:
+    """Return the public ids and orders that hold an order; arguments as in `describe_possible`."""
+    names = []
+    for public_id, (view, _why) in possible.fields.items():
+        label = view.label
+        keeps = label and label.code and not label.unsure and rules.keeps(label.code)
+        names += [] if keeps else [public_id]
+    return [name for name in (*names, *possible.alike) if name not in possible.settled]
 
 
 def load_settled(store: Store, number: str) -> frozenset[str]:

@@ -105,6 +105,7 @@ from .order_changes import (
     Heads as Heads,
     JudgedField as JudgedField,
     OrderAge as OrderAge,
+    ShotField as ShotField,
 )
 from .order_claims import (
     ClaimedPlace as ClaimedPlace,

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from sqlalchemy import func
 from sqlmodel import col, select
 
 from agent.store import audit_log
@@ -27,8 +28,8 @@ from agent.store.tables import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
-    from datetime import datetime
+    from collections.abc import Collection, Iterator, Mapping
+    from datetime import datetime, timedelta
 
     from sqlmodel import Session
 
@@ -58,6 +59,33 @@ class JudgedField:
     order: str
     id: str
     done_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class ShotField:
+    """A micrograph of any order or none, as it came.
+
+    Attributes:
+        order: Number of its order; the one that it names where it belongs to none, "" for none.
+        specimen: Name of its specimen.
+        field: Its field number.
+        is_assigned: It belongs to a specimen of that order.
+        is_listed: An order list names its order.
+        source: Name of its source.
+        path: Its path below the source's folder.
+        origin: "watch", "import" or "api".
+        taken_at: When it was recorded, aware UTC.
+    """
+
+    order: str
+    specimen: str
+    field: str
+    is_assigned: bool
+    is_listed: bool
+    source: str
+    path: str
+    origin: str
+    taken_at: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +171,83 @@ class OrderChanges(Repository):
         )
         with reading(self._engine) as session:
             return session.exec(query).first() is not None
+
+    def list_new_shots(self, after: int, *, within: timedelta) -> list[ShotField]:
+        """Return the micrographs with a first result after a number.
+
+        Args:
+            after: Number of a result.
+            within: A result that much later than its micrograph is no first one.
+        """
+        first = (
+            select(ResultRow.id)
+            .where(
+                col(ResultRow.id) > after,
+                ResultRow.micrograph_id == MicrographRow.id,
+            )
+            .exists()
+        )
+        newest = select(func.max(col(ResultRow.done_at))).where(col(ResultRow.id) > after)
+        with reading(self._engine) as session:
+            last_at = session.exec(newest).one()
+            if last_at is None:
+                return []
+            since = col(MicrographRow.taken_at) >= last_at - within
+            return self._list_shots(session, first, since)
+
+    def list_shots_between(self, start: datetime, end: datetime) -> list[ShotField]:
+        """Return the fields of orders that were taken from and to then."""
+        with reading(self._engine) as session:
+            return self._list_shots(
+                session,
+                col(MicrographRow.taken_at).between(start, end),
+                col(MicrographRow.specimen_id).is_not(None),
+            )
+
+    def list_shots_of(self, numbers: Collection[str]) -> list[ShotField]:
+        """Return the fields of some orders."""
+        with reading(self._engine) as session:
+            return [
+                shot
+                for batch in chunks(sorted(numbers))
+                for shot in self._list_shots(session, col(OrderRow.number).in_(batch))
+            ]
+
+    def _list_shots(self, session: Session, *where: Any) -> list[ShotField]:
+        columns: tuple[Any, ...] = (
+            MicrographRow.order,
+            MicrographRow.specimen,
+            MicrographRow.field,
+            OrderRow.number,
+            OrderRow.facts,
+            SourceRow.name,
+            MicrographRow.relative,
+            MicrographRow.origin,
+            MicrographRow.taken_at,
+        )
+        query = (
+            select(*columns)
+            .join(SourceRow, col(SourceRow.id) == col(MicrographRow.source_id))
+            .outerjoin(SpecimenRow, col(SpecimenRow.id) == col(MicrographRow.specimen_id))
+            .outerjoin(OrderRow, col(OrderRow.id) == col(SpecimenRow.order_id))
+            .where(MicrographRow.site_id == self._whose.site_id, *where)
+            .order_by(col(MicrographRow.id))
+        )
+        rows = session.exec(query)
+        return [
+            ShotField(
+                order=number or order,
+                specimen=specimen,
+                field=field,
+                is_assigned=number is not None,
+                is_listed=bool((facts or {}).get("list")),
+                source=source,
+                path=path,
+                origin=origin,
+                taken_at=taken_at,
+            )
+            for order, specimen, field, number, facts, source, path, origin, taken_at in rows
+        ]
 
     def judged_between(
         self, source: str, start: datetime | None, end: datetime

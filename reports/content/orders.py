@@ -96,12 +96,17 @@ class OrderSpecimen:
 
 @dataclass(frozen=True, slots=True)
 class OrderAct:
-    """What a lead may do with an order: name for the form, label, effect, reason needed or not."""
+    """What a lead may do with an order: name for the form, label, effect, reason needed or not.
+
+    Args:
+        about: What it concerns, to be sent back, so that it decides nothing about what came later.
+    """
 
     name: str
     label: str
     effect: str
     needs_reason: bool
+    about: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,10 @@ from datetime import timedelta
 
 import pytest
 
+from agent.cli.order_policy import read_order_policy
+from agent.orders.examination import begin, list_touched
 from agent.orders.possible_fields import has_lookalikes, is_one_off
+from agent.settings import read
 from agent.store import Decision, Entry, number_key
 from tests.unit.agent.orders.test_ordering import AT, Desk
 
@@ -142,6 +145,67 @@ def test_the_next_order_is_none_that_a_slip_made(desk):
     desk.take(1, "G7", order="4712")
 
     assert desk.order()["conformity"] == "conforms"
+
+
+@pytest.mark.parametrize("slip", ["4717", "4771", "7411", "47111", "471"])
+def test_an_order_that_a_slip_of_one_character_made_holds_the_order_until_a_reviewer_says_no(
+    desk, slip
+):
+    desk.take(4, "G7", order=slip)
+    before = missing(desk)
+
+    desk.agent("orders", "dismiss-file", "4711", slip, "--by", "Ada", "--reason", "another order")
+
+    assert f"order {slip} might be this one, its number is alike" in before
+    assert desk.order()["conformity"] == "conforms"
+
+
+def test_a_slip_between_two_shots_of_an_order_holds_it_also_under_a_known_field_number(desk):
+    desk.take(1, "G7", order="4712", at=AT + timedelta(minutes=2))
+    before = desk.order()["conformity"]
+    desk.confirm(desk.take(5, at=AT + timedelta(minutes=3)))
+
+    assert before == "conforms"
+    assert "order 4712 might be this one" in missing(desk)
+
+
+def test_an_order_of_a_list_or_with_all_its_fields_or_of_another_hour_is_no_slip(desk):
+    desk.store.orders.take_list([Entry("4712", customer="A")], "a.csv", by="order list", at=AT)
+    desk.take(4, "G7", order="4712")
+    for field in (4, 5, 6):
+        desk.take(field, "G7", order="4713")
+    desk.take(4, "G7", order="4714", at=AT + 2 * HOUR)
+    desk.take(4, "G7", order="4799")
+
+    assert desk.order()["conformity"] == "conforms"
+
+
+@pytest.mark.parametrize(
+    ("name", "keys"),
+    [
+        ("Image 3.tif", {}),
+        ("47l1_01_4.tif", {}),
+        ("4717_01_4.tif", {"order": "4717", "specimen": "01", "field": "4"}),
+    ],
+)
+def test_what_might_belong_to_an_order_touches_it_at_once(desk, name, keys):
+    lab = read_order_policy(read(desk.folder / "agent.toml"), desk.store)
+    _, position = list_touched(desk.store, lambda: lab, position=begin(desk.store), now=AT)
+
+    stray(desk, name, at=AT + timedelta(minutes=1), **keys)
+    touched, _ = list_touched(desk.store, lambda: lab, position=position, now=AT)
+
+    assert "4711" in touched
+
+
+def test_what_belongs_to_another_order_touches_that_one_alone(desk):
+    lab = read_order_policy(read(desk.folder / "agent.toml"), desk.store)
+    _, position = list_touched(desk.store, lambda: lab, position=begin(desk.store), now=AT)
+
+    desk.take(1, order="8800")
+    touched, _ = list_touched(desk.store, lambda: lab, position=position, now=AT)
+
+    assert touched == ["8800"]
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """What a lead does with a whole order from its page, and what a program does through the API."""
 
+import re
 from datetime import UTC, datetime, timedelta
 
 import lab
@@ -77,6 +78,7 @@ class Plant:
             "accept",
             "dismiss",
             "dismiss_files",
+            "dismiss_possible",
             "reopen",
             "resume",
             "hold",
@@ -92,6 +94,13 @@ class Plant:
         begin_resumption(self.store, since=AT, at=self.at)
         sent = SentRevision("4711", revision=3, id="x", conformity="does_not_conform")
         adopt(self.store, list_beyond(self.store, [sent]), at=self.at)
+
+    def loses_track_of(self, name):
+        """Take a coarse field that belongs to no specimen."""
+        return self.lab.take("G7", name=name, at=AT, material="100Cr6")
+
+    def conformity(self):
+        return self.browser.get("/api/v1/orders/4711").json()["conformity"]
 
     def acts(self, kind):
         return [
@@ -240,6 +249,51 @@ def test_an_unusable_file_of_an_order_is_dismissed_on_its_page(open_plant):
     assert "4711_01_2.tif could not be used, dismissed by Ann: a test shot" in after
     assert "dismiss_files" not in open_plant.offers()
     assert "conforms" in after
+
+
+def test_what_is_not_of_an_order_is_dismissed_on_its_page_in_one_act(plant):
+    plant.loses_track_of("Image 3.tif")
+    keys = {"order": "47I1", "specimen": "01", "field": "4", "material": "100Cr6"}
+    plant.lab.take("G7", name="upload.tif", at=AT, **keys)
+    before, page = plant.conformity(), plant.browser.get("/order/4711").text
+
+    unreasoned = plant.act("dismiss_possible", by="Ann")
+    done = plant.act("dismiss_possible", "a test shot", by="Ann")
+
+    assert before == "undecided"
+    assert "Not of this order: Image 3.tif, 47I1." in page
+    assert (unreasoned.status_code, done.status_code) == (422, 303)
+    assert plant.conformity() == "conforms"
+    assert "dismiss_possible" not in plant.offers()
+    assert {actor for actor, _ in plant.acts("file_dismissed.recorded")} == {"Ann"}
+
+
+def test_what_came_after_the_page_was_opened_is_not_dismissed_with_the_rest(plant):
+    plant.loses_track_of("Image 3.tif")
+    page = plant.browser.get("/order/4711").text
+    (about,) = re.findall(r'name="about" value="([^"]+)"', page)
+    plant.loses_track_of("Image 4.tif")
+    form = {"act": "dismiss_possible", "reason": "a test shot", "by": "Ann", "about": about}
+
+    answer = plant.browser.post("/order/4711", data=form)
+
+    assert (answer.status_code, "has changed since" in answer.text) == (422, True)
+    assert plant.conformity() == "undecided"
+
+
+@pytest.mark.parametrize(("role", "code"), [("viewer", 403), ("reviewer", 303), ("lead", 303)])
+def test_with_accounts_each_reviewer_dismisses_what_is_not_of_an_order(plant, role, code) -> None:
+    plant.loses_track_of("Image 3.tif")
+    hashed = auth.hash_password("a long pass phrase")
+    plant.store.accounts.add("Eva", kind="person", role=role, hashed=hashed, by="x", at=AT)
+    plant.browser.headers["origin"] = "http://127.0.0.1:8787"
+    plant.browser.post("/login", data={"name": "Eva", "password": "a long pass phrase"})
+
+    offered = "dismiss_possible" in plant.offers()
+    answer = plant.act("dismiss_possible", "a test shot", by="R. Stahl")
+
+    assert (offered, answer.status_code) == (code == 303, code)
+    assert [actor for actor, _ in plant.acts("file_dismissed.recorded")] == ["Eva"] * offered
 
 
 def test_without_accounts_and_leads_everyone_at_the_pc_does_a_leads_acts(open_plant):
