@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from agent.orders.lost_conformity import HELD_BACK
 from agent.orders.specification import find_limit
+from agent.store import is_imported
 from model import TaxonomyError
 
 if TYPE_CHECKING:
@@ -226,6 +227,7 @@ def label_to_json(label: LabelView) -> dict[str, Any]:
         "criterion": label.criterion,
         "comment": label.comment,
         "blind": label.blind,
+        "imported": is_imported(label),
         "taken_back": label.undone,
     }
 

@@ -115,6 +115,7 @@ def _reviewers(whole: Mapping[str, Any], zone: ZoneInfo) -> StatementSection:
 def _label(label: Mapping[str, Any], zone: ZoneInfo) -> tuple[str, ...]:
     remarks = (
         _("without having seen the answer") if label["blind"] else "",
+        _("imported with a file") if label["imported"] else "",
         _("not sure") if label["unsure"] else "",
         label["comment"],
         _("taken back by {who}").format(who=label["taken_back_by"] or label["by"])

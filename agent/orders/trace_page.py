@@ -12,6 +12,7 @@ from agent.orders.given_scale import describe_givers
 from agent.orders.reproduce import Sameness
 from agent.orders.specimen_facts import Conformity
 from agent.orders.trace import TraceKind
+from agent.store import is_imported
 from reports import (
     Fact,
     Picture,
@@ -273,6 +274,7 @@ class Paper:
             if label.criterion != "unrecorded"
             else "",
             _("without having seen the answer") if label.blind else "",
+            _("imported with a file") if is_imported(label) else "",
             f"“{label.comment}”" if label.comment else "",
             _("taken back") if label.undone else "",
         )

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 from datetime import timedelta
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
 from lab import DAY, RING_A, TAXONOMY
 from sqlalchemy import create_engine, text
 
+import reports
 from agent.crop_recipe import RECIPE
 from agent.orders import Specifications
 from agent.orders.assessed import OrderPolicy
@@ -22,12 +25,15 @@ from agent.orders.instrument_holds import Holds, load_releases
 from agent.orders.method_validation import AUTOMATIC, VALIDATION, load_allowances
 from agent.orders.open_items import OpenItems
 from agent.orders.outbox import OUTBOX, OutboxFormat, record_revisions
+from agent.orders.resumption import Beyond, adopt
 from agent.orders.scale_tracing import SCALE_CHECK, ScaleTracing, load_measurements
+from agent.orders.sent_revisions import SentRevision
 from agent.orders.specification_history import load_history, reopen
 from agent.orders.statement_document import Issuer
 from agent.orders.statement_page import build_statement_page
 from agent.orders.statement_rows import find_differences, list_stated, list_unsupported
 from agent.store import Decision, Entry, NewStatement, Store, guards, recompute_statement
+from agent.verification import Outside, verify_trail
 from model import load_taxonomy
 from tests.unit.agent.store.test_store import SHA, file, finding
 
@@ -567,3 +573,82 @@ def test_a_statement_that_is_merely_older_than_the_order_is_a_note(lab):
     ((sentence, is_sure),) = list_unsupported(lab.store, RULES)
     assert not is_sure
     assert "Something was done with it since" in sentence
+
+
+# --- what an auditor asks -------------------------------------------------------------------------
+
+
+def list_audited_keys():
+    """Return the keys that the guide names in the table of an auditor's questions."""
+    page = (Path(reports.__file__).parent / "guide" / "orders.md").read_text(encoding="utf-8")
+    table = page.partition("What an auditor asks")[2].partition("\n## ")[0]
+    rows = [line.split("|") for line in table.splitlines() if line.startswith("| ")][2:]
+    keys = [key for row in rows for key in re.findall(r"`([a-z_.]+)`", row[2])]
+    return [key for key in keys if key != "decisions"]
+
+
+def get_at(whole, key):
+    for part in key.split("."):
+        whole = whole[part]
+    return whole
+
+
+def conforms(lab):
+    label(lab, take(lab))
+
+
+def breaks(lab):
+    label(lab, take(lab), "G7")
+
+
+def is_held(lab):
+    conforms(lab)
+    lab.take("G7", name="4711-01-4.tif", at=DAY, material="100Cr6")
+
+
+def is_revised(lab):
+    public_id = take(lab)
+    label(lab, public_id)
+    freeze(lab)
+    label(lab, public_id, "G7", by="Ben", at=DAY + timedelta(hours=1))
+    label(lab, public_id, "G7", by="Eve", at=DAY + timedelta(hours=1))
+
+
+def is_imported_for_orders(lab):
+    decision = Decision("code", "R. Stahl", code="G8", origin="import_for_orders")
+    lab.store.labels.decide(take(lab, code=None, reasons=("untrained",)), decision, at=DAY)
+
+
+def is_restored(lab):
+    conforms(lab)
+    lost = SentRevision("4711", 3, "ab12", "cd34", "does_not_conform", lab="")
+    adopt(lab.store, [Beyond(lost, revision=1, statement_number=1)], at=DAY)
+
+
+AUDITED = {
+    conforms: ("conforms", "labels", "'Ada'"),
+    breaks: ("does_not_conform", "document.because", "field 1 is G7, confirmed by Ada"),
+    is_held: ("undecided", "document.missing", "4711-01-4.tif belongs to no specimen"),
+    is_revised: ("does_not_conform", "changed", "conforms"),
+    is_imported_for_orders: ("conforms", "fields", "'imported': True"),
+    is_restored: ("undecided", "document.missing", "lost revision 3, which the LIMS holds"),
+}
+
+
+@pytest.mark.parametrize("happen", AUDITED)
+def test_a_statement_answers_what_an_auditor_asks(lab, happen):
+    word, key, answer = AUDITED[happen]
+    happen(lab)
+
+    freeze(lab, at=DAY + timedelta(hours=2))
+
+    whole = newest(lab)
+    assert whole["conformity"] == word
+    assert answer in str(get_at(whole, key))
+    for asked in list_audited_keys():
+        get_at(whole, asked)
+    assert len(list_audited_keys()) >= 18
+    assert (whole["previous"] is None) == (whole["number"] == 1)
+    assert whole["cause"]
+    assert build_statement_page(whole, "ab" * 32, lambda _field: None).sections
+    assert verify_trail(lab.store, Outside(lab.reports))[0] == []
