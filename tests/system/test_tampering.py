@@ -15,6 +15,7 @@ from databases import tamper
 from lab import DAY, RING_A, TAXONOMY, Lab, copy_of
 from predictions import prediction_of
 
+from agent.evidence.anchors import Anchor, append
 from agent.orders.assessed import OrderPolicy
 from agent.orders.assessment import assess
 from agent.orders.instrument_holds import Holds, load_releases
@@ -22,7 +23,14 @@ from agent.orders.method_validation import load_allowances
 from agent.orders.specification import Specifications
 from agent.orders.specification_history import load_history
 from agent.service.anchoring import seal_results
-from agent.store import Decision, MicrographResult, Origin, Store, acting_through
+from agent.store import (
+    RESTORED,
+    Decision,
+    MicrographResult,
+    Origin,
+    Store,
+    acting_through,
+)
 from agent.store.tables import load_metadata
 from agent.triage import Handling, TriageVerdict
 from agent.verification import Outside, verify_trail
@@ -337,17 +345,22 @@ def test_every_alteration_that_was_tried_is_named(lab, name) -> None:
     assert sentence in verified(lab)[0]
 
 
-def test_a_row_that_an_index_lacks_is_named(lab) -> None:
+def hide_from_index(lab: Lab, where: str) -> None:
+    """Make the index of labels again without some rows, while the schema says that it has all."""
     lab.store.close()
     with closing(sqlite3.connect(lab.folder / "martensight.db")) as file, file:
         wanted = "SELECT sql FROM sqlite_master WHERE name = 'ix_label_micrograph_id'"
         (made,) = file.execute(wanted).fetchone()
         file.execute("PRAGMA writable_schema = ON")
         file.execute("DROP INDEX ix_label_micrograph_id")
-        file.execute(f"{made} WHERE code != 'G8'")
+        file.execute(f"{made} WHERE {where}")
         changed = "UPDATE sqlite_master SET sql = ? WHERE name = 'ix_label_micrograph_id'"
         file.execute(changed, [made])
     lab.store = Store.open(address_of(lab), site="Plant 1", agent="test")
+
+
+def test_a_row_that_an_index_lacks_is_named(lab) -> None:
+    hide_from_index(lab, "code != 'G8'")
 
     assert "missing from index ix_label_micrograph_id" in verified(lab)[0]
 
@@ -546,3 +559,56 @@ def test_no_value_of_a_row_makes_an_order_conform_in_silence(open_order) -> None
 
     print_tried(open_order, tried, turned, silent)
     assert silent == []
+
+
+# --- attacks of more than one statement, as an order's answer -------------------------------------
+
+
+@pytest.fixture
+def broken(empty, tmp_path) -> Lab:
+    """A lab whose order does not conform, as a reviewer labelled."""
+    lab = copy_of(empty, tmp_path / "data")
+    break_by_label(lab)
+    assert answer(lab) == "does_not_conform"
+    return lab
+
+
+def test_an_index_without_the_breaking_row_turns_no_answer_in_silence(broken) -> None:
+    hide_from_index(broken, "code != 'G7'")
+
+    word, found = answer(broken), verified(broken)[0]
+
+    assert word != "conforms" or found
+    assert "missing from index ix_label_micrograph_id" in found
+
+
+def test_a_forged_restore_turns_no_answer_in_silence(broken, tmp_path) -> None:
+    head = broken.store.audit_log.get_head()
+    outside = Outside(broken.reports, files=(tmp_path / "anchor.jsonl",))
+    append(outside.files[0], Anchor.of(head, at=DAY))
+    tamper(
+        address_of(broken),
+        "UPDATE label SET code = 'G8'",
+        "UPDATE trail SET facts = replace(facts, 'G7', 'G8')",
+    )
+    chain_again(address_of(broken))
+    facts = {"trail": 0, "sha256": head.sha256, "until": head.number}
+    broken.store.audit_log.add(at=DAY, actor="agent", act=RESTORED, facts=facts)
+
+    word, found = answer(broken), "\n".join(verify_trail(broken.store, outside)[0])
+
+    assert word == "conforms"
+    assert "the hashes were computed again" in found
+
+
+@pytest.mark.parametrize(
+    "names", [("lims (program)", "lims"), ("Bob (by lims)", "Eve (by lims)", "lims (program)")]
+)
+def test_a_program_under_several_names_does_not_outvote_a_reviewer(broken, names) -> None:
+    (coarse,) = [view.id for view in broken.store.results.iter_all() if view.label.code == "G7"]
+
+    for name in names:
+        again = Decision("code", name, code="G8", comment="again")
+        broken.store.labels.decide(coarse, again, at=DAY + timedelta(hours=1))
+
+    assert answer(broken) != "conforms"
