@@ -72,7 +72,7 @@ def _describe_late(before: Sequence[PreparationView]) -> Iterator[str]:
             came_at = field.view.taken_at
             if begun_at and came_at and came_at > datetime.fromisoformat(begun_at):
                 yield _(
-                    "field {name} came when the next preparation had begun, from a file of before: "
+                    "field {name} came after the next preparation started, from a file of before: "
                     "it is of preparation {preparation}"
                 ).format(
                     name=field.view.process_data.get("field") or field.view.id,

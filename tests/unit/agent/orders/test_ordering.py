@@ -448,7 +448,7 @@ def test_a_file_from_before_the_next_preparation_is_of_the_earlier_one(desk):
     assert specimen["fields"] == []
     assert len(specimen["superseded"]) == 3
     assert specimen["notes"][0] == (
-        "field 2 came when the next preparation had begun, from a file of before: it is of "
+        "field 2 came after the next preparation started, from a file of before: it is of "
         "preparation 1"
     )
 
