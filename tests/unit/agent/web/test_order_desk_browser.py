@@ -308,6 +308,26 @@ def test_v_views_the_fields_of_an_order_enlarged_and_decides_nothing(lab, tab): 
         assert tab.evaluate(FITS)
 
 
+def test_a_file_of_no_order_is_dismissed_by_one_button_and_the_order_conforms(lab, tab):  # noqa: F811
+    for public_id in order_of(lab, "4711"):
+        lab.store.labels.decide(public_id, Decision("code", "Ann", code="G8"), at=DAY)
+    lab.take("G7", name="4711-01-4.tif", at=DAY, material="100Cr6")
+    with served(desk_with(lab)) as address:
+        named(tab, address, "/order/4711")
+        before, fits = tab.locator("main").inner_text(), tab.evaluate(FITS)
+        form = tab.locator("form", has=tab.locator("input[value=dismiss_possible]"))
+        form.locator("input[name=reason]").fill("a test shot")
+        with tab.expect_navigation():
+            form.locator("button").click()
+        after = tab.locator("main").inner_text()
+
+    assert fits
+    assert "Not of this order: 4711-01-4.tif" in before
+    assert "4711-01-4.tif does not belong to it, dismissed by Ann: a test shot" in after
+    assert "Dismiss what is not of it" not in after
+    assert [record.by for record in lab.store.records.all("file_dismissed")] == ["Ann"]
+
+
 def test_the_report_for_a_customer_opens_whole_with_its_style_and_pictures(lab, tab):  # noqa: F811
     label(lab, take(lab, pixels=PIXELS), "G8")
     freeze(lab, at=DAY)
