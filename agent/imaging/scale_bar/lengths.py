@@ -23,8 +23,9 @@ _CLEAR = re.compile(r"[µμuúùûü]|U\s?M|(?i:micr|mkm)|мкм")
 _SURE = re.compile(r"[µμ]m|(?i:micr|mkm)|мкм")  # no reading of "nm" or "mm"
 _UNIT = rf"(?P<unit>{_MICRO}|nm|mm|inches|inch|in|mils?)"
 _NUMBER = r"(?P<number>\d+(?:[.,]\d+)?)"
-# OCR readings of texture before a number, without letters that name a measurement (d, L, R).
-_TEXTURE = r"(?:[AEFGHJKMNTUVWY\u4e00-\u9fff]{1,2}(?=\d))?"
+# OCR readings of texture before a number, without letters that name a measurement (d, L, R) or
+# are a half of a fraction: "½" is read as "Y2".
+_TEXTURE = r"(?:[AEFGHJKMNTUW\u4e00-\u9fff]{1,2}(?=\d))?"
 # OCR readings of texture between a number and its unit: no point there can be a decimal one.
 _BETWEEN = r"(?:\s*[.,·*°'’-]?\s*)"
 _ALONE = re.compile(
@@ -39,8 +40,19 @@ _FOLLOWED = re.compile(rf"^\W*{_NUMBER}\s?{_UNIT}\W*\w{{1,2}}\W*$")
 # A number with an unread digit: "/5 µm" was 75 or 15, which another reading may resolve;
 # "d = 13.47 µm" is a measurement, not a label.
 _SPOILT = re.compile(r"^[^\w=:]*\d*[^\w=:]\d*\s?[µμ]m[^\w=:]*$")
-# "1/2 mm" and "½ mm": no label of the usual form. A point read as a slash is not told from it.
-_FRACTION = re.compile(rf"(?:\d\s*[/⁄∕]\s*\d+|[½¼¾⅓⅔⅛])\s*{_UNIT}")
+# "1/2 mm", "½ mm", "2 x 5 µm", "10 / 20 µm", "1,000 µm": which of two numbers, or what of both, is
+# not known, and a point read otherwise is not told from them. A date or a magnification before the
+# number, and a tick with its line ("1-10 µm"), is no number of the label.
+_JOINT = r"(?:\s*(?:[/⁄∕|\\×xX*±~÷_+'’–—-]+|\.\.+)\s*|\s+)"
+_ANY_UNIT = _UNIT.replace("P<unit>", ":")
+_PLAIN = r"\d+(?:[.,]\d+)?"
+_OF_TWO = re.compile(
+    rf"(?<![\w.,/:])(?<![xX×]\s)(?!1\s?[–—-]+\d){_PLAIN}{_JOINT}{_PLAIN}\s*{_ANY_UNIT}"
+    rf"|[½¼¾⅓⅔⅛]\s*{_ANY_UNIT}"
+    rf"|\d\s*{_ANY_UNIT}\s*(?:[/⁄∕±=]\s*\d|[×xX*]\s*\d{{1,2}}(?![\d.,k]))"
+    rf"|\d\s*[×xX*]\s*\d+\s*{_ANY_UNIT}"
+    rf"|(?<![\d.,])[1-9]\d{{0,2}}[.,]000\s*{_ANY_UNIT}"
+)
 _AMONG = re.compile(rf"(?<![\w.,=/]){_NUMBER}\s?{_UNIT}(?![\w=/])")
 _NAMES_A_BAR = re.compile(
     r"((scale\s?)?bar|scale|balken|ma(ß|ss|b)stab|[ée]chelle|escala)\s*[=:]?\s*$", re.IGNORECASE
@@ -81,7 +93,7 @@ def parse_length(words: str) -> Length | None:
         The length, or None if the words state no length usual on a bar.
     """
     match = _ALONE.match(_repair_digits(_repair_points(words)))
-    return _build_length(match, 0.0, 1.0) if match else None
+    return _build_length(match, 0.0, 1.0) if match and not _OF_TWO.search(words) else None
 
 
 def parse_lengths(words: str) -> list[Length]:
@@ -93,7 +105,7 @@ def parse_lengths(words: str) -> list[Length]:
     Returns:
         Lengths in reading order, without those claimed by a name before them ("WD = 8 mm").
     """
-    if _FRACTION.search(words):
+    if _OF_TWO.search(words):
         return []
     alone = parse_length(words)
     if alone is not None:
@@ -111,7 +123,7 @@ def parse_lengths(words: str) -> list[Length]:
 
 
 def _repair_points(words: str) -> str:
-    return re.sub(r"(?<=\d)[:·](?=\d)", ".", words.strip())
+    return re.sub(r"(?<=\d)·(?=\d)", ".", words.strip())
 
 
 def _build_length(match: re.Match[str], start: float, end: float) -> Length | None:
@@ -138,12 +150,13 @@ def parse_named_length(words: str) -> Length | None:
 def parse_half_read(words: str) -> Length | None:
     """Parse a number usual on bars whose unit or decimal point was not clearly read.
 
-    A number with a missing digit, and a fraction, is returned as 0, which contradicts every other
-    reading.
+    A number with a missing digit, and one of two numbers, is returned as 0, which contradicts every
+    other reading.
     """
-    if _FRACTION.search(words):
+    if _OF_TWO.search(words):
         return Length(None, "", 0.0, 1.0)
-    repaired = _repair_digits(_repair_points(words))
+    repaired = re.sub(r"(?<=\d):(?=\d)", ".", _repair_digits(_repair_points(words)))
+    repaired = re.sub(r"^\s*[.,](?=\d)", "0.", repaired)
     match = _DOUBTFUL.match(repaired) or _FOLLOWED.match(repaired)
     if match is None:
         return Length(None, "", 0.0, 1.0) if _SPOILT.match(words) else None

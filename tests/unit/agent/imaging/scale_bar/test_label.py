@@ -60,8 +60,44 @@ def test_a_label_is_read_in_every_writing(words, um):
     assert length.um == pytest.approx(um)
 
 
-@pytest.mark.parametrize("words", ["1/2 mm", "1 / 2 mm", "½ mm", "2/5 µm", "x500 1/2 mm"])
-def test_a_fraction_states_no_length_and_contradicts_other_readings(words):
+@pytest.mark.parametrize(
+    "words",
+    [
+        "1/2 mm",
+        "1 / 2 mm",
+        "½ mm",
+        "1½ mm",
+        "1⁄2 mm",
+        "2/5 µm",
+        "x500 1/2 mm",
+        "1|2 mm",
+        "1\\2 mm",
+        "1 1/2 mm",
+        "2 x 5 µm",
+        "2x5 µm",
+        "2 × 50 µm",
+        "2*5 µm",
+        "2x 5 µm",
+        "5 µm x 2",
+        "10 / 20 µm",
+        "10 µm / 20 µm",
+        "10-20 µm",
+        "10 – 20 µm",
+        "10...20 µm",
+        "10±1 µm",
+        "10 +- 1 µm",
+        "1 mm = 10 µm",
+        "10 20 µm",
+        "0 5 mm",
+        "2_5 µm",
+        "2'5 µm",
+        "1 5 µm",
+        "1 000 µm",
+        "1,000 µm",
+        "2.000 µm",
+    ],
+)
+def test_two_numbers_state_no_length_and_contradict_other_readings(words):
     half = parse_half_read(words)
 
     assert parse_length(words) is None
@@ -70,10 +106,27 @@ def test_a_fraction_states_no_length_and_contradicts_other_readings(words):
     assert (half.um, half.number) == (None, 0.0)
 
 
-def test_a_date_next_to_a_label_is_no_fraction():
-    [length] = parse_lengths("11/05/2019 50 µm")
+@pytest.mark.parametrize(
+    "words", ["11/05/2019 50 µm", "16:13:06 50 µm", "SEI X10,000 50µm", "50 µm X1,500", "|1-50 µm-|"]
+)
+def test_a_date_a_magnification_or_a_tick_next_to_a_label_is_no_second_number(words):
+    [length] = parse_lengths(words)
 
     assert length.um == 50.0
+
+
+@pytest.mark.parametrize(("words", "number"), [("2:5 µm", 2.5), (".5 µm", 0.5), (",5 mm", 0.5)])
+def test_a_point_that_may_be_none_needs_another_reading(words, number):
+    half = parse_half_read(words)
+
+    assert parse_lengths(words) == []
+    assert half is not None
+    assert (half.um, half.number) == (None, number)
+
+
+@pytest.mark.parametrize("words", ["Y2 mm", "V2 mm", "Y4 mm"])
+def test_a_letter_that_may_be_half_of_a_fraction_is_no_texture(words):
+    assert parse_length(words) is None
 
 
 @pytest.mark.parametrize(
