@@ -27,6 +27,7 @@ _UNEVEN = 0.5  # three needles in four are less even, one bar in twenty
 _LIKE_A_BAR = 4.8  # rank that no line of 110 real textures reaches, and 108 of 109 bars do
 _OF_ONE_INK, _OUTLINE_PX = 60, 6  # grey values that blur leaves; widest outline
 _OF_OUTLINE = 0.4  # of the paper-to-ink distance that blur leaves of an outline
+_WITH_TICKS, _OF_FRAME = 0.8, 1.5  # crispness of a bar; longest side of its plate, in bars
 _SHADOW_PX = 3  # height of the shadow of a line
 _OF_ONE_RUN = (
     "plain",
@@ -47,6 +48,7 @@ def find_candidates(
     )
     lines = [line for line in lines if not _is_paper(pixels, line, band)]
     lines = [_strip_outline(pixels, line) for line in lines if not _is_filled(pixels, line)]
+    lines = [line for line in lines if not any(surrounds(line.box, bar) for bar in lines)]
     lines = [line for line in lines if not any(_is_outline(pixels, line, o) for o in lines)]
     lines = [line for line in lines if not any(_is_shadow(pixels, line, o) for o in lines)]
     lines = _drop_cells([_mark_chequered(pixels, line) for line in lines])
@@ -62,11 +64,22 @@ def _is_paper(pixels: NDArray[np.uint8], line: Line, band: Box | None) -> bool:
     return are_alike(measure_colour(pixels, line), np.median(rows, axis=0), 40)
 
 
+def surrounds(side: Box, bar: Line) -> bool:
+    """Return whether a line is a side of the plate of a bar with ticks: longer, close to them."""
+    if bar.kind != "caps" or bar.framed or bar.contrast < 80 or bar.crisp < _WITH_TICKS:
+        return False
+    (x0, y0, x1, y1), (a0, b0, a1, b1) = side, bar.box
+    wide, tall = a1 - a0, b1 - b0
+    longer = x0 <= a0 + 1 and a1 - 1 <= x1 and wide + 4 <= x1 - x0 < _OF_FRAME * wide + 2 * tall
+    apart = max(b0 - y0 - tall, y1 - b1 - tall)
+    return longer and apart <= 2 * tall and (y0 < b0 or y1 > b1)
+
+
 def _is_outline(pixels: NDArray[np.uint8], line: Line, bar: Line) -> bool:
     """Return whether a thin line is the outline of a thicker one: its colour is on both sides."""
     (x0, y0, x1, y1), (a0, b0, a1, b1) = line.core, bar.core
-    if bar.crisp < 0.8 or (bar.plane == 1) == (line.plane == 1):
-        return False
+    if bar.crisp < 0.8 or (bar.plane == 1) == (line.plane == 1) or line.kind == "caps":
+        return False  # above a line with ticks is the paper of its plate
     if y1 - y0 > 2 or b1 - b0 < max(2, y1 - y0 + 1):
         return False
     if not (-1 <= y0 - b1 <= 1 or -1 <= b0 - y1 <= 1):

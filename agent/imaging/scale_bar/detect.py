@@ -21,6 +21,7 @@ from agent.imaging.scale_bar.candidates import (
     find_candidates,
     is_convincing,
     rank_lines,
+    surrounds,
 )
 from agent.imaging.scale_bar.doubts import (
     continues_beyond_gap,
@@ -43,12 +44,14 @@ from agent.imaging.scale_bar.line_length import is_arrow
 from agent.imaging.scale_bar.matching import is_believable
 from agent.imaging.scale_bar.planes import compute_planes
 from agent.imaging.scale_bar.reading import read_candidates
+from agent.imaging.scale_bar.second_length import has_other_length
 from agent.imaging.scale_bar.surroundings import (
     is_in_inset,
     is_part_of_figure,
     is_partly_covered,
 )
 from agent.imaging.scale_bar.tick_rulers import find_combs
+from agent.imaging.scale_bar.turned_bars import find_turned_bars
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -67,6 +70,7 @@ _OF_SHAFT_PX, _IN_FIGURE = 6, 0.9  # height of a shaft; share of it that is in i
 _OF_ARROW = 1.5  # most by which an arrow is longer than its shaft
 _OF_ONE_INK = 90  # most by which two measurements of one ink differ
 _OF_ROWS = 0.7  # of a bar's height: a line inside it that is lower is a row of its cells
+_INSIDE_PX, _OF_INNER = 3, 0.4  # from the sides of a plate; share of it that a bar in it has
 _APART = 0.1  # of two lengths of one line; paled ink runs a little into what lies beyond
 
 
@@ -98,6 +102,24 @@ def find_graphics(pixels: NDArray[np.uint8]) -> Graphics:
         return Graphics((), None, ())
     planes = compute_planes(pixels)
     band = find_band(pixels)
+    bars, read = _find_level(pixels, planes, band)
+    if not _has_length(bars):
+        bars = find_turned_bars(pixels, planes, _find_turned) or bars
+    boxes = [extend_to_plate(pixels, bar.bbox) for bar in bars]
+    if not _has_length(bars):
+        boxes += [_expand_to_bar(label.box, pixels.shape) for label in read]
+    return Graphics(bars=tuple(bars), band=band, boxes=tuple(boxes))
+
+
+def _find_turned(turned: NDArray[np.uint8]) -> list[FoundBar]:
+    """Return the level bars of a turned part of a picture."""
+    return _find_level(turned, compute_planes(turned), None)[0]
+
+
+def _find_level(
+    pixels: NDArray[np.uint8], planes: list[NDArray[np.uint8]], band: Box | None
+) -> tuple[list[FoundBar], list[BarLabel]]:
+    """Return the level bars of a picture, best first, and labels that were read without a bar."""
     lines = find_candidates(pixels, planes, band)
     ranked = rank_lines(pixels, lines, band)
     bars, unpaired = read_candidates(pixels, ranked, band)
@@ -117,10 +139,7 @@ def find_graphics(pixels: NDArray[np.uint8]) -> Graphics:
         bars = _list_by_labels(pixels, plated, ranked) or bars
     if not _has_length(bars):
         bars = _find_by_ticks(pixels, planes, band) or bars
-    boxes = [extend_to_plate(pixels, bar.bbox) for bar in bars]
-    if not _has_length(bars):
-        boxes += [_expand_to_bar(label.box, pixels.shape) for label in read]
-    return Graphics(bars=tuple(bars), band=band, boxes=tuple(boxes))
+    return bars, read
 
 
 def _has_length(bars: list[FoundBar]) -> bool:
@@ -252,7 +271,8 @@ def _drop_unsure_length(pixels: NDArray[np.uint8], bar: FoundBar) -> FoundBar:
     if bar.um is None:
         return bar
     unsure = (
-        continues_beyond_gap(pixels, bar)
+        has_other_length(pixels, bar)
+        or continues_beyond_gap(pixels, bar)
         or has_hidden_end(pixels, bar)
         or ends_in_texture(pixels, bar)
         or is_side_of_frame(pixels, bar)
@@ -266,11 +286,19 @@ def _drop_unsure_length(pixels: NDArray[np.uint8], bar: FoundBar) -> FoundBar:
 
 
 def _drop_contradicted(bar: FoundBar, lines: list[Line]) -> FoundBar:
-    """Return the bar of a label, without its length where a clear line there has another."""
+    """Return the bar of a label, without its length where a clear line there has another.
+
+    A line around which there is a bar with ticks, or with a line between its ticks, is a side of
+    the plate of another bar.
+    """
     if bar.um is None:
         return bar
     x0, y0, x1, y1 = bar.line
+    inside = (x0 + _INSIDE_PX, y0 + _INSIDE_PX, x1 - _INSIDE_PX, y1 - _INSIDE_PX)
     for line in lines:
+        is_inner = bar.kind == "ruler" and within(line.core, inside)
+        if surrounds(bar.line, line) or (is_inner and line.width > _OF_INNER * (x1 - x0)):
+            return _put_in_doubt(bar)
         a0, b0, a1, b1 = line.core
         level = b0 - 2 <= (y0 + y1) / 2 <= b1 + 2 or y0 - 2 <= (b0 + b1) / 2 <= y1 + 2
         along = min(x1, a1) - max(x0, a0) > 0.6 * max(x1 - x0, a1 - a0)

@@ -9,7 +9,7 @@ import numpy as np
 from agent.imaging.scale_bar.bar_label import build_label
 from agent.imaging.scale_bar.doubts import is_outline
 from agent.imaging.scale_bar.label_search import lacks_digit
-from agent.imaging.scale_bar.lengths import Length, may_lack_digit
+from agent.imaging.scale_bar.lengths import Length, may_lack_digit, parse_half_read
 from agent.imaging.scale_bar.letters import (
     find_plate_start,
     find_words_on_plate,
@@ -17,7 +17,13 @@ from agent.imaging.scale_bar.letters import (
     has_ink_before,
 )
 from agent.imaging.scale_bar.matching import TICKED
-from agent.imaging.scale_bar.ocr import confirms_length, contradicts_length, states_a_division
+from agent.imaging.scale_bar.ocr import (
+    confirms_length,
+    contradicts_length,
+    is_one_of_two,
+    read_words,
+    states_a_division,
+)
 from agent.imaging.scale_bar.points import reads_otherwise
 
 if TYPE_CHECKING:
@@ -25,6 +31,8 @@ if TYPE_CHECKING:
 
     from agent.imaging.boxes import Box
     from agent.imaging.scale_bar.line import FoundBar
+
+_TWO_DIGITS = 2
 
 
 def has_unsure_label(pixels: NDArray[np.uint8], bar: FoundBar) -> bool:
@@ -56,6 +64,8 @@ def _is_cut(pixels: NDArray[np.uint8], bar: FoundBar, words: Box, um: float) -> 
     left = max(left, find_plate_start(pixels, words, ink))
     if not has_ink_before(pixels, words, ink, left):
         return False
+    if is_one_of_two(pixels, words, left=left):
+        return True
     if may_lack_digit(bar.number) and has_digit_before(pixels, words, ink, left):
         differs = not confirms_length(pixels, words, um, left=left)
     else:
@@ -74,6 +84,19 @@ def _has_other_words(pixels: NDArray[np.uint8], bar: FoundBar, words: Box, um: f
     """Return whether the label of a bar is written in another ink, or states another length."""
     if not bar.ink:
         return False
-    if is_outline(pixels, bar, build_label(pixels, words, Length(um, bar.label, 0.0, 1.0)).ink):
+    ink = build_label(pixels, words, Length(um, bar.label, 0.0, 1.0)).ink
+    if is_outline(pixels, bar, ink) or _states_two_numbers(pixels, words, bar):
         return True
     return reads_otherwise(pixels, words, np.array(bar.ink), um=um, number=bar.number)
+
+
+def _states_two_numbers(pixels: NDArray[np.uint8], words: Box, bar: FoundBar) -> bool:
+    """Return whether words whose number has two digits that are not 0 are read as two numbers.
+
+    "1/2 mm" is read as "12 mm" where its texture was faded, and as it is in the picture itself.
+    """
+    if len(bar.label.split()[0].strip("0").replace(".", "")) < _TWO_DIGITS:
+        return False
+    text = read_words(pixels, words)
+    half = parse_half_read(text.words) if text else None
+    return half is not None and half.um is None and half.number != bar.number

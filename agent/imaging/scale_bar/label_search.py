@@ -20,8 +20,14 @@ from agent.imaging.scale_bar.line import (
     find_room,
     measure_colour,
 )
-from agent.imaging.scale_bar.matching import is_stroke, pair_lengths
-from agent.imaging.scale_bar.ocr import adds_digit, confirms_length, detect_texts, read_lengths
+from agent.imaging.scale_bar.matching import build_bar, find_plate_colour, is_stroke, pair_lengths
+from agent.imaging.scale_bar.ocr import (
+    adds_digit,
+    confirms_length,
+    detect_texts,
+    read_cuts,
+    read_lengths,
+)
 from agent.imaging.scale_bar.planes import COLOUR_PLANE
 
 if TYPE_CHECKING:
@@ -35,6 +41,9 @@ if TYPE_CHECKING:
 _EXACT = 12  # grey values that JPEG changes a drawn colour by
 _LIKELY_RANK, _LEAST_EVEN = 4.8, 0.5  # that few lines of texture reach
 _BARE = 0.1  # share of ink next to a line without ticks; a ruler's have more
+_TALL_PX = (16, 28)  # height of the ticks of a bar in a plate: about that of its words
+_ABOVE, _ABOVE_WIDE = (1.0, 1.35, 1.7), 5.5  # heights and width of words above it, in such heights
+_OF_WORDS = 0.8  # of the height of words, from which their plate is whole
 _FADED = 90  # grey values from the ink at which texture has faded
 
 
@@ -83,11 +92,11 @@ def _find_best_pair(
     """
     x0, y0, x1, _ = region
     first = lines[0]
-    views = _render_views(pixels, first, region)
+    on_plate = search is LabelSearch.DETECTOR and find_plate_colour(pixels, first) is not None
+    views = _render_views(pixels, first, region, any_ink=on_plate)
     picture, ink = views[0], measure_colour(pixels, first)
     if search is LabelSearch.DETECTOR:
-        boxes = detect_texts(picture)
-        boxes = [tighten_to_ink(picture, find_plate_inside(picture, box) or box) for box in boxes]
+        boxes = _list_words(picture)
     else:
         drawn = _mask_exact_ink(picture, ink) if search is LabelSearch.EXACT_INK else None
         boxes = _find_letters(picture, first, pixels, x0, drawn)
@@ -129,10 +138,49 @@ def _find_best_pair(
     return pair_lengths(pixels, lines, lengths), cut, lengths
 
 
-def _render_views(pixels: NDArray[np.uint8], line: Line, region: Box) -> list[NDArray[np.uint8]]:
+def read_above(pixels: NDArray[np.uint8], line: Line) -> FoundBar | None:
+    """Return the bar of a line with ticks on a plate and of the words directly above it.
+
+    ZEISS writes words larger than the plate in a corner: half of them on steel, across its frame,
+    where text detection finds none. Two cuts of the rows above the line have to read alike.
+    """
+    if find_plate_colour(pixels, line) is None:
+        return None
+    x0, y0, x1, _ = line.box
+    tall = int(np.clip(line.height, *_TALL_PX))
+    left, right = max(0, x0 - tall), min(pixels.shape[1], max(x1, x0 + round(_ABOVE_WIDE * tall)))
+    places = [(left, max(0, y0 - 1 - round(by * tall)), right, y0 - 1) for by in _ABOVE]
+    reading = read_cuts(
+        pixels, [place for place in places if place[3] - place[1] >= _TALL_PX[0] / 2]
+    )
+    if reading is None:
+        return None
+    length, place = reading
+    return build_bar(pixels, line, measure_colour(pixels, line), place, length)
+
+
+def _list_words(picture: NDArray[np.uint8]) -> list[Box]:
+    """Return the boxes of detected words, on their plate and then as detected where it is less.
+
+    Words may be larger than their plate.
+    """
+    boxes = detect_texts(picture)
+    plates = [find_plate_inside(picture, box) or box for box in boxes]
+    larger = [
+        box
+        for box, plate in zip(boxes, plates, strict=True)
+        if plate[3] - plate[1] < _OF_WORDS * (box[3] - box[1])
+    ]
+    return [tighten_to_ink(picture, box) for box in [*plates, *larger]]
+
+
+def _render_views(
+    pixels: NDArray[np.uint8], line: Line, region: Box, *, any_ink: bool
+) -> list[NDArray[np.uint8]]:
     """Return the region without its line, so that ticks and arrows are not read as letters.
 
-    For a coloured line the first picture is of the colour alone, since texture has none.
+    For a coloured line the first picture is of the colour alone, since texture has none, but for
+    `any_ink`: words on a plate may have another one.
     """
     x0, y0, x1, y1 = region
     picture = pixels[y0:y1, x0:x1].copy()
@@ -151,7 +199,7 @@ def _render_views(pixels: NDArray[np.uint8], line: Line, region: Box) -> list[ND
     else:
         _paint_over(picture, (ax - 1 - x0, ay - head - y0, line.gap[0] + 2 - x0, by + head - y0))
         _paint_over(picture, (line.gap[2] - 2 - x0, ay - head - y0, bx + 1 - x0, by + head - y0))
-    if line.plane != COLOUR_PLANE:
+    if any_ink or line.plane != COLOUR_PLANE:
         return [picture]
     ink = cv2.bitwise_not(cv2.subtract(largest(picture), smallest(picture)))
     return [np.asarray(cv2.merge([ink, ink, ink]), np.uint8), picture]

@@ -93,7 +93,7 @@ def parse_length(words: str) -> Length | None:
         The length, or None if the words state no length usual on a bar.
     """
     match = _ALONE.match(_repair_digits(_repair_points(words)))
-    return _build_length(match, 0.0, 1.0) if match and not _OF_TWO.search(words) else None
+    return _build_length(match, 0.0, 1.0) if match and not states_two_numbers(words) else None
 
 
 def parse_lengths(words: str) -> list[Length]:
@@ -105,7 +105,7 @@ def parse_lengths(words: str) -> list[Length]:
     Returns:
         Lengths in reading order, without those claimed by a name before them ("WD = 8 mm").
     """
-    if _OF_TWO.search(words):
+    if states_two_numbers(words):
         return []
     alone = parse_length(words)
     if alone is not None:
@@ -153,7 +153,7 @@ def parse_half_read(words: str) -> Length | None:
     A number with a missing digit, and one of two numbers, is returned as 0, which contradicts every
     other reading.
     """
-    if _OF_TWO.search(words):
+    if states_two_numbers(words):
         return Length(None, "", 0.0, 1.0)
     repaired = re.sub(r"(?<=\d):(?=\d)", ".", _repair_digits(_repair_points(words)))
     repaired = re.sub(r"^\s*[.,](?=\d)", "0.", repaired)
@@ -164,6 +164,11 @@ def parse_half_read(words: str) -> Length | None:
     lost_point = re.match(r"0\d", number) is not None and "." not in number
     value = float(f"0.{number[1:]}" if lost_point else number)
     return Length(None, "", 0.0, 1.0, value) if _is_nice(value) else None
+
+
+def states_two_numbers(words: str) -> bool:
+    """Return whether words are a fraction, a product, a range or two readings: "2 x 5 µm"."""
+    return _OF_TWO.search(words) is not None
 
 
 def _repair_digits(words: str) -> str:

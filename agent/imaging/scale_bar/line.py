@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from agent.imaging.boxes import Box
 
-_LUMA = np.array([0.299, 0.587, 0.114])  # JPEG keeps it to the pixel, colour to two
+LUMA = np.array([0.299, 0.587, 0.114])  # JPEG keeps it to the pixel, colour to two
 _LUMA_CONTRAST = 60  # grey values below which only colour shows a line
 _LEAST_ROOM_PX = 9  # height of the lowest words between ticks
 EVEN = 0.8  # evenness that 1 in 20 needles and 4 in 5 bars reach
@@ -142,7 +142,7 @@ def measure_colour(pixels: NDArray[np.uint8], line: Line) -> NDArray[Any]:
 
 def is_pale(ink: NDArray[Any], paper: NDArray[Any]) -> bool:
     """Return whether only colour separates an ink (3,) from its paper (3,), not brightness."""
-    return abs(float((ink - paper) @ _LUMA)) < _LUMA_CONTRAST
+    return abs(float((ink - paper) @ LUMA)) < _LUMA_CONTRAST
 
 
 def are_alike(colour: NDArray[Any], other_colour: NDArray[Any], within: float) -> bool:

@@ -45,6 +45,7 @@ _OF_LETTERS = 0.2  # share of a row of cells in the words: they are letters on a
 _UNREAD = 2.0  # cost of words without a reliable length
 _SETTLED_PX = 0.5  # by which a length measured otherwise differs from that of even ink
 _BLURRED = 60  # grey values between ink and paper of words that compression spreads
+_PLATE_PX, _OF_PLATE = 6, 0.85  # around a line with ticks; share of its sides that is plate
 _LEADS = 1.0  # bonus of the line around which words were searched
 
 
@@ -92,7 +93,7 @@ def pair_lengths(
                 cost += 0.0 if states else _UNREAD
                 is_lead = line is lines[0] and (lead is None or cost < lead[0])
                 if best is None or cost < best[0] or is_lead:
-                    bar = _build_bar(pixels, line, colour, place, length if states else None)
+                    bar = build_bar(pixels, line, colour, place, length if states else None)
                     lead = (cost, bar) if is_lead else lead
                     best = (cost, bar) if best is None or cost < best[0] else best
     if best is not None and lead is not None and _belongs_to_lead(best, lead):
@@ -115,7 +116,7 @@ def _compute_least_cost(
     return min((cost for cost in costs if cost is not None), default=None)
 
 
-def _build_bar(
+def build_bar(
     pixels: NDArray[np.uint8], line: Line, colour: NDArray[Any], place: Box, length: Length | None
 ) -> FoundBar:
     """Build a bar, which states a length only where its ends are reliable.
@@ -133,6 +134,7 @@ def _build_bar(
         line_px, box = even[1] - even[0], (round(even[0]), box[1], round(even[1]), box[3])
     states = (
         length is not None
+        and is_believable(length, line)
         and not _is_next_to_longer_words(line, place)
         and _is_in_middle(place, line)
         and has_sure_ends(pixels, line, line_px, is_even=even is not None)
@@ -198,7 +200,7 @@ def _compute_cost(
     ):
         return None
     written = _is_written_in(pixels, place, colour, paper)
-    if not written and not _is_surely_drawn(line):
+    if not written and not _is_surely_drawn(line) and not _share_plate(pixels, line, place):
         return None
     return cost + (0.0 if written else 0.4) - 0.15 * line.rank
 
@@ -206,6 +208,41 @@ def _compute_cost(
 def _is_surely_drawn(line: Line) -> bool:
     """Return whether a line is drawn whatever the colour of the words near it."""
     return line.exact and (line.kind in ("comb", "checker") or line.even > EVEN)
+
+
+def _share_plate(pixels: NDArray[np.uint8], line: Line, place: Box) -> bool:
+    """Return whether a line with ticks and the words above or below it are on one even plate.
+
+    On such a plate they may have two inks: ZEISS draws a green line under red words, which may be
+    larger than the plate, so that only their row next to the line is on it.
+    """
+    paper = find_plate_colour(pixels, line)
+    (_, y0, _, y1), (_, b0, _, b1) = line.core, place
+    if paper is None or not (b1 <= y0 or b0 >= y1):
+        return False
+    words = pixels[max(0, b1 - 2) if b1 <= y0 else b0 + 1, place[0] : place[2]].astype(np.int16)
+    return float(np.mean(np.abs(words - paper).max(axis=1) < 30)) > _OF_PLATE / 2
+
+
+def find_plate_colour(pixels: NDArray[np.uint8], line: Line) -> NDArray[Any] | None:
+    """Return the colour (3,) of the even plate around a line with ticks, None without one."""
+    left, right = line.ticks
+    if line.kind != "caps" or left is None or right is None or line.framed:
+        return None
+    x0, y0, x1, y1 = line.core
+    inside = slice(x0 + _PLATE_PX, x1 - _PLATE_PX)
+    sides = (
+        pixels[y1 + 2 : y1 + _PLATE_PX, inside],
+        pixels[max(0, y0 - _PLATE_PX) : max(0, y0 - 2), inside],
+        pixels[y0:y1, max(0, line.box[0] - 4) : max(0, line.box[0] - 1)],
+        pixels[y0:y1, line.box[2] + 1 : line.box[2] + 4],
+    )
+    if not all(side.size for side in sides):
+        return None
+    paper = np.median(sides[0].reshape(-1, 3), axis=0)
+    like = [np.abs(side.astype(np.int16) - paper).max(axis=2) < 30 for side in sides]
+    shares = [float(side.mean()) * (1 if at < 2 else 2) for at, side in enumerate(like)]
+    return paper if min(shares) > _OF_PLATE else None  # a frame may be as near as ends are blurred
 
 
 def _runs_on(pixels: NDArray[np.uint8], line: Line, colour: NDArray[Any]) -> bool:

@@ -22,6 +22,7 @@ from agent.imaging.scale_bar.lengths import (
     parse_length,
     parse_lengths,
     parse_named_length,
+    states_two_numbers,
 )
 from agent.imaging.scale_bar.letters import FAR_BEFORE
 
@@ -35,6 +36,7 @@ _UNUSUAL_SCORE = 0.8  # of a number that no program writes on a bar
 _OF_A_LINE = " -–—_"  # as the half of a line before its words is read
 _OF_A_DIVISION = re.compile(r"(?<![a-z])(d[i1l]v|scale ?part|teilstrich|skt)", re.IGNORECASE)
 _NAMED_BEFORE, _AFTER = 5.0, 3.5  # of the words' height, where "1 div =" or "/ div" stands
+_FACTOR_BEFORE = 3.0  # of the height of words: a number and a sign of multiplication
 _BEFORE = 0.75  # of the height of words: a digit and the gap after it
 
 
@@ -133,6 +135,31 @@ def read_lengths(pictures: list[NDArray[np.uint8]], box: tuple[int, int, int, in
     return [Length(None, "", 0.0, 1.0, numbers.pop() if len(numbers) == 1 else 0.0)]
 
 
+def read_cuts(
+    picture: NDArray[np.uint8], boxes: list[tuple[int, int, int, int]]
+) -> tuple[Length, tuple[int, int, int, int]] | None:
+    """Return the length that two of several boxes of the same words state, and the first of them.
+
+    None where they state none, or where another box contradicts them.
+    """
+    readings: list[tuple[Length, tuple[int, int, int, int]]] = []
+    for box in boxes:
+        text = read_words(picture, box)
+        length = (parse_length(text.words) or parse_half_read(text.words)) if text else None
+        if length is None:
+            continue
+        if any(
+            length.number != other.number or None is not length.um != other.um is not None
+            for other, _ in readings
+        ):
+            return None
+        readings.append((length, box))
+        whole = [reading for reading in readings if reading[0].um is not None]
+        if len(readings) > 1 and any(read.clear for read, _ in whole):
+            return whole[0]
+    return None
+
+
 def confirms_length(
     picture: NDArray[np.uint8], box: tuple[int, int, int, int], um: float, *, left: int
 ) -> bool:
@@ -173,6 +200,19 @@ def adds_digit(
     if text is None or text.score < _UNUSUAL_SCORE or parse_length(text.words) is None:
         return False
     return has_more_digits(text.words, number)
+
+
+def is_one_of_two(picture: NDArray[np.uint8], box: tuple[int, int, int, int], *, left: int) -> bool:
+    """Return whether words are the second of two numbers with what precedes them: "4 x 25 µm".
+
+    Args:
+        picture: (h, w, 3) uint8, RGB.
+        box: Box of the words, pixels of the picture.
+        left: First column that can hold a digit.
+    """
+    picture, (x0, y0, x1, y1) = _cut_before(picture, box, left)
+    text = read_words(picture, (max(0, x0 - round(_FACTOR_BEFORE * (y1 - y0))), y0, x1, y1))
+    return text is not None and states_two_numbers(text.words)
 
 
 def states_a_division(picture: NDArray[np.uint8], box: tuple[int, int, int, int]) -> bool:

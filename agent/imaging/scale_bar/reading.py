@@ -10,10 +10,11 @@ import numpy as np
 
 from agent.imaging.boxes import Box, overlap, within
 from agent.imaging.scale_bar.candidates import is_convincing, is_worth_reading
-from agent.imaging.scale_bar.label_search import LabelSearch, read_around
+from agent.imaging.scale_bar.label_search import LabelSearch, read_above, read_around
 from agent.imaging.scale_bar.line import EVEN, FoundBar, Line, are_alike, measure_colour
 from agent.imaging.scale_bar.line_groups import find_frame
 from agent.imaging.scale_bar.line_length import measure_length
+from agent.imaging.scale_bar.matching import find_plate_colour
 from agent.imaging.scale_bar.planes import COLOUR_PLANE
 from agent.imaging.scale_bar.unlabelled import is_bar_without_label
 
@@ -62,7 +63,11 @@ def read_candidates(
         if any(_is_half(bar, line) or _is_next_cell(bar, line) for line in ranked):
             continue
         same = [known for known in bars if _is_the_same(bar, known)]
-        clearer = same and (_is_clearer(bar, same[0]) or _contains_bar(bar, same[0]))
+        clearer = same and (
+            _is_clearer(bar, same[0])
+            or _contains_bar(bar, same[0])
+            or (same[0].kind == "plain" and _is_on_plate(pixels, bar, ranked))
+        )
         if not same or (same[0].um is None and bar.um is not None) or clearer:
             bars = [bar if known in same else known for known in bars] if same else [*bars, bar]
     bars.sort(key=lambda bar: bar.um is None)
@@ -103,6 +108,8 @@ def _read_line(
     bar, lengths = read_around(pixels, lines, region, LabelSearch.INK)
     if not is_convincing(lines[0]):
         return bar, lengths, False
+    if _is_unread(bar):
+        bar = read_above(pixels, lines[0]) or bar
     searches = [] if lines[0].plane == COLOUR_PLANE else [LabelSearch.EXACT_INK]
     searches += [LabelSearch.DETECTOR] if may_detect else []
     for search in searches:
@@ -130,6 +137,14 @@ def _contains_bar(bar: FoundBar, known: FoundBar) -> bool:
     (x0, y0, x1, y1), (a0, b0, a1, b1) = bar.line, known.line
     level = y0 - 2 <= b0 and b1 <= y1 + 2
     return level and x0 <= a0 + 2 and a1 <= x1 + 2 and x1 - x0 > 1.1 * (a1 - a0)
+
+
+def _is_on_plate(pixels: NDArray[np.uint8], bar: FoundBar, lines: list[Line]) -> bool:
+    """Return whether a bar has ticks and is on an even plate, of which a plain line is a side."""
+    return any(
+        line.box == bar.line and is_convincing(line) and find_plate_colour(pixels, line) is not None
+        for line in lines
+    )
 
 
 def _is_parted(bar: FoundBar, band: Box | None) -> bool:

@@ -107,7 +107,8 @@ def test_two_numbers_state_no_length_and_contradict_other_readings(words):
 
 
 @pytest.mark.parametrize(
-    "words", ["11/05/2019 50 µm", "16:13:06 50 µm", "SEI X10,000 50µm", "50 µm X1,500", "|1-50 µm-|"]
+    "words",
+    ["11/05/2019 50 µm", "16:13:06 50 µm", "SEI X10,000 50µm", "50 µm X1,500", "|1-50 µm-|"],
 )
 def test_a_date_a_magnification_or_a_tick_next_to_a_label_is_no_second_number(words):
     [length] = parse_lengths(words)

@@ -132,3 +132,41 @@ def test_words_that_name_a_bar_are_read_with_their_length_once_more():
     drawn = np.flatnonzero((pixels.max(axis=2) > 120).any(axis=0))
 
     assert confirms_length(pixels, (int(drawn[0]), 15, int(drawn[-1]) + 1, 48), 500.0, left=0)
+
+
+GREEN, RED = (0, 220, 0), (190, 20, 20)
+
+
+def draw_corner_box(words, ink, *, top, frame=None):
+    """Draw a green line with ticks in a white box at the corner, with words above it."""
+    pixels = draw_steel()
+    pixels[top:480, 0:140] = WHITE
+    if frame is not None:
+        pixels[top, 0:140] = pixels[479, 0:140] = pixels[top:480, 0] = pixels[top:480, 139] = frame
+    pixels[462:464, 8:120] = GREEN
+    pixels[452:474, 8:10] = pixels[452:474, 118:120] = GREEN
+    return write(pixels, words, (46, 438), ink)
+
+
+@pytest.mark.parametrize("ink", [RED, BLACK, GREEN])
+def test_a_green_line_in_a_white_box_at_the_corner_is_the_bar_of_words_of_any_ink(ink):
+    [bar] = find_graphics(draw_corner_box("20 µm", ink, top=420)).bars
+
+    assert (bar.um, bar.line_px) == (20.0, 110.0)
+
+
+@pytest.mark.parametrize("frame", [None, BLACK])
+@pytest.mark.parametrize("ink", [RED, BLACK])
+def test_words_that_are_larger_than_the_box_of_their_bar_are_read(ink, frame):
+    [bar] = find_graphics(draw_corner_box("200 nm", ink, top=440, frame=frame)).bars
+
+    assert (bar.um, bar.line_px) == (0.2, 110.0)
+
+
+def test_a_side_of_the_box_around_a_bar_is_not_measured_in_its_place():
+    pixels = draw_corner_box("20 µm", GREEN, top=440, frame=BLACK)
+    pixels[455:470, 60:64] = WHITE  # the bar itself is in two parts
+
+    bars = find_graphics(pixels).bars
+
+    assert [bar.line_px for bar in bars if bar.um is not None] == []
