@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from agent.errors import BadBundle, WrongUse
 from agent.retrain.gate_table import load_gate_record
@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 DAYS = 90
 """Days of orders that are compared before a promotion."""
+SHADOW: Final = "shadow"
+"""Role of a candidate's answers, and name of the job that computes them."""
 
 
 def describe_gate(bundle: Path, before: str | None) -> str:
@@ -69,6 +71,6 @@ def require_known_impact(impact: Impact) -> None:
         raise WrongUse(
             f"{impact.bundle} has no answer for {impact.unasked} fields of the last {impact.days} "
             f"days, so its effect on orders is unknown. Run agent reprocess --bundle "
-            f"{impact.bundle} --shadow --days {impact.days}, then sign; or choose fewer days with "
-            "--days."
+            f"{impact.bundle} --shadow --days {impact.days}, or choose on its page “Classify the "
+            "last 90 days with it”. Then sign; or choose fewer days with --days."
         )

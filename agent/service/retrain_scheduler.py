@@ -16,6 +16,7 @@ import structlog
 from agent.delivery.notify import send_notice
 from agent.errors import AgentError, WrongUse
 from agent.retrain import Gate, Outcome
+from agent.retrain.promotion import DAYS, SHADOW
 from agent.service.jobs.retrain import JOB, find_training_job, train_in_child
 from agent.service.jobs.shadow import find_waiting_candidate, has_news, judge_in_child
 from agent.service.jobs.suggest import SUGGEST, suggest_in_child
@@ -74,27 +75,25 @@ class RetrainScheduler:
         with self._guarded("retrain"):
             if not self._is_due():
                 return
-            for news in train_in_child(
-                self._settings, self._store, by=BY, now=self._now, should_stop=self._should_stop
-            ):
-                if isinstance(news, Outcome):
-                    self._tell(news)
+            self._train(BY)
+
+    def _train(self, by: str) -> None:
+        steps = train_in_child(
+            self._settings, self._store, by=by, now=self._now, should_stop=self._should_stop
+        )
+        for news in steps:
+            if isinstance(news, Outcome):
+                self._tell(news)
 
     def answer_requests(self) -> None:
         """Run the jobs that a page requested, each in its own child; a refusal is recorded."""
         jobs = self._store.jobs
         if asked := jobs.take_request(JOB, at=self._now()):
             with self._guarded("retrain"), self._recorded(JOB, asked):
-                steps = train_in_child(
-                    self._settings,
-                    self._store,
-                    by=str(asked.facts.get("by", "")),
-                    now=self._now,
-                    should_stop=self._should_stop,
-                )
-                for news in steps:
-                    if isinstance(news, Outcome):
-                        self._tell(news)
+                self._train(str(asked.facts.get("by", "")))
+        if asked := jobs.take_request(SHADOW, at=self._now()):
+            with self._guarded("shadow"), self._recorded(SHADOW, asked):
+                self._judge(asked.facts["bundle"], DAYS, by=str(asked.facts.get("by", "")))
         if asked := jobs.take_request(SUGGEST, at=self._now()):
             with self._guarded("suggest"), self._recorded(SUGGEST, asked):
                 for _ in suggest_in_child(
@@ -129,18 +128,21 @@ class RetrainScheduler:
             since = now - timedelta(days=days)
             if bundle is None or not has_news(self._store, bundle, since=since, now=now):
                 return
-            steps = judge_in_child(
-                self._settings,
-                self._store,
-                bundle=bundle,
-                role="shadow",
-                days=days,
-                by=BY,
-                now=self._now,
-                should_stop=self._should_stop,
-            )
-            for _ in steps:
-                pass
+            self._judge(bundle, days, by=BY)
+
+    def _judge(self, bundle: str, days: int, *, by: str) -> None:
+        steps = judge_in_child(
+            self._settings,
+            self._store,
+            bundle=bundle,
+            role=SHADOW,
+            days=days,
+            by=by,
+            now=self._now,
+            should_stop=self._should_stop,
+        )
+        for _ in steps:
+            pass
 
     @contextmanager
     def _guarded(self, what: str) -> Iterator[None]:

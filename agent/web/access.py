@@ -153,6 +153,7 @@ DECLARED: Mapping[str, tuple[str, ...]] = MappingProxyType(
             "POST /models/retrain",
             "POST /models/rollback",
             "POST /models/suggest",
+            "POST /models/{name}/answers",
             "POST /models/{name}/impact",
             "POST /models/{name}/sign",
             "POST /orders/release",

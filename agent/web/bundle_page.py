@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 from typing import TYPE_CHECKING
+from urllib.parse import urlencode
 
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import HTMLResponse, RedirectResponse
@@ -16,10 +17,12 @@ from agent.nightly.embedded_images import parse_training_key
 from agent.retrain.bundle_registry import get_bundle, list_previous_bundles
 from agent.retrain.gate_table import load_gate_record
 from agent.retrain.impact_page import find_newest_impact
+from agent.retrain.promotion import SHADOW
 from agent.web import cookies, model_acts
 from agent.web.authentication import may_undo_any, who_is
 from agent.web.context import Unknown
 from agent.web.forms import read_form
+from agent.web.learning_page import MESSAGES, request_job
 from agent.web.models_page import NAME, list_facts, name_state
 from model import ModelError
 from reports import BundlePage, FlipPair, GateRow, Link, Picture, SignForm, Tone, marked
@@ -62,6 +65,13 @@ def router(desk: Desk) -> APIRouter:
     async def sign(request: Request, name: str) -> Response:
         form, act = await read_form(request), partial(model_acts.promote, desk, name)
         return await run_in_threadpool(signing, request, name, form, act=act)
+
+    @routes.post("/models/{name}/answers")
+    def answers(request: Request, name: str) -> Response:
+        _find_folder(desk, name)
+        by = cookies.name_of(request) or _("a user of this PC")
+        done = request_job(desk, SHADOW, by=by, facts={"bundle": name})
+        return RedirectResponse(f"/models/{name}?{urlencode({'done': _(MESSAGES[done])})}", 303)
 
     @routes.post("/models/{name}/impact")
     def impact(request: Request, name: str) -> Response:

@@ -20,6 +20,7 @@ from agent.labelled_import import get_key
 from agent.retrain.bundle_registry import get_bundles_folder
 from agent.retrain.label_use import Use, decide_use, list_known
 from agent.site_time import local
+from agent.store.jobs import NO_FACTS
 from agent.web import cookies
 from agent.web.authentication import may_undo_any, signing_name
 from agent.web.context import LONGEST_NAME
@@ -83,11 +84,11 @@ def router(desk: Desk) -> APIRouter:
     return routes
 
 
-def request_job(desk: Desk, name: str, *, by: str) -> str:
+def request_job(desk: Desk, name: str, *, by: str, facts: Mapping[str, Any] = NO_FACTS) -> str:
     """Request a job of the running agent and return a key of `MESSAGES`."""
     if not desk.status().get("running"):
         return "stopped"
-    is_new = desk.store.jobs.request(name, by=by, at=desk.now())
+    is_new = desk.store.jobs.request(name, by=by, at=desk.now(), facts=facts)
     return "started" if is_new else "running"
 
 

@@ -93,6 +93,20 @@ def test_a_training_is_requested_of_the_running_agent_once(bundles):  # noqa: F8
     assert taken[1] is None
 
 
+def test_the_last_days_are_classified_with_a_candidate_on_request_of_its_page(bundles):  # noqa: F811
+    browser, jobs = browser_on(desk_of(bundles)), bundles.store.jobs
+
+    page = browser.get(f"/models/{SECOND}").text
+    answer = browser.post(f"/models/{SECOND}/answers").text
+    unknown = browser.post("/models/20000101-00000000/answers").status_code
+    taken = jobs.take_request("shadow", at=NEXT_DAY)
+
+    assert "Classify the last 90 days with it" in page
+    assert "The agent starts within some seconds" in answer
+    assert unknown == 404
+    assert taken.facts["bundle"] == SECOND
+
+
 def test_a_program_requests_a_training_and_queues_files_again(bundles):  # noqa: F811
     bundles.set_aside("cut.tif", "truncated", "it ends in the middle")
     browser = browser_on(desk_of(bundles))
@@ -303,6 +317,24 @@ def test_a_requested_training_is_run_by_the_agent_and_a_refusal_is_recorded(own_
     assert (ended.outcome, ended.facts["by"]) == ("not_enough_evidence", "Lea")
     assert refused.outcome == "refused"
     assert "A training is already running" in refused.facts["sentence"]
+
+
+def test_answers_that_a_page_requested_are_computed_by_the_agent(own_lab):
+    settings = settings_of.read(own_lab.folder / "agent.toml", {})
+    with open_store(settings) as store:
+        second = twin_of(get_bundle(settings.store.folder, store.promotions.find_current()))
+        scheduler = RetrainScheduler(settings, store, now=clock_of, problems=Problems())
+        ended = []
+        for name in (second.name, "20000101-00000000"):
+            store.jobs.request("shadow", by="Lea", at=clock_of(), facts={"bundle": name})
+            scheduler.answer_requests()
+            ended.append(store.jobs.list_ended("shadow")[-1])
+
+    assert [(job.outcome, job.facts["by"]) for job in ended] == [
+        ("done", "Lea"),
+        ("refused", "Lea"),
+    ]
+    assert ended[0].facts["bundle"] == second.name
 
 
 @pytest.mark.slow
