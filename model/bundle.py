@@ -103,6 +103,11 @@ class Manifest:
         return frozenset(self.split.get("train", ())) | frozenset(self.split.get("validation", ()))
 
     @property
+    def is_for_demo(self) -> bool:
+        """Whether it was trained on drawn micrographs, for the demonstration only."""
+        return self.facts.get("purpose") == "demo"
+
+    @property
     def network(self) -> str:
         """Its architecture, or both if the stages differ; "" if none is recorded."""
         plan = self.facts.get("plan", {})

@@ -7,7 +7,8 @@ import signal
 import sys
 import threading
 import time
-from concurrent.futures import BrokenExecutor, CancelledError
+from concurrent.futures import BrokenExecutor, CancelledError, Future, ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -28,6 +29,10 @@ if TYPE_CHECKING:
     from model import Evaluation
 
 PAUSE_S = 0.3
+BY = "agent demo"
+RETRAIN = "retrain"
+"""Name of the job that trains a candidate."""
+LOOK_EVERY_S = 1.0
 PATIENCE_S = 900.0  # a busy PC is slow
 
 
@@ -44,25 +49,44 @@ def demo(
             show_default=False,
         ),
     ] = None,
+    train: Annotated[
+        bool,
+        typer.Option(
+            "--train",
+            help="First train a bundle, and evaluate it on held-out micrographs: some minutes.",
+        ),
+    ] = False,
 ) -> None:
-    """Run the whole workflow on synthetic micrographs: train, watch, classify, report, review."""
+    """Run the whole workflow on synthetic micrographs: watch, classify, report, review, train.
+
+    A bundle trained on synthetic micrographs classifies the first night. While the agent serves the
+    page, it then trains a candidate from DIR/labelled, which you may promote on the page.
+    """
     # Before PyTorch loads: the crop pool needs the other cores, and threads that wait for each
     # other on a busy PC cost more than they save.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     from agent.demo.demo import DemoSize
 
     try:
-        play(folder, DemoSize(), serve=sys.stdout.isatty() if serve is None else serve)
+        is_served = sys.stdout.isatty() if serve is None else serve
+        play(folder, DemoSize(), serve=is_served, train=train)
     except KeyboardInterrupt:
         _print(f"Stopped. The same command continues it: agent demo {folder}")
         raise
 
 
-def play(folder: Path, size: DemoSize, *, serve: bool) -> None:
-    """Run the demonstration in a folder."""
+def play(folder: Path, size: DemoSize, *, serve: bool, train: bool = False) -> DemoResult:
+    """Run the demonstration in a folder and return the result of its night.
+
+    Args:
+        folder: Of the demonstration.
+        size: How much is drawn.
+        serve: Whether the agent keeps running at the end, and trains a candidate.
+        train: Whether the first bundle is trained; else it is the one that the package ships.
+    """
     from agent import settings as settings_room
     from agent.cli.job_progress import silence_log
-    from agent.demo.demo import AgentProcess, prepare_folder, renew_port
+    from agent.demo.demo import AgentProcess, count_results, prepare_folder, renew_port
     from agent.demo.exporter import plan_night
     from agent.service.data_folder import clock
 
@@ -80,28 +104,123 @@ def play(folder: Path, size: DemoSize, *, serve: bool) -> None:
     night = plan_night(
         seed=_nights_before(places), specimens=size.night_specimens, strange_each=size.strange_each
     )
-    with begin_drawing(places, size, night) as drawings, open_store(settings) as store:
+    with begin_drawing(places, size, night, train=train) as drawings:
+        converting = None if train else prepare_shipped_bundle(settings)
+        with open_store(settings) as store:
+            if train:
+                await_drawings("Drawing labelled micrographs", drawings, places.labelled)
+                train_bundle(settings, store, places)
+                await_drawings("Drawing held-out micrographs", drawings, places.test)
+            renew_port(places.settings)
+            settings = settings_room.read(places.settings)
+            agent = AgentProcess(places.settings, settings.store.folder / "logs" / "agent-run.txt")
+            agent.start()  # it loads its bundle and checks its reference images in the evaluation
+            _stop_on_term()
+            try:
+                evaluation = examine(settings, store, places) if train else None
+                if converting:
+                    use_shipped_bundle(settings, store, converting)
+                microscope = _Microscope(night, places, size, drawings, store=store, agent=agent)
+                microscope.start()
+                exported, fates = await_night(store, places, microscope, agent)
+                report = write_report(settings, store)
+                result = count_results(store, night, exported, fates)
+                _print_results(evaluation, result, exported, fates)
+                _print(f"It took {time.monotonic() - began_s:.0f} s.")
+                _print_ending(settings, places, report, serve=serve)
+                if serve:
+                    if not train:
+                        train_candidate(settings, store, places, size)
+                        await_candidate(settings, store, agent)
+                    _serve(agent)
+            finally:
+                agent.stop()
+    return result
+
+
+def prepare_shipped_bundle(settings: Settings) -> Future[str]:
+    """Begin to unpack the bundle that the package ships, and to convert its networks.
+
+    A process does it while this one makes the database and the agent starts.
+
+    Returns:
+        The bundle's name, in the future.
+    """
+    from agent.demo.bundle import prepare_bundle
+    from agent.service.data_folder import bundles_folder
+
+    pool = ProcessPoolExecutor(
+        1,
+        mp_context=get_context("spawn"),
+        initializer=signal.signal,  # Ctrl-C ends it without a word
+        initargs=(signal.SIGINT, signal.SIG_DFL),
+    )
+    future = pool.submit(
+        prepare_bundle,
+        bundles_folder(settings),
+        device=settings.model.device,
+        precision=settings.model.precision,
+    )
+    pool.shutdown(wait=False)  # it ends with its work
+    return future
+
+
+def use_shipped_bundle(settings: Settings, store: Store, prepared: Future[str]) -> None:
+    """Use the bundle that the package ships, where the folder has none yet."""
+    from agent.retrain.bundle_registry import allow_demo_bundles
+    from agent.service.data_folder import bundles_folder, clock
+    from model import read_manifest
+
+    current = store.promotions.find_current()
+    if current is not None:
+        _print(f"The bundle {current} is already in use.")
+        return
+    name = prepared.result()
+    allow_demo_bundles(settings.store.folder)
+    metrics = read_manifest(bundles_folder(settings) / name).metrics
+    store.promotions.promote(
+        name, by=BY, reason="drawn, for the demo only", at=clock(), metrics=metrics
+    )
+
+
+def train_candidate(settings: Settings, store: Store, places: DemoFolders, size: DemoSize) -> None:
+    """Import the labelled micrographs, and request the training of a candidate as a page does."""
+    from agent.cli.import_ import import_labelled, print_unusable
+    from agent.demo.demo import plan_history
+    from agent.demo.drawings import Drawings, write_manifest
+    from agent.service.data_folder import clock
+
+    if store.jobs.list_ended(RETRAIN):
+        return
+    pictures = plan_history(size)
+    write_manifest(pictures, places.labelled)
+    with Drawings([(places.labelled, pictures)], [], size.pixels) as drawings:
         await_drawings("Drawing labelled micrographs", drawings, places.labelled)
-        train_bundle(settings, store, places)
-        await_drawings("Drawing held-out micrographs", drawings, places.test)
-        renew_port(places.settings)
-        settings = settings_room.read(places.settings)
-        agent = AgentProcess(places.settings, settings.store.folder / "logs" / "agent-run.txt")
-        agent.start()  # it loads its bundle and checks its reference images during the evaluation
-        _stop_on_term()
-        try:
-            evaluation = examine(settings, store, places)
-            microscope = _Microscope(night, places, size, drawings, store=store, agent=agent)
-            microscope.start()
-            exported, fates = await_night(store, places, microscope, agent)
-            report = write_report(settings, store)
-            _print_results(evaluation, exported, fates, store)
-            _print(f"It took {time.monotonic() - began_s:.0f} s.")
-            _print_ending(settings, places, report, serve=serve)
-            if serve:
-                _serve(agent)
-        finally:
-            agent.stop()
+    imported = import_labelled(settings, store, places.labelled, places.labelled / "manifest.csv")
+    print_unusable(imported.unusable)
+    store.jobs.request(RETRAIN, by=BY, at=clock())
+    _print(
+        "The agent trains a candidate from these labels. How far it is: "
+        f"{_format_page(settings)}/models"
+    )
+
+
+def await_candidate(settings: Settings, store: Store, agent: AgentProcess) -> None:
+    """Wait for the candidate, then request its answers for the night, and print the next step."""
+    from agent.retrain.promotion import SHADOW
+    from agent.service.data_folder import clock
+
+    while not (ended := store.jobs.list_ended(RETRAIN)):
+        agent.refuse_if_dead()
+        time.sleep(LOOK_EVERY_S)
+    facts = ended[-1].facts
+    candidate = facts.get("candidate")
+    _print(str(facts.get("sentence", "")))
+    if not candidate or store.promotions.find_current() == candidate:
+        return
+    if not store.jobs.list_ended(SHADOW):
+        store.jobs.request(SHADOW, by=BY, at=clock(), facts={"bundle": candidate})
+    _print(f"To compare and promote it: {_format_page(settings)}/models/{candidate}")
 
 
 def _stop_on_term() -> None:
@@ -128,8 +247,10 @@ def _require_stopped(settings: Settings) -> None:
         )
 
 
-def begin_drawing(places: DemoFolders, size: DemoSize, night: Sequence[DemoPicture]) -> Drawings:
-    """Begin to draw the labelled and the held-out micrographs, then those of the night."""
+def begin_drawing(
+    places: DemoFolders, size: DemoSize, night: Sequence[DemoPicture], *, train: bool
+) -> Drawings:
+    """Begin to draw the micrographs of the night, before them those to train on and to test."""
     from agent.demo import demo
     from agent.demo.drawings import Drawings, write_manifest
 
@@ -137,9 +258,9 @@ def begin_drawing(places: DemoFolders, size: DemoSize, night: Sequence[DemoPictu
         (places.labelled, demo.plan_history(size)),
         (places.test, demo.plan_test_set(size)),
     ]
-    for folder, pictures in folders:
+    for folder, pictures in folders if train else ():
         write_manifest(pictures, folder)
-    return Drawings(folders, night, size.pixels)
+    return Drawings(folders if train else [], night, size.pixels)
 
 
 def await_drawings(title: str, drawings: Drawings, folder: Path) -> None:
@@ -290,17 +411,20 @@ def write_report(settings: Settings, store: Store) -> Path:
 
 
 def _print_results(
-    evaluation: Evaluation,
+    evaluation: Evaluation | None,
+    night: DemoResult,
     exported: list[Exported],
     fates: dict[str, FileFate],
-    store: Store,
 ) -> None:
     from agent.cli.evaluation_text import format_share
-    from agent.demo.demo import count_results
 
-    night = count_results(store, exported, fates)
-    accuracy = format_share(evaluation.accuracy.as_json(), evaluation.n)
-    _print(f"Structure code right on held-out synthetic micrographs: {accuracy}.")
+    if evaluation:
+        accuracy = format_share(evaluation.accuracy.as_json(), evaluation.n)
+        _print(f"Structure code right on held-out synthetic micrographs: {accuracy}.")
+    _print(
+        f"Structure code right on normal synthetic micrographs of the night: {night.right} of "
+        f"{night.ordinary}."
+    )
     _print(_format_unusual(night))
     for file in exported:
         if file.fault:
@@ -337,7 +461,11 @@ def _print_ending(settings: Settings, places: DemoFolders, report: Path, *, serv
     else:
         _print(f"To continue and serve the page: agent --config {places.settings} run")
     console.echo(f"report {report}")
-    console.echo(f"page http://{settings.web.host}:{settings.web.port}")
+    console.echo(f"page {_format_page(settings)}")
+
+
+def _format_page(settings: Settings) -> str:
+    return f"http://{settings.web.host}:{settings.web.port}"
 
 
 def _serve(agent: AgentProcess) -> None:

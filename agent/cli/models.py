@@ -100,7 +100,7 @@ def _summary(path: Path, current: str | None) -> dict[str, Any]:
         "n": n,
         "accuracy": manifest.metrics.get("accuracy"),
         "recipe": manifest.recipe,
-        "said": said,
+        "said": f"{said}; drawn, for the demo only" if manifest.is_for_demo else said,
     }
 
 

@@ -107,6 +107,7 @@ def sign_for(
         days: Days of past orders to compare.
         rules: The PCs take it in these rings; None: all at once.
     """
+    from agent.retrain.bundle_registry import require_allowed
     from agent.retrain.promotion import require_known_impact
     from agent.service.data_folder import clock
     from agent.service.database_clock import DatabaseClock
@@ -116,6 +117,7 @@ def sign_for(
     with signed_store(context, settings, by) as (store, signer):
         signature, manifest = Signature(signer, reason, clock()), load_verified(settings, name)
         require_lead(settings, store, signer)
+        require_allowed(settings.store.folder, manifest)
         before = store.promotions.find_current()
         if before == name:
             raise WrongUse(f"{name} is already in use.")
@@ -226,7 +228,7 @@ def rollback(context: typer.Context, by: ByOption, reason: ReasonOption) -> None
 
     A second rollback returns to the bundle before that. A bundle that was rolled back is skipped.
     """
-    from agent.retrain.bundle_registry import list_previous_bundles
+    from agent.retrain.bundle_registry import list_previous_bundles, require_allowed
 
     settings = load_settings(context)
     with signed_store(context, settings, by) as (store, signer):
@@ -239,7 +241,9 @@ def rollback(context: typer.Context, by: ByOption, reason: ReasonOption) -> None
             )
         require_lead(settings, store, signer)
         current = promotions[0].bundle
-        _promote_again(store, load_verified(settings, before), signer, reason, current)
+        manifest = load_verified(settings, before)
+        require_allowed(settings.store.folder, manifest)
+        _promote_again(store, manifest, signer, reason, current)
         console.out.print(f"{before} is in use again and replaces {current}.")
         _write_cards(settings, store, before, current)
 

@@ -32,7 +32,7 @@ def add(
 
     A damaged bundle of the same name is repaired.
     """
-    from agent.retrain.bundle_registry import get_bundles_folder
+    from agent.retrain.bundle_registry import get_bundles_folder, require_allowed
     from model import read_manifest, verify_bundle
 
     settings = load_settings(context)
@@ -43,6 +43,7 @@ def add(
     _refuse_pipes(path, ("bundle.json", "split.json"))
     _refuse_pipes(path, read_manifest(path).files)
     manifest = verify_bundle(path)
+    require_allowed(settings.store.folder, manifest)
     target = get_bundles_folder(settings.store.folder) / manifest.name
     exists = target.exists()
     if exists and _is_whole(target):

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from agent.demo.exporter import DemoPicture, Exported
-    from agent.store import FileFate, Store
+    from agent.store import FileFate, Result, Store
 
 MARK = "# Written by `agent demo`."
 ENDED = frozenset({State.DONE, State.DUPLICATE, State.SET_ASIDE, State.IGNORED, State.FAILED})
@@ -290,6 +290,7 @@ class DemoResult:
         set_aside: Anomalies that could not be used at all, with a message.
         missed: Kind → number that passed as ordinary.
         ordinary: Number of ordinary micrographs.
+        right: Ordinary micrographs with the structure code that was drawn.
         false_alarms: Ordinary micrographs flagged as unusual.
     """
 
@@ -299,35 +300,42 @@ class DemoResult:
     set_aside: int
     missed: dict[str, int]
     ordinary: int
+    right: int
     false_alarms: int
 
 
 def count_results(
-    store: Store, exported: Sequence[Exported], fates: dict[str, FileFate]
+    store: Store,
+    night: Sequence[DemoPicture],
+    exported: Sequence[Exported],
+    fates: dict[str, FileFate],
 ) -> DemoResult:
     """Count the results of the night."""
-    flagged = defects = set_aside = false_alarms = 0
+    codes = {picture.name: picture.code for picture in night}
+    flagged = defects = set_aside = false_alarms = right = 0
     missed: dict[str, int] = {}
     strange = [export for export in exported if export.strange]
     ordinary = [export for export in exported if not export.strange and not export.fault]
     for export in strange:
         fate = fates.get(export.name)
+        result = _find_result(store, fate)
         if fate and fate.state == State.SET_ASIDE:
             set_aside += 1
-        elif fate and _has(store, fate, Reason.STRANGE):
+        elif result and Reason.STRANGE in result.reasons:
             flagged += 1
-        elif fate and _has(store, fate, Reason.INPUT_DEFECT):
+        elif result and Reason.INPUT_DEFECT in result.reasons:
             defects += 1
         else:
             missed[export.strange] = missed.get(export.strange, 0) + 1
     for export in ordinary:
-        fate = fates.get(export.name)
-        false_alarms += bool(fate and _has(store, fate, Reason.STRANGE))
+        if result := _find_result(store, fates.get(export.name)):
+            false_alarms += Reason.STRANGE in result.reasons
+            right += result.structure_code == codes[export.name]
     return DemoResult(
-        len(strange), flagged, defects, set_aside, missed, len(ordinary), false_alarms
+        len(strange), flagged, defects, set_aside, missed, len(ordinary), right, false_alarms
     )
 
 
-def _has(store: Store, fate: FileFate, reason: Reason) -> bool:
-    view = store.results.find(fate.sha256[:16]) if fate.sha256 else None
-    return view is not None and reason in view.result.reasons
+def _find_result(store: Store, fate: FileFate | None) -> Result | None:
+    view = store.results.find(fate.sha256[:16]) if fate and fate.sha256 else None
+    return view.result if view else None

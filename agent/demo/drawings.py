@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from agent.demo.exporter import DemoPicture
 
 MATERIALS = {"G": "100Cr6", "B": "100Cr6", "M": "C56E2"}
+DRAWS_AFTER = 10
+"""Priority of drawing, on POSIX: the agent, which starts at the same time, goes first."""
 COLUMNS = ("file", "code", "order", "specimen", "magnification", "material", "etchant", "rater")
 
 
@@ -45,7 +47,7 @@ class Drawings:
         pixels: tuple[int, int],
     ) -> None:
         pool = ProcessPoolExecutor(
-            os.cpu_count(), mp_context=get_context("spawn"), initializer=_ignore_interrupt
+            os.cpu_count(), mp_context=get_context("spawn"), initializer=_begin_worker
         )
         self._counts = {folder: len(pictures) for folder, pictures in folders}
         self._written = {
@@ -112,9 +114,11 @@ def write_manifest(pictures: Sequence[DemoPicture], folder: Path) -> None:
             )
 
 
-def _ignore_interrupt() -> None:
-    """Leave Ctrl-C to the main process, which cancels what is not begun."""
+def _begin_worker() -> None:
+    """Leave Ctrl-C to the main process, which cancels what is not begun, and give way to others."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if hasattr(os, "nice"):
+        os.nice(DRAWS_AFTER)
 
 
 def _encode(picture: DemoPicture, pixels: tuple[int, int]) -> bytes:

@@ -36,6 +36,10 @@ WEIGHTS = {
     ROOT: (
         ("Needle network", "measures needles; trained on drawn fields"),
         (
+            "Bundle of the demo",
+            "heads and reference features, for the demo only; trained on drawn micrographs",
+        ),
+        (
             "Border network",
             (
                 "finds mounts, coatings and bleeding; trained on drawn fields and on composites "

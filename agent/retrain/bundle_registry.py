@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from agent.store import Promotion
+    from model import Manifest
 
 FOLDER = "bundles"
 HALF_WRITTEN = re.compile(r"\.\d{8}-[0-9a-f]{8}-[0-9a-f]{8}")
@@ -21,6 +22,8 @@ ASIDE = re.compile(r"\.training-[0-9a-f]+")
 COPIED = re.compile(r"\..*\.part")
 ASIDE_S, COPIED_S = 14 * 86400.0, 86400.0
 """How long an interrupted training is kept for resuming, and how long a copy may take."""
+DEMO_MARK = "demo.json"
+"""File of a data folder that `agent demo` made."""
 BACK_FROM = "back_from"
 """Key in a promotion's metrics: the bundle that was rolled back from."""
 
@@ -41,6 +44,32 @@ def get_bundle(store_folder: Path, name: str) -> Path:
         return folder / name
     there = ", ".join(path.name for path in list_bundles(store_folder)) or "none"
     raise BadBundle(f"no bundle is called {name!r}; in {folder} there are: {there}.")
+
+
+def allow_demo_bundles(store_folder: Path) -> None:
+    """Mark a data folder as a demonstration's, which may use bundles trained on drawn micrographs.
+
+    Args:
+        store_folder: New or empty; `agent demo` alone marks one.
+    """
+    store_folder.mkdir(parents=True, exist_ok=True)
+    (store_folder / DEMO_MARK).write_text('{"written_by": "agent demo"}\n', "utf-8")
+
+
+def require_allowed(store_folder: Path, manifest: Manifest) -> None:
+    """Refuse a bundle for the demonstration in every data folder but a demonstration's.
+
+    Raises:
+        BundleError: It was trained on drawn micrographs, and this folder is a lab's.
+    """
+    from model import BundleError  # noqa: PLC0415 - a lab may start without
+
+    if manifest.is_for_demo and not (store_folder / DEMO_MARK).is_file():
+        raise BundleError(
+            f"The bundle {manifest.name} is drawn, for the demo only: it was trained on "
+            f"synthetic micrographs, and {store_folder} is no demonstration. Train a bundle on "
+            "your own micrographs: agent train FOLDER."
+        )
 
 
 def has_bundle(store_folder: Path, name: str) -> bool:

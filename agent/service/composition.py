@@ -24,6 +24,7 @@ from agent.orders import BadSpecification, Specifications, list_valid_limits, re
 from agent.orders.method_validation import load_scopes
 from agent.orders.order_policy import build_provenance, note_specifications
 from agent.pipeline import LEASE_S, NeedleMeasuring, Pipeline, Stalled, choose_archiving
+from agent.retrain.bundle_registry import require_allowed
 from agent.service.data_folder import agent_name, bundles_folder, clock
 from agent.service.statements import StatementKeeper
 from agent.site_folders import get_features_folder
@@ -370,5 +371,6 @@ def load_bundle(settings: Settings, name: str, *, precision: str = "") -> Classi
         precision=precision or settings.model.precision,
         alpha=settings.strangeness.alpha,
     )
+    require_allowed(settings.store.folder, classifier.manifest)
     classifier.require_alarm_rate()
     return classifier

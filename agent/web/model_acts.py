@@ -21,6 +21,7 @@ from agent.retrain.bundle_registry import (
     get_bundle,
     get_record_folder,
     list_previous_bundles,
+    require_allowed,
 )
 from agent.retrain.promotion import (
     DAYS,
@@ -161,6 +162,7 @@ def promote(desk: Desk, name: str, signature: Signature, *, rings: RingRules | N
     if before == name:
         raise WrongUse(_("{name} is already in use.").format(name=name))
     manifest = verify_bundle(folder)
+    require_allowed(desk.archive.folder, manifest)
     impact = compute_and_save_impact(desk, name)
     require_known_impact(impact)
     shown = impact.in_short() | {"gate": describe_gate(folder, before)}
@@ -201,6 +203,7 @@ def roll_back(desk: Desk, signature: Signature) -> str:
         raise WrongUse(_("There is no previous bundle."))
     current = promotions[0].bundle
     manifest = verify_bundle(get_bundle(desk.archive.folder, before))
+    require_allowed(desk.archive.folder, manifest)
     desk.store.promotions.promote(
         before,
         by=signature.by,

@@ -163,11 +163,13 @@ def list_facts(folder: Path) -> list[Fact]:
     """Return when a bundle was trained, for what, and how good it is."""
     try:
         said: dict[str, Any] = json.loads((folder / "bundle.json").read_bytes())
-        metrics = said["metrics"]
+        metrics, is_for_demo = said["metrics"], said["facts"].get("purpose") == "demo"
         taught, scheme = str(said["created_at"])[:16].replace("T", " "), str(said["scheme"])
     except (OSError, ValueError, KeyError, TypeError):
         return [Fact(_("Cannot be read"), "bundle.json")]
     facts = [Fact(_("Trained"), f"{taught} UTC"), Fact(_("Scheme"), scheme)]
+    if is_for_demo:
+        facts.insert(0, Fact(_("Purpose"), _("drawn, for the demo only")))
     if metrics.get("n"):
         found = metrics["accuracy"]
         shares = {key: reports.decimal(100 * found[key], ".1f") for key in ("value", "low", "high")}

@@ -17,10 +17,11 @@ runpy.run_module("agent", run_name="__main__")
 """
 
 
+@pytest.mark.parametrize("options", [(), ("--train",)])
 @pytest.mark.skipif(sys.platform == "win32", reason="Ctrl-C reaches a group of processes by killpg")
-def test_a_demonstration_that_is_stopped_says_how_it_continues(tmp_path) -> None:
+def test_a_demonstration_that_is_stopped_says_how_it_continues(tmp_path, options) -> None:
     demo = subprocess.Popen(
-        [sys.executable, "-c", DEMO, "demo", "--no-serve", tmp_path / "demo"],
+        [sys.executable, "-c", DEMO, "demo", "--no-serve", *options, tmp_path / "demo"],
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,

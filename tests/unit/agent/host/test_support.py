@@ -159,12 +159,15 @@ def test_weights_of_networks_are_parts_too() -> None:
 
     assert [part.name for part in weights] == [
         "Needle network",
+        "Bundle of the demo",
         "Border network",
         "EfficientNet-Lite0, trained on ImageNet",
         "PP-OCR text recognition",
         "bundle 20261124-1f2e3d4c",
     ]
-    assert "CC BY 3.0 US" in weights[1].text
+    texts = {part.name: part.text for part in weights}
+    assert "CC BY 3.0 US" in texts["Border network"]
+    assert "trained on drawn micrographs" in texts["Bundle of the demo"]
 
 
 def test_the_bill_is_a_valid_cyclonedx_document() -> None:
