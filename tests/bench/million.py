@@ -181,6 +181,11 @@ DECIDED_STATEMENTS = (
         printf('%064x', label.id - 1), printf('%064x', label.id)
     FROM label JOIN micrograph ON micrograph.id = label.micrograph_id ORDER BY label.id
     """,
+    """
+    INSERT INTO search_entry (micrograph_id, site_id, taken_at, source, code, outcome, microscope,
+        reviewer, digest)
+    SELECT id, 1, taken_at, 'LOM-07', 'G8', 'confirmed', 'LOM-07', 'Ada', '' FROM micrograph
+    """,
     "UPDATE result SET review_rank = NULL",
     "ANALYZE",
 )
