@@ -6,6 +6,7 @@ Assessing an order takes some milliseconds, and a lab has hundreds of them.
 from __future__ import annotations
 
 import threading
+import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -24,8 +25,8 @@ if TYPE_CHECKING:
     from agent.orders.assessed import Assessed, OrderPolicy
     from agent.store import MicrographView, OrderAge, Store
 
-MOST_READ = 150
-"""Orders that one request assesses at most: about two seconds."""
+MOST_READ, MOST_READ_S = 150, 0.7
+"""Orders that one request assesses at most, and the processor time (s) after which it stops."""
 SWEPT = 10
 """Orders that the desk reads again at each refresh although no change of them is known."""
 
@@ -91,10 +92,14 @@ class Board:
 
 
 class OrderBoard:
-    """The orders as they were last read. Thread-safe."""
+    """The orders as they were last read. Thread-safe.
 
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
+    Args:
+        most_read_s: Processor time (s) after which a request leaves further orders to the next one.
+    """
+
+    def __init__(self, most_read_s: float = MOST_READ_S) -> None:
+        self._lock, self._most_read_s = threading.Lock(), most_read_s
         self._position: Position | None = None
         self._known: dict[str, BoardOrder] = {}
         self._last = Board()
@@ -143,15 +148,19 @@ class OrderBoard:
             touched, self._position = list_touched(store, policy, position=self._position, now=now)
         for number in touched:
             self._known.pop(number, None)
-        unknown = [entry for entry in numbers if entry not in self._known][:MOST_READ]
+        recent = set(numbers)
+        changed = [entry for entry in touched if entry in recent]
+        known = {*self._known, *changed}
+        unknown = [*changed, *[entry for entry in numbers if entry not in known]][:MOST_READ]
         if len(unknown) == MOST_READ:
             return unknown
-        recent = set(numbers)
         return [*unknown, *[entry for entry in self._known if entry in recent][:swept]]
 
     def _read(self, store: Store, policy: OrderPolicy, numbers: list[str]) -> None:
-        open_items = OpenItems.of(store)
-        for number in numbers:
+        began_s, open_items = time.thread_time(), OpenItems.of(store)
+        for count, number in enumerate(numbers):
+            if count and time.thread_time() - began_s > self._most_read_s:
+                return
             self._known.pop(number, None)  # to the end: what was read last is swept last
             if assessed := assess(store, number, policy, open_items=open_items):
                 self._known[number] = build_board_order(assessed, policy)

@@ -15,6 +15,7 @@ from agent.orders import BadSpecification, Specifications
 from agent.orders.assessed import OrderPolicy as Rules
 from agent.store import Decision
 from agent.web import create_app
+from agent.web.order_board import OrderBoard
 from reports import size_keys
 from tests.unit.agent.orders.test_ordering import AT, Desk
 
@@ -149,6 +150,16 @@ def test_what_is_touched_after_the_desk_was_read_is_shown_as_it_is_now(lab, brow
     shown = states(browser.get("/orders").text)
     assert (shown["probably_out"], shown["does_not_conform"]) == ([], ["4711"])
     assert shown["to_confirm"] == ["4712"]
+
+
+def test_a_board_that_takes_long_to_read_is_complete_after_further_requests(lab):
+    for number in ("1", "2", "3"):
+        lab.take(order=number, specimen="1")
+    board, rules = OrderBoard(most_read_s=0.0), Rules(Specifications(), TAXONOMY)
+
+    seen = [board.look(lab.store, lambda: rules, now=minutes(1)) for _ in range(3)]
+
+    assert [(len(found.orders), found.unread) for found in seen] == [(1, 2), (2, 1), (3, 0)]
 
 
 @pytest.mark.parametrize(
