@@ -69,6 +69,13 @@ from .networks.pretrained import (
     fetch_weights as fetch_weights,
     has_weights as has_weights,
 )
+from .ood.appearance import (
+    compute_oddness as compute_oddness,
+    describe_texture as describe_texture,
+    embed_field as embed_field,
+    group_alike as group_alike,
+    project_embeddings as project_embeddings,
+)
 from .ood.conformal import (
     alarm_rate_in_words as alarm_rate_in_words,
     alarm_rate_warnings as alarm_rate_warnings,

