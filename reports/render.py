@@ -18,10 +18,11 @@ from jinja2.utils import htmlsafe_json_dumps
 from markupsafe import Markup
 
 from reports import charts
-from reports.i18n import day_and_time, decimal, gettext, language, ngettext
+from reports.i18n import day_and_time, decimal, gettext, language, ngettext, percent
 from reports.vocabulary import file_code
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from datetime import datetime
 
     from reports.content.api_docs import ApiDocsPage
@@ -68,6 +69,7 @@ ASSETS = (
     "learning.css",
     "confirm.js",
     "trace.css",
+    "look.css",
     "statement.css",
     "customer.css",
     "rate.css",
@@ -253,6 +255,14 @@ def render_trace(page: TracePage) -> str:
     return _render("trace.html", page=page, policy=report_policy(), **inside | {"style": style})
 
 
+def render_look(page: Mapping[str, object]) -> str:
+    """Render what a folder of micrographs is like, as a self-contained page."""
+    inside = _inside()
+    style = inside["style"] + Markup(_text("look.css"))  # noqa: S704 - our own file
+    inside |= {"style": style}
+    return _render("look.html", page=page, uri=_jpeg_uri, policy=report_policy(), **inside)
+
+
 def render_statement(page: StatementPage) -> str:
     """Render a statement for screen and paper, as a self-contained page."""
     inside = _inside()
@@ -401,6 +411,7 @@ def _environment() -> Environment:
     environment.globals["version"] = assets_version()
     environment.globals["language"] = language
     environment.globals["decimal"] = decimal
+    environment.globals["percent"] = percent
     environment.globals["as_json"] = as_json
     environment.filters["local"] = _format_local
     environment.filters["file_code"] = file_code

@@ -251,7 +251,7 @@ def crop_of(sha256: str, pixels: NDArray[np.uint8]) -> Crop:
 
 
 def facts_of(crop: Crop) -> dict[str, Any]:
-    """Say a crop as `agent inspect --json` does."""
+    """Say a crop as `agent look --json` does."""
     return {
         "id": crop.id,
         "sha256": crop.sha256,

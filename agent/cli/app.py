@@ -38,7 +38,7 @@ GROUPS = (
     "fleet",
     "web",
     "service",
-    "inspect",
+    "look",
     "classify",
     "needles",
     "needles_compare",
@@ -95,8 +95,8 @@ GROUPS = (
 """The modules of commands."""
 
 SECTIONS = {
-    "Start": ("demo", "init", "doctor", "run", "status", "web", "service", "settings"),
-    "Grade": ("inspect", "classify", "needles", "scale", "report", "files", "retry"),
+    "Start": ("demo", "look", "init", "doctor", "run", "status", "web", "service", "settings"),
+    "Grade": ("classify", "needles", "scale", "report", "files", "retry"),
     "Review and orders": (
         *("review", "order", "orders", "spec", "validate", "trace", "export"),
         *("users", "taxonomy"),

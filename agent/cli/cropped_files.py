@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -17,17 +17,25 @@ if TYPE_CHECKING:
     from agent.imaging import Crop
     from agent.imaging.pool import Outcome
     from agent.settings import Settings
+    from agent.watch.listing import Listing
 
-Files = Annotated[list[Path], typer.Argument(help="Image files, or folders to search.")]
+Files = Annotated[
+    list[Path],
+    # Typer's own conversion inspects the path, for ever where its share hangs.
+    typer.Argument(help="Image files, or folders to search.", parser=Path, metavar="FILES"),
+]
 
 Json = Annotated[bool, typer.Option("--json", help="One JSON object per micrograph on stdout.")]
+
+LISTING_S = 300.0
+"""Longest time to list a folder: a hundred thousand files on a share take minutes."""
 
 LONGEST_STEM = 180
 """Bytes of the file name in a picture's name; file systems allow 255, id and map follow."""
 
 
 def iter_cropped(
-    files: Sequence[Path], settings: Settings, *, but: Path | None
+    files: Sequence[Path], settings: Settings, *, but: Path | None, landmarks: bool = False
 ) -> Iterator[tuple[Path, Outcome]]:
     """Crop files in parallel and yield them in the given order.
 
@@ -35,6 +43,7 @@ def iter_cropped(
         files: Files and folders that the command names.
         settings: Settings of this call.
         but: Output folder, left out if it is inside a named folder.
+        landmarks: Extract the landmarks of each crop as well.
 
     Raises:
         WrongUse: There is no image file.
@@ -59,6 +68,7 @@ def iter_cropped(
             um_per_px_range=imaging.um_per_px_range,
             sidecars=imaging.sidecars,
             keep_surface=imaging.surface_layer == "keep",
+            landmarks=landmarks,
         ) as pool,
         progress("reading", len(paths)) as advance,
     ):
@@ -78,25 +88,60 @@ def _cores() -> int:
 
 def _listed(files: Sequence[Path], but: Path | None) -> Iterator[Path]:
     """Yield each file once; of a folder, the files that the watcher would process."""
+    from agent.watch import locate
+
     yielded: set[Path] = set()
     for named in files:
-        for path in _pictures(named, but) if named.is_dir() else (named,):
+        if is_folder(named):
+            listed = [locate(named, relative) for relative in list_named(named, but).pictures]
+        else:
+            listed = [named]
+        for path in listed:
             real = path.resolve() if path.is_symlink() else path  # a named link is intended
             if real not in yielded:
                 yielded.add(real)
                 yield real
 
 
-def _pictures(folder: Path, but: Path | None) -> Iterator[Path]:
-    from agent.watch.file_types import Kind, classify_name
+def is_folder(named: Path) -> bool:
+    """Return whether a folder has this name.
 
+    Raises:
+        OSError: It refuses, or its share hangs.
+    """
+    from agent import shares
+
+    return shares.inspect(named, named.is_dir)
+
+
+def list_named(folder: Path, but: Path | None) -> Listing:
+    """List what is below a folder that a command names, in order of the names.
+
+    Args:
+        folder: The folder.
+        but: Output folder, left out if it is inside.
+
+    Raises:
+        OSError: The folder cannot be listed, or its share hangs.
+    """
+    from agent import shares
+    from agent.watch.file_types import to_text
+    from agent.watch.listing import list_folder
+
+    def touch() -> None:
+        with os.scandir(folder) as entries:
+            next(entries, None)
+
+    shares.inspect(folder, touch)  # one that hangs is refused sooner than a large one is listed
+    listing = shares.inspect(folder, lambda: list_folder(folder.absolute()), limit_s=LISTING_S)
     top, ours = folder.resolve(), but.resolve() if but else None
-    inside = folder / ours.relative_to(top) if ours and top in ours.parents else None
-    for path in sorted(folder.rglob("*")):
-        if inside and path.is_relative_to(inside):
-            continue
-        if classify_name(path.relative_to(folder).as_posix()) is Kind.PICTURE and path.is_file():
-            yield path
+    inside = f"{to_text(ours.relative_to(top).as_posix())}/" if ours and top in ours.parents else ""
+    listing.pictures = {
+        relative: listing.pictures[relative]
+        for relative in sorted(listing.pictures, key=lambda relative: relative.split("/"))
+        if not (inside and relative.startswith(inside))
+    }
+    return listing
 
 
 def describe_fault(error: Exception) -> tuple[str, str]:
@@ -131,7 +176,7 @@ def print_outcomes(
         out.print(f"  {sentence}", markup=False)
 
 
-def micrograph_title(crop: Crop, path: Path) -> str:
+def micrograph_title(crop: Crop, path: PurePath) -> str:
     """Return the file name with its page number."""
     return path.name + (f", page {crop.page + 1} of {crop.pages}" if crop.pages > 1 else "")
 
@@ -141,10 +186,14 @@ def picture_stem(crop: Crop, path: Path) -> str:
 
     A long name is cut; the id keeps it unique.
     """
-    name = path.name
+    return f"{shorten_name(path.name)}.{crop.id}"
+
+
+def shorten_name(name: str) -> str:
+    """Return a name that leaves room for an extension."""
     while len(os.fsencode(name)) > LONGEST_STEM:
         name = name[:-1]
-    return f"{name}.{crop.id}"
+    return name
 
 
 def make_folder(folder: Path | None, option: str) -> None:

@@ -19,7 +19,7 @@ EXAMPLES: dict[str, str] = {
     "status": "agent status --json",
     "fleet": "agent fleet --all-sites",
     "web": "agent web",
-    "inspect": "agent inspect export/4711_2_1.tif --overlay pictures",
+    "look": "agent look export",
     "classify": "agent classify export/4711_2_1.tif --saliency pictures",
     "needles measure": "agent needles measure export/4711_2_1.tif --overlay pictures",
     "needles compare": "agent needles compare",

@@ -99,7 +99,8 @@ def format_toml(value: object) -> str:
         return f'"{value:%H:%M}"'
     if isinstance(value, PurePath):
         value = value.as_posix()
-    return json.dumps("" if value is None else value, ensure_ascii=False)
+    text = json.dumps("" if value is None else value, ensure_ascii=False)
+    return text.replace("\x7f", "\\u007f")  # JSON allows it as it is, TOML does not
 
 
 def list_settings(

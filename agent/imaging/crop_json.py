@@ -1,6 +1,6 @@
-"""Convert a crop to the JSON that `agent inspect` prints and result rows store.
+"""Convert a crop to the JSON that `agent look` prints and result rows store.
 
-The keys are those of `agent inspect --json` in DESIGN.md without "file"; they are persisted.
+The keys are those of `agent look --json` in DESIGN.md without "file"; they are persisted.
 """
 
 from __future__ import annotations

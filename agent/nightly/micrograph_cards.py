@@ -53,6 +53,18 @@ WARNINGS = {
     "stain": marked("There is a stain on the specimen; it was kept."),
     "second_material": marked("There is a second material next to the steel."),
     "coating": marked("There is a coating or a second material next to the steel."),
+    "scale_out_of_range": marked("A stated scale is not plausible and was not used."),
+    "scale_unclear": marked("The metadata state the scale ambiguously; it was not used."),
+    "sharpest_plane": marked("Of several focal planes the sharpest was used."),
+    "channels_as_rgb": marked("Several channels are shown as one colour image."),
+    "first_channel_only": marked("Of several channels only the first was used."),
+    "copies_left_out": marked("Smaller copies of the image in the file were not read."),
+    "transparency_ignored": marked("Transparency was ignored."),
+    "bit_depth_inferred": marked(
+        "The number of bits per pixel was inferred from the brightest one."
+    ),
+    "planes_differ": marked("Other planes or channels show other places; they were not read."),
+    "page_without_steel": marked("A page of the file shows no steel and was left out."),
 }
 PROCESS_NAMES = {
     "plant": marked("Plant"),

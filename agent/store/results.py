@@ -61,7 +61,7 @@ class MicrographResult:
     """A processed micrograph with its result, ready to be written.
 
     Args:
-        crop_facts: As `agent inspect --json` prints them.
+        crop_facts: As `agent look --json` prints them.
         process_data: The columns of the settings' list.
         process_extra: Process data without a column.
         prediction: The bundle's prediction, or None where there is none yet.

@@ -40,7 +40,7 @@ class StoredCrop:
     """A crop as it was stored.
 
     Args:
-        document: As `agent inspect --json` prints it.
+        document: As `agent look --json` prints it.
         box: (x0, y0, x1, y1) in pixels of the file, or None.
         pages: Number of pages of the file.
         polygon: Outline of the specimen, (x, y) in pixels of the file; () for the whole frame.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import TYPE_CHECKING
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING
 from agent.settings import objective_key
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
     from datetime import date
 
 
@@ -110,3 +111,82 @@ class Provenance:
             begun = entry.valid_from is None or entry.valid_from <= on
             if name and objective_key(entry.name) == name and fits and begun:
                 yield entry
+
+
+_BETWEEN = re.compile(r"([_\-. /]+)")
+_MAGNIFIED = re.compile(r"\d+(?:,\d+)?[x×]", re.IGNORECASE)
+_DATE = re.compile(r"(?:19|20)\d\d(?:0[1-9]|1[0-2])(?:0[1-9]|[12]\d|3[01])")
+_COUNTED = re.compile(r"([^\d]*)\d+")
+_MAGNIFICATIONS = frozenset("25 50 100 200 250 400 500 630 800 1000 1500 2000 2500 5000".split())  # noqa: SIM905
+_LEAST_NAMES, _MOST_MAGNIFICATIONS = 3, 6
+_LEAST_SHARE = 0.6
+"""Share of the names that must be built alike, or no pattern is proposed."""
+_ORDER = re.compile(r".*\d{4}")
+"""An order number has at least four digits; a shorter first part numbers specimens."""
+
+
+def propose_pattern(names: Sequence[str]) -> str:
+    """Return a pattern for `Provenance` that reads most of these file names, "" for none.
+
+    A guess: what varies is named in the order that labs write it, order, specimen and field; a
+    magnification is recognised by its value.
+
+    Args:
+        names: File names with their extension; with folders where these give process data.
+    """
+    parts = [_BETWEEN.split(name.rpartition(".")[0] or name) for name in names]
+    built = Counter(tuple(part[1::2]) for part in parts)
+    if not built:
+        return ""
+    between, count = built.most_common(1)[0]
+    if count < max(_LEAST_NAMES, _LEAST_SHARE * len(names)):
+        return ""
+    columns = list(zip(*(part[::2] for part in parts if tuple(part[1::2]) == between), strict=True))
+    titles = _name_columns(columns)
+    if not titles:
+        return ""
+    texts = [_write_column(values, titles.get(at, "")) for at, values in enumerate(columns)]
+    joined = "".join(text + re.escape(gap) for text, gap in zip(texts, (*between, ""), strict=True))
+    return rf"(?:^|/){joined}\.[^./]+$"
+
+
+def _name_columns(columns: Sequence[Sequence[str]]) -> dict[int, str]:
+    """Return the process data that each column gives; a column that has none is left out."""
+    titles: dict[int, str] = {}
+    varied: list[int] = []
+    for at, values in enumerate(columns):
+        distinct = set(values)
+        if all(map(_MAGNIFIED.fullmatch, distinct)) or (
+            1 < len(distinct) <= _MOST_MAGNIFICATIONS and distinct <= _MAGNIFICATIONS
+        ):
+            titles[at] = "magnification"
+        elif len(distinct) > 1 and not all(map(_DATE.fullmatch, distinct)):
+            varied.append(at)
+    if varied and not any(map(str.isdecimal, "".join(columns[varied[-1]]))):
+        varied.pop()  # words, such as a remark
+    if len(varied) == 1:
+        titles[varied[0]] = "field"
+    elif varied:
+        has_order = len(varied) > 2 or all(map(_ORDER.match, columns[varied[0]]))  # noqa: PLR2004
+        first = ("order", "specimen") if has_order and len(varied) > 2 else ("order",)  # noqa: PLR2004
+        titles |= dict(zip(varied, first if has_order else ("specimen",), strict=False))
+        titles[varied[-1]] = "field"
+    return titles
+
+
+def _write_column(values: Sequence[str], title: str) -> str:
+    """Return the part of a pattern that matches a column, in a group of its title if it has one."""
+    distinct = set(values)
+    if len(distinct) == 1 and not title:
+        return re.escape(values[0])
+    counted = [_COUNTED.fullmatch(value) for value in distinct]
+    heads = {match[1] for match in counted if match}
+    if title == "magnification":
+        head, kind = "", r"\d+(?:,\d+)?[x×X]?"
+    elif all(counted) and len(heads) == 1:
+        head, kind = re.escape(heads.pop()), r"\d+"
+    else:
+        head, kind = "", r"[^_\-. /]+"
+    if title == "field":
+        return f"{head}(?P<{title}>{kind})"  # "image12" is field 12, "Q1" is specimen Q1
+    return f"(?P<{title}>{head}{kind})" if title else f"{head}{kind}"

@@ -39,7 +39,7 @@ LEFT_OUT = {
     "licences": "shows licences",
     "weights": "fetches weights",
     "bundle-wheels": "fetches packages",
-    "inspect": "reads files",
+    "look": "reads files",
     "needles measure": "reads files",
     "experiments": "reads a folder",
     "evaluate": "reads a folder",
