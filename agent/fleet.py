@@ -233,7 +233,7 @@ def to_json(member: FleetMember) -> dict[str, Any]:
 def rollout_to_json(
     rollout: Rollout, hosts: Sequence[RolloutHost], *, seen: Mapping[str, datetime], now: datetime
 ) -> dict[str, Any]:
-    """Return a rollout with its PCs as `agent rollout status --json` prints it.
+    """Return a rollout with its PCs as `agent models rollout --json` prints it.
 
     Args:
         rollout: The rollout.

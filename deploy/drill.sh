@@ -150,7 +150,7 @@ take_again() { # ORDER: take its micrograph that is exported; its id is in $id
     tries=$((tries - 1))
     [ $tries -gt 0 ] || fail "agent run --once left a file of order $1"
   done
-  "$agent" --config "$lab/agent.toml" order "$1" --json >"$work/order" 2>/dev/null
+  "$agent" --config "$lab/agent.toml" orders show "$1" --json >"$work/order" 2>/dev/null
   id=$("$python" -c 'import json, sys; print(json.load(open(sys.argv[1]))["specimens"][0]["fields"][0]["id"])' \
     "$work/order")
 }
@@ -187,14 +187,14 @@ drill_1_sites() { # two sites on one database: neither reaches the other's order
   [ "$id" = "$ours" ] || fail "one content has the ids $ours and $id" # a content's id is its hash, at each site
   take 7103
   lab=$here
-  run 2 order 7103
+  run 2 orders show 7103
   run 2 review label "$id" G7 --by "R. Stahl"
   run 2 orders assign "$id" 7101 1 --by "R. Stahl" --reason drill
   run 0 export trail --out "$work/$kind/trail.csv"
   ! grep -qE ',(7103|Drill 2),' "$work/$kind/trail.csv" || fail "the trail of the other site was exported"
   run 0 status
   lab=$other
-  run 2 order 7101
+  run 2 orders show 7101
   run 0 verify
   run 0 backup "$here/backups"
   examine back-up right "last backup" # its own one, and no other lab's
@@ -211,8 +211,8 @@ drill_2_move() {
   run 0 backup --pixels "$work/$kind/lab.zip"
   mkdir -p "$new"/{outbox,lists,backups}
   code=0
-  "$agent" move "$work/$kind/lab.zip" --to "$new" --source "LOM=$old/export" >"$work/said" 2>&1 || code=$?
-  [ "$code" = 0 ] || fail "agent move ended with $code"
+  "$agent" restore "$work/$kind/lab.zip" --to "$new" --source "LOM=$old/export" >"$work/said" 2>&1 || code=$?
+  [ "$code" = 0 ] || fail "agent restore --to ended with $code"
   "$python" - "$old" "$new" <<'PY' || fail "the move changed another setting than the source's folder"
 import sys
 import tomllib
@@ -228,7 +228,7 @@ PY
   printed "no new files"
   run 0 files --json
   ! grep -q '"duplicate"' "$work/said" || fail "the moved lab read files again that it has"
-  "$agent" move "$work/$kind/lab.zip" --to "$new" >"$work/said" 2>&1 && fail "a live lab was moved over"
+  "$agent" restore "$work/$kind/lab.zip" --to "$new" >"$work/said" 2>&1 && fail "a live lab was moved over"
   lab=$old
   say "2 move: same sources, same history, nothing taken again; a lab that is there is refused"
 }
@@ -319,7 +319,7 @@ drill_5_first_night() {
   say "5 first night: a lab that is switched on by day only has its report"
 }
 
-prune_in_a_year() { # as `agent prune` would a year from now: no row may be made older than it is
+prune_in_a_year() { # as `agent files prune` would a year from now: no row may be made older than it is
   "$python" - "$lab/agent.toml" >"$work/said" <<'PY'
 import sys
 from datetime import UTC, datetime, timedelta
@@ -354,8 +354,8 @@ drill_6_prune() {
   printed "of an order on hold: 1"
   printed "named by a statement: 1"
   [ "$(find "$lab/data/crops" -name '*-p0.png' | wc -l)" = "$before" ] || fail "crops of a statement were pruned"
-  run 0 orders release 4711 --by "R. Stahl" --reason drill
-  run 0 check --no-references
+  run 0 orders hold --off 4711 --by "R. Stahl" --reason drill
+  run 0 verify --installation --no-references
   say "6 prune: what a statement or a hold refers to stays, and prune says so"
 }
 
@@ -437,7 +437,7 @@ drill_7_upgrade() {
   agent=$work/next/agent
   run 0 status
   [ "$(schema_number)" != "$before" ] || fail "the upgrade was not begun again"
-  run 0 check --no-references
+  run 0 verify --installation --no-references
   run 0 verify
   [ -n "$(find "$lab/data" -name '*before-schema-*' ! -name '.*')" ] || fail "the database was not kept as it was"
   agent=$kept_agent
@@ -573,7 +573,7 @@ drill_11_installed() { # the program as it was installed, with the files that pi
   run 0 licences
   run 0 licences --sbom "$work/$kind/parts.json"
   grep -q martensight "$work/$kind/parts.json" || fail "the bill of materials lacks the program itself"
-  run 0 support-bundle "$work/$kind/support.zip"
+  run 0 support bundle "$work/$kind/support.zip"
   [ -s "$work/$kind/support.zip" ] || fail "no support bundle was written"
   lab=$kept_lab
   "$python" - <<'PY' || how="of an editable installation, which shows less"

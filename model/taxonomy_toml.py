@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 _HEAD = """\
 # The lab's classes. A subtype lists its sizes coarse to fine; this order is the scale.
-# Check a change before it counts: agent taxonomy check FILE
+# Check a change before it counts: agent spec taxonomy FILE
 """
 
 

@@ -52,7 +52,7 @@ REASONS: dict[str, tuple[str, str]] = {
         marked("Outside what the model was validated on"),
         marked(
             "Decide without the model; or take the image as the validated ones, or validate the "
-            "model for it (agent validate)."
+            "model for it (agent spec validate)."
         ),
     ),
     "needles_disagree": (
@@ -145,7 +145,7 @@ FILE_CODES: dict[str, tuple[str, str]] = {
     ),
     "crashed": (
         marked("Failed five times"),
-        marked("`agent retry` tries it again; the log has the details."),
+        marked("`agent files retry` tries it again; the log has the details."),
     ),
 }
 """Code of a file that could not be used → title, what to do."""

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from agent.cli.examples import add_examples
+from agent.cli.examples import add_examples, find_moved
 from agent.errors import AgentError
 
 if TYPE_CHECKING:
@@ -28,95 +28,64 @@ if TYPE_CHECKING:
     from agent.settings import Settings
     from agent.store import Store, Upgrade
 
-GROUPS = (
-    "init",
-    "settings",
-    "doctor",
-    "demo",
-    "run",
-    "status",
-    "fleet",
-    "web",
-    "service",
-    "look",
-    "classify",
-    "needles",
-    "needles_compare",
-    "needles_calibrate",
-    "scale",
-    "taxonomy",
-    "import_",
-    "train",
-    "retrain",
-    "evaluate",
-    "experiments",
-    "reprocess",
-    "features",
-    "objects",
-    "models",
-    "models_promote",
-    "models_transfer",
-    "models_int8",
-    "rollout",
-    "weights",
-    "datasets",
-    "report",
-    "review",
-    "order",
-    "orders",
-    "orders_acts",
-    "orders_replace",
-    "orders_statements",
-    "orders_report",
-    "orders_release_hold",
-    "orders_hold",
-    "orders_resume",
-    "spec",
-    "validate",
-    "roundrobin",
-    "msa",
-    "trace",
-    "users",
-    "export",
-    "files",
-    "retry",
-    "backup",
-    "restore",
-    "database",
-    "begin_anew",
-    "verify",
-    "check",
-    "prune",
-    "move",
-    "bundle_wheels",
-    "support_bundle",
-    "licences",
-)
+SECTIONS: dict[str, dict[str, tuple[str, ...]]] = {
+    "Start": {
+        "demo": ("demo",),
+        "look": ("look",),
+        "init": ("init",),
+        "doctor": ("doctor",),
+        "run": ("run",),
+        "status": ("status",),
+        "web": ("web",),
+        "service": ("service",),
+        "settings": ("settings",),
+    },
+    "Grade": {
+        "classify": ("classify",),
+        "needles": ("needles", "needles_compare", "needles_calibrate"),
+        "scale": ("scale",),
+        "report": ("report",),
+        "files": ("files", "retry", "prune", "objects"),
+    },
+    "Review and orders": {
+        "review": ("review",),
+        "orders": (
+            *("order", "orders", "orders_acts", "orders_replace", "orders_statements"),
+            *("orders_report", "orders_release_hold", "orders_hold", "orders_resume", "trace"),
+        ),
+        "spec": ("spec", "validate", "taxonomy"),
+        "export": ("export",),
+        "users": ("users",),
+    },
+    "Models": {
+        "import": ("import_",),
+        "train": ("train",),
+        "retrain": ("retrain",),
+        "models": (
+            *("models", "models_promote", "models_transfer", "models_int8"),
+            *("evaluate", "reprocess", "experiments", "weights", "datasets"),
+            *("rollout", "features"),
+        ),
+    },
+    "Studies": {"roundrobin": ("roundrobin",), "msa": ("msa",)},
+    "Operate": {
+        "backup": ("backup",),
+        "restore": ("restore",),
+        "verify": ("verify",),
+        "fleet": ("fleet",),
+        "support": ("support_bundle", "bundle_wheels", "licences"),
+    },
+}
+"""Heading of `agent --help` → its commands → the modules that define each."""
+
+MODULES = {name: modules for section in SECTIONS.values() for name, modules in section.items()}
+GROUPS = tuple(dict.fromkeys(name for modules in MODULES.values() for name in modules))
 """The modules of commands."""
 
-SECTIONS = {
-    "Start": ("demo", "look", "init", "doctor", "run", "status", "web", "service", "settings"),
-    "Grade": ("classify", "needles", "scale", "report", "files", "retry"),
-    "Review and orders": (
-        *("review", "order", "orders", "spec", "validate", "trace", "export"),
-        *("users", "taxonomy"),
-    ),
-    "Models": (
-        *("import", "train", "retrain", "evaluate", "models", "rollout", "reprocess"),
-        *("features", "weights"),
-    ),
-    "Studies": ("roundrobin", "msa", "experiments", "datasets"),
-    "Operate": (
-        *("backup", "restore", "begin-anew", "move", "verify", "check", "prune", "database"),
-        *("objects", "fleet", "support-bundle", "bundle-wheels", "licences"),
-    ),
-}
-"""Heading of `agent --help` → its commands."""
+OFTEN = frozenset({"run", "status", "report", "orders", "classify", "files", "web", "verify"})
+"""Commands that are called often and open a lab."""
 
-ALONE = frozenset({"run", "status", "report", "order", "classify", "files", "web", "verify"})
-"""Modules that define the command of their name and nothing else, and that are called often."""
-
-SHORT = frozenset({"status", "order", "files"})
+SHORT = frozenset({"status", "orders show", "files"})
 
 OFTEN_USED = ("accounts", "intake", "records", "rollouts", "trail")
 """Modules of tables that these need to open a lab and to tell which bundle and settings it uses."""
@@ -211,50 +180,50 @@ def _options(
 
 
 @cache
-def _build_command(group: str | None) -> Callable[..., object]:
+def _build_command(name: str | None) -> Callable[..., object]:
     """Import the modules of commands and build the tree; a process builds it once.
 
     Args:
-        group: The only module of `GROUPS` that is needed, "" for none, or None for all; importing
+        name: The only command of `MODULES` that is needed, "" for none, or None for all; importing
             all takes a fifth of the time of a short command.
     """
-    for name in GROUPS if group is None else filter(None, [group]):
-        importlib.import_module(f"agent.cli.{name}")
+    for module in GROUPS if name is None else MODULES.get(name, ()):
+        importlib.import_module(f"agent.cli.{module}")
     add_examples(app)
     return typer.main.get_command(app)
 
 
-def _find_group(arguments: list[str]) -> str | None:
-    """Return the module of the command in a call, or None where it takes more than one to tell.
-
-    For `agent --version` it is "".
-    """
-    if arguments == ["--version"]:
-        return ""
+def _list_words(arguments: list[str]) -> list[str]:
+    """Return the words of a call that name its command and what follows, up to an option."""
+    words = []
     names = iter(arguments)
     for name in names:
-        if name == "--config":
+        if name in {"--config", "--token"}:
             next(names, None)
-        elif not name.startswith("--config="):
-            return name if name in ALONE else None
-    return None
+        elif not name.startswith("-"):
+            words.append(name)
+        elif words or not name.startswith(("--config=", "--token=")):
+            break
+    return words
 
 
 def main(arguments: list[str] | None = None) -> None:
     """Run one command; print a set-up error as one sentence and exit with code 2."""
-    words = sys.argv[1:] if arguments is None else arguments
-    group = _find_group(words)
-    gc.set_threshold(*(COLLECT_AFTER if group not in SHORT else COLLECT_LATE))
+    arguments = sys.argv[1:] if arguments is None else arguments
+    words = _list_words(arguments)
+    name = words[0] if words and words[0] in MODULES else None
+    is_short = " ".join(words[:2]) in SHORT
+    gc.set_threshold(*(COLLECT_LATE if is_short else COLLECT_AFTER))
     # No plugin may change how settings are read; pydantic searches every installed package for one.
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
     _use_utf8()
-    if group and not set(HELP) & set(words):
+    if name in OFTEN and not set(HELP) & set(arguments):
         # First, at the bottom of the stack: Python keeps the frames of calls in blocks of 16 KB,
         # and a loop at the end of a block has one mapped and released at each call. Making the
         # tables took up to half as long again in the midst of other imports.
-        for name in (*OFTEN_USED, *(OF_MICROGRAPHS if group != "status" else ())):
-            importlib.import_module(f"agent.store.tables.{name}")
-    command = _build_command(group)
+        for table in (*OFTEN_USED, *(OF_MICROGRAPHS if name != "status" else ())):
+            importlib.import_module(f"agent.store.tables.{table}")
+    command = _build_command("" if arguments == ["--version"] else name)
     try:
         code = command(args=arguments, standalone_mode=False)
     except AgentError as error:  # also a database that became unavailable during the command
@@ -265,8 +234,11 @@ def main(arguments: list[str] | None = None) -> None:
         sys.stderr.close()
         code = DONE
     except USAGE_ERROR as error:
-        error.show()  # type: ignore[attr-defined]  # every UsageError has it
-        code = WRONG_USE
+        if moved := find_moved(words):
+            code = _refuse(moved)
+        else:
+            error.show()  # type: ignore[attr-defined]  # every UsageError has it
+            code = WRONG_USE
     except Exception as error:
         if not (sentence := _explain(error)):
             raise

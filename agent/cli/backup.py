@@ -22,7 +22,7 @@ PER_MEGABYTE = 1_000_000
 
 
 @app.command()
-def backup(
+def backup(  # noqa: PLR0917 - each is an option of the command
     context: typer.Context,
     target: Annotated[
         Path | None,
@@ -41,8 +41,17 @@ def backup(
             help="Restore a backup on trial and compare it instead. Default: the newest backup.",
         ),
     ] = False,
+    copy_to: Annotated[
+        str,
+        typer.Option(
+            metavar="URL",
+            help="Instead copy the database, all sites, into this empty one: "
+            '"postgresql+psycopg://…" or "sqlite:////folder/martensight.db". Counts and hashes are '
+            "compared; the database stays as it is. Stop the agents first.",
+        ),
+    ] = "",
     as_json: Annotated[
-        bool, typer.Option("--json", help="One JSON document; only with --verify.")
+        bool, typer.Option("--json", help="One JSON document; with --verify or --copy-to.")
     ] = False,
 ) -> None:
     """Back up database, bundles, settings, reference images and inbox to one file.
@@ -54,6 +63,11 @@ def backup(
     from agent.service.jobs.backup import settings_files
 
     settings, at = load_settings(context), datetime.now(UTC)
+    if copy_to:
+        from agent.cli.database import copy_database
+
+        copy_database(settings, copy_to, json=as_json)
+        return
     if is_trial:
         _verify_backup(settings, target, at, as_json=as_json)
         return

@@ -1,42 +1,31 @@
-"""`agent begin-anew`: accept a database as this data folder's."""
+"""`agent restore --accept database`: accept a database as this data folder's."""
 
 from __future__ import annotations
 
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
-import typer
-
-from agent.cli.app import app, load_settings, open_store
+from agent.cli.app import open_store
 from agent.cli.console import out
-from agent.cli.restore import print_resumed
-from agent.errors import WrongUse
 
 if TYPE_CHECKING:
     from agent.settings import Settings
     from agent.store import Store
 
 
-@app.command("begin-anew")
-def begin_anew(
-    context: typer.Context,
-    reason: Annotated[
-        str, typer.Option("--reason", metavar="TEXT", help="Reason; it is recorded.")
-    ] = "",
-) -> None:
-    """Accept the present database for this data folder, even an empty one or one of another lab.
+def accept_database(settings: Settings, reason: str) -> None:
+    """Accept the present database for the data folder's, even an empty one or another lab's.
 
     Archived files stay. Facts that only the lost database contained are not recovered.
     """
+    from agent.cli.restore import print_resumed
     from agent.evidence.anchors import Anchor, write_note
     from agent.service.lock import RunLock
     from agent.service.resuming import resume
     from agent.store import BEGUN_ANEW, find_mark
 
-    if not reason.strip():
-        raise WrongUse("Add a reason with --reason TEXT. It is recorded.")
-    settings, at = load_settings(context), datetime.now(UTC)
+    at = datetime.now(UTC)
     folder = settings.store.folder
     with RunLock.of(settings), _open_anew(settings) as store:
         facts = {

@@ -1,4 +1,4 @@
-"""`agent bundle-wheels`: wheels for a PC without internet."""
+"""`agent support wheels`: wheels for a PC without internet."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from typing import Annotated
 
 import typer
 
-from agent.cli.app import app
 from agent.cli.console import out
+from agent.cli.support_bundle import support
 from agent.host.wheels import LOCK, collect
 
 EXTRAS = "postgres,vendor,openvino,notify"
 
 
-@app.command("bundle-wheels")
-def bundle_wheels(
+@support.command()
+def wheels(
     folder: Annotated[Path, typer.Argument(help="Target folder, such as a USB stick or a share.")],
     package: Annotated[
         str, typer.Option(help="This program: its wheel, source folder or package name.")
@@ -30,9 +30,9 @@ def bundle_wheels(
 ) -> None:
     """Collect wheels for a PC without internet with the same system and Python version."""
     folder.mkdir(parents=True, exist_ok=True)
-    wheels = collect(folder, package, extras, None if no_lock else lock)
-    size = sum(wheel.stat().st_size for wheel in wheels) / 1e6
-    out.print(f"{len(wheels)} wheels, {size:.0f} MB, in {folder}", markup=False)
+    collected = collect(folder, package, extras, None if no_lock else lock)
+    size = sum(wheel.stat().st_size for wheel in collected) / 1e6
+    out.print(f"{len(collected)} wheels, {size:.0f} MB, in {folder}", markup=False)
     out.print(
         f"on the other PC, in {folder}: "
         "pip install --no-index --require-hashes -r requirements.txt",

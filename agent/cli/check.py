@@ -1,15 +1,13 @@
-"""`agent check`: the installation check."""
+"""`agent verify --installation`: the installation check."""
 
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
-import typer
-
-from agent.cli.app import app, load_settings, open_store
+from agent.cli.app import open_store
 from agent.cli.console import out
-from agent.cli.verify import AsJson, print_faults
+from agent.cli.verify import print_faults
 
 if TYPE_CHECKING:
     from agent.orders.instrument_checks import ReferenceCheck as ControlFinding
@@ -17,21 +15,11 @@ if TYPE_CHECKING:
     from agent.store import Store
 
 
-@app.command()
-def check(
-    context: typer.Context,
-    as_json: AsJson = False,
-    references: Annotated[bool, typer.Option(help="Also evaluate the reference images.")] = True,
-) -> None:
-    """Check the installation: database, archive, image reading and model answers.
-
-    The shipped reference images, and those in reference/ of the data folder, must give their stored
-    answers. Run this after a change of PC, driver or version. Exit code 3 if anything differs.
-    """
+def check_installation(settings: Settings, *, references: bool, as_json: bool) -> None:
+    """Print whether database and archive are whole and reference images give their answers."""
     from agent import maintenance
     from agent.archive import Archive
 
-    settings = load_settings(context)
     with open_store(settings) as store:
         faults = list(maintenance.check(store, Archive.open(settings.store)))
         results = _check_references(settings, store) if references else []

@@ -1,48 +1,30 @@
-"""`agent database`: copy the database of the lab."""
+"""`agent backup --copy-to`: copy the database of the lab."""
 
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Annotated
+from typing import TYPE_CHECKING
 
-import typer
-
-from agent.cli.app import app, load_settings, open_store
+from agent.cli.app import open_store
 from agent.cli.console import out, print_json, progress
-from agent.cli.options import JsonOption
 from agent.counts import format_count
 
-database = typer.Typer(help="The database of the lab.", no_args_is_help=True)
-app.add_typer(database, name="database")
+if TYPE_CHECKING:
+    from agent.settings import Settings
 
 
-@database.callback()
-def _group() -> None:
-    """Keep `copy` a command of the group, also as the only one."""
+def copy_database(settings: Settings, to: str, *, json: bool) -> None:
+    """Copy all sites of the database into an empty one, and compare counts and hashes.
 
-
-@database.command("copy")
-def copy(
-    context: typer.Context,
-    to: Annotated[
-        str,
-        typer.Option(
-            "--to",
-            metavar="URL",
-            help='Empty database: "postgresql+psycopg://…" or "sqlite:////folder/martensight.db".',
-        ),
-    ],
-    json: JsonOption = False,
-) -> None:
-    """Copy all sites of the database into an empty one, from SQLite to PostgreSQL or back.
-
-    Counts and hashes of every table are compared; the database stays as it is. Stop the agents
-    first.
+    Args:
+        settings: Of the lab.
+        to: Address of the empty database.
+        json: Print a document.
     """
     from agent.cli.restore import list_stopped_sites
     from agent.service.lock import RunLock
 
-    settings, at = load_settings(context), datetime.now(UTC)
+    at = datetime.now(UTC)
     list_stopped_sites(settings, at, then="copy")
     with (
         RunLock.of(settings),

@@ -1,4 +1,4 @@
-"""`agent datasets`: open sets of micrographs to try, and a manifest of what was downloaded."""
+"""`agent models datasets`: open sets of micrographs to try, and the manifest of one."""
 
 from __future__ import annotations
 
@@ -8,31 +8,45 @@ from typing import Annotated
 import typer
 
 from agent.cli import console
-from agent.cli.app import SOME_FAILED, app
+from agent.cli.app import SOME_FAILED
+from agent.cli.models import models
+from agent.cli.options import JsonOption
 from agent.counts import format_count
 from agent.errors import WrongUse
 
-datasets = typer.Typer(
-    name="datasets",
-    help="Open sets of micrographs that a lab can try; nothing is downloaded.",
-    invoke_without_command=True,
-)
-app.add_typer(datasets)
-
-JsonOption = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]
 UNCONFIRMED = "read it at the source"
 
 
-@datasets.callback()
-def _show_by_default(context: typer.Context, json: JsonOption = False) -> None:
-    """List the sets where no command is named."""
-    if context.invoked_subcommand is None:
-        list_datasets(json=json)
+@models.command()
+def datasets(
+    name: Annotated[
+        str, typer.Argument(help="Name of the set. Without one the sets are listed.")
+    ] = "",
+    folder: Annotated[
+        Path | None, typer.Argument(help="The folder that the set was unpacked into.")
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="The manifest; labels.csv in the folder by default."),
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace a manifest.")] = False,
+    json: JsonOption = False,
+) -> None:
+    """List open sets of micrographs to try, or write the manifest of one; downloads nothing.
+
+    The list has licence, citation, DOI, number of images, and what each set is good for. A manifest
+    has class, group and scale of each image, checked by count and hash.
+    """
+    if not name:
+        _list_datasets(json=json)
+        return
+    if folder is None:
+        raise WrongUse("Name the folder that the set was unpacked into.")
+    _prepare(name, folder, out=out, force=force, json=json)
 
 
-@datasets.command("list")
-def list_datasets(json: JsonOption = False) -> None:
-    """List the open sets: licence, citation, DOI, number of images, and what each is good for."""
+def _list_datasets(*, json: bool) -> None:
+    """Print the open sets."""
     from agent.cli.open_datasets import DATASETS
 
     if json:
@@ -50,25 +64,15 @@ def list_datasets(json: JsonOption = False) -> None:
             ("source", dataset.source),
             ("good for", dataset.good_for),
         )
-        for name, text in facts:
-            console.out.print(f"  {name:<9} {text}", markup=False)
+        for title, text in facts:
+            console.out.print(f"  {title:<9} {text}", markup=False)
     console.out.print(
-        "\nDownload a set with a browser, then: agent datasets prepare NAME FOLDER", markup=False
+        "\nDownload a set with a browser, then: agent models datasets NAME FOLDER", markup=False
     )
 
 
-@datasets.command("prepare")
-def prepare_dataset(
-    name: Annotated[str, typer.Argument(help="Name of the set, as agent datasets lists it.")],
-    folder: Annotated[Path, typer.Argument(help="The folder that it was unpacked into.")],
-    out: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help="The manifest; labels.csv in the folder by default."),
-    ] = None,
-    force: Annotated[bool, typer.Option("--force", help="Replace a manifest.")] = False,
-    json: JsonOption = False,
-) -> None:
-    """Write a manifest with class, group and scale of each image, checked by count and hash."""
+def _prepare(name: str, folder: Path, *, out: Path | None, force: bool, json: bool) -> None:
+    """Write the manifest of a set, and print what it has."""
     from agent.cli.open_datasets import COLUMNS, MANIFEST, get_dataset, prepare
     from agent.csv_export import write_csv
 

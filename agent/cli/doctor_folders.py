@@ -232,7 +232,11 @@ def _data_folder(check: str, folder: Path) -> Iterator[DoctorResult]:
     yield from _path_length(folder)
     free = shutil.disk_usage(folder).free
     level: Level = "right" if free >= LITTLE_DISK_BYTES else "doubtful"
-    more = "" if level == "right" else " Free disk space, or set [retention] and run agent prune."
+    more = (
+        ""
+        if level == "right"
+        else " Free disk space, or set [retention] and run agent files prune."
+    )
     yield DoctorResult("free disk", level, f"{free / 1e9:.1f} GB free at {folder}.{more}")
 
 

@@ -1,4 +1,4 @@
-"""`agent evaluate`: the accuracy of a bundle on labelled micrographs.
+"""`agent models evaluate`: the accuracy of a bundle on labelled micrographs.
 
 The micrographs are cropped as the service crops them.
 """
@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from agent.cli import console
-from agent.cli.app import SOME_FAILED, app, load_settings, open_store
+from agent.cli.app import SOME_FAILED, load_settings, open_store
 from agent.cli.evaluate_leave_out import show_left_out
 from agent.cli.evaluation_text import print_evaluation
 from agent.cli.import_ import print_unusable
 from agent.cli.job_progress import silence_log
+from agent.cli.models import models
 from agent.cli.options import FolderArgument, JsonOption, ManifestOption
 from agent.errors import WrongUse
 
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     from model import Evaluation, Example
 
 
-@app.command()
+@models.command()
 def evaluate(
     context: typer.Context,
     folder: FolderArgument,

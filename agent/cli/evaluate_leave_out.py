@@ -1,4 +1,4 @@
-"""`agent evaluate --leave-out CODE`: is an untrained structure code flagged as unusual?"""
+"""`agent models evaluate --leave-out CODE`: is an untrained structure code flagged as unusual?"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`agent experiments`: the paper's tables and figures for a lab's labelled micrographs.
+"""`agent models experiments`: the paper's tables and figures for a lab's labelled micrographs.
 
 Writes `experiments.html`, with the same content as Markdown and JSON. Networks trained in an
 earlier run are loaded, not trained again.
@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from agent.cli import console
-from agent.cli.app import SOME_FAILED, app, load_settings, open_store
+from agent.cli.app import SOME_FAILED, load_settings, open_store
 from agent.cli.evaluate import Crops
 from agent.cli.import_ import print_unusable
 from agent.cli.job_progress import show_progress, silence_log
+from agent.cli.models import models
 from agent.cli.options import (
     EpochsOption,
     FolderArgument,
@@ -41,7 +42,7 @@ if TYPE_CHECKING:
 FOLDER = "experiments"
 
 
-@app.command()
+@models.command()
 def experiments(
     context: typer.Context,
     folder: FolderArgument,

@@ -70,7 +70,13 @@ KINDS = {
 @app.command()
 def export(  # noqa: PLR0917 - each is an option of the command
     context: typer.Context,
-    what: Annotated[What, typer.Argument(help="Table to export.")] = "micrographs",
+    what: Annotated[
+        Literal[What, "labelled"],
+        typer.Argument(
+            help="Table to export; labelled: the crop of every labelled micrograph with a manifest "
+            "for agent import, into the new folder --out."
+        ),
+    ] = "micrographs",
     form: Annotated[
         Format | None,
         typer.Option("--format", help="Default: by the file name. json: one object per line."),
@@ -90,6 +96,13 @@ def export(  # noqa: PLR0917 - each is an option of the command
     ] = False,
 ) -> None:
     """Export micrographs, labels, measured needles, files or the audit log."""
+    if what == "labelled":
+        from agent.cli.review import export_labelled
+
+        if out is None:
+            raise WrongUse("Name a new or empty folder with --out.")
+        export_labelled(load_settings(context), out)
+        return
     write = _writer(form or _guess_format(out), _columns(what), spreadsheet=spreadsheet)
     settings = load_settings(context)
     zone = settings.site.time_zone

@@ -1,30 +1,68 @@
-"""`agent features`: what the frozen networks saw of each crop, kept next to the archive."""
+"""`agent models features`: what the frozen networks saw of each crop, kept next to the archive."""
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from agent.cli import console
-from agent.cli.app import SAYS_NO, app, load_settings, open_store
+from agent.cli.app import SAYS_NO, load_settings, open_store
 from agent.cli.job_progress import run_to_end, silence_log
+from agent.cli.models import models
 from agent.cli.options import JsonOption
 from agent.cli.signing import os_user
 from agent.counts import format_count
+from agent.errors import WrongUse
 
-features = typer.Typer(
-    help="Kept features: what the frozen networks saw of each crop.", no_args_is_help=True
-)
-app.add_typer(features, name="features")
+if TYPE_CHECKING:
+    from agent.settings import Settings
 
 
-@features.command("status")
-def status(context: typer.Context, json: JsonOption = False) -> None:
-    """Show how many micrographs have kept features, and how much room they take."""
+@models.command()
+def features(
+    context: typer.Context,
+    *,
+    fill: Annotated[
+        bool,
+        typer.Option(
+            "--fill",
+            help="Make the features of archived micrographs that have none for the bundle in use. "
+            "Ctrl-C stops it; the next run continues.",
+        ),
+    ] = False,
+    limit: Annotated[
+        int | None, typer.Option(min=1, help="With --fill at most N micrographs, the newest first.")
+    ] = None,
+    verify: Annotated[
+        bool,
+        typer.Option(
+            "--verify",
+            help="Compare every shard with its hash. Exit code 3 if one cannot be used.",
+        ),
+    ] = False,
+    repair: Annotated[
+        bool,
+        typer.Option("--repair", help="With --verify delete what cannot be used; --fill makes it."),
+    ] = False,
+    json: JsonOption = False,
+) -> None:
+    """Show how many micrographs have kept features, and their size on disk; make or check them."""
+    if fill and (verify or repair):
+        raise WrongUse("Use either --fill or --verify.")
+    settings = load_settings(context)
+    if fill:
+        _fill(settings, limit=limit, json=json)
+    elif verify or repair:
+        _verify(settings, repair=repair, json=json)
+    else:
+        _show(settings, json=json)
+
+
+def _show(settings: Settings, *, json: bool) -> None:
+    """Print how many micrographs have kept features."""
     from agent.service.composition import open_features
 
-    settings = load_settings(context)
     with open_store(settings) as store:
         folder = open_features(settings, store)
         kept = folder.measure()
@@ -53,24 +91,12 @@ def status(context: typer.Context, json: JsonOption = False) -> None:
         )
 
 
-@features.command("fill")
-def fill(
-    context: typer.Context,
-    *,
-    limit: Annotated[
-        int | None, typer.Option(min=1, help="At most N micrographs, the newest first.")
-    ] = None,
-    json: JsonOption = False,
-) -> None:
-    """Make the features of archived micrographs that have none for the bundle in use.
-
-    Runs with low priority. Ctrl-C stops it; the next run continues where it stopped.
-    """
+def _fill(settings: Settings, *, limit: int | None, json: bool) -> None:
+    """Make features with low priority, and print how many."""
     from agent.retrain import Filled
     from agent.service.jobs.features import fill_in_child
 
     silence_log()
-    settings = load_settings(context)
     with open_store(settings) as store:
         steps = fill_in_child(settings, store, by=os_user(), limit=limit)
         filled = run_to_end(steps, Filled)
@@ -97,22 +123,13 @@ def _print_rest(document: dict[str, Any]) -> None:
     if document["unreadable"]:
         console.out.print(f"{document['unreadable']} have a damaged crop: agent verify names them.")
     if document["rest"]:
-        console.out.print(f"{document['rest']} are left. Run agent features fill again.")
+        console.out.print(f"{document['rest']} are left. Run agent models features --fill again.")
 
 
-@features.command("verify")
-def verify(
-    context: typer.Context,
-    *,
-    repair: Annotated[
-        bool, typer.Option("--repair", help="Delete what cannot be used; fill makes it again.")
-    ] = False,
-    json: JsonOption = False,
-) -> None:
-    """Compare every shard of kept features with its hash. Exit code 3 if one cannot be used."""
+def _verify(settings: Settings, *, repair: bool, json: bool) -> None:
+    """Compare every shard of kept features with its hash."""
     from agent.service.composition import open_features
 
-    settings = load_settings(context)
     with open_store(settings) as store:
         folder = open_features(settings, store)
         faults = list(folder.iter_faults())
@@ -141,8 +158,11 @@ def _summarise(faults: int, *, repair: bool) -> str:
     if not faults:
         return "Every shard is what was written."
     if repair:
-        return f"{format_count(faults, 'shard')} deleted. Make the rows again: agent features fill"
+        return (
+            f"{format_count(faults, 'shard')} deleted. Make the rows again: agent models "
+            "features --fill"
+        )
     return (
-        f"{format_count(faults, 'fault')}. Nothing is lost: agent features verify --repair, then "
-        "agent features fill"
+        f"{format_count(faults, 'fault')}. Nothing is lost: agent models features --verify "
+        "--repair, then agent models features --fill"
     )

@@ -20,8 +20,12 @@ FAILED = ("failed", "set_aside")
 MAX_ROWS = 500
 
 
-@app.command()
-def files(
+files = typer.Typer(name="files")
+app.add_typer(files)
+
+
+@files.callback(invoke_without_command=True)
+def list_files(
     context: typer.Context,
     as_json: AsJson = False,
     failed: Annotated[
@@ -33,6 +37,8 @@ def files(
     source: Annotated[str | None, typer.Option(help="Only files of this source.")] = None,
 ) -> None:
     """List every file with its state and the reason."""
+    if context.invoked_subcommand is not None:
+        return
     states = _states(state, failed=failed)
     with open_store(load_settings(context)) as store:
         fates = store.files.iter_status(states, source)

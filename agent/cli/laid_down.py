@@ -1,4 +1,4 @@
-"""What `agent move` lays down, kept in a file so that a move that did not finish can be undone.
+"""What a move lays down, kept in a file so that one that did not finish can be undone.
 
 The settings are laid down under another name first and get their own name as the last step: until
 then no command accepts the folder. A move that was killed is undone by the next one.

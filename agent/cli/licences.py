@@ -1,4 +1,4 @@
-"""`agent licences`: parts of the program and their licences."""
+"""`agent support licences`: parts of the program and their licences."""
 
 from __future__ import annotations
 
@@ -10,12 +10,13 @@ from typing import Annotated
 
 import typer
 
-from agent.cli.app import app, load_settings
+from agent.cli.app import load_settings
 from agent.cli.console import err, print_json, table
+from agent.cli.support_bundle import support
 from agent.counts import format_count
 
 
-@app.command()
+@support.command()
 def licences(
     context: typer.Context,
     sbom: Annotated[

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from model import Manifest
 
 models = typer.Typer(
-    help="Model bundles: list, compare, promote, roll back, add, export.",
+    help="Model bundles: list, evaluate, promote, roll out, reprocess, export.",
     no_args_is_help=True,
 )
 app.add_typer(models, name="models")
@@ -105,11 +105,40 @@ def _summary(path: Path, current: str | None) -> dict[str, Any]:
 
 
 @models.command()
-def show(context: typer.Context, name: NameArgument, json: JsonOption = False) -> None:
+def show(
+    context: typer.Context,
+    name: NameArgument,
+    *,
+    why: Annotated[
+        bool,
+        typer.Option(
+            "--why", help="Show each check of the gate that compared it with the bundle in use."
+        ),
+    ] = False,
+    against: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME",
+            help="Compare with this bundle on test images that neither was trained on.",
+        ),
+    ] = "",
+    json: JsonOption = False,
+) -> None:
     """Show a bundle: training set, accuracy and promotions."""
+    settings = load_settings(context)
+    if why and against:
+        raise WrongUse("Use either --why or --against.")
+    if why:
+        _show_gate(settings, name, json=json)
+    elif against:
+        _compare(settings, against, name)
+    else:
+        _show(settings, name, json=json)
+
+
+def _show(settings: Settings, name: str, *, json: bool) -> None:
     from agent.cli.evaluation_text import print_evaluation
 
-    settings = load_settings(context)
     manifest = load_verified(settings, name)
     with open_store(settings) as store:
         acts = [act for act in store.promotions.list_all() if act.bundle == name]
@@ -180,9 +209,8 @@ def _to_json(manifest: Manifest, acts: list[Any]) -> dict[str, Any]:
     }
 
 
-@models.command()
-def diff(context: typer.Context, one: NameArgument, other: NameArgument) -> None:
-    """Compare two bundles on test images that neither was trained on."""
+def _compare(settings: Settings, one: str, other: str) -> None:
+    """Print the answers of two bundles that differ."""
     from agent.cli.job_progress import run_to_end, silence_log
     from agent.retrain import evaluate_candidate, get_training_config
     from agent.retrain.bundle_registry import get_bundle
@@ -191,7 +219,6 @@ def diff(context: typer.Context, one: NameArgument, other: NameArgument) -> None
     from model import Comparison
 
     silence_log()
-    settings = load_settings(context)
     first, second = (get_bundle(settings.store.folder, name) for name in (one, other))
     manifest = load_verified(settings, other)
     with open_store(settings) as store:
@@ -212,14 +239,12 @@ def diff(context: typer.Context, one: NameArgument, other: NameArgument) -> None
     )
 
 
-@models.command()
-def why(context: typer.Context, name: NameArgument, json: JsonOption = False) -> None:
-    """Show each check of the gate that compared a bundle with the bundle in use."""
+def _show_gate(settings: Settings, name: str, *, json: bool) -> None:
+    """Print each check of the gate that compared a bundle with the bundle in use."""
     from agent.cli.retrain_verdict import outcome_to_json, print_checks
     from agent.retrain import load_outcome
     from agent.retrain.bundle_registry import get_bundle
 
-    settings = load_settings(context)
     outcome = load_outcome(get_bundle(settings.store.folder, name))
     if outcome is None:
         raise WrongUse(

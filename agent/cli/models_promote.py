@@ -45,7 +45,7 @@ def impact_(
 ) -> None:
     """List the orders whose conformity would change under a bundle, and write a page.
 
-    This compares the answers of agent reprocess --shadow. No result is changed.
+    This compares the answers of agent models reprocess --shadow. No result is changed.
     """
     settings = load_settings(context)
     load_verified(settings, name)
@@ -57,14 +57,6 @@ def impact_(
     _print_impact(impact, page)
 
 
-RingsOption = Annotated[
-    bool,
-    typer.Option(
-        "--rings", help="Take it in rings of PCs, as agent rollout start does; see [rollout]."
-    ),
-]
-
-
 @models.command()
 def promote(  # noqa: PLR0917 - each is a word of the command
     context: typer.Context,
@@ -72,7 +64,22 @@ def promote(  # noqa: PLR0917 - each is a word of the command
     by: ByOption,
     reason: ReasonOption,
     days: DaysOption = DAYS,
-    rings: RingsOption = False,
+    rings: Annotated[
+        bool,
+        typer.Option(
+            "--rings",
+            help="The PCs take it in rings; see [rollout]. Each judges the reference images before "
+            "it uses it; the first whose answers differ stops the rollout for all.",
+        ),
+    ] = False,
+    first: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--first",
+            metavar="PC",
+            help="PC of ring 1, which implies --rings; repeatable. Default: [rollout] first.",
+        ),
+    ] = None,
 ) -> None:
     """Sign for a bundle; with enough signatures it is in use from the next specimen on.
 
@@ -82,11 +89,13 @@ def promote(  # noqa: PLR0917 - each is a word of the command
     from agent.lab_context import get_ring_rules
 
     settings = load_settings(context)
-    rules = get_ring_rules(settings) if rings else None
-    sign_for(context, settings, name, by=by, reason=reason, days=days, rules=rules)
+    rules = get_ring_rules(settings) if rings or first else None
+    if rules and first:
+        rules = replace(rules, first=tuple(first))
+    _sign_for(context, settings, name, by=by, reason=reason, days=days, rules=rules)
 
 
-def sign_for(
+def _sign_for(
     context: typer.Context,
     settings: Settings,
     name: str,
@@ -137,17 +146,17 @@ def sign_for(
             rings=rules,
             ring_at=DatabaseClock(store, now=clock)(),
         ):
-            command = "rollout start" if rules else "models promote"
+            again = " --rings" if rules else ""
             console.out.print(
                 f"{name} is proposed by {signer} and needs a second signature: "
-                f"agent {command} {name} --by NAME --reason TEXT",
+                f"agent models promote {name}{again} --by NAME --reason TEXT",
                 markup=False,
             )
             return
         if rules:
             console.out.print(
                 f"The PCs of ring 1 take {name}: {', '.join(rules.first)}. To see how far it is: "
-                "agent rollout status",
+                "agent models rollout",
                 markup=False,
             )
             _print_recipe(manifest)

@@ -1,4 +1,4 @@
-"""`agent move`: set up a lab on this PC from a backup."""
+"""`agent restore --to`: set up a lab on this PC from a backup."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ import zipfile
 import zlib
 from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 import tomlkit
 import typer
 
-from agent.cli.app import SAYS_NO, app, open_store
+from agent.cli.app import SAYS_NO, open_store
 from agent.cli.console import err, out, progress, table
 from agent.counts import format_count
 from agent.errors import BadStore, WrongUse
@@ -27,22 +27,15 @@ if TYPE_CHECKING:
     from agent.store import Store
 
 
-@app.command()
-def move(
-    file: Annotated[
-        Path, typer.Argument(help="Backup that `agent backup --pixels` wrote on the old PC.")
-    ],
-    folder: Annotated[
-        Path, typer.Option("--to", help="Folder for agent.toml and the data folder.")
-    ] = Path(),
-    source: Annotated[
-        list[str] | None,
-        typer.Option(help="NAME=FOLDER: export folder of a source on this PC; repeatable."),
-    ] = None,
-) -> None:
-    """Move a lab to this PC with its sources and history, then check the PC.
+def move(file: Path, folder: Path, sources: list[str]) -> None:
+    """Set up a lab on this PC with its sources and history, then check the PC.
 
     Files that were processed before are not processed again.
+
+    Args:
+        file: Backup that `agent backup --pixels` wrote on the old PC.
+        folder: For agent.toml and the data folder.
+        sources: NAME=FOLDER each: the export folder of a source on this PC.
     """
     from agent import settings as settings_room
     from agent.cli.doctor_checks import examine
@@ -55,7 +48,7 @@ def move(
         raise WrongUse(
             f"{config} already exists and was not changed. Name another folder with --to."
         )
-    moved = dict(_parse_pairs(source or []))
+    moved = dict(_parse_pairs(sources))
     texts = _read_settings(file, moved)
     if settings_room.has_unfinished_move(folder):
         _undo_unfinished(folder)

@@ -1,14 +1,15 @@
-"""`agent objects`: the files of the data folder in the lab's object storage."""
+"""`agent files storage`: the files of the data folder in the lab's object storage."""
 
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
 from agent.cli import console
-from agent.cli.app import app, load_settings, open_store
+from agent.cli.app import load_settings, open_store
+from agent.cli.files import files
 from agent.cli.options import JsonOption
 from agent.counts import format_count
 from agent.errors import SetupError, WrongUse
@@ -19,26 +20,57 @@ if TYPE_CHECKING:
     from agent.objects import ObjectMirror
     from agent.settings import Settings
 
-objects = typer.Typer(
-    help="Object storage: the files of the data folder in an S3-compatible storage.",
-    no_args_is_help=True,
-)
-app.add_typer(objects, name="objects")
 GB = 1e9
+
 Result = TypeVar("Result")
 
 
-@objects.command("status")
-def status(context: typer.Context, json: JsonOption = False) -> None:
-    """Show what the object storage contains by the records of this PC, and what is not sent yet."""
+@files.command()
+def storage(
+    context: typer.Context,
+    *,
+    send: Annotated[
+        bool,
+        typer.Option(
+            "--send",
+            help="Send every file that is new now, fetch bundles and kept features of other PCs, "
+            "and delete what another PC pruned; `agent run` does so every minute.",
+        ),
+    ] = False,
+    fetch: Annotated[
+        bool,
+        typer.Option(
+            "--fetch",
+            help="Fetch every file that is only in the object storage, for a new PC or to give the "
+            "storage up.",
+        ),
+    ] = False,
+    json: JsonOption = False,
+) -> None:
+    """Show what the object storage contains by the records of this PC, and what is not sent yet.
+
+    Exit code 2 if the storage does not answer, or gives other bytes than were sent: nothing is
+    lost, and the next run continues.
+    """
+    if send and fetch:
+        raise WrongUse("Use either --send or --fetch.")
     settings = load_settings(context)
+    if send:
+        _send(settings)
+    elif fetch:
+        _fetch(settings)
+    else:
+        _show(settings, json=json)
+
+
+def _show(settings: Settings, *, json: bool) -> None:
     mirror = _open_mirror(settings)
-    files, size_bytes, local_bytes = mirror.index.measure()
+    count, size_bytes, local_bytes = mirror.index.measure()
     waiting = [path.stat().st_size for path in mirror.iter_unsent()]
     doomed = mirror.index.list_doomed()
     document = {
         "url": settings.store.objects,
-        "files": files,
+        "files": count,
         "size_bytes": size_bytes,
         "local_bytes": local_bytes,
         "waiting": len(waiting),
@@ -49,7 +81,7 @@ def status(context: typer.Context, json: JsonOption = False) -> None:
         console.print_json(document)
         return
     console.out.print(
-        f"{format_count(files, 'file')}, {size_bytes / GB:.2f} GB in {settings.store.objects}; "
+        f"{format_count(count, 'file')}, {size_bytes / GB:.2f} GB in {settings.store.objects}; "
         f"{local_bytes / GB:.2f} GB of it are on this disk too",
         markup=False,
     )
@@ -59,14 +91,7 @@ def status(context: typer.Context, json: JsonOption = False) -> None:
     )
 
 
-@objects.command("send")
-def send(context: typer.Context) -> None:
-    """Send every file that is new now; `agent run` does so every minute.
-
-    Fetches the bundles and kept features of other PCs, and deletes what another PC pruned. Exit
-    code 2 if the storage does not answer; nothing is lost, and the next run continues.
-    """
-    settings = load_settings(context)
+def _send(settings: Settings) -> None:
     from agent.service.jobs.objects import build_records
 
     mirror = _open_mirror(settings)
@@ -95,13 +120,8 @@ def send(context: typer.Context) -> None:
     )
 
 
-@objects.command("fetch")
-def fetch(context: typer.Context) -> None:
-    """Fetch every file that is only in the object storage, for a new PC or to give the storage up.
-
-    A file whose bytes are not those that were sent ends the command with exit code 2 and its name.
-    """
-    mirror = _open_mirror(load_settings(context))
+def _fetch(settings: Settings) -> None:
+    mirror = _open_mirror(settings)
     with console.progress("fetch", 0) as advance:
         fetched = _run(
             lambda: mirror.fetch_all(progress=lambda done, of: advance(done, f"of {of}"))

@@ -59,7 +59,7 @@ class OpenDataset:
     """One open set.
 
     Args:
-        name: What `agent datasets prepare` calls it.
+        name: What `agent models datasets` calls it.
         title: Its full name.
         content: What its images show.
         images: How many it has, in words.
@@ -268,8 +268,8 @@ DATASETS = (
         citation="Aversa et al.: Scientific Data 5, 180172 (2018)",
         doi="10.1038/sdata.2018.172",
         source="https://doi.org/10.1038/sdata.2018.172",
-        good_for="use it as images of something else: agent evaluate --strange FOLDER says how "
-        "many are flagged",
+        good_for="use it as images of something else: agent models evaluate --strange FOLDER "
+        "says how many are flagged",
         list_images=_list_nffa,
     ),
     OpenDataset(

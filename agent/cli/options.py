@@ -21,7 +21,7 @@ Reason = Annotated[str, typer.Option("--reason", metavar="TEXT", help="Reason; i
 FolderArgument = Annotated[
     Path,
     typer.Argument(
-        help="Folder with a sub-folder per structure code; `agent taxonomy show` lists the codes."
+        help="Folder with a sub-folder per structure code; `agent spec taxonomy` lists the codes."
     ),
 ]
 

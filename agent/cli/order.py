@@ -1,4 +1,4 @@
-"""`agent order`: one order and whether it conforms."""
+"""`agent orders show`: one order and whether it conforms."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from agent.cli import console
-from agent.cli.app import app, load_settings, open_store
+from agent.cli.app import load_settings, open_store
 from agent.cli.options import JsonOption, Number
 from agent.cli.order_policy import read_order_policy
+from agent.cli.orders import orders
 from agent.errors import WrongUse
 
 if TYPE_CHECKING:
@@ -17,8 +18,8 @@ if TYPE_CHECKING:
     from agent.orders.specimen_facts import FieldFacts
 
 
-@app.command()
-def order(
+@orders.command("show")
+def show_order(
     context: typer.Context,
     number: Number,
     as_of: Annotated[

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -15,6 +15,9 @@ from agent.cli.signing import os_user
 from agent.counts import format_count
 from agent.errors import WrongUse
 
+if TYPE_CHECKING:
+    from agent.settings import Settings
+
 orders = typer.Typer(
     name="orders",
     help="Orders, their specimens and fields, and decisions about them.",
@@ -24,9 +27,30 @@ app.add_typer(orders)
 
 
 @orders.command("list")
-def list_(context: typer.Context, as_json: JsonOption = False) -> None:
+def list_(
+    context: typer.Context,
+    *,
+    unassigned: Annotated[
+        bool,
+        typer.Option("--unassigned", help="List the fields that belong to no specimen, and why."),
+    ] = False,
+    control: Annotated[
+        bool,
+        typer.Option("--control", help="List the control-specimen results of each microscope."),
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
     """List every order, urgent ones first."""
-    with open_store(load_settings(context)) as store:
+    if unassigned and control:
+        raise WrongUse("Use either --unassigned or --control.")
+    settings = load_settings(context)
+    if unassigned:
+        _list_unassigned(settings, as_json=as_json)
+        return
+    if control:
+        _list_control(settings, as_json=as_json)
+        return
+    with open_store(settings) as store:
         lines = store.orders.all()
     if as_json:
         console.print_json(
@@ -86,7 +110,9 @@ def import_(
     settings = load_settings(context)
     with open_store(settings) as store:
         known = [subtype.name for subtype in read_taxonomy(settings, store, now=now_utc()).subtypes]
-        with suppress(BadSpecification):  # the recorded one applies; `agent order` names the fault
+        with suppress(
+            BadSpecification
+        ):  # the recorded one applies; `agent orders show` names the fault
             note_specifications(settings, store, now=now_utc())
         try:
             taken = import_list(store, file, subtypes=known, by=by or os_user(), at=now_utc())
@@ -101,14 +127,12 @@ def import_(
     raise typer.Exit(SOME_FAILED if taken.broken else DONE)
 
 
-@orders.command()
-def control(context: typer.Context, as_json: JsonOption = False) -> None:
-    """Show the control-specimen results of each microscope over time."""
+def _list_control(settings: Settings, *, as_json: bool) -> None:
+    """Print the control-specimen results of each microscope over time."""
     from dataclasses import asdict
 
     from agent.orders.instrument_checks import list_control_points
 
-    settings = load_settings(context)
     with open_store(settings) as store:
         charts = list_control_points(store, settings.orders.control)
     if as_json:
@@ -138,10 +162,9 @@ def control(context: typer.Context, as_json: JsonOption = False) -> None:
         console.table(columns, rows, title=f"Control specimen of {source}")
 
 
-@orders.command()
-def unassigned(context: typer.Context, as_json: JsonOption = False) -> None:
-    """List fields that belong to no specimen, with the reason."""
-    with open_store(load_settings(context)) as store:
+def _list_unassigned(settings: Settings, *, as_json: bool) -> None:
+    """Print the fields that belong to no specimen, with the reason."""
+    with open_store(settings) as store:
         fields = store.orders.unassigned()
     if as_json:
         console.print_json(

@@ -153,7 +153,7 @@ def dismiss_file(
 def amend(
     context: typer.Context,
     number: Number,
-    dismiss_file: Annotated[
+    dismiss: Annotated[
         bool, typer.Option("--dismiss", help="Dismiss the change of the order list.")
     ] = False,
     by: By = "",
@@ -166,7 +166,7 @@ def amend(
     with signed_store(context, settings, by) as (store, signer):
         require_lead(read_order_policy(settings, store), signer)
         changed = store.order_corrections.amend(
-            number, accept=not dismiss_file, by=signer, reason=reason, at=now_utc()
+            number, accept=not dismiss, by=signer, reason=reason, at=now_utc()
         )
-    verb = "dismissed" if dismiss_file else "accepted"
+    verb = "dismissed" if dismiss else "accepted"
     console.out.print(f"{number}: change of {', '.join(changed)} {verb} by {signer}.", markup=False)

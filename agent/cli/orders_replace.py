@@ -1,4 +1,4 @@
-"""`agent orders supersede`, `prepare-again`: replace fields."""
+"""`agent orders supersede`: replace fields."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import typer
 
 from agent.cli import console
 from agent.cli.app import load_settings, now_utc
-from agent.cli.options import By, Id, Number, Reason
+from agent.cli.options import By, Reason
 from agent.cli.order_policy import read_order_policy
 from agent.cli.orders import orders
 from agent.cli.signing import signed_store
@@ -40,56 +40,61 @@ Picture = Annotated[
 @orders.command()
 def supersede(  # noqa: PLR0917 - each is a word of the command
     context: typer.Context,
-    public_id: Id,
+    what: Annotated[
+        str,
+        typer.Argument(
+            metavar="ID|NUMBER", help="Micrograph id; with --specimen the number of its order."
+        ),
+    ],
+    specimen: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME",
+            help="Start the next preparation of this specimen; later images belong to it.",
+        ),
+    ] = "",
     by: By = "",
     reason: Reason = "",
     defect: Defect = "",
     picture: Picture = None,
 ) -> None:
-    """Replace a field; it stays visible but no longer counts.
+    """Replace a field, or all fields of a specimen; they stay visible but no longer count.
 
     Only a lead replaces a field that could break the limit. If a reviewer confirmed that it breaks
     the limit, a second lead replaces it and adds a picture of the defect.
     """
     settings = load_settings(context)
     with signed_store(context, settings, by) as (store, signer):
-        view = store.results.find(public_id)
-        number = store.orders.of_micrograph(public_id)
-        if view is None or number is None:
-            raise WrongUse(f"{public_id} belongs to no order. Run `agent orders unassigned`.")
-        act = _permit_replacement(
-            settings, store, number, [public_id], by=signer, defect=defect, picture=picture
-        )
-        store.order_corrections.supersede(public_id, reason=reason, **act)
-    console.out.print(f"{public_id}: superseded by {signer}; it stays visible.", markup=False)
-
-
-@orders.command("prepare-again")
-def prepare_again(  # noqa: PLR0917 - each is a word of the command
-    context: typer.Context,
-    number: Number,
-    specimen: Annotated[str, typer.Argument(metavar="SPECIMEN", help="Specimen name.")],
-    by: By = "",
-    reason: Reason = "",
-    defect: Defect = "",
-    picture: Picture = None,
-) -> None:
-    """Start the next preparation of a specimen; later images belong to it."""
-    settings = load_settings(context)
-    with signed_store(context, settings, by) as (store, signer):
-        view = store.orders.order(number)
-        specimens = [part for part in view.specimens if part.name == specimen] if view else []
-        last = specimens[0].preparations[-1:] if specimens else ()
-        ids = [field.view.id for preparation in last for field in preparation.fields]
+        if specimen:
+            number, ids = what, _list_fields(store, what, specimen)
+        else:
+            found = store.orders.of_micrograph(what)
+            if store.results.find(what) is None or found is None:
+                raise WrongUse(f"{what} belongs to no order. Run `agent orders list --unassigned`.")
+            number, ids = found, [what]
         act = _permit_replacement(
             settings, store, number, ids, by=signer, defect=defect, picture=picture
         )
-        name = store.order_corrections.prepare_again(number, specimen, reason=reason, **act)
-    console.out.print(
-        f"{number}/{specimen}: preparation {name}; the earlier one is superseded and stays "
-        "visible.",
-        markup=False,
-    )
+        if specimen:
+            name = store.order_corrections.prepare_again(number, specimen, reason=reason, **act)
+        else:
+            store.order_corrections.supersede(what, reason=reason, **act)
+    if specimen:
+        console.out.print(
+            f"{number}/{specimen}: preparation {name}; the earlier one is superseded and stays "
+            "visible.",
+            markup=False,
+        )
+    else:
+        console.out.print(f"{what}: superseded by {signer}; it stays visible.", markup=False)
+
+
+def _list_fields(store: Store, number: str, specimen: str) -> list[str]:
+    """Return the ids of the fields of a specimen's newest preparation."""
+    view = store.orders.order(number)
+    specimens = [part for part in view.specimens if part.name == specimen] if view else []
+    last = specimens[0].preparations[-1:] if specimens else ()
+    return [field.view.id for preparation in last for field in preparation.fields]
 
 
 class _Replacement(TypedDict):

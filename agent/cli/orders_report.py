@@ -1,45 +1,44 @@
-"""`agent orders report`: the report that a customer gets of an order."""
+"""`agent orders statements --customer`: the report that a customer gets of an order."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
-
-import typer
+from typing import TYPE_CHECKING
 
 from agent.cli import console
-from agent.cli.app import load_settings, open_store
-from agent.cli.options import Number
-from agent.cli.orders import orders
+from agent.cli.app import open_store
 from agent.errors import WrongUse
 
+if TYPE_CHECKING:
+    from typing import Literal
 
-@orders.command()
-def report(
-    context: typer.Context,
-    number: Number,
-    folder: Annotated[
-        Path, typer.Argument(metavar="[DIR]", help="Folder for the files. Default: this folder.")
-    ] = Path(),
+    from agent.settings import Settings
+
+    Language = Literal["en", "de"]
+
+
+def write_customer_report(
+    settings: Settings,
+    number: str,
+    folder: Path,
     *,
-    statement: Annotated[
-        int | None, typer.Option(metavar="N", help="Statement to show. Default: the newest one.")
-    ] = None,
-    language: Annotated[
-        Literal["en", "de"] | None,
-        typer.Option(help="Language of the report. Default: [report] language."),
-    ] = None,
+    statement: int | None,
+    language: Language | None,
 ) -> None:
-    """Write the report of an order for its customer, as HTML and PDF.
+    """Write the report of an order for its customer, as HTML and PDF, and print the files.
 
-    It shows a frozen statement with pictures, in the layout of [report] customer_templates.
+    Args:
+        settings: Of the lab.
+        number: Of the order.
+        folder: For the files.
+        statement: Number of the statement to show; None: the newest one.
+        language: None: [report] language.
     """
     from agent.archive import Archive
     from agent.orders.customer_report import find_statement, render_customer_report
     from agent.orders.statement import name_file
     from agent.whole_file import write_whole
 
-    settings = load_settings(context)
     templates = settings.report.customer_templates
     with open_store(settings) as store:
         made = render_customer_report(

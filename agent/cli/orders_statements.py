@@ -1,10 +1,10 @@
-"""`agent orders statements`, `agent order --as-of`: the frozen statements of an order."""
+"""`agent orders statements`, `agent orders show --as-of`: the frozen statements of an order."""
 
 from __future__ import annotations
 
 from datetime import datetime, time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 from zoneinfo import ZoneInfo
 
 import typer
@@ -30,6 +30,23 @@ def statements(
             metavar="[DIR]", help="New folder for document, page and PDF of each statement."
         ),
     ] = None,
+    *,
+    customer: Annotated[
+        bool,
+        typer.Option(
+            "--customer",
+            help="Write the customer's report instead, as HTML and PDF, into DIR or this folder: a "
+            "statement with pictures, in the layout of [report] customer_templates.",
+        ),
+    ] = False,
+    statement: Annotated[
+        int | None,
+        typer.Option(metavar="N", help="With --customer the statement. Default: the newest one."),
+    ] = None,
+    language: Annotated[
+        Literal["en", "de"] | None,
+        typer.Option(help="With --customer the language. Default: [report] language."),
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """List the statements of an order, oldest first, or write them to a folder.
@@ -37,13 +54,20 @@ def statements(
     This command makes no statement. The agent froze each one when the order changed.
     """
     settings = load_settings(context)
+    if customer:
+        from agent.cli.orders_report import write_customer_report
+
+        write_customer_report(
+            settings, number, folder or Path(), statement=statement, language=language
+        )
+        return
     with open_store(settings) as store:
         frozen_statements = store.statements.all(number)
         if not frozen_statements:
             _refuse_unknown(store, number)
         if folder is not None:
             _write(settings, store, frozen_statements, folder)
-        lines = [_to_json(store, statement) for statement in frozen_statements]
+        lines = [_to_json(store, frozen) for frozen in frozen_statements]
     if as_json:
         console.print_json(lines)
         return

@@ -1,4 +1,4 @@
-"""`agent prune`: delete pixels past their retention time."""
+"""`agent files prune`: delete pixels past their retention time."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from agent.cli.app import app, load_settings, open_store
+from agent.cli.app import load_settings, open_store
 from agent.cli.backup import PER_MEGABYTE
 from agent.cli.console import out, progress
+from agent.cli.files import files
 from agent.counts import format_count
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 LEFTOVER_AGE = timedelta(days=1)
 
 
-@app.command()
+@files.command()
 def prune(
     context: typer.Context,
     dry_run: Annotated[

@@ -1,4 +1,4 @@
-"""`agent reprocess`: evaluate archived micrographs with another bundle."""
+"""`agent models reprocess`: evaluate archived micrographs with another bundle."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from agent.cli import console
-from agent.cli.app import app, load_settings, open_store
+from agent.cli.app import load_settings, open_store
 from agent.cli.job_progress import run_to_end, silence_log
+from agent.cli.models import models
 from agent.cli.options import (
     JsonOption,
 )
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from agent.store import Store
 
 
-@app.command()
+@models.command()
 def reprocess(
     context: typer.Context,
     bundle: Annotated[str, typer.Option(help="Name of the bundle to evaluate.")],
@@ -103,14 +104,14 @@ def _compare_history(context: typer.Context, bundle: str, *, json: bool) -> None
         return
     if not found.scores_codes:
         console.out.print(
-            f"{bundle} has separate networks: its codes need the images. Run: agent reprocess "
-            f"--bundle {bundle}",
+            f"{bundle} has separate networks: its codes need the images. Run: agent models "
+            f"reprocess --bundle {bundle}",
             markup=False,
         )
     console.out.print(
         f"{found.scored} micrographs evaluated with {bundle} from kept features; {found.without} "
-        f"have none (agent features fill). {found.flagged_whole} are unusual as a whole. Local "
-        "strangeness is not evaluated again: earlier bundles flagged "
+        f"have none (agent models features --fill). {found.flagged_whole} are unusual as a "
+        "whole. Local strangeness is not evaluated again: earlier bundles flagged "
         f"{found.flagged_local_before}.",
         markup=False,
     )

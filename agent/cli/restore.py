@@ -32,13 +32,30 @@ def restore(
     all_sites: Annotated[
         bool, typer.Option("--all-sites", help="Restore all sites of a shared database.")
     ] = False,
-    accept: Annotated[
-        int,
+    to: Annotated[
+        Path | None,
         typer.Option(
-            help="Number of a restore whose loss a lead accepts; ends its warning.",
-            show_default=False,
+            "--to",
+            metavar="DIR",
+            help="Move a lab to this PC: new folder for agent.toml and the data folder. Files that "
+            "were processed are not processed again.",
         ),
-    ] = 0,
+    ] = None,
+    source: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME=FOLDER",
+            help="With --to the export folder of a source on this PC; repeatable.",
+        ),
+    ] = None,
+    accept: Annotated[
+        str,
+        typer.Option(
+            metavar="NUMBER|database",
+            help="Accept the loss of a restore, as a lead, which ends its warning; or the present "
+            "database for this data folder, even an empty one or one of another lab.",
+        ),
+    ] = "",
     by: By = "",
     reason: Reason = "",
 ) -> None:
@@ -49,15 +66,24 @@ def restore(
     """
     if accept:
         _accept(context, accept, by=by, reason=reason)
-        return
+    elif file is None:
+        raise WrongUse("Name the zip file that agent backup wrote.")
+    elif to or source:
+        from agent.cli.move import move
+
+        move(file, to or Path(), source or [])
+    else:
+        _restore(load_settings(context), file, all_sites=all_sites)
+
+
+def _restore(settings: Settings, file: Path, *, all_sites: bool) -> None:
+    """Put a backup in the place of the database and the files that it contains."""
     from agent import maintenance
     from agent.service.lock import RunLock
     from agent.service.resuming import resume
     from agent.store import store_url
 
-    settings, at = load_settings(context), datetime.now(UTC)
-    if file is None:
-        raise WrongUse("Name the zip file that agent backup wrote.")
+    at = datetime.now(UTC)
     if file.is_dir():
         raise WrongUse(f"{file} is a folder. Name the zip file that agent backup wrote.")
     if not file.is_file():
@@ -98,8 +124,8 @@ def restore(
         out.print(sentence, markup=False)
     for site in stopped:
         out.print(
-            f"{site}: the rollout that ran during the backup is stopped. To go on: agent rollout "
-            "continue",
+            f"{site}: the rollout that ran during the backup is stopped. To go on: agent models "
+            "rollout continue",
             markup=False,
         )
     if restored.before:
@@ -140,14 +166,22 @@ def _record(own: Settings, file: Path, until: int, at: datetime) -> str:
         return anchors.list_losses(store)[-1].sentence
 
 
-def _accept(context: typer.Context, number: int, *, by: str, reason: str) -> None:
-    """Record that a lead knows what a restore lost."""
+def _accept(context: typer.Context, what: str, *, by: str, reason: str) -> None:
+    """Accept a database, or record that a lead knows what a restore lost."""
     from agent.evidence.anchors import list_losses
     from agent.store import ACCEPTED
 
     if not reason.strip():
         raise WrongUse("Add a reason with --reason TEXT. It is recorded.")
     settings = load_settings(context)
+    if what == "database":
+        from agent.cli.begin_anew import accept_database
+
+        accept_database(settings, reason)
+        return
+    if not what.isdecimal():
+        raise WrongUse(f"--accept: write the number of a restore, or database, not {what!r}.")
+    number = int(what)
     with signed_store(context, settings, by) as (store, signer):
         require_lead(settings, store, signer)
         loss = next((loss for loss in list_losses(store) if loss.number == number), None)

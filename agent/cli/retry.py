@@ -1,4 +1,4 @@
-"""`agent retry`: queue files again."""
+"""`agent files retry`: queue files again."""
 
 from __future__ import annotations
 
@@ -8,12 +8,13 @@ from typing import Annotated
 
 import typer
 
-from agent.cli.app import app, load_settings, open_store
+from agent.cli.app import load_settings, open_store
 from agent.cli.console import out
+from agent.cli.files import files
 from agent.errors import WrongUse
 
 
-@app.command()
+@files.command()
 def retry(
     context: typer.Context,
     which: Annotated[

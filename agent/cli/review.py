@@ -33,13 +33,29 @@ By = Annotated[str, typer.Option("--by", metavar="NAME", help="Name of the revie
 
 
 @review.command("list")
-def list_waiting(
+def list_waiting(  # noqa: PLR0917 - each is an option of the command
     context: typer.Context,
     as_json: Annotated[bool, typer.Option("--json", help="One object per micrograph.")] = False,
     reason: Annotated[str | None, typer.Option(help="Only micrographs with this reason.")] = None,
     source: Annotated[str | None, typer.Option(help="Only micrographs of this source.")] = None,
+    suggest: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N",
+            min=1,
+            help="Suggest N micrographs to label next, and estimate how many labels a gain needs; "
+            "--json is then one document.",
+        ),
+    ] = None,
+    gain: Annotated[
+        float,
+        typer.Option(min=0.1, help="With --suggest the wanted gain of accuracy, in points."),
+    ] = 2.0,
 ) -> None:
     """List the micrographs that await review, most important first."""
+    if suggest:
+        _suggest(load_settings(context), suggest, gain, as_json=as_json)
+        return
     from agent.orders.hidden_answers import is_hidden
     from agent.web.api import as_json as document  # imports FastAPI
 
@@ -64,16 +80,8 @@ def list_waiting(
         )
 
 
-@review.command()
-def suggest(
-    context: typer.Context,
-    n: Annotated[int, typer.Option("--n", min=1, help="Number of suggestions.")] = 20,
-    gain: Annotated[
-        float, typer.Option(min=0.1, help="Wanted gain of accuracy, in percentage points.")
-    ] = 2.0,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")] = False,
-) -> None:
-    """Suggest micrographs to label next, and estimate how many labels a gain needs."""
+def _suggest(settings: Settings, n: int, gain: float, *, as_json: bool) -> None:
+    """Print micrographs to label next."""
     from agent.archive import Archive
     from agent.cli.job_progress import run_to_end, silence_log
     from agent.retrain import Suggestion
@@ -82,7 +90,6 @@ def suggest(
     from agent.service.jobs.retrain import find_training_job
 
     silence_log()
-    settings = load_settings(context)
     with open_store(settings) as store:
         lesson, waiting = find_training_job(settings, store), store.review_queue.list_micrographs()
     classifier = load_bundle(settings, lesson.manifest.name)
@@ -162,6 +169,7 @@ def label(  # noqa: PLR0917 - each is an option of the command
     ] = None,
     cannot_tell: Annotated[bool, typer.Option(help="Record that you cannot tell.")] = False,
     unsure: Annotated[bool, typer.Option("--unsure", help="Record that you are unsure.")] = False,
+    undo: Annotated[bool, typer.Option("--undo", help="Withdraw the decision.")] = False,
 ) -> None:
     """Decide one micrograph. Earlier decisions stay in the audit log."""
     options = [
@@ -171,8 +179,11 @@ def label(  # noqa: PLR0917 - each is an option of the command
         "cannot_tell" if cannot_tell else "",
     ]
     chosen = [option for option in options if option]
-    if len(chosen) != 1:
-        raise WrongUse("Choose one: CODE, --strange KIND, --unusable WHY or --cannot-tell.")
+    if len(chosen) + undo != 1:
+        raise WrongUse("Choose one: CODE, --strange KIND, --unusable WHY, --cannot-tell or --undo.")
+    if undo:
+        _undo(context, public_id, by)
+        return
     settings = load_settings(context)
     with signed_store(context, settings, by) as (store, signer):
         decision = _decision(
@@ -237,10 +248,9 @@ def _decision(
     )
 
 
-@review.command()
-def undo(context: typer.Context, public_id: Id, by: By = "") -> None:
+def _undo(context: typer.Context, public_id: str, by: str) -> None:
     """Withdraw the decision on one micrograph. The audit log keeps both."""
-    with signed_store(context, load_settings(context), by) as (store, signer):
+    with signed_store(context, load_settings(context), by, "--undo") as (store, signer):
         store.labels.undo(public_id, by=signer, at=datetime.now(UTC))
     out.print(f"{public_id}: decision withdrawn by {signer}.", markup=False)
 
@@ -268,17 +278,17 @@ MANIFEST_COLUMNS = (
 )
 
 
-@review.command()
-def export(
-    context: typer.Context,
-    folder: Annotated[Path, typer.Argument(metavar="DIR", help="New or empty folder.")],
-) -> None:
-    """Write the crop of every labelled micrograph and a manifest for `agent import`."""
+def export_labelled(settings: Settings, folder: Path) -> None:
+    """Write the crop of every labelled micrograph and a manifest for `agent import`.
+
+    Args:
+        settings: Of the lab.
+        folder: New or empty.
+    """
     from agent.archive import Archive
 
     if folder.is_file() or (folder.is_dir() and any(folder.iterdir())):
         raise WrongUse(f"{folder} is not empty. Name a new or empty folder.")
-    settings = load_settings(context)
     with open_store(settings) as store:
         labelled = store.labelled_micrographs.list_all(kinds=("code", "strange", "unusable"))
     folder.mkdir(parents=True, exist_ok=True)

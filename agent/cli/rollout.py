@@ -1,71 +1,67 @@
-"""`agent rollout`: the PCs of a site take a bundle in rings."""
+"""`agent models rollout`: the PCs of a site take a bundle in rings."""
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from agent.cli import console
-from agent.cli.app import app, load_settings, open_store
-from agent.cli.models_promote import (
-    DAYS,
-    ByOption,
-    DaysOption,
-    ReasonOption,
-    sign_for,
-)
-from agent.cli.options import JsonOption
+from agent.cli.app import load_settings, open_store
+from agent.cli.models import models
+from agent.cli.options import By, JsonOption, Reason
 from agent.cli.signing import os_user, require_lead, signed_store
 from agent.errors import WrongUse
 
 if TYPE_CHECKING:
+    from agent.settings import Settings
     from agent.store import Store
 
-rollout = typer.Typer(
-    help="Rollout of a bundle in rings: named PCs, a share, all.",
-    no_args_is_help=True,
-)
-app.add_typer(rollout, name="rollout")
 
-
-@rollout.command()
-def start(  # noqa: PLR0917 - each is a word of the command
+@models.command()
+def rollout(
     context: typer.Context,
-    name: Annotated[str, typer.Argument(help="Name of the bundle; see agent models list.")],
-    by: ByOption,
-    reason: ReasonOption,
-    days: DaysOption = DAYS,
-    first: Annotated[
-        list[str] | None,
-        typer.Option("--first", help="PC of ring 1; repeatable. Default: [rollout] first."),
-    ] = None,
+    *,
+    stop: Annotated[
+        bool,
+        typer.Option(
+            "--stop",
+            help="Every PC goes back to what was in use. No signature is needed. Where an agent "
+            "stopped it, this acknowledges the problem.",
+        ),
+    ] = False,
+    resume: Annotated[
+        bool,
+        typer.Option(
+            "--continue", help="Continue the stopped rollout at ring 1; needs a signature."
+        ),
+    ] = False,
+    by: By = "",
+    reason: Reason = "",
+    json: JsonOption = False,
 ) -> None:
-    """Sign for a bundle that the PCs take in rings.
+    """Show the newest rollout: its ring, and what each PC answered about the reference images.
 
-    It is in use when the last ring agrees. Each PC judges the reference images before it uses it.
-    The first PC whose answers differ stops the rollout, and every PC goes back to what was in use.
+    `agent models promote --rings` starts one.
     """
-    from agent.lab_context import get_ring_rules
-
+    if stop and resume:
+        raise WrongUse("Use either --stop or --continue.")
     settings = load_settings(context)
-    rules = get_ring_rules(settings)
-    if first:
-        rules = replace(rules, first=tuple(first))
-    sign_for(context, settings, name, by=by, reason=reason, days=days, rules=rules)
+    if stop:
+        _stop(settings)
+    elif resume:
+        _continue(context, settings, by, reason)
+    else:
+        _show(settings, json=json)
 
 
-@rollout.command("continue")
-def continue_(context: typer.Context, by: ByOption, reason: ReasonOption) -> None:
-    """Continue the stopped rollout at ring 1; this needs a signature."""
+def _continue(context: typer.Context, settings: Settings, by: str, reason: str) -> None:
     from agent.service.data_folder import clock
     from agent.service.database_clock import DatabaseClock
     from agent.store import Signature
 
-    settings = load_settings(context)
     Signature(by, reason, clock())  # refuses an empty name and an empty reason
-    with signed_store(context, settings, by) as (store, signer):
+    with signed_store(context, settings, by, "--continue") as (store, signer):
         require_lead(settings, store, signer)
         resumed = store.rollouts.resume(
             Signature(signer, reason, clock()), ring_at=DatabaseClock(store, now=clock)()
@@ -76,34 +72,25 @@ def continue_(context: typer.Context, by: ByOption, reason: ReasonOption) -> Non
     )
 
 
-@rollout.command()
-def stop(context: typer.Context) -> None:
-    """Stop the rollout: every PC goes back to what was in use. No signature is needed.
-
-    Where an agent stopped it, this acknowledges the problem.
-    """
+def _stop(settings: Settings) -> None:
     from agent.service.data_folder import clock
 
-    settings = load_settings(context)
     with open_store(settings) as store:
         if not store.rollouts.stop(by=os_user(), at=clock()):
-            raise WrongUse("No rollout is running. See agent rollout status.")
+            raise WrongUse("No rollout is running. See agent models rollout.")
         stopped = store.rollouts.find_latest()
         current = (stopped.previous if stopped else None) or "no bundle"
     console.out.print(f"Stopped. Every PC goes back to {current}.", markup=False)
 
 
-@rollout.command()
-def status(context: typer.Context, json: JsonOption = False) -> None:
-    """Show the newest rollout: its ring, and what each PC answered about the reference images."""
-    settings = load_settings(context)
+def _show(settings: Settings, *, json: bool) -> None:
     with open_store(settings) as store:
         document = _load(store)
     if json:
         console.print_json({"rollout": document})
         return
     if document is None:
-        console.out.print("No rollout yet. Start one with: agent rollout start NAME")
+        console.out.print("No rollout yet. Start one with: agent models promote NAME --rings")
         return
     console.out.print(_format_headline(document), markup=False)
     console.table(

@@ -50,14 +50,14 @@ SIGNED: dict[str, Signing] = {
     "import": Signing("imported", "reviewer"),
     "models promote": Signing("promoted"),
     "models rollback": Signing("promoted"),
+    "models rollout --continue": Signing("promoted"),
     "msa plan": Signing("planned"),
     "needles calibrate": Signing("calibrated"),
     "orders amend": Signing("amended"),
     "orders assign": Signing("assigned", "reviewer"),
     "orders dismiss-file": Signing("dismissed"),
     "orders hold": Signing("held", "reviewer"),
-    "orders prepare-again": Signing("superseded", "reviewer"),
-    "orders release": Signing("released from hold"),
+    "orders hold --off": Signing("released from hold"),
     "orders release-hold": Signing("released"),
     "orders reopen": Signing("reopened"),
     "orders resume": Signing("acknowledged"),
@@ -66,25 +66,23 @@ SIGNED: dict[str, Signing] = {
     "orders urgent": Signing("put first"),
     "restore": Signing("accepted"),
     "review label": Signing(REVIEWED, "reviewer"),
-    "review undo": Signing(WITHDRAWN, "reviewer"),
-    "rollout continue": Signing("promoted"),
-    "rollout start": Signing("promoted"),
+    "review label --undo": Signing(WITHDRAWN, "reviewer"),
     "roundrobin close": Signing("closed"),
     "roundrobin new": Signing("planned"),
     "roundrobin open": Signing("opened"),
     "scale check": Signing("measured", "reviewer"),
     "spec automatic": Signing("released"),
+    "spec validate": Signing("validated"),
     "train": Signing("imported and promoted"),
     "users add": Signing("let in", ADMIN),
-    "users enable": Signing("let in", ADMIN),
-    "users role": Signing("role changed", ADMIN),
-    "users token": Signing("let in", ADMIN),
-    "validate": Signing("validated"),
+    "users change --enable": Signing("let in", ADMIN),
+    "users change --role": Signing("role changed", ADMIN),
 }
 """Every command that requires a signature. Further permissions are checked by the command.
 `train` signs if it imports labels or promotes the first bundle, `restore` if it accepts a loss,
-`fleet` if it retires a PC. The signature of an administrator is not required while no administrator
-can log in."""
+`fleet` if it retires a PC. `users change` does not for a new password, the way back where one is
+lost, nor to disable an account at once. The signature of an administrator is not required while no
+administrator can log in."""
 
 
 def os_user() -> str:
@@ -127,7 +125,7 @@ def command_name(context: typer.Context) -> str:
 
 @contextmanager
 def signed_store(
-    context: typer.Context, settings: Settings, by: str
+    context: typer.Context, settings: Settings, by: str, option: str = ""
 ) -> Iterator[tuple[Store, str]]:
     """Open the store for a command that requires a signature.
 
@@ -135,6 +133,7 @@ def signed_store(
         context: Context of the command, one of `SIGNED`.
         settings: Settings of the lab.
         by: Name from `--by`, or "".
+        option: With which the command does something else that is signed.
 
     Yields:
         The store, which records the signature, and the name that signs.
@@ -145,7 +144,7 @@ def signed_store(
     from agent.cli.app import open_store  # it imports this module
 
     with open_store(settings) as store:
-        yield sign(context, store, by, leads=settings.orders.leads)
+        yield sign(context, store, by, leads=settings.orders.leads, option=option)
 
 
 @contextmanager
@@ -158,7 +157,12 @@ def shell_store(settings: Settings, by: str) -> Iterator[tuple[Store, str]]:
 
 
 def sign(
-    context: typer.Context, store: Store, by: str, *, leads: Collection[str] = ()
+    context: typer.Context,
+    store: Store,
+    by: str,
+    *,
+    leads: Collection[str] = (),
+    option: str = "",
 ) -> tuple[Store, str]:
     """Sign a command in an open store; returns what `signed_store` yields.
 
@@ -167,11 +171,12 @@ def sign(
         store: Open store.
         by: Name from `--by`, or "".
         leads: Names that are leads whatever the role of their account.
+        option: As in `signed_store`.
     """
     from agent import auth  # argon2 is heavy
     from agent.store import Origin, signed_by_program
 
-    command = command_name(context)
+    command = f"{command_name(context)} {option}".rstrip()
     signing = SIGNED[command]
     if not store.accounts.are_there() or (signing.role == ADMIN and not _has_admin(store)):
         origin = Origin(SHELL, _os_user_with_sudo(), signing.meaning)
@@ -220,8 +225,8 @@ def _by_token(store: Store, token: str, by: str, command: str) -> Account:
     account = store.accounts.program(auth.hash_token(token))
     if account is None or account.disabled_at is not None:
         raise WrongUse(
-            f"agent {command}: the token is unknown or disabled. To make one: agent users token "
-            "NAME."
+            f"agent {command}: the token is unknown or disabled. To make one: agent users add NAME "
+            "--program."
         )
     if by.strip() and " ".join(by.split()) != account.name:
         raise WrongUse(

@@ -17,6 +17,7 @@ from agent.shares import is_file
 if TYPE_CHECKING:
     from agent.orders.specification import Specification
     from agent.orders.specimen_facts import Allowance
+    from agent.settings import Settings
     from model import Taxonomy
 
 spec = typer.Typer(
@@ -26,9 +27,19 @@ app.add_typer(spec)
 
 
 @spec.command("list")
-def list_specifications(context: typer.Context, as_json: JsonOption = False) -> None:
+def list_specifications(
+    context: typer.Context,
+    *,
+    check: Annotated[
+        bool, typer.Option("--check", help="Only check the file: every fault, exit code 2.")
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
     """List the specifications with their limits and scope."""
     settings = load_settings(context)
+    if check:
+        _check_specifications(settings)
+        return
     with open_store(settings) as store:
         lab = read_order_policy(settings, store)
         versions = store.specifications.versions()
@@ -80,12 +91,10 @@ def _applies_to(permission: Allowance, entry: Specification, taxonomy: Taxonomy)
     return is_material and rules.is_validated_by(permission, permission.subtype)
 
 
-@spec.command("check")
-def check_specifications(context: typer.Context) -> None:
-    """Check specifications.toml and list every fault (exit code 2)."""
+def _check_specifications(settings: Settings) -> None:
+    """Print every fault of specifications.toml."""
     from agent.orders import BadSpecification, iter_faults, read_specifications
 
-    settings = load_settings(context)
     file = settings.orders.specifications
     known = read_specifications(file)  # a share that hangs or refuses is named there
     if not (known.entries or is_file(file)):
@@ -119,7 +128,7 @@ def automatic(
 ) -> None:
     """Switch automatic conformity for a material on or off. Only a lead may.
 
-    It needs a validation record; see agent validate.
+    It needs a validation record; see agent spec validate.
     """
     from agent.orders.method_validation import limit_states, set_permission
     from agent.orders.order_policy import is_lead

@@ -79,7 +79,7 @@ def _print_status(document: dict[str, Any], at: Callable[[str | None], str]) -> 
     if (copies := document.get("kept_copies")) and copies["n"]:
         echo(
             f"kept from before upgrades and restores: {copies['n']}, "
-            f"{copies['size_bytes'] / 1e6:.1f} MB; agent prune --dry-run names them"
+            f"{copies['size_bytes'] / 1e6:.1f} MB; agent files prune --dry-run names them"
         )
     for job in document["jobs"]:
         progress = f"{job['done']} of {job['total']}" if job["total"] else "started"
@@ -88,7 +88,7 @@ def _print_status(document: dict[str, Any], at: Callable[[str | None], str]) -> 
     if rollout := document.get("rollout"):
         echo(
             f"rollout of {rollout['bundle']}: {rollout['state']}, ring {rollout['ring']} of 3 "
-            "(agent rollout status)"
+            "(agent models rollout)"
         )
     for problem in document["problems"]:
         echo(f"! {problem}")

@@ -1,4 +1,4 @@
-"""`agent support-bundle`: logs, settings and state with pseudonyms for names."""
+"""`agent support bundle`: logs, settings and state with pseudonyms for names."""
 
 from __future__ import annotations
 
@@ -20,9 +20,14 @@ from agent.errors import AgentError, WrongUse
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    import typer
-
     from agent.settings import Settings
+
+support = typer.Typer(
+    name="support",
+    help="Help from outside: logs for support, wheels for a PC without internet, licences.",
+    no_args_is_help=True,
+)
+app.add_typer(support)
 
 NEWEST_FILES = 200
 
@@ -95,7 +100,7 @@ def iter_secret_words(settings: Settings) -> Iterator[str]:
         return  # without a database only words that look like names are replaced
 
 
-@app.command("support-bundle")
+@support.command("bundle")
 def support_bundle(
     context: typer.Context,
     target: Annotated[
@@ -110,7 +115,6 @@ def support_bundle(
     ] = None,
 ) -> None:
     """Pack logs, settings and state for support: no secrets, no images, names as pseudonyms."""
-    from agent.cli.support_bundle import collect_documents, iter_secret_words
     from agent.host.support_bundle import Pseudonyms, write
 
     settings = load_settings(context)
@@ -138,7 +142,7 @@ def support_bundle(
     if not logs and not journal:
         err.print(
             "The bundle has no log: none was written yet, or it is in the journal, which only root "
-            "may read (sudo agent support-bundle).",
+            "may read (sudo agent support bundle).",
             markup=False,
         )
     out.print(f"{file}: inspect it, then send it.", markup=False)

@@ -1,4 +1,4 @@
-"""`agent taxonomy`: the lab's subtypes and sizes, and the effects of a change."""
+"""`agent spec taxonomy`: the lab's subtypes and sizes, and the effects of a change."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from agent.cli import console
-from agent.cli.app import SAYS_NO, app, load_settings, open_store
+from agent.cli.app import SAYS_NO, load_settings, open_store
+from agent.cli.options import JsonOption
+from agent.cli.spec import spec
 from agent.errors import WrongUse
 
 if TYPE_CHECKING:
@@ -19,18 +21,35 @@ if TYPE_CHECKING:
     from agent.store import Store
     from model import Taxonomy
 
-taxonomy = typer.Typer(name="taxonomy", help="Subtypes and sizes of the lab.", no_args_is_help=True)
-app.add_typer(taxonomy)
 
-JsonOption = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]
+@spec.command()
+def taxonomy(
+    context: typer.Context,
+    file: Annotated[
+        Path | None, typer.Argument(help="A taxonomy.toml to check; see --check.")
+    ] = None,
+    *,
+    check: Annotated[
+        bool,
+        typer.Option(
+            "--check",
+            help="Check FILE, or the file in [model] taxonomy, for faults (exit code 2) and list "
+            "what it would change (3).",
+        ),
+    ] = False,
+    json: JsonOption = False,
+) -> None:
+    """Show each structure code of the lab: trained, labelled, in the bundle in use, ordered."""
+    settings = load_settings(context)
+    if file or check:
+        _check(settings, file, json=json)
+    else:
+        _show(settings, json=json)
 
 
-@taxonomy.command("show")
-def show_taxonomy(context: typer.Context, json: JsonOption = False) -> None:
-    """Show each structure code: trained, labelled, in the bundle in use, ordered."""
+def _show(settings: Settings, *, json: bool) -> None:
     from agent.lab_context import taxonomy_in_force
 
-    settings = load_settings(context)
     with open_store(settings) as store:
         own = taxonomy_in_force(settings, store)
         rows = list(_rows(own, settings, store))
@@ -60,24 +79,15 @@ def show_taxonomy(context: typer.Context, json: JsonOption = False) -> None:
     )
 
 
-@taxonomy.command("check")
-def check_taxonomy(
-    context: typer.Context,
-    file: Annotated[
-        Path | None,
-        typer.Argument(help="A taxonomy.toml. Default: the file in [model] taxonomy."),
-    ] = None,
-    json: JsonOption = False,
-) -> None:
-    """Check a taxonomy.toml for faults (exit code 2) and list what it would change (3)."""
+def _check(settings: Settings, file: Path | None, *, json: bool) -> None:
+    """Check a taxonomy for faults and print what it would change."""
     from agent.lab_context import taxonomy_in_force
     from agent.orders.taxonomy_effects import find_effects
     from model import load_taxonomy
 
-    settings = load_settings(context)
     path = file or (Path(settings.model.taxonomy) if settings.model.taxonomy else None)
     if path is None:
-        raise WrongUse("Name a taxonomy.toml: agent taxonomy check FILE, or set [model] taxonomy.")
+        raise WrongUse("Name a taxonomy.toml: agent spec taxonomy FILE, or set [model] taxonomy.")
     new = load_taxonomy(path)
     with open_store(settings) as store:
         current = taxonomy_in_force(settings, store) if file else None

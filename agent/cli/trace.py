@@ -1,4 +1,4 @@
-"""`agent trace`: the evidence of an order, a heat or a micrograph."""
+"""`agent orders trace`: the evidence of an order, a heat or a micrograph."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from agent.cli import console
-from agent.cli.app import DONE, SAYS_NO, app, load_settings, open_store
+from agent.cli.app import DONE, SAYS_NO, load_settings, open_store
+from agent.cli.orders import orders
 from agent.counts import format_count
 from agent.errors import WrongUse
 
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from model import Classifier
 
 
-@app.command()
+@orders.command()
 def trace(  # noqa: PLR0917 - each is a word of the command
     context: typer.Context,
     name: Annotated[
@@ -46,10 +47,6 @@ def trace(  # noqa: PLR0917 - each is a word of the command
             metavar="NAME",
             help="Name of the person who writes the folder; the page shows it.",
         ),
-    ] = "",
-    reason: Annotated[  # noqa: ARG001 - scripts of earlier versions use it
-        str,
-        typer.Option("--reason", metavar="TEXT", help="Not used; kept for older scripts."),
     ] = "",
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")] = False,
 ) -> None:

@@ -97,9 +97,9 @@ def train(
     """Train a model bundle; the first bundle of a lab is promoted at once.
 
     By default the agent trains ResNet-18. Without a GPU this takes hours or days at 1994 px.
-    If this PC has no GPU or no ImageNet weights of ResNet-18 (agent weights resnet18), the agent
-    trains only heads on EfficientNet-Lite0, which takes minutes. The options --arch, --framing,
-    --frame, --epochs and --weights switch this quick configuration off.
+    If this PC has no GPU or no ImageNet weights of ResNet-18 (agent models weights resnet18), the
+    agent trains only heads on EfficientNet-Lite0, which takes minutes. The options --arch,
+    --framing, --frame, --epochs and --weights switch this quick configuration off.
 
     On several GPUs: torchrun --nproc-per-node 4 -m agent train, with the same options.
     """

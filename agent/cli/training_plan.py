@@ -77,7 +77,10 @@ def _lacks(settings: Settings) -> str:
         return "This PC has no GPU"
     arch = TrainingConfig().arch
     if not has_weights(arch):
-        return f"This PC has no ImageNet weights of {arch} (agent weights {arch} downloads them)"
+        return (
+            f"This PC has no ImageNet weights of {arch} (agent models weights {arch} "
+            "downloads them)"
+        )
     return ""
 
 

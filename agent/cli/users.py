@@ -11,8 +11,10 @@ import typer
 from agent.cli.app import app, load_settings, open_store
 from agent.cli.console import echo, out, print_json, table
 from agent.cli.signing import signed_store
+from agent.errors import WrongUse
 
 if TYPE_CHECKING:
+    from agent.settings import Settings
     from agent.store import Account
 
 users = typer.Typer(
@@ -45,91 +47,92 @@ AT_THE_SHELL = "shell"
 
 
 @users.command()
-def add(
+def add(  # noqa: PLR0917 - each is an option of the command
     context: typer.Context,
     name: Name,
     role: Role = "reviewer",
     by: By = "",
     password_stdin: FromStdin = False,
+    program: Annotated[
+        bool,
+        typer.Option(
+            "--program", help="An account for a program; its token is printed, only once."
+        ),
+    ] = False,
 ) -> None:
     """Add an account for a user. The command prompts for the password."""
     from agent import auth  # heavy
 
     name, role = auth.require_name(name), auth.require_role(role)
     with signed_store(context, load_settings(context), by) as (store, signer):
-        hashed = auth.hash_password(_password(stdin=password_stdin), name=name)
-        store.accounts.add(
-            name, kind="person", role=role, hashed=hashed, by=signer or AT_THE_SHELL, at=_now()
+        token = auth.make_token() if program else ""
+        hashed = (
+            auth.hash_token(token)
+            if program
+            else auth.hash_password(_password(stdin=password_stdin), name=name)
         )
-    out.print(f"Account {name} added with role {role}.", markup=False)
+        kind = "program" if program else "person"
+        store.accounts.add(
+            name, kind=kind, role=role, hashed=hashed, by=signer or AT_THE_SHELL, at=_now()
+        )
+    if program:
+        echo(token)
+        echo("Send it with each request: Authorization: Bearer TOKEN. It is not stored.", err=True)
+    else:
+        out.print(f"Account {name} added with role {role}.", markup=False)
 
 
 @users.command()
-def password(
-    context: typer.Context, name: Name, by: By = AT_THE_SHELL, password_stdin: FromStdin = False
-) -> None:
-    """Set a new password. Open sessions of the account end."""
-    from agent import auth  # heavy
-
-    with open_store(load_settings(context)) as store:
-        hashed = auth.hash_password(_password(stdin=password_stdin), name=name)
-        store.accounts.set_hash(name, hashed, by=by, at=_now())
-    out.print(f"Password of {name} changed.", markup=False)
-
-
-@users.command()
-def role(
+def change(  # noqa: PLR0917 - each is an option of the command
     context: typer.Context,
     name: Name,
-    role: Annotated[str, typer.Argument(metavar="ROLE", help="viewer, reviewer, lead or admin.")],
+    role: Annotated[
+        str, typer.Option(metavar="ROLE", help="New role: viewer, reviewer, lead or admin.")
+    ] = "",
+    password: Annotated[
+        bool, typer.Option("--password", help="Set a new password. Open sessions end.")
+    ] = False,
+    disable: Annotated[
+        bool, typer.Option("--disable", help="Disable it immediately. Its history is kept.")
+    ] = False,
+    enable: Annotated[bool, typer.Option("--enable", help="Enable it again.")] = False,
     by: By = "",
+    password_stdin: FromStdin = False,
 ) -> None:
-    """Change the role of an account."""
+    """Change an account: its role, its password, or whether it is enabled."""
+    password = password or password_stdin
+    if bool(role) + password + disable + enable != 1:
+        raise WrongUse("Choose one: --role ROLE, --password, --disable or --enable.")
+    settings = load_settings(context)
+    if role:
+        _set_role(context, settings, name, role, by)
+    elif enable:
+        with signed_store(context, settings, by, "--enable") as (store, signer):
+            store.accounts.disable(name, disabled=False, by=signer or AT_THE_SHELL, at=_now())
+        out.print(f"Account {name} enabled.", markup=False)
+    elif disable:
+        with open_store(settings) as store:
+            store.accounts.disable(name, disabled=True, by=by or AT_THE_SHELL, at=_now())
+        out.print(f"Account {name} disabled.", markup=False)
+    else:
+        _set_password(settings, name, by, stdin=password_stdin)
+
+
+def _set_role(context: typer.Context, settings: Settings, name: str, role: str, by: str) -> None:
     from agent import auth  # heavy
 
-    with signed_store(context, load_settings(context), by) as (store, signer):
+    with signed_store(context, settings, by, "--role") as (store, signer):
         store.accounts.set_role(name, auth.require_role(role), by=signer or AT_THE_SHELL, at=_now())
     out.print(f"{name} now has role {role}.", markup=False)
 
 
-@users.command()
-def token(
-    context: typer.Context,
-    name: Name,
-    role: Role = "reviewer",
-    by: By = "",
-) -> None:
-    """Add an account for a program and print its token. The token is printed only once."""
+def _set_password(settings: Settings, name: str, by: str, *, stdin: bool) -> None:
     from agent import auth  # heavy
 
-    name, role, made = (
-        auth.require_name(name),
-        auth.require_role(role),
-        auth.make_token(),
-    )
-    with signed_store(context, load_settings(context), by) as (store, signer):
-        hashed = auth.hash_token(made)
-        store.accounts.add(
-            name, kind="program", role=role, hashed=hashed, by=signer or AT_THE_SHELL, at=_now()
-        )
-    echo(made)
-    echo("Send it with each request: Authorization: Bearer TOKEN. It is not stored.", err=True)
-
-
-@users.command()
-def disable(context: typer.Context, name: Name, by: By = AT_THE_SHELL) -> None:
-    """Disable an account immediately. Its history is kept."""
-    with open_store(load_settings(context)) as store:
-        store.accounts.disable(name, disabled=True, by=by, at=_now())
-    out.print(f"Account {name} disabled.", markup=False)
-
-
-@users.command()
-def enable(context: typer.Context, name: Name, by: By = "") -> None:
-    """Enable a disabled account."""
-    with signed_store(context, load_settings(context), by) as (store, signer):
-        store.accounts.disable(name, disabled=False, by=signer or AT_THE_SHELL, at=_now())
-    out.print(f"Account {name} enabled.", markup=False)
+    with open_store(settings) as store:
+        hashed = auth.hash_password(_password(stdin=stdin), name=name)
+        store.accounts.set_hash(name, hashed, by=by or AT_THE_SHELL, at=_now())
+    out.print(f"Password of {name} changed.", markup=False)
 
 
 @users.command("list")

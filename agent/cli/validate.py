@@ -1,4 +1,4 @@
-"""`agent validate`: the method validation of a bundle for one material."""
+"""`agent spec validate`: the method validation of a bundle for one material."""
 
 from __future__ import annotations
 
@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from agent.cli import console
-from agent.cli.app import DONE, SOME_FAILED, app, load_settings
+from agent.cli.app import DONE, SOME_FAILED, load_settings
 from agent.cli.evaluate import temporary_archive
 from agent.cli.import_ import print_unusable
 from agent.cli.job_progress import silence_log
 from agent.cli.options import FolderArgument, ManifestOption
 from agent.cli.signing import os_user, signed_store
+from agent.cli.spec import spec
 from agent.errors import WrongUse
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 TOGETHER = 8
 
 
-@app.command()
+@spec.command()
 def validate(  # noqa: PLR0917 - Typer's parameters are the command's words
     context: typer.Context,
     material: Annotated[

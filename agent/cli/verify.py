@@ -35,18 +35,38 @@ def verify(
         list[Path] | None,
         typer.Option(help="File with heads of the audit log, such as a log file; repeatable."),
     ] = None,
+    installation: Annotated[
+        bool,
+        typer.Option(
+            "--installation",
+            help="Check the installation instead: database, archive, image reading and model "
+            "answers. Run this after a change of PC, driver or version.",
+        ),
+    ] = False,
+    references: Annotated[
+        bool,
+        typer.Option(
+            help="With --installation: the shipped reference images, and those in reference/ of "
+            "the data folder, must give their stored answers."
+        ),
+    ] = True,
     as_json: AsJson = False,
 ) -> None:
     """Compare archived pixels with their hashes, and rows with the audit log.
 
     The audit log is also compared with reports, backups and the file in [trail] anchor. Exit code 3
-    if anything was changed.
+    if anything was changed or differs.
     """
+    settings = load_settings(context)
+    if installation:
+        from agent.cli.check import check_installation
+
+        check_installation(settings, references=references, as_json=as_json)
+        return
     from agent import maintenance
     from agent.archive import Archive
     from agent.verification import verify_trail
 
-    settings = load_settings(context)
     with open_store(settings) as store, progress("verify", None) as advance:
         archive = Archive.open(settings.store)
         faults, notes = store.checks.find_unreadable_values(), [NOTHING_ELSE]
@@ -83,7 +103,7 @@ def _list_feature_notes(settings: Settings, store: Store) -> list[str]:
     if not faults:
         return []
     shards = format_count(len(faults), "shard")
-    remedy = "Run: agent features verify --repair, then agent features fill"
+    remedy = "Run: agent models features --verify --repair, then agent models features --fill"
     return [f"{shards} of kept features cannot be used ({faults[0].sentence}). {remedy}"]
 
 

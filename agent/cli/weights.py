@@ -1,4 +1,4 @@
-"""`agent weights`: download ImageNet weights on a PC with internet."""
+"""`agent models weights`: download ImageNet weights on a PC with internet."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from typing import Annotated
 import typer
 
 from agent.cli import console
-from agent.cli.app import app
+from agent.cli.models import models
 
 
-@app.command("weights")
+@models.command()
 def weights(
     arch: Annotated[str, typer.Argument(help="Architecture: resnet18 or resnet50.")],
 ) -> None:

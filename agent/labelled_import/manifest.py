@@ -103,7 +103,7 @@ def list_labelled(folder: Path, taxonomy: Taxonomy, manifest: Path | None = None
     if not files and not unusable:
         raise WrongUse(
             f"{folder}: no labelled micrograph in it; make a folder per structure code (agent "
-            "taxonomy show lists them), or name a CSV with --manifest."
+            "spec taxonomy lists them), or name a CSV with --manifest."
         )
     return LabelledFolder(folder, tuple(files), tuple(unusable))
 

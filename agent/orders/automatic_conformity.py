@@ -92,7 +92,7 @@ def _refuse_subtype(
     if allowance.um_per_px is None:
         return _(
             "the validation record of {material} holds no range of scales: validate again "
-            "(agent validate)"
+            "(agent spec validate)"
         ).format(**words)
     low, high = allowance.um_per_px
     if field.um_per_px is None or not (

@@ -79,7 +79,8 @@ def find_statement(store: Store, order: str, number: int | None = None) -> Froze
             raise WrongUse(f"Unknown order {order!r}. Run `agent orders list`.")
         raise WrongUse(
             f"Order {order} has no statement yet, so there is nothing to report to a customer. The "
-            f"agent freezes one when the order changes. See what is missing: agent order {order}."
+            "agent freezes one when the order changes. See what is missing: agent orders show "
+            f"{order}."
         )
     wanted = [entry for entry in made if number in (None, entry.number)]
     if not wanted:

@@ -263,9 +263,9 @@ def _describe_missing_check(checks: Sequence[Record], source: str, at: datetime)
     if after and after[0].facts.get("passed"):
         return ""
     hours = GOOD_FOR.total_seconds() / 3600
-    return _("no control check of {source} in the {hours} h before it (agent check)").format(
-        source=source, hours=f"{hours:.0f}"
-    )
+    return _(
+        "no control check of {source} in the {hours} h before it (agent verify --installation)"
+    ).format(source=source, hours=f"{hours:.0f}")
 
 
 def _sort_points(points: Sequence[ControlPoint]) -> list[ControlPoint]:

@@ -80,7 +80,8 @@ def describe_mean(
     elif first_mean is not None and not bound.admits(first_mean):
         yield _(
             "the mean of the first {n} fields could be {mean}, {limit} is demanded; later fields "
-            "do not change it: a lead prepares the specimen again (agent orders prepare-again)"
+            "do not change it: a lead prepares the specimen again (agent orders supersede "
+            "--specimen)"
         ).format(
             n=len(first), mean=format_mean(first_mean, bound), limit=format_limit(wanted.limit)
         )

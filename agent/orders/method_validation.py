@@ -238,7 +238,7 @@ def _record_for(store: Store, material: str, bundle: str | None, *, most: float)
     if not candidates:
         raise WrongUse(
             f"{material}: no validation record for the bundle in use ({bundle or 'none'}). "
-            f"Make one: agent validate {material} FOLDER"
+            f"Make one: agent spec validate {material} FOLDER"
         )
     record = candidates[-1]
     states = limit_states(record.facts, most=most)
@@ -247,7 +247,7 @@ def _record_for(store: Store, material: str, bundle: str | None, *, most: float)
         raise WrongUse(
             f"{material}: validation record {record.id} supports no automatic conformity, at most "
             f'{most:.1%} false "conforms" per specimen is allowed ([orders] max_false_conform): '
-            f"{sentences}. Validate more specimens: agent validate {material} FOLDER"
+            f"{sentences}. Validate more specimens: agent spec validate {material} FOLDER"
         )
     return record
 

@@ -1,4 +1,4 @@
-"""Convert an assessed order to JSON: `agent order --json`, the API, a frozen statement.
+"""Convert an assessed order to JSON: `agent orders show --json`, the API, a frozen statement.
 
 The keys are a contract (DESIGN.md).
 """
@@ -131,7 +131,7 @@ def field_to_json(facts: FieldFacts, view: MicrographView) -> dict[str, Any]:
 
 
 def trace_to_json(trace: Trace, files: Mapping[str, Sequence[str]]) -> dict[str, Any]:
-    """Return a trace as a JSON document: `trace.json`, and `agent trace --json`.
+    """Return a trace as a JSON document: `trace.json`, and `agent orders trace --json`.
 
     Args:
         trace: The trace.

@@ -336,7 +336,7 @@ def _describe_older(number: str, revision: Record, sent: SentRevision) -> str:
     return (
         f"order {number}: revision {sent.revision} was sent before, and this database would send "
         f"{revision.facts['revision']}: it is older than what the LIMS holds. Restore a newer "
-        "back-up, or take this one for good with agent begin-anew --reason TEXT"
+        "back-up, or take this one for good with agent restore --accept database --reason TEXT"
     )
 
 

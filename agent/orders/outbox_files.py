@@ -49,7 +49,7 @@ def render_files(
     """Return the content of each file of a revision.
 
     Args:
-        document: Of the order, as `agent order --json` writes it.
+        document: Of the order, as `agent orders show --json` writes it.
         formats: Of `FORMATS`.
         revision_id: Id of the revision.
         revision: Its number, from 1.

@@ -278,7 +278,7 @@ class Specifications:
             return SpecificationChoice(None, sentence)
         if len(valid) > 1:
             names = _(" and ").join(sorted(entry.name for entry in valid))
-            sentence = _("{names} both apply; make one of them narrower (agent spec check)")
+            sentence = _("{names} both apply; make one of them narrower (agent spec list --check)")
             return SpecificationChoice(None, sentence.format(names=names), is_torn=True)
         return SpecificationChoice(valid[0])
 

@@ -53,7 +53,7 @@ class Made:
         record: Its number.
         at: When, aware UTC.
         changed: What it states differently from the one before it, () for the first.
-        document: Of the order, as `agent order --json` wrote it then.
+        document: Of the order, as `agent orders show --json` wrote it then.
         sha256: Hash of the frozen text.
         whole: The frozen document.
     """
@@ -131,7 +131,7 @@ def hash_state(document: Mapping[str, Any]) -> str:
     """Return a hash of what an order's document states, 16 hex digits.
 
     Args:
-        document: As `agent order --json` writes it.
+        document: As `agent orders show --json` writes it.
     """
     text = json.dumps(lasting(document), sort_keys=True, ensure_ascii=False)
     return recompute_statement(text)[:16]

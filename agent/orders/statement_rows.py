@@ -29,7 +29,7 @@ class StatedDocument:
 
     Attributes:
         name: How a fault calls it, such as "record 12 (statement of 4711)".
-        document: As `agent order --json` writes it.
+        document: As `agent orders show --json` writes it.
     """
 
     name: str

@@ -35,5 +35,5 @@ def read_gate_record(bundle: Path, parse: Callable[[dict[str, Any]], T]) -> T | 
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise BadBundle(
             f"{path}: the result of the gate cannot be read ({error}). To compare two bundles "
-            "again: agent models diff."
+            "again: agent models show --against."
         ) from error

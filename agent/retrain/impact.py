@@ -222,6 +222,6 @@ def _notes(lab: OrderPolicy, bundle: str) -> Iterator[str]:
     ):
         yield (
             f"No validation record of {material} names {bundle}: orders that rest on the model "
-            f"alone stay undecided under it until agent validate {material} and a lead's word "
+            f"alone stay undecided under it until agent spec validate {material} and a lead's word "
             "(agent spec automatic)."
         )

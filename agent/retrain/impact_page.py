@@ -111,7 +111,7 @@ def list_sentences(impact: Impact) -> tuple[str, ...]:
 
 def format_shadow_run(impact: Impact) -> str:
     """Return the command with which the other bundle answers the fields it has not."""
-    return f"agent reprocess --bundle {impact.bundle} --shadow --days {impact.days}"
+    return f"agent models reprocess --bundle {impact.bundle} --shadow --days {impact.days}"
 
 
 def _format_count(n: int, noun: str) -> str:

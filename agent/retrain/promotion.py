@@ -31,14 +31,16 @@ def describe_gate(bundle: Path, before: str | None) -> str:
     except BadBundle as broken:
         return str(broken)
     if record is None:
-        again = f" To compare it: agent models diff {before} {bundle.name}" if before else ""
+        again = (
+            f" To compare it: agent models show --against {before} {bundle.name}" if before else ""
+        )
         return f"No gate has compared {bundle.name} with another bundle.{again}"
     result = f"Result of the gate: {record.sentence}"
     if before in {None, record.current}:
         return result
     return (
         f"{result} The gate compared it with {record.current}; {before} is in use now. To compare "
-        f"it with {before}: agent models diff {before} {bundle.name}"
+        f"it with {before}: agent models show --against {before} {bundle.name}"
     )
 
 
@@ -70,7 +72,7 @@ def require_known_impact(impact: Impact) -> None:
     if impact.unasked:
         raise WrongUse(
             f"{impact.bundle} has no answer for {impact.unasked} fields of the last {impact.days} "
-            f"days, so its effect on orders is unknown. Run agent reprocess --bundle "
+            f"days, so its effect on orders is unknown. Run agent models reprocess --bundle "
             f"{impact.bundle} --shadow --days {impact.days}, or choose on its page “Classify the "
             "last 90 days with it”. Then sign; or choose fewer days with --days."
         )

@@ -41,7 +41,8 @@ FRESH = timedelta(minutes=15)
 LAST_REPORTS = 3
 TAIL_BYTES = 65536
 WHAT_TO_DO = (
-    "Restore a newer back-up, or take this database for good with agent begin-anew --reason TEXT."
+    "Restore a newer back-up, or take this database for good with agent restore --accept "
+    "database --reason TEXT."
 )
 
 

@@ -315,7 +315,7 @@ class Agent:
     def _examine(self, store: Store) -> None:
         # In its own thread: a damaged database is reported soon, and a large one delays no start.
         if faults := store.checks.find_problems():
-            self.problems.say("soundness", f"{faults[0]}; see agent check")
+            self.problems.say("soundness", f"{faults[0]}; see agent verify --installation")
             log.error("database.damaged", faults=len(faults), first=faults[0])
 
     def _keep_watch(self, store: Store, worker: Worker, watches: list[SourceWatch]) -> None:

@@ -128,7 +128,7 @@ def settle_outbox(settings: Settings, store: Store, *, at: datetime) -> list[Bey
 
 
 def _select_relevant(sent: Iterable[SentRevision], store: Store) -> Iterable[SentRevision]:
-    """Return what is to be compared: after `agent begin-anew` also what another database sent."""
+    """Return what is to be compared: also what another database sent, if this one was accepted."""
     is_restored = find_resumption(store, OUTBOX).since is not None
     return iter_own(sent, store) if is_restored else sent
 

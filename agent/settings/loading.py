@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 FILE_NAME = "agent.toml"
 UNFINISHED_MOVE = f"{FILE_NAME}.unfinished"
-"""Name of the settings while `agent move` runs; renaming them is its last step."""
+"""Name of the settings while `agent restore --to` runs; renaming them is its last step."""
 
 LISTS = "[orders] lists"
 """A folder that the agent reads, and moves read files of."""
@@ -64,16 +64,16 @@ def find_file(given: str | None, environment: Mapping[str, str] = os.environ) ->
 
 
 def has_unfinished_move(folder: Path) -> bool:
-    """Return whether `agent move` into a folder began and did not finish."""
+    """Return whether `agent restore --to` into a folder began and did not finish."""
     return (folder / UNFINISHED_MOVE).is_file()
 
 
 def refuse_unfinished_move(folder: Path) -> None:
-    """Raise `BadSettings` if `agent move` into a folder did not finish."""
+    """Raise `BadSettings` if `agent restore --to` into a folder did not finish."""
     if has_unfinished_move(folder):
         raise BadSettings(
-            f"The move of a lab into {folder.absolute()} did not finish. Repeat it: agent move "
-            f"FILE --to {folder.absolute()}"
+            f"The move of a lab into {folder.absolute()} did not finish. Repeat it: agent "
+            f"restore FILE --to {folder.absolute()}"
         )
 
 

@@ -339,7 +339,7 @@ class ArchiveSection(Section):
 
 
 class RetentionSection(Section):
-    """[retention]: after how many days `agent prune` may delete; 0 is never."""
+    """[retention]: after how many days `agent files prune` may delete; 0 is never."""
 
     crops_days: int = Field(
         0,

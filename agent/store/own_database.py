@@ -34,7 +34,7 @@ SHA256 = re.compile("[0-9a-f]{64}")
 ARCHIVED = ("crops", "originals")
 WHAT_TO_DO = (
     "Put the lab's database back (agent restore FILE, or the right store.url). Where this one is "
-    "meant: agent begin-anew --reason TEXT"
+    "meant: agent restore --accept database --reason TEXT"
 )
 
 

@@ -414,8 +414,8 @@ class Places(Repository):
             row = session.exec(own).first()
             if row is None:
                 raise WrongUse(
-                    f"{one} and {other} are not known to show one place; agent order NUMBER names "
-                    "the pairs of an order."
+                    f"{one} and {other} are not known to show one place; agent orders show "
+                    "NUMBER names the pairs of an order."
                 )
             row.verdict = BELONGS if belongs else DIFFERENT
             row.belongs_id = ids.get(belongs)

@@ -178,7 +178,7 @@ def _refuse_other_rings(bundle: str, first: Signature, rings: RingRules | None) 
     if signed and rings is None:
         raise WrongUse(
             f"{first.by} signed for a rollout of {bundle} in rings. Sign for the same: "
-            f"agent rollout start {bundle}."
+            f"agent models promote --rings {bundle}."
         )
     if signed and rings is not None and signed != rings.to_json():
         own = rings.to_json()

@@ -68,7 +68,7 @@ def require_none_running(session: Session, whose: AgentIdentity) -> None:
     if row := find_running(session, whose):
         raise WrongUse(
             f"{row.bundle} is being rolled out in rings, and a site changes its bundle one "
-            "at a time. Wait for its end, or stop it first: agent rollout stop."
+            "at a time. Wait for its end, or stop it first: agent models rollout --stop."
         )
 
 
@@ -127,7 +127,7 @@ def begin(
         session.flush()
     except IntegrityError as error:  # another lead started one at the same moment
         raise WrongUse(
-            "Another rollout was started at this moment. See agent rollout status."
+            "Another rollout was started at this moment. See agent models rollout."
         ) from error
     for agent in list_agents(session, whose):
         session.add(make_host(whose, row, agent.id or 0, rings[agent.name]))

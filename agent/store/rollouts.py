@@ -277,11 +277,14 @@ class Rollouts(Repository):
         with writing(self._engine) as session:
             row = rollout_rows.find_latest(session, self._whose, lock=True)
             if row is None or row.state != RolloutState.STOPPED:
-                raise WrongUse("No rollout is stopped. To start one: agent rollout start NAME.")
+                raise WrongUse(
+                    "No rollout is stopped. To start one: agent models promote NAME --rings."
+                )
             current = find_current_bundle(session)
             if current != row.previous:
                 raise WrongUse(
-                    f"{current} was promoted since. Start again: agent rollout start {row.bundle}."
+                    f"{current} was promoted since. Start again: agent models promote --rings "
+                    f"{row.bundle}."
                 )
             row.state, row.attempt, row.step = RolloutState.RUNNING, row.attempt + 1, 1
             row.by, row.reason, row.stopped_by, row.why = signature.by, signature.reason, "", {}

@@ -228,7 +228,7 @@ def says_from_where(request: Request) -> bool:
 
 def _to_login(request: Request) -> Response:
     if is_api(request) or request.scope["path"] == "/metrics":
-        said = {"detail": "log in, or send a token: agent users token makes one"}
+        said = {"detail": "log in, or send a token: agent users add --program makes one"}
         return JSONResponse(said, 401, headers={"WWW-Authenticate": "Bearer"})
     path = request.scope["path"]
     if request.method not in SAFE_METHODS:

@@ -42,7 +42,9 @@ VERDICTS = {
     "not_recommended": (marked("not recommended"), Tone.PROBLEM),
     "not_enough_evidence": (marked("not enough evidence"), Tone.ATTENTION),
 }
-NO_GATE = marked("No gate has compared it with another bundle. agent models diff compares two.")
+NO_GATE = marked(
+    "No gate has compared it with another bundle. agent models show --against compares two."
+)
 
 
 def router(desk: Desk) -> APIRouter:

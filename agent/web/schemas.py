@@ -227,7 +227,7 @@ class Taken(BaseModel):
 
 
 class Order(_Answer):
-    """One order, as `agent order --json` prints it."""
+    """One order, as `agent orders show --json` prints it."""
 
     order: str
     conformity: Literal["conforms", "does_not_conform", "undecided", "not_assessed"]

@@ -111,7 +111,7 @@ def _explain_none(hits: list[tuple[Similar, MicrographView]] | None) -> str:
     if hits is None:
         return _(
             "No features of this micrograph are kept yet. They are made every night, or with: "
-            "agent features fill"
+            "agent models features --fill"
         )
     return "" if hits else _("No other micrograph has kept features yet.")
 

@@ -5,7 +5,7 @@
 // It needs curl, which Windows 10 and later, macOS and Linux have.
 
 url = "http://127.0.0.1:8787";   // the review page of your lab's agent
-token = "";                      // from: agent users token Fiji; empty where the lab has no accounts
+token = "";                      // from: agent users add --program Fiji; empty where the lab has no accounts
 order = "";                      // order number to send along; empty asks each time
 
 name = replace(getTitle(), "[^A-Za-z0-9._-]", "_");

@@ -6,7 +6,7 @@
     The program gets a Python of its own under "Program Files", which only administrators can change; settings, data and
     logs lie under "ProgramData" and are left alone by an update. After it nobody needs to be an administrator.
     With -Wheels nothing is fetched from the internet: the folder holds the wheels that
-    "agent bundle-wheels" collected on another PC and, for the private Python, python-3.*-amd64.exe from python.org.
+    "agent support wheels" collected on another PC and, for the private Python, python-3.*-amd64.exe from python.org.
 
 .EXAMPLE
     .\install.ps1 -Wheels D:\martensight -Account "LAB\svc-martensight$"

@@ -279,7 +279,7 @@ class Evaluation:
     def as_json(
         self, limits_in_use: Mapping[str, Callable[[str], bool]] | None = None
     ) -> dict[str, Any]:
-        """Return everything in the form of `agent evaluate --json`."""
+        """Return everything in the form of `agent models evaluate --json`."""
         codes, counts = self.confusion()
         numbers = self.numbers()
         nll, ece = numbers["nll"], numbers["ece"]

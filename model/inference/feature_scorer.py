@@ -113,7 +113,7 @@ class FeatureScorer:
         if form != self.form:
             raise ModelError(
                 f"The kept features are of another network than that of {self.name}, or were "
-                "extracted in another way. Make them again with: agent features fill."
+                "extracted in another way. Make them again with: agent models features --fill."
             )
 
     def score(self, batch: FeatureBatch) -> ScoredFeatures:

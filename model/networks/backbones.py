@@ -394,7 +394,7 @@ def load_backbone(arch: str, weights: Path | None = None) -> tuple[Backbone, str
         return network, f"{arch}: ImageNet weights from torchvision."
     return network, (
         f"{arch}: there are no ImageNet weights on this machine, so training starts from scratch; "
-        f"fetch them with agent weights {arch}, give a file with --weights, or take --arch "
+        f"fetch them with agent models weights {arch}, give a file with --weights, or take --arch "
         "efficientnet-lite0."
     )
 

@@ -145,7 +145,7 @@ def agent(lab: Path, *words: object) -> str:
 
 def label_order(lab: Path) -> None:
     """Decide the fields of order 4711 as a reviewer would."""
-    fields = json.loads(agent(lab, "order", "4711", "--json"))["specimens"][0]["fields"]
+    fields = json.loads(agent(lab, "orders", "show", "4711", "--json"))["specimens"][0]["fields"]
     for field in fields:
         agent(lab, "review", "label", field["id"], "globular fine", "--by", "Ada")
 

@@ -1,4 +1,4 @@
-"""Measure `agent status`, `agent order` and `agent report` of a lab with a million micrographs.
+"""Measure `agent status`, `orders show` and `report` of a lab with a million micrographs.
 
     python tests/bench/million.py [--quick] [--rows 1000000] [--runs 3] [--keep FOLDER]
 
@@ -122,9 +122,9 @@ def measure(folder: Path, rows: int, runs: int) -> bool:
         rows_of.BEGIN.timestamp() + rows * 86400 / rows_of.NIGHTLY, tz=UTC
     ).date()
     commands = {
-        NOTING: ["order", "o0"],
+        NOTING: ["orders", "show", "o0"],
         "status": ["status"],
-        "order": ["order", f"o{rows // PER_ORDER // 2}"],
+        "order": ["orders", "show", f"o{rows // PER_ORDER // 2}"],
         "report": ["report"],
         "report --date": ["report", "--date", str(last_night), "--refresh"],
     }

@@ -84,7 +84,7 @@ def test_without_its_token_the_macro_is_told_so(lab, url, tmp_path):
 
     sent = run_line(0, url=url, token="wrong", path=str(path), query="?name=a.tif")  # noqa: S106 - it is wrong
 
-    assert "agent users token" in sent["detail"]
+    assert "agent users add --program" in sent["detail"]
     assert "id" not in sent
 
 

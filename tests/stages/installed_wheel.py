@@ -25,7 +25,7 @@ ELSEWHERE = frozenset(
     }
 )
 """Commands that need no argument and are not run here."""
-AS_PROGRAM = ("--version", "licences", "support-bundle", "status")
+AS_PROGRAM = ("--version", "support licences", "support bundle", "status")
 """Also run by the script that pip wrote."""
 LIMIT_S = 120
 RIGHT_CODES = {0, 2, 3}
@@ -44,10 +44,10 @@ def run(*words: str) -> tuple[object, str]:
     return "no exit code", printed.getvalue()
 
 
-def run_program(word: str, lab: Path) -> tuple[object, str]:
+def run_program(words: str, lab: Path) -> tuple[object, str]:
     """Run a command by pip's script; return its exit code and what it printed."""
     ended = subprocess.run(
-        [Path(sys.executable).with_name("agent"), word],
+        [Path(sys.executable).with_name("agent"), *words.split()],
         cwd=lab,
         capture_output=True,
         check=False,
@@ -62,7 +62,7 @@ def run_program(word: str, lab: Path) -> tuple[object, str]:
 def list_faults() -> list[str]:
     """Return what is wrong with the commands of the installed package, a sentence each."""
     place = Path(agent.__file__).parent
-    if not any(place.glob("cli/__pycache__/licences.*.pyc")):
+    if not any(place.glob("cli/__pycache__/app.*.pyc")):
         return [f"{place} has no compiled modules: pip did not install it"]
     sys.argv[0] = "agent"
     commands = list_commands()
@@ -81,7 +81,7 @@ def list_faults() -> list[str]:
         lab = Path(folder)
         os.chdir(lab)
         ends = {path: run(*path.split()) for path in ("init", *alone)}
-        ends |= {f"agent {word}": run_program(word, lab) for word in AS_PROGRAM}
+        ends |= {f"agent {words}": run_program(words, lab) for words in AS_PROGRAM}
         os.chdir("/")
     print(f"{len(commands)} commands show their help, {len(alone)} run without an argument")
     return faults + [

@@ -197,7 +197,7 @@ def kill() -> None:
 
 def ask_for_help() -> None:
     """What is packed for a helper holds the service's log, which the journal keeps."""
-    agent("support-bundle", "/tmp/help.zip")  # noqa: S108 - of these namespaces alone
+    agent("support", "bundle", "/tmp/help.zip")  # noqa: S108 - of these namespaces alone
     with zipfile.ZipFile("/tmp/help.zip") as packed:  # noqa: S108 - as above
         log = packed.read("logs/journal.log").decode()
     assert "service.started" in log, log[-2000:]

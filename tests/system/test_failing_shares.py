@@ -41,8 +41,9 @@ OVERVIEWS = ("status", "doctor --json")
 """Commands that name what is wrong with each share."""
 WITH_EACH_COMMAND = ("below", "specifications", "anchor", "report")
 COMMANDS = (
-    *OVERVIEWS, "verify", "check", "report", "backup {lab}/by-hand", "spec check", "order 4711",
-    "orders list", "support-bundle {lab}/support.zip", "begin-anew --reason x",
+    *OVERVIEWS, "verify", "verify --installation", "report", "backup {lab}/by-hand",
+    "spec list --check", "orders show 4711", "orders list",
+    "support bundle {lab}/support.zip", "restore --accept database --reason x",
 )  # fmt: skip
 
 

@@ -69,7 +69,7 @@ def test_exported_micrographs_become_lengths_of_their_order(tmp_path, capsys) ->
 
     agent("run", "--once")
 
-    order = json.loads(agent("order", "4711", "--json"))
+    order = json.loads(agent("orders", "show", "4711", "--json"))
     agent("export", "micrographs", "--out", str(tmp_path / "all.csv"))
     rows = list(csv.DictReader((tmp_path / "all.csv").open(encoding="utf-8-sig")))
     needles = order["needles"]
@@ -82,5 +82,5 @@ def test_exported_micrographs_become_lengths_of_their_order(tmp_path, capsys) ->
     by_file = {row["file"].replace("\\", "/").rsplit("/", 1)[-1]: row for row in rows}
     assert by_file["unscaled.png"]["needles_status"] == "no_scale"
     assert by_file["4711_01_0.png"]["needles_status"] == "measured"
-    assert "L90" in agent("order", "4711")
-    assert "needles: L50" in agent("order", "4711")
+    assert "L90" in agent("orders", "show", "4711")
+    assert "needles: L50" in agent("orders", "show", "4711")

@@ -94,9 +94,9 @@ def test_a_bundle_reaches_all_pcs_and_each_answers_as_the_first_one(lab, stack, 
         pcs[0].lead()
     capsys.readouterr()
 
-    lab.agent("rollout", "status", "--json")
+    lab.agent("models", "rollout", "--json")
     document = json.loads(capsys.readouterr().out)["rollout"]
-    status = lab.agent("rollout", "continue", *BY[:4])
+    status = lab.agent("models", "rollout", "--continue", *BY[:4])
 
     assert reached == [1, 2, 3]
     assert document["state"] == "done"
@@ -136,7 +136,7 @@ def test_a_damaged_bundle_stops_the_ring_and_a_missing_one_waits(lab, stack):
     first, other = Pc(lab, "PC-1", stack), Pc(lab, "PC-2", stack)
     folder = other.settings.store.folder / FOLDER / new
     aside = folder.rename(folder.with_name(f".{new}"))
-    assert lab.agent("rollout", "start", new, *BY) == 0
+    assert lab.agent("models", "promote", new, "--rings", *BY) == 0
     first.bundle.refresh()
     first.lead()
 
@@ -161,12 +161,12 @@ def test_a_damaged_bundle_stops_the_ring_and_a_missing_one_waits(lab, stack):
 def test_a_restored_backup_resumes_no_rollout_that_was_stopped_after_it(lab, stack, capsys):
     old, new = names(lab)
     first = Pc(lab, "PC-1", stack)
-    assert lab.agent("rollout", "start", new, *BY) == 0
+    assert lab.agent("models", "promote", new, "--rings", *BY) == 0
     first.bundle.refresh()
     taken = first.bundle.name
     backup = lab.folder / "backup.zip"
     assert lab.agent("backup", str(backup)) == 0
-    assert lab.agent("rollout", "stop") == 0
+    assert lab.agent("models", "rollout", "--stop") == 0
     first.store.agents.record_heartbeat({"stopped": True}, at=clock())
     stack.close()
     capsys.readouterr()
@@ -186,7 +186,7 @@ def test_a_restored_backup_resumes_no_rollout_that_was_stopped_after_it(lab, sta
 def test_pcs_with_wrong_clocks_move_the_rings_by_the_clock_of_the_database(lab, stack):
     _, new = names(lab)
     first, other = Pc(lab, "PC-1", stack), Pc(lab, "PC-2", stack)
-    assert lab.agent("rollout", "start", new, *BY) == 0
+    assert lab.agent("models", "promote", new, "--rings", *BY) == 0
     first.bundle.refresh()
     other.beat(timedelta(hours=-5))
 

@@ -99,7 +99,7 @@ def list_messages() -> frozenset[str]:
 @pytest.mark.parametrize(
     ("text", "banned"),
     [
-        ("Nobody knows; see `agent begin-anew`.", ["Nobody"]),
+        ("Nobody knows; see `agent restore --accept database`.", ["Nobody"]),
         ("The bundle at work and one beside it", ["at work", "beside"]),
         ("A throw-away lab, --strange KIND, [strangeness] alpha", []),
     ],

@@ -177,7 +177,11 @@ class InstrumentCheck:
         if failure is None:
             return
         self._began_s, self.judged = self._steady(), {}
-        problem = f"control check: {failure}; results are held (agent check)" if failure else ""
+        problem = (
+            f"control check: {failure}; results are held (agent verify --installation)"
+            if failure
+            else ""
+        )
         self._problems.say("control check", problem)
         self._problems.say("control check waits", "")
 

@@ -34,7 +34,7 @@ MISSING = marked("the bundle is not in {folder}: copy it there (agent models add
 DAMAGED = marked("the bundle cannot be loaded: {why}")
 STOPPED = marked(
     "the rollout of {bundle} was stopped: {why}. Every PC is back on what was in use; see agent "
-    "rollout status."
+    "models rollout."
 )
 
 

@@ -76,12 +76,18 @@ def calls_of(path: Path) -> list[str]:
     return [re.sub(r"^--config \S+ ", "", match[1]) for match in found if match]
 
 
+def name_command(words: list[str]) -> str:
+    """Return the words of a call that name its command."""
+    has_inner = words[0] in GROUPS and len(words) > 1 and not words[1].startswith("-")
+    return " ".join(words[: 1 + has_inner])
+
+
 def fault_in(call: str) -> str:
     """Return what of a call does not exist, or ""."""
     # An ellipsis or an alternative in a sentence is no word of a command.
     words = [word for word in shlex.split(call.partition(" && ")[0]) if word != "…"]
-    path = " ".join(words[:2]) if words[0] in GROUPS else words[0]
-    if path in GROUPS:
+    path = name_command(words)
+    if path in GROUPS - set(COMMANDS):
         return ""
     if path not in COMMANDS:
         return f"agent {path}"
@@ -150,9 +156,9 @@ def test_every_line_to_type_is_understood_by_its_command(path):
     for line in (line for block in blocks for line in block.splitlines()):
         if called := CALL.match(line):
             words = shlex.split(line[called.end() :], comments=True)
-            count = 2 if words[0] in GROUPS else 1
-            name = " ".join(words[:count])
-            COMMANDS[name].make_context(name, words[count:])  # a usage error says what is wrong
+            name = name_command(words)
+            rest = words[len(name.split()) :]
+            COMMANDS[name].make_context(name, rest)  # a usage error says what is wrong
 
 
 def test_a_command_or_an_option_that_does_not_exist_is_found():

@@ -11,6 +11,9 @@ import sys
 
 import pytest
 import typer
+from folders import ROOT
+
+from agent.cli.examples import MOVED
 
 app_module = importlib.import_module("agent.cli.app")
 for group in app_module.GROUPS:
@@ -29,6 +32,8 @@ def commands():
         path, command = stack.pop()
         inner = getattr(command, "commands", None)
         if inner:
+            if command.invoke_without_command:
+                yield path, command
             stack += [(f"{path} {name}".strip(), one) for name, one in inner.items()]
         else:
             yield path, command
@@ -82,11 +87,11 @@ def test_every_command_says_what_it_does_in_a_sentence(path) -> None:
 
 def test_an_example_stands_in_the_help_on_a_line_of_its_own() -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "agent", "retry", "--help"],
+        [sys.executable, "-m", "agent", "files", "retry", "--help"],
         capture_output=True, text=True, check=True,
     )  # fmt: skip
 
-    assert re.search(r"Example:\n\s+agent retry --all\n", done.stdout)
+    assert re.search(r"Example:\n\s+agent files retry --all\n", done.stdout)
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish", "pwsh"])
@@ -112,3 +117,45 @@ def test_help_lists_every_command_once_under_a_heading_in_80_columns():
     assert re.findall(r"^(\S.*):$", text, re.MULTILINE)[1:] == list(app_module.SECTIONS)
     assert max(map(len, text.splitlines())) <= 80
     assert "..." not in listed
+
+
+@pytest.mark.parametrize("old", MOVED)
+def test_a_command_that_moved_answers_with_its_new_name_alone(old, capsys) -> None:
+    with pytest.raises(SystemExit) as ended:
+        app_module.main([*old.split(), "4711", "--json"])
+
+    said = capsys.readouterr()
+    assert ended.value.code == 2
+    assert said.err == f"agent: 'agent {old}' is now 'agent {MOVED[old]}'.\n"
+    assert said.out == ""
+
+
+@pytest.mark.parametrize("old", MOVED)
+def test_the_new_name_of_a_command_that_moved_exists(old) -> None:
+    words = MOVED[old].split()
+    names = [name for name in (" ".join(words[:2]), words[0]) if name in COMMANDS]
+    options = {word for word in words if word.startswith("--")}
+
+    assert names, MOVED[old]
+    assert options <= {option for param in COMMANDS[names[0]].params for option in param.opts}
+    assert old not in COMMANDS
+
+
+def test_no_text_names_a_command_by_its_former_name() -> None:
+    names = "|".join(sorted(map(re.escape, MOVED), key=len, reverse=True))
+    former = re.compile(rf"\bagent(?:\.exe)?(?: --config \S+)? (?:{names})(?![\w-])")
+    texts = [
+        path
+        for folder in ("agent", "model", "reports", "deploy")
+        for path in (ROOT / folder).rglob("*")
+        if path.suffix in {".py", ".md", ".po", ".html", ".js", ".toml", ".sh", ".ps1", ".yaml"}
+    ]
+
+    assert len(texts) > 500
+    assert [
+        (path.name, match[0])
+        for path in (*texts, ROOT / "README.md", ROOT / "CHANGELOG.md")
+        for match in former.finditer(
+            " ".join(re.sub(r'"\s+f?"', "", path.read_text("utf-8")).split())
+        )
+    ] == []

@@ -59,12 +59,12 @@ def rows_of(path: Path) -> list[dict[str, str]]:
 
 
 def test_every_set_states_citation_source_and_use(run):
-    code, said = run("datasets", "--json")
+    code, said = run("models", "datasets", "--json")
 
     assert code == 0
     for entry in json.loads(said):
         assert all(entry[key] for key in ("name", "title", "citation", "source", "good_for"))
-    assert run("datasets")[1].count("licence") == len(DATASETS) == len(json.loads(said))
+    assert run("models", "datasets")[1].count("licence") == len(DATASETS) == len(json.loads(said))
 
 
 def test_the_set_s_own_table_gives_group_and_scale_and_a_missing_picture_is_named(tmp_path, run):
@@ -72,7 +72,7 @@ def test_the_set_s_own_table_gives_group_and_scale_and_a_missing_picture_is_name
         draw(tmp_path / "pictures" / f"micrograph{number}.png", number)
     (tmp_path / "uhcs-metadata.csv").write_text(TABLE, encoding="utf-8")
 
-    code, said = run("datasets", "prepare", "uhcsdb", tmp_path, "--json")
+    code, said = run("models", "datasets", "uhcsdb", tmp_path, "--json")
 
     told = json.loads(said)
     assert (code, told["images"], told["missing"]) == (1, 4, ["micrograph6.png"])
@@ -96,7 +96,7 @@ def test_a_picture_with_other_pixels_than_published_is_left_out(tmp_path, run):
     lines += [f"a.png,network,S1,0.5,{good}", f"b.png,network,S1,0.5,{bad}"]
     (tmp_path / "MANIFEST.csv").write_text("\n".join(lines), encoding="utf-8")
 
-    code, said = run("datasets", "prepare", "uhcsdb", tmp_path, "--json")
+    code, said = run("models", "datasets", "uhcsdb", tmp_path, "--json")
 
     told = json.loads(said)
     assert (code, told["changed"], told["hashed"], told["images"]) == (1, ["b.png"], 1, 1)
@@ -106,17 +106,17 @@ def test_a_manifest_is_replaced_by_force_alone(tmp_path, run):
     draw(tmp_path / "fibres" / "a.png", 1)
     (tmp_path / "labels.csv").write_text("mine", encoding="utf-8")
 
-    assert run("datasets", "prepare", "nffa", tmp_path)[0] == 2
+    assert run("models", "datasets", "nffa", tmp_path)[0] == 2
     assert (tmp_path / "labels.csv").read_text("utf-8") == "mine"
-    assert run("datasets", "prepare", "nffa", tmp_path, "--force")[0] == 0
+    assert run("models", "datasets", "nffa", tmp_path, "--force")[0] == 0
     assert [row["code"] for row in rows_of(tmp_path / "labels.csv")] == ["fibres"]
 
 
 def test_a_set_without_a_class_per_image_and_an_unknown_one_are_refused(tmp_path, run):
-    code, said = run("datasets", "prepare", "metaldam", tmp_path)
+    code, said = run("models", "datasets", "metaldam", tmp_path)
     assert (code, "per pixel, not whole images" in said) == (2, True)
 
-    code, said = run("datasets", "prepare", "imagenet", tmp_path)
+    code, said = run("models", "datasets", "imagenet", tmp_path)
     assert (code, "known are uhcsdb" in said) == (2, True)
 
 
@@ -125,7 +125,7 @@ def test_the_real_set_becomes_a_manifest_that_its_own_taxonomy_reads(tmp_path, r
         pytest.skip("no folder of ultrahigh-carbon steel beside the project")
     manifest = tmp_path / "uhcs.csv"
 
-    code, said = run("datasets", "prepare", "uhcsdb", UHCS, "--out", manifest, "--json")
+    code, said = run("models", "datasets", "uhcsdb", UHCS, "--out", manifest, "--json")
 
     told = json.loads(said)
     assert (code, told["images"], told["hashed"], told["groups"]) == (0, 324, 324, 11)

@@ -195,7 +195,7 @@ def test_what_is_exported_for_training_runs_nothing_and_is_read_back_as_it_was(
         lab.take("G8", order="=1+1"), Decision("code", "Ann", code="G8"), at=minutes(5)
     )
 
-    agent("review", "export", str(tmp_path / "labelled"))
+    agent("export", "labelled", "--out", str(tmp_path / "labelled"))
 
     text = (tmp_path / "labelled" / "manifest.csv").read_text(encoding="utf-8")
     assert "'=1+1" in text

@@ -53,7 +53,7 @@ def folder(tmp_path_factory):
     )
     (folder / "list.csv").write_text(LIST, encoding="utf-8")
     agent(folder, "orders", "import", "list.csv", "--by", "R. Stahl")
-    agent(folder, "order", "4711")  # the first one records specifications and taxonomy
+    agent(folder, "orders", "show", "4711")  # the first one records specifications and taxonomy
     return folder
 
 
@@ -90,7 +90,7 @@ def test_a_short_command_imports_nothing_heavy(folder, words, unused) -> None:
 
 
 def test_an_order_is_shown_without_numpy_or_the_page_templates(folder) -> None:
-    imported = agent(folder, "order", "4711", "--json")
+    imported = agent(folder, "orders", "show", "4711", "--json")
 
     assert [name for name in (*HEAVY, *UNREAD) if name in imported] == []
     assert len(imported) < MOST_MODULES

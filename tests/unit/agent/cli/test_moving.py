@@ -71,7 +71,9 @@ def test_a_lab_moves_with_its_pixels_and_nothing_is_taken_again(tmp_path, capsys
     assert run(*config, "backup", "--pixels", tmp_path / "lab.zip") == 0
     (old / "export").rename(tmp_path / "elsewhere")
 
-    moved = run("move", tmp_path / "lab.zip", "--to", new, "--source", f"LOM={tmp_path}/elsewhere")
+    moved = run(
+        "restore", tmp_path / "lab.zip", "--to", new, "--source", f"LOM={tmp_path}/elsewhere"
+    )
     said = capsys.readouterr().out
     again = run("--config", new / "agent.toml", "run", "--once")
 
@@ -87,7 +89,7 @@ def test_a_move_over_a_lab_that_is_there_is_refused(tmp_path) -> None:
     with zipfile.ZipFile(tmp_path / "lab.zip", "w"):
         pass
 
-    assert run("move", tmp_path / "lab.zip", "--to", tmp_path) == 2
+    assert run("restore", tmp_path / "lab.zip", "--to", tmp_path) == 2
     assert (tmp_path / "agent.toml").read_text(encoding="utf-8") == "# mine"
 
 
@@ -127,7 +129,7 @@ def test_a_lab_that_lives_where_the_settings_point_is_not_replaced(tmp_path, bac
     packed = backup(f"[store]\nfolder = {json.dumps(str(live))}\n")
     before = {path: path.read_bytes() for path in live.rglob("*") if path.is_file()}
 
-    code = run("move", packed, "--to", tmp_path / "new")
+    code = run("restore", packed, "--to", tmp_path / "new")
 
     assert code == 2
     assert "already contains a lab" in capsys.readouterr().err
@@ -138,7 +140,7 @@ def test_a_lab_that_lives_where_the_settings_point_is_not_replaced(tmp_path, bac
 def test_each_folder_that_still_points_elsewhere_is_named(tmp_path, backup, capsys) -> None:
     packed = backup('[backup]\nfolder = "/nowhere/backup"\n[orders]\noutbox = "/nowhere/lims"\n')
 
-    run("move", packed, "--to", tmp_path / "new")
+    run("restore", packed, "--to", tmp_path / "new")
 
     said = " ".join(capsys.readouterr().out.split())
     assert "[backup] folder still points to /nowhere/backup, which does not exist" in said
@@ -151,7 +153,7 @@ def test_no_agent_starts_on_a_lab_while_it_is_moved_there(tmp_path, backup) -> N
     (tmp_path / "new" / "data").mkdir(parents=True)
 
     with RunLock(tmp_path / "new" / "data", agent_name()):
-        assert run("move", packed, "--to", tmp_path / "new") == 2
+        assert run("restore", packed, "--to", tmp_path / "new") == 2
 
 
 def tree(folder: Path) -> set[str]:
@@ -177,14 +179,14 @@ def test_a_move_of_a_damaged_backup_leaves_nothing_and_can_be_repeated(
     (new / "data" / "reference" / "mine.png").write_bytes(b"mine")
     before = tree(new)
 
-    code = run("move", damage(packed, "martensight.db"), "--to", new)
+    code = run("restore", damage(packed, "martensight.db"), "--to", new)
 
     said = " ".join(capsys.readouterr().err.split())
     assert code == 2
     assert f"what it had written into {new} was removed" in said
     assert tree(new) == before
 
-    assert run("move", packed, "--to", new, "--source", f"LOM={tmp_path}/old/export") == 0
+    assert run("restore", packed, "--to", new, "--source", f"LOM={tmp_path}/old/export") == 0
     assert (new / "agent.toml").is_file()
     assert (new / "specifications.toml").is_file()
     assert not list(new.glob("*unfinished*"))
@@ -194,7 +196,7 @@ def test_a_move_of_a_damaged_backup_leaves_nothing_and_can_be_repeated(
 def test_a_failed_move_removes_the_folder_that_it_made(tmp_path, backup) -> None:
     packed = backup("")
 
-    assert run("move", damage(packed, "martensight.db"), "--to", tmp_path / "new") == 2
+    assert run("restore", damage(packed, "martensight.db"), "--to", tmp_path / "new") == 2
     assert not (tmp_path / "new").exists()
 
 
@@ -202,7 +204,7 @@ def test_a_failed_move_removes_the_folder_that_it_made(tmp_path, backup) -> None
 @pytest.mark.parametrize("appeared", ["specifications.toml", "data/martensight.db"])
 def test_a_killed_move_is_no_lab_and_can_be_repeated(tmp_path, backup, capsys, appeared) -> None:
     packed, new = backup(""), tmp_path / "new"
-    command = [sys.executable, "-m", "agent", "move", str(packed), "--to", str(new)]
+    command = [sys.executable, "-m", "agent", "restore", str(packed), "--to", str(new)]
     moving = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     ends_s = time.monotonic() + 60
     while not (new / appeared).exists() and time.monotonic() < ends_s:
@@ -220,7 +222,7 @@ def test_a_killed_move_is_no_lab_and_can_be_repeated(tmp_path, backup, capsys, a
     assert run("init", new) == 2
     assert tree(new) == half
 
-    assert run("move", packed, "--to", new, "--source", f"LOM={tmp_path}/old/export") == 0
+    assert run("restore", packed, "--to", new, "--source", f"LOM={tmp_path}/old/export") == 0
     assert "did not finish; what it had written was removed" in " ".join(
         capsys.readouterr().out.split()
     )
@@ -244,7 +246,7 @@ def test_files_that_others_put_next_to_a_killed_move_stay(tmp_path, backup) -> N
     (new / "data" / "crops" / "laid.png").write_bytes(b"pixels")
     (new / "outside.txt").write_bytes(b"mine")
 
-    run("move", packed, "--to", new)
+    run("restore", packed, "--to", new)
 
     assert (new / "data" / "crops" / "copied.png").exists()
     assert (new / "outside.txt").exists()
@@ -256,7 +258,7 @@ def test_a_move_into_a_file_is_refused_in_a_sentence(tmp_path, backup, capsys) -
     target.write_text("mine", encoding="utf-8")
 
     for place in (target, target / "below"):
-        assert run("move", packed, "--to", place) == 2
+        assert run("restore", packed, "--to", place) == 2
         said = capsys.readouterr().err
         assert str(target) in said.replace("\n", "")
         assert "Traceback" not in said

@@ -1,4 +1,4 @@
-"""`agent spec check` names a limit of needle lengths that no field can keep."""
+"""`agent spec list --check` names a limit of needle lengths that no field can keep."""
 
 from shell import Shell
 
@@ -19,9 +19,9 @@ def test_a_limit_without_measurement_is_named_and_with_it_not(tmp_path, capsys) 
     shell = Shell(tmp_path, capsys)
     shell.write("specifications.toml", ENTRY)
 
-    code, text = shell.agent("spec", "check")
+    code, text = shell.agent("spec", "list", "--check")
     shell.write("agent.toml", '[site]\nname = "Plant 1"\n[needles]\nenabled = true\n')
-    _, enabled = shell.agent("spec", "check")
+    _, enabled = shell.agent("spec", "list", "--check")
 
     assert code == 0
     assert "ring-a: it limits needle lengths, and [needles] enabled is false" in text

@@ -35,7 +35,7 @@ def shell(tmp_path, capsys):
 
 
 def test_show_counts_the_labels_of_every_code(shell):
-    code, said = shell.agent("taxonomy", "show", "--json")
+    code, said = shell.agent("spec", "taxonomy", "--json")
 
     assert code == 0
     shown = json.loads(said)
@@ -49,7 +49,7 @@ def test_show_counts_the_labels_of_every_code(shell):
 def test_check_names_labels_that_would_be_left_out_and_lists_that_change(shell):
     file = shell.write("own.toml", OWN)
 
-    code, said = shell.agent("taxonomy", "check", file)
+    code, said = shell.agent("spec", "taxonomy", file)
 
     assert code == 3
     assert "Training leaves out the labels of unknown codes: B7 (1)." in said
@@ -64,7 +64,7 @@ def test_check_accepts_what_changes_nothing(shell):
     sizes = 'sizes = ["5", "6", "7", "8", "9-10"]\n'
     file = shell.write("same.toml", f'{names}[[subtype]]\nname = "G"\n{sizes}')
 
-    code, said = shell.agent("taxonomy", "check", file)
+    code, said = shell.agent("spec", "taxonomy", file)
 
     assert (code, "5 structure codes, 5 trained" in said) == (0, True)
 
@@ -72,7 +72,7 @@ def test_check_accepts_what_changes_nothing(shell):
 def test_check_refuses_a_typo_and_names_the_nearest_key(shell):
     file = shell.write("typo.toml", OWN.replace("sizes =", "size ="))
 
-    code, _ = shell.agent("taxonomy", "check", file)
+    code, _ = shell.agent("spec", "taxonomy", file)
 
     assert code == 2
 

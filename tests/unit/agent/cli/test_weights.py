@@ -68,13 +68,13 @@ def test_training_asks_nobody_for_weights(swallows):
     network, sentence = load_backbone("resnet18")
 
     assert not network.pretrained
-    assert "fetch them with agent weights resnet18" in sentence
+    assert "fetch them with agent models weights resnet18" in sentence
     assert not asked(swallows)
 
 
 def test_a_pc_without_internet_is_told_what_to_copy_where(swallows, capsys):
     with pytest.raises(SystemExit) as ended:
-        main(["weights", "resnet18"])
+        main(["models", "weights", "resnet18"])
 
     assert ended.value.code == 2
     said = capsys.readouterr().err

@@ -89,7 +89,7 @@ def test_a_micrograph_without_kept_features_says_how_to_make_them(lab, browser):
     page = browser.get(f"/archive/similar/{public_id}")
     answer = browser.get(f"/api/v1/micrographs/{public_id}/similar")
 
-    assert "agent features fill" in page.text
+    assert "agent models features --fill" in page.text
     assert answer.json() == {"has_features": False, "similar": []}
     assert browser.get("/archive/similar/ffffffffffffffff").status_code == 404
     assert browser.get("/api/v1/micrographs/ffffffffffffffff/similar").status_code == 404
@@ -158,7 +158,7 @@ def _flip(content: bytes, at: int, bit: int) -> bytes:
 
 def test_the_map_has_a_table_colours_and_no_code_that_is_not_decided(lab, browser, folder):
     lab.compares_places = False
-    assert "agent features fill" in browser.get("/archive/map").text
+    assert "agent models features --fill" in browser.get("/archive/map").text
     ids = [lab.take("G8", name=f"f_{n}.tif", microscope="M-1") for n in range(3)]
     ids.append(lab.take("G7", name="waits.tif", reasons=("uncertain",)))
     for n, public_id in enumerate(ids):

@@ -99,7 +99,7 @@ def test_a_support_bundle_holds_state_and_logs_but_no_secret_name_or_picture(
     with Store.open(database, site="Getriebewerk Nord", agent="LABOR-PC-9") as store:
         store.agents.record_start(at=datetime.now(UTC))
 
-    code = run("--config", str(file), "support-bundle", str(tmp_path / "out.zip"))
+    code = run("--config", str(file), "support", "bundle", str(tmp_path / "out.zip"))
 
     assert code == 0
     with zipfile.ZipFile(tmp_path / "out.zip") as packed:
@@ -127,14 +127,14 @@ def test_the_log_of_a_service_under_systemd_is_in_it_too(tmp_path, monkeypatch, 
     program.chmod(0o755)
     monkeypatch.setenv("PATH", f"{program.parent}{os.pathsep}{os.environ['PATH']}")
 
-    assert run("--config", str(file), "support-bundle", str(tmp_path / "out.zip")) == 0
+    assert run("--config", str(file), "support", "bundle", str(tmp_path / "out.zip")) == 0
 
     with zipfile.ZipFile(tmp_path / "out.zip") as packed:
         held = packed.read("logs/journal.log").decode("utf-8")
     assert "file.crashed" in held
     assert "Schmidt" not in held
     program.write_text("#!/bin/sh\nexit 1\n")
-    assert run("--config", str(file), "support-bundle", str(tmp_path / "out.zip")) == 0
+    assert run("--config", str(file), "support", "bundle", str(tmp_path / "out.zip")) == 0
     assert "has no log" in capsys.readouterr().err
 
 

@@ -55,21 +55,22 @@ def test_a_lab_works_from_its_object_storage(own_lab, tmp_path, capsys, monkeypa
         monkeypatch.setenv("AGENT_STORE__OBJECTS_CACHE_GB", "0.000001")
         data = own_lab.folder / "data"
         make_older(data)
-        waiting = ask("objects", "status")["waiting"]
+        waiting = ask("files", "storage")["waiting"]
 
-        assert own_lab.agent("objects", "send") == 0
+        assert own_lab.agent("files", "storage", "--send") == 0
 
-        after = ask("objects", "status")
+        after = ask("files", "storage")
         assert (after["waiting"], after["files"]) == (0, waiting)
         assert after["local_bytes"] < after["size_bytes"]
         assert not list((data / "crops").rglob("*.valid.png"))
         assert own_lab.agent("verify") == 0
-        assert own_lab.agent("check") == 0
+        assert own_lab.agent("verify", "--installation") == 0
         assert ask("status")["objects"]["files"] == waiting
-        assert ask("features", "fill", "--limit", "3")["made"] == 3  # from fetched crops
+        filled = ask("models", "features", "--fill", "--limit", "3")  # from fetched crops
+        assert filled["made"] == 3
         assert len(list((data / "crops").rglob("*.valid.png"))) == 3
 
-        assert own_lab.agent("objects", "fetch") == 0
+        assert own_lab.agent("files", "storage", "--fetch") == 0
 
     monkeypatch.delenv("AGENT_STORE__OBJECTS")
     assert own_lab.agent("verify") == 0

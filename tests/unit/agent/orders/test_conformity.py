@@ -307,7 +307,7 @@ def test_fields_added_until_the_mean_keeps_the_limit_prove_nothing():
     assert before.missing == ("the mean of 3 fields could be 7.7, 8 or finer is demanded",)
     (sentence,) = after.missing
     assert sentence.startswith("the mean of the first 3 fields could be 7.7, 8 or finer is")
-    assert sentence.endswith("a lead prepares the specimen again (agent orders prepare-again)")
+    assert sentence.endswith("prepares the specimen again (agent orders supersede --specimen)")
 
 
 def test_a_field_beyond_the_demanded_ones_counts_against_the_mean():

@@ -100,7 +100,9 @@ def test_without_a_check_the_models_answer_is_held_until_a_good_one_after_it(
     checked(desk, at=AT + timedelta(hours=3))
     after = desk.order()["specimens"][0]["missing"]
 
-    sentence = "field 1: no control check of LOM-07 in the 26 h before it (agent check)"
+    sentence = (
+        "field 1: no control check of LOM-07 in the 26 h before it (agent verify --installation)"
+    )
     assert [sentence in said for said in (none, too_old, decided, after)] == [
         True,
         True,
@@ -175,7 +177,7 @@ def test_control_specimens_go_to_a_chart_of_their_own_and_hold_their_source(desk
     assert (good, before) == ("conforms", "conforms")  # the good one came after its fields
     assert [point.faults for point in points] == [(), ("structure code G7, expected G8",)]
     assert "the control specimen of LOM-07 failed: structure code G7" in bad
-    assert desk.agent("orders", "control", "--json") == 0
+    assert desk.agent("orders", "list", "--control", "--json") == 0
     assert [point["code"] for point in json.loads(desk.out)["LOM-07"]] == ["G8", "G7"]
     held = load_holds(read(desk.folder / "agent.toml"), desk.store)
     assert held(desk.store.results.find(points[0].id)) == ""

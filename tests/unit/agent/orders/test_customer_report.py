@@ -110,7 +110,7 @@ def test_an_earlier_statement_is_shown_as_it_was(lab):
 def test_an_order_without_a_statement_is_refused_with_what_to_do(lab):
     take(lab)
 
-    with pytest.raises(WrongUse, match=r"Order 4711 has no statement yet.*agent order 4711"):
+    with pytest.raises(WrongUse, match=r"Order 4711 has no statement yet.*agent orders show 4711"):
         build(lab)
     state(lab)
     with pytest.raises(WrongUse, match="has no statement 9; there are: 1"):
@@ -251,7 +251,14 @@ def test_page_api_and_command_give_the_same_report(lab, tmp_path, layout):
         served = browser.get("/order/4711/report.pdf?language=de")
         api = browser.get("/api/v1/orders/4711/report.html?language=de")
         unknown = browser.get("/api/v1/orders/9/report.html")
-    command = ["--config", str(tmp_path / "agent.toml"), "orders", "report", "4711"]
+    command = [
+        "--config",
+        str(tmp_path / "agent.toml"),
+        "orders",
+        "statements",
+        "--customer",
+        "4711",
+    ]
     with pytest.raises(SystemExit) as ended:
         main([*command, str(tmp_path / "out"), "--language", "de"])
 

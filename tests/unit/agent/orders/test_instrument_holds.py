@@ -146,7 +146,7 @@ def test_a_lead_releases_with_a_reason_that_every_statement_keeps(desk):
 
 
 def shown(desk):
-    assert desk.agent("order", "4711") == 0
+    assert desk.agent("orders", "show", "4711") == 0
     return desk.out
 
 

@@ -82,7 +82,7 @@ class Desk:
         return int(ended.value.code or 0)
 
     def order(self, number="4711"):
-        assert self.agent("order", number, "--json") == 0, self.err
+        assert self.agent("orders", "show", number, "--json") == 0, self.err
         return json.loads(self.out)
 
     def browser(self):
@@ -100,7 +100,7 @@ class Desk:
         self.store.promotions.promote(BUNDLE, by="Ada", reason="first", at=AT, metrics={})
 
     def check(self, *, passed=True, at=AT):
-        """Keep the record of a control check, as `agent check` does."""
+        """Keep the record of a control check, as `agent verify --installation` does."""
         facts = {"passed": passed, "sources": ["LOM-07"], "software": "1", "findings": []}
         self.store.records.add(CONTROL, "PC", by="Ada", at=at, facts=facts)
 
@@ -137,7 +137,7 @@ def test_the_table_says_in_words_what_is_missing(desk):
     desk.take(1)
     desk.take(2, reasons=("uncertain",))
 
-    assert desk.agent("order", "4711") == 0
+    assert desk.agent("orders", "show", "4711") == 0
 
     assert "Order 4711: undecided" in desk.out
     assert "2 of 3 fields" in desk.out
@@ -146,7 +146,7 @@ def test_the_table_says_in_words_what_is_missing(desk):
 
 
 def test_an_order_nobody_has_heard_of_is_said(desk):
-    assert desk.agent("order", "1") == 2
+    assert desk.agent("orders", "show", "1") == 2
     assert "Unknown order '1'" in desk.err
 
 
@@ -386,7 +386,7 @@ def test_a_list_without_a_column_order_is_refused_with_what_was_found(desk):
 
 def test_a_field_without_its_keys_is_listed_and_assigned_with_a_reason(desk):
     stray = desk.take(1, keys={"specimen": ""})
-    desk.agent("orders", "unassigned")
+    desk.agent("orders", "list", "--unassigned")
     listed = desk.out
     refused = desk.agent("orders", "assign", stray, "4711", "01", "--by", "Ada")
 
@@ -413,10 +413,12 @@ def test_a_field_that_names_the_order_alone_keeps_it_open(desk):
 
 def test_a_specimen_prepared_again_counts_anew_and_shows_what_was_before(desk):
     coarse = [desk.take(n, "G7") for n in (1, 2)]
-    hidden = desk.agent("orders", "prepare-again", "4711", "01", "--by", "Ada", "--reason", "again")
+    hidden = desk.agent(
+        "orders", "supersede", "4711", "--specimen", "01", "--by", "Ada", "--reason", "again"
+    )
     refusal = desk.err
     words = ("--by", "R. Stahl", "--reason", "too dark", "--defect", "over_etched")
-    assert desk.agent("orders", "prepare-again", "4711", "01", *words) == 0
+    assert desk.agent("orders", "supersede", "4711", "--specimen", "01", *words) == 0
     desk.at = datetime.now(UTC)
     for field in (1, 2, 3):
         desk.confirm(desk.take(field))
@@ -437,7 +439,7 @@ def test_a_file_from_before_the_next_preparation_is_of_the_earlier_one(desk):
     desk.take(1)
     waiting = [desk.lab.arrive(f"4711_01_{n}.tif", at=AT) for n in (2, 3)]
     words = ("--by", "R. Stahl", "--reason", "too dark", "--defect", "over_etched")
-    assert desk.agent("orders", "prepare-again", "4711", "01", *words) == 0
+    assert desk.agent("orders", "supersede", "4711", "--specimen", "01", *words) == 0
     now = datetime.now(UTC)
 
     for n, claim in enumerate(waiting, start=2):
@@ -460,7 +462,7 @@ def test_a_file_that_was_changed_before_the_next_preparation_is_of_the_earlier_o
     desk.at = begun_at = datetime.now(UTC)
     desk.take(1)
     words = ("--by", "R. Stahl", "--reason", "too dark", "--defect", "over_etched")
-    assert desk.agent("orders", "prepare-again", "4711", "01", *words) == 0
+    assert desk.agent("orders", "supersede", "4711", "--specimen", "01", *words) == 0
 
     late = desk.lab.arrive(
         "4711_01_2.tif",
@@ -521,7 +523,7 @@ def test_of_two_people_who_assign_one_field_the_second_is_told(desk):
 def test_a_coarse_field_of_an_earlier_preparation_stays_with_its_specimen(desk):
     coarse = desk.take(1, "G7")
     words = ("--by", "Ada", "--reason", "too dark", "--defect", "over_etched")
-    desk.agent("orders", "prepare-again", "4711", "01", *words)
+    desk.agent("orders", "supersede", "4711", "--specimen", "01", *words)
 
     moved = desk.agent(
         "orders", "assign", coarse, "4712", "01", "--by", "Ada", "--reason", "wrong label"
@@ -532,7 +534,7 @@ def test_a_coarse_field_of_an_earlier_preparation_stays_with_its_specimen(desk):
 
 def test_specifications_are_listed_checked_and_versioned(desk):
     file = desk.folder / "specifications.toml"
-    assert desk.agent("spec", "check") == 0
+    assert desk.agent("spec", "list", "--check") == 0
     assert desk.agent("spec", "list") == 0
     first = desk.out
     file.write_text(DEMAND.replace("8 or finer", "7 or finer"), encoding="utf-8")
@@ -542,7 +544,7 @@ def test_specifications_are_listed_checked_and_versioned(desk):
 
     assert "ring-a" in first
     assert [(one["limit"], one["version"]) for one in second] == [("7 or finer", 2)]
-    assert desk.agent("spec", "check") == 2
+    assert desk.agent("spec", "list", "--check") == 2
     assert "ring-a: limit:" in desk.err
     assert "cuts the size 9-10 of subtype G in two" in desk.err
 

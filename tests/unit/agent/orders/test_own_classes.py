@@ -356,7 +356,7 @@ def test_twelve_sizes_with_decimals_and_umlauts_go_from_label_to_statement(tmp_p
     manifest = own.write("labels.csv", rows)
 
     own.agent("train", labelled, "--manifest", manifest, *QUICK)
-    shown = json.loads(own.agent("taxonomy", "show", "--json"))
+    shown = json.loads(own.agent("spec", "taxonomy", "--json"))
     assert [row["labelled"] for row in shown["codes"]] == [4] * 13
     assert [row["in_bundle"] for row in shown["codes"]] == [True] * 13
 
@@ -380,8 +380,8 @@ def test_twelve_sizes_with_decimals_and_umlauts_go_from_label_to_statement(tmp_p
     decided = review_everything(own, truth)
     assert len(decided) == 4
 
-    keeps = json.loads(own.agent("order", "4711", "--json"))
-    breaks = json.loads(own.agent("order", "4712", "--json"))
+    keeps = json.loads(own.agent("orders", "show", "4711", "--json"))
+    breaks = json.loads(own.agent("orders", "show", "4712", "--json"))
     assert (keeps["conformity"], breaks["conformity"]) == ("conforms", "does_not_conform"), keeps
     words = state_everything(own)
     assert "Körnig6: körniger Graphit, Stufe 6." in words
@@ -473,8 +473,8 @@ def test_real_micrographs_of_another_steel_go_from_label_to_statement(tmp_path, 
     own.agent("run", "--once")
     decided = review_everything(own, truth)
 
-    keeps = json.loads(own.agent("order", "4711", "--json"))
-    breaks = json.loads(own.agent("order", "4712", "--json"))
+    keeps = json.loads(own.agent("orders", "show", "4711", "--json"))
+    breaks = json.loads(own.agent("orders", "show", "4712", "--json"))
     assert breaks["conformity"] == "does_not_conform"
     assert keeps["conformity"] in {"conforms", "undecided"}, keeps
     assert not BEARING.findall(state_everything(own))

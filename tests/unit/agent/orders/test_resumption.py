@@ -261,7 +261,9 @@ def test_a_database_that_was_put_back_by_hand_sends_nothing_below_what_was_sent(
 
     refused = plant.send(at=DAY + 3 * HOUR)
     plant.lab.store.close()
-    assert plant.agent("begin-anew", "--reason", "the snapshot is meant")[0] == 0
+    assert (
+        plant.agent("restore", "--accept", "database", "--reason", "the snapshot is meant")[0] == 0
+    )
     plant.lab = Lab(plant.folder / "data")
     plant.say(public_id, "G7", at=DAY + 4 * HOUR)
     taken = plant.send(at=DAY + 4 * HOUR)
@@ -358,10 +360,12 @@ def test_what_was_lost_holds_the_order_wherever_it_is_shown(plant) -> None:
     _, file = corrected_after_backup(plant)
     plant.restore(file)
 
-    _, command = plant.agent("order", "4711")
+    _, command = plant.agent("orders", "show", "4711")
     before = plant.lab.store.statements.all("4711")
     refused = [
-        plant.agent("orders", "report", "4711", plant.folder, "--statement", one.number)
+        plant.agent(
+            "orders", "statements", "--customer", "4711", plant.folder, "--statement", one.number
+        )
         for one in before
         if one.conformity == "conforms"
     ]
@@ -398,12 +402,12 @@ def test_an_undecided_revision_that_was_lost_is_not_followed_by_its_own_hold(pla
     for hour in (2, 3):
         plant.send(at=DAY + hour * HOUR)
 
-    _, held = plant.agent("order", "4711")
+    _, held = plant.agent("orders", "show", "4711")
     plant.lab.store.labels.undo(public_id, by="Ada", at=DAY + 4 * HOUR)
     plant.send(at=DAY + 4 * HOUR)
     plant.say(public_id, "G8", at=DAY + 5 * HOUR)
     plant.send(at=DAY + 5 * HOUR)
-    _, entered = plant.agent("order", "4711")
+    _, entered = plant.agent("orders", "show", "4711")
 
     assert "lost revision 2" in held
     assert "lost revision" not in entered
@@ -426,10 +430,10 @@ def test_without_an_outbox_a_lost_statement_holds_the_order(plant) -> None:
         )
     plant.restore(file)
 
-    _, held = plant.agent("order", "4711")
+    _, held = plant.agent("orders", "show", "4711")
     plant.send(at=DAY + 2 * HOUR)
     plant.resume_order()
-    _, known = plant.agent("order", "4711")
+    _, known = plant.agent("orders", "show", "4711")
 
     assert "a restored back-up lost statement 2 (does not conform)" in held
     assert "lost statement" not in known
@@ -442,11 +446,11 @@ def test_while_the_share_is_away_after_a_restore_no_order_conforms(plant) -> Non
     plant.outbox.rename(plant.folder / "away")
     plant.restore(file)
 
-    _, away = plant.agent("order", "4711")
+    _, away = plant.agent("orders", "show", "4711")
     plant.send(at=DAY + 2 * HOUR)
     (plant.folder / "away").rename(plant.outbox)
     plant.send(at=DAY + 3 * HOUR)
-    _, back = plant.agent("order", "4711")
+    _, back = plant.agent("orders", "show", "4711")
 
     assert "what the LIMS holds was not compared with it yet" in away
     assert "a restored back-up lost revision 2" in back

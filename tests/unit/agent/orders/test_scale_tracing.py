@@ -55,7 +55,7 @@ def test_a_field_names_the_measurement_of_its_objective(desk, names):
 def test_the_printed_trace_names_it_too(desk):
     record = measure(desk, source="LOM-07")
     order_of(desk)
-    words = ("trace", "4711", desk.folder / "trace", "--by", "Ada", "--reason", "audit")
+    words = ("orders", "trace", "4711", desk.folder / "trace", "--by", "Ada")
     assert desk.agent(*words) in (0, 3), desk.err
 
     page = (desk.folder / "trace" / "trace.html").read_text("utf-8")

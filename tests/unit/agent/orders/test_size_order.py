@@ -92,10 +92,10 @@ def test_spec_check_refuses_a_limit_that_names_no_size_and_lists_the_known_ones(
     desk = Desk(tmp_path, capsys)
     lay_down(desk, ["coarse", "medium", "fine"], "0 or finer")
 
-    refused = desk.agent("spec", "check")
+    refused = desk.agent("spec", "list", "--check")
     why = desk.err
     lay_down(desk, ["coarse", "medium", "fine"], "medium or finer")
-    accepted = desk.agent("spec", "check")
+    accepted = desk.agent("spec", "list", "--check")
     desk.store.close()
 
     assert (refused, accepted) == (2, 0)
@@ -133,7 +133,7 @@ def test_a_taxonomy_that_contradicts_itself_is_named_with_file_and_entries(tmp_p
     desk = Desk(tmp_path, capsys)
     lay_down(desk, ["20", "5", "10"], "10 or finer")
 
-    code, why = desk.agent("spec", "check"), desk.err
+    code, why = desk.agent("spec", "list", "--check"), desk.err
     desk.store.close()
 
     assert code == 2
@@ -192,7 +192,7 @@ def test_the_mean_of_named_sizes_is_refused_by_the_check_and_proves_nothing(tmp_
         desk, ["coarse", "medium", "fine"], "medium or finer", 'specimen_rule = "mean_of_fields"'
     )
 
-    code, why = desk.agent("spec", "check"), desk.err
+    code, why = desk.agent("spec", "list", "--check"), desk.err
     desk.store.close()
 
     assert judge(rules, "Gfine", "Gfine").conformity == "undecided"
@@ -420,7 +420,9 @@ def test_an_earlier_preparation_is_coarser_by_the_list(tmp_path, capsys):
     picture = tmp_path / "dark.png"
     picture.write_bytes(encode_png(np.full((8, 10, 3), 20, np.uint8)))
     words = ("--by", "R. Stahl", "--reason", "too dark", "--defect", "over_etched")
-    code = desk.agent("orders", "prepare-again", "4711", "01", *words, "--picture", picture)
+    code = desk.agent(
+        "orders", "supersede", "4711", "--specimen", "01", *words, "--picture", picture
+    )
     desk.at = datetime.now(UTC)
     desk.confirm(desk.take(2), "G5", why="measured in µm")
 

@@ -406,10 +406,10 @@ def stated_twice(desk):
 def test_the_command_says_what_was_stated_on_a_day(desk):
     stated_twice(desk)
 
-    early = desk.agent("order", "4711", "--as-of", "2026-11-23"), desk.err
-    first = desk.agent("order", "4711", "--as-of", "2026-11-25", "--json")
+    early = desk.agent("orders", "show", "4711", "--as-of", "2026-11-23"), desk.err
+    first = desk.agent("orders", "show", "4711", "--as-of", "2026-11-25", "--json")
     then = json.loads(desk.out)
-    desk.agent("order", "4711", "--as-of", "2026-11-26T09:00")
+    desk.agent("orders", "show", "4711", "--as-of", "2026-11-26T09:00")
 
     assert early[0] == 2
     assert "Order 4711 had no statement until 2026-11-23 23:59" in early[1]
@@ -433,7 +433,7 @@ def test_the_command_says_what_was_stated_on_a_day(desk):
 def test_a_day_or_an_order_that_is_none_is_said(desk, words, sentence):
     desk.take(1)
 
-    assert desk.agent("order", *words) == 2
+    assert desk.agent("orders", "show", *words) == 2
     assert sentence in desk.err
 
 

@@ -59,7 +59,7 @@ def notes(desk, number="4711"):
 
 def test_reordered_sizes_do_not_judge_an_older_order_again(desk):
     lay_down(desk, NAMED)
-    desk.agent("spec", "check")
+    desk.agent("spec", "list", "--check")
     three(desk, "Gcoarse")
     assert word(desk) == "does_not_conform"
 
@@ -74,7 +74,7 @@ def test_reordered_sizes_do_not_judge_an_older_order_again(desk):
 
 def test_a_renamed_size_does_not_judge_an_older_order_again(desk):
     lay_down(desk, NAMED)
-    desk.agent("spec", "check")
+    desk.agent("spec", "list", "--check")
     three(desk, "Gmedium")
     assert word(desk) == "conforms"
 
@@ -85,10 +85,10 @@ def test_a_renamed_size_does_not_judge_an_older_order_again(desk):
 
 def test_a_later_order_is_judged_by_the_later_list(desk):
     lay_down(desk, NAMED)
-    desk.agent("spec", "check")
+    desk.agent("spec", "list", "--check")
     lay_down(desk, ["fine", "medium", "coarse"])
 
-    desk.agent("spec", "check")
+    desk.agent("spec", "list", "--check")
     three(desk, "Gcoarse")
 
     assert word(desk) == "conforms"
@@ -109,7 +109,7 @@ def test_a_list_that_only_an_order_list_or_a_page_read_is_kept_too(desk):
 
 def test_a_label_given_by_a_later_list_is_a_doubt_in_an_older_order(desk):
     lay_down(desk, NAMED)
-    desk.agent("spec", "check")
+    desk.agent("spec", "list", "--check")
     ids = [desk.take(n) for n in (1, 2, 3)]
     lay_down(desk, ["fine", "medium", "coarse"])
 
@@ -125,7 +125,7 @@ def test_a_label_given_by_a_later_list_is_a_doubt_in_an_older_order(desk):
 
 def test_a_break_by_a_later_list_does_not_refuse_an_older_order_either(desk):
     lay_down(desk, NAMED)
-    desk.agent("spec", "check")
+    desk.agent("spec", "list", "--check")
     ids = [desk.take(n) for n in (1, 2, 3)]
     lay_down(desk, ["fine", "medium", "coarse"])
 
@@ -137,7 +137,7 @@ def test_a_break_by_a_later_list_does_not_refuse_an_older_order_either(desk):
 
 def test_a_clock_that_is_set_back_makes_no_label_older_than_the_list_it_names(desk):
     lay_down(desk, NAMED)
-    desk.agent("spec", "check")
+    desk.agent("spec", "list", "--check")
     ids = [desk.take(n, at=AT) for n in (1, 2, 3)]
     lay_down(desk, ["fine", "medium", "coarse"])
     desk.agent("spec", "list")
@@ -152,7 +152,7 @@ def test_a_clock_that_is_set_back_makes_no_label_older_than_the_list_it_names(de
 
 def test_a_lead_reopens_an_order_and_the_statement_says_which_list_applies(desk):
     lay_down(desk, NAMED)
-    desk.agent("spec", "check")
+    desk.agent("spec", "list", "--check")
     three(desk, "Gcoarse")
     assert word(desk) == "does_not_conform"
     lay_down(desk, ["fine", "medium", "coarse"])
@@ -194,7 +194,7 @@ def test_a_label_settles_what_a_bundle_with_another_list_answered(desk):
 def test_the_doubt_stays_when_the_folder_of_the_bundle_is_gone(desk):
     folder = bundle(desk, {"size": [{"name": "8"}, {"name": "7"}],
                            "subtype": [{"name": "G", "sizes": ["8", "7"]}]})  # fmt: skip
-    desk.agent("spec", "check")
+    desk.agent("spec", "list", "--check")
     for n in (1, 2, 3):
         desk.take(n)
     desk.order()
@@ -229,7 +229,7 @@ def bundle(desk, taxonomy):
 
 def test_an_order_whose_list_knew_no_such_size_waits_for_the_list_that_does(desk):
     lay_down(desk, ["coarse", "fine"])
-    desk.agent("spec", "check")
+    desk.agent("spec", "list", "--check")
     desk.take(1)
     assert "no size medium" in missing(desk)
 

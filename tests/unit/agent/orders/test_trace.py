@@ -29,7 +29,7 @@ def desk(tmp_path, capsys):
 def trace(desk, *words, folder="out"):
     """Trace into a folder; exit code, `trace.json` and the page come back."""
     target = desk.folder / folder
-    code = desk.agent("trace", words[0], target, "--by", "R. Stahl", *words[1:])
+    code = desk.agent("orders", "trace", words[0], target, "--by", "R. Stahl", *words[1:])
     if not target.exists():
         return code, {}, ""
     document = json.loads((target / "trace.json").read_text("utf-8"))
@@ -119,7 +119,7 @@ def test_a_folder_that_is_there_is_left_as_it_is_and_nothing_is_stated(desk):
     (desk.folder / "out").mkdir()
     (desk.folder / "out" / "mine.txt").write_text("mine")
 
-    assert desk.agent("trace", "4711", desk.folder / "out") == 2
+    assert desk.agent("orders", "trace", "4711", desk.folder / "out") == 2
 
     assert "already there, and is left as it is" in desk.err
     assert [path.name for path in (desk.folder / "out").iterdir()] == ["mine.txt"]
@@ -129,7 +129,7 @@ def test_a_folder_that_is_there_is_left_as_it_is_and_nothing_is_stated(desk):
 def test_superseded_fields_stay_in_the_trace_with_reason_and_person(desk):
     coarse = desk.take(1, "G7")
     words = ("--by", "R. Stahl", "--reason", "too dark", "--defect", "over_etched")
-    desk.agent("orders", "prepare-again", "4711", "01", *words)
+    desk.agent("orders", "supersede", "4711", "--specimen", "01", *words)
     desk.at = datetime.now(UTC)
     conforming(desk)
 
@@ -287,7 +287,7 @@ def test_a_field_of_no_order_is_traced_alone(desk):
 def test_a_word_that_names_nothing_is_said(desk, words, sentence):
     desk.take(1)
 
-    assert desk.agent("trace", *words) == 2
+    assert desk.agent("orders", "trace", *words) == 2
     assert sentence in desk.err
 
 
@@ -347,7 +347,7 @@ def test_a_real_bundle_says_the_same_again_and_the_original_bytes_are_there(taug
     (export / drawn.name).write_bytes(drawn.read_bytes())
     assert taught_lab.agent("run", "--once") == 0
 
-    assert taught_lab.agent("trace", picture.order, tmp_path / "out") == 0
+    assert taught_lab.agent("orders", "trace", picture.order, tmp_path / "out") == 0
 
     document = json.loads((tmp_path / "out" / "trace.json").read_text("utf-8"))
     (field,) = document["fields"]

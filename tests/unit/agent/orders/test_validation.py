@@ -173,7 +173,7 @@ def test_every_limit_of_a_subtype_can_be_judged():
 def test_the_command_keeps_a_record_of_the_bundle_at_work(taught_lab, tmp_path, capsys):
     pictures = past(2, first_order=3000, seed=9)
     manifest = write_labelled(pictures, tmp_path / "labelled")
-    words = ("validate", "100Cr6", tmp_path / "labelled", "--manifest", manifest, "--json")
+    words = ("spec", "validate", "100Cr6", tmp_path / "labelled", "--manifest", manifest, "--json")
 
     assert taught_lab.agent(*words) == 0
 

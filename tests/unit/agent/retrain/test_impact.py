@@ -130,7 +130,7 @@ def test_without_a_compared_field_the_page_says_not_known_and_what_finds_it_out(
     text = page.read_text("utf-8")
     assert format_headline(said) == "Not known: 0 of 3 fields compared"
     assert "<h1>Not known: 0 of 3 fields compared</h1>" in text
-    assert f"agent reprocess --bundle {NEW} --shadow --days 90" in text
+    assert f"agent models reprocess --bundle {NEW} --shadow --days 90" in text
     assert "would change</h1>" not in text
     assert "bg-attention" in text
 
@@ -333,7 +333,7 @@ def test_whoever_signs_is_told_what_the_gate_said_and_that_is_kept(small, capsys
     told = f"Result of the gate: {name} is worse."
     said = " ".join(capsys.readouterr().out.split())
     assert told in said
-    assert "agent models diff" not in said
+    assert "agent models show --against" not in said
     with Store.open(store_url(lab.folder / "data"), site="Small lab", agent="test") as store:
         assert store.promotions.list_all()[0].signatures[0]["shown"]["gate"] == told
 
@@ -346,7 +346,7 @@ def test_a_gate_that_held_it_against_another_bundle_than_is_at_work_is_said_to_b
 
     said = " ".join(capsys.readouterr().out.split())
     assert "The gate compared it with 20250101-00000000" in said
-    assert "agent models diff" in said
+    assert "agent models show --against" in said
 
 
 def test_without_a_gate_whoever_signs_is_told_that_too(small, capsys):
@@ -363,7 +363,7 @@ def test_a_broken_record_of_the_gate_is_a_sentence_and_keeps_nobody_from_signing
     gate = get_bundle(lab.folder / "data", name) / "record" / "gate.json"
     gate.write_bytes(gate.read_bytes()[:20])
 
-    assert lab.agent("models", "why", name) == 2
+    assert lab.agent("models", "show", name, "--why") == 2
     assert "the result of the gate cannot be read" in capsys.readouterr().err
     assert lab.agent("models", "promote", name, "--by", "E. Meier", "--reason", "needed") == 0
 

@@ -52,7 +52,7 @@ def exams(taught_lab):
 
 @pytest.fixture(scope="module")
 def evaluated(taught_lab, exams):
-    """What `agent evaluate` says of them, of strange ones beside them, and what it left behind."""
+    """What `agent models evaluate` says of them and of strange ones, and what it left behind."""
     strange = taught_lab.folder / "strange"
     for seed in range(2):
         for kind in ("cast_iron", "pearlite"):
@@ -66,7 +66,7 @@ def evaluated(taught_lab, exams):
         encoding="utf-8",
     )
     try:
-        code, out = ran(taught_lab, "evaluate", exams, "--strange", strange, "--json")
+        code, out = ran(taught_lab, "models", "evaluate", exams, "--strange", strange, "--json")
     finally:
         limits.unlink()
     assert said_by(taught_lab, "files", "--json") == before, "evaluating wrote something down"
@@ -101,14 +101,14 @@ def test_import_names_what_it_could_not_use_and_ends_with_1(empty_lab, tmp_path,
     [
         (("import", "nowhere"), "nowhere"),
         (("train",), "no labelled micrographs yet"),
-        (("evaluate", "."), "no bundle yet"),
+        (("models", "evaluate", "."), "no bundle yet"),
         (("retrain",), "no bundle yet"),
         (("models", "show", "20260101-00000000"), "no bundle is called"),
         (("models", "rollback", "--by", "E. Meier", "--reason", "r"), "no previous bundle"),
         (("train", "--weights", "nowhere.pth"), "nowhere.pth"),
         (("train", "--scheme", "global", "--size-arch", "resnet18"), "global has one. Use --arch"),
         (("models", "int8", "20260101-00000000"), "no bundle is called"),
-        (("experiments", ".", "--folds", "1"), "leaves no training images"),
+        (("models", "experiments", ".", "--folds", "1"), "leaves no training images"),
     ],
 )
 def test_what_cannot_be_is_one_sentence_and_2(empty_lab, capsys, words, complaint):
@@ -223,7 +223,7 @@ def test_a_gpu_without_imagenet_weights_teaches_what_brings_its_own(
 
     assert (without.arch, without.frozen) == ("efficientnet-lite0", True)
     assert (
-        "This PC has no ImageNet weights of resnet18 (agent weights resnet18 downloads them)"
+        "This PC has no ImageNet weights of resnet18 (agent models weights resnet18 downloads them)"
         in said
     )
     assert (wanted.arch, wanted.frozen) == ("resnet50", False)
@@ -262,7 +262,7 @@ def test_people_read_every_number_with_its_interval(evaluated, capsys):
 
 
 def test_the_bar_of_an_evaluation_counts_the_strange_ones_too(evaluated, capfd, taught_lab, exams):
-    code = taught_lab.agent("evaluate", exams, "--strange", taught_lab.folder / "strange")
+    code = taught_lab.agent("models", "evaluate", exams, "--strange", taught_lab.folder / "strange")
 
     steps = re.findall(r"Evaluating \S+ (\d+)/(\d+)", capfd.readouterr().err)
     assert code == 0
@@ -301,14 +301,14 @@ def test_a_taught_bundle_has_its_record_beside_it(taught_lab):
 
 
 def test_images_a_bundle_learned_from_are_left_out_and_counted(taught_lab, capsys):
-    taught_lab.agent("evaluate", taught_lab.folder / "labelled", "--json")
+    taught_lab.agent("models", "evaluate", taught_lab.folder / "labelled", "--json")
 
     said = json.loads(capsys.readouterr().out)
     assert said["seen_in_training"] > 30
     assert said["n"] + said["seen_in_training"] == len(taught_lab.labelled)
 
 
-@pytest.mark.parametrize("command", [("evaluate",), ("validate", "100Cr6")])
+@pytest.mark.parametrize("command", [("models", "evaluate"), ("spec", "validate", "100Cr6")])
 def test_an_image_it_learned_from_is_no_test_when_saved_again_in_another_format(
     taught_lab, tmp_path, capsys, command
 ):
@@ -326,7 +326,7 @@ def test_an_image_it_learned_from_is_no_test_when_saved_again_in_another_format(
 
     said = json.loads(capsys.readouterr().out)
     assert said["seen_in_training"] == 12
-    assert said["n" if command == ("evaluate",) else "images"] == len(fresh)
+    assert said["n" if command == ("models", "evaluate") else "images"] == len(fresh)
 
 
 def test_an_image_it_learned_from_is_no_unusual_one_either_and_is_counted(
@@ -340,7 +340,7 @@ def test_an_image_it_learned_from_is_no_unusual_one_either_and_is_counted(
     for file in known:
         (other / file.name).write_bytes(file.read_bytes())
 
-    words = ("evaluate", tmp_path / "new", "--strange", tmp_path / "unusual", "--json")
+    words = ("models", "evaluate", tmp_path / "new", "--strange", tmp_path / "unusual", "--json")
     assert taught_lab.agent(*words) == 0
 
     assert json.loads(capsys.readouterr().out)["seen_in_training"] == 2
@@ -363,7 +363,9 @@ def test_a_bundle_goes_out_and_comes_in_unchanged_or_not_at_all(
 
 
 def test_experiments_leave_one_page_that_needs_nothing_beside_it(taught_lab, exams):
-    code, out = ran(taught_lab, "experiments", exams, "--quick", "--rows", "Lite0 2S", "--json")
+    code, out = ran(
+        taught_lab, "models", "experiments", exams, "--quick", "--rows", "Lite0 2S", "--json"
+    )
 
     document = json.loads(out)
     (row,) = document["rows"]
@@ -413,7 +415,9 @@ def test_a_column_that_no_micrograph_has_groups_nothing_and_is_refused(taught_la
 
     taught = taught_lab.agent("train", "--group-by", "ordr")
     first = capsys.readouterr().err.splitlines()[-1]
-    tried = taught_lab.agent("experiments", exams, "--manifest", manifest, "--group-by", "ordr")
+    tried = taught_lab.agent(
+        "models", "experiments", exams, "--manifest", manifest, "--group-by", "ordr"
+    )
     second = capsys.readouterr().err.splitlines()[-1]
 
     assert (taught, tried) == (2, 2)
@@ -428,7 +432,7 @@ def test_specimens_group_as_they_do_anyway_and_not_across_orders():
 
 
 def test_rows_that_are_not_there_are_named(taught_lab, exams, capsys):
-    code = taught_lab.agent("experiments", exams, "--rows", "ResNet-99")
+    code = taught_lab.agent("models", "experiments", exams, "--rows", "ResNet-99")
 
     assert code == 2
     assert "ResNet-18 2S" in capsys.readouterr().err

@@ -165,9 +165,9 @@ def test_every_check_of_the_gate_stands_in_the_candidates_record_with_its_number
     lab, outcome = learned
     capsys.readouterr()
 
-    assert lab.agent("models", "why", outcome.candidate, "--json") == 0
+    assert lab.agent("models", "show", outcome.candidate, "--why", "--json") == 0
     said = json.loads(capsys.readouterr().out)
-    assert lab.agent("models", "why", outcome.candidate) == 0
+    assert lab.agent("models", "show", outcome.candidate, "--why") == 0
     words = capsys.readouterr().out
 
     assert said["gate"] == str(outcome.gate)
@@ -176,14 +176,14 @@ def test_every_check_of_the_gate_stands_in_the_candidates_record_with_its_number
         number["name"] for number in outcome.numbers["checks"]
     ]
     assert "points of accuracy" in " ".join(words.split())
-    assert lab.agent("models", "why", outcome.current) == 2
+    assert lab.agent("models", "show", outcome.current, "--why") == 2
 
 
 def test_two_bundles_are_held_against_each_other_on_the_labels_that_count(
     learned, monkeypatch, capsys
 ):
     lab, outcome = learned
-    words = ("models", "diff", outcome.current, outcome.candidate)
+    words = ("models", "show", outcome.candidate, "--against", outcome.current)
     capsys.readouterr()
 
     assert lab.agent(*words) == 0
@@ -240,9 +240,9 @@ def test_judging_again_stands_beside_the_old_answers(learned, capsys):
     with Store.open(store_url(lab.folder / "data"), site="Small lab", agent="test") as store:
         before = {view.id: view.result.bundle for view in store.results.iter_all()}
 
-        assert lab.agent("reprocess", "--bundle", outcome.candidate, "--json") == 0
+        assert lab.agent("models", "reprocess", "--bundle", outcome.candidate, "--json") == 0
         first = json.loads(capsys.readouterr().out)
-        assert lab.agent("reprocess", "--bundle", outcome.candidate, "--json") == 0
+        assert lab.agent("models", "reprocess", "--bundle", outcome.candidate, "--json") == 0
         second = json.loads(capsys.readouterr().out)
 
         assert (first["judged"], first["known"]) == (len(before), 0)

@@ -128,7 +128,7 @@ def test_the_shell_suggests_what_waits_without_saying_what_the_model_thinks(own_
     assert own_lab.agent("run", "--once") == 0
     capsys.readouterr()
 
-    assert own_lab.agent("review", "suggest", "--n", "4", "--json") == 0
+    assert own_lab.agent("review", "list", "--suggest", "4", "--json") == 0
 
     said = json.loads(capsys.readouterr().out)
     assert len({one["id"] for one in said["micrographs"]}) == 4

@@ -163,12 +163,12 @@ def test_a_disk_that_was_set_back_is_refused_where_it_would_send_again(plant, lo
 
     code, said = plant.agent("run", "--once")
     doctor = plant.agent("doctor", "--json")[1]
-    taken = plant.agent("begin-anew", "--reason", "the snapshot is meant")[0]
+    taken = plant.agent("restore", "--accept", "database", "--reason", "the snapshot is meant")[0]
     again = plant.agent("run", "--once")
 
     assert code == 2
     assert "older than what was sent: order 4711: the LIMS holds revision 1" in said
-    assert "agent begin-anew" in said
+    assert "agent restore --accept database" in said
     assert '"check": "copies", "level": "wrong"' in doctor
     assert taken == 0
     assert again[0] == 0, again[1]

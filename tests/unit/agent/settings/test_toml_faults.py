@@ -59,9 +59,9 @@ def test_the_command_and_the_specifications_say_it(tmp_path, capsys) -> None:
     shell = Shell(tmp_path, capsys)
     shell.write("specifications.toml", '[[specification]]\nname = "a"\nvalid_from = 01.01.2026\n')
 
-    bare = shell.agent("spec", "check")
+    bare = shell.agent("spec", "list", "--check")
     shell.write("specifications.toml", '[[specification]]\nvalid_from = "01.01.2026"\n')
-    quoted = shell.agent("spec", "check")
+    quoted = shell.agent("spec", "list", "--check")
     shell.write("agent.toml", "[site]\nname = Plant 1\n")
     settings = shell.agent("settings")
 
@@ -72,7 +72,7 @@ def test_the_command_and_the_specifications_say_it(tmp_path, capsys) -> None:
 
 
 def test_control_names_its_section(tmp_path, capsys) -> None:
-    code, said = Shell(tmp_path, capsys).agent("orders", "control")
+    code, said = Shell(tmp_path, capsys).agent("orders", "list", "--control")
 
     assert code == 0
     assert "Enter control orders under [orders] control" in " ".join(said.split())
@@ -91,7 +91,7 @@ def test_a_specimen_that_list_and_files_spell_otherwise_is_named(
     shell.agent("orders", "import", file)
     shell.lab.take("G8", order="4711", specimen="01", field="1", material="100Cr6")
 
-    said = " ".join(shell.agent("order", "4711", "--json")[1].split())
+    said = " ".join(shell.agent("orders", "show", "4711", "--json")[1].split())
 
     assert f"the order list says specimen 1, the files 01: {note}" in said.replace(
         "[orders] exact_numbers takes", "takes"

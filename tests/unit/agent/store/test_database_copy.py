@@ -37,7 +37,7 @@ def shell(tmp_path, capsys) -> Shell:
 
 
 def copy(shell: Shell, url: str) -> dict:
-    code, said = shell.agent("database", "copy", "--to", url, "--json")
+    code, said = shell.agent("backup", "--copy-to", url, "--json")
     assert code == 0, said
     return json.JSONDecoder().raw_decode(said[said.index("{") :])[0]["tables"]
 
@@ -58,11 +58,11 @@ def test_there_and_back_every_table_is_the_same_and_the_lab_goes_on(
 ) -> None:
     there = empty("postgresql", request, tmp_path)
     back = f"sqlite:///{tmp_path / 'back' / 'martensight.db'}"
-    order = shell.agent("order", "4712 ä", "--json")
+    order = shell.agent("orders", "show", "4712 ä", "--json")
 
     out = copy(shell, there)
     use(shell, there)
-    moved = shell.agent("order", "4712 ä", "--json")
+    moved = shell.agent("orders", "show", "4712 ä", "--json")
     verified = shell.agent("verify")
     home = copy(shell, back)
     use(shell, back)
@@ -75,7 +75,7 @@ def test_there_and_back_every_table_is_the_same_and_the_lab_goes_on(
     assert {k: v for k, v in home.items() if k != "trail"} == {
         k: v for k, v in out.items() if k != "trail"
     }
-    assert shell.agent("order", "4712 ä", "--json") == order
+    assert shell.agent("orders", "show", "4712 ä", "--json") == order
     assert shell.agent("verify")[0] == 0
 
 
@@ -107,7 +107,7 @@ def test_a_database_that_is_there_is_not_written_over(shell, tmp_path) -> None:
     target = f"sqlite:///{tmp_path / 'other.db'}"
     Store.open(target, site="Plant 9", agent="PC").close()
 
-    code, said = shell.agent("database", "copy", "--to", target)
+    code, said = shell.agent("backup", "--copy-to", target)
 
     assert code == 2
     assert "holds a lab's database already" in said
@@ -121,7 +121,7 @@ def test_a_value_that_the_other_kind_does_not_take_leaves_it_empty(
     with engines.make_engine(f"sqlite:///{shell.lab.folder / 'martensight.db'}").begin() as file:
         file.execute(text("UPDATE path SET relative = relative || char(0)"))
 
-    code, said = shell.agent("database", "copy", "--to", url)
+    code, said = shell.agent("backup", "--copy-to", url)
 
     assert code == 2
     assert "does not take a row of table path" in " ".join(said.split())
@@ -136,7 +136,7 @@ def test_a_value_that_the_other_kind_does_not_take_leaves_it_empty(
 def test_a_lab_whose_agent_runs_is_not_copied(shell, tmp_path) -> None:
     shell.lab.store.agents.record_heartbeat({}, at=datetime.now(UTC))
 
-    code, said = shell.agent("database", "copy", "--to", f"sqlite:///{tmp_path / 'x.db'}")
+    code, said = shell.agent("backup", "--copy-to", f"sqlite:///{tmp_path / 'x.db'}")
 
     assert code == 2
     assert "then copy" in " ".join(said.split())

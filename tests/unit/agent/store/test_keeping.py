@@ -133,7 +133,7 @@ def test_an_unknown_state_is_one_sentence(lab, capsys) -> None:
 def test_retry_queues_what_is_named(lab, capsys) -> None:
     spoiled(lab)
 
-    assert lab.agent("retry", "bad.tif") == 0
+    assert lab.agent("files", "retry", "bad.tif") == 0
 
     lab.agent("files", "--state", "queued", "--json")
     assert "1 queued again" in capsys.readouterr().out
@@ -143,7 +143,7 @@ def test_retry_queues_what_is_named(lab, capsys) -> None:
 def test_retry_of_nothing_is_wrong_use(lab, capsys, arguments) -> None:
     spoiled(lab)
 
-    assert lab.agent("retry", *arguments) == 2
+    assert lab.agent("files", "retry", *arguments) == 2
     assert capsys.readouterr().err.count("\n") == 1
 
 
@@ -215,7 +215,7 @@ def test_a_name_that_is_no_text_can_be_queued_again_by_that_name(lab, capsys) ->
     assert lab.agent("run", "--once") == 1
     capsys.readouterr()
 
-    assert lab.agent("retry", str(export / odd)) == 0
+    assert lab.agent("files", "retry", str(export / odd)) == 0
 
     assert "1 queued again" in capsys.readouterr().out
 
@@ -385,7 +385,7 @@ def test_a_broken_database_can_be_restored_over(lab) -> None:
 
     assert lab.agent("files") == 2
     assert lab.agent("restore", str(lab.folder / "safe.zip")) == 0
-    assert lab.agent("check") == 0
+    assert lab.agent("verify", "--installation") == 0
 
 
 @pytest.mark.parametrize("ahead_s", [0, -1200, 1200])
@@ -551,10 +551,10 @@ def test_verify_says_three_when_pixels_or_the_trail_were_changed(lab, capsys) ->
 
 def test_check_names_pixels_that_are_gone(lab, capsys) -> None:
     lab.take("a.tif", SHA)
-    assert lab.agent("check") == 0
+    assert lab.agent("verify", "--installation") == 0
     lab.archive.crop_path(SHA, 0).unlink()
 
-    assert lab.agent("check") == 3
+    assert lab.agent("verify", "--installation") == 3
     assert f"micrograph {SHA[:16]} names it" in capsys.readouterr().out
 
 
@@ -608,7 +608,7 @@ def test_a_dry_run_deletes_nothing(lab, capsys) -> None:
     lab.toml.write_text("[retention]\ncrops_days = 30\n[site]\nname = 'Plant 1'\n")
     before = sorted(lab.data.rglob("*.png"))
 
-    assert lab.agent("prune", "--dry-run") == 0
+    assert lab.agent("files", "prune", "--dry-run") == 0
 
     assert "would delete 3 files of 1 micrograph (" in capsys.readouterr().out
     assert sorted(lab.data.rglob("*.png")) == before
@@ -618,7 +618,7 @@ def test_by_default_nothing_is_ever_pruned(lab, capsys) -> None:
     full_lab(lab)
     before = sorted(lab.data.rglob("*.png"))
 
-    assert lab.agent("prune") == 0
+    assert lab.agent("files", "prune") == 0
 
     assert "keeps everything forever" in capsys.readouterr().out
     assert sorted(lab.data.rglob("*.png")) == before

@@ -167,7 +167,7 @@ def test_a_move_refuses_such_a_name_before_it_writes_settings(shell, tmp_path) -
     name = "settings/..\\..\\evil.toml"
     file = packed(tmp_path, '{"kind": "sqlite", "sha256": {}}', {name: b"[store]\n"})
 
-    code, said = shell.agent("move", file, "--to", tmp_path / "new")
+    code, said = shell.agent("restore", file, "--to", tmp_path / "new")
 
     assert code == 2, said
     assert "may lead out of the data folder" in " ".join(said.split())

@@ -66,7 +66,7 @@ def test_another_database_is_refused_with_what_to_do(shell, spoil) -> None:
 
     assert code == 2
     assert "agent restore FILE" in said
-    assert "agent begin-anew --reason TEXT" in said
+    assert "agent restore --accept database --reason TEXT" in said
     assert "Traceback" not in said
 
 
@@ -113,8 +113,8 @@ def test_nothing_is_made_where_it_is_refused(shell) -> None:
 def test_whoever_means_it_begins_anew_and_that_is_kept(shell) -> None:
     empty(database(shell))
 
-    assert shell.agent("begin-anew")[0] == 2
-    assert shell.agent("begin-anew", "--reason", "the disk broke")[0] == 0
+    assert shell.agent("restore", "--accept", "database")[0] == 2
+    assert shell.agent("restore", "--accept", "database", "--reason", "the disk broke")[0] == 0
 
     assert shell.agent("files")[0] == 0
     with Store.open(f"sqlite:///{database(shell)}", site="Plant 1", agent="PC") as store:
@@ -152,7 +152,7 @@ def test_an_edited_mark_does_not_count_as_beginning_anew(shell, spoil, mark) -> 
     code, said = shell.agent("files")
 
     assert code == 2
-    assert "agent begin-anew --reason TEXT" in said
+    assert "agent restore --accept database --reason TEXT" in said
 
 
 def test_a_folder_that_cannot_be_written_does_not_hide_the_labs_database(shell) -> None:
@@ -185,7 +185,7 @@ def test_a_sound_lab_has_nothing_to_begin_anew(shell) -> None:
     mark = shell.lab.folder / "database.json"
     before, head = mark.read_bytes(), shell.lab.store.audit_log.get_head()
 
-    code, said = shell.agent("begin-anew", "--reason", "why not")
+    code, said = shell.agent("restore", "--accept", "database", "--reason", "why not")
 
     assert code == 2
     assert "is already the database of" in said
@@ -225,7 +225,7 @@ def test_what_was_lost_before_a_lab_was_begun_anew_is_a_note(shell) -> None:
         append(shell.folder / "trail.jsonl", Anchor.of(store.audit_log.get_head(), at=DAY))
     empty(database(shell))
     shutil.rmtree(shell.lab.folder / "crops")
-    assert shell.agent("begin-anew", "--reason", "the disk broke")[0] == 0
+    assert shell.agent("restore", "--accept", "database", "--reason", "the disk broke")[0] == 0
 
     code, said = shell.agent("verify")
 

@@ -72,9 +72,11 @@ def test_an_order_on_hold_is_kept_whatever_the_spelling(plant, spelling) -> None
     assert planned(plant).ids == ()
     assert planned(plant).kept == {KeptFor.HOLD: 1}
     plant.write("agent.toml", '[site]\nname = "Plant 1"\n[orders]\nleads = ["R. Stahl"]\n')
-    assert plant.agent("orders", "release", "4711", "--by", "R. Stahl", "--reason", "y")[0] == 0
+    assert (
+        plant.agent("orders", "hold", "4711", "--off", "--by", "R. Stahl", "--reason", "y")[0] == 0
+    )
     assert KeptFor.HOLD not in planned(plant).kept
-    again = plant.agent("orders", "release", "4711", "--by", "R. Stahl", "--reason", "z")
+    again = plant.agent("orders", "hold", "4711", "--off", "--by", "R. Stahl", "--reason", "z")
     assert again[0] == 0
     assert "4711: it was not on hold" in again[1]
     acts = [
@@ -87,7 +89,7 @@ def test_an_unknown_order_is_not_held_and_no_reviewer_ends_a_hold(plant) -> None
     plant.lab.take("G8", order="4711", specimen="1")
 
     unknown = plant.agent("orders", "hold", "4712", "--by", "Ada", "--reason", "x")
-    nobody = plant.agent("orders", "release", "4711", "--by", "Ada", "--reason", "x")
+    nobody = plant.agent("orders", "hold", "4711", "--off", "--by", "Ada", "--reason", "x")
     silent = plant.agent("orders", "hold", "4711", "--by", "Ada")
 
     assert unknown[0] == nobody[0] == silent[0] == 2
@@ -103,8 +105,8 @@ def test_prune_says_what_it_keeps_and_why_also_when_it_only_tries(plant) -> None
     plant.send()
     plant.write("agent.toml", '[site]\nname = "Plant 1"\n[retention]\ncrops_days = 1\n')
 
-    tried = plant.agent("prune", "--dry-run")
-    done = plant.agent("prune")
+    tried = plant.agent("files", "prune", "--dry-run")
+    done = plant.agent("files", "prune")
 
     for word, said in (("would keep", tried[1]), ("keeping", done[1])):
         assert f"{word} 1: named by a statement" in said
@@ -119,7 +121,7 @@ def test_what_upgrades_and_restores_kept_is_named_with_its_size(plant) -> None:
     (data / "settings-of-backup-20261124T120000Z").mkdir()
     (data / "settings-of-backup-20261124T120000Z" / "agent.toml").write_bytes(b"x" * 500_000)
 
-    code, said = plant.agent("prune", "--dry-run")
+    code, said = plant.agent("files", "prune", "--dry-run")
     status = json.loads(plant.agent("status", "--json")[1])
     shown = plant.agent("status")[1]
 

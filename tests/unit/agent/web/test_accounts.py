@@ -646,9 +646,9 @@ def test_accounts_are_kept_from_the_shell(agent):
     typed = f"{PASSWORD}\n{PASSWORD}\n"
 
     added = agent("users", "add", "R. Stahl", "--role", "lead", typed=typed)
-    token = agent("users", "token", "Fiji-3", "--role", "viewer")
-    agent("users", "role", "R. Stahl", "admin")
-    agent("users", "disable", "Fiji-3")
+    token = agent("users", "add", "Fiji-3", "--program", "--role", "viewer")
+    agent("users", "change", "R. Stahl", "--role", "admin")
+    agent("users", "change", "Fiji-3", "--disable")
     listed = agent("users", "list").output
 
     assert added.exit_code == 0

@@ -127,7 +127,7 @@ def test_a_decision_is_taken_back_from_the_shell(lab, agent):
     public_id = lab.take(reasons=("uncertain",))
     agent("review", "label", public_id, "G8", "--by", "Ann")
 
-    agent("review", "undo", public_id, "--by", "Bea")
+    agent("review", "label", public_id, "--undo", "--by", "Bea")
 
     view = lab.store.results.find(public_id)
     assert view.label is None
@@ -139,7 +139,7 @@ def test_labelled_micrographs_are_exported_with_a_manifest(lab, agent, tmp_path)
     agent("review", "label", public_id, "M8", "--by", "Ann", "--criterion", "mean")
     folder = tmp_path / "out"
 
-    code, _, _ = agent("review", "export", str(folder))
+    code, _, _ = agent("export", "labelled", "--out", str(folder))
 
     with (folder / "manifest.csv").open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
@@ -154,7 +154,7 @@ def test_an_export_writes_over_nothing(lab, agent, tmp_path):
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "mine.txt").write_text("mine", encoding="utf-8")
 
-    code, _, complaint = agent("review", "export", str(tmp_path / "out"))
+    code, _, complaint = agent("export", "labelled", "--out", str(tmp_path / "out"))
 
     assert code == 2
     assert "is not empty" in complaint

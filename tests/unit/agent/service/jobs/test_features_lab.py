@@ -40,10 +40,10 @@ def test_history_is_scored_from_what_was_kept_when_judged_and_what_was_filled_up
     assert own_lab.agent("run", "--once") == 0
     settings = read_settings(own_lab)
 
-    first = run_json(own_lab, capsys, "features", "fill", "--limit", "10")
-    rest = run_json(own_lab, capsys, "features", "fill")
-    again = run_json(own_lab, capsys, "features", "fill")
-    status = run_json(own_lab, capsys, "features", "status")
+    first = run_json(own_lab, capsys, "models", "features", "--fill", "--limit", "10")
+    rest = run_json(own_lab, capsys, "models", "features", "--fill")
+    again = run_json(own_lab, capsys, "models", "features", "--fill")
+    status = run_json(own_lab, capsys, "models", "features")
 
     total = status["micrographs"]
     assert first["made"] == 10
@@ -89,22 +89,24 @@ def test_history_is_scored_from_what_was_kept_when_judged_and_what_was_filled_up
     assert np.allclose(exact.p_whole, [kept[key].p_whole for key in scaled])
 
     twin = twin_of(settings.store.folder / "bundles" / current).name
-    compared = run_json(own_lab, capsys, "reprocess", "--bundle", twin, "--from-features")
+    compared = run_json(own_lab, capsys, "models", "reprocess", "--bundle", twin, "--from-features")
     assert compared["judged"] == len(scaled)
     assert compared["without_features"] == 0
     assert compared["flips"] == []
     assert "local strangeness" in compared["not_scored_again"]
-    assert own_lab.agent("reprocess", "--bundle", twin, "--from-features", "--shadow") == 2
+    assert (
+        own_lab.agent("models", "reprocess", "--bundle", twin, "--from-features", "--shadow") == 2
+    )
 
     (shard,) = [path for form in features.list_forms() for path in features.list_shards(form)][:1]
     shard.write_bytes(shard.read_bytes()[:-9])
     assert "kept features cannot be used" in " ".join(run_json(own_lab, capsys, "verify")["notes"])
-    assert run_json(own_lab, capsys, "features", "verify", code=3)["sound"] is False
+    assert run_json(own_lab, capsys, "models", "features", "--verify", code=3)["sound"] is False
     with open_store(settings) as store:
         assert FeatureKeeper(settings, store, now=lambda: clock().replace(hour=12)).tend() == ""
-    assert run_json(own_lab, capsys, "features", "verify")["sound"] is True
-    assert run_json(own_lab, capsys, "features", "fill")["made"] > 0
-    assert run_json(own_lab, capsys, "features", "status")["rows"] == total
+    assert run_json(own_lab, capsys, "models", "features", "--verify")["sound"] is True
+    assert run_json(own_lab, capsys, "models", "features", "--fill")["made"] > 0
+    assert run_json(own_lab, capsys, "models", "features")["rows"] == total
 
 
 def test_a_bundle_on_another_network_does_not_score_these_features(taught_lab):

@@ -164,7 +164,7 @@ def test_a_shadow_stands_beside_what_counts_and_is_asked_once(small, capsys):
     lab, _, store, name = small
     before = {view.id: view.result.id for view in store.results.iter_all()}
     capsys.readouterr()
-    words = ("reprocess", "--bundle", name, "--shadow", "--days", "14", "--json")
+    words = ("models", "reprocess", "--bundle", name, "--shadow", "--days", "14", "--json")
 
     assert lab.agent(*words) == 0
     first = json.loads(capsys.readouterr().out)
@@ -183,8 +183,8 @@ def test_without_an_answer_to_its_orders_nobody_signs_for_a_bundle(small, capsys
     signed = ("models", "promote", name, "--by", "E. Meier", "--reason", "better")
 
     assert lab.agent(*signed) == 2
-    assert "agent reprocess --bundle" in capsys.readouterr().err
-    assert lab.agent("reprocess", "--bundle", name, "--shadow", "--days", "90") == 0
+    assert "agent models reprocess --bundle" in capsys.readouterr().err
+    assert lab.agent("models", "reprocess", "--bundle", name, "--shadow", "--days", "90") == 0
     assert lab.agent(*signed) == 0
 
     assert "of 2 fields that count and have answers of both bundles, 0 differ" in (
