@@ -1,4 +1,4 @@
-"""`agent backup`: write a backup, or restore one on trial."""
+"""`agent backup`: write a backup, restore one on trial, or copy the database."""
 
 from __future__ import annotations
 
@@ -64,8 +64,6 @@ def backup(  # noqa: PLR0917 - each is an option of the command
 
     settings, at = load_settings(context), datetime.now(UTC)
     if copy_to:
-        from agent.cli.database import copy_database
-
         copy_database(settings, copy_to, json=as_json)
         return
     if is_trial:
@@ -143,3 +141,37 @@ def _backup_file(settings: Settings, store: Store, target: Path, at: datetime) -
     if target.exists():
         raise WrongUse(f"{target} already exists and was not changed. Name another file.")
     return target
+
+
+def copy_database(settings: Settings, to: str, *, json: bool) -> None:
+    """Copy all sites of the database into an empty one, and compare counts and hashes.
+
+    Args:
+        settings: Of the lab.
+        to: Address of the empty database.
+        json: Print a document.
+    """
+    from agent.cli.restore import list_stopped_sites
+    from agent.service.lock import RunLock
+
+    at = datetime.now(UTC)
+    list_stopped_sites(settings, at, then="copy")
+    with (
+        RunLock.of(settings),
+        open_store(settings, acts=False) as store,
+        progress("copy", 100) as advance,
+    ):
+        tables, place = store.copy_to(
+            to, at=at, progress=lambda done, of, what: advance(done * 100 // max(of, 1), what)
+        )
+    if json:
+        held = {name: {"rows": d.rows, "sha256": d.sha256} for name, d in tables.items()}
+        print_json({"to": place, "tables": held})
+        return
+    rows = sum(digest.rows for digest in tables.values())
+    out.print(
+        f"{format_count(rows, 'row')} of {format_count(len(tables), 'table')} copied to {place}: "
+        "counts and hashes are the same. The next step: this address as [store] url of agent.toml "
+        "on every PC, then agent doctor.",
+        markup=False,
+    )

@@ -273,8 +273,7 @@ def await_drawings(title: str, drawings: Drawings, folder: Path) -> None:
 def train_bundle(settings: Settings, store: Store, places: DemoFolders) -> None:
     """Import the labelled micrographs and train the first bundle if there is none."""
     from agent.cli.import_ import import_labelled, print_unusable
-    from agent.cli.train import promote_first, train_bundle
-    from agent.cli.training_plan import read_lab_config
+    from agent.cli.train import promote_first, read_lab_config, train_bundle
     from model import quick_config, use_network_threads  # PyTorch takes seconds
 
     if store.promotions.find_current() is not None:

@@ -15,8 +15,7 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from agent.cli.doctor_network import examine_network
-from agent.cli.finding import DoctorResult, Level
+from agent.cli.doctor_records import DoctorResult, Level, examine_network
 from agent.host.systemd_unit import list_read_paths
 from agent.settings import Right, iter_paths
 from agent.shares import inspect, is_file

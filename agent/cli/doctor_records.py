@@ -1,14 +1,16 @@
-"""Check database, backups, time stamps and statement certificate."""
+"""Checks of the doctor that need the database, a connection or the other PCs of a site."""
 
 from __future__ import annotations
 
+import socket
+import ssl
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from agent.cli.app import open_store
-from agent.cli.finding import DoctorResult, Level
 from agent.errors import AgentError
 from agent.shares import inspect
 from agent.site_time import compute_age
@@ -16,7 +18,111 @@ from agent.site_time import compute_age
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from agent.settings import Settings
+    from agent.settings import NamedAddress, Settings
+    from agent.store import Store
+
+Level = Literal["right", "doubtful", "wrong"]
+
+
+@dataclass(frozen=True, slots=True)
+class DoctorResult:
+    """Result of one check.
+
+    Attributes:
+        check: Name of the check.
+        level: "wrong" stops the agent, "doubtful" may stop it later.
+        sentence: The result and, if needed, the remedy.
+    """
+
+    check: str
+    level: Level
+    sentence: str
+
+    @property
+    def mark(self) -> str:
+        """Symbol of the level in a table."""
+        return {"right": "✓", "doubtful": "?", "wrong": "✗"}[self.level]
+
+
+PATIENCE_S = 5.0
+"""Time limit for a server of the lab to answer."""
+
+
+def examine_network(settings: Settings) -> Iterator[DoctorResult]:
+    """Try each address that is in use; nothing is sent but the login to the mail server."""
+    from agent.settings import iter_addresses
+
+    for address in iter_addresses(settings):
+        if address.is_served:
+            yield from _certificate(settings)
+        elif address.port and not address.host.startswith("/"):
+            finding = _reach(address)
+            yield finding
+            if address.key == "mail_server" and finding.level == "right":
+                yield from _mail(settings)
+
+
+def _reach(address: NamedAddress) -> DoctorResult:
+    where = f"{address.host}:{address.port}"
+    try:
+        with socket.create_connection((address.host, address.port), timeout=PATIENCE_S):
+            return DoctorResult(address.label, "right", f"{where} answers.")
+    except (OSError, UnicodeError) as error:
+        why = getattr(error, "strerror", None) or str(error)
+        sentence = f"{where} cannot be reached ({why}). Check the address and the firewall."
+        return DoctorResult(address.label, "doubtful", sentence)
+
+
+def _mail(settings: Settings) -> Iterator[DoctorResult]:
+    from agent.delivery.mail import MailRefused, try_login
+    from agent.service.jobs.delivery import get_mail_server
+
+    try:
+        try_login(get_mail_server(settings.report), timeout_s=PATIENCE_S)
+    except MailRefused as fault:
+        sentence = f"{settings.report.mail_server}: no report can be mailed ({fault})."
+        yield DoctorResult("[report] mail_server", "wrong", sentence)
+
+
+def _certificate(settings: Settings) -> Iterator[DoctorResult]:
+    """Check that key and certificate of the page belong together and are valid today."""
+    web = settings.web
+    if not web.certificate:
+        return
+    try:
+        _shake_hands(Path(web.certificate), Path(web.key or web.certificate))
+    except (ssl.SSLError, OSError, ValueError) as error:
+        why = getattr(error, "verify_message", "") or getattr(error, "reason", "") or str(error)
+        sentence = f"{web.certificate}: no browser accepts it ({why}). Get a new certificate."
+        yield DoctorResult("[web] certificate", "wrong", sentence)
+    else:
+        yield DoctorResult("[web] certificate", "right", f"{web.certificate} is valid.")
+
+
+def _shake_hands(certificate: Path, key: Path) -> None:
+    """Serve the certificate to a client that trusts it. Raises `ssl.SSLError` or `OSError`."""
+    server, client = (
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER),
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT),
+    )
+    server.load_cert_chain(certificate, key, password="")
+    client.load_verify_locations(certificate)
+    client.check_hostname = False
+    client.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
+    to_server, to_client = ssl.MemoryBIO(), ssl.MemoryBIO()
+    both = (
+        client.wrap_bio(to_client, to_server),
+        server.wrap_bio(to_server, to_client, server_side=True),
+    )
+    done: set[int] = set()
+    while len(done) < len(both):
+        for number, side in enumerate(both):
+            try:
+                side.do_handshake()
+                done.add(number)
+            except ssl.SSLWantReadError:
+                continue
+
 
 EXPIRES_SOON_DAYS = 45
 
@@ -201,3 +307,90 @@ def examine_copies(settings: Settings) -> Iterator[DoctorResult]:
         yield DoctorResult("copies", "doubtful", result.warnings[0])
     else:
         yield DoctorResult("copies", "right", "this is the newest known database of this lab.")
+
+
+TWO = 2
+"""Smallest number of sites that share a database."""
+
+
+def examine_sites(settings: Settings) -> Iterator[DoctorResult]:
+    """Yield the findings; none if one PC runs, and there is one site that shares nothing."""
+    from agent.service.renamed_site import describe_renamed
+
+    try:
+        with open_store(settings) as store:
+            if renamed := describe_renamed(settings, store):
+                yield DoctorResult("site name", "wrong", renamed)
+            yield from _check_pcs(store)
+            names = store.over_all_sites().names()
+            if len(names) < TWO and not settings.site.shares:
+                return
+            yield _check_separation(store, len(names))
+            yield from _check_sharing(settings, store)
+    except AgentError:
+        return  # the check `database` reports it
+
+
+def _check_pcs(store: Store) -> Iterator[DoctorResult]:
+    """Compare version, bundle, crop recipe and settings of the PCs that run at this site."""
+    from agent.cli.status import REMARKS
+    from agent.fleet import PcState, list_members
+    from agent.service.data_folder import clock
+    from agent.service.database_clock import DatabaseClock
+
+    members = list_members(
+        store.agents.list_all(),
+        now=DatabaseClock(store, now=clock)(),
+        wanted=store.rollouts.list_wanted(),
+    )
+    running = [member for member in members if member.state is PcState.RUNNING]
+    if len(running) < TWO:
+        return
+    differing = [
+        f"{member.name} has {', '.join(others)}"
+        for member in running
+        if (others := [REMARKS[name] for name in member.remarks if name.startswith("other_")])
+    ]
+    if differing:
+        sentence = f"{'; '.join(differing)} than most PCs of this site. Compare agent settings."
+        yield DoctorResult("PCs", "doubtful", sentence)
+    else:
+        yield DoctorResult("PCs", "right", f"{len(running)} PCs run with the same settings.")
+
+
+def _check_separation(store: Store, n: int) -> DoctorResult:
+    if bare := store.checks.find_unscoped_tables():
+        return DoctorResult(
+            "sites",
+            "wrong",
+            f"PostgreSQL does not separate the rows of {len(bare)} tables ({bare[0]}, …) by site. "
+            "Run any agent command as the owner of the tables; it restores the policies.",
+        )
+    if store.checks.is_exempt_from_policies():
+        return DoctorResult(
+            "sites",
+            "doubtful",
+            "this PostgreSQL user is a superuser or has BYPASSRLS, so row-level security does not "
+            "apply. Only the program separates the sites (OPERATIONS, Several sites).",
+        )
+    by = " and row-level security separate" if store.kind == "postgresql" else " separates"
+    return DoctorResult("sites", "right", f"{n} sites share the database; the program{by} them.")
+
+
+def _check_sharing(settings: Settings, store: Store) -> Iterator[DoctorResult]:
+    shared = " and ".join(settings.site.shares) or "nothing"
+    yield DoctorResult("shared", "right", f"{settings.site.name} shares {shared} ([site] shares).")
+    for what in settings.site.shares:
+        if len(store.over_all_sites().sharing(what)) < TWO:
+            yield DoctorResult(
+                "shared",
+                "doubtful",
+                f'no other site has "{what}" in [site] shares, so it is not shared.',
+            )
+    if store.accounts.are_there() and not store.accounts.every():
+        yield DoctorResult(
+            "shared",
+            "doubtful",
+            "a login is required, but this site has no account. Add one (agent users add), or add "
+            '"accounts" to [site] shares here and at the site that has accounts.',
+        )

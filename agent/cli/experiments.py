@@ -27,8 +27,7 @@ from agent.cli.options import (
     ManifestOption,
     SeedOption,
 )
-from agent.cli.train import print_groups
-from agent.cli.training_plan import drop_none, grouping_column, grouping_config
+from agent.cli.train import drop_none, grouping_column, grouping_config, print_groups
 from agent.errors import WrongUse
 
 if TYPE_CHECKING:
@@ -236,3 +235,20 @@ def _encode(document: object) -> bytes:
     import json
 
     return json.dumps(document, indent=1, ensure_ascii=False).encode()
+
+
+@models.command()
+def weights(
+    arch: Annotated[str, typer.Argument(help="Architecture: resnet18 or resnet50.")],
+) -> None:
+    """Download the ImageNet weights of a network from the PyTorch server.
+
+    No other command downloads weights. Later trainings use them. EfficientNet-Lite0, the network
+    for PCs without a GPU, is installed with its weights.
+    """
+    from model import fetch_weights  # PyTorch takes seconds
+
+    console.err.print(f"downloading the weights of {arch} …", markup=False)
+    path = fetch_weights(arch, progress=console.err.is_terminal)
+    megabytes = path.stat().st_size / 1e6
+    console.out.print(f"{arch}: ImageNet weights, {megabytes:.0f} MB, in {path}", markup=False)

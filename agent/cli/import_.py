@@ -156,7 +156,7 @@ def import_(  # noqa: PLR0917 - each is a word of the command
     settings = load_settings(context)
     with signed_store(context, settings, by) as (store, signer):
         if for_orders:
-            from agent.cli.order_policy import read_order_policy  # a plain import needs none
+            from agent.cli.options import read_order_policy  # a plain import needs none
             from agent.orders.permissions import require_lead
 
             require_lead(read_order_policy(settings, store), signer)

@@ -1,15 +1,18 @@
-"""Progress bars of long jobs, one per stage."""
+"""Progress of long jobs, and signals that stop them."""
 
 from __future__ import annotations
 
-from contextlib import ExitStack
+import os
+import signal
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from agent.cli import console
 
 if TYPE_CHECKING:
+    import threading
     from collections.abc import Iterable, Iterator
-
+    from types import FrameType
 
 TITLES = {
     "labels": "Labels",
@@ -28,7 +31,6 @@ TITLES = {
     "features": "Features",
     "bundle": "Bundle",
 }
-
 
 _SENTENCES = "labels"
 """Stage whose notes are sentences on the training set. Each is a line; next to a bar the next one
@@ -104,3 +106,26 @@ def silence_log() -> None:
     from agent import log
 
     log.set_up(level="error")
+
+
+FORCED = 130
+
+
+@contextmanager
+def stopping(stop: threading.Event) -> Iterator[None]:
+    """Set `stop` at the first signal, exit at the second; restore the handlers at the end."""
+
+    def handle(_number: int, _frame: FrameType | None) -> None:
+        if stop.is_set():
+            os._exit(FORCED)
+        stop.set()
+
+    numbers = [
+        getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGBREAK") if hasattr(signal, name)
+    ]
+    before = {number: signal.signal(number, handle) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

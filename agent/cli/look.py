@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from agent.cli.app import DONE, SOME_FAILED, app, load_settings, now_utc
-from agent.cli.console import out, print_json
-from agent.cli.cropped_files import (
+from agent.cli.classify import (
     Files,
     Json,
     is_folder,
@@ -24,6 +23,7 @@ from agent.cli.cropped_files import (
     shorten_name,
     write_picture,
 )
+from agent.cli.console import out, print_json
 from agent.counts import format_count
 from agent.errors import WrongUse
 
@@ -167,7 +167,7 @@ def _save(
     Raises:
         WrongUse: It cannot be written.
     """
-    from agent.cli.source_proposal import propose_source
+    from agent.cli.folder_overview import propose_source
     from agent.watch.file_types import to_text
     from agent.whole_file import write_whole
     from reports import render_look, speaking, with_seconds

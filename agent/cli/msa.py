@@ -9,9 +9,17 @@ import typer
 
 from agent.cli.app import app, load_settings, now_utc, open_store
 from agent.cli.console import echo, err, print_json
-from agent.cli.csv_rows import parse_code, read_rows
-from agent.cli.roundrobin import By, Json, Out, Seed, draw_seed, report_path
-from agent.cli.roundrobin_images import parse_limits
+from agent.cli.roundrobin import (
+    By,
+    Json,
+    Out,
+    Seed,
+    draw_seed,
+    parse_code,
+    parse_limits,
+    read_rows,
+    report_path,
+)
 from agent.cli.signing import os_user, signed_store
 from agent.errors import WrongUse
 

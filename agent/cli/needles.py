@@ -1,7 +1,4 @@
-"""`agent needles`: lengths of the needles in micrographs, a trial.
-
-`agent needles FILE…` measures files; the other commands of the group have names.
-"""
+"""`agent needles`: needle lengths measured, calibrated, and compared with people."""
 
 from __future__ import annotations
 
@@ -13,9 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from agent.cli.app import DONE, SOME_FAILED, app, load_settings
-from agent.cli.console import out, print_json
-from agent.cli.cropped_files import (
+from agent.cli import console
+from agent.cli.app import DONE, SAYS_NO, SOME_FAILED, app, load_settings, now_utc, open_store
+from agent.cli.classify import (
     Files,
     Json,
     iter_cropped,
@@ -26,17 +23,21 @@ from agent.cli.cropped_files import (
     report_refused,
     write_picture,
 )
+from agent.cli.console import out, print_json
+from agent.cli.options import By, JsonOption, Reason
+from agent.cli.signing import os_user, signed_store
 from agent.errors import WrongUse
 
 if TYPE_CHECKING:
     from agent.imaging import Crop
+    from agent.needle_truth import NeedleCalibration, TruthGroup
+    from agent.settings import Settings
+    from agent.store import Store
     from model.needles.field import FieldMeasurement
     from model.needles.needle_map import NeedleMapper
     from model.needles.pooling import LengthEstimate
 
 SHARES = (0.5, 0.9, 0.99)
-
-
 MEASURE = "measure"
 
 
@@ -55,6 +56,8 @@ needles = typer.Typer(
     help="Needle lengths: measure files, compare with people, calibrate. A trial.",
     no_args_is_help=True,
 )
+
+
 app.add_typer(needles, name="needles")
 
 
@@ -222,3 +225,221 @@ def _format_interval(low_um: float | None, high_um: float | None) -> str:
     if low_um is None or high_um is None:
         return ", no interval below 5 fields"
     return f" ({low_um:.1f} to {high_um:.1f})"
+
+
+@needles.command("calibrate")
+def calibrate_(
+    context: typer.Context,
+    *,
+    subtype: Annotated[str | None, typer.Option(help="Only this subtype.")] = None,
+    microscope: Annotated[str | None, typer.Option(help="Only this microscope.")] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Show what would be set, and set nothing.")
+    ] = False,
+    off: Annotated[
+        bool,
+        typer.Option("--off", help="Withdraw the calibration of --subtype and --microscope."),
+    ] = False,
+    by: By = "",
+    reason: Reason = "",
+    json: JsonOption = False,
+) -> None:
+    """Set the ratio that corrects needle lengths, per subtype and microscope. Only a lead may.
+
+    Run agent needles compare first. Needs 30 fields with 10 measured needles each, and is refused
+    where the ratio depends on the length. The calibration is recorded with a version.
+    """
+    settings = load_settings(context)
+    if off and not (subtype and microscope):
+        raise WrongUse("--off needs --subtype and --microscope.")
+    if dry_run:
+        with open_store(settings) as store:
+            _show(_select(store, subtype, microscope), {}, json=json)
+        return
+    if not reason.strip():
+        raise WrongUse("Add a reason with --reason TEXT. It is recorded.")
+    with signed_store(context, settings, by) as (store, signer):
+        _require_lead(settings, store, signer)
+        if off:
+            _withdraw(store, subtype or "", microscope or "", by=signer, reason=reason.strip())
+            return
+        groups = _select(store, subtype, microscope)
+        made = _set(store, groups, by=signer, reason=reason.strip())
+    _show(groups, made, json=json)
+    if len(made) < len(groups):
+        raise typer.Exit(SAYS_NO)
+
+
+def _require_lead(settings: Settings, store: Store, signer: str) -> None:
+    from agent.orders.order_policy import is_lead
+
+    if not is_lead(settings, store, signer):
+        raise WrongUse(
+            f"--by {signer or 'NAME'}: only a lead may do this. Add an account (agent users "
+            "add NAME --role lead), or name leads under [orders] leads in agent.toml."
+        )
+
+
+def _select(store: Store, subtype: str | None, microscope: str | None) -> list[TruthGroup]:
+    from agent.needle_truth import load_groups
+
+    groups = [
+        group
+        for group in load_groups(store)
+        if subtype in (None, group.subtype) and microscope in (None, group.microscope)
+    ]
+    if not groups:
+        raise WrongUse(
+            "No measured needles of this subtype and microscope. Reviewers measure them in the "
+            "viewer: Shift and L, two clicks."
+        )
+    return groups
+
+
+def _set(
+    store: Store, groups: list[TruthGroup], *, by: str, reason: str
+) -> dict[tuple[str, str], NeedleCalibration]:
+    from agent.needle_truth import calibrate, find_refusal
+
+    return {
+        (group.subtype, group.microscope): calibrate(
+            store, group, by=by, reason=reason, at=now_utc()
+        )
+        for group in groups
+        if not find_refusal(group)
+    }
+
+
+def _withdraw(store: Store, subtype: str, microscope: str, *, by: str, reason: str) -> None:
+    from agent.needle_truth import withdraw_calibration
+
+    was = withdraw_calibration(store, subtype, microscope, by=by, reason=reason, at=now_utc())
+    what = f"withdrawn by {by}" if was else "there is none; nothing was changed"
+    console.out.print(f"Calibration of {subtype} on {microscope}: {what}.", markup=False)
+
+
+def _show(
+    groups: list[TruthGroup], made: dict[tuple[str, str], NeedleCalibration], *, json: bool
+) -> None:
+    from agent.needle_truth import find_refusal
+
+    if json:
+        console.print_json([_to_json(group, made) for group in groups])
+        return
+    for group in groups:
+        name = f"{group.subtype or '-'} on {group.microscope}"
+        if refused := find_refusal(group):
+            console.out.print(f"{name}: not calibrated. {refused}", markup=False)
+            continue
+        calibration = made.get((group.subtype, group.microscope))
+        console.out.print(f"{name}: {_describe(group, calibration)}", markup=False)
+
+
+def _describe(group: TruthGroup, calibration: NeedleCalibration | None) -> str:
+    from agent.needle_truth import fit_calibration
+
+    fitted = calibration or fit_calibration(group)
+    act = f"version {calibration.version} set" if calibration else "would be set"
+    ratio = fitted.ratio
+    return (
+        f"{act}. Lengths are divided by {ratio.value:.3f} ({ratio.low:.3f} to {ratio.high:.3f}); "
+        f"single needles before that: {fitted.lower.value:.2f} to {fitted.upper.value:.2f}. From "
+        f"{fitted.needles} needles of {fitted.from_um:.1f} to {fitted.to_um:.1f} µm in "
+        f"{fitted.fields} fields, measured by {fitted.people}."
+    )
+
+
+def _to_json(group: TruthGroup, made: dict[tuple[str, str], NeedleCalibration]) -> dict[str, Any]:
+    from agent.needle_truth import find_refusal, fit_calibration
+
+    calibration = made.get((group.subtype, group.microscope))
+    if calibration is None and not find_refusal(group):
+        calibration = fit_calibration(group)
+    document = calibration.to_json() if calibration else None
+    return {
+        **to_json(group),
+        "calibration": document,
+        "set": calibration is not None and bool(made),
+    }
+
+
+@needles.command("compare")
+def compare(context: typer.Context, json: JsonOption = False) -> None:
+    """Compare the needles that reviewers measured with the program's, and keep the result.
+
+    Measures every micrograph with measured needles again. The page /needles shows the plot.
+    """
+    from agent.archive import Archive
+    from agent.needle_truth import CompareProgress, compare_needles, load_groups
+    from model.needles.needle_map import NeedleMapper
+
+    settings = load_settings(context)
+    with open_store(settings) as store:
+        archive, record = Archive.open(settings.store), 0
+        steps = compare_needles(store, archive, NeedleMapper(), by=os_user(), at=now_utc())
+        with console.progress("Micrographs", None) as advance:
+            for step in steps:
+                if isinstance(step, CompareProgress):
+                    advance(step.done, f"of {step.total}")
+                else:
+                    record = step
+        groups = load_groups(store)
+    if json:
+        console.print_json({"record": record, "groups": [to_json(group) for group in groups]})
+        return
+    if not record:
+        console.out.print(
+            "No measured needles. Reviewers measure them in the viewer: Shift and L, two clicks.",
+            markup=False,
+        )
+        return
+    console.table(
+        ("subtype", "microscope", "needles", "fields", "people", "found", "ratio", "limits"),
+        [format_row(group) for group in groups],
+    )
+
+
+def format_row(group: TruthGroup) -> tuple[object, ...]:
+    """Return the cells that describe a group in a table."""
+    from agent.needle_truth import Place
+
+    agreement, found = group.agreement, group.counts[Place.MATCHED]
+    ratio = limits = ""
+    if agreement is not None:
+        bias = agreement.bias
+        ratio = f"{bias.value:.2f} ({bias.low:.2f} to {bias.high:.2f})"
+        limits = f"{agreement.lower.value:.2f} to {agreement.upper.value:.2f}"
+    return (
+        group.subtype,
+        group.microscope,
+        group.needles,
+        group.fields,
+        len(group.people),
+        found,
+        ratio,
+        limits,
+    )
+
+
+def to_json(group: TruthGroup) -> dict[str, Any]:
+    """Return a group as JSON."""
+    from agent.needle_truth import find_refusal
+
+    agreement = group.agreement
+    return {
+        "subtype": group.subtype,
+        "microscope": group.microscope,
+        "needles": group.needles,
+        "fields": group.fields,
+        "full_fields": group.full_fields,
+        "missing_fields": group.missing_fields,
+        "people": list(group.people),
+        "new": group.new,
+        "counts": {place.value: n for place, n in group.counts.items()},
+        "tips_agree": agreement.tips_agree if agreement else None,
+        "ratio": agreement.bias.to_json() if agreement else None,
+        "lower": agreement.lower.to_json() if agreement else None,
+        "upper": agreement.upper.to_json() if agreement else None,
+        "network": group.network,
+        "refused": find_refusal(group) or None,
+    }

@@ -1,14 +1,20 @@
-"""Arguments and options that several commands share."""
+"""Arguments and options that several commands share, and the lab's policy of orders."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-Number = Annotated[str, typer.Argument(metavar="NUMBER", help="Order number.")]
+from agent.cli.app import now_utc
 
+if TYPE_CHECKING:
+    from agent.orders.assessed import OrderPolicy
+    from agent.settings import Settings
+    from agent.store import Store
+
+Number = Annotated[str, typer.Argument(metavar="NUMBER", help="Order number.")]
 Id = Annotated[str, typer.Argument(metavar="ID", help="Micrograph id, as in the report.")]
 
 By = Annotated[
@@ -56,5 +62,24 @@ EpochsOption = Annotated[
 ]
 
 SeedOption = Annotated[int, typer.Option(help="Seed of all random draws, including the split.")]
-
 JsonOption = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]
+
+
+def read_order_policy(settings: Settings, store: Store, *, is_noted: bool = True) -> OrderPolicy:
+    """Return the lab's specifications, taxonomy, permissions and instrument holds.
+
+    Args:
+        settings: Settings of the lab.
+        store: Open store.
+        is_noted: Whether to record a changed specification or taxonomy.
+
+    Raises:
+        BadSpecification: specifications.toml cannot be used.
+    """
+    from agent.lab_context import taxonomy_in_force
+    from agent.orders.instrument_holds import load_holds
+    from agent.orders.order_policy import load_policy
+
+    taxonomy = taxonomy_in_force(settings, store)
+    holds = load_holds(settings, store)
+    return load_policy(settings, store, taxonomy, now=now_utc(), held=holds, is_noted=is_noted)

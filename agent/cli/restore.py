@@ -1,4 +1,4 @@
-"""`agent restore`: put a backup in place."""
+"""`agent restore`: put a backup in place, or accept a loss or a database."""
 
 from __future__ import annotations
 
@@ -175,8 +175,6 @@ def _accept(context: typer.Context, what: str, *, by: str, reason: str) -> None:
         raise WrongUse("Add a reason with --reason TEXT. It is recorded.")
     settings = load_settings(context)
     if what == "database":
-        from agent.cli.begin_anew import accept_database
-
         accept_database(settings, reason)
         return
     if not what.isdecimal():
@@ -279,3 +277,50 @@ def _find_ends(settings: Settings) -> dict[str, int]:
     except (BadStore, StoreFault):
         return ends  # a damaged database is the reason for a restore
     return ends
+
+
+def accept_database(settings: Settings, reason: str) -> None:
+    """Accept the present database for the data folder's, even an empty one or another lab's.
+
+    Archived files stay. Facts that only the lost database contained are not recovered.
+    """
+    from agent.evidence.anchors import Anchor, write_note
+    from agent.service.lock import RunLock
+    from agent.service.resuming import resume
+    from agent.store import BEGUN_ANEW, find_mark
+
+    at = datetime.now(UTC)
+    folder = settings.store.folder
+    with RunLock.of(settings), _open_anew(settings) as store:
+        facts = {
+            "reason": reason,
+            "first_act_before": find_mark(folder),
+            "trail": store.audit_log.get_head().number,
+        }
+        store.audit_log.add(at=at, actor="agent", act=BEGUN_ANEW, facts=facts)
+        end = Anchor.of(store.audit_log.get_head(), at=at)
+        write_note(folder, end, more=Path(settings.trail.anchor) if settings.trail.anchor else None)
+        resumed = resume(settings, store, since=None, at=at)
+        store.take_as_own(folder)
+        where = store.place
+    out.print(f"{where} is now the database of {folder}", markup=False)
+    print_resumed(*resumed)
+
+
+def _open_anew(settings: Settings) -> Store:
+    """Open a database of another lab, or the lab's own if it is older than sent documents.
+
+    Raises:
+        NothingToBegin: It is the newest database of this lab.
+    """
+    from agent.service.copies import find_overtaken
+    from agent.store import NothingToBegin
+
+    try:
+        return open_store(settings, anew=True)
+    except NothingToBegin:
+        store = open_store(settings)
+        if find_overtaken(settings, store, now=datetime.now(UTC)):
+            return store
+        store.close()
+        raise

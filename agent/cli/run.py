@@ -1,4 +1,4 @@
-"""`agent run`: watch the sources and process micrographs."""
+"""`agent run`, `web` and `service`: the agent in this process and as a service of the PC."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from agent.cli.app import DONE, SOME_FAILED, app, load_settings, open_store
+from agent.cli.app import DONE, SOME_FAILED, app, find_settings_file, load_settings, open_store
 from agent.cli.console import err, out, progress
 
 if TYPE_CHECKING:
@@ -91,7 +91,7 @@ def _run_once(settings: Settings) -> int:
     import threading
 
     from agent import log  # heavy
-    from agent.cli.signals import stopping
+    from agent.cli.job_progress import stopping
     from agent.service import run_once
     from agent.service.copies import require_newest
     from agent.service.data_folder import clock
@@ -139,3 +139,97 @@ def _print_outcome(outcome: RunOutcome) -> None:
         err.print(f"agent: {problem}", markup=False)
     if batch.set_aside or batch.failed or outcome.waiting:
         err.print("To list them with reasons: agent files --failed", markup=False)
+
+
+@app.command()
+def web(context: typer.Context) -> None:
+    """Serve the review page and the API without processing files. `agent run` includes this."""
+    import threading
+
+    from agent import log  # heavy
+    from agent.archive import Archive
+    from agent.cli.job_progress import stopping
+    from agent.host import open_files
+    from agent.service import Pages, build_status
+    from agent.service.data_folder import clock
+    from agent.web import app_of
+
+    settings = load_settings(context)
+    log.set_up(level=settings.log.level)
+    open_files.raise_limit()
+    stop = threading.Event()
+    with open_store(settings) as store, stopping(stop):
+        application = app_of(
+            settings,
+            store=store,
+            archive=Archive.open(settings.store),
+            now=clock,
+            status=lambda: build_status(
+                settings, now=clock(), open_store=lambda: open_store(settings)
+            ),
+        )
+        pages = Pages(application, settings.web)
+        pages.start()
+        err.print(f"review page: {pages.url} (Ctrl-C stops)", markup=False)
+        while not stop.wait(0.5) and pages.is_alive():
+            pass
+        pages.stop()
+        pages.join(5)
+
+
+service = typer.Typer(help="Run the agent as a service of this PC.", no_args_is_help=True)
+
+
+app.add_typer(service, name="service")
+
+
+@service.command("install")
+def install(
+    context: typer.Context,
+    account: Annotated[
+        str,
+        typer.Option(
+            help="Account of the service. Default: a user martensight (Linux), LocalSystem "
+            r"(Windows). On Windows DOMAIN\user, or DOMAIN\name$ for a gMSA."
+        ),
+    ] = "",
+) -> None:
+    """Install the agent as a service that starts with this PC."""
+    from agent.host import get_manager
+
+    lines = get_manager().install(
+        find_settings_file(context), load_settings(context), account=account
+    )
+    for line in lines:
+        out.print(line, markup=False)
+
+
+@service.command("uninstall")
+def uninstall() -> None:
+    """Remove the service; data and settings stay."""
+    _run_command("uninstall")
+
+
+@service.command("start")
+def start() -> None:
+    """Start the service."""
+    _run_command("start")
+
+
+@service.command("stop")
+def stop_() -> None:
+    """Stop the service after the current file."""
+    _run_command("stop")
+
+
+@service.command("status")
+def service_status() -> None:
+    """Show the state of the service."""
+    _run_command("status")
+
+
+def _run_command(name: str) -> None:
+    from agent.host import get_manager
+
+    for line in getattr(get_manager(), name)():
+        out.print(line, markup=False)

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from agent.cli.app import DONE, SAYS_NO, app, load_settings
-from agent.cli.console import echo, print_json, table
-from agent.cli.cropped_files import (
+from agent.cli.classify import (
     Json,
     describe_fault,
 )
+from agent.cli.console import echo, print_json, table
 from agent.cli.signing import os_user, shell_store, signed_store
 
 if TYPE_CHECKING:

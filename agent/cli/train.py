@@ -1,7 +1,8 @@
-"""`agent train`: train a model bundle from all labelled micrographs."""
+"""`agent train` and `agent retrain`."""
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -9,29 +10,116 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from agent.cli import console
-from agent.cli.app import SOME_FAILED, app, load_settings, open_store
-from agent.cli.evaluation_text import format_lacking, format_share
+from agent.cli.app import SAYS_NO, SOME_FAILED, app, load_settings, open_store
+from agent.cli.evaluation_text import (
+    explain_last_verdict,
+    format_lacking,
+    format_share,
+    outcome_to_json,
+)
 from agent.cli.import_ import import_labelled, print_imported
-from agent.cli.job_progress import show_progress
+from agent.cli.job_progress import run_to_end, show_progress, silence_log
 from agent.cli.options import (
     EpochsOption,
     FrameOption,
     GroupOption,
+    JsonOption,
     ManifestOption,
     SeedOption,
 )
 from agent.cli.signing import os_user, sign
-from agent.cli.training_plan import drop_none, grouping_column, grouping_config, make_plan
 from agent.errors import WrongUse
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from agent.labelled_import import ImportOutcome
-    from agent.retrain import Collected
+    from agent.retrain import Collected, Outcome
     from agent.settings import Settings
     from agent.store import Store
     from model import Example, ProcessGroup, Progress, TrainingConfig
+
+PARTICULAR = {"arch", "subtype_arch", "size_arch", "framing", "frame_px", "weights", "epochs"}
+"""Options that switch the quick configuration off."""
+
+
+def grouping_config(column: str) -> dict[str, Any]:
+    """Return the configuration for a grouping column; any but the specimen mixes subtypes."""
+    return {"group_by": column, "mixed_groups": True} if column else {}
+
+
+def grouping_column(option: str) -> str:
+    """Return the grouping column; "" for the specimen, which is the default."""
+    return "" if option == "specimen" else option
+
+
+def drop_none(options: dict[str, Any]) -> dict[str, Any]:
+    """Return the options that have a value."""
+    return {name: value for name, value in options.items() if value is not None}
+
+
+def make_plan(settings: Settings, store: Store, asked: dict[str, Any]) -> TrainingConfig:
+    """Build the training configuration from the options, else from what this PC can do."""
+    from model import TrainingConfig, quick_config
+
+    weights = asked.get("weights")
+    if weights is not None and not weights.is_file():
+        raise WrongUse(f"--weights: no such file: {weights}.")
+    scheme = asked.get("scheme", "two-stage")
+    if scheme != "two-stage" and {"subtype_arch", "size_arch"} & asked.keys():
+        raise WrongUse(
+            f"--subtype-arch and --size-arch need two networks; {scheme} has one. Use --arch."
+        )
+    lab = read_lab_config(settings, store)
+    lacks = "" if PARTICULAR & asked.keys() else _lacks(settings)
+    if not lacks:
+        plan = TrainingConfig(**lab, **asked)
+        console.err.print(format_plan(plan), markup=False)
+        return plan
+    console.err.print(
+        f"{lacks}: using the quick configuration (frozen EfficientNet-Lite0, fields at 0.25 µm per "
+        "pixel). For the configuration of the paper: --arch resnet18 --framing mirror.",
+        markup=False,
+    )
+    return quick_config(**lab, **asked)
+
+
+def read_lab_config(settings: Settings, store: Store) -> dict[str, Any]:
+    """Return the settings that every training of a lab shares."""
+    from agent.lab_context import taxonomy_in_force
+
+    return {
+        "taxonomy": taxonomy_in_force(settings, store),
+        "alpha": settings.strangeness.alpha,
+        "device": settings.model.device,
+        "bf16": settings.model.precision == "bf16",
+    }
+
+
+def _lacks(settings: Settings) -> str:
+    """Return what this PC lacks to train ResNet-18 in hours, or ""."""
+    from model import TrainingConfig, choose_engine, has_weights
+
+    if not choose_engine(settings.model.device).on_gpu:
+        return "This PC has no GPU"
+    arch = TrainingConfig().arch
+    if not has_weights(arch):
+        return (
+            f"This PC has no ImageNet weights of {arch} (agent models weights {arch} "
+            "downloads them)"
+        )
+    return ""
+
+
+def format_plan(plan: TrainingConfig) -> str:
+    """Return the configuration in one line, printed before a long training."""
+    archs = dict.fromkeys(plan.arch_of(head) for head in ("subtype", "size:"))
+    return (
+        f"{plan.scheme}, {' and '.join(archs)}, "
+        f"{'heads alone' if plan.frozen else f'whole, at most {plan.epochs} epochs'}; "
+        f"{plan.framing} at {plan.frame_px} px."
+    )
+
 
 SIDES = ("train", "validate", "test")
 
@@ -298,3 +386,147 @@ def format_accuracy(metrics: dict[str, Any]) -> str:
     return f"{accuracy} structure codes right on its test images" + (
         f"; not tested: {lacking}" if lacking else ""
     )
+
+
+@app.command()
+def retrain(
+    context: typer.Context,
+    *,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only print the training set; train nothing.")
+    ] = False,
+    why: Annotated[
+        bool,
+        typer.Option(
+            "--why", help="Explain how the last retraining ended, check by check; starts none."
+        ),
+    ] = False,
+    cancel: Annotated[
+        bool,
+        typer.Option("--cancel", help="Stop the running retraining, whichever user started it."),
+    ] = False,
+    pseudo_labels: Annotated[
+        bool,
+        typer.Option(
+            "--pseudo-labels",
+            help="Experimental: also train on confident predictions, if control samples confirm "
+            "them.",
+        ),
+    ] = False,
+    json: JsonOption = False,
+) -> None:
+    """Train a candidate from the collected labels and compare it with the bundle in use.
+
+    A gate recommends the candidate or not; a lead promotes it. The training runs with low
+    priority. Ctrl-C stops it; the next run resumes from the last checkpoint.
+    """
+    from agent.service.jobs.retrain import find_training_job
+
+    silence_log()
+    settings = load_settings(context)
+    with open_store(settings) as store:
+        if cancel:
+            _cancel(store)
+            return
+        if why:
+            explain_last_verdict(settings, store, json=json)
+            return
+        if dry_run:
+            _print_dry_run(settings, store, json)
+            return
+        print_left_out(find_training_job(settings, store).collected)
+        outcome = _retrain(settings, store, pseudo_labels=pseudo_labels)
+    _print_outcome(outcome, json=json)
+
+
+def _cancel(store: Store) -> None:
+    from agent.service.data_folder import clock
+    from agent.service.jobs.retrain import JOB
+
+    if not store.jobs.cancel(JOB, by=os_user(), at=clock()):
+        raise WrongUse("No retraining is running.")
+    console.out.print("The retraining stops within a few seconds. Nothing was promoted.")
+
+
+def _retrain(settings: Settings, store: Store, *, pseudo_labels: bool) -> Outcome:
+    from agent.retrain import Outcome
+    from agent.service.jobs.retrain import train_candidate, train_in_child
+
+    work = partial(train_candidate, pseudo_labels=pseudo_labels)
+    return run_to_end(train_in_child(settings, store, by=os_user(), work=work), Outcome)
+
+
+def _print_dry_run(settings: Settings, store: Store, json: bool) -> None:
+    from agent.retrain import Cleaned, clean_labels
+    from agent.service.jobs.retrain import find_training_job
+    from model import read_training_labels
+
+    lesson, wanted = find_training_job(settings, store), settings.retrain.min_new_labels
+    print_left_out(lesson.collected)
+    clean = run_to_end(
+        clean_labels(
+            lesson.collected,
+            lesson.current,
+            leave_out=settings.retrain.leave_out_doubted,
+            alpha=settings.strangeness.alpha,
+            several_subtypes=lesson.plan.taxonomy.several_subtypes,
+        ),
+        Cleaned,
+    )
+    collected, current = clean.collected, lesson.manifest.name
+    new = len(collected.news_to(lesson.manifest, read_training_labels(lesson.current)))
+    known = {example.key: example for example in lesson.collected.examples}
+    if json:
+        console.print_json(
+            {
+                "current": current,
+                "codes": dict(collected.codes),
+                "new_labels": new,
+                "wanted": wanted,
+                "left_out": dict(collected.left_out),
+                "doubted": [
+                    asdict(issue) | {"file": known[issue.key].file} for issue in clean.doubts
+                ],
+            }
+        )
+        return
+    console.table(("structure code", "micrographs"), sorted(collected.codes.items()))
+    console.out.print(
+        f"{len(collected.examples)} labelled micrographs, {new} of them new or changed "
+        f"since {current}; a retraining needs at least {wanted}.",
+        markup=False,
+    )
+    if sentence := clean.sentence():
+        console.out.print(f"Suspect labels: {sentence}", markup=False)
+    console.table(
+        ("suspect label", "given", "likely", "reason", "right of this code"),
+        [
+            (
+                known[issue.key].label,
+                issue.code,
+                issue.likely,
+                issue.kind,
+                f"{issue.right} of {issue.of}" if issue.of else "",
+            )
+            for issue in clean.doubts
+        ],
+    )
+
+
+def _print_outcome(outcome: Outcome, *, json: bool) -> None:
+    from agent.retrain import Gate
+
+    if json:
+        console.print_json(outcome_to_json(outcome))
+    else:
+        console.out.print(outcome.sentence, markup=False)
+        if outcome.numbers.get("checks"):
+            console.err.print("Each check: agent retrain --why", markup=False)
+    if outcome.gate is not Gate.RECOMMENDED:
+        raise typer.Exit(SAYS_NO)
+    if not json:
+        console.out.print(
+            f"Recommended. To promote it: agent models promote {outcome.candidate} "
+            "--by NAME --reason TEXT",
+            markup=False,
+        )

@@ -1,7 +1,8 @@
-"""`agent verify`: compare the archive with its hashes."""
+"""`agent verify`: compare the archive with its hashes, and check the installation."""
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -17,14 +18,13 @@ if TYPE_CHECKING:
 
     from agent.cli.console import Advance
     from agent.orders.assessed import OrderPolicy
+    from agent.orders.instrument_checks import ReferenceCheck as ControlFinding
     from agent.settings import Settings
     from agent.store import Store
     from agent.verification import Outside
 
 LINES_EVERY = 1000
-
 NOTHING_ELSE = "nothing else was compared: rows cannot be compared until these values are corrected"
-
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON document.")]
 
 
@@ -59,8 +59,6 @@ def verify(
     """
     settings = load_settings(context)
     if installation:
-        from agent.cli.check import check_installation
-
         check_installation(settings, references=references, as_json=as_json)
         return
     from agent import maintenance
@@ -86,7 +84,7 @@ def verify(
 
 def _read_policy(settings: Settings, store: Store) -> tuple[OrderPolicy | None, list[str]]:
     """Return the lab's policy of orders, or None and a note where it cannot be read."""
-    from agent.cli.order_policy import read_order_policy
+    from agent.cli.options import read_order_policy
     from agent.errors import SetupError
 
     try:
@@ -149,3 +147,32 @@ def print_faults(
         out.print(format_count(len(faults), "fault") if faults else good)
     if faults:
         raise typer.Exit(SAYS_NO)
+
+
+def check_installation(settings: Settings, *, references: bool, as_json: bool) -> None:
+    """Print whether database and archive are whole and reference images give their answers."""
+    from agent import maintenance
+    from agent.archive import Archive
+
+    with open_store(settings) as store:
+        faults = list(maintenance.check(store, Archive.open(settings.store)))
+        results = _check_references(settings, store) if references else []
+    for result in results if not as_json else ():
+        mark = "✓" if result.is_good else "✗"
+        out.print(f"{mark} {result.name}: {result.sentence}", markup=False)
+    faults += [f"{result.name}: {result.sentence}" for result in results if not result.is_good]
+    more = {"references": [[r.name, r.sentence, r.is_good] for r in results]}
+    good = "the database is sound, and all files that it names exist"
+    print_faults(faults, good, as_json=as_json, more=more)
+
+
+def _check_references(settings: Settings, store: Store) -> list[ControlFinding]:
+    from agent.cli.job_progress import silence_log
+    from agent.cli.signing import os_user
+    from agent.service.composition import load_bundle
+    from agent.service.jobs.instrument_check import check_instrument
+
+    silence_log()
+    name = store.rollouts.find_wanted().name
+    classifier = load_bundle(settings, name) if name else None
+    return check_instrument(settings, store, classifier, by=os_user(), at=datetime.now(UTC))

@@ -31,8 +31,7 @@ from agent.cli.app import open_store
 from agent.cli.demo import await_drawings, examine, play
 from agent.cli.import_ import import_labelled
 from agent.cli.job_progress import silence_log
-from agent.cli.train import train_bundle
-from agent.cli.training_plan import read_lab_config
+from agent.cli.train import read_lab_config, train_bundle
 from agent.demo import bundle as shipped
 from agent.demo.demo import DemoSize, plan_test_set, prepare_folder
 from agent.demo.drawings import Drawings, write_manifest

@@ -12,7 +12,7 @@ import pytest
 from conftest import SHARED
 
 from agent.cli.app import main
-from agent.cli.open_datasets import DATASETS
+from agent.cli.datasets import DATASETS
 from agent.labelled_import import list_labelled
 from agent.pictures import encode_png
 from model import load_taxonomy

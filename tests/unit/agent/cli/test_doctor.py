@@ -23,10 +23,9 @@ from lab import Lab, desk_of
 from smtp_server import Post, serve
 
 from agent import settings
-from agent.cli.doctor_checks import examine
+from agent.cli.doctor import examine
 from agent.cli.doctor_folders import examine_folders
-from agent.cli.doctor_network import examine_network
-from agent.cli.doctor_sites import examine_sites
+from agent.cli.doctor_records import examine_network, examine_sites
 from agent.fleet import KEY
 from agent.host.file_ownership import restore_owner
 from agent.store import Store, store_url

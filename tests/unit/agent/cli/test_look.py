@@ -19,8 +19,7 @@ from lab import crop_here
 from agent import settings, shares
 from agent.cli import main
 from agent.cli.examples import EXAMPLES
-from agent.cli.folder_overview import FolderOverview, choose_evenly
-from agent.cli.source_proposal import propose_source
+from agent.cli.folder_overview import FolderOverview, choose_evenly, propose_source
 from agent.imaging.pool import encode_landmarks
 from agent.store import Store, store_url
 from agent.watch import Provenance

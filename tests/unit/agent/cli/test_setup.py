@@ -9,7 +9,7 @@ from folders import ROOT
 
 from agent import settings
 from agent.cli import main
-from agent.cli.settings_reference import list_settings, render_toml
+from agent.cli.reference import list_settings, render_toml
 
 
 def run(*arguments: str) -> int:

@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 
-from agent.cli.order_policy import read_order_policy
+from agent.cli.options import read_order_policy
 from agent.orders.examination import begin, list_touched
 from agent.orders.possible_fields import has_lookalikes, is_one_off
 from agent.settings import read

@@ -1,10 +1,12 @@
-"""`agent support bundle`: logs, settings and state with pseudonyms for names."""
+"""`agent support`: logs for support, wheels for a PC without internet, licences."""
 
 from __future__ import annotations
 
+import json
 import os
 import platform
 import sys
+import uuid
 from collections import Counter
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -14,8 +16,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from agent.cli.app import app, find_settings_file, load_settings, open_store
-from agent.cli.console import err, out
+from agent.cli.console import err, out, print_json, table
+from agent.counts import format_count
 from agent.errors import AgentError, WrongUse
+from agent.host.wheels import LOCK, collect
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -27,15 +31,18 @@ support = typer.Typer(
     help="Help from outside: logs for support, wheels for a PC without internet, licences.",
     no_args_is_help=True,
 )
+
+
 app.add_typer(support)
+
 
 NEWEST_FILES = 200
 
 
 def collect_documents(context: typer.Context, settings: Settings) -> dict[str, object]:
     """Return the documents of the bundle before names are replaced."""
-    from agent.cli.doctor_checks import examine
-    from agent.cli.settings_reference import list_settings
+    from agent.cli.doctor import examine
+    from agent.cli.reference import list_settings
     from agent.host.licences import list_parts
     from agent.service.data_folder import clock
     from agent.service.status import build_status
@@ -158,3 +165,56 @@ def _journal() -> str:
     from agent.host.systemd import read_journal
 
     return read_journal()
+
+
+EXTRAS = "postgres,vendor,openvino,notify"
+
+
+@support.command()
+def wheels(
+    folder: Annotated[Path, typer.Argument(help="Target folder, such as a USB stick or a share.")],
+    package: Annotated[
+        str, typer.Option(help="This program: its wheel, source folder or package name.")
+    ] = "martensight",
+    extras: Annotated[str, typer.Option(help="Comma-separated extras; may be empty.")] = EXTRAS,
+    lock: Annotated[
+        Path, typer.Option(help="File with versions and hashes. Default: the tested ones.")
+    ] = LOCK,
+    no_lock: Annotated[
+        bool, typer.Option("--no-lock", help="Use the newest compatible versions.")
+    ] = False,
+) -> None:
+    """Collect wheels for a PC without internet with the same system and Python version."""
+    folder.mkdir(parents=True, exist_ok=True)
+    collected = collect(folder, package, extras, None if no_lock else lock)
+    size = sum(wheel.stat().st_size for wheel in collected) / 1e6
+    out.print(f"{len(collected)} wheels, {size:.0f} MB, in {folder}", markup=False)
+    out.print(
+        f"on the other PC, in {folder}: "
+        "pip install --no-index --require-hashes -r requirements.txt",
+        markup=False,
+    )
+
+
+@support.command()
+def licences(
+    context: typer.Context,
+    sbom: Annotated[
+        Path | None, typer.Option(help="File for a CycloneDX 1.6 bill of materials.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON document.")] = False,
+) -> None:
+    """List all parts of the program with their licences, including network weights."""
+    from agent.host.licences import build_bill, list_parts
+
+    bundles = load_settings(context).store.folder / "bundles"
+    names = sorted(file.parent.name for file in bundles.glob("*/bundle.json"))
+    listed = list_parts(names)
+    if sbom:
+        document = build_bill(listed, at=datetime.now(UTC), serial=uuid.uuid4())
+        sbom.write_text(json.dumps(document, indent=1, ensure_ascii=False), encoding="utf-8")
+        err.print(f"{format_count(len(listed), 'part')} written to {sbom}", markup=False)
+    if as_json:
+        print_json([{"name": p.name, "version": p.version, "licence": p.licence} for p in listed])
+    elif not sbom:
+        table(("part", "version", "licence"), [(p.name, p.version, p.licence) for p in listed])
