@@ -140,8 +140,8 @@ class Archive:
     def keep(self, crop: Crop) -> dict[str, str]:
         """Store a crop, its mask, a preview and a thumbnail.
 
-        A file that already holds the same pixels stays as it is: an earlier version may have
-        compressed them to other bytes, and rows name it by its hash.
+        A file that already holds the same pixels stays as it is: another version of a library may
+        have compressed them to other bytes, and rows name it by its hash.
 
         Returns:
             Kind → sha256 of the file, for the row that names them.

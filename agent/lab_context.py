@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from agent.errors import BadBundle
-from agent.orders.class_texts import fill_texts
 from agent.orders.order_policy import BUNDLES
 from agent.orders.taxonomy_history import UNREADABLE, note_taxonomy, read_bundle_taxonomy
 from agent.store import RingRules
@@ -71,11 +70,11 @@ def taxonomy_in_force(settings: Settings, store: Store) -> Taxonomy:
         return default_taxonomy()
     bundles = settings.store.folder / BUNDLES
     try:
-        return fill_texts(read_bundle_taxonomy(bundles, name))
+        return read_bundle_taxonomy(bundles, name)
     except UNREADABLE as error:
         for earlier in dict.fromkeys(promotion.bundle for promotion in store.promotions.list_all()):
             with suppress(*UNREADABLE):  # the one that serves instead knows what its codes mean
-                return fill_texts(read_bundle_taxonomy(bundles, earlier))
+                return read_bundle_taxonomy(bundles, earlier)
         raise BadBundle(
             f"bundle {name}: its taxonomy cannot be read ({error}); "
             "put the bundle back or promote another one: agent models list."

@@ -92,7 +92,7 @@ def read_message(document: Mapping[str, Any] | None, text: str) -> Message:
     """Return a stored message; of rows that have none the English text.
 
     Args:
-        document: From `Message.to_json`; None where an earlier version stored the text alone.
+        document: From `Message.to_json`; None where the text alone was stored.
         text: The stored English text.
     """
     with suppress(KeyError, TypeError, AttributeError):

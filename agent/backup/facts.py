@@ -32,15 +32,15 @@ class BackupFacts:
 
     Attributes:
         made_at: Aware UTC.
-        site: Of the lab, "" in back-ups of earlier versions.
-        lab: Hash of the lab's first act, "" in back-ups of earlier versions.
+        site: Of the lab.
+        lab: Hash of the lab's first act, "" where there was none yet.
         is_automatic: The service made it; only such a one is thinned out.
         counts: Table → rows in the copy of the database.
         names: Of the files in it.
     """
 
     made_at: datetime
-    site: str = ""
+    site: str
     lab: str = ""
     is_automatic: bool = False
     counts: Mapping[str, int] = field(default_factory=dict)
@@ -53,8 +53,8 @@ class BackupFacts:
         counts = document.get("counts") or {}
         return cls(
             made_at=made_at if made_at.tzinfo else made_at.replace(tzinfo=UTC),
-            site=str(document.get("site") or ""),
-            lab=str(document.get("lab") or ""),
+            site=str(document["site"]),
+            lab=str(document["lab"]),
             is_automatic=document.get("automatic") is True,
             counts={str(name): int(count) for name, count in counts.items()},
             names=tuple(document["sha256"]),

@@ -272,7 +272,7 @@ def _list_newest_results(store: Store, night: date) -> list[int]:
 def _parse_newest_result(head: str) -> int | None:
     try:
         number = parse_part(head, "newest_result")
-    except ValueError:  # of a version before there was any
+    except ValueError:
         return None
     return number if isinstance(number, int) else None
 

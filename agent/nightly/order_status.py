@@ -41,7 +41,7 @@ class OpenOrder:
         heard_at: When its number first appeared.
         waits_since: Since when its oldest field waits for a reviewer; None where no field waits.
         urgent: It goes first.
-        next_step: What an undecided order needs next, "" in nights of earlier versions.
+        next_step: What an undecided order needs next, "" for any other.
         model_alone: Why answers of the model alone do not prove it; not among `said`.
     """
 

@@ -1,7 +1,6 @@
 """Sum up the nights of a week or a month, from their frozen facts alone.
 
-So a week reads the same whenever it is written. What earlier versions did not store is left out,
-and the page states it.
+So a week reads the same whenever it is written.
 """
 
 from __future__ import annotations
@@ -103,13 +102,8 @@ def summarise_review(nights: Sequence[NightFacts]) -> Review:
     return Review(nights[0].waits_before, flagged, waiting)
 
 
-def count_outcomes(nights: Sequence[NightFacts]) -> Counter[str] | None:
-    """Return conformity → orders by their last statement in the period.
-
-    None where a night of an earlier version did not store its statements.
-    """
-    if any(facts.stated is None for facts in nights):
-        return None
+def count_outcomes(nights: Sequence[NightFacts]) -> Counter[str]:
+    """Return conformity → orders by their last statement in the period."""
     last = {stated.number: stated.conformity for stated in _list_stated(nights)}
     return Counter(
         word for word in last.values() if word in (Conformity.CONFORMS, Conformity.DOES_NOT_CONFORM)
@@ -142,7 +136,7 @@ def compute_median_h(times: Sequence[tuple[float, str]]) -> float:
 
 def _list_stated(nights: Sequence[NightFacts]) -> Iterator[StatedOrder]:
     for facts in nights:
-        yield from facts.stated or ()
+        yield from facts.stated
 
 
 def count_codes(nights: Sequence[NightFacts]) -> dict[tuple[str, str], Counter[str]]:

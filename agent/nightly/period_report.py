@@ -208,8 +208,7 @@ def _numbers(nights: Sequence[NightFacts]) -> Iterator[Fact]:
 def _times(nights: Sequence[NightFacts]) -> str:
     times = list_times_h(nights)
     if not times:
-        is_known = all(facts.stated is not None for facts in nights)
-        return _("no order was decided") if is_known else _("not stored by an earlier version")
+        return _("no order was decided")
     hours, number = times[-1]
     text = _("median {median}, worst {worst} (order {number}), {n} orders")
     return text.format(
@@ -225,14 +224,10 @@ def _hours(hours: float) -> str:
 
 def _orders(nights: Sequence[NightFacts]) -> Table:
     outcomes = count_outcomes(nights)
-    rows = (
-        [(_("not stored by an earlier version"), "–")]
-        if outcomes is None
-        else [
-            (word.words, str(outcomes[word]))
-            for word in (Conformity.CONFORMS, Conformity.DOES_NOT_CONFORM)
-        ]
-    )
+    rows = [
+        (word.words, str(outcomes[word]))
+        for word in (Conformity.CONFORMS, Conformity.DOES_NOT_CONFORM)
+    ]
     still = count_open(nights)
     rows += [
         (_("open: {status}").format(status=_status_words(status)), str(n))

@@ -177,13 +177,13 @@ class NightFacts(ReportedSettings):
     """Everything in one report, with the settings that it states."""
 
     version: int
-    newest_result: int | None = None
-    """Number of the newest result that this report could know, None in earlier versions."""
+    newest_result: int = 0
+    """Number of the newest result that this report could know, 0 where there was none."""
     summary: Summary
     charts: NightCharts = field(default_factory=NightCharts)
     orders: tuple[OpenOrder, ...] = ()
     conforming: int = 0
-    """Orders of recent days that conform; 0 in nights of earlier versions."""
+    """Orders of recent days that conform."""
     night: date
     after: datetime
     until: datetime
@@ -214,8 +214,8 @@ class NightFacts(ReportedSettings):
     dated_ahead: tuple[int, datetime] | None = None
     """Micrographs since the report before that a wrong clock dated in the future, and until when:
     no night before has them."""
-    stated: tuple[StatedOrder, ...] | None = None
-    """Statements that were made in the night, None in nights of earlier versions."""
+    stated: tuple[StatedOrder, ...] = ()
+    """Statements that were made in the night."""
 
     @property
     def running(self) -> bool:
@@ -259,7 +259,7 @@ def parse_tallies(text: str) -> tuple[Tally, ...]:
     """Parse the tallies alone; () where they are not in this much of the text."""
     try:
         return _TALLIES.validate_python(parse_part(text, "tallies"))
-    except ValueError:  # of a version before there were any
+    except ValueError:
         return ()
 
 
@@ -267,7 +267,7 @@ def parse_batches(text: str) -> tuple[BatchSize, ...]:
     """Parse the sizes of the batches alone; () where they are not in this much of the text."""
     try:
         return _BATCHES.validate_python(parse_part(text, "batch_sizes"))
-    except ValueError:  # of a version before there were any
+    except ValueError:
         return ()
 
 

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import reports
-from model import default_taxonomy
 from reports import gettext as _
 
 if TYPE_CHECKING:
@@ -80,37 +79,6 @@ def describe_codes(taxonomy: Taxonomy) -> dict[str, str]:
         for subtype in taxonomy.subtypes
         for size in subtype.sizes
     }
-
-
-def fill_texts(taxonomy: Taxonomy) -> Taxonomy:
-    """Return a taxonomy with the texts of the default one where it has the same classes.
-
-    Bundles of earlier versions keep no texts; a class with another title is another class.
-    """
-    own = default_taxonomy()
-    subtypes = {(listed.name, listed.title): listed for listed in own.subtypes}
-    sizes = {(listed_size.name, listed_size.title): listed_size for listed_size in own.sizes}
-
-    def fill_size(size: Size) -> Size:
-        known = sizes.get((size.name, size.title))
-        if known is None or size.title_de:
-            return size
-        return replace(size, title_de=known.title_de, look_for=known.look_for)
-
-    def fill(subtype: Subtype) -> Subtype:
-        known = subtypes.get((subtype.name, subtype.title))
-        if known is None or subtype.title_de:
-            return subtype
-        return replace(
-            subtype,
-            sizes=tuple(map(fill_size, subtype.sizes)),
-            title_de=known.title_de,
-            look_for=known.look_for,
-            scale=known.scale,
-            criterion=known.criterion,
-        )
-
-    return replace(taxonomy, subtypes=tuple(map(fill, taxonomy.subtypes)))
 
 
 def _distinct(texts: Iterable[str]) -> list[str]:

@@ -102,7 +102,7 @@ def iter_check_failures(checks: Sequence[Record], source: str) -> Iterator[Failu
     """Yield the failures of the PCs that read a source, by their checks, oldest first."""
     by_pc: dict[str, list[CheckResult]] = defaultdict(list)
     for result in checks:
-        # Records of earlier versions do not say what is in doubt: then it is the instrument.
+        # A failed check that read no image names nothing in doubt: then it is the instrument.
         doubts = result.facts.get("doubts") or [Suspicion.INSTRUMENT]
         check = CheckResult(result.at, bool(result.facts.get("passed")), frozenset(doubts))
         by_pc[result.subject].append(check)

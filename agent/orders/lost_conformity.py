@@ -42,12 +42,12 @@ class Loss:
 
     Attributes:
         sent: The highest revision and statement that are used outside the database.
-        after: Row id of the newest statement that the back-up held, None where it is not known.
+        after: Row id of the newest statement that the back-up held.
         is_acknowledged: A lead acknowledged it.
     """
 
     sent: SentRevision
-    after: int | None
+    after: int
     is_acknowledged: bool
 
     @property
@@ -122,8 +122,6 @@ class Loss:
         )
 
     def _is_later(self, statement: FrozenStatement) -> bool:
-        if self.after is None:  # adopted by an earlier version
-            return statement.number > self.sent.statement_number
         return statement.id > self.after
 
 
@@ -177,15 +175,14 @@ def read_losses(store: Store) -> dict[str, Loss]:
     after: dict[str, int] = {}
     for number, record in store.records.newest(FLOOR).items():
         key = number_key(number, exact=exact)
-        if AFTER in record.facts:
-            after[key] = max(after.get(key, 0), int(record.facts[AFTER]))
+        after[key] = max(after.get(key, 0), int(record.facts[AFTER]))
     known: dict[str, tuple[int, int]] = {}
     for number, record in store.records.newest(ACKNOWLEDGED).items():
         key, facts = number_key(number, exact=exact), record.facts
         pair = int(facts["revision"]), int(facts["statement"])
         known[key] = max(pair, known.get(key, pair))
     return {
-        key: Loss(sent, after.get(key), key in known and _is_within(sent, known[key]))
+        key: Loss(sent, after[key], key in known and _is_within(sent, known[key]))
         for key, sent in read_floors(store).items()
     }
 

@@ -63,7 +63,7 @@ def build_record(cases: Sequence[ValidationCase], taxonomy: Taxonomy) -> dict[st
 
     Returns:
         `images`, `specimens`, `alone` (images that name no specimen; they may be fields of one, so
-        together they count as one: `alone_as_one`), `automatic`, `scope` and per limit
+        together they count as one), `automatic`, `scope` and per limit
         ("G 7 or finer") `subtype`, `limit`, `sizes` (of
         the subtype, coarse to fine: the scale that was compared), `n` (specimens of which a field
         truly breaks it), `wrong` (of those, with any such field called conforming), `value`,
@@ -77,7 +77,6 @@ def build_record(cases: Sequence[ValidationCase], taxonomy: Taxonomy) -> dict[st
         "images": len(cases),
         "specimens": len({case.specimen for case in cases}),
         "alone": sum(not case.specimen for case in cases),
-        "alone_as_one": True,
         "automatic": sum(case.automatic for case in cases),
         "codes": _count(case.true for case in cases),
         "scope": list(_iter_scope(cases, taxonomy)),
@@ -274,29 +273,15 @@ def limit_states(facts: Mapping[str, Any], *, most: float) -> list[LimitState]:
         facts: Of the record.
         most: Largest bound of a false "conforms" that is allowed.
     """
-    is_inflated = has_inflated_counts(facts)
     return [
-        _limit_state(limit, counted, most, is_inflated=is_inflated)
+        _limit_state(limit, counted, most)
         for limit, counted in facts.get("limits", {}).items()
         if counted["n"] or counted.get("bound95") is not None
     ]
 
 
-def has_inflated_counts(facts: Mapping[str, Any]) -> bool:
-    """Return whether a record counts images without a specimen as one specimen each.
-
-    Earlier versions of the program did; they may be fields of few specimens.
-    """
-    return bool(facts.get("alone")) and not facts.get("alone_as_one")
-
-
-def _limit_state(
-    limit: str, counted: Mapping[str, Any], most: float, *, is_inflated: bool
-) -> LimitState:
-    if is_inflated:
-        why = "images that name no specimen were counted as one specimen each"
-        return LimitState(limit, reaches=False, sentence=f"{limit}: {why}; validate again")
-    if "bound95" not in counted or not counted.get("um_per_px"):
+def _limit_state(limit: str, counted: Mapping[str, Any], most: float) -> LimitState:
+    if not counted.get("um_per_px"):
         without = "a range of scales that every kind of specimen covers"
         return LimitState(limit, reaches=False, sentence=f"{limit}: no {without}; validate again")
     other = counted["other_subtype"]
@@ -338,9 +323,8 @@ def load_allowances(store: Store) -> tuple[Allowance, ...]:
 def _allowances(
     material: str, act: Record, record: Record, until: datetime | None
 ) -> Iterator[Allowance]:
-    is_inflated = has_inflated_counts(record.facts)
     for name, counted in record.facts.get("limits", {}).items():
-        subtype, _, limit = name.partition(" ")  # older records name both in the key alone
+        subtype, _, limit = name.partition(" ")
         scales = counted.get("um_per_px")
         other = counted.get("other_subtype", {})
         yield Allowance(
@@ -350,7 +334,7 @@ def _allowances(
             subtype=str(counted.get("subtype", subtype)),
             n=int(counted["n"]) + int(other.get("n", 0)),
             wrong=int(counted["wrong"]) + int(other.get("wrong", 0)),
-            bound=None if is_inflated else counted.get("bound95", counted["upper95"]),
+            bound=counted["bound95"],
             by=act.by,
             um_per_px=(float(scales[0]), float(scales[1])) if scales else None,
             since=act.at,

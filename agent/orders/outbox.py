@@ -14,16 +14,13 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from agent.orders.assessment import assess
 from agent.orders.examination import list_due
 from agent.orders.freezing import freeze_orders
 from agent.orders.lost_conformity import is_held_back, read_losses
 from agent.orders.open_items import OpenItems
-from agent.orders.order_json import order_to_json
 from agent.orders.outbox_files import FORMATS, JSON, render_files, require_not_taken
 from agent.orders.resumption import find_resumption, read_floors
 from agent.orders.sent_revisions import SentRevision, SentRevisions, UnreadableNote
-from agent.orders.statement import hash_state, list_made
 from agent.orders.statement_document import Issuer
 from agent.store import NewRecord, number_key
 from agent.whole_file import write_whole
@@ -49,12 +46,10 @@ class OutboxResult:
     Args:
         names: Of the files that were written.
         faults: A sentence per order whose files could not be written; they are tried again.
-        lost: Revisions of an earlier version of the program whose content was not stored.
     """
 
     names: tuple[str, ...] = ()
     faults: tuple[str, ...] = ()
-    lost: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -251,7 +246,7 @@ def write_pending(
         for revision in _list_pending(store, number, done):
             if not writer.write(number, revision, now=now):
                 break
-    return OutboxResult(tuple(writer.names), tuple(writer.faults), tuple(writer.lost))
+    return OutboxResult(tuple(writer.names), tuple(writer.faults))
 
 
 class _Writer:
@@ -266,7 +261,6 @@ class _Writer:
         self._floors, self._lab_id = read_floors(store), store.audit_log.get_first_hash()
         self.names: list[str] = []
         self.faults: list[str] = []
-        self.lost: list[str] = []
 
     def write(self, number: str, revision: Record, *, now: datetime) -> bool:
         """Write one revision; False where the later ones of its order have to wait."""
@@ -282,20 +276,25 @@ class _Writer:
         if noted and _is_above(noted, revision):
             self.faults.append(_describe_older(number, revision, noted))
             return False
-        texts = _texts_of(self._store, self._lab, self._site, revision)
+        kept = self._store.records.latest(FILES, facts["id"])
+        if kept is None:
+            self.faults.append(
+                f"order {number}, revision {facts['revision']}: the content of its files is not in "
+                "the database. Run: agent verify"
+            )
+            return False
+        texts = {name: kept.facts["texts"][name] for name in kept.facts["formats"]}
         name = _name(number, revision)
         files = {self._folder / f"{name}.{kind}": text.encode() for kind, text in texts.items()}
         try:
             require_not_taken(files, self._site.name)
-            if texts:
-                self._notes.keep(_open_sent(number, revision, self._lab_id))
+            self._notes.keep(_open_sent(number, revision, self._lab_id))
             write_whole(files)
         except OSError as error:
             self.faults.append(f"order {number}, revision {facts['revision']}: {error}")
             return False
-        self._record(number, facts | ({} if texts else {"lost": True}), now)
+        self._record(number, facts, now)
         self.names += [path.name for path in files]
-        self.lost += [] if texts else [name]
         return True
 
     def _is_adopted(self, number: str, revision: Record) -> bool:
@@ -346,41 +345,6 @@ def _list_pending(store: Store, number: str, done: Record | None) -> list[Record
     ids = [revision.facts["id"] for revision in revisions]
     start = ids.index(done.facts["id"]) + 1 if done and done.facts["id"] in ids else 0
     return revisions[start:]
-
-
-def _texts_of(
-    store: Store, policy: OrderPolicy, site: OutboxFormat, revision: Record
-) -> dict[str, str]:
-    """Return the content of a revision's files by format, {} where nothing holds it any more."""
-    kept = store.records.latest(FILES, revision.facts["id"])
-    if kept:
-        return {name: kept.facts["texts"][name] for name in kept.facts["formats"]}
-    document = _document_of_old(store, policy, revision)
-    if document is None:
-        return {}
-    return render_files(
-        document,
-        formats=site.formats,
-        revision_id=revision.facts["id"],
-        revision=revision.facts["revision"],
-        found_at=revision.at,
-        site=site.name,
-        taxonomy=policy.taxonomy,
-    )
-
-
-def _document_of_old(store: Store, policy: OrderPolicy, revision: Record) -> dict[str, Any] | None:
-    """Return the document of a revision that was recorded without it.
-
-    Earlier versions of the program kept only its hash; the order or a statement may still have it.
-    """
-    assessed = assess(store, revision.subject, policy)
-    documents = [order_to_json(assessed)] if assessed else []
-    documents += [made.document for made in list_made(store, revision.subject)]
-    return next(
-        (document for document in documents if hash_state(document) == revision.facts["state"]),
-        None,
-    )
 
 
 def _name(number: str, revision: Record) -> str:

@@ -30,8 +30,6 @@ PASSING = ("urgent", "unassigned", "unusable_files", "notes", "decision_rule", "
 
 The known errors of the rule grow with every double review.
 """
-ADDED_LATER = ("scale_traced_to",)
-"""Keys of a field that statements of earlier versions do not have."""
 OF_THE_ORDER = {
     "material": marked("material"),
     "customer": marked("customer"),
@@ -105,10 +103,7 @@ def lasting(document: Mapping[str, Any]) -> dict[str, Any]:
     """Return what of an order's document makes the statement: without what passes or moves."""
 
     def without_file(fields: list[dict[str, Any]]) -> list[dict[str, Any]]:
-        return [
-            {key: value for key, value in field.items() if _is_lasting(key, value)}
-            for field in fields
-        ]
+        return [{key: value for key, value in field.items() if key != "file"} for field in fields]
 
     kept = {key: value for key, value in document.items() if key not in PASSING}
     kept["specimens"] = [
@@ -116,15 +111,6 @@ def lasting(document: Mapping[str, Any]) -> dict[str, Any]:
         for specimen in document["specimens"]
     ]
     return kept
-
-
-def _is_lasting(key: str, value: object) -> bool:
-    """Return whether a key of a field is part of the statement.
-
-    A key that a later version added states nothing new where it is empty, so that no statement and
-    no revision follows from a new version alone.
-    """
-    return key != "file" and not (key in ADDED_LATER and value is None)
 
 
 def hash_state(document: Mapping[str, Any]) -> str:

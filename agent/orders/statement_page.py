@@ -210,7 +210,7 @@ def _needles(
     whole: Mapping[str, Any], words: Mapping[str, Any], *, is_brief: bool
 ) -> Iterator[StatementSection]:
     """Yield the needle lengths, a trial; for a customer only where a specification limits them."""
-    lines = words.get("needles") or ()  # statements of earlier versions have none
+    lines = words.get("needles") or ()
     entry = (whole["specification"] or {}).get("entry", {})
     is_limited = any(entry.get(name) for name in ("needle_limit", "longest_in_mm2"))
     if lines and (is_limited or not is_brief):

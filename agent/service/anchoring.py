@@ -28,7 +28,7 @@ ANCHOR_EVERY_S = 900.0
 ANCHOR_FILE = "anchor_file"
 """Kind of the records of the file that a PC wrote its anchors into."""
 SEALS_AT_ONCE = 10
-"""Each covers up to 2000 results, and 250 of an earlier version."""
+"""Each covers up to 2000 results."""
 
 
 def seal_results(store: Store, *, at: datetime) -> None:

@@ -48,12 +48,12 @@ def _list_all(settings: Settings) -> list[KnownBackup]:
 
 
 def list_of_others(settings: Settings) -> list[KnownBackup]:
-    """Return the newest back-up of each other lab in the folder; of earlier versions none."""
+    """Return the newest back-up of each other lab in the folder."""
     own = {backup.file for backup in list_own(settings)}
     newest = {
         (backup.facts.site, backup.facts.lab): backup
         for backup in _list_all(settings)
-        if backup.file not in own and backup.facts.site
+        if backup.file not in own
     }
     return list(newest.values())
 

@@ -228,7 +228,7 @@ def _had_acts(engine: Engine) -> bool:
 def _is_strange(engine: Engine, folder: Path) -> bool:
     """Return whether a database has micrographs, but not one of those whose crops are archived.
 
-    For folders without a mark: of an earlier version, restored, or with the mark removed.
+    For folders without a mark: restored, or with the mark removed.
     """
     archived = {path.name[:64] for path in (folder / ARCHIVED[0]).glob("??/*") if path.is_file()}
     if not archived:

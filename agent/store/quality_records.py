@@ -121,12 +121,9 @@ def find_newest_id(session: Session, site_id: int) -> int:
 
 
 def has_state(session: Session, whose: AgentIdentity, kind: str, facts: Mapping[str, Any]) -> bool:
-    """Return whether this PC recorded this state of its file last.
-
-    The records of earlier programs name no PC; the newest of them counts for each PC.
-    """
+    """Return whether this PC recorded this state of its file last."""
     pc = session.get_one(AgentRow, whose.agent_id).name
-    last = _find_newest(session, whose, kind, pc) or _find_newest(session, whose, kind, "")
+    last = _find_newest(session, whose, kind, pc)
     return last is not None and last.facts == facts
 
 

@@ -58,7 +58,7 @@ def router(desk: Desk) -> APIRouter:
     @routes.get("/models/{name}/card")
     def card(name: str) -> Response:
         path = get_record_folder(_folder(desk, name)) / "card.html"
-        if not path.is_file():  # added from another lab, or of an earlier version
+        if not path.is_file():  # added from another lab
             with suppress(BadBundle, ModelError, OSError):
                 write_card(desk, name)
         return _record(path)

@@ -63,7 +63,7 @@ def iter_fit_reduced(
 
 
 def list_tensors(detector: OodDetector, reduced: OodDetector | None) -> dict[str, NDArray[Any]]:
-    """Return the tensors of both detectors; older versions read those in fp32 only."""
+    """Return the tensors of both detectors."""
     if reduced is None:
         return detector.tensors()
     own = {f"{BF16}/{name}": tensor for name, tensor in reduced.tensors().items()}

@@ -78,8 +78,6 @@ def fill_outbox(settings: Settings, store: Store, *, now: datetime) -> str:
         return f"[orders] outbox: {error}; it is tried again by itself."
     if written.names:
         log.info("outbox.filled", files=len(written.names))
-    if written.lost:
-        log.warning("outbox.content_lost", revisions=written.lost)
     if written.faults:
         waiting = format_count(len(written.faults), "order waits", "orders wait")
         return f"[orders] outbox: {waiting}, {written.faults[0]}; it is tried again by itself."

@@ -117,12 +117,6 @@ def test_a_week_counts_orders_codes_reviews_and_times(lab):
     assert list_promotions(nights) == [(date(2026, 11, 26), "", "20261120-0badcafe")]
 
 
-def test_nights_of_an_earlier_version_say_that_their_statements_are_unknown(lab):
-    nights = [dataclasses.replace(facts, stated=None) for facts in freeze(lab)]
-
-    assert count_outcomes(nights) is None
-
-
 def test_the_page_of_a_week_says_what_it_counts_and_links_its_nights(lab):
     freeze(lab)
 

@@ -12,7 +12,6 @@ import reports
 from agent.nightly.micrograph_cards import list_maps
 from agent.orders.class_texts import (
     build_class_texts,
-    fill_texts,
     name_criterion,
     name_scale,
 )
@@ -229,12 +228,6 @@ def test_without_texts_the_defaults_are_plain(tmp_path):
     plain = load_taxonomy(written(tmp_path, '[[subtype]]\nname = "K"\n[[subtype]]\nname = "P"\n'))
 
     assert (name_scale(plain), name_criterion(plain)) == ("", "")
-
-
-def test_a_bundle_of_an_earlier_version_gets_the_texts_of_the_default_classes():
-    earlier = default_taxonomy().without_texts()
-
-    assert fill_texts(earlier) == default_taxonomy()
 
 
 def test_a_change_of_texts_is_no_change_of_the_taxonomy(lab, own, tmp_path):

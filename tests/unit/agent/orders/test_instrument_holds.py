@@ -105,7 +105,7 @@ def test_a_new_pc_whose_first_check_fails_holds_nothing_that_another_one_proved(
         ([Suspicion.MODEL], "conforms"),
         ([Suspicion.INSTRUMENT], "undecided"),
         ([Suspicion.INSTRUMENT, Suspicion.MODEL], "undecided"),
-        (None, "undecided"),  # a record of an earlier version
+        (None, "undecided"),  # a check that read no image
     ],
 )
 def test_a_code_lifts_only_a_doubt_about_the_model(desk, doubts, word):

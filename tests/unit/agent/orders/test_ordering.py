@@ -234,7 +234,7 @@ def test_a_record_whose_bound_is_too_large_switches_nothing_on_and_says_what_is_
     assert method_validation.load_allowances(desk.store) == ()
 
 
-def test_a_record_of_an_earlier_version_switches_nothing_on(desk):
+def test_a_record_without_scales_switches_nothing_on(desk):
     desk.promote()
     facts = {"limits": {"G 8 or finer": {"n": 500, "wrong": 0, "upper95": 0.006}}, "images": 900}
     method_validation.save_record(desk.store, "100Cr6", BUNDLE, facts, by="Ada", at=AT)

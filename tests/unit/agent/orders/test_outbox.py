@@ -14,12 +14,9 @@ from lab import DAY, RING_A, TAXONOMY
 
 from agent.orders import Specifications
 from agent.orders.assessed import OrderPolicy
-from agent.orders.assessment import assess
 from agent.orders.examination import SWEPT_PER_ROUND, Position, begin, list_due
 from agent.orders.open_items import OpenItems
-from agent.orders.order_json import order_to_json
 from agent.orders.outbox import OUTBOX, OutboxFormat, record_revisions, write_pending
-from agent.orders.statement import hash_state
 from agent.service.jobs import outbound
 from agent.service.periodic_thread import PeriodicThread
 from agent.service.problems import Problems
@@ -187,32 +184,17 @@ def test_a_field_that_was_moved_away_lets_both_old_orders_be_examined(lab):
     assert sorted(due) == ["4711", "4712"]
 
 
-def test_a_revision_on_record_without_its_content_is_written_from_what_the_order_says(lab, box):
-    public_id = take(lab)
-    confirm(lab, public_id)
-    document = order_to_json(assess(lab.store, "4711", RULES))
-    old = {"id": "0123456789abcdef", "revision": 1, "state": hash_state(document)}
-    lab.store.records.add(OUTBOX, "4711", by="agent", at=DAY, facts=old)
-
-    names = fill(lab, box, now=DAY + timedelta(days=1))
-
-    (said,) = said_in(box)
-    assert names == ["4711-r1-0123456789abcdef.json"]
-    assert (said["found_at"], said["conformity"]) == (DAY.isoformat(), "conforms")
-
-
-def test_a_revision_whose_content_nobody_kept_does_not_hold_the_next_one(lab, box):
-    public_id = take(lab)
-    confirm(lab, public_id)
-    old = {"id": "0123456789abcdef", "revision": 1, "state": "of another day"}
-    lab.store.records.add(OUTBOX, "4711", by="agent", at=DAY, facts=old)
+def test_a_revision_whose_content_is_gone_holds_its_order_and_is_named(lab, box):
+    confirm(lab, take(lab))
+    lost = {"id": "0123456789abcdef", "revision": 1, "state": "of another day"}
+    lab.store.records.add(OUTBOX, "4711", by="agent", at=DAY, facts=lost)
     site = OutboxFormat("Plant 1", ("json",))
 
     record_revisions(lab.store, RULES, site, now=DAY)
     written = write_pending(lab.store, RULES, site, box, now=DAY)
 
-    assert written.lost == ("4711-r1-0123456789abcdef",)
-    assert [name[:7] for name in written.names] == ["4711-r2"]
+    sentence = "order 4711, revision 1: the content of its files is not in the database."
+    assert (written.names, written.faults) == ((), (f"{sentence} Run: agent verify",))
 
 
 def test_the_audit_log_holds_the_hash_of_a_file_and_not_the_file(lab, box):

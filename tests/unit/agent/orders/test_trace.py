@@ -193,7 +193,7 @@ def test_a_trace_writes_nothing_into_the_database(desk):
     before = (desk.folder / "data" / "martensight.db").read_bytes()
     acts = [entry.act for entry in desk.store.audit_log.iter_acts()]
 
-    trace(desk, "4711", "--reason", "scripts of earlier versions give one")
+    trace(desk, "4711", "--by", "Ada")
 
     assert [entry.act for entry in desk.store.audit_log.iter_acts()] == acts
     assert (desk.folder / "data" / "martensight.db").read_bytes() == before

@@ -6,7 +6,7 @@ import pytest
 from small_lab import past, write_labelled
 
 from agent.orders.limit import find_bound, read_limit
-from agent.orders.method_validation import ValidationCase, build_record, iter_limits, limit_states
+from agent.orders.method_validation import ValidationCase, build_record, iter_limits
 from model import default_taxonomy
 
 TAXONOMY = default_taxonomy()
@@ -123,17 +123,6 @@ def test_images_that_name_no_specimen_are_one_together():
     counted = record["limits"]["G 8 or finer"]
     assert (record["alone"], record["specimens"]) == (200, 2)
     assert (counted["n"], counted["wrong"]) == (2, 1)
-
-
-def test_a_record_that_counts_them_as_one_each_supports_nothing_any_more():
-    facts = build_record(many("G7", ["G7"], 149) + many("B8", ["B8"], 149), TAXONOMY)
-    older = {key: value for key, value in facts.items() if key != "alone_as_one"} | {"alone": 298}
-
-    states = limit_states(older, most=0.02)
-
-    assert any(limit_state.reaches for limit_state in limit_states(facts, most=0.02))
-    assert not any(state.reaches for state in states)
-    assert "images that name no specimen were counted as one specimen each" in states[0].sentence
 
 
 def test_specimens_are_counted_once_and_ways_told_apart():

@@ -310,11 +310,11 @@ def first_act(lab: settings.Settings) -> str:
         return store.audit_log.get_first_hash()
 
 
-def test_neither_a_manual_one_nor_one_of_an_earlier_version_is_thinned_out(lab) -> None:
+def test_neither_a_manual_one_nor_another_file_is_thinned_out(lab) -> None:
     folder = Path(lab.backup.folder)
     folder.mkdir()
     old = folder / "martensight-20261120T120000Z.zip"
-    old.write_bytes(b"of an earlier version")
+    old.write_bytes(b"no back-up")
     with opened(lab) as store:
         look(lab, store, NOON)
         agent(lab, "backup", str(folder))
@@ -384,26 +384,6 @@ def test_verify_passes_over_the_back_ups_of_another_site(lab, capsys) -> None:
         look(another_settings(lab), second, NOON + timedelta(days=1))
 
     assert agent(lab, "verify") == 0, capsys.readouterr().out
-
-
-def test_a_back_up_of_an_earlier_version_counts_until_there_is_a_new_one(lab) -> None:
-    with opened(lab) as store:
-        look(lab, store, NOON)
-    (file,) = files(lab)
-    with zipfile.ZipFile(file) as packed:
-        held = {name: packed.read(name) for name in packed.namelist()}
-    told = json.loads(held["manifest.json"])
-    for key in ("site", "lab", "automatic", "counts"):
-        del told[key]
-    held["manifest.json"] = json.dumps(told).encode()
-    with zipfile.ZipFile(file.with_name("martensight-20261124T120000Z.zip"), "w") as packed:
-        for name, content in held.items():
-            packed.writestr(name, content)
-    file.unlink()
-
-    assert list(describe_overdue(lab, NOON + timedelta(hours=47))) == []
-    assert agent(lab, "backup", "--verify", str(files(lab)[0])) == 0
-    assert agent(lab, "restore", str(files(lab)[0])) == 0
 
 
 def another_settings(lab: settings.Settings) -> settings.Settings:
