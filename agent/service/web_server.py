@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     import uvicorn
 
     from agent.settings import WebSection
+    from agent.web.connection import ConnectionLimits
 
 WAITING = 128
 """Connections that the system holds until they are accepted."""
@@ -30,6 +31,7 @@ class Pages(threading.Thread):
         app: The application.
         web: On which address and port, with which certificate and limits.
         listener: A socket that listens already; None: one is opened.
+        limits: Of its connections; None: the usual ones.
         on_beat: Awaited every few seconds, as long as the server answers.
 
     Raises:
@@ -43,26 +45,23 @@ class Pages(threading.Thread):
         web: WebSection,
         *,
         listener: socket.socket | None = None,
+        limits: ConnectionLimits | None = None,
         on_beat: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
         import uvicorn  # noqa: PLC0415 - only where pages are served
 
-        from agent.web.connection import (  # noqa: PLC0415
-            ConnectionLimits,
-            Connections,
-            loop_factory,
-        )
+        from agent.web import connection  # noqa: PLC0415
 
         super().__init__(name="pages", daemon=True)
         refuse_bad_certificate(web)
         self._app = app
         self._socket = listener or listen(web)
         self.url = build_url(web, self._socket)
-        limits = ConnectionLimits(web.connections, web.header_s, web.idle_s)
-        self._loop_factory = loop_factory(limits)
+        limits = limits or connection.ConnectionLimits()
+        self._loop_factory = connection.loop_factory(limits)
         config = uvicorn.Config(
             app,
-            http=Connections(limits).protocol,  # type: ignore[arg-type]
+            http=connection.Connections(limits).protocol,  # type: ignore[arg-type]
             ws="none",
             log_config=None,
             access_log=False,

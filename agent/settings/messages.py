@@ -59,7 +59,7 @@ def describe_fault(
     )
     place = f"environment {variable_used}" if variable_used else str(file or "settings")
     if first["type"] == "extra_forbidden":
-        return f"{place}: unknown setting {where}{_describe_nearest(first['loc'])}."
+        return f"{place}: {_describe_unknown(first['loc'])}."
     wanted = _describe_expected(first["type"], first["msg"], where)
     actual = (
         ""
@@ -89,17 +89,22 @@ def _describe_expected(kind: str, message: str, where: str) -> str:
     return _WANTED.get(kind, plain.replace("Tuple should", "the list should"))
 
 
-def _describe_nearest(where: tuple[int | str, ...]) -> str:
+def _describe_unknown(where: tuple[int | str, ...]) -> str:
+    """Return which setting does not exist, and its nearest, or that its value is fixed."""
+    path, key = ".".join(map(str, where)), str(where[-1])
     names: list[str] = list(Settings.model_fields)
     kinds: dict[str, Any] = {name: f.annotation for name, f in Settings.model_fields.items()}
     kinds["sources"] = Source
     for part in where[:-1]:
         kind = kinds.get(str(part)) if not isinstance(part, int) else None
         if kind is not None:
+            if key in kind.__class_vars__ and not key.startswith("_"):
+                value = json.dumps(getattr(kind, key))
+                return f"{path} is no setting: it is always {value}. Remove it"
             names = list(kind.model_fields)
             kinds = {"objectives": Objective} if kind is Source else {}
-    close = difflib.get_close_matches(str(where[-1]), names, 1, cutoff=0.0)
-    return f"; the nearest is {close[0]}" if close else ""
+    close = difflib.get_close_matches(key, names, 1, cutoff=0.0)
+    return f"unknown setting {path}" + (f"; the nearest is {close[0]}" if close else "")
 
 
 def _format_found(value: object) -> str:

@@ -3,7 +3,7 @@
 import re
 from datetime import date, time
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, ClassVar, Literal, Self
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import (
@@ -168,7 +168,8 @@ class ModelSection(Section):
     taxonomy: SomePath = Field(
         "", description="A taxonomy.toml, relative to this file; empty: the taxonomy of the bundle."
     )
-    batch: int = Field(8, ge=1, description="Micrographs per batch.")
+    batch: ClassVar[int] = 8
+    """Micrographs per batch."""
 
 
 class StrangenessSection(Section):
@@ -271,9 +272,8 @@ class ReportSection(Section):
     mail_password_file: SomePath = Field(
         "", description="File with the password of mail_user; only the agent may read it."
     )
-    mail_most_mb: float = Field(
-        10.0, gt=0, description="Largest size (MB) of the attachments; larger ones are left out."
-    )
+    mail_most_mb: ClassVar[float] = 10.0
+    """Largest size of the attachments; larger ones are left out."""
 
     @model_validator(mode="after")
     def _require_sender(self) -> Self:
@@ -315,19 +315,10 @@ class WebSection(Section):
         (),
         description="Addresses of trusted proxies (X-Forwarded-For and X-Forwarded-Proto).",
     )
-    connections: int = Field(
-        512, ge=16, description="Largest number of connections; idle ones are closed for new ones."
-    )
-    requests: int = Field(
-        64, ge=4, description="Largest number of concurrent requests; more get an answer to retry."
-    )
-    uploads: int = Field(
-        4, ge=1, description="Largest number of concurrent uploads through the API."
-    )
-    header_s: float = Field(10.0, gt=0, description="Time limit (s) for the head of a request.")
-    idle_s: float = Field(
-        20.0, gt=0, description="Time (s) without data after which a connection is closed."
-    )
+    requests: ClassVar[int] = 64
+    """Largest number of concurrent requests; more get an answer to retry."""
+    uploads: ClassVar[int] = 4
+    """Largest number of concurrent uploads through the API."""
 
 
 class ArchiveSection(Section):
@@ -407,7 +398,8 @@ class RetrainSection(Section):
     promoters: int = Field(
         1, ge=1, le=2, description="Number of leads who must sign before a bundle is promoted."
     )
-    epochs: int = Field(0, ge=0, description="Epochs; 0: as for the bundle in use.")
+    epochs: ClassVar[int] = 0
+    """As for the bundle in use."""
     min_new_labels: int = Field(
         20, ge=1, description="Smallest number of new or changed labels for a retraining."
     )
@@ -416,10 +408,8 @@ class RetrainSection(Section):
         min_length=1,
         description='Origins of labels to train on; "seen": one reviewer who saw the answer.',
     )
-    leave_out_doubted: bool = Field(
-        default=True,
-        description="Leave suspect labels out of the training until a second review.",
-    )
+    leave_out_doubted: ClassVar[bool] = True
+    """Suspect labels are left out of the training until a second review."""
     max_loss_points: float = Field(
         3.0, ge=0, description="Largest accuracy loss (points), at the far end of the interval."
     )
@@ -429,17 +419,12 @@ class RetrainSection(Section):
     min_recall: float = Field(
         0.2, ge=0, le=1, description="Smallest recall that each code must reach."
     )
-    may_flip_back: float = Field(
-        0.05, ge=0, le=1, description="Largest share of corrected images that may be wrong again."
-    )
-    max_slowdown: float = Field(
-        1.5, ge=1, description="Largest run time relative to the bundle in use."
-    )
-    feature_cache_mb: int = Field(
-        2000,
-        ge=0,
-        description="Largest size (MB) of the image features kept for the next training; 0: none.",
-    )
+    may_flip_back: ClassVar[float] = 0.05
+    """Largest share of corrected images that may be wrong again."""
+    max_slowdown: ClassVar[float] = 1.5
+    """Largest run time relative to the bundle in use."""
+    feature_cache_mb: ClassVar[int] = 2000
+    """Largest size of the image features kept for the next training."""
 
 
 class NeedlesSection(Section):
@@ -475,27 +460,18 @@ class RolloutSection(Section):
         description="Names of the PCs that take a new bundle first, as in agent fleet; empty: a "
         "rollout in rings cannot start.",
     )
-    share: float = Field(
-        0.1, gt=0, le=1, description="Share of the other PCs in ring 2; at least one PC."
-    )
+    share: ClassVar[float] = 0.1
+    """Share of the other PCs in ring 2; at least one PC."""
     wait_minutes: float = Field(
         60.0,
         ge=0,
         le=YEAR_MINUTES,
         description="Minutes that each ring lasts at least before the next one.",
     )
-    absent_minutes: float = Field(
-        10.0,
-        ge=1,
-        le=YEAR_MINUTES,
-        description="A PC without a heartbeat for so many minutes is not waited for.",
-    )
-    tolerance: float = Field(
-        0.01,
-        gt=0,
-        lt=1,
-        description="Largest difference of a probability between two PCs on a reference image.",
-    )
+    absent_minutes: ClassVar[float] = 10.0
+    """A PC without a heartbeat for so many minutes is not waited for."""
+    tolerance: ClassVar[float] = 0.01
+    """Largest difference of a probability between two PCs on a reference image."""
 
 
 class NotifySection(Section):
@@ -554,19 +530,12 @@ class FeaturesSection(Section):
     """[features]: what the frozen networks saw of each crop, kept next to the archive."""
 
     keep: bool = Field(default=True, description="Keep features, at most 6 kB per micrograph.")
-    fill_at: str = Field(
-        "02:30",
-        pattern=r"^(([01]\d|2[0-3]):[0-5]\d)?$",
-        description='Local time at which missing features are made every night; "" for never.',
-    )
-    fill_minutes: int = Field(
-        120, ge=1, le=1440, description="Longest time that this may take each night."
-    )
-    search_rows: int = Field(
-        200_000,
-        ge=1000,
-        description="Newest micrographs among which similar ones are found; 100000 take 64 MB.",
-    )
+    fill_at: ClassVar[str] = "02:30"
+    """Local time at which missing features are made every night."""
+    fill_minutes: ClassVar[int] = 120
+    """Longest time that this may take each night."""
+    search_rows: ClassVar[int] = 200_000
+    """Newest micrographs among which similar ones are found; 100000 take 64 MB."""
 
 
 class ServiceSection(Section):

@@ -24,6 +24,7 @@ from agent.service import Pages  # noqa: E402
 from agent.settings import WebSection  # noqa: E402
 from agent.store import Store  # noqa: E402
 from agent.web import Inbox, create_app  # noqa: E402
+from agent.web.connection import ConnectionLimits  # noqa: E402
 
 
 def main(n: int = 2000, seed: int = 1, address: str = "") -> int:
@@ -36,7 +37,7 @@ def main(n: int = 2000, seed: int = 1, address: str = "") -> int:
         taken = lab.take("G8", reasons=("strange",), order="4711", specimen="1")
         inbox = Inbox(lab.folder / "inbox", lab.store, now=lambda: NEXT_DAY)
         application = create_app(dataclasses.replace(desk_of(lab), inbox=inbox))
-        pages = Pages(application, WebSection(port=0, header_s=5, idle_s=5))
+        pages = Pages(application, WebSection(port=0), limits=ConnectionLimits(512, 5, 5))
         pages.start()
         where, began_s = urlsplit(pages.url), time.monotonic()
         at = (where.hostname or "", where.port or 0)

@@ -54,7 +54,7 @@ class Pc:
 @pytest.fixture
 def lab(own_lab):
     toml = own_lab.folder / "agent.toml"
-    rollout = '\n[rollout]\nfirst = ["PC-1"]\nwait_minutes = 0\nshare = 0.5\n'
+    rollout = '\n[rollout]\nfirst = ["PC-1"]\nwait_minutes = 0\n'
     toml.write_text(toml.read_text("utf-8") + rollout, encoding="utf-8")
     return own_lab
 

@@ -248,7 +248,7 @@ class _Delivery:
         left = [
             name for kind in ("pdf", "html") if (name := f"{self._night}.{kind}") not in attached
         ]
-        return f"Not attached, larger than [report] mail_most_mb: {', '.join(left)}"
+        return f"Not attached, larger than {self._report.mail_most_mb:g} MB: {', '.join(left)}"
 
     def _build_message_id(self) -> str:
         name = f"{self._store.audit_log.get_first_hash()}\n{self._facts.site}\n{self._night}"

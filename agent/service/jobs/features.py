@@ -227,11 +227,8 @@ class FeatureKeeper:
 
 def is_fill_due(settings: Settings, store: Store, *, now: datetime) -> bool:
     """Return whether the nightly filling is due and has not begun since it was."""
-    at = settings.features.fill_at
-    if not at:
-        return False
     local = now.astimezone(ZoneInfo(settings.site.time_zone))
-    hour, minute = map(int, at.split(":"))
+    hour, minute = map(int, settings.features.fill_at.split(":"))
     due = local.replace(hour=hour, minute=minute, second=0, microsecond=0)
     if not due <= local < due + timedelta(minutes=settings.features.fill_minutes):
         return False

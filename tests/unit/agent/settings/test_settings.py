@@ -60,6 +60,10 @@ def test_folders_next_to_each_other_are_accepted(tmp_path) -> None:
     ("text", "sentence"),
     [
         ('[site]\nnam = "x"', "unknown setting site.nam; the nearest is name."),
+        (
+            "[retrain]\nmax_slowdown = 2",
+            "retrain.max_slowdown is no setting: it is always 1.5. Remove it.",
+        ),
         ("[nigt]\nat = '22:00'", "unknown setting nigt; the nearest is night."),
         (
             '[[sources]]\nname = "a"\nfolder = "a"\nquiet = 3',

@@ -15,6 +15,7 @@ from agent.log import Seldom
 from agent.service import Pages
 from agent.settings import WebSection
 from agent.web import create_app
+from agent.web.connection import ConnectionLimits
 from tests.unit.agent.service.test_service import until
 
 HEAD = b"POST /login HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 20\r\n"
@@ -23,7 +24,9 @@ HEAD = b"POST /login HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 20\r\n"
 @pytest.fixture
 def pages(lab):
     pages = Pages(
-        create_app(desk_of(lab)), WebSection(port=0, connections=16, header_s=1, idle_s=1)
+        create_app(desk_of(lab)),
+        WebSection(port=0),
+        limits=ConnectionLimits(connections=16, header_s=1, idle_s=1),
     )
     pages.start()
     yield pages

@@ -12,13 +12,14 @@ from mutated import answer_to, mutated, routes_of
 from agent.service import Pages
 from agent.settings import WebSection
 from agent.web import Inbox, create_app
+from agent.web.connection import ConnectionLimits
 
 
 def test_no_mutated_request_is_answered_by_a_server_error(lab):
     known = [lab.take("G8", reasons=("strange",), order="4711", specimen="1"), "4711", "G8", "Ann"]
     inbox = Inbox(lab.folder / "inbox", lab.store, now=lambda: NEXT_DAY)
     application = create_app(dataclasses.replace(desk_of(lab), inbox=inbox))
-    pages = Pages(application, WebSection(port=0, header_s=5, idle_s=5))
+    pages = Pages(application, WebSection(port=0), limits=ConnectionLimits(512, 5, 5))
     pages.start()
     where = urlsplit(pages.url)
     try:

@@ -182,13 +182,16 @@ def test_a_password_that_cannot_be_sent_is_a_refusal_like_any_other(lab, passwor
 
 def test_attachments_that_are_too_large_are_left_out_and_named(lab):
     with post_office() as post:
-        settings = mailing(lab, post.port, "mail_most_mb = 0.0001")
+        settings = mailing(lab, post.port)
         report(lab, settings)
+        for kind in ("pdf", "html"):
+            with (lab.reports / f"2026-11-24.{kind}").open("ab") as file:
+                file.write(bytes(10_000_001))
         deliver(settings, lab, at=MORNING)
 
     (message,) = post.messages
     assert list(message.iter_attachments()) == []
-    assert "mail_most_mb: 2026-11-24.pdf, 2026-11-24.html" in message.get_content()
+    assert "larger than 10 MB: 2026-11-24.pdf, 2026-11-24.html" in message.get_content()
 
 
 def test_a_report_of_days_ago_is_no_longer_delivered(lab):
