@@ -10,15 +10,17 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
+import cv2
 import lab
 import numpy as np
 from hidden_pictures import VARIANTS
-from shift_kinds import ALL, FIELDS, HONEST, PARTNER, Kind, Shot
+from shift_kinds import ALL, FIELDS, PARTNER, Kind, Shot
 
 from agent.archive import Archive
 from agent.demo.exporter import encode
@@ -52,6 +54,11 @@ OLD, NEW = "20260101-00000000", "20260202-00000000"
 PIXELS = (240, 180)
 """A size at which places can be told apart."""
 TILE_STEP = 0.9
+COPIES = VARIANTS | {
+    "stretched": lambda pixels: cv2.resize(pixels, None, fx=1.15, fy=1.0),
+    "half": lambda pixels: cv2.resize(pixels, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA),
+}
+"""What an export makes of a place."""
 SOURCE = Provenance(
     fixed={"material": "100Cr6"},
     pattern=r"(?P<order>\d+)_(?P<specimen>\d+)_(?P<field>\d+)(_P(?P<preparation>\d+))?",
@@ -145,7 +152,7 @@ def shoot(shot: Shot) -> bytes:
     tiles = 1 if shot.tile is None else FIELDS
     drawn = _drawn(shot.place or shot.name, shot.code, shot.um_per_px, tiles)
     left = int((shot.tile or 0) * PIXELS[0] * TILE_STEP)
-    pixels = VARIANTS[shot.variant](drawn.pixels[:, left : left + PIXELS[0]])
+    pixels = COPIES[shot.variant](drawn.pixels[:, left : left + PIXELS[0]])
     scale = shot.um_per_px / 1.3 if shot.variant == "magnified" else shot.um_per_px
     taken = replace(drawn, pixels=np.ascontiguousarray(pixels), um_per_px=scale)
     held = encode(taken, "tif")
@@ -167,6 +174,9 @@ def export(shots: list[Shot], folder: Path, truth: Path) -> None:
         if shot.note:
             path.with_suffix(".json").write_text(json.dumps(shot.note), encoding="utf-8")
         path.write_bytes(held)
+        if shot.changed_h is not None:
+            changed_s = (START + timedelta(hours=shot.changed_h)).timestamp()
+            os.utime(path, (changed_s, changed_s))
     truth.write_text(json.dumps(known), encoding="utf-8")
 
 
@@ -355,6 +365,8 @@ def wrong_halfway(shift: Shift) -> Iterator[str]:
         kind, said = shift.script.kind(order), shift.said_now(order)
         word, reasons = said["conformity"], _sentences(said)
         may = kind.halfway == "conforms"
+        if kind.halfway is None:
+            continue
         if may != (word == "conforms") or not (may or kind.halfway in reasons):
             yield f"{order} ({shift.script.name(order)}), halfway: {word}: {reasons}"
 
@@ -378,7 +390,7 @@ def false_conforms(shift: Shift, *, halfway: bool = False) -> list[str]:
     found = []
     for order in shift.script.numbers:
         kind = shift.script.kind(order)
-        may = (kind.halfway if halfway else kind.word) == "conforms"
+        may = (kind.halfway if halfway else kind.word) in {"conforms", None}
         numbers = [order, *([f"{PARTNER}{order}"] if kind.partner and not halfway else [])]
         found += [
             number
@@ -389,11 +401,12 @@ def false_conforms(shift: Shift, *, halfway: bool = False) -> list[str]:
 
 
 def refused_honest(shift: Shift) -> list[str]:
-    """Return every order of an honest kind that does not conform."""
+    """Return every order of an honest kind, which has to conform, that does not."""
     return [
         order
         for order in shift.script.numbers
-        if shift.script.name(order) in HONEST and shift.said_now(order)["conformity"] != "conforms"
+        if shift.script.kind(order).word == "conforms"
+        and shift.said_now(order)["conformity"] != "conforms"
     ]
 
 

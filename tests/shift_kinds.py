@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from scripted_shift import Shift
 
 FIELDS = 3
+LETTERS = str.maketrans("012", "OIZ")
+"""Letters for digits, of which each number from 4000 to 4299 has one."""
 LEAD, SECOND_LEAD = "R. Stahl", "M. Erz"
 PICTURE = "ab" * 32
 """Stands for a picture of a defect."""
@@ -39,10 +41,10 @@ class Shot:
         name: Below the export folder. code: what is drawn. codes: the model's prediction set.
         defect: That the model sees. copy_of: name of a file whose bytes it has.
         place: Name of the shot whose place it shows, "" for a place of its own.
-        variant: What became of that picture, a key of `hidden_pictures.VARIANTS`.
+        variant: What became of that picture, a key of `scripted_shift.COPIES`.
         tile: Which tile of a mosaic of that place whose neighbours overlap by 10 %, or None.
         note: What the note next to it says. strange: unlike the reference images.
-        is_cut: The file ends early.
+        is_cut: The file ends early. changed_h: When it was changed last, hours after the start.
     """
 
     name: str
@@ -57,6 +59,7 @@ class Shot:
     note: dict[str, str] = field(default_factory=dict)
     strange: bool = False
     is_cut: bool = False
+    changed_h: float | None = None
 
 
 Plan = Callable[[str], tuple[list[Shot], list[Shot]]]
@@ -70,8 +73,8 @@ class Kind:
     Args:
         plan: Order → the files of both halves. word, reason: what is said at the end.
         before, after: What people do at the end of each half. listed: before the first file.
-        halfway: What is said before the second half: "conforms", a reason, or "" for anything else
-            than "conforms".
+        halfway: What is said before the second half: "conforms", a reason, "" for anything else
+            than "conforms", or None for anything.
         partner: What has to be said of the order with `PARTNER` in front, "" where there is none.
     """
 
@@ -81,7 +84,7 @@ class Kind:
     before: Act | None = None
     after: Act | None = None
     listed: Act | None = None
-    halfway: str = ""
+    halfway: str | None = ""
     partner: str = ""
 
 
@@ -301,14 +304,20 @@ def partners(order: str, n: int = FIELDS) -> list[Shot]:
     return [Shot(f"{PARTNER}{order}_01_{k}.tif") for k in range(1, n + 1)]
 
 
-def lent(order: str) -> tuple[list[Shot], list[Shot]]:
-    """Plan an order whose third field is another order's second one, brightened."""
-    shown = f"{PARTNER}{order}_01_2.tif"
-    return [*partners(order), *usual(order, place=shown, variant="brighter")], []
+def lent(variant: str) -> Kind:
+    """Return the kind whose third field is another order's second one, changed."""
+
+    def plan(order: str) -> tuple[list[Shot], list[Shot]]:
+        shown = f"{PARTNER}{order}_01_2.tif"
+        return [*partners(order), *usual(order, place=shown, variant=variant)], []
+
+    why = "field 3 shows the place of field 2 of order 9"
+    partner = "field 2 shows the place of field 3 of order"
+    return Kind(plan, "undecided", why, partner=partner)
 
 
 def lent_from_nowhere(order: str) -> tuple[list[Shot], list[Shot]]:
-    """Plan as `lent`, from a picture that two others claim and that belongs to none."""
+    """Plan as `lent` says, from a picture that two others claim and that belongs to none."""
     torn = Shot(f"{PARTNER}{order}_01_1.tif", note={"order": f"8{order}"})
     return [torn, *usual(order, place=torn.name, variant="brighter")], []
 
@@ -363,8 +372,8 @@ def of_second_specimen(order: str) -> list[Shot]:
 
 
 def misread(order: str) -> tuple[list[Shot], list[Shot]]:
-    """Plan a fourth, coarse field whose name has the letter O for each 0 of the order's number."""
-    return [*usual(order), Shot(f"{order.replace('0', 'O')}_01_4.tif", "G7", ("G7",))], []
+    """Plan a fourth, coarse field whose name has letters that look like digits of the order."""
+    return [*usual(order), Shot(f"{order.translate(LETTERS)}_01_4.tif", "G7", ("G7",))], []
 
 
 def added(order: str) -> tuple[list[Shot], list[Shot]]:
@@ -389,6 +398,45 @@ def old_places(order: str) -> tuple[list[Shot], list[Shot]]:
 def cut(order: str) -> tuple[list[Shot], list[Shot]]:
     """Plan a fourth file that ends early."""
     return [*usual(order), Shot(f"{order}_01_4.tif", is_cut=True)], []
+
+
+def beside(form: str, **shown: object) -> Plan:
+    """Plan three fields and a coarse file whose name has a form, in which {o} is the order."""
+    more = COARSE | shown
+    return lambda order: (
+        [*usual(order), Shot(form.format(o=order, slip=f"7{order[1:]}"), **more)],  # type: ignore[arg-type]
+        [],
+    )
+
+
+def beside_later(form: str) -> Plan:
+    """Plan as `beside`, with the coarse file two hours later."""
+
+    def plan(order: str) -> tuple[list[Shot], list[Shot]]:
+        shots, _ = beside(form)(order)
+        return shots[:-1], shots[-1:]
+
+    return plan
+
+
+def shown(*codes: str, names: tuple[str, ...] = ()) -> Plan:
+    """Plan fields of given codes, numbered unless they are named."""
+    numbers = names or tuple(map(str, range(1, len(codes) + 1)))
+    return lambda order: (
+        [
+            Shot(f"{order}_01_{name}.tif", code, (code,))
+            for name, code in zip(numbers, codes, strict=True)
+        ],
+        [],
+    )
+
+
+def left_over(order: str) -> tuple[list[Shot], list[Shot]]:
+    """Plan other places of the first preparation, whose files come when the second has begun."""
+    shots = usual(order)
+    return usual(order, **EITHER), [
+        replace(shot, name=f"late/{shot.name}", changed_h=-0.1) for shot in shots
+    ]
 
 
 def again_and(**third: object) -> Plan:
@@ -475,6 +523,7 @@ HONEST: dict[str, Kind] = {
         after=assign(LEAD, lead=True),
     ),
 }  # fmt: skip
+ALIKE = "its number is alike"
 TRICKS: dict[str, Kind] = {
     "coarse": Kind(
         first(**COARSE), "does_not_conform",
@@ -499,8 +548,13 @@ TRICKS: dict[str, Kind] = {
     "saved_again": same_place("saved again"),
     "cropped": same_place("cropped"),
     "magnified": same_place("magnified"),
-    "lent": Kind(lent, "undecided", "field 3 shows the place of field 2 of order 9",
-                 partner="field 2 shows the place of field 3 of order"),
+    "stretched": same_place("stretched"),
+    "half": same_place("half"),
+    "lent": lent("brighter"),
+    "lent_stretched": lent("stretched"),
+    "lent_half": lent("half"),
+    "lent_mirrored": lent("mirrored"),
+    "lent_saved_again": lent("saved again"),
     "lent_from_nowhere": Kind(
         lent_from_nowhere, "undecided", "field 3 shows the place of the micrograph"
     ),
@@ -621,4 +675,107 @@ TRICKS: dict[str, Kind] = {
         "undecided", "field 3: model says 7",
     ),
 }  # fmt: skip
+FURTHER: dict[str, Kind] = {
+    # names that no one can read, and numbers that a slip made
+    "stray_hyphens": Kind(beside("{o}-01-4.tif"), "undecided", ALIKE, halfway=ALIKE),
+    "stray_blanks": Kind(beside("{o} 01 4.tif"), "undecided", ALIKE, halfway=ALIKE),
+    "stray_folder": Kind(beside("{o}/Image 4.tif"), "undecided", ALIKE, halfway=ALIKE),
+    "stray_later": Kind(beside_later("{o}-01-4.tif"), "undecided", ALIKE, halfway=ALONE),
+    "slip": Kind(beside("{slip}_01_4.tif"), "undecided", ALIKE, halfway=ALIKE),
+    "slip_specimen": Kind(beside("{slip}_02_1.tif"), "undecided", ALIKE, halfway=ALIKE),
+    # preparations
+    "left_over": Kind(left_over, "undecided", "0 of 3 fields",
+                      before=prepare_again(LEAD, lead=True)),
+    "earlier_break": Kind(
+        lambda order: prepared(order, 2, **COARSE), "undecided",
+        "an earlier preparation: field 3 was G7, labelled by Ada",
+        before=decide("Ada", "code", "G7"),
+    ),
+    # the mean
+    "one_number_coarse": Kind(
+        shown("G7", "G7", "G7", "G9-10", "G8", names=("1", "01", "001", "2", "3")), "undecided",
+        "the mean of 3 fields could be 7.6", listed=deliver("first.csv", specification="mean-a"),
+        halfway="the mean of 3 fields could be 7.6",
+    ),
+    "mean_coarse": Kind(
+        shown("G7", "G7", "G9-10"), "undecided", "the mean of 3 fields could be 7.7",
+        listed=deliver("first.csv", specification="mean-a"),
+    ),
+    "mean_either": Kind(first(codes=("G7", "G8")), "undecided",
+                        "the mean of 3 fields could be 7.7",
+                        listed=deliver("first.csv", specification="mean-a")),
+    # fields
+    "fourth_coarse": Kind(
+        shown("G8", "G8", "G8", "G7"), "does_not_conform", "field 4 is G7, confirmed by Ada",
+        before=decide("Ada", "code", "G7", number="4"),
+    ),
+    "coarse_alone": Kind(first(**COARSE), "undecided", "field 3: model says 7"),
+    "all_coarse": Kind(shown("G7", "G7", "G7"), "undecided", "field 1: model says 7"),
+    "too_fine_a_scale": Kind(
+        first(um_per_px=0.1), "undecided", "field 3 was shot at 0.1 µm per pixel, 0.15 to 0.25 are"
+    ),
+    "unusual": Kind(first(strange=True), "undecided", "field 3"),
+    "wide_set": Kind(first(codes=("G6", "G7", "G8")), "undecided", "field 3: model says 8"),
+    "reshot_coarse": Kind(
+        and_later(lambda order: Shot(f"again/{order}_01_3.tif", "G7", ("G7",))), "undecided",
+        "field 3: model says 7", halfway=ALONE,
+    ),
+    "overwritten_by_coarse": Kind(
+        lambda order: (usual(order), [
+            Shot(f"{order}_01_3.tif", "G7", ("G7",), place=f"{order} new")
+        ]),
+        "undecided", "field 3: model says 7", halfway=ALONE,
+    ),
+    "cut_field": Kind(first(is_cut=True), "undecided", "_3.tif could not be used"),
+    "unusable_alone": Kind(
+        first(), "undecided", "field 3 is unusable (stained): prepare the specimen again",
+        before=decide("Ada", "unusable", "stained"),
+    ),
+    # specimens and lists
+    "second_specimen_coarse": Kind(
+        lambda order: ([*usual(order), *of_second_specimen(order)[:2],
+                        Shot(f"{order}_02_3.tif", "G7", ("G7",))], []),
+        "undecided", "specimen 02: field 3: model says 7",
+    ),
+    "second_specimen_short": Kind(
+        lambda order: ([*usual(order), *of_second_specimen(order)[:2]], []), "undecided",
+        "specimen 02: 2 of 3 fields",
+    ),
+    "listed_second": Kind(
+        first(), "undecided", "specimen 02: no images received",
+        listed=deliver("first.csv", specimens=["01", "02"]),
+    ),
+    "listed_later": Kind(
+        first(), "undecided", "specimen 02: no images received",
+        listed=deliver("first.csv", specimens=["01"]),
+        after=deliver("again.csv", specimens=["01", "02"]), halfway=ALONE,
+    ),
+    "counted": Kind(first(), "undecided", "1 of 3 specimens",
+                    listed=deliver("first.csv", count=3)),
+    # people
+    "cannot_tell": Kind(
+        first(**EITHER), "undecided", "field 3", before=decide("Ada", "cannot_tell", ""),
+    ),
+    "unsure_break": Kind(
+        first(**COARSE), "undecided", "field 3: Ada was not sure of G7",
+        before=decide("Ada", "code", "G7", unsure=True),
+    ),
+    "two_breaks": Kind(
+        first(**COARSE), "does_not_conform", "field 3 is G7, confirmed by",
+        before=decide("Ada", "code", "G7"), after=decide("Ben", "code", "G7"),
+    ),
+    "other_label_second": Kind(
+        first(**COARSE), "undecided", "field 3 was G7, labelled by Ada",
+        before=decide("Ada", "code", "G7"), after=decide("Ben", "code", "G8"),
+    ),
+    "superseded_by_reviewer": Kind(
+        again_and(**EITHER), "undecided", "a replaced shot: field 3 could be 7",
+        after=supersede("Ada"),
+    ),
+    "assigned_by_reviewer": Kind(
+        lambda order: (usual(order, note={"order": f"{PARTNER}{order}"}), []), "undecided",
+        "is named for", after=assign("Ada"),
+    ),
+}  # fmt: skip
 ALL = HONEST | TRICKS
+"""What each run of the tests plays; `FURTHER` and the honest oddities take as long again."""

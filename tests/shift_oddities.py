@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING
 from shift_kinds import (
     EITHER,
     FIELDS,
+    FURTHER,
     HONEST,
     LEAD,
+    TRICKS,
     Kind,
     Shot,
     again,
@@ -187,4 +189,9 @@ ODDITIES: dict[str, Kind] = {
         and_later(again, **EITHER), after=supersede(LEAD, "stained", lead=True)
     ),
 }
-ODD = HONEST | ODDITIES
+ODD = HONEST | {name: replace(kind, halfway=None) for name, kind in ODDITIES.items()}
+"""How soon an odd order conforms is open; at the end it does."""
+OF_SEM = ("two_microscopes", "second_microscope")
+"""Kinds that the failed control check of a trick holds, as it has to."""
+EVERY = {name: kind for name, kind in (ODD | TRICKS | FURTHER).items() if name not in OF_SEM}
+"""All kinds of one shift."""

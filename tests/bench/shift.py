@@ -50,10 +50,11 @@ import sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[2])
 from scripted_shift import Script, Shift
+from shift_oddities import EVERY
 folder = Path(sys.argv[1])
 import structlog
 structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(50))
-shift = Shift(folder, Script(int(sys.argv[3])), f"sqlite:///{folder}/martensight.db")
+shift = Shift(folder, Script(int(sys.argv[3]), EVERY), f"sqlite:///{folder}/martensight.db")
 shift.store.work_queue.requeue_own(at=shift.at)
 print("ready", flush=True)
 shift.work()
@@ -85,7 +86,6 @@ def shift(orders: int, kills: int, seed: int, folder: Path) -> int:
     """Play it calmly and killed; print the table."""
     import structlog  # noqa: PLC0415
     from scripted_shift import (  # noqa: PLC0415
-        KINDS,
         Script,
         Shift,
         everything,
@@ -96,10 +96,11 @@ def shift(orders: int, kills: int, seed: int, folder: Path) -> int:
         wrong,
         wrong_halfway,
     )
+    from shift_oddities import EVERY  # noqa: PLC0415
 
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(50))
     calm, killed = (
-        Shift(folder / name, Script(orders), f"sqlite:///{folder / name}/martensight.db")
+        Shift(folder / name, Script(orders, EVERY), f"sqlite:///{folder / name}/martensight.db")
         for name in ("calm", "killed")
     )
     began = time.process_time()
@@ -121,7 +122,7 @@ def shift(orders: int, kills: int, seed: int, folder: Path) -> int:
     differ = [order for order in said[0] if said[0][order] != said[1][order]]
 
     words = [one["conformity"] for one in said[0].values()]
-    print(f"orders {orders}, kinds {len(KINDS)}, fields {len(list(calm.store.results.iter_all()))}")
+    print(f"orders {orders}, kinds {len(EVERY)}, fields {len(list(calm.store.results.iter_all()))}")
     for word in sorted(set(words)):
         print(f"  {word:18} {words.count(word)}")
     print(f"false 'conforms', midway and at the end   {false}  (target 0)")

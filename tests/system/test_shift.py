@@ -22,11 +22,11 @@ from scripted_shift import (
     wrong,
     wrong_halfway,
 )
-from shift_kinds import HONEST, TRICKS
+from shift_kinds import ALL, FURTHER, HONEST, TRICKS
 
 
-def make(folder, orders):
-    return Shift(folder, Script(orders), f"sqlite:///{folder}/martensight.db")
+def make(folder, orders, kinds=ALL):
+    return Shift(folder, Script(orders, kinds), f"sqlite:///{folder}/martensight.db")
 
 
 @pytest.fixture
@@ -52,6 +52,17 @@ def test_every_order_of_a_shift_says_what_has_to_be_said(shift):
     assert (promoted, OLD) in by_specimen  # begun before the promotion, ended by the same bundle
     assert (promoted, NEW) not in by_specimen
     assert len(HONEST) >= 15
+
+
+@pytest.mark.slow
+def test_every_order_of_a_shift_with_further_tricks_says_what_has_to_be_said(tmp_path):
+    shift = make(tmp_path, len(FURTHER), FURTHER)
+    shift.first_half()
+    halfway = list(wrong_halfway(shift))
+    shift.second_half()
+
+    assert (halfway, list(wrong(shift)), false_conforms(shift)) == ([], [], [])
+    shift.store.close()
 
 
 WORKER = """
