@@ -158,7 +158,14 @@ def assess_view(
         *([late] if late else ()),
     )
     demanded = choice.specification.fields
-    possible = find_possible(store, view, policy.sources, strays, demanded=demanded)
+    possible = find_possible(
+        store,
+        view,
+        policy.sources,
+        strays,
+        demanded=demanded,
+        slips=all(own.statement.conformity is Conformity.CONFORMS for own in assessed),
+    )
     might_belong = tuple(describe_possible(possible, rules))
     doubts = (
         *([conformity.describe_waiting(loose)] if loose else ()),

@@ -99,6 +99,7 @@ def find_possible(
     strays: Iterable[Unassigned] | None = None,
     *,
     demanded: int = 1,
+    slips: bool = True,
 ) -> Possible:
     """Return what might belong to an order.
 
@@ -106,8 +107,10 @@ def find_possible(
         store: Open.
         view: The order.
         sources: Source → what its paths say.
-        demanded: Fields that a specimen needs.
         strays: Fields that belong to no specimen, where they are loaded already.
+        demanded: Fields that a specimen needs.
+        slips: Whether orders that a slip of one character made are looked up; each order has a
+            dozen neighbours, so this is for one that conforms otherwise.
     """
     span = find_span(view)
     if span is None:
@@ -116,15 +119,16 @@ def find_possible(
     if strays is None:
         strays = store.orders.unassigned(between=span)
     fields = list_possible(strays, view, sources, key, known.is_known)
-    alike = {*_iter_slips(store, view, span, key, demanded)}
+    others = store.order_changes.list_first_seen(*span)
+    alike = {*_iter_slips(store, view, others, key, demanded)} if slips else set()
     if not store.exact_numbers:
-        alike |= {*_iter_alike(store, view, span, key)}
+        alike |= {*_iter_alike(store, view, others, key)}
     settled = load_settled(store, view.number) if fields or alike else frozenset()
     return Possible(fields, tuple(sorted(alike)), settled)
 
 
 def _iter_alike(
-    store: Store, view: OrderView, span: tuple[datetime, datetime], key: Callable[[str], str]
+    store: Store, view: OrderView, others: Iterable[str], key: Callable[[str], str]
 ) -> Iterator[str]:
     """Yield the orders of the same days that a misread name of this one may have made.
 
@@ -132,7 +136,7 @@ def _iter_alike(
     "4OO1").
     """
     number = key(view.number)
-    for other in store.order_changes.list_first_seen(*span):
+    for other in others:
         its = key(other)
         if has_lookalikes(number, other, key):
             yield other
@@ -145,7 +149,7 @@ def _iter_alike(
 def _iter_slips(
     store: Store,
     view: OrderView,
-    span: tuple[datetime, datetime],
+    others: Iterable[str],
     key: Callable[[str], str],
     demanded: int,
 ) -> Iterator[str]:
@@ -161,11 +165,7 @@ def _iter_slips(
         for prepared in specimen.preparations
         for field in prepared.fields
     }
-    near = [
-        other
-        for other in store.order_changes.list_first_seen(*span)
-        if key(other) != number and is_one_off(number, key(other))
-    ]
+    near = [other for other in others if key(other) != number and is_one_off(number, key(other))]
     shots: dict[str, list[ShotField]] = {}
     for shot in store.order_changes.list_shots_of(near) if near else ():
         shots.setdefault(shot.order, []).append(shot)
