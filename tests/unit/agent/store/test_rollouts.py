@@ -323,7 +323,7 @@ def test_no_other_bundle_is_promoted_during_a_rollout(plant):
         ),
         lambda: plant.one.rollouts.resume(Signature("Lea", "on", AT)),
     ):  # fmt: skip
-        with pytest.raises(WrongUse, match=r"agent models rollout --stop"):
+        with pytest.raises(WrongUse, match=r"agent models (rollout --stop|promote NAME --rings)"):
             act()
 
 
