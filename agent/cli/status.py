@@ -95,6 +95,8 @@ def _print_status(document: dict[str, Any], at: Callable[[str | None], str]) -> 
             f"rollout of {rollout['bundle']}: {rollout['state']}, ring {rollout['ring']} of 3 "
             "(agent models rollout)"
         )
+    for note in document["notes"]:
+        echo(f"note: {note}")
     for problem in document["problems"]:
         echo(f"! {problem}")
 

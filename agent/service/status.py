@@ -130,6 +130,7 @@ def build_status_from_store(
         "kept_copies": _measure_kept_copies(settings),
         "jobs": [_job(job) for job in store.jobs.list_running(at=now)],
         "affected_orders": sorted({number for group in affected for number in group.orders}),
+        "notes": _list_bundle_notes(settings, bundle),
         "problems": list(dict.fromkeys(problems)),
         "problem_messages": messages,
     }
@@ -261,6 +262,7 @@ def _without_store(
         "next_report_at": next_report_at(settings, now).isoformat(),
         "jobs": [],
         "affected_orders": [],
+        "notes": [],
         "problems": list(
             dict.fromkeys(
                 [sentence, *_iter_disk_problems(settings.store.folder), *outside.problems]
@@ -322,8 +324,7 @@ def _iter_bundle_problems(settings: Settings, name: str | None) -> Iterator[str]
         return
     manifest = bundles_folder(settings) / name / "bundle.json"
     try:
-        document = json.loads(manifest.read_text("utf-8"))
-        recipe = document["recipe"]
+        recipe = json.loads(manifest.read_text("utf-8"))["recipe"]
     except (OSError, ValueError, KeyError) as error:
         yield f"bundle {name}: {manifest} cannot be read ({error})."
         return
@@ -332,11 +333,18 @@ def _iter_bundle_problems(settings: Settings, name: str | None) -> Iterator[str]
             f"bundle {name} was trained on crops of recipe {recipe}, and this version uses "
             f"recipe {RECIPE}. Run agent retrain."
         )
-    known = document.get("facts", {}).get("strangeness")
-    if known:
-        from model import alarm_rate_warnings  # noqa: PLC0415 - only a bundle needs it
 
-        yield from alarm_rate_warnings(settings.strangeness.alpha, known)
+
+def _list_bundle_notes(settings: Settings, name: str | None) -> list[str]:
+    """Return why the alarm rate of the bundle in use is uncertain: no one has to act on it now."""
+    try:
+        manifest = bundles_folder(settings) / (name or "") / "bundle.json"
+        known = json.loads(manifest.read_text("utf-8"))["facts"]["strangeness"]
+    except (OSError, ValueError, KeyError, TypeError):  # none in use, or a problem names it
+        return []
+    from model import alarm_rate_warnings  # noqa: PLC0415 - only a bundle needs it
+
+    return alarm_rate_warnings(settings.strangeness.alpha, known)
 
 
 def _iter_file_problems(counts: dict[str, int]) -> Iterator[str]:

@@ -254,6 +254,8 @@ def list_lab_facts(figures: Figures, zone: str) -> Iterator[LabFact]:
         Tone.CALM if bundle else Tone.ATTENTION,
         "/models",
     )
+    for note in status.get("notes", ()):
+        yield LabFact(_("False-alarm rate"), str(note), Tone.ATTENTION, "/models")
     if at := status.get("next_report_at"):
         value = local(datetime.fromisoformat(at), zone)
         yield LabFact(_("Next report"), value, Tone.CALM, "/reports/index.html")

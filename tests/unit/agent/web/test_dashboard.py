@@ -144,6 +144,17 @@ def test_a_back_up_that_is_missing_and_a_full_disk_are_named(lab):
     assert "LOM-07: /export cannot be reached" in page
 
 
+def test_an_alarm_rate_that_is_uncertain_is_a_note_on_the_lab_and_no_problem(lab):
+    note = "False alarms up to 3.2 % (target 2 %): add reference images, there are 144."
+    status = {"bundle": "20261124-1f2e3d4c", "notes": [note], "problems": []}
+
+    page = browser_of(replace(desk_of(lab), status=lambda: status)).get("/").text
+
+    assert "<h2>Problems" not in page
+    assert "Problems" not in page
+    assert note in page
+
+
 def test_figures_are_read_once_for_many_pages(lab):
     asked = []
     desk = replace(desk_of(lab), status=lambda: asked.append(1) or {})
