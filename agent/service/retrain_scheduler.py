@@ -20,6 +20,7 @@ from agent.retrain.promotion import DAYS, SHADOW
 from agent.service.jobs.retrain import JOB, find_training_job, train_in_child
 from agent.service.jobs.shadow import find_waiting_candidate, has_news, judge_in_child
 from agent.service.jobs.suggest import SUGGEST, suggest_in_child
+from agent.service.jobs.supervisor import Cancelled
 from agent.settings import WEEKDAYS
 from agent.site_time import compute_age
 from agent.store import StoreFault
@@ -148,8 +149,8 @@ class RetrainScheduler:
     def _guarded(self, what: str) -> Iterator[None]:
         try:
             yield
-        except WrongUse as wrong:  # no bundle yet, or the same is running by hand
-            log.info("candidate.waits", job=what, reason=str(wrong))
+        except (WrongUse, Cancelled) as ended:  # no bundle yet, the same runs by hand, or an act
+            log.info("candidate.waits", job=what, reason=str(ended))
         except (AgentError, ModelError, StoreFault, OSError) as error:
             self._problems.say(what, f"{what}: {error}")
             log.error("candidate.failed", job=what, reason=str(error))  # noqa: TRY400 - one sentence

@@ -107,7 +107,10 @@ def test_how_far_it_is_stands_in_the_status_and_anybody_may_end_it(lab, settings
 
     capsys.readouterr()
     assert lab.agent("status", "--json") == 0
-    (job,) = json.loads(capsys.readouterr().out)["jobs"]
+    status = json.loads(capsys.readouterr().out)
+    (job,) = status["jobs"]
+    assert status["notes"][0].startswith("False alarms up to")
+    assert not [problem for problem in status["problems"] if "False alarms" in problem]
     assert (job["name"], job["by"]) == ("retrain", "E. Meier")
     assert lab.agent("retrain", "--cancel") == 0
 
@@ -115,6 +118,23 @@ def test_how_far_it_is_stands_in_the_status_and_anybody_may_end_it(lab, settings
         next(steps)
     assert store.jobs.list_running(at=clock()) == []
     assert [job.outcome for job in store.jobs.list_ended("retrain")] == ["cancelled"]
+
+
+def test_a_training_that_someone_cancelled_is_no_problem(lab, settings, store):
+    problems = Problems()
+    scheduler = RetrainScheduler(settings, store, now=clock, problems=problems)
+    import_more(lab)
+    store.jobs.request("retrain", by="Lea", at=clock())
+    work = threading.Thread(target=scheduler.answer_requests)
+    work.start()
+    until(lambda: store.jobs.list_running(at=clock()))
+
+    store.jobs.cancel("retrain", by="Lea", at=clock())
+    work.join(120)
+
+    (ended,) = store.jobs.list_ended("retrain")
+    assert (ended.outcome, ended.facts["sentence"]) == ("cancelled", "cancelled by Lea.")
+    assert problems.all() == []
 
 
 def test_an_agent_that_stops_ends_its_child_and_says_that_it_was_interrupted(settings, store):
