@@ -21,6 +21,14 @@ pytestmark = pytest.mark.slow
 ALL_SEEN = "document.querySelectorAll('[data-seen]:not(:checked)').length === 0"
 WIDTHS = "[...document.querySelectorAll('.pane img')].map(one => one.width)"
 FITS = "document.documentElement.scrollWidth <= document.documentElement.clientWidth"
+SEVEN = """() => {
+  const board = document.querySelector(".columns"), first = board.querySelector(".order-card");
+  const full = first.closest(".column");
+  while (board.children.length < 7) board.append(full.cloneNode(true));
+}"""
+OUTSIDE = """[...document.querySelectorAll(".column *")].filter(one =>
+  one.getBoundingClientRect().right > one.closest(".column").getBoundingClientRect().right)
+  .map(one => one.outerHTML.slice(0, 120))"""
 TOP_OF_PICTURE = "document.querySelector('[data-canvas]').getBoundingClientRect().top"
 
 
@@ -280,6 +288,23 @@ def test_no_page_of_orders_or_review_scrolls_sideways(lab, tab, width):  # noqa:
             tab.goto(f"{address}{path}")
             tab.wait_for_load_state("load")
             assert tab.evaluate(FITS), path
+
+
+@pytest.mark.parametrize("width", [1280, 1160])
+def test_seven_columns_are_next_to_each_other_and_hold_their_cards(lab, tab, width):  # noqa: F811
+    for number in ("4711", "2026-AB-4712"):
+        field_of(lab, number, 1)
+    tab.set_viewport_size({"width": width, "height": 800})
+    with served(desk_with(lab)) as address:
+        tab.goto(f"{address}/orders")
+        tab.evaluate(SEVEN)
+        tops = tab.evaluate("[...document.querySelectorAll('.column')].map(one => one.offsetTop)")
+        outside = tab.evaluate(OUTSIDE)
+
+        assert len(tops) == 7
+        assert len(set(tops)) == 1
+        assert outside == []
+        assert tab.evaluate(FITS)
 
 
 def test_v_views_the_fields_of_an_order_enlarged_and_decides_nothing(lab, tab):  # noqa: F811
