@@ -6,6 +6,7 @@ result, and closed together with the detected pairs.
 
 from __future__ import annotations
 
+import threading
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -37,8 +38,20 @@ if TYPE_CHECKING:
 LATE = 1000
 """Numbers before the newest known one that are read again: rows may be committed out of order."""
 DIFFERENT, BELONGS = "different", "belongs"
-ONE, OTHER = aliased(MicrographRow), aliased(MicrographRow)
-"""The two sides of a pair; creating an alias is slower than running most statements."""
+
+
+class _Sides(threading.local):
+    """The two sides of a pair, of each thread, since creating them is slower than most statements.
+
+    SQLAlchemy completes an alias at its first use. Two threads that share one complete it twice,
+    and the statement that is then compiled and kept finds none of its columns until a restart.
+    """
+
+    def __init__(self) -> None:
+        self.one, self.other = aliased(MicrographRow), aliased(MicrographRow)
+
+
+_sides = _Sides()
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,7 +224,7 @@ class Places(Repository):
             micrograph_id: Number of this one.
             limit: How many at most.
         """
-        own = ONE
+        own = _sides.one
         wanted = (
             select(MicrographRow.id)
             .join(own, own.order == col(MicrographRow.order))  # type: ignore[arg-type]
@@ -500,10 +513,11 @@ def _pairs(session: Session, public_ids: Sequence[str]) -> Iterator[tuple[int, P
         select(MicrographRow.id).where(col(MicrographRow.public_id).in_(public_ids))
     ).all()
     pair = (col(SamePlaceRow.micrograph_id), col(SamePlaceRow.other_id))
+    one, other = _sides.one, _sides.other
     wanted = (
-        select(SamePlaceRow, ONE, OTHER)
-        .join(ONE, pair[0] == ONE.id)
-        .join(OTHER, pair[1] == OTHER.id)
+        select(SamePlaceRow, one, other)
+        .join(one, pair[0] == one.id)
+        .join(other, pair[1] == other.id)
         .where(or_(*(side.in_(ids) for side in pair)))
     )
     rows = session.exec(wanted).all()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -1319,3 +1321,43 @@ def test_a_value_that_no_database_keeps_is_refused_in_a_sentence(address, kind, 
 
         with pytest.raises(WrongUse, match="cannot be kept in the database"):
             store.records.list_after(kind, after)
+
+
+# --- threads ------------------------------------------------------------------------------------
+
+FIRST_USES = """
+import importlib, sys, tempfile, threading
+from pathlib import Path
+from agent.store import Store, places
+
+sys.setswitchinterval(1e-6)
+faults = []
+for number in range(6):
+    importlib.reload(places)  # as in a process that has just begun
+    folder = Path(tempfile.mkdtemp(dir=sys.argv[1]))
+    store = Store.open(f"sqlite:///{folder / 'x.db'}", site="Plant 1", agent="PC")
+    barrier = threading.Barrier(8)
+
+    def use():
+        repository = store.places
+        barrier.wait()
+        try:
+            repository.known(["a"])
+        except Exception as fault:
+            faults.append(f"{type(fault).__name__}: {fault}"[:200])
+
+    threads = [threading.Thread(target=use) for _ in range(8)]
+    [thread.start() for thread in threads]
+    [thread.join() for thread in threads]
+    store.close()
+print(*faults, sep="\\n")
+"""
+
+
+def test_threads_that_begin_together_spoil_no_statement_for_each_other(tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-c", FIRST_USES, str(tmp_path)],
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+
+    assert done.stdout.strip() == ""
