@@ -81,7 +81,7 @@ def _iter_labelled(
     kinds: Sequence[str],
     origin: str | None,
     public_id: str | None = None,
-    decided_since: datetime | None = None,
+    blind_since: datetime | None = None,
 ) -> Iterator[LabelledMicrograph]:
     """Yield the labelled micrographs of this site, each with its valid label.
 
@@ -91,7 +91,7 @@ def _iter_labelled(
         kinds: Of the labels, as in `Decision`.
         origin: Of the micrographs; None for any.
         public_id: Of the only micrograph that is wanted; None for all.
-        decided_since: Only micrographs on which an act was entered after it, aware UTC; None: all.
+        blind_since: Only micrographs that were decided blind after it, aware UTC; None: all.
     """
     query = (
         select(LabelRow, MicrographRow)
@@ -103,16 +103,16 @@ def _iter_labelled(
         query = query.where(MicrographRow.origin == origin)
     if public_id is not None:
         query = query.where(MicrographRow.public_id == public_id)
-    if decided_since is not None:
-        query = query.where(col(LabelRow.micrograph_id).in_(_select_decided(decided_since)))
+    if blind_since is not None:
+        query = query.where(col(LabelRow.micrograph_id).in_(_select_blind(blind_since)))
     rows: dict[int, list[LabelRow]] = {}
     micrographs: dict[int, MicrographRow] = {}
     for label, micrograph in session.exec(query):
         rows.setdefault(label.micrograph_id, []).append(label)
         micrographs[label.micrograph_id] = micrograph
     alone: Any = None if public_id is None else list(micrographs)
-    if decided_since is not None:
-        alone = _select_decided(decided_since)
+    if blind_since is not None:
+        alone = _select_blind(blind_since)
     answers = _load_answers(session, whose, alone)
     seen_codes = _load_seen_codes(session, whose, alone)
     for number, micrograph in micrographs.items():
@@ -124,8 +124,11 @@ def _iter_labelled(
             yield _build_labelled(label_, rows[number], micrograph, answer, seen_code)
 
 
-def _select_decided(since: datetime) -> Any:
-    return select(LabelRow.micrograph_id).where(LabelRow.decided_at > since).correlate(None)
+def _select_blind(since: datetime) -> Any:
+    blind = select(LabelRow.micrograph_id).where(
+        LabelRow.decided_at > since, col(LabelRow.blind).is_(True)
+    )
+    return blind.correlate(None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,11 +237,11 @@ class LabelledMicrographs(Repository):
         with reading(self._engine) as session:
             return list(_iter_labelled(session, self._whose, kinds=kinds, origin=origin))
 
-    def list_decided_since(self, since: datetime) -> list[LabelledMicrograph]:
-        """Return the micrographs with a valid code on which an act was entered after an instant."""
+    def list_blind_since(self, since: datetime) -> list[LabelledMicrograph]:
+        """Return the micrographs with a valid code that were decided blind after an instant."""
         with reading(self._engine) as session:
             rows = _iter_labelled(
-                session, self._whose, kinds=("code",), origin=None, decided_since=since
+                session, self._whose, kinds=("code",), origin=None, blind_since=since
             )
             return list(rows)
 

@@ -179,6 +179,7 @@ HEAVY = frozenset(
         "GET /archive/similar/{public_id}",
         "GET /history.csv",
         "GET /history.pdf",
+        "GET /models/training",
         "GET /order/{number:path}/report.{kind}",
         "GET /setup/taxonomy",
         "POST /setup/taxonomy",

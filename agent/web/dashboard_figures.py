@@ -168,7 +168,7 @@ def read_figures(desk: Desk) -> Figures:
 
 def _read_slow(desk: Desk, now: datetime) -> SlowFigures:
     live = desk.store.live_figures
-    labelled = desk.store.labelled_micrographs.list_decided_since(now - WINDOW)
+    labelled = desk.store.labelled_micrographs.list_blind_since(now - WINDOW)
     blind = agreement(labelled, until=now)
     usual, days = _read_usual(desk, now)
     slow = SlowFigures(

@@ -290,7 +290,7 @@ def arguments(known: Known) -> dict[str, Any]:
         "shares": (),
         "signature": signature,
         "since": None,
-        "labelled_micrographs.list_decided_since.since": later(-9999),
+        "labelled_micrographs.list_blind_since.since": later(-9999),
         "recent_after": later(0),
         "source": known.source,
         "specimen": known.specimen,

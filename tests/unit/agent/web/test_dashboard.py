@@ -295,7 +295,7 @@ def test_no_figure_reads_a_whole_table(lab):
         figures.count_disagreed()
         figures.count_unassigned()
         lab.store.orders.unassigned()
-        lab.store.labelled_micrographs.list_decided_since(start)
+        lab.store.labelled_micrographs.list_blind_since(start)
     finally:
         event.remove(Engine, "before_cursor_execute", remember)
     with sqlite3.connect(lab.folder / "martensight.db") as database:
