@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy
-from sqlmodel import col, select
+from sqlmodel import col, func, select
 
 from agent.settings import PROCESS_COLUMNS
 from agent.store import given_scales, label_resolution
@@ -15,7 +15,7 @@ from agent.store.engine import reading
 from agent.store.labels import DOUBT, list_standing, to_view
 from agent.store.repository import Repository
 from agent.store.site_scope import unindexed
-from agent.store.tables import LabelRow, MicrographRow, ResultRow
+from agent.store.tables import LabelRow, MicrographRow, ResultRow, SourceRow
 from agent.triage import Reason
 
 if TYPE_CHECKING:
@@ -80,8 +80,7 @@ def _iter_labelled(
     *,
     kinds: Sequence[str],
     origin: str | None,
-    public_id: str | None = None,
-    blind_since: datetime | None = None,
+    alone: Any = None,
 ) -> Iterator[LabelledMicrograph]:
     """Yield the labelled micrographs of this site, each with its valid label.
 
@@ -90,8 +89,7 @@ def _iter_labelled(
         whose: The site and the agent.
         kinds: Of the labels, as in `Decision`.
         origin: Of the micrographs; None for any.
-        public_id: Of the only micrograph that is wanted; None for all.
-        blind_since: Only micrographs that were decided blind after it, aware UTC; None: all.
+        alone: Numbers of the only micrographs that are wanted, or their selection; None: all.
     """
     query = (
         select(LabelRow, MicrographRow)
@@ -101,18 +99,13 @@ def _iter_labelled(
     )
     if origin:
         query = query.where(MicrographRow.origin == origin)
-    if public_id is not None:
-        query = query.where(MicrographRow.public_id == public_id)
-    if blind_since is not None:
-        query = query.where(col(LabelRow.micrograph_id).in_(_select_blind(blind_since)))
+    if alone is not None:
+        query = query.where(col(LabelRow.micrograph_id).in_(alone))
     rows: dict[int, list[LabelRow]] = {}
     micrographs: dict[int, MicrographRow] = {}
     for label, micrograph in session.exec(query):
         rows.setdefault(label.micrograph_id, []).append(label)
         micrographs[label.micrograph_id] = micrograph
-    alone: Any = None if public_id is None else list(micrographs)
-    if blind_since is not None:
-        alone = _select_blind(blind_since)
     answers = _load_answers(session, whose, alone)
     seen_codes = _load_seen_codes(session, whose, alone)
     for number, micrograph in micrographs.items():
@@ -241,14 +234,64 @@ class LabelledMicrographs(Repository):
         """Return the micrographs with a valid code that were decided blind after an instant."""
         with reading(self._engine) as session:
             rows = _iter_labelled(
-                session, self._whose, kinds=("code",), origin=None, blind_since=since
+                session, self._whose, kinds=("code",), origin=None, alone=_select_blind(since)
             )
             return list(rows)
+
+    def list_examples(self, most: int) -> list[LabelledMicrograph]:
+        """Return the first micrographs with a valid code that each code was ever entered for.
+
+        Args:
+            most: How many of a code are looked at.
+        """
+        with reading(self._engine) as session:
+            own = col(LabelRow.site_id) == self._whose.site_id
+            codes = session.exec(select(LabelRow.code).where(own).distinct()).all()
+            numbers = [
+                number
+                for code in codes
+                if code
+                for number in session.exec(
+                    select(LabelRow.micrograph_id)
+                    .where(own, LabelRow.code == code)
+                    .order_by(col(LabelRow.id))
+                    .limit(most)
+                )
+            ]
+            return list(
+                _iter_labelled(session, self._whose, kinds=("code",), origin=None, alone=numbers)
+            )
+
+    def list_imported(self, source: str) -> list[LabelledMicrograph]:
+        """Return the labelled micrographs that were imported as a source of this name."""
+        with reading(self._engine) as session:
+            imported = (
+                select(MicrographRow.id)
+                .join(SourceRow, col(SourceRow.id) == col(MicrographRow.source_id))
+                .where(MicrographRow.origin == "import", SourceRow.name == source)
+            )
+            rows = _iter_labelled(
+                session, self._whose, kinds=("code",), origin=None, alone=imported
+            )
+            return list(rows)
+
+    def list_imported_sources(self) -> list[str]:
+        """Return the names of the sources of imported micrographs, the first import first."""
+        with reading(self._engine) as session:
+            query = (
+                select(SourceRow.name)
+                .join(MicrographRow, col(MicrographRow.source_id) == col(SourceRow.id))
+                .where(
+                    MicrographRow.site_id == self._whose.site_id, MicrographRow.origin == "import"
+                )
+                .group_by(col(SourceRow.name))
+                .order_by(func.min(MicrographRow.id))
+            )
+            return list(session.exec(query))
 
     def find(self, public_id: str) -> LabelledMicrograph | None:
         """Return a micrograph with its valid label, whatever its kind; None without one."""
         with reading(self._engine) as session:
-            rows = _iter_labelled(
-                session, self._whose, kinds=KINDS, origin=None, public_id=public_id
-            )
+            named = select(MicrographRow.id).where(MicrographRow.public_id == public_id)
+            rows = _iter_labelled(session, self._whose, kinds=KINDS, origin=None, alone=named)
             return next(rows, None)

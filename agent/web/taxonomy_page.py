@@ -39,6 +39,8 @@ if TYPE_CHECKING:
     from model import Taxonomy
 
 PATH = "/setup/taxonomy"
+MOST_LOOKED_AT = 20
+"""Micrographs of a code among which an example with pixels is searched for."""
 IMPORTED = "import "
 """Prefix of the source name of an imported folder."""
 
@@ -214,7 +216,7 @@ def _restart(setup: TaxonomySetup) -> str:
 def _find_examples(desk: Desk) -> dict[str, str]:
     """Return structure code → a labelled micrograph whose pixels are archived."""
     examples: dict[str, str] = {}
-    for entry in desk.store.labelled_micrographs.list_all():
+    for entry in desk.store.labelled_micrographs.list_examples(MOST_LOOKED_AT):
         archived = desk.archive.thumbnail_path(entry.sha256, entry.page)
         if (
             entry.label.code
@@ -226,25 +228,18 @@ def _find_examples(desk: Desk) -> dict[str, str]:
 
 
 def _list_sets(desk: Desk) -> tuple[Link, ...]:
-    names = dict.fromkeys(
-        view.source for view in desk.store.results.iter_all() if view.result.origin == "import"
-    )
     return tuple(
-        Link(name.removeprefix(IMPORTED), f"{PATH}?source={quote(name, safe='')}") for name in names
+        Link(name.removeprefix(IMPORTED), f"{PATH}?source={quote(name, safe='')}")
+        for name in desk.store.labelled_micrographs.list_imported_sources()
     )
 
 
 def _draft_of_set(desk: Desk, source: str) -> TaxonomyDraft:
     """Return a draft of the codes that an imported set has, by the current classes."""
-    ids = {
-        view.id
-        for view in desk.store.results.iter_all()
-        if view.result.origin == "import" and view.source == source
-    }
     codes = {
         entry.label.code
-        for entry in desk.store.labelled_micrographs.list_all()
-        if entry.id in ids and entry.label.code
+        for entry in desk.store.labelled_micrographs.list_imported(source)
+        if entry.label.code
     }
     if not codes:
         raise Unknown(source)

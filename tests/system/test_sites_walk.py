@@ -290,6 +290,7 @@ def arguments(known: Known) -> dict[str, Any]:
         "shares": (),
         "signature": signature,
         "since": None,
+        "most": 9,
         "labelled_micrographs.list_blind_since.since": later(-9999),
         "recent_after": later(0),
         "source": known.source,

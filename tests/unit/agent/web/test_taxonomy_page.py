@@ -6,6 +6,7 @@ import re
 from html import unescape
 
 import pytest
+from databases import tamper
 from fastapi.testclient import TestClient
 from lab import DAY, HOME, NEXT_DAY, Lab
 
@@ -80,6 +81,24 @@ def test_the_form_shows_what_applies_with_an_example_of_each_class(lab):
     assert fields["size_title"] == ["seven", ""]
     assert f"/pictures/{shown}/thumb.jpg" in page.text
     assert page.text.count("/thumb.jpg") == 1  # G7 has no label yet
+
+
+def test_an_imported_set_fills_the_form_with_its_own_codes(lab):
+    imported, watched = lab.take("G8"), lab.take("G7")
+    for public_id, code in ((imported, "G8"), (watched, "G7")):
+        lab.store.labels.decide(public_id, Decision("code", "Ann", code=code), at=DAY)
+    tamper(
+        f"sqlite:///{lab.folder / 'martensight.db'}",
+        "UPDATE micrograph SET origin = 'import' WHERE id = 1",
+    )
+    pages = open_pages(lab)
+
+    page = pages.get("/setup/taxonomy")
+    filled = pages.get("/setup/taxonomy?source=LOM-07")
+
+    assert 'href="/setup/taxonomy?source=LOM-07"' in page.text
+    assert form_of(filled.text)["sizes"][0] == "8"
+    assert pages.get("/setup/taxonomy?source=LOM-08").status_code == 404
 
 
 def test_nothing_is_written_before_its_effects_were_shown(lab):
