@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from agent.imaging.scale_bar.line import FoundBar
 
 _TWO_DIGITS = 2
+_FACTOR = (2.6, 1.0)  # heights before words, where a number with a sign before them stands
 
 
 def has_unsure_label(pixels: NDArray[np.uint8], bar: FoundBar) -> bool:
@@ -64,7 +65,8 @@ def _is_cut(pixels: NDArray[np.uint8], bar: FoundBar, words: Box, um: float) -> 
     left = max(left, find_plate_start(pixels, words, ink))
     if not has_ink_before(pixels, words, ink, left):
         return False
-    if is_one_of_two(pixels, words, left=left):
+    farther = bar.kind != "broken" and has_ink_before(pixels, words, ink, left, heights=_FACTOR)
+    if farther and is_one_of_two(pixels, words, left=left):
         return True
     if may_lack_digit(bar.number) and has_digit_before(pixels, words, ink, left):
         differs = not confirms_length(pixels, words, um, left=left)
@@ -91,11 +93,12 @@ def _has_other_words(pixels: NDArray[np.uint8], bar: FoundBar, words: Box, um: f
 
 
 def _states_two_numbers(pixels: NDArray[np.uint8], words: Box, bar: FoundBar) -> bool:
-    """Return whether words whose number has two digits that are not 0 are read as two numbers.
+    """Return whether words in mm or inches that have two digits are read as two numbers.
 
     "1/2 mm" is read as "12 mm" where its texture was faded, and as it is in the picture itself.
     """
-    if len(bar.label.split()[0].strip("0").replace(".", "")) < _TWO_DIGITS:
+    number, unit = bar.label.split()
+    if unit not in ("mm", "in") or len(number.strip("0").replace(".", "")) < _TWO_DIGITS:
         return False
     text = read_words(pixels, words)
     half = parse_half_read(text.words) if text else None

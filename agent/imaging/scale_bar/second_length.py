@@ -33,6 +33,8 @@ _EXACT = 2  # grey values from an ink that was not compressed
 _LEAST_TICKED_PX = 6  # height of a bar with ticks
 _GAP, _GAP_PX = 0.01, 2  # columns without ink inside a bar, in lengths of it
 _TICKED, _TICK_PX = 0.6, 4  # share of the rows of a tick that have its ink; height of such rows
+_OF_LINE = 0.8  # share of the middle of an arrow that is as tall as its line
+_OF_RISE = 0.6  # of the columns in which a head grows, those in which it ends at most
 _OF_ARROW = 0.01  # share of the rows of an arrow that a column of its tip has
 _GRAIN = 0.5  # share of the rows above or below a line that have its ink where a grain crosses it
 
@@ -56,7 +58,9 @@ def has_other_length(pixels: NDArray[np.uint8], bar: FoundBar) -> bool:
         return False
     offs, rows = measured
     room = max(_SAME * bar.line_px, _SAME_PX)
-    is_arrow = bar.kind == "figure" and y1 - y0 >= 2 * (rows[1] - rows[0]) + 2
+    is_arrow = bar.kind == "figure" and _has_heads(offs[0], box, rows[1] - rows[0])
+    if is_arrow is None:
+        return True
     if is_arrow:
         rows, room = (box[1], box[3]), max(_OF_TIPS * bar.line_px, 2 * _SAME_PX)
 
@@ -126,6 +130,35 @@ def _measure_off(
     if light >= _LEAST_LIGHT and np.ptp(ink) > _LEAST_CONTRAST:
         offs.append(np.abs((part - ink) @ LUMA) / light)  # compression keeps it to the pixel
     return offs, (first, last + 1)
+
+
+def _has_heads(off: Off, box: tuple[int, int, int, int], tall: int) -> bool | None:
+    """Return whether a figure is an arrow; None where blobs are at its ends, such as grains.
+
+    A head grows from its tip and ends at once, a tick is as tall at the end of the figure, and a
+    grain grows and shrinks.
+
+    Args:
+        off: (h, w), distance to the ink.
+        box: The figure.
+        tall: Height of its line, pixels.
+    """
+    x0, y0, x1, y1 = box
+    if y1 - y0 < 2 * tall + 2:
+        return False
+    heights = (off[y0:y1, x0:x1] < _INKED).sum(axis=0)
+    third = len(heights) // 3
+    if float(np.mean(heights[third : 2 * third] <= tall + 1)) < _OF_LINE:
+        return False  # cells, or words that touch it
+    for end in (heights, heights[::-1]):
+        near = end[:third]
+        widest = int(np.argmax(near))
+        least = tall + (int(near[widest]) - tall) / 4
+        fall = int(np.argmax(np.append(near[widest:] <= least, True)))
+        is_tick = widest <= 1
+        if fall > (tall + 1 if is_tick else _OF_RISE * (widest + 1) + 1):
+            return None
+    return not is_tick
 
 
 def _measure_length(

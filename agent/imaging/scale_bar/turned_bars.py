@@ -126,14 +126,14 @@ def _list_uprights(planes: Sequence[NDArray[np.uint8]]) -> list[Box]:
 
 def _iter_uprights(plane: NDArray[np.uint8]) -> Iterator[Box]:
     full = cv2.inRange(plane[::_STEP], _FULL, 255)
-    least = max(4, round(_LEAST * len(full)))
+    least = max(5, round(_LEAST * len(full)))
     runs = cv2.morphologyEx(full, cv2.MORPH_OPEN, np.ones((least, 1), np.uint8))
     if np.count_nonzero(runs.any(axis=0)) > max(4 * _WIDEST_PX, _MOST_USUAL * plane.shape[1]):
         return
     for x, y, wide, high, area in find_parts(runs).tolist():
         top, foot = _STEP * y, min(len(plane), _STEP * (y + high))
-        slender = wide <= _WIDEST_PX and foot - top >= _SLENDER * wide
-        inside = x > 3 and x + wide + 3 < plane.shape[1]
+        slender = 2 <= wide <= _WIDEST_PX and foot - top >= _SLENDER * wide
+        inside = x > 3 and x + wide + 3 < plane.shape[1] and y > 0 and foot < len(plane)
         if not (slender and inside and area >= _FILLED * wide * high):
             continue
         rows = plane[top:foot:_STEP].astype(np.int16)
