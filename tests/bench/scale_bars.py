@@ -1,12 +1,17 @@
 """Measure how scale bars burned into real texture are read: right, wrong or not at all.
 
     python tests/bench/scale_bars.py ../shared/data [--quick] [--split blind] [--wrong FOLDER]
+    python tests/bench/scale_bars.py ../shared/data --others
 
 Looks (plate, line, place of the label), fonts and textures are split by their names into
 "development" and "test"; both were looked at while the reader was written. "tuning" and "blind" are
 drawn by `burned_bars` with looks and fonts of their own; the reader was developed on the first, and
 no failure of the second was looked at before its figures were published. "fresh" is drawn by
 `fresh_bars`, with looks and fonts that neither has. `--fonts` names a folder with their fonts.
+
+`--others` reads what nobody of this project drew or photographed: the bars of `drawn_by_others`,
+where a label of two numbers has to stay unread, and the ZEISS strips of `other_labs` whose printed
+magnification or TIFF tag gives the scale.
 
 The same seed burns the same bar. In the first two splits a label and a length are drawn
 independently, so that one bar in 15 states a scale outside `POSSIBLE`, which the reader refuses;
@@ -44,6 +49,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from agent.imaging.scale_bar.line import FoundBar
+
 FULL, QUICK = 2000, 200
 HALVES = ("development", "test")
 SPLITS = (*HALVES, *KITS, "fresh")
@@ -54,6 +61,23 @@ LENGTHS = (1, 2, 5, 10, 20, 25, 50, 100, 200, 250, 500)
 RIGHT_WITHIN = 0.02
 LEAST_CONTRAST = 90
 POSSIBLE = (1e-5, 50.0)  # µm per pixel: from an atom to a pixel that shows no structure
+ZEISS = 367.9  # µm per pixel times magnification: the median of these pictures of 1024 px
+MAGNIFICATION = {  # part of a name in `other_labs`: as printed next to the bar
+    "vqa_t1__L1_0f99": 2760,
+    "vqa_t1__L2_0ac3": 234190,
+    "fibers__0185": 6240,
+    "fibers__0450": 2430,
+    "fibers__1bf6": 567,
+    "fibers__2c99": 3310,
+    "fibers__72b3": 1140,
+    "fibers__7599": 3200,
+    "fibers__8685": 3830,
+    "particles__0b03": 416830,
+    "particles__0c02": 125800,
+    "particles__0d19": 290690,
+    "particles__0dde": 343440,
+}
+TAGGED = {"Along_the_build_21": 0.05391}  # µm per pixel by ZEISS's tag 34118
 TWO_BARS = {"instantscale_1pass_x300.tif"}  # in addition to the one in its band
 
 
@@ -270,6 +294,40 @@ def iter_measured(
             (folder / f"{name}.png").write_bytes(packed.tobytes())
 
 
+def iter_others(folder: Path) -> Iterator[tuple[str, str, str]]:
+    """Yield who drew or photographed a picture, its name, and right, wrong, none or refused."""
+    drawn = folder / "drawn_by_others" / "bars"
+    for truth in json.loads((drawn / "truth.json").read_text()):
+        bar = find_read_bar(drawn / truth["file"])
+        if "/" in truth["label"]:
+            yield "drawn by others, two numbers", truth["file"], "wrong" if bar else "refused"
+        else:
+            yield "drawn by others", truth["file"], compare(bar, truth["um_per_px"])
+    for path in sorted((folder / "other_labs").rglob("*.*")):
+        scales = [ZEISS / by for name, by in MAGNIFICATION.items() if name in path.name]
+        scales += [um_per_px for name, um_per_px in TAGGED.items() if name in path.name]
+        if scales:
+            yield (
+                "other labs, magnification or tag",
+                path.name,
+                compare(find_read_bar(path), scales[0]),
+            )
+
+
+def find_read_bar(path: Path) -> FoundBar | None:
+    """Return the bar of a picture that states a length."""
+    bgr = cv2.imdecode(np.frombuffer(path.read_bytes(), np.uint8), cv2.IMREAD_COLOR)
+    bars = find_graphics(np.ascontiguousarray(bgr[:, :, ::-1])).bars
+    return next((bar for bar in bars if bar.um is not None), None)
+
+
+def compare(bar: FoundBar | None, um_per_px: float) -> str:
+    """Return whether a bar gives a scale: "right", "wrong", or "none" without one."""
+    if bar is None or bar.um is None:
+        return "none"
+    return "right" if abs(bar.um / bar.line_px / um_per_px - 1) <= RIGHT_WITHIN else "wrong"
+
+
 def format_share(hits: int, n: int) -> str:
     """Format a share with its exact 95 % interval (Clopper and Pearson)."""
     low = beta.ppf(0.025, hits, n - hits + 1) if hits else 0.0
@@ -287,9 +345,20 @@ def main() -> int:
     parser.add_argument("--split", choices=SPLITS, default="development")
     parser.add_argument("--wrong", type=Path, help="folder for pictures of wrong readings")
     parser.add_argument("--unread", type=Path, help="folder for pictures of bars not read")
+    parser.add_argument("--others", action="store_true", help="pictures of others instead")
     parser.add_argument("--fonts", type=Path, default=Path("/usr/share/fonts"))
     options = parser.parse_args()
     cv2.setNumThreads(1)
+    if options.others:
+        outcomes = list(iter_others(options.folder))
+        for who in sorted({who for who, _, _ in outcomes}):
+            of_them = Counter(outcome for by, _, outcome in outcomes if by == who)
+            for outcome, hits in of_them.items():
+                print(f"{who}: {outcome} {format_share(hits, of_them.total())}")
+        for who, name, outcome in outcomes:
+            if outcome in ("wrong", "none"):
+                print(f"  {outcome}: {name} ({who})")
+        return 0
     if not list_textures(options.folder, find_half(options.split)):
         print(f"no real pictures in {options.folder}: nothing is measured")
         return 0

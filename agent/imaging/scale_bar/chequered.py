@@ -15,7 +15,7 @@ import numpy as np
 
 from agent.imaging.boxes import find_runs
 from agent.imaging.scale_bar.line import Line
-from agent.imaging.scale_bar.line_measures import compute_median, compute_share
+from agent.imaging.scale_bar.planes import compute_median, compute_share
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -13,9 +13,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from agent.imaging.boxes import Box, overlap, within
-from agent.imaging.scale_bar.agreement import choose_labelled, is_new, is_one_label, select_agreeing
-from agent.imaging.scale_bar.background import extend_to_plate
-from agent.imaging.scale_bar.bar_label import BarLabel, LabelledLine, build_label
+from agent.imaging.scale_bar.bar_label import (
+    BarLabel,
+    LabelledLine,
+    build_label,
+    choose_labelled,
+    is_new,
+    is_one_label,
+    select_agreeing,
+)
 from agent.imaging.scale_bar.candidates import (
     drop_parts,
     find_candidates,
@@ -43,6 +49,7 @@ from agent.imaging.scale_bar.line_groups import drop_duplicates
 from agent.imaging.scale_bar.line_length import is_arrow
 from agent.imaging.scale_bar.matching import is_believable
 from agent.imaging.scale_bar.planes import compute_planes
+from agent.imaging.scale_bar.plates import extend_to_plate
 from agent.imaging.scale_bar.reading import read_candidates
 from agent.imaging.scale_bar.second_length import has_other_length
 from agent.imaging.scale_bar.surroundings import (

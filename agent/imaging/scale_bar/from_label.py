@@ -26,14 +26,18 @@ from agent.imaging.scale_bar.bar_label import (
     is_aligned,
 )
 from agent.imaging.scale_bar.candidates import is_convincing
-from agent.imaging.scale_bar.dashes import join_dashes
 from agent.imaging.scale_bar.even_ink import find_line_ends
 from agent.imaging.scale_bar.label_search import lacks_digit, render_ink
 from agent.imaging.scale_bar.lengths import may_lack_digit
 from agent.imaging.scale_bar.letters import extend_to_lost_digits, find_plate_start
 from agent.imaging.scale_bar.line import Line, compute_distance, measure_colour, translate
 from agent.imaging.scale_bar.line_ends import has_equal_ends, has_lost_ticks, has_one_uneven_end
-from agent.imaging.scale_bar.line_groups import drop_duplicates, find_frame, join_broken
+from agent.imaging.scale_bar.line_groups import (
+    drop_duplicates,
+    find_frame,
+    join_broken,
+    join_dashes,
+)
 from agent.imaging.scale_bar.line_length import measure_length
 from agent.imaging.scale_bar.lines import compute_max_thickness, find_lines
 from agent.imaging.scale_bar.matching import is_rim, is_stroke

@@ -13,7 +13,7 @@ import numpy as np
 from agent.imaging.boxes import find_runs
 from agent.imaging.scale_bar.chequered import are_cells
 from agent.imaging.scale_bar.line import Line
-from agent.imaging.scale_bar.line_measures import (
+from agent.imaging.scale_bar.planes import (
     compute_contrast,
     compute_crispness,
     compute_median,

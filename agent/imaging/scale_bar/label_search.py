@@ -10,7 +10,6 @@ import cv2
 import numpy as np
 
 from agent.imaging.readers.channels import largest, smallest
-from agent.imaging.scale_bar.background import find_plate_inside
 from agent.imaging.scale_bar.letters import detect_rows, extend_to_lost_digits, tighten_to_ink
 from agent.imaging.scale_bar.line import (
     FoundBar,
@@ -29,6 +28,7 @@ from agent.imaging.scale_bar.ocr import (
     read_lengths,
 )
 from agent.imaging.scale_bar.planes import COLOUR_PLANE
+from agent.imaging.scale_bar.plates import find_plate_inside
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -197,12 +197,7 @@ def find_words_on_plate(
 
 
 def has_ink_before(
-    pixels: NDArray[np.uint8],
-    box: tuple[int, int, int, int],
-    ink: NDArray[Any],
-    left: int,
-    *,
-    heights: tuple[float, float] = (FAR_BEFORE, 0.0),
+    pixels: NDArray[np.uint8], box: tuple[int, int, int, int], ink: NDArray[Any], left: int
 ) -> bool:
     """Return whether anything in the ink of words stands before them, so that it must be read.
 
@@ -211,13 +206,12 @@ def has_ink_before(
         box: Box of the words, pixels.
         ink: (3,) their colour.
         left: First column that can hold a digit.
-        heights: From where to where before the words, in their heights.
     """
     x0, y0, x1, y1 = box
-    start, end = (x0 - round(by * (y1 - y0)) for by in heights)
+    start = max(left, x0 - round(FAR_BEFORE * (y1 - y0)))
     paper = np.median(pixels[y0:y1, x0:x1].reshape(-1, 3), axis=0)
     way = ink - paper
-    before = pixels[y0:y1, max(left, start) : max(left, end)].astype(np.float32)
+    before = pixels[y0:y1, start:x0].astype(np.float32)
     return bool(np.any((before - paper) @ way / max(1.0, float(way @ way)) > _PALE))
 
 

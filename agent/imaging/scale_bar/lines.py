@@ -17,14 +17,16 @@ from agent.imaging.boxes import Box, find_runs
 from agent.imaging.scale_bar.chequered import are_cells, measure_chequered
 from agent.imaging.scale_bar.hollow_bars import find_hollow_bars
 from agent.imaging.scale_bar.line import Line, count_from_top
-from agent.imaging.scale_bar.line_measures import (
+from agent.imaging.scale_bar.planes import (
+    COLOUR_PLANE,
+    ROWS,
     compute_contrast,
     compute_crispness,
     compute_median,
     compute_one_sided_crispness,
     compute_share,
+    find_parts,
 )
-from agent.imaging.scale_bar.planes import COLOUR_PLANE, ROWS, find_parts
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

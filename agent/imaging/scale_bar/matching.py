@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from agent.imaging.boxes import Box, find_runs, overlap
-from agent.imaging.scale_bar.background import get_rim
 from agent.imaging.scale_bar.candidates import is_worth_reading
 from agent.imaging.scale_bar.even_ink import find_line_ends
 from agent.imaging.scale_bar.line import (
@@ -26,6 +25,7 @@ from agent.imaging.scale_bar.line import (
 from agent.imaging.scale_bar.line_ends import has_sure_ends
 from agent.imaging.scale_bar.line_groups import find_frame
 from agent.imaging.scale_bar.line_length import measure_length
+from agent.imaging.scale_bar.plates import get_rim
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

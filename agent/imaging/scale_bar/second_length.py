@@ -33,6 +33,7 @@ _EXACT = 2  # grey values from an ink that was not compressed
 _LEAST_TICKED_PX = 6  # height of a bar with ticks
 _GAP, _GAP_PX = 0.01, 2  # columns without ink inside a bar, in lengths of it
 _TICKED, _TICK_PX = 0.6, 4  # share of the rows of a tick that have its ink; height of such rows
+_HEAD = 0.3  # distance to the ink up to which a pixel is of a head, and texture seldom
 _OF_LINE = 0.8  # share of the middle of an arrow that is as tall as its line
 _OF_RISE = 0.6  # of the columns in which a head grows, those in which it ends at most
 _OF_ARROW = 0.01  # share of the rows of an arrow that a column of its tip has
@@ -146,7 +147,7 @@ def _has_heads(off: Off, box: tuple[int, int, int, int], tall: int) -> bool | No
     x0, y0, x1, y1 = box
     if y1 - y0 < 2 * tall + 2:
         return False
-    heights = (off[y0:y1, x0:x1] < _INKED).sum(axis=0)
+    heights = (off[y0:y1, x0:x1] < _HEAD).sum(axis=0)
     third = len(heights) // 3
     if float(np.mean(heights[third : 2 * third] <= tall + 1)) < _OF_LINE:
         return False  # cells, or words that touch it

@@ -9,8 +9,7 @@ import numpy as np
 import pytest
 from texture_with_words import draw_arrow, draw_steel, write
 
-from agent.imaging.scale_bar.agreement import choose_labelled
-from agent.imaging.scale_bar.bar_label import BarLabel, LabelledLine
+from agent.imaging.scale_bar.bar_label import BarLabel, LabelledLine, choose_labelled
 from agent.imaging.scale_bar.detect import _is_better, find_graphics
 from agent.imaging.scale_bar.doubts import (
     ends_in_texture,
@@ -21,12 +20,12 @@ from agent.imaging.scale_bar.doubts import (
 )
 from agent.imaging.scale_bar.figures import find_figure
 from agent.imaging.scale_bar.filled_bars import find_blocks
+from agent.imaging.scale_bar.label_doubts import reads_otherwise
 from agent.imaging.scale_bar.lengths import Length
 from agent.imaging.scale_bar.line import FoundBar, Line
 from agent.imaging.scale_bar.matching import is_rim
 from agent.imaging.scale_bar.ocr import adds_digit
 from agent.imaging.scale_bar.planes import compute_planes
-from agent.imaging.scale_bar.points import reads_otherwise
 from agent.imaging.scale_bar.tick_rulers import find_combs
 
 WHITE, BLACK = (255, 255, 255), (0, 0, 0)

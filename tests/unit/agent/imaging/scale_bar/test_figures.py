@@ -7,10 +7,10 @@ from dataclasses import replace
 import pytest
 from texture_with_words import draw_arrow, draw_steel, write
 
-from agent.imaging.scale_bar.dashes import join_dashes
 from agent.imaging.scale_bar.detect import _remeasure, find_graphics
 from agent.imaging.scale_bar.doubts import ends_in_texture
 from agent.imaging.scale_bar.line import FoundBar, Line
+from agent.imaging.scale_bar.line_groups import join_dashes
 
 WHITE, BLACK = (255, 255, 255), (0, 0, 0)
 
