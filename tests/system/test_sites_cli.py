@@ -81,7 +81,7 @@ def values(known: Known, folder: Path) -> dict[str, str | None]:
     flags += ("failed", "unsure", "cannot_tell", "no_lock", "overlay", "saliency")
     flags += ("unassigned", "control", "check", "fill", "verify", "repair", "stop", "resume")
     flags += ("undo", "program", "password", "disable", "enable", "send", "fetch", "customer")
-    flags += ("installation", "rings", "failed")
+    flags += ("installation", "rings", "pdf", "from_features")
     flags += ("why", "cancel", "refresh", "pseudo_labels", "names", "may_go_back", "include_taught")
     none = (
         "manifest",
@@ -135,6 +135,11 @@ def values(known: Known, folder: Path) -> dict[str, str | None]:
         "microscope": None,
         "microscopes": known.source,
         "against": None,
+        "week": None,
+        "month": None,
+        "all_sites": None,
+        "retire": None,
+        "ray": None,
         "language": None,
         "statement": None,
         "what": known.fields[0],
