@@ -1,4 +1,4 @@
-"""The `agent` command: one module per command or group; the only place that prints.
+"""The `agent` command: a module is a group of commands, or what several share; only it prints.
 
 Heavy imports (torch, OpenCV, the web server) are inside the commands, so that `agent --help` and
 `agent files` answer at once.

@@ -233,10 +233,10 @@ def storage(
     elif fetch:
         _fetch(settings)
     else:
-        _show_objects(settings, json=json)
+        _show_storage(settings, json=json)
 
 
-def _show_objects(settings: Settings, *, json: bool) -> None:
+def _show_storage(settings: Settings, *, json: bool) -> None:
     mirror = _open_mirror(settings)
     count, size_bytes, local_bytes = mirror.index.measure()
     waiting = [path.stat().st_size for path in mirror.iter_unsent()]

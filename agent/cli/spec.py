@@ -339,7 +339,7 @@ def validate(  # noqa: PLR0917 - Typer's parameters are the command's words
     if as_json:
         console.print_json({"record": number, "material": material, "bundle": name, **facts})
     else:
-        _show_validate(material, name, number, facts, most=settings.orders.max_false_conform)
+        _show_record(material, name, number, facts, most=settings.orders.max_false_conform)
     print_unusable(unusable)
     raise typer.Exit(SOME_FAILED if unusable else DONE)
 
@@ -400,7 +400,7 @@ def _classify(
     return cases
 
 
-def _show_validate(
+def _show_record(
     material: str, bundle: str, number: int, facts: dict[str, Any], *, most: float
 ) -> None:
     from agent.orders.method_validation import limit_states
