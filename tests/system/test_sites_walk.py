@@ -312,6 +312,7 @@ def arguments(known: Known) -> dict[str, Any]:
         "history.before": None,
         "search.before": None,
         "value": known.heat,
+        "within": timedelta(hours=1),
         "which": [known.sha256, str(known.ints["content"]), f"{HIDDEN}1.tif"],
         "without": (),
     }
