@@ -13,9 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from agent.cli.classify import describe_fault, micrograph_title
-from agent.cli.init import propose_taxonomy
 from agent.cli.reference import format_toml
-from agent.errors import WrongUse
 from agent.imaging.places import SAME_PLACE, Landmarks, PlaceIndex
 from agent.nightly.micrograph_cards import WARNINGS
 from agent.orders.place_check import CANDIDATES, compare_places
@@ -33,7 +31,7 @@ from model import (
     embed_field,
     group_alike,
     project_embeddings,
-    select_diverse,
+    propose_draft,
 )
 from reports import decimal, file_code, percent
 from reports import gettext as _
@@ -165,9 +163,10 @@ class FolderOverview:
     def build_page(self) -> dict[str, Any]:
         """Return the content of the page's template but the settings: numbers, names, pictures."""
         points, groups, odd = self._arrange()
+        pairs = self._list_pairs()
         sections: dict[str, Any] = {
             "crops": self._choose_crops(),
-            "pairs": self._list_pairs(),
+            "pairs": pairs[:SHOWN],
             "groups": self._list_groups(groups, points),
             "odd": odd,
         }
@@ -198,7 +197,7 @@ class FolderOverview:
                 not micrograph.crop.specimen_area.whole_frame for micrograph in self.seen
             ),
             "warnings": self._count_warnings(),
-            "pair_count": len(self.pairs),
+            "pair_count": len(pairs),
             "copies": self._list_copies(),
             "points": points,
             "lacks_network": self.lacks_network,
@@ -256,7 +255,7 @@ class FolderOverview:
             for pair in self.pairs
             if self.seen[pair[0]].crop.sha256 != self.seen[pair[1]].crop.sha256
         ]
-        return sorted(pairs, key=lambda pair: -pair[2])[:SHOWN]
+        return sorted(pairs, key=lambda pair: -pair[2])
 
     def _choose_crops(self) -> list[int]:
         """Return micrographs of each kind of finding in turn, those that keep least first."""
@@ -303,11 +302,13 @@ class FolderOverview:
         self, groups: NDArray[np.intp], points: Sequence[dict[str, Any]]
     ) -> list[dict[str, Any]]:
         listed = []
+        has_folders = len({seen.path.rpartition("/")[0] for seen in self.seen}) > 1
         for group in range(int(groups.max(initial=-1)) + 1):
             members = np.flatnonzero(groups == group)
-            chosen = select_diverse(
-                np.stack([self.seen[number].embedding for number in members]), OF_A_GROUP
-            )
+            embeddings = np.stack([self.seen[number].embedding for number in members])
+            order = np.argsort(np.linalg.norm(embeddings - embeddings.mean(axis=0), axis=1))
+            count = min(OF_A_GROUP, len(members))
+            chosen = order[np.linspace(0, len(members) - 1, count).round().astype(int)]
             own = [point for point in points if point["group"] == group]
             folders = Counter(self.seen[n].path.rpartition("/")[0] for n in members)
             listed.append(
@@ -318,7 +319,7 @@ class FolderOverview:
                     "y": median(point["y"] for point in own),
                     "share": percent(len(members) / len(self.seen)),
                     "examples": [int(members[at]) for at in chosen],
-                    "folders": [row for row in folders.most_common(NAMED) if row[0]],
+                    "folders": folders.most_common(NAMED) if has_folders else [],
                     "scales": list_scales(self.seen[number] for number in members)[:NAMED],
                 }
             )
@@ -347,9 +348,6 @@ def choose_evenly(paths: Sequence[Path], most: int) -> list[Path]:
 
 EXAMPLES: Final = 3
 
-AGREEMENT: Final = 1.02
-"""Largest ratio of the pixel sizes of one objective."""
-
 LEAST_OF_SCALE: Final = 3
 """Micrographs of a magnification that must agree on its pixel size."""
 
@@ -375,7 +373,7 @@ def propose_source(
         read. matched: How many names it reads. classes: Folder, code and number of images of each.
         class_fault: Why the subfolders make no classes.
     """
-    classes, class_fault = _propose_classes(folder, paths)
+    classes, class_fault = _propose_classes(folder.name, paths)
     names = paths if _has_order_folders(paths) else [path.rpartition("/")[2] for path in paths]
     pattern = propose_pattern(names)
     provenance = Provenance(pattern=pattern)
@@ -409,7 +407,7 @@ def _has_order_folders(paths: Sequence[str]) -> bool:
     return bool(tops) and all(map(_ORDER_FOLDER.search, tops))
 
 
-def _propose_classes(folder: Path, paths: Sequence[str]) -> tuple[list[tuple[str, str, int]], str]:
+def _propose_classes(name: str, paths: Sequence[str]) -> tuple[list[tuple[str, str, int]], str]:
     """Return folder, code and number of images of each class; and why there is none, "" for no."""
     tops = Counter(path.partition("/")[0] for path in paths if "/" in path)
     if (
@@ -419,11 +417,9 @@ def _propose_classes(folder: Path, paths: Sequence[str]) -> tuple[list[tuple[str
     ):
         return [], ""
     try:
-        taxonomy, found = propose_taxonomy(folder)
-        return [
-            (row.name, taxonomy.code(*taxonomy.parse(row.name)), row.images) for row in found
-        ], ""
-    except (WrongUse, TaxonomyError) as error:
+        taxonomy = propose_draft(sorted(tops), name=name).build()
+        return [(top, taxonomy.code(*taxonomy.parse(top)), tops[top]) for top in sorted(tops)], ""
+    except TaxonomyError as error:
         return [], str(error)
 
 
@@ -439,9 +435,9 @@ def _propose_objectives(provenance: Provenance, crops: Sequence[tuple[str, Crop]
         agreed = {
             size: median(values)
             for size, values in by_size.items()
-            if len(values) >= LEAST_OF_SCALE and max(values) <= AGREEMENT * min(values)
+            if len(values) >= LEAST_OF_SCALE and max(values) <= ONE_SCALE * min(values)
         }
-        is_one = agreed and max(agreed.values()) <= AGREEMENT * min(agreed.values())
+        is_one = agreed and max(agreed.values()) <= ONE_SCALE * min(agreed.values())
         if is_one and len(agreed) == len(by_size):
             lines += _write_objective(name, median(agreed.values()))
             continue
