@@ -5,10 +5,12 @@ from __future__ import annotations
 import csv
 import hashlib
 import re
+import zipfile
 from collections import Counter
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
+from xml.etree import ElementTree as ET
 
 import typer
 
@@ -20,9 +22,12 @@ from agent.counts import format_count
 from agent.errors import WrongUse
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
-COLUMNS = ("file", "code", "specimen", "um_per_px", "magnification", "material")
+COLUMNS = (
+    *("file", "code", "specimen", "um_per_px", "magnification", "material"),
+    *("microscope", "etching"),
+)
 """Columns of a prepared manifest."""
 
 MANIFEST = "labels.csv"
@@ -31,6 +36,10 @@ NOT_STRUCTURES = frozenset({"", "quality", "sample", "figure", "crack", "hole", 
 
 MICROMETRES = {"um": 1.0, "µm": 1.0, "nm": 0.001, "mm": 1000.0}
 NFFA_CATEGORIES = 10
+MICROSCOPES = "Dataset_Patches_Microscope_Metadata"
+"""Table of the set of several microscopes, `.xlsx` or saved as `.csv`."""
+
+SHEET = "{http://schemas.openxmlformats.org/spreadsheetml/2006/main}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +51,7 @@ class PreparedImage:
         code: The class.
         specimen: What must stay on one side of a split, "" where unknown.
         um_per_px: Scale as text, "" where unknown.
-        magnification, material: As in the set.
+        magnification, material, microscope, etching: As in the set.
         sha256_pixels: Of the grey pixels, row by row; "" where the set publishes none.
     """
 
@@ -52,6 +61,8 @@ class PreparedImage:
     um_per_px: str = ""
     magnification: str = ""
     material: str = ""
+    microscope: str = ""
+    etching: str = ""
     sha256_pixels: str = ""
 
     def to_row(self) -> dict[str, str]:
@@ -235,6 +246,74 @@ def _list_nffa(folder: Path) -> Iterator[PreparedImage]:
         yield PreparedImage(path, path.split("/")[0])
 
 
+def _list_microscopes(folder: Path) -> Iterator[PreparedImage]:
+    """Yield the patches of the set of several microscopes from its table.
+
+    Its `ID` names an acquisition; what stays on one side of a split is the specimen, which each
+    microscope photographed at the same places. A patch is found by its name whatever its case and
+    separators, since one is listed otherwise than its file is called.
+    """
+    table = next(iter(sorted(folder.rglob(f"{MICROSCOPES}.*"))), None)
+    if table is None:
+        raise WrongUse(f"{folder}: {MICROSCOPES}.xlsx is not in it; put it next to the pictures.")
+    there: dict[str, list[Path]] = {}
+    for path in sorted(folder.rglob("*.png")):
+        there.setdefault(_fold_name(path.stem), []).append(path)
+    needed = ("FileNameHarm", "SampleIDHarm", "Magnification", "MicroscopeID", "EtchingID", "Phase")
+    rows = _rows(table, needed) if table.suffix == ".csv" else _sheet_rows(table, needed)
+    for row in rows:
+        name, specimen = row["FileNameHarm"], row["SampleIDHarm"]
+        found = there.get(_fold_name(name.removesuffix(".png")), [])
+        own = [path for path in found if path.parent.name.startswith(specimen)] or found
+        yield PreparedImage(
+            file=own[0].relative_to(folder).as_posix() if len(own) == 1 else name,
+            code=row["Phase"],
+            specimen=specimen,
+            magnification=row["Magnification"],
+            microscope=row["MicroscopeID"],
+            etching=row["EtchingID"],
+        )
+
+
+def _fold_name(stem: str) -> str:
+    return re.sub(r"[\s_.-]+", "_", stem).casefold()
+
+
+def _sheet_rows(file: Path, needed: tuple[str, ...]) -> Iterator[dict[str, str]]:
+    """Yield the rows of the first sheet of a workbook (ECMA-376) as texts."""
+    try:
+        with zipfile.ZipFile(file) as book:
+            strings = []
+            if "xl/sharedStrings.xml" in book.namelist():
+                shared = ET.fromstring(book.read("xl/sharedStrings.xml"))  # noqa: S314 - expat bounds what entities become
+                strings = ["".join(entry.itertext()) for entry in shared]
+            sheet = ET.fromstring(book.read("xl/worksheets/sheet1.xml"))  # noqa: S314 - likewise
+        rows = [
+            {
+                re.sub(r"\d", "", cell.get("r", "")): _cell_text(cell, strings)
+                for cell in row.iter(f"{SHEET}c")
+            }
+            for row in sheet.iter(f"{SHEET}row")
+        ]
+    except (OSError, KeyError, IndexError, ValueError, zipfile.BadZipFile, SyntaxError) as error:
+        raise WrongUse(f"{file}: cannot be read ({error}); download it again.") from error
+    names = rows[0] if rows else {}
+    if lacking := [name for name in needed if name not in names.values()]:
+        raise WrongUse(f"{file}: it has no column {lacking[0]}; download it again.")
+    for row in rows[1:]:
+        yield {name: row.get(column, "") for column, name in names.items()}
+
+
+def _cell_text(cell: ET.Element, strings: Sequence[str]) -> str:
+    value = cell.find(f"{SHEET}v")
+    if cell.get("t") == "s" and value is not None:
+        return strings[int(value.text or "")]
+    if value is None:
+        return "".join(cell.itertext())
+    text = value.text or ""
+    return text.removesuffix(".0") if cell.get("t") in {None, "n"} else text
+
+
 def _rows(file: Path, needed: tuple[str, ...]) -> Iterator[dict[str, str]]:
     try:
         with file.open(encoding="utf-8-sig", newline="") as text:
@@ -300,6 +379,21 @@ DATASETS = (
         doi="10.1038/s41597-021-00926-7",
         source="https://doi.org/10.1038/s41597-021-00926-7",
         good_for="use its images to try scale and crop on another microscope",
+    ),
+    OpenDataset(
+        name="three-microscopes",
+        title="Patches of bainite and martensite by three microscopes",
+        content="light-optical patches of 20 steel specimens at magnifications 20 to 100, two "
+        "etchings; each region once per setting",
+        images="5293",
+        labels="the phase of each patch, its specimen, microscope, etching and settings",
+        licence="CC BY 4.0",
+        citation="Bachmann et al.: Scientific Reports 16, 29853 (2026)",
+        doi="10.5281/zenodo.19851246",
+        source="https://doi.org/10.5281/zenodo.19851246",
+        good_for="trying how well a microscope that no training saw is graded: "
+        "agent models experiments FOLDER --cross-microscope",
+        list_images=_list_microscopes,
     ),
     OpenDataset(
         name="saarland",

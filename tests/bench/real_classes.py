@@ -30,6 +30,7 @@ from model.calibration import fit_set_levels, fit_temperature, prediction_set
 from model.data.dataset import Example
 from model.evaluation.metrics import calibration_error
 from model.evaluation.pair_statistics import sign_test
+from model.experiments.across_microscopes import predict_logistic
 from model.framing import Field, Framing
 from model.networks.backbones import frozen_lite0, normalize
 from model.networks.field_embedding import (
@@ -163,27 +164,9 @@ def describe_sets(examples: Sequence[Example], sets: dict[int, tuple[str, ...]])
 
 def predict_peer(embeddings: NDArray[np.float32], targets: NDArray[np.intp]) -> Predict:
     """Return the function that fits logistic regression with C = 1, and predicts."""
-
-    def predict(train: NDArray[np.intp], test: NDArray[np.intp]) -> NDArray[np.float64]:
-        centre, spread = embeddings[train].mean(0), embeddings[train].std(0) + 1e-9
-        x = torch.from_numpy((embeddings[train] - centre) / spread).double()
-        y = torch.from_numpy(targets[train])
-        weight = torch.zeros(x.shape[1], targets.max() + 1, dtype=torch.float64, requires_grad=True)
-        bias = torch.zeros(targets.max() + 1, dtype=torch.float64, requires_grad=True)
-        optimizer = torch.optim.LBFGS([weight, bias], max_iter=300, line_search_fn="strong_wolfe")
-
-        def closure() -> torch.Tensor:
-            optimizer.zero_grad()
-            loss = torch.nn.functional.cross_entropy(x @ weight + bias, y, reduction="sum")
-            total: torch.Tensor = loss + 0.5 * (weight**2).sum()
-            total.backward()
-            return total
-
-        optimizer.step(closure)
-        other = torch.from_numpy((embeddings[test] - centre) / spread).double()
-        return softmax((other @ weight + bias).detach().numpy())
-
-    return predict
+    return lambda train, test: predict_logistic(
+        embeddings[train], targets[train], embeddings[test], classes=int(targets.max()) + 1
+    )
 
 
 def measure(predict: Predict, held_out: Sequence[NDArray[np.intp]]) -> NDArray[np.float64]:
