@@ -156,9 +156,9 @@ def find_unlikely_labels(
     Within each code the least likely first, and only as many as the heads suspect beyond the rate
     at which they suspect its trained images: else the codes that they know worst had most suspects.
 
-    MEASURED on synthetic micrographs (8 codes, 342 images, a fifth of 150 new labels wrong, three
-    random draws of the wrong ones): 61 to 85 % of the wrong labels found, at most 2 % of the
-    others.
+    MEASURED on drawn micrographs (8 codes, 144 images, a fifth of 63 new labels wrong, five random
+    draws of the new specimens and the wrong labels): 53 of 60 wrong labels found (88 %, 78 to 94),
+    0 of 255 others (at most 1.5 %); the same without the limit for each code.
     """
     trained = [image for image in inspected if image.code in taxonomy.trained_codes]
     counts = {code: sum(image.code == code for image in trained) for code in taxonomy.trained_codes}
