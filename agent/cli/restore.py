@@ -125,7 +125,7 @@ def _restore(settings: Settings, file: Path, *, all_sites: bool) -> None:
     for site in stopped:
         out.print(
             f"{site}: the rollout that ran during the backup is stopped. To go on: agent models "
-            "rollout continue",
+            "rollout --continue",
             markup=False,
         )
     if restored.before:

@@ -491,6 +491,7 @@ def test_a_restore_over_several_sites_is_refused_until_it_is_said(world, capsys)
     code, shown = play(world, capsys, "restore", "--all-sites", str(file_))
     assert code == 0, shown
     assert f"{THERE}: the rollout that ran during the backup is stopped" in shown
+    assert "To go on: agent models rollout --continue" in shown
     with Store.open(world.address, site=THERE, agent="PC", shares=("bundles",)) as there:
         assert there.rollouts.find_latest().state is RolloutState.STOPPED
 
