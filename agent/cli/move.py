@@ -18,7 +18,7 @@ import tomlkit
 import typer
 
 from agent.cli.app import SAYS_NO, open_store
-from agent.cli.console import err, out, progress, table
+from agent.cli.console import err, out, table
 from agent.counts import format_count
 from agent.errors import BadStore, WrongUse
 from agent.settings import FILE_NAME, UNFINISHED_MOVE
@@ -274,23 +274,28 @@ def _give_up(laid: LaidDown) -> None:
 
 def _lay_data(file: Path, settings: Settings, laid: LaidDown) -> None:
     """Restore the data, and compare it with what is outside it; no agent or move may do so too."""
+    from agent.cli.restore import print_resumed, put_in_place
     from agent.service.lock import RunLock
+    from agent.service.resuming import resume
 
-    made_at = None
+    made_at, at = None, datetime.now(UTC)
     laid.add_data(settings.store.folder, [] if settings.store.url else _list_members(file))
     with RunLock.of(settings):
         if settings.store.url:
             out.print("The database stays where it is; this PC uses it from now on.")
         else:
-            made_at = _restore(file, settings)
+            restored = put_in_place(settings, file, at=at)
+            made_at = restored.made_at
+            out.print(
+                f"{format_count(restored.files, 'file')} restored to {settings.store.folder}",
+                markup=False,
+            )
         with open_store(settings) as store:
             if made_at:
-                _resume(settings, store, made_at)
+                print_resumed(*resume(settings, store, since=made_at, at=at))
             for line in _compare_sources(settings, store):
                 out.print(line, markup=False)
-            store.audit_log.add(
-                at=datetime.now(UTC), actor="agent", act="lab.moved", subject=file.name
-            )
+            store.audit_log.add(at=at, actor="agent", act="lab.moved", subject=file.name)
 
 
 def _list_members(file: Path) -> list[str]:
@@ -388,33 +393,6 @@ def list_paths_elsewhere(settings: Settings, folder: Path, *, given: AbstractSet
                 f"{named.label} is missing: {named.path} did not come along. Copy or create it."
             )
     return lines
-
-
-def _resume(settings: Settings, store: Store, made_at: datetime) -> None:
-    """Compare the database with records outside it, as after a restore."""
-    from agent.cli.restore import print_resumed
-    from agent.service.resuming import resume
-
-    print_resumed(*resume(settings, store, since=made_at, at=datetime.now(UTC)))
-
-
-def _restore(file: Path, settings: Settings) -> datetime | None:
-    from agent import maintenance
-    from agent.store import store_url
-
-    at = datetime.now(UTC)
-    with progress("move", 100) as advance:
-        restored = maintenance.restore(
-            file,
-            url=store_url(settings.store.folder),
-            folder=settings.store.folder,
-            at=at,
-            progress=lambda done, of, what: advance(done * 100 // max(of, 1), what),
-        )
-    out.print(
-        f"{format_count(restored.files, 'file')} restored to {settings.store.folder}", markup=False
-    )
-    return restored.made_at
 
 
 def _compare_sources(settings: Settings, store: Store) -> list[str]:

@@ -16,6 +16,7 @@ from agent.counts import format_count
 from agent.errors import WrongUse
 
 if TYPE_CHECKING:
+    from agent.maintenance import Restored
     from agent.orders.order_list import OrderListResult
     from agent.orders.resumption import Beyond
     from agent.settings import Settings
@@ -76,12 +77,32 @@ def restore(
         _restore(load_settings(context), file, all_sites=all_sites)
 
 
+def put_in_place(settings: Settings, file: Path, *, at: datetime) -> Restored:
+    """Put the database and the files of a backup in place, in a lab's folder or in a new one.
+
+    Args:
+        settings: Of the lab; the caller holds its lock.
+        file: The backup.
+        at: Now, aware UTC.
+    """
+    from agent import maintenance
+    from agent.store import store_url
+
+    with progress("restore", 100) as advance:
+        return maintenance.restore(
+            file,
+            url=store_url(settings.store.folder, settings.store.url),
+            folder=settings.store.folder,
+            at=at,
+            progress=lambda done, of, what: advance(done * 100 // max(of, 1), what),
+            site=settings.site.name,
+        )
+
+
 def _restore(settings: Settings, file: Path, *, all_sites: bool) -> None:
     """Put a backup in the place of the database and the files that it contains."""
-    from agent import maintenance
     from agent.service.lock import RunLock
     from agent.service.resuming import resume
-    from agent.store import store_url
 
     at = datetime.now(UTC)
     if file.is_dir():
@@ -97,18 +118,8 @@ def _restore(settings: Settings, file: Path, *, all_sites: bool) -> None:
     ends = _find_ends(settings)
     # The lock stops `agent run --once`, which has no heartbeat, and a restarted service from
     # writing to a database that is being replaced.
-    with (
-        RunLock.of(settings),
-        progress("restore", 100) as advance,
-    ):
-        restored = maintenance.restore(
-            file,
-            url=store_url(settings.store.folder, settings.store.url),
-            folder=settings.store.folder,
-            at=at,
-            progress=lambda done, of, what: advance(done * 100 // max(of, 1), what),
-            site=settings.site.name,
-        )
+    with RunLock.of(settings):
+        restored = put_in_place(settings, file, at=at)
     with open_store(settings) as store:
         shares = _list_shares(store)
     losses = [
