@@ -145,7 +145,7 @@ take() { # ORDER: draw its micrograph and take it; its id is in $id
 }
 
 take_again() { # ORDER: take its micrograph that is exported; its id is in $id
-  local tries=5
+  local tries=30
   until "$agent" --config "$lab/agent.toml" run --once >"$work/said" 2>&1 </dev/null; do # a busy PC leaves it waiting
     tries=$((tries - 1))
     [ $tries -gt 0 ] || fail "agent run --once left a file of order $1"
