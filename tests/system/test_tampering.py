@@ -447,8 +447,15 @@ SCENARIOS = (break_by_label, leave_to_review, fail_check, lack_field, lose_file)
 
 
 def answer(lab: Lab) -> str:
-    store = lab.store
-    policy = OrderPolicy(
+    try:
+        assessed = assess(lab.store, "4711", load_rules(lab.store))
+    except Exception as error:  # noqa: BLE001 - an order that cannot be assessed does not conform
+        return type(error).__name__
+    return assessed.statement.conformity.value if assessed else "no order"
+
+
+def load_rules(store: Store) -> OrderPolicy:
+    return OrderPolicy(
         Specifications((WANTED,)),
         TAXONOMY,
         sources={"LOM-07": Provenance(pattern=r"(?P<order>\d+)_(?P<specimen>\d+)_(?P<field>\d+)")},
@@ -456,11 +463,6 @@ def answer(lab: Lab) -> str:
         held=Holds(store.records.all("control"), {}, load_releases(store)),
         history=load_history(store),
     )
-    try:
-        assessed = assess(store, "4711", policy)
-    except Exception as error:  # noqa: BLE001 - an order that cannot be assessed does not conform
-        return type(error).__name__
-    return assessed.statement.conformity.value if assessed else "no order"
 
 
 def sweep(columns: dict[str, list[str]]) -> Iterator[tuple[str, ...]]:
