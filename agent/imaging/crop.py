@@ -52,6 +52,7 @@ class SpecimenArea:
         bleeding: Outlines of discolouration along that edge, for display.
         stains: Outlines of discolouration elsewhere; it is not removed.
         surface: Outlines of a deeper rim of the specimen, for display.
+        others: Outlines of further specimens in the field, which are not kept.
     """
 
     whole_frame: bool
@@ -60,6 +61,7 @@ class SpecimenArea:
     bleeding: tuple[tuple[tuple[int, int], ...], ...] = ()
     stains: tuple[tuple[tuple[int, int], ...], ...] = ()
     surface: tuple[tuple[tuple[int, int], ...], ...] = ()
+    others: tuple[tuple[tuple[int, int], ...], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,6 +153,9 @@ PREVIEW_PX = 2000
 _ASPECT = 2.5  # a crop is no longer than this …
 _ASPECT_COST = 0.10  # … if that costs less than this share of its area
 _SMALLEST_PX = 64  # a crop with a shorter side holds no needle to judge
+_PIECES = 32  # of a side of the box, whose edges are placed apart
+_STEP, _NEAR = 4.0, 0.25  # spreads of a step at a side; share of it that is steel
+_REACH = 4  # cells by which a side moves outwards at most; inwards half of it
 _BOX_MARGIN_PX = 4  # around graphics, for JPEG's ringing
 
 
@@ -191,11 +196,12 @@ def crop(
             FileCode.NO_STEEL,
             "no steel is left next to border, bleeding and graphics; inspect the image.",
         )
+    box = _settle_box(pixels, box, border.outside & ~covered)
     scales = _collect_scales(micrograph, graphics, settings_scale)
     um_per_px, source, warnings = resolve_scale(scales, um_per_px_range)
     x0, y0, x1, y1 = box
     valid = cv2.resize(
-        (border.steel & ~covered).astype(np.uint8), (width, height), interpolation=cv2.INTER_NEAREST
+        (~covered).astype(np.uint8), (width, height), interpolation=cv2.INTER_NEAREST
     )[y0:y1, x0:x1]
     return Crop(
         sha256=micrograph.sha256,
@@ -284,6 +290,59 @@ def _find_kept_box(clean: NDArray[np.bool_], height: int, width: int) -> Box | N
     return box
 
 
+def _settle_box(pixels: NDArray[np.uint8], box: Box, outside: NDArray[np.bool_]) -> Box:
+    """Return the box with each side that is next to the outside moved to the edge in the pixels.
+
+    A cell is 1/190 of the field, more than a crop should lose at a border.
+    """
+    height, width = pixels.shape[:2]
+    x0, y0, x1, y1 = box
+    cell = max(height, width) / max(outside.shape)
+    reach = max(4, round(_REACH * cell))
+    size = (width, height)
+    beyond = cv2.resize(outside.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST) > 0
+
+    def settle(at: int, size: int, field: NDArray[np.uint8], out: NDArray[np.bool_]) -> int:
+        """Return the first row of the box, seen from its side."""
+        if at < 1 or at + 3 * reach > size or not out[max(0, at - reach) : at].any():
+            return at
+        return at + _measure_settling(
+            field[max(0, at - reach) : at + 3 * reach], min(at, reach), reach
+        )
+
+    top = settle(y0, height, pixels[:, x0:x1], beyond[:, x0:x1])
+    foot = height - settle(height - y1, height, pixels[::-1, x0:x1], beyond[::-1, x0:x1])
+    across, aside = pixels[y0:y1].transpose(1, 0, 2), beyond[y0:y1].T
+    left = settle(x0, width, across, aside)
+    right = width - settle(width - x1, width, across[::-1], aside[::-1])
+    if min(right - left, foot - top) < min(_SMALLEST_PX, height, width):
+        return box
+    return left, top, right, foot
+
+
+def _measure_settling(field: NDArray[np.uint8], at: int, reach: int) -> int:
+    """Return by how many rows the first row of the box moves inwards; below 0, outwards.
+
+    Args:
+        field: (rows, length, 3) uint8, RGB, from outside the box inwards.
+        at: Row of the box's side.
+        reach: Rows that the side moves inwards at most.
+    """
+    pieces = cv2.resize(field, (_PIECES, len(field)), interpolation=cv2.INTER_AREA)
+    tones = pieces.astype(np.float32)  # (rows, pieces, 3)
+    inner = np.median(tones[at + reach :], axis=0)
+    spread = np.maximum(2.0, tones[at + reach :].std(axis=0))
+    differs = (np.abs(tones - inner) / spread).max(axis=2)  # (rows, pieces)
+    step = np.median(differs[: max(1, at // 2)], axis=0)
+    seen = step > _STEP
+    if not seen.any():
+        return 0
+    beside = (differs > np.maximum(_STEP / 2, _NEAR * step)).astype(np.uint8)
+    beside = cv2.blur(beside * 255, (1, max(3, reach // 8)))  # a row of steel is no edge's end
+    ends = np.argmax(beside < 255 * _NEAR, axis=0)[seen]
+    return int(np.percentile(np.minimum(ends, at + reach // 2), 90)) + 1 - at
+
+
 def _shorten(box: Box) -> Box:
     """Return the box shortened to `_ASPECT` if that loses less than `_ASPECT_COST` of it."""
     x0, y0, x1, y1 = box
@@ -338,6 +397,9 @@ def _build_specimen_area(
         bleeding=tuple(_trace_outlines(border.bleeding & ~covered, height, width)),
         stains=stains,
         surface=tuple(_trace_outlines(border.surface & ~covered, height, width)),
+        others=()
+        if border.others is None
+        else tuple(_trace_outlines(border.others, height, width)),
     )
 
 

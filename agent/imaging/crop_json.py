@@ -34,6 +34,7 @@ def crop_to_json(crop: Crop) -> dict[str, object]:
             "whole_frame": area.whole_frame,
             "outside_fraction": area.outside_fraction,
             "polygon": [list(point) for point in area.polygon],
+            "others": [[list(point) for point in outline] for outline in area.others],
         },
         "crop": list(crop.box),
         "recipe": crop.recipe,

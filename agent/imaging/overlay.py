@@ -66,6 +66,8 @@ def render_overlay(crop: Crop, title: str) -> NDArray[np.uint8]:
         _draw_hatching(drawn, part, share, BLEEDING)
     for part in crop.specimen_area.stains:
         _draw_polygon(drawn, part, share, STAIN, max(1, thick - 1))
+    for part in crop.specimen_area.others:
+        _draw_polygon(drawn, part, share, EDGE, thick)
     if not crop.specimen_area.whole_frame:
         _draw_polygon(drawn, crop.specimen_area.polygon, share, EDGE, thick)
     if crop.band:
@@ -171,6 +173,8 @@ def _iter_legend(crop: Crop) -> Iterable[_Line]:
         yield _Line(BLEEDING, "bleeding", "cut along the border")
     if area.surface:
         yield _Line(None, "surface layer", "decarburised or nitrided rim or coating")
+    if area.others:
+        yield _Line(EDGE, "other specimens", f"{len(area.others)}, not graded")
     if area.stains:
         yield _Line(STAIN, "stain", f"{len(area.stains)}, away from the border: kept")
     if crop.warnings:

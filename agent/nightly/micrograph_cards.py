@@ -52,6 +52,7 @@ WARNINGS = {
     "surface_layer": marked("Along the border is a decarburised or nitrided rim or a coating."),
     "stain": marked("There is a stain on the specimen; it was kept."),
     "second_material": marked("There is a second material next to the steel."),
+    "several_specimens": marked("The field shows several specimens; the largest part was graded."),
     "coating": marked("There is a coating or a second material next to the steel."),
     "scale_out_of_range": marked("A stated scale is not plausible and was not used."),
     "scale_unclear": marked("The metadata state the scale ambiguously; it was not used."),

@@ -16,8 +16,7 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-from border_hard import coarsen, mount_hard
-from border_weights import make_uneven
+from border_hard import coarsen, make_uneven, mount_hard
 from composites import Composite, list_mounts, list_whole, mount_texture
 from drawn import draw
 from drawn_border import draw_depth
@@ -59,7 +58,8 @@ def draw_sample(seed: int, folder: Path) -> tuple[np.ndarray, np.ndarray]:
     else:
         composite = _compose(rng, folder, varied=seed >= VARIED)
     grid = grid_shape(*composite.pixels.shape[:2])
-    return _pad(shrink(composite.pixels, grid), label_cells(composite, grid))
+    grey = cv2.cvtColor(shrink(composite.pixels, grid), cv2.COLOR_RGB2GRAY)
+    return _pad(grey, label_cells(composite, grid))
 
 
 def label_cells(composite: Composite, grid: tuple[int, int]) -> np.ndarray:

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 from border_filled import Image, choose_size, fill_resin
-from border_weights import make_uneven
 from composites import Composite
 from drawn_border import BORDERS, draw_depth, draw_resin
 from drawn_steel import soft_noise
@@ -27,6 +26,38 @@ class Zones:
     rim: np.ndarray
     bleeding: np.ndarray
     coating: np.ndarray
+
+
+def make_uneven(rgb, rng):
+    """Make steel look different from place to place, as it does without any border."""
+    height, width = rgb.shape[:2]
+    kind = str(rng.choice(["tilt", "lamp", "bands", "segregation", "phase"]))
+    angle = rng.uniform(0, 2 * np.pi)
+    y, x = np.mgrid[-1 : 1 : height * 1j, -1 : 1 : width * 1j].astype(np.float32)
+    along = (x * np.cos(angle) + y * np.sin(angle))[:, :, None]
+    if kind == "lamp":
+        return rgb * (1 + rng.uniform(0.15, 0.45) * along)
+    if kind == "bands":
+        pitch = rng.uniform(4, 18)
+        wave = np.sin(along * pitch + 0.8 * soft_noise(rng, height, width, 0.3 * width)[:, :, None])
+        return rgb * (1 + rng.uniform(0.08, 0.25) * np.tanh(3 * wave))
+    if kind == "tilt":
+        share = np.clip(along + rng.uniform(-0.5, 0.5), 0, 1)
+        other = cv2.GaussianBlur(rgb, (0, 0), rng.uniform(2, 6))
+    elif kind == "segregation":
+        cloud = soft_noise(rng, height, width, rng.uniform(0.1, 0.4) * width)[:, :, None]
+        share = 0.35 * np.clip(0.5 + 2 * cloud, 0, 1)
+        other = cv2.GaussianBlur(rgb, (0, 0), 4) * rng.uniform(0.6, 1.2)
+    else:
+        cloud = soft_noise(rng, height, width, rng.uniform(0.06, 0.2) * width)
+        phase = (cloud > rng.uniform(0.4, 1.2)).astype(np.float32)
+        share = cv2.GaussianBlur(phase, (0, 0), 1.5)[:, :, None]
+        tone, spread = rng.uniform(30, 230), rng.uniform(2, 15)
+        other = tone + spread * rng.normal(0, 1, (height, width, 1))
+    return rgb * (1 - share) + other * share
+
+
+# ---------------------------------------------------------------------------------- the evidence
 
 
 # ---------------------------------------------------------------------------------------- mounts

@@ -1,10 +1,8 @@
-# ruff: noqa: PLR2004 - shares and cells, measured on real borders, explained in place
 """Segment a micrograph into specimen and mount.
 
-The outside is a region in contact with the frame, separated from the rest by one edge no longer
-than that contact, even, smoother than the rest or of another tone, without similar patches
-inside. A dark phase fails by its shape, by similar patches inside, or by its own structure, so it
-stays in.
+First question: does a straight edge part a strip or a band whose tone, colour or roughness is not
+the field's (`strips`)? The network maps what is left: corners, curves, fillers, coatings. A zone
+along the edge is cut where its profile over depth differs by more than the field's own spread.
 """
 
 from __future__ import annotations
@@ -15,26 +13,38 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
-from agent.imaging.specimen.bleeding import detect_along_edge, find_deviating
-from agent.imaging.specimen.border_map import add_regions, find_unclean, name_zones, return_steel
-from agent.imaging.specimen.border_network import map_border
+from agent.imaging.specimen.bleeding import (
+    EdgeZones,
+    detect_along_edge,
+    find_deviating,
+    has_evidence,
+)
+from agent.imaging.specimen.border_map import (
+    MOUNT,
+    STEEL,
+    add_regions,
+    find_unclean,
+    name_zones,
+)
+from agent.imaging.specimen.border_network import CLASSES, map_border, shrink
 from agent.imaging.specimen.grid import compute_cells, grid_shape
-from agent.imaging.specimen.masks import erode, fill_holes, find_largest_part
-from agent.imaging.specimen.region_features import compute_cell_odds
-from agent.imaging.specimen.segmentation import find_outside
+from agent.imaging.specimen.masks import fill_holes, find_largest_part, label_parts
 from agent.imaging.specimen.stain import find_stains, is_structureless
+from agent.imaging.specimen.strips import find_strips
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from numpy.typing import NDArray
 
-    from agent.imaging.specimen.grid import Cells, Mask
+    from agent.imaging.specimen.grid import Mask
 
 
-SURELY_STEEL = 7.0
-"""Log odds from which a cell well inside the outside returns to the steel: a bubble, a coating or
-a scratch there may slightly resemble steel."""
+LAYERED, UNLIKE_MOUNT = 0.1, 0.3
+"""Share of the field from which what a straight edge parts from the steel is a second material, and
+the mean probability of a mount up to which it is."""
+SPECIMEN = 0.04
+"""Share of the steel from which a part that a mount separates is a specimen."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +57,9 @@ class Border:
         bleeding: (gh, gw) bool: inside the edge, discoloured by the gap.
         surface: (gh, gw) bool: a deeper rim of the specimen: coating, nitriding, decarburisation.
         stain: (gh, gw) bool: steel discoloured away from the edge; it stays.
-        warnings: Stable words: "bleeding", "surface_layer", "second_material", "stain".
+        others: (gh, gw) bool: further specimens, which are not kept, or None.
+        warnings: Stable words: "bleeding", "surface_layer", "second_material", "several_specimens",
+            "stain".
         blank: The field has one tone and no structure.
     """
 
@@ -56,6 +68,7 @@ class Border:
     bleeding: Mask
     surface: Mask
     stain: Mask
+    others: Mask | None = None
     warnings: tuple[str, ...] = ()
     blank: bool = False
 
@@ -80,19 +93,22 @@ def find_border(
     nothing = np.zeros(shape, bool)
     if is_structureless(cells):
         return Border(nothing, nothing, nothing, nothing, nothing, blank=True)
-    outside, second = find_outside(cells)
-    shares = map_border(pixels, usable)
-    if outside is not None:
-        outside = return_steel(outside, shares)
+    small = shrink(pixels, shape)
+    shares = map_border(small, usable)
+    outside, further = find_strips(small, usable, shares[:, :, MOUNT])
+    shares[further] = np.eye(len(CLASSES), dtype=np.float32)[STEEL]
+    second = bool(outside.mean() > LAYERED and shares[outside, MOUNT].mean() < UNLIKE_MOUNT)
     outside = add_regions(cells, outside, shares)
-    if outside is None:
+    if not outside.any():
         stain = find_stains(cells, usable)
-        warnings = _iter_warnings(bleeding=nothing, surface=nothing, stain=stain, second=second)
-        return Border(usable.copy(), nothing, nothing, nothing, stain, tuple(warnings))
-    outside = _refine_edge(cells, outside)
-    steel_side = find_largest_part(fill_holes(usable & ~outside) & usable)
+        warnings = _iter_warnings(bleeding=nothing, surface=nothing, stain=stain)
+        return Border(usable.copy(), nothing, nothing, nothing, stain, warnings=tuple(warnings))
+    steel_side, others = _find_specimen(fill_holes(usable & ~outside) & usable)
     outside = usable & ~steel_side
     along = name_zones(detect_along_edge(cells, outside, steel_side), shares)
+    zone = along.bleeding | along.surface | along.layer
+    if not has_evidence(cells, zone, outside, steel_side):
+        along = EdgeZones(nothing, nothing, nothing, coated=False)
     outside |= along.layer
     unclean = outside | along.bleeding
     if not keep_surface:
@@ -101,7 +117,7 @@ def find_border(
     unclean |= find_unclean(shares, unclean, clean, keep_surface=keep_surface)
     deviating = find_deviating(cells, unclean, steel_side & ~unclean)
     unclean |= deviating & ~along.surface
-    margin = cv2.dilate(unclean.astype(np.uint8), np.ones((7, 7), np.uint8)) > 0
+    margin = cv2.dilate(unclean.astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
     steel = steel_side & ~margin
     stain = find_stains(cells, steel)
     return Border(
@@ -110,18 +126,22 @@ def find_border(
         bleeding=along.bleeding,
         surface=along.surface,
         stain=stain,
+        others=others,
         warnings=tuple(
             _iter_warnings(
                 bleeding=along.bleeding,
                 surface=along.surface,
                 stain=stain,
                 second=second or along.coated,
+                several=bool(others.any()),
             )
         ),
     )
 
 
-def _iter_warnings(*, bleeding: Mask, surface: Mask, stain: Mask, second: bool) -> Iterator[str]:
+def _iter_warnings(
+    *, bleeding: Mask, surface: Mask, stain: Mask, second: bool = False, several: bool = False
+) -> Iterator[str]:
     if bleeding.any():
         yield "bleeding"
     if surface.any():
@@ -130,35 +150,17 @@ def _iter_warnings(*, bleeding: Mask, surface: Mask, stain: Mask, second: bool) 
         yield "stain"
     if second:
         yield "second_material"
+    if several:
+        yield "several_specimens"
 
 
-# ------------------------------------------------------------------------------- the exact edge
+# -------------------------------------------------------------------------------- the specimen
 
 
-def _refine_edge(cells: Cells, outside: Mask) -> Mask:
-    """Refine the edge cell by cell from the inner cells of both sides."""
-    usable = cells.usable
-    deep_out, deep_in = erode(outside), erode(usable & ~outside)
-    if min(deep_out.sum(), deep_in.sum()) < 25:
-        return outside
-    sharp = [cv2.blur(plane, (3, 3)) for plane in (cells.sharp_fine, cells.sharp_coarse)]
-    looks = np.stack([cells.light, *sharp, cells.red, cells.blue], axis=-1)
-    within = erode(outside, 4)
-    for _ in range(2):
-        odds = compute_cell_odds(looks, deep_out, deep_in)
-        smooth = cv2.GaussianBlur(np.where(usable, odds, 0).astype(np.float32), (0, 0), 1.5)
-        near = cv2.dilate(outside.astype(np.uint8), np.ones((9, 9), np.uint8)) > 0
-        redrawn = cv2.morphologyEx(
-            (near & usable & (smooth > np.where(within, -SURELY_STEEL, 0))).astype(np.uint8),
-            cv2.MORPH_OPEN,
-            np.ones((3, 3), np.uint8),
-        )
-        steel = find_largest_part(fill_holes(usable & (redrawn == 0)) & usable)
-        updated = usable & ~steel
-        if not 0.3 * outside.sum() < updated.sum() < 3 * outside.sum():
-            return outside
-        outside = updated
-        deep_out, deep_in = erode(outside), erode(steel)
-        if min(deep_out.sum(), deep_in.sum()) < 25:
-            break
-    return outside
+def _find_specimen(steel: Mask) -> tuple[Mask, Mask]:
+    """Return the largest connected part of the steel, and the parts that are other specimens."""
+    marks, areas = label_parts(steel)
+    areas[0] = 0
+    largest: Mask = marks == int(np.argmax(areas))
+    others: Mask = (areas >= SPECIMEN * areas.sum())[marks] & ~largest
+    return steel & largest, others

@@ -1,9 +1,8 @@
 # ruff: noqa: PLR2004 - shares and cells, chosen on composites held out from the training
-"""Combine the tables' outside and the zones along its edge with the map of the border network.
+"""Read the map of the border network: regions of a mount, and the names of zones along its edge.
 
-The network sees strips, fillers and coatings that the tables miss, and tells bleeding from a rim;
-the tables decide where it is not sure. It never keeps a whole region that they cut: bright beads on
-black resin are steel to it in places.
+It sees what is curved or at a corner, fillers and coatings, and tells bleeding from a rim. It never
+keeps what a straight edge parts from the specimen.
 """
 
 from __future__ import annotations
@@ -25,12 +24,9 @@ if TYPE_CHECKING:
 
 STEEL, MOUNT, BLEEDING, RIM, COATING = range(len(CLASSES))
 SURE = 0.84
-"""Mean probability of a mount from which a region is outside though the tables miss it."""
+"""Mean probability of a mount from which a region is outside."""
 SMALLEST, CONTACT = 0.002, 15
 """Share of the field and cells at the frame that such a region has at least."""
-CONFIRMED, SURELY_STEEL, RETURNED = 0.3, 0.95, 0.02
-"""Mean probability of mount and coating from which the network confirms a region of the tables;
-probability of steel and share of the field from which a part of it returns to the steel."""
 UNCLEAN = 0.73
 """Probability of mount, bleeding and coating from which a cell next to the outside is cut."""
 NAMED, BLED = 0.17, 0.3
@@ -38,56 +34,24 @@ NAMED, BLED = 0.17, 0.3
 if twice that of a rim, since a rim must not be called bleeding."""
 
 
-def return_steel(outside: Mask, shares: NDArray[np.float32]) -> Mask:
-    """Return the tables' outside without large parts that the network sees as steel.
-
-    Only a region that it takes for a mount on the whole loses such parts, and never all of it: one
-    that it takes for steel altogether may be a mount with a texture of its own.
-
-    Args:
-        outside: (gh, gw) bool.
-        shares: (gh, gw, 5), of `map_border`.
-    """
-    mount = shares[:, :, MOUNT] + shares[:, :, COATING]
-    steel = (1 - mount > SURELY_STEEL).astype(np.uint8)
-    kept = outside.copy()
-    marks, areas = label_parts(outside)
-    for mark in range(1, len(areas)):
-        part = marks == mark
-        if float(mount[part].mean()) >= CONFIRMED:
-            kept &= ~_find_large(steel * part)
-    return kept
-
-
-def _find_large(steel: NDArray[np.uint8]) -> Mask:
-    """Return the parts that are large and not thin."""
-    opened = cv2.morphologyEx(steel, cv2.MORPH_OPEN, np.ones((5, 5), np.uint8))
-    marks, areas = label_parts(opened > 0)
-    large: Mask = np.isin(marks, np.flatnonzero(areas[1:] >= RETURNED * steel.size) + 1)
-    return large
-
-
-def add_regions(cells: Cells, outside: Mask | None, shares: NDArray[np.float32]) -> Mask | None:
-    """Return the outside with the regions that the network alone is sure of.
+def add_regions(cells: Cells, outside: Mask, shares: NDArray[np.float32]) -> Mask:
+    """Return the outside with the regions of a mount that the network is sure of.
 
     Args:
         cells: Usable cells and frame.
-        outside: (gh, gw) bool, or None where the tables found none.
+        outside: (gh, gw) bool, what straight edges part from the specimen.
         shares: (gh, gw, 5), of `map_border`.
     """
     mount = shares[:, :, MOUNT]
-    joined = np.zeros(mount.shape, bool) if outside is None else outside.copy()
+    joined = outside.copy()
     marks, areas = label_parts((mount > 0.5) & cells.usable)
     contacts = np.bincount(marks[cells.frame], minlength=len(areas))
     likely = (areas >= SMALLEST * mount.size) & (contacts >= CONTACT)
     for mark in np.flatnonzero(likely[1:]) + 1:
         part = marks == mark
-        known = count_cells(part & joined) > 0.5 * areas[mark]
-        if not known and float(mount[part].mean()) >= SURE:
+        if float(mount[part].mean()) >= SURE:
             joined |= part
-    if not 0 < count_cells(joined) <= 0.95 * count_cells(cells.usable):
-        return outside
-    return joined
+    return joined if count_cells(joined) <= 0.95 * count_cells(cells.usable) else outside
 
 
 def name_zones(zones: EdgeZones, shares: NDArray[np.float32]) -> EdgeZones:
@@ -121,7 +85,9 @@ def find_unclean(
         keep_surface: A coating counts as steel.
     """
     kept = [STEEL, RIM, COATING] if keep_surface else [STEEL, RIM]
-    odd = steel & (1 - shares[:, :, kept].sum(axis=-1) > UNCLEAN)
+    odd = (steel | beyond) & (1 - shares[:, :, kept].sum(axis=-1) > UNCLEAN)
+    opened = cv2.morphologyEx(odd.astype(np.uint8), cv2.MORPH_OPEN, np.ones((5, 5), np.uint8))
+    odd = steel & (opened > 0)  # one cell of doubt would cost a row of the crop
     marks, _ = label_parts(odd | beyond)
     joined: Mask = odd & np.isin(marks, np.unique(marks[beyond]))
     return joined

@@ -38,18 +38,18 @@ _DILATED = 2  # of the second convolution of the two lowest levels
 _WIDE = 4  # of the second convolution of the block with the widest context
 
 
-def map_border(pixels: NDArray[np.uint8], usable: Mask) -> Plane:
+def map_border(small: NDArray[np.uint8], usable: Mask) -> Plane:
     """Compute the probability of each class.
 
     Args:
-        pixels: (h, w, 3) uint8, RGB.
-        usable: (gh, gw) bool of shape `grid_shape(h, w)`; False where graphics are.
+        small: (4 gh, 4 gw, 3) uint8, RGB, of `shrink`.
+        usable: (gh, gw) bool; False where graphics are.
 
     Returns:
         (gh, gw, 5), in the order of `CLASSES`.
     """
     rows, columns = usable.shape
-    image = _build_input(shrink(pixels, usable.shape), usable)
+    image = _build_input(cv2.cvtColor(small, cv2.COLOR_RGB2GRAY), usable)
     logits = _run(_load(), image)[:rows, :columns]
     odds = np.exp(logits - logits.max(axis=-1, keepdims=True))
     shares: Plane = odds / odds.sum(axis=-1, keepdims=True)
@@ -57,7 +57,7 @@ def map_border(pixels: NDArray[np.uint8], usable: Mask) -> Plane:
 
 
 def shrink(pixels: NDArray[np.uint8], grid: tuple[int, int]) -> NDArray[np.uint8]:
-    """Return a micrograph in grey, with `CELL_PX` pixels per cell in each direction.
+    """Return a micrograph with `CELL_PX` pixels per cell in each direction, RGB.
 
     Args:
         pixels: (h, w, 3) uint8, RGB.
@@ -66,12 +66,11 @@ def shrink(pixels: NDArray[np.uint8], grid: tuple[int, int]) -> NDArray[np.uint8
     rows, columns = grid
     size = (columns * CELL_PX, rows * CELL_PX)
     smaller = pixels.shape[1] > size[0]
-    grey = cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY)
     method = cv2.INTER_AREA if smaller else cv2.INTER_LINEAR
-    return np.asarray(cv2.resize(grey, size, interpolation=method), np.uint8)
+    return np.asarray(cv2.resize(pixels, size, interpolation=method), np.uint8)
 
 
-def _build_input(grey: NDArray[np.uint8], usable: Mask) -> Plane:
+def _build_input(grey: NDArray[np.generic], usable: Mask) -> Plane:
     """Return the 16 grey values of each cell and whether it is usable, (h, w, 17).
 
     The sides are padded to multiples of `STRIDE`.

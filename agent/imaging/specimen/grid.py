@@ -24,7 +24,6 @@ OCTAVE = 32  # units of the roughness planes for a factor of two
 FINE_PX, COARSE_PX = 3, 15  # roughness: what a blur of this width removes
 _ROWS = 256  # per block; a power of two, since blocks are halved
 _PARTS = 16  # units of roughness per grey value
-_OVER = 5  # cells over which roughness is smoothed before it is compared
 
 
 @dataclass(frozen=True)
@@ -35,10 +34,8 @@ class Cells:
         light: L of the cell's mean colour, 0 to 255.
         red: a of the cell's mean colour, 0 to 255.
         blue: b of the cell's mean colour, 0 to 255.
-        fine: Log roughness below 3 pixels, smoothed.
-        coarse: Log roughness from 3 to 15 pixels, smoothed.
-        sharp_fine: `fine` without smoothing.
-        sharp_coarse: `coarse` without smoothing.
+        fine: Log roughness below 3 pixels.
+        coarse: Log roughness from 3 to 15 pixels.
         usable: (gh, gw) bool, cells free of graphics.
     """
 
@@ -47,39 +44,7 @@ class Cells:
     blue: Plane
     fine: Plane
     coarse: Plane
-    sharp_fine: Plane
-    sharp_coarse: Plane
     usable: Mask
-
-    @cached_property
-    def looks(self) -> Plane:
-        """Features by which cells are compared, (gh, gw, 5): light, fine, coarse, red, blue."""
-        return np.stack([self.light, self.fine, self.coarse, self.red, self.blue], axis=-1)
-
-    def halved(self) -> Cells:
-        """Return the grid at half the resolution in each direction."""
-        rows, columns = (max(1, n // 2) for n in self.usable.shape)
-
-        def smaller(plane: Plane) -> Plane:
-            return cv2.resize(plane, (columns, rows), interpolation=cv2.INTER_AREA)
-
-        return Cells(
-            light=smaller(self.light),
-            red=smaller(self.red),
-            blue=smaller(self.blue),
-            fine=smaller(self.fine),
-            coarse=smaller(self.coarse),
-            sharp_fine=smaller(self.sharp_fine),
-            sharp_coarse=smaller(self.sharp_coarse),
-            usable=smaller(self.usable.astype(np.float32)) > 0.99,  # noqa: PLR2004 - all of it
-        )
-
-    @cached_property
-    def amid(self) -> Mask:
-        """Mask of usable cells whose neighbours are all usable."""
-        usable = self.usable.astype(np.uint8)
-        amid: Mask = cv2.erode(usable, np.ones((3, 3), np.uint8), borderValue=1) > 0
-        return amid
 
     @cached_property
     def frame(self) -> Mask:
@@ -115,10 +80,8 @@ def compute_cells(pixels: NDArray[np.uint8], usable: Mask) -> Cells:
         light=lab[:, :, 0],
         red=lab[:, :, 1],
         blue=lab[:, :, 2],
-        fine=_compute_log(fine, usable, _OVER),
-        coarse=_compute_log(coarse, usable, _OVER),
-        sharp_fine=_compute_log(fine, usable, 1),
-        sharp_coarse=_compute_log(coarse, usable, 1),
+        fine=_compute_log(fine),
+        coarse=_compute_log(coarse),
         usable=usable,
     )
 
@@ -169,18 +132,7 @@ def _halve(plane: Plane, times: int) -> Plane:
     return plane
 
 
-def _compute_log(roughness: Plane, usable: Mask, over: int) -> Plane:
-    """Return the logarithm of a roughness smoothed over usable cells.
-
-    Args:
-        roughness: (gh, gw), grey values.
-        usable: (gh, gw) bool.
-        over: Side of the smoothing window, cells; 1: no smoothing.
-    """
-    weight = usable.astype(np.float32)
-    smoothed = roughness.astype(np.float32) * weight
-    if over > 1:
-        share = cv2.blur(weight, (over, over))
-        smoothed = cv2.blur(smoothed, (over, over)) / np.maximum(share, 1e-3)
-    logs: Plane = (OCTAVE * np.log2(smoothed + 0.5)).astype(np.float32)
+def _compute_log(roughness: Plane) -> Plane:
+    """Return the logarithm of a roughness in grey values, in units of `OCTAVE`."""
+    logs: Plane = (OCTAVE * np.log2(roughness.astype(np.float32) + 0.5)).astype(np.float32)
     return logs

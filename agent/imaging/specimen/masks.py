@@ -1,5 +1,5 @@
 # ruff: noqa: PLR2004 - shares and cells, measured on drawn and real borders
-"""Masks of cells: counts, shape, parts and holes."""
+"""Masks of cells: counts, parts and holes."""
 
 from __future__ import annotations
 
@@ -17,23 +17,6 @@ if TYPE_CHECKING:
 def count_cells(mask: Mask) -> int:
     """Return the number of cells in a mask."""
     return int(np.count_nonzero(mask))
-
-
-def compute_convexity(mask: Mask) -> float:
-    """Return the share of its convex hull that a mask fills; holes count as filled."""
-    outlines, _ = cv2.findContours(
-        mask.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE
-    )
-    area = sum(cv2.contourArea(outline) for outline in outlines)
-    hull = cv2.contourArea(cv2.convexHull(np.concatenate(outlines)))
-    return float((area + 1) / (hull + 1))
-
-
-def erode(mask: Mask, by: int = 3) -> Mask:
-    """Return a mask eroded by a number of cells; the image's edge does not erode."""
-    kernel = np.ones((2 * by + 1, 2 * by + 1), np.uint8)
-    eroded = cv2.erode(mask.astype(np.uint8), kernel, borderValue=1)
-    return eroded > 0
 
 
 def label_parts(mask: Plane, connectivity: int = 4) -> tuple[Plane, NDArray[np.intp]]:

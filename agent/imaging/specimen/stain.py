@@ -12,7 +12,7 @@ import numpy as np
 
 from agent.imaging.specimen.grid import OCTAVE
 from agent.imaging.specimen.masks import count_cells, label_parts
-from agent.imaging.specimen.region_features import compute_deviation, compute_spread, subsample
+from agent.imaging.specimen.tones import compute_deviation, compute_spread, subsample
 
 if TYPE_CHECKING:
     from agent.imaging.specimen.grid import Cells, Mask
@@ -58,6 +58,6 @@ def is_structureless(cells: Cells) -> bool:
     if high - low > _ONE_TONE:
         return False
     # Roughness in grey levels; of pure noise, a 3-pixel blur leaves about a third.
-    coarse = 2 ** (np.percentile(cells.sharp_coarse[usable], 99) / OCTAVE) - 0.5
-    fine = 2 ** (np.median(cells.sharp_fine[usable]) / OCTAVE) - 0.5
+    coarse = 2 ** (np.percentile(cells.coarse[usable], 99) / OCTAVE) - 0.5
+    fine = 2 ** (np.median(cells.fine[usable]) / OCTAVE) - 0.5
     return bool(coarse < 1.0 + 0.45 * fine)

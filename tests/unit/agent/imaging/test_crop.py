@@ -200,7 +200,7 @@ def test_turned_images_are_cut_alike():
 
     alike = [cut_alike(field.pixels) for field in fields]
 
-    assert sum(alike) >= len(alike) - 1
+    assert sum(alike) >= len(alike) - 2  # lines are tried at every second row
 
 
 def cut_alike(pixels):

@@ -1,9 +1,8 @@
-"""The map of the border network adds to the tables' outside, or drops, only what it is sure of."""
+"""The map of the border network adds to the outside only what it is sure of."""
 
 from __future__ import annotations
 
 import numpy as np
-import pytest
 
 from agent.imaging.specimen.bleeding import EdgeZones
 from agent.imaging.specimen.border_map import (
@@ -15,7 +14,6 @@ from agent.imaging.specimen.border_map import (
     add_regions,
     find_unclean,
     name_zones,
-    return_steel,
 )
 from agent.imaging.specimen.grid import compute_cells, grid_shape
 
@@ -49,9 +47,8 @@ BESIDE = np.s_[:, 6:12]
 
 
 def test_a_strip_that_only_the_network_sees_is_outside():
-    outside = add_regions(cells(), None, shares(mount=LEFT))
+    outside = add_regions(cells(), mask(np.s_[:0]), shares(mount=LEFT))
 
-    assert outside is not None
     assert (outside == mask(LEFT)).all()
 
 
@@ -59,52 +56,19 @@ def test_a_strip_of_which_the_network_is_unsure_stays_in():
     unsure = shares(mount=LEFT)
     unsure[(*LEFT, MOUNT)], unsure[(*LEFT, STEEL)] = 0.7, 0.3
 
-    assert add_regions(cells(), None, unsure) is None
+    assert not add_regions(cells(), mask(np.s_[:0]), unsure).any()
 
 
 def test_a_region_away_from_the_frame_stays_in():
-    assert add_regions(cells(), None, shares(mount=np.s_[40:90, 40:90])) is None
+    inner = shares(mount=np.s_[40:90, 40:90])
+
+    assert not add_regions(cells(), mask(np.s_[:0]), inner).any()
 
 
-def test_the_tables_outside_keeps_its_edge():
+def test_what_a_straight_edge_parts_stays_outside_where_the_network_sees_steel():
     outside = add_regions(cells(), mask(np.s_[:, :8]), shares(mount=LEFT))
 
-    assert outside is not None
     assert (outside == mask(np.s_[:, :8])).all()
-
-
-@pytest.mark.parametrize("wide", [4, 18, 60])
-def test_a_region_of_the_tables_in_which_the_network_sees_no_mount_stays_outside(wide):
-    outside = mask(np.s_[:, :wide])  # a filler may look like steel
-
-    assert (return_steel(outside, shares()) == outside).all()
-
-
-def test_the_smallest_region_of_the_tables_stays_outside():
-    outside = mask(np.s_[:3, :3])
-
-    assert (return_steel(outside, shares()) == outside).all()
-
-
-def test_what_the_tables_cut_stays_outside_where_the_network_is_not_sure():
-    unsure = shares(mount=LEFT)
-    unsure[(*LEFT, MOUNT)], unsure[(*LEFT, STEEL)] = 0.4, 0.6
-
-    kept = return_steel(mask(LEFT), unsure)
-
-    assert (kept == mask(LEFT)).all()
-
-
-def test_a_large_part_of_the_tables_outside_that_is_surely_steel_returns_to_it():
-    kept = return_steel(mask(np.s_[:, :40]), shares(mount=np.s_[:, :30]))
-
-    assert (kept == mask(np.s_[:, :30])).all()
-
-
-def test_a_coating_that_the_tables_cut_stays_outside():
-    kept = return_steel(mask(LEFT), shares(coating=LEFT))
-
-    assert (kept == mask(LEFT)).all()
 
 
 def test_a_zone_is_named_as_the_network_sees_it():
@@ -127,6 +91,12 @@ def test_bleeding_and_coating_next_to_the_outside_are_unclean():
 
     assert (unclean == mask(BESIDE)).all()
     assert not find_unclean(apart, beyond, ~beyond, keep_surface=False).any()
+
+
+def test_a_cell_of_doubt_at_the_edge_costs_the_crop_no_row():
+    beyond, seen = mask(LEFT), shares(mount=LEFT, bleeding=np.s_[70:72, 6:9])
+
+    assert not find_unclean(seen, beyond, ~beyond, keep_surface=False).any()
 
 
 def test_a_coating_is_kept_where_the_lab_keeps_the_surface():
