@@ -59,7 +59,7 @@ _SIZES = (1, 2, 4, 8, 16, WINDOW)  # depths of windows for which the spread is m
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class StraightEdge:
     """An edge across the field.
 
     Args:
@@ -132,17 +132,17 @@ def _compute_planes(small: NDArray[np.uint8], usable: Mask) -> Plane:
 # -------------------------------------------------------------------------------------- lines
 
 
-def _find_lines(pieces: Plane, length: int) -> list[Line]:
+def _find_lines(pieces: Plane, length: int) -> list[StraightEdge]:
     """Return the edges across a field of this length, from the top."""
     steps, depths = _measure_steps(pieces)
     shifts = np.arange(-(_TILT * length // _SHIFT) * _SHIFT, _TILT * length + 1, _SHIFT)
     scores = np.abs(_score_lines(np.clip(steps, -LARGEST, LARGEST), shifts))
-    lines: list[Line] = []
+    lines: list[StraightEdge] = []
     for _ in range(8):
         at, plane, row = np.unravel_index(int(np.argmax(scores)), scores.shape)
         if scores[at, plane, row] < SURE:
             break
-        line = Line(float(depths[row]), float(shifts[at]), float(scores[at, plane, row]))
+        line = StraightEdge(float(depths[row]), float(shifts[at]), float(scores[at, plane, row]))
         line = _settle(pieces[plane], line, steps[plane, row])
         if _lasts(pieces[plane], line):
             lines.append(line)
@@ -209,7 +209,7 @@ def _score_lines(steps: Plane, shifts: NDArray[np.float64]) -> Plane:
     return scores
 
 
-def _settle(pieces: Plane, line: Line, step: Plane) -> Line:
+def _settle(pieces: Plane, line: StraightEdge, step: Plane) -> StraightEdge:
     """Return a line moved to where its pieces change most, and how far they are from it.
 
     Args:
@@ -237,10 +237,10 @@ def _settle(pieces: Plane, line: Line, step: Plane) -> Line:
         slope, depth = np.polyfit(_OFF[known], best[known], 1)
         off = np.abs(best - depth - slope * _OFF)
         known = present & (off <= max(1.5, 2 * float(np.median(off[present]))))
-    return Line(float(depth), float(slope), line.score, float(np.median(off[present])))
+    return StraightEdge(float(depth), float(slope), line.score, float(np.median(off[present])))
 
 
-def _lasts(pieces: Plane, line: Line) -> bool:
+def _lasts(pieces: Plane, line: StraightEdge) -> bool:
     """Return whether the step at a line is one between its two sides, not a hair or a scratch."""
     height = len(pieces)
     at = np.rint(line.depth + line.shift * _OFF).astype(int)
@@ -299,12 +299,12 @@ def _find_segments(looks: Plane, mount: Plane) -> tuple[Mask, Mask]:
     return outside, further
 
 
-def _is_parting(line: Line, height: int) -> bool:
+def _is_parting(line: StraightEdge, height: int) -> bool:
     """Return whether a line parts a strip from the field, and is one."""
     return THIN * height <= line.depth <= (1 - THIN) * height and line.off <= CURVED
 
 
-def _divide(y: Plane, lines: list[Line], across: Plane) -> list[Mask]:
+def _divide(y: Plane, lines: list[StraightEdge], across: Plane) -> list[Mask]:
     """Return the masks between lines; `across` runs from -0.5 to 0.5 along them."""
     edges = [np.full(len(across), -1.0), *(line.depth + line.shift * across for line in lines)]
     edges.append(np.full(len(across), np.inf))
