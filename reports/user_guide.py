@@ -38,9 +38,11 @@ GUIDE_PAGES = (
     "object-storage",
     "ten-million",
     "integrations",
+    "evidence",
     "troubleshooting",
     "commands",
     "settings",
+    "log-events",
 )
 """The pages in reading order; each is `guide/NAME.md`."""
 GUIDE_PICTURES = (
@@ -53,6 +55,8 @@ LONGEST_QUERY = 80
 MOST_HITS = 30
 EXCERPT = 170
 TITLE_WEIGHT = 10
+MOST_OF_WORD = 5
+"""How often a word counts in the text of a section: a long table is not the best for its length."""
 LINK = re.compile(r"([a-z][a-z-]*)\.md(#[\w-]+)?")
 
 
@@ -246,7 +250,9 @@ def _lead(text: str) -> str:
 
 def _score(section: _Section, words: Sequence[str]) -> int:
     heading, text = section.heading.casefold(), section.text.casefold()
-    counts = [TITLE_WEIGHT * heading.count(word) + text.count(word) for word in words]
+    counts = [
+        TITLE_WEIGHT * heading.count(word) + min(text.count(word), MOST_OF_WORD) for word in words
+    ]
     return sum(counts) if all(counts) else 0
 
 

@@ -261,7 +261,7 @@ def examine_evidence(settings: Settings) -> Iterator[DoctorResult]:
             "evidence",
             "doubtful",
             "guarded by triggers, but this PostgreSQL user owns the tables and could drop the "
-            "triggers. Give the agent a separate user (OPERATIONS, Evidence).",
+            "triggers. Give the agent a separate user (guide, Evidence).",
         )
     else:
         own = "; the agent's PostgreSQL user cannot change it" if kind == "postgresql" else ""

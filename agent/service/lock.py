@@ -300,7 +300,7 @@ class RunLock(Lock):
 
 ONE_PC = (
     "A SQLite database serves one PC: stop one of the two agents, or use PostgreSQL for several "
-    "PCs (OPERATIONS, Many PCs)."
+    "PCs (guide, Set up several PCs)."
 )
 
 

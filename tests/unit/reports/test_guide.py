@@ -238,7 +238,7 @@ def test_the_readme_fits_on_a_page():
 def test_results_have_a_row_for_each_promise_and_trials_a_screen_for_each_subject():
     bench = ROOT / "tests" / "bench"
 
-    assert (bench / "RESULTS.md").stat().st_size <= 9000
+    assert (bench / "RESULTS.md").stat().st_size <= 12000
     assert all(page.stat().st_size <= 4000 for page in (bench / "notebook").glob("*.md"))
 
 
