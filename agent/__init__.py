@@ -14,9 +14,11 @@ The way of a file, and the package of each step:
     web          the pages where metallographers review flagged micrographs
     retrain      labels          → a candidate bundle, and the figures for its promotion
     roundrobin   ratings         → agreement of raters, model and microscopes
-    backup       what a back-up holds, and its restoring on trial
+    backup       back-ups, restoring on trial, verifying rows and pixels
     evidence     anchors and time stamps of the audit log, outside the database
     delivery     mail and notices
+    files        written whole, opened safely; pictures, tables, shares
 
-`cli` and `service` are on top; `settings`, `log` and `errors` at the bottom.
+`cli` and `service` are on top; `settings`, `log` and `errors` at the bottom. Each package says in
+its first lines which package inside holds what.
 """

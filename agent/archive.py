@@ -22,10 +22,10 @@ from typing import TYPE_CHECKING, BinaryIO
 import numpy as np
 import safetensors.numpy
 
-from agent import pictures
+from agent.files import pictures
+from agent.files.regular_file import open_regular
+from agent.files.whole_file import PART, write_from, write_whole
 from agent.objects import BeingFetched, ObjectsUnavailable, open_mirror
-from agent.regular_file import open_regular
-from agent.whole_file import PART, write_from, write_whole
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

@@ -1,4 +1,4 @@
-"""Text as a terminal may show it: what would steer it is made visible."""
+"""Text for people at a terminal: what would steer it is made visible, counts with their nouns."""
 
 from __future__ import annotations
 
@@ -15,3 +15,14 @@ def visible(text: str) -> str:
 
 def _written_out(match: re.Match[str]) -> str:
     return match.group().encode("unicode_escape").decode()
+
+
+def format_count(n: int, noun: str, plural: str = "") -> str:
+    """Return a count with its noun: "1 order", "0 orders", "2 orders".
+
+    Args:
+        n: The count.
+        noun: In the singular, as "file" or "order new or changed".
+        plural: Where it is not the singular with an s.
+    """
+    return f"{n} {noun}" if n == 1 else f"{n} {plural or f'{noun}s'}"

@@ -324,7 +324,8 @@ prune_in_a_year() { # as `agent files prune` would a year from now: no row may b
 import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from agent import maintenance, settings
+from agent import settings
+from agent.backup import maintenance
 from agent.archive import Archive
 from agent.store import Store, store_url
 told = settings.read(Path(sys.argv[1]))

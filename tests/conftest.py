@@ -16,7 +16,7 @@ from shared_networks import share_networks
 from shared_routes import share_routes
 from shared_workers import SharedWorkers
 
-from agent import auth
+from agent.store.people import auth
 
 settings.register_profile("martensight", deadline=None)  # a busy PC is no fault of the code
 settings.load_profile("martensight")

@@ -21,7 +21,8 @@ import psycopg
 import pytest
 from later_versions import later_versions
 
-from agent.store import Store, engine, guards
+from agent.store import Store, engine
+from agent.store.evidence import guards
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from hidden_pictures import Picture
 
-    from agent.orders.assessed import Assessed
+    from agent.orders.judge.assessed import Assessed
 
 A_PICTURE = "ab" * 32
 CARELESS = {

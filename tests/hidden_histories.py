@@ -18,7 +18,7 @@ from hypothesis import HealthCheck, Phase, seed, settings
 from hypothesis.stateful import run_state_machine_as_test
 
 if TYPE_CHECKING:
-    from agent.orders.assessed import Assessed
+    from agent.orders.judge.assessed import Assessed
 
 __all__ = ["COUNTS", "HiddenTruth", "play"]
 BATCH = 10

@@ -14,14 +14,14 @@ import lab
 from hidden_pictures import COARSE, FINE, SETS, Picture, PlaceOf
 
 from agent.imaging.crop import public_id
-from agent.orders.instrument_checks import GOOD_FOR
-from agent.orders.specimen_facts import SLIP
+from agent.orders.facts.specimen_facts import SLIP
+from agent.orders.instruments.instrument_checks import GOOD_FOR
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from datetime import datetime
 
-    from agent.orders.specification import Specification
+    from agent.orders.specifications.specification import Specification
 
 ORDERS, SPECIMENS = ("4711", "4712", "4713"), ("01", "02")
 KINDS = ("fine", "one coarse", "coarse", "lent", "one place")

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from hidden_ledger import Micrograph
 
-    from agent.orders.assessed import Assessed, AssessedSpecimen
+    from agent.orders.judge.assessed import Assessed, AssessedSpecimen
 
     Proof = Callable[["Scene", re.Match[str]], bool]
 

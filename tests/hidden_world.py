@@ -26,15 +26,15 @@ from hidden_pictures import compare
 from agent.errors import WrongUse
 from agent.imaging.crop import public_id
 from agent.orders import Specifications
-from agent.orders.assessed import Assessed, OrderPolicy
-from agent.orders.assessment import assess
-from agent.orders.instrument_checks import CONTROL
-from agent.orders.instrument_holds import Holds
-from agent.orders.permissions import require_may_assign, require_may_replace
-from agent.orders.place_check import PlaceCheck
-from agent.orders.process_data import collect_keys
-from agent.orders.specification_history import load_history
-from agent.orders.specimen_facts import Allowance
+from agent.orders.facts.place_check import PlaceCheck
+from agent.orders.facts.process_data import collect_keys
+from agent.orders.facts.specimen_facts import Allowance
+from agent.orders.instruments.instrument_checks import CONTROL
+from agent.orders.instruments.instrument_holds import Holds
+from agent.orders.judge.assessed import Assessed, OrderPolicy
+from agent.orders.judge.assessment import assess
+from agent.orders.judge.permissions import require_may_assign, require_may_replace
+from agent.orders.specifications.specification_history import load_history
 from agent.store import Decision, Entry, MicrographResult
 from agent.triage import Handling, Reason, TriageVerdict
 from agent.watch import ListedFile, Provenance
@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 
     from hidden_pictures import Picture
 
-    from agent.orders.specification import Specification
+    from agent.orders.specifications.specification import Specification
     from agent.store import Claim, Store
 
 SOURCE = Provenance(

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING
 
 from lab import Lab, minutes
 
-from agent import auth, pictures
 from agent.demo.exporter import plan_ordinary
+from agent.files import pictures
 from agent.store import NewImage, NewRater
-from agent.web.images import CROP_PX
+from agent.store.people import auth
+from agent.web.review.images import CROP_PX
 from model import default_taxonomy
 
 if TYPE_CHECKING:

@@ -29,13 +29,13 @@ from agent.errors import FileError
 from agent.imaging import crop, read
 from agent.labelled_import import ManifestProvenance, import_folder, list_labelled
 from agent.orders import Specifications
-from agent.orders.assessed import OrderPolicy
-from agent.orders.assessment import assess
-from agent.orders.instrument_checks import CONTROL
-from agent.orders.instrument_holds import Holds
-from agent.orders.order_json import order_to_json
-from agent.orders.specification_history import load_history
-from agent.orders.specimen_facts import Allowance
+from agent.orders.facts.specimen_facts import Allowance
+from agent.orders.instruments.instrument_checks import CONTROL
+from agent.orders.instruments.instrument_holds import Holds
+from agent.orders.judge.assessed import OrderPolicy
+from agent.orders.judge.assessment import assess
+from agent.orders.specifications.specification_history import load_history
+from agent.orders.statements.order_json import order_to_json
 from agent.pipeline import Pipeline
 from agent.store import Store
 from agent.triage import Policy, Scope

@@ -19,18 +19,18 @@ import model
 from agent.archive import Archive
 from agent.errors import FileCode, FileError
 from agent.imaging import Crop, SpecimenArea
-from agent.orders.order_policy import build_provenance
+from agent.orders.facts.order_policy import build_provenance
 from agent.pipeline import Pipeline, run_here
-from agent.service.host_monitor import HostMonitor
+from agent.service.health.host_monitor import HostMonitor
+from agent.service.health.problems import Problems
 from agent.service.jobs.outbound import fill_outbox
 from agent.service.periodic_thread import PeriodicThread
-from agent.service.problems import Problems
 from agent.service.report_scheduler import ReportScheduler
 from agent.service.source_thread import SourceWatch
 from agent.service.worker import Worker
 from agent.settings import Settings
 from agent.store import Store, StoreFault
-from agent.store.work_queue import WorkQueue
+from agent.store.work.work_queue import WorkQueue
 from agent.triage import Policy
 from agent.watch.fs_events import Hints
 from model.runtime.engines import Engine

@@ -9,13 +9,15 @@ from unittest.mock import patch
 from sqlmodel import col, select
 
 from agent import archive
-from agent.orders import outbox
+from agent.orders.lims import outbox
 from agent.pipeline import batch
-from agent.service.problems import Problems
-from agent.store import StoreFault, claims, deduplication, quality_records, work_queue
-from agent.store.file_states import State, rest
-from agent.store.files import Files
+from agent.service.health.problems import Problems
+from agent.store import StoreFault
+from agent.store.evidence import quality_records
 from agent.store.tables import ContentRow
+from agent.store.work import claims, deduplication, work_queue
+from agent.store.work.file_states import State, rest
+from agent.store.work.files import Files
 from agent.watch import stability
 
 if TYPE_CHECKING:

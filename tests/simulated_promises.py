@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, Any
 from simulated_lab import DATA, OUTBOX, QUIET_S, SHARE, read_picture
 
 from agent.errors import FileError
-from agent.nightly.snapshot import from_text
-from agent.orders.statement import hash_state
+from agent.nightly.facts.snapshot import from_text
+from agent.orders.statements.statement import hash_state
 from agent.site_time import compute_night_end, night_of
-from agent.store.file_states import RETRY_AFTER
+from agent.store.work.file_states import RETRY_AFTER
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

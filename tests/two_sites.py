@@ -14,7 +14,6 @@ from lab import DAY, Lab
 from needle_samples import measured
 from sqlalchemy import MetaData, inspect, select
 
-from agent import auth
 from agent.imaging import public_id
 from agent.store import (
     Claim,
@@ -33,6 +32,7 @@ from agent.store import (
     Store,
     engine,
 )
+from agent.store.people import auth
 from agent.watch import ListedFile
 
 if TYPE_CHECKING:

@@ -1,1 +1,1 @@
-"""Back-ups: what they hold, how they are read, and their restoring on trial."""
+"""Back up, restore and verify: back-ups, what they hold, restoring on trial, rows and pixels."""

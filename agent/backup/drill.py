@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 
 from agent.backup.facts import read_facts
 from agent.backup.file import find_database, unpack
-from agent.counts import format_count
 from agent.errors import AgentError, BadStore
 from agent.evidence import anchors
 from agent.store import (
@@ -25,6 +24,7 @@ from agent.store import (
     recompute_statement,
     sites_in,
 )
+from agent.terminal import format_count
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

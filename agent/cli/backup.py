@@ -10,9 +10,9 @@ import typer
 
 from agent.cli.app import SAYS_NO, app, load_settings, open_store
 from agent.cli.console import out, print_json, progress
-from agent.counts import format_count
 from agent.errors import WrongUse
-from agent.shares import is_folder
+from agent.files.shares import is_folder
+from agent.terminal import format_count
 
 if TYPE_CHECKING:
     from agent.settings import Settings
@@ -58,7 +58,7 @@ def backup(  # noqa: PLR0917 - each is an option of the command
 
     The agent may keep running.
     """
-    from agent import maintenance
+    from agent.backup import maintenance
     from agent.service.anchoring import seal_results
     from agent.service.jobs.backup import settings_files
 
@@ -152,7 +152,7 @@ def copy_database(settings: Settings, to: str, *, json: bool) -> None:
         json: Print a document.
     """
     from agent.cli.restore import list_stopped_sites
-    from agent.service.lock import RunLock
+    from agent.service.folder.lock import RunLock
 
     at = datetime.now(UTC)
     list_stopped_sites(settings, at, then="copy")

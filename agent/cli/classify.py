@@ -10,7 +10,7 @@ import typer
 
 from agent.cli.app import DONE, SOME_FAILED, app, load_settings, open_store
 from agent.cli.console import err, out, print_json, progress, table
-from agent.counts import format_count
+from agent.terminal import format_count
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -111,7 +111,7 @@ def is_folder(named: Path) -> bool:
     Raises:
         OSError: It refuses, or its share hangs.
     """
-    from agent import shares
+    from agent.files import shares
 
     return shares.inspect(named, named.is_dir)
 
@@ -126,7 +126,7 @@ def list_named(folder: Path, but: Path | None) -> Listing:
     Raises:
         OSError: The folder cannot be listed, or its share hangs.
     """
-    from agent import shares
+    from agent.files import shares
     from agent.watch.file_types import to_text
     from agent.watch.listing import list_folder
 
@@ -365,7 +365,7 @@ def _format_row(
 
 
 def _draw_maps(crop: Crop, prediction: Prediction, path: Path, folder: Path) -> None:
-    from agent.pictures import PREVIEW_PX, Palette, encode_jpeg, fit_within, heat_overlay
+    from agent.files.pictures import PREVIEW_PX, Palette, encode_jpeg, fit_within, heat_overlay
 
     field = fit_within(crop.pixels, PREVIEW_PX)
     subtype_limit, size_limit = (

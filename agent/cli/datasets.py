@@ -18,8 +18,8 @@ from agent.cli import console
 from agent.cli.app import SOME_FAILED
 from agent.cli.models import models
 from agent.cli.options import JsonOption
-from agent.counts import format_count
 from agent.errors import WrongUse
+from agent.terminal import format_count
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -164,7 +164,7 @@ def prepare(dataset: OpenDataset, folder: Path) -> Preparation:
 
 
 def _hash_pixels(path: Path) -> str:
-    from agent.pictures import decode
+    from agent.files.pictures import decode
 
     try:
         pixels = decode(path.read_bytes())
@@ -481,7 +481,7 @@ def _list_datasets(*, json: bool) -> None:
 
 def _prepare(name: str, folder: Path, *, out: Path | None, force: bool, json: bool) -> None:
     """Write the manifest of a set, and print what it has."""
-    from agent.csv_export import write_csv
+    from agent.files.csv_export import write_csv
 
     dataset = get_dataset(name)
     prepared = prepare(dataset, folder)

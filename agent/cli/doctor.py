@@ -42,7 +42,7 @@ LITTLE_MEMORY_BYTES = 8_000_000_000
 def examine(settings: Settings, file: Path | None) -> list[DoctorResult]:
     """Run all checks; the only change is a temporary file in the data folder."""
     account = _account()
-    from agent.service.share_facts import describe_faults
+    from agent.service.health.share_facts import describe_faults
 
     faults = describe_faults(settings)  # first: what hangs is then passed over at once
     folders = examine_folders(settings, account)
@@ -82,8 +82,8 @@ def examine(settings: Settings, file: Path | None) -> list[DoctorResult]:
 
 def _taxonomy(settings: Settings) -> DoctorResult:
     """Check the taxonomy and its effects on labels, limits and the bundle in use."""
-    from agent.lab_context import taxonomy_in_force
-    from agent.orders.taxonomy_effects import find_effects, load_taxonomy_use
+    from agent.orders.lab_context import taxonomy_in_force
+    from agent.orders.specifications.taxonomy_effects import find_effects, load_taxonomy_use
     from model import TaxonomyError
 
     try:
@@ -143,7 +143,7 @@ def _memory() -> DoctorResult:
 
 
 def _program() -> DoctorResult:
-    from agent.lab_context import software
+    from agent.orders.lab_context import software
 
     return DoctorResult("program", "right", f"{software()}.")
 
@@ -201,7 +201,7 @@ def _web(settings: Settings) -> DoctorResult:
 
 
 def _is_running(settings: Settings) -> bool:
-    from agent.service.lock import RunLock
+    from agent.service.folder.lock import RunLock
 
     return RunLock.of(settings).is_held()
 

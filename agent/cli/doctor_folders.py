@@ -16,9 +16,9 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from agent.cli.doctor_records import DoctorResult, Level, examine_network
+from agent.files.shares import inspect, is_file
 from agent.host.systemd_unit import list_read_paths
 from agent.settings import Right, iter_paths
-from agent.shares import inspect, is_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Literal
 
 from agent.cli.app import open_store
 from agent.errors import AgentError
-from agent.shares import inspect
+from agent.files.shares import inspect
 from agent.site_time import compute_age
 
 if TYPE_CHECKING:
@@ -130,7 +130,7 @@ EXPIRES_SOON_DAYS = 45
 def examine_backups(settings: Settings) -> Iterator[DoctorResult]:
     """Check the backups of this lab and list those of other labs in the same folder."""
     from agent.backup.facts import find_broken_backups
-    from agent.service.own_backups import describe_overdue, list_of_others, list_past
+    from agent.service.folder.own_backups import describe_overdue, list_of_others, list_past
     from agent.store import find_first_act
 
     if not settings.backup.folder:
@@ -201,7 +201,7 @@ def _check_trial(settings: Settings, now: datetime) -> Iterator[DoctorResult]:
 
 def examine_certificate(settings: Settings) -> Iterator[DoctorResult]:
     """Check the certificate that signs statements, if one is set."""
-    from agent.orders.signing import read_certificate
+    from agent.orders.statements.signing import read_certificate
 
     if not settings.statements.certificate:
         return
@@ -294,7 +294,7 @@ def _timestamps(settings: Settings) -> Iterator[DoctorResult]:
 
 def examine_copies(settings: Settings) -> Iterator[DoctorResult]:
     """Check that no other copy of the lab runs and that the database is the newest."""
-    from agent.service.copies import check_start
+    from agent.service.folder.copies import check_start
 
     try:
         with open_store(settings) as store:
@@ -315,7 +315,7 @@ TWO = 2
 
 def examine_sites(settings: Settings) -> Iterator[DoctorResult]:
     """Yield the findings; none if one PC runs, and there is one site that shares nothing."""
-    from agent.service.renamed_site import describe_renamed
+    from agent.service.folder.renamed_site import describe_renamed
 
     try:
         with open_store(settings) as store:
@@ -334,9 +334,9 @@ def examine_sites(settings: Settings) -> Iterator[DoctorResult]:
 def _check_pcs(store: Store) -> Iterator[DoctorResult]:
     """Compare version, bundle, crop recipe and settings of the PCs that run at this site."""
     from agent.cli.status import REMARKS
-    from agent.fleet import PcState, list_members
-    from agent.service.data_folder import clock
-    from agent.service.database_clock import DatabaseClock
+    from agent.service.folder.data_folder import clock
+    from agent.service.health.database_clock import DatabaseClock
+    from agent.store.sites.fleet import PcState, list_members
 
     members = list_members(
         store.agents.list_all(),

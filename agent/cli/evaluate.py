@@ -63,7 +63,7 @@ def evaluate(
         return
     from agent.orders import read_specifications
     from agent.service.composition import list_limits
-    from agent.service.data_folder import clock
+    from agent.service.folder.data_folder import clock
 
     specifications = read_specifications(settings.orders.specifications)
     with open_store(settings) as store:
@@ -213,7 +213,7 @@ def show_left_out(
     from agent import labelled_import
     from agent.cli.import_ import print_unusable
     from agent.cli.job_progress import silence_log
-    from agent.lab_context import taxonomy_in_force
+    from agent.orders.lab_context import taxonomy_in_force
 
     silence_log()
     with open_store(settings) as store:

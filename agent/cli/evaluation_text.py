@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from agent.cli import console
-from agent.counts import format_count
 from agent.errors import AgentError, WrongUse
+from agent.terminal import format_count
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

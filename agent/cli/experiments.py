@@ -81,8 +81,8 @@ def experiments(
     This takes hours.
     """
     from agent import labelled_import
-    from agent.lab_context import taxonomy_in_force
-    from agent.service.data_folder import clock
+    from agent.orders.lab_context import taxonomy_in_force
+    from agent.service.folder.data_folder import clock
     from model import TrainingConfig
     from model.experiments.run import list_rows  # PyTorch takes seconds
 
@@ -194,8 +194,8 @@ def _steps(
     request: dict[str, Any],
 ) -> Iterator[Any]:
     """Yield the progress of each row; append finished rows to `results`."""
-    from agent.crop_recipe import RECIPE
     from agent.retrain import Step
+    from agent.settings.crop_recipe import RECIPE
     from model.experiments.run import run  # PyTorch takes seconds
 
     for event in run(examples, base, target, recipe=RECIPE, now=now, **request):
@@ -252,8 +252,8 @@ def write_page(
     Returns:
         The page.
     """
+    from agent.files.whole_file import write_whole
     from agent.site_time import local_full
-    from agent.whole_file import write_whole
     from model.experiments.tables import as_json, as_markdown, build_tables  # PyTorch takes seconds
     from reports import Experiments, render_experiments
 

@@ -15,9 +15,9 @@ import typer
 
 from agent.cli.app import app, load_settings, open_store
 from agent.cli.console import err
-from agent.counts import format_count
-from agent.csv_export import write_csv
 from agent.errors import WrongUse
+from agent.files.csv_export import write_csv
+from agent.terminal import format_count
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -147,14 +147,14 @@ def _parse_day(text: str | None, option: str, zone: str, *, days: int = 0) -> da
 def _columns(what: What) -> tuple[str, ...]:
     if what != "micrographs":
         return COLUMNS[what]
-    from agent.nightly import micrograph_rows  # `agent --help` answers without
+    from agent.nightly.page import micrograph_rows  # `agent --help` answers without
 
     return (*(name for name in micrograph_rows.COLUMNS if name != "size"), *COLUMNS[what])
 
 
 def _micrographs(store: Store, views: Iterator[MicrographView], zone: str) -> Iterator[Row]:
     from agent.nightly import add_needles  # `agent --help` answers without
-    from agent.nightly.micrograph_rows import build_record
+    from agent.nightly.page.micrograph_rows import build_record
 
     while batch := list(islice(views, BATCH)):
         for view in add_needles(store, batch):

@@ -13,13 +13,13 @@ from agent.cli.app import app, load_settings, open_store
 from agent.cli.backup import PER_MEGABYTE
 from agent.cli.console import out, print_json, progress, table
 from agent.cli.options import JsonOption
-from agent.counts import format_count
 from agent.errors import SetupError, WrongUse
+from agent.terminal import format_count
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from agent.maintenance import Pruning
+    from agent.backup.maintenance import Pruning
     from agent.objects import ObjectMirror
     from agent.settings import Settings
     from agent.store import FileFate
@@ -140,8 +140,8 @@ def prune(
     Evidence is what a statement, a label, a round robin, a check, a study or a hold refers to. The
     command prints what it keeps and why.
     """
-    from agent import maintenance
     from agent.archive import Archive
+    from agent.backup import maintenance
 
     settings, at = load_settings(context), datetime.now(UTC)
     archive = Archive.open(settings.store)
@@ -162,7 +162,7 @@ def prune(
 
 def _print_kept_copies(folder: Path) -> None:
     """Print what upgrades and restores kept: an operator deletes it, no command does."""
-    from agent.site_folders import list_kept_copies
+    from agent.store.sites.site_folders import list_kept_copies
 
     for path, size_bytes in list_kept_copies(folder).items():
         out.print(

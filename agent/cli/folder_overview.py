@@ -14,11 +14,11 @@ import numpy as np
 
 from agent.cli.classify import describe_fault, micrograph_title
 from agent.cli.reference import format_toml
+from agent.files.pictures import encode_jpeg, fit_within
 from agent.imaging.places import SAME_PLACE, Landmarks, PlaceIndex
-from agent.nightly.micrograph_cards import WARNINGS
-from agent.orders.place_check import CANDIDATES, compare_places
-from agent.orders.taxonomy_writing import TAXONOMY_FILE
-from agent.pictures import encode_jpeg, fit_within
+from agent.nightly.page.micrograph_cards import WARNINGS
+from agent.orders.facts.place_check import CANDIDATES, compare_places
+from agent.orders.specifications.taxonomy_writing import TAXONOMY_FILE
 from agent.settings import objective_key
 from agent.watch.file_types import get_extension, to_text
 from agent.watch.path_metadata import Provenance, propose_pattern

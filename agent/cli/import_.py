@@ -60,9 +60,9 @@ def import_labelled(
         update: Whether the manifest replaces data of micrographs imported earlier.
     """
     from agent import labelled_import
-    from agent.lab_context import read_taxonomy
+    from agent.orders.lab_context import read_taxonomy
     from agent.service.composition import make_pipeline, make_pool
-    from agent.service.data_folder import clock
+    from agent.service.folder.data_folder import clock
 
     silence_log()
     taxonomy = read_taxonomy(settings, store, now=clock())
@@ -157,7 +157,7 @@ def import_(  # noqa: PLR0917 - each is a word of the command
     with signed_store(context, settings, by) as (store, signer):
         if for_orders:
             from agent.cli.options import read_order_policy  # a plain import needs none
-            from agent.orders.permissions import require_lead
+            from agent.orders.judge.permissions import require_lead
 
             require_lead(read_order_policy(settings, store), signer)
         imported = import_labelled(

@@ -24,8 +24,8 @@ from agent.cli.classify import (
     write_picture,
 )
 from agent.cli.console import out, print_json
-from agent.counts import format_count
 from agent.errors import WrongUse
+from agent.terminal import format_count
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -168,8 +168,8 @@ def _save(
         WrongUse: It cannot be written.
     """
     from agent.cli.folder_overview import propose_source
+    from agent.files.whole_file import write_whole
     from agent.watch.file_types import to_text
-    from agent.whole_file import write_whole
     from reports import render_look, speaking, with_seconds
 
     crops = [(seen.path, seen.crop) for seen in overview.seen]
@@ -195,8 +195,8 @@ def _save(
 
 
 def _draw(crop: Crop, path: Path, folder: Path | None) -> None:
+    from agent.files.pictures import encode_jpeg
     from agent.imaging.overlay import render_overlay
-    from agent.pictures import encode_jpeg
 
     if folder is not None:
         picture = render_overlay(crop, micrograph_title(crop, path))

@@ -225,7 +225,7 @@ def _compare(settings: Settings, one: str, other: str) -> None:
     from agent.retrain import evaluate_candidate, get_training_config
     from agent.retrain.bundle_registry import get_bundle
     from agent.service.composition import build_demands, collect_labels
-    from agent.service.data_folder import clock
+    from agent.service.folder.data_folder import clock
     from model import Comparison
 
     silence_log()
@@ -427,7 +427,7 @@ def _copy(source: Path, target: Path, *, with_record: bool) -> None:
 
 
 def _copy_files(source: Path, target: Path) -> None:
-    from agent.regular_file import open_regular
+    from agent.files.regular_file import open_regular
     from model import BundleError, read_manifest
 
     target.mkdir(parents=True)
@@ -463,7 +463,7 @@ def _reason(error: OSError | ModelError) -> str:
 
 def _remember(settings: Settings, act: str, name: str, facts: dict[str, object]) -> None:
     from agent.cli.signing import os_user
-    from agent.service.data_folder import clock
+    from agent.service.folder.data_folder import clock
 
     with open_store(settings) as store:
         store.audit_log.add(at=clock(), actor=os_user(), act=act, subject=name, facts=facts)

@@ -84,7 +84,7 @@ def promote(  # noqa: PLR0917 - each is a word of the command
     The command first shows the result of the gate and the orders whose conformity would change.
     This is recorded with the signature. The setting retrain.promoters is the number of signatures.
     """
-    from agent.lab_context import get_ring_rules
+    from agent.orders.lab_context import get_ring_rules
 
     settings = load_settings(context)
     rules = get_ring_rules(settings) if rings or first else None
@@ -116,8 +116,8 @@ def _sign_for(
     """
     from agent.retrain.bundle_registry import require_allowed
     from agent.retrain.promotion import require_known_impact
-    from agent.service.data_folder import clock
-    from agent.service.database_clock import DatabaseClock
+    from agent.service.folder.data_folder import clock
+    from agent.service.health.database_clock import DatabaseClock
     from agent.store import Signature
 
     Signature(by, reason, clock())  # refuses an empty name and an empty reason
@@ -169,7 +169,7 @@ def _describe_rings(
     settings: Settings, store: Store, manifest: Manifest, rules: RingRules
 ) -> dict[str, Any]:
     """Return what the signature keeps of the rings, after checking the structure codes."""
-    from agent.lab_context import taxonomy_in_force
+    from agent.orders.lab_context import taxonomy_in_force
     from agent.retrain.promotion import require_same_codes
 
     if not settings.model.taxonomy:
@@ -192,10 +192,10 @@ def _impact(settings: Settings, store: Store, name: str, days: int) -> tuple[Imp
     """Return what a promotion would change, and the page of it in the bundle's record."""
     from agent.archive import Archive
     from agent.cli.options import read_order_policy
-    from agent.lab_context import software
+    from agent.orders.lab_context import software
     from agent.retrain import compute_impact, save_impact
     from agent.retrain.bundle_registry import get_bundle, get_record_folder
-    from agent.service.data_folder import clock
+    from agent.service.folder.data_folder import clock
 
     archive, now = Archive.open(settings.store), clock()
     impact = compute_impact(
@@ -257,7 +257,7 @@ def rollback(context: typer.Context, by: ByOption, reason: ReasonOption) -> None
 
 def _promote_again(store: Store, manifest: Manifest, by: str, reason: str, current: str) -> None:
     from agent.retrain.bundle_registry import BACK_FROM
-    from agent.service.data_folder import clock
+    from agent.service.folder.data_folder import clock
     from agent.store import Signature
 
     Signature(by, reason, clock())  # refuses an empty name and an empty reason
@@ -281,7 +281,7 @@ def _write_cards(settings: Settings, store: Store, *names: str | None) -> None:
 
 
 def _print_recipe(manifest: Manifest) -> None:
-    from agent.crop_recipe import RECIPE
+    from agent.settings.crop_recipe import RECIPE
 
     if manifest.recipe != RECIPE:
         console.err.print(
@@ -329,8 +329,8 @@ def rollout(
 
 
 def _continue(context: typer.Context, settings: Settings, by: str, reason: str) -> None:
-    from agent.service.data_folder import clock
-    from agent.service.database_clock import DatabaseClock
+    from agent.service.folder.data_folder import clock
+    from agent.service.health.database_clock import DatabaseClock
     from agent.store import Signature
 
     Signature(by, reason, clock())  # refuses an empty name and an empty reason
@@ -346,7 +346,7 @@ def _continue(context: typer.Context, settings: Settings, by: str, reason: str) 
 
 
 def _stop(settings: Settings) -> None:
-    from agent.service.data_folder import clock
+    from agent.service.folder.data_folder import clock
 
     with open_store(settings) as store:
         if not store.rollouts.stop(by=os_user(), at=clock()):
@@ -373,9 +373,9 @@ def _show(settings: Settings, *, json: bool) -> None:
 
 
 def _load(store: Store) -> dict[str, Any] | None:
-    from agent.fleet import list_seen, rollout_to_json
-    from agent.service.data_folder import clock
-    from agent.service.database_clock import DatabaseClock
+    from agent.service.folder.data_folder import clock
+    from agent.service.health.database_clock import DatabaseClock
+    from agent.store.sites.fleet import list_seen, rollout_to_json
 
     newest = store.rollouts.find_latest()
     if newest is None:

@@ -19,9 +19,9 @@ import typer
 
 from agent.cli.app import SAYS_NO, open_store
 from agent.cli.console import err, out, table
-from agent.counts import format_count
 from agent.errors import BadStore, WrongUse
 from agent.settings import FILE_NAME, UNFINISHED_MOVE
+from agent.terminal import format_count
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -170,7 +170,7 @@ class LaidDown:
             _remove_if_empty(data)
 
     def _write(self) -> None:
-        from agent.whole_file import write_whole
+        from agent.files.whole_file import write_whole
 
         text = json.dumps(asdict(self), ensure_ascii=False)
         write_whole({Path(self.folder) / LIST_NAME: text.encode()})
@@ -246,7 +246,7 @@ def _parse_pairs(options: list[str]) -> list[tuple[str, str]]:
 
 def _undo_unfinished(folder: Path) -> None:
     """Undo an earlier move that was killed. Raises `WrongUse` while it still runs."""
-    from agent.service.lock import Lock
+    from agent.service.folder.lock import Lock
 
     earlier = LaidDown.read(folder)
     for file in Path(earlier.data).glob("agent*.lock") if earlier.data else ():
@@ -275,8 +275,8 @@ def _give_up(laid: LaidDown) -> None:
 def _lay_data(file: Path, settings: Settings, laid: LaidDown) -> None:
     """Restore the data, and compare it with what is outside it; no agent or move may do so too."""
     from agent.cli.restore import print_resumed, put_in_place
-    from agent.service.lock import RunLock
-    from agent.service.resuming import resume
+    from agent.service.folder.lock import RunLock
+    from agent.service.folder.resuming import resume
 
     made_at, at = None, datetime.now(UTC)
     laid.add_data(settings.store.folder, [] if settings.store.url else _list_members(file))
@@ -300,7 +300,7 @@ def _lay_data(file: Path, settings: Settings, laid: LaidDown) -> None:
 
 def _list_members(file: Path) -> list[str]:
     """Return the files of a backup that a restore puts into the data folder."""
-    from agent.maintenance import ALWAYS, PIXELS
+    from agent.backup.maintenance import ALWAYS, PIXELS
 
     with zipfile.ZipFile(file) as packed:
         rooms = {*ALWAYS, *PIXELS}

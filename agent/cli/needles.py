@@ -161,8 +161,8 @@ def _format_row(crop: Crop, measured: FieldMeasurement | None, path: Path) -> tu
 
 
 def _draw(crop: Crop, measured: FieldMeasurement | None, path: Path, folder: Path) -> None:
+    from agent.files.pictures import encode_jpeg
     from agent.needles.results import render_needles
-    from agent.pictures import encode_jpeg
 
     picture = render_needles(crop, measured, micrograph_title(crop, path))
     write_picture(folder / f"{picture_stem(crop, path)}.needles.jpg", encode_jpeg(picture))
@@ -271,7 +271,7 @@ def calibrate_(
 
 
 def _require_lead(settings: Settings, store: Store, signer: str) -> None:
-    from agent.orders.order_policy import is_lead
+    from agent.orders.facts.order_policy import is_lead
 
     if not is_lead(settings, store, signer):
         raise WrongUse(

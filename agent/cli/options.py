@@ -10,7 +10,7 @@ import typer
 from agent.cli.app import now_utc
 
 if TYPE_CHECKING:
-    from agent.orders.assessed import OrderPolicy
+    from agent.orders.judge.assessed import OrderPolicy
     from agent.settings import Settings
     from agent.store import Store
 
@@ -76,9 +76,9 @@ def read_order_policy(settings: Settings, store: Store, *, is_noted: bool = True
     Raises:
         BadSpecification: specifications.toml cannot be used.
     """
-    from agent.lab_context import taxonomy_in_force
-    from agent.orders.instrument_holds import load_holds
-    from agent.orders.order_policy import load_policy
+    from agent.orders.facts.order_policy import load_policy
+    from agent.orders.instruments.instrument_holds import load_holds
+    from agent.orders.lab_context import taxonomy_in_force
 
     taxonomy = taxonomy_in_force(settings, store)
     holds = load_holds(settings, store)

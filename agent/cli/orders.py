@@ -12,12 +12,12 @@ from agent.cli import console
 from agent.cli.app import DONE, SOME_FAILED, app, load_settings, now_utc, open_store
 from agent.cli.options import By, JsonOption, Number, read_order_policy
 from agent.cli.signing import os_user
-from agent.counts import format_count
 from agent.errors import WrongUse
+from agent.terminal import format_count
 
 if TYPE_CHECKING:
-    from agent.orders.assessed import Assessed
-    from agent.orders.specimen_facts import FieldFacts
+    from agent.orders.facts.specimen_facts import FieldFacts
+    from agent.orders.judge.assessed import Assessed
     from agent.settings import Settings
 
 orders = typer.Typer(
@@ -105,11 +105,11 @@ def import_(
     by: By = "",
 ) -> None:
     """Import an order list."""
-    from agent.lab_context import read_taxonomy
     from agent.orders import BadSpecification
-    from agent.orders.order_list import import_list
-    from agent.orders.order_policy import note_specifications
-    from agent.orders.priority import prioritise_urgent
+    from agent.orders.facts.order_list import import_list
+    from agent.orders.facts.order_policy import note_specifications
+    from agent.orders.facts.priority import prioritise_urgent
+    from agent.orders.lab_context import read_taxonomy
 
     settings = load_settings(context)
     with open_store(settings) as store:
@@ -135,7 +135,7 @@ def _list_control(settings: Settings, *, as_json: bool) -> None:
     """Print the control-specimen results of each microscope over time."""
     from dataclasses import asdict
 
-    from agent.orders.instrument_checks import list_control_points
+    from agent.orders.instruments.instrument_checks import list_control_points
 
     with open_store(settings) as store:
         charts = list_control_points(store, settings.orders.control)
@@ -207,8 +207,8 @@ def show_order(
 ) -> None:
     """Show whether an order conforms and what is missing."""
     from agent.cli.orders_statements import show_as_of
-    from agent.orders.assessment import assess
-    from agent.orders.order_json import order_to_json
+    from agent.orders.judge.assessment import assess
+    from agent.orders.statements.order_json import order_to_json
 
     settings = load_settings(context)
     with open_store(settings) as store:
@@ -258,7 +258,7 @@ def _show(assessed: Assessed) -> None:
         if not any(sentence.startswith(start) for start in shown) or ": no images" in sentence:
             console.echo(f"missing: {sentence}")
     if assessed.needles and assessed.needles.has_any:
-        from agent.orders.needle_lengths import describe_pooled
+        from agent.orders.facts.needle_lengths import describe_pooled
 
         console.echo(f"needles: {describe_pooled(assessed.needles.pooled)}")
     rule = assessed.decision_rule.lines if assessed.decision_rule else ()

@@ -13,8 +13,8 @@ from agent.cli.app import load_settings, now_utc
 from agent.cli.options import By, Id, Number, Reason, read_order_policy
 from agent.cli.orders import orders
 from agent.cli.signing import os_user, signed_store
-from agent.counts import format_count
 from agent.errors import FileError, WrongUse
+from agent.terminal import format_count
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -34,7 +34,7 @@ def urgent(
     by: By = "",
 ) -> None:
     """Mark an order as urgent: it is processed and reviewed first."""
-    from agent.orders.priority import prioritise_urgent
+    from agent.orders.facts.priority import prioritise_urgent
 
     settings = load_settings(context)
     with signed_store(context, settings, by) as (store, signer):
@@ -57,7 +57,7 @@ def assign(  # noqa: PLR0917 - each is a word of the command
     field: Annotated[str, typer.Option(help="Field number on the specimen.")] = "",
 ) -> None:
     """Assign a field to an order and a specimen."""
-    from agent.orders.permissions import require_may_assign
+    from agent.orders.judge.permissions import require_may_assign
 
     keys = {"order": number, "specimen": specimen, "preparation": preparation, "field": field}
     settings = load_settings(context)
@@ -87,7 +87,7 @@ def same_place(  # noqa: PLR0917 - each is a word of the command
     reason: Reason = "",
 ) -> None:
     """Decide about two micrographs that seem to show the same place. Only a lead may."""
-    from agent.orders.permissions import require_lead
+    from agent.orders.judge.permissions import require_lead
 
     if different == belongs:
         raise WrongUse("Use either --different or --belongs.")
@@ -111,8 +111,8 @@ def same_place(  # noqa: PLR0917 - each is a word of the command
 @orders.command()
 def reopen(context: typer.Context, number: Number, by: By = "", reason: Reason = "") -> None:
     """Assess an order by the current specification. Only a lead may."""
-    from agent.orders.permissions import require_lead
-    from agent.orders.specification_history import reopen as reopen_order
+    from agent.orders.judge.permissions import require_lead
+    from agent.orders.specifications.specification_history import reopen as reopen_order
 
     settings = load_settings(context)
     with signed_store(context, settings, by) as (store, signer):
@@ -138,11 +138,11 @@ def dismiss_file(
     Only a lead may dismiss an unusable file. Any reviewer may dismiss a file that belongs to no
     specimen, for all orders, and an order of an alike number.
     """
-    from agent.orders.assessment import assess
+    from agent.orders.facts.lost_files import dismiss_file
+    from agent.orders.facts.possible_fields import dismiss_possible
+    from agent.orders.judge.assessment import assess
+    from agent.orders.judge.permissions import require_lead
     from agent.orders.lead_acts import load_possible
-    from agent.orders.lost_files import dismiss_file
-    from agent.orders.permissions import require_lead
-    from agent.orders.possible_fields import dismiss_possible
 
     settings = load_settings(context)
     with signed_store(context, settings, by) as (store, signer):
@@ -169,7 +169,7 @@ def amend(
     reason: Reason = "",
 ) -> None:
     """Accept or dismiss a change that an order list makes to an order. Only a lead may."""
-    from agent.orders.permissions import require_lead
+    from agent.orders.judge.permissions import require_lead
 
     settings = load_settings(context)
     with signed_store(context, settings, by) as (store, signer):
@@ -197,7 +197,7 @@ def hold(
     reason: Reason = "",
 ) -> None:
     """Protect all data of an order from pruning, whatever [retention] allows."""
-    from agent.orders.order_policy import is_lead
+    from agent.orders.facts.order_policy import is_lead
 
     settings = load_settings(context)
     if not reason.strip():
@@ -247,10 +247,10 @@ def release_hold(  # noqa: PLR0917 - each is a word of the command
     """
     from zoneinfo import ZoneInfo
 
-    from agent.orders.affected_orders import list_affected_orders, release_results
-    from agent.orders.instrument_holds import load_holds
-    from agent.orders.order_policy import is_lead
-    from agent.service.data_folder import clock
+    from agent.orders.facts.order_policy import is_lead
+    from agent.orders.instruments.affected_orders import list_affected_orders, release_results
+    from agent.orders.instruments.instrument_holds import load_holds
+    from agent.service.folder.data_folder import clock
 
     settings, now = load_settings(context), clock()
     zone = ZoneInfo(settings.site.time_zone)
@@ -387,7 +387,7 @@ def _permit_replacement(
     picture: Path | None,
 ) -> _Replacement:
     """Raise unless `by` may replace the fields; store the picture of the defect."""
-    from agent.orders.permissions import require_may_replace
+    from agent.orders.judge.permissions import require_may_replace
 
     lab = read_order_policy(settings, store)
     _require_known(defect)
@@ -403,7 +403,7 @@ def _permit_replacement(
 
 
 def _require_known(defect: str) -> None:
-    from agent.orders.specimen_facts import DEFECTS
+    from agent.orders.facts.specimen_facts import DEFECTS
 
     if defect and defect not in DEFECTS:
         raise WrongUse(f"--defect: unknown defect {defect!r}. Use one of {', '.join(DEFECTS)}.")
@@ -434,8 +434,8 @@ def resume(context: typer.Context, number: Number, by: By = "", reason: Reason =
 
     Only a lead may.
     """
-    from agent.orders.lost_conformity import acknowledge
-    from agent.orders.permissions import require_lead
+    from agent.orders.judge.permissions import require_lead
+    from agent.orders.lims.lost_conformity import acknowledge
 
     settings = load_settings(context)
     with signed_store(context, settings, by) as (store, signer):

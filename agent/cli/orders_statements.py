@@ -14,15 +14,15 @@ from agent.cli import console
 from agent.cli.app import DONE, SAYS_NO, load_settings, open_store
 from agent.cli.options import JsonOption, Number
 from agent.cli.orders import orders
-from agent.counts import format_count
 from agent.errors import WrongUse
+from agent.terminal import format_count
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from agent.orders.assessed import Assessed, OrderPolicy
-    from agent.orders.statement import Made
-    from agent.orders.trace import Trace
+    from agent.orders.judge.assessed import Assessed, OrderPolicy
+    from agent.orders.statements.statement import Made
+    from agent.orders.statements.trace import Trace
     from agent.settings import Settings
     from agent.store import FrozenStatement, Store
     from model import Classifier
@@ -184,9 +184,9 @@ def _write(
 ) -> None:
     """Write the files of statements to a new folder."""
     from agent.archive import Archive
-    from agent.orders.statement import name_file
-    from agent.orders.statement_files import read_files
-    from agent.orders.trace_folder import require_new_folder
+    from agent.orders.statements.statement import name_file
+    from agent.orders.statements.statement_files import read_files
+    from agent.orders.statements.trace_folder import require_new_folder
 
     target = require_new_folder(folder.absolute())
     archive = Archive.open(settings.store)
@@ -219,9 +219,9 @@ def write_customer_report(
         language: None: [report] language.
     """
     from agent.archive import Archive
-    from agent.orders.customer_report import find_statement, render_customer_report
-    from agent.orders.statement import name_file
-    from agent.whole_file import write_whole
+    from agent.files.whole_file import write_whole
+    from agent.orders.statements.customer_report import find_statement, render_customer_report
+    from agent.orders.statements.statement import name_file
 
     templates = settings.report.customer_templates
     with open_store(settings) as store:
@@ -279,12 +279,17 @@ def trace(  # noqa: PLR0917 - each is a word of the command
     from agent.archive import Archive
     from agent.cli.job_progress import silence_log
     from agent.cli.signing import os_user
-    from agent.lab_context import software
-    from agent.orders.order_json import trace_to_json
-    from agent.orders.reproduce import Sameness
-    from agent.orders.statement import plain
-    from agent.orders.trace_folder import PAGE, TraceSignature, require_new_folder, write_trace
-    from agent.service.data_folder import bundles_folder, clock
+    from agent.orders.instruments.reproduce import Sameness
+    from agent.orders.lab_context import software
+    from agent.orders.statements.order_json import trace_to_json
+    from agent.orders.statements.statement import plain
+    from agent.orders.statements.trace_folder import (
+        PAGE,
+        TraceSignature,
+        require_new_folder,
+        write_trace,
+    )
+    from agent.service.folder.data_folder import bundles_folder, clock
 
     silence_log()
     settings = load_settings(context)
@@ -317,7 +322,7 @@ def trace(  # noqa: PLR0917 - each is a word of the command
 def _collect(settings: Settings, store: Store, name: str, kind: str) -> Trace:
     from agent.archive import Archive
     from agent.cli.options import read_order_policy
-    from agent.orders.trace import Trace, Tracer, find_match
+    from agent.orders.statements.trace import Trace, Tracer, find_match
 
     evidence = find_match(store, name, kind)
     lab = read_order_policy(settings, store, is_noted=False)
@@ -350,8 +355,8 @@ def _count_fields(assessed: Assessed) -> int:
 
 def _assess(store: Store, number: str, lab: OrderPolicy) -> tuple[Assessed, list[Made]]:
     """Return the present assessment of an order and all its statements."""
-    from agent.orders.assessment import assess
-    from agent.orders.statement import list_made
+    from agent.orders.judge.assessment import assess
+    from agent.orders.statements.statement import list_made
 
     assessed = assess(store, number, lab)
     if assessed is None:

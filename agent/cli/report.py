@@ -50,8 +50,8 @@ def report(
     from agent import log
     from agent.archive import Archive  # `agent --help` answers without them
     from agent.nightly import night_settings, write_report
-    from agent.site_folders import reports_folder
     from agent.site_time import compute_night_end, night_of
+    from agent.store.sites.site_folders import reports_folder
 
     settings = load_settings(context)
     log.set_up(level=settings.log.level)
@@ -91,7 +91,7 @@ def report(
 
 def _write_period(settings: Settings, name: str, *, is_week: bool) -> None:
     from agent.nightly import night_settings, parse_period, write_index, write_period
-    from agent.site_folders import reports_folder
+    from agent.store.sites.site_folders import reports_folder
 
     period = parse_period(name)
     if period is None or period.is_week != is_week:

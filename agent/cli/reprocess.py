@@ -13,8 +13,8 @@ from agent.cli.job_progress import run_to_end, silence_log
 from agent.cli.models import models
 from agent.cli.options import JsonOption
 from agent.cli.signing import os_user
-from agent.counts import format_count
 from agent.errors import WrongUse
+from agent.terminal import format_count
 
 if TYPE_CHECKING:
     from agent.retrain import Again, Role

@@ -12,13 +12,13 @@ from agent.cli.app import app, load_settings, open_store
 from agent.cli.console import out, progress
 from agent.cli.options import By, Reason
 from agent.cli.signing import require_lead, signed_store
-from agent.counts import format_count
 from agent.errors import WrongUse
+from agent.terminal import format_count
 
 if TYPE_CHECKING:
-    from agent.maintenance import Restored
-    from agent.orders.order_list import OrderListResult
-    from agent.orders.resumption import Beyond
+    from agent.backup.maintenance import Restored
+    from agent.orders.facts.order_list import OrderListResult
+    from agent.orders.lims.resumption import Beyond
     from agent.settings import Settings
     from agent.store import Store
 
@@ -85,7 +85,7 @@ def put_in_place(settings: Settings, file: Path, *, at: datetime) -> Restored:
         file: The backup.
         at: Now, aware UTC.
     """
-    from agent import maintenance
+    from agent.backup import maintenance
     from agent.store import store_url
 
     with progress("restore", 100) as advance:
@@ -101,8 +101,8 @@ def put_in_place(settings: Settings, file: Path, *, at: datetime) -> Restored:
 
 def _restore(settings: Settings, file: Path, *, all_sites: bool) -> None:
     """Put a backup in the place of the database and the files that it contains."""
-    from agent.service.lock import RunLock
-    from agent.service.resuming import resume
+    from agent.service.folder.lock import RunLock
+    from agent.service.folder.resuming import resume
 
     at = datetime.now(UTC)
     if file.is_dir():
@@ -254,8 +254,8 @@ def list_stopped_sites(settings: Settings, at: datetime, *, then: str) -> list[s
         WrongUse: An agent of any site is running.
     """
     from agent.errors import BadStore
-    from agent.fleet import is_alive
-    from agent.service.database_clock import DatabaseClock
+    from agent.service.health.database_clock import DatabaseClock
+    from agent.store.sites.fleet import is_alive
 
     try:
         with open_store(settings) as store:
@@ -296,8 +296,8 @@ def accept_database(settings: Settings, reason: str) -> None:
     Archived files stay. Facts that only the lost database contained are not recovered.
     """
     from agent.evidence.anchors import Anchor, write_note
-    from agent.service.lock import RunLock
-    from agent.service.resuming import resume
+    from agent.service.folder.lock import RunLock
+    from agent.service.folder.resuming import resume
     from agent.store import BEGUN_ANEW, find_mark
 
     at = datetime.now(UTC)
@@ -324,7 +324,7 @@ def _open_anew(settings: Settings) -> Store:
     Raises:
         NothingToBegin: It is the newest database of this lab.
     """
-    from agent.service.copies import find_overtaken
+    from agent.service.folder.copies import find_overtaken
     from agent.store import NothingToBegin
 
     try:

@@ -13,9 +13,9 @@ from agent.cli.app import app, load_settings, open_store
 from agent.cli.console import out, print_json, progress, table
 from agent.cli.evaluation_text import format_share
 from agent.cli.signing import signed_store
-from agent.counts import format_count
-from agent.csv_export import write_csv
 from agent.errors import WrongUse
+from agent.files.csv_export import write_csv
+from agent.terminal import format_count
 
 if TYPE_CHECKING:
     from agent.archive import Archive
@@ -56,7 +56,7 @@ def list_waiting(  # noqa: PLR0917 - each is an option of the command
     if suggest:
         _suggest(load_settings(context), suggest, gain, as_json=as_json)
         return
-    from agent.orders.hidden_answers import is_hidden
+    from agent.orders.judge.hidden_answers import is_hidden
     from agent.web.api import as_json as document  # imports FastAPI
 
     with open_store(load_settings(context)) as store:
@@ -208,9 +208,9 @@ def label(  # noqa: PLR0917 - each is an option of the command
 def _describe_use(settings: Settings, store: Store, public_id: str) -> str:
     """Return whether the valid decision on a micrograph is used for training, "" without one."""
     from agent.archive import Archive
-    from agent.lab_context import read_taxonomy
+    from agent.orders.lab_context import read_taxonomy
     from agent.retrain.label_use import decide_use
-    from agent.web.label_uses import describe
+    from agent.web.models.label_uses import describe
 
     label = store.labelled_micrographs.find(public_id)
     if label is None:
@@ -235,8 +235,8 @@ def _decision(
     unsure: bool,
     comment: str,
 ) -> Decision:
-    from agent.lab_context import read_taxonomy
-    from agent.web.decisions import read_decision
+    from agent.orders.lab_context import read_taxonomy
+    from agent.web.review.decisions import read_decision
 
     return read_decision(
         choice,

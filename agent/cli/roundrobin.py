@@ -16,7 +16,7 @@ from agent.errors import WrongUse
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from agent.orders.limit import Limit
+    from agent.orders.judge.limit import Limit
     from agent.roundrobin.campaign import Invited
     from agent.settings import Settings
     from agent.store import Campaign, NewImage, Store
@@ -142,7 +142,7 @@ def new(  # noqa: PLR0917 - each is an option of the command
     by: By = "",
 ) -> None:
     """Plan a campaign: its micrographs and raters. `agent roundrobin open` starts it."""
-    from agent.lab_context import taxonomy_in_force
+    from agent.orders.lab_context import taxonomy_in_force
     from agent.roundrobin.campaign import require_name, set_up
 
     require_name(name)
@@ -211,7 +211,7 @@ def open_(  # noqa: PLR0917 - each is an option of the command
     by: By = "",
 ) -> None:
     """Open a campaign and print each rater's link. The links are printed only once."""
-    from agent.lab_context import review_url
+    from agent.orders.lab_context import review_url
     from agent.roundrobin.campaign import Invited, get_campaign, invite, links
     from agent.web import is_this_pc_alone
 
@@ -350,8 +350,8 @@ def _to_json(campaign: Campaign) -> dict[str, object]:
 def _iter_invited(
     raters: Path | None, names: Sequence[str], accounts: Sequence[str]
 ) -> Iterable[Invited]:
-    from agent.auth import require_name
     from agent.roundrobin.campaign import Invited
+    from agent.store.people.auth import require_name
 
     if raters is not None:
         for _, row in read_rows(raters, "name"):
@@ -373,7 +373,7 @@ def _parse_merges(options: Sequence[str]) -> dict[str, str]:
 
 def report_path(settings: Settings, store: Store, folder: str, name: str) -> Path:
     """Return the path of a page in a folder of this site's reports."""
-    from agent.site_folders import reports_folder
+    from agent.store.sites.site_folders import reports_folder
 
     return reports_folder(settings.store.folder, store) / folder / f"{name}.html"
 
@@ -442,7 +442,7 @@ def read_limits(
     settings: Settings, options: Sequence[str], taxonomy: Taxonomy
 ) -> list[tuple[str, Limit]]:
     """Return the limits by subtype: those given, else those of specifications.toml."""
-    from agent.orders.specification import find_limit, read_specifications
+    from agent.orders.specifications.specification import find_limit, read_specifications
 
     if options:
         return parse_limits(options, taxonomy)
@@ -461,7 +461,7 @@ def parse_limits(options: Sequence[str], taxonomy: Taxonomy) -> list[tuple[str, 
     Raises:
         WrongUse: A text is no limit, or no subtype has its sizes.
     """
-    from agent.orders.limit import find_limit_fault, read_limit
+    from agent.orders.judge.limit import find_limit_fault, read_limit
 
     limits = []
     for text in options:

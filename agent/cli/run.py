@@ -82,7 +82,7 @@ def freeze_imported() -> None:
 
 def log_file(settings: Settings) -> Any:
     """Return the log file of the running agent; each process has a separate file."""
-    from agent.site_folders import get_own_file
+    from agent.store.sites.site_folders import get_own_file
 
     return get_own_file(settings.store.folder, "logs/agent.log", url=settings.store.url)
 
@@ -93,8 +93,8 @@ def _run_once(settings: Settings) -> int:
     from agent import log  # heavy
     from agent.cli.job_progress import stopping
     from agent.service import run_once
-    from agent.service.copies import require_newest
-    from agent.service.data_folder import clock
+    from agent.service.folder.copies import require_newest
+    from agent.service.folder.data_folder import clock
 
     log.set_up(level="warning" if err.is_terminal else settings.log.level)
     stop = threading.Event()
@@ -151,7 +151,7 @@ def web(context: typer.Context) -> None:
     from agent.cli.job_progress import stopping
     from agent.host import open_files
     from agent.service import Pages, build_status
-    from agent.service.data_folder import clock
+    from agent.service.folder.data_folder import clock
     from agent.web import app_of
 
     settings = load_settings(context)

@@ -173,8 +173,8 @@ def sign(
         leads: Names that are leads whatever the role of their account.
         option: As in `signed_store`.
     """
-    from agent import auth  # argon2 is heavy
     from agent.store import Origin, signed_by_program
+    from agent.store.people import auth  # argon2 is heavy
 
     command = f"{command_name(context)} {option}".rstrip()
     signing = SIGNED[command]
@@ -202,7 +202,7 @@ def sign(
 
 def require_lead(settings: Settings, store: Store, by: str) -> None:
     """Raise `WrongUse` unless a lead signs, where the lab has accounts or names leads."""
-    from agent.orders.order_policy import is_lead  # `agent --help` answers without it
+    from agent.orders.facts.order_policy import is_lead  # `agent --help` answers without it
 
     if (settings.orders.leads or store.accounts.every()) and not is_lead(settings, store, by):
         raise WrongUse(
@@ -220,7 +220,7 @@ def _has_admin(store: Store) -> bool:
 
 
 def _by_token(store: Store, token: str, by: str, command: str) -> Account:
-    from agent import auth
+    from agent.store.people import auth
 
     account = store.accounts.program(auth.hash_token(token))
     if account is None or account.disabled_at is not None:
@@ -237,7 +237,7 @@ def _by_token(store: Store, token: str, by: str, command: str) -> Account:
 
 
 def _by_password(store: Store, by: str, command: str) -> Account:
-    from agent import auth
+    from agent.store.people import auth
 
     name = auth.spelled(by or os_user())
     if not sys.stdin.isatty():

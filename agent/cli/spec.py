@@ -23,16 +23,16 @@ from agent.cli.options import (
 )
 from agent.cli.signing import os_user, signed_store
 from agent.errors import WrongUse
-from agent.shares import is_file
+from agent.files.shares import is_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from agent.labelled_import import Labelled, LabelledFolder, UnusableFile
-    from agent.orders.method_validation import ValidationCase
-    from agent.orders.specification import Specification
-    from agent.orders.specimen_facts import Allowance
-    from agent.orders.taxonomy_effects import TaxonomyUse
+    from agent.orders.facts.specimen_facts import Allowance
+    from agent.orders.judge.method_validation import ValidationCase
+    from agent.orders.specifications.specification import Specification
+    from agent.orders.specifications.taxonomy_effects import TaxonomyUse
     from agent.settings import Settings
     from agent.store import Store
     from agent.triage import Policy
@@ -101,8 +101,8 @@ def list_specifications(
 
 def _applies_to(permission: Allowance, entry: Specification, taxonomy: Taxonomy) -> bool:
     """Return whether a permission covers the limit of a specification."""
-    from agent.orders.judgement_rules import Rules
-    from agent.orders.specification import is_same_name
+    from agent.orders.judge.judgement_rules import Rules
+    from agent.orders.specifications.specification import is_same_name
 
     rules = Rules(entry, taxonomy)
     if rules.fault or permission.subtype not in entry.subtype:
@@ -150,8 +150,8 @@ def automatic(
 
     It needs a validation record; see agent spec validate.
     """
-    from agent.orders.method_validation import limit_states, set_permission
-    from agent.orders.order_policy import is_lead
+    from agent.orders.facts.order_policy import is_lead
+    from agent.orders.judge.method_validation import limit_states, set_permission
 
     settings = load_settings(context)
     with signed_store(context, settings, by) as (store, signer):
@@ -209,7 +209,7 @@ def taxonomy(
 
 
 def _show(settings: Settings, *, json: bool) -> None:
-    from agent.lab_context import taxonomy_in_force
+    from agent.orders.lab_context import taxonomy_in_force
 
     with open_store(settings) as store:
         own = taxonomy_in_force(settings, store)
@@ -242,8 +242,8 @@ def _show(settings: Settings, *, json: bool) -> None:
 
 def _check(settings: Settings, file: Path | None, *, json: bool) -> None:
     """Check a taxonomy for faults and print what it would change."""
-    from agent.lab_context import taxonomy_in_force
-    from agent.orders.taxonomy_effects import find_effects
+    from agent.orders.lab_context import taxonomy_in_force
+    from agent.orders.specifications.taxonomy_effects import find_effects
     from model import load_taxonomy
 
     path = file or (Path(settings.model.taxonomy) if settings.model.taxonomy else None)
@@ -265,8 +265,8 @@ def _check(settings: Settings, file: Path | None, *, json: bool) -> None:
 
 
 def _rows(own: Taxonomy, settings: Settings, store: Store) -> Iterator[dict[str, Any]]:
-    from agent.orders.class_texts import describe_codes
-    from agent.orders.taxonomy_effects import is_trained
+    from agent.orders.specifications.class_texts import describe_codes
+    from agent.orders.specifications.taxonomy_effects import is_trained
 
     use = _load_use(settings, store)
     for code, title in describe_codes(own).items():
@@ -286,7 +286,7 @@ def _source(settings: Settings) -> str:
 
 
 def _load_use(settings: Settings, store: Store) -> TaxonomyUse:
-    from agent.orders.taxonomy_effects import load_taxonomy_use
+    from agent.orders.specifications.taxonomy_effects import load_taxonomy_use
 
     return load_taxonomy_use(
         store, data=settings.store.folder, specifications=settings.orders.specifications
@@ -315,7 +315,7 @@ def validate(  # noqa: PLR0917 - Typer's parameters are the command's words
     to switch automatic conformity on.
     """
     from agent import labelled_import
-    from agent.orders import method_validation
+    from agent.orders.judge import method_validation
     from agent.service.composition import build_policy, load_bundle
 
     silence_log()
@@ -369,7 +369,7 @@ def _classify(
 ) -> list[ValidationCase]:
     from dataclasses import replace
 
-    from agent.orders.method_validation import ValidationCase
+    from agent.orders.judge.method_validation import ValidationCase
     from agent.triage import Handling, Scope, triage
 
     # Scope and control share are switched off: the validation measures the model alone.
@@ -403,7 +403,7 @@ def _classify(
 def _show_record(
     material: str, bundle: str, number: int, facts: dict[str, Any], *, most: float
 ) -> None:
-    from agent.orders.method_validation import limit_states
+    from agent.orders.judge.method_validation import limit_states
 
     console.out.print(
         f"Validation record {number}: {material}, bundle {bundle}, {facts['images']} images of "
@@ -453,7 +453,7 @@ def _show_record(
 
 def _format_need(row: dict[str, Any], most: float) -> str:
     """Return how many specimens of each kind a limit needs."""
-    from agent.orders.automatic_conformity import count_needed
+    from agent.orders.judge.automatic_conformity import count_needed
 
     if not row["um_per_px"]:
         return "no common range of scales"

@@ -18,7 +18,7 @@ from agent.errors import WrongUse
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from agent.fleet import FleetMember
+    from agent.store.sites.fleet import FleetMember
 
 
 @app.command()
@@ -27,8 +27,8 @@ def status(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")] = False,
 ) -> None:
     """Show the state of the agent and the problems that need an operator."""
-    from agent.service.data_folder import clock
-    from agent.service.status import build_status
+    from agent.service.folder.data_folder import clock
+    from agent.service.health.status import build_status
 
     settings = load_settings(context)
     document = build_status(
@@ -158,9 +158,9 @@ def fleet(
     if retire:
         _retire(context, retire, by, reason)
         return
-    from agent.fleet import list_members, to_json
-    from agent.service.data_folder import clock
-    from agent.service.database_clock import DatabaseClock
+    from agent.service.folder.data_folder import clock
+    from agent.service.health.database_clock import DatabaseClock
+    from agent.store.sites.fleet import list_members, to_json
 
     settings = load_settings(context)
     with open_store(settings) as store:
@@ -187,9 +187,9 @@ def fleet(
 def _retire(context: typer.Context, name: str, by: str, reason: str) -> None:
     """Remove a PC of this site from the list. Raises `WrongUse` while its agent runs."""
     from agent.cli.signing import os_user, signed_store
-    from agent.fleet import PcState, list_members
-    from agent.service.data_folder import clock
-    from agent.service.database_clock import DatabaseClock
+    from agent.service.folder.data_folder import clock
+    from agent.service.health.database_clock import DatabaseClock
+    from agent.store.sites.fleet import PcState, list_members
 
     if not reason.strip():
         raise WrongUse("Add a reason with --reason TEXT. It is recorded.")

@@ -17,9 +17,9 @@ import typer
 
 from agent.cli.app import app, find_settings_file, load_settings, open_store
 from agent.cli.console import err, out, print_json, table
-from agent.counts import format_count
 from agent.errors import AgentError, WrongUse
 from agent.host.wheels import LOCK, collect
+from agent.terminal import format_count
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -44,8 +44,8 @@ def collect_documents(context: typer.Context, settings: Settings) -> dict[str, o
     from agent.cli.doctor import examine
     from agent.cli.reference import list_settings
     from agent.host.licences import list_parts
-    from agent.service.data_folder import clock
-    from agent.service.status import build_status
+    from agent.service.folder.data_folder import clock
+    from agent.service.health.status import build_status
 
     file = find_settings_file(context)
     return {

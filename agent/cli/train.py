@@ -86,7 +86,7 @@ def make_plan(settings: Settings, store: Store, asked: dict[str, Any]) -> Traini
 
 def read_lab_config(settings: Settings, store: Store) -> dict[str, Any]:
     """Return the settings that every training of a lab shares."""
-    from agent.lab_context import taxonomy_in_force
+    from agent.orders.lab_context import taxonomy_in_force
 
     return {
         "taxonomy": taxonomy_in_force(settings, store),
@@ -208,8 +208,8 @@ def train(
     }
     from agent.retrain import save_record
     from agent.retrain.bundle_registry import delete_leftovers
+    from agent.service.folder.lock import TrainingLock
     from agent.service.jobs.retrain import write_card
-    from agent.service.lock import TrainingLock
     from model import init_process_group
 
     plan_of = partial(make_plan, asked={"scheme": scheme, "seed": seed, **drop_none(options)})
@@ -279,10 +279,10 @@ def iter_training(
 
     Test images of the bundle in use stay test images, so that both bundles can be compared.
     """
-    from agent.crop_recipe import RECIPE
     from agent.retrain.bundle_registry import get_bundle, get_bundles_folder
     from agent.service.composition import collect_labels
-    from agent.service.data_folder import clock, get_feature_cache
+    from agent.service.folder.data_folder import clock, get_feature_cache
+    from agent.settings.crop_recipe import RECIPE
     from model import SINGLE_PROCESS, read_manifest
     from model import train as train_model
 
@@ -357,7 +357,7 @@ def print_notes(bundle: Path) -> None:
 
 def promote_first(store: Store, bundle: Path, *, by: str = "") -> None:
     """Print the accuracy of a bundle; promote it if it is the first one."""
-    from agent.service.data_folder import clock
+    from agent.service.folder.data_folder import clock
     from model import read_manifest
 
     metrics = read_manifest(bundle).metrics
@@ -440,7 +440,7 @@ def retrain(
 
 
 def _cancel(store: Store) -> None:
-    from agent.service.data_folder import clock
+    from agent.service.folder.data_folder import clock
     from agent.service.jobs.retrain import JOB
 
     if not store.jobs.cancel(JOB, by=os_user(), at=clock()):

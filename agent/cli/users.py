@@ -61,7 +61,7 @@ def add(  # noqa: PLR0917 - each is an option of the command
     ] = False,
 ) -> None:
     """Add an account for a user. The command prompts for the password."""
-    from agent import auth  # heavy
+    from agent.store.people import auth  # heavy
 
     name, role = auth.require_name(name), auth.require_role(role)
     with signed_store(context, load_settings(context), by) as (store, signer):
@@ -119,7 +119,7 @@ def change(  # noqa: PLR0917 - each is an option of the command
 
 
 def _set_role(context: typer.Context, settings: Settings, name: str, role: str, by: str) -> None:
-    from agent import auth  # heavy
+    from agent.store.people import auth  # heavy
 
     with signed_store(context, settings, by, "--role") as (store, signer):
         store.accounts.set_role(name, auth.require_role(role), by=signer or AT_THE_SHELL, at=_now())
@@ -127,7 +127,7 @@ def _set_role(context: typer.Context, settings: Settings, name: str, role: str, 
 
 
 def _set_password(settings: Settings, name: str, by: str, *, stdin: bool) -> None:
-    from agent import auth  # heavy
+    from agent.store.people import auth  # heavy
 
     with open_store(settings) as store:
         hashed = auth.hash_password(_password(stdin=stdin), name=name)

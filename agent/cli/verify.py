@@ -10,18 +10,18 @@ import typer
 
 from agent.cli.app import SAYS_NO, app, load_settings, open_store
 from agent.cli.console import err, out, print_json, progress
-from agent.counts import format_count
-from agent.shares import inspect
+from agent.files.shares import inspect
+from agent.terminal import format_count
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    from agent.backup.verification import Outside
     from agent.cli.console import Advance
-    from agent.orders.assessed import OrderPolicy
-    from agent.orders.instrument_checks import ReferenceCheck as ControlFinding
+    from agent.orders.instruments.instrument_checks import ReferenceCheck as ControlFinding
+    from agent.orders.judge.assessed import OrderPolicy
     from agent.settings import Settings
     from agent.store import Store
-    from agent.verification import Outside
 
 LINES_EVERY = 1000
 NOTHING_ELSE = "nothing else was compared: rows cannot be compared until these values are corrected"
@@ -61,9 +61,9 @@ def verify(
     if installation:
         check_installation(settings, references=references, as_json=as_json)
         return
-    from agent import maintenance
     from agent.archive import Archive
-    from agent.verification import verify_trail
+    from agent.backup import maintenance
+    from agent.backup.verification import verify_trail
 
     with open_store(settings) as store, progress("verify", None) as advance:
         archive = Archive.open(settings.store)
@@ -107,9 +107,9 @@ def _list_feature_notes(settings: Settings, store: Store) -> list[str]:
 
 def read_outside(settings: Settings, store: Store, more: Iterable[Path] = ()) -> Outside:
     """Return the records outside the database that contain heads of the audit log."""
+    from agent.backup.verification import Outside
     from agent.evidence.timestamps import FOLDER
-    from agent.site_folders import reports_folder
-    from agent.verification import Outside
+    from agent.store.sites.site_folders import reports_folder
 
     certificates = settings.trail.timestamp_certificates
     own = Path(settings.trail.anchor)
@@ -151,8 +151,8 @@ def print_faults(
 
 def check_installation(settings: Settings, *, references: bool, as_json: bool) -> None:
     """Print whether database and archive are whole and reference images give their answers."""
-    from agent import maintenance
     from agent.archive import Archive
+    from agent.backup import maintenance
 
     with open_store(settings) as store:
         faults = list(maintenance.check(store, Archive.open(settings.store)))

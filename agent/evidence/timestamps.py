@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from agent.errors import SetupError
 from agent.evidence.anchors import Anchor
-from agent.whole_file import write_whole
+from agent.files.whole_file import write_whole
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from agent.features.feature_rows import LOOK, read_look
-from agent.whole_file import write_whole
+from agent.files.whole_file import write_whole
 
 if TYPE_CHECKING:
     from pathlib import Path

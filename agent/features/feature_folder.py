@@ -31,7 +31,7 @@ from agent.features.feature_rows import (
     read_fixed,
     read_rows,
 )
-from agent.whole_file import PART, write_whole
+from agent.files.whole_file import PART, write_whole
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence

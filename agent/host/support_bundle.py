@@ -14,7 +14,7 @@ import secrets
 import zipfile
 from typing import TYPE_CHECKING, Any
 
-from agent.csv_export import write_csv
+from agent.files.csv_export import write_csv
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import agent
+from agent.files.shares import is_folder
 from agent.settings import Right, iter_paths, needs_network
-from agent.shares import is_folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence

@@ -17,9 +17,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from agent.errors import WrongUse
+from agent.files.shares import is_folder
 from agent.host.systemd_unit import list_read_paths, list_shared_folders
 from agent.settings import iter_paths
-from agent.shares import is_folder
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -327,7 +327,7 @@ def find_config() -> Path:
 
 def _log_file() -> Path:
     from agent import settings  # noqa: PLC0415
-    from agent.site_folders import get_own_file  # noqa: PLC0415
+    from agent.store.sites.site_folders import get_own_file  # noqa: PLC0415
 
     store = settings.read(find_config()).store
     return get_own_file(store.folder, "logs/agent.log", url=store.url)

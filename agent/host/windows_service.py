@@ -130,7 +130,7 @@ def _made(ready: Any, watchdog: Watchdog) -> Any:
     """Make the agent of the settings file that the service was installed for."""
     from agent import log, settings  # noqa: PLC0415 - Windows waits for an answer first
     from agent.host import cpu_affinity  # noqa: PLC0415
-    from agent.site_folders import get_own_file  # noqa: PLC0415
+    from agent.store.sites.site_folders import get_own_file  # noqa: PLC0415
 
     read = settings.read(find_config())
     file = get_own_file(read.store.folder, "logs/agent.log", url=read.store.url)

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 import cv2
 import numpy as np
 
-from agent.crop_recipe import RECIPE
 from agent.errors import FileCode, FileError
 from agent.imaging.scale import Scale, resolve_scale
 from agent.imaging.scale_bar.detect import Graphics, find_graphics
 from agent.imaging.specimen.area import Border, find_border
 from agent.imaging.specimen.grid import grid_shape
+from agent.settings.crop_recipe import RECIPE
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, NamedTuple
 
-from agent.csv_export import plain
 from agent.errors import WrongUse
+from agent.files.csv_export import plain
 from agent.watch import Kind, classify_name, find_facts
 from agent.watch.listing import list_folder
 from model import TaxonomyError

@@ -2,30 +2,30 @@
 
 from __future__ import annotations
 
-from agent.nightly.digest import build_digest
-from agent.nightly.embedded_images import (
+from agent.nightly.facts.period_facts import Period, parse_period
+from agent.nightly.facts.reported_needles import add_needles
+from agent.nightly.facts.settings import night_settings
+from agent.nightly.facts.snapshot import (
+    NightFacts,
+    NightSettings,
+    Summary,
+)
+from agent.nightly.page.digest import build_digest
+from agent.nightly.page.embedded_images import (
     ALARM_LIMIT,
     describe_map,
     get_colour_limit,
     get_palette,
     parse_training_key,
 )
-from agent.nightly.micrograph_cards import (
+from agent.nightly.page.micrograph_cards import (
     Gallery,
     build_card,
     build_decision,
     format_decision,
 )
-from agent.nightly.period_facts import Period, parse_period
+from agent.nightly.page.site_overview import build_sites_page
 from agent.nightly.period_report import missing_periods, write_period
-from agent.nightly.reported_needles import add_needles
-from agent.nightly.settings import night_settings
-from agent.nightly.site_overview import build_sites_page
-from agent.nightly.snapshot import (
-    NightFacts,
-    NightSettings,
-    Summary,
-)
 from agent.nightly.write import Written, missing_nights, write_index, write_report
 
 __all__ = [

@@ -6,12 +6,10 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import reports
-from agent.nightly import summary
-from agent.nightly.agreement_facts import format_share
-from agent.nightly.furnace_view import furnace_lines
-from agent.nightly.headline import micrographs
-from agent.nightly.order_status import get_order_status
-from agent.nightly.period_facts import (
+from agent.files.whole_file import write_whole
+from agent.nightly.facts.agreement_facts import format_share
+from agent.nightly.facts.order_status import get_order_status
+from agent.nightly.facts.period_facts import (
     Period,
     compute_median_h,
     count_checks,
@@ -24,12 +22,14 @@ from agent.nightly.period_facts import (
     list_times_h,
     summarise_review,
 )
-from agent.nightly.snapshot import from_text
-from agent.nightly.trend_charts import trend_lines
-from agent.orders.next_step import NextStep
-from agent.orders.specimen_facts import Conformity
+from agent.nightly.facts.snapshot import from_text
+from agent.nightly.page import summary
+from agent.nightly.page.furnace_view import furnace_lines
+from agent.nightly.page.headline import micrographs
+from agent.nightly.page.trend_charts import trend_lines
+from agent.orders.facts.specimen_facts import Conformity
+from agent.orders.judge.next_step import NextStep
 from agent.site_time import compute_night_end, format_night_title, local, local_full
-from agent.whole_file import write_whole
 from reports import (
     Fact,
     Link,
@@ -49,7 +49,7 @@ if TYPE_CHECKING:
     from datetime import datetime
     from pathlib import Path
 
-    from agent.nightly.snapshot import NightFacts, NightSettings
+    from agent.nightly.facts.snapshot import NightFacts, NightSettings
     from agent.store import Store
 
 ORDERS_SHOWN = 12

@@ -12,16 +12,16 @@ from typing import TYPE_CHECKING
 import structlog
 
 import reports
-from agent.nightly.collect import LATE, gather
-from agent.nightly.hidden_answers import hide_answer
-from agent.nightly.layout import lay_out, page_name
-from agent.nightly.micrograph_rows import build_record, records_to_csv
-from agent.nightly.period_facts import parse_period
+from agent.files.whole_file import write_whole
+from agent.nightly.facts.collect import LATE, gather
+from agent.nightly.facts.period_facts import parse_period
+from agent.nightly.facts.snapshot import from_text, parse_summary, to_text
+from agent.nightly.page.hidden_answers import hide_answer
+from agent.nightly.page.layout import lay_out, page_name
+from agent.nightly.page.micrograph_rows import build_record, records_to_csv
+from agent.nightly.page.site_overview import write_sites
 from agent.nightly.period_report import format_period_title, list_written
-from agent.nightly.site_overview import write_sites
-from agent.nightly.snapshot import from_text, parse_summary, to_text
 from agent.site_time import compute_age, compute_night_end, format_night_title, local_full, night_of
-from agent.whole_file import write_whole
 from reports import Index, Link, NightLine, Tone
 from reports import gettext as _
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from agent.archive import Archive
-    from agent.nightly.snapshot import NightFacts, NightSettings, Summary
+    from agent.nightly.facts.snapshot import NightFacts, NightSettings, Summary
     from agent.store import NightHead, Store
 
 log = structlog.get_logger()

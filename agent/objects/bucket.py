@@ -17,7 +17,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from agent.errors import AgentError, SetupError
-from agent.whole_file import write_from
+from agent.files.whole_file import write_from
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

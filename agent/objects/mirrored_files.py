@@ -7,10 +7,10 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
+from agent.files.whole_file import PART
 from agent.objects.background_reads import BackgroundReads
 from agent.objects.bucket import ObjectsUnavailable
 from agent.objects.upload_index import Uploaded
-from agent.whole_file import PART
 
 if TYPE_CHECKING:
     from collections.abc import Collection

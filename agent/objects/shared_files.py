@@ -9,9 +9,9 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
+from agent.files.whole_file import PART
 from agent.objects.bucket import DamagedObject
 from agent.objects.mirrored_files import BUNDLE_FILE, FEATURES, select_own
-from agent.whole_file import PART
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence

@@ -1,8 +1,13 @@
 """Judge specimens and orders against their specifications.
 
-`limit`, `specification`, `specimen_facts`, `judgement_rules` and `conformity` are pure;
-`assessment` loads the rows that they judge. Names are imported on first use: `agent status` reads
-specifications and judges no specimen.
+    specifications  what is demanded, and the classes, as they were when an order was released
+    facts           what is known of a specimen and its fields; nothing is decided there
+    judge           facts → conformity: pure but for `assessment`, which loads the rows
+    instruments     reference images and control specimens, and the results that they hold
+    statements      conformity → frozen statement, its page, PDF and trace
+    lims            statement → revision in the outbox, and what a LIMS holds beyond a restore
+
+Names are imported on first use: `agent status` reads specifications and judges no specimen.
 """
 
 import lazy_loader

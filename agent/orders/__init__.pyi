@@ -1,5 +1,5 @@
 # Public names, each imported on first use.
-from .specification import (
+from .specifications.specification import (
     BadSpecification as BadSpecification,
     Specification as Specification,
     Specifications as Specifications,
@@ -7,4 +7,4 @@ from .specification import (
     list_valid_limits as list_valid_limits,
     read_specifications as read_specifications,
 )
-from .specimen_facts import Conformity as Conformity
+from .facts.specimen_facts import Conformity as Conformity

@@ -10,22 +10,22 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from agent.errors import WrongUse
-from agent.orders.amendments import list_changes
-from agent.orders.applicable_specification import has_newer_specification
-from agent.orders.assessment import assess
-from agent.orders.lost_conformity import acknowledge, find_unfollowed
-from agent.orders.lost_files import DISMISSED, dismiss_file, list_undecided
-from agent.orders.permissions import require_lead
-from agent.orders.possible_fields import dismiss_possible, find_possible, list_open
-from agent.orders.specification_history import reopen
+from agent.orders.facts.amendments import list_changes
+from agent.orders.facts.lost_files import DISMISSED, dismiss_file, list_undecided
+from agent.orders.facts.possible_fields import dismiss_possible, find_possible, list_open
+from agent.orders.judge.assessment import assess
+from agent.orders.judge.permissions import require_lead
+from agent.orders.lims.lost_conformity import acknowledge, find_unfollowed
+from agent.orders.specifications.applicable_specification import has_newer_specification
+from agent.orders.specifications.specification_history import reopen
 from reports import gettext as _
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from datetime import datetime
 
-    from agent.orders.assessed import Assessed, OrderPolicy
-    from agent.orders.possible_fields import Possible
+    from agent.orders.facts.possible_fields import Possible
+    from agent.orders.judge.assessed import Assessed, OrderPolicy
     from agent.store import Store
 
 

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from agent.orders.place_check import PlaceCheck
-from agent.orders.waiting_notes import WaitingNotes
+from agent.orders.facts.place_check import PlaceCheck
+from agent.orders.facts.waiting_notes import WaitingNotes
 from agent.pipeline.archiving import Archiving, run_here
 from agent.pipeline.bundle_routing import BundleRouter
 from agent.pipeline.crop_triage import UntriagedCrop, triage_crops

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from agent.errors import AgentError, FileError
-from agent.orders.lost_files import name_lost
+from agent.orders.facts.lost_files import name_lost
 from agent.pipeline.in_flight import has_changed, is_gone
 from agent.store import StoreFault
 

@@ -10,7 +10,7 @@ import structlog
 from agent.features import build_row
 from agent.imaging import encode_landmarks
 from agent.imaging.crop_json import crop_to_json
-from agent.orders.instrument_checks import CONTROL, measure_image
+from agent.orders.instruments.instrument_checks import CONTROL, measure_image
 from agent.pipeline.failures import Stalled
 from agent.pipeline.in_flight import is_as_listed, is_gone
 from agent.store import MicrographResult

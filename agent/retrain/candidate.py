@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import structlog
 
-from agent.crop_recipe import RECIPE
 from agent.retrain.gate import Demands, build_outcome, evaluate_candidate, save_outcome
 from agent.retrain.label_cleaning import clean_labels
 from agent.retrain.progress import Step
+from agent.settings.crop_recipe import RECIPE
 from model import (
     ComparisonOutcome,
     TrainingConfig,

@@ -8,10 +8,10 @@ from enum import StrEnum
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
+from agent.files.whole_file import write_whole
 from agent.retrain.bundle_registry import get_record_folder
 from agent.retrain.gate_record import GATE_FILE, read_gate_record
 from agent.retrain.progress import Step
-from agent.whole_file import write_whole
 from model import (
     UNTRAINED_PREFIX,
     Comparison,

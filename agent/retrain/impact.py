@@ -11,15 +11,15 @@ import json
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from agent.orders.assessment import assess, assess_view
-from agent.orders.prediction_flips import Flip, assume_validated, find_flip
+from agent.orders.instruments.prediction_flips import Flip, assume_validated, find_flip
+from agent.orders.judge.assessment import assess, assess_view
 from agent.triage import Handling
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
     from datetime import datetime
 
-    from agent.orders.assessed import Assessed, OrderPolicy
+    from agent.orders.judge.assessed import Assessed, OrderPolicy
     from agent.store import FieldView, MicrographView, OrderView, Store
 
 

@@ -6,11 +6,11 @@ import json
 from typing import TYPE_CHECKING
 
 import reports
-from agent.orders.prediction_flips import build_flip_card
-from agent.orders.specimen_facts import Conformity
-from agent.orders.trace_page import TONES
+from agent.files.whole_file import write_whole
+from agent.orders.facts.specimen_facts import Conformity
+from agent.orders.instruments.prediction_flips import build_flip_card
+from agent.orders.statements.trace_page import TONES
 from agent.retrain.bundle_registry import get_record_folder
-from agent.whole_file import write_whole
 from reports import ImpactOrder, ImpactPage, Tone
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from agent.archive import Archive
-    from agent.orders.prediction_flips import Flip
+    from agent.orders.instruments.prediction_flips import Flip
     from agent.retrain.impact import Changed, Impact
 
 MOST = 240

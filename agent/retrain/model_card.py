@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import reports
-from agent.orders.class_texts import name_scale
+from agent.files.whole_file import write_whole
+from agent.orders.specifications.class_texts import name_scale
 from agent.retrain.bundle_registry import get_record_folder
 from agent.retrain.card_metrics import build_metrics_section, format_number
 from agent.retrain.gate import load_outcome
-from agent.whole_file import write_whole
 from model import read_manifest
 from reports import CardSection, Fact, Language, ModelCard, Table, Tone, marked, ngettext
 from reports import gettext as _

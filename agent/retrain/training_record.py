@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from agent.csv_export import format_csv
+from agent.files.csv_export import format_csv
+from agent.files.whole_file import write_whole
 from agent.retrain.bundle_registry import get_record_folder
-from agent.whole_file import write_whole
 from model import read_manifest
 
 if TYPE_CHECKING:

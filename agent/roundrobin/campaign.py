@@ -11,20 +11,20 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from agent import auth
 from agent.errors import WrongUse
 from agent.labelled_import import get_key
 from agent.roundrobin.image_results import image_results
 from agent.roundrobin.panel import Panel, RaterAnswer
 from agent.roundrobin.sampling import Candidate, is_near
 from agent.store import RATERS_DOUBT, NewImage, NewRater
+from agent.store.people import auth
 from model import TaxonomyError, taxonomy_from
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from datetime import datetime
 
-    from agent.orders.limit import Limit
+    from agent.orders.judge.limit import Limit
     from agent.store import Campaign, CampaignRater, MicrographView, Rating, Seat, Store
     from model import Taxonomy
 

@@ -14,14 +14,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from agent.orders.limit import find_bound
+from agent.orders.judge.limit import find_bound
 from agent.roundrobin.variance_components import REST, components
 from model import upper_bound
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from agent.orders.limit import Bound, Limit
+    from agent.orders.judge.limit import Bound, Limit
     from agent.roundrobin.plan import StudyRun
     from agent.roundrobin.variance_components import Components
     from model import Size, Taxonomy

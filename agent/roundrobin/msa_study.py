@@ -9,15 +9,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import reports
-from agent.csv_export import format_csv
 from agent.errors import WrongUse
-from agent.orders.class_texts import name_scale
-from agent.orders.limit import Direction, limit_at
+from agent.files.csv_export import format_csv
+from agent.files.whole_file import write_whole
+from agent.orders.judge.limit import Direction, limit_at
+from agent.orders.specifications.class_texts import name_scale
 from agent.roundrobin.capability import Measured, at_limit, scatter
 from agent.roundrobin.msa_page import Gathered, analysis_to_json, build_report
 from agent.roundrobin.plan import plan_runs, run_from_json
 from agent.roundrobin.study_files import write_study
-from agent.whole_file import write_whole
 from reports import PlanRun, PlanSheet
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from datetime import datetime
     from pathlib import Path
 
-    from agent.orders.limit import Limit
+    from agent.orders.judge.limit import Limit
     from agent.roundrobin.msa_page import Thresholds
     from agent.roundrobin.plan import StudyRun
     from agent.store import MicrographView, Store

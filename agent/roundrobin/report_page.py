@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from agent.orders.class_texts import name_scale
+from agent.orders.specifications.class_texts import name_scale
 from agent.roundrobin import rater_statistics as panels
 from agent.roundrobin.panel import Level
 from reports import Fact, Picture, RatedImage, StudyReport, Table, confusion_svg

@@ -13,12 +13,12 @@ from dataclasses import dataclass
 from itertools import cycle
 from typing import TYPE_CHECKING
 
-from agent.orders.limit import find_bound
+from agent.orders.judge.limit import find_bound
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from agent.orders.limit import Limit
+    from agent.orders.judge.limit import Limit
     from model import Taxonomy
 
 NEAR_SHARE = 1 / 3

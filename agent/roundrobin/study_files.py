@@ -6,8 +6,8 @@ import json
 from typing import TYPE_CHECKING, Any
 
 import reports
-from agent.csv_export import format_csv
-from agent.whole_file import write_whole
+from agent.files.csv_export import format_csv
+from agent.files.whole_file import write_whole
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence

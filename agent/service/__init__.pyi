@@ -10,5 +10,5 @@ from .single_run import (
     RunOutcome as RunOutcome,
     run_once as run_once,
 )
-from .status import build_status as build_status
-from .web_server import Pages as Pages
+from .health.status import build_status as build_status
+from .pages.web_server import Pages as Pages

@@ -12,7 +12,7 @@ import structlog
 from agent.errors import OutOfResources, is_out_of_resources
 from agent.retrain.bundle_registry import list_previous_bundles
 from agent.service.composition import build_policy, load_bundle
-from agent.service.data_folder import clock
+from agent.service.folder.data_folder import clock
 from agent.service.jobs.rollout import RingTrial
 from agent.store import REFUSED, StoreFault
 from model import ModelError

@@ -11,24 +11,24 @@ from zoneinfo import ZoneInfo
 
 import structlog
 
-from agent import shares
 from agent.archive import Archive
 from agent.errors import AgentError, is_out_of_resources
 from agent.features import FeatureFolder
+from agent.files import shares
 from agent.imaging import WALL_CLOCK, CropPool
-from agent.lab_context import read_taxonomy
 from agent.needle_truth import needle_calibration
 from agent.needles import LengthCorrection, SizeRule
 from agent.needles.measuring import NeedleMeasurer
 from agent.orders import BadSpecification, Specifications, list_valid_limits, read_specifications
-from agent.orders.method_validation import load_scopes
-from agent.orders.order_policy import build_provenance, note_specifications
+from agent.orders.facts.order_policy import build_provenance, note_specifications
+from agent.orders.judge.method_validation import load_scopes
+from agent.orders.lab_context import read_taxonomy
 from agent.pipeline import LEASE_S, NeedleMeasuring, Pipeline, Stalled, choose_archiving
 from agent.retrain.bundle_registry import require_allowed
-from agent.service.data_folder import agent_name, bundles_folder, clock
+from agent.service.folder.data_folder import agent_name, bundles_folder, clock
 from agent.service.statements import StatementKeeper
-from agent.site_folders import get_features_folder
 from agent.store import Store, store_url
+from agent.store.sites.site_folders import get_features_folder
 from agent.triage import WAYS, Policy, Scope
 from model import ModelError, TaxonomyError
 

@@ -17,14 +17,12 @@ from typing import TYPE_CHECKING, Any
 import structlog
 
 from agent.archive import Archive
-from agent.crop_recipe import RECIPE
+from agent.backup.maintenance import INBOX_SOURCE
 from agent.delivery.notify import check
 from agent.errors import AgentError
-from agent.fleet import KEY, describe_pc
 from agent.imaging import WALL_CLOCK
-from agent.maintenance import INBOX_SOURCE
-from agent.orders.affected_orders import list_affected_orders
-from agent.orders.instrument_holds import load_holds
+from agent.orders.instruments.affected_orders import list_affected_orders
+from agent.orders.instruments.instrument_holds import load_holds
 from agent.service.active_bundle import CurrentBundle
 from agent.service.anchoring import ANCHOR_EVERY_S, Anchoring, stamp_when_due
 from agent.service.composition import (
@@ -33,10 +31,16 @@ from agent.service.composition import (
     make_pool,
     open_store,
 )
-from agent.service.copies import PRESENCE_EVERY_S, require_newest, write_presence
-from agent.service.data_folder import clock
-from agent.service.database_clock import DatabaseClock
-from agent.service.host_monitor import HostMonitor, describe_full
+from agent.service.folder.copies import PRESENCE_EVERY_S, require_newest, write_presence
+from agent.service.folder.data_folder import clock
+from agent.service.folder.lock import RunLock
+from agent.service.folder.renamed_site import describe_renamed
+from agent.service.health.database_clock import DatabaseClock
+from agent.service.health.host_monitor import HostMonitor, describe_full
+from agent.service.health.meter import Meter
+from agent.service.health.problems import Problems
+from agent.service.health.share_facts import SHARES_EVERY_S, ShareFacts, gather_share_facts
+from agent.service.health.status import build_status_from_store, next_report_at, save_status
 from agent.service.jobs.backup import BACKUP_EVERY_S, tend_backups
 from agent.service.jobs.delivery import DELIVERY_EVERY_S, deliver_reports
 from agent.service.jobs.features import TEND_EVERY_S, FeatureKeeper
@@ -52,21 +56,17 @@ from agent.service.jobs.outbound import (
 )
 from agent.service.jobs.rollout import ROLLOUT_EVERY_S, RolloutLeader
 from agent.service.jobs.scrub import Verifier
-from agent.service.lock import RunLock
-from agent.service.meter import Meter
-from agent.service.page_process import PageProcess
+from agent.service.pages.page_process import PageProcess
 from agent.service.periodic_thread import PeriodicThread
-from agent.service.problems import Problems
-from agent.service.renamed_site import describe_renamed
 from agent.service.report_scheduler import NIGHT_EVERY_S, ReportScheduler
 from agent.service.retrain_scheduler import LOOK_AGAIN_S, SHADOW_AGAIN_S, RetrainScheduler
-from agent.service.share_facts import SHARES_EVERY_S, ShareFacts, gather_share_facts
 from agent.service.source_thread import SourceWatch
 from agent.service.statements import STATEMENTS_EVERY_S, StatementKeeper
-from agent.service.status import build_status_from_store, next_report_at, save_status
 from agent.service.worker import Worker
-from agent.site_folders import get_own_file
+from agent.settings.crop_recipe import RECIPE
 from agent.store import StoreFault
+from agent.store.sites.fleet import KEY, describe_pc
+from agent.store.sites.site_folders import get_own_file
 from agent.web import is_this_pc_alone, refuse_strangers
 from agent.web.metrics import MEASURES
 
@@ -77,7 +77,7 @@ if TYPE_CHECKING:
     from types import FrameType
 
     from agent.imaging import CropPool
-    from agent.orders.affected_orders import Affected
+    from agent.orders.instruments.affected_orders import Affected
     from agent.pipeline import Pipeline
     from agent.settings import Settings
     from agent.store import Store

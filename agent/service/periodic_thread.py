@@ -17,7 +17,7 @@ from model import ModelError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from agent.service.problems import Problems
+    from agent.service.health.problems import Problems
     from reports import Message
 
 log = structlog.get_logger()

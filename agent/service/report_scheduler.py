@@ -20,10 +20,10 @@ from agent.nightly import (
     write_period,
     write_report,
 )
-from agent.nightly.novelty_sampling import list_farthest
+from agent.nightly.facts.novelty_sampling import list_farthest
 from agent.service.jobs.outbound import plan_notice
-from agent.site_folders import reports_folder
 from agent.site_time import compute_night_period, night_of
+from agent.store.sites.site_folders import reports_folder
 from agent.triage import Reason
 from model import ModelError
 
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     from agent.archive import Archive
     from agent.nightly import NightSettings
-    from agent.service.problems import Problems
+    from agent.service.health.problems import Problems
     from agent.settings import Settings
     from agent.store import Store
 

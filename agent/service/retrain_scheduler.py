@@ -29,7 +29,7 @@ from model import ModelError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from agent.service.problems import Problems
+    from agent.service.health.problems import Problems
     from agent.settings import Settings
     from agent.store import Job, Store
 

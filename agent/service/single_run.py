@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from agent.errors import BadStore
-from agent.orders.order_policy import build_provenance
+from agent.orders.facts.order_policy import build_provenance
 from agent.pipeline import BatchOutcome, Stalled
 from agent.service.active_bundle import CurrentBundle
 from agent.service.anchoring import seal_results
@@ -20,12 +20,12 @@ from agent.service.composition import (
     make_pipeline,
     make_pool,
 )
-from agent.service.data_folder import clock
+from agent.service.folder.data_folder import clock
+from agent.service.folder.lock import RunLock
+from agent.service.folder.renamed_site import describe_renamed
 from agent.service.jobs.instrument_check import check_when_due
 from agent.service.jobs.order_lists import take_lists
 from agent.service.jobs.outbound import find_position
-from agent.service.lock import RunLock
-from agent.service.renamed_site import describe_renamed
 from agent.service.source_thread import build_watcher, write_down
 from agent.service.statements import StatementKeeper
 from agent.store import StoreFault

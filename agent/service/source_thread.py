@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import structlog
 
 from agent.errors import BadStore
-from agent.orders.order_policy import build_provenance
-from agent.orders.priority import is_urgent
+from agent.orders.facts.order_policy import build_provenance
+from agent.orders.facts.priority import is_urgent
 from agent.store import SourceHealth, StoreFault
 from agent.watch import EventListener, SourceWatcher
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from datetime import datetime
     from pathlib import Path
 
-    from agent.service.problems import Problems
+    from agent.service.health.problems import Problems
     from agent.settings import Source
     from agent.store import Store
     from agent.watch import ListedFile, Provenance, WatchResult

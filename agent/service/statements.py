@@ -18,16 +18,16 @@ import structlog
 
 from agent.archive import Archive
 from agent.errors import AgentError
-from agent.lab_context import taxonomy_in_force
 from agent.objects import ObjectsUnavailable
-from agent.orders.examination import begin, list_touched
-from agent.orders.freezing import freeze_orders
-from agent.orders.instrument_holds import load_holds
-from agent.orders.order_policy import load_policy
-from agent.orders.signing import find_signer
-from agent.orders.statement_document import Issuer
-from agent.orders.statement_files import PDF, write_files
-from agent.service.data_folder import bundles_folder, clock
+from agent.orders.facts.order_policy import load_policy
+from agent.orders.instruments.instrument_holds import load_holds
+from agent.orders.judge.examination import begin, list_touched
+from agent.orders.lab_context import taxonomy_in_force
+from agent.orders.statements.freezing import freeze_orders
+from agent.orders.statements.signing import find_signer
+from agent.orders.statements.statement_document import Issuer
+from agent.orders.statements.statement_files import PDF, write_files
+from agent.service.folder.data_folder import bundles_folder, clock
 from agent.site_time import compute_age
 from agent.store import StoreFault
 from model import ModelError
@@ -36,9 +36,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from datetime import datetime
 
-    from agent.orders.assessed import OrderPolicy
-    from agent.orders.examination import Position
-    from agent.orders.statement_files import Signer
+    from agent.orders.judge.assessed import OrderPolicy
+    from agent.orders.judge.examination import Position
+    from agent.orders.statements.statement_files import Signer
     from agent.settings import Settings
     from agent.store import FrozenStatement, Store
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from agent.imaging import CropPool
     from agent.pipeline import Pipeline
     from agent.service.active_bundle import CurrentBundle
-    from agent.service.problems import Problems
+    from agent.service.health.problems import Problems
     from model import Classifier
 
 log = structlog.get_logger()

@@ -4,6 +4,11 @@
 transactions. `Store` opens the database and carries the repositories. Only this package contains
 SQL.
 
+    work      files and long jobs      results   micrographs and what was made of them
+    people    accounts and decisions   orders    orders, specimens, lists, statements
+    bundles   promotions, rollouts     evidence  audit log, guards, checks of rows
+    search    the archive's search     sites     whose rows a statement reads
+
 Names are imported on first use, as the repositories of `Store` are: a short command spends most of
 its time on imports.
 """

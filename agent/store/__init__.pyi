@@ -1,10 +1,10 @@
 # Public names, each imported on first use.
-from .accounts import (
+from .people.accounts import (
     Account as Account,
     Accounts as Accounts,
     Login as Login,
 )
-from .audit_log import (
+from .evidence.audit_log import (
     ACCEPTED as ACCEPTED,
     BEGUN_ANEW as BEGUN_ANEW,
     RESTORED as RESTORED,
@@ -23,7 +23,7 @@ from .backup import (
     put_back as put_back,
     sites_in as sites_in,
 )
-from .campaign_views import (
+from .people.campaign_views import (
     GIVEN_REFERENCE as GIVEN_REFERENCE,
     Campaign as Campaign,
     CampaignRater as CampaignRater,
@@ -33,11 +33,11 @@ from .campaign_views import (
     Rating as Rating,
     Seat as Seat,
 )
-from .campaigns import ROUND_ROBIN as ROUND_ROBIN
-from .current_answers import CurrentAnswer as CurrentAnswer
+from .people.campaigns import ROUND_ROBIN as ROUND_ROBIN
+from .results.current_answers import CurrentAnswer as CurrentAnswer
 from .database import Store as Store
 from .database_copy import TableDigest as TableDigest
-from .decisions import (
+from .people.decisions import (
     Decision as Decision,
     DecisionConflict as DecisionConflict,
     DoubleReview as DoubleReview,
@@ -48,25 +48,25 @@ from .engine import (
     StoreFault as StoreFault,
     store_url as store_url,
 )
-from .file_states import (
+from .work.file_states import (
     VANISHED as VANISHED,
     Claim as Claim,
     FileFate as FileFate,
     State as State,
 )
-from .given_scales import (
+from .results.given_scales import (
     BY_REVIEWER as BY_REVIEWER,
     GIVEN as GIVEN,
     find_given as find_given,
     keep_warnings as keep_warnings,
 )
-from .history import HistoryQuery as HistoryQuery
-from .jobs import Job as Job
-from .labels import (
+from .evidence.history import HistoryQuery as HistoryQuery
+from .work.jobs import Job as Job
+from .people.labels import (
     LEADS_DOUBT as LEADS_DOUBT,
     RATERS_DOUBT as RATERS_DOUBT,
 )
-from .label_resolution import (
+from .people.label_resolution import (
     FOR_ORDERS as FOR_ORDERS,
     IMPORTED as IMPORTED,
     PROGRAMS as PROGRAMS,
@@ -76,42 +76,42 @@ from .label_resolution import (
     signed_by_program as signed_by_program,
     voter_of as voter_of,
 )
-from .labelled_micrographs import LabelledMicrograph as LabelledMicrograph
-from .live_figures import (
+from .people.labelled_micrographs import LabelledMicrograph as LabelledMicrograph
+from .results.live_figures import (
     LastFile as LastFile,
     OpenFiles as OpenFiles,
     ResultCount as ResultCount,
 )
-from .micrograph_views import (
+from .results.micrograph_views import (
     NEEDLES_MESSAGE as NEEDLES_MESSAGE,
     MicrographView as MicrographView,
     Result as Result,
 )
-from .needle_measurements import (
+from .results.needle_measurements import (
     NeedleMeasurement as NeedleMeasurement,
     NewNeedle as NewNeedle,
 )
-from .nightly_reports import (
+from .results.nightly_reports import (
     NightHead as NightHead,
     NightRow as NightRow,
 )
-from .number_match import NamedOrder as NamedOrder
+from .orders.number_match import NamedOrder as NamedOrder
 from .numbers import (
     letters_key as letters_key,
     number_key as number_key,
 )
-from .odd_shapes import name_odd as name_odd
-from .order_changes import (
+from .evidence.odd_shapes import name_odd as name_odd
+from .orders.order_changes import (
     Heads as Heads,
     JudgedField as JudgedField,
     OrderAge as OrderAge,
     ShotField as ShotField,
 )
-from .order_claims import (
+from .orders.order_claims import (
     ClaimedPlace as ClaimedPlace,
     OrderClaim as OrderClaim,
 )
-from .order_views import (
+from .orders.order_views import (
     Entry as Entry,
     FieldView as FieldView,
     OrderLine as OrderLine,
@@ -127,32 +127,32 @@ from .own_database import (
     list_opened_sites as list_opened_sites,
     mark_restored as mark_restored,
 )
-from .pixel_evidence import (
+from .evidence.pixel_evidence import (
     Kept as Kept,
     KeptFor as KeptFor,
 )
-from .places import (
+from .results.places import (
     KnownPlaces as KnownPlaces,
     Landmarked as Landmarked,
     PlaceMatch as PlaceMatch,
     PlacePair as PlacePair,
 )
-from .promotions import (
+from .bundles.promotions import (
     REFUSED as REFUSED,
     Promotion as Promotion,
     Signature as Signature,
 )
-from .quality_records import (
+from .evidence.quality_records import (
     NewRecord as NewRecord,
     Record as Record,
 )
-from .results import MicrographResult as MicrographResult
-from .retention import (
+from .results.results import MicrographResult as MicrographResult
+from .results.retention import (
     PixelDeletion as PixelDeletion,
     Retention as Retention,
     RetentionPlan as RetentionPlan,
 )
-from .rollout_plan import (
+from .bundles.rollout_plan import (
     BY_AGENT as BY_AGENT,
     HostState as HostState,
     Ring as Ring,
@@ -165,25 +165,25 @@ from .rollout_plan import (
     assign_rings as assign_rings,
     is_absent as is_absent,
 )
-from .row_checks import RowChecks as RowChecks
-from .saved_views import StoredView as StoredView
-from .search import (
+from .evidence.row_checks import RowChecks as RowChecks
+from .people.saved_views import StoredView as StoredView
+from .search.search import (
     MicrographFacets as MicrographFacets,
     SearchPage as SearchPage,
     SearchQuery as SearchQuery,
 )
-from .sites import SiteSeen as SiteSeen
-from .sources import (
+from .sites.sites import SiteSeen as SiteSeen
+from .sites.sources import (
     OUTAGE as OUTAGE,
     AgentSeen as AgentSeen,
     SourceHealth as SourceHealth,
 )
-from .specimens import (
+from .orders.specimens import (
     RELEASED_AFTER as RELEASED_AFTER,
     Ordered as Ordered,
     OtherBundle as OtherBundle,
 )
-from .statements import (
+from .orders.statements import (
     FROZEN as FROZEN,
     FrozenStatement as FrozenStatement,
     NewStatement as NewStatement,
@@ -191,9 +191,9 @@ from .statements import (
     to_canonical as to_canonical,
     recompute_statement as recompute_statement,
 )
-from .stored_facts import (
+from .results.stored_facts import (
     StoredCrop as StoredCrop,
     StoredStrangeness as StoredStrangeness,
 )
-from .unread_names import WaitingFile as WaitingFile
+from .orders.unread_names import WaitingFile as WaitingFile
 from .upgrade import Upgrade as Upgrade

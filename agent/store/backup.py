@@ -22,10 +22,12 @@ from sqlalchemy.exc import ProgrammingError
 
 from agent.errors import BadStore
 from agent.store import engine as engines
-from agent.store import guards, schema, site_references
+from agent.store import schema
+from agent.store.evidence import guards
 from agent.store.repository import Repository
 from agent.store.row_counts import count_rows
-from agent.store.site_scope import EVERY_SITE, POSTGRESQL_SETTING, bind
+from agent.store.sites import site_references
+from agent.store.sites.site_scope import EVERY_SITE, POSTGRESQL_SETTING, bind
 from agent.store.tables import PER_SITE, load_metadata
 
 if TYPE_CHECKING:

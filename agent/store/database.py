@@ -6,9 +6,11 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Self
 
-from agent.store import as_of, audit_log, own_database, schema, site_scope, sites, sources
+from agent.store import as_of, own_database, schema
 from agent.store import engine as engines
 from agent.store.engine import reading, write_retrying, writing
+from agent.store.evidence import audit_log
+from agent.store.sites import site_scope, sites, sources
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
@@ -16,43 +18,43 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Engine
 
-    from agent.store.accounts import Accounts
-    from agent.store.audit_log import AuditLog, Origin
     from agent.store.backup import Backup
-    from agent.store.campaigns import Campaigns
-    from agent.store.database_checks import DatabaseChecks
+    from agent.store.bundles.promotions import Promotions
+    from agent.store.bundles.rollouts import Rollouts
     from agent.store.database_copy import TableDigest
-    from agent.store.files import Files
-    from agent.store.history import History
-    from agent.store.jobs import Jobs
-    from agent.store.labelled_micrographs import LabelledMicrographs
-    from agent.store.labels import Labels
-    from agent.store.live_figures import LiveFigures
-    from agent.store.needle_fields import NeedleFields
-    from agent.store.needle_measurements import NeedleMeasurements
-    from agent.store.nightly_reports import NightlyReports
-    from agent.store.order_changes import OrderChanges
-    from agent.store.order_corrections import OrderCorrections
-    from agent.store.order_naming import OrderNaming
-    from agent.store.orders import Orders
-    from agent.store.places import Places
-    from agent.store.promotions import Promotions
-    from agent.store.quality_records import Records
+    from agent.store.evidence.audit_log import AuditLog, Origin
+    from agent.store.evidence.database_checks import DatabaseChecks
+    from agent.store.evidence.history import History
+    from agent.store.evidence.quality_records import Records
+    from agent.store.orders.order_changes import OrderChanges
+    from agent.store.orders.order_corrections import OrderCorrections
+    from agent.store.orders.order_naming import OrderNaming
+    from agent.store.orders.orders import Orders
+    from agent.store.orders.specifications import SpecificationVersions
+    from agent.store.orders.statements import Statements
+    from agent.store.orders.unread_names import UnreadNames
+    from agent.store.people.accounts import Accounts
+    from agent.store.people.campaigns import Campaigns
+    from agent.store.people.labelled_micrographs import LabelledMicrographs
+    from agent.store.people.labels import Labels
+    from agent.store.people.review_queue import ReviewQueue
+    from agent.store.people.saved_views import SavedViews
     from agent.store.repository import AgentIdentity
-    from agent.store.results import Results
-    from agent.store.retention import Retention
-    from agent.store.review_queue import ReviewQueue
-    from agent.store.rollouts import Rollouts
-    from agent.store.saved_views import SavedViews
-    from agent.store.search import Search
-    from agent.store.settings_history import SettingsHistory
-    from agent.store.sites import AllSites
-    from agent.store.sources import Agents, Sources
-    from agent.store.specifications import SpecificationVersions
-    from agent.store.statements import Statements
-    from agent.store.unread_names import UnreadNames
+    from agent.store.results.live_figures import LiveFigures
+    from agent.store.results.needle_fields import NeedleFields
+    from agent.store.results.needle_measurements import NeedleMeasurements
+    from agent.store.results.nightly_reports import NightlyReports
+    from agent.store.results.places import Places
+    from agent.store.results.results import Results
+    from agent.store.results.retention import Retention
+    from agent.store.search.search import Search
+    from agent.store.sites.settings_history import SettingsHistory
+    from agent.store.sites.sites import AllSites
+    from agent.store.sites.sources import Agents, Sources
     from agent.store.upgrade import Upgrade
-    from agent.store.work_queue import WorkQueue
+    from agent.store.work.files import Files
+    from agent.store.work.jobs import Jobs
+    from agent.store.work.work_queue import WorkQueue
 
 
 class Store:
@@ -141,7 +143,7 @@ class Store:
 
     def over_all_sites(self) -> AllSites:
         """Return the queries over all sites, the one way past the site; they write nothing."""
-        from agent.store.sites import AllSites
+        from agent.store.sites.sites import AllSites
 
         return AllSites(self._engine)
 
@@ -238,21 +240,21 @@ class Store:
     @property
     def accounts(self) -> Accounts:
         """Accounts and log-in sessions."""
-        from agent.store.accounts import Accounts
+        from agent.store.people.accounts import Accounts
 
         return Accounts(self._engine, self._whose)
 
     @property
     def agents(self) -> Agents:
         """Agents of this site."""
-        from agent.store.sources import Agents
+        from agent.store.sites.sources import Agents
 
         return Agents(self._engine, self._whose)
 
     @property
     def audit_log(self) -> AuditLog:
         """Acts, chained by hash."""
-        from agent.store.audit_log import AuditLog
+        from agent.store.evidence.audit_log import AuditLog
 
         return AuditLog(self._engine, self._whose)
 
@@ -266,210 +268,210 @@ class Store:
     @property
     def campaigns(self) -> Campaigns:
         """Round robins and their ratings."""
-        from agent.store.campaigns import Campaigns
+        from agent.store.people.campaigns import Campaigns
 
         return Campaigns(self._engine, self._whose)
 
     @property
     def checks(self) -> DatabaseChecks:
         """Checks of the database and of the evidence in it."""
-        from agent.store.database_checks import DatabaseChecks
+        from agent.store.evidence.database_checks import DatabaseChecks
 
         return DatabaseChecks(self._engine, self._whose)
 
     @property
     def files(self) -> Files:
         """Discovered files and their status."""
-        from agent.store.files import Files
+        from agent.store.work.files import Files
 
         return Files(self._engine, self._whose)
 
     @property
     def history(self) -> History:
         """Past acts, as pages list them."""
-        from agent.store.history import History
+        from agent.store.evidence.history import History
 
         return History(self._engine, self._whose)
 
     @property
     def jobs(self) -> Jobs:
         """Long-running jobs."""
-        from agent.store.jobs import Jobs
+        from agent.store.work.jobs import Jobs
 
         return Jobs(self._engine, self._whose)
 
     @property
     def labelled_micrographs(self) -> LabelledMicrographs:
         """Micrographs with a valid label."""
-        from agent.store.labelled_micrographs import LabelledMicrographs
+        from agent.store.people.labelled_micrographs import LabelledMicrographs
 
         return LabelledMicrographs(self._engine, self._whose)
 
     @property
     def labels(self) -> Labels:
         """Decisions of reviewers."""
-        from agent.store.labels import Labels
+        from agent.store.people.labels import Labels
 
         return Labels(self._engine, self._whose)
 
     @property
     def live_figures(self) -> LiveFigures:
         """Counts for the dashboard."""
-        from agent.store.live_figures import LiveFigures
+        from agent.store.results.live_figures import LiveFigures
 
         return LiveFigures(self._engine, self._whose)
 
     @property
     def needle_measurements(self) -> NeedleMeasurements:
         """Needles that reviewers measured."""
-        from agent.store.needle_measurements import NeedleMeasurements
+        from agent.store.results.needle_measurements import NeedleMeasurements
 
         return NeedleMeasurements(self._engine, self._whose)
 
     @property
     def nightly_reports(self) -> NightlyReports:
         """Frozen facts of nightly reports."""
-        from agent.store.nightly_reports import NightlyReports
+        from agent.store.results.nightly_reports import NightlyReports
 
         return NightlyReports(self._engine, self._whose)
 
     @property
     def order_changes(self) -> OrderChanges:
         """Orders by their changes and their age."""
-        from agent.store.order_changes import OrderChanges
+        from agent.store.orders.order_changes import OrderChanges
 
         return OrderChanges(self._engine, self._whose)
 
     @property
     def order_corrections(self) -> OrderCorrections:
         """Acts that correct an order, its specimens and its fields."""
-        from agent.store.order_corrections import OrderCorrections
+        from agent.store.orders.order_corrections import OrderCorrections
 
         return OrderCorrections(self._engine, self._whose)
 
     @property
     def order_naming(self) -> OrderNaming:
         """What files name of orders."""
-        from agent.store.order_naming import OrderNaming
+        from agent.store.orders.order_naming import OrderNaming
 
         return OrderNaming(self._engine, self._whose)
 
     @property
     def needle_fields(self) -> NeedleFields:
         """Needles of micrographs, with their results."""
-        from agent.store.needle_fields import NeedleFields
+        from agent.store.results.needle_fields import NeedleFields
 
         return NeedleFields(self._engine, self._whose)
 
     @property
     def orders(self) -> Orders:
         """Orders with their specimens and fields."""
-        from agent.store.orders import Orders
+        from agent.store.orders.orders import Orders
 
         return Orders(self._engine, self._whose)
 
     @property
     def places(self) -> Places:
         """Landmarks of micrographs, and pairs that show the same place."""
-        from agent.store.places import Places
+        from agent.store.results.places import Places
 
         return Places(self._engine, self._whose)
 
     @property
     def promotions(self) -> Promotions:
         """Promotions of model bundles."""
-        from agent.store.promotions import Promotions
+        from agent.store.bundles.promotions import Promotions
 
         return Promotions(self._engine, self._whose)
 
     @property
     def records(self) -> Records:
         """Quality records."""
-        from agent.store.quality_records import Records
+        from agent.store.evidence.quality_records import Records
 
         return Records(self._engine, self._whose)
 
     @property
     def results(self) -> Results:
         """Micrographs and their results."""
-        from agent.store.results import Results
+        from agent.store.results.results import Results
 
         return Results(self._engine, self._whose)
 
     @property
     def retention(self) -> Retention:
         """Archived files and what protects them."""
-        from agent.store.retention import Retention
+        from agent.store.results.retention import Retention
 
         return Retention(self._engine, self._whose)
 
     @property
     def review_queue(self) -> ReviewQueue:
         """Micrographs that wait for review."""
-        from agent.store.review_queue import ReviewQueue
+        from agent.store.people.review_queue import ReviewQueue
 
         return ReviewQueue(self._engine, self._whose)
 
     @property
     def rollouts(self) -> Rollouts:
         """Bundles that the PCs take in rings."""
-        from agent.store.rollouts import Rollouts
+        from agent.store.bundles.rollouts import Rollouts
 
         return Rollouts(self._engine, self._whose)
 
     @property
     def saved_views(self) -> SavedViews:
         """Searches that people keep under a name."""
-        from agent.store.saved_views import SavedViews
+        from agent.store.people.saved_views import SavedViews
 
         return SavedViews(self._engine, self._whose)
 
     @property
     def search(self) -> Search:
         """Search over every micrograph."""
-        from agent.store.search import Search
+        from agent.store.search.search import Search
 
         return Search(self._engine, self._whose)
 
     @property
     def settings_history(self) -> SettingsHistory:
         """Settings of this agent over time."""
-        from agent.store.settings_history import SettingsHistory
+        from agent.store.sites.settings_history import SettingsHistory
 
         return SettingsHistory(self._engine, self._whose)
 
     @property
     def sources(self) -> Sources:
         """Watched folders and their last known state."""
-        from agent.store.sources import Sources
+        from agent.store.sites.sources import Sources
 
         return Sources(self._engine, self._whose)
 
     @property
     def specifications(self) -> SpecificationVersions:
         """Specification entries and their versions."""
-        from agent.store.specifications import SpecificationVersions
+        from agent.store.orders.specifications import SpecificationVersions
 
         return SpecificationVersions(self._engine, self._whose)
 
     @property
     def statements(self) -> Statements:
         """Statements of conformity."""
-        from agent.store.statements import Statements
+        from agent.store.orders.statements import Statements
 
         return Statements(self._engine, self._whose)
 
     @property
     def unread_names(self) -> UnreadNames:
         """Names of files that are not read yet."""
-        from agent.store.unread_names import UnreadNames
+        from agent.store.orders.unread_names import UnreadNames
 
         return UnreadNames(self._engine, self._whose)
 
     @property
     def work_queue(self) -> WorkQueue:
         """Queued contents and their claims."""
-        from agent.store.work_queue import WorkQueue
+        from agent.store.work.work_queue import WorkQueue
 
         return WorkQueue(self._engine, self._whose)
 

@@ -18,7 +18,7 @@ from sqlalchemy.exc import DBAPIError, StatementError
 from agent.errors import BadStore
 from agent.store import engine as engines
 from agent.store import schema
-from agent.store.site_scope import EVERY_SITE, bind
+from agent.store.sites.site_scope import EVERY_SITE, bind
 from agent.store.tables import load_metadata
 
 if TYPE_CHECKING:

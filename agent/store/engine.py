@@ -27,7 +27,7 @@ from sqlalchemy.exc import (
 from sqlalchemy.pool import NullPool, StaticPool
 
 from agent.errors import AgentError, BadStore, WrongUse, hide_passwords
-from agent.store.site_scope import SiteSession
+from agent.store.sites.site_scope import SiteSession
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping

@@ -18,9 +18,9 @@ from sqlalchemy import inspect, text
 from sqlmodel import Session
 
 from agent.errors import BadStore
-from agent.store import audit_log
 from agent.store import engine as engines
-from agent.store.site_scope import EVERY_SITE, bind
+from agent.store.evidence import audit_log
+from agent.store.sites.site_scope import EVERY_SITE, bind
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

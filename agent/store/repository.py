@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from agent.store import site_scope
 from agent.store.numbers import number_key
+from agent.store.sites import site_scope
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine

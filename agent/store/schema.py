@@ -16,15 +16,11 @@ from sqlmodel import col
 
 from agent.errors import BadStore
 from agent.store import engine as engines
-from agent.store import (
-    guards,
-    search_updates,  # noqa: F401 - it listens to the sessions of every open database
-    search_words,
-    site_policies,
-    site_references,
-)
+from agent.store.evidence import guards
 from agent.store.row_counts import count_rows
-from agent.store.site_scope import EVERY_SITE, SCHEMA, bind
+from agent.store.search import search_words
+from agent.store.sites import site_policies, site_references
+from agent.store.sites.site_scope import EVERY_SITE, SCHEMA, bind
 from agent.store.tables import SITE, AgentRow
 from agent.store.upgrade import Upgrade, UpgradeProgress, estimate_s, keep_before
 
@@ -239,7 +235,7 @@ def _lock(connection: Connection) -> None:
 
 def _lay(connection: Connection) -> None:
     """Create what the tables are guarded, separated and searched with."""
-    from agent.store import search_index  # noqa: PLC0415 - it makes tables, rarely needed here
+    from agent.store.search import search_index  # noqa: PLC0415 - it makes tables, rarely needed here
 
     guards.lay(connection)
     site_policies.lay(connection)

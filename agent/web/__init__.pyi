@@ -6,6 +6,6 @@ from .access import (
 from .app import create_app as create_app
 from .context import Desk as Desk
 from .factory import app_of as app_of
-from .uploads import (
+from .archive.uploads import (
     Inbox as Inbox,
 )

@@ -13,20 +13,22 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
 
 from agent.errors import AgentError, WrongUse
-from agent.orders.order_json import order_to_json
+from agent.orders.statements.order_json import order_to_json
 from agent.settings import PROCESS_KEYS
 from agent.store import StoreFault
 from agent.triage import is_provisional
-from agent.web import cookies, decisions, metrics, orders
+from agent.web import cookies, metrics
+from agent.web.archive.uploads import LONGEST_VALUE, Busy, Empty
 from agent.web.authentication import may_undo_any, signing_name, who_is
 from agent.web.context import LONGEST_NAME, find
-from agent.web.corrections import request_reason
-from agent.web.label_uses import find_use, use_to_json
-from agent.web.order_board import map_views
+from agent.web.models.label_uses import find_use, use_to_json
+from agent.web.orders import orders
+from agent.web.orders.order_board import map_views
+from agent.web.orders.specimen_fields import is_blind, remember_read
+from agent.web.orders.statements import customer_report
+from agent.web.review import decisions
+from agent.web.review.corrections import request_reason
 from agent.web.schemas import FAULTS, Decided, Found, Micrograph, Order, Queue, Taken
-from agent.web.specimen_fields import is_blind, remember_read
-from agent.web.statements import customer_report
-from agent.web.uploads import LONGEST_VALUE, Busy, Empty
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence

@@ -19,54 +19,35 @@ from agent.errors import SetupError
 from agent.objects import BeingFetched, ObjectsUnavailable
 from agent.orders import BadSpecification
 from agent.store import StoreFault
-from agent.store.file_states import chunks
-from agent.web import (
-    api,
-    api_docs,
-    archive,
-    archive_api,
-    bundle_page,
-    chart_page,
-    class_proposal,
-    cookies,
-    dashboard,
-    desk_api,
-    embedding_map,
-    files_page,
-    fleet_page,
-    history,
-    images,
-    language_choice,
-    learning_page,
-    login,
-    models_page,
-    needle_marks,
-    needle_page,
-    order_acts,
-    order_confirm,
-    order_desk,
-    orders,
-    places,
-    review_page,
-    rollout_acts,
-    round_robin,
-    scale_by_reviewer,
-    similar,
-    taxonomy_page,
-    viewer,
-    viewer_page,
-)
+from agent.store.work.file_states import chunks
+from agent.web import api, api_docs, cookies, language_choice
 from agent.web import help as help_pages
+from agent.web.archive import archive, archive_api, embedding_map, files_page, history, similar
 from agent.web.authentication import AuthenticationMiddleware
 from agent.web.connection_limits import Crowd, OwnLimits
 from agent.web.context import Unknown
-from agent.web.decisions import Meanwhile, NotYours
+from agent.web.dashboard import dashboard
 from agent.web.error_pages import FAULT, TITLES, WRONG_METHOD, ErrorPages, render_error
 from agent.web.language_choice import read_choice
 from agent.web.locale_middleware import LocaleMiddleware
+from agent.web.models import bundle_page, fleet_page, learning_page, models_page, rollout_acts
+from agent.web.orders import desk_api, order_acts, order_confirm, order_desk, orders, places
+from agent.web.orders.specimen_fields import remember_read
+from agent.web.review import (
+    chart_page,
+    images,
+    needle_marks,
+    needle_page,
+    review_page,
+    round_robin,
+    scale_by_reviewer,
+    viewer,
+    viewer_page,
+)
+from agent.web.review.decisions import Meanwhile, NotYours
+from agent.web.review.storage_wait import WAIT_S, StorageWait, build_fetch_handler
 from agent.web.security import HEADERS, PAGE_POLICY, SecurityMiddleware
-from agent.web.specimen_fields import remember_read
-from agent.web.storage_wait import WAIT_S, StorageWait, build_fetch_handler
+from agent.web.setup import class_proposal, login, taxonomy_page
 from model import ModelError
 from reports import gettext as _
 from reports import marked

@@ -20,9 +20,9 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
 
-from agent import auth
 from agent.site_time import compute_age
 from agent.store import Origin, StoreFault, acting_through, signed_by_program
+from agent.store.people import auth
 from agent.web.access import OPEN, find_needed_role
 from agent.web.context import LONGEST_NAME
 from reports import gettext as _

@@ -11,13 +11,13 @@ from threading import Event
 from typing import TYPE_CHECKING, Any
 
 from agent.orders import Specifications
-from agent.orders.assessed import OrderPolicy
+from agent.orders.judge.assessed import OrderPolicy
 from agent.retrain.label_use import LEARNS_FROM
 from agent.store import RingRules
-from agent.web.figures_cache import FiguresCache
-from agent.web.leases import Leases
-from agent.web.order_board import OrderBoard
-from agent.web.shown_answers import ShownAnswers
+from agent.web.dashboard.figures_cache import FiguresCache
+from agent.web.orders.order_board import OrderBoard
+from agent.web.review.leases import Leases
+from agent.web.review.shown_answers import ShownAnswers
 from reports import marked
 
 if TYPE_CHECKING:
@@ -27,13 +27,13 @@ if TYPE_CHECKING:
 
     from agent.archive import Archive
     from agent.features import SimilarIndex
-    from agent.nightly.order_status import Instrument
-    from agent.orders.instrument_holds import Holds
-    from agent.orders.taxonomy_effects import TaxonomyUse
+    from agent.nightly.facts.order_status import Instrument
+    from agent.orders.instruments.instrument_holds import Holds
+    from agent.orders.specifications.taxonomy_effects import TaxonomyUse
     from agent.store import MicrographView, Store
     from agent.watch import Calibration
-    from agent.web.chart_plates import Chart
-    from agent.web.uploads import Inbox
+    from agent.web.archive.uploads import Inbox
+    from agent.web.review.chart_plates import Chart
     from model import Taxonomy
     from reports import Language
 

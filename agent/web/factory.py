@@ -8,22 +8,22 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from agent.features import FeatureFolder, SimilarIndex
-from agent.lab_context import (
+from agent.nightly.facts.order_status import instruments as list_instruments
+from agent.orders.facts.order_policy import build_provenance, load_policy
+from agent.orders.facts.priority import prioritise_urgent
+from agent.orders.instruments.instrument_holds import load_holds
+from agent.orders.lab_context import (
     get_ring_rules,
     read_taxonomy,
 )
-from agent.nightly.order_status import instruments as list_instruments
-from agent.orders.instrument_holds import load_holds
-from agent.orders.order_policy import build_provenance, load_policy
-from agent.orders.priority import prioritise_urgent
-from agent.orders.taxonomy_effects import load_taxonomy_use
-from agent.orders.taxonomy_writing import TAXONOMY_FILE
-from agent.site_folders import get_features_folder, get_own_file, reports_folder
+from agent.orders.specifications.taxonomy_effects import load_taxonomy_use
+from agent.orders.specifications.taxonomy_writing import TAXONOMY_FILE
+from agent.store.sites.site_folders import get_features_folder, get_own_file, reports_folder
 from agent.web.access import refuse_strangers
 from agent.web.app import create_app
-from agent.web.chart_plates import open_chart
 from agent.web.context import Desk, LearningSetup, TaxonomySetup
 from agent.web.metrics import MEASURES
+from agent.web.review.chart_plates import open_chart
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -34,8 +34,8 @@ if TYPE_CHECKING:
     from agent.archive import Archive
     from agent.settings import Settings
     from agent.store import Store
-    from agent.web.chart_plates import Chart
-    from agent.web.uploads import Inbox
+    from agent.web.archive.uploads import Inbox
+    from agent.web.review.chart_plates import Chart
 
 
 def app_of(

@@ -36,7 +36,7 @@ from agent.demo import bundle as shipped
 from agent.demo.demo import DemoSize, plan_test_set, prepare_folder
 from agent.demo.drawings import Drawings, write_manifest
 from agent.demo.exporter import plan_ordinary
-from agent.service.data_folder import bundles_folder, clock
+from agent.service.folder.data_folder import bundles_folder, clock
 from model import quick_config, use_network_threads
 from model.bundle import BundleContents, load_bundle, read_manifest, write_bundle
 from model.bundle_heads import TestedHeads

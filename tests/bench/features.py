@@ -32,7 +32,7 @@ from feature_crops import ALPHA, compare_parts, measure_crops, train_heads, writ
 
 from agent.features import FeatureFolder, FeatureRow, FormOfRows, SimilarIndex, to_batch
 from agent.features.feature_rows import encode_shard
-from agent.whole_file import write_whole
+from agent.files.whole_file import write_whole
 from model import Classifier, Example, Field, default_taxonomy
 from model.calibration import SetLevels
 from model.inference.feature_scorer import FeatureScorer

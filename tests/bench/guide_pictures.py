@@ -28,7 +28,7 @@ sys.path.insert(0, str(ROOT / "tests"))
 
 from drawn_steel import steel  # noqa: E402 - the tests' drawings
 
-from agent.pictures import decode, encode_png  # noqa: E402
+from agent.files.pictures import decode, encode_png  # noqa: E402
 
 GUIDE = ROOT / "reports" / "guide"
 HEIGHT, WIDTH = 480, 640

@@ -19,24 +19,19 @@ from unittest.mock import patch
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from agent.orders import (
-    applicable_specification,
+from agent.orders.facts import field_facts, places, process_data, specimen_facts
+from agent.orders.instruments import instrument_failures, instrument_holds
+from agent.orders.judge import (
     assessment,
     automatic_conformity,
     confirmed_breaks,
     conformity,
     evidence,
-    field_facts,
     field_questions,
-    instrument_failures,
-    instrument_holds,
     permissions,
-    places,
-    process_data,
-    specification_history,
-    specimen_facts,
 )
-from agent.store import order_claims, order_lists, orders, specimens
+from agent.orders.specifications import applicable_specification, specification_history
+from agent.store.orders import order_claims, order_lists, orders, specimens
 
 if TYPE_CHECKING:
     from collections import Counter

@@ -14,7 +14,7 @@ from itertools import product
 
 import numpy as np
 
-from agent.orders.limit import read_limit
+from agent.orders.judge.limit import read_limit
 from agent.roundrobin.capability import Measured, at_limit
 from agent.roundrobin.plan import StudyRun
 from model import default_taxonomy, upper_bound

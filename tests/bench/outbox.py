@@ -17,9 +17,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from lab import DAY, RING_A, TAXONOMY, Lab
 
 from agent.orders import Specifications
-from agent.orders.assessed import OrderPolicy
-from agent.orders.examination import SWEPT_PER_ROUND, Position, begin
-from agent.orders.outbox import OutboxFormat, record_revisions
+from agent.orders.judge.assessed import OrderPolicy
+from agent.orders.judge.examination import SWEPT_PER_ROUND, Position, begin
+from agent.orders.lims.outbox import OutboxFormat, record_revisions
 from agent.store import Decision, Entry
 
 RULES = OrderPolicy(Specifications((RING_A,)), TAXONOMY)

@@ -41,7 +41,7 @@ from agent import log
 from agent.archive import Archive
 from agent.retrain import Again
 from agent.service.composition import open_store
-from agent.service.data_folder import clock
+from agent.service.folder.data_folder import clock
 from agent.service.jobs.ray_workers import judge_on_ray
 from agent.service.jobs.shadow import judge_in_child
 from agent.settings import Settings

@@ -27,11 +27,11 @@ from itertools import product
 
 import numpy as np
 
-from agent.orders.conformity import judge_specimen
-from agent.orders.judgement_rules import Rules
-from agent.orders.reviewer_errors import estimate_reviewer_errors
-from agent.orders.specification import Specification
-from agent.orders.specimen_facts import FieldDecision, FieldFacts, LabelFacts, SpecimenFacts
+from agent.orders.facts.specimen_facts import FieldDecision, FieldFacts, LabelFacts, SpecimenFacts
+from agent.orders.judge.conformity import judge_specimen
+from agent.orders.judge.judgement_rules import Rules
+from agent.orders.judge.reviewer_errors import estimate_reviewer_errors
+from agent.orders.specifications.specification import Specification
 from agent.store import DoubleReview
 from model import default_taxonomy, upper_bound
 from model.needles.lengths import LENGTH_EDGES_UM, LengthDistribution

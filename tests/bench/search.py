@@ -33,9 +33,9 @@ import store as store_bench
 from databases import Postgres
 
 from agent.store import SearchQuery, Store, engine
-from agent.store.search_index import WORDS
-from agent.store.search_terms import hash_site, hash_value
-from agent.store.site_scope import SCHEMA, bind
+from agent.store.search.search_index import WORDS
+from agent.store.search.search_terms import hash_site, hash_value
+from agent.store.sites.site_scope import SCHEMA, bind
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

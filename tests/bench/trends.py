@@ -7,7 +7,7 @@ specimens of 1 to 8 fields that share their fate in part, three materials whose 
 night, 14 nights of which nothing comes. Two microscopes take 1 to 8 fields of their control
 specimen every night; half of the variance of brightness (normal) and of focus (log-normal) is the
 night's own and shared by its fields. All charts of a report share its false alarms, as in
-`agent.nightly.collect`.
+`agent.nightly.facts.collect`.
 
 Each night multiplies either share by a factor of its own, log-normal with median 1; its logarithm
 has a standard deviation of 0, 0.5 or 1. Charts alarm of more than usual alone: a halved share is
@@ -24,7 +24,7 @@ from datetime import UTC, date, datetime, timedelta
 
 import numpy as np
 
-from agent.nightly.order_status import ControlMeasurement
+from agent.nightly.facts.order_status import ControlMeasurement
 from agent.nightly.spc.individuals_chart import average_by_night, chart, is_ready
 from agent.nightly.spc.p_chart import (
     MEASURES,

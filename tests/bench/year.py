@@ -34,17 +34,17 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from lab import Lab
 from later_versions import later_versions
 
-from agent import maintenance
 from agent.archive import Archive
+from agent.backup import maintenance
 from agent.errors import AgentError
-from agent.service.copies import check_start, write_presence
+from agent.service.folder.copies import check_start, write_presence
+from agent.service.folder.own_backups import list_own
+from agent.service.folder.resuming import resume
+from agent.service.health.problems import Problems
 from agent.service.jobs.backup import settings_files, tend_backups
 from agent.service.jobs.order_lists import take_lists
 from agent.service.jobs.outbound import fill_outbox
-from agent.service.own_backups import list_own
-from agent.service.problems import Problems
 from agent.service.report_scheduler import ReportScheduler
-from agent.service.resuming import resume
 from agent.settings import Settings, read
 from agent.store import Decision, StoreFault, store_url
 

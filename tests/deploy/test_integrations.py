@@ -17,9 +17,9 @@ from folders import ROOT
 from lab import NEXT_DAY as NOW
 from lab import desk_of
 
-from agent import auth
 from agent.service import Pages
 from agent.settings import WebSection
+from agent.store.people import auth
 from agent.web import Inbox, create_app
 
 MACRO = ROOT / "deploy" / "integrations" / "grade_in_martensight.ijm"

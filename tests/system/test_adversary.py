@@ -15,7 +15,7 @@ import tifffile
 from agent.demo.synthetic.micrograph import draw_micrograph
 from agent.errors import FileError
 from agent.imaging import crop, encode_landmarks, read
-from agent.orders.process_data import collect_keys, read_notes
+from agent.orders.facts.process_data import collect_keys, read_notes
 from agent.service.composition import make_pipeline
 from agent.service.jobs.order_lists import take_lists
 from agent.settings import read as read_settings

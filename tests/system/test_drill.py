@@ -48,28 +48,28 @@ class Mutant:
 MUTANTS = {
     "wrong clock": Mutant(
         "8",
-        "agent/service/own_backups.py",
+        "agent/service/folder/own_backups.py",
         "return compute_age(backup.facts.made_at, now) is not None",
         "return True",
         "it did not come about within 90 s",
     ),
     "hanging share": Mutant(
         "9",
-        "agent/shares.py",
+        "agent/files/shares.py",
         "    key = str(share)\n",
         "    return function()\n    key = str(share)\n",
         "FAILED",
     ),
     "second host name": Mutant(
         "10",
-        "agent/site_folders.py",
+        "agent/store/sites/site_folders.py",
         'if not url.startswith("postgresql"):',
         "if False:",
         "under a second host name ended with",
     ),
     "second site's doctor": Mutant(
         "1",
-        "agent/service/own_backups.py",
+        "agent/service/folder/own_backups.py",
         "lab = lab or find_first_act(settings.store.folder, settings.site.name)",
         "from agent.store import find_mark; lab = lab or find_mark(settings.store.folder)",
         "the doctor's findings on 'back-up'",

@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING
 import pytest
 from failing_share import FailingShare
 
-from agent import shares
 from agent.cli import main
+from agent.files import shares
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -18,13 +18,13 @@ from folders import ROOT
 from lab import DAY, Lab
 from sqlalchemy import Engine, event
 
+from agent.backup.maintenance import back_up, verify_statements
+from agent.backup.verification import Outside, verify_trail
 from agent.errors import AgentError
 from agent.features import FeatureFolder
-from agent.maintenance import back_up, verify_statements
-from agent.orders.customer_report import find_statement, render_customer_report
+from agent.files.whole_file import write_whole
+from agent.orders.statements.customer_report import find_statement, render_customer_report
 from agent.store import SearchQuery, Store, StoreFault
-from agent.verification import Outside, verify_trail
-from agent.whole_file import write_whole
 from tests.unit.agent.features.test_features import OF, list_kept, row, sha
 from tests.unit.agent.orders.test_statement_files import write
 from tests.unit.agent.orders.test_statements import freeze, label, take

@@ -11,7 +11,7 @@ from lab import DAY, HOME, NEXT_DAY, SETTINGS, Lab, desk_of
 
 from agent.cli import main
 from agent.nightly import night_settings, write_report
-from agent.orders.statement import name_file
+from agent.orders.statements.statement import name_file
 from agent.settings import read
 from agent.store import Decision
 from agent.web import create_app

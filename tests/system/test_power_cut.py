@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from agent.whole_file import write_whole
+from agent.files.whole_file import write_whole
 
 if os.name != "posix":
     pytest.skip("the simulated disk is a POSIX one", allow_module_level=True)

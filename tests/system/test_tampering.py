@@ -15,13 +15,14 @@ from databases import tamper
 from lab import DAY, RING_A, TAXONOMY, Lab, copy_of
 from predictions import prediction_of
 
+from agent.backup.verification import Outside, verify_trail
 from agent.evidence.anchors import Anchor, append
-from agent.orders.assessed import OrderPolicy
-from agent.orders.assessment import assess
-from agent.orders.instrument_holds import Holds, load_releases
-from agent.orders.method_validation import load_allowances
-from agent.orders.specification import Specifications
-from agent.orders.specification_history import load_history
+from agent.orders.instruments.instrument_holds import Holds, load_releases
+from agent.orders.judge.assessed import OrderPolicy
+from agent.orders.judge.assessment import assess
+from agent.orders.judge.method_validation import load_allowances
+from agent.orders.specifications.specification import Specifications
+from agent.orders.specifications.specification_history import load_history
 from agent.service.anchoring import seal_results
 from agent.store import (
     RESTORED,
@@ -33,7 +34,6 @@ from agent.store import (
 )
 from agent.store.tables import load_metadata
 from agent.triage import Handling, TriageVerdict
-from agent.verification import Outside, verify_trail
 from agent.watch import Provenance
 from tests.unit.agent.store.test_trail import chain_again
 

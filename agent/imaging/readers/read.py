@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from agent.errors import FileCode, FileError
+from agent.files.regular_file import open_regular
+from agent.files.shares import inspect
 from agent.imaging.readers.page import Limits, Loader, Page, decoding
 from agent.imaging.readers.raster import (
     BMP_START,
@@ -33,8 +35,6 @@ from agent.imaging.readers.vendor import (
     list_nd2_loaders,
 )
 from agent.imaging.scale import Scale
-from agent.regular_file import open_regular
-from agent.shares import inspect
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

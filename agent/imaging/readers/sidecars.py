@@ -7,6 +7,7 @@ import re
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from agent.files.regular_file import open_regular
 from agent.imaging.readers.metadata import (
     UM_PER,
     compute_reduction,
@@ -19,7 +20,6 @@ from agent.imaging.readers.metadata import (
     read_ome_pixels,
     select_new,
 )
-from agent.regular_file import open_regular
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

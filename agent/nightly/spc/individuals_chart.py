@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
     from datetime import datetime
 
-    from agent.nightly.order_status import ControlMeasurement
+    from agent.nightly.facts.order_status import ControlMeasurement
 
 BASELINE_NIGHTS = 25
 SHOWN_NIGHTS = 60

@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from agent import maintenance
+from agent.backup import maintenance
 from agent.backup.drill import rehearse_restore
 from agent.backup.facts import name_backup
 from agent.errors import AgentError
+from agent.files.shares import inspect
 from agent.service.anchoring import seal_results
-from agent.service.own_backups import find_newest, list_past
-from agent.shares import inspect
+from agent.service.folder.own_backups import find_newest, list_past
 from agent.site_time import compute_age, compute_night_period, night_of
 from agent.store import StoreFault, store_url
 

@@ -25,11 +25,11 @@ from agent.delivery.mail import (
     build_message,
     send_mail,
 )
+from agent.files.whole_file import write_whole
 from agent.nightly import build_digest, night_settings, write_report
-from agent.nightly.snapshot import from_text
-from agent.site_folders import reports_folder
+from agent.nightly.facts.snapshot import from_text
 from agent.store import NewRecord
-from agent.whole_file import write_whole
+from agent.store.sites.site_folders import reports_folder
 from reports import Message, join_messages, marked
 
 if TYPE_CHECKING:

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING
 
 import structlog
 
+from agent.backup.maintenance import INBOX_SOURCE
 from agent.errors import OutOfResources
-from agent.maintenance import INBOX_SOURCE
-from agent.orders.instrument_checks import (
+from agent.orders.instruments.instrument_checks import (
     CONTROL,
     CheckOrigin,
     JudgedImage,
@@ -26,7 +26,7 @@ from agent.orders.instrument_checks import (
     iter_judged_images,
     record_check,
 )
-from agent.service.data_folder import agent_name
+from agent.service.folder.data_folder import agent_name
 from agent.service.jobs.reference_crops import cropping_apart
 from agent.site_time import compute_age
 
@@ -34,8 +34,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from datetime import datetime
 
-    from agent.orders.reference_images import ReferenceFile
-    from agent.service.problems import Problems
+    from agent.orders.instruments.reference_images import ReferenceFile
+    from agent.service.health.problems import Problems
     from agent.settings import Settings
     from agent.store import Record, Store
     from model import Classifier

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from agent.maintenance import compute_statements_start
+from agent.backup.maintenance import compute_statements_start
 from agent.objects import ObjectsUnavailable, PruneRecords, open_mirror
 
 if TYPE_CHECKING:

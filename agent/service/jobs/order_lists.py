@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from agent.lab_context import read_taxonomy
+from agent.files.shares import inspect, is_folder
 from agent.orders import BadSpecification
-from agent.orders.order_list import REFUSED, import_lists
-from agent.orders.order_policy import note_specifications
-from agent.orders.priority import prioritise_urgent
-from agent.service.resuming import settle_lists
-from agent.shares import inspect, is_folder
+from agent.orders.facts.order_list import REFUSED, import_lists
+from agent.orders.facts.order_policy import note_specifications
+from agent.orders.facts.priority import prioritise_urgent
+from agent.orders.lab_context import read_taxonomy
+from agent.service.folder.resuming import settle_lists
 
 if TYPE_CHECKING:
     from datetime import datetime

@@ -14,16 +14,16 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from agent.counts import format_count
 from agent.delivery.notify import send_notice
-from agent.orders import outbox
-from agent.orders.examination import Position, begin, list_due
-from agent.orders.freezing import freeze_orders
-from agent.orders.open_items import OpenItems
-from agent.service.renamed_site import describe_renamed
-from agent.service.resuming import settle_outbox
+from agent.files.whole_file import write_whole
+from agent.orders.facts.open_items import OpenItems
+from agent.orders.judge.examination import Position, begin, list_due
+from agent.orders.lims import outbox
+from agent.orders.statements.freezing import freeze_orders
+from agent.service.folder.renamed_site import describe_renamed
+from agent.service.folder.resuming import settle_outbox
 from agent.service.statements import make_issuer, make_lab
-from agent.whole_file import write_whole
+from agent.terminal import format_count
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

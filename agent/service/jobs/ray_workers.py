@@ -13,7 +13,7 @@ from agent.errors import WrongUse
 from agent.retrain import Again, Step, judge_patiently
 from agent.retrain.bundle_registry import get_bundle
 from agent.service.composition import open_store
-from agent.service.data_folder import clock
+from agent.service.folder.data_folder import clock
 from agent.service.jobs.shadow import note_end, open_judge
 
 if TYPE_CHECKING:

@@ -11,13 +11,13 @@ import psutil
 
 from agent.archive import Archive
 from agent.errors import AgentError, WrongUse
-from agent.lab_context import software, taxonomy_in_force
+from agent.orders.lab_context import software, taxonomy_in_force
 from agent.retrain import Outcome, PseudoLabelled
 from agent.retrain.bundle_registry import delete_leftovers, get_bundle, get_bundles_folder
 from agent.service.composition import build_demands, collect_labels, load_bundle, open_store
-from agent.service.data_folder import clock, get_feature_cache
+from agent.service.folder.data_folder import clock, get_feature_cache
+from agent.service.folder.lock import TrainingLock
 from agent.service.jobs.supervisor import run_supervised
-from agent.service.lock import TrainingLock
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from agent.fleet import list_seen
-from agent.orders.reference_images import judge_references
-from agent.service.data_folder import bundles_folder, clock
-from agent.service.database_clock import DatabaseClock
+from agent.orders.instruments.reference_images import judge_references
+from agent.service.folder.data_folder import bundles_folder, clock
+from agent.service.health.database_clock import DatabaseClock
 from agent.service.jobs.reference_crops import cropping_apart
 from agent.store import BY_AGENT, RolloutState
+from agent.store.sites.fleet import list_seen
 from reports import Message, marked
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import structlog
 
-from agent import maintenance
+from agent.backup import maintenance
 from agent.errors import BadStore
 from agent.objects import ObjectsUnavailable
 from agent.store import StoreFault
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from agent.archive import Archive
-    from agent.service.problems import Problems
+    from agent.service.health.problems import Problems
     from agent.store import Store
 
 log = structlog.get_logger()

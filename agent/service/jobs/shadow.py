@@ -10,10 +10,10 @@ from agent.archive import Archive
 from agent.retrain import Again, Gate, build_judge, reprocess
 from agent.retrain.bundle_registry import get_bundle
 from agent.service.composition import build_policy, collect_thresholds, load_bundle, open_store
-from agent.service.data_folder import clock
+from agent.service.folder.data_folder import clock
+from agent.service.folder.lock import Lock
 from agent.service.jobs.retrain import JOB
 from agent.service.jobs.supervisor import run_supervised
-from agent.service.lock import Lock
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

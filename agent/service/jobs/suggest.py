@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 from agent.archive import Archive
 from agent.service.composition import load_bundle, open_store
-from agent.service.data_folder import clock
+from agent.service.folder.data_folder import clock
+from agent.service.folder.lock import Lock
 from agent.service.jobs.retrain import find_training_job
 from agent.service.jobs.supervisor import run_supervised
-from agent.service.lock import Lock
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

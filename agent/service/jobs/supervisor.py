@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from datetime import datetime
 
+    from agent.service.folder.lock import Lock
     from agent.service.jobs.child_process import Work
-    from agent.service.lock import Lock
     from agent.settings import Settings
     from agent.store import Store
 

@@ -11,7 +11,7 @@ from agent.store.tables.base import OfSite, Row, instant_column, site_column, te
 
 
 class SearchRow(OfSite, Row, table=True):
-    """What the search finds of a micrograph, computed from its rows (`agent.store.search_index`).
+    """What the search finds of a micrograph, computed from its rows (`search_index`).
 
     `code` is "" while the model's answer is hidden from reviewers. Its words are in a table of the
     database's own text search; `digest` is their hash. A page reads thousands of these rows.

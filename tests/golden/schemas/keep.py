@@ -14,7 +14,7 @@ sys.path.insert(0, str(HERE.parents[1]))
 
 from needle_samples import measured  # noqa: E402 - beside us only after the line above
 
-from agent.store import (  # noqa: E402 - beside us only after the line above
+from agent.store import (  # noqa: E402 - as above
     Decision,
     NewImage,
     NewNeedle,
@@ -26,8 +26,8 @@ from agent.store import (  # noqa: E402 - beside us only after the line above
     StatementFile,
     Store,
     schema,
-    search_words,
 )
+from agent.store.search import search_words  # noqa: E402 - as above
 from tests.unit.agent.store.test_store import OTHER, SHA, file, finding  # noqa: E402 - beside us only after the line above
 
 AT = datetime(2026, 11, 24, 21, 0, tzinfo=UTC)

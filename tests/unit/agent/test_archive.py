@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from agent.archive import KINDS, Archive
+from agent.files.whole_file import write_whole
 from agent.imaging import Crop, SpecimenArea
-from agent.whole_file import write_whole
 
 SHA = "ab" * 32
 

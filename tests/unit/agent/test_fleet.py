@@ -15,8 +15,7 @@ from lab import DAY, HOME, Lab, desk_of
 from second_bundle import fill
 
 from agent.cli.app import main
-from agent.fleet import KEY, list_members, list_seen
-from agent.service.database_clock import DatabaseClock
+from agent.service.health.database_clock import DatabaseClock
 from agent.service.jobs.rollout import RolloutLeader
 from agent.store import (
     AgentSeen,
@@ -26,6 +25,7 @@ from agent.store import (
     Store,
     is_absent,
 )
+from agent.store.sites.fleet import KEY, list_members, list_seen
 from agent.web.app import create_app
 
 NOW = datetime(2026, 11, 24, 21, 0, tzinfo=UTC)

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 from PIL import Image
 
-from agent.pictures import (
+from agent.files.pictures import (
     Palette,
     colour_bar,
     cut_window,

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 import pytest
 
 from agent.archive import Archive
+from agent.files.pictures import encode_png
+from agent.files.regular_file import open_regular
 from agent.imaging.readers.read import read
 from agent.imaging.readers.sidecars import read_sidecar_scales
-from agent.orders.process_data import find_notes
-from agent.pictures import encode_png
-from agent.regular_file import open_regular
+from agent.orders.facts.process_data import find_notes
 from tests.unit.agent.imaging.readers.test_read import colours
 
 if TYPE_CHECKING:

@@ -11,19 +11,19 @@ import pytest
 from lab import SETTINGS, Lab, desk_of
 from rounds import Round
 
-from agent import auth
-from agent.nightly import layout as night_page
+from agent.files.pictures import encode_png
 from agent.nightly import write_report
-from agent.nightly.site_overview import write_sites
-from agent.orders.class_proposals import propose_class
-from agent.orders.taxonomy_effects import load_taxonomy_use
-from agent.pictures import encode_png
+from agent.nightly.page import layout as night_page
+from agent.nightly.page.site_overview import write_sites
+from agent.orders.specifications.class_proposals import propose_class
+from agent.orders.specifications.taxonomy_effects import load_taxonomy_use
 from agent.service import Pages
 from agent.settings import WebSection
 from agent.store import Decision, RingRules, Signature, Store
+from agent.store.people import auth
 from agent.web import create_app
-from agent.web.chart_plates import Chart
 from agent.web.context import TaxonomySetup
+from agent.web.review.chart_plates import Chart
 from reports import (
     CardSection,
     Experiments,

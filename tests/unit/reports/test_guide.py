@@ -15,9 +15,9 @@ from lab import HOME, desk_of
 from markdown_it import MarkdownIt
 
 import reports
-from agent import auth
 from agent.cli.reference import list_commands, render_commands, render_settings
 from agent.settings import Objective, Settings, Source
+from agent.store.people import auth
 from agent.web import create_app
 
 if TYPE_CHECKING:

@@ -14,8 +14,8 @@ from conftest import SHARED
 
 from agent.cli.app import main
 from agent.cli.datasets import DATASETS
+from agent.files.pictures import encode_png
 from agent.labelled_import import list_labelled
-from agent.pictures import encode_png
 from model import load_taxonomy
 
 if TYPE_CHECKING:

@@ -26,9 +26,9 @@ from agent import settings
 from agent.cli.doctor import examine
 from agent.cli.doctor_folders import examine_folders
 from agent.cli.doctor_records import examine_network, examine_sites
-from agent.fleet import KEY
 from agent.host.file_ownership import restore_owner
 from agent.store import Store, store_url
+from agent.store.sites.fleet import KEY
 from tests.unit.agent.web.test_review import served
 
 if TYPE_CHECKING:

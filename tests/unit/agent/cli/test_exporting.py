@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from lab import minutes
 
 from agent.cli import main
-from agent.csv_export import FORMULA_STARTS, format_csv, plain
+from agent.files.csv_export import FORMULA_STARTS, format_csv, plain
 from agent.labelled_import import iter_rows
 from agent.store import Decision, NewNeedle, Origin, acting_through
 

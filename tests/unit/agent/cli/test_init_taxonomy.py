@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from agent.cli.app import main
-from agent.pictures import encode_png
+from agent.files.pictures import encode_png
 from agent.settings import read
 from model import load_taxonomy
 

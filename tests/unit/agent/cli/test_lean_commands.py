@@ -12,7 +12,8 @@ import sys
 import pytest
 
 HEAVY = (
-    "PIL", "agent.store.backup", "agent.store.campaigns", "agent.store.database_checks", "alembic",
+    "PIL", "agent.store.backup", "agent.store.people.campaigns",
+    "agent.store.evidence.database_checks", "alembic",
     "babel", "boto3", "cv2", "fastapi", "jinja2", "matplotlib", "model.inference",
     "numpy", "onnxruntime", "openvino", "psutil", "pyarrow", "pygments", "rich.progress", "scipy",
     "sqlalchemy.dialects.postgresql.base", "structlog", "tifffile", "torch", "uvicorn", "watchdog",
@@ -23,14 +24,15 @@ MOST_MODULES = 800
 """Of the standard library, of SQLAlchemy and of our own; before, `agent status` had 1190."""
 
 PLAIN = (
-    "agent.orders.specimen_facts", "agent.store.tables.campaigns", "agent.store.tables.needles",
+    "agent.orders.facts.specimen_facts", "agent.store.tables.campaigns",
+    "agent.store.tables.needles",
     "agent.store.tables.places", "agent.store.tables.specifications",
     "agent.store.tables.statements", "rich.console",
 )  # fmt: skip
 """What a command that judges no order and prints no table does not need."""
 
 UNREAD = (
-    "agent.store.search_index", "agent.store.tables.logins",
+    "agent.store.search.search_index", "agent.store.tables.logins",
     "agent.store.tables.nights", "agent.store.tables.search",
 )  # fmt: skip
 """Tables that neither the state of the agent nor an order is read from; each takes 4 ms."""
@@ -39,7 +41,7 @@ MICROGRAPHS = (
 )  # fmt: skip
 """Tables that the state of the agent is not read from."""
 
-JUDGING = ("agent.needles.pooling", "agent.orders.assessed", "agent.store.places")
+JUDGING = ("agent.needles.pooling", "agent.orders.judge.assessed", "agent.store.results.places")
 """What judges an order."""
 
 
@@ -99,7 +101,7 @@ def test_an_order_is_shown_without_numpy_or_the_page_templates(folder) -> None:
 def test_a_command_that_only_reads_would_keep_the_search_in_step_if_it_wrote(folder) -> None:
     imported = agent(folder, "status")
 
-    assert "agent.store.search_updates" in imported
+    assert "agent.store.search.search_updates" in imported
 
 
 def test_the_version_needs_no_database(folder) -> None:

@@ -16,10 +16,11 @@ from drawn_steel import steel
 from failing_share import FailingShare
 from lab import crop_here
 
-from agent import settings, shares
+from agent import settings
 from agent.cli import main
 from agent.cli.examples import EXAMPLES
 from agent.cli.folder_overview import FolderOverview, choose_evenly, propose_source
+from agent.files import shares
 from agent.imaging.pool import encode_landmarks
 from agent.store import Store, store_url
 from agent.watch import Provenance

@@ -18,8 +18,8 @@ import pytest
 from agent import settings
 from agent.cli import main
 from agent.cli.move import list_paths_elsewhere, with_folders
-from agent.service.data_folder import agent_name
-from agent.service.lock import RunLock
+from agent.service.folder.data_folder import agent_name
+from agent.service.folder.lock import RunLock
 from tests.unit.agent.service.test_service import picture
 
 if TYPE_CHECKING:

@@ -14,9 +14,9 @@ from lab import DAY
 from shell import Shell
 from typer.main import get_command
 
-from agent import auth
 from agent.cli.app import app
 from agent.cli.signing import SIGNED, os_user
+from agent.store.people import auth
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -9,14 +9,14 @@ import numpy as np
 import pytest
 
 from agent.cli.app import main
-from agent.crop_recipe import RECIPE
 from agent.demo import bundle as shipped
 from agent.errors import BadBundle
 from agent.retrain.bundle_registry import allow_demo_bundles
 from agent.service.active_bundle import CurrentBundle
 from agent.service.composition import load_bundle, open_store
-from agent.service.data_folder import bundles_folder, clock
+from agent.service.folder.data_folder import bundles_folder, clock
 from agent.settings import read
+from agent.settings.crop_recipe import RECIPE
 from model import BundleError, read_manifest, verify_bundle
 
 

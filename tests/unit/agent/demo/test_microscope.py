@@ -10,7 +10,7 @@ from agent.demo.drawings import Drawings
 from agent.demo.exporter import plan_night
 from agent.errors import WrongUse
 from agent.store import Store, StoreFault
-from agent.store.files import Files
+from agent.store.work.files import Files
 
 
 @pytest.fixture

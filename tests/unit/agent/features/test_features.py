@@ -334,7 +334,7 @@ def test_a_full_disk_costs_neither_the_buffer_nor_a_shard(folder, monkeypatch):
     fill(folder, range(2))
     folder.buffer.append(OF, row(5))
     with monkeypatch.context() as full:
-        full.setattr("agent.whole_file.os.fsync", _refuse)
+        full.setattr("agent.files.whole_file.os.fsync", _refuse)
         with pytest.raises(OSError, match="No space"):
             folder.compact()
 

@@ -11,11 +11,11 @@ from drawn import draw
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from agent.crop_recipe import RECIPE
 from agent.errors import FileCode, FileError
 from agent.imaging import Scale, crop
 from agent.imaging.crop import _find_largest_rectangle
 from agent.imaging.readers.read import MicrographImage
+from agent.settings.crop_recipe import RECIPE
 
 SIZE = (360, 480)
 RANGE = (0.01, 5.0)

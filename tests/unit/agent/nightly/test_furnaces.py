@@ -10,7 +10,7 @@ import pytest
 from lab import DAY, SETTINGS
 
 from agent.nightly import write_report
-from agent.nightly.snapshot import from_text
+from agent.nightly.facts.snapshot import from_text
 from agent.nightly.spc.batch_chart import (
     BASELINE_BATCHES,
     BatchSize,

@@ -14,12 +14,12 @@ from needle_samples import measured, not_measured
 from agent.demo.synthetic.micrograph import draw_micrograph
 from agent.needles.measuring import NeedleMeasurer
 from agent.nightly import write_report
-from agent.nightly.collect import gather
-from agent.nightly.needle_pictures import NEEDLE_RGB, SIDE_PX, draw_needle
-from agent.nightly.reported_needles import KEPT_BINS
-from agent.nightly.snapshot import from_text, to_text
+from agent.nightly.facts.collect import gather
+from agent.nightly.facts.reported_needles import KEPT_BINS
+from agent.nightly.facts.snapshot import from_text, to_text
+from agent.nightly.page.needle_pictures import NEEDLE_RGB, SIDE_PX, draw_needle
 from agent.orders import Specifications
-from agent.orders.assessed import OrderPolicy
+from agent.orders.judge.assessed import OrderPolicy
 
 NIGHT = date(2026, 11, 24)
 AFTERWARDS = datetime(2026, 11, 25, 6, 0, tzinfo=UTC)

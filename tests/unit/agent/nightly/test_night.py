@@ -14,19 +14,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 from lab import DAY, SETTINGS, TAXONOMY, minutes
 
-from agent.nightly import layout as pages
-from agent.nightly import (
-    micrograph_rows,
-    missing_nights,
-    write_report,
+from agent.nightly import missing_nights, write_report
+from agent.nightly.facts.collect import gather
+from agent.nightly.facts.novelty_sampling import list_farthest
+from agent.nightly.facts.reviewer_agreement import (
+    WINDOW,
+    ReviewerAgreement,
+    agreement,
+    still_needed,
 )
-from agent.nightly.collect import gather
-from agent.nightly.micrograph_cards import _describe_uncertainty, iter_causes
-from agent.nightly.novelty_sampling import list_farthest
-from agent.nightly.reviewer_agreement import WINDOW, ReviewerAgreement, agreement, still_needed
-from agent.nightly.snapshot import from_text, parse_summary, to_text
+from agent.nightly.facts.snapshot import from_text, parse_summary, to_text
+from agent.nightly.page import layout as pages
+from agent.nightly.page import micrograph_rows
+from agent.nightly.page.micrograph_cards import _describe_uncertainty, iter_causes
 from agent.orders import Specifications
-from agent.orders.assessed import OrderPolicy
+from agent.orders.judge.assessed import OrderPolicy
 from agent.site_time import compute_night_end, compute_night_period, night_of
 from agent.store import OUTAGE, Decision, DoubleReview, SourceHealth, StoredStrangeness
 from agent.triage import Reason
@@ -419,7 +421,7 @@ def test_what_somebody_decided_already_does_not_wait(lab):
 
 
 def test_a_map_without_evidence_says_so(lab, monkeypatch):
-    monkeypatch.setattr("agent.nightly.embedded_images.EVIDENCE_LIMIT", 1000.0)
+    monkeypatch.setattr("agent.nightly.page.embedded_images.EVIDENCE_LIMIT", 1000.0)
     lab.take(reasons=("uncertain",))
 
     assert page_of(write(lab)).count("no positive evidence") >= 2

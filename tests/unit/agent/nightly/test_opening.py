@@ -12,13 +12,13 @@ import pytest
 from lab import DAY, RING_A, SETTINGS, TAXONOMY, minutes
 
 from agent.nightly import write_report
-from agent.nightly.order_status import ControlMeasurement
-from agent.nightly.snapshot import from_text
+from agent.nightly.facts.order_status import ControlMeasurement
+from agent.nightly.facts.snapshot import from_text
 from agent.nightly.spc.individuals_chart import BASELINE_NIGHTS, average_by_night, chart
 from agent.nightly.spc.p_chart import Tally, compute_permutation_p, drifts
 from agent.orders import Specifications
-from agent.orders.assessed import OrderPolicy
-from agent.orders.instrument_checks import CONTROL
+from agent.orders.instruments.instrument_checks import CONTROL
+from agent.orders.judge.assessed import OrderPolicy
 from agent.store import Decision
 from reports import ControlTrend, Tone
 from reports import ControlValue as Value

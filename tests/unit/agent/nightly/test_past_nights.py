@@ -13,8 +13,8 @@ from lab import DAY, RING_A, SETTINGS, TAXONOMY, Lab
 
 from agent.nightly import missing_nights, write_report
 from agent.orders import Specifications
-from agent.orders.assessed import OrderPolicy as Rules
-from agent.orders.instrument_checks import CONTROL
+from agent.orders.instruments.instrument_checks import CONTROL
+from agent.orders.judge.assessed import OrderPolicy as Rules
 from agent.site_time import compute_night_end
 from agent.store import Decision, SourceHealth
 

@@ -17,7 +17,7 @@ from agent.nightly import (
     write_period,
     write_report,
 )
-from agent.nightly.period_facts import (
+from agent.nightly.facts.period_facts import (
     count_codes,
     count_outcomes,
     list_periods,
@@ -25,9 +25,9 @@ from agent.nightly.period_facts import (
     list_times_h,
     summarise_review,
 )
-from agent.nightly.snapshot import from_text
+from agent.nightly.facts.snapshot import from_text
 from agent.orders import Specifications
-from agent.orders.assessed import OrderPolicy as Rules
+from agent.orders.judge.assessed import OrderPolicy as Rules
 from agent.store import Decision, NewStatement
 
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")

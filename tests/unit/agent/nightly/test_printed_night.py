@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from lab import DAY, SETTINGS, Lab, minutes
 
-from agent.nightly import layout, write_report
+from agent.nightly import write_report
+from agent.nightly.page import layout
 
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 AFTERWARDS = datetime(2026, 11, 24, 22, 31, tzinfo=UTC)

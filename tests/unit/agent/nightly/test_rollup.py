@@ -9,9 +9,9 @@ import pytest
 from lab import DAY, SETTINGS, Lab, minutes
 
 from agent.nightly import write_report
-from agent.nightly.site_overview import write_sites
-from agent.site_folders import reports_folder
+from agent.nightly.page.site_overview import write_sites
 from agent.store import SourceHealth, Store
+from agent.store.sites.site_folders import reports_folder
 
 NIGHT = date(2026, 11, 24)
 AFTERWARDS = DAY + timedelta(hours=20)

@@ -9,15 +9,15 @@ import pytest
 from lab import Lab
 from object_server import connect, open_pc, write_credentials
 
-from agent import maintenance
 from agent.archive import Archive
+from agent.backup import maintenance
 from agent.errors import AgentError
 from agent.labelled_import import make_loader
 from agent.objects import ObjectsUnavailable, Uploaded
 from agent.retrain.reprocessing import build_judge
 from agent.retrain.training_set import collect
+from agent.service.health.problems import Problems
 from agent.service.jobs.scrub import Verifier
-from agent.service.problems import Problems
 from agent.store import Decision
 from agent.triage import Policy
 from model import default_taxonomy

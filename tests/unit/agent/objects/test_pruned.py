@@ -22,7 +22,7 @@ from object_server import (
     write_credentials,
 )
 
-from agent import maintenance
+from agent.backup import maintenance
 from agent.objects import PruneRecords
 from agent.objects.pruned_files import parse_picture
 from agent.store import Decision

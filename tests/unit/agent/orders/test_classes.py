@@ -9,14 +9,14 @@ import pytest
 from lab import DAY, RING_A
 
 import reports
-from agent.nightly.micrograph_cards import list_maps
-from agent.orders.class_texts import (
+from agent.nightly.page.micrograph_cards import list_maps
+from agent.orders.judge.limit import find_bound, find_limit_fault, read_limit
+from agent.orders.specifications.class_texts import (
     build_class_texts,
     name_criterion,
     name_scale,
 )
-from agent.orders.limit import find_bound, find_limit_fault, read_limit
-from agent.orders.taxonomy_history import TAXONOMY, note_taxonomy
+from agent.orders.specifications.taxonomy_history import TAXONOMY, note_taxonomy
 from model import (
     Example,
     TaxonomyError,

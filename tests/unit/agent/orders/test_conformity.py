@@ -8,11 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from lab import RING_A
 
-from agent.orders import conformity
-from agent.orders.automatic_conformity import count_needed
-from agent.orders.decision_rule import build_decision_rule
-from agent.orders.judgement_rules import Rules
-from agent.orders.specimen_facts import (
+from agent.orders.facts.specimen_facts import (
     Allowance,
     Conformity,
     FieldDecision,
@@ -21,6 +17,10 @@ from agent.orders.specimen_facts import (
     Statement,
     Superseded,
 )
+from agent.orders.judge import conformity
+from agent.orders.judge.automatic_conformity import count_needed
+from agent.orders.judge.decision_rule import build_decision_rule
+from agent.orders.judge.judgement_rules import Rules
 from model import default_taxonomy, upper_bound
 
 TAXONOMY = default_taxonomy()

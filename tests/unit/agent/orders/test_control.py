@@ -9,7 +9,7 @@ import pytest
 from lab import crop_here
 
 from agent.errors import OutOfResources
-from agent.orders.instrument_checks import (
+from agent.orders.instruments.instrument_checks import (
     CONTROL,
     CheckOrigin,
     check_references,
@@ -17,8 +17,8 @@ from agent.orders.instrument_checks import (
     list_control_points,
     measure_image,
 )
-from agent.orders.instrument_holds import load_holds
-from agent.service.data_folder import agent_name
+from agent.orders.instruments.instrument_holds import load_holds
+from agent.service.folder.data_folder import agent_name
 from agent.service.jobs.instrument_check import is_due
 from agent.settings import read
 from tests.unit.agent.orders.test_ordering import AT, DEMAND, SETTINGS, Desk

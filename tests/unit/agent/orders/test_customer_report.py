@@ -16,10 +16,10 @@ from lab import DAY, HOME, Lab, desk_of
 from PIL import Image
 from pyhanko.pdf_utils.reader import PdfFileReader
 
-from agent import pictures
 from agent.cli import main
 from agent.errors import SetupError, WrongUse
-from agent.orders.customer_report import (
+from agent.files import pictures
+from agent.orders.statements.customer_report import (
     find_statement,
     load_picture,
     render_customer_report,

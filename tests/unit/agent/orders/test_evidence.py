@@ -6,9 +6,7 @@ from datetime import UTC, datetime
 import pytest
 
 from agent.imaging.places import SAME_PLACE
-from agent.orders.decision_rule import build_decision_rule
-from agent.orders.reviewer_errors import recommend_second_look
-from agent.orders.specimen_facts import (
+from agent.orders.facts.specimen_facts import (
     ONE_PLACE,
     FieldDecision,
     LabelFacts,
@@ -16,6 +14,8 @@ from agent.orders.specimen_facts import (
     SpecimenFacts,
     Superseded,
 )
+from agent.orders.judge.decision_rule import build_decision_rule
+from agent.orders.judge.reviewer_errors import recommend_second_look
 from agent.store import DoubleReview
 from tests.unit.agent.orders.test_conformity import BUNDLE, RULES, demanding, field, judge, three
 

@@ -8,15 +8,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.nightly.order_status import instruments
-from agent.orders.examination import Position, begin, list_due
-from agent.orders.instrument_checks import CONTROL, Suspicion
-from agent.orders.instrument_failures import CheckResult, find_failures
-from agent.orders.instrument_holds import load_holds
-from agent.orders.open_items import OpenItems
-from agent.orders.order_policy import load_policy
-from agent.orders.outbox import OutboxFormat, record_revisions, write_pending
-from agent.service.status import build_status_from_store
+from agent.nightly.facts.order_status import instruments
+from agent.orders.facts.open_items import OpenItems
+from agent.orders.facts.order_policy import load_policy
+from agent.orders.instruments.instrument_checks import CONTROL, Suspicion
+from agent.orders.instruments.instrument_failures import CheckResult, find_failures
+from agent.orders.instruments.instrument_holds import load_holds
+from agent.orders.judge.examination import Position, begin, list_due
+from agent.orders.lims.outbox import OutboxFormat, record_revisions, write_pending
+from agent.service.health.status import build_status_from_store
 from agent.settings import read
 from model import default_taxonomy
 from tests.unit.agent.orders.test_ordering import AT, Desk

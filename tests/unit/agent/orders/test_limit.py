@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.orders.limit import (
+from agent.orders.judge.limit import (
     Direction,
     Limit,
     find_bound,

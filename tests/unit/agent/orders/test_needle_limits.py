@@ -12,25 +12,26 @@ from lab import DAY, RING_A, TAXONOMY, Lab
 from needle_samples import measured as measured_in_trial
 from needle_samples import not_measured
 
-from agent.orders import Specifications, conformity
-from agent.orders.assessed import OrderPolicy
-from agent.orders.assessment import assess
-from agent.orders.confirmation import find_lack, list_to_confirm
-from agent.orders.needle_lengths import (
+from agent.orders import Specifications
+from agent.orders.facts.needle_lengths import (
     add_doubts,
     build_specimen_needles,
     gather_order_needles,
     list_order_doubts,
     list_specimen_doubts,
 )
-from agent.orders.needle_limit import (
+from agent.orders.facts.specimen_facts import Conformity, Statement
+from agent.orders.judge import conformity
+from agent.orders.judge.assessed import OrderPolicy
+from agent.orders.judge.assessment import assess
+from agent.orders.judge.confirmation import find_lack, list_to_confirm
+from agent.orders.judge.needle_limit import (
     LongestLimit,
     NeedleLimit,
     read_longest_limit,
     read_needle_limit,
 )
-from agent.orders.order_json import order_to_json
-from agent.orders.specimen_facts import Conformity, Statement
+from agent.orders.statements.order_json import order_to_json
 from agent.store import Decision
 from tests.unit.agent.orders.test_conformity import DEMANDS, SPECIMENS, field, of
 

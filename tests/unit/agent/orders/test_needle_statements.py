@@ -9,8 +9,8 @@ from needle_samples import measured
 
 import reports
 from agent.orders import Specifications
-from agent.orders.customer_report import find_statement, render_customer_report
-from agent.orders.statement_page import build_statement_page
+from agent.orders.statements.customer_report import find_statement, render_customer_report
+from agent.orders.statements.statement_page import build_statement_page
 from tests.unit.agent.orders.test_statements import RULES, freeze, label, newest, stated, take
 
 SHOWN = replace(RULES, has_needles=True)

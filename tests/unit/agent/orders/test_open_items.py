@@ -11,9 +11,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from agent.orders.alike_numbers import describe_alike, find_alike
-from agent.orders.lost_files import name_lost
-from agent.orders.open_items import OpenItems, is_renamed, iter_lost, iter_named_files
+from agent.orders.facts.alike_numbers import describe_alike, find_alike
+from agent.orders.facts.lost_files import name_lost
+from agent.orders.facts.open_items import OpenItems, is_renamed, iter_lost, iter_named_files
 from agent.store import VANISHED, ClaimedPlace, Entry, Store, number_key
 from agent.watch import ListedFile, Provenance
 

@@ -11,10 +11,10 @@ import pytest
 
 from agent.demo.synthetic.micrograph import draw_micrograph
 from agent.imaging import encode_landmarks
-from agent.orders import order_list
-from agent.orders.assessment import assess
-from agent.orders.order_policy import load_policy
-from agent.orders.place_check import PlaceCheck
+from agent.orders.facts import order_list
+from agent.orders.facts.order_policy import load_policy
+from agent.orders.facts.place_check import PlaceCheck
+from agent.orders.judge.assessment import assess
 from agent.settings import read
 from agent.store import ClaimedPlace, Decision, Entry, MicrographResult, Store
 from agent.triage import Handling, TriageVerdict

@@ -8,8 +8,8 @@ import pytest
 from fastapi.testclient import TestClient
 
 from agent.cli.app import main
-from agent.orders import method_validation
-from agent.orders.instrument_checks import CONTROL
+from agent.orders.instruments.instrument_checks import CONTROL
+from agent.orders.judge import method_validation
 from agent.settings import read
 from agent.store import Decision
 from agent.web import app_of

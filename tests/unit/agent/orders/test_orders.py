@@ -11,9 +11,9 @@ from databases import tamper
 from lab import minutes
 
 from agent.archive import Archive
-from agent.nightly.micrograph_cards import iter_causes
-from agent.orders.order_list import AHEAD, import_lists
-from agent.orders.process_data import collect_keys, read_notes
+from agent.nightly.page.micrograph_cards import iter_causes
+from agent.orders.facts.order_list import AHEAD, import_lists
+from agent.orders.facts.process_data import collect_keys, read_notes
 from agent.pipeline import Pipeline
 from agent.settings import Settings
 from agent.store import Decision, Entry, OtherBundle, Store

@@ -13,13 +13,13 @@ import pytest
 from lab import DAY, RING_A, TAXONOMY
 
 from agent.orders import Specifications
-from agent.orders.assessed import OrderPolicy
-from agent.orders.examination import SWEPT_PER_ROUND, Position, begin, list_due
-from agent.orders.open_items import OpenItems
-from agent.orders.outbox import OUTBOX, OutboxFormat, record_revisions, write_pending
+from agent.orders.facts.open_items import OpenItems
+from agent.orders.judge.assessed import OrderPolicy
+from agent.orders.judge.examination import SWEPT_PER_ROUND, Position, begin, list_due
+from agent.orders.lims.outbox import OUTBOX, OutboxFormat, record_revisions, write_pending
+from agent.service.health.problems import Problems
 from agent.service.jobs import outbound
 from agent.service.periodic_thread import PeriodicThread
-from agent.service.problems import Problems
 from agent.settings import read
 from agent.store import Decision, Entry
 

@@ -21,13 +21,13 @@ from sqlalchemy import event
 from sqlalchemy.orm import Session
 
 from agent.orders import Specifications
-from agent.orders.assessed import OrderPolicy
-from agent.orders.assessment import assess
-from agent.orders.examination import Position, begin
-from agent.orders.order_json import order_to_json
-from agent.orders.outbox import OutboxFormat, record_revisions, write_pending
-from agent.orders.specimen_facts import Conformity
-from agent.orders.statement import lasting
+from agent.orders.facts.specimen_facts import Conformity
+from agent.orders.judge.assessed import OrderPolicy
+from agent.orders.judge.assessment import assess
+from agent.orders.judge.examination import Position, begin
+from agent.orders.lims.outbox import OutboxFormat, record_revisions, write_pending
+from agent.orders.statements.order_json import order_to_json
+from agent.orders.statements.statement import lasting
 from agent.store import Decision, Store
 
 if not hasattr(os, "fork"):

@@ -20,7 +20,7 @@ from lab import HOME, NEXT_DAY, Lab, desk_of
 
 from agent.archive import Archive
 from agent.cli.app import main
-from agent.pictures import encode_png
+from agent.files.pictures import encode_png
 from agent.settings import read
 from agent.store import Store, store_url
 from agent.web import create_app
@@ -163,8 +163,8 @@ def rate_everything(own: OwnLab, chosen: list[tuple[str, str]]) -> None:
     home = "http://127.0.0.1:8787"
     with TestClient(app, base_url=home, headers={"origin": home}) as browser:
         pages = [browser.get("/review").text, browser.get(f"/review/{chosen[0][0]}").text]
-        from agent import auth  # noqa: PLC0415
         from agent.roundrobin.campaign import get_order  # noqa: PLC0415
+        from agent.store.people import auth  # noqa: PLC0415
 
         for token in links:
             seat = store.campaigns.seat(hashed=auth.hash_token(token))
@@ -227,7 +227,7 @@ def test_the_pages_of_any_lab_hold_no_word_of_the_bearing_steel():
 ALLOWED = (
     "agent/demo/",
     "agent/cli/examples.py",
-    "agent/auth.py",
+    "agent/store/people/auth.py",
     "model/needles/",
 )
 """The demo and the examples show the default classes; `auth` lists words easy to guess; the network

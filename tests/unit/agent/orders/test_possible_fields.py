@@ -5,8 +5,8 @@ from datetime import timedelta
 import pytest
 
 from agent.cli.options import read_order_policy
-from agent.orders.examination import begin, list_touched
-from agent.orders.possible_fields import has_lookalikes, is_one_off
+from agent.orders.facts.possible_fields import has_lookalikes, is_one_off
+from agent.orders.judge.examination import begin, list_touched
 from agent.settings import read
 from agent.store import Decision, Entry, number_key
 from tests.unit.agent.orders.test_ordering import AT, Desk

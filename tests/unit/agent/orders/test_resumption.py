@@ -13,11 +13,11 @@ from fastapi.testclient import TestClient
 from lab import DAY, HOME, Lab, desk_of
 from shell import Shell
 
-from agent.orders.statement_files import Unsigned, write_files
+from agent.orders.statements.statement_files import Unsigned, write_files
+from agent.service.health.status import build_status_from_store
 from agent.service.jobs import outbound
 from agent.service.jobs.order_lists import take_lists
 from agent.service.statements import make_lab
-from agent.service.status import build_status_from_store
 from agent.settings import read
 from agent.store import Decision
 from agent.web import create_app

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.orders.scale_tracing import SCALE_CHECK, add_months
-from agent.orders.statement import lasting
+from agent.orders.facts.scale_tracing import SCALE_CHECK, add_months
+from agent.orders.statements.statement import lasting
 from tests.unit.agent.orders.test_ordering import AT, SETTINGS, Desk
 
 DAY = timedelta(days=1)

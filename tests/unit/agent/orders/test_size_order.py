@@ -9,21 +9,23 @@ import numpy as np
 import pytest
 from lab import DAY, RING_A, Lab, crop_of, facts_of, prediction_of
 
-from agent.lab_context import taxonomy_in_force
-from agent.orders import Specifications, conformity, outbox
-from agent.orders.assessed import OrderPolicy
-from agent.orders.judgement_rules import Rules
-from agent.orders.limit import read_limit
-from agent.orders.method_validation import (
+from agent.files.pictures import encode_png
+from agent.orders import Specifications
+from agent.orders.facts.specimen_facts import Allowance, FieldDecision, FieldFacts, SpecimenFacts
+from agent.orders.judge import conformity
+from agent.orders.judge.assessed import OrderPolicy
+from agent.orders.judge.judgement_rules import Rules
+from agent.orders.judge.limit import read_limit
+from agent.orders.judge.method_validation import (
     ValidationCase,
     build_record,
     load_allowances,
     save_record,
     set_permission,
 )
-from agent.orders.specification import list_valid_limits
-from agent.orders.specimen_facts import Allowance, FieldDecision, FieldFacts, SpecimenFacts
-from agent.pictures import encode_png
+from agent.orders.lab_context import taxonomy_in_force
+from agent.orders.lims import outbox
+from agent.orders.specifications.specification import list_valid_limits
 from agent.roundrobin.capability import Measured, at_limit, scatter
 from agent.roundrobin.msa_study import limits_in
 from agent.roundrobin.plan import StudyRun

@@ -6,9 +6,12 @@ import pytest
 
 import reports
 from agent.orders import BadSpecification, iter_faults, read_specifications
-from agent.orders.judgement_rules import Rules
-from agent.orders.limit import Direction, Limit
-from agent.orders.specification_history import SpecificationHistory, SpecificationState
+from agent.orders.judge.judgement_rules import Rules
+from agent.orders.judge.limit import Direction, Limit
+from agent.orders.specifications.specification_history import (
+    SpecificationHistory,
+    SpecificationState,
+)
 from model import default_taxonomy, load_taxonomy
 
 ENTRY = """

@@ -22,12 +22,12 @@ from pyhanko.pdf_utils.reader import PdfFileReader
 from pyhanko.sign.validation import validate_pdf_signature
 from pyhanko_certvalidator import ValidationContext
 
-from agent.maintenance import verify_statements
+from agent.backup.maintenance import verify_statements
 from agent.objects import ObjectsUnavailable
-from agent.orders.customer_report import find_statement, render_customer_report
-from agent.orders.examination import Position
-from agent.orders.signing import find_signer, read_certificate
-from agent.orders.statement_files import (
+from agent.orders.judge.examination import Position
+from agent.orders.statements.customer_report import find_statement, render_customer_report
+from agent.orders.statements.signing import find_signer, read_certificate
+from agent.orders.statements.statement_files import (
     Unsigned,
     read_files,
     write_files,

@@ -20,15 +20,15 @@ from sqlalchemy.orm import Session
 
 from agent.errors import AgentError
 from agent.orders import Specifications
-from agent.orders.assessed import OrderPolicy
-from agent.orders.assessment import assess
-from agent.orders.examination import Position, list_touched
-from agent.orders.freezing import freeze_orders
-from agent.orders.instrument_checks import CONTROL
-from agent.orders.instrument_holds import RELEASE, Holds, load_releases
-from agent.orders.method_validation import AUTOMATIC, VALIDATION, load_allowances
-from agent.orders.specification_history import load_history, reopen
-from agent.orders.statement_document import Issuer
+from agent.orders.instruments.instrument_checks import CONTROL
+from agent.orders.instruments.instrument_holds import RELEASE, Holds, load_releases
+from agent.orders.judge.assessed import OrderPolicy
+from agent.orders.judge.assessment import assess
+from agent.orders.judge.examination import Position, list_touched
+from agent.orders.judge.method_validation import AUTOMATIC, VALIDATION, load_allowances
+from agent.orders.specifications.specification_history import load_history, reopen
+from agent.orders.statements.freezing import freeze_orders
+from agent.orders.statements.statement_document import Issuer
 from agent.store import Decision, Store
 
 if not hasattr(os, "fork"):

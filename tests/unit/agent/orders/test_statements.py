@@ -14,26 +14,27 @@ from lab import DAY, RING_A, TAXONOMY
 from sqlalchemy import create_engine, text
 
 import reports
-from agent.crop_recipe import RECIPE
+from agent.backup.verification import Outside, verify_trail
 from agent.orders import Specifications
-from agent.orders.assessed import OrderPolicy
-from agent.orders.assessment import assess
-from agent.orders.examination import Position, begin, list_due, list_touched
-from agent.orders.freezing import Freezer, freeze_orders
-from agent.orders.instrument_checks import CONTROL
-from agent.orders.instrument_holds import Holds, load_releases
-from agent.orders.method_validation import AUTOMATIC, VALIDATION, load_allowances
-from agent.orders.open_items import OpenItems
-from agent.orders.outbox import OUTBOX, OutboxFormat, record_revisions
-from agent.orders.resumption import Beyond, adopt
-from agent.orders.scale_tracing import SCALE_CHECK, ScaleTracing, load_measurements
-from agent.orders.sent_revisions import SentRevision
-from agent.orders.specification_history import load_history, reopen
-from agent.orders.statement_document import Issuer
-from agent.orders.statement_page import build_statement_page
-from agent.orders.statement_rows import find_differences, list_stated, list_unsupported
-from agent.store import Decision, Entry, NewStatement, Store, guards, recompute_statement
-from agent.verification import Outside, verify_trail
+from agent.orders.facts.open_items import OpenItems
+from agent.orders.facts.scale_tracing import SCALE_CHECK, ScaleTracing, load_measurements
+from agent.orders.instruments.instrument_checks import CONTROL
+from agent.orders.instruments.instrument_holds import Holds, load_releases
+from agent.orders.judge.assessed import OrderPolicy
+from agent.orders.judge.assessment import assess
+from agent.orders.judge.examination import Position, begin, list_due, list_touched
+from agent.orders.judge.method_validation import AUTOMATIC, VALIDATION, load_allowances
+from agent.orders.lims.outbox import OUTBOX, OutboxFormat, record_revisions
+from agent.orders.lims.resumption import Beyond, adopt
+from agent.orders.lims.sent_revisions import SentRevision
+from agent.orders.specifications.specification_history import load_history, reopen
+from agent.orders.statements.freezing import Freezer, freeze_orders
+from agent.orders.statements.statement_document import Issuer
+from agent.orders.statements.statement_page import build_statement_page
+from agent.orders.statements.statement_rows import find_differences, list_stated, list_unsupported
+from agent.settings.crop_recipe import RECIPE
+from agent.store import Decision, Entry, NewStatement, Store, recompute_statement
+from agent.store.evidence import guards
 from model import load_taxonomy
 from tests.unit.agent.store.test_store import SHA, file, finding
 

@@ -10,9 +10,9 @@ import pytest
 from small_lab import past, write_labelled
 
 from agent.archive import Archive
-from agent.orders.examination import Position
-from agent.orders.reproduce import Sameness, judge_again
-from agent.orders.statement import describe_changes
+from agent.orders.instruments.reproduce import Sameness, judge_again
+from agent.orders.judge.examination import Position
+from agent.orders.statements.statement import describe_changes
 from agent.service.statements import StatementKeeper
 from agent.settings import read
 from tests.unit.agent.orders.test_ordering import AT, BUNDLE, DEMAND, Desk

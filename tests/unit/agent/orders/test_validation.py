@@ -5,8 +5,8 @@ import json
 import pytest
 from small_lab import past, write_labelled
 
-from agent.orders.limit import find_bound, read_limit
-from agent.orders.method_validation import ValidationCase, build_record, iter_limits
+from agent.orders.judge.limit import find_bound, read_limit
+from agent.orders.judge.method_validation import ValidationCase, build_record, iter_limits
 from model import default_taxonomy
 
 TAXONOMY = default_taxonomy()

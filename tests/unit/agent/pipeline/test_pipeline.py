@@ -17,14 +17,14 @@ import structlog
 
 from agent.archive import Archive
 from agent.errors import FileCode, FileError
+from agent.files.regular_file import open_regular
 from agent.imaging import Crop, SpecimenArea
 from agent.orders import Specifications
-from agent.orders.assessed import OrderPolicy
-from agent.orders.assessment import assess
+from agent.orders.judge.assessed import OrderPolicy
+from agent.orders.judge.assessment import assess
 from agent.pipeline import Pipeline, Stalled, run_in_thread
-from agent.regular_file import open_regular
 from agent.store import RingRules, Signature, Store, StoreFault
-from agent.store.work_queue import WorkQueue
+from agent.store.work.work_queue import WorkQueue
 from agent.triage import Policy
 from agent.watch import Calibration, ListedFile, Provenance
 from agent.watch.listing import list_folder

@@ -9,17 +9,17 @@ import lab as pages_lab
 import pytest
 from small_lab import twin_of
 
-from agent import auth
 from agent.archive import Archive
 from agent.errors import WrongUse
-from agent.orders import method_validation
-from agent.orders.order_policy import load_policy
+from agent.orders.facts.order_policy import load_policy
+from agent.orders.judge import method_validation
 from agent.retrain import compute_impact, format_headline, list_sentences, save_impact
 from agent.retrain.bundle_registry import get_bundle, list_bundles
 from agent.retrain.gate import build_outcome, save_outcome
 from agent.retrain.impact_page import MOST
 from agent.settings import read
 from agent.store import MicrographResult, Origin, Signature, Store, acting_through, store_url
+from agent.store.people import auth
 from agent.triage import Handling, Reason, TriageVerdict
 from model import ComparisonOutcome, default_taxonomy
 from tests.unit.agent.orders.test_ordering import AT, BUNDLE, VALIDATED, Desk

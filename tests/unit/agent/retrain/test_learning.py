@@ -12,13 +12,13 @@ import pytest
 import torch
 from small_lab import CODES, PIXELS, past, write_labelled
 
-from agent import pictures
 from agent import settings as settings_of
 from agent.cli.evaluation_text import print_evaluation
 from agent.cli.experiments import about
 from agent.cli.job_progress import format_stage
 from agent.cli.train import format_plan, grouping_column, make_plan, print_notes
 from agent.demo.synthetic.micrograph import draw_micrograph
+from agent.files import pictures
 from agent.retrain import write_figures
 from agent.retrain.bundle_registry import list_bundles
 from agent.service.composition import open_store

@@ -10,7 +10,7 @@ from lab import DAY
 from shell import Shell
 
 from agent.cli.job_progress import show_progress
-from agent.pictures import encode_png
+from agent.files.pictures import encode_png
 from agent.retrain import collect, list_gaps
 from agent.store import Decision
 from model import Progress, default_taxonomy

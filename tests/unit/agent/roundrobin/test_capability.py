@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from agent.orders.limit import read_limit
+from agent.orders.judge.limit import read_limit
 from agent.roundrobin.capability import Measured, at_limit, scatter, still_needed
 from agent.roundrobin.plan import StudyRun, plan_runs, run_from_json
 from agent.roundrobin.variance_components import REST

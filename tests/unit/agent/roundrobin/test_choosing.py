@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.orders.limit import read_limit
+from agent.orders.judge.limit import read_limit
 from agent.roundrobin.sampling import Candidate, choose, is_near
 from model import default_taxonomy
 

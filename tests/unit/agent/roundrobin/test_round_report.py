@@ -15,7 +15,7 @@ from rounds import AT, NAME, Round, lab_in
 
 from agent.errors import WrongUse
 from agent.nightly import write_report
-from agent.nightly.collect import gather
+from agent.nightly.facts.collect import gather
 from agent.roundrobin import report as reporting
 from agent.roundrobin.campaign import close, get_order
 from agent.store import ROUND_ROBIN, Decision, Opinion
@@ -38,7 +38,7 @@ def play(round_) -> None:
 
 
 def seat_of(round_, rater):
-    from agent import auth  # noqa: PLC0415
+    from agent.store.people import auth  # noqa: PLC0415
 
     return round_.lab.store.campaigns.seat(hashed=auth.hash_token(round_.tokens[rater]))
 

@@ -11,8 +11,8 @@ import pytest
 from lab import DAY, Lab
 
 from agent.evidence.anchors import Anchor, append
-from agent.service.copies import check_start, write_presence
-from agent.service.data_folder import agent_name
+from agent.service.folder.copies import check_start, write_presence
+from agent.service.folder.data_folder import agent_name
 from agent.settings import read
 from agent.store import Store
 from tests.unit.agent.orders.test_resumption import SETTINGS, Plant

@@ -19,7 +19,10 @@ RARE = ("pyarrow", "pandas", "torch", "openvino", "onnxruntime", "matplotlib", "
 
 @pytest.mark.parametrize(
     "modules",
-    ["agent.service.daemon", "agent.service.composition, agent.service.web_server, agent.web"],
+    [
+        "agent.service.daemon",
+        "agent.service.composition, agent.service.pages.web_server, agent.web",
+    ],
     ids=["agent", "pages"],
 )
 def test_neither_agent_nor_pages_load_a_library_of_rare_work(modules):

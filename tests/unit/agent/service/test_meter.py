@@ -9,8 +9,8 @@ from fastapi.testclient import TestClient
 from lab import HOME, desk_of
 from prometheus_client.parser import text_string_to_metric_families
 
-from agent.service.meter import Meter
-from agent.service.problems import Problems
+from agent.service.health.meter import Meter
+from agent.service.health.problems import Problems
 from agent.web import create_app
 from agent.web.metrics import MEASURES
 

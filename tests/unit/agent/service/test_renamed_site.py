@@ -10,11 +10,11 @@ import pytest
 from lab import DAY, Lab
 from shell import Shell
 
-from agent.orders.outbox import OUTBOX
-from agent.orders.place_check import PlaceCheck
-from agent.service.data_folder import agent_name
+from agent.orders.facts.place_check import PlaceCheck
+from agent.orders.lims.outbox import OUTBOX
+from agent.service.folder.data_folder import agent_name
+from agent.service.health.status import build_status_from_store
 from agent.service.jobs import outbound
-from agent.service.status import build_status_from_store
 from agent.settings import read
 from agent.store import Store, store_url
 from tests.unit.agent.orders.test_resumption import HOUR, SETTINGS, Plant

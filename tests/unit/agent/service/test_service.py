@@ -16,13 +16,13 @@ from agent.errors import BadSettings, BadStore, WrongUse
 from agent.service import Agent, build_status, run_once
 from agent.service.active_bundle import CurrentBundle
 from agent.service.composition import open_store
-from agent.service.data_folder import agent_name
+from agent.service.folder.data_folder import agent_name
+from agent.service.folder.lock import RunLock
+from agent.service.health.problems import Problems
+from agent.service.health.status import next_report_at, save_status
 from agent.service.jobs.outbound import send_notices
-from agent.service.lock import RunLock
-from agent.service.problems import Problems
 from agent.service.report_scheduler import ReportScheduler
 from agent.service.source_thread import SourceWatch
-from agent.service.status import next_report_at, save_status
 from agent.service.worker import Pace
 
 DEADLINE_S = 240.0

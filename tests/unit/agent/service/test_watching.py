@@ -15,8 +15,8 @@ import pytest
 import structlog
 
 from agent.errors import WrongUse
-from agent.service.lock import RunLock
-from agent.service.problems import Problems
+from agent.service.folder.lock import RunLock
+from agent.service.health.problems import Problems
 from agent.service.source_thread import FRESH_AT_MOST, SourceWatch, build_watcher, write_down
 from agent.settings import Source
 from agent.store import Store
@@ -281,7 +281,7 @@ import sys, threading
 from datetime import UTC, datetime
 from pathlib import Path
 from agent.log import set_up
-from agent.service.problems import Problems
+from agent.service.health.problems import Problems
 from agent.service.source_thread import SourceWatch
 from agent.settings import Source
 from agent.store import Store

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 
 from agent.pipeline import BatchOutcome
-from agent.service.problems import Problems
+from agent.service.health.problems import Problems
 from agent.service.worker import IDLE_S, RELEASE_AFTER_S, REST_AFTER_S, Worker
 
 

@@ -8,8 +8,8 @@ import pytest
 from databases import tamper
 from shell import Shell
 
+from agent.backup.verification import verify_trail
 from agent.store import Entry, NewStatement
-from agent.verification import verify_trail
 from tests.unit.agent.store.test_store import OTHER, SHA
 from tests.unit.agent.store.test_trail import AT, faults, fill, outside, store  # noqa: F401 - the fixtures
 

@@ -10,12 +10,12 @@ from databases import tamper
 from lab import DAY, Lab, copy_of
 from shell import Shell
 
+from agent.backup.verification import Outside, verify_trail
 from agent.evidence.anchors import Anchor, append, iter_lines
 from agent.service.anchoring import Anchoring
 from agent.store import Decision, PlaceMatch
 from agent.store.tables import load_metadata
 from agent.triage import Reason
-from agent.verification import Outside, verify_trail
 from tests.unit.agent.store.test_trail import chain_again
 
 FORGED_PREPARATION = (

@@ -18,10 +18,13 @@ from databases import KINDS, empty
 from folders import GOLDEN
 from sqlalchemy import inspect
 
+from agent.backup.verification import Outside, verify_trail
 from agent.errors import BadStore
-from agent.store import Store, engine, guards, schema, search_words, site_policies
+from agent.store import Store, engine, schema
+from agent.store.evidence import guards
+from agent.store.search import search_words
+from agent.store.sites import site_policies
 from agent.store.tables import load_metadata
-from agent.verification import Outside, verify_trail
 from agent.watch import ListedFile
 
 if TYPE_CHECKING:

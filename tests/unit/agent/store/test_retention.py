@@ -8,7 +8,7 @@ from datetime import timedelta
 import pytest
 from lab import DAY
 
-from agent import maintenance
+from agent.backup import maintenance
 from agent.store import KeptFor
 from agent.triage import Reason
 from tests.unit.agent.orders.test_resumption import Plant

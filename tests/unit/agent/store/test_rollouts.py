@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from agent.errors import WrongUse
 from agent.store import HostState, RingRules, RolloutState, Signature, Store, WantedBundle
-from agent.store.rollout_plan import assign_rings, compare_answers
+from agent.store.bundles.rollout_plan import assign_rings, compare_answers
 from reports import Message
 
 AT = datetime(2026, 11, 24, 21, 0, tzinfo=UTC)

@@ -13,7 +13,7 @@ from two_sites import HERE, THERE, open_lab
 
 from agent.errors import WrongUse
 from agent.store import Decision, Entry, SearchQuery, Store, engine
-from agent.store.search_terms import parse_search, split_terms
+from agent.store.search.search_terms import parse_search, split_terms
 
 BERLIN = "Europe/Berlin"
 
@@ -150,7 +150,7 @@ from datetime import datetime
 from agent.store import Decision, Store
 address, name, at = sys.argv[1:]
 with Store.open(address, site="Plant 1", agent="PC") as store:
-    print("agent.store.search_index" in sys.modules)
+    print("agent.store.search.search_index" in sys.modules)
     decision = Decision("code", "Ann", code="G8")
     store.labels.decide(name, decision, at=datetime.fromisoformat(at))
 """

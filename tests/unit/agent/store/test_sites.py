@@ -17,8 +17,8 @@ from two_sites import HERE, HIDDEN, THERE, World, rows_of, sqlite_world, world
 from agent.cli.app import main
 from agent.errors import WrongUse
 from agent.store import Decision, RolloutState, Store, engine
-from agent.store.site_references import find_references
-from agent.store.site_scope import EVERY_SITE, ForeignSite, bind, find_tables
+from agent.store.sites.site_references import find_references
+from agent.store.sites.site_scope import EVERY_SITE, ForeignSite, bind, find_tables
 from agent.store.tables import (
     PER_SITE,
     REFERRING,

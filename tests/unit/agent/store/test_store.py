@@ -1328,7 +1328,8 @@ def test_a_value_that_no_database_keeps_is_refused_in_a_sentence(address, kind, 
 FIRST_USES = """
 import importlib, sys, tempfile, threading
 from pathlib import Path
-from agent.store import Store, places
+from agent.store import Store
+from agent.store.results import places
 
 sys.setswitchinterval(1e-6)
 faults = []

@@ -20,8 +20,9 @@ from hypothesis.stateful import (
     rule,
 )
 
-from agent.store import Claim, MicrographResult, Store, engine, sources
-from agent.store.file_states import MAX_ATTEMPTS, MAX_DEATHS
+from agent.store import Claim, MicrographResult, Store, engine
+from agent.store.sites import sources
+from agent.store.work.file_states import MAX_ATTEMPTS, MAX_DEATHS
 from agent.triage import Handling, TriageVerdict
 from agent.watch import ListedFile
 

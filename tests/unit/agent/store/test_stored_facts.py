@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from agent.store.stored_facts import StoredCrop
+from agent.store.results.stored_facts import StoredCrop
 
 
 def test_a_scale_bar_whose_length_was_not_readable_is_read_back_without_it():

@@ -18,7 +18,8 @@ from databases import tamper
 from sqlalchemy import text
 from structlog.testing import capture_logs
 
-from agent import maintenance
+from agent.backup import maintenance
+from agent.backup.verification import Outside, verify_trail
 from agent.errors import BadStore
 from agent.evidence.anchors import NOTES, Anchor, append, list_losses, write_note
 from agent.service.anchoring import Anchoring
@@ -33,7 +34,6 @@ from agent.store import (
     acting_through,
     engine,
 )
-from agent.verification import Outside, verify_trail
 from tests.unit.agent.store.test_store import OTHER, SHA, file, finding
 
 if TYPE_CHECKING:

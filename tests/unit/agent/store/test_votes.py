@@ -8,7 +8,7 @@ import pytest
 from lab import DAY
 
 from agent.store import Decision
-from agent.store.label_resolution import asks_two, holding, votes_of
+from agent.store.people.label_resolution import asks_two, holding, votes_of
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,8 @@ from fastapi.testclient import TestClient
 from lab import DAY, HOME, Lab, desk_of
 from starlette.responses import PlainTextResponse
 
-from agent import auth
 from agent.store import Store
+from agent.store.people import auth
 from agent.web import create_app
 from agent.web.access import DECLARED, NEEDED, OPEN, UNDECLARED, find_needed_role, iter_routes
 from agent.web.authentication import COOKIE, AuthenticationMiddleware

@@ -20,12 +20,12 @@ from hypothesis import strategies as st
 from lab import HOME, desk_of
 from typer.testing import CliRunner
 
-from agent import auth
 from agent.cli.app import app
 from agent.errors import BadSettings, WrongUse
 from agent.service import Pages
 from agent.settings import WebSection
 from agent.store import Decision
+from agent.store.people import auth
 from agent.web import create_app
 from agent.web.authentication import Tries
 from tests.unit.agent.web.test_web import PROMISED, form_of

@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from lab import NEXT_DAY as NOW
 from lab import Lab, desk_of
 
-from agent import auth
+from agent.store.people import auth
 from agent.web import Inbox, create_app
 from agent.web.access import NEEDED
 

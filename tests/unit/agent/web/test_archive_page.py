@@ -13,9 +13,9 @@ import pytest
 from fastapi.testclient import TestClient
 from lab import DAY, HOME, desk_of
 
-from agent import auth
-from agent.csv_export import plain
+from agent.files.csv_export import plain
 from agent.store import Decision, Origin
+from agent.store.people import auth
 from agent.web import create_app
 from reports import HistoryPage, HistoryRow, render_history_pdf
 

@@ -11,11 +11,11 @@ from lab import HOME, NEXT_DAY, desk_of
 
 from agent.archive import Archive
 from agent.errors import BadSettings
-from agent.pictures import encode_png
+from agent.files.pictures import encode_png
 from agent.settings import Settings
 from agent.web import create_app
-from agent.web.chart_plates import Chart
 from agent.web.factory import app_of
+from agent.web.review.chart_plates import Chart
 
 PIXELS = np.full((60, 80, 3), 130, np.uint8)
 CAL = "<C><XMetresPerPixel>1.2e-7</XMetresPerPixel><YMetresPerPixel>1.2e-7</YMetresPerPixel></C>"

@@ -9,8 +9,8 @@ import pytest
 from fastapi.testclient import TestClient
 from lab import HOME, NEXT_DAY, desk_of
 
-from agent.orders.class_proposals import close_proposal, list_open, propose_class
-from agent.orders.taxonomy_effects import load_taxonomy_use
+from agent.orders.specifications.class_proposals import close_proposal, list_open, propose_class
+from agent.orders.specifications.taxonomy_effects import load_taxonomy_use
 from agent.web import create_app
 from agent.web.context import TaxonomySetup
 from tests.unit.agent.web.test_accounts import browser_of, clock, let_in  # noqa: F401 - fixtures

@@ -13,14 +13,14 @@ from fastapi.testclient import TestClient
 from lab import HOME, NEXT_DAY, desk_of
 from sqlalchemy import event
 
-from agent import auth
-from agent.nightly.order_status import Instrument
+from agent.nightly.facts.order_status import Instrument
 from agent.store import Decision
+from agent.store.people import auth
 from agent.web import create_app
 from agent.web.authentication import COOKIE, Who
 from agent.web.connection_limits import STREAMS, STREAMS_PER_BROWSER, Crowd, OwnLimits
-from agent.web.dashboard_figures import compute_usual, start_of
-from agent.web.event_stream import iter_events
+from agent.web.dashboard.dashboard_figures import compute_usual, start_of
+from agent.web.dashboard.event_stream import iter_events
 from tests.unit.agent.web.test_order_desk import desk_with, order_of
 
 MORNING = NEXT_DAY - timedelta(minutes=30)

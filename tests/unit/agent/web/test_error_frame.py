@@ -8,7 +8,7 @@ import pytest
 from fastapi.testclient import TestClient
 from lab import HOME, NEXT_DAY, desk_of
 
-from agent import auth
+from agent.store.people import auth
 from agent.web import create_app
 from tests.unit.agent.web.test_accounts import browser_of, clock, let_in  # noqa: F401 - fixtures
 

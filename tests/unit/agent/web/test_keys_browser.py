@@ -7,8 +7,8 @@ from dataclasses import replace
 import pytest
 from lab import NEXT_DAY, desk_of, minutes
 
-from agent import auth
 from agent.store import NewImage, NewRater
+from agent.store.people import auth
 from model import taxonomy_from
 from tests.unit.agent.web.test_review import decided, served, tab, until  # noqa: F401 - a fixture
 

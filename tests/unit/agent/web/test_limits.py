@@ -17,12 +17,12 @@ from fastapi.testclient import TestClient
 from lab import HOME, desk_of
 from lab import NEXT_DAY as NOW
 
-from agent import pictures
-from agent.maintenance import back_up
+from agent.backup.maintenance import back_up
+from agent.files import pictures
 from agent.web import Inbox, create_app
 from agent.web.access import HEAVY, NEEDED
+from agent.web.archive.uploads import Busy, Empty
 from agent.web.connection_limits import Crowd, OwnLimits
-from agent.web.uploads import Busy, Empty
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from needle_samples import measured, not_measured
 
 from agent.needles import SizeRule, find_size_conflict
 from agent.orders import Specifications
-from agent.orders.assessed import OrderPolicy
+from agent.orders.judge.assessed import OrderPolicy
 from agent.store import NEEDLES_MESSAGE
 from agent.web import create_app
 

@@ -7,11 +7,11 @@ import lab
 import pytest
 from fastapi.testclient import TestClient
 
-from agent import auth
-from agent.orders.resumption import adopt, begin_resumption, list_beyond
-from agent.orders.sent_revisions import SentRevision
+from agent.orders.lims.resumption import adopt, begin_resumption, list_beyond
+from agent.orders.lims.sent_revisions import SentRevision
 from agent.settings import read
 from agent.store import Decision, Entry
+from agent.store.people import auth
 from agent.web import app_of
 
 AT = datetime(2026, 11, 24, 9, 0, tzinfo=UTC)

@@ -10,12 +10,12 @@ import pytest
 from fastapi.testclient import TestClient
 from lab import HOME, RING_A, TAXONOMY, desk_of, minutes
 
-from agent import auth
 from agent.orders import BadSpecification, Specifications
-from agent.orders.assessed import OrderPolicy as Rules
+from agent.orders.judge.assessed import OrderPolicy as Rules
 from agent.store import Decision
+from agent.store.people import auth
 from agent.web import create_app
-from agent.web.order_board import OrderBoard
+from agent.web.orders.order_board import OrderBoard
 from reports import size_keys
 from tests.unit.agent.orders.test_ordering import AT, Desk
 

@@ -10,9 +10,9 @@ from fastapi.testclient import TestClient
 from lab import HOME, desk_of
 from rounds import AT, NAME, Round, comment, lab_in
 
-from agent import auth
 from agent.roundrobin.campaign import get_order
 from agent.store import NewImage, NewRater
+from agent.store.people import auth
 from agent.web import create_app
 from model import default_taxonomy
 from tests.unit.agent.web.test_web import PROMISED

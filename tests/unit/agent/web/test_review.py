@@ -25,8 +25,8 @@ from lab import DAY, SETTINGS, desk_of, minutes
 from lab import NEXT_DAY as NOW
 
 from agent.cli import main
-from agent.nightly import layout as night_page
 from agent.nightly import write_index, write_report
+from agent.nightly.page import layout as night_page
 from agent.store import Decision
 from agent.web import create_app
 

@@ -9,8 +9,8 @@ import pytest
 from fastapi.testclient import TestClient
 from lab import DAY, HOME, Lab, desk_of
 
-from agent.fleet import KEY
 from agent.store import RingRules, RolloutState, Signature, Store
+from agent.store.sites.fleet import KEY
 from agent.web.access import NEEDED
 from agent.web.app import create_app
 

@@ -10,15 +10,15 @@ from lab import HOME, Lab, desk_of, minutes
 
 import reports
 from agent.errors import WrongUse
-from agent.orders.freezing import freeze_orders
-from agent.orders.given_scale import (
+from agent.orders.facts.given_scale import (
     find_settled,
     give_scale,
     propose_from_line,
     propose_from_objective,
     settle,
 )
-from agent.orders.statement_page import build_statement_page
+from agent.orders.statements.freezing import freeze_orders
+from agent.orders.statements.statement_page import build_statement_page
 from agent.retrain import build_judge, reprocess
 from agent.store import GIVEN, Record
 from agent.triage import Policy

@@ -10,9 +10,9 @@ from databases import tamper
 from fastapi.testclient import TestClient
 from lab import DAY, HOME, NEXT_DAY, Lab
 
-from agent import auth
 from agent.settings import read
 from agent.store import Decision
+from agent.store.people import auth
 from agent.web.factory import app_of
 from model import load_taxonomy
 from tests.unit.reports.test_language import Words, english_in

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from lab import desk_of, minutes
 
-from agent.pictures import encode_png
-from agent.web.chart_plates import Chart
+from agent.files.pictures import encode_png
+from agent.web.review.chart_plates import Chart
 from tests.unit.agent.web.test_review import served, tab, until  # noqa: F401 - a fixture
 
 pytestmark = pytest.mark.slow

@@ -16,13 +16,13 @@ from lab import DAY, HOME, Lab, desk_of, minutes
 from lab import NEXT_DAY as NOW
 
 from agent.errors import BadSettings
+from agent.files.pictures import decode
 from agent.nightly import write_report
-from agent.pictures import decode
 from agent.settings import WebSection
 from agent.store import Decision, StoreFault
 from agent.web import Inbox, api, create_app, refuse_strangers
-from agent.web.leases import LEASE, Leases
-from agent.web.picture_links import Linked
+from agent.web.review.leases import LEASE, Leases
+from agent.web.review.picture_links import Linked
 
 PROMISED = {"origin": HOME}
 FORM = (

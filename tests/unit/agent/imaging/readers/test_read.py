@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from agent.errors import FileCode, FileError
+from agent.files.pictures import encode_png
 from agent.imaging.readers.read import Limits, read
 from agent.imaging.readers.rgb8 import apply_orientation, find_tear, to_rgb
-from agent.pictures import encode_png
 
 HEIGHT, WIDTH = 96, 128
 

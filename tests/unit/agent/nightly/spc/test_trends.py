@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from lab import SETTINGS
 
 from agent.nightly import write_report
-from agent.nightly.collect import gather
-from agent.nightly.layout import lay_out
-from agent.nightly.snapshot import parse_tallies
+from agent.nightly.facts.collect import gather
+from agent.nightly.facts.snapshot import parse_tallies
+from agent.nightly.page.layout import lay_out
 from agent.nightly.spc.baseline import fit_baseline
 from agent.nightly.spc.p_chart import (
     BASELINE_NIGHTS,

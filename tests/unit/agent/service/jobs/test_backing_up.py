@@ -15,19 +15,20 @@ import pytest
 from failing_share import FailingShare
 from structlog.testing import capture_logs
 
-from agent import maintenance, settings
+from agent import settings
+from agent.backup import maintenance
 from agent.backup.drill import rehearse_restore
 from agent.backup.facts import name_backup
 from agent.cli import main
 from agent.errors import BadStore
+from agent.service.folder.lock import RunLock
+from agent.service.folder.own_backups import describe_overdue, find_newest
 from agent.service.jobs.backup import (
     back_up_when_due,
     describe_drill,
     find_last_drill,
     rehearse_when_due,
 )
-from agent.service.lock import RunLock
-from agent.service.own_backups import describe_overdue, find_newest
 from agent.store import Store, store_url
 
 NOON = datetime(2026, 11, 24, 12, tzinfo=UTC)

@@ -9,10 +9,10 @@ import lab
 import numpy as np
 import pytest
 
-from agent.orders.instrument_checks import CONTROL
-from agent.service.data_folder import agent_name
+from agent.orders.instruments.instrument_checks import CONTROL
+from agent.service.folder.data_folder import agent_name
+from agent.service.health.problems import Problems
 from agent.service.jobs.instrument_check import InstrumentCheck
-from agent.service.problems import Problems
 from agent.settings import Settings
 from tests.unit.agent.pipeline.test_pipeline import Parrot
 from tests.unit.agent.service.jobs.test_reference_crops import killing_what_reads

@@ -19,12 +19,12 @@ from agent.errors import BadSettings
 from agent.retrain import Step
 from agent.retrain.bundle_registry import delete_leftovers, list_bundles
 from agent.service.composition import open_store
-from agent.service.data_folder import clock
+from agent.service.folder.data_folder import clock
+from agent.service.folder.lock import TrainingLock
+from agent.service.health.problems import Problems
 from agent.service.jobs.child_process import ChildEnded, run_in_child
 from agent.service.jobs.retrain import NoRoom, refuse_without_room, train_in_child
 from agent.service.jobs.supervisor import Cancelled
-from agent.service.lock import TrainingLock
-from agent.service.problems import Problems
 from agent.service.retrain_scheduler import (
     RetrainScheduler,
     has_enough_new,

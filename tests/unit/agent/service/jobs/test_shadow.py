@@ -15,9 +15,9 @@ from agent.nightly import write_report
 from agent.retrain.bundle_registry import list_bundles
 from agent.service import run_once
 from agent.service.composition import open_store
-from agent.service.data_folder import clock
+from agent.service.folder.data_folder import clock
+from agent.service.health.problems import Problems
 from agent.service.jobs.shadow import find_waiting_candidate, has_news
-from agent.service.problems import Problems
 from agent.service.retrain_scheduler import RetrainScheduler
 from agent.store import MicrographResult
 from agent.triage import Handling, TriageVerdict

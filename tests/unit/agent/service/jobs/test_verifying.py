@@ -4,8 +4,8 @@ from datetime import UTC, datetime
 
 import pytest
 
+from agent.service.health.problems import Problems
 from agent.service.jobs.scrub import Verifier
-from agent.service.problems import Problems
 from tests.unit.agent.pipeline.test_pipeline import Bench
 
 NOON = datetime(2026, 11, 24, 12, tzinfo=UTC)

@@ -1,0 +1,1 @@
+"""Files: written whole, opened safely, pictures encoded, tables exported, shares inspected."""

@@ -1,0 +1,1 @@
+"""The facts of a night or a period, frozen once."""

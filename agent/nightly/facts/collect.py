@@ -1,0 +1,298 @@
+"""Gather the facts of a night once, as they were known at its end."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import replace
+from datetime import UTC, timedelta
+from typing import TYPE_CHECKING
+
+from agent.evidence.anchors import list_losses
+from agent.nightly.facts.night_sources import gather_files, gather_sources, is_within
+from agent.nightly.facts.order_status import (
+    OpenOrder,
+    OrderStatus,
+    collect_order_status,
+    collect_stated,
+    instruments,
+)
+from agent.nightly.facts.outages import is_free
+from agent.nightly.facts.reported_needles import add_needles
+from agent.nightly.facts.reviewer_agreement import agreement
+from agent.nightly.facts.shadow_results import collect_shadow
+from agent.nightly.facts.snapshot import (
+    FACTS_VERSION,
+    Before,
+    NightFacts,
+    TrailEnd,
+    from_text,
+    parse_part,
+)
+from agent.nightly.page.headline import build_summary
+from agent.nightly.page.night_charts import gather_charts
+from agent.nightly.page.verdict import raise_tone
+from agent.orders import list_valid_limits
+from agent.orders.facts.specimen_facts import Conformity
+from agent.orders.judge.judgement_rules import MAX_FALSE_CONFORM
+from agent.site_time import CLOCKS_DIFFER, compute_night_period
+from agent.store import REFUSED, ROUND_ROBIN, schema
+from reports import read_message
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from datetime import date, datetime
+
+    from agent.nightly.facts.snapshot import NightSettings
+    from agent.orders.judge.assessed import OrderPolicy
+    from agent.store import MicrographView, Store
+
+LATE = timedelta(hours=1)
+"""A report that is written later after its night's end no longer knows the troubles of sources."""
+SCALE_DOUBTS = {"scale_unknown", "scale_conflict"}
+
+
+def gather(
+    store: Store, night: date, settings: NightSettings, *, now: datetime, refresh: bool = False
+) -> NightFacts:
+    """Gather the facts of one night as they were known at its end, whenever that was.
+
+    Args:
+        store: Open.
+        night: Its date.
+        settings: Of the lab.
+        now: An aware instant; if the night is not over, its facts are those until now.
+        refresh: Gather what is known of the night now instead.
+    """
+    after, until = _find_period(store, night, settings)
+    if refresh or now <= until:
+        facts = _gather(store, store, night, settings, period=(after, until), at=now)
+        return raise_tone(replace(facts, dated_ahead=_find_dated_ahead(store, night, now)))
+    with store.as_of(until) as past:
+        if settings.rules_at and settings.lab:
+            lab, fault = settings.rules_at(past, until)
+            settings = replace(settings, lab=lab, lab_fault=fault)
+        is_late = now - until > LATE
+        facts = _gather(
+            past, store, night, settings, period=(after, until), at=until, is_late=is_late
+        )
+    return raise_tone(replace(facts, dated_ahead=_find_dated_ahead(store, night, now)))
+
+
+def _find_dated_ahead(store: Store, night: date, now: datetime) -> tuple[int, datetime] | None:
+    """Return what was written since the report before with a date of the future."""
+    after_id = max(_list_newest_results(store, night), default=0)
+    return store.results.count_dated_after(now + CLOCKS_DIFFER, after_id=after_id)
+
+
+def _find_period(store: Store, night: date, settings: NightSettings) -> tuple[datetime, datetime]:
+    """Return a night's period (after, until].
+
+    Frozen nights keep their ends where [night] at is moved: the next one begins where the one
+    before ended, so that each instant is in exactly one night.
+    """
+    after, until = compute_night_period(night, settings.at, settings.zone)
+    before = store.nightly_reports.find(night - timedelta(days=1))
+    own = store.nightly_reports.find(night)
+    return (
+        from_text(before.facts_json).until if before else after,
+        from_text(own.facts_json).until if own else until,
+    )
+
+
+def _gather(
+    store: Store,
+    present: Store,
+    night: date,
+    settings: NightSettings,
+    *,
+    period: tuple[datetime, datetime],
+    at: datetime,
+    is_late: bool = False,
+) -> NightFacts:
+    """Gather the facts of one night from the store as of an instant.
+
+    Args:
+        store: As of the instant.
+        present: As it is now; it alone knows outages that ended later.
+        night: Its date.
+        settings: Of the lab.
+        period: After and until.
+        at: The instant.
+        is_late: The troubles of sources are of another time.
+    """
+    after, until = period
+    newest_result, views = _results(store, night, after, until)
+    reported = tuple(add_needles(store, views))
+    files = gather_files(store, after, until)
+    sources = gather_sources(
+        store, present, (reported, files), (after, until), at=at, is_late=is_late
+    )
+    last_file_at = max(sources.last_files.values(), default=None)
+    refusals = tuple(
+        read_message(record.facts.get("message"), str(record.facts.get("said", "")))
+        for record in store.records.all(REFUSED)
+        if is_within(record.at, after, until)
+    )
+    status = collect_order_status(store, settings.lab, now=at) if settings.lab else OrderStatus()
+    orders = status.orders
+    waits_before, waits_since = store.review_queue.count_until(after)
+    end = store.audit_log.get_head()
+    charts = gather_charts(store, night, settings, reported)
+    summary = build_summary(
+        night,
+        settings.zone,
+        orders=orders,
+        waits_before=waits_before,
+        reported=reported,
+        unusable=files.unusable,
+        sources=sources.sources,
+        newest=last_file_at,
+        away=sources.outages,
+        # A file that came again is something to be read, so such a night is not empty by plan.
+        free=is_free(night, settings.free_days) and not files.duplicates,
+        has_calendar=bool(settings.free_days),
+        has_refusals=bool(refusals),
+        is_drifting=any(chart.alarm for chart in charts.batch_charts),
+    )
+    return NightFacts(
+        **settings.get_reported(),
+        version=FACTS_VERSION,
+        newest_result=newest_result,
+        summary=summary,
+        charts=charts,
+        orders=orders,
+        conforming=status.conforming,
+        instruments=instruments(
+            store,
+            [source.name for source in sources.sources],
+            Counter(
+                micrograph.source
+                for micrograph in reported
+                if SCALE_DOUBTS & set(micrograph.result.reasons)
+            ),
+            control=settings.control,
+            every=settings.control_every,
+            now=min(at, until),
+        )
+        if settings.lab
+        else (),
+        unassigned=len(store.orders.unassigned()) if settings.lab else 0,
+        waits_before=waits_before,
+        waits_since=waits_since,
+        schema=schema.HEAD,
+        trail=TrailEnd(
+            end.number,
+            end.count,
+            end.sha256,
+            tuple((loss.kept, loss.until, loss.at) for loss in list_losses(store)),
+        ),
+        night=night,
+        after=after,
+        until=until,
+        gathered_at=at.astimezone(UTC),
+        database=store.kind,
+        bundle=store.promotions.find_current() or "",
+        last_file_at=last_file_at,
+        last_files=dict(sources.last_files),
+        micrographs=reported,
+        needle_limits=_find_needle_limits(settings.lab, reported, on=night),
+        unusable=files.unusable,
+        duplicates=files.duplicates,
+        sources=sources.sources,
+        agreement=agreement(
+            store.labelled_micrographs.list_all(origin="watch"),
+            store.labels.list_double_reviews(),
+            store.records.all(ROUND_ROBIN),
+            until=until,
+            taxonomy=settings.lab.taxonomy if settings.lab else None,
+            limits=_limits(settings.lab, night) if settings.lab else {},
+            max_false_conform=settings.lab.max_false_conform if settings.lab else MAX_FALSE_CONFORM,
+        ),
+        outages=sources.outages,
+        refusals=refusals,
+        shadow=collect_shadow(store, until),
+        stated=collect_stated(store, after, min(at, until)),
+        before=_before(store, night, orders),
+    )
+
+
+def _find_needle_limits(
+    lab: OrderPolicy | None, micrographs: Sequence[MicrographView], *, on: date
+) -> dict[str, float]:
+    """Return the limits of L90 by public id, of the micrographs with needles that have one.
+
+    Args:
+        lab: The policy of the lab; None: it has no specifications.
+        micrographs: Of the night.
+        on: The day whose specifications are valid.
+    """
+    found = {
+        micrograph.id: _find_needle_limit(lab, micrograph, on)
+        for micrograph in micrographs
+        if micrograph.needles
+    }
+    return {key: limit for key, limit in found.items() if limit is not None}
+
+
+def _find_needle_limit(lab: OrderPolicy | None, view: MicrographView, on: date) -> float | None:
+    """Return the limit of L90 that the order of a micrograph has to keep, µm, or None."""
+    if lab is None or not view.process_data.get("order"):
+        return None
+    wanted = lab.specifications.for_order(view.process_data, on=on).specification
+    limit = wanted.needle_bound if wanted else None
+    return limit.most_um if limit and limit.quantile == "L90" else None
+
+
+def _limits(lab: OrderPolicy, night: date) -> dict[str, Callable[[str], bool]]:
+    return list_valid_limits(lab.specifications, lab.taxonomy, on=night)
+
+
+def _results(
+    store: Store, night: date, after: datetime, until: datetime
+) -> tuple[int, list[MicrographView]]:
+    """Return the newest result that this report can include, and its micrographs.
+
+    A result that was written after the last report, with a time that this one already covered, is
+    reported now: a file whose end fell together with the night's, or a clock that was set back.
+    """
+    before = _list_newest_results(store, night)
+    newest = store.order_changes.heads().result
+    late = store.results.list_late(after, after_id=max(before)) if before else []
+    views = [*late, *store.results.list_between(after, until)]
+    return newest, [view for view in views if view.result.id <= newest]
+
+
+def _list_newest_results(store: Store, night: date) -> list[int]:
+    """Return the newest result of each report that was written before a night's."""
+    numbers = {row.date: _parse_newest_result(row.head) for row in store.nightly_reports.list_all()}
+    is_new = night not in numbers
+    return [n for day, n in numbers.items() if n is not None and (is_new or day < night)]
+
+
+def _parse_newest_result(head: str) -> int | None:
+    try:
+        number = parse_part(head, "newest_result")
+    except ValueError:
+        return None
+    return number if isinstance(number, int) else None
+
+
+def _before(store: Store, night: date, orders: Sequence[OpenOrder]) -> Before | None:
+    earlier = [row.date for row in store.nightly_reports.list_all() if row.date < night]
+    row = store.nightly_reports.find(max(earlier)) if earlier else None
+    if row is None:
+        return None
+    facts = from_text(row.facts_json)
+    then = {order.number: order.conformity for order in facts.orders}
+    now = {order.number: order.conformity for order in orders}
+    broken = Conformity.DOES_NOT_CONFORM.value
+    return Before(
+        night=facts.night,
+        taken=facts.summary.taken,
+        review=facts.summary.review,
+        unusable=facts.summary.unusable,
+        bundle=facts.bundle,
+        software=facts.software,
+        broken=tuple(n for n, word in now.items() if word == broken and then.get(n) != broken),
+        settled=tuple(n for n in then if n not in now),
+    )

@@ -1,0 +1,392 @@
+"""Lay a night's facts out on pages: the verdict first, and every omission stated.
+
+The first page stays small enough for any mail box and old PC; the rest is on pages in a folder next
+to it, and the first page names them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, TypeVar
+
+import reports
+from agent.files.pictures import Palette
+from agent.nightly.facts.agreement_facts import agreement_facts
+from agent.nightly.facts.night_counts import (
+    build_source_count,
+    code_counts,
+    format_expected,
+    hour_counts,
+)
+from agent.nightly.facts.provenance import provenance_facts
+from agent.nightly.facts.shadow_results import build_shadow
+from agent.nightly.page import summary
+from agent.nightly.page.contact_sheet import build_contact_sheet, enlarge
+from agent.nightly.page.embedded_images import ROW_PX, SMALL_ROW_PX, Embedded, embed_colour_scale
+from agent.nightly.page.furnace_view import furnace_trends
+from agent.nightly.page.headline import micrographs
+from agent.nightly.page.hidden_answers import hide_answer
+from agent.nightly.page.micrograph_cards import build_card, build_row
+from agent.nightly.page.micrograph_rows import night_to_json
+from agent.nightly.page.trend_charts import build_trend
+from agent.nightly.page.verdict import build_verdict, sort_by_weight
+from agent.site_time import format_night_title, local, local_full
+from reports import Card, ContactPrint, Link, MicrographLine, MorePage, Night
+from reports import gettext as _
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+    from datetime import datetime
+
+    from agent.archive import Archive
+    from agent.nightly.facts.snapshot import NightFacts
+    from agent.store import MicrographView
+
+T = TypeVar("T")
+PAGE_BYTES = 3_700_000
+"""What the pictures of one page may weigh; everything else of a page is some hundred kB."""
+CARDS_PER_PAGE = 100
+ROWS_PER_PAGE = 500
+LINES_PER_TABLE = 1000
+FULL_CARDS = 100
+"""Flagged micrographs whose card has maps and field; the weightiest, so that 5000 stay readable."""
+MANY_MICROGRAPHS = 1000
+"""From so many on, the pictures of lists are smaller."""
+
+
+@dataclass(frozen=True, slots=True)
+class Laid:
+    """A night on its pages.
+
+    Args:
+        night: The first page.
+        more: Overflow pages, in order.
+        flagged: Micrographs that wait for a reviewer, the weightiest first.
+    """
+
+    night: Night
+    more: tuple[MorePage, ...]
+    flagged: tuple[MicrographView, ...] = ()
+
+
+def _ignore_progress(_done: int, _of: int) -> None:
+    """Ignore the progress: the default of `on_drawn`."""
+
+
+def lay_out(
+    facts: NightFacts,
+    archive: Archive,
+    *,
+    revision: int,
+    generated: datetime,
+    late: datetime | None = None,
+    on_drawn: Callable[[int, int], None] = _ignore_progress,
+) -> Laid:
+    """Lay a night out on pages.
+
+    Args:
+        facts: Frozen, or those of a night that is still running.
+        archive: Has the pictures.
+        revision: Number of the facts' revision, from 1.
+        generated: Now, aware.
+        late: When the facts were frozen, where that was long after the night's end.
+        on_drawn: Called with the number of micrographs drawn, and the number of all.
+    """
+    is_large = len(facts.micrographs) > MANY_MICROGRAPHS
+    gallery = Embedded(archive, list_px=SMALL_ROW_PX if is_large else ROW_PX)
+    brief_gallery = Embedded(archive, is_brief=True)
+    inside = night_to_json(facts)
+    room = PAGE_BYTES - len(reports.as_json(inside))
+    flagged = sort_by_weight(
+        hide_answer(micrograph) for micrograph in facts.micrographs if micrograph.is_flagged
+    )
+    others = [micrograph for micrograph in facts.micrographs if not micrograph.is_flagged]
+
+    def drawn(batch: list[MicrographView], before: int) -> Iterator[MicrographView]:
+        for number, micrograph in enumerate(batch, start=before + 1):
+            yield micrograph
+            on_drawn(number, len(facts.micrographs))
+
+    places = {micrograph.id: f"#m-{micrograph.id}" for micrograph in flagged}
+    prints = tuple(build_contact_sheet(flagged, places, gallery))
+    room -= sum(map(_print_weight, prints))
+    cards = _paginate(
+        (
+            _card(micrograph, facts, gallery)
+            if number < FULL_CARDS
+            else _card(micrograph, facts, brief_gallery, is_brief=True)
+            for number, micrograph in enumerate(drawn(flagged, 0))
+        ),
+        _card_weight,
+        CARDS_PER_PAGE,
+        PAGE_BYTES,
+        first_bytes=room,
+    )
+    room -= sum(map(_card_weight, cards[0]))
+    places |= {
+        card.id: f"{facts.night}/{page_name(number)}#m-{card.id}"
+        for number, page in enumerate(cards[1:], start=1)
+        for card in page
+    }
+    rows = _paginate(
+        (_row(micrograph, facts, gallery) for micrograph in drawn(others, len(flagged))),
+        _row_weight,
+        ROWS_PER_PAGE,
+        PAGE_BYTES,
+        first_bytes=room if len(cards) < 2 else 0,  # noqa: PLR2004 - rows follow the last cards
+    )
+    room -= sum(map(_row_weight, rows[0]))
+    by_id = {micrograph.id: micrograph for micrograph in flagged}
+    rooms = [room, *(PAGE_BYTES - sum(map(_card_weight, page)) for page in cards[1:])]
+    brief = {micrograph.id for micrograph in flagged[FULL_CARDS:]}
+    cards = [
+        enlarge(page, by_id, gallery, left, brief=brief)
+        for page, left in zip(cards, rooms, strict=True)
+    ]
+    stamp = local_full(generated, facts.zone)
+    more = _more(facts, cards[1:], rows[1:], stamp)
+    night = replace(
+        _night(facts, cards[0], rows[0], more=more, revision=revision, stamp=stamp),
+        shadow=build_shadow(facts.shadow, archive),
+        inside=inside,
+        late=_describe_late(facts, late) if late else "",
+        prints=tuple(replace(entry, href=places[entry.id]) for entry in prints),
+    )
+    return Laid(night, more, tuple(micrograph for micrograph in flagged if micrograph.is_undecided))
+
+
+def _describe_late(facts: NightFacts, frozen_at: datetime) -> str:
+    """Return what a report that was written late cannot know."""
+    return _(
+        "First written {at}. The report shows what was known at the end of the night, {until}. "
+        "Not known as of then: problems of sources, files that failed then and were read since, "
+        "and places in orders that were changed since by hand or by an order list."
+    ).format(at=local(frozen_at, facts.zone), until=local(facts.gathered_at, facts.zone))
+
+
+def _card(
+    micrograph: MicrographView, facts: NightFacts, gallery: Embedded, *, is_brief: bool = False
+) -> Card:
+    review = (
+        Link(_("Decide"), f"{facts.review_url}/review/{micrograph.id}")
+        if facts.review_url
+        else None
+    )
+    card = build_card(
+        micrograph,
+        gallery,
+        zone=facts.zone,
+        words=facts.words,
+        review=review,
+        texts=facts.texts,
+        needle_limit_um=facts.needle_limits.get(micrograph.id),
+        is_brief=is_brief,
+    )
+    order = micrograph.process_data.get("order", "")
+    return replace(card, order=Link(order, summary.order_href(order, facts)) if order else None)
+
+
+def _row(micrograph: MicrographView, facts: NightFacts, gallery: Embedded) -> MicrographLine:
+    href = f"{facts.review_url}/review/{micrograph.id}" if facts.review_url else ""
+    return build_row(
+        micrograph,
+        zone=facts.zone,
+        thumbnail=gallery.thumbnail(micrograph),
+        words=facts.words,
+        href=href,
+    )
+
+
+def _card_weight(card: Card) -> int:
+    figures = (card.crop, card.field, *card.maps, *card.nearest)
+    needles = card.needles.longest if card.needles else ()
+    chart = len(card.needles.chart) if card.needles else 0
+    return (
+        4000
+        + chart
+        + sum(len(f.picture.src) for f in figures if f and f.picture)
+        + sum(len(needle.picture.src) for needle in needles)
+    )
+
+
+def _print_weight(entry: ContactPrint) -> int:
+    return 400 + (len(entry.picture.src) if entry.picture else 0)
+
+
+def _row_weight(row: MicrographLine) -> int:
+    return 500 + (len(row.thumbnail.src) if row.thumbnail else 0)
+
+
+def _paginate(
+    items: Iterator[T],
+    weight: Callable[[T], int],
+    most: int,
+    most_bytes: int,
+    first_bytes: int | None = None,
+) -> list[tuple[T, ...]]:
+    pages: list[list[T]] = [[]]
+    room = most_bytes if first_bytes is None else first_bytes
+    for item in items:
+        heavy = weight(item)
+        if (pages[-1] or first_bytes is not None) and (heavy > room or len(pages[-1]) >= most):
+            pages.append([])
+            room = most_bytes
+            first_bytes = None
+        pages[-1].append(item)
+        room -= heavy
+    return [tuple(page) for page in pages]
+
+
+def _more(
+    facts: NightFacts,
+    cards: Sequence[tuple[Card, ...]],
+    rows: Sequence[tuple[MicrographLine, ...]],
+    stamp: str,
+) -> tuple[MorePage, ...]:
+    contents: list[tuple[tuple[Card, ...], tuple[MicrographLine, ...]]] = [
+        *((batch, ()) for batch in cards),
+        *(((), batch) for batch in rows),
+    ]
+    total = len(contents)
+    evidence, alarm = _scales()
+    return tuple(
+        MorePage(
+            site=facts.site,
+            date=facts.night.isoformat(),
+            title=format_night_title(facts.night),
+            heading=_("{what}, page {n} of {total}").format(
+                what=_("To review") if batch else _("Handled automatically"),
+                n=number + 1,
+                total=total + 1,
+            ),
+            cards=batch,
+            rows=lines,
+            evidence_scale=evidence,
+            alarm_scale=alarm,
+            back=Link(_("First page"), f"../{facts.night}.html"),
+            previous=Link(_("Previous page"), page_name(number - 1)) if number > 1 else None,
+            next=Link(_("Next page"), page_name(number + 1)) if number < total else None,
+            generated=stamp,
+            agent=facts.review_url,
+        )
+        for number, (batch, lines) in enumerate(contents, start=1)
+    )
+
+
+def page_name(number: int) -> str:
+    """Return the file name of an overflow page; the first of them is page 2."""
+    return f"page-{number + 1}.html"
+
+
+def _night(
+    facts: NightFacts,
+    cards: tuple[Card, ...],
+    rows: tuple[MicrographLine, ...],
+    *,
+    more: tuple[MorePage, ...],
+    revision: int,
+    stamp: str,
+) -> Night:
+    evidence, alarm = _scales()
+    day = facts.night.isoformat()
+    return Night(
+        site=facts.site,
+        zone=facts.zone,
+        date=day,
+        title=format_night_title(facts.night),
+        period=_("{after} to {until}, {zone}").format(
+            after=local(facts.after, facts.zone),
+            until=local(facts.until, facts.zone),
+            zone=facts.zone,
+        ),
+        running=facts.running,
+        revision=revision,
+        verdict=build_verdict(facts),
+        expected=format_expected(facts),
+        codes=tuple(code_counts(facts)),
+        hours=tuple(hour_counts(facts)),
+        sources=tuple(build_source_count(folder, facts) for folder in facts.sources),
+        cards=cards,
+        more=tuple(
+            Link(page.heading, f"{day}/{page_name(number)}")
+            for number, page in enumerate(more, start=1)
+        ),
+        left_out=_left_out(facts, more),
+        rows=rows,
+        unusable=facts.unusable[:LINES_PER_TABLE],
+        duplicates=facts.duplicates[:LINES_PER_TABLE],
+        p_values=tuple(
+            micrograph.result.strangeness.p_value
+            for micrograph in facts.micrographs
+            if micrograph.result.strangeness.p_value is not None
+        ),
+        alpha=facts.alpha,
+        evidence_scale=evidence,
+        alarm_scale=alarm,
+        trends=tuple(build_trend(trend) for trend in facts.charts.trends),
+        agreement=tuple(agreement_facts(facts)),
+        provenance=tuple(provenance_facts(facts, revision)),
+        generated=stamp,
+        beside=(Link("CSV", f"{day}.csv"), Link("JSON", f"{day}.json")),
+        older=Link(_("All nights"), "index.html"),
+        orders=summary.open_orders(facts),
+        orders_left_out=summary.orders_left_out(facts),
+        orders_note=summary.orders_note(facts),
+        instruments=summary.instruments(facts),
+        changes=tuple(summary.changes(facts)),
+        groups=tuple(summary.groups(facts)),
+        control=tuple(summary.control_trends(facts)),
+        furnaces=tuple(furnace_trends(facts)),
+        drifts=tuple(summary.drifts(facts)),
+        links=_links(facts),
+        agent=facts.review_url,
+    )
+
+
+def _links(facts: NightFacts) -> tuple[Link, ...]:
+    """Return links to the agent's queue and orders, () where its address is not set."""
+    url = facts.review_url
+    if not url:
+        return ()
+    return Link(_("Review queue"), f"{url}/review"), Link(_("Orders"), f"{url}/orders")
+
+
+def _scales() -> tuple[reports.Picture, reports.Picture]:
+    return (
+        embed_colour_scale(
+            Palette.EVIDENCE, _("scale from violet, against, to orange, for the answer")
+        ),
+        embed_colour_scale(Palette.ALARM, _("scale from grey, normal, to yellow, unusual")),
+    )
+
+
+def _left_out(facts: NightFacts, more: tuple[MorePage, ...]) -> str:
+    cards = sum(len(page.cards) for page in more)
+    rows = sum(len(page.rows) for page in more)
+    parts = [
+        _("{micrographs} more to review").format(micrographs=micrographs(cards)) if cards else "",
+        _("{micrographs} more that were handled automatically").format(
+            micrographs=micrographs(rows)
+        )
+        if rows
+        else "",
+    ]
+    omitted = _(" and ").join(part for part in parts if part)
+    own = _("To keep this page small, {what} are on separate pages.")
+    sentences = [own.format(what=omitted) if omitted else ""]
+    if facts.summary.review > FULL_CARDS:
+        brief = _(
+            "From flagged micrograph {n} on, a card shows the crop alone. Its maps are on the "
+            "review page."
+        )
+        sentences.append(brief.format(n=FULL_CARDS + 1))
+    for files, what in (
+        (
+            facts.unusable,
+            _("{n} more files not used are named in the JSON file next to this page."),
+        ),
+        (facts.duplicates, _("{n} more duplicates are named in the JSON file next to this page.")),
+    ):
+        if (over := len(files) - LINES_PER_TABLE) > 0:
+            sentences.append(what.format(n=over))
+    return " ".join(sentence for sentence in sentences if sentence)

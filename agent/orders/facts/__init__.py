@@ -1,0 +1,1 @@
+"""What is known of a specimen and its fields; nothing is decided here."""

@@ -1,0 +1,185 @@
+"""Files and fields that may belong to an order and are in none of its specimens yet."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import partial
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+from agent.orders.facts.alike_numbers import find_alike, list_alike
+from agent.orders.facts.lost_files import (
+    load_named,
+)
+from agent.orders.lims.lost_conformity import RestoreLosses
+from agent.store import VANISHED, NamedOrder, State, number_key
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping
+
+    from agent.orders.judge.assessed import OrderPolicy
+    from agent.store import (
+        FileFate,
+        Store,
+        Unassigned,
+    )
+    from agent.watch import Provenance
+
+WAITING = (State.SETTLING, State.QUEUED, State.PROCESSING, State.FAILED)
+"""States of a file that may still become a field."""
+
+LOST = (State.SET_ASIDE,)
+
+
+@dataclass(frozen=True, slots=True)
+class OpenItems:
+    """Files and fields outside the rows of orders; read once where many orders are assessed.
+
+    Args:
+        waiting: Files that may still become a field.
+        lost: Files that could not be used.
+        unassigned: Fields that belong to no specimen.
+        named_lost: Order → contents of lost files that a note or a sender named it for.
+        alike: Orders whose numbers are alike, see `list_alike`.
+        outside: What is known of orders outside a restored database.
+    """
+
+    waiting: tuple[FileFate, ...] = ()
+    lost: tuple[FileFate, ...] = ()
+    unassigned: tuple[Unassigned, ...] = ()
+    named_lost: Mapping[str, frozenset[int]] = field(default_factory=lambda: MappingProxyType({}))
+    alike: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: MappingProxyType({}))
+    outside: RestoreLosses = field(default_factory=RestoreLosses)
+
+    @classmethod
+    def of(cls, store: Store) -> OpenItems:
+        """Read them from the database."""
+        return cls(
+            *_read_files(store),
+            tuple(store.orders.unassigned()),
+            load_named(store),
+            list_alike(store),
+            RestoreLosses.of(store),
+        )
+
+    @classmethod
+    def of_new_files(cls, store: Store, *, after: int) -> OpenItems:
+        """Read only the files whose contents have a higher number than `after`."""
+        return cls(*_read_files(store, after=after))
+
+    @classmethod
+    def of_order(cls, store: Store, number: str, sources: Mapping[str, Provenance]) -> OpenItems:
+        """Read what may belong to one order, for as much of the database as names it.
+
+        Args:
+            store: Open.
+            number: Of the order.
+            sources: Source → what its paths say.
+        """
+        key = partial(number_key, exact=store.exact_numbers)
+        named = load_named(store)
+        naming = NamedOrder(
+            number,
+            sources=frozenset(
+                name
+                for name, source in sources.items()
+                if key(source.fixed.get("order", "")) == key(number)
+            ),
+            contents=_list_named_contents(named, number, key),
+        )
+        return cls(
+            *_read_files(store, naming),
+            tuple(store.orders.unassigned(number)),
+            named,
+            find_alike(store, number),
+            RestoreLosses.of(store),
+        )
+
+
+def _read_files(
+    store: Store, naming: NamedOrder | None = None, *, after: int = 0
+) -> tuple[tuple[FileFate, ...], tuple[FileFate, ...]]:
+    """Return the files that wait, and those that could not be used."""
+    fates = tuple(store.files.iter_status((*WAITING, *LOST), naming=naming, after=after))
+    lost = (fate for fate in fates if fate.state in LOST)
+    vanished = store.files.iter_status(State.IGNORED, code=VANISHED, naming=naming, after=after)
+    return tuple(fate for fate in fates if fate.state in WAITING), (*lost, *vanished)
+
+
+def _list_named_contents(
+    named: Mapping[str, frozenset[int]], number: str, key: Callable[[str], str]
+) -> frozenset[int]:
+    """Return the contents of lost files that a note or a sender named an order for."""
+    return frozenset(
+        content
+        for order, contents in named.items()
+        if key(order) == key(number)
+        for content in contents
+    )
+
+
+def iter_named_files(
+    fates: Iterable[FileFate],
+    number: str,
+    sources: Mapping[str, Provenance],
+    key: Callable[[str], str],
+) -> Iterator[tuple[FileFate, str]]:
+    """Yield the files of which any name, also an earlier one, names an order, and its specimen."""
+    for fate in fates:
+        for keys in _iter_named_places(fate, sources):
+            if key(keys.get("order", "")) == key(number):
+                yield fate, keys.get("specimen", "")
+                break
+
+
+def iter_lost(
+    open_items: OpenItems, number: str, sources: Mapping[str, Provenance], key: Callable[[str], str]
+) -> Iterator[FileFate]:
+    """Yield the files that could not be used and that a path, a note or a sender names."""
+    by_name = {
+        fate.id for fate, _specimen in iter_named_files(open_items.lost, number, sources, key)
+    }
+    named = _list_named_contents(open_items.named_lost, number, key)
+    yield from (fate for fate in open_items.lost if fate.id in by_name | named)
+
+
+def is_renamed(
+    fate: FileFate,
+    open_items: OpenItems,
+    sources: Mapping[str, Provenance],
+    key: Callable[[str], str],
+) -> bool:
+    """Return whether a file that vanished unread was found again, named for the same specimen.
+
+    One that a note or a sender names is not: the note may not have been moved with it.
+    """
+    is_named = any(fate.id in contents for contents in open_items.named_lost.values())
+    if fate.renamed_to is None or is_named:
+        return False
+    source = sources.get(fate.renamed_to[0])
+    later = list(source.named_places(fate.renamed_to[1])) if source else []
+    before = list(_iter_named_places(fate, sources))
+    places = {
+        (key(place.get("order", "")), key(place.get("specimen", ""))) for place in (*before, *later)
+    }
+    return bool(later) and len(places) == 1
+
+
+def iter_named_orders(open_items: OpenItems, policy: OrderPolicy) -> Iterator[str]:
+    """Yield the orders that waiting and lost files name."""
+    for fate in (*open_items.waiting, *open_items.lost):
+        for keys in _iter_named_places(fate, policy.sources):
+            yield keys.get("order", "")
+    yield from open_items.named_lost
+
+
+def _iter_named_places(
+    fate: FileFate, sources: Mapping[str, Provenance]
+) -> Iterator[Mapping[str, str]]:
+    if fate.sent_with.get("order"):
+        yield fate.sent_with
+    for order, specimen in fate.noted.items():
+        yield {"order": order, "specimen": specimen}
+    for name, relative in fate.seen_as:
+        if source := sources.get(name):
+            yield from source.named_places(relative)

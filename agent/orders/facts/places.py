@@ -1,0 +1,154 @@
+"""Count places instead of micrographs: two that show one place prove it once.
+
+Fields and area are counted over distinct places. A place that a field of another specimen shows too
+proves nothing until a lead has decided where it belongs.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import combinations
+from typing import TYPE_CHECKING
+
+from agent.orders.facts.specimen_facts import ONE_PLACE
+from agent.store.numbers import number_key
+from reports import gettext as _
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Iterator, Sequence
+
+    from agent.orders.facts.specimen_facts import FieldFacts, SamePlace, SpecimenFacts
+
+
+MOSTLY = 0.5
+"""A micrograph of which others show this share together, or more, shows no place of its own."""
+
+
+@dataclass(frozen=True, slots=True)
+class SpecimenPlace:
+    """One place of a specimen.
+
+    Attributes:
+        fields: The micrographs that show it or carry the same field number, in their order.
+        area_mm2: Area that they show together, at least; 0 without a scale.
+    """
+
+    fields: tuple[FieldFacts, ...]
+    area_mm2: float
+
+
+def distinct_places(
+    counted: Sequence[FieldFacts], same: Sequence[SamePlace], *, by_number: bool = True
+) -> list[SpecimenPlace]:
+    """Return the distinct places that fields show, in the order of the fields.
+
+    Args:
+        counted: The fields that count.
+        same: Pairs that overlap; see `_one_place`.
+        by_number: Whether fields of one number are one place.
+    """
+    group: dict[str, set[str]] = {field.id: {field.id} for field in counted}
+    numbers: dict[str, str] = {}
+    for field in counted:
+        if field.name and by_number:
+            _unite(group, field.id, numbers.setdefault(number_key(field.name), field.id))
+    for pair in _one_place(same, group):
+        _unite(group, *sorted(pair.ids))
+    unique = {id(members): members for members in (group[field.id] for field in counted)}
+    return [
+        SpecimenPlace(fields, _union_mm2(fields, same))
+        for members in unique.values()
+        if (fields := tuple(field for field in counted if field.id in members))
+    ]
+
+
+def _one_place(same: Sequence[SamePlace], here: Collection[str]) -> Iterator[SamePlace]:
+    """Yield the pairs that are counted once: fields that touch at an edge are two places."""
+    pairs = [pair for pair in same if pair.ids <= set(here)]
+    shown = dict.fromkeys(here, 0.0)
+    for pair in pairs:
+        for member in pair.ids:
+            shown[member] += pair.share
+    for pair in pairs:
+        if pair.share >= ONE_PLACE or max(shown[member] for member in pair.ids) >= MOSTLY:
+            yield pair
+
+
+def sum_area_mm2(places: Sequence[SpecimenPlace], same: Sequence[SamePlace]) -> float:
+    """Return a lower bound of the area that places show together, in mm²."""
+    where = {field.id: n for n, place in enumerate(places) for field in place.fields}
+    common = sum(
+        pair.area_mm2 or 0.0
+        for pair in same
+        if pair.ids <= where.keys() and len({where[member] for member in pair.ids}) > 1
+    )
+    return max(sum(place.area_mm2 for place in places) - common, 0.0)
+
+
+def _unite(group: dict[str, set[str]], first: str, other: str) -> None:
+    both = group[first] | group[other]
+    for member in both:
+        group[member] = both
+
+
+def _union_mm2(fields: Sequence[FieldFacts], same: Sequence[SamePlace]) -> float:
+    """Return a lower bound of the area that fields show together.
+
+    Of shots with one field number the largest stands for all. The sum of areas less every pair's
+    common area never exceeds the union (Bonferroni's inequality).
+    """
+    largest: dict[str, FieldFacts] = {}
+    for field in fields:
+        key = number_key(field.name) if field.name else field.id
+        if key not in largest or (field.area_mm2 or 0) > (largest[key].area_mm2 or 0):
+            largest[key] = field
+    areas = {field.id: field.area_mm2 or 0.0 for field in largest.values()}
+    common = 0.0
+    for area, other in combinations(areas, 2):
+        for pair in same:
+            if pair.ids == {area, other}:
+                smaller = min(areas[area], areas[other])
+                common += smaller if pair.area_mm2 is None else min(pair.area_mm2, smaller)
+                break
+    return max(sum(areas.values()) - common, *areas.values())
+
+
+def describe_same_places(facts: SpecimenFacts, counted: Iterable[FieldFacts]) -> Iterator[str]:
+    """Yield which fields of a specimen overlap, by how much, and what is counted once."""
+    here = {field.id for field in counted}
+    once = [pair.ids for pair in _one_place(facts.same_places, here)]
+    for pair in facts.same_places:
+        if pair.ids <= here:
+            says = (
+                _("{field} and {other} show one place ({share} of the smaller one): counted once")
+                if pair.ids in once
+                else _(
+                    "{field} and {other} overlap by {share} of the smaller one: that area is "
+                    "counted once"
+                )
+            )
+            yield says.format(field=pair.field, other=pair.other, share=f"{pair.share:.0%}")
+
+
+def describe_same_numbers(counted: Iterable[FieldFacts]) -> Iterator[str]:
+    """Yield which micrographs carry one field number, such as the pages of one file."""
+    numbers: dict[str, list[FieldFacts]] = {}
+    for field in counted:
+        if field.name:
+            numbers.setdefault(number_key(field.name), []).append(field)
+    for fields in numbers.values():
+        if len(fields) > 1:
+            yield _("{n} micrographs carry the field number {name}: counted once").format(
+                n=len(fields), name=fields[0].name
+            )
+
+
+def describe_elsewhere(field: FieldFacts) -> Iterator[str]:
+    """Yield what keeps a field's place from proving anything."""
+    if not field.is_compared:
+        yield _("{field} is not yet compared with the other micrographs").format(field=field.called)
+    for pair in field.elsewhere:
+        yield _(
+            "{field} shows the place of {other} ({share} of the smaller one): a lead decides "
+            "(agent orders same-place)"
+        ).format(field=field.called, other=pair.other, share=f"{pair.share:.0%}")

@@ -1,0 +1,388 @@
+"""Find fields of no specimen, and orders, that might belong to an order under a misread name.
+
+A field that no one can assign proves nothing, and it may be the one that breaks the limit. It holds
+each order whose number it could mean, and each order of whose source it came within the hour, until
+a reviewer assigns or dismisses it.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from datetime import timedelta
+from functools import partial
+from typing import TYPE_CHECKING
+
+from agent.errors import WrongUse
+from agent.orders.facts.lost_files import DISMISSED
+from agent.store import number_key
+from reports import gettext as _
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from datetime import datetime
+
+    from agent.orders.judge.judgement_rules import Rules
+    from agent.store import MicrographView, OrderView, ShotField, Store, Unassigned
+    from agent.watch import Provenance
+
+TOGETHER, NEARBY = timedelta(hours=1), timedelta(days=1)
+"""How far from an order's fields one came that names no order, and one whose number is alike."""
+LEAST_DIGITS = 4
+"""Length of a number from which one character off is a slip rather than another number."""
+_LOOKALIKES = str.maketrans("oqilsbz", "0011582")
+
+
+def find_span(view: OrderView) -> tuple[datetime, datetime] | None:
+    """Return from when to when a field may have come that belongs to an order, None: no field."""
+    came = [at for _source, at in _iter_came(view)]
+    return (min(came) - NEARBY, max(came) + NEARBY) if came else None
+
+
+def _iter_came(view: OrderView) -> Iterator[tuple[str, datetime]]:
+    for specimen in view.specimens:
+        for prepared in specimen.preparations:
+            for field in prepared.fields:
+                yield field.view.source, field.view.taken_at or field.view.result.done_at
+
+
+def has_lookalikes(number: str, other: str, key: Callable[[str], str]) -> bool:
+    """Return whether two numbers differ in letters alone that look like digits, such as O and 0."""
+    own, its = key(number), key(other)
+    return own != its and own.translate(_LOOKALIKES) == its.translate(_LOOKALIKES)
+
+
+def is_one_off(number: str, other: str) -> bool:
+    """Return whether one letter added, left out or replaced, or two swapped, make the other."""
+    if max(len(number), len(other)) < LEAST_DIGITS or abs(len(number) - len(other)) > 1:
+        return False
+    start = next(
+        (n for n, two in enumerate(zip(number, other, strict=False)) if two[0] != two[1]),
+        min(len(number), len(other)),
+    )
+    one, its = number[start:], other[start:]
+    return (
+        one[1:] == its[1:]
+        or one[1:] == its
+        or one == its[1:]
+        or (one[:2] == its[1::-1] and one[2:] == its[2:])
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Possible:
+    """What might belong to an order and is not in it.
+
+    Attributes:
+        fields: Fields of no specimen by public id, each with the reason.
+        alike: Orders whose numbers differ in letters that look like digits, or that a slip of one
+            character may have made.
+        settled: Micrographs and orders that reviewers dismissed.
+    """
+
+    fields: Mapping[str, tuple[MicrographView, str]]
+    alike: tuple[str, ...] = ()
+    settled: frozenset[str] = frozenset()
+
+    def get_name(self, name: str) -> str:
+        """Return the file of a field's public id; an order's number as it is."""
+        return _get_name(self.fields[name][0].path) if name in self.fields else name
+
+
+NOTHING = Possible({})
+
+
+def find_possible(
+    store: Store,
+    view: OrderView,
+    sources: Mapping[str, Provenance],
+    strays: Iterable[Unassigned] | None = None,
+    *,
+    demanded: int = 1,
+    slips: bool = True,
+) -> Possible:
+    """Return what might belong to an order.
+
+    Args:
+        store: Open.
+        view: The order.
+        sources: Source → what its paths say.
+        strays: Fields that belong to no specimen, where they are loaded already.
+        demanded: Fields that a specimen needs.
+        slips: Whether orders that a slip of one character made are looked up; each order has a
+            dozen neighbours, so this is for one that conforms otherwise.
+    """
+    span = find_span(view)
+    if span is None:
+        return NOTHING
+    key, known = partial(number_key, exact=store.exact_numbers), store.order_changes
+    if strays is None:
+        strays = store.orders.unassigned(between=span)
+    fields = list_possible(strays, view, sources, key, known.is_known)
+    others = store.order_changes.list_first_seen(*span)
+    alike = {*_iter_slips(store, view, others, key, demanded)} if slips else set()
+    if not store.exact_numbers:
+        alike |= {*_iter_alike(store, view, others, key)}
+    settled = load_settled(store, view.number) if fields or alike else frozenset()
+    return Possible(fields, tuple(sorted(alike)), settled)
+
+
+def _iter_alike(
+    store: Store, view: OrderView, others: Iterable[str], key: Callable[[str], str]
+) -> Iterator[str]:
+    """Yield the orders of the same days that a misread name of this one may have made.
+
+    Its number has letters that look like digits, or is what a pattern left of such a number ("1" of
+    "4OO1").
+    """
+    number = key(view.number)
+    for other in others:
+        its = key(other)
+        if has_lookalikes(number, other, key):
+            yield other
+        elif its != number and its in number:
+            own = store.orders.order(other)
+            if own is not None and _has_path_like(own, number, key):
+                yield other
+
+
+def _iter_slips(
+    store: Store,
+    view: OrderView,
+    others: Iterable[str],
+    key: Callable[[str], str],
+    demanded: int,
+) -> Iterator[str]:
+    """Yield the orders that a slip of one character may have made of fields of this one.
+
+    One character off is most often the next order. That one is on a list, or gets all its fields,
+    or repeats a field of this order before its first shot or after its last one.
+    """
+    number, came = key(view.number), list(_iter_came(view))
+    names = {
+        (key(specimen.name), key(field.view.process_data.get("field", "")))
+        for specimen in view.specimens
+        for prepared in specimen.preparations
+        for field in prepared.fields
+    }
+    near = [other for other in others if key(other) != number and is_one_off(number, key(other))]
+    shots: dict[str, list[ShotField]] = {}
+    for shot in store.order_changes.list_shots_of(near) if near else ():
+        shots.setdefault(shot.order, []).append(shot)
+    for other, own in shots.items():
+        if len(own) < max(demanded, 2) and all(
+            _may_be_of(shot, came, is_new=(key(shot.specimen), key(shot.field)) not in names)
+            for shot in own
+        ):
+            yield other
+
+
+def _may_be_of(shot: ShotField, came: Iterable[tuple[str, datetime]], *, is_new: bool) -> bool:
+    """Return whether a field of another order may be one of the order whose fields came then."""
+    times = [at for source, at in came if source == shot.source]
+    if shot.is_listed or not any(abs(at - shot.taken_at) <= TOGETHER for at in times):
+        return False
+    return is_new or min(times) < shot.taken_at < max(times)
+
+
+def list_reached(store: Store, sources: Mapping[str, Provenance], *, after: int) -> set[str]:
+    """Return the orders that micrographs with a first result after a number might belong to.
+
+    Args:
+        store: Open.
+        sources: Source → what its paths say.
+        after: Number of a result.
+    """
+    new = store.order_changes.list_new_shots(after, within=NEARBY)
+    if not new:
+        return set()
+    key = partial(number_key, exact=store.exact_numbers)
+    times = [shot.taken_at for shot in new]
+    there: dict[str, list[tuple[str, datetime]]] = {}
+    for shot in store.order_changes.list_shots_between(min(times) - NEARBY, max(times) + NEARBY):
+        there.setdefault(shot.order, []).append((shot.source, shot.taken_at))
+    return {
+        number
+        for number, came in there.items()
+        if any(_reaches(shot, number, came, sources, key) for shot in new)
+    }
+
+
+def _reaches(
+    shot: ShotField,
+    number: str,
+    came: Iterable[tuple[str, datetime]],
+    sources: Mapping[str, Provenance],
+    key: Callable[[str], str],
+) -> bool:
+    named = [shot.order] if shot.order else _split(shot.path)
+    if any(
+        has_lookalikes(number, word, key) or is_one_off(key(number), key(word)) for word in named
+    ):
+        return True
+    return (
+        not shot.is_assigned
+        and _names_order(shot.source, shot.origin, sources)
+        and any(
+            source == shot.source and abs(at - shot.taken_at) <= TOGETHER for source, at in came
+        )
+    )
+
+
+def _has_path_like(other: OrderView, number: str, key: Callable[[str], str]) -> bool:
+    """Return whether a path of an order holds a word that could mean a number."""
+    return any(
+        has_lookalikes(number, word, key)
+        for specimen in other.specimens
+        for prepared in specimen.preparations
+        for field in prepared.fields
+        for word in _split(field.view.path)
+    )
+
+
+def _split(path: str) -> list[str]:
+    return [word for word in re.split(r"[^0-9A-Za-z]+", path) if word]
+
+
+def list_possible(
+    strays: Iterable[Unassigned],
+    view: OrderView,
+    sources: Mapping[str, Provenance],
+    key: Callable[[str], str],
+    is_known: Callable[[str], bool],
+) -> dict[str, tuple[MicrographView, str]]:
+    """Return the fields of no specimen that might belong to an order, by id, and why.
+
+    Args:
+        strays: Fields that belong to no specimen.
+        view: The order.
+        sources: Source → what its paths say.
+        key: Of numbers.
+        is_known: Whether there is an order of a number.
+    """
+    came, number = list(_iter_came(view)), key(view.number)
+    possible: dict[str, tuple[MicrographView, str]] = {}
+    for stray in strays:
+        own = stray.view
+        named = own.process_data.get("order", "")
+        if key(named) == number or own.result.origin == "import":
+            continue
+        at = own.taken_at or own.result.done_at
+        near = [(source, abs(at - taken)) for source, taken in came if abs(at - taken) <= NEARBY]
+        if not near:
+            continue
+        if named:
+            if has_lookalikes(number, named, key):
+                possible[own.id] = own, _("its number is alike")
+            continue
+        words = [key(word) for word in _split(own.path)]
+        if any(_is_alike(number, word, key, is_known) for word in words):
+            possible[own.id] = own, _("its number is alike")
+        elif (
+            _names_order(own.source, own.result.origin, sources)
+            and not any(_means_order(word, is_known) for word in words)
+            and any(source == own.source and apart <= TOGETHER for source, apart in near)
+        ):
+            possible[own.id] = own, _("it came from the same source within the hour")
+    return possible
+
+
+def _means_order(word: str, is_known: Callable[[str], bool]) -> bool:
+    """Return whether a word of a name is the number of some order, or looks like it."""
+    return len(word) >= LEAST_DIGITS and (is_known(word) or is_known(word.translate(_LOOKALIKES)))
+
+
+def _is_alike(
+    number: str, word: str, key: Callable[[str], str], is_known: Callable[[str], bool]
+) -> bool:
+    """Return whether a word of a name could mean a number; that of another order means that one."""
+    if word == number or has_lookalikes(number, word, key):
+        return True
+    return is_one_off(number, word) and not is_known(word)
+
+
+def _names_order(source: str, origin: str, sources: Mapping[str, Provenance]) -> bool:
+    """Return whether files of a source name their order, or a program sent it, which should."""
+    provenance = sources.get(source)
+    named = provenance is not None and "(?P<order>" in provenance.pattern
+    return named or origin == "api"
+
+
+def describe_possible(possible: Possible, rules: Rules) -> Iterator[str]:
+    """Yield what holds an order until a reviewer assigns or dismisses it.
+
+    Args:
+        possible: From `find_possible`.
+        rules: A field that a sure reviewer labelled as keeping them holds nothing.
+    """
+    for name in list_open(possible, rules):
+        if name in possible.fields:
+            view, why = possible.fields[name]
+            yield _(
+                "{file} belongs to no specimen and might be of this order ({why}): a reviewer "
+                "assigns it (agent orders assign {id}) or dismisses it (agent orders dismiss-file)"
+            ).format(file=_get_name(view.path), why=why, id=name)
+        else:
+            yield _(
+                "order {other} might be this one, its number is alike: a lead assigns its "
+                "micrographs (agent orders assign), or a reviewer dismisses it (agent orders "
+                "dismiss-file)"
+            ).format(other=name)
+
+
+def list_open(possible: Possible, rules: Rules) -> list[str]:
+    """Return the public ids and orders that hold an order; arguments as in `describe_possible`."""
+    names = []
+    for public_id, (view, _why) in possible.fields.items():
+        label = view.label
+        keeps = label and label.code and not label.unsure and rules.keeps(label.code)
+        names += [] if keeps else [public_id]
+    return [name for name in (*names, *possible.alike) if name not in possible.settled]
+
+
+def load_settled(store: Store, number: str) -> frozenset[str]:
+    """Return the micrographs that reviewers dismissed for all orders, and orders for this one."""
+    facts = [(record.subject, record.facts) for record in store.records.all(DISMISSED)]
+    fields = {str(known["micrograph"]) for _number, known in facts if "micrograph" in known}
+    orders = {
+        str(known["alike"]) for subject, known in facts if subject == number and "alike" in known
+    }
+    orders |= {subject for subject, known in facts if known.get("alike") == number}
+    return frozenset(fields | orders)
+
+
+def dismiss_possible(
+    store: Store, number: str, name: str, possible: Possible, *, by: str, reason: str, at: datetime
+) -> bool:
+    """Decide that a field belongs to no order, or that an order is another; a reviewer's act.
+
+    Args:
+        store: Open.
+        number: Of the order.
+        name: File, public id or order, as the order's sentence names it.
+        possible: What might belong to the order.
+        by: The reviewer.
+        reason: Why.
+        at: Now, aware UTC.
+
+    Returns:
+        False where nothing of that name might belong to the order.
+
+    Raises:
+        WrongUse: No reason is given.
+    """
+    facts = [
+        {"micrograph": view.id, "file": _get_name(view.path)}
+        for view, _why in possible.fields.values()
+        if name in {view.id, view.path, _get_name(view.path)}
+    ]
+    facts += [{"alike": other, "file": other} for other in possible.alike if other == name]
+    if facts and not reason.strip():
+        raise WrongUse("Give a reason with --reason TEXT: the statement shows it.")
+    for known in facts:
+        store.records.add(DISMISSED, number, by=by, at=at, facts={**known, "reason": reason})
+    return bool(facts)
+
+
+def _get_name(path: str) -> str:
+    return path.replace("\\", "/").rsplit("/", 1)[-1]

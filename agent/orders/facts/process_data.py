@@ -1,0 +1,209 @@
+"""Collect a field's process data from its path, the notes next to it and its sender.
+
+Two that name different specimens are both stored and neither is believed: the field then belongs
+to none, until a lead assigns it.
+"""
+
+from __future__ import annotations
+
+import codecs
+import errno
+import json
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from agent.files.regular_file import open_regular
+from agent.settings import PROCESS_KEYS
+from agent.store import ClaimedPlace, number_key
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+    from pathlib import Path
+
+    from agent.watch import Provenance
+
+PLACE = ("order", "specimen", "preparation", "field")
+"""Columns that name where a field belongs; the other process data only describe it."""
+SIDECARS = ("{stem}.json", "{name}.json", "{stem}.txt", "{name}.txt", "{stem}.ini")
+SIDECAR_BYTES = 64_000
+NO_SUCH_NAME = frozenset({errno.ENAMETOOLONG, errno.EINVAL, errno.ELOOP, errno.EISDIR})
+"""Faults that will be the same the next time: there is no note of this name."""
+LONGEST_VALUE = 200
+GERMAN = {
+    "auftrag": "order",
+    "auftragsnummer": "order",
+    "schmelze": "heat",
+    "charge": "batch",
+    "wärmebehandlungscharge": "batch",
+    "ofen": "furnace",
+    "schliff": "specimen",
+    "probe": "specimen",
+    "präparation": "preparation",
+    "feld": "field",
+    "gesichtsfeld": "field",
+    "werkstoff": "material",
+    "ätzmittel": "etchant",
+    "vergrößerung": "magnification",
+    "mikroskop": "microscope",
+    "objektiv": "objective",
+}
+"""Words of German microscope notes → process data."""
+_LINE = re.compile(r"\s*\W*([\w -]+?)\W*\s*[:=]\s*(.*?)\s*")
+
+
+@dataclass(frozen=True, slots=True)
+class Keys:
+    """Process data of a field before it is read.
+
+    Args:
+        process_data: Column → value.
+        conflict: Why it can belong to no specimen, in one sentence, "" where it can.
+        claims: Every order and specimen that its path, note or sender name.
+    """
+
+    process_data: dict[str, str]
+    conflict: str = ""
+    claims: tuple[ClaimedPlace, ...] = ()
+
+
+def collect_keys(
+    source: Provenance,
+    relative: str,
+    *,
+    beside: Mapping[str, str],
+    given: Mapping[str, str],
+    exact_numbers: bool = False,
+    notes: Sequence[Mapping[str, str]] = (),
+) -> Keys:
+    """Collect the process data of a file's micrographs.
+
+    Args:
+        source: What its source says: fixed values, and a pattern of its path.
+        relative: Its path below the source.
+        beside: Process data of the notes next to it.
+        given: What was sent with it, by a program or a manifest.
+        exact_numbers: Numbers that differ in case, spaces or leading zeros are two.
+        notes: The notes that `beside` was made of, where one may contradict another.
+    """
+    path = source.process_data(relative)
+    merged = {**path, **beside, **given}
+    matches = not source.pattern or re.search(source.pattern, relative) is not None
+    by_path = {} if not matches else {k: v for k, v in path.items() if source.fixed.get(k) != v}
+    by_name = _select_place(list(source.named_places(relative))[-1]) if matches else {}
+    sources = {
+        "its path": by_path,
+        "its name": {} if by_name == _select_place(path) else by_name,
+        "the note beside it": beside,
+        "its sender": given,
+        **{f"note {n} beside it": note for n, note in enumerate(notes[1:], 2)},
+    }
+    conflict = "; ".join(_iter_conflicts(sources, exact_numbers=exact_numbers))
+    if not conflict and not matches and not (merged.get("order") and merged.get("specimen")):
+        conflict = "the path pattern of its source does not match its name"
+    claims = tuple(
+        ClaimedPlace(
+            order=named["order"],
+            specimen=named.get("specimen") or merged.get("specimen", ""),
+            origin=ORIGINS.get(origin, "note"),
+            file=relative,
+        )
+        for origin, named in sources.items()
+        if named.get("order")
+    )
+    return Keys(merged, conflict, claims)
+
+
+ORIGINS = {
+    "its path": "path",
+    "its name": "path",
+    "the note beside it": "note",
+    "its sender": "sender",
+}
+"""Names of origins in sentences → origin of a claim, as it is stored."""
+
+
+def _select_place(keys: Mapping[str, str]) -> dict[str, str]:
+    return {key: keys[key] for key in ("order", "specimen") if keys.get(key)}
+
+
+def _iter_conflicts(
+    claims: Mapping[str, Mapping[str, str]], *, exact_numbers: bool
+) -> Iterator[str]:
+    for column in PLACE:
+        values = {origin: named[column] for origin, named in claims.items() if named.get(column)}
+        if len({number_key(value, exact=exact_numbers) for value in values.values()}) > 1:
+            words = ", ".join(f"{origin} says {value!r}" for origin, value in values.items())
+            yield f"it claims two {column}s: {words}"
+
+
+def find_notes(path: Path) -> list[dict[str, str]]:
+    """Read the process data in the notes next to a picture, JSON or `key = value`; [] without one.
+
+    Every note counts: one without process data does not hide another one. A link is no note.
+
+    Raises:
+        OSError: The share did not give one for now; without it the specimen is not known.
+    """
+    notes: list[dict[str, str]] = []
+    for name in dict.fromkeys(suffix.format(stem=path.stem, name=path.name) for suffix in SIDECARS):
+        try:
+            note = path.with_name(name)
+            if note == path or not note.is_file():
+                continue
+            with open_regular(note) as file:
+                content = file.read(SIDECAR_BYTES + 1)
+            if len(content) <= SIDECAR_BYTES:
+                notes += read_notes(content)
+        except (FileNotFoundError, NotADirectoryError, ValueError):
+            continue
+        except OSError as error:
+            if error.errno not in NO_SUCH_NAME:
+                raise
+    return notes
+
+
+def merge_notes(notes: Sequence[Mapping[str, str]]) -> dict[str, str]:
+    """Return the process data of all notes; of two values the first one."""
+    return {column: value for note in reversed(notes) for column, value in note.items()}
+
+
+def read_notes(content: bytes) -> list[dict[str, str]]:
+    """Read process data from a note's bytes; a second value of a column makes a second note."""
+    notes: list[dict[str, str]] = []
+    for name, text in _iter_pairs(_decode(content)):
+        column, value = GERMAN.get(name, name), text.strip().strip('"')
+        if column not in PROCESS_KEYS or not value or len(value) > LONGEST_VALUE:
+            continue
+        if value.isprintable() and value not in (note.get(column) for note in notes):
+            free = next((note for note in notes if column not in note), None)
+            if free is None:
+                notes.append(free := {})
+            free[column] = value
+    return notes
+
+
+def _decode(content: bytes) -> str:
+    if content.startswith(
+        (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+    ):  # "Unicode" in Windows Notepad
+        return content.decode("utf-16", "replace")
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        return content.decode("cp1252", "replace")
+
+
+def _iter_pairs(text: str) -> Iterator[tuple[str, str]]:
+    try:
+        document = json.loads(text)
+    except ValueError:
+        document = None
+    if isinstance(document, dict):
+        for key, value in document.items():
+            if isinstance(value, str | int) and not isinstance(value, bool):
+                yield key.strip().casefold(), str(value)
+        return
+    for line in text.splitlines():
+        if match := _LINE.fullmatch(line):
+            yield match[1].strip().casefold(), match[2]

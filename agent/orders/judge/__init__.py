@@ -1,0 +1,1 @@
+"""Whether fields, specimens and orders conform, and what is missing."""

@@ -1,0 +1,364 @@
+"""Assess orders: load their rows, judge every specimen, and gather what is open.
+
+The same rows give the same answer, however often the agent was killed: nothing is remembered apart
+from them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import datetime, timedelta
+from functools import partial
+from typing import TYPE_CHECKING
+
+from agent.orders.facts.alike_numbers import describe_alike, describe_specimens
+from agent.orders.facts.amendments import describe_amendments, describe_pending
+from agent.orders.facts.claims import describe_claims, describe_settled
+from agent.orders.facts.field_facts import FieldContext, build_specimen_facts
+from agent.orders.facts.lost_files import (
+    DISMISSED,
+    describe_dismissed,
+    describe_lost,
+    describe_renamed,
+)
+from agent.orders.facts.needle_lengths import (
+    add_doubts,
+    build_specimen_needles,
+    gather_order_needles,
+    list_order_doubts,
+    list_specimen_doubts,
+    load_needles,
+)
+from agent.orders.facts.open_items import OpenItems, is_renamed, iter_lost, iter_named_files
+from agent.orders.facts.places import describe_same_places
+from agent.orders.facts.possible_fields import describe_possible, find_possible
+from agent.orders.facts.same_places import describe_decisions
+from agent.orders.facts.specimen_facts import Conformity, Statement
+from agent.orders.judge import conformity
+from agent.orders.judge.assessed import Assessed, AssessedSpecimen, OrderPolicy, build_rules
+from agent.orders.judge.decision_rule import build_decision_rule
+from agent.orders.specifications.applicable_specification import (
+    apply_specification,
+    apply_taxonomy,
+    describe_applied_taxonomy,
+    describe_late_change,
+    describe_version,
+)
+from agent.orders.specifications.specification_history import REOPENED
+from agent.orders.statements.order_notes import gather_notes
+from agent.orders.statements.preparation_notes import describe_preparations
+from agent.store import number_key
+from reports import gettext as _
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+    from agent.needles import NeedleField
+    from agent.orders.judge.judgement_rules import Rules
+    from agent.orders.specifications.specification import Specification, SpecificationChoice
+    from agent.store import (
+        FileFate,
+        OrderView,
+        SpecimenView,
+        Store,
+        Unassigned,
+    )
+
+
+HEARD_WITHIN = timedelta(days=60)
+"""An order that was first seen longer ago is in no report; the outbox examines it in turn."""
+
+
+def assess_recent(store: Store, policy: OrderPolicy, *, now: datetime) -> Iterator[Assessed]:
+    """Yield the orders first seen within `HEARD_WITHIN`: urgent ones first, then the newest."""
+    lines = store.orders.all(since=now - HEARD_WITHIN)
+    open_items = OpenItems.of(store) if lines else OpenItems()
+    for line in lines:
+        if assessed := assess(store, line.number, policy, open_items=open_items):
+            yield assessed
+
+
+def is_recent(heard_at: datetime | None, now: datetime) -> bool:
+    """Return whether an order was first seen within `HEARD_WITHIN`."""
+    return heard_at is None or now - heard_at <= HEARD_WITHIN
+
+
+def assess(
+    store: Store, number: str, policy: OrderPolicy, *, open_items: OpenItems | None = None
+) -> Assessed | None:
+    """Return an assessed order, None for an unknown number."""
+    view = store.orders.order(number)
+    return assess_view(store, view, policy, open_items=open_items) if view else None
+
+
+def assess_view(
+    store: Store, view: OrderView, policy: OrderPolicy, *, open_items: OpenItems | None = None
+) -> Assessed:
+    """Assess an order's rows, as stored or as they might be."""
+    number = view.number
+    strays = open_items.unassigned if open_items else None
+    open_items = open_items or OpenItems.of_order(store, number, policy.sources)
+    key = partial(number_key, exact=store.exact_numbers)
+    waiting = list(iter_named_files(open_items.waiting, number, policy.sources, key))
+    unread = tuple(iter_lost(open_items, number, policy.sources, key))
+    renamed = [fate for fate in unread if is_renamed(fate, open_items, policy.sources, key)]
+    lost = tuple(fate for fate in unread if fate not in renamed)
+    torn = tuple(
+        stray
+        for stray in open_items.unassigned
+        if key(stray.view.process_data.get("order", "")) == key(number)
+    )
+    material, material_doubt = find_material(view)
+    reopened = store.records.latest(REOPENED, number)
+    dismissed = store.records.all(DISMISSED, number)
+    applied = apply_specification(view, policy, material=material, reopened=reopened)
+    choice = applied.choice
+    versions = store.specifications.versions()
+    own = apply_taxonomy(policy, applied)
+    notes = (
+        *describe_settled(view.claims),
+        *describe_amendments(view.facts),
+        *describe_dismissed(dismissed),
+        *describe_renamed(renamed),
+        *describe_alike(number, open_items.alike),
+        *describe_specimens(
+            [str(name) for name in view.facts.get("specimens") or ()],
+            [specimen.name for specimen in view.specimens],
+            exact=store.exact_numbers,
+        ),
+        *describe_version(view, policy, applied, versions),
+        *describe_applied_taxonomy(view, policy, applied, own),
+    )
+    places = store.places.known(_public_ids(view))
+    context = replace(policy.context, places=places, taxonomy=own)
+    needles = load_needles(store, view) if _wants_needles(policy, choice) else None
+    if choice.specification is None:
+        specimens = tuple(
+            _build_unassessed(specimen, choice, context, needles) for specimen in view.specimens
+        )
+        word = Conformity.UNDECIDED if choice.is_torn else Conformity.NOT_ASSESSED
+        statement = Statement(word, (choice.sentence,))
+        return Assessed(
+            view, statement, material, None, 0, specimens, torn, lost, own.taxonomy, notes
+        )
+    rules = build_rules(view, choice.specification, material, own.taxonomy, policy)
+    counted = _with_waiting(view, waiting, key)
+    assessed = tuple(
+        _assess_specimen(specimen, count, rules, material_doubt, context, needles)
+        for specimen, count in counted
+    )
+    known = {key(specimen.view.name) for specimen in assessed}
+    loose = len([name for _, name in waiting if key(name) not in known])
+    late = describe_late_change(view, policy, applied)
+    settled_by_leads = (
+        *_describe_strays(torn),
+        *describe_claims(view.claims, {stray.view.id for stray in torn}),
+        *describe_pending(view.facts),
+        *describe_lost(lost, dismissed),
+        *([late] if late else ()),
+    )
+    demanded = choice.specification.fields
+    possible = find_possible(
+        store,
+        view,
+        policy.sources,
+        strays,
+        demanded=demanded,
+        slips=all(own.statement.conformity is Conformity.CONFORMS for own in assessed),
+    )
+    might_belong = tuple(describe_possible(possible, rules))
+    doubts = (
+        *([conformity.describe_waiting(loose)] if loose else ()),
+        *might_belong,
+        *settled_by_leads,
+        *_list_needle_doubts(assessed, choice.specification),
+    )
+    alone = _judge_order(view, assessed, rules, doubts, key)
+    why, loss = open_items.outside.hold(store, number, alone.conformity)
+    doubts += (why,) if why else ()
+    statement = _judge_order(view, assessed, rules, doubts, key)
+    is_held_back = alone.conformity is Conformity.CONFORMS and bool(why)
+    return Assessed(
+        view=view,
+        statement=statement,
+        material=material,
+        specification=choice.specification,
+        version=versions.get(choice.specification.sha256, 0),
+        specimens=assessed,
+        unassigned=torn,
+        lost=lost,
+        taxonomy=own.taxonomy,
+        notes=(
+            *notes,
+            *gather_notes(
+                [(specimen.view, specimen.facts) for specimen in assessed], policy.remarks
+            ),
+        ),
+        decision_rule=build_decision_rule(
+            [specimen.facts for specimen in assessed], rules, policy.double_reviews()
+        ),
+        order_doubts=doubts,
+        material_doubt=material_doubt,
+        held_back=(loss.to_json() if loss else {}) if is_held_back else None,
+        possible=len(might_belong),
+        needs_lead=bool(settled_by_leads or material_doubt or why),
+        lacks_specimens=_lacks_specimens(view, assessed, rules, key) or loose > 0,
+    )
+
+
+def describe_open(
+    assessed: Assessed, policy: OrderPolicy, *, exact_numbers: bool
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return what an undecided order lacks, and separately why the model alone proves nothing.
+
+    The second is most often the same for every order, so a list of orders prints it once.
+    """
+    rules, key = assessed.rules(policy), partial(number_key, exact=exact_numbers)
+    refusals: dict[str, None] = {}
+    shorter: list[AssessedSpecimen] = []
+    for specimen in assessed.specimens:
+        missing = specimen.statement.missing
+        if specimen.statement.conformity is Conformity.UNDECIDED and not assessed.material_doubt:
+            missing = conformity.describe_without_model(missing, specimen.facts, rules)
+            refusals |= dict.fromkeys(conformity.list_model_refusals(specimen.facts, rules))
+        shorter.append(replace(specimen, statement=replace(specimen.statement, missing=missing)))
+    statement = _judge_order(assessed.view, shorter, rules, assessed.order_doubts, key)
+    return statement.missing, tuple(refusals)
+
+
+def find_material(view: OrderView) -> tuple[str, str]:
+    """Return an order's material, and why it is uncertain, "" where it is not.
+
+    The order list comes first; without one all specimens have to name the same material.
+    """
+    if view.material:
+        return view.material, ""
+    materials = sorted({specimen.material for specimen in view.specimens if specimen.material})
+    if len(materials) > 1:
+        sentence = _("its specimens name several materials: {materials}")
+        return "", sentence.format(materials=", ".join(materials))
+    return (materials[0] if materials else ""), ""
+
+
+def _public_ids(view: OrderView) -> set[str]:
+    return {
+        field.view.id
+        for specimen in view.specimens
+        for prepared in specimen.preparations
+        for field in prepared.fields
+    }
+
+
+def _with_waiting(
+    view: OrderView, waiting: Sequence[tuple[FileFate, str]], key: Callable[[str], str]
+) -> list[tuple[SpecimenView, int]]:
+    names = [key(specimen) for _, specimen in waiting]
+    return [(row, names.count(key(row.name))) for row in view.specimens]
+
+
+# --- one specimen -------------------------------------------------------------------------------
+
+
+def _wants_needles(policy: OrderPolicy, choice: SpecificationChoice) -> bool:
+    wanted = choice.specification
+    return policy.has_needles or (wanted is not None and wanted.demands_needles)
+
+
+def _build_unassessed(
+    view: SpecimenView,
+    choice: SpecificationChoice,
+    context: FieldContext,
+    needles: Mapping[str, NeedleField] | None,
+) -> AssessedSpecimen:
+    word = Conformity.UNDECIDED if choice.is_torn else Conformity.NOT_ASSESSED
+    facts = build_specimen_facts(view, context, waiting=0)
+    own = build_specimen_needles(facts, needles) if needles is not None else None
+    return AssessedSpecimen(view, facts, Statement(word, (choice.sentence,)), (), own)
+
+
+def _assess_specimen(  # noqa: PLR0917 - as `_build_unassessed`, with rules
+    view: SpecimenView,
+    waiting: int,
+    rules: Rules,
+    doubt: str,
+    context: FieldContext,
+    needles: Mapping[str, NeedleField] | None,
+) -> AssessedSpecimen:
+    facts = build_specimen_facts(view, context, waiting=waiting)
+    statement = (
+        Statement(Conformity.UNDECIDED, (doubt,))
+        if doubt
+        else conformity.judge_specimen(facts, rules)
+    )
+    own_needles = build_specimen_needles(facts, needles) if needles is not None else None
+    if own_needles is not None:
+        doubts = list_specimen_doubts(own_needles, rules.specification)
+        statement = add_doubts(statement, doubts)
+    counted = [member for member in facts.fields if not member.superseded]
+    own = {field.id for field in (*facts.fields, *facts.earlier)}
+    notes = (
+        *describe_same_places(facts, counted),
+        *describe_decisions(own, context.places),
+        *describe_preparations(view, rules),
+    )
+    return AssessedSpecimen(view, facts, statement, notes, own_needles)
+
+
+def _list_needle_doubts(
+    assessed: Sequence[AssessedSpecimen], wanted: Specification
+) -> tuple[str, ...]:
+    own = tuple(specimen.needles for specimen in assessed if specimen.needles)
+    return list_order_doubts(gather_order_needles(own, wanted), wanted)
+
+
+# --- the order ----------------------------------------------------------------------------------
+
+
+def _describe_strays(torn: Sequence[Unassigned]) -> Iterator[str]:
+    for stray in torn:
+        yield _("{id} names the order and belongs to no specimen: {why}").format(
+            id=stray.view.id, why=_(stray.reason)
+        )
+
+
+def _judge_order(
+    view: OrderView,
+    assessed: Sequence[AssessedSpecimen],
+    rules: Rules,
+    doubts: Sequence[str],
+    key: Callable[[str], str],
+) -> Statement:
+    required, count = _required_specimens(view, assessed, rules, key)
+    statement = conformity.judge_order(
+        {specimen.view.name: specimen.statement for specimen in assessed}, required, count or None
+    )
+    if not doubts:
+        return statement
+    word = statement.conformity
+    if word is Conformity.CONFORMS:
+        word = Conformity.UNDECIDED
+    return Statement(word, (*statement.missing, *doubts), statement.because)
+
+
+def _required_specimens(
+    view: OrderView,
+    assessed: Sequence[AssessedSpecimen],
+    rules: Rules,
+    key: Callable[[str], str],
+) -> tuple[list[str], int]:
+    """Return the names that an order demands, and how many specimens it demands in all."""
+    names = {key(specimen.view.name): specimen.view.name for specimen in assessed}
+    required = [names.get(key(str(n)), str(n)) for n in view.facts.get("specimens") or ()]
+    # A list may ask for more specimens than the specification, never for fewer.
+    return required, max(int(view.facts.get("count") or 0), rules.specification.specimens or 0)
+
+
+def _lacks_specimens(
+    view: OrderView,
+    assessed: Sequence[AssessedSpecimen],
+    rules: Rules,
+    key: Callable[[str], str],
+) -> bool:
+    required, count = _required_specimens(view, assessed, rules, key)
+    there = {specimen.view.name for specimen in assessed}
+    return not there or not set(required) <= there or len(there | set(required)) < count

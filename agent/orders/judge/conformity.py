@@ -1,0 +1,261 @@
+"""Judge whether specimens and orders conform: pure, and never "conforms" by accident.
+
+`conforms` needs a proof of every part; `does_not_conform` needs a reviewer; all else is
+`undecided`, with everything that is missing.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from agent.orders.facts.places import (
+    describe_same_numbers,
+    describe_same_places,
+    distinct_places,
+    sum_area_mm2,
+)
+from agent.orders.facts.specimen_facts import (
+    PREPARATION_DEFECTS,
+    Conformity,
+    FieldFacts,
+    SpecimenFacts,
+    Statement,
+)
+from agent.orders.judge.automatic_conformity import refuse_field
+from agent.orders.judge.confirmed_breaks import describe_breaks
+from agent.orders.judge.evidence import (
+    describe_label,
+    describe_replaced,
+)
+from agent.orders.judge.field_questions import describe_field
+from agent.orders.judge.mean_size import describe_mean
+from agent.store.numbers import number_key
+from reports import decimal, ngettext
+from reports import gettext as _
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator, Mapping, Sequence
+
+    from agent.orders.judge.judgement_rules import Rules
+    from agent.orders.specifications.specification import Specification
+
+AREA_ROUNDING = 1e-9
+
+
+# --- the specimen -------------------------------------------------------------------------------
+
+
+def judge_specimen(facts: SpecimenFacts, rules: Rules) -> Statement:
+    """Judge one specimen against its specification."""
+    if fault := rules.fault:
+        return Statement(Conformity.UNDECIDED, (fault,))
+    counted = list_counted(facts)
+    broken = tuple(describe_breaks(facts, counted, rules))
+    if broken:
+        return Statement(Conformity.DOES_NOT_CONFORM, (), broken)
+    missing = (
+        *_describe_missing(facts, counted, rules.specification),
+        *_describe_questions(facts, counted, rules),
+        *_describe_model_refusals(counted, rules),
+    )
+    if missing:
+        return Statement(Conformity.UNDECIDED, _drop_repeats(missing))
+    return Statement(Conformity.CONFORMS)
+
+
+def describe_without_model(
+    missing: Sequence[str], facts: SpecimenFacts, rules: Rules
+) -> tuple[str, ...]:
+    """Return what a specimen lacks, except what rests on the model alone."""
+    alone = set(_describe_model_refusals(list_counted(facts), rules))
+    return tuple(sentence for sentence in missing if sentence not in alone)
+
+
+def list_model_refusals(facts: SpecimenFacts, rules: Rules) -> tuple[str, ...]:
+    """Return why the model alone proves none of the fields that no reviewer decided, each once."""
+    alone = [field for field in list_counted(facts) if field.decided is None]
+    refusals = (refuse_field(field, rules) for field in alone)
+    return tuple(dict.fromkeys(why for why in refusals if why))
+
+
+def list_counted(facts: SpecimenFacts) -> list[FieldFacts]:
+    """Return the fields of a specimen that count: neither superseded nor unusable."""
+    return [field for field in facts.fields if not field.superseded and not _is_unusable(field)]
+
+
+def has_question(facts: SpecimenFacts, rules: Rules) -> bool:
+    """Return whether the fields of a specimen need a reviewer or a lead before it conforms.
+
+    Missing images are no such question, nor are answers that rest on the model alone.
+    """
+    counted = list_counted(facts)
+    wanted = rules.specification
+    bundles = {field.bundle for field in counted if field.bundle}
+    return (
+        bool(rules.fault)
+        or facts.preparations > wanted.max_preparations
+        or len(bundles) > 1
+        or any(_describe_questions(facts, counted, rules))
+    )
+
+
+def lacks_images(facts: SpecimenFacts, rules: Rules) -> bool:
+    """Return whether fields, area or a pending result are missing."""
+    wanted = rules.specification
+    places = distinct_places(list_counted(facts), facts.same_places)
+    area = sum_area_mm2(places, facts.same_places)
+    return (
+        len(places) < wanted.fields or area < wanted.area_mm2 - AREA_ROUNDING or facts.waiting > 0
+    )
+
+
+def _describe_questions(
+    facts: SpecimenFacts, counted: Sequence[FieldFacts], rules: Rules
+) -> Iterator[str]:
+    """Yield what a reviewer or a lead has to settle of the fields that are there."""
+    yield from _describe_holds(counted)
+    for field in counted:
+        yield from describe_field(field, rules)
+    yield from describe_mean(facts, counted, rules)
+    yield from _describe_replaced(facts, counted, rules)
+
+
+def _is_unusable(field: FieldFacts) -> bool:
+    return field.decided is not None and field.decided.kind == "unusable"
+
+
+def _describe_missing(
+    facts: SpecimenFacts, counted: Sequence[FieldFacts], wanted: Specification
+) -> Iterator[str]:
+    """Yield what is missing: distinct places, and the area that they show together."""
+    places = distinct_places(counted, facts.same_places)
+    if len(places) < wanted.fields:
+        yield _("{n} of {of} fields").format(n=len(places), of=wanted.fields)
+        yield from describe_same_places(facts, counted)
+        yield from describe_same_numbers(counted)
+        yield from _describe_unusable(facts, {number_key(field.name) for field in counted})
+    area = sum_area_mm2(places, facts.same_places)
+    if area < wanted.area_mm2 - AREA_ROUNDING:
+        yield _("{area} of {of} mm²").format(
+            area=decimal(area, ".3f"), of=decimal(wanted.area_mm2, "g")
+        )
+        yield from describe_same_places(facts, counted)
+    if facts.preparations > wanted.max_preparations:
+        yield _("{n} preparations, at most {most} are allowed by the specification").format(
+            n=facts.preparations, most=wanted.max_preparations
+        )
+    if facts.waiting:
+        yield describe_waiting(facts.waiting)
+    bundles = {field.bundle for field in counted if field.bundle}
+    if len(bundles) > 1:
+        yield _("its fields were judged by {n} bundles ({bundles})").format(
+            n=len(bundles), bundles=", ".join(sorted(bundles))
+        )
+
+
+def describe_waiting(n: int) -> str:
+    """Return that n files have no result yet."""
+    return ngettext("{n} file still to be read", "{n} files still to be read", n).format(n=n)
+
+
+def _describe_holds(counted: Sequence[FieldFacts]) -> Iterator[str]:
+    """Yield each reason to hold results once, with its fields; most often all have the same."""
+    for why in dict.fromkeys(field.held for field in counted if field.held):
+        names = ", ".join(field.called for field in counted if field.held == why)
+        yield f"{names}: {why}"
+
+
+def _describe_unusable(facts: SpecimenFacts, used_numbers: Collection[str]) -> Iterator[str]:
+    for field in facts.fields:
+        is_there = number_key(field.name) in used_numbers
+        if field.decided and _is_unusable(field) and not field.superseded and not is_there:
+            sentence = (
+                _("{field} is unusable ({why}): prepare the specimen again")
+                if field.decided.said in PREPARATION_DEFECTS
+                else _("{field} is unusable ({why}): shoot it again")
+            )
+            why = describe_label(field.decided.kind, field.decided.said)
+            yield sentence.format(field=field.called, why=why)
+
+
+# --- what was replaced, and what rests on the model alone ---------------------------------------
+
+
+def _describe_replaced(
+    facts: SpecimenFacts, counted: Sequence[FieldFacts], rules: Rules
+) -> Iterator[str]:
+    """Yield fields that could break the limit and left the count by a lead's decision alone."""
+    here = {field.id for field in counted}
+    for field in (*facts.earlier, *facts.fields):
+        if field.id in here:
+            continue
+        where = _("an earlier preparation") if field in facts.earlier else _("a replaced shot")
+        if sentence := describe_replaced(field, where, rules, is_covered=is_covered(field, rules)):
+            yield sentence
+
+
+def _describe_model_refusals(counted: Sequence[FieldFacts], rules: Rules) -> Iterator[str]:
+    """Yield why fields that rest on the model alone lack a lead's permission."""
+    alone = [field for field in counted if field.decided is None]
+    refusals = [(field.called, refuse_field(field, rules)) for field in alone]
+    for why, n in Counter(why for _name, why in refusals if why).items():
+        names = [name for name, refusal in refusals if refusal == why]
+        yield ngettext(
+            "{field} rests on the model alone, and {why}",
+            "{n} fields rest on the model alone, and {why}",
+            n,
+        ).format(field=names[0], n=n, why=why)
+
+
+def is_covered(field: FieldFacts, rules: Rules) -> bool:
+    """Return whether a lead's permission covers what the model alone says of a field."""
+    return not refuse_field(field, rules)
+
+
+def _drop_repeats(sentences: Sequence[str]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(sentences))
+
+
+# --- the order ----------------------------------------------------------------------------------
+
+
+def judge_order(
+    statements: Mapping[str, Statement], required: Sequence[str], count: int | None
+) -> Statement:
+    """Judge an order: it conforms if every required specimen does.
+
+    Args:
+        statements: Specimen → its statement.
+        required: Specimens the order names.
+        count: How many it demands, None where it does not specify.
+    """
+    lacking = [
+        _("specimen {name}: no images received").format(name=name)
+        for name in required
+        if name not in statements
+    ]
+    short = (count or 0) - len(set(statements) | set(required))
+    if short > 0:
+        lacking.append(_("{n} of {of} specimens").format(n=len(statements), of=count))
+    if not statements and not lacking:
+        lacking.append(_("no images received"))
+    conformities = {statement.conformity for statement in statements.values()}
+    missing = (
+        *lacking,
+        *(
+            _("specimen {name}: {said}").format(name=name, said="; ".join(statement.missing))
+            for name, statement in sorted(statements.items())
+            if statement.missing
+        ),
+    )
+    because = tuple(
+        _("specimen {name}: {said}").format(name=name, said="; ".join(statement.because))
+        for name, statement in sorted(statements.items())
+        if statement.because
+    )
+    if Conformity.DOES_NOT_CONFORM in conformities:
+        return Statement(Conformity.DOES_NOT_CONFORM, missing, because)
+    if missing or conformities != {Conformity.CONFORMS}:
+        return Statement(Conformity.UNDECIDED, missing)
+    return Statement(Conformity.CONFORMS)

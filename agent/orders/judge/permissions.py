@@ -1,0 +1,114 @@
+"""Refuse acts on fields that only a lead may do, before anything is written.
+
+Without a lead an act can only make an order less certain. An act refused here would leave the
+order undecided anyway; refusing it reports that at once.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from agent.errors import WrongUse
+from agent.orders.judge.assessment import assess
+from agent.orders.judge.conformity import is_covered
+from agent.orders.judge.evidence import could_break, iter_breaking_labels
+from agent.store import PROGRAMS, voter_of
+from reports import gettext as _
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping
+
+    from agent.orders.judge.assessed import OrderPolicy
+    from agent.store import Store
+
+HOW_TO_LEAD = "an account of that role, or a name in [orders] leads"
+
+
+def require_may_replace(
+    store: Store,
+    policy: OrderPolicy,
+    number: str,
+    ids: Collection[str],
+    *,
+    by: str,
+    defect: str,
+    picture: str,
+) -> None:
+    """Refuse to replace fields although one of them could break the limit.
+
+    Args:
+        store: Open.
+        policy: The policy of the lab.
+        number: Of the order.
+        ids: Public ids of the fields.
+        by: Who replaces them.
+        defect: The defect behind it, or "".
+        picture: SHA-256 of a picture of the defect, or "".
+
+    Raises:
+        WrongUse: `by` is no lead; or a reviewer confirmed a break, and `by` is that reviewer, or
+            defect or picture is missing.
+    """
+    assessed = assess(store, number, policy)
+    if assessed is None or assessed.specification is None:
+        return
+    rules = assessed.rules(policy)
+    for specimen in assessed.specimens:
+        for field in specimen.facts.fields:
+            if field.id not in ids or field.superseded:
+                continue
+            why = could_break(field, rules, is_covered=is_covered(field, rules))
+            if why and not policy.is_lead(by):
+                raise WrongUse(
+                    _(
+                        "{field} ({id}) {why}, so it could break the limit: a lead alone may "
+                        "replace it ({how})."
+                    ).format(field=field.called, id=field.id, why=why, how=HOW_TO_LEAD)
+                )
+            against = {label.by for label in iter_breaking_labels(field, rules) if not label.unsure}
+            is_second = voter_of(by) not in {PROGRAMS, *map(voter_of, against)}
+            if against and not (is_second and defect and picture):
+                raise WrongUse(
+                    _(
+                        "{field} ({id}) breaks the limit, labelled by {who}: a second person, a "
+                        "lead, sets it aside with --defect KIND and --picture FILE."
+                    ).format(field=field.called, id=field.id, who=", ".join(sorted(against)))
+                )
+
+
+def require_may_assign(
+    store: Store, policy: OrderPolicy, public_id: str, keys: Mapping[str, str], *, by: str
+) -> None:
+    """Refuse to assign a field for which another specimen is named, unless by a lead.
+
+    Args:
+        store: Open.
+        policy: The policy of the lab.
+        public_id: Of the micrograph.
+        keys: Its new `order` and `specimen`.
+        by: Who assigns it.
+
+    Raises:
+        WrongUse: `by` is no lead, and something names another order or specimen.
+    """
+    if policy.may_lead(by):
+        return
+    others = store.orders.claimed_elsewhere(
+        public_id, keys.get("order", ""), keys.get("specimen", "")
+    )
+    if others:
+        raise WrongUse(
+            _("{id} is named for {others}: only a lead may assign it elsewhere ({how}).").format(
+                id=public_id, others=", ".join(others), how=HOW_TO_LEAD
+            )
+        )
+
+
+def require_lead(policy: OrderPolicy, by: str) -> None:
+    """Refuse an act by anyone but a lead. Raises `WrongUse`."""
+    if not policy.may_lead(by):
+        raise WrongUse(
+            _("{who} is not a lead: only a lead may do this ({how}).").format(
+                who=by or "–", how=HOW_TO_LEAD
+            )
+        )

@@ -1,0 +1,1 @@
+"""Revisions to a LIMS, and what it holds beyond a restored database."""

@@ -1,0 +1,1 @@
+"""Specifications and classes: read, chosen, as they were when an order was released."""

@@ -1,0 +1,203 @@
+"""Choose the specification and the taxonomy of an order, and describe why it is these."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from functools import partial
+from typing import TYPE_CHECKING
+from zoneinfo import ZoneInfo
+
+from agent.orders.judge.judgement_rules import Rules
+from agent.orders.specifications.taxonomy_history import OrderTaxonomy, describe_taxonomy
+from agent.store import RELEASED_AFTER
+from reports import gettext as _
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from agent.orders.judge.assessed import Assessed, OrderPolicy
+    from agent.orders.specifications.specification import Specification, SpecificationChoice
+    from agent.store import OrderView, Record
+    from model import Taxonomy
+
+
+@dataclass(frozen=True, slots=True)
+class AppliedSpecification:
+    """Specification and time by which an order is judged.
+
+    Attributes:
+        choice: The specification, or why there is none.
+        material: Of the order.
+        since: When the order was released or reopened.
+        reopened: A lead's act, or None.
+        last: Number of the newest record at that time, None where it was not kept.
+    """
+
+    choice: SpecificationChoice
+    material: str
+    since: datetime | None
+    reopened: Record | None
+    last: int | None
+
+
+def apply_specification(
+    view: OrderView, policy: OrderPolicy, *, material: str, reopened: Record | None
+) -> AppliedSpecification:
+    """Return what an order is judged by.
+
+    What a list named late counts only where nothing else names a specification: a lead decides.
+    """
+    since = reopened.at if reopened else view.first_seen_at
+    last = reopened.id if reopened else view.facts.get(RELEASED_AFTER)
+    choice = choose_specification(view, policy, material=material, since=since, last=last)
+    if late := _late(view):
+        own = _material_without(view, material, late)
+        first = choose_specification(
+            view, policy, material=own, since=since, last=last, without=late
+        )
+        choice = first if first.specification else choice
+    return AppliedSpecification(choice, material, since, reopened, last)
+
+
+def _late(view: OrderView) -> tuple[str, ...]:
+    """Return the keys that a list named late and no lead has decided about."""
+    return tuple(view.facts.get("late") or ())
+
+
+def _material_without(view: OrderView, material: str, late: Sequence[str]) -> str:
+    """Return an order's material without what a list named late."""
+    if "material" not in late:
+        return material
+    return next((specimen.material for specimen in view.specimens if specimen.material), "")
+
+
+def choose_specification(
+    view: OrderView,
+    policy: OrderPolicy,
+    *,
+    material: str,
+    since: datetime | None,
+    last: int | None = None,
+    without: Sequence[str] = (),
+) -> SpecificationChoice:
+    """Return the specification that applies to an order.
+
+    Args:
+        view: The order.
+        policy: What is laid down.
+        material: Of the order.
+        since: When it was released or reopened.
+        last: See `SpecificationHistory.choose`.
+        without: Keys that are left out, as a list named them late.
+    """
+    at = since or view.first_seen_at
+    zone = ZoneInfo(policy.zone)
+    keys = {
+        "material": material,
+        "product": view.product,
+        "customer": view.customer,
+        "specification": str(view.facts.get("specification") or ""),
+    }
+    return policy.history.choose(
+        {key: "" if key in without else value for key, value in keys.items()},
+        on=(at.astimezone(zone) if at else datetime.now(zone)).date(),
+        since=since,
+        current=policy.specifications,
+        last=last,
+        can_judge=partial(_can_judge, policy, since, last),
+    )
+
+
+def _can_judge(
+    policy: OrderPolicy, since: datetime | None, last: int | None, wanted: Specification
+) -> bool:
+    """Return whether a taxonomy of an order's release or later can judge a specification."""
+    taxonomy = policy.taxonomies.choose(
+        since=since,
+        last=last,
+        current=policy.taxonomy,
+        can_judge=lambda taxonomy: not Rules(wanted, taxonomy).fault,
+    )
+    return not Rules(wanted, taxonomy).fault
+
+
+def describe_late_change(
+    view: OrderView, policy: OrderPolicy, applied: AppliedSpecification
+) -> str:
+    """Return that a list which was imported late changes what is demanded, "" if not."""
+    first = applied.choice.specification
+    if first is None or not _late(view):
+        return ""
+    choice = choose_specification(
+        view, policy, material=applied.material, since=applied.since, last=applied.last
+    )
+    wanted = choice.specification
+    if wanted is None:
+        return choice.sentence
+    if wanted == first:
+        return ""
+    return _(
+        "a later list makes {now} of {before} the specification: a lead decides "
+        "(agent orders amend)"
+    ).format(before=first.name, now=wanted.name)
+
+
+def describe_version(
+    view: OrderView, policy: OrderPolicy, applied: AppliedSpecification, versions: Mapping[str, int]
+) -> Iterator[str]:
+    """Yield which version applies, where another one is valid now or a lead reopened the order."""
+    wanted, reopened = applied.choice.specification, applied.reopened
+    if wanted is None:
+        return
+    number = versions.get(wanted.sha256, 0)
+    if reopened:
+        yield _("reopened by {who}: {reason}; version {n} of {name} applies").format(
+            who=reopened.by, reason=reopened.facts["reason"], n=number, name=wanted.name
+        )
+    now = choose_specification(view, policy, material=applied.material, since=None).specification
+    if now != wanted:
+        newer = f"{now.name} {versions.get(now.sha256, 0)}" if now else _("none")
+        yield _(
+            "version {n} of {name} applies, as it was valid when the order was released; now "
+            "valid: {newer}"
+        ).format(n=number, name=wanted.name, newer=newer)
+
+
+def apply_taxonomy(policy: OrderPolicy, applied: AppliedSpecification) -> OrderTaxonomy:
+    """Return the taxonomy that an order is judged by: of its release, or of its reopening."""
+    chosen = _choose_taxonomy(policy, applied, applied.since, applied.last)
+    return OrderTaxonomy(chosen, policy.taxonomies, applied.reopened)
+
+
+def describe_applied_taxonomy(
+    view: OrderView, policy: OrderPolicy, applied: AppliedSpecification, own: OrderTaxonomy
+) -> Iterator[str]:
+    """Yield which sizes apply, where others are valid now or a lead reopened the order."""
+    wanted = applied.choice.specification
+    if wanted is None:
+        return
+    last = view.facts.get(RELEASED_AFTER)
+    released = _choose_taxonomy(policy, applied, view.first_seen_at, last)
+    yield from describe_taxonomy(
+        own, released=released, current=policy.taxonomy, subtypes=wanted.subtype
+    )
+
+
+def _choose_taxonomy(
+    policy: OrderPolicy, applied: AppliedSpecification, since: datetime | None, last: int | None
+) -> Taxonomy:
+    wanted = applied.choice.specification
+    return policy.taxonomies.choose(
+        since=since,
+        last=last,
+        current=policy.taxonomy,
+        can_judge=lambda taxonomy: wanted is None or not Rules(wanted, taxonomy).fault,
+    )
+
+
+def has_newer_specification(assessed: Assessed, policy: OrderPolicy) -> bool:
+    """Return whether another specification than the applied one is in force for an order now."""
+    material = assessed.material
+    now = choose_specification(assessed.view, policy, material=material, since=None).specification
+    return now is not None and now != assessed.specification

@@ -1,0 +1,1 @@
+"""Statements: frozen, documented, printed, signed; the evidence behind a result."""

@@ -1,0 +1,283 @@
+"""Find out whether a database is the newest and the only one of its lab, before work begins.
+
+A copy of a data folder that is started on a second PC, or a disk that was set back to a snapshot,
+would send revisions again. Evidence is outside the database: the ends of the audit log in reports,
+back-ups and the file of anchors, the notes of sent revisions, and a presence that each running
+agent writes into the folders that it shares with others.
+"""
+
+from __future__ import annotations
+
+import json
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from agent.errors import BadStore
+from agent.evidence import anchors
+from agent.evidence.anchors import Anchor
+from agent.files import shares
+from agent.orders.lims.resumption import OUTBOX, find_resumption, list_beyond
+from agent.orders.lims.sent_revisions import IN_OUTBOX
+from agent.service.folder.data_folder import agent_name
+from agent.service.folder.lock import Presence
+from agent.service.folder.own_backups import list_past
+from agent.service.folder.resuming import iter_own, open_sent_revisions
+from agent.site_time import compute_age
+from agent.store.sites.site_folders import reports_folder
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from agent.settings import Settings
+    from agent.store import Store
+
+PRESENCE_EVERY_S = 300.0
+FRESH = timedelta(minutes=15)
+"""A presence that is older is of an agent that was switched off."""
+LAST_REPORTS = 3
+TAIL_BYTES = 65536
+WHAT_TO_DO = (
+    "Restore a newer back-up, or take this database for good with agent restore --accept "
+    "database --reason TEXT."
+)
+
+
+# --- before work begins -------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class StartCheck:
+    """Result of the check before work begins.
+
+    Attributes:
+        refusal: Why work must not begin, "" where it may.
+        warnings: What the operator should check, a sentence each.
+    """
+
+    refusal: str = ""
+    warnings: tuple[str, ...] = ()
+
+
+def check_start(settings: Settings, store: Store, *, now: datetime) -> StartCheck:
+    """Compare a database with what is kept outside it.
+
+    Args:
+        settings: Of the lab.
+        store: Open.
+        now: Aware UTC.
+    """
+    if twin := _find_twin(settings, store, now=now):
+        return StartCheck(twin) if settings.orders.outbox else StartCheck(warnings=(twin,))
+    if beyond := find_overtaken(settings, store, now=now):
+        return StartCheck(beyond)
+    older = _find_older(settings, store, now=now)
+    warnings = [f"{older} {WHAT_TO_DO}"] if older else []
+    return StartCheck(warnings=(*warnings, *_iter_ahead(settings, store, now=now)))
+
+
+def find_overtaken(settings: Settings, store: Store, *, now: datetime) -> str:
+    """Return which revisions a database would send again, "" for none; `now` is aware UTC."""
+    if beyond := _describe_beyond(settings, store, data_alone=True):
+        return beyond
+    older = _find_older(settings, store, now=now)
+    beyond = _describe_beyond(settings, store, data_alone=False) if older else ""
+    return f"{older} {beyond}" if beyond else ""
+
+
+def require_newest(settings: Settings, store: Store, *, now: datetime) -> tuple[str, ...]:
+    """Return what the operator should check.
+
+    Raises:
+        BadStore: Work must not begin: a revision would be sent again.
+    """
+    check = check_start(settings, store, now=now)
+    if check.refusal:
+        raise BadStore(check.refusal)
+    return check.warnings
+
+
+def _describe_beyond(settings: Settings, store: Store, *, data_alone: bool) -> str:
+    """Return which revisions were sent that the database does not know, "" for none."""
+    if not settings.orders.outbox or not find_resumption(store, OUTBOX).is_settled:
+        return ""
+    try:
+        sent = open_sent_revisions(settings, store, data_alone=data_alone)
+        notes = shares.inspect(settings.orders.outbox, lambda: list(sent.iter_all()))
+        beyond = [gap for gap in list_beyond(store, iter_own(notes, store)) if gap.is_sent]
+    except OSError:
+        return ""  # it is compared when it is back, before anything is sent
+    if not beyond:
+        return ""
+    more = f" and {len(beyond) - 1} more" if len(beyond) > 1 else ""
+    return (
+        f"The database is older than what was sent: {beyond[0].sentence}{more}. It would send "
+        f"revisions again. {WHAT_TO_DO}"
+    )
+
+
+def _find_older(settings: Settings, store: Store, *, now: datetime) -> str:
+    """Return which end of the trail, kept outside, the database does not hold, "" for none."""
+    checks = anchors.check(store, _iter_anchors(settings, store, now=now))
+    if not checks.faults:
+        return ""
+    fault = checks.faults[0]
+    return f"The database is older than what is kept outside it, or was changed: {fault}."
+
+
+def _iter_anchors(settings: Settings, store: Store, *, now: datetime) -> Iterator[Anchor]:
+    reports = sorted(reports_folder(settings.store.folder, store).glob("????-??-??.json"))
+    for file in reports[-LAST_REPORTS:]:
+        with suppress(OSError, ValueError, TypeError, KeyError):
+            document = json.loads(file.read_text(encoding="utf-8"))
+            at = datetime.fromisoformat(document["gathered_at"])
+            if anchor := Anchor.from_json(document.get(anchors.KEY), place=file.name, at=at):
+                yield anchor
+    for backup in list_past(settings, now=now, lab=store.audit_log.get_first_hash())[-1:]:
+        with suppress(OSError):
+            find = partial(anchors.find_in_backup, backup.file)
+            if anchor := shares.inspect(settings.backup.folder, find):
+                yield anchor
+    if settings.trail.anchor:
+        file = Path(settings.trail.anchor)
+        with suppress(OSError):
+            yield from shares.inspect(file.parent, lambda: list(_iter_tail(file)))
+    with suppress(BadStore):
+        yield from anchors.iter_notes(settings.store.folder)
+    for file, presence in _iter_presences(settings, store):
+        at, place = datetime.fromisoformat(presence.at), f"{file} of {presence.pc}"
+        yield Anchor(presence.number, presence.number, presence.sha256, at, place=place)
+
+
+def _iter_tail(file: Path) -> Iterator[Anchor]:
+    """Yield the newest anchors of a file, which grows for years."""
+    with suppress(OSError), file.open("rb") as opened:
+        opened.seek(0, 2)
+        opened.seek(max(opened.tell() - TAIL_BYTES, 0))
+        for line in opened.read().splitlines():
+            with suppress(ValueError):
+                if anchor := Anchor.from_json(json.loads(line), place=file.name):
+                    yield anchor
+
+
+# --- presences ----------------------------------------------------------------------------------
+
+
+def _places(settings: Settings, lab: str) -> Iterator[Path]:
+    """Yield where the presence of a lab is kept: in each shared folder that can be seen."""
+    for folder in (settings.orders.outbox, settings.backup.folder):
+        if folder and shares.is_folder(folder):
+            yield Path(folder) / IN_OUTBOX / f"lab-{lab[:12]}.presence"
+
+
+def _iter_presences(settings: Settings, store: Store) -> Iterator[tuple[Path, Presence]]:
+    lab = store.audit_log.get_first_hash()
+    for file in _places(settings, lab) if lab else ():
+        presence = _read(file)
+        if presence and presence.at and presence.lab == lab:
+            yield file, presence
+
+
+def _read(file: Path) -> Presence | None:
+    with suppress(OSError):
+        return shares.inspect(_get_share(file), lambda: Presence.read(file))
+    return None
+
+
+def _get_share(file: Path) -> Path:
+    """Return the folder in the settings that a presence is kept in."""
+    return file.parent.parent
+
+
+def _find_twin(settings: Settings, store: Store, *, now: datetime) -> str:
+    """Return which other copy of the same SQLite database runs at this time, "" for none."""
+    for file, presence in _iter_presences(settings, store):
+        if not _is_here(settings, presence) and _is_running(presence, now):
+            return _describe_twin(file, presence)
+    return ""
+
+
+def _iter_ahead(settings: Settings, store: Store, *, now: datetime) -> Iterator[str]:
+    """Yield each presence of another PC that is dated in the future, so that it proves nothing."""
+    for file, presence in _iter_presences(settings, store):
+        is_other = presence.kind == "sqlite" and not _is_here(settings, presence)
+        if is_other and not presence.is_stopped and _get_age(presence, now) is None:
+            yield (
+                f"{file}: {presence.pc} wrote it at {presence.at[:16].replace('T', ' ')} UTC, in "
+                "the future, so it does not count. Make sure that the agent on "
+                f"{presence.pc} is stopped, and correct the clocks of both PCs."
+            )
+
+
+def _get_age(presence: Presence, now: datetime) -> timedelta | None:
+    return compute_age(datetime.fromisoformat(presence.at), now)
+
+
+def _is_running(presence: Presence, now: datetime) -> bool:
+    age = _get_age(presence, now)
+    is_fresh = age is not None and age < FRESH
+    return presence.kind == "sqlite" and is_fresh and not presence.is_stopped
+
+
+def _is_here(settings: Settings, presence: Presence) -> bool:
+    """Return whether a presence is of this data folder, such as of an agent that crashed."""
+    own = Presence.of(settings.store.folder, agent_name())
+    is_same = presence.pc == own.pc or bool(presence.inode and presence.inode == own.inode)
+    return presence.folder == own.folder and is_same
+
+
+def _describe_twin(file: Path, presence: Presence) -> str:
+    return (
+        f"Another copy of this lab's data runs on {presence.pc} ({presence.folder}, seen "
+        f"{presence.at[:16].replace('T', ' ')} UTC in {file.parent.parent}). Stop one of the "
+        f"two for good; after a PC that died, wait {FRESH.seconds // 60} minutes."
+    )
+
+
+def write_presence(
+    settings: Settings,
+    store: Store,
+    *,
+    now: datetime,
+    is_stopped: bool = False,
+    written: dict[Path, str] | None = None,
+) -> str:
+    """Write that this agent runs, or stopped; a sentence where another copy runs too, else "".
+
+    Args:
+        settings: Of the lab.
+        store: Open.
+        now: Aware UTC.
+        is_stopped: It ends.
+        written: What this process wrote last into each place, to be kept between calls: what is
+            there instead was written by a clone of the PC, which has its name and folder.
+    """
+    lab = store.audit_log.get_first_hash()
+    if not lab:
+        return ""
+    twin = "" if is_stopped else _find_twin(settings, store, now=now)
+    head = store.audit_log.get_head()
+    presence = replace(
+        Presence.of(settings.store.folder, agent_name()),
+        lab=lab,
+        kind=store.kind,
+        number=head.number,
+        sha256=head.sha256,
+        at=now.isoformat(),
+        is_stopped=is_stopped,
+    )
+    known = {} if written is None else written
+    for file in _places(settings, lab):
+        other = _read(file)
+        # Whatever its clock says: it was written since this agent wrote here.
+        is_alive = other is not None and other.kind == "sqlite" and not other.is_stopped
+        if file in known and other and is_alive and other.at != known[file]:
+            twin = twin or _describe_twin(file, other)
+        if not twin or file in known:  # else it is left there, so that the other one is named
+            with suppress(OSError):
+                shares.inspect(_get_share(file), partial(presence.write, file))
+                known[file] = presence.at
+    return twin

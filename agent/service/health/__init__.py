@@ -1,0 +1,1 @@
+"""What holds the agent up: PC, shares, clock, problems, meters."""

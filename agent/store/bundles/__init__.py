@@ -1,0 +1,1 @@
+"""Which bundle is in use: promotions, signatures and rollouts."""

@@ -1,0 +1,94 @@
+"""History of a site: acts of the audit log, newest first, narrowed by name, object and time."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from sqlalchemy import select as select_columns
+from sqlmodel import col
+
+from agent.store.engine import reading
+from agent.store.evidence.audit_log import TrailEntry
+from agent.store.repository import Repository
+from agent.store.sites.sites import name_of
+from agent.store.tables import TrailRow
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from datetime import datetime
+
+
+_COLUMNS = ("id", "at", "actor", "act", "subject", "facts", "sha256")
+
+
+@dataclass(frozen=True, slots=True)
+class HistoryQuery:
+    """Which acts are listed.
+
+    Args:
+        actor: Part of the name of who acted, in any case.
+        subject: Part of what it was done to, in any case.
+        act: Beginning of the act's name, such as "label.".
+        since: First instant, aware, or None.
+        until: The instant before which, aware, or None.
+        facts: Words that the facts contain, in any case.
+    """
+
+    actor: str = ""
+    subject: str = ""
+    act: str = ""
+    since: datetime | None = None
+    until: datetime | None = None
+    facts: str = ""
+
+
+class History(Repository):
+    """Repository of past acts, as pages list them."""
+
+    def list_page(
+        self, query: HistoryQuery, *, limit: int = 100, before: int | None = None
+    ) -> list[TrailEntry]:
+        """Return acts, newest first.
+
+        Args:
+            query: Which.
+            limit: Maximum number.
+            before: Only acts of a smaller number.
+        """
+        wanted = select_columns(*(getattr(TrailRow, name) for name in _COLUMNS)).where(
+            col(TrailRow.site_id) == self._whose.site_id
+        )
+        if query.actor:
+            wanted = wanted.where(col(TrailRow.actor).icontains(query.actor, autoescape=True))
+        if query.subject:
+            wanted = wanted.where(col(TrailRow.subject).icontains(query.subject, autoescape=True))
+        if query.act:
+            wanted = wanted.where(col(TrailRow.act).startswith(query.act, autoescape=True))
+        for word in query.facts.split():
+            # As the stored JSON writes it.
+            written = json.dumps(word, ensure_ascii=False)[1:-1]
+            wanted = wanted.where(col(TrailRow.facts).icontains(written, autoescape=True))
+        if query.since is not None:
+            wanted = wanted.where(col(TrailRow.at) >= query.since)
+        if query.until is not None:
+            wanted = wanted.where(col(TrailRow.at) < query.until)
+        if before is not None:
+            wanted = wanted.where(col(TrailRow.id) < before)
+        with reading(self._engine) as session:
+            site = name_of(session, self._whose)
+            rows = session.execute(wanted.order_by(col(TrailRow.id).desc()).limit(limit)).all()
+        return [
+            TrailEntry(number, at, site, actor, act, subject, json.loads(facts), sha256)
+            for number, at, actor, act, subject, facts, sha256 in rows
+        ]
+
+    def iter_pages(
+        self, query: HistoryQuery, *, limit: int, before: int | None = None
+    ) -> Iterator[list[TrailEntry]]:
+        """Yield acts in pages, newest first, at most `limit` of them; no transaction stays open."""
+        left = limit
+        while left > 0 and (page := self.list_page(query, limit=min(1000, left), before=before)):
+            yield page
+            before, left = page[-1].id, left - len(page)

@@ -1,0 +1,297 @@
+"""Quality records: validations, control checks, studies; appended, and in the audit log too."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import func
+from sqlmodel import col, select
+
+from agent.store.engine import reading, writing
+from agent.store.evidence import audit_log
+from agent.store.repository import Repository
+from agent.store.tables import AgentRow, RecordRow
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from datetime import datetime
+
+    from sqlmodel import Session
+
+    from agent.store.repository import AgentIdentity
+
+FACTS_SHA256 = "facts_sha256"
+"""Key under which the audit log stores the hash of facts that are too long for it."""
+SPECIFICATIONS = "specifications"
+"""Kind of the records of each state of the file of specifications; the subject is the PC."""
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """A quality record.
+
+    Args:
+        id: Its number.
+        kind: As in `RecordRow`.
+        subject: As in `RecordRow`.
+        by: Author.
+        at: Aware UTC.
+        facts: The rest, as JSON has it.
+    """
+
+    id: int
+    kind: str
+    subject: str
+    by: str
+    at: datetime
+    facts: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class NewRecord:
+    """A record that is to be appended together with others.
+
+    Args:
+        kind: As in `RecordRow`.
+        subject: As in `RecordRow`.
+        facts: The rest, as JSON has it.
+        logged: Facts for the audit log where they differ, such as a hash of what is long; None: the
+            facts.
+    """
+
+    kind: str
+    subject: str
+    facts: Mapping[str, Any]
+    logged: Mapping[str, Any] | None = None
+
+
+def append(
+    session: Session,
+    site_id: int,
+    kind: str,
+    subject: str,
+    *,
+    by: str,
+    at: datetime,
+    facts: Mapping[str, Any],
+    logged: Mapping[str, Any] | None = None,
+) -> int:
+    """Append a record within a transaction; return its number. `logged`: see `NewRecord`."""
+    row = RecordRow(site_id=site_id, kind=kind, subject=subject, by=by, at=at, facts=dict(facts))
+    session.add(row)
+    session.flush()
+    audit_log.append(
+        session,
+        site_id,
+        at=at,
+        actor=by,
+        act=f"{kind}.recorded",
+        subject=subject,
+        facts={
+            "record": row.id,
+            **(facts if logged is None else logged),
+            **({} if logged is None else {FACTS_SHA256: audit_log.sha256_of(row.facts)}),
+        },
+    )
+    return row.id or 0
+
+
+def every(session: Session, site_id: int, kind: str, subject: str | None = None) -> list[Record]:
+    """Return the records of a kind within a transaction, oldest first."""
+    query = select(RecordRow).where(RecordRow.site_id == site_id, RecordRow.kind == kind)
+    if subject is not None:
+        query = query.where(RecordRow.subject == subject)
+    return [_record(row) for row in session.exec(query.order_by(col(RecordRow.id)))]
+
+
+def _record(row: RecordRow) -> Record:
+    return Record(row.id or 0, row.kind, row.subject, row.by, row.at, row.facts)
+
+
+def find_newest_id(session: Session, site_id: int) -> int:
+    """Return the number of a site's newest record, 0 where there is none."""
+    wanted = (
+        select(RecordRow.id)
+        .where(RecordRow.site_id == site_id)
+        .order_by(col(RecordRow.id).desc())
+        .limit(1)
+    )
+    return session.exec(wanted).first() or 0
+
+
+def has_state(session: Session, whose: AgentIdentity, kind: str, facts: Mapping[str, Any]) -> bool:
+    """Return whether this PC recorded this state of its file last."""
+    pc = session.get_one(AgentRow, whose.agent_id).name
+    last = _find_newest(session, whose, kind, pc)
+    return last is not None and last.facts == facts
+
+
+def append_state(
+    session: Session,
+    whose: AgentIdentity,
+    kind: str,
+    *,
+    by: str,
+    at: datetime,
+    facts: Mapping[str, Any],
+) -> None:
+    """Append the state of a file of this PC, unless this PC recorded it last.
+
+    The last state of another PC does not matter: PCs with different files would append theirs in
+    turns, without end.
+    """
+    audit_log.lock(session)
+    if not has_state(session, whose, kind, facts):
+        pc = session.get_one(AgentRow, whose.agent_id).name
+        append(session, whose.site_id, kind, pc, by=by, at=at, facts=facts)
+
+
+def _find_newest(
+    session: Session, whose: AgentIdentity, kind: str, subject: str
+) -> RecordRow | None:
+    query = (
+        select(RecordRow)
+        .where(
+            RecordRow.site_id == whose.site_id,
+            RecordRow.kind == kind,
+            RecordRow.subject == subject,
+        )
+        .order_by(col(RecordRow.id).desc())
+        .limit(1)
+    )
+    return session.exec(query).first()
+
+
+class Records(Repository):
+    """Repository of quality records."""
+
+    def add(
+        self, kind: str, subject: str, *, by: str, at: datetime, facts: Mapping[str, Any]
+    ) -> int:
+        """Append a record; return its number."""
+        with writing(self._engine) as session:
+            site_id = self._whose.site_id
+            return append(session, site_id, kind, subject, by=by, at=at, facts=facts)
+
+    def add_once(
+        self,
+        kind: str,
+        subject: str,
+        *,
+        by: str,
+        at: datetime,
+        facts: Mapping[str, Any],
+        after: str,
+    ) -> int:
+        """Append a record unless its author has appended the same since a record of another kind.
+
+        Args:
+            kind: As in `RecordRow`.
+            subject: As in `RecordRow`.
+            by: Author.
+            at: Now, aware UTC.
+            facts: The rest, as JSON has it.
+            after: Kind of the records on this subject after which the same counts again.
+
+        Returns:
+            The number of the record, also of the one that was there.
+        """
+        site_id = self._whose.site_id
+        with writing(self._engine) as session:
+            audit_log.lock(session)
+            begin = max(
+                (record.id for record in every(session, site_id, after, subject)), default=0
+            )
+            for record in every(session, site_id, kind, subject):
+                if record.id > begin and (record.by, record.facts) == (by, dict(facts)):
+                    return record.id
+            return append(session, site_id, kind, subject, by=by, at=at, facts=facts)
+
+    def has_state(self, kind: str, facts: Mapping[str, Any]) -> bool:
+        """Return whether this PC recorded this state of its file last."""
+        with reading(self._engine) as session:
+            return has_state(session, self._whose, kind, facts)
+
+    def add_state(self, kind: str, *, by: str, at: datetime, facts: Mapping[str, Any]) -> None:
+        """Append the state of a file of this PC, unless this PC recorded it last."""
+        if self.has_state(kind, facts):
+            return
+        with writing(self._engine) as session:
+            append_state(session, self._whose, kind, by=by, at=at, facts=facts)
+
+    def add_together(
+        self, new: Sequence[NewRecord], *, by: str, at: datetime, follows: int
+    ) -> list[int]:
+        """Append several records in one transaction.
+
+        Args:
+            new: The records.
+            by: Who.
+            at: Now, aware UTC.
+            follows: Number of the newest record of the first one's kind and subject that the
+                caller knows, 0 for none.
+
+        Returns:
+            Their numbers, [] where another agent appended such a record before.
+        """
+        first = new[0]
+        newest = select(func.max(RecordRow.id)).where(
+            RecordRow.site_id == self._whose.site_id,
+            RecordRow.kind == first.kind,
+            RecordRow.subject == first.subject,
+        )
+        with writing(self._engine) as session:
+            audit_log.lock(session)
+            if (session.exec(newest).one() or 0) != follows:
+                return []
+            return [
+                append(
+                    session,
+                    self._whose.site_id,
+                    record.kind,
+                    record.subject,
+                    by=by,
+                    at=at,
+                    facts=record.facts,
+                    logged=record.logged,
+                )
+                for record in new
+            ]
+
+    def newest(self, kind: str) -> dict[str, Record]:
+        """Return subject → its newest record of a kind."""
+        site_id = self._whose.site_id
+        last = (
+            select(func.max(RecordRow.id))
+            .where(RecordRow.site_id == site_id, RecordRow.kind == kind)
+            .group_by(RecordRow.subject)
+        )
+        query = select(RecordRow).where(col(RecordRow.id).in_(last))
+        with reading(self._engine) as session:
+            rows = session.exec(query).all()
+        return {row.subject: _record(row) for row in rows}
+
+    def all(self, kind: str, subject: str | None = None) -> list[Record]:
+        """Return the records of a kind, oldest first."""
+        with reading(self._engine) as session:
+            return every(session, self._whose.site_id, kind, subject)
+
+    def list_after(self, kind: str, number: int) -> list[Record]:
+        """Return the records of a kind with a larger number, oldest first."""
+        wanted = (
+            select(RecordRow)
+            .where(
+                RecordRow.site_id == self._whose.site_id,
+                RecordRow.kind == kind,
+                col(RecordRow.id) > number,
+            )
+            .order_by(col(RecordRow.id))
+        )
+        with reading(self._engine) as session:
+            return [_record(row) for row in session.exec(wanted)]
+
+    def latest(self, kind: str, subject: str) -> Record | None:
+        """Return the newest record of a kind on a subject, or None."""
+        records = self.all(kind, subject)
+        return records[-1] if records else None

@@ -1,0 +1,1 @@
+"""Orders, specimens, fields, lists and statements: rows, values and acts."""

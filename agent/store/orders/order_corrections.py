@@ -1,0 +1,260 @@
+"""Acts of operators and leads that correct an order, its specimens and its fields.
+
+Each act is one transaction and is in the audit log.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from sqlmodel import col, select
+
+from agent.errors import WrongUse
+from agent.settings import PROCESS_COLUMNS
+from agent.store.engine import writing
+from agent.store.evidence import filing
+from agent.store.orders import order_claims, order_lists, specimens
+from agent.store.orders.order_rows import OrderRepository, hasten
+from agent.store.people import labels
+from agent.store.tables import (
+    MicrographRow,
+    ResultRow,
+    SpecimenRow,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from datetime import datetime
+
+    from sqlmodel import Session
+
+
+class OrderCorrections(OrderRepository):
+    """Repository of corrections to orders."""
+
+    def amend(self, number: str, *, accept: bool, by: str, reason: str, at: datetime) -> list[str]:
+        """Accept or dismiss the pending changes of an order list; a lead's act.
+
+        Args:
+            number: Of the order.
+            accept: The list's values apply from now on; else they are dismissed.
+            by: The lead.
+            reason: Why.
+            at: Now.
+
+        Returns:
+            The values decided about, such as "material".
+
+        Raises:
+            WrongUse: The order is unknown, no list changes it, or the reason is missing.
+        """
+        _require_reason(by, reason)
+        with writing(self._engine) as session:
+            row = self._get_known(session, number)
+            pending = order_lists.pending(row.facts)
+            if not pending:
+                raise WrongUse(f"No list changes anything of order {row.number}.")
+            order_lists.amend(row, accept=accept, by=by, reason=reason, at=at)
+            session.add(row)
+            self._remember(
+                session,
+                actor=by,
+                at=at,
+                act="order.amended",
+                subject=row.number,
+                facts={"accepted": accept, "reason": reason, "changes": pending},
+            )
+            return sorted(pending)
+
+    def set_urgent(self, number: str, *, urgent: bool, by: str, at: datetime) -> None:
+        """Mark an order as urgent, or no longer. Raises `WrongUse` if it is unknown."""
+        with writing(self._engine) as session:
+            row = self._get_known(session, number)
+            if row.urgent == urgent:
+                return
+            row.urgent = urgent
+            session.add(row)
+            session.flush()
+            hasten(session, row)
+            self._remember(
+                session,
+                actor=by,
+                at=at,
+                act="order.urgent",
+                subject=number,
+                facts={"urgent": urgent},
+            )
+
+    def assign(
+        self,
+        public_id: str,
+        keys: Mapping[str, str],
+        *,
+        by: str,
+        reason: str,
+        at: datetime,
+        lead: bool = False,
+    ) -> None:
+        """Assign a field to a specimen by hand; the reason is stored.
+
+        The order that it leaves remains undecided, and so does each other order that it was named
+        for, until a lead assigns it.
+
+        Args:
+            public_id: Of the micrograph.
+            keys: `order` and `specimen`; `preparation` and `field` where known.
+            by: Who.
+            reason: Why.
+            at: Now.
+            lead: `by` is a lead.
+
+        Raises:
+            WrongUse: No such micrograph, keys or a reason are missing, or the model's answer on it
+                is another bundle's than that of the specimen.
+        """
+        _require_reason(by, reason)
+        if not (keys.get("order") and keys.get("specimen")):
+            raise WrongUse("an assignment needs an order number and a specimen.")
+        with writing(self._engine) as session:
+            row = labels.micrograph_of(session, public_id)
+            before = {name: getattr(row, name) for name in PROCESS_COLUMNS}
+            if row.specimen_id is not None:
+                left = order_claims.ClaimedPlace(row.order, row.specimen, "moved", row.relative)
+                if not self._matches(left, keys):
+                    order_claims.add(session, self._whose, row, [left], at=at)
+            for name in ("order", "specimen", "preparation", "field"):
+                setattr(
+                    row, name, keys.get(name) or ("" if name == "preparation" else before[name])
+                )
+            row.unassigned = ""
+            decisions = labels.histories(session, [row.id or 0]).get(row.id or 0, ())
+            decided = any(not label.undone for label in decisions)
+            bundle = "" if decided else _bundle(session, row)
+            try:
+                specimens.attach(session, self._whose, row, bundle, at=at)
+            except specimens.OtherBundle as other:
+                raise WrongUse(
+                    f"{public_id}: {other}, this field by {bundle}; decide it at the review page, "
+                    "then assign it."
+                ) from other
+            if lead:
+                order_claims.settle(session, [row.id or 0], by=by, reason=reason, at=at)
+            facts = {"reason": reason, "before": before, "now": dict(keys), "lead": lead}
+            facts |= {filing.AFTER: filing.describe_place(session, row)}
+            self._remember(
+                session, actor=by, at=at, act="field.assigned", subject=public_id, facts=facts
+            )
+
+    def _matches(self, claim: order_claims.ClaimedPlace, keys: Mapping[str, str]) -> bool:
+        key = self._whose.key
+        return (key(claim.order), key(claim.specimen)) == (
+            key(keys.get("order", "")),
+            key(keys.get("specimen", "")),
+        )
+
+    def supersede(
+        self,
+        public_id: str,
+        *,
+        by: str,
+        reason: str,
+        defect: str,
+        lead: bool,
+        at: datetime,
+        picture: str = "",
+    ) -> None:
+        """Exclude a field from the assessment; it stays visible.
+
+        Args:
+            public_id: Of the micrograph.
+            by: Who.
+            reason: Why.
+            defect: The preparation or image defect behind it, or "".
+            lead: `by` is a lead.
+            at: Now.
+            picture: SHA-256 of a picture of the defect in the archive, or "".
+        """
+        _require_reason(by, reason)
+        with writing(self._engine) as session:
+            row = labels.micrograph_of(session, public_id)
+            superseded = _build_superseded(by, reason, defect, lead=lead, at=at, picture=picture)
+            row.superseded = superseded
+            session.add(row)
+            self._remember(
+                session,
+                actor=by,
+                at=at,
+                act="field.superseded",
+                subject=public_id,
+                facts=superseded,
+            )
+
+    def prepare_again(
+        self,
+        number: str,
+        specimen: str,
+        *,
+        by: str,
+        reason: str,
+        defect: str,
+        lead: bool,
+        at: datetime,
+        picture: str = "",
+    ) -> str:
+        """Begin the next preparation of a specimen: fields received from now on belong to it.
+
+        Returns:
+            The new preparation's name.
+
+        Raises:
+            WrongUse: No such order or specimen, or name or reason is missing.
+        """
+        _require_reason(by, reason)
+        with writing(self._engine) as session:
+            order = self._get_known(session, number)
+            query = select(SpecimenRow).where(
+                SpecimenRow.order_id == order.id, SpecimenRow.name == specimen
+            )
+            row = session.exec(query).first()
+            if row is None:
+                raise WrongUse(f"order {number} has no specimen {specimen!r} yet.")
+            known = specimens.preparations(session, row.id or 0)
+            name = str(
+                max([specimens.number_of(prepared.name) for prepared in known], default=0) + 1
+            )
+            superseded = _build_superseded(by, reason, defect, lead=lead, at=at, picture=picture)
+            for prepared in known[-1:]:
+                prepared.facts = {**prepared.facts, "superseded": superseded}
+                session.add(prepared)
+            specimens.preparation_row(session, row, name, etchant="", at=at)
+            subject = f"{number}/{specimen}"
+            self._remember(
+                session,
+                actor=by,
+                at=at,
+                act="specimen.prepared_again",
+                subject=subject,
+                facts={"preparation": name, **superseded},
+            )
+            return name
+
+
+def _require_reason(by: str, reason: str) -> None:
+    if not by.strip():
+        raise WrongUse("say who with --by NAME.")
+    if not reason.strip():
+        raise WrongUse("say why with --reason TEXT: it is kept with the field.")
+
+
+def _build_superseded(
+    by: str, reason: str, defect: str, *, lead: bool, at: datetime, picture: str
+) -> dict[str, Any]:
+    own = {"by": by, "reason": reason, "defect": defect, "lead": lead, "at": at.isoformat()}
+    return own | ({"picture": picture} if picture else {})
+
+
+def _bundle(session: Session, row: MicrographRow) -> str:
+    query = select(ResultRow.bundle).where(
+        ResultRow.micrograph_id == row.id, col(ResultRow.current).is_(True)
+    )
+    return session.exec(query).first() or ""

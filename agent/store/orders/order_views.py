@@ -1,0 +1,226 @@
+"""Orders with specimens and fields as values, and how rows become them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import func, or_, true
+from sqlmodel import col, select
+
+from agent.store.orders import order_claims, specimens
+from agent.store.results.micrograph_views import of_micrographs
+from agent.store.tables import MicrographRow, OrderRow, PreparationRow, ResultRow, SpecimenRow
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from datetime import datetime
+
+    from sqlmodel import Session
+
+    from agent.store.orders.order_claims import OrderClaim
+    from agent.store.repository import AgentIdentity
+    from agent.store.results.micrograph_views import MicrographView
+
+
+@dataclass(frozen=True, slots=True)
+class FieldView:
+    """A field of a specimen.
+
+    Args:
+        view: The micrograph with its current result.
+        superseded: Reason and author of its exclusion; empty where it counts.
+        area_mm2: Area of steel in the crop, mm², or None without a scale.
+    """
+
+    view: MicrographView
+    superseded: dict[str, Any]
+    area_mm2: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class PreparationView:
+    """A preparation; `facts["superseded"]` names the reason for a later one."""
+
+    name: str
+    etchant: str
+    facts: dict[str, Any]
+    fields: tuple[FieldView, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SpecimenView:
+    """A specimen; the last of its preparations counts. `bundle` judges it, None: none has."""
+
+    name: str
+    heat: str
+    batch: str
+    material: str
+    bundle: str | None
+    preparations: tuple[PreparationView, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class OrderView:
+    """An order.
+
+    Args:
+        number: Of the order.
+        customer: "" where unknown.
+        product: "" where unknown.
+        material: "" where unknown.
+        urgent: It is processed first.
+        first_seen_at: Time of its first record, aware UTC.
+        facts: Further values of the order list: heat, batch, etchant, subtype, specimens, count.
+        specimens: By name.
+        claims: Micrographs that were named for the order and do not belong to it, or did not.
+    """
+
+    number: str
+    customer: str
+    product: str
+    material: str
+    urgent: bool
+    first_seen_at: datetime | None
+    facts: dict[str, Any]
+    specimens: tuple[SpecimenView, ...]
+    claims: tuple[OrderClaim, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class OrderLine:
+    """An order in a list: how many specimens and fields were received, how many wait for review."""
+
+    number: str
+    customer: str
+    product: str
+    material: str
+    urgent: bool
+    first_seen_at: datetime | None
+    specimens: int
+    fields: int
+    waiting: int
+
+
+@dataclass(frozen=True, slots=True)
+class Unassigned:
+    """A field that belongs to no specimen, and why."""
+
+    view: MicrographView
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """An entry of an order list; what is "" or empty is not specified."""
+
+    number: str
+    customer: str = ""
+    product: str = ""
+    material: str = ""
+    urgent: bool = False
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+
+def build_order(session: Session, row: OrderRow) -> OrderView:
+    """Return an order with its specimens and fields."""
+    query = (
+        select(SpecimenRow).where(SpecimenRow.order_id == row.id).order_by(col(SpecimenRow.name))
+    )
+    rows = session.exec(query).all()
+    fields = _fields(session, [specimen.id or 0 for specimen in rows])
+    return OrderView(
+        number=row.number,
+        customer=row.customer,
+        product=row.product,
+        material=row.material,
+        urgent=row.urgent,
+        first_seen_at=row.first_seen_at,
+        facts=row.facts,
+        specimens=tuple(
+            SpecimenView(
+                name=specimen.name,
+                heat=specimen.heat,
+                batch=specimen.batch,
+                material=specimen.material,
+                bundle=specimen.bundle,
+                preparations=tuple(
+                    _preparation(prepared, fields)
+                    for prepared in specimens.preparations(session, specimen.id or 0)
+                ),
+            )
+            for specimen in rows
+        ),
+        claims=order_claims.list_claims(session, row),
+    )
+
+
+def _preparation(row: PreparationRow, fields: Mapping[int, list[FieldView]]) -> PreparationView:
+    return PreparationView(row.name, row.etchant, row.facts, tuple(fields.get(row.id or 0, ())))
+
+
+def _fields(session: Session, specimen_ids: Sequence[int]) -> dict[int, list[FieldView]]:
+    """Return preparation number → its fields, by name and then by time."""
+    query = select(MicrographRow.id).where(col(MicrographRow.specimen_id).in_(specimen_ids))
+    fields: dict[int, list[FieldView]] = {}
+    ids = [number for number in session.exec(query) if number]
+    for row, view in of_micrographs(session, ids):
+        item = FieldView(view, row.m_superseded, row.m_area_mm2)
+        fields.setdefault(row.m_preparation_id, []).append(item)
+    by_name: Callable[[FieldView], tuple[str, datetime]] = lambda item: (  # noqa: E731 - typed
+        item.view.process_data.get("field", "").zfill(8),
+        item.view.result.done_at,
+    )
+    return {number: sorted(batch, key=by_name) for number, batch in fields.items()}
+
+
+def list_lines(
+    session: Session, whose: AgentIdentity, *, since: datetime | None = None
+) -> list[OrderLine]:
+    """Return the orders of a site as lines, urgent ones first, then the newest.
+
+    Args:
+        session: Open.
+        whose: The site.
+        since: Only orders first seen then or later, or at an unknown time.
+    """
+    first_seen_at = col(OrderRow.first_seen_at)
+    is_wanted = or_(first_seen_at.is_(None), first_seen_at >= since) if since else true()
+    counts = (  # apart from the order's columns: a view has no primary key to group them by
+        select(
+            col(OrderRow.id).label("order_id"),
+            func.count(func.distinct(SpecimenRow.id)).label("specimens"),
+            func.count(func.distinct(MicrographRow.id)).label("fields"),
+            func.count(col(ResultRow.review_rank)).label("waiting"),
+        )
+        .outerjoin(SpecimenRow, col(SpecimenRow.order_id) == col(OrderRow.id))
+        .outerjoin(MicrographRow, col(MicrographRow.specimen_id) == col(SpecimenRow.id))
+        .outerjoin(
+            ResultRow,
+            (col(ResultRow.micrograph_id) == col(MicrographRow.id))
+            & col(ResultRow.current).is_(True),
+        )
+        .where(OrderRow.site_id == whose.site_id, is_wanted)
+        .group_by(col(OrderRow.id))
+        .subquery()
+    )
+    query = (
+        select(OrderRow, counts.c.specimens, counts.c.fields, counts.c.waiting)
+        .join(counts, counts.c.order_id == col(OrderRow.id))
+        .where(OrderRow.site_id == whose.site_id, is_wanted)
+        .order_by(col(OrderRow.urgent).desc(), col(OrderRow.id).desc())
+    )
+    return [
+        OrderLine(
+            number=row.number,
+            customer=row.customer,
+            product=row.product,
+            material=row.material,
+            urgent=row.urgent,
+            first_seen_at=row.first_seen_at,
+            specimens=pieces,
+            fields=fields,
+            waiting=waiting,
+        )
+        for row, pieces, fields, waiting in session.exec(query)
+    ]

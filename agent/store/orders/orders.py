@@ -1,0 +1,251 @@
+"""Orders with their specimens and fields, and the order lists that name them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import update
+from sqlmodel import col, select
+
+from agent.store.engine import reading, writing
+from agent.store.evidence import audit_log
+from agent.store.orders import order_claims, order_lists, specimens
+from agent.store.orders.order_rows import OrderRepository, hasten
+from agent.store.orders.order_views import (
+    Entry,
+    OrderLine,
+    OrderView,
+    Unassigned,
+    build_order,
+    list_lines,
+)
+from agent.store.people import labels
+from agent.store.results.micrograph_views import Result, is_unassigned, of_micrographs
+from agent.store.tables import (
+    ContentRow,
+    MicrographRow,
+    OrderClaimRow,
+    OrderRow,
+    ResultRow,
+    SpecimenRow,
+)
+from agent.store.work.file_states import Lane, chunks
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Sequence
+    from datetime import datetime
+
+    from sqlmodel import Session
+
+    from agent.store.evidence.audit_log import TrailEntry
+    from agent.store.orders.specimens import Ordered
+
+
+class Orders(OrderRepository):
+    """Repository of orders."""
+
+    def expect(self, number: str, specimen: str) -> Ordered:
+        """Return the requirements of an order for one of its specimens."""
+        with reading(self._engine) as session:
+            return specimens.expect(session, self._whose, number, specimen)
+
+    def reserve(self, number: str, specimen: str, bundle: str, *, at: datetime) -> str:
+        """Return the bundle that judges a specimen; `bundle` is assigned if there is none yet."""
+        with writing(self._engine) as session:
+            return specimens.reserve(session, self._whose, number, specimen, bundle, at=at)
+
+    def order(self, number: str) -> OrderView | None:
+        """Return an order, or None if it is unknown."""
+        with reading(self._engine) as session:
+            row = self._row(session, number)
+            return build_order(session, row) if row else None
+
+    def all(self, *, since: datetime | None = None) -> list[OrderLine]:
+        """Return the orders of this site: urgent ones first, then the newest.
+
+        Args:
+            since: Only orders first seen then or later, or at an unknown time; None for all.
+        """
+        with reading(self._engine) as session:
+            return list_lines(session, self._whose, since=since)
+
+    def unassigned(
+        self, naming: str | None = None, *, between: tuple[datetime, datetime] | None = None
+    ) -> list[Unassigned]:
+        """Return the fields that belong to no specimen, oldest first.
+
+        Args:
+            naming: Only fields that name this order; None for all.
+            between: Only fields that were taken from and to then; None for all.
+        """
+        query = select(MicrographRow.id, MicrographRow.unassigned, MicrographRow.order).where(
+            is_unassigned(self._whose.site_id)
+        )
+        if between:
+            query = query.where(col(MicrographRow.taken_at).between(*between))
+        key = self._whose.key
+        with reading(self._engine) as session:
+            reasons = {
+                number: reason
+                for number, reason, order in session.exec(query)
+                if number and (naming is None or key(order) == key(naming))
+            }
+            views = of_micrographs(session, list(reasons))
+            return [Unassigned(view, reasons[row.m_id]) for row, view in views]
+
+    def by(self, column: str, value: str) -> list[str]:
+        """Return the numbers of the orders of a heat or batch, as their fields or lists name it."""
+        where = {"heat": SpecimenRow.heat, "batch": SpecimenRow.batch}[column]
+        query = (
+            select(OrderRow.number)
+            .join(SpecimenRow, col(SpecimenRow.order_id) == col(OrderRow.id))
+            .where(OrderRow.site_id == self._whose.site_id, where == value)
+            .distinct()
+        )
+        with reading(self._engine) as session:
+            return sorted(session.exec(query))
+
+    def of_micrograph(self, public_id: str) -> str | None:
+        """Return the number of the order of a micrograph, or None."""
+        query = (
+            select(OrderRow.number)
+            .join(SpecimenRow, col(SpecimenRow.order_id) == col(OrderRow.id))
+            .join(MicrographRow, col(MicrographRow.specimen_id) == col(SpecimenRow.id))
+            .where(MicrographRow.public_id == public_id)
+        )
+        with reading(self._engine) as session:
+            return session.exec(query).first()
+
+    def answers(self, public_id: str) -> list[Result]:
+        """Return all bundles' results on a micrograph, oldest first, superseded ones included.
+
+        A result is never overwritten, so the first answer can always be read.
+        """
+        query = (
+            select(ResultRow)
+            .join(MicrographRow, col(MicrographRow.id) == col(ResultRow.micrograph_id))
+            .where(MicrographRow.public_id == public_id)
+            .order_by(col(ResultRow.id))
+        )
+        with reading(self._engine) as session:
+            return [Result.from_row(row) for row in session.exec(query)]
+
+    def acts(self, subjects: Collection[str]) -> list[TrailEntry]:
+        """Return the acts on orders, specimens or micrographs, oldest first.
+
+        Args:
+            subjects: As the audit log names them: a number, "number/specimen", a public id.
+        """
+        with reading(self._engine) as session:
+            known = [
+                entry
+                for batch in chunks(sorted(subjects))
+                for entry in audit_log.entries(session, subjects=batch)
+            ]
+        return sorted(known, key=lambda entry: entry.id)
+
+    def urgent_numbers(self) -> set[str]:
+        """Return the numbers of the urgent orders."""
+        query = select(OrderRow.number).where(
+            OrderRow.site_id == self._whose.site_id, col(OrderRow.urgent).is_(True)
+        )
+        with reading(self._engine) as session:
+            return set(session.exec(query))
+
+    def put_first(self, content_ids: Sequence[int]) -> None:
+        """Move queued files into the urgent lane."""
+        with writing(self._engine) as session:
+            for batch in chunks(content_ids):
+                session.execute(
+                    update(ContentRow)
+                    .where(
+                        col(ContentRow.site_id) == self._whose.site_id,
+                        col(ContentRow.id).in_(batch),
+                    )
+                    .values(lane=int(Lane.URGENT))
+                )
+
+    def take_list(self, entries: Iterable[Entry], name: str, *, by: str, at: datetime) -> list[str]:
+        """Record an order list; values that it does not specify remain unchanged.
+
+        Args:
+            entries: One per order.
+            name: Of the list.
+            by: Who submitted it.
+            at: Now.
+
+        Returns:
+            Numbers of the orders that are new or changed.
+        """
+        with writing(self._engine) as session:
+            return [
+                entry.number for entry in entries if self._take(session, entry, name, by=by, at=at)
+            ]
+
+    def _take(self, session: Session, entry: Entry, name: str, *, by: str, at: datetime) -> bool:
+        is_new = self._row(session, entry.number) is None
+        row = specimens.order_row(session, self._whose, entry.number, at=at)
+        before = _list_values(row)
+        has_fields = _has_fields(session, row)
+        order_lists.merge(row, entry, name, key=self._whose.key, has_fields=has_fields)
+        after = _list_values(row)
+        if before == after and not is_new:
+            return False
+        row.facts = {**row.facts, "list": name}
+        session.add(row)
+        session.flush()
+        if row.urgent and not before["urgent"]:
+            hasten(session, row)
+        changed = {
+            key: [before.get(key), after[key]] for key in after if before.get(key) != after[key]
+        }
+        self._remember(
+            session,
+            actor=by,
+            at=at,
+            act="order.listed",
+            subject=row.number,
+            facts={"list": name, **changed},
+        )
+        return True
+
+    def claimed_elsewhere(self, public_id: str, number: str, specimen: str) -> list[str]:
+        """Return the orders, or specimens of this order, that a micrograph is or was named for.
+
+        Args:
+            public_id: Of the micrograph.
+            number: The order that it may belong to.
+            specimen: Its specimen there.
+
+        Returns:
+            The others as "4711/01", none twice.
+        """
+        key = self._whose.key
+        with reading(self._engine) as session:
+            row = labels.micrograph_of(session, public_id)
+            named = {(row.order, row.specimen)}
+            for order_id, claimed in order_claims.claimed_orders(session, row.id or 0):
+                order = session.get(OrderRow, order_id)
+                named.add((order.number if order else "", claimed))
+        return sorted(
+            f"{order}/{claimed}"
+            for order, claimed in named
+            if order and (key(order), key(claimed or specimen)) != (key(number), key(specimen))
+        )
+
+
+def _has_fields(session: Session, order: OrderRow) -> bool:
+    """Return whether any micrograph belongs to an order, or was ever named for it."""
+    own = (
+        select(MicrographRow.id)
+        .join(SpecimenRow, col(SpecimenRow.id) == col(MicrographRow.specimen_id))
+        .where(SpecimenRow.order_id == order.id)
+        .limit(1)
+    )
+    claimed = select(OrderClaimRow.id).where(OrderClaimRow.order_id == order.id).limit(1)
+    return any(session.exec(wanted).first() is not None for wanted in (own, claimed))
+
+
+def _list_values(row: OrderRow) -> dict[str, Any]:
+    own = {key: getattr(row, key) for key in ("customer", "product", "material", "urgent")}
+    return own | {key: value for key, value in row.facts.items() if key != "list"}

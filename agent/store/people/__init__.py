@@ -1,0 +1,1 @@
+"""Accounts, decisions, labels, the review queue, round robins."""

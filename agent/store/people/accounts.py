@@ -1,0 +1,318 @@
+"""Accounts of people and programs, and the log-in sessions of browsers.
+
+An account is disabled, never deleted: the audit log refers to it. Each act is in the audit log,
+secrets are not. An account belongs to a site. Where sites share accounts it is valid at each, and
+only its own site changes it; of two with the same name a site's own account is used.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from sqlmodel import col, select, update
+
+from agent.errors import WrongUse
+from agent.store.engine import reading, writing
+from agent.store.evidence import audit_log
+from agent.store.people.auth import AttemptCounter
+from agent.store.repository import Repository
+from agent.store.spelling import account_key
+from agent.store.tables import AccountRow, LoginRow, SiteRow
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from sqlmodel import Session
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """An account of a person or a program.
+
+    Args:
+        name: Unique at the site.
+        kind: "person" or "program".
+        role: What the account may do.
+        hashed: Hash of the password or token.
+        created_at: Time of creation, aware UTC.
+        disabled_at: Time when it was disabled, aware UTC; None: it is enabled.
+        failures: Wrong passwords since the last right one.
+        locked_until: No password is checked before this time; None: not locked.
+        site: The site that it belongs to, "" for this one.
+    """
+
+    name: str
+    kind: str
+    role: str
+    hashed: str
+    created_at: datetime
+    disabled_at: datetime | None
+    failures: int
+    locked_until: datetime | None
+    site: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Login:
+    """A log-in session of a browser.
+
+    Args:
+        account: The account that is logged in.
+        began_at: Time of the log-in, aware UTC.
+        seen_at: Time of the last request, aware UTC.
+    """
+
+    account: Account
+    began_at: datetime
+    seen_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Try:
+    """A password that is about to be checked.
+
+    Args:
+        account: The account, None if there is none of this name.
+        locked_until: Passwords are not checked before this time; None: this one is.
+        is_known_browser: The account has been logged in before in this browser.
+    """
+
+    account: Account | None
+    locked_until: datetime | None = None
+    is_known_browser: bool = False
+
+
+class Accounts(Repository):
+    """Repository of accounts and log-in sessions."""
+
+    # --- accounts ---
+
+    def add(self, name: str, *, kind: str, role: str, hashed: str, by: str, at: datetime) -> None:
+        """Add an account.
+
+        Raises:
+            WrongUse: The name is taken, or reads like one that is.
+        """
+        with writing(self._engine) as session:
+            if self._find(session, name) is not None:
+                raise WrongUse(f"there is an account {name!r} already; take another name.")
+            if like := _find_look_alike(session, name):
+                raise WrongUse(
+                    f"there is an account {like!r}, which reads like {name!r}; take another name."
+                )
+            session.add(AccountRow(name=name, kind=kind, role=role, hashed=hashed, created_at=at))
+            secret = fingerprint(hashed)
+            self._remember(
+                session, "account.added", name, by=by, at=at, kind=kind, role=role, secret=secret
+            )
+
+    def set_role(self, name: str, role: str, *, by: str, at: datetime) -> None:
+        """Change the role of an account. Raises `WrongUse` if there is none of this name."""
+        with writing(self._engine) as session:
+            row = self._own(session, name)
+            row.role = role
+            _log_out(session, row, at=at)
+            self._remember(session, "account.role_changed", name, by=by, at=at, role=role)
+
+    def set_hash(self, name: str, hashed: str, *, by: str, at: datetime) -> None:
+        """Change a password or token and unlock the account. Raises `WrongUse` if there is none."""
+        with writing(self._engine) as session:
+            row = self._own(session, name)
+            row.hashed, row.failures, row.locked_until = hashed, 0, None
+            _log_out(session, row, at=at)
+            secret = fingerprint(hashed)
+            self._remember(session, "account.secret_changed", name, by=by, at=at, secret=secret)
+
+    def disable(self, name: str, *, disabled: bool, by: str, at: datetime) -> None:
+        """Disable or enable an account. Raises `WrongUse` if there is none of this name."""
+        with writing(self._engine) as session:
+            row = self._own(session, name)
+            row.disabled_at = at if disabled else None
+            _log_out(session, row, at=at)
+            act = "account.disabled" if disabled else "account.enabled"
+            self._remember(session, act, name, by=by, at=at)
+
+    def every(self) -> list[Account]:
+        """List all accounts by name, with those that other sites share."""
+        with reading(self._engine) as session:
+            rows: dict[str, AccountRow] = {}
+            for row in session.exec(select(AccountRow).order_by(AccountRow.name)):
+                if row.site_id == self._whose.site_id or row.name not in rows:
+                    rows[row.name] = row
+            names = dict(session.exec(select(SiteRow.id, SiteRow.name)).all())
+            names[self._whose.site_id] = ""
+            return [replace(_account(row), site=names[row.site_id]) for row in rows.values()]
+
+    def find(self, name: str) -> Account | None:
+        """Find an account by its name."""
+        with reading(self._engine) as session:
+            row = self._find(session, name)
+            return _account(row) if row else None
+
+    def program(self, hashed: str) -> Account | None:
+        """Find the program whose token has this hash."""
+        with reading(self._engine) as session:
+            query = select(AccountRow).where(
+                AccountRow.kind == "program", AccountRow.hashed == hashed
+            )
+            row = session.exec(query).first()
+            return _account(row) if row else None
+
+    def are_there(self) -> bool:
+        """Return whether there is any account, enabled or not; then a log-in is required."""
+        with reading(self._engine) as session:
+            if session.exec(select(AccountRow.id).limit(1)).first() is not None:
+                return True
+            return session.get_one(SiteRow, self._whose.site_id).needs_accounts
+
+    # --- log-in sessions ---
+
+    def begin_try(self, name: str, *, browser: str, at: datetime) -> Try:
+        """Count a password before it is checked, so that parallel attempts are counted too.
+
+        In a browser in which the account was logged in before, attempts made elsewhere do not lock
+        it: its attempts are not counted here.
+
+        Args:
+            name: As typed, in its one spelling.
+            browser: Hash of the cookie of an earlier log-in, "" for none.
+            at: Now.
+        """
+        with writing(self._engine) as session:
+            row = self._find(session, name, alone=True)
+            if row is None:
+                return Try(None)
+            if browser and _was_logged_in(session, row, browser):
+                return Try(_account(row), is_known_browser=True)
+            tally = AttemptCounter(row.failures, row.locked_until)
+            if tally.is_locked(at):
+                return Try(_account(row), locked_until=row.locked_until)
+            tally = tally.counted(at)
+            row.failures, row.locked_until = tally.failures, tally.until
+            return Try(_account(row))
+
+    def failed(self, name: str, *, at: datetime) -> None:
+        """Record that a password was wrong; `begin_try` has counted it."""
+        with writing(self._engine) as session:
+            self._remember(session, "login.failed", "web", by=name, at=at)
+
+    def succeeded(self, name: str) -> None:
+        """Record that a password was right: those before it count no longer."""
+        with writing(self._engine) as session:
+            row = self._get_existing(session, name)
+            row.failures, row.locked_until = 0, None
+
+    def begin(self, name: str, *, cookie: str, at: datetime) -> None:
+        """Record a log-in of a person in the browser whose cookie has this hash.
+
+        Raises:
+            WrongUse: There is no account of this name.
+        """
+        with writing(self._engine) as session:
+            row = self._get_existing(session, name)
+            row.failures, row.locked_until = 0, None
+            login = fingerprint(cookie)
+            # PostgreSQL refuses a log-in whose act is not the newest of the site.
+            self._remember(session, "login.began", "web", by=name, at=at, login=login)
+            session.add(LoginRow(sha256=cookie, account_id=row.id or 0, began_at=at, seen_at=at))
+
+    def end(self, cookie: str, *, at: datetime) -> None:
+        """End a login; ending one that is over is no fault."""
+        with writing(self._engine) as session:
+            query = select(LoginRow, AccountRow.name).join(AccountRow)
+            row = session.exec(query.where(LoginRow.sha256 == cookie)).first()
+            if row is None or row[0].ended_at is not None:
+                return
+            row[0].ended_at = at
+            self._remember(session, "login.ended", "web", by=row[1], at=at)
+
+    def logged_in(self, cookie: str) -> Login | None:
+        """Return the log-in session of the cookie with this hash, or None."""
+        with reading(self._engine) as session:
+            query = select(LoginRow, AccountRow).join(AccountRow)
+            row = session.exec(query.where(LoginRow.sha256 == cookie)).first()
+            if row is None or row[0].ended_at is not None or _is_over(*row):
+                return None
+            return Login(_account(row[1]), row[0].began_at, row[0].seen_at)
+
+    def seen(self, cookie: str, *, at: datetime) -> None:
+        """Record that a browser showed itself."""
+        with writing(self._engine) as session:
+            session.exec(update(LoginRow).where(col(LoginRow.sha256) == cookie).values(seen_at=at))
+
+    # --- helpers ---
+
+    def _find(self, session: Session, name: str, *, alone: bool = False) -> AccountRow | None:
+        query = (
+            select(AccountRow)
+            .where(AccountRow.name == name)
+            .order_by(col(AccountRow.site_id) != self._whose.site_id, col(AccountRow.id))
+        )
+        return session.exec(query.with_for_update() if alone else query).first()
+
+    def _get_existing(self, session: Session, name: str) -> AccountRow:
+        row = self._find(session, name)
+        if row is None:
+            raise WrongUse(f"there is no account {name!r}; agent users list shows all.")
+        return row
+
+    def _own(self, session: Session, name: str) -> AccountRow:
+        row = self._get_existing(session, name)
+        if row.site_id != self._whose.site_id:
+            home = session.get_one(SiteRow, row.site_id).name
+            raise WrongUse(
+                f"the account {name!r} belongs to the site {home!r}, which shares it; change it "
+                "there."
+            )
+        return row
+
+    def _remember(
+        self, session: Session, act: str, subject: str, *, by: str, at: datetime, **facts: str
+    ) -> None:
+        audit_log.append(
+            session, self._whose.site_id, at=at, actor=by, act=act, subject=subject, facts=facts
+        )
+
+
+def fingerprint(hashed: str) -> str:
+    """Return what the audit log keeps of a hash: an exchanged one differs, and none can be made."""
+    return hashlib.sha256(hashed.encode()).hexdigest()
+
+
+def _is_over(login: LoginRow, account: AccountRow) -> bool:
+    """Return whether the account was changed since: its site ends no log-in of another one."""
+    return account.logins_since is not None and login.began_at < account.logins_since
+
+
+def _find_look_alike(session: Session, name: str) -> str | None:
+    key = account_key(name)
+    names = session.exec(select(AccountRow.name))
+    return next((other for other in names if account_key(other) == key), None)
+
+
+def _was_logged_in(session: Session, row: AccountRow, cookie: str) -> bool:
+    query = select(LoginRow.id).where(LoginRow.sha256 == cookie, LoginRow.account_id == row.id)
+    return session.exec(query).first() is not None
+
+
+def _log_out(session: Session, row: AccountRow, *, at: datetime) -> None:
+    row.logins_since = at
+    logins = update(LoginRow).where(
+        col(LoginRow.account_id) == row.id, col(LoginRow.ended_at).is_(None)
+    )
+    session.exec(logins.values(ended_at=at))
+
+
+def _account(row: AccountRow) -> Account:
+    return Account(
+        name=row.name,
+        kind=row.kind,
+        role=row.role,
+        hashed=row.hashed,
+        created_at=row.created_at,
+        disabled_at=row.disabled_at,
+        failures=row.failures,
+        locked_until=row.locked_until,
+    )

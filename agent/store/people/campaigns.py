@@ -1,0 +1,326 @@
+"""Round robins: micrographs, raters, and ratings that are appended and never changed.
+
+Only the operator of a campaign sees the names of raters; everything else uses pseudonyms. Setting
+up, opening, closing and reporting are in the audit log, closing with a hash of all ratings, so that
+a later change shows.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import func
+from sqlmodel import col, select
+
+from agent.errors import WrongUse
+from agent.store.engine import reading, writing
+from agent.store.evidence import audit_log
+from agent.store.people import labels, review_queue
+from agent.store.people.campaign_views import (
+    Campaign,
+    NewImage,
+    NewRater,
+    Opinion,
+    Rating,
+    Seat,
+    build_campaign,
+    list_ratings,
+)
+from agent.store.repository import Repository
+from agent.store.tables import (
+    CampaignImageRow,
+    CampaignRaterRow,
+    CampaignRow,
+    RatingRow,
+)
+from agent.triage import Reason
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from datetime import datetime
+
+    from sqlmodel import Session
+
+    from agent.store.repository import AgentIdentity
+
+ROUND_ROBIN = "round_robin"
+"""Kind of the record of a campaign's report."""
+CRITERIA = ("mean", "max", "unrecorded")
+
+
+class Campaigns(Repository):
+    """Repository of round robins."""
+
+    # --- set-up ---
+
+    def add(
+        self,
+        name: str,
+        images: Sequence[NewImage],
+        raters: Sequence[NewRater],
+        *,
+        taxonomy: Mapping[str, Any],
+        seed: int,
+        by: str,
+        at: datetime,
+        merged: Mapping[str, str] | None = None,
+        may_go_back: bool = False,
+    ) -> None:
+        """Create a campaign; ratings are accepted once it is opened.
+
+        Raises:
+            WrongUse: The name is in use, or there is no micrograph of an id.
+        """
+        with writing(self._engine) as session:
+            if _row(session, self._whose, name) is not None:
+                raise WrongUse(f"there is a campaign {name!r} already; take another name.")
+            row = CampaignRow(
+                site_id=self._whose.site_id,
+                name=name,
+                seed=seed,
+                may_go_back=may_go_back,
+                taxonomy=dict(taxonomy),
+                merged=dict(merged or {}),
+                by=by,
+                created_at=at,
+            )
+            session.add(row)
+            session.flush()
+            for number, image in enumerate(images, start=1):
+                micrograph = labels.micrograph_of(session, image.micrograph)
+                session.add(
+                    CampaignImageRow(
+                        campaign_id=row.id or 0,
+                        number=number,
+                        micrograph_id=micrograph.id or 0,
+                        reference=image.reference,
+                        stratum=image.stratum,
+                    )
+                )
+            for rater in raters:
+                _seat(session, row, rater, at=at)
+            facts = {"images": len(images), "raters": len(raters), "seed": seed}
+            self._remember(session, "campaign.planned", name, by=by, at=at, **facts)
+
+    def invite(self, name: str, rater: NewRater, *, by: str, at: datetime) -> None:
+        """Add a rater. Raises `WrongUse`: no such campaign, or it is closed."""
+        with writing(self._engine) as session:
+            row = _get_existing(session, self._whose, name)
+            if row.closed_at is not None:
+                raise WrongUse(f"campaign {name!r} is closed. No rater can be invited.")
+            _seat(session, row, rater, at=at)
+            self._remember(session, "campaign.invited", name, by=by, at=at, rater=rater.pseudonym)
+
+    def give_link(self, name: str, pseudonym: str, hashed: str, *, by: str, at: datetime) -> None:
+        """Store the hash of a rater's link; an earlier link becomes invalid.
+
+        Raises:
+            WrongUse: There is no such campaign or rater.
+        """
+        with writing(self._engine) as session:
+            row = _get_existing(session, self._whose, name)
+            rater = session.exec(
+                select(CampaignRaterRow).where(
+                    CampaignRaterRow.campaign_id == row.id, CampaignRaterRow.pseudonym == pseudonym
+                )
+            ).first()
+            if rater is None:
+                raise WrongUse(f"campaign {name!r} has no rater {pseudonym!r}.")
+            rater.hashed = hashed
+            self._remember(session, "campaign.link_given", name, by=by, at=at, rater=pseudonym)
+
+    def open(self, name: str, *, by: str, at: datetime) -> None:
+        """Open a campaign for ratings.
+
+        Raises:
+            WrongUse: No such campaign, or it was opened before.
+        """
+        with writing(self._engine) as session:
+            row = _get_existing(session, self._whose, name)
+            if row.opened_at is not None:
+                state = "is closed" if row.closed_at is not None else "is open already"
+                raise WrongUse(f"campaign {name!r} {state}.")
+            row.opened_at = at
+            self._remember(session, "campaign.opened", name, by=by, at=at)
+
+    def close(self, name: str, *, by: str, at: datetime) -> None:
+        """Close a campaign; the audit log gets a hash of all its ratings.
+
+        Raises:
+            WrongUse: No such campaign, or it is not open.
+        """
+        with writing(self._engine) as session:
+            row = _get_existing(session, self._whose, name)
+            if row.opened_at is None or row.closed_at is not None:
+                raise WrongUse(f"campaign {name!r} is not open.")
+            row.closed_at = at
+            every = list_ratings(session, row.id or 0)
+            facts = {"ratings": len(every), "sha256": _hash(every)}
+            self._remember(session, "campaign.closed", name, by=by, at=at, **facts)
+
+    def ask_again(self, name: str, public_ids: Sequence[str], *, by: str, at: datetime) -> None:
+        """Add micrographs that raters disagree on to the review queue."""
+        with writing(self._engine) as session:
+            _get_existing(session, self._whose, name)
+            review_queue.add_reason(session, self._whose, public_ids, Reason.DISAGREEMENT)
+            facts = {"micrographs": list(public_ids)}
+            self._remember(session, "campaign.disputed", name, by=by, at=at, **facts)
+
+    # --- ratings ---
+
+    def rate(
+        self, seat: Seat, number: int, said: Opinion, *, at: datetime, revision: int = 1
+    ) -> bool:
+        """Append a rating.
+
+        Args:
+            seat: Of the rater.
+            number: Of the image.
+            said: The answer.
+            at: Now.
+            revision: 1 for the first rating of this image; one more than the newest to change it.
+
+        Returns:
+            False where that revision exists: nothing was written, the first one counts.
+
+        Raises:
+            WrongUse: The campaign is not open, has no such image, or does not allow a change.
+        """
+        with writing(self._engine) as session:
+            row = _get_existing(session, self._whose, seat.campaign.name)
+            if row.opened_at is None or row.closed_at is not None:
+                raise WrongUse(f"campaign {row.name!r} is not open; nothing was kept.")
+            image = next(
+                (candidate for candidate in seat.campaign.images if candidate.number == number),
+                None,
+            )
+            if image is None or said.criterion not in CRITERIA:
+                raise WrongUse(f"campaign {row.name!r} has no such image or criterion.")
+            session.exec(  # others who rate as this rater wait until we have
+                select(CampaignRaterRow)
+                .where(CampaignRaterRow.id == seat.rater.id)
+                .with_for_update()
+            ).one()
+            query = select(func.max(RatingRow.revision)).where(
+                RatingRow.rater_id == seat.rater.id, RatingRow.image_id == image.id
+            )
+            newest = session.exec(query).one() or 0
+            if revision <= newest:
+                return False
+            if newest and not row.may_go_back:
+                raise WrongUse(f"campaign {row.name!r} takes no second rating of an image.")
+            session.add(
+                RatingRow(
+                    rater_id=seat.rater.id,
+                    image_id=image.id,
+                    revision=newest + 1,
+                    subtype=said.subtype,
+                    size=said.size,
+                    criterion=said.criterion,
+                    comment=said.comment,
+                    viewing_s=said.viewing_s,
+                    given_at=at,
+                )
+            )
+            return True
+
+    # --- queries ---
+
+    def all(self) -> list[Campaign]:
+        """Return the campaigns of this site, newest first."""
+        query = select(CampaignRow).where(CampaignRow.site_id == self._whose.site_id)
+        with reading(self._engine) as session:
+            rows = session.exec(query.order_by(col(CampaignRow.id).desc())).all()
+            return [build_campaign(session, row) for row in rows]
+
+    def find(self, name: str) -> Campaign | None:
+        """Find a campaign by its name."""
+        with reading(self._engine) as session:
+            row = _row(session, self._whose, name)
+            return build_campaign(session, row) if row else None
+
+    def seat(self, *, hashed: str | None = None, name: str = "", account: str = "") -> Seat | None:
+        """Find a rater by the hash of a link, or by campaign and account."""
+        query = select(CampaignRaterRow, CampaignRow).join(CampaignRow)
+        query = query.where(CampaignRow.site_id == self._whose.site_id)
+        if hashed is not None:
+            query = query.where(CampaignRaterRow.hashed == hashed)
+        elif name and account:
+            query = query.where(CampaignRow.name == name, CampaignRaterRow.account == account)
+        else:
+            return None
+        with reading(self._engine) as session:
+            row = session.exec(query).first()
+            if row is None:
+                return None
+            campaign = build_campaign(session, row[1])
+            rater = next(entry for entry in campaign.raters if entry.id == row[0].id)
+            ratings = list_ratings(session, campaign.id, rater_id=rater.id)
+            return Seat(campaign, rater, {rating.image: rating for rating in ratings})
+
+    def progress(self, name: str) -> dict[str, int]:
+        """Return pseudonym → number of rated images; raters without a rating are left out."""
+        with reading(self._engine) as session:
+            query = (
+                select(CampaignRaterRow.pseudonym, func.count())
+                .join(RatingRow, col(RatingRow.rater_id) == col(CampaignRaterRow.id))
+                .where(
+                    CampaignRaterRow.campaign_id == _get_existing(session, self._whose, name).id,
+                    RatingRow.revision == 1,
+                )
+                .group_by(col(CampaignRaterRow.pseudonym))
+            )
+            return dict(session.exec(query).all())
+
+    def ratings(self, name: str) -> list[Rating]:
+        """Return the ratings of a campaign, oldest first; of one pair the last one counts."""
+        with reading(self._engine) as session:
+            return list_ratings(session, _get_existing(session, self._whose, name).id or 0)
+
+    def _remember(
+        self, session: Session, act: str, subject: str, *, by: str, at: datetime, **facts: object
+    ) -> None:
+        site = self._whose.site_id
+        audit_log.append(session, site, at=at, actor=by, act=act, subject=subject, facts=facts)
+
+
+def _row(session: Session, whose: AgentIdentity, name: str) -> CampaignRow | None:
+    query = select(CampaignRow).where(CampaignRow.site_id == whose.site_id)
+    return session.exec(query.where(CampaignRow.name == name)).first()
+
+
+def _get_existing(session: Session, whose: AgentIdentity, name: str) -> CampaignRow:
+    row = _row(session, whose, name)
+    if row is None:
+        raise WrongUse(f"there is no campaign {name!r}; agent roundrobin list shows all.")
+    return row
+
+
+def _seat(session: Session, campaign: CampaignRow, rater: NewRater, *, at: datetime) -> None:
+    session.add(
+        CampaignRaterRow(
+            campaign_id=campaign.id or 0,
+            pseudonym=rater.pseudonym,
+            name=rater.name,
+            team=rater.team,
+            account=rater.account,
+            invited_at=at,
+        )
+    )
+
+
+def _hash(every: Sequence[Rating]) -> str:
+    values = [
+        [
+            rating.rater,
+            rating.image,
+            rating.revision,
+            rating.said.subtype,
+            rating.said.size,
+            rating.said.criterion,
+        ]
+        for rating in every
+    ]
+    return hashlib.sha256(json.dumps(values).encode()).hexdigest()

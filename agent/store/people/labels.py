@@ -1,0 +1,614 @@
+"""Decisions of reviewers on micrographs: appended, never changed, each with reviewer and time.
+
+An undo is a row that revokes the one before; the valid label is computed from the rows, oldest
+first.
+"""
+
+from __future__ import annotations
+
+import json
+from itertools import groupby
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import and_, func
+from sqlalchemy.orm import aliased
+from sqlmodel import col, select
+
+from agent.errors import WrongUse
+from agent.store.engine import reading, writing
+from agent.store.evidence import audit_log, quality_records
+from agent.store.orders.specimens import is_urgent
+from agent.store.people import label_resolution
+from agent.store.people.decisions import (
+    Decision,
+    DecisionConflict,
+    DoubleReview,
+    LabelView,
+    refuse_incomplete,
+)
+from agent.store.people.review_rank import DOUBTED_RANK, rank_of, with_urgency
+from agent.store.repository import Repository
+from agent.store.tables import LabelRow, MicrographRow, ResultRow, TrailRow
+from agent.triage import Reason
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from datetime import datetime
+
+    from sqlmodel import Session
+
+    from agent.store.people.decisions import Expected
+    from agent.store.repository import AgentIdentity
+
+UNDO = "undo"
+DOUBT = "doubt"
+"""Kind of a row that marks the valid label as suspect; the label remains valid."""
+NO_DECISION = (UNDO, DOUBT)
+LEADS_DOUBT, RATERS_DOUBT = "requested", "raters"
+"""Reasons of a doubt that people gave: a lead, and the raters of a round robin. Any other is a
+program's, which is a question and changes no order."""
+GIVEN = "label.given"
+"""Act of the audit log: a decision was appended."""
+DECISION_ID = "decision_id"
+"""Key of that act's facts: the id under which the decision was sent."""
+_SAME = ("kind", "by", "code", "strange_kind", "why")
+
+
+def _decide(
+    session: Session,
+    whose: AgentIdentity,
+    public_id: str,
+    decision: Decision,
+    *,
+    at: datetime,
+    expected: Expected = "any",
+) -> int:
+    """Append a decision; the micrograph leaves the queue.
+
+    A decision that is sent again under its id is not appended again.
+
+    Returns:
+        The label's number.
+
+    Raises:
+        DecisionConflict: The valid label is another one than expected.
+        WrongUse: No such micrograph, or the decision is incomplete, or a correction has no reason.
+    """
+    refuse_incomplete(decision)
+    micrograph = micrograph_of(session, public_id, alone=True)
+    if (number := _find_decision(session, public_id, decision)) is not None:
+        return number
+    result = _current_result(session, micrograph)
+    two = _asks_two(micrograph, result)
+    standing = list_standing(_load_rows(session, [micrograph.id or 0]))
+    before = label_resolution.holding(standing, two=two)
+    if label_resolution.is_imported(decision) and (
+        sentence := _refuse_imported(micrograph, standing, decision)
+    ):
+        raise WrongUse(f"{public_id}: {sentence}")
+    if decision.result_seen and not _is_result_of(session, decision.result_seen, micrograph):
+        raise WrongUse(f"{public_id}: it has no result of the number {decision.result_seen}.")
+    if expected not in ("any", before.id if before else None):
+        raise DecisionConflict(
+            f"{public_id}: {before.by if before else 'another reviewer'} decided in between."
+        )
+    if before and _lacks_reason(session, decision, before):
+        raise WrongUse(
+            f"{public_id}: already decided by {before.by}. Add a comment to change it (in the "
+            "shell: --comment)."
+        )
+    row = LabelRow(
+        micrograph_id=micrograph.id or 0,
+        result_id=decision.result_seen or (result.id if result else None),
+        kind=decision.kind,
+        code=decision.code,
+        strange_kind=decision.strange_kind,
+        why=decision.why,
+        criterion=decision.criterion,
+        unsure=decision.unsure,
+        comment=decision.comment,
+        by=decision.by,
+        decided_at=at,
+        viewing_s=decision.viewing_s,
+        blind=decision.blind,
+        bulk=decision.bulk,
+        origin=decision.origin,
+        supersedes=before.id if before else None,
+        after_record=quality_records.find_newest_id(session, whose.site_id),
+    )
+    session.add(row)
+    settled = label_resolution.holding([*standing, row], two=two) is not None
+    if settled and result and result.review_rank is not None:
+        result.review_rank = None
+        session.add(result)
+    session.flush()
+    _remember(session, whose, GIVEN, row, micrograph, decision_id=decision.decision_id)
+    return row.id or 0
+
+
+def _undo(session: Session, whose: AgentIdentity, public_id: str, *, by: str, at: datetime) -> int:
+    micrograph = micrograph_of(session, public_id, alone=True)
+    two = _asks_two(micrograph, _current_result(session, micrograph))
+    standing = list_standing(_load_rows(session, [micrograph.id or 0]))
+    own = [earlier for earlier in standing if earlier.by == by]
+    holds = label_resolution.holding(standing, two=two) or (own[-1] if own else None)
+    if holds is None:
+        raise WrongUse(f"{public_id}: there is no decision to take back.")
+    row = LabelRow(
+        micrograph_id=micrograph.id or 0,
+        result_id=holds.result_id,
+        kind=UNDO,
+        by=by,
+        decided_at=at,
+        supersedes=holds.id,
+    )
+    session.add(row)
+    session.flush()
+    left = [earlier for earlier in standing if earlier is not holds]
+    if label_resolution.holding(left, two=two) is None:
+        _queue_again(session, micrograph)
+    _remember(session, whose, "label.undone", row, micrograph)
+    return row.id or 0
+
+
+def _find_decision(session: Session, public_id: str, decision: Decision) -> int | None:
+    """Return the number of the label that was appended for a decision of this id, or None.
+
+    The audit log holds the id next to the label: both have the same instant.
+
+    Raises:
+        WrongUse: Another decision was sent under this id.
+    """
+    if not decision.decision_id:
+        return None
+    query = (
+        select(LabelRow, TrailRow.facts)
+        .join(MicrographRow, col(MicrographRow.id) == col(LabelRow.micrograph_id))
+        .join(TrailRow, col(TrailRow.at) == col(LabelRow.decided_at))
+        .where(
+            MicrographRow.public_id == public_id,
+            TrailRow.subject == public_id,
+            TrailRow.act == GIVEN,
+        )
+    )
+    for row, text in session.exec(query):
+        facts = json.loads(text)
+        if facts.get("label") != row.id or facts.get(DECISION_ID) != decision.decision_id:
+            continue
+        if any(getattr(row, name) != getattr(decision, name) for name in _SAME):
+            raise WrongUse(
+                f"{public_id}: the decision id {decision.decision_id!r} was used for another "
+                "decision. Send each decision under an id that is used once."
+            )
+        return row.id
+    return None
+
+
+def _lacks_reason(session: Session, decision: Decision, before: LabelRow) -> bool:
+    """Return whether a decision corrects another one without a reason.
+
+    A suspect label is decided again by a reviewer who has not seen it, so nothing is corrected.
+    """
+    same = all(
+        getattr(decision, name) == getattr(before, name)
+        for name in ("kind", "code", "strange_kind", "why", "criterion")
+    )
+    if same or decision.comment.strip() or label_resolution.is_imported(decision):
+        return False
+    return before.micrograph_id not in open_doubts(session, [before.micrograph_id])
+
+
+def _refuse_imported(
+    micrograph: MicrographRow, standing: Sequence[LabelRow], decision: Decision
+) -> str:
+    """Return why an imported label is refused, "" where it is not."""
+    own = [label for label in standing if not label_resolution.is_imported(label)]
+    if own:
+        return (
+            f"{own[-1].by} decided on it, and an imported label never replaces a reviewer's; "
+            "correct it on its review page."
+        )
+    names_order = micrograph.origin != "import" and bool(micrograph.order)
+    is_of_order = micrograph.specimen_id is not None or names_order
+    if is_of_order and decision.origin != label_resolution.FOR_ORDERS:
+        return (
+            f"it is a field of order {micrograph.order or '?'}, for which an imported label does "
+            "not count; review it, or let a lead import it with --for-orders."
+        )
+    return ""
+
+
+def open_doubts(session: Session, micrograph_ids: Sequence[int]) -> dict[int, str]:
+    """Return micrograph → why its label has to be reviewed again, where no decision followed."""
+    query = select(LabelRow.micrograph_id, LabelRow.comment).where(
+        col(LabelRow.micrograph_id).in_(micrograph_ids), _is_open_doubt()
+    )
+    return dict(session.exec(query).all())
+
+
+def doubted() -> Any:
+    """Select the micrographs whose label is suspect."""
+    return select(LabelRow.micrograph_id).where(_is_open_doubt())
+
+
+def _is_open_doubt() -> Any:
+    later = aliased(LabelRow)
+    since = (
+        select(later.id)
+        .where(later.micrograph_id == LabelRow.micrograph_id, col(later.id) > col(LabelRow.id))
+        .exists()
+    )
+    return and_(col(LabelRow.kind) == DOUBT, ~since)
+
+
+def micrograph_of(session: Session, public_id: str, *, alone: bool = False) -> MicrographRow:
+    """Return a micrograph; `alone`: lock it against other decisions until the transaction ends.
+
+    Raises:
+        WrongUse: There is no micrograph of this id.
+    """
+    query = select(MicrographRow).where(MicrographRow.public_id == public_id)
+    row = session.exec(query.with_for_update() if alone else query).first()
+    if row is None:
+        raise WrongUse(f"no micrograph has the id {public_id!r}.")
+    return row
+
+
+def _current_result(session: Session, micrograph: MicrographRow) -> ResultRow | None:
+    query = select(ResultRow).where(
+        ResultRow.micrograph_id == micrograph.id, col(ResultRow.current).is_(True)
+    )
+    return session.exec(query).first()
+
+
+def _is_result_of(session: Session, number: int, micrograph: MicrographRow) -> bool:
+    query = select(ResultRow.id).where(
+        ResultRow.id == number, ResultRow.micrograph_id == micrograph.id
+    )
+    return session.exec(query).first() is not None
+
+
+def _queue_again(session: Session, micrograph: MicrographRow) -> None:
+    result = _current_result(session, micrograph)
+    if result:
+        urgent = is_urgent(session, micrograph.site_id, micrograph.order)
+        result.review_rank = rank_of(result, urgent=urgent)
+        session.add(result)
+
+
+def _remember(
+    session: Session,
+    whose: AgentIdentity,
+    act: str,
+    row: LabelRow,
+    micrograph: MicrographRow,
+    *,
+    decision_id: str = "",
+) -> None:
+    facts = {
+        "label": row.id,
+        DECISION_ID: decision_id,
+        "kind": row.kind,
+        "code": row.code,
+        "strange_kind": row.strange_kind,
+        "why": row.why,
+        "criterion": row.criterion,
+        "unsure": row.unsure or None,
+        "comment": row.comment,
+        "supersedes": row.supersedes,
+        "result": row.result_id,
+        "origin": row.origin,
+        "viewing_s": row.viewing_s,
+        "blind": row.blind,
+        "bulk": row.bulk,
+        "after_record": row.after_record,
+    }
+    audit_log.append(
+        session,
+        whose.site_id,
+        at=row.decided_at,
+        actor=row.by,
+        act=act,
+        subject=micrograph.public_id,
+        facts={key: value for key, value in facts.items() if value not in (None, "")},
+    )
+
+
+def _load_rows(session: Session, micrograph_ids: Sequence[int]) -> list[LabelRow]:
+    query = (
+        select(LabelRow)
+        .where(col(LabelRow.micrograph_id).in_(micrograph_ids))
+        .order_by(col(LabelRow.id))
+    )
+    return list(session.exec(query))
+
+
+def _asks_two(micrograph: MicrographRow, result: ResultRow | None) -> bool:
+    if result is None:
+        return False
+    return label_resolution.asks_two(micrograph.sha256, result.thresholds, result.handling)
+
+
+def list_standing(rows: Iterable[LabelRow]) -> list[LabelRow]:
+    """Return the rows of a micrograph that were not undone, oldest first."""
+    standing: list[LabelRow] = []
+    for row in rows:
+        if row.kind == UNDO:
+            standing = [earlier for earlier in standing if earlier.id != row.supersedes]
+        elif row.kind != DOUBT:
+            standing.append(row)
+    return standing
+
+
+def histories(session: Session, micrograph_ids: Sequence[int]) -> dict[int, list[LabelView]]:
+    """Return all decisions on these micrographs, oldest first, undone ones marked."""
+    rows = _load_rows(session, micrograph_ids)
+    undone = {row.supersedes: row for row in rows if row.kind == UNDO}
+    decisions: dict[int, list[LabelView]] = {}
+    for row in rows:
+        if row.kind not in NO_DECISION:
+            decisions.setdefault(row.micrograph_id, []).append(to_view(row, undone.get(row.id)))
+    return decisions
+
+
+def to_view(row: LabelRow, undo: LabelRow | None = None) -> LabelView:
+    """Return the decision of a row, and who revoked it by another one."""
+    return LabelView(
+        id=row.id or 0,
+        kind=row.kind,
+        code=row.code,
+        strange_kind=row.strange_kind,
+        why=row.why,
+        criterion=row.criterion,
+        unsure=row.unsure,
+        comment=row.comment,
+        by=row.by,
+        at=row.decided_at,
+        viewing_s=row.viewing_s,
+        blind=row.blind,
+        bulk=row.bulk,
+        origin=row.origin,
+        result_seen=row.result_id,
+        supersedes=row.supersedes,
+        undone=undo is not None,
+        undone_by=undo.by if undo else "",
+        undone_at=undo.decided_at if undo else None,
+        after_record=row.after_record,
+    )
+
+
+class Labels(Repository):
+    """Repository of decisions and valid labels."""
+
+    def find_decision(self, public_id: str, decision: Decision) -> int | None:
+        """Return the number of the label that a decision of this id has already, or None.
+
+        Raises:
+            WrongUse: Another decision was sent under this id.
+        """
+        with reading(self._engine) as session:
+            return _find_decision(session, public_id, decision)
+
+    def decide(
+        self,
+        public_id: str,
+        decision: Decision,
+        *,
+        at: datetime,
+        expected: Expected = "any",
+    ) -> int:
+        """Append a decision; the micrograph leaves the queue.
+
+        Args:
+            public_id: Of the micrograph.
+            decision: The decision.
+            at: Now.
+            expected: Number of the valid label that the reviewer saw, None for none, "any" where
+                the decision counts whatever label is valid.
+
+        Returns:
+            The label's number.
+
+        Raises:
+            DecisionConflict: The valid label is another one than expected; nothing was written.
+            WrongUse: No such micrograph, or the decision is incomplete, or a correction has no
+                reason.
+        """
+        with writing(self._engine) as session:
+            return _decide(session, self._whose, public_id, decision, at=at, expected=expected)
+
+    def refuse_imported(self, public_id: str, decision: Decision) -> str:
+        """Return why an imported label of a micrograph would be refused, "" where it would not.
+
+        Raises:
+            WrongUse: No such micrograph.
+        """
+        with reading(self._engine) as session:
+            micrograph = micrograph_of(session, public_id)
+            standing = list_standing(_load_rows(session, [micrograph.id or 0]))
+            return _refuse_imported(micrograph, standing, decision)
+
+    def decide_all(
+        self,
+        decisions: Sequence[tuple[str, Decision, Expected]],
+        *,
+        at: datetime,
+        or_skip: Sequence[tuple[str, Decision, Expected]] = (),
+    ) -> tuple[int | WrongUse | DecisionConflict, ...]:
+        """Append decisions on several micrographs in one transaction.
+
+        Args:
+            decisions: Each with the public id of its micrograph and the label expected to be valid
+                (see `decide`); if one is refused, nothing is written.
+            at: Now.
+            or_skip: Decisions of which a refused one is left out.
+
+        Returns:
+            The number of the label, or why there is none, of each of `or_skip`.
+
+        Raises:
+            DecisionConflict: As `decide`.
+            WrongUse: As `decide`.
+        """
+        given = [*decisions, *or_skip]
+        outcomes: dict[int, int | WrongUse | DecisionConflict] = {}
+        with writing(self._engine) as session:
+            # By id, so that two acts on the same micrographs never wait for each other.
+            for index in sorted(range(len(given)), key=lambda n: given[n][0]):
+                public_id, decision, expected = given[index]
+                try:  # it refuses before it writes
+                    outcomes[index] = _decide(
+                        session, self._whose, public_id, decision, at=at, expected=expected
+                    )
+                except (WrongUse, DecisionConflict) as refused:
+                    if index < len(decisions):
+                        raise
+                    outcomes[index] = refused
+        return tuple(outcomes[index] for index in range(len(decisions), len(given)))
+
+    def count_codes(self) -> dict[str, int]:
+        """Return structure code → number of micrographs whose newest decision gives it."""
+        undone = select(LabelRow.supersedes).where(
+            LabelRow.kind == UNDO, col(LabelRow.supersedes).is_not(None)
+        )
+        newest = (
+            select(func.max(LabelRow.id))
+            .where(col(LabelRow.kind).not_in(NO_DECISION), col(LabelRow.id).not_in(undone))
+            .group_by(col(LabelRow.micrograph_id))
+        )
+        query = (
+            select(LabelRow.code, func.count(col(LabelRow.id)))
+            .where(col(LabelRow.id).in_(newest), col(LabelRow.code).is_not(None))
+            .group_by(col(LabelRow.code))
+        )
+        with reading(self._engine) as session:
+            return {code: count for code, count in session.exec(query) if code}
+
+    def undo(self, public_id: str, *, by: str, at: datetime) -> int:
+        """Revoke the valid decision; the one before is valid again, else the micrograph is queued.
+
+        Where none is valid yet, since two reviewers decide, each revokes their own.
+
+        Raises:
+            WrongUse: No such micrograph, nothing to revoke, or no reviewer is named.
+        """
+        return self.undo_all([public_id], by=by, at=at)[0]
+
+    def undo_all(self, public_ids: Sequence[str], *, by: str, at: datetime) -> list[int]:
+        """Revoke the valid decisions of several micrographs in one transaction, all or none.
+
+        Raises:
+            WrongUse: As `undo`.
+        """
+        if not by.strip():
+            raise WrongUse("say who takes the decision back.")
+        with writing(self._engine) as session:
+            rows = {
+                entry: _undo(session, self._whose, entry, by=by, at=at)
+                for entry in sorted(public_ids)
+            }
+        return [rows[entry] for entry in public_ids]
+
+    def mark_suspect(
+        self, public_id: str, *, label_id: int, sentence: str, by: str, at: datetime
+    ) -> bool:
+        """Send a labelled micrograph back to review; its label is valid until the next decision.
+
+        Args:
+            public_id: The micrograph.
+            label_id: The suspect label.
+            sentence: Why.
+            by: Who suspects it.
+            at: Now.
+
+        Returns:
+            False where a reviewer decided in between, or it already waits for review.
+        """
+        with writing(self._engine) as session:
+            micrograph = micrograph_of(session, public_id, alone=True)
+            result = _current_result(session, micrograph)
+            rows = _load_rows(session, [micrograph.id or 0])
+            holds = label_resolution.holding(list_standing(rows), two=_asks_two(micrograph, result))
+            if result is None or holds is None or holds.id != label_id or rows[-1].kind == DOUBT:
+                return False
+            row = LabelRow(
+                micrograph_id=micrograph.id or 0,
+                result_id=result.id,
+                kind=DOUBT,
+                comment=sentence,
+                by=by,
+                decided_at=at,
+            )
+            session.add(row)
+            urgent = is_urgent(session, micrograph.site_id, micrograph.order)
+            result.review_rank = with_urgency(DOUBTED_RANK, urgent=urgent)
+            session.add(result)
+            session.flush()
+            _remember(session, self._whose, "label.doubted", row, micrograph)
+            return True
+
+    def count_blind(self) -> tuple[int, int]:
+        """Count codes of control samples entered before the answer was shown, and how many agree.
+
+        Other blind decisions are left out: what is flagged, or chosen by a reviewer, is no sample
+        of all micrographs.
+        """
+        with reading(self._engine) as session:
+            taken_back = select(LabelRow.supersedes).where(LabelRow.kind == UNDO)
+            query = (
+                select(LabelRow.code, ResultRow.structure_code, ResultRow.reasons)
+                .join(ResultRow, col(ResultRow.id) == col(LabelRow.result_id))
+                .where(
+                    ResultRow.site_id == self._whose.site_id,
+                    col(ResultRow.structure_code).is_not(None),
+                    col(LabelRow.blind).is_(True),
+                    LabelRow.kind == "code",
+                    col(LabelRow.id).not_in(
+                        taken_back.where(col(LabelRow.supersedes).is_not(None))
+                    ),
+                )
+            )
+            pairs = [
+                (code, answer)
+                for code, answer, reasons in session.exec(query)
+                if Reason.CONTROL_SAMPLE in reasons
+            ]
+            return len(pairs), sum(code == answer for code, answer in pairs)
+
+    def list_double_reviews(self) -> list[DoubleReview]:
+        """Return the first two codes of micrographs that two reviewers judged blind."""
+        with reading(self._engine) as session:
+            taken_back = select(LabelRow.supersedes).where(col(LabelRow.supersedes).is_not(None))
+            query = (
+                select(LabelRow, MicrographRow, ResultRow)
+                .join(MicrographRow, col(MicrographRow.id) == col(LabelRow.micrograph_id))
+                .join(ResultRow, col(ResultRow.id) == col(LabelRow.result_id), isouter=True)
+                .where(
+                    MicrographRow.site_id == self._whose.site_id,
+                    col(LabelRow.blind).is_(True),
+                    LabelRow.kind == "code",
+                    col(LabelRow.id).not_in(taken_back.where(LabelRow.kind == UNDO)),
+                )
+                .order_by(col(LabelRow.micrograph_id), col(LabelRow.id))
+            )
+            reviews = []
+            for _, rows in groupby(session.exec(query), key=lambda row: row[0].micrograph_id):
+                given = list(rows)
+                two = label_resolution.votes_of([label for label, *_ in given])
+                if len(two) >= label_resolution.TWO:
+                    _label, micrograph, result = given[0]
+                    reviews.append(_build_double_review(two[0], two[1], micrograph, result))
+            return reviews
+
+
+def _build_double_review(
+    one: LabelRow, other: LabelRow, micrograph: MicrographRow, result: ResultRow | None
+) -> DoubleReview:
+    answers = (result.structure_code, *result.prediction_set) if result else ()
+    return DoubleReview(
+        codes=(one.code or "", other.code or ""),
+        at=other.decided_at,
+        specimen=f"{micrograph.order}/{micrograph.specimen}" if micrograph.specimen else "",
+        material=micrograph.material,
+        answers=tuple(dict.fromkeys(code for code in answers if code)),
+    )

@@ -1,0 +1,1 @@
+"""Micrographs, their results, and what is derived from them: places, needles, nights."""

@@ -1,0 +1,316 @@
+"""Micrographs with their current result, as pages, queue and reports read them."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field, fields, replace
+from datetime import datetime  # noqa: TC003 - pydantic reads it
+from functools import cache
+from typing import TYPE_CHECKING, Annotated, Any
+
+import sqlalchemy
+from sqlmodel import col
+
+from agent.needles import NeedleField  # noqa: TC001 - pydantic reads it
+from agent.settings import PROCESS_COLUMNS
+from agent.store.people import label_resolution, labels
+from agent.store.people.decisions import LabelView  # noqa: TC001 - pydantic reads it
+from agent.store.results import given_scales
+from agent.store.results.stored_facts import NOT_FROZEN, StoredCrop, StoredStrangeness
+from agent.store.sites.site_scope import unindexed
+from agent.store.tables import MicrographRow, ResultRow, Row, SourceRow
+from agent.store.work.file_states import chunks
+from agent.triage import Handling, Reason
+from reports import Message, read_message
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from sqlmodel import Session
+
+
+CHUNK = 400
+NEEDLES_MESSAGE = "needles_message"
+"""Key, next to what was ordered, of how size number and needle lengths disagree."""
+
+RESULT, MICROGRAPH = "r_", "m_"
+"""Prefixes of the columns of the two tables in one row."""
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """A bundle's result on a micrograph, cut by one recipe.
+
+    Args:
+        id: Its number.
+        bundle: "" where there was none.
+        recipe: Recipe of the crop.
+        role: "live", "shadow" or "reprocess".
+        current: It is the one that counts.
+        origin: "watch", "import" or "api".
+        done_at: Time when it was stored, aware UTC.
+        subtype … prediction_set: As in `model.Prediction`; None or empty without a bundle.
+        strangeness: The out-of-distribution result, false without one.
+        handling: "automatic" or "review".
+        reasons: For the review, the most important first.
+        engine: Engine that computed it.
+        precision: Precision of the engine.
+        expected: What was ordered, and the size inside that subtype, where another one was seen.
+        after_record: As in `ResultRow`.
+    """
+
+    id: int
+    bundle: str
+    recipe: str
+    role: str
+    current: bool
+    origin: str
+    done_at: datetime
+    subtype: str | None
+    subtype_probabilities: dict[str, float]
+    size: str | None
+    size_min: int | None
+    size_max: int | None
+    size_probabilities: dict[str, float]
+    structure_code: str | None
+    probability: float | None
+    probabilities: dict[str, float]
+    prediction_set: tuple[str, ...]
+    coarser_share: dict[str, float]
+    strangeness: StoredStrangeness
+    handling: str
+    reasons: tuple[str, ...]
+    thresholds: dict[str, Any]
+    engine: str
+    precision: str
+    expected: dict[str, Any] = field(default_factory=dict)
+    after_record: int | None = None
+
+    @property
+    def ordered(self) -> tuple[str, ...]:
+        """Subtypes that were ordered; () where they are not known or were found."""
+        return tuple(self.expected.get("subtypes") or ())
+
+    @property
+    def outside(self) -> Message:
+        """Why it is outside of what its bundle was validated for, empty where it is not."""
+        stored = self.expected
+        return read_message(stored.get("outside_message"), str(stored.get("outside") or ""))
+
+    @property
+    def needles_conflict(self) -> Message:
+        """How its size number and its needle lengths disagree, empty where they do not."""
+        return read_message(self.expected.get(NEEDLES_MESSAGE), "")
+
+    @classmethod
+    def from_row(cls, row: Any, prefix: str = "") -> Result:
+        """Build it from a `ResultRow`, or from a row whose columns of it have a prefix."""
+        values = {name: getattr(row, prefix + name) for name in _RESULT_COLUMNS}
+        values["strangeness"] = StoredStrangeness.from_json(values["strangeness"])
+        values["prediction_set"] = tuple(values["prediction_set"])
+        values["reasons"] = tuple(values["reasons"])
+        return cls(**values)
+
+
+_RESULT_COLUMNS = tuple(each.name for each in fields(Result))
+
+
+@dataclass(frozen=True, slots=True)
+class MicrographView:
+    """A micrograph with its current result, ready for a page.
+
+    Args:
+        id: Public id.
+        sha256: Hash of the file.
+        page: Page of the file.
+        path: Path of the file.
+        source: Name of the source.
+        width: Of the page, in pixels.
+        height: Of the page, in pixels.
+        um_per_px: Scale in µm per pixel, or None.
+        um_per_px_source: Origin of the scale.
+        crop: Box (x0, y0, x1, y1) of the crop.
+        recipe: Recipe of the crop.
+        warnings: Stable codes.
+        crop_facts: The crop as it was stored.
+        process_data: Column → value.
+        process_extra: Process data without a column.
+        result: The current result; its reasons include a suspect label.
+        label: The valid decision, or None.
+        awaits: It is in the review queue.
+        pruned_at: Time when its pixels were deleted, aware UTC, or None.
+        labels: All decisions, oldest first.
+        artefacts: Archived files.
+        votes: The decisions of two reviewers.
+        asks_two: Two reviewers decide, and a third where they disagree.
+        doubt: Why its label is suspect, "" where it is not.
+        taken_at: Time when the file was recorded, aware UTC.
+        number: Row number of the micrograph; later micrographs have larger ones.
+        needles: Those measured with its result, where a page asks for them; None for none.
+    """
+
+    id: str
+    sha256: str
+    page: int
+    path: str
+    source: str
+    width: int
+    height: int
+    um_per_px: float | None
+    um_per_px_source: str | None
+    crop: tuple[int, int, int, int] | None
+    recipe: str
+    warnings: tuple[str, ...]
+    crop_facts: StoredCrop
+    process_data: dict[str, str]
+    process_extra: dict[str, Any]
+    result: Result
+    label: LabelView | None
+    awaits: bool
+    pruned_at: Annotated[datetime | None, NOT_FROZEN] = None
+    labels: Annotated[tuple[LabelView, ...], NOT_FROZEN] = ()
+    artefacts: Annotated[dict[str, Any], NOT_FROZEN] = field(default_factory=dict)
+    votes: Annotated[tuple[LabelView, ...], NOT_FROZEN] = ()
+    asks_two: bool = False
+    doubt: str = ""
+    taken_at: datetime | None = None
+    number: int = 0
+    needles: NeedleField | None = None
+
+    @property
+    def name(self) -> str:
+        """The file's name alone."""
+        return self.path.replace("\\", "/").rsplit("/", 1)[-1]
+
+    @property
+    def is_flagged(self) -> bool:
+        """Whether it was sent to review; it may be decided since."""
+        return self.result.handling == Handling.REVIEW
+
+    @property
+    def is_undecided(self) -> bool:
+        """Whether it was sent to review and is not decided yet."""
+        return self.is_flagged and self.label is None
+
+    @property
+    def order_label(self) -> LabelView | None:
+        """The label that counts for its order: an imported one only by a lead's word."""
+        is_plain_import = self.label and self.label.origin == label_resolution.IMPORTED
+        return None if is_plain_import else self.label
+
+    @property
+    def awaits_decision(self) -> bool:
+        """Whether its order awaits it: a label that a program suspects holds until it is changed.
+
+        Where nothing but an imported label holds, it awaits a reviewer's.
+        """
+        if self.order_label is None:
+            return self.awaits or self.result.handling == "review"
+        is_suspected_by_program = self.doubt not in {"", labels.LEADS_DOUBT, labels.RATERS_DOUBT}
+        return self.awaits and not is_suspected_by_program
+
+    @property
+    def disagreed(self) -> bool:
+        """Whether two reviewers disagree, and a third has to settle it."""
+        return self.label is None and len(self.votes) >= label_resolution.TWO
+
+
+def _columns(table: type[Row], prefix: str) -> list[Any]:
+    columns = Row.metadata.tables[str(table.__tablename__)].columns
+    return [column.label(prefix + column.name) for column in columns]
+
+
+def select_results(which: Any = None) -> Any:
+    """Return the statement of results with micrographs and sources; `which`: default current."""
+    return _results_statement().where(is_current() if which is None else which)
+
+
+@cache
+def _results_statement() -> Any:
+    """Return the statement that others narrow down; it costs more to build than to run."""
+    # Columns, not objects: a night of hundreds is read for a page, and nothing is changed.
+    return (
+        sqlalchemy.select(
+            *_columns(ResultRow, RESULT),
+            *_columns(MicrographRow, MICROGRAPH),
+            col(SourceRow.name).label("source"),
+            col(SourceRow.folder).label("folder"),
+        )
+        .join(MicrographRow, col(MicrographRow.id) == col(ResultRow.micrograph_id))
+        .join(SourceRow, col(SourceRow.id) == col(MicrographRow.source_id))
+    )
+
+
+def is_current() -> Any:
+    """Return the condition that a result is the current one."""
+    # Spelt as in the partial indexes: only then does a planner see that it may use them.
+    return col(ResultRow.current).is_(True)
+
+
+def is_unassigned(site_id: int) -> Any:
+    """Return the condition that a micrograph of a site belongs to no specimen."""
+    # Spelt as in the partial index, which a planner would not choose beside those of the site.
+    text = sqlalchemy.literal_column("micrograph.unassigned") != sqlalchemy.literal_column("''")
+    return sqlalchemy.and_(unindexed(col(MicrographRow.site_id)) == site_id, text)
+
+
+def of_micrographs(
+    session: Session, numbers: Sequence[int]
+) -> Iterator[tuple[Any, MicrographView]]:
+    """Yield micrographs by their row numbers, oldest first, each with its row."""
+    for batch in chunks(numbers):
+        query = select_results().where(col(ResultRow.micrograph_id).in_(batch))
+        rows = session.execute(query.order_by(col(ResultRow.id))).all()
+        yield from zip(rows, to_views(session, rows), strict=True)
+
+
+def to_views(session: Session, rows: Sequence[Any]) -> Iterator[MicrographView]:
+    """Yield the views of rows of `select_results`, with their labels."""
+    for batch in chunks(rows):
+        decisions = labels.histories(session, [row.m_id for row in batch])
+        doubts = labels.open_doubts(session, list(decisions)) if decisions else {}
+        for row in batch:
+            yield _view(row, tuple(decisions.get(row.m_id, ())), doubts.get(row.m_id, ""))
+
+
+def _join_path(folder: str, relative: str) -> str:
+    return folder + os.sep + relative.replace("/", os.sep)  # a Path each costs a tenth of a night
+
+
+def _view(row: Any, decisions: tuple[LabelView, ...], doubt: str) -> MicrographView:
+    cropped, result = StoredCrop.from_json(row.m_crop_facts), Result.from_row(row, RESULT)
+    if doubt:
+        result = replace(result, reasons=(Reason.DOUBTED_LABEL.value, *result.reasons))
+    standing = [label for label in decisions if not label.undone]
+    two = label_resolution.asks_two(row.m_sha256, result.thresholds, result.handling)
+    process_data = {name: getattr(row, MICROGRAPH + name) for name in PROCESS_COLUMNS}
+    return MicrographView(
+        id=row.m_public_id,
+        sha256=row.m_sha256,
+        page=row.m_page,
+        path=_join_path(row.folder, row.m_relative),
+        source=row.source,
+        width=row.m_width,
+        height=row.m_height,
+        um_per_px=given_scales.resolve_scale(result.thresholds, row.m_um_per_px),
+        um_per_px_source=given_scales.BY_REVIEWER
+        if given_scales.find_given(result.thresholds)
+        else row.m_um_per_px_source,
+        crop=cropped.box,
+        recipe=row.m_recipe,
+        warnings=given_scales.keep_warnings(result.thresholds, row.m_warnings),
+        crop_facts=cropped,
+        process_data={name: value for name, value in process_data.items() if value},
+        process_extra=row.m_process_extra,
+        result=result,
+        label=label_resolution.holding(standing, two=two),
+        votes=tuple(label_resolution.votes_of(standing)) if two else (),
+        asks_two=two,
+        labels=decisions,
+        awaits=row.r_review_rank is not None,
+        artefacts=row.m_artefacts,
+        pruned_at=row.m_pruned_at,
+        doubt=doubt,
+        taken_at=row.m_taken_at,
+        number=row.m_id,
+    )

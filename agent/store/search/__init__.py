@@ -1,0 +1,1 @@
+"""Search over every micrograph: its terms, its index, its questions."""

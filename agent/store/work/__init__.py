@@ -1,0 +1,1 @@
+"""Files and long jobs: states, claims with leases, outcomes."""

@@ -1,0 +1,315 @@
+"""Status of files, and retries of files that an operator names."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import false, func, or_
+from sqlmodel import col, select
+
+from agent.store.orders.number_match import may_name
+from agent.store.orders.unread_names import find_renamed
+from agent.store.tables import ContentRow, PathRow, SiteRow, SourceRow
+from agent.store.work.file_states import (
+    AT_ONCE,
+    CHUNK,
+    UNREAD,
+    VANISHED,
+    FileFate,
+    State,
+    chunks,
+    rest,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+    from datetime import datetime
+
+    from sqlalchemy import ColumnElement, Select
+    from sqlmodel import Session
+
+    from agent.store.orders.number_match import NamedOrder
+    from agent.store.repository import AgentIdentity
+
+RETRIABLE = (State.FAILED, State.SET_ASIDE, State.IGNORED)
+
+
+def retry(session: Session, whose: AgentIdentity, which: Sequence[str] | None) -> int:
+    """Queue again what failed or was set aside, from the first attempt on.
+
+    Args:
+        session: Open for writing.
+        whose: The site.
+        which: Paths (whole or below the source), hashes or their beginnings of 8 and more
+            digits, or numbers; None means every failed or set-aside content.
+
+    Returns:
+        How many contents are queued again.
+    """
+    query = (
+        select(ContentRow)
+        .join(SourceRow, col(SourceRow.id) == col(ContentRow.source_id))
+        .where(ContentRow.site_id == whose.site_id)
+    )
+    if which is None:
+        query = query.where(col(ContentRow.state).in_([State.FAILED, State.SET_ASIDE]))
+    else:
+        query = query.where(
+            col(ContentRow.state).in_(RETRIABLE), or_(false(), *map(_matches, which))
+        )
+    rows = session.exec(query).all()
+    for content in rows:
+        rest(content, State.QUEUED)
+        content.attempts = content.interrupted = 0
+        content.due_at = AT_ONCE
+        session.add(content)
+    return len(rows)
+
+
+SHORTEST_HASH = 8
+
+
+def named(path: str) -> Select[Any]:
+    """Select the numbers of all contents that ever had a path, whole or below their source."""
+    return (
+        select(PathRow.content_id)
+        .join(SourceRow, col(SourceRow.id) == col(PathRow.source_id))
+        .where(
+            or_(
+                col(PathRow.relative) == path,
+                func.replace(col(SourceRow.folder), "\\", "/") + "/" + col(PathRow.relative)
+                == path.replace("\\", "/"),
+            )
+        )
+    )
+
+
+def _matches(name: str) -> ColumnElement[bool]:
+    ways: list[ColumnElement[bool]] = [col(ContentRow.id).in_(named(name))]
+    if len(name) >= SHORTEST_HASH and set(name) <= set("0123456789abcdef"):
+        ways.append(col(ContentRow.sha256).startswith(name))
+    if name.isdecimal() and len(name) < SHORTEST_HASH:
+        ways.append(col(ContentRow.id) == int(name))
+    return or_(*ways)
+
+
+def files(
+    session: Session,
+    whose: AgentIdentity,
+    *,
+    states: Sequence[str] | None,
+    source: str | None,
+    code: str | None = None,
+    done_after: datetime | None = None,
+    naming: NamedOrder | None = None,
+    after: int = 0,
+) -> Iterator[FileFate]:
+    """Yield the status of the content versions of this site, state by state, oldest first."""
+    filters = []
+    if source:
+        filters.append(col(SourceRow.name) == source)
+    if code:
+        filters.append(col(ContentRow.code) == code)
+    if done_after:
+        filters.append(col(ContentRow.done_at) > done_after)
+    if naming:
+        filters.append(may_name(naming))
+    for state in _list_present(session, whose, states) if states else (None,):
+        yield from _files(session, whose, state, filters, after=after)
+
+
+def _list_present(session: Session, whose: AgentIdentity, states: Sequence[str]) -> list[str]:
+    """Return those of some states that any content has: most often none waits or was lost."""
+    of_site = select(ContentRow.id).where(ContentRow.site_id == whose.site_id).limit(1)
+    return [
+        state
+        for state in states
+        if session.exec(of_site.where(ContentRow.state == state)).first() is not None
+    ]
+
+
+def _files(
+    session: Session,
+    whose: AgentIdentity,
+    state: str | None,
+    filters: Sequence[ColumnElement[bool]],
+    *,
+    after: int,
+) -> Iterator[FileFate]:
+    query = (
+        select(*COLUMNS)  # columns, not rows of the ORM: a backlog has tens of thousands of files
+        .join(SourceRow, col(SourceRow.id) == col(ContentRow.source_id))
+        .where(ContentRow.site_id == whose.site_id, *filters)
+        .order_by(col(ContentRow.id))
+        .limit(CHUNK)
+    )
+    if state:  # one at a time: two would make the planner walk through every file there ever was
+        query = query.where(ContentRow.state == state)
+    while rows := session.exec(query.where(col(ContentRow.id) > after)).all():
+        yield from _fates(session, rows)
+        if len(rows) < CHUNK:
+            break
+        after = rows[-1].id
+
+
+COLUMNS: tuple[Any, ...] = (
+    SourceRow.name,
+    ContentRow.id,
+    ContentRow.sha256,
+    ContentRow.size_bytes,
+    ContentRow.state,
+    ContentRow.code,
+    ContentRow.reason,
+    ContentRow.attempts,
+    ContentRow.first_seen_at,
+    ContentRow.done_at,
+    ContentRow.due_at,
+    ContentRow.duplicate_of,
+    ContentRow.previous_id,
+    ContentRow.process_data,
+    ContentRow.noted,
+)
+
+
+def _fates(session: Session, rows: Sequence[Any]) -> Iterator[FileFate]:
+    ids = {content.id for content in rows}
+    paths = _paths(session, ids | {content.duplicate_of for content in rows} - {None})
+    read_again = _find_replaced(session, sorted(number for number in ids if number))
+    vanished = [content.id for content in rows if content.code == VANISHED]
+    renamed = find_renamed(session, vanished) if vanished else {}
+    for content in rows:
+        names = list(paths.get(content.id, {}))
+        first = list(paths.get(content.duplicate_of or 0, {}))
+        yield FileFate(
+            path=names[0] if names else "",
+            paths=tuple(names),
+            sha256=content.sha256,
+            size_bytes=content.size_bytes,
+            source=content.name,
+            state=content.state,
+            code=content.code,
+            reason=content.reason,
+            attempts=content.attempts,
+            first_seen_at=content.first_seen_at,
+            done_at=content.done_at,
+            next_try_at=_next_try(content),
+            duplicate_of=first[0] if first else None,
+            id=content.id,
+            previous=content.previous_id,
+            is_read_again=content.id in read_again,
+            seen_as=tuple(paths.get(content.id, {}).values()),
+            sent_with=dict(content.process_data),
+            noted=dict(content.noted),
+            renamed_to=renamed.get(content.id),
+        )
+
+
+def find_last_done(session: Session, whose: AgentIdentity, until: datetime) -> dict[str, datetime]:
+    """Return source → when its newest content was done, up to an instant."""
+    query = (
+        select(SourceRow.name, func.max(ContentRow.done_at))
+        .join(SourceRow, col(SourceRow.id) == col(ContentRow.source_id))
+        .where(
+            ContentRow.site_id == whose.site_id,
+            ContentRow.state == State.DONE,
+            col(ContentRow.done_at) <= until,
+        )
+        .group_by(SourceRow.name)
+    )
+    return {source: at for source, at in session.exec(query) if at is not None}
+
+
+def _find_replaced(session: Session, content_ids: Sequence[int]) -> set[int | None]:
+    """Return the contents that a later version under the same name replaced."""
+    wanted = select(ContentRow.previous_id).where(
+        col(ContentRow.previous_id).in_(content_ids), ContentRow.state != State.IGNORED
+    )
+    return set(session.exec(wanted))
+
+
+def waiting(session: Session, whose: AgentIdentity, source: str, lane: int, *, at_most: int) -> int:
+    """Count the files of a source in a lane, up to `at_most`."""
+    query = (
+        select(ContentRow.id)
+        .join(SourceRow, col(SourceRow.id) == col(ContentRow.source_id))
+        .where(
+            ContentRow.site_id == whose.site_id,
+            ContentRow.lane == lane,
+            col(ContentRow.due_at).is_not(None),
+            SourceRow.name == source,
+        )
+        .limit(at_most)
+    )
+    return len(session.exec(query).all())
+
+
+def _next_try(content: Any) -> datetime | None:
+    waits = content.state in (*UNREAD, State.SET_ASIDE) and content.due_at != AT_ONCE
+    due_at: datetime | None = content.due_at
+    return due_at if waits else None
+
+
+PATH_COLUMNS: tuple[Any, ...] = (
+    ContentRow.id,
+    ContentRow.duplicate_of,
+    SourceRow.name,
+    SourceRow.folder,
+    PathRow.relative,
+)
+
+
+def _paths(
+    session: Session, content_ids: Iterable[int | None]
+) -> dict[int, dict[str, tuple[str, str]]]:
+    """Return content → all its paths → source and name below it; those of duplicates last."""
+    paths: dict[int, dict[str, tuple[str, str]]] = {}
+    for batch in chunks(sorted(number for number in content_ids if number)):
+        query = (
+            select(*PATH_COLUMNS)
+            .join(PathRow, col(PathRow.content_id) == col(ContentRow.id))
+            .join(SourceRow, col(SourceRow.id) == col(PathRow.source_id))
+            .where(or_(col(ContentRow.id).in_(batch), col(ContentRow.duplicate_of).in_(batch)))
+            .order_by(
+                col(ContentRow.duplicate_of).is_not(None),
+                col(PathRow.replaced_at).is_not(None),
+                col(PathRow.gone_at).is_not(None),
+                col(PathRow.id).desc(),
+            )
+        )
+        for number, duplicate_of, source, folder, relative in session.exec(query):
+            path = str(Path(folder) / relative)
+            for owner in (number, duplicate_of):
+                if owner is not None and owner in batch:
+                    paths.setdefault(owner, {}).setdefault(path, (source, relative))
+    return paths
+
+
+def counts(session: Session, whose: AgentIdentity) -> dict[str, int]:
+    """Return state → number of content versions of this site; all states are named.
+
+    Args:
+        session: One that reads the rows of all sites.
+        whose: The site.
+    """
+    none = {state.value: 0 for state in State}
+    query = (
+        select(ContentRow.state, func.count())
+        .where(ContentRow.site_id == whose.site_id)
+        .group_by(ContentRow.state)
+    )
+    if not _is_only_site(session):
+        return none | dict(session.exec(query).all())
+    # SQLite counts a whole table in a fifteenth of the time of the entries of an index, so nearly
+    # all contents, those that are done, are counted as the rest.
+    others = col(ContentRow.state).in_([state for state in State if state is not State.DONE])
+    unfinished = dict(session.exec(query.where(others)).all())
+    total = session.exec(select(func.count()).select_from(ContentRow)).one()
+    return none | unfinished | {State.DONE.value: total - sum(unfinished.values())}
+
+
+def _is_only_site(session: Session) -> bool:
+    """Return whether this is SQLite with one site, as nearly every one has."""
+    if session.get_bind().dialect.name != "sqlite":
+        return False
+    return session.exec(select(func.count()).select_from(SiteRow)).one() == 1

@@ -1,0 +1,1 @@
+"""Every micrograph and every act: searched, narrowed, mapped, exported; uploads."""

@@ -1,0 +1,334 @@
+"""The history of a site: decisions and every other act of the audit log, searched and exported.
+
+A search within the facts does not match those that are hidden from the reader.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from datetime import UTC, date, datetime, time, timedelta
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote, urlencode
+from zoneinfo import ZoneInfo
+
+from fastapi import APIRouter, Request, Response
+from fastapi.responses import HTMLResponse, StreamingResponse
+
+import reports
+from agent.files.csv_export import format_csv
+from agent.site_time import local_full
+from agent.store import SIGNED, HistoryQuery
+from agent.store.results.needle_measurements import TIPS
+from agent.web import cookies
+from agent.web.context import ID
+from agent.web.orders.order_queue import order_href
+from agent.web.orders.specimen_fields import is_blind
+from reports import HistoryPage, HistoryRow, marked
+from reports import gettext as _
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator, Mapping, Sequence
+
+    from agent.store import MicrographView, TrailEntry
+    from agent.web.context import Desk
+
+ROWS = 100
+MOST_CHANGED = 20
+"""Changed settings that a row shows; the first start sets all of them."""
+MOST_DRAWN = 100
+"""Acts of a PDF, those of one page: a thousand take it seconds of a processor."""
+BATCH, MOST_BATCHES = 1000, 20
+"""Acts that a search within facts reads at once, and how often for one page."""
+MOST_EXPORTED = 10_000
+"""Acts of one CSV: a second of a processor, whoever asks. `agent export trail` writes all."""
+LONGEST_PART = 120
+KINDS = {
+    "": marked("All acts"),
+    "label.": marked("Decisions"),
+    "order.": marked("Orders"),
+    "field.": marked("Fields"),
+    "campaign.": marked("Round robins"),
+    "model.": marked("Models"),
+    "account.": marked("Accounts"),
+    "settings.": marked("Settings"),
+    "archive.": marked("Archive"),
+}
+"""Beginning of the acts that are listed → its title."""
+PARTS = ("who", "subject", "facts", "first", "last", "kind")
+COLUMNS = ("number", "at", "actor", "act", "subject", "facts", "sha256")
+SHA256, SHOWN_OF_HASH = re.compile(r"[0-9a-f]{64}"), 12
+OF_ROWS = ("label", "result", "after_record", "supersedes", "criterion", "decision_id", "kind")
+"""Facts of a decision that name rows of the database; the export has them."""
+ROW_NUMBERS = ("order", "specification_record", "promotion")
+"""Facts that name rows where they are numbers."""
+HIDDEN_FACTS = ("code", "strange_kind", "why", "comment", "kind")
+"""Facts of a decision that another reviewer of the same micrograph may not see yet."""
+OF_NEEDLES = "needle."
+HIDDEN_OF_NEEDLES = (*TIPS, "um_per_px", "length_um")
+"""Facts of a measured needle that a reviewer who measures it too may not see."""
+WRONG_DAY = marked("Write a day such as 2026-11-24.")
+
+
+def router(desk: Desk) -> APIRouter:
+    """Build the routes of the history."""
+    routes = APIRouter(include_in_schema=False)
+
+    @routes.get("/history")
+    def history(request: Request) -> Response:
+        page = _build_page(desk, request)
+        return HTMLResponse(reports.render_history(page), 422 if page.problem else 200)
+
+    @routes.get("/history.csv")
+    def export(request: Request) -> Response:
+        query, _problem = _read(desk, _find_asked(request))
+        before = cookies.number(request.query_params.get("before", ""))
+        headers = {"Content-Disposition": 'attachment; filename="history.csv"'}
+        return StreamingResponse(
+            _iter_csv(desk, query, before), media_type="text/csv; charset=utf-8", headers=headers
+        )
+
+    @routes.get("/history.pdf")
+    def draw(request: Request) -> Response:
+        page, now = _build_page(desk, request, most=MOST_DRAWN), desk.now()
+        drawn = reports.render_history_pdf(
+            page,
+            at=now,
+            generated=local_full(now, desk.zone),
+            sha256=desk.store.audit_log.get_head().sha256,
+        )
+        headers = {"Content-Disposition": 'attachment; filename="history.pdf"'}
+        return Response(drawn, media_type="application/pdf", headers=headers)
+
+    return routes
+
+
+def build_query(
+    desk: Desk,
+    *,
+    actor: str = "",
+    subject: str = "",
+    act: str = "",
+    facts: str = "",
+    first: str = "",
+    last: str = "",
+) -> HistoryQuery:
+    """Return which acts are listed.
+
+    Args:
+        desk: What the pages work on.
+        actor: Part of a name.
+        subject: Part of an object.
+        act: Beginning of an act's name.
+        facts: Words that its facts contain.
+        first: First day at the site, such as "2026-11-24", "" for no limit.
+        last: Last day.
+
+    Raises:
+        ValueError: A day is none.
+    """
+    return HistoryQuery(
+        actor, subject, act, _begin(first, desk.zone), _begin(last, desk.zone, days=1), facts
+    )
+
+
+def _begin(day: str, zone: str, *, days: int = 0) -> datetime | None:
+    if not day:
+        return None
+    try:
+        begun = date.fromisoformat(day) + timedelta(days=days)
+        return datetime.combine(begun, time.min, ZoneInfo(zone)).astimezone(UTC)
+    except OverflowError as error:
+        raise ValueError(day) from error
+
+
+def find_page(
+    desk: Desk, query: HistoryQuery, *, limit: int, before: int | None = None
+) -> tuple[list[TrailEntry], int | None]:
+    """Return acts, newest first, and the number before which older ones follow, None at the end.
+
+    A search within facts reads a limited number of acts; older ones then follow although the page
+    is not full.
+    """
+    if not query.facts:
+        acts = desk.store.history.list_page(query, limit=limit + 1, before=before)
+        return acts[:limit], acts[limit - 1].id if len(acts) > limit else None
+    found: list[TrailEntry] = []
+    for size in (limit + 1, *(BATCH,) * MOST_BATCHES):  # mostly the first acts are enough
+        batch = desk.store.history.list_page(query, limit=size, before=before)
+        found += _list_matching(desk, batch, query)
+        if len(found) > limit:
+            return found[:limit], found[limit - 1].id
+        if len(batch) < size:
+            return found, None
+        before = batch[-1].id
+    return found, before
+
+
+def _list_matching(desk: Desk, acts: Sequence[TrailEntry], query: HistoryQuery) -> list[TrailEntry]:
+    """Return the acts whose facts contain the words of a search where the reader may see them."""
+    words = query.facts.casefold().split()
+    if not words:
+        return list(acts)
+    hidden = find_hidden(desk, acts)
+    return [entry for entry in acts if _has_words(read_facts(entry, hidden), words)]
+
+
+def _has_words(facts: Mapping[str, Any], words: Sequence[str]) -> bool:
+    written = json.dumps(facts, ensure_ascii=False).casefold()
+    return all(json.dumps(word, ensure_ascii=False)[1:-1] in written for word in words)
+
+
+def find_hidden(desk: Desk, acts: Sequence[TrailEntry]) -> set[str]:
+    """Return the micrographs of these acts whose decisions reviewers may not see yet.
+
+    The search finds a code of most micrographs; only the others are loaded whole.
+    """
+    named = _list_named(acts)
+    unsure = [] if not named else desk.store.search.list_without_code(named)
+    return {view.id for view in desk.store.search.list_micrographs(unsure) if is_blind(view)}
+
+
+def _list_named(acts: Sequence[TrailEntry]) -> list[str]:
+    return list(dict.fromkeys(entry.subject for entry in acts if ID.fullmatch(entry.subject)))
+
+
+def _load_named(desk: Desk, acts: Sequence[TrailEntry]) -> dict[str, MicrographView]:
+    return {view.id: view for view in desk.store.search.list_micrographs(_list_named(acts))}
+
+
+def read_facts(entry: TrailEntry, hidden: Collection[str]) -> dict[str, Any]:
+    """Return the facts of an act that a reader may see, without its signature."""
+    left_out = {SIGNED, *(HIDDEN_FACTS if entry.subject in hidden else ())}
+    if entry.act.startswith(OF_NEEDLES):
+        left_out |= set(HIDDEN_OF_NEEDLES)
+    return {key: value for key, value in entry.facts.items() if key not in left_out}
+
+
+def _find_asked(request: Request) -> dict[str, str]:
+    sent = request.query_params
+    return {key: sent.get(key, "").strip()[:LONGEST_PART] for key in PARTS}
+
+
+def _read(desk: Desk, asked: Mapping[str, str]) -> tuple[HistoryQuery, str]:
+    """Return which acts are listed, and what of the search is not understood."""
+    kind = asked["kind"] if asked["kind"] in KINDS else ""
+    who, subject, facts = (_keep_readable(asked[name]) for name in ("who", "subject", "facts"))
+    try:
+        query = build_query(
+            desk,
+            actor=who,
+            subject=subject,
+            act=kind,
+            facts=facts,
+            first=asked["first"],
+            last=asked["last"],
+        )
+    except ValueError:
+        return HistoryQuery(who, subject, kind, facts=facts), _(WRONG_DAY)
+    return query, ""
+
+
+def _keep_readable(text: str) -> str:
+    """Return a text without what no database holds: NUL, and half of a pair of letters."""
+    return text.replace("\0", "").encode("utf-8", "ignore").decode()
+
+
+def _build_page(desk: Desk, request: Request, *, most: int = ROWS) -> HistoryPage:
+    asked = _find_asked(request)
+    query, problem = _read(desk, asked)
+    before = cookies.number(request.query_params.get("before", ""))
+    acts, following = ([], None) if problem else find_page(desk, query, limit=most, before=before)
+    named = _load_named(desk, acts)
+    kept = {key: value for key, value in asked.items() if value}
+    shown = {} if before is None else {"before": str(before)}
+    more = urlencode(kept | {"before": str(following)}) if following is not None else ""
+    return HistoryPage(
+        site=desk.site,
+        reviewer=cookies.name_of(request),
+        who=asked["who"],
+        subject=asked["subject"],
+        facts=asked["facts"],
+        first=asked["first"],
+        last=asked["last"],
+        kind=query.act,
+        kinds=tuple((word, _(text)) for word, text in KINDS.items()),
+        rows=tuple(_build_row(desk, entry, named) for entry in acts),
+        next_href=f"/history?{more}" if more else "",
+        first_href=f"/history?{urlencode(kept)}" if before is not None else "",
+        export_href=f"/history.csv?{urlencode(kept | shown)}",
+        pdf_href=f"/history.pdf?{urlencode(kept | shown)}",
+        problem=problem,
+    )
+
+
+def _build_row(desk: Desk, entry: TrailEntry, named: Mapping[str, MicrographView]) -> HistoryRow:
+    view = named.get(entry.subject)
+    hidden = (entry.subject,) if view is not None and is_blind(view) else ()
+    facts = read_facts(entry, hidden)
+    if entry.act.startswith("label."):
+        facts = {key: value for key, value in facts.items() if key not in OF_ROWS and value}
+    if isinstance(changed := facts.get("changed"), dict):  # of settings
+        facts = {"reason": facts.get("reason") or _("none given")} | {
+            name: f"{_format(before)} → {_format(now)}"
+            for name, (before, now) in list(changed.items())[:MOST_CHANGED]
+        }
+        if len(changed) > MOST_CHANGED:
+            facts["…"] = _("{n} more").format(n=len(changed) - MOST_CHANGED)
+    facts = {
+        key: value
+        for key, value in facts.items()
+        if value is not None and (key not in ROW_NUMBERS or not isinstance(value, int))
+    }
+    return HistoryRow(
+        number=entry.id,
+        at=local_full(entry.at, desk.zone),
+        who=entry.actor,
+        act=entry.act,
+        words=reports.act_title(entry.act),
+        subject=view.name if view else entry.subject,
+        href=_find_href(entry),
+        facts=" · ".join(f"{key.replace('_', ' ')}: {_format(facts[key])}" for key in facts),
+    )
+
+
+def _find_href(entry: TrailEntry) -> str:
+    if ID.fullmatch(entry.subject):
+        return f"/review/{entry.subject}"
+    if entry.act.startswith("order.") and entry.subject:
+        return order_href(entry.subject)
+    if entry.act.startswith("model.") and entry.subject:
+        return f"/models/{quote(entry.subject, safe='')}/card"
+    return ""
+
+
+def _format(value: Any) -> str:
+    """Return a fact as the page shows it; the export keeps every digit."""
+    if isinstance(value, float):
+        return f"{value:.4g}" if abs(value) < 1000 else f"{value:.0f}"  # noqa: PLR2004 - digits
+    if isinstance(value, str):
+        return f"{value[:SHOWN_OF_HASH]}…" if SHA256.fullmatch(value) else value
+    return json.dumps(value, ensure_ascii=False)
+
+
+def _iter_csv(desk: Desk, query: HistoryQuery, before: int | None) -> Iterator[bytes]:
+    """Yield the acts as CSV in pieces, newest first, from the page that is shown on."""
+    yield format_csv(COLUMNS, ()).encode("utf-8-sig")
+    for page in desk.store.history.iter_pages(query, limit=MOST_EXPORTED, before=before):
+        acts = _list_matching(desk, page, query)
+        hidden = find_hidden(desk, acts)
+        rows = (to_json(entry, hidden) for entry in acts)
+        yield format_csv(COLUMNS, rows).partition("\r\n")[2].encode()
+
+
+def to_json(entry: TrailEntry, hidden: Collection[str]) -> dict[str, Any]:
+    """Return an act as the API and the export have it."""
+    return {
+        "number": entry.id,
+        "at": entry.at.isoformat(),
+        "actor": entry.actor,
+        "act": entry.act,
+        "subject": entry.subject,
+        "facts": read_facts(entry, hidden),
+        "sha256": entry.sha256,
+    }

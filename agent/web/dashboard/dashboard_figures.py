@@ -1,0 +1,299 @@
+"""Figures of the dashboard: today so far, what needs a decision, and how the lab is.
+
+Counts of files and results are read every few seconds, as long as a page is open. What takes longer
+(orders, agreement, instruments, the agent's status) is read less often.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from datetime import datetime, time, timedelta
+from functools import partial
+from typing import TYPE_CHECKING, Any
+from zoneinfo import ZoneInfo
+
+from agent.nightly.facts.reviewer_agreement import WINDOW, agreement
+from agent.orders import BadSpecification
+from agent.retrain.bundle_registry import list_bundles
+from agent.store import State
+from agent.web.context import order_rules
+from agent.web.orders.order_board import SWEPT
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+    from datetime import date
+
+    from agent.nightly.facts.order_status import Instrument
+    from agent.store import LastFile, OpenFiles, ResultCount
+    from agent.triage import Reason
+    from agent.web.context import Desk
+
+HOUR = timedelta(hours=1)
+USUAL_DAYS = 28
+"""Days before today that the usual share of a code is computed from."""
+LEAST_DAYS = 5
+"""Fewer days with micrographs make no usual share."""
+NEWEST_BUNDLES = 10
+"""Bundles, the newest ones, of which it is read whether they wait for a signature."""
+WAITING = (State.SETTLING, State.QUEUED, State.PROCESSING)
+
+
+@dataclass(frozen=True, slots=True)
+class SourceFigures:
+    """One source today.
+
+    Args:
+        name: Of the source.
+        online: Its folder can be reached.
+        problem: Why not, or "".
+        today: Micrographs processed since midnight.
+        last_hour: Micrographs processed within the last hour.
+        last_file: Name of the newest file, "" for none.
+        last_at: When it was first seen, aware UTC, or None.
+        waiting: Files that wait or are being processed.
+        failed: Files that failed and are tried again.
+        set_aside: Files that cannot be used.
+    """
+
+    name: str
+    online: bool
+    problem: str
+    today: int
+    last_hour: int
+    last_file: str
+    last_at: datetime | None
+    waiting: int
+    failed: int
+    set_aside: int
+
+
+@dataclass(frozen=True, slots=True)
+class CodeFigures:
+    """A structure code today and on the days before.
+
+    Args:
+        code: Structure code.
+        n: Micrographs today.
+        share: Of all micrographs with a code today, 0 where there are none.
+        usual: Share over the days before, None where there are too few days.
+        low, high: Smallest and largest share of one of these days.
+    """
+
+    code: str
+    n: int
+    share: float
+    usual: float | None = None
+    low: float | None = None
+    high: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SlowFigures:
+    """What is read less often.
+
+    Args:
+        orders: Column of the order desk → orders.
+        unassigned: Fields that belong to no specimen.
+        disagreed: Micrographs that two reviewers answered differently.
+        blind_n: Decisions of the last 90 days that were taken without the model's answer in view.
+        blind_same: Of these, those with the model's code.
+        instruments: State of the checks of each source.
+        usual: Structure code → (share, smallest, largest share of a day).
+        usual_days: Days that these shares rest on.
+        status: As `agent status --json`.
+        proposed: Bundles that a lead proposed and another has to sign.
+        has_accounts: The lab has accounts.
+        orders_fault: Why the orders cannot be read, or "".
+    """
+
+    orders: Mapping[str, int] = field(default_factory=dict)
+    unassigned: int = 0
+    disagreed: int = 0
+    blind_n: int = 0
+    blind_same: int = 0
+    instruments: Sequence[Instrument] = ()
+    usual: Mapping[str, tuple[float, float, float]] = field(default_factory=dict)
+    usual_days: int = 0
+    status: Mapping[str, Any] = field(default_factory=dict)
+    proposed: tuple[str, ...] = ()
+    has_accounts: bool = False
+    orders_fault: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """Everything that the dashboard shows.
+
+    Args:
+        day: Today, on the site's calendar.
+        read_at: When it was read, aware UTC.
+        sources: Every source of the site.
+        today: Micrographs processed since midnight.
+        review: Of these, those for which a review was requested.
+        reviewed: Of these, those that were reviewed.
+        codes: Structure codes, the most frequent first.
+        waiting: Micrographs that wait for a review, of any day.
+        reasons: Reason → how many of these.
+        slow: What is read less often.
+    """
+
+    day: date
+    read_at: datetime = field(compare=False)
+    sources: tuple[SourceFigures, ...]
+    today: int
+    review: int
+    reviewed: int
+    codes: tuple[CodeFigures, ...]
+    waiting: int
+    reasons: Mapping[Reason, int]
+    slow: SlowFigures
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether no file ever came."""
+        return not any(source.last_file for source in self.sources)
+
+
+def get_figures(desk: Desk) -> tuple[Figures, str]:
+    """Return the figures and their version, read again where they are older than their interval."""
+    return desk.figures.get(partial(read_figures, desk), now=desk.now())
+
+
+def read_figures(desk: Desk) -> Figures:
+    """Read the figures; those that take long only where they are older than their interval."""
+    now = desk.now()
+    slow, _version = desk.figures.slow.get(partial(_read_slow, desk, now), now=now)
+    return _build(desk, slow, now)
+
+
+def _read_slow(desk: Desk, now: datetime) -> SlowFigures:
+    live = desk.store.live_figures
+    labelled = desk.store.labelled_micrographs.list_blind_since(now - WINDOW)
+    blind = agreement(labelled, until=now)
+    usual, days = _read_usual(desk, now)
+    slow = SlowFigures(
+        unassigned=live.count_unassigned(),
+        disagreed=live.count_disagreed(),
+        blind_n=blind.blind_n,
+        blind_same=blind.blind_same,
+        instruments=tuple(desk.instruments()) if desk.instruments else (),
+        usual=usual,
+        usual_days=days,
+        status=desk.status(),
+        proposed=tuple(_list_proposed(desk)),
+        has_accounts=desk.store.accounts.are_there(),
+    )
+    try:
+        board = desk.board.look(desk.store, lambda: order_rules(desk), now=now, swept=SWEPT)
+    except BadSpecification as error:
+        return replace(slow, orders_fault=str(error))
+    counts: dict[str, int] = {}
+    for order in board.orders:
+        counts[order.state] = counts.get(order.state, 0) + 1
+    return replace(slow, orders=counts)
+
+
+def _read_usual(desk: Desk, now: datetime) -> tuple[dict[str, tuple[float, float, float]], int]:
+    """Return code → usual share with its range, and the days that it rests on."""
+    today = now.astimezone(ZoneInfo(desk.zone)).date()
+    days = [today - timedelta(days=back) for back in range(1, USUAL_DAYS + 1)]
+    live = desk.store.live_figures
+
+    def count(day: date) -> dict[str, int]:
+        end = start_of(day + timedelta(days=1), desk.zone)
+        return live.count_codes(start_of(day, desk.zone), end)
+
+    counts = desk.figures.days.get(days, count)
+    return compute_usual([found for found in counts if found])
+
+
+def _list_proposed(desk: Desk) -> Iterable[str]:
+    """Yield the bundles that a lead proposed and another has to sign."""
+    promotions = desk.store.promotions
+    current = promotions.find_current()
+    for folder in list_bundles(desk.archive.folder)[-NEWEST_BUNDLES:]:
+        if folder.name != current and promotions.list_signatures(folder.name):
+            yield folder.name
+
+
+def start_of(day: date, zone: str) -> datetime:
+    """Return the midnight at which a day begins on a site's calendar, aware UTC."""
+    midnight = datetime.combine(day, time(), ZoneInfo(zone))
+    return midnight.astimezone(ZoneInfo("UTC"))
+
+
+def compute_usual(
+    days: Sequence[Mapping[str, int]],
+) -> tuple[dict[str, tuple[float, float, float]], int]:
+    """Return code → pooled share, smallest and largest share of a day; and the number of days.
+
+    Args:
+        days: Per day with micrographs: code → how many.
+    """
+    if len(days) < LEAST_DAYS:
+        return {}, len(days)
+    totals = [sum(counts.values()) for counts in days]
+    usual = {}
+    for code in sorted({code for counts in days for code in counts}):
+        shares = [counts.get(code, 0) / n for counts, n in zip(days, totals, strict=True)]
+        pooled = sum(counts.get(code, 0) for counts in days) / sum(totals)
+        usual[code] = (pooled, min(shares), max(shares))
+    return usual, len(days)
+
+
+def _build(desk: Desk, slow: SlowFigures, now: datetime) -> Figures:
+    live, day = desk.store.live_figures, now.astimezone(ZoneInfo(desk.zone)).date()
+    results = live.count_results(start_of(day, desk.zone), now, recent_after=now - HOUR)
+    last, files = live.list_last_files(), live.count_open_files()
+    return Figures(
+        day=day,
+        read_at=now,
+        sources=tuple(_list_sources(slow.status, results, last, files)),
+        today=sum(row.n for row in results),
+        review=sum(row.review for row in results),
+        reviewed=sum(row.review - row.waiting for row in results),
+        codes=tuple(_list_codes(results, slow.usual)),
+        waiting=desk.store.review_queue.count(),
+        reasons=live.count_waiting_by_reason(),
+        slow=slow,
+    )
+
+
+def _list_sources(
+    status: Mapping[str, Any],
+    results: Sequence[ResultCount],
+    last: Sequence[LastFile],
+    files: Sequence[OpenFiles],
+) -> Iterable[SourceFigures]:
+    told = {source["name"]: source for source in status.get("sources", ())}
+    newest = {file.source: file for file in last}
+    for name in dict.fromkeys([*told, *newest]):
+        own = [row for row in results if row.source == name]
+        states: dict[State, int] = {row.state: row.n for row in files if row.source == name}
+        file = newest.get(name)
+        yield SourceFigures(
+            name=name,
+            online=bool(told.get(name, {}).get("online", True)),
+            problem=str(told.get(name, {}).get("problem", "")),
+            today=sum(row.n for row in own),
+            last_hour=sum(row.recent for row in own),
+            last_file=file.relative.rsplit("/", 1)[-1] if file else "",
+            last_at=file.first_seen_at if file else None,
+            waiting=sum(states.get(state, 0) for state in WAITING),
+            failed=states.get(State.FAILED, 0),
+            set_aside=states.get(State.SET_ASIDE, 0),
+        )
+
+
+def _list_codes(
+    results: Sequence[ResultCount], usual: Mapping[str, tuple[float, float, float]]
+) -> Iterable[CodeFigures]:
+    counts: dict[str, int] = {}
+    for row in results:
+        if row.code:
+            counts[row.code] = counts.get(row.code, 0) + row.n
+    total = sum(counts.values())
+    for code in sorted({*counts, *usual}, key=lambda code: (-counts.get(code, 0), code)):
+        n = counts.get(code, 0)
+        pooled, low, high = usual.get(code, (0.0, 0.0, 0.0)) if usual else (None, None, None)
+        yield CodeFigures(code, n, n / total if total else 0.0, pooled, low, high)

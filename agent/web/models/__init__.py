@@ -1,0 +1,1 @@
+"""Pages of bundles, training, rollouts and PCs."""

@@ -1,0 +1,224 @@
+"""Page of one bundle: the verdict of its gate, what would change, and the lead's signature."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING
+from urllib.parse import urlencode
+
+from fastapi import APIRouter, Request, Response
+from fastapi.responses import HTMLResponse, RedirectResponse
+from starlette.concurrency import run_in_threadpool
+
+import reports
+from agent.errors import AgentError, BadBundle
+from agent.nightly.page.embedded_images import parse_training_key
+from agent.retrain.bundle_registry import get_bundle, list_previous_bundles
+from agent.retrain.gate_table import load_gate_record
+from agent.retrain.impact_page import find_newest_impact
+from agent.retrain.promotion import SHADOW
+from agent.store.people import auth
+from agent.web import cookies
+from agent.web.authentication import may_undo_any, who_is
+from agent.web.context import Unknown
+from agent.web.forms import read_form
+from agent.web.models import model_acts
+from agent.web.models.learning_page import MESSAGES, request_job
+from agent.web.models.models_page import NAME, list_facts, name_state
+from model import ModelError
+from reports import BundlePage, FlipPair, GateRow, Link, Picture, SignForm, Tone, marked
+from reports import gettext as _
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
+
+    from agent.retrain.gate_table import GateFlip, GateRecord
+    from agent.store import Signature
+    from agent.web.context import Desk
+
+FLIPS_SHOWN = 120
+VERDICTS = {
+    "recommended": (marked("recommended"), Tone.CALM),
+    "not_recommended": (marked("not recommended"), Tone.PROBLEM),
+    "not_enough_evidence": (marked("not enough evidence"), Tone.ATTENTION),
+}
+NO_GATE = marked(
+    "No gate has compared it with another bundle. agent models show --against compares two."
+)
+
+
+def router(desk: Desk) -> APIRouter:
+    """Build the routes of one bundle."""
+    routes = APIRouter(include_in_schema=False)
+    signing = partial(_sign, desk, auth.PasswordCheck())
+
+    @routes.get("/models/{name}")
+    def bundle(request: Request, name: str) -> Response:
+        message = request.query_params.get("done", "")[:200]
+        return HTMLResponse(reports.render_bundle(_build_page(desk, request, name, message)))
+
+    @routes.post("/models/rollback")
+    async def rollback(request: Request) -> Response:
+        form, act = await read_form(request), partial(model_acts.roll_back, desk)
+        current = desk.store.promotions.find_current() or ""
+        return await run_in_threadpool(signing, request, current, form, act=act)
+
+    @routes.post("/models/{name}/sign")
+    async def sign(request: Request, name: str) -> Response:
+        form, act = await read_form(request), partial(model_acts.promote, desk, name)
+        return await run_in_threadpool(signing, request, name, form, act=act)
+
+    @routes.post("/models/{name}/answers")
+    def answers(request: Request, name: str) -> Response:
+        _find_folder(desk, name)
+        by = cookies.name_of(request) or _("a user of this PC")
+        done = request_job(desk, SHADOW, by=by, facts={"bundle": name})
+        return RedirectResponse(f"/models/{name}?{urlencode({'done': _(MESSAGES[done])})}", 303)
+
+    @routes.post("/models/{name}/impact")
+    def impact(request: Request, name: str) -> Response:
+        _find_folder(desk, name)
+        try:
+            model_acts.compute_and_save_impact(desk, name)
+        except (AgentError, ModelError, OSError) as error:
+            page = _build_page(desk, request, name, str(error), is_refused=True)
+            return HTMLResponse(reports.render_bundle(page), 422)
+        return RedirectResponse(f"/models/{name}/impact", 303)
+
+    return routes
+
+
+def _sign(
+    desk: Desk,
+    check: auth.PasswordCheck,
+    request: Request,
+    name: str,
+    form: Mapping[str, str],
+    *,
+    act: Callable[[Signature], str],
+) -> Response:
+    _find_folder(desk, name)
+
+    def refuse(why: str) -> str:
+        return reports.render_bundle(_build_page(desk, request, name, why, is_refused=True))
+
+    return model_acts.answer_signed(
+        desk, check, request, form, act=act, page=f"/models/{name}", refuse=refuse
+    )
+
+
+def _find_folder(desk: Desk, name: str) -> Path:
+    try:
+        return get_bundle(desk.archive.folder, name if NAME.fullmatch(name) else "")
+    except BadBundle as error:
+        raise Unknown(name) from error
+
+
+# --- the page -----------------------------------------------------------------------------------
+
+
+def _build_page(
+    desk: Desk, request: Request, name: str, message: str, *, is_refused: bool = False
+) -> BundlePage:
+    folder = _find_folder(desk, name)
+    promotions = desk.store.promotions.list_all()
+    state, tone = name_state(desk, name, promotions)
+    try:
+        record, broken = load_gate_record(folder), ""
+    except BadBundle as error:
+        record, broken = None, str(error)
+    verdict, verdict_tone = VERDICTS.get(record.gate if record else "", ("", None))
+    may_sign = may_undo_any(request)
+    links = [Link(_("Model card"), f"/models/{name}/card")]
+    if find_newest_impact(folder):
+        links.append(Link(_("What it would change"), f"/models/{name}/impact"))
+    is_current = bool(promotions) and promotions[0].bundle == name
+    return BundlePage(
+        site=desk.site,
+        reviewer=cookies.name_of(request),
+        name=name,
+        state=state,
+        tone=tone,
+        facts=tuple(list_facts(folder)),
+        links=tuple(links),
+        verdict=_(verdict),
+        verdict_tone=verdict_tone,
+        against=broken or _describe_against(record),
+        checks=tuple(_list_rows(record)) if record else (),
+        flips=tuple(_build_flip(desk, flip) for flip in record.flips[:FLIPS_SHOWN])
+        if record
+        else (),
+        more_flips=max(0, len(record.flips) - FLIPS_SHOWN) if record else 0,
+        sign=_build_form(desk, request, name, is_current=is_current) if may_sign else None,
+        may_compute=may_sign and not is_current,
+        message=message,
+        is_refused=is_refused,
+    )
+
+
+def _describe_against(record: GateRecord | None) -> str:
+    if record is None:
+        return _(NO_GATE)
+    return _("Compared with {current} on {n} test micrographs that neither was trained on.").format(
+        current=record.current, n=record.n
+    )
+
+
+def _list_rows(record: GateRecord) -> list[GateRow]:
+    failed = Tone.PROBLEM if record.gate == "not_recommended" else Tone.ATTENTION
+    return [
+        GateRow(
+            title=row.title,
+            required=row.required,
+            found=row.found,
+            limit=row.limit,
+            verdict=_("met") if row.passed else _("not met"),
+            tone=Tone.CALM if row.passed else failed,
+            sentence=row.sentence,
+        )
+        for row in record.checks
+    ]
+
+
+def _build_flip(desk: Desk, flip: GateFlip) -> FlipPair:
+    sha256, page = parse_training_key(flip.key)
+    is_there = desk.archive.may_have(desk.archive.thumbnail_path(sha256, page))
+    alt = _("Reference image of {code}").format(code=flip.true)
+    if flip.candidate == flip.true:
+        tone, word = Tone.CALM, _("right now")
+    elif flip.current == flip.true:
+        tone, word = Tone.PROBLEM, _("wrong now")
+    else:
+        tone, word = Tone.ATTENTION, _("wrong in both")
+    return FlipPair(
+        picture=Picture(f"/pictures/known/{flip.key}.jpg", alt, 320, 240) if is_there else None,
+        true=flip.true,
+        before=flip.current,
+        after=flip.candidate,
+        tone=tone,
+        word=word,
+    )
+
+
+def _build_form(desk: Desk, request: Request, name: str, *, is_current: bool) -> SignForm | None:
+    needs_password = who_is(request) is not None
+    if not is_current:
+        note = _("The signature keeps the verdict of the gate and the list of changed orders.")
+        if desk.learning.promoters > 1:
+            note += " " + _("A second lead has to sign too.")
+        return SignForm(
+            action=f"/models/{name}/sign",
+            title=_("Promote {name}").format(name=name),
+            note=note,
+            needs_password=needs_password,
+        )
+    before = next(iter(list_previous_bundles(desk.store.promotions.list_all())), None)
+    if before is None:
+        return None
+    return SignForm(
+        action="/models/rollback",
+        title=_("Roll back to {name}").format(name=before),
+        note=_("One signature is enough. Results that exist keep their bundle."),
+        needs_password=needs_password,
+    )

@@ -1,0 +1,246 @@
+"""Page of the training: what would be trained on, the start of a training, what to label next.
+
+The page requests a job of the running agent; it trains nothing itself, so that closing it, or the
+pages' process ending, ends no training.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING, Any, Literal
+from urllib.parse import urlencode
+
+from fastapi import APIRouter, HTTPException, Request, Response
+from fastapi.responses import HTMLResponse, RedirectResponse
+from markupsafe import Markup
+from pydantic import BaseModel, ConfigDict, Field
+
+import reports
+from agent.labelled_import import get_key
+from agent.retrain.bundle_registry import get_bundles_folder
+from agent.retrain.label_use import Use, decide_use, list_known
+from agent.site_time import local
+from agent.store.work.jobs import NO_FACTS
+from agent.web import cookies
+from agent.web.authentication import may_undo_any, signing_name
+from agent.web.context import LONGEST_NAME
+from agent.web.models.label_uses import explain_use
+from agent.web.review.suggestions import SUGGEST, SUGGESTED, find_last_choice, list_suggested
+from agent.web.schemas import FAULTS, JobRequested
+from model import ModelError, read_manifest
+from reports import CodeLabels, LearningPage, Picture, Suggested, UnusedWhy, decimal, marked
+from reports import gettext as _
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from agent.store import Job
+    from agent.web.context import Desk
+
+RETRAIN = "retrain"
+MESSAGES = {
+    "started": marked("Requested. The agent starts within some seconds."),
+    "running": marked("Not started: it runs or is requested already."),
+    "stopped": marked("Not started: the agent does not run. Start it, or run agent retrain."),
+}
+
+
+STATES = {"started": "requested", "running": "running", "stopped": "agent_stopped"}
+
+
+class JobIn(BaseModel):
+    """A job that the running agent is to start."""
+
+    model_config = ConfigDict(strict=True, extra="forbid")
+
+    name: Literal["retrain", "suggest"]
+    by: str = Field(min_length=1, max_length=LONGEST_NAME, pattern=r"\S", description="Who.")
+
+
+def router(desk: Desk) -> APIRouter:
+    """Build the routes of the training."""
+    routes = APIRouter()
+
+    @routes.get("/models/training", include_in_schema=False)
+    def training(request: Request) -> Response:
+        if not may_undo_any(request):
+            raise HTTPException(403, _("Only a lead may see and start trainings."))
+        return HTMLResponse(reports.render_learning(_build_page(desk, request)))
+
+    @routes.post("/models/retrain", include_in_schema=False)
+    def retrain(request: Request) -> Response:
+        return _request_job(desk, request, RETRAIN)
+
+    @routes.post("/models/suggest", include_in_schema=False)
+    def suggest(request: Request) -> Response:
+        return _request_job(desk, request, SUGGEST)
+
+    @routes.post("/api/v1/jobs", status_code=202, response_model=JobRequested, responses=FAULTS)
+    def job(request: Request, body: JobIn) -> dict[str, str]:
+        """Request a training, or the choice of what to label next, of the running agent."""
+        state = request_job(desk, body.name, by=signing_name(request, body.by))
+        return {"state": STATES[state]}
+
+    return routes
+
+
+def request_job(desk: Desk, name: str, *, by: str, facts: Mapping[str, Any] = NO_FACTS) -> str:
+    """Request a job of the running agent and return a key of `MESSAGES`."""
+    if not desk.status().get("running"):
+        return "stopped"
+    is_new = desk.store.jobs.request(name, by=by, at=desk.now(), facts=facts)
+    return "started" if is_new else "running"
+
+
+def _request_job(desk: Desk, request: Request, name: str) -> Response:
+    by = cookies.name_of(request) or _("a user of this PC")
+    done = request_job(desk, name, by=by)
+    return RedirectResponse(f"/models/training?{urlencode({'done': done})}", 303)
+
+
+# --- the page -----------------------------------------------------------------------------------
+
+
+def _build_page(desk: Desk, request: Request) -> LearningPage:
+    current = desk.store.promotions.find_current()
+    known = _list_known(desk, current)
+    codes, unused, new = _count_labels(desk, known or frozenset())
+    used = sum(row.trained + row.tested for row in codes)
+    last = find_last_choice(desk)
+    shown = tuple(_list_suggested(desk))
+    curve, curve_note = _draw_curve(last)
+    done = MESSAGES.get(request.query_params.get("done", ""), "")
+    return LearningPage(
+        site=desk.site,
+        reviewer=cookies.name_of(request),
+        headline=_(
+            "{used} labels are used, {new} of them are new since {bundle}; a training needs at "
+            "least {n} new ones."
+        ).format(used=used, new=new, bundle=current, n=desk.learning.min_new_labels)
+        if current and known is not None
+        else _("{used} labels are used.").format(used=used),
+        codes=codes,
+        unused=unused,
+        blocked=""
+        if current
+        else _("There is no bundle yet. Train the first one in the shell: agent train"),
+        wanted=_describe_wanted(desk),
+        suggested=shown,
+        suggested_href=f"/review?{urlencode({SUGGESTED: '1'})}"
+        if any(not suggestion.is_done for suggestion in shown)
+        else "",
+        suggested_note=_describe_suggested(desk, last),
+        curve=curve,
+        curve_note=curve_note,
+        message=_(done) if done else "",
+    )
+
+
+def _count_labels(
+    desk: Desk, known: frozenset[str]
+) -> tuple[tuple[CodeLabels, ...], tuple[UnusedWhy, ...], int]:
+    """Return labels per code, why others are not used, and how many used ones are new."""
+    counts: dict[str, Counter[str]] = {}
+    whys: Counter[str] = Counter()
+    taxonomy = desk.taxonomy()
+    labels = desk.store.labelled_micrographs.list_all()
+    crops = desk.archive.has_crops([(labelled.sha256, labelled.page) for labelled in labels])
+    for labelled, has_crop in zip(labels, crops, strict=True):
+        use = decide_use(
+            labelled,
+            has_crop=has_crop,
+            taxonomy=taxonomy,
+            learns_from=desk.learns_from,
+        )
+        own = counts.setdefault(labelled.label.code or "", Counter())
+        own[str(use.use)] += 1
+        if use.use is Use.UNUSED:
+            whys[explain_use(use)] += 1
+        elif get_key(labelled.sha256, labelled.page) not in known:
+            own["new"] += 1
+    codes = tuple(
+        CodeLabels(code, own[Use.TRAINED], own[Use.TESTED], own[Use.UNUSED], own["new"])
+        for code, own in sorted(counts.items())
+    )
+    unused = tuple(UnusedWhy(why, n) for why, n in whys.most_common())
+    return codes, unused, sum(row.new for row in codes)
+
+
+def _list_known(desk: Desk, current: str | None) -> frozenset[str] | None:
+    """Return the keys of the images in the split of the bundle in use, None if unreadable."""
+    if current is None:
+        return frozenset()
+    try:
+        return list_known(read_manifest(get_bundles_folder(desk.archive.folder) / current))
+    except ModelError:
+        return None
+
+
+def _describe_wanted(desk: Desk) -> str:
+    now = desk.now()
+    for job in desk.store.jobs.list_running(at=now):
+        if job.name == RETRAIN:
+            done = f" {job.facts['done']}/{job.facts['total']}" if job.facts.get("total") else ""
+            return _("A training runs: {stage}.").format(stage=f"{job.facts['stage']}{done}")
+    if desk.store.jobs.is_requested(RETRAIN, at=now):
+        return _("A training is requested; the agent starts it within some seconds.")
+    return ""
+
+
+# --- what to label next ---------------------------------------------------------------------------
+
+
+def _list_suggested(desk: Desk) -> Iterator[Suggested]:
+    for view in list_suggested(desk):
+        name = view.path.replace("\\", "/").rsplit("/", 1)[-1]
+        alt = _("Micrograph {name}").format(name=name)
+        yield Suggested(
+            id=view.id,
+            name=name,
+            href=f"/review/{view.id}?{urlencode({SUGGESTED: '1'})}",
+            picture=Picture(f"/pictures/{view.id}/thumb.jpg", alt, 320, 240),
+            is_done=view.label is not None,
+        )
+
+
+def _describe_suggested(desk: Desk, last: Job | None) -> str:
+    now = desk.now()
+    runs = any(job.name == SUGGEST for job in desk.store.jobs.list_running(at=now))
+    if runs or desk.store.jobs.is_requested(SUGGEST, at=now):
+        return _("The agent chooses now. Reload the page in a minute.")
+    if last is None or last.ended_at is None:
+        return _(
+            "The agent chooses micrographs that are uncertain, unlike the labelled ones and unlike "
+            "each other."
+        )
+    return _("Chosen {at}, the most useful first.").format(at=local(last.ended_at, desk.zone))
+
+
+def _format_interval(more: Mapping[str, Any]) -> str:
+    low, high = more["low"], more["high"]
+    if low is None and high is None:
+        return _("95 % interval unknown")
+    if high is None:
+        return _("95 %: at least {n}").format(n=low)
+    if low is None:
+        return _("95 %: at most {n}").format(n=high)
+    return _("95 % interval {low} to {high}").format(low=low, high=high)
+
+
+def _draw_curve(last: Job | None) -> tuple[Markup, str]:
+    """Return the learning curve as SVG, and what more labels would bring."""
+    if last is None:
+        return Markup(), ""
+    facts: Mapping[str, Any] = last.facts
+    curve = facts.get("curve")
+    if not curve:
+        return Markup(), _("Too few labelled specimens to estimate how many labels are needed.")
+    more, points = facts["more_labels"], decimal(100 * facts["gain"], "g")
+    if more["value"] is None:
+        note = _("{points} points more accuracy: not reachable with more labels of these kinds.")
+        text = note.format(points=points)
+    else:
+        note = _("{points} points more accuracy: about {n} more labels ({interval}).")
+        text = note.format(points=points, n=more["value"], interval=_format_interval(more))
+    alt = _("Error rate over the number of labelled images, up to {n}.").format(n=curve["n"])
+    return reports.learning_curve_chart(curve["points"], alt), text

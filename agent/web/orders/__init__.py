@@ -1,0 +1,1 @@
+"""Pages and acts of orders: board, confirming, fields, statements, places."""

@@ -1,0 +1,142 @@
+"""Routes of what a lead does with an order as a whole: from its page, and by the API."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from fastapi import APIRouter, HTTPException, Request, Response
+from fastapi.responses import HTMLResponse, RedirectResponse
+from pydantic import BaseModel, ConfigDict, Field
+from starlette.concurrency import run_in_threadpool
+
+import reports
+from agent.errors import WrongUse
+from agent.orders.judge.assessment import assess
+from agent.orders.lead_acts import (
+    OF_EVERY_REVIEWER,
+    OF_REVIEWERS,
+    LeadAct,
+    carry_out,
+    list_possible_acts,
+)
+from agent.orders.statements.order_json import order_to_json
+from agent.web import cookies
+from agent.web.authentication import ROLE, signing_name, who_is
+from agent.web.context import LONGEST_NAME, UNKNOWN_ORDER, order_rules
+from agent.web.forms import read_stripped_form
+from agent.web.orders.order_queue import order_href
+from agent.web.review.decisions import LONGEST_COMMENT
+from agent.web.schemas import FAULTS, Order
+from reports import Fact, NamePage, OrderAct
+from reports import gettext as _
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from agent.orders.judge.assessed import Assessed
+    from agent.web.context import Desk
+
+
+class ActIn(BaseModel):
+    """What a lead does with an order."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    act: LeadAct
+    by: str = Field(
+        min_length=1, max_length=LONGEST_NAME, pattern=r"\S", description="Who does it."
+    )
+    reason: str = Field("", max_length=LONGEST_COMMENT, description="Not needed for a priority.")
+    about: str | None = Field(
+        None,
+        max_length=10_000,
+        description="What the act concerns, as the page's form names it; refused if that changed.",
+    )
+
+
+def router(desk: Desk) -> APIRouter:
+    """Build the routes; with accounts all acts but `OF_EVERY_REVIEWER` need the role lead."""
+    routes = APIRouter()
+
+    @routes.post("/order/{number:path}", include_in_schema=False)
+    async def act(request: Request, number: str) -> Response:
+        form = await read_stripped_form(request)
+        return await run_in_threadpool(_act, desk, request, number, form)
+
+    @routes.post(
+        "/api/v1/orders/{number:path}/acts", response_model=Order, responses=FAULTS, tags=["orders"]
+    )
+    def act_by_program(request: Request, number: str, body: ActIn) -> dict[str, Any]:
+        """Mark an order as urgent, protect, reopen it, or settle what waits for a lead."""
+        _require_known(desk, number)
+        by = signing_name(request, body.by)
+        _require_role(request, body.act)
+        number = _carry_out(desk, number, body.act, by=by, reason=body.reason, about=body.about)
+        assessed = assess(desk.store, number, order_rules(desk))
+        if assessed is None:
+            raise HTTPException(404, UNKNOWN_ORDER)
+        return order_to_json(assessed)
+
+    return routes
+
+
+def list_acts(desk: Desk, request: Request, assessed: Assessed) -> Iterator[OrderAct]:
+    """Yield the acts that the sender of a request may do with an order."""
+    who, policy = who_is(request), order_rules(desk)
+    if who is not None and not who.may("reviewer"):
+        return
+    name = cookies.name_of(request)
+    is_lead = who.may("lead") if who is not None else not name or policy.may_lead(name)
+    allowed = OF_EVERY_REVIEWER if who is not None else OF_REVIEWERS
+    for entry in list_possible_acts(desk.store, assessed, policy):
+        if is_lead or entry.act in allowed:
+            yield OrderAct(
+                entry.act.value, entry.label, entry.effect, entry.needs_reason, entry.about
+            )
+
+
+def _act(desk: Desk, request: Request, number: str, form: Mapping[str, str]) -> Response:
+    """Carry out an act; where no reviewer is known, request a name first."""
+    _require_known(desk, number)
+    who = cookies.decides(request, form)
+    if wrong := cookies.wrong_name(who):
+        fields = tuple(Fact(key, form[key]) for key in ("act", "reason", "about") if key in form)
+        page = NamePage(
+            desk.site, who, order_href(number), order_href(number), fields, wrong if who else ""
+        )
+        return HTMLResponse(reports.render_name(page), 422)
+    reason = form.get("reason", "")
+    if len(reason) > LONGEST_COMMENT:
+        raise WrongUse(_("A reason has at most {n} letters.").format(n=LONGEST_COMMENT))
+    try:
+        act = LeadAct(form.get("act", ""))
+    except ValueError:
+        raise HTTPException(422, "act: one of " + ", ".join(LeadAct)) from None
+    _require_role(request, act)
+    number = _carry_out(desk, number, act, by=who.strip(), reason=reason, about=form.get("about"))
+    answer = RedirectResponse(order_href(number), 303)
+    cookies.keep(answer, cookies.NAME, who.strip())
+    return answer
+
+
+def _require_known(desk: Desk, number: str) -> None:
+    if desk.store.orders.order(number) is None:
+        raise HTTPException(404, UNKNOWN_ORDER)
+
+
+def _require_role(request: Request, act: LeadAct) -> None:
+    who = who_is(request)
+    if act not in OF_EVERY_REVIEWER and who is not None and not who.may("lead"):
+        raise HTTPException(403, _(ROLE).format(needed="lead", role=who.role))
+
+
+def _carry_out(
+    desk: Desk, number: str, act: LeadAct, *, by: str, reason: str, about: str | None
+) -> str:
+    policy = order_rules(desk)
+    number = carry_out(
+        desk.store, policy, number, act, by=by, reason=reason, about=about, at=desk.now()
+    )
+    if act is LeadAct.URGENT and desk.hasten:
+        desk.hasten()
+    return number

@@ -1,0 +1,312 @@
+"""The order desk: orders in columns by their next step, and what a lead may do with them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+from urllib.parse import urlencode
+
+from fastapi import APIRouter, Form, Request, Response
+from fastapi.responses import HTMLResponse, RedirectResponse
+
+import reports
+from agent.errors import WrongUse
+from agent.orders.facts.specimen_facts import LONG_AGO, Conformity
+from agent.orders.instruments.affected_orders import list_affected_orders, release_results
+from agent.orders.judge.assessment import assess
+from agent.orders.judge.next_step import NextStep
+from agent.orders.judge.permissions import require_lead
+from agent.web import cookies
+from agent.web.authentication import may_decide, may_undo_any, who_is
+from agent.web.context import order_rules
+from agent.web.orders.order_board import SWEPT
+from agent.web.orders.order_queue import confirm_href, order_href
+from agent.web.orders.orders import list_loose
+from agent.web.review.decisions import LONGEST_COMMENT
+from reports import (
+    DeskCard,
+    DeskColumn,
+    DeskHold,
+    Done,
+    Fact,
+    Filter,
+    NamePage,
+    OrderDeskPage,
+    Tone,
+    marked,
+)
+from reports import gettext as _
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+    from datetime import datetime
+
+    from agent.orders.instruments.affected_orders import Affected
+    from agent.web.context import Desk
+    from agent.web.orders.order_board import Board, BoardOrder
+
+COLUMNS: Mapping[str, Tone] = {
+    NextStep.PROBABLY_OUT: Tone.PROBLEM,
+    NextStep.TO_CONFIRM: Tone.ATTENTION,
+    NextStep.WAITING_FOR_IMAGES: Tone.CALM,
+    NextStep.HELD: Tone.ATTENTION,
+    Conformity.CONFORMS: Tone.CALM,
+    Conformity.DOES_NOT_CONFORM: Tone.PROBLEM,
+    Conformity.NOT_ASSESSED: Tone.ATTENTION,
+}
+"""Columns of the board, left to right, and how much each needs action."""
+ALWAYS_SHOWN = 5
+"""Columns that are shown also where they are empty."""
+CARDS_SHOWN = 40
+SORTS = {
+    "age": marked("Oldest first"),
+    "newest": marked("Newest first"),
+    "number": marked("By number"),
+}
+LONGEST_SEARCH = 80
+MOST_ORDERS_AT_ONCE = 500
+KEPT = ("find", "sort", "state", "urgent")
+
+
+def router(desk: Desk) -> APIRouter:
+    """Build the routes of the order desk."""
+    routes = APIRouter(include_in_schema=False)
+
+    @routes.get("/orders")
+    def orders(request: Request) -> Response:
+        return HTMLResponse(reports.render_order_desk(build_desk(desk, request)))
+
+    @routes.post("/orders/urgent")
+    def urgent(
+        request: Request,
+        number: Annotated[list[str], Form(default_factory=list)],
+        urgent: Annotated[str, Form()] = "1",
+        by: Annotated[str, Form()] = "",
+    ) -> Response:
+        who = cookies.decides(request, {"by": by})
+        if wrong := cookies.wrong_name(who):
+            fields = [Fact("number", named) for named in number] + [Fact("urgent", urgent)]
+            return _request_name(desk, "/orders/urgent", who, fields, wrong)
+        for named in number[:MOST_ORDERS_AT_ONCE]:
+            desk.store.order_corrections.set_urgent(
+                named, urgent=urgent == "1", by=who.strip(), at=desk.now()
+            )
+        if desk.hasten:
+            desk.hasten()
+        return _to_desk(who)
+
+    @routes.post("/orders/release")
+    def release(
+        request: Request,
+        source: Annotated[str, Form()] = "",
+        reason: Annotated[str, Form()] = "",
+        by: Annotated[str, Form()] = "",
+    ) -> Response:
+        who = cookies.decides(request, {"by": by})
+        if wrong := cookies.wrong_name(who):
+            fields = [Fact("source", source), Fact("reason", reason)]
+            return _request_name(desk, "/orders/release", who, fields, wrong)
+        require_lead(order_rules(desk), who.strip())
+        release_hold(desk, source, reason.strip(), by=who.strip())
+        return _to_desk(who)
+
+    return routes
+
+
+def is_lead(desk: Desk, request: Request) -> bool:
+    """Return whether a request has the rights of a lead."""
+    who = who_is(request)
+    if who is not None:
+        return who.may("lead")
+    policy, name = order_rules(desk), cookies.name_of(request)
+    return not policy.has_leads() or (bool(name) and policy.is_lead(name))
+
+
+def _request_name(
+    desk: Desk, action: str, who: str, fields: Sequence[Fact], wrong: str
+) -> Response:
+    page = NamePage(desk.site, who, "/orders", action, tuple(fields), wrong if who else "")
+    return HTMLResponse(reports.render_name(page), 422)
+
+
+def _to_desk(who: str) -> Response:
+    answer = RedirectResponse("/orders", 303)
+    cookies.keep(answer, cookies.NAME, who.strip())
+    return answer
+
+
+def list_affected(desk: Desk) -> list[Affected]:
+    """Return the orders whose results a failed check holds."""
+    return list_affected_orders(desk.store, desk.holds(), now=desk.now()) if desk.holds else []
+
+
+def release_hold(desk: Desk, source: str, reason: str, *, by: str) -> None:
+    """Release what failed checks of a source hold until now.
+
+    Raises:
+        WrongUse: The reason is missing, too long or not printable.
+    """
+    if not reason or len(reason) > LONGEST_COMMENT or not reason.isprintable():
+        raise WrongUse(_("Give a reason; it is kept in every statement."))
+    affected = list_affected(desk)
+    starts = [entry.failure.after for entry in affected if entry.failure.source == source]
+    known = [start for start in starts if start is not None]
+    begin = min(known) if known and len(known) == len(starts) else LONG_AGO
+    now = desk.now()
+    release_results(
+        desk.store, affected, source, start=begin, end=now, by=by, reason=reason, at=now
+    )
+
+
+# --- the page -----------------------------------------------------------------------------------
+
+
+def build_desk(desk: Desk, request: Request) -> OrderDeskPage:
+    """Build the page of the order desk."""
+    asked = {key: request.query_params.get(key, "").strip()[:LONGEST_SEARCH] for key in KEPT}
+    who, now = cookies.name_of(request), desk.now()
+    board = desk.board.look(desk.store, lambda: order_rules(desk), now=now, swept=SWEPT)
+    shown = [order for order in board.orders if _fits(order, asked)]
+    held = desk.leases.others(who, at=now)
+    confirming = may_decide(request)
+    columns = tuple(_list_columns(_sort(shown, asked["sort"]), asked, held, now, confirming))
+    following = {order.number for order in board.following}
+    cards = [card for column in columns for card in column.cards]
+    start = next((card.href for card in cards if card.number in following), "")
+    return OrderDeskPage(
+        site=desk.site,
+        reviewer=who,
+        columns=columns,
+        find=asked["find"],
+        sort=asked["sort"] if asked["sort"] in SORTS else "age",
+        sorts=tuple((word, _(text)) for word, text in SORTS.items()),
+        filters=tuple(_list_filters(board, asked)),
+        hidden=tuple(Fact(key, asked[key]) for key in ("state", "urgent") if asked[key]),
+        done=find_done(desk, request),
+        start=start if confirming else "",
+        confirm=board.fields_to_confirm,
+        unread=board.unread,
+        may_act=may_undo_any(request),
+        holds=tuple(_list_holds(desk))
+        if is_lead(desk, request) and any(order.state == NextStep.HELD for order in shown)
+        else (),
+        loose=tuple(list_loose(desk)),
+        may_assign=confirming,
+        is_empty=not board.orders and not board.unread,
+    )
+
+
+def find_done(desk: Desk, request: Request) -> Done | None:
+    """Return the last act, as the address of the page names it, or None."""
+    number = request.query_params.get("done", "")
+    assessed = assess(desk.store, number, order_rules(desk)) if number else None
+    if assessed is None:
+        return None
+    text = _("Order {number} done: {word}.").format(
+        number=assessed.view.number, word=assessed.statement.conformity.words
+    )
+    is_together = request.query_params.get("together") == "1"
+    return Done(text, confirm_href(assessed.view.number) if is_together else "")
+
+
+def _fits(order: BoardOrder, asked: Mapping[str, str]) -> bool:
+    if asked["state"] and order.state != asked["state"]:
+        return False
+    if asked["urgent"] and not order.urgent:
+        return False
+    text = " ".join((order.number, *order.facts, *order.sources)).casefold()
+    return all(word in text for word in asked["find"].casefold().split())
+
+
+def _sort(orders: Sequence[BoardOrder], sort: str) -> list[BoardOrder]:
+    """Return the orders sorted, urgent ones always first."""
+    found = list(orders)
+    if sort == "number":
+        found.sort(key=lambda one: one.number)
+    elif sort == "newest":
+        found.sort(key=lambda one: one.heard_at or LONG_AGO, reverse=True)
+    return sorted(found, key=lambda one: not one.urgent)
+
+
+def _list_columns(
+    orders: Sequence[BoardOrder],
+    asked: Mapping[str, str],
+    held: Mapping[str, str],
+    now: datetime,
+    confirming: bool,
+) -> Iterator[DeskColumn]:
+    for place, (word, tone) in enumerate(COLUMNS.items()):
+        own = [order for order in orders if order.state == word]
+        if not own and (place >= ALWAYS_SHOWN or asked["state"]):
+            continue
+        most = MOST_ORDERS_AT_ONCE if asked["state"] else CARDS_SHOWN
+        kept = {key: value for key, value in asked.items() if value} | {"state": str(word)}
+        yield DeskColumn(
+            word=str(word),
+            title=name_state(str(word)),
+            tone=tone if own else Tone.CALM,
+            cards=tuple(
+                _build_card(order, held, now, confirming=confirming) for order in own[:most]
+            ),
+            count=len(own),
+            all_href=f"/orders?{urlencode(kept)}" if len(own) > most else "",
+        )
+
+
+def name_state(word: str) -> str:
+    """Return the title of a column."""
+    if word in set(NextStep):
+        return NextStep(word).words
+    return Conformity(word).words
+
+
+def _build_card(
+    order: BoardOrder, held: Mapping[str, str], now: datetime, *, confirming: bool
+) -> DeskCard:
+    is_open = bool(order.to_confirm) and confirming
+    return DeskCard(
+        number=order.number,
+        href=confirm_href(order.number) if is_open else order_href(order.number),
+        facts=" · ".join(order.facts),
+        urgent=order.urgent,
+        age=format_age(order.heard_at, now),
+        lack=order.lack.words,
+        fields=order.fields,
+        confirm=len(order.to_confirm),
+        held_by=next((held[entry] for entry in order.to_confirm if entry in held), ""),
+    )
+
+
+def format_age(since: datetime | None, now: datetime) -> str:
+    """Return the age of an instant, such as "3 d" or "5 h"; "" where it is not known."""
+    if since is None:
+        return ""
+    minutes = max(0, int((now - since).total_seconds() // 60))
+    if minutes < 60:  # noqa: PLR2004 - minutes of an hour
+        return _("{n} min").format(n=minutes)
+    if minutes < 48 * 60:
+        return _("{n} h").format(n=minutes // 60)
+    return _("{n} d").format(n=minutes // 1440)
+
+
+def _list_filters(board: Board, asked: Mapping[str, str]) -> Iterator[Filter]:
+    kept = {key: asked[key] for key in ("find", "sort") if asked[key]}
+
+    def href(**more: str) -> str:
+        query = urlencode(kept | more)
+        return f"/orders?{query}" if query else "/orders"
+
+    yield Filter(_("All"), href(), not asked["state"] and not asked["urgent"])
+    if any(order.urgent for order in board.orders):
+        yield Filter(_("Urgent"), href(urgent="1"), asked["urgent"] == "1")
+    for word in COLUMNS:
+        n = sum(order.state == word for order in board.orders)
+        if n:
+            title = f"{name_state(str(word))} {n}"
+            yield Filter(title, href(state=str(word)), asked["state"] == word)
+
+
+def _list_holds(desk: Desk) -> Iterator[DeskHold]:
+    found: dict[str, set[str]] = {}
+    for entry in list_affected(desk):
+        found.setdefault(entry.failure.source, set()).update(entry.orders)
+    yield from (DeskHold(source, len(numbers)) for source, numbers in sorted(found.items()))

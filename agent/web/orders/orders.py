@@ -1,0 +1,366 @@
+"""Pages of orders: conformity, what is missing, every field; and the fields without an order.
+
+Nothing is decided here; the rules of `agent.orders` are evaluated for every view.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Literal
+from urllib.parse import urlencode
+
+from fastapi import APIRouter, HTTPException, Request, Response
+from fastapi.responses import HTMLResponse, RedirectResponse
+from starlette.concurrency import run_in_threadpool
+
+import reports
+from agent.errors import WrongUse
+from agent.orders.judge.assessment import assess
+from agent.orders.judge.hidden_answers import find_hidden, leave_unsaid
+from agent.orders.judge.permissions import require_may_assign
+from agent.orders.statements.trace_page import TONES
+from agent.site_time import local
+from agent.web.authentication import may_decide
+from agent.web.context import UNKNOWN_ORDER, find, order_rules
+from agent.web.cookies import NAME, decides, keep, name_of, wrong_name
+from agent.web.forms import read_stripped_form
+from agent.web.orders.order_acts import list_acts
+from agent.web.orders.order_board import map_views
+from agent.web.orders.order_queue import confirm_href, list_order_queue, order_href
+from agent.web.orders.places import list_links
+from agent.web.orders.specimen_fields import remember_shown
+from agent.web.orders.statements import (
+    customer_report,
+    link_customer_reports,
+    link_newest,
+    statement_response,
+)
+from agent.web.review.decisions import LONGEST_WORD
+from agent.web.review.needle_tables import build_needle_table, describe_order_needles
+from reports import (
+    Fact,
+    LooseField,
+    NamePage,
+    OrderField,
+    OrderPage,
+    OrderSpecimen,
+    Picture,
+    Tone,
+)
+from reports import gettext as _
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+
+    from agent.orders.facts.specimen_facts import FieldDecision, FieldFacts
+    from agent.orders.judge.assessed import Assessed, AssessedSpecimen
+    from agent.store import FileFate, MicrographView, Unassigned
+    from agent.web.context import Desk
+    from reports import NeedleTable
+
+LOOSE_SHOWN = 100
+
+
+def assessed_of(desk: Desk, number: str) -> Assessed:
+    """Assess an order.
+
+    Raises:
+        HTTPException: 404, the order is unknown.
+    """
+    found = assess(desk.store, number, order_rules(desk))
+    if found is None:
+        raise HTTPException(404, UNKNOWN_ORDER)
+    return found
+
+
+def router(desk: Desk) -> APIRouter:
+    """Build the routes of the orders."""
+    routes = APIRouter(include_in_schema=False)
+
+    @routes.post("/review/{public_id}/assign")
+    async def assign(request: Request, public_id: str) -> Response:
+        form = await read_stripped_form(request)
+        return await run_in_threadpool(_assign, desk, request, public_id, form)
+
+    @routes.get("/statements/{name}")
+    def statement(request: Request, name: str) -> Response:
+        return statement_response(desk, name, name_of(request))
+
+    @routes.get("/order/{number:path}/report.{kind}")
+    def report(
+        request: Request,
+        number: str,
+        kind: Literal["html", "pdf"],
+        language: Literal["en", "de"] | None = None,
+        statement: int | None = None,
+    ) -> Response:
+        if ends_in_report(request):
+            return order(request, f"{number}/report.{kind}")
+        who = name_of(request)
+        return customer_report(desk, number, kind, who=who, language=language, number=statement)
+
+    @routes.get("/order/{number:path}")
+    def order(request: Request, number: str) -> Response:
+        who = name_of(request)
+        confirming = list_order_queue(desk, number, who) if may_decide(request) else []
+        assessed = assessed_of(desk, number)
+        page = page_of(desk, assessed, who, confirming)
+        acts = tuple(list_acts(desk, request, assessed))
+        page = replace(page, act_href=order_href(assessed.view.number), acts=acts)
+        return HTMLResponse(reports.render_order(page))
+
+    return routes
+
+
+def ends_in_report(request: Request) -> bool:
+    """Return whether "/report.pdf" belongs to the order number: its slash is sent as %2F."""
+    sent: bytes = request.scope.get("raw_path") or request.scope["path"].encode()
+    return not sent.partition(b"?")[0].rpartition(b"/")[2].startswith(b"report.")
+
+
+def list_loose(desk: Desk) -> Iterator[LooseField]:
+    """Yield the fields that belong to no specimen."""
+    yield from map(_loose, desk.store.orders.unassigned()[:LOOSE_SHOWN])
+
+
+def _loose(one: Unassigned) -> LooseField:
+    view, told = one.view, one.view.process_data
+    name = view.path.replace("\\", "/").rsplit("/", 1)[-1]
+    return LooseField(
+        id=view.id,
+        name=name,
+        why=_(one.reason),
+        href=f"/review/{view.id}",
+        thumbnail=_thumbnail(view.id, name),
+        action=f"/review/{view.id}/assign",
+        order=told.get("order", ""),
+        specimen=told.get("specimen", ""),
+        field=told.get("field", ""),
+    )
+
+
+def _assign(desk: Desk, request: Request, public_id: str, form: Mapping[str, str]) -> Response:
+    """Assign a field to an order; where no reviewer is known, request a name first."""
+    who = decides(request, form)
+    if wrong := wrong_name(who):
+        fields = tuple(Fact(key, value) for key, value in form.items() if key != "by")
+        action = f"/review/{public_id}/assign"
+        page = NamePage(desk.site, who, "/orders", action, fields, wrong if who else "")
+        return HTMLResponse(reports.render_name(page), 422)
+    assign_field(desk, public_id, form, by=who.strip())
+    answer = RedirectResponse(order_href(form.get("order", "")), 303)
+    keep(answer, NAME, who.strip())
+    return answer
+
+
+def assign_field(desk: Desk, public_id: str, form: Mapping[str, str], *, by: str) -> None:
+    """Assign a field to an order, unless it has this assignment already.
+
+    Args:
+        desk: What the pages work on.
+        public_id: Of the field.
+        form: Order, specimen, preparation, field and reason.
+        by: Who assigns it.
+
+    Raises:
+        Unknown: There is no such field.
+        WrongUse: A value is too long, or it has another assignment.
+    """
+    find(desk, public_id)
+    keys = {key: form.get(key, "") for key in ("order", "specimen", "preparation", "field")}
+    if not all(len(entry) <= LONGEST_WORD and entry.isprintable() for entry in form.values()):
+        raise WrongUse(f"a number, a name or a reason has at most {LONGEST_WORD} plain letters.")
+    if not _is_there(desk, public_id, keys):
+        lab = order_rules(desk)
+        require_may_assign(desk.store, lab, public_id, keys, by=by)
+        desk.store.order_corrections.assign(
+            public_id,
+            keys,
+            by=by,
+            reason=form.get("reason", ""),
+            at=desk.now(),
+            lead=lab.may_lead(by),
+        )
+
+
+def _is_there(desk: Desk, public_id: str, keys: Mapping[str, str]) -> bool:
+    """Return whether a field has this assignment already, perhaps by the same form sent twice.
+
+    Raises:
+        WrongUse: It has another assignment, made after the page was opened.
+    """
+    if desk.store.orders.of_micrograph(public_id) is None:
+        return False
+    told = find(desk, public_id).process_data
+    if all(told.get(key) == keys[key] for key in ("order", "specimen")):
+        return True
+    said = _(
+        "It has been assigned already: order {order}, specimen {specimen}. If that is wrong, "
+        "move it with agent orders assign."
+    )
+    raise WrongUse(said.format(order=told.get("order", ""), specimen=told.get("specimen", "")))
+
+
+def page_of(
+    desk: Desk, assessed: Assessed, reviewer: str, confirming: Sequence[MicrographView]
+) -> OrderPage:
+    """Build the page of an assessed order.
+
+    Args:
+        desk: What the pages work on.
+        assessed: The order.
+        reviewer: Who reads it.
+        confirming: The fields that need this reviewer's answer.
+    """
+    view, wanted = assessed.view, assessed.specification
+    micrographs = map_views(assessed).values()
+    hidden = find_hidden(assessed)
+    remember_shown(desk, micrographs, reviewer)
+    loose = {
+        _("specimen {name}: {said}").format(name=specimen.view.name, said="")
+        for specimen in assessed.specimens
+    }
+    said, policy = assessed.statement, order_rules(desk)
+    own = leave_unsaid(assessed, policy, (*said.because, *said.missing))
+    return OrderPage(
+        site=desk.site,
+        reviewer=reviewer,
+        number=view.number,
+        word=assessed.statement.conformity.words,
+        tone=TONES[assessed.statement.conformity],
+        demand=_("demanded: {what}").format(what=wanted.demand) if wanted else "",
+        sentences=tuple(
+            sentence for sentence in own if not any(sentence.startswith(said) for said in loose)
+        ),
+        facts=tuple(_facts(assessed, hidden)),
+        specimens=tuple(
+            _specimen(
+                specimen,
+                view.number,
+                hidden,
+                leave_unsaid(
+                    assessed,
+                    policy,
+                    (*specimen.statement.because, *specimen.statement.missing),
+                ),
+                build_needle_table(specimen.needles, wanted, view.number, hidden),
+            )
+            for specimen in assessed.specimens
+        ),
+        notes=assessed.notes,
+        unusable=tuple(map(_unusable, assessed.lost)),
+        loose=tuple(
+            f"{unassigned_field.view.path}: {_(unassigned_field.reason)}"
+            for unassigned_field in assessed.unassigned
+        ),
+        confirm_href=confirm_href(view.number) if confirming else "",
+        queue_href=f"/review/{confirming[0].id}?{urlencode({'order': view.number})}"
+        if confirming
+        else "",
+        waiting=len(confirming),
+        generated=local(desk.now(), desk.zone),
+        statement=link_newest(desk, view.number),
+        customer=link_customer_reports(desk, view.number),
+    )
+
+
+def _unusable(fate: FileFate) -> str:
+    """Describe which file could not be used, why, and what to do."""
+    title, remedy = reports.file_code(fate.code or "")
+    return f"{fate.path}: {title}. {remedy}".strip()
+
+
+def _facts(assessed: Assessed, hidden: Collection[str]) -> Iterator[Fact]:
+    view, wanted = assessed.view, assessed.specification
+    said = {
+        _("Customer"): view.customer,
+        _("Product"): view.product,
+        _("Material"): assessed.material,
+        _("Urgent"): _("yes") if view.urgent else "",
+        _("Specification"): _("{name}, version {n}").format(name=wanted.name, n=assessed.version)
+        if wanted
+        else "",
+        _("Chart"): wanted.chart if wanted else "",
+        _("Approved by"): wanted.approved_by if wanted else "",
+        _("Decision rule"): assessed.decision_rule.text if assessed.decision_rule else "",
+        _("Needle lengths"): describe_order_needles(assessed, hidden),
+    }
+    yield from (Fact(name, value) for name, value in said.items() if value)
+
+
+def _specimen(
+    one: AssessedSpecimen,
+    number: str,
+    hidden: Collection[str],
+    sentences: Iterable[str],
+    needles: NeedleTable | None,
+) -> OrderSpecimen:
+    said = {
+        _("Heat"): one.view.heat,
+        _("Batch"): one.view.batch,
+        _("Preparation"): one.facts.preparation,
+        _("Bundle"): one.view.bundle or "",
+    }
+    counted = [field for field in one.facts.fields if not field.superseded]
+    old = [field for field in (*one.facts.fields, *one.facts.earlier) if field.superseded]
+    return OrderSpecimen(
+        name=one.view.name,
+        word=one.statement.conformity.words,
+        tone=TONES[one.statement.conformity],
+        sentences=tuple(sentences),
+        notes=one.notes,
+        facts=tuple(Fact(name, value) for name, value in said.items() if value),
+        fields=tuple(_field(field, number, hidden) for field in (*counted, *old)),
+        places=tuple(list_links(one.facts)),
+        needles=needles,
+    )
+
+
+def _field(field: FieldFacts, number: str, hidden: Collection[str]) -> OrderField:
+    code = "" if field.id in hidden else field.code or ""
+    if field.decided and field.decided.kind == "code" and field.id not in hidden:
+        code = field.decided.said
+    return OrderField(
+        name=field.called,
+        code=code,
+        state=describe_field(field),
+        tone=Tone.ATTENTION if field.awaits or field.scale_in_doubt else Tone.CALM,
+        href=f"/review/{field.id}?{urlencode({'order': number})}",
+        thumbnail=_thumbnail(field.id, field.called),
+        gone=field.superseded is not None,
+        viewer_href=f"/review/{field.id}/viewer",
+    )
+
+
+def _thumbnail(public_id: str, name: str) -> Picture:
+    return Picture(
+        f"/pictures/{public_id}/thumb.jpg", _("Thumbnail of {name}").format(name=name), 320, 240
+    )
+
+
+def describe_field(field: FieldFacts) -> str:
+    """Return whose code a field has, or what it waits for."""
+    if field.superseded:
+        why = field.superseded.reason
+        if not field.superseded.by:
+            return _("superseded: {why}").format(why=why)
+        return _("superseded by {who}: {why}").format(who=field.superseded.by, why=why)
+    if field.awaits:
+        return _("awaits review")
+    if field.decided:
+        return _of_a_person(field.decided)
+    others = [code for code in field.codes if code != field.code]
+    if others:
+        return _("could be {codes} too").format(codes=_(" or ").join(others))
+    return _("the model's answer")
+
+
+def _of_a_person(decided: FieldDecision) -> str:
+    if decided.kind == "strange":
+        kind = reports.strange_kind(decided.said)
+        return _("unusual by {who}: {kind}").format(who=decided.by, kind=kind)
+    if decided.kind == "unusable":
+        why = reports.unusable_why(decided.said)
+        return _("unusable by {who}: {why}").format(who=decided.by, why=why)
+    said = _("decided by {who}") if decided.kind == "code" else _("{who} cannot tell")
+    return said.format(who=decided.by)

@@ -1,0 +1,1 @@
+"""Pages where micrographs are reviewed: queue, viewer, needles, scale, chart plates."""

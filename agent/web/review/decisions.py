@@ -1,0 +1,294 @@
+"""Record the decisions of reviewers, and undo them.
+
+Forms, programs and key presses all pass through here, so the same rules hold: a name, a known code,
+and no overwriting of a decision that the sender has not seen. A decision about a specimen is one
+row per waiting field, marked as bulk, so that one can be changed later and all can be undone at
+once.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from agent.errors import WrongUse
+from agent.store import Decision, DecisionConflict, voter_of
+from agent.web.context import LONGEST_NAME, find
+from agent.web.orders.specimen_fields import fields_of, given_together, waiting
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from datetime import datetime
+
+    from agent.store import Expected, LabelView, MicrographView
+    from agent.web.context import Desk
+    from model import Taxonomy
+
+LONGEST_WORD, LONGEST_CODE = 80, 90
+"""Letters of a reason, and of a structure code: two names of 40 and what joins them fit."""
+LONGEST_COMMENT = 500
+DECISION_ID = re.compile(r"[0-9A-Za-z_-]{8,64}")
+"""Id under which a decision is sent, the same at each attempt."""
+
+
+class NotYours(Exception):  # noqa: N818 - it is a finding, not a fault
+    """The decision is another reviewer's, and this one may not undo it."""
+
+
+class Meanwhile(Exception):  # noqa: N818 - it is a finding, not a fault
+    """The micrograph has changed since it was opened; nothing was written.
+
+    Args:
+        view: The micrograph as it is now.
+        answer: The model's answer changed, not a reviewer's decision.
+    """
+
+    def __init__(self, view: MicrographView, *, answer: bool = False) -> None:
+        said = "the model has answered anew" if answer else "somebody else decided meanwhile"
+        super().__init__(said)
+        self.view, self.answer = view, answer
+
+
+def read_decision(
+    said: str,
+    *,
+    taxonomy: Callable[[], Taxonomy],
+    by: str,
+    criterion: str = "unrecorded",
+    unsure: bool = False,
+    comment: str = "",
+    viewing_s: float | None = None,
+    blind: bool = False,
+    result_seen: int | None = None,
+    origin: str = "review",
+    decision_id: str = "",
+) -> Decision:
+    """Parse a decision as it is sent: "code:G8", "strange:pearlite", "unusable:…", "cannot_tell".
+
+    Raises:
+        WrongUse: It is not a decision, a name or comment is too long, or its id is malformed.
+        model.TaxonomyError: A code is not in the taxonomy; the message names the nearest.
+    """
+    kind, _, what = said.partition(":")
+    name = by.strip()
+    longest = LONGEST_CODE if kind == "code" else LONGEST_WORD
+    if len(name) > LONGEST_NAME or len(what) > longest or len(comment) > LONGEST_COMMENT:
+        raise WrongUse("a name, a reason or a comment is too long.")
+    if not (name.isprintable() and what.isprintable()):
+        raise WrongUse("a name or a reason has letters that cannot be shown.")
+    if decision_id and not DECISION_ID.fullmatch(decision_id):
+        raise WrongUse("a decision id has 8 to 64 letters, digits, hyphens or underscores.")
+    if kind == "code":
+        known = taxonomy()
+        what = known.code(*known.parse(what))
+    return Decision(
+        kind=kind,
+        by=name,
+        code=what if kind == "code" else None,
+        strange_kind=what if kind == "strange" else None,
+        why=what if kind == "unusable" else None,
+        criterion=criterion,
+        unsure=unsure,
+        comment=shown(comment),
+        viewing_s=viewing_s,
+        blind=blind,
+        result_seen=result_seen,
+        origin=origin,
+        decision_id=decision_id,
+    )
+
+
+def shown(comment: str) -> str:
+    """Return a comment as it is stored: one line of printable letters."""
+    # Line breaks become spaces; characters that a page or the database cannot show are dropped.
+    return "".join(letter for letter in " ".join(comment.split()) if letter.isprintable())
+
+
+def decide(
+    desk: Desk,
+    public_id: str,
+    decision: Decision,
+    *,
+    label_seen: Expected = "any",
+    at: datetime | None = None,
+) -> int:
+    """Append a decision and return the number of its label.
+
+    A decision that is sent again under its id, because no answer arrived, is not appended again. An
+    answer equal to the current one is not a conflict: another reviewer's confirms it, and the same
+    reviewer's is not written twice.
+
+    Args:
+        desk: What the pages work on.
+        public_id: Id of the micrograph.
+        decision: The decision.
+        label_seen: Number of the label on the page, None for none, "any" to skip the check.
+        at: When, aware UTC; None: now.
+
+    Raises:
+        Unknown: There is no such micrograph.
+        Meanwhile: The current label is another one, or the model's result has changed.
+        WrongUse: The decision is incomplete.
+    """
+    number, expected = _check(desk, public_id, decision, label_seen)
+    if number is not None:
+        return number
+    try:
+        return desk.store.labels.decide(public_id, decision, at=at or desk.now(), expected=expected)
+    except DecisionConflict:  # another decision was written after the check
+        return decide(desk, public_id, decision, label_seen=label_seen, at=at)
+
+
+def decide_each(
+    desk: Desk, given: Sequence[tuple[str, Decision, int | None]], *, at: datetime
+) -> list[int | Meanwhile | WrongUse]:
+    """Append the decisions of one act in one transaction, as `decide` does each of them.
+
+    Args:
+        desk: What the pages work on.
+        given: Each the id of a micrograph, the decision, and the number of the label on the page.
+        at: When, aware UTC.
+
+    Returns:
+        For each the number of its label, or why it was refused; that stops no other.
+    """
+    outcomes: list[int | Meanwhile | WrongUse] = [0] * len(given)
+    due: list[tuple[int, tuple[str, Decision, Expected]]] = []
+    for index, (public_id, decision, label_seen) in enumerate(given):
+        try:
+            number, expected = _check(desk, public_id, decision, label_seen)
+        except Meanwhile as meanwhile:
+            outcomes[index] = meanwhile
+            continue
+        if number is None:
+            due.append((index, (public_id, decision, expected)))
+        else:
+            outcomes[index] = number
+    made = desk.store.labels.decide_all((), or_skip=[entry for _, entry in due], at=at)
+    for (index, _), outcome in zip(due, made, strict=True):
+        outcomes[index] = (
+            _decide_again(desk, given[index], at)
+            if isinstance(outcome, DecisionConflict)
+            else outcome
+        )
+    return outcomes
+
+
+def _decide_again(
+    desk: Desk, given: tuple[str, Decision, int | None], at: datetime
+) -> int | Meanwhile | WrongUse:
+    """Decide a micrograph that another decision reached after the check."""
+    public_id, decision, label_seen = given
+    try:
+        return decide(desk, public_id, decision, label_seen=label_seen, at=at)
+    except (Meanwhile, WrongUse) as refused:
+        return refused
+
+
+def _check(
+    desk: Desk, public_id: str, decision: Decision, label_seen: Expected
+) -> tuple[int | None, Expected]:
+    """Return the label that records a decision already, or None, and the label that it replaces.
+
+    Raises:
+        Unknown: There is no such micrograph.
+        Meanwhile: The current label is another one, or the model's result has changed.
+    """
+    view = find(desk, public_id)
+    if (number := desk.store.labels.find_decision(public_id, decision)) is not None:
+        return number, "any"
+    holds = view.label.id if view.label else None
+    if label_seen not in ("any", holds):
+        if view.label is None or not is_same_answer(view.label, decision):
+            raise Meanwhile(view)
+        if voter_of(view.label.by) == voter_of(decision.by):
+            return view.label.id, "any"
+        label_seen = holds
+    if decision.result_seen not in (None, view.result.id):
+        raise Meanwhile(view, answer=True)
+    return None, label_seen
+
+
+def is_same_answer(label: LabelView, decision: Decision) -> bool:
+    """Return whether a decision gives the answer of a label, by the same criterion."""
+    return all(
+        getattr(label, name) == getattr(decision, name)
+        for name in ("kind", "code", "strange_kind", "why", "criterion", "unsure")
+    )
+
+
+def undo(desk: Desk, public_id: str, *, by: str, any_ones: bool = True) -> int:
+    """Undo the current decision by a row that reverts it; return that row's number.
+
+    Args:
+        desk: What the pages work on.
+        public_id: Id of the micrograph.
+        by: Who undoes it.
+        any_ones: Whether they may undo another reviewer's decision.
+
+    Raises:
+        Unknown: There is no such micrograph.
+        NotYours: The decision is another reviewer's, and `by` may not undo it.
+        WrongUse: There is nothing to undo, or no name was given.
+    """
+    return undo_each(desk, [public_id], by=by, any_ones=any_ones)[0]
+
+
+def undo_each(
+    desk: Desk, public_ids: Sequence[str], *, by: str, any_ones: bool = True
+) -> list[int]:
+    """Undo the current decisions on several micrographs as one act, all or none; see `undo`.
+
+    Raises:
+        Unknown: There is no such micrograph.
+        NotYours: As `undo`.
+        WrongUse: As `undo`.
+    """
+    for public_id in public_ids:
+        label = find(desk, public_id).label
+        if label is not None and label.by != by and not any_ones:
+            raise NotYours(f"{label.by} decided that; a lead may take it back")
+    return desk.store.labels.undo_all(public_ids, by=by, at=desk.now())
+
+
+def decide_together(
+    desk: Desk, view: MicrographView, decision: Decision, *, label_seen: int | None
+) -> set[str]:
+    """Record one decision for a field and for the other waiting fields of its specimen.
+
+    Returns:
+        Ids of the fields it was recorded for; a field decided by others since is left out.
+
+    Raises:
+        Meanwhile: The label of the field on the page has changed; nothing was written.
+    """
+    at, others = desk.now(), waiting(fields_of(desk, view), view)
+    given = replace(decision, bulk=bool(others))
+    number, expected = _check(desk, view.id, given, label_seen)
+    own = [] if number is not None else [(view.id, given, expected)]
+    rest = [
+        (other.id, replace(given, result_seen=other.result.id, viewing_s=None), None)
+        for other in others
+    ]
+    try:
+        made = desk.store.labels.decide_all(own, or_skip=rest, at=at)
+    except DecisionConflict:  # another decision was written after the check
+        return decide_together(desk, view, decision, label_seen=label_seen)
+    recorded = {other for (other, _, _), n in zip(rest, made, strict=True) if isinstance(n, int)}
+    return {view.id, *recorded}
+
+
+def undo_together(desk: Desk, view: MicrographView, *, by: str, any_ones: bool) -> int:
+    """Undo a decision and all others of the same act.
+
+    Returns:
+        Number of fields.
+
+    Raises:
+        NotYours: The decision is another reviewer's, and `by` may not undo it.
+        WrongUse: There is nothing to undo, or no name was given.
+    """
+    together = given_together(fields_of(desk, view), view)
+    undo_each(desk, [decided.id for decided in together], by=by, any_ones=any_ones)
+    return len(together)

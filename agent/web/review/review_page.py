@@ -1,0 +1,749 @@
+"""Build the review pages, and record what a reviewer decides.
+
+Everything works by plain links and forms; the script only presses the same buttons by key.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from typing import TYPE_CHECKING
+from urllib.parse import urlencode
+
+from fastapi import APIRouter, Request, Response
+from fastapi.responses import HTMLResponse, RedirectResponse
+from starlette.concurrency import run_in_threadpool
+
+import reports
+from agent.nightly import (
+    build_card,
+    build_decision,
+    format_decision,
+)
+from agent.nightly.facts.reviewer_agreement import still_needed
+from agent.orders import BadSpecification
+from agent.orders.facts.given_scale import describe_state
+from agent.orders.facts.specimen_facts import IMAGE_DEFECTS, PREPARATION_DEFECTS
+from agent.orders.specifications.class_texts import (
+    build_class_texts,
+    describe_codes,
+    name_criterion,
+)
+from agent.site_time import local
+from agent.web import cookies
+from agent.web.authentication import may_decide, may_undo_any
+from agent.web.context import ID, find, order_rules
+from agent.web.forms import read_form
+from agent.web.models import label_uses
+from agent.web.orders import specimen_fields
+from agent.web.orders.order_queue import confirm_href, done_href, find_next_order, list_order_queue
+from agent.web.orders.specimen_fields import is_blind, is_done_by
+from agent.web.review import decisions
+from agent.web.review.code_choices import list_subtypes
+from agent.web.review.corrections import find_uncorrected, list_reasons, request_reason
+from agent.web.review.decisions import Meanwhile
+from agent.web.review.picture_links import (
+    WINDOW_PX,
+    Linked,
+    compute_window_um,
+    format_length,
+    iter_layers,
+    ruler_of,
+    window_href,
+)
+from agent.web.review.scale_by_reviewer import needs_scale
+from agent.web.review.suggestions import SUGGESTED, is_suggested, list_suggestion_queue
+from agent.web.review.viewer import build_viewer, find_scaled_reference
+from reports import (
+    Card,
+    Choice,
+    Conflict,
+    Fact,
+    Filter,
+    Link,
+    MessagePage,
+    NamePage,
+    Notice,
+    Picture,
+    QueueItem,
+    QueuePage,
+    QueueProgress,
+    ReasonRequest,
+    ReviewPage,
+    Sibling,
+    Tone,
+    marked,
+    ngettext,
+    number_keys,
+)
+from reports import gettext as _
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+
+    from agent.store import Decision as StoredDecision
+    from agent.store import LabelView, MicrographView
+    from agent.web.context import Desk
+    from agent.web.orders.order_board import Board
+
+QUEUE_SHOWN = 200
+STRIP_SHOWN = 40
+AROUND_SHOWN = 60
+"""How much of the queue is read to find the neighbours; reading all of it takes longer."""
+FILTERS = ("reason", "source", "order", "then", SUGGESTED)
+OPEN = marked(
+    "{who} has this one open. The first decision counts; the second reviewer is notified."
+)
+SPOKEN = marked("You have judged it. Another rater judges it too, without seeing your answer.")
+TAKEN_BACK = marked("The decision was taken back; it waits in the queue again.")
+ALL_TAKEN_BACK = marked(
+    "The decision was taken back for all fields it was given for; they wait again."
+)
+SIDE_BY_SIDE_PX = 136
+TELLING = ("uncertain", "unexpected_subtype", "needles_disagree")
+"""Reasons whose sentence reveals the model's answer."""
+
+
+def router(desk: Desk) -> APIRouter:
+    """Build the routes of the review."""
+    routes = APIRouter(include_in_schema=False)
+
+    @routes.get("/review")
+    def queue(request: Request) -> Response:
+        page = _queue_page(desk, request)
+        if (order := request.query_params.get("order")) and not page.items:
+            return RedirectResponse(done_href(order), 303)
+        if is_suggested(_narrowed(request)) and not page.items:
+            end = "/models/training" if may_undo_any(request) else "/review"
+            return RedirectResponse(end, 303)
+        return HTMLResponse(reports.render_queue(page))
+
+    @routes.get("/review/{public_id}")
+    def review(request: Request, public_id: str) -> Response:
+        view = find(desk, public_id)
+        other = desk.leases.take(public_id, cookies.name_of(request), at=desk.now())
+        page = _review_page(desk, request, view, held_by=other)
+        return HTMLResponse(reports.render_review(page))
+
+    @routes.post("/review/blind")
+    async def hide_answers(request: Request) -> Response:
+        sent = await request.form()
+        public_id = str(sent.get("id", ""))
+        answer = RedirectResponse(
+            f"/review/{public_id}" if ID.fullmatch(public_id) else "/review", 303
+        )
+        cookies.keep(answer, cookies.BLIND, "0" if cookies.is_blind_first(request) else "1")
+        return answer
+
+    @routes.post("/review/{public_id}/decide")
+    async def decide(request: Request, public_id: str) -> Response:
+        form = await read_form(request)
+        return await run_in_threadpool(_decide, desk, request, public_id, form)
+
+    @routes.post("/review/{public_id}/undo")
+    def undo(request: Request, public_id: str) -> Response:
+        who = cookies.name_of(request)
+        if not who:
+            return RedirectResponse(f"/review/name?then=/review/{public_id}", 303)
+        view = find(desk, public_id)
+        count = decisions.undo_together(desk, view, by=who, any_ones=may_undo_any(request))
+        answer = RedirectResponse(f"/review/{public_id}?undone={count}", 303)
+        answer.delete_cookie(cookies.LAST)
+        left = max(0, cookies.count_of(request) - count)
+        cookies.keep(answer, cookies.COUNT, str(left), for_good=False)
+        return answer
+
+    return routes
+
+
+# --- deciding -----------------------------------------------------------------------------------
+
+
+def _decide(desk: Desk, request: Request, public_id: str, form: Mapping[str, str]) -> Response:
+    view = find(desk, public_id)
+    said, who = form.get("decision", ""), cookies.decides(request, form)
+    if wrong := cookies.wrong_name(who):
+        fields = tuple(Fact(key, value) for key, value in form.items() if key != "by")
+        page = NamePage(
+            desk.site, who, "", f"/review/{public_id}/decide", fields, wrong if who else ""
+        )
+        return HTMLResponse(reports.render_name(page), 422)
+    if (deciding := form.get("reviewer", "")) not in ("", who.strip()):
+        raise decisions.NotYours(
+            _("{name} gave this decision, and {who} uses this browser now").format(
+                name=deciding, who=who.strip()
+            )
+        )
+    narrowed = {key: form[key] for key in FILTERS if form.get(key)}
+    decision = decisions.read_decision(
+        said,
+        taxonomy=desk.taxonomy,
+        by=who,
+        criterion=form.get("criterion") or cookies.criterion_of(request),
+        unsure=form.get("unsure") == "1",
+        comment=form.get("comment", ""),
+        viewing_s=seconds_of(form.get("viewing_s", "")),
+        blind=form.get("blind") == "1" and not desk.shown.has(who.strip(), view.result.id),
+        result_seen=cookies.number(form.get("result_id", "")),
+        decision_id=form.get("decision_id", ""),
+    )
+    if missing := _request_reason(desk, view, decision, form):
+        page_ = _review_page(desk, request, view, missing=missing)
+        return HTMLResponse(reports.render_review(page_), 422)
+    # Read before the decision is written: the next micrograph follows this order.
+    queue = _queue(desk, narrowed, who, limit=AROUND_SHOWN)
+    try:
+        said_of_all = _write(desk, view, decision, form)
+    except Meanwhile as meanwhile:
+        conflict = _conflict(desk, meanwhile, said)
+        page_ = _review_page(
+            desk, request, find(desk, public_id), conflict, comment=form.get("comment", "")
+        )
+        told = HTMLResponse(reports.render_review(page_), 409)
+        cookies.keep(told, cookies.NAME, who.strip())  # the second attempt needs no name
+        return told
+    left = [entry for entry in queue if entry.id not in said_of_all or entry.id == public_id]
+    onward = _open_next(desk, left, public_id, who, narrowed)
+    answer = RedirectResponse(
+        _href(onward.id, narrowed) if onward else _find_end(desk, narrowed, who), 303
+    )
+    cookies.keep(answer, cookies.NAME, who.strip())
+    cookies.keep(answer, cookies.CRITERION, decision.criterion)
+    cookies.keep(answer, cookies.LAST, view.id, for_good=False)
+    cookies.keep(
+        answer, cookies.COUNT, str(cookies.count_of(request) + len(said_of_all)), for_good=False
+    )
+    return answer
+
+
+def _write(
+    desk: Desk, view: MicrographView, decision: StoredDecision, form: Mapping[str, str]
+) -> set[str]:
+    """Record a decision; return the ids of the micrographs it was recorded for."""
+    seen = cookies.number(form.get("label_id", ""))
+    if form.get("together") == "1":
+        return decisions.decide_together(desk, view, decision, label_seen=seen)
+    decisions.decide(desk, view.id, decision, label_seen=seen)
+    return {view.id}
+
+
+def _request_reason(
+    desk: Desk, view: MicrographView, decision: StoredDecision, form: Mapping[str, str]
+) -> ReasonRequest | None:
+    """Return what is missing where a decision corrects the model without a reason."""
+    others = specimen_fields.waiting(specimen_fields.fields_of(desk, view), view)
+    covered = [view, *others] if form.get("together") == "1" else [view]
+    asked = form.get("blind") == "1"  # the form says so; whoever was shown the answer knows it
+    hides = {one.id: asked and not desk.shown.has(decision.by, one.result.id) for one in covered}
+    texts = (
+        request_reason(desk, one, decision, hides=hides[one.id] or is_blind(one)) for one in covered
+    )
+    if (text := next(filter(None, texts), "")) == "":
+        return None
+    sent = {key: value for key, value in form.items() if key not in ("comment", "decision_id")}
+    return ReasonRequest(text, tuple(Fact(key, value) for key, value in sent.items()))
+
+
+def _conflict(desk: Desk, meanwhile: Meanwhile, said: str) -> Conflict:
+    yours, label = _in_words(said), meanwhile.view.label
+    if meanwhile.answer:
+        code = meanwhile.view.result.structure_code or _("no code")
+        return Conflict(reports.DecisionLine(code, _("Another bundle"), _("just now")), yours, said)
+    if label is None:
+        theirs = reports.DecisionLine(_("taken back"), _("another reviewer"), _("just now"))
+        return Conflict(theirs, yours, said)
+    return Conflict(build_decision(label, desk.zone), yours, said)
+
+
+def _in_words(said: str) -> str:
+    kind, _colon, what = said.partition(":")
+    if kind == "code":
+        return what
+    if kind == "strange":
+        return _("unusual: {kind}").format(kind=reports.strange_kind(what))
+    if kind == "unusable":
+        return _("unusable: {why}").format(why=reports.unusable_why(what))
+    return _("cannot tell")
+
+
+def seconds_of(text: str) -> float | None:
+    """Parse a viewing time in seconds; None where it is not plausible."""
+    try:
+        seconds = float(text)
+    except ValueError:
+        return None
+    return seconds if math.isfinite(seconds) and 0 <= seconds < 86_400 else None  # noqa: PLR2004
+
+
+# --- the queue ----------------------------------------------------------------------------------
+
+
+def _is_blind_first(request: Request, narrowed: Mapping[str, str]) -> bool:
+    return cookies.is_blind_first(request) or is_suggested(narrowed)
+
+
+def _narrowed(request: Request) -> dict[str, str]:
+    return {key: value for key in FILTERS if (value := request.query_params.get(key, ""))}
+
+
+def _queue(
+    desk: Desk, narrowed: Mapping[str, str], who: str, *, limit: int = QUEUE_SHOWN
+) -> list[MicrographView]:
+    """Return what waits for this reviewer, without what now waits for another one.
+
+    For an order, these are all fields that need this reviewer's answer, flagged or not; for the
+    suggestions, these alone.
+    """
+    if is_suggested(narrowed):
+        return list_suggestion_queue(desk, who)[:limit]
+    of_order = list_order_queue(desk, narrowed["order"], who) if narrowed.get("order") else []
+    waiting = desk.store.review_queue.list_micrographs(
+        reason=narrowed.get("reason"),
+        source=narrowed.get("source"),
+        order=narrowed.get("order"),
+        limit=limit,
+    )
+    known = {view.id for view in of_order}
+    others = [view for view in waiting if view.id not in known and not is_done_by(view, who)]
+    return [*of_order, *others][:limit]
+
+
+def _href(public_id: str, narrowed: Mapping[str, str]) -> str:
+    query = f"?{urlencode(narrowed)}" if narrowed else ""
+    return f"/review/{public_id}{query}" if public_id else f"/review{query}"
+
+
+def _held(desk: Desk, who: str) -> dict[str, str]:
+    return desk.leases.others(who, at=desk.now())
+
+
+def _after(
+    queue: Sequence[MicrographView], public_id: str, held: Mapping[str, str]
+) -> MicrographView | None:
+    others = _others(queue, public_id)
+    return next((view for view in others if view.id not in held), None)
+
+
+def _others(queue: Sequence[MicrographView], public_id: str) -> list[MicrographView]:
+    ids = [view.id for view in queue]
+    at = ids.index(public_id) if public_id in ids else -1
+    return [*queue[at + 1 :], *queue[: max(at, 0)]]
+
+
+def _open_next(
+    desk: Desk,
+    queue: Sequence[MicrographView],
+    public_id: str,
+    who: str,
+    narrowed: Mapping[str, str],
+) -> MicrographView | None:
+    """Open the next micrograph for a reviewer and release the last one; None: nothing is left."""
+    order = narrowed.get("order", "")
+    asked = {entry.id for entry in list_order_queue(desk, order, who)} if order else set()
+    for view in _others(queue, public_id):
+        if desk.leases.take(view.id, who, at=desk.now()):
+            continue
+        # The reviewer who had it open may have decided it since; check once the lease is ours.
+        now = find(desk, view.id)
+        if (now.awaits or now.id in asked) and not is_done_by(now, who):
+            return now
+    desk.leases.leave(who)
+    return None
+
+
+def _find_end(desk: Desk, narrowed: Mapping[str, str], who: str) -> str:
+    """Return where a reviewer goes after the last micrograph: to the queue, or on from an order."""
+    order = narrowed.get("order", "")
+    if not order:
+        return _href("", narrowed)
+    following = find_next_order(desk, order, who) if narrowed.get("then") == "next" else None
+    return confirm_href(following) if following else done_href(order)
+
+
+def _item(
+    view: MicrographView,
+    desk: Desk,
+    href: str,
+    *,
+    current: bool = False,
+    held_by: str = "",
+    blind_first: bool = False,
+) -> QueueItem:
+    result = view.result
+    return QueueItem(
+        id=view.id,
+        name=view.name,
+        code="" if is_blind(view, asked=blind_first) else result.structure_code or "",
+        why=reports.reason(result.reasons[0])[0] if result.reasons else "",
+        more=max(0, len(result.reasons) - 1),
+        source=view.source,
+        at=local(result.done_at, desk.zone),
+        thumbnail=Picture(
+            f"/pictures/{view.id}/thumb.jpg",
+            _("Thumbnail of {name}").format(name=view.name),
+            320,
+            240,
+        ),
+        href=href,
+        current=current,
+        strange="strange" in result.reasons,
+        held_by=held_by,
+    )
+
+
+def _queue_page(desk: Desk, request: Request) -> QueuePage:
+    narrowed, who = _narrowed(request), cookies.name_of(request)
+    held, queue = _held(desk, who), _queue(desk, narrowed, who)
+    items = [
+        _item(
+            view,
+            desk,
+            _href(view.id, narrowed),
+            held_by=held.get(view.id, ""),
+            blind_first=_is_blind_first(request, narrowed),
+        )
+        for view in queue
+    ]
+    board = _look_at_orders(desk)
+    waiting = desk.store.review_queue.count()
+    more = _("The {n} weightiest are shown.").format(n=len(items))
+    return QueuePage(
+        site=desk.site,
+        reviewer=cookies.name_of(request),
+        items=tuple(items),
+        left_out=more if len(items) >= QUEUE_SHOWN else "",
+        progress=QueueProgress(cookies.count_of(request), waiting),
+        filters=tuple(_filters(desk, narrowed, _queue(desk, {}, who) if narrowed else queue, who))
+        if waiting
+        else (),
+        notice=_notice(desk, request),
+        control=_control(*desk.store.labels.count_blind()),
+        orders=_link_orders(board),
+    )
+
+
+def _look_at_orders(desk: Desk) -> Board:
+    """Return the orders of the desk; the last ones read while the file of limits cannot be used."""
+    try:
+        return desk.board.look(desk.store, lambda: order_rules(desk), now=desk.now())
+    except BadSpecification:
+        return desk.board.last
+
+
+def _link_orders(board: Board) -> Link | None:
+    """Return where the fields of orders are confirmed; None where there are none."""
+    n, orders = board.fields_to_confirm, len(board.to_confirm)
+    if not n:
+        return None
+    named = ngettext("{n} order", "{n} orders", orders).format(n=orders)
+    text = ngettext("{n} field of {orders} to confirm", "{n} fields of {orders} to confirm", n)
+    return Link(text.format(n=n, orders=named), "/orders")
+
+
+def _control(n: int, same: int) -> str:
+    """Describe how precisely the control samples give the agreement of the model with reviewers."""
+    if n == 0:
+        return ""
+    more = still_needed(n, same)
+    said = _(
+        "Control samples, decided blind: {same} of {n} as the model answered; {more} more make "
+        "it known to within 3 points."
+    )
+    known = _(
+        "Control samples, decided blind: {same} of {n} as the model answered; known to within 3 "
+        "points."
+    )
+    return (said if more else known).format(same=same, n=n, more=more)
+
+
+def _filters(
+    desk: Desk, narrowed: Mapping[str, str], waiting: Sequence[MicrographView], who: str
+) -> Iterator[Filter]:
+    yield Filter(_("All"), "/review", not narrowed)
+    present = {reason for view in waiting for reason in view.result.reasons}
+    for word in (word for word in reports.REASONS if word in present):
+        yield Filter(
+            reports.reason(word)[0], _href("", {"reason": word}), narrowed.get("reason") == word
+        )
+    sources = sorted({view.source for view in waiting})
+    for source in sources if len(sources) > 1 else ():
+        yield Filter(source, _href("", {"source": source}), narrowed.get("source") == source)
+    if n := len(list_suggestion_queue(desk, who)):
+        text = ngettext("{n} suggested for labelling", "{n} suggested for labelling", n)
+        href = _href("", {SUGGESTED: "1"})
+        yield Filter(text.format(n=n), href, on=is_suggested(narrowed))
+    if order := narrowed.get("order"):
+        yield Filter(_("Order {number}").format(number=order), _href("", narrowed), on=True)
+
+
+def _about(view: MicrographView, who: str, held_by: str) -> Notice | None:
+    """Return what a reviewer has to know before they inspect a micrograph."""
+    if held_by:
+        return Notice(Tone.ATTENTION, _(OPEN).format(who=held_by))
+    if view.doubt:
+        return Notice(Tone.ATTENTION, reports.doubt(view.doubt))
+    if view.label is not None or not view.votes:
+        return None
+    if is_done_by(view, who):
+        return Notice(Tone.CALM, _(SPOKEN), undo_id=view.id)
+    if not view.disagreed:
+        return None
+    said = _(" and ").join(
+        _("{who} says {what}").format(who=vote.by, what=format_decision(vote))
+        for vote in view.votes
+    )
+    text = _("Two people disagree: {said}. Your decision settles it.").format(said=said)
+    return Notice(Tone.ATTENTION, text)
+
+
+def _about_scale(desk: Desk, view: MicrographView) -> Notice | None:
+    """Return a notice of the entered scale, as long as the result does not use it."""
+    state = describe_state(desk.store, view)
+    return Notice(Tone.CALM, state) if state else None
+
+
+def _notice(desk: Desk, request: Request) -> Notice | None:
+    if undone := request.query_params.get("undone"):
+        text = TAKEN_BACK if undone == "1" else ALL_TAKEN_BACK
+        return Notice(Tone.CALM, _(text))
+    last = request.cookies.get(cookies.LAST, "")
+    view = desk.store.results.find(last) if ID.fullmatch(last) else None
+    label = _last_of(view, cookies.name_of(request)) if view else None
+    if view is None or label is None:
+        return None
+    name = view.name
+    text = (
+        _("{said} for this and the other waiting fields of its specimen:")
+        if label.bulk
+        else _("{said} for")
+    )
+    use = label_uses.find_use(desk, view)
+    return Notice(
+        Tone.CALM,
+        text.format(said=format_decision(label)),
+        undo_id=view.id,
+        about=Link(name, f"/review/{view.id}"),
+        more=label_uses.describe(use) if use else "",
+    )
+
+
+def _last_of(view: MicrographView, who: str) -> LabelView | None:
+    """Return a reviewer's last decision on a micrograph if they may still undo it."""
+    label = view.label or next((vote for vote in view.votes if vote.by == who), None)
+    return label if label and label.by == who else None
+
+
+# --- one micrograph -----------------------------------------------------------------------------
+
+
+def _review_page(
+    desk: Desk,
+    request: Request,
+    view: MicrographView,
+    conflict: Conflict | None = None,
+    *,
+    comment: str = "",
+    held_by: str = "",
+    missing: ReasonRequest | None = None,
+) -> ReviewPage:
+    result = view.result
+    narrowed = _narrowed(request)
+    who = cookies.name_of(request)
+    queue, held = _queue(desk, narrowed, who, limit=AROUND_SHOWN), _held(desk, who)
+    blind_first = _is_blind_first(request, narrowed)
+    blind = is_blind(view, asked=blind_first)
+    if not blind and result.structure_code:
+        desk.shown.add(who, result.id)
+    unseen = blind and not desk.shown.has(who, result.id)
+    use = label_uses.find_use(desk, view) if not blind else None
+    fields = specimen_fields.fields_of(desk, view)
+    taxonomy = desk.taxonomy()
+    words, texts = describe_codes(taxonomy), build_class_texts(taxonomy)
+    onward = _after(queue, view.id, held)
+    window_um = compute_window_um(view)
+    gallery = Linked(lambda key: _scaled_id(desk, key), window_um)
+    card = build_card(view, gallery, zone=desk.zone, words=words, review=None, texts=texts)
+    notice = _about_scale(desk, view) or _about(view, who, held_by) or _notice(desk, request)
+    return ReviewPage(
+        site=desk.site,
+        reviewer=cookies.name_of(request),
+        may_decide=may_decide(request),
+        card=_unsaid(card) if blind else card,
+        blind=blind,
+        blind_first=blind_first,
+        is_always_blind=is_suggested(narrowed),
+        was_shown=blind and not unseen,
+        scale_href=f"/review/{view.id}/scale" if needs_scale(view) else "",
+        learning=label_uses.describe(use)
+        if use
+        else label_uses.describe_ahead(label_uses.forecast_use(desk, view, blind=unseen)),
+        window=Picture(
+            window_href(view.id, window_um),
+            _("Part of {name}, {width} wide").format(
+                name=view.name, width=format_length(window_um)
+            ),
+            WINDOW_PX,
+            WINDOW_PX,
+        )
+        if window_um
+        else None,
+        window_width=format_length(window_um) if window_um else "",
+        viewer=build_viewer(desk, view, reviewer=who) if card.crop.picture else None,
+        layers=() if blind else tuple(iter_layers(desk, view, texts)),
+        ruler=ruler_of(view),
+        confirm=_confirm(view) if not blind else None,
+        subtypes=tuple(list_subtypes(taxonomy, None if blind else result.structure_code)),
+        strange_kinds=tuple(_choices("strange", reports.STRANGE_KINDS, reports.strange_kind)),
+        unusable_whys=tuple(_unusable_whys()),
+        criteria=tuple(
+            Choice(word, reports.criterion(word), suggested=word == cookies.criterion_of(request))
+            for word in reports.CRITERIA
+        ),
+        criterion=name_criterion(taxonomy),
+        comment=comment,
+        result_id=str(result.id),
+        label_id=str(view.label.id) if view.label else "",
+        siblings=tuple(_siblings(fields, view, narrowed, blind_first=blind_first)),
+        together=0 if blind else len(specimen_fields.waiting(fields, view)),
+        history=()
+        if blind
+        else tuple(build_decision(label, desk.zone) for label in reversed(view.labels)),
+        queue=tuple(_strip(desk, queue, view, narrowed, held, blind_first=blind_first)),
+        progress=QueueProgress(cookies.count_of(request), _count_waiting(desk, narrowed, queue)),
+        previous=_previous(queue, view.id, narrowed),
+        next=_href(onward.id, narrowed) if onward else "",
+        prefetch=(f"/pictures/{onward.id}/plain.jpg",) if onward else (),
+        filters=tuple(Fact(key, value) for key, value in narrowed.items()),
+        all_href=_href("", narrowed),
+        notice=notice if conflict is None else None,
+        conflict=conflict,
+        corrects=tuple(_(why) for why in reports.CORRECTION_WHYS)
+        if view.label and not blind
+        else (),
+        reasons=list_reasons(desk) if find_uncorrected(desk, view, hides=blind) else (),
+        request=missing,
+    )
+
+
+def _count_waiting(desk: Desk, narrowed: Mapping[str, str], queue: Sequence[MicrographView]) -> int:
+    """Return how many micrographs wait: of the order or suggestions, else of the lab."""
+    if narrowed.get("order") or is_suggested(narrowed):
+        return len(queue)
+    return desk.store.review_queue.count()
+
+
+def _unsaid(card: Card) -> Card:
+    """Remove the answers of the model and of reviewers from a card, for a blind decision."""
+    causes = tuple(
+        replace(cause, sentence="") if cause.word in TELLING else cause for cause in card.causes
+    )
+    return replace(card, causes=causes, nearest=(), decision=None)
+
+
+def _scaled_id(desk: Desk, key: str) -> str | None:
+    reference = find_scaled_reference(desk, key)
+    return reference.id if reference else None
+
+
+def _strip(
+    desk: Desk,
+    queue: Sequence[MicrographView],
+    view: MicrographView,
+    narrowed: Mapping[str, str],
+    held: Mapping[str, str],
+    *,
+    blind_first: bool,
+) -> Iterator[QueueItem]:
+    ids = [entry.id for entry in queue]
+    at = ids.index(view.id) if view.id in ids else 0
+    start = max(0, min(at - 3, len(queue) - STRIP_SHOWN))
+    for entry in queue[start : start + STRIP_SHOWN]:
+        href, current = _href(entry.id, narrowed), entry.id == view.id
+        yield _item(
+            entry,
+            desk,
+            href,
+            current=current,
+            held_by=held.get(entry.id, ""),
+            blind_first=blind_first,
+        )
+
+
+def _previous(queue: Sequence[MicrographView], public_id: str, narrowed: Mapping[str, str]) -> str:
+    ids = [view.id for view in queue]
+    at = ids.index(public_id) if public_id in ids else 0
+    return _href(ids[at - 1], narrowed) if at > 0 else ""
+
+
+def _siblings(
+    fields: Sequence[MicrographView],
+    view: MicrographView,
+    narrowed: Mapping[str, str],
+    *,
+    blind_first: bool,
+) -> Iterator[Sibling]:
+    """Yield the fields of one specimen, all drawn at one scale."""
+    if len(fields) < 2:  # noqa: PLR2004 - one field needs no comparison
+        return
+    widths = [_width_um(field_view) for field_view in fields]
+    widest = max((um for um in widths if um), default=0.0)
+    for one, um in zip(fields, widths, strict=True):
+        x0, y0, x1, y1 = one.crop or (0, 0, 4, 3)
+        width = round(SIDE_BY_SIDE_PX * (um / widest if um else 1.0))
+        height = round(width * (y1 - y0) / (x1 - x0))
+        field = one.process_data.get("field", "")
+        yield Sibling(
+            name=_("field {name}").format(name=field) if field else one.name,
+            code=_holds(one, blind_first=blind_first),
+            state=_state(one),
+            scaled=um is not None,
+            picture=Picture(f"/pictures/{one.id}/thumb.jpg", "", max(1, width), max(1, height)),
+            href=_href(one.id, narrowed),
+            current=one.id == view.id,
+        )
+
+
+def _width_um(view: MicrographView) -> float | None:
+    if view.um_per_px is None or view.crop is None:
+        return None
+    return (view.crop[2] - view.crop[0]) * view.um_per_px
+
+
+def _holds(view: MicrographView, *, blind_first: bool) -> str:
+    if view.label is not None and not view.doubt:
+        return view.label.code or ""
+    return "" if is_blind(view, asked=blind_first) else view.result.structure_code or ""
+
+
+def _state(view: MicrographView) -> str:
+    if view.label is not None and not view.doubt:
+        return f"{format_decision(view.label)}, {view.label.by}"
+    return _("waits") if view.awaits else _("automatic")
+
+
+def _confirm(seen: MicrographView) -> Choice | None:
+    code = seen.result.structure_code
+    return Choice(f"code:{code}", code, suggested=True) if code else None
+
+
+def _choices(kind: str, words: Collection[str], say: Callable[[str], str]) -> Iterator[Choice]:
+    for key, word in zip(number_keys(len(words)), words, strict=True):
+        yield Choice(f"{kind}:{word}", say(word), key=key)
+
+
+def _unusable_whys() -> Iterator[Choice]:
+    for choice in _choices("unusable", reports.UNUSABLE_WHYS, reports.unusable_why):
+        why = choice.value.removeprefix("unusable:")
+        if why in PREPARATION_DEFECTS:
+            yield replace(choice, words=_("prepare again"))
+        elif why in IMAGE_DEFECTS:
+            yield replace(choice, words=_("shoot again"))
+        else:
+            yield choice
+
+
+def message(desk: Desk, title: str, sentence: str) -> str:
+    """Render a page with one message."""
+    return reports.render_message(
+        MessagePage(desk.site, "", title, sentence, Link(_("To the queue"), "/review"))
+    )

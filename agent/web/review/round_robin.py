@@ -1,0 +1,334 @@
+"""Pages of a round robin: each rater rates the micrographs blind, in a separate order.
+
+The rater is part of every address, so that two raters on one tablet are not mixed up. An image is
+shown without any answer of the model or of others. A rating is stored before the next page is sent,
+so that a server failure loses no rating that was accepted.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from fastapi import APIRouter, HTTPException, Request, Response
+from fastapi.responses import HTMLResponse, RedirectResponse
+from starlette.concurrency import run_in_threadpool
+
+import reports
+from agent.errors import WrongUse
+from agent.files import pictures
+from agent.orders.specifications.class_texts import choose_title, label_of
+from agent.roundrobin.campaign import NAME as CAMPAIGN_NAME
+from agent.roundrobin.campaign import image_at, may_show, next_place
+from agent.roundrobin.msa_study import REPORT as ANALYSIS
+from agent.roundrobin.report import FOLDER
+from agent.store import Opinion
+from agent.store.people import auth
+from agent.web import cookies
+from agent.web.authentication import says_from_where, who_is
+from agent.web.context import Unknown, find
+from agent.web.forms import read_form
+from agent.web.review.decisions import LONGEST_COMMENT, shown
+from agent.web.review.images import CROP_PX, crop_of, jpeg
+from agent.web.review.picture_links import ruler_of
+from agent.web.review.review_page import seconds_of
+from model import TaxonomyError, taxonomy_from
+from reports import (
+    CampaignLine,
+    CampaignsPage,
+    Choice,
+    Link,
+    Notice,
+    Picture,
+    RatingEnd,
+    RatingPage,
+    SubtypeChoice,
+    Tone,
+    number_keys,
+)
+from reports import gettext as _
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from agent.store import Campaign, MicrographView, Seat
+    from agent.web.context import Desk
+    from model import Taxonomy
+
+TOKEN = re.compile(r"[A-Za-z0-9_-]{43}")
+TWICE = reports.marked("You have already rated this micrograph. Your first rating was kept.")
+CRITERIA = ("mean", "max")
+UNSURE = "?"
+"""What a form sends for a size that the rater cannot tell."""
+
+
+def router(desk: Desk) -> APIRouter:
+    """Build the routes of the round robins."""
+    routes = APIRouter(include_in_schema=False)
+
+    @routes.get("/roundrobin")
+    def campaigns(request: Request) -> Response:
+        return HTMLResponse(reports.render_campaigns(_list(desk, request)))
+
+    @routes.get("/rate/{key}")
+    def begin(request: Request, key: str, again: str = "") -> Response:
+        seat = _seat(desk, request, key)
+        if end := _end(seat, desk.site, key):
+            return HTMLResponse(reports.render_rating_end(end))
+        return RedirectResponse(f"/rate/{key}/{next_place(seat)}{'?again=1' if again else ''}", 303)
+
+    @routes.get("/rate/{key}/{place}")
+    def show(request: Request, key: str, place: int, again: str = "") -> Response:
+        seat = _seat(desk, request, key)
+        if not may_show(seat, place):
+            return RedirectResponse(f"/rate/{key}", 303)
+        notice = Notice(Tone.ATTENTION, _(TWICE)) if again else None
+        return HTMLResponse(reports.render_rating(_page(desk, seat, key, place, notice=notice)))
+
+    @routes.post("/rate/{key}/{place}")
+    async def rate(request: Request, key: str, place: int) -> Response:
+        if not says_from_where(request):
+            raise HTTPException(403, "a browser says where a request comes from")
+        form = await read_form(request)
+        return await run_in_threadpool(_rate, desk, request, key, place, form)
+
+    @routes.get("/rate/{key}/{place}/picture.jpg")
+    def picture(request: Request, key: str, place: int) -> Response:
+        view = _view(desk, _seat(desk, request, key), place)
+        fitted = pictures.fit_within(crop_of(desk, view), CROP_PX)
+        return jpeg(pictures.encode_jpeg(fitted, quality=90))
+
+    return routes
+
+
+# --- who rates ----------------------------------------------------------------------------------
+
+
+def _seat(desk: Desk, request: Request, key: str) -> Seat:
+    """Find the rater of a request.
+
+    Args:
+        desk: What the pages work on.
+        request: The request.
+        key: Token of a link, or name of a campaign.
+
+    Raises:
+        Unknown: No rater was invited under this key.
+        HTTPException: 303, to the log-in, where an account is needed.
+    """
+    if TOKEN.fullmatch(key):
+        seat = desk.store.campaigns.seat(hashed=auth.hash_token(key))
+    else:
+        who = who_is(request)
+        if who is None and CAMPAIGN_NAME.fullmatch(key) and desk.store.accounts.are_there():
+            raise HTTPException(303, headers={"Location": f"/login?then=/rate/{key}"})
+        seat = desk.store.campaigns.seat(name=key, account=who.name) if who else None
+    if seat is None:
+        raise Unknown(key)
+    return seat
+
+
+def _end(seat: Seat, site: str, key: str) -> RatingEnd | None:
+    """Return the page for a rater who cannot rate now; None where there is something to rate."""
+    campaign, n = seat.campaign, len(seat.campaign.images)
+    if campaign.state == "planned":
+        title, sentence = _("Not open yet"), _("Come back when the campaign has started.")
+    elif campaign.state == "closed":
+        title, sentence = _("Closed"), _("This campaign takes no more ratings. Thank you.")
+    elif len(seat.ratings) >= n:
+        title = _("All rated. Thank you.")
+        sentence = _("All {n} ratings are kept under the name {rater}.")
+        sentence = sentence.format(n=n, rater=seat.rater.pseudonym)
+    else:
+        return None
+    may_return = campaign.is_open and campaign.may_go_back
+    back = Link(_("Back to the last one"), f"/rate/{key}/{n}") if may_return else None
+    return RatingEnd(site, campaign.name, title, sentence, back)
+
+
+# --- which micrograph ---------------------------------------------------------------------------
+
+
+def _view(desk: Desk, seat: Seat, place: int) -> MicrographView:
+    number = _number(seat, place)
+    return find(desk, seat.campaign.images[number - 1].micrograph)
+
+
+def _number(seat: Seat, place: int) -> int:
+    number = image_at(seat, place)
+    if number is None:
+        raise Unknown(str(place))
+    return number
+
+
+# --- rating -------------------------------------------------------------------------------------
+
+
+def _rate(desk: Desk, request: Request, key: str, place: int, form: Mapping[str, str]) -> Response:
+    seat = _seat(desk, request, key)
+    number = _number(seat, place)
+    try:
+        opinion = _opinion(form, taxonomy_from(seat.campaign.taxonomy))
+    except WrongUse as wrong:
+        page = _page(desk, seat, key, place, form=form, wrong=str(wrong))
+        return HTMLResponse(reports.render_rating(page), 422)
+    revision = cookies.number(form.get("revision", "")) or 1
+    try:
+        kept = desk.store.campaigns.rate(seat, number, opinion, at=desk.now(), revision=revision)
+    except WrongUse:  # closed, or rated in another tab, since the page was opened
+        kept = False
+    return RedirectResponse(f"/rate/{key}" if kept else f"/rate/{key}?again=1", 303)
+
+
+def _opinion(form: Mapping[str, str], taxonomy: Taxonomy) -> Opinion:
+    """Parse a rating from a form.
+
+    Raises:
+        WrongUse: It is incomplete; the message names what is missing.
+    """
+    comment, viewing_s = shown(form.get("comment", "")), seconds_of(form.get("viewing_s", ""))
+    if len(comment) > LONGEST_COMMENT:
+        raise WrongUse(_("The comment is too long."))
+    if form.get("answer") == "cannot_tell":
+        return Opinion(None, None, "unrecorded", comment, viewing_s)
+    try:
+        subtype = taxonomy.subtype(form.get("subtype", ""))
+    except TaxonomyError:
+        said = _("Choose the subtype first, or say that you cannot tell.")
+        raise WrongUse(said) from None
+    if not subtype.has_sizes:
+        return Opinion(subtype.name, subtype.sizes[0].name, "unrecorded", comment, viewing_s)
+    size = form.get(f"size-{subtype.name}", "")
+    if size == UNSURE:
+        return Opinion(subtype.name, None, "unrecorded", comment, viewing_s)
+    if size not in [entry.name for entry in subtype.sizes]:
+        raise WrongUse(_("Choose the size too, or say that you cannot tell it."))
+    criterion = form.get("criterion", "")
+    if criterion not in CRITERIA:
+        said = _("Say what decided the size: the overall impression, or coarse regions.")
+        raise WrongUse(said)
+    return Opinion(subtype.name, size, criterion, comment, viewing_s)
+
+
+# --- the page -----------------------------------------------------------------------------------
+
+
+def _page(
+    desk: Desk,
+    seat: Seat,
+    key: str,
+    place: int,
+    *,
+    form: Mapping[str, str] | None = None,
+    notice: Notice | None = None,
+    wrong: str = "",
+) -> RatingPage:
+    view, campaign = _view(desk, seat, place), seat.campaign
+    said = seat.ratings.get(_number(seat, place))
+    before = _before(seat, place) if form is None else form
+    x0, y0, x1, y1 = view.crop or (0, 0, 4, 3)
+    total, ahead = len(campaign.images), place + 1
+    taxonomy = taxonomy_from(campaign.taxonomy)
+    return RatingPage(
+        site=desk.site,
+        campaign=campaign.name,
+        rater=seat.rater.pseudonym,
+        place=place,
+        done=len(seat.ratings),
+        total=total,
+        picture=None
+        if view.crop is None
+        else Picture(f"/rate/{key}/{place}/picture.jpg", _("Micrograph"), x1 - x0, y1 - y0),
+        ruler=ruler_of(view),
+        subtypes=tuple(_subtypes(taxonomy, before)),
+        chosen=before.get("subtype", ""),
+        criteria=tuple(
+            Choice(word, reports.criterion(word), suggested=before.get("criterion") == word)
+            for word in CRITERIA
+            if any(subtype.has_sizes for subtype in taxonomy.subtypes)
+        ),
+        comment=before.get("comment", ""),
+        action=f"/rate/{key}/{place}",
+        revision=said.revision + 1 if said else 1,
+        previous=f"/rate/{key}/{place - 1}" if campaign.may_go_back and place > 1 else "",
+        notice=notice,
+        wrong=wrong,
+        may_go_back=campaign.may_go_back,
+        prefetch=f"/rate/{key}/{ahead}/picture.jpg" if ahead <= total else "",
+    )
+
+
+def _before(seat: Seat, place: int) -> dict[str, str]:
+    """Return a rater's earlier rating of a place as its form would send it."""
+    rating = seat.ratings.get(_number(seat, place))
+    if rating is None or rating.said.subtype is None:
+        return {"comment": rating.said.comment} if rating else {}
+    said = rating.said
+    size = UNSURE if said.size is None else said.size
+    return {
+        "subtype": said.subtype or "",
+        f"size-{said.subtype}": size,
+        "criterion": said.criterion,
+        "comment": said.comment,
+    }
+
+
+def _subtypes(taxonomy: Taxonomy, before: Mapping[str, str]) -> Iterator[SubtypeChoice]:
+    """Yield every subtype of the taxonomy with all its sizes, trained or not."""
+    known = taxonomy.subtypes
+    for row, subtype in zip(number_keys(len(known)), known, strict=True):
+        chosen = before.get(f"size-{subtype.name}")
+        untold, *keys = number_keys(len(subtype.sizes), first=0)
+        sizes = tuple(
+            Choice(
+                size.name, label_of(size), choose_title(size), key, suggested=size.name == chosen
+            )
+            for key, size in zip(keys, subtype.sizes, strict=True)
+        )
+        unsure = Choice(UNSURE, _("cannot tell the size"), key=untold, suggested=chosen == UNSURE)
+        choices = (*sizes, unsure) if subtype.has_sizes else ()
+        title = choose_title(subtype)
+        yield SubtypeChoice(subtype.name, "" if title == subtype.name else title, row, choices)
+
+
+# --- all campaigns ------------------------------------------------------------------------------
+
+
+def _list(desk: Desk, request: Request) -> CampaignsPage:
+    return CampaignsPage(
+        site=desk.site,
+        reviewer=cookies.name_of(request),
+        campaigns=tuple(_line(desk, request, entry) for entry in desk.store.campaigns.all()),
+        analyses=tuple(_analyses(desk)),
+    )
+
+
+def _analyses(desk: Desk) -> Iterator[Link]:
+    names = dict.fromkeys(entry.subject for entry in desk.store.records.all(ANALYSIS)[::-1])
+    for name in names:
+        if (desk.reports / ANALYSIS / f"{name}.html").is_file():
+            yield Link(name, f"/reports/{ANALYSIS}/{name}.html")
+
+
+def _line(desk: Desk, request: Request, campaign: Campaign) -> CampaignLine:
+    states = {"planned": _("planned"), "open": _("open"), "closed": _("closed")}
+    who, total = who_is(request), len(campaign.images)
+    invited = who is not None and any(rater.account == who.name for rater in campaign.raters)
+    done = desk.store.campaigns.progress(campaign.name)
+    report = desk.reports / FOLDER / f"{campaign.name}.html"
+    return CampaignLine(
+        name=campaign.name,
+        state=states[campaign.state],
+        is_open=campaign.is_open,
+        images=total,
+        raters=tuple(
+            (rater.pseudonym, n := done.get(rater.pseudonym, 0), f"{100 * n / total:.1f}")
+            for rater in campaign.raters
+        ),
+        given=campaign.given,
+        expected=total * len(campaign.raters),
+        rate_href=f"/rate/{campaign.name}" if invited and campaign.is_open else "",
+        report=Link(_("Report"), f"/reports/{FOLDER}/{campaign.name}.html")
+        if report.is_file()
+        else None,
+    )

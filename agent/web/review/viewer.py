@@ -1,0 +1,142 @@
+"""What the viewer of a micrograph shows, and the pictures that it is compared with."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+from fastapi import APIRouter
+
+from agent.nightly.page.embedded_images import parse_training_key
+from agent.web.context import find
+from agent.web.orders import specimen_fields
+from agent.web.review.chart_page import format_group
+from agent.web.review.chart_plates import group_plates
+from reports import Viewer
+from reports import gettext as _
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from agent.store import MicrographView
+    from agent.web.context import Desk
+
+REFERENCES_PER_CODE = 5
+
+
+def router(desk: Desk) -> APIRouter:
+    """Build the route of the pictures to compare with."""
+    routes = APIRouter(include_in_schema=False)
+
+    @routes.get("/review/{public_id}/companions")
+    def companions(public_id: str) -> dict[str, Any]:
+        view = find(desk, public_id)
+        groups = (*_iter_fields(desk, view), *_iter_references(desk, view), *_iter_chart(desk))
+        return {"groups": [group for group in groups if group["pictures"]]}
+
+    return routes
+
+
+def build_viewer(desk: Desk, seen: MicrographView, *, reviewer: str) -> Viewer:
+    """Build what the viewer of a micrograph shows a reviewer.
+
+    Of measured needles it shows the reviewer's, so that people measure independently.
+    """
+    return Viewer(
+        um_per_px=seen.um_per_px,
+        full=f"/pictures/{seen.id}/full.jpg" if seen.crop else "",
+        companions=f"/review/{seen.id}/companions",
+        place=seen.result.strangeness.where,
+        border=seen.crop,
+        outline=seen.crop_facts.polygon,
+        marks=seen.crop_facts.marks,
+        chart="/chart" if desk.chart else "",
+        needles=f"/api/v1/micrographs/{seen.id}/needles"
+        if seen.crop and desk.measures_needles
+        else "",
+        kept=tuple(
+            (needle.id, *needle.start, *needle.end)
+            for needle in desk.store.needle_measurements.list_of(seen.id)
+            if reviewer == needle.by and not needle.withdrawn_by
+        ),
+    )
+
+
+def find_scaled_reference(desk: Desk, key: str) -> MicrographView | None:
+    """Return a reference micrograph by its training key.
+
+    Returns:
+        None where its scale is unknown, its pixels are deleted, or another site has it.
+    """
+    sha256, page = parse_training_key(key)
+    view = desk.store.results.find(f"{sha256[:16]}-p{page}" if page else sha256[:16])
+    if view is None or view.sha256 != sha256 or not view.um_per_px:
+        return None
+    return view if desk.archive.may_have(desk.archive.crop_path(sha256, page)) else None
+
+
+def _iter_fields(desk: Desk, view: MicrographView) -> Iterator[dict[str, Any]]:
+    """Yield the other fields of the specimen, without their codes: one may be decided blind."""
+    others = [other for other in specimen_fields.fields_of(desk, view) if other.id != view.id]
+    shown = []
+    for other in others:
+        crop = desk.archive.crop_path(other.sha256, other.page)
+        if other.crop is None or not desk.archive.may_have(crop):
+            continue
+        field = other.process_data.get("field", "")
+        name = other.name
+        title = _("field {name}").format(name=field) if field else name
+        shown.append(_describe(other, title))
+    yield {"title": _("Fields of this specimen"), "pictures": shown}
+
+
+def _iter_references(desk: Desk, view: MicrographView) -> Iterator[dict[str, Any]]:
+    """Yield the most similar reference images of every code, in the order of the classes.
+
+    Every code has its group, so that the list does not reveal the model's answer.
+    """
+    nearest = view.result.strangeness.nearest
+    taxonomy = desk.taxonomy()
+    codes = [s.code(size.name) for s in taxonomy.subtypes for size in s.sizes]
+    for code in [code for code in codes if code in nearest]:
+        title = _("Reference images of {code}").format(code=code)
+        shown = []
+        for number, key in enumerate(nearest[code][:REFERENCES_PER_CODE], 1):
+            name = f"{code} · {number}"
+            reference = find_scaled_reference(desk, key)
+            if reference is not None:
+                shown.append(_describe(reference, name))
+                continue
+            sha256, page = parse_training_key(key)
+            if desk.archive.may_have(desk.archive.thumbnail_path(sha256, page)):
+                src = f"/pictures/known/{quote(key, safe='')}.jpg"
+                shown.append(_entry(name, src, 0, 0, None))
+        yield {"title": title, "pictures": shown}
+
+
+def _iter_chart(desk: Desk) -> Iterator[dict[str, Any]]:
+    if desk.chart is None:
+        return
+    for label, is_size, plates in group_plates(desk.chart.list_plates(), desk.taxonomy()):
+        shown = []
+        for plate in plates:
+            facts = desk.chart.get_facts(plate)
+            if facts.fault:
+                continue
+            name = f"{label} · {plate.name}"
+            src = f"/chart/{plate.key}.jpg"
+            shown.append(_entry(name, src, facts.width, facts.height, facts.um_per_px))
+        title = _("Chart plates: {name}").format(name=format_group(label, is_size=is_size))
+        yield {"title": title, "pictures": shown}
+
+
+def _describe(view: MicrographView, title: str) -> dict[str, Any]:
+    x0, y0, x1, y1 = view.crop or (0, 0, 0, 0)
+    return _entry(title, f"/pictures/{view.id}/plain.jpg", x1 - x0, y1 - y0, view.um_per_px)
+
+
+def _entry(
+    title: str, src: str, width: int, height: int, um_per_px: float | None
+) -> dict[str, Any]:
+    """Return one picture; a width of 0 means that the picture itself tells its size."""
+    return {"title": title, "src": src, "width": width, "height": height, "um_per_px": um_per_px}

@@ -1,0 +1,1 @@
+"""Pages where people log in and set up the lab: accounts, classes, first steps."""

@@ -1,0 +1,196 @@
+"""Log users in and out; where the lab has no accounts, reviewers enter their name.
+
+The store keeps only the hash of the session cookie. Wrong passwords are limited per account, per
+browser and per address.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Annotated
+from urllib.parse import quote, unquote
+
+from fastapi import APIRouter, Form, Request, Response
+from fastapi.responses import HTMLResponse, RedirectResponse
+
+import reports
+from agent.site_time import local
+from agent.store.people import auth
+from agent.web import cookies, language_choice
+from agent.web.authentication import COOKIE, LONGEST_LOGIN, Tallies, Tries, who_is
+from reports import LoginPage, NamePage, marked
+from reports import gettext as _
+
+if TYPE_CHECKING:
+    from agent.store import Account
+    from agent.web.context import Desk
+
+LAST_NAME, DEVICE, LOGIN = "last_name", "device", "/login"
+YEAR_S = 365 * 24 * 3600
+WRONG = marked("Wrong name or password.")
+WAIT = marked("Too many wrong passwords. Wait until {at}, or ask an administrator.")
+BUSY = marked("Many people log in right now; try again in a moment.")
+WAIT_ADDRESS = marked("Too many wrong passwords from this PC; wait ten minutes.")
+
+
+def router(desk: Desk) -> APIRouter:
+    """Build the routes for logging in and out."""
+    routes = APIRouter(include_in_schema=False)
+    _give_login(routes, desk)
+    _give_name(routes, desk)
+    return routes
+
+
+@dataclass(frozen=True, slots=True)
+class _Door:
+    """Counters of failed log-ins, and the password check."""
+
+    tries: Tries = field(default_factory=Tries)
+    unknown: Tallies = field(default_factory=Tallies)
+    browsers: Tallies = field(default_factory=Tallies)
+    check: auth.PasswordCheck = field(default_factory=auth.PasswordCheck)
+
+
+def _give_login(routes: APIRouter, desk: Desk) -> None:
+    door = _Door()
+
+    @routes.get("/login")
+    def login(request: Request) -> Response:
+        then = request.query_params.get("then", "")
+        if not desk.store.accounts.are_there():
+            return RedirectResponse(f"/review/name?then={quote(then, safe='')}", 303)
+        return HTMLResponse(_page(desk, request, then=then))
+
+    @routes.post("/login")
+    def come_in(
+        request: Request,
+        name: Annotated[str, Form()] = "",
+        password: Annotated[str, Form()] = "",
+        then: Annotated[str, Form()] = "",
+    ) -> Response:
+        address, at = request.client.host if request.client else "", desk.now()
+        if not door.tries.take(address, at=at):
+            page = _page(desk, request, name=name, then=then, wrong=_(WAIT_ADDRESS))
+            return HTMLResponse(page, 429)
+        browser = auth.hash_token(request.cookies.get(DEVICE, "") or "none")
+        try:
+            account, wrong = _checked(desk, door, name, password, browser)
+        except auth.PasswordCheckBusy:
+            door.tries.give_back(address)
+            page = _page(desk, request, name=name, then=then, wrong=_(BUSY))
+            return HTMLResponse(page, 503, {"Retry-After": "5"})
+        if account is None:
+            page = _page(desk, request, name=name, then=then, wrong=wrong)
+            return HTMLResponse(page, 401)
+        door.tries.give_back(address)
+        return _logged_in(desk, request, account, then)
+
+    @routes.post("/logout")
+    def go(request: Request) -> Response:
+        if cookie := request.cookies.get(COOKIE):
+            desk.store.accounts.end(auth.hash_token(cookie), at=desk.now())
+        answer = RedirectResponse("/login", 303)
+        answer.delete_cookie(COOKIE)
+        return answer
+
+
+def _give_name(routes: APIRouter, desk: Desk) -> None:
+    @routes.get("/review/name")
+    def name(request: Request) -> Response:
+        then = local_path(request.query_params.get("then", ""))
+        if who_is(request):
+            return RedirectResponse(f"/login?then={quote(then, safe='')}", 303)
+        page = NamePage(desk.site, cookies.name_of(request), then, "/review/name", (), "")
+        return HTMLResponse(reports.render_name(page))
+
+    @routes.post("/review/name")
+    def named(by: Annotated[str, Form()] = "", then: Annotated[str, Form()] = "") -> Response:
+        if wrong := cookies.wrong_name(by):
+            page = NamePage(desk.site, by, local_path(then), "/review/name", (), wrong)
+            return HTMLResponse(reports.render_name(page), 422)
+        answer = RedirectResponse(local_path(then), 303)
+        cookies.keep(answer, cookies.NAME, by.strip())
+        return answer
+
+
+def local_path(then: str) -> str:
+    """Return a path on this site, else the queue: no redirect may lead to another site."""
+    good = then.startswith("/") and not then.startswith(("//", "/\\")) and then.isprintable()
+    return then if good else "/review"
+
+
+def _checked(
+    desk: Desk, door: _Door, name: str, password: str, browser: str
+) -> tuple[Account | None, str]:
+    """Return the account that the password belongs to, or None and the error message.
+
+    Raises:
+        PasswordCheckBusy: Too many passwords are being checked.
+    """
+    known, at = desk.store.accounts, desk.now()
+    name = auth.spelled(name)
+    tried = known.begin_try(name, browser=browser, at=at)
+    account, locked = tried.account, tried.locked_until
+    if account is None:
+        locked = door.unknown.take(name, at=at)
+    elif tried.is_known_browser:
+        locked = door.browsers.take(browser, at=at)
+    if locked:
+        return None, _(WAIT).format(at=local(locked, desk.zone))
+    comes_in = account is not None and account.kind == "person" and account.disabled_at is None
+    if door.check.is_password(account.hashed if account and comes_in else None, password):
+        door.browsers.clear(browser)
+        return account, ""
+    known.failed(_shown(name), at=at)
+    return None, _(WRONG)
+
+
+def _shown(name: str) -> str:
+    # The input may contain any character; the audit log keeps the printable ones.
+    kept = "".join(letter for letter in " ".join(name.split()) if letter.isprintable())
+    return kept[: auth.LONGEST_NAME]
+
+
+def _logged_in(desk: Desk, request: Request, account: Account, then: str) -> Response:
+    if before := request.cookies.get(COOKIE):
+        desk.store.accounts.end(auth.hash_token(before), at=desk.now())
+    token = auth.make_token()
+    desk.store.accounts.begin(account.name, cookie=auth.hash_token(token), at=desk.now())
+    answer = RedirectResponse(local_path(then), 303)
+    secure = request.url.scheme == "https"
+    answer.set_cookie(
+        COOKIE,
+        token,
+        max_age=int(LONGEST_LOGIN.total_seconds()),
+        httponly=True,
+        samesite="strict",
+        secure=secure,
+    )
+    # Proves an earlier log-in of this browser, so that others' tries do not lock it out.
+    answer.set_cookie(
+        DEVICE,
+        token,
+        max_age=YEAR_S,
+        path=LOGIN,
+        httponly=True,
+        samesite="strict",
+        secure=secure,
+    )
+    answer.set_cookie(
+        LAST_NAME, quote(account.name, safe=""), max_age=YEAR_S, httponly=True, samesite="strict"
+    )
+    language_choice.resume_choice(desk, answer, account.name)
+    return answer
+
+
+def _page(desk: Desk, request: Request, *, then: str, name: str = "", wrong: str = "") -> str:
+    who = who_is(request)
+    return reports.render_login(
+        LoginPage(
+            site=desk.site,
+            reviewer=who.name if who else "",
+            name=name or unquote(request.cookies.get(LAST_NAME, "")),
+            then=local_path(then),
+            wrong=wrong,
+        )
+    )
