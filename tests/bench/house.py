@@ -1,6 +1,7 @@
 """Print what the source tree looks like: how many of each kind, names, docstrings, cycles.
 
 Usage: python tests/bench/house.py [--seed 20261201] [--pairs 20]
+       python tests/bench/house.py --tree  # packages with their sentence and lines
 
 A value class is a class with declared fields: data class, model, table. Ends with lines of code
 drawn at random: whoever knows the tree alone can try to place them.
@@ -182,13 +183,28 @@ def print_counts(modules: list[tuple[str, str, ast.Module]], shown: int) -> None
     print(f"commands: {len(set(commands))} at the top, {len(commands)} in all")
 
 
+def print_tree() -> None:
+    """Print each package with the first sentence of its docstring, its modules and their lines."""
+    for package in PACKAGES:
+        for file in sorted((ROOT / package).rglob("__init__.py")):
+            sentence = (ast.get_docstring(ast.parse(file.read_text("utf-8"))) or "").split("\n")[0]
+            own = list(file.parent.glob("*.py"))
+            lines = sum(len(module.read_text("utf-8").splitlines()) for module in own)
+            place = file.parent.relative_to(ROOT).as_posix()
+            print(f"{place:28} {len(own) - 1:3} modules {lines:6} lines  {sentence}")
+
+
 def main() -> None:
     """Print all figures."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seed", type=int, default=20261201)
     parser.add_argument("--lines", type=int, default=20)
     parser.add_argument("--pairs", type=int, default=20)
+    parser.add_argument("--tree", action="store_true")
     given = parser.parse_args()
+    if given.tree:
+        print_tree()
+        return
     lines = comments = 0
     openings: Counter[str] = Counter()
     classes: defaultdict[str, list[str]] = defaultdict(list)
