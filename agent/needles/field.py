@@ -23,7 +23,7 @@ DETAILS = ("longest", "orientation", "histogram")
 """Values that a list of micrographs leaves out."""
 REASONS: Mapping[str, str] = {
     NO_SCALE: marked("the scale is unknown: set it in the settings or export with a scale bar"),
-    "no_needles": marked("no needles found that can be measured; lath martensite is not measured"),
+    "no_needles": marked("no needles found that can be measured; laths are not measured"),
     "too_coarse": marked("more than 0.35 µm per px: fine needles are not resolved"),
     "too_few": marked("fewer than 30 complete needles, or in less than 80 % of the field"),
     "uncertain": marked("the network is too unsure of the lengths in this field"),

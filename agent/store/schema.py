@@ -18,7 +18,10 @@ from agent.errors import BadStore
 from agent.store import engine as engines
 from agent.store.evidence import guards
 from agent.store.row_counts import count_rows
-from agent.store.search import search_words
+from agent.store.search import (
+    search_updates,  # noqa: F401 - it listens to the sessions of every open database
+    search_words,
+)
 from agent.store.sites import site_policies, site_references
 from agent.store.sites.site_scope import EVERY_SITE, SCHEMA, bind
 from agent.store.tables import SITE, AgentRow

@@ -277,6 +277,7 @@ def test_status_has_every_key_of_the_contract(lab):
         "kept_copies",
         "jobs",
         "affected_orders",
+        "notes",
         "problems",
         "problem_messages",
     ]

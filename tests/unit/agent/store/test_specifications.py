@@ -51,16 +51,6 @@ def test_a_file_is_recorded_after_each_edit_and_not_after_a_restart(pcs, address
     assert list_states(pcs["PC-1"]) == [("PC-1", FILES[n]) for n in (0, 1, 0)]
 
 
-def test_a_record_of_an_earlier_program_counts_for_each_pc(pcs):
-    pcs["PC-1"].records.add(STATE, "", by="agent", at=AT, facts={"entries": [FILES[0]]})
-
-    note(pcs["PC-1"], FILES[0])
-    note(pcs["PC-2"], FILES[1])
-    note(pcs["PC-1"], FILES[0])
-
-    assert list_states(pcs["PC-1"]) == [("", FILES[0]), ("PC-2", FILES[1])]
-
-
 @settings(
     max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )

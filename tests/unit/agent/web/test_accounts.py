@@ -120,7 +120,7 @@ def test_the_door_leads_to_no_other_site(lab, browser_of, then):
 
 def test_a_password_is_hashed_as_rfc_9106_advises_also_where_there_is_no_account():
     script = (
-        "from agent import auth\n"
+        "from agent.store.people import auth\n"
         "assert not auth.is_password(None, 'x')\n"
         "print(auth.hash_password('four words nobody guesses'))\n"
         "print(auth.build_hash_of_nobody())"
@@ -663,8 +663,8 @@ def test_accounts_are_kept_from_the_shell(agent):
     [
         ("add", "Ann", "--role", "king", "--password-stdin"),
         ("add", "", "--password-stdin"),
-        ("role", "Nobody", "lead"),
-        ("disable", "Nobody"),
+        ("change", "Nobody", "--role", "lead"),
+        ("change", "Nobody", "--disable"),
     ],
 )
 def test_a_mistake_at_the_shell_is_a_sentence(agent, words):
