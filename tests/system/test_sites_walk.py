@@ -125,6 +125,8 @@ def list_methods() -> list[str]:
 
 OF_ALL_ACTS = {"audit_log.iter_acts", "audit_log.find_problems", "audit_log.get_hashes"}
 """Answer with the acts of the whole site, which go on between two calls."""
+OF_ALL_SITES = {"places.iter_after", "places.load"}
+"""Answer with landmarks of every site, to find a place that two sites show; see the test below."""
 METHODS = [name for name in list_methods() if name not in LEFT_OUT]
 
 
@@ -370,9 +372,21 @@ def test_a_method_answers_to_another_sites_key_as_to_one_of_nothing(world, tmp_p
 
     assert HIDDEN not in answer.replace(f"{HIDDEN}1.tif", "")
     assert "ForeignSite" not in answer
-    if name not in OF_ALL_ACTS and "newest" not in name and "head" not in name:
+    if name not in OF_ALL_ACTS | OF_ALL_SITES and "newest" not in name and "head" not in name:
         assert plain(answer, world.known) == plain(expected, unknown)
     world.must_be_as_before(name)
+
+
+def test_landmarks_of_another_site_name_their_micrograph_and_never_its_order(world) -> None:
+    number, known = world.known.ints["micrograph"], world.known
+    with Store.open(world.address, site=HERE, agent="PC") as store:
+        (loaded,) = store.places.load([number])
+        every = {one.micrograph_id: one for one in store.places.iter_after(0, ())}
+
+    assert (loaded.public_id, loaded.order) == (known.fields[0], "")
+    assert every[number] == loaded
+    assert known.order not in {one.order for one in every.values()}
+    assert any(one.order for one in every.values())  # its own site's
 
 
 @pytest.fixture(scope="module")

@@ -31,7 +31,7 @@ def compare_places(landmarks: Landmarks, other: Landmarks) -> Overlap | None:
 
 
 class PlaceCheck:
-    """Compares the places of new micrographs with those of all others of the site.
+    """Compares the places of new micrographs with those of all others of the database.
 
     Args:
         store: Open.

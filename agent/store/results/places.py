@@ -10,7 +10,7 @@ import threading
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import or_
+from sqlalchemy import case, or_
 from sqlalchemy.orm import aliased
 from sqlmodel import col, select, update
 
@@ -61,7 +61,7 @@ class Landmarked:
     Attributes:
         micrograph_id: Number of its row.
         public_id: Its public id.
-        order: Number of the order that it names, "" for none.
+        order: Number of the order that it names, "" for none and for one of another site.
         landmarks: As `agent.imaging.places` writes them, or None where there are none.
     """
 
@@ -180,7 +180,7 @@ class Places(Repository):
     def list_pending(self, limit: int) -> list[Landmarked]:
         """Return micrographs that are to be compared, oldest first."""
         wanted = (
-            _select_landmarked()
+            _select_landmarked(self._whose.site_id)
             .where(PlaceRow.site_id == self._whose.site_id, col(PlaceRow.compared_at).is_(None))
             .order_by(col(PlaceRow.micrograph_id))
             .limit(limit)
@@ -213,7 +213,9 @@ class Places(Repository):
         landmarks = []
         with reading(self._all_sites) as session:
             for batch in chunks(micrograph_ids):
-                wanted = _select_landmarked().where(col(PlaceRow.micrograph_id).in_(batch))
+                wanted = _select_landmarked(self._whose.site_id).where(
+                    col(PlaceRow.micrograph_id).in_(batch)
+                )
                 landmarks += [Landmarked(*row) for row in session.exec(wanted)]
         return landmarks
 
@@ -451,11 +453,11 @@ class Places(Repository):
             )
 
 
-def _select_landmarked() -> Any:
+def _select_landmarked(site_id: int) -> Any:
     columns: tuple[Any, ...] = (
         PlaceRow.micrograph_id,
         MicrographRow.public_id,
-        MicrographRow.order,
+        case((col(MicrographRow.site_id) == site_id, col(MicrographRow.order)), else_=""),
         PlaceRow.landmarks,
     )
     return select(*columns).join(
