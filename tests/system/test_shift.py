@@ -47,7 +47,8 @@ def test_every_order_of_a_shift_says_what_has_to_be_said(shift):
     assert len(TRICKS) >= 30
     promoted = str(4000 + KINDS.index("promoted"))
     by_specimen = {
-        (view.process_data["order"], view.result.bundle) for view in shift.store.results.iter_all()
+        (view.process_data.get("order"), view.result.bundle)
+        for view in shift.store.results.iter_all()
     }
     assert (promoted, OLD) in by_specimen  # begun before the promotion, ended by the same bundle
     assert (promoted, NEW) not in by_specimen

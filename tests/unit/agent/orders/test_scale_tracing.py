@@ -7,7 +7,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agent.orders.facts.scale_tracing import SCALE_CHECK, add_months
-from agent.orders.statements.statement import lasting
 from tests.unit.agent.orders.test_ordering import AT, SETTINGS, Desk
 
 DAY = timedelta(days=1)
@@ -141,23 +140,6 @@ def test_without_a_validity_no_age_matters(desk):
     measure(desk, source="LOM-07", at=AT - 4000 * DAY)
 
     assert order_of(desk)["notes"] == []
-
-
-def test_the_key_alone_makes_no_other_statement_of_one_made_before_it_was_there(desk):
-    document = order_of(desk)
-    before = {key: value for key, value in document.items() if key != "notes"}
-    before["specimens"] = [
-        one
-        | {
-            "fields": [
-                {key: value for key, value in field.items() if key != "scale_traced_to"}
-                for field in one["fields"]
-            ]
-        }
-        for one in document["specimens"]
-    ]
-
-    assert lasting(document) == lasting(before)
 
 
 @given(INSTANTS, st.integers(0, 120))
