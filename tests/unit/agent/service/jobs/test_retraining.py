@@ -120,16 +120,17 @@ def test_how_far_it_is_stands_in_the_status_and_anybody_may_end_it(lab, settings
     assert [job.outcome for job in store.jobs.list_ended("retrain")] == ["cancelled"]
 
 
-def test_a_training_that_someone_cancelled_is_no_problem(lab, settings, store):
+def test_a_training_that_someone_cancelled_is_no_problem(lab, settings, store, monkeypatch):
+    monkeypatch.setattr("agent.service.jobs.supervisor.NOTE_EVERY_S", 0.05)  # it takes seconds here
     problems = Problems()
     scheduler = RetrainScheduler(settings, store, now=clock, problems=problems)
     import_more(lab)
     store.jobs.request("retrain", by="Lea", at=clock())
     work = threading.Thread(target=scheduler.answer_requests)
     work.start()
-    until(lambda: store.jobs.list_running(at=clock()))
+    until(lambda: [job for job in store.jobs.list_running(at=clock()) if job.name == "retrain"])
 
-    store.jobs.cancel("retrain", by="Lea", at=clock())
+    assert store.jobs.cancel("retrain", by="Lea", at=clock()) == 1
     work.join(120)
 
     (ended,) = store.jobs.list_ended("retrain")
