@@ -276,12 +276,12 @@ def now_utc() -> datetime:
     return datetime.now(UTC)
 
 
-def open_store(settings: Settings, *, anew: bool = False, acts: bool = True) -> Store:
+def open_store(settings: Settings, *, accepts_other: bool = False, acts: bool = True) -> Store:
     """Open the lab's database for the shell; create or migrate it if needed.
 
     Args:
         settings: Settings of the lab.
-        anew: Accept a database that does not belong to the data folder, and refuse one that does.
+        accepts_other: Accept a database that is not the folder's own, and refuse one that is.
         acts: The command may write an act, after which the statements of changed orders are frozen.
 
     Raises:
@@ -298,7 +298,7 @@ def open_store(settings: Settings, *, anew: bool = False, acts: bool = True) -> 
         agent=find_pc_name(),
         exact_numbers=settings.orders.exact_numbers,
         folder=settings.store.folder,
-        anew=anew,
+        accepts_other=accepts_other,
         on_upgrade=_print_upgrade,
         shares=settings.site.shares,
         connections=settings.store.connections,

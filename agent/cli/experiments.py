@@ -171,7 +171,7 @@ def _measure_microscopes(
                     f"{sum(values) / len(values):.3f} ± {spread(values):.3f}"
                     for values in (row.ours, row.ours_f1, row.peer)
                 ),
-                row.as_json()["stated_by_others"],
+                row.stated_by_others,
             )
             for row in result.rows
         ],

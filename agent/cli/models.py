@@ -97,9 +97,9 @@ def _summary(path: Path, current: str | None) -> dict[str, Any]:
         broken = dict.fromkeys(("created_at", "scheme", "arch", "learned_from", "n"), "")
         return {"name": path.name, "current": path.name == current, "said": str(error), **broken}
     n = manifest.metrics.get("n") or 0
-    said = format_share(manifest.metrics["accuracy"], n) if n else "not tested"
+    figure = format_share(manifest.metrics["accuracy"], n) if n else "not tested"
     if n and (lacking := format_lacking(manifest.metrics)):
-        said += f"; not tested: {lacking}"
+        figure += f"; not tested: {lacking}"
     return {
         "name": manifest.name,
         "current": manifest.name == current,
@@ -110,7 +110,7 @@ def _summary(path: Path, current: str | None) -> dict[str, Any]:
         "n": n,
         "accuracy": manifest.metrics.get("accuracy"),
         "recipe": manifest.recipe,
-        "said": f"{said}; drawn, for the demo only" if manifest.is_for_demo else said,
+        "said": f"{figure}; drawn, for the demo only" if manifest.is_for_demo else figure,
     }
 
 

@@ -328,7 +328,7 @@ def _open_anew(settings: Settings) -> Store:
     from agent.store import NothingToBegin
 
     try:
-        return open_store(settings, anew=True)
+        return open_store(settings, accepts_other=True)
     except NothingToBegin:
         store = open_store(settings)
         if find_overtaken(settings, store, now=datetime.now(UTC)):

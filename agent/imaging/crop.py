@@ -337,9 +337,9 @@ def _measure_settling(field: NDArray[np.uint8], at: int, reach: int) -> int:
     seen = step > _STEP
     if not seen.any():
         return 0
-    beside = (differs > np.maximum(_STEP / 2, _NEAR * step)).astype(np.uint8)
-    beside = cv2.blur(beside * 255, (1, max(3, reach // 8)))  # a row of steel is no edge's end
-    ends = np.argmax(beside < 255 * _NEAR, axis=0)[seen]
+    foreign = (differs > np.maximum(_STEP / 2, _NEAR * step)).astype(np.uint8)
+    foreign = cv2.blur(foreign * 255, (1, max(3, reach // 8)))  # a row of steel is no edge's end
+    ends = np.argmax(foreign < 255 * _NEAR, axis=0)[seen]
     return int(np.percentile(np.minimum(ends, at + reach // 2), 90)) + 1 - at
 
 

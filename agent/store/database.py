@@ -80,7 +80,7 @@ class Store:
         agent: str,
         exact_numbers: bool = False,
         folder: Path | None = None,
-        anew: bool = False,
+        accepts_other: bool = False,
         on_upgrade: Callable[[Upgrade], None] = lambda _upgrade: None,
         shares: Collection[str] = (),
         connections: int = engines.CONNECTIONS,
@@ -93,7 +93,7 @@ class Store:
             agent: Name of this agent, unique at the site.
             exact_numbers: Orders whose numbers differ in case, spaces or leading zeros are two.
             folder: The data folder; a database of another folder is refused. None: any is opened.
-            anew: A database that is not the folder's own is opened, and one that is, refused.
+            accepts_other: A database that is not the folder's own is opened; one that is, refused.
             on_upgrade: Called with the progress of a schema upgrade, every few seconds.
             shares: "accounts", "bundles": what the site shares with others that share it too.
             connections: Most connections at once to PostgreSQL; 0: each transaction opens its own.
@@ -104,7 +104,7 @@ class Store:
         engine = engines.make_engine(url, connections=connections)
         try:
             if folder is not None:
-                check = own_database.require_lost if anew else own_database.require_own
+                check = own_database.require_lost if accepts_other else own_database.require_own
                 check(engine, folder)
                 if engines.is_sqlite(engine):  # with PostgreSQL several PCs share the folder
                     own_database.make_private(folder)
@@ -115,7 +115,7 @@ class Store:
             if schema.lay_missing_guards(engine):
                 store.audit_log.add(at=datetime.now(UTC), actor="agent", act="guards.laid_again")
             store.note_shares(shares)
-            if folder is not None and not anew:
+            if folder is not None and not accepts_other:
                 own_database.keep_mark(engine, folder, site)
         except BaseException:
             engine.dispose()

@@ -64,13 +64,15 @@ def find_turned_bars(
                     continue
                 words = _turn_back(bar.label_box, part.shape, turns, (left, top))
                 return [replace(bar, line=box, label_box=words, kind="upright")]
-        beside = _read_beside(pixels, line, lines)
-        if beside is not None:
-            return [beside]
+        level = _read_level_words(pixels, line, lines)
+        if level is not None:
+            return [level]
     return []
 
 
-def _read_beside(pixels: NDArray[np.uint8], upright: Box, uprights: list[Box]) -> FoundBar | None:
+def _read_level_words(
+    pixels: NDArray[np.uint8], upright: Box, uprights: list[Box]
+) -> FoundBar | None:
     """Return the bar of an upright line and the level words left or right of its middle.
 
     None where the words are next to another upright too.

@@ -66,7 +66,7 @@ class StraightEdge:
         depth: Rows from the top to the line at the middle of its length.
         shift: Rows by which its right end is deeper than its left end.
         score: Mean step of the pieces, in spreads of the field.
-        off: Rows by which its pieces are beside it, median.
+        off: Rows between its pieces and the line, median.
     """
 
     depth: float
