@@ -134,11 +134,6 @@ def find_weights_file() -> Path:
     return files[0]
 
 
-def split_header(content: bytes) -> bytes:
-    """Return the beginning of a safetensors file: its length in 8 bytes, and JSON."""
-    return content[: 8 + int.from_bytes(content[:8], "little")]
-
-
 def iter_tensors(header: bytes) -> Iterator[tuple[str, str, tuple[int, ...], int]]:
     """Yield the tensors of a safetensors file in the order of their bytes.
 

@@ -51,6 +51,11 @@ NOTE = (
 )
 
 
+def split_header(content: bytes) -> bytes:
+    """Return the beginning of a safetensors file: its length in 8 bytes, and JSON."""
+    return content[: 8 + int.from_bytes(content[:8], "little")]
+
+
 def round_arrays(arrays: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
     """Return the detector's tensors as they are stored: `restore_arrays` reverts it."""
     stored: dict[str, NDArray[Any]] = {}
@@ -117,7 +122,7 @@ def pack(bundle: Path, arrays: dict[str, NDArray[Any]]) -> None:
         for name in sorted((*manifest.files, "bundle.json")):
             content = (bundle / name).read_bytes()
             if name in {shipped.NETWORK, shipped.DETECTOR}:
-                packed_as, content = f"{name}{shipped.HEADER}", shipped.split_header(content)
+                packed_as, content = f"{name}{shipped.HEADER}", split_header(content)
             else:
                 packed_as = name
             packed.writestr(zipfile.ZipInfo(packed_as), content, zipfile.ZIP_LZMA)
@@ -128,7 +133,7 @@ def pack(bundle: Path, arrays: dict[str, NDArray[Any]]) -> None:
 
 def find_places(network: bytes) -> dict[str, tuple[int, tuple[int, ...]]]:
     """Return where each tensor begins in the file of the Lite0 package, and its axes there."""
-    weights, header = shipped.find_weights_file().read_bytes(), shipped.split_header(network)
+    weights, header = shipped.find_weights_file().read_bytes(), split_header(network)
     places = {}
     for name, kind, shape, start in shipped.iter_tensors(header):
         numbers = np.frombuffer(network, kind, math.prod(shape), len(header) + start).reshape(shape)
