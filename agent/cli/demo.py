@@ -271,20 +271,28 @@ def await_drawings(title: str, drawings: Drawings, folder: Path) -> None:
 
 
 def train_bundle(settings: Settings, store: Store, places: DemoFolders) -> None:
-    """Import the labelled micrographs and train the first bundle if there is none."""
+    """Import the labelled micrographs, then train and use a bundle unless one was trained here."""
     from agent.cli.import_ import import_labelled, print_unusable
     from agent.cli.train import promote_first, read_lab_config, train_bundle
-    from model import quick_config, use_network_threads  # PyTorch takes seconds
+    from agent.retrain.bundle_registry import get_bundle, is_drawn
+    from agent.service.folder.data_folder import clock
+    from model import quick_config, read_manifest, use_network_threads  # PyTorch takes seconds
 
-    if store.promotions.find_current() is not None:
-        _print(f"The bundle {store.promotions.find_current()} is already in use.")
+    current = store.promotions.find_current()
+    if current is not None and not is_drawn(get_bundle(settings.store.folder, current)):
+        _print(f"{current} was trained here and is in use, so none is trained.")
         return
     imported = import_labelled(settings, store, places.labelled, places.labelled / "manifest.csv")
     print_unusable(imported.unusable)
     plan = quick_config(**read_lab_config(settings, store), seed=0)
     with use_network_threads(os.cpu_count() or 1):
         bundle = train_bundle(settings, store, plan)
-    promote_first(store, bundle)
+    if current is None:
+        promote_first(store, bundle)
+        return
+    metrics, why = read_manifest(bundle).metrics, "trained by agent demo --train"
+    store.promotions.promote(bundle.name, by=BY, reason=why, at=clock(), metrics=metrics)
+    _print(f"{bundle.name} is in use in place of the shipped bundle {current}.")
 
 
 def examine(settings: Settings, store: Store, places: DemoFolders) -> Evaluation:

@@ -8,6 +8,7 @@ import typer
 
 from agent.cli.app import DONE, SOME_FAILED, app, find_settings_file, load_settings, open_store
 from agent.cli.console import err, out, progress
+from agent.errors import WrongUse
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -28,9 +29,33 @@ def run(
     ] = False,
 ) -> None:
     """Watch the sources and process every micrograph, until stopped."""
+    settings = load_settings(context)
+    require_lab(settings)
     if once:
-        raise typer.Exit(_run_once(load_settings(context)))
-    _run(load_settings(context))
+        raise typer.Exit(_run_once(settings))
+    _run(settings)
+
+
+def require_lab(settings: Settings) -> None:
+    """Raise `WrongUse` where there is nothing of a lab: no settings, no source and no data."""
+    store = settings.store
+    if settings.file or settings.sources or store.url or store.folder.exists():
+        return
+    raise WrongUse(
+        f"No lab is set up in {store.folder.parent}: there is no agent.toml. To set one up: agent "
+        "init, then agent run, and follow the first steps on the page. Another settings file: "
+        "agent --config FILE run. To try it with drawn micrographs: agent demo."
+    )
+
+
+def _describe_no_source(settings: Settings) -> str:
+    """Return what to do where no folder is watched, "" where one is."""
+    if settings.sources:
+        return ""
+    return (
+        "No source is set, so no folder is watched. Set one under [[sources]] in "
+        f"{settings.file or 'agent.toml'}, or on the page: First steps."
+    )
 
 
 def _run(settings: Settings) -> None:
@@ -57,6 +82,8 @@ def _run(settings: Settings) -> None:
         manager.say(f"READY=1\n{state()}")
         if agent.url:
             err.print(f"review page: {agent.url} (Ctrl-C stops)", markup=False)
+        if sentence := _describe_no_source(settings):
+            err.print(sentence, markup=False)
 
     def state() -> str:
         problems = agent.problems.all()
@@ -108,6 +135,8 @@ def _run_once(settings: Settings) -> int:
             should_stop=stop.is_set,
         )
     _print_outcome(outcome)
+    if sentence := _describe_no_source(settings):
+        err.print(sentence, markup=False)
     return DONE if outcome.is_clean else SOME_FAILED
 
 
@@ -155,6 +184,7 @@ def web(context: typer.Context) -> None:
     from agent.web import app_of
 
     settings = load_settings(context)
+    require_lab(settings)
     log.set_up(level=settings.log.level)
     open_files.raise_limit()
     stop = threading.Event()

@@ -206,10 +206,11 @@ def licences(
 ) -> None:
     """List all parts of the program with their licences, including network weights."""
     from agent.host.licences import build_bill, list_parts
+    from agent.retrain.bundle_registry import is_drawn, list_bundles
 
-    bundles = load_settings(context).store.folder / "bundles"
-    names = sorted(file.parent.name for file in bundles.glob("*/bundle.json"))
-    listed = list_parts(names)
+    bundles = list_bundles(load_settings(context).store.folder)
+    drawn = frozenset(bundle.name for bundle in bundles if is_drawn(bundle))
+    listed = list_parts((bundle.name for bundle in bundles), drawn=drawn)
     if sbom:
         document = build_bill(listed, at=datetime.now(UTC), serial=uuid.uuid4())
         sbom.write_text(json.dumps(document, indent=1, ensure_ascii=False), encoding="utf-8")

@@ -20,6 +20,7 @@ from agent.cli.evaluation_text import (
 from agent.cli.import_ import import_labelled, print_imported
 from agent.cli.job_progress import run_to_end, show_progress, silence_log
 from agent.cli.options import (
+    By,
     EpochsOption,
     FrameOption,
     GroupOption,
@@ -181,6 +182,7 @@ def train(
     weights: Annotated[
         Path | None, typer.Option(help="File with ImageNet weights (.pth or .safetensors).")
     ] = None,
+    by: By = "",
 ) -> None:
     """Train a model bundle; the first bundle of a lab is promoted at once.
 
@@ -219,7 +221,8 @@ def train(
             return
         with open_store(settings) as opened:
             signs = folder is not None or opened.promotions.find_current() is None
-            store, by = sign(context, opened, "") if signs else (opened, "")
+            leads = settings.orders.leads
+            store, by = sign(context, opened, by, leads=leads) if signs else (opened, by)
             imported = import_labelled(settings, store, folder, manifest, by=by) if folder else None
             if imported:
                 print_imported(imported)

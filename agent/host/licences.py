@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Container, Iterable, Iterator
     from datetime import datetime
     from uuid import UUID
 
@@ -96,11 +96,12 @@ class Part:
         return f"weights:{self.name.lower().replace(' ', '-')}"
 
 
-def list_parts(bundles: Iterable[str] = ()) -> list[Part]:
+def list_parts(bundles: Iterable[str] = (), *, drawn: Container[str] = ()) -> list[Part]:
     """List everything this installation is made of, itself first.
 
     Args:
         bundles: Names of the bundles in the data folder.
+        drawn: Which of them are the demonstration's, so that no lab trained them.
     """
     by_name: dict[str, Part] = {}
     waiting = [ROOT]
@@ -114,7 +115,11 @@ def list_parts(bundles: Iterable[str] = ()) -> list[Part]:
         by_name[name] = part
         waiting += part.needs
     libraries = [by_name.pop(ROOT), *(by_name[name] for name in sorted(by_name))]
-    return [*libraries, *_weights(libraries), *(_bundle(name) for name in bundles)]
+    return [
+        *libraries,
+        *_weights(libraries),
+        *(_bundle(name, libraries[0], is_drawn=name in drawn) for name in bundles),
+    ]
 
 
 def canonical(name: str) -> str:
@@ -191,9 +196,11 @@ def _weights(libraries: Iterable[Part]) -> Iterator[Part]:
             )
 
 
-def _bundle(name: str) -> Part:
-    text = "trained by this lab on its labels"
-    return Part(f"bundle {name}", name, "the lab's own", (ROOT,), "machine-learning-model", text)
+def _bundle(name: str, program: Part, *, is_drawn: bool) -> Part:
+    licence, text = "the lab's own", "trained by this lab on its labels"
+    if is_drawn:
+        licence, text = program.licence, "shipped with the program, trained on drawn micrographs"
+    return Part(f"bundle {name}", name, licence, (ROOT,), "machine-learning-model", text)
 
 
 def build_bill(listed: list[Part], *, at: datetime, serial: UUID) -> dict[str, Any]:

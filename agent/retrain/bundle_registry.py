@@ -72,6 +72,19 @@ def require_allowed(store_folder: Path, manifest: Manifest) -> None:
         )
 
 
+def is_drawn(bundle: Path) -> bool:
+    """Return whether a bundle was trained on drawn micrographs, for the demonstration only.
+
+    A manifest that cannot be read says nothing, so False.
+    """
+    from model import ModelError, read_manifest  # noqa: PLC0415 - brings PyTorch
+
+    try:
+        return read_manifest(bundle).is_for_demo
+    except ModelError:
+        return False
+
+
 def has_bundle(store_folder: Path, name: str) -> bool:
     """Return whether there is a bundle of a name."""
     return name in {path.name for path in list_bundles(store_folder)}

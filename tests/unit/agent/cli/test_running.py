@@ -57,6 +57,41 @@ def test_a_single_run_exits_with_0_if_every_file_could(lab):
     assert (done.returncode, done.stdout.strip()) == (0, "1 stored")
 
 
+@pytest.mark.parametrize("command", [("run",), ("run", "--once"), ("web",)])
+def test_an_empty_folder_is_no_lab_and_the_next_step_is_named(tmp_path, command):
+    if settings.platform_folder().exists():
+        pytest.skip("this PC has settings of its own")
+
+    done = subprocess.run(
+        [sys.executable, "-m", "agent", *command],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+    assert done.returncode == 2
+    assert "agent init, then agent run" in " ".join(done.stderr.split())
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_lab_without_a_source_is_told_where_to_set_one(tmp_path):
+    (tmp_path / "agent.toml").write_text('[store]\nfolder = "data"\n', encoding="utf-8")
+
+    done = subprocess.run(
+        [sys.executable, "-m", "agent", "run", "--once"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+    assert done.returncode == 0
+    assert "No source is set" in done.stderr
+
+
 def test_status_is_one_json_document_and_nothing_else(lab):
     done = agent(lab, "status", "--json")
 

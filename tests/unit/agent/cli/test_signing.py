@@ -55,7 +55,7 @@ WORDS: dict[str, tuple[str, ...]] = {
         "a.tif", "--division", "10um", "--by", "Leo", "--microscope", "L", "--objective", "50x",
     ),
     "spec automatic": ("100Cr6", *SIGNER),
-    "train": ("FOLDER",),
+    "train": ("FOLDER", "--by", "Leo"),
     "users add": ("Eve", "--role", "admin", "--password-stdin", "--by", "Leo"),
     "users change --enable": ("Leo", "--by", "Leo"),
     "users change --role": ("viewer", "Leo", "--by", "Leo"),

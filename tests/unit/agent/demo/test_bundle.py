@@ -7,9 +7,12 @@ import zipfile
 
 import numpy as np
 import pytest
+from small_lab import past, write_labelled
 
 from agent.cli.app import main
+from agent.cli.demo import train_bundle
 from agent.demo import bundle as shipped
+from agent.demo.demo import DemoFolders
 from agent.errors import BadBundle
 from agent.retrain.bundle_registry import allow_demo_bundles
 from agent.service.active_bundle import CurrentBundle
@@ -150,3 +153,21 @@ def test_lists_of_bundles_say_what_it_is(settings, unpacked, capsys):
 
     (row,) = json.loads(capsys.readouterr().out)["bundles"]
     assert row["said"].endswith("drawn, for the demo only")
+
+
+@pytest.mark.slow
+def test_a_demonstration_begun_without_training_trains_when_asked_and_once(
+    settings, unpacked, tmp_path, capsys
+) -> None:
+    write_labelled(past(5, first_order=1000, seed=1), tmp_path / "labelled")
+    allow_demo_bundles(settings.store.folder)
+    with open_store(settings) as store:
+        store.promotions.promote(unpacked.name, by="x", reason="drawn", at=clock(), metrics={})
+
+        train_bundle(settings, store, DemoFolders(tmp_path))
+        trained = store.promotions.find_current()
+        train_bundle(settings, store, DemoFolders(tmp_path))
+
+        assert trained != unpacked.name
+        assert store.promotions.find_current() == trained
+        assert f"{trained} was trained here" in capsys.readouterr().err

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from agent.cli import main
+from agent.demo.bundle import unpack_bundle
 from agent.host.licences import build_bill, find_licence, list_parts
 from agent.host.support_bundle import Pseudonyms
 from agent.store import Store
@@ -168,6 +169,17 @@ def test_weights_of_networks_are_parts_too() -> None:
     texts = {part.name: part.text for part in weights}
     assert "CC BY 3.0 US" in texts["Border network"]
     assert "trained on drawn micrographs" in texts["Bundle of the demo"]
+
+
+def test_the_shipped_bundle_of_the_demo_is_none_that_the_lab_trained(tmp_path, capsys) -> None:
+    name = unpack_bundle(tmp_path / "data" / "bundles")
+    (tmp_path / "agent.toml").write_text('[store]\nfolder = "data"\n', encoding="utf-8")
+
+    code = run("--config", str(tmp_path / "agent.toml"), "support", "licences", "--json")
+
+    by_name = {part["name"]: part["licence"] for part in json.loads(capsys.readouterr().out)}
+    assert code == 0
+    assert by_name[f"bundle {name}"] == by_name["martensight"] != "the lab's own"
 
 
 def test_the_bill_is_a_valid_cyclonedx_document() -> None:
