@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 from argon2 import PasswordHasher
-from compiled_statements import share_compiled_statements
 from hypothesis import settings
-from shared_networks import share_networks
-from shared_routes import share_routes
-from shared_workers import SharedWorkers
+from sharing.networks import share_networks
+from sharing.routes import share_routes
+from sharing.statements import share_compiled_statements
+from sharing.workers import SharedWorkers
 
 from agent.store.people import auth
 
@@ -25,9 +25,9 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # workers share the cores; set be
 
 pytest_plugins = [
     "fast",  # which tests are fast, and a guard that they are
-    "databases",  # a SQLite file and a real PostgreSQL, for who asks
-    "bytecode",  # workers share what compiling costs
-    "small_lab",  # a lab that has taught its first bundle, for who asks
+    "servers.databases",  # a SQLite file and a real PostgreSQL, for who asks
+    "sharing.bytecode",  # workers share what compiling costs
+    "labs.small",  # a lab that has taught its first bundle, for who asks
 ]
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
@@ -117,7 +117,7 @@ def vendor_files() -> Path:
 @pytest.fixture
 def lab(tmp_path):
     """A laboratory without a bundle: a real store and archive, to be filled by hand."""
-    from lab import Lab  # noqa: PLC0415 - brings PyTorch
+    from labs.lab import Lab  # noqa: PLC0415 - brings PyTorch
 
     lab = Lab(tmp_path / "data")
     yield lab

@@ -18,9 +18,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 from border_hard import coarsen, make_uneven, mount_hard
 from composites import Composite, list_mounts, list_whole, mount_texture
-from drawn import draw
-from drawn_border import draw_depth
-from drawn_steel import soft_noise
+from drawn.border import draw_depth
+from drawn.micrographs import draw
+from drawn.steel import soft_noise
 
 from agent.imaging.specimen.border_network import CELL_PX, shrink
 from agent.imaging.specimen.grid import grid_shape

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 from composites import repeat_mirrored
-from drawn_steel import soft_noise
+from drawn.steel import soft_noise
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -9,8 +9,8 @@ import cv2
 import numpy as np
 from border_filled import Image, choose_size, fill_resin
 from composites import Composite
-from drawn_border import BORDERS, draw_depth, draw_resin
-from drawn_steel import soft_noise
+from drawn.border import BORDERS, draw_depth, draw_resin
+from drawn.steel import soft_noise
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -24,8 +24,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 from composites import DIRTY, UM_PER_PX, compute_clean_area, repeat_mirrored
-from drawn_border import draw_resin
-from drawn_steel import soft_noise
+from drawn.border import draw_resin
+from drawn.steel import soft_noise
 from scale_bars import format_share
 
 from agent.errors import FileError

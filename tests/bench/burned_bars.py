@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
-from drawn_graphics import fonts
+from drawn.graphics import fonts
 from PIL import Image, ImageDraw, ImageFont
 
 if TYPE_CHECKING:

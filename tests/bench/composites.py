@@ -25,8 +25,8 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-from drawn_border import BORDERS, draw_depth, draw_resin, mounted
-from drawn_steel import soft_noise
+from drawn.border import BORDERS, draw_depth, draw_resin, mounted
+from drawn.steel import soft_noise
 from scale_bars import HALVES, format_share, is_in, list_textures
 
 from agent.errors import FileError

@@ -26,7 +26,7 @@ import numpy as np
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tests"))
 
-from drawn_steel import steel  # noqa: E402 - the tests' drawings
+from drawn.steel import steel  # noqa: E402 - the tests' drawings
 
 from agent.files.pictures import decode, encode_png  # noqa: E402
 

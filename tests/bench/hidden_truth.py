@@ -3,7 +3,7 @@
     python tests/bench/hidden_truth.py [--histories 20000] [--acts 50] [--seed 0] [--minutes M]
         [--jobs 2] [--into FILE]
 
-Each history is fifty acts by people who are mostly no leads (`tests/hidden_acts.py`). It prints how
+Each history is fifty acts by people who are mostly no leads (`tests/hidden/acts.py`). It prints how
 many histories, acts and statements there were, how many bad orders were completed as somebody would
 who wants them to conform, and how many statements were false. A failing history is printed; with
 `--shrink` its shortest form. `--into` appends one line of JSON per batch, so that a run that is cut
@@ -49,8 +49,8 @@ def main() -> int:
 
 def play(given: argparse.Namespace, job: int) -> tuple[Counter[str], list[str]]:
     """Play one job's share of the histories; return what happened, and what failed."""
-    import hidden_histories as world  # noqa: PLC0415
-    from hidden_histories import COUNTS  # noqa: PLC0415
+    from hidden import histories as world  # noqa: PLC0415
+    from hidden.histories import COUNTS  # noqa: PLC0415
 
     gc.freeze()  # what was imported stays: a tenth of the time would go into looking at it again
     gc.set_threshold(50_000, 50, 50)

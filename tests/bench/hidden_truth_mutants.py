@@ -3,7 +3,7 @@
     python tests/bench/hidden_truth_mutants.py [--histories 300] [--acts 50] [--seed 0] [NAME …]
 
 A mutant is a rule that is left out or weakened while the histories of
-`tests/hidden_histories.py` are played. It prints after how many histories each one made a statement
+`tests/hidden/histories.py` are played. It prints after how many histories each one made a statement
 that is not true. Exit code 3 if one was never noticed: then the world is too kind.
 """
 
@@ -146,7 +146,7 @@ BUILD_FIELD = field_facts.build_field_facts
 
 def mutants() -> dict[str, list[Target]]:
     """Return name → what is replaced, where and by what."""
-    import hidden_world  # noqa: PLC0415 - the world looks a few of them up by its own name
+    from hidden import world as hidden_world  # noqa: PLC0415 - the world looks a few of them up by its own name
 
     same = "_one_place"
     return {
@@ -257,7 +257,7 @@ def main() -> int:
 
 def play_until_noticed(histories: int, acts: int, number: int) -> tuple[int, str]:
     """Play histories until one fails; return how many there were, and what was noticed."""
-    from hidden_histories import COUNTS, play  # noqa: PLC0415
+    from hidden.histories import COUNTS, play  # noqa: PLC0415
 
     before: Counter[str] = COUNTS.copy()
     batch = 0

@@ -26,7 +26,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from drawn import draw, draw_panels
+from drawn.micrographs import draw, draw_panels
 from overlays import burnt
 
 from agent.errors import FileError

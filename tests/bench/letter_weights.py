@@ -19,7 +19,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from drawn import draw
+from drawn.micrographs import draw
 
 from agent.imaging.boxes import within
 from agent.imaging.scale_bar.planes import compute_planes

@@ -29,7 +29,7 @@ from pathlib import Path
 import psutil
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from small_lab import past, twin_of, write_labelled
+from labs.small import past, twin_of, write_labelled
 
 from agent import settings as settings_of
 from agent.retrain.bundle_registry import delete_leftovers, get_bundle, list_bundles

@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 
 sys.path[:0] = [str(Path(__file__).parents[1]), str(Path(__file__).parents[2])]
 
-from lab import NEXT_DAY, Lab, desk_of  # noqa: E402 - found by the line above
+from labs.lab import NEXT_DAY, Lab, desk_of  # noqa: E402 - found by the line above
 from mutated import answer_to, mutated, routes_of  # noqa: E402
 
 from agent.service import Pages  # noqa: E402

@@ -33,7 +33,7 @@ from typing import TYPE_CHECKING
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from bench.stress import Agent, Contents
-from databases import Postgres
+from servers.databases import Postgres
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -14,7 +14,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from lab import DAY, RING_A, TAXONOMY, Lab
+from labs.lab import DAY, RING_A, TAXONOMY, Lab
 
 from agent.orders import Specifications
 from agent.orders.judge.assessed import OrderPolicy

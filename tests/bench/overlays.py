@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
-from drawn_graphics import fonts
+from drawn.graphics import fonts
 from PIL import Image, ImageDraw, ImageFont
 
 BLACK, WHITE, RED, BLUE = (0, 0, 0), (255, 255, 255), (255, 0, 0), (0, 0, 255)

@@ -19,7 +19,7 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from fastapi.testclient import TestClient
-from lab import DAY, HOME, Lab, desk_of, minutes
+from labs.lab import DAY, HOME, Lab, desk_of, minutes
 
 from agent.archive import Archive
 from agent.demo.synthetic.micrograph import draw_micrograph

@@ -32,8 +32,8 @@ import cv2
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from copies import CHANGES, EXTRA, REACH, cut_pair, rgb
-from drawn_steel import STEELS, steel
+from drawn.copies import CHANGES, EXTRA, REACH, cut_pair, rgb
+from drawn.steel import STEELS, steel
 
 from agent.demo.synthetic.micrograph import TRAINED, draw_micrograph
 from agent.imaging.places import SAME_PLACE, Landmarks, PlaceIndex, extract_landmarks, register
@@ -42,7 +42,7 @@ from model import wilson
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from copies import Pair
+    from drawn.copies import Pair
 
 DATA = Path(__file__).parents[2] / ".." / "shared" / "data" / "uhcs"
 OVERLAPS = Path(__file__).with_name("uhcs_overlaps.csv")

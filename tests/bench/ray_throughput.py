@@ -34,8 +34,8 @@ import cv2
 import numpy as np
 from feature_crops import ALPHA, train_heads
 from features import load_examples
-from lab import crop_of, facts_of
-from second_bundle import SURE
+from labs.lab import crop_of, facts_of
+from labs.second_bundle import SURE
 
 from agent import log
 from agent.archive import Archive

@@ -39,7 +39,7 @@ from scipy.stats import beta
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from burned_bars import KITS, burn_look
-from drawn_graphics import fonts
+from drawn.graphics import fonts
 from fresh_bars import HALF, burn_fresh
 
 from agent.imaging.scale_bar.detect import find_graphics

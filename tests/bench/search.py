@@ -30,7 +30,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 import store as store_bench
-from databases import Postgres
+from servers.databases import Postgres
 
 from agent.store import SearchQuery, Store, engine
 from agent.store.search.search_index import WORDS

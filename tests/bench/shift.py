@@ -5,7 +5,7 @@
     python tests/bench/shift.py --odd 332
     python tests/bench/shift.py --latency DEMO [--pictures 11]
 
-The first plays the scripted shift of `tests/scripted_shift.py` on drawn micrographs (the network is
+The first plays the scripted shift of `tests/scripted/shift.py` on drawn micrographs (the network is
 stood in for by an oracle, so that what has to be said of every order is known): once calmly, once
 in a process of its own that is killed with SIGKILL at random moments. It prints how many orders are
 said to conform that must not (the target is 0), of how many something else is said than has to be,
@@ -15,7 +15,7 @@ whether the killed shift says the same as the calm one. Exit code 3 unless all i
 The second draws honest specimens of one lab and counts those of which a place is in doubt; exit
 code 3 if more than 1 in 200 are.
 
-The third plays honest orders only, of all kinds of honest oddity (`tests/shift_oddities.py`), and
+The third plays honest orders of all kinds of honest oddity (`tests/scripted/oddities.py`), and
 counts those that do not conform at the end; exit code 3 if more than 1 in 100 do not, or a held one
 has no sentence that names the act which ends it.
 
@@ -49,8 +49,8 @@ WORKER = """
 import sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[2])
-from scripted_shift import Script, Shift
-from shift_oddities import EVERY
+from scripted.shift import Script, Shift
+from scripted.oddities import EVERY
 folder = Path(sys.argv[1])
 import structlog
 structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(50))
@@ -85,7 +85,8 @@ def main() -> int:
 def shift(orders: int, kills: int, seed: int, folder: Path) -> int:
     """Play it calmly and killed; print the table."""
     import structlog  # noqa: PLC0415
-    from scripted_shift import (  # noqa: PLC0415
+    from scripted.oddities import EVERY  # noqa: PLC0415
+    from scripted.shift import (  # noqa: PLC0415
         Script,
         Shift,
         everything,
@@ -96,7 +97,6 @@ def shift(orders: int, kills: int, seed: int, folder: Path) -> int:
         wrong,
         wrong_halfway,
     )
-    from shift_oddities import EVERY  # noqa: PLC0415
 
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(50))
     calm, killed = (
@@ -143,8 +143,8 @@ def odd(orders: int, folder: Path) -> int:
     """Play honest orders and count those that are held; print each with its sentences."""
     import structlog  # noqa: PLC0415
     from scipy.stats import beta  # noqa: PLC0415
-    from scripted_shift import Script, Shift  # noqa: PLC0415
-    from shift_oddities import ODD  # noqa: PLC0415
+    from scripted.oddities import ODD  # noqa: PLC0415
+    from scripted.shift import Script, Shift  # noqa: PLC0415
 
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(50))
     lab = Shift(folder, Script(orders, ODD), f"sqlite:///{folder}/martensight.db")
@@ -173,10 +173,10 @@ def odd(orders: int, folder: Path) -> int:
 
 def honest(specimens: int, folder: Path) -> int:
     """Draw honest specimens and count those of which a place is in doubt; print the interval."""
-    import lab  # noqa: PLC0415
     import numpy as np  # noqa: PLC0415
+    from labs import lab  # noqa: PLC0415
     from scipy.stats import beta  # noqa: PLC0415
-    from scripted_shift import FIELDS  # noqa: PLC0415
+    from scripted.shift import FIELDS  # noqa: PLC0415
 
     from agent.demo.synthetic.micrograph import draw_micrograph  # noqa: PLC0415
 

@@ -5,7 +5,7 @@
     python tests/bench/simulation.py --mutants [--histories 300]
 
 The agents are the real ones: watch, queue, lease, work, outbox and nights; the clock, the disk,
-the database's faults, deaths and the order of threads follow from the seed (`simulated_world`). A
+the database's faults, deaths and the order of threads follow from the seed (`simulated.world`). A
 broken promise prints its seed; `--replay` prints each step of it. The exit code is 3 where one
 broke. `--mutants` plants one fault after another, and prints after how many histories
 each is caught.
@@ -28,13 +28,13 @@ if os.environ.get("PYTHONHASHSEED") != "0":  # sets of names have to be gone thr
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from simulated_history import simulation
-from simulated_mutants import MUTANTS, planted
+from simulated.history import simulation
+from simulated.mutants import MUTANTS, planted
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from simulated_history import Outcome, Simulation
+    from simulated.history import Outcome, Simulation
 
 BATCH = 250
 

@@ -28,7 +28,7 @@ from sqlalchemy import text
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from databases import Postgres
+from servers.databases import Postgres
 
 from agent.store import Decision, Store
 from agent.store.engine import is_sqlite, writing

@@ -42,7 +42,7 @@ import tifffile
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from databases import Postgres
+    from servers.databases import Postgres
 
 ROOT_WAS_AWAY_S = 10.0
 IDLE_S = 120.0  # after the last export, so long without any file meeting its fate ends the run
@@ -864,7 +864,7 @@ def _database(folder: Path, plan: Plan) -> Sqlite | Server:
     if not plan.postgresql:
         return Sqlite(folder / "data" / "martensight.db")
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-    from databases import Postgres  # noqa: PLC0415 - only with --postgresql
+    from servers.databases import Postgres  # noqa: PLC0415 - only with --postgresql
 
     (place := folder / "server").mkdir()
     folder.chmod(0o755)  # the server runs as a user of its own

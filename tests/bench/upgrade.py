@@ -14,7 +14,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from later_versions import later_versions
+from labs.later_versions import later_versions
 
 from agent.store import Store, schema, store_url
 

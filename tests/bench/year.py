@@ -31,8 +31,8 @@ import structlog
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from lab import Lab
-from later_versions import later_versions
+from labs.lab import Lab
+from labs.later_versions import later_versions
 
 from agent.archive import Archive
 from agent.backup import maintenance

@@ -14,8 +14,8 @@ import subprocess
 
 import pytest
 from folders import ROOT
-from lab import NEXT_DAY as NOW
-from lab import desk_of
+from labs.lab import NEXT_DAY as NOW
+from labs.lab import desk_of
 
 from agent.service import Pages
 from agent.settings import WebSection

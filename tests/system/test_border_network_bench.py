@@ -17,7 +17,7 @@ sys.path.append(str(TESTS / "bench"))
 
 from border_fields import compose_hard, label_cells  # noqa: E402 - after its folder
 from border_network import BorderNetwork, pack  # noqa: E402
-from drawn import draw  # noqa: E402
+from drawn.micrographs import draw  # noqa: E402
 
 from agent.imaging.specimen.grid import grid_shape  # noqa: E402
 

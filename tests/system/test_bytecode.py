@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import bytecode
 from _pytest.assertion import rewrite
+from sharing import bytecode
 
 
 def test_a_compiled_test_module_is_read_and_an_old_one_is_compiled_again(

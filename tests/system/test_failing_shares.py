@@ -16,7 +16,7 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 import pytest
-from failing_share import FailingShare
+from servers.failing_share import FailingShare
 
 from agent.cli import main
 from agent.files import shares

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from folders import ROOT
-from lab import DAY, Lab
+from labs.lab import DAY, Lab
 from sqlalchemy import Engine, event
 
 from agent.backup.maintenance import back_up, verify_statements

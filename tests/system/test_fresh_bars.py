@@ -13,7 +13,7 @@ from folders import TESTS
 sys.path.append(str(TESTS / "bench"))
 
 from burned_bars import KITS
-from drawn_graphics import fonts
+from drawn.graphics import fonts
 from fresh_bars import burn_fresh
 from fresh_lines import Type, draw_bar
 from fresh_programs import FONTS, PROGRAMS

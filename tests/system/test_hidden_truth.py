@@ -1,7 +1,7 @@
 """Whatever people do who are no leads, what is truly bad never conforms, and reasons are true."""
 
 import pytest
-from hidden_histories import BATCH, COUNTS, play
+from hidden.histories import BATCH, COUNTS, play
 
 
 @pytest.mark.parametrize(

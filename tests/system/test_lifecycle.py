@@ -8,7 +8,7 @@ from contextlib import closing, contextmanager
 
 import pytest
 from bench.lifecycle import run
-from small_lab import past, twin_of
+from labs.small import past, twin_of
 
 from agent import settings as settings_of
 from agent.archive import Archive

@@ -7,7 +7,7 @@ import threading
 
 import pytest
 from fastapi.testclient import TestClient
-from lab import DAY, HOME, NEXT_DAY, SETTINGS, Lab, desk_of
+from labs.lab import DAY, HOME, NEXT_DAY, SETTINGS, Lab, desk_of
 
 from agent.cli import main
 from agent.nightly import night_settings, write_report

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from databases import tamper
-from lab import DAY
-from shell import Shell
+from labs.lab import DAY
+from labs.shell import Shell
+from servers.databases import tamper
 
 from agent.store import Decision
 

@@ -10,7 +10,7 @@ from agent.files.whole_file import write_whole
 if os.name != "posix":
     pytest.skip("the simulated disk is a POSIX one", allow_module_level=True)
 
-from simulated_disk import Disk, in_place_of_the_real_one
+from simulated.disk import Disk, in_place_of_the_real_one
 
 FOLDER = "/simulated/data"
 

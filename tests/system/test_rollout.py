@@ -9,7 +9,7 @@ from datetime import timedelta
 
 import pytest
 from fastapi.testclient import TestClient
-from small_lab import twin_of
+from labs.small import twin_of
 
 from agent import settings as settings_of
 from agent.archive import Archive

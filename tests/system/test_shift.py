@@ -8,7 +8,8 @@ import sys
 
 import pytest
 from folders import TESTS
-from scripted_shift import (
+from scripted.kinds import ALL, FURTHER, HONEST, TRICKS
+from scripted.shift import (
     KINDS,
     NEW,
     OLD,
@@ -22,7 +23,6 @@ from scripted_shift import (
     wrong,
     wrong_halfway,
 )
-from shift_kinds import ALL, FURTHER, HONEST, TRICKS
 
 
 def make(folder, orders, kinds=ALL):
@@ -70,7 +70,7 @@ WORKER = """
 import sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[2])
-from scripted_shift import Script, Shift
+from scripted.shift import Script, Shift
 folder = Path(sys.argv[1])
 shift = Shift(folder, Script(10), f"sqlite:///{folder}/martensight.db")
 print("ready", flush=True)

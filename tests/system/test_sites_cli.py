@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import typer
-from two_sites import HERE, HIDDEN, Known, World, nowhere, sqlite_world, world
+from labs.two_sites import HERE, HIDDEN, Known, World, nowhere, sqlite_world, world
 
 import agent.cli
 from agent.cli.app import app, main

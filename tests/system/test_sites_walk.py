@@ -15,9 +15,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from databases import migrated
-from lab import DAY
-from two_sites import (
+from labs.lab import DAY
+from labs.two_sites import (
     HERE,
     HIDDEN,
     NIGHT,
@@ -29,6 +28,7 @@ from two_sites import (
     sqlite_world,
     world,
 )
+from servers.databases import migrated
 
 from agent.errors import AgentError
 from agent.store import (

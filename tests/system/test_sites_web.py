@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from fastapi.routing import APIRoute
 from fastapi.testclient import TestClient
-from lab import DAY, HOME, desk_of
-from two_sites import HERE, HIDDEN, Known, World, nowhere, open_lab, sqlite_world, world
+from labs.lab import DAY, HOME, desk_of
+from labs.two_sites import HERE, HIDDEN, Known, World, nowhere, open_lab, sqlite_world, world
 
 from agent.web.app import create_app
 

@@ -11,9 +11,9 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import pytest
-from databases import tamper
-from lab import DAY, RING_A, TAXONOMY, Lab, copy_of
-from predictions import prediction_of
+from labs.lab import DAY, RING_A, TAXONOMY, Lab, copy_of
+from labs.predictions import prediction_of
+from servers.databases import tamper
 
 from agent.backup.verification import Outside, verify_trail
 from agent.evidence.anchors import Anchor, append

@@ -12,7 +12,7 @@ HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parents[2]))
 sys.path.insert(0, str(HERE.parents[1]))
 
-from needle_samples import measured  # noqa: E402 - beside us only after the line above
+from drawn.needle_samples import measured  # noqa: E402 - beside us only after the line above
 
 from agent.store import (  # noqa: E402 - as above
     Decision,

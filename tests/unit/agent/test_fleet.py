@@ -9,10 +9,10 @@ from time import monotonic
 
 import psycopg
 import pytest
-from databases import TIMEOUT_S
 from fastapi.testclient import TestClient
-from lab import DAY, HOME, Lab, desk_of
-from second_bundle import fill
+from labs.lab import DAY, HOME, Lab, desk_of
+from labs.second_bundle import fill
+from servers.databases import TIMEOUT_S
 
 from agent.cli.app import main
 from agent.service.health.database_clock import DatabaseClock

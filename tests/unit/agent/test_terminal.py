@@ -14,7 +14,7 @@ import pytest
 import structlog
 from hypothesis import given
 from hypothesis import strategies as st
-from shell import Shell
+from labs.shell import Shell
 
 from agent import log
 from agent.cli import console

@@ -2,10 +2,10 @@
 
 from dataclasses import replace
 
-import lab
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from labs import lab
 
 from agent.triage import (
     Handling,

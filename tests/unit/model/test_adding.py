@@ -7,7 +7,7 @@ import sys
 from typing import TYPE_CHECKING
 
 import pytest
-from shell import Shell
+from labs.shell import Shell
 
 from model.bundle import write_bundle
 from tests.unit.model.test_bundle import contents

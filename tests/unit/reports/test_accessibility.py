@@ -8,8 +8,8 @@ from datetime import UTC, datetime
 
 import numpy as np
 import pytest
-from lab import SETTINGS, Lab, desk_of
-from rounds import Round
+from labs.lab import SETTINGS, Lab, desk_of
+from labs.rounds import Round
 
 from agent.files.pictures import encode_png
 from agent.nightly import write_report

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from fastapi.testclient import TestClient
 from folders import ROOT
-from lab import HOME, desk_of
+from labs.lab import HOME, desk_of
 from markdown_it import MarkdownIt
 
 import reports

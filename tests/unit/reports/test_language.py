@@ -12,8 +12,8 @@ from string import Formatter
 import pytest
 from catalogue import LANGUAGES, ROOT, known, said
 from fastapi.testclient import TestClient
-from lab import DAY, SETTINGS, Lab, desk_of, minutes
-from page_facts import NIGHT, QUEUE, REVIEW
+from labs.lab import DAY, SETTINGS, Lab, desk_of, minutes
+from labs.page_facts import NIGHT, QUEUE, REVIEW
 
 import reports
 from agent.nightly import write_report

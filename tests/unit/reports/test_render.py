@@ -9,7 +9,7 @@ from html.parser import HTMLParser
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from page_facts import CARD, NIGHT, QUEUE, REVIEW, with_text
+from labs.page_facts import CARD, NIGHT, QUEUE, REVIEW, with_text
 
 import reports
 from reports import Link, MessagePage, MorePage, NamePage, Picture

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import re
 
-from page_facts import NIGHT, QUEUE, REVIEW
+from labs.page_facts import NIGHT, QUEUE, REVIEW
 
 import reports
 from reports import Index, NightLine, Tone, Verdict, VerdictLine

@@ -18,9 +18,9 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.x509.oid import NameOID
-from databases import migrated
-from lab import Lab, desk_of
-from smtp_server import Post, serve
+from labs.lab import Lab, desk_of
+from servers.databases import migrated
+from servers.smtp import Post, serve
 
 from agent import settings
 from agent.cli.doctor import examine

@@ -9,10 +9,10 @@ from dataclasses import replace
 
 import pyarrow.parquet as pq
 import pytest
+from drawn.needle_samples import measured, not_measured
 from fastapi.testclient import TestClient
-from lab import HOME, desk_of
-from needle_samples import measured, not_measured
-from shell import Shell
+from labs.lab import HOME, desk_of
+from labs.shell import Shell
 
 from agent.web import create_app
 

@@ -11,7 +11,7 @@ import pytest
 import structlog
 from hypothesis import given
 from hypothesis import strategies as st
-from lab import minutes
+from labs.lab import minutes
 
 from agent.cli import main
 from agent.files.csv_export import FORMULA_STARTS, format_csv, plain

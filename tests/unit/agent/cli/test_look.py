@@ -12,9 +12,9 @@ import cv2
 import numpy as np
 import pytest
 import tifffile
-from drawn_steel import steel
-from failing_share import FailingShare
-from lab import crop_here
+from drawn.steel import steel
+from labs.lab import crop_here
+from servers.failing_share import FailingShare
 
 from agent import settings
 from agent.cli import main

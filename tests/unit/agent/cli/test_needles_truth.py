@@ -6,8 +6,8 @@ import json
 
 import numpy as np
 import pytest
-from lab import DAY
-from shell import Shell
+from labs.lab import DAY
+from labs.shell import Shell
 
 from agent.needle_truth import needle_calibration
 from agent.needle_truth.comparison import COLUMNS, COMPARISON

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from shell import Shell
+from labs.shell import Shell
 
 
 def test_a_setting_comes_from_the_environment_the_file_or_its_default(

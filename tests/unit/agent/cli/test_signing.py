@@ -10,8 +10,8 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import pytest
-from lab import DAY
-from shell import Shell
+from labs.lab import DAY
+from labs.shell import Shell
 from typer.main import get_command
 
 from agent.cli.app import app

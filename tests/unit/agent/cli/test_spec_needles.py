@@ -1,6 +1,6 @@
 """`agent spec list --check` names a limit of needle lengths that no field can keep."""
 
-from shell import Shell
+from labs.shell import Shell
 
 ENTRY = """
 [[specification]]

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 
 import pytest
-from lab import DAY
-from shell import Shell
+from labs.lab import DAY
+from labs.shell import Shell
 
 from agent.store import Decision
 

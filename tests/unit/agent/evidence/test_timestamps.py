@@ -11,9 +11,9 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import TYPE_CHECKING
 
 import pytest
-from databases import tamper
-from lab import DAY
-from shell import Shell
+from labs.lab import DAY
+from labs.shell import Shell
+from servers.databases import tamper
 from structlog.testing import capture_logs
 
 from agent.service.anchoring import stamp_when_due

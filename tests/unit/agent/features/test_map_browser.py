@@ -7,7 +7,7 @@ import json
 
 import numpy as np
 import pytest
-from lab import desk_of
+from labs.lab import desk_of
 
 from agent.features import FeatureFolder, SimilarIndex, compute_map, save_map
 from tests.unit.agent.features.test_similar import keep

@@ -9,7 +9,7 @@ import re
 import numpy as np
 import pytest
 from fastapi.testclient import TestClient
-from lab import HOME, desk_of
+from labs.lab import HOME, desk_of
 
 from agent.features import (
     FeatureFolder,

@@ -7,7 +7,7 @@ from multiprocessing.reduction import ForkingPickler
 
 import numpy as np
 import pytest
-from drawn import draw
+from drawn.micrographs import draw
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
@@ -41,7 +41,7 @@ def plain(seed=2, size=SIZE):
 
 def barred(um_label="20 µm"):
     """Draw steel with a boxed bar of 100 pixels."""
-    from drawn_graphics import font, fonts  # noqa: PLC0415
+    from drawn.graphics import font, fonts  # noqa: PLC0415
     from PIL import Image, ImageDraw  # noqa: PLC0415 - only here
 
     image = Image.fromarray(plain())
@@ -118,7 +118,7 @@ def test_witnesses_that_disagree_are_a_conflict_and_no_scale():
 
 
 def test_two_bars_that_contradict_each_other_are_a_conflict_and_no_scale():
-    from drawn_graphics import font, fonts  # noqa: PLC0415
+    from drawn.graphics import font, fonts  # noqa: PLC0415
     from PIL import Image, ImageDraw  # noqa: PLC0415
 
     pixels = plain(3, (480, 640))

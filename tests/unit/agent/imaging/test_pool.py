@@ -12,8 +12,8 @@ import cv2
 import numpy as np
 import psutil
 import pytest
-from failing_share import FailingShare
 from pebble import ProcessExpired
+from servers.failing_share import FailingShare
 
 from agent.errors import FileCode
 from agent.imaging.pool import CropPool, encode_landmarks

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 
 import cv2
 import pytest
-from shell import Shell
+from labs.shell import Shell
 
 from agent.archive import Archive
 from agent.demo.synthetic.micrograph import draw_micrograph

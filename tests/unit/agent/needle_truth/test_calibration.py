@@ -5,7 +5,7 @@ import re
 import cv2
 import numpy as np
 import pytest
-from lab import DAY
+from labs.lab import DAY
 
 from agent.needle_truth import (
     CalibrationRefused,

@@ -1,7 +1,7 @@
 """A calibration divides every length of a field, pooled or not, and names itself."""
 
 import pytest
-from needle_samples import measured, not_measured
+from drawn.needle_samples import measured, not_measured
 
 from agent.needles import LengthCorrection, correct_lengths
 from agent.needles.pooling import pool_needles

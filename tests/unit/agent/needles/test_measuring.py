@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 import numpy as np
-from lab import crop_of
+from labs.lab import crop_of
 
 from agent.needles import NeedleField, NeedleStatus
 from agent.needles.measuring import NeedleMeasurer

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from needle_samples import measured, not_measured
+from drawn.needle_samples import measured, not_measured
 
 from agent.needles.pooling import pool_needles
 from model.needles.lengths import LENGTH_EDGES_UM, find_quantile, find_quantiles

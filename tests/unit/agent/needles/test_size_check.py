@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 import pytest
-from needle_samples import measured, not_measured
+from drawn.needle_samples import measured, not_measured
 
 from agent.needles import SizeRule, find_size_conflict
 from model import default_taxonomy, taxonomy_from

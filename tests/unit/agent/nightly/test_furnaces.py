@@ -7,7 +7,7 @@ import random
 from datetime import UTC, date, datetime, timedelta
 
 import pytest
-from lab import DAY, SETTINGS
+from labs.lab import DAY, SETTINGS
 
 from agent.nightly import write_report
 from agent.nightly.facts.snapshot import from_text

@@ -8,8 +8,8 @@ from datetime import UTC, date, datetime
 
 import numpy as np
 import pytest
-from lab import RING_A, SETTINGS, TAXONOMY, crop_of
-from needle_samples import measured, not_measured
+from drawn.needle_samples import measured, not_measured
+from labs.lab import RING_A, SETTINGS, TAXONOMY, crop_of
 
 from agent.demo.synthetic.micrograph import draw_micrograph
 from agent.needles.measuring import NeedleMeasurer

@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from lab import DAY, SETTINGS, TAXONOMY, minutes
+from labs.lab import DAY, SETTINGS, TAXONOMY, minutes
 
 from agent.nightly import missing_nights, write_report
 from agent.nightly.facts.collect import gather

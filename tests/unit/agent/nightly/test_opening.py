@@ -9,7 +9,7 @@ from datetime import UTC, date, datetime, timedelta
 
 import numpy as np
 import pytest
-from lab import DAY, RING_A, SETTINGS, TAXONOMY, minutes
+from labs.lab import DAY, RING_A, SETTINGS, TAXONOMY, minutes
 
 from agent.nightly import write_report
 from agent.nightly.facts.order_status import ControlMeasurement

@@ -9,7 +9,7 @@ import shutil
 from datetime import UTC, date, datetime, timedelta
 
 import pytest
-from lab import DAY, RING_A, SETTINGS, TAXONOMY, Lab
+from labs.lab import DAY, RING_A, SETTINGS, TAXONOMY, Lab
 
 from agent.nightly import missing_nights, write_report
 from agent.orders import Specifications

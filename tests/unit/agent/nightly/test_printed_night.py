@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 
 import numpy as np
 import pytest
-from lab import DAY, SETTINGS, Lab, minutes
+from labs.lab import DAY, SETTINGS, Lab, minutes
 
 from agent.nightly import write_report
 from agent.nightly.page import layout

@@ -6,7 +6,7 @@ import dataclasses
 from datetime import date, timedelta
 
 import pytest
-from lab import DAY, SETTINGS, Lab, minutes
+from labs.lab import DAY, SETTINGS, Lab, minutes
 
 from agent.nightly import write_report
 from agent.nightly.page.site_overview import write_sites

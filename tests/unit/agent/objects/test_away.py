@@ -6,8 +6,8 @@ from datetime import UTC, datetime
 from types import SimpleNamespace
 
 import pytest
-from lab import Lab
-from object_server import connect, open_pc, write_credentials
+from labs.lab import Lab
+from servers.object_storage import connect, open_pc, write_credentials
 
 from agent.archive import Archive
 from agent.backup import maintenance

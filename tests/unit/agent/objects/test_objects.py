@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from object_server import (
+from servers.object_storage import (
     connect,
     make_bucket,
     make_older,

@@ -7,7 +7,7 @@ import re
 
 import pytest
 from folders import ROOT
-from object_server import make_bucket, make_older, serve, write_credentials
+from servers.object_storage import make_bucket, make_older, serve, write_credentials
 
 from agent import settings as settings_of
 from agent.errors import BadSettings

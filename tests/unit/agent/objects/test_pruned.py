@@ -11,8 +11,8 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import pytest
-from lab import DAY, Lab
-from object_server import (
+from labs.lab import DAY, Lab
+from servers.object_storage import (
     connect,
     make_bucket,
     make_older,

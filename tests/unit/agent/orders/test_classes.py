@@ -6,7 +6,7 @@ import unicodedata
 from types import SimpleNamespace
 
 import pytest
-from lab import DAY, RING_A
+from labs.lab import DAY, RING_A
 
 import reports
 from agent.nightly.page.micrograph_cards import list_maps

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from lab import RING_A
+from labs.lab import RING_A
 
 from agent.orders.facts.specimen_facts import (
     Allowance,

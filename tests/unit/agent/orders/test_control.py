@@ -6,7 +6,7 @@ from datetime import timedelta
 from importlib.metadata import version
 
 import pytest
-from lab import crop_here
+from labs.lab import crop_here
 
 from agent.errors import OutOfResources
 from agent.orders.instruments.instrument_checks import (

@@ -12,7 +12,7 @@ from datetime import timedelta
 import numpy as np
 import pytest
 from fastapi.testclient import TestClient
-from lab import DAY, HOME, Lab, desk_of
+from labs.lab import DAY, HOME, Lab, desk_of
 from PIL import Image
 from pyhanko.pdf_utils.reader import PdfFileReader
 

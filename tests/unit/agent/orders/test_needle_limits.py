@@ -6,11 +6,11 @@ from datetime import timedelta
 from functools import partial
 
 import pytest
+from drawn.needle_samples import measured as measured_in_trial
+from drawn.needle_samples import not_measured
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from lab import DAY, RING_A, TAXONOMY, Lab
-from needle_samples import measured as measured_in_trial
-from needle_samples import not_measured
+from labs.lab import DAY, RING_A, TAXONOMY, Lab
 
 from agent.orders import Specifications
 from agent.orders.facts.needle_lengths import (

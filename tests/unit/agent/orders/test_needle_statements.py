@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from lab import DAY, RING_A
-from needle_samples import measured
+from drawn.needle_samples import measured
+from labs.lab import DAY, RING_A
 
 import reports
 from agent.orders import Specifications

@@ -5,9 +5,9 @@ from datetime import timedelta
 from functools import cache
 
 import cv2
-import lab
 import numpy as np
 import pytest
+from labs import lab
 
 from agent.demo.synthetic.micrograph import draw_micrograph
 from agent.imaging import encode_landmarks

@@ -3,9 +3,9 @@
 import json
 from datetime import UTC, datetime, timedelta
 
-import lab
 import pytest
 from fastapi.testclient import TestClient
+from labs import lab
 
 from agent.cli.app import main
 from agent.orders.instruments.instrument_checks import CONTROL

@@ -7,8 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from databases import tamper
-from lab import minutes
+from labs.lab import minutes
+from servers.databases import tamper
 
 from agent.archive import Archive
 from agent.nightly.page.micrograph_cards import iter_causes

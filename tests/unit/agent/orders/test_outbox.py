@@ -10,7 +10,7 @@ from hashlib import sha256
 from pathlib import Path
 
 import pytest
-from lab import DAY, RING_A, TAXONOMY
+from labs.lab import DAY, RING_A, TAXONOMY
 
 from agent.orders import Specifications
 from agent.orders.facts.open_items import OpenItems

@@ -16,7 +16,7 @@ import pytest
 from conftest import SHARED
 from fastapi.testclient import TestClient
 from folders import ROOT
-from lab import HOME, NEXT_DAY, Lab, desk_of
+from labs.lab import HOME, NEXT_DAY, Lab, desk_of
 
 from agent.archive import Archive
 from agent.cli.app import main

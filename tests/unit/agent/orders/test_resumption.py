@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 from fastapi.testclient import TestClient
-from lab import DAY, HOME, Lab, desk_of
-from shell import Shell
+from labs.lab import DAY, HOME, Lab, desk_of
+from labs.shell import Shell
 
 from agent.orders.statements.statement_files import Unsigned, write_files
 from agent.service.health.status import build_status_from_store

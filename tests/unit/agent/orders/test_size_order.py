@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import pytest
-from lab import DAY, RING_A, Lab, crop_of, facts_of, prediction_of
+from labs.lab import DAY, RING_A, Lab, crop_of, facts_of, prediction_of
 
 from agent.files.pictures import encode_png
 from agent.orders import Specifications

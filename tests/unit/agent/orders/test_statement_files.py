@@ -13,14 +13,21 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import pkcs12
 from cryptography.x509.oid import NameOID
-from databases import tamper
 from fastapi.testclient import TestClient
-from lab import DAY, HOME, desk_of
-from object_server import connect, make_bucket, make_older, open_pc, serve, write_credentials
+from labs.lab import DAY, HOME, desk_of
 from pyhanko.keys import load_cert_from_pemder
 from pyhanko.pdf_utils.reader import PdfFileReader
 from pyhanko.sign.validation import validate_pdf_signature
 from pyhanko_certvalidator import ValidationContext
+from servers.databases import tamper
+from servers.object_storage import (
+    connect,
+    make_bucket,
+    make_older,
+    open_pc,
+    serve,
+    write_credentials,
+)
 
 from agent.backup.maintenance import verify_statements
 from agent.objects import ObjectsUnavailable

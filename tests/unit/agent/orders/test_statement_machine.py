@@ -14,7 +14,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
-from lab import DAY, RING_A, TAXONOMY, Lab
+from labs.lab import DAY, RING_A, TAXONOMY, Lab
 from sqlalchemy import event
 from sqlalchemy.orm import Session
 

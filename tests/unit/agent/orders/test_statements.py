@@ -10,7 +10,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from lab import DAY, RING_A, TAXONOMY
+from labs.lab import DAY, RING_A, TAXONOMY
 from sqlalchemy import create_engine, text
 
 import reports

@@ -7,7 +7,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
-from small_lab import past, write_labelled
+from labs.small import past, write_labelled
 
 from agent.archive import Archive
 from agent.orders.instruments.reproduce import Sameness, judge_again

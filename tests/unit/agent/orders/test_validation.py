@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from small_lab import past, write_labelled
+from labs.small import past, write_labelled
 
 from agent.orders.judge.limit import find_bound, read_limit
 from agent.orders.judge.method_validation import ValidationCase, build_record, iter_limits

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import cv2
 import pytest
-from needle_samples import measured
+from drawn.needle_samples import measured
 
 from agent.demo.synthetic.micrograph import draw_micrograph
 from agent.needles import LengthCorrection, NeedleStatus, SizeRule

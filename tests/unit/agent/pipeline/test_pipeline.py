@@ -10,10 +10,10 @@ from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 
 import cv2
-import lab
 import numpy as np
 import pytest
 import structlog
+from labs import lab
 
 from agent.archive import Archive
 from agent.errors import FileCode, FileError

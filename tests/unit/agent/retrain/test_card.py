@@ -5,7 +5,7 @@ import json
 import re
 
 import pytest
-from small_lab import twin_of
+from labs.small import twin_of
 
 from agent.retrain import save_card
 from agent.retrain.bundle_registry import get_bundle, list_bundles

@@ -5,9 +5,9 @@ from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 
-import lab as pages_lab
 import pytest
-from small_lab import twin_of
+from labs import lab as pages_lab
+from labs.small import twin_of
 
 from agent.archive import Archive
 from agent.errors import WrongUse

@@ -10,7 +10,7 @@ from xml.etree import ElementTree as ET
 import cv2
 import pytest
 import torch
-from small_lab import CODES, PIXELS, past, write_labelled
+from labs.small import CODES, PIXELS, past, write_labelled
 
 from agent import settings as settings_of
 from agent.cli.evaluation_text import print_evaluation

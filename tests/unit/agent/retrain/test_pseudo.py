@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
-from lab import DAY, Lab
+from labs.lab import DAY, Lab
 
 from agent.retrain.pseudo_labels import Audit, is_stable, list_candidates, select_within_quotas
 from agent.store import Decision

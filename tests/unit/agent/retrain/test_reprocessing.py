@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pytest
-from second_bundle import AT, NEW, Judge, count_answers, fill
+from labs.second_bundle import AT, NEW, Judge, count_answers, fill
 
 from agent.objects import ObjectsUnavailable
 from agent.retrain import Again, judge_patiently, reprocess

@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from small_lab import copy_of, past, write_labelled
+from labs.small import copy_of, past, write_labelled
 
 from agent.archive import Archive
 from agent.labelled_import import get_key

@@ -8,8 +8,8 @@ from datetime import timedelta
 
 import numpy as np
 import pytest
-from lab import Lab
-from small_lab import PIXELS, encode, past
+from labs.lab import Lab
+from labs.small import PIXELS, encode, past
 
 from agent.retrain.active_learning import POOL, list_candidates
 from model import default_taxonomy, fit_learning_curve, select_diverse

@@ -6,8 +6,8 @@ import json
 
 import numpy as np
 import pytest
-from lab import DAY
-from shell import Shell
+from labs.lab import DAY
+from labs.shell import Shell
 
 from agent.cli.job_progress import show_progress
 from agent.files.pictures import encode_png

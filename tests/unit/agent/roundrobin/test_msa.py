@@ -9,8 +9,8 @@ import re
 
 import pytest
 from fastapi.testclient import TestClient
-from lab import HOME, desk_of, minutes
-from shell import Shell
+from labs.lab import HOME, desk_of, minutes
+from labs.shell import Shell
 
 from agent.web import create_app
 from tests.unit.reports.test_language import Words, english_in

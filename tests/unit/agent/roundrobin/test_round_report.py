@@ -10,8 +10,8 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 from fastapi.testclient import TestClient
-from lab import DAY, HOME, SETTINGS, desk_of, minutes
-from rounds import AT, NAME, Round, lab_in
+from labs.lab import DAY, HOME, SETTINGS, desk_of, minutes
+from labs.rounds import AT, NAME, Round, lab_in
 
 from agent.errors import WrongUse
 from agent.nightly import write_report

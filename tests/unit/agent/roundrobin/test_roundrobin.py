@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 
 import pytest
-from lab import minutes
-from shell import Shell
+from labs.lab import minutes
+from labs.shell import Shell
 
 from agent.roundrobin.campaign import get_order
 from agent.store import Decision

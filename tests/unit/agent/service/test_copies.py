@@ -8,7 +8,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import pytest
-from lab import DAY, Lab
+from labs.lab import DAY, Lab
 
 from agent.evidence.anchors import Anchor, append
 from agent.service.folder.copies import check_start, write_presence

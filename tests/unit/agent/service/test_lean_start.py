@@ -7,7 +7,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from small_lab import PIXELS, past
+from labs.small import PIXELS, past
 
 from agent import settings
 from agent.demo.exporter import encode

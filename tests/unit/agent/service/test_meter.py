@@ -6,7 +6,7 @@ import dataclasses
 
 import pytest
 from fastapi.testclient import TestClient
-from lab import HOME, desk_of
+from labs.lab import HOME, desk_of
 from prometheus_client.parser import text_string_to_metric_families
 
 from agent.service.health.meter import Meter

@@ -7,8 +7,8 @@ import shutil
 from typing import TYPE_CHECKING
 
 import pytest
-from lab import DAY, Lab
-from shell import Shell
+from labs.lab import DAY, Lab
+from labs.shell import Shell
 
 from agent.orders.facts.place_check import PlaceCheck
 from agent.orders.lims.outbox import OUTBOX

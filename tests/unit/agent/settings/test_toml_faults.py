@@ -5,7 +5,7 @@ from __future__ import annotations
 import tomllib
 
 import pytest
-from shell import Shell
+from labs.shell import Shell
 
 from agent.settings.toml_faults import describe_toml_fault
 

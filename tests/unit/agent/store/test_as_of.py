@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, date, datetime, timedelta
 
 import pytest
-from lab import DAY, Lab, minutes
+from labs.lab import DAY, Lab, minutes
 
 from agent.store import Decision, Store
 from agent.triage import Reason

@@ -5,8 +5,8 @@ from __future__ import annotations
 from datetime import date
 
 import pytest
-from databases import tamper
-from shell import Shell
+from labs.shell import Shell
+from servers.databases import tamper
 
 from agent.backup.verification import verify_trail
 from agent.store import Entry, NewStatement

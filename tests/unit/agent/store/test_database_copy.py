@@ -7,9 +7,9 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import pytest
-from databases import KINDS, empty
-from lab import DAY
-from shell import Shell
+from labs.lab import DAY
+from labs.shell import Shell
+from servers.databases import KINDS, empty
 from sqlalchemy import text
 
 from agent.store import Decision, Store

@@ -6,9 +6,9 @@ import sqlite3
 from contextlib import closing
 
 import pytest
-from databases import tamper
-from lab import DAY, Lab, copy_of
-from shell import Shell
+from labs.lab import DAY, Lab, copy_of
+from labs.shell import Shell
+from servers.databases import tamper
 
 from agent.backup.verification import Outside, verify_trail
 from agent.evidence.anchors import Anchor, append, iter_lines

@@ -7,8 +7,8 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import pytest
-from databases import KINDS, migrated
 from folders import ROOT
+from servers.databases import KINDS, migrated
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 

@@ -14,8 +14,8 @@ from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from databases import KINDS, empty
 from folders import GOLDEN
+from servers.databases import KINDS, empty
 from sqlalchemy import inspect
 
 from agent.backup.verification import Outside, verify_trail

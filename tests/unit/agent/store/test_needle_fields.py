@@ -6,8 +6,8 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
-from databases import tamper
-from needle_samples import measured, not_measured
+from drawn.needle_samples import measured, not_measured
+from servers.databases import tamper
 from sqlalchemy.exc import DBAPIError
 
 from agent.store import Store, engine

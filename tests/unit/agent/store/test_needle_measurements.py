@@ -6,7 +6,7 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
-from databases import tamper
+from servers.databases import tamper
 
 from agent.errors import WrongUse
 from agent.store import NewNeedle, Store

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from shell import Shell
+from labs.shell import Shell
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -7,9 +7,9 @@ import shutil
 from typing import TYPE_CHECKING
 
 import pytest
-from databases import tamper
-from lab import DAY, NEXT_DAY
-from shell import Shell
+from labs.lab import DAY, NEXT_DAY
+from labs.shell import Shell
+from servers.databases import tamper
 
 from agent.evidence.anchors import Anchor, append
 from agent.settings import read

@@ -6,7 +6,7 @@ import json
 from datetime import timedelta
 
 import pytest
-from lab import DAY
+from labs.lab import DAY
 
 from agent.backup import maintenance
 from agent.store import KeptFor

@@ -7,9 +7,9 @@ import sys
 from datetime import UTC, datetime
 
 import pytest
-from lab import DAY, Lab
+from labs.lab import DAY, Lab
+from labs.two_sites import HERE, THERE, open_lab
 from sqlalchemy import Engine, event, text
-from two_sites import HERE, THERE, open_lab
 
 from agent.errors import WrongUse
 from agent.store import Decision, Entry, SearchQuery, Store, engine

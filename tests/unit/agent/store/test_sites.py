@@ -9,10 +9,10 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 import pytest
-from databases import tamper
+from labs.two_sites import HERE, HIDDEN, THERE, World, rows_of, sqlite_world, world
+from servers.databases import tamper
 from sqlalchemy import insert, select, text, update
 from sqlalchemy.exc import DBAPIError, IntegrityError
-from two_sites import HERE, HIDDEN, THERE, World, rows_of, sqlite_world, world
 
 from agent.cli.app import main
 from agent.errors import WrongUse

@@ -12,9 +12,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import lab
 import pytest
-from databases import tamper
+from labs import lab
+from servers.databases import tamper
 from sqlalchemy import event
 
 from agent.errors import BadStore, WrongUse

@@ -6,7 +6,6 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-import lab
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -19,6 +18,7 @@ from hypothesis.stateful import (
     multiple,
     rule,
 )
+from labs import lab
 
 from agent.store import Claim, MicrographResult, Store, engine
 from agent.store.sites import sources

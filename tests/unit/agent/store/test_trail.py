@@ -14,7 +14,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 import pytest
-from databases import tamper
+from servers.databases import tamper
 from sqlalchemy import text
 from structlog.testing import capture_logs
 
@@ -239,7 +239,7 @@ def test_an_act_without_a_row_of_its_own_is_named_by_the_newest_back_up(
 
 
 def test_each_nights_report_holds_where_the_trail_ended(tmp_path, outside) -> None:
-    from lab import DAY, SETTINGS, Lab  # noqa: PLC0415 - only here
+    from labs.lab import DAY, SETTINGS, Lab  # noqa: PLC0415 - only here
 
     from agent.nightly import write_report  # noqa: PLC0415
 
@@ -471,7 +471,7 @@ def test_a_share_that_is_away_gets_the_end_of_the_trail_later(store, tmp_path) -
 
 
 def test_the_command_reads_the_file_that_is_set_and_those_that_are_named(tmp_path, capsys) -> None:
-    from shell import Shell  # noqa: PLC0415 - only here
+    from labs.shell import Shell  # noqa: PLC0415 - only here
 
     shell = Shell(tmp_path, capsys)
     shell.write("agent.toml", '[trail]\nanchor = "trail.jsonl"\n[backup]\nfolder = "backups"\n')
@@ -502,7 +502,7 @@ def test_the_command_reads_the_file_that_is_set_and_those_that_are_named(tmp_pat
 
 
 def test_the_doctor_says_whether_the_database_refuses(tmp_path, capsys) -> None:
-    from shell import Shell  # noqa: PLC0415 - only here
+    from labs.shell import Shell  # noqa: PLC0415 - only here
 
     shell = Shell(tmp_path, capsys)
 
@@ -529,7 +529,7 @@ def _flipped(whole: bytes) -> bytes:
 
 @pytest.mark.parametrize("spoil", [_cut, _flipped, lambda _: b""], ids=["cut", "flipped", "empty"])
 def test_a_back_up_that_cannot_be_read_is_named(tmp_path, capsys, spoil) -> None:
-    from shell import Shell  # noqa: PLC0415 - only here
+    from labs.shell import Shell  # noqa: PLC0415 - only here
 
     shell = Shell(tmp_path, capsys)
     shell.write("agent.toml", '[backup]\nfolder = "backups"\n')

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import pytest
-from shell import Shell
+from labs.shell import Shell
 from sqlalchemy import text
 
 from agent.errors import BadStore

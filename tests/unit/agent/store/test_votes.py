@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import pytest
-from lab import DAY
+from labs.lab import DAY
 
 from agent.store import Decision
 from agent.store.people.label_resolution import asks_two, holding, votes_of

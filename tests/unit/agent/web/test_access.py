@@ -8,7 +8,7 @@ from datetime import timedelta
 import pytest
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
-from lab import DAY, HOME, Lab, desk_of
+from labs.lab import DAY, HOME, Lab, desk_of
 from starlette.responses import PlainTextResponse
 
 from agent.store import Store

@@ -17,7 +17,7 @@ from argon2 import PasswordHasher, Type, extract_parameters
 from fastapi.testclient import TestClient
 from hypothesis import given
 from hypothesis import strategies as st
-from lab import HOME, desk_of
+from labs.lab import HOME, desk_of
 from typer.testing import CliRunner
 
 from agent.cli.app import app

@@ -6,8 +6,8 @@ import dataclasses
 
 import pytest
 from hypothesis import HealthCheck, given, settings
-from lab import NEXT_DAY as NOW
-from lab import Lab, desk_of
+from labs.lab import NEXT_DAY as NOW
+from labs.lab import Lab, desk_of
 
 from agent.store.people import auth
 from agent.web import Inbox, create_app

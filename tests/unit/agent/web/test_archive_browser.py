@@ -8,7 +8,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from lab import desk_of
+from labs.lab import desk_of
 
 from tests.unit.agent.web.test_review import served, tab, until  # noqa: F401 - a fixture
 

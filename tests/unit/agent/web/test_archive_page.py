@@ -11,7 +11,7 @@ import zipfile
 
 import pytest
 from fastapi.testclient import TestClient
-from lab import DAY, HOME, desk_of
+from labs.lab import DAY, HOME, desk_of
 
 from agent.files.csv_export import plain
 from agent.store import Decision, Origin

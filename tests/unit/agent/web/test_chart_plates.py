@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from fastapi.testclient import TestClient
-from lab import HOME, NEXT_DAY, desk_of
+from labs.lab import HOME, NEXT_DAY, desk_of
 
 from agent.archive import Archive
 from agent.errors import BadSettings

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 from fastapi.testclient import TestClient
-from lab import HOME, NEXT_DAY, desk_of
+from labs.lab import HOME, NEXT_DAY, desk_of
 
 from agent.orders.specifications.class_proposals import close_proposal, list_open, propose_class
 from agent.orders.specifications.taxonomy_effects import load_taxonomy_use

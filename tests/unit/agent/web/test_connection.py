@@ -9,7 +9,7 @@ import urllib.request
 from urllib.parse import urlsplit
 
 import pytest
-from lab import desk_of
+from labs.lab import desk_of
 
 from agent.log import Seldom
 from agent.service import Pages

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import pytest
 from fastapi.testclient import TestClient
-from lab import HOME, desk_of
+from labs.lab import HOME, desk_of
 
 from agent.web import create_app
 from tests.unit.agent.web.test_order_desk import desk_with, form_of, labels, order_of, send

@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from fastapi.testclient import TestClient
-from lab import HOME, NEXT_DAY, desk_of
+from labs.lab import HOME, NEXT_DAY, desk_of
 from sqlalchemy import event
 
 from agent.nightly.facts.order_status import Instrument

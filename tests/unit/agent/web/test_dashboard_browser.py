@@ -7,7 +7,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
-from lab import desk_of
+from labs.lab import desk_of
 
 from tests.unit.agent.web.test_review import served, until
 

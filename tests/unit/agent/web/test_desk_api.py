@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import pytest
 from fastapi.testclient import TestClient
-from lab import HOME, NEXT_DAY, desk_of
+from labs.lab import HOME, NEXT_DAY, desk_of
 
 from agent.web import create_app
 from tests.unit.agent.web.test_lineage import FIRST, SECOND, two_bundles

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 from fastapi.testclient import TestClient
-from lab import HOME, NEXT_DAY, desk_of
+from labs.lab import HOME, NEXT_DAY, desk_of
 
 from agent.store.people import auth
 from agent.web import create_app

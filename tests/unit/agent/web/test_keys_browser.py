@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from lab import NEXT_DAY, desk_of, minutes
+from labs.lab import NEXT_DAY, desk_of, minutes
 
 from agent.store import NewImage, NewRater
 from agent.store.people import auth

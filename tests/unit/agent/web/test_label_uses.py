@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 from fastapi.testclient import TestClient
-from lab import HOME, TAXONOMY, desk_of, minutes
+from labs.lab import HOME, TAXONOMY, desk_of, minutes
 
 from agent.retrain.training_set import collect
 from agent.store import Decision

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from lab import DAY, NEXT_DAY, desk_of
+from labs.lab import DAY, NEXT_DAY, desk_of
 
 from tests.unit.agent.web.test_learning_pages import judged
 from tests.unit.agent.web.test_lineage import FIRST, SECOND, two_bundles

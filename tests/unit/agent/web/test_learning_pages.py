@@ -9,8 +9,8 @@ from datetime import timedelta
 
 import pytest
 from fastapi.testclient import TestClient
-from lab import HOME, NEXT_DAY, desk_of
-from small_lab import PIXELS, encode, past, twin_of
+from labs.lab import HOME, NEXT_DAY, desk_of
+from labs.small import PIXELS, encode, past, twin_of
 
 from agent import settings as settings_of
 from agent.archive import Archive

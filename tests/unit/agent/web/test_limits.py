@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
-from lab import HOME, desk_of
-from lab import NEXT_DAY as NOW
+from labs.lab import HOME, desk_of
+from labs.lab import NEXT_DAY as NOW
 
 from agent.backup.maintenance import back_up
 from agent.files import pictures

@@ -6,7 +6,7 @@ import dataclasses
 from collections import Counter
 from urllib.parse import urlsplit
 
-from lab import NEXT_DAY, desk_of
+from labs.lab import NEXT_DAY, desk_of
 from mutated import answer_to, mutated, routes_of
 
 from agent.service import Pages

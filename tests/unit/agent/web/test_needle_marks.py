@@ -6,7 +6,7 @@ from functools import partial
 
 import pytest
 from fastapi.testclient import TestClient
-from lab import DAY, HOME, desk_of
+from labs.lab import DAY, HOME, desk_of
 
 from agent.web import create_app
 from tests.unit.agent.web.test_accounts import browser_of, clock, let_in

@@ -7,7 +7,7 @@ import re
 import numpy as np
 import pytest
 from fastapi.testclient import TestClient
-from lab import DAY, HOME, desk_of
+from labs.lab import DAY, HOME, desk_of
 
 from agent.needle_truth import calibrate, load_groups
 from agent.needle_truth.comparison import COMPARISON

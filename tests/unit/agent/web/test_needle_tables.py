@@ -3,9 +3,9 @@
 from dataclasses import replace
 
 import pytest
+from drawn.needle_samples import measured, not_measured
 from fastapi.testclient import TestClient
-from lab import HOME, RING_A, TAXONOMY, Lab, desk_of
-from needle_samples import measured, not_measured
+from labs.lab import HOME, RING_A, TAXONOMY, Lab, desk_of
 
 from agent.needles import SizeRule, find_size_conflict
 from agent.orders import Specifications

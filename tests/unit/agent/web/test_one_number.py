@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 from fastapi.testclient import TestClient
-from lab import HOME, NEXT_DAY, minutes
+from labs.lab import HOME, NEXT_DAY, minutes
 
 from agent.nightly.facts.order_status import collect_order_status, get_order_status
 from agent.orders.facts.specimen_facts import Conformity

@@ -3,9 +3,9 @@
 import re
 from datetime import UTC, datetime, timedelta
 
-import lab
 import pytest
 from fastapi.testclient import TestClient
+from labs import lab
 
 from agent.orders.lims.resumption import adopt, begin_resumption, list_beyond
 from agent.orders.lims.sent_revisions import SentRevision

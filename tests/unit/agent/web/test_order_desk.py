@@ -8,7 +8,7 @@ from datetime import timedelta
 
 import pytest
 from fastapi.testclient import TestClient
-from lab import HOME, RING_A, TAXONOMY, desk_of, minutes
+from labs.lab import HOME, RING_A, TAXONOMY, desk_of, minutes
 
 from agent.orders import BadSpecification, Specifications
 from agent.orders.judge.assessed import OrderPolicy as Rules

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from lab import DAY, desk_of, minutes
+from labs.lab import DAY, desk_of, minutes
 
 from agent.store import Decision
 from tests.unit.agent.orders.test_customer_report import PIXELS

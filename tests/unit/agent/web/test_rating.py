@@ -7,8 +7,8 @@ import re
 
 import pytest
 from fastapi.testclient import TestClient
-from lab import HOME, desk_of
-from rounds import AT, NAME, Round, comment, lab_in
+from labs.lab import HOME, desk_of
+from labs.rounds import AT, NAME, Round, comment, lab_in
 
 from agent.roundrobin.campaign import get_order
 from agent.store import NewImage, NewRater

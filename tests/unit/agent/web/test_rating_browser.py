@@ -15,7 +15,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 
 import pytest
-from rounds import NAME, Round, comment, lab_in
+from labs.rounds import NAME, Round, comment, lab_in
 
 from tests.unit.agent.roundrobin.test_round_report import independent
 

@@ -21,8 +21,8 @@ import numpy as np
 import pytest
 import structlog
 import uvicorn
-from lab import DAY, SETTINGS, desk_of, minutes
-from lab import NEXT_DAY as NOW
+from labs.lab import DAY, SETTINGS, desk_of, minutes
+from labs.lab import NEXT_DAY as NOW
 
 from agent.cli import main
 from agent.nightly import write_index, write_report

@@ -7,7 +7,7 @@ from datetime import timedelta
 
 import pytest
 from fastapi.testclient import TestClient
-from lab import DAY, HOME, Lab, desk_of
+from labs.lab import DAY, HOME, Lab, desk_of
 
 from agent.store import RingRules, RolloutState, Signature, Store
 from agent.store.sites.fleet import KEY

@@ -7,7 +7,7 @@ import threading
 
 import pytest
 from fastapi.testclient import TestClient
-from lab import HOME, desk_of, minutes
+from labs.lab import HOME, desk_of, minutes
 
 from agent.errors import WrongUse
 from agent.store import Decision

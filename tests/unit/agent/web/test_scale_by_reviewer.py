@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 from fastapi.testclient import TestClient
-from lab import HOME, Lab, desk_of, minutes
+from labs.lab import HOME, Lab, desk_of, minutes
 
 import reports
 from agent.errors import WrongUse

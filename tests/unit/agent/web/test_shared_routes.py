@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from fastapi import FastAPI, routing
 from fastapi.testclient import TestClient
-from lab import desk_of
-from shared_routes import COMPUTE
+from labs.lab import desk_of
+from sharing.routes import COMPUTE
 
 from agent.web import create_app
 

@@ -13,9 +13,9 @@ from types import SimpleNamespace
 
 import pytest
 from fastapi.testclient import TestClient
-from lab import DAY, HOME, Lab, desk_of
-from object_server import connect, make_bucket, make_older, open_pc, serve, serve_through
-from object_server import write_credentials as write_keys
+from labs.lab import DAY, HOME, Lab, desk_of
+from servers.object_storage import connect, make_bucket, make_older, open_pc, serve, serve_through
+from servers.object_storage import write_credentials as write_keys
 
 from agent.store import Decision
 from agent.web.app import create_app

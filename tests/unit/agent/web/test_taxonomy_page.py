@@ -6,9 +6,9 @@ import re
 from html import unescape
 
 import pytest
-from databases import tamper
 from fastapi.testclient import TestClient
-from lab import DAY, HOME, NEXT_DAY, Lab
+from labs.lab import DAY, HOME, NEXT_DAY, Lab
+from servers.databases import tamper
 
 from agent.settings import read
 from agent.store import Decision

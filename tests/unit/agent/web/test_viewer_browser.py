@@ -8,7 +8,7 @@ from dataclasses import replace
 import cv2
 import numpy as np
 import pytest
-from lab import desk_of, minutes
+from labs.lab import desk_of, minutes
 
 from agent.files.pictures import encode_png
 from agent.web.review.chart_plates import Chart

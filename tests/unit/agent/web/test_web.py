@@ -12,8 +12,8 @@ import pytest
 from fastapi.testclient import TestClient
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from lab import DAY, HOME, Lab, desk_of, minutes
-from lab import NEXT_DAY as NOW
+from labs.lab import DAY, HOME, Lab, desk_of, minutes
+from labs.lab import NEXT_DAY as NOW
 
 from agent.errors import BadSettings
 from agent.files.pictures import decode
@@ -614,7 +614,7 @@ def test_nothing_but_reports_is_given_from_the_reports_folder(still, path):
 
 
 def test_a_report_is_served_with_its_own_policy(lab, browser):
-    from lab import SETTINGS  # noqa: PLC0415
+    from labs.lab import SETTINGS  # noqa: PLC0415
 
     lab.take()
     write_report(lab.store, lab.archive, lab.reports, DAY.date(), SETTINGS, now=NOW)

@@ -9,8 +9,8 @@ from datetime import timedelta
 
 import numpy as np
 import pytest
-from lab import DAY, Lab
-from small_lab import past, write_labelled
+from labs.lab import DAY, Lab
+from labs.small import past, write_labelled
 
 from agent.retrain import Cleaned, collect, send_back
 from agent.store import Decision

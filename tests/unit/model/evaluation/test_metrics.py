@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import lab
 import numpy as np
 import pytest
+from labs import lab
 
 from model import Evaluation, Example, default_taxonomy
 from model.evaluation.cases import Case, OodFlag, build_case

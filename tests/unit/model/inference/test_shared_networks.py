@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from shared_networks import THEIR_OWN, content_of
+from sharing.networks import THEIR_OWN, content_of
 
 from model.networks.backbones import build_backbone
 from model.networks.encoder import Encoder

@@ -5,10 +5,11 @@ import os
 import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
-from folders import ROOT, TESTS
-from small_lab import past, write_labelled
+from folders import ROOT
+from labs.small import past, write_labelled
 
 from agent.retrain.bundle_registry import list_bundles
 from model import ProcessGroup, TrainingError
@@ -30,7 +31,7 @@ def torchrun(*words: object) -> subprocess.CompletedProcess[str]:
 
 
 def test_two_processes_learn_as_one_does_and_the_first_one_writes_the_bundle(tmp_path):
-    ended = torchrun(TESTS / "two_processes.py", tmp_path)
+    ended = torchrun(Path(__file__).with_name("two_processes.py"), tmp_path)
 
     assert ended.returncode == 0, ended.stderr
     first, second = (json.loads((tmp_path / f"{rank}.json").read_bytes()) for rank in (0, 1))

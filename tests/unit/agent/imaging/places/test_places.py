@@ -9,7 +9,7 @@ from functools import cache
 import cv2
 import numpy as np
 import pytest
-from copies import CHANGES, EXTRA, cut_pair, rgb
+from drawn.copies import CHANGES, EXTRA, cut_pair, rgb
 from folders import SHARED_DATA
 from hypothesis import given, settings
 from hypothesis import strategies as st

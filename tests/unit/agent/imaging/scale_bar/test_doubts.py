@@ -7,7 +7,7 @@ from dataclasses import replace
 import cv2
 import numpy as np
 import pytest
-from texture_with_words import draw_arrow, draw_steel, write
+from drawn.words import draw_arrow, draw_steel, write
 
 from agent.imaging.scale_bar.bar_label import BarLabel, LabelledLine, choose_labelled
 from agent.imaging.scale_bar.detect import _is_better, find_graphics

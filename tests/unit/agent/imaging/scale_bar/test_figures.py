@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from texture_with_words import draw_arrow, draw_steel, write
+from drawn.words import draw_arrow, draw_steel, write
 
 from agent.imaging.scale_bar.detect import _remeasure, find_graphics
 from agent.imaging.scale_bar.doubts import ends_in_texture

@@ -5,7 +5,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 import pytest
-from drawn_graphics import NICE, font, fonts
+from drawn.graphics import NICE, font, fonts
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image, ImageDraw

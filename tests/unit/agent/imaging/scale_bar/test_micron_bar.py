@@ -5,8 +5,8 @@ from __future__ import annotations
 import cv2
 import numpy as np
 import pytest
-from drawn import draw
-from drawn_graphics import font, fonts
+from drawn.graphics import font, fonts
+from drawn.micrographs import draw
 from PIL import Image, ImageDraw
 
 from agent.imaging.scale_bar.detect import find_graphics

@@ -5,10 +5,10 @@ from __future__ import annotations
 import cv2
 import numpy as np
 import pytest
-from drawn import draw
-from drawn_graphics import font, fonts
+from drawn.graphics import font, fonts
+from drawn.micrographs import draw
+from drawn.words import write
 from PIL import Image, ImageDraw
-from texture_with_words import write
 
 from agent.imaging.scale_bar.chequered import measure_chequered
 from agent.imaging.scale_bar.detect import find_graphics

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import cv2
 import pytest
-from texture_with_words import draw_steel, write
+from drawn.words import draw_steel, write
 
 from agent.imaging.scale_bar.detect import find_graphics
 from agent.imaging.scale_bar.line import FoundBar

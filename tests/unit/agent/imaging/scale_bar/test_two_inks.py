@@ -5,9 +5,9 @@ from __future__ import annotations
 import cv2
 import numpy as np
 import pytest
-from drawn_graphics import font, fonts
+from drawn.graphics import font, fonts
+from drawn.words import draw_steel, write
 from PIL import Image, ImageDraw
-from texture_with_words import draw_steel, write
 
 from agent.imaging.scale_bar.bar_label import is_aligned
 from agent.imaging.scale_bar.candidates import find_candidates, is_convincing

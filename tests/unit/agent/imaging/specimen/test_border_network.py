@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from drawn import draw
+from drawn.micrographs import draw
 from safetensors.torch import load_file
 from torch.nn import functional
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import cv2
 import numpy as np
 import pytest
-from drawn import draw
-from drawn_steel import steel as grey_steel
-from small_lab import past
+from drawn.micrographs import draw
+from drawn.steel import steel as grey_steel
+from labs.small import past
 
 from agent.demo.exporter import encode
 from agent.imaging.specimen.area import find_border

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from lab import SETTINGS
+from labs.lab import SETTINGS
 
 from agent.nightly import write_report
 from agent.nightly.facts.collect import gather

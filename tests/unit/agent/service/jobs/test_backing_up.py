@@ -12,7 +12,7 @@ from pathlib import Path
 
 import psycopg
 import pytest
-from failing_share import FailingShare
+from servers.failing_share import FailingShare
 from structlog.testing import capture_logs
 
 from agent import settings

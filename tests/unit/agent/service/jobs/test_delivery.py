@@ -6,8 +6,8 @@ from contextlib import contextmanager
 from datetime import timedelta
 
 import pytest
-from lab import DAY, Lab, minutes
-from smtp_server import Post, serve
+from labs.lab import DAY, Lab, minutes
+from servers.smtp import Post, serve
 from structlog.testing import capture_logs
 
 from agent.delivery import mail

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from small_lab import past, twin_of
+from labs.small import past, twin_of
 
 from agent import settings as settings_of
 from agent.archive import Archive

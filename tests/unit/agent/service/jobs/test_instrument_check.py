@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 
 import cv2
-import lab
 import numpy as np
 import pytest
+from labs import lab
 
 from agent.orders.instruments.instrument_checks import CONTROL
 from agent.service.folder.data_folder import agent_name

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 from folders import TESTS
-from second_bundle import NEW, Judge, count_answers, fill
+from labs.second_bundle import NEW, Judge, count_answers, fill
 
 from agent.service.jobs.ray_workers import judge_on_ray
 from agent.settings import Settings

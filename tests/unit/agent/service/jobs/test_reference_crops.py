@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import psutil
 import pytest
-from lab import crop_here
+from labs.lab import crop_here
 
 from agent.errors import FileCode, is_out_of_resources
 from agent.service.jobs.reference_crops import cropping_apart

@@ -12,7 +12,7 @@ from functools import partial
 import psutil
 import pytest
 import structlog
-from works import crashes, dies, never_ends, quickly, says_no, says_who_it_is
+from labs.works import crashes, dies, never_ends, quickly, says_no, says_who_it_is
 
 from agent import settings as settings_of
 from agent.errors import BadSettings

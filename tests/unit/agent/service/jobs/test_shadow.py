@@ -4,10 +4,10 @@ import json
 from dataclasses import replace
 from datetime import timedelta
 
-import lab as pages_lab
 import pytest
-from lab import DAY, SETTINGS
-from small_lab import past, twin_of
+from labs import lab as pages_lab
+from labs.lab import DAY, SETTINGS
+from labs.small import past, twin_of
 
 from agent import settings as settings_of
 from agent.demo.exporter import encode

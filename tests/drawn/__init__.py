@@ -1,0 +1,1 @@
+"""Pictures that tests draw: micrographs, borders, scale bars, needles, and changed copies."""

@@ -1,0 +1,1 @@
+"""Random histories of acts, held against a truth that the lab does not see."""

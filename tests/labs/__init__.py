@@ -1,0 +1,1 @@
+"""Laboratories made for tests, and what is put into them."""

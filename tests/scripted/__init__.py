@@ -1,0 +1,1 @@
+"""The scripted shift: its orders, their kinds and honest oddities."""

@@ -1,0 +1,1 @@
+"""Real servers that tests start: databases, object storage, mail, a share that fails."""

@@ -1,0 +1,1 @@
+"""What the tests of a run share, so that it is computed once."""

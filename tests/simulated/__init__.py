@@ -1,0 +1,1 @@
+"""A simulated disk, database, clock and lab, for histories that follow from a seed."""
