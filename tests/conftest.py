@@ -27,6 +27,7 @@ pytest_plugins = [
     "fast",  # which tests are fast, and a guard that they are
     "servers.databases",  # a SQLite file and a real PostgreSQL, for who asks
     "sharing.bytecode",  # workers share what compiling costs
+    "servers.browser",  # a real Chromium, for who asks
     "labs.small",  # a lab that has taught its first bundle, for who asks
 ]
 

@@ -26,7 +26,7 @@ from urllib.parse import urlsplit
 
 sys.path[:0] = [str(Path(__file__).parents[1]), str(Path(__file__).parents[2])]
 
-from tests.unit.agent.service.test_service import Lab, picture, until  # noqa: E402 - found by the lines above
+from labs.service import Lab, picture, until  # noqa: E402 - found by the lines above
 
 DRIP_EVERY_S = 5.0
 BACK_AFTER_S = 1.0

@@ -28,11 +28,11 @@ from sqlalchemy import text
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from labs.stored import finding
 from servers.databases import Postgres
 
 from agent.store import Decision, Store
 from agent.store.engine import is_sqlite, writing
-from tests.unit.agent.store.test_store import finding
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

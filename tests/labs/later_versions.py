@@ -11,6 +11,9 @@ from agent.store import schema
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
+
+from folders import GOLDEN
 
 MIGRATION = '''"""a column that {number} adds"""
 
@@ -52,3 +55,7 @@ def later_versions(folder: Path) -> Iterator[Callable[[], str]]:
         yield install
     finally:
         schema.configuration, schema.HEAD = configuration, head
+
+
+KEPT = sorted((GOLDEN / "schemas").glob("*.sql"))
+"""A store of the schema of every revision, each with a few rows, as SQLite writes it out."""

@@ -22,6 +22,12 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+import numpy as np
+
+from agent.roundrobin import report as reporting
+from agent.roundrobin.campaign import get_order
+from agent.store import Opinion
+
 NAME = "spring"
 AT = datetime(2026, 11, 24, 9, 0, tzinfo=UTC)
 CODES = ("G7", "G8", "G9-10", "B7", "B8", "M8", "M9-10")
@@ -131,3 +137,56 @@ def comment(rater: str, number: int) -> str:
 def lab_in(folder: Path) -> Lab:
     """Make an empty lab."""
     return Lab(folder / "data")
+
+
+def play(round_) -> None:
+    """Let everybody rate everything, and close."""
+    campaigns = round_.lab.store.campaigns
+    for rater, token in round_.tokens.items():
+        del token
+        seat = seat_of(round_, rater)
+        for number in get_order(seat.campaign, rater):
+            subtype, size, criterion, comment = round_.everything()[rater, number]
+            said = Opinion(subtype, size, criterion, comment, 2.5)
+            campaigns.rate(seat, number, said, at=AT)
+    campaigns.close(NAME, by="Lea", at=AT)
+
+
+def seat_of(round_, rater):
+    from agent.store.people import auth  # noqa: PLC0415
+
+    return round_.lab.store.campaigns.seat(hashed=auth.hash_token(round_.tokens[rater]))
+
+
+def independent(round_, everything):
+    """Compute the figures anew, from what was said, without any of our statistics."""
+    from statsmodels.stats.inter_rater import (  # noqa: PLC0415 - seconds
+        aggregate_raters,
+        fleiss_kappa,
+    )
+
+    raters, images = list(round_.tokens), range(1, round_.images + 1)
+    codes = dict(enumerate(round_.codes, start=1))
+
+    def share(hits):
+        return sum(hits) / len(hits)
+
+    said = {key: (one[0] + one[1] if one[0] else None) for key, one in everything.items()}
+    whole = [i for i in images if all(said[r, i] for r in raters)]
+    table = np.array([[said[r, i] for r in raters] for i in whole])
+    return {
+        "subtype": share([everything[r, i][0] == codes[i][0] for r in raters for i in images]),
+        "code": share([said[r, i] == codes[i] for r in raters for i in images]),
+        "untold": sum(code is None for code in said.values()),
+        "whole": whole,
+        "kappa of whole": fleiss_kappa(aggregate_raters(table)[0]) if len(whole) > 1 else None,
+        "right per rater": {r: sum(said[r, i] == codes[i] for i in images) for r in raters},
+    }
+
+
+def written(round_, path, **more):
+    wanted = reporting.Wanted("Plant 1", "24 Nov 2026", **more)
+    return reporting.write(
+        round_.lab.store, round_.lab.archive, NAME, path, wanted,
+        learned=lambda bundles: dict.fromkeys(bundles, frozenset()), by="Lea", at=AT,
+    )  # fmt: skip

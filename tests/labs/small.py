@@ -129,3 +129,10 @@ def twin_of(bundle: Path, note: str = "a twin", framing: str = "") -> Path:
 
 def _written(document: object) -> bytes:
     return json.dumps(document, indent=1, ensure_ascii=False, sort_keys=True).encode()
+
+
+def import_more(lab, specimens=3):
+    more = past(specimens, first_order=2000, seed=5)
+    manifest = write_labelled(more, lab.folder / "more")
+    lab.agent("import", lab.folder / "more", "--manifest", manifest)
+    return more

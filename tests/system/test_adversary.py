@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 import pytest
 import tifffile
+from labs.ordering import AT, DEMAND, SETTINGS, Desk
 
 from agent.demo.synthetic.micrograph import draw_micrograph
 from agent.errors import FileError
@@ -22,7 +23,6 @@ from agent.settings import read as read_settings
 from agent.store import Decision
 from agent.watch import ListedFile, Provenance
 from agent.watch.listing import list_folder
-from tests.unit.agent.orders.test_ordering import AT, DEMAND, SETTINGS, Desk
 
 LEAD = "R. Stahl"
 COARSE, FINE = "G7", "G8"

@@ -10,7 +10,6 @@ from agent import settings as settings_room
 from agent.cli.app import open_store
 from agent.cli.demo import await_candidate, play, train_candidate
 from agent.demo.demo import AgentProcess, DemoFolders, DemoSize
-from tests.unit.agent.web.test_review import tab  # noqa: F401 - a fixture
 
 pytestmark = pytest.mark.slow
 
@@ -32,7 +31,7 @@ def await_end(store, job):
         time.sleep(0.5)
 
 
-def test_a_candidate_is_trained_compared_and_promoted_without_a_shell(tmp_path, tab):  # noqa: F811
+def test_a_candidate_is_trained_compared_and_promoted_without_a_shell(tmp_path, tab):
     tab.set_default_timeout(600_000)
     play(tmp_path / "demo", SMALL, serve=False)
     places = DemoFolders(tmp_path / "demo")

@@ -15,7 +15,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 from folders import ROOT
+from labs.feature_shards import OF, list_kept, row, sha
 from labs.lab import DAY, Lab
+from labs.statements import freeze, label, take, write
 from sqlalchemy import Engine, event
 
 from agent.backup.maintenance import back_up, verify_statements
@@ -25,9 +27,6 @@ from agent.features import FeatureFolder
 from agent.files.whole_file import write_whole
 from agent.orders.statements.customer_report import find_statement, render_customer_report
 from agent.store import SearchQuery, Store, StoreFault
-from tests.unit.agent.features.test_features import OF, list_kept, row, sha
-from tests.unit.agent.orders.test_statement_files import write
-from tests.unit.agent.orders.test_statements import freeze, label, take
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -8,6 +8,7 @@ from contextlib import closing, contextmanager
 
 import pytest
 from bench.lifecycle import run
+from labs.service import until
 from labs.small import past, twin_of
 
 from agent import settings as settings_of
@@ -24,7 +25,6 @@ from agent.service.worker import Worker
 from agent.site_time import night_of
 from model import verify_bundle
 from model.inference.classifier import COMPILED, CONVERTED
-from tests.unit.agent.service.test_service import until
 
 BY = ("--by", "E. Meier", "--reason")
 

@@ -8,6 +8,7 @@ import threading
 import pytest
 from fastapi.testclient import TestClient
 from labs.lab import DAY, HOME, NEXT_DAY, SETTINGS, Lab, desk_of
+from labs.order_acts import AT, Plant
 
 from agent.cli import main
 from agent.nightly import night_settings, write_report
@@ -15,7 +16,6 @@ from agent.orders.statements.statement import name_file
 from agent.settings import read
 from agent.store import Decision
 from agent.web import create_app
-from tests.unit.agent.web.test_order_acts import AT, Plant
 
 KEYS = {"order": "4711", "specimen": "01", "material": "100Cr6"}
 

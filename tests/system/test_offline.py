@@ -9,8 +9,7 @@ import subprocess
 import sys
 
 import pytest
-
-from tests.unit.agent.service.test_service import picture
+from labs.service import picture
 
 INSIDE = """
 ip link set lo up

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 from labs.lab import DAY, RING_A, TAXONOMY, Lab, copy_of
 from labs.predictions import prediction_of
+from labs.stored_trail import chain_again
 from servers.databases import tamper
 
 from agent.backup.verification import Outside, verify_trail
@@ -35,7 +36,6 @@ from agent.store import (
 from agent.store.tables import load_metadata
 from agent.triage import Handling, TriageVerdict
 from agent.watch import Provenance
-from tests.unit.agent.store.test_trail import chain_again
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

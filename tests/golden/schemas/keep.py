@@ -13,6 +13,7 @@ sys.path.insert(0, str(HERE.parents[2]))
 sys.path.insert(0, str(HERE.parents[1]))
 
 from drawn.needle_samples import measured  # noqa: E402 - beside us only after the line above
+from labs.stored import OTHER, SHA, file, finding  # noqa: E402 - beside us only after the line above
 
 from agent.store import (  # noqa: E402 - as above
     Decision,
@@ -28,7 +29,6 @@ from agent.store import (  # noqa: E402 - as above
     schema,
 )
 from agent.store.search import search_words  # noqa: E402 - as above
-from tests.unit.agent.store.test_store import OTHER, SHA, file, finding  # noqa: E402 - beside us only after the line above
 
 AT = datetime(2026, 11, 24, 21, 0, tzinfo=UTC)
 

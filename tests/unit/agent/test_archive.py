@@ -9,38 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
+from labs.stored import SHA, crop_of
 
 from agent.archive import KINDS, Archive
 from agent.files.whole_file import write_whole
-from agent.imaging import Crop, SpecimenArea
-
-SHA = "ab" * 32
-
-
-def crop_of(pixels: np.ndarray, valid: np.ndarray | None = None, sha256: str = SHA) -> Crop:
-    height, width = pixels.shape[:2]
-    return Crop(
-        sha256=sha256,
-        page=0,
-        pages=1,
-        width=width,
-        height=height,
-        format="PNG",
-        um_per_px=0.1,
-        um_per_px_source="metadata",
-        scales=(),
-        micron_bar=None,
-        band=None,
-        specimen_area=SpecimenArea(whole_frame=True, outside_fraction=0.0, polygon=()),
-        box=(0, 0, width, height),
-        recipe="1",
-        warnings=(),
-        pixels=pixels,
-        valid=np.ones((height, width), bool) if valid is None else valid,
-        preview=pixels,
-        metadata={},
-    )
-
 
 SHAPES = st.tuples(st.integers(1, 24), st.integers(1, 24))
 

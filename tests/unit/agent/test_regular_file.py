@@ -8,6 +8,7 @@ import sys
 from typing import TYPE_CHECKING
 
 import pytest
+from drawn.gradients import colours
 
 from agent.archive import Archive
 from agent.files.pictures import encode_png
@@ -15,7 +16,6 @@ from agent.files.regular_file import open_regular
 from agent.imaging.readers.read import read
 from agent.imaging.readers.sidecars import read_sidecar_scales
 from agent.orders.facts.process_data import find_notes
-from tests.unit.agent.imaging.readers.test_read import colours
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -7,10 +7,10 @@ import sys
 from typing import TYPE_CHECKING
 
 import pytest
+from labs.bundle_contents import contents
 from labs.shell import Shell
 
 from model.bundle import write_bundle
-from tests.unit.model.test_bundle import contents
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from labs.training import PLAN, examples, trained
 
 from agent.retrain.label_cleaning import clean_labels
 from agent.retrain.training_set import Collected
@@ -14,7 +15,6 @@ from model import Classifier, evaluate, read_manifest
 from model.bundle import load_bundle, read_training_labels
 from model.networks.linear_probe import ProbeData, fit_head
 from model.networks.schemes import Scheme, softmax
-from tests.unit.model.training.test_train import PLAN, examples, trained
 
 CONTROL = ("G7-03", "B8-04")
 

@@ -8,8 +8,12 @@ from datetime import UTC, datetime
 
 import numpy as np
 import pytest
+from labs.bundles import SECOND, judged, two_bundles
 from labs.lab import SETTINGS, Lab, desk_of
-from labs.rounds import Round
+from labs.needle_lengths import fill as fill_needles
+from labs.order_pages import desk_with, field_of, order_of
+from labs.rounds import Round, play, written
+from servers.browser import grave
 
 from agent.files.pictures import encode_png
 from agent.nightly import write_report
@@ -42,26 +46,12 @@ from reports import (
     render_impact,
     render_plan,
 )
-from tests.unit.agent.roundrobin.test_round_report import play, written
-from tests.unit.agent.web.test_learning_pages import judged
-from tests.unit.agent.web.test_lineage import SECOND, two_bundles
-from tests.unit.agent.web.test_needle_page import fill as fill_needles
-from tests.unit.agent.web.test_order_desk import desk_with, field_of, order_of
 
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 NIGHT = datetime(2026, 11, 24, tzinfo=UTC).date()
 WRITTEN = datetime(2026, 11, 24, 22, 31, tzinfo=UTC)
-GRAVE = ("serious", "critical")
 
 pytestmark = pytest.mark.slow
-
-
-@pytest.fixture
-def axe():
-    pytest.importorskip("axe_playwright_python", reason="no axe-playwright-python")
-    from axe_playwright_python.sync_playwright import Axe  # noqa: PLC0415 - of the dev extra
-
-    return Axe()
 
 
 @pytest.fixture(params=["light", "dark"])
@@ -93,17 +83,6 @@ def address(lab):
     yield pages.url
     pages.stop()
     pages.join(10)
-
-
-def grave(axe, tab) -> list[str]:
-    """Say what is serious or critical on the page that the tab shows, with the places."""
-    found = axe.run(tab).response["violations"]
-    return [
-        f"{one['id']}: {node['target']} {node['failureSummary']}"
-        for one in found
-        if one["impact"] in GRAVE
-        for node in one["nodes"]
-    ]
 
 
 def test_a_night_and_the_lists_beside_it_have_no_grave_fault(lab, axe, tab, monkeypatch):

@@ -6,7 +6,6 @@ import dataclasses
 import json
 import re
 from datetime import UTC, datetime
-from html.parser import HTMLParser
 from string import Formatter
 
 import pytest
@@ -14,6 +13,7 @@ from catalogue import LANGUAGES, ROOT, known, said
 from fastapi.testclient import TestClient
 from labs.lab import DAY, SETTINGS, Lab, desk_of, minutes
 from labs.page_facts import NIGHT, QUEUE, REVIEW
+from labs.words import ENGLISH, Words, english_in
 
 import reports
 from agent.nightly import write_report
@@ -34,7 +34,6 @@ TEMPLATES = [
     for path in sorted((ROOT / "reports" / "templates").glob("*.html"))
     if path.name not in ENGLISH_ALONE
 ]
-ENGLISH = {"the", "of", "and", "is", "are", "with", "from", "this", "that", "which", "what", "by"}
 AFTERWARDS = datetime(2026, 11, 25, 6, 0, tzinfo=UTC)
 GERMAN = dataclasses.replace(SETTINGS, language="de")
 
@@ -49,31 +48,6 @@ def places(text: str) -> list[str]:
         [name for _, name, _, _ in Formatter().parse(re.sub(r"%\(\w+\)s", "", text)) if name]
         + re.findall(r"%\((\w+)\)s", text)
     )
-
-
-class Words(HTMLParser):
-    """What of a page is read: text, and what stands for pictures and fields."""
-
-    READ = ("alt", "title", "aria-label", "placeholder")
-
-    def __init__(self, page: str) -> None:
-        super().__init__(convert_charrefs=True)
-        self.found: list[str] = []
-        self._skipped = 0
-        self.lang = ""
-        self.feed(page)
-
-    def handle_starttag(self, tag, attrs):
-        self.found += [value for name, value in attrs if name in self.READ and value]
-        self.lang = dict(attrs)["lang"] if tag == "html" else self.lang
-        self._skipped += tag in ("kbd", "code", "script", "style")
-
-    def handle_endtag(self, tag):
-        self._skipped -= tag in ("kbd", "code", "script", "style")
-
-    def handle_data(self, data):
-        if not self._skipped and data.strip():
-            self.found.append(data.strip())
 
 
 # --- the catalogue ------------------------------------------------------------------------------
@@ -208,14 +182,6 @@ def a_night_of_everything(lab: Lab, settings=GERMAN) -> str:
         lab.store, lab.archive, lab.reports, DAY.date(), settings, now=AFTERWARDS
     )
     return written.path.read_text("utf-8")
-
-
-def english_in(page: str) -> list[str]:
-    return [
-        one
-        for one in Words(page).found
-        if ENGLISH & {word.strip(".,:;") for word in one.lower().split()}
-    ]
 
 
 def test_a_german_report_says_nothing_in_english(lab):

@@ -20,6 +20,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.x509.oid import NameOID
 from labs.lab import Lab, desk_of
 from servers.databases import migrated
+from servers.pages import served
 from servers.smtp import Post, serve
 
 from agent import settings
@@ -29,7 +30,6 @@ from agent.cli.doctor_records import examine_network, examine_sites
 from agent.host.file_ownership import restore_owner
 from agent.store import Store, store_url
 from agent.store.sites.fleet import KEY
-from tests.unit.agent.web.test_review import served
 
 if TYPE_CHECKING:
     from pathlib import Path

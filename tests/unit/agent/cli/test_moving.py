@@ -14,13 +14,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from labs.service import picture
 
 from agent import settings
 from agent.cli import main
 from agent.cli.move import list_paths_elsewhere, with_folders
 from agent.service.folder.data_folder import agent_name
 from agent.service.folder.lock import RunLock
-from tests.unit.agent.service.test_service import picture
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -9,9 +9,9 @@ import urllib.request
 from pathlib import Path
 
 import pytest
+from labs.service import Lab, picture, until
 
 from agent import settings
-from tests.unit.agent.service.test_service import Lab, picture, until
 
 posix = pytest.mark.skipif(os.name == "nt", reason="POSIX signals")
 

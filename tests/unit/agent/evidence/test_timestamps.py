@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING
 import pytest
 from labs.lab import DAY
 from labs.shell import Shell
+from labs.stored_trail import chain_again
 from servers.databases import tamper
 from structlog.testing import capture_logs
 
 from agent.service.anchoring import stamp_when_due
 from agent.settings import read
 from agent.store import Decision, Store
-from tests.unit.agent.store.test_trail import chain_again
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import errno
-import hashlib
 import json
 import multiprocessing
 import os
@@ -13,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from labs.feature_shards import FORM, OF, list_kept, row, sha, unit_rows
 
 from agent.features import (
     FeatureFolder,
@@ -34,51 +34,6 @@ from model.ood.kept_features import (
     iter_unpacked,
     pack_blocks,
 )
-
-FORM = FeatureForm("pass 2 tiny aaaa", 16, (8, 12, 20, 32), 16)
-OF = FormOfRows(FORM, "1")
-
-
-def sha(n: int) -> str:
-    return hashlib.sha256(str(n).encode()).hexdigest()
-
-
-def row(n: int, *, um_per_px: float = 0.2, seed: int | None = None) -> FeatureRow:
-    rng = np.random.default_rng(n if seed is None else seed)
-    return FeatureRow(
-        sha256=sha(n),
-        page=0,
-        crop=sha(n + 10_000),
-        um_per_px=um_per_px,
-        area_px=1e6,
-        heads=rng.normal(size=16).astype(np.float32).tobytes(),
-        moments=rng.normal(size=40).astype(np.float16).tobytes(),
-        embedding=rng.normal(size=32).astype(np.float16).tobytes(),
-        blocks=pack_blocks(unit_rows(rng, 3)),
-    )
-
-
-def unit_rows(rng: np.random.Generator, count: int, length: int = 16) -> np.ndarray:
-    rows = rng.normal(size=(count, length)).astype(np.float32)
-    return rows / np.linalg.norm(rows, axis=1, keepdims=True)
-
-
-def list_kept(folder: FeatureFolder) -> dict[str, float]:
-    """Return the scale of every micrograph that is kept, those of 200 made ones."""
-    kept = folder.select_keys(OF.id)
-    scales = {
-        sha(n): um_per_px
-        for n in range(200)
-        for um_per_px in (0.2, 0.4, 0.8)
-        if kept.has(sha(n), 0, um_per_px)
-    }
-    assert len(scales) == len(kept)
-    return scales
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> FeatureFolder:
-    return FeatureFolder(tmp_path / "kept-features", "PC-1")
 
 
 def fill(folder: FeatureFolder, numbers: range) -> Path:

@@ -7,12 +7,12 @@ import json
 
 import numpy as np
 import pytest
+from labs.feature_shards import keep
 from labs.lab import desk_of
+from servers.browser import grave, until
+from servers.pages import served
 
 from agent.features import FeatureFolder, SimilarIndex, compute_map, save_map
-from tests.unit.agent.features.test_similar import keep
-from tests.unit.agent.web.test_review import served, tab, until  # noqa: F401 - a fixture
-from tests.unit.reports.test_accessibility import axe, grave  # noqa: F401 - a fixture
 
 pytestmark = pytest.mark.slow
 
@@ -38,7 +38,7 @@ def folder(tmp_path) -> FeatureFolder:
     return FeatureFolder(tmp_path / "kept-features", "PC-1")
 
 
-def test_a_lasso_or_the_keys_select_and_the_archive_opens_them(lab, tab, axe, folder):  # noqa: F811
+def test_a_lasso_or_the_keys_select_and_the_archive_opens_them(lab, tab, axe, folder):
     lab.compares_places = False
     for n in range(12):
         code = "G8" if n < 6 else "M9-10"
@@ -89,7 +89,7 @@ def test_a_lasso_or_the_keys_select_and_the_archive_opens_them(lab, tab, axe, fo
                 assert grave(axe, tab) == [], (scheme, path)
 
 
-def test_fifty_thousand_points_are_drawn_fluently(lab, tab, folder):  # noqa: F811
+def test_fifty_thousand_points_are_drawn_fluently(lab, tab, folder):
     keep(folder, lab.store.results.find(lab.take("G8", name="f.tif")), 0.0)
     folder.compact()
     save_map(folder.folder, compute_map(folder))

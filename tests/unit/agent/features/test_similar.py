@@ -9,45 +9,16 @@ import re
 import numpy as np
 import pytest
 from fastapi.testclient import TestClient
+from labs.feature_shards import keep
 from labs.lab import HOME, desk_of
 
 from agent.features import (
-    FeatureFolder,
-    FeatureRow,
-    FormOfRows,
     SimilarIndex,
     compute_map,
     load_map,
     save_map,
 )
 from agent.web import create_app
-from model.ood.kept_features import FeatureForm, pack_blocks
-
-OF = FormOfRows(FeatureForm("pass 2 tiny", 4, (8, 32), 16), "1")
-
-
-def keep(folder: FeatureFolder, view, look: float, *, um_per_px: float = 0.12) -> None:
-    angle = np.zeros(32)
-    angle[0], angle[1] = np.cos(look), np.sin(look)
-    folder.buffer.append(
-        OF,
-        FeatureRow(
-            view.sha256,
-            view.page,
-            "c" * 64,
-            um_per_px,
-            1e6,
-            np.zeros(4, np.float32).tobytes(),
-            np.zeros(8, np.float16).tobytes(),
-            angle.astype(np.float16).tobytes(),
-            pack_blocks(np.eye(1, 16, dtype=np.float32)),
-        ),
-    )
-
-
-@pytest.fixture
-def folder(tmp_path) -> FeatureFolder:
-    return FeatureFolder(tmp_path / "kept-features", "PC-1")
 
 
 @pytest.fixture

@@ -2,23 +2,11 @@
 
 import numpy as np
 import pytest
+from labs.needle_lengths import simulate
 
-from agent.needle_truth.agreement import LengthPair, compute_agreement, fit_trend
+from agent.needle_truth.agreement import compute_agreement, fit_trend
 
 Z95 = 1.959963984540054
-
-
-def simulate(rng, *, fields, needles, bias=1.0, between=0.1, within=0.2, slope=0.0):
-    """Draw pairs of a program that is off by `bias`, by field and by needle, and by length."""
-    pairs = []
-    for field in range(fields):
-        shift = np.log(bias) + rng.normal(0, between)
-        for _ in range(needles + (field % 3)):
-            true = 12 * rng.lognormal(0, 0.5)
-            person = true * rng.lognormal(0, 0.03)
-            program = true * np.exp(shift + slope * np.log(true / 12) + rng.normal(0, within))
-            pairs.append(LengthPair(f"f{field:02d}", "Ann", person, program))
-    return pairs
 
 
 @pytest.mark.parametrize(("fields", "needles"), [(8, 4), (30, 10)])

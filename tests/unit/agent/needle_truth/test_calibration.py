@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 import pytest
 from labs.lab import DAY
+from labs.needle_lengths import simulate
 
 from agent.needle_truth import (
     CalibrationRefused,
@@ -27,7 +28,6 @@ from model.needles.drawing.plates import Population, scatter
 from model.needles.field import measure_field
 from model.needles.needle_map import NeedleMapper
 from model.needles.version import read_version
-from tests.unit.agent.needle_truth.test_agreement import simulate
 
 PIXEL_UM = 0.2
 

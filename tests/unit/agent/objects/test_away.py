@@ -7,6 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 from labs.lab import Lab
+from labs.pipeline import Bench
 from servers.object_storage import connect, open_pc, write_credentials
 
 from agent.archive import Archive
@@ -21,7 +22,6 @@ from agent.service.jobs.scrub import Verifier
 from agent.store import Decision
 from agent.triage import Policy
 from model import default_taxonomy
-from tests.unit.agent.pipeline.test_pipeline import Bench
 
 NOON = datetime(2026, 11, 25, 12, tzinfo=UTC)
 AWAY = "http://127.0.0.1:9"

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from labs.stored import SHA, crop_of
 from servers.object_storage import (
     connect,
     make_bucket,
@@ -30,7 +31,6 @@ from agent.archive import Archive
 from agent.errors import SetupError
 from agent.objects import DamagedObject, ObjectsUnavailable
 from agent.objects.mirrored_files import is_own_name
-from tests.unit.agent.test_archive import SHA, crop_of
 
 OTHER = "cd" * 32
 

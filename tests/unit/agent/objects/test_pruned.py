@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from labs.lab import DAY, Lab
+from labs.stored import SHA, finding
 from servers.object_storage import (
     connect,
     make_bucket,
@@ -26,7 +27,6 @@ from agent.backup import maintenance
 from agent.objects import PruneRecords
 from agent.objects.pruned_files import parse_picture
 from agent.store import Decision
-from tests.unit.agent.store.test_store import SHA, finding
 
 if TYPE_CHECKING:
     from agent.archive import Archive

@@ -7,6 +7,8 @@ from importlib.metadata import version
 
 import pytest
 from labs.lab import crop_here
+from labs.ordering import AT, DEMAND, SETTINGS, Desk
+from labs.pipeline import Parrot
 
 from agent.errors import OutOfResources
 from agent.orders.instruments.instrument_checks import (
@@ -21,8 +23,6 @@ from agent.orders.instruments.instrument_holds import load_holds
 from agent.service.folder.data_folder import agent_name
 from agent.service.jobs.instrument_check import is_due
 from agent.settings import read
-from tests.unit.agent.orders.test_ordering import AT, DEMAND, SETTINGS, Desk
-from tests.unit.agent.pipeline.test_pipeline import Parrot
 
 
 @pytest.fixture

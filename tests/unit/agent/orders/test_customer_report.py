@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from fastapi.testclient import TestClient
 from labs.lab import DAY, HOME, Lab, desk_of
+from labs.statements import PIXELS, freeze, label, take
 from PIL import Image
 from pyhanko.pdf_utils.reader import PdfFileReader
 
@@ -25,9 +26,7 @@ from agent.orders.statements.customer_report import (
     render_customer_report,
 )
 from agent.web import create_app
-from tests.unit.agent.orders.test_statements import freeze, label, take
 
-PIXELS = np.random.default_rng(1).integers(60, 200, (600, 800, 3), dtype=np.uint8)
 OURS = '{% extends "builtin/customer.html" %}{% block verdict %}<h1>OURS {{ page.word }}</h1>'
 OURS += "{% endblock %}"
 

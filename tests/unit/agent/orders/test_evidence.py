@@ -4,6 +4,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
+from labs.judged_orders import BUNDLE, RULES, demanding, field, judge, three
 
 from agent.imaging.places import SAME_PLACE
 from agent.orders.facts.specimen_facts import (
@@ -17,7 +18,6 @@ from agent.orders.facts.specimen_facts import (
 from agent.orders.judge.decision_rule import build_decision_rule
 from agent.orders.judge.reviewer_errors import recommend_second_look
 from agent.store import DoubleReview
-from tests.unit.agent.orders.test_conformity import BUNDLE, RULES, demanding, field, judge, three
 
 LEAD = "R. Stahl"
 AT = datetime(2026, 11, 24, 6, tzinfo=UTC)

@@ -7,6 +7,7 @@ from itertools import pairwise
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from labs.ordering import AT, Desk
 
 from agent.nightly.facts.order_status import instruments
 from agent.orders.facts.open_items import OpenItems
@@ -19,7 +20,6 @@ from agent.orders.lims.outbox import OutboxFormat, record_revisions, write_pendi
 from agent.service.health.status import build_status_from_store
 from agent.settings import read
 from model import default_taxonomy
-from tests.unit.agent.orders.test_ordering import AT, Desk
 
 HOUR = timedelta(hours=1)
 BAD = {"passed": False, "sources": ["LOM-07"], "software": "1", "findings": []}

@@ -3,6 +3,7 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from labs.judged_orders import steels
 
 from agent.orders.judge.limit import (
     Direction,
@@ -16,14 +17,6 @@ from agent.orders.judge.limit import (
 from model import TaxonomyError, default_taxonomy, taxonomy_from
 
 STANDARD = default_taxonomy()
-
-
-def steels(*sizes, untrained=()):
-    """Make a taxonomy of one subtype G from names, coarse to fine, or whole [[size]] entries."""
-    entries = [{"name": size} if isinstance(size, str) else size for size in sizes]
-    names = [entry["name"] for entry in entries]
-    subtype = {"name": "G", "sizes": names, "untrained": list(untrained)}
-    return taxonomy_from({"size": entries, "subtype": [subtype]})
 
 
 def sides(text, taxonomy):

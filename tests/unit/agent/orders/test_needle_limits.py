@@ -10,6 +10,7 @@ from drawn.needle_samples import measured as measured_in_trial
 from drawn.needle_samples import not_measured
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from labs.judged_orders import DEMANDS, SPECIMENS, field, of
 from labs.lab import DAY, RING_A, TAXONOMY, Lab
 
 from agent.orders import Specifications
@@ -33,7 +34,6 @@ from agent.orders.judge.needle_limit import (
 )
 from agent.orders.statements.order_json import order_to_json
 from agent.store import Decision
-from tests.unit.agent.orders.test_conformity import DEMANDS, SPECIMENS, field, of
 
 LIMIT, LONGEST = "L90 <= 25 µm", "100 mm²: 45 µm"
 measured = partial(measured_in_trial, calibration="G/LOM-07 1")

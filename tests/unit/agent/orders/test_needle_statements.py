@@ -6,12 +6,12 @@ from dataclasses import replace
 
 from drawn.needle_samples import measured
 from labs.lab import DAY, RING_A
+from labs.statements import RULES, freeze, label, newest, stated, take
 
 import reports
 from agent.orders import Specifications
 from agent.orders.statements.customer_report import find_statement, render_customer_report
 from agent.orders.statements.statement_page import build_statement_page
-from tests.unit.agent.orders.test_statements import RULES, freeze, label, newest, stated, take
 
 SHOWN = replace(RULES, has_needles=True)
 LIMITED = RING_A.model_copy(update={"needle_limit": "L90 <= 100 µm"})

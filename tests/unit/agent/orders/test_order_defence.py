@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 import pytest
 from labs import lab
+from labs.ordering import AT, DEMAND, Desk
 
 from agent.demo.synthetic.micrograph import draw_micrograph
 from agent.imaging import encode_landmarks
@@ -19,7 +20,6 @@ from agent.settings import read
 from agent.store import ClaimedPlace, Decision, Entry, MicrographResult, Store
 from agent.triage import Handling, TriageVerdict
 from model import default_taxonomy
-from tests.unit.agent.orders.test_ordering import AT, DEMAND, Desk
 
 LEAD = "R. Stahl"
 

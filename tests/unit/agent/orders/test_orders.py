@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from labs.lab import minutes
+from labs.pipeline import Bench, Parrot
 from servers.databases import tamper
 
 from agent.archive import Archive
@@ -19,7 +20,6 @@ from agent.settings import Settings
 from agent.store import Decision, Entry, OtherBundle, Store
 from agent.triage import Policy, Scope
 from agent.watch import ListedFile, Provenance
-from tests.unit.agent.pipeline.test_pipeline import Bench, Parrot
 
 SOURCE = Provenance(
     fixed={"material": "100Cr6"},
@@ -309,7 +309,7 @@ def _agent(address, folder, name, bundle):
     """One more agent on the same database and share."""
     bench = Bench.__new__(Bench)
     known = Bench.made
-    from tests.unit.agent.pipeline.test_pipeline import Clock, DeskPool  # noqa: PLC0415 - its parts, put together anew
+    from labs.pipeline import Clock, DeskPool  # noqa: PLC0415 - its parts, put together anew
 
     bench._archiving = None
     bench.source, bench.clock, bench.pool = folder / "export", Clock(), DeskPool()

@@ -3,13 +3,13 @@
 from datetime import timedelta
 
 import pytest
+from labs.ordering import AT, Desk
 
 from agent.cli.options import read_order_policy
 from agent.orders.facts.possible_fields import has_lookalikes, is_one_off
 from agent.orders.judge.examination import begin, list_touched
 from agent.settings import read
 from agent.store import Decision, Entry, number_key
-from tests.unit.agent.orders.test_ordering import AT, Desk
 
 HOUR = timedelta(hours=1)
 

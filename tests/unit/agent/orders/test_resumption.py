@@ -5,85 +5,23 @@ from __future__ import annotations
 import json
 import shutil
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
-from pathlib import Path
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
 import pytest
 from fastapi.testclient import TestClient
 from labs.lab import DAY, HOME, Lab, desk_of
-from labs.shell import Shell
+from labs.plant import HOUR, SETTINGS, Plant
 
 from agent.orders.statements.statement_files import Unsigned, write_files
 from agent.service.health.status import build_status_from_store
-from agent.service.jobs import outbound
 from agent.service.jobs.order_lists import take_lists
 from agent.service.statements import make_lab
 from agent.settings import read
-from agent.store import Decision
 from agent.web import create_app
 
-HOUR = timedelta(hours=1)
-SETTINGS = """
-[site]
-name = "Plant 1"
-
-[orders]
-outbox = "outbox"
-lists = "lists"
-outbox_formats = ["json"]
-leads = ["Leo"]
-"""
-LIMITS = """
-[[specification]]
-name = "ring-a"
-valid_from = 2026-01-01
-approved_by = "R. Stahl"
-material = "100Cr6"
-subtype = ["G"]
-limit = "8 or finer"
-fields = 1
-"""
-
-
-class Plant(Shell):
-    """A lab with an outbox, whose orders are decided and sent one act at a time."""
-
-    def __init__(self, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-        super().__init__(folder, capsys)
-        self.write("agent.toml", SETTINGS)
-        self.write("specifications.toml", LIMITS)
-        self.settings = read(folder / "agent.toml")
-        self.outbox = Path(self.settings.orders.outbox)
-        for name in ("outbox", "lists"):
-            (folder / name).mkdir(exist_ok=True)
-
-    def take(self, order: str = "4711") -> str:
-        return self.lab.take("G8", order=order, specimen="1", field="1", material="100Cr6")
-
-    def say(self, public_id: str, code: str, *, at: datetime = DAY) -> None:
-        decision = Decision("code", "Ada", code=code, comment="looked again")
-        self.lab.store.labels.decide(public_id, decision, at=at)
-
-    def send(self, *, at: datetime = DAY) -> str:
-        return outbound.fill_outbox(self.settings, self.lab.store, now=at)
-
-    def restore(self, file: Path) -> str:
-        self.lab.store.close()
-        code, said = self.agent("restore", file)
-        assert code == 0, said
-        self.lab = Lab(self.folder / "data")
-        return said
-
-    def resume_order(self, *, by: str = "Leo") -> str:
-        """Acknowledge what was lost of order 4711."""
-        self.lab.store.close()
-        _, said = self.agent("orders", "resume", "4711", "--by", by, "--reason", "checked")
-        self.lab = Lab(self.folder / "data")
-        return said
-
-    def sent(self) -> list[tuple[int, str]]:
-        documents = [json.loads(path.read_text("utf-8")) for path in self.outbox.glob("*.json")]
-        return sorted((document["revision"], document["conformity"]) for document in documents)
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 @pytest.fixture

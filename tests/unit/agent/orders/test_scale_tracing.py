@@ -5,9 +5,9 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from labs.ordering import AT, SETTINGS, Desk
 
 from agent.orders.facts.scale_tracing import SCALE_CHECK, add_months
-from tests.unit.agent.orders.test_ordering import AT, SETTINGS, Desk
 
 DAY = timedelta(days=1)
 NOTE = "scale not traced to a stage micrometer"

@@ -7,7 +7,9 @@ from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import pytest
+from labs.judged_orders import steels
 from labs.lab import DAY, RING_A, Lab, crop_of, facts_of, prediction_of
+from labs.ordering import DEMAND, SETTINGS, Desk
 
 from agent.files.pictures import encode_png
 from agent.orders import Specifications
@@ -34,8 +36,6 @@ from agent.settings import read
 from agent.store import Decision, MicrographResult
 from agent.triage import Handling, TriageVerdict
 from model import size_kappa, taxonomy_from
-from tests.unit.agent.orders.test_limit import steels
-from tests.unit.agent.orders.test_ordering import DEMAND, SETTINGS, Desk
 
 MATERIAL, BUNDLE, MEAN = "100Cr6", "20261101-0badcafe", "mean_of_fields"
 

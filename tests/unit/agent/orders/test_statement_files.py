@@ -15,6 +15,8 @@ from cryptography.hazmat.primitives.serialization import pkcs12
 from cryptography.x509.oid import NameOID
 from fastapi.testclient import TestClient
 from labs.lab import DAY, HOME, desk_of
+from labs.ordering import AT, Desk
+from labs.statements import NOW, alter, freeze, label, take, write
 from pyhanko.keys import load_cert_from_pemder
 from pyhanko.pdf_utils.reader import PdfFileReader
 from pyhanko.sign.validation import validate_pdf_signature
@@ -43,26 +45,8 @@ from agent.service.statements import StatementKeeper
 from agent.settings import StatementsSection, read
 from agent.store import Entry
 from agent.web import create_app
-from tests.unit.agent.orders.test_ordering import AT, Desk
-from tests.unit.agent.orders.test_statements import alter, freeze, label, take
 
-NOW = DAY + timedelta(hours=1)
 SEEN = "This page has shown it to you before."
-
-
-def write(lab, *, signer=None, language="en"):
-    return [
-        one
-        for one in lab.store.statements.lacking("pdf", 20)
-        if write_files(
-            lab.store,
-            lab.archive,
-            one,
-            language=language,
-            signer=signer or Unsigned(),
-            now=NOW,
-        )
-    ]
 
 
 def conforming(lab):

@@ -10,8 +10,9 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from labs.lab import DAY, RING_A, TAXONOMY
-from sqlalchemy import create_engine, text
+from labs.lab import DAY, RING_A
+from labs.statements import ISSUER, RULES, alter, freeze, label, newest, stated, take
+from labs.stored import SHA, file, finding
 
 import reports
 from agent.backup.verification import Outside, verify_trail
@@ -20,7 +21,6 @@ from agent.orders.facts.open_items import OpenItems
 from agent.orders.facts.scale_tracing import SCALE_CHECK, ScaleTracing, load_measurements
 from agent.orders.instruments.instrument_checks import CONTROL
 from agent.orders.instruments.instrument_holds import Holds, load_releases
-from agent.orders.judge.assessed import OrderPolicy
 from agent.orders.judge.assessment import assess
 from agent.orders.judge.examination import Position, begin, list_due, list_touched
 from agent.orders.judge.method_validation import AUTOMATIC, VALIDATION, load_allowances
@@ -29,49 +29,11 @@ from agent.orders.lims.resumption import Beyond, adopt
 from agent.orders.lims.sent_revisions import SentRevision
 from agent.orders.specifications.specification_history import load_history, reopen
 from agent.orders.statements.freezing import Freezer, freeze_orders
-from agent.orders.statements.statement_document import Issuer
 from agent.orders.statements.statement_page import build_statement_page
 from agent.orders.statements.statement_rows import find_differences, list_stated, list_unsupported
 from agent.settings.crop_recipe import RECIPE
 from agent.store import Decision, Entry, NewStatement, Store, recompute_statement
-from agent.store.evidence import guards
 from model import load_taxonomy
-from tests.unit.agent.store.test_store import SHA, file, finding
-
-ISSUER = Issuer("Plant 1", "Europe/Berlin", bundle=lambda name: {"sha256": f"of {name}"})
-RULES = OrderPolicy(Specifications((RING_A,)), TAXONOMY, zone="Europe/Berlin")
-
-
-def take(lab, field="1", code="G8", *, order="4711", at=DAY, **more):
-    keys = {"order": order, "specimen": "1", "field": field, "material": "100Cr6"}
-    return lab.take(code, at=at, **(keys | more))
-
-
-def label(lab, public_id, code="G8", *, by="Ada", at=DAY):
-    lab.store.labels.decide(public_id, Decision("code", by, code=code, comment="looked"), at=at)
-
-
-def freeze(lab, *numbers, rules=RULES, at=DAY):
-    return freeze_orders(lab.store, rules, ISSUER, numbers or ("4711",), now=at)
-
-
-def stated(lab, number="4711"):
-    return [statement.conformity for statement in lab.store.statements.all(number)]
-
-
-def newest(lab, number="4711"):
-    return lab.store.statements.document(lab.store.statements.all(number)[-1].sha256)
-
-
-def alter(lab, sql, **values):
-    """Change the database as somebody would who has the file."""
-    engine = create_engine(f"sqlite:///{lab.folder / 'martensight.db'}")
-    with engine.begin() as connection:
-        guards.remove(connection)
-        connection.execute(text(sql), values)
-        guards.lay(connection)
-    engine.dispose()
-
 
 MIXED = """
 name = "Ball bearing steel"

@@ -5,9 +5,9 @@ from datetime import timedelta
 from importlib.resources import files
 
 import pytest
+from labs.ordering import AT, BUNDLE, DEMAND, SETTINGS, Desk
 
 from agent.store import Decision
-from tests.unit.agent.orders.test_ordering import AT, BUNDLE, DEMAND, SETTINGS, Desk
 
 LEAD = "R. Stahl"
 NAMED = ["coarse", "medium", "fine"]

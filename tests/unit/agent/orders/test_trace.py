@@ -7,6 +7,8 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
+from labs.ordering import AT, BUNDLE, DEMAND, Desk
+from labs.pipeline import Parrot
 from labs.small import past, write_labelled
 
 from agent.archive import Archive
@@ -15,8 +17,6 @@ from agent.orders.judge.examination import Position
 from agent.orders.statements.statement import describe_changes
 from agent.service.statements import StatementKeeper
 from agent.settings import read
-from tests.unit.agent.orders.test_ordering import AT, BUNDLE, DEMAND, Desk
-from tests.unit.agent.pipeline.test_pipeline import Parrot
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ from dataclasses import replace
 import cv2
 import pytest
 from drawn.needle_samples import measured
+from labs.pipeline import Bench, Parrot
 
 from agent.demo.synthetic.micrograph import draw_micrograph
 from agent.needles import LengthCorrection, NeedleStatus, SizeRule
@@ -12,7 +13,6 @@ from agent.needles.measuring import NeedleMeasurer
 from agent.pipeline import NeedleMeasuring
 from agent.triage import Handling
 from model import default_taxonomy
-from tests.unit.agent.pipeline.test_pipeline import Bench, Parrot
 
 
 class Named(Parrot):

@@ -6,12 +6,12 @@ import re
 
 import pytest
 from labs.small import twin_of
+from labs.words import Words, english_in
 
 from agent.retrain import save_card
 from agent.retrain.bundle_registry import get_bundle, list_bundles
 from agent.store import Store, store_url
 from model import read_manifest, verify_bundle
-from tests.unit.reports.test_language import Words, english_in
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ from functools import partial
 
 import pytest
 from labs import lab as pages_lab
+from labs.ordering import AT, BUNDLE, VALIDATED, Desk
 from labs.small import twin_of
 
 from agent.archive import Archive
@@ -22,7 +23,6 @@ from agent.store import MicrographResult, Origin, Signature, Store, acting_throu
 from agent.store.people import auth
 from agent.triage import Handling, Reason, TriageVerdict
 from model import ComparisonOutcome, default_taxonomy
-from tests.unit.agent.orders.test_ordering import AT, BUNDLE, VALIDATED, Desk
 
 NEW = "20261125-beefbeef"
 SINCE = AT - timedelta(days=90)

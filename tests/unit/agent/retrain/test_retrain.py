@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from labs.small import copy_of, past, write_labelled
+from labs.small import copy_of, import_more
 
 from agent.archive import Archive
 from agent.labelled_import import get_key
@@ -57,13 +57,6 @@ def learned(taught_lab, tmp_path_factory):
     with Store.open(store_url(data), site="Small lab", agent="test") as store:
         *_, outcome = learn(store, data, min_new=5)
     return lab, outcome
-
-
-def import_more(lab, specimens=3):
-    more = past(specimens, first_order=2000, seed=5)
-    manifest = write_labelled(more, lab.folder / "more")
-    lab.agent("import", lab.folder / "more", "--manifest", manifest)
-    return more
 
 
 def test_everything_labelled_is_collected_and_what_is_not_is_counted(lab, store, data):

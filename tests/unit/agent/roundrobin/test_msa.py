@@ -11,9 +11,9 @@ import pytest
 from fastapi.testclient import TestClient
 from labs.lab import HOME, desk_of, minutes
 from labs.shell import Shell
+from labs.words import Words, english_in
 
 from agent.web import create_app
-from tests.unit.reports.test_language import Words, english_in
 
 NAME = "MSA-1"
 TRUE = {"S1": "G8", "S2": "G7", "S3": "G9-10", "S4": "G7"}

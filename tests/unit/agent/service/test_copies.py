@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 from labs.lab import DAY, Lab
+from labs.plant import SETTINGS, Plant
 
 from agent.evidence.anchors import Anchor, append
 from agent.service.folder.copies import check_start, write_presence
 from agent.service.folder.data_folder import agent_name
 from agent.settings import read
 from agent.store import Store
-from tests.unit.agent.orders.test_resumption import SETTINGS, Plant
 
 if TYPE_CHECKING:
     from pathlib import Path

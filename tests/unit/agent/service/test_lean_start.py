@@ -7,12 +7,12 @@ from pathlib import Path
 
 import psutil
 import pytest
+from labs.service import until
 from labs.small import PIXELS, past
 
 from agent import settings
 from agent.demo.exporter import encode
 from agent.service import open_store
-from tests.unit.agent.service.test_service import until
 
 RARE = ("pyarrow", "pandas", "torch", "openvino", "onnxruntime", "matplotlib", "scipy", "ray")
 

@@ -18,8 +18,7 @@ from urllib.parse import urlsplit
 
 import psutil
 import pytest
-
-from tests.unit.agent.service.test_service import DEADLINE_S, Lab, picture, until
+from labs.service import DEADLINE_S, Lab, picture, until
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="POSIX limits and signals")
 

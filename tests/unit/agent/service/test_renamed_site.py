@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from labs.lab import DAY, Lab
+from labs.plant import HOUR, SETTINGS, Plant
 from labs.shell import Shell
 
 from agent.orders.facts.place_check import PlaceCheck
@@ -17,7 +18,6 @@ from agent.service.health.status import build_status_from_store
 from agent.service.jobs import outbound
 from agent.settings import read
 from agent.store import Store, store_url
-from tests.unit.agent.orders.test_resumption import HOUR, SETTINGS, Plant
 
 if TYPE_CHECKING:
     from datetime import datetime

@@ -3,19 +3,16 @@
 import json
 import os
 import threading
-import time
 from datetime import UTC, datetime, timedelta
 
-import cv2
-import numpy as np
 import pytest
+from labs.service import DEADLINE_S, Lab, picture, until
 
 from agent import settings as settings_of
 from agent.archive import Archive
 from agent.errors import BadSettings, BadStore, WrongUse
-from agent.service import Agent, build_status, run_once
+from agent.service import Agent, build_status
 from agent.service.active_bundle import CurrentBundle
-from agent.service.composition import open_store
 from agent.service.folder.data_folder import agent_name
 from agent.service.folder.lock import RunLock
 from agent.service.health.problems import Problems
@@ -24,63 +21,6 @@ from agent.service.jobs.outbound import send_notices
 from agent.service.report_scheduler import ReportScheduler
 from agent.service.source_thread import SourceWatch
 from agent.service.worker import Pace
-
-DEADLINE_S = 240.0
-
-
-def picture(seed=0, height=240, width=320):
-    noise = np.random.default_rng(seed).normal(0, 40, (height, width))
-    grey = np.clip(cv2.GaussianBlur(noise, (0, 0), 1.5) * 3 + 128, 0, 255).astype(np.uint8)
-    return cv2.imencode(".png", grey)[1].tobytes()
-
-
-def until(condition, deadline_s=DEADLINE_S):
-    """Wait for a condition; the deadline is only there to fail."""
-    ends_s = time.monotonic() + deadline_s
-    while not condition():
-        assert time.monotonic() < ends_s, "it never came true"
-        time.sleep(0.02)
-
-
-class Lab:
-    """A data folder, a source, and settings for them."""
-
-    def __init__(self, folder):
-        self.folder, self.source = folder, folder / "export"
-        self.source.mkdir()
-        self.file = folder / "agent.toml"
-        self.write()
-
-    def write(self, *, sources=("export",), extra=""):
-        text = f'[web]\nport = 0\n[imaging]\nworkers = 1\n{extra}\n[store]\nfolder = "data"\n'
-        for name in sources:
-            text += f'[[sources]]\nname = "{name}"\nfolder = "{name}"\nquiet_s = 0.3\n'
-        self.file.write_text(text, encoding="utf-8")
-
-    @property
-    def settings(self):
-        return settings_of.read(self.file, {})
-
-    def export(self, name, held=None):
-        path = self.source / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(picture(len(name)) if held is None else held)
-        return path
-
-    def store(self):
-        return open_store(self.settings)
-
-    def fates(self):
-        with self.store() as store:
-            return {os.path.basename(fate.path): fate.state for fate in store.files.iter_status()}  # noqa: PTH119
-
-    def status(self):
-        now = datetime.now(UTC)
-        return build_status(self.settings, now=now, open_store=self.store)
-
-    def once(self, **given):
-        with self.store() as store:
-            return run_once(self.settings, store, **given)
 
 
 @pytest.fixture

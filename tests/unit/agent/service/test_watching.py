@@ -13,6 +13,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 import structlog
+from labs.service import picture, until
 
 from agent.errors import WrongUse
 from agent.service.folder.lock import RunLock
@@ -22,7 +23,6 @@ from agent.settings import Source
 from agent.store import Store
 from agent.watch import EventListener
 from agent.watch.source_watcher import TEND_EVERY_S
-from tests.unit.agent.service.test_service import picture, until
 
 NOON = datetime(2026, 11, 24, 12, tzinfo=UTC)
 

@@ -6,12 +6,12 @@ from datetime import date
 
 import pytest
 from labs.shell import Shell
+from labs.stored import OTHER, SHA
+from labs.stored_trail import AT, faults, fill
 from servers.databases import tamper
 
 from agent.backup.verification import verify_trail
 from agent.store import Entry, NewStatement
-from tests.unit.agent.store.test_store import OTHER, SHA
-from tests.unit.agent.store.test_trail import AT, faults, fill, outside, store  # noqa: F401 - the fixtures
 
 FIRST, SECOND = SHA[:16], OTHER[:16]
 TAKEN_AWAY = f"UPDATE micrograph SET {{}} WHERE public_id = '{FIRST}'"  # noqa: S608
@@ -20,7 +20,13 @@ MOVED = ", ".join(THERE.format(name, SECOND) for name in ("specimen_id", "prepar
 NOWHERE = "specimen_id = NULL, preparation_id = NULL"
 
 
-def freeze(store, number, specimen, public_id):  # noqa: F811 - pytest's fixture
+@pytest.fixture
+def store(store):
+    fill(store)
+    return store
+
+
+def freeze(store, number, specimen, public_id):
     view = store.results.find(public_id)
     field = {
         "id": public_id,
@@ -35,12 +41,12 @@ def freeze(store, number, specimen, public_id):  # noqa: F811 - pytest's fixture
     store.statements.add(stated, at=AT)
 
 
-def listed(store, material, *, name, subtype=("G",)):  # noqa: F811 - pytest's fixture
+def listed(store, material, *, name, subtype=("G",)):
     entry = Entry("4711", material=material, facts={"subtype": list(subtype), "specimens": ["1"]})
     store.orders.take_list([entry], name, by="order list", at=AT)
 
 
-def assign(store, number, specimen):  # noqa: F811
+def assign(store, number, specimen):
     keys = {"order": number, "specimen": specimen}
     store.order_corrections.assign(FIRST, keys, by="Ada", reason="swapped", at=AT, lead=True)
 
@@ -50,7 +56,7 @@ def assign(store, number, specimen):  # noqa: F811
     [(MOVED, "is at order 4712, specimen 1"), (NOWHERE, "is at no order")],
 )
 @pytest.mark.parametrize("by_act", [False, True])
-def test_a_field_that_no_act_moved_is_named(address, store, outside, values, where, *, by_act):  # noqa: F811
+def test_a_field_that_no_act_moved_is_named(address, store, outside, values, where, *, by_act):
     freeze(store, "4711", "1", FIRST)
     if by_act:
         assign(store, "4712", "1")
@@ -74,8 +80,8 @@ def test_a_field_that_no_act_moved_is_named(address, store, outside, values, whe
 )
 def test_what_an_order_list_said_is_compared_with_the_order(
     address,
-    store,  # noqa: F811
-    outside,  # noqa: F811
+    store,
+    outside,
     statement,
     sentence,
 ):
@@ -87,19 +93,19 @@ def test_what_an_order_list_said_is_compared_with_the_order(
     assert sentence in faults(store, outside)
 
 
-def again(store):  # noqa: F811
+def again(store):
     return store.order_corrections.prepare_again(
         "4711", "1", by="Ada", reason="scratched", defect="scratched", lead=True, at=AT
     )
 
 
-def test_a_preparation_that_nobody_replaced_is_named(address, store, outside):  # noqa: F811
+def test_a_preparation_that_nobody_replaced_is_named(address, store, outside):
     tamper(address, 'UPDATE preparation SET facts = \'{"superseded": {"by": "Ada"}}\' WHERE id = 1')
 
     assert "superseded by Ada is not in the trail" in faults(store, outside)
 
 
-def test_a_replaced_preparation_that_counts_again_is_named(address, store, outside):  # noqa: F811
+def test_a_replaced_preparation_that_counts_again_is_named(address, store, outside):
     again(store)
     tamper(address, "UPDATE preparation SET facts = '{}'")
 
@@ -109,7 +115,7 @@ def test_a_replaced_preparation_that_counts_again_is_named(address, store, outsi
 
 
 @pytest.mark.parametrize("accept", [True, False])
-def test_what_people_and_lists_do_to_an_order_is_no_fault(store, outside, accept):  # noqa: F811
+def test_what_people_and_lists_do_to_an_order_is_no_fault(store, outside, accept):
     freeze(store, "4711", "1", FIRST)
     again(store)
     listed(store, "100Cr6", name="late.csv")

@@ -6,10 +6,10 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from labs.stored import OTHER, SHA, file, finding
 
 from agent.errors import WrongUse
 from agent.store import NewImage, NewRater, Opinion, Store
-from tests.unit.agent.store.test_store import OTHER, SHA, file, finding
 
 AT = datetime(2026, 11, 24, 9, 0, tzinfo=UTC)
 IDS = (SHA[:16], OTHER[:16])

@@ -8,6 +8,7 @@ from contextlib import closing
 import pytest
 from labs.lab import DAY, Lab, copy_of
 from labs.shell import Shell
+from labs.stored_trail import chain_again
 from servers.databases import tamper
 
 from agent.backup.verification import Outside, verify_trail
@@ -16,7 +17,6 @@ from agent.service.anchoring import Anchoring
 from agent.store import Decision, PlaceMatch
 from agent.store.tables import load_metadata
 from agent.triage import Reason
-from tests.unit.agent.store.test_trail import chain_again
 
 FORGED_PREPARATION = (
     "INSERT INTO preparation (site_id, specimen_id, name, etchant, first_seen_at, facts) "

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 from folders import ROOT
+from labs.stored import SHA, file, finding
 from servers.databases import KINDS, migrated
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
 from agent.store import Decision, NewNeedle, Store, engine
-from tests.unit.agent.store.test_store import SHA, file, finding
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -18,6 +18,7 @@ from pathlib import Path
 import numpy as np
 import psycopg
 import pytest
+from labs.stored import OTHER, SHA, crop_of, finding
 from sqlalchemy import text
 
 from agent.archive import Archive
@@ -31,8 +32,6 @@ from agent.store.backup import _swap, copy, put_back
 from agent.store.engine import make_engine
 from agent.triage import Reason
 from agent.watch import ListedFile
-from tests.unit.agent.store.test_store import OTHER, SHA, finding
-from tests.unit.agent.test_archive import crop_of
 
 AT = datetime(2026, 11, 24, 21, 0, tzinfo=UTC)
 DAY = timedelta(days=1)

@@ -14,7 +14,7 @@ from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from folders import GOLDEN
+from labs.later_versions import KEPT
 from servers.databases import KINDS, empty
 from sqlalchemy import inspect
 
@@ -30,8 +30,6 @@ from agent.watch import ListedFile
 if TYPE_CHECKING:
     from sqlalchemy import Connection, Engine
 
-KEPT = sorted((GOLDEN / "schemas").glob("*.sql"))
-"""A store of the schema of every revision, each with a few rows, as SQLite writes it out."""
 
 AT = datetime(2026, 11, 24, 21, 0, tzinfo=UTC)
 

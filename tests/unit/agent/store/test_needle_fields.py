@@ -7,21 +7,15 @@ from datetime import UTC, datetime
 
 import pytest
 from drawn.needle_samples import measured, not_measured
+from labs.stored import OTHER, SHA, finding, taken
 from servers.databases import tamper
 from sqlalchemy.exc import DBAPIError
 
 from agent.store import Store, engine
 from agent.store.engine import writing
 from agent.store.tables import NeedleFieldRow
-from tests.unit.agent.store.test_store import OTHER, SHA, finding, taken
 
 AT = datetime(2026, 11, 24, 21, 0, tzinfo=UTC)
-
-
-@pytest.fixture
-def store(address):
-    with Store.open(address, site="Plant 1", agent="PC") as opened:
-        yield opened
 
 
 def add(store: Store, needles, sha256: str = SHA) -> int:

@@ -6,13 +6,11 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
+from labs.stored import AT, OTHER, SHA, finding, taken
 from servers.databases import tamper
 
 from agent.errors import WrongUse
 from agent.store import NewNeedle, Store
-from tests.unit.agent.store.test_store import AT, OTHER, SHA, finding, store, taken
-
-__all__ = ["store"]  # a fixture, on both databases
 
 FIELD = SHA[:16]
 NEEDLE = NewNeedle((10.0, 20.0), (40.0, 60.0), 0.2)

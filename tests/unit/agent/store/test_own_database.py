@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 import pytest
 from labs.lab import DAY, NEXT_DAY
 from labs.shell import Shell
+from labs.stored_trail import chain_again
 from servers.databases import tamper
 
 from agent.evidence.anchors import Anchor, append
 from agent.settings import read
 from agent.store import Decision, Store
-from tests.unit.agent.store.test_trail import chain_again
 
 if TYPE_CHECKING:
     from pathlib import Path

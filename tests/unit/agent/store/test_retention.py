@@ -7,11 +7,11 @@ from datetime import timedelta
 
 import pytest
 from labs.lab import DAY
+from labs.plant import Plant
 
 from agent.backup import maintenance
 from agent.store import KeptFor
 from agent.triage import Reason
-from tests.unit.agent.orders.test_resumption import Plant
 
 LATER = DAY + timedelta(days=400)
 YEARS = timedelta(days=365.25 * 15)

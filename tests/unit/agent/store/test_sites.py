@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 import pytest
+from labs.stored import OTHER, SHA, file, finding
 from labs.two_sites import HERE, HIDDEN, THERE, World, rows_of, sqlite_world, world
 from servers.databases import tamper
 from sqlalchemy import insert, select, text, update
@@ -29,7 +30,6 @@ from agent.store.tables import (
     RecordRow,
     load_metadata,
 )
-from tests.unit.agent.store.test_store import OTHER, SHA, file, finding
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

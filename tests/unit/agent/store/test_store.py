@@ -7,23 +7,21 @@ import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
-from labs import lab
+from labs.stored import AT, FOLDER, OTHER, SHA, claimed, file, finding, taken
 from servers.databases import tamper
 from sqlalchemy import event
 
 from agent.errors import BadStore, WrongUse
 from agent.settings import PROCESS_COLUMNS
 from agent.store import (
-    Claim,
     Decision,
     DecisionConflict,
-    MicrographResult,
     SourceHealth,
     Store,
     StoreFault,
@@ -31,69 +29,7 @@ from agent.store import (
     store_url,
 )
 from agent.store.tables import MicrographRow
-from agent.triage import Handling, Reason, TriageVerdict
-from agent.watch import ListedFile
-
-AT = datetime(2026, 11, 24, 21, 0, tzinfo=UTC)
-SHA = "ab" * 32
-OTHER = "cd" * 32
-FOLDER = Path("/mnt/lom")
-
-
-@pytest.fixture
-def store(address):
-    with Store.open(address, site="Plant 1", agent="PC") as opened:
-        yield opened
-
-
-def file(name: str, size: int = 10, mtime: int = 1, ctime: int = 1) -> ListedFile:
-    return ListedFile("LOM-07", FOLDER, name, size, mtime, ctime)
-
-
-def finding(
-    sha256: str = SHA,
-    page: int = 0,
-    *,
-    reasons: tuple[Reason, ...] = (Reason.UNCERTAIN,),
-    origin: str = "watch",
-    p_value: float = 0.4,
-    probability: float = 0.9,
-    process: dict[str, str] | None = None,
-    bundle: str = "20261101-0badcafe",
-) -> MicrographResult:
-    suffix = f"-p{page + 1}" if page else ""
-    facts: dict[str, Any] = {
-        "id": sha256[:16] + suffix,
-        "sha256": sha256,
-        "page": page,
-        "width": 2000,
-        "height": 1500,
-        "um_per_px": 0.1,
-        "um_per_px_source": "metadata",
-        "crop": [0, 0, 2000, 1400],
-        "recipe": "1",
-        "warnings": [],
-    }
-    prediction = lab.prediction_of("G8", p_value=p_value, probability=probability)
-    return MicrographResult(
-        crop_facts=facts,
-        process_data=process or {},
-        process_extra={},
-        prediction=replace(prediction, bundle=bundle),
-        verdict=TriageVerdict(Handling.REVIEW if reasons else Handling.AUTOMATIC, reasons),
-        origin=origin,
-    )
-
-
-def claimed(store: Store, *names: str, at: datetime = AT) -> list[Claim]:
-    store.files.add([file(name) for name in names], at=at)
-    return store.work_queue.claim(len(names), at=at, lease_s=60)
-
-
-def taken(store: Store, name: str, found: MicrographResult, *, at: datetime = AT) -> None:
-    (claim,) = claimed(store, name, at=at)
-    assert store.work_queue.identify(claim, found.crop_facts["sha256"], at=at) is None
-    assert store.work_queue.finish(claim, [found], at=at)
+from agent.triage import Reason
 
 
 def fates(store: Store) -> dict[str, str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import io
 import json
 import shutil
@@ -10,12 +9,13 @@ import zipfile
 import zlib
 from contextlib import suppress
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import pytest
+from labs.stored import SHA
+from labs.stored_trail import AT, chain_again, faults, fill, signed_by
 from servers.databases import tamper
-from sqlalchemy import text
 from structlog.testing import capture_logs
 
 from agent.backup import maintenance
@@ -29,88 +29,24 @@ from agent.store import (
     RESTORED,
     Decision,
     NewStatement,
-    Origin,
     Store,
-    acting_through,
     engine,
 )
-from tests.unit.agent.store.test_store import OTHER, SHA, file, finding
 
 if TYPE_CHECKING:
-    from contextlib import AbstractContextManager
     from pathlib import Path
 
-AT = datetime(2026, 11, 24, 21, 0, tzinfo=UTC)
 DELETE_LAST = "DELETE FROM trail WHERE id = (SELECT max(id) FROM trail)"
 
 
-def signed_by(name: str) -> AbstractContextManager[None]:
-    """Act as the account of a name that logged in."""
-    return acting_through(Origin("web", account=name, proof="password"))
-
-
-def fill(store: Store) -> None:
-    """Leave two orders, two labels, a promotion, a record, a night and an account."""
-    store.files.add([file("a.tif"), file("b.tif")], at=AT)
-    for sha256, number in ((SHA, "4711"), (OTHER, "4712")):
-        (claim,) = store.work_queue.claim(1, at=AT, lease_s=60)
-        store.work_queue.finish(
-            claim, [finding(sha256, process={"order": number, "specimen": "1"})], at=AT
-        )
-    store.accounts.add("Ada", kind="person", role="lead", hashed="x", by="Ada", at=AT)
-    store.promotions.promote("20261101-0badcafe", by="Ada", reason="first", at=AT, metrics={"n": 8})
-    store.records.add("statement", "4711", by="Ada", at=AT, facts={"reason": "", "n": 1.5})
-    store.nightly_reports.freeze(AT.date(), '{"n": 1}', at=AT)
-    store.order_corrections.supersede(
-        OTHER[:16], by="Ada", reason="scratched", defect="", lead=True, at=AT
-    )
-    with signed_by("Bob"):
-        store.labels.decide(OTHER[:16], Decision("code", "Bob", code="G9-10", unsure=True), at=AT)
-    with signed_by("Leo"):
-        store.labels.decide(SHA[:16], Decision("code", "Leo", code="G8", comment="sure"), at=AT)
-
-
 @pytest.fixture
-def store(address):
-    with Store.open(address, site="Plant 1", agent="PC") as opened:
-        fill(opened)
-        yield opened
-
-
-@pytest.fixture
-def outside(tmp_path) -> Outside:
-    (tmp_path / "reports").mkdir()
-    (tmp_path / "backups").mkdir()
-    (tmp_path / "anchor.jsonl").touch()
-    return Outside(tmp_path / "reports", tmp_path / "backups", (tmp_path / "anchor.jsonl",))
+def store(store):
+    fill(store)
+    return store
 
 
 def keep_outside(store: Store, outside: Outside) -> None:
     append(outside.files[0], Anchor.of(store.audit_log.get_head(), at=AT))
-
-
-def chain_again(address: str) -> None:
-    """Compute every hash of the chain again, as somebody does who knows how it is made."""
-    with engine.make_engine(address).connect() as connection:
-        rows = connection.execute(
-            text("SELECT id, site_id, at, actor, act, subject, facts FROM trail ORDER BY id")
-        ).all()
-    before, statements = "0" * 64, []
-    for number, site, at, *rest in rows:
-        when = datetime.fromisoformat(at) if isinstance(at, str) else at
-        aware = when if when.tzinfo else when.replace(tzinfo=UTC)
-        held = [before, site, round(aware.timestamp() * 1_000_000), *rest]
-        sha256 = hashlib.sha256(json.dumps(held).encode()).hexdigest()
-        statements.append(
-            f"UPDATE trail SET previous_sha256 = '{before}', sha256 = '{sha256}' "  # noqa: S608
-            f"WHERE id = {number}"
-        )
-        before = sha256
-    tamper(address, *statements)
-
-
-def faults(store: Store, outside: Outside) -> str:
-    return "\n".join(verify_trail(store, outside)[0])
 
 
 def test_a_database_that_nobody_changed_is_whole(store, outside) -> None:

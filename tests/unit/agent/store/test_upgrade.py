@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import pytest
+from labs.later_versions import KEPT
 from labs.shell import Shell
 from sqlalchemy import text
 
@@ -20,7 +21,6 @@ from agent.host.systemd import Manager
 from agent.store import Store, Upgrade, schema, store_url
 from agent.store.engine import make_engine
 from agent.store.upgrade import UpgradeProgress, estimate_s
-from tests.unit.agent.store.test_migrations import KEPT
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -10,14 +10,15 @@ import sys
 import threading
 import urllib.request
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 import pytest
 from argon2 import PasswordHasher, Type, extract_parameters
-from fastapi.testclient import TestClient
 from hypothesis import given
 from hypothesis import strategies as st
-from labs.lab import HOME, desk_of
+from labs.accounts import AT, PASSWORD, let_in
+from labs.lab import desk_of
+from servers.pages import form_of
 from typer.testing import CliRunner
 
 from agent.cli.app import app
@@ -28,46 +29,6 @@ from agent.store import Decision
 from agent.store.people import auth
 from agent.web import create_app
 from agent.web.authentication import Tries
-from tests.unit.agent.web.test_web import PROMISED, form_of
-
-AT = datetime(2026, 11, 25, 7, 0, tzinfo=UTC)
-PASSWORD = "a quite long pass phrase"  # noqa: S105 - of a test's account
-
-
-class Clock:
-    def __init__(self):
-        self.at = AT
-
-    def __call__(self):
-        return self.at
-
-
-@pytest.fixture
-def clock():
-    return Clock()
-
-
-def let_in(lab, name, role):
-    hashed = auth.hash_password(PASSWORD, name=name)
-    lab.store.accounts.add(name, kind="person", role=role, hashed=hashed, by="shell", at=AT)
-
-
-@pytest.fixture
-def browser_of(lab, clock):
-    """Open a browser of its own, logged in where a name is given."""
-    from dataclasses import replace  # noqa: PLC0415 - only here
-
-    desk = replace(desk_of(lab), now=clock)
-    application = create_app(desk, idle=timedelta(minutes=30))
-
-    def opened(name=None, password=PASSWORD):
-        browser = TestClient(application, base_url=HOME, follow_redirects=False, headers=PROMISED)
-        if name:
-            browser.post("/login", data={"name": name, "password": password})
-        return browser
-
-    return opened
-
 
 # --- the door -----------------------------------------------------------------------------------
 

@@ -9,8 +9,7 @@ from pathlib import Path
 
 import pytest
 from labs.lab import desk_of
-
-from tests.unit.agent.web.test_review import served, tab, until  # noqa: F401 - a fixture
+from servers.pages import served
 
 pytestmark = pytest.mark.slow
 
@@ -19,7 +18,7 @@ FITS = "document.documentElement.scrollWidth <= document.documentElement.clientW
 HERE = "document.activeElement.closest('[data-item]')?.querySelector('.name').textContent"
 
 
-def test_search_selection_and_export_by_keyboard_and_pointer(lab, tab):  # noqa: F811
+def test_search_selection_and_export_by_keyboard_and_pointer(lab, tab):
     lab.compares_places = False
     for n in range(14):
         code = "G8" if n % 2 else "G7"
@@ -74,7 +73,7 @@ def test_search_selection_and_export_by_keyboard_and_pointer(lab, tab):  # noqa:
         assert tab.locator(".found").inner_text() == "14 micrographs"
 
 
-def test_a_review_is_requested_and_a_view_is_kept_with_the_enter_key(lab, tab):  # noqa: F811
+def test_a_review_is_requested_and_a_view_is_kept_with_the_enter_key(lab, tab):
     ids = [lab.take("G8") for _ in range(3)]
     with served(desk_of(lab)) as address:
         tab.goto(f"{address}/review/name?then=/archive?code=G8")
@@ -100,7 +99,7 @@ def test_a_review_is_requested_and_a_view_is_kept_with_the_enter_key(lab, tab): 
 
 
 @pytest.mark.parametrize("width", [390, 820, 1280])
-def test_nothing_scrolls_sideways(lab, tab, width):  # noqa: F811
+def test_nothing_scrolls_sideways(lab, tab, width):
     lab.take("G8", name=f"{'x' * 90}.tif", order="A" * 60, heat="H" * 60)
     tab.set_viewport_size({"width": width, "height": 844})
     with served(desk_of(lab)) as address:

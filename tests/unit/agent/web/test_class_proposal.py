@@ -7,13 +7,13 @@ from dataclasses import replace
 
 import pytest
 from fastapi.testclient import TestClient
+from labs.accounts import let_in
 from labs.lab import HOME, NEXT_DAY, desk_of
 
 from agent.orders.specifications.class_proposals import close_proposal, list_open, propose_class
 from agent.orders.specifications.taxonomy_effects import load_taxonomy_use
 from agent.web import create_app
 from agent.web.context import TaxonomySetup
-from tests.unit.agent.web.test_accounts import browser_of, clock, let_in  # noqa: F401 - fixtures
 
 
 @pytest.fixture
@@ -115,7 +115,7 @@ def test_a_program_proposes_a_class_too(lab, browser):
     assert [one.name for one in list_open(lab.store)] == ["ferrite"]
 
 
-def test_a_reviewer_proposes_and_a_viewer_does_not(lab, browser_of):  # noqa: F811
+def test_a_reviewer_proposes_and_a_viewer_does_not(lab, browser_of):
     public_id = lab.take("G8")
     for name, role in (("Vic", "viewer"), ("Rob", "reviewer")):
         let_in(lab, name, role)

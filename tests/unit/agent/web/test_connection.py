@@ -10,13 +10,13 @@ from urllib.parse import urlsplit
 
 import pytest
 from labs.lab import desk_of
+from labs.service import until
 
 from agent.log import Seldom
 from agent.service import Pages
 from agent.settings import WebSection
 from agent.web import create_app
 from agent.web.connection import ConnectionLimits
-from tests.unit.agent.service.test_service import until
 
 HEAD = b"POST /login HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 20\r\n"
 

@@ -9,10 +9,11 @@ from dataclasses import replace
 import pytest
 from fastapi.testclient import TestClient
 from labs.lab import HOME, desk_of
+from labs.order_pages import desk_with, form_of, labels, order_of, send
+from servers.browser import until
+from servers.pages import decided, served
 
 from agent.web import create_app
-from tests.unit.agent.web.test_order_desk import desk_with, form_of, labels, order_of, send
-from tests.unit.agent.web.test_review import decided, served, tab, until  # noqa: F401 - fixtures
 
 BUILT_IN = "the crop shows an unusual part"
 
@@ -137,7 +138,7 @@ def test_the_page_of_an_order_keeps_its_answers_while_it_requests_the_reason(lab
 
 
 @pytest.mark.slow
-def test_a_correction_costs_one_key_more_and_a_confirmation_none(lab, tab):  # noqa: F811
+def test_a_correction_costs_one_key_more_and_a_confirmation_none(lab, tab):
     ids = [lab.take("G8", reasons=("uncertain",)) for _ in range(4)]
     ready = "document.querySelector('[data-ready]') !== null"
     with served(replace(desk_of(lab), correction_reasons=("by hand", "by eye"))) as address:
@@ -163,7 +164,7 @@ def test_a_correction_costs_one_key_more_and_a_confirmation_none(lab, tab):  # n
 
 
 @pytest.mark.slow
-def test_an_order_is_corrected_by_its_keys_and_the_number_of_a_reason(lab, tab):  # noqa: F811
+def test_an_order_is_corrected_by_its_keys_and_the_number_of_a_reason(lab, tab):
     ids = order_of(lab, "4711")
     seen = "document.querySelectorAll('[data-seen]:not(:checked)').length === 0"
     with served(replace(desk_with(lab), correction_reasons=("by hand", "by eye"))) as address:

@@ -11,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from fastapi.testclient import TestClient
 from labs.lab import HOME, NEXT_DAY, desk_of
+from labs.order_pages import desk_with, order_of
 from sqlalchemy import event
 
 from agent.nightly.facts.order_status import Instrument
@@ -21,7 +22,6 @@ from agent.web.authentication import COOKIE, Who
 from agent.web.connection_limits import STREAMS, STREAMS_PER_BROWSER, Crowd, OwnLimits
 from agent.web.dashboard.dashboard_figures import compute_usual, start_of
 from agent.web.dashboard.event_stream import iter_events
-from tests.unit.agent.web.test_order_desk import desk_with, order_of
 
 MORNING = NEXT_DAY - timedelta(minutes=30)
 """Half an hour before the time of the pages."""

@@ -8,11 +8,10 @@ from datetime import UTC, datetime
 
 import pytest
 from labs.lab import desk_of
-
-from tests.unit.agent.web.test_review import served, until
+from servers.browser import CHROMIUM, until
+from servers.pages import Server, served
 
 playwright = pytest.importorskip("playwright.sync_api", reason="no playwright")
-from tests.unit.agent.web.test_rating_browser import CHROMIUM, Server  # noqa: E402 - needs playwright
 
 pytestmark = pytest.mark.slow
 

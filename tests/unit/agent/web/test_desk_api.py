@@ -8,11 +8,11 @@ import cv2
 import numpy as np
 import pytest
 from fastapi.testclient import TestClient
+from labs.bundles import FIRST, SECOND, two_bundles
 from labs.lab import HOME, NEXT_DAY, desk_of
+from labs.order_pages import desk_with, field_of, order_of
 
 from agent.web import create_app
-from tests.unit.agent.web.test_lineage import FIRST, SECOND, two_bundles
-from tests.unit.agent.web.test_order_desk import desk_with, field_of, order_of
 
 
 @pytest.fixture

@@ -6,11 +6,11 @@ from dataclasses import replace
 
 import pytest
 from fastapi.testclient import TestClient
+from labs.accounts import let_in
 from labs.lab import HOME, NEXT_DAY, desk_of
 
 from agent.store.people import auth
 from agent.web import create_app
-from tests.unit.agent.web.test_accounts import browser_of, clock, let_in  # noqa: F401 - fixtures
 
 BROWSER = {"accept": "text/html,application/xhtml+xml", "sec-fetch-site": "same-origin"}
 FRAME = '<a class="mark" href="/">'
@@ -113,7 +113,7 @@ def test_the_language_can_be_chosen_before_a_login_and_leads_to_no_other_site(br
     assert '<html lang="de">' in browser.get("/review").text
 
 
-def test_who_is_logged_in_is_named_where_the_role_is_refused(lab, browser_of):  # noqa: F811
+def test_who_is_logged_in_is_named_where_the_role_is_refused(lab, browser_of):
     let_in(lab, "Vic", "viewer")
 
     answer = browser_of("Vic").get("/setup/taxonomy", headers=BROWSER)

@@ -6,11 +6,12 @@ from dataclasses import replace
 
 import pytest
 from labs.lab import NEXT_DAY, desk_of, minutes
+from servers.browser import until
+from servers.pages import decided, served
 
 from agent.store import NewImage, NewRater
 from agent.store.people import auth
 from model import taxonomy_from
-from tests.unit.agent.web.test_review import decided, served, tab, until  # noqa: F401 - a fixture
 
 READY = "document.querySelector('[data-ready]') !== null"
 TWELVE = taxonomy_from(
@@ -30,7 +31,7 @@ def desk(lab):
     return replace(desk_of(lab), taxonomy=lambda: TWELVE)
 
 
-def opened(tab, address, path, *, name="Ann"):  # noqa: F811
+def opened(tab, address, path, *, name="Ann"):
     tab.goto(f"{address}{path}")
     if name:
         tab.fill("#by", name)
@@ -38,11 +39,11 @@ def opened(tab, address, path, *, name="Ann"):  # noqa: F811
     until(tab, READY)
 
 
-def drawn(tab, selector):  # noqa: F811
+def drawn(tab, selector):
     return [text.strip() for text in tab.locator(selector).all_text_contents()]
 
 
-def test_every_size_of_twelve_is_decided_by_the_key_drawn_on_it(lab, desk, tab):  # noqa: F811
+def test_every_size_of_twelve_is_decided_by_the_key_drawn_on_it(lab, desk, tab):
     ids = [lab.take(None, reasons=("untrained",), at=minutes(n)) for n in range(13)]
     with served(desk) as address:
         opened(tab, address, f"/review/{ids[0]}")
@@ -59,7 +60,7 @@ def test_every_size_of_twelve_is_decided_by_the_key_drawn_on_it(lab, desk, tab):
     assert lab.store.results.find(ids[-1]).label is None
 
 
-def test_one_digit_of_two_decides_nothing_and_escape_forgets_it(lab, desk, tab):  # noqa: F811
+def test_one_digit_of_two_decides_nothing_and_escape_forgets_it(lab, desk, tab):
     first, second = (lab.take(None, reasons=("untrained",), at=minutes(n)) for n in range(2))
     with served(desk) as address:
         opened(tab, address, f"/review/{first}")
@@ -79,7 +80,7 @@ def test_one_digit_of_two_decides_nothing_and_escape_forgets_it(lab, desk, tab):
     assert decided(lab, first).code == "K2"
 
 
-def test_keys_typed_on_do_not_reach_the_next_micrograph(lab, desk, tab):  # noqa: F811
+def test_keys_typed_on_do_not_reach_the_next_micrograph(lab, desk, tab):
     """Key 2 alone decides, since pearlitic has no sizes: pressed three times it counts once."""
     ids = [lab.take(None, reasons=("untrained",), at=minutes(n)) for n in range(4)]
     with served(desk) as address:
@@ -96,7 +97,7 @@ def test_keys_typed_on_do_not_reach_the_next_micrograph(lab, desk, tab):  # noqa
     assert [lab.store.results.find(one).label for one in ids[1:]] == [None] * 3
 
 
-def test_a_second_enter_confirms_nothing_that_was_not_on_screen(lab, tab):  # noqa: F811
+def test_a_second_enter_confirms_nothing_that_was_not_on_screen(lab, tab):
     ids = [lab.take("G8", reasons=("uncertain",), at=minutes(n)) for n in range(3)]
     with served(desk_of(lab)) as address:
         opened(tab, address, f"/review/{ids[0]}")
@@ -111,7 +112,7 @@ def test_a_second_enter_confirms_nothing_that_was_not_on_screen(lab, tab):  # no
     assert [lab.store.results.find(one).label for one in ids[1:]] == [None, None]
 
 
-def test_a_rater_types_the_keys_that_are_drawn(lab, desk, tab):  # noqa: F811
+def test_a_rater_types_the_keys_that_are_drawn(lab, desk, tab):
     ids = [lab.take(None, at=minutes(n)) for n in range(2)]
     told, token = {"by": "Lea", "at": NEXT_DAY}, auth.make_token()
     campaigns = lab.store.campaigns
@@ -159,7 +160,7 @@ LONG = taxonomy_from(
 FITS = "document.documentElement.scrollWidth <= document.documentElement.clientWidth"
 
 
-def test_names_of_forty_letters_and_of_other_scripts_do_not_break_the_page(lab, tab):  # noqa: F811
+def test_names_of_forty_letters_and_of_other_scripts_do_not_break_the_page(lab, tab):
     ids = [lab.take(None, reasons=("untrained",), at=minutes(n)) for n in range(2)]
     with served(replace(desk_of(lab), taxonomy=lambda: LONG)) as address:
         opened(tab, address, f"/review/{ids[0]}")

@@ -7,11 +7,12 @@ from dataclasses import replace
 import pytest
 from fastapi.testclient import TestClient
 from labs.lab import HOME, TAXONOMY, desk_of, minutes
+from servers.browser import until_ready
+from servers.pages import decided, served
 
 from agent.retrain.training_set import collect
 from agent.store import Decision
 from agent.web import create_app
-from tests.unit.agent.web.test_review import decided, served, tab, until, until_ready  # noqa: F401 - a fixture
 
 
 @pytest.fixture
@@ -148,7 +149,7 @@ def test_a_control_sample_counts_for_the_accuracy_whether_it_is_flagged_or_not(l
     assert lab.store.labels.count_blind() == (2, 2)
 
 
-def test_v_hides_the_answer_of_what_comes_next_and_it_counts(lab, desk, tab):  # noqa: F811
+def test_v_hides_the_answer_of_what_comes_next_and_it_counts(lab, desk, tab):
     ids = [lab.take("G8", reasons=("uncertain",), at=minutes(n)) for n in range(3)]
     with served(desk) as address:
         tab.goto(f"{address}/review/name")

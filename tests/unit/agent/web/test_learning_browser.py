@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import pytest
+from labs.bundles import FIRST, SECOND, judged, two_bundles
 from labs.lab import DAY, NEXT_DAY, desk_of
-
-from tests.unit.agent.web.test_learning_pages import judged
-from tests.unit.agent.web.test_lineage import FIRST, SECOND, two_bundles
-from tests.unit.agent.web.test_review import served, tab, until  # noqa: F401 - a fixture
+from servers.browser import until
+from servers.pages import served
 
 pytestmark = pytest.mark.slow
 
 
-def test_the_progress_of_a_training_is_followed_without_a_reload(lab, tab):  # noqa: F811
+def test_the_progress_of_a_training_is_followed_without_a_reload(lab, tab):
     two_bundles(lab)
     job = lab.store.jobs.begin("retrain", at=NEXT_DAY, facts={"by": "agent"})
     facts = {"stage": "subtype", "total": 12, "note": ""}
@@ -30,7 +29,7 @@ def test_the_progress_of_a_training_is_followed_without_a_reload(lab, tab):  # n
         assert tab.evaluate("window.isTheSamePage")
 
 
-def test_a_verdict_is_a_table_and_a_signature_needs_its_reason(lab, tab):  # noqa: F811
+def test_a_verdict_is_a_table_and_a_signature_needs_its_reason(lab, tab):
     two_bundles(lab)
     judged(lab, gate="recommended")
     page = tab.context.browser.new_page()  # the refusal is an error of its console
@@ -53,7 +52,7 @@ def test_a_verdict_is_a_table_and_a_signature_needs_its_reason(lab, tab):  # noq
         assert lab.store.promotions.find_current() == FIRST
 
 
-def test_the_api_is_read_without_a_connection_and_without_a_script(lab, tab):  # noqa: F811
+def test_the_api_is_read_without_a_connection_and_without_a_script(lab, tab):
     asked = []
     with served(desk_of(lab)) as address:
         page = tab.context.browser.new_context(java_script_enabled=False).new_page()
@@ -67,7 +66,7 @@ def test_the_api_is_read_without_a_connection_and_without_a_script(lab, tab):  #
     assert all(url.startswith(address) for url in asked)
 
 
-def test_keys_are_listed_and_the_language_is_changed_in_place(lab, tab):  # noqa: F811
+def test_keys_are_listed_and_the_language_is_changed_in_place(lab, tab):
     public_id = lab.take("G8", reasons=("uncertain",))
     with served(desk_of(lab)) as address:
         tab.goto(f"{address}/review/{public_id}")
@@ -83,7 +82,7 @@ def test_keys_are_listed_and_the_language_is_changed_in_place(lab, tab):  # noqa
         assert "bestätigen" in tab.locator("[data-confirm]").inner_text()
 
 
-def test_acts_are_searched_by_their_facts_and_printed(lab, tab):  # noqa: F811
+def test_acts_are_searched_by_their_facts_and_printed(lab, tab):
     for who, reason in (("Ada", "audit of spring"), ("Bob", "first bundle")):
         lab.store.promotions.promote(FIRST, by=who, reason=reason, at=DAY, metrics={})
     page = tab.context.browser.new_page()  # a download ends its request

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 from fastapi.testclient import TestClient
+from labs.accounts import let_in
+from labs.bundles import CHECKS, FIRST, SECOND, judged
 from labs.lab import HOME, NEXT_DAY, desk_of
 from labs.small import PIXELS, encode, past, twin_of
 
@@ -23,49 +24,16 @@ from agent.service.health.problems import Problems
 from agent.service.retrain_scheduler import RetrainScheduler
 from agent.store import Decision
 from agent.web import app_of, create_app
-from tests.unit.agent.web.test_accounts import browser_of, clock, let_in  # noqa: F401 - fixtures
-from tests.unit.agent.web.test_lineage import FIRST, SECOND, bundles  # noqa: F401 - a fixture
-
-CHECKS = [
-    {
-        "name": "evidence",
-        "passed": True,
-        "sentence": "enough",
-        "numbers": {"new_specimens": 25, "won_specimens": 4, "lost_specimens": 1},
-    },
-    {
-        "name": "corrected",
-        "passed": False,
-        "sentence": "of 9 once corrected micrographs that are right now 3 would be wrong again",
-        "numbers": {"n": 9, "back": 3, "allowed": 1, "flips": []},
-    },
-    {"name": "of_tomorrow", "passed": True, "sentence": "a new check", "numbers": {}},
-    {"name": "overall", "passed": True, "sentence": "of an older version", "numbers": {}},
-]
 
 
 def browser_on(desk):
     return TestClient(create_app(desk), base_url=HOME, headers={"origin": HOME})
 
 
-def judged(lab, *, gate="not_recommended", flips=()):
-    """Write a verdict of the gate into the second bundle's record."""
-    document = {
-        "gate": gate,
-        "finding": "worse",
-        "sentence": "It is worse.",
-        "candidate": SECOND,
-        "current": FIRST,
-        "numbers": {"n": 60, "checks": CHECKS, "flips": list(flips)},
-    }
-    record = lab.folder / "bundles" / SECOND / "record"
-    (record / "gate.json").write_text(json.dumps(document), "utf-8")
-
-
 # --- labels and trainings -------------------------------------------------------------------------
 
 
-def test_labels_are_counted_per_code_with_why_others_are_not_used(bundles):  # noqa: F811
+def test_labels_are_counted_per_code_with_why_others_are_not_used(bundles):
     for n, blind in enumerate((True, True, False)):
         public_id = bundles.take("G8", reasons=("uncertain",))
         decision = Decision("code", "Ann", code="G7" if n == 0 else "G8", blind=blind)
@@ -78,7 +46,7 @@ def test_labels_are_counted_per_code_with_why_others_are_not_used(bundles):  # n
     assert f"2 of them are new since {FIRST}" in page
 
 
-def test_a_training_is_requested_of_the_running_agent_once(bundles):  # noqa: F811
+def test_a_training_is_requested_of_the_running_agent_once(bundles):
     desk, jobs = desk_of(bundles), bundles.store.jobs
     stopped = replace(desk, status=lambda: {"running": False})
 
@@ -93,7 +61,7 @@ def test_a_training_is_requested_of_the_running_agent_once(bundles):  # noqa: F8
     assert taken[1] is None
 
 
-def test_the_last_days_are_classified_with_a_candidate_on_request_of_its_page(bundles):  # noqa: F811
+def test_the_last_days_are_classified_with_a_candidate_on_request_of_its_page(bundles):
     browser, jobs = browser_on(desk_of(bundles)), bundles.store.jobs
 
     page = browser.get(f"/models/{SECOND}").text
@@ -107,7 +75,7 @@ def test_the_last_days_are_classified_with_a_candidate_on_request_of_its_page(bu
     assert taken.facts["bundle"] == SECOND
 
 
-def test_a_program_requests_a_training_and_queues_files_again(bundles):  # noqa: F811
+def test_a_program_requests_a_training_and_queues_files_again(bundles):
     bundles.set_aside("cut.tif", "truncated", "it ends in the middle")
     browser = browser_on(desk_of(bundles))
     body = {"name": "retrain", "by": "Lea"}
@@ -120,7 +88,7 @@ def test_a_program_requests_a_training_and_queues_files_again(bundles):  # noqa:
     assert queued.json() == {"queued": 1}
 
 
-def test_a_training_that_runs_refuses_a_second_one_and_a_request_ends_by_cancel(bundles):  # noqa: F811
+def test_a_training_that_runs_refuses_a_second_one_and_a_request_ends_by_cancel(bundles):
     browser, jobs = browser_on(desk_of(bundles)), bundles.store.jobs
     browser.post("/models/retrain")
     browser.post("/models/cancel")
@@ -134,7 +102,7 @@ def test_a_training_that_runs_refuses_a_second_one_and_a_request_ends_by_cancel(
     assert "A training runs: subtype 3/12." in page
 
 
-def test_a_request_that_no_agent_took_is_void_after_ten_minutes(bundles):  # noqa: F811
+def test_a_request_that_no_agent_took_is_void_after_ten_minutes(bundles):
     bundles.store.jobs.request("retrain", by="Lea", at=NEXT_DAY)
 
     late = NEXT_DAY + timedelta(minutes=11)
@@ -143,7 +111,7 @@ def test_a_request_that_no_agent_took_is_void_after_ten_minutes(bundles):  # noq
     assert bundles.store.jobs.request("retrain", by="Lea", at=late)
 
 
-def test_what_to_label_next_is_a_list_with_the_learning_curve(bundles):  # noqa: F811
+def test_what_to_label_next_is_a_list_with_the_learning_curve(bundles):
     ids = [bundles.take("G8", reasons=("uncertain",)) for _ in range(2)]
     bundles.store.labels.decide(ids[1], Decision("code", "Ann", code="G8"), at=NEXT_DAY)
     job = bundles.store.jobs.begin("suggest", at=NEXT_DAY)
@@ -173,7 +141,7 @@ def decide_in_queue(browser, lab, public_id):
     return answer.headers["location"]
 
 
-def test_suggestions_are_labelled_one_after_another_without_the_models_answer(bundles):  # noqa: F811
+def test_suggestions_are_labelled_one_after_another_without_the_models_answer(bundles):
     first, other, last = (bundles.take("G7", reasons=("uncertain",)) for _ in range(3))
     job = bundles.store.jobs.begin("suggest", at=NEXT_DAY)
     bundles.store.jobs.end(job, "done", at=NEXT_DAY, facts={"ids": [last, first]})
@@ -207,7 +175,7 @@ def test_a_check_is_a_row_with_what_is_required_found_and_its_limit():
     assert rows[3].found == "of an older version"
 
 
-def test_the_verdict_is_a_table_and_images_with_another_code_are_shown(bundles):  # noqa: F811
+def test_the_verdict_is_a_table_and_images_with_another_code_are_shown(bundles):
     public_id = bundles.take("G8")
     sha256 = bundles.store.results.find(public_id).sha256
     flip = {"key": sha256, "true": "G8", "current": "G8", "candidate": "G7"}
@@ -222,7 +190,7 @@ def test_the_verdict_is_a_table_and_images_with_another_code_are_shown(bundles):
     assert "wrong now" in page
 
 
-def test_a_broken_verdict_and_none_at_all_are_said(bundles):  # noqa: F811
+def test_a_broken_verdict_and_none_at_all_are_said(bundles):
     browser = browser_on(desk_of(bundles))
     none = browser.get(f"/models/{SECOND}").text
     (bundles.folder / "bundles" / SECOND / "record" / "gate.json").write_text("{", "utf-8")
@@ -232,7 +200,7 @@ def test_a_broken_verdict_and_none_at_all_are_said(bundles):  # noqa: F811
     assert browser.get("/models/20200101-00000000").status_code == 404
 
 
-def test_only_a_lead_with_password_and_reason_signs(bundles, browser_of):  # noqa: F811
+def test_only_a_lead_with_password_and_reason_signs(bundles, browser_of):
     let_in(bundles, "Rob", "reviewer")
     let_in(bundles, "Lea", "lead")
     reviewer, lead = browser_of("Rob"), browser_of("Lea")
@@ -253,7 +221,7 @@ def test_only_a_lead_with_password_and_reason_signs(bundles, browser_of):  # noq
     assert bundles.store.promotions.find_current() == FIRST
 
 
-def test_a_bundle_whose_files_are_not_whole_is_not_signed(bundles):  # noqa: F811
+def test_a_bundle_whose_files_are_not_whole_is_not_signed(bundles):
     data = {"by": "Lea", "reason": "better"}
 
     answer = browser_on(desk_of(bundles)).post(f"/models/{SECOND}/sign", data=data)

@@ -1,59 +1,20 @@
 """The page of the bundles says what is at work, what waits, and how far a teaching is."""
 
-import json
 import re
 from datetime import timedelta
 
 import pytest
+from labs.accounts import AT, let_in
+from labs.bundles import FIRST, SECOND
 
 from agent.store import Signature
-from model import default_taxonomy
-from tests.unit.agent.web.test_accounts import AT, browser_of, clock, let_in  # noqa: F401 - fixtures
-
-FIRST, SECOND = "20261101-0badcafe", "20261125-beefbeef"
-ACCURACY = {"value": 0.913, "low": 0.868, "high": 0.944}
-
-
-@pytest.fixture
-def bundles(lab):
-    """Two bundles in the lab's folder, the first one at work."""
-    return two_bundles(lab)
-
-
-def two_bundles(lab):
-    """Write two bundles into a lab's folder and promote the first one."""
-    for name in (FIRST, SECOND):
-        record = lab.folder / "bundles" / name / "record"
-        record.mkdir(parents=True)
-        manifest = {
-            "name": name,
-            "format": 1,
-            "created_at": "2026-11-01T02:00:00+00:00",
-            "recipe": 3,
-            "taxonomy": default_taxonomy().as_json(),
-            "scheme": "two-stage",
-            "framing": {"kind": "mirror"},
-            "set_levels": {"subtype": 0.1, "size": 0.9, "subtypes": {}, "sizes": {}},
-            "validated": {},
-            "metrics": {"n": 160, "accuracy": ACCURACY, "per_code": PER_CODE},
-            "facts": {},
-            "files": {},
-        }
-        (record.parent / "bundle.json").write_text(json.dumps(manifest), "utf-8")
-        (record.parent / "split.json").write_text("{}", "utf-8")
-        (record / "card.html").write_text(f"<p>card of {name}</p>", "utf-8")
-    lab.store.promotions.promote(FIRST, by="Ada", reason="first bundle", at=AT, metrics={})
-    return lab
-
-
-PER_CODE = {"G8": {"n": 160, "right": 146, "covered": 150, "members": 170}, "M7": {"n": 0}}
 
 
 def part_of(page, name):
     return next(part for part in page.split("<section") if f">{name}</a> <" in part)
 
 
-def test_every_bundle_is_there_with_its_state_its_card_and_how_good_it_is(bundles, browser_of):  # noqa: F811
+def test_every_bundle_is_there_with_its_state_its_card_and_how_good_it_is(bundles, browser_of):
     page = browser_of().get("/models").text
 
     first, second = part_of(page, FIRST), part_of(page, SECOND)
@@ -65,7 +26,7 @@ def test_every_bundle_is_there_with_its_state_its_card_and_how_good_it_is(bundle
     assert f'href="/models/{SECOND}/card"' in second
 
 
-def test_who_has_signed_first_is_named_until_another_does(bundles, browser_of):  # noqa: F811
+def test_who_has_signed_first_is_named_until_another_does(bundles, browser_of):
     signature = Signature("Bob", "better", AT + timedelta(hours=1))
     now = bundles.store.promotions.find_current()
     bundles.store.promotions.sign(SECOND, signature, metrics={}, promoters=2, instead_of=now)
@@ -75,7 +36,7 @@ def test_who_has_signed_first_is_named_until_another_does(bundles, browser_of): 
     assert "proposed by Bob; another person has to sign" in part_of(page, SECOND)
 
 
-def test_how_far_a_teaching_is_stands_there_and_a_lead_ends_it(bundles, browser_of):  # noqa: F811
+def test_how_far_a_teaching_is_stands_there_and_a_lead_ends_it(bundles, browser_of):
     let_in(bundles, "Rob", "reviewer")
     let_in(bundles, "Lea", "lead")
     job = bundles.store.jobs.begin("retrain", at=AT, facts={"by": "agent"})
@@ -97,7 +58,7 @@ def test_how_far_a_teaching_is_stands_there_and_a_lead_ends_it(bundles, browser_
     assert bundles.store.jobs.report(job, facts, at=AT) == "Lea"
 
 
-def test_a_viewer_reads_the_card_and_who_is_nobody_does_not(bundles, browser_of):  # noqa: F811
+def test_a_viewer_reads_the_card_and_who_is_nobody_does_not(bundles, browser_of):
     let_in(bundles, "Vic", "viewer")
 
     seen = browser_of("Vic").get(f"/models/{SECOND}/card")
@@ -111,11 +72,11 @@ def test_a_viewer_reads_the_card_and_who_is_nobody_does_not(bundles, browser_of)
 @pytest.mark.parametrize(
     "path", ["x/card", "..%2F..%2Fsecret/card", f"{SECOND}/impact", "20260101-00000000/card"]
 )
-def test_what_is_not_there_is_said(bundles, browser_of, path):  # noqa: F811
+def test_what_is_not_there_is_said(bundles, browser_of, path):
     assert browser_of().get(f"/models/{path}").status_code == 404
 
 
-def test_the_newest_list_of_what_would_change_is_shown(bundles, browser_of):  # noqa: F811
+def test_the_newest_list_of_what_would_change_is_shown(bundles, browser_of):
     record = bundles.folder / "bundles" / SECOND / "record"
     (record / "impact-0123456789ab.html").write_text("<p>one order</p>", "utf-8")
 
@@ -125,7 +86,7 @@ def test_the_newest_list_of_what_would_change_is_shown(bundles, browser_of):  # 
     assert page.get(f"/models/{SECOND}/impact").text == "<p>one order</p>"
 
 
-def test_a_bundle_that_cannot_be_read_does_not_take_the_page_away(bundles, browser_of):  # noqa: F811
+def test_a_bundle_that_cannot_be_read_does_not_take_the_page_away(bundles, browser_of):
     (bundles.folder / "bundles" / SECOND / "bundle.json").write_text("{", "utf-8")
 
     page = browser_of().get("/models").text
@@ -134,5 +95,5 @@ def test_a_bundle_that_cannot_be_read_does_not_take_the_page_away(bundles, brows
     assert "in use" in part_of(page, FIRST)
 
 
-def test_a_lab_without_a_bundle_is_told_how_to_begin(lab, browser_of):  # noqa: F811
+def test_a_lab_without_a_bundle_is_told_how_to_begin(lab, browser_of):
     assert "agent train" in browser_of().get("/models").text

@@ -6,14 +6,13 @@ from functools import partial
 
 import pytest
 from fastapi.testclient import TestClient
+from labs.accounts import let_in
 from labs.lab import DAY, HOME, desk_of
+from labs.viewer import MARKS, UM_PER_PX, at, opened, picture
+from servers.browser import until
+from servers.pages import served
 
 from agent.web import create_app
-from tests.unit.agent.web.test_accounts import browser_of, clock, let_in
-from tests.unit.agent.web.test_review import served, tab, until
-from tests.unit.agent.web.test_viewer_browser import MARKS, UM_PER_PX, at, opened, picture
-
-__all__ = ["browser_of", "clock", "tab"]  # fixtures
 
 
 @pytest.fixture

@@ -4,18 +4,13 @@ from __future__ import annotations
 
 import re
 
-import numpy as np
 import pytest
 from fastapi.testclient import TestClient
 from labs.lab import DAY, HOME, desk_of
+from labs.needle_lengths import fill
 
 from agent.needle_truth import calibrate, load_groups
-from agent.needle_truth.comparison import COMPARISON
-from agent.store import NewNeedle
 from agent.web import create_app
-from model.needles.version import read_version
-
-UM = 0.2
 
 
 @pytest.fixture
@@ -23,26 +18,6 @@ def client(lab):
     lab.compares_places = False
     with TestClient(create_app(desk_of(lab)), base_url=HOME) as browser:
         yield browser
-
-
-def fill(lab, *, fields, needles=10, ratio=1.2):
-    """Let two people measure needles, and keep a comparison in which the program is off."""
-    rng, rows = np.random.default_rng(4), []
-    for number in range(fields):
-        by = ("Ann", "Bea")[number % 2]
-        field = lab.take("G8", name=f"f{number}.tif", um_per_px=UM)
-        for place in range(needles):
-            length = float(8 * rng.lognormal(0, 0.4))
-            needle = NewNeedle((5.0, 5.0), (5.0 + length / UM, 5.0), UM)
-            row = lab.store.needle_measurements.add(field, needle, by=by, at=DAY)
-            if place == 0:
-                rows.append([row, field, "G", "LOM-07", by, length, "unmatched", None, False])
-                continue
-            program = length * ratio * float(rng.lognormal(0, 0.15))
-            agrees = abs(program / length - 1) < 0.3
-            rows.append([row, field, "G", "LOM-07", by, length, "matched", program, agrees])
-    facts = {"network": read_version(), "counts": {}, "rows": rows}
-    lab.store.records.add(COMPARISON, "", by="Lea", at=DAY, facts=facts)
 
 
 def read(client):

@@ -8,13 +8,13 @@ from dataclasses import replace
 import pytest
 from fastapi.testclient import TestClient
 from labs.lab import HOME, NEXT_DAY, minutes
+from labs.order_pages import desk_with, field_of, order_of, rules_of
 
 from agent.nightly.facts.order_status import collect_order_status, get_order_status
 from agent.orders.facts.specimen_facts import Conformity
 from agent.orders.judge.next_step import NextStep
 from agent.store import Decision
 from agent.web import create_app
-from tests.unit.agent.web.test_order_desk import desk_with, field_of, order_of, rules_of
 
 
 def decide(lab, public_id, by, code="G8"):

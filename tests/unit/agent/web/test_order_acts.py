@@ -1,111 +1,12 @@
 """What a lead does with a whole order from its page, and what a program does through the API."""
 
 import re
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 import pytest
-from fastapi.testclient import TestClient
-from labs import lab
+from labs.order_acts import AT, SETTINGS, Plant
 
-from agent.orders.lims.resumption import adopt, begin_resumption, list_beyond
-from agent.orders.lims.sent_revisions import SentRevision
-from agent.settings import read
-from agent.store import Decision, Entry
 from agent.store.people import auth
-from agent.web import app_of
-
-AT = datetime(2026, 11, 24, 9, 0, tzinfo=UTC)
-SETTINGS = """
-[site]
-name = "Plant 1"
-time_zone = "UTC"
-[[sources]]
-name = "LOM-07"
-folder = "export"
-pattern = "(?P<order>\\\\d+)_(?P<specimen>\\\\d+)_(?P<field>\\\\d+)"
-material = "100Cr6"
-[orders]
-leads = ["R. Stahl"]
-"""
-DEMAND = """
-[[specification]]
-name = "ring-a"
-valid_from = 2026-01-01
-approved_by = "R. Stahl"
-material = "100Cr6"
-subtype = ["G"]
-limit = "{limit} or finer"
-fields = 1
-"""
-
-
-class Plant:
-    """A lab with order 4711, whose one field is confirmed."""
-
-    def __init__(self, folder):
-        self.folder, self.at = folder, AT
-        (folder / "agent.toml").write_text(SETTINGS, encoding="utf-8")
-        self.demand("8")
-        self.lab = lab.Lab(folder / "data")
-        self.store = self.lab.store
-        self.lists(material="100Cr6")
-        keys = {"order": "4711", "specimen": "01", "field": "1", "material": "100Cr6"}
-        self.field = self.lab.take("G8", name="4711_01_1.tif", at=AT, **keys)
-        self.store.labels.decide(self.field, Decision("code", "Ada", code="G8"), at=AT)
-        self.browser = self.open()
-
-    def demand(self, limit):
-        (self.folder / "specifications.toml").write_text(
-            DEMAND.format(limit=limit), encoding="utf-8"
-        )
-
-    def open(self):
-        settings = read(self.folder / "agent.toml")
-        app = app_of(
-            settings, store=self.store, archive=self.lab.archive, now=lambda: self.at, status=dict
-        )
-        return TestClient(app, base_url="http://127.0.0.1:8787", follow_redirects=False)
-
-    def act(self, act, reason="", by="R. Stahl", order="4711"):
-        form = {"act": act, "reason": reason, "by": by}
-        return self.browser.post(f"/order/{order}", data=form)
-
-    def offers(self):
-        page = self.browser.get("/order/4711").text
-        names = (
-            "urgent",
-            "normal",
-            "accept",
-            "dismiss",
-            "dismiss_files",
-            "dismiss_possible",
-            "reopen",
-            "resume",
-            "hold",
-            "release",
-        )
-        return [name for name in names if f'name="act" value="{name}"' in page]
-
-    def lists(self, **changed):
-        self.store.orders.take_list([Entry("4711", **changed)], "tue.csv", by="Ada", at=self.at)
-
-    def loses(self):
-        """Restore a back-up that is older than what the LIMS has."""
-        begin_resumption(self.store, since=AT, at=self.at)
-        sent = SentRevision("4711", revision=3, id="x", conformity="does_not_conform")
-        adopt(self.store, list_beyond(self.store, [sent]), at=self.at)
-
-    def loses_track_of(self, name):
-        """Take a coarse field that belongs to no specimen."""
-        return self.lab.take("G7", name=name, at=AT, material="100Cr6")
-
-    def conformity(self):
-        return self.browser.get("/api/v1/orders/4711").json()["conformity"]
-
-    def acts(self, kind):
-        return [
-            (act.actor, act.facts.get("reason")) for act in self.store.audit_log.iter_acts(kind)
-        ]
 
 
 @pytest.fixture

@@ -8,7 +8,9 @@ from datetime import timedelta
 
 import pytest
 from fastapi.testclient import TestClient
-from labs.lab import HOME, RING_A, TAXONOMY, desk_of, minutes
+from labs.lab import HOME, TAXONOMY, desk_of, minutes
+from labs.order_pages import desk_with, field_of, form_of, labels, order_of, send
+from labs.ordering import AT, Desk
 
 from agent.orders import BadSpecification, Specifications
 from agent.orders.judge.assessed import OrderPolicy as Rules
@@ -17,27 +19,6 @@ from agent.store.people import auth
 from agent.web import create_app
 from agent.web.orders.order_board import OrderBoard
 from reports import size_keys
-from tests.unit.agent.orders.test_ordering import AT, Desk
-
-THREE = RING_A.model_copy(update={"fields": 3})
-
-
-def rules_of(**given):
-    return Rules(Specifications((THREE,)), TAXONOMY, **given)
-
-
-def desk_with(lab, **given):
-    return replace(desk_of(lab), lab=lambda: rules_of(**given))
-
-
-def field_of(lab, order, field, code="G8", **given):
-    keys = {"order": order, "specimen": "01", "field": str(field), "material": "100Cr6"}
-    return lab.take(code, **(keys | given))
-
-
-def order_of(lab, number, code="G8", **given):
-    """Three fields of one specimen; the ids come back."""
-    return [field_of(lab, number, n, code, **given) for n in (1, 2, 3)]
 
 
 @pytest.fixture
@@ -80,26 +61,6 @@ def states(text):
         word = part.partition('"')[0]
         found[word] = re.findall(r'<bdi class="number">(.*?)</bdi>', part)
     return found
-
-
-def form_of(browser, number):
-    """The form of an order's page as a browser without script would send it, every box ticked."""
-    text = browser.get(f"/confirm/{number}").text
-    seen = re.findall(r'name="seen" value="([^"]+)"', text)
-    form = {"state": re.search(r'name="state" value="([^"]+)"', text)[1], "seen": seen}
-    for public_id in seen:
-        select = text.partition(f'name="answer-{public_id}"')[2].partition("</select>")[0]
-        form[f"answer-{public_id}"] = re.search(r'value="([^"]*)" selected', select)[1]
-    return form
-
-
-def send(browser, number, form):
-    return browser.post(f"/confirm/{number}", data=form, follow_redirects=False)
-
-
-def labels(lab, ids):
-    held = [lab.store.results.find(one).label for one in ids]
-    return [label and (label.code, label.by) for label in held]
 
 
 def test_an_order_that_lacks_images_is_not_to_be_confirmed_yet(lab, browser):

@@ -9,12 +9,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from labs.lab import DAY, desk_of, minutes
+from labs.order_pages import desk_with, field_of, labels, order_of
+from labs.statements import PIXELS, freeze, label, take
+from servers.browser import until
+from servers.pages import decided, served
 
 from agent.store import Decision
-from tests.unit.agent.orders.test_customer_report import PIXELS
-from tests.unit.agent.orders.test_statements import freeze, label, take
-from tests.unit.agent.web.test_order_desk import desk_with, field_of, labels, order_of
-from tests.unit.agent.web.test_review import decided, served, tab, until  # noqa: F401 - a fixture
 
 pytestmark = pytest.mark.slow
 
@@ -32,7 +32,7 @@ OUTSIDE = """[...document.querySelectorAll(".column *")].filter(one =>
 TOP_OF_PICTURE = "document.querySelector('[data-canvas]').getBoundingClientRect().top"
 
 
-def named(tab, address, path):  # noqa: F811
+def named(tab, address, path):
     """Open a page as Ann."""
     tab.goto(f"{address}/review/name?then={path}")
     tab.fill("#by", "Ann")
@@ -40,7 +40,7 @@ def named(tab, address, path):  # noqa: F811
         tab.keyboard.press("Enter")
 
 
-def test_twenty_orders_of_three_fields_are_settled_by_keyboard(lab, tab):  # noqa: F811
+def test_twenty_orders_of_three_fields_are_settled_by_keyboard(lab, tab):
     rng = np.random.default_rng(1)
     orders = {}
     for n in range(20):
@@ -74,7 +74,7 @@ def test_twenty_orders_of_three_fields_are_settled_by_keyboard(lab, tab):  # noq
         assert labels(lab, ids) == [("G7" if n % 4 == 0 else "G8", "Ann")] * 3
 
 
-def test_a_field_that_was_not_on_screen_is_not_confirmed(lab, tab):  # noqa: F811
+def test_a_field_that_was_not_on_screen_is_not_confirmed(lab, tab):
     ids = [field_of(lab, "4711", n) for n in range(1, 13)]
     with served(desk_with(lab)) as address:
         named(tab, address, "/confirm/4711")
@@ -95,7 +95,7 @@ def test_a_field_that_was_not_on_screen_is_not_confirmed(lab, tab):  # noqa: F81
     assert labels(lab, ids) == [("G8", "Ann")] * 12
 
 
-def test_an_unusual_field_is_seen_once_its_picture_and_its_map_were_in_view(lab, tab):  # noqa: F811
+def test_an_unusual_field_is_seen_once_its_picture_and_its_map_were_in_view(lab, tab):
     tall = np.full((800, 600, 3), 120, np.uint8)
     field_of(lab, "4711", 1, reasons=("strange",), pixels=tall)
     for n in (2, 3):
@@ -112,7 +112,7 @@ def test_an_unusual_field_is_seen_once_its_picture_and_its_map_were_in_view(lab,
     assert not without_map
 
 
-def test_a_field_is_seen_after_the_time_that_a_look_takes(lab, tab):  # noqa: F811
+def test_a_field_is_seen_after_the_time_that_a_look_takes(lab, tab):
     order_of(lab, "4711")
     with served(replace(desk_with(lab), look_s=30)) as address:
         named(tab, address, "/confirm/4711")
@@ -123,7 +123,7 @@ def test_a_field_is_seen_after_the_time_that_a_look_takes(lab, tab):  # noqa: F8
         assert tab.locator("[data-seen]:checked").count() == 0
 
 
-def test_letter_and_digits_correct_one_field_and_the_last_answers_are_taken_back(lab, tab):  # noqa: F811
+def test_letter_and_digits_correct_one_field_and_the_last_answers_are_taken_back(lab, tab):
     ids = order_of(lab, "4711")
     with served(desk_with(lab)) as address:
         named(tab, address, "/confirm/4711")
@@ -145,7 +145,7 @@ def test_letter_and_digits_correct_one_field_and_the_last_answers_are_taken_back
         assert labels(lab, ids) == [None] * 3
 
 
-def test_every_field_of_an_order_is_drawn_at_one_physical_scale(lab, tab):  # noqa: F811
+def test_every_field_of_an_order_is_drawn_at_one_physical_scale(lab, tab):
     for n, (height, width) in enumerate([(300, 400), (600, 800), (450, 600)], start=1):
         field_of(lab, "4711", n, pixels=np.full((height, width, 3), 90 + n, np.uint8))
     with served(desk_with(lab)) as address:
@@ -169,7 +169,7 @@ def test_every_field_of_an_order_is_drawn_at_one_physical_scale(lab, tab):  # no
     )
 
 
-def test_the_desk_is_walked_by_arrows_marked_and_searched(lab, tab):  # noqa: F811
+def test_the_desk_is_walked_by_arrows_marked_and_searched(lab, tab):
     for n in range(3):
         order_of(lab, f"471{n}", at=minutes(n))
     field_of(lab, "4800", 1, at=minutes(9))
@@ -194,7 +194,7 @@ def test_the_desk_is_walked_by_arrows_marked_and_searched(lab, tab):  # noqa: F8
         tab.wait_for_url("**/confirm/4712")
 
 
-def test_fields_of_an_order_are_reviewed_one_by_one_and_the_desk_comes_at_the_end(lab, tab):  # noqa: F811
+def test_fields_of_an_order_are_reviewed_one_by_one_and_the_desk_comes_at_the_end(lab, tab):
     ids = order_of(lab, "4711", reasons=("uncertain",))
     other = field_of(lab, "4712", 1, reasons=("uncertain",))
     with served(desk_with(lab)) as address:
@@ -211,7 +211,7 @@ def test_fields_of_an_order_are_reviewed_one_by_one_and_the_desk_comes_at_the_en
     assert lab.store.results.find(other).label is None
 
 
-def test_a_size_is_typed_by_its_own_digit_and_a_subtype_by_its_letter(lab, tab):  # noqa: F811
+def test_a_size_is_typed_by_its_own_digit_and_a_subtype_by_its_letter(lab, tab):
     ids = [lab.take("G8", reasons=("uncertain",), at=minutes(n)) for n in range(4)]
     with served(desk_of(lab)) as address:
         named(tab, address, "/review")
@@ -224,7 +224,7 @@ def test_a_size_is_typed_by_its_own_digit_and_a_subtype_by_its_letter(lab, tab):
             assert decided(lab, ids[n]).code == code
 
 
-def test_enter_in_the_name_field_is_the_name_and_the_next_enter_confirms(lab, tab):  # noqa: F811
+def test_enter_in_the_name_field_is_the_name_and_the_next_enter_confirms(lab, tab):
     first, second = (lab.take("G8", reasons=("uncertain",), at=minutes(n)) for n in range(2))
     with served(desk_of(lab)) as address:
         tab.goto(f"{address}/review/{first}")
@@ -239,7 +239,7 @@ def test_enter_in_the_name_field_is_the_name_and_the_next_enter_confirms(lab, ta
     assert (decided(lab, first).code, decided(lab, first).by) == ("G8", "Ann")
 
 
-def test_the_micrograph_stays_where_it_is_whatever_opens_or_is_named(lab, tab):  # noqa: F811
+def test_the_micrograph_stays_where_it_is_whatever_opens_or_is_named(lab, tab):
     pixels = np.full((600, 800, 3), 120, np.uint8)
     ids = [
         lab.take(
@@ -272,7 +272,7 @@ def test_the_micrograph_stays_where_it_is_whatever_opens_or_is_named(lab, tab): 
 
 
 @pytest.mark.parametrize("width", [1280, 820, 390])
-def test_no_page_of_orders_or_review_scrolls_sideways(lab, tab, width):  # noqa: F811
+def test_no_page_of_orders_or_review_scrolls_sideways(lab, tab, width):
     ids = order_of(lab, "4711/2026-ÄÖÜ-" + "x" * 40, reasons=("uncertain",))
     lab.store.labels.decide(
         field_of(lab, "4712", 1), Decision("code", "Ada", code="G7"), at=minutes(3)
@@ -291,7 +291,7 @@ def test_no_page_of_orders_or_review_scrolls_sideways(lab, tab, width):  # noqa:
 
 
 @pytest.mark.parametrize("width", [1280, 1160])
-def test_seven_columns_are_next_to_each_other_and_hold_their_cards(lab, tab, width):  # noqa: F811
+def test_seven_columns_are_next_to_each_other_and_hold_their_cards(lab, tab, width):
     for number in ("4711", "2026-AB-4712"):
         field_of(lab, number, 1)
     tab.set_viewport_size({"width": width, "height": 800})
@@ -307,7 +307,7 @@ def test_seven_columns_are_next_to_each_other_and_hold_their_cards(lab, tab, wid
         assert tab.evaluate(FITS)
 
 
-def test_v_views_the_fields_of_an_order_enlarged_and_decides_nothing(lab, tab):  # noqa: F811
+def test_v_views_the_fields_of_an_order_enlarged_and_decides_nothing(lab, tab):
     ids = order_of(lab, "4711")
     with served(desk_with(lab)) as address:
         named(tab, address, "/confirm/4711")
@@ -333,7 +333,7 @@ def test_v_views_the_fields_of_an_order_enlarged_and_decides_nothing(lab, tab): 
         assert tab.evaluate(FITS)
 
 
-def test_a_file_of_no_order_is_dismissed_by_one_button_and_the_order_conforms(lab, tab):  # noqa: F811
+def test_a_file_of_no_order_is_dismissed_by_one_button_and_the_order_conforms(lab, tab):
     for public_id in order_of(lab, "4711"):
         lab.store.labels.decide(public_id, Decision("code", "Ann", code="G8"), at=DAY)
     lab.take("G7", name="4711-01-4.tif", at=DAY, material="100Cr6")
@@ -353,7 +353,7 @@ def test_a_file_of_no_order_is_dismissed_by_one_button_and_the_order_conforms(la
     assert [record.by for record in lab.store.records.all("file_dismissed")] == ["Ann"]
 
 
-def test_the_report_for_a_customer_opens_whole_with_its_style_and_pictures(lab, tab):  # noqa: F811
+def test_the_report_for_a_customer_opens_whole_with_its_style_and_pictures(lab, tab):
     label(lab, take(lab, pixels=PIXELS), "G8")
     freeze(lab, at=DAY)
 

@@ -9,13 +9,13 @@ import pytest
 from fastapi.testclient import TestClient
 from labs.lab import HOME, desk_of
 from labs.rounds import AT, NAME, Round, comment, lab_in
+from servers.pages import PROMISED
 
 from agent.roundrobin.campaign import get_order
 from agent.store import NewImage, NewRater
 from agent.store.people import auth
 from agent.web import create_app
 from model import default_taxonomy
-from tests.unit.agent.web.test_web import PROMISED
 
 G8 = {"answer": "code", "subtype": "G", "size-G": "8", "criterion": "mean"}
 

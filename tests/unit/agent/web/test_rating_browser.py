@@ -6,59 +6,17 @@ import asyncio
 import csv
 import hashlib
 import json
-import shutil
-import signal
 import subprocess
-import sys
-import time
 from contextlib import suppress
 from dataclasses import dataclass, field
 
 import pytest
-from labs.rounds import NAME, Round, comment, lab_in
-
-from tests.unit.agent.roundrobin.test_round_report import independent
+from labs.rounds import NAME, Round, comment, independent, lab_in
+from servers.browser import CHROMIUM
+from servers.pages import Server
 
 playwright = pytest.importorskip("playwright.async_api", reason="no playwright")
-CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium on this machine")
-START_S = 240
-
-
-class Server:
-    """A real `agent web` of its own process, on one address as often as it is started."""
-
-    def __init__(self, folder) -> None:
-        self.folder, self.url = folder, ""
-        self._settings(port=0)
-        self.start()
-        self._settings(port=int(self.url.rpartition(":")[2]))
-
-    def _settings(self, port: int) -> None:
-        text = f'[site]\nname = "Plant 1"\n\n[web]\nport = {port}\n'
-        (self.folder / "agent.toml").write_text(text, encoding="utf-8")
-
-    def agent(self, *words: str) -> list[str]:
-        return [sys.executable, "-m", "agent", "--config", str(self.folder / "agent.toml"), *words]
-
-    def start(self) -> None:
-        log = self.folder / "stderr.txt"
-        with log.open("w") as file:
-            self._process = subprocess.Popen(self.agent("web"), stderr=file)
-        until = time.monotonic() + START_S
-        while "review page: " not in log.read_text("utf-8"):
-            assert self._process.poll() is None, log.read_text("utf-8")
-            assert time.monotonic() < until
-            time.sleep(0.05)
-        self.url = log.read_text("utf-8").split("review page: ")[1].split()[0]
-
-    def kill(self) -> None:
-        self._process.send_signal(signal.SIGKILL)
-        self._process.wait()
-
-    def stop(self) -> None:
-        self._process.terminate()
-        self._process.wait(30)
 
 
 @dataclass

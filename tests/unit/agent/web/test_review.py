@@ -7,11 +7,9 @@ import json
 import logging
 import os
 import re
-import shutil
 import statistics
 import threading
-import time
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
@@ -20,18 +18,15 @@ import httpx2
 import numpy as np
 import pytest
 import structlog
-import uvicorn
 from labs.lab import DAY, SETTINGS, desk_of, minutes
 from labs.lab import NEXT_DAY as NOW
+from servers.browser import CHROMIUM, until, until_ready
+from servers.pages import decided, served
 
 from agent.cli import main
 from agent.nightly import write_index, write_report
 from agent.nightly.page import layout as night_page
 from agent.store import Decision
-from agent.web import create_app
-
-CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
-
 
 # --- from the shell -----------------------------------------------------------------------------
 
@@ -216,51 +211,9 @@ def test_a_week_or_month_that_cannot_be_is_refused(lab, agent, options, named):
 # --- by keyboard, in a real browser -------------------------------------------------------------
 
 
-@contextmanager
-def served(desk):
-    """The page on a free port of this PC, in a thread of its own."""
-    server = uvicorn.Server(
-        uvicorn.Config(create_app(desk), host="127.0.0.1", port=0, log_level="warning")
-    )
-    thread = threading.Thread(target=server.run, daemon=True)
-    thread.start()
-    while not server.started:
-        thread.join(0.01)
-        assert thread.is_alive()
-    try:
-        yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
-    finally:
-        server.should_exit = True
-        thread.join(10)
-
-
 @pytest.fixture
 def desk(lab):
     return desk_of(lab)
-
-
-@pytest.fixture
-def tab():
-    """A tab of a real browser that fails on anything it complains about."""
-    playwright = pytest.importorskip("playwright.sync_api", reason="no playwright")
-    if CHROMIUM is None:
-        pytest.skip("no chromium on this machine")
-    with playwright.sync_playwright() as started:
-        browser = started.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        page = browser.new_page(viewport={"width": 1280, "height": 800})
-        complaints: list[str] = []
-        page.on("console", lambda said: complaints.append(said.text) if said.type == "error" else 0)
-        page.on("pageerror", lambda error: complaints.append(str(error)))
-        page.on("requestfailed", lambda one: left(one) or complaints.append(one.url))
-        yield page
-        browser.close()
-    assert complaints == []
-
-
-def until_ready(tab, public_id):
-    """Wait until a micrograph is on screen and takes keys."""
-    tab.wait_for_url(f"**/{public_id}*")
-    tab.wait_for_selector("[data-review][data-ready]")
 
 
 def say_who(tab, name):
@@ -268,20 +221,6 @@ def say_who(tab, name):
     tab.fill("#by", name)
     tab.locator("h1").click()
     tab.wait_for_selector("[data-review][data-ready]")
-
-
-def left(request) -> bool:
-    """Return whether a request may end early: fetched ahead, a download, or the icon of a tab."""
-    may = "/pictures/" in request.url or "/static/icon.svg" in request.url
-    return request.failure == "net::ERR_ABORTED" and (may or request.url.endswith("/export"))
-
-
-def decided(lab, public_id):
-    """What holds for a micrograph, as soon as it does."""
-    until_s = time.monotonic() + 60
-    while (label := lab.store.results.find(public_id).label) is None:
-        assert time.monotonic() < until_s
-    return label
 
 
 def test_links_of_a_served_report_lead_to_the_address_that_it_came_from(lab, desk, tab):
@@ -403,13 +342,6 @@ LOOKED_AHEAD = """document.querySelector("[data-review]").dataset.prefetch.split
 FETCHED_MS = """since_ms => performance.getEntriesByType("resource")
   .filter(one => one.initiatorType === "fetch" && one.startTime >= since_ms)
   .map(one => one.duration)"""
-
-
-def until(tab, holds):
-    """Wait until something holds in a page whose policy lets no waiting be written into it."""
-    until_s = time.monotonic() + 120
-    while not tab.evaluate(holds):
-        assert time.monotonic() < until_s
 
 
 PICTURES_MS = """since_ms => performance.getEntriesByName("decided-to-picture")

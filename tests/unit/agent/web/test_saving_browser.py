@@ -8,14 +8,14 @@ import threading
 import pytest
 from fastapi.testclient import TestClient
 from labs.lab import HOME, desk_of, minutes
+from servers.browser import CHROMIUM, until, until_ready
+from servers.pages import Server, decided
 
 from agent.errors import WrongUse
 from agent.store import Decision
 from agent.web import create_app
-from tests.unit.agent.web.test_review import decided, until, until_ready
 
 playwright = pytest.importorskip("playwright.sync_api", reason="no playwright")
-from tests.unit.agent.web.test_rating_browser import CHROMIUM, Server  # noqa: E402 - needs playwright
 
 UNSAVED = "Not saved; trying again"
 ID = "3f0c9a7e-once"

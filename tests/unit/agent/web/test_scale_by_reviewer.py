@@ -7,6 +7,10 @@ from dataclasses import replace
 import pytest
 from fastapi.testclient import TestClient
 from labs.lab import HOME, Lab, desk_of, minutes
+from labs.pipeline import Bench, Parrot
+from labs.statements import ISSUER, RULES
+from servers.browser import until_ready
+from servers.pages import served
 
 import reports
 from agent.errors import WrongUse
@@ -24,9 +28,6 @@ from agent.store import GIVEN, Record
 from agent.triage import Policy
 from agent.watch import Calibration
 from agent.web import create_app
-from tests.unit.agent.orders.test_statements import ISSUER, RULES
-from tests.unit.agent.pipeline.test_pipeline import Bench, Parrot
-from tests.unit.agent.web.test_review import served, tab, until_ready  # noqa: F401 - a fixture
 
 SIZE = (1000, 800)
 RANGE = (0.01, 5.0)
@@ -332,7 +333,7 @@ def test_an_impossible_scale_is_not_recorded(bench):
 # --- in a browser ---------------------------------------------------------------------------------
 
 
-def test_the_line_is_drawn_by_pointer_and_moved_by_keys(unscaled, desk, tab):  # noqa: F811
+def test_the_line_is_drawn_by_pointer_and_moved_by_keys(unscaled, desk, tab):
     public_id = unscaled.take("G8")
     with served(desk) as address:
         tab.goto(f"{address}/review/{public_id}")

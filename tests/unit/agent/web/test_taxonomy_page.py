@@ -8,6 +8,7 @@ from html import unescape
 import pytest
 from fastapi.testclient import TestClient
 from labs.lab import DAY, HOME, NEXT_DAY, Lab
+from labs.words import Words, english_in
 from servers.databases import tamper
 
 from agent.settings import read
@@ -15,7 +16,6 @@ from agent.store import Decision
 from agent.store.people import auth
 from agent.web.factory import app_of
 from model import load_taxonomy
-from tests.unit.reports.test_language import Words, english_in
 
 SETTINGS = '[site]\ntime_zone = "UTC"\n[store]\nfolder = "data"\n[model]\ntaxonomy = "own.toml"\n'
 OWN = """

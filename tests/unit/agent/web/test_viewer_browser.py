@@ -9,47 +9,23 @@ import cv2
 import numpy as np
 import pytest
 from labs.lab import desk_of, minutes
+from labs.viewer import MARKS, UM_PER_PX, WIDTH, at, opened, picture
+from servers.browser import until
+from servers.pages import served
 
 from agent.files.pictures import encode_png
 from agent.web.review.chart_plates import Chart
-from tests.unit.agent.web.test_review import served, tab, until  # noqa: F401 - a fixture
 
 pytestmark = pytest.mark.slow
 
-WIDTH, HEIGHT, UM_PER_PX = 2000, 1500, 0.12
-MARKS = ((500, 400), (1500, 400))
-"""Two marks of the drawn picture, 1000 px = 120 µm apart."""
 TABLET = {"width": 820, "height": 1180}
 
 
-def picture():
-    pixels = np.full((HEIGHT, WIDTH, 3), 120, np.uint8)
-    for x, y in MARKS:
-        cv2.circle(pixels, (x, y), 6, (255, 255, 255), -1)
-    return pixels
-
-
-def opened(tab, address, public_id):  # noqa: F811
-    tab.goto(f"{address}/review/{public_id}")
-    until(tab, "Boolean(window.viewer && document.querySelector('.crop img').naturalWidth)")
-
-
-def view(tab):  # noqa: F811
+def view(tab):
     return tab.evaluate("({...viewer.pane.view, fitScale: viewer.pane.fitScale()})")
 
 
-def at(tab, point):  # noqa: F811
-    """Where a point of the file is in the window."""
-    return tab.evaluate(
-        "([x, y]) => { const p = viewer.pane.toFrame({x, y});"
-        " const b = viewer.pane.canvas.getBoundingClientRect();"
-        " const c = viewer.pane.canvas;"
-        " return [b.left + c.clientLeft + p.x, b.top + c.clientTop + p.y]; }",
-        list(point),
-    )
-
-
-def under(tab, x, y):  # noqa: F811
+def under(tab, x, y):
     point = tab.evaluate("([x, y]) => viewer.pane.toFile(x, y)", [x, y])
     return point["x"], point["y"]
 
@@ -59,7 +35,7 @@ def field(lab):
     return lab.take("G8", reasons=("uncertain",), pixels=picture(), um_per_px=UM_PER_PX)
 
 
-def test_wheel_and_keys_zoom_about_the_pointer_and_a_drag_pans(lab, field, tab):  # noqa: F811
+def test_wheel_and_keys_zoom_about_the_pointer_and_a_drag_pans(lab, field, tab):
     with served(desk_of(lab)) as address:
         opened(tab, address, field)
         whole = view(tab)
@@ -94,7 +70,7 @@ def test_wheel_and_keys_zoom_about_the_pointer_and_a_drag_pans(lab, field, tab):
     assert lab.store.results.find(field).label is None
 
 
-def test_the_scale_bar_follows_the_zoom_in_round_steps(lab, field, tab):  # noqa: F811
+def test_the_scale_bar_follows_the_zoom_in_round_steps(lab, field, tab):
     unscaled = lab.take("G8", reasons=("uncertain",), pixels=picture(), um_per_px=None)
     bar = "document.querySelector('.scale-bar')"
     with served(desk_of(lab)) as address:
@@ -115,7 +91,7 @@ def test_the_scale_bar_follows_the_zoom_in_round_steps(lab, field, tab):  # noqa
         assert tab.locator(".scale-bar i").is_hidden()
 
 
-def test_a_known_distance_and_a_right_angle_are_measured(lab, field, tab):  # noqa: F811
+def test_a_known_distance_and_a_right_angle_are_measured(lab, field, tab):
     unscaled = lab.take("G8", reasons=("uncertain",), pixels=picture(), um_per_px=None)
     with served(desk_of(lab)) as address:
         opened(tab, address, field)
@@ -154,7 +130,7 @@ def test_a_known_distance_and_a_right_angle_are_measured(lab, field, tab):  # no
     assert lab.store.results.find(field).label is None
 
 
-def test_light_changes_what_is_shown_and_says_so_until_it_is_reset(lab, field, tab):  # noqa: F811
+def test_light_changes_what_is_shown_and_says_so_until_it_is_reset(lab, field, tab):
     second = lab.take("G8", reasons=("uncertain",), at=minutes(2), pixels=picture())
     grey = """() => { const img = document.querySelector('.crop img'); return img.style.filter; }"""
     with served(desk_of(lab)) as address:
@@ -192,7 +168,7 @@ def median_of(png):
     return float(np.median(decoded(png)[50:-50, 100:-100]))
 
 
-def test_every_overlay_has_a_switch_and_an_opacity(lab, tab):  # noqa: F811
+def test_every_overlay_has_a_switch_and_an_opacity(lab, tab):
     strange = lab.take("G8", reasons=("strange", "uncertain"), pixels=picture())
     with served(desk_of(lab)) as address:
         opened(tab, address, strange)
@@ -217,7 +193,7 @@ def test_every_overlay_has_a_switch_and_an_opacity(lab, tab):  # noqa: F811
         assert box == pytest.approx(tab.locator("[data-canvas] .crop img").first.bounding_box())
 
 
-def test_zoom_and_place_are_kept_at_one_physical_scale(lab, tab):  # noqa: F811
+def test_zoom_and_place_are_kept_at_one_physical_scale(lab, tab):
     ids = [
         lab.take("G8", reasons=("uncertain",), at=minutes(n), pixels=picture(), um_per_px=um)
         for n, um in enumerate((0.12, 0.24))
@@ -236,7 +212,7 @@ def test_zoom_and_place_are_kept_at_one_physical_scale(lab, tab):  # noqa: F811
         assert (after["x"], after["y"]) == pytest.approx((before["x"], before["y"]))
 
 
-def test_two_pictures_zoom_and_pan_together_at_one_scale(lab, tab, tmp_path):  # noqa: F811
+def test_two_pictures_zoom_and_pan_together_at_one_scale(lab, tab, tmp_path):
     named = {"order": "4711", "specimen": "1"}
     first = lab.take("G8", reasons=("uncertain",), pixels=picture(), field="1", **named)
     lab.take("G8", pixels=picture(), um_per_px=0.24, field="2", **named)
@@ -299,7 +275,7 @@ def touch(page, points):
     session.send(send, {"type": "touchEnd", "touchPoints": []})
 
 
-def test_on_a_tablet_the_answer_fits_the_screen_and_a_swipe_goes_on(lab, tab):  # noqa: F811
+def test_on_a_tablet_the_answer_fits_the_screen_and_a_swipe_goes_on(lab, tab):
     ids = [
         lab.take("G8", reasons=("uncertain",), at=minutes(n), pixels=picture()) for n in range(3)
     ]
@@ -334,7 +310,7 @@ def test_on_a_tablet_the_answer_fits_the_screen_and_a_swipe_goes_on(lab, tab):  
 SHOWN_MS = """name => performance.getEntriesByName(name, "measure").map(one => one.duration)"""
 
 
-def test_the_next_picture_is_shown_within_100_ms_of_the_answer(lab, tab):  # noqa: F811
+def test_the_next_picture_is_shown_within_100_ms_of_the_answer(lab, tab):
     ids = [
         lab.take("G8", reasons=("uncertain",), at=minutes(n), pixels=picture()) for n in range(12)
     ]
@@ -359,7 +335,7 @@ def test_the_next_picture_is_shown_within_100_ms_of_the_answer(lab, tab):  # noq
 
 
 @pytest.mark.parametrize("width", [1280, 1024, 820, 390])
-def test_no_share_of_an_answer_is_cut_at_the_right(lab, tab, width):  # noqa: F811
+def test_no_share_of_an_answer_is_cut_at_the_right(lab, tab, width):
     public_id = lab.take("G9-10", reasons=("uncertain",))
     tab.set_viewport_size({"width": width, "height": 900})
 

@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from labs.lab import DAY, HOME, Lab, desk_of, minutes
 from labs.lab import NEXT_DAY as NOW
+from servers.pages import PROMISED, form_of
 
 from agent.errors import BadSettings
 from agent.files.pictures import decode
@@ -24,7 +25,6 @@ from agent.web import Inbox, api, create_app, refuse_strangers
 from agent.web.review.leases import LEASE, Leases
 from agent.web.review.picture_links import Linked
 
-PROMISED = {"origin": HOME}
 FORM = (
     "criterion",
     "unsure",
@@ -79,12 +79,6 @@ def ann(browser):
     """A browser whose reviewer has said who she is."""
     browser.post("/review/name", data={"by": "Ann", "then": "/review"})
     return browser
-
-
-def form_of(lab, public_id, decision, **more):
-    view = lab.store.results.find(public_id)
-    label = str(view.label.id) if view.label else ""
-    return {"decision": decision, "result_id": str(view.result.id), "label_id": label, **more}
 
 
 # --- the queue and the page ---------------------------------------------------------------------

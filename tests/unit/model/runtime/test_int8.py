@@ -7,6 +7,7 @@ import json
 import numpy as np
 import pytest
 import torch
+from labs.training import PLAN, examples, trained
 
 from model import Classifier, Field, ModelError, convert
 from model.framing import Framing
@@ -22,7 +23,6 @@ from model.runtime.quantization import (
     observe_ranges,
     quantize,
 )
-from tests.unit.model.training.test_train import PLAN, examples, trained
 
 pytestmark = pytest.mark.skipif(
     choose_engine("cpu").name != "openvino", reason="openvino is not installed"

@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 from folders import ROOT
 from labs.small import past, write_labelled
+from labs.training import PLAN, trained
 
 from agent.retrain.bundle_registry import list_bundles
 from model import ProcessGroup, TrainingError
-from tests.unit.model.training.test_train import PLAN, trained
 
 
 def torchrun(*words: object) -> subprocess.CompletedProcess[str]:

@@ -9,19 +9,12 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[4]))
 
+from labs.training import NOW, PLAN, batch_of, desk_of, examples, lesson_of, ordinary
+
 from model import SINGLE_PROCESS, ProcessGroup, init_process_group, read_manifest, train
 from model.networks.backbones import build_backbone
 from model.networks.encoder import Encoder
 from model.training.gradients import accumulate_gradients, all_reduce_gradients
-from tests.unit.model.training.test_train import (
-    NOW,
-    PLAN,
-    batch_of,
-    desk_of,
-    examples,
-    lesson_of,
-    ordinary,
-)
 
 WHOLE = replace(PLAN, frozen=False, epochs=2, batch=7, learning_rate=1e-4, scheme="multi-head")
 

@@ -9,6 +9,7 @@ import imagecodecs
 import numpy as np
 import pytest
 import tifffile
+from drawn.gradients import HEIGHT, WIDTH, colours
 from folders import SHARED_DATA
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -18,13 +19,6 @@ from agent.errors import FileCode, FileError
 from agent.files.pictures import encode_png
 from agent.imaging.readers.read import Limits, read
 from agent.imaging.readers.rgb8 import apply_orientation, find_tear, to_rgb
-
-HEIGHT, WIDTH = 96, 128
-
-
-def colours(height=HEIGHT, width=WIDTH, seed=0):
-    noise = np.random.default_rng(seed).integers(0, 256, (height, width, 3))
-    return cv2.GaussianBlur(noise.astype(np.uint8), (0, 0), 2) + np.uint8(1)
 
 
 def grey(height=HEIGHT, width=WIDTH, seed=0):

@@ -8,14 +8,14 @@ import cv2
 import numpy as np
 import pytest
 from labs import lab
+from labs.pipeline import Parrot
+from labs.pool_children import killing_what_reads
 
 from agent.orders.instruments.instrument_checks import CONTROL
 from agent.service.folder.data_folder import agent_name
 from agent.service.health.problems import Problems
 from agent.service.jobs.instrument_check import InstrumentCheck
 from agent.settings import Settings
-from tests.unit.agent.pipeline.test_pipeline import Parrot
-from tests.unit.agent.service.jobs.test_reference_crops import killing_what_reads
 
 ROUND_S, QUERY_S = 30.0, 4.0
 

@@ -1,43 +1,16 @@
 """Reference images are read in a child that ends with the check."""
 
 import os
-import threading
-from contextlib import contextmanager, suppress
 
 import cv2
 import numpy as np
-import psutil
 import pytest
 from labs.lab import crop_here
+from labs.pool_children import killing_what_reads, list_children
 
 from agent.errors import FileCode, is_out_of_resources
 from agent.service.jobs.reference_crops import cropping_apart
 from agent.settings import Settings
-
-
-def list_children():
-    return {child.pid for child in psutil.Process().children()}
-
-
-@contextmanager
-def killing_what_reads():
-    """Kill each child that has loaded what it reads with, as a system short of memory does."""
-    ended, before = threading.Event(), list_children()
-
-    def kill():
-        while not ended.wait(0.01):
-            for child in psutil.Process().children():
-                with suppress(psutil.Error):
-                    if child.pid not in before and child.memory_info().rss > 50_000_000:
-                        child.kill()
-
-    thread = threading.Thread(target=kill)
-    thread.start()
-    try:
-        yield
-    finally:
-        ended.set()
-        thread.join()
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows refuses memory, it kills no process for it")

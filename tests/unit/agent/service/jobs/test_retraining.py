@@ -12,6 +12,8 @@ from functools import partial
 import psutil
 import pytest
 import structlog
+from labs.service import until
+from labs.small import import_more
 from labs.works import crashes, dies, never_ends, quickly, says_no, says_who_it_is
 
 from agent import settings as settings_of
@@ -33,8 +35,6 @@ from agent.service.retrain_scheduler import (
     last_due,
 )
 from agent.store import Job
-from tests.unit.agent.retrain.test_retrain import import_more
-from tests.unit.agent.service.test_service import until
 
 
 @pytest.fixture

@@ -3,10 +3,10 @@
 from datetime import UTC, datetime
 
 import pytest
+from labs.pipeline import Bench
 
 from agent.service.health.problems import Problems
 from agent.service.jobs.scrub import Verifier
-from tests.unit.agent.pipeline.test_pipeline import Bench
 
 NOON = datetime(2026, 11, 24, 12, tzinfo=UTC)
 
