@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TypedDict
 
@@ -34,15 +34,26 @@ def urgent(
     by: By = "",
 ) -> None:
     """Mark an order as urgent: it is processed and reviewed first."""
+    _carry_out(context, number, "normal" if off else "urgent", by=by)
+
+
+def _carry_out(
+    context: typer.Context, number: str, act: str, *, by: str, reason: str = "", option: str = ""
+) -> None:
+    """Do with an order what its page and the API do, and print the effect."""
     from agent.orders.facts.priority import prioritise_urgent
+    from agent.orders.lead_acts import LeadAct, carry_out
 
     settings = load_settings(context)
-    with signed_store(context, settings, by) as (store, signer):
-        store.order_corrections.set_urgent(
-            number, urgent=not off, by=signer or os_user(), at=now_utc()
+    with signed_store(context, settings, by, option) as (store, signer):
+        who = signer or os_user()
+        policy = read_order_policy(settings, store)
+        number, effect = carry_out(
+            store, policy, number, LeadAct(act), by=who, reason=reason, at=now_utc()
         )
-        prioritise_urgent(store, settings)
-    console.out.print(f"{number}: {'normal priority' if off else 'urgent'}", markup=False)
+        if act == LeadAct.URGENT:
+            prioritise_urgent(store, settings)
+    console.out.print(f"{number}, by {who}: {effect}", markup=False)
 
 
 @orders.command()
@@ -87,23 +98,16 @@ def same_place(  # noqa: PLR0917 - each is a word of the command
     reason: Reason = "",
 ) -> None:
     """Decide about two micrographs that seem to show the same place. Only a lead may."""
-    from agent.orders.judge.permissions import require_lead
+    from agent.orders.lead_acts import decide_places
+    from agent.store.results.places import DIFFERENT
 
     if different == belongs:
         raise WrongUse("Use either --different or --belongs.")
-    if not reason.strip():
-        raise WrongUse("Add a reason with --reason TEXT. The statement shows it.")
+    verdict, pair = public_id if belongs else DIFFERENT, (public_id, other)
     settings = load_settings(context)
     with signed_store(context, settings, by) as (store, signer):
-        require_lead(read_order_policy(settings, store), signer)
-        store.places.decide(
-            public_id,
-            other,
-            belongs=public_id if belongs else "",
-            by=signer,
-            reason=reason,
-            at=now_utc(),
-        )
+        policy = read_order_policy(settings, store)
+        decide_places(store, policy, pair, verdict, by=signer, reason=reason, at=now_utc())
     decision = f"{public_id} keeps the place" if belongs else "they show different places"
     console.out.print(f"{public_id}, {other}: {decision}, by {signer}.", markup=False)
 
@@ -111,16 +115,7 @@ def same_place(  # noqa: PLR0917 - each is a word of the command
 @orders.command()
 def reopen(context: typer.Context, number: Number, by: By = "", reason: Reason = "") -> None:
     """Assess an order by the current specification. Only a lead may."""
-    from agent.orders.judge.permissions import require_lead
-    from agent.orders.specifications.specification_history import reopen as reopen_order
-
-    settings = load_settings(context)
-    with signed_store(context, settings, by) as (store, signer):
-        require_lead(read_order_policy(settings, store), signer)
-        reopen_order(store, number, by=signer, reason=reason, at=now_utc())
-    console.out.print(
-        f"{number}: reopened by {signer}; the current specification applies.", markup=False
-    )
+    _carry_out(context, number, "reopen", by=by, reason=reason)
 
 
 @orders.command("dismiss-file")
@@ -141,7 +136,7 @@ def dismiss_file(
     from agent.orders.facts.lost_files import dismiss_file
     from agent.orders.facts.possible_fields import dismiss_possible
     from agent.orders.judge.assessment import assess
-    from agent.orders.judge.permissions import require_lead
+    from agent.orders.judge.permissions import require_lead, require_reason
     from agent.orders.lead_acts import load_possible
 
     settings = load_settings(context)
@@ -150,7 +145,7 @@ def dismiss_file(
         assessed = assess(store, number, lab)
         if assessed is None:
             raise WrongUse(f"Unknown order {number!r}. Run `agent orders list`.")
-        number, at = assessed.view.number, now_utc()
+        number, at, reason = assessed.view.number, now_utc(), require_reason(reason)
         possible = load_possible(store, assessed, lab)
         if not dismiss_possible(store, number, file, possible, by=signer, reason=reason, at=at):
             require_lead(lab, signer)
@@ -169,16 +164,7 @@ def amend(
     reason: Reason = "",
 ) -> None:
     """Accept or dismiss a change that an order list makes to an order. Only a lead may."""
-    from agent.orders.judge.permissions import require_lead
-
-    settings = load_settings(context)
-    with signed_store(context, settings, by) as (store, signer):
-        require_lead(read_order_policy(settings, store), signer)
-        changed = store.order_corrections.amend(
-            number, accept=not dismiss, by=signer, reason=reason, at=now_utc()
-        )
-    verb = "dismissed" if dismiss else "accepted"
-    console.out.print(f"{number}: change of {', '.join(changed)} {verb} by {signer}.", markup=False)
+    _carry_out(context, number, "dismiss" if dismiss else "accept", by=by, reason=reason)
 
 
 @orders.command()
@@ -197,34 +183,11 @@ def hold(
     reason: Reason = "",
 ) -> None:
     """Protect all data of an order from pruning, whatever [retention] allows."""
-    from agent.orders.facts.order_policy import is_lead
-
-    settings = load_settings(context)
-    if not reason.strip():
-        raise WrongUse("Add a reason with --reason TEXT. It is recorded.")
-    with signed_store(context, settings, by, "--off" if off else "") as (store, signer):
-        who = signer or os_user()
-        if off and not is_lead(settings, store, who):
-            raise WrongUse(
-                f"--by {who}: only a lead may end a hold (an account with that role, or a name in "
-                "[orders] leads)."
-            )
-        if not store.retention.is_known_order(number):
-            raise WrongUse(f"Unknown order {number!r}. Run `agent orders list`.")
-        if off and not store.retention.is_on_hold(number):
-            console.out.print(f"{number}: it was not on hold; nothing was changed.", markup=False)
-            return
-        at = datetime.now(UTC)
-        number = store.retention.set_legal_hold(
-            number, hold=not off, by=who, at=at, reason=reason.strip()
-        )
-    what = "no longer on hold" if off else "on hold; its data is not pruned"
-    console.out.print(f"{number}: {what}, by {who}.", markup=False)
+    act, option = ("release", "--off") if off else ("hold", "")
+    _carry_out(context, number, act, by=by, reason=reason, option=option)
 
 
 METAVAR = "YYYY-MM-DD[THH:MM]"
-BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)
-"""Before any result."""
 
 
 @orders.command("release-hold")
@@ -247,29 +210,22 @@ def release_hold(  # noqa: PLR0917 - each is a word of the command
     """
     from zoneinfo import ZoneInfo
 
-    from agent.orders.facts.order_policy import is_lead
     from agent.orders.instruments.affected_orders import list_affected_orders, release_results
     from agent.orders.instruments.instrument_holds import load_holds
+    from agent.orders.judge.permissions import require_lead
     from agent.service.folder.data_folder import clock
 
     settings, now = load_settings(context), clock()
     zone = ZoneInfo(settings.site.time_zone)
     with signed_store(context, settings, by) as (store, signer):
-        if not is_lead(settings, store, signer):
-            raise WrongUse(
-                f"--by {signer or 'NAME'}: only a lead may release results (an account with that "
-                "role, or a name in [orders] leads)."
-            )
+        require_lead(read_order_policy(settings, store), signer)
         affected = list_affected_orders(store, load_holds(settings, store), now=now)
-        starts = [hold.failure.after for hold in affected if hold.failure.source == source]
-        times = [start for start in starts if start is not None]
-        begin = min(times) if times and len(times) == len(starts) else BEGINNING
         numbers = release_results(
             store,
             affected,
             source,
-            start=_parse_time(first, "--from", zone) if first else begin,
-            end=_parse_time(last, "--to", zone) if last else now,
+            start=_parse_time(first, "--from", zone) if first else None,
+            end=_parse_time(last, "--to", zone) if last else None,
             by=signer,
             reason=reason,
             at=now,
@@ -434,14 +390,4 @@ def resume(context: typer.Context, number: Number, by: By = "", reason: Reason =
 
     Only a lead may.
     """
-    from agent.orders.judge.permissions import require_lead
-    from agent.orders.lims.lost_conformity import acknowledge
-
-    settings = load_settings(context)
-    with signed_store(context, settings, by) as (store, signer):
-        require_lead(read_order_policy(settings, store), signer)
-        number = acknowledge(store, number, by=signer, reason=reason, at=now_utc())
-    console.out.print(
-        f"{number}: the loss is acknowledged by {signer}; its present state is sent.",
-        markup=False,
-    )
+    _carry_out(context, number, "resume", by=by, reason=reason)

@@ -55,7 +55,7 @@ SIGNED: dict[str, Signing] = {
     "needles calibrate": Signing("calibrated"),
     "orders amend": Signing("amended"),
     "orders assign": Signing("assigned", "reviewer"),
-    "orders dismiss-file": Signing("dismissed"),
+    "orders dismiss-file": Signing("dismissed", "reviewer"),
     "orders hold": Signing("held", "reviewer"),
     "orders hold --off": Signing("released from hold"),
     "orders release-hold": Signing("released"),

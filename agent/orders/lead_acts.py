@@ -1,6 +1,7 @@
-"""What a lead may do with an order as a whole: list what is possible now, and carry it out.
+"""What may be done with an order as a whole: list what is possible now, and carry it out.
 
-The commands `agent orders urgent`, `hold`, `release`, `reopen`, `amend` and `resume` do the same.
+The order's page, the API and the commands `agent orders urgent`, `hold`, `reopen`, `amend` and
+`resume` all come here, so that each refuses what the others refuse.
 """
 
 from __future__ import annotations
@@ -14,10 +15,11 @@ from agent.orders.facts.amendments import list_changes
 from agent.orders.facts.lost_files import DISMISSED, dismiss_file, list_undecided
 from agent.orders.facts.possible_fields import dismiss_possible, find_possible, list_open
 from agent.orders.judge.assessment import assess
-from agent.orders.judge.permissions import require_lead
+from agent.orders.judge.permissions import require_lead, require_reason
 from agent.orders.lims.lost_conformity import acknowledge, find_unfollowed
 from agent.orders.specifications.applicable_specification import has_newer_specification
 from agent.orders.specifications.specification_history import reopen
+from agent.store.results.places import DIFFERENT
 from reports import gettext as _
 
 if TYPE_CHECKING:
@@ -46,10 +48,13 @@ class LeadAct(StrEnum):
 
 UNREASONED = frozenset({LeadAct.URGENT, LeadAct.NORMAL})
 """Acts that need no reason; every other one is recorded with one."""
-OF_EVERY_REVIEWER = frozenset({LeadAct.DISMISS_POSSIBLE})
-"""Acts that a page offers each reviewer; with accounts it leaves the others to leads."""
-OF_REVIEWERS = UNREASONED | {LeadAct.HOLD} | OF_EVERY_REVIEWER
-"""Acts that need no lead by the rules of orders."""
+OF_REVIEWERS = frozenset({LeadAct.DISMISS_POSSIBLE, LeadAct.HOLD})
+"""Acts of each reviewer: they make an order less certain, or keep what it rests on."""
+
+
+def needs_lead(act: LeadAct, *, has_accounts: bool) -> bool:
+    """Return whether only a lead may do it; without accounts the priority is anybody's."""
+    return act not in OF_REVIEWERS and (has_accounts or act not in UNREASONED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +140,7 @@ def _iter_acts(
         yield LeadAct.HOLD, _("Protect from pruning"), effect
 
 
-def carry_out(  # noqa: C901 - one case an act
+def carry_out(  # noqa: C901, PLR0912 - one case an act
     store: Store,
     policy: OrderPolicy,
     number: str,
@@ -145,7 +150,8 @@ def carry_out(  # noqa: C901 - one case an act
     reason: str,
     at: datetime,
     about: str | None = None,
-) -> str:
+    is_lead: bool = False,
+) -> tuple[str, str]:
     """Carry out an act on an order.
 
     Args:
@@ -153,30 +159,33 @@ def carry_out(  # noqa: C901 - one case an act
         policy: The policy of the lab.
         number: Of the order, in any spelling.
         act: What.
-        by: A lead, or any reviewer for `OF_REVIEWERS`.
+        by: A lead, or whoever `needs_lead` allows.
         reason: Why; "" only where the act needs none.
         at: Now, aware UTC.
         about: What the page showed that the act concerns; None: what it concerns now.
+        is_lead: The account that sends it is a lead's, a program's too, whatever its name.
 
     Returns:
-        The number as it is stored.
+        The number as it is stored, and the act's effect.
 
     Raises:
         WrongUse: The order is unknown, `by` is no lead, the reason is missing, or the act would
             change nothing now, perhaps because somebody else was first.
     """
-    if act not in OF_REVIEWERS:
+    if not is_lead and needs_lead(act, has_accounts=store.accounts.are_there()):
         require_lead(policy, by)
     assessed = assess(store, number, policy)
     if assessed is None:
         raise WrongUse(_("Unknown order {number}.").format(number=number))
     number = assessed.view.number
-    reason = "".join(letter for letter in " ".join(reason.split()) if letter.isprintable())
     possible = {entry.act: entry for entry in list_possible_acts(store, assessed, policy)}
-    if act not in possible or about not in (None, possible[act].about):
+    if act not in possible:
+        text = _("Order {number} has nothing of the kind to settle now; nothing was recorded.")
+        raise WrongUse(text.format(number=number))
+    if about not in {None, possible[act].about}:
         raise _build_too_late(number)
-    if possible[act].needs_reason and not reason:
-        raise WrongUse(_("Add a reason. It is recorded."))
+    if possible[act].needs_reason:
+        reason = require_reason(reason)
     match act:
         case LeadAct.URGENT | LeadAct.NORMAL:
             store.order_corrections.set_urgent(number, urgent=act is LeadAct.URGENT, by=by, at=at)
@@ -195,7 +204,7 @@ def carry_out(  # noqa: C901 - one case an act
         case LeadAct.ACCEPT | LeadAct.DISMISS:
             accepted = act is LeadAct.ACCEPT
             store.order_corrections.amend(number, accept=accepted, by=by, reason=reason, at=at)
-    return number
+    return number, possible[act].effect
 
 
 def _dismiss_files(store: Store, assessed: Assessed, *, by: str, reason: str, at: datetime) -> None:
@@ -223,3 +232,35 @@ def _build_too_late(number: str) -> WrongUse:
         "Reload the page."
     )
     return WrongUse(text.format(number=number))
+
+
+def decide_places(
+    store: Store,
+    policy: OrderPolicy,
+    pair: tuple[str, str],
+    verdict: str,
+    *,
+    by: str,
+    reason: str,
+    at: datetime,
+) -> None:
+    """Record a lead's decision about two micrographs that seem to show one place.
+
+    Args:
+        store: Open.
+        policy: The policy of the lab.
+        pair: Their public ids.
+        verdict: `DIFFERENT`, or the id of the micrograph that the place belongs to.
+        by: The lead.
+        reason: Why.
+        at: Now, aware UTC.
+
+    Raises:
+        WrongUse: `by` is no lead, the two are no such pair, or verdict or reason is not valid.
+    """
+    require_lead(policy, by)
+    if verdict not in {DIFFERENT, *pair}:
+        raise WrongUse(_("Choose one of the decisions."))
+    belongs = "" if verdict == DIFFERENT else verdict
+    reason = require_reason(reason)
+    store.places.decide(*pair, belongs=belongs, by=by, reason=reason, at=at)

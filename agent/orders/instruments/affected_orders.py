@@ -6,8 +6,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from agent.errors import WrongUse
+from agent.orders.facts.specimen_facts import LONG_AGO
 from agent.orders.instruments.instrument_checks import CONTROL
 from agent.orders.instruments.instrument_holds import RELEASE, Holds, has_code, load_releases
+from agent.orders.judge.permissions import require_reason
+from reports import gettext as _
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -84,11 +87,11 @@ def release_results(
     affected: Sequence[Affected],
     source: str,
     *,
-    start: datetime,
-    end: datetime,
     by: str,
     reason: str,
     at: datetime,
+    start: datetime | None = None,
+    end: datetime | None = None,
 ) -> list[str]:
     """Release held results of a source, so that they count again; a lead's act.
 
@@ -96,11 +99,11 @@ def release_results(
         store: Open.
         affected: What is held now.
         source: Name of the source.
-        start: Results from this time on are released, aware UTC.
-        end: Up to this time.
         by: The lead.
         reason: Why the results are sound.
         at: Now, aware UTC.
+        start: Results from this time on are released, aware UTC; None: from the first held one.
+        end: Up to this time; None: until now.
 
     Returns:
         Numbers of the orders with such results.
@@ -108,13 +111,15 @@ def release_results(
     Raises:
         WrongUse: No result of the source is held, the end is later than now, or no reason is given.
     """
-    if not reason.strip():
-        raise WrongUse("give the reason with --reason TEXT: it is kept in every statement.")
-    if end > at or end < start:
-        raise WrongUse("--to: a time after --from and not after now; later results are not known.")
+    reason = require_reason(reason)
     mine = [group for group in affected if group.failure.source == source]
     if not mine:
-        raise WrongUse(f"no result of {source} is held by a failed check; see: agent status")
+        raise WrongUse(_("No results of {source} are held.").format(source=source))
+    held_since = [group.failure.after for group in mine]
+    start = start or min(since or LONG_AGO for since in held_since)
+    end = end or at
+    if end > at or end < start:
+        raise WrongUse("--to: a time after --from and not after now; later results are not known.")
     facts = {"from": start.isoformat(), "to": end.isoformat(), "reason": reason}
     store.records.add(RELEASE, source, by=by, at=at, facts=facts)
     return sorted({number for group in mine for number in group.orders})

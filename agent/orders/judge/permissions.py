@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from agent.orders.judge.assessed import OrderPolicy
     from agent.store import Store
 
+LONGEST_REASON = 500
 HOW_TO_LEAD = "an account of that role, or a name in [orders] leads"
 
 
@@ -112,3 +113,17 @@ def require_lead(policy: OrderPolicy, by: str) -> None:
                 who=by or "–", how=HOW_TO_LEAD
             )
         )
+
+
+def require_reason(reason: str) -> str:
+    """Return a reason as it is recorded: one line of printable letters.
+
+    Raises:
+        WrongUse: Nothing is left of it, or it is longer than `LONGEST_REASON`.
+    """
+    if len(reason) > LONGEST_REASON:
+        raise WrongUse(_("A reason has at most {n} letters.").format(n=LONGEST_REASON))
+    kept = "".join(letter for letter in " ".join(reason.split()) if letter.isprintable())
+    if not kept:
+        raise WrongUse(_("Add a reason. It is recorded."))
+    return kept

@@ -7,18 +7,16 @@ from typing import TYPE_CHECKING, Any, Literal
 from fastapi import APIRouter, Request
 from pydantic import BaseModel, ConfigDict, Field
 
-from agent.errors import WrongUse
-from agent.orders.judge.permissions import require_lead
+from agent.orders.judge.permissions import LONGEST_REASON, require_lead
 from agent.retrain.bundle_registry import list_bundles
 from agent.web.authentication import signing_name
 from agent.web.context import LONGEST_NAME, order_rules
 from agent.web.orders.order_board import SWEPT
 from agent.web.orders.order_desk import list_affected, release_hold
 from agent.web.orders.orders import assign_field
-from agent.web.orders.places import LONGEST_REASON, decide_pair, find_pair
+from agent.web.orders.places import decide_pair, find_pair
 from agent.web.review.decisions import LONGEST_COMMENT, LONGEST_WORD
 from agent.web.schemas import FAULTS, Bundles, DeskOrders, Requested
-from reports import gettext as _
 
 if TYPE_CHECKING:
     from agent.web.context import Desk
@@ -89,8 +87,6 @@ def router(desk: Desk) -> APIRouter:
         by = signing_name(request, body.by)
         require_lead(order_rules(desk), by)
         held = [entry for entry in list_affected(desk) if entry.failure.source == body.source]
-        if not held:
-            raise WrongUse(_("No results of {source} are held.").format(source=body.source))
         release_hold(desk, body.source, body.reason.strip(), by=by)
         return {"count": len(held)}
 

@@ -12,13 +12,7 @@ from starlette.concurrency import run_in_threadpool
 import reports
 from agent.errors import WrongUse
 from agent.orders.judge.assessment import assess
-from agent.orders.lead_acts import (
-    OF_EVERY_REVIEWER,
-    OF_REVIEWERS,
-    LeadAct,
-    carry_out,
-    list_possible_acts,
-)
+from agent.orders.lead_acts import LeadAct, carry_out, list_possible_acts, needs_lead
 from agent.orders.statements.order_json import order_to_json
 from agent.web import cookies
 from agent.web.authentication import ROLE, signing_name, who_is
@@ -33,7 +27,7 @@ from reports import gettext as _
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from agent.orders.judge.assessed import Assessed
+    from agent.orders.judge.assessed import Assessed, OrderPolicy
     from agent.web.context import Desk
 
 
@@ -55,7 +49,7 @@ class ActIn(BaseModel):
 
 
 def router(desk: Desk) -> APIRouter:
-    """Build the routes; with accounts all acts but `OF_EVERY_REVIEWER` need the role lead."""
+    """Build the routes; of the acts `needs_lead` states which a reviewer may do."""
     routes = APIRouter()
 
     @routes.post("/order/{number:path}", include_in_schema=False)
@@ -70,8 +64,9 @@ def router(desk: Desk) -> APIRouter:
         """Mark an order as urgent, protect, reopen it, or settle what waits for a lead."""
         _require_known(desk, number)
         by = signing_name(request, body.by)
-        _require_role(request, body.act)
-        number = _carry_out(desk, number, body.act, by=by, reason=body.reason, about=body.about)
+        number = _carry_out(
+            desk, request, number, body.act, by=by, reason=body.reason, about=body.about
+        )
         assessed = assess(desk.store, number, order_rules(desk))
         if assessed is None:
             raise HTTPException(404, UNKNOWN_ORDER)
@@ -86,10 +81,9 @@ def list_acts(desk: Desk, request: Request, assessed: Assessed) -> Iterator[Orde
     if who is not None and not who.may("reviewer"):
         return
     name = cookies.name_of(request)
-    is_lead = who.may("lead") if who is not None else not name or policy.may_lead(name)
-    allowed = OF_EVERY_REVIEWER if who is not None else OF_REVIEWERS
+    is_lead = _is_leads(request, policy) if who is not None else not name or policy.may_lead(name)
     for entry in list_possible_acts(desk.store, assessed, policy):
-        if is_lead or entry.act in allowed:
+        if is_lead or not needs_lead(entry.act, has_accounts=who is not None):
             yield OrderAct(
                 entry.act.value, entry.label, entry.effect, entry.needs_reason, entry.about
             )
@@ -112,8 +106,8 @@ def _act(desk: Desk, request: Request, number: str, form: Mapping[str, str]) -> 
         act = LeadAct(form.get("act", ""))
     except ValueError:
         raise HTTPException(422, "act: one of " + ", ".join(LeadAct)) from None
-    _require_role(request, act)
-    number = _carry_out(desk, number, act, by=who.strip(), reason=reason, about=form.get("about"))
+    by, about = who.strip(), form.get("about")
+    number = _carry_out(desk, request, number, act, by=by, reason=reason, about=about)
     answer = RedirectResponse(order_href(number), 303)
     cookies.keep(answer, cookies.NAME, who.strip())
     return answer
@@ -124,19 +118,37 @@ def _require_known(desk: Desk, number: str) -> None:
         raise HTTPException(404, UNKNOWN_ORDER)
 
 
-def _require_role(request: Request, act: LeadAct) -> None:
-    who = who_is(request)
-    if act not in OF_EVERY_REVIEWER and who is not None and not who.may("lead"):
-        raise HTTPException(403, _(ROLE).format(needed="lead", role=who.role))
-
-
 def _carry_out(
-    desk: Desk, number: str, act: LeadAct, *, by: str, reason: str, about: str | None
+    desk: Desk,
+    request: Request,
+    number: str,
+    act: LeadAct,
+    *,
+    by: str,
+    reason: str,
+    about: str | None,
 ) -> str:
-    policy = order_rules(desk)
-    number = carry_out(
-        desk.store, policy, number, act, by=by, reason=reason, about=about, at=desk.now()
+    who, policy = who_is(request), order_rules(desk)
+    is_lead = _is_leads(request, policy)
+    if who is not None and not is_lead and needs_lead(act, has_accounts=True):
+        raise HTTPException(403, _(ROLE).format(needed="lead", role=who.role))
+    number, _effect = carry_out(
+        desk.store,
+        policy,
+        number,
+        act,
+        by=by,
+        reason=reason,
+        about=about,
+        at=desk.now(),
+        is_lead=is_lead,
     )
     if act is LeadAct.URGENT and desk.hasten:
         desk.hasten()
     return number
+
+
+def _is_leads(request: Request, policy: OrderPolicy) -> bool:
+    """Return whether the account that sends a request is a lead's; False without accounts."""
+    who = who_is(request)
+    return who is not None and (who.may("lead") or policy.is_lead(who.name))

@@ -9,7 +9,6 @@ from fastapi import APIRouter, Form, Request, Response
 from fastapi.responses import HTMLResponse, RedirectResponse
 
 import reports
-from agent.errors import WrongUse
 from agent.orders.facts.specimen_facts import LONG_AGO, Conformity
 from agent.orders.instruments.affected_orders import list_affected_orders, release_results
 from agent.orders.judge.assessment import assess
@@ -21,7 +20,6 @@ from agent.web.context import order_rules
 from agent.web.orders.order_board import SWEPT
 from agent.web.orders.order_queue import confirm_href, order_href
 from agent.web.orders.orders import list_loose
-from agent.web.review.decisions import LONGEST_COMMENT
 from reports import (
     DeskCard,
     DeskColumn,
@@ -145,16 +143,7 @@ def release_hold(desk: Desk, source: str, reason: str, *, by: str) -> None:
     Raises:
         WrongUse: The reason is missing, too long or not printable.
     """
-    if not reason or len(reason) > LONGEST_COMMENT or not reason.isprintable():
-        raise WrongUse(_("Give a reason; it is kept in every statement."))
-    affected = list_affected(desk)
-    starts = [entry.failure.after for entry in affected if entry.failure.source == source]
-    known = [start for start in starts if start is not None]
-    begin = min(known) if known and len(known) == len(starts) else LONG_AGO
-    now = desk.now()
-    release_results(
-        desk.store, affected, source, start=begin, end=now, by=by, reason=reason, at=now
-    )
+    release_results(desk.store, list_affected(desk), source, by=by, reason=reason, at=desk.now())
 
 
 # --- the page -----------------------------------------------------------------------------------

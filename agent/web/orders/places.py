@@ -10,14 +10,12 @@ from fastapi.responses import HTMLResponse, RedirectResponse
 from starlette.concurrency import run_in_threadpool
 
 import reports
-from agent.errors import WrongUse
 from agent.files import pictures
-from agent.orders.judge.permissions import require_lead
+from agent.orders.lead_acts import decide_places
 from agent.store.results.places import BELONGS, DIFFERENT
 from agent.web.context import Unknown, find, order_rules
 from agent.web.cookies import decides, name_of
 from agent.web.forms import read_stripped_form
-from agent.web.review.decisions import LONGEST_WORD
 from agent.web.review.images import crop_of, jpeg
 from reports import Picture, PlaceLink, PlaceSidePicture, PlacesPage, marked
 from reports import gettext as _
@@ -32,7 +30,6 @@ if TYPE_CHECKING:
 
 SHOWN_PX = 1000
 NOT_KNOWN = marked("these two micrographs are not known to share a place")
-LONGEST_REASON = 200
 
 
 def router(desk: Desk) -> APIRouter:
@@ -168,28 +165,7 @@ def _decide(desk: Desk, request: Request, pair: PlacePair, form: Mapping[str, st
 
 
 def decide_pair(desk: Desk, pair: PlacePair, verdict: str, *, by: str, reason: str) -> None:
-    """Record a lead's decision about two micrographs that seem to show one place.
-
-    Args:
-        desk: What the pages work on.
-        pair: Of them.
-        verdict: `DIFFERENT`, or the id of the micrograph that the place belongs to.
-        by: The lead.
-        reason: Why; the audit log keeps it.
-
-    Raises:
-        WrongUse: The sender is no lead, or verdict or reason is not valid.
-    """
-    require_lead(order_rules(desk), by)
-    if not reason or len(reason) > LONGEST_REASON or not reason.isprintable():
-        raise WrongUse(f"Give a reason of at most {LONGEST_REASON} letters.")
-    if len(verdict) > LONGEST_WORD or verdict not in {DIFFERENT, pair.one.id, pair.other.id}:
-        raise WrongUse("Choose one of the decisions.")
-    desk.store.places.decide(
-        pair.one.id,
-        pair.other.id,
-        belongs="" if verdict == DIFFERENT else verdict,
-        by=by,
-        reason=reason,
-        at=desk.now(),
-    )
+    """Record a lead's decision about a pair; for parameters and errors see `decide_places`."""
+    ids = (pair.one.id, pair.other.id)
+    policy = order_rules(desk)
+    decide_places(desk.store, policy, ids, verdict, by=by, reason=reason, at=desk.now())

@@ -6,6 +6,7 @@ from datetime import timedelta
 import pytest
 from labs.order_acts import AT, SETTINGS, Plant
 
+from agent.cli.app import main
 from agent.store.people import auth
 
 
@@ -86,8 +87,8 @@ def test_what_is_refused_says_why_and_changes_nothing(plant) -> None:
         ("hold", "  ", "R. Stahl", "Add a reason"),
         ("hold", "x" * 501, "R. Stahl", "at most 500 letters"),
         ("hold", "x", "", "Your name"),
-        ("release", "x", "R. Stahl", "has changed since"),
-        ("reopen", "x", "R. Stahl", "has changed since"),
+        ("release", "x", "R. Stahl", "has nothing of the kind to settle"),
+        ("reopen", "x", "R. Stahl", "has nothing of the kind to settle"),
         ("burn", "x", "R. Stahl", "accept"),
     ):
         plant.browser.cookies.clear()
@@ -121,7 +122,8 @@ def test_with_accounts_the_role_decides(plant, role, code) -> None:
     plant.browser.headers["origin"] = "http://127.0.0.1:8787"
     plant.browser.post("/login", data={"name": "Eva", "password": "a long pass phrase"})
 
-    assert plant.offers() == (["urgent", "hold"] if role == "lead" else [])
+    offered = {"viewer": [], "reviewer": ["hold"], "lead": ["urgent", "hold"]}
+    assert plant.offers() == offered[role]
     assert plant.act("urgent", by="R. Stahl").status_code == code
     assert [actor for actor, _ in plant.acts("order.urgent")] == (["Eva"] if code == 303 else [])
 
@@ -204,3 +206,138 @@ def test_without_accounts_and_leads_everyone_at_the_pc_does_a_leads_acts(open_pl
 
     assert released.status_code == 303
     assert not open_plant.store.retention.is_on_hold("4711")
+
+
+COMMANDS = {  # in an order in which each leaves the next one possible
+    "urgent": ("urgent",),
+    "hold": ("hold",),
+    "dismiss_possible": ("dismiss-file", "Image 3.tif"),
+    "reopen": ("reopen",),
+    "accept": ("amend",),
+    "dismiss": ("amend", "--dismiss"),
+    "dismiss_files": ("dismiss-file", "4711_01_2.tif"),
+    "resume": ("resume",),
+    "release": ("hold", "--off"),
+    "normal": ("urgent", "--off"),
+}  # fmt: skip
+PASSWORD = "a long pass phrase"  # noqa: S105 - of a test
+
+
+class Ways:
+    """The three ways to do an act with order 4711: its page, the API and the command.
+
+    Args:
+        plant: The lab.
+        monkeypatch: Of the test; a command signs with the token of a program.
+    """
+
+    def __init__(self, plant, monkeypatch):
+        self._plant, self._patch = plant, monkeypatch
+        self.role = self._token = ""
+
+    def become(self, role):
+        """Act from now on as an account of that role, or without accounts as that name."""
+        self.role, accounts = role, self._plant.store.accounts
+        if role in {"viewer", "reviewer", "lead"}:
+            self._token = f"token-of-{role}"
+            hashed = auth.hash_password(PASSWORD)
+            accounts.add(role, kind="person", role=role, hashed=hashed, by="x", at=AT)
+            hashed = auth.hash_token(self._token)
+            accounts.add(f"p-{role}", kind="program", role=role, hashed=hashed, by="x", at=AT)
+            self._plant.browser.headers["origin"] = "http://127.0.0.1:8787"
+            self._plant.browser.post("/login", data={"name": role, "password": PASSWORD})
+
+    def page(self, act, reason):
+        """Return whether the page did it."""
+        return self._plant.act(act, reason, by=self.role).status_code == 303
+
+    def api(self, act, reason):
+        """Return whether the API did it."""
+        body = {"act": act, "by": self.role, "reason": reason}
+        path = "/api/v1/orders/4711/acts"
+        headers = {}
+        if self._token:
+            headers, body["by"] = {"authorization": f"Bearer {self._token}"}, f"p-{self.role}"
+        browser = self._plant.open()
+        return browser.post(path, json=body, headers=headers).status_code == 200
+
+    def command(self, act, reason):
+        """Return whether the command did it."""
+        words = [*COMMANDS[act][:1], "4711", *COMMANDS[act][1:]]
+        if reason and act not in {"urgent", "normal"}:
+            words += ["--reason", reason]
+        if self._token:
+            self._patch.setenv("AGENT_TOKEN", self._token)
+        else:
+            words += ["--by", self.role]
+        with pytest.raises(SystemExit) as ended:
+            main(["--config", str(self._plant.folder / "agent.toml"), "orders", *words])
+        return not ended.value.code
+
+
+def _ready(plant):
+    """Make every act possible."""
+    plant.browser.get("/order/4711")
+    plant.at += timedelta(days=1)
+    plant.demand("9")
+    plant.browser = plant.open()
+    plant.lists(material="C56E2")
+    plant.lab.set_aside("4711_01_2.tif", "truncated", "it ends in the middle", at=AT)
+    plant.loses_track_of("Image 3.tif")
+    plant.loses()
+
+
+BY_REVIEWERS = {"hold", "dismiss_possible"}
+UNREASONED = {"urgent", "normal"}
+MAY = {
+    "Ada": BY_REVIEWERS | UNREASONED,  # without accounts, and no lead
+    "R. Stahl": set(COMMANDS),
+    "viewer": set(),
+    "reviewer": BY_REVIEWERS,
+    "lead": set(COMMANDS),
+}
+
+
+@pytest.mark.parametrize("who", MAY)
+@pytest.mark.parametrize("way", ["page", "api", "command"])
+def test_page_api_and_command_refuse_alike(plant, monkeypatch, way, who):
+    _ready(plant)
+    ways = Ways(plant, monkeypatch)
+    ways.become(who)
+    do, refused, done = getattr(ways, way), [], set()
+
+    for act in COMMANDS:
+        if act == "dismiss" and "accept" in done:
+            plant.lists(material="100Cr6")
+        if act == "release" and "hold" not in done:
+            plant.store.retention.set_legal_hold("4711", hold=True, by="x", at=AT, reason="x")
+        if act == "normal" and "urgent" not in done:
+            plant.store.order_corrections.set_urgent("4711", urgent=True, by="x", at=AT)
+        if act not in UNREASONED:
+            refused += [do(act, ""), do(act, "x" * 501), do(act, "\u200b")]
+        if do(act, " it is\nsettled "):
+            done.add(act)
+
+    assert not any(refused)
+    assert done == MAY[who]
+    reasons = [
+        *(reason for kind in ("order.held", "order.amended") for _, reason in plant.acts(kind)),
+        *(
+            record.facts["reason"]
+            for kind in ("file_dismissed", "reopened", "outbox_acknowledged")
+            for record in plant.store.records.all(kind)
+        ),
+    ]
+    assert set(reasons) - {"x"} == ({"it is settled"} if done else set())
+
+
+def test_an_account_that_the_settings_name_as_lead_does_a_leads_acts(plant) -> None:
+    hashed = auth.hash_password(PASSWORD)
+    plant.store.accounts.add(
+        "R. Stahl", kind="person", role="reviewer", hashed=hashed, by="x", at=AT
+    )
+    plant.browser.headers["origin"] = "http://127.0.0.1:8787"
+    plant.browser.post("/login", data={"name": "R. Stahl", "password": PASSWORD})
+
+    assert plant.offers() == ["urgent", "hold"]
+    assert plant.act("urgent").status_code == 303
