@@ -78,6 +78,31 @@ def check_size(width: int, height: int, limits: Limits) -> None:
         )
 
 
+MOST_SCANS = 200
+"""Scans of one JPEG. Encoders write 1 or about 10; each costs a decoder a pass over the picture."""
+START_OF_SCAN = b"\xff\xda"
+"""A marker that no compressed data holds: there a zero follows 0xFF (ITU-T T.81, B.1.1.5)."""
+
+
+def check_scans(content: bytes, start: int, end: int) -> None:
+    """Check into how many scans a JPEG is divided, before it is decoded.
+
+    Args:
+        content: The file.
+        start, end: Bytes of the JPEG's picture in it.
+
+    Raises:
+        FileError: Above the limit.
+    """
+    scans = content.count(START_OF_SCAN, start, end)
+    if scans > MOST_SCANS:
+        raise FileError(
+            FileCode.TOO_LARGE,
+            f"its JPEG picture is in {scans} scans, above the limit of {MOST_SCANS}; export it as "
+            "TIFF or as a baseline JPEG.",
+        )
+
+
 def check_pages(count: int, limits: Limits) -> None:
     """Check the number of pages.
 

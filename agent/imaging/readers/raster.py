@@ -20,7 +20,7 @@ import numpy as np
 
 from agent.errors import FileCode, FileError
 from agent.imaging.readers.metadata import dots_to_um_per_px, read_exif
-from agent.imaging.readers.page import Limits, Loader, Page, check_size
+from agent.imaging.readers.page import Limits, Loader, Page, check_scans, check_size
 from agent.imaging.readers.rgb8 import RGBA, apply_orientation, find_tear, to_rgb
 
 if TYPE_CHECKING:
@@ -207,6 +207,7 @@ def _read_jpeg_header(content: bytes, limits: Limits) -> _Header:
                 break
             if content.rfind(JPEG_END) < end:
                 raise FileError(FileCode.TRUNCATED, "the JPEG ends before its end marker.")
+            check_scans(content, end, len(content))
             return _Header(*size, exif=exif, dots_per_m=dots)
     raise FileError(FileCode.TRUNCATED, "the JPEG ends before its picture begins.")
 

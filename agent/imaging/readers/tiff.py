@@ -25,7 +25,7 @@ from agent.imaging.readers.metadata import (
     read_tiff_scales,
     read_tiff_text,
 )
-from agent.imaging.readers.page import Limits, Loader, Page, check_pages, check_size
+from agent.imaging.readers.page import Limits, Loader, Page, check_pages, check_scans, check_size
 from agent.imaging.readers.rgb8 import GREY_ALPHA, apply_orientation, find_tear, to_rgb
 from agent.imaging.readers.z_stack import COLOURS, assemble_field, list_fields
 
@@ -250,6 +250,8 @@ class _File:
             self.content.rfind(JPEG_END, offset, offset + count) > 0 for offset, count in parts
         ):
             raise FileError(FileCode.TRUNCATED, "one of its JPEG parts has no end marker.")
+        for offset, count in parts if _is_jpeg(described) else ():
+            check_scans(self.content, offset, offset + count)
         offset, count = parts[-1]
         if described.compression != 1 and self.content.count(0, offset, offset + count) == count:
             raise FileError(FileCode.TRUNCATED, "its last part is filled with zeros, not data.")

@@ -531,6 +531,38 @@ def test_a_film_of_gigabytes_is_refused_before_it_is_read(tmp_path) -> None:
     assert refused(file) is FileCode.TOO_LARGE
 
 
+def divide(jpeg, scans):
+    """Return a progressive JPEG whose last scan is there many times."""
+    last = jpeg.rindex(b"\xff\xda")
+    return jpeg[:last] + jpeg[last:-2] * scans + jpeg[-2:]
+
+
+PROGRESSIVE = cv2.imencode(".jpg", colours(), [cv2.IMWRITE_JPEG_PROGRESSIVE, 1])[1].tobytes()
+
+
+def test_a_progressive_jpeg_is_read_and_one_of_20_000_scans_is_refused_undecoded(tmp_path) -> None:
+    usual, endless = tmp_path / "usual.jpg", tmp_path / "endless.jpg"
+    usual.write_bytes(PROGRESSIVE)
+    endless.write_bytes(divide(PROGRESSIVE, 20_000))
+
+    assert read(usual)[0].pixels.shape == (HEIGHT, WIDTH, 3)
+    assert refused(endless) is FileCode.TOO_LARGE
+
+
+def test_a_jpeg_of_20_000_scans_in_a_tiff_is_refused_undecoded(tmp_path) -> None:
+    file = tmp_path / "endless.tif"
+    tiff(file, colours(), compression="jpeg", photometric="ycbcr", rowsperstrip=HEIGHT)
+    endless = divide(PROGRESSIVE, 20_000)
+    with tifffile.TiffFile(file, mode="r+") as opened:
+        end = file.stat().st_size
+        opened.pages[0].tags["StripOffsets"].overwrite(end)
+        opened.pages[0].tags["StripByteCounts"].overwrite(len(endless))
+    with file.open("ab") as added:
+        added.write(endless)
+
+    assert refused(file) is FileCode.TOO_LARGE
+
+
 def test_cmyk_jpegs_are_refused(tmp_path) -> None:
     file = tmp_path / "a.jpg"
     cmyk = np.dstack([colours(), grey()])
