@@ -130,7 +130,7 @@ class Archive:
             path.replace(_get_aside_path(path, stored))
 
     def _path(self, sha256: str, page: int, end: str) -> Path:
-        return self.folder / "crops" / sha256[:2] / f"{sha256}-p{page}{end}"
+        return self.folder / f"crops/{sha256[:2]}/{sha256}-p{page}{end}"
 
     def _originals(self, sha256: str) -> Path:
         return self.folder / "originals" / sha256[:2]

@@ -82,7 +82,6 @@ DECLARED: Mapping[str, tuple[str, ...]] = MappingProxyType(
             "POST /logout",
             "GET /metrics",
             "GET /models",
-            "GET /models/training",
             "GET /models/{name}",
             "GET /models/{name}/card",
             "GET /models/{name}/impact",
@@ -137,6 +136,7 @@ DECLARED: Mapping[str, tuple[str, ...]] = MappingProxyType(
             "POST /review/{public_id}/undo",
         ),
         "lead": (
+            "GET /models/training",
             "POST /api/v1/archive/campaign",
             "POST /api/v1/archive/review",
             "POST /api/v1/files/retry",

@@ -193,13 +193,19 @@ DECIDED_STATEMENTS = (
 
 
 def decide_all(folder: Path) -> None:
-    """Write a label and its act for each micrograph, unless they are there."""
+    """Write a label, its act and an empty crop for each micrograph, unless they are there."""
     with closing(sqlite3.connect(folder / "data/martensight.db")) as connection:
         if connection.execute("SELECT 1 FROM label LIMIT 1").fetchone():
             return
         for statement in DECIDED_STATEMENTS:
             connection.execute(statement)
         connection.commit()
+        contents = connection.execute("SELECT sha256, page FROM micrograph").fetchall()
+    archive = Archive(folder / "data")
+    for sha256, page in contents:
+        crop = archive.crop_path(sha256, page)
+        crop.parent.mkdir(parents=True, exist_ok=True)
+        crop.touch()
 
 
 def measure_pages(folder: Path, rows: int) -> bool:

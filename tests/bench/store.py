@@ -31,6 +31,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from labs.stored import finding
 from servers.databases import Postgres
 
+from agent.settings.crop_recipe import RECIPE
 from agent.store import Decision, Store
 from agent.store.engine import is_sqlite, writing
 
@@ -127,7 +128,7 @@ def _statements(rows: int, waits: str, *, sqlite: bool) -> Iterator[str]:
         "origin, taken_at, width, height, format, um_per_px, recipe, crop_facts, warnings, artefacts, "
         'plant, microscope, objective, "order", heat, batch, specimen, preparation, field, material, '
         f"etchant, magnification, operator, process_extra) {_head(numbers)}"
-        f"SELECT {short}, i, 1, 1, {sha}, 0, {name}, 'watch', {at}, 2000, 1500, 'TIFF', 0.1, '1', "
+        f"SELECT {short}, i, 1, 1, {sha}, 0, {name}, 'watch', {at}, 2000, 1500, 'TIFF', 0.1, '{RECIPE}', "
         ":facts, '[]', '{}', '', 'LOM-07', '50x', 'o' || (i / 30), '', '', '' || (i / 5), '', "
         "'' || (i % 5), '100Cr6', 'Nital', '500', '', '{}' FROM n"
     )
@@ -136,7 +137,7 @@ def _statements(rows: int, waits: str, *, sqlite: bool) -> Iterator[str]:
         "done_at, handling, reasons, review_rank, subtype, subtype_probabilities, size, size_min, "
         "size_max, size_probabilities, structure_code, probability, probabilities, prediction_set, "
         f"coarser_share, p_value, strangeness, thresholds, engine, precision) {_head(numbers)}"
-        f"SELECT i, 1, 1, 'b', '1', 'live', {true}, 'watch', {at}, "
+        f"SELECT i, 1, 1, 'b', '{RECIPE}', 'live', {true}, 'watch', {at}, "
         f"CASE WHEN {waits} THEN 'review' ELSE 'automatic' END, "
         f"CASE WHEN {waits} THEN '[\"uncertain\"]' ELSE '[]' END, "
         f"CASE WHEN {waits} THEN CAST(1000000 + i % 999983 AS INTEGER) END, 'G', :answer, '8', 8, 8, :answer, 'G8', "

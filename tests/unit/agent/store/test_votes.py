@@ -5,10 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import pytest
-from labs.lab import DAY
+from labs.lab import DAY, TAXONOMY
+from sqlalchemy import event
 
+from agent.retrain.label_use import decide_use
 from agent.store import Decision
 from agent.store.people.label_resolution import asks_two, holding, votes_of
+from agent.store.tables import MicrographRow
 
 
 @dataclass(frozen=True)
@@ -105,3 +108,73 @@ def test_codes_are_counted_by_the_newest_decision_of_each_micrograph(lab):
     lab.store.labels.decide(second, Decision("cannot_tell", "Ann", comment="seen"), at=DAY)
 
     assert lab.store.labels.count_codes() == {"G8": 1}
+
+
+HISTORIES = [
+    [("code", "Ann", "G8", {})],
+    [("code", "Ann", "G8", {"blind": True})],
+    [("code", "Ann", "G7", {}), ("code", "Ben", "G7", {"comment": "x"})],
+    [("code", "Ann", "G7", {}), ("code", "Ben", "G8", {"comment": "x"})],
+    [("code", "Ann", "G8", {}), ("undo", "Ann", "", {})],
+    [("code", "Ann", "G8", {}), ("undo", "Ann", "", {}), ("code", "Ben", "G8", {})],
+    [("code", "Ann", "G8", {}), ("doubt", "", "", {})],
+    [("code", "Ann (by Fiji)", "G8", {}), ("code", "Ben", "G8", {})],
+    [("cannot_tell", "Ann", None, {"comment": "x"})],
+    [("code", "Ann", "G8", {}), ("strange", "Ann", None, {"strange_kind": "crack"})],
+]
+
+
+def label_by(lab, public_id, history):
+    for kind, by, code, more in history:
+        if kind == "undo":
+            lab.store.labels.undo(public_id, by=by, at=DAY)
+        elif kind == "doubt":
+            label = lab.store.results.find(public_id).label
+            if label:
+                lab.store.labels.mark_suspect(
+                    public_id, label_id=label.id, sentence="x", by="check", at=DAY
+                )
+        else:
+            decision = Decision(kind, by, code=code, **{"comment": "x", **more})
+            lab.store.labels.decide(public_id, decision, at=DAY)
+
+
+def judge(labelled):
+    return [
+        decide_use(labelled, has_crop=has_crop, taxonomy=TAXONOMY, learns_from=learns_from)
+        for has_crop in (True, False)
+        for learns_from in (["blind"], ["seen"], ["confirmed"], ["imported"])
+    ]
+
+
+def test_labels_that_are_used_alike_are_one_group_and_no_other_is_in_it(lab):
+    lab.compares_places = False
+    control, two = ("control_sample",), {"double_share": 1.0}
+    shown = [{}, {}, {"reasons": control}, {"reasons": ("uncertain",), "thresholds": two}]
+    for taken in shown:
+        for history in HISTORIES:
+            label_by(lab, lab.take("G8", **taken), history)
+    alone = {
+        (labelled.sha256, labelled.page): judge(labelled)
+        for labelled in lab.store.labelled_micrographs.list_all()
+    }
+
+    groups = lab.store.labelled_micrographs.list_alike()
+
+    members = {key: judge(labelled) for labelled, keys in groups for key in keys}
+    assert members == alone
+    assert len(groups) < len(alone)
+    assert {uses[0].why for uses in alone.values()} >= {"blind", "seen", "doubted"}
+
+
+def test_no_more_rows_are_loaded_where_more_labels_are_alike(lab):
+    lab.compares_places = False
+    for _ in range(30):
+        label_by(lab, lab.take("G8"), HISTORIES[0])
+    loaded = []
+    event.listen(MicrographRow, "load", lambda row, _: loaded.append(row.id))
+
+    ((_, keys),) = lab.store.labelled_micrographs.list_alike()
+
+    assert len(keys) == 30
+    assert len(loaded) == 1
