@@ -89,7 +89,8 @@ def check_scans(content: bytes, start: int, end: int) -> None:
 
     Args:
         content: The file.
-        start, end: Bytes of the JPEG's picture in it.
+        start: Its byte at which the JPEG begins, or its first scan ends.
+        end: Its byte after the JPEG.
 
     Raises:
         FileError: Above the limit.
