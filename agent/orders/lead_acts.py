@@ -17,7 +17,7 @@ from agent.orders.facts.possible_fields import dismiss_possible, find_possible, 
 from agent.orders.judge.assessment import assess
 from agent.orders.judge.permissions import require_lead, require_reason
 from agent.orders.lims.lost_conformity import acknowledge, find_unfollowed
-from agent.orders.specifications.applicable_specification import has_newer_specification
+from agent.orders.specifications.applicable_specification import has_newer_rules
 from agent.orders.specifications.specification_history import reopen
 from agent.store.results.places import DIFFERENT
 from reports import gettext as _
@@ -125,8 +125,8 @@ def _iter_acts(
             "Not of this order: {files}. A micrograph of no specimen is dismissed for every order."
         ).format(files=", ".join(files))
         yield LeadAct.DISMISS_POSSIBLE, _("Dismiss what is not of it"), effect, *names
-    if has_newer_specification(assessed, policy):
-        effect = _("The order is assessed by the present version of its specification.")
+    if has_newer_rules(assessed, policy):
+        effect = _("The order is assessed by the present specification and sizes.")
         yield LeadAct.REOPEN, _("Reopen the order"), effect
     if assessed.view.urgent:
         yield LeadAct.NORMAL, _("Normal priority"), _("Remove urgent.")

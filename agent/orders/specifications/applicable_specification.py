@@ -9,7 +9,11 @@ from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
 from agent.orders.judge.judgement_rules import Rules
-from agent.orders.specifications.taxonomy_history import OrderTaxonomy, describe_taxonomy
+from agent.orders.specifications.taxonomy_history import (
+    OrderTaxonomy,
+    describe_taxonomy,
+    find_scale,
+)
 from agent.store import RELEASED_AFTER
 from reports import gettext as _
 
@@ -196,8 +200,13 @@ def _choose_taxonomy(
     )
 
 
-def has_newer_specification(assessed: Assessed, policy: OrderPolicy) -> bool:
-    """Return whether another specification than the applied one is in force for an order now."""
-    material = assessed.material
+def has_newer_rules(assessed: Assessed, policy: OrderPolicy) -> bool:
+    """Return whether another specification, or other sizes, than the applied are in force now."""
+    material, applied = assessed.material, assessed.specification
     now = choose_specification(assessed.view, policy, material=material, since=None).specification
-    return now is not None and now != assessed.specification
+    if now is None or applied is None or now != applied:
+        return now is not None
+    return any(
+        find_scale(policy.taxonomy, subtype) != find_scale(assessed.taxonomy, subtype)
+        for subtype in applied.subtype
+    )

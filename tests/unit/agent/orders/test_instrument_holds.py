@@ -188,7 +188,7 @@ def test_what_is_not_held_or_has_not_come_yet_cannot_be_released(desk):
     future = release(desk, "--to", "2099-01-01")
 
     assert (nothing, future) == (2, 2)
-    assert "no result of LOM-07 is held" in why
+    assert "No results of LOM-07 are held" in why
     assert "not after now" in desk.err
 
 

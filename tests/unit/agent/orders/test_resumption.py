@@ -419,7 +419,7 @@ def test_only_an_order_that_waits_is_resumed(plant) -> None:
     plant.say(plant.take(), "G8")
     plant.send()
 
-    assert "nothing of it was lost" in plant.resume_order()
+    assert "has nothing of the kind to settle now" in plant.resume_order()
 
 
 # --- unreadable notes ---------------------------------------------------------------------------
