@@ -273,9 +273,10 @@ def await_drawings(title: str, drawings: Drawings, folder: Path) -> None:
 def train_bundle(settings: Settings, store: Store, places: DemoFolders) -> None:
     """Import the labelled micrographs, then train and use a bundle unless one was trained here."""
     from agent.cli.import_ import import_labelled, print_unusable
-    from agent.cli.train import promote_first, read_lab_config, train_bundle
+    from agent.cli.train import promote_first, train_bundle
     from agent.retrain.bundle_registry import get_bundle, is_drawn
     from agent.service.folder.data_folder import clock
+    from agent.service.jobs.retrain import read_lab_config
     from model import quick_config, read_manifest, use_network_threads  # PyTorch takes seconds
 
     current = store.promotions.find_current()

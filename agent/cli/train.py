@@ -61,6 +61,7 @@ def drop_none(options: dict[str, Any]) -> dict[str, Any]:
 
 def make_plan(settings: Settings, store: Store, asked: dict[str, Any]) -> TrainingConfig:
     """Build the training configuration from the options, else from what this PC can do."""
+    from agent.service.jobs.retrain import find_lack, read_lab_config
     from model import TrainingConfig, quick_config
 
     weights = asked.get("weights")
@@ -72,7 +73,7 @@ def make_plan(settings: Settings, store: Store, asked: dict[str, Any]) -> Traini
             f"--subtype-arch and --size-arch need two networks; {scheme} has one. Use --arch."
         )
     lab = read_lab_config(settings, store)
-    lacks = "" if PARTICULAR & asked.keys() else _lacks(settings)
+    lacks = "" if PARTICULAR & asked.keys() else find_lack(settings)
     if not lacks:
         plan = TrainingConfig(**lab, **asked)
         console.err.print(format_plan(plan), markup=False)
@@ -83,33 +84,6 @@ def make_plan(settings: Settings, store: Store, asked: dict[str, Any]) -> Traini
         markup=False,
     )
     return quick_config(**lab, **asked)
-
-
-def read_lab_config(settings: Settings, store: Store) -> dict[str, Any]:
-    """Return the settings that every training of a lab shares."""
-    from agent.orders.lab_context import taxonomy_in_force
-
-    return {
-        "taxonomy": taxonomy_in_force(settings, store),
-        "alpha": settings.strangeness.alpha,
-        "device": settings.model.device,
-        "bf16": settings.model.precision == "bf16",
-    }
-
-
-def _lacks(settings: Settings) -> str:
-    """Return what this PC lacks to train ResNet-18 in hours, or ""."""
-    from model import TrainingConfig, choose_engine, has_weights
-
-    if not choose_engine(settings.model.device).on_gpu:
-        return "This PC has no GPU"
-    arch = TrainingConfig().arch
-    if not has_weights(arch):
-        return (
-            f"This PC has no ImageNet weights of {arch} (agent models weights {arch} "
-            "downloads them)"
-        )
-    return ""
 
 
 def format_plan(plan: TrainingConfig) -> str:
@@ -361,21 +335,21 @@ def print_notes(bundle: Path) -> None:
 def promote_first(store: Store, bundle: Path, *, by: str = "") -> None:
     """Print the accuracy of a bundle; promote it if it is the first one."""
     from agent.service.folder.data_folder import clock
+    from agent.service.jobs.retrain import use_first
     from model import read_manifest
 
     metrics = read_manifest(bundle).metrics
     console.out.print(f"bundle {bundle.name}: {format_accuracy(metrics)}", markup=False)
-    if store.promotions.find_current() is not None:
+    by = by or os_user()
+    if use_first(store, bundle, by=by, at=clock()):
         console.out.print(
-            f"It is a candidate. To promote it: agent models promote {bundle.name} "
-            "--by NAME --reason TEXT",
+            f"It is the first bundle and is in use now (recorded as promoted by {by}).",
             markup=False,
         )
         return
-    by = by or os_user()
-    store.promotions.promote(bundle.name, by=by, reason="first bundle", at=clock(), metrics=metrics)
     console.out.print(
-        f"It is the first bundle and is in use now (recorded as promoted by {by}).",
+        f"It is a candidate. To promote it: agent models promote {bundle.name} "
+        "--by NAME --reason TEXT",
         markup=False,
     )
 

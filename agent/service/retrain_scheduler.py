@@ -17,7 +17,12 @@ from agent.delivery.notify import send_notice
 from agent.errors import AgentError, WrongUse
 from agent.retrain import Gate, Outcome
 from agent.retrain.promotion import DAYS, SHADOW
-from agent.service.jobs.retrain import JOB, find_training_job, train_in_child
+from agent.service.jobs.retrain import (
+    JOB,
+    find_training_job,
+    train_first_in_child,
+    train_in_child,
+)
 from agent.service.jobs.shadow import find_waiting_candidate, has_news, judge_in_child
 from agent.service.jobs.suggest import SUGGEST, suggest_in_child
 from agent.service.jobs.supervisor import Cancelled
@@ -91,7 +96,7 @@ class RetrainScheduler:
         jobs = self._store.jobs
         if asked := jobs.take_request(JOB, at=self._now()):
             with self._guarded("retrain"), self._recorded(JOB, asked):
-                self._train(str(asked.facts.get("by", "")))
+                self._answer_training(asked)
         if asked := jobs.take_request(SHADOW, at=self._now()):
             with self._guarded("shadow"), self._recorded(SHADOW, asked):
                 self._judge(asked.facts["bundle"], DAYS, by=str(asked.facts.get("by", "")))
@@ -105,6 +110,21 @@ class RetrainScheduler:
                     should_stop=self._should_stop,
                 ):
                     pass
+
+    def _answer_training(self, asked: Job) -> None:
+        by = str(asked.facts.get("by", ""))
+        if self._store.promotions.find_current() is not None:
+            self._train(by)
+            return
+        for _ in train_first_in_child(
+            self._settings,
+            self._store,
+            by=by,
+            folder=str(asked.facts.get("folder", "")),
+            now=self._now,
+            should_stop=self._should_stop,
+        ):
+            pass
 
     @contextmanager
     def _recorded(self, name: str, asked: Job) -> Iterator[None]:

@@ -31,12 +31,13 @@ from agent.cli.app import open_store
 from agent.cli.demo import await_drawings, examine, play
 from agent.cli.import_ import import_labelled
 from agent.cli.job_progress import silence_log
-from agent.cli.train import read_lab_config, train_bundle
+from agent.cli.train import train_bundle
 from agent.demo import bundle as shipped
 from agent.demo.demo import DemoSize, plan_test_set, prepare_folder
 from agent.demo.drawings import Drawings, write_manifest
 from agent.demo.exporter import plan_ordinary
 from agent.service.folder.data_folder import bundles_folder, clock
+from agent.service.jobs.retrain import read_lab_config
 from model import quick_config, use_network_threads
 from model.bundle import BundleContents, load_bundle, read_manifest, write_bundle
 from model.bundle_heads import TestedHeads

@@ -1,10 +1,16 @@
-"""Train a candidate from collected labels, in a child of low priority; nothing here promotes it."""
+"""Train a candidate from collected labels, in a child of low priority; nothing here promotes it.
+
+A lab without a bundle trains its first one the same way, which is in use at once: there is nothing
+to compare it with.
+"""
 
 from __future__ import annotations
 
 import json
 import shutil
 from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import psutil
@@ -12,24 +18,26 @@ import psutil
 from agent.archive import Archive
 from agent.errors import AgentError, WrongUse
 from agent.orders.lab_context import software, taxonomy_in_force
-from agent.retrain import Outcome, PseudoLabelled
+from agent.retrain import Outcome, PseudoLabelled, Step
 from agent.retrain.bundle_registry import delete_leftovers, get_bundle, get_bundles_folder
 from agent.service.composition import build_demands, collect_labels, load_bundle, open_store
 from agent.service.folder.data_folder import clock, get_feature_cache
 from agent.service.folder.lock import TrainingLock
 from agent.service.jobs.supervisor import run_supervised
+from agent.settings.crop_recipe import RECIPE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from datetime import datetime
-    from pathlib import Path
 
-    from agent.retrain import Collected, Step
+    from agent.retrain import Collected
     from agent.settings import Settings
     from agent.store import MicrographView, Store
     from model import Manifest, TrainingConfig
 
 JOB = "retrain"
+MANIFEST = "manifest.csv"
+"""A CSV in a labelled folder, which then gives the labels."""
 ROOM_BYTES = 1_000_000_000
 """Disk and memory that stay free during a training."""
 HELD_BYTES = 1_500_000_000
@@ -88,7 +96,9 @@ def get_bundle_in_use(settings: Settings, store: Store) -> Path:
     """Return the folder of the bundle in use. Raises `WrongUse` where there is none yet."""
     name = store.promotions.find_current()
     if name is None:
-        raise WrongUse("There is no bundle yet. Train the first one: agent train.")
+        raise WrongUse(
+            "There is no bundle yet. Train the first one: agent train, or the page Training."
+        )
     return get_bundle(settings.store.folder, name)
 
 
@@ -135,6 +145,165 @@ def train_candidate(settings: Settings, *, pseudo_labels: bool = False) -> Itera
                     write_card(settings, store, news.candidate)
                 _send_back(store, lesson.collected, news)
         yield news
+
+
+# --- the first bundle ---------------------------------------------------------------------------
+
+
+def read_lab_config(settings: Settings, store: Store) -> dict[str, Any]:
+    """Return the settings that every training of a lab shares."""
+    return {
+        "taxonomy": taxonomy_in_force(settings, store),
+        "alpha": settings.strangeness.alpha,
+        "device": settings.model.device,
+        "bf16": settings.model.precision == "bf16",
+    }
+
+
+def find_lack(settings: Settings) -> str:
+    """Return what this PC lacks to train ResNet-18 in hours, or ""."""
+    from model import TrainingConfig, choose_engine, has_weights  # noqa: PLC0415
+
+    if not choose_engine(settings.model.device).on_gpu:
+        return "This PC has no GPU"
+    arch = TrainingConfig().arch
+    if not has_weights(arch):
+        return (
+            f"This PC has no ImageNet weights of {arch} (agent models weights {arch} "
+            "downloads them)"
+        )
+    return ""
+
+
+def train_first(settings: Settings, *, folder: str, by: str) -> Iterator[Step | str]:
+    """Train the first bundle of a lab: the job of the child.
+
+    Args:
+        settings: Of the lab.
+        folder: Labelled folder that is imported first; "" for the labels so far.
+        by: Who started it, and so signs the labels.
+
+    Yields:
+        `Step`s, last the name of the bundle.
+
+    Raises:
+        WrongUse: There is no labelled micrograph.
+    """
+    from agent.retrain import save_record  # noqa: PLC0415 - the child's alone
+    from model import TrainingConfig, quick_config, train  # noqa: PLC0415
+
+    with open_store(settings) as store:
+        if folder:
+            yield from _import(settings, store, Path(folder), by=by)
+        lab = read_lab_config(settings, store)
+        plan = quick_config(**lab) if find_lack(settings) else TrainingConfig(**lab)
+        collected = collect_labels(settings, store, plan.taxonomy, group_by=plan.group_by)
+    if not collected.examples:
+        raise WrongUse("There are no labelled micrographs yet. Label some, or name a folder.")
+    delete_leftovers(settings.store.folder)
+    bundle: Path | None = None
+    for step in train(
+        collected.for_training(None),
+        plan,
+        get_bundles_folder(settings.store.folder),
+        kept=collected.sides(None),
+        tested_only=collected.control,
+        features=get_feature_cache(settings),
+        recipe=RECIPE,
+        now=clock(),
+    ):
+        bundle = step.result or bundle
+        yield Step(step.stage, step.done, step.total, step.note)
+    if bundle is None:
+        raise RuntimeError("training ended without a bundle")
+    save_record(bundle)
+    yield bundle.name
+
+
+def _import(settings: Settings, store: Store, folder: Path, *, by: str) -> Iterator[Step]:
+    """Import a labelled folder with a pool of this process's own."""
+    from agent import labelled_import  # noqa: PLC0415
+    from agent.orders.lab_context import read_taxonomy  # noqa: PLC0415
+    from agent.service.composition import make_pipeline, make_pool  # noqa: PLC0415
+
+    taxonomy = read_taxonomy(settings, store, now=clock())
+    manifest = folder / MANIFEST
+    listing = labelled_import.list_labelled(
+        folder, taxonomy, manifest if manifest.is_file() else None
+    )
+    with make_pool(settings) as pool:
+        pipeline = make_pipeline(
+            settings,
+            store=store,
+            pool=pool,
+            classifier=None,
+            sources={listing.source: labelled_import.ManifestProvenance()},
+        )
+        for step in labelled_import.import_folder(
+            listing, store=store, pipeline=pipeline, now=clock, by=by
+        ):
+            if isinstance(step, labelled_import.ImportProgress):
+                yield Step("import", step.done, step.total, step.note)
+
+
+def train_first_in_child(
+    settings: Settings,
+    store: Store,
+    *,
+    by: str,
+    folder: str = "",
+    now: Callable[[], datetime] = clock,
+    should_stop: Callable[[], bool] = lambda: False,
+) -> Iterator[object]:
+    """Train the first bundle in a child, and use it; see `run_supervised`.
+
+    Raises:
+        WrongUse: A bundle is in use already, or one is being trained.
+        NoRoom: There is too little disk or memory.
+        ChildEnded: It failed.
+        Cancelled: Its end was requested.
+    """
+    if store.promotions.find_current() is not None:
+        raise WrongUse("A bundle is in use already. Train a candidate instead.")
+    bundles = get_bundles_folder(settings.store.folder)
+    bundles.mkdir(parents=True, exist_ok=True)
+    refuse_without_room(bundles)
+    for news in run_supervised(
+        partial(train_first, folder=folder, by=by),
+        settings,
+        store,
+        name=JOB,
+        lock=TrainingLock(settings.store.folder),
+        by=by,
+        now=now,
+        ending=lambda name: (
+            "done",
+            {"sentence": f"{name} is the first bundle.", "candidate": name},
+        ),
+        should_stop=should_stop,
+    ):
+        if isinstance(news, str):
+            use_first(store, get_bundle(settings.store.folder, news), by=by, at=now())
+            write_card(settings, store, news)
+        yield news
+
+
+def _ending_of_first(name: str) -> tuple[str, dict[str, Any]]:
+    return "done", {"sentence": f"{name} is the first bundle and in use.", "candidate": name}
+
+
+def use_first(store: Store, bundle: Path, *, by: str, at: datetime) -> bool:
+    """Use a bundle if the lab has none in use; return whether it had none."""
+    from model import read_manifest  # noqa: PLC0415
+
+    if store.promotions.find_current() is not None:
+        return False
+    metrics = read_manifest(bundle).metrics
+    store.promotions.promote(bundle.name, by=by, reason="first bundle", at=at, metrics=metrics)
+    return True
+
+
+# --- a candidate --------------------------------------------------------------------------------
 
 
 def _pseudo_labelled(
@@ -273,6 +442,8 @@ def _estimate_need(bundle_bytes: int, *, is_frozen: bool) -> tuple[int, int]:
 
 
 def _is_frozen(bundle: Path) -> bool:
+    if not (bundle / "bundle.json").is_file():  # the first one: most PCs train heads alone
+        return True
     facts = json.loads((bundle / "bundle.json").read_bytes()).get("facts", {})
     return bool(facts.get("plan", {}).get("frozen"))
 

@@ -7,7 +7,7 @@ import zipfile
 
 import numpy as np
 import pytest
-from small_lab import past, write_labelled
+from labs.small import past, write_labelled
 
 from agent.cli.app import main
 from agent.cli.demo import train_bundle

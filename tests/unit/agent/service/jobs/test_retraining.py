@@ -13,7 +13,7 @@ import psutil
 import pytest
 import structlog
 from labs.service import until
-from labs.small import import_more
+from labs.small import import_more, past, write_labelled
 from labs.works import crashes, dies, never_ends, quickly, says_no, says_who_it_is
 
 from agent import settings as settings_of
@@ -51,6 +51,55 @@ def settings(lab):
 def store(settings):
     with open_store(settings) as store:
         yield store
+
+
+# --- the first bundle ---------------------------------------------------------------------------
+
+
+@pytest.fixture
+def new_lab(tmp_path):
+    (tmp_path / "agent.toml").write_text(
+        '[store]\nfolder = "data"\n[imaging]\nworkers = 1\n[strangeness]\nalpha = 0.1\n', "utf-8"
+    )
+    settings = settings_of.read(tmp_path / "agent.toml", {})
+    with open_store(settings) as store:
+        yield settings, store
+
+
+def scheduler_of(settings, store):
+    return RetrainScheduler(settings, store, now=clock, problems=Problems())
+
+
+@pytest.mark.slow
+def test_a_page_that_requests_a_training_gets_the_first_bundle_from_a_labelled_folder(
+    new_lab, tmp_path
+):
+    settings, store = new_lab
+    pictures = past(5, first_order=1000, seed=1)
+    write_labelled(pictures, tmp_path / "labelled")
+    facts = {"folder": str(tmp_path / "labelled")}
+    store.jobs.request("retrain", by="Ada", at=clock(), facts=facts)
+
+    scheduler_of(settings, store).answer_requests()
+
+    (ended,) = store.jobs.list_ended("retrain")
+    (promotion,) = store.promotions.list_all()
+    labels = store.labelled_micrographs.list_all()
+    assert (ended.outcome, ended.facts["candidate"]) == ("done", promotion.bundle)
+    assert (promotion.by, promotion.reason) == ("Ada", "first bundle")
+    assert len(labels) == len(pictures)
+    assert {one.label.by for one in labels} == {"Ada"}
+
+
+def test_a_first_training_without_a_label_says_what_is_missing(new_lab):
+    settings, store = new_lab
+    store.jobs.request("retrain", by="Ada", at=clock())
+
+    scheduler_of(settings, store).answer_requests()
+
+    (ended,) = store.jobs.list_ended("retrain")
+    assert "no labelled micrographs" in ended.facts["sentence"]
+    assert store.promotions.find_current() is None
 
 
 # --- a child ------------------------------------------------------------------------------------
