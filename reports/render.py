@@ -336,6 +336,11 @@ def render_message(page: MessagePage) -> str:
     return _render("message.html", page=page)
 
 
+def render_setup(page: Mapping[str, object]) -> str:
+    """Render the first steps of a lab."""
+    return _render("setup.html", page=page)
+
+
 def render_taxonomy(page: TaxonomyPage) -> str:
     """Render the page of the lab's classes."""
     return _render("taxonomy.html", page=page)

@@ -12,7 +12,15 @@ from statistics import median
 from typing import TYPE_CHECKING
 
 from agent.labelled_import import get_key, get_slices, make_loader
-from agent.retrain.label_use import LEARNS_FROM, LabelUse, Use, decide_use, list_known
+from agent.retrain.label_use import (
+    FEW_MICROGRAPHS,
+    FEWEST_GROUPS,
+    LEARNS_FROM,
+    LabelUse,
+    Use,
+    decide_use,
+    list_known,
+)
 from model import Example
 
 if TYPE_CHECKING:
@@ -22,10 +30,6 @@ if TYPE_CHECKING:
     from agent.store import LabelledMicrograph, Store
     from model import Manifest, Taxonomy
 
-FEW_MICROGRAPHS = 10
-"""With fewer, a code's accuracy is hardly known: 5 of 5 right is 57 to 100 % (Wilson, 95 %)."""
-FEWEST_GROUPS = 3
-"""One group each to train, validate and test."""
 USUAL_AREAS = (1 / 4, 4.0)
 """Areas, in medians of the training set, whose scores are corrected from measurements on the
 reference images themselves; see `model.ood.field_size`."""

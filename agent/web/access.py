@@ -161,6 +161,8 @@ DECLARED: Mapping[str, tuple[str, ...]] = MappingProxyType(
             "POST /places/{one}/{other}",
         ),
         "admin": (
+            "GET /setup",
+            "POST /setup",
             "GET /setup/taxonomy",
             "POST /setup/taxonomy",
         ),

@@ -47,7 +47,7 @@ from agent.web.review import (
 from agent.web.review.decisions import Meanwhile, NotYours
 from agent.web.review.storage_wait import WAIT_S, StorageWait, build_fetch_handler
 from agent.web.security import HEADERS, PAGE_POLICY, SecurityMiddleware
-from agent.web.setup import class_proposal, login, taxonomy_page
+from agent.web.setup import class_proposal, first_steps, login, taxonomy_page
 from model import ModelError
 from reports import gettext as _
 from reports import marked
@@ -140,6 +140,7 @@ def create_app(
     app.include_router(models_page.router(desk))
     app.include_router(learning_page.router(desk))
     app.include_router(bundle_page.router(desk))
+    app.include_router(first_steps.router(desk))
     app.include_router(taxonomy_page.router(desk))
     app.include_router(help_pages.router(desk))
     app.include_router(api_docs.router(desk))

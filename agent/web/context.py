@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from agent.nightly.facts.order_status import Instrument
     from agent.orders.instruments.instrument_holds import Holds
     from agent.orders.specifications.taxonomy_effects import TaxonomyUse
+    from agent.settings import Settings
     from agent.store import MicrographView, Store
     from agent.watch import Calibration
     from agent.web.archive.uploads import Inbox
@@ -96,6 +97,8 @@ class Desk:
         similar: Finds micrographs that look alike; None where no features are kept.
         measures: File of the numbers that the agent counts; None where no agent runs.
         taxonomy_setup: Where the classes are written; None where there are no settings.
+        settings_file: The `agent.toml`; None where there is none.
+        is_outdated: Returns whether settings differ from those that this process runs with.
         leases: Which reviewer has which micrograph open.
         board: The orders as they were last read.
         form_key: Signs what a form lists, as long as this process runs.
@@ -132,6 +135,8 @@ class Desk:
     measures: Path | None = None
     similar: SimilarIndex | None = None
     taxonomy_setup: TaxonomySetup | None = None
+    settings_file: Path | None = None
+    is_outdated: Callable[[Settings], bool] = lambda _settings: False
     leases: Leases = field(default_factory=Leases)
     board: OrderBoard = field(default_factory=OrderBoard)
     form_key: bytes = field(default_factory=partial(token_bytes, 32), repr=False)

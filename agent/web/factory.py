@@ -75,6 +75,8 @@ def app_of(
         measures=get_own_file(settings.store.folder, MEASURES, url=settings.store.url),
         similar=_open_similar(settings, store),
         taxonomy_setup=_taxonomy_setup(settings, store),
+        settings_file=settings.file,
+        is_outdated=lambda written: written != settings,
         holds=lambda: load_holds(settings, store),
         instruments=lambda: list_instruments(
             store,

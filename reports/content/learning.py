@@ -13,13 +13,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class CodeLabels:
-    """Labels of one structure code: trained on, tested on, not used, and new ones."""
+    """Labels of one structure code: trained on, tested on, not used, new; and its specimens."""
 
     code: str
     trained: int
     tested: int
     unused: int
     new: int
+    specimens: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,9 +58,10 @@ class LearningPage:
         site: The lab's name.
         reviewer: Who reads the page, "" where unknown.
         headline: How many labels count, in one sentence.
+        enough: How many are enough, and of which code more are needed, a sentence each.
         codes: Labels per code.
         unused: Why labels are not used.
-        blocked: Why no training can be started, "" where it can.
+        is_first: There is no bundle yet, so the training makes the first one.
         wanted: What waits for the agent, in words; "" for nothing.
         suggested: What to label next, the most useful first.
         suggested_note: When it was chosen, or that it was not.
@@ -72,9 +74,10 @@ class LearningPage:
     site: str
     reviewer: str
     headline: str
+    enough: tuple[str, ...]
     codes: tuple[CodeLabels, ...]
     unused: tuple[UnusedWhy, ...]
-    blocked: str
+    is_first: bool
     wanted: str
     suggested: tuple[Suggested, ...]
     suggested_note: str

@@ -189,6 +189,8 @@ def _select_uses() -> Any:
             col(MicrographRow.public_id),
             col(MicrographRow.sha256),
             col(MicrographRow.page),
+            col(MicrographRow.order),
+            col(MicrographRow.specimen),
             sqlalchemy.cast(col(ResultRow.thresholds), sqlalchemy.Text),
             col(ResultRow.handling),
             sqlalchemy.cast(col(ResultRow.reasons), sqlalchemy.Text),
@@ -212,16 +214,17 @@ def _select_uses() -> Any:
     )
 
 
-def _group_alike(session: Session) -> dict[str, list[tuple[str, int]]]:
-    """Return public id → hash and page of each micrograph whose label is used as its label is."""
+def _group_alike(session: Session) -> dict[str, list[tuple[str, int, str]]]:
+    """Return public id → hash, page and group of the micrographs whose labels are used alike."""
     parse = cache(json.loads)
-    groups: dict[Hashable, tuple[str, list[tuple[str, int]]]] = {}
+    groups: dict[Hashable, tuple[str, list[tuple[str, int, str]]]] = {}
     for public_id, grouped in groupby(session.execute(_select_uses()), key=itemgetter(0)):
         rows = list(grouped)
-        _, sha256, page, thresholds, handling, *_ = rows[0]
+        _, sha256, page, order, specimen, thresholds, handling, *_ = rows[0]
         two = label_resolution.asks_two(sha256, parse(thresholds or "{}"), handling or "")
-        key = (two, *(row[5:] for row in rows))
-        groups.setdefault(key, (public_id, []))[1].append((sha256, page))
+        key = (two, *(row[7:] for row in rows))
+        group = name_group(sha256, order, specimen)
+        groups.setdefault(key, (public_id, []))[1].append((sha256, page, group))
     return dict(groups.values())
 
 
@@ -261,9 +264,12 @@ def _build_labelled(
 
 def group_of(micrograph: MicrographRow) -> str:
     """Return what must stay together in a split: one specimen of one order, else one content."""
-    if micrograph.specimen:
-        return f"{micrograph.order}/{micrograph.specimen}"
-    return micrograph.sha256
+    return name_group(micrograph.sha256, micrograph.order, micrograph.specimen)
+
+
+def name_group(sha256: str, order: str, specimen: str) -> str:
+    """Return the name of what must stay together, as `group_of`."""
+    return f"{order}/{specimen}" if specimen else sha256
 
 
 def process_data_of(micrograph: MicrographRow) -> dict[str, str]:
@@ -286,11 +292,11 @@ class LabelledMicrographs(Repository):
         with reading(self._engine) as session:
             return list(_iter_labelled(session, self._whose, kinds=kinds, origin=origin))
 
-    def list_alike(self) -> list[tuple[LabelledMicrograph, list[tuple[str, int]]]]:
+    def list_alike(self) -> list[tuple[LabelledMicrograph, list[tuple[str, int, str]]]]:
         """Return the micrographs with a valid code, those together whose labels are used alike.
 
         Returns:
-            A micrograph of each group, and hash and page of all in it.
+            A micrograph of each, and hash, page and group (as in a split) of all that are alike.
         """
         with reading(self._engine) as session:
             groups = _group_alike(session)

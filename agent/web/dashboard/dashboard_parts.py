@@ -45,15 +45,15 @@ def list_first_steps(figures: Figures) -> Iterator[FirstStep]:
     if not figures.is_empty and has_bundle:
         return
     yield FirstStep(
-        _("Set the folder of a microscope as a source"), bool(figures.sources), "/help/first-night"
+        _("Set the folder of a microscope as a source"), bool(figures.sources), "/setup#source"
     )
     yield FirstStep(
         _("Export a micrograph into that folder"), not figures.is_empty, "/help/first-night"
     )
-    yield FirstStep(_("Add or train a model bundle"), has_bundle, "/models")
-    yield FirstStep(_("Set a folder for back-ups"), bool(status.get("backup")), "/help/settings")
+    yield FirstStep(_("Add or train a model bundle"), has_bundle, "/setup#train")
+    yield FirstStep(_("Set a folder for back-ups"), bool(status.get("backup")), "/setup#backup")
     yield FirstStep(
-        _("Add an account for each reviewer"), figures.slow.has_accounts, "/help/first-night"
+        _("Add an account for each reviewer"), figures.slow.has_accounts, "/setup#account"
     )
 
 

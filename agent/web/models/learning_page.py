@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field
 import reports
 from agent.labelled_import import get_key
 from agent.retrain.bundle_registry import get_bundles_folder
-from agent.retrain.label_use import Use, decide_use, list_known
+from agent.retrain.label_use import FEW_MICROGRAPHS, FEWEST_GROUPS, Use, decide_use, list_known
 from agent.site_time import local
 from agent.store.work.jobs import NO_FACTS
 from agent.web import cookies
@@ -28,11 +28,20 @@ from agent.web.models.label_uses import explain_use
 from agent.web.review.suggestions import SUGGEST, SUGGESTED, find_last_choice, list_suggested
 from agent.web.schemas import FAULTS, JobRequested
 from model import ModelError, read_manifest
-from reports import CodeLabels, LearningPage, Picture, Suggested, UnusedWhy, decimal, marked
+from reports import (
+    CodeLabels,
+    LearningPage,
+    Picture,
+    Suggested,
+    UnusedWhy,
+    decimal,
+    marked,
+    percent,
+)
 from reports import gettext as _
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     from agent.store import Job
     from agent.web.context import Desk
@@ -117,11 +126,13 @@ def _build_page(desk: Desk, request: Request) -> LearningPage:
         ).format(used=used, new=new, bundle=current, n=desk.learning.min_new_labels)
         if current and known is not None
         else _("{used} labels are used.").format(used=used),
+        enough=(
+            *_describe_enough(codes, last, has_bundle=current is not None),
+            *((curve_note,) if curve else ()),
+        ),
         codes=codes,
         unused=unused,
-        blocked=""
-        if current
-        else _("There is no bundle yet. Train the first one in the shell: agent train"),
+        is_first=current is None,
         wanted=_describe_wanted(desk),
         suggested=shown,
         suggested_href=f"/review?{urlencode({SUGGESTED: '1'})}"
@@ -139,31 +150,91 @@ def _count_labels(
 ) -> tuple[tuple[CodeLabels, ...], tuple[UnusedWhy, ...], int]:
     """Return labels per code, why others are not used, and how many used ones are new."""
     counts: dict[str, Counter[str]] = {}
+    specimens: dict[str, set[str]] = {}
     whys: Counter[str] = Counter()
     taxonomy = desk.taxonomy()
     groups = desk.store.labelled_micrographs.list_alike()
     crops = iter(
-        desk.archive.has_crops([content for _, contents in groups for content in contents])
+        desk.archive.has_crops(
+            [(sha256, page) for _, alike in groups for sha256, page, _specimen in alike]
+        )
     )
-    for labelled, contents in groups:
-        own = counts.setdefault(labelled.label.code or "", Counter())
+    for labelled, alike in groups:
+        code = labelled.label.code or ""
+        own = counts.setdefault(code, Counter())
         uses = [
             decide_use(labelled, has_crop=has_crop, taxonomy=taxonomy, learns_from=desk.learns_from)
             for has_crop in (False, True)
         ]
-        for content, has_crop in zip(contents, crops, strict=False):
+        for (sha256, page, specimen), has_crop in zip(alike, crops, strict=False):
             use = uses[has_crop]
             own[str(use.use)] += 1
             if use.use is Use.UNUSED:
                 whys[explain_use(use)] += 1
-            elif get_key(*content) not in known:
+                continue
+            specimens.setdefault(code, set()).add(specimen)
+            if get_key(sha256, page) not in known:
                 own["new"] += 1
     codes = tuple(
-        CodeLabels(code, own[Use.TRAINED], own[Use.TESTED], own[Use.UNUSED], own["new"])
+        CodeLabels(
+            code,
+            own[Use.TRAINED],
+            own[Use.TESTED],
+            own[Use.UNUSED],
+            own["new"],
+            len(specimens.get(code, ())),
+        )
         for code, own in sorted(counts.items())
     )
     unused = tuple(UnusedWhy(why, n) for why, n in whys.most_common())
     return codes, unused, sum(row.new for row in codes)
+
+
+def _describe_enough(
+    codes: Sequence[CodeLabels], last: Job | None, *, has_bundle: bool
+) -> Iterator[str]:
+    """Yield how many labels are enough, and of which code more are needed, a sentence each."""
+    rows = [row for row in codes if row.code]
+    few = {row.code: FEWEST_GROUPS - row.specimens for row in rows}
+    if listed := _list_lacking(few):
+        text = _("A code is trained from {n} specimens on. Lacking: {codes}.")
+        yield text.format(n=FEWEST_GROUPS, codes=listed)
+    if listed := _list_lacking(
+        {
+            row.code: FEW_MICROGRAPHS - row.trained - row.tested
+            for row in rows
+            if row.specimens >= FEWEST_GROUPS
+        }
+    ):
+        text = _("{n} micrographs a code are a good start. Label more of: {codes}.")
+        yield text.format(n=FEW_MICROGRAPHS, codes=listed)
+    ready = [row.code for row in rows if row.specimens >= FEWEST_GROUPS]
+    if not has_bundle:
+        yield (
+            _("Enough for a first bundle of {codes}.").format(codes=", ".join(ready))
+            if len(ready) > 1
+            else _("A first bundle needs two codes with {n} specimens each.").format(
+                n=FEWEST_GROUPS
+            )
+        )
+    if last and (weakest := _find_weakest(last)):
+        code, right = weakest
+        text = _("{code} is recognised least often, {share} of its labels. Label it next.")
+        yield text.format(code=code, share=percent(right))
+
+
+def _list_lacking(lacking: Mapping[str, int]) -> str:
+    return ", ".join(f"{code} (+{n})" for code, n in lacking.items() if n > 0)
+
+
+def _find_weakest(last: Job) -> tuple[str, float] | None:
+    """Return the code of which the fewest labels are predicted right, and their share."""
+    recalls = {
+        code: value
+        for code, recall in last.facts.get("recall", {}).items()
+        if (value := recall.get("value")) is not None and value < 1
+    }
+    return min(recalls.items(), key=lambda item: item[1]) if recalls else None
 
 
 def _list_known(desk: Desk, current: str | None) -> frozenset[str] | None:

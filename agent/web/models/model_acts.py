@@ -103,14 +103,15 @@ def signed(
     if who is not None:
         if not who.may("lead"):
             raise WrongUse(_("Only a lead may sign for a bundle."))
-        _require_password(desk, who.name, form.get("password", ""), check)
+        require_password(desk, who.name, form.get("password", ""), check)
     elif desk.learning.names_leads:
         require_lead(order_rules(desk), by.strip())
     with acting_through(replace(origin_of(request, who), meaning=PROMOTED)):
         yield Signature(by.strip(), reason, desk.now())
 
 
-def _require_password(desk: Desk, name: str, password: str, check: auth.PasswordCheck) -> None:
+def require_password(desk: Desk, name: str, password: str, check: auth.PasswordCheck) -> None:
+    """Raise `WrongUse` unless a password is an account's; wrong ones are counted."""
     at = desk.now()
     tried = desk.store.accounts.begin_try(name, browser="", at=at)
     if tried.locked_until:

@@ -5,13 +5,17 @@ from __future__ import annotations
 from itertools import zip_longest
 from typing import TYPE_CHECKING
 
+from agent.errors import WrongUse
+from agent.watch.listing import list_folder
 from model import SubtypeDraft, TaxonomyDraft, TaxonomyError
 from model.class_names import compose_name
+from reports import gettext as _
 from reports import ngettext
 from reports.content.setup import ClassPicture, SizeEntry, SubtypeEntry
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
 
     from model import Taxonomy
 
@@ -48,6 +52,24 @@ def read_draft(rows: Mapping[str, Sequence[str]]) -> TaxonomyDraft:
 def list_names(written: str) -> list[str]:
     """Return the names that were typed, one a line."""
     return [name for line in written.splitlines() if (name := compose_name(line))]
+
+
+def list_folder_classes(folder: Path) -> list[str]:
+    """Return the names of the subfolders with micrographs of a labelled folder.
+
+    Raises:
+        WrongUse: The folder cannot be read, or has none.
+    """
+    try:
+        pictures = list_folder(folder).pictures
+    except OSError as error:
+        text = _("{folder}: cannot be read ({error}). Name a folder that the agent may read.")
+        raise WrongUse(text.format(folder=folder, error=error.strerror or error)) from error
+    names = sorted({file.partition("/")[0] for file in pictures if "/" in file})
+    if not names:
+        text = _("{folder}: no labelled micrograph in it; make a subfolder per class in it.")
+        raise WrongUse(text.format(folder=folder))
+    return names
 
 
 def fill_subtypes(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
@@ -16,16 +17,24 @@ from fastapi.responses import HTMLResponse, RedirectResponse
 from starlette.concurrency import run_in_threadpool
 
 import reports
-from agent.errors import WrongUse
+from agent.errors import BadSettings, WrongUse
 from agent.orders.specifications.class_proposals import close_proposal, list_open
 from agent.orders.specifications.taxonomy_effects import find_effects
 from agent.orders.specifications.taxonomy_history import note_taxonomy
 from agent.orders.specifications.taxonomy_writing import write_taxonomy
+from agent.settings.writing import write_values
 from agent.site_time import local
 from agent.web import cookies
 from agent.web.authentication import who_is
 from agent.web.context import Unknown
-from agent.web.setup.taxonomy_form import fill_sizes, fill_subtypes, list_names, read_draft
+from agent.web.setup.first_steps import RESTART
+from agent.web.setup.taxonomy_form import (
+    fill_sizes,
+    fill_subtypes,
+    list_folder_classes,
+    list_names,
+    read_draft,
+)
 from model import ModelError, TaxonomyDraft, draft_from_taxonomy, format_taxonomy, propose_draft
 from reports import Link, ShownProposal, ShownProposedClass
 from reports import gettext as _
@@ -33,7 +42,6 @@ from reports.content.setup import TaxonomyPage, TaxonomyPreview
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
-    from pathlib import Path
 
     from agent.web.context import Desk, TaxonomySetup
     from model import Taxonomy
@@ -52,6 +60,7 @@ class _Shown:
     names: str = ""
     wrong: str = ""
     written: str = ""
+    restart: str = ""
     preview: TaxonomyPreview | None = None
 
 
@@ -91,9 +100,12 @@ def _change(desk: Desk, request: Request, rows: Mapping[str, Sequence[str]]) -> 
     act = next(iter(rows.get("act", ())), "check")
     if act == "propose":
         names = next(iter(rows.get("names", ())), "")
+        folder = next(iter(rows.get("folder", ())), "").strip()
         try:
+            if folder:
+                names = "\n".join(list_folder_classes(Path(folder).expanduser()))
             return _answer(desk, request, propose_draft(list_names(names)), _Shown(names))
-        except ModelError as error:
+        except (ModelError, WrongUse) as error:
             return _answer(
                 desk, request, TaxonomyDraft("", ()), _Shown(names, wrong=str(error)), status=422
             )
@@ -112,7 +124,7 @@ def _change(desk: Desk, request: Request, rows: Mapping[str, Sequence[str]]) -> 
     written = _("{file} is written.").format(file=setup.file.name)
     if copy:
         written += " " + _("The earlier file is {copy}.").format(copy=copy.name)
-    return _answer(desk, request, draft, _Shown(written=written))
+    return _answer(desk, request, draft, _Shown(written=written, restart=_name_file(desk, setup)))
 
 
 def _close(desk: Desk, request: Request, rows: Mapping[str, Sequence[str]]) -> Response:
@@ -175,7 +187,7 @@ def _answer(
         file=str(setup.file),
         written=shown.written,
         wrong=shown.wrong,
-        restart=_restart(setup),
+        restart=shown.restart,
         sets=_list_sets(desk),
         names=shown.names,
         name=draft.name,
@@ -205,9 +217,16 @@ def _list_proposed(desk: Desk) -> Iterator[ShownProposedClass]:
         )
 
 
-def _restart(setup: TaxonomySetup) -> str:
+def _name_file(desk: Desk, setup: TaxonomySetup) -> str:
+    """Name a new taxonomy.toml in agent.toml; return when it applies, or what is left to do."""
     if setup.is_named:
         return _("It applies from now on; orders that were released keep their sizes.")
+    try:
+        if desk.settings_file:
+            write_values(desk.settings_file, {"model": {"taxonomy": setup.file.name}})
+            return _(RESTART)
+    except BadSettings as error:
+        return str(error)
     return _(
         "It does not apply yet: write {line} under [model] in agent.toml and start the agent again."
     ).format(line=f'taxonomy = "{setup.file.name}"')

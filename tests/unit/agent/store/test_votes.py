@@ -155,7 +155,7 @@ def test_labels_that_are_used_alike_are_one_group_and_no_other_is_in_it(lab):
         for history in HISTORIES:
             label_by(lab, lab.take("G8", **taken), history)
     alone = {
-        (labelled.sha256, labelled.page): judge(labelled)
+        (labelled.sha256, labelled.page, labelled.group): judge(labelled)
         for labelled in lab.store.labelled_micrographs.list_all()
     }
 

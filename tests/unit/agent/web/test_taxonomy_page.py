@@ -161,17 +161,6 @@ def test_typed_names_fill_the_form_and_names_that_collide_are_both_named(lab):
     assert "&#39;Network&#39; and &#39;network&#39;" in wrong.text
 
 
-def test_a_file_that_the_settings_do_not_name_is_written_and_said_not_to_apply(lab):
-    pages = open_pages(lab, SETTINGS.replace('taxonomy = "own.toml"', ""), own=None)
-    fields = form_of(post(pages, "propose", names="a\nb").text)
-
-    written = post(pages, "write", **form_of(post(pages, "check", **fields).text))
-
-    assert load_taxonomy(lab.folder.parent / "taxonomy.toml").codes == ("a", "b")
-    assert "It does not apply yet" in written.text
-    assert lab.store.records.all("taxonomy")[-1].by == "agent"
-
-
 def test_a_file_that_cannot_be_read_can_be_replaced_here(lab):
     pages = open_pages(lab, own="name = [")
 
@@ -215,3 +204,21 @@ def test_the_german_page_says_nothing_in_english(lab):
     assert Words(page.text).lang == "de"
     shown = re.sub(r"<pre.*?</pre>", "", page.text, flags=re.DOTALL)
     assert english_in(shown) == []
+
+
+def test_classes_are_proposed_from_subfolders_and_named_in_the_settings(lab, tmp_path):
+    for code in ("pearlite fine", "pearlite coarse"):
+        (tmp_path / "labelled" / code).mkdir(parents=True)
+        (tmp_path / "labelled" / code / "a.tif").write_bytes(b"x")
+    pages = open_pages(lab, SETTINGS.partition("[model]")[0] + "# a comment\n", own=None)
+
+    proposed = post(pages, "propose", folder=str(tmp_path / "labelled"))
+    checked = post(pages, "check", **form_of(proposed.text))
+    written = post(pages, "write", **form_of(checked.text))
+
+    file = lab.folder.parent / "agent.toml"
+    assert read(file).model.taxonomy == str(file.with_name("taxonomy.toml"))
+    assert "# a comment" in file.read_text("utf-8")
+    assert load_taxonomy(file.with_name("taxonomy.toml")).subtypes[0].name == "pearlite"
+    assert "Start the agent again" in written.text
+    assert lab.store.records.all("taxonomy")[-1].by == "agent"  # it applies after a restart

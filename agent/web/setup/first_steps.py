@@ -1,0 +1,229 @@
+"""The first steps of a lab, each with its form: what they set is written into `agent.toml`."""
+
+from __future__ import annotations
+
+import os
+import zoneinfo
+from functools import cache, partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlencode
+
+from fastapi import APIRouter, Request, Response
+from fastapi.responses import HTMLResponse, RedirectResponse
+from starlette.concurrency import run_in_threadpool
+
+import reports
+from agent.errors import AgentError, WrongUse
+from agent.settings import read
+from agent.settings.writing import write_values
+from agent.store.people import auth
+from agent.watch.listing import list_folder
+from agent.watch.path_metadata import Provenance, propose_pattern
+from agent.web import cookies
+from agent.web.authentication import who_is
+from agent.web.context import Unknown
+from agent.web.forms import read_stripped_form
+from agent.web.models.learning_page import MESSAGES, RETRAIN, request_job
+from agent.web.models.model_acts import require_password
+from reports import gettext as _
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from agent.settings import Settings
+    from agent.web.context import Desk
+
+PATH = "/setup"
+ROLES = ("viewer", "reviewer", "lead", "admin")
+RESTART = reports.marked(
+    "Start the agent again, so that it applies: Ctrl-C and agent run; as a service agent service "
+    "stop, then agent service start."
+)
+
+
+def router(desk: Desk) -> APIRouter:
+    """Build the routes of the first steps."""
+    routes = APIRouter(include_in_schema=False)
+    acts: dict[str, Callable[[Desk, Request, Mapping[str, str]], str]] = {
+        "zone": _set_zone,
+        "source": _add_source,
+        "account": partial(_add_account, auth.PasswordCheck()),
+        "backup": _set_backup,
+        "train": _train,
+    }
+
+    @routes.get(PATH)
+    def show(request: Request, done: str = "") -> Response:
+        return HTMLResponse(reports.render_setup(build_page(desk, request, done=done[:500])))
+
+    @routes.post(PATH)
+    async def change(request: Request) -> Response:
+        form = await read_stripped_form(request)
+        return await run_in_threadpool(_change, request, form)
+
+    def _change(request: Request, form: Mapping[str, str]) -> Response:
+        act = form.get("act", "")
+        if act not in acts:
+            raise Unknown(act)
+        had_accounts = desk.store.accounts.are_there()
+        try:
+            done = acts[act](desk, request, form)
+        except (AgentError, OSError) as error:
+            page = build_page(desk, request, form=form, wrong=str(error))
+            return HTMLResponse(reports.render_setup(page), 422)
+        if not had_accounts and desk.store.accounts.are_there():
+            return RedirectResponse(f"/login?{urlencode({'then': PATH})}", 303)
+        return RedirectResponse(f"{PATH}?{urlencode({'done': done})}#{act}", 303)
+
+    return routes
+
+
+def _require_file(desk: Desk) -> Path:
+    if desk.settings_file is None:
+        raise WrongUse(_("There is no agent.toml. Write one in the shell: agent init."))
+    return desk.settings_file
+
+
+def _write(
+    desk: Desk, request: Request, values: Mapping[str, Mapping[str, str]], what: str
+) -> Settings:
+    """Write values into `agent.toml` with who did it, which the audit log keeps at the restart."""
+    reason = f"{what}, {cookies.name_of(request) or 'a user of this PC'}"
+    return write_values(
+        _require_file(desk),
+        {**values, "site": {**values.get("site", {}), "change_reason": reason[:500]}},
+    )
+
+
+# --- what a form does -----------------------------------------------------------------------------
+
+
+def _set_zone(desk: Desk, request: Request, form: Mapping[str, str]) -> str:
+    zone = form.get("zone", "")
+    _write(desk, request, {"site": {"time_zone": zone}}, "time zone")
+    return _("The time zone is {zone}.").format(zone=zone)
+
+
+def _add_source(desk: Desk, request: Request, form: Mapping[str, str]) -> str:
+    name, folder, pattern = (form.get(key, "") for key in ("name", "folder", "pattern"))
+    if not name or not folder:
+        raise WrongUse(_("A source needs a name and a folder."))
+    path = _resolve(desk, folder)
+    try:
+        files = sorted(list_folder(path).pictures)
+    except OSError as error:
+        text = _("{folder}: cannot be read ({error}). Name a folder that the agent may read.")
+        raise WrongUse(text.format(folder=path, error=error.strerror or error)) from error
+    pattern = pattern or propose_pattern([file.rpartition("/")[2] for file in files])
+    source = {"name": name, "folder": folder, "pattern": pattern}
+    _write(desk, request, {"sources": {k: v for k, v in source.items() if v}}, f"source {name}")
+    done = _("{name} is a source; its folder has {n} micrographs.").format(name=name, n=len(files))
+    read_data = Provenance(pattern=pattern).process_data(files[0]) if files and pattern else {}
+    if read_data:
+        text = _("The name {file} reads as {facts}.")
+        facts = ", ".join(f"{key} {value}" for key, value in read_data.items())
+        done += " " + text.format(file=files[0], facts=facts)
+    elif files:
+        done += " " + _("No process data is read from the names of its files.")
+    return done
+
+
+def _set_backup(desk: Desk, request: Request, form: Mapping[str, str]) -> str:
+    folder = form.get("folder", "")
+    if not folder:
+        raise WrongUse(_("Name a folder for the back-ups."))
+    path = _resolve(desk, folder)
+    at = next(there for there in (path, *path.parents) if there.exists())
+    if not at.is_dir() or not os.access(at, os.W_OK):
+        raise WrongUse(_("{folder}: the agent may not write there.").format(folder=at))
+    _write(desk, request, {"backup": {"folder": folder}}, "back-up folder")
+    return _("A back-up is written into {folder} each night.").format(folder=path)
+
+
+def _add_account(
+    check: auth.PasswordCheck, desk: Desk, request: Request, form: Mapping[str, str]
+) -> str:
+    who, now = who_is(request), desk.now()
+    role = form.get("role", "")
+    if who is None:
+        role = "admin"  # the first account: another role could let no one else in
+    else:
+        require_password(desk, who.name, form.get("own", ""), check)
+    name, role = auth.require_name(form.get("name", "")), auth.require_role(role)
+    if form.get("password", "") != form.get("again", ""):
+        raise WrongUse(_("The two passwords differ."))
+    hashed = auth.hash_password(form.get("password", ""), name=name)
+    by = who.name if who else cookies.name_of(request) or name
+    desk.store.accounts.add(name, kind="person", role=role, hashed=hashed, by=by, at=now)
+    return _("{name} may log in, with the role {role}.").format(name=name, role=role)
+
+
+def _train(desk: Desk, request: Request, form: Mapping[str, str]) -> str:
+    folder = form.get("folder", "")
+    if folder and not _resolve(desk, folder).is_dir():
+        raise WrongUse(_("{folder}: there is no such folder.").format(folder=folder))
+    facts = {"folder": str(_resolve(desk, folder))} if folder else {}
+    by = cookies.name_of(request) or _("a user of this PC")
+    return _(MESSAGES[request_job(desk, RETRAIN, by=by, facts=facts)])
+
+
+def _resolve(desk: Desk, folder: str) -> Path:
+    """Return a folder as `agent.toml` means it: relative to that file."""
+    return Path(os.path.normpath(_require_file(desk).parent / Path(folder).expanduser()))
+
+
+# --- the page -----------------------------------------------------------------------------------
+
+
+@cache
+def _list_zones() -> tuple[str, ...]:
+    return (*sorted(zone for zone in zoneinfo.available_timezones() if "/" in zone), "UTC")
+
+
+def build_page(
+    desk: Desk,
+    request: Request,
+    *,
+    done: str = "",
+    wrong: str = "",
+    form: Mapping[str, str] | None = None,
+) -> dict[str, Any]:
+    """Return the facts of the page: each step, whether it is done, and what its form holds."""
+    form = form or {}
+    file, settings, unreadable = desk.settings_file, None, ""
+    if file:
+        try:
+            settings = read(file)
+        except AgentError as error:
+            unreadable = str(error)
+    labels = desk.store.labelled_micrographs.list_all()
+    return {
+        "site": desk.site,
+        "reviewer": cookies.name_of(request),
+        "file": str(file or ""),
+        "done": done,
+        "wrong": wrong or unreadable,
+        "act": form.get("act", ""),
+        "form": {
+            key: value for key, value in form.items() if key not in {"password", "again", "own"}
+        },
+        "restart": _(RESTART) if settings and desk.is_outdated(settings) else "",
+        "zones": _list_zones(),
+        "zone": settings.site.time_zone if settings else desk.zone,
+        "is_zone_set": settings is not None and "time_zone" in settings.site.model_fields_set,
+        "sources": [
+            {"name": source.name, "folder": str(source.folder)}
+            for source in (settings.sources if settings else ())
+        ],
+        "classes": sorted({one.label.code for one in labels if one.label.code}),
+        "codes": desk.taxonomy().codes,
+        "names_taxonomy": bool(settings and settings.model.taxonomy),
+        "accounts": [
+            {"name": account.name, "role": account.role} for account in desk.store.accounts.every()
+        ],
+        "roles": ROLES,
+        "backup": settings.backup.folder if settings else "",
+        "bundle": desk.store.promotions.find_current() or "",
+        "labelled": len(labels),
+    }

@@ -1,0 +1,217 @@
+"""A lab is set up in the page: each step has a form, and `agent.toml` keeps its comments."""
+
+from __future__ import annotations
+
+import tomllib
+from dataclasses import replace
+from html import unescape
+
+import pytest
+from fastapi.testclient import TestClient
+from labs.lab import DAY, HOME, NEXT_DAY, Lab, desk_of
+from servers.browser import grave
+from servers.pages import served
+
+from agent.cli.reference import render_toml
+from agent.settings import read
+from agent.store import Decision
+from agent.web.factory import app_of
+
+PASSWORD = "correct horse battery"  # noqa: S105 - of a test
+
+
+@pytest.fixture
+def lab(tmp_path):
+    lab = Lab(tmp_path / "data")
+    (tmp_path / "agent.toml").write_text(render_toml(), encoding="utf-8")
+    yield lab
+    lab.store.close()
+
+
+@pytest.fixture
+def file(lab):
+    return lab.folder.parent / "agent.toml"
+
+
+@pytest.fixture
+def pages(lab, file):
+    app = app_of(
+        read(file),
+        store=lab.store,
+        archive=lab.archive,
+        now=lambda: NEXT_DAY,
+        status=lambda: {"running": True},
+    )
+    return TestClient(app, base_url=HOME, headers={"origin": HOME})
+
+
+def post(pages, act, **form):
+    return pages.post("/setup", data={"act": act, **form})
+
+
+def test_a_new_lab_has_six_steps_to_do_and_nothing_to_restart(pages):
+    page = pages.get("/setup").text
+
+    assert page.count("to do</span>") == 6
+    assert 'id="restart"' not in page
+    assert 'href="/setup#source"' in pages.get("/").text
+
+
+def test_a_source_is_written_with_the_pattern_of_its_files_and_comments_stay(pages, file, tmp_path):
+    export = tmp_path / "export"
+    export.mkdir()
+    for field in ("01", "02", "03"):
+        (export / f"4711_01_{field}_500x.tif").write_bytes(b"x")
+
+    page = post(pages, "source", name="LOM-07", folder="export").text
+
+    (source,) = tomllib.loads(file.read_text("utf-8"))["sources"]
+    assert (source["name"], source["folder"]) == ("LOM-07", "export")
+    assert read(file).sources[0].folder == export
+    assert "reads as" in page
+    assert 'id="restart"' in page
+    comments = [line for line in render_toml().splitlines() if line.startswith("#")]
+    assert set(comments) <= set(file.read_text("utf-8").splitlines())
+
+
+def test_zone_and_back_up_folder_are_written_with_who_did_it(pages, file, tmp_path):
+    pages.post("/review/name", data={"by": "Ada", "then": "/setup"})
+    (tmp_path / "disk").mkdir()
+
+    post(pages, "zone", zone="Europe/Vienna")
+    page = post(pages, "backup", folder="disk/backups").text
+
+    written = read(file)
+    assert written.site.time_zone == "Europe/Vienna"
+    assert written.backup.folder == str(tmp_path / "disk" / "backups")
+    assert written.site.change_reason == "back-up folder, Ada"
+    assert page.count("done</span>") == 2
+
+
+@pytest.mark.parametrize(
+    ("act", "form", "reason"),
+    [
+        ("zone", {"zone": "Mars/Base"}, "Europe/Berlin"),
+        ("source", {"name": "LOM-07", "folder": "nowhere"}, "cannot be read"),
+        ("source", {"name": "", "folder": ""}, "needs a name and a folder"),
+        ("source", {"name": "all", "folder": "."}, "contains the data folder"),
+        ("backup", {"folder": ""}, "Name a folder"),
+        ("backup", {"folder": "agent.toml/x"}, "may not write there"),
+        ("train", {"folder": "nowhere"}, "no such folder"),
+        ("account", {"name": "Ada", "password": "a", "again": "b"}, "differ"),
+        ("account", {"name": "Ada", "password": "1", "again": "1"}, "password"),
+    ],
+)
+def test_what_is_refused_says_why_and_writes_nothing(pages, lab, act, form, reason):
+    file = lab.folder.parent / "agent.toml"
+    before = file.read_bytes()
+
+    answer = post(pages, act, **form)
+
+    assert answer.status_code == 422
+    assert reason in unescape(answer.text)
+    assert file.read_bytes() == before
+    assert not list(file.parent.glob(".agent*"))
+    assert not lab.store.accounts.are_there()
+
+
+def test_a_file_that_the_environment_overrides_is_not_written(pages, file, monkeypatch):
+    monkeypatch.setenv("AGENT_SITE__TIME_ZONE", "UTC")
+    before = file.read_bytes()
+
+    answer = post(pages, "zone", zone="Europe/Vienna")
+
+    assert "AGENT_SITE__TIME_ZONE" in answer.text
+    assert file.read_bytes() == before
+
+
+def test_the_first_account_is_an_administrator_s_and_then_all_log_in(pages, lab):
+    answer = post(pages, "account", name="Ada", password=PASSWORD, again=PASSWORD, role="viewer")
+
+    (account,) = lab.store.accounts.every()
+    assert account.role == "admin"
+    assert answer.url.path == "/login"
+    assert pages.get("/setup", follow_redirects=False).headers["location"].startswith("/login")
+
+
+def test_another_account_needs_the_administrator_s_own_password(pages, lab):
+    post(pages, "account", name="Ada", password=PASSWORD, again=PASSWORD)
+    pages.post("/login", data={"name": "Ada", "password": PASSWORD, "then": "/setup"})
+    form = {"name": "Bob", "password": PASSWORD, "again": PASSWORD, "role": "reviewer"}
+
+    refused = post(pages, "account", **form, own="wrong")
+    added = post(pages, "account", **form, own=PASSWORD)
+
+    assert (refused.status_code, added.status_code) == (422, 200)
+    assert {a.name: a.role for a in lab.store.accounts.every()} == {
+        "Ada": "admin",
+        "Bob": "reviewer",
+    }
+
+
+def test_a_reviewer_opens_no_step(pages, lab):
+    post(pages, "account", name="Ada", password=PASSWORD, again=PASSWORD)
+    pages.post("/login", data={"name": "Ada", "password": PASSWORD})
+    form = {"name": "Bob", "password": PASSWORD, "again": PASSWORD, "role": "reviewer"}
+    post(pages, "account", **form, own=PASSWORD)
+    pages.post("/logout")
+    pages.post("/login", data={"name": "Bob", "password": PASSWORD})
+
+    assert pages.get("/setup").status_code == 403
+    assert post(pages, "zone", zone="UTC").status_code == 403
+
+
+def test_the_first_training_is_requested_with_its_folder(pages, lab, tmp_path):
+    (tmp_path / "labelled").mkdir()
+
+    post(pages, "train", folder="labelled")
+
+    request = lab.store.jobs.take_request("retrain", at=NEXT_DAY)
+    assert request.facts["folder"] == str(tmp_path / "labelled")
+
+
+def test_the_training_says_how_many_labels_are_enough_and_of_which_code(pages, lab):
+    for code, specimens in (("G7", 1), ("G8", 3), ("G9-10", 3)):
+        for number in range(specimens):
+            taken = lab.take(code, order=code, specimen=str(number))
+            lab.store.labels.decide(taken, Decision("code", "Ann", code=code, blind=True), at=DAY)
+
+    page = pages.get("/models/training").text
+
+    assert "7 labels are used." in page
+    assert "A code is trained from 3 specimens on. Lacking: G7 (+2)." in page
+    assert "10 micrographs a code are a good start. Label more of: G8 (+7), G9-10 (+7)." in page
+    assert "Enough for a first bundle of G8, G9-10." in page
+    assert "Start the training" in page
+
+
+@pytest.mark.slow
+def test_the_steps_are_done_by_hand_on_each_screen_and_in_german(lab, file, tab, axe, tmp_path):
+    (tmp_path / "export").mkdir()
+    settings = read(file)
+    desk = replace(
+        desk_of(lab), settings_file=file, is_outdated=lambda written: written != settings
+    )
+    with served(desk) as address:
+        tab.goto(f"{address}/")
+        tab.click("a[href='/setup#source']")
+        tab.fill("#zone-zone", "Europe/Vienna")
+        with tab.expect_navigation():
+            tab.click("button[value=zone]")
+        tab.fill("#source-name", "LOM-07")
+        tab.fill("#source-folder", "export")
+        with tab.expect_navigation():
+            tab.click("button[value=source]")
+        done = tab.locator(".first-steps > li .tag", has_text="done").count()
+        restart = tab.locator("#restart").count()
+        for language in ("de", "en"):
+            tab.click(".tongue button")
+            tab.wait_for_selector(f"html[lang={language}]")
+            for width in (1280, 820, 390):
+                tab.set_viewport_size({"width": width, "height": 800})
+                wide = "document.documentElement.scrollWidth"
+                assert tab.evaluate(wide) <= width
+
+        assert (done, restart) == (2, 1)
+        assert grave(axe, tab) == []
+    assert read(file).sources[0].folder == tmp_path / "export"
