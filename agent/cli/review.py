@@ -250,7 +250,15 @@ def _decision(
 
 def _undo(context: typer.Context, public_id: str, by: str) -> None:
     """Withdraw the decision on one micrograph. The audit log keeps both."""
-    with signed_store(context, load_settings(context), by, "--undo") as (store, signer):
+    from agent.orders.facts.order_policy import is_lead
+
+    settings = load_settings(context)
+    with signed_store(context, settings, by, "--undo") as (store, signer):
+        view = store.results.find(public_id)
+        others = view.label.by if view and view.label and view.label.by != signer else ""
+        account = signer.removesuffix(" (program)")
+        if others and store.accounts.are_there() and not is_lead(settings, store, account):
+            raise WrongUse(f"{others} decided that; only a lead may withdraw it.")
         store.labels.undo(public_id, by=signer, at=datetime.now(UTC))
     out.print(f"{public_id}: decision withdrawn by {signer}.", markup=False)
 

@@ -16,6 +16,7 @@ from typer.main import get_command
 
 from agent.cli.app import app
 from agent.cli.signing import SIGNED, os_user
+from agent.store import Decision
 from agent.store.people import auth
 
 if TYPE_CHECKING:
@@ -291,3 +292,25 @@ def test_the_systems_user_is_not_read_from_the_environment(shell, monkeypatch) -
 
     (act,) = shell.lab.store.audit_log.iter_acts("order.urgent")
     assert "leo" not in {act.actor, act.facts["signed"]["os_user"]}
+
+
+@pytest.mark.parametrize(("role", "code"), [("reviewer", 2), ("lead", 0)])
+def test_only_a_lead_withdraws_anothers_decision_as_at_the_page(shell, monkeypatch, role, code):
+    public_id = shell.lab.take("G8")
+    shell.lab.store.labels.decide(public_id, Decision("code", "Anna", code="G8"), at=AT)
+    let_in(shell, "Anna", "reviewer")
+    monkeypatch.setenv("AGENT_TOKEN", token_of(shell, "lims", role))
+
+    refused, said = shell.agent("review", "label", public_id, "--undo")
+
+    assert refused == code
+    assert ("Anna decided that" in said) == bool(code)
+    assert (shell.lab.store.results.find(public_id).label is None) == (not code)
+
+
+def test_a_reviewer_withdraws_their_own_decision(shell, monkeypatch):
+    public_id = shell.lab.take("G8")
+    monkeypatch.setenv("AGENT_TOKEN", token_of(shell, "lims", "reviewer"))
+    assert shell.agent("review", "label", public_id, "G8")[0] == 0
+
+    assert shell.agent("review", "label", public_id, "--undo")[0] == 0
