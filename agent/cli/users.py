@@ -87,7 +87,8 @@ def change(  # noqa: PLR0917 - each is an option of the command
     context: typer.Context,
     name: Name,
     role: Annotated[
-        str, typer.Option(metavar="ROLE", help="New role: viewer, reviewer, lead or admin.")
+        str,
+        typer.Option("--role", metavar="ROLE", help="New role: viewer, reviewer, lead or admin."),
     ] = "",
     password: Annotated[
         bool, typer.Option("--password", help="Set a new password. Open sessions end.")

@@ -109,6 +109,7 @@ class CropPool:
         keep_surface: Whether a deeper rim of the specimen counts as steel.
         landmarks: Whether the landmarks of each crop are extracted as well.
         stalled_s: Time without a worker starting a file, in seconds, before all are replaced.
+        roots: Folders of the sources; a folder below one is not followed where it is a link.
     """
 
     def __init__(
@@ -123,12 +124,13 @@ class CropPool:
         keep_surface: bool = False,
         landmarks: bool = False,
         stalled_s: float = 60.0,
+        roots: tuple[Path, ...] = (),
     ) -> None:
         self.workers = workers or max(1, (os.cpu_count() or 2) // 2)
         self._time_limit_s = time_limit_s
         self._memory_limit_mb = memory_limit_mb
         self._stalled_s = stalled_s
-        limits = Limits(max_megapixels, sidecars=sidecars, standstill_s=time_limit_s)
+        limits = Limits(max_megapixels, sidecars=sidecars, standstill_s=time_limit_s, roots=roots)
         self._plan = _Plan(limits, um_per_px_range, keep_surface, landmarks, time_limit_s)
         self._running: dict[_Future, _Job] = {}
         self._pool = self._new_pool()

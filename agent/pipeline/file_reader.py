@@ -132,7 +132,8 @@ class FileReader:
     def _open(self, claim: Claim) -> InFlightFile:
         source = self._sources.get(claim.source, Provenance())
         path = locate(claim.folder, claim.relative)
-        notes = find_notes(path) if self._has_sidecars and claim.origin == "watch" else []
+        has_notes = self._has_sidecars and claim.origin == "watch"
+        notes = find_notes(path, root=claim.folder) if has_notes else []
         notes += list_missing_notes(claim.noted, notes)
         keys = collect_keys(
             source,

@@ -116,6 +116,7 @@ def make_pool(
         sidecars=imaging.sidecars,
         keep_surface=imaging.surface_layer == "keep",
         landmarks=has_landmarks,
+        roots=tuple(source.folder for source in settings.sources),
     )
 
 

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 from agent.errors import FileCode, FileError
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import numpy as np
     from numpy.typing import NDArray
 
@@ -26,12 +28,18 @@ class Limits:
         max_pages: Pages of one file; more is a recording, not a micrograph.
         sidecars: Whether text and XML files of the same name are read for the scale.
         standstill_s: Seconds without a byte after which its share hangs.
+        roots: Folders of the sources; a folder below one is not followed where it is a link.
     """
 
     max_megapixels: float = 200.0
     max_pages: int = 64
     sidecars: bool = True
     standstill_s: float = 60.0
+    roots: tuple[Path, ...] = ()
+
+    def find_root(self, path: Path) -> Path | None:
+        """Return the source's folder that a file is below, None where it is below no one's."""
+        return next((root for root in self.roots if path.is_relative_to(root)), None)
 
     @property
     def max_bytes(self) -> int:

@@ -131,7 +131,9 @@ def _collect_scales(page: Page, path: Path, limits: Limits) -> tuple[Scale, ...]
     if limits.sidecars:
         beside = inspect(
             path.parent,
-            lambda: read_sidecar_scales(path, page.pixels.shape[1::-1]),
+            lambda: read_sidecar_scales(
+                path, page.pixels.shape[1::-1], root=limits.find_root(path)
+            ),
             limit_s=limits.standstill_s,
         )
     return tuple(Scale("metadata", um) for um in page.um_per_px) + tuple(
@@ -152,7 +154,7 @@ def _read_bytes(path: Path, limits: Limits) -> bytes:
 
 
 def _read_pieces(path: Path, limits: Limits, pieces: list[bytes]) -> None:
-    with open_regular(path) as file:
+    with open_regular(path, root=limits.find_root(path)) as file:
         before = os.fstat(file.fileno())
         if before.st_size > limits.max_bytes:
             raise FileError(

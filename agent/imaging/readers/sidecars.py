@@ -32,24 +32,27 @@ SIDECAR_BYTES = 4_000_000
 LONGEST_NAME = 255  # bytes, of every common file system
 
 
-def read_sidecar_scales(path: Path, size: tuple[int, int]) -> tuple[float, ...]:
+def read_sidecar_scales(
+    path: Path, size: tuple[int, int], *, root: Path | None = None
+) -> tuple[float, ...]:
     """Read the scale from text and XML files of the same name next to a picture.
 
     Args:
         path: The picture.
         size: Its (width, height) in pixels; a sidecar of another width describes a rescaled
             picture.
+        root: Folder of the source, see `open_regular`.
 
     Returns:
         µm per pixel, in the order of `SIDECARS`; several only where the files disagree.
     """
     scales: list[float] = []
-    for text in _iter_sidecars(path):
+    for text in _iter_sidecars(path, root):
         scales += select_new(_parse_sidecar(text, size), scales)
     return tuple(scales)
 
 
-def _iter_sidecars(path: Path) -> Iterable[str]:
+def _iter_sidecars(path: Path, root: Path | None) -> Iterable[str]:
     names = {"stem": path.stem, "name": path.name, "ext": path.suffix.lstrip(".")}
     for pattern in dict.fromkeys(pattern.format(**names) for pattern in SIDECARS):
         file = path.with_name(pattern)
@@ -57,7 +60,7 @@ def _iter_sidecars(path: Path) -> Iterable[str]:
             continue  # no such file can exist, and testing for it is an error
         if pattern == path.name or not file.is_file() or file.stat().st_size > SIDECAR_BYTES:
             continue
-        with suppress(OSError), open_regular(file) as opened:
+        with suppress(OSError), open_regular(file, root=root) as opened:
             yield _decode_text(opened.read(SIDECAR_BYTES))
 
 

@@ -137,10 +137,14 @@ def _iter_conflicts(
             yield f"it claims two {column}s: {words}"
 
 
-def find_notes(path: Path) -> list[dict[str, str]]:
+def find_notes(path: Path, *, root: Path | None = None) -> list[dict[str, str]]:
     """Read the process data in the notes next to a picture, JSON or `key = value`; [] without one.
 
     Every note counts: one without process data does not hide another one. A link is no note.
+
+    Args:
+        path: The picture.
+        root: Folder of the source, see `open_regular`.
 
     Raises:
         OSError: The share did not give one for now; without it the specimen is not known.
@@ -151,7 +155,7 @@ def find_notes(path: Path) -> list[dict[str, str]]:
             note = path.with_name(name)
             if note == path or not note.is_file():
                 continue
-            with open_regular(note) as file:
+            with open_regular(note, root=root) as file:
                 content = file.read(SIDECAR_BYTES + 1)
             if len(content) <= SIDECAR_BYTES:
                 notes += read_notes(content)

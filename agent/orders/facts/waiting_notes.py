@@ -6,7 +6,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from agent.orders.facts.process_data import collect_keys, find_notes, merge_notes
-from agent.watch import Provenance, is_below_link
+from agent.watch import Provenance
 from agent.watch.file_types import locate
 
 if TYPE_CHECKING:
@@ -54,9 +54,7 @@ class WaitingNotes:
     def _find_orders(self, file: WaitingFile) -> dict[str, str]:
         """Return the orders that notes next to a file name, with the specimen."""
         try:
-            if is_below_link(file.folder, file.relative):
-                return {}
-            notes = find_notes(locate(file.folder, file.relative))
+            notes = find_notes(locate(file.folder, file.relative), root=file.folder)
         except OSError:  # the share does not give it for now; a later round reads it
             return {}
         if not any(note.get("order") for note in notes):
