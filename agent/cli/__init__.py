@@ -1,4 +1,4 @@
-"""The `agent` command: a module is a group of commands, or what several share; only it prints.
+"""The `agent` command: packages are the sections of its help, loose modules what they share.
 
 Heavy imports (torch, OpenCV, the web server) are inside the commands, so that `agent --help` and
 `agent files` answer at once.

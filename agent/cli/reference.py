@@ -98,7 +98,7 @@ def _sort_paths() -> list[str]:
 
 
 def _find_place(command: CommandInfo | TyperInfo) -> int:
-    module = getattr(command.callback, "__module__", "").rpartition(".")[2]
+    module = getattr(command.callback, "__module__", "").removeprefix("agent.cli.")
     return GROUPS.index(module) if module in GROUPS else len(GROUPS)
 
 

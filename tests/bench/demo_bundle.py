@@ -28,10 +28,10 @@ from safetensors.numpy import save
 
 from agent import settings as settings_room
 from agent.cli.app import open_store
-from agent.cli.demo import await_drawings, examine, play
-from agent.cli.import_ import import_labelled
 from agent.cli.job_progress import silence_log
-from agent.cli.train import train_bundle
+from agent.cli.models.import_ import import_labelled
+from agent.cli.models.train import train_bundle
+from agent.cli.start.demo import await_drawings, examine, play
 from agent.demo import bundle as shipped
 from agent.demo.demo import DemoSize, plan_test_set, prepare_folder
 from agent.demo.drawings import Drawings, write_manifest

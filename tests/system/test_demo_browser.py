@@ -8,7 +8,7 @@ import pytest
 
 from agent import settings as settings_room
 from agent.cli.app import open_store
-from agent.cli.demo import await_candidate, play, train_candidate
+from agent.cli.start.demo import await_candidate, play, train_candidate
 from agent.demo.demo import AgentProcess, DemoFolders, DemoSize
 
 pytestmark = pytest.mark.slow

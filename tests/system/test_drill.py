@@ -76,7 +76,7 @@ MUTANTS = {
     ),
     "a move that rewrites another setting": Mutant(
         "3 2",
-        "agent/cli/move.py",
+        "agent/cli/operate/move.py",
         'source["folder"] = moved[source["name"]]',
         'source["folder"] = document["site"]["change_reason"] = moved[source["name"]]',
         "the move changed another setting",

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from agent.cli.app import main
-from agent.cli.demo import play
+from agent.cli.start.demo import play
 from agent.demo.bundle import read_card
 from agent.demo.demo import MARK, DemoSize, plan_history, plan_test_set, renew_port
 from agent.demo.exporter import plan_ordinary

@@ -13,7 +13,7 @@ import pytest
 from conftest import SHARED
 
 from agent.cli.app import main
-from agent.cli.datasets import DATASETS
+from agent.cli.models.datasets import DATASETS
 from agent.files.pictures import encode_png
 from agent.labelled_import import list_labelled
 from model import load_taxonomy

@@ -24,9 +24,9 @@ from servers.pages import served
 from servers.smtp import Post, serve
 
 from agent import settings
-from agent.cli.doctor import examine
-from agent.cli.doctor_folders import examine_folders
-from agent.cli.doctor_records import examine_network, examine_sites
+from agent.cli.start.doctor import examine
+from agent.cli.start.doctor_folders import examine_folders
+from agent.cli.start.doctor_records import examine_network, examine_sites
 from agent.host.file_ownership import restore_owner
 from agent.store import Store, store_url
 from agent.store.sites.fleet import KEY

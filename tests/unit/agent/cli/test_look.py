@@ -19,7 +19,7 @@ from servers.failing_share import FailingShare
 from agent import settings
 from agent.cli import main
 from agent.cli.examples import EXAMPLES
-from agent.cli.folder_overview import FolderOverview, choose_evenly, propose_source
+from agent.cli.start.folder_overview import FolderOverview, choose_evenly, propose_source
 from agent.files import shares
 from agent.imaging.pool import encode_landmarks
 from agent.store import Store, store_url

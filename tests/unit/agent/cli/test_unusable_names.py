@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from agent.cli.import_ import print_unusable
-from agent.cli.train import require_labelled
+from agent.cli.models.import_ import print_unusable
+from agent.cli.models.train import require_labelled
 from agent.errors import WrongUse
 from agent.labelled_import import ImportOutcome, UnusableFile
 

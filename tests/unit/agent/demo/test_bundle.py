@@ -10,7 +10,7 @@ import pytest
 from labs.small import past, write_labelled
 
 from agent.cli.app import main
-from agent.cli.demo import train_bundle
+from agent.cli.start.demo import train_bundle
 from agent.demo import bundle as shipped
 from agent.demo.demo import DemoFolders
 from agent.errors import BadBundle

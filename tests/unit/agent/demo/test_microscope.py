@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from agent.cli.demo import _Microscope
+from agent.cli.start.demo import _Microscope
 from agent.demo.demo import AgentProcess, DemoFolders, DemoSize
 from agent.demo.drawings import Drawings
 from agent.demo.exporter import plan_night

@@ -595,7 +595,7 @@ def test_a_password_that_is_too_easy_or_too_long_is_refused(password):
 
 @pytest.fixture
 def agent(tmp_path, monkeypatch):
-    import agent.cli.users  # noqa: F401, PLC0415 - registers the commands
+    import agent.cli.review.users  # noqa: F401, PLC0415 - registers the commands
 
     (tmp_path / "agent.toml").write_text("")
     monkeypatch.chdir(tmp_path)

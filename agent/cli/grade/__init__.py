@@ -1,0 +1,1 @@
+"""Grade micrographs: classify, needle lengths, scale, report, files."""

@@ -1,0 +1,1 @@
+"""Bundles: imported labels, training, evaluation, promotion, reprocessing."""

@@ -1,0 +1,1 @@
+"""Operate a lab: back up, restore, move, verify, support."""

@@ -1,0 +1,1 @@
+"""Review and orders: queue, orders, specifications, exports, accounts."""

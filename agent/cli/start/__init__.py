@@ -1,0 +1,1 @@
+"""First steps with the agent: demo, look, init, doctor, run, status."""

@@ -1,0 +1,1 @@
+"""Studies of people and of the measuring system: round robins and MSA."""
