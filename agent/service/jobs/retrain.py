@@ -278,7 +278,7 @@ def train_first_in_child(
         now=now,
         ending=lambda name: (
             "done",
-            {"sentence": f"{name} is the first bundle.", "candidate": name},
+            {"sentence": f"{name} is the first bundle and in use.", "candidate": name},
         ),
         should_stop=should_stop,
     ):
@@ -286,10 +286,6 @@ def train_first_in_child(
             use_first(store, get_bundle(settings.store.folder, news), by=by, at=now())
             write_card(settings, store, news)
         yield news
-
-
-def _ending_of_first(name: str) -> tuple[str, dict[str, Any]]:
-    return "done", {"sentence": f"{name} is the first bundle and in use.", "candidate": name}
 
 
 def use_first(store: Store, bundle: Path, *, by: str, at: datetime) -> bool:

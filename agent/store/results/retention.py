@@ -350,17 +350,3 @@ class Retention(Repository):
         with reading(self._engine) as session:
             row = specimens.find_order(session, self._whose, number)
             return row is not None and row.legal_hold
-
-    def is_known_order(self, number: str) -> bool:
-        """Return whether an order is known, or a micrograph names it, in any spelling."""
-        with reading(self._engine) as session:
-            if specimens.find_order(session, self._whose, number):
-                return True
-            named = (
-                select(MicrographRow.order)
-                .where(MicrographRow.site_id == self._whose.site_id)
-                .distinct()
-            )
-            return self._whose.key(number) in {
-                self._whose.key(name) for name in session.exec(named) if name
-            }
