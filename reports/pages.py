@@ -35,7 +35,14 @@ from reports.content.fleet import (
     RolloutPc,
     RolloutView,
 )
-from reports.content.guide import GuideHeading, GuideHit, GuidePiece, GuideTitle, HelpPage
+from reports.content.guide import (
+    GuideHeading,
+    GuideHit,
+    GuidePage,
+    GuidePiece,
+    GuideTitle,
+    HelpPage,
+)
 from reports.content.learning import (
     BundlePage,
     CodeLabels,
@@ -222,7 +229,6 @@ from reports.user_guide import (
     GUIDE_PAGES,
     GUIDE_PICTURES,
     LONGEST_QUERY,
-    GuidePage,
     get_guide_page,
     list_guide,
     read_guide,

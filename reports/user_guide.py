@@ -1,6 +1,9 @@
 """Render and search the user guide: Markdown pages in the package, served without a network.
 
 Raw HTML in a page is not passed on, and no link of a script scheme is.
+
+A page is `guide/NAME.md`, in another language `guide/LANGUAGE/NAME.md`, or English where there is
+none. Its anchors are those of the English headings, so that one link serves every language.
 """
 
 from __future__ import annotations
@@ -9,15 +12,16 @@ import re
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
-from itertools import pairwise
+from itertools import pairwise, repeat
 from typing import TYPE_CHECKING
 
 from markupsafe import Markup
 
-from reports.content.guide import GuideHeading, GuideHit, GuidePiece, GuideTitle
+from reports.content.guide import GuideHeading, GuideHit, GuidePage, GuidePiece, GuideTitle
+from reports.i18n import Language, language
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from markdown_it import MarkdownIt
     from markdown_it.token import Token
@@ -61,16 +65,6 @@ LINK = re.compile(r"([a-z][a-z-]*)\.md(#[\w-]+)?")
 
 
 @dataclass(frozen=True, slots=True)
-class GuidePage:
-    """One page of the guide, rendered."""
-
-    name: str
-    title: str
-    html: Markup
-    headings: tuple[GuideHeading, ...]
-
-
-@dataclass(frozen=True, slots=True)
 class _Section:
     """A part of a page below one heading, as plain text."""
 
@@ -79,17 +73,20 @@ class _Section:
     heading: str
     anchor: str
     text: str
+    language: Language
 
 
-def read_guide(name: str) -> str:
-    """Return the Markdown text of a page.
+def read_guide(name: str, wanted: Language = "en") -> str:
+    """Return the Markdown text of a page in a language; "" where it is in English alone.
 
     Raises:
         KeyError: The guide has no page of that name.
     """
     if name not in GUIDE_PAGES:
         raise KeyError(name)
-    return files("reports").joinpath("guide", f"{name}.md").read_text(encoding="utf-8")
+    folder = files("reports").joinpath("guide")
+    page = (folder if wanted == "en" else folder.joinpath(wanted)).joinpath(f"{name}.md")
+    return page.read_text(encoding="utf-8") if wanted == "en" or page.is_file() else ""
 
 
 def read_guide_picture(name: str) -> bytes:
@@ -103,27 +100,21 @@ def read_guide_picture(name: str) -> bytes:
     return files("reports").joinpath("guide", name).read_bytes()
 
 
-@cache
 def get_guide_page(name: str) -> GuidePage:
-    """Return a rendered page.
+    """Return a rendered page in the language of the page, or in English where it has no other.
 
     Raises:
         KeyError: The guide has no page of that name.
     """
-    parser = _parser()
-    tokens = parser.parse(read_guide(name))
-    headings = tuple(_name_headings(tokens))
-    _point_links(tokens)
-    # Our own pages, and the parser passes on no raw HTML.
-    html = Markup(parser.renderer.render(tokens, parser.options, {}))  # noqa: S704
-    return GuidePage(name, headings[0].text, html, headings[1:])
+    return _render(name, language())
 
 
 def list_guide() -> tuple[GuideTitle, ...]:
     """Return every page's name, title and first sentence, in reading order."""
+    first = (_sections(name, language())[0] for name in GUIDE_PAGES)
     return tuple(
-        GuideTitle(name, get_guide_page(name).title, _lead(_sections(name)[0].text))
-        for name in GUIDE_PAGES
+        GuideTitle(section.page, section.title, _lead(section.text), section.language)
+        for section in first
     )
 
 
@@ -141,15 +132,39 @@ def search_guide(query: str) -> tuple[GuideHit, ...]:
         return ()
     scored: list[tuple[int, int, _Section]] = []
     for name in GUIDE_PAGES:
-        for section in _sections(name):
+        for section in _sections(name, language()):
             score = _score(section, words)
             if score:
                 scored.append((-score, len(scored), section))
     return tuple(
         GuideHit(section.page, section.title, section.heading, section.anchor,
-                 tuple(_excerpt(section.text, words)))
+                 tuple(_excerpt(section.text, words)), section.language)
         for _score_, _order, section in sorted(scored, key=lambda row: row[:2])[:MOST_HITS]
     )  # fmt: skip
+
+
+@cache
+def _render(name: str, wanted: Language) -> GuidePage:
+    parser = _parser()
+    tokens, headings, spoken = _parse(name, wanted)
+    _point_links(tokens)
+    # Our own pages, and the parser passes on no raw HTML.
+    html = Markup(parser.renderer.render(tokens, parser.options, {}))  # noqa: S704
+    return GuidePage(name, headings[0].text, html, headings[1:], spoken)
+
+
+def _parse(
+    name: str, wanted: Language
+) -> tuple[Sequence[Token], tuple[GuideHeading, ...], Language]:
+    """Return the tokens of a page, its headings, and the language that it is in."""
+    english = _parser().parse(read_guide(name))
+    headings = tuple(_name_headings(english, repeat("")))
+    text = "" if wanted == "en" else read_guide(name, wanted)
+    if not text:
+        return english, headings, "en"
+    tokens = _parser().parse(text)
+    anchors = (heading.anchor for heading in headings)
+    return tokens, tuple(_name_headings(tokens, anchors)), wanted
 
 
 @cache
@@ -180,13 +195,14 @@ def _fence(_self: object, tokens: Sequence[Token], index: int, *_rest: object) -
     )
 
 
-def _name_headings(tokens: Sequence[Token]) -> Iterator[GuideHeading]:
-    """Set a unique id on each heading and yield the headings."""
+def _name_headings(tokens: Sequence[Token], anchors: Iterable[str]) -> Iterator[GuideHeading]:
+    """Set a unique id on each heading, from `anchors` or its text, and yield the headings."""
     taken: set[str] = set()
+    given = iter(anchors)
     for opening, inline in pairwise(tokens):
         if opening.type == "heading_open":
             text = _plain(inline)
-            anchor = _free_anchor(text, taken)
+            anchor = next(given, "") or _free_anchor(text, taken)
             opening.attrSet("id", anchor)
             yield GuideHeading(int(opening.tag[1:]), text, anchor)
 
@@ -215,10 +231,10 @@ def _point_links(tokens: Sequence[Token]) -> None:
 
 
 @cache
-def _sections(name: str) -> tuple[_Section, ...]:
+def _sections(name: str, wanted: Language) -> tuple[_Section, ...]:
     """Return a page in parts, one per heading, as plain text."""
-    tokens = _parser().parse(read_guide(name))
-    headings = iter(list(_name_headings(tokens)))
+    tokens, named, spoken = _parse(name, wanted)
+    headings = iter(named)
     title = ""
     parts: list[tuple[GuideHeading, list[str]]] = []
     in_heading = False
@@ -230,7 +246,9 @@ def _sections(name: str) -> tuple[_Section, ...]:
         if parts and not in_heading and token.type in {"inline", "fence"}:
             parts[-1][1].append(_plain(token))
     return tuple(
-        _Section(name, title, heading.text, heading.anchor, " ".join(" ".join(texts).split()))
+        _Section(
+            name, title, heading.text, heading.anchor, " ".join(" ".join(texts).split()), spoken
+        )
         for heading, texts in parts
     )
 
@@ -258,7 +276,9 @@ def _score(section: _Section, words: Sequence[str]) -> int:
 
 def _excerpt(text: str, words: Sequence[str]) -> Iterator[GuidePiece]:
     """Yield a part of a text around the first word that was searched for, each hit marked."""
-    pattern = re.compile("|".join(map(re.escape, words)), re.IGNORECASE)
+    # A folded word has "ss" for "ß".
+    forms = (re.escape(word).replace("ss", "(?:ss|ß)") for word in words)
+    pattern = re.compile("|".join(forms), re.IGNORECASE)
     first = pattern.search(text)
     begin = max(0, first.start() - EXCERPT // 3) if first else 0
     if begin:

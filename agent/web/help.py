@@ -42,15 +42,11 @@ def router(desk: Desk) -> APIRouter:
     def show_page(request: Request, name: str) -> Response:
         if name not in reports.GUIDE_PAGES:
             raise Unknown(name)
-        guide = reports.get_guide_page(name)
         page = HelpPage(
             desk.site,
             cookies.name_of(request),
             reports.list_guide(),
-            name=name,
-            title=guide.title,
-            html=guide.html,
-            headings=tuple(heading for heading in guide.headings if heading.level == 2),  # noqa: PLR2004 - <h2>
+            guide=reports.get_guide_page(name),
         )
         return HTMLResponse(reports.render_help(page))
 

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from markupsafe import Markup
 
+    from reports.i18n import Language
+
 
 @dataclass(frozen=True, slots=True)
 class GuideHeading:
@@ -19,12 +21,24 @@ class GuideHeading:
 
 
 @dataclass(frozen=True, slots=True)
+class GuidePage:
+    """One page of the guide, rendered; `language` is that of its text."""
+
+    name: str
+    title: str
+    html: Markup
+    headings: tuple[GuideHeading, ...]
+    language: Language
+
+
+@dataclass(frozen=True, slots=True)
 class GuideTitle:
     """A page in the table of contents; `lead` is its first sentence."""
 
     name: str
     title: str
     lead: str
+    language: Language
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +58,7 @@ class GuideHit:
     heading: str
     anchor: str
     excerpt: tuple[GuidePiece, ...]
+    language: Language
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,10 +69,7 @@ class HelpPage:
         site: Name of the site.
         reviewer: Who is logged in, or "".
         contents: Every page of the guide.
-        name: The page that is shown; "" for the table of contents or a search.
-        title: Its title.
-        html: Its text; None for the table of contents or a search.
-        headings: Its headings of the second level.
+        guide: The page that is shown; None for the table of contents or a search.
         query: What was searched for; "" for no search.
         hits: What the search found.
     """
@@ -65,9 +77,6 @@ class HelpPage:
     site: str
     reviewer: str
     contents: tuple[GuideTitle, ...]
-    name: str = ""
-    title: str = ""
-    html: Markup | None = None
-    headings: tuple[GuideHeading, ...] = ()
+    guide: GuidePage | None = None
     query: str = ""
     hits: tuple[GuideHit, ...] = ()

@@ -6,6 +6,7 @@ import re
 import shlex
 import tomllib
 from datetime import UTC, datetime
+from itertools import zip_longest
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 GUIDE = ROOT / "reports" / "guide"
 REGENERATE = "stale: run `python -m agent.cli.reference`"
 GENERATED = ("commands", "settings")
+GERMAN = sorted(path.stem for path in (GUIDE / "de").glob("*.md"))
 WRITTEN = [name for name in reports.GUIDE_PAGES if name not in GENERATED]
 DOCUMENTS = [GUIDE / f"{name}.md" for name in reports.GUIDE_PAGES] + [
     ROOT / "README.md",
@@ -60,6 +62,34 @@ def code_of(path: Path) -> list[str]:
         elif token.type == "fence" and token.info != "text":
             pieces += token.content.splitlines()
     return pieces
+
+
+def blocks_of(text: str) -> list[tuple[str, str, str]]:
+    """Return each block of a page as its shape, what it holds word for word, and its begin."""
+    blocks = []
+    for token in MarkdownIt("commonmark").enable("table").parse(text):
+        shape, kept = f"{token.type} {token.tag}", token.content if token.type == "fence" else ""
+        if token.type == "inline":
+            prose = " ".join(child.content for child in token.children if child.type == "text")
+            parts = [
+                child.content or child.attrGet("href") or child.attrGet("src") or ""
+                for child in token.children
+                if child.type in ("code_inline", "link_open")
+            ] + [child.attrGet("src") for child in token.children if child.type == "image"]
+            parts += [number.replace(",", ".") for number in re.findall(r"\d+(?:[.,]\d+)*", prose)]
+            kept = ", ".join(sorted(set(parts)))
+        blocks.append((shape, kept, token.content[:60]))
+    return blocks
+
+
+def difference(english: list[tuple[str, str, str]], german: list[tuple[str, str, str]]) -> str:
+    """Return the first block that differs in its shape or in what both languages hold, or ""."""
+    for (shape, kept, begin), (shape_de, kept_de, begin_de) in zip_longest(
+        english, german, fillvalue=("nothing", "", "")
+    ):
+        if (shape, kept) != (shape_de, kept_de):
+            return f"{shape} “{begin}” has [{kept}]; {shape_de} “{begin_de}” has [{kept_de}]"
+    return ""
 
 
 def prose_of(path: Path) -> str:
@@ -231,6 +261,32 @@ def test_a_page_holds_the_glossary(name):
     assert re.findall(rf"\b({BANNED})\b", prose_of(path), re.IGNORECASE) == []
 
 
+@pytest.mark.parametrize("name", GERMAN)
+def test_a_german_page_has_the_blocks_code_links_pictures_and_numbers_of_its_english_one(name):
+    found = difference(
+        blocks_of(reports.read_guide(name)), blocks_of(reports.read_guide(name, "de"))
+    )
+
+    assert not found, f"bring reports/guide/de/{name}.md up to reports/guide/{name}.md: {found}"
+
+
+def test_a_change_of_the_english_page_alone_is_found():
+    german = blocks_of("# Felder\n\nNach 0,5 s kommen 5 [Felder](a.md#b) aus `[x] y`.")
+
+    assert (
+        difference(blocks_of("# Fields\n\nAfter 0.5 s `[x] y` sends 5 [f](a.md#b)."), german) == ""
+    )
+    for english in (
+        "# Fields\n\nAfter 0.5 s `[x] y` sends 6 [f](a.md#b).",
+        "# Fields\n\nAfter 0.5 s `[x] z` sends 5 [f](a.md#b).",
+        "# Fields\n\nAfter 0.5 s `[x] y` sends 5 [f](a.md#c).",
+        "## Fields\n\nAfter 0.5 s `[x] y` sends 5 [f](a.md#b).",
+        "# Fields\n\nAfter 0.5 s `[x] y` sends 5 [f](a.md#b).\n\nMore.",
+        "# Fields",
+    ):
+        assert difference(blocks_of(english), german), english
+
+
 def test_the_readme_fits_on_a_page():
     assert (ROOT / "README.md").stat().st_size <= 6000
 
@@ -372,10 +428,22 @@ def test_where_there_are_accounts_the_guide_needs_a_login(lab):
     )
 
 
-def test_a_german_page_has_a_german_link_to_the_guide(lab):
+def test_the_guide_follows_the_language_of_the_pages(lab):
     with TestClient(create_app(desk_of(lab), language="de"), base_url=HOME) as client:
-        page = client.get("/help/concepts").text
+        page, contents = client.get("/help/concepts").text, client.get("/help").text
+        hits = client.get("/help", params={"q": "Maßstabsbalken"}).text
 
-    assert 'title="Hilfe"' in page
-    assert "vorerst nur auf Englisch" in page
+    assert '<article class="prose" lang="de">' in page
+    assert '<h2 id="structure-code">Gefügekennzahl</h2>' in page
+    assert "nur auf Englisch" not in page
+    assert '<li lang="de"><a href="/help/concepts">Grundbegriffe</a>' in contents
+    assert "<mark>Maßstabsbalken</mark>" in hits
+
+
+def test_a_page_without_a_german_text_is_in_english_and_says_so(lab):
+    with TestClient(create_app(desk_of(lab), language="de"), base_url=HOME) as client:
+        page = client.get("/help/commands").text
+
+    assert "Diese Seite gibt es nur auf Englisch." in page
     assert '<article class="prose" lang="en">' in page
+    assert '<li lang="en"><a href="/help/commands" aria-current="page">' in page
