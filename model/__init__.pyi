@@ -111,6 +111,7 @@ from .taxonomy_draft import (
     SubtypeDraft as SubtypeDraft,
     TaxonomyDraft as TaxonomyDraft,
     draft_from_taxonomy as draft_from_taxonomy,
+    has_several_subtypes as has_several_subtypes,
     propose_draft as propose_draft,
 )
 from .taxonomy_toml import format_taxonomy as format_taxonomy

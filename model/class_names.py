@@ -18,7 +18,10 @@ LONGEST_NAME = 40
 """Letters of a subtype's or size's name; more of them break a page and a column."""
 SEPARATOR = " "
 """What joins a subtype and a size that would run together, as in "spheroidite coarse"."""
+LEAST_WORD = 3
+"""Letters from which a name is a word: "graphite 12" is two, while "G8" and "B9-10" are codes."""
 
+_HYPHENS = re.compile(r"(?<!\d)-|-(?!\d)")
 _DASHES = re.compile(r"[\u2010-\u2015\u2212/_]")
 
 
@@ -38,17 +41,23 @@ def fold_name(written: str) -> str:
     return unicodedata.normalize("NFC", "".join(spelled.split()).casefold())
 
 
+def drop_hyphens(folded: str) -> str:
+    """Return a folded name without hyphens, but those between digits, as in "9-10"."""
+    return _HYPHENS.sub("", folded)
+
+
 def join_code(subtype: str, size: str, separator: str) -> str:
     """Join the names of a subtype and a size to a structure code: "G8", "spheroidite coarse".
 
     Args:
         subtype: Its name.
         size: Its name, "" where the subtype has no sizes.
-        separator: Between two letters or two digits, which would run together.
+        separator: Between two letters, two digits, or a word and a digit, which would run together.
     """
+    is_word = len(subtype) >= LEAST_WORD and subtype[-1].isalpha()
     glued = (subtype and size) and (
         (subtype[-1].isalpha() and size[0].isalpha())
-        or (subtype[-1].isdecimal() and size[0].isdecimal())
+        or ((subtype[-1].isdecimal() or is_word) and size[0].isdecimal())
     )
     return f"{subtype}{separator if glued else ''}{size}"
 
@@ -78,10 +87,10 @@ def require_distinct(kind: str, names: Iterable[str]) -> None:
     """
     known: dict[str, str] = {}
     for name in names:
-        folded = fold_name(name)
+        folded = drop_hyphens(fold_name(name))
         if folded in known:
             raise TaxonomyError(
-                f"{kind} {known[folded]!r} and {name!r} are written alike (case, spaces, dashes "
+                f"{kind} {known[folded]!r} and {name!r} are written alike (case, spaces, hyphens "
                 "and accents do not tell names apart); rename one."
             )
         known[folded] = name

@@ -157,6 +157,16 @@ def propose_draft(names: Iterable[str], *, name: str = "") -> TaxonomyDraft:
     return proposed
 
 
+def has_several_subtypes(taxonomy: Taxonomy, specimens: Iterable[Iterable[str]]) -> bool:
+    """Return whether a specimen has codes of several subtypes.
+
+    Args:
+        taxonomy: Parses the codes.
+        specimens: The codes of each specimen.
+    """
+    return any(len({taxonomy.parse(code)[0] for code in codes}) > 1 for codes in specimens)
+
+
 def _split_names(names: Sequence[str]) -> tuple[SubtypeDraft, ...]:
     """Return the subtypes, each with its sizes in the order that numbers or words suggest."""
     parts = {name: _split(name) for name in dict.fromkeys(names)}

@@ -19,6 +19,22 @@ SHADOW: Final = "shadow"
 """Role of a candidate's answers, and name of the job that computes them."""
 
 
+def has_evidence(bundle: Path, before: str | None) -> bool:
+    """Return whether a gate recommends a bundle in place of the one in use.
+
+    Args:
+        bundle: Folder of the bundle.
+        before: Name of the bundle in use; None: there is none to compare with.
+    """
+    if before is None:
+        return True
+    try:
+        record = load_gate_record(bundle)
+    except BadBundle:
+        return False
+    return record is not None and record.gate == "recommended" and record.current == before
+
+
 def describe_gate(bundle: Path, before: str | None) -> str:
     """Return the result of a bundle's gate, and whether it still applies.
 

@@ -131,6 +131,7 @@ class SignForm:
         note: What follows from it.
         needs_password: The lab has accounts.
         blocked: Why it cannot be signed yet, "" where it can.
+        sure: What the lead has to confirm, "" for nothing.
     """
 
     action: str
@@ -138,6 +139,7 @@ class SignForm:
     note: str
     needs_password: bool
     blocked: str = ""
+    sure: str = ""
 
 
 @dataclass(frozen=True, slots=True)

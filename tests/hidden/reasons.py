@@ -125,13 +125,14 @@ FIELD_REASONS: list[tuple[str, Callable[[Micrograph, re.Match[str]], bool]]] = [
     ),
 ]
 FIELD = r"(field [0-9a-f]+)"
+CODED = rf"{FIELD}(?: \(\S+\))?"
 SENTENCES: list[tuple[str, Proof]] = [
     (
         r"(\d+) of (\d+) fields",
         lambda s, m: int(m[1]) == s.distinct() < int(m[2]) == s.known.law.fields,
     ),
     (
-        rf"{FIELD} and {FIELD} show one place \(\d+% of the smaller one\): counted once",
+        rf"{CODED} and {CODED} show one place \(\d+% of the smaller one\): counted once",
         lambda s, m: s.any_of(
             m[1], lambda one: one.picture.place in {x.picture.place for x in s.named(m[2])}
         ),

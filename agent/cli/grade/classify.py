@@ -37,7 +37,12 @@ LONGEST_STEM = 180
 
 
 def iter_cropped(
-    files: Sequence[Path], settings: Settings, *, but: Path | None, landmarks: bool = False
+    files: Sequence[Path],
+    settings: Settings,
+    *,
+    but: Path | None,
+    landmarks: bool = False,
+    um_per_px: float | None = None,
 ) -> Iterator[tuple[Path, Outcome]]:
     """Crop files in parallel and yield them in the given order.
 
@@ -46,6 +51,7 @@ def iter_cropped(
         settings: Settings of this call.
         but: Output folder, left out if it is inside a named folder.
         landmarks: Extract the landmarks of each crop as well.
+        um_per_px: Scale that the command gives for all files, or None.
 
     Raises:
         WrongUse: There is no image file.
@@ -76,7 +82,7 @@ def iter_cropped(
     ):
         order = iter(paths)
         next_path = next(order, None)
-        for done, (path, outcome) in enumerate(pool.crop_all([(p, None) for p in paths]), 1):
+        for done, (path, outcome) in enumerate(pool.crop_all([(p, um_per_px) for p in paths]), 1):
             finished[path] = outcome
             while next_path in finished:
                 yield next_path, finished.pop(next_path)
@@ -239,7 +245,7 @@ EVIDENCE_LIMIT = 6.0
 
 
 @app.command("classify")
-def classify(
+def classify(  # noqa: PLR0917 - each is a word of the command
     context: typer.Context,
     files: Files,
     as_json: Json = False,
@@ -247,19 +253,34 @@ def classify(
     bundle: Annotated[
         Path | None, typer.Option(help="Folder of a bundle. Default: the bundle in use.")
     ] = None,
+    um_per_px: Annotated[
+        float | None,
+        typer.Option(
+            min=0,
+            help="Scale of the files (µm per pixel), as of an objective in the settings. A file "
+            "that states another one has a scale conflict.",
+        ),
+    ] = None,
 ) -> None:
     """Classify micrographs by structure code. The database is not changed."""
+    from agent.errors import WrongUse
     from agent.imaging.crop_json import crop_to_json
     from agent.service.composition import build_policy
     from model import Field
 
     settings = load_settings(context)
+    low, high = settings.imaging.um_per_px_range
+    if um_per_px is not None and not low <= um_per_px <= high:
+        raise WrongUse(
+            f"--um-per-px {um_per_px:g}: not between {low:g} and {high:g} µm per pixel; see "
+            "[imaging] um_per_px_range."
+        )
     make_folder(saliency, "--saliency")
     classifier = _load_classifier(settings, bundle)
     policy = build_policy(settings, classifier)
     rows: list[tuple[object, ...]] = []
     refused: list[str] = []
-    for path, outcome in iter_cropped(files, settings, but=saliency):
+    for path, outcome in iter_cropped(files, settings, but=saliency, um_per_px=um_per_px):
         if not isinstance(outcome, list):
             refused.append(report_refused(path, outcome, as_json=as_json))
             continue

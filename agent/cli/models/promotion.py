@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
@@ -133,6 +134,7 @@ def _sign_for(
         impact, page = _impact(settings, store, name, days)
         _print_impact(impact, page)
         require_known_impact(impact)
+        _ask_again(settings, name, before)
         signed = replace(signature, shown=impact.in_short() | {"gate": gate} | shown)
         promoters = settings.retrain.promoters
         if not store.promotions.sign(
@@ -163,6 +165,21 @@ def _sign_for(
         console.out.print(f"{name} is in use{replaced}. A running agent loads it automatically.")
         _print_recipe(manifest)
         _write_cards(settings, store, name, before)
+
+
+def _ask_again(settings: Settings, name: str, before: str | None) -> None:
+    """Ask once more on a terminal where the numbers do not recommend a bundle.
+
+    Raises:
+        WrongUse: The answer was no.
+    """
+    from agent.retrain.bundle_registry import get_bundle
+    from agent.retrain.promotion import has_evidence
+
+    if not sys.stdin.isatty() or has_evidence(get_bundle(settings.store.folder, name), before):
+        return
+    if not typer.confirm(f"No gate recommends {name}. Sign for it all the same?", err=True):
+        raise WrongUse("Nothing was signed.")
 
 
 def _describe_rings(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,7 +14,7 @@ from agent.cli.options import JsonOption
 from agent.errors import WrongUse
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from model import Taxonomy
 
@@ -106,12 +106,14 @@ def propose_taxonomy(source: Path) -> tuple[Taxonomy, tuple[LabelledClass, ...]]
         WrongUse: The source cannot be used.
         model.TaxonomyError: Two names are written alike.
     """
-    from model import propose_draft
+    from model import has_several_subtypes, propose_draft
 
     classes = list_classes(source)
     draft = propose_draft(
         [label_class.name for label_class in classes], name=source.stem or "own classes"
     )
+    if source.is_file() and has_several_subtypes(draft.build(), _list_specimens(source)):
+        draft = replace(draft, several_subtypes=True)
     return draft.build(), classes
 
 
@@ -188,10 +190,24 @@ def _from_manifest(manifest: Path) -> dict[str, list[str]]:
 
     files: dict[str, list[str]] = {}
     for _number, row in iter_rows(manifest, require_columns):
-        name = row.get("code") or f"{row.get('subtype', '')} {row.get('size', '')}".strip()
-        if name:
+        if name := _read_class(row):
             files.setdefault(name, []).append(row.get("file", ""))
     return files
+
+
+def _read_class(row: Mapping[str, str]) -> str:
+    return row.get("code") or f"{row.get('subtype', '')} {row.get('size', '')}".strip()
+
+
+def _list_specimens(manifest: Path) -> list[set[str]]:
+    """Return the names of classes of each specimen that a manifest names."""
+    from agent.labelled_import import iter_rows, require_columns
+
+    specimens: dict[tuple[str, str], set[str]] = {}
+    for _number, row in iter_rows(manifest, require_columns):
+        if row.get("specimen") and (name := _read_class(row)):
+            specimens.setdefault((row.get("order", ""), row["specimen"]), set()).add(name)
+    return list(specimens.values())
 
 
 def _show(proposed: Taxonomy, classes: Sequence[LabelledClass]) -> None:

@@ -15,7 +15,7 @@ from agent.store.numbers import number_key
 from reports import gettext as _
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
     from agent.orders.facts.specimen_facts import FieldFacts, SamePlace, SpecimenFacts
 
@@ -115,7 +115,8 @@ def _union_mm2(fields: Sequence[FieldFacts], same: Sequence[SamePlace]) -> float
 
 def describe_same_places(facts: SpecimenFacts, counted: Iterable[FieldFacts]) -> Iterator[str]:
     """Yield which fields of a specimen overlap, by how much, and what is counted once."""
-    here = {field.id for field in counted}
+    codes = {field.id: _get_code(field) for field in counted}
+    here = codes.keys()
     once = [pair.ids for pair in _one_place(facts.same_places, here)]
     for pair in facts.same_places:
         if pair.ids <= here:
@@ -127,7 +128,23 @@ def describe_same_places(facts: SpecimenFacts, counted: Iterable[FieldFacts]) ->
                     "counted once"
                 )
             )
-            yield says.format(field=pair.field, other=pair.other, share=f"{pair.share:.0%}")
+            field, other = _name_with_codes(pair, codes)
+            yield says.format(field=field, other=other, share=f"{pair.share:.0%}")
+
+
+def _get_code(field: FieldFacts) -> str:
+    if field.decided is None:
+        return field.code or ""
+    return field.decided.said if field.decided.kind == "code" else ""
+
+
+def _name_with_codes(pair: SamePlace, codes: Mapping[str, str]) -> tuple[str, str]:
+    """Return both fields of a pair, each with its code where these differ: one may be wrong."""
+    (own,) = pair.ids - {pair.other_id}
+    one, other = codes[own], codes[pair.other_id]
+    if one == other or not (one and other):
+        return pair.field, pair.other
+    return f"{pair.field} ({one})", f"{pair.other} ({other})"
 
 
 def describe_same_numbers(counted: Iterable[FieldFacts]) -> Iterator[str]:

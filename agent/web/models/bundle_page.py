@@ -16,7 +16,7 @@ from agent.nightly.page.embedded_images import parse_training_key
 from agent.retrain.bundle_registry import get_bundle, list_previous_bundles
 from agent.retrain.gate_table import load_gate_record
 from agent.retrain.impact_page import find_newest_impact
-from agent.retrain.promotion import SHADOW
+from agent.retrain.promotion import SHADOW, has_evidence
 from agent.store.people import auth
 from agent.web import cookies
 from agent.web.authentication import may_undo_any, who_is
@@ -66,7 +66,8 @@ def router(desk: Desk) -> APIRouter:
 
     @routes.post("/models/{name}/sign")
     async def sign(request: Request, name: str) -> Response:
-        form, act = await read_form(request), partial(model_acts.promote, desk, name)
+        form = await read_form(request)
+        act = partial(model_acts.promote, desk, name, is_sure=form.get("sure") == "1")
         return await run_in_threadpool(signing, request, name, form, act=act)
 
     @routes.post("/models/{name}/answers")
@@ -212,6 +213,9 @@ def _build_form(desk: Desk, request: Request, name: str, *, is_current: bool) ->
             title=_("Promote {name}").format(name=name),
             note=note,
             needs_password=needs_password,
+            sure=""
+            if has_evidence(_find_folder(desk, name), desk.store.promotions.find_current())
+            else _("No gate recommends it; I sign all the same."),
         )
     before = next(iter(list_previous_bundles(desk.store.promotions.list_all())), None)
     if before is None:

@@ -26,6 +26,7 @@ from agent.retrain.bundle_registry import (
 from agent.retrain.promotion import (
     DAYS,
     describe_gate,
+    has_evidence,
     require_known_impact,
     require_same_codes,
 )
@@ -143,7 +144,14 @@ def compute_and_save_impact(desk: Desk, name: str) -> Impact:
     return impact
 
 
-def promote(desk: Desk, name: str, signature: Signature, *, rings: RingRules | None = None) -> str:
+def promote(
+    desk: Desk,
+    name: str,
+    signature: Signature,
+    *,
+    rings: RingRules | None = None,
+    is_sure: bool = True,
+) -> str:
     """Sign for a bundle and return what follows, in a sentence.
 
     Args:
@@ -151,9 +159,11 @@ def promote(desk: Desk, name: str, signature: Signature, *, rings: RingRules | N
         name: Of the bundle.
         signature: Of a lead.
         rings: The PCs take it in these rings; None: all at once.
+        is_sure: The lead signs although no gate recommends it.
 
     Raises:
-        WrongUse: It is in use already, its effect on orders is not known, or a rollout is running.
+        WrongUse: It is in use already, no gate recommends it and the lead is not sure, its
+            effect on orders is not known, or a rollout is running.
         model.ModelError: A file of it is not what its manifest names.
     """
     from model import verify_bundle  # noqa: PLC0415 - brings PyTorch
@@ -164,6 +174,10 @@ def promote(desk: Desk, name: str, signature: Signature, *, rings: RingRules | N
         raise WrongUse(_("{name} is already in use.").format(name=name))
     manifest = verify_bundle(folder)
     require_allowed(desk.archive.folder, manifest)
+    if not is_sure and not has_evidence(folder, before):
+        raise WrongUse(
+            _("No gate recommends {name}. To sign all the same, tick the box.").format(name=name)
+        )
     impact = compute_and_save_impact(desk, name)
     require_known_impact(impact)
     shown = impact.in_short() | {"gate": describe_gate(folder, before)}

@@ -35,7 +35,14 @@ from agent.web.setup.taxonomy_form import (
     list_names,
     read_draft,
 )
-from model import ModelError, TaxonomyDraft, draft_from_taxonomy, format_taxonomy, propose_draft
+from model import (
+    ModelError,
+    TaxonomyDraft,
+    draft_from_taxonomy,
+    format_taxonomy,
+    has_several_subtypes,
+    propose_draft,
+)
 from reports import Link, ShownProposal, ShownProposedClass
 from reports import gettext as _
 from reports.content.setup import TaxonomyPage, TaxonomyPreview
@@ -255,20 +262,23 @@ def _list_sets(desk: Desk) -> tuple[Link, ...]:
 
 def _draft_of_set(desk: Desk, source: str) -> TaxonomyDraft:
     """Return a draft of the codes that an imported set has, by the current classes."""
-    codes = {
-        entry.label.code
-        for entry in desk.store.labelled_micrographs.list_imported(source)
-        if entry.label.code
-    }
+    specimens: dict[str, set[str]] = {}
+    for entry in desk.store.labelled_micrographs.list_imported(source):
+        if entry.label.code:
+            specimens.setdefault(entry.group, set()).add(entry.label.code)
+    codes = set().union(*specimens.values())
     if not codes:
         raise Unknown(source)
     own = desk.taxonomy()
     if codes - set(own.codes):  # labelled when other classes applied
-        return propose_draft(sorted(codes), name=own.name)
+        draft = propose_draft(sorted(codes), name=own.name)
+        several = has_several_subtypes(draft.build(), specimens.values())
+        return replace(draft, several_subtypes=several)
+    several = own.several_subtypes or has_several_subtypes(own, specimens.values())
     draft = draft_from_taxonomy(own)
     kept = [
         (one, [size.name for size in subtype.sizes if subtype.code(size.name) in codes])
         for one, subtype in zip(draft.subtypes, own.subtypes, strict=True)
     ]
     subtypes = tuple(replace(one, sizes=tuple(filter(None, sizes))) for one, sizes in kept if sizes)
-    return replace(draft, subtypes=subtypes)
+    return replace(draft, subtypes=subtypes, several_subtypes=several)

@@ -12,6 +12,7 @@ from model import (
     default_taxonomy,
     draft_from_taxonomy,
     format_taxonomy,
+    has_several_subtypes,
     load_taxonomy,
     propose_draft,
 )
@@ -90,6 +91,24 @@ def test_no_name_and_names_that_are_written_alike_are_refused():
         propose_draft([" "])
     with pytest.raises(TaxonomyError, match="written alike"):
         propose_draft(["Network", "network"])
+    for other in ("lathmartensite", "Lath martensite", "lath–martensite"):
+        with pytest.raises(TaxonomyError, match="written alike"):
+            propose_draft(["lath-martensite", other])
+    assert propose_draft(["9-10", "910"]).build().codes == ("9-10", "910")
+
+
+def test_a_word_and_a_number_are_two_words_and_a_letter_and_a_number_one_code():
+    taxonomy = propose_draft(["graphite12", "graphite 25", "G7", "G8"]).build()
+
+    assert set(taxonomy.codes) == {"graphite 12", "graphite 25", "G7", "G8"}
+    assert taxonomy.parse("graphite12") == ("graphite", "12")
+
+
+def test_specimens_of_several_subtypes_are_found():
+    taxonomy = propose_draft(["G7", "G8", "M8", "M7"]).build()
+
+    assert has_several_subtypes(taxonomy, [{"G7"}, {"G8", "M8"}])
+    assert not has_several_subtypes(taxonomy, [{"G7", "G8"}, {"M8"}])
 
 
 @pytest.mark.parametrize("text", ["", OWN], ids=["default", "own"])

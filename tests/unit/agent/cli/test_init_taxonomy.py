@@ -97,6 +97,19 @@ def test_a_manifest_serves_as_well_as_folders(tmp_path, run):
     assert load_taxonomy(tmp_path / "lab" / "taxonomy.toml").codes == ("G7", "G8", "K")
 
 
+def test_a_manifest_whose_specimens_have_several_constituents_switches_them_on(tmp_path, run):
+    manifest = tmp_path / "labels.csv"
+    manifest.write_text(
+        "file,code,specimen\na.png,ferrite,1\nb.png,pearlite,1\nc.png,ferrite,2\n",
+        encoding="utf-8",
+    )
+
+    code, said = run("init", tmp_path / "lab", "--taxonomy", manifest, "--yes")
+
+    assert code == 0, said
+    assert load_taxonomy(tmp_path / "lab" / "taxonomy.toml").several_subtypes
+
+
 def test_a_folder_without_labelled_images_is_refused(tmp_path, run):
     (tmp_path / "empty").mkdir()
 

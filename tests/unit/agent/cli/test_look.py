@@ -361,6 +361,13 @@ def test_classify_without_a_bundle_says_what_to_do_and_makes_no_database(agent, 
     assert not (folder / "books").exists()
 
 
+def test_classify_refuses_a_scale_that_no_micrograph_can_have(agent, folder) -> None:
+    came = agent("classify", folder / "Gefüge 50x.png", "--um-per-px", "50")
+
+    assert came.returncode == 2
+    assert "um_per_px_range" in came.stderr
+
+
 def ruled(folder: Path) -> Path:
     """Draw a stage micrometer with lines every 10 µm at 0.2 µm per pixel."""
     columns = np.arange(1200) * 0.2

@@ -221,6 +221,14 @@ def test_two_micrographs_of_one_place_count_once():
     )
 
 
+def test_two_micrographs_of_one_place_that_differ_are_named_with_both_codes():
+    fields = [field(1), field(2), field(3, code="G7", codes=("G7",))]
+
+    statement = judge(fields, same_places=(same(2, 3, 0.62, 0.05),))
+
+    assert "field 2 (G8) and field 3 (G7) show one place" in "; ".join(statement.missing)
+
+
 def test_one_place_more_than_demanded_does_no_harm():
     four = [*three(), field(4)]
 

@@ -202,6 +202,15 @@ def test_an_answer_says_how_much_of_the_field_looks_coarser_per_size(taught_lab,
     assert 0.0 <= said["coarser_share"]["9-10"] < 0.5
 
 
+def test_a_scale_that_the_command_gives_is_one_of_the_scales(taught_lab, tmp_path, capsys):
+    field = picture(tmp_path / "field.png", code="G9-10")
+
+    taught_lab.agent("classify", field, "--json", "--um-per-px", "0.21")
+
+    said = json.loads(capsys.readouterr().out)
+    assert {"source": "settings", "um_per_px": 0.21} in said["scales"]
+
+
 def test_a_gpu_without_imagenet_weights_teaches_what_brings_its_own(
     empty_lab, tmp_path, monkeypatch, capsys
 ):

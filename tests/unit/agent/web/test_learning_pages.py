@@ -244,11 +244,16 @@ def test_a_bundle_is_promoted_and_rolled_back_in_the_page(own_lab):
         data = {"by": "E. Meier", "reason": "better on G9-10"}
         with TestClient(app, base_url=HOME, headers={"origin": HOME}) as browser:
             card = browser.get(f"/models/{first.name}/card")
+            refused = browser.post(f"/models/{second.name}/sign", data=data)
+            data["sure"] = "1"
             signed = browser.post(f"/models/{second.name}/sign", data=data).text
             promoted = store.promotions.list_all()[0]
             back = browser.post("/models/rollback", data=data | {"reason": "errors"}).text
         acts = [act for act in store.audit_log.iter_acts() if act.act == "model.promoted"]
 
+    assert refused.status_code == 422
+    assert f"No gate recommends {second.name}. To sign all the same, tick the box." in refused.text
+    assert 'name="sure" value="1" required' in refused.text
     assert card.status_code == 200  # written again, the first bundle's too
     assert "is in use from the next specimen on" in signed
     assert (promoted.bundle, promoted.by) == (second.name, "E. Meier")

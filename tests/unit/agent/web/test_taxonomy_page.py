@@ -222,3 +222,15 @@ def test_classes_are_proposed_from_subfolders_and_named_in_the_settings(lab, tmp
     assert load_taxonomy(file.with_name("taxonomy.toml")).subtypes[0].name == "pearlite"
     assert "Start the agent again" in written.text
     assert lab.store.records.all("taxonomy")[-1].by == "agent"  # it applies after a restart
+
+
+def test_an_imported_specimen_of_several_subtypes_switches_them_on(lab):
+    for code in ("G8", "M8"):
+        taken = lab.take(code, order="4711", specimen="1")
+        lab.store.labels.decide(taken, Decision("code", "Ann", code=code), at=DAY)
+    tamper(f"sqlite:///{lab.folder / 'martensight.db'}", "UPDATE micrograph SET origin = 'import'")
+
+    pages = open_pages(lab, SETTINGS.partition("[model]")[0], own=None)
+    filled = pages.get("/setup/taxonomy?source=LOM-07").text
+
+    assert re.search(r'name="several"[^>]*checked', filled)
