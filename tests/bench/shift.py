@@ -147,7 +147,7 @@ def odd(orders: int, folder: Path) -> int:
     from scripted.shift import Script, Shift  # noqa: PLC0415
 
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(50))
-    lab = Shift(folder, Script(orders, ODD), f"sqlite:///{folder}/martensight.db")
+    lab = Shift(folder, Script(orders, ODD, step=1), f"sqlite:///{folder}/martensight.db")
     lab.first_half()
     lab.second_half()
     held, without_act = [], 0

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from agent.orders.specifications.specification import Specification
 
-ORDERS, SPECIMENS = ("4711", "4712", "4713"), ("01", "02")
+ORDERS, SPECIMENS = ("4711", "4822", "4933"), ("01", "02")
 KINDS = ("fine", "one coarse", "coarse", "lent", "one place")
 """What an order's specimens truly are: fine, coarse at one place or at all, or fine and never shown
 but by pictures of other specimens, or by one place of each of them."""

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 FIELDS = 3
 LETTERS = str.maketrans("012", "OIZ")
-"""Letters for digits, of which each number from 4000 to 4299 has one."""
+"""Letters for digits; each number of a shift ends in 0."""
 LEAD, SECOND_LEAD = "R. Stahl", "M. Erz"
 PICTURE = "ab" * 32
 """Stands for a picture of a defect."""
@@ -682,6 +682,11 @@ FURTHER: dict[str, Kind] = {
     "stray_folder": Kind(beside("{o}/Image 4.tif"), "undecided", ALIKE, halfway=ALIKE),
     "stray_later": Kind(beside_later("{o}-01-4.tif"), "undecided", ALIKE, halfway=ALONE),
     "slip": Kind(beside("{slip}_01_4.tif"), "undecided", ALIKE, halfway=ALIKE),
+    "slip_repeats": Kind(beside("{slip}_01_1.tif"), "undecided", ALIKE, halfway=ALIKE),
+    "slip_repeats_first": Kind(
+        lambda order: ([Shot(f"7{order[1:]}_01_1.tif", **COARSE), *usual(order)], []),  # type: ignore[arg-type]
+        "undecided", ALIKE, halfway=ALIKE,
+    ),
     "slip_specimen": Kind(beside("{slip}_02_1.tif"), "undecided", ALIKE, halfway=ALIKE),
     # preparations
     "left_over": Kind(left_over, "undecided", "0 of 3 fields",

@@ -89,10 +89,13 @@ class Script:
     Args:
         orders: How many.
         kinds: The kinds that come in turn.
+        step: From one number to the next: 1 as labs count; multiples of 11 are never one character
+            off, so that no order holds its neighbour.
     """
 
     orders: int
     kinds: dict[str, Kind] = field(default_factory=lambda: ALL)
+    step: int = 110
     first: list[Shot] = field(default_factory=list)
     second: list[Shot] = field(default_factory=list)
 
@@ -104,7 +107,7 @@ class Script:
 
     def name(self, order: str) -> str:
         """Return the name of an order's kind."""
-        return tuple(self.kinds)[(int(order) - 4000) % len(self.kinds)]
+        return tuple(self.kinds)[(int(order) // self.step - 4000) % len(self.kinds)]
 
     def kind(self, order: str) -> Kind:
         """Return an order's kind."""
@@ -113,7 +116,7 @@ class Script:
     @property
     def numbers(self) -> list[str]:
         """Every order but the partners."""
-        return [str(4000 + number) for number in range(self.orders)]
+        return [str((4000 + number) * self.step) for number in range(self.orders)]
 
 
 class Oracle:

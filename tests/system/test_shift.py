@@ -45,7 +45,7 @@ def test_every_order_of_a_shift_says_what_has_to_be_said(shift):
     assert list(wrong(shift)) == []
     assert (false_conforms(shift), refused_honest(shift), unsteady(shift)) == ([], [], [])
     assert len(TRICKS) >= 30
-    promoted = str(4000 + KINDS.index("promoted"))
+    promoted = shift.script.numbers[KINDS.index("promoted")]
     by_specimen = {
         (view.process_data.get("order"), view.result.bundle)
         for view in shift.store.results.iter_all()

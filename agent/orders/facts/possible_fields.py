@@ -23,7 +23,15 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from agent.orders.judge.judgement_rules import Rules
-    from agent.store import MicrographView, OrderView, ShotField, Store, Unassigned
+    from agent.store import (
+        FieldView,
+        MicrographView,
+        OrderView,
+        ShotField,
+        SpecimenView,
+        Store,
+        Unassigned,
+    )
     from agent.watch import Provenance
 
 TOGETHER, NEARBY = timedelta(hours=1), timedelta(days=1)
@@ -40,10 +48,15 @@ def find_span(view: OrderView) -> tuple[datetime, datetime] | None:
 
 
 def _iter_came(view: OrderView) -> Iterator[tuple[str, datetime]]:
+    for _specimen, field in _iter_fields(view):
+        yield field.view.source, field.view.taken_at or field.view.result.done_at
+
+
+def _iter_fields(view: OrderView) -> Iterator[tuple[SpecimenView, FieldView]]:
     for specimen in view.specimens:
         for prepared in specimen.preparations:
             for field in prepared.fields:
-                yield field.view.source, field.view.taken_at or field.view.result.done_at
+                yield specimen, field
 
 
 def has_lookalikes(number: str, other: str, key: Callable[[str], str]) -> bool:
@@ -115,11 +128,15 @@ def find_possible(
     span = find_span(view)
     if span is None:
         return NOTHING
-    key, known = partial(number_key, exact=store.exact_numbers), store.order_changes
+    key = partial(number_key, exact=store.exact_numbers)
     if strays is None:
         strays = store.orders.unassigned(between=span)
-    fields = list_possible(strays, view, sources, key, known.is_known)
-    others = store.order_changes.list_first_seen(*span)
+
+    def is_other(word: str) -> bool:
+        return store.order_changes.awaits_field(word, *span)
+
+    fields = list_possible(strays, view, sources, key, is_other)
+    others = store.order_changes.list_photographed(*span)
     alike = {*_iter_slips(store, view, others, key, demanded)} if slips else set()
     if not store.exact_numbers:
         alike |= {*_iter_alike(store, view, others, key)}
@@ -156,33 +173,40 @@ def _iter_slips(
     """Yield the orders that a slip of one character may have made of fields of this one.
 
     One character off is most often the next order. That one is on a list, or gets all its fields,
-    or repeats a field of this order before its first shot or after its last one.
+    or is of another material. Where one field is demanded, the next order has all its fields at
+    once: then it is only possible between two shots of this one, or under a field that it lacks.
     """
     number, came = key(view.number), list(_iter_came(view))
     names = {
         (key(specimen.name), key(field.view.process_data.get("field", "")))
-        for specimen in view.specimens
-        for prepared in specimen.preparations
-        for field in prepared.fields
+        for specimen, field in _iter_fields(view)
     }
+    materials = {key(specimen.material) for specimen in view.specimens} | {key(view.material), ""}
     near = [other for other in others if key(other) != number and is_one_off(number, key(other))]
     shots: dict[str, list[ShotField]] = {}
     for shot in store.order_changes.list_shots_of(near) if near else ():
-        shots.setdefault(shot.order, []).append(shot)
-    for other, own in shots.items():
-        if len(own) < max(demanded, 2) and all(
-            _may_be_of(shot, came, is_new=(key(shot.specimen), key(shot.field)) not in names)
-            for shot in own
+        if not shot.is_listed and _is_near(came, shot, NEARBY):
+            shots.setdefault(shot.order, []).append(shot)
+    for other, theirs in shots.items():
+        first = theirs[0]
+        is_unlike_next = (key(first.specimen), key(first.field)) not in names or _is_between(
+            first, came
+        )
+        if (len(theirs) < demanded or (len(theirs) == 1 and is_unlike_next)) and any(
+            key(shot.material) in materials
+            and _is_near([own for own in came if own[0] == shot.source], shot, TOGETHER)
+            for shot in theirs
         ):
             yield other
 
 
-def _may_be_of(shot: ShotField, came: Iterable[tuple[str, datetime]], *, is_new: bool) -> bool:
-    """Return whether a field of another order may be one of the order whose fields came then."""
+def _is_near(came: Iterable[tuple[str, datetime]], shot: ShotField, apart: timedelta) -> bool:
+    return any(abs(at - shot.taken_at) <= apart for _source, at in came)
+
+
+def _is_between(shot: ShotField, came: Iterable[tuple[str, datetime]]) -> bool:
     times = [at for source, at in came if source == shot.source]
-    if shot.is_listed or not any(abs(at - shot.taken_at) <= TOGETHER for at in times):
-        return False
-    return is_new or min(times) < shot.taken_at < max(times)
+    return bool(times) and min(times) < shot.taken_at < max(times)
 
 
 def list_reached(store: Store, sources: Mapping[str, Provenance], *, after: int) -> set[str]:
@@ -233,9 +257,7 @@ def _has_path_like(other: OrderView, number: str, key: Callable[[str], str]) -> 
     """Return whether a path of an order holds a word that could mean a number."""
     return any(
         has_lookalikes(number, word, key)
-        for specimen in other.specimens
-        for prepared in specimen.preparations
-        for field in prepared.fields
+        for _specimen, field in _iter_fields(other)
         for word in _split(field.view.path)
     )
 
@@ -249,7 +271,7 @@ def list_possible(
     view: OrderView,
     sources: Mapping[str, Provenance],
     key: Callable[[str], str],
-    is_known: Callable[[str], bool],
+    is_other: Callable[[str], bool],
 ) -> dict[str, tuple[MicrographView, str]]:
     """Return the fields of no specimen that might belong to an order, by id, and why.
 
@@ -258,7 +280,8 @@ def list_possible(
         view: The order.
         sources: Source → what its paths say.
         key: Of numbers.
-        is_known: Whether there is an order of a number.
+        is_other: Whether a word is the number of an order that was photographed in those days, or
+            that a list names and that has no field.
     """
     came, number = list(_iter_came(view)), key(view.number)
     possible: dict[str, tuple[MicrographView, str]] = {}
@@ -272,33 +295,33 @@ def list_possible(
         if not near:
             continue
         if named:
-            if has_lookalikes(number, named, key):
+            if _is_alike(number, key(named), key, is_other):
                 possible[own.id] = own, _("its number is alike")
             continue
         words = [key(word) for word in _split(own.path)]
-        if any(_is_alike(number, word, key, is_known) for word in words):
+        if any(_is_alike(number, word, key, is_other) for word in words):
             possible[own.id] = own, _("its number is alike")
         elif (
             _names_order(own.source, own.result.origin, sources)
-            and not any(_means_order(word, is_known) for word in words)
+            and not any(_means_order(word, is_other) for word in words)
             and any(source == own.source and apart <= TOGETHER for source, apart in near)
         ):
             possible[own.id] = own, _("it came from the same source within the hour")
     return possible
 
 
-def _means_order(word: str, is_known: Callable[[str], bool]) -> bool:
+def _means_order(word: str, is_other: Callable[[str], bool]) -> bool:
     """Return whether a word of a name is the number of some order, or looks like it."""
-    return len(word) >= LEAST_DIGITS and (is_known(word) or is_known(word.translate(_LOOKALIKES)))
+    return len(word) >= LEAST_DIGITS and (is_other(word) or is_other(word.translate(_LOOKALIKES)))
 
 
 def _is_alike(
-    number: str, word: str, key: Callable[[str], str], is_known: Callable[[str], bool]
+    number: str, word: str, key: Callable[[str], str], is_other: Callable[[str], bool]
 ) -> bool:
     """Return whether a word of a name could mean a number; that of another order means that one."""
     if word == number or has_lookalikes(number, word, key):
         return True
-    return is_one_off(number, word) and not is_known(word)
+    return is_one_off(number, word) and not is_other(word)
 
 
 def _names_order(source: str, origin: str, sources: Mapping[str, Provenance]) -> bool:

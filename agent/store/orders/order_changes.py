@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import func
+from sqlalchemy import case, func
 from sqlmodel import col, select
 
 from agent.store.engine import reading
@@ -69,6 +69,7 @@ class ShotField:
         order: Number of its order; the one that it names where it belongs to none, "" for none.
         specimen: Name of its specimen.
         field: Its field number.
+        material: Its material, "" where it is not known.
         is_assigned: It belongs to a specimen of that order.
         is_listed: An order list names its order.
         source: Name of its source.
@@ -80,6 +81,7 @@ class ShotField:
     order: str
     specimen: str
     field: str
+    material: str
     is_assigned: bool
     is_listed: bool
     source: str
@@ -156,21 +158,47 @@ class OrderChanges(Repository):
         with reading(self._engine) as session:
             return list(session.exec(query))
 
-    def list_first_seen(self, start: datetime, end: datetime) -> list[str]:
-        """Return the numbers of the orders that were first seen from and to then."""
-        query = select(OrderRow.number).where(
-            OrderRow.site_id == self._whose.site_id, col(OrderRow.first_seen_at).between(start, end)
+    def list_photographed(self, start: datetime, end: datetime) -> list[str]:
+        """Return the numbers of the orders with fields that were taken from and to then."""
+        query = (
+            select(OrderRow.number)
+            .join(SpecimenRow, col(SpecimenRow.order_id) == col(OrderRow.id))
+            .join(MicrographRow, col(MicrographRow.specimen_id) == col(SpecimenRow.id))
+            .where(
+                MicrographRow.site_id == self._whose.site_id,
+                col(MicrographRow.taken_at).between(start, end),
+            )
+            .distinct()
         )
         with reading(self._engine) as session:
             return list(session.exec(query))
 
-    def is_known(self, number: str) -> bool:
-        """Return whether there is an order of a number, in any spelling."""
-        query = select(OrderRow.id).where(
-            OrderRow.site_id == self._whose.site_id, OrderRow.key == self._whose.key(number)
+    def awaits_field(self, number: str, start: datetime, end: datetime) -> bool:
+        """Return whether an order has fields that were taken then, or is on a list and has none.
+
+        Args:
+            number: In any spelling; False where there is no such order.
+            start: Aware UTC.
+            end: Aware UTC.
+        """
+        query = (
+            select(
+                OrderRow.facts,
+                func.count(col(MicrographRow.id)),
+                func.sum(case((col(MicrographRow.taken_at).between(start, end), 1), else_=0)),
+            )
+            .select_from(OrderRow)
+            .outerjoin(SpecimenRow, col(SpecimenRow.order_id) == col(OrderRow.id))
+            .outerjoin(MicrographRow, col(MicrographRow.specimen_id) == col(SpecimenRow.id))
+            .where(OrderRow.site_id == self._whose.site_id, OrderRow.key == self._whose.key(number))
+            .group_by(col(OrderRow.id))
         )
         with reading(self._engine) as session:
-            return session.exec(query).first() is not None
+            row = session.exec(query).first()
+        if row is None:
+            return False
+        facts, fields, then = row
+        return bool(then) or (fields == 0 and bool(facts.get("list")))
 
     def list_new_shots(self, after: int, *, within: timedelta) -> list[ShotField]:
         """Return the micrographs with a first result after a number.
@@ -218,6 +246,7 @@ class OrderChanges(Repository):
             MicrographRow.order,
             MicrographRow.specimen,
             MicrographRow.field,
+            MicrographRow.material,
             OrderRow.number,
             OrderRow.facts,
             SourceRow.name,
@@ -233,12 +262,12 @@ class OrderChanges(Repository):
             .where(MicrographRow.site_id == self._whose.site_id, *where)
             .order_by(col(MicrographRow.id))
         )
-        rows = session.exec(query)
         return [
             ShotField(
                 order=number or order,
                 specimen=specimen,
                 field=field,
+                material=material,
                 is_assigned=number is not None,
                 is_listed=bool((facts or {}).get("list")),
                 source=source,
@@ -246,7 +275,9 @@ class OrderChanges(Repository):
                 origin=origin,
                 taken_at=taken_at,
             )
-            for order, specimen, field, number, facts, source, path, origin, taken_at in rows
+            for order, specimen, field, material, number, facts, source, path, origin, taken_at in (
+                session.exec(query)
+            )
         ]
 
     def judged_between(

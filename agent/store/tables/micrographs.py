@@ -30,6 +30,7 @@ class MicrographRow(OfSite, Row, table=True):
         UniqueConstraint("sha256", "page", "site_id"),
         UniqueConstraint("public_id", "site_id"),
         Index("ix_micrograph_site_id_order", "site_id", "order"),
+        Index("ix_micrograph_taken_at", "taken_at"),
         partial_index(
             "ix_micrograph_unassigned",
             "site_id",

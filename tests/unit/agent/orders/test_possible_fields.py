@@ -3,7 +3,7 @@
 from datetime import timedelta
 
 import pytest
-from labs.ordering import AT, Desk
+from labs.ordering import AT, DEMAND, Desk
 
 from agent.cli.options import read_order_policy
 from agent.orders.facts.possible_fields import has_lookalikes, is_one_off
@@ -30,6 +30,11 @@ def stray(desk, name, *, at=AT, **told):
 
 def missing(desk, number="4711"):
     return "; ".join(desk.order(number)["missing"])
+
+
+def write_demand(desk, *, fields):
+    text = DEMAND.replace("fields = 3", f"fields = {fields}")
+    (desk.folder / "specifications.toml").write_text(text, encoding="utf-8")
 
 
 def test_an_order_without_strays_conforms(desk):
@@ -73,8 +78,9 @@ def test_what_came_at_another_time_or_names_another_number_holds_nothing(desk, n
 
 
 def test_a_field_that_names_another_known_order_is_of_that_one(desk):
-    desk.take(1, order="4712")
-    stray(desk, "4712-01-2.tif")
+    for field in (1, 2, 3):
+        desk.take(field, order="4712")
+    stray(desk, "4712-01-4.tif")
 
     assert desk.order()["conformity"] == "conforms"
 
@@ -139,14 +145,6 @@ def test_what_a_pattern_left_of_a_misread_number_holds_the_order(desk):
     assert "order 1 might be this one, its number is alike" in missing(desk)
 
 
-def test_the_next_order_is_none_that_a_slip_made(desk):
-    desk.store.orders.take_list([Entry("4711", customer="A")], "a.csv", by="order list", at=AT)
-
-    desk.take(1, "G7", order="4712")
-
-    assert desk.order()["conformity"] == "conforms"
-
-
 @pytest.mark.parametrize("slip", ["4717", "4771", "7411", "47111", "471"])
 def test_an_order_that_a_slip_of_one_character_made_holds_the_order_until_a_reviewer_says_no(
     desk, slip
@@ -160,13 +158,70 @@ def test_an_order_that_a_slip_of_one_character_made_holds_the_order_until_a_revi
     assert desk.order()["conformity"] == "conforms"
 
 
-def test_a_slip_between_two_shots_of_an_order_holds_it_also_under_a_known_field_number(desk):
+@pytest.mark.parametrize("minutes", [-2, 2])
+def test_a_slip_that_repeats_a_field_number_holds_until_its_order_has_all_fields(desk, minutes):
+    at = AT + timedelta(minutes=minutes)
+    desk.take(1, "G7", order="4712", at=at)
+    alone = missing(desk)
+    desk.take(2, order="4712", at=AT + 2 * HOUR)
+    begun = missing(desk)
+    desk.take(3, order="4712", at=AT + 2 * HOUR)
+
+    assert "order 4712 might be this one" in alone
+    assert "order 4712 might be this one" in begun
+    assert desk.order()["conformity"] == "conforms"
+
+
+def test_a_slip_that_repeats_a_field_number_is_dismissed_in_one_act(desk):
     desk.take(1, "G7", order="4712", at=AT + timedelta(minutes=2))
+
+    desk.agent(
+        "orders", "dismiss-file", "4711", "4712", "--by", "Ada", "--reason", "the next order"
+    )
+
+    assert desk.order()["conformity"] == "conforms"
+
+
+def test_where_one_field_is_demanded_the_next_order_is_no_slip_but_one_between_two_shots_is(desk):
+    write_demand(desk, fields=1)
+    desk.take(1, order="4712", at=AT + timedelta(minutes=2))
     before = desk.order()["conformity"]
     desk.confirm(desk.take(5, at=AT + timedelta(minutes=3)))
 
     assert before == "conforms"
     assert "order 4712 might be this one" in missing(desk)
+
+
+def test_an_order_of_another_material_is_no_slip(desk):
+    desk.take(1, "G7", order="4712", at=AT + timedelta(minutes=2), keys={"material": "C45"})
+
+    assert desk.order()["conformity"] == "conforms"
+
+
+@pytest.mark.parametrize("number", ["4717", "471", "7411"])
+def test_a_number_that_a_program_sends_one_character_off_without_a_specimen_holds(desk, number):
+    stray(desk, "upload.tif", order=number)
+
+    assert "upload.tif belongs to no specimen and might be of this order" in missing(desk)
+
+
+@pytest.mark.parametrize("name", ["Image 2025.tif", "4712-01-1.tif"])
+def test_a_number_of_an_order_of_long_ago_in_a_name_means_that_order_no_more(desk, name):
+    for number in ("2025", "4712"):
+        desk.take(1, order=number, at=AT - timedelta(days=200))
+
+    stray(desk, name)
+
+    assert f"{name} belongs to no specimen and might be of this order" in missing(desk)
+
+
+def test_a_name_with_the_number_of_an_order_that_a_list_awaits_means_that_one(desk):
+    at = AT - timedelta(days=20)
+    desk.store.orders.take_list([Entry("4900", customer="A")], "a.csv", by="order list", at=at)
+
+    stray(desk, "4900-01-1.tif")
+
+    assert desk.order()["conformity"] == "conforms"
 
 
 def test_an_order_of_a_list_or_with_all_its_fields_or_of_another_hour_is_no_slip(desk):
