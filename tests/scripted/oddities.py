@@ -151,7 +151,9 @@ ODDITIES: dict[str, Kind] = {
         mean("G8", "G9-10", "G8"), listed=deliver("first.csv", specification="mean-a")
     ),
     "mean_balanced": Kind(
-        mean("G7", "G9-10", "G8"), listed=deliver("first.csv", specification="mean-a")
+        mean("G7", "G9-10", "G8"),
+        listed=deliver("first.csv", specification="mean-a"),
+        before=decide("Ada", "code", "G9-10", number="2"),
     ),
     # microscopes
     "two_microscopes": Kind(of_microscopes(3)),

@@ -89,7 +89,8 @@ def build_decision_rule(
     """Build the rule for an order with its current fields.
 
     An order that breaks its limit conforms falsely only if each break is missed, so the bound is
-    that of the one break which is missed most often: by a reviewer, or by the model alone.
+    that of the one break which is missed most often: by a reviewer, or by the model alone. A mean
+    may break its limit although no field was misread by much, so for it there is no bound.
 
     Args:
         specimens: Of the order.
@@ -112,7 +113,15 @@ def build_decision_rule(
         bounds += [errors.reference.upper95] if errors.reference.n else []
         upper95 = max(bounds) if basis else None
         sentences = list(_describe_errors(errors, basis))
-    if model:
+    if not rules.by_worst:
+        upper95, basis = None, ""
+        sentences = [
+            _(
+                'risk of a false "conforms": not yet known for a mean; the errors of single fields '
+                "do not bound it"
+            )
+        ]
+    elif model:
         sentence = _("fields that rest on the model alone: at most {bound} per specimen (95 %)")
         sentences.append(sentence.format(bound=decimal(max(model), ".1%")))
     return DecisionRule(
@@ -186,7 +195,8 @@ def _describe_mean(specimens: Sequence[SpecimenFacts], rules: Rules) -> Iterator
     ).format(limit=limit, n=rules.specification.fields)
     yield _(
         "the mean itself is compared: guard band w = k u = 0 with k = 0 (simple acceptance), so a "
-        "true mean at the limit conforms in about half of all cases"
+        "specimen whose true mean breaks the limit narrowly may conform in half of all cases or "
+        "more"
     )
     for facts in specimens:
         counted = [field for field in facts.fields if not field.superseded]

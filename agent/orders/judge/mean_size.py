@@ -68,23 +68,32 @@ def describe_mean(
     if rules.by_worst or bound is None or not counted:
         return
     places = distinct_places(counted, facts.same_places)
-    mean = _compute_worst_mean(places, bound, rules, facts.same_places)
-    if mean is None:
-        return  # the field itself says what is missing
     first = list_first(places, wanted.fields)
-    first_mean = _compute_worst_mean(first, bound, rules, facts.same_places)
+    limit = format_limit(wanted.limit)
+    (mean, capped), (first_mean, first_capped) = (
+        [
+            _compute_worst_mean(some, bound, rules, facts.same_places, is_capped=is_capped)
+            for is_capped in (False, True)
+        ]
+        for some in (places, first)
+    )
+    if mean is None or capped is None or first_mean is None or first_capped is None:
+        return  # the field itself says what is missing
     if not bound.admits(mean):
         yield _("the mean of {n} fields could be {mean}, {limit} is demanded").format(
-            n=len(places), mean=format_mean(mean, bound), limit=format_limit(wanted.limit)
+            n=len(places), mean=format_mean(mean, bound), limit=limit
         )
-    elif first_mean is not None and not bound.admits(first_mean):
+    elif not bound.admits(first_mean):
         yield _(
             "the mean of the first {n} fields could be {mean}, {limit} is demanded; later fields "
             "do not change it: a lead prepares the specimen again (agent orders supersede "
             "--specimen)"
-        ).format(
-            n=len(first), mean=format_mean(first_mean, bound), limit=format_limit(wanted.limit)
-        )
+        ).format(n=len(first), mean=format_mean(first_mean, bound), limit=limit)
+    elif not (bound.admits(capped) and bound.admits(first_capped)):
+        yield _(
+            "the mean keeps {limit} only by fields that the model alone puts beyond it: confirm "
+            "them"
+        ).format(limit=limit)
 
 
 def list_first(places: Sequence[SpecimenPlace], n: int) -> list[SpecimenPlace]:
@@ -102,7 +111,12 @@ def list_first(places: Sequence[SpecimenPlace], n: int) -> list[SpecimenPlace]:
 
 
 def _compute_worst_mean(
-    places: Sequence[SpecimenPlace], bound: Bound, rules: Rules, same: Sequence[SamePlace]
+    places: Sequence[SpecimenPlace],
+    bound: Bound,
+    rules: Rules,
+    same: Sequence[SamePlace],
+    *,
+    is_capped: bool = False,
 ) -> float | None:
     """Return the least favourable mean of places, None where a size is not known.
 
@@ -111,13 +125,15 @@ def _compute_worst_mean(
         bound: The limit.
         rules: With the specification.
         same: Pairs of fields that show one place.
+        is_capped: A field that rests on the model alone counts as the limit where it is better: a
+            validation counts breaks that the model missed, not sizes that it took for finer ones.
     """
     numbers: list[float] = []
     further: list[float] = []
     for place in places:
         each = [
             find_extreme(
-                [_find_worst(field, bound, rules) for field in shown.fields],
+                [_find_worst(field, bound, rules, is_capped=is_capped) for field in shown.fields],
                 bound,
                 is_favourable=False,
             )
@@ -165,7 +181,7 @@ def format_mean(mean: float, bound: Bound) -> str:
     return decimal(mean, ".1f" if isinstance(bound.number, int) else ".3g")
 
 
-def _find_worst(field: FieldFacts, bound: Bound, rules: Rules) -> float | None:
+def _find_worst(field: FieldFacts, bound: Bound, rules: Rules, *, is_capped: bool) -> float | None:
     if field.decided:
         codes = [field.decided.said] if field.decided.kind == "code" else []
     else:
@@ -179,4 +195,6 @@ def _find_worst(field: FieldFacts, bound: Bound, rules: Rules) -> float | None:
     numbers = [number for number in worst if number is not None]
     if not numbers or len(numbers) < len(parsed):
         return None
+    if is_capped and not field.decided and bound.number is not None:
+        numbers.append(bound.number)
     return min(numbers) if bound.wants_large else max(numbers)

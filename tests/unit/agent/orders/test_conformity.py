@@ -30,6 +30,7 @@ from agent.orders.facts.specimen_facts import (
 from agent.orders.judge import conformity
 from agent.orders.judge.automatic_conformity import count_needed
 from agent.orders.judge.decision_rule import build_decision_rule
+from agent.store import DoubleReview
 from model import upper_bound
 
 
@@ -240,15 +241,24 @@ def test_by_the_criterion_max_a_person_has_to_have_used_it():
     ],
 )
 def test_by_the_mean_of_fields_the_least_favourable_mean_counts(codes, word):
-    fields = [field(n, code=code, codes=(code,)) for n, code in enumerate(codes, start=1)]
+    fields = [
+        field(n, code=code, codes=(code,), decided=said_by(code) if code == "G9-10" else None)
+        for n, code in enumerate(codes, start=1)
+    ]
 
     assert judge(fields, demanding(specimen_rule="mean_of_fields")).conformity == word
 
 
 def taken(*sizes):
-    """Return fields that came one minute after another."""
+    """Return fields that came one minute after another; a reviewer confirmed the finer ones."""
     return [
-        field(n, code=f"G{size}", codes=(f"G{size}",), taken_at=MADE + timedelta(minutes=n))
+        field(
+            n,
+            code=f"G{size}",
+            codes=(f"G{size}",),
+            taken_at=MADE + timedelta(minutes=n),
+            decided=said_by(f"G{size}") if size == "9-10" else None,
+        )
         for n, size in enumerate(sizes)
     ]
 
@@ -319,7 +329,37 @@ def test_the_rule_of_a_mean_shows_its_uncertainty_and_its_guard_band():
     lines = build_decision_rule([of(taken(7, 8, "9-10"))], rules, []).mean
 
     assert "guard band w = k u = 0 with k = 0" in lines[1]
+    assert "breaks the limit narrowly may conform in half of all cases or more" in lines[1]
     assert lines[2] == "specimen 01: mean 8.0 of 3 places, standard uncertainty u = 0.58"
+
+
+def test_on_the_model_alone_no_field_raises_a_mean_beyond_the_limit():
+    rules = demanding(specimen_rule="mean_of_fields")
+    fields = [field(n, code=code, codes=(code,)) for n, code in enumerate(("G7", "G9-10", "G8"), 1)]
+    confirmed = [fields[0], replace(fields[1], decided=said_by("G9-10")), fields[2]]
+
+    alone, after = judge(fields, rules), judge(confirmed, rules)
+
+    assert alone.conformity == "undecided"
+    (sentence,) = alone.missing
+    assert sentence == (
+        "the mean keeps 8 or finer only by fields that the model alone puts beyond it: confirm them"
+    )
+    assert after.conformity == "conforms"
+
+
+def test_the_errors_of_single_fields_are_no_bound_for_a_mean():
+    rules = demanding(specimen_rule="mean_of_fields")
+    reviews = [DoubleReview(("G7", "G7"), MADE, f"{n}", "100Cr6", ("G7",)) for n in range(149)]
+    fields = [replace(one, decided=said_by("G8")) for one in taken(8, 8, 8)]
+
+    by_worst = build_decision_rule([of(fields)], RULES, reviews)
+    by_mean = build_decision_rule([of(fields)], rules, reviews)
+
+    assert by_worst.upper95 == pytest.approx(0.0199, abs=1e-4)
+    assert (by_mean.upper95, by_mean.basis) == (None, "")
+    (sentence,) = by_mean.sentences
+    assert sentence.startswith('risk of a false "conforms": not yet known for a mean; the errors')
 
 
 def test_a_mean_that_people_confirmed_can_condemn():
