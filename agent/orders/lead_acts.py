@@ -118,7 +118,7 @@ def _iter_acts(
         effect = _("The order is assessed without {files}.").format(files=", ".join(files))
         yield LeadAct.DISMISS_FILES, _("Dismiss the unusable files"), effect, *files
     if assessed.possible:
-        possible = load_possible(store, assessed, policy)
+        possible = load_possible(store, assessed)
         names = list_open(possible, assessed.rules(policy))
         files = [possible.get_name(name) for name in names]
         effect = _(
@@ -194,7 +194,7 @@ def carry_out(  # noqa: C901, PLR0912 - one case an act
         case LeadAct.DISMISS_FILES:
             _dismiss_files(store, assessed, by=by, reason=reason, at=at)
         case LeadAct.DISMISS_POSSIBLE:
-            belonging = load_possible(store, assessed, policy)
+            belonging = load_possible(store, assessed)
             for name in list_open(belonging, assessed.rules(policy)):
                 dismiss_possible(store, number, name, belonging, by=by, reason=reason, at=at)
         case LeadAct.REOPEN:
@@ -213,10 +213,10 @@ def _dismiss_files(store: Store, assessed: Assessed, *, by: str, reason: str, at
         dismiss_file(store, number, file, lost, by=by, reason=reason, at=at)
 
 
-def load_possible(store: Store, assessed: Assessed, policy: OrderPolicy) -> Possible:
+def load_possible(store: Store, assessed: Assessed) -> Possible:
     """Return what might belong to an order."""
     demanded = assessed.specification.fields if assessed.specification else 1
-    return find_possible(store, assessed.view, policy.sources, demanded=demanded)
+    return find_possible(store, assessed.view, demanded=demanded)
 
 
 def _protect(store: Store, number: str, *, hold: bool, by: str, reason: str, at: datetime) -> None:

@@ -146,7 +146,7 @@ def dismiss_file(
         if assessed is None:
             raise WrongUse(f"Unknown order {number!r}. Run `agent orders list`.")
         number, at, reason = assessed.view.number, now_utc(), require_reason(reason)
-        possible = load_possible(store, assessed, lab)
+        possible = load_possible(store, assessed)
         if not dismiss_possible(store, number, file, possible, by=signer, reason=reason, at=at):
             require_lead(lab, signer)
             dismiss_file(store, number, file, assessed.lost, by=signer, reason=reason, at=at)

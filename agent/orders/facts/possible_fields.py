@@ -32,7 +32,6 @@ if TYPE_CHECKING:
         Store,
         Unassigned,
     )
-    from agent.watch import Provenance
 
 TOGETHER, NEARBY = timedelta(hours=1), timedelta(days=1)
 """How far from an order's fields one came that names no order, and one whose number is alike."""
@@ -108,7 +107,6 @@ NOTHING = Possible({})
 def find_possible(
     store: Store,
     view: OrderView,
-    sources: Mapping[str, Provenance],
     strays: Iterable[Unassigned] | None = None,
     *,
     demanded: int = 1,
@@ -119,7 +117,6 @@ def find_possible(
     Args:
         store: Open.
         view: The order.
-        sources: Source → what its paths say.
         strays: Fields that belong to no specimen, where they are loaded already.
         demanded: Fields that a specimen needs.
         slips: Whether orders that a slip of one character made are looked up; each order has a
@@ -135,7 +132,7 @@ def find_possible(
     def is_other(word: str) -> bool:
         return store.order_changes.awaits_field(word, *span)
 
-    fields = list_possible(strays, view, sources, key, is_other)
+    fields = list_possible(strays, view, key, is_other)
     others = store.order_changes.list_photographed(*span)
     alike = {*_iter_slips(store, view, others, key, demanded)} if slips else set()
     if not store.exact_numbers:
@@ -209,12 +206,11 @@ def _is_between(shot: ShotField, came: Iterable[tuple[str, datetime]]) -> bool:
     return bool(times) and min(times) < shot.taken_at < max(times)
 
 
-def list_reached(store: Store, sources: Mapping[str, Provenance], *, after: int) -> set[str]:
+def list_reached(store: Store, *, after: int) -> set[str]:
     """Return the orders that micrographs with a first result after a number might belong to.
 
     Args:
         store: Open.
-        sources: Source → what its paths say.
         after: Number of a result.
     """
     new = store.order_changes.list_new_shots(after, within=NEARBY)
@@ -228,7 +224,7 @@ def list_reached(store: Store, sources: Mapping[str, Provenance], *, after: int)
     return {
         number
         for number, came in there.items()
-        if any(_reaches(shot, number, came, sources, key) for shot in new)
+        if any(_reaches(shot, number, came, key) for shot in new)
     }
 
 
@@ -236,7 +232,6 @@ def _reaches(
     shot: ShotField,
     number: str,
     came: Iterable[tuple[str, datetime]],
-    sources: Mapping[str, Provenance],
     key: Callable[[str], str],
 ) -> bool:
     named = [shot.order] if shot.order else _split(shot.path)
@@ -244,12 +239,8 @@ def _reaches(
         has_lookalikes(number, word, key) or is_one_off(key(number), key(word)) for word in named
     ):
         return True
-    return (
-        not shot.is_assigned
-        and _names_order(shot.source, shot.origin, sources)
-        and any(
-            source == shot.source and abs(at - shot.taken_at) <= TOGETHER for source, at in came
-        )
+    return not shot.is_assigned and any(
+        source == shot.source and abs(at - shot.taken_at) <= TOGETHER for source, at in came
     )
 
 
@@ -269,7 +260,6 @@ def _split(path: str) -> list[str]:
 def list_possible(
     strays: Iterable[Unassigned],
     view: OrderView,
-    sources: Mapping[str, Provenance],
     key: Callable[[str], str],
     is_other: Callable[[str], bool],
 ) -> dict[str, tuple[MicrographView, str]]:
@@ -278,7 +268,6 @@ def list_possible(
     Args:
         strays: Fields that belong to no specimen.
         view: The order.
-        sources: Source → what its paths say.
         key: Of numbers.
         is_other: Whether a word is the number of an order that was photographed in those days, or
             that a list names and that has no field.
@@ -301,10 +290,8 @@ def list_possible(
         words = [key(word) for word in _split(own.path)]
         if any(_is_alike(number, word, key, is_other) for word in words):
             possible[own.id] = own, _("its number is alike")
-        elif (
-            _names_order(own.source, own.result.origin, sources)
-            and not any(_means_order(word, is_other) for word in words)
-            and any(source == own.source and apart <= TOGETHER for source, apart in near)
+        elif not any(_means_order(word, is_other) for word in words) and any(
+            source == own.source and apart <= TOGETHER for source, apart in near
         ):
             possible[own.id] = own, _("it came from the same source within the hour")
     return possible
@@ -322,13 +309,6 @@ def _is_alike(
     if word == number or has_lookalikes(number, word, key):
         return True
     return is_one_off(number, word) and not is_other(word)
-
-
-def _names_order(source: str, origin: str, sources: Mapping[str, Provenance]) -> bool:
-    """Return whether files of a source name their order, or a program sent it, which should."""
-    provenance = sources.get(source)
-    named = provenance is not None and "(?P<order>" in provenance.pattern
-    return named or origin == "api"
 
 
 def describe_possible(possible: Possible, rules: Rules) -> Iterator[str]:
@@ -357,7 +337,7 @@ def list_open(possible: Possible, rules: Rules) -> list[str]:
     """Return the public ids and orders that hold an order; arguments as in `describe_possible`."""
     names = []
     for public_id, (view, _why) in possible.fields.items():
-        label = view.label
+        label = None if view.awaits_decision else view.order_label
         keeps = label and label.code and not label.unsure and rules.keeps(label.code)
         names += [] if keeps else [public_id]
     return [name for name in (*names, *possible.alike) if name not in possible.settled]

@@ -161,7 +161,6 @@ def assess_view(
     possible = find_possible(
         store,
         view,
-        policy.sources,
         strays,
         demanded=demanded,
         slips=all(own.statement.conformity is Conformity.CONFORMS for own in assessed),

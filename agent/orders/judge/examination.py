@@ -108,7 +108,7 @@ def list_touched(
         return [age.number for age in store.order_changes.ages()], after
     numbers = _list_changed(store, position, now)
     if heads.result != position.result:
-        numbers |= list_reached(store, policy().sources, after=position.result)
+        numbers |= list_reached(store, after=position.result)
     if content != position.content:
         numbers |= set(
             iter_named_orders(OpenItems.of_new_files(store, after=position.content), policy())

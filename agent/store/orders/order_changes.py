@@ -74,7 +74,6 @@ class ShotField:
         is_listed: An order list names its order.
         source: Name of its source.
         path: Its path below the source's folder.
-        origin: "watch", "import" or "api".
         taken_at: When it was recorded, aware UTC.
     """
 
@@ -86,7 +85,6 @@ class ShotField:
     is_listed: bool
     source: str
     path: str
-    origin: str
     taken_at: datetime
 
 
@@ -251,7 +249,6 @@ class OrderChanges(Repository):
             OrderRow.facts,
             SourceRow.name,
             MicrographRow.relative,
-            MicrographRow.origin,
             MicrographRow.taken_at,
         )
         query = (
@@ -272,10 +269,9 @@ class OrderChanges(Repository):
                 is_listed=bool((facts or {}).get("list")),
                 source=source,
                 path=path,
-                origin=origin,
                 taken_at=taken_at,
             )
-            for order, specimen, field, material, number, facts, source, path, origin, taken_at in (
+            for order, specimen, field, material, number, facts, source, path, taken_at in (
                 session.exec(query)
             )
         ]

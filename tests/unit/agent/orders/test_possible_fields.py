@@ -9,7 +9,7 @@ from agent.cli.options import read_order_policy
 from agent.orders.facts.possible_fields import has_lookalikes, is_one_off
 from agent.orders.judge.examination import begin, list_touched
 from agent.settings import read
-from agent.store import Decision, Entry, number_key
+from agent.store import LEADS_DOUBT, Decision, Entry, number_key
 
 HOUR = timedelta(hours=1)
 
@@ -125,6 +125,53 @@ def test_a_field_that_a_sure_reviewer_labelled_as_keeping_the_limit_holds_nothin
 
     assert "Image 3.tif" not in missing(desk)
     assert "Image 4.tif belongs to no specimen" in missing(desk)
+
+
+def test_an_imported_label_that_keeps_the_limit_dismisses_no_field(desk):
+    public_id = stray(desk, "Image 3.tif")
+    imported = Decision("code", "Ada", code="G8", origin="import")
+
+    desk.store.labels.decide(public_id, imported, at=AT)
+
+    assert "Image 3.tif belongs to no specimen" in missing(desk)
+
+
+def test_a_label_that_a_lead_suspects_dismisses_no_field(desk):
+    public_id = stray(desk, "Image 3.tif")
+    desk.store.labels.decide(public_id, Decision("code", "Ada", code="G8", comment="x"), at=AT)
+    before = desk.order()["conformity"]
+
+    desk.store.labels.mark_suspect(
+        public_id,
+        label_id=desk.store.results.find(public_id).label.id,
+        sentence=LEADS_DOUBT,
+        by="R. Stahl",
+        at=AT,
+    )
+
+    assert before == "conforms"
+    assert "Image 3.tif belongs to no specimen" in missing(desk)
+
+
+@pytest.mark.parametrize("sends_notes", [True, False])
+def test_where_notes_name_the_orders_a_file_without_one_holds_them(tmp_path, capsys, sends_notes):
+    desk = Desk(tmp_path, capsys)
+    text = (tmp_path / "agent.toml").read_text("utf-8")
+    lines = [line for line in text.splitlines() if not line.startswith("pattern")]
+    (tmp_path / "agent.toml").write_text("\n".join(lines), encoding="utf-8")
+    for field in (1, 2, 3):
+        if sends_notes:
+            desk.confirm(desk.take(field))
+        else:
+            public_id = desk.lab.take("G8", name=f"Image {field}.tif", at=AT, material="100Cr6")
+            keys = ("4711", "01", "--field", field, "--by", "Ada", "--reason", "as written")
+            desk.agent("orders", "assign", public_id, *keys)
+            desk.confirm(public_id)
+
+    stray(desk, "Image 9.tif")
+
+    assert "Image 9.tif belongs to no specimen" in missing(desk)
+    desk.store.close()
 
 
 def test_an_order_that_a_letter_made_holds_the_order_that_it_may_be_until_a_reviewer_says_no(desk):
