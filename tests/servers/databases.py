@@ -40,8 +40,34 @@ OPTIONS = (
     "jit=off",
     "max_connections=50",
 )
+SQLITE_ANSWERS_ALIKE = frozenset(
+    {
+        "as_of",
+        "belonging",
+        "campaigns",
+        "needle_fields",
+        "needle_measurements",
+        "open_items",
+        "reprocessing",
+        "rollouts",
+        "store",
+        "trail",
+    }
+)
+"""Test modules whose statements both databases answer alike, but for tests with the mark
+`both_databases`: on PostgreSQL the others run with the slow tests."""
 COPIES_FILES = 15_00_00
 """The first version of PostgreSQL that can be told to copy a template file by file."""
+
+
+@pytest.hookimpl(tryfirst=True)  # before pytest selects by mark
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        parameters = item.callspec.params.values() if hasattr(item, "callspec") else ()
+        is_alike = item.path.stem.removeprefix("test_") in SQLITE_ANSWERS_ALIKE
+        is_marked = item.get_closest_marker("both_databases") is not None
+        if is_alike and "postgresql" in map(str, parameters) and not is_marked:
+            item.add_marker(pytest.mark.slow)
 
 
 def _programs() -> Path | None:

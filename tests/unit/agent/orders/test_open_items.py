@@ -149,6 +149,7 @@ def test_a_waiting_file_that_does_not_name_the_order_is_not_read(store) -> None:
     assert [fate.seen_as for fate in own.waiting] == [(("LOM", "4711_1_1.tif"),)]
 
 
+@pytest.mark.both_databases
 def test_numbers_are_alike_also_where_their_letters_are_not_ascii(store) -> None:
     listed = ["47-11", "4\uff17/11", "4712"]
     store.orders.take_list([Entry(number) for number in listed], "list.csv", by="Ada", at=AT)

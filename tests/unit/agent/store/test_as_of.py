@@ -97,6 +97,7 @@ def test_a_promotion_that_came_later_is_unknown(lab):
         assert past.nightly_reports.list_all() == []
 
 
+@pytest.mark.both_databases
 def test_a_store_as_of_an_instant_writes_nothing_and_keeps_to_its_site(lab, address):
     lab.take("G8")
     other = Store.open(address, site="Plant 2", agent="PC")

@@ -51,6 +51,7 @@ def assign(store, number, specimen):
     store.order_corrections.assign(FIRST, keys, by="Ada", reason="swapped", at=AT, lead=True)
 
 
+@pytest.mark.both_databases
 @pytest.mark.parametrize(
     ("values", "where"),
     [(MOVED, "is at order 4712, specimen 1"), (NOWHERE, "is at no order")],

@@ -116,6 +116,7 @@ def test_nothing_is_taken_before_it_opens_or_after_it_closed(store, state):
         store.campaigns.rate(ann, 1, G8, at=AT)
 
 
+@pytest.mark.both_databases
 def test_many_raters_at_once_lose_nothing(store):
     raters = [NewRater(f"R{n:02d}", f"Rater {n}", account=f"a{n}") for n in range(14)]
     images = [NewImage(public_id) for public_id in IDS]

@@ -89,6 +89,7 @@ def test_a_needle_is_withdrawn_only_from_its_own_micrograph(filled) -> None:
     assert len(filled.needle_measurements.list_valid()) == 1
 
 
+@pytest.mark.both_databases
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [

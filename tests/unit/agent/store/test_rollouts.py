@@ -235,6 +235,7 @@ def test_a_missing_bundle_is_waited_for_and_a_damaged_one_stops(plant):
     assert plant.stores["PC-1"].rollouts.find_wanted().name == OLD
 
 
+@pytest.mark.both_databases
 def test_agents_that_move_a_ring_on_at_once_move_it_one_step(plant):
     rules = RingRules(("PC-1",), share=0.2, wait_minutes=0)
     start(plant.one, rules)
@@ -257,6 +258,7 @@ def test_agents_that_move_a_ring_on_at_once_move_it_one_step(plant):
     assert acts == ["rollout.advanced"]
 
 
+@pytest.mark.both_databases
 def test_of_leads_who_start_at_once_one_does(plant):
     gate, outcomes = threading.Barrier(3), []
 

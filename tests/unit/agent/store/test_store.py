@@ -53,6 +53,7 @@ def test_what_is_claimed_is_not_claimed_again(store) -> None:
     assert store.work_queue.claim(5, at=AT, lease_s=60) == []
 
 
+@pytest.mark.both_databases
 def test_two_agents_never_hold_the_same_file(address) -> None:
     first = Store.open(address, site="Plant 1", agent="PC 1")
     second = Store.open(address, site="Plant 1", agent="PC 2")
@@ -86,6 +87,7 @@ def at_once(*acts) -> list[Any]:
         return list(threads.map(run, acts))
 
 
+@pytest.mark.both_databases
 def test_two_agents_that_list_the_same_folder_at_once_write_each_file_down_once(address) -> None:
     files = [file(f"{n}.tif") for n in range(300)]
     with (
@@ -98,6 +100,7 @@ def test_two_agents_that_list_the_same_folder_at_once_write_each_file_down_once(
         assert len(list(one.files.iter_status())) == 300
 
 
+@pytest.mark.both_databases
 def test_two_agents_that_see_new_sources_at_once_both_go_on(address) -> None:
     names = [f"LOM-{number:02}" for number in range(30)]
     files = [replace(file("a.tif"), source=name) for name in names]
@@ -116,6 +119,7 @@ def test_two_agents_that_see_new_sources_at_once_both_go_on(address) -> None:
         assert one.files.count_by_state()["queued"] == 30
 
 
+@pytest.mark.both_databases
 def test_the_same_bytes_read_by_two_agents_at_once_are_new_to_one_of_them(address) -> None:
     with (
         Store.open(address, site="Plant 1", agent="PC 1") as one,
@@ -523,6 +527,7 @@ def test_the_fate_of_a_file_says_code_and_sentence(store) -> None:
     }
 
 
+@pytest.mark.both_databases
 def test_urgent_goes_first_then_fresh_then_the_backlog(store) -> None:
     store.files.add([file("old.tif")], at=AT, lane="backlog")
     store.files.add([file("new.tif")], at=AT + timedelta(seconds=1))
@@ -533,6 +538,7 @@ def test_urgent_goes_first_then_fresh_then_the_backlog(store) -> None:
     assert [claim.relative for claim in claims] == ["order.tif", "new.tif", "old.tif"]
 
 
+@pytest.mark.both_databases
 def test_half_of_a_backlogs_round_is_its_newest(store) -> None:
     store.files.add([file(f"{n}.tif") for n in range(20)], at=AT, lane="backlog")
 
@@ -576,6 +582,7 @@ def test_sites_that_share_a_database_do_not_see_each_others_files(address) -> No
         assert two.files.list_known("LOM-07") == {}
 
 
+@pytest.mark.both_databases
 def test_names_of_any_letters_come_back_as_they_were(store) -> None:
     names = ["Prüfung/漢字 🔬.tif", "trailing .tif", "a'b\"c%_.tif", "x" * 300 + ".tif"]
 
@@ -587,6 +594,7 @@ def test_names_of_any_letters_come_back_as_they_were(store) -> None:
     ) == sorted(names)
 
 
+@pytest.mark.both_databases
 def test_times_far_away_are_kept(store) -> None:
     far = 4_102_444_800_000_000_000  # the year 2100, in nanoseconds
     store.files.add([file("a.tif", mtime=far, ctime=-1)], at=AT)
@@ -658,6 +666,7 @@ def test_without_a_bundle_a_micrograph_waits_untrained(store) -> None:
     )
 
 
+@pytest.mark.both_databases
 def test_the_queue_has_the_weightiest_first_and_can_be_narrowed(store) -> None:
     cases = [
         ("a", (Reason.UNCERTAIN,), 0.9, 0.55, "1"),
@@ -893,6 +902,7 @@ def test_an_incomplete_decision_is_refused(store, decision, sentence) -> None:
     assert len(store.review_queue.list_micrographs()) == 1
 
 
+@pytest.mark.both_databases
 def test_of_two_decisions_on_what_both_saw_one_is_written(address) -> None:
     with Store.open(address, site="Plant 1", agent="PC") as store:
         taken(store, "a.tif", finding())
@@ -981,6 +991,7 @@ def test_a_promotion_needs_a_person_and_a_reason(store, by, reason) -> None:
     assert store.promotions.find_current() is None
 
 
+@pytest.mark.both_databases
 def test_a_nights_facts_come_back_byte_for_byte_and_the_first_writing_holds(store) -> None:
     facts = '{"b":1,  "a":"ü 漢"}\n'
     store.nightly_reports.freeze(date(2026, 11, 24), facts, at=AT)
@@ -1065,6 +1076,7 @@ def test_a_password_never_gets_into_the_trail(store) -> None:
     assert "sesame" not in str([entry.facts for entry in store.audit_log.iter_acts()])
 
 
+@pytest.mark.both_databases
 @pytest.mark.parametrize(
     ("statement", "sentence"),
     [
@@ -1081,6 +1093,7 @@ def test_a_changed_or_deleted_act_shows(address, store, statement, sentence) -> 
     assert sentence in problem
 
 
+@pytest.mark.both_databases
 def test_acts_of_many_at_once_are_one_chain(address) -> None:
     stores = [Store.open(address, site="Plant 1", agent=f"PC {n}") for n in range(3)]
 
@@ -1115,6 +1128,7 @@ def test_the_address_is_the_labs_own_or_a_file_in_the_data_folder(tmp_path) -> N
     assert store_url(tmp_path, "postgresql+psycopg://h/x") == "postgresql+psycopg://h/x"
 
 
+@pytest.mark.both_databases
 @pytest.mark.parametrize(
     ("url", "sentence"),
     [
@@ -1213,6 +1227,7 @@ def test_reading_goes_on_while_another_writes(tmp_path) -> None:
         assert two.files.count_by_state()["queued"] == 0
 
 
+@pytest.mark.both_databases
 def test_threads_that_read_think_and_write_lose_no_update(address) -> None:
     store = Store.open(address, site="Plant 1", agent="PC")
     store.files.add([file(f"{n}.tif") for n in range(60)], at=AT)
@@ -1232,6 +1247,7 @@ def test_threads_that_read_think_and_write_lose_no_update(address) -> None:
     store.close()
 
 
+@pytest.mark.both_databases
 def test_a_postgresql_that_stops_is_a_fault_and_work_goes_on_when_it_is_back(postgres) -> None:
     store = Store.open(postgres.empty("ours"), site="Plant 1", agent="PC")
     store.files.add([file("a.tif")], at=AT)
@@ -1246,6 +1262,7 @@ def test_a_postgresql_that_stops_is_a_fault_and_work_goes_on_when_it_is_back(pos
     store.close()
 
 
+@pytest.mark.both_databases
 @pytest.mark.parametrize(
     ("kind", "after"), [("half a \udcff letter", 0), ("a\0b", 0), ("statement", 10**30)]
 )

@@ -49,12 +49,14 @@ def keep_outside(store: Store, outside: Outside) -> None:
     append(outside.files[0], Anchor.of(store.audit_log.get_head(), at=AT))
 
 
+@pytest.mark.both_databases
 def test_a_database_that_nobody_changed_is_whole(store, outside) -> None:
     keep_outside(store, outside)
 
     assert verify_trail(store, outside) == ([], [])
 
 
+@pytest.mark.both_databases
 @pytest.mark.parametrize(
     ("statement", "sentence"),
     [
@@ -113,6 +115,7 @@ def test_sqlite_itself_knows_that_the_last_act_was_deleted(tmp_path, outside) ->
         assert "it ended with number 9, and ends with number 8 now" in faults(store, outside)
 
 
+@pytest.mark.both_databases
 def test_a_trail_that_was_deleted_whole_is_named_row_by_row(address, store, outside) -> None:
     keep_outside(store, outside)
     tamper(address, "DELETE FROM trail")
@@ -301,6 +304,7 @@ def test_a_missing_guard_is_a_fault(address, store, outside) -> None:
     assert "database: the guard guard_label_delete is missing" in faults(store, outside)
 
 
+@pytest.mark.both_databases
 def test_a_long_life_of_labels_and_decisions_is_whole(store, outside) -> None:
     store.labels.undo(SHA[:16], by="Leo", at=AT)
     with signed_by("Leo"):
