@@ -300,8 +300,9 @@ class World:
         there.store.close()
         self.before = rows_of(address, 2)
 
-    def must_be_as_before(self, what: str) -> None:
-        now = rows_of(self.address, 2)
+    def must_be_as_before(self, what: str, address: str = "") -> None:
+        """Compare the other site's rows, here or in a copy of the database, with before."""
+        now = rows_of(address or self.address, 2)
         changed = [table for table in now if now[table] != self.before[table]]
         assert changed == [], f"{what} changed the other site's {changed}"
 

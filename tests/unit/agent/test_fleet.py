@@ -41,27 +41,27 @@ def seen(name: str, *, ago_s: float = 3.0, stopped: bool = False, **facts: objec
     return AgentSeen("Plant 1", name, at, at, at, sent)
 
 
-@pytest.mark.parametrize(
-    ("agent", "state", "remarks"),
-    [
-        (seen("x"), "running", ()),
-        (seen("x", stopped=True, ago_s=9999), "stopped", ()),
-        (seen("x", ago_s=90), "silent", ("silent",)),
-        (seen("x", ago_s=-600, clock_ahead_s=602.0), "running", ("clock",)),
-        (seen("x", ago_s=603, clock_ahead_s=-600.0), "running", ("clock",)),
-        (seen("x", free_bytes=5), "running", ("disk",)),
-        (seen("x", failed_checks=2, bundle="C"), "running", ("checks", "other_bundle")),
-        (seen("x", version="0.9", recipe="0"), "running", ("other_version", "other_recipe")),
-        (seen("x", ago_s=90, version="0.9"), "silent", ("silent",)),
-        (seen("x", settings="0badcafe"), "running", ("other_settings",)),
-    ],
-)
-def test_a_pc_is_shown_with_its_state_and_what_needs_an_operator(agent, state, remarks):
-    others = [seen("a"), seen("b")]
+STATES = [
+    (seen("x"), "running", ()),
+    (seen("x", stopped=True, ago_s=9999), "stopped", ()),
+    (seen("x", ago_s=90), "silent", ("silent",)),
+    (seen("x", ago_s=-600, clock_ahead_s=602.0), "running", ("clock",)),
+    (seen("x", ago_s=603, clock_ahead_s=-600.0), "running", ("clock",)),
+    (seen("x", free_bytes=5), "running", ("disk",)),
+    (seen("x", failed_checks=2, bundle="C"), "running", ("checks", "other_bundle")),
+    (seen("x", version="0.9", recipe="0"), "running", ("other_version", "other_recipe")),
+    (seen("x", ago_s=90, version="0.9"), "silent", ("silent",)),
+    (seen("x", settings="0badcafe"), "running", ("other_settings",)),
+]
 
-    *_, member = list_members([*others, agent], now=NOW)
 
-    assert (str(member.state), member.remarks) == (state, remarks)
+def test_a_pc_is_shown_with_its_state_and_what_needs_an_operator():
+    for agent, state, remarks in STATES:
+        others = [seen("a"), seen("b")]
+
+        *_, member = list_members([*others, agent], now=NOW)
+
+        assert (str(member.state), member.remarks) == (state, remarks), agent
 
 
 def test_a_heartbeat_with_broken_facts_is_a_pc_of_which_nothing_is_known():

@@ -43,15 +43,15 @@ def test_a_png_gives_every_bit_back(pixels):
     assert np.array_equal(decode(encode_png(pixels)), pixels)
 
 
-@pytest.mark.parametrize("channels", [1, 3, 4])
-@pytest.mark.parametrize("level", [1, 3, 9])
-def test_other_readers_find_the_same_pixels(channels, level):
-    pixels = np.random.default_rng(channels).integers(0, 255, (37, 53, channels), np.uint8)
+def test_other_readers_find_the_same_pixels():
+    for channels in (1, 3, 4):
+        for level in (1, 3, 9):
+            pixels = np.random.default_rng(channels).integers(0, 255, (37, 53, channels), np.uint8)
 
-    with Image.open(io.BytesIO(encode_png(pixels.squeeze(), level=level))) as image:
-        image.load()  # a wrong checksum is an error
+            with Image.open(io.BytesIO(encode_png(pixels.squeeze(), level=level))) as image:
+                image.load()  # a wrong checksum is an error
 
-        assert np.array_equal(np.asarray(image), pixels.squeeze())
+                assert np.array_equal(np.asarray(image), pixels.squeeze()), (channels, level)
 
 
 def test_a_grey_micrograph_is_a_grey_png_and_comes_back_as_rgb():

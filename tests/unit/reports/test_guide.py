@@ -169,26 +169,26 @@ def test_every_file_of_the_guide_is_a_page_of_it():
     assert {path.stem for path in GUIDE.glob("*.md")} == set(reports.GUIDE_PAGES)
 
 
-@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
-def test_every_command_and_option_that_a_page_names_exists(path):
-    faults = [fault for call in calls_of(path) if (fault := fault_in(call))]
+def test_every_command_and_option_that_a_page_names_exists():
+    for path in DOCUMENTS:
+        faults = [fault for call in calls_of(path) if (fault := fault_in(call))]
 
-    assert faults == []
+        assert faults == [], path
 
 
-@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
-def test_every_line_to_type_is_understood_by_its_command(path):
-    blocks = [
-        token.content
-        for token in tokens_of(path.read_text(encoding="utf-8"))
-        if token.type == "fence" and token.info == "sh"
-    ]
-    for line in (line for block in blocks for line in block.splitlines()):
-        if called := CALL.match(line):
-            words = shlex.split(line[called.end() :], comments=True)
-            name = name_command(words)
-            rest = words[len(name.split()) :]
-            COMMANDS[name].make_context(name, rest)  # a usage error says what is wrong
+def test_every_line_to_type_is_understood_by_its_command():
+    for path in DOCUMENTS:
+        blocks = [
+            token.content
+            for token in tokens_of(path.read_text(encoding="utf-8"))
+            if token.type == "fence" and token.info == "sh"
+        ]
+        for line in (line for block in blocks for line in block.splitlines()):
+            if called := CALL.match(line):
+                words = shlex.split(line[called.end() :], comments=True)
+                name = name_command(words)
+                rest = words[len(name.split()) :]
+                COMMANDS[name].make_context(name, rest)  # a usage error says what is wrong
 
 
 def test_a_command_or_an_option_that_does_not_exist_is_found():
@@ -198,31 +198,31 @@ def test_a_command_or_an_option_that_does_not_exist_is_found():
     assert fault_in("status --yaml") == "agent status --yaml"
 
 
-@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
-def test_every_setting_that_a_page_names_exists(path):
-    text = path.read_text(encoding="utf-8")
-    spans = " ".join(f"`{piece}`" for piece in code_of(path))
-    named = re.findall(r"`\[{1,2}([a-z.]+)\]{1,2}(?: (\w+))?", spans)
-    variables = re.findall(r"AGENT_([A-Z]+)__([A-Z_]+)", text)
-    for name, key in [*named, *((a.lower(), b.lower()) for a, b in variables)]:
-        if name in SPECIFICATION_TABLES or (name, key) == ("section", "key"):
-            continue
-        kind = section(name)
-        assert kind is not None, f"[{name}]"
-        assert key in ("", "key") or key in kind.model_fields, f"[{name}] {key}"
+def test_every_setting_that_a_page_names_exists():
+    for path in DOCUMENTS:
+        text = path.read_text(encoding="utf-8")
+        spans = " ".join(f"`{piece}`" for piece in code_of(path))
+        named = re.findall(r"`\[{1,2}([a-z.]+)\]{1,2}(?: (\w+))?", spans)
+        variables = re.findall(r"AGENT_([A-Z]+)__([A-Z_]+)", text)
+        for name, key in [*named, *((a.lower(), b.lower()) for a, b in variables)]:
+            if name in SPECIFICATION_TABLES or (name, key) == ("section", "key"):
+                continue
+            kind = section(name)
+            assert kind is not None, f"[{name}]"
+            assert key in ("", "key") or key in kind.model_fields, f"[{name}] {key}"
 
 
-@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
-def test_every_block_of_settings_on_a_page_can_be_read(path):
-    blocks = [
-        token.content
-        for token in tokens_of(path.read_text(encoding="utf-8"))
-        if token.type == "fence" and token.info == "toml"
-    ]
-    for block in blocks:
-        tables = tomllib.loads(block)
-        if not set(tables) & {*SPECIFICATION_TABLES, "name"}:
-            assert unknown_settings(tables) == []
+def test_every_block_of_settings_on_a_page_can_be_read():
+    for path in DOCUMENTS:
+        blocks = [
+            token.content
+            for token in tokens_of(path.read_text(encoding="utf-8"))
+            if token.type == "fence" and token.info == "toml"
+        ]
+        for block in blocks:
+            tables = tomllib.loads(block)
+            if not set(tables) & {*SPECIFICATION_TABLES, "name"}:
+                assert unknown_settings(tables) == [], path
 
 
 def test_a_setting_that_does_not_exist_is_found():
@@ -234,31 +234,31 @@ def test_a_setting_that_does_not_exist_is_found():
     assert unknown_settings(tables) == wrong
 
 
-@pytest.mark.parametrize("name", reports.GUIDE_PAGES)
-def test_every_link_of_a_page_leads_to_a_page_and_a_heading(name):
-    for address in re.findall(r'href="([^"]+)"', str(reports.get_guide_page(name).html)):
-        if address.startswith("https://"):
-            continue
-        page, _, anchor = address.partition("#")
-        target = reports.get_guide_page(page.removeprefix("/help/") or name)
-        anchors = {heading.anchor for heading in target.headings}
-        assert not anchor or anchor in anchors, address
+def test_every_link_of_a_page_leads_to_a_page_and_a_heading():
+    for name in reports.GUIDE_PAGES:
+        for address in re.findall(r'href="([^"]+)"', str(reports.get_guide_page(name).html)):
+            if address.startswith("https://"):
+                continue
+            page, _, anchor = address.partition("#")
+            target = reports.get_guide_page(page.removeprefix("/help/") or name)
+            anchors = {heading.anchor for heading in target.headings}
+            assert not anchor or anchor in anchors, address
 
 
-@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
-def test_every_file_of_the_project_that_a_page_names_is_there(path):
-    named = re.findall(
-        r"`((?:deploy|tests|reports|agent|model)/[\w./-]+)`", path.read_text("utf-8")
-    )
+def test_every_file_of_the_project_that_a_page_names_is_there():
+    for path in DOCUMENTS:
+        named = re.findall(
+            r"`((?:deploy|tests|reports|agent|model)/[\w./-]+)`", path.read_text("utf-8")
+        )
 
-    assert [one for one in named if not (ROOT / one).exists()] == []
+        assert [one for one in named if not (ROOT / one).exists()] == [], path
 
 
-@pytest.mark.parametrize("name", [*WRITTEN, "README"])
-def test_a_page_holds_the_glossary(name):
-    path = ROOT / "README.md" if name == "README" else GUIDE / f"{name}.md"
+def test_a_page_holds_the_glossary():
+    for name in (*WRITTEN, "README"):
+        path = ROOT / "README.md" if name == "README" else GUIDE / f"{name}.md"
 
-    assert re.findall(rf"\b({BANNED})\b", prose_of(path), re.IGNORECASE) == []
+        assert re.findall(rf"\b({BANNED})\b", prose_of(path), re.IGNORECASE) == [], name
 
 
 @pytest.mark.parametrize("name", GERMAN)
@@ -305,15 +305,15 @@ def test_results_have_a_row_for_each_promise_and_trials_a_screen_for_each_subjec
 # --- rendering and search -----------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", reports.GUIDE_PAGES)
-def test_a_page_has_a_title_unique_anchors_and_no_style_that_the_policy_refuses(name):
-    page = reports.get_guide_page(name)
-    anchors = re.findall(r'<h\d id="([^"]+)"', str(page.html))
+def test_a_page_has_a_title_unique_anchors_and_no_style_that_the_policy_refuses():
+    for name in reports.GUIDE_PAGES:
+        page = reports.get_guide_page(name)
+        anchors = re.findall(r'<h\d id="([^"]+)"', str(page.html))
 
-    assert page.title
-    assert len(anchors) == len(set(anchors)) == len(page.headings) + 1
-    assert " style=" not in str(page.html)
-    assert "<script" not in str(page.html)
+        assert page.title, name
+        assert len(anchors) == len(set(anchors)) == len(page.headings) + 1, name
+        assert " style=" not in str(page.html), name
+        assert "<script" not in str(page.html), name
 
 
 def test_a_name_outside_the_guide_is_no_page():
@@ -358,13 +358,13 @@ def browser(lab):
         yield client
 
 
-@pytest.mark.parametrize("name", reports.GUIDE_PAGES)
-def test_a_page_is_served_with_the_contents(browser, name):
-    answer = browser.get(f"/help/{name}")
+def test_a_page_is_served_with_the_contents(browser):
+    for name in reports.GUIDE_PAGES:
+        answer = browser.get(f"/help/{name}")
 
-    assert answer.status_code == 200
-    assert answer.text.count('aria-current="page"') == 1
-    assert all(f'href="/help/{page}"' in answer.text for page in reports.GUIDE_PAGES)
+        assert answer.status_code == 200, name
+        assert answer.text.count('aria-current="page"') == 1, name
+        assert all(f'href="/help/{page}"' in answer.text for page in reports.GUIDE_PAGES), name
 
 
 def test_no_page_loads_anything_from_another_place(browser):
@@ -409,13 +409,19 @@ def test_an_unknown_page_is_not_here(browser):
     assert browser.get("/help/..%2Fwords").status_code == 404
 
 
-@pytest.mark.parametrize(
-    "path", ["/review", "/orders", "/models", "/roundrobin", "/help", "/nowhere", "/review/name"]
-)
-def test_every_page_links_to_its_help(browser, path):
-    [address] = re.findall(r'class="help" href="([^"]+)"', browser.get(path).text)
+def test_every_page_links_to_its_help(browser):
+    for path in (
+        "/review",
+        "/orders",
+        "/models",
+        "/roundrobin",
+        "/help",
+        "/nowhere",
+        "/review/name",
+    ):
+        [address] = re.findall(r'class="help" href="([^"]+)"', browser.get(path).text)
 
-    assert browser.get(address).status_code == 200
+        assert browser.get(address).status_code == 200, path
 
 
 def test_where_there_are_accounts_the_guide_needs_a_login(lab):

@@ -31,36 +31,47 @@ def test_text_of_a_row_without_a_message_is_shown_as_it_is(text):
     assert bool(message) == bool(text)
 
 
-@pytest.mark.parametrize("language", ["en", "de"])
-@pytest.mark.parametrize(
-    "value", ["{x}", "{0.__class__}", "%s %(a)d", "<b>", "\u200b\u202e", "{", "}", None, ["a"]]
-)
-def test_a_parameter_is_shown_as_it_is(language, value):
-    message = Message(
-        "bundle {name} cannot be loaded; {earlier} serves instead: {why}",
-        dict.fromkeys(("name", "earlier", "why"), value),
-    )
+def test_a_parameter_is_shown_as_it_is():
+    for language in ("en", "de"):
+        for value in (
+            "{x}",
+            "{0.__class__}",
+            "%s %(a)d",
+            "<b>",
+            "\u200b\u202e",
+            "{",
+            "}",
+            None,
+            ["a"],
+        ):
+            message = Message(
+                "bundle {name} cannot be loaded; {earlier} serves instead: {why}",
+                dict.fromkeys(("name", "earlier", "why"), value),
+            )
 
-    with reports.speaking(language):
-        assert str(read_message(message.to_json(), "x")).count(str(value)) == 3
+            with reports.speaking(language):
+                assert str(read_message(message.to_json(), "x")).count(str(value)) == 3, (
+                    language,
+                    value,
+                )
 
 
-@pytest.mark.parametrize(
-    ("document", "shown"),
-    [
-        *[(document, "kept {x}") for document in ("x", 3, [{}], {"id": 3}, {"parameters": {}})],
-        ({"id": "a {b}", "parameters": None}, "kept {x}"),
-        ({"id": "a {b}", "parameters": {"b": {}}}, "kept {x}"),
-        ({"id": "a {b}", "parameters": {"b": {"id": 3}}}, "kept {x}"),
-        *[({"id": text}, text) for text in ("a {b}", "{", "{}", "{a[0]}", "{a!x}")],
-    ],
-)
-def test_a_damaged_message_costs_no_page(document, shown):
-    message = read_message(document, "kept {x}")
+DAMAGED = [
+    *[(document, "kept {x}") for document in ("x", 3, [{}], {"id": 3}, {"parameters": {}})],
+    ({"id": "a {b}", "parameters": None}, "kept {x}"),
+    ({"id": "a {b}", "parameters": {"b": {}}}, "kept {x}"),
+    ({"id": "a {b}", "parameters": {"b": {"id": 3}}}, "kept {x}"),
+    *[({"id": text}, text) for text in ("a {b}", "{", "{}", "{a[0]}", "{a!x}")],
+]
 
-    assert str(message) == message.in_english() == shown
-    with reports.speaking("de"):
-        assert str(message) == shown
+
+def test_a_damaged_message_costs_no_page():
+    for document, shown in DAMAGED:
+        message = read_message(document, "kept {x}")
+
+        assert str(message) == message.in_english() == shown, document
+        with reports.speaking("de"):
+            assert str(message) == shown, document
 
 
 def test_messages_are_joined_in_order_and_translated_each():
@@ -72,39 +83,39 @@ def test_messages_are_joined_in_order_and_translated_each():
         assert str(both) == " ".join(map(reports.gettext, ("the whole field", "etch longer", "x")))
 
 
-@pytest.mark.parametrize(
-    ("given", "words"),
-    [
-        ({"p_value": 1 / 161}, "Unlike all 160 reference images."),
-        ({"p_value": 5 / 161}, "1 in 40 reference images scores as high."),
-        ({"p_value": 0.9}, "Like the reference images."),
+WORDED = [
+    ({"p_value": 1 / 161}, "Unlike all 160 reference images."),
+    ({"p_value": 5 / 161}, "1 in 40 reference images scores as high."),
+    ({"p_value": 0.9}, "Like the reference images."),
+    (
+        {"p_value": 1 / 161, "look": "patch", "area_um2": 13_021.0},
+        ("Unusual: unlike all 160 reference images; unusual texture, 13\u00a0000 µm² marked."),
+    ),
+    (
+        {"p_value": 1 / 161, "look": "whole", "area_um2": 13_021.0},
+        ("Unusual: unlike all 160 reference images; the whole field."),
+    ),
+    (
+        {"p_value": 0.9, "size_ratio": 0.0651},
         (
-            {"p_value": 1 / 161, "look": "patch", "area_um2": 13_021.0},
-            ("Unusual: unlike all 160 reference images; unusual texture, 13\u00a0000 µm² marked."),
+            "Like the reference images. Smaller than any reference field (0.065 times the "
+            "usual area)."
         ),
-        (
-            {"p_value": 1 / 161, "look": "whole", "area_um2": 13_021.0},
-            ("Unusual: unlike all 160 reference images; the whole field."),
-        ),
-        (
-            {"p_value": 0.9, "size_ratio": 0.0651},
-            (
-                "Like the reference images. Smaller than any reference field (0.065 times the "
-                "usual area)."
-            ),
-        ),
-        (
-            {"p_value": 0.9, "size_ratio": 15.9},
-            "Like the reference images. Larger than any reference field (16 times the usual area).",
-        ),
-        (
-            {"p_value": 1 / 161, "is_resolvable": False},
-            "Unlike all 160 reference images; too few reference images to raise an alarm.",
-        ),
-    ],
-)
-def test_strangeness_is_worded_as_a_person_would(given, words):
-    assert str(compose_ood_message(references=160, **given)) == words
+    ),
+    (
+        {"p_value": 0.9, "size_ratio": 15.9},
+        "Like the reference images. Larger than any reference field (16 times the usual area).",
+    ),
+    (
+        {"p_value": 1 / 161, "is_resolvable": False},
+        "Unlike all 160 reference images; too few reference images to raise an alarm.",
+    ),
+]
+
+
+def test_strangeness_is_worded_as_a_person_would():
+    for given, words in WORDED:
+        assert str(compose_ood_message(references=160, **given)) == words, given
 
 
 def test_under_a_title_the_same_words_are_not_repeated():

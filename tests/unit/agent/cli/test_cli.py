@@ -67,22 +67,21 @@ def test_the_first_page_comes_within_half_a_second_of_cpu_and_loads_nothing_heav
     assert "Start:" in said
 
 
-@pytest.mark.parametrize("path", COMMANDS)
-def test_every_command_has_an_example_that_it_understands(path) -> None:
-    command = COMMANDS[path]
-    words = shlex.split((command.epilog or "").partition("\b\n")[2])
+def test_every_command_has_an_example_that_it_understands() -> None:
+    for path, command in COMMANDS.items():
+        words = shlex.split((command.epilog or "").partition("\b\n")[2])
 
-    assert "agent" in words, f"{path}: add its example to agent/cli/examples.py"
-    given = words[words.index("agent") + 1 :]
-    if given[:1] == ["--config"]:
-        given = given[2:]
-    assert given[: len(path.split())] == path.split()
-    command.make_context(path, given[len(path.split()) :])  # a usage error says what is wrong
+        assert "agent" in words, f"{path}: add its example to agent/cli/examples.py"
+        given = words[words.index("agent") + 1 :]
+        if given[:1] == ["--config"]:
+            given = given[2:]
+        assert given[: len(path.split())] == path.split(), path
+        command.make_context(path, given[len(path.split()) :])  # a usage error says what is wrong
 
 
-@pytest.mark.parametrize("path", COMMANDS)
-def test_every_command_says_what_it_does_in_a_sentence(path) -> None:
-    assert re.search(r"\w{3}.*[.)]", COMMANDS[path].help or ""), path
+def test_every_command_says_what_it_does_in_a_sentence() -> None:
+    for path, command in COMMANDS.items():
+        assert re.search(r"\w{3}.*[.)]", command.help or ""), path
 
 
 def test_an_example_stands_in_the_help_on_a_line_of_its_own() -> None:
@@ -119,26 +118,28 @@ def test_help_lists_every_command_once_under_a_heading_in_80_columns():
     assert "..." not in listed
 
 
-@pytest.mark.parametrize("old", MOVED)
-def test_a_command_that_moved_answers_with_its_new_name_alone(old, capsys) -> None:
-    with pytest.raises(SystemExit) as ended:
-        app_module.main([*old.split(), "4711", "--json"])
+def test_a_command_that_moved_answers_with_its_new_name_alone(capsys) -> None:
+    for old in MOVED:
+        with pytest.raises(SystemExit) as ended:
+            app_module.main([*old.split(), "4711", "--json"])
 
-    said = capsys.readouterr()
-    assert ended.value.code == 2
-    assert said.err == f"agent: 'agent {old}' is now 'agent {MOVED[old]}'.\n"
-    assert said.out == ""
+        said = capsys.readouterr()
+        assert ended.value.code == 2, old
+        assert said.err == f"agent: 'agent {old}' is now 'agent {MOVED[old]}'.\n", old
+        assert said.out == "", old
 
 
-@pytest.mark.parametrize("old", MOVED)
-def test_the_new_name_of_a_command_that_moved_exists(old) -> None:
-    words = MOVED[old].split()
-    names = [name for name in (" ".join(words[:2]), words[0]) if name in COMMANDS]
-    options = {word for word in words if word.startswith("--")}
+def test_the_new_name_of_a_command_that_moved_exists() -> None:
+    for old in MOVED:
+        words = MOVED[old].split()
+        names = [name for name in (" ".join(words[:2]), words[0]) if name in COMMANDS]
+        options = {word for word in words if word.startswith("--")}
 
-    assert names, MOVED[old]
-    assert options <= {option for param in COMMANDS[names[0]].params for option in param.opts}
-    assert old not in COMMANDS
+        assert names, MOVED[old]
+        assert options <= {
+            option for param in COMMANDS[names[0]].params for option in param.opts
+        }, old
+        assert old not in COMMANDS, old
 
 
 def test_no_text_names_a_command_by_its_former_name() -> None:

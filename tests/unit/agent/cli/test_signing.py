@@ -120,31 +120,31 @@ def test_every_command_that_names_somebody_signs_or_says_why_not(shell) -> None:
     assert signing <= {name for name, _ in commands()}
 
 
-@pytest.mark.parametrize("command", sorted(WORDS))
-def test_a_lab_with_accounts_refuses_each_act_that_nobody_signed(shell, command) -> None:
+def test_a_lab_with_accounts_refuses_each_act_that_nobody_signed(shell) -> None:
     public_id = shell.lab.take("G8", order="4711", specimen="1")
     let_in(shell, role="admin")
     before = shell.lab.store.audit_log.get_head()
 
-    code, said = shell.agent(*typed(shell, command, public_id))
+    for command in WORDS:
+        code, said = shell.agent(*typed(shell, command, public_id))
 
-    assert code == 2
-    assert "requires a signature" in said
-    assert "AGENT_TOKEN" in said
-    assert shell.lab.store.audit_log.get_head() == before
+        assert code == 2, command
+        assert "requires a signature" in said, command
+        assert "AGENT_TOKEN" in said, command
+        assert shell.lab.store.audit_log.get_head() == before, command
 
 
-@pytest.mark.parametrize("command", sorted(WORDS))
-def test_a_token_of_too_low_a_role_signs_none(shell, command, monkeypatch) -> None:
+def test_a_token_of_too_low_a_role_signs_none(shell, monkeypatch) -> None:
     public_id = shell.lab.take("G8", order="4711", specimen="1")
     let_in(shell, "Boss", "admin")
     monkeypatch.setenv("AGENT_TOKEN", token_of(shell, "lims", "viewer"))
-    words = ["lims" if word == "Leo" else word for word in typed(shell, command, public_id)]
 
-    code, said = shell.agent(*words)
+    for command in WORDS:
+        words = ["lims" if word == "Leo" else word for word in typed(shell, command, public_id)]
+        code, said = shell.agent(*words)
 
-    assert code == 2
-    assert "lims has role viewer" in said
+        assert code == 2, command
+        assert "lims has role viewer" in said, command
 
 
 def test_without_accounts_a_name_is_enough_and_the_systems_user_is_kept(shell) -> None:

@@ -98,9 +98,9 @@ def test_a_period_has_its_first_and_last_night(name, first, last):
     assert period in list_periods(last)
 
 
-@pytest.mark.parametrize("name", ["2025-W53", "2026-W00", "2026-13", "2026", "2026-W4", "x"])
-def test_there_is_no_period_of_another_name(name):
-    assert parse_period(name) is None
+def test_there_is_no_period_of_another_name():
+    for name in ("2025-W53", "2026-W00", "2026-13", "2026", "2026-W4", "x"):
+        assert parse_period(name) is None, name
 
 
 def test_a_week_counts_orders_codes_reviews_and_times(lab):

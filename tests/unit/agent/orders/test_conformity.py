@@ -38,46 +38,46 @@ def test_a_specimen_with_everything_proved_conforms():
     assert judge(three()) == Statement(Conformity.CONFORMS)
 
 
-@pytest.mark.parametrize(
-    ("last", "missing"),
-    [
-        (
-            {"codes": ("G7", "G8"), "probability": 0.62},
-            "field 3: model says 8 (62 %), 7 is possible; limit is 8 or finer: confirm",
-        ),
-        (
-            {"code": "G7", "codes": ("G7",), "probability": 0.9991},
-            "field 3: model says 7 (> 99 %), limit is 8 or finer: confirm",
-        ),
-        ({"awaits": True, "reasons": ("strange",)}, "field 3 awaits review (strange)"),
-        (
-            {
-                "awaits": True,
-                "reasons": ("uncertain", "out_of_scope"),
-                "outside": "material C56E2 has 0 validated specimens",
-            },
-            "field 3 awaits review (uncertain, material C56E2 has 0 validated specimens)",
-        ),
-        ({"um_per_px": None}, "field 3 has no scale"),
-        ({"scale_in_doubt": True}, "field 3: its scale is uncertain, as its sources disagree"),
-        ({"code": None, "codes": ()}, "field 3 has no answer yet"),
-        ({"code": "Q3", "codes": ("Q3",)}, "field 3: model says Q3, limit is 8 or finer: confirm"),
-        ({"code": "B8", "codes": ("B8",)}, "field 3: ordered G, looks like B: mix-up or heat"),
-        ({"material": "C56E2"}, "field 3 says material C56E2, the order says 100Cr6"),
-        ({"held": "the control check failed"}, "field 3: the control check failed"),
-        ({"decided": said_by("pearlite", kind="strange")}, "was called unusual (pearlite)"),
-        ({"decided": said_by("", kind="cannot_tell")}, "field 3: R. Stahl could not tell"),
-        ({"decided": said_by("G8", "max")}, "decided by the criterion max, mean is demanded"),
-        ({"name": "2"}, "2 of 3 fields"),
-        ({"area_mm2": 0.03}, "0.190 of 0.2 mm²"),
-        ({"bundle": "20261102-deadbeef"}, "its fields were judged by 2 bundles"),
-    ],
-)
-def test_one_part_that_is_not_proved_leaves_it_undecided(last, missing):
-    statement = judge(three(**last))
+NOT_PROVED = [
+    (
+        {"codes": ("G7", "G8"), "probability": 0.62},
+        "field 3: model says 8 (62 %), 7 is possible; limit is 8 or finer: confirm",
+    ),
+    (
+        {"code": "G7", "codes": ("G7",), "probability": 0.9991},
+        "field 3: model says 7 (> 99 %), limit is 8 or finer: confirm",
+    ),
+    ({"awaits": True, "reasons": ("strange",)}, "field 3 awaits review (strange)"),
+    (
+        {
+            "awaits": True,
+            "reasons": ("uncertain", "out_of_scope"),
+            "outside": "material C56E2 has 0 validated specimens",
+        },
+        "field 3 awaits review (uncertain, material C56E2 has 0 validated specimens)",
+    ),
+    ({"um_per_px": None}, "field 3 has no scale"),
+    ({"scale_in_doubt": True}, "field 3: its scale is uncertain, as its sources disagree"),
+    ({"code": None, "codes": ()}, "field 3 has no answer yet"),
+    ({"code": "Q3", "codes": ("Q3",)}, "field 3: model says Q3, limit is 8 or finer: confirm"),
+    ({"code": "B8", "codes": ("B8",)}, "field 3: ordered G, looks like B: mix-up or heat"),
+    ({"material": "C56E2"}, "field 3 says material C56E2, the order says 100Cr6"),
+    ({"held": "the control check failed"}, "field 3: the control check failed"),
+    ({"decided": said_by("pearlite", kind="strange")}, "was called unusual (pearlite)"),
+    ({"decided": said_by("", kind="cannot_tell")}, "field 3: R. Stahl could not tell"),
+    ({"decided": said_by("G8", "max")}, "decided by the criterion max, mean is demanded"),
+    ({"name": "2"}, "2 of 3 fields"),
+    ({"area_mm2": 0.03}, "0.190 of 0.2 mm²"),
+    ({"bundle": "20261102-deadbeef"}, "its fields were judged by 2 bundles"),
+]
 
-    assert statement.conformity == "undecided"
-    assert missing in "; ".join(statement.missing)
+
+def test_one_part_that_is_not_proved_leaves_it_undecided():
+    for last, missing in NOT_PROVED:
+        statement = judge(three(**last))
+
+        assert statement.conformity == "undecided", last
+        assert missing in "; ".join(statement.missing), last
 
 
 def test_what_is_missing_reads_as_in_the_lab():
@@ -139,29 +139,29 @@ def test_a_file_still_to_be_read_is_waited_for():
 # --- what rests on the model alone --------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    ("allowances", "missing"),
-    [
-        ((), "automatic conformity is off for 100Cr6"),
-        ((replace(ON, on=False),), "automatic conformity is off for 100Cr6"),
-        ((replace(ON, material="C56E2"),), "automatic conformity is off for 100Cr6"),
-        ((replace(ON, bundle="other"),), "names its bundle"),
-        ((replace(ON, limit="7 or finer"),), "no validation record of 100Cr6 speaks of G 8"),
-        ((replace(ON, bound=None),), "no validation record of 100Cr6 speaks of G 8"),
-        ((replace(ON, since=MADE),), "made after automatic conformity was switched on"),
-        ((replace(ON, until=MADE - timedelta(hours=1)),), "made after automatic conformity"),
-        ((replace(ON, um_per_px=None),), "holds no range of scales: validate again"),
-        ((replace(ON, um_per_px=(0.05, 0.097)),), "its scale is outside the validated 0.05 to"),
-        ((replace(ON, um_per_px=(0.103, 0.2)),), "its scale is outside the validated 0.103 to"),
-        ((replace(ON, bound=0.0201),), "up to 2.01% of G 8 or finer could be called conforming"),
-    ],
-)
-def test_the_model_alone_never_says_conforms_without_a_leads_word(allowances, missing):
-    statement = judge(three(), replace(RULES, allowances=allowances))
+ALONE = [
+    ((), "automatic conformity is off for 100Cr6"),
+    ((replace(ON, on=False),), "automatic conformity is off for 100Cr6"),
+    ((replace(ON, material="C56E2"),), "automatic conformity is off for 100Cr6"),
+    ((replace(ON, bundle="other"),), "names its bundle"),
+    ((replace(ON, limit="7 or finer"),), "no validation record of 100Cr6 speaks of G 8"),
+    ((replace(ON, bound=None),), "no validation record of 100Cr6 speaks of G 8"),
+    ((replace(ON, since=MADE),), "made after automatic conformity was switched on"),
+    ((replace(ON, until=MADE - timedelta(hours=1)),), "made after automatic conformity"),
+    ((replace(ON, um_per_px=None),), "holds no range of scales: validate again"),
+    ((replace(ON, um_per_px=(0.05, 0.097)),), "its scale is outside the validated 0.05 to"),
+    ((replace(ON, um_per_px=(0.103, 0.2)),), "its scale is outside the validated 0.103 to"),
+    ((replace(ON, bound=0.0201),), "up to 2.01% of G 8 or finer could be called conforming"),
+]
 
-    assert statement.conformity == "undecided"
-    assert "3 fields rest on the model alone" in statement.missing[0]
-    assert missing in statement.missing[0]
+
+def test_the_model_alone_never_says_conforms_without_a_leads_word():
+    for allowances, missing in ALONE:
+        statement = judge(three(), replace(RULES, allowances=allowances))
+
+        assert statement.conformity == "undecided", allowances
+        assert "3 fields rest on the model alone" in statement.missing[0], allowances
+        assert missing in statement.missing[0], allowances
 
 
 def test_what_people_decided_needs_no_permission():
@@ -407,25 +407,23 @@ OPEN = Statement(Conformity.UNDECIDED, ("3 of 5 fields", "field 4 could be 6 or 
 BAD = Statement(Conformity.DOES_NOT_CONFORM, (), ("field 3 is G6, confirmed by R. Stahl",))
 
 
-@pytest.mark.parametrize(
-    ("statements", "required", "count", "word", "missing"),
-    [
-        ({"01": FINE}, (), None, "conforms", ""),
-        ({"01": FINE, "02": OPEN}, (), None, "undecided", "specimen 02: 3 of 5 fields; field 4"),
-        ({"01": FINE, "02": BAD}, (), None, "does_not_conform", ""),
-        ({"01": FINE}, ("01", "02"), None, "undecided", "specimen 02: no images received"),
-        ({"01": FINE}, (), 2, "undecided", "1 of 2 specimens"),
-        ({"01": FINE, "02": FINE}, ("01",), 2, "conforms", ""),
-        ({}, (), None, "undecided", "no images received"),
-    ],
-)
-def test_an_order_conforms_only_if_every_required_specimen_does(
-    statements, required, count, word, missing
-):
-    statement = conformity.judge_order(statements, required, count)
+OF_SPECIMENS = [
+    ({"01": FINE}, (), None, "conforms", ""),
+    ({"01": FINE, "02": OPEN}, (), None, "undecided", "specimen 02: 3 of 5 fields; field 4"),
+    ({"01": FINE, "02": BAD}, (), None, "does_not_conform", ""),
+    ({"01": FINE}, ("01", "02"), None, "undecided", "specimen 02: no images received"),
+    ({"01": FINE}, (), 2, "undecided", "1 of 2 specimens"),
+    ({"01": FINE, "02": FINE}, ("01",), 2, "conforms", ""),
+    ({}, (), None, "undecided", "no images received"),
+]
 
-    assert statement.conformity == word
-    assert missing in "; ".join(statement.missing)
+
+def test_an_order_conforms_only_if_every_required_specimen_does():
+    for statements, required, count, word, missing in OF_SPECIMENS:
+        statement = conformity.judge_order(statements, required, count)
+
+        assert statement.conformity == word, statements
+        assert missing in "; ".join(statement.missing), statements
 
 
 # --- laws ---------------------------------------------------------------------------------------

@@ -1,6 +1,5 @@
 """A limit splits the sizes of a subtype in two, by the order in which they are listed."""
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from labs.judged_orders import steels
@@ -27,63 +26,63 @@ def sides(text, taxonomy):
     return keep, [size.name for size in subtype.sizes if bound.breaks(size)]
 
 
-@pytest.mark.parametrize(
-    ("text", "keep", "broken"),
-    [
-        ("7 or finer", ["7", "8", "9-10"], ["5", "6"]),
-        ("9 or finer", ["9-10"], ["5", "6", "7", "8"]),
-        ("9-10 or finer", ["9-10"], ["5", "6", "7", "8"]),
-        ("9 – 10 or finer", ["9-10"], ["5", "6", "7", "8"]),
-        ("10 or finer", [], ["5", "6", "7", "8"]),  # half of 9-10 conforms to nothing
-        ("8 OR Coarser", ["5", "6", "7", "8"], ["9-10"]),
-        ("9 or coarser", ["5", "6", "7", "8"], []),
-        ("10 or coarser", ["5", "6", "7", "8", "9-10"], []),
-        ("7-8 or finer", ["7", "8", "9-10"], ["5", "6"]),
-        ("7-8 or coarser", ["5", "6", "7", "8"], ["9-10"]),
-    ],
-)
-def test_limits_of_the_default_taxonomy_mean_what_they_always_meant(text, keep, broken):
-    assert sides(text, STANDARD) == (keep, broken)
+STANDARD_LIMITS = [
+    ("7 or finer", ["7", "8", "9-10"], ["5", "6"]),
+    ("9 or finer", ["9-10"], ["5", "6", "7", "8"]),
+    ("9-10 or finer", ["9-10"], ["5", "6", "7", "8"]),
+    ("9 – 10 or finer", ["9-10"], ["5", "6", "7", "8"]),
+    ("10 or finer", [], ["5", "6", "7", "8"]),  # half of 9-10 conforms to nothing
+    ("8 OR Coarser", ["5", "6", "7", "8"], ["9-10"]),
+    ("9 or coarser", ["5", "6", "7", "8"], []),
+    ("10 or coarser", ["5", "6", "7", "8", "9-10"], []),
+    ("7-8 or finer", ["7", "8", "9-10"], ["5", "6"]),
+    ("7-8 or coarser", ["5", "6", "7", "8"], ["9-10"]),
+]
 
 
-@pytest.mark.parametrize(
-    ("sizes", "text", "keep", "broken"),
-    [
-        (("20-40", "10-20", "5-10"), "10-20 or finer", ["10-20", "5-10"], ["20-40"]),
-        (("40-50", "20-30", "5-10"), "30 or finer", ["20-30", "5-10"], ["40-50"]),
-        (("40-50", "20-30", "5-10"), "20 or finer", ["5-10"], ["40-50"]),  # cuts 20-30
-        (("40-50", "20-30", "5-10"), "20 or coarser", ["40-50", "20-30"], ["5-10"]),
-        (("40", "30", "20"), "30-20 or finer", ["30", "20"], ["40"]),
-        (("2", "1,5", "0.5"), "1.5 or coarser", ["2", "1,5"], ["0.5"]),
-        (("00", "0", "1"), "0 or finer", ["0", "1"], ["00"]),
-        (("00", "0", "1"), "00 or finer", ["00", "0", "1"], []),
-        (("07", "08"), "8 or finer", ["08"], ["07"]),
-        (
-            ({"name": "coarse", "min": 1, "max": 3}, {"name": "fine", "min": 4, "max": 6}),
-            "4 or finer",
-            ["fine"],
-            ["coarse"],
-        ),
-    ],
-)
-def test_sizes_in_micrometres_decimals_and_classes_go_by_their_list(sizes, text, keep, broken):
-    assert sides(text, steels(*sizes)) == (keep, broken)
+def test_limits_of_the_default_taxonomy_mean_what_they_always_meant():
+    for text, keep, broken in STANDARD_LIMITS:
+        assert sides(text, STANDARD) == (keep, broken), text
 
 
-@pytest.mark.parametrize(
-    ("sizes", "text", "fault"),
-    [
-        (("coarse", "fine"), "0 or finer", "has no size 0; known are coarse, fine"),
-        (("coarse", "fine"), "medium or finer", "has no size medium; known are coarse, fine"),
-        (("stage 1", "stage 2"), "2 or finer", "has no size 2; known are stage 1, stage 2"),
-        (("0.5", "5"), "0 or finer", "has no size 0; known are 0.5, 5"),
-        (("20-40", "10-20"), "20 or finer", "20 belongs to the sizes 20-40 and 10-20"),
-        (("40-50", "20-30"), "25 or finer", "cuts the size 20-30 of subtype G in two"),
-        ((), "7 or finer", "subtype G has no sizes"),
-    ],
-)
-def test_a_limit_that_places_nothing_is_a_fault_that_says_what_is_known(sizes, text, fault):
-    assert fault in find_limit_fault(read_limit(text), ["G"], steels(*sizes))
+OTHER_SIZES = [
+    (("20-40", "10-20", "5-10"), "10-20 or finer", ["10-20", "5-10"], ["20-40"]),
+    (("40-50", "20-30", "5-10"), "30 or finer", ["20-30", "5-10"], ["40-50"]),
+    (("40-50", "20-30", "5-10"), "20 or finer", ["5-10"], ["40-50"]),  # cuts 20-30
+    (("40-50", "20-30", "5-10"), "20 or coarser", ["40-50", "20-30"], ["5-10"]),
+    (("40", "30", "20"), "30-20 or finer", ["30", "20"], ["40"]),
+    (("2", "1,5", "0.5"), "1.5 or coarser", ["2", "1,5"], ["0.5"]),
+    (("00", "0", "1"), "0 or finer", ["0", "1"], ["00"]),
+    (("00", "0", "1"), "00 or finer", ["00", "0", "1"], []),
+    (("07", "08"), "8 or finer", ["08"], ["07"]),
+    (
+        ({"name": "coarse", "min": 1, "max": 3}, {"name": "fine", "min": 4, "max": 6}),
+        "4 or finer",
+        ["fine"],
+        ["coarse"],
+    ),
+]
+
+
+def test_sizes_in_micrometres_decimals_and_classes_go_by_their_list():
+    for sizes, text, keep, broken in OTHER_SIZES:
+        assert sides(text, steels(*sizes)) == (keep, broken), sizes
+
+
+PLACES_NOTHING = [
+    (("coarse", "fine"), "0 or finer", "has no size 0; known are coarse, fine"),
+    (("coarse", "fine"), "medium or finer", "has no size medium; known are coarse, fine"),
+    (("stage 1", "stage 2"), "2 or finer", "has no size 2; known are stage 1, stage 2"),
+    (("0.5", "5"), "0 or finer", "has no size 0; known are 0.5, 5"),
+    (("20-40", "10-20"), "20 or finer", "20 belongs to the sizes 20-40 and 10-20"),
+    (("40-50", "20-30"), "25 or finer", "cuts the size 20-30 of subtype G in two"),
+    ((), "7 or finer", "subtype G has no sizes"),
+]
+
+
+def test_a_limit_that_places_nothing_is_a_fault_that_says_what_is_known():
+    for sizes, text, fault in PLACES_NOTHING:
+        assert fault in find_limit_fault(read_limit(text), ["G"], steels(*sizes)), sizes
 
 
 def test_a_limit_has_to_name_a_size_of_each_allowed_subtype():

@@ -187,23 +187,23 @@ def test_a_material_nobody_validated_goes_to_a_person_with_the_sentence(bench):
     assert cause.sentence == "Material 100Cr6 has 0 validated specimens."
 
 
-@pytest.mark.parametrize(
-    ("told", "expected", "sentence"),
-    [
-        ({"material": "100cr6", "etchant": "Nital"}, (), ""),
-        ({"material": "100Cr6"}, ("G",), ""),
-        ({"material": "100Cr6"}, ("M",), "subtype M has 0 validated specimens of material 100Cr6"),
-        ({"material": "100Cr6", "etchant": "Picral"}, (), "etchant Picral has 0 validated"),
-        ({"material": "C56E2"}, (), "material C56E2 has 0 validated specimens"),
-        ({}, (), ""),
-    ],
-)
-def test_a_scope_is_material_treatment_etchant_and_microscope(told, expected, sentence):
-    scope = Scope(({"material": "100Cr6", "subtype": "G", "etchant": "Nital"},))
+SCOPES = [
+    ({"material": "100cr6", "etchant": "Nital"}, (), ""),
+    ({"material": "100Cr6"}, ("G",), ""),
+    ({"material": "100Cr6"}, ("M",), "subtype M has 0 validated specimens of material 100Cr6"),
+    ({"material": "100Cr6", "etchant": "Picral"}, (), "etchant Picral has 0 validated"),
+    ({"material": "C56E2"}, (), "material C56E2 has 0 validated specimens"),
+    ({}, (), ""),
+]
 
-    outside = scope.outside(told, expected)
-    assert str(outside or "").startswith(sentence)
-    assert bool(outside) == bool(sentence)
+
+def test_a_scope_is_material_treatment_etchant_and_microscope():
+    for told, expected, sentence in SCOPES:
+        scope = Scope(({"material": "100Cr6", "subtype": "G", "etchant": "Nital"},))
+
+        outside = scope.outside(told, expected)
+        assert str(outside or "").startswith(sentence), told
+        assert bool(outside) == bool(sentence), told
 
 
 # --- one specimen, one bundle -------------------------------------------------------------------

@@ -145,27 +145,27 @@ def test_a_taxonomy_that_contradicts_itself_is_named_with_file_and_entries(tmp_p
 # --- the mean of fields -------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    ("sizes", "limit", "codes", "word"),
-    [
-        (("20", "10", "5"), "10 or finer", ("G20", "G10"), "does_not_conform"),  # 15 µm
-        (("20", "10", "5"), "10 or finer", ("G10", "G5"), "conforms"),  # 7.5 µm
-        (("20", "10", "5"), "10 or coarser", ("G20", "G5"), "conforms"),  # 12.5 µm
-        (("0.3", "0.2", "0.1"), "0.2 or finer", ("G0.1", "G0.3"), "conforms"),  # 0.2 µm
-        (("0.3", "0.2", "0.1"), "0.2 or finer", ("G0.2", "G0.3"), "does_not_conform"),
-        (
-            ("0.3", "0.2", "0.1"),
-            "0.1 or finer",
-            ("G0.1",) * 3,
-            "conforms",
-        ),  # 0.1 is no binary number
-        (("5", "6", "7", "8"), "7 or finer", ("G6", "G8"), "conforms"),
-    ],
-)
-def test_a_mean_is_that_of_the_numbers_and_of_micrometres_less_is_finer(sizes, limit, codes, word):
-    rules = demand(limit, steels(*sizes), specimen_rule="mean_of_fields")
+MEANS = [
+    (("20", "10", "5"), "10 or finer", ("G20", "G10"), "does_not_conform"),  # 15 µm
+    (("20", "10", "5"), "10 or finer", ("G10", "G5"), "conforms"),  # 7.5 µm
+    (("20", "10", "5"), "10 or coarser", ("G20", "G5"), "conforms"),  # 12.5 µm
+    (("0.3", "0.2", "0.1"), "0.2 or finer", ("G0.1", "G0.3"), "conforms"),  # 0.2 µm
+    (("0.3", "0.2", "0.1"), "0.2 or finer", ("G0.2", "G0.3"), "does_not_conform"),
+    (
+        ("0.3", "0.2", "0.1"),
+        "0.1 or finer",
+        ("G0.1",) * 3,
+        "conforms",
+    ),  # 0.1 is no binary number
+    (("5", "6", "7", "8"), "7 or finer", ("G6", "G8"), "conforms"),
+]
 
-    assert judge(rules, *codes).conformity == word
+
+def test_a_mean_is_that_of_the_numbers_and_of_micrometres_less_is_finer():
+    for sizes, limit, codes, word in MEANS:
+        rules = demand(limit, steels(*sizes), specimen_rule="mean_of_fields")
+
+        assert judge(rules, *codes).conformity == word, sizes
 
 
 def test_of_what_the_model_cannot_exclude_the_coarsest_counts_in_a_mean_of_micrometres():
@@ -242,34 +242,32 @@ def allowing(limit, taxonomy, validated, sizes=(), **more):
     return replace(demand(limit, taxonomy, **more), allowances=(allowance,))
 
 
-@pytest.mark.parametrize(
-    ("listed", "limit", "validated", "sizes", "word"),
-    [
-        # a record of before, of sizes whose numbers rise: it compared them rightly
-        (("7", "8", "9-10"), "9-10 or finer", "9 or finer", (), "conforms"),
-        (("7", "8", "9-10"), "9 or finer", "9 or finer", (), "conforms"),
-        # a record of before, of sizes whose numbers fall or that have none: it counted other fields
-        (("20", "10", "5"), "5 or finer", "5 or finer", (), "undecided"),
-        (("coarse", "fine"), "fine or finer", "fine or finer", (), "undecided"),
-        (("0.5", "5"), "5 or finer", "5 or finer", (), "undecided"),
-        # a record that names the order it compared
-        (("20", "10", "5"), "5 or finer", "5 or finer", ("20", "10", "5"), "conforms"),
-        (("20", "10", "5"), "5 or finer", "5 or finer", ("5", "10", "20"), "undecided"),
-        (("9", "5"), "5 or finer", "5 or finer", ("4-5", "3"), "undecided"),
-        (("40", "20", "10", "5"), "5 or finer", "5 or finer", ("20", "10", "5"), "conforms"),
-        (("20", "10", "5"), "5 or finer", "10 or finer", ("20", "10", "5"), "undecided"),
-        (("coarse", "fine"), "Fine or finer", "fine or finer", ("coarse", "fine"), "conforms"),
-    ],
-)
-def test_a_permission_holds_where_its_record_compared_the_same_order(
-    listed, limit, validated, sizes, word
-):
-    taxonomy = steels(*listed)
-    finest = "G" + listed[-1]
+PERMISSIONS = [
+    # a record of before, of sizes whose numbers rise: it compared them rightly
+    (("7", "8", "9-10"), "9-10 or finer", "9 or finer", (), "conforms"),
+    (("7", "8", "9-10"), "9 or finer", "9 or finer", (), "conforms"),
+    # a record of before, of sizes whose numbers fall or that have none: it counted other fields
+    (("20", "10", "5"), "5 or finer", "5 or finer", (), "undecided"),
+    (("coarse", "fine"), "fine or finer", "fine or finer", (), "undecided"),
+    (("0.5", "5"), "5 or finer", "5 or finer", (), "undecided"),
+    # a record that names the order it compared
+    (("20", "10", "5"), "5 or finer", "5 or finer", ("20", "10", "5"), "conforms"),
+    (("20", "10", "5"), "5 or finer", "5 or finer", ("5", "10", "20"), "undecided"),
+    (("9", "5"), "5 or finer", "5 or finer", ("4-5", "3"), "undecided"),
+    (("40", "20", "10", "5"), "5 or finer", "5 or finer", ("20", "10", "5"), "conforms"),
+    (("20", "10", "5"), "5 or finer", "10 or finer", ("20", "10", "5"), "undecided"),
+    (("coarse", "fine"), "Fine or finer", "fine or finer", ("coarse", "fine"), "conforms"),
+]
 
-    statement = alone(allowing(limit, taxonomy, validated, sizes), (finest,), (finest,))
 
-    assert statement.conformity == word
+def test_a_permission_holds_where_its_record_compared_the_same_order():
+    for listed, limit, validated, sizes, word in PERMISSIONS:
+        taxonomy = steels(*listed)
+        finest = "G" + listed[-1]
+
+        statement = alone(allowing(limit, taxonomy, validated, sizes), (finest,), (finest,))
+
+        assert statement.conformity == word, listed
 
 
 def test_a_validation_record_counts_by_the_listed_order_and_names_it():

@@ -95,29 +95,29 @@ def test_import_names_what_it_could_not_use_and_ends_with_1(empty_lab, tmp_path,
     assert [one["file"] for one in said["unusable"]] == ["G8/b.png"]
 
 
-@pytest.mark.parametrize(
-    ("words", "complaint"),
-    [
-        (("import", "nowhere"), "nowhere"),
-        (("train",), "no labelled micrographs yet"),
-        (("models", "evaluate", "."), "no bundle yet"),
-        (("retrain",), "no bundle yet"),
-        (("models", "show", "20260101-00000000"), "no bundle is called"),
-        (("models", "rollback", "--by", "E. Meier", "--reason", "r"), "no previous bundle"),
-        (("train", "--weights", "nowhere.pth"), "nowhere.pth"),
-        (("train", "--scheme", "global", "--size-arch", "resnet18"), "global has one. Use --arch"),
-        (("models", "int8", "20260101-00000000"), "no bundle is called"),
-        (("models", "experiments", ".", "--folds", "1"), "leaves no training images"),
-    ],
-)
-def test_what_cannot_be_is_one_sentence_and_2(empty_lab, capsys, words, complaint):
-    code = empty_lab.agent(*words)
+IMPOSSIBLE = [
+    (("import", "nowhere"), "nowhere"),
+    (("train",), "no labelled micrographs yet"),
+    (("models", "evaluate", "."), "no bundle yet"),
+    (("retrain",), "no bundle yet"),
+    (("models", "show", "20260101-00000000"), "no bundle is called"),
+    (("models", "rollback", "--by", "E. Meier", "--reason", "r"), "no previous bundle"),
+    (("train", "--weights", "nowhere.pth"), "nowhere.pth"),
+    (("train", "--scheme", "global", "--size-arch", "resnet18"), "global has one. Use --arch"),
+    (("models", "int8", "20260101-00000000"), "no bundle is called"),
+    (("models", "experiments", ".", "--folds", "1"), "leaves no training images"),
+]
 
-    errors = capsys.readouterr().err.strip().splitlines()
-    assert code == 2
-    assert complaint in errors[-1]
-    assert errors[-1].startswith("agent: ")
-    assert "Traceback" not in "".join(errors)
+
+def test_what_cannot_be_is_one_sentence_and_2(empty_lab, capsys):
+    for words, complaint in IMPOSSIBLE:
+        code = empty_lab.agent(*words)
+
+        errors = capsys.readouterr().err.strip().splitlines()
+        assert code == 2, words
+        assert complaint in errors[-1], words
+        assert errors[-1].startswith("agent: "), words
+        assert "Traceback" not in "".join(errors), words
 
 
 def test_what_was_noted_while_teaching_is_said_below_the_bars(taught_lab, capsys):

@@ -94,26 +94,26 @@ def test_raters_come_from_a_list_and_their_numbers_give_nobody_away(shell):
     assert sum(rater.team == "daily" for rater in campaign.raters) == 5
 
 
-@pytest.mark.parametrize(
-    ("words", "sentence"),
-    [
-        (("new", "spring"), "Choose the micrographs"),
-        (("new", "a/b", "--stratified", 2), "up to 40 letters"),
-        (("new", "x", "--stratified", 2, "--account", "Nobody"), "no account 'Nobody'"),
-        (("new", "x", "--stratified", 2, "--merge", "G9"), "write CODE=CODE"),
-        (("new", "x", "--stratified", 2, "--merge", "G7=G88"), "'G88' is no structure code"),
-        (("new", "x", "--stratified", 2, "--limit", "fine"), "a limit is written"),
-        (("new", "x", "--micrographs", "no.csv"), "cannot be read"),
-        (("open", "autumn"), "no campaign 'autumn'"),
-        (("close", "autumn"), "no campaign 'autumn'"),
-    ],
-)
-def test_wrong_use_is_one_sentence(shell, words, sentence):
-    code, said = shell.agent("roundrobin", *words, "--by", "Lea")
+WRONG_USE = [
+    (("new", "spring"), "Choose the micrographs"),
+    (("new", "a/b", "--stratified", 2), "up to 40 letters"),
+    (("new", "x", "--stratified", 2, "--account", "Nobody"), "no account 'Nobody'"),
+    (("new", "x", "--stratified", 2, "--merge", "G9"), "write CODE=CODE"),
+    (("new", "x", "--stratified", 2, "--merge", "G7=G88"), "'G88' is no structure code"),
+    (("new", "x", "--stratified", 2, "--limit", "fine"), "a limit is written"),
+    (("new", "x", "--micrographs", "no.csv"), "cannot be read"),
+    (("open", "autumn"), "no campaign 'autumn'"),
+    (("close", "autumn"), "no campaign 'autumn'"),
+]
 
-    assert code == 2
-    assert said.splitlines()[-1].startswith("agent: ")
-    assert sentence in said
+
+def test_wrong_use_is_one_sentence(shell):
+    for words, sentence in WRONG_USE:
+        code, said = shell.agent("roundrobin", *words, "--by", "Lea")
+
+        assert code == 2, words
+        assert said.splitlines()[-1].startswith("agent: "), words
+        assert sentence in said, words
 
 
 def test_a_list_without_its_column_and_an_unknown_micrograph_are_named(shell):

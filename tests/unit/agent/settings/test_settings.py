@@ -23,27 +23,25 @@ def test_without_a_file_the_defaults_hold() -> None:
     assert read.sources == ()
 
 
-@pytest.mark.parametrize(
-    ("text", "inner", "outer"),
-    [
-        ("[backup]\nfolder = 'x/backup'\n", "[backup] folder", "source a"),
-        ("[backup]\nfolder = 'x'\n", "[backup] folder", "source a"),
-        ("[orders]\nlists = 'x/lists'\n", "[orders] lists", "source a"),
-        ("[orders]\noutbox = 'x/a/../outbox'\n", "[orders] outbox", "source a"),
-        ("[orders]\nlists = 'l'\noutbox = 'l/out'\n", "[orders] outbox", "[orders] lists"),
-        ("[orders]\nlists = 'l'\noutbox = 'l'\n", "[orders] outbox", "[orders] lists"),
-    ],
-)
-def test_a_folder_that_is_written_inside_one_that_is_read_is_refused(
-    tmp_path, text, inner, outer
-) -> None:
-    file = written(tmp_path, text + "[[sources]]\nname = 'a'\nfolder = 'x'")
+INSIDE = [
+    ("[backup]\nfolder = 'x/backup'\n", "[backup] folder", "source a"),
+    ("[backup]\nfolder = 'x'\n", "[backup] folder", "source a"),
+    ("[orders]\nlists = 'x/lists'\n", "[orders] lists", "source a"),
+    ("[orders]\noutbox = 'x/a/../outbox'\n", "[orders] outbox", "source a"),
+    ("[orders]\nlists = 'l'\noutbox = 'l/out'\n", "[orders] outbox", "[orders] lists"),
+    ("[orders]\nlists = 'l'\noutbox = 'l'\n", "[orders] outbox", "[orders] lists"),
+]
 
-    with pytest.raises(BadSettings) as caught:
-        settings.read(file, {})
 
-    assert f"{file}: {inner}: " in str(caught.value)
-    assert f"is inside {outer}, " in str(caught.value)
+def test_a_folder_that_is_written_inside_one_that_is_read_is_refused(tmp_path) -> None:
+    for text, inner, outer in INSIDE:
+        file = written(tmp_path, text + "[[sources]]\nname = 'a'\nfolder = 'x'")
+
+        with pytest.raises(BadSettings) as caught:
+            settings.read(file, {})
+
+        assert f"{file}: {inner}: " in str(caught.value), text
+        assert f"is inside {outer}, " in str(caught.value), text
 
 
 def test_folders_next_to_each_other_are_accepted(tmp_path) -> None:
@@ -56,57 +54,57 @@ def test_folders_next_to_each_other_are_accepted(tmp_path) -> None:
     assert settings.read(file, {}).orders.outbox == str(tmp_path / "l-out")
 
 
-@pytest.mark.parametrize(
-    ("text", "sentence"),
-    [
-        ('[site]\nnam = "x"', "unknown setting site.nam; the nearest is name."),
-        (
-            "[retrain]\nmax_slowdown = 2",
-            "retrain.max_slowdown is no setting: it is always 1.5. Remove it.",
-        ),
-        ("[nigt]\nat = '22:00'", "unknown setting nigt; the nearest is night."),
-        (
-            '[[sources]]\nname = "a"\nfolder = "a"\nquiet = 3',
-            "unknown setting sources.0.quiet; the nearest is quiet_s.",
-        ),
-        ("[night]\nat = '25:00'", 'night.at: write a time of day such as "23:30", found "25:00".'),
-        ("[imaging]\num_per_px_range = [5.0, 0.1]", "both above 0, found [5.0, 0.1]."),
-        ("[site]\ntime_zone = 'Mars/Base'", "unknown time zone 'Mars/Base'"),
-        ("[site", "not valid TOML"),
-        ("[sources]\nname = 'a'", "sources: write [[sources]] with two brackets, one block"),
-        ("[[sources]]\nname = 'a'", "sources.0.folder: this setting is required."),
-        ("[[sources]]\nname = 'a'\nfolder = ''", 'sources.0.folder: must not be empty, found "".'),
-        ('[[sources]]\nname = "a"\nfolder = "C:\\temp"', "Write Windows paths in single quotes"),
-        ('[[sources]]\nname = "a"\nfolder = "\\\\srv\\share"', "paths in single quotes"),
-        ("[[sources]]\nname = 'a'\nfolder = '.'", "contains the data folder"),
-        (
-            "[[sources]]\nname = 'a'\nfolder = 'x/LOM'\n[[sources]]\nname = 'b'\nfolder = 'x'",
-            "is inside the folder of source b",
-        ),
-        (
-            "[[sources]]\nname = 'a'\nfolder = 'x'\n[[sources]]\nname = 'b'\nfolder = './x'",
-            "both would process its micrographs",
-        ),
-        ("store = 'data'", "store: it is a section: write [store] on a line and its keys below"),
-        ("[store]\nfolder = 3", "store.folder: write a path in quotes, found 3."),
-        ("[web]\nport = '87x'", 'web.port: write a whole number, found "87x".'),
-        ("[notify]\nurls = 'x'", 'notify.urls: write a list, ["like", "this"], found "x".'),
-        ("[imaging]\nmax_megapixels = inf", "max_megapixels: write an ordinary number, found"),
-        (
-            "[[sources]]\nname='a'\nfolder='a'\n[[sources.objectives]]\nname='50x'\num_per_pixel=1",
-            "unknown setting sources.0.objectives.0.um_per_pixel; the nearest is um_per_px.",
-        ),
-        ("[log]\nlevel = 'INFO'", "log.level: must be 'debug', 'info', 'warning' or 'error'"),
-    ],
-)
-def test_a_wrong_key_or_value_is_one_sentence_that_names_it(tmp_path, text, sentence) -> None:
-    file = written(tmp_path, text)
+WRONG = [
+    ('[site]\nnam = "x"', "unknown setting site.nam; the nearest is name."),
+    (
+        "[retrain]\nmax_slowdown = 2",
+        "retrain.max_slowdown is no setting: it is always 1.5. Remove it.",
+    ),
+    ("[nigt]\nat = '22:00'", "unknown setting nigt; the nearest is night."),
+    (
+        '[[sources]]\nname = "a"\nfolder = "a"\nquiet = 3',
+        "unknown setting sources.0.quiet; the nearest is quiet_s.",
+    ),
+    ("[night]\nat = '25:00'", 'night.at: write a time of day such as "23:30", found "25:00".'),
+    ("[imaging]\num_per_px_range = [5.0, 0.1]", "both above 0, found [5.0, 0.1]."),
+    ("[site]\ntime_zone = 'Mars/Base'", "unknown time zone 'Mars/Base'"),
+    ("[site", "not valid TOML"),
+    ("[sources]\nname = 'a'", "sources: write [[sources]] with two brackets, one block"),
+    ("[[sources]]\nname = 'a'", "sources.0.folder: this setting is required."),
+    ("[[sources]]\nname = 'a'\nfolder = ''", 'sources.0.folder: must not be empty, found "".'),
+    ('[[sources]]\nname = "a"\nfolder = "C:\\temp"', "Write Windows paths in single quotes"),
+    ('[[sources]]\nname = "a"\nfolder = "\\\\srv\\share"', "paths in single quotes"),
+    ("[[sources]]\nname = 'a'\nfolder = '.'", "contains the data folder"),
+    (
+        "[[sources]]\nname = 'a'\nfolder = 'x/LOM'\n[[sources]]\nname = 'b'\nfolder = 'x'",
+        "is inside the folder of source b",
+    ),
+    (
+        "[[sources]]\nname = 'a'\nfolder = 'x'\n[[sources]]\nname = 'b'\nfolder = './x'",
+        "both would process its micrographs",
+    ),
+    ("store = 'data'", "store: it is a section: write [store] on a line and its keys below"),
+    ("[store]\nfolder = 3", "store.folder: write a path in quotes, found 3."),
+    ("[web]\nport = '87x'", 'web.port: write a whole number, found "87x".'),
+    ("[notify]\nurls = 'x'", 'notify.urls: write a list, ["like", "this"], found "x".'),
+    ("[imaging]\nmax_megapixels = inf", "max_megapixels: write an ordinary number, found"),
+    (
+        "[[sources]]\nname='a'\nfolder='a'\n[[sources.objectives]]\nname='50x'\num_per_pixel=1",
+        "unknown setting sources.0.objectives.0.um_per_pixel; the nearest is um_per_px.",
+    ),
+    ("[log]\nlevel = 'INFO'", "log.level: must be 'debug', 'info', 'warning' or 'error'"),
+]
 
-    with pytest.raises(BadSettings) as caught:
-        settings.read(file, {})
 
-    assert sentence in str(caught.value)
-    assert str(file) in str(caught.value)
+def test_a_wrong_key_or_value_is_one_sentence_that_names_it(tmp_path) -> None:
+    for text, sentence in WRONG:
+        file = written(tmp_path, text)
+
+        with pytest.raises(BadSettings) as caught:
+            settings.read(file, {})
+
+        assert sentence in str(caught.value), text
+        assert str(file) in str(caught.value), text
 
 
 def test_a_misspelt_variable_names_the_nearest_one() -> None:
@@ -134,22 +132,22 @@ def test_a_wrong_variable_is_one_sentence_that_names_it(
     assert sentence in str(caught.value)
 
 
-@pytest.mark.parametrize(
-    "text",
-    [
-        "[notify]\nurls = 'mailto://user:geheim@host'",
-        "[notify]\nurls = [3, 'tgram://geheim/chat']",
-        "[store]\nurl = ['postgresql://u:geheim@h/db']",
-        "[sources]\nurl = 'postgresql://u:geheim@h/db'",
-        "store = 'postgresql://u:ge/geheim@h/db'",
-        "store = 'postgresql://h/db?user=u&password=geheim'",
-    ],
-)
-def test_no_complaint_repeats_a_password(tmp_path, text) -> None:
-    with pytest.raises(BadSettings) as caught:
-        settings.read(written(tmp_path, text), {})
+WITH_PASSWORD = [
+    "[notify]\nurls = 'mailto://user:geheim@host'",
+    "[notify]\nurls = [3, 'tgram://geheim/chat']",
+    "[store]\nurl = ['postgresql://u:geheim@h/db']",
+    "[sources]\nurl = 'postgresql://u:geheim@h/db'",
+    "store = 'postgresql://u:ge/geheim@h/db'",
+    "store = 'postgresql://h/db?user=u&password=geheim'",
+]
 
-    assert "geheim" not in str(caught.value)
+
+def test_no_complaint_repeats_a_password(tmp_path) -> None:
+    for text in WITH_PASSWORD:
+        with pytest.raises(BadSettings) as caught:
+            settings.read(written(tmp_path, text), {})
+
+        assert "geheim" not in str(caught.value), text
 
 
 @pytest.mark.parametrize(

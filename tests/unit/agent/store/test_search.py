@@ -54,47 +54,47 @@ def test_a_micrograph_is_found_by_every_word_of_it_and_by_the_beginning_of_one(s
     assert find(site, "A-4711 A-4712") == []
 
 
-@pytest.mark.parametrize(
-    "typed",
-    [
-        *(
-            "\"'; DROP TABLE micrograph; --",
-            "NEAR(a b) OR * AND NOT",
-            '"unclosed',
-            "words:",
-            ":",
-            "*",
-        ),
-        *(
-            "a\x00b",
-            "😀🔬",
-            "'':* | !& <->",
-            "\\",
-            "%",
-            "x" * 10_000,
-            "order:'",
-            "=s1",
-            "((((",
-            "٣",
-        ),
-        *(
-            "漢字",
-            "2026-13",
-            "0000-01",
-            "9999-12",
-            "9999-12-31",
-            "0001-01-01",
-            "a " * 5000,
-            "\ud83d",
-        ),
-    ],
-)
-def test_a_hostile_text_finds_nothing_and_breaks_nothing(site, typed) -> None:
+HOSTILE = [
+    *(
+        "\"'; DROP TABLE micrograph; --",
+        "NEAR(a b) OR * AND NOT",
+        '"unclosed',
+        "words:",
+        ":",
+        "*",
+    ),
+    *(
+        "a\x00b",
+        "😀🔬",
+        "'':* | !& <->",
+        "\\",
+        "%",
+        "x" * 10_000,
+        "order:'",
+        "=s1",
+        "((((",
+        "٣",
+    ),
+    *(
+        "漢字",
+        "2026-13",
+        "0000-01",
+        "9999-12",
+        "9999-12-31",
+        "0001-01-01",
+        "a " * 5000,
+        "\ud83d",
+    ),
+]
+
+
+def test_a_hostile_text_finds_nothing_and_breaks_nothing(site) -> None:
     site.take("G8", name="field.tif")
 
-    assert find(site, typed) == []
-    assert find(site, code=typed) == []
-    assert len(find(site, "field")) == 1
+    for typed in HOSTILE:
+        assert find(site, typed) == [], typed[:20]
+        assert find(site, code=typed) == [], typed[:20]
+        assert len(find(site, "field")) == 1, typed[:20]
 
 
 def test_a_hostile_value_is_found_by_itself(site) -> None:

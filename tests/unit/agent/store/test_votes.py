@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import pytest
 from labs.lab import DAY, TAXONOMY
 from sqlalchemy import event
 
@@ -24,46 +23,46 @@ class Said:
     origin: str = "review"
 
 
-@pytest.mark.parametrize(
-    ("said", "holds"),
-    [
-        ("", None),
-        ("A:G8", None),
-        ("A:G8 A:G8", None),
-        ("A:G8 B:G8", "G8"),
-        ("A:G8 B:G7", None),
-        ("A:G8 B:G7 A:G7", "G7"),
-        ("A:G8 B:G7 C:G7", "G7"),
-        ("A:G8 B:G7 C:G9-10", "G9-10"),
-        ("A:G8 B:G8 C:G7", "G7"),
-        ("A:G8 B:G8 A:G7", None),
-    ],
-)
-def test_what_holds_where_two_are_asked(said, holds):
-    standing = [Said(*one.split(":")) for one in said.split()]
-
-    found = holding(standing, two=True)
-
-    assert (found.code if found else None) == holds
+STANDING = [
+    ("", None),
+    ("A:G8", None),
+    ("A:G8 A:G8", None),
+    ("A:G8 B:G8", "G8"),
+    ("A:G8 B:G7", None),
+    ("A:G8 B:G7 A:G7", "G7"),
+    ("A:G8 B:G7 C:G7", "G7"),
+    ("A:G8 B:G7 C:G9-10", "G9-10"),
+    ("A:G8 B:G8 C:G7", "G7"),
+    ("A:G8 B:G8 A:G7", None),
+]
 
 
-@pytest.mark.parametrize(
-    ("said", "holds"),
-    [
-        ("A:G8|P (program):G8", None),
-        ("A:G8|B (by P):G8|P (program):G8", None),
-        ("A (by P):G8|B (by Q):G8|C (by R):G8", None),
-        ("A (by P) (by 1):G8|A (by P) (by 2):G8", None),
-        ("A:G7|B:G7|P (program):G8", "G7"),
-        ("A:G7|P (program):G8|B:G8|Q (program):G8", None),
-    ],
-)
-def test_no_program_is_one_of_two_reviewers(said, holds):
-    standing = [Said(*one.split(":")) for one in said.split("|")]
+def test_what_holds_where_two_are_asked():
+    for said, holds in STANDING:
+        standing = [Said(*one.split(":")) for one in said.split()]
 
-    found = holding(standing, two=True)
+        found = holding(standing, two=True)
 
-    assert (found.code if found else None) == holds
+        assert (found.code if found else None) == holds, said
+
+
+WITH_PROGRAMS = [
+    ("A:G8|P (program):G8", None),
+    ("A:G8|B (by P):G8|P (program):G8", None),
+    ("A (by P):G8|B (by Q):G8|C (by R):G8", None),
+    ("A (by P) (by 1):G8|A (by P) (by 2):G8", None),
+    ("A:G7|B:G7|P (program):G8", "G7"),
+    ("A:G7|P (program):G8|B:G8|Q (program):G8", None),
+]
+
+
+def test_no_program_is_one_of_two_reviewers():
+    for said, holds in WITH_PROGRAMS:
+        standing = [Said(*one.split(":")) for one in said.split("|")]
+
+        found = holding(standing, two=True)
+
+        assert (found.code if found else None) == holds, said
 
 
 def test_where_one_is_asked_the_newest_holds():

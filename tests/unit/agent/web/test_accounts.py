@@ -581,13 +581,18 @@ def test_a_password_is_kept_as_an_argon2_hash_and_checked_by_it():
     assert not auth.is_password("no hash at all", PASSWORD)
 
 
-@pytest.mark.parametrize(
-    "password",
-    ["short", "x" * 201, "robert stahl", "aaaaaaaaaa", "martensite12", "qwertyuiop1", "1234567890"],
-)
-def test_a_password_that_is_too_easy_or_too_long_is_refused(password):
-    with pytest.raises(WrongUse, match="password"):
-        auth.hash_password(password, name="Robert Stahl")
+def test_a_password_that_is_too_easy_or_too_long_is_refused():
+    for password in (
+        "short",
+        "x" * 201,
+        "robert stahl",
+        "aaaaaaaaaa",
+        "martensite12",
+        "qwertyuiop1",
+        "1234567890",
+    ):
+        with pytest.raises(WrongUse, match="password"):
+            auth.hash_password(password, name="Robert Stahl")
 
 
 # --- the shell ----------------------------------------------------------------------------------
@@ -640,25 +645,25 @@ def test_a_name_is_given_once(agent):
     assert isinstance(again.exception, WrongUse)
 
 
-@pytest.mark.parametrize(
-    "alike",
-    [
-        "ann illig",
-        "ANN ILLIG",
-        "Ann lllig",
-        "Ann 1llig",
-        "\u0410nn Illig",
-        "\uff21nn Illig",
-        "AnnIllig",
-    ],
-)
-def test_a_name_that_reads_like_an_account_is_refused(agent, alike):
-    agent("users", "add", "Ann Illig", "--password-stdin", typed=f"{PASSWORD}\n")
+ALIKE = [
+    "ann illig",
+    "ANN ILLIG",
+    "Ann lllig",
+    "Ann 1llig",
+    "\u0410nn Illig",
+    "\uff21nn Illig",
+    "AnnIllig",
+]
 
-    again = agent("users", "add", alike, "--password-stdin", typed=f"{PASSWORD}\n")
 
-    assert isinstance(again.exception, WrongUse)
-    assert "reads like" in str(again.exception) or "already" in str(again.exception)
+def test_a_name_that_reads_like_an_account_is_refused(agent):
+    for alike in ALIKE:
+        agent("users", "add", "Ann Illig", "--password-stdin", typed=f"{PASSWORD}\n")
+
+        again = agent("users", "add", alike, "--password-stdin", typed=f"{PASSWORD}\n")
+
+        assert isinstance(again.exception, WrongUse), alike
+        assert "reads like" in str(again.exception) or "already" in str(again.exception), alike
 
 
 # --- TLS ----------------------------------------------------------------------------------------

@@ -69,19 +69,19 @@ def test_a_host_with_a_name_and_a_port_is_answered(browser, host):
     assert browser.get("/healthz", headers={"host": host}).status_code == 200
 
 
-@pytest.mark.parametrize(
-    "path",
-    [
-        "/review/%00",
-        "/orders/47%0011",
-        "/api/v1/orders/47%0011",
-        "/api/v1/micrographs?order=%00",
-        "/api/v1/queue?source=a%00b",
-        "/review?reason=%00",
-    ],
-)
-def test_a_nul_in_an_address_is_refused(browser, path):
-    assert browser.get(path).status_code == 400
+WITH_NUL = [
+    "/review/%00",
+    "/orders/47%0011",
+    "/api/v1/orders/47%0011",
+    "/api/v1/micrographs?order=%00",
+    "/api/v1/queue?source=a%00b",
+    "/review?reason=%00",
+]
+
+
+def test_a_nul_in_an_address_is_refused(browser):
+    for path in WITH_NUL:
+        assert browser.get(path).status_code == 400, path
 
 
 def test_a_nul_in_a_form_is_refused(lab, browser):

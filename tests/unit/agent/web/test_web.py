@@ -154,22 +154,22 @@ def test_the_viewer_gets_plain_pixels_and_draws_the_place_and_the_border_itself(
     assert 'data-um-per-px=""' in browser.get(f"/review/{unscaled}").text
 
 
-@pytest.mark.parametrize(
-    "path",
-    [
-        "/review/0000000000000000",
-        "/review/..%2F..%2Fetc",
-        "/pictures/0000000000000000/crop.jpg",
-        "/pictures/known/..%2F..%2Fagent.jpg",
-        "/static/../render.py",
-        "/static/none.css",
-        "/reports/none.html",
-        "/api/v1/micrographs/xyz",
-        "/nowhere",
-    ],
-)
-def test_what_is_not_there_is_a_plain_404(still, path):
-    assert still.browser.get(path).status_code == 404
+NOT_THERE = [
+    "/review/0000000000000000",
+    "/review/..%2F..%2Fetc",
+    "/pictures/0000000000000000/crop.jpg",
+    "/pictures/known/..%2F..%2Fagent.jpg",
+    "/static/../render.py",
+    "/static/none.css",
+    "/reports/none.html",
+    "/api/v1/micrographs/xyz",
+    "/nowhere",
+]
+
+
+def test_what_is_not_there_is_a_plain_404(still):
+    for path in NOT_THERE:
+        assert still.browser.get(path).status_code == 404, path
 
 
 def test_a_micrograph_without_a_bundle_can_be_labelled(lab, ann):
@@ -246,14 +246,14 @@ def test_a_name_that_is_none_is_asked_again(still, name):
     assert still.browser.post("/review/name", data={"by": name}).status_code == 422
 
 
-@pytest.mark.parametrize("said", ["code:G99", "code:", "nonsense", "", "strange:", "unusable:"])
-def test_a_decision_that_says_nothing_is_refused(still, said):
-    form = form_of(still.lab, still.public_id, said)
+def test_a_decision_that_says_nothing_is_refused(still):
+    for said in ("code:G99", "code:", "nonsense", "", "strange:", "unusable:"):
+        form = form_of(still.lab, still.public_id, said)
 
-    answer = still.browser.post(f"/review/{still.public_id}/decide", data=form)
+        answer = still.browser.post(f"/review/{still.public_id}/decide", data=form)
 
-    assert answer.status_code == 422
-    assert still.unchanged()
+        assert answer.status_code == 422, said
+        assert still.unchanged(), said
 
 
 def test_somebody_elses_decision_is_shown_not_overwritten(lab, ann):
@@ -560,24 +560,26 @@ def test_this_pc_may_call_itself_by_all_its_names(still, host):
     assert still.browser.get("/review", headers={"host": host}).status_code == 200
 
 
-@pytest.mark.parametrize(
-    "headers",
-    [
-        {"origin": "https://evil.example"},
-        {"origin": "null"},
-        {"origin": "http://127.0.0.1:9999"},
-        {"sec-fetch-site": "cross-site"},
-        {"sec-fetch-site": "same-site"},
-    ],
-)
-@pytest.mark.parametrize("path", ["decide", "undo"])
-def test_another_sites_form_decides_nothing(still, headers, path):
-    form = form_of(still.lab, still.public_id, "code:G8")
+OF_OTHERS = [
+    {"origin": "https://evil.example"},
+    {"origin": "null"},
+    {"origin": "http://127.0.0.1:9999"},
+    {"sec-fetch-site": "cross-site"},
+    {"sec-fetch-site": "same-site"},
+]
 
-    answer = still.browser.post(f"/review/{still.public_id}/{path}", data=form, headers=headers)
 
-    assert answer.status_code == 403
-    assert still.unchanged()
+def test_another_sites_form_decides_nothing(still):
+    for headers in OF_OTHERS:
+        for path in ("decide", "undo"):
+            form = form_of(still.lab, still.public_id, "code:G8")
+
+            answer = still.browser.post(
+                f"/review/{still.public_id}/{path}", data=form, headers=headers
+            )
+
+            assert answer.status_code == 403, (headers, path)
+            assert still.unchanged(), (headers, path)
 
 
 @pytest.mark.parametrize("then", ["//evil.example", "https://evil.example", "/\\evil.example", "x"])
@@ -696,25 +698,25 @@ def test_a_program_that_saw_an_older_label_is_told_of_the_newer_one(lab, browser
     assert answer.json()["holds"]["by"] == "Bea"
 
 
-@pytest.mark.parametrize(
-    "body",
-    [
-        {},
-        {"by": "x"},
-        {"by": "x", "code": "G8", "strange": "y"},
-        {"by": "", "code": "G8"},
-        {"by": "x", "code": "Q1"},
-        {"by": "x", "code": "G8", "criterion": "median"},
-        {"by": "x", "code": "G8", "unknown": 1},
-        {"by": "x", "code": "G8", "viewing_s": -1},
-        {"by": "x", "code": "G8", "viewing_s": "1"},
-    ],
-)
-def test_a_decision_that_does_not_hold_together_is_refused(still, body):
-    address = f"/api/v1/micrographs/{still.public_id}/decisions"
+NOT_TOGETHER = [
+    {},
+    {"by": "x"},
+    {"by": "x", "code": "G8", "strange": "y"},
+    {"by": "", "code": "G8"},
+    {"by": "x", "code": "Q1"},
+    {"by": "x", "code": "G8", "criterion": "median"},
+    {"by": "x", "code": "G8", "unknown": 1},
+    {"by": "x", "code": "G8", "viewing_s": -1},
+    {"by": "x", "code": "G8", "viewing_s": "1"},
+]
 
-    assert still.browser.post(address, json=body).status_code == 422
-    assert still.unchanged()
+
+def test_a_decision_that_does_not_hold_together_is_refused(still):
+    for body in NOT_TOGETHER:
+        address = f"/api/v1/micrographs/{still.public_id}/decisions"
+
+        assert still.browser.post(address, json=body).status_code == 422, body
+        assert still.unchanged(), body
 
 
 anything = st.one_of(
@@ -759,16 +761,16 @@ BAD_BODIES = [
 ]
 
 
-@pytest.mark.parametrize("body", BAD_BODIES)
-def test_what_json_or_a_database_cannot_say_is_refused(still, body):
-    answer = still.browser.post(
-        f"/api/v1/micrographs/{still.public_id}/decisions",
-        content=body,
-        headers={"content-type": "application/json"},
-    )
+def test_what_json_or_a_database_cannot_say_is_refused(still):
+    for body in BAD_BODIES:
+        answer = still.browser.post(
+            f"/api/v1/micrographs/{still.public_id}/decisions",
+            content=body,
+            headers={"content-type": "application/json"},
+        )
 
-    assert answer.status_code in (400, 409, 422)
-    assert still.unchanged()
+        assert answer.status_code in (400, 409, 422), body
+        assert still.unchanged(), body
 
 
 def test_a_decision_on_an_answer_that_has_changed_is_not_kept(lab, ann):
@@ -918,16 +920,16 @@ def test_a_file_with_unknown_process_data_is_refused(lab, inbox, query):
 MEGABYTE = b"x" * 1_000_000
 
 
-@pytest.mark.parametrize("path", ["/login", "/review/name", "/review/{id}/decide"])
-@pytest.mark.parametrize("says_how_long", [True, False])
-def test_a_form_too_large_is_refused_whether_it_says_so_or_not(still, path, says_how_long):
-    body = b"by=" + MEGABYTE if says_how_long else iter([b"by=", MEGABYTE])
-    kind = {"content-type": "application/x-www-form-urlencoded"}
+def test_a_form_too_large_is_refused_whether_it_says_so_or_not(still):
+    for path in ("/login", "/review/name", "/review/{id}/decide"):
+        for says_how_long in (True, False):
+            body = b"by=" + MEGABYTE if says_how_long else iter([b"by=", MEGABYTE])
+            kind = {"content-type": "application/x-www-form-urlencoded"}
 
-    answer = still.browser.post(path.format(id=still.public_id), content=body, headers=kind)
+            answer = still.browser.post(path.format(id=still.public_id), content=body, headers=kind)
 
-    assert answer.status_code == 413
-    assert still.unchanged()
+            assert answer.status_code == 413, (path, says_how_long)
+            assert still.unchanged(), (path, says_how_long)
 
 
 def test_a_file_too_large_is_refused_and_not_kept(lab, inbox, monkeypatch):

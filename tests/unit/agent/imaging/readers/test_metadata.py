@@ -28,9 +28,9 @@ def tiff(folder, **how):
     return file
 
 
-@pytest.mark.parametrize("dpi", [72, 96, 100, 150, 254, 300, 600, 1200, 2400, 4800, 9600])
-def test_the_resolution_of_paper_and_screens_is_no_scale(tmp_path, dpi) -> None:
-    assert scales(tiff(tmp_path, resolution=(dpi, dpi), resolutionunit="inch")) == []
+def test_the_resolution_of_paper_and_screens_is_no_scale(tmp_path) -> None:
+    for dpi in (72, 96, 100, 150, 254, 300, 600, 1200, 2400, 4800, 9600):
+        assert scales(tiff(tmp_path, resolution=(dpi, dpi), resolutionunit="inch")) == [], dpi
 
 
 @pytest.mark.parametrize(
@@ -105,74 +105,78 @@ def test_metadata_that_disagree_are_both_heard(tmp_path) -> None:
     assert scales(file) == [("metadata", 0.5), ("metadata", 0.25)]
 
 
-@pytest.mark.parametrize(
-    ("name", "text", "um"),
-    [
-        ("a.txt", "[SemImageFile]\nDataSize=160x120\nPixelSize=99.2\n", 0.1984),
-        ("a.txt", "$$SM_MICRON_BAR 100\n$$SM_MICRON_MARKER 10um\n", 0.1),
-        ("a.txt", "Objective: 50x\nImage Pixel Size = 0,345 µm\n", 0.345),
-        ("a.txt", "um_per_px = 0.123", 0.123),
-        ("a-tif.hdr", "[MAIN]\nPixelSizeX=1.2e-7\nPixelSizeY=1.2e-7\n", 0.12),
+SIDECARS = [
+    ("a.txt", "[SemImageFile]\nDataSize=160x120\nPixelSize=99.2\n", 0.1984),
+    ("a.txt", "$$SM_MICRON_BAR 100\n$$SM_MICRON_MARKER 10um\n", 0.1),
+    ("a.txt", "Objective: 50x\nImage Pixel Size = 0,345 µm\n", 0.345),
+    ("a.txt", "um_per_px = 0.123", 0.123),
+    ("a-tif.hdr", "[MAIN]\nPixelSizeX=1.2e-7\nPixelSizeY=1.2e-7\n", 0.12),
+    (
+        "a.tif_meta.xml",
+        ("<T><V3>0.645</V3><I3>769</I3><V4>76</V4><I4>770</I4><V5>0.645</V5><I5>772</I5></T>"),
+        0.645,
+    ),
+    (
+        "a_metadata.xml",
         (
-            "a.tif_meta.xml",
-            ("<T><V3>0.645</V3><I3>769</I3><V4>76</V4><I4>770</I4><V5>0.645</V5><I5>772</I5></T>"),
-            0.645,
+            "<M><Distance Id='X'><Value>3e-7</Value></Distance>"
+            "<Distance Id='Y'><Value>3e-7</Value></Distance></M>"
         ),
+        0.3,
+    ),
+    (
+        "a.cal.xml",
         (
-            "a_metadata.xml",
-            (
-                "<M><Distance Id='X'><Value>3e-7</Value></Distance>"
-                "<Distance Id='Y'><Value>3e-7</Value></Distance></M>"
-            ),
-            0.3,
+            "<C><XMetresPerPixel>4.4e-7</XMetresPerPixel>"
+            "<YMetresPerPixel>4.4e-7</YMetresPerPixel></C>"
         ),
-        (
-            "a.cal.xml",
-            (
-                "<C><XMetresPerPixel>4.4e-7</XMetresPerPixel>"
-                "<YMetresPerPixel>4.4e-7</YMetresPerPixel></C>"
-            ),
-            0.44,
-        ),
-        (
-            "a.xml",
-            (
-                "<OME><Image><Pixels SizeX='80' PhysicalSizeX='0.2' PhysicalSizeY='0.2'/>"
-                "</Image></OME>"
-            ),
-            0.2,
-        ),
-    ],
-)
-def test_sidecar_files_are_asked_by_setting(tmp_path, name, text, um) -> None:
-    file = tiff(tmp_path)
-    (tmp_path / name).write_text(text, encoding="utf-8")
-
-    assert scales(file) == [("sidecar", um)]
-    assert scales(file, sidecars=False) == []
+        0.44,
+    ),
+    (
+        "a.xml",
+        ("<OME><Image><Pixels SizeX='80' PhysicalSizeX='0.2' PhysicalSizeY='0.2'/></Image></OME>"),
+        0.2,
+    ),
+]
 
 
-@pytest.mark.parametrize(
-    ("size", "um"),
-    [((80, 60), 0.1), ((80, 41), 0.1), ((40, 30), 0.2), ((40, 33), 0.2), ((160, 120), 0.05),
-     ((50, 60), None), ((50, 50), None), ((60, 30), None), ((60, 80), None)],
-)  # fmt: skip
-def test_a_part_cut_out_of_a_field_has_no_scale_by_the_fields_width(tmp_path, size, um) -> None:
-    field = (
-        "[Image]\nResolutionX=80\nResolutionY=60\n"
-        "[Scan]\nPixelWidth=1e-7\nPixelHeight=1e-7\n[Beam]\nScan=Scan\n"
-    )
-    file = tmp_path / "a.tif"
-    pixels = np.zeros(size[::-1], np.uint8)
-    tifffile.imwrite(file, pixels, metadata=None, extratags=[(34682, "s", 0, field, True)])
-    (tmp_path / "b.txt").write_text("[SemImageFile]\nDataSize=80x60\nPixelSize=100\n")
-    expected = pytest.approx(() if um is None else (um,))
+def test_sidecar_files_are_asked_by_setting(tmp_path) -> None:
+    for name, text, um in SIDECARS:
+        file = tiff(tmp_path)
+        (tmp_path / name).write_text(text, encoding="utf-8")
 
-    [micrograph] = read(file)
+        assert scales(file) == [("sidecar", um)], name
+        assert scales(file, sidecars=False) == [], name
+        (tmp_path / name).unlink()
 
-    assert tuple(scale.um_per_px for scale in micrograph.scales) == expected
-    assert ("scale_unclear" in micrograph.warnings) == (um is None)
-    assert read_sidecar_scales(tmp_path / "b.tif", size) == expected
+
+def test_a_part_cut_out_of_a_field_has_no_scale_by_the_fields_width(tmp_path) -> None:
+    for size, um in (
+        ((80, 60), 0.1),
+        ((80, 41), 0.1),
+        ((40, 30), 0.2),
+        ((40, 33), 0.2),
+        ((160, 120), 0.05),
+        ((50, 60), None),
+        ((50, 50), None),
+        ((60, 30), None),
+        ((60, 80), None),
+    ):
+        field = (
+            "[Image]\nResolutionX=80\nResolutionY=60\n"
+            "[Scan]\nPixelWidth=1e-7\nPixelHeight=1e-7\n[Beam]\nScan=Scan\n"
+        )
+        file = tmp_path / "a.tif"
+        pixels = np.zeros(size[::-1], np.uint8)
+        tifffile.imwrite(file, pixels, metadata=None, extratags=[(34682, "s", 0, field, True)])
+        (tmp_path / "b.txt").write_text("[SemImageFile]\nDataSize=80x60\nPixelSize=100\n")
+        expected = pytest.approx(() if um is None else (um,))
+
+        [micrograph] = read(file)
+
+        assert tuple(scale.um_per_px for scale in micrograph.scales) == expected, size
+        assert ("scale_unclear" in micrograph.warnings) == (um is None), size
+        assert read_sidecar_scales(tmp_path / "b.tif", size) == expected, size
 
 
 def test_notes_that_disagree_are_both_heard(tmp_path) -> None:
@@ -185,25 +189,25 @@ def test_notes_that_disagree_are_both_heard(tmp_path) -> None:
     assert read_sidecar_scales(file, (80, 60)) == (0.25, 0.5)
 
 
-@pytest.mark.parametrize(
-    "text",
-    [
-        "",
-        "Camera pixel size: 3.45 µm",
-        "PixelSize=",
-        "Pixel size: many",
-        "<OME",
-        "<!DOCTYPE x><OME/>",
-        "\0\1\2",
-        "72 dpi",
-    ],
-)
-def test_a_sidecar_about_something_else_says_nothing(tmp_path, text) -> None:
-    file = tiff(tmp_path)
-    for name in ("a.txt", "a.xml"):
-        (tmp_path / name).write_text(text, encoding="utf-8")
+ELSE = [
+    "",
+    "Camera pixel size: 3.45 µm",
+    "PixelSize=",
+    "Pixel size: many",
+    "<OME",
+    "<!DOCTYPE x><OME/>",
+    "\0\1\2",
+    "72 dpi",
+]
 
-    assert read_sidecar_scales(file, (80, 60)) == ()
+
+def test_a_sidecar_about_something_else_says_nothing(tmp_path) -> None:
+    for text in ELSE:
+        file = tiff(tmp_path)
+        for name in ("a.txt", "a.xml"):
+            (tmp_path / name).write_text(text, encoding="utf-8")
+
+        assert read_sidecar_scales(file, (80, 60)) == (), text
 
 
 def test_a_scale_is_positive_finite_and_square() -> None:

@@ -48,28 +48,30 @@ def refused(path, **limits):
 # -------------------------------------------------------------------------------------- TIFF
 
 
-@pytest.mark.parametrize("compression", [None, "zlib", "lzw", "zstd", "packbits", "jpegxl"])
-@pytest.mark.parametrize("layout", [{}, {"tile": (32, 48)}, {"rowsperstrip": 7}])
-def test_lossless_tiffs_give_the_stored_pixels(tmp_path, compression, layout) -> None:
-    file = tiff(tmp_path / "a.tif", colours(), compression=compression, photometric="rgb", **layout)
+def test_lossless_tiffs_give_the_stored_pixels(tmp_path) -> None:
+    for compression in (None, "zlib", "lzw", "zstd", "packbits", "jpegxl"):
+        for layout in ({}, {"tile": (32, 48)}, {"rowsperstrip": 7}):
+            file = tiff(
+                tmp_path / "a.tif", colours(), compression=compression, photometric="rgb", **layout
+            )
 
-    [micrograph] = read(file)
+            [micrograph] = read(file)
 
-    assert (micrograph.pixels == colours()).all()
-    assert micrograph.format == "TIFF"
+            assert (micrograph.pixels == colours()).all(), (compression, layout)
+            assert micrograph.format == "TIFF", (compression, layout)
 
 
-@pytest.mark.parametrize("predictor", [False, True])
-@pytest.mark.parametrize("byteorder", ["<", ">"])
-@pytest.mark.parametrize("bigtiff", [False, True])
-def test_byte_order_and_predictor_change_nothing(tmp_path, predictor, byteorder, bigtiff) -> None:
-    deep = grey().astype(np.uint16) * 257
-    how = {"compression": "zlib", "predictor": predictor} if predictor else {}
-    file = tiff(tmp_path / "a.tif", deep, byteorder=byteorder, bigtiff=bigtiff, **how)
+def test_byte_order_and_predictor_change_nothing(tmp_path) -> None:
+    for predictor in (False, True):
+        for byteorder in ("<", ">"):
+            for bigtiff in (False, True):
+                deep = grey().astype(np.uint16) * 257
+                how = {"compression": "zlib", "predictor": predictor} if predictor else {}
+                file = tiff(tmp_path / "a.tif", deep, byteorder=byteorder, bigtiff=bigtiff, **how)
 
-    [micrograph] = read(file)
+                [micrograph] = read(file)
 
-    assert (micrograph.pixels == as_rgb(grey())).all()
+                assert (micrograph.pixels == as_rgb(grey())).all(), (predictor, byteorder, bigtiff)
 
 
 def test_a_jpeg_in_a_tiff_comes_back_in_its_colours(tmp_path) -> None:
@@ -335,28 +337,30 @@ def with_exif(jpeg, block):
     return jpeg[:2] + b"\xff\xe1" + struct.pack(">H", len(block) + 2) + block + jpeg[2:]
 
 
-@pytest.mark.parametrize(
-    ("orientation", "turned"),
-    [
-        (1, lambda p: p),
-        (2, lambda p: p[:, ::-1]),
-        (3, lambda p: p[::-1, ::-1]),
-        (4, lambda p: p[::-1]),
-        (5, lambda p: np.swapaxes(p, 0, 1)),
-        (6, lambda p: np.rot90(p, -1)),
-        (7, lambda p: np.rot90(np.swapaxes(p, 0, 1), 2)),
-        (8, np.rot90),
-    ],
-)
-def test_a_jpeg_is_turned_as_its_exif_says(tmp_path, orientation, turned) -> None:
-    plain = encoded(tmp_path / "plain.jpg", colours())
-    file = tmp_path / "a.jpg"
-    file.write_bytes(with_exif(plain.read_bytes(), exif(orientation)))
+TURNED = [
+    (1, lambda p: p),
+    (2, lambda p: p[:, ::-1]),
+    (3, lambda p: p[::-1, ::-1]),
+    (4, lambda p: p[::-1]),
+    (5, lambda p: np.swapaxes(p, 0, 1)),
+    (6, lambda p: np.rot90(p, -1)),
+    (7, lambda p: np.rot90(np.swapaxes(p, 0, 1), 2)),
+    (8, np.rot90),
+]
 
-    [micrograph] = read(file)
 
-    assert (micrograph.pixels == turned(read(plain)[0].pixels)).all()
-    assert (micrograph.pixels == apply_orientation(read(plain)[0].pixels, orientation)).all()
+def test_a_jpeg_is_turned_as_its_exif_says(tmp_path) -> None:
+    for orientation, turned in TURNED:
+        plain = encoded(tmp_path / "plain.jpg", colours())
+        file = tmp_path / "a.jpg"
+        file.write_bytes(with_exif(plain.read_bytes(), exif(orientation)))
+
+        [micrograph] = read(file)
+
+        assert (micrograph.pixels == turned(read(plain)[0].pixels)).all(), orientation
+        assert (micrograph.pixels == apply_orientation(read(plain)[0].pixels, orientation)).all(), (
+            orientation
+        )
 
 
 def test_the_bytes_decide_and_not_the_name(tmp_path) -> None:
@@ -460,28 +464,28 @@ def test_a_jpeg_with_a_hole_is_refused_though_its_decoder_goes_on(tmp_path, capf
     assert capfd.readouterr().err == ""
 
 
-@pytest.mark.parametrize(
-    ("content", "code"),
-    [
-        (b"", FileCode.EMPTY),
-        (bytes(5000), FileCode.EMPTY),
-        (b"Dear Sir or Madam", FileCode.NOT_AN_IMAGE),
-        (b"GIF89a" + bytes(20), FileCode.UNSUPPORTED),
-        (b"RIFF\0\0\0\0WEBPVP8 ", FileCode.UNSUPPORTED),
-        (b"II*\0", FileCode.TRUNCATED),
-        (b"\0\0\0\x0cjP  \r\n\x87\n" + bytes(90), FileCode.UNSUPPORTED),
-        (b"II*\0\x08\0\0\0", FileCode.TRUNCATED),
-        (b"\x89PNG\r\n\x1a\n", FileCode.TRUNCATED),
-        (b"\xff\xd8\xff\xe0", FileCode.TRUNCATED),
-        (b"BM", FileCode.TRUNCATED),
-        (b"BMW service manual, " + b"x" * 60, FileCode.NOT_AN_IMAGE),
-    ],
-)
-def test_what_is_no_image_says_what_it_is(tmp_path, content, code) -> None:
-    file = tmp_path / "a.tif"
-    file.write_bytes(content)
+NO_IMAGES = [
+    (b"", FileCode.EMPTY),
+    (bytes(5000), FileCode.EMPTY),
+    (b"Dear Sir or Madam", FileCode.NOT_AN_IMAGE),
+    (b"GIF89a" + bytes(20), FileCode.UNSUPPORTED),
+    (b"RIFF\0\0\0\0WEBPVP8 ", FileCode.UNSUPPORTED),
+    (b"II*\0", FileCode.TRUNCATED),
+    (b"\0\0\0\x0cjP  \r\n\x87\n" + bytes(90), FileCode.UNSUPPORTED),
+    (b"II*\0\x08\0\0\0", FileCode.TRUNCATED),
+    (b"\x89PNG\r\n\x1a\n", FileCode.TRUNCATED),
+    (b"\xff\xd8\xff\xe0", FileCode.TRUNCATED),
+    (b"BM", FileCode.TRUNCATED),
+    (b"BMW service manual, " + b"x" * 60, FileCode.NOT_AN_IMAGE),
+]
 
-    assert refused(file) is code
+
+def test_what_is_no_image_says_what_it_is(tmp_path) -> None:
+    for content, code in NO_IMAGES:
+        file = tmp_path / "a.tif"
+        file.write_bytes(content)
+
+        assert refused(file) is code, content
 
 
 def chunk(kind, body):

@@ -14,96 +14,95 @@ from agent.imaging.scale_bar.lengths import parse_half_read, parse_length, parse
 from agent.imaging.scale_bar.letters import extend_to_lost_digits
 from agent.imaging.scale_bar.ocr import detect_texts, read_lengths, read_words
 
-
-@pytest.mark.parametrize(
-    ("words", "um"),
-    [
-        ("20 µm", 20.0),
-        ("20 μm", 20.0),
-        ("2,5um", 2.5),
-        ("2.5 um", 2.5),
-        ("500 nm", 0.5),
-        ("0.1 mm", 100.0),
-        ("1mm", 1000.0),
-        ("0.01 in", 254.0),
-        ("100 pm", 100.0),
-        ("100 jm", 100.0),
-        ("|10 µm|", 10.0),
-        ("→8 µm", 8.0),
-        ("l0 µm", 10.0),
-        ("O.5 µm", 0.5),
-        ("20 мкм", 20.0),
-        ("2,5 MKM", 2.5),
-        ("200.µm", 200.0),
-        ("50 - µm", 50.0),
-        ("5U μm", 50.0),
-        ("1UUµm", 100.0),
-        ("500 Hm", 500.0),
-        ("1wm", 1.0),
-        ("5 UM", 5.0),
-        ("500UM", 500.0),
-        ("10 Micron", 10.0),
-        ("5,00 MICRONS", 5.0),
-        ("2.5 Microns", 2.5),
-        ("2000 µm", 2000.0),
-        ("5000 Microns", 5000.0),
-        ("120 nm", 0.12),
-        ("7 µm", 7.0),
-        ("70,0 µm", 70.0),
-        ("= 10 µm", 10.0),
-    ],
-)
-def test_a_label_is_read_in_every_writing(words, um):
-    length = parse_length(words)
-
-    assert length is not None
-    assert length.um == pytest.approx(um)
+WRITINGS = [
+    ("20 µm", 20.0),
+    ("20 μm", 20.0),
+    ("2,5um", 2.5),
+    ("2.5 um", 2.5),
+    ("500 nm", 0.5),
+    ("0.1 mm", 100.0),
+    ("1mm", 1000.0),
+    ("0.01 in", 254.0),
+    ("100 pm", 100.0),
+    ("100 jm", 100.0),
+    ("|10 µm|", 10.0),
+    ("→8 µm", 8.0),
+    ("l0 µm", 10.0),
+    ("O.5 µm", 0.5),
+    ("20 мкм", 20.0),
+    ("2,5 MKM", 2.5),
+    ("200.µm", 200.0),
+    ("50 - µm", 50.0),
+    ("5U μm", 50.0),
+    ("1UUµm", 100.0),
+    ("500 Hm", 500.0),
+    ("1wm", 1.0),
+    ("5 UM", 5.0),
+    ("500UM", 500.0),
+    ("10 Micron", 10.0),
+    ("5,00 MICRONS", 5.0),
+    ("2.5 Microns", 2.5),
+    ("2000 µm", 2000.0),
+    ("5000 Microns", 5000.0),
+    ("120 nm", 0.12),
+    ("7 µm", 7.0),
+    ("70,0 µm", 70.0),
+    ("= 10 µm", 10.0),
+]
 
 
-@pytest.mark.parametrize(
-    "words",
-    [
-        "1/2 mm",
-        "1 / 2 mm",
-        "½ mm",
-        "1½ mm",
-        "1⁄2 mm",
-        "2/5 µm",
-        "x500 1/2 mm",
-        "1|2 mm",
-        "1\\2 mm",
-        "1 1/2 mm",
-        "2 x 5 µm",
-        "2x5 µm",
-        "2 × 50 µm",
-        "2*5 µm",
-        "2x 5 µm",
-        "5 µm x 2",
-        "10 / 20 µm",
-        "10 µm / 20 µm",
-        "10-20 µm",
-        "10 – 20 µm",
-        "10...20 µm",
-        "10±1 µm",
-        "10 +- 1 µm",
-        "1 mm = 10 µm",
-        "10 20 µm",
-        "0 5 mm",
-        "2_5 µm",
-        "2'5 µm",
-        "1 5 µm",
-        "1 000 µm",
-        "1,000 µm",
-        "2.000 µm",
-    ],
-)
-def test_two_numbers_state_no_length_and_contradict_other_readings(words):
-    half = parse_half_read(words)
+def test_a_label_is_read_in_every_writing():
+    for words, um in WRITINGS:
+        length = parse_length(words)
 
-    assert parse_length(words) is None
-    assert parse_lengths(words) == []
-    assert half is not None
-    assert (half.um, half.number) == (None, 0.0)
+        assert length is not None, words
+        assert length.um == pytest.approx(um), words
+
+
+TWO_NUMBERS = [
+    "1/2 mm",
+    "1 / 2 mm",
+    "½ mm",
+    "1½ mm",
+    "1⁄2 mm",
+    "2/5 µm",
+    "x500 1/2 mm",
+    "1|2 mm",
+    "1\\2 mm",
+    "1 1/2 mm",
+    "2 x 5 µm",
+    "2x5 µm",
+    "2 × 50 µm",
+    "2*5 µm",
+    "2x 5 µm",
+    "5 µm x 2",
+    "10 / 20 µm",
+    "10 µm / 20 µm",
+    "10-20 µm",
+    "10 – 20 µm",
+    "10...20 µm",
+    "10±1 µm",
+    "10 +- 1 µm",
+    "1 mm = 10 µm",
+    "10 20 µm",
+    "0 5 mm",
+    "2_5 µm",
+    "2'5 µm",
+    "1 5 µm",
+    "1 000 µm",
+    "1,000 µm",
+    "2.000 µm",
+]
+
+
+def test_two_numbers_state_no_length_and_contradict_other_readings():
+    for words in TWO_NUMBERS:
+        half = parse_half_read(words)
+
+        assert parse_length(words) is None, words
+        assert parse_lengths(words) == [], words
+        assert half is not None, words
+        assert (half.um, half.number) == (None, 0.0), words
 
 
 @pytest.mark.parametrize(
@@ -130,34 +129,34 @@ def test_a_letter_that_may_be_half_of_a_fraction_is_no_texture(words):
     assert parse_length(words) is None
 
 
-@pytest.mark.parametrize(
-    "words",
-    [
-        "WD = 8.5 mm",
-        "WD 8 mm",
-        "Aperture Size = 30.00 µm",
-        "HFW 2.5 mm",
-        "Pa 1 = 2.680 µm",
-        "13.47 µm",
-        "9 µm",
-        "5000 um",
-        "5000 UM",
-        "50000 µm",
-        "02 mm",
-        "x500",
-        "5.00 kV",
-        "10 Jul 2017",
-        "50",
-        "µm",
-        "0 µm",
-        "20 cm",
-        "5U m",
-        "5 Mm",
-        "",
-    ],
-)
-def test_what_is_no_label_states_no_length(words):
-    assert parse_length(words) is None
+NO_LABELS = [
+    "WD = 8.5 mm",
+    "WD 8 mm",
+    "Aperture Size = 30.00 µm",
+    "HFW 2.5 mm",
+    "Pa 1 = 2.680 µm",
+    "13.47 µm",
+    "9 µm",
+    "5000 um",
+    "5000 UM",
+    "50000 µm",
+    "02 mm",
+    "x500",
+    "5.00 kV",
+    "10 Jul 2017",
+    "50",
+    "µm",
+    "0 µm",
+    "20 cm",
+    "5U m",
+    "5 Mm",
+    "",
+]
+
+
+def test_what_is_no_label_states_no_length():
+    for words in NO_LABELS:
+        assert parse_length(words) is None, words
 
 
 def test_lengths_in_a_line_of_words_say_where_they_stand():

@@ -43,14 +43,14 @@ def test_a_grain_in_front_of_a_plate_is_no_digit(plated, words, um, is_unsure):
     assert has_unsure_label(pixels, bar) is is_unsure
 
 
-@pytest.mark.parametrize("words", ["1/2 mm", "2 x 25 µm", "4 × 25 µm", "10 / 20 µm", "1 : 2 mm"])
-@pytest.mark.parametrize("plate", [True, False])
-def test_a_bar_whose_words_are_two_numbers_states_none_of_them(words, plate):
-    pixels = draw_steel(low=60, high=110)
-    if plate:
-        pixels[390:470, 200:400] = BLACK
-    pixels[446:452, 220:380] = WHITE
+def test_a_bar_whose_words_are_two_numbers_states_none_of_them():
+    for words in ("1/2 mm", "2 x 25 µm", "4 × 25 µm", "10 / 20 µm", "1 : 2 mm"):
+        for plate in (True, False):
+            pixels = draw_steel(low=60, high=110)
+            if plate:
+                pixels[390:470, 200:400] = BLACK
+            pixels[446:452, 220:380] = WHITE
 
-    bars = find_graphics(write(pixels, words, (300, 420), WHITE)).bars
+            bars = find_graphics(write(pixels, words, (300, 420), WHITE)).bars
 
-    assert [bar.um for bar in bars if bar.um is not None] == []
+            assert [bar.um for bar in bars if bar.um is not None] == [], (words, plate)
