@@ -10,7 +10,6 @@ import pytest
 from folders import TESTS
 from scripted.kinds import ALL, FURTHER, HONEST, TRICKS
 from scripted.shift import (
-    KINDS,
     NEW,
     OLD,
     Script,
@@ -24,14 +23,19 @@ from scripted.shift import (
     wrong_halfway,
 )
 
+EACH_RUN = dict(list(ALL.items())[::3]) | {"promoted": ALL["promoted"]}
+"""Every third kind; all of them take a minute of a core, and run with the slow tests."""
+
 
 def make(folder, orders, kinds=ALL):
     return Shift(folder, Script(orders, kinds), f"sqlite:///{folder}/martensight.db")
 
 
-@pytest.fixture
-def shift(tmp_path):
-    shift = make(tmp_path, len(KINDS))
+@pytest.fixture(
+    params=[EACH_RUN, pytest.param(ALL, marks=pytest.mark.slow)], ids=["each third kind", "all"]
+)
+def shift(tmp_path, request):
+    shift = make(tmp_path, len(request.param), request.param)
     yield shift
     shift.store.close()
 
@@ -45,7 +49,7 @@ def test_every_order_of_a_shift_says_what_has_to_be_said(shift):
     assert list(wrong(shift)) == []
     assert (false_conforms(shift), refused_honest(shift), unsteady(shift)) == ([], [], [])
     assert len(TRICKS) >= 30
-    promoted = shift.script.numbers[KINDS.index("promoted")]
+    promoted = shift.script.numbers[list(shift.script.kinds).index("promoted")]
     by_specimen = {
         (view.process_data.get("order"), view.result.bundle)
         for view in shift.store.results.iter_all()

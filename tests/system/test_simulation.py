@@ -30,7 +30,7 @@ def play(*given: str) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.parametrize(
-    ("first", "histories"), [(0, 12), pytest.param(12, 588, marks=pytest.mark.slow)]
+    ("first", "histories"), [(0, 8), pytest.param(8, 592, marks=pytest.mark.slow)]
 )
 def test_no_promise_breaks(first, histories):
     played = play("--first", str(first), "--histories", str(histories))

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from functools import cache
 
 import pytest
 
@@ -59,8 +60,9 @@ def folder(tmp_path_factory):
     return folder
 
 
+@cache
 def agent(folder, *words: str) -> list[str]:
-    """Run a command in a process of its own; return the modules that it imported."""
+    """Run a command in a process of its own, once; return the modules that it imported."""
     script = (
         "import atexit, sys\n"
         "atexit.register(lambda: print('IMPORTED', *sys.modules))\n"

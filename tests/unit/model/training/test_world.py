@@ -30,6 +30,7 @@ def torchrun(*words: object) -> subprocess.CompletedProcess[str]:
     )
 
 
+@pytest.mark.slow  # three processes load PyTorch
 def test_two_processes_learn_as_one_does_and_the_first_one_writes_the_bundle(tmp_path):
     ended = torchrun(Path(__file__).with_name("two_processes.py"), tmp_path)
 
