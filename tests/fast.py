@@ -89,7 +89,6 @@ MODULES = frozenset(
 NEEDS_MORE = frozenset(
     {
         "cli.test_a_shell_can_complete_commands",
-        "cli.test_an_example_stands_in_the_help_on_a_line_of_its_own",
         "cli.test_the_first_page_comes_within_half_a_second_of_cpu_and_loads_nothing_heavy",
         "deploy.test_the_container_file_keeps_hadolints_rules",
         "deploy.test_the_drill_can_be_parsed_and_is_explained_act_by_act",

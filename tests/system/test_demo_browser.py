@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import time
-
 import pytest
+from labs.service import until
 
 from agent import settings as settings_room
 from agent.cli.app import open_store
@@ -21,14 +20,6 @@ SMALL = DemoSize(
     pixels=(320, 240),
     strange_each=1,
 )
-
-
-def await_end(store, job):
-    """Wait until the running agent has ended a job."""
-    until_s = time.monotonic() + 900
-    while not store.jobs.list_ended(job):
-        assert time.monotonic() < until_s
-        time.sleep(0.5)
 
 
 def test_a_candidate_is_trained_compared_and_promoted_without_a_shell(tmp_path, tab):
@@ -48,7 +39,7 @@ def test_a_candidate_is_trained_compared_and_promoted_without_a_shell(tmp_path, 
             purpose = tab.locator("main").inner_text()
             tab.wait_for_selector("main[data-refresh] .value")  # a job, and how far it is
             await_candidate(settings, store, agent)
-            await_end(store, "shadow")
+            until(lambda: store.jobs.list_ended("shadow"), deadline_s=900)
             tab.goto(f"{page}/models")
             tab.locator(f"h2 a:not([href$='{shipped}'])").click()
             candidate = tab.locator("h1").inner_text().split()[0]

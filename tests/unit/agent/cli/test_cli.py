@@ -84,13 +84,17 @@ def test_every_command_says_what_it_does_in_a_sentence() -> None:
         assert re.search(r"\w{3}.*[.)]", command.help or ""), path
 
 
-def test_an_example_stands_in_the_help_on_a_line_of_its_own() -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "agent", "files", "retry", "--help"],
-        capture_output=True, text=True, check=True,
-    )  # fmt: skip
+def run_help(capsys, *words: str) -> str:
+    with pytest.raises(SystemExit) as ended:
+        app_module.main([*words, "--help"])
+    assert ended.value.code == 0
+    return capsys.readouterr().out
 
-    assert re.search(r"Example:\n\s+agent files retry --all\n", done.stdout)
+
+def test_an_example_stands_in_the_help_on_a_line_of_its_own(capsys) -> None:
+    text = run_help(capsys, "files", "retry")
+
+    assert re.search(r"Example:\n\s+agent files retry --all\n", text)
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish", "pwsh"])
@@ -107,8 +111,9 @@ def test_a_shell_can_complete_commands(shell) -> None:
     assert "status" in said.stdout, said.stderr
 
 
-def test_help_lists_every_command_once_under_a_heading_in_80_columns():
-    text = python("from agent.cli import main; main(['--help'])", COLUMNS="80").stdout
+def test_help_lists_every_command_once_under_a_heading_in_80_columns(monkeypatch, capsys) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    text = run_help(capsys)
 
     listed = text.partition("\nStart:")[2]
     names = re.findall(r"^  ([a-z][a-z-]*)  ", listed, re.MULTILINE)
