@@ -215,18 +215,6 @@ def test_the_checklist_for_a_windows_pc_has_twenty_lines() -> None:
     assert len(re.findall(r"^\d+\. ", section, re.MULTILINE)) == 20
 
 
-def test_commands_that_the_operations_page_names_exist() -> None:
-    import importlib  # noqa: PLC0415
-
-    from agent.cli.examples import EXAMPLES  # noqa: PLC0415
-
-    importlib.import_module("agent.cli.app")
-    firsts = {path.split()[0] for path in EXAMPLES}
-    named = set(re.findall(r"`(?:sudo )?agent (?:--config \S+ )?([a-z][a-z-]*)", OPERATIONS))
-
-    assert named - firsts == set()
-
-
 @pytest.mark.parametrize(
     "page",
     [

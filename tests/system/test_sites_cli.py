@@ -33,7 +33,7 @@ LEFT_OUT = {
     "demo": "a lab of its own",
     "init": "writes settings, opens no database",
     "restore": "refused where several sites share a database, see `test_sites`",
-    "backup": "holds the whole database, see OPERATIONS",
+    "backup": "holds the whole database, see fleet.md",
     "support licences": "shows licences",
     "models weights": "fetches weights",
     "support wheels": "fetches packages",

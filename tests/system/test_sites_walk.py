@@ -100,7 +100,7 @@ VALUES = {"place", "exact_numbers", "kind", "site_id", "site"}
 """Properties of a store that are no repositories."""
 LEFT_OUT = {
     "close": "ends the connection",
-    "backup.write": "a back-up of a shared database holds all of it, see OPERATIONS",
+    "backup.write": "a back-up of a shared database holds all of it, see fleet.md",
     "copy_to": "a copy of a shared database holds all of it, as a back-up does",
     "as_of": "the same store on another engine, with tests of its own in test_as_of",
     "over_all_sites": "the named way past the site, with tests of its own",

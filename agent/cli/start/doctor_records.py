@@ -371,7 +371,7 @@ def _check_separation(store: Store, n: int) -> DoctorResult:
             "sites",
             "doubtful",
             "this PostgreSQL user is a superuser or has BYPASSRLS, so row-level security does not "
-            "apply. Only the program separates the sites (OPERATIONS, Several sites).",
+            "apply. Only the program separates the sites (guide, page fleet: Several sites).",
         )
     by = " and row-level security separate" if store.kind == "postgresql" else " separates"
     return DoctorResult("sites", "right", f"{n} sites share the database; the program{by} them.")

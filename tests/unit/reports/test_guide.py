@@ -33,6 +33,7 @@ GERMAN = sorted(path.stem for path in (GUIDE / "de").glob("*.md"))
 WRITTEN = [name for name in reports.GUIDE_PAGES if name not in GENERATED]
 DOCUMENTS = [GUIDE / f"{name}.md" for name in reports.GUIDE_PAGES] + [
     ROOT / "README.md",
+    ROOT / "deploy" / "OPERATIONS.md",
     ROOT / "agent" / "DECISIONS.md",
     ROOT / "tests" / "bench" / "RESULTS.md",
 ]
@@ -291,8 +292,12 @@ def test_a_change_of_the_english_page_alone_is_found():
         assert difference(blocks_of(english), german), english
 
 
-def test_the_readme_fits_on_a_page():
+def test_the_readme_fits_on_a_page_and_the_operations_on_ten():
+    operations = (ROOT / "deploy" / "OPERATIONS.md").read_text(encoding="utf-8")
+
     assert (ROOT / "README.md").stat().st_size <= 6000
+    assert len(operations.encode()) <= 25_000
+    assert len(re.findall("^## ", operations, re.MULTILINE)) == 10
 
 
 def test_results_have_a_row_for_each_promise_and_trials_a_screen_for_each_subject():
