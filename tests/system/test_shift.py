@@ -2,13 +2,14 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 
 import pytest
 from folders import TESTS
-from scripted.kinds import ALL, FURTHER, HONEST, TRICKS
+from scripted.kinds import ALL, FURTHER, HONEST, TRICKS, Kind, Shot, usual
 from scripted.shift import (
     NEW,
     OLD,
@@ -67,6 +68,26 @@ def test_every_order_of_a_shift_with_further_tricks_says_what_has_to_be_said(tmp
     shift.second_half()
 
     assert (halfway, list(wrong(shift)), false_conforms(shift)) == ([], [], [])
+    shift.store.close()
+
+
+@pytest.mark.parametrize("name", ["Image 9.tif", "{order}-01-4.tif"])
+def test_an_imported_picture_that_comes_to_the_folder_of_an_order_holds_it(tmp_path, name):
+    shift = make(tmp_path, 1, {"plain": Kind(lambda order: (usual(order), []))})
+    (order,) = shift.script.numbers
+    shift.first_half()
+    labelled, before = tmp_path / "labelled", shift.said(order)["conformity"]
+    labelled.mkdir()
+    export([Shot("x.tif", "G7", ("G7",))], labelled, shift.truth)
+    (labelled / "m.csv").write_text("file,code,rater\nx.tif,G8,Lead\n", encoding="utf-8")
+    shift.import_labels(labelled, labelled / "m.csv", by="Ada", for_orders=False)
+
+    shutil.copy(labelled / "x.tif", shift.export / name.format(order=order))
+    shift.work()
+
+    assert before == "conforms"
+    (sentence,) = shift.said(order)["missing"]
+    assert "x.tif belongs to no specimen and might be of this order" in sentence
     shift.store.close()
 
 

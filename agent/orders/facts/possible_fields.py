@@ -277,23 +277,25 @@ def list_possible(
     for stray in strays:
         own = stray.view
         named = own.process_data.get("order", "")
-        if key(named) == number or own.result.origin == "import":
+        if key(named) == number:
             continue
-        at = own.taken_at or own.result.done_at
-        near = [(source, abs(at - taken)) for source, taken in came if abs(at - taken) <= NEARBY]
-        if not near:
-            continue
-        if named:
-            if _is_alike(number, key(named), key, is_other):
+        names = list(stray.names)
+        if own.result.origin != "import":
+            names.append((own.source, own.path, own.taken_at or own.result.done_at))
+        for source, path, at in names:
+            near = [(of, abs(at - taken)) for of, taken in came if abs(at - taken) <= NEARBY]
+            if not near:
+                continue
+            words = [key(named)] if named else [key(word) for word in _split(path)]
+            if any(_is_alike(number, word, key, is_other) for word in words):
                 possible[own.id] = own, _("its number is alike")
-            continue
-        words = [key(word) for word in _split(own.path)]
-        if any(_is_alike(number, word, key, is_other) for word in words):
-            possible[own.id] = own, _("its number is alike")
-        elif not any(_means_order(word, is_other) for word in words) and any(
-            source == own.source and apart <= TOGETHER for source, apart in near
-        ):
-            possible[own.id] = own, _("it came from the same source within the hour")
+                break
+            if (
+                not named
+                and not any(_means_order(word, is_other) for word in words)
+                and any(of == source and apart <= TOGETHER for of, apart in near)
+            ):
+                possible[own.id] = own, _("it came from the same source within the hour")
     return possible
 
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
-from sqlmodel import select
+from sqlmodel import col, select
 
 from agent.store.engine import writing
 from agent.store.evidence import quality_records
-from agent.store.orders import order_claims
+from agent.store.orders import order_claims, specimens
 from agent.store.orders.order_claims import ClaimedPlace
 from agent.store.orders.order_rows import OrderRepository
 from agent.store.tables import (
@@ -121,11 +121,29 @@ class OrderNaming(OrderRepository):
     ) -> None:
         had = order_claims.ClaimedPlace(row.order, row.specimen, "path", row.relative)
         order_claims.add(session, self._whose, row, [had], at=at)
-        row.unassigned = (
+        reason = (
             f"it claims two specimens: {row.order}/{row.specimen}, and as {name} "
             f"{claim.order}/{claim.specimen}"
         )
         row.specimen_id = row.preparation_id = None
+        self._note_unassigned(session, row, reason, at=at)
+
+    def expect_import(self, session: Session, content_id: int, *, at: datetime) -> None:
+        """Note that imported micrographs lack a specimen: their file came to a folder as well."""
+        wanted = select(MicrographRow).where(
+            MicrographRow.content_id == content_id,
+            MicrographRow.origin == "import",
+            MicrographRow.unassigned == "",
+            col(MicrographRow.specimen_id).is_(None),
+        )
+        for row in session.exec(wanted).all():
+            lacking = specimens.describe_lacking(row) or "it came with an import"
+            self._note_unassigned(session, row, lacking, at=at)
+
+    def _note_unassigned(
+        self, session: Session, row: MicrographRow, reason: str, *, at: datetime
+    ) -> None:
+        row.unassigned = reason
         session.add(row)
         self._remember(
             session,

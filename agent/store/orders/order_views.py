@@ -104,10 +104,17 @@ class OrderLine:
 
 @dataclass(frozen=True, slots=True)
 class Unassigned:
-    """A field that belongs to no specimen, and why."""
+    """A field that belongs to no specimen, and why.
+
+    Attributes:
+        view: The micrograph.
+        reason: Why.
+        names: Source and path under which the same file came to a watched folder, and when.
+    """
 
     view: MicrographView
     reason: str
+    names: tuple[tuple[str, str, datetime], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

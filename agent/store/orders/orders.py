@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import update
+from sqlalchemy import or_, update
 from sqlmodel import col, select
 
 from agent.store.engine import reading, writing
@@ -26,7 +26,9 @@ from agent.store.tables import (
     MicrographRow,
     OrderClaimRow,
     OrderRow,
+    PathRow,
     ResultRow,
+    SourceRow,
     SpecimenRow,
 )
 from agent.store.work.file_states import Lane, chunks
@@ -76,22 +78,50 @@ class Orders(OrderRepository):
 
         Args:
             naming: Only fields that name this order; None for all.
-            between: Only fields that were taken from and to then; None for all.
+            between: Only fields that were taken, or came again, from and to then; None for all.
         """
         query = select(MicrographRow.id, MicrographRow.unassigned, MicrographRow.order).where(
             is_unassigned(self._whose.site_id)
         )
-        if between:
-            query = query.where(col(MicrographRow.taken_at).between(*between))
         key = self._whose.key
         with reading(self._engine) as session:
+            names = self._list_names(session, between)
+            if between:
+                taken = col(MicrographRow.taken_at).between(*between)
+                query = query.where(or_(taken, col(MicrographRow.id).in_(names)))
             reasons = {
                 number: reason
                 for number, reason, order in session.exec(query)
                 if number and (naming is None or key(order) == key(naming))
             }
             views = of_micrographs(session, list(reasons))
-            return [Unassigned(view, reasons[row.m_id]) for row, view in views]
+            return [
+                Unassigned(view, reasons[row.m_id], tuple(names.get(row.m_id, ())))
+                for row, view in views
+            ]
+
+    def _list_names(
+        self, session: Session, between: tuple[datetime, datetime] | None
+    ) -> dict[int, list[tuple[str, str, datetime]]]:
+        """Return micrograph of no specimen → under which names its file came to a folder."""
+        content = col(MicrographRow.content_id)
+        query = (
+            select(MicrographRow.id, SourceRow.name, PathRow.relative, PathRow.seen_at)
+            .join(
+                ContentRow,
+                or_(col(ContentRow.id) == content, col(ContentRow.duplicate_of) == content),
+            )
+            .join(PathRow, col(PathRow.content_id) == col(ContentRow.id))
+            .join(SourceRow, col(SourceRow.id) == col(PathRow.source_id))
+            .where(is_unassigned(self._whose.site_id), ContentRow.origin != "import")
+            .order_by(col(PathRow.id))
+        )
+        if between:
+            query = query.where(col(PathRow.seen_at).between(*between))
+        names: dict[int, list[tuple[str, str, datetime]]] = {}
+        for number, source, path, seen_at in session.exec(query):
+            names.setdefault(number or 0, []).append((source, path, seen_at))
+        return names
 
     def by(self, column: str, value: str) -> list[str]:
         """Return the numbers of the orders of a heat or batch, as their fields or lists name it."""

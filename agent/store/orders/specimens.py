@@ -233,7 +233,7 @@ def attach(
     Raises:
         OtherBundle: The specimen is judged by another one; the transaction must be rolled back.
     """
-    row.unassigned = row.unassigned or _list_lacking(row)
+    row.unassigned = row.unassigned or describe_lacking(row)
     if row.unassigned:
         row.specimen_id = row.preparation_id = None
         session.add(row)
@@ -289,7 +289,8 @@ _LACKING = {
 """Whether order number and specimen are known → the message id of why a field is unassigned."""
 
 
-def _list_lacking(row: MicrographRow) -> str:
+def describe_lacking(row: MicrographRow) -> str:
+    """Return the message id of what a field lacks for its specimen, "" where it lacks nothing."""
     return _LACKING[bool(row.order), bool(row.specimen)]
 
 

@@ -170,6 +170,8 @@ class WorkQueue(Repository):
             if content is None:
                 return claim.content_id  # another worker has it
             known = deduplication.identify(session, content, claim, sha256, at=at, away=away)
+            if known not in {None, claim.content_id} and content.origin != "import":
+                self._order_naming.expect_import(session, known, at=at)
             if known is not None and known != claim.content_id and names:
                 copies = [replace(place, origin="copy") for place in names]
                 torn[:] = self._order_naming.claim_copy(
