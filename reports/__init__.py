@@ -9,6 +9,7 @@ from reports.defect_words import describe_defect
 from reports.i18n import (
     LANGUAGES,
     Language,
+    addressing,
     day_and_time,
     decimal,
     gettext,
@@ -82,6 +83,7 @@ __all__ = [
     "Message",
     "act_name",
     "act_title",
+    "addressing",
     "compose_ood_message",
     "criterion",
     "day_and_time",

@@ -31,11 +31,27 @@ DATE_AND_MINUTE = {"en": "d MMM yyyy HH:mm", "de": "d. MMM yyyy HH:mm"}
 WHOLE_DATE = {"en": "EEEE d MMMM yyyy", "de": "EEEE, d. MMMM yyyy"}
 
 _spoken: ContextVar[Language] = ContextVar("spoken", default="en")
+_account: ContextVar[str] = ContextVar("account", default="")
 
 
 def language() -> Language:
     """Return the language of the page."""
     return _spoken.get()
+
+
+def account() -> str:
+    """Return the account that the page is for, "" where nobody is logged in."""
+    return _account.get()
+
+
+@contextmanager
+def addressing(name: str) -> Iterator[None]:
+    """Set the account that pages are for within the block."""
+    token = _account.set(name)
+    try:
+        yield
+    finally:
+        _account.reset(token)
 
 
 @contextmanager

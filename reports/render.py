@@ -18,7 +18,7 @@ from jinja2.utils import htmlsafe_json_dumps
 from markupsafe import Markup
 
 from reports import charts
-from reports.i18n import day_and_time, decimal, gettext, language, ngettext, percent
+from reports.i18n import account, day_and_time, decimal, gettext, language, ngettext, percent
 from reports.vocabulary import file_code
 
 if TYPE_CHECKING:
@@ -336,6 +336,11 @@ def render_message(page: MessagePage) -> str:
     return _render("message.html", page=page)
 
 
+def render_account(page: Mapping[str, object]) -> str:
+    """Render the page of the account that is logged in."""
+    return _render("account.html", page=page)
+
+
 def render_setup(page: Mapping[str, object]) -> str:
     """Render the first steps of a lab."""
     return _render("setup.html", page=page)
@@ -415,6 +420,7 @@ def _environment() -> Environment:
     environment.install_gettext_callables(gettext, ngettext, newstyle=True)  # type: ignore[attr-defined] # the extension's
     environment.globals["version"] = assets_version()
     environment.globals["language"] = language
+    environment.globals["account"] = account
     environment.globals["decimal"] = decimal
     environment.globals["percent"] = percent
     environment.globals["as_json"] = as_json

@@ -79,6 +79,8 @@ DECLARED: Mapping[str, tuple[str, ...]] = MappingProxyType(
             "GET /history",
             "GET /history.csv",
             "GET /history.pdf",
+            "GET /account",
+            "POST /account",
             "POST /logout",
             "GET /metrics",
             "GET /models",

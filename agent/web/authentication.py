@@ -25,8 +25,8 @@ from agent.store import Origin, StoreFault, acting_through, signed_by_program
 from agent.store.people import auth
 from agent.web.access import OPEN, find_needed_role
 from agent.web.context import LONGEST_NAME
+from reports import addressing, marked
 from reports import gettext as _
-from reports import marked
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -147,7 +147,8 @@ class AuthenticationMiddleware:
         if refusal is not None:
             await refusal(scope, receive, send)
             return
-        with acting_through(origin_of(request, who)):
+        name = who.name if who and not who.is_program else ""
+        with acting_through(origin_of(request, who)), addressing(name):
             await self._app(scope, receive, send)
 
     def _ask(self, request: Request) -> tuple[Who | None, Response | None]:

@@ -14,6 +14,7 @@ from agent.cli.app import DONE, SAYS_NO, app, find_settings_file, load_settings,
 from agent.cli.console import echo, print_json
 from agent.cli.options import By, JsonOption, Reason
 from agent.errors import WrongUse
+from agent.terminal import format_count
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -73,6 +74,8 @@ def _print_status(document: dict[str, Any], at: Callable[[str | None], str]) -> 
         )
     states = ", ".join(f"{n} {s.replace('_', ' ')}" for s, n in document["states"].items() if n)
     echo(f"files: {states or ('none' if document['states'] else 'not known')}")
+    if n := document.get("to_review"):
+        echo(f"to review: {format_count(n, 'micrograph')}")
     if objects := document.get("objects"):
         echo(
             f"object storage: {objects['files']} files, "

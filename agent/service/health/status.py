@@ -114,6 +114,7 @@ def build_status_from_store(
         "running": running,
         "sources": sources,
         "states": counts,
+        "to_review": store.review_queue.count(),
         "bundle": bundle,
         "rollout": _describe_rollout(store, now),
         "site": settings.site.name,
@@ -254,6 +255,7 @@ def _without_store(
         "running": running,
         "sources": remembered.get("sources") or sources,
         "states": {},
+        "to_review": None,
         "bundle": remembered.get("bundle"),
         "rollout": None,
         "database": hide_passwords(

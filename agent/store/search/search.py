@@ -397,6 +397,9 @@ def _load(session: Session, numbers: Sequence[int]) -> tuple[MicrographView, ...
     return tuple(views[number] for number in numbers if number in views)
 
 
+BEFORE_ALL, AFTER_ALL = datetime(1970, 1, 1, tzinfo=UTC), datetime(9999, 1, 1, tzinfo=UTC)
+
+
 def _find_instants(
     found: SearchText, months: Sequence[str], zone: str
 ) -> tuple[datetime | None, datetime | None] | None:
@@ -409,11 +412,21 @@ def _find_instants(
     lasts = [day.last for day in days if day.last]
     first = max(filter(None, [found.first, min(firsts, default=None)]), default=None)
     last = min(filter(None, [found.last, max(lasts, default=None)]), default=None)
-    if first is None or last is None:
+    sinces = [_begin(first, zone)] if first else []
+    untils = [_begin(last, zone, days=1)] if last else []
+    sinces += [_localize(found.since, zone)] if found.since else []
+    untils += [_localize(found.until, zone)] if found.until else []
+    if not (sinces or untils):
         return (None, None)
-    if first > last:
-        return None
-    return _begin(first, zone), _begin(last, zone, days=1)
+    since, until = max(sinces, default=BEFORE_ALL), min(untils, default=AFTER_ALL)
+    return (since, until) if since < until else None
+
+
+def _localize(minute: datetime, zone: str) -> datetime:
+    try:
+        return minute.replace(tzinfo=ZoneInfo(zone)).astimezone(UTC)
+    except OverflowError:  # the first and the last day of the calendar
+        return BEFORE_ALL if minute.year < BEFORE_ALL.year else AFTER_ALL
 
 
 def _begin(day: date, zone: str, *, days: int = 0) -> datetime:

@@ -10,7 +10,7 @@ import hashlib
 import re
 import unicodedata
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -29,12 +29,15 @@ INDEXED_PREFIX = 4
 """Beginnings of up to so many letters are in the index; longer ones are collected from words."""
 NAMED = ("order", "heat", "specimen", "code", "reviewer", "source", "microscope", "material")
 """Names before a colon, such as `order:4711`, which search a whole value of one column."""
+SINCE, UNTIL = "since", "until"
+"""Names before a day, or a minute such as `since:2026-11-27T13:05`, at the site."""
 FACETS = ("code", "outcome", "source", "microscope", "reviewer")
 """Columns of an entry whose values a search may be narrowed to."""
 
 _SPLIT = re.compile(r"[\W_]+")
 _PIECE = re.compile(r'(?:(\w+):)?(?:"([^"]*)"|(\S+))')
 _DAY = re.compile(r"(\d{4})-(\d\d)(?:-(\d\d))?")
+_MINUTE = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d")
 _DECEMBER = 12
 
 
@@ -47,6 +50,8 @@ class SearchText:
         named: (name, value) pairs, such as ("order", "4711").
         first: First day, None for no limit.
         last: Last day, None for no limit.
+        since: First minute, in the time of the site without a zone, None for no limit.
+        until: The minute before which they were taken, None for no limit.
         is_void: A text was given and nothing of it can be searched.
     """
 
@@ -55,6 +60,8 @@ class SearchText:
     first: date | None = None
     last: date | None = None
     is_void: bool = False
+    since: datetime | None = None
+    until: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,23 +124,47 @@ def _iter_words(texts: Iterable[str]) -> Iterator[str]:
 
 
 def parse_search(text: str) -> SearchText:
-    """Read what a person typed: words, `name:value`, "a quoted text", days and months."""
+    """Read what a person typed: words, `name:value`, "a quoted text", days, months and ranges."""
     words: dict[str, None] = {}
     named: list[tuple[str, str]] = []
     first: date | None = None
     last: date | None = None
+    minutes: dict[str, datetime] = {}
     for name, quoted, bare in _PIECE.findall(text[:LONGEST_TEXT]):
         value = quoted or bare
         if name.casefold() in NAMED and value:
             named.append((name.casefold(), value))
+        elif name.casefold() in {SINCE, UNTIL} and (minute := _parse_minute(bare)):
+            minutes[name.casefold()] = minute
+        elif name.casefold() in {SINCE, UNTIL} and (days := _parse_days(bare)):
+            if name.casefold() == SINCE:
+                first = max(days[0], first) if first else days[0]
+            else:
+                last = min(days[1], last) if last else days[1]
         elif not name and (days := _parse_days(bare)):
             first = max(days[0], first) if first else days[0]
             last = min(days[1], last) if last else days[1]
         else:
             words |= dict.fromkeys(split_terms(f"{name} {value}"))
     kept = tuple(words)[:MOST_WORDS]
-    is_void = bool(text.strip()) and not (kept or named or first)
-    return SearchText(kept, tuple(named[:MOST_WORDS]), first, last, is_void)
+    is_void = bool(text.strip()) and not (kept or named or first or last or minutes)
+    return SearchText(
+        kept,
+        tuple(named[:MOST_WORDS]),
+        first,
+        last,
+        is_void,
+        since=minutes.get(SINCE),
+        until=minutes.get(UNTIL),
+    )
+
+
+def _parse_minute(text: str) -> datetime | None:
+    """Return the minute "2026-11-27T13:05", None for another text."""
+    try:
+        return datetime.fromisoformat(text) if _MINUTE.fullmatch(text) else None
+    except ValueError:
+        return None
 
 
 def _parse_days(text: str) -> tuple[date, date] | None:

@@ -72,7 +72,7 @@ def build_dashboard(desk: Desk, request: Request) -> DashboardPage:
         problems=tuple(_list_problems(figures.slow.status)),
         steps=tuple(list_first_steps(figures)),
         needs=tuple(list_needs(figures)),
-        tiles=tuple(list_tiles(figures, has_archive=has_archive)),
+        tiles=tuple(list_tiles(figures, desk.zone, has_archive=has_archive)),
         sources=tuple(list_source_cards(figures, desk.zone, has_archive=has_archive)),
         codes=tuple(list_code_rows(figures, has_archive=has_archive)),
         codes_note=name_codes_basis(figures),

@@ -5,11 +5,13 @@ from __future__ import annotations
 from datetime import datetime
 from typing import TYPE_CHECKING
 from urllib.parse import urlencode
+from zoneinfo import ZoneInfo
 
 from agent.orders.facts.specimen_facts import Conformity
 from agent.orders.judge.next_step import NextStep
 from agent.site_time import local
 from agent.triage import Reason
+from agent.web.dashboard.dashboard_figures import HOUR
 from reports import (
     CodeRow,
     FirstStep,
@@ -28,7 +30,6 @@ from reports import gettext as _
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
-    from datetime import date
 
     from agent.nightly.facts.order_status import Instrument
     from agent.web.dashboard.dashboard_figures import CodeFigures, Figures, SourceFigures
@@ -135,14 +136,21 @@ def _queue(reason: Reason) -> str:
     return f"/review?{urlencode({'reason': reason.value})}"
 
 
-def list_tiles(figures: Figures, *, has_archive: bool) -> Iterator[Tile]:
-    """Yield the numbers of today."""
+def _name_last_hour(figures: Figures, zone: str) -> str:
+    """Return the search text of what was taken within the hour before the figures were read."""
+    since = (figures.read_at - HOUR).astimezone(ZoneInfo(zone))
+    return f"since:{since:%Y-%m-%dT%H:%M}"
+
+
+def list_tiles(figures: Figures, zone: str, *, has_archive: bool) -> Iterator[Tile]:
+    """Yield the numbers of today, in the time zone of the site."""
     day = figures.day.isoformat()
     archive = f"/archive?{urlencode({'q': day})}" if has_archive else "/reports/index.html"
     n = figures.today
     yield Tile(str(n), ngettext("micrograph today", "micrographs today", n), archive)
     hour = sum(source.last_hour for source in figures.sources)
-    yield Tile(str(hour), _("within the last hour"), archive)
+    last = f"/archive?{urlencode({'q': _name_last_hour(figures, zone)})}"
+    yield Tile(str(hour), _("within the last hour"), last if has_archive else archive)
     basis = ngettext(
         "{done} of {n} sent to review today", "{done} of {n} sent to review today", figures.review
     ).format(done=figures.reviewed, n=figures.review)
@@ -165,7 +173,14 @@ def list_source_cards(figures: Figures, zone: str, *, has_archive: bool) -> Iter
             state=_("online") if source.online else _("unavailable"),
             tone=_tone_source(source),
             last=last,
-            numbers=tuple(_list_numbers(source, figures.day if has_archive else None)),
+            numbers=tuple(
+                _list_numbers(
+                    source,
+                    (figures.day.isoformat(), _name_last_hour(figures, zone))
+                    if has_archive
+                    else None,
+                )
+            ),
         )
 
 
@@ -175,17 +190,24 @@ def _tone_source(source: SourceFigures) -> Tone:
     return Tone.ATTENTION if source.failed else Tone.CALM
 
 
-def _list_numbers(source: SourceFigures, day: date | None) -> Iterator[Tile]:
-    """Yield the counts of a source; `day` is the one that the archive is searched for, or None."""
+def _list_numbers(source: SourceFigures, times: tuple[str, str] | None) -> Iterator[Tile]:
+    """Yield the counts of a source.
+
+    Args:
+        source: The source.
+        times: Search texts of today and of the last hour; None where there is no archive.
+    """
 
     def files(state: str) -> str:
         return f"/files?{urlencode({'state': state, 'source': source.name})}"
 
-    path = "/archive" if day else "/review"
-    query = ({"q": day.isoformat()} if day else {}) | {"source": source.name}
-    behind = f"{path}?{urlencode(query)}"
-    yield Tile(str(source.today), _("Today"), behind)
-    yield Tile(str(source.last_hour), _("Last hour"), behind)
+    def taken(when: str) -> str:
+        return f"/archive?{urlencode({'q': when, 'source': source.name})}"
+
+    queue = f"/review?{urlencode({'source': source.name})}"
+    today, last_hour = map(taken, times) if times else (queue, queue)
+    yield Tile(str(source.today), _("Today"), today)
+    yield Tile(str(source.last_hour), _("Last hour"), last_hour)
     yield Tile(str(source.waiting), _("In work"), files("waiting") if source.waiting else "")
     yield Tile(str(source.failed), _("Reading failed"), files("failed") if source.failed else "")
     yield Tile(str(source.set_aside), _("Unusable"), files("set_aside") if source.set_aside else "")

@@ -17,6 +17,7 @@ import reports
 from agent.errors import WrongUse
 from agent.orders.judge.assessment import assess
 from agent.orders.judge.hidden_answers import find_hidden, leave_unsaid
+from agent.orders.judge.next_step import NextStep, find_next_step
 from agent.orders.judge.permissions import require_may_assign
 from agent.orders.statements.trace_page import TONES
 from agent.site_time import local
@@ -222,12 +223,14 @@ def page_of(
     }
     said, policy = assessed.statement, order_rules(desk)
     own = leave_unsaid(assessed, policy, (*said.because, *said.missing))
+    step = find_next_step(assessed, policy, hidden=hidden)  # as the board has it
+    word, tone = said.conformity.words, TONES[said.conformity]
     return OrderPage(
         site=desk.site,
         reviewer=reviewer,
         number=view.number,
-        word=assessed.statement.conformity.words,
-        tone=TONES[assessed.statement.conformity],
+        word=f"{word}, {step.words}" if step else word,
+        tone=Tone.PROBLEM if step is NextStep.PROBABLY_OUT else tone,
         demand=_("demanded: {what}").format(what=wanted.demand) if wanted else "",
         sentences=tuple(
             sentence for sentence in own if not any(sentence.startswith(said) for said in loose)

@@ -26,6 +26,7 @@ from agent.web.context import Unknown
 from agent.web.forms import read_stripped_form
 from agent.web.models.learning_page import MESSAGES, RETRAIN, request_job
 from agent.web.models.model_acts import require_password
+from agent.web.setup.login import require_same
 from reports import gettext as _
 
 if TYPE_CHECKING:
@@ -151,8 +152,7 @@ def _add_account(
     else:
         require_password(desk, who.name, form.get("own", ""), check)
     name, role = auth.require_name(form.get("name", "")), auth.require_role(role)
-    if form.get("password", "") != form.get("again", ""):
-        raise WrongUse(_("The two passwords differ."))
+    require_same(form.get("password", ""), form.get("again", ""))
     hashed = auth.hash_password(form.get("password", ""), name=name)
     by = who.name if who else cookies.name_of(request) or name
     desk.store.accounts.add(name, kind="person", role=role, hashed=hashed, by=by, at=now)

@@ -8,21 +8,24 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated
-from urllib.parse import quote, unquote
+from urllib.parse import quote, unquote, urlencode
 
 from fastapi import APIRouter, Form, Request, Response
 from fastapi.responses import HTMLResponse, RedirectResponse
 
 import reports
+from agent.errors import WrongUse
 from agent.site_time import local
 from agent.store.people import auth
 from agent.web import cookies, language_choice
 from agent.web.authentication import COOKIE, LONGEST_LOGIN, Tallies, Tries, who_is
+from agent.web.models.model_acts import require_password
 from reports import LoginPage, NamePage, marked
 from reports import gettext as _
 
 if TYPE_CHECKING:
     from agent.store import Account
+    from agent.web.authentication import Who
     from agent.web.context import Desk
 
 LAST_NAME, DEVICE, LOGIN = "last_name", "device", "/login"
@@ -38,6 +41,7 @@ def router(desk: Desk) -> APIRouter:
     routes = APIRouter(include_in_schema=False)
     _give_login(routes, desk)
     _give_name(routes, desk)
+    _give_account(routes, desk)
     return routes
 
 
@@ -99,7 +103,7 @@ def _give_name(routes: APIRouter, desk: Desk) -> None:
     def name(request: Request) -> Response:
         then = local_path(request.query_params.get("then", ""))
         if who_is(request):
-            return RedirectResponse(f"/login?then={quote(then, safe='')}", 303)
+            return RedirectResponse("/account", 303)
         page = NamePage(desk.site, cookies.name_of(request), then, "/review/name", (), "")
         return HTMLResponse(reports.render_name(page))
 
@@ -111,6 +115,47 @@ def _give_name(routes: APIRouter, desk: Desk) -> None:
         answer = RedirectResponse(local_path(then), 303)
         cookies.keep(answer, cookies.NAME, by.strip())
         return answer
+
+
+def _give_account(routes: APIRouter, desk: Desk) -> None:
+    check = auth.PasswordCheck()
+
+    @routes.get("/account")
+    def show(request: Request) -> Response:
+        who = who_is(request)
+        if who is None:
+            return RedirectResponse("/review/name", 303)
+        return HTMLResponse(_build_account(desk, who))
+
+    @routes.post("/account")
+    def change(
+        request: Request,
+        own: Annotated[str, Form()] = "",
+        password: Annotated[str, Form()] = "",
+        again: Annotated[str, Form()] = "",
+    ) -> Response:
+        who = who_is(request)
+        if who is None:
+            return RedirectResponse("/review/name", 303)
+        try:
+            require_password(desk, who.name, own, check)
+            require_same(password, again)
+            hashed = auth.hash_password(password, name=who.name)
+            desk.store.accounts.set_hash(who.name, hashed, by=who.name, at=desk.now())
+        except WrongUse as error:
+            return HTMLResponse(_build_account(desk, who, wrong=str(error)), 422)
+        return RedirectResponse(f"/login?{urlencode({'then': '/account'})}", 303)
+
+
+def require_same(password: str, again: str) -> None:
+    """Raise `WrongUse` unless a new password was typed twice alike."""
+    if password != again:
+        raise WrongUse(_("The two passwords differ."))
+
+
+def _build_account(desk: Desk, who: Who, *, wrong: str = "") -> str:
+    page = {"site": desk.site, "reviewer": who.name, "role": who.role, "wrong": wrong}
+    return reports.render_account(page)
 
 
 def local_path(then: str) -> str:

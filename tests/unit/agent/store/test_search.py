@@ -105,6 +105,19 @@ def test_a_hostile_value_is_found_by_itself(site) -> None:
     assert find(site, "order:'\"\\:*|&") == [wanted]
 
 
+def test_a_range_of_days_and_minutes_is_that_of_the_site(site) -> None:
+    taken = [
+        site.take("G8", name=f"{hour}.tif", at=datetime(2026, 11, 24, hour - 1, tzinfo=UTC))
+        for hour in (10, 11, 12)
+    ]
+
+    assert find(site, "since:2026-11-24T10:30") == [taken[2], taken[1]]
+    assert find(site, "until:2026-11-24T10:30") == [taken[0]]
+    assert find(site, "since:2026-11-24T10:30 until:2026-11-24T11:30") == [taken[1]]
+    assert find(site, "since:2026-11-24 until:2026-11-25") == taken[::-1]
+    assert find(site, "since:2026-11-25") == find(site, "until:2026-11-23") == []
+
+
 def test_days_and_months_are_those_of_the_site(site) -> None:
     before = site.take("G8", name="a.tif", at=datetime(2026, 10, 31, 22, 30, tzinfo=UTC))
     after = site.take("G8", name="b.tif", at=datetime(2026, 10, 31, 23, 30, tzinfo=UTC))

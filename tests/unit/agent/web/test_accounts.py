@@ -303,6 +303,33 @@ def test_who_logs_out_is_out_even_with_the_old_cookie(lab, browser_of):
     assert browser.get("/review").status_code == 303
 
 
+def test_every_page_has_the_account_and_its_log_out_in_sight(lab, browser_of):
+    let_in(lab, "Ann", "reviewer")
+    page = browser_of("Ann").get("/").text
+
+    assert 'action="/logout"' in page
+    assert '<a href="/account"><b><bdi>Ann</bdi></b></a>' in page
+    assert "Enter your name" not in page
+
+
+def test_a_person_changes_the_own_password_and_every_browser_logs_in_again(lab, browser_of):
+    let_in(lab, "Ann", "reviewer")
+    browser, other = browser_of("Ann"), browser_of("Ann")
+    new = {"password": "another long pass phrase", "again": "another long pass phrase"}
+
+    account = browser.get("/account").text
+    refused = browser.post("/account", data={**new, "own": "wrong"})
+    differ = browser.post("/account", data={**new, "own": PASSWORD, "again": "x"})
+    changed = browser.post("/account", data={**new, "own": PASSWORD})
+
+    assert "Ann" in account
+    assert "reviewer" in account
+    assert [refused.status_code, differ.status_code, changed.status_code] == [422, 422, 303]
+    assert other.get("/account").headers["location"].startswith("/login")
+    (stored,) = lab.store.accounts.every()
+    assert auth.is_password(stored.hashed, new["password"])
+
+
 def test_a_forged_cookie_opens_nothing(lab, browser_of):
     let_in(lab, "Ann", "admin")
     hashed = auth.hash_token(browser_of("Ann").cookies["session"])

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import sqlite3
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from html import unescape
 
 import pytest
 from fastapi.testclient import TestClient
@@ -58,6 +60,22 @@ def test_what_came_today_is_counted_per_source_with_its_last_file_and_rate(lab):
     assert (source["last_file"], source["set_aside"]) == ("cut.tif", 1)
     assert (found["micrographs"], found["review_requested"], found["reviewed"]) == (2, 1, 0)
     assert {row["code"]: row["n"] for row in found["codes"]} == {"G7": 1, "G8": 1}
+
+
+def test_the_number_of_the_last_hour_opens_that_hour(lab):
+    lab.take("G8", at=NEXT_DAY - timedelta(hours=5), name="early.tif")
+    lab.take("G7", at=MORNING, name="late.tif")
+    browser = browser_of(desk_of(lab))
+
+    page = unescape(browser.get("/").text)
+    href = re.search(
+        r'<a href="(/archive[^"]*)"><b class="number">1</b><span class="what">within', page
+    )
+    archive = browser.get(href[1]).text
+
+    assert "since%3A2026-11-25T07%3A00" in href[1]
+    assert "late.tif" in archive
+    assert "early.tif" not in archive
 
 
 def test_a_day_begins_at_the_midnight_of_the_site():

@@ -13,6 +13,8 @@ from labs.order_pages import desk_with, field_of, order_of, rules_of
 from agent.nightly.facts.order_status import collect_order_status, get_order_status
 from agent.orders.facts.specimen_facts import Conformity
 from agent.orders.judge.next_step import NextStep
+from agent.service.health.status import build_status_from_store
+from agent.settings import Settings
 from agent.store import Decision
 from agent.web import create_app
 
@@ -117,6 +119,7 @@ def test_every_page_gives_the_same_number(lab, state):
         pages = [browser.get(f"/confirm/{order['order']}").text for order in api]
         orders = [browser.get(f"/order/{order['order']}").text for order in api]
         waiting = browser.get("/api/v1/queue").json()["waiting"]
+    status = build_status_from_store(Settings(), lab.store, now=NEXT_DAY, running=False)
     report = collect_order_status(lab.store, rules_of(), now=NEXT_DAY)
     states = [order["state"] for order in api]
     fields = sum(len(order["to_confirm"]) for order in api)
@@ -125,7 +128,9 @@ def test_every_page_gives_the_same_number(lab, state):
         need(today, "micrograph to review", "micrographs to review"),
         int((re.search(r"<b>(\d+)</b> waiting", queue) or [0, 0])[1]),
         lab.store.review_queue.count(),
-    ] == [waiting] * 3
+        status["to_review"],
+    ] == [waiting] * 4
+    assert status["states"].get("done", 0) == sum(1 for _ in lab.store.results.iter_all())
     assert [
         sum(map(count_confirmed, pages)),
         sum(int(n) for page in orders for n in re.findall(r">Confirm (\d+) field", page)),

@@ -101,6 +101,17 @@ def test_the_desk_has_every_order_in_the_column_of_its_next_step(lab):
     }
 
 
+def test_the_page_of_an_order_says_what_the_board_says(lab, browser):
+    order_of(lab, "1", "G7")
+    order_of(lab, "2")
+
+    shown = {number: browser.get(f"/order/{number}").text for number in ("1", "2")}
+
+    assert "<b>undecided, probably out of specification</b>" in shown["1"]
+    assert "notice bg-problem" in shown["1"]
+    assert "<b>undecided, to confirm</b>" in shown["2"]
+
+
 def test_what_is_touched_after_the_desk_was_read_is_shown_as_it_is_now(lab, browser):
     ids = order_of(lab, "4711", "G7")
     assert states(browser.get("/orders").text)["probably_out"] == ["4711"]
