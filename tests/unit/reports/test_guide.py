@@ -319,6 +319,7 @@ def test_a_page_has_a_title_unique_anchors_and_no_style_that_the_policy_refuses(
         assert len(anchors) == len(set(anchors)) == len(page.headings) + 1, name
         assert " style=" not in str(page.html), name
         assert "<script" not in str(page.html), name
+        assert "&lt;!--" not in str(page.html), f"{name}: a comment is shown as text"
 
 
 def test_a_name_outside_the_guide_is_no_page():

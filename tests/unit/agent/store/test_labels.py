@@ -24,7 +24,7 @@ def test_the_default_taxonomy_teaches_the_eight_codes_of_the_paper():
 
 def test_the_sample_for_a_lab_of_other_steels_holds_together():
     page = (ROOT / "reports" / "guide" / "own-classes.md").read_text("utf-8")
-    sample = page.partition("<!-- taxonomy -->")[2].split("```")[1].removeprefix("toml")
+    sample = page.partition("## The file taxonomy.toml")[2].split("```")[1].removeprefix("toml")
 
     ours = taxonomy_from(tomllib.loads(sample))
 
