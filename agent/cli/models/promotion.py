@@ -168,7 +168,7 @@ def _sign_for(
 
 
 def _ask_again(settings: Settings, name: str, before: str | None) -> None:
-    """Ask once more on a terminal where the numbers do not recommend a bundle.
+    """Require a second yes on a terminal where no gate recommends a bundle.
 
     Raises:
         WrongUse: The answer was no.
