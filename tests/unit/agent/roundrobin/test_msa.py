@@ -273,24 +273,24 @@ def test_plan_and_report_are_records(shell):
     ]
 
 
-@pytest.mark.parametrize(
-    ("rows", "sentence"),
-    [
-        ("S1,G7\nS1,G8\n", "line 3: specimen S1 is repeated"),
-        (",G7\n", "line 2: specimen is missing"),
-        ("", "the file has no specimen"),
-        ("S1\n", "line 2: '' is no structure code"),
-    ],
-)
-def test_a_list_of_specimens_that_leaves_a_doubt_is_refused_by_line(shell, rows, sentence):
-    file = shell.write("doubtful.csv", "specimen,code\n" + rows)
+DOUBTFUL_SPECIMENS = [
+    ("S1,G7\nS1,G8\n", "line 3: specimen S1 is repeated"),
+    (",G7\n", "line 2: specimen is missing"),
+    ("", "the file has no specimen"),
+    ("S1\n", "line 2: '' is no structure code"),
+]
 
-    code, said = shell.agent(
-        "msa", "plan", "x", "--specimens", file, "--operators", "A", "--microscopes", "L"
-    )
 
-    assert code == 2
-    assert f"doubtful.csv: {sentence}" in said
+def test_a_list_of_specimens_that_leaves_a_doubt_is_refused_by_line(shell):
+    for rows, sentence in DOUBTFUL_SPECIMENS:
+        file = shell.write("doubtful.csv", "specimen,code\n" + rows)
+
+        code, said = shell.agent(
+            "msa", "plan", "x", "--specimens", file, "--operators", "A", "--microscopes", "L"
+        )
+
+        assert code == 2, rows
+        assert f"doubtful.csv: {sentence}" in said, rows
 
 
 @pytest.mark.parametrize(

@@ -74,41 +74,41 @@ def test_a_decision_from_the_shell_is_a_row_like_any_other(lab, agent):
     assert (label.code, label.by, label.criterion, label.comment) == ("G9-10", "Ann", "max", "x")
 
 
-@pytest.mark.parametrize(
-    ("option", "kind"),
-    [
-        (("--strange", "pearlite"), "strange"),
-        (("--unusable", "x"), "unusable"),
-        (("--cannot-tell",), "cannot_tell"),
-    ],
-)
-def test_everything_else_can_be_said_from_the_shell(lab, agent, option, kind):
-    public_id = lab.take(reasons=("uncertain",))
-
-    agent("review", "label", public_id, *option, "--by", "Ann")
-
-    assert lab.store.results.find(public_id).label.kind == kind
+ELSE_SAID = [
+    (("--strange", "pearlite"), "strange"),
+    (("--unusable", "x"), "unusable"),
+    (("--cannot-tell",), "cannot_tell"),
+]
 
 
-@pytest.mark.parametrize(
-    ("arguments", "said"),
-    [
-        (("G99", "--by", "Ann"), "Did you mean"),
-        (("G8",), "needs the name"),
-        (("--by", "Ann"), "Choose one"),
-        (("G8", "--strange", "x", "--by", "Ann"), "Choose one"),
-        (("G8", "--by", "Ann", "--criterion", "median"), "criterion"),
-    ],
-)
-def test_a_decision_that_says_nothing_is_refused_in_a_sentence(lab, agent, arguments, said):
-    public_id = lab.take(reasons=("uncertain",))
+def test_everything_else_can_be_said_from_the_shell(lab, agent):
+    for option, kind in ELSE_SAID:
+        public_id = lab.take(reasons=("uncertain",))
 
-    code, _, complaint = agent("review", "label", public_id, *arguments)
+        agent("review", "label", public_id, *option, "--by", "Ann")
 
-    assert code == 2
-    assert said in complaint
-    assert "Traceback" not in complaint
-    assert lab.store.results.find(public_id).label is None
+        assert lab.store.results.find(public_id).label.kind == kind, option
+
+
+SAYS_NOTHING = [
+    (("G99", "--by", "Ann"), "Did you mean"),
+    (("G8",), "needs the name"),
+    (("--by", "Ann"), "Choose one"),
+    (("G8", "--strange", "x", "--by", "Ann"), "Choose one"),
+    (("G8", "--by", "Ann", "--criterion", "median"), "criterion"),
+]
+
+
+def test_a_decision_that_says_nothing_is_refused_in_a_sentence(lab, agent):
+    for arguments, said in SAYS_NOTHING:
+        public_id = lab.take(reasons=("uncertain",))
+
+        code, _, complaint = agent("review", "label", public_id, *arguments)
+
+        assert code == 2, arguments
+        assert said in complaint, arguments
+        assert "Traceback" not in complaint, arguments
+        assert lab.store.results.find(public_id).label is None, arguments
 
 
 def test_an_unknown_id_is_refused_in_a_sentence(lab, agent):
@@ -190,22 +190,22 @@ def test_the_pages_of_a_week_and_a_month_are_written_by_command(lab, agent, tmp_
         assert f'href="{name}.html"' in (lab.reports / "index.html").read_text("utf-8")
 
 
-@pytest.mark.parametrize(
-    ("options", "named"),
-    [
-        (("--week", "2026-11"), "--week"),
-        (("--week", "2026-W54"), "--week"),
-        (("--month", "2026-W48"), "--month"),
-        (("--week", "2026-W48", "--month", "2026-11"), "one of them"),
-        (("--week", "2026-W48", "--refresh"), "--refresh"),
-        (("--month", "2026-11", "--date", "2026-11-24"), "--date"),
-    ],
-)
-def test_a_week_or_month_that_cannot_be_is_refused(lab, agent, options, named):
-    code, said, complaint = agent("report", *options)
+NO_PERIODS = [
+    (("--week", "2026-11"), "--week"),
+    (("--week", "2026-W54"), "--week"),
+    (("--month", "2026-W48"), "--month"),
+    (("--week", "2026-W48", "--month", "2026-11"), "one of them"),
+    (("--week", "2026-W48", "--refresh"), "--refresh"),
+    (("--month", "2026-11", "--date", "2026-11-24"), "--date"),
+]
 
-    assert (code, said) == (2, "")
-    assert named in complaint
+
+def test_a_week_or_month_that_cannot_be_is_refused(lab, agent):
+    for options, named in NO_PERIODS:
+        code, said, complaint = agent("report", *options)
+
+        assert (code, said) == (2, ""), options
+        assert named in complaint, options
 
 
 # --- by keyboard, in a real browser -------------------------------------------------------------
