@@ -129,7 +129,7 @@ class OrderNaming(OrderRepository):
         self._note_unassigned(session, row, reason, at=at)
 
     def expect_import(self, session: Session, content_id: int, *, at: datetime) -> None:
-        """Note that imported micrographs lack a specimen: their file came to a folder as well."""
+        """Record that imported micrographs lack a specimen: their file came to a folder as well."""
         wanted = select(MicrographRow).where(
             MicrographRow.content_id == content_id,
             MicrographRow.origin == "import",
