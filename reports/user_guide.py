@@ -3,7 +3,8 @@
 Raw HTML in a page is not passed on, and no link of a script scheme is.
 
 A page is `guide/NAME.md`, in another language `guide/LANGUAGE/NAME.md`, or English where there is
-none. Its anchors are those of the English headings, so that one link serves every language.
+none. Its anchors are those of the English headings, so that one link serves every language. Its
+last line, which Markdown does not show, is a hash of the English words that it translates.
 """
 
 from __future__ import annotations
