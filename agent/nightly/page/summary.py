@@ -158,7 +158,11 @@ def _order(order: OpenOrder, facts: NightFacts, common: Mapping[str, int]) -> Op
         for why in order.model_alone
         if why not in common
     ]
-    sentences = (*order.said, *own)
+    sentences = (*order.said, *own) or (
+        _("rests on the model alone, as named above")
+        if order.model_alone
+        else (Conformity(status) if is_broken else NextStep(status)).words,
+    )
     href = order_href(order.number, facts)
     more = len(sentences) - SENTENCES_SHOWN
     return OpenOrderLine(

@@ -46,11 +46,14 @@ def describe_breaks(
             continue
         if not rules.is_of(code):
             yield _("{field} is {code}, confirmed by {who}: {wanted} was ordered").format(
-                field=field.called, code=code, who=by, wanted=rules.ordered
+                field=field.called, code=rules.name_code(code), who=by, wanted=rules.ordered
             )
         elif rules.by_worst and _is_measured(field, field.decided, rules):
             yield _("{field} is {code}, confirmed by {who}: {limit} is demanded").format(
-                field=field.called, code=code, who=by, limit=rules.limit_words(code)
+                field=field.called,
+                code=rules.name_code(code),
+                who=by,
+                limit=rules.limit_words(code),
             )
     if not rules.by_worst:
         yield from _describe_broken_mean(distinct_places(counted, facts.same_places), rules)

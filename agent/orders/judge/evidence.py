@@ -43,12 +43,12 @@ def _describe_evidence(field: FieldFacts, rules: Rules, *, is_covered: bool) -> 
     if field.decided and field.decided.kind == "code":
         if field.decided.unsure and not is_confirmed(field):
             return _("{who} was not sure of {code}").format(
-                who=field.decided.by, code=field.decided.said
+                who=field.decided.by, code=rules.name_code(field.decided.said)
             )
         if rules.keeps(field.decided.said):
             return ""
         return _("was {code}, labelled by {who}").format(
-            code=field.decided.said, who=field.decided.by
+            code=rules.name_code(field.decided.said), who=field.decided.by
         )
     if field.decided and field.decided.kind != "unusable":
         return _("was labelled {what} by {who}").format(
@@ -99,7 +99,9 @@ def find_contradiction(field: FieldFacts, rules: Rules) -> str:
     holds = field.decided is not None and field.decided.kind == "code"
     if holds and (any(keeping.values()) or len(keeping) > 1):
         return ""
-    return _("was {code}, labelled by {who}").format(code=against[-1].said, who=against[-1].by)
+    return _("was {code}, labelled by {who}").format(
+        code=rules.name_code(against[-1].said), who=against[-1].by
+    )
 
 
 def iter_breaking_labels(field: FieldFacts, rules: Rules) -> Iterator[LabelFacts]:

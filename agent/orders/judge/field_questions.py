@@ -76,7 +76,7 @@ def _describe_history(field: FieldFacts, rules: Rules) -> Iterator[str]:
         return
     if decision.unsure and not is_confirmed(field):
         yield _("{field}: {who} was not sure of {code}").format(
-            field=field.called, who=decision.by, code=decision.said
+            field=field.called, who=decision.by, code=rules.name_code(decision.said)
         )
     if (
         rules.second_look
@@ -84,7 +84,7 @@ def _describe_history(field: FieldFacts, rules: Rules) -> Iterator[str]:
         and len(list_confirming(field, rules)) < TWO
     ):
         yield _("{field} is {code}, at the limit: a second reviewer is needed").format(
-            field=field.called, code=decision.said
+            field=field.called, code=rules.name_code(decision.said)
         )
 
 
@@ -150,7 +150,10 @@ def _describe_decision(field: FieldFacts, decided: FieldDecision, rules: Rules) 
         yield f"{field.called}: {sentence}"
     elif not (rules.keeps if rules.by_worst else rules.is_of)(decided.said):
         yield _("{field} is {code}, decided by {who}: {demand} is demanded").format(
-            field=field.called, code=decided.said, who=decided.by, demand=wanted.demand
+            field=field.called,
+            code=rules.name_code(decided.said),
+            who=decided.by,
+            demand=wanted.demand,
         )
     if wanted.criterion == "max" and decided.criterion != "max":
         yield _("{field} was decided by {who} without the criterion max, which is demanded").format(

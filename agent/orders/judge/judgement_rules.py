@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from agent.orders.judge.limit import find_bound, find_mean_fault, read_limit
+from agent.orders.specifications.class_texts import name_code, name_subtype
 from agent.orders.specifications.specification import find_limit, find_size_fault
 from model import TaxonomyError
 from reports import gettext as _
@@ -163,6 +164,10 @@ class Rules:
         }
         return len(sides) > 1
 
+    def name_code(self, code: str) -> str:
+        """Return a code for a sentence in the current language."""
+        return name_code(code, self.taxonomy)
+
     def unexpected(self, code: str | None) -> str:
         """Return that a code's subtype is not what was ordered, "" where it is or is not known."""
         parsed = self.parsed(code) if code else None
@@ -170,7 +175,8 @@ class Rules:
         if parsed is None or parsed[0] in wanted:
             return ""
         return _("ordered {wanted}, looks like {subtype}: mix-up or heat treatment?").format(
-            wanted=_(" or ").join(wanted), subtype=parsed[0]
+            wanted=_(" or ").join(name_subtype(name, self.taxonomy) for name in wanted),
+            subtype=name_subtype(parsed[0], self.taxonomy),
         )
 
     def either(self, codes: Iterable[str]) -> str:

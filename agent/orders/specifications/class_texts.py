@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import reports
+from model import TaxonomyError
+from model.class_names import LEAST_WORD
 from reports import gettext as _
 
 if TYPE_CHECKING:
@@ -68,6 +70,32 @@ def choose_title(entry: Subtype | Size) -> str:
 def label_of(size: Size) -> str:
     """Return what is written on a size's button: its number, else its title."""
     return size.name if size.numbers or not size.name else choose_title(size)
+
+
+def name_code(code: str, taxonomy: Taxonomy) -> str:
+    """Return a structure code for a sentence in the current language.
+
+    A code of words is read in the language of the lab's file: in German its titles stand for it,
+    where the lab wrote them. A code such as "G8" is the same in each language.
+    """
+    if reports.language() != "de":
+        return code
+    try:
+        name, size_name = taxonomy.parse(code)
+    except TaxonomyError:
+        return code
+    subtype = taxonomy.subtype(name)
+    size = subtype.sizes[subtype.rank(size_name)]
+    if len(name) < LEAST_WORD or not (subtype.title_de or size.title_de):
+        return code
+    return f"{name_subtype(name, taxonomy)} {size.title_de or size_name}".strip()
+
+
+def name_subtype(name: str, taxonomy: Taxonomy) -> str:
+    """Return the name of a subtype for a sentence in the current language, as `name_code`."""
+    if reports.language() != "de" or len(name) < LEAST_WORD:
+        return name
+    return next((s.title_de for s in taxonomy.subtypes if s.name == name), "") or name
 
 
 def describe_codes(taxonomy: Taxonomy) -> dict[str, str]:

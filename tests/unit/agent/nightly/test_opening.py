@@ -150,6 +150,7 @@ def test_what_holds_for_nearly_every_order_is_said_once(lab):
         "4 orders rest on the model alone in part, and automatic conformity is off for 100Cr6."
         in page
     )
+    assert page.count("rests on the model alone, as named above") == 4  # no row is without a reason
 
 
 def test_what_holds_for_two_orders_is_said_of_each(lab):

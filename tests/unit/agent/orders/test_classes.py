@@ -6,13 +6,17 @@ import unicodedata
 from types import SimpleNamespace
 
 import pytest
+from labs.judged_orders import WANTED, field, of, said_by
 from labs.lab import DAY, RING_A
 
 import reports
 from agent.nightly.page.micrograph_cards import list_maps
+from agent.orders.judge import conformity
+from agent.orders.judge.judgement_rules import Rules
 from agent.orders.judge.limit import find_bound, find_limit_fault, read_limit
 from agent.orders.specifications.class_texts import (
     build_class_texts,
+    name_code,
     name_criterion,
     name_scale,
 )
@@ -246,3 +250,21 @@ def test_a_subtype_without_sizes_has_no_map_of_a_size():
 
     assert [which for which, *_ in maps] == ["subtype", "strangeness"]
     assert "arbide" not in maps[0][2]
+
+
+def test_a_german_sentence_has_the_german_titles_of_a_code_and_g8_stays_g8(own):
+    wanted = WANTED.model_copy(update={"subtype": ("spheroidite",), "limit": "fine or finer"})
+    rules = Rules(specification=wanted, taxonomy=own)
+    coarse = "spheroidite coarse"
+    fields = [field(1, code=coarse, codes=(coarse,), decided=said_by(coarse))]
+
+    def judged(language):
+        with reports.speaking(language):
+            return "; ".join(conformity.judge_specimen(of(fields), rules).because)
+
+    assert "field 1 is spheroidite coarse, confirmed by R. Stahl" in judged("en")
+    assert "Zementit, kugelig grob" in judged("de")
+    assert coarse not in judged("de")
+    with reports.speaking("de"):
+        assert name_code("spheroidite fine", own) == "Zementit, kugelig fine"  # no title of its own
+        assert name_code("G8", default_taxonomy()) == "G8"
