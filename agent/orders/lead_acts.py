@@ -76,22 +76,25 @@ class PossibleAct:
     about: str = ""
 
 
-def list_possible_acts(store: Store, assessed: Assessed, policy: OrderPolicy) -> list[PossibleAct]:
+def list_possible_acts(
+    store: Store, assessed: Assessed, policy: OrderPolicy, *, at: datetime
+) -> list[PossibleAct]:
     """Return the acts that change something of an order, most pressing first.
 
     Args:
         store: Open.
         assessed: The order in its present state.
         policy: The policy of the lab.
+        at: Now, aware UTC.
     """
     return [
         PossibleAct(act, label, effect, act not in UNREASONED, " ".join(about))
-        for act, label, effect, *about in _iter_acts(store, assessed, policy)
+        for act, label, effect, *about in _iter_acts(store, assessed, policy, at)
     ]
 
 
 def _iter_acts(
-    store: Store, assessed: Assessed, policy: OrderPolicy
+    store: Store, assessed: Assessed, policy: OrderPolicy, at: datetime
 ) -> Iterator[tuple[LeadAct, str, str, *tuple[str, ...]]]:
     number = assessed.view.number
     if lost := find_unfollowed(store, number):
@@ -125,7 +128,7 @@ def _iter_acts(
             "Not of this order: {files}. A micrograph of no specimen is dismissed for every order."
         ).format(files=", ".join(files))
         yield LeadAct.DISMISS_POSSIBLE, _("Dismiss what is not of it"), effect, *names
-    if has_newer_rules(assessed, policy):
+    if has_newer_rules(assessed, policy, at=at):
         effect = _("The order is assessed by the present specification and sizes.")
         yield LeadAct.REOPEN, _("Reopen the order"), effect
     if assessed.view.urgent:
@@ -178,7 +181,7 @@ def carry_out(  # noqa: C901, PLR0912 - one case an act
     if assessed is None:
         raise WrongUse(_("Unknown order {number}.").format(number=number))
     number = assessed.view.number
-    possible = {entry.act: entry for entry in list_possible_acts(store, assessed, policy)}
+    possible = {entry.act: entry for entry in list_possible_acts(store, assessed, policy, at=at)}
     if act not in possible:
         text = _("Order {number} has nothing of the kind to settle now; nothing was recorded.")
         raise WrongUse(text.format(number=number))

@@ -685,8 +685,8 @@ def test_an_honest_order_conforms_with_notes_trial_shots_and_files_of_others(ben
         path = bench.shoot(f"4711_01_{n}.tif", note=f"Auftrag: 4711\nSchliff: 1\nFeld: {n}")
         path.with_suffix(".json").write_text('{"objective": "50x"}', encoding="utf-8")
     bench.shoot("trial.tif", COARSE)
-    bench.shoot("4712_01_1.tif", COARSE)
-    bench.shoot("4713_01_1.tif", cut=True)
+    bench.shoot("5290_01_1.tif", COARSE)
+    bench.shoot("5391_01_1.tif", cut=True)
     bench.work()
 
     assert bench.word() == "undecided"  # the trial shot may be a field of the order

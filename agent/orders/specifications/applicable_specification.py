@@ -200,13 +200,20 @@ def _choose_taxonomy(
     )
 
 
-def has_newer_rules(assessed: Assessed, policy: OrderPolicy) -> bool:
-    """Return whether another specification, or other sizes, than the applied are in force now."""
+def has_newer_rules(assessed: Assessed, policy: OrderPolicy, *, at: datetime) -> bool:
+    """Return whether another specification, or other sizes, than the applied are in force now.
+
+    Args:
+        assessed: The order in its present state.
+        policy: The policy of the lab.
+        at: When it would be reopened: a version that begins after its release counts from then on.
+    """
     material, applied = assessed.material, assessed.specification
-    now = choose_specification(assessed.view, policy, material=material, since=None).specification
-    if now is None or applied is None or now != applied:
-        return now is not None
-    return any(
+    for since in (None, at):
+        choice = choose_specification(assessed.view, policy, material=material, since=since)
+        if choice.specification is not None and choice.specification != applied:
+            return True
+    return applied is not None and any(
         find_scale(policy.taxonomy, subtype) != find_scale(assessed.taxonomy, subtype)
         for subtype in applied.subtype
     )

@@ -82,7 +82,7 @@ def list_acts(desk: Desk, request: Request, assessed: Assessed) -> Iterator[Orde
         return
     name = cookies.name_of(request)
     is_lead = _is_leads(request, policy) if who is not None else not name or policy.may_lead(name)
-    for entry in list_possible_acts(desk.store, assessed, policy):
+    for entry in list_possible_acts(desk.store, assessed, policy, at=desk.now()):
         if is_lead or not needs_lead(entry.act, has_accounts=who is not None):
             yield OrderAct(
                 entry.act.value, entry.label, entry.effect, entry.needs_reason, entry.about
