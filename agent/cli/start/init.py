@@ -60,7 +60,8 @@ def init(
     file.write_text(name_taxonomy(render_toml()) if taxonomy else render_toml(), encoding="utf-8")
     out.print(f"wrote {file}", markup=False)
     out.print(
-        "next: enter the export folders of your microscopes under [[sources]], then: agent doctor",
+        "next: agent run, then First steps on its page; or enter the export folders of your "
+        "microscopes under [[sources]], then: agent doctor",
         markup=False,
     )
 

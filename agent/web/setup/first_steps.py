@@ -15,6 +15,7 @@ from starlette.concurrency import run_in_threadpool
 
 import reports
 from agent.errors import AgentError, WrongUse
+from agent.files import shares
 from agent.settings import read
 from agent.settings.writing import write_values
 from agent.store.people import auth
@@ -27,6 +28,7 @@ from agent.web.forms import read_stripped_form
 from agent.web.models.learning_page import MESSAGES, RETRAIN, request_job
 from agent.web.models.model_acts import require_password
 from agent.web.setup.login import require_same
+from agent.web.setup.taxonomy_form import LISTING_S
 from reports import gettext as _
 
 if TYPE_CHECKING:
@@ -112,7 +114,8 @@ def _add_source(desk: Desk, request: Request, form: Mapping[str, str]) -> str:
         raise WrongUse(_("A source needs a name and a folder."))
     path = _resolve(desk, folder)
     try:
-        files = sorted(list_folder(path).pictures)
+        listing = shares.inspect(path, partial(list_folder, path), limit_s=LISTING_S)
+        files = sorted(listing.pictures)
     except OSError as error:
         text = _("{folder}: cannot be read ({error}). Name a folder that the agent may read.")
         raise WrongUse(text.format(folder=path, error=error.strerror or error)) from error
@@ -135,11 +138,16 @@ def _set_backup(desk: Desk, request: Request, form: Mapping[str, str]) -> str:
     if not folder:
         raise WrongUse(_("Name a folder for the back-ups."))
     path = _resolve(desk, folder)
-    at = next(there for there in (path, *path.parents) if there.exists())
-    if not at.is_dir() or not os.access(at, os.W_OK):
-        raise WrongUse(_("{folder}: the agent may not write there.").format(folder=at))
+    if not shares.inspect(path, partial(_is_writable, path)):
+        raise WrongUse(_("{folder}: the agent may not write there.").format(folder=path))
     _write(desk, request, {"backup": {"folder": folder}}, "back-up folder")
     return _("A back-up is written into {folder} each night.").format(folder=path)
+
+
+def _is_writable(path: Path) -> bool:
+    """Return whether a folder is writable, or can be made where it is named."""
+    at = next(there for there in (path, *path.parents) if there.exists())
+    return at.is_dir() and os.access(at, os.W_OK)
 
 
 def _add_account(
@@ -161,7 +169,7 @@ def _add_account(
 
 def _train(desk: Desk, request: Request, form: Mapping[str, str]) -> str:
     folder = form.get("folder", "")
-    if folder and not _resolve(desk, folder).is_dir():
+    if folder and not shares.inspect(folder, _resolve(desk, folder).is_dir):
         raise WrongUse(_("{folder}: there is no such folder.").format(folder=folder))
     facts = {"folder": str(_resolve(desk, folder))} if folder else {}
     by = cookies.name_of(request) or _("a user of this PC")

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from functools import partial
 from itertools import zip_longest
 from typing import TYPE_CHECKING
 
 from agent.errors import WrongUse
+from agent.files import shares
 from agent.watch.listing import list_folder
 from model import SubtypeDraft, TaxonomyDraft, TaxonomyError
 from model.class_names import compose_name
@@ -21,6 +23,8 @@ if TYPE_CHECKING:
 
 LONGEST_TITLE = 200
 EMPTY_ROWS = 2
+LISTING_S = 30.0
+"""Longest time to list a folder while a browser waits for the answer."""
 
 
 def read_draft(rows: Mapping[str, Sequence[str]]) -> TaxonomyDraft:
@@ -61,7 +65,7 @@ def list_folder_classes(folder: Path) -> list[str]:
         WrongUse: The folder cannot be read, or has none.
     """
     try:
-        pictures = list_folder(folder).pictures
+        pictures = shares.inspect(folder, partial(list_folder, folder), limit_s=LISTING_S).pictures
     except OSError as error:
         text = _("{folder}: cannot be read ({error}). Name a folder that the agent may read.")
         raise WrongUse(text.format(folder=folder, error=error.strerror or error)) from error
