@@ -12,6 +12,7 @@ import pytest
 from labs.service import Lab, picture, until
 
 from agent import settings
+from agent.cli import main
 
 posix = pytest.mark.skipif(os.name == "nt", reason="POSIX signals")
 
@@ -58,21 +59,18 @@ def test_a_single_run_exits_with_0_if_every_file_could(lab):
 
 
 @pytest.mark.parametrize("command", [("run",), ("run", "--once"), ("web",)])
-def test_an_empty_folder_is_no_lab_and_the_next_step_is_named(tmp_path, command):
+def test_an_empty_folder_is_no_lab_and_the_next_step_is_named(
+    tmp_path, monkeypatch, capsys, command
+):
     if settings.platform_folder().exists():
         pytest.skip("this PC has settings of its own")
+    monkeypatch.chdir(tmp_path)
 
-    done = subprocess.run(
-        [sys.executable, "-m", "agent", *command],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
+    with pytest.raises(SystemExit) as ended:
+        main(list(command))
 
-    assert done.returncode == 2
-    assert "agent init, then agent run" in " ".join(done.stderr.split())
+    assert ended.value.code == 2
+    assert "agent init, then agent run" in " ".join(capsys.readouterr().err.split())
     assert list(tmp_path.iterdir()) == []
 
 
