@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from model.ood.kept_features import FeatureBatch, FeatureForm, pack_blocks, pack_moments
+from model.ood.frozen_features import FeatureBatch, FeatureForm, pack_blocks, pack_moments
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

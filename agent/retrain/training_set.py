@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 USUAL_AREAS = (1 / 4, 4.0)
 """Areas, in medians of the training set, whose scores are corrected from measurements on the
-reference images themselves; see `model.ood.field_size`."""
+reference images themselves; see `model.ood.score_normalization`."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -41,8 +41,7 @@ if TYPE_CHECKING:
     from model.networks.schemes import FieldPrediction, Head, Scheme
     from model.ood.detector import OodDetector
     from model.ood.features import OodFeatureExtractor
-    from model.ood.frozen_features import FrozenFeatures
-    from model.ood.kept_features import FeatureForm
+    from model.ood.frozen_features import FeatureForm, FrozenFeatures
     from model.ood.ood_result import OodResult
     from model.ood.part_runners import FrozenBackbone
     from model.runtime.engines import Engine

@@ -15,7 +15,7 @@ from model.errors import ModelError
 from model.inference.predictor import ENGINE_DIFFERENCE
 from model.networks.schemes import CODE, SUBTYPE
 from model.ood.conformal import compute_p_values
-from model.ood.kept_features import iter_nearest
+from model.ood.frozen_features import iter_nearest
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from model.calibration import SetLevels
     from model.networks.schemes import Head, Scheme
     from model.ood.field_distance import FieldDistance
-    from model.ood.kept_features import FeatureBatch, FeatureForm
+    from model.ood.frozen_features import FeatureBatch, FeatureForm
 
 
 @dataclass(frozen=True, slots=True)

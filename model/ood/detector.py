@@ -20,13 +20,11 @@ from model.ood import conformal, nearest_neighbor
 from model.ood.feature_arrays import PLACES
 from model.ood.features import build_ood_extractor
 from model.ood.field_distance import FieldDistance
-from model.ood.field_size import SizeCorrection
-from model.ood.frozen_features import FrozenFeatures, WholeFieldScore
-from model.ood.kept_features import FeatureForm
+from model.ood.frozen_features import FeatureForm, FrozenFeatures, WholeFieldScore
 from model.ood.localization import compute_heat_map, expand_to_field, find_region
 from model.ood.mahalanobis import Textures, compute_distances, normalize_rows
 from model.ood.ood_result import OodResult
-from model.ood.score_normalization import ScoreNormalizer
+from model.ood.score_normalization import ScoreNormalizer, SizeCorrection
 from model.ood.window_memory import map_distances
 
 if TYPE_CHECKING:

@@ -11,9 +11,8 @@ from model.block_statistics import split_into_blocks, sum_neighbours
 from model.image_quality import measure_frame
 from model.networks.architecture import STRIDES
 from model.networks.field_embedding import STAGE_3_MEAN, FieldEmbedding
-from model.ood.early_stages import JOINED
 from model.ood.feature_arrays import CellFeatures, OodFeatures
-from model.ood.frozen_pass import TILE_CELLS, UM_PER_PX, build_frozen_pass, spread_starts
+from model.ood.frozen_pass import JOINED, TILE_CELLS, UM_PER_PX, build_frozen_pass, spread_starts
 from model.ood.intensity import TONE_PX, intensity_features
 from model.ood.mahalanobis import normalize_rows
 from model.products import MapStatistics, describe_map, round_to_half

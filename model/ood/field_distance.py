@@ -14,9 +14,8 @@ from typing import TYPE_CHECKING, Any, Final, Self
 import numpy as np
 
 from model.ood.feature_arrays import PLACES
-from model.ood.field_size import compute_levels
 from model.ood.mahalanobis import normalize_rows
-from model.ood.score_normalization import combine_scores
+from model.ood.score_normalization import combine_scores, compute_levels
 from model.ood.window_memory import (
     WindowMemory,
     average_farthest,

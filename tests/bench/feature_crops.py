@@ -24,7 +24,7 @@ import numpy as np
 from model import Classifier, Field, quick_config, train
 from model.bundle import load_bundle
 from model.ood.detector import OodDetector
-from model.ood.kept_features import FeatureBatch, pack_blocks
+from model.ood.frozen_features import FeatureBatch, pack_blocks
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

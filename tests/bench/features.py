@@ -38,7 +38,7 @@ from model.calibration import SetLevels
 from model.inference.feature_scorer import FeatureScorer
 from model.networks.schemes import Head, Scheme
 from model.ood.field_distance import FieldDistance, ReferenceFields
-from model.ood.kept_features import (
+from model.ood.frozen_features import (
     FeatureForm,
     pack_blocks,
 )

@@ -11,7 +11,7 @@ from agent.features import (
     FeatureRow,
     FormOfRows,
 )
-from model.ood.kept_features import (
+from model.ood.frozen_features import (
     FeatureForm,
     pack_blocks,
 )

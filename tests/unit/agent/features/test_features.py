@@ -26,9 +26,9 @@ from agent.features import (
 from agent.features.feature_buffer import read_buffer
 from agent.features.feature_folder import MOST_SMALL
 from agent.features.feature_rows import encode_shard, read_rows
-from model.ood.frozen_features import FrozenFeatures
-from model.ood.kept_features import (
+from model.ood.frozen_features import (
     FeatureForm,
+    FrozenFeatures,
     count_blocks,
     iter_nearest,
     iter_unpacked,

@@ -12,7 +12,7 @@ from model.calibration import SetLevels, prediction_set
 from model.inference.feature_scorer import FeatureScorer
 from model.networks.schemes import SCHEMES, Head, Scheme
 from model.ood.field_distance import FieldDistance, ReferenceFields
-from model.ood.kept_features import FeatureBatch, FeatureForm, pack_blocks
+from model.ood.frozen_features import FeatureBatch, FeatureForm, pack_blocks
 
 CHANNELS, BLOCK = 12, 32
 LEVELS = SetLevels(0.7, 0.8, {"G": 0.9}, {"G8": 0.5, "B7": 0.95})

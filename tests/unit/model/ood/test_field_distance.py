@@ -12,7 +12,7 @@ from model.ood.conformal import compute_alarm_limit, compute_p_values
 from model.ood.feature_arrays import PLACES, CellFeatures
 from model.ood.features import describe_blocks
 from model.ood.field_distance import FieldDistance, ReferenceFields, compute_surprise
-from model.ood.outliers import Outlier, find_outliers, format_outliers
+from model.ood.reference_features import Outlier, find_outliers, format_outliers
 from model.ood.window_memory import WindowMemory, map_distances
 
 WIDTH = 8
