@@ -28,7 +28,7 @@ TAKEN: Final = ".taken"
 
 _MAGIC: Final = b"\xf7MSF"
 _HEAD: Final = struct.Struct("<4sI8s")  # magic, length, first bytes of the SHA-256
-_PARTS: Final = ("heads", "moments", "embedding", "blocks")
+_PARTS: Final = ("heads", "moments", "embedding", "descriptor")
 _FORM, _ROW = b"F", b"R"
 _TRIES: Final = 3
 
@@ -145,5 +145,7 @@ def _row_from_bytes(payload: bytes) -> FeatureRow:
     for length in facts.pop("lengths"):
         parts.append(body[at : at + length])
         at += length
-    heads, moments, embedding, blocks = parts
-    return FeatureRow(**facts, heads=heads, moments=moments, embedding=embedding, blocks=blocks)
+    heads, moments, embedding, descriptor = parts
+    return FeatureRow(
+        **facts, heads=heads, moments=moments, embedding=embedding, descriptor=descriptor
+    )

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from model.ood.frozen_features import FeatureBatch, FeatureForm, pack_blocks, pack_moments
+from model.ood.frozen_features import FeatureBatch, FeatureForm, pack_moments
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,7 +23,7 @@ FORM: Final = b"martensight.form"
 """Key of the form in the metadata of a shard."""
 
 ROWS_PER_GROUP: Final = 1024
-"""Rows that are decoded together: 6 MB."""
+"""Rows that are decoded together: 5 MB."""
 
 KEY_BYTES: Final = 32
 
@@ -81,7 +81,7 @@ class FeatureRow:
         heads: float32 bytes of what heads classify.
         moments: float16 bytes of the moments but the last layer's.
         embedding: float16 bytes of the last layer's moments; b"" where `heads` holds them.
-        blocks: Packed blocks.
+        descriptor: float16 bytes of what the whole field is compared by.
     """
 
     sha256: str
@@ -92,7 +92,7 @@ class FeatureRow:
     heads: bytes
     moments: bytes
     embedding: bytes
-    blocks: bytes
+    descriptor: bytes
 
     @property
     def key(self) -> tuple[str, int]:
@@ -129,7 +129,7 @@ def build_row(
         heads=features.embedding.tobytes(),
         moments=pack_moments(features.whole[: -2 if form.is_long else -1]).tobytes(),
         embedding=b"" if form.is_long else pack_moments(features.whole[-1:]).tobytes(),
-        blocks=pack_blocks(features.blocks, form.block_limits),
+        descriptor=features.descriptor.astype(np.float16).tobytes(),
     )
 
 
@@ -150,7 +150,7 @@ def build_schema(of: FormOfRows) -> pa.Schema:
             ("heads", pa.binary(4 * of.form.embedding)),
             ("moments", pa.binary(2 * sum(first))),
             *own_look,
-            ("blocks", pa.binary()),
+            ("descriptor", pa.binary(2 * of.form.descriptor)),
         ],
         metadata={FORM: of.to_bytes()},
     )
@@ -162,7 +162,7 @@ def fits(of: FormOfRows, row: FeatureRow) -> bool:
     widths = {"embedding": 0} | {
         name: schema.field(name).type.byte_width
         for name in schema.names
-        if name in ("heads", "moments", LOOK)
+        if name in ("heads", "moments", LOOK, "descriptor")
     }
     return all(len(getattr(row, name)) == width for name, width in widths.items())
 
@@ -227,7 +227,7 @@ def to_batch(table: pa.Table) -> FeatureBatch:
     """Return the rows of a table as arrays, without a Python object per value."""
     return FeatureBatch(
         read_fixed(table, "heads", np.float32),
-        table.column("blocks").to_pylist(),
+        read_fixed(table, "descriptor", np.float16).astype(np.float32),
         np.asarray(table.column("area_px"), np.float32),
         np.asarray(table.column("um_per_px"), np.float32) > 0,
     )

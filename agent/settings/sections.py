@@ -529,7 +529,7 @@ class TrailSection(Section):
 class FeaturesSection(Section):
     """[features]: what the frozen networks saw of each crop, kept next to the archive."""
 
-    keep: bool = Field(default=True, description="Keep features, at most 6 kB per micrograph.")
+    keep: bool = Field(default=True, description="Keep features, at most 5 kB per micrograph.")
     fill_at: ClassVar[str] = "02:30"
     """Local time at which missing features are made every night."""
     fill_minutes: ClassVar[int] = 120

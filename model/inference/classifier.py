@@ -14,7 +14,7 @@ from model.calibration import prediction_set
 from model.errors import BundleError, ModelError
 from model.inference.feature_extractor import stitch_maps
 from model.inference.feature_scorer import FeatureScorer
-from model.inference.prediction import FeatureScore, Prediction
+from model.inference.prediction import Prediction
 from model.inference.predictor import Predictor
 from model.inference.saliency import compute_coarser_margin, compute_contrast, compute_evidence
 from model.inference.shared_pass import SharedPassExtractor
@@ -257,40 +257,6 @@ class Classifier:
             predictions += map(self._build_prediction, group, raw)
         return predictions
 
-    def can_score(self, features: FrozenFeatures) -> bool:
-        """Return whether this bundle can score features that were kept earlier."""
-        return self._shares_pass and features.made_by == self._detector.extractor.made_by
-
-    def score_features(self, features: FrozenFeatures) -> FeatureScore:
-        """Score a field from what the frozen pass kept of it, without its image.
-
-        Args:
-            features: From `Prediction.features` of a bundle with the same frozen pass.
-
-        Raises:
-            ModelError: The features are of another pass, or the heads have networks of their own.
-        """
-        if not self.can_score(features):
-            raise ModelError(
-                f"The bundle {self.name} cannot score these kept features: they were computed by "
-                "another network or version. Classify the image instead."
-            )
-        probabilities = {
-            name: head.probabilities(features.embedding[None])[0]
-            for name, head in self._heads.items()
-        }
-        answer = self._scheme.combine(probabilities)
-        code, codes = self._decide(answer)
-        return FeatureScore(
-            structure_code=code,
-            probabilities=answer.codes,
-            subtype_probabilities=answer.subtype,
-            size_probabilities=answer.sizes,
-            prediction_set=codes,
-            whole=self._detector.score_features(features, self.alpha),
-            bundle=self.name,
-        )
-
     @property
     def feature_form(self) -> FeatureForm:
         """What the kept features depend on besides the crop; bundles of one form share them."""
@@ -301,7 +267,7 @@ class Classifier:
         return [self._detector.keep(field) for field in fields]
 
     def build_feature_scorer(self) -> FeatureScorer:
-        """Return what scores many kept features at once, as `score_features` scores one."""
+        """Return what scores kept features, without their images."""
         return FeatureScorer(
             name=self.name,
             scheme=self._scheme,

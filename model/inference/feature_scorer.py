@@ -15,7 +15,6 @@ from model.errors import ModelError
 from model.inference.predictor import ENGINE_DIFFERENCE
 from model.networks.schemes import CODE, SUBTYPE
 from model.ood.conformal import compute_p_values
-from model.ood.frozen_features import iter_nearest
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -118,7 +117,7 @@ class FeatureScorer:
 
     def score(self, batch: FeatureBatch) -> ScoredFeatures:
         """Score kept features of the bundle's form."""
-        count = len(batch.blocks)
+        count = len(batch.descriptors)
         code = np.full(count, -1, np.intp)
         members = np.zeros((count, len(self._codes)), bool)
         probability, margin = np.full(count, np.nan), np.zeros(count)
@@ -138,7 +137,7 @@ class FeatureScorer:
                 margin[rows] = np.minimum(_top2_gap(subtype[rows]), _top2_gap(sizes))
         code[~batch.has_scale], members[~batch.has_scale] = -1, False
         probability[~batch.has_scale] = np.nan
-        whole = self._compute_distances(batch)
+        whole = self._distance.measure(batch.descriptors, batch.area_px)
         whole[~batch.has_scale] = np.nan
         return ScoredFeatures(
             self._codes,
@@ -212,12 +211,6 @@ class FeatureScorer:
         }
 
     # -------------------------------------------------------------- whole field
-
-    def _compute_distances(self, batch: FeatureBatch) -> NDArray[np.float64]:
-        distances = np.full(len(batch.blocks), np.nan)
-        for rows, nearest in iter_nearest(batch.blocks, self._distance.reference):
-            distances[rows] = self._distance.correct(nearest, batch.area_px[rows])
-        return distances
 
     def _compute_p_values(self, whole: NDArray[np.float64]) -> NDArray[np.float64]:
         p_values = compute_p_values(whole, self._distance.distances)

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from model.ood.frozen_features import FrozenFeatures, WholeFieldScore
+    from model.ood.frozen_features import FrozenFeatures
     from model.ood.ood_result import OodResult
 
 
@@ -75,26 +75,3 @@ class Prediction:
     contrast_with: str = ""
     evidence_limits: Mapping[str, float] = field(default_factory=dict)
     features: FrozenFeatures | None = field(default=None, repr=False, compare=False)
-
-
-@dataclass(frozen=True, slots=True)
-class FeatureScore:
-    """Result for one field from its kept features; there is no image, so there are no maps.
-
-    Args:
-        structure_code: Subtype and size, such as "G9-10".
-        probabilities: As in `Prediction`.
-        subtype_probabilities: As in `Prediction`.
-        size_probabilities: As in `Prediction`.
-        prediction_set: As in `Prediction`.
-        whole: Strangeness of the whole field.
-        bundle: Name of the bundle.
-    """
-
-    structure_code: str
-    probabilities: dict[str, float]
-    subtype_probabilities: dict[str, float]
-    size_probabilities: dict[str, float]
-    prediction_set: tuple[str, ...]
-    whole: WholeFieldScore
-    bundle: str

@@ -18,9 +18,9 @@ from model.image_quality import Defect, DefectLimits
 from model.networks.field_embedding import get_embedding
 from model.ood import conformal, nearest_neighbor
 from model.ood.feature_arrays import PLACES
-from model.ood.features import build_ood_extractor
+from model.ood.features import DESCRIPTOR_LAYERS, build_ood_extractor
 from model.ood.field_distance import FieldDistance
-from model.ood.frozen_features import FeatureForm, FrozenFeatures, WholeFieldScore
+from model.ood.frozen_features import FeatureForm, FrozenFeatures
 from model.ood.localization import compute_heat_map, expand_to_field, find_region
 from model.ood.mahalanobis import Textures, compute_distances, normalize_rows
 from model.ood.ood_result import OodResult
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
 _NEAREST = 3  # reference images listed per code
 
-FORM: Final = 5
+FORM: Final = 6
 """Format version: raise it when the tensors or facts of older bundles would be misread."""
 
 
@@ -230,7 +230,7 @@ class OodDetector:
             self._extractor.made_by,
             self._extractor.embedding.count_channels(channels),
             tuple(2 * count for count in channels),
-            channels[-1],
+            sum(channels[layer] for layer in DESCRIPTOR_LAYERS),
         )
 
     def keep(self, field: Field) -> FrozenFeatures:
@@ -242,7 +242,7 @@ class OodDetector:
             self._extractor.made_by,
             features.embedding,
             features.whole,
-            features.blocks,
+            features.descriptor,
             features.area_px,
         )
 
@@ -280,20 +280,6 @@ class OodDetector:
         result, features = self.inspect(field, alpha)
         return normalize_rows(features.whole[-1][None])[0].astype(np.float32), result
 
-    def score_features(self, features: FrozenFeatures, alpha: float) -> WholeFieldScore:
-        """Score a whole field from what its pass kept.
-
-        Args:
-            features: From `inspect`, with this detector's `extractor.made_by`.
-            alpha: As in `score`.
-        """
-        distance = self._field_distance.measure(features.blocks, features.area_px)
-        p_value = float(
-            conformal.compute_p_values(np.array([distance]), self._field_distance.distances)[0]
-        )
-        nearest = self._reference.find_nearest(normalize_rows(features.whole[-1][None]))
-        return WholeFieldScore(p_value, p_value <= alpha + 1e-12, distance, nearest)
-
     def embeddings(self) -> dict[str, NDArray[np.float32]]:
         """Return the embedding of every reference field by its key, (d,) float32 of unit length."""
         return dict(zip(self._reference.keys, self._reference.embeddings, strict=True))
@@ -311,7 +297,7 @@ class OodDetector:
 
     def score_description(self, features: OodFeatures, field: Field, alpha: float) -> OodResult:
         """Return the result of one field from the description of its maps."""
-        compared = self._field_distance.compare(features.blocks, features.windows.on_steel())
+        compared = self._field_distance.compare(features.descriptor, features.windows.on_steel())
         subtype = self._reference.subtypes[compared.nearest[0]]
         distances = compute_distances(self._places, features, subtype)
         z_scores = self._normalizer.z_scores(distances)

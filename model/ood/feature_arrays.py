@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 PLACES: Final = ("fine", "broad", "tone", "patch", "shade")
 """Looks that score cells, and so locate what is unusual."""
 
-VERSION = 4
+VERSION = 5
 """Raise it when the same field and network would give other features."""
 
 
@@ -56,9 +56,7 @@ class OodFeatures:
         patch: Patches of 24 µm, one every 8 µm: mean of the fine cells.
         shade: Patches of 18 µm, one every 6 µm: mean of the tone cells.
         embedding: (d,) float32, what heads on the frozen network classify.
-        blocks: (b, c) float32, unit rows, the mean broad cell of each tile. A field is as far from
-            another as its tiles are on average: the mean of a field of two structures resembles
-            neither.
+        descriptor: As in `FrozenFeatures`.
         area_px: Area of steel in pixels of the frame.
     """
 
@@ -70,7 +68,7 @@ class OodFeatures:
     patch: CellFeatures
     shade: CellFeatures
     embedding: NDArray[np.float32]
-    blocks: NDArray[np.float32]
+    descriptor: NDArray[np.float32]
     area_px: float = 0.0
 
 
@@ -79,7 +77,7 @@ def to_arrays(features: OodFeatures) -> dict[str, NDArray[np.generic]]:
     arrays: dict[str, NDArray[np.generic]] = {
         "frame": np.array([features.area_px], np.float64),
         "embedding": features.embedding,
-        "blocks": features.blocks,
+        "descriptor": features.descriptor,
     }
     arrays |= {f"whole.{index}": layer for index, layer in enumerate(features.whole)}
     for place in ("windows", *PLACES):
@@ -102,7 +100,7 @@ def from_arrays(arrays: Mapping[str, NDArray[np.generic]]) -> OodFeatures:
         patch=_load_cells(arrays, "patch"),
         shade=_load_cells(arrays, "shade"),
         embedding=np.asarray(arrays["embedding"], np.float32),
-        blocks=np.asarray(arrays["blocks"], np.float32),
+        descriptor=np.asarray(arrays["descriptor"], np.float32),
         area_px=area_px,
     )
 

@@ -12,7 +12,7 @@ from model.image_quality import measure_frame
 from model.networks.architecture import STRIDES
 from model.networks.field_embedding import STAGE_3_MEAN, FieldEmbedding
 from model.ood.feature_arrays import CellFeatures, OodFeatures
-from model.ood.frozen_pass import JOINED, TILE_CELLS, UM_PER_PX, build_frozen_pass, spread_starts
+from model.ood.frozen_pass import JOINED, UM_PER_PX, build_frozen_pass
 from model.ood.intensity import TONE_PX, intensity_features
 from model.ood.mahalanobis import normalize_rows
 from model.products import MapStatistics, describe_map, round_to_half
@@ -36,6 +36,15 @@ AUROC 0.90, 0.95, 0.95; with windows that are half full 0.86, 0.93, 0.93."""
 
 WINDOW_LAYERS = (2, 3)
 """Layers whose means describe a window."""
+
+DESCRIPTOR_LAYERS = (2, 3)
+"""Layers whose means describe a whole field. MEASURED on real steel of many scales, heat treatments
+held out, of 220 answers for SEM pictures of two other repositories flagged at 2 % by this distance
+alone: 200; by the mean log distance of tiles of the last layer: 144."""
+
+_FINER_SHARE = 0.5
+"""Length of the finer of them next to the last. MEASURED on the same pictures at 1, 2, 4 %: with 0:
+141, 187, 211; 0.5: 151, 200, 215; 1: 50, 205, 214."""
 
 FINE, BROAD = JOINED + 1, 3
 """Layers whose cells are scored one by one: `FINE`, joined with the one before it, and `BROAD`."""
@@ -114,18 +123,17 @@ class OodFeatureExtractor:
         tone = _build_cells(np.moveaxis(intensity, 0, 2), frame, weights[TONE], um2, margin)
         coarsest = np.moveaxis(seen.maps[BROAD], 0, 2)
         broad = _build_cells(coarsest, frame, weights[BROAD], um2, BROAD_MARGIN)
-        blocks = _describe_blocks(seen, broad)
-        broad = _select_inner(broad, seen)
+        inner = _select_inner(broad, seen)
         return OodFeatures(
             whole,
             describe_windows(seen, um_per_px),
             fine=fine,
-            broad=broad,
+            broad=inner,
             tone=tone,
             patch=patch_statistics(fine, _FINE_BLOCK),
             shade=patch_statistics(tone, _TONE_BLOCK),
             embedding=self.embedding.join(dict(enumerate(map(MapStatistics.from_moments, whole)))),
-            blocks=blocks,
+            descriptor=_describe_field(seen, broad.on_steel().mean(axis=0)),
             area_px=area_px,
         )
 
@@ -137,9 +145,19 @@ def _select_inner(broad: CellFeatures, seen: FieldMaps) -> CellFeatures:
     return replace(broad, steel=inner) if inner.any() else broad
 
 
-def _describe_blocks(seen: FieldMaps, broad: CellFeatures) -> NDArray[np.float32]:
-    """Return the mean feature of every tile."""
-    return describe_blocks(broad, TILE_CELLS, seen.weights[BROAD].shape)
+def _describe_field(seen: FieldMaps, last: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return the means of the last two layers away from any edge, of unit length together.
+
+    Args:
+        seen: Maps of a field.
+        last: (c,) mean of the last layer.
+    """
+    layer = DESCRIPTOR_LAYERS[0]
+    rows, columns = (max(1, length // STRIDES[layer]) for length in seen.frame.extent)
+    steel = _select_cells(seen.weights[layer][:rows, :columns], FINE_MARGIN_PX // STRIDES[layer])
+    finer = seen.maps[layer][:, :rows, :columns][:, steel].mean(axis=1)
+    parts = [_FINER_SHARE * normalize_rows(finer), normalize_rows(last)]
+    return normalize_rows(np.concatenate(parts)).astype(np.float32)
 
 
 def _describe_whole(seen: FieldMaps) -> Moments:
@@ -232,28 +250,6 @@ def _select_cells(weights: NDArray[np.float32], margin: int) -> NDArray[np.bool_
         around = np.pad(inner, 1)
         inner = inner & around[:-2, 1:-1] & around[2:, 1:-1] & around[1:-1, :-2] & around[1:-1, 2:]
     return inner if inner.any() else all_steel
-
-
-def describe_blocks(cells: CellFeatures, side: int, grid: tuple[int, ...]) -> NDArray[np.float32]:
-    """Return the mean feature of each block of cells, scaled to unit length.
-
-    Args:
-        cells: The broad cells of a field.
-        side: Side of a block in cells.
-        grid: Rows and columns that tiles were spread over.
-
-    Returns:
-        (b, d) float32, a row per block with at least half as many steel cells as the fullest one.
-    """
-    rows, columns = (spread_starts(length, side) for length in grid)
-    parts = [np.s_[y : y + side, x : x + side] for y in rows for x in columns]
-    counts = [int(cells.steel[part].sum()) for part in parts]
-    means = [
-        cells.features[part][cells.steel[part]].mean(axis=0, dtype=np.float64)
-        for part, count in zip(parts, counts, strict=True)
-        if count and 2 * count >= max(counts)
-    ]
-    return normalize_rows(np.stack(means)).astype(np.float32)
 
 
 def patch_statistics(cells: CellFeatures, block: int) -> CellFeatures:

@@ -14,13 +14,12 @@ from typing import TYPE_CHECKING, Any, Final, Self
 import numpy as np
 
 from model.ood.feature_arrays import PLACES
-from model.ood.mahalanobis import normalize_rows
 from model.ood.score_normalization import combine_scores, compute_levels
 from model.ood.window_memory import (
+    NEAREST_FIELDS,
     WindowMemory,
     average_farthest,
     compute_log_distance,
-    find_nearest_fields,
 )
 from model.products import multiply
 
@@ -40,14 +39,13 @@ _TAIL = 0.1
 _LEAST_TAIL = 3
 
 ONE_SCALE: Final = (1.0, 1.0, 1.0, 1.0)
-NATIVE: Final = (1.2, 0.8, 1.0, 0.0)
+NATIVE: Final = (1.0, 0.8, 1.0, 0.0)
 """Weights of distance, farthest windows, contrast and cells.
 
 Where fields keep their pixels, cells of many scales and kinds differ so much that their looks tell
-nothing, and the distance weighs more. MEASURED on real steel of many scales, heat treatments held
-out: of 60 fields each with a foreign place of 5, 10, 20 % and of 220 answers for other SEM pictures
-flagged with weights 1, 1, 1: 20, 27, 29, 85; 1.2, 1, 1: 14, 23, 26, 124; 1.2, 0.8, 1: 13, 23, 20,
-137; 1.5, 1, 1: 1, 8, 11, 137.
+nothing. MEASURED on real steel of many scales, heat treatments held out: of 60 fields each with a
+foreign place of 5, 10, 20 % and of 220 answers for other SEM pictures flagged with weights
+1, 0.8, 1: 15, 27, 18, 163; 1.1, 0.8, 1: 13, 26, 16, 179; 1.2, 0.8, 1: 8, 20, 14, 187.
 """
 
 _LEAST_WINDOWS = 10
@@ -67,7 +65,7 @@ class FieldComparison:
     """A field against the reference fields.
 
     Args:
-        distance: Log distance of its blocks to the nearest reference field, on average.
+        distance: Log distance to the nearest reference field.
         nearest: Indices of the reference fields that are most like it, nearest first.
         windows: (w,) float64, log distance of each window to the nearest window of those.
     """
@@ -95,34 +93,32 @@ class ReferenceFields:
     """What comparisons need of the reference fields, in one order.
 
     Args:
-        blocks: Per field (b, c) float32 from `OodFeatures.blocks`.
+        descriptors: Per field (d,) float32 from `OodFeatures.descriptor`.
         windows: Per field (w, d) from `OodFeatures.windows`.
         folds: (n,) int64; fields of one fold are not compared with one another.
     """
 
     def __init__(
         self,
-        blocks: Sequence[NDArray[np.float32]],
+        descriptors: Sequence[NDArray[np.float32]],
         windows: Sequence[NDArray[np.floating]],
         folds: NDArray[np.int64],
     ) -> None:
-        self.blocks, self.windows, self.folds = blocks, windows, folds
-        means = normalize_rows(np.stack([own.mean(axis=0) for own in blocks]))
-        self.means: NDArray[np.float32] = means.astype(np.float32)
+        self.windows, self.folds = windows, folds
+        self.descriptors: NDArray[np.float32] = np.stack(descriptors)
         self.memory = WindowMemory.fit(windows)
 
     def compare(
-        self, blocks: NDArray[np.float32], windows: NDArray[np.floating], fold: int
+        self, descriptor: NDArray[np.float32], windows: NDArray[np.floating], fold: int
     ) -> FieldComparison:
         """Compare a field with the reference fields of other folds than its own."""
-        return _compare(
-            blocks, windows, self.means, self.memory, np.flatnonzero(self.folds != fold)
-        )
+        others = np.flatnonzero(self.folds != fold)
+        return _compare(descriptor, windows, self.descriptors, self.memory, others)
 
     def compare_held_out(self) -> list[FieldComparison]:
         """Compare every reference field with those of other folds."""
-        fields = zip(self.blocks, self.windows, self.folds.tolist(), strict=True)
-        return [self.compare(blocks, windows, fold) for blocks, windows, fold in fields]
+        fields = zip(self.descriptors, self.windows, self.folds.tolist(), strict=True)
+        return [self.compare(descriptor, windows, fold) for descriptor, windows, fold in fields]
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +126,7 @@ class FieldDistance:
     """Reference fields, and the calibration of what fields are compared by.
 
     Args:
-        reference: (n, c) float32, unit rows, the mean block of each reference field.
+        reference: (n, d) float32, unit rows, the descriptor of each reference field.
         memory: Windows of the reference fields.
         usual: "distances", "farthest", "contrasts", "looks" → (n,) float64, ascending, values of
             the reference fields against fields of other folds.
@@ -194,7 +190,7 @@ class FieldDistance:
         scores = np.array([_join(_compute_surprises(row, usual, weights)) for row in rows])
         growth, widening = _compare_quarters(quarters, rows[:, 0])
         return cls(
-            fields.means,
+            fields.descriptors,
             fields.memory,
             usual,
             least,
@@ -212,16 +208,16 @@ class FieldDistance:
         return self.usual["distances"]
 
     def compare(
-        self, blocks: NDArray[np.float32], windows: NDArray[np.floating]
+        self, descriptor: NDArray[np.float32], windows: NDArray[np.floating]
     ) -> FieldComparison:
         """Compare a field with the reference fields.
 
         Args:
-            blocks: (b, c) from `OodFeatures.blocks`.
+            descriptor: (d,) from `OodFeatures.descriptor`.
             windows: (w, d) from `OodFeatures.windows`.
         """
         every = np.arange(len(self.reference))
-        return _compare(blocks, windows, self.reference, self.memory, every)
+        return _compare(descriptor, windows, self.reference, self.memory, every)
 
     def join(
         self, z_scores: NDArray[np.float64], compared: FieldComparison, area_px: float
@@ -231,8 +227,8 @@ class FieldDistance:
         Args:
             z_scores: (places,) from `ScoreNormalizer.z_scores`.
             compared: From `compare`.
-            area_px: Area of the field in pixels of the frame. The blocks of smaller fields are
-                noisier, which is corrected for; those of larger fields average out, which is not.
+            area_px: Area of the field in pixels of the frame. The descriptors of smaller fields
+                are noisier, which is corrected for; those of larger fields less, which is not.
 
         Returns:
             The joint score, larger is more unusual, and the one of `LOOKS` that weighs most in it.
@@ -264,26 +260,17 @@ class FieldDistance:
         spread = max(float(self.distances.std()), 1e-9)
         return (distance - float(self.distances.mean())) / spread
 
-    def measure(self, blocks: NDArray[np.float32], area_px: float) -> float:
-        """Return the log distance of a field, corrected for a small area.
-
-        Args:
-            blocks: (b, c) from `OodFeatures.blocks`.
-            area_px: Area of the field in pixels of the frame.
-        """
-        nearest = multiply(blocks, self.reference.T).max(axis=1)
-        return float(self.correct(nearest[None], np.array([area_px]))[0])
-
-    def correct(
-        self, nearest: NDArray[np.floating], area_px: NDArray[np.floating]
+    def measure(
+        self, descriptors: NDArray[np.float32], area_px: NDArray[np.floating]
     ) -> NDArray[np.float64]:
-        """Return the log distances of fields, corrected for their areas.
+        """Return the log distances of fields, corrected for small areas, (m,).
 
         Args:
-            nearest: (m, b) cosine of each block with the nearest reference field.
+            descriptors: (m, d) from `OodFeatures.descriptor`.
             area_px: (m,) areas in pixels of the frame.
         """
-        return self._correct_for_area(compute_log_distance(nearest).mean(axis=1), area_px)
+        nearest = multiply(descriptors, self.reference.T).max(axis=1)
+        return self._correct_for_area(compute_log_distance(nearest), area_px)
 
     def _correct_for_area(
         self, distances: NDArray[np.float64], area_px: NDArray[np.floating] | Sequence[float]
@@ -348,17 +335,16 @@ _USUAL: Final = ("distances", "farthest", "contrasts", "looks")
 
 
 def _compare(
-    blocks: NDArray[np.float32],
+    descriptor: NDArray[np.float32],
     windows: NDArray[np.floating],
-    means: NDArray[np.float32],
+    reference: NDArray[np.float32],
     memory: WindowMemory,
     among: NDArray[np.intp],
 ) -> FieldComparison:
     """Compare a field with some of the reference fields."""
-    reference = means[among]
-    distance = float(compute_log_distance(multiply(blocks, reference.T).max(axis=1)).mean())
-    nearest = among[find_nearest_fields(blocks, reference)]
-    return FieldComparison(distance, nearest, memory.measure(windows, nearest))
+    distances = compute_log_distance(multiply(descriptor[None], reference[among].T)[0])
+    nearest = among[np.argsort(distances, kind="stable")[:NEAREST_FIELDS]]
+    return FieldComparison(float(distances.min()), nearest, memory.measure(windows, nearest))
 
 
 def compute_surprise(value: float, reference: NDArray[np.float64]) -> float:

@@ -98,7 +98,7 @@ def iter_fit_detector(
     for index in range(len(features)):
         sums.add(index, features[index])
         yield Progress("strangeness", index + 1, total)
-    reference = ReferenceFields(sums.blocks, sums.windows, folds)
+    reference = ReferenceFields(sums.descriptors, sums.windows, folds)
     held_out = reference.compare_held_out()
     nearest = [subtypes[compared.nearest[0]] for compared in held_out]
     distances: dict[int, Distances] = {}
@@ -113,7 +113,7 @@ def iter_fit_detector(
             if piece is not None:
                 pieces[index] = compute_distances(places, piece, nearest[index])
                 quarters[index] = reference.compare(
-                    piece.blocks, piece.windows.on_steel(), fold
+                    piece.descriptor, piece.windows.on_steel(), fold
                 ).distance
             yield Progress("strangeness", len(features) + len(distances), total)
     measured = [distances[index] for index in range(len(folds))]
@@ -177,7 +177,7 @@ class _FeatureSums:
     def __init__(self, folds: NDArray[np.int64], subtypes: Sequence[str]) -> None:
         self._folds, self._subtypes = folds, subtypes
         self._last: list[NDArray[np.float32]] = []
-        self.blocks: list[NDArray[np.float32]] = []
+        self.descriptors: list[NDArray[np.float32]] = []
         self.windows: list[NDArray[np.float32]] = []
         self.window_steel: list[NDArray[np.bool_]] = []
         self._cells: dict[tuple[str, int, str], Moments] = {}
@@ -185,7 +185,7 @@ class _FeatureSums:
     def add(self, index: int, features: OodFeatures) -> None:
         """Add the next example."""
         self._last.append(features.whole[-1])
-        self.blocks.append(features.blocks)
+        self.descriptors.append(features.descriptor)
         self.windows.append(features.windows.on_steel())
         self.window_steel.append(features.windows.steel)
         for name in PLACES:

@@ -4,10 +4,9 @@
         --crops 10000 --parts /tmp/crops
 
 Crops of one micrograph overlap: thousands of crops are not as many fields. They differ in place,
-size, quarter turn and the scale that is assumed. Most are 224 to 320 px at 0.2 to 0.3 µm per px,
-one or a few blocks; one in `LARGE_EVERY` is as large as its micrograph allows, at up to 0.5 µm per
-px, so that more blocks than a row keeps each by itself occur too. What reading gives is written per
-part; a part that is there is not made again.
+size, quarter turn and the scale that is assumed. Most are 224 to 320 px at 0.2 to 0.3 µm per px;
+one in `LARGE_EVERY` is as large as its micrograph allows, at up to 0.5 µm per px. What reading
+gives is written per part; a part that is there is not made again.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ import numpy as np
 from model import Classifier, Field, quick_config, train
 from model.bundle import load_bundle
 from model.ood.detector import OodDetector
-from model.ood.frozen_features import FeatureBatch, pack_blocks
+from model.ood.frozen_features import FeatureBatch
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -44,7 +43,7 @@ ALPHA = 0.1
 SAME = 1e-9
 ENDS = {".png", ".tif", ".jpg"}
 PARTS_OF_ROW = 80
-"""Bytes of a row but what is measured here: keys, scale, area, length of the blocks."""
+"""Bytes of a row but what is measured here: keys, scale, area."""
 
 
 def list_micrographs(folders: Sequence[Path]) -> list[Path]:
@@ -112,8 +111,7 @@ def write_part(path: Path, fields: Iterable[Field], classifier: Classifier) -> N
         "probabilities": [prediction.probability for prediction in predictions],
         "embeddings": np.stack([features.embedding for features in kept]),
         "areas": [features.area_px for features in kept],
-        "counts": [len(features.blocks) for features in kept],
-        "blocks": np.concatenate([features.blocks for features in kept]),
+        "descriptors": np.stack([features.descriptor for features in kept]),
     }
     scratch = path.with_name(f".{path.name}")
     with scratch.open("wb") as file:
@@ -161,50 +159,43 @@ def compare_parts(paths: Sequence[Path], bundle: Path, classifier: Classifier) -
         f"largest difference of a probability {rows['off_probability'].max():.1e}"
     )
     print(f"bytes of a row: mean {np.mean(rows['bytes']):.0f}, largest {max(rows['bytes'])}")
-    most = scorer.form.block_limits[1]
-    for title, chosen in (
-        ("blocks kept each by itself", rows["blocks"] <= most),
-        ("by common directions", rows["blocks"] > most),
-    ):
-        if chosen.any():
-            print_distances(title, {name: values[chosen] for name, values in rows.items()})
+    print_distances(rows)
 
 
 def score_part(
     part: np.lib.npyio.NpzFile, scorer: FeatureScorer, distance: FieldDistance
 ) -> dict[str, NDArray[np.generic]]:
     """Return what kept features give next to what reading gave, one row per field."""
-    blocks = np.split(part["blocks"], np.cumsum(part["counts"])[:-1])
-    packed = [pack_blocks(field, scorer.form.block_limits) for field in blocks]
-    n = len(packed)
-    areas = part["areas"].astype(np.float32)
-    scored = scorer.score(FeatureBatch(part["embeddings"], packed, areas, np.ones(n, bool)))
-    read = np.array([distance.measure(*field) for field in zip(blocks, part["areas"], strict=True)])
+    exact, areas = part["descriptors"], part["areas"].astype(np.float32)
+    n = len(exact)
+    rounded = exact.astype(np.float16).astype(np.float32)
+    scored = scorer.score(FeatureBatch(part["embeddings"], rounded, areas, np.ones(n, bool)))
+    read = distance.measure(exact, part["areas"])
     at_least = (distance.distances >= read[:, None]).sum(axis=1)
     moments = 0 if scorer.form.is_long else scorer.form.moments[-1]
     moments += sum(scorer.form.moments[: -2 if scorer.form.is_long else -1])
-    fixed = 4 * part["embeddings"].shape[1] + 2 * moments + PARTS_OF_ROW
+    fixed = 4 * part["embeddings"].shape[1] + 2 * (moments + exact.shape[1]) + PARTS_OF_ROW
     sets = [" ".join(scored.list_set(i)) for i in range(n)]
     return {
         "same_code": np.array([scored.find_code(i) for i in range(n)]) == part["codes"],
         "same_set": np.array(sets) == part["sets"],
         "off_probability": np.abs(scored.probability - part["probabilities"]),
-        "blocks": part["counts"],
-        "bytes": np.array([fixed + len(content) for content in packed]),
+        "bytes": np.full(n, fixed),
         "p_read": (1 + at_least) / (1 + len(distance.distances)),
         "p_kept": scored.p_whole,
         "off_log": np.abs(scored.whole - read),
     }
 
 
-def print_distances(title: str, rows: dict[str, NDArray[np.generic]]) -> None:
+def print_distances(rows: dict[str, NDArray[np.generic]]) -> None:
     """Print how p-values and log distances of the whole field agree."""
     p_read, p_kept, off_log = rows["p_read"], rows["p_kept"], rows["off_log"]
     off = np.abs(p_kept - p_read)
+    above = int((p_read > p_read.min()).sum())
+    same_flag = int(((p_kept <= ALPHA) == (p_read <= ALPHA)).sum())
     print(
-        f"{title}: {len(off)} fields of {rows['blocks'].min()} to {rows['blocks'].max()} blocks, "
-        f"{len(np.unique(p_read))} different p-values, {int((p_read > p_read.min()).sum())} above "
-        f"the smallest; same flag {int(((p_kept <= ALPHA) == (p_read <= ALPHA)).sum())}, same "
+        f"{len(off)} fields, {len(np.unique(p_read))} different p-values, {above} above the "
+        f"smallest; same flag {same_flag}, same "
         f"p-value {int((off < SAME).sum())}, largest difference {off.max():.4f}, 99 % below "
         f"{np.quantile(off, 0.99):.4f}; of log distance median {np.median(off_log):.4f}, largest "
         f"{off_log.max():.4f}"

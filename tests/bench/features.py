@@ -1,6 +1,6 @@
 """Measure kept features: scoring made rows, and equality with reading on real micrographs.
 
-    python tests/bench/features.py made [--rows 65536] [--references 300] [--blocks 6] [--codes 15]
+    python tests/bench/features.py made [--rows 65536] [--references 300] [--codes 15]
     python tests/bench/features.py similar [--rows 100000]
     python tests/bench/features.py real ../shared/data/uhcs [--train 160]
     python tests/bench/features.py real ../shared/data/uhcs --more ../shared/data/micrographs \
@@ -38,12 +38,9 @@ from model.calibration import SetLevels
 from model.inference.feature_scorer import FeatureScorer
 from model.networks.schemes import Head, Scheme
 from model.ood.field_distance import FieldDistance, ReferenceFields
-from model.ood.frozen_features import (
-    FeatureForm,
-    pack_blocks,
-)
+from model.ood.frozen_features import FeatureForm
 
-CHANNELS, BLOCK = 864, 320
+CHANNELS, LENGTH = 864, 432
 MOMENTS = (48, 80, 224, 640)
 SHARD_ROWS = 16_384
 TEN_MILLION = 10_000_000
@@ -56,11 +53,11 @@ CODES = {
 
 
 def make_form() -> FormOfRows:
-    return FormOfRows(FeatureForm("made", CHANNELS, MOMENTS, BLOCK), "1")
+    return FormOfRows(FeatureForm("made", CHANNELS, MOMENTS, LENGTH), "1")
 
 
-def make_blocks(rng: np.random.Generator, count: int) -> np.ndarray:
-    rows = rng.normal(size=BLOCK) + 0.1 * rng.normal(size=(count, BLOCK))
+def make_descriptors(rng: np.random.Generator, count: int) -> np.ndarray:
+    rows = rng.normal(size=(count, LENGTH))
     return (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
 
 
@@ -78,8 +75,8 @@ def make_scorer(of: FormOfRows, references: int) -> FeatureScorer:
         )
         for name, classes in scheme.heads().items()
     }
-    blocks = [make_blocks(rng, 1) for _ in range(references)]
-    fields = ReferenceFields(blocks, blocks, np.arange(references) % 10)
+    rows = make_descriptors(rng, references)
+    fields = ReferenceFields(rows, rows[:, None], np.arange(references) % 10)
     distance = FieldDistance.fit(
         fields,
         fields.compare_held_out(),
@@ -99,9 +96,8 @@ def make_scorer(of: FormOfRows, references: int) -> FeatureScorer:
     )
 
 
-def write_made(folder: FeatureFolder, of: FormOfRows, rows: int, blocks: int) -> None:
+def write_made(folder: FeatureFolder, of: FormOfRows, rows: int) -> None:
     rng = np.random.default_rng(0)
-    packed = [pack_blocks(make_blocks(rng, blocks), of.form.block_limits) for _ in range(64)]
     for start in range(0, rows, SHARD_ROWS):
         part = [
             FeatureRow(
@@ -113,7 +109,7 @@ def write_made(folder: FeatureFolder, of: FormOfRows, rows: int, blocks: int) ->
                 rng.normal(size=CHANNELS).astype(np.float32).tobytes(),
                 rng.normal(size=sum(MOMENTS[:-2])).astype(np.float16).tobytes(),
                 b"",
-                packed[n % 64],
+                make_descriptors(rng, 1).astype(np.float16).tobytes(),
             )
             for n in range(start, min(start + SHARD_ROWS, rows))
         ]
@@ -122,22 +118,22 @@ def write_made(folder: FeatureFolder, of: FormOfRows, rows: int, blocks: int) ->
         write_whole({folder.folder / of.id / f"{name}.parquet": content})
 
 
-def measure_made(rows: int, references: int, blocks: int, where: str | None) -> None:
+def measure_made(rows: int, references: int, where: str | None) -> None:
     of = make_form()
     with tempfile.TemporaryDirectory(dir=where) as scratch:
         folder = FeatureFolder(Path(scratch), "bench")
-        write_made(folder, of, rows, blocks)
+        write_made(folder, of, rows)
         size = sum(path.stat().st_size for path in folder.list_shards(of.id))
         scorer = make_scorer(of, references)
         before = resource.getrusage(resource.RUSAGE_SELF)
         began_s = time.perf_counter()
         scored = 0
-        for _of, table in folder.iter_tables(of.id):
+        for _, table in folder.iter_tables(of.id):
             scored += len(scorer.score(to_batch(table)))
         wall_s = time.perf_counter() - began_s
         after = resource.getrusage(resource.RUSAGE_SELF)
     cpu_s = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    print(f"{scored} made rows, {size / scored:.0f} bytes each, {blocks} blocks, ", end="")
+    print(f"{scored} made rows, {size / scored:.0f} bytes each, ", end="")
     print(f"{references} reference fields, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}")
     print(f"{scored / wall_s:.0f} rows/s, {1e6 * cpu_s / scored:.0f} µs of processor time a row")
     print(f"10 million: {TEN_MILLION / scored * wall_s / 60:.1f} min at this load, ", end="")
@@ -201,7 +197,6 @@ def main() -> None:
     parser.add_argument("folder", nargs="?", type=Path)
     parser.add_argument("--rows", type=int, default=65_536)
     parser.add_argument("--references", type=int, default=300)
-    parser.add_argument("--blocks", type=int, default=6)
     parser.add_argument("--train", type=int, default=160)
     parser.add_argument("--crops", type=int, default=0, help="0: the whole micrographs.")
     parser.add_argument("--more", type=Path, action="append", default=[])
@@ -209,7 +204,7 @@ def main() -> None:
     parser.add_argument("--scratch", help="Folder for the made shards.")
     given = parser.parse_args()
     if given.what == "made":
-        measure_made(given.rows, given.references, given.blocks, given.scratch)
+        measure_made(given.rows, given.references, given.scratch)
     elif given.what == "similar":
         measure_similar(given.rows, given.scratch)
     elif given.crops:

@@ -11,12 +11,9 @@ from agent.features import (
     FeatureRow,
     FormOfRows,
 )
-from model.ood.frozen_features import (
-    FeatureForm,
-    pack_blocks,
-)
+from model.ood.frozen_features import FeatureForm
 
-FORM = FeatureForm("pass 2 tiny aaaa", 16, (8, 12, 20, 32), 16)
+FORM = FeatureForm("pass 2 tiny aaaa", 16, (8, 12, 20, 32), 26)
 
 
 OF = FormOfRows(FORM, "1")
@@ -37,13 +34,8 @@ def row(n: int, *, um_per_px: float = 0.2, seed: int | None = None) -> FeatureRo
         heads=rng.normal(size=16).astype(np.float32).tobytes(),
         moments=rng.normal(size=40).astype(np.float16).tobytes(),
         embedding=rng.normal(size=32).astype(np.float16).tobytes(),
-        blocks=pack_blocks(unit_rows(rng, 3)),
+        descriptor=rng.normal(size=26).astype(np.float16).tobytes(),
     )
-
-
-def unit_rows(rng: np.random.Generator, count: int, length: int = 16) -> np.ndarray:
-    rows = rng.normal(size=(count, length)).astype(np.float32)
-    return rows / np.linalg.norm(rows, axis=1, keepdims=True)
 
 
 def list_kept(folder: FeatureFolder) -> dict[str, float]:
@@ -59,7 +51,7 @@ def list_kept(folder: FeatureFolder) -> dict[str, float]:
     return scales
 
 
-LOOKS = FormOfRows(FeatureForm("pass 2 tiny", 4, (8, 32), 16), "1")
+LOOKS = FormOfRows(FeatureForm("pass 2 tiny", 4, (8, 32), 20), "1")
 
 
 def keep(folder: FeatureFolder, view, look: float, *, um_per_px: float = 0.12) -> None:
@@ -76,6 +68,6 @@ def keep(folder: FeatureFolder, view, look: float, *, um_per_px: float = 0.12) -
             np.zeros(4, np.float32).tobytes(),
             np.zeros(8, np.float16).tobytes(),
             angle.astype(np.float16).tobytes(),
-            pack_blocks(np.eye(1, 16, dtype=np.float32)),
+            np.ones(20, np.float16).tobytes(),
         ),
     )

@@ -22,7 +22,6 @@ from model import (
 )
 from model.calibration import SetLevels
 from model.framing import Framing
-from model.inference.prediction import FeatureScore
 from model.inference.shared_pass import SharedPassExtractor
 from model.networks.backbones import build_backbone
 from model.networks.encoder import Encoder
@@ -35,7 +34,7 @@ from model.networks.field_embedding import (
 from model.networks.schemes import Head, HeadLayer, Scheme
 from model.ood.features import OodFeatureExtractor
 from model.ood.fit import iter_fit_detector
-from model.ood.frozen_features import FrozenFeatures
+from model.ood.frozen_features import FeatureBatch, FeatureForm
 from model.ood.frozen_pass import FrozenPass
 from model.ood.reference_features import ReferenceFeatures
 from model.runtime.engines import has_bf16_convolutions
@@ -194,27 +193,26 @@ def test_an_embedding_of_a_newer_version_is_refused():
 def test_kept_features_give_the_same_answer_without_the_image(judge):
     predictions = judge.classify([field(code, 40 + i) for i, code in enumerate(CODES)])
 
-    for prediction in predictions:
-        kept = FrozenFeatures.from_arrays(
-            prediction.features.to_arrays(), prediction.features.made_by
-        )
-        score = judge.score_features(kept)
+    scored = judge.build_feature_scorer().score(
+        FeatureBatch.stack([prediction.features for prediction in predictions])
+    )
 
-        assert isinstance(score, FeatureScore)
-        assert score.structure_code == prediction.structure_code
-        assert score.prediction_set == prediction.prediction_set
-        assert score.probabilities == prediction.probabilities
-        assert 0 < score.whole.p_value <= 1
+    for row, prediction in enumerate(predictions):
+        assert scored.find_code(row) == prediction.structure_code
+        assert scored.list_set(row) == prediction.prediction_set
+        assert scored.probability[row] == pytest.approx(prediction.probability, abs=1e-12)
+        assert 0 < scored.p_whole[row] <= 1
 
 
 def test_features_of_another_network_are_not_scored(judge):
     (prediction,) = judge.classify([field("G7", 70)])
     other = replace(prediction.features, made_by="pass 1 tiny of-another-lab")
 
-    assert judge.can_score(prediction.features)
-    assert not judge.can_score(other)
-    with pytest.raises(ModelError, match="cannot score these kept features"):
-        judge.score_features(other)
+    scorer = judge.build_feature_scorer()
+
+    scorer.require_form(FeatureForm.describe(prediction.features))
+    with pytest.raises(ModelError, match="kept features are of another network"):
+        scorer.require_form(FeatureForm.describe(other))
 
 
 def taught(folder, **changes):
@@ -239,7 +237,7 @@ def test_the_default_plan_gives_a_bundle_of_one_pass_that_loads_and_answers(bund
     assert manifest.field_embedding == "stages-3-4-mean-std"
     assert manifest.framing == Framing("scale", 4096, 0.25, 0.2)
     assert [one.structure_code for one in predictions] == list(CODES)
-    assert all(classifier.can_score(one.features) for one in predictions)
+    assert {FeatureForm.describe(one.features) for one in predictions} == {classifier.feature_form}
     assert predictions[0].precision == "fp32"
 
 
@@ -250,8 +248,9 @@ def test_kept_features_of_a_foreign_texture_are_flagged(bundle):
 
     known, strange = classifier.classify([field("G7", 90), foreign])
 
-    assert classifier.score_features(strange.features).whole.flagged
-    assert not classifier.score_features(known.features).whole.flagged
+    batch = FeatureBatch.stack([known.features, strange.features])
+    known_p, strange_p = classifier.build_feature_scorer().score(batch).p_whole
+    assert strange_p <= ALPHA < known_p
 
 
 def test_a_bundle_with_statistics_for_bf16_answers_so_only_where_that_is_set(bundle):
@@ -268,7 +267,7 @@ def test_a_bundle_with_statistics_for_bf16_answers_so_only_where_that_is_set(bun
     assert {one.precision for one in answers} == {low.engine.precision}
     assert [a.structure_code for a in answers] == [b.structure_code for b in known]
     assert [a.strangeness.flagged for a in answers] == [b.strangeness.flagged for b in known]
-    assert all(low.can_score(one.features) for one in answers)
+    assert {FeatureForm.describe(one.features) for one in answers} == {low.feature_form}
 
 
 def test_a_bundle_of_one_pass_has_no_int8(bundle):
@@ -287,4 +286,4 @@ def test_heads_at_another_scale_keep_their_own_pass(tmp_path):
 
     assert read_manifest(bundle).field_embedding == ""
     assert prediction.structure_code == "G7"
-    assert not classifier.can_score(prediction.features)
+    assert not classifier.build_feature_scorer().scores_codes

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from labs.feature_shards import FORM, OF, list_kept, row, sha, unit_rows
+from labs.feature_shards import FORM, OF, list_kept, row, sha
 
 from agent.features import (
     FeatureFolder,
@@ -26,14 +26,7 @@ from agent.features import (
 from agent.features.feature_buffer import read_buffer
 from agent.features.feature_folder import MOST_SMALL
 from agent.features.feature_rows import encode_shard, read_rows
-from model.ood.frozen_features import (
-    FeatureForm,
-    FrozenFeatures,
-    count_blocks,
-    iter_nearest,
-    iter_unpacked,
-    pack_blocks,
-)
+from model.ood.frozen_features import FeatureForm, FrozenFeatures
 
 
 def fill(folder: FeatureFolder, numbers: range) -> Path:
@@ -41,56 +34,6 @@ def fill(folder: FeatureFolder, numbers: range) -> Path:
         folder.buffer.append(OF, row(n))
     folder.compact()
     return folder.list_shards(OF.id)[-1]
-
-
-@pytest.mark.parametrize("count", [1, 3, 8, 9, 16])
-def test_blocks_come_back_nearly_as_they_were_and_never_take_more_than_allowed(count):
-    rng = np.random.default_rng(count)
-    mean = rng.normal(size=320)
-    blocks = (mean + 0.1 * rng.normal(size=(count, 320))).astype(np.float32)
-    blocks /= np.linalg.norm(blocks, axis=1, keepdims=True)
-
-    packed = pack_blocks(blocks)
-    ((rows, unpacked),) = iter_unpacked([packed, packed], 320)
-
-    kept, total = count_blocks(packed)
-    assert (kept, total) == (count, count)
-    assert len(packed) <= 3300
-    assert rows.tolist() == [0, 1]
-    cosines = (unpacked[0] * blocks).sum(axis=1)
-    assert cosines.min() > (0.99999 if count <= 8 else 0.9995)
-
-
-@pytest.mark.parametrize("count", [10, 17, 24, 70, 300])
-def test_a_large_field_is_nearly_as_far_from_others_as_by_all_its_blocks(count):
-    """Its parts differ in a few ways, as layers and bands of steel do, and by noise."""
-    rng = np.random.default_rng(count)
-    mean, ways = rng.normal(size=320), rng.normal(size=(6, 320))
-
-    def make(n):
-        made = mean + 0.4 * rng.normal(size=(n, 6)) @ ways + 0.1 * rng.normal(size=(n, 320))
-        return (made / np.linalg.norm(made, axis=1, keepdims=True)).astype(np.float32)
-
-    def measure(blocks):
-        return np.log(np.maximum(1 - (blocks @ others.T).max(axis=1), 1e-6)).mean()
-
-    others = make(97)
-    fields = [make(count) for _ in range(40)]
-    packed = [pack_blocks(blocks, (4, 9)) for blocks in fields]
-    ((rows, unpacked),) = iter_unpacked(packed, 320)
-
-    assert rows.tolist() == list(range(40))
-    assert {len(field) for field in packed} <= set(range(2120))
-    assert count_blocks(packed[0]) == (min(count, 64), min(count, 255))
-    exact = np.array([measure(blocks) for blocks in fields])
-    off = np.abs([measure(back) for back in unpacked] - exact)
-    ((_rows, nearest),) = iter_nearest(packed, others)
-    assert np.allclose(nearest, (unpacked @ others.T).max(axis=2), atol=1e-5)
-    assert off.max() < 0.15
-    nine = [blocks[np.linspace(0, count - 1, 9).round().astype(int)] for blocks in fields]
-    if count == 24:
-        by_nine = np.abs([measure(blocks) for blocks in nine] - exact)
-        assert np.quantile(off, 0.9) < 0.8 * np.quantile(by_nine, 0.9)
 
 
 def test_rows_are_read_as_they_were_written_and_the_newest_of_a_micrograph_counts(folder):
@@ -111,17 +54,30 @@ def test_rows_are_read_as_they_were_written_and_the_newest_of_a_micrograph_count
     assert of == OF
     assert batch.embeddings[0].tobytes() == row(1).heads
     assert batch.has_scale.all()
-    assert batch.blocks[0] == row(1).blocks
 
 
-def test_a_long_embedding_is_not_kept_twice_and_a_row_stays_within_six_kilobytes(folder):
+def test_a_whole_field_is_kept_as_what_it_is_compared_by(folder):
+    rng = np.random.default_rng(1)
+    whole = tuple(rng.uniform(size=n).astype(np.float32) for n in (8, 12, 20, 32))
+    descriptor = rng.uniform(size=26).astype(np.float32)
+    descriptor /= np.linalg.norm(descriptor)
+    features = FrozenFeatures("pass 2", np.ones(16, np.float32), whole, descriptor, 1e6)
+    of, kept = build_row(features, sha256=sha(1), page=0, recipe="1", crop=sha(0), um_per_px=0.2)
+    folder.buffer.append(of, kept)
+    folder.compact()
+
+    ((_of, table),) = folder.iter_tables(of.id)
+
+    assert to_batch(table).descriptors[0] == pytest.approx(descriptor, abs=2e-4)
+
+
+def test_a_long_embedding_is_not_kept_twice_and_a_row_stays_within_five_kilobytes(folder):
     rng = np.random.default_rng(1)
     whole = tuple(rng.normal(size=n).astype(np.float32) for n in (48, 80, 224, 640))
-    look = np.concatenate([whole[2], whole[3]])
+    parts = [np.split(layer, 2) for layer in whole[2:]]
+    look = np.concatenate([parts[0][0], parts[1][0], parts[0][1], parts[1][1]])
     for n in range(300):
-        features = FrozenFeatures(
-            "pass 2 long", look * (1 + n), whole, unit_rows(rng, 40, 320), 1e6
-        )
+        features = FrozenFeatures("pass 2 long", look * (1 + n), whole, look[:432], 1e6)
         of, kept = build_row(
             features, sha256=sha(n), page=0, recipe="1", crop=sha(0), um_per_px=0.2
         )
@@ -132,10 +88,9 @@ def test_a_long_embedding_is_not_kept_twice_and_a_row_stays_within_six_kilobytes
     found = SimilarIndex(folder).find(sha(1), 0, n=3)
 
     assert of.form.is_long
-    assert folder.measure().size_bytes <= 6000 * 300
+    assert folder.measure().size_bytes <= 5000 * 300
     assert "embedding" not in table.column_names
     assert to_batch(table).embeddings.shape == (300, 864)
-    assert count_blocks(to_batch(table).blocks[0]) == (40, 40)
     assert found[0].cosine == pytest.approx(1.0, abs=1e-4)
     assert read_rows(table)[0].embedding == b""
 
@@ -196,7 +151,7 @@ def test_a_damaged_shard_is_named_never_read_and_made_again(folder, harm):
 
 @pytest.mark.parametrize(
     "other",
-    [FormOfRows(FORM, "2"), FormOfRows(FeatureForm("pass 2 b", 16, (8, 12, 20, 24), 16), "1")],
+    [FormOfRows(FORM, "2"), FormOfRows(FeatureForm("pass 2 b", 16, (8, 12, 20, 24), 26), "1")],
 )
 def test_a_shard_moved_from_another_recipe_or_network_is_never_read(folder, other):
     fill(folder, range(3))
@@ -225,7 +180,7 @@ def test_an_odd_thing_among_shards_and_buffers_stops_nothing(folder):
     (folder.folder / OF.id / f"{'f' * 64}.parquet").symlink_to("/dev/zero")
     (folder.folder / "buffers" / "x.buffer").mkdir()
     other = FeatureFolder(folder.folder, "PC-2")
-    of = FormOfRows(FeatureForm("pass 2 b", 16, (8, 12, 20, 24), 16), "1")
+    of = FormOfRows(FeatureForm("pass 2 b", 16, (8, 12, 20, 24), 26), "1")
     folder.buffer.append(OF, row(5))
     other.buffer.append(of, _of_form(row(6), of))
     one, two = sorted(p for p in (folder.folder / "buffers").iterdir() if p.is_file())

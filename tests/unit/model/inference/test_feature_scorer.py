@@ -12,39 +12,36 @@ from model.calibration import SetLevels, prediction_set
 from model.inference.feature_scorer import FeatureScorer
 from model.networks.schemes import SCHEMES, Head, Scheme
 from model.ood.field_distance import FieldDistance, ReferenceFields
-from model.ood.frozen_features import FeatureBatch, FeatureForm, pack_blocks
+from model.ood.frozen_features import FeatureBatch, FeatureForm
 
-CHANNELS, BLOCK = 12, 32
+CHANNELS, LENGTH = 12, 34
 LEVELS = SetLevels(0.7, 0.8, {"G": 0.9}, {"G8": 0.5, "B7": 0.95})
 
 
 @dataclass(frozen=True)
 class Fields:
-    """Made fields: embeddings (n, c), blocks per field, areas."""
+    """Made fields: embeddings (n, c), descriptors (n, d), areas."""
 
     embeddings: np.ndarray
-    blocks: list[np.ndarray]
+    descriptors: np.ndarray
     areas: np.ndarray
 
 
 def make_fields(count: int, seed: int) -> Fields:
     rng = np.random.default_rng(seed)
-    blocks = []
-    for n in range(count):
-        mean = rng.normal(size=BLOCK)
-        rows = (mean + 0.05 * rng.normal(size=(1 + n % 7, BLOCK))).astype(np.float32)
-        blocks.append(rows / np.linalg.norm(rows, axis=1, keepdims=True))
+    rows = rng.normal(size=(count, LENGTH)).astype(np.float32)
+    rows /= np.linalg.norm(rows, axis=1, keepdims=True)
     embeddings = (2 * rng.normal(size=(count, CHANNELS))).astype(np.float32)
-    return Fields(embeddings, blocks, rng.uniform(2e5, 4e6, count))
+    return Fields(embeddings, rows, rng.uniform(2e5, 4e6, count))
 
 
 def make_distance() -> FieldDistance:
-    blocks = make_fields(40, 3).blocks
-    fields = ReferenceFields(blocks, blocks, np.arange(40) % 5)
+    rows = make_fields(40, 3).descriptors
+    fields = ReferenceFields(rows, [row[None] for row in rows], np.arange(40) % 5)
     return FieldDistance.fit(
         fields,
         fields.compare_held_out(),
-        quarters={i: fields.compare(own, own, i % 5).distance for i, own in enumerate(blocks[:6])},
+        quarters={i: fields.compare(rows[i], rows[i : i + 1], i % 5).distance for i in range(6)},
         z_scores=np.random.default_rng(4).normal(size=(40, 5)),
         microscopes={},
         area_px=1e6,
@@ -73,7 +70,7 @@ def make_scorer(kind: str, *, is_exact: bool = True) -> tuple[FeatureScorer, Sch
         name="20261128-00000000",
         scheme=scheme,
         heads=make_heads(scheme),
-        form=FeatureForm("pass 2 tiny", CHANNELS, (4, 2 * BLOCK), BLOCK),
+        form=FeatureForm("pass 2 tiny", CHANNELS, (4, 64), LENGTH),
         set_levels=LEVELS,
         field_distance=make_distance(),
         alpha=0.1,
@@ -85,9 +82,9 @@ def make_scorer(kind: str, *, is_exact: bool = True) -> tuple[FeatureScorer, Sch
 def to_batch(fields: Fields, *, has_scale: bool = True) -> FeatureBatch:
     return FeatureBatch(
         fields.embeddings,
-        [pack_blocks(blocks) for blocks in fields.blocks],
+        fields.descriptors,
         fields.areas.astype(np.float32),
-        np.full(len(fields.blocks), has_scale),
+        np.full(len(fields.areas), has_scale),
     )
 
 
@@ -122,11 +119,11 @@ def test_the_whole_field_is_as_far_as_its_picture_says():
 
     exact = np.array(
         [
-            distance.correct((blocks @ distance.reference.T).max(axis=1)[None], area[None])[0]
-            for blocks, area in zip(fields.blocks, fields.areas, strict=True)
+            distance.measure(descriptor[None], area[None])[0]
+            for descriptor, area in zip(fields.descriptors, fields.areas, strict=True)
         ]
     )
-    assert np.abs(scored.whole - exact).max() < 0.005
+    assert np.abs(scored.whole - exact).max() < 1e-5
     at_least = (distance.distances >= exact[:, None]).sum(axis=1)
     assert np.mean(scored.p_whole == (1 + at_least) / 41) > 0.98
 

@@ -9,8 +9,7 @@ from hypothesis import strategies as st
 from safetensors.numpy import load, save
 
 from model.ood.conformal import compute_alarm_limit, compute_p_values
-from model.ood.feature_arrays import PLACES, CellFeatures
-from model.ood.features import describe_blocks
+from model.ood.feature_arrays import PLACES
 from model.ood.field_distance import FieldDistance, ReferenceFields, compute_surprise
 from model.ood.reference_features import Outlier, find_outliers, format_outliers
 from model.ood.window_memory import WindowMemory, map_distances
@@ -19,7 +18,7 @@ WIDTH = 8
 USUAL = np.zeros(len(PLACES))
 
 
-def blocks(seed, centre, spread=0.05, count=4):
+def unit_rows(seed, centre, spread=0.05, count=4):
     """Unit rows around a direction, which the specimen shifts."""
     rng = np.random.default_rng([seed, 11])
     specimen = np.random.default_rng([seed // 5, 12]).normal(0, 0.05, WIDTH)
@@ -27,13 +26,19 @@ def blocks(seed, centre, spread=0.05, count=4):
     return (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
 
 
+def descriptor(seed, centre, spread=0.05, count=4):
+    """Direction of the mean of such rows, as that of a whole field is."""
+    mean = unit_rows(seed, centre, spread, count).mean(axis=0)
+    return mean / np.linalg.norm(mean)
+
+
 def fit(count=120, own=()):
     rng = np.random.default_rng(0)
-    every = [blocks(i, i // 5 % 2) for i in range(count)]
-    windows = [blocks(i, i // 5 % 2, count=12) for i in range(count)]
+    every = [descriptor(i, i // 5 % 2) for i in range(count)]
+    windows = [unit_rows(i, i // 5 % 2, count=12) for i in range(count)]
     fields = ReferenceFields(every, windows, np.arange(count) // 5 % 10)
     quarters = {
-        i: fields.compare(blocks(i, i // 5 % 2, 0.1, 1), windows[i], i // 5 % 10).distance
+        i: fields.compare(descriptor(i, i // 5 % 2, 0.1, 1), windows[i], i // 5 % 10).distance
         for i in range(0, count, 10)
     }
     return FieldDistance.fit(
@@ -56,13 +61,13 @@ def fitted():
 
 
 def join(fitted, own, *, windows=None, z_scores=USUAL, area_px=1000.0):
-    windows = blocks(0, 0, count=12) if windows is None else windows
+    windows = unit_rows(0, 0, count=12) if windows is None else windows
     return fitted.join(z_scores, fitted.compare(own, windows), area_px)
 
 
 def test_a_field_between_two_known_kinds_is_flagged_though_its_looks_are_usual(fitted):
-    between = np.full((4, WIDTH), 0.0, np.float32)
-    between[:, :2] = np.sqrt(0.5)
+    between = np.zeros(WIDTH, np.float32)
+    between[:2] = np.sqrt(0.5)
 
     score, look = join(fitted, between)
 
@@ -74,39 +79,39 @@ def test_an_unusual_look_is_flagged_though_the_field_is_near(fitted):
     z_scores = USUAL.copy()
     z_scores[PLACES.index("patch")] = 12.0
 
-    score, look = join(fitted, blocks(0, 0), z_scores=z_scores)
+    score, look = join(fitted, descriptor(0, 0), z_scores=z_scores)
 
     assert p_value(fitted, score) == pytest.approx(1 / 121)
     assert look == "patch"
 
 
 def test_one_foreign_window_is_flagged_though_the_field_is_near(fitted):
-    windows = blocks(0, 0, count=12)
+    windows = unit_rows(0, 0, count=12)
     windows[7] = np.eye(WIDTH)[5]
 
-    score, look = join(fitted, blocks(0, 0), windows=windows)
+    score, look = join(fitted, descriptor(0, 0), windows=windows)
 
     assert p_value(fitted, score) == pytest.approx(1 / 121)
     assert look == "window"
 
 
 def test_a_field_whose_windows_are_partly_those_of_a_reference_image_is_usual(fitted):
-    windows = np.concatenate([blocks(0, 0, count=12)[:8], blocks(2, 0, count=12)[8:]])
+    windows = np.concatenate([unit_rows(0, 0, count=12)[:8], unit_rows(2, 0, count=12)[8:]])
 
-    score, _ = join(fitted, blocks(0, 0), windows=windows)
+    score, _ = join(fitted, descriptor(0, 0), windows=windows)
 
     assert p_value(fitted, score) > 0.05
 
 
 def test_windows_are_compared_with_fields_like_the_whole_field_alone(fitted):
-    first, second = (blocks(20 + 5 * kind, kind, count=12) for kind in (0, 1))
+    first, second = (unit_rows(20 + 5 * kind, kind, count=12) for kind in (0, 1))
     stranger = np.concatenate([first[:11], second[:1]])
 
-    compared = fitted.compare(blocks(0, 0), stranger)
+    compared = fitted.compare(descriptor(0, 0), stranger)
 
     assert compared.windows.argmax() == 11  # though fields of the other kind have such windows
     assert set((compared.nearest // 5 % 2).tolist()) == {0}
-    usual = fitted.compare(blocks(0, 0), first)
+    usual = fitted.compare(descriptor(0, 0), first)
     assert compared.measure_contrast(-5.0) > usual.measure_contrast(-5.0)
 
 
@@ -120,7 +125,7 @@ def test_a_distance_map_has_the_mean_of_the_windows_that_cover_a_cell():
 
 def test_of_many_fields_fewer_windows_are_kept():
     few, many = (
-        WindowMemory.fit([blocks(i, 0, count=60) for i in range(count)]) for count in (10, 1000)
+        WindowMemory.fit([unit_rows(i, 0, count=60) for i in range(count)]) for count in (10, 1000)
     )
 
     assert len(few.windows) == 10 * 48
@@ -131,13 +136,13 @@ def test_of_many_fields_fewer_windows_are_kept():
 @pytest.mark.parametrize(("area_px", "spread", "count"), [(250.0, 0.1, 1), (1e3, 0.05, 4)])
 def test_new_specimens_are_flagged_no_more_than_chance_allows(fitted, area_px, spread, count):
     rng = np.random.default_rng(1)
-    fresh = [blocks(1000 + 5 * i, i % 2, spread, count) for i in range(200)]
+    fresh = [descriptor(1000 + 5 * i, i % 2, spread, count) for i in range(200)]
 
     scores = [
         join(
             fitted,
             one,
-            windows=blocks(1000 + 5 * i, i % 2, count=12),
+            windows=unit_rows(1000 + 5 * i, i % 2, count=12),
             z_scores=rng.normal(size=len(PLACES)),
             area_px=area_px,
         )[0]
@@ -153,24 +158,10 @@ def test_a_stored_comparison_gives_the_same_bits():
 
     other = FieldDistance.load(load(save(one.tensors())), json.loads(json.dumps(one.facts())))
 
-    assert join(other, blocks(7, 3), area_px=300.0) == join(one, blocks(7, 3), area_px=300.0)
-    assert [len(other.reference_scores(name)) for name in ("LOM-07", "LOM-09")] == [70, 120]
-
-
-def test_cells_without_steel_change_no_block():
-    rng = np.random.default_rng(3)
-    features = rng.normal(size=(24, 34, 5)).astype(np.float16)
-    steel = np.ones((24, 34), bool)
-    steel[12:, 22:] = False
-    other = np.where(steel[..., None], features, 99).astype(np.float16)
-
-    one, two = (
-        describe_blocks(CellFeatures(f, steel, 32.0, None), 10, (24, 34)) for f in (features, other)
+    assert join(other, descriptor(7, 3), area_px=300.0) == join(
+        one, descriptor(7, 3), area_px=300.0
     )
-
-    assert np.array_equal(one, two)
-    assert len(one) == 11  # of 3 × 4, the one without steel is left out
-    assert np.linalg.norm(one, axis=1) == pytest.approx(1, abs=1e-6)
+    assert [len(other.reference_scores(name)) for name in ("LOM-07", "LOM-09")] == [70, 120]
 
 
 @given(

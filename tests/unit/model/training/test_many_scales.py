@@ -13,6 +13,7 @@ import pytest
 from model import Classifier, Example, Field, quick_config, read_manifest, taxonomy_from, train
 from model.data.splits import Split
 from model.framing import Framing
+from model.ood.frozen_features import FeatureBatch
 from model.ood.frozen_pass import build_frozen_pass
 from model.training.dataset_summary import DatasetSummary
 
@@ -143,9 +144,9 @@ def test_the_answer_of_a_bundle_with_own_pixels_does_not_depend_on_the_scale(tra
     assert len({answer.strangeness.p_value for answer in answers}) == 1
     assert all(answer.features.made_by.startswith("pass") for answer in answers)
     assert "native" in classifier.feature_form.made_by
-    assert all(classifier.can_score(answer.features) for answer in answers)
-    kept = classifier.score_features(answers[0].features)
-    assert kept.structure_code == "G1"
+    batch = FeatureBatch.stack([answer.features for answer in answers])
+    scored = classifier.build_feature_scorer().score(batch)
+    assert [scored.find_code(row) for row in range(4)] == ["G1"] * 4
 
 
 def test_a_foreign_texture_is_flagged_and_its_place_is_measured_in_its_own_scale(trained):
