@@ -168,6 +168,8 @@ UNMEASURED = (
     "/help/pictures",
 )
 DECIDED_STATEMENTS = (
+    "DELETE FROM search_entry",
+    "DROP TABLE search_words",
     """
     INSERT INTO label (micrograph_id, site_id, result_id, kind, code, criterion, unsure, comment,
         "by", decided_at, origin, blind, bulk)
@@ -181,15 +183,10 @@ DECIDED_STATEMENTS = (
         printf('%064x', label.id - 1), printf('%064x', label.id)
     FROM label JOIN micrograph ON micrograph.id = label.micrograph_id ORDER BY label.id
     """,
-    """
-    INSERT INTO search_entry (micrograph_id, site_id, taken_at, source, code, outcome, microscope,
-        reviewer, digest)
-    SELECT id, 1, taken_at, 'LOM-07', 'G8', 'confirmed', 'LOM-07', 'Ada', '' FROM micrograph
-    """,
     "UPDATE result SET review_rank = NULL",
     "ANALYZE",
 )
-"""Statements by which a reviewer has decided every micrograph."""
+"""Statements by which a reviewer has decided every micrograph; opening it makes its index again."""
 
 
 def decide_all(folder: Path) -> None:

@@ -46,7 +46,7 @@ def index(lab: Lab, order: str) -> None:
     (view,) = lab.store.results.search(order=order)
     if view.label is None:
         label(lab, view.id, "G7")
-    found = lab.store.search.list_hits(SearchQuery(f"code:G7 order:{order}"), limit=9)
+    found = lab.store.search.list_hits(SearchQuery(f"code:G7 order:{order}"), most=9)
     assert [hit.id for hit in found] == [view.id]
 
 

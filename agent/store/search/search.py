@@ -149,14 +149,16 @@ class Search(Repository):
                 next_before=hits[limit - 1] if len(hits) > limit else None,
             )
 
-    def list_hits(self, query: SearchQuery, *, limit: int) -> list[MicrographView]:
-        """Return the newest hits, without counts."""
+    def list_hits(self, query: SearchQuery, *, most: int) -> list[MicrographView] | None:
+        """Return all hits, the newest first; None where there are more, of which none is loaded."""
         with reading(self._engine) as session:
             wanted = self._select(session, query)
             if wanted is None:
                 return []
-            rows = session.execute(wanted.limit(limit)).all()
+            rows = session.execute(wanted.limit(most + 1)).all()
             self._reset_plan(session)
+            if len(rows) > most:
+                return None
             return list(_load(session, [row.micrograph_id for row in rows]))
 
     def list_micrographs(self, public_ids: Sequence[str]) -> list[MicrographView]:

@@ -155,9 +155,9 @@ def export(
     views = (
         find_chosen(desk, public_ids, most=most)
         if public_ids
-        else desk.store.search.list_hits(query, limit=most + 1)
+        else desk.store.search.list_hits(query, most=most)
     )
-    if len(views) > most:
+    if views is None:
         raise WrongUse(
             _("More than {n} micrographs match. Narrow the search, or select some.").format(n=most)
         )

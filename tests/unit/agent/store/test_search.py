@@ -320,3 +320,14 @@ def test_terms_are_without_accents_and_case_and_split_where_names_are() -> None:
         "iv",
     ]
     assert parse_search("reviewer:Ann x:y").words == ("x", "y")
+
+
+def test_where_more_is_found_than_is_wanted_no_hits_are_returned(site) -> None:
+    for _ in range(3):
+        site.take("G8", order="4711", specimen="1")
+
+    hits = site.store.search.list_hits(SearchQuery("order:4711"), most=3)
+
+    assert hits is not None
+    assert len(hits) == 3
+    assert site.store.search.list_hits(SearchQuery("order:4711"), most=2) is None

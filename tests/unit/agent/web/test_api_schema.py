@@ -18,6 +18,13 @@ checks = pytest.importorskip("schemathesis.specs.openapi.checks")
 NEGATIVE = schemathesis.GenerationMode.NEGATIVE
 
 pytestmark = pytest.mark.slow
+ROLES = {route.replace(":path}", "}"): need for route, need in NEEDED.items()}
+DOCUMENTED = {route for route in ROLES if " /api/" in route} - {"GET /api/v1/openapi.json"}
+
+
+def name_route(operation) -> str:
+    """Return method and path of an operation as `access` declares its route."""
+    return f"{operation.method.upper()} {operation.path}"
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +53,9 @@ def hold_to_the_document(operation, mode, **names) -> None:
     @given(case=operation.as_strategy(generation_mode=mode))
     def sent(case):
         if names:
-            case.path_parameters = {key: names[key] for key in case.path_parameters}
+            case.path_parameters |= {
+                key: names[key] for key in case.path_parameters if key in names
+            }
         # That a code is one of the taxonomy, or a letter can be shown, no document can say.
         case.call_and_validate(excluded_checks=[checks.positive_data_acceptance])
 
@@ -55,7 +64,7 @@ def hold_to_the_document(operation, mode, **names) -> None:
 
 @pytest.mark.parametrize("mode", list(schemathesis.GenerationMode))
 def test_whatever_is_sent_is_answered_as_the_document_says(operations, mode):
-    assert len(operations) == 28
+    assert {name_route(operation) for operation in operations} == DOCUMENTED
     for operation in operations:
         hold_to_the_document(operation, mode)
 
@@ -63,10 +72,10 @@ def test_whatever_is_sent_is_answered_as_the_document_says(operations, mode):
 @pytest.mark.parametrize("mode", list(schemathesis.GenerationMode))
 def test_and_so_is_what_is_sent_about_what_is_there(lab, operations, mode):
     there = next(iter(lab.store.results.iter_all()))
-    about = [one for one in operations if "{" in one.path]
-    assert len(about) == 6
+    about = [operation for operation in operations if "{" in operation.path]
+    assert about
     for operation in about:
-        hold_to_the_document(operation, mode, public_id=there.id, number="4711")
+        hold_to_the_document(operation, mode, public_id=there.id, one=there.id, number="4711")
 
 
 @pytest.fixture(scope="module")
@@ -87,8 +96,7 @@ def roles(tmp_path_factory):
 
 def hold_to_the_role(operation, role) -> None:
     """Send many requests with the token of a role; it is refused where its route needs another."""
-    documented = {route.replace(":path}", "}"): need for route, need in NEEDED.items()}
-    may = auth.may(role, documented[f"{operation.method.upper()} {operation.path}"])
+    may = auth.may(role, ROLES[name_route(operation)])
 
     @settings(max_examples=20, deadline=None, suppress_health_check=list(HealthCheck))
     @given(case=operation.as_strategy())

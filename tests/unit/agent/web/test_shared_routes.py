@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from fastapi import FastAPI, routing
 from fastapi.testclient import TestClient
 from labs.lab import desk_of
@@ -10,6 +11,7 @@ from sharing.routes import COMPUTE
 from agent.web import create_app
 
 
+@pytest.mark.skipif(COMPUTE is None, reason="this FastAPI computes no state that could be shared")
 def test_shared_routes_document_the_same_limits(lab, monkeypatch):
     create_app(desk_of(lab))  # whose routes the next one shares
     shared = create_app(desk_of(lab)).openapi()
