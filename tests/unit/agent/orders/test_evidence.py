@@ -297,7 +297,7 @@ def test_shots_of_one_fine_place_do_not_dilute_a_coarse_one():
     rules = demanding(specimen_rule="mean_of_fields", area_mm2=0, fields=2)
     coarse = field(1, code="G7", codes=("G7",), bundle=BUNDLE)
     fine = [field(n, code="G8") for n in (2, 3, 4)]
-    finest = [replace(one, code="G9-10", codes=("G9-10",)) for one in fine]
+    finest = [labelled(code("G9-10"), number=n) for n in (2, 3, 4)]
     pairs = tuple(same(one, other, 0.8, 0.06) for one, other in ((2, 3), (3, 4), (2, 4)))
 
     spread = judge([coarse, *finest], rules)
