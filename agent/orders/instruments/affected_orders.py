@@ -6,10 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from agent.errors import WrongUse
-from agent.orders.facts.specimen_facts import LONG_AGO
 from agent.orders.instruments.instrument_checks import CONTROL
 from agent.orders.instruments.instrument_holds import RELEASE, Holds, has_code, load_releases
-from agent.orders.judge.permissions import require_reason
 from reports import gettext as _
 
 if TYPE_CHECKING:
@@ -111,6 +109,9 @@ def release_results(
     Raises:
         WrongUse: No result of the source is held, the end is later than now, or no reason is given.
     """
+    from agent.orders.facts.specimen_facts import LONG_AGO  # noqa: PLC0415 - a status judges nothing
+    from agent.orders.judge.permissions import require_reason  # noqa: PLC0415
+
     reason = require_reason(reason)
     mine = [group for group in affected if group.failure.source == source]
     if not mine:

@@ -114,7 +114,7 @@ def build_status_from_store(
         "running": running,
         "sources": sources,
         "states": counts,
-        "to_review": store.review_queue.count(),
+        "to_review": store.files.count_to_review(),
         "bundle": bundle,
         "rollout": _describe_rollout(store, now),
         "site": settings.site.name,

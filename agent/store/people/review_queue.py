@@ -15,6 +15,7 @@ from agent.store.people.review_rank import DRAWN, ONE_IN, RANKS_PER_REASON, inse
 from agent.store.repository import Repository
 from agent.store.results.micrograph_views import is_current, select_results, to_views
 from agent.store.tables import MicrographRow, ResultRow, SourceRow
+from agent.store.work.file_status import count_to_review
 from agent.triage import Handling, Reason, sort_reasons
 
 if TYPE_CHECKING:
@@ -100,10 +101,7 @@ class ReviewQueue(Repository):
     def count(self) -> int:
         """Return the number of micrographs that wait for review."""
         with reading(self._engine) as session:
-            query = select(func.count()).where(
-                ResultRow.site_id == self._whose.site_id, col(ResultRow.review_rank).is_not(None)
-            )
-            return session.exec(query).one()
+            return count_to_review(session, self._whose)
 
     def count_until(self, until: datetime) -> tuple[int, datetime | None]:
         """Return how many micrographs, done up to `until`, wait for review, and since when."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import false, func, or_
+from sqlalchemy import column, false, func, or_, table
 from sqlmodel import col, select
 
 from agent.store.orders.number_match import may_name
@@ -283,6 +283,14 @@ def _paths(
                 if owner is not None and owner in batch:
                     paths.setdefault(owner, {}).setdefault(path, (source, relative))
     return paths
+
+
+def count_to_review(session: Session, whose: AgentIdentity) -> int:
+    """Return the number of micrographs that wait for review, without the tables of results."""
+    result = table("result", column("site_id"), column("review_rank"))
+    waiting = result.c.site_id == whose.site_id, result.c.review_rank.is_not(None)
+    n: int = session.execute(select(func.count()).select_from(result).where(*waiting)).scalar_one()
+    return n
 
 
 def counts(session: Session, whose: AgentIdentity) -> dict[str, int]:

@@ -190,6 +190,11 @@ class Files(Repository):
         with reading(self._engine) as session:
             return file_status.find_last_done(session, self._whose, until)
 
+    def count_to_review(self) -> int:
+        """Return the number of micrographs that wait for review, as the review queue has it."""
+        with reading(self._engine) as session:
+            return file_status.count_to_review(session, self._whose)
+
     def count_by_state(self) -> dict[str, int]:
         """Return state → number of content versions of this site; all states are named."""
         with reading(self._all_sites) as session:
