@@ -14,8 +14,8 @@ from jinja2.exceptions import TemplateSyntaxError
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 from markupsafe import Markup
 
+from reports.environment import asset, report_policy
 from reports.i18n import gettext, language, ngettext
-from reports.render import asset, report_policy
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -57,6 +57,8 @@ def render_customer(
     environment.globals["language"] = language
     facts = {
         "page": page,
+        "site": page.site,
+        "generated": page.generated,
         "letterhead": letterhead,
         "uri": image_uri,
         "policy": report_policy(),

@@ -88,7 +88,7 @@ def write_period(
     path = folder / f"{period.name}.html"
     with reports.speaking(settings.language):
         page = build_period_page(period, nights, folder, settings, now=now)
-        write_whole({path: reports.render_period(page).encode()})
+        write_whole({path: reports.render("period", page=page).encode()})
     return path
 
 

@@ -103,7 +103,7 @@ def write_report(
         laid = lay_out(
             facts, archive, revision=revision, generated=now, late=late, on_drawn=on_drawn
         )
-        page = reports.render_night(laid.night)
+        page = reports.render("night", page=laid.night)
         pdf = (
             {folder / f"{night}.pdf": reports.render_night_pdf(laid.night, at=facts.gathered_at)}
             if with_pdf
@@ -112,7 +112,9 @@ def write_report(
         for number, overflow in enumerate(
             laid.more, start=1
         ):  # one at a time: a night may have 200 MB
-            write_whole({beside / page_name(number): reports.render_more(overflow).encode()})
+            write_whole(
+                {beside / page_name(number): reports.render("more", page=overflow).encode()}
+            )
     write_whole(
         {
             folder / f"{night}.json": text.encode(),
@@ -207,7 +209,7 @@ def write_index(
                 if (period := parse_period(name)) is not None
             ),
         )
-        page = reports.render_index(index)
+        page = reports.render("index", page=index)
     write_whole({path: page.encode()})
     return path
 

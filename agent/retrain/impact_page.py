@@ -40,7 +40,7 @@ def save_impact(impact: Impact, folder: Path, archive: Archive, *, site: str, at
     """
     stem = f"impact-{impact.sha256()[:12]}"
     page = folder / f"{stem}.html"
-    html = reports.render_impact(build_impact_page(impact, archive, site=site, at=at))
+    html = reports.render("impact", page=build_impact_page(impact, archive, site=site, at=at))
     document = json.dumps(impact.document(), ensure_ascii=False, indent=1, sort_keys=True)
     write_whole({page: html.encode(), folder / f"{stem}.json": document.encode()})
     return page

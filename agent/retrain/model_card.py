@@ -82,7 +82,7 @@ def save_card(
     with reports.speaking("en"):
         content = json.dumps(card_to_json(facts), ensure_ascii=False, indent=1, default=str)
     with reports.speaking(language):
-        html = reports.render_card(_page(facts, site=site, at=at))
+        html = reports.render("card", page=_page(facts, site=site, at=at))
     write_whole({page: html.encode(), document: content.encode()})
     return page, document
 

@@ -98,7 +98,7 @@ def write_plan(  # noqa: PLR0917 - a plan is what it crosses
         )
         for preparation in range(1, preparations + 1)
     ]
-    page = reports.render_plan(PlanSheet(site, name, tuple(blocks), generated))
+    page = reports.render("plan", page=PlanSheet(site, name, tuple(blocks), generated))
     rows = [{"run": run.number, **run.as_json()} for run in runs]
     write_whole(
         {

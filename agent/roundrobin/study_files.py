@@ -35,7 +35,7 @@ def write_study(
     """
     write_whole(
         {
-            path: reports.render_study(page).encode(),
+            path: reports.render("study", page=page).encode(),
             path.with_suffix(".csv"): format_csv(columns, rows).encode("utf-8-sig"),
             path.with_suffix(".json"): json.dumps(document, indent=1, ensure_ascii=False).encode(),
         }

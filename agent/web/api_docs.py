@@ -48,7 +48,7 @@ def router(desk: Desk) -> APIRouter:
     @routes.get("/docs")
     def docs(request: Request) -> Response:
         page = build_docs(desk.site, cookies.name_of(request), request.app.openapi())
-        return HTMLResponse(reports.render_api_docs(page))
+        return HTMLResponse(reports.render("api_docs", page=page))
 
     return routes
 

@@ -108,13 +108,14 @@ def render_error(
     before = find_page_before(request)
     here = request.scope["path"]
     back = before if before and before.partition("?")[0] != here else ""
-    return reports.render_message(
-        MessagePage(
+    return reports.render(
+        "message",
+        page=MessagePage(
             site,
             reviewer,
             title or _(TITLES.get(code, TITLES[500])),
             sentence,
             Link(_("To the queue"), "/review"),
             back,
-        )
+        ),
     )

@@ -30,7 +30,7 @@ def router(desk: Desk) -> APIRouter:
             query=query,
             hits=reports.search_guide(query),
         )
-        return HTMLResponse(reports.render_help(page))
+        return HTMLResponse(reports.render("help", page=page))
 
     @routes.get("/help/pictures/{name}")
     def show_picture(name: str) -> Response:
@@ -48,6 +48,6 @@ def router(desk: Desk) -> APIRouter:
             reports.list_guide(),
             guide=reports.get_guide_page(name),
         )
-        return HTMLResponse(reports.render_help(page))
+        return HTMLResponse(reports.render("help", page=page))
 
     return routes

@@ -331,7 +331,10 @@ REVIEW = ReviewPage(
 def with_text(thing: Any, text: str) -> Any:
     """Put a text wherever a person's text can stand; addresses and tones stay."""
     if isinstance(thing, dict):
-        return {name: with_text(value, text) for name, value in thing.items()}
+        return {
+            name: value if name in ADDRESSES else with_text(value, text)
+            for name, value in thing.items()
+        }
     if isinstance(thing, Tone) or not isinstance(thing, str | tuple) | dataclasses.is_dataclass(
         thing
     ):

@@ -255,7 +255,7 @@ def write_page(
     from agent.files.whole_file import write_whole
     from agent.site_time import local_full
     from model.experiments.tables import as_json, as_markdown, build_tables  # PyTorch takes seconds
-    from reports import Experiments, render_experiments
+    from reports import Experiments, render
 
     text = as_markdown(results, sentences)
     document = {"about": list(sentences), **as_json(results)}
@@ -269,7 +269,7 @@ def write_page(
     path = target / "experiments.html"
     write_whole(
         {
-            path: render_experiments(page).encode(),
+            path: render("experiments", page=page).encode(),
             path.with_suffix(".md"): text.encode(),
             path.with_suffix(".json"): _encode(document),
         }

@@ -170,20 +170,19 @@ def _save(
     from agent.cli.start.folder_overview import propose_source
     from agent.files.whole_file import write_whole
     from agent.watch.file_types import to_text
-    from reports import render_look, speaking, with_seconds
+    from reports import render, speaking, with_seconds
 
     crops = [(seen.path, seen.crop) for seen in overview.seen]
     with speaking(settings.report.language):
-        html = render_look(
-            overview.build_page()
-            | {
-                "site": to_text(folder.name if folder else file.stem),
-                "folder": to_text(str(folder or "")),
-                "state": state,
-                "every_s": round(WRITTEN_EVERY_S),
-                "generated": with_seconds(now_utc().astimezone()),
-                "proposal": propose_source(folder, overview.paths, crops) if folder else None,
-            }
+        html = render(
+            "look",
+            **overview.build_page(),
+            site=to_text(folder.name if folder else file.stem),
+            folder=to_text(str(folder or "")),
+            state=state,
+            every_s=round(WRITTEN_EVERY_S),
+            generated=with_seconds(now_utc().astimezone()),
+            proposal=propose_source(folder, overview.paths, crops) if folder else None,
         )
     try:
         write_whole({file: html.encode()})

@@ -40,7 +40,7 @@ def write_sites(
         return None
     path = folder / PAGE
     with reports.speaking(settings.language):
-        page = reports.render_sites(build_sites_page(sites, settings, now=now))
+        page = reports.render("sites", page=build_sites_page(sites, settings, now=now))
     write_whole({path: page.encode()})
     return path
 

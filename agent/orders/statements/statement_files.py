@@ -150,7 +150,7 @@ def render_files(
             whole, statement.sha256, lambda one: load_thumbnail(archive, one)
         )
         pdf = reports.render_statement_pdf(page, text, at=datetime.fromisoformat(whole["at"]))
-        return {JSON: text, PAGE: reports.render_statement(page).encode(), PDF: pdf}
+        return {JSON: text, PAGE: reports.render("statement", page=page).encode(), PDF: pdf}
 
 
 def load_thumbnail(archive: Archive, field: Mapping[str, Any]) -> tuple[bytes, int, int] | None:

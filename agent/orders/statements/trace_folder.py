@@ -22,7 +22,7 @@ from agent.orders.statements.order_json import trace_to_json
 from agent.orders.statements.statement import plain
 from agent.orders.statements.trace_page import Paper, Pixels
 from agent.store import to_canonical
-from reports import render_trace, speaking
+from reports import render, speaking
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -105,7 +105,7 @@ def _fill(
     paper = Paper(archive, kept, site=signature.site, zone=signature.zone)
     with speaking(signature.language):
         page = paper.page(trace, by=signature.by, software=signature.software, at=signature.at)
-        (folder / PAGE).write_text(render_trace(page), encoding="utf-8")
+        (folder / PAGE).write_text(render("trace", page=page), encoding="utf-8")
     sums = "".join(f"{sum_}  {name}\n" for sum_, name in _iter_sums(folder))
     (folder / SUMS).write_text(sums, encoding="utf-8")
 

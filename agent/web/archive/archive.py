@@ -29,7 +29,7 @@ def router(desk: Desk) -> APIRouter:
 
     @routes.get("/archive")
     def archive(request: Request) -> Response:
-        return HTMLResponse(reports.render_archive(build_page(desk, request)))
+        return HTMLResponse(reports.render("archive", page=build_page(desk, request)))
 
     @routes.post("/archive/review")
     def request_reviews(
@@ -124,13 +124,13 @@ def _request_name(desk: Desk, action: str, who: str, fields: Sequence[Fact]) -> 
     if not wrong:
         return None
     page = NamePage(desk.site, who, "/archive", action, tuple(fields), wrong if who else "")
-    return HTMLResponse(reports.render_name(page), 422)
+    return HTMLResponse(reports.render("name", page=page), 422)
 
 
 def _refuse(desk: Desk, request: Request, back: str, error: SetupError) -> Response:
     """Show the search again, with the reason why nothing was done."""
     page = build_page(desk, request, asked=keep_known(back), problem=str(error))
-    return HTMLResponse(reports.render_archive(page), 422)
+    return HTMLResponse(reports.render("archive", page=page), 422)
 
 
 def _go_back(back: str, who: str, **done: str) -> Response:

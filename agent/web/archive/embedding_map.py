@@ -47,7 +47,7 @@ def router(desk: Desk) -> APIRouter:
 
     @routes.get("/archive/map", include_in_schema=False)
     def show_map(request: Request) -> Response:
-        return HTMLResponse(reports.render_map(_build_page(desk, request)))
+        return HTMLResponse(reports.render("map", page=_build_page(desk, request)))
 
     @routes.get("/api/v1/map", response_model=MapPoints)
     def list_points() -> dict[str, Any]:
@@ -58,7 +58,7 @@ def router(desk: Desk) -> APIRouter:
     def show_selection(
         request: Request, ids: Annotated[str, Query(max_length=MOST_SELECTED * 24)] = ""
     ) -> Response:
-        return HTMLResponse(reports.render_archive(_build_selection(desk, request, ids)))
+        return HTMLResponse(reports.render("archive", page=_build_selection(desk, request, ids)))
 
     return routes
 

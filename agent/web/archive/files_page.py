@@ -64,7 +64,7 @@ def router(desk: Desk) -> APIRouter:
 
     @routes.get("/files", include_in_schema=False)
     def files(request: Request) -> Response:
-        return HTMLResponse(reports.render_files(_build_page(desk, request)))
+        return HTMLResponse(reports.render("files", page=_build_page(desk, request)))
 
     @routes.post("/files/retry", include_in_schema=False)
     def retry(request: Request, which: Annotated[str, Form()] = "") -> Response:

@@ -77,7 +77,7 @@ def router(desk: Desk) -> APIRouter:
     @routes.get("/history")
     def history(request: Request) -> Response:
         page = _build_page(desk, request)
-        return HTMLResponse(reports.render_history(page), 422 if page.problem else 200)
+        return HTMLResponse(reports.render("history", page=page), 422 if page.problem else 200)
 
     @routes.get("/history.csv")
     def export(request: Request) -> Response:

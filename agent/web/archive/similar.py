@@ -34,7 +34,7 @@ def router(desk: Desk) -> APIRouter:
 
     @routes.get("/archive/similar/{public_id}", include_in_schema=False)
     def show_similar(request: Request, public_id: str) -> Response:
-        return HTMLResponse(reports.render_similar(_build_page(desk, request, public_id)))
+        return HTMLResponse(reports.render("similar", page=_build_page(desk, request, public_id)))
 
     @routes.get("/api/v1/micrographs/{public_id}/similar", response_model=SimilarHits)
     def list_similar(

@@ -39,13 +39,13 @@ def router(desk: Desk) -> APIRouter:
 
     @routes.get("/", include_in_schema=False)
     def dashboard(request: Request) -> Response:
-        return HTMLResponse(reports.render_dashboard(build_dashboard(desk, request)))
+        return HTMLResponse(reports.render("dashboard", page=build_dashboard(desk, request)))
 
     @routes.get("/today", include_in_schema=False)
     def today(request: Request) -> Response:
         page = build_dashboard(desk, request)
         headers = {VERSION: page.version, AT: page.at}
-        return HTMLResponse(reports.render_today(page), headers=headers)
+        return HTMLResponse(reports.render("_today", page=page), headers=headers)
 
     @routes.get("/events", include_in_schema=False)
     async def events() -> Response:

@@ -56,7 +56,9 @@ def router(desk: Desk) -> APIRouter:
     @routes.get("/models/{name}")
     def bundle(request: Request, name: str) -> Response:
         message = request.query_params.get("done", "")[:200]
-        return HTMLResponse(reports.render_bundle(_build_page(desk, request, name, message)))
+        return HTMLResponse(
+            reports.render("bundle", page=_build_page(desk, request, name, message))
+        )
 
     @routes.post("/models/rollback")
     async def rollback(request: Request) -> Response:
@@ -84,7 +86,7 @@ def router(desk: Desk) -> APIRouter:
             model_acts.compute_and_save_impact(desk, name)
         except (AgentError, ModelError, OSError) as error:
             page = _build_page(desk, request, name, str(error), is_refused=True)
-            return HTMLResponse(reports.render_bundle(page), 422)
+            return HTMLResponse(reports.render("bundle", page=page), 422)
         return RedirectResponse(f"/models/{name}/impact", 303)
 
     return routes
@@ -102,7 +104,7 @@ def _sign(
     _find_folder(desk, name)
 
     def refuse(why: str) -> str:
-        return reports.render_bundle(_build_page(desk, request, name, why, is_refused=True))
+        return reports.render("bundle", page=_build_page(desk, request, name, why, is_refused=True))
 
     return model_acts.answer_signed(
         desk, check, request, form, act=act, page=f"/models/{name}", refuse=refuse

@@ -46,7 +46,9 @@ def router(desk: Desk) -> APIRouter:
     @routes.get("/fleet")
     def fleet(request: Request) -> Response:
         message = request.query_params.get("done", "")[:200]
-        return HTMLResponse(reports.render_fleet(build_page(desk, request, message=message)))
+        return HTMLResponse(
+            reports.render("fleet", page=build_page(desk, request, message=message))
+        )
 
     return routes
 

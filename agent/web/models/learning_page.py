@@ -72,7 +72,7 @@ def router(desk: Desk) -> APIRouter:
 
     @routes.get("/models/training", include_in_schema=False)
     def training(request: Request) -> Response:
-        return HTMLResponse(reports.render_learning(_build_page(desk, request)))
+        return HTMLResponse(reports.render("learning", page=_build_page(desk, request)))
 
     @routes.post("/models/retrain", include_in_schema=False)
     def retrain(request: Request) -> Response:

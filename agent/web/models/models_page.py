@@ -46,7 +46,7 @@ def router(desk: Desk) -> APIRouter:
 
     @routes.get("/models")
     def models(request: Request) -> Response:
-        return HTMLResponse(reports.render_models(_page(desk, request)))
+        return HTMLResponse(reports.render("models", page=_page(desk, request)))
 
     @routes.post("/models/cancel")
     def cancel(request: Request) -> Response:

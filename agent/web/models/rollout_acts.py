@@ -82,7 +82,7 @@ def _sign(
     act: Callable[[Signature], str],
 ) -> Response:
     def refuse(why: str) -> str:
-        return reports.render_fleet(build_page(desk, request, message=why, is_refused=True))
+        return reports.render("fleet", page=build_page(desk, request, message=why, is_refused=True))
 
     return model_acts.answer_signed(
         desk, check, request, form, act=act, page="/fleet", refuse=refuse

@@ -98,7 +98,7 @@ def _act(desk: Desk, request: Request, number: str, form: Mapping[str, str]) -> 
         page = NamePage(
             desk.site, who, order_href(number), order_href(number), fields, wrong if who else ""
         )
-        return HTMLResponse(reports.render_name(page), 422)
+        return HTMLResponse(reports.render("name", page=page), 422)
     reason = form.get("reason", "")
     if len(reason) > LONGEST_COMMENT:
         raise WrongUse(_("A reason has at most {n} letters.").format(n=LONGEST_COMMENT))

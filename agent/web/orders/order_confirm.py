@@ -118,7 +118,7 @@ def _render(
         answers=sent.answers if sent else None,
         reason=sent.reason if sent else "",
     )
-    return reports.render_order_confirm(page)
+    return reports.render("order_confirm", page=page)
 
 
 def find_last(request: Request) -> Done | None:
@@ -147,7 +147,7 @@ def _act(desk: Desk, request: Request, number: str, sent: Sent) -> Response:
     if wrong := cookies.wrong_name(who):
         fields = tuple(Fact(key, value) for key, value in sent.pairs if key != "by")
         page = NamePage(desk.site, who, "", confirm_href(order), fields, wrong if who else "")
-        return HTMLResponse(reports.render_name(page), 422)
+        return HTMLResponse(reports.render("name", page=page), 422)
     if sent.get("undo") == "1":
         count = _undo(desk, request, order, who.strip())
         return RedirectResponse(_here(order, order, count, undone=True), 303)

@@ -71,7 +71,7 @@ def router(desk: Desk) -> APIRouter:
 
     @routes.get("/orders")
     def orders(request: Request) -> Response:
-        return HTMLResponse(reports.render_order_desk(build_desk(desk, request)))
+        return HTMLResponse(reports.render("order_desk", page=build_desk(desk, request)))
 
     @routes.post("/orders/urgent")
     def urgent(
@@ -123,7 +123,7 @@ def _request_name(
     desk: Desk, action: str, who: str, fields: Sequence[Fact], wrong: str
 ) -> Response:
     page = NamePage(desk.site, who, "/orders", action, tuple(fields), wrong if who else "")
-    return HTMLResponse(reports.render_name(page), 422)
+    return HTMLResponse(reports.render("name", page=page), 422)
 
 
 def _to_desk(who: str) -> Response:

@@ -108,7 +108,7 @@ def router(desk: Desk) -> APIRouter:
         page = page_of(desk, assessed, who, confirming)
         acts = tuple(list_acts(desk, request, assessed))
         page = replace(page, act_href=order_href(assessed.view.number), acts=acts)
-        return HTMLResponse(reports.render_order(page))
+        return HTMLResponse(reports.render("order", page=page))
 
     return routes
 
@@ -147,7 +147,7 @@ def _assign(desk: Desk, request: Request, public_id: str, form: Mapping[str, str
         fields = tuple(Fact(key, value) for key, value in form.items() if key != "by")
         action = f"/review/{public_id}/assign"
         page = NamePage(desk.site, who, "/orders", action, fields, wrong if who else "")
-        return HTMLResponse(reports.render_name(page), 422)
+        return HTMLResponse(reports.render("name", page=page), 422)
     assign_field(desk, public_id, form, by=who.strip())
     answer = RedirectResponse(order_href(form.get("order", "")), 303)
     keep(answer, NAME, who.strip())

@@ -39,7 +39,7 @@ def router(desk: Desk) -> APIRouter:
     @routes.get("/places/{one}/{other}")
     def show(request: Request, one: str, other: str) -> Response:
         return HTMLResponse(
-            reports.render_places(_page(desk, request, find_pair(desk, one, other)))
+            reports.render("places", page=_page(desk, request, find_pair(desk, one, other)))
         )
 
     @routes.post("/places/{one}/{other}")

@@ -40,7 +40,7 @@ def router(desk: Desk) -> APIRouter:
     def wall(request: Request) -> Response:
         chart = _require_chart(desk)
         page = _build_page(desk, chart, reviewer=cookies.name_of(request))
-        return HTMLResponse(reports.render_chart(page))
+        return HTMLResponse(reports.render("chart", page=page))
 
     @routes.get("/chart/{key}.jpg")
     def plate(key: str) -> Response:

@@ -50,7 +50,7 @@ def router(desk: Desk) -> APIRouter:
 
     @routes.get("/needles")
     def show(request: Request) -> Response:
-        return HTMLResponse(reports.render_needle_truth(_build_page(desk, request)))
+        return HTMLResponse(reports.render("needles", page=_build_page(desk, request)))
 
     return routes
 

@@ -116,14 +116,14 @@ def router(desk: Desk) -> APIRouter:
         if is_suggested(_narrowed(request)) and not page.items:
             end = "/models/training" if may_undo_any(request) else "/review"
             return RedirectResponse(end, 303)
-        return HTMLResponse(reports.render_queue(page))
+        return HTMLResponse(reports.render("queue", page=page))
 
     @routes.get("/review/{public_id}")
     def review(request: Request, public_id: str) -> Response:
         view = find(desk, public_id)
         other = desk.leases.take(public_id, cookies.name_of(request), at=desk.now())
         page = _review_page(desk, request, view, held_by=other)
-        return HTMLResponse(reports.render_review(page))
+        return HTMLResponse(reports.render("review", page=page))
 
     @routes.post("/review/blind")
     async def hide_answers(request: Request) -> Response:
@@ -167,7 +167,7 @@ def _decide(desk: Desk, request: Request, public_id: str, form: Mapping[str, str
         page = NamePage(
             desk.site, who, "", f"/review/{public_id}/decide", fields, wrong if who else ""
         )
-        return HTMLResponse(reports.render_name(page), 422)
+        return HTMLResponse(reports.render("name", page=page), 422)
     if (deciding := form.get("reviewer", "")) not in ("", who.strip()):
         raise decisions.NotYours(
             _("{name} gave this decision, and {who} uses this browser now").format(
@@ -189,7 +189,7 @@ def _decide(desk: Desk, request: Request, public_id: str, form: Mapping[str, str
     )
     if missing := _request_reason(desk, view, decision, form):
         page_ = _review_page(desk, request, view, missing=missing)
-        return HTMLResponse(reports.render_review(page_), 422)
+        return HTMLResponse(reports.render("review", page=page_), 422)
     # Read before the decision is written: the next micrograph follows this order.
     queue = _queue(desk, narrowed, who, limit=AROUND_SHOWN)
     try:
@@ -199,7 +199,7 @@ def _decide(desk: Desk, request: Request, public_id: str, form: Mapping[str, str
         page_ = _review_page(
             desk, request, find(desk, public_id), conflict, comment=form.get("comment", "")
         )
-        told = HTMLResponse(reports.render_review(page_), 409)
+        told = HTMLResponse(reports.render("review", page=page_), 409)
         cookies.keep(told, cookies.NAME, who.strip())  # the second attempt needs no name
         return told
     left = [entry for entry in queue if entry.id not in said_of_all or entry.id == public_id]
@@ -744,6 +744,7 @@ def _unusable_whys() -> Iterator[Choice]:
 
 def message(desk: Desk, title: str, sentence: str) -> str:
     """Render a page with one message."""
-    return reports.render_message(
-        MessagePage(desk.site, "", title, sentence, Link(_("To the queue"), "/review"))
+    return reports.render(
+        "message",
+        page=MessagePage(desk.site, "", title, sentence, Link(_("To the queue"), "/review")),
     )

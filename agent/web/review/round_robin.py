@@ -68,13 +68,13 @@ def router(desk: Desk) -> APIRouter:
 
     @routes.get("/roundrobin")
     def campaigns(request: Request) -> Response:
-        return HTMLResponse(reports.render_campaigns(_list(desk, request)))
+        return HTMLResponse(reports.render("campaigns", page=_list(desk, request)))
 
     @routes.get("/rate/{key}")
     def begin(request: Request, key: str, again: str = "") -> Response:
         seat = _seat(desk, request, key)
         if end := _end(seat, desk.site, key):
-            return HTMLResponse(reports.render_rating_end(end))
+            return HTMLResponse(reports.render("rated", page=end))
         return RedirectResponse(f"/rate/{key}/{next_place(seat)}{'?again=1' if again else ''}", 303)
 
     @routes.get("/rate/{key}/{place}")
@@ -83,7 +83,9 @@ def router(desk: Desk) -> APIRouter:
         if not may_show(seat, place):
             return RedirectResponse(f"/rate/{key}", 303)
         notice = Notice(Tone.ATTENTION, _(TWICE)) if again else None
-        return HTMLResponse(reports.render_rating(_page(desk, seat, key, place, notice=notice)))
+        return HTMLResponse(
+            reports.render("rate", page=_page(desk, seat, key, place, notice=notice))
+        )
 
     @routes.post("/rate/{key}/{place}")
     async def rate(request: Request, key: str, place: int) -> Response:
@@ -171,7 +173,7 @@ def _rate(desk: Desk, request: Request, key: str, place: int, form: Mapping[str,
         opinion = _opinion(form, taxonomy_from(seat.campaign.taxonomy))
     except WrongUse as wrong:
         page = _page(desk, seat, key, place, form=form, wrong=str(wrong))
-        return HTMLResponse(reports.render_rating(page), 422)
+        return HTMLResponse(reports.render("rate", page=page), 422)
     revision = cookies.number(form.get("revision", "")) or 1
     try:
         kept = desk.store.campaigns.rate(seat, number, opinion, at=desk.now(), revision=revision)

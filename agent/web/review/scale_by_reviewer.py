@@ -71,7 +71,9 @@ def router(desk: Desk) -> APIRouter:
 
     @routes.get("/review/{public_id}/scale", include_in_schema=False)
     def page(request: Request, public_id: str) -> Response:
-        return HTMLResponse(reports.render_scale(_build_page(desk, request, find(desk, public_id))))
+        return HTMLResponse(
+            reports.render("scale", page=_build_page(desk, request, find(desk, public_id)))
+        )
 
     @routes.post("/review/{public_id}/scale", include_in_schema=False)
     async def give(request: Request, public_id: str) -> Response:
@@ -156,7 +158,7 @@ def _give(desk: Desk, request: Request, public_id: str, form: Mapping[str, str])
             _record(desk, entry, proposal, who.strip())
     except WrongUse as error:
         page = _build_page(desk, request, view, wrong=str(error), form=form)
-        return HTMLResponse(reports.render_scale(page), 422)
+        return HTMLResponse(reports.render("scale", page=page), 422)
     answer = RedirectResponse(f"/review/{public_id}", 303)
     cookies.keep(answer, cookies.NAME, who.strip())
     return answer

@@ -34,7 +34,7 @@ def router(desk: Desk) -> APIRouter:
     @routes.get("/review/{public_id}/viewer")
     def show(request: Request, public_id: str) -> Response:
         page = _build_page(desk, request, find(desk, public_id))
-        return HTMLResponse(reports.render_viewer(page))
+        return HTMLResponse(reports.render("viewer", page=page))
 
     return routes
 

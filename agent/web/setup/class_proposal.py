@@ -51,7 +51,7 @@ def router(desk: Desk) -> APIRouter:
     @routes.get("/review/{public_id}/propose", include_in_schema=False)
     def show(request: Request, public_id: str) -> Response:
         page = _build_page(desk, request, find(desk, public_id))
-        return HTMLResponse(reports.render_proposal(page))
+        return HTMLResponse(reports.render("proposal", page=page))
 
     @routes.post("/review/{public_id}/propose", include_in_schema=False)
     async def propose(request: Request, public_id: str) -> Response:
@@ -84,7 +84,7 @@ def _propose(desk: Desk, request: Request, public_id: str, form: Mapping[str, st
         propose_class(desk.store, view.id, name=name, text=text, by=who, at=desk.now())
     except WrongUse as error:
         page = _build_page(desk, request, view, wrong=str(error), form=form)
-        return HTMLResponse(reports.render_proposal(page), 422)
+        return HTMLResponse(reports.render("proposal", page=page), 422)
     answer = RedirectResponse(f"/review/{view.id}/propose", 303)
     cookies.keep(answer, cookies.NAME, who.strip())
     return answer

@@ -105,13 +105,13 @@ def _give_name(routes: APIRouter, desk: Desk) -> None:
         if who_is(request):
             return RedirectResponse("/account", 303)
         page = NamePage(desk.site, cookies.name_of(request), then, "/review/name", (), "")
-        return HTMLResponse(reports.render_name(page))
+        return HTMLResponse(reports.render("name", page=page))
 
     @routes.post("/review/name")
     def named(by: Annotated[str, Form()] = "", then: Annotated[str, Form()] = "") -> Response:
         if wrong := cookies.wrong_name(by):
             page = NamePage(desk.site, by, local_path(then), "/review/name", (), wrong)
-            return HTMLResponse(reports.render_name(page), 422)
+            return HTMLResponse(reports.render("name", page=page), 422)
         answer = RedirectResponse(local_path(then), 303)
         cookies.keep(answer, cookies.NAME, by.strip())
         return answer
@@ -155,7 +155,7 @@ def require_same(password: str, again: str) -> None:
 
 def _build_account(desk: Desk, who: Who, *, wrong: str = "") -> str:
     page = {"site": desk.site, "reviewer": who.name, "role": who.role, "wrong": wrong}
-    return reports.render_account(page)
+    return reports.render("account", **page)
 
 
 def local_path(then: str) -> str:
@@ -230,12 +230,13 @@ def _logged_in(desk: Desk, request: Request, account: Account, then: str) -> Res
 
 def _page(desk: Desk, request: Request, *, then: str, name: str = "", wrong: str = "") -> str:
     who = who_is(request)
-    return reports.render_login(
-        LoginPage(
+    return reports.render(
+        "login",
+        page=LoginPage(
             site=desk.site,
             reviewer=who.name if who else "",
             name=name or unquote(request.cookies.get(LAST_NAME, "")),
             then=local_path(then),
             wrong=wrong,
-        )
+        ),
     )

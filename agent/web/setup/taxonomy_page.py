@@ -204,7 +204,7 @@ def _answer(
         preview=shown.preview,
         proposed=tuple(_list_proposed(desk)),
     )
-    return HTMLResponse(reports.render_taxonomy(page), status)
+    return HTMLResponse(reports.render("taxonomy", page=page), status)
 
 
 def _list_proposed(desk: Desk) -> Iterator[ShownProposedClass]:

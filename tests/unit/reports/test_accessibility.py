@@ -41,10 +41,7 @@ from reports import (
     Table,
     Tone,
     confusion_svg,
-    render_card,
-    render_experiments,
-    render_impact,
-    render_plan,
+    render,
 )
 
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
@@ -237,7 +234,9 @@ def test_the_page_of_experiments(axe, tab):
     wide = tuple(f"column {number}" for number in range(12))
     tables = (Table("Table 2", wide, (wide,)), Table("Figure 4", ("", *names), (), drawn))
 
-    tab.set_content(render_experiments(Experiments("Plant 1", "Experiments", ("n",), tables, "")))
+    tab.set_content(
+        render("experiments", page=Experiments("Plant 1", "Experiments", ("n",), tables, ""))
+    )
 
     assert grave(axe, tab) == []
 
@@ -297,7 +296,7 @@ def test_what_studies_found_has_no_grave_fault(tmp_path, axe, tab):
     written(round_, tmp_path / "r.html")
     round_.lab.store.close()
     run = PlanRun(1, "S1", "Ann", "LOM-01", 1)
-    plan = render_plan(PlanSheet("Plant 1", "MSA-1", ((run,), (run,)), "today"))
+    plan = render("plan", page=PlanSheet("Plant 1", "MSA-1", ((run,), (run,)), "today"))
     (tmp_path / "plan.html").write_text(plan, encoding="utf-8")
 
     for name in ("r.html", "plan.html"):
@@ -318,6 +317,6 @@ def test_what_would_change_and_the_model_card(axe, tab):
     section = CardSection("What it is", ("A sentence.",), (Fact("Taught", "2026"),), (table,))
     card = ModelCard("Plant 1", "Bundle b", "At work", Tone.CALM, (section,), "now")
 
-    for page in (render_impact(impact), render_card(card)):
+    for page in (render("impact", page=impact), render("card", page=card)):
         tab.set_content(page)
         assert grave(axe, tab) == []

@@ -47,23 +47,23 @@ def plain(page: str) -> str:
 
 
 def test_a_full_night_looks_as_agreed(golden):
-    golden("night.html", plain(reports.render_night(NIGHT)))
+    golden("night.html", plain(reports.render("night", page=NIGHT)))
 
 
 def test_an_empty_night_looks_as_agreed(golden):
-    golden("empty_night.html", plain(reports.render_night(EMPTY)))
+    golden("empty_night.html", plain(reports.render("night", page=EMPTY)))
 
 
 def test_the_queue_looks_as_agreed(golden):
-    golden("queue.html", plain(reports.render_queue(QUEUE)))
+    golden("queue.html", plain(reports.render("queue", page=QUEUE)))
 
 
 def test_the_page_of_a_decision_looks_as_agreed(golden):
-    golden("review.html", plain(reports.render_review(REVIEW)))
+    golden("review.html", plain(reports.render("review", page=REVIEW)))
 
 
 def test_the_verdict_stands_before_everything_else():
-    page = reports.render_night(NIGHT)
+    page = reports.render("night", page=NIGHT)
 
     places = [
         page.index(text) for text in ("to review · 1 file failed", 'id="review"', 'id="codes"')
@@ -74,8 +74,8 @@ def test_the_verdict_stands_before_everything_else():
 
 def test_a_tone_is_a_shape_and_a_word_beside_its_colour():
     lines = tuple(VerdictLine(tone, "1", f"line {tone}") for tone in Tone)
-    page = reports.render_night(
-        dataclasses.replace(EMPTY, verdict=Verdict(Tone.CALM, "all", lines))
+    page = reports.render(
+        "night", page=dataclasses.replace(EMPTY, verdict=Verdict(Tone.CALM, "all", lines))
     )
 
     for tone, word in (
@@ -90,14 +90,14 @@ def test_a_tone_is_a_shape_and_a_word_beside_its_colour():
 def test_a_night_that_still_runs_says_so():
     running = dataclasses.replace(NIGHT, running=True)
 
-    assert "still running" in reports.render_night(running)
-    assert "still running" not in reports.render_night(NIGHT)
+    assert "still running" in reports.render("night", page=running)
+    assert "still running" not in reports.render("night", page=NIGHT)
 
 
 def test_a_blind_decision_shows_no_answer_of_the_model():
     blind = dataclasses.replace(REVIEW, blind=True, confirm=None, layers=())
 
-    page = reports.render_review(blind)
+    page = reports.render("review", page=blind)
 
     assert "54 %" not in page
     assert "Confirm" not in page
@@ -107,7 +107,7 @@ def test_the_index_says_when_the_newest_report_was_written():
     line = NightLine("2026-11-24", "Tuesday", "2026-11-24.html", Tone.CALM, "fine", 3, 0, 0, "")
     index = Index("Plant 1", (line,), "24 Nov 2026 23:30:04", 1_795_559_404, "now")
 
-    page = reports.render_index(index)
+    page = reports.render("index", page=index)
 
     assert 'data-newest="1795559404"' in page
     assert "24 Nov 2026 23:30:04" in page

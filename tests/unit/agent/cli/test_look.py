@@ -26,7 +26,7 @@ from agent.store import Store, store_url
 from agent.watch import Provenance
 from agent.watch.listing import Listing
 from agent.watch.path_metadata import propose_pattern
-from reports import render_look
+from reports import render
 
 KEYS = {
     "file", "id", "sha256", "page", "pages", "width", "height", "format", "um_per_px",
@@ -288,7 +288,7 @@ def test_while_files_are_read_the_page_shows_those_so_far_and_loads_itself_again
     overview.add("a.png", [replace(crop, landmarks=encode_landmarks(crop))])
     words = {"site": "own", "folder": "own", "every_s": 5, "generated": "now", "proposal": None}
 
-    page = render_look(overview.build_page() | words | {"state": "reading"})
+    page = render("look", **overview.build_page(), **words, state="reading")
 
     assert "Reading: 1 of 2 files so far" in page
     assert 'http-equiv="refresh" content="5"' in page

@@ -383,7 +383,9 @@ def test_the_statement_and_the_trace_name_who_gave_the_scale(bench):
     (statement,) = bench.store.statements.all("4711")
     whole = bench.store.statements.document(statement.sha256)
     (field,) = whole["fields"]
-    page = reports.render_statement(build_statement_page(whole, statement.sha256, lambda _: None))
+    page = reports.render(
+        "statement", page=build_statement_page(whole, statement.sha256, lambda _: None)
+    )
 
     assert (field["um_per_px"], field["um_per_px_source"]) == (0.25, "reviewer")
     assert field["scale_given"]["by"] == ["Ann"]

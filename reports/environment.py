@@ -1,0 +1,169 @@
+"""Render pages as HTML with the one Jinja environment, which escapes everything.
+
+A report is one file that loads nothing from the network: style and script are inside, and its
+content policy enforces it. The review pages load the same style from their server.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from functools import cache
+from importlib.resources import files
+from typing import TYPE_CHECKING
+from zoneinfo import ZoneInfo
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2.utils import htmlsafe_json_dumps
+from markupsafe import Markup
+
+from reports import charts
+from reports.i18n import account, day_and_time, decimal, gettext, language, ngettext, percent
+from reports.vocabulary import file_code
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+ASSETS = (
+    "base.css",
+    "report.css",
+    "report.js",
+    "review.css",
+    "review.js",
+    "order.css",
+    "order.js",
+    "desk.css",
+    "desk.js",
+    "dashboard.css",
+    "dashboard.js",
+    "progress.js",
+    "learning.css",
+    "confirm.js",
+    "trace.css",
+    "look.css",
+    "statement.css",
+    "customer.css",
+    "rate.css",
+    "help.css",
+    "setup.css",
+    "rate.js",
+    "viewer.css",
+    "viewer_pane.js",
+    "viewer_gestures.js",
+    "viewer_bar.js",
+    "viewer_light.js",
+    "viewer_needles.js",
+    "viewer_measure.js",
+    "viewer_overlays.js",
+    "viewer_compare.js",
+    "viewer_keys.js",
+    "viewer.js",
+    "viewer_dialog.js",
+    "search.js",
+    "archive.css",
+    "archive.js",
+    "similar.css",
+    "map.css",
+    "map.js",
+    "scale.css",
+    "scale.js",
+    "viewing.js",
+    "keys.js",
+    "saving.js",
+    "onward.js",
+    "icon.svg",
+)
+"""Everything a page may ask its server for."""
+
+
+def render(template: str, /, **facts: object) -> str:
+    """Render a page from its facts.
+
+    Args:
+        template: Its name, such as "night".
+        facts: What the template shows, by the names that it uses.
+    """
+    if page := facts.get("page"):
+        shared = ("site", "reviewer", "generated")
+        facts = {name: getattr(page, name, "") for name in shared} | facts
+    return _environment().get_template(f"{template}.html").render(**facts) + "\n"
+
+
+def asset(name: str) -> bytes:
+    """Return a style sheet, script or icon by its name.
+
+    Raises:
+        KeyError: There is none of that name.
+    """
+    if name not in ASSETS:
+        raise KeyError(name)
+    return files("reports").joinpath("assets", name).read_bytes()
+
+
+def as_json(value: object) -> Markup:
+    """Return JSON that is safe between the tags of a page: nothing in it can end its element."""
+    return htmlsafe_json_dumps(value, separators=(",", ":"))
+
+
+@cache
+def report_policy() -> str:
+    """Return the content policy of a report: no address at all, the one script by its hash."""
+    digest = base64.b64encode(hashlib.sha256(_text("report.js").encode()).digest()).decode()
+    return (
+        "default-src 'none'; img-src data:; style-src 'unsafe-inline'; "
+        f"script-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"
+    )
+
+
+@cache
+def assets_version() -> str:
+    """Return the version of style and script, by which a browser may cache them forever."""
+    return hashlib.sha256(b"".join(asset(name) for name in ASSETS)).hexdigest()[:12]
+
+
+def _text(name: str) -> str:
+    return asset(name).decode("utf-8")
+
+
+def _inline(*names: str) -> Markup:
+    return Markup("".join(map(_text, names)))  # noqa: S704 - our own files
+
+
+def _jpeg_uri(jpeg: bytes) -> str:
+    return f"data:image/jpeg;base64,{base64.b64encode(jpeg).decode()}"
+
+
+def _format_local(instant: datetime, zone: str) -> str:
+    """Format an instant in a time zone, such as "24 Nov 02:14"."""
+    return day_and_time(instant.astimezone(ZoneInfo(zone)))
+
+
+@cache
+def _environment() -> Environment:
+    environment = Environment(
+        loader=PackageLoader("reports"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=False,
+        extensions=["jinja2.ext.i18n"],
+    )
+    environment.install_gettext_callables(gettext, ngettext, newstyle=True)  # type: ignore[attr-defined] # the extension's
+    environment.globals |= {
+        "version": assets_version(),
+        "language": language,
+        "account": account,
+        "decimal": decimal,
+        "percent": percent,
+        "as_json": as_json,
+        "charts": charts,
+        "inline": _inline,
+        "policy": report_policy(),
+        "style": _inline("base.css", "report.css"),
+        "script": _inline("report.js"),
+        "uri": _jpeg_uri,
+    }
+    environment.filters["local"] = _format_local
+    environment.filters["file_code"] = file_code
+    return environment
