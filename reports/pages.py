@@ -2,13 +2,6 @@
 
 from __future__ import annotations
 
-from reports.content.api_docs import (
-    ApiDocsPage,
-    ApiField,
-    ApiGroup,
-    ApiRoute,
-    ApiSchema,
-)
 from reports.content.archive import (
     ArchiveItem,
     ArchivePage,
@@ -41,7 +34,6 @@ from reports.content.guide import (
     GuidePage,
     GuidePiece,
     GuideTitle,
-    HelpPage,
 )
 from reports.content.learning import (
     BundlePage,
@@ -53,7 +45,6 @@ from reports.content.learning import (
     Suggested,
     UnusedWhy,
 )
-from reports.content.login import LoginPage, MessagePage, NamePage
 from reports.content.micrograph import (
     Answer,
     Card,
@@ -199,11 +190,6 @@ __all__ = [
     "GUIDE_PICTURES",
     "LONGEST_QUERY",
     "Answer",
-    "ApiDocsPage",
-    "ApiField",
-    "ApiGroup",
-    "ApiRoute",
-    "ApiSchema",
     "ArchiveItem",
     "ArchivePage",
     "BundleLine",
@@ -252,7 +238,6 @@ __all__ = [
     "GuidePage",
     "GuidePiece",
     "GuideTitle",
-    "HelpPage",
     "HistoryPage",
     "HistoryRow",
     "Hour",
@@ -266,18 +251,15 @@ __all__ = [
     "LearningPage",
     "Letterhead",
     "Link",
-    "LoginPage",
     "LongNeedlePicture",
     "LooseField",
     "MapColour",
     "MapGroup",
     "MapPage",
-    "MessagePage",
     "MicrographLine",
     "ModelCard",
     "ModelsPage",
     "MorePage",
-    "NamePage",
     "Need",
     "NeedleBar",
     "NeedleGroup",

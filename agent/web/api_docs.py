@@ -9,12 +9,10 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from fastapi import APIRouter, Request, Response
-from fastapi.responses import HTMLResponse
 
-import reports
-from agent.web import cookies
-from reports import ApiDocsPage, ApiField, ApiGroup, ApiRoute, ApiSchema, Fact, marked
+from agent.web.pages import render_page
 from reports import gettext as _
+from reports import marked
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -40,6 +38,9 @@ OTHERS = marked("The agent")
 LEFT_OUT = ("Fault", "HTTPValidationError", "ValidationError")
 """Schemas of errors; the page describes them once in words."""
 
+Field = tuple[str, str, str, bool]
+"""Name, type in words, meaning, and whether it is required."""
+
 
 def router(desk: Desk) -> APIRouter:
     """Build the route of the page."""
@@ -47,56 +48,49 @@ def router(desk: Desk) -> APIRouter:
 
     @routes.get("/docs")
     def docs(request: Request) -> Response:
-        page = build_docs(desk.site, cookies.name_of(request), request.app.openapi())
-        return HTMLResponse(reports.render("api_docs", page=page))
+        return render_page(desk, request, "api_docs", **build_docs(request.app.openapi()))
 
     return routes
 
 
-def build_docs(site: str, reviewer: str, document: Mapping[str, Any]) -> ApiDocsPage:
-    """Build the page from an OpenAPI document."""
-    groups: dict[str, list[ApiRoute]] = {}
+def build_docs(document: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the routes by group and the schemas of an OpenAPI document."""
+    groups: dict[str, list[dict[str, Any]]] = {}
     for path, methods in document["paths"].items():
         for method, operation in methods.items():
             part = path.removeprefix("/api/v1/").partition("/")[0]
             title = _(GROUPS.get(part, OTHERS))
             groups.setdefault(title, []).append(_build_route(method.upper(), path, operation))
     schemas = document.get("components", {}).get("schemas", {})
-    return ApiDocsPage(
-        site=site,
-        reviewer=reviewer,
-        groups=tuple(ApiGroup(title, tuple(routes)) for title, routes in groups.items()),
-        schemas=tuple(
-            ApiSchema(name, schema.get("description", ""), tuple(_list_fields(schema)))
+    return {
+        "groups": groups,
+        "schemas": [
+            (name, schema.get("description", ""), list(_list_fields(schema)))
             for name, schema in sorted(schemas.items())
             if name not in LEFT_OUT
-        ),
-    )
+        ],
+    }
 
 
-def _build_route(method: str, path: str, operation: Mapping[str, Any]) -> ApiRoute:
+def _build_route(method: str, path: str, operation: Mapping[str, Any]) -> dict[str, Any]:
     body = operation.get("requestBody", {}).get("content", {})
-    return ApiRoute(
-        method=method,
-        path=path,
-        text=operation.get("description", ""),
-        fields=tuple(_list_parameters(operation)),
-        body=_name_content(body),
-        body_schema=_find_schema(body),
-        answers=tuple(
-            Fact(code, _name_content(answer["content"]))
-            for code, answer in operation["responses"].items()
-            if code.startswith("2") and answer.get("content")
-        ),
-        answer_schema=next(
-            (
-                _find_schema(answer.get("content", {}))
-                for code, answer in operation["responses"].items()
-                if code.startswith("2")
-            ),
-            "",
-        ),
-    )
+    answers = {
+        code: answer.get("content", {})
+        for code, answer in operation["responses"].items()
+        if code.startswith("2")
+    }
+    letters = f"{method}-{path.removeprefix('/api/v1/')}".lower()
+    return {
+        "anchor": "".join(letter if letter.isalnum() else "-" for letter in letters),
+        "method": method,
+        "path": path,
+        "text": operation.get("description", ""),
+        "fields": list(_list_parameters(operation)),
+        "body": _name_content(body),
+        "body_schema": _find_schema(body),
+        "answers": [(code, _name_content(sent)) for code, sent in answers.items() if sent],
+        "answer_schema": next(map(_find_schema, answers.values()), ""),
+    }
 
 
 def _name_content(content: Mapping[str, Any]) -> str:
@@ -112,20 +106,17 @@ def _find_schema(content: Mapping[str, Any]) -> str:
     return str(schema.get("$ref", "")).removeprefix(REFERENCE)
 
 
-def _list_parameters(operation: Mapping[str, Any]) -> Iterator[ApiField]:
+def _list_parameters(operation: Mapping[str, Any]) -> Iterator[Field]:
     for parameter in operation.get("parameters", ()):
-        yield ApiField(
-            name=parameter["name"],
-            kind=f"{format_type(parameter.get('schema', {}))} ({parameter['in']})",
-            text=parameter.get("description", ""),
-            is_required=parameter.get("required", False),
-        )
+        kind = f"{format_type(parameter.get('schema', {}))} ({parameter['in']})"
+        text, is_required = parameter.get("description", ""), parameter.get("required", False)
+        yield parameter["name"], kind, text, is_required
 
 
-def _list_fields(schema: Mapping[str, Any]) -> Iterator[ApiField]:
+def _list_fields(schema: Mapping[str, Any]) -> Iterator[Field]:
     required = schema.get("required", ())
     for name, own in schema.get("properties", {}).items():
-        yield ApiField(name, format_type(own), own.get("description", ""), name in required)
+        yield name, format_type(own), own.get("description", ""), name in required
 
 
 def format_type(schema: Mapping[str, Any]) -> str:

@@ -33,6 +33,7 @@ from agent.web.locale_middleware import LocaleMiddleware
 from agent.web.models import bundle_page, fleet_page, learning_page, models_page, rollout_acts
 from agent.web.orders import desk_api, order_acts, order_confirm, order_desk, orders, places
 from agent.web.orders.specimen_fields import remember_read
+from agent.web.pages import render_page
 from agent.web.review import (
     chart_page,
     images,
@@ -177,7 +178,8 @@ def _give_files(app: FastAPI, desk: Desk) -> None:
     @app.get("/reports/{name:path}", include_in_schema=False)
     def report(request: Request, name: str) -> Response:
         if name in ("", "index.html") and not (desk.reports / "index.html").is_file():
-            return HTMLResponse(review_page.message(desk, _("No report yet"), _(NO_REPORT)))
+            facts = {"reviewer": "", "title": _("No report yet"), "sentence": _(NO_REPORT)}
+            return render_page(desk, request, "message", back="", **facts)
         named = REPORT_NAME.fullmatch(name or "index.html")
         path = desk.reports / (name or "index.html")
         if named is None or not path.is_file():

@@ -10,11 +10,10 @@ from typing import TYPE_CHECKING
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import Request
 
-import reports
 from agent.web import cookies
 from agent.web.language_choice import find_page_before
-from reports import Link, MessagePage, marked
 from reports import gettext as _
+from reports import marked, render
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -108,14 +107,11 @@ def render_error(
     before = find_page_before(request)
     here = request.scope["path"]
     back = before if before and before.partition("?")[0] != here else ""
-    return reports.render(
+    return render(
         "message",
-        page=MessagePage(
-            site,
-            reviewer,
-            title or _(TITLES.get(code, TITLES[500])),
-            sentence,
-            Link(_("To the queue"), "/review"),
-            back,
-        ),
+        site=site,
+        reviewer=reviewer,
+        title=title or _(TITLES.get(code, TITLES[500])),
+        sentence=sentence,
+        back=back,
     )

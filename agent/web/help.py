@@ -5,12 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from fastapi import APIRouter, Request, Response
-from fastapi.responses import HTMLResponse
 
 import reports
-from agent.web import cookies
 from agent.web.context import Unknown
-from reports import HelpPage
+from agent.web.pages import render_page
 
 if TYPE_CHECKING:
     from agent.web.context import Desk
@@ -23,14 +21,7 @@ def router(desk: Desk) -> APIRouter:
     @routes.get("/help")
     def show_contents(request: Request, q: str = "") -> Response:
         query = " ".join(q[: reports.LONGEST_QUERY].split())
-        page = HelpPage(
-            desk.site,
-            cookies.name_of(request),
-            reports.list_guide(),
-            query=query,
-            hits=reports.search_guide(query),
-        )
-        return HTMLResponse(reports.render("help", page=page))
+        return _render(desk, request, query=query, hits=reports.search_guide(query))
 
     @routes.get("/help/pictures/{name}")
     def show_picture(name: str) -> Response:
@@ -42,12 +33,11 @@ def router(desk: Desk) -> APIRouter:
     def show_page(request: Request, name: str) -> Response:
         if name not in reports.GUIDE_PAGES:
             raise Unknown(name)
-        page = HelpPage(
-            desk.site,
-            cookies.name_of(request),
-            reports.list_guide(),
-            guide=reports.get_guide_page(name),
-        )
-        return HTMLResponse(reports.render("help", page=page))
+        return _render(desk, request, guide=reports.get_guide_page(name))
 
     return routes
+
+
+def _render(desk: Desk, request: Request, **found: object) -> Response:
+    shown = {"guide": None, "query": "", "hits": ()} | found
+    return render_page(desk, request, "help", contents=reports.list_guide(), **shown)

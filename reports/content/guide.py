@@ -59,24 +59,3 @@ class GuideHit:
     anchor: str
     excerpt: tuple[GuidePiece, ...]
     language: Language
-
-
-@dataclass(frozen=True, slots=True)
-class HelpPage:
-    """A page of `/help`.
-
-    Args:
-        site: Name of the site.
-        reviewer: Who is logged in, or "".
-        contents: Every page of the guide.
-        guide: The page that is shown; None for the table of contents or a search.
-        query: What was searched for; "" for no search.
-        hits: What the search found.
-    """
-
-    site: str
-    reviewer: str
-    contents: tuple[GuideTitle, ...]
-    guide: GuidePage | None = None
-    query: str = ""
-    hits: tuple[GuideHit, ...] = ()

@@ -13,7 +13,7 @@ from agent.errors import SetupError
 from agent.web import cookies
 from agent.web.archive import archive_acts
 from agent.web.archive.archive_page import build_page, keep_known, read_query
-from reports import Fact, NamePage
+from agent.web.pages import request_name
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -40,9 +40,9 @@ def router(desk: Desk) -> APIRouter:
         by: Annotated[str, Form()] = "",
     ) -> Response:
         who = cookies.decides(request, {"by": by})
-        fields = [Fact("micrograph", public_id) for public_id in micrograph]
-        fields += [Fact("reason", reason), Fact("back", back)]
-        if refused := _request_name(desk, request.scope["path"], who, fields):
+        fields = [("micrograph", public_id) for public_id in micrograph]
+        fields += [("reason", reason), ("back", back)]
+        if refused := _request_name(desk, request, who, fields):
             return refused
         try:
             n = archive_acts.request_reviews(desk, micrograph, reason, by=who.strip())
@@ -61,9 +61,9 @@ def router(desk: Desk) -> APIRouter:
         by: Annotated[str, Form()] = "",
     ) -> Response:
         who = cookies.decides(request, {"by": by})
-        fields = [Fact("micrograph", public_id) for public_id in micrograph]
-        fields += [Fact("name", name), Fact("raters", raters), Fact("back", back)]
-        if refused := _request_name(desk, request.scope["path"], who, fields):
+        fields = [("micrograph", public_id) for public_id in micrograph]
+        fields += [("name", name), ("raters", raters), ("back", back)]
+        if refused := _request_name(desk, request, who, fields):
             return refused
         try:
             n = archive_acts.plan_campaign(desk, micrograph, name, raters, by=who.strip())
@@ -97,9 +97,7 @@ def _add_views(routes: APIRouter, desk: Desk) -> None:
         by: Annotated[str, Form()] = "",
     ) -> Response:
         who = cookies.decides(request, {"by": by})
-        if refused := _request_name(
-            desk, request.scope["path"], who, [Fact("name", name), Fact("query", query)]
-        ):
+        if refused := _request_name(desk, request, who, [("name", name), ("query", query)]):
             return refused
         kept = urlencode(keep_known(query))
         try:
@@ -119,12 +117,10 @@ def _add_views(routes: APIRouter, desk: Desk) -> None:
         return _go_back(query, who)
 
 
-def _request_name(desk: Desk, action: str, who: str, fields: Sequence[Fact]) -> Response | None:
-    wrong = cookies.wrong_name(who)
-    if not wrong:
-        return None
-    page = NamePage(desk.site, who, "/archive", action, tuple(fields), wrong if who else "")
-    return HTMLResponse(reports.render("name", page=page), 422)
+def _request_name(
+    desk: Desk, request: Request, who: str, fields: Sequence[tuple[str, str]]
+) -> Response | None:
+    return request_name(desk, request, who, request.scope["path"], fields, then="/archive")
 
 
 def _refuse(desk: Desk, request: Request, back: str, error: SetupError) -> Response:

@@ -5,11 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from fastapi import APIRouter, HTTPException, Request, Response
-from fastapi.responses import HTMLResponse, RedirectResponse
+from fastapi.responses import RedirectResponse
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.concurrency import run_in_threadpool
 
-import reports
 from agent.errors import WrongUse
 from agent.orders.judge.assessment import assess
 from agent.orders.lead_acts import LeadAct, carry_out, list_possible_acts, needs_lead
@@ -19,9 +18,10 @@ from agent.web.authentication import ROLE, signing_name, who_is
 from agent.web.context import LONGEST_NAME, UNKNOWN_ORDER, order_rules
 from agent.web.forms import read_stripped_form
 from agent.web.orders.order_queue import order_href
+from agent.web.pages import request_name
 from agent.web.review.decisions import LONGEST_COMMENT
 from agent.web.schemas import FAULTS, Order
-from reports import Fact, NamePage, OrderAct
+from reports import OrderAct
 from reports import gettext as _
 
 if TYPE_CHECKING:
@@ -93,12 +93,10 @@ def _act(desk: Desk, request: Request, number: str, form: Mapping[str, str]) -> 
     """Carry out an act; where no reviewer is known, request a name first."""
     _require_known(desk, number)
     who = cookies.decides(request, form)
-    if wrong := cookies.wrong_name(who):
-        fields = tuple(Fact(key, form[key]) for key in ("act", "reason", "about") if key in form)
-        page = NamePage(
-            desk.site, who, order_href(number), order_href(number), fields, wrong if who else ""
-        )
-        return HTMLResponse(reports.render("name", page=page), 422)
+    fields = [(key, form[key]) for key in ("act", "reason", "about") if key in form]
+    here = order_href(number)
+    if page := request_name(desk, request, who, here, fields, then=here):
+        return page
     reason = form.get("reason", "")
     if len(reason) > LONGEST_COMMENT:
         raise WrongUse(_("A reason has at most {n} letters.").format(n=LONGEST_COMMENT))

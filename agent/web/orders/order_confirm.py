@@ -31,11 +31,12 @@ from agent.web.orders.order_queue import (
 )
 from agent.web.orders.orders import assessed_of
 from agent.web.orders.specimen_fields import is_blind, is_done_by, stands_alone
+from agent.web.pages import request_name
 from agent.web.review import decisions
 from agent.web.review.corrections import request_reason
 from agent.web.review.decisions import Meanwhile
 from agent.web.review.review_page import seconds_of
-from reports import Done, Fact, NamePage, ngettext
+from reports import Done, ngettext
 from reports import gettext as _
 
 if TYPE_CHECKING:
@@ -144,10 +145,9 @@ def _act(desk: Desk, request: Request, number: str, sent: Sent) -> Response:
     """Record what a form decides for an order's fields, or undo the last answers."""
     order = assessed_of(desk, number).view.number
     who = cookies.decides(request, {"by": sent.get("by")})
-    if wrong := cookies.wrong_name(who):
-        fields = tuple(Fact(key, value) for key, value in sent.pairs if key != "by")
-        page = NamePage(desk.site, who, "", confirm_href(order), fields, wrong if who else "")
-        return HTMLResponse(reports.render("name", page=page), 422)
+    fields = [(key, value) for key, value in sent.pairs if key != "by"]
+    if page := request_name(desk, request, who, confirm_href(order), fields):
+        return page
     if sent.get("undo") == "1":
         count = _undo(desk, request, order, who.strip())
         return RedirectResponse(_here(order, order, count, undone=True), 303)

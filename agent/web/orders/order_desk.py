@@ -20,6 +20,7 @@ from agent.web.context import order_rules
 from agent.web.orders.order_board import SWEPT
 from agent.web.orders.order_queue import confirm_href, order_href
 from agent.web.orders.orders import list_loose
+from agent.web.pages import request_name
 from reports import (
     DeskCard,
     DeskColumn,
@@ -27,7 +28,6 @@ from reports import (
     Done,
     Fact,
     Filter,
-    NamePage,
     OrderDeskPage,
     Tone,
     marked,
@@ -81,9 +81,9 @@ def router(desk: Desk) -> APIRouter:
         by: Annotated[str, Form()] = "",
     ) -> Response:
         who = cookies.decides(request, {"by": by})
-        if wrong := cookies.wrong_name(who):
-            fields = [Fact("number", named) for named in number] + [Fact("urgent", urgent)]
-            return _request_name(desk, "/orders/urgent", who, fields, wrong)
+        fields = [*(("number", named) for named in number), ("urgent", urgent)]
+        if page := request_name(desk, request, who, "/orders/urgent", fields, then="/orders"):
+            return page
         for named in number[:MOST_ORDERS_AT_ONCE]:
             desk.store.order_corrections.set_urgent(
                 named, urgent=urgent == "1", by=who.strip(), at=desk.now()
@@ -100,9 +100,9 @@ def router(desk: Desk) -> APIRouter:
         by: Annotated[str, Form()] = "",
     ) -> Response:
         who = cookies.decides(request, {"by": by})
-        if wrong := cookies.wrong_name(who):
-            fields = [Fact("source", source), Fact("reason", reason)]
-            return _request_name(desk, "/orders/release", who, fields, wrong)
+        fields = [("source", source), ("reason", reason)]
+        if page := request_name(desk, request, who, "/orders/release", fields, then="/orders"):
+            return page
         require_lead(order_rules(desk), who.strip())
         release_hold(desk, source, reason.strip(), by=who.strip())
         return _to_desk(who)
@@ -117,13 +117,6 @@ def is_lead(desk: Desk, request: Request) -> bool:
         return who.may("lead")
     policy, name = order_rules(desk), cookies.name_of(request)
     return not policy.has_leads() or (bool(name) and policy.is_lead(name))
-
-
-def _request_name(
-    desk: Desk, action: str, who: str, fields: Sequence[Fact], wrong: str
-) -> Response:
-    page = NamePage(desk.site, who, "/orders", action, tuple(fields), wrong if who else "")
-    return HTMLResponse(reports.render("name", page=page), 422)
 
 
 def _to_desk(who: str) -> Response:

@@ -23,7 +23,7 @@ from agent.orders.statements.trace_page import TONES
 from agent.site_time import local
 from agent.web.authentication import may_decide
 from agent.web.context import UNKNOWN_ORDER, find, order_rules
-from agent.web.cookies import NAME, decides, keep, name_of, wrong_name
+from agent.web.cookies import NAME, decides, keep, name_of
 from agent.web.forms import read_stripped_form
 from agent.web.orders.order_acts import list_acts
 from agent.web.orders.order_board import map_views
@@ -36,12 +36,12 @@ from agent.web.orders.statements import (
     link_newest,
     statement_response,
 )
+from agent.web.pages import request_name
 from agent.web.review.decisions import LONGEST_WORD
 from agent.web.review.needle_tables import build_needle_table, describe_order_needles
 from reports import (
     Fact,
     LooseField,
-    NamePage,
     OrderField,
     OrderPage,
     OrderSpecimen,
@@ -143,11 +143,10 @@ def _loose(one: Unassigned) -> LooseField:
 def _assign(desk: Desk, request: Request, public_id: str, form: Mapping[str, str]) -> Response:
     """Assign a field to an order; where no reviewer is known, request a name first."""
     who = decides(request, form)
-    if wrong := wrong_name(who):
-        fields = tuple(Fact(key, value) for key, value in form.items() if key != "by")
-        action = f"/review/{public_id}/assign"
-        page = NamePage(desk.site, who, "/orders", action, fields, wrong if who else "")
-        return HTMLResponse(reports.render("name", page=page), 422)
+    action = f"/review/{public_id}/assign"
+    fields = [(key, value) for key, value in form.items() if key != "by"]
+    if page := request_name(desk, request, who, action, fields, then="/orders"):
+        return page
     assign_field(desk, public_id, form, by=who.strip())
     answer = RedirectResponse(order_href(form.get("order", "")), 303)
     keep(answer, NAME, who.strip())

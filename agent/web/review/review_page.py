@@ -38,6 +38,7 @@ from agent.web.models import label_uses
 from agent.web.orders import specimen_fields
 from agent.web.orders.order_queue import confirm_href, done_href, find_next_order, list_order_queue
 from agent.web.orders.specimen_fields import is_blind, is_done_by
+from agent.web.pages import request_name
 from agent.web.review import decisions
 from agent.web.review.code_choices import list_subtypes
 from agent.web.review.corrections import find_uncorrected, list_reasons, request_reason
@@ -61,8 +62,6 @@ from reports import (
     Fact,
     Filter,
     Link,
-    MessagePage,
-    NamePage,
     Notice,
     Picture,
     QueueItem,
@@ -162,12 +161,9 @@ def router(desk: Desk) -> APIRouter:
 def _decide(desk: Desk, request: Request, public_id: str, form: Mapping[str, str]) -> Response:
     view = find(desk, public_id)
     said, who = form.get("decision", ""), cookies.decides(request, form)
-    if wrong := cookies.wrong_name(who):
-        fields = tuple(Fact(key, value) for key, value in form.items() if key != "by")
-        page = NamePage(
-            desk.site, who, "", f"/review/{public_id}/decide", fields, wrong if who else ""
-        )
-        return HTMLResponse(reports.render("name", page=page), 422)
+    fields = [(key, value) for key, value in form.items() if key != "by"]
+    if page := request_name(desk, request, who, f"/review/{public_id}/decide", fields):
+        return page
     if (deciding := form.get("reviewer", "")) not in ("", who.strip()):
         raise decisions.NotYours(
             _("{name} gave this decision, and {who} uses this browser now").format(
@@ -740,11 +736,3 @@ def _unusable_whys() -> Iterator[Choice]:
             yield replace(choice, words=_("shoot again"))
         else:
             yield choice
-
-
-def message(desk: Desk, title: str, sentence: str) -> str:
-    """Render a page with one message."""
-    return reports.render(
-        "message",
-        page=MessagePage(desk.site, "", title, sentence, Link(_("To the queue"), "/review")),
-    )

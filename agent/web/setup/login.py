@@ -11,17 +11,17 @@ from typing import TYPE_CHECKING, Annotated
 from urllib.parse import quote, unquote, urlencode
 
 from fastapi import APIRouter, Form, Request, Response
-from fastapi.responses import HTMLResponse, RedirectResponse
+from fastapi.responses import RedirectResponse
 
-import reports
 from agent.errors import WrongUse
 from agent.site_time import local
 from agent.store.people import auth
 from agent.web import cookies, language_choice
 from agent.web.authentication import COOKIE, LONGEST_LOGIN, Tallies, Tries, who_is
 from agent.web.models.model_acts import require_password
-from reports import LoginPage, NamePage, marked
+from agent.web.pages import render_page
 from reports import gettext as _
+from reports import marked
 
 if TYPE_CHECKING:
     from agent.store import Account
@@ -63,7 +63,7 @@ def _give_login(routes: APIRouter, desk: Desk) -> None:
         then = request.query_params.get("then", "")
         if not desk.store.accounts.are_there():
             return RedirectResponse(f"/review/name?then={quote(then, safe='')}", 303)
-        return HTMLResponse(_page(desk, request, then=then))
+        return _render(desk, request, then=then)
 
     @routes.post("/login")
     def come_in(
@@ -74,18 +74,17 @@ def _give_login(routes: APIRouter, desk: Desk) -> None:
     ) -> Response:
         address, at = request.client.host if request.client else "", desk.now()
         if not door.tries.take(address, at=at):
-            page = _page(desk, request, name=name, then=then, wrong=_(WAIT_ADDRESS))
-            return HTMLResponse(page, 429)
+            return _render(desk, request, 429, name=name, then=then, wrong=_(WAIT_ADDRESS))
         browser = auth.hash_token(request.cookies.get(DEVICE, "") or "none")
         try:
             account, wrong = _checked(desk, door, name, password, browser)
         except auth.PasswordCheckBusy:
             door.tries.give_back(address)
-            page = _page(desk, request, name=name, then=then, wrong=_(BUSY))
-            return HTMLResponse(page, 503, {"Retry-After": "5"})
+            page = _render(desk, request, 503, name=name, then=then, wrong=_(BUSY))
+            page.headers["Retry-After"] = "5"
+            return page
         if account is None:
-            page = _page(desk, request, name=name, then=then, wrong=wrong)
-            return HTMLResponse(page, 401)
+            return _render(desk, request, 401, name=name, then=then, wrong=wrong)
         door.tries.give_back(address)
         return _logged_in(desk, request, account, then)
 
@@ -104,14 +103,17 @@ def _give_name(routes: APIRouter, desk: Desk) -> None:
         then = local_path(request.query_params.get("then", ""))
         if who_is(request):
             return RedirectResponse("/account", 303)
-        page = NamePage(desk.site, cookies.name_of(request), then, "/review/name", (), "")
-        return HTMLResponse(reports.render("name", page=page))
+        return render_page(
+            desk, request, "name", then=then, action="/review/name", fields=(), wrong=""
+        )
 
     @routes.post("/review/name")
-    def named(by: Annotated[str, Form()] = "", then: Annotated[str, Form()] = "") -> Response:
+    def named(
+        request: Request, by: Annotated[str, Form()] = "", then: Annotated[str, Form()] = ""
+    ) -> Response:
         if wrong := cookies.wrong_name(by):
-            page = NamePage(desk.site, by, local_path(then), "/review/name", (), wrong)
-            return HTMLResponse(reports.render("name", page=page), 422)
+            facts = {"reviewer": by, "then": local_path(then), "action": "/review/name"}
+            return render_page(desk, request, "name", 422, fields=(), wrong=wrong, **facts)
         answer = RedirectResponse(local_path(then), 303)
         cookies.keep(answer, cookies.NAME, by.strip())
         return answer
@@ -125,7 +127,7 @@ def _give_account(routes: APIRouter, desk: Desk) -> None:
         who = who_is(request)
         if who is None:
             return RedirectResponse("/review/name", 303)
-        return HTMLResponse(_build_account(desk, who))
+        return _render_account(desk, request, who)
 
     @routes.post("/account")
     def change(
@@ -143,7 +145,7 @@ def _give_account(routes: APIRouter, desk: Desk) -> None:
             hashed = auth.hash_password(password, name=who.name)
             desk.store.accounts.set_hash(who.name, hashed, by=who.name, at=desk.now())
         except WrongUse as error:
-            return HTMLResponse(_build_account(desk, who, wrong=str(error)), 422)
+            return _render_account(desk, request, who, 422, wrong=str(error))
         return RedirectResponse(f"/login?{urlencode({'then': '/account'})}", 303)
 
 
@@ -153,9 +155,11 @@ def require_same(password: str, again: str) -> None:
         raise WrongUse(_("The two passwords differ."))
 
 
-def _build_account(desk: Desk, who: Who, *, wrong: str = "") -> str:
-    page = {"site": desk.site, "reviewer": who.name, "role": who.role, "wrong": wrong}
-    return reports.render("account", **page)
+def _render_account(
+    desk: Desk, request: Request, who: Who, code: int = 200, *, wrong: str = ""
+) -> Response:
+    facts = {"reviewer": who.name, "role": who.role, "wrong": wrong}
+    return render_page(desk, request, "account", code, **facts)
 
 
 def local_path(then: str) -> str:
@@ -228,15 +232,17 @@ def _logged_in(desk: Desk, request: Request, account: Account, then: str) -> Res
     return answer
 
 
-def _page(desk: Desk, request: Request, *, then: str, name: str = "", wrong: str = "") -> str:
+def _render(
+    desk: Desk, request: Request, code: int = 200, *, then: str, name: str = "", wrong: str = ""
+) -> Response:
     who = who_is(request)
-    return reports.render(
+    return render_page(
+        desk,
+        request,
         "login",
-        page=LoginPage(
-            site=desk.site,
-            reviewer=who.name if who else "",
-            name=name or unquote(request.cookies.get(LAST_NAME, "")),
-            then=local_path(then),
-            wrong=wrong,
-        ),
+        code,
+        reviewer=who.name if who else "",
+        name=name or unquote(request.cookies.get(LAST_NAME, "")),
+        then=local_path(then),
+        wrong=wrong,
     )

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from labs.page_facts import CARD, NIGHT, QUEUE, REVIEW, with_text
 
 import reports
-from reports import Link, MessagePage, MorePage, NamePage, Picture, render
+from reports import Link, MorePage, Picture, render
 
 MARK = "ZQ"
 HOSTILE = [
@@ -44,8 +44,8 @@ PAGES = {
     "more": {"page": MORE},
     "queue": {"page": QUEUE},
     "review": {"page": REVIEW},
-    "name": {"page": NamePage("s", "r", "/review", "/review/name", (), "w")},
-    "message": {"page": MessagePage("s", "r", "t", "s", Link("on", "/review"))},
+    "name": {"action": "/review/name", "then": "/review", "fields": (("by", "x"),), "wrong": "w"},
+    "message": {"title": "t", "sentence": "s", "back": ""},
 }
 
 
