@@ -18,10 +18,20 @@ from jinja2.utils import htmlsafe_json_dumps
 from markupsafe import Markup
 
 from reports import charts
-from reports.i18n import account, day_and_time, decimal, gettext, language, ngettext, percent
-from reports.vocabulary import file_code
+from reports.i18n import (
+    account,
+    day_and_time,
+    decimal,
+    gettext,
+    language,
+    ngettext,
+    percent,
+    with_seconds,
+)
+from reports.vocabulary import act_title, file_code
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from datetime import datetime
 
 ASSETS = (
@@ -138,6 +148,16 @@ def _format_local(instant: datetime, zone: str) -> str:
     return day_and_time(instant.astimezone(ZoneInfo(zone)))
 
 
+def _format_local_full(instant: datetime, zone: str) -> str:
+    """Format an instant in a time zone with its year and seconds."""
+    return with_seconds(instant.astimezone(ZoneInfo(zone)))
+
+
+def _join_sentences(parts: Iterable[str | None]) -> str:
+    """Join what there is to sentences that each end with a full stop."""
+    return " ".join(f"{part.rstrip('.')}." for part in parts if part)
+
+
 @cache
 def _environment() -> Environment:
     environment = Environment(
@@ -164,6 +184,12 @@ def _environment() -> Environment:
         "script": _inline("report.js"),
         "uri": _jpeg_uri,
     }
-    environment.filters["local"] = _format_local
-    environment.filters["file_code"] = file_code
+    environment.filters |= {
+        "local": _format_local,
+        "local_full": _format_local_full,
+        "file_code": file_code,
+        "act_title": act_title,
+        "translated": gettext,
+        "sentences": _join_sentences,
+    }
     return environment

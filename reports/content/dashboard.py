@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from markupsafe import Markup
 
-    from reports.content.components import Fact, Link, Tone
+    from reports.content.components import Fact, Tone
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,51 +134,3 @@ class DashboardPage:
     codes_note: str
     lab: tuple[LabFact, ...]
     jobs: tuple[Fact, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class FileLine:
-    """A file that waits, failed or was set aside.
-
-    Args:
-        id: Its number.
-        name: Path below its source.
-        source: Name of the source.
-        state: Its state in words.
-        reason: Why, and what to do; "" where there is none.
-        since: When it was first seen, in words.
-        next_try: When it is tried again, "" where not by itself.
-    """
-
-    id: int
-    name: str
-    source: str
-    state: str
-    reason: str
-    since: str
-    next_try: str
-
-
-@dataclass(frozen=True, slots=True)
-class FilesPage:
-    """Files in one or more states.
-
-    Args:
-        site: The lab's name.
-        reviewer: Who reads the page, "" where unknown.
-        filters: State → the page of that state alone.
-        chosen: The link of the filter that is on, "" for none.
-        files: Oldest first.
-        more: How many are not shown.
-        may_retry: The reader may queue them again.
-        done: What was just done, "" for nothing.
-    """
-
-    site: str
-    reviewer: str
-    filters: tuple[Link, ...]
-    chosen: str
-    files: tuple[FileLine, ...]
-    more: int
-    may_retry: bool
-    done: str = ""

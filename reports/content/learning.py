@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from markupsafe import Markup
 
-    from reports.content.components import Fact, Link, Picture, Tone
+    from reports.content.components import Picture
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,40 +88,6 @@ class LearningPage:
 
 
 @dataclass(frozen=True, slots=True)
-class GateRow:
-    """One check of the gate."""
-
-    title: str
-    required: str
-    found: str
-    limit: str
-    verdict: str
-    tone: Tone
-    sentence: str
-
-
-@dataclass(frozen=True, slots=True)
-class FlipPair:
-    """A reference image that both bundles answer differently.
-
-    Args:
-        picture: A thumbnail, or None where it was deleted.
-        true: Its code.
-        before: Answer of the bundle in use.
-        after: Answer of the candidate.
-        tone: Calm where the candidate is right, a problem where only the other one is.
-        word: The same in words.
-    """
-
-    picture: Picture | None
-    true: str
-    before: str
-    after: str
-    tone: Tone
-    word: str
-
-
-@dataclass(frozen=True, slots=True)
 class SignForm:
     """The form with which a lead signs.
 
@@ -140,46 +106,3 @@ class SignForm:
     needs_password: bool
     blocked: str = ""
     sure: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class BundlePage:
-    """One bundle: the verdict of the gate, what would change, the signature.
-
-    Args:
-        site: The lab's name.
-        reviewer: Who reads the page, "" where unknown.
-        name: Of the bundle.
-        state: Whether it is in use, in words.
-        tone: How urgently it needs action, None for not at all.
-        facts: What it is.
-        links: Model card and impact.
-        verdict: Recommendation of the gate in a few words.
-        verdict_tone: The same as a tone.
-        against: What it was compared with, in words.
-        checks: Every check.
-        flips: Images with another answer.
-        more_flips: How many are not shown.
-        sign: The form of a lead, None for others.
-        may_compute: The reader may have the impact computed.
-        message: What was just done or refused, "" for nothing.
-        is_refused: The message states a refusal.
-    """
-
-    site: str
-    reviewer: str
-    name: str
-    state: str
-    tone: Tone | None
-    facts: tuple[Fact, ...]
-    links: tuple[Link, ...]
-    verdict: str
-    verdict_tone: Tone | None
-    against: str
-    checks: tuple[GateRow, ...]
-    flips: tuple[FlipPair, ...]
-    more_flips: int
-    sign: SignForm | None
-    may_compute: bool
-    message: str = ""
-    is_refused: bool = False

@@ -7,23 +7,19 @@ from typing import TYPE_CHECKING, Annotated
 from urllib.parse import urlencode
 
 from fastapi import APIRouter, Form, Request, Response
-from fastapi.responses import HTMLResponse, RedirectResponse
+from fastapi.responses import RedirectResponse
 from pydantic import BaseModel, ConfigDict, Field
 
-import reports
-from agent.site_time import local
 from agent.store import State
 from agent.web import cookies
 from agent.web.authentication import may_undo_any, signing_name
 from agent.web.context import LONGEST_NAME
+from agent.web.pages import render_page
 from agent.web.schemas import FAULTS, Queued
-from reports import FileLine, FilesPage, Link, marked, ngettext
 from reports import gettext as _
+from reports import marked
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from agent.store import FileFate
     from agent.web.context import Desk
 
 GROUPS = {
@@ -64,7 +60,7 @@ def router(desk: Desk) -> APIRouter:
 
     @routes.get("/files", include_in_schema=False)
     def files(request: Request) -> Response:
-        return HTMLResponse(reports.render("files", page=_build_page(desk, request)))
+        return _render(desk, request)
 
     @routes.post("/files/retry", include_in_schema=False)
     def retry(request: Request, which: Annotated[str, Form()] = "") -> Response:
@@ -81,53 +77,28 @@ def router(desk: Desk) -> APIRouter:
     return routes
 
 
-def _build_page(desk: Desk, request: Request) -> FilesPage:
+def _render(desk: Desk, request: Request) -> Response:
     state = request.query_params.get("state", "")
     source = request.query_params.get("source", "")[:LONGEST_NAME]
     states = GROUPS.get(state, tuple(each for group in GROUPS.values() for each in group))
     fates = islice(
         desk.store.files.iter_status([each.value for each in states], source or None), MOST_COUNTED
     )
-    files = tuple(islice((_build_line(desk, fate) for fate in fates), SHOWN))
-    done = cookies.number(request.query_params.get("done", ""))
-    return FilesPage(
-        site=desk.site,
-        reviewer=cookies.name_of(request),
-        filters=tuple(_list_filters(source)),
+    return render_page(
+        desk,
+        request,
+        "files",
+        filters=[(_("All"), _href("", source))]
+        + [(_(title), _href(state, source)) for state, title in TITLES.items()],
         chosen=_href(state if state in GROUPS else "", source),
-        files=files,
+        files=list(islice(fates, SHOWN)),
+        states=STATES,
         more=sum(1 for _fate in fates),
         may_retry=may_undo_any(request),
-        done=ngettext("{n} file is queued again.", "{n} files are queued again.", done).format(
-            n=done
-        )
-        if done is not None
-        else "",
+        done=cookies.number(request.query_params.get("done", "")),
     )
 
 
 def _href(state: str, source: str) -> str:
     asked = {key: value for key, value in (("state", state), ("source", source)) if value}
     return f"/files?{urlencode(asked)}" if asked else "/files"
-
-
-def _list_filters(source: str) -> Iterator[Link]:
-    yield Link(_("All"), _href("", source))
-    for state, title in TITLES.items():
-        yield Link(_(title), _href(state, source))
-
-
-def _build_line(desk: Desk, fate: FileFate) -> FileLine:
-    _title, remedy = reports.file_code(fate.code) if fate.code else ("", "")
-    reason = fate.reason or ""
-    return FileLine(
-        id=fate.id,
-        name=fate.path.replace("\\", "/").rsplit("/", 1)[-1],
-        source=fate.source,
-        state=_(STATES.get(State(fate.state), fate.state)),
-        reason=" ".join(f"{part.rstrip('.')}." for part in (reason, remedy) if part),
-        since=local(fate.first_seen_at, desk.zone),
-        next_try=local(fate.next_try_at, desk.zone)
-        if fate.next_try_at and fate.state == State.FAILED
-        else "",
-    )

@@ -13,7 +13,7 @@ from urllib.parse import quote, urlencode
 from zoneinfo import ZoneInfo
 
 from fastapi import APIRouter, Request, Response
-from fastapi.responses import HTMLResponse, StreamingResponse
+from fastapi.responses import StreamingResponse
 
 import reports
 from agent.files.csv_export import format_csv
@@ -24,8 +24,9 @@ from agent.web import cookies
 from agent.web.context import ID
 from agent.web.orders.order_queue import order_href
 from agent.web.orders.specimen_fields import is_blind
-from reports import HistoryPage, HistoryRow, marked
+from agent.web.pages import render_page
 from reports import gettext as _
+from reports import marked
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -76,8 +77,8 @@ def router(desk: Desk) -> APIRouter:
 
     @routes.get("/history")
     def history(request: Request) -> Response:
-        page = _build_page(desk, request)
-        return HTMLResponse(reports.render("history", page=page), 422 if page.problem else 200)
+        page = _read_page(desk, request)
+        return render_page(desk, request, "history", 422 if page["problem"] else 200, **page)
 
     @routes.get("/history.csv")
     def export(request: Request) -> Response:
@@ -90,9 +91,10 @@ def router(desk: Desk) -> APIRouter:
 
     @routes.get("/history.pdf")
     def draw(request: Request) -> Response:
-        page, now = _build_page(desk, request, most=MOST_DRAWN), desk.now()
+        now = desk.now()
         drawn = reports.render_history_pdf(
-            page,
+            _read_page(desk, request, most=MOST_DRAWN),
+            site=desk.site,
             at=now,
             generated=local_full(now, desk.zone),
             sha256=desk.store.audit_log.get_head().sha256,
@@ -234,7 +236,8 @@ def _keep_readable(text: str) -> str:
     return text.replace("\0", "").encode("utf-8", "ignore").decode()
 
 
-def _build_page(desk: Desk, request: Request, *, most: int = ROWS) -> HistoryPage:
+def _read_page(desk: Desk, request: Request, *, most: int = ROWS) -> dict[str, Any]:
+    """Return the acts that a request asks for, and what page and PDF state of them."""
     asked = _find_asked(request)
     query, problem = _read(desk, asked)
     before = cookies.number(request.query_params.get("before", ""))
@@ -243,26 +246,21 @@ def _build_page(desk: Desk, request: Request, *, most: int = ROWS) -> HistoryPag
     kept = {key: value for key, value in asked.items() if value}
     shown = {} if before is None else {"before": str(before)}
     more = urlencode(kept | {"before": str(following)}) if following is not None else ""
-    return HistoryPage(
-        site=desk.site,
-        reviewer=cookies.name_of(request),
-        who=asked["who"],
-        subject=asked["subject"],
-        facts=asked["facts"],
-        first=asked["first"],
-        last=asked["last"],
-        kind=query.act,
-        kinds=tuple((word, _(text)) for word, text in KINDS.items()),
-        rows=tuple(_build_row(desk, entry, named) for entry in acts),
-        next_href=f"/history?{more}" if more else "",
-        first_href=f"/history?{urlencode(kept)}" if before is not None else "",
-        export_href=f"/history.csv?{urlencode(kept | shown)}",
-        pdf_href=f"/history.pdf?{urlencode(kept | shown)}",
-        problem=problem,
-    )
+    return {
+        "asked": asked | {"kind": query.act},
+        "kinds": KINDS,
+        "rows": [_describe_act(desk, entry, named) for entry in acts],
+        "next_href": f"/history?{more}" if more else "",
+        "first_href": f"/history?{urlencode(kept)}" if before is not None else "",
+        "search": urlencode(kept | shown),
+        "problem": problem,
+    }
 
 
-def _build_row(desk: Desk, entry: TrailEntry, named: Mapping[str, MicrographView]) -> HistoryRow:
+def _describe_act(
+    desk: Desk, entry: TrailEntry, named: Mapping[str, MicrographView]
+) -> dict[str, Any]:
+    """Return an act with what its reader may see, in the words of the page."""
     view = named.get(entry.subject)
     hidden = (entry.subject,) if view is not None and is_blind(view) else ()
     facts = read_facts(entry, hidden)
@@ -280,16 +278,14 @@ def _build_row(desk: Desk, entry: TrailEntry, named: Mapping[str, MicrographView
         for key, value in facts.items()
         if value is not None and (key not in ROW_NUMBERS or not isinstance(value, int))
     }
-    return HistoryRow(
-        number=entry.id,
-        at=local_full(entry.at, desk.zone),
-        who=entry.actor,
-        act=entry.act,
-        words=reports.act_title(entry.act),
-        subject=view.name if view else entry.subject,
-        href=_find_href(entry),
-        facts=" · ".join(f"{key.replace('_', ' ')}: {_format(facts[key])}" for key in facts),
-    )
+    return {
+        "entry": entry,
+        "at": local_full(entry.at, desk.zone),
+        "act": reports.act_title(entry.act) or entry.act,
+        "subject": view.name if view else entry.subject,
+        "href": _find_href(entry),
+        "facts": " · ".join(f"{key.replace('_', ' ')}: {_format(facts[key])}" for key in facts),
+    }
 
 
 def _find_href(entry: TrailEntry) -> str:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from functools import partial
+from http import HTTPStatus
 from typing import TYPE_CHECKING
 from urllib.parse import urlencode
 
 from fastapi import APIRouter, Request, Response
-from fastapi.responses import HTMLResponse, RedirectResponse
+from fastapi.responses import RedirectResponse
 from starlette.concurrency import run_in_threadpool
 
-import reports
 from agent.errors import AgentError, BadBundle
 from agent.nightly.page.embedded_images import parse_training_key
 from agent.retrain.bundle_registry import get_bundle, list_previous_bundles
@@ -25,15 +25,16 @@ from agent.web.forms import read_form
 from agent.web.models import model_acts
 from agent.web.models.learning_page import MESSAGES, request_job
 from agent.web.models.models_page import NAME, list_facts, name_state
+from agent.web.pages import render_page
 from model import ModelError
-from reports import BundlePage, FlipPair, GateRow, Link, Picture, SignForm, Tone, marked
+from reports import Picture, SignForm, Tone, marked
 from reports import gettext as _
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
-    from agent.retrain.gate_table import GateFlip, GateRecord
+    from agent.retrain.gate_table import GateFlip
     from agent.store import Signature
     from agent.web.context import Desk
 
@@ -43,9 +44,6 @@ VERDICTS = {
     "not_recommended": (marked("not recommended"), Tone.PROBLEM),
     "not_enough_evidence": (marked("not enough evidence"), Tone.ATTENTION),
 }
-NO_GATE = marked(
-    "No gate has compared it with another bundle. agent models show --against compares two."
-)
 
 
 def router(desk: Desk) -> APIRouter:
@@ -55,10 +53,7 @@ def router(desk: Desk) -> APIRouter:
 
     @routes.get("/models/{name}")
     def bundle(request: Request, name: str) -> Response:
-        message = request.query_params.get("done", "")[:200]
-        return HTMLResponse(
-            reports.render("bundle", page=_build_page(desk, request, name, message))
-        )
+        return _render(desk, request, name, request.query_params.get("done", "")[:200])
 
     @routes.post("/models/rollback")
     async def rollback(request: Request) -> Response:
@@ -85,8 +80,7 @@ def router(desk: Desk) -> APIRouter:
         try:
             model_acts.compute_and_save_impact(desk, name)
         except (AgentError, ModelError, OSError) as error:
-            page = _build_page(desk, request, name, str(error), is_refused=True)
-            return HTMLResponse(reports.render("bundle", page=page), 422)
+            return _render(desk, request, name, str(error), 422)
         return RedirectResponse(f"/models/{name}/impact", 303)
 
     return routes
@@ -103,8 +97,8 @@ def _sign(
 ) -> Response:
     _find_folder(desk, name)
 
-    def refuse(why: str) -> str:
-        return reports.render("bundle", page=_build_page(desk, request, name, why, is_refused=True))
+    def refuse(why: str) -> Response:
+        return _render(desk, request, name, why, 422)
 
     return model_acts.answer_signed(
         desk, check, request, form, act=act, page=f"/models/{name}", refuse=refuse
@@ -121,9 +115,7 @@ def _find_folder(desk: Desk, name: str) -> Path:
 # --- the page -----------------------------------------------------------------------------------
 
 
-def _build_page(
-    desk: Desk, request: Request, name: str, message: str, *, is_refused: bool = False
-) -> BundlePage:
+def _render(desk: Desk, request: Request, name: str, message: str, code: int = 200) -> Response:
     folder = _find_folder(desk, name)
     promotions = desk.store.promotions.list_all()
     state, tone = name_state(desk, name, promotions)
@@ -133,75 +125,37 @@ def _build_page(
         record, broken = None, str(error)
     verdict, verdict_tone = VERDICTS.get(record.gate if record else "", ("", None))
     may_sign = may_undo_any(request)
-    links = [Link(_("Model card"), f"/models/{name}/card")]
-    if find_newest_impact(folder):
-        links.append(Link(_("What it would change"), f"/models/{name}/impact"))
     is_current = bool(promotions) and promotions[0].bundle == name
-    return BundlePage(
-        site=desk.site,
-        reviewer=cookies.name_of(request),
+    flips = record.flips if record else ()
+    return render_page(
+        desk,
+        request,
+        "bundle",
+        code,
         name=name,
         state=state,
         tone=tone,
-        facts=tuple(list_facts(folder)),
-        links=tuple(links),
-        verdict=_(verdict),
+        facts=list(list_facts(folder)),
+        has_impact=find_newest_impact(folder) is not None,
+        verdict=verdict,
         verdict_tone=verdict_tone,
-        against=broken or _describe_against(record),
-        checks=tuple(_list_rows(record)) if record else (),
-        flips=tuple(_build_flip(desk, flip) for flip in record.flips[:FLIPS_SHOWN])
-        if record
-        else (),
-        more_flips=max(0, len(record.flips) - FLIPS_SHOWN) if record else 0,
+        record=record,
+        broken=broken,
+        flips=[(flip, _find_picture(desk, flip)) for flip in flips[:FLIPS_SHOWN]],
+        more_flips=max(0, len(flips) - FLIPS_SHOWN),
         sign=_build_form(desk, request, name, is_current=is_current) if may_sign else None,
         may_compute=may_sign and not is_current,
         message=message,
-        is_refused=is_refused,
+        is_refused=code >= HTTPStatus.BAD_REQUEST,
     )
 
 
-def _describe_against(record: GateRecord | None) -> str:
-    if record is None:
-        return _(NO_GATE)
-    return _("Compared with {current} on {n} test micrographs that neither was trained on.").format(
-        current=record.current, n=record.n
-    )
-
-
-def _list_rows(record: GateRecord) -> list[GateRow]:
-    failed = Tone.PROBLEM if record.gate == "not_recommended" else Tone.ATTENTION
-    return [
-        GateRow(
-            title=row.title,
-            required=row.required,
-            found=row.found,
-            limit=row.limit,
-            verdict=_("met") if row.passed else _("not met"),
-            tone=Tone.CALM if row.passed else failed,
-            sentence=row.sentence,
-        )
-        for row in record.checks
-    ]
-
-
-def _build_flip(desk: Desk, flip: GateFlip) -> FlipPair:
+def _find_picture(desk: Desk, flip: GateFlip) -> Picture | None:
     sha256, page = parse_training_key(flip.key)
-    is_there = desk.archive.may_have(desk.archive.thumbnail_path(sha256, page))
+    if not desk.archive.may_have(desk.archive.thumbnail_path(sha256, page)):
+        return None
     alt = _("Reference image of {code}").format(code=flip.true)
-    if flip.candidate == flip.true:
-        tone, word = Tone.CALM, _("right now")
-    elif flip.current == flip.true:
-        tone, word = Tone.PROBLEM, _("wrong now")
-    else:
-        tone, word = Tone.ATTENTION, _("wrong in both")
-    return FlipPair(
-        picture=Picture(f"/pictures/known/{flip.key}.jpg", alt, 320, 240) if is_there else None,
-        true=flip.true,
-        before=flip.current,
-        after=flip.candidate,
-        tone=tone,
-        word=word,
-    )
+    return Picture(f"/pictures/known/{flip.key}.jpg", alt, 320, 240)
 
 
 def _build_form(desk: Desk, request: Request, name: str, *, is_current: bool) -> SignForm | None:

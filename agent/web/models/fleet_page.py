@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
+from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 from fastapi import APIRouter, Request, Response
-from fastapi.responses import HTMLResponse
 
-import reports
-from agent.site_time import local
 from agent.store.sites.fleet import PcState, list_members
-from agent.web import cookies
 from agent.web.authentication import may_undo_any
 from agent.web.context import read_database_time
 from agent.web.models.rollout_view import build_start, build_view
-from reports import FleetPage, Link, PcLine, Tone, decimal, marked, ngettext
+from agent.web.pages import render_page
 from reports import gettext as _
+from reports import marked, ngettext
 
 if TYPE_CHECKING:
+    from fastapi.responses import HTMLResponse
+
     from agent.store.sites.fleet import FleetMember
     from agent.web.context import Desk
 
@@ -36,7 +36,6 @@ REMARKS = {
     "other_recipe": marked("other crop recipe than the other PCs"),
     "other_settings": marked("other settings for cropping, triage or model than the other PCs"),
 }
-GB = 1e9
 
 
 def router(desk: Desk) -> APIRouter:
@@ -45,24 +44,21 @@ def router(desk: Desk) -> APIRouter:
 
     @routes.get("/fleet")
     def fleet(request: Request) -> Response:
-        message = request.query_params.get("done", "")[:200]
-        return HTMLResponse(
-            reports.render("fleet", page=build_page(desk, request, message=message))
-        )
+        return render_fleet(desk, request, message=request.query_params.get("done", "")[:200])
 
     return routes
 
 
-def build_page(
-    desk: Desk, request: Request, *, message: str = "", is_refused: bool = False
-) -> FleetPage:
-    """Build the page of the PCs.
+def render_fleet(
+    desk: Desk, request: Request, code: int = 200, *, message: str = ""
+) -> HTMLResponse:
+    """Render the page of the PCs.
 
     Args:
         desk: Of the pages.
         request: Who reads it, and of which sites.
+        code: HTTP status; an error is an act that was refused.
         message: What an act has led to, "" for nothing.
-        is_refused: The act was refused.
     """
     may_see_all = may_undo_any(request)
     is_all = may_see_all and request.query_params.get("sites") == "all"
@@ -73,19 +69,23 @@ def build_page(
         now=read_database_time(desk),
         wanted={} if is_all else store.rollouts.list_wanted(),
     )
-    other = Link(_("This site"), "/fleet") if is_all else Link(_("All sites"), "/fleet?sites=all")
-    view, start = build_view(desk, request), build_start(desk, request)
-    return FleetPage(
-        site=desk.site,
-        reviewer=cookies.name_of(request),
+    start = build_start(desk, request)
+    return render_page(
+        desk,
+        request,
+        "fleet",
+        code,
         headline=_describe(members),
-        pcs=tuple(_build_line(desk, member) for member in members),
-        other=other if may_see_all else None,
-        rollout=view,
+        members=members,
+        states=STATES,
+        remarks=REMARKS,
+        may_see_all=may_see_all,
+        is_all=is_all,
+        rollout=build_view(desk, request),
         start=start[0] if start else None,
         bundles=start[1] if start else (),
         message=message,
-        is_refused=is_refused,
+        is_refused=code >= HTTPStatus.BAD_REQUEST,
     )
 
 
@@ -100,24 +100,3 @@ def _describe(members: list[FleetMember]) -> str:
         return text
     rest = ngettext("{n} needs an operator.", "{n} need an operator.", noted).format(n=noted)
     return f"{text} {rest}"
-
-
-def _build_line(desk: Desk, member: FleetMember) -> PcLine:
-    tone = Tone.PROBLEM if member.state is PcState.SILENT else Tone.CALM
-    clock = member.clock_ahead_s
-    return PcLine(
-        site=member.site,
-        name=member.name,
-        tone=Tone.ATTENTION if member.remarks and tone is Tone.CALM else tone,
-        state=_(STATES[member.state]),
-        seen=local(member.seen_at, desk.zone) if member.seen_at else _("never"),
-        version=member.version,
-        bundle=member.bundle,
-        recipe=member.recipe,
-        queue="" if member.queue is None else str(member.queue),
-        clock="" if clock is None else _("{n} s").format(n=decimal(clock, ".1f")),
-        disk=""
-        if member.free_bytes is None
-        else _("{n} GB").format(n=decimal(member.free_bytes / GB, ".0f")),
-        remarks=tuple(_(REMARKS[remark]) for remark in member.remarks),
-    )

@@ -11,7 +11,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 from urllib.parse import urlencode
 
-from fastapi.responses import HTMLResponse, RedirectResponse
+from fastapi.responses import RedirectResponse
 
 from agent.errors import AgentError, BadBundle, WrongUse
 from agent.orders.judge.permissions import require_lead
@@ -60,7 +60,7 @@ def answer_signed(
     *,
     act: Callable[[Signature], str],
     page: str,
-    refuse: Callable[[str], str],
+    refuse: Callable[[str], Response],
 ) -> Response:
     """Do what a form signs, and answer with its page.
 
@@ -77,7 +77,7 @@ def answer_signed(
         with signed(desk, request, form, check) as signature:
             done = act(signature)
     except (AgentError, ModelError, OSError) as error:
-        return HTMLResponse(refuse(str(error)), 422)
+        return refuse(str(error))
     answer = RedirectResponse(f"{page}?{urlencode({'done': done})}", 303)
     cookies.keep(answer, cookies.NAME, signature.by)
     return answer

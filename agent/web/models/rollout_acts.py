@@ -10,14 +10,13 @@ from fastapi.responses import RedirectResponse
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.concurrency import run_in_threadpool
 
-import reports
 from agent.store.people import auth
 from agent.web import cookies
 from agent.web.authentication import signing_name
 from agent.web.context import LONGEST_NAME, read_database_time
 from agent.web.forms import read_form
 from agent.web.models import model_acts
-from agent.web.models.fleet_page import build_page
+from agent.web.models.fleet_page import render_fleet
 from agent.web.models.models_page import NAME
 from agent.web.models.rollout_view import CONTINUE, START, STOP, load_rollout
 from agent.web.schemas import FAULTS, Requested, RolloutAnswer
@@ -81,8 +80,8 @@ def _sign(
     *,
     act: Callable[[Signature], str],
 ) -> Response:
-    def refuse(why: str) -> str:
-        return reports.render("fleet", page=build_page(desk, request, message=why, is_refused=True))
+    def refuse(why: str) -> Response:
+        return render_fleet(desk, request, 422, message=why)
 
     return model_acts.answer_signed(
         desk, check, request, form, act=act, page="/fleet", refuse=refuse

@@ -17,7 +17,7 @@ from agent.store import (
 from agent.store.sites.fleet import list_members, list_seen, rollout_to_json
 from agent.web.authentication import may_decide, may_undo_any, who_is
 from agent.web.context import read_database_time
-from reports import Fact, RolloutPc, RolloutView, SignForm, Tone, decimal, marked, ngettext
+from reports import Fact, SignForm, Tone, decimal, marked, ngettext
 from reports import gettext as _
 
 if TYPE_CHECKING:
@@ -62,42 +62,37 @@ def load_rollout(desk: Desk) -> dict[str, Any] | None:
     return rollout_to_json(rollout, hosts, seen=seen, now=read_database_time(desk))
 
 
-def build_view(desk: Desk, request: Request) -> RolloutView | None:
-    """Build the newest rollout of this site; None before the first."""
+def build_view(desk: Desk, request: Request) -> dict[str, Any] | None:
+    """Return the newest rollout of this site with its PCs; None before the first."""
     rollout = desk.store.rollouts.find_latest()
     if rollout is None:
         return None
     agents, hosts = desk.store.agents.list_all(), desk.store.rollouts.list_hosts(rollout.id)
     seen, now = list_seen(agents), read_database_time(desk)
-    members = {member.name: member for member in list_members(agents, now=now)}
-    is_running = rollout.state is RolloutState.RUNNING
+    in_use = {member.name: member.bundle for member in list_members(agents, now=now)}
     wanted = desk.store.rollouts.list_wanted()
     current = desk.store.promotions.find_current() or ""
     state, tone = STATES[rollout.state]
     is_stopped = rollout.state is RolloutState.STOPPED
-    is_open = is_running or (is_stopped and rollout.stopped_by == BY_AGENT)
-    return RolloutView(
-        title=_("Rollout of {bundle}").format(bundle=rollout.bundle),
-        state=_(state),
-        tone=tone,
-        why=str(rollout.why),
-        facts=tuple(_list_facts(rollout, hosts, seen, desk.zone, now)),
-        pcs=tuple(
-            _build_pc(
-                rollout,
-                host,
-                wanted=wanted.get(host.name, current),
-                in_use=members[host.name].bundle if host.name in members else "",
-                is_off=is_absent(seen.get(host.name), rollout.rules, now=now),
-            )
-            for host in hosts
-        ),
-        stop=(_("Stop the rollout") if is_running else _("Acknowledge"))
-        if is_open and may_decide(request)
-        else "",
-        sign=_build_continue(request) if is_stopped and may_undo_any(request) else None,
-        refreshes=is_running,
+    is_open = rollout.state is RolloutState.RUNNING or (
+        is_stopped and rollout.stopped_by == BY_AGENT
     )
+    pcs = []
+    for host in hosts:
+        text, urgency = _describe_state(rollout, host)
+        pc = {"host": host, "state": text, "tone": urgency}
+        pc |= {"wanted": wanted.get(host.name, current), "in_use": in_use.get(host.name, "")}
+        pcs.append(pc | {"is_off": is_absent(seen.get(host.name), rollout.rules, now=now)})
+    return {
+        "newest": rollout,
+        "state": state,
+        "tone": tone,
+        "rings": RINGS,
+        "facts": list(_list_facts(rollout, hosts, seen, desk.zone, now)),
+        "pcs": pcs,
+        "may_stop": is_open and may_decide(request),
+        "sign": _build_continue(request) if is_stopped and may_undo_any(request) else None,
+    }
 
 
 def build_start(desk: Desk, request: Request) -> tuple[SignForm, tuple[str, ...]] | None:
@@ -179,21 +174,3 @@ def _describe_state(rollout: Rollout, host: RolloutHost) -> tuple[str, Tone | No
         is_running = rollout.state is RolloutState.RUNNING
         return (marked("comes later") if is_running else marked("its ring was not reached")), None
     return HOSTS[host.state]
-
-
-def _build_pc(
-    rollout: Rollout, host: RolloutHost, *, wanted: str, in_use: str, is_off: bool
-) -> RolloutPc:
-    state, tone = _describe_state(rollout, host)
-    difference = host.max_difference
-    return RolloutPc(
-        name=host.name,
-        ring=_(RINGS[Ring(host.ring)]),
-        tone=tone,
-        verdict=_("{state}, the PC is off").format(state=_(state)) if is_off else _(state),
-        wanted=wanted,
-        in_use=in_use,
-        same_codes=_("{n} of {of}").format(n=host.same_codes, of=host.n) if host.n else "",
-        difference="" if difference is None else decimal(difference, ".4f"),
-        message=str(host.message),
-    )

@@ -8,16 +8,17 @@ import html
 import io
 import re
 import zipfile
+from functools import partial
 
 import pytest
 from fastapi.testclient import TestClient
 from labs.lab import DAY, HOME, desk_of
 
 from agent.files.csv_export import plain
-from agent.store import Decision, Origin
+from agent.store import Decision, Origin, TrailEntry
 from agent.store.people import auth
 from agent.web import create_app
-from reports import HistoryPage, HistoryRow, render_history_pdf
+from reports import render_history_pdf
 
 NASTY = (
     *(
@@ -359,17 +360,23 @@ def test_the_exports_of_the_history_go_on_from_the_page_that_is_shown(lab, brows
 
 
 def test_what_a_pdf_of_the_history_says():
-    row = HistoryRow(7, "24 Nov 2026 10:00", "Ann", "label.given", "", "first.tif", "", "code: G7")
-    page = HistoryPage(
-        "Plant 1", "Ann", "", "first", "G7", "", "", "label.", (("label.", "Decisions"),),
-        (row,) * 40, "/history?before=7", "", "", "", "",
-    )  # fmt: skip
+    entry = TrailEntry(7, DAY, "Plant 1", "Ann", "label.given", "first.tif", {}, "ab" * 32)
+    row = {"entry": entry, "at": "24 Nov 2026 10:00", "act": "Decision"}
+    asked = {"subject": "first", "facts": "G7", "kind": "label."}
+    page = {
+        "rows": [row | {"subject": "first.tif", "href": "", "facts": "code: G7"}] * 40,
+        "asked": dict.fromkeys(("who", "first", "last"), "") | asked,
+        "kinds": {"label.": "Decisions"},
+        "next_href": "/history?before=7",
+        "problem": "",
+    }
+    draw = partial(render_history_pdf, page, site="Plant 1", at=DAY, generated="now")
 
-    drawn = render_history_pdf(page, at=DAY, generated="now", sha256="ab" * 32)
+    drawn = draw(sha256="ab" * 32)
 
     assert re.search(rb"/Count 2\b", drawn)  # pages
-    assert drawn == render_history_pdf(page, at=DAY, generated="now", sha256="ab" * 32)
-    assert drawn != render_history_pdf(page, at=DAY, generated="now", sha256="cd" * 32)
+    assert drawn == draw(sha256="ab" * 32)
+    assert drawn != draw(sha256="cd" * 32)
 
 
 def test_a_change_of_settings_shows_its_reason_and_what_changed_alone(lab, browser):
