@@ -2,12 +2,6 @@
 
 from __future__ import annotations
 
-from reports.content.archive import (
-    ArchiveItem,
-    ArchivePage,
-    Facet,
-    FacetValue,
-)
 from reports.content.components import Fact, Figure, Link, Picture, Table, Tone
 from reports.content.dashboard import (
     CodeRow,
@@ -129,7 +123,6 @@ from reports.content.round_robin import (
     RatingPage,
     StudyReport,
 )
-from reports.content.similar import MapColour, MapGroup, MapPage, SimilarItem, SimilarPage
 from reports.content.statements import Letterhead, StatementPage, StatementPicture, StatementSection
 from reports.content.viewer import (
     ChartGroup,
@@ -171,8 +164,6 @@ __all__ = [
     "GUIDE_PICTURES",
     "LONGEST_QUERY",
     "Answer",
-    "ArchiveItem",
-    "ArchivePage",
     "BundleLine",
     "CalibrationLine",
     "CampaignLine",
@@ -198,8 +189,6 @@ __all__ = [
     "DeskHold",
     "Done",
     "Experiments",
-    "Facet",
-    "FacetValue",
     "Fact",
     "FieldNeedles",
     "Figure",
@@ -226,9 +215,6 @@ __all__ = [
     "Link",
     "LongNeedlePicture",
     "LooseField",
-    "MapColour",
-    "MapGroup",
-    "MapPage",
     "MicrographLine",
     "ModelCard",
     "ModelsPage",
@@ -276,8 +262,6 @@ __all__ = [
     "ShownProposedClass",
     "Sibling",
     "SignForm",
-    "SimilarItem",
-    "SimilarPage",
     "SiteLine",
     "SitesPage",
     "SourceCard",

@@ -2,25 +2,59 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
-from urllib.parse import urlencode
+import re
+from typing import TYPE_CHECKING, Annotated, Any
+from urllib.parse import parse_qsl, urlencode
 
 from fastapi import APIRouter, Form, Request, Response
-from fastapi.responses import HTMLResponse, RedirectResponse
+from fastapi.responses import RedirectResponse
 
 import reports
 from agent.errors import SetupError
+from agent.store import SearchQuery
 from agent.web import cookies
 from agent.web.archive import archive_acts
-from agent.web.archive.archive_page import build_page, keep_known, read_query
-from agent.web.pages import request_name
+from agent.web.archive.archive_acts import MOST_IMAGES
+from agent.web.authentication import may_undo_any
+from agent.web.orders.specimen_fields import is_blind, remember_shown
+from agent.web.pages import render_page, request_name
+from reports import gettext as _
+from reports import marked
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
+    from agent.store import MicrographView, SearchPage
     from agent.web.context import Desk
 
+Pairs = list[tuple[str, str]]
 Ids = Annotated[list[str], Form(default_factory=list)]
+
+ITEMS = 60
+MOST_VALUES = 12
+"""Values of a facet that are listed; more are reached by narrowing the search."""
+WORD = re.compile(r"[^\W_]+")
+LONGEST_VALUE, MOST_CHOSEN = 300, 40
+FACETS = {
+    "outcome": marked("Outcome"),
+    "code": marked("Structure code"),
+    "source": marked("Source"),
+    "microscope": marked("Microscope"),
+    "reviewer": marked("Reviewer"),
+    "month": marked("Month"),
+}
+"""Facet → its title, in the sequence of the page."""
+OUTCOMES = {
+    "waiting": marked("waits for review"),
+    "automatic": marked("automatic"),
+    "confirmed": marked("confirmed"),
+    "corrected": marked("corrected"),
+    "labelled": marked("labelled"),
+    "strange": marked("unusual"),
+    "unusable": marked("unusable"),
+    "cannot_tell": marked("cannot tell"),
+    "not_assessed": marked("not assessed"),
+}
 
 
 def router(desk: Desk) -> APIRouter:
@@ -29,7 +63,7 @@ def router(desk: Desk) -> APIRouter:
 
     @routes.get("/archive")
     def archive(request: Request) -> Response:
-        return HTMLResponse(reports.render("archive", page=build_page(desk, request)))
+        return render_archive(desk, request)
 
     @routes.post("/archive/review")
     def request_reviews(
@@ -125,8 +159,7 @@ def _request_name(
 
 def _refuse(desk: Desk, request: Request, back: str, error: SetupError) -> Response:
     """Show the search again, with the reason why nothing was done."""
-    page = build_page(desk, request, asked=keep_known(back), problem=str(error))
-    return HTMLResponse(reports.render("archive", page=page), 422)
+    return render_archive(desk, request, 422, asked=keep_known(back), problem=str(error))
 
 
 def _go_back(back: str, who: str, **done: str) -> Response:
@@ -135,3 +168,224 @@ def _go_back(back: str, who: str, **done: str) -> Response:
     if who:
         cookies.keep(answer, cookies.NAME, who.strip())
     return answer
+
+
+def keep_known(query: str) -> Pairs:
+    """Return the parts of an address that are a search, as pairs; everything else is left out."""
+    try:
+        pairs = parse_qsl(query, max_num_fields=200)
+    except ValueError:
+        return []
+    return _keep(pairs)
+
+
+def _keep(pairs: Sequence[tuple[str, str]]) -> Pairs:
+    kept = [
+        (key, value[:LONGEST_VALUE])
+        for key, value in pairs
+        if value.strip() and (key == "q" or key in FACETS)
+    ]
+    return list(dict.fromkeys(kept))[:MOST_CHOSEN]
+
+
+def read_query(desk: Desk, asked: Pairs) -> SearchQuery:
+    """Return the search of an address."""
+    chosen: dict[str, list[str]] = {}
+    for key, value in asked:
+        if key in FACETS:
+            chosen.setdefault(key, []).append(value)
+    return SearchQuery(next((value for key, value in asked if key == "q"), ""), chosen, desk.zone)
+
+
+def render_archive(
+    desk: Desk, request: Request, code: int = 200, *, asked: Pairs | None = None, problem: str = ""
+) -> Response:
+    """Render the page of a search.
+
+    Args:
+        desk: What the pages work on.
+        request: Of a reader.
+        code: HTTP status.
+        asked: The search; None: it is in the request's address.
+        problem: Why an act was refused, "" for none.
+    """
+    sent = request.query_params
+    asked = _keep(list(sent.multi_items())) if asked is None else asked
+    query, who = read_query(desk, asked), cookies.name_of(request)
+    before = cookies.number(sent.get("before", ""))
+    found = desk.store.search.find_page(query, limit=ITEMS, before=before)
+    blind_first = cookies.is_blind_first(request)
+    waiting = [view for view in found.micrographs if view.awaits]
+    remember_shown(
+        desk,
+        (
+            view
+            for view in waiting
+            if not blind_first or _names_code(asked, view.result.structure_code)
+        ),
+        who,
+    )
+    hides_codes = blind_first and bool(waiting or found.facets.get("outcome", {}).get("waiting"))
+    return render_hits(
+        desk,
+        request,
+        found.micrographs,
+        code,
+        query=query.text,
+        count=_count(found),
+        counted_note=_("Counts are of the newest {n} micrographs.").format(
+            n=reports.integer(found.count)
+        )
+        if found.is_cut
+        else "",
+        facets=[
+            facet
+            for facet in _list_facets(found, asked)
+            if facet["name"] != "code" or not hides_codes
+        ],
+        chips=[_describe_chip(asked, pair) for pair in asked],
+        next_href=_href([*asked, ("before", str(found.next_before))]) if found.next_before else "",
+        first_href=_href(asked) if before is not None else "",
+        views=desk.store.saved_views.list_all(who) if who else (),
+        view_query=urlencode(asked),
+        notice=_find_notice(request),
+        problem=problem,
+        may_save=bool(who),
+    )
+
+
+NO_SEARCH: dict[str, Any] = {
+    "query": "",
+    "facets": (),
+    "chips": (),
+    "next_href": "",
+    "first_href": "",
+    "views": (),
+    "view_query": "",
+    "notice": "",
+    "problem": "",
+    "may_save": False,
+}
+"""What the page shows of micrographs that no search found."""
+
+
+def render_hits(
+    desk: Desk,
+    request: Request,
+    views: Sequence[MicrographView],
+    code: int = 200,
+    /,
+    **search: object,
+) -> Response:
+    """Render micrographs as a grid on which one can act.
+
+    Args:
+        desk: What the pages work on.
+        request: Of a reader.
+        views: The micrographs.
+        code: HTTP status.
+        search: What found them.
+    """
+    blind_first = cookies.is_blind_first(request)
+    return render_page(
+        desk,
+        request,
+        "archive",
+        code,
+        items=[describe_hit(view, blind_first=blind_first) for view in views],
+        may_act=may_undo_any(request),
+        most_images=MOST_IMAGES,
+        **NO_SEARCH | search,
+    )
+
+
+def _names_code(asked: Pairs, code: str | None) -> bool:
+    """Return whether a search that finds a micrograph tells its structure code."""
+    typed = " ".join(value for key, value in asked if key == "q").casefold()
+    words = WORD.findall(typed)
+    found_by_word = bool(code) and any(str(code).casefold().startswith(word) for word in words)
+    return found_by_word or any(key == "code" for key, _value in asked)
+
+
+def describe_hit(
+    view: MicrographView, *, blind_first: bool, hides: bool = False
+) -> tuple[MicrographView, str, str]:
+    """Return a micrograph with its code, "" where it is hidden or none, and what became of it.
+
+    Args:
+        view: The micrograph.
+        blind_first: The reviewer asked for micrographs without the answer.
+        hides: Its answer is hidden in any case.
+    """
+    is_hidden = hides or is_blind(view, asked=blind_first and view.awaits)
+    code = (view.label.code if view.label else view.result.structure_code) or ""
+    return view, "" if is_hidden else code, OUTCOMES[find_outcome(view)]
+
+
+def find_outcome(view: MicrographView) -> str:
+    """Return what became of a micrograph, as the search names it."""
+    result = view.result
+    if view.awaits:
+        return "waiting"
+    if view.label is None:
+        if not result.structure_code:
+            return "not_assessed"
+        return "automatic" if result.handling == "automatic" else "waiting"
+    if view.label.kind != "code":
+        return view.label.kind
+    if not result.structure_code:
+        return "labelled"
+    return "confirmed" if view.label.code == result.structure_code else "corrected"
+
+
+def _count(found: SearchPage) -> str:
+    n = reports.integer(found.count)
+    if found.is_cut:
+        return _("more than {n} micrographs").format(n=n)
+    return reports.ngettext("{n} micrograph", "{n} micrographs", found.count).format(n=n)
+
+
+def _href(asked: Sequence[tuple[str, str]]) -> str:
+    return f"/archive?{urlencode(asked)}" if asked else "/archive"
+
+
+def _list_facets(found: SearchPage, asked: Pairs) -> Iterator[dict[str, Any]]:
+    for name, title in FACETS.items():
+        counts = found.facets.get(name, {})
+        listed = [value for value in counts if (name, value) not in asked][:MOST_VALUES]
+        chosen = [value for key, value in asked if key == name]
+        hits = []
+        for value in (*chosen, *listed):
+            is_on, pair = value in chosen, (name, value)
+            rest = [entry for entry in asked if entry != pair]
+            href = _href(rest if is_on else [*asked, pair])
+            hits.append((_word(name, value), reports.integer(counts.get(value, 0)), href, is_on))
+        if hits:
+            yield {"name": name, "title": title, "hits": hits}
+
+
+def _word(name: str, value: str) -> str:
+    return _(OUTCOMES[value]) if name == "outcome" and value in OUTCOMES else value
+
+
+def _describe_chip(asked: Pairs, pair: tuple[str, str]) -> tuple[str, str]:
+    """Return a part of the search in words, and the address of the search without it."""
+    name, value = pair
+    title = _("Search") if name == "q" else _(FACETS[name])
+    return f"{title}: {_word(name, value)}", _href([entry for entry in asked if entry != pair])
+
+
+def _find_notice(request: Request) -> str:
+    sent = request.query_params
+    if n := cookies.number(sent.get("reviewed", "")):
+        text = reports.ngettext(
+            "Review of {n} micrograph requested.", "Review of {n} micrographs requested.", n
+        )
+        return text.format(n=n)
+    if sent.get("reviewed") == "0":
+        return _("Every one of them waits for review already.")
+    if n := cookies.number(sent.get("planned", "")):
+        return _(
+            "Round robin with {n} micrographs planned. Open it with: agent roundrobin open"
+        ).format(n=n)
+    return _("View saved.") if sent.get("saved") == "1" else ""

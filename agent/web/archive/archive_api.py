@@ -11,7 +11,7 @@ from agent.store import SearchQuery
 from agent.web import cookies
 from agent.web.api import as_json
 from agent.web.archive import archive_acts, history
-from agent.web.archive.archive_page import FACETS, LONGEST_VALUE, MOST_CHOSEN
+from agent.web.archive.archive import FACETS, LONGEST_VALUE, MOST_CHOSEN
 from agent.web.authentication import signing_name, who_is
 from agent.web.context import LONGEST_NAME
 from agent.web.orders.specimen_fields import is_blind, remember_read

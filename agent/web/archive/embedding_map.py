@@ -7,23 +7,19 @@ from __future__ import annotations
 
 from collections import Counter
 from typing import TYPE_CHECKING, Annotated, Any
-from urllib.parse import urlencode
 from zoneinfo import ZoneInfo
 
 import numpy as np
 from fastapi import APIRouter, Query, Request, Response
-from fastapi.responses import HTMLResponse
 
 import reports
 from agent.features import MOST_POINTS, load_map
 from agent.web import cookies
-from agent.web.archive.archive_acts import MOST_IMAGES
-from agent.web.archive.archive_page import build_item
-from agent.web.authentication import may_undo_any
+from agent.web.archive.archive import render_hits
 from agent.web.context import ID
 from agent.web.orders.specimen_fields import remember_shown
+from agent.web.pages import render_page
 from agent.web.schemas import FAULTS, MapPoints
-from reports import ArchivePage, MapColour, MapGroup, MapPage
 from reports import gettext as _
 
 if TYPE_CHECKING:
@@ -47,7 +43,16 @@ def router(desk: Desk) -> APIRouter:
 
     @routes.get("/archive/map", include_in_schema=False)
     def show_map(request: Request) -> Response:
-        return HTMLResponse(reports.render("map", page=_build_page(desk, request)))
+        points = _build_points(desk)
+        return render_page(
+            desk,
+            request,
+            "map",
+            count=len(points["id"]),
+            explained=points["explained"],
+            most_selected=MOST_SELECTED,
+            colours=points["colours"],
+        )
 
     @routes.get("/api/v1/map", response_model=MapPoints)
     def list_points() -> dict[str, Any]:
@@ -58,7 +63,19 @@ def router(desk: Desk) -> APIRouter:
     def show_selection(
         request: Request, ids: Annotated[str, Query(max_length=MOST_SELECTED * 24)] = ""
     ) -> Response:
-        return HTMLResponse(reports.render("archive", page=_build_selection(desk, request, ids)))
+        wanted = [public_id for public_id in ids.split(",") if ID.fullmatch(public_id)]
+        views = desk.store.search.list_micrographs(list(dict.fromkeys(wanted))[:MOST_SELECTED])
+        blind_first = cookies.is_blind_first(request)
+        shown = (view for view in views if view.awaits and not blind_first)
+        remember_shown(desk, shown, cookies.name_of(request))
+        count = reports.ngettext("{n} micrograph", "{n} micrographs", len(views))
+        return render_hits(
+            desk,
+            request,
+            views,
+            count=count.format(n=reports.integer(len(views))),
+            counted_note=_("Selected on the map."),
+        )
 
     return routes
 
@@ -113,69 +130,3 @@ def _group(values: Sequence[str]) -> tuple[list[str], list[int]]:
     groups = [*named, ""]
     index = {value: n for n, value in enumerate(groups)}
     return groups, [index.get(value, len(groups) - 1) for value in values]
-
-
-def _build_page(desk: Desk, request: Request) -> MapPage:
-    points = _build_points(desk)
-    titles = {
-        "code": _("Structure code"),
-        "reviewer": _("Reviewer"),
-        "microscope": _("Microscope"),
-        "month": _("Month"),
-    }
-    nothing = {
-        "code": _("hidden or none"),
-        "reviewer": _("not reviewed"),
-        "microscope": _("unknown"),
-        "month": _("unknown"),
-    }
-    return MapPage(
-        site=desk.site,
-        reviewer=cookies.name_of(request),
-        count=len(points["id"]),
-        explained="" if points["explained"] is None else f"{100 * points['explained']:.0f}",
-        most_selected=MOST_SELECTED,
-        colours=tuple(
-            MapColour(
-                colour["name"],
-                titles[colour["name"]],
-                tuple(
-                    MapGroup(
-                        value or nothing[colour["name"]],
-                        colour["of"].count(n),
-                        f"/archive?{urlencode({colour['name']: value})}" if value else "",
-                    )
-                    for n, value in enumerate(colour["groups"])
-                ),
-            )
-            for colour in points["colours"]
-        ),
-    )
-
-
-def _build_selection(desk: Desk, request: Request, ids: str) -> ArchivePage:
-    wanted = [public_id for public_id in ids.split(",") if ID.fullmatch(public_id)]
-    views = desk.store.search.list_micrographs(list(dict.fromkeys(wanted))[:MOST_SELECTED])
-    who, blind_first = cookies.name_of(request), cookies.is_blind_first(request)
-    remember_shown(desk, (view for view in views if view.awaits and not blind_first), who)
-    count = reports.ngettext("{n} micrograph", "{n} micrographs", len(views))
-    return ArchivePage(
-        site=desk.site,
-        reviewer=who,
-        query="",
-        items=tuple(build_item(desk, view, blind_first=blind_first) for view in views),
-        count=count.format(n=reports.integer(len(views))),
-        counted_note=_("Selected on the map."),
-        facets=(),
-        chips=(),
-        hidden=(),
-        next_href="",
-        first_href="",
-        views=(),
-        view_query="",
-        notice="",
-        problem="",
-        may_save=False,
-        may_act=may_undo_any(request),
-        most_images=MOST_IMAGES,
-    )

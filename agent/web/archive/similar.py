@@ -5,18 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Annotated, Any
 
 from fastapi import APIRouter, Query, Request, Response
-from fastapi.responses import HTMLResponse
 
-import reports
 from agent.imaging.crop import public_id as format_public_id
 from agent.web import cookies
+from agent.web.archive.archive import describe_hit
 from agent.web.archive.archive_api import to_json
-from agent.web.archive.archive_page import build_item
 from agent.web.context import find
 from agent.web.orders.specimen_fields import is_blind, remember_read, remember_shown
+from agent.web.pages import render_page
 from agent.web.schemas import FAULTS, SimilarHits
-from reports import SimilarItem, SimilarPage
-from reports import gettext as _
 
 if TYPE_CHECKING:
     from agent.features import Similar
@@ -34,7 +31,7 @@ def router(desk: Desk) -> APIRouter:
 
     @routes.get("/archive/similar/{public_id}", include_in_schema=False)
     def show_similar(request: Request, public_id: str) -> Response:
-        return HTMLResponse(reports.render("similar", page=_build_page(desk, request, public_id)))
+        return _render(desk, request, public_id)
 
     @routes.get("/api/v1/micrographs/{public_id}/similar", response_model=SimilarHits)
     def list_similar(
@@ -75,48 +72,25 @@ def _find(desk: Desk, view: MicrographView, n: int) -> list[tuple[Similar, Micro
     return known[:n]
 
 
-def _build_page(desk: Desk, request: Request, public_id: str) -> SimilarPage:
+def _render(desk: Desk, request: Request, public_id: str) -> Response:
     view, who = find(desk, public_id), cookies.name_of(request)
     blind_first = cookies.is_blind_first(request)
     hits = _find(desk, view, SHOWN)
     # The codes of what looks alike would tell the answer that is hidden.
     hides = is_blind(view, asked=blind_first and view.awaits)
-    items = [
-        (
-            hit.is_same_scale,
-            SimilarItem(
-                build_item(desk, other, blind_first=blind_first, hides=hides),
-                reports.decimal(hit.cosine, ".3f"),
-                _format_scale(other.um_per_px),
-            ),
-        )
-        for hit, other in hits or ()
-    ]
     if not hides:
         waits = (other for _hit, other in hits or () if other.awaits and not blind_first)
         remember_shown(desk, waits, who)
-    return SimilarPage(
-        site=desk.site,
-        reviewer=who,
-        subject=build_item(desk, view, blind_first=blind_first),
-        scale=_format_scale(view.um_per_px),
-        same_scale=tuple(item for is_same, item in items if is_same),
-        other_scale=tuple(item for is_same, item in items if not is_same),
-        why_none=_explain_none(hits),
-        note=_("The codes are hidden until this micrograph is decided.") if hides and hits else "",
+    shown = [
+        (hit, describe_hit(other, blind_first=blind_first, hides=hides))
+        for hit, other in hits or ()
+    ]
+    return render_page(
+        desk,
+        request,
+        "similar",
+        subject=describe_hit(view, blind_first=blind_first),
+        hits=shown,
+        has_features=hits is not None,
+        hides=hides,
     )
-
-
-def _explain_none(hits: list[tuple[Similar, MicrographView]] | None) -> str:
-    if hits is None:
-        return _(
-            "No features of this micrograph are kept yet. They are made every night, or with: "
-            "agent models features --fill"
-        )
-    return "" if hits else _("No other micrograph has kept features yet.")
-
-
-def _format_scale(um_per_px: float | None) -> str:
-    if not um_per_px:
-        return _("scale unknown")
-    return f"{reports.decimal(um_per_px, '.3g')} µm/px"
