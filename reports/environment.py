@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from functools import cache
+from functools import cache, partial
 from importlib.resources import files
 from typing import TYPE_CHECKING
+from urllib.parse import quote
 from zoneinfo import ZoneInfo
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -190,6 +191,7 @@ def _environment() -> Environment:
         "file_code": file_code,
         "act_title": act_title,
         "translated": gettext,
+        "path": partial(quote, safe=""),
         "sentences": _join_sentences,
     }
     return environment

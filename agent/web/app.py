@@ -43,7 +43,6 @@ from agent.web.review import (
     round_robin,
     scale_by_reviewer,
     viewer,
-    viewer_page,
 )
 from agent.web.review.decisions import Meanwhile, NotYours
 from agent.web.review.storage_wait import WAIT_S, StorageWait, build_fetch_handler
@@ -133,7 +132,6 @@ def create_app(
     app.include_router(history.router(desk))
     app.include_router(images.router(desk))
     app.include_router(viewer.router(desk))
-    app.include_router(viewer_page.router(desk))
     app.include_router(needle_marks.router(desk))
     app.include_router(needle_page.router(desk))
     app.include_router(chart_page.router(desk))

@@ -36,50 +36,6 @@ class OrderField:
 
 
 @dataclass(frozen=True, slots=True)
-class PlaceLink:
-    """A pair of micrographs that show one place, and where both are shown next to each other."""
-
-    text: str
-    href: str
-
-
-@dataclass(frozen=True, slots=True)
-class PlaceSidePicture:
-    """One side of a pair: its name, where it belongs, its picture."""
-
-    name: str
-    href: str
-    picture: Picture
-
-
-@dataclass(frozen=True, slots=True)
-class PlacesPage:
-    """Two micrographs that show one place, drawn in one frame.
-
-    Attributes:
-        site: Name of the site.
-        reviewer: Who reads the page, "" where not known.
-        title: Names of both.
-        share: What they share, in words.
-        sides: Both, the second drawn as the first one shows its place.
-        verdict: A lead's decision, "" for none.
-        action: Where a decision is sent.
-        choices: (value, words) of the decisions.
-        may_decide: The reader is a lead.
-    """
-
-    site: str
-    reviewer: str
-    title: str
-    share: str
-    sides: tuple[PlaceSidePicture, ...]
-    verdict: str
-    action: str
-    choices: tuple[tuple[str, str], ...]
-    may_decide: bool
-
-
-@dataclass(frozen=True, slots=True)
 class OrderSpecimen:
     """One specimen of an order: its conformity, what is missing, and its fields."""
 
@@ -90,7 +46,7 @@ class OrderSpecimen:
     notes: tuple[str, ...]
     facts: tuple[Fact, ...]
     fields: tuple[OrderField, ...]
-    places: tuple[PlaceLink, ...] = ()
+    places: tuple[tuple[str, str], ...] = ()
     needles: NeedleTable | None = None
 
 

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from reports.content.components import Picture
-    from reports.content.micrograph import Card
 
 
 Box = tuple[int, int, int, int]
@@ -79,72 +78,3 @@ class Viewer:
     chart: str = ""
     needles: str = ""
     kept: tuple[tuple[float, ...], ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class ViewerPage:
-    """One micrograph in the viewer, without a decision.
-
-    Args:
-        site: The lab's name.
-        reviewer: Who reads the page.
-        title: Such as "Order 4711, specimen 01, field 2".
-        card: As in the report, its pictures as links.
-        viewer: What the viewer shows; None where its pixels are deleted.
-        layers: Pictures that can be shown over the crop; () where the answer is hidden.
-        ruler: None where the scale is unknown.
-        order_href: Its order, "" for none.
-        review_href: Where it is decided.
-    """
-
-    site: str
-    reviewer: str
-    title: str
-    card: Card
-    viewer: Viewer | None
-    layers: tuple[Layer, ...]
-    ruler: Ruler | None
-    order_href: str
-    review_href: str
-
-
-@dataclass(frozen=True, slots=True)
-class ChartPlate:
-    """One reference image of the lab's chart.
-
-    Args:
-        name: The file's name.
-        picture: Of it.
-        scale: Such as "0.12 µm per pixel"; "" where it is unknown.
-        fault: Why the file cannot be shown, "" for nothing.
-    """
-
-    name: str
-    picture: Picture | None
-    scale: str = ""
-    fault: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class ChartGroup:
-    """The plates of one size."""
-
-    title: str
-    plates: tuple[ChartPlate, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class ChartPage:
-    """The wall of chart plates.
-
-    Args:
-        site: The lab's name.
-        reviewer: Who reads the page.
-        groups: Sizes, coarse to fine, then other names.
-        common_scale: How large one pixel on screen is where all plates have a scale; "" otherwise.
-    """
-
-    site: str
-    reviewer: str
-    groups: tuple[ChartGroup, ...]
-    common_scale: str = ""

@@ -6,19 +6,19 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from fastapi import APIRouter, HTTPException, Request, Response
-from fastapi.responses import HTMLResponse, RedirectResponse
+from fastapi.responses import RedirectResponse
 from starlette.concurrency import run_in_threadpool
 
-import reports
 from agent.files import pictures
 from agent.orders.lead_acts import decide_places
 from agent.store.results.places import BELONGS, DIFFERENT
 from agent.web.context import Unknown, find, order_rules
-from agent.web.cookies import decides, name_of
+from agent.web.cookies import decides
 from agent.web.forms import read_stripped_form
+from agent.web.pages import render_page
 from agent.web.review.images import crop_of, jpeg
-from reports import Picture, PlaceLink, PlaceSidePicture, PlacesPage, marked
 from reports import gettext as _
+from reports import marked
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -38,8 +38,22 @@ def router(desk: Desk) -> APIRouter:
 
     @routes.get("/places/{one}/{other}")
     def show(request: Request, one: str, other: str) -> Response:
-        return HTMLResponse(
-            reports.render("places", page=_page(desk, request, find_pair(desk, one, other)))
+        pair = find_pair(desk, one, other)
+        sides = {side.id: side for side in (pair.one, pair.other)}
+        first, second = sides[pair.measured], sides[_other(pair)]
+        who = decides(request, {})
+        return render_page(
+            desk,
+            request,
+            "places",
+            pair=pair,
+            first=first,
+            second=second,
+            names={side.id: _name(side) for side in (first, second)},
+            size=_measure(find(desk, first.id)),
+            different=DIFFERENT,
+            belongs=BELONGS,
+            may_decide=bool(who) and order_rules(desk).may_lead(who),
         )
 
     @routes.post("/places/{one}/{other}")
@@ -61,8 +75,8 @@ def router(desk: Desk) -> APIRouter:
     return routes
 
 
-def list_links(facts: SpecimenFacts) -> Iterator[PlaceLink]:
-    """Yield the links to the pages of a specimen's pairs."""
+def list_links(facts: SpecimenFacts) -> Iterator[tuple[str, str]]:
+    """Yield text and address of the links to the pages of a specimen's pairs."""
     pairs = [pair for pair in facts.same_places if pair.is_same]
     pairs += [
         pair
@@ -73,7 +87,7 @@ def list_links(facts: SpecimenFacts) -> Iterator[PlaceLink]:
     for pair in pairs:
         (own,) = pair.ids - {pair.other_id}
         text = _("Compare {field} and {other}").format(field=pair.field, other=pair.other)
-        yield PlaceLink(text, f"/places/{own}/{pair.other_id}")
+        yield text, f"/places/{own}/{pair.other_id}"
 
 
 def find_pair(desk: Desk, one: str, other: str) -> PlacePair:
@@ -92,52 +106,10 @@ def _other(pair: PlacePair) -> str:
     return pair.other.id if pair.measured == pair.one.id else pair.one.id
 
 
-def _page(desk: Desk, request: Request, pair: PlacePair) -> PlacesPage:
-    sides = {pair.one.id: pair.one, pair.other.id: pair.other}
-    first, second = sides[pair.measured], sides[_other(pair)]
-    shape = _shape(find(desk, first.id))
-    names = [_name(first), _name(second)]
-    title = _("{one} and {other}").format(one=names[0], other=names[1])
-    who = decides(request, {})
-    lab = order_rules(desk)
-    keeps = _("The place belongs to {name}; the other one is the copy")
-    return PlacesPage(
-        site=desk.site,
-        reviewer=name_of(request),
-        title=f"{title[:1].upper()}{title[1:]}",
-        share=_("They share {share} of the smaller one.").format(share=f"{pair.share:.0%}"),
-        sides=(
-            _side(first, f"/pictures/{first.id}/crop.jpg", shape),
-            _side(second, f"/pictures/{first.id}/over/{second.id}.jpg", shape),
-        ),
-        verdict=_verdict(pair, sides),
-        action=f"/places/{first.id}/{second.id}",
-        choices=(
-            (DIFFERENT, _("They show different places")),
-            *(
-                (side.id, keeps.format(name=name))
-                for side, name in zip((first, second), names, strict=True)
-            ),
-        ),
-        may_decide=bool(who) and lab.may_lead(who),
-    )
-
-
-def _side(side: PlaceSide, src: str, shape: tuple[int, int]) -> PlaceSidePicture:
-    height, width = shape
-    name = _name(side)
-    return PlaceSidePicture(
-        name=name,
-        href=f"/review/{side.id}",
-        picture=Picture(src, _("Micrograph of {name}").format(name=name), width, height),
-    )
-
-
-def _shape(view: MicrographView) -> tuple[int, int]:
-    if view.crop is None:
-        return view.height, view.width
-    x0, y0, x1, y1 = view.crop
-    return y1 - y0, x1 - x0
+def _measure(view: MicrographView) -> tuple[int, int]:
+    """Return width and height of what is shown of a micrograph."""
+    x0, y0, x1, y1 = view.crop or (0, 0, view.width, view.height)
+    return x1 - x0, y1 - y0
 
 
 def _name(side: PlaceSide) -> str:
@@ -146,16 +118,6 @@ def _name(side: PlaceSide) -> str:
     return _("field {name} of order {order}, specimen {specimen}").format(
         name=side.field or side.id, order=side.order, specimen=side.specimen
     )
-
-
-def _verdict(pair: PlacePair, sides: Mapping[str, PlaceSide]) -> str:
-    if pair.verdict == DIFFERENT:
-        says = _("Different places, decided by {who}: {reason}")
-        return says.format(who=pair.by, reason=pair.reason)
-    if pair.verdict == BELONGS:
-        says = _("The place belongs to {name}, decided by {who}: {reason}")
-        return says.format(name=_name(sides[pair.belongs]), who=pair.by, reason=pair.reason)
-    return ""
 
 
 def _decide(desk: Desk, request: Request, pair: PlacePair, form: Mapping[str, str]) -> Response:

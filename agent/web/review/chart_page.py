@@ -5,20 +5,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from fastapi import APIRouter, Request, Response
-from fastapi.responses import HTMLResponse
 
-import reports
 from agent.errors import FileError
 from agent.files import pictures
-from agent.web import cookies
 from agent.web.context import Unknown
+from agent.web.pages import render_page
 from agent.web.review.chart_plates import group_plates
 from agent.web.review.images import jpeg
-from reports import ChartGroup, ChartPage, ChartPlate, Picture, decimal, marked
+from reports import Picture, marked
 from reports import gettext as _
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     from agent.web.context import Desk
     from agent.web.review.chart_plates import Chart, PlateFacts, PlateFile
@@ -38,9 +36,7 @@ def router(desk: Desk) -> APIRouter:
 
     @routes.get("/chart")
     def wall(request: Request) -> Response:
-        chart = _require_chart(desk)
-        page = _build_page(desk, chart, reviewer=cookies.name_of(request))
-        return HTMLResponse(reports.render("chart", page=page))
+        return _render(desk, request, _require_chart(desk))
 
     @routes.get("/chart/{key}.jpg")
     def plate(key: str) -> Response:
@@ -74,24 +70,25 @@ def format_group(label: str, *, is_size: bool) -> str:
     return _("Size {name}").format(name=label) if is_size else label
 
 
-def _build_page(desk: Desk, chart: Chart, *, reviewer: str) -> ChartPage:
+def _render(desk: Desk, request: Request, chart: Chart) -> Response:
     plates = chart.list_plates()
     facts = {plate.key: chart.get_facts(plate) for plate in plates}
-    um_per_css_px = _find_common_scale(list(facts.values()))
-    groups = tuple(
-        ChartGroup(
-            format_group(label, is_size=is_size),
-            tuple(_iter_plates(group, facts, um_per_css_px)),
-        )
-        for label, is_size, group in group_plates(plates, desk.taxonomy())
-    )
     is_common = bool(plates) and all(known.um_per_px for known in facts.values() if not known.fault)
-    common = (
-        _("1 pixel = {um} µm in every plate").format(um=decimal(um_per_css_px, ".2g"))
-        if is_common and um_per_css_px
-        else ""
+    um_per_css_px = _find_common_scale(list(facts.values()))
+    return render_page(
+        desk,
+        request,
+        "chart",
+        groups=[
+            (format_group(label, is_size=is_size), group)
+            for label, is_size, group in group_plates(plates, desk.taxonomy())
+        ],
+        pictures={
+            plate.key: _build_picture(plate, facts[plate.key], um_per_css_px) for plate in plates
+        },
+        known=facts,
+        common_um=um_per_css_px if is_common else None,
     )
-    return ChartPage(desk.site, reviewer, groups, common)
 
 
 def _find_common_scale(facts: Sequence[PlateFacts]) -> float | None:
@@ -100,22 +97,14 @@ def _find_common_scale(facts: Sequence[PlateFacts]) -> float | None:
     return max(widths_um) / WALL_PX if widths_um else None
 
 
-def _iter_plates(
-    plates: Sequence[PlateFile], facts: dict[str, PlateFacts], um_per_css_px: float | None
-) -> Iterator[ChartPlate]:
-    for plate in plates:
-        known = facts[plate.key]
-        if known.fault:
-            yield ChartPlate(plate.name, None, fault=known.fault)
-            continue
-        width = WALL_PX
-        if known.um_per_px and um_per_css_px:
-            width = max(1, round(known.width * known.um_per_px / um_per_css_px))
-        height = max(1, round(width * known.height / known.width))
-        alt = _("Chart plate {name}").format(name=plate.name)
-        scale = (
-            _("{um} µm per pixel").format(um=decimal(known.um_per_px, ".3g"))
-            if known.um_per_px
-            else ""
-        )
-        yield ChartPlate(plate.name, Picture(f"/chart/{plate.key}.jpg", alt, width, height), scale)
+def _build_picture(
+    plate: PlateFile, known: PlateFacts, um_per_css_px: float | None
+) -> Picture | None:
+    if known.fault:
+        return None
+    width = WALL_PX
+    if known.um_per_px and um_per_css_px:
+        width = max(1, round(known.width * known.um_per_px / um_per_css_px))
+    height = max(1, round(width * known.height / known.width))
+    alt = _("Chart plate {name}").format(name=plate.name)
+    return Picture(f"/chart/{plate.key}.jpg", alt, width, height)

@@ -11,7 +11,7 @@ import re
 from typing import TYPE_CHECKING
 
 from fastapi import APIRouter, HTTPException, Request, Response
-from fastapi.responses import HTMLResponse, RedirectResponse
+from fastapi.responses import RedirectResponse
 from starlette.concurrency import run_in_threadpool
 
 import reports
@@ -28,30 +28,19 @@ from agent.web import cookies
 from agent.web.authentication import says_from_where, who_is
 from agent.web.context import Unknown, find
 from agent.web.forms import read_form
+from agent.web.pages import render_page
 from agent.web.review.decisions import LONGEST_COMMENT, shown
 from agent.web.review.images import CROP_PX, crop_of, jpeg
 from agent.web.review.picture_links import ruler_of
 from agent.web.review.review_page import seconds_of
 from model import TaxonomyError, taxonomy_from
-from reports import (
-    CampaignLine,
-    CampaignsPage,
-    Choice,
-    Link,
-    Notice,
-    Picture,
-    RatingEnd,
-    RatingPage,
-    SubtypeChoice,
-    Tone,
-    number_keys,
-)
+from reports import Choice, Notice, SubtypeChoice, Tone, number_keys
 from reports import gettext as _
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from agent.store import Campaign, MicrographView, Seat
+    from agent.store import MicrographView, Seat
     from agent.web.context import Desk
     from model import Taxonomy
 
@@ -68,13 +57,13 @@ def router(desk: Desk) -> APIRouter:
 
     @routes.get("/roundrobin")
     def campaigns(request: Request) -> Response:
-        return HTMLResponse(reports.render("campaigns", page=_list(desk, request)))
+        return _render_campaigns(desk, request)
 
     @routes.get("/rate/{key}")
     def begin(request: Request, key: str, again: str = "") -> Response:
         seat = _seat(desk, request, key)
-        if end := _end(seat, desk.site, key):
-            return HTMLResponse(reports.render("rated", page=end))
+        if (campaign := seat.campaign).state != "open" or len(seat.ratings) >= len(campaign.images):
+            return render_page(desk, request, "rated", seat=seat, key=key)
         return RedirectResponse(f"/rate/{key}/{next_place(seat)}{'?again=1' if again else ''}", 303)
 
     @routes.get("/rate/{key}/{place}")
@@ -83,9 +72,7 @@ def router(desk: Desk) -> APIRouter:
         if not may_show(seat, place):
             return RedirectResponse(f"/rate/{key}", 303)
         notice = Notice(Tone.ATTENTION, _(TWICE)) if again else None
-        return HTMLResponse(
-            reports.render("rate", page=_page(desk, seat, key, place, notice=notice))
-        )
+        return _render(desk, request, seat, key, place, notice=notice)
 
     @routes.post("/rate/{key}/{place}")
     async def rate(request: Request, key: str, place: int) -> Response:
@@ -130,24 +117,6 @@ def _seat(desk: Desk, request: Request, key: str) -> Seat:
     return seat
 
 
-def _end(seat: Seat, site: str, key: str) -> RatingEnd | None:
-    """Return the page for a rater who cannot rate now; None where there is something to rate."""
-    campaign, n = seat.campaign, len(seat.campaign.images)
-    if campaign.state == "planned":
-        title, sentence = _("Not open yet"), _("Come back when the campaign has started.")
-    elif campaign.state == "closed":
-        title, sentence = _("Closed"), _("This campaign takes no more ratings. Thank you.")
-    elif len(seat.ratings) >= n:
-        title = _("All rated. Thank you.")
-        sentence = _("All {n} ratings are kept under the name {rater}.")
-        sentence = sentence.format(n=n, rater=seat.rater.pseudonym)
-    else:
-        return None
-    may_return = campaign.is_open and campaign.may_go_back
-    back = Link(_("Back to the last one"), f"/rate/{key}/{n}") if may_return else None
-    return RatingEnd(site, campaign.name, title, sentence, back)
-
-
 # --- which micrograph ---------------------------------------------------------------------------
 
 
@@ -172,8 +141,7 @@ def _rate(desk: Desk, request: Request, key: str, place: int, form: Mapping[str,
     try:
         opinion = _opinion(form, taxonomy_from(seat.campaign.taxonomy))
     except WrongUse as wrong:
-        page = _page(desk, seat, key, place, form=form, wrong=str(wrong))
-        return HTMLResponse(reports.render("rate", page=page), 422)
+        return _render(desk, request, seat, key, place, code=422, form=form, wrong=str(wrong))
     revision = cookies.number(form.get("revision", "")) or 1
     try:
         kept = desk.store.campaigns.rate(seat, number, opinion, at=desk.now(), revision=revision)
@@ -215,48 +183,39 @@ def _opinion(form: Mapping[str, str], taxonomy: Taxonomy) -> Opinion:
 # --- the page -----------------------------------------------------------------------------------
 
 
-def _page(
+def _render(
     desk: Desk,
+    request: Request,
     seat: Seat,
     key: str,
     place: int,
     *,
+    code: int = 200,
     form: Mapping[str, str] | None = None,
     notice: Notice | None = None,
     wrong: str = "",
-) -> RatingPage:
+) -> Response:
     view, campaign = _view(desk, seat, place), seat.campaign
     said = seat.ratings.get(_number(seat, place))
     before = _before(seat, place) if form is None else form
-    x0, y0, x1, y1 = view.crop or (0, 0, 4, 3)
-    total, ahead = len(campaign.images), place + 1
     taxonomy = taxonomy_from(campaign.taxonomy)
-    return RatingPage(
-        site=desk.site,
-        campaign=campaign.name,
-        rater=seat.rater.pseudonym,
+    has_sizes = any(subtype.has_sizes for subtype in taxonomy.subtypes)
+    return render_page(
+        desk,
+        request,
+        "rate",
+        code,
+        seat=seat,
+        key=key,
         place=place,
-        done=len(seat.ratings),
-        total=total,
-        picture=None
-        if view.crop is None
-        else Picture(f"/rate/{key}/{place}/picture.jpg", _("Micrograph"), x1 - x0, y1 - y0),
+        micrograph=view,
         ruler=ruler_of(view),
-        subtypes=tuple(_subtypes(taxonomy, before)),
-        chosen=before.get("subtype", ""),
-        criteria=tuple(
-            Choice(word, reports.criterion(word), suggested=before.get("criterion") == word)
-            for word in CRITERIA
-            if any(subtype.has_sizes for subtype in taxonomy.subtypes)
-        ),
-        comment=before.get("comment", ""),
-        action=f"/rate/{key}/{place}",
+        subtypes=list(_subtypes(taxonomy, before)),
+        before={"subtype": "", "criterion": "", "comment": ""} | dict(before),
+        criteria=[(word, reports.criterion(word)) for word in CRITERIA] if has_sizes else (),
         revision=said.revision + 1 if said else 1,
-        previous=f"/rate/{key}/{place - 1}" if campaign.may_go_back and place > 1 else "",
         notice=notice,
         wrong=wrong,
-        may_go_back=campaign.may_go_back,
-        prefetch=f"/rate/{key}/{ahead}/picture.jpg" if ahead <= total else "",
     )
 
 
@@ -296,41 +255,19 @@ def _subtypes(taxonomy: Taxonomy, before: Mapping[str, str]) -> Iterator[Subtype
 # --- all campaigns ------------------------------------------------------------------------------
 
 
-def _list(desk: Desk, request: Request) -> CampaignsPage:
-    return CampaignsPage(
-        site=desk.site,
-        reviewer=cookies.name_of(request),
-        campaigns=tuple(_line(desk, request, entry) for entry in desk.store.campaigns.all()),
-        analyses=tuple(_analyses(desk)),
-    )
-
-
-def _analyses(desk: Desk) -> Iterator[Link]:
-    names = dict.fromkeys(entry.subject for entry in desk.store.records.all(ANALYSIS)[::-1])
-    for name in names:
-        if (desk.reports / ANALYSIS / f"{name}.html").is_file():
-            yield Link(name, f"/reports/{ANALYSIS}/{name}.html")
-
-
-def _line(desk: Desk, request: Request, campaign: Campaign) -> CampaignLine:
-    states = {"planned": _("planned"), "open": _("open"), "closed": _("closed")}
-    who, total = who_is(request), len(campaign.images)
-    invited = who is not None and any(rater.account == who.name for rater in campaign.raters)
-    done = desk.store.campaigns.progress(campaign.name)
-    report = desk.reports / FOLDER / f"{campaign.name}.html"
-    return CampaignLine(
-        name=campaign.name,
-        state=states[campaign.state],
-        is_open=campaign.is_open,
-        images=total,
-        raters=tuple(
-            (rater.pseudonym, n := done.get(rater.pseudonym, 0), f"{100 * n / total:.1f}")
-            for rater in campaign.raters
-        ),
-        given=campaign.given,
-        expected=total * len(campaign.raters),
-        rate_href=f"/rate/{campaign.name}" if invited and campaign.is_open else "",
-        report=Link(_("Report"), f"/reports/{FOLDER}/{campaign.name}.html")
-        if report.is_file()
-        else None,
-    )
+def _render_campaigns(desk: Desk, request: Request) -> Response:
+    who, store = who_is(request), desk.store
+    campaigns = [
+        {
+            "campaign": campaign,
+            "rated": store.campaigns.progress(campaign.name),
+            "may_rate": campaign.is_open
+            and who is not None
+            and any(rater.account == who.name for rater in campaign.raters),
+            "has_report": (desk.reports / FOLDER / f"{campaign.name}.html").is_file(),
+        }
+        for campaign in store.campaigns.all()
+    ]
+    names = dict.fromkeys(entry.subject for entry in store.records.all(ANALYSIS)[::-1])
+    analyses = [name for name in names if (desk.reports / ANALYSIS / f"{name}.html").is_file()]
+    return render_page(desk, request, "campaigns", campaigns=campaigns, analyses=analyses)

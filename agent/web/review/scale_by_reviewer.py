@@ -5,11 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Annotated, Any
 
 from fastapi import APIRouter, Request, Response
-from fastapi.responses import HTMLResponse, RedirectResponse
+from fastapi.responses import RedirectResponse
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.concurrency import run_in_threadpool
 
-import reports
 from agent.errors import WrongUse
 from agent.orders.facts.given_scale import (
     ScaleProposal,
@@ -25,9 +24,10 @@ from agent.web import cookies
 from agent.web.authentication import may_decide, may_undo_any, signing_name
 from agent.web.context import LONGEST_NAME, find
 from agent.web.forms import read_form
+from agent.web.pages import render_page
 from agent.web.review.images import FOR_GOOD, held_of
 from agent.web.schemas import FAULTS
-from reports import Picture, ScalePage, decimal
+from reports import decimal
 from reports import gettext as _
 
 if TYPE_CHECKING:
@@ -71,9 +71,7 @@ def router(desk: Desk) -> APIRouter:
 
     @routes.get("/review/{public_id}/scale", include_in_schema=False)
     def page(request: Request, public_id: str) -> Response:
-        return HTMLResponse(
-            reports.render("scale", page=_build_page(desk, request, find(desk, public_id)))
-        )
+        return _render(desk, request, find(desk, public_id))
 
     @routes.post("/review/{public_id}/scale", include_in_schema=False)
     async def give(request: Request, public_id: str) -> Response:
@@ -157,8 +155,7 @@ def _give(desk: Desk, request: Request, public_id: str, form: Mapping[str, str])
         for entry in _list_covered(desk, request, view, form):
             _record(desk, entry, proposal, who.strip())
     except WrongUse as error:
-        page = _build_page(desk, request, view, wrong=str(error), form=form)
-        return HTMLResponse(reports.render("scale", page=page), 422)
+        return _render(desk, request, view, form, 422, wrong=str(error))
     answer = RedirectResponse(f"/review/{public_id}", 303)
     cookies.keep(answer, cookies.NAME, who.strip())
     return answer
@@ -209,39 +206,29 @@ def _read_proposal(desk: Desk, view: MicrographView, form: Mapping[str, str]) ->
     return propose_from_line((x0, y0), (x1, y1), length_um, size)
 
 
-def _build_page(
+def _render(
     desk: Desk,
     request: Request,
     view: MicrographView,
+    form: Mapping[str, str] | None = None,
+    code: int = 200,
     *,
     wrong: str = "",
-    form: Mapping[str, str] | None = None,
-) -> ScalePage:
-    form, name = form or {}, view.name
-    return ScalePage(
-        site=desk.site,
-        reviewer=cookies.name_of(request),
+) -> Response:
+    return render_page(
+        desk,
+        request,
+        "scale",
+        code,
         may_decide=may_decide(request),
-        id=view.id,
-        name=name,
-        picture=Picture(
-            f"/pictures/{view.id}/whole.jpg",
-            _("Whole field of {name}").format(name=name),
-            view.width,
-            view.height,
-        ),
-        objectives=tuple(
-            (objective.name, decimal(objective.um_per_px, ".4g"))
-            for objective in list_objectives(desk, view)
-        ),
-        line=_line(view, form),
-        length=form.get("length_um", ""),
+        micrograph=view,
+        objectives=list_objectives(desk, view),
+        line=_line(view, form or {}),
+        form={"length_um": "", "um_per_px": ""} | dict(form or {}),
         state=describe_state(desk.store, view),
-        known="" if needs_scale(view) else decimal(view.um_per_px or 0.0, ".4g"),
-        two=_("A second reviewer has to give it too, to within 2 %.") if view.asks_two else "",
+        is_known=not needs_scale(view),
         wrong=wrong,
-        um_per_px=form.get("um_per_px", ""),
-        source=view.source if may_undo_any(request) else "",
+        may_give_all=may_undo_any(request),
     )
 
 

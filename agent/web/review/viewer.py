@@ -1,17 +1,27 @@
-"""What the viewer of a micrograph shows, and the pictures that it is compared with."""
+"""The viewer of a micrograph, what it shows, and the pictures that it is compared with.
+
+The pages of an order open it over themselves by the key V; the address also works as a page, on
+which nothing is decided.
+"""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Request, Response
 
+from agent.nightly import build_card
 from agent.nightly.page.embedded_images import parse_training_key
+from agent.orders.specifications.class_texts import build_class_texts, describe_codes
+from agent.web import cookies
 from agent.web.context import find
 from agent.web.orders import specimen_fields
+from agent.web.orders.specimen_fields import is_blind
+from agent.web.pages import render_page
 from agent.web.review.chart_page import format_group
 from agent.web.review.chart_plates import group_plates
+from agent.web.review.picture_links import Linked, iter_layers, ruler_of
 from reports import Viewer
 from reports import gettext as _
 
@@ -25,8 +35,12 @@ REFERENCES_PER_CODE = 5
 
 
 def router(desk: Desk) -> APIRouter:
-    """Build the route of the pictures to compare with."""
+    """Build the routes of the viewer's page and of the pictures to compare with."""
     routes = APIRouter(include_in_schema=False)
+
+    @routes.get("/review/{public_id}/viewer")
+    def show(request: Request, public_id: str) -> Response:
+        return _render(desk, request, find(desk, public_id))
 
     @routes.get("/review/{public_id}/companions")
     def companions(public_id: str) -> dict[str, Any]:
@@ -35,6 +49,29 @@ def router(desk: Desk) -> APIRouter:
         return {"groups": [group for group in groups if group["pictures"]]}
 
     return routes
+
+
+def _render(desk: Desk, request: Request, view: MicrographView) -> Response:
+    who, taxonomy = cookies.name_of(request), desk.taxonomy()
+    texts = build_class_texts(taxonomy)
+    card = build_card(
+        view, Linked(), zone=desk.zone, words=describe_codes(taxonomy), review=None, texts=texts
+    )
+    is_hidden = is_blind(view, asked=cookies.is_blind_first(request))
+    layers = () if is_hidden else tuple(iter_layers(desk, view, texts))
+    if layers and view.result.structure_code:
+        desk.shown.add(who, view.result.id)  # a map tells which code the model gave
+    return render_page(
+        desk,
+        request,
+        "viewer",
+        micrograph=view,
+        process=view.process_data,
+        card=card,
+        viewer=build_viewer(desk, view, reviewer=who) if card.crop.picture else None,
+        layers=layers,
+        ruler=ruler_of(view),
+    )
 
 
 def build_viewer(desk: Desk, seen: MicrographView, *, reviewer: str) -> Viewer:
