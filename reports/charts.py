@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from reports.content.night import CodeCount, ControlTrend, Hour, ShareTrend
-    from reports.content.round_robin import RatedImage
 
 # Stand-ins that matplotlib carries through; the page's own colours take their place.
 INK, LINE, AUTOMATIC, REVIEW, ALARM = "#010101", "#020202", "#030303", "#040404", "#050505"
@@ -176,14 +175,14 @@ MOST_OF_A_CELL = 0.86
 CELL_PT = 24.0
 
 
-def ratings_chart(images: Sequence[RatedImage], codes: Sequence[str], raters: int) -> Markup:
+def ratings_chart(images: Sequence[Any], codes: Sequence[str], raters: int) -> Markup:
     """Draw the ratings of each image, as in the paper's Figure 5.
 
     Right answers are circles, wrong ones squares of another colour, with an area in the ratio of
     their number; a frame marks the reference, a ring the majority's code, a cross the model's.
 
     Args:
-        images: In the order of the columns.
+        images: Results of the images, in the order of the columns.
         codes: In the order of the rows, from the bottom.
         raters: So many ratings make the largest circle.
     """
@@ -196,7 +195,7 @@ def ratings_chart(images: Sequence[RatedImage], codes: Sequence[str], raters: in
     for x, image in enumerate(images):
         if image.reference in rows:
             axes.add_patch(_frame(x, rows[image.reference]))
-        for code, n in image.votes:
+        for code, n in image.votes.items():
             right = code == image.reference
             area = side**2 * n / max(1, raters)
             colour = AUTOMATIC if right else REVIEW
@@ -208,7 +207,7 @@ def ratings_chart(images: Sequence[RatedImage], codes: Sequence[str], raters: in
             )  # fmt: skip
         if image.model in rows:
             axes.scatter(x, rows[image.model], s=36, marker="x", color=ALARM, linewidth=1.6)
-    axes.set_xticks(range(len(images)), [_drawable(image.label) for image in images])
+    axes.set_xticks(range(len(images)), [str(image.number) for image in images])
     axes.set_yticks(range(len(codes)), [_drawable(code) for code in codes])
     axes.set_xlim(-0.6, len(images) - 0.4)
     axes.set_ylim(-0.6, len(codes) - 0.4)

@@ -2,7 +2,16 @@
 
 from __future__ import annotations
 
-from reports.content.components import Fact, Figure, Link, Picture, Table, Tone
+from reports.content.components import (
+    DocumentSection,
+    Fact,
+    Figure,
+    Link,
+    Picture,
+    StatementPicture,
+    Table,
+    Tone,
+)
 from reports.content.dashboard import (
     CodeRow,
     DashboardPage,
@@ -29,17 +38,6 @@ from reports.content.micrograph import (
     MicrographLine,
     Share,
 )
-from reports.content.models import (
-    BundleLine,
-    CardSection,
-    Experiments,
-    FlipCard,
-    ImpactOrder,
-    ImpactPage,
-    JobLine,
-    ModelCard,
-    ModelsPage,
-)
 from reports.content.needle_truth import (
     CalibrationLine,
     NeedleGroup,
@@ -59,7 +57,6 @@ from reports.content.night import (
     Night,
     NightLine,
     OpenOrderLine,
-    Shadow,
     ShareTrend,
     SiteLine,
     SitesPage,
@@ -109,13 +106,7 @@ from reports.content.review import (
     number_keys,
     size_keys,
 )
-from reports.content.round_robin import (
-    PlanRun,
-    PlanSheet,
-    RatedImage,
-    StudyReport,
-)
-from reports.content.statements import Letterhead, StatementPage, StatementPicture, StatementSection
+from reports.content.statements import Letterhead, StatementPage
 from reports.content.viewer import (
     Layer,
     Ruler,
@@ -152,10 +143,8 @@ __all__ = [
     "GUIDE_PICTURES",
     "LONGEST_QUERY",
     "Answer",
-    "BundleLine",
     "CalibrationLine",
     "Card",
-    "CardSection",
     "Cause",
     "Choice",
     "CodeCount",
@@ -170,15 +159,14 @@ __all__ = [
     "DeskCard",
     "DeskColumn",
     "DeskHold",
+    "DocumentSection",
     "Done",
-    "Experiments",
     "Fact",
     "FieldNeedles",
     "Figure",
     "Filter",
     "FirstStep",
     "Flag",
-    "FlipCard",
     "GroupCount",
     "GuideHeading",
     "GuideHit",
@@ -186,11 +174,8 @@ __all__ = [
     "GuidePiece",
     "GuideTitle",
     "Hour",
-    "ImpactOrder",
-    "ImpactPage",
     "Index",
     "InstrumentRow",
-    "JobLine",
     "LabFact",
     "Layer",
     "LearningPage",
@@ -199,8 +184,6 @@ __all__ = [
     "LongNeedlePicture",
     "LooseField",
     "MicrographLine",
-    "ModelCard",
-    "ModelsPage",
     "MorePage",
     "Need",
     "NeedleBar",
@@ -220,19 +203,15 @@ __all__ = [
     "OrderSpecimen",
     "PeriodPage",
     "Picture",
-    "PlanRun",
-    "PlanSheet",
     "Plate",
     "PlateRow",
     "ProposalPage",
     "QueueItem",
     "QueuePage",
     "QueueProgress",
-    "RatedImage",
     "ReasonRequest",
     "ReviewPage",
     "Ruler",
-    "Shadow",
     "Share",
     "ShareTrend",
     "ShownProposal",
@@ -245,9 +224,7 @@ __all__ = [
     "SourceCount",
     "StatementPage",
     "StatementPicture",
-    "StatementSection",
     "StatusText",
-    "StudyReport",
     "SubtypeChoice",
     "Suggested",
     "Table",

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
 
-    from reports.content.statements import StatementPage, StatementPicture, StatementSection
+    from reports.content.components import DocumentSection, StatementPicture
+    from reports.content.statements import StatementPage
 
 COMPLIANCE = "PDF/A-3B"
 ATTACHMENT = "statement.json"
@@ -122,7 +123,7 @@ class StatementPaper(PdfPage):
     def draw_end(self) -> None:
         """Draw what is below the last section: nothing."""
 
-    def _section(self, section: StatementSection) -> None:
+    def _section(self, section: DocumentSection) -> None:
         if not section.is_filled:
             return
         self.draw_heading(section.title)

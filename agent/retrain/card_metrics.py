@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import reports
-from reports import CardSection, Table, marked, ngettext
+from reports import DocumentSection, Table, marked, ngettext
 from reports import gettext as _
 
 if TYPE_CHECKING:
@@ -26,13 +26,13 @@ MEASURES = (
 )
 
 
-def build_metrics_section(manifest: Manifest) -> CardSection:
+def build_metrics_section(manifest: Manifest) -> DocumentSection:
     """Build the section on how good a bundle is, and how that was estimated."""
     metrics = manifest.metrics
     n = metrics.get("n") or 0
     if not n:
         untested = _("It was not tested: no micrograph was left to test.")
-        return CardSection(
+        return DocumentSection(
             _("How good it is"),
             (untested, *_describe_estimates(manifest)),
             tables=tuple(_list_cross_validation(manifest)),
@@ -58,7 +58,9 @@ def build_metrics_section(manifest: Manifest) -> CardSection:
         _recalls(metrics),
         *_slices(metrics),
     )
-    return CardSection(_("How good it is"), (*notes, *_describe_estimates(manifest)), tables=tables)
+    return DocumentSection(
+        _("How good it is"), (*notes, *_describe_estimates(manifest)), tables=tables
+    )
 
 
 def _describe_estimates(manifest: Manifest) -> Iterator[str]:

@@ -8,18 +8,15 @@ from typing import TYPE_CHECKING
 import reports
 from agent.files.whole_file import write_whole
 from agent.orders.facts.specimen_facts import Conformity
-from agent.orders.instruments.prediction_flips import build_flip_card
+from agent.orders.instruments.prediction_flips import load_picture
 from agent.orders.statements.trace_page import TONES
 from agent.retrain.bundle_registry import get_record_folder
-from reports import ImpactOrder, ImpactPage, Tone
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
     from pathlib import Path
 
     from agent.archive import Archive
-    from agent.orders.instruments.prediction_flips import Flip
-    from agent.retrain.impact import Changed, Impact
+    from agent.retrain.impact import Impact
 
 MOST = 240
 """Flips shown of orders whose conformity stays; those of the others are all shown."""
@@ -40,7 +37,19 @@ def save_impact(impact: Impact, folder: Path, archive: Archive, *, site: str, at
     """
     stem = f"impact-{impact.sha256()[:12]}"
     page = folder / f"{stem}.html"
-    html = reports.render("impact", page=build_impact_page(impact, archive, site=site, at=at))
+    shown = impact.flips[:MOST]
+    flips = (*(flip for order in impact.changed for flip in order.flips), *shown)
+    html = reports.render(
+        "impact",
+        site=site,
+        impact=impact,
+        headline=format_headline(impact),
+        sentences=list_sentences(impact),
+        tones={word.words: TONES[word] for word in Conformity},
+        shown=shown,
+        pictures={flip.id: load_picture(flip, archive) for flip in flips},
+        generated=at,
+    )
     document = json.dumps(impact.document(), ensure_ascii=False, indent=1, sort_keys=True)
     write_whole({page: html.encode(), folder / f"{stem}.json": document.encode()})
     return page
@@ -50,22 +59,6 @@ def find_newest_impact(bundle: Path) -> Path | None:
     """Return the newest page of a bundle's impact; None where none was written."""
     pages = get_record_folder(bundle).glob("impact-*.html")
     return max(pages, key=lambda page: page.stat().st_mtime, default=None)
-
-
-def build_impact_page(impact: Impact, archive: Archive, *, site: str, at: str) -> ImpactPage:
-    """Build the page of an impact."""
-    return ImpactPage(
-        site=site,
-        title=f"What would change under {impact.bundle}",
-        headline=format_headline(impact),
-        tone=Tone.ATTENTION if impact.changed or impact.not_compared else Tone.CALM,
-        sentences=list_sentences(impact),
-        orders=tuple(_order(order, archive) for order in impact.changed),
-        flips=tuple(build_flip_card(flip, archive) for flip in impact.flips[:MOST]),
-        left_out=_left_out(impact.flips),
-        mark=impact.sha256(),
-        generated=at,
-    )
 
 
 def format_headline(impact: Impact) -> str:
@@ -116,21 +109,3 @@ def format_shadow_run(impact: Impact) -> str:
 
 def _format_count(n: int, noun: str) -> str:
     return f"{n} {noun}{'' if n == 1 else 's'}"
-
-
-def _left_out(flips: Sequence[Flip]) -> str:
-    over = len(flips) - MOST
-    return f"{over} more are in the JSON file next to this page." if over > 0 else ""
-
-
-def _order(order: Changed, archive: Archive) -> ImpactOrder:
-    words = {word.words: TONES[word] for word in Conformity}
-    return ImpactOrder(
-        number=order.number,
-        before=order.before,
-        after=order.after,
-        before_tone=words[order.before],
-        after_tone=words[order.after],
-        why=order.why,
-        flips=tuple(build_flip_card(flip, archive) for flip in order.flips),
-    )

@@ -17,7 +17,7 @@ from agent.retrain.bundle_registry import get_record_folder
 from agent.retrain.card_metrics import build_metrics_section, format_number
 from agent.retrain.gate import load_outcome
 from model import read_manifest
-from reports import CardSection, Fact, Language, ModelCard, Table, Tone, marked, ngettext
+from reports import DocumentSection, Fact, Language, Table, marked, ngettext
 from reports import gettext as _
 
 if TYPE_CHECKING:
@@ -82,7 +82,15 @@ def save_card(
     with reports.speaking("en"):
         content = json.dumps(card_to_json(facts), ensure_ascii=False, indent=1, default=str)
     with reports.speaking(language):
-        html = reports.render("card", page=_page(facts, site=site, at=at))
+        html = reports.render(
+            "card",
+            site=site,
+            name=manifest.name,
+            state=_state(facts),
+            is_current=current == manifest.name,
+            sections=list(_sections(facts)),
+            generated=at,
+        )
     write_whole({page: html.encode(), document: content.encode()})
     return page, document
 
@@ -131,18 +139,6 @@ def _list_signatures(act: Promotion) -> list[dict[str, Any]]:
     return act.signatures or [alone]
 
 
-def _page(facts: _Facts, *, site: str, at: str) -> ModelCard:
-    manifest = facts.manifest
-    return ModelCard(
-        site=site,
-        title=_("Bundle {name}").format(name=manifest.name),
-        state=_state(facts),
-        tone=Tone.CALM if facts.current == manifest.name else Tone.ATTENTION,
-        sections=tuple(_sections(facts)),
-        generated=at,
-    )
-
-
 def _state(facts: _Facts) -> str:
     if not facts.promotions:
         return _("A candidate: not promoted.")
@@ -164,21 +160,23 @@ def _not_for(manifest: Manifest) -> tuple[str, ...]:
     return (*map(_, NOT_FOR), *([scale] if scale else ()))
 
 
-def _sections(facts: _Facts) -> Iterator[CardSection]:
+def _sections(facts: _Facts) -> Iterator[DocumentSection]:
     manifest = facts.manifest
-    yield CardSection(_("What it is"), facts=tuple(_what(manifest)))
+    yield DocumentSection(_("What it is"), facts=tuple(_what(manifest)))
     data = tuple(_data(manifest))
-    yield CardSection(_("Training and test data"), (_(APART),), data, _images(manifest))
+    yield DocumentSection(_("Training and test data"), (_(APART),), data, _images(manifest))
     yield build_metrics_section(manifest)
     if facts.outcome:
         comparison = _("Compared with {current}: {sentence}").format(
             current=facts.outcome.current, sentence=facts.outcome.sentence
         )
-        yield CardSection(_("Result of the gate"), (comparison,))
+        yield DocumentSection(_("Result of the gate"), (comparison,))
     notes = tuple(manifest.facts.get("notes", ()))
-    yield CardSection(_("What it is not for"), (*_not_for(manifest), *_limits(manifest), *notes))
+    yield DocumentSection(
+        _("What it is not for"), (*_not_for(manifest), *_limits(manifest), *notes)
+    )
     yield _signatures(facts)
-    yield CardSection(_("What it is made of"), tables=tuple(_made_of(manifest)))
+    yield DocumentSection(_("What it is made of"), tables=tuple(_made_of(manifest)))
 
 
 def _what(manifest: Manifest) -> Iterator[Fact]:
@@ -273,7 +271,7 @@ def _limits(manifest: Manifest) -> Iterator[str]:
             )
 
 
-def _signatures(facts: _Facts) -> CardSection:
+def _signatures(facts: _Facts) -> DocumentSection:
     rows = tuple(
         (
             signature["by"],
@@ -285,9 +283,9 @@ def _signatures(facts: _Facts) -> CardSection:
         for signature in _list_signatures(act)
     )
     if not rows:
-        return CardSection(_("Promotions"), (_("Not promoted."),))
+        return DocumentSection(_("Promotions"), (_("Not promoted."),))
     columns = (_("who"), _("when (UTC)"), _("why"), _("shown: orders that would change"))
-    return CardSection(_("Promotions"), tables=(Table(_("Signatures"), columns, rows),))
+    return DocumentSection(_("Promotions"), tables=(Table(_("Signatures"), columns, rows),))
 
 
 def _format_shown(shown: Mapping[str, Any] | None) -> str:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from agent.roundrobin.capability import format_source, still_needed
-from reports import Fact, StudyReport, Table, decimal, marked, ngettext
+from reports import Fact, Table, decimal, marked, ngettext
 from reports import gettext as _
 
 if TYPE_CHECKING:
@@ -136,20 +136,18 @@ def build_report(
     site: str,
     generated: str,
     scale_name: str = "",
-) -> StudyReport:
-    """Build the page of an analysis; `analysis_to_json` has the same values."""
-    return StudyReport(
-        site=site,
-        title=_("Measurement-system analysis {name}").format(name=name),
-        sentences=tuple(_sentences(gathered)),
-        headline=tuple(_headline(kept, split)),
-        images=(),
-        codes=(),
-        raters=0,
-        tables=tuple(_tables(gathered, kept, split, thresholds)),
-        method=tuple(_method(split, thresholds, scale_name)),
-        generated=generated,
-    )
+) -> dict[str, Any]:
+    """Return what the page of an analysis shows; `analysis_to_json` has the same values."""
+    return {
+        "site": site,
+        "title": _("Measurement-system analysis {name}").format(name=name),
+        "sentences": list(_sentences(gathered)),
+        "headline": list(_headline(kept, split)),
+        "images": (),
+        "figures": list(_tables(gathered, kept, split, thresholds)),
+        "method": list(_method(split, thresholds, scale_name)),
+        "generated": generated,
+    }
 
 
 def _rate_json(rate: Rate) -> dict[str, float | int | None]:

@@ -18,7 +18,6 @@ from agent.roundrobin.capability import Measured, at_limit, scatter
 from agent.roundrobin.msa_page import Gathered, analysis_to_json, build_report
 from agent.roundrobin.plan import plan_runs, run_from_json
 from agent.roundrobin.study_files import write_study
-from reports import PlanRun, PlanSheet
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -90,15 +89,7 @@ def write_plan(  # noqa: PLR0917 - a plan is what it crosses
     runs = plan_runs(
         list(codes), operators, microscopes, images=images, preparations=preparations, seed=seed
     )
-    blocks = [
-        tuple(
-            PlanRun(run.number, run.specimen, run.operator, run.microscope, run.image)
-            for run in runs
-            if run.preparation == preparation
-        )
-        for preparation in range(1, preparations + 1)
-    ]
-    page = reports.render("plan", page=PlanSheet(site, name, tuple(blocks), generated))
+    page = reports.render("plan", site=site, name=name, runs=runs, generated=generated)
     rows = [{"run": run.number, **run.as_json()} for run in runs]
     write_whole(
         {

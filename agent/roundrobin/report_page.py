@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from agent.orders.specifications.class_texts import name_scale
 from agent.roundrobin import rater_statistics as panels
 from agent.roundrobin.panel import Level
-from reports import Fact, Picture, RatedImage, StudyReport, Table, confusion_svg
+from reports import Fact, Picture, Table, confusion_svg
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -137,8 +137,8 @@ def build_report(
     thumbnails: Mapping[int, Picture],
     called: Mapping[str, str],
     generated: str,
-) -> StudyReport:
-    """Build the page of a round robin.
+) -> dict[str, Any]:
+    """Return what the page of a round robin shows.
 
     Args:
         study: The results.
@@ -152,22 +152,32 @@ def build_report(
     """
     panel = study.panel
     ordered = sorted(study.images, key=lambda result: _place(panel, result))
-    images = tuple(
-        _image(panel, result, names[result.number], thumbnails.get(result.number), called)
+    images = [
+        {
+            "result": result,
+            "name": names[result.number][0],
+            "stratum": names[result.number][1],
+            "thumbnail": thumbnails.get(result.number),
+            "comments": [
+                (called.get(rater, rater), answer.comment)
+                for rater in panel.raters
+                if (answer := panel.answers.get((rater, result.number))) and answer.comment
+            ],
+        }
         for result in ordered
-    )
-    return StudyReport(
-        site=site,
-        title=title,
-        sentences=tuple(sentences),
-        headline=tuple(_headline(study)),
-        images=images,
-        codes=panel.classes(Level.CODE),
-        raters=len(panel.raters),
-        tables=tuple(_tables(study, called)),
-        method=(*METHOD, *([scale] if (scale := name_scale(panel.taxonomy)) else ())),
-        generated=generated,
-    )
+    ]
+    return {
+        "site": site,
+        "title": title,
+        "sentences": sentences,
+        "headline": list(_headline(study)),
+        "images": images,
+        "codes": panel.classes(Level.CODE),
+        "raters": len(panel.raters),
+        "figures": list(_tables(study, called)),
+        "method": (*METHOD, *([scale] if (scale := name_scale(panel.taxonomy)) else ())),
+        "generated": generated,
+    }
 
 
 def _place(panel: Panel, result: ImageResult) -> tuple[int, int]:
@@ -335,40 +345,6 @@ def _matrix(
         for name, row in zip(classes, counts.tolist(), strict=True)
     ]
     return Table(title, (corner, *classes), tuple(rows), chart)
-
-
-def _image(
-    panel: Panel,
-    result: ImageResult,
-    name: tuple[str, str],
-    thumbnail: Picture | None,
-    called: Mapping[str, str],
-) -> RatedImage:
-    notes = [
-        "The majority is not the reference." if result.majority_differs else "",
-        "No code has more than half of the votes."
-        if result.is_disputed and not result.majority_differs
-        else "",
-    ]
-    comments = [
-        (called.get(rater, rater), answer.comment)
-        for rater in panel.raters
-        if (answer := panel.answers.get((rater, result.number))) and answer.comment
-    ]
-    return RatedImage(
-        label=str(result.number),
-        name=name[0],
-        stratum=name[1],
-        reference=result.reference or "",
-        model=result.model or "",
-        majority=result.majority or "",
-        votes=tuple(result.votes.items()),
-        untold=f"{result.untold} cannot tell" if result.untold else "",
-        criteria=", ".join(f"{word} {n}" for word, n in sorted(result.criteria.items())),
-        note=" ".join(note for note in notes if note),
-        comments=tuple(comments),
-        thumbnail=thumbnail,
-    )
 
 
 # --- numbers in words ---------------------------------------------------------------------------

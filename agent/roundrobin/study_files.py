@@ -13,12 +13,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
-    from reports import StudyReport
-
 
 def write_study(
     path: Path,
-    page: StudyReport,
+    page: Mapping[str, Any],
     *,
     columns: Sequence[str],
     rows: Iterable[Mapping[str, object]],
@@ -28,14 +26,14 @@ def write_study(
 
     Args:
         path: Of the page; `.csv` and `.json` are next to it.
-        page: Its content.
+        page: What its template shows.
         columns: Of the CSV.
         rows: Of the CSV.
         document: Values of the JSON.
     """
     write_whole(
         {
-            path: reports.render("study", page=page).encode(),
+            path: reports.render("study", **page).encode(),
             path.with_suffix(".csv"): format_csv(columns, rows).encode("utf-8-sig"),
             path.with_suffix(".json"): json.dumps(document, indent=1, ensure_ascii=False).encode(),
         }

@@ -79,3 +79,40 @@ class Table:
     columns: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
     chart: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class StatementPicture:
+    """A picture of a field.
+
+    Attributes:
+        jpeg: Its bytes.
+        width, height: In pixels.
+        title: Such as "Specimen 01, field 4: G8".
+        caption: Who decided, and the id.
+        gone: It does not count.
+    """
+
+    jpeg: bytes
+    width: int
+    height: int
+    title: str
+    caption: str
+    gone: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class DocumentSection:
+    """One part of a statement or a model card; what is empty is not shown."""
+
+    title: str
+    lines: tuple[str, ...] = ()
+    facts: tuple[Fact, ...] = ()
+    tables: tuple[Table, ...] = ()
+    pictures: tuple[StatementPicture, ...] = ()
+
+    @property
+    def is_filled(self) -> bool:
+        """Whether there is anything to show below the title."""
+        tables = any(table.rows for table in self.tables)
+        return bool(self.lines or self.facts or self.pictures or tables)

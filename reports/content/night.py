@@ -10,7 +10,6 @@ if TYPE_CHECKING:
 
     from reports.content.components import Fact, Link, Picture, Tone
     from reports.content.micrograph import Card, ContactPrint, MicrographLine
-    from reports.content.models import FlipCard
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,6 +241,7 @@ class Night:
         control: The control specimens over the nights.
         drifts: Tests of the mix of codes, a line each.
         shadow: Different answers of a candidate, or None where none was evaluated.
+        flip_pictures: Pictures of those that are shown.
         inside: The same night for programs; the page carries it as hidden JSON.
         furnaces: Size numbers of the batches per material and furnace.
         prints: The contact sheet: every flagged micrograph, the weightiest first.
@@ -286,22 +286,14 @@ class Night:
     groups: tuple[tuple[str, tuple[GroupCount, ...]], ...] = ()
     control: tuple[ControlTrend, ...] = ()
     drifts: tuple[Fact, ...] = ()
-    shadow: Shadow | None = None
+    shadow: Any = None
+    flip_pictures: Mapping[str, Picture | None] = field(default_factory=dict)
     inside: Mapping[str, object] = field(default_factory=dict)
     late: str = ""
     furnaces: tuple[ControlTrend, ...] = ()
     prints: tuple[ContactPrint, ...] = ()
     links: tuple[Link, ...] = ()
     agent: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Shadow:
-    """Different answers of a candidate: a text, and the gallery."""
-
-    text: str
-    flips: tuple[FlipCard, ...]
-    left_out: str
 
 
 @dataclass(frozen=True, slots=True)

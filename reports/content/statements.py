@@ -6,44 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from reports.content.components import Fact, Table, Tone
-
-
-@dataclass(frozen=True, slots=True)
-class StatementPicture:
-    """A picture of a field.
-
-    Attributes:
-        jpeg: Its bytes.
-        width, height: In pixels.
-        title: Such as "Specimen 01, field 4: G8".
-        caption: Who decided, and the id.
-        gone: It does not count.
-    """
-
-    jpeg: bytes
-    width: int
-    height: int
-    title: str
-    caption: str
-    gone: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class StatementSection:
-    """One part of a statement; what is empty is not shown."""
-
-    title: str
-    lines: tuple[str, ...] = ()
-    facts: tuple[Fact, ...] = ()
-    tables: tuple[Table, ...] = ()
-    pictures: tuple[StatementPicture, ...] = ()
-
-    @property
-    def is_filled(self) -> bool:
-        """Whether there is anything to show below the title."""
-        tables = any(table.rows for table in self.tables)
-        return bool(self.lines or self.facts or self.pictures or tables)
+    from reports.content.components import DocumentSection, Fact, Tone
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +51,7 @@ class StatementPage:
     demand: str
     sentences: tuple[str, ...]
     facts: tuple[Fact, ...]
-    sections: tuple[StatementSection, ...]
+    sections: tuple[DocumentSection, ...]
     generated: str
     sha256: str
     footer: str

@@ -255,21 +255,21 @@ def write_page(
     from agent.files.whole_file import write_whole
     from agent.site_time import local_full
     from model.experiments.tables import as_json, as_markdown, build_tables  # PyTorch takes seconds
-    from reports import Experiments, render
+    from reports import render
 
     text = as_markdown(results, sentences)
     document = {"about": list(sentences), **as_json(results)}
-    page = Experiments(
+    page = render(
+        "experiments",
         site=settings.site.name,
-        title="Experiments",
-        sentences=tuple(sentences),
-        tables=tuple(_build_table(table) for table in build_tables(results)),
+        sentences=sentences,
+        found=[_build_table(table) for table in build_tables(results)],
         generated=local_full(now, settings.site.time_zone),
     )
     path = target / "experiments.html"
     write_whole(
         {
-            path: render("experiments", page=page).encode(),
+            path: page.encode(),
             path.with_suffix(".md"): text.encode(),
             path.with_suffix(".json"): _encode(document),
         }

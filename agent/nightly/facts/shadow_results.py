@@ -6,19 +6,16 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from agent.orders.instruments.prediction_flips import Flip, build_flip_card, find_flip
-from reports import Shadow, ngettext
-from reports import gettext as _
+from agent.orders.instruments.prediction_flips import Flip, find_flip
 
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from agent.archive import Archive
     from agent.store import Store
 
 JOB = "shadow"
 KEPT, SHOWN = 300, 60
-"""Flips that are frozen with a night, and those that its page has room for."""
+"""Flips that are frozen with a night, and those that its page shows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,28 +64,3 @@ def collect_shadow(store: Store, until: datetime) -> Shadowed | None:
     both = [view for view in store.results.list_between(since, until) if view.id in answers]
     flips = [flip for view in reversed(both) if (flip := find_flip(view, answers[view.id]))]
     return Shadowed(bundle, current.bundle, days, len(both), len(flips), tuple(flips[:KEPT]))
-
-
-def build_shadow(shadow: Shadowed | None, archive: Archive) -> Shadow | None:
-    """Build the page's section on a candidate, with pictures; None where nothing was compared."""
-    if shadow is None or not shadow.judged:
-        return None
-    days = ngettext("the last day", "the last {n} days", shadow.days).format(n=shadow.days)
-    text = _(
-        "{bundle} is not in use. Of {judged} micrographs of {days} it answers {flipped} "
-        "differently from {current}. These answers count for no order; agent models impact "
-        "{bundle} lists the orders that would change."
-    ).format(
-        bundle=shadow.bundle,
-        judged=shadow.judged,
-        days=days,
-        flipped=shadow.flipped,
-        current=shadow.current,
-    )
-    over = shadow.flipped - SHOWN
-    more = ngettext("{n} more is not shown.", "{n} more are not shown.", over)
-    return Shadow(
-        text=text,
-        flips=tuple(build_flip_card(flip, archive) for flip in shadow.flips[:SHOWN]),
-        left_out=more.format(n=over) if over > 0 else "",
-    )

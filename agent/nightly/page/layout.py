@@ -19,7 +19,7 @@ from agent.nightly.facts.night_counts import (
     hour_counts,
 )
 from agent.nightly.facts.provenance import provenance_facts
-from agent.nightly.facts.shadow_results import build_shadow
+from agent.nightly.facts.shadow_results import SHOWN
 from agent.nightly.page import summary
 from agent.nightly.page.contact_sheet import build_contact_sheet, enlarge
 from agent.nightly.page.embedded_images import ROW_PX, SMALL_ROW_PX, Embedded, embed_colour_scale
@@ -30,6 +30,7 @@ from agent.nightly.page.micrograph_cards import build_card, build_row
 from agent.nightly.page.micrograph_rows import night_to_json
 from agent.nightly.page.trend_charts import build_trend
 from agent.nightly.page.verdict import build_verdict, sort_by_weight
+from agent.orders.instruments.prediction_flips import load_picture
 from agent.site_time import format_night_title, local, local_full
 from reports import Card, ContactPrint, Link, MicrographLine, MorePage, Night
 from reports import gettext as _
@@ -147,7 +148,11 @@ def lay_out(
     more = _more(facts, cards[1:], rows[1:], stamp)
     night = replace(
         _night(facts, cards[0], rows[0], more=more, revision=revision, stamp=stamp),
-        shadow=build_shadow(facts.shadow, archive),
+        shadow=facts.shadow if facts.shadow and facts.shadow.judged else None,
+        flip_pictures={
+            flip.id: load_picture(flip, archive)
+            for flip in (facts.shadow.flips[:SHOWN] if facts.shadow else ())
+        },
         inside=inside,
         late=_describe_late(facts, late) if late else "",
         prints=tuple(replace(entry, href=places[entry.id]) for entry in prints),

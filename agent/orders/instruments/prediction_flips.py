@@ -1,4 +1,4 @@
-"""Compare the answers of two bundles on a field, as facts and as a card with its picture.
+"""Compare the answers of two bundles on a field, as facts and with its picture.
 
 The other bundle is triaged as if it were validated as widely as the one in use: the width of its
 validation is reported separately, and would hide every other difference.
@@ -12,12 +12,10 @@ from typing import TYPE_CHECKING
 
 from agent.files import pictures
 from agent.triage import Handling, Reason
-from reports import FlipCard, Picture
+from reports import Picture
 from reports import gettext as _
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from agent.archive import Archive
     from agent.store import MicrographView
 
@@ -102,39 +100,8 @@ def assume_validated(before: MicrographView, after: MicrographView) -> Micrograp
     return replace(after, result=result)
 
 
-# --- the card -----------------------------------------------------------------------------------
-
-
-def build_flip_card(flip: Flip, archive: Archive) -> FlipCard:
-    """Build the card of a flip, with its picture."""
-    order = _("order {number}").format(number=flip.order) if flip.order else ""
-    specimen = _("specimen {name}").format(name=flip.specimen) if flip.specimen else ""
-    decided = flip.decided.replace("_", " ")
-    before = _describe_answer(flip.before, flip.could_be, flip.handling, strange=flip.strange)
-    after = _describe_answer(
-        flip.after, flip.could_be_after, flip.handling_after, strange=flip.strange_after
-    )
-    return FlipCard(
-        id=flip.id,
-        name=flip.name,
-        place=", ".join(filter(None, (order, specimen))),
-        picture=_load_picture(flip, archive),
-        before=flip.before,
-        after=flip.after,
-        before_more=before if before != after else "",
-        after_more=after if before != after else "",
-        decided=_("decided: {what}").format(what=decided) if decided else "",
-    )
-
-
-def _describe_answer(code: str, could_be: Sequence[str], handling: str, *, strange: bool) -> str:
-    others = _(" or ").join(other for other in could_be if other != code)
-    could = _("could be {codes}").format(codes=others) if others else ""
-    handled = _("automatic") if handling == Handling.AUTOMATIC else _("review")
-    return ", ".join(filter(None, (could, _("unusual") if strange else "", handled)))
-
-
-def _load_picture(flip: Flip, archive: Archive) -> Picture | None:
+def load_picture(flip: Flip, archive: Archive) -> Picture | None:
+    """Return a thumbnail of a flip inside the page, None where its pixels are deleted."""
     try:
         content = archive.read(archive.thumbnail_path(flip.sha256, flip.page))
         pixels = pictures.fit_within(pictures.decode(content), SHOWN_PX)

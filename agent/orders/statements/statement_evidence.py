@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import reports
 from agent.orders.judge.limit import format_limit
 from agent.orders.statements.statement_words import format_at, format_date, name_fields, yes_or_no
-from reports import StatementSection, Table, decimal
+from reports import DocumentSection, Table, decimal
 from reports import gettext as _
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 def build_evidence_sections(
     whole: Mapping[str, Any], zone: ZoneInfo
-) -> tuple[StatementSection, ...]:
+) -> tuple[DocumentSection, ...]:
     """Build them from the frozen document; what it does not hold is an empty section."""
     return (
         _set_aside(whole),
@@ -29,7 +29,7 @@ def build_evidence_sections(
     )
 
 
-def _scales(whole: Mapping[str, Any], zone: ZoneInfo) -> StatementSection:
+def _scales(whole: Mapping[str, Any], zone: ZoneInfo) -> DocumentSection:
     names = name_fields(whole)
     certificates: dict[int, Mapping[str, Any]] = {}
     fields: dict[int, list[str]] = {}
@@ -75,7 +75,7 @@ def _scales(whole: Mapping[str, Any], zone: ZoneInfo) -> StatementSection:
         for entry in whole["fields"]
         if entry.get("scale_given")
     ]
-    return StatementSection(
+    return DocumentSection(
         _("Scale"), tuple(lines), tables=(Table(_("Stage micrometer"), columns, rows),)
     )
 
@@ -83,7 +83,7 @@ def _scales(whole: Mapping[str, Any], zone: ZoneInfo) -> StatementSection:
 # --- people -------------------------------------------------------------------------------------
 
 
-def _reviewers(whole: Mapping[str, Any], zone: ZoneInfo) -> StatementSection:
+def _reviewers(whole: Mapping[str, Any], zone: ZoneInfo) -> DocumentSection:
     people = tuple(
         (
             person["name"],
@@ -99,7 +99,7 @@ def _reviewers(whole: Mapping[str, Any], zone: ZoneInfo) -> StatementSection:
         for field in whole["fields"]
         for label in field["decisions"]
     )
-    return StatementSection(
+    return DocumentSection(
         _("Reviewers and their decisions"),
         tables=(
             Table("", (_("Name"), _("Role"), _("Decisions"), _("Taken back")), people),
@@ -140,9 +140,9 @@ def _decision(label: Mapping[str, Any]) -> str:
     return words if label["kind"] == "code" else _("cannot tell")
 
 
-def _set_aside(whole: Mapping[str, Any]) -> StatementSection:
+def _set_aside(whole: Mapping[str, Any]) -> DocumentSection:
     columns = (_("What"), _("Code"), _("By"), _("Reason"), _("Defect"), _("Lead"))
-    return StatementSection(_("Set aside"), tables=(Table("", columns, tuple(_aside_rows(whole))),))
+    return DocumentSection(_("Set aside"), tables=(Table("", columns, tuple(_aside_rows(whole))),))
 
 
 def _aside_rows(whole: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:
@@ -167,7 +167,7 @@ def _aside_rows(whole: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:
 # --- machines -----------------------------------------------------------------------------------
 
 
-def _models(whole: Mapping[str, Any], zone: ZoneInfo) -> StatementSection:
+def _models(whole: Mapping[str, Any], zone: ZoneInfo) -> DocumentSection:
     bundles = tuple(_bundle_rows(whole))
     permissions = tuple(
         (
@@ -188,7 +188,7 @@ def _models(whole: Mapping[str, Any], zone: ZoneInfo) -> StatementSection:
         field["decided"] is None and not field["superseded"] for field in whole["fields"]
     )
     lines = () if automatic else (_("No field rests on the model alone."),)
-    return StatementSection(
+    return DocumentSection(
         _("Model"),
         lines=lines if whole["fields"] else (),
         tables=(
@@ -254,7 +254,7 @@ def _record(record: Mapping[str, Any] | None, zone: ZoneInfo) -> str:
     )
 
 
-def _checks(whole: Mapping[str, Any], zone: ZoneInfo) -> StatementSection:
+def _checks(whole: Mapping[str, Any], zone: ZoneInfo) -> DocumentSection:
     rows = tuple(
         (
             format_at(datetime.fromisoformat(check["at"]), zone),
@@ -281,7 +281,7 @@ def _checks(whole: Mapping[str, Any], zone: ZoneInfo) -> StatementSection:
         f"{names[field['id']]}: {field['held']}" for field in whole["fields"] if field["held"]
     ]
     none = [_("None is on record for these days.")] * (not rows)
-    return StatementSection(
+    return DocumentSection(
         _("Control checks of the days on which the fields were judged"),
         lines=(*none, *held_fields),
         tables=(Table("", columns, rows),),

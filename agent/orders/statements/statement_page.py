@@ -13,10 +13,10 @@ from agent.orders.statements.statement_evidence import build_evidence_sections
 from agent.orders.statements.statement_words import format_at, format_date, name_fields
 from agent.orders.statements.trace_page import TONES
 from reports import (
+    DocumentSection,
     Fact,
     StatementPage,
     StatementPicture,
-    StatementSection,
     Table,
     decimal,
     ngettext,
@@ -118,7 +118,7 @@ def _head(whole: Mapping[str, Any], order: Mapping[str, Any], zone: ZoneInfo) ->
     )
 
 
-def _result(order: Mapping[str, Any], words: Mapping[str, Any]) -> StatementSection:
+def _result(order: Mapping[str, Any], words: Mapping[str, Any]) -> DocumentSection:
     rows = tuple(
         (
             specimen["specimen"],
@@ -146,25 +146,25 @@ def _result(order: Mapping[str, Any], words: Mapping[str, Any]) -> StatementSect
         _("Heat"),
         _("Batch"),
     )
-    return StatementSection(
+    return DocumentSection(
         title=_("Result per specimen"),
         lines=(*lines, *words["notes"]),
         tables=(Table("", columns, rows),),
     )
 
 
-def _rule(words: Mapping[str, Any]) -> StatementSection:
+def _rule(words: Mapping[str, Any]) -> DocumentSection:
     lines = tuple(f"{line[:1].upper()}{line[1:]}." for line in words["decision_rule"])
-    return StatementSection(_("Decision rule"), lines)
+    return DocumentSection(_("Decision rule"), lines)
 
 
-def _specification(whole: Mapping[str, Any]) -> StatementSection:
+def _specification(whole: Mapping[str, Any]) -> DocumentSection:
     wanted, method, words = whole["specification"], whole["method"], _words(whole)
     if not wanted:
-        return StatementSection(_("Specification and method"), (_("No specification applies."),))
+        return DocumentSection(_("Specification and method"), (_("No specification applies."),))
     entry = wanted["entry"]
     area, scale = entry.get("area_mm2"), entry.get("um_per_px")
-    return StatementSection(
+    return DocumentSection(
         _("Specification and method"),
         facts=tuple(
             _facts(
@@ -208,14 +208,14 @@ def _specification(whole: Mapping[str, Any]) -> StatementSection:
 
 def _needles(
     whole: Mapping[str, Any], words: Mapping[str, Any], *, is_brief: bool
-) -> Iterator[StatementSection]:
+) -> Iterator[DocumentSection]:
     """Yield the needle lengths, a trial; for a customer only where a specification limits them."""
     lines = words.get("needles") or ()
     entry = (whole["specification"] or {}).get("entry", {})
     is_limited = any(entry.get(name) for name in ("needle_limit", "longest_in_mm2"))
     if lines and (is_limited or not is_brief):
         note = _("Apparent lengths in the section, weighted by area. They make no order conform.")
-        yield StatementSection(_("Needle lengths"), lines=(*lines, note))
+        yield DocumentSection(_("Needle lengths"), lines=(*lines, note))
 
 
 _RULES: Mapping[str, Callable[[], str]] = {
@@ -229,7 +229,7 @@ _RULES: Mapping[str, Callable[[], str]] = {
 
 def _fields(
     whole: Mapping[str, Any], zone: ZoneInfo, thumbnail: Thumbnail, *, is_brief: bool
-) -> StatementSection:
+) -> DocumentSection:
     names = name_fields(whole)
     columns = (
         _("Specimen/field"),
@@ -243,7 +243,7 @@ def _fields(
         _("Micrograph"),
     )
     rows = tuple(_row(field, names, zone) for field in whole["fields"])
-    return StatementSection(
+    return DocumentSection(
         _("Fields"),
         tables=(Table("", columns, rows), *(() if is_brief else (_pixels(whole),))),
         pictures=tuple(
@@ -342,11 +342,9 @@ def _picture(
 # --- what came before, and how to check it ------------------------------------------------------
 
 
-def _history(
-    whole: Mapping[str, Any], words: Mapping[str, Any], zone: ZoneInfo
-) -> StatementSection:
+def _history(whole: Mapping[str, Any], words: Mapping[str, Any], zone: ZoneInfo) -> DocumentSection:
     if not whole["previous"]:
-        return StatementSection("")
+        return DocumentSection("")
     rows = tuple(
         (
             format_at(datetime.fromisoformat(act["at"]), zone),
@@ -358,16 +356,16 @@ def _history(
         for act in whole["cause"]
     )
     columns = (_("At"), _("By"), _("Act"), _("About"), _("Reason"))
-    return StatementSection(
+    return DocumentSection(
         _("What changed since statement {n}").format(n=whole["number"] - 1),
         lines=tuple(f"{line[:1].upper()}{line[1:]}." for line in words["changed"]),
         tables=(Table(_("Acts since then"), columns, rows),),
     )
 
 
-def _proof(whole: Mapping[str, Any], sha256: str, *, is_brief: bool) -> StatementSection:
+def _proof(whole: Mapping[str, Any], sha256: str, *, is_brief: bool) -> DocumentSection:
     number, head = whole["trail"]["number"], whole["trail"]["sha256"]
-    return StatementSection(
+    return DocumentSection(
         _("How to check this statement"),
         lines=(
             _(

@@ -14,19 +14,19 @@ import reports
 from agent.errors import BadBundle
 from agent.retrain.bundle_registry import get_bundles_folder, get_record_folder, list_bundles
 from agent.retrain.impact_page import find_newest_impact
-from agent.site_time import local
 from agent.web import cookies
 from agent.web.authentication import who_is
 from agent.web.context import Unknown
 from agent.web.models.model_acts import write_card
+from agent.web.pages import render_page
 from model import ModelError
-from reports import BundleLine, Fact, JobLine, Link, ModelsPage, Tone, marked
+from reports import Fact, Tone, marked
 from reports import gettext as _
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from agent.store import Job, Promotion
+    from agent.store import Promotion
     from agent.web.context import Desk
 
 NAME = re.compile(r"\d{8}-[0-9a-f]{8}")
@@ -46,7 +46,7 @@ def router(desk: Desk) -> APIRouter:
 
     @routes.get("/models")
     def models(request: Request) -> Response:
-        return HTMLResponse(reports.render("models", page=_page(desk, request)))
+        return _render(desk, request)
 
     @routes.post("/models/cancel")
     def cancel(request: Request) -> Response:
@@ -86,65 +86,35 @@ def _record(path: Path) -> Response:
     return HTMLResponse(path.read_bytes(), headers=headers)
 
 
-def _page(desk: Desk, request: Request) -> ModelsPage:
+def _render(desk: Desk, request: Request) -> Response:
     who, promotions = who_is(request), desk.store.promotions.list_all()
     folders = list_bundles(desk.archive.folder)[::-1]
-    return ModelsPage(
-        site=desk.site,
-        reviewer=cookies.name_of(request),
-        jobs=tuple(_job(job, desk.zone) for job in desk.store.jobs.list_running(at=desk.now())),
-        may_cancel=who is None or who.may("lead"),
-        last=_last(desk),
-        bundles=tuple(_bundle(desk, folder, promotions) for folder in folders[:SHOWN]),
-        training=Link(_("Training"), "/models/training")
-        if who is None or who.may("lead")
-        else None,
-        classes=Link(_("Classes"), "/setup/taxonomy")
-        if desk.taxonomy_setup and (who is None or who.may("admin"))
-        else None,
-        needles=Link(_("Needle lengths"), "/needles") if desk.measures_needles else None,
+    return render_page(
+        desk,
+        request,
+        "models",
+        jobs=desk.store.jobs.list_running(at=desk.now()),
+        titles=JOBS,
+        cancelled=CANCELLED,
+        is_lead=who is None or who.may("lead"),
+        last=next(iter(desk.store.jobs.list_ended(CANCELLED)[::-1]), None),
+        bundles=[_describe_bundle(desk, folder, promotions) for folder in folders[:SHOWN]],
+        sets_classes=desk.taxonomy_setup is not None and (who is None or who.may("admin")),
+        measures_needles=desk.measures_needles,
     )
 
 
-def _job(job: Job, zone: str) -> JobLine:
-    done, total = int(job.facts["done"]), int(job.facts["total"])
-    at = local(job.started_at, zone) if job.started_at else ""
-    return JobLine(
-        title=_(JOBS.get(job.name, job.name)),
-        stage=str(job.facts["stage"]),
-        how_far=_("{done} of {total}").format(done=done, total=total) if total else "",
-        percent=f"{100 * done / total:.1f}" if total else "0",
-        note=str(job.facts["note"]),
-        said=_("started by {who}, {at}").format(who=job.facts.get("by", ""), at=at),
-        cancellable=job.name == CANCELLED,
-    )
-
-
-def _last(desk: Desk) -> str:
-    """Return when and how the last training ended, "" where there was none."""
-    ended = desk.store.jobs.list_ended(CANCELLED)
-    if not ended or ended[-1].ended_at is None:
-        return ""
-    said = ended[-1].facts.get("sentence") or ended[-1].outcome
-    return f"{local(ended[-1].ended_at, desk.zone)}: {said}"
-
-
-def _bundle(desk: Desk, folder: Path, promotions: list[Promotion]) -> BundleLine:
+def _describe_bundle(desk: Desk, folder: Path, promotions: list[Promotion]) -> dict[str, Any]:
     name = folder.name
-    acts = [promotion for promotion in promotions if promotion.bundle == name]
-    newest = find_newest_impact(folder)
     state, tone = name_state(desk, name, promotions)
-    return BundleLine(
-        name=name,
-        state=state,
-        tone=tone,
-        said=f"{acts[0].by}, {local(acts[0].promoted_at, desk.zone)}: {acts[0].reason}"
-        if acts
-        else "",
-        facts=tuple(list_facts(folder)),
-        card=Link(_("Model card"), f"/models/{name}/card"),
-        impact=Link(_("What it would change"), f"/models/{name}/impact") if newest else None,
-    )
+    return {
+        "name": name,
+        "state": state,
+        "tone": tone,
+        "promotion": next((act for act in promotions if act.bundle == name), None),
+        "facts": list_facts(folder),
+        "has_impact": find_newest_impact(folder) is not None,
+    }
 
 
 def name_state(desk: Desk, name: str, promotions: list[Promotion]) -> tuple[str, Tone | None]:

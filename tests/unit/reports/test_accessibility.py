@@ -19,8 +19,11 @@ from agent.files.pictures import encode_png
 from agent.nightly import write_report
 from agent.nightly.page import layout as night_page
 from agent.nightly.page.site_overview import write_sites
+from agent.orders.instruments.prediction_flips import Flip
 from agent.orders.specifications.class_proposals import propose_class
 from agent.orders.specifications.taxonomy_effects import load_taxonomy_use
+from agent.retrain.impact import Changed, Impact
+from agent.roundrobin.plan import StudyRun
 from agent.service import Pages
 from agent.settings import WebSection
 from agent.store import Decision, RingRules, Signature, Store
@@ -28,21 +31,7 @@ from agent.store.people import auth
 from agent.web import create_app
 from agent.web.context import TaxonomySetup
 from agent.web.review.chart_plates import Chart
-from reports import (
-    CardSection,
-    Experiments,
-    Fact,
-    FlipCard,
-    ImpactOrder,
-    ImpactPage,
-    ModelCard,
-    PlanRun,
-    PlanSheet,
-    Table,
-    Tone,
-    confusion_svg,
-    render,
-)
+from reports import DocumentSection, Fact, Table, confusion_svg, render
 
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 NIGHT = datetime(2026, 11, 24, tzinfo=UTC).date()
@@ -234,9 +223,8 @@ def test_the_page_of_experiments(axe, tab):
     wide = tuple(f"column {number}" for number in range(12))
     tables = (Table("Table 2", wide, (wide,)), Table("Figure 4", ("", *names), (), drawn))
 
-    tab.set_content(
-        render("experiments", page=Experiments("Plant 1", "Experiments", ("n",), tables, ""))
-    )
+    facts = {"site": "Plant 1", "sentences": ("n",), "found": tables, "generated": ""}
+    tab.set_content(render("experiments", **facts))
 
     assert grave(axe, tab) == []
 
@@ -295,8 +283,8 @@ def test_what_studies_found_has_no_grave_fault(tmp_path, axe, tab):
     play(round_)
     written(round_, tmp_path / "r.html")
     round_.lab.store.close()
-    run = PlanRun(1, "S1", "Ann", "LOM-01", 1)
-    plan = render("plan", page=PlanSheet("Plant 1", "MSA-1", ((run,), (run,)), "today"))
+    runs = [StudyRun(1, n, "S1", "Ann", "LOM-01", 1) for n in (1, 2)]
+    plan = render("plan", site="Plant 1", name="MSA-1", runs=runs, generated="today")
     (tmp_path / "plan.html").write_text(plan, encoding="utf-8")
 
     for name in ("r.html", "plan.html"):
@@ -305,18 +293,27 @@ def test_what_studies_found_has_no_grave_fault(tmp_path, axe, tab):
 
 
 def test_what_would_change_and_the_model_card(axe, tab):
-    flip = FlipCard("0badcafe", "a.tif", "order 1", None, "G8", "G7", "", "could be G8", "G8")
-    order = ImpactOrder(
-        "4711", "conforms", "undecided", Tone.CALM, Tone.ATTENTION, ("field 2 could be 7",), (flip,)
-    )
-    impact = ImpactPage(
-        "Plant 1", "t", "The conformity of 1 of 2 orders would change", Tone.ATTENTION, ("s",),
-        (order,), (flip,), "", "0bad", "now",
+    flip = Flip(
+        "0badcafe", "0" * 64, 0, "a.tif", "1", "", "G8", "G7", ("G8",), ("G7", "G8"), "automatic",
+        "review", strange=False, strange_after=False, decided="G8",
     )  # fmt: skip
+    order = Changed("4711", "conforms", "undecided", ("field 2 could be 7",), (flip,))
+    impact = render(
+        "impact",
+        site="Plant 1",
+        impact=Impact("b", "a", WRITTEN, 2, 2, 0, 0, (order,), (flip,)),
+        headline="The conformity of 1 of 2 orders would change",
+        sentences=("s",),
+        tones={"conforms": "calm", "undecided": "attention"},
+        shown=(flip,),
+        pictures={flip.id: None},
+        generated="now",
+    )
     table = Table("Signatures", ("who", "why"), (("R. Stahl", "better"),))
-    section = CardSection("What it is", ("A sentence.",), (Fact("Taught", "2026"),), (table,))
-    card = ModelCard("Plant 1", "Bundle b", "At work", Tone.CALM, (section,), "now")
+    section = DocumentSection("What it is", ("A sentence.",), (Fact("Taught", "2026"),), (table,))
+    facts = {"name": "b", "state": "In use", "is_current": True, "sections": (section,)}
+    card = render("card", site="Plant 1", generated="now", **facts)
 
-    for page in (render("impact", page=impact), render("card", page=card)):
+    for page in (impact, card):
         tab.set_content(page)
         assert grave(axe, tab) == []
