@@ -21,13 +21,13 @@ from agent.web.orders.order_queue import order_href
 from agent.web.pages import request_name
 from agent.web.review.decisions import LONGEST_COMMENT
 from agent.web.schemas import FAULTS, Order
-from reports import OrderAct
 from reports import gettext as _
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from agent.orders.judge.assessed import Assessed, OrderPolicy
+    from agent.orders.lead_acts import PossibleAct
     from agent.web.context import Desk
 
 
@@ -75,7 +75,7 @@ def router(desk: Desk) -> APIRouter:
     return routes
 
 
-def list_acts(desk: Desk, request: Request, assessed: Assessed) -> Iterator[OrderAct]:
+def list_acts(desk: Desk, request: Request, assessed: Assessed) -> Iterator[PossibleAct]:
     """Yield the acts that the sender of a request may do with an order."""
     who, policy = who_is(request), order_rules(desk)
     if who is not None and not who.may("reviewer"):
@@ -84,9 +84,7 @@ def list_acts(desk: Desk, request: Request, assessed: Assessed) -> Iterator[Orde
     is_lead = _is_leads(request, policy) if who is not None else not name or policy.may_lead(name)
     for entry in list_possible_acts(desk.store, assessed, policy, at=desk.now()):
         if is_lead or not needs_lead(entry.act, has_accounts=who is not None):
-            yield OrderAct(
-                entry.act.value, entry.label, entry.effect, entry.needs_reason, entry.about
-            )
+            yield entry
 
 
 def _act(desk: Desk, request: Request, number: str, form: Mapping[str, str]) -> Response:

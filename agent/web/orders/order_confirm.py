@@ -8,44 +8,59 @@ shown nor answered here.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
 from fastapi import APIRouter, Request, Response
-from fastapi.responses import HTMLResponse, RedirectResponse
+from fastapi.responses import RedirectResponse
 from starlette.concurrency import run_in_threadpool
 
 import reports
 from agent.errors import WrongUse
+from agent.orders.specifications.class_texts import build_class_texts, name_criterion
 from agent.web import cookies, signed_form
-from agent.web.authentication import may_undo_any
-from agent.web.context import find
+from agent.web.authentication import may_decide, may_undo_any
+from agent.web.context import find, order_rules
 from agent.web.orders.order_board import map_views
-from agent.web.orders.order_confirm_page import build_confirm_page, is_together
 from agent.web.orders.order_queue import (
     confirm_href,
     done_href,
     find_next_order,
     list_order_queue,
+    list_own,
     review_href,
 )
-from agent.web.orders.orders import assessed_of
-from agent.web.orders.specimen_fields import is_blind, is_done_by, stands_alone
-from agent.web.pages import request_name
+from agent.web.orders.orders import assessed_of, describe_field
+from agent.web.orders.specimen_fields import is_blind, is_done_by, remember_shown, stands_alone
+from agent.web.pages import render_page, request_name
 from agent.web.review import decisions
-from agent.web.review.corrections import request_reason
+from agent.web.review.code_choices import list_subtypes
+from agent.web.review.corrections import list_reasons, request_reason
 from agent.web.review.decisions import Meanwhile
+from agent.web.review.picture_links import iter_layers, ruler_of
 from agent.web.review.review_page import seconds_of
-from reports import Done, ngettext
+from agent.web.signed_form import ListedField
+from reports import (
+    Choice,
+    Link,
+    Picture,
+    SubtypeChoice,
+    ngettext,
+)
 from reports import gettext as _
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+    from agent.orders.facts.specimen_facts import FieldFacts
+    from agent.orders.judge.assessed import AssessedSpecimen
+    from agent.orders.judge.judgement_rules import Rules
     from agent.store import Decision, MicrographView
     from agent.web.context import Desk
-    from agent.web.signed_form import ListedField
 
+WIDEST_PX = 352
+"""CSS pixels of the widest field: it fits a phone, and three fit side by side at 1280."""
+PREFETCHED = 6
 ANSWER = "answer-"
 """Prefix of the form field with the answer for a micrograph; its public id follows."""
 
@@ -90,7 +105,7 @@ def router(desk: Desk) -> APIRouter:
 
     @routes.get("/confirm/{number:path}")
     def show(request: Request, number: str) -> Response:
-        return HTMLResponse(_render(desk, request, number, done=find_last(request)))
+        return _render(desk, request, number, done=find_last(request))
 
     @routes.post("/confirm/{number:path}")
     async def confirm(request: Request, number: str) -> Response:
@@ -101,29 +116,8 @@ def router(desk: Desk) -> APIRouter:
     return routes
 
 
-def _render(
-    desk: Desk,
-    request: Request,
-    number: str,
-    *,
-    done: Done | None = None,
-    conflicts: Sequence[str] = (),
-    sent: Sent | None = None,
-) -> str:
-    page = build_confirm_page(
-        desk,
-        request,
-        assessed_of(desk, number),
-        done=done,
-        conflicts=tuple(conflicts),
-        answers=sent.answers if sent else None,
-        reason=sent.reason if sent else "",
-    )
-    return reports.render("order_confirm", page=page)
-
-
-def find_last(request: Request) -> Done | None:
-    """Return what the previous page confirmed or undid, from the query string; or None."""
+def find_last(request: Request) -> tuple[str, str] | None:
+    """Return what the page before confirmed or undid, by the address, and where it is undone."""
     number, count = request.query_params.get("last", ""), request.query_params.get("n", "")
     if not number or not count.isdecimal():
         return None
@@ -134,11 +128,11 @@ def find_last(request: Request) -> Done | None:
             "Order {number}: the answers to {n} fields were taken back.",
             n,
         )
-        return Done(text.format(number=number, n=n))
+        return text.format(number=number, n=n), ""
     text = ngettext(
         "Order {number}: {n} field answered.", "Order {number}: {n} fields answered.", n
     )
-    return Done(text.format(number=number, n=n), confirm_href(number))
+    return text.format(number=number, n=n), confirm_href(number)
 
 
 def _act(desk: Desk, request: Request, number: str, sent: Sent) -> Response:
@@ -155,14 +149,14 @@ def _act(desk: Desk, request: Request, number: str, sent: Sent) -> Response:
         listed = signed_form.read(desk.form_key, order, sent.get("state"))
     except signed_form.NotOursError:
         old = _("The agent was restarted after this page was opened. Inspect the fields once more.")
-        return HTMLResponse(_render(desk, request, order, conflicts=(old,)), 409)
+        return _render(desk, request, order, 409, conflicts=(old,))
     _refuse_unlisted(listed, sent)
     given = _read_given(desk, request, listed, sent, who.strip())
     if missing := tuple(_request_reasons(desk, given)):
-        return HTMLResponse(_render(desk, request, order, conflicts=missing, sent=sent), 422)
+        return _render(desk, request, order, 422, conflicts=missing, sent=sent)
     written, conflicts = _write(desk, given)
     if conflicts:
-        answer: Response = HTMLResponse(_render(desk, request, order, conflicts=conflicts), 409)
+        answer = _render(desk, request, order, 409, conflicts=conflicts)
     else:
         answer = RedirectResponse(_find_onward(desk, order, who.strip(), written), 303)
     cookies.keep(answer, cookies.NAME, who.strip())
@@ -325,3 +319,282 @@ def _undo(desk: Desk, request: Request, number: str, who: str) -> int:
 def _list_own(desk: Desk, number: str, who: str) -> list[MicrographView]:
     views = map_views(assessed_of(desk, number)).values()
     return [view for view in views if view.label is not None and view.label.by == who]
+
+
+# --- the page: all fields drawn at one physical scale ---------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class _Page:
+    """What the plates of one page share.
+
+    Attributes:
+        number: Order number.
+        rules: The rules that apply, None where there is no specification.
+        um_per_px: Micrometres of one CSS pixel, None where no scale is known.
+        asked: Public ids of the fields that need this reviewer's answer.
+        held: Public id → who else has it open.
+        who: The reviewer.
+        subtypes: The taxonomy.
+        answers: Public id → answer, where one is chosen already.
+        flags: Public id → why a field was sent to review; None where that cannot be shown whole.
+    """
+
+    number: str
+    rules: Rules | None
+    um_per_px: float | None
+    asked: frozenset[str]
+    held: Mapping[str, str]
+    who: str
+    subtypes: tuple[SubtypeChoice, ...]
+    answers: Mapping[str, str]
+    flags: Mapping[str, dict[str, Any] | None]
+
+
+def _render(
+    desk: Desk,
+    request: Request,
+    number: str,
+    code: int = 200,
+    *,
+    done: tuple[str, str] | None = None,
+    conflicts: Sequence[str] = (),
+    sent: Sent | None = None,
+) -> Response:
+    """Render the page; this reviewer holds the leases of its fields from now on.
+
+    Args:
+        desk: What the page works on.
+        request: Who reads it.
+        number: Of the order.
+        code: HTTP status.
+        done: What was done last, and where it is undone; or None.
+        conflicts: Why an answer was not recorded, a sentence each.
+        sent: The form, where it was sent already.
+    """
+    assessed = assessed_of(desk, number)
+    policy, who, number = order_rules(desk), cookies.name_of(request), assessed.view.number
+    confirming = may_decide(request)
+    queue = list_own(assessed, policy, who) if confirming else []
+    held = desk.leases.take_all([view.id for view in queue], who, at=desk.now())
+    views = map_views(assessed)
+    remember_shown(desk, views.values(), who)
+    shown = _Page(
+        number=number,
+        rules=assessed.rules(policy) if assessed.specification else None,
+        um_per_px=_find_scale(views.values()),
+        asked=frozenset(view.id for view in queue),
+        held=held,
+        who=who,
+        subtypes=tuple(list_subtypes(desk.taxonomy(), None)),
+        answers=sent.answers if sent else {},
+        flags={view.id: _build_flag(desk, view) for view in queue if view.result.reasons},
+    )
+    rows = tuple(_build_row(specimen, views, shown) for specimen in assessed.specimens)
+    listed = [plate for row in rows for plate in row["plates"] if plate["answers"]]
+    alone = [view for view in queue if not is_together(desk, view)]
+    wanted = assessed.specification
+    return render_page(
+        desk,
+        request,
+        "order_confirm",
+        code,
+        may_decide=confirming,
+        number=number,
+        order=assessed.view,
+        limit=wanted.demand if wanted else "",
+        known=[assessed.material, assessed.view.customer, assessed.view.product],
+        rows=rows,
+        state=signed_form.sign(
+            desk.form_key, number, [_list_field(field_view, views) for field_view in listed]
+        ),
+        confirm=len(listed),
+        subtypes=shown.subtypes,
+        criteria=[(word, reports.criterion(word)) for word in reports.CRITERIA],
+        last_criterion=cookies.criterion_of(request),
+        criterion_title=name_criterion(desk.taxonomy()),
+        next=_find_next(desk, number),
+        alone=_link_alone(alone, len(queue), number),
+        done=done,
+        conflicts=conflicts,
+        um_per_px=shown.um_per_px,
+        place=_describe_place(desk, number),
+        prefetch=list(_list_prefetch(desk, number)),
+        reasons=list_reasons(desk),
+        reason=sent.reason if sent else "",
+        look_s=desk.look_s,
+    )
+
+
+def is_together(desk: Desk, view: MicrographView) -> bool:
+    """Return whether a field is confirmed together with others, and not alone."""
+    return not stands_alone(view) and not (view.result.reasons and _build_flag(desk, view) is None)
+
+
+def _find_scale(views: Iterable[MicrographView]) -> float | None:
+    widths = [um for view in views if (um := _width_um(view))]
+    return max(widths) / WIDEST_PX if widths else None
+
+
+def _width_um(view: MicrographView) -> float | None:
+    if view.um_per_px is None or view.crop is None:
+        return None
+    return (view.crop[2] - view.crop[0]) * view.um_per_px
+
+
+def _build_row(
+    one: AssessedSpecimen, views: Mapping[str, MicrographView], page: _Page
+) -> dict[str, Any]:
+    fields = [field for field in one.facts.fields if not field.superseded]
+    return {
+        "specimen": one,
+        "plates": [_build_plate(field, views[field.id], page) for field in fields],
+    }
+
+
+def _build_plate(field: FieldFacts, view: MicrographView, page: _Page) -> dict[str, Any]:
+    hidden, asked = is_blind(view), field.id in page.asked
+    code = "" if hidden else _get_code(field)
+    alone = _describe_alone(view, page) if asked else ""
+    is_answered = asked and not alone
+    return {
+        "id": field.id,
+        "name": field.called,
+        "code": code,
+        "state": _("hidden until you decide") if hidden else _describe_state(field),
+        "keeps": _keeps_limit(page.rules, code) if page.rules and code else None,
+        "scaled": _width_um(view) is not None,
+        "picture": _draw(view, field.called, page.um_per_px),
+        "ruler": ruler_of(view),
+        "href": review_href(field.id, page.number, goes_on=True),
+        "answers": list(_list_answers(code, view, page)) if is_answered else (),
+        "alone": alone,
+        "flag": page.flags.get(field.id) if is_answered else None,
+    }
+
+
+def _build_flag(desk: Desk, view: MicrographView) -> dict[str, Any] | None:
+    """Return why a field was sent to review; None where it cannot be shown whole.
+
+    Where no model has answered there is neither p nor map: nothing is preselected then.
+    """
+    result = view.result
+    reasons = tuple(reports.reason(word)[0] for word in result.reasons)
+    if not result.structure_code:
+        return {"reasons": reasons, "p_value": None, "layer": None}
+    layers = list(iter_layers(desk, view, build_class_texts(desk.taxonomy())))
+    if "strange" in result.reasons:
+        layers = [layer for layer in layers if layer.word == "strangeness"]
+    layer, p_value = next(iter(layers), None), result.strangeness.p_value
+    if layer is None or p_value is None or view.pruned_at is not None:
+        return None
+    return {"reasons": reasons, "p_value": p_value, "layer": layer}
+
+
+def _describe_state(field: FieldFacts) -> str:
+    """Return whose code a field has, and by which criterion where that is recorded."""
+    held = field.decided
+    if held is None or held.kind != "code" or held.criterion == "unrecorded":
+        return describe_field(field)
+    return f"{describe_field(field)} · {reports.criterion(held.criterion)}"
+
+
+def _keeps_limit(rules: Rules, code: str) -> bool | None:
+    """Return whether a code surely keeps what is demanded, None where no limit is set for it."""
+    if rules.is_of(code) and not rules.limit_words(code):
+        return None
+    return rules.keeps(code)
+
+
+def _get_code(field: FieldFacts) -> str:
+    if field.decided:
+        return field.decided.said if field.decided.kind == "code" else ""
+    return field.code or ""
+
+
+def _describe_alone(view: MicrographView, page: _Page) -> str:
+    """Return why a field is not decided together with the others, "" where it is."""
+    if view.id in page.held:
+        return _("open at {who}").format(who=page.held[view.id])
+    if is_done_by(view, page.who):
+        return _("another reviewer decides")
+    if stands_alone(view):
+        return _("decide it alone, without the model's answer")
+    if view.label is not None and view.label.kind != "code":
+        return _("decide it alone")
+    if page.flags.get(view.id, True) is None:
+        return _("flagged, and its map is not kept: decide it alone")
+    return ""
+
+
+def _list_answers(code: str, view: MicrographView, page: _Page) -> Iterator[Choice]:
+    """Yield the possible answers; the code on the page comes first, as the suggestion.
+
+    Replacing another reviewer's code needs a reason, so that is done where one field is decided.
+    """
+    own = f"code:{code}" if code else ""
+    chosen = page.answers.get(view.id, own)
+    text = _("Confirm {code}").format(code=code) if code else _("no answer yet")
+    yield Choice(own, text, suggested=chosen == own)
+    for subtype in page.subtypes if view.label is None else ():
+        for size in subtype.sizes:
+            if size.value != own:
+                text = size.value.removeprefix("code:")
+                yield Choice(size.value, text, suggested=chosen == size.value)
+
+
+def _draw(view: MicrographView, name: str, um_per_css_px: float | None) -> Picture | None:
+    if view.crop is None or view.pruned_at is not None:
+        return None
+    x0, y0, x1, y1 = view.crop
+    um = _width_um(view)
+    width = WIDEST_PX if um is None or um_per_css_px is None else round(um / um_per_css_px)
+    height = max(1, round(width * (y1 - y0) / (x1 - x0)))
+    alt = _("Crop of {name}").format(name=name)
+    return Picture(f"/pictures/{view.id}/crop.jpg", alt, max(1, width), height)
+
+
+def _list_field(plate: dict[str, Any], views: Mapping[str, MicrographView]) -> ListedField:
+    view = views[plate["id"]]
+    return ListedField(
+        view.id, view.result.id, view.label.id if view.label else None, plate["code"]
+    )
+
+
+def _find_next(desk: Desk, number: str) -> Link:
+    """Return the next order of the desk with something to confirm, as it was last read."""
+    numbers = [entry.number for entry in desk.board.last.following]
+    if number in numbers:
+        numbers = [*numbers[numbers.index(number) + 1 :], *numbers[: numbers.index(number)]]
+    if not numbers:
+        return Link(_("To the order board"), "/orders")
+    return Link(_("Next order {number}").format(number=numbers[0]), confirm_href(numbers[0]))
+
+
+def _list_prefetch(desk: Desk, number: str) -> Iterator[str]:
+    orders = {entry.number: entry for entry in desk.board.last.following}
+    numbers = list(orders)
+    if number in orders:
+        numbers = numbers[numbers.index(number) + 1 :]
+    for entry in numbers[:1]:
+        for public_id in orders[entry].to_confirm[:PREFETCHED]:
+            yield f"/pictures/{public_id}/crop.jpg"
+
+
+def _link_alone(alone: Sequence[MicrographView], of: int, number: str) -> Link | None:
+    """Return where the fields are decided that are not confirmed together, or None."""
+    if not alone:
+        return None
+    text = ngettext(
+        "{n} of {of} field to confirm is decided alone",
+        "{n} of {of} fields to confirm are decided alone",
+        len(alone),
+    ).format(n=len(alone), of=of)
+    return Link(text, review_href(alone[0].id, number, goes_on=True))
+
+
+def _describe_place(desk: Desk, number: str) -> str:
+    numbers = [entry.number for entry in desk.board.last.following]
+    if number not in numbers:
+        return ""
+    return _("Order {n} of {of}").format(n=numbers.index(number) + 1, of=len(numbers))

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 from urllib.parse import urlencode
 
 from fastapi import APIRouter, Form, Request, Response
-from fastapi.responses import HTMLResponse, RedirectResponse
+from fastapi.responses import RedirectResponse
 
-import reports
 from agent.orders.facts.specimen_facts import LONG_AGO, Conformity
 from agent.orders.instruments.affected_orders import list_affected_orders, release_results
 from agent.orders.judge.assessment import assess
@@ -20,18 +19,8 @@ from agent.web.context import order_rules
 from agent.web.orders.order_board import SWEPT
 from agent.web.orders.order_queue import confirm_href, order_href
 from agent.web.orders.orders import list_loose
-from agent.web.pages import request_name
-from reports import (
-    DeskCard,
-    DeskColumn,
-    DeskHold,
-    Done,
-    Fact,
-    Filter,
-    OrderDeskPage,
-    Tone,
-    marked,
-)
+from agent.web.pages import render_page, request_name
+from reports import Tone, marked
 from reports import gettext as _
 
 if TYPE_CHECKING:
@@ -71,7 +60,7 @@ def router(desk: Desk) -> APIRouter:
 
     @routes.get("/orders")
     def orders(request: Request) -> Response:
-        return HTMLResponse(reports.render("order_desk", page=build_desk(desk, request)))
+        return _render(desk, request)
 
     @routes.post("/orders/urgent")
     def urgent(
@@ -142,43 +131,38 @@ def release_hold(desk: Desk, source: str, reason: str, *, by: str) -> None:
 # --- the page -----------------------------------------------------------------------------------
 
 
-def build_desk(desk: Desk, request: Request) -> OrderDeskPage:
-    """Build the page of the order desk."""
+def _render(desk: Desk, request: Request) -> Response:
     asked = {key: request.query_params.get(key, "").strip()[:LONGEST_SEARCH] for key in KEPT}
     who, now = cookies.name_of(request), desk.now()
     board = desk.board.look(desk.store, lambda: order_rules(desk), now=now, swept=SWEPT)
     shown = [order for order in board.orders if _fits(order, asked)]
-    held = desk.leases.others(who, at=now)
     confirming = may_decide(request)
-    columns = tuple(_list_columns(_sort(shown, asked["sort"]), asked, held, now, confirming))
+    columns = list(_list_columns(_sort(shown, asked["sort"]), asked, now, confirming))
     following = {order.number for order in board.following}
-    cards = [card for column in columns for card in column.cards]
-    start = next((card.href for card in cards if card.number in following), "")
-    return OrderDeskPage(
-        site=desk.site,
-        reviewer=who,
+    cards = [card for column in columns for card in column["cards"]]
+    start = next((card["href"] for card in cards if card["order"].number in following), "")
+    is_held = any(order.state == NextStep.HELD for order in shown)
+    return render_page(
+        desk,
+        request,
+        "order_desk",
+        board=board,
         columns=columns,
-        find=asked["find"],
-        sort=asked["sort"] if asked["sort"] in SORTS else "age",
-        sorts=tuple((word, _(text)) for word, text in SORTS.items()),
-        filters=tuple(_list_filters(board, asked)),
-        hidden=tuple(Fact(key, asked[key]) for key in ("state", "urgent") if asked[key]),
+        asked=asked | {"sort": asked["sort"] if asked["sort"] in SORTS else "age"},
+        sorts=SORTS,
+        filters=list(_list_filters(board, asked)),
         done=find_done(desk, request),
         start=start if confirming else "",
-        confirm=board.fields_to_confirm,
-        unread=board.unread,
+        open_at=desk.leases.others(who, at=now),
         may_act=may_undo_any(request),
-        holds=tuple(_list_holds(desk))
-        if is_lead(desk, request) and any(order.state == NextStep.HELD for order in shown)
-        else (),
-        loose=tuple(list_loose(desk)),
+        holds=_count_holds(desk) if is_held and is_lead(desk, request) else {},
+        loose=list_loose(desk),
         may_assign=confirming,
-        is_empty=not board.orders and not board.unread,
     )
 
 
-def find_done(desk: Desk, request: Request) -> Done | None:
-    """Return the last act, as the address of the page names it, or None."""
+def find_done(desk: Desk, request: Request) -> tuple[str, str] | None:
+    """Return the last act, as the address of the page names it, and where it is undone."""
     number = request.query_params.get("done", "")
     assessed = assess(desk.store, number, order_rules(desk)) if number else None
     if assessed is None:
@@ -187,7 +171,7 @@ def find_done(desk: Desk, request: Request) -> Done | None:
         number=assessed.view.number, word=assessed.statement.conformity.words
     )
     is_together = request.query_params.get("together") == "1"
-    return Done(text, confirm_href(assessed.view.number) if is_together else "")
+    return text, confirm_href(assessed.view.number) if is_together else ""
 
 
 def _fits(order: BoardOrder, asked: Mapping[str, str]) -> bool:
@@ -210,28 +194,31 @@ def _sort(orders: Sequence[BoardOrder], sort: str) -> list[BoardOrder]:
 
 
 def _list_columns(
-    orders: Sequence[BoardOrder],
-    asked: Mapping[str, str],
-    held: Mapping[str, str],
-    now: datetime,
-    confirming: bool,
-) -> Iterator[DeskColumn]:
+    orders: Sequence[BoardOrder], asked: Mapping[str, str], now: datetime, confirming: bool
+) -> Iterator[dict[str, Any]]:
     for place, (word, tone) in enumerate(COLUMNS.items()):
         own = [order for order in orders if order.state == word]
         if not own and (place >= ALWAYS_SHOWN or asked["state"]):
             continue
         most = MOST_ORDERS_AT_ONCE if asked["state"] else CARDS_SHOWN
         kept = {key: value for key, value in asked.items() if value} | {"state": str(word)}
-        yield DeskColumn(
-            word=str(word),
-            title=name_state(str(word)),
-            tone=tone if own else Tone.CALM,
-            cards=tuple(
-                _build_card(order, held, now, confirming=confirming) for order in own[:most]
-            ),
-            count=len(own),
-            all_href=f"/orders?{urlencode(kept)}" if len(own) > most else "",
-        )
+        yield {
+            "word": str(word),
+            "title": name_state(str(word)),
+            "tone": tone,
+            "cards": [
+                {
+                    "order": order,
+                    "href": confirm_href(order.number)
+                    if order.to_confirm and confirming
+                    else order_href(order.number),
+                    "age": format_age(order.heard_at, now),
+                }
+                for order in own[:most]
+            ],
+            "count": len(own),
+            "all_href": f"/orders?{urlencode(kept)}" if len(own) > most else "",
+        }
 
 
 def name_state(word: str) -> str:
@@ -239,23 +226,6 @@ def name_state(word: str) -> str:
     if word in set(NextStep):
         return NextStep(word).words
     return Conformity(word).words
-
-
-def _build_card(
-    order: BoardOrder, held: Mapping[str, str], now: datetime, *, confirming: bool
-) -> DeskCard:
-    is_open = bool(order.to_confirm) and confirming
-    return DeskCard(
-        number=order.number,
-        href=confirm_href(order.number) if is_open else order_href(order.number),
-        facts=" · ".join(order.facts),
-        urgent=order.urgent,
-        age=format_age(order.heard_at, now),
-        lack=order.lack.words,
-        fields=order.fields,
-        confirm=len(order.to_confirm),
-        held_by=next((held[entry] for entry in order.to_confirm if entry in held), ""),
-    )
 
 
 def format_age(since: datetime | None, now: datetime) -> str:
@@ -270,25 +240,26 @@ def format_age(since: datetime | None, now: datetime) -> str:
     return _("{n} d").format(n=minutes // 1440)
 
 
-def _list_filters(board: Board, asked: Mapping[str, str]) -> Iterator[Filter]:
+def _list_filters(board: Board, asked: Mapping[str, str]) -> Iterator[tuple[str, str, bool]]:
     kept = {key: asked[key] for key in ("find", "sort") if asked[key]}
 
     def href(**more: str) -> str:
         query = urlencode(kept | more)
         return f"/orders?{query}" if query else "/orders"
 
-    yield Filter(_("All"), href(), not asked["state"] and not asked["urgent"])
+    yield _("All"), href(), not asked["state"] and not asked["urgent"]
     if any(order.urgent for order in board.orders):
-        yield Filter(_("Urgent"), href(urgent="1"), asked["urgent"] == "1")
+        yield _("Urgent"), href(urgent="1"), asked["urgent"] == "1"
     for word in COLUMNS:
         n = sum(order.state == word for order in board.orders)
         if n:
             title = f"{name_state(str(word))} {n}"
-            yield Filter(title, href(state=str(word)), asked["state"] == word)
+            yield title, href(state=str(word)), asked["state"] == word
 
 
-def _list_holds(desk: Desk) -> Iterator[DeskHold]:
+def _count_holds(desk: Desk) -> dict[str, int]:
+    """Return how many orders the failed checks of each source hold."""
     found: dict[str, set[str]] = {}
     for entry in list_affected(desk):
         found.setdefault(entry.failure.source, set()).update(entry.orders)
-    yield from (DeskHold(source, len(numbers)) for source, numbers in sorted(found.items()))
+    return {source: len(numbers) for source, numbers in sorted(found.items())}

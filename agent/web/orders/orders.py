@@ -5,12 +5,10 @@ Nothing is decided here; the rules of `agent.orders` are evaluated for every vie
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, Literal
-from urllib.parse import urlencode
 
 from fastapi import APIRouter, HTTPException, Request, Response
-from fastapi.responses import HTMLResponse, RedirectResponse
+from fastapi.responses import RedirectResponse
 from starlette.concurrency import run_in_threadpool
 
 import reports
@@ -20,14 +18,13 @@ from agent.orders.judge.hidden_answers import find_hidden, leave_unsaid
 from agent.orders.judge.next_step import NextStep, find_next_step
 from agent.orders.judge.permissions import require_may_assign
 from agent.orders.statements.trace_page import TONES
-from agent.site_time import local
 from agent.web.authentication import may_decide
 from agent.web.context import UNKNOWN_ORDER, find, order_rules
 from agent.web.cookies import NAME, decides, keep, name_of
 from agent.web.forms import read_stripped_form
 from agent.web.orders.order_acts import list_acts
 from agent.web.orders.order_board import map_views
-from agent.web.orders.order_queue import confirm_href, list_order_queue, order_href
+from agent.web.orders.order_queue import list_order_queue, order_href
 from agent.web.orders.places import list_links
 from agent.web.orders.specimen_fields import remember_shown
 from agent.web.orders.statements import (
@@ -36,28 +33,19 @@ from agent.web.orders.statements import (
     link_newest,
     statement_response,
 )
-from agent.web.pages import request_name
+from agent.web.pages import render_page, request_name
 from agent.web.review.decisions import LONGEST_WORD
 from agent.web.review.needle_tables import build_needle_table, describe_order_needles
-from reports import (
-    Fact,
-    LooseField,
-    OrderField,
-    OrderPage,
-    OrderSpecimen,
-    Picture,
-    Tone,
-)
+from reports import Fact, Tone
 from reports import gettext as _
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterator, Mapping, Sequence
 
     from agent.orders.facts.specimen_facts import FieldDecision, FieldFacts
     from agent.orders.judge.assessed import Assessed, AssessedSpecimen
-    from agent.store import FileFate, MicrographView, Unassigned
+    from agent.store import MicrographView, Unassigned
     from agent.web.context import Desk
-    from reports import NeedleTable
 
 LOOSE_SHOWN = 100
 
@@ -104,11 +92,7 @@ def router(desk: Desk) -> APIRouter:
     def order(request: Request, number: str) -> Response:
         who = name_of(request)
         confirming = list_order_queue(desk, number, who) if may_decide(request) else []
-        assessed = assessed_of(desk, number)
-        page = page_of(desk, assessed, who, confirming)
-        acts = tuple(list_acts(desk, request, assessed))
-        page = replace(page, act_href=order_href(assessed.view.number), acts=acts)
-        return HTMLResponse(reports.render("order", page=page))
+        return _render(desk, request, assessed_of(desk, number), confirming)
 
     return routes
 
@@ -119,25 +103,9 @@ def ends_in_report(request: Request) -> bool:
     return not sent.partition(b"?")[0].rpartition(b"/")[2].startswith(b"report.")
 
 
-def list_loose(desk: Desk) -> Iterator[LooseField]:
-    """Yield the fields that belong to no specimen."""
-    yield from map(_loose, desk.store.orders.unassigned()[:LOOSE_SHOWN])
-
-
-def _loose(one: Unassigned) -> LooseField:
-    view, told = one.view, one.view.process_data
-    name = view.path.replace("\\", "/").rsplit("/", 1)[-1]
-    return LooseField(
-        id=view.id,
-        name=name,
-        why=_(one.reason),
-        href=f"/review/{view.id}",
-        thumbnail=_thumbnail(view.id, name),
-        action=f"/review/{view.id}/assign",
-        order=told.get("order", ""),
-        specimen=told.get("specimen", ""),
-        field=told.get("field", ""),
-    )
+def list_loose(desk: Desk) -> list[Unassigned]:
+    """Return the fields that belong to no specimen."""
+    return desk.store.orders.unassigned()[:LOOSE_SHOWN]
 
 
 def _assign(desk: Desk, request: Request, public_id: str, form: Mapping[str, str]) -> Response:
@@ -201,75 +169,54 @@ def _is_there(desk: Desk, public_id: str, keys: Mapping[str, str]) -> bool:
     raise WrongUse(said.format(order=told.get("order", ""), specimen=told.get("specimen", "")))
 
 
-def page_of(
-    desk: Desk, assessed: Assessed, reviewer: str, confirming: Sequence[MicrographView]
-) -> OrderPage:
-    """Build the page of an assessed order.
-
-    Args:
-        desk: What the pages work on.
-        assessed: The order.
-        reviewer: Who reads it.
-        confirming: The fields that need this reviewer's answer.
-    """
-    view, wanted = assessed.view, assessed.specification
-    micrographs = map_views(assessed).values()
+def _render(
+    desk: Desk, request: Request, assessed: Assessed, confirming: Sequence[MicrographView]
+) -> Response:
+    """Render the page of an order; `confirming` are the fields that need the reader's answer."""
+    number, wanted = assessed.view.number, assessed.specification
     hidden = find_hidden(assessed)
-    remember_shown(desk, micrographs, reviewer)
-    loose = {
-        _("specimen {name}: {said}").format(name=specimen.view.name, said="")
-        for specimen in assessed.specimens
-    }
+    remember_shown(desk, map_views(assessed).values(), name_of(request))
     said, policy = assessed.statement, order_rules(desk)
     own = leave_unsaid(assessed, policy, (*said.because, *said.missing))
     step = find_next_step(assessed, policy, hidden=hidden)  # as the board has it
     word, tone = said.conformity.words, TONES[said.conformity]
-    return OrderPage(
-        site=desk.site,
-        reviewer=reviewer,
-        number=view.number,
+    loose = tuple(
+        _("specimen {name}: {said}").format(name=specimen.view.name, said="")
+        for specimen in assessed.specimens
+    )
+    return render_page(
+        desk,
+        request,
+        "order",
+        assessed=assessed,
+        number=number,
         word=f"{word}, {step.words}" if step else word,
         tone=Tone.PROBLEM if step is NextStep.PROBABLY_OUT else tone,
-        demand=_("demanded: {what}").format(what=wanted.demand) if wanted else "",
-        sentences=tuple(
-            sentence for sentence in own if not any(sentence.startswith(said) for said in loose)
-        ),
-        facts=tuple(_facts(assessed, hidden)),
-        specimens=tuple(
-            _specimen(
-                specimen,
-                view.number,
-                hidden,
-                leave_unsaid(
-                    assessed,
-                    policy,
-                    (*specimen.statement.because, *specimen.statement.missing),
+        tones=TONES,
+        sentences=[sentence for sentence in own if not sentence.startswith(loose)],
+        facts=list(_facts(assessed, hidden)),
+        specimens=[
+            {
+                "specimen": specimen,
+                "sentences": leave_unsaid(
+                    assessed, policy, (*specimen.statement.because, *specimen.statement.missing)
                 ),
-                build_needle_table(specimen.needles, wanted, view.number, hidden),
-            )
+                "facts": _list_specimen_facts(specimen),
+                "fields": [
+                    (field, _find_code(field, hidden), describe_field(field))
+                    for field in _sort_fields(specimen)
+                ],
+                "places": list(list_links(specimen.facts)),
+                "needles": build_needle_table(specimen.needles, wanted, number, hidden),
+            }
             for specimen in assessed.specimens
-        ),
-        notes=assessed.notes,
-        unusable=tuple(map(_unusable, assessed.lost)),
-        loose=tuple(
-            f"{unassigned_field.view.path}: {_(unassigned_field.reason)}"
-            for unassigned_field in assessed.unassigned
-        ),
-        confirm_href=confirm_href(view.number) if confirming else "",
-        queue_href=f"/review/{confirming[0].id}?{urlencode({'order': view.number})}"
-        if confirming
-        else "",
-        waiting=len(confirming),
-        generated=local(desk.now(), desk.zone),
-        statement=link_newest(desk, view.number),
-        customer=link_customer_reports(desk, view.number),
+        ],
+        confirming=confirming,
+        now=desk.now(),
+        statement=link_newest(desk, number),
+        customer=link_customer_reports(desk, number),
+        acts=list(list_acts(desk, request, assessed)),
     )
-
-
-def _unusable(fate: FileFate) -> str:
-    """Describe which file could not be used, why, and what to do."""
-    title, remedy = reports.file_code(fate.code or "")
-    return f"{fate.path}: {title}. {remedy}".strip()
 
 
 def _facts(assessed: Assessed, hidden: Collection[str]) -> Iterator[Fact]:
@@ -290,54 +237,30 @@ def _facts(assessed: Assessed, hidden: Collection[str]) -> Iterator[Fact]:
     yield from (Fact(name, value) for name, value in said.items() if value)
 
 
-def _specimen(
-    one: AssessedSpecimen,
-    number: str,
-    hidden: Collection[str],
-    sentences: Iterable[str],
-    needles: NeedleTable | None,
-) -> OrderSpecimen:
+def _list_specimen_facts(specimen: AssessedSpecimen) -> list[Fact]:
     said = {
-        _("Heat"): one.view.heat,
-        _("Batch"): one.view.batch,
-        _("Preparation"): one.facts.preparation,
-        _("Bundle"): one.view.bundle or "",
+        _("Heat"): specimen.view.heat,
+        _("Batch"): specimen.view.batch,
+        _("Preparation"): specimen.facts.preparation,
+        _("Bundle"): specimen.view.bundle or "",
     }
-    counted = [field for field in one.facts.fields if not field.superseded]
-    old = [field for field in (*one.facts.fields, *one.facts.earlier) if field.superseded]
-    return OrderSpecimen(
-        name=one.view.name,
-        word=one.statement.conformity.words,
-        tone=TONES[one.statement.conformity],
-        sentences=tuple(sentences),
-        notes=one.notes,
-        facts=tuple(Fact(name, value) for name, value in said.items() if value),
-        fields=tuple(_field(field, number, hidden) for field in (*counted, *old)),
-        places=tuple(list_links(one.facts)),
-        needles=needles,
-    )
+    return [Fact(name, value) for name, value in said.items() if value]
 
 
-def _field(field: FieldFacts, number: str, hidden: Collection[str]) -> OrderField:
-    code = "" if field.id in hidden else field.code or ""
-    if field.decided and field.decided.kind == "code" and field.id not in hidden:
-        code = field.decided.said
-    return OrderField(
-        name=field.called,
-        code=code,
-        state=describe_field(field),
-        tone=Tone.ATTENTION if field.awaits or field.scale_in_doubt else Tone.CALM,
-        href=f"/review/{field.id}?{urlencode({'order': number})}",
-        thumbnail=_thumbnail(field.id, field.called),
-        gone=field.superseded is not None,
-        viewer_href=f"/review/{field.id}/viewer",
-    )
+def _sort_fields(specimen: AssessedSpecimen) -> list[FieldFacts]:
+    """Return the fields of a specimen, those that no longer count last."""
+    counted = [field for field in specimen.facts.fields if not field.superseded]
+    every = (*specimen.facts.fields, *specimen.facts.earlier)
+    return counted + [field for field in every if field.superseded]
 
 
-def _thumbnail(public_id: str, name: str) -> Picture:
-    return Picture(
-        f"/pictures/{public_id}/thumb.jpg", _("Thumbnail of {name}").format(name=name), 320, 240
-    )
+def _find_code(field: FieldFacts, hidden: Collection[str]) -> str:
+    """Return the code of a field, "" where it is hidden or none."""
+    if field.id in hidden:
+        return ""
+    if field.decided and field.decided.kind == "code":
+        return field.decided.said
+    return field.code or ""
 
 
 def describe_field(field: FieldFacts) -> str:

@@ -39,13 +39,15 @@ MORE = MorePage(
     None,
     "now",
 )
+READER = {"site": "s", "reviewer": "r"}
 PAGES = {
     "night": {"page": NIGHT},
     "more": {"page": MORE},
     "queue": {"page": QUEUE},
     "review": {"page": REVIEW},
-    "name": {"action": "/review/name", "then": "/review", "fields": (("by", "x"),), "wrong": "w"},
-    "message": {"title": "t", "sentence": "s", "back": ""},
+    "name": READER
+    | {"action": "/review/name", "then": "/review", "fields": (("by", "x"),), "wrong": "w"},
+    "message": READER | {"title": "t", "sentence": "s", "back": ""},
 }
 
 
