@@ -28,8 +28,10 @@ from reports.i18n import (
     marked,
     ngettext,
     percent,
+    whole_date,
     with_seconds,
 )
+from reports.live_charts import share_chart
 from reports.vocabulary import act_title, file_code
 
 if TYPE_CHECKING:
@@ -180,6 +182,7 @@ def _environment() -> Environment:
         "percent": percent,
         "as_json": as_json,
         "charts": charts,
+        "share_chart": share_chart,
         "marked": marked,
         "inline": _inline,
         "policy": report_policy(),
@@ -193,6 +196,7 @@ def _environment() -> Environment:
         "file_code": file_code,
         "act_title": act_title,
         "translated": gettext,
+        "whole_date": whole_date,
         "path": partial(quote, safe=""),
         "sentences": _join_sentences,
     }
