@@ -105,7 +105,6 @@ def figures_to_json(figures: Figures) -> dict[str, Any]:
     slow = figures.slow
     return {
         "day": figures.day.isoformat(),
-        "last_hour": f"since:{since:%Y-%m-%dT%H:%M}",
         "read_at": figures.read_at.isoformat(),
         "micrographs": figures.today,
         "review_requested": figures.review,
