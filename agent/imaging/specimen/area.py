@@ -29,7 +29,7 @@ from agent.imaging.specimen.border_map import (
 from agent.imaging.specimen.border_network import CLASSES, map_border, shrink
 from agent.imaging.specimen.grid import compute_cells, grid_shape
 from agent.imaging.specimen.masks import fill_holes, find_largest_part, label_parts
-from agent.imaging.specimen.stain import find_stains, is_structureless
+from agent.imaging.specimen.stain import find_stains, find_structureless, is_structureless
 from agent.imaging.specimen.strips import find_strips
 
 if TYPE_CHECKING:
@@ -99,6 +99,7 @@ def find_border(
     shares[further] = np.eye(len(CLASSES), dtype=np.float32)[STEEL]
     second = bool(outside.mean() > LAYERED and shares[outside, MOUNT].mean() < UNLIKE_MOUNT)
     outside = add_regions(cells, outside, shares)
+    outside |= find_structureless(cells, usable & ~outside)
     if not outside.any():
         stain = find_stains(cells, usable)
         warnings = _iter_warnings(bleeding=nothing, surface=nothing, stain=stain)

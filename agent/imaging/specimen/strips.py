@@ -283,15 +283,21 @@ def _find_segments(looks: Plane, mount: Plane) -> tuple[Mask, Mask]:
         for segment in segments
     ]
     masks = _divide(np.arange(height)[:, None], lines, np.linspace(-0.5, 0.5, length))
+    mounts = [
+        chance > 0.5 and share >= MOUNT for chance, share in zip(chances, unlike, strict=True)
+    ]
     for number, mask in enumerate(masks):
-        straight = all(line.off <= STRAIGHT for line in lines[max(0, number - 1) : number + 1])
-        if number != steel and (
-            unlike[number] >= MOUNT
-            if chances[number] > 0.5
-            else straight and unlike[number] >= UNLIKE
-        ):
-            layer = sizes[number] < LAYER and chances[number] < 0.5 and abs(number - steel) == 1
-            beyond = unlike[2 * number - steel] if 0 <= 2 * number - steel < len(masks) else 0
+        if number == steel:
+            continue
+        side = 1 if number > steel else -1
+        last = not 0 <= number + side < len(masks)
+        edges = lines[max(0, number - 1) : number + 1]
+        if not last and mounts[number + side]:  # the edge away from the steel is not its own
+            edges = edges[:1] if side > 0 else edges[1:]
+        straight = all(line.off <= STRAIGHT for line in edges)
+        if mounts[number] or (straight and unlike[number] >= UNLIKE):
+            layer = sizes[number] < LAYER and chances[number] < 0.5 and number == steel + side
+            beyond = 0 if last else unlike[number + side]
             if not (layer and beyond >= UNLIKE):  # a rim or a coating is a zone along the edge
                 outside |= mask
         elif abs(number - steel) > 1 and unlike[number] < MOUNT:

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from drawn.micrographs import draw
 from drawn.steel import steel as grey_steel
+from folders import SHARED_DATA
 from labs.small import past
 
 from agent.demo.exporter import encode
@@ -205,6 +206,77 @@ def draw_beads(shape, radius, seed):
         size = max(1, round(rng.normal(radius, radius / 3)))
         cv2.circle(filled, centre, size, 130.0, -1, cv2.LINE_AA)
     return filled + noise(3, seed)
+
+
+def draw_wavy_mount(tone, seed):
+    """Return specks on a smooth ground below a smooth mount of almost its tone, and the mount."""
+    y, x = np.mgrid[:450, :600]
+    edge = 130 + 45 * np.sin(x / 95) + 7 * np.sin(x / 17)
+    rng = np.random.default_rng(seed)
+    field = np.full((450, 600), 120, np.float32)
+    for column, row in zip(rng.integers(0, 600, 300), rng.integers(0, 450, 300), strict=True):
+        cv2.circle(field, (int(column), int(row)), int(rng.integers(1, 4)), 70, -1, cv2.LINE_AA)
+    mount = y < edge
+    field = np.where(mount, tone + 22 * np.sin(y / 60 + x / 400), field)
+    field[(y >= edge) & (y < edge + 6)] = 190
+    return cv2.GaussianBlur(field.astype(np.float32), (0, 0), 1) + noise(3, seed), mount
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("turns", range(4))
+def test_a_smooth_shaded_mount_with_a_wavy_edge_is_left_out_where_no_tone_tells(turns, seed):
+    grey, mount = draw_wavy_mount(105, seed)
+    grey, mount = (np.ascontiguousarray(np.rot90(plane, turns)) for plane in (grey, mount))
+
+    border = find_border(as_rgb(grey))
+
+    kept = cv2.resize(border.steel.astype(np.uint8), mount.shape[::-1]) > 0
+    assert (kept & mount).sum() < 0.005 * mount.sum()
+    assert (kept & ~mount).sum() > 0.92 * (~mount).sum()
+
+
+def test_a_smooth_grain_along_a_side_is_steel_where_another_grain_is_as_smooth():
+    y, x = np.mgrid[:450, :600]
+    wave = 12 * np.sin(x / 60)
+    field = cv2.GaussianBlur(looks_of("needles"), (0, 0), 1)
+    smooth = y < 290 + wave
+    field[smooth] = field[~smooth].mean()
+    for row in (120, 290):
+        field[np.abs(y - row - wave) < 4] = 60
+
+    assert find_border(as_rgb(field + noise(3))).steel.all()
+
+
+@pytest.mark.parametrize(
+    ("name", "mount", "steel"),
+    [
+        # Boxes (x0, y0, x1, y1) that lie wholly in the mount, and wholly in the specimen.
+        ("micrographs/nasa_ebc_032919_10_100cyc0017.png", (0, 0, 400, 280), (0, 650, 1024, 1024)),
+        ("micrographs/nasa_ebc_040617_3_S0410018.png", (0, 860, 1024, 1024), (0, 0, 1024, 690)),
+        (
+            "other_labs/gmarxcc+image-process-decarb/1a4str.png",
+            (200, 150, 2400, 370),
+            (0, 560, 2562, 1000),
+        ),
+    ],
+)
+def test_a_real_mount_is_left_out_and_the_specimen_kept(name, mount, steel):
+    path = SHARED_DATA / name
+    if not path.is_file():
+        pytest.skip("the picture is not here")
+    pixels = cv2.cvtColor(cv2.imread(str(path)), cv2.COLOR_BGR2RGB)
+
+    kept = find_border(pixels).steel
+
+    size = pixels.shape[1::-1]
+    kept = cv2.resize(kept.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST) > 0
+    assert get_part(kept, mount).mean() == 0
+    assert get_part(kept, steel).mean() > 0.98
+
+
+def get_part(mask, box):
+    x0, y0, x1, y1 = box
+    return mask[y0:y1, x0:x1]
 
 
 def test_a_layer_that_a_straight_edge_parts_from_the_steel_is_left_out_and_is_a_warning():
