@@ -153,8 +153,9 @@ PREVIEW_PX = 2000
 _ASPECT = 2.5  # a crop is no longer than this …
 _ASPECT_COST = 0.10  # … if that costs less than this share of its area
 _SMALLEST_PX = 64  # a crop with a shorter side holds no needle to judge
-_PIECES = 32  # of a side of the box, whose edges are placed apart
-_STEP, _NEAR = 4.0, 0.25  # spreads of a step at a side; share of it that is steel
+_PIECES = (32, 8, 2)  # of a side of the box, whose edges are placed apart; fewer see a fainter step
+_STEP = 4.0  # spreads of a step at a side
+_MIDST, _NEAR = 0.5, 0.15  # shares of the step in the midst of an edge, and where it ends
 _REACH = 4  # cells by which a side moves outwards at most; inwards half of it
 _BOX_MARGIN_PX = 4  # around graphics, for JPEG's ringing
 
@@ -328,19 +329,24 @@ def _measure_settling(field: NDArray[np.uint8], at: int, reach: int) -> int:
         at: Row of the box's side.
         reach: Rows that the side moves inwards at most.
     """
-    pieces = cv2.resize(field, (_PIECES, len(field)), interpolation=cv2.INTER_AREA)
-    tones = pieces.astype(np.float32)  # (rows, pieces, 3)
-    inner = np.median(tones[at + reach :], axis=0)
-    spread = np.maximum(2.0, tones[at + reach :].std(axis=0))
-    differs = (np.abs(tones - inner) / spread).max(axis=2)  # (rows, pieces)
-    step = np.median(differs[: max(1, at // 2)], axis=0)
-    seen = step > _STEP
-    if not seen.any():
+    for count in _PIECES:
+        pieces = cv2.resize(field, (count, len(field)), interpolation=cv2.INTER_AREA)
+        tones = pieces.astype(np.float32)  # (rows, pieces, 3)
+        inner = np.median(tones[at + reach :], axis=0)
+        spread = np.maximum(2.0, tones[at + reach :].std(axis=0))
+        step = (np.median(tones[: max(1, at // 4)], axis=0) - inner) / spread
+        seen = np.abs(step).max(axis=1) > _STEP
+        if 2 * seen.sum() >= count:
+            break
+    else:
         return 0
-    foreign = (differs > np.maximum(_STEP / 2, _NEAR * step)).astype(np.uint8)
-    foreign = cv2.blur(foreign * 255, (1, max(3, reach // 8)))  # a row of steel is no edge's end
-    ends = np.argmax(foreign < 255 * _NEAR, axis=0)[seen]
-    return int(np.percentile(np.minimum(ends, at + reach // 2), 90)) + 1 - at
+    step, off = step[seen], ((tones - inner) / spread)[:, seen]
+    foreign = (off * step).sum(axis=2) / (step**2).sum(axis=1)  # 1 outside, 0 in the steel
+    edges, ends = (np.argmax(foreign < share, axis=0) for share in (_MIDST, _NEAR))
+    # A dark grain at the edge shifts the end of a piece, not the width that all have.
+    width = float(np.percentile(ends - edges, 30))
+    edge = float(np.percentile(np.minimum(edges, at + reach // 2), 90))
+    return int(edge + width) + 1 - at
 
 
 def _shorten(box: Box) -> Box:
