@@ -15,6 +15,8 @@ import cv2
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from agent.imaging.crop_json import locate_specimens
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
@@ -174,7 +176,13 @@ def _iter_legend(crop: Crop) -> Iterable[_Line]:
     if area.surface:
         yield _Line(None, "surface layer", "decarburised or nitrided rim or coating")
     if area.others:
-        yield _Line(EDGE, "other specimens", f"{len(area.others)}, not graded")
+        outlines = (area.polygon, *area.others)
+        graded, *others = (
+            f"{side}, {share:.0%} of the field"
+            for side, share in locate_specimens(outlines, crop.width, crop.height)
+        )
+        yield _Line(EDGE, "graded specimen", graded)
+        yield _Line(EDGE, "not graded", "; ".join(others))
     if area.stains:
         yield _Line(STAIN, "stain", f"{len(area.stains)}, away from the border: kept")
     if crop.warnings:

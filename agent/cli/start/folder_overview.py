@@ -15,8 +15,9 @@ import numpy as np
 from agent.cli.grade.classify import describe_fault, micrograph_title
 from agent.cli.reference import format_toml
 from agent.files.pictures import encode_jpeg, fit_within
+from agent.imaging.crop_json import crop_to_json
 from agent.imaging.places import SAME_PLACE, Landmarks, PlaceIndex
-from agent.nightly.page.micrograph_cards import WARNINGS
+from agent.nightly.page.micrograph_cards import WARNINGS, describe_warnings
 from agent.orders.facts.place_check import CANDIDATES, compare_places
 from agent.orders.specifications.taxonomy_writing import TAXONOMY_FILE
 from agent.settings import objective_key
@@ -214,9 +215,14 @@ class FolderOverview:
             "title": micrograph.title,
             "kept": percent(micrograph.kept),
             "scale": "" if um_per_px is None else decimal(um_per_px, ".4g"),
-            "remarks": [
-                _(WARNINGS.get(word, word.replace("_", " "))) for word in micrograph.crop.warnings
-            ],
+            "remarks": list(
+                describe_warnings(
+                    micrograph.crop.warnings,
+                    crop_to_json(micrograph.crop),
+                    micrograph.crop.width,
+                    micrograph.crop.height,
+                )
+            ),
         }
 
     def _list_refused(self) -> list[dict[str, Any]]:

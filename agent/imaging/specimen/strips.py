@@ -49,6 +49,7 @@ FLAT = OCTAVE * float(np.log2(0.6))
 UNLIKE, MOUNT = 0.75, 0.5
 """Share of a part whose look only the outer sixth of the steel has, from which the part lies
 outside; the same where the network sees a mount."""
+_APART = WINDOW + 2 * GAP  # rows between two edges
 _SHIFT = 12  # pixels by which tilted lines differ at their ends
 _TILT = 0.13  # largest shift, as a share of the length of the line
 _ROUGH = 10  # rows from which roughness is measured
@@ -144,12 +145,17 @@ def _find_lines(pieces: Plane, length: int) -> list[StraightEdge]:
             break
         line = StraightEdge(float(depths[row]), float(shifts[at]), float(scores[at, plane, row]))
         line = _settle(pieces[plane], line, steps[plane, row])
-        if _lasts(pieces[plane], line):
+        # Between two edges the flank of one settles on it.
+        if _lasts(pieces[plane], line) and not any(_is_near(line, other) for other in lines):
             lines.append(line)
         beyond = np.abs(shifts - shifts[at])[:, None] / 2
-        near = np.abs(depths - depths[row]) < WINDOW + 2 * GAP + beyond
+        near = np.abs(depths - depths[row]) < _APART + beyond
         np.moveaxis(scores, 1, 2)[near] = 0
     return sorted(lines, key=lambda line: line.depth)
+
+
+def _is_near(line: StraightEdge, other: StraightEdge) -> bool:
+    return abs(line.depth - other.depth) < _APART + abs(line.shift - other.shift) / 2
 
 
 def _average_pieces(looks: Plane) -> Plane:

@@ -5,9 +5,10 @@ Report and review page both use this module, so they agree on a micrograph.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import reports
+from agent.imaging.crop_json import locate_specimens
 from agent.nightly.facts.reported_needles import build_field_needles
 from agent.orders.facts.needle_lengths import describe_calibration
 from agent.orders.facts.specimen_facts import PREPARATION_DEFECTS
@@ -66,6 +67,12 @@ WARNINGS = {
     ),
     "planes_differ": marked("Other planes or channels show other places; they were not read."),
     "page_without_steel": marked("A page of the file shows no steel and was left out."),
+}
+SIDES = {
+    "left": marked("at the left"),
+    "right": marked("at the right"),
+    "top": marked("at the top"),
+    "bottom": marked("at the bottom"),
 }
 PROCESS_NAMES = {
     "plant": marked("Plant"),
@@ -500,8 +507,35 @@ def _page(micrograph: MicrographView) -> str:
 
 def iter_warnings(micrograph: MicrographView) -> Iterator[str]:
     """Yield the crop's warnings in words; an unknown one is returned as it is."""
-    for word in micrograph.warnings:
+    yield from describe_warnings(
+        micrograph.warnings, micrograph.crop_facts.document, micrograph.width, micrograph.height
+    )
+
+
+def describe_warnings(
+    warnings: Sequence[str], crop: Mapping[str, Any], width: int, height: int
+) -> Iterator[str]:
+    """Yield warnings in words, and of several specimens where each is and how large.
+
+    Args:
+        warnings: Stable words; an unknown one is returned as it is.
+        crop: The crop as `agent.imaging.crop_json.crop_to_json` returned it, or {}.
+        width: Of the field, pixels.
+        height: Of the field, pixels.
+    """
+    for word in warnings:
         yield _(WARNINGS.get(word) or _sentence(word.replace("_", " ")))
+        area: Mapping[str, Any] = crop.get("specimen_area") or {}
+        if word == "several_specimens" and area.get("others"):
+            outlines = [area["polygon"], *area["others"]]
+            text = _("{side}, {share} of the field")
+            graded, *others = (
+                text.format(side=_(SIDES[side]), share=percent(share))
+                for side, share in locate_specimens(outlines, width, height)
+            )
+            yield _("Graded: {graded}. Not graded: {others}.").format(
+                graded=graded, others="; ".join(others)
+            )
 
 
 def format_decision(decision: LabelView) -> str:

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from agent.errors import FileCode, FileError
 from agent.imaging import Scale, crop
 from agent.imaging.crop import _find_largest_rectangle
+from agent.imaging.crop_json import locate_specimens
 from agent.imaging.readers.read import MicrographImage
 from agent.settings.crop_recipe import RECIPE
 
@@ -245,3 +246,20 @@ def test_the_largest_clean_rectangle_is_the_largest(rows):
         x0, y0, x1, y1 = found
         assert clean[y0:y1, x0:x1].all()
         assert (x1 - x0) * (y1 - y0) == best
+
+
+@pytest.mark.parametrize(("turns", "graded"), [(0, "right"), (1, "top"), (2, "left"), (3, "bottom")])
+def test_of_two_specimens_in_a_field_each_is_located(turns, graded):
+    pixels = plain(size=(360, 480)).copy()
+    noise = np.random.default_rng(1).normal(20, 2, (360, 40, 1))
+    pixels[:, 150:190] = np.clip(noise, 0, 255)
+
+    found = crop(taken(np.ascontiguousarray(np.rot90(pixels, turns))), um_per_px_range=RANGE)
+
+    area = found.specimen_area
+    places = locate_specimens((area.polygon, *area.others), found.width, found.height)
+    assert [side for side, _ in places] == [graded, OPPOSITE[graded]]
+    assert [share for _, share in places] == pytest.approx([290 / 480, 150 / 480], abs=0.03)
+
+
+OPPOSITE = {"left": "right", "right": "left", "top": "bottom", "bottom": "top"}

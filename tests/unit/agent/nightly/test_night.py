@@ -26,7 +26,11 @@ from agent.nightly.facts.reviewer_agreement import (
 from agent.nightly.facts.snapshot import from_text, parse_summary, to_text
 from agent.nightly.page import layout as pages
 from agent.nightly.page import micrograph_rows
-from agent.nightly.page.micrograph_cards import _describe_uncertainty, iter_causes
+from agent.nightly.page.micrograph_cards import (
+    _describe_uncertainty,
+    describe_warnings,
+    iter_causes,
+)
 from agent.orders import Specifications
 from agent.orders.judge.assessed import OrderPolicy
 from agent.site_time import compute_night_end, compute_night_period, night_of
@@ -753,3 +757,15 @@ def test_what_is_asked_for_once_more_waits_with_its_reason_and_leaves_a_trail(la
     )
     (act,) = lab.store.audit_log.iter_acts("micrograph.asked_again")
     assert (act.subject, act.facts) == (public_id, {"reason": "unlike_taught"})
+
+
+def test_of_several_specimens_the_page_says_where_each_is_and_which_was_graded():
+    def box(x0, x1):
+        return [[x0, 0], [x1, 0], [x1, 300], [x0, 300]]
+
+    area = {"polygon": box(160, 400), "others": [box(0, 120)]}
+    words = list(describe_warnings(["several_specimens"], {"specimen_area": area}, 400, 300))
+
+    assert words[1:] == [
+        "Graded: at the right, 60 % of the field. Not graded: at the left, 30 % of the field."
+    ]
