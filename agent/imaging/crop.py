@@ -197,7 +197,7 @@ def crop(
             FileCode.NO_STEEL,
             "no steel is left next to border, bleeding and graphics; inspect the image.",
         )
-    box = _settle_box(pixels, box, border.outside & ~covered)
+    box = _settle_box(pixels, box, border.outside & ~covered, covered)
     scales = _collect_scales(micrograph, graphics, settings_scale)
     um_per_px, source, warnings = resolve_scale(scales, um_per_px_range)
     x0, y0, x1, y1 = box
@@ -291,29 +291,41 @@ def _find_kept_box(clean: NDArray[np.bool_], height: int, width: int) -> Box | N
     return box
 
 
-def _settle_box(pixels: NDArray[np.uint8], box: Box, outside: NDArray[np.bool_]) -> Box:
+def _settle_box(
+    pixels: NDArray[np.uint8],
+    box: Box,
+    outside: NDArray[np.bool_],
+    covered: NDArray[np.bool_],
+) -> Box:
     """Return the box with each side that is next to the outside moved to the edge in the pixels.
 
-    A cell is 1/190 of the field, more than a crop should lose at a border.
+    A cell is 1/190 of the field, more than a crop should lose at a border. No side moves over
+    graphics.
     """
     height, width = pixels.shape[:2]
     x0, y0, x1, y1 = box
     cell = max(height, width) / max(outside.shape)
     reach = max(4, round(_REACH * cell))
     size = (width, height)
-    beyond = cv2.resize(outside.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST) > 0
+    places = cv2.resize(
+        outside.astype(np.uint8) + 2 * covered.astype(np.uint8),
+        size,
+        interpolation=cv2.INTER_NEAREST,
+    )
 
-    def settle(at: int, size: int, field: NDArray[np.uint8], out: NDArray[np.bool_]) -> int:
+    def settle(at: int, size: int, field: NDArray[np.uint8], places: NDArray[np.uint8]) -> int:
         """Return the first row of the box, seen from its side."""
-        if at < 1 or at + 3 * reach > size or not out[max(0, at - reach) : at].any():
+        first = max(0, at - reach)
+        near = places[first:at]
+        if at < 1 or at + 3 * reach > size or not (near == 1).any():
             return at
-        return at + _measure_settling(
-            field[max(0, at - reach) : at + 3 * reach], min(at, reach), reach
-        )
+        moved = at + _measure_settling(field[first : at + 3 * reach], at - first, reach)
+        rows = np.flatnonzero((near > 1).any(axis=1))
+        return max(moved, first + int(rows[-1]) + 1) if rows.size else moved
 
-    top = settle(y0, height, pixels[:, x0:x1], beyond[:, x0:x1])
-    foot = height - settle(height - y1, height, pixels[::-1, x0:x1], beyond[::-1, x0:x1])
-    across, aside = pixels[y0:y1].transpose(1, 0, 2), beyond[y0:y1].T
+    top = settle(y0, height, pixels[:, x0:x1], places[:, x0:x1])
+    foot = height - settle(height - y1, height, pixels[::-1, x0:x1], places[::-1, x0:x1])
+    across, aside = pixels[y0:y1].transpose(1, 0, 2), places[y0:y1].T
     left = settle(x0, width, across, aside)
     right = width - settle(width - x1, width, across[::-1], aside[::-1])
     if min(right - left, foot - top) < min(_SMALLEST_PX, height, width):

@@ -172,6 +172,7 @@ def test_the_preview_shows_the_whole_field_small():
 
 @settings(max_examples=12, deadline=None)
 @given(st.integers(0, 10_000))
+@example(248)  # a border next to a micron bar
 @example(5060)  # a profile along the edge that measured nothing next to its end
 def test_a_crop_lies_inside_and_touches_neither_bar_nor_band_nor_outside(seed):
     drawn = draw(seed, size=SIZE)
@@ -248,7 +249,9 @@ def test_the_largest_clean_rectangle_is_the_largest(rows):
         assert (x1 - x0) * (y1 - y0) == best
 
 
-@pytest.mark.parametrize(("turns", "graded"), [(0, "right"), (1, "top"), (2, "left"), (3, "bottom")])
+@pytest.mark.parametrize(
+    ("turns", "graded"), [(0, "right"), (1, "top"), (2, "left"), (3, "bottom")]
+)
 def test_of_two_specimens_in_a_field_each_is_located(turns, graded):
     pixels = plain(size=(360, 480)).copy()
     noise = np.random.default_rng(1).normal(20, 2, (360, 40, 1))

@@ -264,7 +264,8 @@ def test_a_real_mount_is_left_out_and_the_specimen_kept(name, mount, steel):
     path = SHARED_DATA / name
     if not path.is_file():
         pytest.skip("the picture is not here")
-    pixels = cv2.cvtColor(cv2.imread(str(path)), cv2.COLOR_BGR2RGB)
+    pixels = cv2.imdecode(np.frombuffer(path.read_bytes(), np.uint8), cv2.IMREAD_COLOR)[:, :, ::-1]
+    pixels = np.ascontiguousarray(pixels)
 
     kept = find_border(pixels).steel
 
