@@ -53,6 +53,8 @@ class SpecimenArea:
         stains: Outlines of discolouration elsewhere; it is not removed.
         surface: Outlines of a deeper rim of the specimen, for display.
         others: Outlines of further specimens in the field, which are not kept.
+        evidence: Depth in pixels of what is cut along the edge, and the spreads of the field by
+            which it differs from the steel behind it; None where nothing is cut.
     """
 
     whole_frame: bool
@@ -62,6 +64,7 @@ class SpecimenArea:
     stains: tuple[tuple[tuple[int, int], ...], ...] = ()
     surface: tuple[tuple[tuple[int, int], ...], ...] = ()
     others: tuple[tuple[tuple[int, int], ...], ...] = ()
+    evidence: tuple[int, float] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -307,11 +310,8 @@ def _settle_box(
     cell = max(height, width) / max(outside.shape)
     reach = max(4, round(_REACH * cell))
     size = (width, height)
-    places = cv2.resize(
-        outside.astype(np.uint8) + 2 * covered.astype(np.uint8),
-        size,
-        interpolation=cv2.INTER_NEAREST,
-    )
+    kinds = outside.astype(np.uint8) + 2 * covered.astype(np.uint8)
+    places = np.asarray(cv2.resize(kinds, size, interpolation=cv2.INTER_NEAREST), np.uint8)
 
     def settle(at: int, size: int, field: NDArray[np.uint8], places: NDArray[np.uint8]) -> int:
         """Return the first row of the box, seen from its side."""
@@ -418,6 +418,12 @@ def _build_specimen_area(
         others=()
         if border.others is None
         else tuple(_trace_outlines(border.others, height, width)),
+        evidence=None
+        if border.evidence is None
+        else (
+            round(border.evidence[0] * max(height, width) / max(border.outside.shape)),
+            round(border.evidence[1], 1),
+        ),
     )
 
 

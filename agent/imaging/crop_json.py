@@ -37,6 +37,7 @@ def crop_to_json(crop: Crop) -> dict[str, object]:
             "outside_fraction": area.outside_fraction,
             "polygon": [list(point) for point in area.polygon],
             "others": [[list(point) for point in outline] for outline in area.others],
+            "zone": area.evidence and {"depth_px": area.evidence[0], "spreads": area.evidence[1]},
         },
         "crop": list(crop.box),
         "recipe": crop.recipe,

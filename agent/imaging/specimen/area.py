@@ -17,7 +17,7 @@ from agent.imaging.specimen.bleeding import (
     EdgeZones,
     detect_along_edge,
     find_deviating,
-    has_evidence,
+    measure_evidence,
 )
 from agent.imaging.specimen.border_map import (
     MOUNT,
@@ -58,6 +58,8 @@ class Border:
         surface: (gh, gw) bool: a deeper rim of the specimen: coating, nitriding, decarburisation.
         stain: (gh, gw) bool: steel discoloured away from the edge; it stays.
         others: (gh, gw) bool: further specimens, which are not kept, or None.
+        evidence: Depth in cells of the zone cut along the edge, and the spreads of the field
+            by which it differs from the steel behind it; None without one.
         warnings: Stable words: "bleeding", "surface_layer", "second_material", "several_specimens",
             "stain".
         blank: The field has one tone and no structure.
@@ -69,6 +71,7 @@ class Border:
     surface: Mask
     stain: Mask
     others: Mask | None = None
+    evidence: tuple[int, float] | None = None
     warnings: tuple[str, ...] = ()
     blank: bool = False
 
@@ -108,7 +111,8 @@ def find_border(
     outside = usable & ~steel_side
     along = name_zones(detect_along_edge(cells, outside, steel_side), shares)
     zone = along.bleeding | along.surface | along.layer
-    if not has_evidence(cells, zone, outside, steel_side):
+    evidence = measure_evidence(cells, zone, outside, steel_side)
+    if evidence is None:
         along = EdgeZones(nothing, nothing, nothing, coated=False)
     outside |= along.layer
     unclean = outside | along.bleeding
@@ -128,6 +132,7 @@ def find_border(
         surface=along.surface,
         stain=stain,
         others=others,
+        evidence=evidence,
         warnings=tuple(
             _iter_warnings(
                 bleeding=along.bleeding,

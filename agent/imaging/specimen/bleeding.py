@@ -135,8 +135,10 @@ def detect_along_edge(cells: Cells, outside: Mask, steel: Mask) -> EdgeZones:
     return EdgeZones(bleeding, layer, nothing, coated=False)
 
 
-def has_evidence(cells: Cells, zone: Mask, outside: Mask, steel: Mask) -> bool:
-    """Return whether the steel of a zone differs from that next to it by more than the field's own.
+def measure_evidence(
+    cells: Cells, zone: Mask, outside: Mask, steel: Mask
+) -> tuple[int, float] | None:
+    """Return how deep a zone is and by how much it differs, or None if the field itself does too.
 
     The outer half of the zone is compared in each piece of the edge with a ring behind the zone.
     The same difference between deeper rings gives the field's own spread, and its shading. On
@@ -150,7 +152,8 @@ def has_evidence(cells: Cells, zone: Mask, outside: Mask, steel: Mask) -> bool:
         steel: (gh, gw) bool, the other side.
 
     Returns:
-        False as well where the steel is too narrow to know.
+        Depth in cells, and the difference in spreads of the field; None as well where the steel is
+        too narrow to know.
     """
     strip = _build_strip(outside, steel)
     pieces = int(strip.piece.max()) + 1
@@ -158,7 +161,7 @@ def has_evidence(cells: Cells, zone: Mask, outside: Mask, steel: Mask) -> bool:
     np.maximum.at(deepest, strip.piece[zone], strip.step[zone])
     present = deepest > 0
     if strip.reach < 8 or not present.any():
-        return False
+        return None
     depth = int(np.median(deepest[present]))
     half = max(2, depth // 2)
     needed = max(EVIDENCE, depth / DEEP)
@@ -182,8 +185,8 @@ def has_evidence(cells: Cells, zone: Mask, outside: Mask, steel: Mask) -> bool:
         low, many_low, many_high, high = np.percentile(own, [20, 30, 70, 80])
         for change, usual in ((-low, -many_low), (high, many_high)):
             if change >= max(_CHANGE[name], needed * spread) and usual >= USUAL * needed * spread:
-                return True
-    return False
+                return depth, float(change / spread)
+    return None
 
 
 def _is_rim_of_steel(cells: Cells, zone: Mask, deep: Mask, depths: Plane, whole_depth: int) -> bool:

@@ -100,8 +100,8 @@ def find_structureless(cells: Cells, steel: Mask) -> Mask:
     if deepest[best] < _FARTHER * rest:
         return nothing
     disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * _FAR + 1,) * 2)
-    part = cv2.dilate((marks == best).astype(np.uint8), disc)
-    part = fill_holes(steel & (part > 0), below=_SPECK)
+    grown: Mask = cv2.dilate((marks == best).astype(np.uint8), disc) > 0
+    part = fill_holes(steel & grown, below=_SPECK)
     contact = part & cells.frame
     sides = max(
         float(contact.any(axis=axis).sum() / cells.usable.any(axis=axis).sum()) for axis in (0, 1)

@@ -526,6 +526,12 @@ def describe_warnings(
     for word in warnings:
         yield _(WARNINGS.get(word) or _sentence(word.replace("_", " ")))
         area: Mapping[str, Any] = crop.get("specimen_area") or {}
+        zone = area.get("zone")
+        if word in {"bleeding", "surface_layer"} and zone:
+            yield _(
+                "The {depth} px next to the border differ from the steel behind them by "
+                "{spreads} times the field's own spread."
+            ).format(depth=zone["depth_px"], spreads=decimal(zone["spreads"], ".1f"))
         if word == "several_specimens" and area.get("others"):
             outlines = [area["polygon"], *area["others"]]
             text = _("{side}, {share} of the field")

@@ -769,3 +769,12 @@ def test_of_several_specimens_the_page_says_where_each_is_and_which_was_graded()
     assert words[1:] == [
         "Graded: at the right, 60 % of the field. Not graded: at the left, 30 % of the field."
     ]
+
+
+def test_what_is_cut_along_a_border_states_how_deep_it_is_and_by_how_much_it_differs():
+    area = {"zone": {"depth_px": 34, "spreads": 4.2}}
+
+    words = list(describe_warnings(["bleeding"], {"specimen_area": area}, 400, 300))
+
+    assert "The 34 px next to the border differ" in words[1]
+    assert "by 4.2 times the field's own spread" in words[1]

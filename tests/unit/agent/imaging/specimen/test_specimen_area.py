@@ -418,6 +418,7 @@ def test_a_lamp_that_falls_off_towards_the_mount_is_neither_bleeding_nor_a_rim(f
     border = find_border(as_rgb(field + noise(2, seed=2)))
 
     assert border.warnings == ()
+    assert border.evidence is None
     assert in_zone(border.steel, 110, 600) > 0.99
 
 
@@ -433,6 +434,9 @@ def test_an_evenly_deep_dark_rim_that_fades_is_a_surface_layer_and_no_bleeding(s
     assert "bleeding" not in border.warnings
     assert in_zone(border.steel, 150, 190) == 0
     assert kept.steel.sum() > border.steel.sum()
+    depth, spreads = border.evidence
+    assert 40 < depth * 600 / 192 < 90
+    assert spreads > 2
 
 
 def test_what_hugs_the_edge_and_looks_unlike_the_steel_is_left_out_and_its_like_inside_is_kept():
