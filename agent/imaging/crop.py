@@ -354,7 +354,10 @@ def _measure_settling(field: NDArray[np.uint8], at: int, reach: int) -> int:
         return 0
     step, off = step[seen], ((tones - inner) / spread)[:, seen]
     foreign = (off * step).sum(axis=2) / (step**2).sum(axis=1)  # 1 outside, 0 in the steel
-    edges, ends = (np.argmax(foreign < share, axis=0) for share in (_MIDST, _NEAR))
+    edges, ends = (
+        np.where((foreign < share).any(axis=0), np.argmax(foreign < share, axis=0), len(foreign))
+        for share in (_MIDST, _NEAR)
+    )
     # A dark grain at the edge shifts the end of a piece, not the width that all have.
     width = float(np.percentile(ends - edges, 30))
     edge = float(np.percentile(np.minimum(edges, at + reach // 2), 90))

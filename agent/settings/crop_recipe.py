@@ -2,5 +2,5 @@
 
 from __future__ import annotations
 
-RECIPE = "5"
+RECIPE = "4"
 """Increment whenever the same file would be cropped differently."""

@@ -28,7 +28,9 @@ DOUBTED = 10
 NOT_DOUBTED, PATCH = 97.0, 80
 """… if a patch of so many cells deviates more than this percentile of the interior …"""
 ALONG = 0.14
-"""… and this share of the cells there does: next to sound steel 7 to 13 %, to bleeding 15 to 28."""
+"""… and this share of the cells there does (sound steel has 7 to 13 %, bleeding 15 to 28) …"""
+EXTREME = 99.9
+"""… or the patch deviates more on average than this percentile of the interior."""
 _ALL_ALONG = 0.7  # share of the pieces of the edge that a rim of the steel has
 _HALF = 0.45  # share of the pieces that shows how deep a rim is
 _VERY_EVENLY = 0.35  # as _EVENLY, where that alone decides
@@ -408,14 +410,16 @@ def find_deviating(cells: Cells, beyond: Mask, steel: Mask) -> Mask:
         own = compute_deviation(_get_tone(cells, name), steel, deep, _PATCH)
         off = np.maximum(off, np.abs(own) / max(least, compute_spread(own[deep])))
     near = steel & (distance <= DOUBTED)
-    odd = near & (off > np.percentile(off[deep], NOT_DOUBTED))
-    if count_cells(odd) < ALONG * count_cells(near):
-        return np.zeros(steel.shape, bool)
+    limit, extreme = np.percentile(off[deep], [NOT_DOUBTED, EXTREME])
+    odd = near & (off > limit)
     marks, areas = label_parts(odd)
     touching = cv2.dilate(beyond.astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
     joined = np.zeros(len(areas), bool)
     joined[marks[touching & odd]] = True
     joined &= areas >= PATCH
     joined[0] = False
+    if count_cells(odd) < ALONG * count_cells(near):
+        means = np.bincount(marks.ravel(), off.ravel()) / np.maximum(areas, 1)
+        joined &= means > extreme
     wide: Mask = cv2.dilate(joined[marks].astype(np.uint8), np.ones((5, 5), np.uint8)) > 0
     return wide & steel
