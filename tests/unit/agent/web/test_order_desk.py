@@ -393,7 +393,7 @@ def test_a_second_reviewer_is_led_to_what_needs_a_second_look_and_the_first_is_n
 
 def test_a_reviewer_stays_within_the_fields_of_an_order_and_ends_at_the_desk(lab, browser):
     ids = order_of(lab, "4711")
-    other = field_of(lab, "4712", 1, reasons=("uncertain",))
+    other = field_of(lab, "5290", 1, reasons=("uncertain",))
     places = []
 
     for one in ids:
