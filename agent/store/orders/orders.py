@@ -104,23 +104,33 @@ class Orders(OrderRepository):
         self, session: Session, between: tuple[datetime, datetime] | None
     ) -> dict[int, list[tuple[str, str, datetime]]]:
         """Return micrograph of no specimen → under which names its file came to a folder."""
-        content = col(MicrographRow.content_id)
-        query = (
-            select(MicrographRow.id, SourceRow.name, PathRow.relative, PathRow.seen_at)
-            .join(
-                ContentRow,
-                or_(col(ContentRow.id) == content, col(ContentRow.duplicate_of) == content),
-            )
-            .join(PathRow, col(PathRow.content_id) == col(ContentRow.id))
-            .join(SourceRow, col(SourceRow.id) == col(PathRow.source_id))
-            .where(is_unassigned(self._whose.site_id), ContentRow.origin != "import")
-            .order_by(col(PathRow.id))
+        unassigned = select(MicrographRow.content_id, MicrographRow.id).where(
+            is_unassigned(self._whose.site_id)
         )
-        if between:
-            query = query.where(col(PathRow.seen_at).between(*between))
+        shown: dict[int, list[int]] = {}  # a file of several pages has several micrographs
+        for content, number in session.exec(unassigned):
+            shown.setdefault(content, []).append(number or 0)
+        owners: dict[int, list[int]] = {}
+        for part in chunks(list(shown)):
+            for key in (col(ContentRow.id), col(ContentRow.duplicate_of)):
+                same = select(ContentRow.id, key).where(
+                    key.in_(part), ContentRow.origin != "import"
+                )
+                owners |= {content or 0: shown[of or 0] for content, of in session.exec(same)}
+        found: list[tuple[PathRow, str]] = []
+        for part in chunks(list(owners)):
+            query = (
+                select(PathRow, SourceRow.name)
+                .join(SourceRow, col(SourceRow.id) == col(PathRow.source_id))
+                .where(col(PathRow.content_id).in_(part))
+            )
+            if between:
+                query = query.where(col(PathRow.seen_at).between(*between))
+            found += session.exec(query).all()
         names: dict[int, list[tuple[str, str, datetime]]] = {}
-        for number, source, path, seen_at in session.exec(query):
-            names.setdefault(number or 0, []).append((source, path, seen_at))
+        for path, source in sorted(found, key=lambda row: row[0].id or 0):
+            for number in owners[path.content_id]:
+                names.setdefault(number, []).append((source, path.relative, path.seen_at))
         return names
 
     def by(self, column: str, value: str) -> list[str]:
