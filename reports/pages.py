@@ -30,10 +30,7 @@ from reports.content.micrograph import (
     Share,
 )
 from reports.content.needle_truth import (
-    CalibrationLine,
-    NeedleGroup,
     NeedlePlot,
-    NeedleTruthPage,
 )
 from reports.content.needles import FieldNeedles, LongNeedlePicture, NeedleBar, NeedleTable
 from reports.content.night import (
@@ -65,7 +62,7 @@ from reports.content.orders import (
     TraceStatement,
 )
 from reports.content.period import PeriodPage
-from reports.content.proposal import ProposalPage, ShownProposal, ShownProposedClass
+from reports.content.proposal import ShownProposal, ShownProposedClass
 from reports.content.review import (
     Choice,
     Conflict,
@@ -118,7 +115,6 @@ __all__ = [
     "GUIDE_PICTURES",
     "LONGEST_QUERY",
     "Answer",
-    "CalibrationLine",
     "Card",
     "Cause",
     "Choice",
@@ -151,17 +147,14 @@ __all__ = [
     "MicrographLine",
     "MorePage",
     "NeedleBar",
-    "NeedleGroup",
     "NeedlePlot",
     "NeedleTable",
-    "NeedleTruthPage",
     "Night",
     "NightLine",
     "Notice",
     "OpenOrderLine",
     "PeriodPage",
     "Picture",
-    "ProposalPage",
     "QueueItem",
     "QueuePage",
     "QueueProgress",

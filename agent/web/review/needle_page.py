@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from fastapi import APIRouter, Request, Response
-from fastapi.responses import HTMLResponse
 from markupsafe import Markup
 
-import reports
 from agent.needle_truth import (
     WANTED_FIELDS,
     WANTED_NEEDLES,
@@ -22,16 +20,11 @@ from agent.needle_truth import (
     needle_calibration,
 )
 from agent.needle_truth.comparison import COMPARISON
-from agent.site_time import local
-from agent.web import cookies
+from agent.web.pages import render_page
 from model.needles.version import read_version
 from reports import (
-    CalibrationLine,
     Fact,
-    NeedleGroup,
     NeedlePlot,
-    NeedleTruthPage,
-    Tone,
     agreement_chart,
     decimal,
 )
@@ -50,44 +43,35 @@ def router(desk: Desk) -> APIRouter:
 
     @routes.get("/needles")
     def show(request: Request) -> Response:
-        return HTMLResponse(reports.render("needles", page=_build_page(desk, request)))
+        record = desk.store.records.latest(COMPARISON, "")
+        return render_page(
+            desk,
+            request,
+            "needles",
+            groups=[
+                _build_group(desk, group, f"n{number}")
+                for number, group in enumerate(load_groups(desk.store))
+            ],
+            calibrations=[
+                (calibration, _format_ratio(calibration.ratio), _describe_state(desk, calibration))
+                for calibration in reversed(list_calibrations(desk.store))
+            ],
+            compared_at=record.at if record else None,
+        )
 
     return routes
 
 
-def _build_page(desk: Desk, request: Request) -> NeedleTruthPage:
-    record = desk.store.records.latest(COMPARISON, "")
-    return NeedleTruthPage(
-        site=desk.site,
-        reviewer=cookies.name_of(request),
-        groups=tuple(
-            _build_group(desk, group, f"n{number}")
-            for number, group in enumerate(load_groups(desk.store))
-        ),
-        calibrations=tuple(_iter_calibrations(desk)),
-        compared=local(record.at, desk.zone) if record else "",
-    )
-
-
-def _build_group(desk: Desk, group: TruthGroup, name: str) -> NeedleGroup:
+def _build_group(desk: Desk, group: TruthGroup, name: str) -> dict[str, Any]:
     valid = needle_calibration(desk.store, group.subtype, group.microscope)
-    refusal = find_refusal(group)
-    if valid:
-        state = _("calibrated: version {version}").format(version=valid.version)
-    else:
-        state = _("not calibrated here")
-    return NeedleGroup(
-        title=_("{subtype} on {microscope}").format(
-            subtype=group.subtype or _("no subtype"), microscope=group.microscope
-        ),
-        state=state,
-        tone=Tone.CALM if valid else Tone.ATTENTION,
-        progress=_describe_progress(group),
-        facts=tuple(_iter_facts(group)),
-        plot=_draw(group, name),
-        note=refusal
-        or ("" if valid else _("Ready to calibrate: a lead runs agent needles calibrate.")),
-    )
+    return {
+        "group": group,
+        "calibration": valid,
+        "refusal": find_refusal(group),
+        "progress": _describe_progress(group),
+        "facts": list(_iter_facts(group)),
+        "plot": _draw(group, name),
+    }
 
 
 def _describe_progress(group: TruthGroup) -> str:
@@ -156,19 +140,6 @@ def _draw(group: TruthGroup, name: str) -> Markup:
         upper=_to_triple(agreement.upper),
     )
     return agreement_chart(plot)
-
-
-def _iter_calibrations(desk: Desk) -> Iterator[CalibrationLine]:
-    for calibration in reversed(list_calibrations(desk.store)):
-        yield CalibrationLine(
-            version=calibration.version,
-            ratio=_format_ratio(calibration.ratio),
-            source=_("{n} needles in {fields} fields").format(
-                n=calibration.needles, fields=calibration.fields
-            ),
-            by=f"{calibration.by} · {local(calibration.at, desk.zone) if calibration.at else ''}",
-            state=_describe_state(desk, calibration),
-        )
 
 
 def _describe_state(desk: Desk, calibration: NeedleCalibration) -> str:

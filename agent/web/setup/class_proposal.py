@@ -5,11 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from fastapi import APIRouter, Request, Response
-from fastapi.responses import HTMLResponse, RedirectResponse
+from fastapi.responses import RedirectResponse
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.concurrency import run_in_threadpool
 
-import reports
 from agent.errors import WrongUse
 from agent.orders.specifications.class_proposals import LONGEST_NAME as LONGEST_CLASS
 from agent.orders.specifications.class_proposals import LONGEST_TEXT, list_open, propose_class
@@ -17,9 +16,8 @@ from agent.web import cookies
 from agent.web.authentication import may_decide, signing_name
 from agent.web.context import LONGEST_NAME, find
 from agent.web.forms import read_form
+from agent.web.pages import render_page
 from agent.web.schemas import FAULTS
-from reports import Picture, ProposalPage
-from reports import gettext as _
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -50,8 +48,7 @@ def router(desk: Desk) -> APIRouter:
 
     @routes.get("/review/{public_id}/propose", include_in_schema=False)
     def show(request: Request, public_id: str) -> Response:
-        page = _build_page(desk, request, find(desk, public_id))
-        return HTMLResponse(reports.render("proposal", page=page))
+        return _render(desk, request, find(desk, public_id))
 
     @routes.post("/review/{public_id}/propose", include_in_schema=False)
     async def propose(request: Request, public_id: str) -> Response:
@@ -83,38 +80,34 @@ def _propose(desk: Desk, request: Request, public_id: str, form: Mapping[str, st
             raise WrongUse(wrong)  # noqa: TRY301 - shown like every other refusal
         propose_class(desk.store, view.id, name=name, text=text, by=who, at=desk.now())
     except WrongUse as error:
-        page = _build_page(desk, request, view, wrong=str(error), form=form)
-        return HTMLResponse(reports.render("proposal", page=page), 422)
+        return _render(desk, request, view, form, 422, wrong=str(error))
     answer = RedirectResponse(f"/review/{view.id}/propose", 303)
     cookies.keep(answer, cookies.NAME, who.strip())
     return answer
 
 
-def _build_page(
+def _render(
     desk: Desk,
     request: Request,
     view: MicrographView,
+    form: Mapping[str, str] | None = None,
+    code: int = 200,
     *,
     wrong: str = "",
-    form: Mapping[str, str] | None = None,
-) -> ProposalPage:
-    form, who = form or {}, cookies.name_of(request)
-    name = view.name
-    return ProposalPage(
-        site=desk.site,
-        reviewer=who,
+) -> Response:
+    who = cookies.name_of(request)
+    return render_page(
+        desk,
+        request,
+        "proposal",
+        code,
         may_decide=may_decide(request),
-        id=view.id,
-        name=name,
-        picture=Picture(
-            f"/pictures/{view.id}/thumb.jpg", _("Thumbnail of {name}").format(name=name), 320, 240
-        ),
-        proposed=form.get("name", ""),
-        text=form.get("text", ""),
-        own=tuple(
+        micrograph=view,
+        form={"name": "", "text": ""} | dict(form or {}),
+        own=[
             proposed.name
             for proposed in list_open(desk.store)
             if any(own.micrograph == view.id and own.by == who for own in proposed.proposals)
-        ),
+        ],
         wrong=wrong,
     )
