@@ -95,7 +95,8 @@ def render(template: str, /, **facts: object) -> str:
 
     Args:
         template: Its name, such as "night".
-        facts: What the template shows, by the names that it uses.
+        facts: What the template shows, by the names that it uses; a class of `reports.content` as
+            `page`.
     """
     if page := facts.get("page"):
         shared = ("site", "reviewer", "generated")

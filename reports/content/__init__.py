@@ -1,5 +1,4 @@
-"""Content of the pages: frozen, already counted, already sorted.
+"""Content that several templates or a PDF share, and of pages that are not yet rendered from facts.
 
-A template decides nothing: no sum, no order, no wording that depends on a threshold. So a page
-is the same for the same facts, and a test of the facts is a test of the page.
+Frozen, already counted, already sorted. Everything else is a domain value that its template takes.
 """
