@@ -10,8 +10,16 @@ import numpy as np
 
 from agent.imaging.boxes import Box, overlap
 from agent.imaging.scale_bar.chequered import are_cells
-from agent.imaging.scale_bar.line import EVEN, Line, are_alike, compute_evenness, measure_colour
-from agent.imaging.scale_bar.line_groups import drop_duplicates, join_broken, join_dashes
+from agent.imaging.scale_bar.line import (
+    EVEN,
+    Line,
+    are_alike,
+    compute_evenness,
+    drop_duplicates,
+    join_broken,
+    join_dashes,
+    measure_colour,
+)
 from agent.imaging.scale_bar.lines import find_lines
 from agent.imaging.scale_bar.planes import COLOUR_PLANE
 

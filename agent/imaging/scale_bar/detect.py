@@ -33,6 +33,7 @@ from agent.imaging.scale_bar.doubts import (
     continues_beyond_gap,
     ends_in_texture,
     has_hidden_end,
+    has_unsure_label,
     is_next_to_cell,
     is_side_of_frame,
 )
@@ -40,16 +41,12 @@ from agent.imaging.scale_bar.even_ink import settle_length
 from agent.imaging.scale_bar.figures import find_figure
 from agent.imaging.scale_bar.filled_bars import find_blocks
 from agent.imaging.scale_bar.from_label import find_bar, find_labels, find_plate_labels
-from agent.imaging.scale_bar.info_band import find_band
-from agent.imaging.scale_bar.label_doubts import has_unsure_label
 from agent.imaging.scale_bar.lengths import Length
-from agent.imaging.scale_bar.line import FoundBar, Line, are_alike, is_in_room
-from agent.imaging.scale_bar.line_ends import SAME
-from agent.imaging.scale_bar.line_groups import drop_duplicates
-from agent.imaging.scale_bar.line_length import is_arrow
+from agent.imaging.scale_bar.line import FoundBar, Line, are_alike, drop_duplicates, is_in_room
+from agent.imaging.scale_bar.line_length import SAME, is_arrow
 from agent.imaging.scale_bar.matching import is_believable
 from agent.imaging.scale_bar.planes import compute_planes
-from agent.imaging.scale_bar.plates import extend_to_plate
+from agent.imaging.scale_bar.plates import extend_to_plate, find_band
 from agent.imaging.scale_bar.reading import read_candidates
 from agent.imaging.scale_bar.second_length import has_other_length
 from agent.imaging.scale_bar.surroundings import (

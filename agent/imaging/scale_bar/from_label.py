@@ -16,6 +16,7 @@ import numpy as np
 
 from agent.imaging.boxes import Box, overlap, within
 from agent.imaging.scale_bar.bar_label import (
+    SHOWS,
     BarLabel,
     LabelledLine,
     build_label,
@@ -24,21 +25,29 @@ from agent.imaging.scale_bar.bar_label import (
     cut_region,
     has_digit_before,
     is_aligned,
+    trace_line,
 )
 from agent.imaging.scale_bar.candidates import is_convincing
 from agent.imaging.scale_bar.even_ink import find_line_ends
-from agent.imaging.scale_bar.label_search import lacks_digit, render_ink
+from agent.imaging.scale_bar.label_search import TextRow, iter_letter_rows, lacks_digit, render_ink
 from agent.imaging.scale_bar.lengths import may_lack_digit
 from agent.imaging.scale_bar.letters import extend_to_lost_digits, find_plate_start
-from agent.imaging.scale_bar.line import Line, compute_distance, measure_colour, translate
-from agent.imaging.scale_bar.line_ends import has_equal_ends, has_lost_ticks, has_one_uneven_end
-from agent.imaging.scale_bar.line_groups import (
+from agent.imaging.scale_bar.line import (
+    Line,
+    compute_distance,
     drop_duplicates,
     find_frame,
     join_broken,
     join_dashes,
+    measure_colour,
+    translate,
 )
-from agent.imaging.scale_bar.line_length import measure_length
+from agent.imaging.scale_bar.line_length import (
+    has_equal_ends,
+    has_lost_ticks,
+    has_one_uneven_end,
+    measure_length,
+)
 from agent.imaging.scale_bar.lines import compute_max_thickness, find_lines
 from agent.imaging.scale_bar.matching import is_rim, is_stroke
 from agent.imaging.scale_bar.ocr import (
@@ -47,9 +56,7 @@ from agent.imaging.scale_bar.ocr import (
     read_lengths,
 )
 from agent.imaging.scale_bar.plates import iter_plate_rows
-from agent.imaging.scale_bar.text_rows import TextRow, iter_letter_rows
 from agent.imaging.scale_bar.tick_rulers import find_combs
-from agent.imaging.scale_bar.tracing import SHOWS, trace_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -19,12 +19,11 @@ from agent.imaging.scale_bar.line import (
     FoundBar,
     are_alike,
     compute_distance,
+    find_frame,
     is_in_room,
     measure_colour,
 )
-from agent.imaging.scale_bar.line_ends import has_sure_ends
-from agent.imaging.scale_bar.line_groups import find_frame
-from agent.imaging.scale_bar.line_length import measure_length
+from agent.imaging.scale_bar.line_length import has_sure_ends, measure_length
 from agent.imaging.scale_bar.plates import get_rim
 
 if TYPE_CHECKING:

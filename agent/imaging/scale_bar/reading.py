@@ -12,8 +12,7 @@ import numpy as np
 from agent.imaging.boxes import Box, overlap, within
 from agent.imaging.scale_bar.candidates import is_convincing, is_worth_reading
 from agent.imaging.scale_bar.label_search import LabelSearch, read_above, read_around
-from agent.imaging.scale_bar.line import EVEN, FoundBar, Line, are_alike, measure_colour
-from agent.imaging.scale_bar.line_groups import find_frame
+from agent.imaging.scale_bar.line import EVEN, FoundBar, Line, are_alike, find_frame, measure_colour
 from agent.imaging.scale_bar.line_length import is_arrow, measure_length
 from agent.imaging.scale_bar.matching import find_plate_colour
 from agent.imaging.scale_bar.planes import COLOUR_PLANE

@@ -17,10 +17,10 @@ from agent.imaging.scale_bar.doubts import (
     is_next_to_cell,
     is_outline,
     is_side_of_frame,
+    reads_otherwise,
 )
 from agent.imaging.scale_bar.figures import find_figure
 from agent.imaging.scale_bar.filled_bars import find_blocks
-from agent.imaging.scale_bar.label_doubts import reads_otherwise
 from agent.imaging.scale_bar.lengths import Length
 from agent.imaging.scale_bar.line import FoundBar, Line
 from agent.imaging.scale_bar.matching import is_rim

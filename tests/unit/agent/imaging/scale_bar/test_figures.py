@@ -9,8 +9,7 @@ from drawn.words import draw_arrow, draw_steel, write
 
 from agent.imaging.scale_bar.detect import _remeasure, find_graphics
 from agent.imaging.scale_bar.doubts import ends_in_texture
-from agent.imaging.scale_bar.line import FoundBar, Line
-from agent.imaging.scale_bar.line_groups import join_dashes
+from agent.imaging.scale_bar.line import FoundBar, Line, join_dashes
 
 WHITE, BLACK = (255, 255, 255), (0, 0, 0)
 

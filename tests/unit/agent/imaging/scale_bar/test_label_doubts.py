@@ -6,7 +6,7 @@ import pytest
 from drawn.words import draw_steel, write
 
 from agent.imaging.scale_bar.detect import find_graphics
-from agent.imaging.scale_bar.label_doubts import has_unsure_label
+from agent.imaging.scale_bar.doubts import has_unsure_label
 from agent.imaging.scale_bar.letters import find_words_on_plate
 from agent.imaging.scale_bar.line import FoundBar
 
