@@ -1,4 +1,4 @@
-"""Print the weights of rows of letters, `agent/imaging/scale_bar/label_search.py`, fitted anew.
+"""Print the weights of rows of letters, of `scale_bar/labels/label_search.py`, fitted anew.
 
     python tests/bench/letter_weights.py 300
 
@@ -22,8 +22,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from drawn.micrographs import draw
 
 from agent.imaging.boxes import within
-from agent.imaging.scale_bar.label_search import LOOKS, iter_letter_rows
-from agent.imaging.scale_bar.planes import compute_planes
+from agent.imaging.scale_bar.bars.planes import compute_planes
+from agent.imaging.scale_bar.labels.label_search import LOOKS, iter_letter_rows
 
 FIRST = 4000
 RIDGE = 0.01

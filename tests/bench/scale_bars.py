@@ -49,7 +49,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from agent.imaging.scale_bar.line import FoundBar
+    from agent.imaging.scale_bar.bars.line import FoundBar
 
 FULL, QUICK = 2000, 200
 HALVES = ("development", "test")

@@ -13,22 +13,28 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from agent.imaging.boxes import Box, overlap, within
-from agent.imaging.scale_bar.bar_label import (
-    BarLabel,
-    LabelledLine,
-    build_label,
-    choose_labelled,
-    is_new,
-    is_one_label,
-    select_agreeing,
-)
-from agent.imaging.scale_bar.candidates import (
+from agent.imaging.scale_bar.bars.candidates import (
     drop_parts,
     find_candidates,
     is_convincing,
     rank_lines,
     surrounds,
 )
+from agent.imaging.scale_bar.bars.even_ink import settle_length
+from agent.imaging.scale_bar.bars.figures import find_figure
+from agent.imaging.scale_bar.bars.filled_bars import find_blocks
+from agent.imaging.scale_bar.bars.line import FoundBar, Line, are_alike, drop_duplicates, is_in_room
+from agent.imaging.scale_bar.bars.line_length import SAME, is_arrow
+from agent.imaging.scale_bar.bars.planes import compute_planes
+from agent.imaging.scale_bar.bars.plates import extend_to_plate, find_band
+from agent.imaging.scale_bar.bars.second_length import has_other_length
+from agent.imaging.scale_bar.bars.surroundings import (
+    is_in_inset,
+    is_part_of_figure,
+    is_partly_covered,
+)
+from agent.imaging.scale_bar.bars.tick_rulers import find_combs
+from agent.imaging.scale_bar.bars.turned_bars import find_turned_bars
 from agent.imaging.scale_bar.doubts import (
     continues_beyond_gap,
     ends_in_texture,
@@ -37,25 +43,19 @@ from agent.imaging.scale_bar.doubts import (
     is_next_to_cell,
     is_side_of_frame,
 )
-from agent.imaging.scale_bar.even_ink import settle_length
-from agent.imaging.scale_bar.figures import find_figure
-from agent.imaging.scale_bar.filled_bars import find_blocks
-from agent.imaging.scale_bar.from_label import find_bar, find_labels, find_plate_labels
-from agent.imaging.scale_bar.lengths import Length
-from agent.imaging.scale_bar.line import FoundBar, Line, are_alike, drop_duplicates, is_in_room
-from agent.imaging.scale_bar.line_length import SAME, is_arrow
-from agent.imaging.scale_bar.matching import is_believable
-from agent.imaging.scale_bar.planes import compute_planes
-from agent.imaging.scale_bar.plates import extend_to_plate, find_band
-from agent.imaging.scale_bar.reading import read_candidates
-from agent.imaging.scale_bar.second_length import has_other_length
-from agent.imaging.scale_bar.surroundings import (
-    is_in_inset,
-    is_part_of_figure,
-    is_partly_covered,
+from agent.imaging.scale_bar.labels.bar_label import (
+    BarLabel,
+    LabelledLine,
+    build_label,
+    choose_labelled,
+    is_new,
+    is_one_label,
+    select_agreeing,
 )
-from agent.imaging.scale_bar.tick_rulers import find_combs
-from agent.imaging.scale_bar.turned_bars import find_turned_bars
+from agent.imaging.scale_bar.labels.from_label import find_bar, find_labels, find_plate_labels
+from agent.imaging.scale_bar.labels.lengths import Length
+from agent.imaging.scale_bar.matching import is_believable
+from agent.imaging.scale_bar.reading import read_candidates
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

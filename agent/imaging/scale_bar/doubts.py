@@ -10,30 +10,35 @@ import cv2
 import numpy as np
 
 from agent.imaging.boxes import find_runs
-from agent.imaging.scale_bar.bar_label import build_label
-from agent.imaging.scale_bar.label_search import lacks_digit
-from agent.imaging.scale_bar.lengths import Length, may_lack_digit, parse_half_read, parse_length
-from agent.imaging.scale_bar.letters import (
+from agent.imaging.scale_bar.bars.line_length import SAME
+from agent.imaging.scale_bar.labels.bar_label import build_label
+from agent.imaging.scale_bar.labels.label_search import lacks_digit
+from agent.imaging.scale_bar.labels.lengths import (
+    Length,
+    may_lack_digit,
+    parse_half_read,
+    parse_length,
+)
+from agent.imaging.scale_bar.labels.letters import (
     find_plate_start,
     find_words_on_plate,
     has_digit_before,
     has_ink_before,
 )
-from agent.imaging.scale_bar.line_length import SAME
-from agent.imaging.scale_bar.matching import TICKED, compute_room
-from agent.imaging.scale_bar.ocr import (
+from agent.imaging.scale_bar.labels.ocr import (
     confirms_length,
     contradicts_length,
     is_one_of_two,
     read_words,
     states_a_division,
 )
+from agent.imaging.scale_bar.matching import TICKED, compute_room
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from agent.imaging.boxes import Box
-    from agent.imaging.scale_bar.line import FoundBar
+    from agent.imaging.scale_bar.bars.line import FoundBar
 
 _LEAST_GAP_PX, _LEAST_PART_PX = 12, 16  # of a line that is cut, pixels
 _AROUND_PX, _HIDES = 4, 0.3  # of an end; share of a place of the line's ink that hides it

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from agent.imaging.boxes import Box, find_runs, overlap
-from agent.imaging.scale_bar.candidates import is_worth_reading
-from agent.imaging.scale_bar.even_ink import find_line_ends
-from agent.imaging.scale_bar.line import (
+from agent.imaging.scale_bar.bars.candidates import is_worth_reading
+from agent.imaging.scale_bar.bars.even_ink import find_line_ends
+from agent.imaging.scale_bar.bars.line import (
     EVEN,
     FoundBar,
     are_alike,
@@ -23,14 +23,14 @@ from agent.imaging.scale_bar.line import (
     is_in_room,
     measure_colour,
 )
-from agent.imaging.scale_bar.line_length import has_sure_ends, measure_length
-from agent.imaging.scale_bar.plates import get_rim
+from agent.imaging.scale_bar.bars.line_length import has_sure_ends, measure_length
+from agent.imaging.scale_bar.bars.plates import get_rim
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from agent.imaging.scale_bar.lengths import Length
-    from agent.imaging.scale_bar.line import Line
+    from agent.imaging.scale_bar.bars.line import Line
+    from agent.imaging.scale_bar.labels.lengths import Length
 
 TICKED = frozenset({"caps", "ruler", "comb", "figure"})
 """Kinds of bars that may have ticks."""

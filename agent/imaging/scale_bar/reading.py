@@ -10,12 +10,19 @@ import cv2
 import numpy as np
 
 from agent.imaging.boxes import Box, overlap, within
-from agent.imaging.scale_bar.candidates import is_convincing, is_worth_reading
-from agent.imaging.scale_bar.label_search import LabelSearch, read_above, read_around
-from agent.imaging.scale_bar.line import EVEN, FoundBar, Line, are_alike, find_frame, measure_colour
-from agent.imaging.scale_bar.line_length import is_arrow, measure_length
+from agent.imaging.scale_bar.bars.candidates import is_convincing, is_worth_reading
+from agent.imaging.scale_bar.bars.line import (
+    EVEN,
+    FoundBar,
+    Line,
+    are_alike,
+    find_frame,
+    measure_colour,
+)
+from agent.imaging.scale_bar.bars.line_length import is_arrow, measure_length
+from agent.imaging.scale_bar.bars.planes import COLOUR_PLANE
+from agent.imaging.scale_bar.labels.label_search import LabelSearch, read_above, read_around
 from agent.imaging.scale_bar.matching import find_plate_colour
-from agent.imaging.scale_bar.planes import COLOUR_PLANE
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,8 +30,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from agent.imaging.boxes import Box
-    from agent.imaging.scale_bar.lengths import Length
-    from agent.imaging.scale_bar.line import Line
+    from agent.imaging.scale_bar.bars.line import Line
+    from agent.imaging.scale_bar.labels.lengths import Length
 
 _MOST_READ = 6  # candidates whose surroundings are read, best first …
 _MOST_DETECTED = 2  # … and those with text detection

@@ -8,7 +8,7 @@ import pytest
 from agent.demo.exporter import encode, plan_night
 from agent.imaging import crop
 from agent.imaging.readers.read import read
-from agent.imaging.scale_bar.plates import extend_to_plate
+from agent.imaging.scale_bar.bars.plates import extend_to_plate
 
 RANGE = (0.01, 5.0)
 NIGHT = {picture.name: picture for picture in plan_night(0, specimens=1)}

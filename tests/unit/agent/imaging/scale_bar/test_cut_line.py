@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
+from agent.imaging.scale_bar.bars.line import FoundBar
 from agent.imaging.scale_bar.doubts import continues_beyond_gap, has_hidden_end
-from agent.imaging.scale_bar.line import FoundBar
 
 WORDS = (60, 20, 120, 40)
 

@@ -9,7 +9,11 @@ import numpy as np
 import pytest
 from drawn.words import draw_arrow, draw_steel, write
 
-from agent.imaging.scale_bar.bar_label import BarLabel, LabelledLine, choose_labelled
+from agent.imaging.scale_bar.bars.figures import find_figure
+from agent.imaging.scale_bar.bars.filled_bars import find_blocks
+from agent.imaging.scale_bar.bars.line import FoundBar, Line
+from agent.imaging.scale_bar.bars.planes import compute_planes
+from agent.imaging.scale_bar.bars.tick_rulers import find_combs
 from agent.imaging.scale_bar.detect import _is_better, find_graphics
 from agent.imaging.scale_bar.doubts import (
     ends_in_texture,
@@ -19,14 +23,10 @@ from agent.imaging.scale_bar.doubts import (
     is_side_of_frame,
     reads_otherwise,
 )
-from agent.imaging.scale_bar.figures import find_figure
-from agent.imaging.scale_bar.filled_bars import find_blocks
-from agent.imaging.scale_bar.lengths import Length
-from agent.imaging.scale_bar.line import FoundBar, Line
+from agent.imaging.scale_bar.labels.bar_label import BarLabel, LabelledLine, choose_labelled
+from agent.imaging.scale_bar.labels.lengths import Length
+from agent.imaging.scale_bar.labels.ocr import adds_digit
 from agent.imaging.scale_bar.matching import is_rim
-from agent.imaging.scale_bar.ocr import adds_digit
-from agent.imaging.scale_bar.planes import compute_planes
-from agent.imaging.scale_bar.tick_rulers import find_combs
 
 WHITE, BLACK = (255, 255, 255), (0, 0, 0)
 NM_500 = Length(0.5, "500 nm", 0.0, 1.0, 500.0)

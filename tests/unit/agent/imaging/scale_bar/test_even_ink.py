@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from drawn.words import draw_steel, write
 
+from agent.imaging.scale_bar.bars.even_ink import find_line_ends
+from agent.imaging.scale_bar.bars.line import Line
+from agent.imaging.scale_bar.bars.line_length import measure_length
 from agent.imaging.scale_bar.detect import find_graphics
-from agent.imaging.scale_bar.even_ink import find_line_ends
-from agent.imaging.scale_bar.line import Line
-from agent.imaging.scale_bar.line_length import measure_length
 
 WHITE, BLACK, YELLOW = (255, 255, 255), (0, 0, 0), (255, 255, 0)
 

@@ -7,9 +7,9 @@ from dataclasses import replace
 import pytest
 from drawn.words import draw_arrow, draw_steel, write
 
+from agent.imaging.scale_bar.bars.line import FoundBar, Line, join_dashes
 from agent.imaging.scale_bar.detect import _remeasure, find_graphics
 from agent.imaging.scale_bar.doubts import ends_in_texture
-from agent.imaging.scale_bar.line import FoundBar, Line, join_dashes
 
 WHITE, BLACK = (255, 255, 255), (0, 0, 0)
 

@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image, ImageDraw
 
-from agent.imaging.scale_bar.lengths import parse_half_read, parse_length, parse_lengths
-from agent.imaging.scale_bar.letters import extend_to_lost_digits
-from agent.imaging.scale_bar.ocr import detect_texts, read_lengths, read_words
+from agent.imaging.scale_bar.labels.lengths import parse_half_read, parse_length, parse_lengths
+from agent.imaging.scale_bar.labels.letters import extend_to_lost_digits
+from agent.imaging.scale_bar.labels.ocr import detect_texts, read_lengths, read_words
 
 WRITINGS = [
     ("20 µm", 20.0),

@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 from drawn.words import draw_steel, write
 
+from agent.imaging.scale_bar.bars.line import FoundBar
 from agent.imaging.scale_bar.detect import find_graphics
 from agent.imaging.scale_bar.doubts import has_unsure_label
-from agent.imaging.scale_bar.letters import find_words_on_plate
-from agent.imaging.scale_bar.line import FoundBar
+from agent.imaging.scale_bar.labels.letters import find_words_on_plate
 
 WHITE, BLACK = (255, 255, 255), (0, 0, 0)
 GRAINY, IN_FRONT, ON_PLATE = ((x, 107, 192, 133) for x in (83, 86, 97))

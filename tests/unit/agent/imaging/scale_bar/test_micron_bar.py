@@ -9,10 +9,10 @@ from drawn.graphics import font, fonts
 from drawn.micrographs import draw
 from PIL import Image, ImageDraw
 
+from agent.imaging.scale_bar.bars.line import Line, compute_evenness
+from agent.imaging.scale_bar.bars.planes import find_parts
 from agent.imaging.scale_bar.detect import find_graphics
-from agent.imaging.scale_bar.letters import has_digit_before
-from agent.imaging.scale_bar.line import Line, compute_evenness
-from agent.imaging.scale_bar.planes import find_parts
+from agent.imaging.scale_bar.labels.letters import has_digit_before
 
 SIZE = (480, 640)
 

@@ -15,7 +15,7 @@ def note(file, **options):
     return load(file, **options)
 
 yaml.load = note
-from agent.imaging.scale_bar.ocr import detect_texts
+from agent.imaging.scale_bar.labels.ocr import detect_texts
 
 detect_texts(np.full((40, 80, 3), 255, np.uint8))
 print(sum(name.endswith("default_models.yaml") for name in names), OmegaConf.load is whole)

@@ -10,11 +10,11 @@ from drawn.micrographs import draw
 from drawn.words import write
 from PIL import Image, ImageDraw
 
-from agent.imaging.scale_bar.chequered import measure_chequered
+from agent.imaging.scale_bar.bars.chequered import measure_chequered
 from agent.imaging.scale_bar.detect import find_graphics
-from agent.imaging.scale_bar.lengths import parse_length
-from agent.imaging.scale_bar.letters import find_plate_start
-from agent.imaging.scale_bar.ocr import confirms_length, contradicts_length, read_lengths
+from agent.imaging.scale_bar.labels.lengths import parse_length
+from agent.imaging.scale_bar.labels.letters import find_plate_start
+from agent.imaging.scale_bar.labels.ocr import confirms_length, contradicts_length, read_lengths
 
 WHITE, BLACK, YELLOW, BLUE = (255, 255, 255), (0, 0, 0), (255, 255, 0), (0, 0, 200)
 

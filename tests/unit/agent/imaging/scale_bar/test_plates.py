@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from drawn.words import draw_arrow, draw_steel, write
 
+from agent.imaging.scale_bar.bars.planes import compute_planes
+from agent.imaging.scale_bar.bars.plates import iter_plate_rows
 from agent.imaging.scale_bar.detect import find_graphics
-from agent.imaging.scale_bar.planes import compute_planes
-from agent.imaging.scale_bar.plates import iter_plate_rows
 
 WHITE, BLACK = (255, 255, 255), (0, 0, 0)
 

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from drawn.words import draw_steel, write
 
+from agent.imaging.scale_bar.bars.line import Line, find_frame
 from agent.imaging.scale_bar.detect import find_graphics
-from agent.imaging.scale_bar.line import Line, find_frame
-from agent.imaging.scale_bar.ocr import confirms_length
+from agent.imaging.scale_bar.labels.ocr import confirms_length
 
 WHITE, BLACK = (255, 255, 255), (0, 0, 0)
 

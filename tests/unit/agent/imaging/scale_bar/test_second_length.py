@@ -6,9 +6,9 @@ import cv2
 import pytest
 from drawn.words import draw_steel, write
 
+from agent.imaging.scale_bar.bars.line import FoundBar
+from agent.imaging.scale_bar.bars.second_length import has_other_length
 from agent.imaging.scale_bar.detect import find_graphics
-from agent.imaging.scale_bar.line import FoundBar
-from agent.imaging.scale_bar.second_length import has_other_length
 
 WHITE, BLACK = (255, 255, 255), (0, 0, 0)
 

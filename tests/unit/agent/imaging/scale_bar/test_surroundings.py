@@ -6,9 +6,13 @@ import cv2
 import pytest
 from drawn.words import draw_steel, write
 
+from agent.imaging.scale_bar.bars.line import FoundBar
+from agent.imaging.scale_bar.bars.surroundings import (
+    is_in_inset,
+    is_part_of_figure,
+    is_partly_covered,
+)
 from agent.imaging.scale_bar.detect import find_graphics
-from agent.imaging.scale_bar.line import FoundBar
-from agent.imaging.scale_bar.surroundings import is_in_inset, is_part_of_figure, is_partly_covered
 
 WHITE, BLACK = (255, 255, 255), (0, 0, 0)
 

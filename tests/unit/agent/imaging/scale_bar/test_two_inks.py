@@ -9,17 +9,17 @@ from drawn.graphics import font, fonts
 from drawn.words import draw_steel, write
 from PIL import Image, ImageDraw
 
-from agent.imaging.scale_bar.bar_label import is_aligned
-from agent.imaging.scale_bar.candidates import find_candidates, is_convincing
-from agent.imaging.scale_bar.chequered import measure_chequered
+from agent.imaging.scale_bar.bars.candidates import find_candidates, is_convincing
+from agent.imaging.scale_bar.bars.chequered import measure_chequered
+from agent.imaging.scale_bar.bars.line import FoundBar, Line
+from agent.imaging.scale_bar.bars.lines import find_lines
+from agent.imaging.scale_bar.bars.planes import compute_planes
 from agent.imaging.scale_bar.detect import find_graphics
 from agent.imaging.scale_bar.doubts import has_hidden_end
-from agent.imaging.scale_bar.lengths import has_more_digits, may_lack_digit
-from agent.imaging.scale_bar.letters import has_ink_before
-from agent.imaging.scale_bar.line import FoundBar, Line
-from agent.imaging.scale_bar.lines import find_lines
-from agent.imaging.scale_bar.ocr import contradicts_length, read_lengths
-from agent.imaging.scale_bar.planes import compute_planes
+from agent.imaging.scale_bar.labels.bar_label import is_aligned
+from agent.imaging.scale_bar.labels.lengths import has_more_digits, may_lack_digit
+from agent.imaging.scale_bar.labels.letters import has_ink_before
+from agent.imaging.scale_bar.labels.ocr import contradicts_length, read_lengths
 
 WHITE, BLACK, YELLOW = (255, 255, 255), (0, 0, 0), (255, 255, 0)
 

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from agent.imaging.boxes import find_runs
-from agent.imaging.scale_bar.line import Line
-from agent.imaging.scale_bar.planes import compute_median, compute_share
+from agent.imaging.scale_bar.bars.line import Line
+from agent.imaging.scale_bar.bars.planes import compute_median, compute_share
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

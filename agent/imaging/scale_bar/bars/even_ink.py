@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from agent.imaging.scale_bar.line import Line, measure_colour
-from agent.imaging.scale_bar.line_length import measure_between_ticks
+from agent.imaging.scale_bar.bars.line import Line, measure_colour
+from agent.imaging.scale_bar.bars.line_length import measure_between_ticks
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from agent.imaging.boxes import Box
-    from agent.imaging.scale_bar.line import FoundBar
+    from agent.imaging.scale_bar.bars.line import FoundBar
 
     Profile = NDArray[Any]  # (n,) grey values by which columns differ from the ink
 

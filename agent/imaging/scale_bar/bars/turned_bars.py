@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Any
 import cv2
 import numpy as np
 
-from agent.imaging.scale_bar.candidates import find_candidates
-from agent.imaging.scale_bar.line import FoundBar, Line, measure_colour
-from agent.imaging.scale_bar.line_length import measure_length
-from agent.imaging.scale_bar.ocr import detect_texts, read_lengths
-from agent.imaging.scale_bar.planes import compute_planes, find_parts
-from agent.imaging.scale_bar.second_length import has_other_length
+from agent.imaging.scale_bar.bars.candidates import find_candidates
+from agent.imaging.scale_bar.bars.line import FoundBar, Line, measure_colour
+from agent.imaging.scale_bar.bars.line_length import measure_length
+from agent.imaging.scale_bar.bars.planes import compute_planes, find_parts
+from agent.imaging.scale_bar.bars.second_length import has_other_length
+from agent.imaging.scale_bar.labels.ocr import detect_texts, read_lengths
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

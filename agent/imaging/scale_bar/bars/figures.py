@@ -14,8 +14,8 @@ import cv2
 import numpy as np
 
 from agent.imaging.boxes import overlap
-from agent.imaging.scale_bar.bar_label import BarLabel, LabelledLine
-from agent.imaging.scale_bar.line import Line, compute_distance
+from agent.imaging.scale_bar.bars.line import Line, compute_distance
+from agent.imaging.scale_bar.labels.bar_label import BarLabel, LabelledLine
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

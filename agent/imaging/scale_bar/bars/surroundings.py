@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from agent.imaging.boxes import Box
-    from agent.imaging.scale_bar.line import FoundBar
+    from agent.imaging.scale_bar.bars.line import FoundBar
 
 _OF_INK = 40  # grey values that compression leaves of one colour
 _INSET_HEIGHTS, _OF_PICTURE = 2.5, 0.4  # heights of bar and words; share of the picture

@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from agent.imaging.scale_bar.line import LUMA
+from agent.imaging.scale_bar.bars.line import LUMA
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from agent.imaging.scale_bar.line import FoundBar
+    from agent.imaging.scale_bar.bars.line import FoundBar
 
     Off = NDArray[Any]  # (h, w) distance to the ink, in distances from ink to paper
     Measured = tuple[tuple[float, ...], tuple[int, int]]  # lengths; columns of the ends

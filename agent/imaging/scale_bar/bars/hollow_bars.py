@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from agent.imaging.boxes import find_runs
-from agent.imaging.scale_bar.chequered import are_cells
-from agent.imaging.scale_bar.line import Line
-from agent.imaging.scale_bar.planes import (
+from agent.imaging.scale_bar.bars.chequered import are_cells
+from agent.imaging.scale_bar.bars.line import Line
+from agent.imaging.scale_bar.bars.planes import (
     compute_contrast,
     compute_crispness,
     compute_median,

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
-from agent.imaging.scale_bar.ocr import read_lengths
-from agent.imaging.scale_bar.planes import find_parts
+from agent.imaging.scale_bar.bars.planes import find_parts
+from agent.imaging.scale_bar.labels.ocr import read_lengths
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from agent.imaging.boxes import Box
-    from agent.imaging.scale_bar.lengths import Length
+    from agent.imaging.scale_bar.labels.lengths import Length
 
 _STEP = 2  # search in every second row and column
 _STRAIGHT = 37  # columns: shortest straight top of a block

@@ -12,8 +12,8 @@ import numpy as np
 
 from agent.imaging.boxes import find_runs, union
 from agent.imaging.readers.channels import largest
-from agent.imaging.scale_bar.letters import detect_rows
-from agent.imaging.scale_bar.planes import COLOUR_PLANE, find_parts
+from agent.imaging.scale_bar.bars.planes import COLOUR_PLANE, find_parts
+from agent.imaging.scale_bar.labels.letters import detect_rows
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

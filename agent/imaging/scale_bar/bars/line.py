@@ -12,7 +12,7 @@ import numpy as np
 
 from agent.imaging.boxes import overlap, union, within
 from agent.imaging.readers.channels import largest
-from agent.imaging.scale_bar.planes import COLOUR_PLANE
+from agent.imaging.scale_bar.bars.planes import COLOUR_PLANE
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import cv2
 import numpy as np
 
-from agent.imaging.scale_bar.line import Line, translate
-from agent.imaging.scale_bar.planes import find_parts
+from agent.imaging.scale_bar.bars.line import Line, translate
+from agent.imaging.scale_bar.bars.planes import find_parts
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import cv2
 import numpy as np
 
-from agent.imaging.scale_bar.lengths import (
+from agent.imaging.scale_bar.labels.lengths import (
     Length,
     has_more_digits,
     parse_half_read,
@@ -24,7 +24,7 @@ from agent.imaging.scale_bar.lengths import (
     parse_named_length,
     states_two_numbers,
 )
-from agent.imaging.scale_bar.letters import FAR_BEFORE
+from agent.imaging.scale_bar.labels.letters import FAR_BEFORE
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from agent.imaging.boxes import Box, overlap
-from agent.imaging.scale_bar.chequered import are_cells
-from agent.imaging.scale_bar.line import (
+from agent.imaging.scale_bar.bars.chequered import are_cells
+from agent.imaging.scale_bar.bars.line import (
     EVEN,
     Line,
     are_alike,
@@ -20,8 +20,8 @@ from agent.imaging.scale_bar.line import (
     join_dashes,
     measure_colour,
 )
-from agent.imaging.scale_bar.lines import find_lines
-from agent.imaging.scale_bar.planes import COLOUR_PLANE
+from agent.imaging.scale_bar.bars.lines import find_lines
+from agent.imaging.scale_bar.bars.planes import COLOUR_PLANE
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

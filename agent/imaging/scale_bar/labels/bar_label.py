@@ -11,14 +11,14 @@ import numpy as np
 
 from agent.imaging.boxes import overlap
 from agent.imaging.readers.channels import largest
-from agent.imaging.scale_bar.line import Line, compute_distance, is_pale
-from agent.imaging.scale_bar.line_length import SAME
+from agent.imaging.scale_bar.bars.line import Line, compute_distance, is_pale
+from agent.imaging.scale_bar.bars.line_length import SAME
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from agent.imaging.boxes import Box
-    from agent.imaging.scale_bar.lengths import Length
+    from agent.imaging.scale_bar.labels.lengths import Length
 
     Plane = NDArray[Any]  # (h, w) grey
 

@@ -14,10 +14,10 @@ import cv2
 import numpy as np
 
 from agent.imaging.boxes import Box, find_runs
-from agent.imaging.scale_bar.chequered import are_cells, measure_chequered
-from agent.imaging.scale_bar.hollow_bars import find_hollow_bars
-from agent.imaging.scale_bar.line import Line, count_from_top
-from agent.imaging.scale_bar.planes import (
+from agent.imaging.scale_bar.bars.chequered import are_cells, measure_chequered
+from agent.imaging.scale_bar.bars.hollow_bars import find_hollow_bars
+from agent.imaging.scale_bar.bars.line import Line, count_from_top
+from agent.imaging.scale_bar.bars.planes import (
     COLOUR_PLANE,
     ROWS,
     compute_contrast,

@@ -11,8 +11,7 @@ import cv2
 import numpy as np
 
 from agent.imaging.readers.channels import largest, smallest
-from agent.imaging.scale_bar.letters import detect_rows, extend_to_lost_digits, tighten_to_ink
-from agent.imaging.scale_bar.line import (
+from agent.imaging.scale_bar.bars.line import (
     FoundBar,
     Line,
     are_alike,
@@ -20,16 +19,21 @@ from agent.imaging.scale_bar.line import (
     find_room,
     measure_colour,
 )
-from agent.imaging.scale_bar.matching import build_bar, find_plate_colour, is_stroke, pair_lengths
-from agent.imaging.scale_bar.ocr import (
+from agent.imaging.scale_bar.bars.planes import COLOUR_PLANE, find_parts
+from agent.imaging.scale_bar.bars.plates import find_plate_inside
+from agent.imaging.scale_bar.labels.letters import (
+    detect_rows,
+    extend_to_lost_digits,
+    tighten_to_ink,
+)
+from agent.imaging.scale_bar.labels.ocr import (
     adds_digit,
     confirms_length,
     detect_texts,
     read_cuts,
     read_lengths,
 )
-from agent.imaging.scale_bar.planes import COLOUR_PLANE, find_parts
-from agent.imaging.scale_bar.plates import find_plate_inside
+from agent.imaging.scale_bar.matching import build_bar, find_plate_colour, is_stroke, pair_lengths
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -37,7 +41,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from agent.imaging.boxes import Box
-    from agent.imaging.scale_bar.lengths import Length
+    from agent.imaging.scale_bar.labels.lengths import Length
 
     Plane = NDArray[Any]  # (h, w) grey
 

@@ -15,7 +15,28 @@ import cv2
 import numpy as np
 
 from agent.imaging.boxes import Box, overlap, within
-from agent.imaging.scale_bar.bar_label import (
+from agent.imaging.scale_bar.bars.candidates import is_convincing
+from agent.imaging.scale_bar.bars.even_ink import find_line_ends
+from agent.imaging.scale_bar.bars.line import (
+    Line,
+    compute_distance,
+    drop_duplicates,
+    find_frame,
+    join_broken,
+    join_dashes,
+    measure_colour,
+    translate,
+)
+from agent.imaging.scale_bar.bars.line_length import (
+    has_equal_ends,
+    has_lost_ticks,
+    has_one_uneven_end,
+    measure_length,
+)
+from agent.imaging.scale_bar.bars.lines import compute_max_thickness, find_lines
+from agent.imaging.scale_bar.bars.plates import iter_plate_rows
+from agent.imaging.scale_bar.bars.tick_rulers import find_combs
+from agent.imaging.scale_bar.labels.bar_label import (
     SHOWS,
     BarLabel,
     LabelledLine,
@@ -27,43 +48,27 @@ from agent.imaging.scale_bar.bar_label import (
     is_aligned,
     trace_line,
 )
-from agent.imaging.scale_bar.candidates import is_convincing
-from agent.imaging.scale_bar.even_ink import find_line_ends
-from agent.imaging.scale_bar.label_search import TextRow, iter_letter_rows, lacks_digit, render_ink
-from agent.imaging.scale_bar.lengths import may_lack_digit
-from agent.imaging.scale_bar.letters import extend_to_lost_digits, find_plate_start
-from agent.imaging.scale_bar.line import (
-    Line,
-    compute_distance,
-    drop_duplicates,
-    find_frame,
-    join_broken,
-    join_dashes,
-    measure_colour,
-    translate,
+from agent.imaging.scale_bar.labels.label_search import (
+    TextRow,
+    iter_letter_rows,
+    lacks_digit,
+    render_ink,
 )
-from agent.imaging.scale_bar.line_length import (
-    has_equal_ends,
-    has_lost_ticks,
-    has_one_uneven_end,
-    measure_length,
-)
-from agent.imaging.scale_bar.lines import compute_max_thickness, find_lines
-from agent.imaging.scale_bar.matching import is_rim, is_stroke
-from agent.imaging.scale_bar.ocr import (
+from agent.imaging.scale_bar.labels.lengths import may_lack_digit
+from agent.imaging.scale_bar.labels.letters import extend_to_lost_digits, find_plate_start
+from agent.imaging.scale_bar.labels.ocr import (
     confirms_length,
     contradicts_length,
     read_lengths,
 )
-from agent.imaging.scale_bar.plates import iter_plate_rows
-from agent.imaging.scale_bar.tick_rulers import find_combs
+from agent.imaging.scale_bar.matching import is_rim, is_stroke
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from numpy.typing import NDArray
 
-    from agent.imaging.scale_bar.lengths import Length
+    from agent.imaging.scale_bar.labels.lengths import Length
 
     Plane = NDArray[Any]  # (h, w) grey
 

@@ -1,0 +1,1 @@
+"""Bars: lines and other figures that a program drew, measured to subpixels."""

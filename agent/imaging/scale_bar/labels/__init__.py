@@ -1,0 +1,1 @@
+"""Labels: words near a bar, and the length that they state."""
