@@ -28,6 +28,7 @@ from reports.i18n import (
     marked,
     ngettext,
     percent,
+    short_day,
     whole_date,
     with_seconds,
 )
@@ -198,6 +199,7 @@ def _environment() -> Environment:
         "act_title": act_title,
         "translated": gettext,
         "whole_date": whole_date,
+        "short_day": short_day,
         "path": partial(quote, safe=""),
         "sentences": _join_sentences,
     }

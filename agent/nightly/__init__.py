@@ -24,7 +24,6 @@ from agent.nightly.page.micrograph_cards import (
     build_decision,
     format_decision,
 )
-from agent.nightly.page.site_overview import build_sites_page
 from agent.nightly.period_report import missing_periods, write_period
 from agent.nightly.write import Written, missing_nights, write_index, write_report
 
@@ -40,7 +39,6 @@ __all__ = [
     "build_card",
     "build_decision",
     "build_digest",
-    "build_sites_page",
     "describe_map",
     "format_decision",
     "get_colour_limit",

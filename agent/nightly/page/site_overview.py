@@ -5,13 +5,13 @@ There is no such page where only one site is in the database.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import reports
 from agent.files.whole_file import write_whole
 from agent.nightly.facts.snapshot import from_text
-from agent.site_time import local, local_full
-from reports import Link, SiteLine, SitesPage, Tone, ngettext
+from agent.site_time import local_full
+from reports import Tone, ngettext
 from reports import gettext as _
 
 if TYPE_CHECKING:
@@ -40,60 +40,32 @@ def write_sites(
         return None
     path = folder / PAGE
     with reports.speaking(settings.language):
-        page = reports.render("sites", page=build_sites_page(sites, settings, now=now))
+        page = reports.render(
+            "sites",
+            site=settings.site,
+            zone=settings.zone,
+            sites=sorted(
+                (_describe_site(site, now=now) for site in sites),
+                key=lambda line: (TONES.index(line["tone"]), line["site"].name),
+            ),
+            generated=local_full(now, settings.zone),
+        )
     write_whole({path: page.encode()})
     return path
 
 
-def build_sites_page(sites: list[SiteSeen], settings: NightSettings, *, now: datetime) -> SitesPage:
-    """Build the page of all sites, the ones that need action most first."""
-    lines = sorted(
-        (_line(site, settings.zone, now=now) for site in sites),
-        key=lambda line: (TONES.index(line.tone), line.name),
-    )
-    back = Link(_("All nights"), "index.html")
-    return SitesPage(settings.site, tuple(lines), local_full(now, settings.zone), back)
-
-
-def _line(site: SiteSeen, zone: str, *, now: datetime) -> SiteLine:
-    waiting = str(site.waiting)
-    if site.waits_since is not None:
-        waiting = _("{n}, the oldest since {at}").format(
-            n=site.waiting, at=local(site.waits_since, zone)
-        )
-    facts = from_text(site.newest.facts_json) if site.newest else None
-    if facts is None:
+def _describe_site(site: SiteSeen, *, now: datetime) -> dict[str, Any]:
+    """Return a site with its last night, in one sentence, and how much it needs action."""
+    night = from_text(site.newest.facts_json) if site.newest else None
+    if night is None:
         headline, tone = _("No night has been reported yet."), Tone.ATTENTION
     else:
-        headline, tone = facts.summary.headline, Tone(facts.summary.tone)
+        headline, tone = night.summary.headline, Tone(night.summary.tone)
     days = (now - site.newest.frozen_at).days if site.newest else 0
     if days >= OLD_DAYS:
         old = ngettext("the report is {n} day old", "the report is {n} days old", days)
         headline, tone = f"{headline}; {old.format(n=days)}", Tone.PROBLEM
     if site.waiting and tone is Tone.CALM:
         tone = Tone.ATTENTION
-    url = facts.review_url if facts else ""
-    return SiteLine(
-        name=site.name,
-        tone=Tone.PROBLEM if site.offline else tone,
-        headline=headline,
-        night=reports.short_day(facts.night) if facts else "",
-        href=f"{url}/reports/{facts.night}.html" if facts and url else "",
-        waiting=waiting,
-        review=f"{url}/review" if url else "",
-        orders=_orders(facts.summary.broken, facts.summary.undecided) if facts else "–",
-        sources=", ".join(site.offline) or "–",
-        agent=local(site.seen_at, zone) if site.seen_at else _("never"),
-    )
-
-
-def _orders(broken: int, undecided: int) -> str:
-    counts = [
-        ngettext("{n} does not conform", "{n} do not conform", broken).format(n=broken)
-        if broken
-        else "",
-        ngettext("{n} undecided", "{n} undecided", undecided).format(n=undecided)
-        if undecided
-        else "",
-    ]
-    return ", ".join(filter(None, counts)) or "–"
+    tone = Tone.PROBLEM if site.offline else tone
+    return {"site": site, "night": night, "headline": headline, "tone": tone}
