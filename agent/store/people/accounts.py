@@ -89,13 +89,27 @@ class Accounts(Repository):
 
     # --- accounts ---
 
-    def add(self, name: str, *, kind: str, role: str, hashed: str, by: str, at: datetime) -> None:
-        """Add an account.
+    def add(
+        self,
+        name: str,
+        *,
+        kind: str,
+        role: str,
+        hashed: str,
+        by: str,
+        at: datetime,
+        only_first: bool = False,
+    ) -> None:
+        """Add an account; `only_first`: where there is none yet, since nobody has logged in.
 
         Raises:
-            WrongUse: The name is taken, or reads like one that is.
+            WrongUse: The name is taken, or reads like one that is, or there are accounts already.
         """
         with writing(self._engine) as session:
+            if only_first:
+                audit_log.lock(session)  # on PostgreSQL two of them could look at once
+                if session.exec(select(AccountRow.id)).first() is not None:
+                    raise WrongUse("There are accounts already: log in first.")
             if self._find(session, name) is not None:
                 raise WrongUse(f"there is an account {name!r} already; take another name.")
             if like := _find_look_alike(session, name):

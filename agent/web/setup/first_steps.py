@@ -28,7 +28,6 @@ from agent.web.forms import read_stripped_form
 from agent.web.models.learning_page import MESSAGES, RETRAIN, request_job
 from agent.web.models.model_acts import require_password
 from agent.web.setup.login import require_same
-from agent.web.setup.taxonomy_form import LISTING_S
 from reports import gettext as _
 
 if TYPE_CHECKING:
@@ -38,6 +37,8 @@ if TYPE_CHECKING:
     from agent.web.context import Desk
 
 PATH = "/setup"
+COUNTING_S = 10.0
+"""For how long the micrographs of a new source are counted."""
 ROLES = ("viewer", "reviewer", "lead", "admin")
 RESTART = reports.marked(
     "Start the agent again, so that it applies: Ctrl-C and agent run; as a service agent service "
@@ -105,6 +106,10 @@ def _write(
 
 def _set_zone(desk: Desk, request: Request, form: Mapping[str, str]) -> str:
     zone = form.get("zone", "")
+    if zone not in _list_zones():
+        raise WrongUse(
+            _("{zone}: not a time zone; name one such as Europe/Berlin.").format(zone=zone)
+        )
     _write(desk, request, {"site": {"time_zone": zone}}, "time zone")
     return _("The time zone is {zone}.").format(zone=zone)
 
@@ -114,8 +119,9 @@ def _add_source(desk: Desk, request: Request, form: Mapping[str, str]) -> str:
     if not name or not folder:
         raise WrongUse(_("A source needs a name and a folder."))
     path = _resolve(desk, folder)
+    _require_apart(desk, path)
     try:
-        listing = shares.inspect(path, partial(list_folder, path), limit_s=LISTING_S)
+        listing = shares.inspect(path, partial(list_folder, path), limit_s=COUNTING_S)
         files = sorted(listing.pictures)
     except OSError as error:
         text = _("{folder}: cannot be read ({error}). Name a folder that the agent may read.")
@@ -139,6 +145,10 @@ def _set_backup(desk: Desk, request: Request, form: Mapping[str, str]) -> str:
     if not folder:
         raise WrongUse(_("Name a folder for the back-ups."))
     path = _resolve(desk, folder)
+    _require_apart(desk, path)
+    if not shares.inspect(path.parent, path.parent.is_dir):
+        text = _("{folder}: there is no such folder; only the last one is made.")
+        raise WrongUse(text.format(folder=path.parent))
     if not shares.inspect(path, partial(_is_writable, path)):
         raise WrongUse(_("{folder}: the agent may not write there.").format(folder=path))
     _write(desk, request, {"backup": {"folder": folder}}, "back-up folder")
@@ -147,7 +157,7 @@ def _set_backup(desk: Desk, request: Request, form: Mapping[str, str]) -> str:
 
 def _is_writable(path: Path) -> bool:
     """Return whether a folder is writable, or can be made where it is named."""
-    at = next(there for there in (path, *path.parents) if there.exists())
+    at = path if path.exists() else path.parent
     return at.is_dir() and os.access(at, os.W_OK)
 
 
@@ -164,7 +174,9 @@ def _add_account(
     require_same(form.get("password", ""), form.get("again", ""))
     hashed = auth.hash_password(form.get("password", ""), name=name)
     by = who.name if who else cookies.name_of(request) or name
-    desk.store.accounts.add(name, kind="person", role=role, hashed=hashed, by=by, at=now)
+    desk.store.accounts.add(
+        name, kind="person", role=role, hashed=hashed, by=by, at=now, only_first=who is None
+    )
     return _("{name} may log in, with the role {role}.").format(name=name, role=role)
 
 
@@ -175,6 +187,14 @@ def _train(desk: Desk, request: Request, form: Mapping[str, str]) -> str:
     facts = {"folder": str(_resolve(desk, folder))} if folder else {}
     by = cookies.name_of(request) or _("a user of this PC")
     return _(MESSAGES[request_job(desk, RETRAIN, by=by, facts=facts)])
+
+
+def _require_apart(desk: Desk, path: Path) -> None:
+    """Refuse a folder that contains the data folder or lies in it, before anything lists it."""
+    data, real = desk.archive.folder.resolve(), Path(os.path.realpath(path))
+    if data in {real, *real.parents} or real in data.parents:
+        text = _("{folder} contains the data folder {data} or lies in it. Name another folder.")
+        raise WrongUse(text.format(folder=path, data=data))
 
 
 def _resolve(desk: Desk, folder: str) -> Path:
@@ -206,7 +226,7 @@ def build_page(
             settings = read(file)
         except AgentError as error:
             unreadable = str(error)
-    labels = desk.store.labelled_micrographs.list_all()
+    labels = desk.store.labelled_micrographs.list_alike()
     return {
         "site": desk.site,
         "reviewer": cookies.name_of(request),
@@ -225,7 +245,7 @@ def build_page(
             {"name": source.name, "folder": str(source.folder)}
             for source in (settings.sources if settings else ())
         ],
-        "classes": sorted({one.label.code for one in labels if one.label.code}),
+        "classes": sorted({one.label.code for one, _ in labels if one.label.code}),
         "codes": desk.taxonomy().codes,
         "names_taxonomy": bool(settings and settings.model.taxonomy),
         "accounts": [
@@ -234,5 +254,5 @@ def build_page(
         "roles": ROLES,
         "backup": settings.backup.folder if settings else "",
         "bundle": desk.store.promotions.find_current() or "",
-        "labelled": len(labels),
+        "labelled": sum(len(alike) for _, alike in labels),
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import tomllib
 from dataclasses import replace
 from html import unescape
@@ -92,11 +93,15 @@ def test_zone_and_back_up_folder_are_written_with_who_did_it(pages, file, tmp_pa
     ("act", "form", "reason"),
     [
         ("zone", {"zone": "Mars/Base"}, "Europe/Berlin"),
+        ("zone", {"zone": "posixrules"}, "Europe/Berlin"),
         ("source", {"name": "LOM-07", "folder": "nowhere"}, "cannot be read"),
         ("source", {"name": "", "folder": ""}, "needs a name and a folder"),
         ("source", {"name": "all", "folder": "."}, "contains the data folder"),
+        ("source", {"name": "all", "folder": "/"}, "contains the data folder"),
         ("backup", {"folder": ""}, "Name a folder"),
-        ("backup", {"folder": "agent.toml/x"}, "may not write there"),
+        ("backup", {"folder": "agent.toml/x"}, "no such folder"),
+        ("backup", {"folder": "disk/of/backups"}, "no such folder; only the last one is made"),
+        ("backup", {"folder": "data/backups"}, "or lies in it"),
         ("train", {"folder": "nowhere"}, "no such folder"),
         ("account", {"name": "Ada", "password": "a", "again": "b"}, "differ"),
         ("account", {"name": "Ada", "password": "1", "again": "1"}, "password"),
@@ -113,6 +118,23 @@ def test_what_is_refused_says_why_and_writes_nothing(pages, lab, act, form, reas
     assert file.read_bytes() == before
     assert not list(file.parent.glob(".agent*"))
     assert not lab.store.accounts.are_there()
+
+
+def test_of_two_first_accounts_at_once_one_is_made(pages, lab):
+    start, codes = threading.Barrier(4), []
+
+    def ask(name):
+        start.wait()
+        form = {"name": name, "password": "a long pass phrase", "again": "a long pass phrase"}
+        codes.append(post(pages, "account", **form).status_code)
+
+    threads = [threading.Thread(target=ask, args=(name,)) for name in ("Ada", "Bob", "Cy", "Dee")]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert len(lab.store.accounts.every()) == 1
 
 
 def test_a_file_that_the_environment_overrides_is_not_written(pages, file, monkeypatch):
