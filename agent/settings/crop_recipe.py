@@ -2,5 +2,5 @@
 
 from __future__ import annotations
 
-RECIPE = "4"
+RECIPE = "5"
 """Increment whenever the same file would be cropped differently."""
