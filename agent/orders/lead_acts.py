@@ -13,7 +13,12 @@ from typing import TYPE_CHECKING
 from agent.errors import WrongUse
 from agent.orders.facts.amendments import list_changes
 from agent.orders.facts.lost_files import DISMISSED, dismiss_file, list_undecided
-from agent.orders.facts.possible_fields import dismiss_possible, find_possible, list_open
+from agent.orders.facts.possible_fields import (
+    dismiss_possible,
+    find_possible,
+    list_open,
+    require_may_dismiss,
+)
 from agent.orders.judge.assessment import assess
 from agent.orders.judge.permissions import require_lead, require_reason
 from agent.orders.lims.lost_conformity import acknowledge, find_unfollowed
@@ -122,7 +127,7 @@ def _iter_acts(
         yield LeadAct.DISMISS_FILES, _("Dismiss the unusable files"), effect, *files
     if assessed.possible:
         possible = load_possible(store, assessed)
-        names = list_open(possible, assessed.rules(policy))
+        names = list_open(possible, assessed.rules(policy), policy.is_lead)
         files = [possible.get_name(name) for name in names]
         effect = _(
             "Not of this order: {files}. A micrograph of no specimen is dismissed for every order."
@@ -197,8 +202,10 @@ def carry_out(  # noqa: C901, PLR0912 - one case an act
         case LeadAct.DISMISS_FILES:
             _dismiss_files(store, assessed, by=by, reason=reason, at=at)
         case LeadAct.DISMISS_POSSIBLE:
-            belonging = load_possible(store, assessed)
-            for name in list_open(belonging, assessed.rules(policy)):
+            belonging, rules = load_possible(store, assessed), assessed.rules(policy)
+            names = list_open(belonging, rules, policy.is_lead)
+            require_may_dismiss(names, belonging, rules, policy.is_lead, by=by)
+            for name in names:
                 dismiss_possible(store, number, name, belonging, by=by, reason=reason, at=at)
         case LeadAct.REOPEN:
             reopen(store, number, by=by, reason=reason, at=at)

@@ -165,7 +165,7 @@ def assess_view(
         demanded=demanded,
         slips=all(own.statement.conformity is Conformity.CONFORMS for own in assessed),
     )
-    might_belong = tuple(describe_possible(possible, rules))
+    might_belong = tuple(describe_possible(possible, rules, policy.is_lead))
     doubts = (
         *([conformity.describe_waiting(loose)] if loose else ()),
         *might_belong,

@@ -90,7 +90,8 @@ def require_may_assign(
         by: Who assigns it.
 
     Raises:
-        WrongUse: `by` is no lead, and something names another order or specimen.
+        WrongUse: `by` is no lead, and something names another order or specimen, or the field is
+            labelled and the order unknown.
     """
     if policy.may_lead(by):
         return
@@ -102,6 +103,14 @@ def require_may_assign(
             _("{id} is named for {others}: only a lead may assign it elsewhere ({how}).").format(
                 id=public_id, others=", ".join(others), how=HOW_TO_LEAD
             )
+        )
+    view, number = store.results.find(public_id), keys.get("order", "")
+    if view and any(label.code for label in view.labels) and store.orders.order(number) is None:
+        raise WrongUse(
+            _(
+                "{id} is labelled, and there is no order {number} yet: only a lead may begin an "
+                "order with it ({how})."
+            ).format(id=public_id, number=number, how=HOW_TO_LEAD)
         )
 
 

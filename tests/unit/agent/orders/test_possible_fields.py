@@ -127,6 +127,57 @@ def test_a_field_that_a_sure_reviewer_labelled_as_keeping_the_limit_holds_nothin
     assert "Image 4.tif belongs to no specimen" in missing(desk)
 
 
+def confirm_break(desk):
+    """Take a field of no specimen that Ada labels as breaking the limit."""
+    public_id = stray(desk, "Image 3.tif")
+    desk.store.labels.decide(public_id, Decision("code", "Ada", code="G7"), at=AT)
+    return public_id
+
+
+def test_only_a_lead_dismisses_a_field_that_a_reviewer_labelled_as_breaking_the_limit(desk):
+    confirm_break(desk)
+    words = ("orders", "dismiss-file", "4711", "Image 3.tif", "--reason", "a test shot", "--by")
+
+    by_bob, held = desk.agent(*words, "Bob"), missing(desk)
+    by_lead = desk.agent(*words, "R. Stahl")
+
+    assert (by_bob, by_lead) == (2, 0)
+    assert "breaks its limit, labelled by Ada: a reviewer assigns it" in held
+    assert desk.order()["conformity"] == "conforms"
+
+
+def test_a_field_that_was_dismissed_holds_again_once_a_reviewer_labels_it_as_breaking(desk):
+    public_id = stray(desk, "Image 3.tif")
+    desk.agent("orders", "dismiss-file", "4711", "Image 3.tif", "--by", "Bob", "--reason", "a test")
+    before = desk.order()["conformity"]
+
+    desk.store.labels.decide(public_id, Decision("code", "Ada", code="G7"), at=AT)
+
+    assert (before, desk.order()["conformity"]) == ("conforms", "undecided")
+
+
+def test_one_more_reviewer_does_not_outweigh_the_break_of_a_field_of_no_specimen(desk):
+    public_id = confirm_break(desk)
+    keeping = [Decision("code", name, code="G8", comment="looked again") for name in ("Bob", "Cem")]
+
+    desk.store.labels.decide(public_id, keeping[0], at=AT)
+    after_one = desk.order()["conformity"]
+    desk.store.labels.decide(public_id, keeping[1], at=AT)
+
+    assert (after_one, desk.order()["conformity"]) == ("undecided", "conforms")
+
+
+def test_only_a_lead_begins_an_order_with_a_labelled_field_of_no_specimen(desk):
+    public_id = confirm_break(desk)
+    words = ("orders", "assign", public_id, "4900", "01", "--reason", "slip", "--by")
+
+    by_bob, held = desk.agent(*words, "Bob"), desk.order()["conformity"]
+    by_lead = desk.agent(*words, "R. Stahl")
+
+    assert (by_bob, held, by_lead) == (2, "undecided", 0)
+    assert desk.order()["conformity"] == "conforms"
+
+
 def test_an_imported_label_that_keeps_the_limit_dismisses_no_field(desk):
     public_id = stray(desk, "Image 3.tif")
     imported = Decision("code", "Ada", code="G8", origin="import")
