@@ -193,7 +193,7 @@ def _require_apart(desk: Desk, path: Path) -> None:
     """Refuse a folder that contains the data folder or lies in it, before anything lists it."""
     data, real = desk.archive.folder.resolve(), Path(os.path.realpath(path))
     if data in {real, *real.parents} or real in data.parents:
-        text = _("{folder} contains the data folder {data} or lies in it. Name another folder.")
+        text = _("{folder} contains the data folder {data} or is inside it. Name another folder.")
         raise WrongUse(text.format(folder=path, data=data))
 
 

@@ -101,7 +101,7 @@ def test_zone_and_back_up_folder_are_written_with_who_did_it(pages, file, tmp_pa
         ("backup", {"folder": ""}, "Name a folder"),
         ("backup", {"folder": "agent.toml/x"}, "no such folder"),
         ("backup", {"folder": "disk/of/backups"}, "no such folder; only the last one is made"),
-        ("backup", {"folder": "data/backups"}, "or lies in it"),
+        ("backup", {"folder": "data/backups"}, "or is inside it"),
         ("train", {"folder": "nowhere"}, "no such folder"),
         ("account", {"name": "Ada", "password": "a", "again": "b"}, "differ"),
         ("account", {"name": "Ada", "password": "1", "again": "1"}, "password"),
