@@ -70,6 +70,7 @@ def keys(known: Known, path: str) -> dict[str, str]:
         "last": "2026-12-31",
         "code": "G7",
         "ids": ",".join(known.fields),
+        "done": "x",
     }
 
 

@@ -114,15 +114,14 @@ def _applies_to(permission: Allowance, entry: Specification, taxonomy: Taxonomy)
 def _check_specifications(settings: Settings) -> None:
     """Print every fault of specifications.toml."""
     from agent.orders import BadSpecification, iter_faults, read_specifications
-    from agent.orders.lab_context import taxonomy_in_force
 
     file = settings.orders.specifications
     known = read_specifications(file)  # a share that hangs or refuses is named there
     if not (known.entries or is_file(file)):
         raise WrongUse(f"No such file: {file}. It is set in [orders] specifications.")
     with open_store(settings, acts=False) as store:  # a check states nothing of an order
-        taxonomy = taxonomy_in_force(settings, store)
-    problems = list(iter_faults(known, taxonomy))
+        lab = read_order_policy(settings, store)  # what is in force is noted
+    problems = list(iter_faults(known, lab.taxonomy))
     for sentence in problems[1:]:
         console.err.print(f"{file}: {sentence}", markup=False)
     if problems:

@@ -203,6 +203,7 @@ def test_status_has_every_key_of_the_contract(lab):
         "running",
         "sources",
         "states",
+        "to_review",
         "bundle",
         "rollout",
         "site",
