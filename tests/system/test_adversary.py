@@ -690,7 +690,9 @@ def test_an_honest_order_conforms_with_notes_trial_shots_and_files_of_others(ben
     bench.work()
 
     assert bench.word() == "undecided"  # the trial shot may be a field of the order
-    bench.agent("orders", "dismiss-file", "4711", "trial.tif", "--by", "Ada", "--reason", "a trial")
+    words = ("orders", "dismiss-file", "4711", "trial.tif", "--reason", "a trial", "--by")
+    by_ada, by_lead = bench.agent(*words, "Ada"), bench.agent(*words, LEAD)
+    assert (by_ada, by_lead) == (2, 0)  # Ada saw it break the limit
     assert bench.word() == "conforms"
 
 
