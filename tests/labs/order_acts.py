@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-
 from fastapi.testclient import TestClient
 
 from agent.orders.lims.resumption import adopt, begin_resumption, list_beyond
@@ -12,34 +10,7 @@ from agent.settings import read
 from agent.store import Decision, Entry
 from agent.web import app_of
 from labs import lab
-
-AT = datetime(2026, 11, 24, 9, 0, tzinfo=UTC)
-
-
-SETTINGS = """
-[site]
-name = "Plant 1"
-time_zone = "UTC"
-[[sources]]
-name = "LOM-07"
-folder = "export"
-pattern = "(?P<order>\\\\d+)_(?P<specimen>\\\\d+)_(?P<field>\\\\d+)"
-material = "100Cr6"
-[orders]
-leads = ["R. Stahl"]
-"""
-
-
-DEMAND = """
-[[specification]]
-name = "ring-a"
-valid_from = 2026-01-01
-approved_by = "R. Stahl"
-material = "100Cr6"
-subtype = ["G"]
-limit = "{limit} or finer"
-fields = 1
-"""
+from labs.ordering import AT, DEMAND, SETTINGS
 
 
 class Plant:
@@ -59,7 +30,8 @@ class Plant:
 
     def demand(self, limit):
         (self.folder / "specifications.toml").write_text(
-            DEMAND.format(limit=limit), encoding="utf-8"
+            DEMAND.replace("8 or finer", f"{limit} or finer").replace("fields = 3", "fields = 1"),
+            encoding="utf-8",
         )
 
     def open(self):
