@@ -9,7 +9,6 @@ from fastapi.responses import RedirectResponse
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.concurrency import run_in_threadpool
 
-from agent.errors import WrongUse
 from agent.orders.judge.assessment import assess
 from agent.orders.lead_acts import LeadAct, carry_out, list_possible_acts, needs_lead
 from agent.orders.statements.order_json import order_to_json
@@ -81,7 +80,9 @@ def list_acts(desk: Desk, request: Request, assessed: Assessed) -> Iterator[Poss
     if who is not None and not who.may("reviewer"):
         return
     name = cookies.name_of(request)
-    is_lead = _is_leads(request, policy) if who is not None else not name or policy.may_lead(name)
+    is_lead = (
+        _is_sent_by_lead(request, policy) if who is not None else not name or policy.may_lead(name)
+    )
     for entry in list_possible_acts(desk.store, assessed, policy, at=desk.now()):
         if is_lead or not needs_lead(entry.act, has_accounts=who is not None):
             yield entry
@@ -95,14 +96,11 @@ def _act(desk: Desk, request: Request, number: str, form: Mapping[str, str]) -> 
     here = order_href(number)
     if page := request_name(desk, request, who, here, fields, then=here):
         return page
-    reason = form.get("reason", "")
-    if len(reason) > LONGEST_COMMENT:
-        raise WrongUse(_("A reason has at most {n} letters.").format(n=LONGEST_COMMENT))
     try:
         act = LeadAct(form.get("act", ""))
     except ValueError:
         raise HTTPException(422, "act: one of " + ", ".join(LeadAct)) from None
-    by, about = who.strip(), form.get("about")
+    by, reason, about = who.strip(), form.get("reason", ""), form.get("about")
     number = _carry_out(desk, request, number, act, by=by, reason=reason, about=about)
     answer = RedirectResponse(order_href(number), 303)
     cookies.keep(answer, cookies.NAME, who.strip())
@@ -125,7 +123,7 @@ def _carry_out(
     about: str | None,
 ) -> str:
     who, policy = who_is(request), order_rules(desk)
-    is_lead = _is_leads(request, policy)
+    is_lead = _is_sent_by_lead(request, policy)
     if who is not None and not is_lead and needs_lead(act, has_accounts=True):
         raise HTTPException(403, _(ROLE).format(needed="lead", role=who.role))
     number, _effect = carry_out(
@@ -144,7 +142,7 @@ def _carry_out(
     return number
 
 
-def _is_leads(request: Request, policy: OrderPolicy) -> bool:
-    """Return whether the account that sends a request is a lead's; False without accounts."""
+def _is_sent_by_lead(request: Request, policy: OrderPolicy) -> bool:
+    """Return whether a lead's account sends a request; False without accounts."""
     who = who_is(request)
     return who is not None and (who.may("lead") or policy.is_lead(who.name))
