@@ -13,13 +13,9 @@ from typing import TYPE_CHECKING
 from agent.errors import WrongUse
 from agent.orders.facts.amendments import list_changes
 from agent.orders.facts.lost_files import DISMISSED, dismiss_file, list_undecided
-from agent.orders.facts.possible_fields import (
-    dismiss_possible,
-    find_possible,
-    list_open,
-    require_may_dismiss,
-)
+from agent.orders.facts.possible_fields import dismiss_possible, find_possible
 from agent.orders.judge.assessment import assess
+from agent.orders.judge.confirmed_breaks import list_open, require_may_dismiss
 from agent.orders.judge.permissions import require_lead, require_reason
 from agent.orders.lims.lost_conformity import acknowledge, find_unfollowed
 from agent.orders.specifications.applicable_specification import has_newer_rules

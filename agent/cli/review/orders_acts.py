@@ -135,8 +135,9 @@ def dismiss_file(
     of an alike number.
     """
     from agent.orders.facts.lost_files import dismiss_file
-    from agent.orders.facts.possible_fields import dismiss_possible, require_may_dismiss
+    from agent.orders.facts.possible_fields import dismiss_possible
     from agent.orders.judge.assessment import assess
+    from agent.orders.judge.confirmed_breaks import require_may_dismiss
     from agent.orders.judge.permissions import require_lead, require_reason
     from agent.orders.lead_acts import load_possible
 

@@ -15,9 +15,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from agent.errors import WrongUse
-from agent.orders.facts.field_facts import FieldContext, build_field_facts
 from agent.orders.facts.lost_files import DISMISSED
-from agent.orders.judge.evidence import find_contradiction, iter_breaking_labels
 from agent.store import FieldView, number_key
 from reports import gettext as _
 
@@ -25,7 +23,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
     from datetime import datetime
 
-    from agent.orders.judge.judgement_rules import Rules
     from agent.store import (
         MicrographView,
         OrderView,
@@ -315,66 +312,6 @@ def _is_alike(
     return is_one_off(number, word) and not is_other(word)
 
 
-def describe_possible(
-    possible: Possible, rules: Rules, is_lead: Callable[[str], bool]
-) -> Iterator[str]:
-    """Yield what holds an order until a reviewer assigns it, or a reviewer or lead dismisses it.
-
-    Args:
-        possible: From `find_possible`.
-        rules: A field that a sure reviewer labelled as keeping them holds nothing.
-        is_lead: Returns whether a name is that of a lead.
-    """
-    for name in list_open(possible, rules, is_lead):
-        if name not in possible.fields:
-            yield _(
-                "order {other} might be this one, its number is alike: a lead assigns its "
-                "micrographs (agent orders assign), or a reviewer dismisses it (agent orders "
-                "dismiss-file)"
-            ).format(other=name)
-            continue
-        view, why = possible.fields[name]
-        text = _(
-            "{file} belongs to no specimen and might be of this order ({why}): a reviewer "
-            "assigns it (agent orders assign {id}) or dismisses it (agent orders dismiss-file)"
-        )
-        who = find_confirmed_break(view, rules, is_lead)
-        if who:
-            text = _(
-                "{file} belongs to no specimen, might be of this order ({why}) and breaks its "
-                "limit, labelled by {who}: a reviewer assigns it (agent orders assign {id}), or a "
-                "lead dismisses it (agent orders dismiss-file)"
-            )
-        yield text.format(file=_get_name(view.path), why=why, id=name, who=who)
-
-
-def list_open(possible: Possible, rules: Rules, is_lead: Callable[[str], bool]) -> list[str]:
-    """Return the public ids and orders that hold an order; arguments as in `describe_possible`."""
-    names = []
-    for public_id, (view, _why) in possible.fields.items():
-        dismissed_by = possible.settled.get(public_id, frozenset())
-        if find_confirmed_break(view, rules, is_lead):
-            names += [] if any(map(is_lead, dismissed_by)) else [public_id]
-            continue
-        label = None if view.awaits_decision else view.order_label
-        keeps = label and label.code and not label.unsure and rules.keeps(label.code)
-        names += [] if keeps or dismissed_by else [public_id]
-    return [*names, *(name for name in possible.alike if name not in possible.settled)]
-
-
-def find_confirmed_break(view: MicrographView, rules: Rules, is_lead: Callable[[str], bool]) -> str:
-    """Return who surely labelled a field of no specimen as breaking the rules; "" where nobody did.
-
-    As for a field of an order, two other reviewers who are sure, or a lead, outweigh it.
-    """
-    own = build_field_facts(FieldView(view, {}, None), FieldContext(is_lead=is_lead))
-    against = {label.by for label in iter_breaking_labels(own, rules) if not label.unsure}
-    decided = own.decided
-    keeps = decided is not None and decided.kind == "code" and rules.keeps(decided.said)
-    is_outweighed = keeps and not find_contradiction(own, rules)
-    return "" if is_outweighed else ", ".join(sorted(against))
-
-
 def load_settled(store: Store, number: str) -> dict[str, frozenset[str]]:
     """Return the micrographs that were dismissed for all orders, and orders for this one.
 
@@ -391,40 +328,6 @@ def load_settled(store: Store, number: str) -> dict[str, frozenset[str]]:
         if known.get("alike") == number:
             settled[subject].add(record.by)
     return {name: frozenset(people) for name, people in settled.items()}
-
-
-def require_may_dismiss(
-    names: Iterable[str],
-    possible: Possible,
-    rules: Rules,
-    is_lead: Callable[[str], bool],
-    *,
-    by: str,
-) -> None:
-    """Refuse to dismiss a field that a reviewer confirmed as breaking the limit, unless by a lead.
-
-    Args:
-        names: Files, public ids or orders.
-        possible: What might belong to the order.
-        rules: Of the order.
-        is_lead: Returns whether a name is that of a lead.
-        by: Who dismisses them.
-
-    Raises:
-        WrongUse: `by` is no lead, and one of the fields breaks the limit.
-    """
-    wanted = set(names)
-    for view, _why in possible.fields.values():
-        name = _get_name(view.path)
-        if wanted.isdisjoint({view.id, view.path, name}) or is_lead(by):
-            continue
-        if who := find_confirmed_break(view, rules, is_lead):
-            raise WrongUse(
-                _(
-                    "{file} breaks the limit, labelled by {who}: a reviewer assigns it (agent "
-                    "orders assign {id}), or a lead dismisses it."
-                ).format(file=name, who=who, id=view.id)
-            )
 
 
 def dismiss_possible(

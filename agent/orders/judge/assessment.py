@@ -31,11 +31,12 @@ from agent.orders.facts.needle_lengths import (
 )
 from agent.orders.facts.open_items import OpenItems, is_renamed, iter_lost, iter_named_files
 from agent.orders.facts.places import describe_same_places
-from agent.orders.facts.possible_fields import describe_possible, find_possible
+from agent.orders.facts.possible_fields import find_possible
 from agent.orders.facts.same_places import describe_decisions
 from agent.orders.facts.specimen_facts import Conformity, Statement
 from agent.orders.judge import conformity
 from agent.orders.judge.assessed import Assessed, AssessedSpecimen, OrderPolicy, build_rules
+from agent.orders.judge.confirmed_breaks import describe_possible
 from agent.orders.judge.decision_rule import build_decision_rule
 from agent.orders.specifications.applicable_specification import (
     apply_specification,
