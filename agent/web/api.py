@@ -19,7 +19,7 @@ from agent.store import StoreFault
 from agent.triage import is_provisional
 from agent.web import cookies, metrics
 from agent.web.archive.uploads import LONGEST_VALUE, Busy, Empty
-from agent.web.authentication import may_undo_any, signing_name, who_is
+from agent.web.authentication import may_lead, signing_name, who_is
 from agent.web.context import LONGEST_NAME, find
 from agent.web.models.label_uses import find_use, use_to_json
 from agent.web.orders import orders
@@ -222,7 +222,7 @@ def router(desk: Desk) -> APIRouter:
     def undo(request: Request, public_id: str, body: UndoIn) -> dict[str, Any]:
         """Undo the current decision; a new row records this and the history is kept."""
         number = decisions.undo(
-            desk, public_id, by=signing_name(request, body.by), any_ones=may_undo_any(request)
+            desk, public_id, by=signing_name(request, body.by), any_ones=may_lead(request)
         )
         return {"label": number, "micrograph": as_json(find(desk, public_id))}
 

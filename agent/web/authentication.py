@@ -112,8 +112,8 @@ def may_decide(request: Request) -> bool:
     return who is None or who.may("reviewer")
 
 
-def may_undo_any(request: Request) -> bool:
-    """Return whether a request may undo the decision of another reviewer."""
+def may_lead(request: Request) -> bool:
+    """Return whether a request may do what is left to leads; without accounts anyone may."""
     who = who_is(request)
     return who is None or who.may("lead")
 

@@ -15,7 +15,7 @@ from agent.store import SearchQuery
 from agent.web import cookies
 from agent.web.archive import archive_acts
 from agent.web.archive.archive_acts import MOST_IMAGES
-from agent.web.authentication import may_undo_any
+from agent.web.authentication import may_lead
 from agent.web.orders.specimen_fields import is_blind, remember_shown
 from agent.web.pages import render_page, request_name
 from reports import gettext as _
@@ -293,7 +293,7 @@ def render_hits(
         "archive",
         code,
         items=[describe_hit(view, blind_first=blind_first) for view in views],
-        may_act=may_undo_any(request),
+        may_act=may_lead(request),
         most_images=MOST_IMAGES,
         **NO_SEARCH | search,
     )

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from agent.store import State
 from agent.web import cookies
-from agent.web.authentication import may_undo_any, signing_name
+from agent.web.authentication import may_lead, signing_name
 from agent.web.context import LONGEST_NAME
 from agent.web.pages import render_page
 from agent.web.schemas import FAULTS, Queued
@@ -94,7 +94,7 @@ def _render(desk: Desk, request: Request) -> Response:
         files=list(islice(fates, SHOWN)),
         states=STATES,
         more=sum(1 for _fate in fates),
-        may_retry=may_undo_any(request),
+        may_retry=may_lead(request),
         done=cookies.number(request.query_params.get("done", "")),
     )
 

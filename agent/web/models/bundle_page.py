@@ -19,7 +19,7 @@ from agent.retrain.impact_page import find_newest_impact
 from agent.retrain.promotion import SHADOW, has_evidence
 from agent.store.people import auth
 from agent.web import cookies
-from agent.web.authentication import may_undo_any, who_is
+from agent.web.authentication import may_lead, who_is
 from agent.web.context import Unknown
 from agent.web.forms import read_form
 from agent.web.models import model_acts
@@ -124,7 +124,7 @@ def _render(desk: Desk, request: Request, name: str, message: str, code: int = 2
     except BadBundle as error:
         record, broken = None, str(error)
     verdict, verdict_tone = VERDICTS.get(record.gate if record else "", ("", None))
-    may_sign = may_undo_any(request)
+    may_sign = may_lead(request)
     is_current = bool(promotions) and promotions[0].bundle == name
     flips = record.flips if record else ()
     return render_page(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from fastapi import APIRouter, Request, Response
 
 from agent.store.sites.fleet import PcState, list_members
-from agent.web.authentication import may_undo_any
+from agent.web.authentication import may_lead
 from agent.web.context import read_database_time
 from agent.web.models.rollout_view import build_start, build_view
 from agent.web.pages import render_page
@@ -60,7 +60,7 @@ def render_fleet(
         code: HTTP status; an error is an act that was refused.
         message: What an act has led to, "" for nothing.
     """
-    may_see_all = may_undo_any(request)
+    may_see_all = may_lead(request)
     is_all = may_see_all and request.query_params.get("sites") == "all"
     store = desk.store
     agents = store.over_all_sites().agents() if is_all else store.agents.list_all()

@@ -15,7 +15,7 @@ from agent.store import (
     is_absent,
 )
 from agent.store.sites.fleet import list_members, list_seen, rollout_to_json
-from agent.web.authentication import may_decide, may_undo_any, who_is
+from agent.web.authentication import may_decide, may_lead, who_is
 from agent.web.context import read_database_time
 from reports import Fact, SignForm, Tone, decimal, marked, ngettext
 from reports import gettext as _
@@ -91,7 +91,7 @@ def build_view(desk: Desk, request: Request) -> dict[str, Any] | None:
         "facts": list(_list_facts(rollout, hosts, seen, desk.zone, now)),
         "pcs": pcs,
         "may_stop": is_open and may_decide(request),
-        "sign": _build_continue(request) if is_stopped and may_undo_any(request) else None,
+        "sign": _build_continue(request) if is_stopped and may_lead(request) else None,
     }
 
 
@@ -106,7 +106,7 @@ def build_start(desk: Desk, request: Request) -> tuple[SignForm, tuple[str, ...]
         folder.name for folder in list_bundles(desk.archive.folder)[::-1] if folder.name != current
     )[:BUNDLES_SHOWN]
     is_running = newest is not None and newest.state is RolloutState.RUNNING
-    if not bundles or is_running or not may_undo_any(request):
+    if not bundles or is_running or not may_lead(request):
         return None
     names = [agent.name for agent in desk.store.agents.list_all() if agent.started_at]
     form = SignForm(

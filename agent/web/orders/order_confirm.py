@@ -19,7 +19,7 @@ import reports
 from agent.errors import WrongUse
 from agent.orders.specifications.class_texts import build_class_texts, name_criterion
 from agent.web import cookies, signed_form
-from agent.web.authentication import may_decide, may_undo_any
+from agent.web.authentication import may_decide, may_lead
 from agent.web.context import find, order_rules
 from agent.web.orders.order_board import map_views
 from agent.web.orders.order_queue import (
@@ -312,7 +312,7 @@ def _undo(desk: Desk, request: Request, number: str, who: str) -> int:
     latest = [public_id for public_id, at in own if at == last]
     if not latest:
         raise WrongUse(_("There is nothing to take back here."))
-    decisions.undo_each(desk, latest, by=who, any_ones=may_undo_any(request))
+    decisions.undo_each(desk, latest, by=who, any_ones=may_lead(request))
     return len(latest)
 
 

@@ -14,7 +14,7 @@ from agent.orders.judge.assessment import assess
 from agent.orders.judge.next_step import NextStep
 from agent.orders.judge.permissions import require_lead
 from agent.web import cookies
-from agent.web.authentication import may_decide, may_undo_any, who_is
+from agent.web.authentication import may_decide, may_lead, who_is
 from agent.web.context import order_rules
 from agent.web.orders.order_board import SWEPT
 from agent.web.orders.order_queue import confirm_href, order_href
@@ -154,7 +154,7 @@ def _render(desk: Desk, request: Request) -> Response:
         done=find_done(desk, request),
         start=start if confirming else "",
         open_at=desk.leases.others(who, at=now),
-        may_act=may_undo_any(request),
+        may_act=may_lead(request),
         holds=_count_holds(desk) if is_held and is_lead(desk, request) else {},
         loose=list_loose(desk),
         may_assign=confirming,

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from agent.errors import WrongUse
 from agent.store import NewNeedle, signed_by_program
 from agent.web import cookies
-from agent.web.authentication import may_undo_any, signing_name, who_is
+from agent.web.authentication import may_lead, signing_name, who_is
 from agent.web.context import LONGEST_NAME, Unknown, find
 from agent.web.orders.order_desk import is_lead
 from agent.web.review.decisions import NotYours
@@ -114,7 +114,7 @@ def router(desk: Desk) -> APIRouter:
         """Withdraw a measured needle. It is kept and used no more."""
         view, by = find(desk, public_id), signing_name(request, body.by)
         needle = _require(desk, view, measurement_id)
-        if needle.by != by and not may_undo_any(request):
+        if needle.by != by and not may_lead(request):
             raise NotYours(
                 _("{who} measured this needle; a lead may withdraw it").format(who=needle.by)
             )

@@ -31,7 +31,7 @@ from agent.orders.specifications.class_texts import (
 )
 from agent.site_time import local
 from agent.web import cookies
-from agent.web.authentication import may_decide, may_undo_any
+from agent.web.authentication import may_decide, may_lead
 from agent.web.context import ID, find, order_rules
 from agent.web.forms import read_form
 from agent.web.models import label_uses
@@ -113,7 +113,7 @@ def router(desk: Desk) -> APIRouter:
         if (order := request.query_params.get("order")) and not page.items:
             return RedirectResponse(done_href(order), 303)
         if is_suggested(_narrowed(request)) and not page.items:
-            end = "/models/training" if may_undo_any(request) else "/review"
+            end = "/models/training" if may_lead(request) else "/review"
             return RedirectResponse(end, 303)
         return HTMLResponse(reports.render("queue", page=page))
 
@@ -145,7 +145,7 @@ def router(desk: Desk) -> APIRouter:
         if not who:
             return RedirectResponse(f"/review/name?then=/review/{public_id}", 303)
         view = find(desk, public_id)
-        count = decisions.undo_together(desk, view, by=who, any_ones=may_undo_any(request))
+        count = decisions.undo_together(desk, view, by=who, any_ones=may_lead(request))
         answer = RedirectResponse(f"/review/{public_id}?undone={count}", 303)
         answer.delete_cookie(cookies.LAST)
         left = max(0, cookies.count_of(request) - count)

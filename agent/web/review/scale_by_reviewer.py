@@ -21,7 +21,7 @@ from agent.orders.facts.given_scale import (
 from agent.store import BY_REVIEWER
 from agent.watch import Calibration, Provenance
 from agent.web import cookies
-from agent.web.authentication import may_decide, may_undo_any, signing_name
+from agent.web.authentication import may_decide, may_lead, signing_name
 from agent.web.context import LONGEST_NAME, find
 from agent.web.forms import read_form
 from agent.web.pages import render_page
@@ -171,7 +171,7 @@ def _list_covered(
     """
     if form.get("whole_source") != "1":
         return [view]
-    if not may_undo_any(request):
+    if not may_lead(request):
         raise WrongUse(_("Only a lead enters a scale for a whole source."))
     waiting = desk.store.review_queue.list_micrographs(source=view.source)
     others = [
@@ -228,7 +228,7 @@ def _render(
         state=describe_state(desk.store, view),
         is_known=not needs_scale(view),
         wrong=wrong,
-        may_give_all=may_undo_any(request),
+        may_give_all=may_lead(request),
     )
 
 
