@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Boolean, Float, Integer
 
+from agent.store.evidence.declaration import EVIDENCE
 from agent.store.tables import (
     MicrographRow,
     NeedleFieldRow,
@@ -25,38 +26,14 @@ from agent.store.tables import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
     from sqlmodel import Session
 
     from agent.store.tables import Row
 
-OF_MICROGRAPH = (
-    *("public_id", "sha256", "page", "relative", "origin", "taken_at", "width", "height"),
-    *("um_per_px", "um_per_px_source", "recipe", "crop_facts", "warnings", "artefacts"),
-    *("area_mm2", "plant", "microscope", "objective", "magnification", "operator"),
-    *("process_extra", "site_id"),
-)
-"""Columns of a micrograph that never change once it is filed."""
-OF_RESULT = (
-    *("micrograph_id", "site_id", "bundle", "recipe", "role", "origin", "done_at", "subtype"),
-    *("subtype_probabilities", "size", "size_min", "size_max", "size_probabilities"),
-    *("structure_code", "probability", "probabilities", "prediction_set", "coarser_share"),
-    *("p_value", "strangeness", "thresholds", "expected", "engine", "precision", "after_record"),
-)
-"""Columns of a result that never change."""
-OF_NEEDLES = (
-    *("site_id", "status", "reason", "network", "calibration", "pixel_um", "area_um2"),
-    *("structure_share", "measured_share", "needles", "l50_um", "l90_um", "l99_um"),
-    *("l50_number_um", "l90_number_um", "l99_number_um", "maximum_um", "anisotropy"),
-    *("heterogeneity", "intercept_um", "expected_l50_um", "expected_error", "longest"),
-    *("orientation", "histogram"),
-)
-"""Columns of the needles that were measured with a result; none of them ever changes."""
 MOVED = ("order", "specimen", "preparation", "field", "heat", "batch", "material", "etchant")
 """Columns of a micrograph that an assignment changes."""
-OF_SPECIMEN = ("bundle", "heat", "batch", "material")
-"""Columns of a specimen that its first fields fill, once."""
 ORIGINAL = "original"
 """Key of artefacts that pruning changes."""
 AFTER = "after"
@@ -83,8 +60,8 @@ def describe(
     """
     source = session.get(SourceRow, micrograph.source_id)
     place = session.get(PlaceRow, micrograph.id)
-    of_micrograph, hints = digest(micrograph, OF_MICROGRAPH)
-    of_result, more_hints = digest(result, OF_RESULT)
+    of_micrograph, hints = digest(micrograph)
+    of_result, more_hints = digest(result)
     document: dict[str, Any] = {
         "micrograph": of_micrograph,
         "result": of_result,
@@ -99,7 +76,7 @@ def describe(
     if place is not None:
         document["landmarks"] = hash_landmarks(place.landmarks)
     if needles is not None:
-        document["needles"] = digest(needles, OF_NEEDLES)[0]
+        document["needles"] = digest(needles)[0]
     return json.dumps(document, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
 
 
@@ -123,30 +100,39 @@ def describe_place(session: Session, micrograph: MicrographRow) -> dict[str, Any
         else None
     )
     document["place"] = [order.number, specimen.name, preparation.name if preparation else ""]
-    document["judged"] = {name: value for name in OF_SPECIMEN if (value := getattr(specimen, name))}
+    document["judged"] = {
+        name: value for name in EVIDENCE["specimen"].once if (value := getattr(specimen, name))
+    }
     return document
 
 
-def digest(row: Row, columns: Sequence[str]) -> tuple[str, str]:
-    """Return the hash of some columns of a row, and the first letters of each column's own.
+def digest(row: Row) -> tuple[str, str]:
+    """Return the hash of the filed columns of a row, and the first letters of each column's own.
 
     Args:
         row: Of a table, as written or as read: both result in the same hash.
-        columns: Their names, in this sequence.
     """
-    table = row.__table__.columns  # type: ignore[attr-defined] # SQLModel adds it
-    texts = [_plain(table[name], name, getattr(row, name)) for name in columns]
+    columns = row.__table__.columns  # type: ignore[attr-defined] # SQLModel adds it
+    texts = [_plain(columns[name], name, getattr(row, name)) for name in list_filed(row)]
     hints = "".join(hashlib.sha256(text.encode()).hexdigest()[:HINT] for text in texts)
     return hashlib.sha256("\n".join(texts).encode()).hexdigest(), hints
 
 
-def find_changed(row: Row, columns: Sequence[str], hints: str) -> list[str]:
+def list_filed(row: Row) -> tuple[str, ...]:
+    """Return the names of the columns of a row that a result is filed with."""
+    table = row.__table__  # type: ignore[attr-defined] # as above
+    names = (column.name for column in table.columns)
+    filed = EVIDENCE[table.name].filed
+    return filed or tuple(name for name in names if name not in {"id", "result_id"})
+
+
+def find_changed(row: Row, hints: str) -> list[str]:
     """Return the names of the columns that differ from their hints."""
-    now = digest(row, columns)[1]
+    now = digest(row)[1]
     cut = range(0, len(now), HINT)
     return [
         name
-        for name, start in zip(columns, cut, strict=True)
+        for name, start in zip(list_filed(row), cut, strict=True)
         if now[start : start + HINT] != hints[start : start + HINT]
     ]
 

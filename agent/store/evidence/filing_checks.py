@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from sqlmodel import col, select
 
 from agent.store.evidence import audit_log, filing
+from agent.store.evidence.declaration import EVIDENCE
 from agent.store.evidence.odd_shapes import name_odd, sort_acts
 from agent.store.tables import (
     ContentRow,
@@ -167,7 +168,7 @@ def _places(session: Session) -> dict[int | None, tuple[str, str]]:
 def _hash_needles(session: Session) -> dict[int, str]:
     """Return result number → hash of the needles measured with it."""
     rows = session.exec(select(NeedleFieldRow).execution_options(yield_per=200))
-    return {row.result_id: filing.digest(row, filing.OF_NEEDLES)[0] for row in rows}
+    return {row.result_id: filing.digest(row)[0] for row in rows}
 
 
 def _note(results: _ResultValues, result: ResultRow) -> None:
@@ -192,9 +193,9 @@ def _add_filed(results: _ResultValues, filed: Mapping[str, Any], number: int) ->
 
 
 def _of_result(result: ResultRow, filed: Mapping[str, Any]) -> Iterator[str]:
-    if filing.digest(result, filing.OF_RESULT)[0] != filed.get("result"):
-        hints = str(filed.get("hints"))[len(filing.OF_MICROGRAPH) * filing.HINT :]
-        changed = filing.find_changed(result, filing.OF_RESULT, hints)
+    if filing.digest(result)[0] != filed.get("result"):
+        hints = str(filed.get("hints"))[len(EVIDENCE["micrograph"].filed or ()) * filing.HINT :]
+        changed = filing.find_changed(result, hints)
         yield f"{_format_was(changed)} changed after it was filed"
     if lost := [reason for reason in filed["reasons"] if reason not in result.reasons]:
         yield f"the reason {_format_was(lost, '')} why a person is to look was taken away"
@@ -227,8 +228,8 @@ def _format_was(names: list[str], verb: str = " was") -> str:
 def _of_field(
     row: MicrographRow, filed: Mapping[str, Any], now: _CurrentField, acts: _Acts
 ) -> Iterator[str]:
-    if filing.digest(row, filing.OF_MICROGRAPH)[0] != filed.get("micrograph"):
-        changed = filing.find_changed(row, filing.OF_MICROGRAPH, str(filed.get("hints")))
+    if filing.digest(row)[0] != filed.get("micrograph"):
+        changed = filing.find_changed(row, str(filed.get("hints")))
         yield f"{_format_was(changed)} changed after it was filed"
     if now.source != filed.get("source"):
         yield f"its source was {filed.get('source')!r}, is {now.source!r}"

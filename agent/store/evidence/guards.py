@@ -6,156 +6,21 @@ evidence. Rows are added as before; a restore replaces the whole database.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from sqlalchemy import inspect, text
+
+from agent.store.evidence.declaration import EVIDENCE
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping
 
     from sqlalchemy import Connection
 
+    from agent.store.evidence.declaration import EvidenceTable
+
 FUNCTION, LOGIN_FUNCTION = "martensight_refuse", "martensight_login"
 REFUSAL = "is evidence: it is neither changed nor deleted"
-
-
-@dataclass(frozen=True, slots=True)
-class Guard:
-    """The evidence in a table. Rows of a guarded table are never deleted.
-
-    Args:
-        table: Name of the table.
-        fixed: Columns that never change; None: all of them.
-        once: Columns that are filled once and then never change.
-        key: Its primary key.
-    """
-
-    table: str
-    fixed: tuple[str, ...] | None = None
-    once: tuple[str, ...] = ()
-    key: str = "id"
-
-
-GUARDED = (
-    Guard("trail"),
-    Guard("label"),
-    Guard("record"),
-    Guard("promotion"),
-    Guard("specification"),
-    Guard("night"),
-    Guard("rating"),
-    Guard("measurement"),
-    Guard("needle_field"),
-    Guard(
-        "needle_measurement",
-        fixed=(
-            "site_id",
-            "micrograph_id",
-            "start_x",
-            "start_y",
-            "end_x",
-            "end_y",
-            "um_per_px",
-            "length_um",
-            "by",
-            "at",
-        ),
-        once=("withdrawn_by", "withdrawn_at"),
-    ),
-    Guard("statement"),
-    Guard("statement_file"),
-    Guard(
-        "order",
-        fixed=("site_id", "number", "first_seen_at"),
-    ),
-    Guard(
-        "specimen",
-        fixed=("site_id", "order_id", "name", "first_seen_at"),
-        once=("bundle", "heat", "batch", "material"),
-    ),
-    Guard("preparation", fixed=("specimen_id", "name", "first_seen_at", "replaces")),
-    Guard(
-        "micrograph",
-        fixed=(
-            "public_id",
-            "site_id",
-            "sha256",
-            "page",
-            "origin",
-            "taken_at",
-            "width",
-            "height",
-            "um_per_px",
-            "um_per_px_source",
-            "recipe",
-            "source_id",
-            "relative",
-            "crop_facts",
-            "warnings",
-            "area_mm2",
-            "plant",
-            "microscope",
-            "objective",
-            "magnification",
-            "operator",
-            "process_extra",
-        ),
-    ),
-    Guard(
-        "result",
-        fixed=(
-            "micrograph_id",
-            "site_id",
-            "bundle",
-            "recipe",
-            "origin",
-            "done_at",
-            "subtype",
-            "subtype_probabilities",
-            "size",
-            "size_min",
-            "size_max",
-            "size_probabilities",
-            "structure_code",
-            "probability",
-            "probabilities",
-            "prediction_set",
-            "coarser_share",
-            "p_value",
-            "strangeness",
-            "thresholds",
-            "expected",
-            "engine",
-            "precision",
-            "role",
-            "after_record",
-        ),
-        once=("filed",),
-    ),
-    Guard(
-        "place",
-        fixed=("micrograph_id", "site_id", "landmarks"),
-        once=("compared_at",),
-        key="micrograph_id",
-    ),
-    Guard("source", fixed=("site_id", "name")),
-    Guard(
-        "same_place",
-        fixed=("site_id", "micrograph_id", "other_id", "share", "area_px", "facts", "found_at"),
-    ),
-    Guard(
-        "order_claim",
-        fixed=("site_id", "micrograph_id", "order_id", "specimen", "origin", "file", "at"),
-        once=("settled_by", "settled_reason", "settled_at"),
-    ),
-    Guard("account", fixed=("name", "kind", "created_at")),
-    Guard("login", fixed=("site_id", "sha256", "account_id", "began_at"), once=("ended_at",)),
-    Guard("campaign", fixed=("site_id", "name", "seed", "by", "created_at")),
-    Guard("campaign_image", fixed=("campaign_id", "number", "micrograph_id", "reference")),
-    Guard("campaign_rater", fixed=("campaign_id", "pseudonym", "name")),
-)
-"""All guarded tables. A migration that adds a table of evidence adds a line here, no SQL."""
 
 
 def lay(connection: Connection) -> None:
@@ -183,7 +48,7 @@ def are_laid(connection: Connection) -> bool:
     else:
         laid = _enabled_postgresql(connection)
         acts = ("update", "delete", "truncate")
-    wanted = {f"guard_{guard.table}_{act}" for guard in GUARDED for act in acts}
+    wanted = {f"guard_{table}_{act}" for table in EVIDENCE for act in acts}
     return laid >= wanted | {"guard_login_insert"}
 
 
@@ -231,13 +96,13 @@ def may_rewrite(connection: Connection) -> list[str]:
     """
     if connection.dialect.name == "sqlite":
         return []
-    tables = [guard.table for guard in GUARDED if inspect(connection).has_table(guard.table)]
+    tables = [table for table in EVIDENCE if inspect(connection).has_table(table)]
     rights = text(
         "SELECT has_table_privilege(:quoted, 'DELETE') OR has_table_privilege(:quoted, 'TRUNCATE') "
         "OR (:whole AND has_any_column_privilege(:quoted, 'UPDATE')) "
         "OR pg_has_role(relowner, 'USAGE') FROM pg_class WHERE oid = to_regclass(:quoted)"
     )
-    whole = {guard.table: guard.fixed is None for guard in GUARDED}
+    whole = {table: EVIDENCE[table].fixed is None for table in tables}
     return [
         table
         for table in tables
@@ -266,7 +131,7 @@ def _statements(connection: Connection) -> Mapping[str, str]:
         table: [column["name"] for column in inspect(connection).get_columns(table)]
         for table in inspect(connection).get_table_names()
     }
-    guards = [guard for guard in GUARDED if guard.table in there]
+    guards = [evidence for table, evidence in EVIDENCE.items() if table in there]
     if connection.dialect.name == "sqlite":
         return {
             name: statement
@@ -284,8 +149,8 @@ def _statements(connection: Connection) -> Mapping[str, str]:
     }
 
 
-def _sqlite(guard: Guard, columns: list[str]) -> Iterator[tuple[str, str]]:
-    table, key = f'"{guard.table}"', f'"{guard.key}"'
+def _sqlite(guard: EvidenceTable, columns: list[str]) -> Iterator[tuple[str, str]]:
+    table, key = f'"{guard.table}"', f'"{columns[0]}"'
     refuse = f"BEGIN SELECT RAISE(ABORT, '{guard.table} {REFUSAL}'); END"
     changed = " OR ".join(
         [
@@ -306,7 +171,7 @@ def _sqlite(guard: Guard, columns: list[str]) -> Iterator[tuple[str, str]]:
         yield name, f'CREATE TRIGGER "{name}" BEFORE {act} ON {table}{when} {refuse}'
 
 
-def _postgresql(guard: Guard, columns: list[str]) -> Iterator[tuple[str, str]]:
+def _postgresql(guard: EvidenceTable, columns: list[str]) -> Iterator[tuple[str, str]]:
     table = f'"{guard.table}"'
     run = f"EXECUTE FUNCTION {FUNCTION}()"
     changed = " OR ".join(
