@@ -57,6 +57,36 @@ FOR_RGB = np.array([232, 97, 0], np.float32)
 AGAINST_RGB = np.array([93, 58, 155], np.float32)
 
 
+def draw_axis(
+    pen: ImageDraw.ImageDraw,
+    points: Sequence[tuple[float, float]],
+    colour: tuple[int, int, int],
+    *,
+    width: int,
+    is_dashed: bool,
+) -> None:
+    """Draw a line in a colour on a dark halo.
+
+    Args:
+        pen: Of the picture, drawn in place.
+        points: From end to end, (x, y) in its pixels.
+        colour: RGB.
+        width: Of the coloured line; the halo is wider by a pixel on each side.
+        is_dashed: Whether the coloured line is dashed.
+    """
+    pen.line(points, HALO_RGB, width + 2, joint="curve")
+    if not is_dashed:
+        pen.line(points, colour, width, joint="curve")
+        return
+    line = np.asarray(points, np.float64)
+    steps = np.concatenate([[0], np.cumsum(np.linalg.norm(np.diff(line, axis=0), axis=1))])
+    dash = 3.0 * width
+    for start in np.arange(0, steps[-1], 2 * dash):
+        ends = [start, min(start + dash, steps[-1])]
+        x, y = (np.interp(ends, steps, line[:, k]) for k in (0, 1))
+        pen.line([*zip(x.tolist(), y.tolist(), strict=True)], colour, width)
+
+
 def encode_png(pixels: Pixels | NDArray[np.bool_], *, level: int = 1) -> bytes:
     """Encode as PNG.
 

@@ -13,6 +13,7 @@ from agent.needles.field import (
     NeedleHistogram,
     NeedleStatus,
     describe_reason,
+    name_laths,
 )
 from agent.needles.size_check import SizeRule, find_size_conflict
 
@@ -26,4 +27,5 @@ __all__ = [
     "correct_lengths",
     "describe_reason",
     "find_size_conflict",
+    "name_laths",
 ]

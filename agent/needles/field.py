@@ -6,7 +6,7 @@ stored.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Self
 
@@ -15,15 +15,19 @@ from reports import Message, marked
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from model.wording import Wording
+
 FAILED = "failed"
 NO_SCALE = "no_scale"
 EVIDENCE_DISAGREES = "evidence_disagrees"
+NO_NEEDLES, LATHS = "no_needles", "lath_martensite"
 
 DETAILS = ("longest", "orientation", "histogram")
 """Values that a list of micrographs leaves out."""
 REASONS: Mapping[str, str] = {
     NO_SCALE: marked("the scale is unknown: set it in the settings or export with a scale bar"),
-    "no_needles": marked("no needles found that can be measured; laths are not measured"),
+    NO_NEEDLES: marked("no separate needles found; lath martensite is not measured"),
+    LATHS: marked("lath martensite"),
     "too_coarse": marked("more than 0.35 µm per px: fine needles are not resolved"),
     "too_few": marked("fewer than 30 complete needles, or in less than 80 % of the field"),
     "uncertain": marked("the network is too unsure of the lengths in this field"),
@@ -51,11 +55,13 @@ class LongNeedle:
     Args:
         length_um: Apparent length.
         relative_error: The network's estimate of the relative error of the length.
+        is_reliable: Whether length and tips are probably right; if not, its line is dashed.
         line_px: Its axis from tip to tip, (x, y) in pixels of the crop.
     """
 
     length_um: float
     relative_error: float
+    is_reliable: bool
     line_px: tuple[tuple[float, float], ...]
 
     def to_json(self) -> dict[str, Any]:
@@ -63,6 +69,7 @@ class LongNeedle:
         return {
             "length_um": self.length_um,
             "expected_relative_error": self.relative_error,
+            "reliable": self.is_reliable,
             "line_px": [list(point) for point in self.line_px],
         }
 
@@ -70,7 +77,12 @@ class LongNeedle:
     def from_json(cls, document: Mapping[str, Any]) -> Self:
         """Build it from what `to_json` returned."""
         line = tuple((float(x), float(y)) for x, y in document["line_px"])
-        return cls(float(document["length_um"]), float(document["expected_relative_error"]), line)
+        return cls(
+            length_um=float(document["length_um"]),
+            relative_error=float(document["expected_relative_error"]),
+            is_reliable=bool(document["reliable"]),
+            line_px=line,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,7 +172,7 @@ class NeedleField:
         intercept_um: Mean intercept, the independent evidence.
         expected_l50_um: L50 that corresponds to the mean intercept.
         expected_error: Expected relative error of a length, by the network.
-        longest: Up to five of the longest complete needles, the reliable ones, longest first.
+        longest: Up to five of the longest complete needles, longest first.
         orientation: Share of the length per 15°, clockwise from the x axis.
         histogram: The distribution, or None.
     """
@@ -206,7 +218,7 @@ class NeedleField:
         Args:
             is_brief: Leave out the longest needles, the orientation and the histogram.
         """
-        columns = self.to_columns() | {"trial": True}
+        columns = self.to_columns() | {"trial": True, "calibrated": self.calibration is not None}
         left_out = DETAILS if is_brief else ()
         return {name: value for name, value in columns.items() if name not in left_out}
 
@@ -248,6 +260,19 @@ def describe_reason(measured: NeedleField) -> Message:
             },
         )
     return Message(REASONS.get(measured.reason, REASONS[FAILED]))
+
+
+def name_laths(measured: NeedleField, titles: Wording) -> NeedleField:
+    """Return a field in which no needles were found with martensite, if it is that, as the reason.
+
+    Args:
+        measured: Its needles.
+        titles: Title of its subtype, such as "martensitic 100Cr6".
+    """
+    is_martensite = any("martensit" in title.casefold() for title in (titles.en, titles.de))
+    if measured.reason == NO_NEEDLES and is_martensite:
+        return replace(measured, reason=LATHS)
+    return measured
 
 
 def _to_floats(values: Sequence[Any]) -> tuple[float, ...]:

@@ -96,6 +96,7 @@ def _add_lengths(facts: NeedleField, measured: FieldMeasurement, pixel_um: float
         LongNeedle(
             length_um=round(float(needles.length_um[index]), 2),
             relative_error=round(float(needles.relative_error[index]), 3),
+            is_reliable=measured.is_reliable(index),
             line_px=tuple(
                 (round(float(x) / pixel_um, 1), round(float(y) / pixel_um, 1))
                 for x, y in needles.trace(index)

@@ -76,6 +76,7 @@ class PooledNeedles:
         """Return it as JSON."""
         return {
             "trial": True,
+            "calibrated": self.calibration is not None,
             "calibration": self.calibration,
             "network": self.network or None,
             "fields_measured": self.measured,

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from agent.needles.field import NO_SCALE, REASONS
+from agent.files.pictures import draw_axis
+from agent.needles.field import NO_SCALE, REASONS, LongNeedle
 from model.needles.field import NeedleOutcome
 from model.needles.lengths import LENGTH_EDGES_UM
 
@@ -91,6 +92,7 @@ def _lengths_to_json(measured: FieldMeasurement, pixel_um: float) -> dict[str, A
             {
                 "length_um": _round(float(measured.needles.length_um[index])),
                 "expected_relative_error": round(float(measured.needles.relative_error[index]), 3),
+                "reliable": measured.is_reliable(index),
                 "line_px": np.round(measured.needles.trace(index) / pixel_um, 1).tolist(),
             }
             for index in measured.longest
@@ -150,8 +152,13 @@ def render_needles(crop: Crop, measured: FieldMeasurement | None, title: str) ->
     if measured is not None and measured.outcome is NeedleOutcome.MEASURED and crop.um_per_px:
         for index, colour in zip(measured.longest, COLOURS, strict=False):
             line = measured.needles.trace(index) / crop.um_per_px * factor
-            length = f"{measured.needles.length_um[index]:.1f} µm"
-            _draw_needle(pen, line, text=length, colour=colour, text_px=text_px, size=picture.size)
+            needle = LongNeedle(
+                length_um=float(measured.needles.length_um[index]),
+                relative_error=float(measured.needles.relative_error[index]),
+                is_reliable=measured.is_reliable(index),
+                line_px=tuple((float(x), float(y)) for x, y in line),
+            )
+            _draw_needle(pen, needle, colour=colour, text_px=text_px, size=picture.size)
     step = round(text_px * 1.5)
     page = Image.new("RGB", (picture.width, picture.height + step * len(lines) + step // 2), PAPER)
     page.paste(picture, (0, 0))
@@ -174,22 +181,20 @@ def _describe(measured: FieldMeasurement | None) -> Sequence[str]:
     count = int((measured.weights > 0).sum())
     return (
         f"{quantiles} (share of the needles' area; {count} complete needles)",
-        "Trial, not calibrated here; on drawings 59 to 86 % of the lines are right within 15 %.",
+        "Trial, not calibrated here. Dashed: length or tips are probably wrong. Check each line.",
     )
 
 
 def _draw_needle(
     pen: ImageDraw.ImageDraw,
-    line: NDArray[np.float64],
+    needle: LongNeedle,
     *,
-    text: str,
     colour: tuple[int, int, int],
     text_px: int,
     size: tuple[int, int],
 ) -> None:
-    points = [(float(x), float(y)) for x, y in line]
-    pen.line(points, INK, 6, joint="curve")
-    pen.line(points, colour, 3, joint="curve")
+    points, text = needle.line_px, f"{needle.length_um:.1f} µm"
+    draw_axis(pen, points, colour, width=4, is_dashed=not needle.is_reliable)
     for x, y in (points[0], points[-1]):
         pen.ellipse((x - 5, y - 5, x + 5, y + 5), colour, INK)
     font = _load_font(text_px)

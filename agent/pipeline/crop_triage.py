@@ -4,7 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from agent.needles import LengthCorrection, SizeRule, correct_lengths, find_size_conflict
+from agent.needles import (
+    LengthCorrection,
+    SizeRule,
+    correct_lengths,
+    find_size_conflict,
+    name_laths,
+)
 from agent.settings import PROCESS_COLUMNS
 from agent.store import NEEDLES_MESSAGE
 from agent.triage import Policy, Reason, TriageVerdict, triage
@@ -113,7 +119,7 @@ def _triage_crop(  # noqa: PLR0917 - as `triage_crops`, for one of them
     process_data = {**{k: v for k, v in order.told.items() if k in FROM_ORDER}, **process_data}
     wanted = ordered({**order.told, **process_data}, order)
     microscope = process_data.get("microscope", "") or source
-    measured = _measure_needles(crop, prediction, needles, microscope)
+    measured = _measure_needles(crop, prediction, classifier, needles, microscope)
     conflict = _find_conflict(measured, prediction, classifier, needles)
     verdict = triage(
         prediction,
@@ -135,14 +141,18 @@ def _triage_crop(  # noqa: PLR0917 - as `triage_crops`, for one of them
 def _measure_needles(
     crop: Crop,
     prediction: Prediction | None,
+    classifier: Classifier | None,
     needles: NeedleMeasuring | None,
     microscope: str,
 ) -> NeedleField | None:
     if needles is None:
         return None
-    subtype = (prediction.subtype or "") if prediction else ""
-    correction = needles.find_correction(subtype, microscope) if subtype else None
-    return correct_lengths(needles.measure(crop), correction)
+    measured = needles.measure(crop)
+    if not (prediction and prediction.subtype and classifier):
+        return measured
+    subtype = classifier.taxonomy.subtype(prediction.subtype)
+    named = name_laths(measured, subtype.titles)
+    return correct_lengths(named, needles.find_correction(subtype.name, microscope))
 
 
 def _find_conflict(

@@ -65,6 +65,7 @@ class NeedleLengths(_Answer):
     status: Literal["measured", "not_measured"]
     reason: str = Field(description="A stable word such as `too_few`; empty where it was measured.")
     trial: bool
+    calibrated: bool = Field(description="False: not calibrated here.")
     calibration: str | None = Field(description="Null: not calibrated here.")
     network: str
     needles: int = Field(description="Complete needles.")

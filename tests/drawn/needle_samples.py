@@ -8,6 +8,8 @@ from agent.needles import LongNeedle, NeedleField, NeedleHistogram, NeedleStatus
 
 SHORTEST_UM, LONGEST_UM, BINS = 3.0, 200.0, 160
 NETWORK = "0123456789ab"
+UNRELIABLE = 2
+"""Which of the five longest has a dashed line."""
 
 
 def measured(
@@ -35,7 +37,12 @@ def measured(
         return round(float(np.quantile(lengths, of)), 2)
 
     longest = tuple(
-        LongNeedle(round(float(length), 2), 0.2, ((10.0, 8.0 * n), (10.0 + float(length), 8.0 * n)))
+        LongNeedle(
+            length_um=round(float(length), 2),
+            relative_error=0.2,
+            is_reliable=n != UNRELIABLE,
+            line_px=((10.0, 8.0 * n), (10.0 + float(length), 8.0 * n)),
+        )
         for n, length in enumerate(sorted(lengths, reverse=True)[:5], start=1)
     )
     return NeedleField(

@@ -70,7 +70,7 @@ def measure(
     overlay: Annotated[
         Path | None,
         typer.Option(
-            help="Folder for pictures with the longest reliable needles, at most five each."
+            help="Folder for pictures with the five longest needles; unreliable ones are dashed."
         ),
     ] = None,
     together: Annotated[
@@ -157,7 +157,7 @@ def _format_row(crop: Crop, measured: FieldMeasurement | None, path: Path) -> tu
         return title, f"not measured: {REASONS[measured.outcome]}", "", "", "", "", ""
     quantiles = (f"{measured.distribution.quantile_um(share) or 0:.1f}" for share in SHARES)
     longest = " ".join(f"{measured.needles.length_um[index]:.1f}" for index in measured.longest)
-    return title, "measured", int((measured.weights > 0).sum()), *quantiles, longest
+    return title, "not calibrated", int((measured.weights > 0).sum()), *quantiles, longest
 
 
 def _draw(crop: Crop, measured: FieldMeasurement | None, path: Path, folder: Path) -> None:

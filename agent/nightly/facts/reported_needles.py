@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from agent.needles.field import LATHS
 from reports import (
     FieldNeedles,
     LongNeedlePicture,
@@ -24,9 +25,7 @@ if TYPE_CHECKING:
 
 KEPT_BINS = 40
 """Bins of a report's histogram; the store has 160."""
-CHECK_NOTE = marked(
-    "On drawings 59 to 86 % of the listed needles are right within 15 %: check each."
-)
+CHECK_NOTE = marked("Dashed: length or tips are probably wrong. Check each line in the picture.")
 
 
 def add_needles(store: Store, views: Sequence[MicrographView]) -> list[MicrographView]:
@@ -62,6 +61,8 @@ def _compute_shares(
 
 def describe_needles(needles: NeedleField) -> str:
     """Return the lengths in a line, or why there are none."""
+    if needles.reason == LATHS:
+        return _("Lath martensite: not measured.")
     if needles.l90_um is None:
         why = str(needles.reason_message)
         return _("Needles not measured: {why}.").format(why=why)

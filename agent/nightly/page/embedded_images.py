@@ -153,7 +153,8 @@ class Embedded:
         if crop is None:
             return None
         alt = _("Needle of {um} µm, its axis drawn").format(um=decimal(needle.length_um, ".1f"))
-        return embed_jpeg(draw_needle(crop, needle.line_px), alt, ROW_QUALITY)
+        drawn = draw_needle(crop, needle.line_px, is_dashed=not needle.is_reliable)
+        return embed_jpeg(drawn, alt, ROW_QUALITY)
 
     def known(self, key: str, code: str) -> Picture | None:
         """Return the thumbnail of a reference image, by its training key."""

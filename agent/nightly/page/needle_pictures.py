@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image, ImageDraw
 
-from agent.files.pictures import HALO_RGB
+from agent.files.pictures import HALO_RGB, draw_axis
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -25,13 +25,14 @@ AXIS_PX = 2
 
 
 def draw_needle(
-    crop: NDArray[np.uint8], line_px: Sequence[tuple[float, float]]
+    crop: NDArray[np.uint8], line_px: Sequence[tuple[float, float]], *, is_dashed: bool = False
 ) -> NDArray[np.uint8]:
     """Draw the axis of a needle over the part of a crop around it.
 
     Args:
         crop: (h, w, 3) uint8 RGB.
         line_px: From tip to tip, (x, y) in pixels of the crop; at least one point.
+        is_dashed: Whether length or tips are probably wrong.
 
     Returns:
         (150, 150, 3) uint8 RGB; outside of the crop dark.
@@ -49,8 +50,7 @@ def draw_needle(
     )
     points = [((x - left) / side * SIDE_PX, (y - top) / side * SIDE_PX) for x, y in line.tolist()]
     pen = ImageDraw.Draw(part)
-    pen.line(points, HALO_RGB, AXIS_PX + 2, joint="curve")
-    pen.line(points, NEEDLE_RGB, AXIS_PX, joint="curve")
+    draw_axis(pen, points, NEEDLE_RGB, width=AXIS_PX, is_dashed=is_dashed)
     for x, y in (points[0], points[-1]):
         box = (x - TIP_PX, y - TIP_PX, x + TIP_PX, y + TIP_PX)
         pen.ellipse(box, None, HALO_RGB, 3)

@@ -65,6 +65,15 @@ def test_a_field_that_was_not_measured_has_the_reason_and_no_picture(lab):
     assert "its axis drawn" not in card
 
 
+def test_martensite_without_needles_is_not_called_a_field_without_structure(lab):
+    lab.take("G8", needles=not_measured("lath_martensite"), reasons=("uncertain",))
+
+    card = card_of(write(lab, SETTINGS))
+
+    assert "Lath martensite: not measured." in card
+    assert "no separate needles" not in card
+
+
 def test_a_size_that_the_needles_contradict_is_the_reason_of_the_card(lab):
     lab.take("G8", needles=measured(), reasons=("needles_disagree",))
 
@@ -98,6 +107,18 @@ def test_the_facts_of_a_night_keep_the_needles(lab):
     assert "intercept of 2 µm" in second.reason_message.in_english()
     assert third is None
     assert to_text(from_text(to_text(facts))) == to_text(facts)
+
+
+def test_the_line_of_a_needle_that_is_not_reliable_is_dashed() -> None:
+    crop, line = np.full((200, 300, 3), 120, np.uint8), [(30.0, 100.0), (270.0, 100.0)]
+
+    solid, dashed = (draw_needle(crop, line, is_dashed=way) for way in (False, True))
+
+    middle = slice(SIDE_PX // 2 - 1, SIDE_PX // 2 + 1)
+    drawn = [(each[middle] == NEEDLE_RGB).all(axis=2).any(axis=0) for each in (solid, dashed)]
+    gaps = [int((np.diff(row[30:120].astype(int)) < 0).sum()) for row in drawn]
+    assert gaps[0] == 0
+    assert gaps[1] >= 4
 
 
 def test_the_cut_out_shows_the_axis_also_where_the_needle_reaches_the_border() -> None:

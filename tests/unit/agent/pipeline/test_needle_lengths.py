@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import cv2
 import pytest
-from drawn.needle_samples import measured
+from drawn.needle_samples import measured, not_measured
 from labs.pipeline import Bench, Parrot
 
 from agent.demo.synthetic.micrograph import draw_micrograph
@@ -98,6 +98,32 @@ def test_lengths_that_agree_with_the_size_bring_no_review(bench):
 
     (view,) = bench.views()
     assert (view.result.handling, str(view.result.needles_conflict)) == (Handling.AUTOMATIC, "")
+
+
+@pytest.mark.parametrize(
+    ("reason", "title", "stored"),
+    [
+        ("no_needles", "martensitic 100Cr6", "lath_martensite"),
+        ("no_needles", "bainitic 100Cr6", "no_needles"),
+        ("too_few", "martensitic 100Cr6", "too_few"),
+    ],
+)
+def test_martensite_in_which_no_needles_are_found_is_named_as_laths(bench, reason, title, stored):
+    class Titled(Named):
+        taxonomy = replace(
+            default_taxonomy(),
+            subtypes=tuple(
+                replace(s, title=title, title_de="") for s in default_taxonomy().subtypes
+            ),
+        )
+
+    bench.export("a.png")
+    bench.pipeline = bench.made(classifier=Titled(), needles=measuring(not_measured(reason)))
+
+    bench.take()
+
+    (view,), needles = find_needles(bench)
+    assert needles[view.result.id].reason == stored
 
 
 def test_without_a_bundle_the_lengths_are_stored_and_contradict_nothing(bench):

@@ -11,7 +11,7 @@ from model.needles.drawing import draw_field
 from model.needles.drawing.canvas import NeedleCanvas
 from model.needles.drawing.plates import Population, scatter
 from model.needles.extremes import fit_gumbel, predict_longest
-from model.needles.field import list_longest
+from model.needles.field import LEAST_RELIABILITY, list_longest
 from model.needles.instances import find_needles
 from model.needles.intercepts import measure_mean_intercept
 from model.needles.lengths import (
@@ -67,7 +67,7 @@ def test_a_part_hidden_for_longer_than_both_visible_parts_is_not_bridged():
     assert sorted(round(needle.length_um) for needle in needles) == [6, 6, 36]
 
 
-def test_a_needle_of_which_extent_and_prediction_differ_is_not_among_the_longest():
+def test_a_needle_of_which_extent_and_prediction_differ_is_listed_and_not_reliable():
     owner, axes = draw_bars(((50, 80), (250, 80), 7), ((50, 200), (200, 200), 7))
     _, targets = measure_truth(owner, axes, PIXEL_UM)
     long = targets.number == 1
@@ -80,11 +80,14 @@ def test_a_needle_of_which_extent_and_prediction_differ_is_not_among_the_longest
     )
     wrong = find_needles(as_map(doubled))
 
-    listed = [exact.length_um[index] for index in list_longest(exact, np.ones(2))]
-    assert listed == pytest.approx([40, 30], abs=1)
-    assert [wrong.length_um[index] for index in list_longest(wrong, np.ones(2))] == pytest.approx(
-        [30], abs=1
-    )
+    listed = [
+        [
+            (round(needles.length_um[index]), needles.reliability[index] >= LEAST_RELIABILITY)
+            for index in list_longest(needles, np.ones(2))
+        ]
+        for needles in (exact, wrong)
+    ]
+    assert listed == [[(40, True), (30, True)], [(80, False), (30, True)]]
 
 
 def test_on_drawn_fields_the_grouping_of_exact_maps_gives_the_true_distribution():
