@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 THEIR_OWN = (
     "tests/unit/agent/imaging/test_pool.py",
-    "tests/unit/agent/service/jobs/test_instrument_check.py",
+    "tests/unit/agent/service/jobs/test_instrument_check.py::test_a_check_that_the_system_stops",
     "tests/unit/agent/service/jobs/test_reference_crops.py",
 )
 """Tests of how workers start, die and end: theirs are not shared."""
