@@ -7,6 +7,8 @@ reference images.
 
 from __future__ import annotations
 
+import re
+
 from reports.i18n import gettext as _
 from reports.i18n import marked
 
@@ -304,8 +306,18 @@ def file_code(word: str) -> tuple[str, str]:
 
 
 def doubt(word: str) -> str:
-    """Return why a label is suspect; an unknown word is returned as it is."""
-    return _(DOUBTS.get(word, _plain(word)))
+    """Return why a label is suspect; an unknown word is returned as it is.
+
+    Args:
+        word: One of `DOUBTS`; with "8/12" after it, how many micrographs of its code the networks
+            that suspect it assign rightly, of how many.
+    """
+    kind, _space, known = word.partition(" ")
+    if kind not in DOUBTS or not re.fullmatch(r"\d+/\d+", known):
+        return _(DOUBTS.get(word, _plain(word)))
+    right, _slash, n = known.partition("/")
+    text = _("The networks that suspect it are right about {right} of {n} micrographs of its code.")
+    return f"{_(DOUBTS[kind])} {text.format(right=right, n=n)}"
 
 
 def strange_kind(word: str) -> str:

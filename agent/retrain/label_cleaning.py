@@ -171,7 +171,8 @@ def send_back(
     sent = 0
     for issue in issues:
         public_id, label_id = collected.labels[issue.key]
+        known = f" {issue.right}/{issue.of}" if issue.of else ""
         sent += store.labels.mark_suspect(
-            public_id, label_id=label_id, sentence=issue.kind, by=by, at=at
+            public_id, label_id=label_id, sentence=issue.kind + known, by=by, at=at
         )
     return sent

@@ -19,11 +19,14 @@ from servers.pages import PROMISED, form_of
 from agent.errors import BadSettings
 from agent.files.pictures import decode
 from agent.nightly import write_report
+from agent.retrain import send_back
+from agent.retrain.training_set import Collected
 from agent.settings import WebSection
 from agent.store import Decision, StoreFault
 from agent.web import Inbox, api, create_app, refuse_strangers
 from agent.web.review.leases import LEASE, Leases
 from agent.web.review.picture_links import Linked
+from model import LabelIssue
 
 FORM = (
     "criterion",
@@ -418,6 +421,25 @@ def test_a_doubted_label_is_decided_again_without_the_first_one_in_view(lab, ann
     view = lab.store.results.find(public_id)
     assert (view.label.code, view.label.blind, view.doubt) == ("M8", True, "")
     assert lab.store.review_queue.list_micrographs() == []
+
+
+def test_a_suspect_label_shows_what_the_networks_get_right_of_its_code_and_not_the_code(lab, ann):
+    public_id = lab.take("G7", reasons=("control_sample",))
+    first = Decision(kind="code", by="Meier the first", code="M9-10", blind=True)
+    label_id = lab.store.labels.decide(public_id, first, at=DAY)
+    issue = LabelIssue("key", "label", "M9-10", "G7", right=8, of=12)
+    collected = Collected((), {}, {}, labels={"key": (public_id, label_id)})
+
+    sent = send_back(lab.store, collected, [issue], by="agent retrain", at=DAY)
+
+    page = ann.get(f"/review/{public_id}").text
+    assert sent == 1
+    assert "look like this one were given another code. The networks that suspect it are right" in (
+        page
+    )
+    assert "right about 8 of 12 micrographs of its code." in page
+    assert "M9-10" not in page.partition("<main")[2].partition("<form")[0]
+    assert not lab.store.results.find(public_id).awaits_decision
 
 
 def test_known_micrographs_stand_beside_a_part_as_wide_as_theirs(lab, desk):
