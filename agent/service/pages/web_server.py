@@ -7,6 +7,7 @@ import os
 import socket
 import ssl
 import threading
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from agent.errors import BadSettings, WrongUse
@@ -80,6 +81,7 @@ class Pages(threading.Thread):
 
     def run(self) -> None:
         """Serve until stopped."""
+        threading.Thread(target=_load_pdf, name="pdf", daemon=True).start()
         with asyncio.Runner(loop_factory=self._loop_factory) as runner:
             runner.run(self._server.serve(sockets=[self._socket]))
 
@@ -88,6 +90,11 @@ class Pages(threading.Thread):
         if (closing := getattr(getattr(self._app, "state", None), "closing", None)) is not None:
             closing.set()
         self._server.should_exit = True
+
+
+def _load_pdf() -> None:
+    """Import what draws a PDF, so that the first request for one does not pay for it."""
+    import_module("reports.pdf_page")
 
 
 def refuse_bad_certificate(web: WebSection) -> None:

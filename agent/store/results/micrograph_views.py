@@ -106,12 +106,16 @@ class Result:
     def from_row(cls, row: Any, prefix: str = "") -> Result:
         """Build it from a `ResultRow`, or from a row whose columns of it have a prefix."""
         values = {name: getattr(row, prefix + name) for name in _RESULT_COLUMNS}
+        values |= {name: values[name] or {} for name in OF_PROBABILITIES}
         values["strangeness"] = StoredStrangeness.from_json(values["strangeness"])
         values["prediction_set"] = tuple(values["prediction_set"])
         values["reasons"] = tuple(values["reasons"])
         return cls(**values)
 
 
+OF_PROBABILITIES = ("subtype_probabilities", "size_probabilities", "probabilities", "coarser_share")
+LEFT_OUT = frozenset({*OF_PROBABILITIES, "crop_facts"})
+"""Columns that a table of micrographs shows nothing of."""
 _RESULT_COLUMNS = tuple(each.name for each in fields(Result))
 
 
@@ -215,24 +219,34 @@ class MicrographView:
         return self.label is None and len(self.votes) >= label_resolution.TWO
 
 
-def _columns(table: type[Row], prefix: str) -> list[Any]:
+def _columns(table: type[Row], prefix: str, *, is_lean: bool) -> list[Any]:
     columns = Row.metadata.tables[str(table.__tablename__)].columns
-    return [column.label(prefix + column.name) for column in columns]
+    return [
+        (sqlalchemy.null() if is_lean and column.name in LEFT_OUT else column).label(
+            prefix + column.name
+        )
+        for column in columns
+    ]
 
 
-def select_results(which: Any = None) -> Any:
-    """Return the statement of results with micrographs and sources; `which`: default current."""
-    return _results_statement().where(is_current() if which is None else which)
+def select_results(which: Any = None, *, is_lean: bool = False) -> Any:
+    """Return the statement of results with micrographs and sources.
+
+    Args:
+        which: Condition; None: the current ones.
+        is_lean: `LEFT_OUT` is not read: most of the cost of a thousand rows.
+    """
+    return _results_statement(is_lean=is_lean).where(is_current() if which is None else which)
 
 
 @cache
-def _results_statement() -> Any:
+def _results_statement(*, is_lean: bool) -> Any:
     """Return the statement that others narrow down; it costs more to build than to run."""
     # Columns, not objects: a night of hundreds is read for a page, and nothing is changed.
     return (
         sqlalchemy.select(
-            *_columns(ResultRow, RESULT),
-            *_columns(MicrographRow, MICROGRAPH),
+            *_columns(ResultRow, RESULT, is_lean=is_lean),
+            *_columns(MicrographRow, MICROGRAPH, is_lean=is_lean),
             col(SourceRow.name).label("source"),
             col(SourceRow.folder).label("folder"),
         )
@@ -255,11 +269,17 @@ def is_unassigned(site_id: int) -> Any:
 
 
 def of_micrographs(
-    session: Session, numbers: Sequence[int]
+    session: Session, numbers: Sequence[int], *, is_lean: bool = False
 ) -> Iterator[tuple[Any, MicrographView]]:
-    """Yield micrographs by their row numbers, oldest first, each with its row."""
+    """Yield micrographs by their row numbers, oldest first, each with its row.
+
+    Args:
+        session: Open.
+        numbers: Of the rows.
+        is_lean: For tables of thousands: `LEFT_OUT` is empty.
+    """
     for batch in chunks(numbers):
-        query = select_results().where(col(ResultRow.micrograph_id).in_(batch))
+        query = select_results(is_lean=is_lean).where(col(ResultRow.micrograph_id).in_(batch))
         rows = session.execute(query.order_by(col(ResultRow.id))).all()
         yield from zip(rows, to_views(session, rows), strict=True)
 
@@ -278,7 +298,7 @@ def _join_path(folder: str, relative: str) -> str:
 
 
 def _view(row: Any, decisions: tuple[LabelView, ...], doubt: str) -> MicrographView:
-    cropped, result = StoredCrop.from_json(row.m_crop_facts), Result.from_row(row, RESULT)
+    cropped, result = StoredCrop.from_json(row.m_crop_facts or {}), Result.from_row(row, RESULT)
     if doubt:
         result = replace(result, reasons=(Reason.DOUBTED_LABEL.value, *result.reasons))
     standing = [label for label in decisions if not label.undone]

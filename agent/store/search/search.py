@@ -150,7 +150,10 @@ class Search(Repository):
             )
 
     def list_hits(self, query: SearchQuery, *, most: int) -> list[MicrographView] | None:
-        """Return all hits, the newest first; None where there are more, of which none is loaded."""
+        """Return all hits, the newest first; None where there are more, of which none is loaded.
+
+        Their views lack the columns of `LEFT_OUT`.
+        """
         with reading(self._engine) as session:
             wanted = self._select(session, query)
             if wanted is None:
@@ -159,7 +162,7 @@ class Search(Repository):
             self._reset_plan(session)
             if len(rows) > most:
                 return None
-            return list(_load(session, [row.micrograph_id for row in rows]))
+            return list(_load(session, [row.micrograph_id for row in rows], is_lean=True))
 
     def list_micrographs(self, public_ids: Sequence[str]) -> list[MicrographView]:
         """Return the micrographs of these public ids that are here, in their sequence."""
@@ -394,8 +397,10 @@ def _is_storable(value: str) -> bool:
     return "\0" not in value and value.encode("utf-8", "ignore").decode() == value
 
 
-def _load(session: Session, numbers: Sequence[int]) -> tuple[MicrographView, ...]:
-    views = {row.m_id: view for row, view in of_micrographs(session, numbers)}
+def _load(
+    session: Session, numbers: Sequence[int], *, is_lean: bool = False
+) -> tuple[MicrographView, ...]:
+    views = {row.m_id: view for row, view in of_micrographs(session, numbers, is_lean=is_lean)}
     return tuple(views[number] for number in numbers if number in views)
 
 
