@@ -13,9 +13,15 @@ from typing import TYPE_CHECKING
 from agent.errors import WrongUse
 from agent.orders.facts.amendments import list_changes
 from agent.orders.facts.lost_files import DISMISSED, dismiss_file, list_undecided
-from agent.orders.facts.possible_fields import dismiss_possible, find_possible
+from agent.orders.facts.possible_fields import (
+    Possible,
+    dismiss_possible,
+    find_possible,
+    iter_views,
+    list_possible_orders,
+)
 from agent.orders.judge.assessment import assess
-from agent.orders.judge.confirmed_breaks import list_open, require_may_dismiss
+from agent.orders.judge.confirmed_breaks import list_open, require_may_take_away
 from agent.orders.judge.permissions import require_lead, require_reason
 from agent.orders.lims.lost_conformity import acknowledge, find_unfollowed
 from agent.orders.specifications.applicable_specification import has_newer_rules
@@ -24,10 +30,9 @@ from agent.store.results.places import DIFFERENT
 from reports import gettext as _
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Collection, Iterator
     from datetime import datetime
 
-    from agent.orders.facts.possible_fields import Possible
     from agent.orders.judge.assessed import Assessed, OrderPolicy
     from agent.store import Store
 
@@ -49,6 +54,16 @@ class LeadAct(StrEnum):
 
 UNREASONED = frozenset({LeadAct.URGENT, LeadAct.NORMAL})
 """Acts that need no reason; every other one is recorded with one."""
+SETTLING = frozenset(
+    {
+        LeadAct.ACCEPT,
+        LeadAct.DISMISS,
+        LeadAct.DISMISS_FILES,
+        LeadAct.DISMISS_POSSIBLE,
+        LeadAct.RESUME,
+    }
+)
+"""Acts that an undecided order waits for."""
 OF_REVIEWERS = frozenset({LeadAct.DISMISS_POSSIBLE, LeadAct.HOLD})
 """Acts of each reviewer: they make an order less certain, or keep what it rests on."""
 
@@ -121,7 +136,7 @@ def _iter_acts(
     if files := list_undecided(assessed.lost, store.records.all(DISMISSED, number)):
         effect = _("The order is assessed without {files}.").format(files=", ".join(files))
         yield LeadAct.DISMISS_FILES, _("Dismiss the unusable files"), effect, *files
-    if assessed.possible:
+    if assessed.possible or assessed.alike:
         possible = load_possible(store, assessed)
         names = list_open(possible, assessed.rules(policy), policy.is_lead)
         files = [possible.get_name(name) for name in names]
@@ -144,7 +159,7 @@ def _iter_acts(
         yield LeadAct.HOLD, _("Protect from pruning"), effect
 
 
-def carry_out(  # noqa: C901, PLR0912 - one case an act
+def carry_out(  # noqa: C901 - one case an act
     store: Store,
     policy: OrderPolicy,
     number: str,
@@ -198,11 +213,10 @@ def carry_out(  # noqa: C901, PLR0912 - one case an act
         case LeadAct.DISMISS_FILES:
             _dismiss_files(store, assessed, by=by, reason=reason, at=at)
         case LeadAct.DISMISS_POSSIBLE:
-            belonging, rules = load_possible(store, assessed), assessed.rules(policy)
-            names = list_open(belonging, rules, policy.is_lead)
-            require_may_dismiss(names, belonging, rules, policy.is_lead, by=by)
-            for name in names:
-                dismiss_possible(store, number, name, belonging, by=by, reason=reason, at=at)
+            names = list_open(
+                load_possible(store, assessed), assessed.rules(policy), policy.is_lead
+            )
+            dismiss_each(store, policy, assessed, names, by=by, reason=reason, at=at)
         case LeadAct.REOPEN:
             reopen(store, number, by=by, reason=reason, at=at)
         case LeadAct.RESUME:
@@ -217,6 +231,91 @@ def _dismiss_files(store: Store, assessed: Assessed, *, by: str, reason: str, at
     number, lost = assessed.view.number, assessed.lost
     for file in list_undecided(lost, store.records.all(DISMISSED, number)):
         dismiss_file(store, number, file, lost, by=by, reason=reason, at=at)
+
+
+def dismiss_each(
+    store: Store,
+    policy: OrderPolicy,
+    assessed: Assessed,
+    names: Collection[str],
+    *,
+    by: str,
+    reason: str,
+    at: datetime,
+) -> bool:
+    """Decide that fields of no specimen, or orders of alike numbers, do not belong to an order.
+
+    Args:
+        store: Open.
+        policy: The policy of the lab.
+        assessed: The order.
+        names: Files, public ids or orders.
+        by: A reviewer; of what breaks the limit a second person, a lead.
+        reason: Why.
+        at: Now, aware UTC.
+
+    Returns:
+        False where nothing of these names might belong to the order.
+
+    Raises:
+        WrongUse: One of them breaks the limit, and `by` may not take it away.
+    """
+    number = assessed.view.number
+    possible = _require_may_dismiss(store, policy, assessed, names, by=by)
+    done = [
+        dismiss_possible(store, number, name, possible, by=by, reason=reason, at=at)
+        for name in names
+    ]
+    return any(done)
+
+
+def dismiss_stray(
+    store: Store, policy: OrderPolicy, public_id: str, *, by: str, reason: str, at: datetime
+) -> None:
+    """Decide that a field of no specimen belongs to no order.
+
+    Each order that it might belong to records it, so that its statement shows it.
+
+    Args:
+        store: Open.
+        policy: The policy of the lab.
+        public_id: Of the field.
+        by: A reviewer; of what breaks the limit of one of these orders a second person, a lead.
+        reason: Why.
+        at: Now, aware UTC.
+
+    Raises:
+        WrongUse: It belongs to a specimen, the reason is missing, or `by` may not take it away.
+    """
+    reason = require_reason(reason)
+    stray = next((own for own in store.orders.unassigned() if own.view.id == public_id), None)
+    if stray is None:
+        raise WrongUse(_("{id} belongs to a specimen.").format(id=public_id))
+    orders = [
+        assessed
+        for number in list_possible_orders(store, public_id)
+        if (assessed := assess(store, number, policy))
+    ]
+    each = [
+        (order.view.number, _require_may_dismiss(store, policy, order, [public_id], by=by))
+        for order in orders
+    ]
+    names = Possible({public_id: (stray.view, "")}, (), {})
+    for number, possible in each or [(public_id, names)]:
+        dismiss_possible(store, number, public_id, possible, by=by, reason=reason, at=at)
+
+
+def _require_may_dismiss(
+    store: Store, policy: OrderPolicy, assessed: Assessed, names: Collection[str], *, by: str
+) -> Possible:
+    """Return what might belong to an order; raise where `by` may not dismiss a name of it."""
+    number, possible = assessed.view.number, load_possible(store, assessed)
+    views = [view for name in names for view in possible.find_fields(name)]
+    for other in {*names} & {*possible.alike}:
+        views += iter_views(store, other)
+    if assessed.specification:
+        require_may_take_away(views, number, assessed.rules(policy), policy.is_lead, by=by)
+    return possible
 
 
 def load_possible(store: Store, assessed: Assessed) -> Possible:

@@ -133,6 +133,7 @@ DECLARED: Mapping[str, tuple[str, ...]] = MappingProxyType(
             "POST /review/name",
             "POST /review/{public_id}/assign",
             "POST /review/{public_id}/decide",
+            "POST /review/{public_id}/dismiss",
             "POST /review/{public_id}/propose",
             "POST /review/{public_id}/scale",
             "POST /review/{public_id}/undo",

@@ -130,16 +130,14 @@ def dismiss_file(
 ) -> None:
     """Decide that a file, or an order of an alike number, does not belong to an order.
 
-    Only a lead may dismiss an unusable file, or one that a reviewer labelled as breaking the limit.
-    Any reviewer may dismiss another file that belongs to no specimen, for all orders, and an order
-    of an alike number.
+    Only a lead may dismiss an unusable file. Any reviewer may dismiss another file that belongs to
+    no specimen, for all orders, and an order of an alike number. What a reviewer labelled as
+    breaking the limit, only a second person, a lead, dismisses.
     """
     from agent.orders.facts.lost_files import dismiss_file
-    from agent.orders.facts.possible_fields import dismiss_possible
     from agent.orders.judge.assessment import assess
-    from agent.orders.judge.confirmed_breaks import require_may_dismiss
     from agent.orders.judge.permissions import require_lead, require_reason
-    from agent.orders.lead_acts import load_possible
+    from agent.orders.lead_acts import dismiss_each
 
     settings = load_settings(context)
     with signed_store(context, settings, by) as (store, signer):
@@ -148,11 +146,7 @@ def dismiss_file(
         if assessed is None:
             raise WrongUse(f"Unknown order {number!r}. Run `agent orders list`.")
         number, at, reason = assessed.view.number, now_utc(), require_reason(reason)
-        possible = load_possible(store, assessed)
-        if assessed.specification:
-            rules = assessed.rules(lab)
-            require_may_dismiss([file], possible, rules, lab.is_lead, by=signer)
-        if not dismiss_possible(store, number, file, possible, by=signer, reason=reason, at=at):
+        if not dismiss_each(store, lab, assessed, [file], by=signer, reason=reason, at=at):
             require_lead(lab, signer)
             dismiss_file(store, number, file, assessed.lost, by=signer, reason=reason, at=at)
     console.out.print(f"{number}: {file} dismissed by {signer}.", markup=False)

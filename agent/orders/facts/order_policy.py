@@ -20,7 +20,7 @@ from agent.orders.specifications.taxonomy_history import (
 from agent.watch import Calibration, Provenance
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Collection, Iterator
     from datetime import datetime
 
     from agent.orders.specifications.specification import Specifications
@@ -76,7 +76,8 @@ def load_policy(
         held=lambda view: held(view) or scales.hold(view),
         remarks=partial(_iter_remarks, held, scales),
         traced=scales.find,
-        is_lead=partial(is_lead, settings, store),
+        is_lead=partial(is_lead, settings, store, kinds=("person",)),
+        is_leading_program=partial(is_lead, settings, store, kinds=("program",)),
         has_leads=lambda: bool(settings.orders.leads) or store.accounts.are_there(),
         second_look=settings.orders.second_look_at_limit,
         double_reviews=cache(lambda: tuple(iter_double_reviews(store))),
@@ -129,11 +130,21 @@ def build_provenance(source: Source) -> Provenance:
     )
 
 
-def is_lead(settings: Settings, store: Store, name: str) -> bool:
-    """Return whether a name is that of a lead, by its account or by `[orders] leads`."""
-    if name.strip() in settings.orders.leads:
+def is_lead(
+    settings: Settings, store: Store, name: str, *, kinds: Collection[str] = ("person", "program")
+) -> bool:
+    """Return whether a name is that of a lead, by its account or by `[orders] leads`.
+
+    Args:
+        settings: Of the lab.
+        store: Open.
+        name: Whose.
+        kinds: An account of another kind is none.
+    """
+    name = name.strip()
+    account = next((known for known in store.accounts.every() if known.name == name), None)
+    if account is not None and account.kind not in kinds:
+        return False
+    if name in settings.orders.leads:
         return True
-    return any(
-        account.name == name.strip() and account.role in LEADING and account.disabled_at is None
-        for account in store.accounts.every()
-    )
+    return account is not None and account.role in LEADING and account.disabled_at is None

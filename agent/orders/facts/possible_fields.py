@@ -57,6 +57,13 @@ def _iter_fields(view: OrderView) -> Iterator[tuple[SpecimenView, FieldView]]:
                 yield specimen, field
 
 
+def iter_views(store: Store, number: str) -> Iterator[MicrographView]:
+    """Yield the fields of an order."""
+    view = store.orders.order(number)
+    for _specimen, field in _iter_fields(view) if view else ():
+        yield field.view
+
+
 def has_lookalikes(number: str, other: str, key: Callable[[str], str]) -> bool:
     """Return whether two numbers differ in letters alone that look like digits, such as O and 0."""
     own, its = key(number), key(other)
@@ -94,6 +101,14 @@ class Possible:
     fields: Mapping[str, tuple[MicrographView, str]]
     alike: tuple[str, ...]
     settled: Mapping[str, frozenset[str]]
+
+    def find_fields(self, name: str) -> list[MicrographView]:
+        """Return the fields of a public id, path or file name."""
+        return [
+            view
+            for view, _why in self.fields.values()
+            if name in {view.id, view.path, _get_name(view.path)}
+        ]
 
     def get_name(self, name: str) -> str:
         """Return the file of a field's public id; an order's number as it is."""
@@ -203,6 +218,22 @@ def _is_near(came: Iterable[tuple[str, datetime]], shot: ShotField, apart: timed
 def _is_between(shot: ShotField, came: Iterable[tuple[str, datetime]]) -> bool:
     times = [at for source, at in came if source == shot.source]
     return bool(times) and min(times) < shot.taken_at < max(times)
+
+
+def list_possible_orders(store: Store, public_id: str) -> list[str]:
+    """Return the orders that a field of no specimen might belong to; none where it has one."""
+    stray = next((own for own in store.orders.unassigned() if own.view.id == public_id), None)
+    if stray is None:
+        return []
+    view = stray.view
+    times = [view.taken_at or view.result.done_at, *(at for _source, _path, at in stray.names)]
+    shots = store.order_changes.list_shots_between(min(times) - NEARBY, max(times) + NEARBY)
+    orders = (store.orders.order(number) for number in sorted({shot.order for shot in shots}))
+    return [
+        order.number
+        for order in orders
+        if order and find_possible(store, order, [stray], slips=False).fields
+    ]
 
 
 def list_reached(store: Store, *, after: int) -> set[str]:
@@ -351,9 +382,7 @@ def dismiss_possible(
         WrongUse: No reason is given.
     """
     facts = [
-        {"micrograph": view.id, "file": _get_name(view.path)}
-        for view, _why in possible.fields.values()
-        if name in {view.id, view.path, _get_name(view.path)}
+        {"micrograph": view.id, "file": _get_name(view.path)} for view in possible.find_fields(name)
     ]
     facts += [{"alike": other, "file": other} for other in possible.alike if other == name]
     if facts and not reason.strip():

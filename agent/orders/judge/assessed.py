@@ -48,7 +48,8 @@ class OrderPolicy:
         held: Returns why a field's result is held, "" where it is not.
         remarks: Returns what a statement has to mention of a field.
         traced: Finds the stage-micrometer measurement that proves a field's scale, or None.
-        is_lead: Returns whether a name is that of a lead.
+        is_lead: Returns whether a name is that of a lead; no program is one.
+        is_leading_program: Returns whether a name is that of a program with the role of a lead.
         has_leads: Returns whether the lab has accounts or names leads; without them everyone at
             its PC does a lead's acts.
         second_look: A label at the limit counts only where a second reviewer confirms it.
@@ -68,6 +69,7 @@ class OrderPolicy:
     remarks: Callable[[MicrographView], Iterable[str]] = lambda _view: ()
     traced: Traced = lambda _view: None
     is_lead: Callable[[str], bool] = lambda _name: False
+    is_leading_program: Callable[[str], bool] = lambda _name: False
     has_leads: Callable[[], bool] = lambda: True
     second_look: bool = False
     double_reviews: Callable[[], Iterable[DoubleReview]] = lambda: ()
@@ -77,7 +79,7 @@ class OrderPolicy:
 
     def may_lead(self, name: str) -> bool:
         """Return whether a lead's act is open to a name; what counts as evidence asks `is_lead`."""
-        return self.is_lead(name) or not self.has_leads()
+        return self.is_lead(name) or self.is_leading_program(name) or not self.has_leads()
 
     @property
     def context(self) -> FieldContext:
@@ -124,7 +126,8 @@ class Assessed:
         material_doubt: Why its material is uncertain, "" where it is not.
         held_back: What a restored database lost of an order that conforms but for that; None where
             it is not held back.
-        possible: Fields and orders that might belong to it, until a reviewer settles them.
+        possible: Fields of no specimen that might belong to it, until a reviewer settles them.
+        alike: Orders that might be this one, until a reviewer settles them.
         needs_lead: Only a lead can settle at least one of the doubts.
         lacks_specimens: Specimens that the order names have no image yet.
     """
@@ -144,6 +147,7 @@ class Assessed:
     material_doubt: str = ""
     held_back: Mapping[str, object] | None = None
     possible: int = 0
+    alike: tuple[str, ...] = ()
     needs_lead: bool = False
     lacks_specimens: bool = False
 

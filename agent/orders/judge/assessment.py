@@ -36,7 +36,7 @@ from agent.orders.facts.same_places import describe_decisions
 from agent.orders.facts.specimen_facts import Conformity, Statement
 from agent.orders.judge import conformity
 from agent.orders.judge.assessed import Assessed, AssessedSpecimen, OrderPolicy, build_rules
-from agent.orders.judge.confirmed_breaks import describe_possible
+from agent.orders.judge.confirmed_breaks import describe_possible, list_open
 from agent.orders.judge.decision_rule import build_decision_rule
 from agent.orders.specifications.applicable_specification import (
     apply_specification,
@@ -166,10 +166,10 @@ def assess_view(
         demanded=demanded,
         slips=all(own.statement.conformity is Conformity.CONFORMS for own in assessed),
     )
-    might_belong = tuple(describe_possible(possible, rules, policy.is_lead))
+    might_belong = list_open(possible, rules, policy.is_lead)
     doubts = (
         *([conformity.describe_waiting(loose)] if loose else ()),
-        *might_belong,
+        *describe_possible(possible, might_belong, rules, policy.is_lead),
         *settled_by_leads,
         *_list_needle_doubts(assessed, choice.specification),
     )
@@ -200,7 +200,8 @@ def assess_view(
         order_doubts=doubts,
         material_doubt=material_doubt,
         held_back=(loss.to_json() if loss else {}) if is_held_back else None,
-        possible=len(might_belong),
+        possible=len([name for name in might_belong if name in possible.fields]),
+        alike=tuple(name for name in might_belong if name not in possible.fields),
         needs_lead=bool(settled_by_leads or material_doubt or why),
         lacks_specimens=_lacks_specimens(view, assessed, rules, key) or loose > 0,
     )

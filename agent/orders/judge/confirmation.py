@@ -83,11 +83,11 @@ class Lack:
     """What an order lacks, as a stable word and numbers, translated when it is shown.
 
     Attributes:
-        kind: "broken", "out", "held", "lead", "possible", "confirm", "specimens", "fields", "area",
-            "files", "specification" or "" for nothing.
+        kind: "broken", "out", "held", "lead", "possible", "alike", "confirm", "specimens",
+            "fields", "area", "files", "specification" or "" for nothing.
         n: How many there are, or need an answer.
         of: How many are demanded, where that counts.
-        word: A structure code or a source.
+        word: Structure codes, sources or orders.
     """
 
     kind: str = ""
@@ -111,6 +111,11 @@ class Lack:
             "possible": ngettext(
                 "{n} file of no order: assign or dismiss",
                 "{n} files of no order: assign or dismiss",
+                n,
+            ),
+            "alike": ngettext(
+                "order {word} might be this one: dismiss or assign",
+                "orders {word} might be this one: dismiss or assign",
                 n,
             ),
             "confirm": ngettext("{n} field to confirm", "{n} fields to confirm", n),
@@ -156,10 +161,12 @@ def find_lack(
 
 
 def _name_decision(assessed: Assessed) -> Lack:
-    """Return what is left to a lead, or of files without an order, where no field is."""
+    """Return what is left to a lead, and of what might belong to it, where no field is."""
     wanted = assessed.specification
     if assessed.possible and not assessed.needs_lead:
         return Lack("possible", assessed.possible)
+    if assessed.alike and not assessed.needs_lead:
+        return Lack("alike", len(assessed.alike), word=", ".join(assessed.alike))
     if wanted is None or not wanted.demands_needles:
         return Lack("lead")
     own = [specimen.needles for specimen in assessed.specimens if specimen.needles]

@@ -11,7 +11,7 @@ from agent.orders.judge.evidence import find_contradiction, is_confirmed, iter_b
 from agent.orders.judge.field_questions import describe_acquisition
 from agent.orders.judge.limit import format_limit
 from agent.orders.judge.mean_size import find_extreme, find_size_number, format_mean
-from agent.store import FieldView
+from agent.store import PROGRAMS, FieldView, voter_of
 from reports import gettext as _
 
 if TYPE_CHECKING:
@@ -103,16 +103,17 @@ def _is_settled(field: FieldFacts, rules: Rules) -> bool:
 
 
 def describe_possible(
-    possible: Possible, rules: Rules, is_lead: Callable[[str], bool]
+    possible: Possible, names: Iterable[str], rules: Rules, is_lead: Callable[[str], bool]
 ) -> Iterator[str]:
     """Yield what holds an order until a reviewer assigns it, or a reviewer or lead dismisses it.
 
     Args:
         possible: From `find_possible`.
-        rules: A field that a sure reviewer labelled as keeping them holds nothing.
+        names: From `list_open`.
+        rules: Of the order.
         is_lead: Returns whether a name is that of a lead.
     """
-    for name in list_open(possible, rules, is_lead):
+    for name in names:
         if name not in possible.fields:
             yield _(
                 "order {other} might be this one, its number is alike: a lead assigns its "
@@ -125,23 +126,31 @@ def describe_possible(
             "{file} belongs to no specimen and might be of this order ({why}): a reviewer "
             "assigns it (agent orders assign {id}) or dismisses it (agent orders dismiss-file)"
         )
-        who = find_confirmed_break(view, rules, is_lead)
-        if who:
+        against = find_confirmed_break(view, rules, is_lead)
+        if against:
             text = _(
                 "{file} belongs to no specimen, might be of this order ({why}) and breaks its "
                 "limit, labelled by {who}: a reviewer assigns it (agent orders assign {id}), or a "
-                "lead dismisses it (agent orders dismiss-file)"
+                "second person, a lead, dismisses it (agent orders dismiss-file)"
             )
+        who = ", ".join(sorted(against))
         yield text.format(file=possible.get_name(name), why=why, id=name, who=who)
 
 
 def list_open(possible: Possible, rules: Rules, is_lead: Callable[[str], bool]) -> list[str]:
-    """Return the public ids and orders that hold an order; arguments as in `describe_possible`."""
+    """Return the public ids and orders that hold an order.
+
+    Args:
+        possible: From `find_possible`.
+        rules: A field that a sure reviewer labelled as keeping them holds nothing.
+        is_lead: Returns whether a name is that of a lead.
+    """
     names = []
     for public_id, (view, _why) in possible.fields.items():
         dismissed_by = possible.settled.get(public_id, frozenset())
-        if find_confirmed_break(view, rules, is_lead):
-            names += [] if any(map(is_lead, dismissed_by)) else [public_id]
+        if against := find_confirmed_break(view, rules, is_lead):
+            is_settled = any(may_take_away(against, is_lead, by=by) for by in dismissed_by)
+            names += [] if is_settled else [public_id]
             continue
         label = None if view.awaits_decision else view.order_label
         keeps = label and label.code and not label.unsure and rules.keeps(label.code)
@@ -149,48 +158,60 @@ def list_open(possible: Possible, rules: Rules, is_lead: Callable[[str], bool]) 
     return [*names, *(name for name in possible.alike if name not in possible.settled)]
 
 
-def find_confirmed_break(view: MicrographView, rules: Rules, is_lead: Callable[[str], bool]) -> str:
-    """Return who surely labelled a field of no specimen as breaking the rules; "" where nobody did.
+def find_confirmed_break(
+    view: MicrographView, rules: Rules, is_lead: Callable[[str], bool]
+) -> frozenset[str]:
+    """Return who surely labelled a field as breaking the rules; no one where that is outweighed.
 
     As for a field of an order, two other reviewers who are sure, or a lead, outweigh it.
     """
     own = build_field_facts(FieldView(view, {}, None), FieldContext(is_lead=is_lead))
-    against = {label.by for label in iter_breaking_labels(own, rules) if not label.unsure}
+    against = frozenset(label.by for label in iter_breaking_labels(own, rules) if not label.unsure)
     decided = own.decided
     keeps = decided is not None and decided.kind == "code" and rules.keeps(decided.said)
     is_outweighed = keeps and not find_contradiction(own, rules)
-    return "" if is_outweighed else ", ".join(sorted(against))
+    return frozenset() if is_outweighed else against
 
 
-def require_may_dismiss(
-    names: Iterable[str],
-    possible: Possible,
+def may_take_away(against: Iterable[str], is_lead: Callable[[str], bool], *, by: str) -> bool:
+    """Return whether `by` may take a field that breaks the limit away from an order.
+
+    A lead may, and only a second person: neither who labelled it as breaking, nor a program.
+
+    Args:
+        against: Who labelled it as breaking the limit.
+        is_lead: Returns whether a name is that of a lead.
+        by: Who dismisses, assigns or replaces it.
+    """
+    return is_lead(by) and voter_of(by) not in {PROGRAMS, *map(voter_of, against)}
+
+
+def require_may_take_away(
+    views: Iterable[MicrographView],
+    number: str,
     rules: Rules,
     is_lead: Callable[[str], bool],
     *,
     by: str,
 ) -> None:
-    """Refuse to dismiss a field that a reviewer confirmed as breaking the limit, unless by a lead.
+    """Refuse to take fields away from an order of which a reviewer labelled one as breaking.
 
     Args:
-        names: Files, public ids or orders.
-        possible: What might belong to the order.
-        rules: Of the order.
+        views: The fields: dismissed, assigned to another order, or called another's place.
+        number: Of the order that they are or might be of.
+        rules: Of that order.
         is_lead: Returns whether a name is that of a lead.
-        by: Who dismisses them.
+        by: Who does it.
 
     Raises:
-        WrongUse: `by` is no lead, and one of the fields breaks the limit.
+        WrongUse: One of the fields breaks the limit, and `by` may not take it away.
     """
-    wanted = set(names)
-    for view, _why in possible.fields.values():
-        name = possible.get_name(view.id)
-        if wanted.isdisjoint({view.id, view.path, name}) or is_lead(by):
-            continue
-        if who := find_confirmed_break(view, rules, is_lead):
+    for view in views:
+        against = find_confirmed_break(view, rules, is_lead)
+        if against and not may_take_away(against, is_lead, by=by):
             raise WrongUse(
                 _(
-                    "{file} breaks the limit, labelled by {who}: a reviewer assigns it (agent "
-                    "orders assign {id}), or a lead dismisses it."
-                ).format(file=name, who=who, id=view.id)
+                    "{id} might be of order {number} and breaks its limit, labelled by {who}: a "
+                    "second person, a lead, dismisses it or assigns it elsewhere."
+                ).format(id=view.id, number=number, who=", ".join(sorted(against)))
             )

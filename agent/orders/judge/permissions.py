@@ -6,20 +6,23 @@ order undecided anyway; refusing it reports that at once.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 from agent.errors import WrongUse
+from agent.orders.facts.possible_fields import list_possible_orders
 from agent.orders.judge.assessment import assess
+from agent.orders.judge.confirmed_breaks import may_take_away, require_may_take_away
 from agent.orders.judge.conformity import is_covered
 from agent.orders.judge.evidence import could_break, iter_breaking_labels
-from agent.store import PROGRAMS, voter_of
+from agent.store import number_key
 from reports import gettext as _
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
     from agent.orders.judge.assessed import OrderPolicy
-    from agent.store import Store
+    from agent.store import MicrographView, Store
 
 LONGEST_REASON = 500
 HOW_TO_LEAD = "an account of that role, or a name in [orders] leads"
@@ -67,7 +70,7 @@ def require_may_replace(
                     ).format(field=field.called, id=field.id, why=why, how=HOW_TO_LEAD)
                 )
             against = {label.by for label in iter_breaking_labels(field, rules) if not label.unsure}
-            is_second = voter_of(by) not in {PROGRAMS, *map(voter_of, against)}
+            is_second = may_take_away(against, policy.is_lead, by=by)
             if against and not (is_second and defect and picture):
                 raise WrongUse(
                     _(
@@ -82,6 +85,8 @@ def require_may_assign(
 ) -> None:
     """Refuse to assign a field for which another specimen is named, unless by a lead.
 
+    What a reviewer saw break the limit of an order that it leaves, only a second lead assigns.
+
     Args:
         store: Open.
         policy: The policy of the lab.
@@ -91,20 +96,22 @@ def require_may_assign(
 
     Raises:
         WrongUse: `by` is no lead, and something names another order or specimen, or the field is
-            labelled and the order unknown.
+            labelled and the order unknown; or it breaks the limit of an order that it leaves, and
+            `by` may not take it away.
     """
+    number, view = keys.get("order", ""), store.results.find(public_id)
+    others = store.orders.claimed_elsewhere(public_id, number, keys.get("specimen", ""))
+    if view and any(label.code for label in view.labels):
+        left = {order for order, _specimen in others} | {*list_possible_orders(store, public_id)}
+        _require_may_leave(store, policy, view, left, target=number, by=by)
     if policy.may_lead(by):
         return
-    others = store.orders.claimed_elsewhere(
-        public_id, keys.get("order", ""), keys.get("specimen", "")
-    )
     if others:
         raise WrongUse(
             _("{id} is named for {others}: only a lead may assign it elsewhere ({how}).").format(
-                id=public_id, others=", ".join(others), how=HOW_TO_LEAD
+                id=public_id, others=", ".join(map("/".join, others)), how=HOW_TO_LEAD
             )
         )
-    view, number = store.results.find(public_id), keys.get("order", "")
     if view and any(label.code for label in view.labels) and store.orders.order(number) is None:
         raise WrongUse(
             _(
@@ -112,6 +119,24 @@ def require_may_assign(
                 "order with it ({how})."
             ).format(id=public_id, number=number, how=HOW_TO_LEAD)
         )
+
+
+def _require_may_leave(
+    store: Store,
+    policy: OrderPolicy,
+    view: MicrographView,
+    left: Collection[str],
+    *,
+    target: str,
+    by: str,
+) -> None:
+    key = partial(number_key, exact=store.exact_numbers)
+    for number in sorted(order for order in left if key(order) != key(target)):
+        assessed = assess(store, number, policy)
+        if assessed is None or assessed.specification is None:
+            continue
+        rules, is_lead = assessed.rules(policy), policy.is_lead
+        require_may_take_away([view], number, rules, is_lead, by=by)
 
 
 def require_lead(policy: OrderPolicy, by: str) -> None:

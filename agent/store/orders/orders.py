@@ -249,7 +249,9 @@ class Orders(OrderRepository):
         )
         return True
 
-    def claimed_elsewhere(self, public_id: str, number: str, specimen: str) -> list[str]:
+    def claimed_elsewhere(
+        self, public_id: str, number: str, specimen: str
+    ) -> list[tuple[str, str]]:
         """Return the orders, or specimens of this order, that a micrograph is or was named for.
 
         Args:
@@ -258,7 +260,7 @@ class Orders(OrderRepository):
             specimen: Its specimen there.
 
         Returns:
-            The others as "4711/01", none twice.
+            The other orders, each with the specimen, none twice.
         """
         key = self._whose.key
         with reading(self._engine) as session:
@@ -268,7 +270,7 @@ class Orders(OrderRepository):
                 order = session.get(OrderRow, order_id)
                 named.add((order.number if order else "", claimed))
         return sorted(
-            f"{order}/{claimed}"
+            (order, claimed)
             for order, claimed in named
             if order and (key(order), key(claimed or specimen)) != (key(number), key(specimen))
         )

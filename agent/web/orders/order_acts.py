@@ -23,7 +23,7 @@ from agent.web.schemas import FAULTS, Order
 from reports import gettext as _
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Mapping
 
     from agent.orders.judge.assessed import Assessed, OrderPolicy
     from agent.orders.lead_acts import PossibleAct
@@ -74,26 +74,31 @@ def router(desk: Desk) -> APIRouter:
     return routes
 
 
-def list_acts(desk: Desk, request: Request, assessed: Assessed) -> Iterator[PossibleAct]:
-    """Yield the acts that the sender of a request may do with an order."""
+def list_acts(desk: Desk, request: Request, assessed: Assessed) -> list[PossibleAct]:
+    """Return the acts that the sender of a request may do with an order."""
+    acts = list_possible_acts(desk.store, assessed, order_rules(desk), at=desk.now())
+    may_do = find_may_do(desk, request)
+    return [entry for entry in acts if may_do(entry.act)]
+
+
+def find_may_do(desk: Desk, request: Request) -> Callable[[LeadAct], bool]:
+    """Return what tells whether the sender of a request may do an act with an order."""
     who, policy = who_is(request), order_rules(desk)
     if who is not None and not who.may("reviewer"):
-        return
+        return lambda _act: False
     name = cookies.name_of(request)
     is_lead = (
         _is_sent_by_lead(request, policy) if who is not None else not name or policy.may_lead(name)
     )
-    for entry in list_possible_acts(desk.store, assessed, policy, at=desk.now()):
-        if is_lead or not needs_lead(entry.act, has_accounts=who is not None):
-            yield entry
+    return lambda act: is_lead or not needs_lead(act, has_accounts=who is not None)
 
 
 def _act(desk: Desk, request: Request, number: str, form: Mapping[str, str]) -> Response:
     """Carry out an act; where no reviewer is known, request a name first."""
     _require_known(desk, number)
     who = cookies.decides(request, form)
-    fields = [(key, form[key]) for key in ("act", "reason", "about") if key in form]
-    here = order_href(number)
+    fields = [(key, form[key]) for key in ("act", "reason", "about", "then") if key in form]
+    here = "/orders" if form.get("then") == "/orders" else order_href(number)
     if page := request_name(desk, request, who, here, fields, then=here):
         return page
     try:
@@ -102,7 +107,7 @@ def _act(desk: Desk, request: Request, number: str, form: Mapping[str, str]) -> 
         raise HTTPException(422, "act: one of " + ", ".join(LeadAct)) from None
     by, reason, about = who.strip(), form.get("reason", ""), form.get("about")
     number = _carry_out(desk, request, number, act, by=by, reason=reason, about=about)
-    answer = RedirectResponse(order_href(number), 303)
+    answer = RedirectResponse("/orders" if here == "/orders" else order_href(number), 303)
     cookies.keep(answer, cookies.NAME, who.strip())
     return answer
 

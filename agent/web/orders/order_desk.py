@@ -16,6 +16,7 @@ from agent.orders.judge.permissions import require_lead
 from agent.web import cookies
 from agent.web.authentication import may_decide, may_lead, who_is
 from agent.web.context import order_rules
+from agent.web.orders.order_acts import find_may_do
 from agent.web.orders.order_board import SWEPT
 from agent.web.orders.order_queue import confirm_href, order_href
 from agent.web.orders.orders import list_loose
@@ -24,10 +25,11 @@ from reports import Tone, marked
 from reports import gettext as _
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from datetime import datetime
 
     from agent.orders.instruments.affected_orders import Affected
+    from agent.orders.lead_acts import LeadAct
     from agent.web.context import Desk
     from agent.web.orders.order_board import Board, BoardOrder
 
@@ -137,7 +139,8 @@ def _render(desk: Desk, request: Request) -> Response:
     board = desk.board.look(desk.store, lambda: order_rules(desk), now=now, swept=SWEPT)
     shown = [order for order in board.orders if _fits(order, asked)]
     confirming = may_decide(request)
-    columns = list(_list_columns(_sort(shown, asked["sort"]), asked, now, confirming))
+    may_do = find_may_do(desk, request)
+    columns = list(_list_columns(_sort(shown, asked["sort"]), asked, now, confirming, may_do))
     following = {order.number for order in board.following}
     cards = [card for column in columns for card in column["cards"]]
     start = next((card["href"] for card in cards if card["order"].number in following), "")
@@ -194,7 +197,11 @@ def _sort(orders: Sequence[BoardOrder], sort: str) -> list[BoardOrder]:
 
 
 def _list_columns(
-    orders: Sequence[BoardOrder], asked: Mapping[str, str], now: datetime, confirming: bool
+    orders: Sequence[BoardOrder],
+    asked: Mapping[str, str],
+    now: datetime,
+    confirming: bool,
+    may_do: Callable[[LeadAct], bool],
 ) -> Iterator[dict[str, Any]]:
     for place, (word, tone) in enumerate(COLUMNS.items()):
         own = [order for order in orders if order.state == word]
@@ -213,6 +220,7 @@ def _list_columns(
                     if order.to_confirm and confirming
                     else order_href(order.number),
                     "age": format_age(order.heard_at, now),
+                    "acts": [entry for entry in order.acts if may_do(entry.act)],
                 }
                 for order in own[:most]
             ],

@@ -13,10 +13,12 @@ from starlette.concurrency import run_in_threadpool
 
 import reports
 from agent.errors import WrongUse
+from agent.orders.facts.possible_fields import load_settled
 from agent.orders.judge.assessment import assess
 from agent.orders.judge.hidden_answers import find_hidden, leave_unsaid
 from agent.orders.judge.next_step import NextStep, find_next_step
 from agent.orders.judge.permissions import require_may_assign
+from agent.orders.lead_acts import dismiss_stray
 from agent.orders.statements.trace_page import TONES
 from agent.web.authentication import may_decide
 from agent.web.context import UNKNOWN_ORDER, find, order_rules
@@ -71,6 +73,11 @@ def router(desk: Desk) -> APIRouter:
         form = await read_stripped_form(request)
         return await run_in_threadpool(_assign, desk, request, public_id, form)
 
+    @routes.post("/review/{public_id}/dismiss")
+    async def dismiss(request: Request, public_id: str) -> Response:
+        form = await read_stripped_form(request)
+        return await run_in_threadpool(_dismiss, desk, request, public_id, form)
+
     @routes.get("/statements/{name}")
     def statement(request: Request, name: str) -> Response:
         return statement_response(desk, name, name_of(request))
@@ -103,9 +110,14 @@ def ends_in_report(request: Request) -> bool:
     return not sent.partition(b"?")[0].rpartition(b"/")[2].startswith(b"report.")
 
 
-def list_loose(desk: Desk) -> list[Unassigned]:
-    """Return the fields that belong to no specimen."""
-    return desk.store.orders.unassigned()[:LOOSE_SHOWN]
+def list_loose(desk: Desk) -> list[tuple[Unassigned, str]]:
+    """Return the fields that belong to no specimen, and who dismissed each; dismissed ones last."""
+    dismissed = load_settled(desk.store, "")
+    fields = [
+        (field, ", ".join(sorted(dismissed.get(field.view.id, ()))))
+        for field in desk.store.orders.unassigned()
+    ]
+    return sorted(fields, key=lambda entry: bool(entry[1]))[:LOOSE_SHOWN]
 
 
 def _assign(desk: Desk, request: Request, public_id: str, form: Mapping[str, str]) -> Response:
@@ -118,6 +130,20 @@ def _assign(desk: Desk, request: Request, public_id: str, form: Mapping[str, str
     assign_field(desk, public_id, form, by=who.strip())
     answer = RedirectResponse(order_href(form.get("order", "")), 303)
     keep(answer, NAME, who.strip())
+    return answer
+
+
+def _dismiss(desk: Desk, request: Request, public_id: str, form: Mapping[str, str]) -> Response:
+    """Decide that a field belongs to no order; where no reviewer is known, request a name first."""
+    who, reason = decides(request, form), form.get("reason", "")
+    action = f"/review/{public_id}/dismiss"
+    if page := request_name(desk, request, who, action, [("reason", reason)], then="/orders"):
+        return page
+    find(desk, public_id)
+    by = who.strip()
+    dismiss_stray(desk.store, order_rules(desk), public_id, by=by, reason=reason, at=desk.now())
+    answer = RedirectResponse("/orders#loose", 303)
+    keep(answer, NAME, by)
     return answer
 
 
@@ -215,7 +241,7 @@ def _render(
         now=desk.now(),
         statement=link_newest(desk, number),
         customer=link_customer_reports(desk, number),
-        acts=list(list_acts(desk, request, assessed)),
+        acts=list_acts(desk, request, assessed),
     )
 
 

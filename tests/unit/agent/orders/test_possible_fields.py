@@ -167,6 +167,112 @@ def test_one_more_reviewer_does_not_outweigh_the_break_of_a_field_of_no_specimen
     assert (after_one, desk.order()["conformity"]) == ("undecided", "conforms")
 
 
+DISMISS = ("orders", "dismiss-file", "4711", "Image 3.tif", "--reason", "a test shot", "--by")
+
+
+def label(desk, public_id, by, code):
+    desk.store.labels.decide(public_id, Decision("code", by, code=code, comment="x"), at=AT)
+
+
+def name_leads(desk, *names):
+    text = (desk.folder / "agent.toml").read_text("utf-8")
+    named = "leads = [" + ", ".join(f'"{name}"' for name in names) + "]"
+    (desk.folder / "agent.toml").write_text(text.replace('leads = ["R. Stahl"]', named), "utf-8")
+
+
+def write_loose_demand(desk):
+    """Demand less of the product "washer"."""
+    loose = DEMAND.replace('"ring-a"', '"loose"').replace("8 or finer", "7 or finer")
+    loose = loose.replace('material = "100Cr6"', 'product = "washer"')
+    (desk.folder / "specifications.toml").write_text(DEMAND + loose, encoding="utf-8")
+    desk.store.orders.take_list([Entry("4800", product="washer")], "a.csv", by="x", at=AT)
+    for field in (1, 2, 3):
+        desk.confirm(desk.take(field, order="4800", keys={"material": ""}))
+
+
+def test_a_lead_who_labelled_a_field_as_breaking_does_not_dismiss_it_but_a_second_lead_does(desk):
+    name_leads(desk, "R. Stahl", "T. Kupfer")
+    label(desk, stray(desk, "Image 3.tif"), "R. Stahl", "G7")
+
+    by_author, held = desk.agent(*DISMISS, "r. stahl"), desk.order()["conformity"]
+    by_author += desk.agent(*DISMISS, "R. Stahl")
+    by_second = desk.agent(*DISMISS, "T. Kupfer")
+
+    assert (by_author, held, by_second) == (4, "undecided", 0)
+    assert desk.order()["conformity"] == "conforms"
+
+
+def test_a_lead_who_dismissed_a_field_and_then_labels_it_as_breaking_holds_the_order(desk):
+    public_id = stray(desk, "Image 3.tif")
+    desk.agent(*DISMISS, "R. Stahl")
+    before = desk.order()["conformity"]
+
+    label(desk, public_id, "R. Stahl", "G7")
+
+    assert (before, desk.order()["conformity"]) == ("conforms", "undecided")
+
+
+@pytest.mark.parametrize("author", ["Ada", "R. Stahl"])
+@pytest.mark.parametrize("target", ["4800", "4900"])
+def test_who_labelled_a_field_as_breaking_assigns_it_to_no_other_order(desk, author, target):
+    write_loose_demand(desk)
+    public_id = stray(desk, "Image 3.tif")
+    label(desk, public_id, author, "G7")
+    words = ("orders", "assign", public_id, target, "01", "--reason", "slip", "--by")
+
+    by_author, by_bob = desk.agent(*words, author), desk.agent(*words, "Bob")
+    held = desk.order()["conformity"]
+    name_leads(desk, "R. Stahl", "T. Kupfer")
+    by_second = desk.agent(*words, "T. Kupfer")
+
+    assert (by_author, by_bob, held, by_second) == (2, 2, "undecided", 0)
+    assert desk.order()["conformity"] == "conforms"
+
+
+def test_who_labelled_a_field_as_breaking_assigns_it_to_the_only_order_that_it_may_be_of(desk):
+    public_id = stray(desk, "Image 3.tif")
+    label(desk, public_id, "Ada", "G7")
+
+    code = desk.agent("orders", "assign", public_id, "4711", "01", "--by", "Ada", "--reason",
+                      "slip", "--field", "4")  # fmt: skip
+
+    assert (code, desk.order()["conformity"]) == (0, "does_not_conform")
+
+
+def test_a_lead_who_labelled_a_field_of_an_order_as_breaking_moves_it_to_no_other_order(desk):
+    name_leads(desk, "R. Stahl", "T. Kupfer")
+    write_loose_demand(desk)
+    public_id = desk.take(4, "G7")
+    label(desk, public_id, "R. Stahl", "G7")
+    words = ("orders", "assign", public_id, "4800", "01", "--reason", "slip", "--by")
+
+    by_author, word = desk.agent(*words, "R. Stahl"), desk.order()["conformity"]
+    by_second = desk.agent(*words, "T. Kupfer")
+
+    assert (by_author, word, by_second) == (2, "does_not_conform", 0)
+    assert desk.order()["conformity"] == "conforms"
+
+
+def test_an_order_of_an_alike_number_with_a_break_is_dismissed_by_a_second_lead_alone(desk):
+    name_leads(desk, "R. Stahl", "T. Kupfer")
+    label(desk, desk.take(4, "G7", order="47I1"), "R. Stahl", "G7")
+    words = ("orders", "dismiss-file", "4711", "47I1", "--reason", "a series of I", "--by")
+
+    refused = [desk.agent(*words, name) for name in ("Ada", "R. Stahl")]
+    held = desk.order()["conformity"]
+
+    assert (refused, held, desk.agent(*words, "T. Kupfer")) == ([2, 2], "undecided", 0)
+    assert desk.order()["conformity"] == "conforms"
+
+
+def test_where_no_lead_is_named_a_seen_break_is_taken_away_by_nobody(desk):
+    name_leads(desk)
+    label(desk, stray(desk, "Image 3.tif"), "Ada", "G7")
+
+    assert desk.agent(*DISMISS, "R. Stahl") == 2
+    assert desk.order()["conformity"] == "undecided"
+
+
 def test_only_a_lead_begins_an_order_with_a_labelled_field_of_no_specimen(desk):
     public_id = confirm_break(desk)
     words = ("orders", "assign", public_id, "4900", "01", "--reason", "slip", "--by")

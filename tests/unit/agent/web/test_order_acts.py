@@ -7,6 +7,7 @@ import pytest
 from labs.order_acts import AT, SETTINGS, Plant
 
 from agent.cli.app import main
+from agent.store import Decision
 from agent.store.people import auth
 
 
@@ -329,6 +330,91 @@ def test_page_api_and_command_refuse_alike(plant, monkeypatch, way, who):
         ),
     ]
     assert set(reasons) - {"x"} == ({"it is settled"} if done else set())
+
+
+def card_of(page, number):
+    """The card of an order on the board."""
+    return page.partition(f'<bdi class="number">{number}</bdi>')[2].partition("</li>")[0]
+
+
+def test_the_board_offers_what_an_order_waits_for_and_names_an_alike_order_as_one(plant):
+    keys = {"order": "47I1", "specimen": "01", "field": "4", "material": "100Cr6"}
+    plant.lab.take("G7", name="upload.tif", at=AT, **keys)
+    alike = card_of(plant.browser.get("/orders").text, "4711")
+    plant.loses_track_of("Image 3.tif")
+    both = card_of(plant.browser.get("/orders").text, "4711")
+    (about,) = re.findall(r'name="about" value="([^"]+)"', both)
+    form = {"act": "dismiss_possible", "reason": "a test shot", "about": about, "by": "Ann"}
+
+    done = plant.browser.post("/order/4711", data=form | {"then": "/orders"})
+
+    assert "order 47I1 might be this one: dismiss or assign" in alike
+    assert "1 file of no order: assign or dismiss" in both
+    assert "Not of this order: Image 3.tif, 47I1." in both
+    assert (done.status_code, done.headers["location"]) == (303, "/orders")
+    assert "dismiss_possible" not in card_of(plant.browser.get("/orders").text, "4711")
+
+
+def test_the_board_offers_a_leads_acts_to_who_leads(plant):
+    plant.lab.set_aside("4711_01_2.tif", "truncated", "it ends in the middle", at=AT)
+    plant.lists(material="C56E2")
+    offered = {}
+    for name in ("Ada", "R. Stahl"):
+        plant.browser.cookies.set("reviewer", name.replace(" ", "%20"))
+        card = card_of(plant.browser.get("/orders").text, "4711")
+        offered[name] = re.findall(r'name="act" value="(\w+)"', card)
+
+    assert offered == {"Ada": [], "R. Stahl": ["accept", "dismiss", "dismiss_files"]}
+
+
+def test_a_field_of_no_specimen_is_dismissed_below_the_board_for_all_its_orders(plant):
+    public_id = plant.loses_track_of("Image 3.tif")
+    to = f"/review/{public_id}/dismiss"
+    before = plant.browser.get("/orders").text
+
+    unreasoned = plant.browser.post(to, data={"by": "Ann"})
+    done = plant.browser.post(to, data={"by": "Ann", "reason": "a test shot"})
+
+    after = plant.browser.get("/orders").text
+    assert (before.count(f'action="{to}"'), after.count(f'action="{to}"')) == (1, 0)
+    assert (unreasoned.status_code, done.status_code) == (422, 303)
+    assert "dismissed by Ann" in after
+    assert plant.conformity() == "conforms"
+
+
+def test_a_seen_break_is_not_dismissed_below_the_board_by_who_saw_it(plant):
+    public_id = plant.loses_track_of("Image 3.tif")
+    plant.store.labels.decide(public_id, Decision("code", "R. Stahl", code="G7"), at=AT)
+    form = {"by": "R. Stahl", "reason": "a test shot"}
+
+    answer = plant.browser.post(f"/review/{public_id}/dismiss", data=form)
+
+    assert (answer.status_code, "a second person, a lead" in answer.text) == (422, True)
+    assert plant.conformity() == "undecided"
+
+
+@pytest.mark.parametrize("case", [
+    ("R. Stahl", "Ada", True),
+    ("R. Stahl", "R. Stahl", False),
+    ("Ada", "Bob", False),
+    ("lead", "lead", False),
+    ("reviewer", "Ada", False),
+    ("lead", "Ada", None),
+])  # fmt: skip
+@pytest.mark.parametrize("way", ["page", "api", "command"])
+def test_a_seen_break_is_dismissed_by_a_second_person_who_leads_and_by_no_program(
+    plant, monkeypatch, way, case
+):
+    who, author, may = case
+    public_id = plant.loses_track_of("Image 3.tif")
+    ways = Ways(plant, monkeypatch)
+    ways.become(who)
+    plant.store.labels.decide(public_id, Decision("code", author, code="G7"), at=AT)
+
+    done = getattr(ways, way)("dismiss_possible", "a test shot")
+
+    assert done is (way == "page" if may is None else may)  # a command signs as a program here
+    assert len(plant.acts("file_dismissed.recorded")) == done
 
 
 def test_an_account_that_the_settings_name_as_lead_does_a_leads_acts(plant) -> None:
