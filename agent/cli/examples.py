@@ -24,7 +24,7 @@ EXAMPLES: dict[str, str] = {
     "needles measure": "agent needles measure export/4711_2_1.tif --overlay pictures",
     "needles compare": "agent needles compare",
     "needles calibrate": 'agent needles calibrate --subtype G --microscope LOM-07 --by "R. Stahl" '
-    '--reason "300 needles of October" --dry-run',
+    '--reason "100 needles of October" --dry-run',
     "import": "agent import labelled --manifest labels.csv",
     "train": "agent train labelled --weights resnet18.pth",
     "models weights": "agent models weights resnet18",

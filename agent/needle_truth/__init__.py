@@ -27,6 +27,8 @@ from agent.needle_truth.truth_groups import (
     WANTED_FIELDS,
     WANTED_NEEDLES,
     TruthGroup,
+    choose_field,
+    list_measurable,
     load_groups,
 )
 
@@ -44,10 +46,12 @@ __all__ = [
     "Ratio",
     "TruthGroup",
     "calibrate",
+    "choose_field",
     "compare_needles",
     "find_refusal",
     "fit_calibration",
     "list_calibrations",
+    "list_measurable",
     "load_groups",
     "name_microscope",
     "needle_calibration",

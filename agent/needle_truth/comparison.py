@@ -5,6 +5,7 @@ A comparison is a quality record: pages read it and run no network.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
@@ -94,7 +95,10 @@ class CompareProgress:
 def compare_needles(
     store: Store, archive: Archive, mapper: NeedleMapper, *, by: str, at: datetime
 ) -> Iterator[CompareProgress | int]:
-    """Compare all valid measured needles with the program's, and record the result.
+    """Compare the valid measured needles with the program's, and record the result of all.
+
+    A micrograph whose needles the latest comparison has, with this version of the program and at
+    this scale, is not measured again.
 
     Args:
         store: Of the site.
@@ -104,24 +108,50 @@ def compare_needles(
         at: Now, aware UTC.
 
     Yields:
-        `CompareProgress` for each micrograph, last the number of the record; 0 where nothing was
-        measured, or where another comparison was recorded during this one.
+        `CompareProgress` for each micrograph, last the number of the record, of the latest one
+        where it has all needles already; 0 where nothing was measured, or where another comparison
+        was recorded during this one.
     """
     before = store.records.latest(COMPARISON, "")
     measured: dict[str, list[NeedleMeasurement]] = {}
     for needle in store.needle_measurements.list_valid():
         measured.setdefault(needle.micrograph, []).append(needle)
+    known: dict[int, Compared] = {}
+    if before is not None and before.facts["network"] == mapper.version:
+        known = {row.needle: row for row in load_comparison(before)}
     compared: list[Compared] = []
     for done, view in enumerate(iter_views(store, [*measured]), start=1):
-        compared += compare_micrograph(view, measured[view.id], archive, mapper)
+        kept = _keep_rows(view, measured[view.id], known)
+        compared += kept or compare_micrograph(view, measured[view.id], archive, mapper)
         yield CompareProgress(done, len(measured))
     if not compared:
         yield 0
+        return
+    if before is not None and compared == [*known.values()]:
+        yield before.id
         return
     new = NewRecord(COMPARISON, "", *_to_facts(compared, mapper.version))
     follows = before.id if before else 0
     numbers = store.records.add_together([new], by=by, at=at, follows=follows)
     yield numbers[0] if numbers else 0
+
+
+def _keep_rows(
+    view: MicrographView, measured: Sequence[NeedleMeasurement], known: Mapping[int, Compared]
+) -> list[Compared]:
+    """Return the rows of a micrograph's needles if a comparison has all of them, else none."""
+    rows = [known[needle.id] for needle in measured if needle.id in known]
+    if len(rows) < len(measured) or any(row.place is Place.NO_PIXELS for row in rows):
+        return []
+    is_same = all(
+        math.isclose(
+            math.dist(needle.start, needle.end) * (view.um_per_px or needle.um_per_px),
+            row.measured_um,
+            rel_tol=1e-3,
+        )
+        for needle, row in zip(measured, rows, strict=True)
+    )
+    return rows if is_same else []
 
 
 def compare_micrograph(

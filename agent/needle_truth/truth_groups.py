@@ -17,12 +17,18 @@ from agent.needle_truth.comparison import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Sequence
+
     from agent.needle_truth.agreement import LengthPair
     from agent.needle_truth.comparison import Compared
-    from agent.store import NeedleMeasurement, Record, Store
+    from agent.store import MicrographView, NeedleMeasurement, Record, Store
 
-WANTED_NEEDLES, WANTED_FIELDS = 10, 30
+WANTED_NEEDLES, WANTED_FIELDS = 10, 10
 """Needles of a field, and such fields, that a calibration needs."""
+NEWEST = 500
+"""So many micrographs, the newest, are looked through for fields to measure."""
+COARSEST_UM = 0.35
+"""µm per px; coarser micrographs are not measured, as `model.needles.field`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +72,7 @@ class TruthGroup:
 
     @property
     def missing_needles(self) -> int:
-        """How many needles are still needed for 30 fields with 10 each."""
+        """How many needles are still needed for all wanted fields."""
         return (
             WANTED_FIELDS * WANTED_NEEDLES - min(self.full_fields, WANTED_FIELDS) * WANTED_NEEDLES
         )
@@ -76,6 +82,69 @@ class TruthGroup:
         """Share of the measured needles, where the program measures, that it has."""
         total = self.counts[Place.MATCHED] + self.counts[Place.UNMATCHED]
         return self.counts[Place.MATCHED] / total if total else 0.0
+
+
+def list_measurable(
+    store: Store, has_crop: Callable[[MicrographView], bool]
+) -> dict[tuple[str, str], list[MicrographView]]:
+    """Return (subtype, microscope) → fields in which needles can be measured, the newest first.
+
+    Fields whose answer is hidden until a reviewer decides are left out: the subtype would tell it.
+
+    Args:
+        store: Of the site.
+        has_crop: Returns whether the pixels of a micrograph are kept.
+    """
+    shown = [facets.id for facets in store.search.list_facets(limit=NEWEST) if facets.code]
+    found: dict[tuple[str, str], list[MicrographView]] = defaultdict(list)
+    for view in iter_views(store, shown):
+        subtype = get_subtype(view)
+        is_fine = view.um_per_px is not None and view.um_per_px <= COARSEST_UM
+        if subtype and is_fine and has_crop(view):
+            found[subtype, name_microscope(view.process_data, view.source)].append(view)
+    return dict(sorted(found.items()))
+
+
+def choose_field(
+    store: Store, fields: Sequence[MicrographView], by: str, *, skipped: Collection[str] = ()
+) -> MicrographView | None:
+    """Return the field in which a person measures needles next, None where none is left.
+
+    One that this person has begun comes first. Then the one whose L50 by the program is farthest,
+    by rank, from those that are complete, of another specimen if there is one. So ten fields are
+    spread over all lengths.
+
+    Args:
+        store: Of the site.
+        fields: Of one subtype on one microscope.
+        by: Who measures.
+        skipped: Public ids of fields that are left out.
+    """
+    counts = Counter(
+        (needle.micrograph, needle.by) for needle in store.needle_measurements.list_valid()
+    )
+    full = {field for (field, _by), count in counts.items() if count >= WANTED_NEEDLES}
+    stored = store.needle_fields.list_of([view.result.id for view in fields])
+    lengths = {number: own.l50_um for number, own in stored.items() if own.l50_um is not None}
+    usable = [view for view in fields if view.result.id in lengths] or list(fields)
+    usable.sort(key=lambda view: (lengths.get(view.result.id, 0.0), view.id))
+    ranks = {view.id: rank for rank, view in enumerate(usable)}
+    done = [ranks[view.id] for view in usable if view.id in full]
+    seen = {_name_specimen(view) for view in usable if view.id in full}
+
+    def rate(view: MicrographView) -> tuple[bool, bool, float]:
+        rank = ranks[view.id]
+        from_middle = -abs(rank - (len(usable) - 1) / 2)
+        away = min((abs(rank - other) for other in done), default=from_middle)
+        return counts[view.id, by] > 0, _name_specimen(view) not in seen, away
+
+    left = [view for view in usable if view.id not in full and view.id not in skipped]
+    return max(left, key=rate, default=None)
+
+
+def _name_specimen(view: MicrographView) -> tuple[str, str]:
+    named = view.process_data.get("order", ""), view.process_data.get("specimen", "")
+    return named if any(named) else (view.id, "")
 
 
 def load_groups(store: Store) -> list[TruthGroup]:

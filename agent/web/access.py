@@ -128,6 +128,7 @@ DECLARED: Mapping[str, tuple[str, ...]] = MappingProxyType(
             "POST /api/v1/rollout/stop",
             "POST /confirm/{number:path}",
             "POST /fleet/rollout/stop",
+            "POST /needles/next",
             "POST /order/{number:path}",
             "POST /review/blind",
             "POST /review/name",
@@ -159,6 +160,7 @@ DECLARED: Mapping[str, tuple[str, ...]] = MappingProxyType(
             "POST /models/{name}/answers",
             "POST /models/{name}/impact",
             "POST /models/{name}/sign",
+            "POST /needles/calibrate",
             "POST /orders/release",
             "POST /orders/urgent",
             "POST /places/{one}/{other}",
@@ -187,6 +189,7 @@ HEAVY = frozenset(
         "GET /models/training",
         "GET /order/{number:path}/report.{kind}",
         "GET /setup/taxonomy",
+        "POST /needles/next",
         "POST /setup/taxonomy",
     }
 )

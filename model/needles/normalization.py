@@ -28,5 +28,6 @@ def normalize_contrast(grey: NDArray[np.uint8] | NDArray[np.float32]) -> NDArray
     values = grey.astype(np.float32)
     mean = uniform_filter(values, WINDOW_PX, mode="reflect")
     deviation = uniform_filter((values - mean) ** 2, WINDOW_PX, mode="reflect")
-    scaled = (values - mean) / np.maximum(np.sqrt(deviation), SMALLEST_DEVIATION)
+    # the running sum leaves a flat picture a little below 0
+    scaled = (values - mean) / np.sqrt(np.maximum(deviation, SMALLEST_DEVIATION**2))
     return np.asarray(np.clip(scaled, -6, 6), np.float32)

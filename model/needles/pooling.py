@@ -27,6 +27,8 @@ count those would choose the fields in which long ones happen to be missing. MEA
 `tests/bench/risks.py`."""
 RESAMPLES = 1000
 INSTRUMENT_FIELDS = 11
+CALIBRATED_FIELDS = 10
+"""Least fields of a calibration: the mean of their errors is known no better than that."""
 INSTRUMENT_ERROR = {0.5: (0.117, 0.142), 0.9: (0.251, 0.192), 0.99: (0.251, 0.192)}
 """Share → mean and standard deviation of log(true / measured length): the network parts long
 needles, and more fields do not average that out. MEASURED on the 11 fields, of 21 that others drew,
@@ -62,7 +64,8 @@ def estimate_quantile(
         fields: One distribution per field.
         share: 0 to 1.
         weighted: "area" or "number".
-        is_calibrated: Whether lengths were compared with people's; then chance alone is counted.
+        is_calibrated: Whether lengths were compared with people's; then chance counts, and how well
+            the mean error of the calibration's fields is known.
         seed: Seed of the resampling.
 
     Returns:
@@ -78,9 +81,12 @@ def estimate_quantile(
         return LengthEstimate(value, None, None, n)
     logs = np.log(_resample(rows, share, seed))
     reach = float(logs.std(ddof=1) * np.sqrt(n / (n - 1)) * t.ppf(0.975, n - 1))
-    shift = 0.0
-    if not is_calibrated:
-        shift, spread = INSTRUMENT_ERROR[share]
+    shift, spread = INSTRUMENT_ERROR[share]
+    if is_calibrated:
+        shift, least = 0.0, CALIBRATED_FIELDS
+        of_mean = t.ppf(0.975, least - 1) / np.sqrt(least)
+        reach = float(np.hypot(reach, of_mean * spread))
+    else:
         of_new = t.ppf(0.975, INSTRUMENT_FIELDS - 1) * np.sqrt(1 + 1 / INSTRUMENT_FIELDS)
         reach = float(np.hypot(reach, of_new * spread))
     low, high = np.exp([shift - reach, shift + reach])

@@ -74,6 +74,7 @@
     resume(pane);
     parts.overlays.draw();
     parts.compare = viewerCompare(pane, stage, words, say, parts.light.draw);
+    if (document.querySelector("[data-series]")) { parts.measure.choose("needle"); }
   }
   begin();
   document.addEventListener("placed", begin);

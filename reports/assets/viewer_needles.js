@@ -3,7 +3,8 @@
 // it. Only the reviewer's are shown, and of the program nothing while they are measured.
 window.viewerNeedles = function (pane, stage, words, say, changed) {
   const url = pane.canvas.dataset.needles;
-  const count = stage.querySelector("[data-needle-count]");
+  const counts = document.querySelectorAll("[data-needle-count]");
+  const onward = document.querySelector("[data-needle-wanted]");
   const undo = stage.querySelector("[data-needle-undo]");
   let kept = [];
   let after = Promise.resolve(); // one request after another, so that an undo finds what it undoes
@@ -13,7 +14,8 @@ window.viewerNeedles = function (pane, stage, words, say, changed) {
     return pane.canvas.dataset.reviewer || (field ? field.value.trim() : "");
   }
   function show() {
-    if (count) { count.textContent = kept.length || ""; }
+    for (const count of counts) { count.textContent = kept.length || (count.closest("button") ? "" : "0"); }
+    if (onward) { onward.classList.toggle("is-ready", kept.length >= Number(onward.dataset.needleWanted)); }
     changed();
   }
   async function ask(address, body) {

@@ -246,7 +246,7 @@ def calibrate_(
 ) -> None:
     """Set the ratio that corrects needle lengths, per subtype and microscope. Only a lead may.
 
-    Run agent needles compare first. Needs 30 fields with 10 measured needles each, and is refused
+    Run agent needles compare first. Needs 10 fields with 10 measured needles each, and is refused
     where the ratio depends on the length. The calibration is recorded with a version.
     """
     settings = load_settings(context)
@@ -367,7 +367,7 @@ def _to_json(group: TruthGroup, made: dict[tuple[str, str], NeedleCalibration]) 
 def compare(context: typer.Context, json: JsonOption = False) -> None:
     """Compare the needles that reviewers measured with the program's, and keep the result.
 
-    Measures every micrograph with measured needles again. The page /needles shows the plot.
+    Measures the micrographs whose needles are not compared yet. The page /needles shows the plot.
     """
     from agent.archive import Archive
     from agent.needle_truth import CompareProgress, compare_needles, load_groups

@@ -1,12 +1,20 @@
-"""Page of measured needles: the program against people, per subtype and microscope."""
+"""Page of measured needles: ten fields to click, the program against people, the calibration.
+
+The fields are shown by the viewer, one after another; each is compared when it is left, so that the
+plot is there as soon as the last one is done.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from functools import cache
+from typing import TYPE_CHECKING, Annotated, Any
+from urllib.parse import urlencode
 
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Form, Request, Response
+from fastapi.responses import RedirectResponse
 from markupsafe import Markup
 
+from agent.errors import AgentError, WrongUse
 from agent.needle_truth import (
     WANTED_FIELDS,
     WANTED_NEEDLES,
@@ -14,13 +22,21 @@ from agent.needle_truth import (
     Place,
     Ratio,
     TruthGroup,
+    calibrate,
+    choose_field,
+    compare_needles,
     find_refusal,
     list_calibrations,
+    list_measurable,
     load_groups,
     needle_calibration,
 )
 from agent.needle_truth.comparison import COMPARISON
-from agent.web.pages import render_page
+from agent.orders.judge.permissions import require_reason
+from agent.web import cookies
+from agent.web.authentication import may_decide, may_lead, who_is
+from agent.web.context import order_rules
+from agent.web.pages import render_page, request_name
 from model.needles.version import read_version
 from reports import (
     Fact,
@@ -31,44 +47,179 @@ from reports import (
 from reports import gettext as _
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from agent.needle_truth import Agreement
+    from agent.store import MicrographView
     from agent.web.context import Desk
+    from model.needles.needle_map import NeedleMapper
+
+PAGE, NEXT = "/needles", "/needles/next"
+MOST_SKIPPED = 50
+Text = Annotated[str, Form()]
 
 
 def router(desk: Desk) -> APIRouter:
-    """Build the route of the page."""
+    """Build the routes of the page."""
     routes = APIRouter(include_in_schema=False)
 
-    @routes.get("/needles")
-    def show(request: Request) -> Response:
-        record = desk.store.records.latest(COMPARISON, "")
-        return render_page(
-            desk,
-            request,
-            "needles",
-            groups=[
-                _build_group(desk, group, f"n{number}")
-                for number, group in enumerate(load_groups(desk.store))
-            ],
-            calibrations=[
-                (calibration, _format_ratio(calibration.ratio), _describe_state(desk, calibration))
-                for calibration in reversed(list_calibrations(desk.store))
-            ],
-            compared_at=record.at if record else None,
-        )
+    @routes.get(PAGE)
+    def show(request: Request, said: str = "") -> Response:
+        return _render(desk, request, said=said)
+
+    @routes.post(NEXT)
+    def go_on(
+        request: Request, subtype: Text, microscope: Text, skip: Text = "", by: Text = ""
+    ) -> Response:
+        who = cookies.decides(request, {"by": by}).strip()
+        fields = [("subtype", subtype), ("microscope", microscope), ("skip", skip)]
+        if page := request_name(desk, request, who, NEXT, fields):
+            return page
+        skipped = skip.split()[-MOST_SKIPPED:]
+        _compare(desk, who)
+        answer = RedirectResponse(_find_next(desk, (subtype, microscope), who, skipped), 303)
+        cookies.keep(answer, cookies.NAME, who)
+        return answer
+
+    @routes.post("/needles/calibrate")
+    def set_calibration(
+        request: Request, subtype: Text, microscope: Text, reason: Text = "", by: Text = ""
+    ) -> Response:
+        who = cookies.decides(request, {"by": by}).strip()
+        fields = [("subtype", subtype), ("microscope", microscope), ("reason", reason)]
+        if page := request_name(desk, request, who, "/needles/calibrate", fields):
+            return page
+        try:
+            calibration = _calibrate(desk, request, (subtype, microscope), who, reason)
+        except AgentError as error:
+            return _render(desk, request, wrong=str(error), code=422)
+        said = _("Calibration {version} is set.").format(version=calibration.version)
+        return RedirectResponse(f"{PAGE}?{urlencode({'said': said})}", 303)
 
     return routes
 
 
-def _build_group(desk: Desk, group: TruthGroup, name: str) -> dict[str, Any]:
+def build_series(
+    desk: Desk, request: Request, view: MicrographView, asked: Mapping[str, str]
+) -> dict[str, Any] | None:
+    """Build what the viewer shows above a field of the ten; None where it shows a field alone.
+
+    Args:
+        desk: Behind the pages.
+        request: Of the viewer's page.
+        view: The field.
+        asked: Query of the page: `subtype`, `microscope`, `skip`.
+    """
+    key = asked.get("subtype", ""), asked.get("microscope", "")
+    if not all(key) or not may_decide(request):
+        return None
+    done = sum(group.full_fields for group in _list_groups(desk, key))
+    return {
+        "subtype": key[0],
+        "microscope": key[1],
+        "done": min(done, WANTED_FIELDS),
+        "fields": WANTED_FIELDS,
+        "needles": WANTED_NEEDLES,
+        "skip": asked.get("skip", ""),
+        "skip_this": f"{asked.get('skip', '')} {view.id}".strip(),
+    }
+
+
+def _list_groups(desk: Desk, key: tuple[str, str]) -> list[TruthGroup]:
+    return [group for group in load_groups(desk.store) if (group.subtype, group.microscope) == key]
+
+
+def _has_crop(desk: Desk, view: MicrographView) -> bool:
+    crop = desk.archive.crop_path(view.sha256, view.page)
+    return view.crop is not None and desk.archive.may_have(crop)
+
+
+def _compare(desk: Desk, who: str) -> None:
+    """Compare what was measured since the latest comparison; a person's request is the cause."""
+    if any(group.new or group.network != read_version() for group in load_groups(desk.store)):
+        steps = compare_needles(desk.store, desk.archive, _load_mapper(), by=who, at=desk.now())
+        for _step in steps:
+            pass
+
+
+@cache
+def _load_mapper() -> NeedleMapper:
+    from model.needles.needle_map import NeedleMapper  # noqa: PLC0415 - PyTorch takes seconds
+
+    return NeedleMapper()
+
+
+def _find_next(desk: Desk, key: tuple[str, str], who: str, skipped: list[str]) -> str:
+    """Return the address of the next field to measure, or of the page with the plot."""
+    groups = _list_groups(desk, key)
+    if groups and not groups[0].missing_fields:
+        return PAGE
+    fields = list_measurable(desk.store, lambda view: _has_crop(desk, view)).get(key, [])
+    chosen = choose_field(desk.store, fields, who, skipped=skipped)
+    if chosen is None:
+        said = _("No further field of {subtype} on {microscope} can be measured.")
+        return f"{PAGE}?{urlencode({'said': said.format(subtype=key[0], microscope=key[1])})}"
+    asked = {"subtype": key[0], "microscope": key[1], "skip": " ".join(skipped)}
+    return f"/review/{chosen.id}/viewer?{urlencode(asked)}"
+
+
+def _calibrate(
+    desk: Desk, request: Request, key: tuple[str, str], who: str, reason: str
+) -> NeedleCalibration:
+    if who_is(request) is None and not order_rules(desk).is_lead(who):
+        raise WrongUse(
+            _("{who} is not a lead. Name leads under [orders] leads in agent.toml.").format(who=who)
+        )
+    groups = _list_groups(desk, key)
+    if not groups:
+        raise WrongUse(_("No needle was measured yet."))
+    kept = require_reason(reason)
+    return calibrate(desk.store, groups[0], by=who, reason=kept, at=desk.now())
+
+
+def _render(
+    desk: Desk, request: Request, *, said: str = "", wrong: str = "", code: int = 200
+) -> Response:
+    record = desk.store.records.latest(COMPARISON, "")
+    groups = load_groups(desk.store)
+    measurable = list_measurable(desk.store, lambda view: _has_crop(desk, view))
+    begun = {(group.subtype, group.microscope) for group in groups}
+    return render_page(
+        desk,
+        request,
+        "needles",
+        code,
+        groups=[
+            _build_group(desk, group, f"n{number}", measurable)
+            for number, group in enumerate(groups)
+        ],
+        others=[(*key, len(fields)) for key, fields in measurable.items() if key not in begun],
+        calibrations=[
+            (calibration, _format_ratio(calibration.ratio), _describe_state(desk, calibration))
+            for calibration in reversed(list_calibrations(desk.store))
+        ],
+        compared_at=record.at if record else None,
+        wanted=(WANTED_FIELDS, WANTED_NEEDLES),
+        may_measure=may_decide(request) and desk.measures_needles,
+        may_calibrate=may_lead(request),
+        said=said,
+        wrong=wrong,
+    )
+
+
+def _build_group(
+    desk: Desk,
+    group: TruthGroup,
+    name: str,
+    measurable: Mapping[tuple[str, str], list[MicrographView]],
+) -> dict[str, Any]:
     valid = needle_calibration(desk.store, group.subtype, group.microscope)
     return {
         "group": group,
         "calibration": valid,
         "refusal": find_refusal(group),
         "progress": _describe_progress(group),
+        "can_go_on": (group.subtype, group.microscope) in measurable and group.missing_fields,
         "facts": list(_iter_facts(group)),
         "plot": _draw(group, name),
     }

@@ -21,6 +21,7 @@ from agent.web.orders.specimen_fields import is_blind
 from agent.web.pages import render_page
 from agent.web.review.chart_page import format_group
 from agent.web.review.chart_plates import group_plates
+from agent.web.review.needle_page import build_series
 from agent.web.review.picture_links import Linked, iter_layers, ruler_of
 from reports import Viewer
 from reports import gettext as _
@@ -57,7 +58,8 @@ def _render(desk: Desk, request: Request, view: MicrographView) -> Response:
     card = build_card(
         view, Linked(), zone=desk.zone, words=describe_codes(taxonomy), review=None, texts=texts
     )
-    is_hidden = is_blind(view, asked=cookies.is_blind_first(request))
+    series = build_series(desk, request, view, request.query_params)
+    is_hidden = series is not None or is_blind(view, asked=cookies.is_blind_first(request))
     layers = () if is_hidden else tuple(iter_layers(desk, view, texts))
     if layers and view.result.structure_code:
         desk.shown.add(who, view.result.id)  # a map tells which code the model gave
@@ -71,6 +73,7 @@ def _render(desk: Desk, request: Request, view: MicrographView) -> Response:
         viewer=build_viewer(desk, view, reviewer=who) if card.crop.picture else None,
         layers=layers,
         ruler=ruler_of(view),
+        series=series,
     )
 
 

@@ -66,8 +66,8 @@ def test_lengths_of_a_program_that_is_a_fifth_too_long_are_corrected(pairs):
 
 
 TOO_LITTLE = [
-    ({"full_fields": 18}, "12 fields with 10 measured needles are missing"),
-    ({"full_fields": 29}, "1 field with 10 measured needles is missing"),
+    ({"full_fields": 6}, "4 fields with 10 measured needles are missing"),
+    ({"full_fields": 9}, "1 field with 10 measured needles is missing"),
     ({"new": 3}, "3 needles are not compared"),
     ({"network": "of last year"}, "not compared with this version"),
     ({"unmatched": 500}, "at least 50 % are needed"),
@@ -169,7 +169,7 @@ def test_a_comparison_keeps_what_the_program_has_at_each_measured_place(lab, ste
         needles.expected_um[longest], abs=0.001
     )
     assert at_source.agreement is None  # one field
-    assert (at_source.missing_fields, at_source.missing_needles) == (30, 300)
+    assert (at_source.missing_fields, at_source.missing_needles) == (10, 100)
     assert at_other.microscope == "LOM-08"
     assert at_other.counts[Place.NOT_MEASURED] == 1
     add(lab, field, (5.0, 5.0), (50.0, 50.0))

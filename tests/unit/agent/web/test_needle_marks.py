@@ -8,6 +8,7 @@ import pytest
 from fastapi.testclient import TestClient
 from labs.accounts import let_in
 from labs.lab import DAY, HOME, desk_of
+from labs.needle_lengths import fill
 from labs.viewer import MARKS, UM_PER_PX, at, opened, picture
 from servers.browser import until
 from servers.pages import served
@@ -194,3 +195,36 @@ def test_where_the_scale_is_unknown_the_viewer_refuses_before_the_first_click(la
 
         assert "The scale is unknown" in tab.locator("[data-viewer-say]").inner_text()
         assert tab.locator("[data-tool=needle]").get_attribute("aria-pressed") == "false"
+
+
+@pytest.mark.slow
+def test_the_last_of_ten_fields_is_clicked_and_the_plot_is_there(lab, tab):
+    fill(lab, fields=9)
+    field = lab.take("G8", pixels=picture(), um_per_px=UM_PER_PX)
+    with served(desk_of(lab)) as address:
+        tab.context.add_cookies([{"name": "reviewer", "value": "Ann", "url": address}])
+        tab.goto(f"{address}/needles")
+        tab.get_by_role("button", name="Measure the next field").click()
+        tab.wait_for_selector("[data-series]")
+        until(tab, "Boolean(window.viewer && document.querySelector('.crop img').naturalWidth)")
+        assert field in tab.url
+        assert "9 of 10 fields" in tab.locator("[data-series]").inner_text()
+        assert tab.locator("[data-tool=needle]").get_attribute("aria-pressed") == "true"
+        onward = tab.locator("[data-needle-wanted]")
+        count = "document.querySelector('.series [data-needle-count]').textContent"
+        assert tab.evaluate(count) == "0"
+
+        for number in range(10):
+            assert "is-ready" not in onward.get_attribute("class")
+            for x in (400, 900):
+                tab.mouse.click(*at(tab, (x, 200 + 100 * number)))
+            until(tab, f"{count} === '{number + 1}'")
+        assert "is-ready" in onward.get_attribute("class")
+        onward.click()
+
+        tab.wait_for_selector("figure.bland svg.agreement")
+        assert tab.url == f"{address}/needles"
+        text = tab.locator("main").inner_text()
+    assert "Measured needles: 100; fields: 10; people: Ann, Bea." in text
+    assert "In fields that the program does not measure" in text
+    assert "9 of 10 fields only" in text
