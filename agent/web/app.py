@@ -22,7 +22,15 @@ from agent.store import StoreFault
 from agent.store.work.file_states import chunks
 from agent.web import api, api_docs, cookies, language_choice
 from agent.web import help as help_pages
-from agent.web.archive import archive, archive_api, embedding_map, files_page, history, similar
+from agent.web.archive import (
+    archive,
+    archive_api,
+    bulk_decisions,
+    embedding_map,
+    files_page,
+    history,
+    similar,
+)
 from agent.web.authentication import AuthenticationMiddleware
 from agent.web.connection_limits import Crowd, OwnLimits
 from agent.web.context import Unknown
@@ -127,6 +135,7 @@ def create_app(
     app.include_router(order_acts.router(desk))
     app.include_router(places.router(desk))
     app.include_router(archive.router(desk))
+    app.include_router(bulk_decisions.router(desk))
     app.include_router(similar.router(desk))
     app.include_router(embedding_map.router(desk))
     app.include_router(history.router(desk))

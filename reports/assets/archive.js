@@ -18,10 +18,12 @@
   function mark(item) { return item.querySelector("[data-mark]"); }
   function link(item) { return item.querySelector("a"); }
   function count() { return items.filter(function (item) { return mark(item).checked; }).length; }
+  const every = page.querySelector("[data-every]");
+  function takesEvery() { return Boolean(every && every.checked); }
   function told() {
     const n = count();
-    say.textContent = words.selected.replace("{n}", String(n));
-    page.classList.toggle("marking", n > 0);
+    say.textContent = takesEvery() ? words.every : words.selected.replace("{n}", String(n));
+    page.classList.toggle("marking", n > 0 || takesEvery());
   }
   function range(to, on) {
     const from = Math.min(anchor, to);
@@ -76,9 +78,17 @@
 
   const form = page.querySelector("#bulk");
   form.addEventListener("submit", function (event) {
-    if (event.submitter && "needsMarks" in event.submitter.dataset && !count()) {
+    if (!event.submitter || !("needsMarks" in event.submitter.dataset)) { return; }
+    const act = event.submitter.closest(".act");
+    const empty = Array.from(act.querySelectorAll("[data-needed]")).find(function (one) { return !one.value.trim(); });
+    const mayTakeEvery = Boolean(act.querySelector("[data-needed]"));
+    if (!count() && !(mayTakeEvery && takesEvery())) {
       event.preventDefault();
       say.textContent = words.none;
+    } else if (empty) {
+      event.preventDefault();
+      empty.focus();
+      say.textContent = words.needed;
     }
   });
   // Enter in a field of one act sends that act, not the first button of the form.
@@ -86,6 +96,10 @@
     const act = event.key === "Enter" && event.target.closest(".act");
     if (act && event.target.matches("input")) { event.preventDefault(); act.querySelector("button").click(); }
   });
+  const selectAll = page.querySelector("[data-all]");
+  selectAll.hidden = false;
+  selectAll.addEventListener("click", function () { all(true); });
+  if (every) { every.addEventListener("change", told); }
   page.querySelector("[data-keys-line]").hidden = false;
   if (count()) { told(); }  // a browser that goes back has kept the boxes
 }());

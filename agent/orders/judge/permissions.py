@@ -17,15 +17,16 @@ from agent.orders.judge.conformity import is_covered
 from agent.orders.judge.evidence import could_break, iter_breaking_labels
 from agent.store import number_key
 from reports import gettext as _
+from reports import marked
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
     from agent.orders.judge.assessed import OrderPolicy
-    from agent.store import MicrographView, Store
+    from agent.store import Store
 
 LONGEST_REASON = 500
-HOW_TO_LEAD = "an account of that role, or a name in [orders] leads"
+HOW_TO_LEAD = marked("an account of that role, or a name in [orders] leads")
 
 
 def require_may_replace(
@@ -67,7 +68,7 @@ def require_may_replace(
                     _(
                         "{field} ({id}) {why}, so it could break the limit: a lead alone may "
                         "replace it ({how})."
-                    ).format(field=field.called, id=field.id, why=why, how=HOW_TO_LEAD)
+                    ).format(field=field.called, id=field.id, why=why, how=_(HOW_TO_LEAD))
                 )
             against = {label.by for label in iter_breaking_labels(field, rules) if not label.unsure}
             is_second = may_take_away(against, policy.is_lead, by=by)
@@ -99,17 +100,15 @@ def require_may_assign(
             labelled and the order unknown; or it breaks the limit of an order that it leaves, and
             `by` may not take it away.
     """
-    number, view = keys.get("order", ""), store.results.find(public_id)
-    others = store.orders.claimed_elsewhere(public_id, number, keys.get("specimen", ""))
-    if view and any(label.code for label in view.labels):
-        left = {order for order, _specimen in others} | {*list_possible_orders(store, public_id)}
-        _require_may_leave(store, policy, view, left, target=number, by=by)
+    require_may_leave(store, policy, public_id, keys, by=by)
     if policy.may_lead(by):
         return
+    number, view = keys.get("order", ""), store.results.find(public_id)
+    others = store.orders.claimed_elsewhere(public_id, number, keys.get("specimen", ""))
     if others:
         raise WrongUse(
             _("{id} is named for {others}: only a lead may assign it elsewhere ({how}).").format(
-                id=public_id, others=", ".join(map("/".join, others)), how=HOW_TO_LEAD
+                id=public_id, others=", ".join(map("/".join, others)), how=_(HOW_TO_LEAD)
             )
         )
     if view and any(label.code for label in view.labels) and store.orders.order(number) is None:
@@ -117,19 +116,30 @@ def require_may_assign(
             _(
                 "{id} is labelled, and there is no order {number} yet: only a lead may begin an "
                 "order with it ({how})."
-            ).format(id=public_id, number=number, how=HOW_TO_LEAD)
+            ).format(id=public_id, number=number, how=_(HOW_TO_LEAD))
         )
 
 
-def _require_may_leave(
-    store: Store,
-    policy: OrderPolicy,
-    view: MicrographView,
-    left: Collection[str],
-    *,
-    target: str,
-    by: str,
+def require_may_leave(
+    store: Store, policy: OrderPolicy, public_id: str, keys: Mapping[str, str], *, by: str
 ) -> None:
+    """Refuse to take a field away from an order whose limit it breaks by a reviewer's label.
+
+    Args:
+        store: Open.
+        policy: The policy of the lab.
+        public_id: Of the micrograph.
+        keys: Where it goes; empty: to no specimen.
+        by: Who takes it away.
+
+    Raises:
+        WrongUse: A second lead alone may do that.
+    """
+    target, view = keys.get("order", ""), store.results.find(public_id)
+    if view is None or not any(label.code for label in view.labels):
+        return
+    others = store.orders.claimed_elsewhere(public_id, target, keys.get("specimen", ""))
+    left = {order for order, _specimen in others} | {*list_possible_orders(store, public_id)}
     key = partial(number_key, exact=store.exact_numbers)
     for number in sorted(order for order in left if key(order) != key(target)):
         assessed = assess(store, number, policy)
@@ -144,7 +154,7 @@ def require_lead(policy: OrderPolicy, by: str) -> None:
     if not policy.may_lead(by):
         raise WrongUse(
             _("{who} is not a lead: only a lead may do this ({how}).").format(
-                who=by or "–", how=HOW_TO_LEAD
+                who=by or "–", how=_(HOW_TO_LEAD)
             )
         )
 

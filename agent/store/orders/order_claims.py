@@ -153,3 +153,13 @@ def settle(
     for row in session.exec(wanted):
         row.settled_by, row.settled_reason, row.settled_at = by, reason, at
         session.add(row)
+
+
+def is_settled_by(session: Session, micrograph: MicrographRow, by: str, at: datetime) -> bool:
+    """Return whether an assignment settled claims of a micrograph, which is for good."""
+    wanted = select(OrderClaimRow.id).where(
+        OrderClaimRow.micrograph_id == micrograph.id,
+        OrderClaimRow.settled_by == by,
+        OrderClaimRow.settled_at == at,
+    )
+    return session.exec(wanted).first() is not None

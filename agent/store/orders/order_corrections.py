@@ -7,12 +7,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from sqlalchemy import and_
 from sqlmodel import col, select
 
 from agent.errors import WrongUse
 from agent.settings import PROCESS_COLUMNS
-from agent.store.engine import writing
-from agent.store.evidence import filing
+from agent.store.engine import reading, writing
+from agent.store.evidence import audit_log, filing
 from agent.store.orders import order_claims, order_lists, specimens
 from agent.store.orders.order_rows import OrderRepository, hasten
 from agent.store.people import labels
@@ -20,13 +21,21 @@ from agent.store.tables import (
     MicrographRow,
     ResultRow,
     SpecimenRow,
+    TrailRow,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from datetime import datetime
 
     from sqlmodel import Session
+
+    from agent.store.evidence.audit_log import TrailEntry
+
+
+ASSIGNED = "field.assigned"
+PLACE, BEFORE = "place", "was"
+"""Keys of that act's facts: where the field belonged, and what it was before."""
 
 
 class OrderCorrections(OrderRepository):
@@ -95,13 +104,26 @@ class OrderCorrections(OrderRepository):
         at: datetime,
         lead: bool = False,
     ) -> None:
-        """Assign a field to a specimen by hand; the reason is stored.
+        """Assign a field to a specimen by hand; see `assign_all`."""
+        self.assign_all([public_id], keys, by=by, reason=reason, at=at, lead=lead)
 
-        The order that it leaves remains undecided, and so does each other order that it was named
-        for, until a lead assigns it.
+    def assign_all(
+        self,
+        public_ids: Sequence[str],
+        keys: Mapping[str, str],
+        *,
+        by: str,
+        reason: str,
+        at: datetime,
+        lead: bool = False,
+    ) -> None:
+        """Assign fields to a specimen by hand, all or none; the reason is stored.
+
+        The order that a field leaves remains undecided, and so does each other order that it was
+        named for, until a lead assigns it.
 
         Args:
-            public_id: Of the micrograph.
+            public_ids: Of the micrographs.
             keys: `order` and `specimen`; `preparation` and `field` where known.
             by: Who.
             reason: Why.
@@ -109,41 +131,117 @@ class OrderCorrections(OrderRepository):
             lead: `by` is a lead.
 
         Raises:
-            WrongUse: No such micrograph, keys or a reason are missing, or the model's answer on it
+            WrongUse: No such micrograph, keys or a reason are missing, or the model's answer on one
                 is another bundle's than that of the specimen.
         """
         _require_reason(by, reason)
         if not (keys.get("order") and keys.get("specimen")):
             raise WrongUse("an assignment needs an order number and a specimen.")
         with writing(self._engine) as session:
-            row = labels.micrograph_of(session, public_id)
-            before = {name: getattr(row, name) for name in PROCESS_COLUMNS}
-            if row.specimen_id is not None:
-                left = order_claims.ClaimedPlace(row.order, row.specimen, "moved", row.relative)
-                if not self._matches(left, keys):
-                    order_claims.add(session, self._whose, row, [left], at=at)
-            for name in ("order", "specimen", "preparation", "field"):
-                setattr(
-                    row, name, keys.get(name) or ("" if name == "preparation" else before[name])
-                )
-            row.unassigned = ""
-            decisions = labels.histories(session, [row.id or 0]).get(row.id or 0, ())
-            decided = any(not label.undone for label in decisions)
-            bundle = "" if decided else _bundle(session, row)
-            try:
-                specimens.attach(session, self._whose, row, bundle, at=at)
-            except specimens.OtherBundle as other:
-                raise WrongUse(
-                    f"{public_id}: {other}, this field by {bundle}; decide it at the review page, "
-                    "then assign it."
-                ) from other
-            if lead:
-                order_claims.settle(session, [row.id or 0], by=by, reason=reason, at=at)
-            facts = {"reason": reason, "before": before, "now": dict(keys), "lead": lead}
-            facts |= {filing.AFTER: filing.describe_place(session, row)}
-            self._remember(
-                session, actor=by, at=at, act="field.assigned", subject=public_id, facts=facts
-            )
+            for public_id in sorted(public_ids):  # as `Labels.decide_all`
+                row = labels.micrograph_of(session, public_id, alone=True)
+                self._assign(session, row, keys, by=by, reason=reason, at=at, lead=lead)
+
+    def _assign(
+        self,
+        session: Session,
+        row: MicrographRow,
+        keys: Mapping[str, str],
+        *,
+        by: str,
+        reason: str,
+        at: datetime,
+        lead: bool,
+    ) -> None:
+        before = {name: getattr(row, name) for name in PROCESS_COLUMNS}
+        place = filing.describe_place(session, row).get(PLACE)
+        facts: dict[str, Any] = {"reason": reason, "before": before, "now": dict(keys)}
+        facts |= {"lead": lead, BEFORE: {PLACE: place, "unassigned": row.unassigned}}
+        if row.specimen_id is not None:
+            left = order_claims.ClaimedPlace(row.order, row.specimen, "moved", row.relative)
+            if not self._matches(left, keys):
+                order_claims.add(session, self._whose, row, [left], at=at)
+        for name in ("order", "specimen", "preparation", "field"):
+            setattr(row, name, keys.get(name) or ("" if name == "preparation" else before[name]))
+        row.unassigned = ""
+        decisions = labels.histories(session, [row.id or 0]).get(row.id or 0, ())
+        decided = any(not label.undone for label in decisions)
+        bundle = "" if decided else _bundle(session, row)
+        try:
+            specimens.attach(session, self._whose, row, bundle, at=at)
+        except specimens.OtherBundle as other:
+            raise WrongUse(
+                f"{row.public_id}: {other}, this field by {bundle}; decide it at the review page, "
+                "then assign it."
+            ) from other
+        if lead:
+            order_claims.settle(session, [row.id or 0], by=by, reason=reason, at=at)
+        facts |= {filing.AFTER: filing.describe_place(session, row)}
+        self._remember(session, actor=by, at=at, act=ASSIGNED, subject=row.public_id, facts=facts)
+
+    def list_assigned(self, *, by: str, at: datetime) -> list[str]:
+        """Return the micrographs that a person's act assigned, as far as they are there still."""
+        with reading(self._engine) as session:
+            acts = _list_acts(session, by=by, at=at)
+            rows = [labels.micrograph_of(session, act.subject) for act in acts]
+            return [
+                row.public_id
+                for row, act in zip(rows, acts, strict=True)
+                if _is_where(session, row, act)
+            ]
+
+    def undo_assigned(
+        self, of: str, assigned_at: datetime, *, by: str, at: datetime, lead: bool = False
+    ) -> int:
+        """Return what an act assigned to where it was, all or none; return how many.
+
+        An order that a field leaves remains undecided until a lead assigns it, as after each move.
+
+        Args:
+            of: Who assigned.
+            assigned_at: When, which names the act.
+            by: Who undoes it.
+            at: Now.
+            lead: `by` is a lead.
+
+        Raises:
+            WrongUse: One was moved since, or a lead's assignment settled what else names it.
+        """
+        reason = "assignment taken back"
+        with writing(self._engine) as session:
+            acts = _list_acts(session, by=of, at=assigned_at)
+            for act in sorted(acts, key=lambda act: act.subject):
+                row = labels.micrograph_of(session, act.subject, alone=True)
+                if not _is_where(session, row, act):
+                    raise WrongUse(f"{act.subject}: it was moved since; nothing was taken back.")
+                was = act.facts.get(BEFORE) or {}
+                if place := was.get(PLACE):
+                    keys = dict(zip(("order", "specimen", "preparation"), place, strict=True))
+                    keys["field"] = act.facts["before"]["field"]
+                    self._assign(session, row, keys, by=by, reason=reason, at=at, lead=lead)
+                    continue
+                if order_claims.is_settled_by(session, row, of, assigned_at):
+                    raise WrongUse(
+                        f"{act.subject}: the assignment settled what else names it, for good. "
+                        "Assign it to where it belongs."
+                    )
+                self._unassign(session, row, act, by=by, at=at)
+            return len(acts)
+
+    def _unassign(
+        self, session: Session, row: MicrographRow, act: TrailEntry, *, by: str, at: datetime
+    ) -> None:
+        left = order_claims.ClaimedPlace(row.order, row.specimen, "moved", row.relative)
+        order_claims.add(session, self._whose, row, [left], at=at)
+        for name in filing.MOVED:
+            setattr(row, name, act.facts["before"][name])
+        row.specimen_id = row.preparation_id = None
+        row.unassigned = act.facts[BEFORE]["unassigned"]
+        session.add(row)
+        facts = {"reason": row.unassigned, "undoes": act.id}
+        self._remember(
+            session, actor=by, at=at, act="field.unassigned", subject=row.public_id, facts=facts
+        )
 
     def _matches(self, claim: order_claims.ClaimedPlace, keys: Mapping[str, str]) -> bool:
         key = self._whose.key
@@ -237,6 +335,17 @@ class OrderCorrections(OrderRepository):
                 facts={"preparation": name, **superseded},
             )
             return name
+
+
+def _list_acts(session: Session, *, by: str, at: datetime) -> list[TrailEntry]:
+    same = and_(col(TrailRow.at) == at, col(TrailRow.actor) == by)
+    return list(audit_log.entries(session, act=ASSIGNED, where=same))
+
+
+def _is_where(session: Session, row: MicrographRow, act: TrailEntry) -> bool:
+    """Return whether a field is still where an act assigned it."""
+    place = filing.describe_place(session, row).get(PLACE)
+    return bool(place == act.facts[filing.AFTER].get(PLACE))
 
 
 def _require_reason(by: str, reason: str) -> None:

@@ -509,6 +509,20 @@ class Labels(Repository):
             }
         return [rows[entry] for entry in public_ids]
 
+    def list_given(self, *, by: str, at: datetime) -> list[str]:
+        """Return the micrographs that a reviewer decided by one act, at one instant."""
+        query = (
+            select(MicrographRow.public_id)
+            .join(LabelRow, col(LabelRow.micrograph_id) == col(MicrographRow.id))
+            .where(
+                LabelRow.decided_at == at,
+                LabelRow.by == by,
+                col(LabelRow.kind).not_in(NO_DECISION),
+            )
+        )
+        with reading(self._engine) as session:
+            return list(session.exec(query))
+
     def mark_suspect(
         self, public_id: str, *, label_id: int, sentence: str, by: str, at: datetime
     ) -> bool:

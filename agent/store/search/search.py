@@ -6,6 +6,7 @@ are of the newest hits, at most `MOST_COUNTED`; one more is read, so that a cut 
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, time, timedelta
@@ -15,6 +16,7 @@ from zoneinfo import ZoneInfo
 from sqlalchemy import (
     Integer,
     Text,
+    and_,
     case,
     cast,
     func,
@@ -30,7 +32,7 @@ from sqlmodel import col
 
 from agent.store.engine import is_sqlite, reading
 from agent.store.repository import Repository
-from agent.store.results.micrograph_views import of_micrographs
+from agent.store.results.micrograph_views import is_current, of_micrographs
 from agent.store.search.search_terms import (
     FACETS,
     INDEXED_PREFIX,
@@ -42,7 +44,7 @@ from agent.store.search.search_terms import (
     parse_search,
 )
 from agent.store.search.search_words import WORDS
-from agent.store.tables import MicrographRow, SearchRow
+from agent.store.tables import MicrographRow, ResultRow, SearchRow
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -60,6 +62,9 @@ PLANNER = ("enable_bitmapscan", "enable_seqscan", "enable_sort", "jit")
 """What `_plan_postgresql` sets."""
 NEWEST = "newest"
 """Rows of the counts that are the newest hits."""
+SORTS = (NEWEST, "oldest", "code", "unusual", "uncertain")
+"""Sequences of the hits: by time, by code, the most unusual or the least certain answer first."""
+OLDEST = SORTS[1]
 MONTH = "month"
 """A facet that is no column: of the day in the site's time zone."""
 
@@ -72,16 +77,18 @@ class SearchQuery:
         text: As typed.
         chosen: Facet → values, one of which a hit has to have.
         zone: Time zone of the site, in which days and months are read.
+        sort: One of `SORTS`; but for those by time, the newest `MOST_COUNTED` hits are sorted.
     """
 
     text: str = ""
     chosen: Mapping[str, Sequence[str]] = field(default_factory=dict)
     zone: str = "UTC"
+    sort: str = NEWEST
 
 
 @dataclass(frozen=True, slots=True)
 class SearchPage:
-    """A page of hits, newest first.
+    """A page of hits, newest first unless another sequence is asked for.
 
     Args:
         micrographs: Those of this page.
@@ -133,20 +140,32 @@ class Search(Repository):
             before: `next_before` of the page before, None for the first page.
         """
         with reading(self._engine) as session:
-            wanted = self._select(session, query)
-            if wanted is None:
+            found = self._select(session, query)
+            if found is None:
                 return SearchPage((), 0, is_cut=False, facets={}, next_before=None)
-            hits, count, facets = self._count(session, wanted, query.zone, newest=limit + 1)
-            if before is not None:
-                later = wanted.where(self._number() < before).limit(limit + 1)
-                hits = [row.micrograph_id for row in session.execute(later)]
+            wanted, key = found
+            newest_first = wanted.order_by(key.desc())
+            hits, count, facets = self._count(session, newest_first, query.zone, newest=limit + 1)
+            following = hits[limit - 1] if len(hits) > limit else None
+            if query.sort == OLDEST:
+                later = wanted if before is None else wanted.where(self._number() > before)
+                hits = _list_numbers(session, later.order_by(key.asc()), limit + 1)
+                following = hits[limit - 1] if len(hits) > limit else None
+            elif query.sort != NEWEST:
+                start = before or 0
+                hits = _sort_hits(session, newest_first, query.sort)[start : start + limit + 1]
+                following = start + limit if len(hits) > limit else None
+            elif before is not None:
+                later = newest_first.where(self._number() < before)
+                hits = _list_numbers(session, later, limit + 1)
+                following = hits[limit - 1] if len(hits) > limit else None
             self._reset_plan(session)
             return SearchPage(
                 _load(session, hits[:limit]),
                 min(count, MOST_COUNTED),
                 is_cut=count > MOST_COUNTED,
                 facets=facets,
-                next_before=hits[limit - 1] if len(hits) > limit else None,
+                next_before=following,
             )
 
     def list_hits(self, query: SearchQuery, *, most: int) -> list[MicrographView] | None:
@@ -155,14 +174,13 @@ class Search(Repository):
         Their views lack the columns of `LEFT_OUT`.
         """
         with reading(self._engine) as session:
-            wanted = self._select(session, query)
-            if wanted is None:
+            found = self._select(session, query)
+            if found is None:
                 return []
-            rows = session.execute(wanted.limit(most + 1)).all()
+            wanted, key = found
+            hits = _list_numbers(session, wanted.order_by(key.desc()), most + 1)
             self._reset_plan(session)
-            if len(rows) > most:
-                return None
-            return list(_load(session, [row.micrograph_id for row in rows], is_lean=True))
+            return None if len(hits) > most else list(_load(session, hits, is_lean=True))
 
     def list_micrographs(self, public_ids: Sequence[str]) -> list[MicrographView]:
         """Return the micrographs of these public ids that are here, in their sequence."""
@@ -220,7 +238,7 @@ class Search(Repository):
         return literal_column(f"{WORDS}.{name}", Integer)
 
     def _select(self, session: Session, query: SearchQuery) -> Any:
-        """Return the statement of all hits, newest first, or None where there can be none."""
+        """Return the statement of all hits and what numbers them, or None where there are none."""
         found = parse_search(query.text)
         instants = _find_instants(found, query.chosen.get(MONTH, ()), query.zone)
         chosen = {
@@ -253,11 +271,9 @@ class Search(Repository):
             wanted = wanted.where(number.between(*ends), taken_at >= since, taken_at < until)
         if self._is_sqlite:
             match = self._keep_common_whole(session, match)
-            return wanted.where(self._build_condition(match)).order_by(number.desc())
+            return wanted.where(self._build_condition(match)), number
         in_order = since is not None or self._plan_postgresql(session, match)
-        return wanted.where(self._build_condition(match)).order_by(
-            number.desc() if in_order else (number + 0).desc()
-        )
+        return wanted.where(self._build_condition(match)), number if in_order else number + 0
 
     def _plan_postgresql(self, session: Session, match: Match) -> bool:
         """Return whether to walk from the newest row on, instead of collecting hits by the index.
@@ -383,6 +399,35 @@ class Search(Repository):
         )
         first, last = session.execute(query).one()
         return None if first is None else (first, last)
+
+
+def _list_numbers(session: Session, wanted: Any, most: int) -> list[int]:
+    return [row.micrograph_id for row in session.execute(wanted.limit(most))]
+
+
+def _sort_hits(session: Session, newest_first: Any, sort: str) -> list[int]:
+    """Return the newest hits by their codes, or by the answer; hidden and missing ones last."""
+    hits = newest_first.limit(MOST_COUNTED).cte("hits")
+    number, code = hits.c.micrograph_id, hits.c.code
+    value = {"code": code, "unusual": col(ResultRow.p_value)}.get(sort, col(ResultRow.probability))
+    query = (
+        select_columns(number, case((code != "", value)).label("value"))
+        .outerjoin(ResultRow, and_(col(ResultRow.micrograph_id) == number, is_current()))
+        .select_from(hits)
+        .order_by(number.desc())
+    )
+    rows = session.execute(query).all()
+    key = _split_digits if sort == "code" else float
+    known = sorted((row for row in rows if row.value is not None), key=lambda row: key(row.value))
+    return [row.micrograph_id for row in (*known, *(row for row in rows if row.value is None))]
+
+
+def _split_digits(code: str) -> list[tuple[int, str]]:
+    """Return the key by which "G10" comes after "G9"."""
+    return [(int(part or 0), "") if part.isdecimal() else (0, part) for part in _DIGITS.split(code)]
+
+
+_DIGITS = re.compile(r"(\d+)")
 
 
 def _set_plan(session: Session, **settings: str | None) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
+from datetime import date
 from typing import TYPE_CHECKING, Annotated, Any
 from urllib.parse import parse_qsl, urlencode
 
@@ -12,17 +14,19 @@ from fastapi.responses import RedirectResponse
 import reports
 from agent.errors import SetupError
 from agent.store import SearchQuery
+from agent.store.search.search import NEWEST, SORTS
 from agent.web import cookies
 from agent.web.archive import archive_acts
 from agent.web.archive.archive_acts import MOST_IMAGES
-from agent.web.authentication import may_lead
+from agent.web.authentication import may_decide, may_lead
 from agent.web.orders.specimen_fields import is_blind, remember_shown
 from agent.web.pages import render_page, request_name
+from agent.web.review.code_choices import list_subtypes
 from reports import gettext as _
 from reports import marked
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from agent.store import MicrographView, SearchPage
     from agent.web.context import Desk
@@ -44,6 +48,23 @@ FACETS = {
     "month": marked("Month"),
 }
 """Facet → its title, in the sequence of the page."""
+DAYS = ("since", "until")
+DAY = re.compile(r"\d{4}-\d\d-\d\d")
+CHIPS = {
+    "q": marked("Search"),
+    "since": marked("From"),
+    "until": marked("To"),
+    "sort": marked("Sorted by"),
+}
+SORT_WORDS = {
+    NEWEST: marked("date, newest first"),
+    "oldest": marked("date, oldest first"),
+    "code": marked("structure code"),
+    "unusual": marked("most unusual first"),
+    "uncertain": marked("least certain first"),
+}
+ANSWER_SORTS = ("code", "unusual", "uncertain")
+"""Sequences by which the place of a micrograph tells something of its answer."""
 OUTCOMES = {
     "waiting": marked("waits for review"),
     "automatic": marked("automatic"),
@@ -81,8 +102,8 @@ def router(desk: Desk) -> APIRouter:
         try:
             n = archive_acts.request_reviews(desk, micrograph, reason, by=who.strip())
         except SetupError as error:
-            return _refuse(desk, request, back, error)
-        return _go_back(back, who, reviewed=str(n))
+            return refuse(desk, request, back, error)
+        return go_back(back, who, reviewed=str(n))
 
     @routes.post("/archive/campaign")
     def plan_campaign(
@@ -102,8 +123,8 @@ def router(desk: Desk) -> APIRouter:
         try:
             n = archive_acts.plan_campaign(desk, micrograph, name, raters, by=who.strip())
         except SetupError as error:
-            return _refuse(desk, request, back, error)
-        return _go_back(back, who, planned=str(n))
+            return refuse(desk, request, back, error)
+        return go_back(back, who, planned=str(n))
 
     @routes.post("/archive/export")
     def export(
@@ -116,7 +137,7 @@ def router(desk: Desk) -> APIRouter:
             query, who = read_query(desk, keep_known(back)), cookies.name_of(request)
             return archive_acts.export(desk, micrograph, query, form, who=who)
         except SetupError as error:
-            return _refuse(desk, request, back, error)
+            return refuse(desk, request, back, error)
 
     _add_views(routes, desk)
     return routes
@@ -137,8 +158,8 @@ def _add_views(routes: APIRouter, desk: Desk) -> None:
         try:
             desk.store.saved_views.save(who.strip(), name, kept, at=desk.now())
         except SetupError as error:
-            return _refuse(desk, request, query, error)
-        return _go_back(query, who, saved="1")
+            return refuse(desk, request, query, error)
+        return go_back(query, who, saved="1")
 
     @routes.post("/archive/views/delete")
     def delete_view(
@@ -148,7 +169,7 @@ def _add_views(routes: APIRouter, desk: Desk) -> None:
     ) -> Response:
         who = cookies.name_of(request)
         desk.store.saved_views.delete(who, name)
-        return _go_back(query, who)
+        return go_back(query, who)
 
 
 def _request_name(
@@ -157,12 +178,13 @@ def _request_name(
     return request_name(desk, request, who, request.scope["path"], fields, then="/archive")
 
 
-def _refuse(desk: Desk, request: Request, back: str, error: SetupError) -> Response:
+def refuse(desk: Desk, request: Request, back: str, error: SetupError) -> Response:
     """Show the search again, with the reason why nothing was done."""
     return render_archive(desk, request, 422, asked=keep_known(back), problem=str(error))
 
 
-def _go_back(back: str, who: str, **done: str) -> Response:
+def go_back(back: str, who: str, **done: str) -> Response:
+    """Lead back to the search, with what was done."""
     query = urlencode([*keep_known(back), *done.items()])
     answer = RedirectResponse(f"/archive?{query}" if query else "/archive", 303)
     if who:
@@ -183,9 +205,23 @@ def _keep(pairs: Sequence[tuple[str, str]]) -> Pairs:
     kept = [
         (key, value[:LONGEST_VALUE])
         for key, value in pairs
-        if value.strip() and (key == "q" or key in FACETS)
+        if value.strip() and (key == "q" or key in FACETS or _is_chosen(key, value))
     ]
     return list(dict.fromkeys(kept))[:MOST_CHOSEN]
+
+
+def _is_chosen(key: str, value: str) -> bool:
+    """Return whether a pair is a day of the form, or a sequence of the hits but the usual one."""
+    if key == "sort":
+        return value in SORTS[1:]
+    return key in DAYS and _is_day(value)
+
+
+def _is_day(text: str) -> bool:
+    try:
+        return DAY.fullmatch(text) is not None and bool(date.fromisoformat(text))
+    except ValueError:
+        return False
 
 
 def read_query(desk: Desk, asked: Pairs) -> SearchQuery:
@@ -194,7 +230,10 @@ def read_query(desk: Desk, asked: Pairs) -> SearchQuery:
     for key, value in asked:
         if key in FACETS:
             chosen.setdefault(key, []).append(value)
-    return SearchQuery(next((value for key, value in asked if key == "q"), ""), chosen, desk.zone)
+    one = dict(reversed(asked))
+    days = [f"{key}:{one[key]}" for key in DAYS if key in one]  # first: a long text is cut
+    text = " ".join([*days, *([one["q"]] if "q" in one else [])])
+    return SearchQuery(text, chosen, desk.zone, one.get("sort", NEWEST))
 
 
 def render_archive(
@@ -213,8 +252,10 @@ def render_archive(
     asked = _keep(list(sent.multi_items())) if asked is None else asked
     query, who = read_query(desk, asked), cookies.name_of(request)
     before = cookies.number(sent.get("before", ""))
-    found = desk.store.search.find_page(query, limit=ITEMS, before=before)
     blind_first = cookies.is_blind_first(request)
+    if blind_first and query.sort in ANSWER_SORTS:  # the place of one tells its answer
+        query = replace(query, sort=NEWEST)
+    found = desk.store.search.find_page(query, limit=ITEMS, before=before)
     waiting = [view for view in found.micrographs if view.awaits]
     remember_shown(
         desk,
@@ -231,7 +272,22 @@ def render_archive(
         request,
         found.micrographs,
         code,
-        query=query.text,
+        query=next((value for key, value in asked if key == "q"), ""),
+        asked=dict(reversed(asked)),
+        others=[pair for pair in asked if pair[0] not in {*DAYS, "sort"}],
+        sorts=[
+            (word, text)
+            for word, text in SORT_WORDS.items()
+            if not (blind_first and word in ANSWER_SORTS)
+        ],
+        next_word=_("Older") if query.sort == NEWEST else _("Next page"),
+        first_word=_("Newest") if query.sort == NEWEST else _("First page"),
+        sorted_note=_("The newest {n} micrographs are sorted.").format(
+            n=reports.integer(found.count)
+        )
+        if found.is_cut and query.sort in ANSWER_SORTS
+        else "",
+        found=min(found.count, archive_acts.MOST_DECIDED + 1),
         count=_count(found),
         counted_note=_("Counts are of the newest {n} micrographs.").format(
             n=reports.integer(found.count)
@@ -244,11 +300,14 @@ def render_archive(
             if facet["name"] != "code" or not hides_codes
         ],
         chips=[_describe_chip(asked, pair) for pair in asked],
-        next_href=_href([*asked, ("before", str(found.next_before))]) if found.next_before else "",
-        first_href=_href(asked) if before is not None else "",
+        next_href=build_href([*asked, ("before", str(found.next_before))])
+        if found.next_before
+        else "",
+        first_href=build_href(asked) if before is not None else "",
         views=desk.store.saved_views.list_all(who) if who else (),
         view_query=urlencode(asked),
         notice=_find_notice(request),
+        undo=_find_undo(request),
         problem=problem,
         may_save=bool(who),
     )
@@ -263,8 +322,11 @@ NO_SEARCH: dict[str, Any] = {
     "views": (),
     "view_query": "",
     "notice": "",
+    "undo": (),
     "problem": "",
     "may_save": False,
+    "sorts": (),
+    "found": 0,
 }
 """What the page shows of micrographs that no search found."""
 
@@ -294,6 +356,9 @@ def render_hits(
         code,
         items=[describe_hit(view, blind_first=blind_first) for view in views],
         may_act=may_lead(request),
+        may_decide=may_decide(request),
+        codes=list(list_subtypes(desk.taxonomy(), None)),
+        most_decided=archive_acts.MOST_DECIDED,
         most_images=MOST_IMAGES,
         **NO_SEARCH | search,
     )
@@ -345,7 +410,8 @@ def _count(found: SearchPage) -> str:
     return reports.ngettext("{n} micrograph", "{n} micrographs", found.count).format(n=n)
 
 
-def _href(asked: Sequence[tuple[str, str]]) -> str:
+def build_href(asked: Sequence[tuple[str, str]]) -> str:
+    """Return the address of a search."""
     return f"/archive?{urlencode(asked)}" if asked else "/archive"
 
 
@@ -358,21 +424,23 @@ def _list_facets(found: SearchPage, asked: Pairs) -> Iterator[dict[str, Any]]:
         for value in (*chosen, *listed):
             is_on, pair = value in chosen, (name, value)
             rest = [entry for entry in asked if entry != pair]
-            href = _href(rest if is_on else [*asked, pair])
+            href = build_href(rest if is_on else [*asked, pair])
             hits.append((_word(name, value), reports.integer(counts.get(value, 0)), href, is_on))
         if hits:
             yield {"name": name, "title": title, "hits": hits}
 
 
 def _word(name: str, value: str) -> str:
+    if name == "sort":
+        return _(SORT_WORDS[value])
     return _(OUTCOMES[value]) if name == "outcome" and value in OUTCOMES else value
 
 
 def _describe_chip(asked: Pairs, pair: tuple[str, str]) -> tuple[str, str]:
     """Return a part of the search in words, and the address of the search without it."""
     name, value = pair
-    title = _("Search") if name == "q" else _(FACETS[name])
-    return f"{title}: {_word(name, value)}", _href([entry for entry in asked if entry != pair])
+    title = _((FACETS | CHIPS)[name])
+    return f"{title}: {_word(name, value)}", build_href([entry for entry in asked if entry != pair])
 
 
 def _find_notice(request: Request) -> str:
@@ -388,4 +456,29 @@ def _find_notice(request: Request) -> str:
         return _(
             "Round robin with {n} micrographs planned. Open it with: agent roundrobin open"
         ).format(n=n)
+    if text := _describe_bulk_act(sent):
+        return text
     return _("View saved.") if sent.get("saved") == "1" else ""
+
+
+def _describe_bulk_act(sent: Mapping[str, str]) -> str:
+    if n := cookies.number(sent.get("labelled", "")):
+        text = reports.ngettext("{n} micrograph labelled.", "{n} micrographs labelled.", n)
+    elif n := cookies.number(sent.get("assigned", "")):
+        text = reports.ngettext("{n} micrograph assigned.", "{n} micrographs assigned.", n)
+    elif n := cookies.number(sent.get("undone", "")):
+        text = reports.ngettext(
+            "Taken back for {n} micrograph.", "Taken back for {n} micrographs.", n
+        )
+    else:
+        return ""
+    return text.format(n=n)
+
+
+def _find_undo(request: Request) -> tuple[tuple[str, str], ...]:
+    """Return what a form sends to undo the act that the address names, () for none."""
+    sent = request.query_params
+    what = next((key for key in ("labelled", "assigned") if sent.get(key)), "")
+    if not what or not sent.get("act") or not may_decide(request):
+        return ()
+    return (("what", what), ("of", sent.get("of", "")), ("act", sent["act"]))

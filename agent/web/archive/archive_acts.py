@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 
 MOST_AT_ONCE = 500
 """Micrographs that one act changes."""
+MOST_DECIDED = 200
+"""Micrographs that one act labels or assigns: each is drawn before."""
 MOST_ROWS, MOST_IMAGES = 10_000, 200
 MOST_IMAGE_BYTES = 2_000_000_000
 REQUESTED = "archive.review_requested"

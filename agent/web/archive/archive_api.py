@@ -1,4 +1,4 @@
-"""Serve the archive and the history to programs: everything that their pages do."""
+"""Serve the archive and the history to programs; what needs eyes on pictures is its page's."""
 
 from __future__ import annotations
 
@@ -103,6 +103,7 @@ def router(desk: Desk) -> APIRouter:
         microscope: Value = None,  # noqa: ARG001
         reviewer: Value = None,  # noqa: ARG001
         month: Value = None,  # noqa: ARG001
+        sort: Literal["newest", "oldest", "code", "unusual", "uncertain"] = "newest",
         before: Before = None,
         limit: Limit = 60,
     ) -> dict[str, Any]:
@@ -113,7 +114,7 @@ def router(desk: Desk) -> APIRouter:
             for name in FACETS
             if (values := [value for value in sent.getlist(name) if value])
         }
-        query = SearchQuery(q, chosen, desk.zone)
+        query = SearchQuery(q, chosen, desk.zone, sort)
         found = desk.store.search.find_page(query, limit=limit, before=before)
         seen = (view for view in found.micrographs if not is_blind(view))
         remember_read(desk, seen, cookies.name_of(request))

@@ -382,13 +382,13 @@ def _render(
     shown = _Page(
         number=number,
         rules=assessed.rules(policy) if assessed.specification else None,
-        um_per_px=_find_scale(views.values()),
+        um_per_px=find_scale(views.values()),
         asked=frozenset(view.id for view in queue),
         held=held,
         who=who,
         subtypes=tuple(list_subtypes(desk.taxonomy(), None)),
         answers=sent.answers if sent else {},
-        flags={view.id: _build_flag(desk, view) for view in queue if view.result.reasons},
+        flags={view.id: build_flag(desk, view) for view in queue if view.result.reasons},
     )
     rows = tuple(_build_row(specimen, views, shown) for specimen in assessed.specimens)
     listed = [plate for row in rows for plate in row["plates"] if plate["answers"]]
@@ -428,15 +428,17 @@ def _render(
 
 def is_together(desk: Desk, view: MicrographView) -> bool:
     """Return whether a field is confirmed together with others, and not alone."""
-    return not stands_alone(view) and not (view.result.reasons and _build_flag(desk, view) is None)
+    return not stands_alone(view) and not (view.result.reasons and build_flag(desk, view) is None)
 
 
-def _find_scale(views: Iterable[MicrographView]) -> float | None:
-    widths = [um for view in views if (um := _width_um(view))]
+def find_scale(views: Iterable[MicrographView]) -> float | None:
+    """Return the micrometres of a CSS pixel at which the widest field fits, None without scale."""
+    widths = [um for view in views if (um := get_width_um(view))]
     return max(widths) / WIDEST_PX if widths else None
 
 
-def _width_um(view: MicrographView) -> float | None:
+def get_width_um(view: MicrographView) -> float | None:
+    """Return the width of a field in micrometres, None without scale."""
     if view.um_per_px is None or view.crop is None:
         return None
     return (view.crop[2] - view.crop[0]) * view.um_per_px
@@ -463,8 +465,8 @@ def _build_plate(field: FieldFacts, view: MicrographView, page: _Page) -> dict[s
         "code": code,
         "state": _("hidden until you decide") if hidden else _describe_state(field),
         "keeps": _keeps_limit(page.rules, code) if page.rules and code else None,
-        "scaled": _width_um(view) is not None,
-        "picture": _draw(view, field.called, page.um_per_px),
+        "scaled": get_width_um(view) is not None,
+        "picture": draw_field(view, field.called, page.um_per_px),
         "ruler": ruler_of(view),
         "href": review_href(field.id, page.number, goes_on=True),
         "answers": list(_list_answers(code, view, page)) if is_answered else (),
@@ -473,7 +475,7 @@ def _build_plate(field: FieldFacts, view: MicrographView, page: _Page) -> dict[s
     }
 
 
-def _build_flag(desk: Desk, view: MicrographView) -> dict[str, Any] | None:
+def build_flag(desk: Desk, view: MicrographView) -> dict[str, Any] | None:
     """Return why a field was sent to review; None where it cannot be shown whole.
 
     Where no model has answered there is neither p nor map: nothing is preselected then.
@@ -543,11 +545,12 @@ def _list_answers(code: str, view: MicrographView, page: _Page) -> Iterator[Choi
                 yield Choice(size.value, text, suggested=chosen == size.value)
 
 
-def _draw(view: MicrographView, name: str, um_per_css_px: float | None) -> Picture | None:
+def draw_field(view: MicrographView, name: str, um_per_css_px: float | None) -> Picture | None:
+    """Return the picture of a field at the page's scale, None where its pixels are gone."""
     if view.crop is None or view.pruned_at is not None:
         return None
     x0, y0, x1, y1 = view.crop
-    um = _width_um(view)
+    um = get_width_um(view)
     width = WIDEST_PX if um is None or um_per_css_px is None else round(um / um_per_css_px)
     height = max(1, round(width * (y1 - y0) / (x1 - x0)))
     alt = _("Crop of {name}").format(name=name)

@@ -175,6 +175,26 @@ def decide_each(
     return outcomes
 
 
+def decide_all(
+    desk: Desk, given: Sequence[tuple[str, Decision, int | None]], *, at: datetime
+) -> None:
+    """Append the decisions of one act in one transaction, all or none; for `given` see above.
+
+    Raises:
+        Meanwhile: The label or the answer of one has changed since it was shown.
+        WrongUse: A decision is incomplete.
+    """
+    due: list[tuple[str, Decision, Expected]] = []
+    for public_id, decision, label_seen in given:
+        number, expected = _check(desk, public_id, decision, label_seen)
+        if number is None:
+            due.append((public_id, decision, expected))
+    try:
+        desk.store.labels.decide_all(due, at=at)
+    except DecisionConflict:  # another decision was written after the check
+        decide_all(desk, given, at=at)
+
+
 def _decide_again(
     desk: Desk, given: tuple[str, Decision, int | None], at: datetime
 ) -> int | Meanwhile | WrongUse:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import csv
 import io
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from labs.lab import desk_of
+from servers.browser import grave
 from servers.pages import served
 
 pytestmark = pytest.mark.slow
@@ -106,3 +108,79 @@ def test_nothing_scrolls_sideways(lab, tab, width):
         for path in (f"/archive?q={'x' * 48}&code=G8", "/archive", "/history", "/review"):
             tab.goto(address + path)
             assert tab.evaluate(FITS), path
+
+
+def test_several_are_labelled_once_each_was_on_screen_and_one_undo_takes_all_back(lab, tab):
+    lab.compares_places = False
+    ids = [lab.take("G7", name=f"f_{n}.tif") for n in range(5)]
+    flagged = lab.take("G7", name="f_odd.tif", reasons=("strange",))
+    lab.take("G7", name="f_blind.tif", reasons=("control_sample",))
+    tab.set_viewport_size({"width": 820, "height": 700})
+    with served(replace(desk_of(lab), look_s=0.05)) as address:
+        tab.goto(f"{address}/review/name?then=/archive?q=f")
+        tab.fill("#by", "Ann")
+        with tab.expect_navigation():
+            tab.keyboard.press("Enter")
+        tab.get_by_text("Label", exact=True).click()
+        tab.get_by_label("Structure code").select_option("G8")
+        tab.get_by_role("button", name="Show what changes").first.click()
+        assert "Select some first" in tab.locator("[data-say]").inner_text()
+        tab.get_by_role("button", name="Select all of this page").click()
+        tab.get_by_role("button", name="Show what changes").first.click()
+        assert "Fill this field first." in tab.locator("[data-say]").inner_text()
+        tab.fill("#relabel-why", "wrong chart")
+        with tab.expect_navigation():
+            tab.keyboard.press("Enter")
+
+        assert "f_blind.tif: decide it alone" in tab.locator(".reasons").inner_text()
+        tab.keyboard.press("Enter")  # what is below was not yet on screen
+        assert [lab.store.results.find(entry).label for entry in ids] == [None] * 5
+        while tab.url.endswith("/archive/relabel"):
+            for plate in tab.locator("[data-plate]").all():
+                plate.scroll_into_view_if_needed()
+            if tab.locator("[data-seen]:not(:checked)").count() == 0:
+                with tab.expect_navigation():
+                    tab.keyboard.press("Enter")
+        assert "6 micrographs labelled." in tab.locator(".notice").inner_text()
+        labels = [lab.store.results.find(entry).label.code for entry in (*ids, flagged)]
+        with tab.expect_navigation():
+            tab.get_by_role("button", name="Undo").click()
+        assert "Taken back for 6 micrographs." in tab.locator(".notice").inner_text()
+    assert labels == ["G8"] * 6
+    assert [lab.store.results.find(entry).label for entry in (*ids, flagged)] == [None] * 6
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_a_bulk_act_is_readable_and_fits(lab, tab, axe, scheme):
+    lab.compares_places = False
+    lab.take("G7", name=f"{'x' * 90}.tif", reasons=("strange",))
+    lab.take("G7", name=f"{'y' * 90}.tif", reasons=("control_sample",))
+    tab.emulate_media(color_scheme=scheme)
+    with served(desk_of(lab)) as address:
+        tab.goto(f"{address}/review/name?then=/archive")
+        tab.fill("#by", "Ann")
+        with tab.expect_navigation():
+            tab.keyboard.press("Enter")
+        for opens, fields in (
+            ("Label", {"#relabel-why": "wrong chart"}),
+            (
+                "Assign to an order",
+                {"#to-order": "A" * 60, "#to-specimen": "1", "#assign-why": "x"},
+            ),
+        ):
+            tab.set_viewport_size({"width": 1280, "height": 800})
+            tab.goto(f"{address}/archive")
+            tab.get_by_role("button", name="Select all of this page").click()
+            tab.get_by_text(opens, exact=True).click()
+            for field, text in fields.items():
+                tab.fill(field, text)
+            for width in (390, 820, 1280):
+                tab.set_viewport_size({"width": width, "height": 800})
+                assert tab.evaluate(FITS), (opens, width)
+            assert grave(axe, tab) == []
+            with tab.expect_navigation():
+                tab.locator("details[open] .act button").last.click()
+            for width in (390, 820, 1280):
+                tab.set_viewport_size({"width": width, "height": 800})
+                assert tab.evaluate(FITS), (opens, width)
+            assert grave(axe, tab) == []

@@ -8,14 +8,21 @@ import html
 import io
 import re
 import zipfile
+from dataclasses import replace
+from datetime import timedelta
 from functools import partial
 
 import pytest
 from fastapi.testclient import TestClient
-from labs.lab import DAY, HOME, desk_of
+from labs.accounts import let_in
+from labs.lab import DAY, HOME, TAXONOMY, desk_of
 
+from agent.backup.verification import Outside, verify_trail
 from agent.files.csv_export import plain
+from agent.orders.judge.assessed import OrderPolicy
+from agent.orders.specifications.specification import Specifications
 from agent.store import Decision, Origin, TrailEntry
+from agent.store.orders.order_claims import ClaimedPlace
 from agent.store.people import auth
 from agent.web import create_app
 from reports import render_history_pdf
@@ -109,7 +116,7 @@ def test_a_hidden_answer_is_neither_shown_nor_exported(lab, browser):
     found = browser.get("/api/v1/search").json()
 
     assert '<span class="code">?</span>' in page
-    assert "G7" not in page
+    assert "G7" not in page[: page.index("data-bar")]
     assert (row["id"], row["structure_code"], row["subtype"], row["reasons"]) == (blind, "", "", "")
     assert "G7" not in str(found)
     assert browser.get("/api/v1/search?code=G7").json()["count"] == 0
@@ -222,7 +229,9 @@ def test_roles_decide_who_searches_and_who_acts(lab):
 
             assert (found.status_code, sent.status_code, kept.status_code) == (200, 200, 201), role
             assert done.status_code == may, role
-            assert ("data-needs-marks" in client.get("/archive", headers=told).text) == (may == 201)
+            assert ('"/archive/review"' in client.get("/archive", headers=told).text) == (
+                may == 201
+            )
             assert client.get("/api/v1/views", headers=told).json()["views"][0]["name"] == "v"
 
 
@@ -394,3 +403,233 @@ def test_a_change_of_settings_shows_its_reason_and_what_changed_alone(lab, brows
     assert f"reason: {reason}" in second_row
     assert "triage.alpha: 0.02 → 0.01" in second_row
     assert "triage.control" not in newest + second_row
+
+
+# --- labelling and assigning several at once ------------------------------------------------------
+
+
+def listed_in(page: str) -> dict[str, str]:
+    """Return the hidden fields of the page that shows what an act would change."""
+    found = re.findall(r'<input type="hidden" name="([a-z_]+)" value="([^"]*)">', page)
+    return {name: html.unescape(value) for name, value in found}
+
+
+def confirm(browser, path, page, ids, *, seen=None, **more):
+    """Send the form of that page, with each picture seen unless other ids are named."""
+    sent = listed_in(page) | more | {"decision_id": "d" * 12}
+    answers = {f"answer-{public_id}": f"code:{sent.get('code')}" for public_id in ids}
+    return browser.post(path, data=sent | answers | {"seen": ids if seen is None else seen})
+
+
+def labels_of(lab, ids) -> list[str | None]:
+    views = [lab.store.results.find(public_id) for public_id in ids]
+    return [view.label.code if view.label else None for view in views]
+
+
+def test_a_bulk_label_is_shown_before_it_is_written_and_names_what_it_leaves(lab, browser):
+    plain_one, flagged = lab.take("G7", name="plain.tif"), lab.take("G7", reasons=("strange",))
+    blind = lab.take("G7", name="blind.tif", reasons=("control_sample",))
+    twice = lab.take("G7", name="twice.tif", reasons=("uncertain",),
+                     thresholds={"double_share": 1.0})  # fmt: skip
+    same = lab.take("G8", name="same.tif")
+    lab.store.labels.decide(same, Decision("code", "Bob", code="G8"), at=DAY)
+    chosen = {"micrograph": [plain_one, flagged, blind, twice, same], "code": "G8", "back": "q=tif"}
+
+    unreasoned = browser.post("/archive/relabel", data=chosen)
+    page = browser.post("/archive/relabel", data=chosen | {"why": "wrong chart"}).text
+
+    assert unreasoned.status_code == 422
+    assert "blind.tif</bdi></a>: decide it alone, without the model" in page
+    assert "twice.tif</bdi></a>: decide it alone, without the model" in page
+    assert "same.tif</bdi></a>: has this label already, by Bob" in page
+    assert re.findall(r'name="seen" value="([^"]*)"', page) == [plain_one, flagged]
+    assert page.count("data-look>") == 3  # the flagged one: picture and reason
+    assert labels_of(lab, [plain_one, flagged, blind, twice]) == [None] * 4
+
+
+def test_a_bulk_label_is_one_act_with_one_entry_a_field_and_one_undo(lab, browser):
+    ids = [lab.take("G7", name=f"f_{n}.tif") for n in range(3)]
+    lab.store.labels.decide(ids[0], Decision("code", "Bob", code="G7"), at=DAY)
+    chosen = {"micrograph": ids, "code": "G8", "why": "wrong chart", "back": "q=tif"}
+    page = browser.post("/archive/relabel", data=chosen).text
+
+    unseen = confirm(browser, "/archive/relabel", page, ids, seen=ids[:2])
+    between = labels_of(lab, ids)
+    done = confirm(browser, "/archive/relabel", page, ids)
+    again = confirm(browser, "/archive/relabel", page, ids)
+    after, acts = labels_of(lab, ids), list(lab.store.audit_log.iter_acts("label.given"))
+    taken_back = browser.post("/archive/undo", data=listed_in(done.text))
+
+    assert (unseen.status_code, "f_2.tif: not yet on screen." in unseen.text) == (409, True)
+    assert between == ["G7", None, None]
+    assert "3 micrographs labelled." in done.text
+    assert "3 micrographs labelled." in again.text
+    assert after == ["G8"] * 3
+    assert sorted(act.subject for act in acts[1:]) == sorted(ids)
+    assert {(act.actor, act.facts["comment"], act.facts["bulk"]) for act in acts[1:]} == {
+        ("Ann", "wrong chart", True)
+    }
+    assert len({act.at for act in acts[1:]}) == 1
+    assert "Taken back for 3 micrographs." in taken_back.text
+    assert labels_of(lab, ids) == ["G7", None, None]
+    assert lab.store.audit_log.find_problems() == []
+
+
+def test_a_bulk_label_is_not_written_where_one_has_changed_since(lab, browser):
+    ids = [lab.take("G7", name=f"f_{n}.tif") for n in range(2)]
+    chosen = {"micrograph": ids, "code": "G8", "why": "wrong chart"}
+    page = browser.post("/archive/relabel", data=chosen).text
+    lab.store.labels.decide(ids[1], Decision("code", "Bob", code="G9-10"), at=DAY)
+
+    answer = confirm(browser, "/archive/relabel", page, ids)
+
+    assert answer.status_code == 409
+    assert "f_1.tif has changed since." in answer.text
+    assert "Nothing was written." in answer.text
+    assert labels_of(lab, ids) == [None, "G9-10"]
+
+
+def test_an_undo_leaves_what_was_decided_again_and_what_is_another_ones(lab, browser_of):
+    for name, role in (("ann", "reviewer"), ("bob", "reviewer"), ("eva", "lead")):
+        let_in(lab, name, role)
+    ids = [lab.take("G7") for _ in range(2)]
+    ann, bob, eva = (browser_of(name) for name in ("ann", "bob", "eva"))
+    chosen = {"micrograph": ids, "code": "G8", "why": "wrong chart"}
+    page = ann.post("/archive/relabel", data=chosen).text
+    done = ann.get(confirm(ann, "/archive/relabel", page, ids).headers["location"]).text
+    lab.store.labels.decide(
+        ids[1], Decision("code", "bob", code="G9-10", comment="by the new chart"), at=DAY
+    )
+
+    refused = bob.post("/archive/undo", data=listed_in(done))
+    before = labels_of(lab, ids)
+    taken_back = eva.post("/archive/undo", data=listed_in(done))
+
+    assert refused.status_code == 403
+    assert before == ["G8", "G9-10"]
+    assert taken_back.headers["location"].endswith("undone=1")
+    assert labels_of(lab, ids) == [None, "G9-10"]
+
+
+def test_all_hits_of_a_search_are_taken_up_to_the_limit(lab, browser):
+    for n in range(3):
+        lab.take("G7", name=f"a_{n}.tif")
+    lab.take("G7", name="b.tif")
+    asked = {"all": "1", "code": "G8", "why": "wrong chart", "back": "q=a"}
+
+    page = browser.post("/archive/relabel", data=asked).text
+    none = browser.post("/archive/relabel", data=asked | {"back": "q=zzz"})
+
+    assert len(re.findall(r'name="seen"', page)) == 3
+    assert none.status_code == 422
+    assert "data-every" not in browser.get("/archive?q=zzz").text
+    assert "Label or assign all 3 hits of the search" in browser.get("/archive?q=a").text
+
+
+@pytest.fixture
+def leads_browser(lab):
+    policy = OrderPolicy(Specifications(), TAXONOMY, is_lead=lambda name: name == "Ann")
+    desk = replace(desk_of(lab), lab=lambda: policy)
+    with TestClient(create_app(desk), base_url=HOME) as client:
+        client.cookies.set("reviewer", "Ann")
+        yield client
+
+
+def test_a_bulk_assignment_moves_all_or_none_and_one_undo_returns_each(lab, leads_browser):
+    browser = leads_browser
+    loose = [lab.take("G8", name=f"loose_{n}.tif") for n in range(2)]
+    there = lab.take("G8", name="there.tif", order="4711", specimen="01")
+    other = lab.take("G8", name="other.tif", order="4712", specimen="01")
+    asked = {"micrograph": [*loose, there, other], "order": "4711", "specimen": "01"}
+
+    page = browser.post("/archive/assign", data=asked | {"assign_why": "mixed up"}).text
+    before = lab.store.orders.of_micrograph(loose[0])
+    done = browser.post("/archive/assign", data=listed_in(page))
+    after = [lab.store.results.find(entry).process_data.get("order") for entry in loose]
+    acts = list(lab.store.audit_log.iter_acts("field.assigned"))
+    taken_back = browser.post("/archive/undo", data=listed_in(done.text))
+
+    assert "there.tif</bdi></a>: belongs there already" in page
+    assert (before, after) == (None, ["4711"] * 2)
+    assert "3 micrographs assigned." in done.text
+    assert sorted(act.subject for act in acts) == sorted([*loose, other])
+    assert len({act.at for act in acts}) == 1
+    assert "Taken back for 3 micrographs." in taken_back.text
+    assert [lab.store.orders.of_micrograph(entry) for entry in loose] == [None, None]
+    view = lab.store.results.find(other)
+    assert (view.process_data["order"], view.process_data["specimen"]) == ("4712", "01")
+    assert verify_trail(lab.store, Outside(lab.reports)) == ([], [])
+
+
+def test_a_reviewer_assigns_in_bulk_what_a_single_act_would_let_through(lab, browser_of):
+    let_in(lab, "ann", "reviewer")
+    loose = lab.take("G8", name="loose.tif")
+    other = lab.take("G8", name="other.tif", order="4712", specimen="01")
+    ann = browser_of("ann")
+    asked = {"micrograph": [loose, other], "order": "4711", "specimen": "01"}
+
+    page = ann.post("/archive/assign", data=asked | {"assign_why": "mixed up"}).text
+
+    assert "only a lead may" in page
+    assert "Assign 1 micrograph" in page
+    assert ann.post("/archive/assign", data=asked).status_code == 422
+    let_in(lab, "vera", "viewer")
+    for path in ("/archive/relabel", "/archive/assign", "/archive/undo"):
+        assert browser_of("vera").post(path, data=asked).status_code == 403
+
+
+def test_hits_are_sorted_and_narrowed_to_days(lab, browser):
+    for name, code, day in (("a", "B8", DAY), ("b", "G9-10", DAY + timedelta(days=1)),
+                            ("c", "G8", DAY + timedelta(days=2))):  # fmt: skip
+        lab.take(code, name=f"{name}.tif", at=day)
+    lab.take("G9-10", name="strange.tif", reasons=("strange",), at=DAY + timedelta(days=3))
+    lab.take("G7", name="blind.tif", reasons=("control_sample",), at=DAY + timedelta(days=4))
+
+    def hits(**asked: str) -> list[str]:
+        return [
+            name.removesuffix(".tif") for name in names(browser.get("/archive", params=asked).text)
+        ]
+
+    assert hits(sort="oldest") == ["a", "b", "c", "strange", "blind"]
+    assert hits(sort="code") == ["a", "c", "strange", "b", "blind"]
+    assert hits(sort="unusual")[0] == "strange"
+    assert hits(sort="unusual")[-1] == "blind"
+    assert hits(since="2026-11-25", until="2026-11-26") == ["c", "b"]
+    assert hits(since="2026-13-45", q="a") == hits(sort="nonsense", q="a") == ["a"]
+    page = browser.get("/archive?since=2026-11-25&sort=code&code=G9-10").text
+    assert 'name="since" type="date" value="2026-11-25"' in page
+    assert '<input type="hidden" name="code" value="G9-10">' in page
+    assert "From: 2026-11-25" in page
+    browser.cookies.set("blind_first", "1")
+    assert hits(sort="code") == hits()
+
+
+def test_sorted_hits_go_on_page_by_page(lab, browser):
+    lab.compares_places = False
+    for n in range(62):
+        lab.take(f"G{6 + n % 3}", name=f"f_{n}.tif")
+
+    for sort in ("oldest", "code", "uncertain"):
+        page = browser.get(f"/archive?sort={sort}").text
+        (older,) = re.findall(r'href="([^"]*)" rel="next"', page)
+        following = browser.get(html.unescape(older)).text
+        assert len({*names(page), *names(following)}) == 62, sort
+        assert 'rel="next"' not in following
+
+
+def test_an_assignment_that_settled_what_named_a_field_is_not_taken_back_to_no_order(
+    lab, leads_browser
+):
+    torn = lab.take("G8", name="4711_01_1.tif", order="4711", specimen="01")
+    claims = [ClaimedPlace("4712", "01", "path", "4712_01_1.tif")]
+    lab.store.order_naming.claim_again(1, claims, "4712_01_1.tif", at=DAY)
+    asked = {"micrograph": torn, "order": "4713", "specimen": "01", "assign_why": "mixed up"}
+
+    page = leads_browser.post("/archive/assign", data=asked).text
+    done = leads_browser.post("/archive/assign", data=listed_in(page))
+    refused = leads_browser.post("/archive/undo", data=listed_in(done.text))
+
+    assert refused.status_code == 422
+    assert "settled what else names it" in refused.text
+    assert lab.store.results.find(torn).process_data["order"] == "4713"
+    assert verify_trail(lab.store, Outside(lab.reports)) == ([], [])

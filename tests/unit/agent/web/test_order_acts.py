@@ -427,3 +427,32 @@ def test_an_account_that_the_settings_name_as_lead_does_a_leads_acts(plant) -> N
 
     assert plant.offers() == ["urgent", "hold"]
     assert plant.act("urgent").status_code == 303
+
+
+def test_an_undone_assignment_takes_no_break_out_of_an_order_and_leaves_it_undecided(plant):
+    loose = plant.loses_track_of("shot.tif")
+    asked = {"micrograph": loose, "order": "4711", "specimen": "01", "assign_why": "it is"}
+    page = plant.browser.post("/archive/assign", data=asked | {"by": "Ada"}).text
+    sent = dict(re.findall(r'<input type="hidden" name="([a-z_]+)" value="([^"]*)">', page))
+    location = plant.browser.post("/archive/assign", data=sent | {"by": "Ada"}).headers["location"]
+    (act,) = plant.store.audit_log.iter_acts("field.assigned")
+    undo = {"what": "assigned", "of": "Ada", "act": act.at.isoformat()}
+    plant.at += timedelta(minutes=1)
+    plant.store.labels.decide(loose, Decision("code", "Ada", code="G7"), at=plant.at)
+    broken = plant.conformity()
+
+    plant.browser.cookies.clear()
+    refused = plant.browser.post("/archive/undo", data=undo | {"by": "Ada"})
+    plant.browser.cookies.clear()
+    by_another = plant.browser.post("/archive/undo", data=undo | {"by": "Eva"})
+    still = plant.conformity()
+    plant.browser.cookies.clear()
+    done = plant.browser.post("/archive/undo", data=undo | {"by": "R. Stahl"})
+
+    assert "assigned=1" in location
+    assert (refused.status_code, by_another.status_code) == (422, 403)
+    assert "a second person, a lead" in refused.text
+    assert (broken, still) == ("does_not_conform", "does_not_conform")
+    assert done.status_code == 303
+    assert plant.store.orders.of_micrograph(loose) is None
+    assert plant.conformity() == "undecided"
