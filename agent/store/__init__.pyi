@@ -60,6 +60,7 @@ from .results.given_scales import (
     find_given as find_given,
     keep_warnings as keep_warnings,
 )
+from .evidence.comparison import name_odd as name_odd
 from .evidence.history import HistoryQuery as HistoryQuery
 from .work.jobs import Job as Job
 from .people.labels import (
@@ -100,7 +101,6 @@ from .numbers import (
     letters_key as letters_key,
     number_key as number_key,
 )
-from .evidence.odd_shapes import name_odd as name_odd
 from .orders.order_changes import (
     Heads as Heads,
     JudgedField as JudgedField,
@@ -143,6 +143,7 @@ from .bundles.promotions import (
     Signature as Signature,
 )
 from .evidence.quality_records import (
+    RELEASED_AFTER as RELEASED_AFTER,
     NewRecord as NewRecord,
     Record as Record,
 )
@@ -179,7 +180,6 @@ from .sites.sources import (
     SourceHealth as SourceHealth,
 )
 from .orders.specimens import (
-    RELEASED_AFTER as RELEASED_AFTER,
     Ordered as Ordered,
     OtherBundle as OtherBundle,
 )

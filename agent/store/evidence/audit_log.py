@@ -112,6 +112,8 @@ class Origin:
 CLOCK_STEP = timedelta(hours=1)
 SIGNED = "signed"
 """Key of an act's facts: its `Origin`."""
+FACTS_SHA256 = "facts_sha256"
+"""Key of an act's facts: the hash of a record's facts that are too long for it."""
 ORIGIN = "origin"
 """Execution option of an engine that carries the `Origin` of its acts."""
 _CURRENT: ContextVar[Origin | None] = ContextVar("origin", default=None)

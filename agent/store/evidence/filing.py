@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Boolean, Float, Integer
 
-from agent.store.evidence.declaration import EVIDENCE
+from agent.store.evidence.declaration import ALL, CHANGEABLE, EVIDENCE
 from agent.store.tables import (
     MicrographRow,
     NeedleFieldRow,
@@ -32,8 +32,6 @@ if TYPE_CHECKING:
 
     from agent.store.tables import Row
 
-MOVED = ("order", "specimen", "preparation", "field", "heat", "batch", "material", "etchant")
-"""Columns of a micrograph that an assignment changes."""
 ORIGINAL = "original"
 """Key of artefacts that pruning changes."""
 AFTER = "after"
@@ -88,7 +86,7 @@ def describe_place(session: Session, micrograph: MicrographRow) -> dict[str, Any
         micrograph: The field.
     """
     document: dict[str, Any] = {
-        "names": {name: value for name in MOVED if (value := getattr(micrograph, name))}
+        "names": {name: value for name in CHANGEABLE if (value := getattr(micrograph, name))}
     }
     if micrograph.specimen_id is None:
         return document
@@ -113,7 +111,7 @@ def digest(row: Row) -> tuple[str, str]:
         row: Of a table, as written or as read: both result in the same hash.
     """
     columns = row.__table__.columns  # type: ignore[attr-defined] # SQLModel adds it
-    texts = [_plain(columns[name], name, getattr(row, name)) for name in list_filed(row)]
+    texts = [write_plain(columns[name], getattr(row, name)) for name in list_filed(row)]
     hints = "".join(hashlib.sha256(text.encode()).hexdigest()[:HINT] for text in texts)
     return hashlib.sha256("\n".join(texts).encode()).hexdigest(), hints
 
@@ -121,9 +119,11 @@ def digest(row: Row) -> tuple[str, str]:
 def list_filed(row: Row) -> tuple[str, ...]:
     """Return the names of the columns of a row that a result is filed with."""
     table = row.__table__  # type: ignore[attr-defined] # as above
-    names = (column.name for column in table.columns)
     filed = EVIDENCE[table.name].filed
-    return filed or tuple(name for name in names if name not in {"id", "result_id"})
+    if filed != ALL:
+        return filed
+    names = (column.name for column in table.columns)
+    return tuple(name for name in names if name not in {"id", "result_id"})
 
 
 def find_changed(row: Row, hints: str) -> list[str]:
@@ -137,7 +137,7 @@ def find_changed(row: Row, hints: str) -> list[str]:
     ]
 
 
-def _plain(column: Any, name: str, value: Any) -> str:
+def write_plain(column: Any, value: Any) -> str:
     """Return a value as text that is the same before it is stored and after it is read."""
     if value is None:
         return "null"
@@ -149,9 +149,11 @@ def _plain(column: Any, name: str, value: Any) -> str:
         value = float(value)
     elif isinstance(column.type, Integer):
         value = int(value)
-    elif name == "artefacts":
+    elif isinstance(value, bytes):
+        value = hash_landmarks(value)
+    elif column.name == "artefacts":
         value = {key: kept for key, kept in value.items() if key != ORIGINAL}
-    return json.dumps(value, ensure_ascii=False, sort_keys=True)
+    return json.dumps(value, ensure_ascii=False, sort_keys=True, default=str)
 
 
 def hash_landmarks(landmarks: bytes | None) -> str:

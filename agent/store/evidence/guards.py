@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import inspect, text
 
-from agent.store.evidence.declaration import EVIDENCE
+from agent.store.evidence.declaration import ALL, EVIDENCE
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Mapping
+    from collections.abc import Collection, Iterator, Mapping, Sequence
 
     from sqlalchemy import Connection
 
@@ -102,7 +102,7 @@ def may_rewrite(connection: Connection) -> list[str]:
         "OR (:whole AND has_any_column_privilege(:quoted, 'UPDATE')) "
         "OR pg_has_role(relowner, 'USAGE') FROM pg_class WHERE oid = to_regclass(:quoted)"
     )
-    whole = {table: EVIDENCE[table].fixed is None for table in tables}
+    whole = {table: EVIDENCE[table].fixed == ALL for table in tables}
     return [
         table
         for table in tables
@@ -154,7 +154,7 @@ def _sqlite(guard: EvidenceTable, columns: list[str]) -> Iterator[tuple[str, str
     refuse = f"BEGIN SELECT RAISE(ABORT, '{guard.table} {REFUSAL}'); END"
     changed = " OR ".join(
         [
-            *(f'OLD."{name}" IS NOT NEW."{name}"' for name in guard.fixed or columns),
+            *(f'OLD."{name}" IS NOT NEW."{name}"' for name in _list_fixed(guard, columns)),
             *(
                 f'(coalesce(OLD."{name}", \'\') != \'\' AND OLD."{name}" IS NOT NEW."{name}")'
                 for name in guard.once
@@ -171,6 +171,10 @@ def _sqlite(guard: EvidenceTable, columns: list[str]) -> Iterator[tuple[str, str
         yield name, f'CREATE TRIGGER "{name}" BEFORE {act} ON {table}{when} {refuse}'
 
 
+def _list_fixed(guard: EvidenceTable, columns: list[str]) -> Sequence[str]:
+    return columns if guard.fixed == ALL else guard.fixed
+
+
 def _postgresql(guard: EvidenceTable, columns: list[str]) -> Iterator[tuple[str, str]]:
     table = f'"{guard.table}"'
     run = f"EXECUTE FUNCTION {FUNCTION}()"
@@ -178,7 +182,7 @@ def _postgresql(guard: EvidenceTable, columns: list[str]) -> Iterator[tuple[str,
         [
             *(
                 f'OLD."{name}"::text IS DISTINCT FROM NEW."{name}"::text'
-                for name in guard.fixed or columns
+                for name in _list_fixed(guard, columns)
             ),
             *(
                 f"(coalesce(OLD.\"{name}\"::text, '') != '' "

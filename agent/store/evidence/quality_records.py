@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
     from agent.store.repository import AgentIdentity
 
-FACTS_SHA256 = "facts_sha256"
-"""Key under which the audit log stores the hash of facts that are too long for it."""
+RELEASED_AFTER = "specification_record"
+"""Key of an order's facts: number of the newest record when it was released."""
 SPECIFICATIONS = "specifications"
 """Kind of the records of each state of the file of specifications; the subject is the PC."""
 
@@ -91,7 +91,7 @@ def append(
         facts={
             "record": row.id,
             **(facts if logged is None else logged),
-            **({} if logged is None else {FACTS_SHA256: audit_log.sha256_of(row.facts)}),
+            **({} if logged is None else {audit_log.FACTS_SHA256: audit_log.sha256_of(row.facts)}),
         },
     )
     return row.id or 0

@@ -1,37 +1,51 @@
-"""Seals: acts of the audit log with a hash over what many results were filed with.
+"""Seals: acts of the audit log with a hash over what many rows were added with.
 
 A seal names the rows that it covers, since several agents end their transactions in any sequence.
+Files that could not be used are named one by one: each keeps its order open, and may be read again,
+be exported again or vanish.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+from collections import defaultdict
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
+import sqlalchemy
 from sqlmodel import col, select
 
-from agent.store.evidence import audit_log, lost_seals
-from agent.store.tables import ResultRow, TrailRow
+from agent.store.evidence import audit_log, filing
+from agent.store.evidence.comparison import name_odd
+from agent.store.evidence.declaration import ALL, EVIDENCE
+from agent.store.sites.site_scope import get_site, unindexed
+from agent.store.tables import ContentRow, PathRow, SourceRow, TrailRow, load_metadata
+from agent.store.work.file_states import OVERWRITTEN, VANISHED, State
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
     from datetime import datetime
 
     from sqlmodel import Session
 
-SEALED = "results.sealed"
-"""Act of a seal."""
+    from agent.store.evidence.audit_log import TrailEntry
+    from agent.store.evidence.declaration import EvidenceTable
+
 RECENT = 50
 """Number of seals read to find what no seal covers: half a day of them."""
 MOST = 2000
-"""Results that one seal covers."""
+"""Rows that one seal covers."""
 SHORT = 8
-"""Letters of each result's own hash in a seal: they show which one differs."""
+"""Letters of each row's own hash in a seal: they show which one differs."""
+SET_ASIDE = "files.set_aside"
+"""Act of the audit log: files could not be used; their numbers, sources and names."""
+MOST_FILES = 500
+"""Files that one act names."""
 
 
 def seal(session: Session, site_id: int, *, at: datetime) -> int:
-    """Append a seal of the results, and of the unusable files, that none covers yet.
+    """Append a seal of the rows, and of the unusable files, that none covers yet.
 
     Args:
         session: Open for writing.
@@ -42,38 +56,69 @@ def seal(session: Session, site_id: int, *, at: datetime) -> int:
         How many those are.
     """
     audit_log.lock(session)
-    lost = lost_seals.seal(session, site_id, at=at)
-    recent = _list_recent(session, site_id)
-    covered = {number for facts in recent for number in _list_ids(facts)}
-    oldest = min(covered, default=0) if len(recent) == RECENT else 0
-    wanted = (
-        select(ResultRow.id, ResultRow.filed)
-        .where(ResultRow.site_id == site_id, col(ResultRow.id) > oldest, ResultRow.filed != "")
-        .order_by(col(ResultRow.id))
+    count = _seal_files(session, site_id, at=at)
+    for evidence in _list_sealed():
+        recent = _list_recent(session, site_id, _name_act(evidence))
+        covered = {number for facts in recent for number in _list_ids(facts)}
+        oldest = min(covered, default=0) if len(recent) == RECENT else 0
+        if rows := [*islice(_iter_rows(session, evidence, oldest + 1, but=covered), MOST)]:
+            ids = list(_runs([number for number, _ in rows]))
+            facts = {"ids": ids, "short": _short(rows), "sha256": _whole(rows)}
+            act = _name_act(evidence)
+            audit_log.append(session, site_id, at=at, actor="agent", act=act, facts=facts)
+        count += len(rows)
+    return count
+
+
+def find_differences(session: Session) -> Iterator[str]:
+    """Yield a sentence for each sealed row, and each unusable file, that was deleted or changed."""
+    for evidence in _list_sealed():
+        for entry in list(audit_log.entries(session, act=_name_act(evidence))):
+            yield from _compare_sealed(session, evidence, entry)
+    yield from name_odd("unusable files", _compare_files(session))
+
+
+def _list_sealed() -> list[EvidenceTable]:
+    return [evidence for evidence in EVIDENCE.values() if evidence.sealed]
+
+
+def _name_act(evidence: EvidenceTable) -> str:
+    return f"{evidence.table}s.sealed"
+
+
+def _iter_rows(
+    session: Session,
+    evidence: EvidenceTable,
+    first: int,
+    last: int | None = None,
+    but: Collection[int] = (),
+) -> Iterator[tuple[int, str]]:
+    """Yield number and hash of the rows of a table of the site from one number to another."""
+    table = load_metadata().tables[evidence.table]
+    columns = (
+        list(table.columns)
+        if evidence.sealed == ALL
+        else [table.columns[name] for name in evidence.sealed]
     )
-    open_rows = [
-        (number or 0, filed) for number, filed in session.exec(wanted) if number not in covered
-    ][:MOST]
-    if open_rows:
-        audit_log.append(
-            session, site_id, at=at, actor="agent", act=SEALED, facts=_facts_of(open_rows)
-        )
-    return len(open_rows) + lost
+    key = next(iter(table.columns))
+    wanted = sqlalchemy.select(key, *columns).where(
+        unindexed(table.columns["site_id"]) == get_site(session), key >= first
+    )
+    wanted = wanted if last is None else wanted.where(key <= last)
+    for number, *values in session.execute(wanted.order_by(key)).all():
+        if number not in but:
+            texts = map(filing.write_plain, columns, values)
+            yield number, hashlib.sha256("\n".join(texts).encode()).hexdigest()
 
 
-def _list_recent(session: Session, site_id: int) -> list[Mapping[str, Any]]:
+def _list_recent(session: Session, site_id: int, act: str) -> list[Mapping[str, Any]]:
     wanted = (
         select(TrailRow.facts)
-        .where(TrailRow.act == SEALED, TrailRow.site_id == site_id)
+        .where(TrailRow.act == act, TrailRow.site_id == site_id)
         .order_by(col(TrailRow.id).desc())
         .limit(RECENT)
     )
     return [json.loads(facts) for facts in session.exec(wanted)]
-
-
-def _facts_of(rows: Sequence[tuple[int, str]]) -> dict[str, object]:
-    ids = [number for number, _ in rows]
-    return {"ids": list(_runs(ids)), "short": _short(rows), "sha256": _whole(rows)}
 
 
 def _runs(ids: Sequence[int]) -> Iterator[list[int]]:
@@ -90,44 +135,39 @@ def _runs(ids: Sequence[int]) -> Iterator[list[int]]:
 
 
 def _short(rows: Iterable[tuple[int, str]]) -> str:
-    return "".join(hashlib.sha256(filed.encode()).hexdigest()[:SHORT] for _, filed in rows)
+    return "".join(sha256[:SHORT] for _, sha256 in rows)
 
 
 def _whole(rows: Iterable[tuple[int, str]]) -> str:
     digest = hashlib.sha256()
-    for number, filed in rows:
-        digest.update(f"{number}:{hashlib.sha256(filed.encode()).hexdigest()}\n".encode())
+    for number, sha256 in rows:
+        digest.update(f"{number}:{sha256}\n".encode())
     return digest.hexdigest()
 
 
-def find_differences(session: Session) -> Iterator[str]:
-    """Yield a sentence for each sealed result that was deleted or filed again."""
-    for entry in list(audit_log.entries(session, act=SEALED)):
-        ids = _list_ids(entry.facts)
-        if not ids:
-            yield f"trail: number {entry.id} is no seal that can be read"
-            continue
-        wanted = (
-            select(ResultRow.id, ResultRow.filed)
-            .where(col(ResultRow.id) >= ids[0], col(ResultRow.id) <= ids[-1])
-            .order_by(col(ResultRow.id))
-        )
-        there = {number or 0: filed for number, filed in session.exec(wanted)}
-        rows = [(number, there[number]) for number in ids if number in there]
-        yield from (
-            f"result {number}: was deleted (sealed under trail number {entry.id})"
-            for number in ids
-            if number not in there
-        )
-        if len(rows) == len(ids) and _whole(rows) == entry.facts.get("sha256"):
-            continue
-        short = dict(zip(ids, _cut(str(entry.facts.get("short"))), strict=False))
-        for number, filed in rows:
-            if _short([(number, filed)]) != short.get(number):
-                yield (
-                    f"result {number}: what it was filed with was written again after it was "
-                    f"sealed on {entry.at:%Y-%m-%d %H:%M} UTC (trail number {entry.id})"
-                )
+def _compare_sealed(session: Session, evidence: EvidenceTable, entry: TrailEntry) -> Iterator[str]:
+    ids = _list_ids(entry.facts)
+    if not ids:
+        yield f"trail: number {entry.id} is no seal that can be read"
+        return
+    there = dict(_iter_rows(session, evidence, ids[0], ids[-1]))
+    rows = [(number, there[number]) for number in ids if number in there]
+    for number in ids:
+        if number not in there:
+            yield (
+                f"{evidence.table} {number} ({entry.act} by {entry.actor}, trail number "
+                f"{entry.id}) was deleted"
+            )
+    if len(rows) == len(ids) and _whole(rows) == entry.facts.get("sha256"):
+        return
+    short = dict(zip(ids, _cut(str(entry.facts.get("short"))), strict=False))
+    for number, sha256 in rows:
+        if sha256[:SHORT] != short.get(number):
+            what = "a value" if evidence.sealed == ALL else ", ".join(evidence.sealed)
+            yield (
+                f"{evidence.table} {number}: {what} was changed after it was sealed (trail number "
+                f"{entry.id})"
+            )
 
 
 def _list_ids(facts: Mapping[str, Any]) -> list[int]:
@@ -142,3 +182,91 @@ def _list_ids(facts: Mapping[str, Any]) -> list[int]:
 
 def _cut(short: str) -> list[str]:
     return [short[start : start + SHORT] for start in range(0, len(short), SHORT)]
+
+
+# --- files that could not be used ---------------------------------------------------------------
+
+
+def _seal_files(session: Session, site_id: int, *, at: datetime) -> int:
+    """Append the files that were set aside since the last time; return how many those are."""
+    known = {
+        number
+        for entry in audit_log.entries(session, act=SET_ASIDE)
+        for number, *_ in _list_files(entry)
+    }
+    wanted = (
+        select(ContentRow.id, SourceRow.name, PathRow.relative)
+        .join(PathRow, col(PathRow.content_id) == col(ContentRow.id))
+        .join(SourceRow, col(SourceRow.id) == col(PathRow.source_id))
+        .where(ContentRow.site_id == site_id, ContentRow.state == State.SET_ASIDE)
+        .order_by(col(ContentRow.id), col(PathRow.id))
+    )
+    files = [
+        [number, source, relative]
+        for number, source, relative in session.exec(wanted)
+        if number not in known
+    ][:MOST_FILES]
+    if files:
+        facts = {"files": files}
+        audit_log.append(session, site_id, at=at, actor="agent", act=SET_ASIDE, facts=facts)
+    return len(files)
+
+
+def _list_files(entry: TrailEntry) -> list[tuple[int, str, str]]:
+    try:
+        return [
+            (int(number), str(source), str(relative))
+            for number, source, relative in entry.facts["files"]
+        ]
+    except (KeyError, TypeError, ValueError):
+        return []
+
+
+def _compare_files(session: Session) -> Iterator[str]:
+    """Yield a sentence for each file that could not be used and is now missing from its table."""
+    sealed = {
+        file: entry
+        for entry in audit_log.entries(session, act=SET_ASIDE)
+        for file in _list_files(entry)
+    }
+    names = _load_names(session, {(source, relative) for _, source, relative in sealed})
+    for (number, source, relative), entry in sealed.items():
+        row = session.get(ContentRow, number)
+        if fault := _find_file_fault(session, row, number, names[source, relative]):
+            yield (
+                f"file {number} ({relative} of {source}): it could not be used (trail number "
+                f"{entry.id}), and {fault}"
+            )
+
+
+def _load_names(
+    session: Session, wanted: Collection[tuple[str, str]]
+) -> dict[tuple[str, str], set[int]]:
+    """Return (source, relative) → numbers of the contents that ever had this name."""
+    names: dict[tuple[str, str], set[int]] = defaultdict(set)
+    if not wanted:
+        return names
+    paths = select(SourceRow.name, PathRow.relative, PathRow.content_id).join(
+        SourceRow, col(SourceRow.id) == col(PathRow.source_id)
+    )
+    for source, relative, number in session.exec(paths.execution_options(yield_per=500)):
+        if (source, relative) in wanted:
+            names[source, relative].add(number)
+    return names
+
+
+def _find_file_fault(
+    session: Session, row: ContentRow | None, number: int, same_name: Collection[int]
+) -> str:
+    if not same_name or (row is not None and number not in same_name):
+        return "no file of that name is known any more"
+    if row is None:
+        return ""  # another spelling of a known file, which has its names now
+    if row.state == State.IGNORED and row.code != VANISHED:
+        is_replaced = row.code == OVERWRITTEN and len(same_name) > 1
+        return "" if is_replaced else "it is ignored now, though no one dismissed it"
+    if row.state == State.DUPLICATE:
+        known = session.get(ContentRow, row.duplicate_of) if row.duplicate_of else None
+        if known is None or known.sha256 not in (row.sha256, None):
+            return "it counts as a copy of another file, and is none"
+    return ""

@@ -14,6 +14,7 @@ from agent.errors import WrongUse
 from agent.settings import PROCESS_COLUMNS
 from agent.store.engine import reading, writing
 from agent.store.evidence import audit_log, filing
+from agent.store.evidence.declaration import CHANGEABLE
 from agent.store.orders import order_claims, order_lists, specimens
 from agent.store.orders.order_rows import OrderRepository, hasten
 from agent.store.people import labels
@@ -233,12 +234,13 @@ class OrderCorrections(OrderRepository):
     ) -> None:
         left = order_claims.ClaimedPlace(row.order, row.specimen, "moved", row.relative)
         order_claims.add(session, self._whose, row, [left], at=at)
-        for name in filing.MOVED:
+        for name in CHANGEABLE:
             setattr(row, name, act.facts["before"][name])
         row.specimen_id = row.preparation_id = None
         row.unassigned = act.facts[BEFORE]["unassigned"]
         session.add(row)
-        facts = {"reason": row.unassigned, "undoes": act.id}
+        facts: dict[str, Any] = {"reason": row.unassigned, "undoes": act.id}
+        facts[filing.AFTER] = filing.describe_place(session, row)
         self._remember(
             session, actor=by, at=at, act="field.unassigned", subject=row.public_id, facts=facts
         )
@@ -321,18 +323,20 @@ class OrderCorrections(OrderRepository):
                 max([specimens.number_of(prepared.name) for prepared in known], default=0) + 1
             )
             superseded = _build_superseded(by, reason, defect, lead=lead, at=at, picture=picture)
+            replaced = {}
             for prepared in known[-1:]:
                 prepared.facts = {**prepared.facts, "superseded": superseded}
                 session.add(prepared)
+                replaced = {"replaces": prepared.name}
             specimens.preparation_row(session, row, name, etchant="", at=at)
-            subject = f"{number}/{specimen}"
+            subject = f"{order.number}/{specimen}"
             self._remember(
                 session,
                 actor=by,
                 at=at,
                 act="specimen.prepared_again",
                 subject=subject,
-                facts={"preparation": name, **superseded},
+                facts={"preparation": name, **replaced, **superseded},
             )
             return name
 

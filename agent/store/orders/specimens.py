@@ -17,6 +17,7 @@ from sqlmodel import select
 from agent.errors import AgentError
 from agent.store.engine import insert_for
 from agent.store.evidence import audit_log, quality_records
+from agent.store.evidence.quality_records import RELEASED_AFTER
 from agent.store.tables import OrderRow, PathRow, PreparationRow, Row, SpecimenRow
 from reports import marked
 
@@ -30,10 +31,8 @@ CLOCK_OF_FILES = timedelta(days=1)
 """How long before a specimen's first field a file of it may have been changed."""
 FIRST = "1"
 """Default name of a preparation."""
-RELEASED_AFTER = "specification_record"
-"""Key of an order's facts: number of the newest record when it was released."""
 NO_RECORD = -1
-"""That number where there was none: a value of facts that is 0 would be left out."""
+"""Value of `RELEASED_AFTER` where there was none: a value of facts that is 0 would be left out."""
 FROM_ORDER = ("heat", "batch", "material", "etchant")
 """Process data that travel with an order to each of its fields."""
 

@@ -318,10 +318,10 @@ class Statements(Repository):
         Returns:
             A sentence for each one that was changed, left out, added or is missing.
         """
-        from agent.store.evidence import statement_checks  # noqa: PLC0415 - it reads statements too
+        from agent.store.evidence import row_checks  # noqa: PLC0415 - a short command needs it not
 
         with reading(self._engine) as session:
-            return list(statement_checks.find_differences(session))
+            return list(row_checks.find_differences(session, ("statement", "statement_file")))
 
     # --- helpers ---
 

@@ -179,9 +179,15 @@ def test_a_changed_or_missing_file_is_found(lab):
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
-        ("UPDATE statement_file SET sha256 = 'x' WHERE kind = 'pdf'", "another hash"),
-        ("UPDATE statement_file SET signed_by = 'Eve' WHERE kind = 'pdf'", "signature or time"),
-        ("DELETE FROM statement_file WHERE kind = 'html'", "its row is gone"),
+        ("UPDATE statement_file SET sha256 = 'x' WHERE kind = 'pdf'", "sha256 was"),
+        (
+            "UPDATE statement_file SET signed_by = 'Eve' WHERE kind = 'pdf'",
+            "signed_by was '' (trail number",
+        ),
+        (
+            "DELETE FROM statement_file WHERE kind = 'html'",
+            "(statement.filed by agent, trail number",
+        ),
     ],
 )
 def test_a_file_whose_row_was_changed_is_named_by_the_audit_log(lab, change, sentence):

@@ -307,14 +307,14 @@ def test_the_text_of_a_statement_has_its_hash_and_stays_when_everything_else_cha
     [
         (
             "UPDATE statement SET document = replace(document, 'G8', 'G7') WHERE number = 1",
-            "its text was changed",
+            "sha256 of document was",
         ),
-        ("UPDATE statement SET conformity = 'conforms' WHERE number = 2", "says something else"),
-        ("UPDATE statement SET at = '2026-01-01 00:00:00' WHERE number = 2", "says something else"),
-        ("UPDATE statement SET final = 0 WHERE number = 1", "its final is not what the audit log"),
-        ("UPDATE statement SET state = 'x' WHERE number = 2", "its state is not what the audit"),
-        ("DELETE FROM statement WHERE number = 2", "its row is gone"),
-        ("DELETE FROM statement WHERE number = 1", "does not follow"),
+        ("UPDATE statement SET conformity = 'conforms' WHERE number = 2", "is 'conforms'"),
+        ("UPDATE statement SET at = '2026-01-01 00:00:00' WHERE number = 2", "is 2026-01-01"),
+        ("UPDATE statement SET final = 0 WHERE number = 1", "final was True (trail number"),
+        ("UPDATE statement SET state = 'x' WHERE number = 2", "is 'x'"),
+        ("DELETE FROM statement WHERE number = 2", "(statement.frozen by agent, trail number"),
+        ("DELETE FROM statement WHERE number = 1", "(the statement before it), is"),
     ],
 )
 def test_a_changed_row_is_found(lab, sql, sentence):
@@ -348,7 +348,7 @@ def test_a_statement_that_was_made_by_hand_is_found(lab):
     )
 
     (found,) = lab.store.statements.problems()
-    assert found.startswith("statement 2 of order 4711: the audit log does not know it")
+    assert found.startswith("statement 2 of order 4711: is not in the trail")
 
 
 def test_both_databases_keep_a_statement_byte_for_byte(address):

@@ -36,7 +36,8 @@ def freeze(store, number, specimen, public_id):
         "decided": None,
     }
     own = {"specimen": specimen, "preparation": "1", "fields": [field], "superseded": []}
-    document = {"document": {"order": number, "specimens": [own]}}
+    named = {"order": number, "number": 1, "conformity": "undecided", "at": AT.isoformat()}
+    document = named | {"document": {"order": number, "specimens": [own]}}
     stated = NewStatement(number, 1, "", "undecided", "state", final=False, document=document)
     store.statements.add(stated, at=AT)
 
@@ -54,7 +55,7 @@ def assign(store, number, specimen):
 @pytest.mark.both_databases
 @pytest.mark.parametrize(
     ("values", "where"),
-    [(MOVED, "is at order 4712, specimen 1"), (NOWHERE, "is at no order")],
+    [(MOVED, "is 'order 4712, specimen 1"), (NOWHERE, "is 'no order'")],
 )
 @pytest.mark.parametrize("by_act", [False, True])
 def test_a_field_that_no_act_moved_is_named(address, store, outside, values, where, *, by_act):
@@ -67,16 +68,19 @@ def test_a_field_that_no_act_moved_is_named(address, store, outside, values, whe
     tamper(address, TAKEN_AWAY.format(values))
 
     said = faults(store, outside)
-    assert f"field {FIRST}: it belonged to order 4711, specimen 1" in said
-    assert ("field.assigned by Ada" if by_act else "statement 1 of order 4711") in said
+    assert f"field {FIRST}: place was 'order 4711, specimen 1" in said
+    assert ("(trail number" if by_act else "(statement 1 of order 4711)") in said
     assert where in said
 
 
 @pytest.mark.parametrize(
     ("statement", "sentence"),
     [
-        ("material = 'C56E2'", "order 4711: material was '100Cr6' by the trail, is 'C56E2'"),
-        ("facts = '{\"specification_record\": -1}'", "order 4711: subtype was ['G'] by the trail"),
+        ("material = 'C56E2'", "order 4711: material was '100Cr6' (trail number 10), is 'C56E2'"),
+        (
+            "facts = '{\"specification_record\": -1}'",
+            "order 4711: facts.subtype was ['G'] (trail number 10), is None",
+        ),
     ],
 )
 def test_what_an_order_list_said_is_compared_with_the_order(
@@ -103,16 +107,14 @@ def again(store):
 def test_a_preparation_that_nobody_replaced_is_named(address, store, outside):
     tamper(address, 'UPDATE preparation SET facts = \'{"superseded": {"by": "Ada"}}\' WHERE id = 1')
 
-    assert "superseded by Ada is not in the trail" in faults(store, outside)
+    assert "facts.superseded was None (no act), is {'by': 'Ada'}" in faults(store, outside)
 
 
 def test_a_replaced_preparation_that_counts_again_is_named(address, store, outside):
     again(store)
     tamper(address, "UPDATE preparation SET facts = '{}'")
 
-    assert "specimen 4711/1: a preparation superseded by Ada is no longer so" in faults(
-        store, outside
-    )
+    assert "preparation 1 of specimen 4711/1: facts.superseded was {" in faults(store, outside)
 
 
 @pytest.mark.parametrize("accept", [True, False])

@@ -62,24 +62,24 @@ def test_a_field_that_is_taken_out_of_its_specimen_by_hand_is_named(tmp_path, ca
     code, said = shell.agent("verify")
 
     assert code == 3
-    assert f"field {public_id}: it belonged to order 4711, specimen 1, preparation 1" in said
+    assert f"field {public_id}: place was 'order 4711, specimen 1, preparation 1'" in said
 
 
 OF_FIELD = {
-    "specimen_id = NULL": "it belonged to order 4711, specimen 1, preparation 1, is at no order",
-    "preparation_id = NULL": "preparation 1, is at order 4711, specimen 1, preparation ",
-    "specimen_id = (SELECT max(id) FROM specimen)": "is at order 4712, specimen 1",
-    "\"order\" = '4713'": "order was '4711', is '4713'",
-    "field = '7'": "field was '1', is '7'",
-    "material = 'C45'": "material was '100Cr6', is 'C45'",
-    "area_mm2 = 9.5": "area_mm2 was changed after it was filed",
+    "specimen_id = NULL": "(as result 1 was filed), is 'no order'",
+    "preparation_id = NULL": "(as result 1 was filed), is 'order 4711, specimen 1, preparation '",
+    "specimen_id = (SELECT max(id) FROM specimen)": "is 'order 4712, specimen 1,",
+    "\"order\" = '4713'": "order was '4711' (as result 1 was filed), is '4713'",
+    "field = '7'": "field was '1' (as result 1 was filed), is '7'",
+    "material = 'C45'": "material was '100Cr6' (as result 1 was filed), is 'C45'",
+    "area_mm2 = 9.5": "area_mm2 was changed after it was filed (as result 1 was filed), is 9.5",
     "warnings = '[\"dark\"]'": "warnings was changed after it was filed",
     "um_per_px = 0.5": "um_per_px was changed after it was filed",
-    "microscope = 'LOM-8', width = 7": "width, microscope were changed after it was filed",
+    "microscope = 'LOM-8', width = 7": "(as result 1 was filed), is 7",
     'artefacts = \'{"crop": "x"}\'': "artefacts was changed after it was filed",
     "relative = 'other.tif'": "relative was changed after it was filed",
-    "unassigned = 'two specimens'": "why it belongs to no specimen was ''",
-    "pruned_at = '2026-11-24 09:00:00'": "its pixels count as pruned, and no act deleted them",
+    "unassigned = 'two specimens'": "unassigned was '' (as result 1 was filed), is 'two specimens'",
+    "pruned_at = '2026-11-24 09:00:00'": "pruned was False (no act), is True",
 }
 
 
@@ -96,12 +96,12 @@ OF_RESULT = {
     "p_value = 0.9": "p_value was changed after it was filed",
     "thresholds = '{\"tau\": 1}'": "thresholds was changed after it was filed",
     "role = 'shadow'": "role was changed after it was filed",
-    "reasons = '[]'": "the reason uncertain why a person is to look was taken away",
-    "handling = 'automatic'": "handling was 'review' when it was filed, is 'automatic'",
+    "reasons = '[]'": "reasons was ['uncertain'] (as result 2 was filed), is []",
+    "handling = 'automatic'": "handling was 'review' (as result 2 was filed), is 'automatic'",
     "after_record = 99": "after_record was changed after it was filed",
     "done_at = '2026-11-24 09:00:01'": "done_at was changed after it was filed",
-    "filed = ''": "what it was filed with was deleted",
-    "filed = 'x'": "what it was filed with cannot be read",
+    "filed = ''": "filed is '', which no result was filed with",
+    "filed = 'x'": "filed is 'x', which no result was filed with",
 }
 
 
@@ -122,10 +122,13 @@ def test_a_value_of_a_result_that_was_never_reported_is_named(lab, change) -> No
             "specimen 1 of order 4711: bundle was '20261101-0badcafe' (as result 1 was filed)",
         ),
         ("UPDATE specimen SET material = 'C45'", "material was '100Cr6'"),
-        ('UPDATE "order" SET legal_hold = 1', "order 4711: legal_hold was False by the trail"),
-        ("UPDATE source SET name = 'LOM-08'", "its source was 'LOM-07', is 'LOM-08'"),
-        ("UPDATE place SET landmarks = NULL", "what its place is recognised by was changed"),
-        ("DELETE FROM place", "what its place is recognised by was changed or deleted"),
+        ('UPDATE "order" SET legal_hold = 1', "order 4711: legal_hold was False (no act), is True"),
+        (
+            "UPDATE source SET name = 'LOM-08'",
+            "source was 'LOM-07' (as result 1 was filed), is 'LOM-08'",
+        ),
+        ("UPDATE place SET landmarks = NULL", "(as result 1 was filed), is ''"),
+        ("DELETE FROM place", "(as result 1 was filed), is None"),
         (
             FORGED_PREPARATION,
             "preparation 2 of order 4711, specimen 1: no field was filed in it and no act began",
@@ -176,8 +179,8 @@ def test_a_field_that_was_assigned_is_where_the_act_put_it(lab) -> None:
     tamper(address_of(lab), "UPDATE micrograph SET field = '9', specimen_id = 1 WHERE id = 1")
 
     said = faults(lab)
-    assert "it belonged to order 4712, specimen 1, preparation 1 (trail number" in said
-    assert "field was '1', is '9'" in said
+    assert "place was 'order 4712, specimen 1, preparation 1' (trail number" in said
+    assert "field was '1' (trail number" in said
 
 
 def test_an_older_result_does_not_count_again(lab) -> None:
@@ -217,8 +220,8 @@ def test_what_was_filed_is_sealed_into_the_trail_and_deletion_is_named(lab) -> N
     tamper(address_of(lab), "DELETE FROM result WHERE id = 4")
 
     said = faults(lab)
-    assert "result 2: what it was filed with was written again after it was sealed on" in said
-    assert "result 4: was deleted (sealed under trail number" in said
+    assert "result 2: filed was changed after it was sealed (trail number" in said
+    assert "result 4 (results.sealed by agent, trail number" in said
 
 
 def test_a_result_that_another_agent_files_late_is_sealed_too(lab) -> None:
@@ -274,15 +277,15 @@ def test_claims_and_places_that_acts_explain_are_whole(doubted) -> None:
     ("change", "sentence"),
     [
         ("DELETE FROM order_claim", "claim 1 of field"),
-        ("DELETE FROM order_claim", "on order 4711 (trail number"),
-        ("UPDATE order_claim SET settled_by = 'Leo'", "that Leo settled it is not in the trail"),
-        ("UPDATE order_claim SET order_id = 2", "order was '4711'"),
+        ("DELETE FROM order_claim", "on order 4711 (order.claimed by agent, trail number"),
+        ("UPDATE order_claim SET settled_by = 'Leo'", "settled_by was '' (no act), is 'Leo'"),
+        ("UPDATE order_claim SET order_id = 2", "order_id was '4711'"),
         ("UPDATE order_claim SET specimen = '2'", "specimen was '1'"),
-        ("DELETE FROM same_place", "that they show one place (trail number"),
-        ("UPDATE same_place SET share = 0.1", "share was changed (trail number"),
-        ("UPDATE same_place SET area_px = 1.0", "area_px was changed (trail number"),
-        ("UPDATE same_place SET facts = '{}'", "how they lie on each other was changed"),
-        ("UPDATE same_place SET other_id = 3", "that they show one place is not in the trail"),
+        ("DELETE FROM same_place", "(place.found by agent, trail number"),
+        ("UPDATE same_place SET share = 0.1", "share was 0.6 (trail number"),
+        ("UPDATE same_place SET area_px = 1.0", "area_px was 900.0 (trail number"),
+        ("UPDATE same_place SET facts = '{}'", "sha256 of facts was"),
+        ("UPDATE same_place SET other_id = 3", ": is not in the trail"),
     ],
 )
 def test_a_claim_or_a_place_that_no_act_explains_is_named(doubted, change, sentence) -> None:

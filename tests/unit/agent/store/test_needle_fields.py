@@ -72,7 +72,7 @@ def test_a_length_changed_behind_the_agent_is_named(address, store, act) -> None
     tamper(address, act)
 
     assert before == ""
-    sentence = f"result {number} of field {SHA[:16]}: its needle lengths were changed"
+    sentence = f"result {number} of field {SHA[:16]}: sha256 of needle_field was"
     assert sentence in name_differences(store)
 
 

@@ -93,10 +93,19 @@ def test_a_needle_is_withdrawn_only_from_its_own_micrograph(filled) -> None:
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
-        ("UPDATE needle_measurement SET length_um = 99 WHERE id = 1", "is not what it was"),
+        (
+            "UPDATE needle_measurement SET length_um = 99 WHERE id = 1",
+            "length_um was 10.0 (trail number 1), is 99.0",
+        ),
         ("DELETE FROM needle_measurement WHERE id = 1", "was deleted"),
-        ("UPDATE needle_measurement SET withdrawn_by = 'Eve' WHERE id = 1", "is withdrawn is not"),
-        ("UPDATE needle_measurement SET withdrawn_by = '' WHERE id = 2", "not withdrawn is not"),
+        (
+            "UPDATE needle_measurement SET withdrawn_by = 'Eve' WHERE id = 1",
+            "withdrawn_by was '' (no act), is 'Eve'",
+        ),
+        (
+            "UPDATE needle_measurement SET withdrawn_by = '' WHERE id = 2",
+            "withdrawn_by was 'Bob' (trail number 3), is ''",
+        ),
     ],
 )
 def test_a_row_that_was_tampered_with_is_named_by_the_audit_log(
