@@ -1,7 +1,6 @@
 """Burn scale bars into real texture as programs of the field draw them; the split "fresh".
 
-Neither its fonts nor its less common looks are among those of `burned_bars`; what the reader does
-with them is measured once. Shares follow the field: most bars are a plain line with its words above
+Shares follow the field: most bars are a plain line with its words above
 or below (`fresh_programs`). Info strips, with other values beside the bar, are drawn by
 `fresh_strips`.
 """
@@ -32,7 +31,6 @@ if TYPE_CHECKING:
     from numpy.random import Generator
     from numpy.typing import NDArray
 
-HALF = "test"  # of the textures
 NICE = (1, 2, 5, 10, 20, 50, 100, 200, 500)
 LESS_NICE = (1.5, 2.5, 3, 4, 6, 8, 12, 15, 25, 30, 40, 60, 70, 75, 80, 120, 150, 250, 300, 400, 600)
 LONG = (0.07, 0.4)  # of the width

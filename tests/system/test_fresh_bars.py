@@ -1,4 +1,4 @@
-"""The bench's third kit of scale bars draws the same bars again, as long as their words state."""
+"""The benches' programs draw the same scale bars again, as long as their words state."""
 
 import re
 import sys
@@ -12,7 +12,6 @@ from folders import TESTS
 # Modules of a bench import each other so.
 sys.path.append(str(TESTS / "bench"))
 
-from burned_bars import KITS
 from drawn.graphics import fonts
 from fresh_bars import burn_fresh
 from fresh_lines import Type, draw_bar
@@ -61,10 +60,24 @@ def test_a_line_is_as_long_as_is_returned():
             assert bar.line_px == pytest.approx(231.4, rel=0.02), (edges, kind)
 
 
-def test_no_font_is_one_that_reading_was_developed_with():
+def test_no_font_is_one_that_drawn_micrographs_have():
     own = [name for names in FONTS.values() for name in names]
-    used = {name for kit in KITS.values() for name in kit.fonts}
-    used |= {Path(path).name for path in fonts()}
 
     assert len(own) == len(set(own))
-    assert not used & set(own)
+    assert not {Path(path).name for path in fonts()} & set(own)
+
+
+def test_halves_of_skia_share_no_font_and_no_way_to_draw_and_draw_their_bars_again():
+    bars = pytest.importorskip("skia_bars", reason="needs `pip install skia-python`")
+    texture = np.random.default_rng(7).integers(60, 120, (120, 160, 3)).astype(np.uint8)
+    looks, reported = (set(half.values()) for half in bars.LOOKS.values())
+
+    def burn_again(seed):
+        return bars.burn_skia("skia", np.random.default_rng([5, seed]), texture, FOLDER)
+
+    first, again, other = burn_again(1), burn_again(1), burn_again(2)
+
+    assert not looks & reported
+    assert not set(bars.FAMILIES["skia"]) & set(bars.FAMILIES["report"])
+    assert np.array_equal(first[0], again[0])
+    assert first[1:] == again[1:] != other[1:]
