@@ -33,6 +33,8 @@ _MIDDLING = 0.6  # evenness between that of needles (half of them below 0.35) an
 _UNEVEN = 0.5  # three needles in four are less even, one bar in twenty
 _LIKE_A_BAR = 4.8  # rank that no line of 110 real textures reaches, and 108 of 109 bars do
 _OF_ONE_INK, _OUTLINE_PX = 60, 6  # grey values that blur leaves; widest outline
+_EVEN_FILL = 12  # grey values within which a fill is even …
+_OF_FILL, _OF_PAPER = 0.9, 0.5  # … in this share of it, and in less of what is around it
 _OF_OUTLINE = 0.4  # of the paper-to-ink distance that blur leaves of an outline
 _WITH_TICKS, _OF_FRAME = 0.8, 1.5  # crispness of a bar; longest side of its plate, in bars
 _SHADOW_PX = 3  # height of the shadow of a line
@@ -50,11 +52,9 @@ def find_candidates(
     pixels: NDArray[np.uint8], planes: list[NDArray[np.uint8]], band: Box | None
 ) -> list[Line]:
     """Return the candidate lines of bars."""
-    lines = drop_duplicates(
-        [line for number in range(len(planes)) for line in find_lines(planes, number)]
-    )
-    lines = [line for line in lines if not _is_paper(pixels, line, band)]
-    lines = [_strip_outline(pixels, line) for line in lines if not _is_filled(pixels, line)]
+    every = (line for number in range(len(planes)) for line in find_lines(planes, number))
+    lines = drop_duplicates([line for line in every if not _is_filled(pixels, line)])
+    lines = [_strip_outline(pixels, line) for line in lines if not _is_paper(pixels, line, band)]
     lines = [line for line in lines if not any(surrounds(line.box, bar) for bar in lines)]
     lines = [line for line in lines if not any(_is_outline(pixels, line, o) for o in lines)]
     lines = [line for line in lines if not any(_is_shadow(pixels, line, o) for o in lines)]
@@ -121,16 +121,23 @@ def _is_shadow(pixels: NDArray[np.uint8], line: Line, bar: Line) -> bool:
 
 
 def _is_filled(pixels: NDArray[np.uint8], line: Line) -> bool:
-    """Return whether a hollow bar is filled with a colour: it is the outline of a coloured bar."""
+    """Return whether a hollow bar is the outline of a filled one.
+
+    Its inside is one even colour, which is not around it: paper is inside and outside.
+    """
     x0, y0, x1, y1 = line.box
     if line.kind != "hollow" or y0 < 4 or y1 + 4 > len(pixels):
         return False
     rim = line.core[3] - line.core[1]
-    inside = pixels[y0 + rim : y1 - rim, x0 + 4 : x1 - 4].reshape(-1, 3)
-    around = pixels[[y0 - 4, y0 - 3, y1 + 2, y1 + 3], x0:x1].reshape(-1, 3)
-    colour, paper = (np.median(part, axis=0) for part in (inside, around))
+    inside = pixels[y0 + rim : y1 - rim, x0 + 4 : x1 - 4].astype(np.int16)
+    around = pixels[[y0 - 4, y0 - 3, y1 + 2, y1 + 3], x0:x1].reshape(-1, 3).astype(np.int16)
+    colour, paper = np.median(inside, axis=(0, 1)), np.median(around, axis=0)
     off = colour - paper
-    return bool(off.max() - off.min() > _OF_ONE_INK)  # steel has no colour, whatever its brightness
+    if off.max() - off.min() > _OF_ONE_INK:  # steel has no colour, whatever its brightness
+        return True
+    fill = np.abs(inside[1:-1] - colour).max(axis=2) <= _EVEN_FILL  # its edges are blurred
+    alike = np.abs(around - colour).max(axis=1) <= 2 * _EVEN_FILL
+    return bool(fill.size and fill.mean() > _OF_FILL and alike.mean() < _OF_PAPER)
 
 
 def _strip_outline(pixels: NDArray[np.uint8], line: Line) -> Line:

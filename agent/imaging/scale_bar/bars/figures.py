@@ -141,7 +141,9 @@ def _iter_upright(pixels: NDArray[np.uint8], label: BarLabel, inked: float) -> I
         upright = part.height >= max(_UPRIGHT * part.width, 1.5 * high, _LEAST_PX)
         apart = max(left + region[0] - x1, x0 - right - region[0])
         is_next = top < middle < foot and 0 <= apart <= _FARTHEST_UPRIGHT * high
-        if upright and is_next and part.fill >= _FILLED and _is_figure(part):
+        inner = share[top:foot, left + part.width // 3 : right - part.width // 3]
+        outline = float(np.mean(inner >= _INKED)) < _OF_LINE  # of a bar of another ink
+        if upright and is_next and not outline and part.fill >= _FILLED and _is_figure(part):
             turned = _build_line(share.T, (top, left, foot, right), (0, 0, 0, 0), "upright")
             box = (left + region[0], top + region[1], right + region[0], foot + region[1])
             yield replace(turned, box=box, core=box)

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 LUMA = np.array([0.299, 0.587, 0.114])  # JPEG keeps it to the pixel, colour to two
 _LUMA_CONTRAST = 60  # grey values below which only colour shows a line
 _LEAST_ROOM_PX = 9  # height of the lowest words between ticks
+_OFF_MIDDLE = 0.2  # of the height of words, by which a line that they break is off their middle
 EVEN = 0.8  # evenness that 1 in 20 needles and 4 in 5 bars reach
 
 
@@ -267,7 +268,8 @@ def _is_in_gap(line: Line, place: Box, room: float) -> bool:
     if line.gap is None:
         return False
     inside = line.gap[0] - room <= place[0] and place[2] <= line.gap[2] + room
-    return inside and place[1] <= (line.box[1] + line.box[3]) / 2 <= place[3]
+    off_middle = abs(line.box[1] + line.box[3] - place[1] - place[3]) / 2
+    return inside and off_middle <= _OFF_MIDDLE * (place[3] - place[1])  # else of letters' feet
 
 
 # --- reduce candidate lines to one per drawn line, and join those that a label breaks

@@ -1,4 +1,3 @@
-# ruff: noqa: PLR2004 - pixels, grey values and shares, measured on drawn bars
 """Find bars that stand upright: as level ones of a turned part, with their words turned or level.
 
 Only the part around a straight upright line of full ink is turned and read, so that a picture
@@ -28,12 +27,14 @@ if TYPE_CHECKING:
     from agent.imaging.boxes import Box
 
 _STEP = 8  # rows: search in every eighth
-_FULL = 240  # grey value of drawn ink in the plane where it is bright
+_FULL = 200  # grey value of drawn ink in the plane where it is bright, also in a reduced picture
 _LEAST = 0.05  # of the height of the picture: shortest upright line
-_WIDEST_PX, _SLENDER = 16, 4.0  # thickness of a line; least length, in thicknesses
+_WIDEST_PX, _WIDEST = 16, 0.014  # thickness of a line: pixels, or share of the picture's height
+_SLENDER = 4.0  # least length of a line, in thicknesses
 _FILLED, _APART = 0.9, 0.85  # share of a line that is full; of its sides that are not
-_LEAST_STEP = 60  # grey values between a line and its sides
-_MOST, _MOST_USUAL = 2, 0.03  # lines that are read; share of columns with upright ink in texture
+_LEAST_STEP, _SIDE_PX = 60, 3  # grey values between a line and its sides, or its outline there
+_MOST, _MOST_USUAL = 2, 60  # lines that are read; slender parts, of which texture has more
+_LONGER = 1.5  # of an upright, of which a bar is less than that
 _FARTHEST, _TOUCHING_PX = 2.0, 2  # from a line to level words, in their heights; to its plate
 _ASIDE_PX, _BEYOND_PX = 120, 60  # room for the words of a line
 
@@ -95,8 +96,9 @@ def _read_level_words(
     rivals = [line for line in uprights if _compute_gap(line, upright) > _TOUCHING_PX]
     if any(_compute_gap(words, line) <= _FARTHEST * high for line in rivals):
         return None
-    at = (max(0, x0 - _BEYOND_PX), max(0, y0 - beyond))
-    region = pixels[at[1] : y1 + beyond, at[0] : x1 + _BEYOND_PX]
+    aside = max(_BEYOND_PX, pixels.shape[1] // 10, 12 * (x1 - x0))  # lines are lower than a part
+    at = (max(0, x0 - aside), max(0, y0 - beyond))
+    region = pixels[at[1] : y1 + beyond, at[0] : x1 + aside]
     turned = np.ascontiguousarray(np.rot90(region, -1))
     for line in _list_level_lines(turned):
         box = _turn_back(line.box, region.shape, -1, at)
@@ -128,21 +130,26 @@ def _list_uprights(planes: Sequence[NDArray[np.uint8]]) -> list[Box]:
 
 def _iter_uprights(plane: NDArray[np.uint8]) -> Iterator[Box]:
     full = cv2.inRange(plane[::_STEP], _FULL, 255)
-    least = max(5, round(_LEAST * len(full)))
+    widest, least = max(_WIDEST_PX, round(_WIDEST * len(plane))), max(5, round(_LEAST * len(full)))
+    full -= cv2.morphologyEx(full, cv2.MORPH_OPEN, np.ones((1, widest + 1), np.uint8))
     runs = cv2.morphologyEx(full, cv2.MORPH_OPEN, np.ones((least, 1), np.uint8))
-    if np.count_nonzero(runs.any(axis=0)) > max(4 * _WIDEST_PX, _MOST_USUAL * plane.shape[1]):
+    parts = find_parts(runs)
+    x, y, wide, high, area = parts.T
+    kept = (wide <= widest) & (_STEP * high >= _SLENDER * wide) & (area >= _FILLED * wide * high)
+    kept &= (x > _SIDE_PX) & (x + wide + _SIDE_PX < plane.shape[1])
+    parts = parts[kept & (y > 0) & (y + high < len(full))]
+    if len(parts) > _MOST_USUAL:
         return
-    for x, y, wide, high, area in find_parts(runs).tolist():
-        top, foot = _STEP * y, min(len(plane), _STEP * (y + high))
-        slender = 2 <= wide <= _WIDEST_PX and foot - top >= _SLENDER * wide
-        inside = x > 3 and x + wide + 3 < plane.shape[1] and y > 0 and foot < len(plane)
-        if not (slender and inside and area >= _FILLED * wide * high):
-            continue
+    for left, first, across, along, _ in parts.tolist():
+        top, foot = _STEP * first, _STEP * (first + along)
         rows = plane[top:foot:_STEP].astype(np.int16)
-        level = float(np.median(rows[:, x : x + wide]))
-        sides = (rows[:, x - 3], rows[:, x + wide + 2])
+        level = float(np.median(rows[:, left : left + across]))
+        sides = (
+            rows[:, left - _SIDE_PX : left].min(axis=1),
+            rows[:, left + across : left + across + _SIDE_PX].min(axis=1),
+        )
         if min(float(np.mean(side < level - _LEAST_STEP)) for side in sides) >= _APART:
-            yield (x, top, x + wide, foot)
+            yield (left, top, left + across, foot)
 
 
 def _turn_back(box: Box, shape: tuple[Any, ...], turns: int, at: tuple[int, int]) -> Box:
@@ -157,7 +164,12 @@ def _turn_back(box: Box, shape: tuple[Any, ...], turns: int, at: tuple[int, int]
 
 
 def _is_on(box: Box, line: Box) -> bool:
-    """Return whether a bar is an upright line: over it, and hardly longer or shorter."""
+    """Return whether a bar is an upright line: over it, and hardly longer or shorter.
+
+    Its plate's paper next to a bar is a shorter upright, where words end it.
+    """
     over = box[0] <= line[2] and line[0] <= box[2]
-    ends = max(abs(box[1] - line[1]), abs(box[3] - line[3]))
-    return over and ends <= 2 * _STEP + 0.05 * (line[3] - line[1])
+    room = 2 * _STEP + 0.05 * (line[3] - line[1])
+    around = box[1] <= line[1] and line[3] <= box[3]
+    same = max(abs(box[1] - line[1]), abs(box[3] - line[3])) <= room
+    return over and (same or (around and box[3] - box[1] < _LONGER * (line[3] - line[1])))

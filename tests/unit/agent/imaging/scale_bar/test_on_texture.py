@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 from drawn.graphics import font, fonts
 from drawn.micrographs import draw
-from drawn.words import write
+from drawn.words import draw_steel, write
 from PIL import Image, ImageDraw
 
 from agent.imaging.scale_bar.bars.chequered import measure_chequered
+from agent.imaging.scale_bar.bars.line import Line, compute_distance
 from agent.imaging.scale_bar.detect import find_graphics
 from agent.imaging.scale_bar.labels.lengths import parse_length
 from agent.imaging.scale_bar.labels.letters import find_plate_start
@@ -175,3 +176,21 @@ def test_a_reading_in_two_views_needs_one_clear_unit():
     [length] = read_lengths([picture, picture], _find_box(picture, 0))
 
     assert (length.um, length.clear) == (20.0, True)
+
+
+def test_a_wide_outline_does_not_lengthen_a_bar():
+    pixels = draw_steel(7) + 70
+    pixels[437:451, 97:223] = BLACK
+    pixels[440:448, 100:220] = WHITE
+
+    [bar] = find_graphics(write(pixels, "20 µm", (160, 412), WHITE, size=30, outline=BLACK)).bars
+
+    assert (bar.um, bar.line_px) == (20.0, pytest.approx(120, abs=1))
+
+
+def test_a_line_through_the_feet_of_letters_is_not_broken_by_them():
+    box = (54, 1089, 163, 1092)
+    line = Line(box, 109.0, exact=True, contrast=200.0, kind="broken", gap=(73, 1089, 145, 1092))
+
+    assert compute_distance(line, (73, 1055, 145, 1101)) is None
+    assert compute_distance(line, (73, 1068, 145, 1114)) is not None

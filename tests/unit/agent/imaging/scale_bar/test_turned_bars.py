@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 import pytest
 from drawn.words import draw_steel, write
@@ -44,3 +45,36 @@ def test_an_upright_line_without_words_is_no_bar():
     pixels[240:400, 44:48] = BLACK
 
     assert [bar.um for bar in find_graphics(pixels).bars if bar.um is not None] == []
+
+
+def test_a_bar_with_thick_ticks_is_read():
+    pixels = draw_steel()
+    pixels[200:420, 130:250] = WHITE
+    pixels[230:390, 152:160] = pixels[222:230, 136:176] = pixels[390:398, 136:176] = BLACK
+
+    [bar] = find_graphics(write(pixels, "20 µm", (212, 310), BLACK)).bars
+
+    assert (bar.um, bar.line_px) == (20.0, pytest.approx(168, abs=1))
+
+
+def test_a_bar_thinner_than_two_pixels_of_a_reduced_picture_is_read():
+    pixels = cv2.resize(draw_steel(), None, fx=2, fy=2, interpolation=cv2.INTER_CUBIC)
+    pixels[400:840, 60:260] = WHITE
+    pixels[480:800, 88:91] = pixels[480:483, 76:103] = pixels[797:800, 76:103] = BLACK
+    pixels = write(pixels, "20 µm", (176, 640), BLACK, size=44)
+
+    [bar] = find_graphics(
+        cv2.resize(pixels, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA)
+    ).bars
+
+    assert (bar.um, bar.line_px) == (20.0, pytest.approx(158.5, abs=1))
+
+
+def test_an_outline_does_not_lengthen_an_upright_bar():
+    pixels = draw_steel() + 70
+    pixels[196:364, 146:164] = BLACK
+    pixels[200:360, 150:160] = WHITE
+
+    [bar] = find_graphics(write(pixels, "20 µm", (88, 280), WHITE, size=30, outline=BLACK)).bars
+
+    assert (bar.um, bar.line_px) == (20.0, pytest.approx(160, abs=1))
