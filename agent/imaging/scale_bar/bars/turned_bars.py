@@ -131,7 +131,8 @@ def _list_uprights(planes: Sequence[NDArray[np.uint8]]) -> list[Box]:
 def _iter_uprights(plane: NDArray[np.uint8]) -> Iterator[Box]:
     full = cv2.inRange(plane[::_STEP], _FULL, 255)
     widest, least = max(_WIDEST_PX, round(_WIDEST * len(plane))), max(5, round(_LEAST * len(full)))
-    full -= cv2.morphologyEx(full, cv2.MORPH_OPEN, np.ones((1, widest + 1), np.uint8))
+    wider = cv2.morphologyEx(full, cv2.MORPH_OPEN, np.ones((1, widest + 1), np.uint8))
+    full = cv2.subtract(full, wider)
     runs = cv2.morphologyEx(full, cv2.MORPH_OPEN, np.ones((least, 1), np.uint8))
     parts = find_parts(runs)
     x, y, wide, high, area = parts.T
