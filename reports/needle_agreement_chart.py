@@ -13,7 +13,7 @@ from reports.i18n import gettext as _
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from reports.content.needle_truth import NeedlePlot
+    from reports.content.needles import NeedlePlot
 
 WIDTH, HEIGHT = 640.0, 300.0
 LEFT, RIGHT, TOP, BOTTOM = 46.0, 132.0, 22.0, 40.0

@@ -8,18 +8,12 @@ from reports.content.components import (
     Figure,
     Link,
     Picture,
+    SignForm,
     StatementPicture,
     Table,
     Tone,
 )
 from reports.content.guide import GuideHeading, GuideHit, GuidePage, GuidePiece, GuideTitle
-from reports.content.learning import (
-    CodeLabels,
-    LearningPage,
-    SignForm,
-    Suggested,
-    UnusedWhy,
-)
 from reports.content.micrograph import (
     Answer,
     Card,
@@ -29,10 +23,13 @@ from reports.content.micrograph import (
     MicrographLine,
     Share,
 )
-from reports.content.needle_truth import (
+from reports.content.needles import (
+    FieldNeedles,
+    LongNeedlePicture,
+    NeedleBar,
     NeedlePlot,
+    NeedleTable,
 )
-from reports.content.needles import FieldNeedles, LongNeedlePicture, NeedleBar, NeedleTable
 from reports.content.night import (
     CodeCount,
     ControlTrend,
@@ -60,7 +57,6 @@ from reports.content.orders import (
     TraceStatement,
 )
 from reports.content.period import PeriodPage
-from reports.content.proposal import ShownProposal, ShownProposedClass
 from reports.content.review import (
     Choice,
     Conflict,
@@ -117,7 +113,6 @@ __all__ = [
     "Cause",
     "Choice",
     "CodeCount",
-    "CodeLabels",
     "Conflict",
     "ContactPrint",
     "ControlTrend",
@@ -138,7 +133,6 @@ __all__ = [
     "Index",
     "InstrumentRow",
     "Layer",
-    "LearningPage",
     "Letterhead",
     "Link",
     "LongNeedlePicture",
@@ -161,8 +155,6 @@ __all__ = [
     "Ruler",
     "Share",
     "ShareTrend",
-    "ShownProposal",
-    "ShownProposedClass",
     "Sibling",
     "SignForm",
     "SourceCount",
@@ -170,7 +162,6 @@ __all__ = [
     "StatementPicture",
     "StatusText",
     "SubtypeChoice",
-    "Suggested",
     "Table",
     "TemplateFault",
     "Tone",
@@ -180,7 +171,6 @@ __all__ = [
     "TracePage",
     "TraceStatement",
     "TrendPoint",
-    "UnusedWhy",
     "Verdict",
     "VerdictLine",
     "Viewer",

@@ -1,4 +1,4 @@
-"""Parts of many pages: tones, pictures, facts, links, tables."""
+"""Parts of many pages: tones, pictures, facts, links, tables, the form of a signature."""
 
 from __future__ import annotations
 
@@ -116,3 +116,24 @@ class DocumentSection:
         """Whether there is anything to show below the title."""
         tables = any(table.rows for table in self.tables)
         return bool(self.lines or self.facts or self.pictures or tables)
+
+
+@dataclass(frozen=True, slots=True)
+class SignForm:
+    """The form with which a lead signs.
+
+    Args:
+        action: Where it is sent.
+        title: What is signed, such as "Promote 20261124-1f2e3d4c".
+        note: What follows from it.
+        needs_password: The lab has accounts.
+        blocked: Why it cannot be signed yet, "" where it can.
+        sure: What the lead has to confirm, "" for nothing.
+    """
+
+    action: str
+    title: str
+    note: str
+    needs_password: bool
+    blocked: str = ""
+    sure: str = ""

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import urlencode
 
 from fastapi import APIRouter, Request, Response
-from fastapi.responses import HTMLResponse, RedirectResponse
+from fastapi.responses import RedirectResponse
 from markupsafe import Markup
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -25,23 +25,15 @@ from agent.web import cookies
 from agent.web.authentication import signing_name
 from agent.web.context import LONGEST_NAME
 from agent.web.models.label_uses import explain_use
-from agent.web.review.suggestions import SUGGEST, SUGGESTED, find_last_choice, list_suggested
+from agent.web.pages import render_page
+from agent.web.review.suggestions import SUGGEST, find_last_choice, list_suggested
 from agent.web.schemas import FAULTS, JobRequested
 from model import ModelError, read_manifest
-from reports import (
-    CodeLabels,
-    LearningPage,
-    Picture,
-    Suggested,
-    UnusedWhy,
-    decimal,
-    marked,
-    percent,
-)
+from reports import decimal, marked, percent
 from reports import gettext as _
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping
 
     from agent.store import Job
     from agent.web.context import Desk
@@ -72,7 +64,7 @@ def router(desk: Desk) -> APIRouter:
 
     @routes.get("/models/training", include_in_schema=False)
     def training(request: Request) -> Response:
-        return HTMLResponse(reports.render("learning", page=_build_page(desk, request)))
+        return _render(desk, request)
 
     @routes.post("/models/retrain", include_in_schema=False)
     def retrain(request: Request) -> Response:
@@ -108,47 +100,38 @@ def _request_job(desk: Desk, request: Request, name: str) -> Response:
 # --- the page -----------------------------------------------------------------------------------
 
 
-def _build_page(desk: Desk, request: Request) -> LearningPage:
+def _render(desk: Desk, request: Request) -> Response:
     current = desk.store.promotions.find_current()
     known = _list_known(desk, current)
-    codes, unused, new = _count_labels(desk, known or frozenset())
-    used = sum(row.trained + row.tested for row in codes)
+    labels, unused = _count_labels(desk, known or frozenset())
     last = find_last_choice(desk)
-    shown = tuple(_list_suggested(desk))
     curve, curve_note = _draw_curve(last)
-    done = MESSAGES.get(request.query_params.get("done", ""), "")
-    return LearningPage(
-        site=desk.site,
-        reviewer=cookies.name_of(request),
-        headline=_(
-            "{used} labels are used, {new} of them are new since {bundle}; a training needs at "
-            "least {n} new ones."
-        ).format(used=used, new=new, bundle=current, n=desk.learning.min_new_labels)
-        if current and known is not None
-        else _("{used} labels are used.").format(used=used),
+    return render_page(
+        desk,
+        request,
+        "learning",
+        labels=labels,
+        is_known=known is not None,
+        bundle=current,
+        fewest_new=desk.learning.min_new_labels,
         enough=(
-            *_describe_enough(codes, last, has_bundle=current is not None),
+            *_describe_enough(labels, last, has_bundle=current is not None),
             *((curve_note,) if curve else ()),
         ),
-        codes=codes,
         unused=unused,
-        is_first=current is None,
         wanted=_describe_wanted(desk),
-        suggested=shown,
-        suggested_href=f"/review?{urlencode({SUGGESTED: '1'})}"
-        if any(not suggestion.is_done for suggestion in shown)
-        else "",
+        suggested=list_suggested(desk),
         suggested_note=_describe_suggested(desk, last),
         curve=curve,
         curve_note=curve_note,
-        message=_(done) if done else "",
+        message=_(MESSAGES.get(request.query_params.get("done", ""), "")),
     )
 
 
 def _count_labels(
     desk: Desk, known: frozenset[str]
-) -> tuple[tuple[CodeLabels, ...], tuple[UnusedWhy, ...], int]:
-    """Return labels per code, why others are not used, and how many used ones are new."""
+) -> tuple[dict[str, Counter[str]], list[tuple[str, int]]]:
+    """Return each code's labels by use, new ones and specimens; and why others are not used."""
     counts: dict[str, Counter[str]] = {}
     specimens: dict[str, set[str]] = {}
     whys: Counter[str] = Counter()
@@ -175,40 +158,29 @@ def _count_labels(
             specimens.setdefault(code, set()).add(specimen)
             if get_key(sha256, page) not in known:
                 own["new"] += 1
-    codes = tuple(
-        CodeLabels(
-            code,
-            own[Use.TRAINED],
-            own[Use.TESTED],
-            own[Use.UNUSED],
-            own["new"],
-            len(specimens.get(code, ())),
-        )
-        for code, own in sorted(counts.items())
-    )
-    unused = tuple(UnusedWhy(why, n) for why, n in whys.most_common())
-    return codes, unused, sum(row.new for row in codes)
+    for code, own in counts.items():
+        own["specimens"] = len(specimens.get(code, ()))
+    return dict(sorted(counts.items())), whys.most_common()
 
 
 def _describe_enough(
-    codes: Sequence[CodeLabels], last: Job | None, *, has_bundle: bool
+    labels: Mapping[str, Counter[str]], last: Job | None, *, has_bundle: bool
 ) -> Iterator[str]:
     """Yield how many labels are enough, and of which code more are needed, a sentence each."""
-    rows = [row for row in codes if row.code]
-    few = {row.code: FEWEST_GROUPS - row.specimens for row in rows}
+    coded = {code: own for code, own in labels.items() if code}
+    few = {code: FEWEST_GROUPS - own["specimens"] for code, own in coded.items()}
     if listed := _list_lacking(few):
         text = _("A code is trained from {n} specimens on. Lacking: {codes}.")
         yield text.format(n=FEWEST_GROUPS, codes=listed)
+    ready = [code for code, n in few.items() if n <= 0]
     if listed := _list_lacking(
         {
-            row.code: FEW_MICROGRAPHS - row.trained - row.tested
-            for row in rows
-            if row.specimens >= FEWEST_GROUPS
+            code: FEW_MICROGRAPHS - coded[code][Use.TRAINED] - coded[code][Use.TESTED]
+            for code in ready
         }
     ):
         text = _("{n} micrographs a code are a good start. Label more of: {codes}.")
         yield text.format(n=FEW_MICROGRAPHS, codes=listed)
-    ready = [row.code for row in rows if row.specimens >= FEWEST_GROUPS]
     if not has_bundle:
         yield (
             _("Enough for a first bundle of {codes}.").format(codes=", ".join(ready))
@@ -259,19 +231,6 @@ def _describe_wanted(desk: Desk) -> str:
 
 
 # --- what to label next ---------------------------------------------------------------------------
-
-
-def _list_suggested(desk: Desk) -> Iterator[Suggested]:
-    for view in list_suggested(desk):
-        name = view.path.replace("\\", "/").rsplit("/", 1)[-1]
-        alt = _("Micrograph {name}").format(name=name)
-        yield Suggested(
-            id=view.id,
-            name=name,
-            href=f"/review/{view.id}?{urlencode({SUGGESTED: '1'})}",
-            picture=Picture(f"/pictures/{view.id}/thumb.jpg", alt, 320, 240),
-            is_done=view.label is not None,
-        )
 
 
 def _describe_suggested(desk: Desk, last: Job | None) -> str:

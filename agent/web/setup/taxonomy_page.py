@@ -7,48 +7,44 @@ shown instead.
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from functools import partial
+from itertools import zip_longest
 from pathlib import Path
-from typing import TYPE_CHECKING
-from urllib.parse import quote
+from typing import TYPE_CHECKING, Any
 
 from fastapi import APIRouter, Request, Response
-from fastapi.responses import HTMLResponse, RedirectResponse
+from fastapi.responses import RedirectResponse
 from starlette.concurrency import run_in_threadpool
 
-import reports
 from agent.errors import BadSettings, WrongUse
+from agent.files import shares
 from agent.orders.specifications.class_proposals import close_proposal, list_open
 from agent.orders.specifications.taxonomy_effects import find_effects
 from agent.orders.specifications.taxonomy_history import note_taxonomy
 from agent.orders.specifications.taxonomy_writing import write_taxonomy
 from agent.settings.writing import write_values
-from agent.site_time import local
+from agent.watch.listing import list_folder
 from agent.web import cookies
 from agent.web.authentication import who_is
 from agent.web.context import Unknown
+from agent.web.pages import render_page
 from agent.web.setup.first_steps import RESTART
-from agent.web.setup.taxonomy_form import (
-    fill_sizes,
-    fill_subtypes,
-    list_folder_classes,
-    list_names,
-    read_draft,
-)
 from model import (
     ModelError,
+    SubtypeDraft,
     TaxonomyDraft,
+    TaxonomyError,
     draft_from_taxonomy,
     format_taxonomy,
     has_several_subtypes,
     propose_draft,
 )
-from reports import Link, ShownProposal, ShownProposedClass
+from model.class_names import compose_name
 from reports import gettext as _
-from reports.content.setup import TaxonomyPage, TaxonomyPreview
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from agent.web.context import Desk, TaxonomySetup
     from model import Taxonomy
@@ -56,19 +52,13 @@ if TYPE_CHECKING:
 PATH = "/setup/taxonomy"
 MOST_LOOKED_AT = 20
 """Micrographs of a code among which an example with pixels is searched for."""
+LONGEST_TITLE = 200
+LISTING_S = 30.0
+"""Longest time to list a folder while a browser waits for the answer."""
+EMPTY_ROWS = 2
+NOTHING = TaxonomyDraft("", ())
 IMPORTED = "import "
 """Prefix of the source name of an imported folder."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Shown:
-    """What the page shows next to the form."""
-
-    names: str = ""
-    wrong: str = ""
-    written: str = ""
-    restart: str = ""
-    preview: TaxonomyPreview | None = None
 
 
 def router(desk: Desk) -> APIRouter:
@@ -81,8 +71,8 @@ def router(desk: Desk) -> APIRouter:
         try:
             draft = _draft_of_set(desk, source) if source else draft_from_taxonomy(desk.taxonomy())
         except ModelError as error:
-            return _answer(desk, request, TaxonomyDraft("", ()), _Shown(wrong=str(error)))
-        return _answer(desk, request, draft, _Shown())
+            return _answer(desk, request, NOTHING, wrong=str(error))
+        return _answer(desk, request, draft)
 
     @routes.post(PATH)
     async def change(request: Request) -> Response:
@@ -110,28 +100,24 @@ def _change(desk: Desk, request: Request, rows: Mapping[str, Sequence[str]]) -> 
         folder = next(iter(rows.get("folder", ())), "").strip()
         try:
             if folder:
-                names = "\n".join(list_folder_classes(Path(folder).expanduser()))
-            return _answer(desk, request, propose_draft(list_names(names)), _Shown(names))
+                names = "\n".join(_list_folder_classes(Path(folder).expanduser()))
+            return _answer(desk, request, propose_draft(_list_names(names)), names=names)
         except (ModelError, WrongUse) as error:
-            return _answer(
-                desk, request, TaxonomyDraft("", ()), _Shown(names, wrong=str(error)), status=422
-            )
+            return _answer(desk, request, NOTHING, 422, names=names, wrong=str(error))
     if act == "close":
         return _close(desk, request, rows)
-    draft = read_draft(rows)
+    draft = _read_draft(rows)
     current = _current(desk)
     try:
         new = draft.build(current)
     except ModelError as error:
-        return _answer(desk, request, draft, _Shown(wrong=str(error)), status=422)
+        return _answer(desk, request, draft, 422, wrong=str(error))
     preview = _preview(setup, new, current)
-    if act != "write" or rows.get("seen") != [preview.seen]:
-        return _answer(desk, request, draft, _Shown(preview=preview))
-    copy = _write(desk, request, new)
-    written = _("{file} is written.").format(file=setup.file.name)
-    if copy:
-        written += " " + _("The earlier file is {copy}.").format(copy=copy.name)
-    return _answer(desk, request, draft, _Shown(written=written, restart=_name_file(desk, setup)))
+    if act != "write" or rows.get("seen") != [preview["seen"]]:
+        return _answer(desk, request, draft, preview=preview)
+    kept = _write(desk, request, new)
+    restart = _name_file(desk, setup)
+    return _answer(desk, request, draft, is_written=True, kept=kept, restart=restart)
 
 
 def _close(desk: Desk, request: Request, rows: Mapping[str, Sequence[str]]) -> Response:
@@ -139,8 +125,7 @@ def _close(desk: Desk, request: Request, rows: Mapping[str, Sequence[str]]) -> R
     try:
         close_proposal(desk.store, name, reason=reason, by=_name_author(request), at=desk.now())
     except WrongUse as error:
-        draft, shown = draft_from_taxonomy(desk.taxonomy()), _Shown(wrong=str(error))
-        return _answer(desk, request, draft, shown, status=422)
+        return _answer(desk, request, draft_from_taxonomy(desk.taxonomy()), 422, wrong=str(error))
     return RedirectResponse(PATH, 303)
 
 
@@ -164,64 +149,48 @@ def _write(desk: Desk, request: Request, new: Taxonomy) -> Path | None:
     return copy
 
 
-def _preview(setup: TaxonomySetup, new: Taxonomy, current: Taxonomy | None) -> TaxonomyPreview:
+def _preview(setup: TaxonomySetup, new: Taxonomy, current: Taxonomy | None) -> dict[str, Any]:
+    """Return what a form would write: codes, effects in words, the file, a hash of all of it."""
     text, effects = format_taxonomy(new), tuple(find_effects(new, current, setup.load_use()))
     before = setup.file.read_bytes() if setup.file.is_file() else None
     seen = hashlib.sha256("\0".join((text, *effects)).encode())
     seen.update(b"" if before is None else b"\0" + before)
-    return TaxonomyPreview(
-        codes=new.codes,
-        effects=effects,
-        text=text,
-        seen=seen.hexdigest(),
-        copy=_("{file} is there; a copy of it is kept next to it.").format(file=setup.file.name)
-        if before is not None
-        else _("{file} is not there yet.").format(file=setup.file.name),
-    )
+    return {
+        "codes": new.codes,
+        "effects": effects,
+        "text": text,
+        "seen": seen.hexdigest(),
+        "replaces": before is not None,
+    }
 
 
 # --- the page -----------------------------------------------------------------------------------
 
 
 def _answer(
-    desk: Desk, request: Request, draft: TaxonomyDraft, shown: _Shown, *, status: int = 200
+    desk: Desk, request: Request, draft: TaxonomyDraft, code: int = 200, /, **shown: object
 ) -> Response:
+    """Return the form of a draft; `shown` is what is next to it: names, wrong, preview, kept."""
     setup = _require(desk)
-    use, examples = setup.load_use(), _find_examples(desk)
-    page = TaxonomyPage(
-        site=desk.site,
-        reviewer=cookies.name_of(request),
-        file=str(setup.file),
-        written=shown.written,
-        wrong=shown.wrong,
-        restart=shown.restart,
-        sets=_list_sets(desk),
-        names=shown.names,
-        name=draft.name,
-        several=draft.several_subtypes,
-        subtypes=fill_subtypes(draft, use.labelled, lambda code: examples.get(code, "")),
-        sizes=fill_sizes(draft),
-        preview=shown.preview,
-        proposed=tuple(_list_proposed(desk)),
-    )
-    return HTMLResponse(reports.render("taxonomy", page=page), status)
-
-
-def _list_proposed(desk: Desk) -> Iterator[ShownProposedClass]:
-    for proposed in list_open(desk.store):
-        yield ShownProposedClass(
-            proposed.name,
-            tuple(
-                ShownProposal(
-                    thumbnail=f"/pictures/{one.micrograph}/thumb.jpg",
-                    href=f"/review/{one.micrograph}",
-                    text=one.text,
-                    by=one.by,
-                    at=local(one.at, desk.zone),
-                )
-                for one in proposed.proposals
-            ),
-        )
+    facts: dict[str, object] = {
+        "file": setup.file,
+        "names": "",
+        "wrong": "",
+        "is_written": False,
+        "preview": None,
+        "sets": {
+            name: name.removeprefix(IMPORTED)
+            for name in desk.store.labelled_micrographs.list_imported_sources()
+        },
+        "draft": draft,
+        "subtypes": (*draft.subtypes, *[SubtypeDraft("", ())] * EMPTY_ROWS),
+        "titles": dict(draft.size_titles),
+        "codes": _list_codes(draft),
+        "labelled": setup.load_use().labelled,
+        "examples": _find_examples(desk),
+        "proposals": list_open(desk.store),
+    }
+    return render_page(desk, request, "taxonomy", code, **facts | shown)
 
 
 def _name_file(desk: Desk, setup: TaxonomySetup) -> str:
@@ -253,13 +222,6 @@ def _find_examples(desk: Desk) -> dict[str, str]:
     return examples
 
 
-def _list_sets(desk: Desk) -> tuple[Link, ...]:
-    return tuple(
-        Link(name.removeprefix(IMPORTED), f"{PATH}?source={quote(name, safe='')}")
-        for name in desk.store.labelled_micrographs.list_imported_sources()
-    )
-
-
 def _draft_of_set(desk: Desk, source: str) -> TaxonomyDraft:
     """Return a draft of the codes that an imported set has, by the current classes."""
     specimens: dict[str, set[str]] = {}
@@ -282,3 +244,75 @@ def _draft_of_set(desk: Desk, source: str) -> TaxonomyDraft:
     ]
     subtypes = tuple(replace(one, sizes=tuple(filter(None, sizes))) for one, sizes in kept if sizes)
     return replace(draft, subtypes=subtypes, several_subtypes=several)
+
+
+# --- the form -----------------------------------------------------------------------------------
+
+
+def _read_draft(rows: Mapping[str, Sequence[str]]) -> TaxonomyDraft:
+    """Parse a sent form to a draft; rows without a name are left out.
+
+    Args:
+        rows: Field → its values in the order of the page.
+    """
+    subtypes = zip_longest(
+        *(rows.get(key, ()) for key in ("subtype", "sizes", "title", "title_de")), fillvalue=""
+    )
+    sizes = zip_longest(
+        *(rows.get(key, ()) for key in ("size", "size_title", "size_title_de")), fillvalue=""
+    )
+    return TaxonomyDraft(
+        name=_line(next(iter(rows.get("name", ())), "")),
+        subtypes=tuple(
+            SubtypeDraft(compose_name(name), _lines(listed), _line(title), _line(title_de))
+            for name, listed, title, title_de in subtypes
+            if compose_name(name)
+        ),
+        size_titles=tuple(
+            (compose_name(name), (_line(title), _line(title_de))) for name, title, title_de in sizes
+        ),
+        several_subtypes=bool(rows.get("several")),
+    )
+
+
+def _list_names(written: str) -> list[str]:
+    """Return the names that were typed, one a line."""
+    return [name for line in written.splitlines() if (name := compose_name(line))]
+
+
+def _list_folder_classes(folder: Path) -> list[str]:
+    """Return the names of the subfolders with micrographs of a labelled folder.
+
+    Raises:
+        WrongUse: The folder cannot be read, or has none.
+    """
+    try:
+        pictures = shares.inspect(folder, partial(list_folder, folder), limit_s=LISTING_S).pictures
+    except OSError as error:
+        text = _("{folder}: cannot be read ({error}). Name a folder that the agent may read.")
+        raise WrongUse(text.format(folder=folder, error=error.strerror or error)) from error
+    names = sorted({file.partition("/")[0] for file in pictures if "/" in file})
+    if not names:
+        text = _("{folder}: no labelled micrograph in it; make a subfolder per class in it.")
+        raise WrongUse(text.format(folder=folder))
+    return names
+
+
+def _list_codes(draft: TaxonomyDraft) -> dict[str, list[str]]:
+    """Return the codes of each subtype; nothing where the draft is inconsistent."""
+    try:
+        taxonomy: Taxonomy = draft.build()
+    except TaxonomyError:
+        return {}
+    return {
+        subtype.name: [subtype.code(size.name) for size in subtype.sizes]
+        for subtype in taxonomy.subtypes
+    }
+
+
+def _line(text: str) -> str:
+    return " ".join(text.split())[:LONGEST_TITLE]
+
+
+def _lines(text: str) -> tuple[str, ...]:
+    return tuple(_list_names(text))
