@@ -146,7 +146,7 @@ def control_chart(trend: ControlTrend) -> Markup:
         return Markup()
     figure, axes = _canvas(7.2, 1.9)
     at = list(range(len(trend.points)))
-    values = [point.value for point in trend.points]
+    values = [value for _label, value in trend.points]
     has_limits = trend.low < trend.high
     beyond = [x for x in at if has_limits and not trend.low <= values[x] <= trend.high]
     if has_limits:
@@ -158,7 +158,7 @@ def control_chart(trend: ControlTrend) -> Markup:
     axes.plot(at, values, color=AUTOMATIC, marker="o", markersize=3, linewidth=1.2, clip_on=False)
     axes.plot(beyond, [values[x] for x in beyond], "x", color=ALARM, markersize=8)
     step = max(1, len(at) // 8)
-    axes.set_xticks(at[::step], [_drawable(point.label) for point in trend.points][::step])
+    axes.set_xticks(at[::step], [_drawable(label) for label, _value in trend.points][::step])
     axes.yaxis.set_major_formatter(lambda value, _at: decimal(value, ".3g"))
     axes.grid(axis="y", color=LINE)
     name = "control-" + re.sub(r"[^a-z0-9]+", "-", trend.title.lower())

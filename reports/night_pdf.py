@@ -74,8 +74,8 @@ class _Paper(PdfPage):
         night = self._night
         self.add_page()
         self.draw_title(night.title, " · ".join(filter(None, (night.period, *self._state()))))
-        lines = [f"{line.count}  {line.text}" for line in night.verdict.lines]
-        self.draw_verdict(night.verdict.tone, night.verdict.headline, (*lines, night.late))
+        lines = [f"{line.count}  {line.text}" for line in night.lines]
+        self.draw_verdict(night.tone, night.headline, (*lines, night.late))
         self._changes()
         self._orders()
         self._instruments()
@@ -119,8 +119,8 @@ class _Paper(PdfPage):
     def _instruments(self) -> None:
         columns = (_("Source"), _("Reference images"), _("Control specimen"), _("Scale"))
         rows = tuple(
-            (row.source, row.check.text, row.control.text, row.scale.text)
-            for row in self._night.instruments
+            (source, *(text for text, _tone in states))
+            for source, states in self._night.instruments
         )
         if rows:
             self.draw_heading(_("Checks of the instruments"))

@@ -29,15 +29,11 @@ from agent.nightly.page.headline import micrographs
 from agent.nightly.page.trend_charts import trend_lines
 from agent.orders.facts.specimen_facts import Conformity
 from agent.orders.judge.next_step import NextStep
-from agent.site_time import compute_night_end, format_night_title, local, local_full
+from agent.site_time import compute_night_end, local, local_full
 from reports import (
     Fact,
-    Link,
-    NightLine,
-    PeriodPage,
     Table,
     Tone,
-    Verdict,
     decimal,
     ngettext,
     percent,
@@ -87,8 +83,8 @@ def write_period(
     nights = [from_text(row.facts_json) for row in rows]
     path = folder / f"{period.name}.html"
     with reports.speaking(settings.language):
-        page = build_period_page(period, nights, folder, settings, now=now)
-        write_whole({path: reports.render("period", page=page).encode()})
+        page = _render(period, nights, folder, settings, now=now)
+        write_whole({path: page.encode()})
     return path
 
 
@@ -126,30 +122,23 @@ def format_period_title(period: Period) -> str:
     return reports.month_and_year(period.first)
 
 
-def build_period_page(
+def _render(
     period: Period,
     nights: Sequence[NightFacts],
     folder: Path,
     settings: NightSettings,
     *,
     now: datetime,
-) -> PeriodPage:
-    """Build the page of a period from its frozen nights, oldest first, at least one."""
-    tone = max((Tone(facts.summary.tone) for facts in nights), key=TONES.index)
-    missing = len(period.nights()) - len(nights)
-    note = ngettext(
-        "{n} night of the period has no report.",
-        "{n} nights of the period have no report.",
-        missing,
-    ).format(n=missing)
-    return PeriodPage(
+) -> str:
+    """Render the page of a period from its frozen nights, oldest first, at least one."""
+    return reports.render(
+        "period",
         site=settings.site,
         title=format_period_title(period),
-        period=_("{first} to {last}").format(
-            first=reports.short_day(period.first), last=reports.short_day(period.last)
-        ),
-        note=note if missing else "",
-        verdict=Verdict(tone, _headline(nights), ()),
+        period=period,
+        missing=len(period.nights()) - len(nights),
+        tone=max((Tone(facts.summary.tone) for facts in nights), key=TONES.index),
+        headline=_headline(nights),
         numbers=tuple(_numbers(nights)),
         orders=_orders(nights),
         codes=_codes(nights, settings),
@@ -157,9 +146,8 @@ def build_period_page(
         alarms=tuple(_alarms(nights))[:ALARMS_SHOWN],
         learned=tuple(_learned(nights)),
         open=tuple(_open(nights)),
-        nights=tuple(_night_line(facts, folder) for facts in nights),
+        nights=[(facts.summary, (folder / f"{facts.night}.html").is_file()) for facts in nights],
         generated=local_full(now, settings.zone),
-        older=Link(_("All nights"), "index.html"),
     )
 
 
@@ -330,18 +318,3 @@ def _open(nights: Sequence[NightFacts]) -> Iterator[str]:
             yield _("Source {name}: not reachable since {at}").format(
                 name=source.name, at=local(source.offline_since, last.zone)
             )
-
-
-def _night_line(facts: NightFacts, folder: Path) -> NightLine:
-    name = f"{facts.night}.html"
-    return NightLine(
-        date=facts.night.isoformat(),
-        title=format_night_title(facts.night),
-        href=name if (folder / name).is_file() else "",
-        tone=Tone(facts.summary.tone),
-        headline=facts.summary.headline,
-        taken=facts.summary.taken,
-        review=facts.summary.review,
-        unusable=facts.summary.unusable,
-        note="",
-    )

@@ -5,7 +5,7 @@ The first writing of a night that is over freezes its facts; later ones draw the
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -21,12 +21,11 @@ from agent.nightly.page.layout import lay_out, page_name
 from agent.nightly.page.micrograph_rows import build_record, records_to_csv
 from agent.nightly.page.site_overview import write_sites
 from agent.nightly.period_report import format_period_title, list_written
-from agent.site_time import compute_age, compute_night_end, format_night_title, local_full, night_of
-from reports import Index, Link, NightLine, Tone
+from agent.site_time import compute_age, compute_night_end, local_full, night_of
 from reports import gettext as _
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from pathlib import Path
 
     from agent.archive import Archive
@@ -112,9 +111,7 @@ def write_report(
         for number, overflow in enumerate(
             laid.more, start=1
         ):  # one at a time: a night may have 200 MB
-            write_whole(
-                {beside / page_name(number): reports.render("more", page=overflow).encode()}
-            )
+            write_whole({beside / page_name(number): reports.render("more", **overflow).encode()})
     write_whole(
         {
             folder / f"{night}.json": text.encode(),
@@ -139,7 +136,7 @@ def write_report(
         unusable=facts.summary.unusable,
         running=facts.running,
     )
-    lines = tuple(f"{line.count} {line.text}" for line in laid.night.verdict.lines)
+    lines = tuple(f"{line.count} {line.text}" for line in laid.night.lines)
     flagged = tuple((micrograph.sha256, micrograph.page) for micrograph in laid.flagged)
     return Written(path, facts.summary, revision, facts.running, lines, flagged)
 
@@ -196,48 +193,32 @@ def write_index(
     path = folder / "index.html"
     sites = write_sites(store, folder, settings, now=now)
     with reports.speaking(settings.language):
-        index = Index(
+        page = reports.render(
+            "index",
             site=settings.site,
-            nights=(*_running_line(running), *(_line(row, folder) for row in rows)),
+            nights=[
+                *([(running.summary, _("still running"), True)] if running else ()),
+                *(_describe_line(row, folder) for row in rows),
+            ],
+            newest=newest,
             newest_at=local_full(newest, settings.zone),
-            newest_epoch_s=int(newest.timestamp()),
             generated=local_full(now, settings.zone),
-            sites=Link(_("All sites"), sites.name) if sites else None,
-            periods=tuple(
-                Link(format_period_title(period), f"{name}.html")
+            has_sites=sites is not None,
+            periods={
+                name: format_period_title(period)
                 for name in list_written(folder)
                 if (period := parse_period(name)) is not None
-            ),
+            },
         )
-        page = reports.render("index", page=index)
     write_whole({path: page.encode()})
     return path
 
 
-def _running_line(facts: NightFacts | None) -> Iterator[NightLine]:
-    if facts is not None:
-        yield _night_line(facts.summary, _("still running"))
-
-
-def _line(row: NightHead, folder: Path) -> NightLine:
+def _describe_line(row: NightHead, folder: Path) -> tuple[Summary, str, bool]:
+    """Return a night in one line, a note next to it, and whether it has a page."""
+    summary = parse_summary(row.head)
     note = _("revision {n}").format(n=row.revision) if row.revision > 1 else ""
-    line = _night_line(parse_summary(row.head), note)
-    has_page = line.href and (folder / line.href).is_file()
-    return line if has_page else replace(line, href="")
-
-
-def _night_line(summary: Summary, note: str) -> NightLine:
-    return NightLine(
-        date=summary.night.isoformat(),
-        title=format_night_title(summary.night),
-        href="" if summary.planned else f"{summary.night}.html",
-        tone=Tone(summary.tone),
-        headline=summary.headline,
-        taken=summary.taken,
-        review=summary.review,
-        unusable=summary.unusable,
-        note=note,
-    )
+    return summary, note, (folder / f"{summary.night}.html").is_file()
 
 
 def missing_nights(

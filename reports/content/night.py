@@ -1,4 +1,4 @@
-"""Content of a night's report, its overflow, the list of nights and the page of all sites."""
+"""Content of a night's report, from which both the page and the PDF are drawn."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from datetime import datetime
 
     from reports.content.components import Fact, Link, Picture, Tone
     from reports.content.micrograph import Card, ContactPrint, MicrographLine
@@ -28,21 +29,6 @@ class CodeCount:
 
 
 @dataclass(frozen=True, slots=True)
-class SourceCount:
-    """Micrographs and state of one source."""
-
-    name: str
-    folder: str
-    taken: int
-    review: int
-    unusable: int
-    duplicates: int
-    last_file: str
-    state: str
-    tone: Tone
-
-
-@dataclass(frozen=True, slots=True)
 class VerdictLine:
     """One line of a verdict.
 
@@ -57,15 +43,6 @@ class VerdictLine:
     count: str
     text: str
     href: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Verdict:
-    """What needs action, at the top of the page."""
-
-    tone: Tone
-    headline: str
-    lines: tuple[VerdictLine, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,14 +93,6 @@ class ShareTrend:
 
 
 @dataclass(frozen=True, slots=True)
-class StatusText:
-    """A few words, and how urgently they need action."""
-
-    text: str
-    tone: Tone
-
-
-@dataclass(frozen=True, slots=True)
 class OpenOrderLine:
     """An order that does not conform, or is undecided.
 
@@ -151,34 +120,6 @@ class OpenOrderLine:
 
 
 @dataclass(frozen=True, slots=True)
-class InstrumentRow:
-    """State of the checks of one source: reference images, control specimen, scale."""
-
-    source: str
-    check: StatusText
-    control: StatusText
-    scale: StatusText
-
-
-@dataclass(frozen=True, slots=True)
-class GroupCount:
-    """Number of micrographs of one microscope or order."""
-
-    name: str
-    href: str
-    taken: int
-    review: int
-
-
-@dataclass(frozen=True, slots=True)
-class ControlValue:
-    """A control specimen's value in one night."""
-
-    label: str
-    value: float
-
-
-@dataclass(frozen=True, slots=True)
 class ControlTrend:
     """A measure of a control specimen over the nights.
 
@@ -186,7 +127,7 @@ class ControlTrend:
         title: What is measured.
         text: Tonight's result, and what is usual.
         tone: Of the result.
-        points: The newest last.
+        points: Night or batch, and its value; the newest last.
         usual: The mean.
         low, high: The limits; both 0.0 while the baseline is gathered.
     """
@@ -194,7 +135,7 @@ class ControlTrend:
     title: str
     text: str
     tone: Tone
-    points: tuple[ControlValue, ...]
+    points: tuple[tuple[str, float], ...]
     usual: float
     low: float
     high: float
@@ -212,11 +153,12 @@ class Night:
         period: From when to when, local time, with the zone.
         running: The night is not over; its facts are not frozen.
         revision: 1 for the first writing; more were requested with `--refresh`.
-        verdict: At the top.
+        tone, headline, lines: What needs action, at the top of the page.
         expected: How many are flagged by chance alone, one sentence; "" without answers.
         codes: Per structure code, subtype by subtype, coarse to fine.
         hours: Per hour of the night.
-        sources: Per watched source.
+        sources: Each watched source; micrographs, those to review, files not used, duplicates;
+            when its last file came; its state.
         cards: What needs a reviewer, the weightiest first.
         more: Links to the overflow pages.
         left_out: What is not on this page; "" for nothing.
@@ -235,9 +177,10 @@ class Night:
         orders: Those that are not settled.
         orders_left_out: How many are not shown, in words.
         orders_note: What applies to many of them.
-        instruments: State of the checks of each source.
+        instruments: Each source with the states of its checks: reference images, control specimen,
+            scale.
         changes: Differences from the report before, a sentence each.
-        groups: Title → number of micrographs of each microscope, each order.
+        groups: Titles with each microscope or order: name, address, micrographs, those to review.
         control: The control specimens over the nights.
         drifts: Tests of the mix of codes, a line each.
         shadow: Different answers of a candidate, or None where none was evaluated.
@@ -257,11 +200,13 @@ class Night:
     period: str
     running: bool
     revision: int
-    verdict: Verdict
+    tone: Tone
+    headline: str
+    lines: tuple[VerdictLine, ...]
     expected: str
     codes: tuple[CodeCount, ...]
     hours: tuple[Hour, ...]
-    sources: tuple[SourceCount, ...]
+    sources: tuple[tuple[Any, tuple[int, ...], datetime | None, str, Tone], ...]
     cards: tuple[Card, ...]
     more: tuple[Link, ...]
     left_out: str
@@ -281,9 +226,9 @@ class Night:
     orders: tuple[OpenOrderLine, ...] = ()
     orders_left_out: str = ""
     orders_note: str = ""
-    instruments: tuple[InstrumentRow, ...] = ()
+    instruments: tuple[tuple[str, tuple[tuple[str, Tone], ...]], ...] = ()
     changes: tuple[str, ...] = ()
-    groups: tuple[tuple[str, tuple[GroupCount, ...]], ...] = ()
+    groups: tuple[tuple[str, tuple[tuple[str, str, int, int], ...]], ...] = ()
     control: tuple[ControlTrend, ...] = ()
     drifts: tuple[Fact, ...] = ()
     shadow: Any = None
@@ -294,50 +239,3 @@ class Night:
     prints: tuple[ContactPrint, ...] = ()
     links: tuple[Link, ...] = ()
     agent: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class MorePage:
-    """The overflow of a night: more cards, or more rows, on a separate page."""
-
-    site: str
-    date: str
-    title: str
-    heading: str
-    cards: tuple[Card, ...]
-    rows: tuple[MicrographLine, ...]
-    evidence_scale: Picture
-    alarm_scale: Picture
-    back: Link
-    previous: Link | None
-    next: Link | None
-    generated: str
-    agent: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class NightLine:
-    """One night in the index; `href` is "" for one that was empty by plan and has no page."""
-
-    date: str
-    title: str
-    href: str
-    tone: Tone
-    headline: str
-    taken: int
-    review: int
-    unusable: int
-    note: str
-
-
-@dataclass(frozen=True, slots=True)
-class Index:
-    """Every night there is, the newest first."""
-
-    site: str
-    nights: tuple[NightLine, ...]
-    newest_at: str
-    newest_epoch_s: int
-    generated: str
-    sites: Link | None = None
-    periods: tuple[Link, ...] = ()

@@ -15,35 +15,22 @@ from reports import (
     CodeCount,
     ContactPrint,
     ControlTrend,
-    ControlValue,
     DecisionLine,
     Fact,
     Figure,
-    Filter,
-    GroupCount,
     Hour,
-    InstrumentRow,
     Layer,
     Link,
     MicrographLine,
     Night,
-    Notice,
     OpenOrderLine,
     Picture,
-    QueueItem,
-    QueuePage,
-    QueueProgress,
-    ReviewPage,
     Ruler,
     Share,
     ShareTrend,
-    Sibling,
-    SourceCount,
-    StatusText,
     SubtypeChoice,
     Tone,
     TrendPoint,
-    Verdict,
     VerdictLine,
 )
 
@@ -125,13 +112,11 @@ NIGHT = Night(
     period="23 Nov 23:30 to 24 Nov 23:30, Europe/Berlin",
     running=False,
     revision=1,
-    verdict=Verdict(
-        Tone.PROBLEM,
-        "1 micrograph to review · 1 file failed",
-        (
-            VerdictLine(Tone.PROBLEM, "1", "micrograph unusual", "#m-0123456789abcdef"),
-            VerdictLine(Tone.ATTENTION, "1", "file that could not be used: 1 cut off", "#unusable"),
-        ),
+    tone=Tone.PROBLEM,
+    headline="1 micrograph to review · 1 file failed",
+    lines=(
+        VerdictLine(Tone.PROBLEM, "1", "micrograph unusual", "#m-0123456789abcdef"),
+        VerdictLine(Tone.ATTENTION, "1", "file that could not be used: 1 cut off", "#unusable"),
     ),
     expected="31 micrographs judged, 1 flagged as strange; about 0.6 would be by chance alone.",
     codes=(
@@ -140,7 +125,13 @@ NIGHT = Night(
     ),
     hours=(Hour("23:30", 12, 0), Hour("00:30", 18, 1)),
     sources=(
-        SourceCount("LOM-07", "/lab/export", 31, 1, 1, 1, "24 Nov 02:10", "reachable", Tone.CALM),
+        (
+            {"name": "LOM-07", "folder": "/lab/export"},
+            (31, 1, 1, 1),
+            datetime(2026, 11, 24, 1, 10, tzinfo=UTC),
+            "reachable",
+            Tone.CALM,
+        ),
     ),
     cards=(CARD,),
     more=(Link("Handled automatically, page 2 of 2", "2026-11-24/page-2.html"),),
@@ -202,22 +193,24 @@ NIGHT = Night(
     ),
     orders_left_out="1 more order is named in the JSON file beside this page.",
     instruments=(
-        InstrumentRow(
+        (
             "LOM-07",
-            StatusText("good, 24 Nov 06:00", Tone.CALM),
-            StatusText("the control specimen of 24 Nov 06:10 is off: focus", Tone.PROBLEM),
-            StatusText("in doubt for 1 micrograph", Tone.ATTENTION),
+            (
+                ("good, 24 Nov 06:00", Tone.CALM),
+                ("the control specimen of 24 Nov 06:10 is off: focus", Tone.PROBLEM),
+                ("in doubt for 1 micrograph", Tone.ATTENTION),
+            ),
         ),
     ),
     changes=("Another bundle is at work: 20261101-0badcafe, before 20261001-0badcafe.",),
-    groups=(("By order", (GroupCount("4711", "http://127.0.0.1:8787/order/4711", 30, 1),)),),
+    groups=(("By order", (("4711", "http://127.0.0.1:8787/order/4711", 30, 1),)),),
     inside={"micrographs": {"columns": ("id", "file"), "rows": (("0123456789abcdef", "odd.tif"),)}},
     control=(
         ControlTrend(
             "Focus of the control specimen, LOM-07",
             "As usual. Usual: 0.04, between 0.03 and 0.05.",
             Tone.CALM,
-            (ControlValue("23 Nov", 0.041), ControlValue("24 Nov", 0.052)),
+            (("23 Nov", 0.041), ("24 Nov", 0.052)),
             0.04,
             0.03,
             0.05,
@@ -242,7 +235,7 @@ NIGHT = Night(
             "Size number per batch, 100Cr6, F1",
             "3 of 20 batches that set the limits.",
             Tone.CALM,
-            (ControlValue("B1", 8.0), ControlValue("B2", 7.5)),
+            (("B1", 8.0), ("B2", 7.5)),
             0.0,
             0.0,
             0.0,
@@ -252,42 +245,66 @@ NIGHT = Night(
     agent="http://127.0.0.1:8787",
 )
 
-ITEM = QueueItem(
-    id=CARD.id,
-    name=CARD.name,
-    code="G8",
-    why="Unusual",
-    more=1,
-    source="LOM-07",
-    at="24 Nov 02:10",
-    thumbnail=Picture("/pictures/0123456789abcdef/thumb.jpg", "thumbnail", 320, 240),
-    href="/review/0123456789abcdef",
-    current=True,
-    strange=True,
+VIEW = {
+    "id": CARD.id,
+    "name": CARD.name,
+    "process_data": {"field": "1"},
+    "label": {"id": 3},
+    "result": {
+        "id": 7,
+        "structure_code": "G8",
+        "reasons": ("strange", "uncertain"),
+        "done_at": datetime(2026, 11, 24, 1, 10, tzinfo=UTC),
+    },
+}
+"""As a template sees a micrograph with its result."""
+
+NEXT = (
+    VIEW
+    | {"id": "fedcba9876543210", "name": "field_2.tif", "label": None}
+    | {"process_data": {"field": "2"}}
 )
 
-QUEUE = QueuePage(
-    site="Plant 1",
-    reviewer="Ann",
-    items=(ITEM,),
-    left_out="",
-    progress=QueueProgress(2, 1),
-    filters=(Filter("All", "/review", on=True), Filter("Scale unknown", "/review?r=1", on=False)),
-    notice=Notice(Tone.CALM, "G8 for", "fedcba9876543210", Link("field_2.tif", "/review/f")),
-)
+READER = {"site": "Plant 1", "zone": "Europe/Berlin", "reviewer": "Ann"}
 
-REVIEW = ReviewPage(
-    site="Plant 1",
-    reviewer="Ann",
-    may_decide=True,
-    card=CARD,
-    blind=False,
-    layers=(
+QUEUE = READER | {
+    "items": (VIEW,),
+    "codes": {CARD.id: "G8"},
+    "held": {},
+    "query": "",
+    "most": 200,
+    "decided": 2,
+    "waiting": 1,
+    "filters": (("All", "/review", True), ("Scale unknown", "/review?r=1", False)),
+    "notice": {
+        "tone": Tone.CALM,
+        "text": "G8 for",
+        "undo_id": "fedcba9876543210",
+        "about": "field_2.tif",
+    },
+    "control": None,
+    "fields_to_confirm": 0,
+    "orders_to_confirm": 0,
+}
+
+REVIEW = READER | {
+    "may_decide": True,
+    "micrograph": VIEW,
+    "card": CARD,
+    "blind": False,
+    "blind_first": False,
+    "is_always_blind": False,
+    "was_shown": False,
+    "needs_scale": False,
+    "learning": "",
+    "window": None,
+    "window_width": "",
+    "viewer": None,
+    "layers": (
         Layer("subtype", "Why subtype G", "Orange speaks for G.", "", PICTURE, "Orange: for."),
     ),
-    ruler=Ruler("20 µm", 166.7, 800, 600),
-    confirm=Choice("code:G8", "G8", suggested=True),
-    subtypes=(
+    "ruler": Ruler("20 µm", 166.7, 800, 600),
+    "subtypes": (
         SubtypeChoice(
             "G",
             "martensitic 100Cr6",
@@ -298,34 +315,48 @@ REVIEW = ReviewPage(
             ),
         ),
     ),
-    strange_kinds=(Choice("strange:pearlite", "pearlite", key="1"),),
-    unusable_whys=(Choice("unusable:out_of_focus", "out of focus", key="1"),),
-    criterion="Size criterion",
-    criteria=(
-        Choice("mean", "mean: overall impression", suggested=True),
-        Choice("unrecorded", "not recorded"),
+    "strange_kinds": (Choice("strange:pearlite", "pearlite", key="1"),),
+    "unusable_whys": (Choice("unusable:out_of_focus", "out of focus", key="1"),),
+    "criterion": "Size criterion",
+    "criteria": {"mean": "mean: overall impression", "unrecorded": "not recorded"},
+    "suggested_criterion": "mean",
+    "comment": "",
+    "siblings": (
+        {
+            "view": VIEW,
+            "code": "G8",
+            "state": "waits",
+            "is_scaled": True,
+            "width": 100,
+            "height": 80,
+        },
+        {
+            "view": NEXT,
+            "code": "",
+            "state": "automatic",
+            "is_scaled": False,
+            "width": 100,
+            "height": 80,
+        },
     ),
-    comment="",
-    result_id="7",
-    label_id="3",
-    siblings=(
-        Sibling(
-            "field 1", "G8", "waits", scaled=True, picture=PICTURE, href="/review/1", current=True
-        ),
-        Sibling("field 2", "", "automatic", scaled=False, picture=PICTURE, href="/review/2"),
-    ),
-    together=1,
-    history=(DecisionLine("G9-10", "Ann", "24 Nov 08:01", "finer than it looks", "mean"),),
-    queue=(ITEM,),
-    progress=QueueProgress(2, 1),
-    previous="",
-    next="/review/fedcba9876543210",
-    prefetch=("/pictures/fedcba9876543210/crop.jpg",),
-    filters=(Fact("reason", "strange"),),
-    all_href="/review?reason=strange",
-    notice=None,
-    conflict=None,
-)
+    "together": 1,
+    "history": (DecisionLine("G9-10", "Ann", "24 Nov 08:01", "finer than it looks", "mean"),),
+    "strip": (VIEW,),
+    "codes": {CARD.id: "G8"},
+    "held": {},
+    "decided": 2,
+    "waiting": 1,
+    "previous": None,
+    "next": NEXT,
+    "narrowed": {"reason": "strange"},
+    "query": "?reason=strange",
+    "notice": None,
+    "theirs": None,
+    "corrects": (),
+    "reasons": (),
+    "missing": "",
+    "sent": {},
+}
 
 
 def with_text(thing: Any, text: str) -> Any:
@@ -350,4 +381,4 @@ def with_text(thing: Any, text: str) -> Any:
     )
 
 
-ADDRESSES = ("src", "href", "zone")
+ADDRESSES = ("src", "href", "zone", "id")

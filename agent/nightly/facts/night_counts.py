@@ -12,11 +12,12 @@ from zoneinfo import ZoneInfo
 from agent.nightly.page.headline import micrographs
 from agent.nightly.page.hidden_answers import is_hidden_in_report
 from agent.site_time import local
-from reports import CodeCount, Hour, SourceCount, Tone, decimal, percent
+from reports import CodeCount, Hour, Tone, decimal, percent
 from reports import gettext as _
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from datetime import datetime
 
     from agent.nightly.facts.snapshot import NightFacts
     from agent.store import SourceHealth
@@ -100,22 +101,21 @@ def hour_counts(facts: NightFacts) -> Iterator[Hour]:
         yield Hour(f"{start.astimezone(zone):%H:%M}", len(inside) - review, review)
 
 
-def build_source_count(source: SourceHealth, facts: NightFacts) -> SourceCount:
-    """Build the row of a source."""
+def count_source(
+    source: SourceHealth, facts: NightFacts
+) -> tuple[SourceHealth, tuple[int, ...], datetime | None, str, Tone]:
+    """Return a source with what came from it, when its last file came, and its state.
+
+    The counts are of micrographs, those to review, files not used, and duplicates.
+    """
     mine = [micrograph for micrograph in facts.micrographs if micrograph.source == source.name]
-    last = facts.last_files.get(source.name)
-    state, tone = describe_source(source, facts)
-    return SourceCount(
-        name=source.name,
-        folder=source.folder,
-        taken=len(mine),
-        review=sum(micrograph.is_flagged for micrograph in mine),
-        unusable=sum(file.source == source.name for file in facts.unusable),
-        duplicates=sum(file.source == source.name for file in facts.duplicates),
-        last_file=local(last, facts.zone) if last else "–",
-        state=state,
-        tone=tone,
+    counts = (
+        len(mine),
+        sum(micrograph.is_flagged for micrograph in mine),
+        sum(file.source == source.name for file in facts.unusable),
+        sum(file.source == source.name for file in facts.duplicates),
     )
+    return source, counts, facts.last_files.get(source.name), *describe_source(source, facts)
 
 
 def describe_source(source: SourceHealth, facts: NightFacts) -> tuple[str, Tone]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from agent.nightly.spc.batch_chart import BASELINE_BATCHES, DECISION_SIGMA, LIMIT_SIGMA
-from reports import ControlTrend, ControlValue, Tone, VerdictLine, decimal
+from reports import ControlTrend, Tone, VerdictLine, decimal
 from reports import gettext as _
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ def furnace_trends(facts: NightFacts) -> Iterator[ControlTrend]:
             title=_("Size number per batch, {furnace}").format(furnace=_name(chart)),
             text=_describe(chart),
             tone=tone,
-            points=tuple(ControlValue(point.batch, point.size) for point in chart.points),
+            points=tuple((point.batch, point.size) for point in chart.points),
             usual=chart.usual,
             low=chart.usual - reach,
             high=chart.usual + reach,
@@ -46,7 +46,7 @@ def furnace_trends(facts: NightFacts) -> Iterator[ControlTrend]:
                 title=_("Cumulative deviation, {furnace}").format(furnace=_name(chart)),
                 text=_("Below 0 is coarser than usual. Beyond a line the batches drift."),
                 tone=tone,
-                points=tuple(ControlValue(point.batch, point.cusum) for point in chart.points),
+                points=tuple((point.batch, point.cusum) for point in chart.points),
                 usual=0.0,
                 low=-DECISION_SIGMA * chart.sigma,
                 high=DECISION_SIGMA * chart.sigma,

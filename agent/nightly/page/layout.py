@@ -7,14 +7,14 @@ to it, and the first page names them.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import reports
 from agent.files.pictures import Palette
 from agent.nightly.facts.agreement_facts import agreement_facts
 from agent.nightly.facts.night_counts import (
-    build_source_count,
     code_counts,
+    count_source,
     format_expected,
     hour_counts,
 )
@@ -29,10 +29,10 @@ from agent.nightly.page.hidden_answers import hide_answer
 from agent.nightly.page.micrograph_cards import build_card, build_row
 from agent.nightly.page.micrograph_rows import night_to_json
 from agent.nightly.page.trend_charts import build_trend
-from agent.nightly.page.verdict import build_verdict, sort_by_weight
+from agent.nightly.page.verdict import list_lines, sort_by_weight
 from agent.orders.instruments.prediction_flips import load_picture
 from agent.site_time import format_night_title, local, local_full
-from reports import Card, ContactPrint, Link, MicrographLine, MorePage, Night
+from reports import Card, ContactPrint, Link, MicrographLine, Night, Tone
 from reports import gettext as _
 
 if TYPE_CHECKING:
@@ -61,12 +61,12 @@ class Laid:
 
     Args:
         night: The first page.
-        more: Overflow pages, in order.
+        more: Facts of the overflow pages, in order.
         flagged: Micrographs that wait for a reviewer, the weightiest first.
     """
 
     night: Night
-    more: tuple[MorePage, ...]
+    more: tuple[dict[str, Any], ...]
     flagged: tuple[MicrographView, ...] = ()
 
 
@@ -247,33 +247,34 @@ def _more(
     cards: Sequence[tuple[Card, ...]],
     rows: Sequence[tuple[MicrographLine, ...]],
     stamp: str,
-) -> tuple[MorePage, ...]:
+) -> tuple[dict[str, Any], ...]:
+    """Return the facts of each overflow page."""
     contents: list[tuple[tuple[Card, ...], tuple[MicrographLine, ...]]] = [
         *((batch, ()) for batch in cards),
         *(((), batch) for batch in rows),
     ]
-    total = len(contents)
     evidence, alarm = _scales()
+    shared = {
+        "site": facts.site,
+        "night": facts.night,
+        "agent": facts.review_url,
+        "evidence_scale": evidence,
+        "alarm_scale": alarm,
+        "generated": stamp,
+    }
     return tuple(
-        MorePage(
-            site=facts.site,
-            date=facts.night.isoformat(),
-            title=format_night_title(facts.night),
-            heading=_("{what}, page {n} of {total}").format(
+        shared
+        | {
+            "heading": _("{what}, page {n} of {total}").format(
                 what=_("To review") if batch else _("Handled automatically"),
                 n=number + 1,
-                total=total + 1,
+                total=len(contents) + 1,
             ),
-            cards=batch,
-            rows=lines,
-            evidence_scale=evidence,
-            alarm_scale=alarm,
-            back=Link(_("First page"), f"../{facts.night}.html"),
-            previous=Link(_("Previous page"), page_name(number - 1)) if number > 1 else None,
-            next=Link(_("Next page"), page_name(number + 1)) if number < total else None,
-            generated=stamp,
-            agent=facts.review_url,
-        )
+            "cards": batch,
+            "rows": lines,
+            "previous": page_name(number - 1) if number > 1 else "",
+            "next": page_name(number + 1) if number < len(contents) else "",
+        }
         for number, (batch, lines) in enumerate(contents, start=1)
     )
 
@@ -288,7 +289,7 @@ def _night(
     cards: tuple[Card, ...],
     rows: tuple[MicrographLine, ...],
     *,
-    more: tuple[MorePage, ...],
+    more: tuple[dict[str, Any], ...],
     revision: int,
     stamp: str,
 ) -> Night:
@@ -306,14 +307,16 @@ def _night(
         ),
         running=facts.running,
         revision=revision,
-        verdict=build_verdict(facts),
+        tone=Tone(facts.summary.tone),
+        headline=facts.summary.headline,
+        lines=list_lines(facts),
         expected=format_expected(facts),
         codes=tuple(code_counts(facts)),
         hours=tuple(hour_counts(facts)),
-        sources=tuple(build_source_count(folder, facts) for folder in facts.sources),
+        sources=tuple(count_source(folder, facts) for folder in facts.sources),
         cards=cards,
         more=tuple(
-            Link(page.heading, f"{day}/{page_name(number)}")
+            Link(page["heading"], f"{day}/{page_name(number)}")
             for number, page in enumerate(more, start=1)
         ),
         left_out=_left_out(facts, more),
@@ -365,9 +368,9 @@ def _scales() -> tuple[reports.Picture, reports.Picture]:
     )
 
 
-def _left_out(facts: NightFacts, more: tuple[MorePage, ...]) -> str:
-    cards = sum(len(page.cards) for page in more)
-    rows = sum(len(page.rows) for page in more)
+def _left_out(facts: NightFacts, more: tuple[dict[str, Any], ...]) -> str:
+    cards = sum(len(page["cards"]) for page in more)
+    rows = sum(len(page["rows"]) for page in more)
     parts = [
         _("{micrographs} more to review").format(micrographs=micrographs(cards)) if cards else "",
         _("{micrographs} more that were handled automatically").format(

@@ -16,12 +16,8 @@ from agent.orders.judge.next_step import NextStep
 from agent.site_time import local, local_full
 from reports import (
     ControlTrend,
-    ControlValue,
     Fact,
-    GroupCount,
-    InstrumentRow,
     OpenOrderLine,
-    StatusText,
     Tone,
     VerdictLine,
     decimal,
@@ -220,11 +216,13 @@ def waiting_lines(facts: NightFacts) -> Iterator[VerdictLine]:
 def instrument_lines(facts: NightFacts) -> Iterator[VerdictLine]:
     """Yield the instruments that failed a check, or are due for one."""
     for instrument in facts.instruments:
-        row = _instrument(instrument, facts)
-        problems = [cell.text for cell in (row.check, row.control) if cell.tone is not Tone.CALM]
+        problems = {
+            text: tone
+            for text, tone in (_check(instrument, facts), _control(instrument, facts))
+            if tone is not Tone.CALM
+        }
         if problems:
-            tones = {row.check.tone, row.control.tone}
-            tone = Tone.PROBLEM if Tone.PROBLEM in tones else Tone.ATTENTION
+            tone = Tone.PROBLEM if Tone.PROBLEM in problems.values() else Tone.ATTENTION
             text = _("source {name}: {how}").format(name=instrument.source, how="; ".join(problems))
             yield VerdictLine(tone, "1", text, "#instruments")
     for chart in facts.charts.control_charts:
@@ -232,24 +230,24 @@ def instrument_lines(facts: NightFacts) -> Iterator[VerdictLine]:
             yield VerdictLine(Tone.ATTENTION, "1", _control_alarm(chart), "#trends")
 
 
-def instruments(facts: NightFacts) -> tuple[InstrumentRow, ...]:
-    """Return the state of each source's checks."""
-    return tuple(_instrument(instrument, facts) for instrument in facts.instruments)
+def instruments(facts: NightFacts) -> tuple[tuple[str, tuple[tuple[str, Tone], ...]], ...]:
+    """Return each source with its checks by reference images and control specimen, and its scale.
 
-
-def _instrument(instrument: Instrument, facts: NightFacts) -> InstrumentRow:
-    return InstrumentRow(
-        instrument.source,
-        _check(instrument, facts),
-        _control(instrument, facts),
-        _scale(instrument),
+    A state is a few words and how urgently they need action.
+    """
+    return tuple(
+        (
+            instrument.source,
+            (_check(instrument, facts), _control(instrument, facts), _scale(instrument)),
+        )
+        for instrument in facts.instruments
     )
 
 
-def _check(instrument: Instrument, facts: NightFacts) -> StatusText:
-    newest = _newest_check(instrument, facts)
+def _check(instrument: Instrument, facts: NightFacts) -> tuple[str, Tone]:
+    newest, tone = _newest_check(instrument, facts)
     if not instrument.affected:
-        return newest
+        return newest, tone
     n = len(instrument.affected)
     shown = ", ".join(instrument.affected[:MOST_NUMBERS]) + (" …" if n > MOST_NUMBERS else "")
     text = ngettext(
@@ -257,41 +255,39 @@ def _check(instrument: Instrument, facts: NightFacts) -> StatusText:
         "{n} orders affected, their results are held: {numbers}",
         n,
     )
-    return StatusText(f"{newest.text}; {text.format(n=n, numbers=shown)}", Tone.PROBLEM)
+    return f"{newest}; {text.format(n=n, numbers=shown)}", Tone.PROBLEM
 
 
-def _newest_check(instrument: Instrument, facts: NightFacts) -> StatusText:
+def _newest_check(instrument: Instrument, facts: NightFacts) -> tuple[str, Tone]:
     if instrument.checked_at is None:
-        return StatusText(_("not checked yet: new source"), Tone.ATTENTION)
+        return _("not checked yet: new source"), Tone.ATTENTION
     at = local(instrument.checked_at, facts.zone)
     if instrument.failed:
         text = _("the check of {at} failed: {what}").format(at=at, what=instrument.failed)
-        return StatusText(text, Tone.PROBLEM)
+        return text, Tone.PROBLEM
     if instrument.overdue:
-        return StatusText(_("overdue, the last check was {at}").format(at=at), Tone.ATTENTION)
-    return StatusText(_("good, {at}").format(at=at), Tone.CALM)
+        return _("overdue, the last check was {at}").format(at=at), Tone.ATTENTION
+    return _("good, {at}").format(at=at), Tone.CALM
 
 
-def _control(instrument: Instrument, facts: NightFacts) -> StatusText:
+def _control(instrument: Instrument, facts: NightFacts) -> tuple[str, Tone]:
     at = local(instrument.control_at, facts.zone) if instrument.control_at else ""
     if instrument.control_faults:
         text = _("the control specimen of {at} failed: {what}")
-        return StatusText(
-            text.format(at=at, what="; ".join(instrument.control_faults)), Tone.PROBLEM
-        )
+        return text.format(at=at, what="; ".join(instrument.control_faults)), Tone.PROBLEM
     if instrument.control_overdue:
         text = _("a control specimen is overdue, the last came {at}").format(at=at)
-        return StatusText(text if at else _("no control specimen has come yet"), Tone.ATTENTION)
-    return StatusText(_("good, {at}").format(at=at) if at else _("none required"), Tone.CALM)
+        return text if at else _("no control specimen has come yet"), Tone.ATTENTION
+    return _("good, {at}").format(at=at) if at else _("none required"), Tone.CALM
 
 
-def _scale(instrument: Instrument) -> StatusText:
+def _scale(instrument: Instrument) -> tuple[str, Tone]:
     if not instrument.scale_doubts:
-        return StatusText(_("known of every micrograph"), Tone.CALM)
+        return _("known of every micrograph"), Tone.CALM
     text = ngettext(
         "unreliable for {n} micrograph", "unreliable for {n} micrographs", instrument.scale_doubts
     )
-    return StatusText(text.format(n=instrument.scale_doubts), Tone.ATTENTION)
+    return text.format(n=instrument.scale_doubts), Tone.ATTENTION
 
 
 # --- since the night before ---------------------------------------------------------------------
@@ -340,7 +336,7 @@ def _few(numbers: Sequence[str]) -> str:
 # --- groups -------------------------------------------------------------------------------------
 
 
-def groups(facts: NightFacts) -> Iterator[tuple[str, tuple[GroupCount, ...]]]:
+def groups(facts: NightFacts) -> Iterator[tuple[str, tuple[tuple[str, str, int, int], ...]]]:
     """Yield how many micrographs each microscope and each order brought."""
     for title, column in ((_("By microscope"), "microscope"), (_("By order"), "order")):
         taken = Counter(micrograph.process_data.get(column, "") for micrograph in facts.micrographs)
@@ -353,7 +349,7 @@ def groups(facts: NightFacts) -> Iterator[tuple[str, tuple[GroupCount, ...]]]:
             yield (
                 title,
                 tuple(
-                    GroupCount(name or "–", _href(column, name, facts), taken[name], review[name])
+                    (name or "–", _href(column, name, facts), taken[name], review[name])
                     for name in sorted(taken)[:GROUPS_SHOWN]
                 ),
             )
@@ -376,9 +372,7 @@ def control_trends(facts: NightFacts) -> Iterator[ControlTrend]:
             title=title,
             text=_control_text(chart),
             tone=Tone.ATTENTION if chart.alarm else Tone.CALM,
-            points=tuple(
-                ControlValue(reports.short_day(d), v) for d, v in chart.points or chart.gathered
-            ),
+            points=tuple((reports.short_day(d), v) for d, v in chart.points or chart.gathered),
             usual=chart.usual,
             low=chart.low,
             high=chart.high,

@@ -11,7 +11,7 @@ from agent.nightly.facts.night_counts import describe_source
 from agent.nightly.page import summary
 from agent.nightly.page.furnace_view import furnace_lines
 from agent.nightly.page.trend_charts import trend_lines
-from reports import Tone, Verdict, VerdictLine, marked, ngettext
+from reports import Tone, VerdictLine, marked, ngettext
 from reports import gettext as _
 
 if TYPE_CHECKING:
@@ -60,20 +60,16 @@ def sort_by_weight(
     )
 
 
-def build_verdict(facts: NightFacts) -> Verdict:
-    """Build the verdict: tone, headline and a line per thing that needs action."""
-    return Verdict(Tone(facts.summary.tone), facts.summary.headline, _list_lines(facts))
-
-
 def raise_tone(facts: NightFacts) -> NightFacts:
     """Return the facts with the tone of the weightiest line, where the summary's is calmer."""
-    lines = _list_lines(facts)
+    lines = list_lines(facts)
     tone = max((Tone(facts.summary.tone), *(line.tone for line in lines)), key=TONES.index)
     planned = facts.summary.planned and tone is Tone.CALM
     return replace(facts, summary=replace(facts.summary, tone=tone.value, planned=planned))
 
 
-def _list_lines(facts: NightFacts) -> tuple[VerdictLine, ...]:
+def list_lines(facts: NightFacts) -> tuple[VerdictLine, ...]:
+    """Return what needs action, a line per thing."""
     return (
         *summary.order_lines(facts),
         *furnace_lines(facts),

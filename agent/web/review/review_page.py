@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
 from fastapi import APIRouter, Request, Response
-from fastapi.responses import HTMLResponse, RedirectResponse
+from fastapi.responses import RedirectResponse
 from starlette.concurrency import run_in_threadpool
 
 import reports
@@ -29,7 +29,6 @@ from agent.orders.specifications.class_texts import (
     describe_codes,
     name_criterion,
 )
-from agent.site_time import local
 from agent.web import cookies
 from agent.web.authentication import may_decide, may_lead
 from agent.web.context import ID, find, order_rules
@@ -38,7 +37,7 @@ from agent.web.models import label_uses
 from agent.web.orders import specimen_fields
 from agent.web.orders.order_queue import confirm_href, done_href, find_next_order, list_order_queue
 from agent.web.orders.specimen_fields import is_blind, is_done_by
-from agent.web.pages import request_name
+from agent.web.pages import render_page, request_name
 from agent.web.review import decisions
 from agent.web.review.code_choices import list_subtypes
 from agent.web.review.corrections import find_uncorrected, list_reasons, request_reason
@@ -58,18 +57,8 @@ from agent.web.review.viewer import build_viewer, find_scaled_reference
 from reports import (
     Card,
     Choice,
-    Conflict,
-    Fact,
-    Filter,
-    Link,
-    Notice,
+    DecisionLine,
     Picture,
-    QueueItem,
-    QueuePage,
-    QueueProgress,
-    ReasonRequest,
-    ReviewPage,
-    Sibling,
     Tone,
     marked,
     ngettext,
@@ -78,7 +67,7 @@ from reports import (
 from reports import gettext as _
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 
     from agent.store import Decision as StoredDecision
     from agent.store import LabelView, MicrographView
@@ -109,20 +98,20 @@ def router(desk: Desk) -> APIRouter:
 
     @routes.get("/review")
     def queue(request: Request) -> Response:
-        page = _queue_page(desk, request)
-        if (order := request.query_params.get("order")) and not page.items:
+        narrowed = _narrowed(request)
+        items = _queue(desk, narrowed, cookies.name_of(request))
+        if (order := request.query_params.get("order")) and not items:
             return RedirectResponse(done_href(order), 303)
-        if is_suggested(_narrowed(request)) and not page.items:
+        if is_suggested(narrowed) and not items:
             end = "/models/training" if may_lead(request) else "/review"
             return RedirectResponse(end, 303)
-        return HTMLResponse(reports.render("queue", page=page))
+        return _render_queue(desk, request, items)
 
     @routes.get("/review/{public_id}")
     def review(request: Request, public_id: str) -> Response:
         view = find(desk, public_id)
         other = desk.leases.take(public_id, cookies.name_of(request), at=desk.now())
-        page = _review_page(desk, request, view, held_by=other)
-        return HTMLResponse(reports.render("review", page=page))
+        return _render(desk, request, view, held_by=other)
 
     @routes.post("/review/blind")
     async def hide_answers(request: Request) -> Response:
@@ -184,18 +173,21 @@ def _decide(desk: Desk, request: Request, public_id: str, form: Mapping[str, str
         decision_id=form.get("decision_id", ""),
     )
     if missing := _request_reason(desk, view, decision, form):
-        page_ = _review_page(desk, request, view, missing=missing)
-        return HTMLResponse(reports.render("review", page=page_), 422)
+        sent = {key: value for key, value in form.items() if key not in ("comment", "decision_id")}
+        return _render(desk, request, view, 422, missing=missing, sent=sent)
     # Read before the decision is written: the next micrograph follows this order.
     queue = _queue(desk, narrowed, who, limit=AROUND_SHOWN)
     try:
         said_of_all = _write(desk, view, decision, form)
     except Meanwhile as meanwhile:
-        conflict = _conflict(desk, meanwhile, said)
-        page_ = _review_page(
-            desk, request, find(desk, public_id), conflict, comment=form.get("comment", "")
-        )
-        told = HTMLResponse(reports.render("review", page=page_), 409)
+        shown: dict[str, Any] = {
+            "notice": None,
+            "theirs": _describe_theirs(desk, meanwhile),
+            "yours": _in_words(said),
+            "yours_sent": said,
+            "comment": form.get("comment", ""),
+        }
+        told = _render(desk, request, find(desk, public_id), 409, **shown)
         cookies.keep(told, cookies.NAME, who.strip())  # the second attempt needs no name
         return told
     left = [entry for entry in queue if entry.id not in said_of_all or entry.id == public_id]
@@ -225,8 +217,8 @@ def _write(
 
 def _request_reason(
     desk: Desk, view: MicrographView, decision: StoredDecision, form: Mapping[str, str]
-) -> ReasonRequest | None:
-    """Return what is missing where a decision corrects the model without a reason."""
+) -> str:
+    """Return a request for the reason where a decision corrects the model without one, or ""."""
     others = specimen_fields.waiting(specimen_fields.fields_of(desk, view), view)
     covered = [view, *others] if form.get("together") == "1" else [view]
     asked = form.get("blind") == "1"  # the form says so; whoever was shown the answer knows it
@@ -234,21 +226,17 @@ def _request_reason(
     texts = (
         request_reason(desk, one, decision, hides=hides[one.id] or is_blind(one)) for one in covered
     )
-    if (text := next(filter(None, texts), "")) == "":
-        return None
-    sent = {key: value for key, value in form.items() if key not in ("comment", "decision_id")}
-    return ReasonRequest(text, tuple(Fact(key, value) for key, value in sent.items()))
+    return next(filter(None, texts), "")
 
 
-def _conflict(desk: Desk, meanwhile: Meanwhile, said: str) -> Conflict:
-    yours, label = _in_words(said), meanwhile.view.label
+def _describe_theirs(desk: Desk, meanwhile: Meanwhile) -> DecisionLine:
+    """Return what was decided during this time."""
     if meanwhile.answer:
         code = meanwhile.view.result.structure_code or _("no code")
-        return Conflict(reports.DecisionLine(code, _("Another bundle"), _("just now")), yours, said)
-    if label is None:
-        theirs = reports.DecisionLine(_("taken back"), _("another reviewer"), _("just now"))
-        return Conflict(theirs, yours, said)
-    return Conflict(build_decision(label, desk.zone), yours, said)
+        return DecisionLine(code, _("Another bundle"), _("just now"))
+    if meanwhile.view.label is None:
+        return DecisionLine(_("taken back"), _("another reviewer"), _("just now"))
+    return build_decision(meanwhile.view.label, desk.zone)
 
 
 def _in_words(said: str) -> str:
@@ -304,9 +292,12 @@ def _queue(
     return [*of_order, *others][:limit]
 
 
+def _query(narrowed: Mapping[str, str]) -> str:
+    return f"?{urlencode(narrowed)}" if narrowed else ""
+
+
 def _href(public_id: str, narrowed: Mapping[str, str]) -> str:
-    query = f"?{urlencode(narrowed)}" if narrowed else ""
-    return f"/review/{public_id}{query}" if public_id else f"/review{query}"
+    return f"/review/{public_id}{_query(narrowed)}" if public_id else f"/review{_query(narrowed)}"
 
 
 def _held(desk: Desk, who: str) -> dict[str, str]:
@@ -356,66 +347,37 @@ def _find_end(desk: Desk, narrowed: Mapping[str, str], who: str) -> str:
     return confirm_href(following) if following else done_href(order)
 
 
-def _item(
-    view: MicrographView,
-    desk: Desk,
-    href: str,
-    *,
-    current: bool = False,
-    held_by: str = "",
-    blind_first: bool = False,
-) -> QueueItem:
-    result = view.result
-    return QueueItem(
-        id=view.id,
-        name=view.name,
-        code="" if is_blind(view, asked=blind_first) else result.structure_code or "",
-        why=reports.reason(result.reasons[0])[0] if result.reasons else "",
-        more=max(0, len(result.reasons) - 1),
-        source=view.source,
-        at=local(result.done_at, desk.zone),
-        thumbnail=Picture(
-            f"/pictures/{view.id}/thumb.jpg",
-            _("Thumbnail of {name}").format(name=view.name),
-            320,
-            240,
-        ),
-        href=href,
-        current=current,
-        strange="strange" in result.reasons,
-        held_by=held_by,
-    )
-
-
-def _queue_page(desk: Desk, request: Request) -> QueuePage:
+def _render_queue(desk: Desk, request: Request, items: list[MicrographView]) -> Response:
     narrowed, who = _narrowed(request), cookies.name_of(request)
-    held, queue = _held(desk, who), _queue(desk, narrowed, who)
-    items = [
-        _item(
-            view,
-            desk,
-            _href(view.id, narrowed),
-            held_by=held.get(view.id, ""),
-            blind_first=_is_blind_first(request, narrowed),
-        )
-        for view in queue
-    ]
-    board = _look_at_orders(desk)
-    waiting = desk.store.review_queue.count()
-    more = _("The {n} weightiest are shown.").format(n=len(items))
-    return QueuePage(
-        site=desk.site,
-        reviewer=cookies.name_of(request),
-        items=tuple(items),
-        left_out=more if len(items) >= QUEUE_SHOWN else "",
-        progress=QueueProgress(cookies.count_of(request), waiting),
-        filters=tuple(_filters(desk, narrowed, _queue(desk, {}, who) if narrowed else queue, who))
+    waiting, board = desk.store.review_queue.count(), _look_at_orders(desk)
+    n, same = desk.store.labels.count_blind()
+    return render_page(
+        desk,
+        request,
+        "queue",
+        items=items,
+        codes=_list_codes(items, blind_first=_is_blind_first(request, narrowed)),
+        held=_held(desk, who),
+        query=_query(narrowed),
+        most=QUEUE_SHOWN,
+        decided=cookies.count_of(request),
+        waiting=waiting,
+        filters=list(_filters(desk, narrowed, _queue(desk, {}, who) if narrowed else items, who))
         if waiting
         else (),
         notice=_notice(desk, request),
-        control=_control(*desk.store.labels.count_blind()),
-        orders=_link_orders(board),
+        control={"n": n, "same": same, "more": still_needed(n, same)} if n else None,
+        fields_to_confirm=board.fields_to_confirm,
+        orders_to_confirm=len(board.to_confirm),
     )
+
+
+def _list_codes(views: Iterable[MicrographView], *, blind_first: bool) -> dict[str, str]:
+    """Return the model's answer of each micrograph, "" where it is hidden or there is none."""
+    return {
+        view.id: "" if is_blind(view, asked=blind_first) else view.result.structure_code or ""
+        for view in views
+    }
 
 
 def _look_at_orders(desk: Desk) -> Board:
@@ -426,62 +388,35 @@ def _look_at_orders(desk: Desk) -> Board:
         return desk.board.last
 
 
-def _link_orders(board: Board) -> Link | None:
-    """Return where the fields of orders are confirmed; None where there are none."""
-    n, orders = board.fields_to_confirm, len(board.to_confirm)
-    if not n:
-        return None
-    named = ngettext("{n} order", "{n} orders", orders).format(n=orders)
-    text = ngettext("{n} field of {orders} to confirm", "{n} fields of {orders} to confirm", n)
-    return Link(text.format(n=n, orders=named), "/orders")
-
-
-def _control(n: int, same: int) -> str:
-    """Describe how precisely the control samples give the agreement of the model with reviewers."""
-    if n == 0:
-        return ""
-    more = still_needed(n, same)
-    said = _(
-        "Control samples, decided blind: {same} of {n} as the model answered; {more} more make "
-        "it known to within 3 points."
-    )
-    known = _(
-        "Control samples, decided blind: {same} of {n} as the model answered; known to within 3 "
-        "points."
-    )
-    return (said if more else known).format(same=same, n=n, more=more)
-
-
 def _filters(
     desk: Desk, narrowed: Mapping[str, str], waiting: Sequence[MicrographView], who: str
-) -> Iterator[Filter]:
-    yield Filter(_("All"), "/review", not narrowed)
+) -> Iterator[tuple[str, str, bool]]:
+    """Yield ways to narrow the queue: words, address, whether it is the one on the page."""
+    yield _("All"), "/review", not narrowed
     present = {reason for view in waiting for reason in view.result.reasons}
     for word in (word for word in reports.REASONS if word in present):
-        yield Filter(
-            reports.reason(word)[0], _href("", {"reason": word}), narrowed.get("reason") == word
-        )
+        title, _remedy = reports.reason(word)
+        yield title, _href("", {"reason": word}), narrowed.get("reason") == word
     sources = sorted({view.source for view in waiting})
     for source in sources if len(sources) > 1 else ():
-        yield Filter(source, _href("", {"source": source}), narrowed.get("source") == source)
+        yield source, _href("", {"source": source}), narrowed.get("source") == source
     if n := len(list_suggestion_queue(desk, who)):
         text = ngettext("{n} suggested for labelling", "{n} suggested for labelling", n)
-        href = _href("", {SUGGESTED: "1"})
-        yield Filter(text.format(n=n), href, on=is_suggested(narrowed))
+        yield text.format(n=n), _href("", {SUGGESTED: "1"}), is_suggested(narrowed)
     if order := narrowed.get("order"):
-        yield Filter(_("Order {number}").format(number=order), _href("", narrowed), on=True)
+        yield _("Order {number}").format(number=order), _href("", narrowed), True
 
 
-def _about(view: MicrographView, who: str, held_by: str) -> Notice | None:
+def _about(view: MicrographView, who: str, held_by: str) -> dict[str, object] | None:
     """Return what a reviewer has to know before they inspect a micrograph."""
     if held_by:
-        return Notice(Tone.ATTENTION, _(OPEN).format(who=held_by))
+        return {"tone": Tone.ATTENTION, "text": _(OPEN).format(who=held_by)}
     if view.doubt:
-        return Notice(Tone.ATTENTION, reports.doubt(view.doubt))
+        return {"tone": Tone.ATTENTION, "text": reports.doubt(view.doubt)}
     if view.label is not None or not view.votes:
         return None
     if is_done_by(view, who):
-        return Notice(Tone.CALM, _(SPOKEN), undo_id=view.id)
+        return {"tone": Tone.CALM, "text": _(SPOKEN), "undo_id": view.id}
     if not view.disagreed:
         return None
     said = _(" and ").join(
@@ -489,38 +424,38 @@ def _about(view: MicrographView, who: str, held_by: str) -> Notice | None:
         for vote in view.votes
     )
     text = _("Two people disagree: {said}. Your decision settles it.").format(said=said)
-    return Notice(Tone.ATTENTION, text)
+    return {"tone": Tone.ATTENTION, "text": text}
 
 
-def _about_scale(desk: Desk, view: MicrographView) -> Notice | None:
+def _about_scale(desk: Desk, view: MicrographView) -> dict[str, object] | None:
     """Return a notice of the entered scale, as long as the result does not use it."""
     state = describe_state(desk.store, view)
-    return Notice(Tone.CALM, state) if state else None
+    return {"tone": Tone.CALM, "text": state} if state else None
 
 
-def _notice(desk: Desk, request: Request) -> Notice | None:
+def _notice(desk: Desk, request: Request) -> dict[str, object] | None:
+    """Return the result of the last action, and what of it can be undone."""
     if undone := request.query_params.get("undone"):
         text = TAKEN_BACK if undone == "1" else ALL_TAKEN_BACK
-        return Notice(Tone.CALM, _(text))
+        return {"tone": Tone.CALM, "text": _(text)}
     last = request.cookies.get(cookies.LAST, "")
     view = desk.store.results.find(last) if ID.fullmatch(last) else None
     label = _last_of(view, cookies.name_of(request)) if view else None
     if view is None or label is None:
         return None
-    name = view.name
     text = (
         _("{said} for this and the other waiting fields of its specimen:")
         if label.bulk
         else _("{said} for")
     )
     use = label_uses.find_use(desk, view)
-    return Notice(
-        Tone.CALM,
-        text.format(said=format_decision(label)),
-        undo_id=view.id,
-        about=Link(name, f"/review/{view.id}"),
-        more=label_uses.describe(use) if use else "",
-    )
+    return {
+        "tone": Tone.CALM,
+        "text": text.format(said=format_decision(label)),
+        "undo_id": view.id,
+        "about": view.name,
+        "more": label_uses.describe(use) if use else "",
+    }
 
 
 def _last_of(view: MicrographView, who: str) -> LabelView | None:
@@ -532,16 +467,17 @@ def _last_of(view: MicrographView, who: str) -> LabelView | None:
 # --- one micrograph -----------------------------------------------------------------------------
 
 
-def _review_page(
+def _render(
     desk: Desk,
     request: Request,
     view: MicrographView,
-    conflict: Conflict | None = None,
+    code: int = 200,
+    /,
     *,
-    comment: str = "",
     held_by: str = "",
-    missing: ReasonRequest | None = None,
-) -> ReviewPage:
+    **shown: object,
+) -> Response:
+    """Return the page of a micrograph; `shown` is what a refused decision adds or replaces."""
     result = view.result
     narrowed = _narrowed(request)
     who = cookies.name_of(request)
@@ -555,25 +491,23 @@ def _review_page(
     fields = specimen_fields.fields_of(desk, view)
     taxonomy = desk.taxonomy()
     words, texts = describe_codes(taxonomy), build_class_texts(taxonomy)
-    onward = _after(queue, view.id, held)
     window_um = compute_window_um(view)
     gallery = Linked(lambda key: _scaled_id(desk, key), window_um)
     card = build_card(view, gallery, zone=desk.zone, words=words, review=None, texts=texts)
-    notice = _about_scale(desk, view) or _about(view, who, held_by) or _notice(desk, request)
-    return ReviewPage(
-        site=desk.site,
-        reviewer=cookies.name_of(request),
-        may_decide=may_decide(request),
-        card=_unsaid(card) if blind else card,
-        blind=blind,
-        blind_first=blind_first,
-        is_always_blind=is_suggested(narrowed),
-        was_shown=blind and not unseen,
-        scale_href=f"/review/{view.id}/scale" if needs_scale(view) else "",
-        learning=label_uses.describe(use)
+    before, strip = _find_around(queue, view.id)
+    facts: dict[str, object] = {
+        "may_decide": may_decide(request),
+        "micrograph": view,
+        "card": _unsaid(card) if blind else card,
+        "blind": blind,
+        "blind_first": blind_first,
+        "is_always_blind": is_suggested(narrowed),
+        "was_shown": blind and not unseen,
+        "needs_scale": needs_scale(view),
+        "learning": label_uses.describe(use)
         if use
         else label_uses.describe_ahead(label_uses.forecast_use(desk, view, blind=unseen)),
-        window=Picture(
+        "window": Picture(
             window_href(view.id, window_um),
             _("Part of {name}, {width} wide").format(
                 name=view.name, width=format_length(window_um)
@@ -583,42 +517,41 @@ def _review_page(
         )
         if window_um
         else None,
-        window_width=format_length(window_um) if window_um else "",
-        viewer=build_viewer(desk, view, reviewer=who) if card.crop.picture else None,
-        layers=() if blind else tuple(iter_layers(desk, view, texts)),
-        ruler=ruler_of(view),
-        confirm=_confirm(view) if not blind else None,
-        subtypes=tuple(list_subtypes(taxonomy, None if blind else result.structure_code)),
-        strange_kinds=tuple(_choices("strange", reports.STRANGE_KINDS, reports.strange_kind)),
-        unusable_whys=tuple(_unusable_whys()),
-        criteria=tuple(
-            Choice(word, reports.criterion(word), suggested=word == cookies.criterion_of(request))
-            for word in reports.CRITERIA
-        ),
-        criterion=name_criterion(taxonomy),
-        comment=comment,
-        result_id=str(result.id),
-        label_id=str(view.label.id) if view.label else "",
-        siblings=tuple(_siblings(fields, view, narrowed, blind_first=blind_first)),
-        together=0 if blind else len(specimen_fields.waiting(fields, view)),
-        history=()
+        "window_width": format_length(window_um) if window_um else "",
+        "viewer": build_viewer(desk, view, reviewer=who) if card.crop.picture else None,
+        "layers": () if blind else tuple(iter_layers(desk, view, texts)),
+        "ruler": ruler_of(view),
+        "subtypes": list_subtypes(taxonomy, None if blind else result.structure_code),
+        "strange_kinds": _choices("strange", reports.STRANGE_KINDS, reports.strange_kind),
+        "unusable_whys": _unusable_whys(),
+        "criteria": {word: reports.criterion(word) for word in reports.CRITERIA},
+        "suggested_criterion": cookies.criterion_of(request),
+        "criterion": name_criterion(taxonomy),
+        "comment": "",
+        "siblings": tuple(_siblings(fields, blind_first=blind_first)),
+        "together": 0 if blind else len(specimen_fields.waiting(fields, view)),
+        "history": ()
         if blind
         else tuple(build_decision(label, desk.zone) for label in reversed(view.labels)),
-        queue=tuple(_strip(desk, queue, view, narrowed, held, blind_first=blind_first)),
-        progress=QueueProgress(cookies.count_of(request), _count_waiting(desk, narrowed, queue)),
-        previous=_previous(queue, view.id, narrowed),
-        next=_href(onward.id, narrowed) if onward else "",
-        prefetch=(f"/pictures/{onward.id}/plain.jpg",) if onward else (),
-        filters=tuple(Fact(key, value) for key, value in narrowed.items()),
-        all_href=_href("", narrowed),
-        notice=notice if conflict is None else None,
-        conflict=conflict,
-        corrects=tuple(_(why) for why in reports.CORRECTION_WHYS)
+        "strip": strip,
+        "codes": _list_codes(strip, blind_first=blind_first),
+        "held": held,
+        "decided": cookies.count_of(request),
+        "waiting": _count_waiting(desk, narrowed, queue),
+        "previous": before,
+        "next": _after(queue, view.id, held),
+        "narrowed": narrowed,
+        "query": _query(narrowed),
+        "notice": _about_scale(desk, view) or _about(view, who, held_by) or _notice(desk, request),
+        "theirs": None,
+        "corrects": tuple(_(why) for why in reports.CORRECTION_WHYS)
         if view.label and not blind
         else (),
-        reasons=list_reasons(desk) if find_uncorrected(desk, view, hides=blind) else (),
-        request=missing,
-    )
+        "reasons": list_reasons(desk) if find_uncorrected(desk, view, hides=blind) else (),
+        "missing": "",
+        "sent": {},
+    }
+    return render_page(desk, request, "review", code, **facts | shown)
 
 
 def _count_waiting(desk: Desk, narrowed: Mapping[str, str], queue: Sequence[MicrographView]) -> int:
@@ -641,43 +574,19 @@ def _scaled_id(desk: Desk, key: str) -> str | None:
     return reference.id if reference else None
 
 
-def _strip(
-    desk: Desk,
-    queue: Sequence[MicrographView],
-    view: MicrographView,
-    narrowed: Mapping[str, str],
-    held: Mapping[str, str],
-    *,
-    blind_first: bool,
-) -> Iterator[QueueItem]:
+def _find_around(
+    queue: Sequence[MicrographView], public_id: str
+) -> tuple[MicrographView | None, Sequence[MicrographView]]:
+    """Return the micrograph before one in the queue, and the part of the queue around it."""
     ids = [entry.id for entry in queue]
-    at = ids.index(view.id) if view.id in ids else 0
-    start = max(0, min(at - 3, len(queue) - STRIP_SHOWN))
-    for entry in queue[start : start + STRIP_SHOWN]:
-        href, current = _href(entry.id, narrowed), entry.id == view.id
-        yield _item(
-            entry,
-            desk,
-            href,
-            current=current,
-            held_by=held.get(entry.id, ""),
-            blind_first=blind_first,
-        )
-
-
-def _previous(queue: Sequence[MicrographView], public_id: str, narrowed: Mapping[str, str]) -> str:
-    ids = [view.id for view in queue]
     at = ids.index(public_id) if public_id in ids else 0
-    return _href(ids[at - 1], narrowed) if at > 0 else ""
+    start = max(0, min(at - 3, len(queue) - STRIP_SHOWN))
+    return queue[at - 1] if at > 0 else None, queue[start : start + STRIP_SHOWN]
 
 
 def _siblings(
-    fields: Sequence[MicrographView],
-    view: MicrographView,
-    narrowed: Mapping[str, str],
-    *,
-    blind_first: bool,
-) -> Iterator[Sibling]:
+    fields: Sequence[MicrographView], *, blind_first: bool
+) -> Iterator[dict[str, object]]:
     """Yield the fields of one specimen, all drawn at one scale."""
     if len(fields) < 2:  # noqa: PLR2004 - one field needs no comparison
         return
@@ -687,16 +596,14 @@ def _siblings(
         x0, y0, x1, y1 = one.crop or (0, 0, 4, 3)
         width = round(SIDE_BY_SIDE_PX * (um / widest if um else 1.0))
         height = round(width * (y1 - y0) / (x1 - x0))
-        field = one.process_data.get("field", "")
-        yield Sibling(
-            name=_("field {name}").format(name=field) if field else one.name,
-            code=_holds(one, blind_first=blind_first),
-            state=_state(one),
-            scaled=um is not None,
-            picture=Picture(f"/pictures/{one.id}/thumb.jpg", "", max(1, width), max(1, height)),
-            href=_href(one.id, narrowed),
-            current=one.id == view.id,
-        )
+        yield {
+            "view": one,
+            "code": _holds(one, blind_first=blind_first),
+            "state": _state(one),
+            "is_scaled": um is not None,
+            "width": max(1, width),
+            "height": max(1, height),
+        }
 
 
 def _width_um(view: MicrographView) -> float | None:
@@ -715,11 +622,6 @@ def _state(view: MicrographView) -> str:
     if view.label is not None and not view.doubt:
         return f"{format_decision(view.label)}, {view.label.by}"
     return _("waits") if view.awaits else _("automatic")
-
-
-def _confirm(seen: MicrographView) -> Choice | None:
-    code = seen.result.structure_code
-    return Choice(f"code:{code}", code, suggested=True) if code else None
 
 
 def _choices(kind: str, words: Collection[str], say: Callable[[str], str]) -> Iterator[Choice]:

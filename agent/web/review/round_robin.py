@@ -34,7 +34,7 @@ from agent.web.review.images import CROP_PX, crop_of, jpeg
 from agent.web.review.picture_links import ruler_of
 from agent.web.review.review_page import seconds_of
 from model import TaxonomyError, taxonomy_from
-from reports import Choice, Notice, SubtypeChoice, Tone, number_keys
+from reports import Choice, SubtypeChoice, Tone, number_keys
 from reports import gettext as _
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ def router(desk: Desk) -> APIRouter:
         seat = _seat(desk, request, key)
         if not may_show(seat, place):
             return RedirectResponse(f"/rate/{key}", 303)
-        notice = Notice(Tone.ATTENTION, _(TWICE)) if again else None
+        notice = {"tone": Tone.ATTENTION, "text": _(TWICE)} if again else None
         return _render(desk, request, seat, key, place, notice=notice)
 
     @routes.post("/rate/{key}/{place}")
@@ -192,7 +192,7 @@ def _render(
     *,
     code: int = 200,
     form: Mapping[str, str] | None = None,
-    notice: Notice | None = None,
+    notice: dict[str, str] | None = None,
     wrong: str = "",
 ) -> Response:
     view, campaign = _view(desk, seat, place), seat.campaign

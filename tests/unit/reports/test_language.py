@@ -261,18 +261,18 @@ def test_a_program_is_answered_in_english_whatever_the_pages_speak(lab, browser)
 
 
 @pytest.mark.parametrize(
-    ("name", "page"),
+    ("name", "facts"),
     [
-        ("night", NIGHT),
+        ("night", {"page": NIGHT}),
         ("queue", QUEUE),
         ("review", REVIEW),
     ],
 )
-def test_a_template_in_german_has_the_shape_it_has_in_english(name, page):
-    english = re.findall(r"<(\w+)", reports.render(name, page=page))
+def test_a_template_in_german_has_the_shape_it_has_in_english(name, facts):
+    english = re.findall(r"<(\w+)", reports.render(name, **facts))
 
     with reports.speaking("de"):
-        german = reports.render(name, page=page)
+        german = reports.render(name, **facts)
 
     assert re.findall(r"<(\w+)", german) == english
     assert '<html lang="de">' in german

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
+from datetime import date
 from html.parser import HTMLParser
 
 import pytest
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 from labs.page_facts import CARD, NIGHT, QUEUE, REVIEW, with_text
 
 import reports
-from reports import Link, MorePage, Picture, render
+from reports import Picture, render
 
 MARK = "ZQ"
 HOSTILE = [
@@ -25,26 +26,25 @@ HOSTILE = [
     "Ä" * 300,
     "a\nb\tc",
 ]
-MORE = MorePage(
-    "Plant 1",
-    "2026-11-24",
-    "Tuesday",
-    "Page 2",
-    (CARD,),
-    NIGHT.rows,
-    NIGHT.evidence_scale,
-    NIGHT.alarm_scale,
-    Link("First page", "../2026-11-24.html"),
-    None,
-    None,
-    "now",
-)
+MORE = {
+    "site": "Plant 1",
+    "night": date(2026, 11, 24),
+    "agent": "",
+    "evidence_scale": NIGHT.evidence_scale,
+    "alarm_scale": NIGHT.alarm_scale,
+    "generated": "now",
+    "heading": "Page 2",
+    "cards": (CARD,),
+    "rows": NIGHT.rows,
+    "previous": "",
+    "next": "",
+}
 READER = {"site": "s", "reviewer": "r"}
 PAGES = {
     "night": {"page": NIGHT},
-    "more": {"page": MORE},
-    "queue": {"page": QUEUE},
-    "review": {"page": REVIEW},
+    "more": MORE,
+    "queue": QUEUE,
+    "review": REVIEW,
     "name": READER
     | {"action": "/review/name", "then": "/review", "fields": (("by", "x"),), "wrong": "w"},
     "message": READER | {"title": "t", "sentence": "s", "back": ""},
@@ -92,9 +92,9 @@ def test_a_hostile_text_is_shown_as_text():
 def test_any_text_a_person_can_type_comes_out_escaped(text):
     card = with_text(CARD, text)
 
-    written = render("more", page=dataclasses.replace(MORE, cards=(card,)))
+    written = render("more", **MORE | {"cards": (card,)})
 
-    expected = render("more", page=dataclasses.replace(MORE, cards=(with_text(CARD, MARK),)))
+    expected = render("more", **MORE | {"cards": (with_text(CARD, MARK),)})
     assert shape(written) == shape(expected)
 
 
@@ -175,13 +175,13 @@ def test_every_asset_is_there():
 def test_a_missing_picture_says_why():
     bare = dataclasses.replace(CARD, crop=dataclasses.replace(CARD.crop, picture=None, note="gone"))
 
-    assert "gone" in Seen(render("more", page=dataclasses.replace(MORE, cards=(bare,)))).text
+    assert "gone" in Seen(render("more", **MORE | {"cards": (bare,)})).text
 
 
 def test_a_picture_names_its_size_so_that_the_page_does_not_jump():
     wide = Picture("data:,", "wide", 400, 300)
     card = dataclasses.replace(CARD, crop=dataclasses.replace(CARD.crop, picture=wide))
 
-    image = Seen(render("more", page=dataclasses.replace(MORE, cards=(card,)))).all("img")
+    image = Seen(render("more", **MORE | {"cards": (card,)})).all("img")
 
     assert {"src": "data:,", "alt": "wide", "width": "400", "height": "300"} in image

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import dataclasses
 import re
+from datetime import UTC, datetime
 
 from labs.page_facts import NIGHT, QUEUE, REVIEW
 
 import reports
-from reports import Index, NightLine, Tone, Verdict, VerdictLine
+from agent.nightly.facts.snapshot import Summary
+from reports import Tone, VerdictLine
 
 EMPTY = dataclasses.replace(
     NIGHT,
-    verdict=Verdict(
-        Tone.CALM, "Nothing came in this night; the last file was done 22 Nov 21:10", ()
-    ),
+    tone=Tone.CALM,
+    headline="Nothing came in this night; the last file was done 22 Nov 21:10",
+    lines=(),
     expected="",
     codes=(),
     hours=(),
@@ -55,11 +57,11 @@ def test_an_empty_night_looks_as_agreed(golden):
 
 
 def test_the_queue_looks_as_agreed(golden):
-    golden("queue.html", plain(reports.render("queue", page=QUEUE)))
+    golden("queue.html", plain(reports.render("queue", **QUEUE)))
 
 
 def test_the_page_of_a_decision_looks_as_agreed(golden):
-    golden("review.html", plain(reports.render("review", page=REVIEW)))
+    golden("review.html", plain(reports.render("review", **REVIEW)))
 
 
 def test_the_verdict_stands_before_everything_else():
@@ -74,9 +76,7 @@ def test_the_verdict_stands_before_everything_else():
 
 def test_a_tone_is_a_shape_and_a_word_beside_its_colour():
     lines = tuple(VerdictLine(tone, "1", f"line {tone}") for tone in Tone)
-    page = reports.render(
-        "night", page=dataclasses.replace(EMPTY, verdict=Verdict(Tone.CALM, "all", lines))
-    )
+    page = reports.render("night", page=dataclasses.replace(EMPTY, lines=lines))
 
     for tone, word in (
         ("calm", "in order"),
@@ -95,19 +95,26 @@ def test_a_night_that_still_runs_says_so():
 
 
 def test_a_blind_decision_shows_no_answer_of_the_model():
-    blind = dataclasses.replace(REVIEW, blind=True, confirm=None, layers=())
-
-    page = reports.render("review", page=blind)
+    page = reports.render("review", **REVIEW | {"blind": True, "layers": ()})
 
     assert "54 %" not in page
     assert "Confirm" not in page
 
 
 def test_the_index_says_when_the_newest_report_was_written():
-    line = NightLine("2026-11-24", "Tuesday", "2026-11-24.html", Tone.CALM, "fine", 3, 0, 0, "")
-    index = Index("Plant 1", (line,), "24 Nov 2026 23:30:04", 1_795_559_404, "now")
+    written = datetime(2026, 11, 24, 22, 30, 4, tzinfo=UTC)
+    night = Summary(written.date(), "calm", "fine", 3, 0, 0)
 
-    page = reports.render("index", page=index)
+    page = reports.render(
+        "index",
+        site="Plant 1",
+        nights=((night, "", True),),
+        newest=written,
+        newest_at="24 Nov 2026 23:30:04",
+        generated="now",
+        has_sites=False,
+        periods={},
+    )
 
     assert 'data-newest="1795559404"' in page
     assert "24 Nov 2026 23:30:04" in page

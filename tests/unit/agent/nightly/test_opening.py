@@ -21,7 +21,6 @@ from agent.orders.instruments.instrument_checks import CONTROL
 from agent.orders.judge.assessed import OrderPolicy
 from agent.store import Decision
 from reports import ControlTrend, Tone
-from reports import ControlValue as Value
 from reports.charts import control_chart
 
 NIGHT = date(2026, 11, 24)
@@ -307,7 +306,7 @@ def test_the_limits_are_a_quantile_of_student_away_with_the_freedom_of_a_mean_mo
 
 
 def test_a_control_chart_shows_what_lies_beyond():
-    points = tuple(Value(str(n), value) for n, value in enumerate((100.0, 101.0, 120.0)))
+    points = tuple((str(n), value) for n, value in enumerate((100.0, 101.0, 120.0)))
     trend = ControlTrend("t", "x", Tone.CALM, points, 100.0, 95.0, 105.0)
 
     assert "limits" in control_chart(trend)
