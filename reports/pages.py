@@ -40,13 +40,6 @@ from reports.content.night import (
     TrendPoint,
     VerdictLine,
 )
-from reports.content.orders import (
-    TraceField,
-    TraceList,
-    TraceOrder,
-    TracePage,
-    TraceStatement,
-)
 from reports.content.review import (
     Choice,
     SubtypeChoice,
@@ -128,11 +121,6 @@ __all__ = [
     "Table",
     "TemplateFault",
     "Tone",
-    "TraceField",
-    "TraceList",
-    "TraceOrder",
-    "TracePage",
-    "TraceStatement",
     "TrendPoint",
     "VerdictLine",
     "Viewer",

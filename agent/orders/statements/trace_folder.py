@@ -20,9 +20,9 @@ from typing import TYPE_CHECKING, Any
 from agent.errors import WrongUse
 from agent.orders.statements.order_json import trace_to_json
 from agent.orders.statements.statement import plain
-from agent.orders.statements.trace_page import Paper, Pixels
+from agent.orders.statements.trace_page import render_trace
 from agent.store import to_canonical
-from reports import render, speaking
+from reports import speaking
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -94,7 +94,7 @@ def _fill(
             path = folder / STATEMENTS / made.file
             path.parent.mkdir(exist_ok=True)
             path.write_text(to_canonical(made.whole), encoding="utf-8", newline="")
-    files = {public_id: list(pixels.files) for public_id, pixels in kept.items()}
+    files = {public_id: names for public_id, (names, _origin) in kept.items()}
     head = {
         "site": signature.site,
         "written_at": signature.at.isoformat(),
@@ -102,10 +102,18 @@ def _fill(
         "software": signature.software,
     }
     _write_json(folder / DOCUMENT, head | trace_to_json(trace, files))
-    paper = Paper(archive, kept, site=signature.site, zone=signature.zone)
     with speaking(signature.language):
-        page = paper.page(trace, by=signature.by, software=signature.software, at=signature.at)
-        (folder / PAGE).write_text(render("trace", page=page), encoding="utf-8")
+        page = render_trace(
+            trace,
+            archive=archive,
+            pixels={public_id: origin for public_id, (_names, origin) in kept.items()},
+            site=signature.site,
+            zone=signature.zone,
+            by=signature.by,
+            software=signature.software,
+            at=signature.at,
+        )
+    (folder / PAGE).write_text(page, encoding="utf-8")
     sums = "".join(f"{sum_}  {name}\n" for sum_, name in _iter_sums(folder))
     (folder / SUMS).write_text(sums, encoding="utf-8")
 
@@ -135,8 +143,12 @@ def _write_json(path: Path, document: object) -> None:
 # --- pixels -------------------------------------------------------------------------------------
 
 
-def _keep(folder: Path, view: MicrographView, archive: Archive) -> Pixels:
-    """Copy one field's pixels: what was archived, and the original where it can be had."""
+def _keep(folder: Path, view: MicrographView, archive: Archive) -> tuple[list[str], str]:
+    """Copy one field's pixels: what was archived, and the original where it can be had.
+
+    Returns:
+        Names of the copies below the folder, and where they come from, in words.
+    """
     target = folder / PIXELS / view.id
     target.mkdir(parents=True)
     archived = {
@@ -152,7 +164,7 @@ def _keep(folder: Path, view: MicrographView, archive: Archive) -> Pixels:
         origin = f"{'the archived crop' if 'crop.png' in files else 'none'}; {origin}"
     names = (*([original] if original else ()), *files)
     below = f"{PIXELS}/{view.id}"
-    return Pixels(tuple(f"{below}/{name}" for name in names), original, origin)
+    return [f"{below}/{name}" for name in names], origin
 
 
 def _copy_original(target: Path, view: MicrographView, archive: Archive) -> tuple[str, str]:

@@ -1,43 +1,33 @@
-"""Build the printable page of a trace: every number behind a statement, in words."""
+"""Render the printable page of a trace: every number behind a statement, in words."""
 
 from __future__ import annotations
 
-import base64
-from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
+import reports
 from agent.files import pictures
 from agent.orders.facts.given_scale import describe_givers
 from agent.orders.facts.specimen_facts import Conformity
 from agent.orders.instruments.reproduce import Sameness
 from agent.orders.statements.trace import TraceKind
 from agent.store import is_imported
-from reports import (
-    Fact,
-    Picture,
-    Tone,
-    TraceField,
-    TraceList,
-    TraceOrder,
-    TracePage,
-    TraceStatement,
-    decimal,
-    marked,
-)
+from reports import Fact, Tone, decimal, marked
 from reports import gettext as _
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
     from datetime import datetime
 
     from agent.archive import Archive
     from agent.orders.facts.specimen_facts import FieldFacts
     from agent.orders.instruments.instrument_checks import ControlPoint
     from agent.orders.judge.assessed import Assessed
-    from agent.orders.statements.statement import Made
-    from agent.orders.statements.trace import Trace, TracedField, TracedOrder
-    from agent.store import LabelView, Record, Result, StoredStrangeness, TrailEntry
+    from agent.orders.statements.trace import Trace, TracedField
+    from agent.store import LabelView, Record, Result, StoredStrangeness
+
+    FormatAt = Callable[[datetime], str]
 
 TONES = {
     Conformity.CONFORMS: Tone.CALM,
@@ -82,216 +72,182 @@ OWN_ACTS = ("label.", "statement.")
 """Acts that are on the page already, as decisions and statements."""
 
 
-@dataclass(frozen=True, slots=True)
-class Pixels:
-    """Files of one field in the folder.
+def render_trace(
+    trace: Trace,
+    *,
+    archive: Archive,
+    pixels: Mapping[str, str],
+    site: str,
+    zone: str,
+    by: str,
+    software: str,
+    at: datetime,
+) -> str:
+    """Render the printable page of a trace.
 
     Args:
-        files: Names below the folder.
-        original: That of the original bytes, "" for none.
-        said: Where they come from, in words.
-    """
-
-    files: tuple[str, ...]
-    original: str
-    said: str
-
-
-class Paper:
-    """Builds the page of a trace.
-
-    Args:
+        trace: The trace.
         archive: Source of the pictures.
-        pixels: Public id → its files in the folder.
+        pixels: Public id → where the pixels in the folder come from, in words.
         site: Name of the site.
         zone: Its time zone.
+        by: Author.
+        software: That wrote it.
+        at: Now, aware.
     """
+    format_at = partial(_format_at, zone=ZoneInfo(zone))
+    return reports.render(
+        "trace",
+        site=site,
+        title=_(TITLES[trace.found.kind]).format(asked=trace.found.asked),
+        zone=zone,
+        format_at=format_at,
+        orders=trace.orders,
+        order_facts={
+            order.assessed.view.number: _list_order_facts(order.assessed) for order in trace.orders
+        },
+        loose=trace.loose,
+        fields={
+            field.view.id: {
+                "code": _format_code(field.facts),
+                "gone": _gone(field.facts),
+                "picture": _find_picture(field, archive),
+                "facts": _list_facts(field, pixels.get(field.view.id, ""), format_at),
+                "lists": _list_evidence(field, format_at),
+            }
+            for field in trace.fields
+        },
+        conformity=Conformity,
+        tones=TONES,
+        rerun_tones=RERUN_TONES,
+        rerun=RERUN,
+        own_acts=OWN_ACTS,
+        generated=_("{at} by {by} with {software}").format(
+            at=format_at(at), by=by, software=software
+        ),
+    )
 
-    def __init__(
-        self, archive: Archive, pixels: Mapping[str, Pixels], *, site: str, zone: str
-    ) -> None:
-        self._archive, self._pixels = archive, pixels
-        self._site, self._zone = site, ZoneInfo(zone)
 
-    def page(self, trace: Trace, *, by: str, software: str, at: datetime) -> TracePage:
-        """Build the whole page."""
-        match = trace.found
-        return TracePage(
-            site=self._site,
-            title=_(TITLES[match.kind]).format(asked=match.asked),
-            zone=str(self._zone),
-            orders=tuple(self._order(order) for order in trace.orders),
-            loose=tuple(self._field(field) for field in trace.loose),
-            generated=_("{at} by {by} with {software}").format(
-                at=self._at(at), by=by, software=software
-            ),
+def _format_at(at: datetime, *, zone: ZoneInfo) -> str:
+    return f"{at.astimezone(zone):%Y-%m-%d %H:%M:%S}"
+
+
+# --- a field ------------------------------------------------------------------------------------
+
+
+def _find_picture(traced: TracedField, archive: Archive) -> tuple[bytes, int, int] | None:
+    """Return the crop as JPEG with its width and height, None where it is not archived."""
+    try:
+        pixels, _valid = archive.field(traced.view.sha256, traced.view.page)
+    except (OSError, ValueError):
+        return None
+    shown = pictures.fit_within(pixels, SHOWN_PX)
+    height, width = shown.shape[:2]
+    return pictures.encode_jpeg(shown, quality=JPEG_QUALITY), width, height
+
+
+def _list_facts(traced: TracedField, origin: str, format_at: FormatAt) -> list[Fact]:
+    view, facts, result = traced.view, traced.facts, traced.view.result
+    values = {
+        _("File"): view.path,
+        "SHA-256": view.sha256,
+        _("Page"): str(view.page + 1) if view.page else "",
+        _("Source"): view.source,
+        _("Classified at"): format_at(result.done_at),
+        _("Pixels"): origin,
+        _("Crop"): _("{box} of {width} × {height} px, recipe {recipe}").format(
+            box=_box(view.crop), width=view.width, height=view.height, recipe=view.recipe
+        ),
+        _("Area"): f"{decimal(facts.area_mm2, '.4f')} mm²" if facts.area_mm2 is not None else "",
+        _("Answer"): result.structure_code or _("no model answered"),
+        _("Probability"): decimal(result.probability, ".4f")
+        if result.probability is not None
+        else "",
+        _("Prediction set"): ", ".join(result.prediction_set),
+        _("Out-of-distribution check"): _describe_ood(result.strangeness),
+        _("Handling"): ", ".join((result.handling, *(w.replace("_", " ") for w in result.reasons))),
+        _("Bundle"): result.bundle,
+        _("Computed by"): " ".join(filter(None, (result.engine, result.precision))),
+        _("Held"): facts.held,
+        _("Outside"): str(result.outside),
+        **{
+            _(COLUMNS.get(name, name.capitalize())): value
+            for name, value in view.process_data.items()
+        },
+    }
+    return [Fact(name, value) for name, value in values.items() if value]
+
+
+def _list_evidence(traced: TracedField, format_at: FormatAt) -> dict[str, list[str]]:
+    """Return what stands behind a field's result, a line each, by what it is about."""
+    checks = [
+        *(_describe_check(record, format_at) for record in traced.checks),
+        *(_describe_point(point, format_at) for point in traced.control),
+    ]
+    return {
+        _("Scale and its checks"): list(_iter_scale_facts(traced)),
+        _("Control check of that day"): checks or [_("none is on record")],
+        _("Decisions"): [_describe_decision(label, format_at) for label in traced.view.labels],
+        _("Superseded results"): [
+            _describe_answer(answer, format_at) for answer in traced.answers if not answer.current
+        ],
+    }
+
+
+def _describe_check(record: Record, format_at: FormatAt) -> str:
+    findings = record.facts.get("findings", ())
+    bad = [f"{name}: {sentence}" for name, sentence, is_good in findings if not is_good]
+    word = (
+        _("good") if record.facts.get("passed") else _("failed ({why})").format(why="; ".join(bad))
+    )
+    return _(
+        "{at} on {source}: {word}; {n} reference images, {bundle}, Martensight {version}"
+    ).format(
+        at=format_at(record.at),
+        source=record.subject,
+        word=word,
+        n=len(findings),
+        bundle=record.facts.get("bundle") or _("no bundle"),
+        version=record.facts.get("software", ""),
+    )
+
+
+def _describe_point(point: ControlPoint, format_at: FormatAt) -> str:
+    words = "; ".join(point.faults) or _("as usual")
+    return _("{at}, control specimen {id}: {code}, {finding}").format(
+        at=format_at(point.at), id=point.id, code=point.code or "–", finding=words
+    )
+
+
+def _describe_decision(label: LabelView, format_at: FormatAt) -> str:
+    words = label.code or label.strange_kind or label.why or ""
+    what = f"{label.kind.replace('_', ' ')} {words.replace('_', ' ')}".strip()
+    more = (
+        _("criterion {criterion}").format(criterion=label.criterion)
+        if label.criterion != "unrecorded"
+        else "",
+        _("without having seen the answer") if label.blind else "",
+        _("imported with a file") if is_imported(label) else "",
+        f"“{label.comment}”" if label.comment else "",
+        _("taken back") if label.undone else "",
+    )
+    return ", ".join((f"{format_at(label.at)}, {label.by}: {what}", *filter(None, more)))
+
+
+def _describe_answer(answer: Result, format_at: FormatAt) -> str:
+    code = answer.structure_code or _("no code")
+    if answer.probability is not None:
+        code = _("{code}, probability {probability}").format(
+            code=code, probability=decimal(answer.probability, ".4f")
         )
-
-    def _at(self, at: datetime) -> str:
-        return f"{at.astimezone(self._zone):%Y-%m-%d %H:%M:%S}"
-
-    # --- the order ---
-
-    def _order(self, traced: TracedOrder) -> TraceOrder:
-        assessed = traced.assessed
-        statement, wanted = assessed.statement, assessed.specification
-        return TraceOrder(
-            number=assessed.view.number,
-            word=statement.conformity.words,
-            tone=TONES[statement.conformity],
-            demand=_("demanded: {demand}").format(demand=wanted.demand) if wanted else "",
-            sentences=(*statement.because, *statement.missing),
-            facts=tuple(_order_facts(assessed)),
-            statements=tuple(
-                self._statement(made, number)
-                for number, made in enumerate(traced.statements, start=1)
-            ),
-            acts=tuple(map(self._act, _others(traced.acts))),
-            fields=tuple(self._field(field) for field in traced.fields),
-        )
-
-    def _statement(self, made: Made, number: int) -> TraceStatement:
-        word = Conformity(made.document["conformity"])
-        return TraceStatement(
-            title=_("Statement {number}").format(number=number),
-            word=word.words,
-            tone=TONES[word],
-            said=self._at(made.at),
-            changed=made.changed,
-            sentences=(*made.document["because"], *made.document["missing"]),
-            file=f"statements/{made.file}",
-        )
-
-    def _act(self, act: TrailEntry) -> str:
-        words = act.act.replace(".", " ").replace("_", " ")
-        reason = act.facts.get("reason")
-        return f"{self._at(act.at)}, {act.actor}: {words}{f' ({reason})' if reason else ''}"
-
-    # --- the field ---
-
-    def _field(self, traced: TracedField) -> TraceField:
-        view, again = traced.view, traced.rerun
-        return TraceField(
-            id=view.id,
-            name=traced.facts.called,
-            place=traced.place,
-            code=_format_code(traced.facts),
-            gone=_gone(traced.facts),
-            again=f"{_(RERUN[again.outcome])}: {again.sentence}",
-            again_tone=RERUN_TONES[again.outcome],
-            picture=self._picture(traced),
-            facts=tuple(self._facts(traced)),
-            lists=tuple(traced_list for traced_list in self._lists(traced) if traced_list.lines),
-        )
-
-    def _picture(self, traced: TracedField) -> Picture | None:
-        try:
-            pixels, _valid = self._archive.field(traced.view.sha256, traced.view.page)
-        except (OSError, ValueError):
-            return None
-        shown = pictures.fit_within(pixels, SHOWN_PX)
-        encoded = base64.b64encode(pictures.encode_jpeg(shown, quality=JPEG_QUALITY)).decode()
-        height, width = shown.shape[:2]
-        alt = _("Crop of {field}, {place}").format(field=traced.facts.called, place=traced.place)
-        return Picture(f"data:image/jpeg;base64,{encoded}", alt, width, height)
-
-    def _facts(self, traced: TracedField) -> Iterator[Fact]:
-        view, facts, result = traced.view, traced.facts, traced.view.result
-        kept = self._pixels.get(view.id)
-        values = {
-            _("File"): view.path,
-            "SHA-256": view.sha256,
-            _("Page"): str(view.page + 1) if view.page else "",
-            _("Source"): view.source,
-            _("Classified at"): self._at(result.done_at),
-            _("Pixels"): kept.said if kept else "",
-            _("Crop"): _("{box} of {width} × {height} px, recipe {recipe}").format(
-                box=_box(view.crop), width=view.width, height=view.height, recipe=view.recipe
-            ),
-            _("Area"): f"{decimal(facts.area_mm2, '.4f')} mm²"
-            if facts.area_mm2 is not None
-            else "",
-            _("Answer"): result.structure_code or _("no model answered"),
-            _("Probability"): decimal(result.probability, ".4f")
-            if result.probability is not None
-            else "",
-            _("Prediction set"): ", ".join(result.prediction_set),
-            _("Out-of-distribution check"): _describe_ood(result.strangeness),
-            _("Handling"): ", ".join(
-                (result.handling, *(w.replace("_", " ") for w in result.reasons))
-            ),
-            _("Bundle"): result.bundle,
-            _("Computed by"): " ".join(filter(None, (result.engine, result.precision))),
-            _("Held"): facts.held,
-            _("Outside"): str(result.outside),
-            **{
-                _(COLUMNS.get(name, name.capitalize())): value
-                for name, value in view.process_data.items()
-            },
-        }
-        yield from (Fact(name, value) for name, value in values.items() if value)
-
-    def _lists(self, traced: TracedField) -> Iterator[TraceList]:
-        others = [answer for answer in traced.answers if not answer.current]
-        yield TraceList(_("Scale and its checks"), tuple(_iter_scale_facts(traced)))
-        checks = (*map(self._check, traced.checks), *map(self._point, traced.control))
-        yield TraceList(_("Control check of that day"), checks or (_("none is on record"),))
-        yield TraceList(_("Decisions"), tuple(map(self._decision, traced.view.labels)))
-        yield TraceList(_("Superseded results"), tuple(map(self._answer, others)))
-        yield TraceList(_("Acts"), tuple(map(self._act, _others(traced.acts))))
-
-    def _check(self, record: Record) -> str:
-        findings = record.facts.get("findings", ())
-        bad = [f"{name}: {sentence}" for name, sentence, is_good in findings if not is_good]
-        word = (
-            _("good")
-            if record.facts.get("passed")
-            else _("failed ({why})").format(why="; ".join(bad))
-        )
-        using = record.facts.get("bundle") or _("no bundle")
-        return _(
-            "{at} on {source}: {word}; {n} reference images, {bundle}, Martensight {version}"
-        ).format(
-            at=self._at(record.at),
-            source=record.subject,
-            word=word,
-            n=len(findings),
-            bundle=using,
-            version=record.facts.get("software", ""),
-        )
-
-    def _point(self, point: ControlPoint) -> str:
-        words = "; ".join(point.faults) or _("as usual")
-        return _("{at}, control specimen {id}: {code}, {finding}").format(
-            at=self._at(point.at), id=point.id, code=point.code or "–", finding=words
-        )
-
-    def _decision(self, label: LabelView) -> str:
-        words = label.code or label.strange_kind or label.why or ""
-        what = f"{label.kind.replace('_', ' ')} {words.replace('_', ' ')}".strip()
-        more = (
-            _("criterion {criterion}").format(criterion=label.criterion)
-            if label.criterion != "unrecorded"
-            else "",
-            _("without having seen the answer") if label.blind else "",
-            _("imported with a file") if is_imported(label) else "",
-            f"“{label.comment}”" if label.comment else "",
-            _("taken back") if label.undone else "",
-        )
-        return ", ".join((f"{self._at(label.at)}, {label.by}: {what}", *filter(None, more)))
-
-    def _answer(self, answer: Result) -> str:
-        code = answer.structure_code or _("no code")
-        if answer.probability is not None:
-            code = _("{code}, probability {probability}").format(
-                code=code, probability=decimal(answer.probability, ".4f")
-            )
-        return (
-            f"{self._at(answer.done_at)}, {answer.bundle or _('no bundle')} ({answer.role}): {code}"
-        )
+    bundle = answer.bundle or _("no bundle")
+    return f"{format_at(answer.done_at)}, {bundle} ({answer.role}): {code}"
 
 
-def _order_facts(assessed: Assessed) -> Iterator[Fact]:
+# --- an order -----------------------------------------------------------------------------------
+
+
+def _list_order_facts(assessed: Assessed) -> list[Fact]:
     view, wanted = assessed.view, assessed.specification
     values = {
         _("Customer"): view.customer,
@@ -321,11 +277,7 @@ def _order_facts(assessed: Assessed) -> Iterator[Fact]:
             f"{word}{f' ({more})' if more else ''}"
         )
     values[_("Notes")] = "; ".join(assessed.notes)
-    yield from (Fact(name, value) for name, value in values.items() if value)
-
-
-def _others(acts: tuple[TrailEntry, ...]) -> tuple[TrailEntry, ...]:
-    return tuple(act for act in acts if not act.act.startswith(OWN_ACTS))
+    return [Fact(name, value) for name, value in values.items() if value]
 
 
 def _format_code(facts: FieldFacts) -> str:
