@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from argon2 import PasswordHasher
 from hypothesis import settings
+from sharing.children import share_imports_of_children
 from sharing.networks import share_networks
 from sharing.routes import share_routes
 from sharing.statements import share_compiled_statements
@@ -88,6 +89,7 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     share_networks()
     if session.config.option.markexpr != "fast":
         WORKERS.share()
+        share_imports_of_children()
     # A fifth of a run's time went into looking for cycles among what imports leave behind.
     gc.freeze()
     gc.set_threshold(50_000, 20, 50)
@@ -95,24 +97,6 @@ def pytest_collection_finish(session: pytest.Session) -> None:
 
 def pytest_sessionfinish() -> None:
     WORKERS.stop()
-
-
-@pytest.fixture(scope="session")
-def real_micrographs() -> Path:
-    """The folder of real micrographs with measured truth; a test that needs it skips without."""
-    folder = SHARED / "micrographs"
-    if not folder.is_dir():
-        pytest.skip("no folder of real micrographs beside the project")
-    return folder
-
-
-@pytest.fixture(scope="session")
-def vendor_files() -> Path:
-    """The folder of real vendor files; a test that needs it skips without."""
-    folder = SHARED / "vendor_formats"
-    if not folder.is_dir():
-        pytest.skip("no folder of vendor files beside the project")
-    return folder
 
 
 @pytest.fixture

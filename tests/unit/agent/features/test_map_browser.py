@@ -18,7 +18,6 @@ pytestmark = pytest.mark.slow
 
 READY = "document.querySelector('[data-map]').dataset.ready === '1'"
 SAID = "document.querySelector('[data-say]').textContent"
-HOVER = "!document.querySelector('[data-hover]').hidden"
 FRAMES = """n => new Promise(done => {
   const canvas = document.querySelector('[data-canvas]'); const took = []; let k = 0;
   const keys = ['+', 'ArrowLeft', '-', 'ArrowRight'];

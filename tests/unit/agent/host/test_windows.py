@@ -5,7 +5,6 @@ These run on Windows and, by `.ci/wine`, with a genuine Windows Python under win
 
 from __future__ import annotations
 
-import ctypes
 import json
 import os
 import subprocess
@@ -31,7 +30,6 @@ from agent.service.folder.lock import RunLock
 from agent.watch import SourceWatcher
 
 DEADLINE_S = 120.0
-IS_WINE = hasattr(ctypes.windll.ntdll, "wine_get_version")
 
 
 def picture(seed: int = 0, side: int = 300) -> bytes:

@@ -91,17 +91,22 @@ def has_ended(process):
     return True
 
 
-@pytest.fixture
-def lab(tmp_path):
-    return Lab(tmp_path)
-
-
 @pytest.fixture(scope="module")
-def running(tmp_path_factory):
-    """A lab and its agent, for tests after which it still runs: a start takes seconds."""
-    lab = Lab(tmp_path_factory.mktemp("running"))
-    with RunningAgent(lab) as agent:
-        yield lab, agent
+def started(tmp_path_factory):
+    """A lab and the agents that ran in it, the one that may run as the last."""
+    lab, agents = Lab(tmp_path_factory.mktemp("running")), []
+    yield lab, agents
+    for agent in agents:
+        agent.__exit__()
+
+
+@pytest.fixture
+def running(started):
+    """A lab and its agent, started again only where a test ended it: a start takes seconds."""
+    lab, agents = started
+    if not agents or agents[-1].process.poll() is not None:
+        agents.append(RunningAgent(lab).__enter__())
+    return lab, agents[-1]
 
 
 def half_open(address, n):
@@ -116,7 +121,8 @@ def half_open(address, n):
 
 
 @pytest.mark.slow
-def test_more_half_open_connections_than_files_keep_no_micrograph_from_being_stored(lab):
+def test_more_half_open_connections_than_files_keep_no_micrograph_from_being_stored(tmp_path):
+    lab = Lab(tmp_path)
     with RunningAgent(lab) as agent:
         held = half_open(agent.address, FEW_FILES + 100)
         for index in range(5):
@@ -143,27 +149,6 @@ def test_a_page_that_is_killed_comes_back_at_the_same_address_and_the_agent_goes
     until(lambda: lab.fates().get("a.png") == "done")
     assert agent.page().pid != first.pid
     assert '"page.ended"' in agent.logged()
-
-
-def test_the_page_ends_with_its_agent_even_when_that_is_killed(lab):
-    with RunningAgent(lab) as agent:
-        page = agent.page()
-
-        agent.process.kill()
-        agent.process.wait(timeout=DEADLINE_S)
-
-        until(lambda: has_ended(page))
-        assert not agent.answers()
-
-
-def test_an_agent_that_is_asked_to_stop_takes_its_page_along(lab):
-    with RunningAgent(lab) as agent:
-        page = agent.page()
-
-        agent.process.send_signal(signal.SIGTERM)
-
-        assert agent.process.wait(timeout=DEADLINE_S) == 0
-        until(lambda: has_ended(page))
 
 
 def peak_mb(process):
@@ -197,3 +182,27 @@ def test_the_page_needs_no_pytorch(running):
             assert answer.status == 200
 
     assert not any("libtorch" in memory_map.path for memory_map in agent.page().memory_maps())
+
+
+# These two end the agent: at the end of the file, so that it is started once more and not twice.
+
+
+def test_an_agent_that_is_asked_to_stop_takes_its_page_along(running):
+    _lab, agent = running
+    page = agent.page()
+
+    agent.process.send_signal(signal.SIGTERM)
+
+    assert agent.process.wait(timeout=DEADLINE_S) == 0
+    until(lambda: has_ended(page))
+
+
+def test_the_page_ends_with_its_agent_even_when_that_is_killed(running):
+    _lab, agent = running
+    page = agent.page()
+
+    agent.process.kill()
+    agent.process.wait(timeout=DEADLINE_S)
+
+    until(lambda: has_ended(page))
+    assert not agent.answers()
