@@ -17,7 +17,7 @@ runpy.run_module("agent", run_name="__main__")
 """
 
 
-@pytest.mark.parametrize("options", [(), ("--train",)])
+@pytest.mark.parametrize("options", [(), pytest.param(("--train",), marks=pytest.mark.slow)])
 @pytest.mark.skipif(sys.platform == "win32", reason="Ctrl-C reaches a group of processes by killpg")
 def test_a_demonstration_that_is_stopped_says_how_it_continues(tmp_path, options) -> None:
     demo = subprocess.Popen(

@@ -5,8 +5,6 @@ import os
 import signal
 import subprocess
 import sys
-import urllib.request
-from pathlib import Path
 
 import pytest
 from labs.service import Lab, picture, until
@@ -22,9 +20,16 @@ def lab(tmp_path):
     return Lab(tmp_path)
 
 
-def agent(lab, *arguments):
-    command = [sys.executable, "-m", "agent", "--config", str(lab.file), *arguments]
-    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+@pytest.fixture
+def agent(capsys):
+    """Run a command here; return its exit code, and what it printed on either stream."""
+
+    def run(*words):
+        with pytest.raises(SystemExit) as ended:
+            main([*map(str, words)])
+        return int(ended.value.code or 0), *capsys.readouterr()
+
+    return run
 
 
 def start(lab):
@@ -41,100 +46,65 @@ def said(lab):
     return (lab.folder / "stderr.txt").read_text(encoding="utf-8")
 
 
-def test_a_single_run_exits_with_1_if_a_file_could_not_be_used(lab):
+def test_a_single_run_exits_with_1_if_a_file_could_not_be_used_else_with_0(lab, agent):
+    lab.export("good.png")
+    good = agent("--config", lab.file, "run", "--once")
     lab.export("cut.png", held=picture(1)[:900])
 
-    done = agent(lab, "run", "--once")
+    code, printed, _ = agent("--config", lab.file, "run", "--once")
 
-    assert done.returncode == 1
-    assert "1 set aside" in done.stdout
-
-
-def test_a_single_run_exits_with_0_if_every_file_could(lab):
-    lab.export("good.png")
-
-    done = agent(lab, "run", "--once")
-
-    assert (done.returncode, done.stdout.strip()) == (0, "1 stored")
+    assert good[:2] == (0, "1 stored\n")
+    assert code == 1
+    assert "1 set aside" in printed
 
 
 @pytest.mark.parametrize("command", [("run",), ("run", "--once"), ("web",)])
 def test_an_empty_folder_is_no_lab_and_the_next_step_is_named(
-    tmp_path, monkeypatch, capsys, command
+    tmp_path, monkeypatch, agent, command
 ):
     if settings.platform_folder().exists():
         pytest.skip("this PC has settings of its own")
     monkeypatch.chdir(tmp_path)
 
-    with pytest.raises(SystemExit) as ended:
-        main(list(command))
+    code, _, errors = agent(*command)
 
-    assert ended.value.code == 2
-    assert "agent init, then agent run" in " ".join(capsys.readouterr().err.split())
+    assert code == 2
+    assert "agent init, then agent run" in " ".join(errors.split())
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_lab_without_a_source_is_told_where_to_set_one(tmp_path):
+def test_a_lab_without_a_source_is_told_where_to_set_one(tmp_path, monkeypatch, agent):
     (tmp_path / "agent.toml").write_text('[store]\nfolder = "data"\n', encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
 
-    done = subprocess.run(
-        [sys.executable, "-m", "agent", "run", "--once"],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
+    code, _, errors = agent("run", "--once")
 
-    assert done.returncode == 0
-    assert "No source is set" in done.stderr
+    assert code == 0
+    assert "No source is set" in errors
 
 
-def test_status_is_one_json_document_and_nothing_else(lab):
-    done = agent(lab, "status", "--json")
+def test_status_is_one_json_document_and_nothing_else(lab, agent):
+    code, printed, _ = agent("--config", lab.file, "status", "--json")
 
-    assert done.returncode == 0
-    assert json.loads(done.stdout)["running"] is False
+    assert code == 0
+    assert json.loads(printed)["running"] is False
 
 
-def test_status_without_any_settings_says_where_they_were_looked_for(tmp_path):
-    command = [sys.executable, "-m", "agent", "status", "--json"]
+def test_status_without_any_settings_says_where_they_were_looked_for(tmp_path, monkeypatch, agent):
     if settings.platform_folder().exists():
         pytest.skip("this PC has settings of its own")
+    monkeypatch.chdir(tmp_path)
 
-    done = subprocess.run(
-        command, cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False
-    )
+    _, printed, _ = agent("status", "--json")
 
-    first = json.loads(done.stdout)["problems"][0]
+    first = json.loads(printed)["problems"][0]
     assert "No agent.toml in this folder" in first
     assert "agent --config FILE" in first
 
 
-@posix
-def test_the_daemon_serves_takes_and_ends_when_it_is_asked(lab):
-    process = start(lab)
-    lab.export("a.png")
-    until(lambda: lab.fates() == {"a.png": "done"})
-    url = said(lab).split("review page: ")[1].split()[0]
-    with urllib.request.urlopen(f"{url}/healthz", timeout=60) as answer:  # noqa: S310 - ours
-        healthy = answer.status
-    until(lambda: json.loads(agent(lab, "status", "--json").stdout)["running"])
-    maps = Path(f"/proc/{process.pid}/maps")
-    loaded = maps.read_text() if maps.is_file() else ""
-
-    process.send_signal(signal.SIGTERM)
-    code = process.wait(timeout=60)  # ten seconds on a PC that is not starved; the stress run asks
-
-    assert healthy == 200
-    assert "libtorch" not in loaded, "without a bundle nothing needs PyTorch"
-    assert code == 0
-    assert json.loads(agent(lab, "status", "--json").stdout)["running"] is False
-
-
 @pytest.mark.slow
 @posix
-def test_a_killed_agent_leaves_nothing_that_the_next_does_not_finish(lab):
+def test_a_killed_agent_leaves_nothing_that_the_next_does_not_finish(lab, agent):
     for index in range(30):
         lab.export(f"{index:02}.png", held=picture(index))
     process = start(lab)
@@ -142,9 +112,9 @@ def test_a_killed_agent_leaves_nothing_that_the_next_does_not_finish(lab):
     process.kill()
     process.wait(timeout=10)
 
-    done = agent(lab, "run", "--once")
+    code, _, errors = agent("--config", lab.file, "run", "--once")
 
-    assert done.returncode == 0, done.stderr
+    assert code == 0, errors
     assert set(lab.fates().values()) == {"done"}
     assert len(lab.fates()) == 30
     with lab.store() as store:
@@ -186,6 +156,7 @@ main()
 def test_a_kill_between_a_result_and_its_fate_leaves_both_or_neither(
     lab, request, database, when, left
 ):
+    agent = request.getfixturevalue("agent")
     if database == "postgresql":
         address = request.getfixturevalue("postgres").empty("ours")
         text = lab.file.read_text(encoding="utf-8")
@@ -199,11 +170,11 @@ def test_a_kill_between_a_result_and_its_fate_leaves_both_or_neither(
             [fate.state for fate in store.files.iter_status()],
             len(list(store.results.iter_all())),
         )
-    done = agent(lab, "run", "--once")
+    code, _, errors = agent("--config", lab.file, "run", "--once")
 
     assert died.returncode == -signal.SIGKILL
     assert between == ([left], 1 if left == "done" else 0)
-    assert done.returncode == 0, done.stderr
+    assert code == 0, errors
     assert lab.fates() == {"a.png": "done"}
     with lab.store() as store:
         assert len(list(store.results.iter_all())) == 1
@@ -275,7 +246,8 @@ def test_a_port_that_somebody_else_has_is_said_in_one_sentence(lab):
         port = taken.getsockname()[1]
         lab.file.write_text(text.replace("port = 0", f"port = {port}"), encoding="utf-8")
 
-        done = agent(lab, "run")
+        command = [sys.executable, "-m", "agent", "--config", str(lab.file), "run"]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
 
     assert done.returncode == 2
     assert "web.port" in done.stderr

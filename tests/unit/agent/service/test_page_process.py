@@ -174,27 +174,32 @@ def test_large_files_sent_at_once_are_written_as_they_come_and_not_held(running)
     assert peak_mb(agent.page()) - before_mb < 60
 
 
-def test_the_page_needs_no_pytorch(running):
-    _lab, agent = running
+def test_without_a_bundle_neither_page_nor_agent_needs_pytorch(running):
+    lab, agent = running
+    lab.export("taken.png")
+    until(lambda: lab.fates().get("taken.png") == "done")
 
     for path in ("/review", "/orders", "/reports/index.html", "/api/v1/status", "/metrics"):
         with urllib.request.urlopen(f"{agent.url}{path}", timeout=30) as answer:  # noqa: S310 - ours
             assert answer.status == 200
 
-    assert not any("libtorch" in memory_map.path for memory_map in agent.page().memory_maps())
+    for process in (agent.page(), psutil.Process(agent.process.pid)):
+        assert not any("libtorch" in memory_map.path for memory_map in process.memory_maps())
 
 
 # These two end the agent: at the end of the file, so that it is started once more and not twice.
 
 
 def test_an_agent_that_is_asked_to_stop_takes_its_page_along(running):
-    _lab, agent = running
+    lab, agent = running
     page = agent.page()
+    until(lambda: lab.status()["running"])
 
     agent.process.send_signal(signal.SIGTERM)
 
     assert agent.process.wait(timeout=DEADLINE_S) == 0
     until(lambda: has_ended(page))
+    assert not lab.status()["running"]
 
 
 def test_the_page_ends_with_its_agent_even_when_that_is_killed(running):
