@@ -16,7 +16,7 @@ from agent.orders.judge.assessment import assess
 from agent.orders.judge.examination import EVERY_ORDER
 from agent.orders.lims.resumption import read_floors
 from agent.orders.specifications.class_texts import describe_codes, name_scale
-from agent.orders.statements.statement import FINAL, describe_changes, hash_basis
+from agent.orders.statements.statement import FINAL, describe_changes, hash_basis, list_after
 from agent.orders.statements.statement_document import (
     Evidence,
     StatementPosition,
@@ -114,6 +114,7 @@ class Freezer:
                 state=state,
                 final=assessed.statement.conformity in FINAL or bool(last and last.final),
                 document=whole,
+                after=list_after(whole["cause"]),
             ),
             at=place.at,
         )

@@ -11,17 +11,20 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import reports
 from agent.orders.facts.specimen_facts import Conformity
 from agent.store import recompute_statement, to_canonical
 from reports import gettext as _
 from reports import marked
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from datetime import datetime
 
     from agent.store import Store
 
+PROGRAM = "agent"
+"""Who acts where no person did."""
 FORMAT = "martensight.statement/1"
 FINAL = (Conformity.CONFORMS, Conformity.DOES_NOT_CONFORM)
 """Conformities that end an order; with any other it is open."""
@@ -195,3 +198,23 @@ def _describe_decision(field: Mapping[str, Any]) -> str:
         what = (decided["said"] or decided["kind"]).replace("_", " ")
         words = _("{what} by {who}").format(what=what, who=decided["by"])
     return _("{what}, superseded").format(what=words) if gone else words
+
+
+def list_after(cause: Iterable[Mapping[str, Any]]) -> dict[str, list[str]]:
+    """Return who acted since the statement before → which acts, none twice; programs are left out.
+
+    Args:
+        cause: As a statement's document has it.
+    """
+    after: dict[str, list[str]] = {}
+    for act in cause:
+        if act["by"] != PROGRAM and act["act"] not in after.setdefault(act["by"], []):
+            after[act["by"]].append(act["act"])
+    return after
+
+
+def describe_after(after: Mapping[str, Sequence[str]]) -> Iterator[str]:
+    """Yield after whose acts a statement was made, in words."""
+    for who, acts in after.items():
+        named = ", ".join(reports.act_title(act) for act in acts)
+        yield _("after an act of {who}: {acts}").format(who=who, acts=named)

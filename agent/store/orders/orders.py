@@ -30,6 +30,7 @@ from agent.store.tables import (
     ResultRow,
     SourceRow,
     SpecimenRow,
+    TrailRow,
 )
 from agent.store.work.file_states import Lane, chunks
 
@@ -170,17 +171,19 @@ class Orders(OrderRepository):
         with reading(self._engine) as session:
             return [Result.from_row(row) for row in session.exec(query)]
 
-    def acts(self, subjects: Collection[str]) -> list[TrailEntry]:
+    def acts(self, subjects: Collection[str], *, since: datetime | None = None) -> list[TrailEntry]:
         """Return the acts on orders, specimens or micrographs, oldest first.
 
         Args:
             subjects: As the audit log names them: a number, "number/specimen", a public id.
+            since: Acts from then on, which an index finds; None: all, for which the log is read.
         """
+        where = None if since is None else col(TrailRow.at) >= since
         with reading(self._engine) as session:
             known = [
                 entry
                 for batch in chunks(sorted(subjects))
-                for entry in audit_log.entries(session, subjects=batch)
+                for entry in audit_log.entries(session, subjects=batch, where=where)
             ]
         return sorted(known, key=lambda entry: entry.id)
 

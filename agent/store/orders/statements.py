@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import func, or_
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 FROZEN, FILED = "statement.frozen", "statement.filed"
 """Acts of the audit log: a statement, and a file made from it."""
+AFTER = "after"
+"""Key of the facts of a statement: whose acts it follows; the agent itself makes it."""
 
 
 def to_canonical(document: Mapping[str, Any]) -> str:
@@ -60,6 +62,7 @@ class NewStatement:
         state: Hash of the stated facts.
         final: It or an earlier one conforms or does not.
         document: The whole document.
+        after: Who acted since the statement before → names of the acts.
     """
 
     order: str
@@ -69,6 +72,7 @@ class NewStatement:
     state: str
     final: bool
     document: Mapping[str, Any]
+    after: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,6 +221,7 @@ class Statements(Repository):
             facts = {"number": new.number, "conformity": new.conformity, "sha256": sha256}
             facts |= {"state": new.state, "final": new.final}
             facts |= {"previous": new.previous} if new.previous else {}
+            facts |= {AFTER: new.after} if new.after else {}
             self._remember(session, at, FROZEN, new.order, facts)
         return sha256
 

@@ -17,8 +17,10 @@ from fastapi.responses import StreamingResponse
 
 import reports
 from agent.files.csv_export import format_csv
+from agent.orders.statements.statement import describe_after
 from agent.site_time import local_full
 from agent.store import SIGNED, HistoryQuery
+from agent.store.orders.statements import AFTER
 from agent.store.results.needle_measurements import TIPS
 from agent.web import cookies
 from agent.web.context import ID
@@ -273,6 +275,7 @@ def _describe_act(
         }
         if len(changed) > MOST_CHANGED:
             facts["…"] = _("{n} more").format(n=len(changed) - MOST_CHANGED)
+    after = list(describe_after(facts.pop(AFTER))) if isinstance(facts.get(AFTER), dict) else []
     facts = {
         key: value
         for key, value in facts.items()
@@ -284,7 +287,9 @@ def _describe_act(
         "act": reports.act_title(entry.act) or entry.act,
         "subject": view.name if view else entry.subject,
         "href": _find_href(entry),
-        "facts": " · ".join(f"{key.replace('_', ' ')}: {_format(facts[key])}" for key in facts),
+        "facts": " · ".join(
+            [*after, *(f"{key.replace('_', ' ')}: {_format(facts[key])}" for key in facts)]
+        ),
     }
 
 

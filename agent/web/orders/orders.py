@@ -27,6 +27,7 @@ from agent.web.forms import read_stripped_form
 from agent.web.orders.order_acts import list_acts
 from agent.web.orders.order_board import map_views
 from agent.web.orders.order_queue import list_order_queue, order_href
+from agent.web.orders.order_timeline import list_events
 from agent.web.orders.places import list_links
 from agent.web.orders.specimen_fields import remember_shown
 from agent.web.orders.statements import (
@@ -241,6 +242,9 @@ def _render(
         now=desk.now(),
         statement=link_newest(desk, number),
         customer=link_customer_reports(desk, number),
+        events=list_events(desk.store, assessed, desk.zone)
+        if request.query_params.get("timeline")
+        else None,
         acts=list_acts(desk, request, assessed),
     )
 
