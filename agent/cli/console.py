@@ -33,6 +33,19 @@ def __getattr__(name: str) -> Any:
 
 
 @contextmanager
+def json_alone(*, as_json: bool) -> Iterator[None]:
+    """Leave stdout to one JSON document inside the block, where that is asked for."""
+    from agent.cli.rich_console import out
+
+    was = out.quiet
+    out.quiet = was or as_json
+    try:
+        yield
+    finally:
+        out.quiet = was
+
+
+@contextmanager
 def silenced() -> Iterator[None]:
     """Print nothing inside the block."""
     from agent.cli.rich_console import err, out

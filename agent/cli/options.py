@@ -3,18 +3,79 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from agent.cli.app import now_utc
+from agent.errors import AgentError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from agent.orders.judge.assessed import OrderPolicy
     from agent.settings import Settings
     from agent.store import Store
 
-Number = Annotated[str, typer.Argument(metavar="NUMBER", help="Order number.")]
+MOST_COMPLETED = 50
+"""Words that a shell is offered for one argument."""
+
+
+def _complete(context: typer.Context, list_words: Callable[[Settings, Store], list[str]]) -> Any:
+    """Return what a shell offers, nothing where there is no lab: completion prints no error."""
+    from agent import settings
+    from agent.cli.app import open_store
+
+    try:
+        config = context.find_root().params.get("config")  # the callback of the root did not run
+        loaded = settings.read(settings.find_file(config))
+        if not loaded.store.folder.is_dir():
+            return []
+        with open_store(loaded, acts=False) as store:
+            return list_words(loaded, store)
+    except (AgentError, OSError):
+        return []
+
+
+def complete_orders(ctx: typer.Context, incomplete: str) -> list[str]:
+    """Return the numbers of the newest orders that begin as typed."""
+    found: list[str] = _complete(
+        ctx,
+        lambda _settings, store: store.orders.list_numbers(incomplete, most=MOST_COMPLETED),
+    )
+    return found
+
+
+def complete_bundles(ctx: typer.Context, incomplete: str) -> list[str]:
+    """Return the names of the bundles that begin as typed, newest first."""
+    from agent.retrain.bundle_registry import list_bundles
+
+    names: list[str] = _complete(
+        ctx,
+        lambda settings, _store: [path.name for path in list_bundles(settings.store.folder)],
+    )
+    return [name for name in sorted(names, reverse=True) if name.startswith(incomplete)]
+
+
+def complete_codes(ctx: typer.Context, incomplete: str) -> list[str]:
+    """Return the structure codes that begin as typed."""
+    from agent.orders.lab_context import taxonomy_in_force
+
+    codes: list[str] = _complete(
+        ctx,
+        lambda settings, store: [
+            subtype.code(size.name)
+            for subtype in taxonomy_in_force(settings, store).subtypes
+            for size in subtype.sizes
+        ],
+    )
+    return [code for code in codes if code.startswith(incomplete)]
+
+
+Number = Annotated[
+    str,
+    typer.Argument(metavar="NUMBER", help="Order number.", autocompletion=complete_orders),
+]
 Id = Annotated[str, typer.Argument(metavar="ID", help="Micrograph id, as in the report.")]
 
 By = Annotated[

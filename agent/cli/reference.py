@@ -30,7 +30,9 @@ if TYPE_CHECKING:
 COMMANDS_HEAD = """\
 # Commands
 
-Every command answers `--help`. Most commands take `--json` and then print one JSON document.
+Every command answers `--help`. Each command that prints facts takes `--json` and then prints one
+JSON document. `agent --install-completion` lets the shell complete commands, order numbers, names
+of bundles and structure codes.
 `--config FILE`, before the command, names the `agent.toml` to use. Without it the agent reads
 `AGENT_CONFIG`, then `agent.toml` in the current folder, then the folder of the service.
 

@@ -104,6 +104,7 @@ def retry(
     every: Annotated[
         bool, typer.Option("--all", help="All files that failed or were set aside.")
     ] = False,
+    json: JsonOption = False,
 ) -> None:
     """Queue files again that failed or were set aside."""
     if bool(which) == every:
@@ -115,6 +116,9 @@ def retry(
         raise WrongUse(
             f"{which[0]}: no failed or set-aside file has this name. Run `agent files --failed`."
         )
+    if json:
+        print_json({"queued": count})
+        return
     out.print(f"{count} queued again. The running agent processes them, or run: agent run --once")
 
 
@@ -134,6 +138,7 @@ def prune(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Only print what would be deleted.")
     ] = False,
+    json: JsonOption = False,
 ) -> None:
     """Delete pixels that are older than [retention] allows and are no evidence.
 
@@ -149,8 +154,11 @@ def prune(
         befores = _compute_cutoffs(settings, at)
         since = maintenance.compute_statements_start(settings.retention.statements_years, now=at)
         plans = maintenance.plan(store, archive, befores=befores, statements_since=since)
-        _print_plans(plans, dry_run=dry_run, never=not befores)
-        _print_kept_copies(settings.store.folder)
+        if json:
+            print_json(_build_document(plans, settings.store.folder, dry_run=dry_run))
+        else:
+            _print_plans(plans, dry_run=dry_run, never=not befores)
+            _print_kept_copies(settings.store.folder)
         if dry_run:
             return
         with progress("prune", sum(len(plan.files) for plan in plans)) as advance:
@@ -158,6 +166,25 @@ def prune(
                 store, archive, plans, at=at, progress=lambda done, _of, what: advance(done, what)
             )
     archive.sweep(before_s=(at - LEFTOVER_AGE).timestamp())
+
+
+def _build_document(plans: Iterable[Pruning], folder: Path, *, dry_run: bool) -> dict[str, object]:
+    from agent.store.sites.site_folders import list_kept_copies
+
+    return {
+        "dry_run": dry_run,
+        "plans": [
+            {
+                "kind": plan.kind,
+                "files": len(plan.files),
+                "micrographs": len(plan.ids),
+                "size_bytes": plan.size_bytes,
+                "kept": dict(plan.kept),
+            }
+            for plan in plans
+        ],
+        "kept_copies": {str(path): size for path, size in list_kept_copies(folder).items()},
+    }
 
 
 def _print_kept_copies(folder: Path) -> None:

@@ -8,10 +8,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from agent.cli.app import app, load_settings, open_store
-from agent.cli.console import echo, progress
+from agent.cli.console import echo, print_json, progress
+from agent.cli.options import JsonOption
 from agent.errors import WrongUse
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from agent.settings import Settings
 
 
@@ -45,6 +48,7 @@ def report(
             help="Collect the facts again and record a revision. Default: keep a past night."
         ),
     ] = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Write the report page of a night, a week or a month, with the data files of a night."""
     from agent import log
@@ -58,7 +62,11 @@ def report(
     if week or month:
         if night or refresh or (week and month):
             raise WrongUse("--week and --month: give one of them, without --date and --refresh.")
-        _write_period(settings, week or month or "", is_week=bool(week))
+        path = _write_period(settings, week or month or "", is_week=bool(week))
+        if as_json:
+            print_json({"path": str(path)})
+        else:
+            echo(str(path))
         return
     now = datetime.now(UTC)
     with open_store(settings) as store:
@@ -85,11 +93,14 @@ def report(
                 with_pdf=pdf or settings.report.is_delivered,
                 on_drawn=lambda done, of: advance(done * 100 // of),
             )
+    if as_json:
+        print_json({"path": str(written.path), "headline": written.summary.headline})
+        return
     echo(written.summary.headline, err=True)
     echo(str(written.path))
 
 
-def _write_period(settings: Settings, name: str, *, is_week: bool) -> None:
+def _write_period(settings: Settings, name: str, *, is_week: bool) -> Path:
     from agent.nightly import night_settings, parse_period, write_index, write_period
     from agent.store.sites.site_folders import reports_folder
 
@@ -109,4 +120,4 @@ def _write_period(settings: Settings, name: str, *, is_week: bool) -> None:
                 f"{name} has no nightly report yet; write one: agent report --date {period.first}."
             )
         write_index(store, folder, lab, now=now)
-    echo(str(path))
+    return path

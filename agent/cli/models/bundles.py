@@ -14,7 +14,7 @@ from agent.cli import console
 from agent.cli.app import app, load_settings, open_store
 from agent.cli.job_progress import show_progress, silence_log
 from agent.cli.models.train import print_left_out
-from agent.cli.options import JsonOption
+from agent.cli.options import JsonOption, complete_bundles
 from agent.errors import BadBundle, WrongUse
 from model import ModelError
 
@@ -34,7 +34,10 @@ models = typer.Typer(
 app.add_typer(models, name="models")
 
 
-NameArgument = Annotated[str, typer.Argument(help="Bundle name, as in `agent models list`.")]
+NameArgument = Annotated[
+    str,
+    typer.Argument(help="Bundle name, as in `agent models list`.", autocompletion=complete_bundles),
+]
 
 
 @models.command("list")

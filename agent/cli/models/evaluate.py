@@ -19,7 +19,7 @@ from agent.cli.job_progress import silence_log
 from agent.cli.models.bundles import models
 from agent.cli.models.evaluation_text import print_evaluation
 from agent.cli.models.import_ import print_unusable
-from agent.cli.options import FolderArgument, JsonOption, ManifestOption
+from agent.cli.options import FolderArgument, JsonOption, ManifestOption, complete_bundles
 from agent.errors import WrongUse
 
 if TYPE_CHECKING:
@@ -38,7 +38,10 @@ def evaluate(
     *,
     manifest: ManifestOption = None,
     bundle: Annotated[
-        str | None, typer.Option(help="Name of the bundle. Default: the bundle in use.")
+        str | None,
+        typer.Option(
+            help="Name of the bundle. Default: the bundle in use.", autocompletion=complete_bundles
+        ),
     ] = None,
     strange: Annotated[
         Path | None, typer.Option(help="Folder of unusual micrographs, one sub-folder per kind.")

@@ -11,7 +11,7 @@ from agent.cli import console
 from agent.cli.app import SAYS_NO, load_settings, open_store
 from agent.cli.job_progress import run_to_end, silence_log
 from agent.cli.models.bundles import models
-from agent.cli.options import JsonOption
+from agent.cli.options import JsonOption, complete_bundles
 from agent.cli.signing import os_user
 from agent.errors import WrongUse
 from agent.terminal import format_count
@@ -25,7 +25,9 @@ if TYPE_CHECKING:
 @models.command()
 def reprocess(
     context: typer.Context,
-    bundle: Annotated[str, typer.Option(help="Name of the bundle to evaluate.")],
+    bundle: Annotated[
+        str, typer.Option(help="Name of the bundle to evaluate.", autocompletion=complete_bundles)
+    ],
     *,
     shadow: Annotated[
         bool,

@@ -157,6 +157,7 @@ def train(
         Path | None, typer.Option(help="File with ImageNet weights (.pth or .safetensors).")
     ] = None,
     by: By = "",
+    as_json: JsonOption = False,
 ) -> None:
     """Train a model bundle; the first bundle of a lab is promoted at once.
 
@@ -186,10 +187,10 @@ def train(
     from agent.retrain.bundle_registry import delete_leftovers
     from agent.service.folder.lock import TrainingLock
     from agent.service.jobs.retrain import write_card
-    from model import init_process_group
+    from model import init_process_group, read_manifest
 
     plan_of = partial(make_plan, asked={"scheme": scheme, "seed": seed, **drop_none(options)})
-    with init_process_group(settings.model.device) as world:
+    with init_process_group(settings.model.device) as world, console.json_alone(as_json=as_json):
         if not world.is_main:
             join_training(settings, plan_of, world)
             return
@@ -208,8 +209,21 @@ def train(
             print_notes(bundle)
             promote_first(store, bundle, by=by)
             record, card = save_record(bundle), write_card(settings, store, bundle.name)
-    console.out.print(f"training record: {record}", markup=False)
-    console.out.print(f"model card: {card}", markup=False)
+            in_use = store.promotions.find_current() == bundle.name
+        console.out.print(f"training record: {record}", markup=False)
+        console.out.print(f"model card: {card}", markup=False)
+    if as_json:
+        trained = read_manifest(bundle)
+        console.print_json(
+            {
+                "bundle": bundle.name,
+                "in_use": in_use,
+                "metrics": trained.metrics,
+                "notes": list(trained.facts.get("notes", ())),
+                "record": str(record),
+                "card": str(card),
+            }
+        )
     if imported and imported.unusable:
         raise typer.Exit(SOME_FAILED)
 

@@ -103,6 +103,7 @@ def import_(
     context: typer.Context,
     file: Annotated[Path, typer.Argument(help="CSV with a column order.")],
     by: By = "",
+    as_json: JsonOption = False,
 ) -> None:
     """Import an order list."""
     from agent.orders import BadSpecification
@@ -125,7 +126,11 @@ def import_(
         prioritise_urgent(store, settings)
     if taken.refusal:
         raise WrongUse(f"{file}: {taken.refusal}")
-    console.out.print(f"{format_count(len(taken.changed), 'order')} new or changed", markup=False)
+    if as_json:
+        console.print_json({"changed": list(taken.changed), "sentences": list(taken.sentences)})
+    else:
+        changed = format_count(len(taken.changed), "order")
+        console.out.print(f"{changed} new or changed", markup=False)
     for sentence in taken.sentences:
         console.err.print(sentence, markup=False)
     raise typer.Exit(SOME_FAILED if taken.broken else DONE)

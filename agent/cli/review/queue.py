@@ -12,6 +12,7 @@ import typer
 from agent.cli.app import app, load_settings, open_store
 from agent.cli.console import out, print_json, progress, table
 from agent.cli.models.evaluation_text import format_share
+from agent.cli.options import complete_codes
 from agent.cli.signing import signed_store
 from agent.errors import WrongUse
 from agent.files.csv_export import write_csv
@@ -154,7 +155,12 @@ def label(  # noqa: PLR0917 - each is an option of the command
     context: typer.Context,
     public_id: Id,
     code: Annotated[
-        str | None, typer.Argument(metavar="[CODE]", help="Structure code, such as G9-10.")
+        str | None,
+        typer.Argument(
+            metavar="[CODE]",
+            help="Structure code, such as G9-10.",
+            autocompletion=complete_codes,
+        ),
     ] = None,
     by: By = "",
     criterion: Annotated[

@@ -10,6 +10,7 @@ import typer
 
 from agent.cli.app import app, load_settings, now_utc, open_store
 from agent.cli.console import echo, err, out, print_json, table
+from agent.cli.options import JsonOption
 from agent.cli.signing import os_user, signed_store
 from agent.errors import WrongUse
 
@@ -209,6 +210,7 @@ def open_(  # noqa: PLR0917 - each is an option of the command
         ),
     ] = "",
     by: By = "",
+    as_json: JsonOption = False,
 ) -> None:
     """Open a campaign and print each rater's link. The links are printed only once."""
     from agent.orders.lab_context import review_url
@@ -232,11 +234,27 @@ def open_(  # noqa: PLR0917 - each is an option of the command
         else:
             store.campaigns.open(name, by=who, at=now_utc())
         tokens = links(store, campaign, wanted, by=who, at=now_utc())
-    for entry in wanted:
-        echo(f"{entry.pseudonym}\t{entry.name}\t{address}/rate/{tokens[entry.pseudonym]}")
-    for entry in campaign.raters:
-        if entry.account and not (rater or again):
-            echo(f"{entry.pseudonym}\t{entry.name}\t{address}/rate/{name} (logged in)")
+    invited = [(entry, f"{address}/rate/{tokens[entry.pseudonym]}") for entry in wanted]
+    invited += [
+        (entry, f"{address}/rate/{name}")
+        for entry in campaign.raters
+        if entry.account and not (rater or again)
+    ]
+    if as_json:
+        print_json(
+            [
+                {
+                    "pseudonym": entry.pseudonym,
+                    "name": entry.name,
+                    "url": url,
+                    "logs_in": bool(entry.account),
+                }
+                for entry, url in invited
+            ]
+        )
+    for entry, url in () if as_json else invited:
+        logged_in = " (logged in)" if entry.account else ""
+        echo(f"{entry.pseudonym}\t{entry.name}\t{url}{logged_in}")
     err.print("Each link is personal. The links are not stored: send them now.")
     if not at and is_this_pc_alone(settings.web.host):
         err.print(

@@ -187,6 +187,20 @@ class Orders(OrderRepository):
             ]
         return sorted(known, key=lambda entry: entry.id)
 
+    def list_numbers(self, begin: str, *, most: int) -> list[str]:
+        """Return the numbers of the newest orders that begin with a text."""
+        query = (
+            select(OrderRow.number)
+            .where(
+                OrderRow.site_id == self._whose.site_id,
+                col(OrderRow.number).startswith(begin, autoescape=True),
+            )
+            .order_by(col(OrderRow.id).desc())
+            .limit(most)
+        )
+        with reading(self._engine) as session:
+            return list(session.exec(query))
+
     def urgent_numbers(self) -> set[str]:
         """Return the numbers of the urgent orders."""
         query = select(OrderRow.number).where(

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import importlib
+import json
 import os
 import re
 import shlex
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import typer
 from folders import ROOT
+from labs.lab import Lab
+from labs.shell import Shell
 
 from agent.cli.examples import MOVED
 
@@ -109,6 +113,105 @@ def test_a_shell_can_complete_commands(shell) -> None:
     said = python(script, _AGENT_COMPLETE=f"complete_{shell}", **words)
 
     assert "status" in said.stdout, said.stderr
+
+
+@pytest.fixture(scope="module")
+def filled(tmp_path_factory) -> Path:
+    """The settings of a lab with three orders and a bundle."""
+    folder = tmp_path_factory.mktemp("filled")
+    lab = Lab(folder / "data")
+    for number in ("4711", "4712", "5000"):
+        lab.take("G8", order=number, specimen="1")
+    lab.store.close()
+    bundle = folder / "data" / "bundles" / "20261101-0badcafe"
+    bundle.mkdir(parents=True)
+    (bundle / "bundle.json").write_text("{}", encoding="utf-8")
+    file = folder / "agent.toml"
+    file.write_text('[site]\nname = "Plant 1"\n', encoding="utf-8")
+    return file
+
+
+@pytest.mark.parametrize(
+    ("typed", "offered"),
+    [
+        ("orders show 47", {"4711", "4712"}),
+        ("models promote 2026", {"20261101-0badcafe"}),
+        ("models evaluate --bundle 2026", {"20261101-0badcafe"}),
+        ("review label 0123456789abcdef G", {"G5", "G6", "G7", "G8", "G9-10"}),
+    ],
+)
+def test_a_shell_completes_orders_bundles_and_codes_of_the_lab(filled, typed, offered) -> None:
+    script = "import sys; sys.argv = ['agent']; from agent.cli import main; main()"
+    is_named = typed.startswith("orders")
+    line = f"agent --config {filled} {typed}" if is_named else f"agent {typed}"
+    words = {"COMP_WORDS": line, "COMP_CWORD": str(len(line.split()) - 1)}
+    config = "" if is_named else str(filled)
+
+    said = python(script, _AGENT_COMPLETE="complete_bash", AGENT_CONFIG=config, **words)
+
+    assert (set(said.stdout.split()), said.stderr) == (offered, "")
+
+
+def test_completion_offers_nothing_and_says_nothing_where_there_is_no_lab(tmp_path) -> None:
+    script = "import sys; sys.argv = ['agent']; from agent.cli import main; main()"
+    for text in ('[site]\nname = "Plant 1"\n', "[site\n"):
+        (tmp_path / "agent.toml").write_text(text, encoding="utf-8")
+        words = {"COMP_WORDS": "agent orders show 4", "COMP_CWORD": "3"}
+        config = str(tmp_path / "agent.toml")
+        said = python(script, _AGENT_COMPLETE="complete_bash", AGENT_CONFIG=config, **words)
+
+        assert (said.stdout.strip(), said.stderr) == ("", "")
+    assert [path.name for path in tmp_path.iterdir()] == ["agent.toml"]
+
+
+ACTS = frozenset(
+    {
+        *("demo", "init", "run", "web", "restore", "export"),
+        *(f"service {word}" for word in ("install", "uninstall", "start", "stop", "status")),
+        *(f"orders {word}" for word in ("urgent", "assign", "same-place", "reopen", "amend")),
+        *(f"orders {word}" for word in ("dismiss-file", "hold", "release-hold", "supersede")),
+        *("orders resume", "review label", "spec automatic", "users add", "users change"),
+        *(f"models {word}" for word in ("add", "export", "promote", "rollback", "weights")),
+        *("roundrobin new", "roundrobin close", "msa plan", "support bundle", "support wheels"),
+    }
+)
+"""Commands that do something and confirm it in a sentence, write files, or run until stopped."""
+
+
+def test_every_command_that_prints_facts_prints_them_as_json_too() -> None:
+    names = {
+        path
+        for path, command in COMMANDS.items()
+        if "--json" not in {option for part in command.params for option in part.opts}
+    }
+
+    assert names == ACTS
+
+
+def test_what_commands_did_is_one_json_document(tmp_path, capsys) -> None:
+    shell = Shell(tmp_path, capsys)
+    shell.lab.take("G8", order="4711", specimen="1")
+    shell.lab.set_aside("broken.tif", "truncated", "it ends in the middle")
+    listed = shell.write("list.csv", "order,material\n4711,100Cr6\n4712,100Cr6\n")
+
+    documents = {}
+    for words in (
+        ("orders", "import", listed, "--by", "Ada"),
+        ("files", "retry", "--all"),
+        ("files", "prune", "--dry-run"),
+        ("report", "--date", "2026-11-24"),
+    ):
+        code, said = shell.agent(*words, "--json")
+        assert code == 0, said
+        documents[words[1]] = json.loads(
+            next(line for line in said.splitlines() if line.startswith("{"))
+        )
+    shell.lab.store.close()
+
+    assert documents["import"]["changed"] == ["4711", "4712"]
+    assert documents["retry"] == {"queued": 1}
+    assert (documents["prune"]["dry_run"], documents["prune"]["plans"]) == (True, [])
+    assert Path(documents["--date"]["path"]).is_file()
 
 
 def test_help_lists_every_command_once_under_a_heading_in_80_columns(monkeypatch, capsys) -> None:

@@ -46,6 +46,10 @@ def test_a_campaign_is_planned_opened_and_closed(shell):
     links = [line.split("\t") for line in said.splitlines() if "/rate/" in line]
     assert sorted(name for _, name, _ in links) == ["Ann", "Bob"]
     assert all(link.startswith("http://127.0.0.1:8787/rate/") for _, _, link in links)
+    _, said = shell.agent("roundrobin", "open", "spring", "--again", "R01", "--json")
+    (link,) = json.loads(said.splitlines()[0])
+    assert (link["pseudonym"], link["name"] in {"Ann", "Bob"}) == ("R01", True)
+    assert link["url"].startswith("http://127.0.0.1:8787/rate/")
     code, said = shell.agent("roundrobin", "close", "spring", "--by", "Lea")
     assert code == 0
     assert said.startswith("spring is closed: 0 of 8 ratings; 0 disputed micrographs")
