@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from reports.content.night import CodeCount, ControlTrend, Hour, ShareTrend
+    from reports.content.night import CodeCount, ControlTrend, Hour
 
 # Stand-ins that matplotlib carries through; the page's own colours take their place.
 INK, LINE, AUTOMATIC, REVIEW, ALARM = "#010101", "#020202", "#030303", "#040404", "#050505"
@@ -99,44 +99,6 @@ def strangeness_chart(p_values: Sequence[float], alpha: float) -> Markup:
             "Profile of {n} p-values; dashed: what known micrographs give; "
             "line: alarm level {alpha}."
         ).format(n=len(p_values), alpha=decimal(alpha, "g")),
-    )
-
-
-def trend_chart(trend: ShareTrend) -> Markup:
-    """Draw a share over the nights, the usual one dashed, the limit stepped, alarms crossed."""
-    if not trend.points:
-        return Markup()
-    figure, axes = _canvas(7.2, 1.9)
-    at = list(range(len(trend.points)))
-    shares = [p.bad / p.n for p in trend.points]
-    has_limits = all(p.limit is not None for p in trend.points)
-    limits = [((p.limit or 0) + 0.5) / p.n if has_limits else p.high for p in trend.points]
-    beyond = [
-        x for x, p in zip(at, trend.points, strict=True) if has_limits and p.bad > (p.limit or 0)
-    ]
-    if has_limits:
-        axes.axhline(trend.usual, color=INK, linestyle=(0, (4, 3)), linewidth=1)
-        axes.step(at, limits, where="mid", color=ALARM, linewidth=1.2)
-    else:
-        axes.vlines(at, [p.low for p in trend.points], limits, color=AUTOMATIC, linewidth=1)
-        axes.set_xlim(-0.5, max(9.5, len(at) - 0.5))
-    axes.plot(at, shares, color=AUTOMATIC, marker="o", markersize=3, linewidth=1.2, clip_on=False)
-    axes.plot(beyond, [shares[x] for x in beyond], "x", color=ALARM, markersize=8)
-    step = max(1, len(at) // 8)
-    axes.set_xticks(at[::step], [_drawable(p.label) for p in trend.points][::step])
-    axes.set_ylim(0, min(1.05, max(*shares, *limits) * 1.15))
-    axes.yaxis.set_major_formatter(lambda share, _at: f"{share * 100:.0f} %")
-    axes.grid(axis="y", color=LINE)
-    name = "trend-" + re.sub(r"[^a-z0-9]+", "-", trend.title.lower())
-    if not has_limits:
-        about = _("{title}: share per night with its 95 % interval; no limits yet.")
-        return _svg(figure, name, about.format(title=trend.title))
-    return _svg(
-        figure,
-        name,
-        _("{title}: share per night; dashed: usual, {share} %; line: limit.").format(
-            title=trend.title, share=f"{trend.usual * 100:.0f}"
-        ),
     )
 
 

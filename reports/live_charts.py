@@ -96,3 +96,89 @@ def learning_curve_chart(points: Sequence[Sequence[tuple[int, float]]], alt: str
         f'viewBox="0 0 {CURVE_WIDTH:g} {CURVE_HEIGHT:g}">{axes}{dots}'
         f'<polyline class="mean" points="{line}"/>{marks}</svg>'
     )
+
+
+STEP_HEIGHT, FOOT, TOP = 118.0, 30.0, 8.0
+FEWEST_STEPS, MOST_LABELS = 8, 7
+
+
+def counts_chart(points: Sequence[tuple[str, int, int]], *, most: int, alt: str) -> Markup:
+    """Draw how many came in each step as bars, the part of them that was sent to review hatched.
+
+    Args:
+        points: Label, number, and part of it, oldest first.
+        most: The number at the top; the charts of a page have the same.
+        alt: The text alternative.
+    """
+    base, width = STEP_HEIGHT - FOOT, _step_width(len(points))
+    parts = []
+    for number, (label, n, part) in enumerate(points):
+        x, high, low = _x(number, width), _y(n, most), _y(part, most)
+        bar = round(width * 0.7, 2)
+        title = f"<title>{escape(label)}: {n} ({part})</title>"
+        parts.append(
+            f'<g>{title}<rect class="all" x="{round(x - bar / 2, 2)}" y="{high}" width="{bar}" '
+            f'height="{round(base - high, 2)}"/><rect class="part" x="{round(x - bar / 2, 2)}" '
+            f'y="{low}" width="{bar}" height="{round(base - low, 2)}"/></g>'
+        )
+    return _steps_svg(parts, [label for label, _n, _part in points], str(most), alt)
+
+
+def shares_chart(points: Sequence[tuple[str, int, int, float, float]], *, alt: str) -> Markup:
+    """Draw a share in each step as a dot with its interval, and the number it is of.
+
+    Args:
+        points: Label, number, of how many, lower and upper end of the share's interval; steps
+            without any are left out.
+        alt: The text alternative.
+    """
+    if not any(n for _label, _k, n, _low, _high in points):
+        return Markup()
+    top = min(1.0, max(0.02, 1.3 * max(k / n for _label, k, n, _l, _h in points if n)))
+    width, parts, line = _step_width(len(points)), [], []
+    every = -(-len(points) // MOST_LABELS)
+    for number, (label, k, n, low, high) in enumerate(points):
+        if n:
+            x, y = _x(number, width), _y(k / n, top)
+            line.append(f"{x},{y}")
+            of = f'<text class="of" x="{x}" y="{STEP_HEIGHT - 3}" text-anchor="middle">{n}</text>'
+            title = f"{label}: {k} / {n} ({100 * low:.0f}–{100 * high:.0f} %)"
+            parts.append(
+                f'<g><title>{escape(title)}</title><path class="interval" '
+                f'd="M{x} {_y(low, top)}V{_y(high, top)}"/><circle class="dot" cx="{x}" cy="{y}" '
+                f'r="2.6"/>{of if number % every == 0 else ""}</g>'
+            )
+    parts.insert(0, f'<polyline class="mean" points="{" ".join(line)}"/>')
+    return _steps_svg(parts, [point[0] for point in points], f"{100 * top:.0f} %", alt)
+
+
+def _step_width(n: int) -> float:
+    return (CURVE_WIDTH - LEFT - 8) / max(FEWEST_STEPS, n)
+
+
+def _x(number: int, width: float) -> float:
+    return round(LEFT + width * (number + 0.5), 2)
+
+
+def _y(value: float, most: float) -> float:
+    room = STEP_HEIGHT - FOOT - TOP
+    return round(STEP_HEIGHT - FOOT - room * min(1.0, value / most if most else 0.0), 2)
+
+
+def _steps_svg(parts: Sequence[str], labels: Sequence[str], top: str, alt: str) -> Markup:
+    base, width = STEP_HEIGHT - FOOT, _step_width(len(labels))
+    every = -(-len(labels) // MOST_LABELS)
+    marks = "".join(
+        f'<text x="{_x(number, width)}" y="{base + 13}" text-anchor="middle">{escape(label)}</text>'
+        for number, label in enumerate(labels)
+        if number % every == 0
+    )
+    axes = (
+        f'<path class="axis" d="M{LEFT} {TOP}V{base}H{CURVE_WIDTH - 4}" fill="none"/>'
+        f'<text x="{LEFT - 4}" y="{base}" text-anchor="end">0</text>'
+        f'<text x="{LEFT - 4}" y="{TOP + 6}" text-anchor="end">{escape(top)}</text>{marks}'
+    )
+    return Markup(  # noqa: S704 - numbers of ours and escaped texts
+        f'<svg class="steps" role="img" aria-label="{escape(alt)}" '
+        f'viewBox="0 0 {CURVE_WIDTH:g} {STEP_HEIGHT:g}">{axes}{"".join(parts)}</svg>'
+    )

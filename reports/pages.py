@@ -36,8 +36,6 @@ from reports.content.night import (
     Hour,
     Night,
     OpenOrderLine,
-    ShareTrend,
-    TrendPoint,
     VerdictLine,
 )
 from reports.content.review import (
@@ -61,7 +59,7 @@ from reports.environment import (
     render,
     report_policy,
 )
-from reports.live_charts import learning_curve_chart, share_chart
+from reports.live_charts import counts_chart, learning_curve_chart, share_chart, shares_chart
 from reports.needle_agreement_chart import agreement_chart
 from reports.needle_charts import needle_fields_chart, needle_lengths_chart
 from reports.training_figures import confusion_svg, curves_svg
@@ -113,7 +111,6 @@ __all__ = [
     "Picture",
     "Ruler",
     "Share",
-    "ShareTrend",
     "SignForm",
     "StatementPage",
     "StatementPicture",
@@ -121,7 +118,6 @@ __all__ = [
     "Table",
     "TemplateFault",
     "Tone",
-    "TrendPoint",
     "VerdictLine",
     "Viewer",
     "agreement_chart",
@@ -129,6 +125,7 @@ __all__ = [
     "asset",
     "assets_version",
     "confusion_svg",
+    "counts_chart",
     "curves_svg",
     "get_guide_page",
     "learning_curve_chart",
@@ -143,5 +140,6 @@ __all__ = [
     "report_policy",
     "search_guide",
     "share_chart",
+    "shares_chart",
     "size_keys",
 ]

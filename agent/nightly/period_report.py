@@ -24,9 +24,9 @@ from agent.nightly.facts.period_facts import (
 )
 from agent.nightly.facts.snapshot import from_text
 from agent.nightly.page import summary
+from agent.nightly.page.alarm_lines import alarm_lines
 from agent.nightly.page.furnace_view import furnace_lines
 from agent.nightly.page.headline import micrographs
-from agent.nightly.page.trend_charts import trend_lines
 from agent.orders.facts.specimen_facts import Conformity
 from agent.orders.judge.next_step import NextStep
 from agent.site_time import compute_night_end, local, local_full
@@ -271,7 +271,7 @@ def _alarms(nights: Sequence[NightFacts]) -> Iterator[str]:
     for facts in nights:
         day = reports.short_day(facts.night)
         lines = (
-            *trend_lines(facts),
+            *alarm_lines(facts),
             *furnace_lines(facts),
             *summary.instrument_lines(facts),
         )

@@ -114,6 +114,8 @@ DECLARED: Mapping[str, tuple[str, ...]] = MappingProxyType(
             "GET /roundrobin",
             "GET /statements/{name}",
             "GET /today",
+            "GET /trends",
+            "GET /trends.csv",
         ),
         "reviewer": (
             "POST /api/v1/micrographs",
@@ -167,6 +169,7 @@ DECLARED: Mapping[str, tuple[str, ...]] = MappingProxyType(
             "POST /orders/release",
             "POST /orders/urgent",
             "POST /places/{one}/{other}",
+            "POST /trends",
         ),
         "admin": (
             "GET /setup",
@@ -194,6 +197,8 @@ HEAVY = frozenset(
         "GET /setup/taxonomy",
         "POST /needles/next",
         "POST /setup/taxonomy",
+        "GET /trends",
+        "GET /trends.csv",
     }
 )
 """Routes that may take a second of a processor; each person has one answered at a time."""

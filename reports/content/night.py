@@ -55,44 +55,6 @@ class Hour:
 
 
 @dataclass(frozen=True, slots=True)
-class TrendPoint:
-    """One night of a trend: `bad` of `n`; more than `limit` is an alarm.
-
-    Args:
-        label: The night.
-        n, bad: Specimens of the night, and those that are counted.
-        limit: None while the baseline is gathered; then the interval is drawn.
-        low, high: 95 % interval of the share.
-    """
-
-    label: str
-    n: int
-    bad: int
-    limit: int | None
-    low: float = 0.0
-    high: float = 0.0
-
-
-@dataclass(frozen=True, slots=True)
-class ShareTrend:
-    """A share over the nights.
-
-    Args:
-        title: What is counted.
-        text: Tonight's result, and what is usual.
-        tone: Of the result.
-        points: The newest last; without a limit while the baseline is gathered.
-        usual: The usual share; 0.0 while the baseline is gathered.
-    """
-
-    title: str
-    text: str
-    tone: Tone
-    points: tuple[TrendPoint, ...]
-    usual: float
-
-
-@dataclass(frozen=True, slots=True)
 class OpenOrderLine:
     """An order that does not conform, or is undecided.
 
@@ -165,7 +127,6 @@ class Night:
         rows: The micrographs that need no reviewer, in order of arrival.
         unusable: Files that could not be used, `agent.store.FileFate`.
         duplicates: Files whose content was already stored, likewise.
-        trends: Shares over the nights, one per material and kind.
         agreement: How often reviewers and model agreed; empty before the first decision.
         p_values: Of every classified micrograph, in [0, 1].
         alpha: The false-alarm rate, in (0, 1).
@@ -182,7 +143,6 @@ class Night:
         changes: Differences from the report before, a sentence each.
         groups: Titles with each microscope or order: name, address, micrographs, those to review.
         control: The control specimens over the nights.
-        drifts: Tests of the mix of codes, a line each.
         shadow: Different answers of a candidate, or None where none was evaluated.
         flip_pictures: Pictures of those that are shown.
         inside: The same night for programs; the page carries it as hidden JSON.
@@ -213,7 +173,6 @@ class Night:
     rows: tuple[MicrographLine, ...]
     unusable: Sequence[Any]
     duplicates: Sequence[Any]
-    trends: tuple[ShareTrend, ...]
     agreement: tuple[Fact, ...]
     p_values: tuple[float, ...]
     alpha: float
@@ -230,7 +189,6 @@ class Night:
     changes: tuple[str, ...] = ()
     groups: tuple[tuple[str, tuple[tuple[str, str, int, int], ...]], ...] = ()
     control: tuple[ControlTrend, ...] = ()
-    drifts: tuple[Fact, ...] = ()
     shadow: Any = None
     flip_pictures: Mapping[str, Picture | None] = field(default_factory=dict)
     inside: Mapping[str, object] = field(default_factory=dict)

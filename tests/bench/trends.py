@@ -1,186 +1,179 @@
-"""How often a report's charts alarm where nothing changed, and after how many nights where it did.
+"""How many labs without a change ever see an alarm, and how soon a change is found.
 
-    python tests/bench/trends.py [--quick] [--labs 200] [--nights 200] [--seed 0] [--per-night 30]
+    python tests/bench/trends.py [--labs 10000] [--nights 1000] [--changed 1000] [--seed 0]
 
-Simulated labs: about 30 micrographs a night (the more, the better one sees that nights differ),
-specimens of 1 to 8 fields that share their fate in part, three materials whose mix changes every
-night, 14 nights of which nothing comes. Two microscopes take 1 to 8 fields of their control
-specimen every night; half of the variance of brightness (normal) and of focus (log-normal) is the
-night's own and shared by its fields. All charts of a report share its false alarms, as in
-`agent.nightly.facts.collect`.
+Each simulated lab has three sources, two furnaces and four codes, 7 specimens of 1 to 8 fields a
+night, and 10 blind decisions. Every lab draws 300 reference images, and its p-values are ranks
+among them, as the product computes them. Fields of a specimen share half of the variance of their
+score. Nights are alike, or (a fifth of the labs) share a part of the variance; of the answers, in
+that part of the nights three times as many are wrong. The evidence is computed by the functions of
+`agent.nightly.spc.change_alarm`, for all labs at once; the interval of a share is Wilson's.
 
-Each night multiplies either share by a factor of its own, log-normal with median 1; its logarithm
-has a standard deviation of 0, 0.5 or 1. Charts alarm of more than usual alone: a halved share is
-listed to show that it raises no alarm. The unit is a report after the first 40 nights. A lab keeps
-its baseline, lucky or not, so its reports are no independent draws: the interval comes from drawing
-labs again.
+A new etch moves every score by 3 standard deviations: beyond what one of a thousand reference
+images reaches. A drop takes 5 points from the agreement. Both come after 200 nights.
 """
 
 from __future__ import annotations
 
 import argparse
-from dataclasses import dataclass, replace
-from datetime import UTC, date, datetime, timedelta
 
 import numpy as np
 
-from agent.nightly.facts.order_status import ControlMeasurement
-from agent.nightly.spc.individuals_chart import average_by_night, chart, is_ready
-from agent.nightly.spc.p_chart import (
-    MEASURES,
-    Tally,
-    compute_alarm_level,
-    count_ready_charts,
-    trends,
+from agent.nightly.spc.change_alarm import (
+    BINS,
+    compute_prior,
+    compute_tail,
+    compute_threshold,
+    find_bins,
+    weigh,
 )
+from model import wilson
 
-FIRST = date(2026, 1, 1)
-USUAL = {"strange": 0.02, "doubtful": 0.12}
-MICROSCOPES = ("LOM-01", "LOM-02")
-EMPTY_NIGHTS = 14
-BRIGHTNESS, BRIGHTNESS_SD = 128.0, 3.0
-FOCUS_SPREAD = 0.08
-SETTLED = 40
-LABS_OF_A_CHANGE = 20
-DRAWS = 5000
-SPREADS = (0.0, 0.5, 1.0)
-FORTNIGHT = 14
+KINDS = {"lab": 1, "source": 3, "furnace": 2, "class": 4}
+SPECIMENS, FIELDS, DECISIONS = 7, 8, 10  # a night; fields at most
+REFERENCES = 300
+WITHIN = 0.5  # part of the variance of a score that fields of a specimen share
+CHANGE_AT, AFTERWARDS = 200, 150  # nights
+ETCH = 3.0  # standard deviations
+DROP = 0.05
+BATCH = 2500  # labs at once
 
 
-@dataclass(frozen=True)
-class Change:
-    """What happens to a lab, from a night on."""
+class Watched:
+    """The groups of one kind of some labs, by one measure."""
 
-    at: int = 10**6
-    shares: float = 1.0
-    lamp: float = 1.0
-    spread: float = 0.0
-    micrographs: int = 30
+    def __init__(self, measure: str, labs: int, groups: int, first: int) -> None:
+        self.measure, self.row = measure, np.arange(labs)
+        self.counts = np.zeros((labs, groups, BINS[measure]), np.int64)
+        self.evidence = np.zeros((labs, groups))
+        self.thresholds = np.array([compute_threshold(first + n) for n in range(groups)])
+        self.is_alarm = np.zeros(labs, bool)
 
+    def begin_night(self, night: int) -> None:
+        self.night = night + 1
+        self.evidence += compute_prior(self.night)
 
-def night_of(
-    rng: np.random.Generator, usual: dict[str, float], micrographs: int
-) -> tuple[Tally, ...]:
-    counts: dict[str, list[int]] = {}
-    mix, left = rng.dirichlet([1, 1, 1]), micrographs
-    while left > 0:
-        fields = int(rng.integers(1, 9))
-        left -= fields
-        held = counts.setdefault(f"material {rng.choice(3, p=mix)}", [0, 0, 0])
-        held[0] += 1
-        for number, measure in enumerate(MEASURES, start=1):
-            own = rng.beta(2 * usual[measure], 2 * (1 - usual[measure]))  # what its fields share
-            held[number] += bool(rng.random() < 1 - (1 - own) ** max(1, fields // 3))
-    return tuple(Tally(name, "bundle", *found) for name, found in sorted(counts.items()))
+    def count(self, group: np.ndarray, bins: np.ndarray, lots: np.ndarray) -> None:
+        row = self.row
+        counts, before = self.counts[row, group], self.evidence[row, group]
+        after = weigh(self.measure, counts, before, bins, lots)
+        self.evidence[row, group] = after
+        self.counts[row, group, bins] += 1
+        self.is_alarm |= after + compute_tail(self.night + 1) >= self.thresholds[group]
 
 
-def control_of(rng: np.random.Generator, night: date, lamp: float) -> list[ControlMeasurement]:
-    values = []
-    for source in MICROSCOPES:
-        own = rng.normal(size=2)
-        for field in range(int(rng.integers(1, 9))):
-            brightness, focus = (own + rng.normal(size=2)) / np.sqrt(2)
-            at = datetime(night.year, night.month, night.day, 9, field, tzinfo=UTC)
-            values.append(
-                ControlMeasurement(
-                    source,
-                    at,
-                    lamp * BRIGHTNESS + BRIGHTNESS_SD * float(brightness),
-                    float(np.exp(FOCUS_SPREAD * focus)),
-                )
-            )
-    return values
+def make_watched(measure: str, labs: int) -> dict[str, Watched]:
+    first, watched = 1, {}
+    for kind, groups in KINDS.items():
+        watched[kind] = Watched(measure, labs, groups, first)
+        first += groups
+    return watched
 
 
-def lab(nights: int, seed: int, change: Change) -> list[tuple[bool, bool]]:
-    """Return for each settled night whether a chart of shares, and one of a control, alarmed."""
-    rng, history, said = np.random.default_rng(seed), [], []
-    vary = np.random.default_rng((seed, 1))
-    empty = set(rng.choice(nights, EMPTY_NIGHTS, replace=False).tolist())
-    days = [FIRST + timedelta(days=number) for number in range(nights)]
-    values = []
-    tallies = []
-    for number, night in enumerate(days):
-        changed = number >= change.at
-        shares = change.shares if changed else 1.0
-        own = np.exp(change.spread * vary.normal(size=len(USUAL)))
-        usual = {
-            name: min(0.9, share * shares * factor)
-            for (name, share), factor in zip(USUAL.items(), own.tolist(), strict=True)
-        }
-        tallies.append(() if number in empty else night_of(rng, usual, change.micrographs))
-        if number not in empty:
-            values += control_of(rng, night, change.lamp if changed else 1.0)
-    series = average_by_night(values, lambda at: at.date(), days[-1])
-    for number, (night, tonight) in enumerate(zip(days, tallies, strict=True)):
-        if number >= SETTLED:
-            until = {k: [one for one in held if one[0] <= night] for k, held in series.items()}
-            charts = count_ready_charts(history, night, tonight) + sum(
-                map(is_ready, until.values())
-            )
-            level = compute_alarm_level(charts)
-            shares = any(trend.alarm for trend in trends(history, night, tonight, level))
-            control = any(chart(*k, held, night, level).alarm for k, held in until.items())
-            said.append((shares, control))
-        history.append((night, tonight))
-    return said
+def draw_scores(rng: np.random.Generator, labs: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the median score of a specimen's fields, and how many it has, of each lab."""
+    fields = rng.integers(1, FIELDS + 1, labs)
+    scores = np.sqrt(WITHIN) * rng.normal(size=(labs, 1))
+    scores = scores + np.sqrt(1 - WITHIN) * rng.normal(size=(labs, FIELDS))
+    scores[np.arange(FIELDS) >= fields[:, None]] = -np.inf
+    scores.sort(axis=1)
+    return scores[np.arange(labs), FIELDS - 1 - (fields - 1) // 2], fields
 
 
-def interval(alarms: np.ndarray) -> tuple[float, float]:
-    """Compute the 95 % bootstrap interval of the share of alarms; (labs, nights)."""
-    each = alarms.mean(axis=1)
-    drawn = np.random.default_rng(0).choice(each, (DRAWS, len(each))).mean(axis=1)
-    low, high = np.quantile(drawn, (0.025, 0.975))
-    return float(low), float(high)
+def run(
+    measure: str,
+    labs: int,
+    nights: int,
+    seed: int,
+    *,
+    shared: float = 0.0,
+    usual: float = 0.97,
+    change_at: int | None = None,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return of each lab whether it alarmed before a change, and after how many micrographs of it.
+
+    Args:
+        measure: "unusual" or "agreement".
+        labs: How many.
+        nights: How long.
+        seed: Of the random numbers.
+        shared: Part of the variance that scores of a night share; of answers, the part of all
+            nights in which three times as many are wrong.
+        usual: Mean agreement.
+        change_at: Night of the change, or None.
+    """
+    rng = np.random.default_rng(seed)
+    watched = make_watched(measure, labs)
+    references = rng.normal(size=(labs, REFERENCES))
+    right = usual + (1 - usual) * np.array([0.6, 0.2, -0.2, -0.6])  # by code
+    early, found = np.zeros(labs, bool), np.full(labs, np.inf)
+    seen = np.zeros(labs, np.int64)
+    for night in range(nights):
+        is_changed = change_at is not None and night >= change_at
+        for each in watched.values():
+            each.begin_night(night)
+        of_night = rng.normal(size=labs) * np.sqrt(shared)
+        is_bad = rng.random(labs) < shared
+        for _ in range(SPECIMENS if measure == "unusual" else DECISIONS):
+            group = {kind: rng.integers(0, n, labs) for kind, n in KINDS.items()}
+            if measure == "unusual":
+                score, fields = draw_scores(rng, labs)
+                score = np.sqrt(1 - shared) * score + of_night + (ETCH if is_changed else 0)
+                at_least = (references >= score[:, None]).sum(axis=1)
+                bins = find_bins((1 + at_least) / (1 + REFERENCES))
+            else:
+                fields = np.ones(labs, np.int64)
+                wrong = 1 - right[group["class"]] + (DROP if is_changed else 0)
+                wrong = wrong * np.where(is_bad, 3, 1) / (1 + 2 * shared)
+                bins = (rng.random(labs) >= wrong).astype(np.int64)
+            if is_changed:
+                seen += fields
+            for kind, each in watched.items():
+                each.count(group[kind], bins, rng.random(labs))
+            alarm = np.any([each.is_alarm for each in watched.values()], axis=0)
+            if is_changed:
+                found[alarm & ~early & np.isinf(found)] = seen[alarm & ~early & np.isinf(found)]
+            else:
+                early |= alarm
+    return early, found[~early]
 
 
 def main() -> None:
     ask = argparse.ArgumentParser(description=__doc__)
-    ask.add_argument("--labs", type=int, default=200)
-    ask.add_argument("--nights", type=int, default=200)
+    ask.add_argument("--labs", type=int, default=10_000)
+    ask.add_argument("--nights", type=int, default=1000)
+    ask.add_argument("--changed", type=int, default=1000, help="labs of a change")
     ask.add_argument("--seed", type=int, default=0)
-    ask.add_argument("--quick", action="store_true", help="a tenth of the labs")
-    ask.add_argument("--per-night", type=int, default=30, help="micrographs")
     given = ask.parse_args()
-    labs = max(2, given.labs // (10 if given.quick else 1))
-    seeds = range(given.seed, given.seed + labs)
-    for spread in SPREADS:
-        quiet = np.array(  # (labs, nights, 2)
-            [
-                lab(given.nights, seed, Change(spread=spread, micrographs=given.per_night))
-                for seed in seeds
+    for shared in (0.0, 0.1, 0.2):
+        alarms = {}
+        labs = given.labs if not shared else given.labs // 5
+        for measure in BINS:
+            batches = [
+                run(measure, min(BATCH, labs - n), given.nights, given.seed + n, shared=shared)
+                for n in range(0, labs, BATCH)
             ]
-        )
-        print(f"nothing changed, log-sd of the nights {spread}, {labs} labs:")
-        for name, alarms in (
-            ("any alarm", quiet.any(axis=2)),
-            ("charts of shares", quiet[..., 0]),
-            ("charts of control specimens", quiet[..., 1]),
-        ):
-            low, high = interval(alarms)
+            alarms[measure] = np.concatenate([early for early, _found in batches])
+        alarms["any"] = np.any(list(alarms.values()), axis=0)
+        for name, ever in alarms.items():
+            sure = wilson(int(ever.sum()), len(ever))
             print(
-                f"  {name}: {alarms.sum()} of {alarms.size} reports, {alarms.mean():.4f} "
-                f"(95 % interval {low:.4f} to {high:.4f}; limit 0.01)",
+                f"no change, nights share {shared}: {name}: {ever.sum()} of {len(ever)} labs ever "
+                f"alarm in {given.nights} nights, {100 * ever.mean():.2f} % "
+                f"(95 % interval {100 * sure.low:.2f} to {100 * sure.high:.2f})",
                 flush=True,
             )
-    for spread in SPREADS:
-        for what, change in (
-            ("shares half as large", Change(100, shares=0.5, spread=spread)),
-            ("shares 2 times as large", Change(100, shares=2.0, spread=spread)),
-            ("shares 4 times as large", Change(100, shares=4.0, spread=spread)),
-            ("the lamp 10 % darker", Change(100, lamp=0.9, spread=spread)),
-        ):
-            waits = []
-            for seed in seeds[:LABS_OF_A_CHANGE]:
-                chart_kind = 1 if change.lamp != 1 else 0
-                busy = replace(change, micrographs=given.per_night)
-                alarms = [one[chart_kind] for one in lab(given.nights, seed, busy)]
-                after = alarms[100 - SETTLED :]
-                waits.append(after.index(True) + 1 if True in after else len(after) + 1)
-            noticed = sum(wait <= FORTNIGHT for wait in waits)
+    nights = CHANGE_AT + AFTERWARDS
+    for measure, what in (("unusual", [0.97]), ("agreement", [0.99, 0.98, 0.97, 0.95])):
+        for usual in what:
+            early, found = run(
+                measure, given.changed, nights, given.seed, usual=usual, change_at=CHANGE_AT
+            )
+            change = "a new etch" if measure == "unusual" else f"agreement of {usual} less {DROP}"
+            low, mid, high = np.quantile(found, (0.25, 0.5, 0.75), method="higher")
             print(
-                f"{what}, log-sd {spread}: first alarm after {np.median(waits):.0f} nights (median,"
-                f" n = {len(waits)}); within {FORTNIGHT} nights in {noticed} labs",
+                f"{change} after {CHANGE_AT} nights: found after {mid:.0f} micrographs (median; "
+                f"quartiles {low:.0f} to {high:.0f}; {len(found)} labs, {early.sum()} before it)",
                 flush=True,
             )
 

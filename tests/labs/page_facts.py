@@ -27,10 +27,8 @@ from reports import (
     Picture,
     Ruler,
     Share,
-    ShareTrend,
     SubtypeChoice,
     Tone,
-    TrendPoint,
     VerdictLine,
 )
 
@@ -160,15 +158,6 @@ NIGHT = Night(
         ),
     ),
     duplicates=(file_fate("4711/copy.tif", "duplicate", 13, duplicate_of="4711/field_2.tif"),),
-    trends=(
-        ShareTrend(
-            "Strange specimens, 100Cr6",
-            "As usual. Usual: 4 of 210 (2 %).",
-            Tone.CALM,
-            (TrendPoint("23 Nov", 8, 0, 2), TrendPoint("24 Nov", 9, 1, 2)),
-            0.019,
-        ),
-    ),
     agreement=(Fact("Decided in the last 90 days", "33 of 37 the same code"),),
     p_values=(0.006, 0.4, 0.7),
     alpha=0.02,
@@ -216,7 +205,6 @@ NIGHT = Night(
             0.05,
         ),
     ),
-    drifts=(Fact("100Cr6", "p = 0.21 for the newest 32 specimens"),),
     prints=(
         ContactPrint(
             id=CARD.id,

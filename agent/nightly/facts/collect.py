@@ -137,7 +137,7 @@ def _gather(
     orders = status.orders
     waits_before, waits_since = store.review_queue.count_until(after)
     end = store.audit_log.get_head()
-    charts = gather_charts(store, night, settings, reported)
+    charts = gather_charts(store, night, settings, reported, period)
     summary = build_summary(
         night,
         settings.zone,

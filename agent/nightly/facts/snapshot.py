@@ -19,8 +19,8 @@ from agent.nightly.facts.outages import Outage
 from agent.nightly.facts.reviewer_agreement import ReviewerAgreement
 from agent.nightly.facts.shadow_results import Shadowed
 from agent.nightly.spc.batch_chart import BatchChart, BatchSize
+from agent.nightly.spc.change_alarm import Group
 from agent.nightly.spc.individuals_chart import Individuals
-from agent.nightly.spc.p_chart import Drift, Tally, Trend
 from agent.orders.specifications.class_texts import ClassTexts
 from agent.store import FileFate, MicrographView, SourceHealth
 from reports import Language, Message
@@ -162,14 +162,12 @@ class TrailEnd:
 
 @dataclass(frozen=True, slots=True)
 class NightCharts:
-    """Control charts of a night; what later nights read comes first."""
+    """Alarms and control charts of a night; what a list of nights reads comes first."""
 
-    tallies: tuple[Tally, ...] = ()
     batch_sizes: tuple[BatchSize, ...] = ()
-    trends: tuple[Trend, ...] = ()
     control_charts: tuple[Individuals, ...] = ()
-    drifts: tuple[Drift, ...] = ()
     batch_charts: tuple[BatchChart, ...] = ()
+    groups: tuple[Group, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -228,7 +226,7 @@ _FIRST = ("version", "newest_result", "summary", "charts")
 _ADAPTER = TypeAdapter(NightFacts)
 _SUMMARY = TypeAdapter(Summary)
 _BATCHES = TypeAdapter(tuple[BatchSize, ...])
-_TALLIES = TypeAdapter(tuple[Tally, ...])
+_GROUPS = TypeAdapter(tuple[Group, ...])
 
 
 def to_text(facts: NightFacts) -> str:
@@ -255,12 +253,9 @@ def parse_summary(text: str) -> Summary:
     return _SUMMARY.validate_python(parse_part(text, "summary"))
 
 
-def parse_tallies(text: str) -> tuple[Tally, ...]:
-    """Parse the tallies alone; () where they are not in this much of the text."""
-    try:
-        return _TALLIES.validate_python(parse_part(text, "tallies"))
-    except ValueError:
-        return ()
+def parse_groups(text: str) -> tuple[Group, ...]:
+    """Parse the groups that are watched over the nights alone."""
+    return _GROUPS.validate_python(parse_part(text, "groups"))
 
 
 def parse_batches(text: str) -> tuple[BatchSize, ...]:

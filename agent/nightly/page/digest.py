@@ -1,10 +1,11 @@
-"""Put a night into five lines of text, for a mail or a message."""
+"""Put a night into a few lines of text, for a mail or a message."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 import reports
+from agent.nightly.page.alarm_lines import alarm_lines
 from agent.nightly.page.headline import micrographs
 from agent.nightly.page.summary import order_lines
 from agent.site_time import format_night_title
@@ -18,8 +19,8 @@ SUMMED_UP = 4
 """Reasons of the order line that are named."""
 
 
-def build_digest(facts: NightFacts, place: str) -> tuple[str, str, str, str, str]:
-    """Return site and night, verdict, orders, micrographs and files, and where the report is.
+def build_digest(facts: NightFacts, place: str) -> tuple[str, ...]:
+    """Return site and night, verdict, alarms, orders, files, and where the report is.
 
     Args:
         facts: Of the night; the lines are in its language.
@@ -31,6 +32,7 @@ def build_digest(facts: NightFacts, place: str) -> tuple[str, str, str, str, str
                 site=facts.site, night=format_night_title(facts.night)
             ),
             facts.summary.headline,
+            *(_("Alarm: {what}").format(what=f"{a.count} {a.text}") for a in alarm_lines(facts)),
             _("Orders: {what}").format(what=_sum_up_orders(facts)),
             _sum_up_files(facts),
             _("Report: {place}").format(place=place),

@@ -65,7 +65,8 @@ def _describe(chart: BatchChart) -> str:
     usual = _("Usual: {usual}, by the first {n} batches.").format(
         usual=decimal(chart.usual, ".1f"), n=BASELINE_BATCHES
     )
-    return f"{_describe_alarm(chart)}. {usual}" if chart.alarm else f"{_('As usual.')} {usual}"
+    tonight = f"{_describe_alarm(chart)}." if chart.alarm else _("As usual.")
+    return f"{tonight} {usual}"
 
 
 def _describe_alarm(chart: BatchChart) -> str:

@@ -28,7 +28,6 @@ from agent.nightly.page.headline import micrographs
 from agent.nightly.page.hidden_answers import hide_answer
 from agent.nightly.page.micrograph_cards import build_card, build_row
 from agent.nightly.page.micrograph_rows import night_to_json
-from agent.nightly.page.trend_charts import build_trend
 from agent.nightly.page.verdict import list_lines, sort_by_weight
 from agent.orders.instruments.prediction_flips import load_picture
 from agent.site_time import format_night_title, local, local_full
@@ -331,7 +330,6 @@ def _night(
         alpha=facts.alpha,
         evidence_scale=evidence,
         alarm_scale=alarm,
-        trends=tuple(build_trend(trend) for trend in facts.charts.trends),
         agreement=tuple(agreement_facts(facts)),
         provenance=tuple(provenance_facts(facts, revision)),
         generated=stamp,
@@ -345,7 +343,6 @@ def _night(
         groups=tuple(summary.groups(facts)),
         control=tuple(summary.control_trends(facts)),
         furnaces=tuple(furnace_trends(facts)),
-        drifts=tuple(summary.drifts(facts)),
         links=_links(facts),
         agent=facts.review_url,
     )
@@ -356,7 +353,11 @@ def _links(facts: NightFacts) -> tuple[Link, ...]:
     url = facts.review_url
     if not url:
         return ()
-    return Link(_("Review queue"), f"{url}/review"), Link(_("Orders"), f"{url}/orders")
+    return (
+        Link(_("Review queue"), f"{url}/review"),
+        Link(_("Orders"), f"{url}/orders"),
+        Link(_("Trends"), f"{url}/trends"),
+    )
 
 
 def _scales() -> tuple[reports.Picture, reports.Picture]:

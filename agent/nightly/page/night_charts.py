@@ -1,66 +1,98 @@
-"""Gather the control charts of a night: shares, control values and batch sizes."""
+"""Gather what is watched over the nights: groups of specimens, control values, batch sizes."""
 
 from __future__ import annotations
 
+from datetime import date
 from typing import TYPE_CHECKING
 
-from agent.nightly.facts.order_status import (
-    iter_control_values,
-)
-from agent.nightly.facts.snapshot import NightCharts, parse_batches, parse_tallies
+from agent.nightly.facts.order_status import iter_control_values
+from agent.nightly.facts.snapshot import NightCharts, parse_batches, parse_groups
 from agent.nightly.spc.batch_chart import BatchSize, average_batches, chart_batches
-from agent.nightly.spc.individuals_chart import average_by_night, chart, is_ready
-from agent.nightly.spc.p_chart import (
-    CONTROL,
-    Tally,
-    Unit,
+from agent.nightly.spc.change_alarm import (
+    Group,
+    list_open_alarms,
+    list_reported,
+    list_reviewed,
+    watch_night,
+)
+from agent.nightly.spc.individuals_chart import (
+    average_by_night,
+    chart,
     compute_alarm_level,
-    count_ready_charts,
-    drifts,
-    tally,
-    trends,
+    is_ready,
 )
 from agent.site_time import night_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
-    from datetime import date
+    from collections.abc import Sequence
+    from datetime import datetime
 
     from agent.nightly.facts.snapshot import NightSettings
     from agent.store import MicrographView, Store
 
+ACKNOWLEDGED = "alarm_acknowledged"
+"""Kind of the records by which a lead ends the alarms of a measure; the subject is the measure."""
+
 
 def gather_charts(
-    store: Store, night: date, settings: NightSettings, reported: Sequence[MicrographView]
+    store: Store,
+    night: date,
+    settings: NightSettings,
+    reported: Sequence[MicrographView],
+    period: tuple[datetime, datetime],
 ) -> NightCharts:
-    """Gather the charts of a night from the nights reported before and its micrographs."""
+    """Gather the charts and alarms of a night from the nights reported before and its micrographs.
+
+    Args:
+        store: As of the end of the night.
+        night: Its date.
+        settings: Of the lab.
+        reported: Its micrographs.
+        period: After and until.
+    """
+    after, until = period
     batch_sizes = average_batches(reported)
-    tallies, earlier = tally(_units(reported)), _list_earlier(store, night)
     values = average_by_night(
         iter_control_values(store, settings.control),
         lambda at: night_of(at, settings.at, settings.zone),
         night,
     )
-    level = compute_alarm_level(
-        count_ready_charts(earlier, night, tallies)
-        + sum(is_ready(series) for series in values.values())
-    )
+    level = compute_alarm_level(sum(map(is_ready, values.values())))
+    bundle = store.promotions.find_current() or ""
+    reviewed = store.labelled_micrographs.list_blind_since(after)
     return NightCharts(
-        tallies=tallies,
-        trends=trends(earlier, night, tallies, level),
-        drifts=drifts(earlier, night, tallies),
-        control_charts=tuple(chart(*key, series, night, level) for key, series in values.items()),
         batch_sizes=batch_sizes,
+        groups=watch_night(
+            _find_groups(store, night),
+            (*list_reported(reported, bundle), *list_reviewed(reviewed, after, until)),
+            night,
+            bundle=bundle,
+            acknowledged=list_acknowledged(store),
+        ),
+        control_charts=tuple(chart(*key, series, night, level) for key, series in values.items()),
         batch_charts=chart_batches(_list_batches(store, night), night, batch_sizes),
     )
 
 
-def _list_earlier(store: Store, night: date) -> list[tuple[date, tuple[Tally, ...]]]:
-    return [
-        (row.date, parse_tallies(row.head))
-        for row in store.nightly_reports.list_all()
-        if row.date < night
-    ]
+def list_acknowledged(store: Store) -> dict[str, date]:
+    """Return measure → the newest night whose alarms a lead acknowledged."""
+    newest = store.records.newest(ACKNOWLEDGED)
+    return {m: date.fromisoformat(record.facts["night"]) for m, record in newest.items()}
+
+
+def find_open_alarms(store: Store) -> tuple[date | None, list[Group]]:
+    """Return the newest frozen night, and its alarms that no lead has acknowledged."""
+    night = max((row.date for row in store.nightly_reports.list_all()), default=None)
+    row = store.nightly_reports.find(night) if night else None
+    groups = parse_groups(row.facts_json) if row else ()
+    return night, list_open_alarms(groups, list_acknowledged(store))
+
+
+def _find_groups(store: Store, night: date) -> tuple[Group, ...]:
+    """Return the groups after the newest night that was frozen before this one."""
+    earlier = [row.date for row in store.nightly_reports.list_all() if row.date < night]
+    row = store.nightly_reports.find(max(earlier)) if earlier else None
+    return parse_groups(row.facts_json) if row else ()
 
 
 def _list_batches(store: Store, night: date) -> list[tuple[date, tuple[BatchSize, ...]]]:
@@ -69,25 +101,3 @@ def _list_batches(store: Store, night: date) -> list[tuple[date, tuple[BatchSize
         for row in store.nightly_reports.list_all()
         if row.date < night
     ]
-
-
-def _units(reported: Iterable[MicrographView]) -> Iterator[Unit]:
-    for micrograph in reported:
-        process_data, by_lot = micrograph.process_data, micrograph.result.reasons == CONTROL
-        doubtful = (
-            micrograph.is_flagged and not micrograph.result.strangeness.is_flagged and not by_lot
-        )
-        specimen = (
-            f"{process_data.get('order', '')}\n{process_data['specimen']}"
-            if process_data.get("specimen")
-            else micrograph.id
-        )
-        code = micrograph.result.structure_code or ""
-        yield Unit(
-            specimen,
-            process_data.get("material", ""),
-            micrograph.result.bundle,
-            micrograph.result.strangeness.is_flagged,
-            doubtful,
-            code,
-        )

@@ -16,7 +16,6 @@ from agent.orders.judge.next_step import NextStep
 from agent.site_time import local, local_full
 from reports import (
     ControlTrend,
-    Fact,
     OpenOrderLine,
     Tone,
     VerdictLine,
@@ -388,7 +387,8 @@ def _control_text(chart: Individuals) -> str:
         low=decimal(chart.low, ".3g"),
         high=decimal(chart.high, ".3g"),
     )
-    return f"{_control_alarm(chart)}. {usual}" if chart.alarm else f"{_('As usual.')} {usual}"
+    tonight = f"{_control_alarm(chart)}." if chart.alarm else _("As usual.")
+    return f"{tonight} {usual}"
 
 
 def _control_alarm(chart: Individuals) -> str:
@@ -398,18 +398,3 @@ def _control_alarm(chart: Individuals) -> str:
     else:
         text = _("{measure} of the control specimen of {source} is not as usual")
     return text.format(measure=_(MEASURES[chart.measure]), source=chart.source)
-
-
-def drifts(facts: NightFacts) -> Iterator[Fact]:
-    """Yield a test of the mix of structure codes against the baseline."""
-    for drift in facts.charts.drifts:
-        text = _(
-            "p = {p} for the newest {n} specimens ({nights} nights) compared with the {usual} of "
-            "the baseline"
-        )
-        yield Fact(
-            drift.material or _("unnamed material"),
-            text.format(
-                p=decimal(drift.p_value, ".2g"), n=drift.n, nights=drift.nights, usual=drift.usual_n
-            ),
-        )

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import reports
 from agent.nightly.facts.night_counts import describe_source
 from agent.nightly.page import summary
+from agent.nightly.page.alarm_lines import alarm_lines
 from agent.nightly.page.furnace_view import furnace_lines
-from agent.nightly.page.trend_charts import trend_lines
 from reports import Tone, VerdictLine, marked, ngettext
 from reports import gettext as _
 
@@ -72,6 +72,7 @@ def list_lines(facts: NightFacts) -> tuple[VerdictLine, ...]:
     """Return what needs action, a line per thing."""
     return (
         *summary.order_lines(facts),
+        *alarm_lines(facts),
         *furnace_lines(facts),
         *_reason_lines(facts),
         *summary.waiting_lines(facts),
@@ -82,7 +83,6 @@ def list_lines(facts: NightFacts) -> tuple[VerdictLine, ...]:
             VerdictLine(Tone.PROBLEM, "1", str(message), "#provenance")
             for message in facts.refusals
         ),
-        *trend_lines(facts),
     )
 
 

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 BASELINE_NIGHTS = 25
 SHOWN_NIGHTS = 60
+FALSE_ALARMS = 0.01  # share of the nights on which nothing changed
 RULES = 2  # "value" and "step"
 D2 = 1.128  # mean range of two normal values, in standard deviations
 WORTH = 0.62  # degrees of freedom per moving range (Wheeler)
@@ -86,6 +87,15 @@ def average_by_night(
         key: [(when, fmean(numbers)) for when, numbers in sorted(nights.items())]
         for key, nights in sorted(by_night.items())
     }
+
+
+def compute_alarm_level(series: int) -> float:
+    """Return the chance of a false alarm that each rule of each chart may have tonight.
+
+    Args:
+        series: How many charts are compared with their baselines tonight.
+    """
+    return FALSE_ALARMS / max(1, series * RULES)
 
 
 def is_ready(series: Sequence[tuple[date, float]]) -> bool:

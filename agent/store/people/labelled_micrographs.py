@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from itertools import groupby
 from operator import itemgetter
@@ -58,6 +58,7 @@ class LabelledMicrograph:
             there is a model there is nothing to measure.
         area_mm2: Area of its steel, or None without a scale.
         file: Its file, below the folder of its source.
+        source: Name of its source.
     """
 
     id: str
@@ -78,6 +79,7 @@ class LabelledMicrograph:
     is_control: bool = False
     area_mm2: float | None = None
     file: str = ""
+    source: str = ""
 
 
 def _iter_labelled(
@@ -114,13 +116,17 @@ def _iter_labelled(
         micrographs[label.micrograph_id] = micrograph
     answers = _load_answers(session, whose, alone)
     seen_codes = _load_seen_codes(session, whose, alone)
+    ids = {micrograph.source_id for micrograph in micrographs.values()}
+    named = select(SourceRow.id, SourceRow.name).where(col(SourceRow.id).in_(ids))
+    sources = dict(session.exec(named).all()) if ids else {}
     for number, micrograph in micrographs.items():
         answer = answers.get(number, _NO_ANSWER)
         two = label_resolution.asks_two(micrograph.sha256, answer.thresholds, answer.handling)
         label_ = label_resolution.holding(list_standing(rows[number]), two=two)
         if label_ and label_.kind in kinds:
             seen_code = seen_codes.get(label_.result_id or 0)
-            yield _build_labelled(label_, rows[number], micrograph, answer, seen_code)
+            labelled = _build_labelled(label_, rows[number], micrograph, answer, seen_code)
+            yield replace(labelled, source=sources.get(micrograph.source_id, ""))
 
 
 def _select_blind(since: datetime) -> Any:

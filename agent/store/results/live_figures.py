@@ -145,9 +145,7 @@ class LiveFigures(Repository):
             recent_after: Results after it count as recent, aware UTC.
         """
         review, waiting = col(ResultRow.handling) == Handling.REVIEW.value, _waits()
-        # The search finds no code of a micrograph that waits and has a hidden answer.
-        is_hidden = sqlalchemy.and_(waiting, func.coalesce(col(SearchRow.code), "") == "")
-        code = case((is_hidden, None), else_=col(ResultRow.structure_code))
+        code = case((_is_hidden(), None), else_=col(ResultRow.structure_code))
         query = (
             sqlalchemy.select(
                 col(SourceRow.name),
@@ -175,6 +173,45 @@ class LiveFigures(Repository):
         )
         with reading(self._engine) as session:
             return {code: n for code, n in session.exec(query) if code}
+
+    def count_trend(
+        self, after: datetime, until: datetime, by: str
+    ) -> list[tuple[str, str, int, int, int]]:
+        """Return the current results of watched files in (after, until], counted by group and code.
+
+        Args:
+            after: Aware UTC.
+            until: Aware UTC.
+            by: "source", "furnace" or "heat"; "": all are one group.
+
+        Returns:
+            Group, code ("" without one, and while reviewers may not see it), how many; of those,
+            for how many a review was requested, and how many are unusual.
+        """
+        groups: dict[str, Any] = {
+            "": literal_column("''"),
+            "source": col(SourceRow.name),
+            "furnace": col(MicrographRow.process_extra)["furnace"].as_string(),
+            "heat": col(MicrographRow.heat),
+        }
+        group = func.coalesce(groups[by], "")
+        code = case((_is_hidden(), ""), else_=func.coalesce(col(ResultRow.structure_code), ""))
+        query = (
+            sqlalchemy.select(
+                group,
+                code,
+                func.count(),
+                _count_where(col(ResultRow.handling) == Handling.REVIEW.value),
+                _count_where(cast(col(ResultRow.reasons), Text).contains(f'"{Reason.STRANGE}"')),
+            )
+            .join(MicrographRow, col(MicrographRow.id) == col(ResultRow.micrograph_id))
+            .join(SourceRow, col(SourceRow.id) == col(MicrographRow.source_id))
+            .outerjoin(SearchRow, col(SearchRow.micrograph_id) == col(MicrographRow.id))
+            .where(*self._between(after, until))
+            .group_by(group, code)
+        )
+        with reading(self._engine) as session:
+            return [tuple(row) for row in session.execute(query)]
 
     def _between(self, after: datetime, until: datetime) -> tuple[Any, ...]:
         # Spelt as in the partial index of a night: only then does a planner use it.
@@ -219,6 +256,11 @@ class LiveFigures(Repository):
         query = select(func.count()).where(is_unassigned(self._whose.site_id))
         with reading(self._engine) as session:
             return session.exec(query).one()
+
+
+def _is_hidden() -> Any:
+    # The search finds no code of a micrograph that waits and has a hidden answer.
+    return sqlalchemy.and_(_waits(), func.coalesce(col(SearchRow.code), "") == "")
 
 
 def _waits() -> Any:

@@ -15,6 +15,7 @@ from agent.orders.judge.next_step import NextStep
 from agent.site_time import local
 from agent.triage import Reason
 from agent.web.access import iter_routes
+from agent.web.dashboard import trends_page
 from agent.web.dashboard.dashboard_figures import HOUR, get_figures
 from agent.web.dashboard.event_stream import format_clock, stream_events
 from agent.web.pages import render_page
@@ -43,6 +44,7 @@ LabFact = tuple[str, str, Tone] | tuple[str, str, Tone, str]
 def router(desk: Desk) -> APIRouter:
     """Build the routes of the dashboard."""
     routes = APIRouter()
+    routes.include_router(trends_page.router(desk))
 
     @routes.get("/", include_in_schema=False)
     def dashboard(request: Request) -> Response:
@@ -225,6 +227,9 @@ def _list_other_needs(figures: Figures) -> Iterator[Need]:
     n = len(due)
     text = ngettext("instrument check due", "instrument checks due", n)
     yield (n, text, _(OPERATOR), "#lab", Tone.ATTENTION)
+    n = figures.slow.alarms
+    text = ngettext("alarm: something changed", "alarms: something changed", n)
+    yield (n, text, _(LEAD), "/trends", Tone.PROBLEM)
     n = len(figures.slow.proposed)
     text = ngettext("bundle to sign", "bundles to sign", n)
     yield (n, text, _(LEAD), "/models", Tone.ATTENTION)
@@ -279,7 +284,7 @@ def _describe_agreement(figures: Figures) -> LabFact:
     text = _("{share} % of {n} decisions (95 % interval {low} to {high} %)").format(
         share=decimal(100 * same / n, ".0f"), n=n, low=low, high=high
     )
-    return (name, text, Tone.CALM, "/reports/index.html")
+    return (name, text, Tone.CALM, "/trends")
 
 
 def _is_check_due(instrument: Instrument) -> bool:

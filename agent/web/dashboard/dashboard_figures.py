@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
 from agent.nightly.facts.reviewer_agreement import WINDOW, agreement
+from agent.nightly.page.night_charts import find_open_alarms
 from agent.orders import BadSpecification
 from agent.retrain.bundle_registry import list_bundles
 from agent.store import State
@@ -104,6 +105,7 @@ class SlowFigures:
         proposed: Bundles that a lead proposed and another has to sign.
         has_accounts: The lab has accounts.
         orders_fault: Why the orders cannot be read, or "".
+        alarms: Measures with an alarm that a lead has to acknowledge.
     """
 
     orders: Mapping[str, int] = field(default_factory=dict)
@@ -118,6 +120,7 @@ class SlowFigures:
     proposed: tuple[str, ...] = ()
     has_accounts: bool = False
     orders_fault: str = ""
+    alarms: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,6 +185,7 @@ def _read_slow(desk: Desk, now: datetime) -> SlowFigures:
         status=desk.status(),
         proposed=tuple(_list_proposed(desk)),
         has_accounts=desk.store.accounts.are_there(),
+        alarms=len({group.measure for group in find_open_alarms(desk.store)[1]}),
     )
     try:
         board = desk.board.look(desk.store, lambda: order_rules(desk), now=now, swept=SWEPT)

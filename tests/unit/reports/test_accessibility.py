@@ -135,6 +135,7 @@ def test_the_review_pages_have_no_grave_fault(lab, axe, tab, address):
         f"/archive/similar/{flagged}",
         "/history",
         "/history?first=x",
+        "/trends?by=source",
         "/history?facts=G8",
         "/orders?state=held",
         "/roundrobin",

@@ -33,7 +33,6 @@ EMPTY = dataclasses.replace(
     changes=(),
     groups=(),
     control=(),
-    drifts=(),
     prints=(),
     furnaces=(),
 )

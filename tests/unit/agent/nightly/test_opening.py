@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections import Counter
 from datetime import UTC, date, datetime, timedelta
 
 import numpy as np
@@ -15,7 +14,6 @@ from agent.nightly import write_report
 from agent.nightly.facts.order_status import ControlMeasurement
 from agent.nightly.facts.snapshot import from_text
 from agent.nightly.spc.individuals_chart import BASELINE_NIGHTS, average_by_night, chart
-from agent.nightly.spc.p_chart import Tally, compute_permutation_p, drifts
 from agent.orders import Specifications
 from agent.orders.instruments.instrument_checks import CONTROL
 from agent.orders.judge.assessed import OrderPolicy
@@ -311,27 +309,3 @@ def test_a_control_chart_shows_what_lies_beyond():
 
     assert "limits" in control_chart(trend)
     assert control_chart(dataclasses.replace(trend, points=())) == ""
-
-
-# --- drift --------------------------------------------------------------------------------------
-
-
-def test_the_same_mix_is_no_drift_and_another_one_is():
-    usual = Counter({"G7": 30, "G8": 60})
-
-    assert compute_permutation_p(usual, Counter({"G7": 10, "G8": 20}), seed=1) > 0.5
-    assert compute_permutation_p(usual, Counter({"G7": 28, "G8": 2}), seed=1) < 0.01
-    assert compute_permutation_p(usual, Counter({"G7": 28, "G8": 2}), seed=1) >= 1 / 2000
-
-
-def test_small_nights_are_pooled_until_they_say_something():
-    history = [
-        (date(2026, 1, 1) + timedelta(days=n), (Tally("M", "b", 4, 0, 0, (("G8", 4),)),))
-        for n in range(BASELINE_NIGHTS + 9)
-    ]
-    night, tonight = date(2026, 3, 1), (Tally("M", "b", 4, 0, 0, (("G7", 4),)),)
-
-    (found,) = drifts(history, night, tonight)
-
-    assert (found.n, found.nights, found.usual_n) == (32, 8, 4 * BASELINE_NIGHTS)
-    assert drifts(history[:-5], night, tonight) == ()

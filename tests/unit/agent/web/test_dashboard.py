@@ -309,6 +309,7 @@ def test_no_figure_reads_a_whole_table(lab):
         figures.list_last_files()
         figures.count_results(start, NEXT_DAY, recent_after=start)
         figures.count_codes(start, NEXT_DAY)
+        figures.count_trend(start, NEXT_DAY, "furnace")
         figures.count_waiting_by_reason()
         figures.count_disagreed()
         figures.count_unassigned()

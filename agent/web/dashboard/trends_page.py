@@ -1,0 +1,368 @@
+"""Page of the trends: codes, unusual share, agreement and throughput of a range of days.
+
+Alarms of `agent.nightly.spc.change_alarm` are at its top until a lead acknowledges them.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from datetime import date, timedelta
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlencode
+from zoneinfo import ZoneInfo
+
+from fastapi import APIRouter, HTTPException, Request, Response
+from fastapi.responses import RedirectResponse
+from starlette.concurrency import run_in_threadpool
+
+import reports
+from agent.errors import WrongUse
+from agent.files.csv_export import format_csv
+from agent.nightly.page.alarm_lines import describe_alarms
+from agent.nightly.page.night_charts import ACKNOWLEDGED, find_open_alarms
+from agent.orders.judge.permissions import require_lead, require_reason
+from agent.web import cookies
+from agent.web.authentication import may_lead, who_is
+from agent.web.context import order_rules
+from agent.web.dashboard.dashboard_figures import start_of
+from agent.web.forms import read_stripped_form
+from agent.web.pages import render_page, request_name
+from reports import decimal, marked
+from reports import gettext as _
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+    from markupsafe import Markup
+
+    from agent.store import LabelledMicrograph
+    from agent.web.context import Desk
+
+STEPS = {"day": marked("Day"), "week": marked("Week"), "month": marked("Month")}
+GROUPS = {
+    "": marked("All together"),
+    "source": marked("Source"),
+    "furnace": marked("Furnace"),
+    "heat": marked("Heat"),
+}
+USUAL_WEEKS = 13
+MOST_STEPS = 106
+"""Steps of one page: two years of weeks."""
+MOST_CHARTS = 12
+MONTH_DAYS = 31
+TOO_LONG = marked("A page shows at most {n} steps. Choose a shorter range or a longer step.")
+WRONG_RANGE = marked("Write two days such as 2026-11-24, the earlier one first.")
+
+
+@dataclass(slots=True)
+class _Row:
+    """What is counted of one step and one group."""
+
+    n: int = 0
+    review: int = 0
+    unusual: int = 0
+    blind: int = 0
+    same: int = 0
+    codes: Counter[str] = field(default_factory=Counter)
+
+
+@dataclass(frozen=True, slots=True)
+class _Range:
+    """The days that a request asks for, in steps, by group, or of one group alone."""
+
+    first: date
+    last: date
+    step: str
+    by: str
+    only: str
+
+    def list_steps(self) -> list[tuple[date, date]]:
+        """Return the first day of each step, and of the one after it."""
+        starts = [_begin(self.first, self.step)]
+        while starts[-1] <= self.last:
+            starts.append(_next(starts[-1], self.step))
+        return list(pairwise(starts))
+
+    def to_query(self, **other: str) -> str:
+        """Return the address of this range, with other values."""
+        asked = {"first": str(self.first), "last": str(self.last), "step": self.step}
+        return urlencode({**asked, "by": self.by, "only": self.only, **other})
+
+
+def _begin(day: date, step: str) -> date:
+    if step == "week":
+        return day - timedelta(days=day.weekday())
+    return day.replace(day=1) if step == "month" else day
+
+
+def _next(day: date, step: str) -> date:
+    if step == "month":
+        return (day + timedelta(days=MONTH_DAYS)).replace(day=1)
+    return day + timedelta(days=7 if step == "week" else 1)
+
+
+def router(desk: Desk) -> APIRouter:
+    """Build the routes of the trends."""
+    routes = APIRouter(include_in_schema=False)
+
+    @routes.get("/trends")
+    def trends(request: Request) -> Response:
+        wanted, problem = _read_range(desk, request)
+        return _render(desk, request, wanted, problem)
+
+    @routes.get("/trends.csv")
+    def export(request: Request) -> Response:
+        wanted, problem = _read_range(desk, request)
+        if problem:
+            raise HTTPException(422, problem)
+        headers = {"Content-Disposition": 'attachment; filename="trends.csv"'}
+        text = _format_csv(_count(desk, wanted))
+        return Response(text.encode("utf-8-sig"), media_type="text/csv", headers=headers)
+
+    @routes.post("/trends")
+    async def acknowledge(request: Request) -> Response:
+        form = await read_stripped_form(request)
+        return await run_in_threadpool(_acknowledge, desk, request, form)
+
+    return routes
+
+
+def _acknowledge(desk: Desk, request: Request, form: Mapping[str, str]) -> Response:
+    """Record that a lead has seen the alarms of a measure; its groups start from nothing."""
+    who = cookies.decides(request, form)
+    fields = [(key, form[key]) for key in ("measure", "night", "reason") if key in form]
+    if page := request_name(desk, request, who, "/trends", fields, then="/trends"):
+        return page
+    if who_is(request) is None:
+        require_lead(order_rules(desk), who)
+    measure, reason = form.get("measure", ""), require_reason(form.get("reason", ""))
+    night, alarms = find_open_alarms(desk.store)
+    groups = [group for group in alarms if group.measure == measure]
+    if not groups or str(night) != form.get("night"):
+        raise WrongUse(_("This alarm has changed since the page was opened. Reload the page."))
+    facts = {
+        "night": str(night),
+        "reason": reason,
+        "groups": [f"{group.kind} {group.name}".strip() for group in groups],
+    }
+    desk.store.records.add(ACKNOWLEDGED, measure, by=who.strip(), at=desk.now(), facts=facts)
+    answer = RedirectResponse("/trends", 303)
+    cookies.keep(answer, cookies.NAME, who.strip())
+    return answer
+
+
+def _read_range(desk: Desk, request: Request) -> tuple[_Range, str]:
+    """Return the range that a request asks for, and what of it is not understood."""
+    asked = request.query_params
+    step, by = asked.get("step", ""), asked.get("by", "")
+    step, by = step if step in STEPS else "week", by if by in GROUPS else ""
+    today = desk.now().astimezone(ZoneInfo(desk.zone)).date()
+    usual = _begin(today, "week") - timedelta(weeks=USUAL_WEEKS - 1)
+    only = asked.get("only", "") if by else ""
+    try:
+        first = date.fromisoformat(asked.get("first") or str(usual))
+        last = min(today, date.fromisoformat(asked.get("last") or str(today)))
+    except ValueError:
+        return _Range(usual, today, step, by, only), _(WRONG_RANGE)
+    if first > last:
+        return _Range(usual, today, step, by, only), _(WRONG_RANGE)
+    days = {"day": 1, "week": 7, "month": 28}[step]
+    if (last - first).days > MOST_STEPS * days:
+        return _Range(usual, today, step, by, only), _(TOO_LONG).format(n=MOST_STEPS)
+    return _Range(first, last, step, by, only), ""
+
+
+def _count(desk: Desk, wanted: _Range) -> dict[tuple[date, str], _Row]:
+    """Return (first day of the step, group) → what is counted, steps in order."""
+    steps = wanted.list_steps()
+    starts = [start_of(first, desk.zone) for first, _end in steps]
+    starts.append(start_of(steps[-1][1], desk.zone))
+    rows: dict[tuple[date, str], _Row] = {}
+    blind = desk.store.labelled_micrographs.list_blind_since(starts[0])
+    for (first, _end), (after, until) in zip(steps, pairwise(starts), strict=True):
+        counted = desk.store.live_figures.count_trend(after, until, wanted.by)
+        for group, code, n, review, unusual in counted:
+            row = rows.setdefault((first, group), _Row())
+            row.n, row.review, row.unusual = row.n + n, row.review + review, row.unusual + unusual
+            row.codes[code] += n
+        for entry in blind:
+            if after < entry.label.at <= until and _is_counted(entry):
+                row = rows.setdefault((first, _name_group(entry, wanted.by)), _Row())
+                row.blind += 1
+                row.same += entry.label.code == entry.model_code
+    if wanted.only:
+        return {key: row for key, row in rows.items() if key[1] == wanted.only}
+    return rows
+
+
+def _is_counted(entry: LabelledMicrograph) -> bool:
+    return entry.origin == "watch" and entry.model_code is not None
+
+
+def _name_group(entry: LabelledMicrograph, by: str) -> str:
+    known = {"source": entry.source, "heat": entry.process_data.get("heat", "")}
+    return str(entry.process_extra.get("furnace", "")) if by == "furnace" else known.get(by, "")
+
+
+def _render(desk: Desk, request: Request, wanted: _Range, problem: str) -> Response:
+    rows = {} if problem else _count(desk, wanted)
+    night, alarms = find_open_alarms(desk.store)
+    who = cookies.name_of(request)
+    is_named = who_is(request) is not None or not who
+    is_lead = bool(alarms) and may_lead(request) and (is_named or order_rules(desk).may_lead(who))
+    groups = Counter[str]()
+    for (_first, group), row in rows.items():
+        groups[group] += row.n + row.blind
+    return render_page(
+        desk,
+        request,
+        "trends",
+        422 if problem else 200,
+        wanted=wanted,
+        problem=problem,
+        steps=STEPS,
+        groups=GROUPS,
+        alarms=list(describe_alarms(alarms)),
+        night=night,
+        is_lead=is_lead,
+        sections=list(_list_sections(rows, wanted, [g for g, _n in groups.most_common()])),
+        columns=_list_columns(rows),
+        table=list(_list_lines(rows, wanted)),
+        query=wanted.to_query(),
+        all=wanted.to_query(only=""),
+    )
+
+
+def _list_sections(
+    rows: Mapping[tuple[date, str], _Row], wanted: _Range, groups: Sequence[str]
+) -> Iterator[tuple[str, str, list[tuple[str, str, Markup]]]]:
+    """Yield title, note, and the charts of each: name, address of the group alone, drawing."""
+    if not rows:
+        return
+    steps = [first for first, _end in wanted.list_steps()]
+    labels = [_label(first, wanted.step) for first in steps]
+    shown = groups[:MOST_CHARTS]
+    left = len(groups) - len(shown)
+    more = _("{n} more groups are in the table.").format(n=left) if left else ""
+
+    def href(group: str) -> str:
+        return f"/trends?{wanted.to_query(only=group)}" if wanted.by and not wanted.only else ""
+
+    def of(group: str) -> list[_Row]:
+        return [rows.get((first, group), _Row()) for first in steps]
+
+    most = max(row.n for row in rows.values())
+    yield (
+        _("Micrographs"),
+        " ".join((_("Lower part: sent to review."), more)).strip(),
+        [
+            (
+                group,
+                href(group),
+                reports.counts_chart(
+                    [
+                        (label, row.n, row.review)
+                        for label, row in zip(labels, of(group), strict=True)
+                    ],
+                    most=most,
+                    alt=_("Micrographs per step; the table has the numbers."),
+                ),
+            )
+            for group in shown
+        ],
+    )
+    for title, note, (part, whole) in (
+        (
+            _("Unusual micrographs"),
+            _("Share of all micrographs, with its 95 % interval."),
+            ("unusual", "n"),
+        ),
+        (
+            _("Agreement"),
+            _("Blind decisions with the model's code, with the 95 % interval of their share."),
+            ("same", "blind"),
+        ),
+    ):
+        drawn = []
+        for group in shown:
+            values = [(getattr(row, part), getattr(row, whole)) for row in of(group)]
+            drawn.append((group, href(group), _draw(labels, values, title)))
+        yield title, note, [chart for chart in drawn if chart[2]]
+    totals = [Counter[str]() for _first in steps]
+    for (first, _group), row in rows.items():
+        totals[steps.index(first)].update(row.codes)
+    codes = sum(totals, Counter[str]())
+    codes.pop("", None)
+    charts = [
+        (code, "", _draw(labels, [(t[code], t.total()) for t in totals], code))
+        for code in sorted(code for code, _n in codes.most_common(MOST_CHARTS))
+    ]
+    yield (
+        _("Structure codes"),
+        _("Share of all micrographs, with its 95 % interval."),
+        [chart for chart in charts if chart[2]],
+    )
+
+
+def _draw(labels: Sequence[str], values: Sequence[tuple[int, int]], title: str) -> Markup:
+    from model import wilson  # noqa: PLC0415 - loads scipy
+
+    points = []
+    for label, (k, n) in zip(labels, values, strict=True):
+        sure = wilson(k, n)
+        points.append((label, k, n, sure.low or 0.0, sure.high or 1.0))
+    return reports.shares_chart(
+        points, alt=_("{title}: share per step; the table has the numbers.").format(title=title)
+    )
+
+
+def _label(first: date, step: str) -> str:
+    if step == "month":
+        return f"{first:%Y-%m}"
+    return reports.short_day(first)
+
+
+def _list_columns(rows: Mapping[tuple[date, str], _Row]) -> list[str]:
+    """Return the codes that the table has a column for."""
+    return sorted({code for row in rows.values() for code in row.codes if code})
+
+
+def _list_lines(
+    rows: Mapping[tuple[date, str], _Row], wanted: _Range
+) -> Iterator[tuple[str, str, _Row, str, str]]:
+    """Yield step, group, numbers, and both shares in words, the newest step first."""
+    for (first, group), row in sorted(rows.items(), key=lambda item: (item[0][1], item[0][0])):
+        yield (
+            _label(first, wanted.step),
+            group,
+            row,
+            _format_share(row.unusual, row.n),
+            _format_share(row.same, row.blind),
+        )
+
+
+def _format_share(k: int, n: int) -> str:
+    if not n:
+        return "–"
+    from model import wilson  # noqa: PLC0415 - loads scipy
+
+    sure = wilson(k, n)
+    low, high = (decimal(100 * (end or 0.0), ".0f") for end in (sure.low, sure.high))
+    return _("{k} of {n}, {share} % ({low} to {high})").format(
+        k=k, n=n, share=decimal(100 * k / n, ".0f"), low=low, high=high
+    )
+
+
+def _format_csv(rows: Mapping[tuple[date, str], _Row]) -> str:
+    codes = _list_columns(rows)
+    columns = ("first_day", "group", "micrographs", "review", "unusual", "blind", "agreed", *codes)
+
+    def lines() -> Iterable[dict[str, Any]]:
+        for (first, group), row in sorted(rows.items()):
+            numbers = (row.n, row.review, row.unusual, row.blind, row.same)
+            values = (str(first), group, *numbers, *(row.codes[code] for code in codes))
+            yield dict(zip(columns, values, strict=True))
+
+    return format_csv(columns, lines())
