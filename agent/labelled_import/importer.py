@@ -8,7 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from agent.labelled_import.manifest import SCALE, Labelled, LabelledFolder, UnusableFile
-from agent.store import FOR_ORDERS, IMPORTED, Decision, State
+from agent.store import CHANGEABLE, FOR_ORDERS, IMPORTED, Decision, State
 from agent.watch import ListedFile, Provenance
 
 if TYPE_CHECKING:
@@ -137,8 +137,9 @@ def _label(
         for view in _micrographs(store, fate.sha256):
             if differs := _find_differences(view, file):
                 changed.append(UnusableFile(file.relative, _describe_differences(view, differs)))
-                if update:
-                    store.results.describe(view.id, differs, by=decision.by, at=now())
+                changeable = {name: differs[name] for name in CHANGEABLE if name in differs}
+                if update and changeable:
+                    store.results.describe(view.id, changeable, by=decision.by, at=now())
             if not (is_same := _has_same_label(view.label, decision)) and (
                 sentence := store.labels.refuse_imported(view.id, decision)
             ):
@@ -179,8 +180,11 @@ def _find_differences(view: MicrographView, file: Labelled) -> dict[str, str]:
 
 def _describe_differences(view: MicrographView, differs: Mapping[str, str]) -> str:
     known = {**view.process_extra, **view.process_data}
+    was = {name: known.get(name, "") or "unknown" for name in differs}
     return ", ".join(
-        f"{name} {known.get(name, '') or 'unknown'!s} becomes {text}"
+        f"{name} {was[name]} becomes {text}"
+        if name in CHANGEABLE
+        else f"{name} stays {was[name]}, as an image is filed with it, and is not {text}"
         for name, text in differs.items()
     )
 

@@ -61,6 +61,7 @@ from .results.given_scales import (
     keep_warnings as keep_warnings,
 )
 from .evidence.comparison import name_odd as name_odd
+from .evidence.declaration import CHANGEABLE as CHANGEABLE
 from .evidence.history import HistoryQuery as HistoryQuery
 from .work.jobs import Job as Job
 from .people.labels import (

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from agent.errors import WrongUse
-from agent.settings import PROCESS_COLUMNS
 from agent.store.evidence import audit_log
+from agent.store.evidence.declaration import CHANGEABLE
 from agent.store.people import labels
 
 if TYPE_CHECKING:
@@ -35,12 +35,13 @@ def describe(
         session: Open for writing.
         whose: Site and agent.
         public_id: Of the micrograph.
-        process_data: Column → new value; columns that are not named stay.
+        process_data: Column → new value, of `CHANGEABLE`; columns that are not named stay.
         by: Who.
         at: Now.
 
     Raises:
-        WrongUse: No such micrograph, or it was not imported, or it belongs to an order's specimen.
+        WrongUse: No such micrograph, or it was not imported, or it belongs to an order's specimen,
+            or a column never changes.
     """
     row = labels.micrograph_of(session, public_id)
     if row.origin != "import" or row.specimen_id is not None:
@@ -48,13 +49,14 @@ def describe(
             f"{public_id} belongs to an order or was not imported; a lead changes its place: "
             "agent orders assign."
         )
-    columns = {name: text for name, text in process_data.items() if name in PROCESS_COLUMNS}
-    extra = {name: text for name, text in process_data.items() if name not in PROCESS_COLUMNS}
-    before = {name: getattr(row, name) for name in columns}
-    before |= {name: row.process_extra.get(name, "") for name in extra}
-    for name, text in columns.items():
+    if fixed := sorted(process_data.keys() - {*CHANGEABLE}):
+        raise WrongUse(
+            f"{public_id}: {', '.join(fixed)} never changes once an image is filed; what may be "
+            f"replaced is {', '.join(CHANGEABLE)}."
+        )
+    before = {name: getattr(row, name) for name in process_data}
+    for name, text in process_data.items():
         setattr(row, name, text)
-    row.process_extra = {**row.process_extra, **extra}
     session.add(row)
     audit_log.append(
         session,

@@ -242,6 +242,27 @@ def test_another_specimen_for_a_known_picture_is_named_and_taken_over_only_when_
     assert [act.actor for act in store.audit_log.iter_acts("micrograph.described")] == ["E. Meier"]
 
 
+def test_what_a_known_picture_was_filed_with_stays_whatever_a_manifest_says(tmp_path, take, store):
+    picture(tmp_path / "lab/a.png")
+    manifest = tmp_path / "lab/labels.csv"
+    manifest.write_text("file,code,specimen,microscope,furnace\na.png,G8,S1,LOM-7,O3\n")
+    take(tmp_path / "lab", manifest)
+    manifest.write_text("file,code,specimen,microscope,furnace\na.png,G8,S2,LOM-8,O4\n")
+    (label,) = store.labelled_micrographs.list_all()
+
+    updated = take(tmp_path / "lab", manifest, update=True)
+
+    kept = store.results.find(label.id)
+    named = [kept.process_data["specimen"], kept.process_data["microscope"]]
+    assert [*named, kept.process_extra["furnace"]] == ["S2", "LOM-7", "O3"]
+    assert "microscope stays LOM-7, as an image is filed with it" in names(updated.changed)["a.png"]
+    assert store.checks.compare_rows().faults == ()
+    with pytest.raises(WrongUse, match="microscope never changes once an image is filed"):
+        store.results.describe(
+            label.id, {"microscope": "LOM-8"}, by="Ada", at=datetime(2026, 11, 25, tzinfo=UTC)
+        )
+
+
 def test_what_took_a_labelled_picture_is_known_when_its_strangeness_is_judged(
     tmp_path, take, store
 ):
