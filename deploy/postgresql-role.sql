@@ -8,7 +8,7 @@ GRANT SELECT, INSERT, UPDATE ON ALL TABLES IN SCHEMA public TO :role;
 GRANT DELETE ON content TO :role;  -- a renamed file is one with what it was
 GRANT USAGE, SELECT ON ALL SEQUENCES IN SCHEMA public TO :role;
 REVOKE UPDATE ON trail, label, record, promotion, specification, night, rating,
-  measurement, needle_field, statement, statement_file, alembic_version FROM :role;
+  needle_field, statement, statement_file, alembic_version FROM :role;
 REVOKE INSERT ON alembic_version FROM :role;
 -- Accounts are made and changed with the owner's address; a page counts wrong passwords and ends log-ins, an operator disables.
 REVOKE INSERT, UPDATE ON account FROM :role;

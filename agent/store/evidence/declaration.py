@@ -283,7 +283,6 @@ EVIDENCE = {
             derived={"day": lambda row: row["date"].isoformat(), "sha256 of facts": _hash_facts},
         ),
         EvidenceTable("rating"),
-        EvidenceTable("measurement"),
         EvidenceTable("needle_field", filed=ALL),
         EvidenceTable(
             "needle_measurement",

@@ -31,7 +31,6 @@ from .micrographs import (
     ResultRow as ResultRow,
 )
 from .needles import (
-    MeasurementRow as MeasurementRow,
     NeedleFieldRow as NeedleFieldRow,
     NeedleMeasurementRow as NeedleMeasurementRow,
 )

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 PER_SITE: Final = frozenset(
     {
         "account", "agent", "campaign", "campaign_image", "campaign_rater", "content", "job",
-        "label", "login", "measurement", "micrograph", "needle_field", "needle_measurement",
+        "label", "login", "micrograph", "needle_field", "needle_measurement",
         "night", "order", "order_claim", "path", "place", "preparation", "promotion", "rating",
         "record", "result", "rollout", "rollout_host", "same_place", "saved_view", "search_entry",
         "source", "specification", "specimen", "statement", "statement_file",
@@ -26,7 +26,7 @@ PER_SITE: Final = frozenset(
 
 REFERRING: Final = frozenset(
     {
-        "campaign_image", "campaign_rater", "content", "job", "label", "measurement",
+        "campaign_image", "campaign_rater", "content", "job", "label",
         "micrograph", "needle_field", "needle_measurement", "order_claim", "path", "place",
         "preparation", "rating", "result", "rollout_host", "same_place", "search_entry",
         "specimen", "statement", "statement_file"

@@ -40,21 +40,6 @@ class NeedleMeasurementRow(OfSite, Row, table=True):
     withdrawn_at: datetime | None = instant_column()
 
 
-class MeasurementRow(OfSite, Row, table=True):
-    """A number measured on a micrograph, with its unit."""
-
-    __tablename__: ClassVar[Any] = "measurement"
-    __table_args__: ClassVar[Any] = (UniqueConstraint("micrograph_id", "result_id", "name"),)
-
-    id: int | None = Field(default=None, primary_key=True)
-    site_id: int = site_column()
-    micrograph_id: int = Field(foreign_key="micrograph.id", index=True)
-    result_id: int | None = Field(default=None, foreign_key="result.id")
-    name: str
-    value: float
-    unit: str = ""
-
-
 class NeedleFieldRow(OfSite, Row, table=True):
     """The needles of a micrograph, measured with one of its results; never changed.
 
