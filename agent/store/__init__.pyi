@@ -60,8 +60,9 @@ from .results.given_scales import (
     find_given as find_given,
     keep_warnings as keep_warnings,
 )
-from .evidence.comparison import name_odd as name_odd
+from .evidence.acts import name_odd as name_odd
 from .evidence.declaration import CHANGEABLE as CHANGEABLE
+from .evidence.declaration import RELEASED_AFTER as RELEASED_AFTER
 from .evidence.history import HistoryQuery as HistoryQuery
 from .work.jobs import Job as Job
 from .people.labels import (
@@ -144,7 +145,6 @@ from .bundles.promotions import (
     Signature as Signature,
 )
 from .evidence.quality_records import (
-    RELEASED_AFTER as RELEASED_AFTER,
     NewRecord as NewRecord,
     Record as Record,
 )

@@ -15,6 +15,7 @@ from agent.errors import WrongUse
 from agent.store.bundles.rollout_rows import begin, require_none_running
 from agent.store.engine import reading, writing
 from agent.store.evidence import audit_log, quality_records
+from agent.store.evidence.acts import append_act
 from agent.store.repository import Repository
 from agent.store.spelling import person_key
 from agent.store.tables import PromotionRow
@@ -241,17 +242,7 @@ def promote_bundle(
         promoted_at=at,
         metrics=dict(metrics),
     )
-    session.add(row)
-    session.flush()
-    audit_log.append(
-        session,
-        whose.site_id,
-        at=at,
-        actor=by,
-        act="model.promoted",
-        subject=bundle,
-        facts={"promotion": row.id, "reason": reason, "metrics": dict(metrics)},
-    )
+    append_act(session, "model.promoted", row)
 
 
 def find_current_bundle(session: Session) -> str | None:

@@ -11,9 +11,6 @@ from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 from agent.store.evidence.audit_log import FACTS_SHA256, SIGNED, sha256_of, sha256_of_text
-from agent.store.evidence.quality_records import RELEASED_AFTER
-from agent.store.orders import order_lists
-from agent.store.orders.order_lists import LATE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -30,6 +27,13 @@ AT: Source = attrgetter("at")
 SUBJECT: Source = attrgetter("subject")
 ACT: Source = attrgetter("act")
 NO_PLACE = "no order"
+LIST_COLUMNS = ("customer", "product", "material")
+LIST_FACTS = ("heat", "batch", "etchant", "subtype", "specification")
+LATE = "late"
+"""What an order list states: columns of an order, keys of its facts, and the key of those that it
+named late."""
+RELEASED_AFTER = "specification_record"
+"""Key of an order's facts: number of the newest record when it was released."""
 CHANGEABLE = ("order", "specimen", "preparation", "field", "heat", "batch", "material", "etchant")
 """Columns of a micrograph that an assignment changes."""
 
@@ -166,8 +170,8 @@ def _join_pair(pair: Iterable[str | None]) -> str:
 
 
 DEMANDS = {
-    **dict.fromkeys(order_lists.COLUMNS, ""),
-    **dict.fromkeys(f"facts.{name}" for name in (*order_lists.FACTS, "specimens", "count")),
+    **dict.fromkeys(LIST_COLUMNS, ""),
+    **dict.fromkeys(f"facts.{name}" for name in (*LIST_FACTS, "specimens", "count")),
 }
 """Values of an order list that the assessment of an order uses → before any list."""
 
@@ -176,7 +180,7 @@ _LATE = f"facts.{LATE}"
 
 
 def _get_path(name: str) -> str:
-    return name if name in order_lists.COLUMNS else f"facts.{name}"
+    return name if name in LIST_COLUMNS else f"facts.{name}"
 
 
 def _listed(entry: TrailEntry, _: Values) -> dict[str, Any]:
@@ -298,7 +302,7 @@ EVIDENCE = {
                 Act(
                     ("needle.withdrawn",),
                     {"id": "needle"},
-                    {"withdrawn_by": ACTOR, "withdrawn_at": AT},
+                    {"withdrawn_by": ACTOR, "withdrawn_at": AT, "micrograph_id": SUBJECT},
                     before={"withdrawn_by": "", "withdrawn_at": None},
                 ),
             ),
@@ -462,7 +466,7 @@ EVIDENCE = {
                 Act(
                     ("account.added",),
                     {"name": SUBJECT},
-                    {"sha256 of hashed": "secret", **_same("kind", "role")},
+                    {"created_at": AT, "sha256 of hashed": "secret", **_same("kind", "role")},
                 ),
                 Act(("account.role_changed",), {"name": SUBJECT}, _same("role"), before={}),
                 Act(

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import sqlalchemy
 from sqlmodel import col, select
 
-from agent.store.evidence.comparison import ODD, compare
+from agent.store.evidence.acts import ODD, compare
 from agent.store.evidence.declaration import format_place
 from agent.store.results import given_scales
 from agent.store.tables import MicrographRow, OrderRow, ResultRow, StatementRow
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from sqlmodel import Session
 
-    from agent.store.evidence.comparison import ActIndex, RowReader
+    from agent.store.evidence.acts import ActIndex, RowReader
 
 REPORTED = ("bundle", "structure_code", "probability", "um_per_px")
 """Columns of a result and its micrograph that are compared with a night's report."""

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from sqlmodel import col, select
 
 from agent.store.evidence import filing
-from agent.store.evidence.comparison import compare, fold, name_odd, show
+from agent.store.evidence.acts import compare, fold, name_odd, show
 from agent.store.evidence.declaration import CHANGEABLE, EVIDENCE, format_place
 from agent.store.tables import (
     ContentRow,
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from sqlmodel import Session
 
-    from agent.store.evidence.comparison import ActIndex, RowReader, Stated
+    from agent.store.evidence.acts import ActIndex, RowReader, Stated
 
 LIVE, DONE, REVIEW = "live", "done", "review"
 

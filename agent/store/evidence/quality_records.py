@@ -21,8 +21,6 @@ if TYPE_CHECKING:
 
     from agent.store.repository import AgentIdentity
 
-RELEASED_AFTER = "specification_record"
-"""Key of an order's facts: number of the newest record when it was released."""
 SPECIFICATIONS = "specifications"
 """Kind of the records of each state of the file of specifications; the subject is the PC."""
 

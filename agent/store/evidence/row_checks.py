@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from agent.store.evidence import audit_log, seals
-from agent.store.evidence.comparison import (
+from agent.store.evidence.acts import (
     ActIndex,
     RowReader,
     compare,

@@ -17,7 +17,7 @@ import sqlalchemy
 from sqlmodel import col, select
 
 from agent.store.evidence import audit_log, filing
-from agent.store.evidence.comparison import name_odd
+from agent.store.evidence.acts import name_odd
 from agent.store.evidence.declaration import ALL, EVIDENCE
 from agent.store.sites.site_scope import get_site, unindexed
 from agent.store.tables import ContentRow, PathRow, SourceRow, TrailRow, load_metadata

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from sqlmodel import col, select
 
-from agent.store.evidence import audit_log
+from agent.store.evidence.acts import append_act
 from agent.store.tables import MicrographRow, OrderClaimRow, OrderRow
 
 if TYPE_CHECKING:
@@ -94,23 +94,8 @@ def add(
             file=claim.file,
             at=at,
         )
-        session.add(row)
-        session.flush()
-        audit_log.append(
-            session,
-            whose.site_id,
-            at=at,
-            actor="agent",
-            act=CLAIMED,
-            subject=order.number,
-            facts={
-                "claim": row.id,
-                "micrograph": micrograph.public_id,
-                "specimen": claim.specimen,
-                "origin": claim.origin,
-                "file": claim.file,
-            },
-        )
+        names = {"micrograph_id": micrograph.public_id, "order_id": order.number}
+        append_act(session, CLAIMED, row, names=names)
 
 
 def list_claims(session: Session, order: OrderRow) -> tuple[OrderClaim, ...]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from agent.store.evidence.declaration import LATE, LIST_COLUMNS, LIST_FACTS
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from datetime import datetime
@@ -11,10 +13,8 @@ if TYPE_CHECKING:
     from agent.store.orders.order_views import Entry
     from agent.store.tables import OrderRow
 
-COLUMNS = ("customer", "product", "material")
-FACTS = ("heat", "batch", "etchant", "subtype", "specification")
-PENDING, LATE, AMENDED = "pending", "late", "amended"
-"""Keys of an order's facts: changes that wait, keys that a list named late, decisions."""
+PENDING, AMENDED = "pending", "amended"
+"""Keys of an order's facts: changes that wait, decisions."""
 
 
 def merge(
@@ -34,11 +34,11 @@ def merge(
         has_fields: The order has fields already.
     """
     facts = dict(row.facts)
-    known = {column: getattr(row, column) for column in COLUMNS} | {
-        name: facts.get(name) for name in FACTS
+    known = {column: getattr(row, column) for column in LIST_COLUMNS} | {
+        name: facts.get(name) for name in LIST_FACTS
     }
-    given = {column: getattr(entry, column) for column in COLUMNS} | {
-        name: entry.facts.get(name) for name in FACTS
+    given = {column: getattr(entry, column) for column in LIST_COLUMNS} | {
+        name: entry.facts.get(name) for name in LIST_FACTS
     }
     waiting = dict(facts.get(PENDING) or {})
     late = list(facts.get(LATE) or [])
@@ -61,7 +61,7 @@ def merge(
 
 
 def _set(row: OrderRow, facts: dict[str, Any], what: str, value: object) -> None:
-    if what in COLUMNS:
+    if what in LIST_COLUMNS:
         setattr(row, what, value)
     else:
         facts[what] = value

@@ -9,6 +9,7 @@ from sqlmodel import select
 
 from agent.store.engine import reading, writing
 from agent.store.evidence import quality_records
+from agent.store.evidence.acts import append_act
 from agent.store.orders.order_rows import OrderRepository
 from agent.store.tables import (
     SpecificationRow,
@@ -52,26 +53,16 @@ class SpecificationVersions(OrderRepository):
                     SpecificationRow.name == name
                 )
                 version = (session.exec(newest).one() or 0) + 1
-                session.add(
-                    SpecificationRow(
-                        name=name,
-                        version=version,
-                        valid_from=valid_from,
-                        approved_by=approved_by,
-                        sha256=sha256,
-                        entry=entry,
-                        seen_at=at,
-                    )
+                row = SpecificationRow(
+                    name=name,
+                    version=version,
+                    valid_from=valid_from,
+                    approved_by=approved_by,
+                    sha256=sha256,
+                    entry=entry,
+                    seen_at=at,
                 )
-                session.flush()
-                self._remember(
-                    session,
-                    actor=approved_by,
-                    at=at,
-                    act="specification.seen",
-                    subject=name,
-                    facts={"version": version, "sha256": sha256, "entry": entry},
-                )
+                append_act(session, "specification.seen", row)
             return _versions(session)
 
     def entries(self) -> dict[str, dict[str, Any]]:

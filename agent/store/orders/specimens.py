@@ -17,7 +17,8 @@ from sqlmodel import select
 from agent.errors import AgentError
 from agent.store.engine import insert_for
 from agent.store.evidence import audit_log, quality_records
-from agent.store.evidence.quality_records import RELEASED_AFTER
+from agent.store.evidence.acts import append_act
+from agent.store.evidence.declaration import RELEASED_AFTER
 from agent.store.tables import OrderRow, PathRow, PreparationRow, Row, SpecimenRow
 from reports import marked
 
@@ -101,16 +102,7 @@ def order_row(session: Session, whose: AgentIdentity, number: str, *, at: dateti
     if row is None:
         raise AgentError(f"order {number} could neither be found nor added")
     if is_new:
-        facts = {"order": row.id, RELEASED_AFTER: released_after}
-        audit_log.append(
-            session,
-            whose.site_id,
-            at=at,
-            actor="agent",
-            act="order.seen",
-            subject=number,
-            facts=facts,
-        )
+        append_act(session, "order.seen", row)
     return row
 
 

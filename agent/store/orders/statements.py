@@ -16,6 +16,7 @@ from sqlmodel import col, select
 
 from agent.store.engine import reading, writing
 from agent.store.evidence import audit_log
+from agent.store.evidence.acts import append_act
 from agent.store.orders import specimens
 from agent.store.repository import Repository
 from agent.store.tables import OrderRow, StatementFileRow, StatementRow, TrailRow
@@ -24,8 +25,6 @@ from agent.store.work.file_states import chunks
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping, Sequence
     from datetime import datetime
-
-    from sqlmodel import Session
 
 
 FROZEN, FILED = "statement.frozen", "statement.filed"
@@ -204,25 +203,20 @@ class Statements(Repository):
             number, previous = session.exec(newest).first() or (0, "")
             if previous != new.previous or number >= new.number:
                 return ""
-            session.add(
-                StatementRow(
-                    site_id=self._whose.site_id,
-                    order_id=order.id,
-                    number=new.number,
-                    sha256=sha256,
-                    previous_sha256=new.previous,
-                    conformity=new.conformity,
-                    state=new.state,
-                    final=new.final,
-                    at=at,
-                    document=text,
-                )
+            row = StatementRow(
+                site_id=self._whose.site_id,
+                order_id=order.id,
+                number=new.number,
+                sha256=sha256,
+                previous_sha256=new.previous,
+                conformity=new.conformity,
+                state=new.state,
+                final=new.final,
+                at=at,
+                document=text,
             )
-            facts = {"number": new.number, "conformity": new.conformity, "sha256": sha256}
-            facts |= {"state": new.state, "final": new.final}
-            facts |= {"previous": new.previous} if new.previous else {}
-            facts |= {AFTER: new.after} if new.after else {}
-            self._remember(session, at, FROZEN, new.order, facts)
+            more = {AFTER: new.after} if new.after else {}
+            append_act(session, FROZEN, row, names={"order_id": order.number}, more=more)
         return sha256
 
     # --- files ---
@@ -277,21 +271,18 @@ class Statements(Repository):
             if session.exec(known).first() is not None:
                 return False
             for file in files:
-                session.add(
-                    StatementFileRow(
-                        statement_id=statement.id,
-                        kind=file.kind,
-                        language=file.language,
-                        sha256=file.sha256,
-                        size_bytes=file.size_bytes,
-                        signed_by=file.signed_by,
-                        note=file.note,
-                        at=file.at,
-                    )
+                row = StatementFileRow(
+                    statement_id=statement.id,
+                    kind=file.kind,
+                    language=file.language,
+                    sha256=file.sha256,
+                    size_bytes=file.size_bytes,
+                    signed_by=file.signed_by,
+                    note=file.note,
+                    at=file.at,
                 )
-                facts = {"statement": statement.sha256, "kind": file.kind, "sha256": file.sha256}
-                facts |= {"signed_by": file.signed_by} if file.signed_by else {}
-                self._remember(session, file.at, FILED, statement.order, facts)
+                names = {"statement_id": statement.sha256}
+                append_act(session, FILED, row, names=names, subject=statement.order)
         return True
 
     # --- audit log ---
@@ -346,19 +337,6 @@ class Statements(Repository):
             select(*columns)  # type: ignore[call-overload] # no overload has nine columns
             .join(OrderRow, col(OrderRow.id) == col(StatementRow.order_id))
             .order_by(col(StatementRow.id))
-        )
-
-    def _remember(
-        self, session: Session, at: datetime, act: str, order: str, facts: Mapping[str, object]
-    ) -> None:
-        audit_log.append(
-            session,
-            self._whose.site_id,
-            at=at,
-            actor="agent",
-            act=act,
-            subject=order,
-            facts=facts,
         )
 
 

@@ -16,6 +16,7 @@ from sqlmodel import col, select, update
 from agent.errors import WrongUse
 from agent.store.engine import reading, writing
 from agent.store.evidence import audit_log
+from agent.store.evidence.acts import append_act
 from agent.store.people.auth import AttemptCounter
 from agent.store.repository import Repository
 from agent.store.spelling import account_key
@@ -116,11 +117,8 @@ class Accounts(Repository):
                 raise WrongUse(
                     f"there is an account {like!r}, which reads like {name!r}; take another name."
                 )
-            session.add(AccountRow(name=name, kind=kind, role=role, hashed=hashed, created_at=at))
-            secret = fingerprint(hashed)
-            self._remember(
-                session, "account.added", name, by=by, at=at, kind=kind, role=role, secret=secret
-            )
+            row = AccountRow(name=name, kind=kind, role=role, hashed=hashed, created_at=at)
+            append_act(session, "account.added", row, actor=by)
 
     def set_role(self, name: str, role: str, *, by: str, at: datetime) -> None:
         """Change the role of an account. Raises `WrongUse` if there is none of this name."""

@@ -16,7 +16,8 @@ from sqlmodel import col, select
 
 from agent.errors import WrongUse
 from agent.store.engine import reading, writing
-from agent.store.evidence import audit_log, quality_records
+from agent.store.evidence import quality_records
+from agent.store.evidence.acts import append_act
 from agent.store.orders.specimens import is_urgent
 from agent.store.people import label_resolution
 from agent.store.people.decisions import (
@@ -121,12 +122,12 @@ def _decide(
     if settled and result and result.review_rank is not None:
         result.review_rank = None
         session.add(result)
-    session.flush()
-    _remember(session, whose, GIVEN, row, micrograph, decision_id=decision.decision_id)
+    more = {DECISION_ID: decision.decision_id} if decision.decision_id else {}
+    append_act(session, GIVEN, row, names={"micrograph_id": public_id}, more=more)
     return row.id or 0
 
 
-def _undo(session: Session, whose: AgentIdentity, public_id: str, *, by: str, at: datetime) -> int:
+def _undo(session: Session, public_id: str, *, by: str, at: datetime) -> int:
     micrograph = micrograph_of(session, public_id, alone=True)
     two = _asks_two(micrograph, _current_result(session, micrograph))
     standing = list_standing(_load_rows(session, [micrograph.id or 0]))
@@ -147,7 +148,7 @@ def _undo(session: Session, whose: AgentIdentity, public_id: str, *, by: str, at
     left = [earlier for earlier in standing if earlier is not holds]
     if label_resolution.holding(left, two=two) is None:
         _queue_again(session, micrograph)
-    _remember(session, whose, "label.undone", row, micrograph)
+    append_act(session, "label.undone", row, names={"micrograph_id": public_id})
     return row.id or 0
 
 
@@ -274,44 +275,6 @@ def _queue_again(session: Session, micrograph: MicrographRow) -> None:
         urgent = is_urgent(session, micrograph.site_id, micrograph.order)
         result.review_rank = rank_of(result, urgent=urgent)
         session.add(result)
-
-
-def _remember(
-    session: Session,
-    whose: AgentIdentity,
-    act: str,
-    row: LabelRow,
-    micrograph: MicrographRow,
-    *,
-    decision_id: str = "",
-) -> None:
-    facts = {
-        "label": row.id,
-        DECISION_ID: decision_id,
-        "kind": row.kind,
-        "code": row.code,
-        "strange_kind": row.strange_kind,
-        "why": row.why,
-        "criterion": row.criterion,
-        "unsure": row.unsure or None,
-        "comment": row.comment,
-        "supersedes": row.supersedes,
-        "result": row.result_id,
-        "origin": row.origin,
-        "viewing_s": row.viewing_s,
-        "blind": row.blind,
-        "bulk": row.bulk,
-        "after_record": row.after_record,
-    }
-    audit_log.append(
-        session,
-        whose.site_id,
-        at=row.decided_at,
-        actor=row.by,
-        act=act,
-        subject=micrograph.public_id,
-        facts={key: value for key, value in facts.items() if value not in (None, "")},
-    )
 
 
 def _load_rows(session: Session, micrograph_ids: Sequence[int]) -> list[LabelRow]:
@@ -503,10 +466,7 @@ class Labels(Repository):
         if not by.strip():
             raise WrongUse("say who takes the decision back.")
         with writing(self._engine) as session:
-            rows = {
-                entry: _undo(session, self._whose, entry, by=by, at=at)
-                for entry in sorted(public_ids)
-            }
+            rows = {entry: _undo(session, entry, by=by, at=at) for entry in sorted(public_ids)}
         return [rows[entry] for entry in public_ids]
 
     def list_given(self, *, by: str, at: datetime) -> list[str]:
@@ -557,8 +517,7 @@ class Labels(Repository):
             urgent = is_urgent(session, micrograph.site_id, micrograph.order)
             result.review_rank = with_urgency(DOUBTED_RANK, urgent=urgent)
             session.add(result)
-            session.flush()
-            _remember(session, self._whose, "label.doubted", row, micrograph)
+            append_act(session, "label.doubted", row, names={"micrograph_id": public_id})
             return True
 
     def count_blind(self) -> tuple[int, int]:

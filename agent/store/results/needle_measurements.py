@@ -10,7 +10,7 @@ from sqlmodel import col, select
 
 from agent.errors import WrongUse
 from agent.store.engine import reading, writing
-from agent.store.evidence import audit_log
+from agent.store.evidence.acts import append_act
 from agent.store.people.labels import micrograph_of
 from agent.store.repository import Repository
 from agent.store.tables import MicrographRow, NeedleMeasurementRow
@@ -110,10 +110,7 @@ class NeedleMeasurements(Repository):
                 by=by,
                 at=at,
             )
-            session.add(row)
-            session.flush()
-            facts = {name: getattr(row, name) for name in (*TIPS, "um_per_px", "length_um")}
-            self._log(session, row, public_id, by=by, at=at, act=MEASURED, facts=facts)
+            append_act(session, MEASURED, row, names={"micrograph_id": public_id})
             return row.id or 0
 
     def withdraw(self, public_id: str, measurement_id: int, *, by: str, at: datetime) -> bool:
@@ -141,8 +138,8 @@ class NeedleMeasurements(Repository):
             if row.withdrawn_by:
                 return False
             row.withdrawn_by, row.withdrawn_at = by, at
-            session.add(row)
-            self._log(session, row, public_id, by=by, at=at, act=WITHDRAWN, facts={"of": row.by})
+            names = {"micrograph_id": public_id}
+            append_act(session, WITHDRAWN, row, names=names, more={"of": row.by})
             return True
 
     def list_of(self, public_id: str) -> list[NeedleMeasurement]:
@@ -185,27 +182,6 @@ class NeedleMeasurements(Repository):
             query = query.where(MicrographRow.public_id == public_id)
         with reading(self._engine) as session:
             return [_to_measurement(row, of) for row, of in session.exec(query)]
-
-    def _log(
-        self,
-        session: Session,
-        row: NeedleMeasurementRow,
-        public_id: str,
-        *,
-        by: str,
-        at: datetime,
-        act: str,
-        facts: dict[str, object],
-    ) -> None:
-        audit_log.append(
-            session,
-            self._whose.site_id,
-            at=at,
-            actor=by,
-            act=act,
-            subject=public_id,
-            facts={"needle": row.id, **facts},
-        )
 
 
 def _refuse_malformed(needle: NewNeedle, by: str) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from sqlmodel import col, func, select
 
 from agent.store.engine import reading, writing
-from agent.store.evidence import audit_log
+from agent.store.evidence.acts import append_act
 from agent.store.repository import Repository
 from agent.store.tables import NightRow_ as Stored
 
@@ -78,17 +78,7 @@ def _freeze(
         row = Stored(
             site_id=whose.site_id, date=night, revision=revision, facts=facts_json, frozen_at=at
         )
-        session.add(row)
-        session.flush()
-        audit_log.append(
-            session,
-            whose.site_id,
-            at=at,
-            actor="agent",
-            act="night.reported",
-            subject=night.isoformat(),
-            facts={"revision": revision, "sha256": audit_log.sha256_of_text(facts_json)},
-        )
+        append_act(session, "night.reported", row)
     return _to_night(row)
 
 

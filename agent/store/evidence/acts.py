@@ -1,4 +1,4 @@
-"""Rows of evidence as acts state them: what each act of the audit log states of which row.
+"""Acts of the audit log as rows of evidence have them: written from a row, and read for a row.
 
 A row or an act of a shape that this program never wrote ends no comparison: otherwise a forged
 value would hide the other changes.
@@ -15,7 +15,7 @@ from sqlmodel import col
 from sqlmodel import select as select_rows
 
 from agent.store.evidence import audit_log
-from agent.store.evidence.declaration import ACTOR, EVIDENCE, KNOWN_AS
+from agent.store.evidence.declaration import ACTOR, AT, EVIDENCE, KNOWN_AS, SUBJECT
 from agent.store.sites.site_scope import GROUPED, get_site, unindexed
 from agent.store.tables import TrailRow, load_metadata
 
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from agent.store.evidence.audit_log import TrailEntry
     from agent.store.evidence.declaration import Act, EvidenceTable
+    from agent.store.tables import Row
 
     Explained = list[tuple[Act, TrailEntry]]
     """Acts that are about one row, oldest first."""
@@ -36,8 +37,65 @@ if TYPE_CHECKING:
 ODD = (KeyError, TypeError, ValueError, AttributeError, IndexError, OverflowError, RecursionError)
 """Exceptions raised by a value of another shape."""
 NO_ACT = "no act"
+EMPTY = (None, "")
+"""Values that no act states: they are the default of their column."""
 SHOWN = 200
 """Letters of a value that a sentence shows."""
+
+
+def append_act(
+    session: Session,
+    name: str,
+    row: Row,
+    *,
+    names: Mapping[str, str] | None = None,
+    actor: str = "agent",
+    subject: str = "",
+    more: Mapping[str, object] | None = None,
+) -> None:
+    """Write a row and the act that states it, in one transaction.
+
+    Args:
+        session: Open for writing.
+        name: Of the act, as its table declares it.
+        row: New or changed.
+        names: Column of the row that refers to another one → what acts call that one.
+        actor: Who acts, where no column has it.
+        subject: What is acted on, where no column has it.
+        more: Facts that no column has.
+    """
+    session.add(row)
+    session.flush()
+    table = row.__table__  # type: ignore[attr-defined] # SQLModel adds it
+    evidence = EVIDENCE[table.name]
+    act = next(act for act in evidence.acts if name in act.names)
+    values = {column.name: getattr(row, column.name) for column in table.columns}
+    values.update(names or {})
+    columns = {} if callable(act.columns) else act.columns
+    stated = {
+        source: evidence.derived[column](values)
+        if column in evidence.derived
+        else get_value(values, column)
+        for column, source in {**act.row, **columns}.items()
+    }
+    named = {key: value for key, value in stated.items() if isinstance(key, str)}
+    audit_log.append(
+        session,
+        values["site_id"],
+        at=stated[AT],
+        actor=stated.get(ACTOR, actor),
+        act=name,
+        subject=stated.get(SUBJECT, subject),
+        facts={**{key: v for key, v in named.items() if v not in EMPTY}, **(more or {})},
+    )
+
+
+def get_value(values: Mapping[str, Any], path: str) -> Any:
+    """Return a value of a row; "facts.count" is a key of its column "facts"."""
+    if path in values:
+        return values[path]
+    column, _, key = path.partition(".")
+    return values[column].get(key)
 
 
 class RowReader:
@@ -231,10 +289,10 @@ def compare(what: str, stated: Stated, values: Mapping[str, Any]) -> Iterator[st
     Args:
         what: What the sentence calls the row.
         stated: Of the row.
-        values: Of the row now; "facts.count" is a key of its column "facts".
+        values: Of the row now.
     """
     for name, (was, source) in stated.items():
-        now = values[name] if name in values else _follow(values, name)
+        now = get_value(values, name)
         if was == now:
             continue
         if isinstance(was, dict) and isinstance(now, dict) and was and now:
@@ -244,11 +302,6 @@ def compare(what: str, stated: Stated, values: Mapping[str, Any]) -> Iterator[st
         for part, (before, after) in parts.items():
             if before != after:
                 yield f"{what}: {part} was {show(before)} ({source}), is {show(after)}"
-
-
-def _follow(values: Mapping[str, Any], path: str) -> Any:
-    column, _, key = path.partition(".")
-    return values[column].get(key)
 
 
 def show(value: object) -> str:
