@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from sqlmodel import col, select
+
 from agent.store.evidence import audit_log, seals
 from agent.store.evidence.acts import (
     ActIndex,
@@ -18,6 +20,8 @@ from agent.store.evidence.declaration import EVIDENCE
 from agent.store.evidence.document_checks import DocumentChecks
 from agent.store.evidence.filing_checks import FilingChecks
 from agent.store.people.label_resolution import FOR_ORDERS, IMPORTED, signed_by_program
+from agent.store.sites import settings_history
+from agent.store.tables import SiteRow, SourceRow
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -51,9 +55,25 @@ def examine(session: Session) -> RowChecks:
         if evidence.is_explained:
             faults += name_odd(table, _compare_table(session, rows, acts, table))
     faults += name_odd("label", _name_strangers(acts))
+    faults += name_odd("source", _name_moved_sources(session))
     faults += name_odd("result", FilingChecks(session, rows, acts).find_differences())
     faults += name_odd("seals", seals.find_differences(session))
     return RowChecks(tuple(faults), tuple(audit_log.clock_notes(session)))
+
+
+def _name_moved_sources(session: Session) -> Iterator[str]:
+    """Yield the sources of `agent.toml` whose folder no settings ever named."""
+    folders: dict[tuple[str, str], list[str]] = {}
+    for entry in audit_log.entries(session, act=settings_history.ACT):
+        for source in entry.facts.get(settings_history.IN_FORCE, {}).get("sources") or ():
+            folders.setdefault((entry.site, source["name"]), []).append(source["folder"])
+    query = select(SiteRow.name, SourceRow.name, SourceRow.folder).join(
+        SiteRow, col(SiteRow.id) == col(SourceRow.site_id)
+    )
+    for site, name, folder in session.exec(query.order_by(col(SourceRow.id))):
+        named = folders.get((site, name), [])
+        if named and folder not in named:
+            yield f"source {name}: its folder was {named[-1]!r}, is {folder!r}"
 
 
 def find_differences(session: Session, tables: Sequence[str]) -> Iterator[str]:

@@ -56,6 +56,22 @@ def test_a_database_that_nobody_changed_is_whole(store, outside) -> None:
     assert verify_trail(store, outside) == ([], [])
 
 
+def test_a_sources_folder_that_no_settings_named_is_found(store, outside, address) -> None:
+    for folder in ("/mnt/old", "/mnt/export"):
+        settings = {"sources": [{"name": "LOM-07", "folder": folder}]}
+        store.settings_history.record(settings, at=AT)
+    moved = "UPDATE source SET folder = '/mnt/{}' WHERE name = 'LOM-07'"
+    tamper(address, moved.format("old"))
+    before = faults(store, outside)
+
+    tamper(address, moved.format("elsewhere"))
+
+    assert before == ""
+    assert "source LOM-07: its folder was '/mnt/export', is '/mnt/elsewhere'" in faults(
+        store, outside
+    )
+
+
 ALTERED = [
     (
         "UPDATE label SET code = 'G7' WHERE id = 2",
