@@ -153,7 +153,18 @@ def shell_store(settings: Settings, by: str) -> Iterator[tuple[Store, str]]:
     from agent.cli.app import open_store  # it imports this module
 
     with open_store(settings) as store:
-        yield store, by
+        yield store, _require_person(by)
+
+
+def _require_person(by: str) -> str:
+    """Return a name from `--by`. Raises `WrongUse` where no person has it."""
+    from agent.store import is_own_name  # `agent --help` answers without it
+
+    if not by.isprintable():
+        raise WrongUse(f"--by {by!r} has letters that cannot be shown; type the name again.")
+    if is_own_name(by):
+        raise WrongUse(f"--by {by}: this is a name of the program. Write your own.")
+    return by
 
 
 def sign(
@@ -180,7 +191,7 @@ def sign(
     signing = SIGNED[command]
     if not store.accounts.are_there() or (signing.role == ADMIN and not _has_admin(store)):
         origin = Origin(SHELL, _os_user_with_sudo(), signing.meaning)
-        return store.acting_as(origin), by
+        return store.acting_as(origin), _require_person(by)
     token = str(context.find_root().params.get("token") or "").strip()
     if token:
         account, proof = _by_token(store, token, by, command), TOKEN

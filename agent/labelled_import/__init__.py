@@ -27,6 +27,7 @@ from agent.labelled_import.manifest import (
     UnusableFile,
     iter_rows,
     list_labelled,
+    list_labelled_folder,
     list_unusual,
     require_columns,
 )
@@ -46,6 +47,7 @@ __all__ = [
     "iter_cropped",
     "iter_rows",
     "list_labelled",
+    "list_labelled_folder",
     "list_unusual",
     "make_loader",
     "require_columns",

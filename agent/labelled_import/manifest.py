@@ -78,6 +78,20 @@ class LabelledFolder:
         return f"import {self.folder}"
 
 
+MANIFEST = "manifest.csv"
+"""A CSV in a labelled folder, which then gives the labels."""
+
+
+def list_labelled_folder(folder: Path, taxonomy: Taxonomy) -> LabelledFolder:
+    """Return the labelled files of a folder by the `MANIFEST` in it, or by its folders.
+
+    Raises:
+        WrongUse: As `list_labelled`.
+    """
+    manifest = folder / MANIFEST
+    return list_labelled(folder, taxonomy, manifest if manifest.is_file() else None)
+
+
 def list_labelled(folder: Path, taxonomy: Taxonomy, manifest: Path | None = None) -> LabelledFolder:
     """Return the labelled files of a folder, without opening one.
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import unicodedata
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -15,6 +17,7 @@ from pydantic import (
 
 from agent.settings.toml_faults import IN_SINGLE_QUOTES
 
+_NOT_SHOWN = ("Cc", "Cs", "Cn", "Zl", "Zp")
 WEEKDAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
 
 
@@ -24,6 +27,13 @@ def _require_folder_name(given: object) -> object:
     if isinstance(given, str) and any(character < " " for character in given):
         raise ValueError(f"not a folder name. {IN_SINGLE_QUOTES}".rstrip("."))
     return given
+
+
+def require_shown(name: str) -> str:
+    """Return a name. Raises `ValueError` where a page cannot show it in one line."""
+    if any(unicodedata.category(letter) in _NOT_SHOWN for letter in name):
+        raise ValueError("has letters that cannot be shown, such as a line break; type it again")
+    return name
 
 
 class Right(StrEnum):
@@ -64,6 +74,9 @@ class AddressMark:
 
 Folder = Annotated[Path, BeforeValidator(_require_folder_name)]
 WrittenFolder = Annotated[Folder, PathMark(Right.WRITE)]
+
+Shown = Annotated[str, AfterValidator(require_shown)]
+"""A name or word that pages show in one line."""
 
 SomePath = Annotated[str, PathMark()]
 """Path of a file or folder as text, which is read; "" for none."""

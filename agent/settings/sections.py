@@ -18,6 +18,7 @@ from agent.settings.section import (
     WEEKDAYS,
     AddressMark,
     Section,
+    Shown,
     SomeAppendedFile,
     SomePath,
     SomeWrittenFolder,
@@ -39,7 +40,7 @@ def _require_zone(name: str) -> str:
 class SiteSection(Section):
     """[site]."""
 
-    name: str = Field("Plant 1", description="Name of the site, on every page.")
+    name: Shown = Field("Plant 1", description="Name of the site, on every page.")
     time_zone: Annotated[str, AfterValidator(_require_zone)] = Field(
         "Europe/Berlin", description="Time zone of the night and of every time on a page."
     )

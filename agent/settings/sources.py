@@ -11,7 +11,7 @@ from pydantic import (
     field_validator,
 )
 
-from agent.settings.section import Folder, Section
+from agent.settings.section import Folder, Section, Shown
 
 PROCESS_COLUMNS = (
     "plant",
@@ -52,16 +52,16 @@ def _require_pattern(text: str) -> str:
 class Objective(Section):
     """[[sources.objectives]]: an independent scale, measured with a stage micrometer."""
 
-    name: str = Field(min_length=1, description="Name as in the process data, such as 50x.")
+    name: Shown = Field(min_length=1, description="Name as in the process data, such as 50x.")
     um_per_px: float = Field(gt=0, description="Measured with a stage micrometer, µm per pixel.")
-    camera: str = Field("", description="Name of the camera.")
+    camera: Shown = Field("", description="Name of the camera.")
     width: int | None = Field(
         None, gt=0, description="Image width in pixels, if the value depends on it."
     )
     height: int | None = Field(
         None, gt=0, description="Image height in pixels, if the value depends on it."
     )
-    certificate: str = Field("", description="Certificate of the stage micrometer.")
+    certificate: Shown = Field("", description="Certificate of the stage micrometer.")
     valid_from: date | None = Field(None, description="First day of validity.")
 
     def contradicts(self, other: "Objective") -> bool:
@@ -85,7 +85,7 @@ def objective_key(name: str) -> str:
 class Source(Section):
     """[[sources]]: one per microscope export folder."""
 
-    name: str = Field(min_length=1, description="Name of the source, unique.")
+    name: Shown = Field(min_length=1, description="Name of the source, unique.")
     folder: Folder = Field(
         description="Folder that the microscope exports to; the agent only reads it."
     )
@@ -103,20 +103,20 @@ class Source(Section):
         description="Regular expression with named groups that reads process data from the path.",
     )
     objectives: tuple[Objective, ...] = Field((), description="Calibrated objectives.")
-    plant: str = ""
-    microscope: str = ""
-    objective: str = ""
-    order: str = ""
-    heat: str = ""
-    batch: str = ""
-    specimen: str = ""
-    preparation: str = ""
-    field: str = ""
-    material: str = ""
-    etchant: str = ""
-    magnification: str = ""
-    operator: str = ""
-    furnace: str = ""
+    plant: Shown = ""
+    microscope: Shown = ""
+    objective: Shown = ""
+    order: Shown = ""
+    heat: Shown = ""
+    batch: Shown = ""
+    specimen: Shown = ""
+    preparation: Shown = ""
+    field: Shown = ""
+    material: Shown = ""
+    etchant: Shown = ""
+    magnification: Shown = ""
+    operator: Shown = ""
+    furnace: Shown = ""
 
     @field_validator("objectives")
     @classmethod

@@ -76,6 +76,7 @@ from .people.label_resolution import (
     asks_two as asks_two,
     is_by_program as is_by_program,
     is_imported as is_imported,
+    is_own_name as is_own_name,
     signed_by_program as signed_by_program,
     voter_of as voter_of,
 )

@@ -21,7 +21,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
 
 from agent.site_time import compute_age
-from agent.store import Origin, StoreFault, acting_through, signed_by_program
+from agent.store import Origin, StoreFault, acting_through, is_own_name, signed_by_program
 from agent.store.people import auth
 from agent.web.access import OPEN, find_needed_role
 from agent.web.context import LONGEST_NAME
@@ -89,9 +89,12 @@ def signing_name(request: Request, name: str) -> str:
         name: Whom the request names; for a program, its own name is added.
 
     Raises:
-        HTTPException: The name is too long (422), or is not the account's that is logged in (403).
+        HTTPException: The name is too long, cannot be shown or is the program's own (422), or is
+            not the account's that is logged in (403).
     """
     who, name = who_is(request), name.strip()
+    if not name.isprintable() or is_own_name(name):
+        raise HTTPException(422, f"{name!r} is no name of a person")
     if who is None:
         return name
     if who.is_program:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote, unquote
 
 import reports
+from agent.store import is_own_name
 from agent.web.authentication import who_is
 from agent.web.context import LONGEST_NAME
 from reports import gettext as _
@@ -77,6 +78,8 @@ def wrong_name(by: str) -> str:
         return _("A decision needs the name of who takes it.")
     if len(by.strip()) > LONGEST_NAME or not by.isprintable():
         return _("A name has at most {n} letters.").format(n=LONGEST_NAME)
+    if is_own_name(by):
+        return _("{name} is a name of the program. Enter your own.").format(name=by.strip())
     return ""
 
 

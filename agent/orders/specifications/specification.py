@@ -29,6 +29,7 @@ from agent.orders.judge.limit import (
     read_limit,
 )
 from agent.orders.judge.needle_limit import read_longest_limit, read_needle_limit
+from agent.settings.section import Shown  # noqa: TC001 - pydantic reads it
 from agent.settings.toml_faults import describe_toml_fault
 from reports import gettext as _
 from reports import marked
@@ -73,16 +74,16 @@ class Specification(BaseModel):
         extra="forbid", frozen=True, str_strip_whitespace=True, allow_inf_nan=False
     )
 
-    name: str = Field(min_length=1)
+    name: Shown = Field(min_length=1)
     valid_from: date
     valid_until: date | None = None
-    approved_by: str = Field(min_length=1)
-    chart: str = ""
-    chart_revision: str = ""
-    standard: str = ""
-    material: str = ""
-    product: str = ""
-    customer: str = ""
+    approved_by: Shown = Field(min_length=1)
+    chart: Shown = ""
+    chart_revision: Shown = ""
+    standard: Shown = ""
+    material: Shown = ""
+    product: Shown = ""
+    customer: Shown = ""
     subtype: tuple[str, ...] = Field(min_length=1)
     limit: str = ""
     limits: dict[str, str] = Field(default_factory=dict)

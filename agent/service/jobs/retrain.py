@@ -36,8 +36,6 @@ if TYPE_CHECKING:
     from model import Manifest, TrainingConfig
 
 JOB = "retrain"
-MANIFEST = "manifest.csv"
-"""A CSV in a labelled folder, which then gives the labels."""
 ROOM_BYTES = 1_000_000_000
 """Disk and memory that stay free during a training."""
 HELD_BYTES = 1_500_000_000
@@ -227,10 +225,7 @@ def _import(settings: Settings, store: Store, folder: Path, *, by: str) -> Itera
     from agent.service.composition import make_pipeline, make_pool  # noqa: PLC0415
 
     taxonomy = read_taxonomy(settings, store, now=clock())
-    manifest = folder / MANIFEST
-    listing = labelled_import.list_labelled(
-        folder, taxonomy, manifest if manifest.is_file() else None
-    )
+    listing = labelled_import.list_labelled_folder(folder, taxonomy)
     with make_pool(settings) as pool:
         pipeline = make_pipeline(
             settings,

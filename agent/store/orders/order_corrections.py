@@ -138,6 +138,8 @@ class OrderCorrections(OrderRepository):
         _require_reason(by, reason)
         if not (keys.get("order") and keys.get("specimen")):
             raise WrongUse("an assignment needs an order number and a specimen.")
+        if wrong := next((word for word in keys.values() if not word.isprintable()), ""):
+            raise WrongUse(f"{wrong!r} has letters that cannot be shown; type it again.")
         with writing(self._engine) as session:
             for public_id in sorted(public_ids):  # as `Labels.decide_all`
                 row = labels.micrograph_of(session, public_id, alone=True)

@@ -18,6 +18,7 @@ from agent.store.engine import reading, writing
 from agent.store.evidence import audit_log
 from agent.store.evidence.acts import append_act
 from agent.store.people.auth import AttemptCounter
+from agent.store.people.label_resolution import is_own_name
 from agent.store.repository import Repository
 from agent.store.spelling import account_key
 from agent.store.tables import AccountRow, LoginRow, SiteRow
@@ -104,8 +105,11 @@ class Accounts(Repository):
         """Add an account; `only_first`: where there is none yet, since nobody has logged in.
 
         Raises:
-            WrongUse: The name is taken, or reads like one that is, or there are accounts already.
+            WrongUse: The name is the program's own or taken, or reads like one that is, or there
+                are accounts already.
         """
+        if is_own_name(name):
+            raise WrongUse(f"{name} is a name of the program; take another name.")
         with writing(self._engine) as session:
             if only_first:
                 audit_log.lock(session)  # on PostgreSQL two of them could look at once

@@ -83,6 +83,16 @@ def is_by_program(name: str) -> bool:
     return _BY_PROGRAM.fullmatch(name) is not None
 
 
+OWN_NAMES = ("agent", "agent retrain", "agent.toml", "order list")
+"""Names under which this program acts by itself."""
+_OWN_KEYS = frozenset(map(person_key, OWN_NAMES))
+
+
+def is_own_name(name: str) -> bool:
+    """Return whether a name, in any spelling, is one under which this program acts by itself."""
+    return person_key(name) in _OWN_KEYS
+
+
 def voter_of(name: str) -> str:
     """Return the voter of a name: all programs are one, whatever reviewers they name."""
     return PROGRAMS if is_by_program(name) else person_key(name)

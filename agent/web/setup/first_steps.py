@@ -182,11 +182,35 @@ def _add_account(
 
 def _train(desk: Desk, request: Request, form: Mapping[str, str]) -> str:
     folder = form.get("folder", "")
-    if folder and not shares.inspect(folder, _resolve(desk, folder).is_dir):
-        raise WrongUse(_("{folder}: there is no such folder.").format(folder=folder))
-    facts = {"folder": str(_resolve(desk, folder))} if folder else {}
+    path = _resolve(desk, folder)
+    found = _describe_labelled(desk, path) if folder else ""
+    facts = {"folder": str(path)} if folder else {}
     by = cookies.name_of(request) or _("a user of this PC")
-    return _(MESSAGES[request_job(desk, RETRAIN, by=by, facts=facts)])
+    return f"{_(MESSAGES[request_job(desk, RETRAIN, by=by, facts=facts)])} {found}".strip()
+
+
+def _describe_labelled(desk: Desk, path: Path) -> str:
+    """Return how many labelled micrographs a folder has.
+
+    Raises:
+        WrongUse: It cannot be listed, or has none; what was found there is named.
+    """
+    from agent.labelled_import import list_labelled_folder  # noqa: PLC0415 - brings torch
+
+    _require_apart(desk, path)
+    listed = partial(list_labelled_folder, path, desk.taxonomy())
+    try:
+        listing = shares.inspect(path, listed, limit_s=COUNTING_S)
+    except OSError as error:
+        text = _("{folder}: cannot be read ({error}). Name a folder that the agent may read.")
+        raise WrongUse(text.format(folder=path, error=error.strerror or error)) from error
+    if not listing.files:
+        text = _("{folder}: no labelled micrograph; a folder per structure code is needed. {found}")
+        found = " ".join(f"{entry.file}: {entry.sentence}" for entry in listing.unusable[:3])
+        raise WrongUse(text.format(folder=path, found=found))
+    codes = {file.code for file in listing.files}
+    text = _("{folder} has {n} labelled micrographs of {k} structure codes.")
+    return text.format(folder=path, n=len(listing.files), k=len(codes))
 
 
 def _require_apart(desk: Desk, path: Path) -> None:

@@ -161,6 +161,14 @@ def test_without_accounts_a_name_is_enough_and_the_systems_user_is_kept(shell) -
     }
 
 
+@pytest.mark.parametrize("name", ["agent", " A-gent", "Leo\nBea"])
+def test_no_person_signs_as_the_program_or_in_two_lines(shell, name) -> None:
+    public_id = shell.lab.take("G8", order="4711", specimen="1")
+
+    assert shell.agent("review", "label", public_id, "G8", "--by", name)[0] == 2
+    assert shell.lab.store.results.find(public_id).label is None
+
+
 def test_every_act_of_the_shell_keeps_the_systems_user(shell) -> None:
     shell.lab.take("G8", order="4711", specimen="1")
 

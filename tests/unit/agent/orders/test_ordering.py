@@ -405,6 +405,15 @@ def test_a_field_is_not_moved_away_without_a_lead(desk):
     assert "is named for 4711/01: only a lead may assign it elsewhere" in refusal
 
 
+@pytest.mark.parametrize("place", [("47\n11", "01"), ("4711", "0\t1")])
+def test_a_place_that_no_page_can_show_is_refused(desk, place):
+    stray = desk.take(1, keys={"specimen": "", "order": ""})
+
+    code = desk.agent("orders", "assign", stray, *place, "--by", "Ada", "--reason", "label fell")
+
+    assert (code, desk.store.orders.all()) == (2, [])
+
+
 def test_of_two_people_who_assign_one_field_the_second_is_told(desk):
     stray = desk.take(1, keys={"specimen": "", "order": ""})
     browser, to = desk.browser(), f"/review/{stray}/assign"

@@ -74,6 +74,7 @@ FAULTS = [
     ("area_mm2 = 0.2", 'area_mm2 = "x"', "area_mm2: must be a number, found 'x'"),
     ("fields = 5", "fields = 5\nheat = 4", "no key is called heat"),
     ('name = "ring-a"', "name = 7", "name: must be text in quotes, found 7"),
+    ('name = "ring-a"', 'name = "ring\\na"', "letters that cannot be shown"),
     ('"worst_field"', '"best_field"', "specimen_rule"),
     ("area_mm2 = 0.2", 'decision_rule = "simple"', "decision_rule"),
     ("[[specification]]", "[specification]", "expected [[specification]] entries"),

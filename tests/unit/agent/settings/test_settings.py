@@ -191,6 +191,16 @@ def test_paths_are_relative_to_the_file(tmp_path) -> None:
     assert read.sources[0].folder == tmp_path / "export"
 
 
+@pytest.mark.parametrize(
+    "line", ['name = "LOM\\n07"', 'name = "a"\nmaterial = "100\\u0000Cr6"', 'name = "a\\u2028b"']
+)
+def test_a_name_that_no_page_can_show_is_refused(tmp_path, line) -> None:
+    file = written(tmp_path, f'[[sources]]\n{line}\nfolder = "x"')
+
+    with pytest.raises(BadSettings, match="letters that cannot be shown"):
+        settings.read(file, {})
+
+
 def test_two_sources_of_one_name_are_refused(tmp_path) -> None:
     file = written(tmp_path, '[[sources]]\nname="a"\nfolder="x"\n[[sources]]\nname="a"\nfolder="y"')
 

@@ -43,6 +43,23 @@ def test_without_accounts_whoever_sits_here_says_a_name(lab, browser_of):
     assert lab.store.results.find(public_id).label.by == "Ann"
 
 
+@pytest.mark.parametrize("name", ["agent", "AGENT", "\uff41gent", "agent retrain", "Order List"])
+def test_no_person_signs_as_the_program(lab, browser_of, name):
+    public_id = lab.take(reasons=("uncertain",))
+    browser = browser_of()
+
+    by_form = browser.post(
+        f"/review/{public_id}/decide", data=form_of(lab, public_id, "code:G8", by=name)
+    )
+    sent = {"code": "G8", "by": name}
+    by_program = browser.post(f"/api/v1/micrographs/{public_id}/decisions", json=sent)
+
+    assert (by_form.status_code, by_program.status_code) == (422, 422)
+    assert lab.store.results.find(public_id).label is None
+    with pytest.raises(WrongUse, match="name of the program"):
+        let_in(lab, name, "reviewer")
+
+
 def test_the_first_account_closes_the_door_for_everybody_else(lab, browser_of):
     public_id = lab.take(reasons=("uncertain",))
     let_in(lab, "Ann", "reviewer")

@@ -184,12 +184,38 @@ def test_a_reviewer_opens_no_step(pages, lab):
 
 
 def test_the_first_training_is_requested_with_its_folder(pages, lab, tmp_path):
-    (tmp_path / "labelled").mkdir()
+    for name in ("G7/a.tif", "G8/b.tif", "G8/c.tif"):
+        (tmp_path / "labelled" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "labelled" / name).write_bytes(b"as listed")
 
-    post(pages, "train", folder="labelled")
+    page = post(pages, "train", folder="labelled").text
 
     request = lab.store.jobs.take_request("retrain", at=NEXT_DAY)
     assert request.facts["folder"] == str(tmp_path / "labelled")
+    assert "labelled has 3 labelled micrographs of 2 structure codes." in page
+
+
+@pytest.mark.parametrize(
+    ("names", "found"),
+    [
+        ((), "no labelled micrograph"),
+        (("passwd",), "no labelled micrograph"),
+        (("a.tif", "b.tif"), "2 pictures in no folder of a structure code"),
+        (("ferrite/a.tif",), "1 picture left out"),
+    ],
+)
+def test_a_training_folder_without_labels_is_refused_with_what_was_found(
+    pages, lab, tmp_path, names, found
+):
+    (tmp_path / "etc").mkdir()
+    for name in names:
+        (tmp_path / "etc" / name).parent.mkdir(exist_ok=True)
+        (tmp_path / "etc" / name).write_bytes(b"as listed")
+
+    answer = post(pages, "train", folder="etc")
+
+    assert (answer.status_code, found in unescape(answer.text)) == (422, True)
+    assert lab.store.jobs.take_request("retrain", at=NEXT_DAY) is None
 
 
 def test_the_training_says_how_many_labels_are_enough_and_of_which_code(pages, lab):

@@ -244,7 +244,7 @@ def test_the_name_is_asked_once_and_kept(lab, browser):
     assert [lab.store.results.find(one).label.by for one in (first, second)] == ["Bea", "Bea"]
 
 
-@pytest.mark.parametrize("name", ["", "   ", "x" * 81, "a\x01b"])
+@pytest.mark.parametrize("name", ["", " ", "x" * 81, "a\x01b", "a\nb", "agent", " Agent. "])
 def test_a_name_that_is_none_is_asked_again(still, name):
     assert still.browser.post("/review/name", data={"by": name}).status_code == 422
 
