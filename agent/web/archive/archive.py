@@ -49,6 +49,11 @@ FACETS = {
 }
 """Facet → its title, in the sequence of the page."""
 DAYS = ("since", "until")
+ADDRESS = (
+    *("q", *FACETS, *DAYS, "sort", "before"),
+    *("reviewed", "planned", "saved", "labelled", "assigned", "undone", "of", "act"),
+)
+"""What the address of the page may have: a search, and an act that was done."""
 DAY = re.compile(r"\d{4}-\d\d-\d\d")
 CHIPS = {
     "q": marked("Search"),
@@ -272,6 +277,7 @@ def render_archive(
         request,
         found.micrographs,
         code,
+        parts=ADDRESS,
         query=next((value for key, value in asked if key == "q"), ""),
         asked=dict(reversed(asked)),
         others=[pair for pair in asked if pair[0] not in {*DAYS, "sort"}],

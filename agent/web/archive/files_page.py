@@ -88,6 +88,7 @@ def _render(desk: Desk, request: Request) -> Response:
         desk,
         request,
         "files",
+        parts=("state", "source", "done"),
         filters=[(_("All"), _href("", source))]
         + [(_(title), _href(state, source)) for state, title in TITLES.items()],
         chosen=_href(state if state in GROUPS else "", source),

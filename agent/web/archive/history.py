@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlencode
 from zoneinfo import ZoneInfo
 
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, HTTPException, Request, Response
 from fastapi.responses import StreamingResponse
 
 import reports
@@ -26,7 +26,7 @@ from agent.web import cookies
 from agent.web.context import ID
 from agent.web.orders.order_queue import order_href
 from agent.web.orders.specimen_fields import is_blind
-from agent.web.pages import render_page
+from agent.web.pages import describe_unknown, render_page
 from reports import gettext as _
 from reports import marked
 
@@ -58,6 +58,8 @@ KINDS = {
     "archive.": marked("Archive"),
 }
 """Beginning of the acts that are listed → its title."""
+BEFORE = "before"
+"""Number of the act before which a page begins."""
 PARTS = ("who", "subject", "facts", "first", "last", "kind")
 COLUMNS = ("number", "at", "actor", "act", "subject", "facts", "sha256")
 SHA256, SHOWN_OF_HASH = re.compile(r"[0-9a-f]{64}"), 12
@@ -80,12 +82,14 @@ def router(desk: Desk) -> APIRouter:
     @routes.get("/history")
     def history(request: Request) -> Response:
         page = _read_page(desk, request)
-        return render_page(desk, request, "history", 422 if page["problem"] else 200, **page)
+        code = 422 if page["problem"] else 200
+        return render_page(desk, request, "history", code, parts=(*PARTS, BEFORE), **page)
 
     @routes.get("/history.csv")
     def export(request: Request) -> Response:
-        query, _problem = _read(desk, _find_asked(request))
-        before = cookies.number(request.query_params.get("before", ""))
+        query, problem = _read(desk, _find_asked(request))
+        _refuse(problem or describe_unknown(request, (*PARTS, BEFORE)))
+        before = cookies.number(request.query_params.get(BEFORE, ""))
         headers = {"Content-Disposition": 'attachment; filename="history.csv"'}
         return StreamingResponse(
             _iter_csv(desk, query, before), media_type="text/csv; charset=utf-8", headers=headers
@@ -93,9 +97,10 @@ def router(desk: Desk) -> APIRouter:
 
     @routes.get("/history.pdf")
     def draw(request: Request) -> Response:
-        now = desk.now()
+        now, page = desk.now(), _read_page(desk, request, most=MOST_DRAWN)
+        _refuse(page["problem"] or describe_unknown(request, (*PARTS, BEFORE)))
         drawn = reports.render_history_pdf(
-            _read_page(desk, request, most=MOST_DRAWN),
+            page,
             site=desk.site,
             at=now,
             generated=local_full(now, desk.zone),
@@ -105,6 +110,12 @@ def router(desk: Desk) -> APIRouter:
         return Response(drawn, media_type="application/pdf", headers=headers)
 
     return routes
+
+
+def _refuse(problem: str) -> None:
+    """Refuse a file of acts that were not asked for."""
+    if problem:
+        raise HTTPException(422, problem)
 
 
 def build_query(
@@ -216,7 +227,11 @@ def _find_asked(request: Request) -> dict[str, str]:
 
 def _read(desk: Desk, asked: Mapping[str, str]) -> tuple[HistoryQuery, str]:
     """Return which acts are listed, and what of the search is not understood."""
-    kind = asked["kind"] if asked["kind"] in KINDS else ""
+    kind, wrong = asked["kind"], ""
+    if kind not in KINDS:
+        known = ", ".join(name for name in KINDS if name)
+        wrong = _("There is no kind “{kind}”; there are {known}.").format(kind=kind, known=known)
+        kind = ""
     who, subject, facts = (_keep_readable(asked[name]) for name in ("who", "subject", "facts"))
     try:
         query = build_query(
@@ -230,7 +245,7 @@ def _read(desk: Desk, asked: Mapping[str, str]) -> tuple[HistoryQuery, str]:
         )
     except ValueError:
         return HistoryQuery(who, subject, kind, facts=facts), _(WRONG_DAY)
-    return query, ""
+    return query, wrong
 
 
 def _keep_readable(text: str) -> str:

@@ -149,6 +149,7 @@ def _render(desk: Desk, request: Request) -> Response:
         desk,
         request,
         "order_desk",
+        parts=(*KEPT, "done", "together"),
         board=board,
         columns=columns,
         asked=asked | {"sort": asked["sort"] if asked["sort"] in SORTS else "age"},

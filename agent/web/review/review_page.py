@@ -355,6 +355,7 @@ def _render_queue(desk: Desk, request: Request, items: list[MicrographView]) -> 
         desk,
         request,
         "queue",
+        parts=(*FILTERS, "undone"),
         items=items,
         codes=_list_codes(items, blind_first=_is_blind_first(request, narrowed)),
         held=_held(desk, who),

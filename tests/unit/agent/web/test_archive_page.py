@@ -284,6 +284,32 @@ def test_the_history_is_searched_by_name_object_and_day_and_exported(lab, browse
     assert browser.get("/api/v1/history?act=label.&limit=1").json()["next_before"]
 
 
+@pytest.mark.parametrize(
+    ("query", "sentence"),
+    [
+        ("day=2026-11-24", "it knows who, subject, facts, first, last, kind, before"),
+        ("first=24.11.2026", "Write a day such as 2026-11-24"),
+        ("kind=decisions", "There is no kind “decisions”"),
+    ],
+)
+def test_a_part_of_an_address_that_the_history_does_not_know_is_named(browser, query, sentence):
+    page, *files = (browser.get(f"/history{kind}?{query}") for kind in ("", ".csv", ".pdf"))
+
+    assert sentence in html.unescape(page.text)
+    assert [(file.status_code, sentence in html.unescape(file.text)) for file in files] == [
+        (422, True),
+        (422, True),
+    ]
+
+
+@pytest.mark.parametrize("page", ["archive", "orders", "files", "review"])
+def test_a_page_names_what_it_passes_over_in_its_address_and_nothing_else(browser, page):
+    plain, odd = (browser.get(f"/{page}{query}").text for query in ("", "?day=2026-11-24"))
+
+    assert "This page does not know “day” in its address" in odd
+    assert "This page does not know" not in plain
+
+
 def test_the_history_keeps_an_open_double_review_to_itself(lab, browser):
     twice = lab.take("G8", reasons=("uncertain",), thresholds={"double_share": 1.0})
     lab.store.labels.decide(twice, Decision("code", "Bob", code="M8", comment="rim"), at=DAY)
