@@ -26,8 +26,8 @@ def render_page(
     request: Request,
     template: str,
     code: int = 200,
-    /,
     parts: Collection[str] = (),
+    /,
     **facts: object,
 ) -> HTMLResponse:
     """Return a page as an answer.

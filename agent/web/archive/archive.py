@@ -277,7 +277,7 @@ def render_archive(
         request,
         found.micrographs,
         code,
-        parts=ADDRESS,
+        ADDRESS,
         query=next((value for key, value in asked if key == "q"), ""),
         asked=dict(reversed(asked)),
         others=[pair for pair in asked if pair[0] not in {*DAYS, "sort"}],
@@ -342,6 +342,7 @@ def render_hits(
     request: Request,
     views: Sequence[MicrographView],
     code: int = 200,
+    parts: Sequence[str] = (),
     /,
     **search: object,
 ) -> Response:
@@ -352,6 +353,7 @@ def render_hits(
         request: Of a reader.
         views: The micrographs.
         code: HTTP status.
+        parts: As `render_page` takes them.
         search: What found them.
     """
     blind_first = cookies.is_blind_first(request)
@@ -360,6 +362,7 @@ def render_hits(
         request,
         "archive",
         code,
+        parts,
         items=[describe_hit(view, blind_first=blind_first) for view in views],
         may_act=may_lead(request),
         may_decide=may_decide(request),

@@ -88,7 +88,8 @@ def _render(desk: Desk, request: Request) -> Response:
         desk,
         request,
         "files",
-        parts=("state", "source", "done"),
+        200,
+        ("state", "source", "done"),
         filters=[(_("All"), _href("", source))]
         + [(_(title), _href(state, source)) for state, title in TITLES.items()],
         chosen=_href(state if state in GROUPS else "", source),

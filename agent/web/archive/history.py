@@ -83,7 +83,7 @@ def router(desk: Desk) -> APIRouter:
     def history(request: Request) -> Response:
         page = _read_page(desk, request)
         code = 422 if page["problem"] else 200
-        return render_page(desk, request, "history", code, parts=(*PARTS, BEFORE), **page)
+        return render_page(desk, request, "history", code, (*PARTS, BEFORE), **page)
 
     @routes.get("/history.csv")
     def export(request: Request) -> Response:
