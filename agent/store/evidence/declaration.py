@@ -145,7 +145,8 @@ def _take_facts(*but: str) -> Callable[[TrailEntry], dict[str, Any]]:
 def _assigned(entry: TrailEntry, _: Values) -> dict[str, Any]:
     after = entry.facts["after"]
     names = after.get("names") or {}
-    return {"place": format_place(after.get("place"))} | {n: names.get(n, "") for n in CHANGEABLE}
+    stated = {"place": format_place(after.get("place")), "unassigned": ""}
+    return stated | {name: names.get(name, "") for name in CHANGEABLE}
 
 
 def _unassigned(entry: TrailEntry, _: Values) -> dict[str, Any]:
