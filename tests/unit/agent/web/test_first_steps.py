@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import re
+import subprocess
+import sys
 import threading
 import tomllib
+from contextlib import contextmanager
 from dataclasses import replace
 from html import unescape
 
 import pytest
 from fastapi.testclient import TestClient
 from labs.lab import DAY, HOME, NEXT_DAY, Lab, desk_of
+from labs.service import until
+from labs.small import past, write_labelled
 from servers.browser import grave
 from servers.pages import served
 
 from agent.cli.reference import render_toml
 from agent.settings import read
-from agent.store import Decision
+from agent.store import Decision, Store
 from agent.web.factory import app_of
 
 PASSWORD = "correct horse battery"  # noqa: S105 - of a test
@@ -263,3 +269,54 @@ def test_the_steps_are_done_by_hand_on_each_screen_and_in_german(lab, file, tab,
         assert (done, restart) == (2, 1)
         assert grave(axe, tab) == []
     assert read(file).sources[0].folder == tmp_path / "export"
+
+
+@contextmanager
+def running(folder):
+    """Run the agent of a folder as an operator starts it; yield the address of its page."""
+    command = [sys.executable, "-m", "agent", "--config", str(folder / "agent.toml"), "run"]
+    log = folder / "stderr.txt"
+    with (
+        log.open("w") as file,
+        subprocess.Popen(command, stdout=file, stderr=file) as agent,
+    ):
+        try:
+            until(lambda: "review page: " in log.read_text("utf-8") or agent.poll() is not None)
+            yield log.read_text("utf-8").split("review page: ")[1].split()[0]
+        finally:
+            agent.terminate()
+            agent.wait(60)
+
+
+@pytest.mark.slow
+def test_the_first_training_is_followed_from_its_button_to_a_bundle_in_use(tmp_path, tab, axe):
+    write_labelled(past(8, first_order=1000, seed=3), tmp_path / "labelled")
+    text = '[site]\nname = "Plant 1"\n\n[web]\nport = 0\n\n[imaging]\nworkers = 1\n'
+    (tmp_path / "agent.toml").write_text(text, encoding="utf-8")
+    tab.set_default_timeout(300_000)
+    with running(tmp_path) as address:
+        tab.goto(f"{address}/setup#train")
+        tab.fill("#train-folder", "labelled")
+        with tab.expect_navigation():
+            tab.get_by_role("button", name="Train the first bundle").click()
+        told = tab.locator("main").inner_text()
+        tab.goto(f"{address}/models/training")
+        tab.locator("main", has_text="Cancel").wait_for()
+        grave_while = grave(axe, tab)
+        tab.goto(f"{address}/setup")
+        while "is in use" not in tab.locator("main").inner_text():
+            tab.wait_for_timeout(1000)
+            tab.goto(f"{address}/setup")
+        bundle = re.search(r"The bundle (\S+) is in use", tab.locator("main").inner_text())[1]
+        buttons = tab.get_by_role("button", name="Train the first bundle").count()
+        tab.goto(f"{address}/models/{bundle}")
+        page = tab.locator("main").inner_text()
+
+    assert "training" in told.casefold()
+    assert (buttons, grave_while) == (0, [])
+    assert "in use" in page
+    with Store.open(
+        f"sqlite:///{tmp_path / 'data' / 'martensight.db'}", site="Plant 1", agent="test"
+    ) as store:
+        (promotion,) = store.promotions.list_all()
+    assert promotion.bundle == bundle
