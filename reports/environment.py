@@ -33,7 +33,7 @@ from reports.i18n import (
     with_seconds,
 )
 from reports.live_charts import share_chart
-from reports.vocabulary import act_title, file_code, reason
+from reports.vocabulary import act_title, describe_decision, file_code, reason
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -196,6 +196,7 @@ def _environment() -> Environment:
         "local": _format_local,
         "local_full": _format_local_full,
         "file_code": file_code,
+        "decision": describe_decision,
         "reason": lambda word: reason(word)[0],
         "act_title": act_title,
         "translated": gettext,

@@ -6,13 +6,14 @@ It is drawn from the same content as the page, so that a lab PC needs no browser
 from __future__ import annotations
 
 import base64
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
+from zoneinfo import ZoneInfo
 
 from fpdf.enums import XPos, YPos
 
 from reports.content.components import Table, Tone
+from reports.i18n import day_and_time, ngettext
 from reports.i18n import gettext as _
-from reports.i18n import ngettext
 from reports.pdf_page import (
     BODY_PT,
     INK,
@@ -24,14 +25,17 @@ from reports.pdf_page import (
     TONES,
     PdfPage,
 )
+from reports.vocabulary import describe_decision, reason
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from datetime import datetime
 
     from reports.content.components import Figure, Picture
-    from reports.content.micrograph import Card, ContactPrint
+    from reports.content.micrograph import Card
     from reports.content.night import Night
+
+    Print = tuple[Any, Picture | None, str]
 
 T = TypeVar("T")
 
@@ -145,16 +149,19 @@ class _Paper(PdfPage):
         if over := len(self._night.prints) - len(prints):
             self.draw_lines([_left_out(over)])
 
-    def _print(self, shown: ContactPrint, x: float, y: float, width: float, height: float) -> None:
-        if shown.picture:
-            self._draw(shown.picture, (x, y, width, height))
+    def _print(self, shown: Print, x: float, y: float, width: float, height: float) -> None:
+        micrograph, picture, _href = shown
+        result, order = micrograph.result, micrograph.process_data.get("order", "")
+        if picture:
+            self._draw(picture, (x, y, width, height))
         self.set_xy(x, y + height + 0.4)
         self.set_font(SANS, "B", TINY_PT)
         self.set_text_color(*INK)
-        self._line(width, f"{shown.code or '–'} {shown.order}".strip())
+        self._line(width, f"{result.structure_code or '–'} {order}".strip())
         self.set_font(SANS, "", TINY_PT - 0.5)
         self.set_text_color(*SOFT)
-        self._line(width, shown.decided or shown.why)
+        decided = describe_decision(micrograph.label) if micrograph.label else ""
+        self._line(width, decided or (reason(result.reasons[0])[0] if result.reasons else ""))
 
     # --- cards ---
 
@@ -240,7 +247,8 @@ class _Paper(PdfPage):
             self._clip(inner, text, 2)
         if card.decision:
             self.set_font(SANS, "B", TINY_PT)
-            text = f"{card.decision.text}, {card.decision.by}, {card.decision.at}"
+            at = day_and_time(card.decision.at.astimezone(ZoneInfo(self._night.zone)))
+            text = f"{describe_decision(card.decision)}, {card.decision.by}, {at}"
             self._clip(inner, text, 1)
 
     # --- pieces ---

@@ -18,9 +18,6 @@ from reports.content.micrograph import (
     Answer,
     Card,
     Cause,
-    ContactPrint,
-    DecisionLine,
-    MicrographLine,
     Share,
 )
 from reports.content.needles import (
@@ -85,9 +82,7 @@ __all__ = [
     "Cause",
     "Choice",
     "CodeCount",
-    "ContactPrint",
     "ControlTrend",
-    "DecisionLine",
     "DocumentSection",
     "Fact",
     "FieldNeedles",
@@ -102,7 +97,6 @@ __all__ = [
     "Letterhead",
     "Link",
     "LongNeedlePicture",
-    "MicrographLine",
     "NeedleBar",
     "NeedlePlot",
     "NeedleTable",

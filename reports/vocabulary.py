@@ -8,6 +8,7 @@ reference images.
 from __future__ import annotations
 
 import re
+from typing import Protocol
 
 from reports.i18n import gettext as _
 from reports.i18n import marked
@@ -328,6 +329,37 @@ def strange_kind(word: str) -> str:
 def unusable_why(word: str) -> str:
     """Return why a micrograph is unusable; free text is returned as it is."""
     return _(UNUSABLE_WHYS.get(word, _plain(word)))
+
+
+class Decided(Protocol):
+    """What a reviewer answered."""
+
+    @property
+    def kind(self) -> str:
+        """Such as "code" or "cannot_tell"."""
+
+    @property
+    def code(self) -> str | None:
+        """The structure code, of the kind "code"."""
+
+    @property
+    def strange_kind(self) -> str | None:
+        """What is unusual, of the kind "strange"."""
+
+    @property
+    def why(self) -> str | None:
+        """Why it is unusable, of the kind "unusable"."""
+
+
+def describe_decision(decision: Decided) -> str:
+    """Return a decision in a few words, such as "G8" or "unusual: inclusion"."""
+    if decision.kind == "code":
+        return decision.code or ""
+    if decision.kind == "strange":
+        return _("unusual: {kind}").format(kind=strange_kind(decision.strange_kind or ""))
+    if decision.kind == "unusable":
+        return _("unusable: {why}").format(why=unusable_why(decision.why or ""))
+    return _("cannot tell")
 
 
 def criterion(word: str) -> str:

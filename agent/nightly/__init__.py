@@ -21,8 +21,6 @@ from agent.nightly.page.embedded_images import (
 from agent.nightly.page.micrograph_cards import (
     Gallery,
     build_card,
-    build_decision,
-    format_decision,
 )
 from agent.nightly.period_report import missing_periods, write_period
 from agent.nightly.write import Written, missing_nights, write_index, write_report
@@ -37,10 +35,8 @@ __all__ = [
     "Written",
     "add_needles",
     "build_card",
-    "build_decision",
     "build_digest",
     "describe_map",
-    "format_decision",
     "get_colour_limit",
     "get_palette",
     "missing_nights",

@@ -1,12 +1,12 @@
-"""Content of one micrograph: its card, or its row where it needs no reviewer."""
+"""Content of the card of one micrograph that needs a reviewer."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from reports.content.components import Fact, Figure, Link, Picture
+    from reports.content.components import Fact, Figure, Link
     from reports.content.needles import FieldNeedles
 
 
@@ -78,19 +78,6 @@ class Answer:
 
 
 @dataclass(frozen=True, slots=True)
-class DecisionLine:
-    """A reviewer's decision: "G8" or "strange: possible inclusion", by whom and when."""
-
-    text: str
-    by: str
-    at: str
-    comment: str = ""
-    criterion: str = ""
-    undone: bool = False
-    unsure: bool = False
-
-
-@dataclass(frozen=True, slots=True)
 class Card:
     """One micrograph that needs a reviewer.
 
@@ -108,7 +95,7 @@ class Card:
         nearest: The most similar reference images, per candidate code.
         facts: Scale, process data and the like.
         warnings: Sentences.
-        decision: The one that counts, or None.
+        decision: The one that counts, `agent.store.LabelView`, or None.
         review: Where it is decided, or None.
         order: The order that it belongs to, with its page where the agent's address is set.
         needles: Its needle lengths, None where they were not to be measured.
@@ -127,63 +114,7 @@ class Card:
     nearest: tuple[Figure, ...]
     facts: tuple[Fact, ...]
     warnings: tuple[str, ...]
-    decision: DecisionLine | None
+    decision: Any
     review: Link | None
     order: Link | None = None
     needles: FieldNeedles | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class ContactPrint:
-    """One flagged micrograph on the contact sheet.
-
-    Args:
-        id: The public id.
-        name: The file's name.
-        href: Of its card, on this page or on an overflow page.
-        picture: A thumbnail, or None.
-        code: The model's, "" for none.
-        word: The weightiest reason, the stable word.
-        why: The same in words.
-        order: Number of its order, "" for none.
-        decided: A reviewer's decision, "" while it waits.
-    """
-
-    id: str
-    name: str
-    href: str
-    picture: Picture | None
-    code: str
-    word: str
-    why: str
-    order: str
-    decided: str
-
-
-@dataclass(frozen=True, slots=True)
-class MicrographLine:
-    """One micrograph in one line.
-
-    Args:
-        id: The public id.
-        name: The file's name.
-        source: Its source.
-        at: When it was done, local time.
-        code: The model's, "" for none.
-        probability: Such as "91 %", "" for none.
-        handling: "automatic" or "review", in words.
-        why: Why it is flagged, or what the code means.
-        thumbnail: Of it, or None.
-        href: Where its card is, "" if it has none.
-    """
-
-    id: str
-    name: str
-    source: str
-    at: str
-    code: str
-    probability: str
-    handling: str
-    why: str
-    thumbnail: Picture | None
-    href: str

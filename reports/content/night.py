@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from reports.content.components import Fact, Link, Picture, Tone
-    from reports.content.micrograph import Card, ContactPrint, MicrographLine
+    from reports.content.micrograph import Card
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +124,8 @@ class Night:
         cards: What needs a reviewer, the weightiest first.
         more: Links to the overflow pages.
         left_out: What is not on this page; "" for nothing.
-        rows: The micrographs that need no reviewer, in order of arrival.
+        rows: The micrographs that need no reviewer, `agent.store.MicrographView`, in order of
+            arrival, each with a thumbnail.
         unusable: Files that could not be used, `agent.store.FileFate`.
         duplicates: Files whose content was already stored, likewise.
         agreement: How often reviewers and model agreed; empty before the first decision.
@@ -147,9 +148,11 @@ class Night:
         flip_pictures: Pictures of those that are shown.
         inside: The same night for programs; the page carries it as hidden JSON.
         furnaces: Size numbers of the batches per material and furnace.
-        prints: The contact sheet: every flagged micrograph, the weightiest first.
+        prints: The contact sheet: every flagged micrograph with a thumbnail and where its card is,
+            the weightiest first.
         links: The agent's pages, where its address is set.
         agent: The agent's address, "" for none.
+        words: Structure code → what it means.
         late: What a report that was written late cannot know, "" for one written in time.
     """
 
@@ -170,7 +173,7 @@ class Night:
     cards: tuple[Card, ...]
     more: tuple[Link, ...]
     left_out: str
-    rows: tuple[MicrographLine, ...]
+    rows: tuple[tuple[Any, Picture | None], ...]
     unusable: Sequence[Any]
     duplicates: Sequence[Any]
     agreement: tuple[Fact, ...]
@@ -194,6 +197,7 @@ class Night:
     inside: Mapping[str, object] = field(default_factory=dict)
     late: str = ""
     furnaces: tuple[ControlTrend, ...] = ()
-    prints: tuple[ContactPrint, ...] = ()
+    prints: tuple[tuple[Any, Picture | None, str], ...] = ()
     links: tuple[Link, ...] = ()
     agent: str = ""
+    words: Mapping[str, str] = field(default_factory=dict)

@@ -6,22 +6,19 @@ import dataclasses
 from datetime import UTC, datetime
 from typing import Any
 
-from agent.store import FileFate
+from agent.store import FileFate, LabelView
 from reports import (
     Answer,
     Card,
     Cause,
     Choice,
     CodeCount,
-    ContactPrint,
     ControlTrend,
-    DecisionLine,
     Fact,
     Figure,
     Hour,
     Layer,
     Link,
-    MicrographLine,
     Night,
     OpenOrderLine,
     Picture,
@@ -34,6 +31,16 @@ from reports import (
 
 DOT = "data:image/gif;base64,R0lGODlhAQABAAAAACw="
 PICTURE = Picture(DOT, "a dot", 1, 1)
+
+DECISION = LabelView(
+    kind="code",
+    by="Ann",
+    code="G9-10",
+    criterion="mean",
+    comment="finer than it looks",
+    id=3,
+    at=datetime(2026, 11, 24, 7, 1, tzinfo=UTC),
+)
 
 ANSWER = Answer(
     code="G8",
@@ -77,7 +84,7 @@ CARD = Card(
     nearest=(Figure("G8", "Known as G8.", PICTURE),),
     facts=(Fact("Scale", "0.12 µm per pixel, from the micron bar"), Fact("Order", "4711")),
     warnings=("Two witnesses of the scale disagree by more than 5 %.",),
-    decision=DecisionLine("G9-10", "Ann", "24 Nov 08:01", "finer than it looks", "mean"),
+    decision=DECISION,
     review=Link("Decide", "http://127.0.0.1:8787/review/0123456789abcdef"),
     order=Link("4711", "http://127.0.0.1:8787/order/4711"),
 )
@@ -101,6 +108,39 @@ def file_fate(path: str, state: str, minute: int, **facts: Any) -> FileFate:
         **known,
     )
 
+
+VIEW = {
+    "id": CARD.id,
+    "name": CARD.name,
+    "process_data": {"field": "1", "order": "4711"},
+    "source": "LOM-07",
+    "label": DECISION,
+    "result": {
+        "id": 7,
+        "structure_code": "G8",
+        "probability": 0.54,
+        "handling": "review",
+        "reasons": ("strange", "uncertain"),
+        "done_at": datetime(2026, 11, 24, 1, 10, tzinfo=UTC),
+    },
+}
+"""As a template sees a micrograph with its result."""
+
+NEXT = (
+    VIEW
+    | {"id": "fedcba9876543210", "name": "field_2.tif", "label": None}
+    | {"process_data": {"field": "2"}}
+)
+
+AUTOMATIC = NEXT | {
+    "result": VIEW["result"]
+    | {
+        "probability": 0.97,
+        "handling": "automatic",
+        "reasons": (),
+        "done_at": datetime(2026, 11, 24, 1, 11, tzinfo=UTC),
+    }
+}
 
 NIGHT = Night(
     site="Plant 1",
@@ -134,20 +174,7 @@ NIGHT = Night(
     cards=(CARD,),
     more=(Link("Handled automatically, page 2 of 2", "2026-11-24/page-2.html"),),
     left_out="To keep this page small, 29 micrographs more stand on pages of their own.",
-    rows=(
-        MicrographLine(
-            "fedcba9876543210",
-            "field_2.tif",
-            "LOM-07",
-            "24 Nov 02:11",
-            "G8",
-            "97 %",
-            "automatic",
-            "martensitic 100Cr6",
-            PICTURE,
-            "",
-        ),
-    ),
+    rows=((AUTOMATIC, PICTURE),),
     unusable=(
         file_fate(
             "4711/cut.tif",
@@ -205,19 +232,8 @@ NIGHT = Night(
             0.05,
         ),
     ),
-    prints=(
-        ContactPrint(
-            id=CARD.id,
-            name=CARD.name,
-            href=f"#m-{CARD.id}",
-            picture=PICTURE,
-            code="G8",
-            word="strange",
-            why="Unusual",
-            order="4711",
-            decided="G9-10",
-        ),
-    ),
+    prints=((VIEW, PICTURE, "#m-0123456789abcdef"),),
+    words={"G8": "martensitic 100Cr6"},
     furnaces=(
         ControlTrend(
             "Size number per batch, 100Cr6, F1",
@@ -231,26 +247,6 @@ NIGHT = Night(
     ),
     links=(Link("Review queue", "http://127.0.0.1:8787/review"),),
     agent="http://127.0.0.1:8787",
-)
-
-VIEW = {
-    "id": CARD.id,
-    "name": CARD.name,
-    "process_data": {"field": "1"},
-    "label": {"id": 3},
-    "result": {
-        "id": 7,
-        "structure_code": "G8",
-        "reasons": ("strange", "uncertain"),
-        "done_at": datetime(2026, 11, 24, 1, 10, tzinfo=UTC),
-    },
-}
-"""As a template sees a micrograph with its result."""
-
-NEXT = (
-    VIEW
-    | {"id": "fedcba9876543210", "name": "field_2.tif", "label": None}
-    | {"process_data": {"field": "2"}}
 )
 
 READER = {"site": "Plant 1", "zone": "Europe/Berlin", "reviewer": "Ann"}
@@ -328,7 +324,7 @@ REVIEW = READER | {
         },
     ),
     "together": 1,
-    "history": (DecisionLine("G9-10", "Ann", "24 Nov 08:01", "finer than it looks", "mean"),),
+    "history": (DECISION,),
     "strip": (VIEW,),
     "codes": {CARD.id: "G8"},
     "held": {},

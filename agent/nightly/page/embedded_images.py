@@ -6,6 +6,7 @@ Every map is drawn on its bundle's fixed scale; the same micrograph gives the sa
 from __future__ import annotations
 
 import base64
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from agent.files import pictures
@@ -15,12 +16,15 @@ from reports import Picture, decimal
 from reports import gettext as _
 
 if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping, Sequence
+
     import numpy as np
     from numpy.typing import NDArray
 
     from agent.archive import Archive
     from agent.needles import LongNeedle
     from agent.store import MicrographView
+    from reports import Card
 
 LARGE_PX = (1600, 1200, 900, 640)
 """Longest side of an enlarged crop, the first one that fits its page's budget."""
@@ -36,6 +40,8 @@ CARD_QUALITY = 56
 LARGE_QUALITY = 55
 ROW_QUALITY = 60
 
+LEAST_GAIN = 1.3
+"""A picture is not enlarged for less."""
 EVIDENCE_LIMIT = 24.0
 """Evidence (in logits) that gets the full colour, where a bundle has no value of its own."""
 ALARM_LIMIT = 2.0
@@ -272,3 +278,34 @@ def embed_colour_scale(palette: Palette, alt: str) -> Picture:
     """Encode a palette's colour scale as PNG in a data URI."""
     encoded = base64.b64encode(pictures.encode_png(pictures.colour_bar(palette), level=9))
     return Picture(f"data:image/png;base64,{encoded.decode('ascii')}", alt, 256, 12)
+
+
+def enlarge(
+    cards: Sequence[Card],
+    micrographs: Mapping[str, MicrographView],
+    gallery: Embedded,
+    room_bytes: int,
+    *,
+    brief: Collection[str] = (),
+) -> tuple[Card, ...]:
+    """Return cards whose crops are as large as the room of their page allows, at most 1600 px.
+
+    Args:
+        cards: Of one page.
+        micrographs: Public id → the micrograph.
+        gallery: Has the crops.
+        room_bytes: What the page may still weigh.
+        brief: Public ids of cards that are not enlarged.
+    """
+    enlarged = []
+    for number, card in enumerate(cards):
+        share = room_bytes // (len(cards) - number)
+        small = card.crop.picture
+        is_shown = small is not None and card.id not in brief
+        large = gallery.large_crop(micrographs[card.id], most_bytes=share) if is_shown else None
+        if small is None or large is None or large.width < LEAST_GAIN * small.width:
+            enlarged.append(card)
+            continue
+        room_bytes -= len(large.src) - len(small.src)
+        enlarged.append(replace(card, crop=replace(card.crop, picture=large)))
+    return tuple(enlarged)

@@ -21,17 +21,22 @@ from agent.nightly.facts.night_counts import (
 from agent.nightly.facts.provenance import provenance_facts
 from agent.nightly.facts.shadow_results import SHOWN
 from agent.nightly.page import summary
-from agent.nightly.page.contact_sheet import build_contact_sheet, enlarge
-from agent.nightly.page.embedded_images import ROW_PX, SMALL_ROW_PX, Embedded, embed_colour_scale
+from agent.nightly.page.embedded_images import (
+    ROW_PX,
+    SMALL_ROW_PX,
+    Embedded,
+    embed_colour_scale,
+    enlarge,
+)
 from agent.nightly.page.furnace_view import furnace_trends
 from agent.nightly.page.headline import micrographs
 from agent.nightly.page.hidden_answers import hide_answer
-from agent.nightly.page.micrograph_cards import build_card, build_row
+from agent.nightly.page.micrograph_cards import build_card
 from agent.nightly.page.micrograph_rows import night_to_json
 from agent.nightly.page.verdict import list_lines, sort_by_weight
 from agent.orders.instruments.prediction_flips import load_picture
 from agent.site_time import format_night_title, local, local_full
-from reports import Card, ContactPrint, Link, MicrographLine, Night, Tone
+from reports import Card, Link, Night, Picture, Tone
 from reports import gettext as _
 
 if TYPE_CHECKING:
@@ -43,11 +48,15 @@ if TYPE_CHECKING:
     from agent.store import MicrographView
 
 T = TypeVar("T")
+Row = tuple["MicrographView", "Picture | None"]
+"""A micrograph that needs no reviewer, with its thumbnail."""
 PAGE_BYTES = 3_700_000
 """What the pictures of one page may weigh; everything else of a page is some hundred kB."""
 CARDS_PER_PAGE = 100
 ROWS_PER_PAGE = 500
 LINES_PER_TABLE = 1000
+MOST_PRINTS = 1000
+PRINT_BYTES, ROW_BYTES = 400, 500
 FULL_CARDS = 100
 """Flagged micrographs whose card has maps and field; the weightiest, so that 5000 stay readable."""
 MANY_MICROGRAPHS = 1000
@@ -107,9 +116,8 @@ def lay_out(
             yield micrograph
             on_drawn(number, len(facts.micrographs))
 
-    places = {micrograph.id: f"#m-{micrograph.id}" for micrograph in flagged}
-    prints = tuple(build_contact_sheet(flagged, places, gallery))
-    room -= sum(map(_print_weight, prints))
+    prints = [(micrograph, gallery.thumbnail(micrograph)) for micrograph in flagged[:MOST_PRINTS]]
+    room -= sum(PRINT_BYTES + _weigh(thumbnail) for _micrograph, thumbnail in prints)
     cards = _paginate(
         (
             _card(micrograph, facts, gallery)
@@ -123,13 +131,13 @@ def lay_out(
         first_bytes=room,
     )
     room -= sum(map(_card_weight, cards[0]))
-    places |= {
+    places = {micrograph.id: f"#m-{micrograph.id}" for micrograph in flagged} | {
         card.id: f"{facts.night}/{page_name(number)}#m-{card.id}"
         for number, page in enumerate(cards[1:], start=1)
         for card in page
     }
     rows = _paginate(
-        (_row(micrograph, facts, gallery) for micrograph in drawn(others, len(flagged))),
+        ((micrograph, gallery.thumbnail(micrograph)) for micrograph in drawn(others, len(flagged))),
         _row_weight,
         ROWS_PER_PAGE,
         PAGE_BYTES,
@@ -154,7 +162,9 @@ def lay_out(
         },
         inside=inside,
         late=_describe_late(facts, late) if late else "",
-        prints=tuple(replace(entry, href=places[entry.id]) for entry in prints),
+        prints=tuple(
+            (micrograph, picture, places[micrograph.id]) for micrograph, picture in prints
+        ),
     )
     return Laid(night, more, tuple(micrograph for micrograph in flagged if micrograph.is_undecided))
 
@@ -190,17 +200,6 @@ def _card(
     return replace(card, order=Link(order, summary.order_href(order, facts)) if order else None)
 
 
-def _row(micrograph: MicrographView, facts: NightFacts, gallery: Embedded) -> MicrographLine:
-    href = f"{facts.review_url}/review/{micrograph.id}" if facts.review_url else ""
-    return build_row(
-        micrograph,
-        zone=facts.zone,
-        thumbnail=gallery.thumbnail(micrograph),
-        words=facts.words,
-        href=href,
-    )
-
-
 def _card_weight(card: Card) -> int:
     figures = (card.crop, card.field, *card.maps, *card.nearest)
     needles = card.needles.longest if card.needles else ()
@@ -213,12 +212,12 @@ def _card_weight(card: Card) -> int:
     )
 
 
-def _print_weight(entry: ContactPrint) -> int:
-    return 400 + (len(entry.picture.src) if entry.picture else 0)
+def _row_weight(row: Row) -> int:
+    return ROW_BYTES + _weigh(row[1])
 
 
-def _row_weight(row: MicrographLine) -> int:
-    return 500 + (len(row.thumbnail.src) if row.thumbnail else 0)
+def _weigh(picture: Picture | None) -> int:
+    return len(picture.src) if picture else 0
 
 
 def _paginate(
@@ -244,17 +243,19 @@ def _paginate(
 def _more(
     facts: NightFacts,
     cards: Sequence[tuple[Card, ...]],
-    rows: Sequence[tuple[MicrographLine, ...]],
+    rows: Sequence[tuple[Row, ...]],
     stamp: str,
 ) -> tuple[dict[str, Any], ...]:
     """Return the facts of each overflow page."""
-    contents: list[tuple[tuple[Card, ...], tuple[MicrographLine, ...]]] = [
+    contents: list[tuple[tuple[Card, ...], tuple[Row, ...]]] = [
         *((batch, ()) for batch in cards),
         *(((), batch) for batch in rows),
     ]
     evidence, alarm = _scales()
     shared = {
         "site": facts.site,
+        "zone": facts.zone,
+        "words": facts.words,
         "night": facts.night,
         "agent": facts.review_url,
         "evidence_scale": evidence,
@@ -286,7 +287,7 @@ def page_name(number: int) -> str:
 def _night(
     facts: NightFacts,
     cards: tuple[Card, ...],
-    rows: tuple[MicrographLine, ...],
+    rows: tuple[Row, ...],
     *,
     more: tuple[dict[str, Any], ...],
     revision: int,
@@ -345,6 +346,7 @@ def _night(
         furnaces=tuple(furnace_trends(facts)),
         links=_links(facts),
         agent=facts.review_url,
+        words=facts.words,
     )
 
 

@@ -19,11 +19,9 @@ from reports import (
     Answer,
     Card,
     Cause,
-    DecisionLine,
     Fact,
     Figure,
     Link,
-    MicrographLine,
     Share,
     decimal,
     describe_defect,
@@ -37,7 +35,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from agent.needles import LongNeedle
-    from agent.store import LabelView, MicrographView
+    from agent.store import MicrographView
     from reports import FieldNeedles, Picture
 
 SOURCES_OF_SCALE = {
@@ -156,40 +154,10 @@ def build_card(
         nearest=() if is_brief else tuple(_nearest(micrograph, gallery)),
         facts=tuple(iter_facts(micrograph)),
         warnings=tuple(iter_warnings(micrograph)),
-        decision=build_decision(micrograph.label, zone) if micrograph.label else None,
+        decision=micrograph.label,
         review=review,
         needles=None if is_brief else _needles(micrograph, gallery, needle_limit_um),
     )
-
-
-def build_row(
-    micrograph: MicrographView,
-    *,
-    zone: str,
-    thumbnail: Picture | None,
-    words: Mapping[str, str],
-    href: str = "",
-) -> MicrographLine:
-    """Build the one-line summary of a micrograph."""
-    result = micrograph.result
-    why = ", ".join(reports.reason(word)[0].lower() for word in result.reasons)
-    return MicrographLine(
-        id=micrograph.id,
-        name=micrograph.name,
-        source=micrograph.source,
-        at=local(result.done_at, zone),
-        code=result.structure_code or "",
-        probability=percent(result.probability) if result.probability is not None else "",
-        handling=format_handling(result.handling),
-        why=why or words.get(result.structure_code or "", ""),
-        thumbnail=thumbnail,
-        href=href,
-    )
-
-
-def format_handling(word: str) -> str:
-    """Return a handling in words; an unknown one is returned as it is."""
-    return {"automatic": _("automatic"), "review": _("review")}.get(word, word)
 
 
 def scale_source(word: str) -> str:
@@ -542,27 +510,3 @@ def describe_warnings(
             yield _("Graded: {graded}. Not graded: {others}.").format(
                 graded=graded, others="; ".join(others)
             )
-
-
-def format_decision(decision: LabelView) -> str:
-    """Return a decision in a few words."""
-    if decision.kind == "code":
-        return decision.code or ""
-    if decision.kind == "strange":
-        return _("unusual: {kind}").format(kind=reports.strange_kind(decision.strange_kind or ""))
-    if decision.kind == "unusable":
-        return _("unusable: {why}").format(why=reports.unusable_why(decision.why or ""))
-    return _("cannot tell")
-
-
-def build_decision(decision: LabelView, zone: str) -> DecisionLine:
-    """Return a decision with reviewer and time."""
-    return DecisionLine(
-        text=format_decision(decision),
-        by=decision.by,
-        at=local(decision.at, zone),
-        comment=decision.comment,
-        criterion=decision.criterion if decision.criterion != "unrecorded" else "",
-        undone=decision.undone,
-        unsure=decision.unsure,
-    )

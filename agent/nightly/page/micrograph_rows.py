@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 import reports
 from agent.files.csv_export import format_csv
 from agent.nightly.page.hidden_answers import hide_answer
-from agent.nightly.page.micrograph_cards import format_decision
 from agent.settings import PROCESS_COLUMNS
 from agent.site_time import local
 
@@ -106,7 +105,7 @@ def build_record(micrograph: MicrographView, zone: str) -> dict[str, object]:
         "bundle": result.bundle,
         "engine": result.engine,
         "precision": result.precision,
-        "decision": format_decision(decision) if decision else None,
+        "decision": reports.describe_decision(decision) if decision else None,
         "decided_by": decision.by if decision else None,
         "decided_at": decision.at.astimezone(UTC).isoformat(timespec="seconds")
         if decision

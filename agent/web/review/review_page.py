@@ -15,11 +15,7 @@ from fastapi.responses import RedirectResponse
 from starlette.concurrency import run_in_threadpool
 
 import reports
-from agent.nightly import (
-    build_card,
-    build_decision,
-    format_decision,
-)
+from agent.nightly import build_card
 from agent.nightly.facts.reviewer_agreement import still_needed
 from agent.orders import BadSpecification
 from agent.orders.facts.given_scale import describe_state
@@ -29,6 +25,7 @@ from agent.orders.specifications.class_texts import (
     describe_codes,
     name_criterion,
 )
+from agent.site_time import local
 from agent.web import cookies
 from agent.web.authentication import may_decide, may_lead
 from agent.web.context import ID, find, order_rules
@@ -57,7 +54,6 @@ from agent.web.review.viewer import build_viewer, find_scaled_reference
 from reports import (
     Card,
     Choice,
-    DecisionLine,
     Picture,
     Tone,
     marked,
@@ -229,14 +225,14 @@ def _request_reason(
     return next(filter(None, texts), "")
 
 
-def _describe_theirs(desk: Desk, meanwhile: Meanwhile) -> DecisionLine:
-    """Return what was decided during this time."""
+def _describe_theirs(desk: Desk, meanwhile: Meanwhile) -> tuple[str, str, str]:
+    """Return what was decided during this time, by whom and when."""
     if meanwhile.answer:
         code = meanwhile.view.result.structure_code or _("no code")
-        return DecisionLine(code, _("Another bundle"), _("just now"))
-    if meanwhile.view.label is None:
-        return DecisionLine(_("taken back"), _("another reviewer"), _("just now"))
-    return build_decision(meanwhile.view.label, desk.zone)
+        return code, _("Another bundle"), _("just now")
+    if (label := meanwhile.view.label) is None:
+        return _("taken back"), _("another reviewer"), _("just now")
+    return reports.describe_decision(label), label.by, local(label.at, desk.zone)
 
 
 def _in_words(said: str) -> str:
@@ -422,7 +418,7 @@ def _about(view: MicrographView, who: str, held_by: str) -> dict[str, object] | 
     if not view.disagreed:
         return None
     said = _(" and ").join(
-        _("{who} says {what}").format(who=vote.by, what=format_decision(vote))
+        _("{who} says {what}").format(who=vote.by, what=reports.describe_decision(vote))
         for vote in view.votes
     )
     text = _("Two people disagree: {said}. Your decision settles it.").format(said=said)
@@ -453,7 +449,7 @@ def _notice(desk: Desk, request: Request) -> dict[str, object] | None:
     use = label_uses.find_use(desk, view)
     return {
         "tone": Tone.CALM,
-        "text": text.format(said=format_decision(label)),
+        "text": text.format(said=reports.describe_decision(label)),
         "undo_id": view.id,
         "about": view.name,
         "more": label_uses.describe(use) if use else "",
@@ -532,9 +528,7 @@ def _render(
         "comment": "",
         "siblings": tuple(_siblings(fields, blind_first=blind_first)),
         "together": 0 if blind else len(specimen_fields.waiting(fields, view)),
-        "history": ()
-        if blind
-        else tuple(build_decision(label, desk.zone) for label in reversed(view.labels)),
+        "history": () if blind else view.labels[::-1],
         "strip": strip,
         "codes": _list_codes(strip, blind_first=blind_first),
         "held": held,
@@ -622,7 +616,7 @@ def _holds(view: MicrographView, *, blind_first: bool) -> str:
 
 def _state(view: MicrographView) -> str:
     if view.label is not None and not view.doubt:
-        return f"{format_decision(view.label)}, {view.label.by}"
+        return f"{reports.describe_decision(view.label)}, {view.label.by}"
     return _("waits") if view.awaits else _("automatic")
 
 

@@ -30,6 +30,8 @@ MORE = {
     "site": "Plant 1",
     "night": date(2026, 11, 24),
     "agent": "",
+    "zone": "Europe/Berlin",
+    "words": {},
     "evidence_scale": NIGHT.evidence_scale,
     "alarm_scale": NIGHT.alarm_scale,
     "generated": "now",
