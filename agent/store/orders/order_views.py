@@ -61,8 +61,8 @@ class SpecimenView:
 
 
 @dataclass(frozen=True, slots=True)
-class OrderView:
-    """An order.
+class Entry:
+    """An order as a list of orders names it; what is "" or empty is not specified.
 
     Args:
         number: Of the order.
@@ -70,32 +70,36 @@ class OrderView:
         product: "" where unknown.
         material: "" where unknown.
         urgent: It is processed first.
+        facts: Further values: heat, batch, etchant, subtype, specimens, count.
+    """
+
+    number: str
+    customer: str = ""
+    product: str = ""
+    material: str = ""
+    urgent: bool = False
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OrderView(Entry):
+    """An order with its specimens.
+
+    Args:
         first_seen_at: Time of its first record, aware UTC.
-        facts: Further values of the order list: heat, batch, etchant, subtype, specimens, count.
         specimens: By name.
         claims: Micrographs that were named for the order and do not belong to it, or did not.
     """
 
-    number: str
-    customer: str
-    product: str
-    material: str
-    urgent: bool
     first_seen_at: datetime | None
-    facts: dict[str, Any]
     specimens: tuple[SpecimenView, ...]
     claims: tuple[OrderClaim, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class OrderLine:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OrderLine(Entry):
     """An order in a list: how many specimens and fields were received, how many wait for review."""
 
-    number: str
-    customer: str
-    product: str
-    material: str
-    urgent: bool
     first_seen_at: datetime | None
     specimens: int
     fields: int
@@ -115,18 +119,6 @@ class Unassigned:
     view: MicrographView
     reason: str
     names: tuple[tuple[str, str, datetime], ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """An entry of an order list; what is "" or empty is not specified."""
-
-    number: str
-    customer: str = ""
-    product: str = ""
-    material: str = ""
-    urgent: bool = False
-    facts: Mapping[str, Any] = field(default_factory=dict)
 
 
 def build_order(session: Session, row: OrderRow) -> OrderView:
@@ -224,6 +216,7 @@ def list_lines(
             product=row.product,
             material=row.material,
             urgent=row.urgent,
+            facts=row.facts,
             first_seen_at=row.first_seen_at,
             specimens=pieces,
             fields=fields,

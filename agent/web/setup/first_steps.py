@@ -60,7 +60,7 @@ def router(desk: Desk) -> APIRouter:
     @routes.get(PATH)
     def show(request: Request, done: str = "") -> Response:
         page = build_page(desk, request, done=done[:500])
-        return HTMLResponse(reports.render("setup", page=page, **page))
+        return HTMLResponse(reports.render("setup", **page))
 
     @routes.post(PATH)
     async def change(request: Request) -> Response:
@@ -76,7 +76,7 @@ def router(desk: Desk) -> APIRouter:
             done = acts[act](desk, request, form)
         except (AgentError, OSError) as error:
             page = build_page(desk, request, form=form, wrong=str(error))
-            return HTMLResponse(reports.render("setup", page=page, **page), 422)
+            return HTMLResponse(reports.render("setup", **page), 422)
         if not had_accounts and desk.store.accounts.are_there():
             return RedirectResponse(f"/login?{urlencode({'then': PATH})}", 303)
         return RedirectResponse(f"{PATH}?{urlencode({'done': done})}#{act}", 303)
