@@ -331,7 +331,7 @@ def unusable_why(word: str) -> str:
     return _(UNUSABLE_WHYS.get(word, _plain(word)))
 
 
-class Decided(Protocol):
+class Answered(Protocol):
     """What a reviewer answered."""
 
     @property
@@ -351,7 +351,7 @@ class Decided(Protocol):
         """Why it is unusable, of the kind "unusable"."""
 
 
-def describe_decision(decision: Decided) -> str:
+def describe_decision(decision: Answered) -> str:
     """Return a decision in a few words, such as "G8" or "unusual: inclusion"."""
     if decision.kind == "code":
         return decision.code or ""
