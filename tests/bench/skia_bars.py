@@ -463,8 +463,8 @@ class _Bar:
             return [*rects, tick(0, -half, half), tick(long, -half, half)]
         if kind in ("comb", "ruler", "upright_ruler"):
             ticks = np.linspace(0, long, 11 if kind == "comb" or long > 25 * thick else 6)
-            last = len(ticks) // 2
-            tops = [-half if i % last == 0 else 0.0 for i in range(len(ticks))]
+            tall = (0, len(ticks) // 2, len(ticks) - 1) if len(ticks) % 2 else (0, len(ticks) - 1)
+            tops = [-half if i in tall else 0.0 for i in range(len(ticks))]
             return [*rects, *(tick(x, top, half) for x, top in zip(ticks, tops, strict=True))]
         return rects
 

@@ -69,7 +69,7 @@ _PART = 1.025  # longer by more: detected in part; by less: runs into a needle
 _BETWEEN_TICKS = 0.965  # of the line's length; shorter, the ticks are not at its ends
 _OF_HEADS_PX = 2  # by which the heads of one arrow may differ
 _WITHOUT_CELL = 0.93  # of the length of a bar with at most twelve cells
-_SHORT_PX = 100  # of a line whose second measurement counts however unsure it is
+_SHORT_PX = 100  # of a line whose second measurement counts however unsure it is, and of an arrow
 _OF_SHAFT_PX, _IN_FIGURE = 6, 0.9  # height of a shaft; share of it that is in its arrow
 _OF_ARROW = 1.5  # most by which an arrow is longer than its shaft
 _OF_ONE_INK = 90  # most by which two measurements of one ink differ
@@ -284,6 +284,7 @@ def _drop_unsure_length(pixels: NDArray[np.uint8], bar: FoundBar) -> FoundBar:
         or is_in_inset(pixels, bar)
         or is_partly_covered(pixels, bar)
         or is_part_of_figure(pixels, bar)
+        or _is_short_arrow(pixels, bar)
         or has_unsure_label(pixels, bar)
     )
     return _put_in_doubt(bar) if unsure else bar
@@ -324,6 +325,12 @@ def _is_shaft(pixels: NDArray[np.uint8], traced: Line, bar: FoundBar) -> bool:
         return False
     line = Line(bar.line, bar.line_px, exact=False, contrast=bar.contrast, core=bar.line)
     return is_arrow(pixels, line)
+
+
+def _is_short_arrow(pixels: NDArray[np.uint8], bar: FoundBar) -> bool:
+    """Return whether a bar is an arrow so short that what blur takes of its tips matters."""
+    line = Line(bar.line, bar.line_px, exact=False, contrast=bar.contrast, core=bar.line)
+    return bar.kind == "plain" and bar.line_px < _SHORT_PX and is_arrow(pixels, line)
 
 
 def _is_better(pixels: NDArray[np.uint8], labelled: LabelledLine, bar: FoundBar) -> bool:

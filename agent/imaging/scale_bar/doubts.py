@@ -149,7 +149,7 @@ def ends_in_texture(pixels: NDArray[np.uint8], bar: FoundBar) -> bool:
 
 
 def is_next_to_cell(pixels: NDArray[np.uint8], bar: FoundBar) -> bool:
-    """Return whether a cell of another even ink, as long as the bar, follows it without a gap.
+    """Return whether a cell of another even ink, or an outlined one, follows a bar without a gap.
 
     Both are the cells of one divided bar, whose words may be those of the whole.
     """
@@ -168,11 +168,22 @@ def is_next_to_cell(pixels: NDArray[np.uint8], bar: FoundBar) -> bool:
         ink = np.median(rows[cell], axis=(0, 1))
         if np.abs(ink - np.array(bar.ink)).max() < bar.contrast / 2:
             continue
+        if _has_rims(rows, bar):
+            return True
         like = np.abs(rows - ink).max(axis=2) <= _GREY
         beyond = like[[0, 1, -2, -1]].mean(axis=1)
         if like[cell].mean() >= _OF_CELL and beyond.max() < _OF_GROUND:
             return True
     return False
+
+
+def _has_rims(rows: NDArray[np.int16], bar: FoundBar) -> bool:
+    """Return whether the rows next to an end of a bar are an empty cell, outlined in its ink."""
+    inked = (np.abs(rows - np.array(bar.ink)).max(axis=2) < 0.5 * bar.contrast).mean(axis=1)
+    top, foot = _CELL_ROOM, len(rows) - _CELL_ROOM
+    rims = inked[top - 1 : top + 2].max(), inked[foot - 2 : foot + 1].max()
+    beyond = max(inked[top - 3], inked[foot + 2])
+    return bool(min(rims) >= _OF_CELL and beyond < _OF_GROUND)
 
 
 def is_side_of_frame(pixels: NDArray[np.uint8], bar: FoundBar) -> bool:
@@ -237,6 +248,8 @@ _OF_POINT = 0.42  # gap between two digits in which a point has room, in heights
 _LOOSE = 0.65  # of the box of the words: rows that are lower were read too small
 _MOST_READ = 3
 _BELOW = 0.25  # of the height: room for the foot of a µ
+_AS_LOW = 1.1  # heights of an "m" up to which no digit is as low
+_NARROWEST_M, _WIDEST_M = 0.8, 2.0  # width of an "m", in heights
 
 
 def has_unsure_label(pixels: NDArray[np.uint8], bar: FoundBar) -> bool:
@@ -297,16 +310,42 @@ def _has_other_words(pixels: NDArray[np.uint8], bar: FoundBar, words: Box, um: f
 
 
 def _states_two_numbers(pixels: NDArray[np.uint8], words: Box, bar: FoundBar) -> bool:
-    """Return whether words in mm or inches that have two digits are read as two numbers.
+    """Return whether words in mm or inches are read as a number, and are two: a fraction.
 
-    "1/2 mm" is read as "12 mm" where its texture was faded, and as it is in the picture itself.
+    "1/2 mm" is read as "12 mm" where its texture was faded, and as it is in the picture itself; "½"
+    as "2", which is then lower than the letters of its unit.
     """
     number, unit = bar.label.split()
-    if unit not in ("mm", "in") or len(number.strip("0").replace(".", "")) < _TWO_DIGITS:
+    digits = number.strip("0").replace(".", "")
+    if unit not in ("mm", "in"):
         return False
+    letters = sorted(_list_letters(pixels, words, np.array(bar.ink), widest=_WIDEST_M))
+    if unit == "mm" and _has_low_digits(letters):
+        return True
+    if len(digits) < _TWO_DIGITS:
+        return False
+    if number == "12" and not _are_neighbours(letters[:_TWO_DIGITS]):
+        return True
     text = read_words(pixels, words)
     half = parse_half_read(text.words) if text else None
     return half is not None and half.um is None and half.number != bar.number
+
+
+def _has_low_digits(letters: list[Box]) -> bool:
+    """Return whether what precedes the "mm" at the end of letters is lower than a digit."""
+    *number, first, last = letters if len(letters) > _TWO_DIGITS else [(0, 0, 0, 0)] * 3
+    high = last[3] - last[1]
+    wide = min(box[2] - box[0] for box in (first, last)) >= _NARROWEST_M * high > 0
+    are_mm = wide and _share_rows(first, last) and first[2] <= last[0]
+    return are_mm and max(box[3] - box[1] for box in number) <= _AS_LOW * high
+
+
+def _are_neighbours(digits: list[Box]) -> bool:
+    """Return whether two digits have one top and foot, and no room for a slash between them."""
+    if len(digits) < _TWO_DIGITS:
+        return False
+    first, second = digits
+    return _share_rows(first, second) and second[0] - first[2] < _OF_POINT * (first[3] - first[1])
 
 
 def reads_otherwise(
@@ -351,19 +390,26 @@ def list_rows(pixels: NDArray[np.uint8], words: Box, ink: NDArray[Any]) -> list[
 
     Figures of unequal height, or letters on their own ink, are in no row.
     """
+    boxes = _list_letters(pixels, words, ink, widest=_WIDEST)
+    rows = [row for row in (_collect_row(box, boxes) for box in boxes) if len(row) > 1]
+    return sorted(rows, key=lambda row: (len(row), row[0][3] - row[0][1]), reverse=True)
+
+
+def _list_letters(
+    pixels: NDArray[np.uint8], words: Box, ink: NDArray[Any], *, widest: float
+) -> list[Box]:
+    """Return the boxes of the letters of a label that are no wider than so many heights."""
     x0, y0, x1, y1 = words
     part = pixels[y0:y1, x0:x1].astype(np.float32)
     papers = [np.median(colours.reshape(-1, 3), axis=0) for colours in (part, part[[0, -1]])]
     way = max((ink - paper for paper in papers), key=lambda off: float(np.abs(off).max()))
     share = (part - (ink - way)) @ way / max(1.0, float(way @ way))
     _, _, stats, _ = cv2.connectedComponentsWithStats((share > _INKED).astype(np.uint8))
-    boxes: list[Box] = [
+    return [
         (x0 + x, y0 + y, x0 + x + w, y0 + y + h)
         for x, y, w, h, _ in stats[1:].tolist()
-        if h >= _LEAST_PX and w <= _WIDEST * h
+        if h >= _LEAST_PX and w <= widest * h
     ]
-    rows = [row for row in (_collect_row(box, boxes) for box in boxes) if len(row) > 1]
-    return sorted(rows, key=lambda row: (len(row), row[0][3] - row[0][1]), reverse=True)
 
 
 def _collect_row(first: Box, boxes: list[Box]) -> list[Box]:

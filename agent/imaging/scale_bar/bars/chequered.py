@@ -144,7 +144,7 @@ def _find_ends(full: list[Run], runs: list[Run], rims: NDArray[Any]) -> Run | No
         next(
             (c for c in near if _are_equal(c[1] - c[0], wide) and _has_rims(rims[slice(*c)])), None
         )
-        for near in (before, after)
+        for near in (_sort_by_width(before, wide), _sort_by_width(after, wide))
     ]
     clear = max((_compute_rim(rims, cell) for cell in [*cells, *outer] if cell), default=0.0)
     outer = [cell for cell in outer if cell and _compute_rim(rims, cell) >= _AS_CLEAR * clear]
@@ -153,6 +153,11 @@ def _find_ends(full: list[Run], runs: list[Run], rims: NDArray[Any]) -> Run | No
         return None
     first, end = min(start, *(c[0] for c in cells)), max(stop, *(c[1] for c in cells))
     return (first, end) if _is_even(end - first, [b - a for a, b in full]) else None
+
+
+def _sort_by_width(cells: list[Run], wide: int) -> list[Run]:
+    """Return cells, those as wide as a full one first: a frame is farther away."""
+    return sorted(cells, key=lambda cell: abs(cell[1] - cell[0] - wide))
 
 
 def _is_even(long: float, widths: list[int]) -> bool:

@@ -153,7 +153,9 @@ def _has_heads(off: Off, box: tuple[int, int, int, int], tall: int) -> bool | No
         return False  # cells, or words that touch it
     for end in (heights, heights[::-1]):
         near = end[:third]
-        widest = int(np.argmax(near))
+        widest = int(
+            np.flatnonzero(near >= near.max() - 1)[-1]
+        )  # an open head is as tall to its end
         least = tall + (int(near[widest]) - tall) / 4
         fall = int(np.argmax(np.append(near[widest:] <= least, True)))
         is_tick = widest <= 1

@@ -17,6 +17,7 @@ from agent.imaging.scale_bar.bars.line import FoundBar, Line, measure_colour
 from agent.imaging.scale_bar.bars.line_length import measure_length
 from agent.imaging.scale_bar.bars.planes import compute_planes, find_parts
 from agent.imaging.scale_bar.bars.second_length import has_other_length
+from agent.imaging.scale_bar.doubts import ends_in_texture, has_hidden_end
 from agent.imaging.scale_bar.labels.ocr import detect_texts, read_lengths
 
 if TYPE_CHECKING:
@@ -105,9 +106,16 @@ def _read_level_words(
         bar = FoundBar(line.box, None, measure_length(turned, line), length.words, length.um)
         bar = replace(bar, contrast=line.contrast, ink=tuple(measure_colour(turned, line)))
         measured = replace(bar, kind=line.kind)
-        if _is_on(box, upright) and not has_other_length(turned, measured):
+        if _is_on(box, upright) and not _has_unsure_end(turned, measured):
             return replace(bar, line=box, label_box=words, kind="upright")
     return None
+
+
+def _has_unsure_end(pixels: NDArray[np.uint8], bar: FoundBar) -> bool:
+    """Return whether a level bar may end elsewhere than it was found."""
+    return (
+        has_other_length(pixels, bar) or has_hidden_end(pixels, bar) or ends_in_texture(pixels, bar)
+    )
 
 
 def _compute_gap(box: Box, other: Box) -> int:
@@ -116,9 +124,9 @@ def _compute_gap(box: Box, other: Box) -> int:
 
 
 def _list_level_lines(pixels: NDArray[np.uint8]) -> list[Line]:
-    """Return the plain lines and those with ticks of a small picture, the clearest first."""
+    """Return the lines and rulers of a small picture, the clearest first."""
     lines = find_candidates(pixels, compute_planes(pixels), None)
-    kept = [line for line in lines if line.kind in ("plain", "caps") and not line.framed]
+    kept = [line for line in lines if line.kind in ("plain", "caps", "ruler") and not line.framed]
     return sorted(kept, key=lambda line: -line.crisp * line.width)
 
 

@@ -44,7 +44,7 @@ def test_a_grain_in_front_of_a_plate_is_no_digit(plated, words, um, is_unsure):
 
 
 def test_a_bar_whose_words_are_two_numbers_states_none_of_them():
-    for words in ("1/2 mm", "2 x 25 µm", "4 × 25 µm", "10 / 20 µm", "1 : 2 mm"):
+    for words in ("1/2 mm", "½ mm", "1⁄2 mm", "2 x 25 µm", "4 × 25 µm", "10 / 20 µm", "1 : 2 mm"):
         for plate in (True, False):
             pixels = draw_steel(low=60, high=110)
             if plate:

@@ -194,3 +194,30 @@ def test_a_line_through_the_feet_of_letters_is_not_broken_by_them():
 
     assert compute_distance(line, (73, 1055, 145, 1101)) is None
     assert compute_distance(line, (73, 1068, 145, 1114)) is not None
+
+
+@pytest.mark.parametrize("frame_px", [0, 8])
+def test_the_full_half_of_a_bar_is_not_its_length(frame_px):
+    pixels = draw_steel()
+    pixels[380:460, 60:360] = WHITE
+    pixels[430:436, 100:340] = BLACK
+    pixels[431:435, 101:220] = WHITE
+    if frame_px:
+        cv2.rectangle(pixels, (100 - frame_px - 1, 385), (340 + frame_px, 444), BLACK, 1)
+
+    bars = find_graphics(write(pixels, "20 µm", (220, 405), BLACK)).bars
+
+    assert all(abs(bar.line_px - 240) <= 1 for bar in bars if bar.um)
+
+
+def test_an_arrow_with_open_heads_is_read_from_tip_to_tip():
+    pixels = draw_steel()
+    pixels[380:460, 60:360] = WHITE
+    for tip, way in ((100, 12), (339, -12)):
+        for side in (-7, 7):
+            cv2.line(pixels, (tip, 435), (tip + way, 435 + side), BLACK, 2)
+    cv2.line(pixels, (100, 435), (339, 435), BLACK, 2)
+
+    [bar] = find_graphics(write(pixels, "20 µm", (220, 405), BLACK)).bars
+
+    assert (bar.um, bar.line_px) == (20.0, pytest.approx(240, abs=4))

@@ -78,3 +78,25 @@ def test_an_outline_does_not_lengthen_an_upright_bar():
     [bar] = find_graphics(write(pixels, "20 µm", (88, 280), WHITE, size=30, outline=BLACK)).bars
 
     assert (bar.um, bar.line_px) == (20.0, pytest.approx(160, abs=1))
+
+
+def test_an_upright_ruler_is_read_between_its_outer_ticks():
+    pixels = draw_steel()
+    pixels[200:420, 130:250] = WHITE
+    pixels[229:392, 150:154] = BLACK
+    for number, y in enumerate(range(230, 391, 16)):
+        pixels[y - 1 : y + 2, 154 : 174 if number % 5 == 0 else 164] = BLACK
+
+    [bar] = find_graphics(write(pixels, "20 µm", (212, 310), BLACK)).bars
+
+    assert (bar.um, bar.line_px) == (20.0, pytest.approx(160, abs=1))
+
+
+def test_an_upright_bar_that_ends_in_a_grain_of_its_ink_states_nothing():
+    pixels = draw_steel()
+    pixels[200:360, 150:160] = WHITE
+    cv2.circle(pixels, (155, 194), 9, WHITE, -1)
+
+    bars = find_graphics(write(pixels, "20 µm", (218, 280), WHITE, size=30)).bars
+
+    assert [bar.um for bar in bars if bar.um is not None] == []
