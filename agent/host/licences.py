@@ -34,7 +34,14 @@ WEIGHTS = {
     ),
     "rapidocr": (("PP-OCR text recognition", "reads the label of the micron bar"),),
     ROOT: (
-        ("Needle network", "measures needles; trained on drawn fields"),
+        (
+            "Needle network",
+            (
+                "measures needles; trained on drawn fields on grounds of UHCSDB (DeCost et al. "
+                "2017, doi:10.1007/s40192-017-0097-0, CC BY 3.0 US) and of "
+                "EvaluationGrainSizeUsingDeepLearning (moony, MIT)"
+            ),
+        ),
         (
             "Bundle of the demo",
             "heads and reference features, for the demo only; trained on drawn micrographs",

@@ -18,6 +18,7 @@ from model.needles.lengths import (
     compute_weights,
 )
 from model.needles.needle_map import PIXEL_UM, resample
+from model.needles.reliability import FEATURES
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -35,6 +36,7 @@ LARGEST_ERROR = 0.36
 """Largest area-weighted expected relative error of the lengths. MEASURED on 85 drawn fields with
 needles: at most 0.33; of 4 real micrographs without, but with a structure, 0.32 to 0.38."""
 LONGEST_SHOWN = 5
+DISAGREEMENT = FEATURES.index("disagreement")
 LEAST_RELIABILITY = 0.5
 """Smallest probability of right length and tips of a needle whose line is drawn solid; the others
 are dashed. All of the longest are listed: to leave out the others would list shorter ones."""
@@ -160,13 +162,18 @@ def measure_field(
 def list_longest(needles: MeasuredNeedles, weights: NDArray[np.float64]) -> list[int]:
     """Return the numbers of the longest needles, at most five, longest first.
 
+    The longest are those of which prediction and visible extent both are long: where one alone is,
+    several needles were taken for one. MEASURED on 14 drawn fields that no training used: of 70
+    lines 55 instead of 45 are one needle, and 40 instead of 37 of the true five longest are there.
+
     Args:
         needles: All needles of a field.
         weights: (n,) edge-correction weights; a needle of weight 0 is cut by the border.
     """
-    length = np.where(weights > 0, needles.length_um, 0)
-    order = np.argsort(-length, kind="stable")[:LONGEST_SHOWN].tolist()
-    return [index for index in order if length[index] > 0]
+    agreed = needles.length_um * np.exp(-needles.features[:, DISAGREEMENT])
+    order = np.argsort(-np.where(weights > 0, agreed, 0), kind="stable")[:LONGEST_SHOWN]
+    chosen = [index for index in order.tolist() if weights[index] > 0]
+    return sorted(chosen, key=lambda index: -float(needles.length_um[index]))
 
 
 def _refuse_coarse(size_um: tuple[float, float]) -> FieldMeasurement:

@@ -1,6 +1,6 @@
 """Fit `model.needles.reliability` on drawn fields: `python -m model.needles.fit_reliability`.
 
-Fields of the training program that no training used.
+Fields of both training programs that no training used.
 """
 
 from __future__ import annotations
@@ -13,8 +13,10 @@ import torch
 from scipy.optimize import minimize
 from scipy.special import expit
 
-from model.needles.drawing import draw_field
+from model.needles.drawing import DrawnField, draw_field
 from model.needles.drawing.canvas import PIXEL_UM
+from model.needles.drawing.generations import draw_generations
+from model.needles.drawing.optics import degrade
 from model.needles.instances import MeasuredNeedles, find_needles
 from model.needles.lengths import compute_weights
 from model.needles.needle_map import NeedleMapper
@@ -92,7 +94,7 @@ def _iter_needles(
     size_um = (side * PIXEL_UM, side * PIXEL_UM)
     seed = FIRST_SEED
     while fields:
-        field = draw_field(np.random.default_rng(seed), side)
+        field = _draw(np.random.default_rng(seed), side, is_grown=seed % 2 == 0)
         seed += 1
         if not field.has_needles.all():
             continue
@@ -106,6 +108,14 @@ def _iter_needles(
         count = max(LEAST_LONGEST, int(LONGEST_SHARE * len(needles)))
         chosen = longest[: min(count, int((weights > 0).sum()))]
         yield needles.features[chosen], _compare(needles, chosen, true)
+
+
+def _draw(rng: np.random.Generator, side: int, *, is_grown: bool) -> DrawnField:
+    if not is_grown:
+        return draw_field(rng, side)
+    canvas = draw_generations(rng, side)
+    everywhere = np.ones((side, side), bool)
+    return DrawnField(degrade(canvas.grey, rng), canvas.owner, canvas.axes, everywhere)
 
 
 def _compare(

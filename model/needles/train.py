@@ -16,10 +16,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+from PIL import Image
 from safetensors.torch import load_file, save_file
 
-from model.needles.drawing import draw_field
+from model.needles.drawing import DrawnField, draw_field
 from model.needles.drawing.canvas import PIXEL_UM
+from model.needles.drawing.generations import cut_texture, draw_generations
+from model.needles.drawing.optics import degrade
 from model.needles.loss import compute_losses, stack_targets
 from model.needles.muon import Muon
 from model.needles.network import NeedleNetwork
@@ -27,12 +30,13 @@ from model.needles.normalization import normalize_contrast
 from model.needles.truth import measure_truth
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from numpy.random import Generator
     from numpy.typing import NDArray
 
     Sample = tuple[NDArray[np.float32], NDArray[np.float32]]
+    Plane = NDArray[np.float32]
 
 WARM_UP_STEPS = 40
 AVERAGING = 0.99
@@ -56,6 +60,9 @@ class NeedleTraining:
         kept: Drawn fields kept for reuse.
         bf16: Whether convolutions run in bfloat16.
         start: Weights to continue from, or "".
+        generations: Share of fields by the program of `drawing.generations`.
+        bare: Share of fields that are a real texture without needles.
+        textures: Folder of real micrographs without needles, or "" for none.
     """
 
     seed: int = 1
@@ -70,6 +77,9 @@ class NeedleTraining:
     kept: int = 400
     bf16: bool = True
     start: str = ""
+    generations: float = 0.0
+    bare: float = 0.0
+    textures: str = ""
 
 
 def train(settings: NeedleTraining) -> Iterator[tuple[int, dict[str, float], NeedleNetwork]]:
@@ -127,9 +137,10 @@ def _iter_batches(
     settings: NeedleTraining, rng: Generator
 ) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
     kept: deque[Sample] = deque(maxlen=settings.kept)
+    textures = _load_textures(settings.textures)
     for _ in range(settings.stop or settings.steps):
         fresh = settings.batch if len(kept) < 4 * settings.batch else settings.new
-        kept.extend(_draw_sample(rng, settings.side) for _ in range(fresh))
+        kept.extend(_draw_sample(rng, settings, textures) for _ in range(fresh))
         chosen = [*range(len(kept) - fresh, len(kept))]
         chosen += rng.integers(0, len(kept), settings.batch - fresh).tolist()
         turned = [_turn(kept[index], rng) for index in chosen]
@@ -138,10 +149,29 @@ def _iter_batches(
         yield images.contiguous(memory_format=torch.channels_last), targets
 
 
-def _draw_sample(rng: Generator, side: int) -> Sample:
-    field = draw_field(rng, side)
+def _load_textures(folder: str) -> list[Plane]:
+    files = sorted(Path(folder).iterdir()) if folder else []
+    return [np.asarray(Image.open(file).convert("L"), np.float32) for file in files]
+
+
+def _draw_sample(rng: Generator, settings: NeedleTraining, textures: Sequence[Plane]) -> Sample:
+    field = _draw_any(rng, settings, textures)
     _, targets = measure_truth(field.owner, field.axes, PIXEL_UM)
     return normalize_contrast(field.grey), stack_targets(field, targets)
+
+
+def _draw_any(rng: Generator, settings: NeedleTraining, textures: Sequence[Plane]) -> DrawnField:
+    side, kind = settings.side, rng.random()
+    if kind < settings.generations:
+        canvas = draw_generations(rng, side, textures)
+        everywhere = np.ones((side, side), bool)
+        return DrawnField(degrade(canvas.grey, rng), canvas.owner, canvas.axes, everywhere)
+    if textures and kind < settings.generations + settings.bare:
+        grey = 128 + rng.uniform(12, 45) * cut_texture(rng, side, textures)
+        nothing = np.zeros((side, side), np.int32)
+        image = degrade(np.clip(grey, 3, 250).astype(np.uint8), rng)
+        return DrawnField(image, nothing, [], nothing > 0)
+    return draw_field(rng, side)
 
 
 def _turn(sample: Sample, rng: Generator) -> Sample:
@@ -184,9 +214,17 @@ def save_weights(network: NeedleNetwork, settings: NeedleTraining, step: int, fo
         "pixel_um": PIXEL_UM,
         "torch": torch.__version__,
         "sha256": hashlib.sha256(file.read_bytes()).hexdigest(),
-        "trained_on": "drawn fields only; no micrograph of steel",
+        "textures": _describe_textures(settings.textures),
+        "trained_on": "drawn fields; no needle of steel",
     }
     (folder / "needles.json").write_text(json.dumps(card, indent=1) + "\n", "utf-8")
+
+
+def _describe_textures(folder: str) -> str:
+    """Return the number of textures and a hash of their contents, "" for none."""
+    contents = [file.read_bytes() for file in sorted(Path(folder).iterdir())] if folder else []
+    digest = hashlib.sha256(b"".join(contents)).hexdigest()
+    return f"{len(contents)} pictures, SHA-256 {digest}" if contents else ""
 
 
 def _read_earlier(start: str) -> dict[str, object] | None:

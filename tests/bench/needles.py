@@ -367,6 +367,7 @@ def measure_drawn_by_others(mapper: NeedleMapper, folder: Path) -> None:
         print(f"no {file}: nothing is measured")
         return
     errors: dict[str, list[tuple[float, float]]] = {}
+    listed = hits = right = shown = 0
     for entry in json.loads(file.read_text(encoding="utf-8")):
         grey = np.asarray(Image.open(file.with_name(entry["file"])).convert("L"))
         field = measure_field(grey, entry["um_per_px"], mapper)
@@ -374,6 +375,20 @@ def measure_drawn_by_others(mapper: NeedleMapper, folder: Path) -> None:
         if field.outcome is NeedleOutcome.MEASURED:
             found = [field.distribution.quantile_um(share) or np.nan for share in (0.5, 0.9)]
             own.append((entry["truth"]["l50"] / found[0], entry["truth"]["l90"] / found[1]))
+        length = np.array([needle["length_um"] for needle in entry["needles"]])
+        ends = np.array([(needle["from"], needle["to"]) for needle in entry["needles"]])
+        lines = [(field.needles.ends_um[i], field.needles.length_um[i]) for i in field.longest]
+        same = [
+            {
+                index
+                for index, tips in enumerate(ends * entry["um_per_px"])
+                if is_same(*line, tips, length[index])
+            }
+            for line in lines
+        ]
+        top = set(np.argsort(-length)[:5].tolist())
+        listed, right = listed + len(lines), right + sum(map(bool, same))
+        shown, hits = shown + len(top), hits + len(top & set().union(*same))
     for at, name in enumerate(("L50", "L90")):
         of_kind = {kind: np.log([pair[at] for pair in own]) for kind, own in errors.items()}
         logs = np.concatenate(list(of_kind.values()))
@@ -388,6 +403,8 @@ def measure_drawn_by_others(mapper: NeedleMapper, folder: Path) -> None:
             f"log(true / measured) {logs.mean():.3f}, standard deviation {logs.std(ddof=1):.3f}; "
             f"within the interval of the other kinds {held} of {len(logs)}"
         )
+    print("true five longest listed:", share(hits, shown))
+    print("listed lines that are one needle:", share(right, listed))
 
 
 def main() -> None:

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from model.needles.drawing.canvas import NeedleCanvas
+from model.needles.drawing.generations import cut_texture, draw_generations
 from model.needles.drawing.packets import fill_packets
 from model.needles.drawing.plates import Population, clip_axis, scatter
 from model.needles.truth import measure_truth
@@ -56,3 +57,32 @@ def test_an_axis_is_cut_to_its_longest_free_part():
 
     assert clipped[[0, -1], 0] == pytest.approx([34, 95], abs=1)
     assert clip_axis(axis, np.ones_like(label), 0) is None
+
+
+def test_plates_of_later_generations_stop_and_lengths_differ_widely():
+    spreads, cut = [], 0
+    for seed in range(8):
+        canvas = draw_generations(np.random.default_rng(seed), 384)
+        needles, _ = measure_truth(canvas.owner, canvas.axes, 0.2)
+        lengths = np.sort([needle.length_um for needle in needles])
+        spreads.append(np.quantile(lengths, 0.9) / np.median(lengths))
+        owned = np.unique(canvas.owner[canvas.owner > 0])
+        cut += sum(needle.is_cut for needle in needles)
+        assert 0.2 < (canvas.owner > 0).mean() <= 1
+        assert len(owned) <= len(canvas.axes)
+        assert len(needles) > 10
+    assert np.median(spreads) > 1.6
+    assert cut > 0
+
+
+def test_a_real_texture_is_the_ground_and_the_same_stream_draws_the_same():
+    stripes = np.tile(np.repeat([0.0, 200.0], 8), (512, 32)).astype(np.float32)
+    drawn = [draw_generations(np.random.default_rng(1), 256, (stripes,)) for _ in range(2)]
+    plain = draw_generations(np.random.default_rng(1), 256)
+
+    cut = cut_texture(np.random.default_rng(2), 256, (stripes,))
+
+    assert np.array_equal(drawn[0].grey, drawn[1].grey)
+    assert not np.array_equal(drawn[0].grey, plain.grey)
+    assert cut.mean() == pytest.approx(0, abs=1e-3)
+    assert cut.std() == pytest.approx(1, abs=1e-3)

@@ -198,7 +198,7 @@ def test_the_interval_of_six_fields_contains_the_true_median_in_about_95_percent
     assert hits >= 107
 
 
-@pytest.mark.parametrize(("share", "times"), [(0.5, 1.3), (0.9, 1.7)])
+@pytest.mark.parametrize(("share", "times"), [(0.5, 1.2), (0.9, 1.3)])
 def test_without_a_calibration_the_interval_holds_what_the_network_measures_too_short(share, times):
     fields = fields_of(np.random.default_rng(3), 60, 0.05)
 
@@ -206,8 +206,8 @@ def test_without_a_calibration_the_interval_holds_what_the_network_measures_too_
     estimate = estimate_quantile(fields, share)
 
     assert estimate.value_um == exact.value_um
-    assert exact.high_um < exact.value_um * 1.1
-    assert estimate.low_um <= estimate.value_um * 0.9
+    assert 1.05 < exact.high_um / exact.value_um < 1.1  # ten fields know the mean error so well
+    assert estimate.low_um <= estimate.value_um * 0.95
     assert estimate.high_um > estimate.value_um * times
 
 
