@@ -106,6 +106,8 @@ def _relabel(desk: Desk, request: Request, sent: Sent, who: str) -> Response:
     if not sent.get("state"):
         return _render_relabel(desk, request, sent, who, _find_affected(desk, sent))
     listed = signed_form.read(desk.form_key, RELABEL, sent.get("state"))
+    if any(field.code != sent.get("code") for field in listed.values()):
+        raise signed_form.NotOursError  # another code than the page showed
     chosen = [
         listed[public_id]
         for public_id, answer in sent.answers.items()

@@ -6,6 +6,7 @@ What a reviewer may not see yet of a field is left out, as on the page of the or
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import reports
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 
 Event: TypeAlias = "tuple[datetime, str, tuple[str, ...]]"
 """When, what happened as a sentence, and what else belongs to it."""
+IDS = re.compile(r"\b[0-9a-f]{16}\b")
+"""Public ids within a sentence."""
 BY_THEMSELVES = ("statement.", "results.", "outbox", "label.doubted")
 """Beginnings of acts that are told by the rows they are of, or change nothing of the order."""
 
@@ -164,6 +167,9 @@ def _iter_statements(store: Store, number: str) -> Iterator[Event]:
         words = document.get("words") or {}
         spoken = words.get(reports.language()) or words.get("en") or {}
         changed = spoken.get("changed") or document["changed"]
+        named = store.search.list_micrographs(IDS.findall(" ".join(changed)))  # moved ones too
+        hidden = [view.id for view in named if is_hidden(view)]
+        changed = [line for line in changed if not any(name in line for name in hidden)]
         yield frozen.at, text, (*describe_after(list_after(document["cause"])), *changed)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
@@ -331,3 +332,26 @@ def test_where_more_is_found_than_is_wanted_no_hits_are_returned(site) -> None:
     assert hits is not None
     assert len(hits) == 3
     assert site.store.search.list_hits(SearchQuery("order:4711"), most=2) is None
+
+
+def test_hits_are_sorted_by_time_code_and_answer_and_hidden_ones_come_last(site) -> None:
+    labelled = [site.take("G8", name=f"{code}.tif") for code in ("q10", "q9", "q1")]
+    for public_id, code in zip(labelled, ("q10", "q9", "q1"), strict=True):
+        site.store.labels.decide(public_id, Decision("code", "Ann", code=code), at=DAY)
+    strange = site.take("G7", name="odd.tif", reasons=("strange",))
+    blind = site.take("G7", name="blind.tif", reasons=("control_sample",))
+    query = SearchQuery("", {}, BERLIN)
+
+    def hits(sort: str, *, limit: int = 9, before: int | None = None) -> list[str]:
+        page = site.store.search.find_page(replace(query, sort=sort), limit=limit, before=before)
+        return [view.id for view in page.micrographs]
+
+    oldest = [*labelled, strange, blind]
+    assert hits("oldest") == oldest
+    assert hits("newest") == oldest[::-1]
+    assert hits("code") == [strange, *labelled[::-1], blind]
+    assert (hits("unusual")[0], hits("unusual")[-1]) == (strange, blind)
+    assert hits("uncertain")[-1] == blind
+    for sort in ("oldest", "code"):
+        first = site.store.search.find_page(replace(query, sort=sort), limit=3)
+        assert hits(sort, limit=3, before=first.next_before) == hits(sort)[3:]

@@ -480,6 +480,7 @@ def test_a_bulk_label_is_one_act_with_one_entry_a_field_and_one_undo(lab, browse
     page = browser.post("/archive/relabel", data=chosen).text
 
     unseen = confirm(browser, "/archive/relabel", page, ids, seen=ids[:2])
+    other_code = confirm(browser, "/archive/relabel", page, ids, code="B8")
     between = labels_of(lab, ids)
     done = confirm(browser, "/archive/relabel", page, ids)
     again = confirm(browser, "/archive/relabel", page, ids)
@@ -487,6 +488,7 @@ def test_a_bulk_label_is_one_act_with_one_entry_a_field_and_one_undo(lab, browse
     taken_back = browser.post("/archive/undo", data=listed_in(done.text))
 
     assert (unseen.status_code, "f_2.tif: not yet on screen." in unseen.text) == (409, True)
+    assert other_code.status_code == 422
     assert between == ["G7", None, None]
     assert "3 micrographs labelled." in done.text
     assert "3 micrographs labelled." in again.text

@@ -98,6 +98,21 @@ def test_what_is_still_hidden_of_a_field_is_not_told(plant) -> None:
         assert secret not in told, told
 
 
+def test_a_statement_does_not_tell_what_is_still_hidden_of_a_field(plant) -> None:
+    public_id = plant.take()
+    plant.say(public_id, "G8", at=DAY)
+    plant.send(at=DAY + timedelta(minutes=1))
+    plant.lab.take(
+        "G7", order="4711", specimen="2", field="2", reasons=("control_sample",), material="100Cr6"
+    )
+    plant.send(at=DAY + timedelta(minutes=2))
+
+    told = "\n".join(tell(plant))
+
+    assert "Statement 2: undecided." in told
+    assert "G7" not in told, told
+
+
 def test_the_history_names_whose_act_a_statement_follows(plant) -> None:
     public_id = plant.take()
     plant.send(at=DAY)
