@@ -21,7 +21,7 @@ from agent.orders.facts.possible_fields import (
     list_possible_orders,
 )
 from agent.orders.judge.assessment import assess
-from agent.orders.judge.confirmed_breaks import list_open, require_may_take_away
+from agent.orders.judge.confirmed_breaks import require_may_take_away
 from agent.orders.judge.permissions import require_lead, require_reason
 from agent.orders.lims.lost_conformity import acknowledge, find_unfollowed
 from agent.orders.specifications.applicable_specification import has_newer_rules
@@ -54,16 +54,6 @@ class LeadAct(StrEnum):
 
 UNREASONED = frozenset({LeadAct.URGENT, LeadAct.NORMAL})
 """Acts that need no reason; every other one is recorded with one."""
-SETTLING = frozenset(
-    {
-        LeadAct.ACCEPT,
-        LeadAct.DISMISS,
-        LeadAct.DISMISS_FILES,
-        LeadAct.DISMISS_POSSIBLE,
-        LeadAct.RESUME,
-    }
-)
-"""Acts that an undecided order waits for."""
 OF_REVIEWERS = frozenset({LeadAct.DISMISS_POSSIBLE, LeadAct.HOLD})
 """Acts of each reviewer: they make an order less certain, or keep what it rests on."""
 
@@ -103,14 +93,20 @@ def list_possible_acts(
         policy: The policy of the lab.
         at: Now, aware UTC.
     """
-    return [
-        PossibleAct(act, label, effect, act not in UNREASONED, " ".join(about))
-        for act, label, effect, *about in _iter_acts(store, assessed, policy, at)
-    ]
+    return [_build_act(*entry) for entry in _iter_acts(store, assessed, policy, at)]
 
 
-def _iter_acts(
-    store: Store, assessed: Assessed, policy: OrderPolicy, at: datetime
+def list_settling_acts(store: Store, assessed: Assessed) -> list[PossibleAct]:
+    """Return the acts that an undecided order waits for, apart from answers on its fields."""
+    return [_build_act(*entry) for entry in _iter_settling(store, assessed)]
+
+
+def _build_act(act: LeadAct, label: str, effect: str, *about: str) -> PossibleAct:
+    return PossibleAct(act, label, effect, act not in UNREASONED, " ".join(about))
+
+
+def _iter_settling(
+    store: Store, assessed: Assessed
 ) -> Iterator[tuple[LeadAct, str, str, *tuple[str, ...]]]:
     number = assessed.view.number
     if lost := find_unfollowed(store, number):
@@ -137,13 +133,18 @@ def _iter_acts(
         effect = _("The order is assessed without {files}.").format(files=", ".join(files))
         yield LeadAct.DISMISS_FILES, _("Dismiss the unusable files"), effect, *files
     if assessed.possible or assessed.alike:
-        possible = load_possible(store, assessed)
-        names = list_open(possible, assessed.rules(policy), policy.is_lead)
-        files = [possible.get_name(name) for name in names]
+        names, files = list_possible_names(assessed), [*assessed.possible.values(), *assessed.alike]
         effect = _(
             "Not of this order: {files}. A micrograph of no specimen is dismissed for every order."
         ).format(files=", ".join(files))
         yield LeadAct.DISMISS_POSSIBLE, _("Dismiss what is not of it"), effect, *names
+
+
+def _iter_acts(
+    store: Store, assessed: Assessed, policy: OrderPolicy, at: datetime
+) -> Iterator[tuple[LeadAct, str, str, *tuple[str, ...]]]:
+    number = assessed.view.number
+    yield from _iter_settling(store, assessed)
     if has_newer_rules(assessed, policy, at=at):
         effect = _("The order is assessed by the present specification and sizes.")
         yield LeadAct.REOPEN, _("Reopen the order"), effect
@@ -213,9 +214,7 @@ def carry_out(  # noqa: C901 - one case an act
         case LeadAct.DISMISS_FILES:
             _dismiss_files(store, assessed, by=by, reason=reason, at=at)
         case LeadAct.DISMISS_POSSIBLE:
-            names = list_open(
-                load_possible(store, assessed), assessed.rules(policy), policy.is_lead
-            )
+            names = list_possible_names(assessed)
             dismiss_each(store, policy, assessed, names, by=by, reason=reason, at=at)
         case LeadAct.REOPEN:
             reopen(store, number, by=by, reason=reason, at=at)
@@ -316,6 +315,11 @@ def _require_may_dismiss(
     if assessed.specification:
         require_may_take_away(views, number, assessed.rules(policy), policy.is_lead, by=by)
     return possible
+
+
+def list_possible_names(assessed: Assessed) -> list[str]:
+    """Return the public ids of the fields, and the orders, that might belong to an order."""
+    return [*assessed.possible, *assessed.alike]
 
 
 def load_possible(store: Store, assessed: Assessed) -> Possible:

@@ -126,7 +126,8 @@ class Assessed:
         material_doubt: Why its material is uncertain, "" where it is not.
         held_back: What a restored database lost of an order that conforms but for that; None where
             it is not held back.
-        possible: Fields of no specimen that might belong to it, until a reviewer settles them.
+        possible: Fields of no specimen that might belong to it, until a reviewer settles them, by
+            public id with their files.
         alike: Orders that might be this one, until a reviewer settles them.
         needs_lead: Only a lead can settle at least one of the doubts.
         lacks_specimens: Specimens that the order names have no image yet.
@@ -146,7 +147,7 @@ class Assessed:
     order_doubts: tuple[str, ...] = ()
     material_doubt: str = ""
     held_back: Mapping[str, object] | None = None
-    possible: int = 0
+    possible: Mapping[str, str] = field(default_factory=dict)
     alike: tuple[str, ...] = ()
     needs_lead: bool = False
     lacks_specimens: bool = False

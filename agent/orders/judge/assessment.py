@@ -200,7 +200,9 @@ def assess_view(
         order_doubts=doubts,
         material_doubt=material_doubt,
         held_back=(loss.to_json() if loss else {}) if is_held_back else None,
-        possible=len([name for name in might_belong if name in possible.fields]),
+        possible={
+            name: possible.get_name(name) for name in might_belong if name in possible.fields
+        },
         alike=tuple(name for name in might_belong if name not in possible.fields),
         needs_lead=bool(settled_by_leads or material_doubt or why),
         lacks_specimens=_lacks_specimens(view, assessed, rules, key) or loose > 0,

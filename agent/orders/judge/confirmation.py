@@ -164,7 +164,7 @@ def _name_decision(assessed: Assessed) -> Lack:
     """Return what is left to a lead, and of what might belong to it, where no field is."""
     wanted = assessed.specification
     if assessed.possible and not assessed.needs_lead:
-        return Lack("possible", assessed.possible)
+        return Lack("possible", len(assessed.possible))
     if assessed.alike and not assessed.needs_lead:
         return Lack("alike", len(assessed.alike), word=", ".join(assessed.alike))
     if wanted is None or not wanted.demands_needles:

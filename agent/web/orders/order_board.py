@@ -17,14 +17,13 @@ from agent.orders.judge.confirmation import Lack, find_lack, list_to_confirm
 from agent.orders.judge.examination import Position, begin, list_touched
 from agent.orders.judge.hidden_answers import is_hidden
 from agent.orders.judge.next_step import find_next_step
-from agent.orders.lead_acts import SETTLING, list_possible_acts
+from agent.orders.lead_acts import list_possible_names
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
     from datetime import datetime
 
     from agent.orders.judge.assessed import Assessed, OrderPolicy
-    from agent.orders.lead_acts import PossibleAct
     from agent.store import MicrographView, OrderAge, Store
 
 MOST_READ, MOST_READ_S = 150, 0.7
@@ -47,7 +46,7 @@ class BoardOrder:
         urgent: It goes first.
         facts: Customer, product, material and heats, where known; the search uses them.
         sources: Sources of its fields.
-        acts: Acts of an order that settle what it waits for, apart from answers on its fields.
+        waits: The order where it waits for an act apart from answers on its fields, else None.
     """
 
     number: str
@@ -59,7 +58,7 @@ class BoardOrder:
     urgent: bool
     facts: tuple[str, ...]
     sources: tuple[str, ...]
-    acts: tuple[PossibleAct, ...] = ()
+    waits: Assessed | None = None
 
     @property
     def has_limit(self) -> bool:
@@ -132,7 +131,7 @@ class OrderBoard:
             numbers = [age.number for age in ages]
             due = self._list_due(store, policy, numbers, now=now, swept=swept)
             if due:
-                self._read(store, policy(), due, now=now)
+                self._read(store, policy(), due)
             self._last = self._build(ages)
             return self._last
 
@@ -160,18 +159,14 @@ class OrderBoard:
             return unknown
         return [*unknown, *[entry for entry in self._known if entry in recent][:swept]]
 
-    def _read(
-        self, store: Store, policy: OrderPolicy, numbers: list[str], *, now: datetime
-    ) -> None:
+    def _read(self, store: Store, policy: OrderPolicy, numbers: list[str]) -> None:
         began_s, open_items = time.thread_time(), OpenItems.of(store)
         for count, number in enumerate(numbers):
             if count and time.thread_time() - began_s > self._most_read_s:
                 return
             self._known.pop(number, None)  # to the end: what was read last is swept last
             if assessed := assess(store, number, policy, open_items=open_items):
-                order = build_board_order(assessed, policy)
-                acts = list_settling_acts(store, assessed, policy, at=now)
-                self._known[number] = replace(order, acts=acts)
+                self._known[number] = build_board_order(assessed, policy)
 
     def _build(self, ages: list[OrderAge]) -> Board:
         found = [
@@ -198,17 +193,8 @@ def build_board_order(assessed: Assessed, policy: OrderPolicy) -> BoardOrder:
         urgent=assessed.view.urgent,
         facts=tuple(_list_facts(assessed)),
         sources=tuple(sorted({view.source for view in views.values()})),
+        waits=assessed if assessed.needs_lead or list_possible_names(assessed) else None,
     )
-
-
-def list_settling_acts(
-    store: Store, assessed: Assessed, policy: OrderPolicy, *, at: datetime
-) -> tuple[PossibleAct, ...]:
-    """Return the acts that an undecided order waits for, apart from answers on its fields."""
-    if not (assessed.needs_lead or assessed.possible or assessed.alike):
-        return ()
-    acts = list_possible_acts(store, assessed, policy, at=at)
-    return tuple(entry for entry in acts if entry.act in SETTLING)
 
 
 def map_views(assessed: Assessed) -> Mapping[str, MicrographView]:

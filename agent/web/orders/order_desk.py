@@ -13,6 +13,7 @@ from agent.orders.instruments.affected_orders import list_affected_orders, relea
 from agent.orders.judge.assessment import assess
 from agent.orders.judge.next_step import NextStep
 from agent.orders.judge.permissions import require_lead
+from agent.orders.lead_acts import list_settling_acts
 from agent.web import cookies
 from agent.web.authentication import may_decide, may_lead, who_is
 from agent.web.context import order_rules
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from agent.orders.instruments.affected_orders import Affected
-    from agent.orders.lead_acts import LeadAct
+    from agent.orders.lead_acts import PossibleAct
     from agent.web.context import Desk
     from agent.web.orders.order_board import Board, BoardOrder
 
@@ -140,7 +141,12 @@ def _render(desk: Desk, request: Request) -> Response:
     shown = [order for order in board.orders if _fits(order, asked)]
     confirming = may_decide(request)
     may_do = find_may_do(desk, request)
-    columns = list(_list_columns(_sort(shown, asked["sort"]), asked, now, confirming, may_do))
+
+    def list_acts(order: BoardOrder) -> list[PossibleAct]:
+        acts = list_settling_acts(desk.store, order.waits) if order.waits else []
+        return [entry for entry in acts if may_do(entry.act)]
+
+    columns = list(_list_columns(_sort(shown, asked["sort"]), asked, now, confirming, list_acts))
     following = {order.number for order in board.following}
     cards = [card for column in columns for card in column["cards"]]
     start = next((card["href"] for card in cards if card["order"].number in following), "")
@@ -203,7 +209,7 @@ def _list_columns(
     asked: Mapping[str, str],
     now: datetime,
     confirming: bool,
-    may_do: Callable[[LeadAct], bool],
+    list_acts: Callable[[BoardOrder], list[PossibleAct]],
 ) -> Iterator[dict[str, Any]]:
     for place, (word, tone) in enumerate(COLUMNS.items()):
         own = [order for order in orders if order.state == word]
@@ -222,7 +228,7 @@ def _list_columns(
                     if order.to_confirm and confirming
                     else order_href(order.number),
                     "age": format_age(order.heard_at, now),
-                    "acts": [entry for entry in order.acts if may_do(entry.act)],
+                    "acts": list_acts(order),
                 }
                 for order in own[:most]
             ],
