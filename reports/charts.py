@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from reports.content.night import CodeCount, ControlTrend, Hour
+    from reports.content.night import ControlTrend, Counts
 
 # Stand-ins that matplotlib carries through; the page's own colours take their place.
 INK, LINE, AUTOMATIC, REVIEW, ALARM = "#010101", "#020202", "#030303", "#040404", "#050505"
@@ -37,23 +37,22 @@ LEAST_P_VALUES = 20
 """Fewer p-values make no readable profile."""
 
 
-def codes_chart(codes: Sequence[CodeCount]) -> Markup:
+def codes_chart(codes: Sequence[Counts]) -> Markup:
     """Draw how many micrographs came per structure code, review hatched."""
     if not codes:
         return Markup()
-    names = [_drawable(count.code) for count in codes]
-    automatic, review = [c.automatic for c in codes], [c.review for c in codes]
+    names = [_drawable(code) for code, _automatic, _review in codes]
+    automatic, review = [c[1] for c in codes], [c[2] for c in codes]
+    totals = [c[1] + c[2] for c in codes]
     figure, axes = _canvas(7.2, 0.62 + 0.3 * len(codes))
     rows = range(len(codes))
     axes.barh(rows, automatic, height=0.62, color=AUTOMATIC)
     axes.barh(rows, review, height=0.62, left=automatic, color=REVIEW, hatch="////", edgecolor=LINE)
-    for row, count in enumerate(codes):
-        axes.annotate(
-            str(count.total), (count.total, row), (4, 0), textcoords="offset points", va="center"
-        )
+    for row, total in enumerate(totals):
+        axes.annotate(str(total), (total, row), (4, 0), textcoords="offset points", va="center")
     axes.set_yticks(rows, names)
     axes.invert_yaxis()
-    _whole_numbers(axes, "x", max(c.total for c in codes))
+    _whole_numbers(axes, "x", max(totals))
     axes.set_xlabel(_("micrographs"))
     axes.grid(axis="x", color=LINE)
     return _svg(
@@ -61,18 +60,18 @@ def codes_chart(codes: Sequence[CodeCount]) -> Markup:
     )
 
 
-def hours_chart(hours: Sequence[Hour]) -> Markup:
+def hours_chart(hours: Sequence[Counts]) -> Markup:
     """Draw how many micrographs came per hour, review hatched."""
-    if not any(hour.automatic + hour.review for hour in hours):
+    if not any(hour[1] + hour[2] for hour in hours):
         return Markup()
     figure, axes = _canvas(7.2, 2.1)
     at = list(range(len(hours)))
-    automatic, review = [h.automatic for h in hours], [h.review for h in hours]
+    automatic, review = [h[1] for h in hours], [h[2] for h in hours]
     axes.bar(at, automatic, width=0.78, color=AUTOMATIC)
     axes.bar(at, review, width=0.78, bottom=automatic, color=REVIEW, hatch="////", edgecolor=LINE)
     step = max(1, len(hours) // 8)
-    axes.set_xticks(at[::step], [_drawable(hour.label) for hour in hours][::step])
-    _whole_numbers(axes, "y", max(h.automatic + h.review for h in hours))
+    axes.set_xticks(at[::step], [_drawable(hour[0]) for hour in hours][::step])
+    _whole_numbers(axes, "y", max(h[1] + h[2] for h in hours))
     axes.set_ylabel(_("micrographs"))
     axes.grid(axis="y", color=LINE)
     return _svg(figure, "hours", _("Micrographs per hour of the night, local time."))

@@ -28,9 +28,7 @@ from reports.content.needles import (
     NeedleTable,
 )
 from reports.content.night import (
-    CodeCount,
     ControlTrend,
-    Hour,
     Night,
     OpenOrderLine,
     VerdictLine,
@@ -81,7 +79,6 @@ __all__ = [
     "Card",
     "Cause",
     "Choice",
-    "CodeCount",
     "ControlTrend",
     "DocumentSection",
     "Fact",
@@ -92,7 +89,6 @@ __all__ = [
     "GuidePage",
     "GuidePiece",
     "GuideTitle",
-    "Hour",
     "Layer",
     "Letterhead",
     "Link",

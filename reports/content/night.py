@@ -13,19 +13,8 @@ if TYPE_CHECKING:
     from reports.content.micrograph import Card
 
 
-@dataclass(frozen=True, slots=True)
-class CodeCount:
-    """How many micrographs came with one structure code."""
-
-    code: str
-    words: str
-    automatic: int
-    review: int
-
-    @property
-    def total(self) -> int:
-        """Both together."""
-        return self.automatic + self.review
+Counts = tuple[str, int, int]
+"""A name, and how many micrographs of it were handled automatically or are to review."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,15 +32,6 @@ class VerdictLine:
     count: str
     text: str
     href: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Hour:
-    """How many micrographs were done in one hour of the night."""
-
-    label: str
-    automatic: int
-    review: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,8 +97,9 @@ class Night:
         revision: 1 for the first writing; more were requested with `--refresh`.
         tone, headline, lines: What needs action, at the top of the page.
         expected: How many are flagged by chance alone, one sentence; "" without answers.
-        codes: Per structure code, subtype by subtype, coarse to fine.
-        hours: Per hour of the night.
+        codes: Structure code, micrographs handled automatically and to review, subtype by subtype,
+            coarse to fine.
+        hours: The same per hour of the night.
         sources: Each watched source; micrographs, those to review, files not used, duplicates;
             when its last file came; its state.
         cards: What needs a reviewer, the weightiest first.
@@ -167,8 +148,8 @@ class Night:
     headline: str
     lines: tuple[VerdictLine, ...]
     expected: str
-    codes: tuple[CodeCount, ...]
-    hours: tuple[Hour, ...]
+    codes: tuple[Counts, ...]
+    hours: tuple[Counts, ...]
     sources: tuple[tuple[Any, tuple[int, ...], datetime | None, str, Tone], ...]
     cards: tuple[Card, ...]
     more: tuple[Link, ...]

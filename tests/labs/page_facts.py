@@ -12,11 +12,9 @@ from reports import (
     Card,
     Cause,
     Choice,
-    CodeCount,
     ControlTrend,
     Fact,
     Figure,
-    Hour,
     Layer,
     Link,
     Night,
@@ -158,10 +156,10 @@ NIGHT = Night(
     ),
     expected="31 micrographs judged, 1 flagged as strange; about 0.6 would be by chance alone.",
     codes=(
-        CodeCount("G8", "martensitic 100Cr6, fine acicular", 20, 1),
-        CodeCount("G9-10", "martensitic 100Cr6, very fine acicular", 10, 0),
+        ("G8", 20, 1),
+        ("G9-10", 10, 0),
     ),
-    hours=(Hour("23:30", 12, 0), Hour("00:30", 18, 1)),
+    hours=(("23:30", 12, 0), ("00:30", 18, 1)),
     sources=(
         (
             {"name": "LOM-07", "folder": "/lab/export"},
@@ -233,7 +231,10 @@ NIGHT = Night(
         ),
     ),
     prints=((VIEW, PICTURE, "#m-0123456789abcdef"),),
-    words={"G8": "martensitic 100Cr6"},
+    words={
+        "G8": "martensitic 100Cr6, fine acicular",
+        "G9-10": "martensitic 100Cr6, very fine acicular",
+    },
     furnaces=(
         ControlTrend(
             "Size number per batch, 100Cr6, F1",

@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo
 from agent.nightly.page.headline import micrographs
 from agent.nightly.page.hidden_answers import is_hidden_in_report
 from agent.site_time import local
-from reports import CodeCount, Hour, Tone, decimal, percent
+from reports import Tone, decimal, percent
 from reports import gettext as _
 
 if TYPE_CHECKING:
@@ -70,8 +70,8 @@ def _per_specimen(facts: NightFacts) -> str:
     )
 
 
-def code_counts(facts: NightFacts) -> Iterator[CodeCount]:
-    """Yield how many micrographs of each structure code there are."""
+def code_counts(facts: NightFacts) -> Iterator[tuple[str, int, int]]:
+    """Yield each structure code with its micrographs handled automatically, and to review."""
     automatic: Counter[str] = Counter()
     review: Counter[str] = Counter()
     for micrograph in facts.micrographs:
@@ -82,11 +82,11 @@ def code_counts(facts: NightFacts) -> Iterator[CodeCount]:
     known = [code for code in facts.words if automatic[code] + review[code]]
     others = sorted((automatic.keys() | review.keys()) - facts.words.keys())
     for code in (*known, *others):
-        yield CodeCount(code, facts.words.get(code, ""), automatic[code], review[code])
+        yield code, automatic[code], review[code]
 
 
-def hour_counts(facts: NightFacts) -> Iterator[Hour]:
-    """Yield how many micrographs were done in each hour."""
+def hour_counts(facts: NightFacts) -> Iterator[tuple[str, int, int]]:
+    """Yield each hour with its micrographs handled automatically, and to review."""
     edges = [facts.after]
     while edges[-1] < facts.until:
         edges.append(min(edges[-1] + timedelta(hours=1), facts.until))
@@ -98,7 +98,7 @@ def hour_counts(facts: NightFacts) -> Iterator[Hour]:
             if start < micrograph.result.done_at <= end
         ]
         review = sum(micrograph.is_flagged for micrograph in inside)
-        yield Hour(f"{start.astimezone(zone):%H:%M}", len(inside) - review, review)
+        yield f"{start.astimezone(zone):%H:%M}", len(inside) - review, review
 
 
 def count_source(

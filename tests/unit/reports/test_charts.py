@@ -8,10 +8,9 @@ from xml.etree import ElementTree as ET
 import pytest
 
 from reports.charts import codes_chart, hours_chart, strangeness_chart
-from reports.content.night import CodeCount, Hour
 
-CODES = (CodeCount("G8", "fine", 20, 1), CodeCount("G9-10", "very fine", 7, 0))
-HOURS = tuple(Hour(f"{hour:02d}:30", hour, 1) for hour in range(24))
+CODES = (("G8", 20, 1), ("G9-10", 7, 0))
+HOURS = tuple((f"{hour:02d}:30", hour, 1) for hour in range(24))
 P_VALUES = tuple(n / 50 for n in range(50))
 CHARTS = {
     "codes": lambda: codes_chart(CODES),
@@ -45,17 +44,17 @@ def test_figures_on_one_page_share_no_name():
 
 
 def test_a_code_is_escaped():
-    assert "<b>" not in str(codes_chart((CodeCount("<b>", "", 1, 0),)))
+    assert "<b>" not in str(codes_chart((("<b>", 1, 0),)))
 
 
 @pytest.mark.parametrize("code", ["$x_{$", "G\t8", "漢字", "Ä" * 300, "a\\$b$"])
 def test_a_code_of_any_letters_can_be_drawn(code):
-    ET.fromstring(str(codes_chart((CodeCount(code, "", 1, 2),))))  # noqa: S314 - our own
+    ET.fromstring(str(codes_chart(((code, 1, 2),))))  # noqa: S314 - our own
 
 
 def test_nothing_is_drawn_of_nothing():
     assert codes_chart(()) == ""
-    assert hours_chart((Hour("00:30", 0, 0),)) == ""
+    assert hours_chart((("00:30", 0, 0),)) == ""
 
 
 def test_a_profile_of_a_few_is_not_drawn():
