@@ -6,7 +6,7 @@ SQL.
 
     work      files and long jobs      results   micrographs and what was made of them
     people    accounts and decisions   orders    orders, specimens, lists, statements
-    bundles   promotions, rollouts     evidence  audit log, guards, checks of rows
+    bundles   promotions, rollouts     evidence  audit log, what each table fixes, its checks
     search    the archive's search     sites     whose rows a statement reads
 
 Names are imported on first use, as the repositories of `Store` are: a short command spends most of
