@@ -19,12 +19,14 @@ from agent.store.tables import (
     ContentRow,
     MicrographRow,
     NeedleFieldRow,
+    PathRow,
     PlaceRow,
     PreparationRow,
     ResultRow,
     SourceRow,
     SpecimenRow,
 )
+from agent.store.work.file_states import State
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -33,7 +35,7 @@ if TYPE_CHECKING:
 
     from agent.store.evidence.acts import ActIndex, RowReader, Stated
 
-LIVE, DONE, REVIEW = "live", "done", "review"
+LIVE, REVIEW = "live", "review"
 
 
 class FilingChecks:
@@ -83,6 +85,7 @@ class FilingChecks:
         yield from name_odd("specimens", self._compare_specimens())
         yield from name_odd("preparations", self._compare_preparations())
         yield from self._name_without_field()
+        yield from self._compare_files()
 
     def _hash_needles(self) -> dict[int, str]:
         """Return result number → hash of the needles measured with it."""
@@ -180,13 +183,23 @@ class FilingChecks:
     def _name_without_field(self) -> Iterator[str]:
         """Yield the files that were read and have no field, and the fields without a result."""
         has = select(MicrographRow.id).where(col(MicrographRow.content_id) == col(ContentRow.id))
-        read = select(ContentRow.id, ContentRow.sha256).where(ContentRow.state == DONE)
+        read = select(ContentRow.id, ContentRow.sha256).where(ContentRow.state == State.DONE)
         for number, sha256 in self._session.exec(read.where(~has.exists())):
             yield f"file {number} ({sha256}): it was read, and its fields were deleted"
         judged = select(ResultRow.id).where(col(ResultRow.micrograph_id) == col(MicrographRow.id))
         fields = select(MicrographRow.public_id).where(~judged.exists())
         for public_id in self._session.exec(fields):
             yield f"field {public_id}: its result was deleted"
+
+    def _compare_files(self) -> Iterator[str]:
+        """Yield the files of no known state, and those that could not be used and have no name."""
+        states = select(ContentRow.id, ContentRow.state).order_by(col(ContentRow.id))
+        for number, state in self._session.exec(states.where(col(ContentRow.state).not_in(State))):
+            yield f"file {number}: state is {state!r}, which this program never wrote"
+        named = select(PathRow.id).where(col(PathRow.content_id) == col(ContentRow.id))
+        unusable = states.where(col(ContentRow.state).in_((State.SET_ASIDE, State.FAILED)))
+        for number, state in self._session.exec(unusable.where(~named.exists())):
+            yield f"file {number}: it is {state}, and no name of it is known any more"
 
 
 def _compare_hashed(

@@ -335,6 +335,23 @@ def test_a_file_that_could_not_be_used_is_not_hidden(lab, change, sentence) -> N
     assert sentence in faults(lab)
 
 
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ("UPDATE content SET state = 'G8' WHERE id = 4", "state is 'G8', which this program never"),
+        ("DELETE FROM path WHERE content_id = 4", "it is set_aside, and no name of it"),
+        ("UPDATE path SET content_id = 1 WHERE content_id = 4", "it is set_aside, and no name"),
+    ],
+)
+def test_a_file_that_could_not_be_used_is_not_hidden_before_it_is_sealed(lab, change, sentence):
+    lab.set_aside("4711_1_3.tif", "unreadable", "cut off")
+    assert verify_trail(lab.store, Outside(lab.reports)) == ([], [])
+
+    tamper(address_of(lab), change)
+
+    assert f"file 4: {sentence}" in faults(lab)
+
+
 def test_a_file_that_is_read_again_or_exported_again_is_no_fault(lab) -> None:
     lab.set_aside("4711_1_3.tif", "unreadable", "cut off")
     lab.store.results.seal(at=DAY)
