@@ -124,12 +124,15 @@ def counts_chart(points: Sequence[tuple[str, int, int]], *, most: int, alt: str)
     return _steps_svg(parts, [label for label, _n, _part in points], str(most), alt)
 
 
-def shares_chart(points: Sequence[tuple[str, int, int, float, float]], *, alt: str) -> Markup:
+def shares_chart(
+    points: Sequence[tuple[str, int, int, float, float]], *, is_joined: bool = True, alt: str
+) -> Markup:
     """Draw a share in each step as a dot with its interval, and the number it is of.
 
     Args:
         points: Label, number, of how many, lower and upper end of the share's interval; steps
             without any are left out.
+        is_joined: The points follow one another and are joined by a line.
         alt: The text alternative.
     """
     if not any(n for _label, _k, n, _low, _high in points):
@@ -148,8 +151,16 @@ def shares_chart(points: Sequence[tuple[str, int, int, float, float]], *, alt: s
                 f'd="M{x} {_y(low, top)}V{_y(high, top)}"/><circle class="dot" cx="{x}" cy="{y}" '
                 f'r="2.6"/>{of if number % every == 0 else ""}</g>'
             )
-    parts.insert(0, f'<polyline class="mean" points="{" ".join(line)}"/>')
+    if is_joined:
+        parts.insert(0, f'<polyline class="mean" points="{" ".join(line)}"/>')
     return _steps_svg(parts, [point[0] for point in points], f"{100 * top:.0f} %", alt)
+
+
+LONGEST_LABEL = 9
+
+
+def _shorten(label: str) -> Markup:
+    return escape(label if len(label) <= LONGEST_LABEL else f"{label[: LONGEST_LABEL - 1]}…")
 
 
 def _step_width(n: int) -> float:
@@ -169,7 +180,8 @@ def _steps_svg(parts: Sequence[str], labels: Sequence[str], top: str, alt: str) 
     base, width = STEP_HEIGHT - FOOT, _step_width(len(labels))
     every = -(-len(labels) // MOST_LABELS)
     marks = "".join(
-        f'<text x="{_x(number, width)}" y="{base + 13}" text-anchor="middle">{escape(label)}</text>'
+        f'<text x="{_x(number, width)}" y="{base + 13}" text-anchor="middle">'
+        f"{_shorten(label)}</text>"
         for number, label in enumerate(labels)
         if number % every == 0
     )

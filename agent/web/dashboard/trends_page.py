@@ -40,7 +40,13 @@ if TYPE_CHECKING:
     from agent.store import LabelledMicrograph
     from agent.web.context import Desk
 
-STEPS = {"day": marked("Day"), "week": marked("Week"), "month": marked("Month")}
+STEPS = {
+    "day": marked("Day"),
+    "week": marked("Week"),
+    "month": marked("Month"),
+    "range": marked("Whole range"),
+}
+"""What one point of a chart is; of the whole range there is one for each group."""
 GROUPS = {
     "": marked("All together"),
     "source": marked("Source"),
@@ -80,6 +86,8 @@ class _Range:
 
     def list_steps(self) -> list[tuple[date, date]]:
         """Return the first day of each step, and of the one after it."""
+        if self.step == "range":
+            return [(self.first, self.last + timedelta(days=1))]
         starts = [_begin(self.first, self.step)]
         while starts[-1] <= self.last:
             starts.append(_next(starts[-1], self.step))
@@ -168,7 +176,7 @@ def _read_range(desk: Desk, request: Request) -> tuple[_Range, str]:
         return _Range(usual, today, step, by, only), _(WRONG_RANGE)
     if first > last:
         return _Range(usual, today, step, by, only), _(WRONG_RANGE)
-    days = {"day": 1, "week": 7, "month": 28}[step]
+    days = {"day": 1, "week": 7}.get(step, MONTH_DAYS)
     if (last - first).days > MOST_STEPS * days:
         return _Range(usual, today, step, by, only), _(TOO_LONG).format(n=MOST_STEPS)
     return _Range(first, last, step, by, only), ""
@@ -242,85 +250,80 @@ def _list_sections(
     if not rows:
         return
     steps = [first for first, _end in wanted.list_steps()]
-    labels = [_label(first, wanted.step) for first in steps]
-    shown = groups[:MOST_CHARTS]
+    if wanted.step == "range":  # a chart with a point for each group
+        shown = groups[:MOST_STEPS]
+        series = [("", "", [(group or "–", rows[steps[0], group]) for group in shown])]
+        totals = [(label, row.codes) for label, row in series[0][2]]
+    else:
+        shown = groups[:MOST_CHARTS]
+        labels = [_label(first, wanted.step, is_short=True) for first in steps]
+        series = [
+            (
+                group,
+                f"/trends?{wanted.to_query(only=group)}" if wanted.by and not wanted.only else "",
+                [(x, rows.get((s, group), _Row())) for x, s in zip(labels, steps, strict=True)],
+            )
+            for group in shown
+        ]
+        totals = [
+            (x, sum((rows[s, g].codes for g in groups if (s, g) in rows), Counter[str]()))
+            for x, s in zip(labels, steps, strict=True)
+        ]
     left = len(groups) - len(shown)
     more = _("{n} more groups are in the table.").format(n=left) if left else ""
-
-    def href(group: str) -> str:
-        return f"/trends?{wanted.to_query(only=group)}" if wanted.by and not wanted.only else ""
-
-    def of(group: str) -> list[_Row]:
-        return [rows.get((first, group), _Row()) for first in steps]
-
     most = max(row.n for row in rows.values())
+    alt = _("Micrographs per step; the table has the numbers.")
     yield (
         _("Micrographs"),
         " ".join((_("Lower part: sent to review."), more)).strip(),
         [
             (
-                group,
-                href(group),
-                reports.counts_chart(
-                    [
-                        (label, row.n, row.review)
-                        for label, row in zip(labels, of(group), strict=True)
-                    ],
-                    most=most,
-                    alt=_("Micrographs per step; the table has the numbers."),
-                ),
+                name,
+                href,
+                reports.counts_chart([(x, r.n, r.review) for x, r in points], most=most, alt=alt),
             )
-            for group in shown
+            for name, href, points in series
         ],
     )
-    for title, note, (part, whole) in (
-        (
-            _("Unusual micrographs"),
-            _("Share of all micrographs, with its 95 % interval."),
-            ("unusual", "n"),
-        ),
-        (
-            _("Agreement"),
-            _("Blind decisions with the model's code, with the 95 % interval of their share."),
-            ("same", "blind"),
-        ),
+    of_all = _("Share of all micrographs, with its 95 % interval.")
+    of_blind = _("Blind decisions with the model's code, with the 95 % interval of their share.")
+    step = wanted.step
+    for title, note, part, whole in (
+        (_("Unusual micrographs"), of_all, "unusual", "n"),
+        (_("Agreement"), of_blind, "same", "blind"),
     ):
         drawn = []
-        for group in shown:
-            values = [(getattr(row, part), getattr(row, whole)) for row in of(group)]
-            drawn.append((group, href(group), _draw(labels, values, title)))
+        for name, href, points in series:
+            values = [(x, getattr(row, part), getattr(row, whole)) for x, row in points]
+            drawn.append((name, href, _draw(values, title, step)))
         yield title, note, [chart for chart in drawn if chart[2]]
-    totals = [Counter[str]() for _first in steps]
-    for (first, _group), row in rows.items():
-        totals[steps.index(first)].update(row.codes)
-    codes = sum(totals, Counter[str]())
+    codes = sum((counts for _x, counts in totals), Counter[str]())
     codes.pop("", None)
-    charts = [
-        (code, "", _draw(labels, [(t[code], t.total()) for t in totals], code))
-        for code in sorted(code for code, _n in codes.most_common(MOST_CHARTS))
-    ]
     yield (
         _("Structure codes"),
-        _("Share of all micrographs, with its 95 % interval."),
-        [chart for chart in charts if chart[2]],
+        of_all,
+        [
+            (code, "", _draw([(x, n[code], n.total()) for x, n in totals], code, step))
+            for code in sorted(code for code, _n in codes.most_common(MOST_CHARTS))
+        ],
     )
 
 
-def _draw(labels: Sequence[str], values: Sequence[tuple[int, int]], title: str) -> Markup:
+def _draw(values: Sequence[tuple[str, int, int]], title: str, step: str) -> Markup:
+    """Draw shares: label, how many, of how many."""
     from model import wilson  # noqa: PLC0415 - loads scipy
 
     points = []
-    for label, (k, n) in zip(labels, values, strict=True):
+    for label, k, n in values:
         sure = wilson(k, n)
         points.append((label, k, n, sure.low or 0.0, sure.high or 1.0))
-    return reports.shares_chart(
-        points, alt=_("{title}: share per step; the table has the numbers.").format(title=title)
-    )
+    alt = _("{title}: share per step; the table has the numbers.").format(title=title)
+    return reports.shares_chart(points, is_joined=step != "range", alt=alt)
 
 
-def _label(first: date, step: str) -> str:
+def _label(first: date, step: str, *, is_short: bool = False) -> str:
     if step == "month":
-        return f"{first:%Y-%m}"
+        return f"{first:%m/%y}" if is_short else f"{first:%Y-%m}"
     return reports.short_day(first)
 
 
@@ -332,7 +335,7 @@ def _list_columns(rows: Mapping[tuple[date, str], _Row]) -> list[str]:
 def _list_lines(
     rows: Mapping[tuple[date, str], _Row], wanted: _Range
 ) -> Iterator[tuple[str, str, _Row, str, str]]:
-    """Yield step, group, numbers, and both shares in words, the newest step first."""
+    """Yield step, group, numbers, and both shares in words, group by group."""
     for (first, group), row in sorted(rows.items(), key=lambda item: (item[0][1], item[0][0])):
         yield (
             _label(first, wanted.step),

@@ -83,6 +83,18 @@ def test_one_group_alone_is_a_click_away(filled):
     assert "All groups" in browser.get(href).text
 
 
+def test_groups_are_compared_side_by_side_over_the_whole_range(filled):
+    browser = browser_of(filled)
+
+    page = unescape(browser.get("/trends", params={"by": "heat", "step": "range"}).text)
+
+    assert [
+        (row["group"], row["micrographs"], row["unusual"], row["blind"])
+        for row in read_csv(browser, by="heat", step="range")
+    ] == [("H1", "2", "1", "2"), ("H2", "1", "0", "0")]
+    assert re.search(r"<title>H1: 1 / 2 \(9–91 %\)</title>.*<title>H2: 0 / 1", page)
+
+
 @pytest.mark.parametrize(
     ("asked", "said"),
     [
