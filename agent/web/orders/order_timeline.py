@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 Event: TypeAlias = "tuple[datetime, str, tuple[str, ...]]"
 """When, what happened as a sentence, and what else belongs to it."""
-IDS = re.compile(r"\b[0-9a-f]{16}\b")
+IDS = re.compile(r"\b[0-9a-f]{16}(?:-p[0-9]+)?\b")
 """Public ids within a sentence."""
 BY_THEMSELVES = ("statement.", "results.", "outbox", "label.doubted")
 """Beginnings of acts that are told by the rows they are of, or change nothing of the order."""
