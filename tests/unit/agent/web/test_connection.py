@@ -5,6 +5,8 @@ from __future__ import annotations
 import http.client
 import logging
 import socket
+import subprocess
+import sys
 import urllib.request
 from urllib.parse import urlsplit
 
@@ -133,3 +135,28 @@ def test_a_line_that_names_another_socket_each_time_is_alike():
     lines = [f"socket.accept() out of system resource\nsocket: {fd}" for fd in range(9)]
 
     assert [seldom.filter(record(line)) for line in lines] == [True] + [False] * 8
+
+
+WARMED = """
+import sys, threading
+from fastapi import FastAPI
+from agent.service import Pages
+from agent.settings import WebSection
+
+pages = Pages(FastAPI(), WebSection(port=0))
+pages.start()
+pages.stop()
+pages.join()
+for thread in threading.enumerate():
+    if thread.name == "pdf":
+        thread.join()
+print("reports.pdf_page" in sys.modules)
+"""
+
+
+def test_a_server_imports_what_draws_a_pdf_before_anyone_asks_for_one():
+    done = subprocess.run(
+        [sys.executable, "-c", WARMED], capture_output=True, text=True, check=False
+    )
+
+    assert (done.stdout, done.returncode) == ("True\n", 0), done.stderr
