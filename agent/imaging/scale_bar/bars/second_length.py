@@ -35,6 +35,7 @@ _GAP, _GAP_PX = 0.01, 2  # columns without ink inside a bar, in lengths of it
 _TICKED, _TICK_PX = 0.6, 4  # share of the rows of a tick that have its ink; height of such rows
 _HEAD = 0.3  # distance to the ink up to which a pixel is of a head, and texture seldom
 _OF_LINE = 0.8  # share of the middle of an arrow that is as tall as its line
+_OF_OPEN = 3  # parts of a column of an open head, and columns of such
 _OF_RISE = 0.6  # of the columns in which a head grows, those in which it ends at most
 _OF_ARROW = 0.01  # share of the rows of an arrow that a column of its tip has
 _GRAIN = 0.5  # share of the rows above or below a line that have its ink where a grain crosses it
@@ -136,8 +137,8 @@ def _measure_off(
 def _has_heads(off: Off, box: tuple[int, int, int, int], tall: int) -> bool | None:
     """Return whether a figure is an arrow; None where blobs are at its ends, such as grains.
 
-    A head grows from its tip and ends at once, a tick is as tall at the end of the figure, and a
-    grain grows and shrinks.
+    A head grows from its tip and ends at once, an open one where its arms end, a tick is as tall at
+    the end of the figure, and a grain grows and shrinks.
 
     Args:
         off: (h, w), distance to the ink.
@@ -147,15 +148,15 @@ def _has_heads(off: Off, box: tuple[int, int, int, int], tall: int) -> bool | No
     x0, y0, x1, y1 = box
     if y1 - y0 < 2 * tall + 2:
         return False
-    heights = (off[y0:y1, x0:x1] < _HEAD).sum(axis=0)
-    third = len(heights) // 3
+    inked = off[y0:y1, x0:x1] < _HEAD
+    heights, third = inked.sum(axis=0), (x1 - x0) // 3
+    parts = (np.diff(inked.astype(np.int8), axis=0, prepend=0) > 0).sum(axis=0)  # shaft and arms
     if float(np.mean(heights[third : 2 * third] <= tall + 1)) < _OF_LINE:
         return False  # cells, or words that touch it
-    for end in (heights, heights[::-1]):
+    for end, apart in ((heights, parts), (heights[::-1], parts[::-1])):
         near = end[:third]
-        widest = int(
-            np.flatnonzero(near >= near.max() - 1)[-1]
-        )  # an open head is as tall to its end
+        arms = np.flatnonzero(apart[:third] >= _OF_OPEN)
+        widest = int(arms[-1]) if len(arms) >= _OF_OPEN else int(np.argmax(near))
         least = tall + (int(near[widest]) - tall) / 4
         fall = int(np.argmax(np.append(near[widest:] <= least, True)))
         is_tick = widest <= 1

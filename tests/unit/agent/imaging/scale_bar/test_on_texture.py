@@ -221,3 +221,14 @@ def test_an_arrow_with_open_heads_is_read_from_tip_to_tip():
     [bar] = find_graphics(write(pixels, "20 µm", (220, 405), BLACK)).bars
 
     assert (bar.um, bar.line_px) == (20.0, pytest.approx(240, abs=4))
+
+
+def test_grains_at_both_ends_of_a_bar_are_no_heads_of_an_arrow():
+    pixels = draw_steel()
+    pixels[434:437, 100:340] = WHITE
+    for x, wide in ((97, 5), (343, 7)):
+        cv2.ellipse(pixels, (x, 435), (wide, 5), 0, 0, 360, (236, 236, 236), -1)
+
+    bars = find_graphics(write(pixels, "20 µm", (220, 405), WHITE)).bars
+
+    assert all(abs(bar.line_px - 240) <= 2 for bar in bars if bar.um)
