@@ -19,6 +19,7 @@ from agent.imaging.scale_bar.bars.planes import compute_planes, find_parts
 from agent.imaging.scale_bar.bars.second_length import has_other_length
 from agent.imaging.scale_bar.doubts import ends_in_texture, has_hidden_end
 from agent.imaging.scale_bar.labels.ocr import detect_texts, read_lengths
+from agent.imaging.scale_bar.matching import is_believable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -106,7 +107,8 @@ def _read_level_words(
         bar = FoundBar(line.box, None, measure_length(turned, line), length.words, length.um)
         bar = replace(bar, contrast=line.contrast, ink=tuple(measure_colour(turned, line)))
         measured = replace(bar, kind=line.kind)
-        if _is_on(box, upright) and not _has_unsure_end(turned, measured):
+        fits = _is_on(box, upright) and is_believable(length, line)
+        if fits and not _has_unsure_end(turned, measured):
             return replace(bar, line=box, label_box=words, kind="upright")
     return None
 

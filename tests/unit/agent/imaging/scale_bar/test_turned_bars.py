@@ -100,3 +100,13 @@ def test_an_upright_bar_that_ends_in_a_grain_of_its_ink_states_nothing():
     bars = find_graphics(write(pixels, "20 µm", (218, 280), WHITE, size=30)).bars
 
     assert [bar.um for bar in bars if bar.um is not None] == []
+
+
+def test_an_upright_bar_of_a_scale_that_no_micrograph_has_states_nothing():
+    pixels = draw_steel()
+    pixels[200:420, 30:130] = WHITE
+    pixels[240:400, 44:48] = BLACK
+
+    bars = find_graphics(write(pixels, "250 mm", (88, 320), BLACK, size=22)).bars
+
+    assert [bar.um for bar in bars if bar.um is not None] == []
