@@ -14,7 +14,7 @@ from jinja2.exceptions import TemplateSyntaxError
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 from markupsafe import Markup
 
-from reports.environment import asset, report_policy
+from reports.environment import FILTERS, asset, report_policy
 from reports.i18n import gettext, language, ngettext
 
 if TYPE_CHECKING:
@@ -55,6 +55,7 @@ def render_customer(
     )
     environment.install_gettext_callables(gettext, ngettext, newstyle=True)  # type: ignore[attr-defined] # the extension's
     environment.globals["language"] = language
+    environment.filters |= FILTERS
     facts = {
         "page": page,
         "site": page.site,

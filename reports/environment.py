@@ -10,7 +10,7 @@ import base64
 import hashlib
 from functools import cache, partial
 from importlib.resources import files
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 from zoneinfo import ZoneInfo
 
@@ -36,7 +36,7 @@ from reports.live_charts import share_chart
 from reports.vocabulary import act_title, describe_decision, file_code, reason
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable, Mapping
     from datetime import datetime
 
 ASSETS = (
@@ -192,17 +192,21 @@ def _environment() -> Environment:
         "script": _inline("report.js"),
         "uri": _jpeg_uri,
     }
-    environment.filters |= {
-        "local": _format_local,
-        "local_full": _format_local_full,
-        "file_code": file_code,
-        "decision": describe_decision,
-        "reason": lambda word: reason(word)[0],
-        "act_title": act_title,
-        "translated": gettext,
-        "whole_date": whole_date,
-        "short_day": short_day,
-        "path": partial(quote, safe=""),
-        "sentences": _join_sentences,
-    }
+    environment.filters |= FILTERS
     return environment
+
+
+FILTERS: Mapping[str, Callable[..., Any]] = {
+    "local": _format_local,
+    "local_full": _format_local_full,
+    "file_code": file_code,
+    "decision": describe_decision,
+    "reason": lambda word: reason(word)[0],
+    "act_title": act_title,
+    "translated": gettext,
+    "whole_date": whole_date,
+    "short_day": short_day,
+    "path": partial(quote, safe=""),
+    "sentences": _join_sentences,
+}
+"""Filters of every template; the customer's report imports macros that use some."""
