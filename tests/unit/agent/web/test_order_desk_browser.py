@@ -196,7 +196,7 @@ def test_the_desk_is_walked_by_arrows_marked_and_searched(lab, tab):
 
 def test_fields_of_an_order_are_reviewed_one_by_one_and_the_desk_comes_at_the_end(lab, tab):
     ids = order_of(lab, "4711", reasons=("uncertain",))
-    other = field_of(lab, "4712", 1, reasons=("uncertain",))
+    other = field_of(lab, "5830", 1, reasons=("uncertain",))
     with served(desk_with(lab)) as address:
         named(tab, address, "/order/4711")
         tab.click("text=One by one")
