@@ -165,7 +165,7 @@ def _reviewed(n: int, code: str) -> FieldFacts:
         area_mm2=0.1,
         decided=FieldDecision("code", code, "Ada", "mean"),
         labels=(LabelFacts("code", code, "Ada"),),
-        taken_at=AT + timedelta(minutes=n),
+        came_at=(AT + timedelta(minutes=n),),
     )
 
 

@@ -120,7 +120,7 @@ def build_field_facts(
         held=context.held(view),
         outside=view.result.outside,
         done_at=view.result.done_at,
-        taken_at=view.taken_at or view.result.done_at,
+        came_at=row.came_at,
         scale_traced_to=measurement.to_json() if (measurement := context.traced(view)) else None,
         labels=tuple(_labels(view, context)),
         other_taxonomy=_describe_other_taxonomy(view, context.taxonomy),

@@ -157,7 +157,7 @@ class FieldFacts:
         is_compared: Its place was compared with those of all other micrographs.
         elsewhere: Fields of other specimens that show its place, where no lead has decided.
         done_at: When the result that counts was made, aware UTC, or None.
-        taken_at: When the file was first recorded, aware UTC, or None.
+        came_at: When its file came, by each record of that, aware UTC; as many for each field.
         scale_traced_to: The measurement that proves its scale: record, at, certificate; or None.
         other_taxonomy: Why the valid code is of another taxonomy than the order's, "" where not.
         planes_differ: Its file has planes or channels of another place, which were not inspected.
@@ -186,7 +186,7 @@ class FieldFacts:
     is_compared: bool = True
     elsewhere: tuple[SamePlace, ...] = ()
     done_at: datetime | None = None
-    taken_at: datetime | None = None
+    came_at: tuple[datetime, ...] = ()
     scale_traced_to: Mapping[str, Any] | None = None
     other_taxonomy: str = ""
     planes_differ: bool = False

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 from statistics import fmean, stdev
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from agent.orders.facts.places import distinct_places
-from agent.orders.facts.specimen_facts import LONG_AGO
 from agent.orders.judge.limit import format_limit
+from agent.store import number_key
 from reports import decimal
 from reports import gettext as _
 
@@ -63,21 +63,24 @@ def describe_mean(
     that shots of one fine place cannot dilute a coarse one; shots of one field number that are not
     shown to be one place count each where that is worse. The places that came first, as many as
     are demanded, keep the limit too: fields that are added until the mean keeps it prove nothing.
+    They keep it by each record of what came first, since one clock alone can be set.
     """
     wanted, bound = rules.specification, rules.bound_in(rules.specification.subtype[0])
     if rules.by_worst or bound is None or not counted:
         return
     places = distinct_places(counted, facts.same_places)
-    first = list_first(places, wanted.fields)
     limit = format_limit(wanted.limit)
-    (mean, capped), (first_mean, first_capped) = (
+    each = [places, *list_first(places, wanted.fields)]
+    means, capped = (
         [
-            _compute_worst_mean(some, bound, rules, facts.same_places, is_capped=is_capped)
-            for is_capped in (False, True)
+            _compute_worst_mean(group, bound, rules, facts.same_places, is_capped=is_capped)
+            for group in each
         ]
-        for some in (places, first)
+        for is_capped in (False, True)
     )
-    if mean is None or capped is None or first_mean is None or first_capped is None:
+    mean, first_mean = means[0], find_extreme(means[1:], bound, is_favourable=False)
+    worst_capped = find_extreme(capped, bound, is_favourable=False)
+    if mean is None or first_mean is None or worst_capped is None:
         return  # the field itself says what is missing
     if not bound.admits(mean):
         yield _("the mean of {n} fields could be {mean}, {limit} is demanded").format(
@@ -88,26 +91,46 @@ def describe_mean(
             "the mean of the first {n} fields could be {mean}, {limit} is demanded; later fields "
             "do not change it: a lead prepares the specimen again (agent orders supersede "
             "--specimen)"
-        ).format(n=len(first), mean=format_mean(first_mean, bound), limit=limit)
-    elif not (bound.admits(capped) and bound.admits(first_capped)):
+        ).format(
+            n=len(each[means.index(first_mean, 1)]),
+            mean=format_mean(first_mean, bound),
+            limit=limit,
+        )
+    elif not bound.admits(worst_capped):
         yield _(
             "the mean keeps {limit} only by fields that the model alone puts beyond it: confirm "
             "them"
         ).format(limit=limit)
 
 
-def list_first(places: Sequence[SpecimenPlace], n: int) -> list[SpecimenPlace]:
-    """Return the places that came first, at least n where there are; those of one instant together.
+def list_first(places: Sequence[SpecimenPlace], n: int) -> list[list[SpecimenPlace]]:
+    """Return the places that came first by each record of that: file times and field numbers.
+
+    Those of one instant came together. Without a record of each field all came together.
 
     Args:
         places: Each came with the first of its fields.
-        n: How many are demanded.
+        n: How many are demanded; at least so many where there are.
     """
-    came = [min(field.taken_at or LONG_AGO for field in place.fields) for place in places]
     if len(places) <= n:
-        return list(places)
-    last = sorted(came)[n - 1]
-    return [place for place, at in zip(places, came, strict=True) if at <= last]
+        return [list(places)]
+    times = [
+        [min(times) for times in zip(*(field.came_at for field in place.fields), strict=True)]
+        for place in places
+    ]
+    records: list[Sequence[Any]] = [*zip(*times, strict=True)]
+    if all(field.name for place in places for field in place.fields):
+        records.append([min(map(_order_number, place.fields)) for place in places])
+    return [
+        [place for place, came in zip(places, record, strict=True) if came <= sorted(record)[n - 1]]
+        for record in records
+    ] or [list(places)]
+
+
+def _order_number(field: FieldFacts) -> tuple[int, str]:
+    """Return what sorts field numbers: "2" before "10", and "A2" before "A10"."""
+    key = number_key(field.name)
+    return len(key), key
 
 
 def _compute_worst_mean(

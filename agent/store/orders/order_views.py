@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import func, or_, true
@@ -10,17 +11,26 @@ from sqlmodel import col, select
 
 from agent.store.orders import order_claims, specimens
 from agent.store.results.micrograph_views import of_micrographs
-from agent.store.tables import MicrographRow, OrderRow, PreparationRow, ResultRow, SpecimenRow
+from agent.store.tables import (
+    ContentRow,
+    MicrographRow,
+    OrderRow,
+    PathRow,
+    PreparationRow,
+    ResultRow,
+    SpecimenRow,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
-    from datetime import datetime
 
     from sqlmodel import Session
 
     from agent.store.orders.order_claims import OrderClaim
     from agent.store.repository import AgentIdentity
     from agent.store.results.micrograph_views import MicrographView
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,11 +41,14 @@ class FieldView:
         view: The micrograph with its current result.
         superseded: Reason and author of its exclusion; empty where it counts.
         area_mm2: Area of steel in the crop, mm², or None without a scale.
+        came_at: When its file was first listed, when with these bytes, and its time of change, no
+            later than both; aware UTC. () where that was not read.
     """
 
     view: MicrographView
     superseded: dict[str, Any]
     area_mm2: float | None
+    came_at: tuple[datetime, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,14 +176,38 @@ def _fields(session: Session, specimen_ids: Sequence[int]) -> dict[int, list[Fie
     query = select(MicrographRow.id).where(col(MicrographRow.specimen_id).in_(specimen_ids))
     fields: dict[int, list[FieldView]] = {}
     ids = [number for number in session.exec(query) if number]
+    came_at = _read_came_at(session, specimen_ids)
     for row, view in of_micrographs(session, ids):
-        item = FieldView(view, row.m_superseded, row.m_area_mm2)
+        item = FieldView(view, row.m_superseded, row.m_area_mm2, came_at[row.m_content_id])
         fields.setdefault(row.m_preparation_id, []).append(item)
     by_name: Callable[[FieldView], tuple[str, datetime]] = lambda item: (  # noqa: E731 - typed
         item.view.process_data.get("field", "").zfill(8),
         item.view.result.done_at,
     )
     return {number: sorted(batch, key=by_name) for number, batch in fields.items()}
+
+
+def _read_came_at(session: Session, specimen_ids: Sequence[int]) -> dict[int, tuple[datetime, ...]]:
+    """Return number of a content → the times at which it came, as in `FieldView`."""
+    query = (
+        select(
+            col(ContentRow.id),
+            col(ContentRow.first_seen_at),
+            func.min(PathRow.seen_at),
+            func.min(PathRow.mtime_ns),
+        )
+        .join(MicrographRow, col(MicrographRow.content_id) == col(ContentRow.id))
+        .outerjoin(PathRow, col(PathRow.content_id) == col(ContentRow.id))
+        .where(col(MicrographRow.specimen_id).in_(specimen_ids))
+        .group_by(col(ContentRow.id), col(ContentRow.first_seen_at))
+    )
+    came_at: dict[int, tuple[datetime, ...]] = {}
+    for number, first_at, seen_at, mtime_ns in session.exec(query):
+        listed_at = seen_at or first_at
+        microseconds = int(mtime_ns) // 1000 if mtime_ns is not None else None
+        changed_at = listed_at if microseconds is None else _EPOCH + timedelta(0, 0, microseconds)
+        came_at[number or 0] = (first_at, listed_at, min(changed_at, listed_at))
+    return came_at
 
 
 def list_lines(

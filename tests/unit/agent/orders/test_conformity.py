@@ -256,7 +256,7 @@ def taken(*sizes):
             n,
             code=f"G{size}",
             codes=(f"G{size}",),
-            taken_at=MADE + timedelta(minutes=n),
+            came_at=(MADE + timedelta(minutes=n),) * 3,
             decided=said_by(f"G{size}") if size == "9-10" else None,
         )
         for n, size in enumerate(sizes)
@@ -284,11 +284,44 @@ def test_a_field_beyond_the_demanded_ones_counts_against_the_mean():
     )
 
 
-def test_fields_of_one_instant_were_not_added_after_a_look():
+def test_fields_of_one_instant_without_numbers_were_not_added_after_a_look():
     rules = demanding(specimen_rule="mean_of_fields")
-    at_once = [replace(one, taken_at=MADE) for one in taken(7, 8, 8, "9-10")]
+    sizes = (7, 8, 8, "9-10")
+    at_once = [replace(one, came_at=(MADE,) * 3, name="") for one in taken(*sizes)]
+    numbered = [replace(one, came_at=(MADE,) * 3) for one in taken(*sizes)]
 
     assert judge(at_once, rules).conformity == "conforms"
+    assert judge(numbered, rules).missing[0].startswith("the mean of the first 3 fields could be")
+
+
+@pytest.mark.parametrize("record", [0, 1, 2])
+def test_one_record_by_which_coarse_fields_came_first_suffices(record):
+    rules = demanding(specimen_rule="mean_of_fields")
+    fields = [
+        replace(
+            one,
+            name="",
+            came_at=tuple(
+                MADE + timedelta(minutes=n if which == record else -n) for which in range(3)
+            ),
+        )
+        for n, one in enumerate(taken(7, 8, 8, "9-10", "9-10"))
+    ]
+
+    (sentence,) = judge(fields, rules).missing
+
+    assert sentence.startswith("the mean of the first 3 fields could be 7.7, 8 or finer is")
+
+
+def test_field_10_came_after_field_9():
+    rules = demanding(specimen_rule="mean_of_fields")
+    sizes = {"10": "9-10", "8": 7, "9": 8, "7": 8}
+    fields = [
+        replace(one, name=name, came_at=(MADE,) * 3)
+        for name, one in zip(sizes, taken(*sizes.values()), strict=True)
+    ]
+
+    assert judge(fields, rules).missing[0].startswith("the mean of the first 3 fields could be 7.7")
 
 
 def test_coarse_places_under_one_number_count_each():

@@ -202,6 +202,35 @@ def test_the_mean_of_named_sizes_is_refused_by_the_check_and_proves_nothing(tmp_
     assert "specimen_rule: mean_of_fields needs a number for each size" in why
 
 
+@pytest.mark.parametrize("hours", [5, 0])
+def test_the_order_of_reading_a_backlog_does_not_decide_which_fields_came_first(
+    tmp_path, capsys, hours
+):
+    desk = Desk(tmp_path, capsys)
+    desk.check()
+    demanded = DEMAND.replace("fields = 3", f'fields = 2\nspecimen_rule = "{MEAN}"')
+    (tmp_path / "specifications.toml").write_text(demanded, encoding="utf-8")
+    sizes = {3: "G9-10", 4: "G9-10", 1: "G7", 2: "G7"}
+    exported_ns = int((desk.at - timedelta(days=1)).timestamp() * 1e9)
+    later_ns = exported_ns + hours * 3600 * 10**9
+    claims = {
+        field: desk.lab.arrive(
+            f"4711_01_{field}.tif", at=desk.at, mtime_ns=exported_ns if field < 3 else later_ns
+        )
+        for field in sizes
+    }
+    for minute, (field, code) in enumerate(sizes.items()):
+        at = desk.at + timedelta(minutes=minute)
+        pixels = np.random.default_rng(field).integers(0, 256, (120, 160, 3), np.uint8)
+        desk.confirm(desk.take(field, code, at=at, claim=claims[field], pixels=pixels), code)
+
+    (specimen,) = desk.order()["specimens"]
+    desk.store.close()
+
+    assert specimen["conformity"] == "undecided"
+    assert specimen["missing"][0].startswith("the mean of the first 2 fields could be 7.0, 8 or")
+
+
 # --- the model alone ----------------------------------------------------------------------------
 
 
