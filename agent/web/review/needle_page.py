@@ -64,8 +64,10 @@ def router(desk: Desk) -> APIRouter:
     routes = APIRouter(include_in_schema=False)
 
     @routes.get(PAGE)
-    def show(request: Request, said: str = "") -> Response:
-        return _render(desk, request, said=said)
+    def show(
+        request: Request, calibration: str = "", subtype: str = "", microscope: str = ""
+    ) -> Response:
+        return _render(desk, request, new=calibration, finished=(subtype, microscope))
 
     @routes.post(NEXT)
     def go_on(
@@ -93,8 +95,7 @@ def router(desk: Desk) -> APIRouter:
             calibration = _calibrate(desk, request, (subtype, microscope), who, reason)
         except AgentError as error:
             return _render(desk, request, wrong=str(error), code=422)
-        said = _("Calibration {version} is set.").format(version=calibration.version)
-        return RedirectResponse(f"{PAGE}?{urlencode({'said': said})}", 303)
+        return RedirectResponse(f"{PAGE}?{urlencode({'calibration': calibration.version})}", 303)
 
     return routes
 
@@ -157,8 +158,7 @@ def _find_next(desk: Desk, key: tuple[str, str], who: str, skipped: list[str]) -
     fields = list_measurable(desk.store, lambda view: _has_crop(desk, view)).get(key, [])
     chosen = choose_field(desk.store, fields, who, skipped=skipped)
     if chosen is None:
-        said = _("No further field of {subtype} on {microscope} can be measured.")
-        return f"{PAGE}?{urlencode({'said': said.format(subtype=key[0], microscope=key[1])})}"
+        return f"{PAGE}?{urlencode({'subtype': key[0], 'microscope': key[1]})}"
     asked = {"subtype": key[0], "microscope": key[1], "skip": " ".join(skipped)}
     return f"/review/{chosen.id}/viewer?{urlencode(asked)}"
 
@@ -178,12 +178,36 @@ def _calibrate(
 
 
 def _render(
-    desk: Desk, request: Request, *, said: str = "", wrong: str = "", code: int = 200
+    desk: Desk,
+    request: Request,
+    *,
+    new: str = "",
+    finished: tuple[str, str] = ("", ""),
+    wrong: str = "",
+    code: int = 200,
 ) -> Response:
+    """Show the page.
+
+    Args:
+        desk: Behind the pages.
+        request: Of the page.
+        new: Version of the calibration that was set just now.
+        finished: Subtype and microscope of which no further field can be measured.
+        wrong: Why an act was refused.
+        code: HTTP status.
+    """
     record = desk.store.records.latest(COMPARISON, "")
     groups = load_groups(desk.store)
     measurable = list_measurable(desk.store, lambda view: _has_crop(desk, view))
     begun = {(group.subtype, group.microscope) for group in groups}
+    calibrations = list_calibrations(desk.store)
+    notice = ""
+    if any(calibration.version == new for calibration in calibrations):
+        notice = _("Calibration {version} is set.").format(version=new)
+    elif finished in begun or finished in measurable:
+        notice = _("No further field of {subtype} on {microscope} can be measured.").format(
+            subtype=finished[0], microscope=finished[1]
+        )
     return render_page(
         desk,
         request,
@@ -196,13 +220,13 @@ def _render(
         others=[(*key, len(fields)) for key, fields in measurable.items() if key not in begun],
         calibrations=[
             (calibration, _format_ratio(calibration.ratio), _describe_state(desk, calibration))
-            for calibration in reversed(list_calibrations(desk.store))
+            for calibration in reversed(calibrations)
         ],
         compared_at=record.at if record else None,
         wanted=(WANTED_FIELDS, WANTED_NEEDLES),
         may_measure=may_decide(request) and desk.measures_needles,
         may_calibrate=may_lead(request),
-        said=said,
+        notice=notice,
         wrong=wrong,
     )
 
