@@ -29,9 +29,14 @@ def _require_folder_name(given: object) -> object:
     return given
 
 
+def keep_shown(name: str) -> str:
+    """Return a name without the letters that a page cannot show in one line."""
+    return "".join(letter for letter in name if unicodedata.category(letter) not in _NOT_SHOWN)
+
+
 def require_shown(name: str) -> str:
     """Return a name. Raises `ValueError` where a page cannot show it in one line."""
-    if any(unicodedata.category(letter) in _NOT_SHOWN for letter in name):
+    if name != keep_shown(name):
         raise ValueError("has letters that cannot be shown, such as a line break; type it again")
     return name
 

@@ -21,6 +21,7 @@ from agent.nightly.page.micrograph_cards import WARNINGS, describe_warnings
 from agent.orders.facts.place_check import CANDIDATES, compare_places
 from agent.orders.specifications.taxonomy_writing import TAXONOMY_FILE
 from agent.settings import objective_key
+from agent.settings.section import keep_shown
 from agent.watch.file_types import get_extension, to_text
 from agent.watch.path_metadata import Provenance, propose_pattern
 from model import (
@@ -387,12 +388,12 @@ def propose_source(
     lines = [f"[model]\ntaxonomy = {format_toml(TAXONOMY_FILE)}\n"] if classes else []
     lines += [
         "[[sources]]",
-        f"name = {format_toml(to_text(folder.name) or 'micrographs')}",
+        f"name = {format_toml(keep_shown(to_text(folder.name)) or 'micrographs')}",
         f"folder = {format_toml(to_text(folder.as_posix()))}",
     ]
     microscopes = {crop.metadata.get("microscope", "") for _path, crop in crops}
     if len(microscopes) == 1 and (microscope := microscopes.pop()):
-        lines.append(f"microscope = {format_toml(to_text(microscope))}")
+        lines.append(f"microscope = {format_toml(keep_shown(to_text(microscope)))}")
     if pattern:
         lines.append(f"pattern = {format_toml(pattern)}")
     lines += _propose_objectives(provenance, crops)

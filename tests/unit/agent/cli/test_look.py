@@ -310,7 +310,8 @@ def test_objectives_are_proposed_where_a_magnification_has_one_scale(own, tmp_pa
     file.write_text(proposal["toml"], "utf-8")
 
     [source] = settings.read(file).sources
-    assert source.name == 'a "lab"\x7f'
+    assert source.name == 'a "lab"'
+    assert source.folder == folder
     assert {entry.name: entry.um_per_px for entry in source.objectives} == {"50x": 0.2, "100x": 0.1}
 
 
