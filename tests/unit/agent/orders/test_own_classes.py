@@ -34,9 +34,10 @@ BEARING = re.compile(
     r"[Bb]ainit|\bmartensit"
 )
 """Words of the default taxonomy; `Martensight` is the product's name."""
-CONTRACT = {"carbide network", "Karbidnetzwerk", "needles"}
-"""A kind of strangeness that reviewers can name in any steel, and the name of a command."""
-OF_NEEDLES = re.compile(r"[Nn]eedle\w*|Nadel\w*")
+CONTRACT = {"carbide network", "Karbidnetzwerk", "needles", "martensit"}
+"""A kind of strangeness that reviewers can name in any steel, the name of a command, and the word
+by which the title of a subtype tells that laths are to be expected."""
+OF_NEEDLES = re.compile(r"[Nn]eedle\w*|Nadel\w*|[Ll]ath martensite")
 """Words of a function that a lab with classes of its own does not see unless it switches it on."""
 SETTINGS = """
 [site]

@@ -158,8 +158,8 @@ def test_a_row_that_names_a_row_of_another_site_is_refused_by_the_database(store
     unguarded = engine.make_engine(address)
 
     added = (
-        "INSERT INTO measurement (site_id, micrograph_id, name, value, unit) "  # noqa: S608 - ours
-        f"VALUES ({one}, (SELECT id FROM micrograph WHERE site_id = {two}), 'x', 1, '')"
+        "INSERT INTO place (site_id, micrograph_id, landmarks) "  # noqa: S608 - ours
+        f"VALUES ({one}, (SELECT id FROM micrograph WHERE site_id = {two}), '')"
     )
     moved = (
         f"UPDATE micrograph SET content_id = (SELECT id FROM content WHERE site_id = {two}) "  # noqa: S608 - ours
