@@ -73,11 +73,6 @@ def compute_tail(start: int) -> float:
     return float(1 / (1 + np.log(start)))
 
 
-def computecompute_tail(start: int) -> float:
-    """Return the weight of the n-th night and all later ones as the begin of a change."""
-    return float(1 / (1 + np.log(start)))
-
-
 def find_bins(p_values: Floats) -> NDArray[np.int64]:
     """Return the bins of p-values in (0, 1], 0 the most unusual: ranks are counted in bins."""
     steps = (-np.log10(p_values) * BINS_PER_DECADE).astype(np.int64)
