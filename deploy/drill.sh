@@ -246,7 +246,7 @@ drill_3_revisions() {
   printed "later.csv read again"
   accept_loss
   run 0 status
-  printed "the LIMS holds revisions of 1 order (4711)"
+  printed "lost revisions or statements of 1 order (4711)"
   label G9-10
   run 0 orders resume 4711 --by "R. Stahl" --reason "decided again after the restore" # a lead: r2 said less good
   serve 1200 has "$lab/outbox" '4711-r3-*.json' 1

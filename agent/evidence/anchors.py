@@ -207,6 +207,7 @@ class LostActs:
         kept: Number of the last act that the database held then.
         until: The highest number that is known to be lost, 0 where none is known.
         backup: Name of the back-up, "" where the lab was begun anew.
+        is_named: The database that was replaced told which orders they concern.
     """
 
     number: int
@@ -214,16 +215,28 @@ class LostActs:
     kept: int
     until: int
     backup: str
+    is_named: bool = True
+
+    @property
+    def is_unnamed(self) -> bool:
+        """Whether acts are known to be lost, and not which orders they concern."""
+        return not self.is_named and self.until > self.kept
 
     @property
     def sentence(self) -> str:
         """The loss with its numbers, and what ends the warning."""
         how = f"the back-up {self.backup} was restored" if self.backup else "the lab was begun anew"
         last = f" to {self.until}" if self.until > self.kept else " on"
+        unnamed = (
+            ", and which orders they concern is not known: until it is signed no order conforms, "
+            "and nothing is sent"
+            if self.is_unnamed
+            else ""
+        )
         return (
             f"Acts of the audit log from number {self.kept + 1}{last} were lost when {how} on "
-            f"{self.at:%Y-%m-%d %H:%M} UTC. A lead who knows what was lost signs: agent restore "
-            f"--accept {self.number} --by NAME --reason TEXT"
+            f"{self.at:%Y-%m-%d %H:%M} UTC{unnamed}. A lead who knows what was lost signs: "
+            f"agent restore --accept {self.number} --by NAME --reason TEXT"
         )
 
 
@@ -240,6 +253,7 @@ def list_losses(store: Store) -> list[LostActs]:
             kept=_number(entry.facts.get("trail")),
             until=_number(entry.facts.get("until")),
             backup=entry.subject,
+            is_named=entry.facts.get("is_named") is not False,
         )
     return list(losses.values())
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -19,8 +20,24 @@ if TYPE_CHECKING:
     from agent.backup.maintenance import Restored
     from agent.orders.facts.order_list import OrderListResult
     from agent.orders.lims.resumption import Beyond
+    from agent.orders.lims.sent_revisions import SentRevision
     from agent.settings import Settings
     from agent.store import Store
+
+
+@dataclass(frozen=True, slots=True)
+class _Replaced:
+    """What a database holds before another is put in its place.
+
+    Attributes:
+        end: Number of the newest act, 0 where it is not known.
+        stated: What the newest statement of each order states.
+        fault: Why it does not tell everything that is lost with it, "" where it does.
+    """
+
+    end: int = 0
+    stated: tuple[SentRevision, ...] = ()
+    fault: str = ""
 
 
 @app.command()
@@ -115,7 +132,7 @@ def _restore(settings: Settings, file: Path, *, all_sites: bool) -> None:
             f"The database contains {len(sites)} sites ({', '.join(sites)}). A restore sets all of "
             "them back to the time of the backup. To do this: agent restore --all-sites FILE"
         )
-    ends = _find_ends(settings)
+    replaced = _read_replaced(settings)
     # The lock stops `agent run --once`, which has no heartbeat, and a restarted service from
     # writing to a database that is being replaced.
     with RunLock.of(settings):
@@ -123,16 +140,26 @@ def _restore(settings: Settings, file: Path, *, all_sites: bool) -> None:
     with open_store(settings) as store:
         shares = _list_shares(store)
     losses = [
-        _record(_settings_of(settings, site, own), file, ends.get(site, 0), at)
+        _record(_settings_of(settings, site, own), file, replaced.get(site, _Replaced()), at)
         for site, own in shares.items()
     ]
     with open_store(settings) as store:
-        resumed = resume(settings, store, since=restored.made_at, at=at)
+        own_replaced = replaced.get(settings.site.name, _Replaced())
+        resumed = resume(
+            settings, store, since=restored.made_at, at=at, replaced=own_replaced.stated
+        )
     stopped = [site for site, own in shares.items() if _stop_rollout(settings, site, own, at)]
     out.print(f"{format_count(restored.files, 'file')} restored", markup=False)
     print_resumed(*resumed)
     for sentence in losses:
         out.print(sentence, markup=False)
+    for site, before in replaced.items():
+        if before.fault:
+            out.print(
+                f"{site}: the database that was replaced does not tell all that is lost with it: "
+                f"{before.fault}",
+                markup=False,
+            )
     for site in stopped:
         out.print(
             f"{site}: the rollout that ran during the backup is stopped. To go on: agent models "
@@ -145,13 +172,13 @@ def _restore(settings: Settings, file: Path, *, all_sites: bool) -> None:
         out.print(f"settings from the backup: {restored.settings}", markup=False)
 
 
-def _record(own: Settings, file: Path, until: int, at: datetime) -> str:
+def _record(own: Settings, file: Path, replaced: _Replaced, at: datetime) -> str:
     """Record the restore in the audit log of a site and outside it; return what was lost.
 
     Args:
         own: Settings of the site.
         file: The back-up.
-        until: Number of the newest act before the restore, 0 where it is not known.
+        replaced: What was there before the restore.
         at: Now, aware UTC.
     """
     from agent.backup.file import hash_manifest
@@ -167,8 +194,9 @@ def _record(own: Settings, file: Path, until: int, at: datetime) -> str:
         facts = {
             "trail": kept,
             "sha256": store.audit_log.get_hashes([kept]).get(kept, ""),
-            "until": max([until, *known, kept]),
+            "until": max([replaced.end, *known, kept]),
             "manifest_sha256": hash_manifest(file),
+            "is_named": not replaced.fault,
         }
         store.audit_log.add(at=at, actor="agent", act=RESTORED, subject=file.name, facts=facts)
         end = Anchor.of(store.audit_log.get_head(), at=at)
@@ -273,21 +301,45 @@ def list_stopped_sites(settings: Settings, at: datetime, *, then: str) -> list[s
     return sites
 
 
-def _find_ends(settings: Settings) -> dict[str, int]:
-    """Return site → number of its newest act, as far as the database can be read."""
+def _read_replaced(settings: Settings) -> dict[str, _Replaced]:
+    """Return site → what its database holds before another is put in its place."""
     from agent.errors import BadStore
     from agent.store import StoreFault
 
-    ends = {}
+    replaced: dict[str, _Replaced] = {}
     try:
         with open_store(settings) as store:
             shares = _list_shares(store)
         for site, own in shares.items():
-            with open_store(_settings_of(settings, site, own)) as store:
-                ends[site] = store.audit_log.get_head().number
-    except (BadStore, StoreFault):
-        return ends  # a damaged database is the reason for a restore
-    return ends
+            replaced[site] = _read_site(_settings_of(settings, site, own))
+    except (BadStore, StoreFault) as fault:  # a damaged database is the reason for a restore
+        replaced.setdefault(settings.site.name, _Replaced(fault=str(fault)))
+    return replaced
+
+
+def _read_site(settings: Settings) -> _Replaced:
+    """Return what a site's database states; what was left to freeze is frozen first."""
+    from agent.cli.operate.verify import read_outside
+    from agent.errors import AgentError
+    from agent.evidence import anchors
+    from agent.orders.lims.lost_conformity import iter_stated
+    from agent.service.jobs.outbound import find_position
+    from agent.service.statements import StatementKeeper
+    from agent.store import StoreFault
+
+    with open_store(settings) as store:
+        end = store.audit_log.get_head().number
+        try:
+            checks = anchors.check(store, read_outside(settings, store).iter_anchors())
+            problems = store.audit_log.find_problems()
+            faults = [*checks.faults, *problems, *store.statements.problems()]
+            if not faults:
+                position = find_position(settings, store)
+                StatementKeeper(settings, store, position=position).freeze_touched()
+            stated = tuple(iter_stated(store))
+        except (AgentError, StoreFault, OSError, ValueError) as fault:
+            return _Replaced(end, fault=str(fault))
+    return _Replaced(end, stated, faults[0] if faults else "")
 
 
 def accept_database(settings: Settings, reason: str) -> None:

@@ -11,16 +11,17 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from agent.errors import WrongUse
+from agent.evidence.anchors import list_losses
 from agent.orders.facts.specimen_facts import Conformity
 from agent.orders.lims.resumption import AFTER, FLOOR, OUTBOX, find_resumption, read_floors
+from agent.orders.lims.sent_revisions import SentRevision
 from agent.store import NewRecord, number_key
 from reports import gettext as _
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from datetime import datetime
 
-    from agent.orders.lims.sent_revisions import SentRevision
     from agent.store import FrozenStatement, Store
 
 ACKNOWLEDGED = "outbox_acknowledged"
@@ -132,15 +133,19 @@ class RestoreLosses:
     Attributes:
         losses: Key of an order's number → what was lost of it.
         is_compared: The outbox was compared with the database since the restore.
+        unnamed: Number of the restore whose lost acts concern orders that nobody can name, 0 for
+            none.
     """
 
     losses: Mapping[str, Loss] = field(default_factory=dict)
     is_compared: bool = True
+    unnamed: int = 0
 
     @classmethod
     def of(cls, store: Store) -> RestoreLosses:
         """Read it from the database."""
-        return cls(read_losses(store), find_resumption(store, OUTBOX).is_settled)
+        is_compared = find_resumption(store, OUTBOX).is_settled
+        return cls(read_losses(store), is_compared, find_unnamed(store))
 
     def hold(self, store: Store, number: str, conformity: str) -> tuple[str, Loss | None]:
         """Return why an order does not say a conformity, and what was lost of it; "" if it may.
@@ -161,7 +166,43 @@ class RestoreLosses:
                 "make the folder of the outbox available"
             )
             return sentence, None
+        if conformity == Conformity.CONFORMS and self.unnamed:
+            return describe_unnamed(self.unnamed), None
         return "", None
+
+
+def find_unnamed(store: Store) -> int:
+    """Return the number of a restore whose lost acts concern orders that nobody can name, or 0."""
+    return next((loss.number for loss in list_losses(store) if loss.is_unnamed), 0)
+
+
+def describe_unnamed(number: int) -> str:
+    """Return why no order conforms after a restore, and who settles it, in the reader's language.
+
+    Args:
+        number: Of the act of the restore.
+    """
+    sentence = _(
+        "a restored back-up lost acts, and which orders they concern is not known: a lead "
+        "accepts the loss (agent restore --accept {n})"
+    )
+    return sentence.format(n=number)
+
+
+def iter_stated(store: Store) -> Iterator[SentRevision]:
+    """Yield what the newest statement of each order states, with what still holds the order."""
+    losses = read_losses(store)
+    for number, newest in store.statements.newest().items():
+        loss = losses.get(number_key(number, exact=store.exact_numbers))
+        made = loss.list_own(store, store.statements.all(number)) if loss else []
+        yield SentRevision(
+            order=number,
+            conformity=newest.conformity,
+            statement=newest.sha256,
+            statement_number=max(newest.number, loss.sent.statement_number if loss else 0),
+            at=newest.at.isoformat(),
+            lost=loss.conformity if loss and loss.is_open(made) else "",
+        )
 
 
 def is_held_back(store: Store, statement: FrozenStatement) -> bool:
@@ -193,14 +234,14 @@ def _is_within(sent: SentRevision, acknowledged: tuple[int, int]) -> bool:
 
 
 def list_unfollowed(store: Store) -> list[str]:
-    """Return the orders whose newest revision outside states something that was lost.
+    """Return the orders whose newest revision or statement that was lost is not followed yet.
 
     An order that was issued and is no longer known is one of them.
     """
     return [
         loss.sent.order
         for _key, loss in sorted(read_losses(store).items())
-        if loss.sent.revision and not _is_followed(store, loss)
+        if not _is_followed(store, loss)
     ]
 
 

@@ -175,11 +175,17 @@ def adopt(store: Store, beyond: Iterable[Beyond], *, at: datetime) -> None:
     floors = read_floors(store)
     newest = find_resumption(store, OUTBOX).newest_statement
     for gap in beyond:
-        sent = gap.sent
+        sent = gap.sent if gap.is_sent else _take_statement(gap.sent)
         key = number_key(sent.order, exact=store.exact_numbers)
         known = floors.get(key)
         facts = (known.merged_with(sent) if known else sent).to_json()
         store.records.add(FLOOR, sent.order, by="agent", at=at, facts=facts | {AFTER: newest})
+
+
+def _take_statement(sent: SentRevision) -> SentRevision:
+    """Return the statement alone of what was given out, whose revision the database knows."""
+    word = sent.lost or sent.conformity
+    return replace(sent, revision=0, id="", state="", conformity=word, lost="")
 
 
 def read_floors(store: Store) -> dict[str, SentRevision]:

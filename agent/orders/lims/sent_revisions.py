@@ -91,7 +91,8 @@ class SentRevision:
         newest = max(self, other, key=lambda sent: sent.statement_number)
         if newest.statement_number <= higher.statement_number:
             return higher
-        lost = min(filter(None, (higher.lost, newest.conformity)), key=_rank_word, default="")
+        words = filter(None, (higher.lost, newest.lost, newest.conformity))
+        lost = min(words, key=_rank_word, default="")
         return replace(higher, statement_number=newest.statement_number, lost=lost)
 
 

@@ -55,7 +55,12 @@ def iter_own(sent: Iterable[SentRevision], store: Store) -> Iterator[SentRevisio
 
 
 def resume(
-    settings: Settings, store: Store, *, since: datetime | None, at: datetime
+    settings: Settings,
+    store: Store,
+    *,
+    since: datetime | None,
+    at: datetime,
+    replaced: Iterable[SentRevision] = (),
 ) -> tuple[list[Beyond], list[OrderListResult], list[str]]:
     """Compare a database that was put back with what is outside it.
 
@@ -64,6 +69,7 @@ def resume(
         store: The database that was put back.
         since: When its back-up was made, None where that is not known.
         at: Now, aware UTC.
+        replaced: What the database stated that was replaced.
 
     Returns:
         The orders of which more was given out, the lists that were read again, and a sentence for
@@ -73,6 +79,7 @@ def resume(
     local = [
         *open_sent_revisions(settings, store, data_alone=True).iter_all(),
         *iter_statement_files(settings.store.folder),
+        *replaced,
     ]
     beyond = list_beyond(store, _select_relevant(local, store))
     adopt(store, beyond, at=at)

@@ -1,4 +1,4 @@
-"""Report revisions that the LIMS holds and that a restored database does not know."""
+"""Report orders of which more was given out than a restored database knows."""
 
 from __future__ import annotations
 
@@ -7,18 +7,15 @@ from typing import TYPE_CHECKING
 from agent.terminal import format_count
 
 if TYPE_CHECKING:
-    from agent.settings import Settings
     from agent.store import Store
 
 NAMED = 5
 """Orders that a sentence names."""
 
 
-def describe_unfollowed(settings: Settings, store: Store) -> str:
-    """Return what the LIMS holds that no revision of this database has followed, "" for none."""
-    if not settings.orders.outbox:
-        return ""
-    from agent.orders.lims.lost_conformity import list_unfollowed  # noqa: PLC0415 - only for a LIMS
+def describe_unfollowed(store: Store) -> str:
+    """Return of which orders what was lost was not followed yet, "" for none."""
+    from agent.orders.lims.lost_conformity import list_unfollowed  # noqa: PLC0415 - only for status
 
     numbers = list_unfollowed(store)
     if not numbers:
@@ -26,7 +23,7 @@ def describe_unfollowed(settings: Settings, store: Store) -> str:
     more = f" and {len(numbers) - NAMED} more" if len(numbers) > NAMED else ""
     orders = format_count(len(numbers), "order")
     return (
-        f"the LIMS holds revisions of {orders} ({', '.join(numbers[:NAMED])}{more}) that the "
-        "restored back-up does not know: enter again what was lost, or let a lead acknowledge it "
-        "(agent orders resume NUMBER); until then nothing better is sent."
+        f"a restored back-up lost revisions or statements of {orders} "
+        f"({', '.join(numbers[:NAMED])}{more}): enter again what was lost, or let a lead "
+        "acknowledge it (agent orders resume NUMBER); until then nothing better is said or sent."
     )

@@ -107,7 +107,7 @@ def build_status_from_store(
         *_iter_hold_problems(affected),
         *_iter_disk_problems(settings.store.folder),
         *outside.problems,
-        *filter(None, [describe_unfollowed(settings, store)]),
+        *filter(None, [describe_unfollowed(store)]),
     ]
     return {
         "version": version("martensight"),

@@ -19,6 +19,7 @@ from agent.files.whole_file import write_whole
 from agent.orders.facts.open_items import OpenItems
 from agent.orders.judge.examination import Position, begin, list_due
 from agent.orders.lims import outbox
+from agent.orders.lims.lost_conformity import describe_unnamed, find_unnamed
 from agent.orders.statements.freezing import freeze_orders
 from agent.service.folder.renamed_site import describe_renamed
 from agent.service.folder.resuming import settle_outbox
@@ -85,7 +86,9 @@ def fill_outbox(settings: Settings, store: Store, *, now: datetime) -> str:
 
 
 def _settle(settings: Settings, store: Store, *, now: datetime) -> str:
-    """Compare a database that was put back with the outbox; why it cannot be seen, or ""."""
+    """Compare a database that was put back with the outbox; why nothing may be sent, or ""."""
+    if number := find_unnamed(store):
+        return f"[orders] outbox: {describe_unnamed(number)}; until then no revision is sent."
     try:
         for gap in settle_outbox(settings, store, at=now):
             log.warning("outbox.is_beyond", order=gap.sent.order, sentence=gap.sentence)

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
+import sqlite3
+from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -13,6 +16,7 @@ from fastapi.testclient import TestClient
 from labs.lab import DAY, HOME, Lab, desk_of
 from labs.plant import HOUR, SETTINGS, Plant
 
+from agent.evidence.anchors import Anchor, append
 from agent.orders.statements.statement_files import Unsigned, write_files
 from agent.service.health.status import build_status_from_store
 from agent.service.jobs.order_lists import take_lists
@@ -40,6 +44,13 @@ def corrected_after_backup(plant: Plant) -> tuple[str, Path]:
     plant.send(at=DAY + HOUR)
     assert plant.sent() == [(1, "conforms"), (2, "does_not_conform")]
     return public_id, file
+
+
+def lose_database(plant: Plant) -> None:
+    """Leave nothing of the database that a restore could read, such as on another PC."""
+    plant.lab.store.close()
+    for part in (plant.folder / "data").glob("martensight.db*"):
+        part.unlink()
 
 
 def test_revisions_go_on_above_what_the_lims_holds(plant) -> None:
@@ -378,10 +389,109 @@ def test_without_an_outbox_a_lost_statement_holds_the_order(plant) -> None:
     assert "conforms" in known
 
 
+def corrected_in_the_database_alone(plant: Plant) -> tuple[str, Path]:
+    """Send 1 conforms, back up, and freeze a statement 2 of which no file is outside."""
+    public_id = plant.take()
+    plant.say(public_id, "G8")
+    plant.send()
+    file = plant.folder / "safe.zip"
+    assert plant.agent("backup", file)[0] == 0
+    label = ("review", "label", public_id, "G7", "--by", "Ada", "--comment", "looked again")
+    code, said = plant.agent(*label)
+    assert code == 0, said
+    assert [one.number for one in plant.lab.store.statements.all("4711")] == [1, 2]
+    assert list((plant.folder / "data").glob("statements/??/*.json")) == []
+    return public_id, file
+
+
+def test_a_statement_that_only_the_replaced_database_held_holds_the_order(plant) -> None:
+    public_id, file = corrected_in_the_database_alone(plant)
+    said = plant.restore(file)
+
+    _, held = plant.agent("orders", "show", "4711")
+    is_named = status_names(plant)
+    plant.send(at=DAY + 2 * HOUR)
+    plant.restore(file)  # the one that was just restored is replaced
+    _, again = plant.agent("orders", "show", "4711")
+    plant.send(at=DAY + 3 * HOUR)
+    made = [one.number for one in plant.lab.store.statements.all("4711")]
+    plant.say(public_id, "G7", at=DAY + 4 * HOUR)
+    plant.send(at=DAY + 4 * HOUR)
+    _, entered = plant.agent("orders", "show", "4711")
+
+    assert "order 4711: statement 2 was made, the database holds 1" in said
+    assert "a restored back-up lost statement 2 (does not conform)" in held
+    assert "undecided" in held
+    assert is_named
+    assert "a restored back-up lost statement 3 (does not conform)" in again
+    assert made == [1, 4]
+    assert "lost statement" not in entered
+    assert plant.sent() == [(1, "conforms"), (2, "does_not_conform")]
+
+
+def test_a_label_that_no_statement_states_yet_is_lost_with_the_replaced_database(plant) -> None:
+    public_id = plant.take()
+    plant.say(public_id, "G8")
+    plant.send()
+    file = plant.folder / "safe.zip"
+    assert plant.agent("backup", file)[0] == 0
+    plant.say(public_id, "G7", at=DAY + HOUR)
+    plant.restore(file)
+
+    assert (
+        "a restored back-up lost statement 2 (does not conform)"
+        in plant.agent("orders", "show", "4711")[1]
+    )
+
+
+@pytest.mark.parametrize("fault", ["away", "torn", "changed"])
+def test_where_the_lost_orders_cannot_be_named_none_conforms_until_a_lead_accepts(
+    plant, fault
+) -> None:
+    plant.write("agent.toml", SETTINGS + '[trail]\nanchor = "anchor.txt"\n')
+    plant.settings = read(plant.folder / "agent.toml")
+    _, file = corrected_in_the_database_alone(plant)
+    end = Anchor.of(plant.lab.store.audit_log.get_head(), at=DAY)
+    append(plant.folder / "anchor.txt", end)
+    database = plant.folder / "data/martensight.db"
+    if fault == "away":
+        lose_database(plant)
+    plant.lab.store.close()
+    if fault == "torn":
+        database.write_bytes(b"torn" * 4096)
+    elif fault == "changed":
+        with closing(sqlite3.connect(database)) as opened, opened:
+            names = "select name from sqlite_master where type = 'trigger'"
+            for (name,) in opened.execute(names).fetchall():
+                opened.execute(f'drop trigger "{name}"')
+            opened.execute("update statement set conformity = 'conforms'")
+    said = plant.restore(file)
+
+    _, held = plant.agent("orders", "show", "4711")
+    waits = plant.send(at=DAY + 2 * HOUR)
+    status = build_status_from_store(plant.settings, plant.lab.store, now=DAY, running=False)
+    (number,) = re.findall(r"--accept (\d+)", said)
+    plant.lab.store.close()
+    accept = ("restore", "--accept", number, "--by", "Leo", "--reason", "the label is known")
+    assert plant.agent(*accept)[0] == 0
+    plant.lab = Lab(plant.folder / "data")
+    settled = plant.send(at=DAY + 3 * HOUR)
+    _, shown = plant.agent("orders", "show", "4711")
+
+    assert "which orders they concern is not known" in said
+    assert any("which orders they concern is not known" in one for one in status["problems"])
+    assert "undecided" in held
+    assert f"--accept {number}" in held
+    assert f"--accept {number}" in waits
+    assert settled == ""
+    assert f"--accept {number}" not in shown
+
+
 def test_while_the_share_is_away_after_a_restore_no_order_conforms(plant) -> None:
     _, file = corrected_after_backup(plant)
     shutil.rmtree(plant.folder / "data/sent")  # another PC
     plant.outbox.rename(plant.folder / "away")
+    lose_database(plant)
     plant.restore(file)
 
     _, away = plant.agent("orders", "show", "4711")
@@ -450,6 +560,7 @@ def test_an_order_with_no_readable_note_is_held_by_name(plant, text) -> None:
     notes = list_notes(plant)
     for note in notes:
         note.write_text(text, encoding="utf-8")
+    lose_database(plant)
     told = plant.restore(file)
     plant.say(public_id, "G9-10", at=DAY + 2 * HOUR)
 
