@@ -49,6 +49,7 @@ from .engine import (
     store_url as store_url,
 )
 from .work.file_states import (
+    OVERWRITTEN as OVERWRITTEN,
     VANISHED as VANISHED,
     Claim as Claim,
     FileFate as FileFate,

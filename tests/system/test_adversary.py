@@ -568,6 +568,126 @@ def test_an_unusable_file_that_is_renamed_still_holds_its_order(bench):
     assert bench.word() == "undecided"
 
 
+def copied(bench, path, first):
+    path.write_bytes(first.read_bytes())
+
+
+def copied_as_it_is_queued_again(bench, path, first):
+    bench.store.files.retry(None, at=bench.at)
+    copied(bench, path, first)
+
+
+def copied_and_queued_again(bench, path, first):
+    copied(bench, path, first)
+    bench.work()
+    bench.store.files.retry([str(path)], at=bench.at)
+
+
+def copied_while_it_is_read_again(bench, path, first):
+    bench.store.work_queue.make_due("LOM-07")
+    bench.at += timedelta(minutes=5)
+    (claim,) = bench.store.work_queue.claim(1, at=bench.at, lease_s=60)
+    bench.store.work_queue.release(claim, at=bench.at, retry_at=bench.at)
+    copied(bench, path, first)
+
+
+def saved_again(bench, path, first):
+    path.write_bytes(first.read_bytes() + b"\0")
+
+
+def another_renamed_to_it(bench, path, first):
+    first.rename(path)
+
+
+def emptied(bench, path, first):
+    path.write_bytes(b"")
+    bench.at += timedelta(minutes=30)
+    bench.work()
+    copied(bench, path, first)
+
+
+def no_image(bench, path, first):
+    path.write_text("nothing", encoding="utf-8")
+
+
+def another_suffix(bench, path, first):
+    path.rename(path.with_suffix(".txt"))
+
+
+@pytest.mark.parametrize(
+    "replace_by",
+    [
+        copied,
+        copied_as_it_is_queued_again,
+        copied_and_queued_again,
+        copied_while_it_is_read_again,
+        saved_again,
+        another_renamed_to_it,
+        emptied,
+        no_image,
+        another_suffix,
+    ],
+)
+def test_a_picture_of_another_field_replaces_no_unusable_file(bench, replace_by):
+    bench.three()
+    first = bench.folder / "export" / "4711_01_1.tif"
+    path = bench.shoot("4711_01_4.tif", cut=True)
+    bench.work()
+    bench.at = NEXT
+    replace_by(bench, path, first)
+    for _ in range(2):
+        bench.work()
+        bench.at += timedelta(hours=7)  # whatever is read again is due
+
+    assert bench.word() == "undecided"
+    assert "4711_01_4.tif could not be used" in bench.missing()
+
+
+def test_an_unusable_file_that_is_exported_again_holds_its_order_no_more(bench):
+    bench.three()
+    path = bench.shoot("4711_01_4.tif", cut=True)
+    bench.work()
+    path.write_bytes(b"")
+    bench.at = NEXT
+    bench.work()
+    held = bench.word()
+    bench.shoot("4711_01_4.tif")
+    bench.at += timedelta(hours=1)
+    bench.work()
+
+    assert held == "undecided"
+    assert bench.word() == "conforms", bench.missing()
+
+
+def test_an_unusable_file_that_comes_again_as_a_copy_of_its_own_field_holds_nothing(bench):
+    bench.three()
+    good = bench.shoot("again/4711_01_4.tif")
+    path = bench.shoot("4711_01_4.tif", cut=True)
+    bench.work()
+    held = bench.word()
+    path.write_bytes(good.read_bytes())
+    bench.at = NEXT
+    bench.work()
+
+    assert held == "undecided"
+    assert bench.word() == "conforms", bench.missing()
+
+
+def test_of_two_empty_files_each_has_to_be_exported_again(bench):
+    bench.three()
+    for n in (4, 5):
+        bench.shoot(f"4711_01_{n}.tif").write_bytes(b"")
+    bench.work()
+    words = []
+    for n in (4, 5):
+        bench.at += timedelta(hours=1)
+        bench.shoot(f"4711_01_{n}.tif")
+        bench.work()
+        words.append(bench.word())
+
+    assert words == ["undecided", "conforms"], bench.missing()
+
+
 # --- what names an order -------------------------------------------------------------------------
 
 

@@ -57,7 +57,7 @@ def describe_lost(lost: Sequence[FileFate], dismissed: Sequence[Record]) -> Iter
 def list_undecided(lost: Sequence[FileFate], dismissed: Sequence[Record]) -> list[str]:
     """Return the names of the files that keep an order open; arguments as in `describe_lost`."""
     settled = {record.facts.get("content") for record in dismissed}
-    return [_name(fate.path) for fate in lost if fate.id not in settled and not fate.is_read_again]
+    return list(dict.fromkeys(_name(fate.path) for fate in lost if fate.id not in settled))
 
 
 def describe_dismissed(dismissed: Sequence[Record]) -> Iterator[str]:

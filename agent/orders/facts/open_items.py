@@ -11,15 +11,19 @@ from agent.orders.facts.alike_numbers import find_alike, list_alike
 from agent.orders.facts.lost_files import (
     load_named,
 )
+from agent.orders.facts.same_places import list_same_places
 from agent.orders.lims.lost_conformity import RestoreLosses
-from agent.store import VANISHED, NamedOrder, State, number_key
+from agent.store import OVERWRITTEN, VANISHED, NamedOrder, State, number_key
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from agent.orders.judge.assessed import OrderPolicy
     from agent.store import (
         FileFate,
+        KnownPlaces,
+        OrderView,
+        SpecimenView,
         Store,
         Unassigned,
     )
@@ -102,8 +106,12 @@ def _read_files(
     """Return the files that wait, and those that could not be used."""
     fates = tuple(store.files.iter_status((*WAITING, *LOST), naming=naming, after=after))
     lost = (fate for fate in fates if fate.state in LOST)
-    vanished = store.files.iter_status(State.IGNORED, code=VANISHED, naming=naming, after=after)
-    return tuple(fate for fate in fates if fate.state in WAITING), (*lost, *vanished)
+    unread = (
+        fate
+        for code in (VANISHED, OVERWRITTEN)
+        for fate in store.files.iter_status(State.IGNORED, code=code, naming=naming, after=after)
+    )
+    return tuple(fate for fate in fates if fate.state in WAITING), (*lost, *unread)
 
 
 def _list_named_contents(
@@ -165,6 +173,59 @@ def is_renamed(
     return bool(later) and len(places) == 1
 
 
+def gave_field(
+    fate: FileFate,
+    view: OrderView,
+    places: KnownPlaces,
+    sources: Mapping[str, Provenance],
+    key: Callable[[str], str],
+) -> bool:
+    """Return whether a later version of a file gave the order each field that its names state.
+
+    A picture of another field settles nothing, be it a copy or saved again: the lost picture is
+    still not known.
+    """
+    if not fate.read_again:
+        return False
+    given = {
+        (key(specimen.name), number): fate.read_again[sha256]
+        for specimen in view.specimens
+        for number, sha256 in _iter_own_places(specimen, places)
+        if sha256 in fate.read_again
+    }
+
+    def fits(place: Mapping[str, str]) -> bool:
+        specimen, named = key(place.get("specimen", "")), number_key(place.get("field", ""))
+        return any(
+            specimen in {"", own} and (named == field or not named) and (named or is_own)
+            for (own, field), is_own in given.items()
+        )
+
+    stated = [
+        [place for place in places if key(place.get("order", "")) == key(view.number)]
+        for places in _iter_stated_places(fate, sources)
+    ]
+    unnamed: list[Mapping[str, str]] = [{}]
+    named = [places for places in stated if places]
+    return bool(given) and all(any(map(fits, places)) for places in named or [unnamed])
+
+
+def _iter_own_places(specimen: SpecimenView, places: KnownPlaces) -> Iterator[tuple[str, str]]:
+    """Yield number and hash of the fields of which no field of another number shows the place."""
+    fields = {
+        field.view.id: (number_key(field.view.process_data.get("field", "")), field.view.sha256)
+        for prepared in specimen.preparations
+        for field in prepared.fields
+    }
+    shared = {
+        member
+        for pair in list_same_places(specimen, places)
+        if pair.is_same and len({fields[member][0] for member in pair.ids if member in fields}) > 1
+        for member in pair.ids
+    }
+    yield from (field for member, field in fields.items() if member not in shared)
+
+
 def iter_named_orders(open_items: OpenItems, policy: OrderPolicy) -> Iterator[str]:
     """Yield the orders that waiting and lost files name."""
     for fate in (*open_items.waiting, *open_items.lost):
@@ -176,10 +237,18 @@ def iter_named_orders(open_items: OpenItems, policy: OrderPolicy) -> Iterator[st
 def _iter_named_places(
     fate: FileFate, sources: Mapping[str, Provenance]
 ) -> Iterator[Mapping[str, str]]:
+    for places in _iter_stated_places(fate, sources):
+        yield from places
+
+
+def _iter_stated_places(
+    fate: FileFate, sources: Mapping[str, Provenance]
+) -> Iterator[Sequence[Mapping[str, str]]]:
+    """Yield what the sender, each note and each name of a file states; a name may have two ways."""
     if fate.sent_with.get("order"):
-        yield fate.sent_with
+        yield (fate.sent_with,)
     for order, specimen in fate.noted.items():
-        yield {"order": order, "specimen": specimen}
+        yield ({"order": order, "specimen": specimen},)
     for name, relative in fate.seen_as:
         if source := sources.get(name):
-            yield from source.named_places(relative)
+            yield tuple(source.named_places(relative))

@@ -29,7 +29,13 @@ from agent.orders.facts.needle_lengths import (
     list_specimen_doubts,
     load_needles,
 )
-from agent.orders.facts.open_items import OpenItems, is_renamed, iter_lost, iter_named_files
+from agent.orders.facts.open_items import (
+    OpenItems,
+    gave_field,
+    is_renamed,
+    iter_lost,
+    iter_named_files,
+)
 from agent.orders.facts.places import describe_same_places
 from agent.orders.facts.possible_fields import find_possible
 from agent.orders.facts.same_places import describe_decisions
@@ -103,7 +109,12 @@ def assess_view(
     waiting = list(iter_named_files(open_items.waiting, number, policy.sources, key))
     unread = tuple(iter_lost(open_items, number, policy.sources, key))
     renamed = [fate for fate in unread if is_renamed(fate, open_items, policy.sources, key)]
-    lost = tuple(fate for fate in unread if fate not in renamed)
+    places = store.places.known(_public_ids(view))
+    lost = tuple(
+        fate
+        for fate in unread
+        if fate not in renamed and not gave_field(fate, view, places, policy.sources, key)
+    )
     torn = tuple(
         stray
         for stray in open_items.unassigned
@@ -130,7 +141,6 @@ def assess_view(
         *describe_version(view, policy, applied, versions),
         *describe_applied_taxonomy(view, policy, applied, own),
     )
-    places = store.places.known(_public_ids(view))
     context = replace(policy.context, places=places, taxonomy=own)
     needles = load_needles(store, view) if _wants_needles(policy, choice) else None
     if choice.specification is None:

@@ -151,7 +151,8 @@ class FileFate:
         duplicate_of: Path of the same content, or None.
         id: Its number.
         previous: Number of the version before it under the same name, or None.
-        is_read_again: There is a later version under the same name.
+        read_again: Hash of each later version under one of its names that gave a field → whether
+            its bytes were new; a copy has the field of its original.
         seen_as: Source and name below it, of all names it had.
         sent_with: Process data from its sender, column → value.
         noted: Order → specimen named by notes next to it, as far as they were read.
@@ -173,7 +174,7 @@ class FileFate:
     id: int
     paths: Annotated[tuple[str, ...], NOT_FROZEN] = ()
     previous: Annotated[int | None, NOT_FROZEN] = None
-    is_read_again: Annotated[bool, NOT_FROZEN] = False
+    read_again: Annotated[Mapping[str, bool], NOT_FROZEN] = field(default_factory=dict)
     seen_as: Annotated[tuple[tuple[str, str], ...], NOT_FROZEN] = ()
     sent_with: Annotated[Mapping[str, str], NOT_FROZEN] = field(default_factory=dict)
     noted: Annotated[Mapping[str, str], NOT_FROZEN] = field(default_factory=dict)

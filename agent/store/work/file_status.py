@@ -23,7 +23,7 @@ from agent.store.work.file_states import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from datetime import datetime
 
     from sqlalchemy import ColumnElement, Select
@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     from agent.store.repository import AgentIdentity
 
 RETRIABLE = (State.FAILED, State.SET_ASIDE, State.IGNORED)
+UNUSED = (State.SET_ASIDE, State.IGNORED)
+"""States of a content whose picture no one saw."""
 
 
 def retry(session: Session, whose: AgentIdentity, which: Sequence[str] | None) -> int:
@@ -60,7 +62,7 @@ def retry(session: Session, whose: AgentIdentity, which: Sequence[str] | None) -
         )
     rows = session.exec(query).all()
     for content in rows:
-        rest(content, State.QUEUED)
+        rest(content, State.QUEUED, content.code if content.state == State.SET_ASIDE else None)
         content.attempts = content.interrupted = 0
         content.due_at = AT_ONCE
         session.add(content)
@@ -175,7 +177,7 @@ COLUMNS: tuple[Any, ...] = (
 def _fates(session: Session, rows: Sequence[Any]) -> Iterator[FileFate]:
     ids = {content.id for content in rows}
     paths = _paths(session, ids | {content.duplicate_of for content in rows} - {None})
-    read_again = _find_replaced(session, sorted(number for number in ids if number))
+    read_again = _find_read_again(session, rows)
     vanished = [content.id for content in rows if content.code == VANISHED]
     renamed = find_renamed(session, vanished) if vanished else {}
     for content in rows:
@@ -197,7 +199,7 @@ def _fates(session: Session, rows: Sequence[Any]) -> Iterator[FileFate]:
             duplicate_of=first[0] if first else None,
             id=content.id,
             previous=content.previous_id,
-            is_read_again=content.id in read_again,
+            read_again=read_again.get(content.id, {}),
             seen_as=tuple(paths.get(content.id, {}).values()),
             sent_with=dict(content.process_data),
             noted=dict(content.noted),
@@ -220,12 +222,53 @@ def find_last_done(session: Session, whose: AgentIdentity, until: datetime) -> d
     return {source: at for source, at in session.exec(query) if at is not None}
 
 
-def _find_replaced(session: Session, content_ids: Sequence[int]) -> set[int | None]:
-    """Return the contents that a later version under the same name replaced."""
-    wanted = select(ContentRow.previous_id).where(
-        col(ContentRow.previous_id).in_(content_ids), ContentRow.state != State.IGNORED
-    )
-    return set(session.exec(wanted))
+def _find_read_again(session: Session, rows: Sequence[Any]) -> dict[int, dict[str, bool]]:
+    """Return content → hash of each later version that gave a field → whether it was no copy.
+
+    Later versions are those under the names of the content and of its copies, one after another.
+    """
+    origins = {content.id for content in rows if content.state in UNUSED}
+    later: dict[int, list[Any]] = {}  # content → its copies, and the next versions of its name
+    newest = origins
+    while newest:
+        found: set[int] = set()
+        for batch in chunks(sorted(newest)):
+            query = select(*VERSION_COLUMNS).where(
+                or_(
+                    col(ContentRow.previous_id).in_(batch),
+                    col(ContentRow.duplicate_of).in_(origins.intersection(batch)),
+                )
+            )
+            for version in session.exec(query):
+                for before in {version.previous_id, version.duplicate_of} & set(batch):
+                    later.setdefault(before, []).append(version)
+                found.add(version.id)
+        newest = found - later.keys() - origins
+    return {origin: _follow(origin, later) for origin in origins & later.keys()}
+
+
+def _follow(origin: int, later: Mapping[int, Sequence[Any]]) -> dict[str, bool]:
+    read_again: dict[str, bool] = {}
+    seen, waiting = {origin}, [origin]
+    while waiting:
+        for version in later.get(waiting.pop(), ()):
+            if version.id in seen:
+                continue
+            seen.add(version.id)
+            waiting.append(version.id)
+            is_own = version.state == State.DONE
+            if version.sha256 and (is_own or version.state == State.DUPLICATE):
+                read_again[version.sha256] = read_again.get(version.sha256, False) or is_own
+    return read_again
+
+
+VERSION_COLUMNS: tuple[Any, ...] = (
+    ContentRow.id,
+    ContentRow.previous_id,
+    ContentRow.duplicate_of,
+    ContentRow.state,
+    ContentRow.sha256,
+)
 
 
 def waiting(session: Session, whose: AgentIdentity, source: str, lane: int, *, at_most: int) -> int:

@@ -326,7 +326,7 @@ def _update(
     session.add(path)
     if _is_unchanged(path, arrival):
         return _update_unchanged(session, content, came_back=came_back, intake=intake)
-    if content.state in UNREAD or content.code == VANISHED:
+    if _is_unread(content):
         hand_over(session, content)
         _replace_bytes(session, path, content, arrival, intake)
     else:
@@ -334,6 +334,12 @@ def _update(
         session.flush()
         _insert(session, whose, path.source_id, [(arrival, content.id)], intake)
     return True
+
+
+def _is_unread(content: ContentRow) -> bool:
+    """Return whether no one read the bytes: one that was set aside retains its code when queued."""
+    is_again = content.state == State.QUEUED and content.code is not None
+    return content.code == VANISHED or (content.state in UNREAD and not is_again)
 
 
 def _is_unchanged(path: PathRow, arrival: ListedFile) -> bool:

@@ -307,7 +307,7 @@ def release_claim(
         return False
     content.attempts -= 1
     if claims.load_paths(session, [claim.content_id]):
-        rest(content, State.QUEUED, None, sentence)
+        rest(content, State.QUEUED, content.code, sentence)
         content.due_at = retry_at
     else:
         rest(content, State.IGNORED, OVERWRITTEN, claims.OVERWRITTEN_SENTENCE)
