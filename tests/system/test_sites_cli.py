@@ -56,8 +56,8 @@ LEFT_OUT = {
 
 def list_commands() -> dict[str, click.Command]:
     """Return every command by its words."""
-    for module in pkgutil.iter_modules(agent.cli.__path__):
-        importlib.import_module(f"agent.cli.{module.name}")
+    for module in pkgutil.walk_packages(agent.cli.__path__, "agent.cli."):
+        importlib.import_module(module.name)
     return dict(_iter_commands(typer.main.get_command(app), ""))
 
 
