@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from agent.orders.lims.resumption import read_floors
 from agent.terminal import format_count
 
 if TYPE_CHECKING:
@@ -15,7 +16,9 @@ NAMED = 5
 
 def describe_unfollowed(store: Store) -> str:
     """Return of which orders what was lost was not followed yet, "" for none."""
-    from agent.orders.lims.lost_conformity import list_unfollowed  # noqa: PLC0415 - only for status
+    if not read_floors(store):
+        return ""
+    from agent.orders.lims.lost_conformity import list_unfollowed  # noqa: PLC0415 - after a restore
 
     numbers = list_unfollowed(store)
     if not numbers:
