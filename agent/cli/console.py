@@ -33,28 +33,16 @@ def __getattr__(name: str) -> Any:
 
 
 @contextmanager
-def json_alone(*, as_json: bool) -> Iterator[None]:
-    """Leave stdout to one JSON document inside the block, where that is asked for."""
-    from agent.cli.rich_console import out
-
-    was = out.quiet
-    out.quiet = was or as_json
-    try:
-        yield
-    finally:
-        out.quiet = was
-
-
-@contextmanager
-def silenced() -> Iterator[None]:
-    """Print nothing inside the block."""
+def silenced(*, stderr: bool = True) -> Iterator[None]:
+    """Print nothing on stdout inside the block, and nothing on stderr if wanted."""
     from agent.cli.rich_console import err, out
 
-    out.quiet = err.quiet = True
+    before = out.quiet, err.quiet
+    out.quiet, err.quiet = True, err.quiet or stderr
     try:
         yield
     finally:
-        out.quiet = err.quiet = False
+        out.quiet, err.quiet = before
 
 
 def print_json(document: object) -> None:

@@ -261,8 +261,8 @@ class Ledger:
             found.append("a file could not be used")
         if any(len(some) > known.law.max_preparations for some in known.preparations.values()):
             found.append("too many preparations")
-        held = [one for one in mine if not self.is_replaced(one, known.law)]
-        if not self.was_set_back and any(self.is_broken(one) for one in held):
+        counted = [one for one in mine if not self.is_replaced(one, known.law)]
+        if not self.was_set_back and any(self.is_broken(one) for one in counted):
             found.append("the instrument was broken")
         if any(not one.given and not self.is_validated(one, known.law) for one in mine):
             found.append("nobody looked at a field of which the model alone proves nothing")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -190,7 +191,8 @@ def train(
     from model import init_process_group, read_manifest
 
     plan_of = partial(make_plan, asked={"scheme": scheme, "seed": seed, **drop_none(options)})
-    with init_process_group(settings.model.device) as world, console.json_alone(as_json=as_json):
+    silence = console.silenced(stderr=False) if as_json else nullcontext()
+    with init_process_group(settings.model.device) as world, silence:
         if not world.is_main:
             join_training(settings, plan_of, world)
             return

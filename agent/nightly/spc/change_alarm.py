@@ -5,7 +5,7 @@ independent of those before it as long as nothing changed, whatever the finite r
 Bets against that are collected over all nights at which a change may have begun. Their sum is a
 test martingale, so by Ville's inequality it reaches 1 / level at any time with a chance of at most
 `level`. The level of `FALSE_ALARM` is shared by both measures and by every group that ever begins:
-whoever looks each night, for ever, sees a false alarm in at most one lab of a hundred.
+of a hundred labs, at most one ever sees a false alarm, however many nights somebody looks.
 
 Source:
     Vovk, Gammerman and Shafer 2005, Algorithmic Learning in a Random World, ch. 7 (rank p-values

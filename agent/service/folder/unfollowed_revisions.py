@@ -28,5 +28,5 @@ def describe_unfollowed(store: Store) -> str:
     return (
         f"a restored back-up lost revisions or statements of {orders} "
         f"({', '.join(numbers[:NAMED])}{more}): enter again what was lost, or let a lead "
-        "acknowledge it (agent orders resume NUMBER); until then nothing better is said or sent."
+        "acknowledge it (agent orders resume NUMBER); until then nothing better is stated or sent."
     )

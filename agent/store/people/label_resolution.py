@@ -13,6 +13,7 @@ import re
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from agent.store.spelling import person_key
+from reports.vocabulary import Answered
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -22,7 +23,7 @@ DOUBLE_SHARE = "double_share"
 TWO, THREE = 2, 3
 
 
-class Vote(Protocol):
+class Vote(Answered, Protocol):
     """The attributes of a decision that the resolution needs."""
 
     @property
@@ -32,22 +33,6 @@ class Vote(Protocol):
     @property
     def origin(self) -> str:
         """Where it was entered."""
-
-    @property
-    def kind(self) -> str:
-        """Kind of decision."""
-
-    @property
-    def code(self) -> str | None:
-        """Structure code, or None."""
-
-    @property
-    def strange_kind(self) -> str | None:
-        """Kind of unusual micrograph, or None."""
-
-    @property
-    def why(self) -> str | None:
-        """Reason why the micrograph is unusable, or None."""
 
 
 V = TypeVar("V", bound=Vote)

@@ -183,9 +183,9 @@ def _decide(desk: Desk, request: Request, public_id: str, form: Mapping[str, str
             "yours_sent": said,
             "comment": form.get("comment", ""),
         }
-        told = _render(desk, request, find(desk, public_id), 409, **shown)
-        cookies.keep(told, cookies.NAME, who.strip())  # the second attempt needs no name
-        return told
+        refused = _render(desk, request, find(desk, public_id), 409, **shown)
+        cookies.keep(refused, cookies.NAME, who.strip())  # the second attempt needs no name
+        return refused
     left = [entry for entry in queue if entry.id not in said_of_all or entry.id == public_id]
     onward = _open_next(desk, left, public_id, who, narrowed)
     answer = RedirectResponse(

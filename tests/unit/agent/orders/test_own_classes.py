@@ -357,7 +357,9 @@ def test_twelve_sizes_with_decimals_and_umlauts_go_from_label_to_statement(tmp_p
             rows.append((name, unicodedata.normalize("NFD", code), f"S{at}-{n}", "0,2"))
     manifest = own.write("labels.csv", rows)
 
-    own.agent("train", labelled, "--manifest", manifest, *QUICK)
+    trained = json.loads(own.agent("train", labelled, "--manifest", manifest, *QUICK, "--json"))
+    assert trained["in_use"]
+    assert trained["metrics"]
     shown = json.loads(own.agent("spec", "taxonomy", "--json"))
     assert [row["labelled"] for row in shown["codes"]] == [4] * 13
     assert [row["in_bundle"] for row in shown["codes"]] == [True] * 13

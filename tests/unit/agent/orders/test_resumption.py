@@ -33,13 +33,19 @@ def plant(tmp_path, capsys) -> Plant:
     return Plant(tmp_path, capsys)
 
 
-def corrected_after_backup(plant: Plant) -> tuple[str, Path]:
-    """Send 1 conforms, back up, send 2 does not conform."""
+def sent_before_backup(plant: Plant) -> tuple[str, Path]:
+    """Send 1 conforms, and back up."""
     public_id = plant.take()
     plant.say(public_id, "G8")
     plant.send()
     file = plant.folder / "safe.zip"
     assert plant.agent("backup", file)[0] == 0
+    return public_id, file
+
+
+def corrected_after_backup(plant: Plant) -> tuple[str, Path]:
+    """Send 1 conforms, back up, send 2 does not conform."""
+    public_id, file = sent_before_backup(plant)
     plant.say(public_id, "G7", at=DAY + HOUR)
     plant.send(at=DAY + HOUR)
     assert plant.sent() == [(1, "conforms"), (2, "does_not_conform")]
@@ -339,11 +345,7 @@ def test_what_was_lost_holds_the_order_wherever_it_is_shown(plant) -> None:
 
 
 def test_an_undecided_revision_that_was_lost_is_not_followed_by_its_own_hold(plant) -> None:
-    public_id = plant.take()
-    plant.say(public_id, "G8")
-    plant.send()
-    file = plant.folder / "safe.zip"
-    assert plant.agent("backup", file)[0] == 0
+    public_id, file = sent_before_backup(plant)
     plant.lab.store.labels.undo(public_id, by="Ada", at=DAY + HOUR)
     plant.send(at=DAY + HOUR)
     assert plant.sent() == [(1, "conforms"), (2, "undecided")]
@@ -366,11 +368,7 @@ def test_an_undecided_revision_that_was_lost_is_not_followed_by_its_own_hold(pla
 def test_without_an_outbox_a_lost_statement_holds_the_order(plant) -> None:
     plant.write("agent.toml", SETTINGS.replace('outbox = "outbox"\n', ""))
     plant.settings = read(plant.folder / "agent.toml")
-    public_id = plant.take()
-    plant.say(public_id, "G8")
-    plant.send()
-    file = plant.folder / "safe.zip"
-    assert plant.agent("backup", file)[0] == 0
+    public_id, file = sent_before_backup(plant)
     plant.say(public_id, "G7", at=DAY + HOUR)
     plant.send(at=DAY + HOUR)
     for statement in plant.lab.store.statements.all("4711"):
@@ -391,11 +389,7 @@ def test_without_an_outbox_a_lost_statement_holds_the_order(plant) -> None:
 
 def corrected_in_the_database_alone(plant: Plant) -> tuple[str, Path]:
     """Send 1 conforms, back up, and freeze a statement 2 of which no file is outside."""
-    public_id = plant.take()
-    plant.say(public_id, "G8")
-    plant.send()
-    file = plant.folder / "safe.zip"
-    assert plant.agent("backup", file)[0] == 0
+    public_id, file = sent_before_backup(plant)
     label = ("review", "label", public_id, "G7", "--by", "Ada", "--comment", "looked again")
     code, said = plant.agent(*label)
     assert code == 0, said
@@ -430,11 +424,7 @@ def test_a_statement_that_only_the_replaced_database_held_holds_the_order(plant)
 
 
 def test_a_label_that_no_statement_states_yet_is_lost_with_the_replaced_database(plant) -> None:
-    public_id = plant.take()
-    plant.say(public_id, "G8")
-    plant.send()
-    file = plant.folder / "safe.zip"
-    assert plant.agent("backup", file)[0] == 0
+    public_id, file = sent_before_backup(plant)
     plant.say(public_id, "G7", at=DAY + HOUR)
     plant.restore(file)
 
