@@ -151,10 +151,10 @@ def _strip_outline(pixels: NDArray[np.uint8], line: Line) -> Line:
     rows = pixels[y0:y1, x0:x1].astype(np.int16)
     like = np.abs(rows - rows[(y1 - y0) // 2].mean(axis=0)).max(axis=2) < _OF_ONE_INK
     full_rows = np.flatnonzero(like.mean(axis=1) > 0.5)
-    if not full_rows.size:
+    top, foot = (int(full_rows[0]), int(full_rows[-1]) + 1) if full_rows.size else (0, 0)
+    columns = np.flatnonzero(like[top:foot].sum(axis=0) > (foot - top) / 2)
+    if not columns.size:
         return line
-    top, foot = int(full_rows[0]), int(full_rows[-1]) + 1
-    columns = np.flatnonzero(like[top:foot].mean(axis=0) > 0.5)
     left, right = int(columns[0]), int(columns[-1]) + 1
     sides = (top, y1 - y0 - foot, left, x1 - x0 - right)
     if min(sides) < 1 or max(sides) > _OUTLINE_PX or not _is_ring(pixels, line, rows, like):

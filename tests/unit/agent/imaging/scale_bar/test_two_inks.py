@@ -48,6 +48,17 @@ def test_a_shadow_is_not_measured_in_place_of_its_line(ink, shadow):
     assert line.box[:3] == (60, 430, 220)
 
 
+def test_a_bar_with_paler_rows_in_it_is_a_bar_still():
+    pixels = np.full((300, 400, 3), 255, np.uint8)
+    pixels[200:209, 100:220] = 0
+    pixels[204, 100:220] = 75
+    pixels[208, 100:220] = 56
+
+    [line] = only_lines(pixels)
+
+    assert (line.box[0], line.box[2]) == (100, 220)
+
+
 def test_a_line_with_a_shadow_states_its_length():
     pixels = draw_steel(2)
     pixels[432:434, 63:220] = BLACK
