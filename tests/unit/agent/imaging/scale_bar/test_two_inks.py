@@ -54,9 +54,9 @@ def test_a_bar_with_paler_rows_in_it_is_a_bar_still():
     pixels[204, 100:220] = 75
     pixels[208, 100:220] = 56
 
-    [line] = only_lines(pixels)
+    boxes = {line.box[::2] for line in only_lines(pixels)}
 
-    assert (line.box[0], line.box[2]) == (100, 220)
+    assert boxes == {(100, 220)}
 
 
 def test_a_line_with_a_shadow_states_its_length():
