@@ -388,7 +388,7 @@ def test_twelve_sizes_with_decimals_and_umlauts_go_from_label_to_statement(tmp_p
     breaks = json.loads(own.agent("orders", "show", "4712", "--json"))
     assert (keeps["conformity"], breaks["conformity"]) == ("conforms", "does_not_conform"), keeps
     words = state_everything(own)
-    assert "Körnig6: körniger Graphit, Stufe 6." in words
+    assert "Körnig 6: körniger Graphit, Stufe 6." in words  # a name of words is set off by a space
     assert "Hausreihe" in words
     assert not BEARING.findall(words)
     rate_everything(own, decided)
