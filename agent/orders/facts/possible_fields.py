@@ -11,7 +11,7 @@ import re
 from collections import defaultdict
 from dataclasses import dataclass
 from datetime import timedelta
-from functools import partial
+from functools import cache, partial
 from typing import TYPE_CHECKING
 
 from agent.errors import WrongUse
@@ -143,6 +143,7 @@ def find_possible(
     if strays is None:
         strays = store.orders.unassigned(between=span)
 
+    @cache  # the names of one source have words in common
     def is_other(word: str) -> bool:
         return store.order_changes.awaits_field(word, *span)
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import reports
 from agent.orders.facts.open_items import OpenItems
-from agent.orders.judge.assessment import assess
+from agent.orders.judge.assessment import assess, assess_view
 from agent.orders.judge.examination import EVERY_ORDER
 from agent.orders.lims.resumption import read_floors
 from agent.orders.specifications.class_texts import describe_codes, name_scale
@@ -104,7 +104,7 @@ class Freezer:
             )
             place = self._place(basis, assessed, last, now)
         content = basis | circumstances
-        whole = place_content(content | {"words": self._words(content, last)}, place)
+        whole = place_content(content | {"words": self._words(content, assessed, last)}, place)
         return self._store.statements.add(
             NewStatement(
                 order=assessed.view.number,
@@ -119,20 +119,24 @@ class Freezer:
             at=place.at,
         )
 
-    def _words(self, content: Mapping[str, Any], last: FrozenStatement | None) -> dict[str, Any]:
+    def _words(
+        self, content: Mapping[str, Any], assessed: Assessed, last: FrozenStatement | None
+    ) -> dict[str, Any]:
         """Return the sentences of an order in every language of the pages."""
         document = content["document"]
         before = self._store.statements.document(last.sha256)["document"] if last else None
         words: dict[str, Any] = {}
         for language in reports.LANGUAGES:
             with reports.speaking(language):
-                assessed = assess(
-                    self._store, document["order"], self._policy, open_items=self._open_items
+                spoken = (
+                    assessed
+                    if language == SPOKEN
+                    else assess_view(
+                        self._store, assessed.view, self._policy, open_items=self._open_items
+                    )
                 )
-                if assessed is None:  # orders are never deleted
-                    continue
                 changed = list(describe_changes(before, document)) if before else []
-                words[language] = build_words(assessed) | {"changed": changed}
+                words[language] = build_words(spoken) | {"changed": changed}
                 words[language] |= {
                     "scale": name_scale(self._policy.taxonomy),
                     "codes": self._describe_used(content["fields"]),
