@@ -340,7 +340,7 @@ class CodeToday(_Answer):
 
     code: str
     n: int
-    share: float
+    share: float = Field(description="Of all micrographs with a code; 0: none has one.")
     usual: float | None = Field(description="Share over the last 28 days; null with too few days.")
     low: float | None = Field(description="Smallest share of one of these days.")
     high: float | None

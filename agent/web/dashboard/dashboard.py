@@ -131,17 +131,7 @@ def figures_to_json(figures: Figures) -> dict[str, Any]:
             }
             for source in figures.sources
         ],
-        "codes": [
-            {
-                "code": row.code,
-                "n": row.n,
-                "share": row.share,
-                "usual": row.usual,
-                "low": row.low,
-                "high": row.high,
-            }
-            for row in figures.codes
-        ],
+        "codes": [row.model_dump() for row in figures.codes],
         "problems": list(slow.status.get("problems", ())),
     }
 

@@ -19,6 +19,7 @@ from agent.retrain.bundle_registry import list_bundles
 from agent.store import State
 from agent.web.context import order_rules
 from agent.web.orders.order_board import SWEPT
+from agent.web.schemas import CodeToday
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -66,26 +67,6 @@ class SourceFigures:
     waiting: int
     failed: int
     set_aside: int
-
-
-@dataclass(frozen=True, slots=True)
-class CodeFigures:
-    """A structure code today and on the days before.
-
-    Args:
-        code: Structure code.
-        n: Micrographs today.
-        share: Of all micrographs with a code today, 0 where there are none.
-        usual: Share over the days before, None where there are too few days.
-        low, high: Smallest and largest share of one of these days.
-    """
-
-    code: str
-    n: int
-    share: float
-    usual: float | None = None
-    low: float | None = None
-    high: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +127,7 @@ class Figures:
     today: int
     review: int
     reviewed: int
-    codes: tuple[CodeFigures, ...]
+    codes: tuple[CodeToday, ...]
     waiting: int
     reasons: Mapping[Reason, int]
     slow: SlowFigures
@@ -291,7 +272,7 @@ def _list_sources(
 
 def _list_codes(
     results: Sequence[ResultCount], usual: Mapping[str, tuple[float, float, float]]
-) -> Iterable[CodeFigures]:
+) -> Iterable[CodeToday]:
     counts: dict[str, int] = {}
     for row in results:
         if row.code:
@@ -300,4 +281,5 @@ def _list_codes(
     for code in sorted({*counts, *usual}, key=lambda code: (-counts.get(code, 0), code)):
         n = counts.get(code, 0)
         pooled, low, high = usual.get(code, (0.0, 0.0, 0.0)) if usual else (None, None, None)
-        yield CodeFigures(code, n, n / total if total else 0.0, pooled, low, high)
+        share = n / total if total else 0.0
+        yield CodeToday(code=code, n=n, share=share, usual=pooled, low=low, high=high)
