@@ -8,18 +8,15 @@ from .bundle import (
 from .class_names import join_code as join_code
 from .data.dataset import (
     Example as Example,
+    Split as Split,
     fingerprint as fingerprint,
+    folds as folds,
+    split as split,
 )
-from .data.diverse_sampling import select_diverse as select_diverse
 from .data.feature_cache import FeatureCache as FeatureCache
 from .data.near_duplicates import (
     find_near_duplicates as find_near_duplicates,
     merge_groups as merge_groups,
-)
-from .data.splits import (
-    Split as Split,
-    folds as folds,
-    split as split,
 )
 from .errors import (
     BundleError as BundleError,
@@ -28,19 +25,16 @@ from .errors import (
     TrainingError as TrainingError,
     WeightsError as WeightsError,
 )
-from .evaluation.check_result import GateThresholds as GateThresholds
 from .evaluation.comparison import (
     Comparison as Comparison,
     ComparisonOutcome as ComparisonOutcome,
     compare_bundles as compare_bundles,
 )
-from .evaluation.evaluate import (
-    evaluate as evaluate,
-    group_untrained as group_untrained,
-)
 from .evaluation.evaluation import (
     UNTRAINED_PREFIX as UNTRAINED_PREFIX,
     Evaluation as Evaluation,
+    evaluate as evaluate,
+    group_untrained as group_untrained,
 )
 from .evaluation.int8_conversion import convert as convert
 from .evaluation.label_errors import (
@@ -62,6 +56,7 @@ from .evaluation.paired import (
     PairedTestSet as PairedTestSet,
     evaluate_pair as evaluate_pair,
 )
+from .evaluation.promotion_checks import GateThresholds as GateThresholds
 from .framing import Field as Field
 from .inference.classifier import Classifier as Classifier
 from .inference.prediction import Prediction as Prediction
@@ -75,6 +70,7 @@ from .ood.appearance import (
     embed_field as embed_field,
     group_alike as group_alike,
     project_embeddings as project_embeddings,
+    select_diverse as select_diverse,
 )
 from .ood.conformal import (
     alarm_rate_in_words as alarm_rate_in_words,
@@ -86,8 +82,8 @@ from .runtime.conversion import converting_apart as converting_apart
 from .runtime.engines import (
     choose_engine as choose_engine,
     release_memory as release_memory,
+    use_network_threads as use_network_threads,
 )
-from .runtime.threads import use_network_threads as use_network_threads
 from .size_order import (
     Numbers as Numbers,
     parse_numbers as parse_numbers,
@@ -111,10 +107,10 @@ from .taxonomy_draft import (
     SubtypeDraft as SubtypeDraft,
     TaxonomyDraft as TaxonomyDraft,
     draft_from_taxonomy as draft_from_taxonomy,
+    format_taxonomy as format_taxonomy,
     has_several_subtypes as has_several_subtypes,
     propose_draft as propose_draft,
 )
-from .taxonomy_toml import format_taxonomy as format_taxonomy
 from .training.config import (
     TrainingConfig as TrainingConfig,
     quick_config as quick_config,

@@ -15,23 +15,21 @@ from importlib.resources import files
 from typing import TYPE_CHECKING
 
 from model.class_names import (
+    NO_WORDING,
     SEPARATOR,
+    TEXTS,
+    Wording,
     compose_name,
     fold_name,
     join_code,
+    read_wording,
     require_distinct,
+    require_known_keys,
     require_name,
+    wording_as_json,
 )
 from model.errors import TaxonomyError
 from model.size_order import Numbers, SizeList, find_falling, merge_lists, parse_numbers
-from model.wording import (
-    NO_WORDING,
-    TEXTS,
-    Wording,
-    read_wording,
-    require_known_keys,
-    wording_as_json,
-)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

@@ -15,7 +15,7 @@ from reports import Message, marked
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from model.wording import Wording
+    from model.class_names import Wording
 
 FAILED = "failed"
 NO_SCALE = "no_scale"

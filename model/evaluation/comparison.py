@@ -6,14 +6,13 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
-from model.evaluation.check_result import GateThresholds
-from model.evaluation.pair_statistics import count_won_and_lost
-from model.evaluation.promotion_checks import CHECKS
+from model.evaluation.paired import count_won_and_lost
+from model.evaluation.promotion_checks import CHECKS, GateThresholds
 from model.statistics import mcnemar
 
 if TYPE_CHECKING:
-    from model.evaluation.check_result import Check
     from model.evaluation.paired import PairedEvaluation
+    from model.evaluation.promotion_checks import Check
 
 _BETTER = 0.05
 """One-sided p-value below which a gain is called better."""

@@ -1,4 +1,4 @@
-"""Results of a bundle on labelled images, with an interval for every number."""
+"""Evaluate a bundle on labelled images: cases, and results with an interval for every number."""
 
 from __future__ import annotations
 
@@ -8,12 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from model.evaluation.cases import (
-    Case,
-    OodFlag,
-    confidence_and_correctness,
-    negative_log_likelihoods,
-)
 from model.evaluation.metrics import (
     auroc,
     auroc_interval,
@@ -27,18 +21,151 @@ from model.evaluation.metrics import (
     stage_confusion,
 )
 from model.networks.schemes import SUBTYPE, size_head
-from model.statistics import (
-    Estimate,
-    bootstrap,
-    wilson,
-)
+from model.statistics import Estimate, bootstrap, wilson
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from numpy.typing import NDArray
 
+    from model.data.dataset import Example
+    from model.framing import Field
+    from model.inference.classifier import Classifier
+    from model.inference.prediction import Prediction
     from model.taxonomy import Taxonomy
+
+
+# --- one evaluated image: its label, its prediction, and whether the OOD check flags it -----------
+
+
+_MIN_PROBABILITY = 1e-12
+
+
+@dataclass(frozen=True, slots=True)
+class OodFlag:
+    """OOD result of one image.
+
+    Args:
+        p_value: Share of reference images that score at least as high, in (0, 1].
+        flagged: Whether the image was flagged.
+        score: Larger is more unusual; orders images with the same p-value, such as those that score
+            higher than every reference image.
+    """
+
+    p_value: float
+    flagged: bool
+    score: float = 0.0
+
+    @property
+    def order(self) -> float:
+        """Sort key: smaller is more unusual, by p-value, then by score."""
+        return self.p_value - 1e-6 * self.score / (1.0 + abs(self.score))
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """True and predicted code of one image, and its OOD result.
+
+    Args:
+        key: Content hash of the image.
+        group: Its specimen.
+        true: The true code.
+        predicted: The predicted code.
+        probability: Probability of the predicted code.
+        true_probability: Probability of the true code.
+        prediction_set: Codes in the prediction set.
+        p_value: OOD p-value.
+        flagged: Whether the image was flagged as unusual.
+        slices: Microscope, magnification, material and criterion, where known.
+        score: OOD score; orders images with the same p-value.
+        nearest: Keys of the most similar reference images of the true and the predicted code.
+    """
+
+    key: str
+    group: str
+    true: str
+    predicted: str
+    probability: float
+    true_probability: float
+    prediction_set: tuple[str, ...]
+    p_value: float
+    flagged: bool
+    slices: Mapping[str, str]
+    score: float = 0.0
+    nearest: tuple[str, ...] = ()
+
+    @property
+    def alarm(self) -> OodFlag:
+        """The OOD result."""
+        return OodFlag(self.p_value, self.flagged, self.score)
+
+    @property
+    def right(self) -> bool:
+        """Whether the predicted code is the true one."""
+        return self.true == self.predicted
+
+
+def flag_from(prediction: Prediction) -> OodFlag:
+    """Return the OOD result of a prediction."""
+    result = prediction.strangeness
+    return OodFlag(result.p_value, result.flagged, result.score)
+
+
+def compute_probability(
+    true: str, codes: Mapping[str, float], subtypes: Mapping[str, float], taxonomy: Taxonomy
+) -> float:
+    """Return the probability of a code.
+
+    Where the sizes were classified for the predicted subtype only, another subtype's probability is
+    divided evenly among its sizes.
+    """
+    subtype, size = taxonomy.parse(true)
+    if any(taxonomy.parse(code)[0] == subtype for code in codes):
+        return codes.get(true, 0.0)
+    sizes = [size_.name for size_ in taxonomy.subtype(subtype).trained_sizes]
+    subtype_probability = subtypes.get(subtype, 0.0)
+    return subtype_probability / len(sizes) if size in sizes else 0.0
+
+
+def build_case(example: Example, prediction: Prediction, taxonomy: Taxonomy) -> Case:
+    """Combine the prediction of an image with its true code."""
+    true = taxonomy.code(*taxonomy.parse(example.code))
+    slices = {**example.slices, "criterion": example.criterion}
+    nearest = prediction.strangeness.nearest
+    return Case(
+        key=example.key,
+        group=example.group,
+        true=true,
+        predicted=prediction.structure_code,
+        probability=prediction.probability,
+        true_probability=compute_probability(
+            true, prediction.probabilities, prediction.subtype_probabilities, taxonomy
+        ),
+        prediction_set=prediction.prediction_set,
+        p_value=prediction.strangeness.p_value,
+        flagged=prediction.strangeness.flagged,
+        slices=slices,
+        score=prediction.strangeness.score,
+        nearest=tuple(
+            key
+            for code in dict.fromkeys((true, prediction.structure_code))
+            for key in nearest.get(code, ())
+        ),
+    )
+
+
+def negative_log_likelihoods(cases: Sequence[Case]) -> NDArray[np.float64]:
+    """Return the negative log-likelihood of the true code per case, (n,)."""
+    return -np.log(np.maximum([case.true_probability for case in cases], _MIN_PROBABILITY))
+
+
+def confidence_and_correctness(cases: Sequence[Case]) -> NDArray[np.float64]:
+    """Return the probability of the predicted code and whether it is correct, (n, 2)."""
+    return np.array([(case.probability, case.right) for case in cases], float).reshape(-1, 2)
+
+
+# --- results of a bundle on labelled images, with an interval for every number --------------------
+
 
 UNTRAINED_PREFIX = "not taught: "
 """Prefix of the kind of images whose code the bundle is not trained for: they must be flagged."""
@@ -336,3 +463,90 @@ class Evaluation:
             subtype == predicted_subtype
             and abs(names.index(size) - names.index(predicted_size)) <= 1
         )
+
+
+# --- evaluate a bundle on labelled images ---------------------------------------------------------
+
+
+_BATCH = 8
+
+
+def evaluate(
+    classifier: Classifier,
+    examples: Sequence[Example],
+    *,
+    strange: Mapping[str, Sequence[Example]] | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> Evaluation:
+    """Evaluate a bundle on examples that it was not trained on.
+
+    Args:
+        classifier: The bundle.
+        examples: Images with their true codes; those it was trained on are left out and counted.
+        strange: Kind → images that should be flagged; their codes are not used.
+        progress: Called with the number of evaluated images and the total.
+    """
+    trained_on = classifier.learned_from
+    unseen = [example for example in examples if example.key not in trained_on]
+    total = len(unseen) + sum(len(batch) for batch in (strange or {}).values())
+    done = 0
+    cases = []
+    for batch, predictions in iter_predictions(classifier, unseen):
+        cases += [
+            build_case(example, prediction, classifier.taxonomy)
+            for example, prediction in zip(batch, predictions, strict=True)
+        ]
+        done += len(batch)
+        if progress is not None:
+            progress(done, total)
+    unusual: dict[str, tuple[OodFlag, ...]] = {}
+    for kind, images in (strange or {}).items():
+        flags: list[OodFlag] = []
+        for flag in iter_flags(classifier, images):
+            flags.append(flag)
+            done += 1
+            if progress is not None:
+                progress(done, total)
+        unusual[kind] = tuple(flags)
+    return Evaluation(
+        bundle=classifier.name,
+        taxonomy=classifier.taxonomy,
+        cases=tuple(cases),
+        seen_in_training=len(examples) - len(unseen),
+        alpha=classifier.alpha,
+        strange=unusual,
+    )
+
+
+def iter_flags(classifier: Classifier, examples: Sequence[Example]) -> Iterator[OodFlag]:
+    """Yield the OOD result of each image; its code is not used."""
+    for _, predictions in iter_predictions(classifier, examples):
+        yield from map(flag_from, predictions)
+
+
+def group_untrained(examples: Sequence[Example], taxonomy: Taxonomy) -> dict[str, list[Example]]:
+    """Group the images of codes that the taxonomy lists as untrained, per kind.
+
+    They are the lab's own images that must be flagged, above all sizes coarser than any trained
+    one.
+    """
+    untrained: dict[str, list[Example]] = {}
+    for example in examples:
+        code = taxonomy.code(*taxonomy.parse(example.code))
+        if code not in taxonomy.trained_codes:
+            untrained.setdefault(f"{UNTRAINED_PREFIX}{code}", []).append(example)
+    return untrained
+
+
+def iter_predictions(
+    classifier: Classifier, examples: Sequence[Example]
+) -> Iterable[tuple[Sequence[Example], list[Prediction]]]:
+    """Yield a few examples at a time with their predictions."""
+    for start in range(0, len(examples), _BATCH):
+        batch = examples[start : start + _BATCH]
+        yield batch, classifier.classify([load_field(example) for example in batch])
+
+
+def load_field(example: Example) -> Field:
+    """Load a field, with its microscope from the example."""
+    return replace(example.load(), microscope=example.slices.get("microscope", ""))

@@ -15,8 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from model.data.dataset import validate_examples
-from model.data.splits import folds
+from model.data.dataset import folds, validate_examples
 from model.errors import ModelError
 from model.evaluation.metrics import macro_f1
 from model.networks.schemes import CODE, Scheme, softmax
@@ -180,7 +179,7 @@ def _score(
 ) -> tuple[float, float, float]:
     """Return accuracy and macro-F1 of our heads, and the accuracy of logistic regression."""
     from model.networks.linear_probe import ProbeData, fit_head  # noqa: PLC0415 - PyTorch
-    from model.training.frozen_heads import assign_folds  # noqa: PLC0415 - PyTorch
+    from model.training.heads import assign_folds  # noqa: PLC0415 - PyTorch
 
     own = [examples[row] for row in learned]
     data = ProbeData(

@@ -13,12 +13,9 @@ from collections import Counter
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from model.data.dataset import validate_examples
-from model.data.splits import folds, split
+from model.data.dataset import folds, split, validate_examples
 from model.errors import ModelError
-from model.evaluation.cases import Case
-from model.evaluation.evaluate import evaluate
-from model.evaluation.evaluation import Evaluation
+from model.evaluation.evaluation import Case, Evaluation, evaluate
 from model.experiments.tables import RowResult
 from model.framing import Field, resample
 from model.inference.classifier import COMPILED, CONVERTED, Classifier

@@ -12,12 +12,11 @@ import numpy as np
 from model.bundle import load_bundle
 from model.calibration import prediction_set
 from model.errors import BundleError, ModelError
-from model.inference.feature_extractor import stitch_maps
+from model.inference.feature_extractor import SharedPassExtractor, stitch_maps
 from model.inference.feature_scorer import FeatureScorer
 from model.inference.prediction import Prediction
 from model.inference.predictor import Predictor
 from model.inference.saliency import compute_coarser_margin, compute_contrast, compute_evidence
-from model.inference.shared_pass import SharedPassExtractor
 from model.networks.schemes import CODE, size_head
 from model.ood.features import rebuild_ood_extractor
 from model.ood.mahalanobis import normalize_rows

@@ -14,9 +14,8 @@ from scipy.optimize import minimize
 from scipy.special import expit
 
 from model.needles.drawing import DrawnField, draw_field
-from model.needles.drawing.canvas import PIXEL_UM
+from model.needles.drawing.canvas import PIXEL_UM, degrade
 from model.needles.drawing.generations import draw_generations
-from model.needles.drawing.optics import degrade
 from model.needles.instances import MeasuredNeedles, find_needles
 from model.needles.lengths import compute_weights
 from model.needles.needle_map import NeedleMapper

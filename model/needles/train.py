@@ -18,25 +18,165 @@ import numpy as np
 import torch
 from PIL import Image
 from safetensors.torch import load_file, save_file
+from torch.nn import functional
 
 from model.needles.drawing import DrawnField, draw_field
-from model.needles.drawing.canvas import PIXEL_UM
+from model.needles.drawing.canvas import PIXEL_UM, degrade
 from model.needles.drawing.generations import cut_texture, draw_generations
-from model.needles.drawing.optics import degrade
-from model.needles.loss import compute_losses, stack_targets
-from model.needles.muon import Muon
 from model.needles.network import NeedleNetwork
 from model.needles.normalization import normalize_contrast
 from model.needles.truth import measure_truth
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from numpy.random import Generator
     from numpy.typing import NDArray
+    from torch import Tensor
+    from torch.nn import Parameter
+
+    from model.needles.truth import NeedleTargets
 
     Sample = tuple[NDArray[np.float32], NDArray[np.float32]]
     Plane = NDArray[np.float32]
+
+
+# --- loss of the needle network -------------------------------------------------------------------
+
+
+MIDDLE_UM = 10.0
+TARGET_CHANNELS = ("axis", "body", "near", "far", "cosine", "sine", "structure")
+
+
+def stack_targets(field: DrawnField, targets: NeedleTargets) -> np.ndarray:
+    """Stack the targets of one field: (7, h/2, w/2) float32, see `TARGET_CHANNELS`."""
+    planes = [
+        targets.axis,
+        targets.body,
+        np.log1p(targets.near_um),
+        np.log1p(targets.far_um),
+        targets.direction[0],
+        targets.direction[1],
+        field.has_needles[::2, ::2],
+    ]
+    return np.stack([np.asarray(plane, np.float32) for plane in planes])
+
+
+@dataclass(frozen=True, slots=True)
+class Losses:
+    """Parts of the loss, each a mean over a batch."""
+
+    axis: Tensor
+    body: Tensor
+    structure: Tensor
+    tips: Tensor
+    length: Tensor
+    direction: Tensor
+
+    @property
+    def total(self) -> Tensor:
+        """Weighted sum that is minimised."""
+        maps = 2.0 * self.axis + 0.5 * self.body + 0.8 * self.structure
+        return maps + 1.0 * self.tips + 0.5 * self.length + 0.5 * self.direction
+
+
+def compute_losses(maps: Tensor, target: Tensor) -> Losses:
+    """Compare the network's maps with the targets.
+
+    Args:
+        maps: (n, 8, r, c) float32, as `network.CHANNELS`.
+        target: (n, 7, r, c) float32, as `TARGET_CHANNELS`.
+    """
+    axis, body, near, far, cosine, sine, structure = target.unbind(1)
+    # Fields of long needles weigh more, not the long needles of a field: weights that depend on the
+    # true length of a needle bias the prediction wherever it is uncertain.
+    on_axes = body * (0.3 + 0.7 * axis)
+    true_um = torch.expm1(near) + torch.expm1(far)
+    mean_um = (on_axes * true_um).sum((1, 2)) / on_axes.sum((1, 2)).clamp(min=1)
+    weight = on_axes * (mean_um / MIDDLE_UM).clamp(0.3, 6).sqrt()[:, None, None]
+    weight = weight / weight.sum().clamp(min=1)
+    hit = functional.binary_cross_entropy_with_logits(
+        maps[:, 0], axis, pos_weight=torch.tensor(3.0)
+    )
+    tips = functional.smooth_l1_loss(maps[:, 1], near, reduction="none", beta=0.1)
+    tips = tips + functional.smooth_l1_loss(maps[:, 2], far, reduction="none", beta=0.1)
+    true_length = torch.log(torch.expm1(near) + torch.expm1(far) + 0.2)
+    length = torch.log(_to_um(maps[:, 1]) + _to_um(maps[:, 2]) + 0.2)
+    spread = maps[:, 6].clamp(-4, 1)
+    laplace = (length - true_length).abs() * torch.exp(-spread) + spread
+    turned = (maps[:, 3] - cosine).square() + (maps[:, 4] - sine).square()
+    return Losses(
+        axis=hit,
+        body=functional.binary_cross_entropy_with_logits(maps[:, 7], body),
+        structure=functional.binary_cross_entropy_with_logits(maps[:, 5], structure),
+        tips=(tips * weight).sum(),
+        length=(laplace * weight).sum(),
+        direction=(turned * weight).sum(),
+    )
+
+
+def _to_um(log_distance: Tensor) -> Tensor:
+    return torch.expm1(log_distance.clamp(0, 5.3))
+
+
+# --- muon: momentum whose update is orthogonalised, for the weights of convolutions ---------------
+# Source:     Jordan et al. 2024, "Muon: an optimizer for hidden layers in neural networks"; the
+# coefficients     of the Newton-Schulz iteration are theirs.
+
+
+ITERATIONS = 5
+COEFFICIENTS = (3.4445, -4.7750, 2.0315)
+
+
+class Muon(torch.optim.Optimizer):
+    """Optimizer of weights with two or more dimensions, seen as (outputs, rest) matrices.
+
+    Args:
+        parameters: Weights of convolutions.
+        lr: Spectral norm of an update of a square matrix.
+        momentum: Decay of the momentum, Nesterov's form.
+    """
+
+    def __init__(
+        self, parameters: Iterable[Parameter], lr: float = 0.02, momentum: float = 0.95
+    ) -> None:
+        super().__init__(list(parameters), {"lr": lr, "momentum": momentum})
+
+    @torch.no_grad()
+    def step(self, closure: None = None) -> None:  # type: ignore[override]
+        """Update the weights from their gradients; `closure` is not used."""
+        del closure
+        for group in self.param_groups:
+            for weight in group["params"]:
+                if weight.grad is None:
+                    continue
+                state = self.state[weight]
+                if "momentum" not in state:
+                    state["momentum"] = torch.zeros_like(weight)
+                momentum = state["momentum"]
+                momentum.lerp_(weight.grad, 1 - group["momentum"])
+                ahead = weight.grad.lerp(momentum, group["momentum"])
+                matrix = ahead.reshape(len(weight), -1)
+                update = _orthogonalize(matrix) * max(1.0, matrix.shape[0] / matrix.shape[1]) ** 0.5
+                weight.add_(update.reshape(weight.shape), alpha=-group["lr"])
+
+
+def _orthogonalize(matrix: Tensor) -> Tensor:
+    """Bring all singular values near 1."""
+    a, b, c = COEFFICIENTS
+    turned = matrix.shape[0] > matrix.shape[1]
+    values: Tensor = matrix.T if turned else matrix
+    values = values / (values.norm() + 1e-7)
+    for _ in range(ITERATIONS):
+        gram = values @ values.T
+        values = a * values + (b * gram + c * gram @ gram) @ values
+    result: Tensor = values.T if turned else values
+    return result
+
+
+# --- train the needle network on drawn fields: `python -m model.needles.train --seed 1 --out
+# FOLDER`
+
 
 WARM_UP_STEPS = 40
 AVERAGING = 0.99

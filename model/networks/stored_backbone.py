@@ -1,6 +1,6 @@
 """A backbone in the file of a bundle, which is loaded only where its layers are needed.
 
-OpenVINO serves from what was converted of it, see `model.runtime.converted`; then nothing needs
+OpenVINO serves from what was converted of it, see `model.runtime.conversion`; then nothing needs
 PyTorch.
 """
 

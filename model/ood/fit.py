@@ -19,11 +19,16 @@ from model.ood import conformal
 from model.ood.detector import FORM, OodDetector, ReferenceImages
 from model.ood.feature_arrays import PLACES
 from model.ood.features import build_ood_extractor
-from model.ood.field_distance import NATIVE, ONE_SCALE, FieldDistance, ReferenceFields
+from model.ood.field_distance import (
+    NATIVE,
+    ONE_SCALE,
+    FieldDistance,
+    ReferenceFields,
+    map_distances,
+)
 from model.ood.mahalanobis import Moments, Textures, compute_distances, normalize_rows
 from model.ood.reference_features import ReferenceFeatures, find_outliers, format_outliers
 from model.ood.score_normalization import MEASURED_PIECES, ScoreNormalizer
-from model.ood.window_memory import map_distances
 from model.progress import Progress
 
 if TYPE_CHECKING:

@@ -1,9 +1,10 @@
-"""Compile encoders for a CPU, in OpenVINO or PyTorch, and run them one image at a time."""
+"""Run encoders one image at a time on a CPU, or kept busy on a GPU."""
 
 from __future__ import annotations
 
 import copy
 import warnings
+from threading import Lock
 from typing import TYPE_CHECKING, cast
 from weakref import WeakKeyDictionary
 
@@ -12,14 +13,14 @@ import torch
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from model.errors import GpuError
 from model.networks.backbones import hash_state_dict
 from model.networks.schemes import logits_by_cell
 from model.runtime.conversion import CONVERSION_LOCK
-from model.runtime.engines import FrameFeatures, OpenVinoRunner
-from model.runtime.threads import get_network_threads
+from model.runtime.engines import FrameFeatures, OpenVinoRunner, get_network_threads
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from model.networks.encoder import Encoder
     from model.networks.schemes import HeadLayer
     from model.runtime.engines import Engine
+
 
 _COMPILED: WeakKeyDictionary[Encoder, tuple[object, TorchRunner | OpenVinoRunner]] = (
     WeakKeyDictionary()
@@ -142,3 +144,205 @@ def fold_batch_norm(encoder: Encoder) -> Encoder:
                 setattr(parent, name, nn.Identity())
             conv_name = name if isinstance(child, nn.Conv2d) else ""
     return ready
+
+
+# --- inference of one network on a GPU, kept busy by asynchronous copies and launches -------------
+# A GPU in bf16 needs about as long for a large micrograph as one CPU core needs to frame and copy
+# it. Therefore several threads upload images through pinned memory on a separate stream, all
+# networks share one device copy, and only embeddings and per-cell logits are copied back, not
+# feature maps. Two threads submit work in turn, each in one piece under a lock, and each waits
+# only for its own event, so the GPU runs one thread's batch while the other thread evaluates its
+# results. CUDA graphs are not used: a graph is bound to one input shape, crops have many, and the
+# about 60 kernel launches of a network cost little next to the several milliseconds it takes.
+
+
+MAX_BATCH = 8
+"""Images per batch, if they are small enough for `MAX_BATCH_PX`."""
+
+MAX_BATCH_PX = 1 << 24
+"""Pixels per batch: four frames of 1994 px. Estimated from the tiles of the convolutions, not
+measured, to fill the largest GPU of today; a larger batch would only add padding to the last batch
+of a subtype."""
+
+_SUBMIT_LOCK = Lock()
+"""Held while work is submitted to the GPU. Interleaved submissions of two threads would make both
+wait for the work of both."""
+
+
+def build_uploader(device: str) -> Callable[[NDArray[np.uint8]], Tensor]:
+    """Build a thread-safe function that copies an image to a GPU.
+
+    Returns:
+        Function from (h, w, 3) uint8 to the same on the GPU, ready for any stream.
+
+    Raises:
+        GpuError: The GPU does not respond.
+    """
+    target = torch.device(device)
+    try:
+        stream = torch.cuda.Stream(target) if target.type == "cuda" else None  # type: ignore[no-untyped-call]
+    except RuntimeError as error:
+        raise _unavailable_error(target, error) from error
+
+    def upload(pixels: NDArray[np.uint8]) -> Tensor:
+        try:
+            with torch.cuda.stream(stream):
+                uploaded = _copy_to_device(pixels, target)
+                _record_event(target)()  # blocks this thread, not the GPU
+        except torch.OutOfMemoryError as error:
+            raise _memory_error(target, pixels.shape) from error
+        except RuntimeError as error:
+            raise _unavailable_error(target, error) from error
+        return uploaded
+
+    return upload
+
+
+class GpuRunner:
+    """PyTorch on a GPU, with one fixed batch size per image shape.
+
+    The last batch is padded, so that the results of an image do not depend on the others.
+
+    Args:
+        encoder: The network, in eval mode; it is copied.
+        engine: From `choose_engine`.
+        layer: The heads of the encoder.
+
+    Raises:
+        GpuError: The GPU does not respond or has no room for the network.
+    """
+
+    def __init__(self, encoder: Encoder, engine: Engine, layer: HeadLayer) -> None:
+        self._low = engine.precision == "bf16"
+        ready = fold_batch_norm(encoder)
+        if self._low:
+            ready.backbone.to(torch.bfloat16)
+        else:
+            # TF32 has a mantissa of 10 bits, not 23. Set for the whole process: other threads
+            # would see a temporary setting come and go.
+            torch.backends.cudnn.allow_tf32 = False
+        ready.backbone.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        try:
+            self._encoder: Callable[[Tensor], Tensor] = ready.to(engine.device)
+            self._weight = torch.from_numpy(layer.weight).to(engine.device)
+            self._offset = torch.from_numpy(layer.offset[:, None]).to(engine.device)
+        except RuntimeError as error:
+            raise _unavailable_error(torch.device(engine.device), error) from error
+        self._device = self._weight.device  # with its index: plain "cuda" depends on the thread
+        self._batch_px = MAX_BATCH_PX
+
+    @torch.inference_mode()
+    def extract(
+        self, images: Sequence[Tensor], weights: Sequence[NDArray[np.float32]]
+    ) -> list[FrameFeatures]:
+        """Extract the features of images of one shape; on CUDA OOM, halve the batch.
+
+        Args:
+            images: (h, w, 3) uint8 each, on the GPU.
+            weights: (rows, columns) float32 each, weight of each cell.
+
+        Raises:
+            GpuError: The GPU does not respond, or has no room for a single image.
+        """
+        try:
+            with _SUBMIT_LOCK:
+                cell_weights = _copy_to_device(np.stack(weights), self._device).unbind()
+                batches = list(self._iter_batches(images, cell_weights))
+                copies = [[t.to("cpu", non_blocking=True) for t in batch] for batch in batches]
+                wait = _record_event(self._device)
+            wait()
+        except torch.OutOfMemoryError as error:
+            raise _memory_error(self._device, images[0].shape) from error
+        except RuntimeError as error:  # CUDA errors surface at synchronisation
+            raise _unavailable_error(self._device, error) from error
+        arrays = ((total.numpy(), by_cell.numpy()) for total, by_cell in copies)
+        return [FrameFeatures(*row) for batch in arrays for row in zip(*batch, strict=True)]
+
+    def _iter_batches(
+        self, images: Sequence[Tensor], cell_weights: Sequence[Tensor]
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        start = 0
+        while start < len(images):
+            batch = _batch_size(images[0], self._batch_px)
+            indices = range(start, min(start + batch, len(images)))
+            outputs = self._try_batch(images, cell_weights, indices, batch)
+            if outputs is None:
+                self._batch_px = batch // 2 * _count_pixels(images[0])
+                torch.cuda.empty_cache()
+                continue
+            yield outputs[0][: len(indices)], outputs[1][: len(indices)]
+            start += batch
+
+    def _try_batch(
+        self, images: Sequence[Tensor], cell_weights: Sequence[Tensor], indices: range, batch: int
+    ) -> tuple[Tensor, Tensor] | None:
+        """Run a batch; return None if it does not fit into memory.
+
+        Must remain a function: the traceback of the error refers to the tensors that did not fit,
+        and they are freed only when this frame is gone.
+        """
+        try:
+            return self._run_batch(images, cell_weights, indices, batch)
+        except torch.OutOfMemoryError:
+            if batch == 1:
+                raise
+        return None
+
+    def _run_batch(
+        self, images: Sequence[Tensor], cell_weights: Sequence[Tensor], indices: range, batch: int
+    ) -> tuple[Tensor, Tensor]:
+        """Run a batch, padded to `batch` images by repeating the last one.
+
+        Returns:
+            (batch, c) and (batch, k, rows, columns), as in `FrameFeatures`.
+        """
+        padded = [*indices, *[indices[-1]] * (batch - len(indices))]
+        pixels = torch.stack([images[at] for at in padded])
+        with torch.autocast(self._device.type, torch.bfloat16, enabled=self._low):
+            maps = self._encoder(pixels)  # (batch, c, rows, columns)
+        flat = maps.flatten(2).double()  # (batch, c, cells)
+        by_cell = (self._weight @ flat + self._offset).float()  # (batch, k, cells)
+        weight = torch.stack([cell_weights[at] for at in padded])
+        total = flat @ weight.flatten(1).double().unsqueeze(2)  # (batch, c, 1)
+        return total.squeeze(2), by_cell.reshape(*by_cell.shape[:2], *maps.shape[2:])
+
+
+def _count_pixels(image: Tensor) -> int:
+    return image.shape[0] * image.shape[1]
+
+
+def _batch_size(image: Tensor, batch_px: int) -> int:
+    """Return the number of images of a shape per batch."""
+    return max(1, min(MAX_BATCH, batch_px // _count_pixels(image)))
+
+
+def _copy_to_device(array: NDArray[np.generic], device: torch.device) -> Tensor:
+    """Copy an array to a device asynchronously, through pinned memory."""
+    tensor = torch.from_numpy(array)
+    return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor
+
+
+def _record_event(device: torch.device) -> Callable[[], None]:
+    """Record an event on the current stream; return a function that waits for it.
+
+    The event blocks instead of spinning, so the CPU is free during the wait.
+    """
+    if device.type != "cuda":
+        return lambda: None
+    event = torch.cuda.Event(blocking=True)  # type: ignore[no-untyped-call]
+    event.record(torch.cuda.current_stream(device))
+    return event.synchronize
+
+
+def _memory_error(device: torch.device, shape: Sequence[int]) -> GpuError:
+    return GpuError(
+        f"The GPU {device} has no room for one picture of {shape[1]} × {shape[0]} px; end what "
+        "else runs on it, or set model.device to cpu."
+    )
+
+
+def _unavailable_error(device: torch.device, error: RuntimeError) -> GpuError:
+    return GpuError(
+        f"The GPU {device} does not answer any more ({error}); start the agent again, or set "
+        "model.device to cpu."
+    )

@@ -6,9 +6,7 @@ from typing import TYPE_CHECKING
 
 from model.data.near_duplicates import format_leak_warning, iter_overlaps
 from model.errors import ModelError, TrainingError
-from model.evaluation.cases import build_case
-from model.evaluation.evaluate import iter_flags, iter_predictions
-from model.evaluation.evaluation import Evaluation
+from model.evaluation.evaluation import Evaluation, build_case, iter_flags, iter_predictions
 from model.ood.fit import iter_fit_detector
 from model.ood.reduced_precision import iter_fit_reduced
 from model.progress import Progress
@@ -20,10 +18,9 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from model.data.dataset import Example
+    from model.data.dataset import Example, Split
     from model.data.feature_cache import FeatureCache
-    from model.data.splits import Split
-    from model.evaluation.cases import Case, OodFlag
+    from model.evaluation.evaluation import Case, OodFlag
     from model.inference.classifier import Classifier
     from model.ood.detector import OodDetector
     from model.ood.reference_features import ReferenceFeatures

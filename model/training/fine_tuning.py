@@ -41,9 +41,8 @@ if TYPE_CHECKING:
 
     from model.data.dataset import Example
     from model.networks.schemes import Head
-    from model.training.config import TrainingConfig
+    from model.training.config import TrainingConfig, TrainingTask
     from model.training.distributed import ProcessGroup
-    from model.training.task import TrainingTask
 
 _HEAD_LR_FACTOR = 10.0
 _WARMUP_SHARE = 0.05  # of all steps

@@ -14,8 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from model.bundle import BundleContents, write_bundle
-from model.bundle_heads import TestedHeads
+from model.bundle import BundleContents, TestedHeads, write_bundle
 from model.data.near_duplicates import format_leak_warning
 from model.inference.classifier import Classifier
 from model.networks.backbones import load_backbone
@@ -30,24 +29,25 @@ from model.training.assessment import (
     fit_reduced_detector,
     report_alarm_rate,
 )
-from model.training.cross_validation import build_cross_validation
-from model.training.dataset_summary import DatasetSummary
+from model.training.config import TrainingTask
 from model.training.distributed import SINGLE_PROCESS
 from model.training.fine_tuning import fine_tune
-from model.training.frozen_heads import fit_linear_probes
-from model.training.head_calibration import (
+from model.training.heads import (
     EVIDENCE_IMAGES,
     HeadLogits,
+    build_cross_validation,
     calibrate_heads,
     extract_features,
+    fit_linear_probes,
 )
-from model.training.plan import TrainingPlan
-from model.training.provenance import derive_seed, hash_inputs
-from model.training.split_checks import (
+from model.training.plan import (
+    DatasetSummary,
+    TrainingPlan,
+    derive_seed,
+    hash_inputs,
     iter_split_notes,
     require_distributable,
 )
-from model.training.task import TrainingTask
 from model.training.view_embedding import build_extractor, build_shared_features
 
 if TYPE_CHECKING:

@@ -7,17 +7,16 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from model.data.augmentation import VERSION as AUGMENTATION
-from model.data.augmentation import augment
-from model.inference.feature_extractor import FeatureExtractor
-from model.inference.shared_pass import SharedPassExtractor
+from model.inference.feature_extractor import FeatureExtractor, SharedPassExtractor
 from model.networks.backbones import frozen_lite0, hash_state_dict
 from model.networks.field_embedding import STAGES_3_4_MEAN_STD, STAGES_3_4_UNIT_PARTS
 from model.ood.features import build_ood_extractor
 from model.ood.frozen_pass import UM_PER_PX, is_frozen_lite0
 from model.ood.reference_features import ReferenceFeatures
 from model.runtime.engines import choose_engine
-from model.training.provenance import derive_seed
+from model.training.batches import VERSION as AUGMENTATION
+from model.training.batches import augment
+from model.training.plan import derive_seed
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -30,8 +29,7 @@ if TYPE_CHECKING:
     from model.inference.feature_extractor import FieldExtractor
     from model.networks.encoder import Encoder
     from model.networks.schemes import Head
-    from model.training.config import TrainingConfig
-    from model.training.task import TrainingTask
+    from model.training.config import TrainingConfig, TrainingTask
 
 
 def build_shared_features(

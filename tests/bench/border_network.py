@@ -34,7 +34,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 from border_fields import COLUMNS, NO_LABEL, ROWS, draw_sample
 
 from agent.imaging.specimen.border_network import CELL_PX, CLASSES
-from model.needles.muon import Muon
+from model.needles.train import Muon
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -39,8 +39,7 @@ from agent.demo.exporter import plan_ordinary
 from agent.service.folder.data_folder import bundles_folder, clock
 from agent.service.jobs.retrain import read_lab_config
 from model import quick_config, use_network_threads
-from model.bundle import BundleContents, load_bundle, read_manifest, write_bundle
-from model.bundle_heads import TestedHeads
+from model.bundle import BundleContents, TestedHeads, load_bundle, read_manifest, write_bundle
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -35,7 +35,7 @@ from torch.nn import functional
 from model.data.dataset import Example
 from model.data.feature_cache import FeatureCache
 from model.evaluation.metrics import auroc
-from model.evaluation.pair_statistics import sign_test
+from model.evaluation.paired import sign_test
 from model.framing import Field
 from model.networks.backbones import frozen_lite0
 from model.ood.features import build_ood_extractor

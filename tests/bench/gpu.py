@@ -38,9 +38,8 @@ from model.inference.feature_extractor import FeatureExtractor
 from model.networks.backbones import build_backbone
 from model.networks.encoder import Encoder
 from model.networks.schemes import Head, Scheme
-from model.runtime.cuda import MAX_BATCH_PX, _batch_size
 from model.runtime.engines import Engine, FrameFeatures, choose_engine
-from model.runtime.torch_runner import fold_batch_norm
+from model.runtime.torch_runner import MAX_BATCH_PX, _batch_size, fold_batch_norm
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -2,10 +2,10 @@
 
     python tests/bench/micro_batches.py [--quick]
 
-Each line is a process of its own: network, images, their size, bytes that `model.training.memory`
-counts as saved, the growth of the peak of the process (VmHWM) over a step, and their ratio. The
-growth has to stay below what `model.training.memory` reckons with. Linux only. Exit code 3 where it
-does not.
+Each line is a process of its own: network, images, their size, bytes that
+`model.training.gradients` counts as saved, the growth of the peak of the process (VmHWM) over a
+step, and their ratio. The growth has to stay below what `model.training.gradients` reckons with.
+Linux only. Exit code 3 where it does not.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ def measure(arch: str, images: int, side: int) -> dict[str, float]:
 
     from model.networks.backbones import build_backbone  # noqa: PLC0415
     from model.networks.encoder import Encoder  # noqa: PLC0415
-    from model.training.memory import bytes_per_pixel  # noqa: PLC0415
+    from model.training.gradients import bytes_per_pixel  # noqa: PLC0415
 
     network = Encoder(build_backbone(arch)).to(memory_format=torch.channels_last).train()
     given = torch.full((images, side, side, 3), 128, dtype=torch.uint8)
@@ -60,7 +60,7 @@ def main() -> int:
         arch, images, side = given.one
         print(json.dumps(measure(arch, int(images), int(side))))
         return 0
-    from model.training.memory import FIXED_BYTES, WORK_SPACE  # noqa: PLC0415
+    from model.training.gradients import FIXED_BYTES, WORK_SPACE  # noqa: PLC0415
 
     sizes = [(4, 224), (2, 800)]
     if not given.quick:

@@ -29,7 +29,7 @@ from model import taxonomy_from, wilson
 from model.calibration import fit_set_levels, fit_temperature, prediction_set
 from model.data.dataset import Example
 from model.evaluation.metrics import calibration_error
-from model.evaluation.pair_statistics import sign_test
+from model.evaluation.paired import sign_test
 from model.experiments.across_microscopes import predict_logistic
 from model.framing import Field, Framing
 from model.networks.backbones import frozen_lite0, normalize
@@ -42,7 +42,7 @@ from model.networks.linear_probe import ProbeData, fit_head
 from model.networks.schemes import SUBTYPE, Scheme, softmax
 from model.ood.frozen_pass import build_frozen_pass
 from model.statistics import bootstrap
-from model.training.frozen_heads import assign_folds
+from model.training.heads import assign_folds
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -20,8 +20,8 @@ from model.framing import Framing
 from model.networks.schemes import Scheme
 from model.ood.fit import fit_detector
 from model.training.batches import Batch, FrameCache, Targets
+from model.training.config import TrainingTask
 from model.training.gradients import TrainState
-from model.training.task import TrainingTask
 
 NOW = datetime(2026, 11, 24, 23, 30, tzinfo=UTC)
 

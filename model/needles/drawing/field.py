@@ -12,10 +12,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from model.needles.drawing import materials
-from model.needles.drawing.canvas import NO_OWNER, PIXEL_UM, NeedleCanvas, draw_soft_field
-from model.needles.drawing.optics import degrade
-from model.needles.drawing.packets import fill_packets
-from model.needles.drawing.plates import Population, scatter
+from model.needles.drawing.canvas import NO_OWNER, PIXEL_UM, NeedleCanvas, degrade, draw_soft_field
+from model.needles.drawing.plates import Population, fill_packets, scatter
 
 if TYPE_CHECKING:
     from numpy.random import Generator

@@ -8,8 +8,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from model.data.augmentation import _rotate, augment
 from model.framing import FRAMINGS, Field, Framing, fill_invalid
+from model.training.batches import _rotate, augment
 
 
 def field(height: int, width: int, um_per_px: float | None = 0.2) -> Field:

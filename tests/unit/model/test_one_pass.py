@@ -22,7 +22,7 @@ from model import (
 )
 from model.calibration import SetLevels
 from model.framing import Framing
-from model.inference.shared_pass import SharedPassExtractor
+from model.inference.feature_extractor import SharedPassExtractor
 from model.networks.backbones import build_backbone
 from model.networks.encoder import Encoder
 from model.networks.field_embedding import (

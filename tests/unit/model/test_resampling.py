@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from model.resampling import resample_mask, resample_pixels
+from model.framing import resample_mask, resample_pixels
 
 SIZES = [
     ((150, 200), (120, 160)),

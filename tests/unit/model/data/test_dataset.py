@@ -11,9 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from model import Example, TrainingError, default_taxonomy, folds, split
-from model.data.dataset import validate_examples
-from model.data.splits import SHARES
-from model.training.split_checks import describe_uneven_codes
+from model.data.dataset import SHARES, validate_examples
+from model.training.plan import describe_uneven_codes
 
 STANDARD = default_taxonomy()
 

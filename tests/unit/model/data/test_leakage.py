@@ -6,9 +6,16 @@ import numpy as np
 import pytest
 
 from model import Example, Field
-from model.data.near_duplicates import ComparedImage, compute_signature, find_leaks, iter_overlaps
-from model.data.registration import SAME_PLACE, compute_overlap_similarity, compute_texture
-from model.evaluation.cases import Case
+from model.data.near_duplicates import (
+    SAME_PLACE,
+    ComparedImage,
+    compute_overlap_similarity,
+    compute_signature,
+    compute_texture,
+    find_leaks,
+    iter_overlaps,
+)
+from model.evaluation.evaluation import Case
 
 
 def field(seed: int, light: float = 1.0, shift: float = 0.0) -> Field:

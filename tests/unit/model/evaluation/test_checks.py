@@ -16,8 +16,8 @@ from model import (
     compare_bundles,
     default_taxonomy,
 )
-from model.evaluation.cases import Case, OodFlag
-from model.evaluation.pair_statistics import compute_max_loss, loss_p_value
+from model.evaluation.evaluation import Case, OodFlag
+from model.evaluation.paired import compute_max_loss, loss_p_value
 from model.evaluation.promotion_checks import CHECKS
 from model.statistics import (
     holm,

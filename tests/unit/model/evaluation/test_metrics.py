@@ -7,8 +7,7 @@ import pytest
 from labs import lab
 
 from model import Evaluation, Example, default_taxonomy
-from model.evaluation.cases import Case, OodFlag, build_case
-from model.evaluation.evaluate import group_untrained
+from model.evaluation.evaluation import Case, OodFlag, build_case, group_untrained
 from model.evaluation.metrics import auroc, auroc_interval, fpr95, size_kappa
 from model.statistics import bootstrap, mcnemar, upper_bound, wilson
 

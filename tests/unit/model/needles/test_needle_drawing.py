@@ -5,8 +5,7 @@ import pytest
 
 from model.needles.drawing.canvas import NeedleCanvas
 from model.needles.drawing.generations import cut_texture, draw_generations
-from model.needles.drawing.packets import fill_packets
-from model.needles.drawing.plates import Population, clip_axis, scatter
+from model.needles.drawing.plates import Population, clip_axis, fill_packets, scatter
 from model.needles.truth import measure_truth
 
 PLATES = {

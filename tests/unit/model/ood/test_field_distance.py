@@ -10,9 +10,14 @@ from safetensors.numpy import load, save
 
 from model.ood.conformal import compute_alarm_limit, compute_p_values
 from model.ood.feature_arrays import PLACES
-from model.ood.field_distance import FieldDistance, ReferenceFields, compute_surprise
+from model.ood.field_distance import (
+    FieldDistance,
+    ReferenceFields,
+    WindowMemory,
+    compute_surprise,
+    map_distances,
+)
 from model.ood.reference_features import Outlier, find_outliers, format_outliers
-from model.ood.window_memory import WindowMemory, map_distances
 
 WIDTH = 8
 USUAL = np.zeros(len(PLACES))

@@ -3,8 +3,8 @@
 import numpy as np
 
 from model.framing import Field
+from model.ood.detector import compute_heat_map, expand_to_field, find_region
 from model.ood.feature_arrays import CellFeatures
-from model.ood.localization import compute_heat_map, expand_to_field, find_region
 
 
 def cells(rows, columns, *, origin=(0.0, 0.0), um2=4.0):

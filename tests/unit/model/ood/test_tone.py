@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from model.framing import Field, Framing
-from model.ood.intensity import intensity_features
+from model.ood.features import intensity_features
 
 
 def framed(pixels):

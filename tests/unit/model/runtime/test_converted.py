@@ -13,8 +13,13 @@ import pytest
 import torch
 
 from model.runtime import conversion
-from model.runtime.conversion import Recipe, convert, keeping_converted, name_versions
-from model.runtime.converted import ConvertedFolder
+from model.runtime.conversion import (
+    ConvertedFolder,
+    Recipe,
+    convert,
+    keeping_converted,
+    name_versions,
+)
 from model.runtime.engines import OpenVinoRunner, choose_engine
 
 posix = pytest.mark.skipif(os.name == "nt", reason="rights of POSIX")

@@ -18,9 +18,14 @@ from model.inference.predictor import ENGINE_DIFFERENCE
 from model.networks.backbones import build_backbone
 from model.networks.encoder import Encoder
 from model.networks.schemes import Head, HeadLayer, Scheme
-from model.runtime.cuda import MAX_BATCH, GpuRunner, build_uploader
 from model.runtime.engines import Engine, choose_engine
-from model.runtime.torch_runner import SequentialRunner, build_runner
+from model.runtime.torch_runner import (
+    MAX_BATCH,
+    GpuRunner,
+    SequentialRunner,
+    build_runner,
+    build_uploader,
+)
 
 CPU = Engine("pytorch", "cpu", "fp32")
 WAIT_S = 30

@@ -9,7 +9,7 @@ import torch
 from model import use_network_threads
 from model.networks.backbones import frozen_lite0
 from model.ood.frozen_pass import FrozenPass
-from model.runtime.threads import get_network_threads
+from model.runtime.engines import get_network_threads
 
 
 def test_two_threads_compute_the_same_bits_as_one():
@@ -33,7 +33,7 @@ def test_threads_are_set_within_the_context_only():
 
 def test_a_process_without_pytorch_uses_as_many_threads_as_are_set_for_it():
     script = (
-        "import sys; from model.runtime.threads import get_network_threads; "
+        "import sys; from model.runtime.engines import get_network_threads; "
         "print(get_network_threads(), 'torch' in sys.modules)"
     )
 

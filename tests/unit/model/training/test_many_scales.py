@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 
 from model import Classifier, Example, Field, quick_config, read_manifest, taxonomy_from, train
-from model.data.splits import Split
+from model.data.dataset import Split
 from model.framing import Framing
 from model.ood.frozen_features import FeatureBatch
 from model.ood.frozen_pass import build_frozen_pass
-from model.training.dataset_summary import DatasetSummary
+from model.training.plan import DatasetSummary
 
 CONSTITUENTS = taxonomy_from(
     {

@@ -47,16 +47,16 @@ from model.networks.schemes import Scheme
 from model.ood.fit import fit_detector
 from model.training.batches import Sampler, Targets
 from model.training.checkpoint import Checkpoint, Epoch
+from model.training.config import TrainingTask
 from model.training.fine_tuning import fine_tune
-from model.training.gradients import accumulate_gradients
-from model.training.memory import (
+from model.training.gradients import (
     FIXED_BYTES,
     USED_SHARE,
+    accumulate_gradients,
     bytes_per_pixel,
     free_bytes,
     micro_batches,
 )
-from model.training.task import TrainingTask
 
 
 @pytest.fixture(scope="module")
