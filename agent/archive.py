@@ -23,8 +23,7 @@ import numpy as np
 import safetensors.numpy
 
 from agent.files import pictures
-from agent.files.regular_file import open_regular
-from agent.files.whole_file import PART, write_from, write_whole
+from agent.files.whole_file import PART, open_regular, write_from, write_whole
 from agent.objects import BeingFetched, ObjectsUnavailable, open_mirror
 
 if TYPE_CHECKING:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from reports.defect_words import describe_defect
 from reports.i18n import (
     LANGUAGES,
     Language,
@@ -26,8 +25,13 @@ from reports.i18n import (
     whole_date,
     with_seconds,
 )
-from reports.messages import Message, join_messages, read_message
-from reports.ood_message import compose_ood_message, shorten_ood_message
+from reports.messages import (
+    Message,
+    compose_ood_message,
+    join_messages,
+    read_message,
+    shorten_ood_message,
+)
 from reports.vocabulary import (
     CORRECTION_WHYS,
     CRITERIA,
@@ -39,6 +43,7 @@ from reports.vocabulary import (
     act_title,
     criterion,
     describe_decision,
+    describe_defect,
     doubt,
     file_code,
     reason,
@@ -47,15 +52,13 @@ from reports.vocabulary import (
 )
 
 if TYPE_CHECKING:
-    from reports.customer_pdf import render_customer_pdf
-    from reports.history_pdf import render_history_pdf
     from reports.night_pdf import render_night_pdf
     from reports.pages import *  # noqa: F403 - its `__all__` is exported here too
-    from reports.statement_pdf import render_statement_pdf
+    from reports.statement_pdf import render_customer_pdf, render_history_pdf, render_statement_pdf
 
 _LAZY = {
-    "render_customer_pdf": "reports.customer_pdf",
-    "render_history_pdf": "reports.history_pdf",
+    "render_customer_pdf": "reports.statement_pdf",
+    "render_history_pdf": "reports.statement_pdf",
     "render_night_pdf": "reports.night_pdf",
     "render_statement_pdf": "reports.statement_pdf",
 }

@@ -14,9 +14,10 @@ from reports.i18n import decimal
 from reports.i18n import gettext as _
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
-    from reports.content.needles import NeedleBar
+    from reports.content.components import NeedleBar, NeedlePlot
+
 
 WIDTH, NAMES, RIGHT = 640.0, 128.0, 12.0
 ROW, AXIS = 24.0, 34.0
@@ -181,3 +182,116 @@ def _wrap(parts: Sequence[str], height: float, about: str) -> Markup:
         f'viewBox="0 0 {WIDTH:g} {height:g}" xmlns="http://www.w3.org/2000/svg">'
         f"{''.join(parts)}</svg>"
     )
+
+
+# --- draw needle lengths of the program against people's, as inline SVG without matplotlib --------
+
+
+PLOT_WIDTH, PLOT_HEIGHT = 640.0, 300.0
+PLOT_LEFT, PLOT_RIGHT, PLOT_TOP, PLOT_BOTTOM = 46.0, 132.0, 22.0, 40.0
+STEPS = (1, 2, 5)
+RATIOS = (0.1, 0.2, 0.25, 0.33, 0.5, 0.67, 0.8, 1.0, 1.25, 1.5, 2.0, 3.0, 4.0, 5.0, 10.0)
+LEAST_GAP = 15.0
+"""Smallest distance of two labels, in units of the drawing."""
+
+
+class _PlotScale:
+    """Logarithmic axes of a plot."""
+
+    def __init__(self, plot: NeedlePlot) -> None:
+        lengths = [length for length, _ratio, _agree in plot.points]
+        ratios = [ratio for _length, ratio, _agree in plot.points]
+        ratios += [*plot.lower, *plot.upper, 0.8, 1.25]
+        self.low, self.high = min(lengths) / 1.1, max(lengths) * 1.1
+        self.bottom, self.top = min(ratios) / 1.08, max(ratios) * 1.08
+
+    def x(self, length_um: float) -> float:
+        share = math.log(length_um / self.low) / math.log(self.high / self.low)
+        return PLOT_LEFT + share * (PLOT_WIDTH - PLOT_LEFT - PLOT_RIGHT)
+
+    def y(self, ratio: float) -> float:
+        share = math.log(ratio / self.bottom) / math.log(self.top / self.bottom)
+        return PLOT_HEIGHT - PLOT_BOTTOM - share * (PLOT_HEIGHT - PLOT_TOP - PLOT_BOTTOM)
+
+
+def agreement_chart(plot: NeedlePlot) -> Markup:
+    """Draw ratios over lengths, the mean ratio and both limits with their 95 % intervals."""
+    scale = _PlotScale(plot)
+    parts = [*_draw_axes(scale)]
+    lines = (("bias", plot.bias), ("limit", plot.lower), ("limit", plot.upper))
+    for kind, (value, low, high) in lines:
+        parts.append(_draw_band(scale, kind, value, low, high))
+    parts += (
+        f'<circle class="{"pair" if agree else "pair apart"}" cx="{scale.x(length):.1f}" '
+        f'cy="{scale.y(ratio):.1f}" r="2.6"/>'
+        for length, ratio, agree in plot.points
+    )
+    parts += _draw_labels(scale, plot)
+    about = _(
+        "Program over people for {n} needles: mean ratio {bias}, 95 % of the needles between {low} "
+        "and {high}."
+    ).format(
+        n=len(plot.points),
+        bias=decimal(plot.bias[0], ".2f"),
+        low=decimal(plot.lower[0], ".2f"),
+        high=decimal(plot.upper[0], ".2f"),
+    )
+    return Markup(  # noqa: S704 - numbers of ours and escaped texts
+        f'<svg class="agreement" role="img" aria-label="{escape(about)}" '
+        f'viewBox="0 0 {PLOT_WIDTH:g} {PLOT_HEIGHT:g}">{"".join(parts)}</svg>'
+    )
+
+
+def _draw_axes(scale: _PlotScale) -> Iterable[str]:
+    floor, right = PLOT_HEIGHT - PLOT_BOTTOM, PLOT_WIDTH - PLOT_RIGHT
+    yield f'<path class="axis" d="M{PLOT_LEFT:g} {PLOT_TOP:g}V{floor:g}H{right:g}"/>'
+    for length in _list_steps(scale.low, scale.high):
+        x = scale.x(length)
+        yield f'<path class="axis" d="M{x:.1f} {floor:g}v4"/>'
+        yield _plot_text(x, floor + 16, decimal(length, "g"), "middle")
+    for ratio in RATIOS:
+        if scale.bottom <= ratio <= scale.top:
+            y = scale.y(ratio)
+            kind = "even" if ratio == 1 else "grid"
+            yield f'<path class="{kind}" d="M{PLOT_LEFT:g} {y:.1f}H{right:g}"/>'
+            yield _plot_text(PLOT_LEFT - 6, y + 4, decimal(ratio, "g"), "end")
+    middle = (PLOT_LEFT + right) / 2
+    yield _plot_text(4, PLOT_TOP - 9, _("program / people"), "start")
+    yield _plot_text(middle, PLOT_HEIGHT - 5, _("mean of both lengths, µm"), "middle")
+
+
+def _draw_band(scale: _PlotScale, kind: str, value: float, low: float, high: float) -> str:
+    top, height = scale.y(high), scale.y(low) - scale.y(high)
+    width, right = PLOT_WIDTH - PLOT_LEFT - PLOT_RIGHT, PLOT_WIDTH - PLOT_RIGHT
+    return (
+        f'<rect class="band {kind}" x="{PLOT_LEFT:g}" y="{top:.1f}" width="{width:g}" '
+        f'height="{height:.1f}"/>'
+        f'<path class="{kind}" d="M{PLOT_LEFT:g} {scale.y(value):.1f}H{right:g}"/>'
+    )
+
+
+def _draw_labels(scale: _PlotScale, plot: NeedlePlot) -> Iterable[str]:
+    texts = (
+        (plot.upper[0], _("upper limit {ratio}")),
+        (plot.bias[0], _("mean {ratio}")),
+        (plot.lower[0], _("lower limit {ratio}")),
+    )
+    last = -LEAST_GAP
+    for ratio, text in texts:
+        last = max(scale.y(ratio) + 4, last + LEAST_GAP)
+        yield _plot_text(
+            PLOT_WIDTH - PLOT_RIGHT + 8, last, text.format(ratio=decimal(ratio, ".2f")), "start"
+        )
+
+
+def _list_steps(low: float, high: float) -> Iterable[float]:
+    power = math.floor(math.log10(low))
+    for exponent in range(power, math.ceil(math.log10(high)) + 1):
+        for step in STEPS:
+            length = step * 10.0**exponent
+            if low <= length <= high:
+                yield length
+
+
+def _plot_text(x: float, y: float, text: str, anchor: str) -> str:
+    return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}">{escape(text)}</text>'

@@ -32,8 +32,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from reports.content.components import Figure, Picture
-    from reports.content.micrograph import Card
-    from reports.content.night import Night
+    from reports.content.night import Card, Night
 
     Print = tuple[Any, Picture | None, str]
 

@@ -3,65 +3,63 @@
 from __future__ import annotations
 
 from reports.content.components import (
+    Choice,
     DocumentSection,
     Fact,
-    Figure,
-    Link,
-    Picture,
-    SignForm,
-    StatementPicture,
-    Table,
-    Tone,
-)
-from reports.content.guide import GuideHeading, GuideHit, GuidePage, GuidePiece, GuideTitle
-from reports.content.micrograph import (
-    Answer,
-    Card,
-    Cause,
-    Share,
-)
-from reports.content.needles import (
     FieldNeedles,
+    Figure,
+    Layer,
+    Letterhead,
+    Link,
     LongNeedlePicture,
     NeedleBar,
     NeedlePlot,
     NeedleTable,
-)
-from reports.content.night import (
-    ControlTrend,
-    Night,
-    OpenOrderLine,
-    VerdictLine,
-)
-from reports.content.review import (
-    Choice,
+    Picture,
+    Ruler,
+    SignForm,
+    StatementPage,
+    StatementPicture,
     SubtypeChoice,
+    Table,
+    Tone,
+    Viewer,
     number_keys,
     size_keys,
 )
-from reports.content.statements import Letterhead, StatementPage
-from reports.content.viewer import (
-    Layer,
-    Ruler,
-    Viewer,
+from reports.content.night import (
+    Answer,
+    Card,
+    Cause,
+    ControlTrend,
+    Night,
+    OpenOrderLine,
+    Share,
+    VerdictLine,
 )
-from reports.customer import CUSTOMER_TEMPLATE, TemplateFault, render_customer
 from reports.environment import (
     ASSETS,
+    CUSTOMER_TEMPLATE,
+    TemplateFault,
     as_json,
     asset,
     assets_version,
     render,
+    render_customer,
     report_policy,
 )
 from reports.live_charts import counts_chart, learning_curve_chart, share_chart, shares_chart
-from reports.needle_agreement_chart import agreement_chart
-from reports.needle_charts import needle_fields_chart, needle_lengths_chart
+from reports.needle_charts import agreement_chart, needle_fields_chart, needle_lengths_chart
 from reports.training_figures import confusion_svg, curves_svg
 from reports.user_guide import (
     GUIDE_PAGES,
     GUIDE_PICTURES,
     LONGEST_QUERY,
+    GuideHeading,
+    GuideHit,
+    GuidePage,
+    GuidePiece,
+    GuideTitle,
     get_guide_page,
     list_guide,
     read_guide,

@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING
 
 from markupsafe import Markup
 
-from reports.content.guide import GuideHeading, GuideHit, GuidePage, GuidePiece, GuideTitle
 from reports.i18n import Language, language
 
 if TYPE_CHECKING:
@@ -26,6 +25,63 @@ if TYPE_CHECKING:
 
     from markdown_it import MarkdownIt
     from markdown_it.token import Token
+
+
+# --- content of the pages of the user guide -------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class GuideHeading:
+    """A heading; `level` is 1 for the page's title."""
+
+    level: int
+    text: str
+    anchor: str
+
+
+@dataclass(frozen=True, slots=True)
+class GuidePage:
+    """One page of the guide, rendered; `language` is that of its text."""
+
+    name: str
+    title: str
+    html: Markup
+    headings: tuple[GuideHeading, ...]
+    language: Language
+
+
+@dataclass(frozen=True, slots=True)
+class GuideTitle:
+    """A page in the table of contents; `lead` is its first sentence."""
+
+    name: str
+    title: str
+    lead: str
+    language: Language
+
+
+@dataclass(frozen=True, slots=True)
+class GuidePiece:
+    """A piece of an excerpt, marked where it is what was searched for."""
+
+    text: str
+    is_hit: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class GuideHit:
+    """A section that a search found."""
+
+    page: str
+    title: str
+    heading: str
+    anchor: str
+    excerpt: tuple[GuidePiece, ...]
+    language: Language
+
+
+# --- render and search the user guide: Markdown pages in the package, served without a network ----
+
 
 GUIDE_PAGES = (
     "concepts",

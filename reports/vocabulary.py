@@ -10,8 +10,8 @@ from __future__ import annotations
 import re
 from typing import Protocol
 
+from reports.i18n import gettext, marked
 from reports.i18n import gettext as _
-from reports.i18n import marked
 
 REASONS: dict[str, tuple[str, str]] = {
     "strange": (
@@ -383,3 +383,37 @@ def _translate_both(texts: tuple[str, str]) -> tuple[str, str]:
 
 def _plain(word: str) -> str:
     return word.replace("_", " ")
+
+
+# --- image and preparation defects and their remedies, in the language of the page ----------------
+
+
+DEFECT_WORDS = (
+    marked("out of focus"),
+    marked("over- or underexposed"),
+    marked("too dark"),
+    marked("too bright"),
+    marked("too little contrast"),
+    marked("under-etched"),
+    marked("over-etched"),
+    marked("scratched"),
+    marked("stained"),
+    marked("too little steel in view"),
+    marked("shoot again"),
+    marked("shoot again with another exposure"),
+    marked("shoot again with more light"),
+    marked("shoot again with less light"),
+    marked("check the aperture and shoot again"),
+    marked("etch longer"),
+    marked("re-polish and re-etch"),
+    marked("re-polish and re-etch, or take another field"),
+    marked("clean and dry, or re-etch, or take another field"),
+    marked("take another field"),
+)
+"""Findings and remedies of `model.image_quality.DEFECTS`, each a message id."""
+
+
+def describe_defect(defect: str) -> str:
+    """Return a defect as stored, "finding: remedy", in the language of the page."""
+    finding, colon, remedy = defect.replace("_", " ").strip().partition(": ")
+    return f"{gettext(finding)}{colon}{gettext(remedy)}"

@@ -287,7 +287,7 @@ def open_store(settings: Settings, *, accepts_other: bool = False, acts: bool = 
     Raises:
         BadStore: The database cannot be used; the message names the remedy.
     """
-    from agent.cli.signing import shell_origin
+    from agent.cli.options import shell_origin
     from agent.settings import find_pc_name
     from agent.store import Store, store_url
 

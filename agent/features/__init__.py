@@ -2,29 +2,30 @@
 
 from __future__ import annotations
 
-from agent.features.embedding_map import (
+from agent.features.embeddings import (
     MOST_POINTS,
     EmbeddingMap,
+    Similar,
+    SimilarIndex,
     compute_map,
     load_map,
     save_map,
 )
-from agent.features.feature_buffer import FeatureBuffer
 from agent.features.feature_folder import (
     FeatureFolder,
     FeatureStatus,
     Selected,
     ShardFault,
     compute_key,
+    tend_folder,
 )
 from agent.features.feature_rows import (
+    FeatureBuffer,
     FeatureRow,
     FormOfRows,
     build_row,
     to_batch,
 )
-from agent.features.similar import Similar, SimilarIndex
-from agent.features.tending import tend_folder
 
 __all__ = [
     "MOST_POINTS",

@@ -16,18 +16,22 @@ import os
 import re
 import secrets
 import stat
+import time
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from agent.features.feature_buffer import BUFFER, TAKEN, FeatureBuffer, read_buffer
 from agent.features.feature_rows import (
+    BUFFER,
     FORM,
+    TAKEN,
+    FeatureBuffer,
     FormOfRows,
     choose_columns,
     encode_shard,
+    read_buffer,
     read_fixed,
     read_rows,
 )
@@ -42,6 +46,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from agent.features.feature_rows import FeatureRow
+
 
 BUFFERS: Final = "buffers"
 SHARD, NOTE = ".parquet", ".json"
@@ -452,3 +457,40 @@ def _changed_at(path: Path) -> int:
         return path.stat().st_mtime_ns
     except OSError:
         return 0
+
+
+# --- write buffers of kept features into shards and compare shards with their hashes --------------
+
+
+def tend_folder(
+    _settings: object,
+    *,
+    folder: Path,
+    writer: str,
+    compared: Mapping[Path, tuple[int, int]],
+    check_s: float,
+) -> Iterator[str | ShardFault | dict[Path, tuple[int, int]]]:
+    """Compact a folder, then compare its shards and delete those that are damaged.
+
+    Args:
+        folder: Of the kept features.
+        writer: Name of this agent.
+        compared: Shards that were compared before, from an earlier call.
+        check_s: After so many seconds no further shard is compared.
+
+    Yields:
+        Why the folder cannot be written, and nothing more; else a fault of each damaged shard, last
+        the shards that were compared.
+    """
+    features = FeatureFolder(folder, writer)
+    features.skip_compared(compared)
+    try:
+        features.compact()
+    except OSError as error:
+        yield error.strerror or str(error)
+        return
+    ends_s = time.monotonic() + check_s
+    for fault in features.iter_faults(is_enough=lambda: time.monotonic() > ends_s):
+        features.discard(fault)
+        yield fault
+    yield features.compared

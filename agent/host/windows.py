@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from agent.errors import WrongUse
 from agent.files.shares import is_folder
-from agent.host.systemd_unit import list_read_paths, list_shared_folders
+from agent.host.systemd import list_read_paths, list_shared_folders
 from agent.settings import iter_paths
 
 if TYPE_CHECKING:

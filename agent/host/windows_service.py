@@ -129,13 +129,13 @@ def _say(log: Any, sentence: str) -> None:
 def _made(ready: Any, watchdog: Watchdog) -> Any:
     """Make the agent of the settings file that the service was installed for."""
     from agent import log, settings  # noqa: PLC0415 - Windows waits for an answer first
-    from agent.host import cpu_affinity  # noqa: PLC0415
+    from agent.host import process_limits  # noqa: PLC0415
     from agent.store.sites.site_folders import get_own_file  # noqa: PLC0415
 
     read = settings.read(find_config())
     file = get_own_file(read.store.folder, "logs/agent.log", url=read.store.url)
     log.set_up(level=read.log.level, file=file)
-    cpu_affinity.keep_to_share(read.service.cores)  # before libraries count the cores
+    process_limits.keep_to_share(read.service.cores)  # before libraries count the cores
     from agent.service import Agent  # noqa: PLC0415
 
     return Agent(read, on_ready=ready, on_beat=watchdog.feed, on_stopping=watchdog.stop)

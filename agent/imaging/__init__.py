@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
-from agent.imaging.crop import Box, Crop, MicronBar, SpecimenArea, crop, public_id
-from agent.imaging.crop_json import crop_to_json, error_to_json
+from agent.imaging.crop import (
+    Box,
+    Crop,
+    MicronBar,
+    SpecimenArea,
+    crop,
+    crop_to_json,
+    error_to_json,
+    public_id,
+)
 from agent.imaging.pool import WALL_CLOCK, CropPool, encode_landmarks, is_worker_killed
+from agent.imaging.readers.metadata import Scale
 from agent.imaging.readers.read import Limits, MicrographImage, read
-from agent.imaging.scale import Scale
 
 __all__ = [
     "WALL_CLOCK",

@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from agent.imaging.crop_json import locate_specimens
+from agent.imaging.crop import locate_specimens
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

@@ -7,19 +7,17 @@ never stops the rest.
 
 from __future__ import annotations
 
-from agent.labelled_import.examples import (
-    Cropped,
-    get_group,
-    get_key,
-    get_slices,
-    iter_cropped,
-    make_loader,
-)
 from agent.labelled_import.importer import (
+    Cropped,
     ImportOutcome,
     ImportProgress,
     ManifestProvenance,
+    get_group,
+    get_key,
+    get_slices,
     import_folder,
+    iter_cropped,
+    make_loader,
 )
 from agent.labelled_import.manifest import (
     Labelled,

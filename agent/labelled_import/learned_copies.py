@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from agent.files import pictures
-from agent.labelled_import.examples import get_key
+from agent.labelled_import.importer import get_key
 from model.data.near_duplicates import SAME_PLACE, compute_signature
 
 if TYPE_CHECKING:

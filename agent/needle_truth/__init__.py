@@ -7,12 +7,18 @@ from __future__ import annotations
 
 from agent.needle_truth.agreement import Agreement, LengthPair, LengthTrend, Ratio
 from agent.needle_truth.calibration import (
+    WANTED_FIELDS,
+    WANTED_NEEDLES,
     CalibrationRefused,
     NeedleCalibration,
+    TruthGroup,
     calibrate,
+    choose_field,
     find_refusal,
     fit_calibration,
     list_calibrations,
+    list_measurable,
+    load_groups,
     needle_calibration,
     withdraw_calibration,
 )
@@ -22,14 +28,6 @@ from agent.needle_truth.comparison import (
     Place,
     compare_needles,
     name_microscope,
-)
-from agent.needle_truth.truth_groups import (
-    WANTED_FIELDS,
-    WANTED_NEEDLES,
-    TruthGroup,
-    choose_field,
-    list_measurable,
-    load_groups,
 )
 
 __all__ = [

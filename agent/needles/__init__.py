@@ -6,16 +6,18 @@ calibrated here". Importing the package loads no PyTorch.
 
 from __future__ import annotations
 
-from agent.needles.correction import LengthCorrection, correct_lengths
 from agent.needles.field import (
+    LengthCorrection,
     LongNeedle,
     NeedleField,
     NeedleHistogram,
     NeedleStatus,
+    SizeRule,
+    correct_lengths,
     describe_reason,
+    find_size_conflict,
     name_laths,
 )
-from agent.needles.size_check import SizeRule, find_size_conflict
 
 __all__ = [
     "LengthCorrection",

@@ -15,7 +15,9 @@ from reports import Message, marked
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from model import Taxonomy
     from model.class_names import Wording
+
 
 FAILED = "failed"
 NO_SCALE = "no_scale"
@@ -277,3 +279,140 @@ def name_laths(measured: NeedleField, titles: Wording) -> NeedleField:
 
 def _to_floats(values: Sequence[Any]) -> tuple[float, ...]:
     return tuple(float(value) for value in values)
+
+
+# --- correct the lengths of a field by the calibration of the site --------------------------------
+
+
+LENGTHS = (
+    *("l50_um", "l90_um", "l99_um"),
+    *("l50_number_um", "l90_number_um", "l99_number_um", "maximum_um"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class LengthCorrection:
+    """A calibration as it is applied to a field.
+
+    Args:
+        version: Name of the calibration, which the field stores.
+        ratio: Program over people; lengths are divided by it.
+    """
+
+    version: str
+    ratio: float
+
+
+def correct_lengths(field: NeedleField, correction: LengthCorrection | None) -> NeedleField:
+    """Return a field with calibrated lengths; without a calibration or lengths as it is.
+
+    The mean intercept stays: it is the independent evidence of the uncorrected length.
+    """
+    if correction is None or not field.is_measured:
+        return field
+    lengths = {
+        name: round(um / correction.ratio, 2)
+        for name in LENGTHS
+        if (um := getattr(field, name)) is not None
+    }
+    histogram = field.histogram
+    return replace(
+        field,
+        calibration=correction.version,
+        longest=tuple(_correct_needle(needle, correction.ratio) for needle in field.longest),
+        histogram=_correct_histogram(histogram, correction.ratio) if histogram else None,
+        **lengths,
+    )
+
+
+def _correct_needle(needle: LongNeedle, ratio: float) -> LongNeedle:
+    return replace(needle, length_um=round(needle.length_um / ratio, 2))
+
+
+def _correct_histogram(histogram: NeedleHistogram, ratio: float) -> NeedleHistogram:
+    """Return the same bins at corrected edges."""
+    return replace(
+        histogram,
+        shortest_um=histogram.shortest_um / ratio,
+        longest_um=histogram.longest_um / ratio,
+    )
+
+
+# --- compare the size number of a micrograph with its needle lengths ------------------------------
+# The chart alludes to ISO 643, where a grain's diameter halves with every two numbers. So the L90
+# that corresponds to a size number is that of size 8 times 2^((8 - number) / 2). The rule
+# contradicts only gross disagreement.
+# Source:     ISO 643:2019, m = 8 · 2^G grains per mm²; the L90 of size 8 is measured on drawn
+# micrographs,     see tests/bench/notebook/needles.md.
+
+
+SIZE = 8
+NUMBERS_PER_HALF = 2
+_CONFLICT = marked("size {size}, but L90 = {l90} µm (expected {low} to {high} µm)")
+_UNCALIBRATED = marked(
+    "size {size}, but L90 = {l90} µm, not calibrated here (expected {low} to {high} µm)"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class SizeRule:
+    """Which L90 corresponds to a size number.
+
+    Args:
+        l90_of_size_8_um: L90 of size number 8, µm.
+        tolerance: Size numbers by which L90 may differ.
+    """
+
+    l90_of_size_8_um: float = 14.0
+    tolerance: float = 2.0
+
+    def compute_range(self, lower: float, upper: float) -> tuple[float, float]:
+        """Return the smallest and the largest L90, µm, of a size.
+
+        Args:
+            lower: Its smallest size number.
+            upper: Its largest, another one for a merged size such as 9-10.
+        """
+        return (
+            self._compute_l90(upper + self.tolerance),
+            self._compute_l90(lower - self.tolerance),
+        )
+
+    def _compute_l90(self, number: float) -> float:
+        return float(self.l90_of_size_8_um * 2 ** ((SIZE - number) / NUMBERS_PER_HALF))
+
+
+def find_size_conflict(
+    measured: NeedleField | None, code: str | None, taxonomy: Taxonomy, rule: SizeRule
+) -> Message | None:
+    """Return how the size number and the needle lengths of a micrograph disagree.
+
+    Args:
+        measured: Its needles.
+        code: Its structure code.
+        taxonomy: What a micrograph can be.
+        rule: Which L90 corresponds to a size number.
+
+    Returns:
+        None where they agree, or where one of them is not known: a size without numbers, or with
+        numbers that are lengths in µm, alludes to no grain size.
+    """
+    if measured is None or not measured.is_measured or measured.l90_um is None or not code:
+        return None
+    name, size_name = taxonomy.parse(code)
+    subtype = taxonomy.subtype(name)
+    size = subtype.find_size(size_name)
+    if size is None or size.numbers is None or subtype.falls:
+        return None
+    low, high = rule.compute_range(size.numbers.lower, size.numbers.upper)
+    if low <= measured.l90_um <= high:
+        return None
+    return Message(
+        _CONFLICT if measured.calibration else _UNCALIBRATED,
+        {
+            "size": size.name,
+            "l90": float(f"{measured.l90_um:.3g}"),
+            "low": float(f"{low:.2g}"),
+            "high": float(f"{high:.2g}"),
+        },
+    )

@@ -14,9 +14,9 @@ if TYPE_CHECKING:
     from model.needles.lengths import LengthDistribution
 
 LEAST_FIELDS = 5
-"""Measured fields for an interval, as `model.needles.pooling`."""
+"""Measured fields for an interval, as `model.needles.lengths`."""
 LEAST_MAXIMA = 20
-"""Measured fields for the longest needle in a larger area, as `model.needles.extremes`."""
+"""Measured fields for the longest needle in a larger area, as `model.needles.lengths`."""
 PREDICTED_MM2 = 100.0
 """Area of the prediction where no specification names one."""
 SHARES = (0.5, 0.9, 0.99)
@@ -158,7 +158,7 @@ def _find_scale(histogram: NeedleHistogram | None) -> float:
 def _estimate(
     rows: Sequence[LengthDistribution], share: float, scale: float, *, is_calibrated: bool
 ) -> PooledLength | None:
-    from model.needles.pooling import estimate_quantile  # noqa: PLC0415 - SciPy
+    from model.needles.lengths import estimate_quantile  # noqa: PLC0415 - SciPy
 
     estimate = estimate_quantile(rows, share, is_calibrated=is_calibrated)
     if estimate is None:
@@ -172,7 +172,7 @@ def _estimate(
 
 
 def _predict(used: Sequence[NeedleField], area_mm2: float) -> PooledLength | None:
-    from model.needles.extremes import predict_longest  # noqa: PLC0415 - NumPy
+    from model.needles.lengths import predict_longest  # noqa: PLC0415 - NumPy
 
     if len(used) < LEAST_MAXIMA:
         return None

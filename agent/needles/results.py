@@ -25,9 +25,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from agent.imaging import Crop
-    from model.needles.extremes import LongestNeedle
     from model.needles.field import FieldMeasurement
-    from model.needles.pooling import LengthEstimate
+    from model.needles.lengths import LengthEstimate, LongestNeedle
 
 COLOURS = ((230, 159, 0), (86, 180, 233), (0, 158, 115), (204, 121, 167), (240, 228, 66))
 """Okabe and Ito's colours, the longest needle first."""

@@ -7,24 +7,319 @@ removed from the disk. What is only in the storage is fetched when it is read.
 
 from __future__ import annotations
 
+import os
+import re
+import secrets
+import shutil
 import time
+from collections import defaultdict
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from agent.objects.bucket import Access, Bucket, ObjectsUnavailable
-from agent.objects.disk_cache import DiskCache
-from agent.objects.mirrored_files import BUNDLE_FILE, FOLDERS, MirroredFiles, select_own
-from agent.objects.pruned_files import PrunedFiles, PruneRecords
-from agent.objects.shared_files import SharedFiles
+from agent.files.whole_file import PART
+from agent.objects.bucket import Access, Bucket, DamagedObject, ObjectsUnavailable, compute_hash
+from agent.objects.mirrored_files import BUNDLE_FILE, FEATURES, FOLDERS, MirroredFiles, select_own
 from agent.objects.upload_index import Uploaded, UploadIndex
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 
     from agent.settings import StoreSection
+    from agent.store import Retention
+
+
+# --- remove pictures from the disk that were not used for longest, once the storage has them ------
+
+
+_BATCH: Final = 500
+
+
+class DiskCache:
+    """The crops and originals of a data folder that the storage has, too.
+
+    Args:
+        mirror: The data folder and the storage.
+        pruned: Knows what was pruned; None where nothing ever is.
+    """
+
+    def __init__(self, mirror: MirroredFiles, pruned: PrunedFiles | None) -> None:
+        self._mirror, self._pruned = mirror, pruned
+
+    def remove_unused(self, cache_bytes: int) -> int:
+        """Remove pictures from the disk that were not used for longest; return how many.
+
+        Args:
+            cache_bytes: How many bytes may stay.
+        """
+        index = self._mirror.index
+        removed, beyond = 0, index.measure_pictures() - cache_bytes
+        while beyond > 0 and (batch := index.list_longest_unused(_BATCH)):
+            missing: list[Uploaded] = []
+            for uploaded in batch:
+                if beyond <= 0:
+                    break
+                if self._is_safe(uploaded):
+                    index.record_removed(uploaded.name)
+                    (self._mirror.folder / uploaded.name).unlink(missing_ok=True)
+                    beyond -= uploaded.size
+                    removed += 1
+                else:
+                    missing.append(uploaded)
+            self._settle(missing)
+        return removed
+
+    def _settle(self, missing: Sequence[Uploaded]) -> None:
+        """Delete what the storage lacks because it was pruned; the rest is sent again."""
+        names = [uploaded.name for uploaded in missing]
+        deleted = self._pruned.delete_missing(names) if self._pruned and names else set()
+        for name in names:
+            if name not in deleted:
+                self._mirror.index.forget(name)
+                self._mirror.index.record_scan(Path(name).parent.as_posix(), 0)
+
+    def _is_safe(self, uploaded: Uploaded) -> bool:
+        """Return whether the storage has the bytes of a file as it is on the disk now.
+
+        Raises:
+            ObjectsUnavailable: The storage does not answer.
+        """
+        bucket, path = self._mirror.bucket, self._mirror.folder / uploaded.name
+        facts = bucket.find(uploaded.name)
+        if facts is None:
+            return False
+        if not path.is_file():
+            return (facts.size, facts.sha256) == (uploaded.size, uploaded.sha256 or "?")
+        try:
+            sha256 = uploaded.sha256 or compute_hash(path)
+            return (
+                (facts.size, facts.sha256) == (uploaded.size, sha256)
+                and bucket.confirm(uploaded.name, facts, path, sha256)
+                and path.stat().st_mtime_ns == uploaded.changed_ns
+            )
+        except FileNotFoundError:  # deleted at this moment, here or there
+            return False
+
+
+# --- fetch what other PCs of the site made: bundles, and shards of kept features ------------------
+
+
+_LEFT_OVER_S: Final = 3600.0
+
+
+class SharedFiles:
+    """The files in an object storage that every PC of a site fetches.
+
+    Args:
+        mirror: The data folder of this PC and the storage.
+    """
+
+    def __init__(self, mirror: MirroredFiles) -> None:
+        self._mirror = mirror
+
+    def fetch_bundles(self) -> tuple[int, list[DamagedObject]]:
+        """Fetch bundles that this disk does not have; each appears when it is complete.
+
+        Returns:
+            How many files were fetched, and what is wrong with bundles that were left out.
+        """
+        names = select_own(self._mirror.bucket.list_names("bundles/"))
+        fetched = 0
+        damaged: list[DamagedObject] = []
+        for bundle in sorted({name.split("/")[1] for name in names}):
+            start = f"bundles/{bundle}/"
+            own = [name for name in names if name.startswith(start)]
+            if (self._mirror.folder / start).exists() or f"{start}{BUNDLE_FILE}" not in own:
+                continue
+            try:
+                fetched += self._fetch_bundle(bundle, own)
+            except DamagedObject as error:
+                damaged.append(error)
+        return fetched, damaged
+
+    def _fetch_bundle(self, bundle: str, names: Sequence[str]) -> int:
+        """Fetch one bundle into a folder of its own, as another process may fetch it too."""
+        target, start = self._mirror.folder / "bundles" / bundle, f"bundles/{bundle}/"
+        _delete_left_over(target)
+        aside = target.with_name(f".{bundle}.{os.getpid()}-{secrets.token_hex(4)}{PART}")
+        try:
+            for name in names:
+                self._mirror.bucket.fetch(name, aside / name.removeprefix(start))
+            aside.rename(target)
+        except FileNotFoundError:  # deleted since it was listed
+            return 0
+        except OSError:
+            if target.exists():
+                return 0  # the other process was first
+            raise
+        finally:
+            shutil.rmtree(aside, ignore_errors=True)
+        return len(names)
+
+    def fetch_features(self) -> int:
+        """Fetch shards of other agents, and delete those that their agent has joined to others."""
+        remote = set(select_own(self._mirror.bucket.list_names(f"{FEATURES}/")))
+        filled = {name.rpartition("/")[0] for name in remote}
+        fetched = 0
+        for name in sorted(remote, reverse=True):  # a shard comes before its note
+            path = self._mirror.folder / name
+            if not path.is_file() and self._mirror.index.find(name) is None:
+                with suppress(FileNotFoundError, DamagedObject):  # joined since then, or made again
+                    self._mirror.fetch(path)
+                    fetched += 1
+        for name in self._mirror.index.list_start(f"{FEATURES}/"):
+            self._settle_shard(name, is_remote=name in remote, filled=filled)
+        return fetched
+
+    def _settle_shard(self, name: str, *, is_remote: bool, filled: Collection[str]) -> None:
+        """Delete a shard that was joined to others where it is left; else see that both have it.
+
+        Args:
+            name: Of a shard that was sent or fetched once, or of its note.
+            is_remote: The storage has it.
+            filled: Folders of which the storage has shards.
+        """
+        path, folder = self._mirror.folder / name, name.rpartition("/")[0]
+        known = self._mirror.index.find(name)
+        is_own = known is not None and known.is_own
+        if not path.is_file() and is_own and any(path.parent.glob("*.parquet")):  # joined here
+            self._mirror.index.doom(name)
+            self._mirror.delete_remote(name)
+        elif not path.is_file():  # lost or damaged here: the next round fetches it again
+            self._mirror.index.forget(name)
+        elif not is_remote:
+            self._mirror.index.forget(name)
+            if folder in filled and not is_own:  # joined by its agent
+                path.unlink(missing_ok=True)
+            else:  # deleted there by another program: it is sent again
+                self._mirror.index.record_scan(folder, 0)
+
+
+def _delete_left_over(bundle: Path) -> None:
+    """Delete what killed agents had fetched of a bundle; one that is being fetched stays."""
+    for aside in bundle.parent.glob(f".{bundle.name}.*{PART}"):
+        with suppress(OSError):
+            if time.time() - aside.stat().st_mtime > _LEFT_OVER_S:
+                shutil.rmtree(aside, ignore_errors=True)
+
+
+# --- delete on this PC what another PC of the site pruned -----------------------------------------
+# The audit log names what was pruned, so that the database is the one record of it. Copies of what
+# was labelled, stated or held since then stay, and are sent again where the storage lacks them.
+
+
+LONG_AGO: Final = datetime(1970, 1, 1, tzinfo=UTC)
+"""Before any statement."""
+SHOWN_STILL: Final = (".preview.jpg", ".thumb.jpg")
+"""Ends of files that stay when a crop is pruned: pages show them."""
+_PICTURE = re.compile(r"(crops|originals)/[0-9a-f]{2}/([0-9a-f]{64})(?:-p(\d{1,9}))?(?:\..*)?")
+
+
+@dataclass(frozen=True, slots=True)
+class PruneRecords:
+    """What the database knows of pruned pixels.
+
+    Args:
+        retention: Of the site.
+        statements_since: What a statement of this time or later names is evidence.
+    """
+
+    retention: Retention
+    statements_since: datetime = LONG_AGO
+
+    def find_deleted(self, names: Collection[str]) -> set[str]:
+        """Return those names of files whose pixels were pruned and that nothing needs now."""
+        by_kind: dict[str, dict[str, tuple[str, int]]] = defaultdict(dict)
+        for name in names:
+            if picture := parse_picture(name):
+                kind, sha256, page = picture
+                by_kind[kind][name] = (sha256, page)
+        unneeded: set[str] = set()
+        for kind, contents in by_kind.items():
+            deleted = self.retention.find_deleted(
+                kind,
+                {sha256 for sha256, _page in contents.values()},
+                statements_since=self.statements_since,
+            )
+            unneeded |= {name for name, content in contents.items() if content in deleted}
+        return unneeded
+
+
+class PrunedFiles:
+    """The files in a data folder that were pruned on another PC.
+
+    Args:
+        mirror: The data folder of this PC and the storage.
+        records: What was pruned.
+    """
+
+    def __init__(self, mirror: MirroredFiles, records: PruneRecords) -> None:
+        self._mirror, self._records = mirror, records
+
+    def delete_new(self) -> int:
+        """Delete what was pruned since the last round; return how many files."""
+        index, deleted = self._mirror.index, 0
+        for deletion in self._records.retention.list_deletions(
+            index.find_read_act(), statements_since=self._records.statements_since
+        ):
+            folders: dict[str, set[tuple[str, str, int]]] = defaultdict(set)
+            for sha256, page in deletion.contents:
+                folders[f"{deletion.kind}/{sha256[:2]}"].add((deletion.kind, sha256, page))
+            for folder, pictures in folders.items():
+                names = [n for n in self._list_names(folder) if parse_picture(n) in pictures]
+                deleted += self._delete(names)
+            index.record_read_act(deletion.number)
+        return deleted
+
+    def delete_missing(self, names: Collection[str]) -> set[str]:
+        """Delete those files that the storage lacks because they were pruned; return their names.
+
+        Args:
+            names: Of files that were in the storage and are not any more.
+        """
+        deleted = self._records.find_deleted(names)
+        self._delete(deleted)
+        return deleted
+
+    def _delete(self, names: Iterable[str]) -> int:
+        """Delete files from the disk, and from the storage what may have been sent again."""
+        deleted = 0
+        for name in names:
+            path = self._mirror.folder / name
+            if path.is_file():
+                self._mirror.delete(path)
+                deleted += 1
+            else:
+                self._mirror.index.forget(name)
+        return deleted
+
+    def _list_names(self, folder: str) -> set[str]:
+        path = self._mirror.folder / folder
+        on_disk = {f"{folder}/{file.name}" for file in path.iterdir()} if path.is_dir() else set()
+        return on_disk | set(self._mirror.index.list_folder(folder))
+
+
+def parse_picture(name: str) -> tuple[str, str, int] | None:
+    """Return kind, hash of the content and page of a file that goes when pixels are pruned.
+
+    Args:
+        name: In the data folder, with "/".
+
+    Returns:
+        ("crops" or "originals", hash, page; 0 for originals), None for every other file.
+    """
+    match = _PICTURE.fullmatch(name)
+    if match is None or name.endswith(SHOWN_STILL):
+        return None
+    kind, sha256, page = match.groups()
+    return (kind, sha256, int(page or 0)) if (page is None) == (kind == "originals") else None
+
+
+# --- mirror the files of a data folder to an object storage, with the local disk as a cache -------
+
 
 _LEAST_AGE_NS: Final = 2_000_000_000
 """A folder that changed so lately is looked through again: clocks of file systems are coarse."""

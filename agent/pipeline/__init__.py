@@ -7,13 +7,10 @@ counted, and `Stalled` where no file can go on), or this program (tried again la
 
 from __future__ import annotations
 
-from agent.pipeline.archiving import choose_archiving, run_here, run_in_thread
 from agent.pipeline.batch import LEASE_S, Pipeline
-from agent.pipeline.bundle_routing import BundleChoice
-from agent.pipeline.crop_triage import NeedleMeasuring
-from agent.pipeline.failures import Stalled
-from agent.pipeline.in_flight import BatchOutcome
-from agent.pipeline.result_archive import select_maps
+from agent.pipeline.crop_triage import BundleChoice, NeedleMeasuring
+from agent.pipeline.in_flight import BatchOutcome, Stalled
+from agent.pipeline.result_archive import choose_archiving, run_here, run_in_thread, select_maps
 
 __all__ = [
     "LEASE_S",

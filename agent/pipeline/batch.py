@@ -11,13 +11,10 @@ import structlog
 
 from agent.orders.facts.place_check import PlaceCheck
 from agent.orders.facts.waiting_notes import WaitingNotes
-from agent.pipeline.archiving import Archiving, run_here
-from agent.pipeline.bundle_routing import BundleRouter
-from agent.pipeline.crop_triage import UntriagedCrop, triage_crops
-from agent.pipeline.failures import Failures, Stalled
+from agent.pipeline.crop_triage import BundleRouter, UntriagedCrop, triage_crops
 from agent.pipeline.file_reader import FileReader
-from agent.pipeline.in_flight import BatchOutcome, has_changed
-from agent.pipeline.result_archive import ResultArchive
+from agent.pipeline.in_flight import BatchOutcome, Failures, Stalled, has_changed
+from agent.pipeline.result_archive import Archiving, ResultArchive, run_here
 from agent.pipeline.scale_rejudging import ScaleRejudging
 from agent.store import OtherBundle, StoreFault
 
@@ -28,10 +25,9 @@ if TYPE_CHECKING:
     from agent.archive import Archive
     from agent.features import FeatureBuffer
     from agent.imaging import Crop, CropPool
-    from agent.pipeline.archiving import Run
-    from agent.pipeline.bundle_routing import BundleChoice
-    from agent.pipeline.crop_triage import NeedleMeasuring, TriagedCrop
+    from agent.pipeline.crop_triage import BundleChoice, NeedleMeasuring, TriagedCrop
     from agent.pipeline.in_flight import InFlightFile
+    from agent.pipeline.result_archive import Run
     from agent.store import Claim, MicrographResult, MicrographView, Ordered, Store
     from agent.triage import Policy
     from agent.watch import Provenance

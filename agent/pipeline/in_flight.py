@@ -1,17 +1,25 @@
-"""Files of one batch, and whether they still are what was listed."""
+"""Files of one batch: whether they still are what was listed, and what happens where one fails."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
+import structlog
+
+from agent.errors import AgentError, FileError
+from agent.orders.facts.lost_files import name_lost
+from agent.store import StoreFault
 from agent.watch import find_facts
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from datetime import datetime
     from pathlib import Path
 
     from agent.imaging import Crop
-    from agent.store import Claim, ClaimedPlace
+    from agent.store import Claim, ClaimedPlace, Store
 
 
 @dataclass(slots=True)
@@ -94,3 +102,121 @@ def is_gone(claim: Claim) -> bool:
         return not is_there and any(True for _ in claim.folder.iterdir())
     except OSError:
         return False
+
+
+# --- handle a file that could not be read, judged or stored, by the cause of the failure ----------
+
+
+log = structlog.get_logger()
+
+UNREADABLE_RETRY_S = (10.0, 30.0, 60.0, 300.0, 1800.0, 3600.0)
+"""Pause after the first, second, … time that a share did not give a file."""
+CHANGED_RETRY_S = 30.0  # by then the watch has listed the change, and holds the file back
+
+
+class Stalled(AgentError):  # noqa: N818 - a state, named in the message
+    """No file can go on for now, and no file is to blame; the message names what to check."""
+
+
+class Failures:
+    """Record failed files in the database, and remember how often a share refused each.
+
+    Args:
+        store: Open.
+        now: Returns the time, aware UTC.
+        on_fate: Called with source, relative path and what became of a file.
+    """
+
+    def __init__(
+        self, store: Store, now: Callable[[], datetime], on_fate: Callable[[str, str, str], None]
+    ) -> None:
+        self._store, self._now, self._on_fate = store, now, on_fate
+        self._refusals: dict[int, int] = {}
+        self._missed: set[int] = set()
+        self._unreleased: list[Claim] = []
+
+    def record(self, file: InFlightFile, error: BaseException, outcome: BatchOutcome) -> None:
+        """Record why a file could not be read or cropped."""
+        claim, at = file.claim, self._now()
+        if isinstance(error, FileError) and has_changed(file.claim, if_unknown=True):
+            self.record_change(file, outcome)
+        elif isinstance(error, FileError):
+            name_lost(self._store, claim.content_id, file.claims, at=at)
+            self._store.work_queue.set_aside(claim, error.code, error.message, at=at)
+            log.warning(
+                "file.set_aside",
+                source=claim.source, file=claim.relative, code=str(error.code), reason=str(error),
+            )  # fmt: skip
+            outcome.set_aside += 1
+            self._on_fate(claim.source, claim.relative, "set_aside")
+        elif isinstance(error, OSError):
+            self.record_unreadable(file, error, outcome)
+        else:
+            self.record_crash(file, error, outcome)
+
+    def record_change(self, file: InFlightFile, outcome: BatchOutcome) -> None:
+        """Release a file that is still being written."""
+        claim, at = file.claim, self._now()
+        again_at = at + timedelta(seconds=CHANGED_RETRY_S)
+        self._store.work_queue.release(
+            claim, at=at, retry_at=again_at, sentence="still being written"
+        )
+        log.info("file.changed", source=claim.source, file=claim.relative)
+        outcome.given_back += 1
+
+    def record_unreadable(self, file: InFlightFile, error: OSError, outcome: BatchOutcome) -> None:
+        """Release a file that its share did not give; where it is gone for good, record that."""
+        claim, at = file.claim, self._now()
+        sentence = error.strerror or str(error)
+        tries = self._refusals[claim.content_id] = self._refusals.get(claim.content_id, 0) + 1
+        pause_s = UNREADABLE_RETRY_S[min(tries, len(UNREADABLE_RETRY_S)) - 1]
+        again_at = at + timedelta(seconds=pause_s)
+        gone: bool | None = False
+        if is_gone(claim):
+            if claim.content_id not in self._missed:
+                self._missed.add(claim.content_id)
+                name_lost(self._store, claim.content_id, file.claims, at=at)
+            gone = self._store.work_queue.miss(claim, sentence, at=at, retry_at=again_at)
+        else:
+            self._store.work_queue.release(claim, at=at, retry_at=again_at, sentence=sentence)
+        log.warning(
+            "file.vanished" if gone else "file.unreadable",
+            source=claim.source, file=claim.relative, reason=sentence,
+        )  # fmt: skip
+        outcome.given_back += 1
+
+    def record_crash(self, file: InFlightFile, error: BaseException, outcome: BatchOutcome) -> None:
+        """Count an attempt that failed in this program, and set when it is tried again."""
+        claim = file.claim
+        sentence = f"{type(error).__name__}: {error}"
+        next_at = self._store.work_queue.fail(claim, sentence, at=self._now())
+        log.error(
+            "file.crashed",
+            source=claim.source, file=claim.relative, attempts=claim.attempts,
+            next_try_at=next_at, exc_info=error,
+        )  # fmt: skip
+        outcome.failed += 1
+        self._on_fate(claim.source, claim.relative, "failed")
+
+    def forget(self, claim: Claim) -> None:
+        """Start the pauses of a file again: it was read."""
+        self._refusals.pop(claim.content_id, None)
+
+    def release(self, claims: Iterable[Claim], sentence: str | None) -> None:
+        """Release claims, the attempt not counted; what the database refuses is released later."""
+        at = self._now()
+        unreleased = list(claims)
+        while unreleased:
+            try:
+                self._store.work_queue.release(
+                    unreleased[-1], at=at, retry_at=at, sentence=sentence
+                )
+            except StoreFault:
+                self._unreleased += unreleased  # before the next batch; else the lease runs out
+                return
+            unreleased.pop()
+
+    def release_remaining(self) -> None:
+        """Release what the database refused to release before."""
+        claims, self._unreleased = self._unreleased, []
+        self.release(claims, None)

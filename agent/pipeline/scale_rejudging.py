@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from agent.imaging.crop import Crop, SpecimenArea
-from agent.imaging.scale import Scale
+from agent.imaging.readers.metadata import Scale
 from agent.orders.facts.given_scale import find_settled
 from agent.store import BY_REVIEWER, GIVEN, StoreFault, find_given, keep_warnings
 

@@ -13,7 +13,7 @@ import structlog
 from agent.retrain.gate import Demands, build_outcome, evaluate_candidate, save_outcome
 from agent.retrain.label_cleaning import clean_labels
 from agent.retrain.progress import Step
-from agent.settings.crop_recipe import RECIPE
+from agent.settings.root import RECIPE
 from model import (
     ComparisonOutcome,
     TrainingConfig,

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from agent.settings.crop_recipe import RECIPE
+from agent.settings.root import RECIPE
 from agent.store import FOR_ORDERS, IMPORTED
 from model import TaxonomyError
 

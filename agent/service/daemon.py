@@ -63,7 +63,7 @@ from agent.service.retrain_scheduler import LOOK_AGAIN_S, SHADOW_AGAIN_S, Retrai
 from agent.service.source_thread import SourceWatch
 from agent.service.statements import STATEMENTS_EVERY_S, StatementKeeper
 from agent.service.worker import Worker
-from agent.settings.crop_recipe import RECIPE
+from agent.settings.root import RECIPE
 from agent.store import StoreFault
 from agent.store.sites.fleet import KEY, describe_pc
 from agent.store.sites.site_folders import get_own_file

@@ -6,7 +6,6 @@ error that names the nearest one, since an ignored typo is a setting without eff
 
 from __future__ import annotations
 
-from agent.settings.addresses import NamedAddress, find_address_mark, iter_addresses, needs_network
 from agent.settings.loading import (
     FILE_NAME,
     UNFINISHED_MOVE,
@@ -17,11 +16,26 @@ from agent.settings.loading import (
     read,
     refuse_unfinished_move,
 )
-from agent.settings.paths import NamedPath, is_path, iter_paths
-from agent.settings.root import ENV_PREFIX, Settings
+from agent.settings.paths import (
+    NamedAddress,
+    NamedPath,
+    find_address_mark,
+    is_path,
+    iter_addresses,
+    iter_paths,
+    needs_network,
+)
+from agent.settings.root import (
+    ENV_PREFIX,
+    PROCESS_COLUMNS,
+    PROCESS_KEYS,
+    Objective,
+    Settings,
+    Source,
+    objective_key,
+)
 from agent.settings.section import WEEKDAYS, Right
 from agent.settings.sections import ReportSection, StatementsSection, StoreSection, WebSection
-from agent.settings.sources import PROCESS_COLUMNS, PROCESS_KEYS, Objective, Source, objective_key
 
 __all__ = [
     "ENV_PREFIX",

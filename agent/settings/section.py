@@ -2,20 +2,125 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from dataclasses import dataclass
+from datetime import date
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict
+
+if TYPE_CHECKING:
+    import tomllib
+
+
+# --- describe a fault of a TOML file by its line, and what to write instead -----------------------
+# The parser names a line and no remedy; most faults are a date or a time in everyday notation, or
+# a text without quotes.
+
+
+LONGEST = 60
+IN_SINGLE_QUOTES = (
+    r"Write Windows paths in single quotes, '\\server\share\folder': in double ones a backslash "
+    "begins an escape."
 )
+_PLACE = re.compile(r"\(at line (\d+), column (\d+)\)")
+_PAIR = re.compile(r"\s*([\w.\"'-]+)\s*=\s*(.*?)\s*$")
+_GERMAN_DATE = re.compile(r"(\d{1,2})\.(\d{1,2})\.(\d{4})\b")
+_DATE = re.compile(r"(\d{4})-(\d{1,2})-(\d{1,2})(?!\d)")
+_NUMBER = re.compile(r"[-+]?(0[xob]\w*|\d[\d_]*[.,]?\d*)", re.IGNORECASE)
+_TIME = re.compile(r"\d{1,2}:\d{2}$")
+_QUOTES = ("'", '"')
 
-from agent.settings.toml_faults import IN_SINGLE_QUOTES
+
+def describe_toml_fault(text: str, error: tomllib.TOMLDecodeError) -> str:
+    """Return what is wrong with a TOML text and what to write, a sentence or two.
+
+    Args:
+        text: Of the file.
+        error: What the parser raised.
+    """
+    place = _PLACE.search(str(error))
+    lines = text.splitlines()
+    if place is None or int(place[1]) > len(lines):
+        return f"not valid TOML: {_with_hint(str(error))}"
+    number = int(place[1])
+    line = lines[number - 1]
+    if found := _find_no_date(line[int(place[2]) - 1 :]):
+        return f"line {number}: {line.partition('=')[0].strip()}: {_describe_no_date(found)}"
+    pair = _PAIR.match(line.partition(" #")[0])
+    remedy = _remedy(pair[1], pair[2]) if pair else ""
+    if not remedy:
+        return f"not valid TOML: {_with_hint(str(error))}"
+    return f"line {number}: {remedy}"
+
+
+def _find_no_date(value: str) -> str:
+    """Return the date that a value begins with where no calendar has it, else ""."""
+    match = _DATE.match(value)
+    if match is None or _is_date(*(int(part) for part in match.groups())):
+        return ""
+    return match[0]
+
+
+def _is_date(year: int, month: int, day: int) -> bool:
+    try:
+        date(year, month, day)
+    except ValueError:
+        return False
+    return True
+
+
+def _describe_no_date(value: str) -> str:
+    return f"the date {value} does not exist."
+
+
+def _with_hint(sentence: str) -> str:
+    is_path = "\\" in sentence.replace("'\\n'", "") or "hex value" in sentence
+    return f"{sentence}. {IN_SINGLE_QUOTES}" if is_path else f"{sentence}."
+
+
+def _remedy(key: str, value: str) -> str:
+    """Return what to write in place of a value, "" where that is not known."""
+    if match := _GERMAN_DATE.fullmatch(value):
+        day, month, year = (int(part) for part in match.groups())
+        return _remedy_of_date(key, value, year, month, day)
+    if _TIME.fullmatch(value):
+        return f'{key} = {value}: write the time in quotes, {key} = "{value}".'
+    if match := _DATE.fullmatch(value):
+        return _remedy_of_date(key, value, *(int(part) for part in match.groups()))
+    if _NUMBER.fullmatch(value):
+        return (
+            f"{key} = {value}: not a number. Write digits alone, without a zero in front, and a "
+            "point for decimals."
+        )
+    return _remedy_of_text(key, value)
+
+
+def _remedy_of_date(key: str, value: str, year: int, month: int, day: int) -> str:
+    if not _is_date(year, month, day):
+        return f"{key}: {_describe_no_date(value)}"
+    return f"{key} = {value}: write the date as {year:04d}-{month:02d}-{day:02d}."
+
+
+def _remedy_of_text(key: str, value: str) -> str:
+    if value.startswith(_QUOTES):
+        is_open = value.count(value[0]) == 1
+        return f"{key}: the quote that begins the value is not closed." if is_open else ""
+    if not value:
+        return f"{key}: nothing is written after the equals sign."
+    if value[0] in "[{" or re.fullmatch(r"[-+\d.eE_]+|true|false", value):
+        return ""
+    if "://" in value or len(value) > LONGEST:  # an address may hold a password
+        return f"{key}: write text in quotes."
+    quote = "'" if "\\" in value else '"'
+    return f"{key} = {value}: write text in quotes, {key} = {quote}{value}{quote}."
+
+
+# --- the base of every section, and types that several sections use -------------------------------
+
 
 _NOT_SHOWN = ("Cc", "Cs", "Cn", "Zl", "Zp")
 WEEKDAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")

@@ -1,19 +1,15 @@
 # Public names, each imported on first use.
-from .file_types import (
-    EXTENSIONS as EXTENSIONS,
-    Kind as Kind,
-    classify_name as classify_name,
-    locate as locate,
-    to_text as to_text,
-)
 from .fs_events import EventListener as EventListener
-from .listed_file import (
-    Facts as Facts,
-    ListedFile as ListedFile,
-)
 from .listing import (
+    EXTENSIONS as EXTENSIONS,
+    Facts as Facts,
+    Kind as Kind,
+    ListedFile as ListedFile,
+    classify_name as classify_name,
     find_facts as find_facts,
     is_below_link as is_below_link,
+    locate as locate,
+    to_text as to_text,
 )
 from .path_metadata import (
     Calibration as Calibration,
@@ -24,4 +20,4 @@ from .source_watcher import (
     SourceWatcher as SourceWatcher,
     WatchResult as WatchResult,
 )
-from .stability import StabilityTracker as StabilityTracker
+from .write_completion import StabilityTracker as StabilityTracker

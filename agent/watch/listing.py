@@ -1,4 +1,4 @@
-"""List the files of a source's folder.
+"""List the files of a source's folder, classified by name; one predicate also for events.
 
 A bad entry (a link loop, an undecodable name, a file without rights) costs that entry, never the
 listing. Links are not followed: a target inside the folder is listed in its own place, and one
@@ -8,17 +8,127 @@ outside does not belong to the source.
 from __future__ import annotations
 
 import os
+import re
 import stat
 import sys
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from enum import StrEnum
+from pathlib import Path
 
-from agent.watch.file_types import Kind, classify_name, is_junk_folder, locate, to_text
+# --- classify files by name; one predicate for events and listing ---------------------------------
+# Two different filters would let a watcher wake on what it ignores.
 
-if TYPE_CHECKING:
-    from pathlib import Path
 
-    from agent.watch.listed_file import Facts
+class Kind(StrEnum):
+    """Type of a file, by its name."""
+
+    PICTURE = "picture"
+    OTHER = "other"
+    """Not a picture: recorded as `ignored` with its name, so that it is accounted for."""
+    JUNK = "junk"
+    """A temporary or system file: never recorded, since there are thousands."""
+
+
+READ_HERE = frozenset(
+    "tif tiff btf tf8 png jpg jpeg jpe jfif bmp dib czi nd2 lif lof xlef".split()  # noqa: SIM905
+)
+"""Readable extensions (some with the extra `vendor`); OME-TIFF is among `tif`."""
+NAMED_ONLY = frozenset(
+    "dm3 dm4 elid emd eds fdi gif hdr heic heif ims ipm jp2 j2k lsm mrc ndpi oib oif oir poir"  # noqa: SIM905
+    " scn ser sis stk svs tvips vsi webp zvi".split()
+)
+"""Pictures of microscopes and cameras without a reader: set aside as `unsupported` with a message,
+never ignored, since they were exported on purpose."""
+EXTENSIONS = READ_HERE | NAMED_ONLY
+"""Extensions of pictures, in any case. Anything else is `Kind.OTHER`."""
+
+JUNK_NAMES = frozenset({"thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r", "__macosx"})
+JUNK_FOLDERS = frozenset(
+    {
+        "@eadir",
+        "@recycle",
+        "#recycle",
+        "#snapshot",
+        "~snapshot",
+        "$recycle.bin",
+        "system volume information",
+        "lost+found",
+        "__macosx",
+    }
+)
+"""Internal folders of servers; every folder that begins with a dot counts as well."""
+_TEMPORARY = re.compile(
+    r"""^[.~]                    # .name  ._name  .~name  ~$name  ~RF1234.TMP
+      | ~$                       # name.tif~
+      | downloading$             # cryo-EM transfer tools
+      | \.(tmp|temp|part|partial|filepart|crdownload|download|opdownload|incomplete
+          |uploading|writing|copying|lock|lck|swp|swx|bak)$
+      | \.tmp\.[^.]+$            # name.tmp.tif
+    """,
+    re.VERBOSE | re.IGNORECASE,
+)
+
+
+def classify_name(relative: str) -> Kind:
+    """Return the kind of a file by its path below the source's folder (forward slashes).
+
+    Everything below a junk folder is junk.
+    """
+    *folders, name = relative.split("/")
+    if any(is_junk_folder(folder) for folder in folders):
+        return Kind.JUNK
+    if name.lower() in JUNK_NAMES or _TEMPORARY.search(name):
+        return Kind.JUNK
+    return Kind.PICTURE if get_extension(name) in EXTENSIONS else Kind.OTHER
+
+
+def is_junk_folder(name: str) -> bool:
+    """Return whether a folder is internal to a system; nothing below it is listed."""
+    return name.startswith(".") or name.lower() in JUNK_FOLDERS
+
+
+def get_extension(name: str) -> str:
+    """Return a name's last extension, lower case, without its dot; "" if there is none.
+
+    Trailing dots and blanks are typing errors and not part of the extension.
+    """
+    stem, dot, last = name.rstrip(". ").rpartition(".")
+    return last.lower() if dot and stem else ""
+
+
+# A file name is bytes on POSIX and need not be text; a database needs text. Bytes that are not
+# UTF-8 become private-use characters, and convert back to the same bytes.
+_FIRST, _LAST = 0xEF80, 0xEFFF
+_BASE = 0xEF00
+_ESCAPED = re.compile(f"[{chr(_FIRST)}-{chr(_LAST)}]+")
+_UNSAFE = re.compile(f"[\ud800-\udfff{chr(_FIRST)}-{chr(_LAST)}]")
+
+
+def to_text(name: str) -> str:
+    """Convert any file name to text that a database, JSON and a page can hold."""
+    return _UNSAFE.sub(lambda match: _escape(match.group()), name)
+
+
+def from_text(text: str) -> str:
+    """Convert text of `to_text` back to the file name."""
+    return _ESCAPED.sub(lambda match: os.fsdecode(_unescape(match.group())), text)
+
+
+def locate(folder: Path, relative: str) -> Path:
+    """Return the path of a file listed as `relative` in `folder`."""
+    return Path(folder, from_text(relative))
+
+
+def _escape(character: str) -> str:
+    return "".join(chr(_BASE + byte) for byte in os.fsencode(character))
+
+
+def _unescape(text: str) -> bytes:
+    return bytes(ord(character) - _BASE for character in text)
+
+
+# --- list the files of a source's folder ----------------------------------------------------------
+
 
 # FILE_ATTRIBUTE_OFFLINE, RECALL_ON_OPEN, RECALL_ON_DATA_ACCESS: the bytes are in a cloud.
 ELSEWHERE = 0x1000 | 0x40000 | 0x400000
@@ -150,3 +260,42 @@ def long_path(path: Path) -> str:
     if absolute.startswith("\\\\"):
         return "\\\\?\\UNC\\" + absolute[2:]
     return "\\\\?\\" + absolute
+
+
+# --- A file as listed in a source's folder --------------------------------------------------------
+
+
+Facts = tuple[int, int, int]
+"""(size in bytes, mtime in ns, POSIX ctime in ns or 0): equal facts mean equal content."""
+
+
+@dataclass(frozen=True, slots=True)
+class ListedFile:
+    """One file of one source; equal facts mean equal content until it is read.
+
+    Args:
+        source: Name of the source.
+        folder: The source's folder, absolute.
+        relative: Path below the folder, as text, with forward slashes on every platform (bytes that
+            are not UTF-8 as `names.to_text` writes them).
+        size_bytes: Size in bytes.
+        mtime_ns: Time of the last change, ns since 1970.
+        ctime_ns: POSIX change time, ns since 1970; 0 elsewhere.
+    """
+
+    source: str
+    folder: Path
+    relative: str
+    size_bytes: int
+    mtime_ns: int
+    ctime_ns: int = 0
+
+    @property
+    def path(self) -> Path:
+        """Path of the file."""
+        return locate(self.folder, self.relative)
+
+    @property
+    def facts(self) -> Facts:
+        """Facts that identify its content."""
+        return self.size_bytes, self.mtime_ns, self.ctime_ns

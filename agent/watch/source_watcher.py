@@ -13,18 +13,30 @@ from typing import TYPE_CHECKING, Literal
 
 import structlog
 
-from agent.watch.file_types import Kind, classify_name
-from agent.watch.fs_events import EventListener, EventsUnavailable, Hints, LimitReached
-from agent.watch.listed_file import ListedFile
-from agent.watch.listing import Listing, find_facts, list_folder, long_path
-from agent.watch.stability import StabilityTracker
-from agent.watch.watch_mode import WatchMode, choose_mode, is_local
-from agent.watch.write_completion import Hold, find_hold, is_announced
+from agent.watch.fs_events import (
+    EventListener,
+    EventsUnavailable,
+    Hints,
+    LimitReached,
+    WatchMode,
+    choose_mode,
+    is_local,
+)
+from agent.watch.listing import (
+    Kind,
+    ListedFile,
+    Listing,
+    classify_name,
+    find_facts,
+    list_folder,
+    long_path,
+)
+from agent.watch.write_completion import Hold, StabilityTracker, find_hold, is_announced
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping
 
-    from agent.watch.listed_file import Facts
+    from agent.watch.listing import Facts
 
 log = structlog.get_logger()
 

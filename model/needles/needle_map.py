@@ -16,8 +16,7 @@ from safetensors.torch import load_file
 from torch.nn import functional
 
 from model.errors import WeightsError
-from model.needles.network import STRIDE, NeedleNetwork
-from model.needles.normalization import normalize_contrast
+from model.needles.network import STRIDE, NeedleNetwork, normalize_contrast
 from model.needles.version import read_card, read_version
 
 if TYPE_CHECKING:

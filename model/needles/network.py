@@ -9,12 +9,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
+from scipy.ndimage import uniform_filter
 from torch import nn
 from torch.nn import functional
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
     from torch import Tensor
+
 
 WIDTHS = (16, 32, 64, 96)
 """Channels at 1/2, 1/4, 1/8 and 1/16 of the input's resolution."""
@@ -97,3 +101,29 @@ def _merge(inputs: int, outputs: int) -> nn.Module:
 def _join(coarse: Tensor, fine: Tensor) -> Tensor:
     larger = functional.interpolate(coarse, scale_factor=2.0, mode="nearest")
     return torch.cat([larger, fine], dim=1)
+
+
+# --- bring a micrograph to the scale and the contrast on which the needle network was trained -----
+
+
+WINDOW_PX = 255
+"""Side of the square whose mean and standard deviation become 0 and 1, 51 µm."""
+SMALLEST_DEVIATION = 1.0
+"""Grey levels; below it a field is empty and its noise is not amplified further."""
+
+
+def normalize_contrast(grey: NDArray[np.uint8] | NDArray[np.float32]) -> NDArray[np.float32]:
+    """Subtract the local mean and divide by the local standard deviation.
+
+    Args:
+        grey: (h, w), 0 to 255.
+
+    Returns:
+        (h, w) float32, no unit.
+    """
+    values = grey.astype(np.float32)
+    mean = uniform_filter(values, WINDOW_PX, mode="reflect")
+    deviation = uniform_filter((values - mean) ** 2, WINDOW_PX, mode="reflect")
+    # the running sum leaves a flat picture a little below 0
+    scaled = (values - mean) / np.sqrt(np.maximum(deviation, SMALLEST_DEVIATION**2))
+    return np.asarray(np.clip(scaled, -6, 6), np.float32)

@@ -28,14 +28,13 @@ from safetensors.numpy import save
 
 from agent import settings as settings_room
 from agent.cli.app import open_store
-from agent.cli.job_progress import silence_log
+from agent.cli.console import silence_log
 from agent.cli.models.import_ import import_labelled
 from agent.cli.models.train import train_bundle
 from agent.cli.start.demo import await_drawings, examine, play
 from agent.demo import bundle as shipped
 from agent.demo.demo import DemoSize, plan_test_set, prepare_folder
-from agent.demo.drawings import Drawings, write_manifest
-from agent.demo.exporter import plan_ordinary
+from agent.demo.exporter import Drawings, plan_ordinary, write_manifest
 from agent.service.folder.data_folder import bundles_folder, clock
 from agent.service.jobs.retrain import read_lab_config
 from model import quick_config, use_network_threads

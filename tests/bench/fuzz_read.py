@@ -24,7 +24,7 @@ from pebble import ProcessExpired, ProcessPool
 
 from agent.errors import FileError
 from agent.imaging.readers.read import Limits, read
-from agent.watch.file_types import READ_HERE, get_extension
+from agent.watch.listing import READ_HERE, get_extension
 
 LIMIT_S = 10.0
 LARGEST_BYTES = 1_500_000

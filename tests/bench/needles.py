@@ -22,11 +22,14 @@ from agent.demo.synthetic.micrograph import draw_micrograph
 from agent.needles import SizeRule, find_size_conflict
 from agent.needles.measuring import summarize
 from model import default_taxonomy, wilson
-from model.needles.extremes import predict_longest
 from model.needles.field import NeedleOutcome, measure_field
-from model.needles.lengths import compute_distribution, compute_weights
+from model.needles.lengths import (
+    compute_distribution,
+    compute_weights,
+    estimate_quantile,
+    predict_longest,
+)
 from model.needles.needle_map import NeedleMapper
-from model.needles.pooling import estimate_quantile
 
 CODES = [(subtype, size) for subtype in "GBM" for size in MEAN_UM]
 MATERIALS = ("pearlite", "ferrite", "cast iron", "scratches", "texture")

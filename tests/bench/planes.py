@@ -25,13 +25,13 @@ import cv2
 import numpy as np
 
 from agent.demo.synthetic.micrograph import draw_micrograph
-from agent.imaging.readers.alignment import (
+from agent.imaging.readers.z_stack import (
     LEAST_LIKE,
     ReducedPlane,
+    compute_sharpness,
     find_other_places,
     iter_likeness,
 )
-from agent.imaging.readers.z_stack import compute_sharpness
 from model import upper_bound
 
 if TYPE_CHECKING:

@@ -34,8 +34,7 @@ from agent.orders.judge.reviewer_errors import estimate_reviewer_errors
 from agent.orders.specifications.specification import Specification
 from agent.store import DoubleReview
 from model import default_taxonomy, upper_bound
-from model.needles.lengths import LENGTH_EDGES_UM, LengthDistribution
-from model.needles.pooling import estimate_quantile
+from model.needles.lengths import LENGTH_EDGES_UM, LengthDistribution, estimate_quantile
 
 AT = datetime(2026, 11, 24, tzinfo=UTC)
 DEMANDED = Specification.model_validate(

@@ -39,7 +39,7 @@ import torch
 from agent.archive import Archive
 from agent.demo.synthetic.micrograph import draw_micrograph
 from agent.imaging import crop
-from agent.imaging.crop_json import crop_to_json
+from agent.imaging.crop import crop_to_json
 from agent.imaging.readers.page import Limits
 from agent.imaging.readers.read import read
 from agent.pipeline import select_maps

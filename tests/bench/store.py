@@ -31,7 +31,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from labs.stored import finding
 from servers.databases import Postgres
 
-from agent.settings.crop_recipe import RECIPE
+from agent.settings.root import RECIPE
 from agent.store import Decision, Store
 from agent.store.engine import is_sqlite, writing
 

@@ -18,11 +18,11 @@ from agent.errors import FileError
 from agent.imaging import crop, read
 from agent.imaging.crop import Crop, SpecimenArea, public_id
 from agent.imaging.places import Landmarks, Overlap, extract_landmarks
-from agent.imaging.scale import Scale
+from agent.imaging.readers.metadata import Scale
 from agent.nightly import NightSettings
 from agent.orders.facts.place_check import PlaceCheck, compare_places
 from agent.orders.specifications.specification import Specification
-from agent.settings.crop_recipe import RECIPE
+from agent.settings.root import RECIPE
 from agent.store import MicrographResult, Store, schema
 from agent.triage import Handling, Reason, TriageVerdict
 from agent.watch import ListedFile

@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 
 from agent.archive import Archive
-from agent.files.regular_file import open_regular
+from agent.files.whole_file import open_regular
 from agent.imaging import Crop, SpecimenArea
 from agent.pipeline import Pipeline
 from agent.store import Store

@@ -18,7 +18,7 @@ from agent.store.tables import ContentRow
 from agent.store.work import claims, deduplication, work_queue
 from agent.store.work.file_states import State, rest
 from agent.store.work.files import Files
-from agent.watch import stability
+from agent.watch import write_completion
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -71,7 +71,7 @@ def _known_by_no_hash(session: Any, content: Any, sha256: str) -> Any:
 
 _REAL_DUE = claims.list_due
 MUTANTS: dict[str, tuple[Any, str, Any]] = {
-    "settle time ignored": (stability.StabilityTracker, "find_stable", _at_rest_at_once),
+    "settle time ignored": (write_completion.StabilityTracker, "find_stable", _at_rest_at_once),
     "a lease that is over still counts": (claims, "find_claimed", _held_by_anyone),
     "row committed before the pixels are synced": (archive, "_flush", lambda _file: None),
     "name of the pixels not synced": (archive, "flush_folder", lambda _folder: None),

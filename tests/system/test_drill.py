@@ -152,7 +152,7 @@ def test_the_drill_tries_what_pip_installed(tmp_path, is_broken) -> None:
     (installed,) = importlib.metadata.distributions(path=[str(folder)])
     assert any(file.suffix == ".pyc" for file in installed.files or ())
     if is_broken:
-        licences = folder / "agent/host/licences.py"
+        licences = folder / "agent/host/distribution.py"
         text = licences.read_text(encoding="utf-8")
         for code, fault in READS_LICENCES:
             assert text.count(code) == 1

@@ -133,8 +133,7 @@ def list_named(folder: Path, but: Path | None) -> Listing:
         OSError: The folder cannot be listed, or its share hangs.
     """
     from agent.files import shares
-    from agent.watch.file_types import to_text
-    from agent.watch.listing import list_folder
+    from agent.watch.listing import list_folder, to_text
 
     def touch() -> None:
         with os.scandir(folder) as entries:
@@ -264,7 +263,7 @@ def classify(  # noqa: PLR0917 - each is a word of the command
 ) -> None:
     """Classify micrographs by structure code. The database is not changed."""
     from agent.errors import WrongUse
-    from agent.imaging.crop_json import crop_to_json
+    from agent.imaging.crop import crop_to_json
     from agent.service.composition import build_policy
     from model import Field
 

@@ -24,8 +24,7 @@ from agent.cli.grade.classify import (
     report_refused,
     write_picture,
 )
-from agent.cli.options import By, JsonOption, Reason
-from agent.cli.signing import os_user, signed_store
+from agent.cli.options import By, JsonOption, Reason, os_user, signed_store
 from agent.errors import WrongUse
 
 if TYPE_CHECKING:
@@ -34,8 +33,8 @@ if TYPE_CHECKING:
     from agent.settings import Settings
     from agent.store import Store
     from model.needles.field import FieldMeasurement
+    from model.needles.lengths import LengthEstimate
     from model.needles.needle_map import NeedleMapper
-    from model.needles.pooling import LengthEstimate
 
 SHARES = (0.5, 0.9, 0.99)
 MEASURE = "measure"
@@ -172,9 +171,8 @@ def _print_together(
     fields: list[FieldMeasurement], longest_in: float | None, *, copies: int, as_json: bool
 ) -> None:
     from agent.needles.results import estimate_to_json, longest_to_json
-    from model.needles.extremes import predict_longest
     from model.needles.field import NeedleOutcome
-    from model.needles.pooling import estimate_quantile
+    from model.needles.lengths import estimate_quantile, predict_longest
 
     used = [field for field in fields if field.outcome is NeedleOutcome.MEASURED]
     distributions = [field.distribution for field in used]
@@ -214,7 +212,7 @@ def _print_together(
 
 
 def _format_length(share: float, estimate: LengthEstimate) -> str:
-    from model.needles.pooling import LEAST_FIELDS, count_needed
+    from model.needles.lengths import LEAST_FIELDS, count_needed
 
     if estimate.high_um is None and estimate.n_fields >= LEAST_FIELDS:
         return f"not stated below {count_needed(share):.0f} needles"

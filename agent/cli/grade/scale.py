@@ -13,7 +13,7 @@ from agent.cli.grade.classify import (
     Json,
     describe_fault,
 )
-from agent.cli.signing import os_user, shell_store, signed_store
+from agent.cli.options import os_user, shell_store, signed_store
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

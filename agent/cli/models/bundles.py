@@ -12,7 +12,7 @@ import typer
 
 from agent.cli import console
 from agent.cli.app import app, load_settings, open_store
-from agent.cli.job_progress import show_progress, silence_log
+from agent.cli.console import show_progress, silence_log
 from agent.cli.models.train import print_left_out
 from agent.cli.options import JsonOption, complete_bundles
 from agent.errors import BadBundle, WrongUse
@@ -224,7 +224,7 @@ def _to_json(manifest: Manifest, acts: list[Any]) -> dict[str, Any]:
 
 def _compare(settings: Settings, one: str, other: str) -> None:
     """Print the answers of two bundles that differ."""
-    from agent.cli.job_progress import run_to_end, silence_log
+    from agent.cli.console import run_to_end, silence_log
     from agent.retrain import evaluate_candidate, get_training_config
     from agent.retrain.bundle_registry import get_bundle
     from agent.service.composition import build_demands, collect_labels
@@ -430,7 +430,7 @@ def _copy(source: Path, target: Path, *, with_record: bool) -> None:
 
 
 def _copy_files(source: Path, target: Path) -> None:
-    from agent.files.regular_file import open_regular
+    from agent.files.whole_file import open_regular
     from model import BundleError, read_manifest
 
     target.mkdir(parents=True)
@@ -465,7 +465,7 @@ def _reason(error: OSError | ModelError) -> str:
 
 
 def _remember(settings: Settings, act: str, name: str, facts: dict[str, object]) -> None:
-    from agent.cli.signing import os_user
+    from agent.cli.options import os_user
     from agent.service.folder.data_folder import clock
 
     with open_store(settings) as store:

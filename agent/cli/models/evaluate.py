@@ -15,7 +15,7 @@ import typer
 
 from agent.cli import console
 from agent.cli.app import SOME_FAILED, load_settings, open_store
-from agent.cli.job_progress import silence_log
+from agent.cli.console import silence_log
 from agent.cli.models.bundles import models
 from agent.cli.models.evaluation_text import print_evaluation
 from agent.cli.models.import_ import print_unusable
@@ -214,7 +214,7 @@ def show_left_out(
         json: Whether to print one JSON document.
     """
     from agent import labelled_import
-    from agent.cli.job_progress import silence_log
+    from agent.cli.console import silence_log
     from agent.cli.models.import_ import print_unusable
     from agent.orders.lab_context import taxonomy_in_force
 
@@ -257,7 +257,7 @@ def _parse_codes(
 def _leave_out(
     codes: Sequence[str], examples: Sequence[Example], taxonomy: Taxonomy, alpha: float
 ) -> Iterator[tuple[str, dict[str, Any]]]:
-    from agent.cli.job_progress import show_progress
+    from agent.cli.console import show_progress
     from model import leave_out  # PyTorch takes seconds
 
     for code in codes:

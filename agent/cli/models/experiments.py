@@ -14,7 +14,7 @@ import typer
 
 from agent.cli import console
 from agent.cli.app import DONE, SOME_FAILED, load_settings, open_store
-from agent.cli.job_progress import show_progress, silence_log
+from agent.cli.console import show_progress, silence_log
 from agent.cli.models.bundles import models
 from agent.cli.models.evaluate import Crops
 from agent.cli.models.import_ import print_unusable
@@ -195,7 +195,7 @@ def _steps(
 ) -> Iterator[Any]:
     """Yield the progress of each row; append finished rows to `results`."""
     from agent.retrain import Step
-    from agent.settings.crop_recipe import RECIPE
+    from agent.settings.root import RECIPE
     from model.experiments.run import run  # PyTorch takes seconds
 
     for event in run(examples, base, target, recipe=RECIPE, now=now, **request):

@@ -14,8 +14,7 @@ import typer
 from agent.cli import console
 from agent.cli.app import load_settings, open_store
 from agent.cli.models.bundles import NameArgument, load_verified, models
-from agent.cli.options import By, JsonOption, Reason
-from agent.cli.signing import os_user, require_lead, signed_store
+from agent.cli.options import By, JsonOption, Reason, os_user, require_lead, signed_store
 from agent.errors import BadBundle, WrongUse
 from model import ModelError
 
@@ -298,7 +297,7 @@ def _write_cards(settings: Settings, store: Store, *names: str | None) -> None:
 
 
 def _print_recipe(manifest: Manifest) -> None:
-    from agent.settings.crop_recipe import RECIPE
+    from agent.settings.root import RECIPE
 
     if manifest.recipe != RECIPE:
         console.err.print(

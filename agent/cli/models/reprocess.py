@@ -9,10 +9,9 @@ import typer
 
 from agent.cli import console
 from agent.cli.app import SAYS_NO, load_settings, open_store
-from agent.cli.job_progress import run_to_end, silence_log
+from agent.cli.console import run_to_end, silence_log
 from agent.cli.models.bundles import models
-from agent.cli.options import JsonOption, complete_bundles
-from agent.cli.signing import os_user
+from agent.cli.options import JsonOption, complete_bundles, os_user
 from agent.errors import WrongUse
 from agent.terminal import format_count
 

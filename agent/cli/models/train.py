@@ -12,7 +12,7 @@ import typer
 
 from agent.cli import console
 from agent.cli.app import SAYS_NO, SOME_FAILED, app, load_settings, open_store
-from agent.cli.job_progress import run_to_end, show_progress, silence_log
+from agent.cli.console import run_to_end, show_progress, silence_log
 from agent.cli.models.evaluation_text import (
     explain_last_verdict,
     format_lacking,
@@ -28,8 +28,9 @@ from agent.cli.options import (
     JsonOption,
     ManifestOption,
     SeedOption,
+    os_user,
+    sign,
 )
-from agent.cli.signing import os_user, sign
 from agent.errors import WrongUse
 
 if TYPE_CHECKING:
@@ -275,7 +276,7 @@ def iter_training(
     from agent.retrain.bundle_registry import get_bundle, get_bundles_folder
     from agent.service.composition import collect_labels
     from agent.service.folder.data_folder import clock, get_feature_cache
-    from agent.settings.crop_recipe import RECIPE
+    from agent.settings.root import RECIPE
     from model import SINGLE_PROCESS, read_manifest
     from model import train as train_model
 

@@ -11,8 +11,7 @@ import typer
 
 from agent.cli.app import app, load_settings, open_store
 from agent.cli.console import out, progress
-from agent.cli.options import By, Reason
-from agent.cli.signing import require_lead, signed_store
+from agent.cli.options import By, Reason, require_lead, signed_store
 from agent.errors import WrongUse
 from agent.terminal import format_count
 

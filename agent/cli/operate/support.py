@@ -18,7 +18,7 @@ import typer
 from agent.cli.app import app, find_settings_file, load_settings, open_store
 from agent.cli.console import err, out, print_json, table
 from agent.errors import AgentError, WrongUse
-from agent.host.wheels import LOCK, collect
+from agent.host.distribution import LOCK, collect
 from agent.terminal import format_count
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ def collect_documents(context: typer.Context, settings: Settings) -> dict[str, o
     """Return the documents of the bundle before names are replaced."""
     from agent.cli.reference import list_settings
     from agent.cli.start.doctor import examine
-    from agent.host.licences import list_parts
+    from agent.host.distribution import list_parts
     from agent.service.folder.data_folder import clock
     from agent.service.health.status import build_status
 
@@ -205,7 +205,7 @@ def licences(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document.")] = False,
 ) -> None:
     """List all parts of the program with their licences, including network weights."""
-    from agent.host.licences import build_bill, list_parts
+    from agent.host.distribution import build_bill, list_parts
     from agent.retrain.bundle_registry import is_drawn, list_bundles
 
     bundles = list_bundles(load_settings(context).store.folder)

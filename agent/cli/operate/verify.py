@@ -167,8 +167,8 @@ def check_installation(settings: Settings, *, references: bool, as_json: bool) -
 
 
 def _check_references(settings: Settings, store: Store) -> list[ControlFinding]:
-    from agent.cli.job_progress import silence_log
-    from agent.cli.signing import os_user
+    from agent.cli.console import silence_log
+    from agent.cli.options import os_user
     from agent.service.composition import load_bundle
     from agent.service.jobs.instrument_check import check_instrument
 

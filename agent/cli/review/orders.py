@@ -10,8 +10,7 @@ import typer
 
 from agent.cli import console
 from agent.cli.app import DONE, SOME_FAILED, app, load_settings, now_utc, open_store
-from agent.cli.options import By, JsonOption, Number, read_order_policy
-from agent.cli.signing import os_user
+from agent.cli.options import By, JsonOption, Number, os_user, read_order_policy
 from agent.errors import WrongUse
 from agent.terminal import format_count
 

@@ -10,9 +10,8 @@ import typer
 
 from agent.cli import console
 from agent.cli.app import load_settings, now_utc
-from agent.cli.options import By, Id, Number, Reason, read_order_policy
+from agent.cli.options import By, Id, Number, Reason, os_user, read_order_policy, signed_store
 from agent.cli.review.orders import orders
-from agent.cli.signing import os_user, signed_store
 from agent.errors import FileError, WrongUse
 from agent.terminal import format_count
 

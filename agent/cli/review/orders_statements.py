@@ -277,8 +277,8 @@ def trace(  # noqa: PLR0917 - each is a word of the command
     result differs.
     """
     from agent.archive import Archive
-    from agent.cli.job_progress import silence_log
-    from agent.cli.signing import os_user
+    from agent.cli.console import silence_log
+    from agent.cli.options import os_user
     from agent.orders.instruments.reproduce import Sameness
     from agent.orders.lab_context import software
     from agent.orders.statements.order_json import trace_to_json

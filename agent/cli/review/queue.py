@@ -12,8 +12,7 @@ import typer
 from agent.cli.app import app, load_settings, open_store
 from agent.cli.console import out, print_json, progress, table
 from agent.cli.models.evaluation_text import format_share
-from agent.cli.options import complete_codes
-from agent.cli.signing import signed_store
+from agent.cli.options import complete_codes, signed_store
 from agent.errors import WrongUse
 from agent.files.csv_export import write_csv
 from agent.terminal import format_count
@@ -84,7 +83,7 @@ def list_waiting(  # noqa: PLR0917 - each is an option of the command
 def _suggest(settings: Settings, n: int, gain: float, *, as_json: bool) -> None:
     """Print micrographs to label next."""
     from agent.archive import Archive
-    from agent.cli.job_progress import run_to_end, silence_log
+    from agent.cli.console import run_to_end, silence_log
     from agent.retrain import Suggestion
     from agent.retrain import suggest as suggest_labels
     from agent.service.composition import load_bundle

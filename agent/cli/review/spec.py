@@ -10,7 +10,7 @@ import typer
 
 from agent.cli import console
 from agent.cli.app import DONE, SAYS_NO, SOME_FAILED, app, load_settings, now_utc, open_store
-from agent.cli.job_progress import silence_log
+from agent.cli.console import silence_log
 from agent.cli.models.evaluate import temporary_archive
 from agent.cli.models.import_ import print_unusable
 from agent.cli.options import (
@@ -19,9 +19,10 @@ from agent.cli.options import (
     JsonOption,
     ManifestOption,
     Reason,
+    os_user,
     read_order_policy,
+    signed_store,
 )
-from agent.cli.signing import os_user, signed_store
 from agent.errors import WrongUse
 from agent.files.shares import is_file
 

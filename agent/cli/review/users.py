@@ -10,7 +10,7 @@ import typer
 
 from agent.cli.app import app, load_settings, open_store
 from agent.cli.console import echo, out, print_json, table
-from agent.cli.signing import signed_store
+from agent.cli.options import signed_store
 from agent.errors import WrongUse
 
 if TYPE_CHECKING:

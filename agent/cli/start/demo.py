@@ -22,8 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from agent.demo.demo import AgentProcess, DemoFolders, DemoResult, DemoSize
-    from agent.demo.drawings import Drawings
-    from agent.demo.exporter import DemoPicture, Exported
+    from agent.demo.exporter import DemoPicture, Drawings, Exported
     from agent.settings import Settings
     from agent.store import FileFate, Store
     from model import Evaluation
@@ -85,7 +84,7 @@ def play(folder: Path, size: DemoSize, *, serve: bool, train: bool = False) -> D
         train: Whether the first bundle is trained; else it is the one that the package ships.
     """
     from agent import settings as settings_room
-    from agent.cli.job_progress import silence_log
+    from agent.cli.console import silence_log
     from agent.demo.demo import AgentProcess, count_results, prepare_folder, renew_port
     from agent.demo.exporter import plan_night
     from agent.service.folder.data_folder import clock
@@ -187,7 +186,7 @@ def train_candidate(settings: Settings, store: Store, places: DemoFolders, size:
     """Import the labelled micrographs, and request the training of a candidate as a page does."""
     from agent.cli.models.import_ import import_labelled, print_unusable
     from agent.demo.demo import plan_history
-    from agent.demo.drawings import Drawings, write_manifest
+    from agent.demo.exporter import Drawings, write_manifest
     from agent.service.folder.data_folder import clock
 
     if store.jobs.list_ended(RETRAIN):
@@ -252,7 +251,7 @@ def begin_drawing(
 ) -> Drawings:
     """Begin to draw the micrographs of the night, before them those to train on and to test."""
     from agent.demo import demo
-    from agent.demo.drawings import Drawings, write_manifest
+    from agent.demo.exporter import Drawings, write_manifest
 
     folders = [
         (places.labelled, demo.plan_history(size)),

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from agent.cli.start.doctor_records import DoctorResult, Level, examine_network
 from agent.files.shares import inspect, is_file
-from agent.host.systemd_unit import list_read_paths
+from agent.host.systemd import list_read_paths
 from agent.settings import Right, iter_paths
 
 if TYPE_CHECKING:

@@ -15,14 +15,14 @@ import numpy as np
 from agent.cli.grade.classify import describe_fault, micrograph_title
 from agent.cli.reference import format_toml
 from agent.files.pictures import encode_jpeg, fit_within
-from agent.imaging.crop_json import crop_to_json
+from agent.imaging.crop import crop_to_json
 from agent.imaging.places import SAME_PLACE, Landmarks, PlaceIndex
 from agent.nightly.page.micrograph_cards import WARNINGS, describe_warnings
 from agent.orders.facts.place_check import CANDIDATES, compare_places
 from agent.orders.specifications.taxonomy_writing import TAXONOMY_FILE
 from agent.settings import objective_key
 from agent.settings.section import keep_shown
-from agent.watch.file_types import get_extension, to_text
+from agent.watch.listing import get_extension, to_text
 from agent.watch.path_metadata import Provenance, propose_pattern
 from model import (
     Field,

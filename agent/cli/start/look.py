@@ -74,7 +74,7 @@ def look(
 
 def _print_json(files: Sequence[Path], settings: Settings, overlay: Path | None) -> list[str]:
     """Print one object per micrograph or refused file; return the refused files in words."""
-    from agent.imaging.crop_json import crop_to_json  # heavy imports inside commands
+    from agent.imaging.crop import crop_to_json  # heavy imports inside commands
 
     refused: list[str] = []
     for path, outcome in iter_cropped(files, settings, but=overlay):
@@ -169,7 +169,7 @@ def _save(
     """
     from agent.cli.start.folder_overview import propose_source
     from agent.files.whole_file import write_whole
-    from agent.watch.file_types import to_text
+    from agent.watch.listing import to_text
     from reports import render, speaking, with_seconds
 
     crops = [(seen.path, seen.crop) for seen in overview.seen]

@@ -63,10 +63,10 @@ def _run(settings: Settings) -> None:
     import faulthandler
 
     from agent import log  # heavy
-    from agent.host import cpu_affinity, open_files, systemd
+    from agent.host import process_limits, systemd
 
-    cpu_affinity.keep_to_share(settings.service.cores)  # before libraries count the cores
-    open_files.raise_limit()
+    process_limits.keep_to_share(settings.service.cores)  # before libraries count the cores
+    process_limits.raise_limit()
     faulthandler.enable()  # the log gets all stack traces if the watchdog ends a hang
     from agent.service import Agent
 
@@ -118,7 +118,7 @@ def _run_once(settings: Settings) -> int:
     import threading
 
     from agent import log  # heavy
-    from agent.cli.job_progress import stopping
+    from agent.cli.console import stopping
     from agent.service import run_once
     from agent.service.folder.copies import require_newest
     from agent.service.folder.data_folder import clock
@@ -177,8 +177,8 @@ def web(context: typer.Context) -> None:
 
     from agent import log  # heavy
     from agent.archive import Archive
-    from agent.cli.job_progress import stopping
-    from agent.host import open_files
+    from agent.cli.console import stopping
+    from agent.host import process_limits
     from agent.service import Pages, build_status
     from agent.service.folder.data_folder import clock
     from agent.web import app_of
@@ -186,7 +186,7 @@ def web(context: typer.Context) -> None:
     settings = load_settings(context)
     require_lab(settings)
     log.set_up(level=settings.log.level)
-    open_files.raise_limit()
+    process_limits.raise_limit()
     stop = threading.Event()
     with open_store(settings) as store, stopping(stop):
         application = app_of(

@@ -189,7 +189,7 @@ def fleet(
 
 def _retire(context: typer.Context, name: str, by: str, reason: str) -> None:
     """Remove a PC of this site from the list. Raises `WrongUse` while its agent runs."""
-    from agent.cli.signing import os_user, signed_store
+    from agent.cli.options import os_user, signed_store
     from agent.service.folder.data_folder import clock
     from agent.service.health.database_clock import DatabaseClock
     from agent.store.sites.fleet import PcState, list_members

@@ -9,7 +9,7 @@ import typer
 
 from agent.cli.app import app, load_settings, now_utc, open_store
 from agent.cli.console import echo, err, print_json
-from agent.cli.signing import os_user, signed_store
+from agent.cli.options import os_user, signed_store
 from agent.cli.studies.roundrobin import (
     By,
     Json,

@@ -10,8 +10,7 @@ import typer
 
 from agent.cli.app import app, load_settings, now_utc, open_store
 from agent.cli.console import echo, err, out, print_json, table
-from agent.cli.options import JsonOption
-from agent.cli.signing import os_user, signed_store
+from agent.cli.options import JsonOption, os_user, signed_store
 from agent.errors import WrongUse
 
 if TYPE_CHECKING:

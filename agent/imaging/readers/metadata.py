@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import re
 import xml.etree.ElementTree as ET
+from dataclasses import dataclass
 from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,7 @@ import tifffile
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
+
 
 UM_PER_INCH = 25_400.0
 COARSEST_UM = 5.0
@@ -375,3 +377,37 @@ def parse_any(text: str, _: tuple[int, int]) -> tuple[float, ...]:
         um = float(number.replace(",", ".")) * UM_PER[unit.lower()]
         scales += select_new(get_square_scale(um, None), scales)
     return tuple(scales)
+
+
+# --- the pixel size of a micrograph by each of its sources, and what they agree on ----------------
+
+
+_AGREEMENT = 0.05  # scales that differ by a larger share contradict each other
+
+
+@dataclass(frozen=True, slots=True)
+class Scale:
+    """The pixel size according to one source.
+
+    Args:
+        source: "metadata", "micron_bar", "sidecar" or "settings".
+        um_per_px: µm per pixel.
+    """
+
+    source: str
+    um_per_px: float
+
+
+def resolve_scale(
+    scales: tuple[Scale, ...], plausible: tuple[float, float]
+) -> tuple[float | None, str | None, tuple[str, ...]]:
+    """Return the scale all sources agree on, its most trusted source, and warnings."""
+    low, high = plausible
+    in_range = [scale for scale in scales if low <= scale.um_per_px <= high]
+    warnings = ("scale_out_of_range",) if len(in_range) < len(scales) else ()
+    if not in_range:
+        return None, None, warnings
+    values = [scale.um_per_px for scale in in_range]
+    if max(values) > (1 + _AGREEMENT) * min(values):
+        return None, None, (*warnings, "scale_conflict")
+    return in_range[0].um_per_px, in_range[0].source, warnings

@@ -20,8 +20,17 @@ import numpy as np
 
 from agent.errors import FileCode, FileError
 from agent.imaging.readers.metadata import dots_to_um_per_px, read_exif
-from agent.imaging.readers.page import Limits, Loader, Page, check_scans, check_size
-from agent.imaging.readers.rgb8 import RGBA, apply_orientation, find_tear, to_rgb
+from agent.imaging.readers.page import (
+    RGBA,
+    Limits,
+    Loader,
+    Page,
+    apply_orientation,
+    check_scans,
+    check_size,
+    find_tear,
+    to_rgb,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

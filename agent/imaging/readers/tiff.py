@@ -25,8 +25,18 @@ from agent.imaging.readers.metadata import (
     read_tiff_scales,
     read_tiff_text,
 )
-from agent.imaging.readers.page import Limits, Loader, Page, check_pages, check_scans, check_size
-from agent.imaging.readers.rgb8 import GREY_ALPHA, apply_orientation, find_tear, to_rgb
+from agent.imaging.readers.page import (
+    GREY_ALPHA,
+    Limits,
+    Loader,
+    Page,
+    apply_orientation,
+    check_pages,
+    check_scans,
+    check_size,
+    find_tear,
+    to_rgb,
+)
 from agent.imaging.readers.z_stack import COLOURS, assemble_field, list_fields
 
 if TYPE_CHECKING:

@@ -16,8 +16,7 @@ import numpy as np
 
 from agent.errors import FileCode, FileError
 from agent.imaging.readers.metadata import UM_PER, get_square_scale, iter_elements, parse_xml
-from agent.imaging.readers.page import Limits, Loader, Page, check_pages, check_size
-from agent.imaging.readers.rgb8 import to_rgb
+from agent.imaging.readers.page import Limits, Loader, Page, check_pages, check_size, to_rgb
 from agent.imaging.readers.z_stack import assemble_field, list_fields
 
 if TYPE_CHECKING:

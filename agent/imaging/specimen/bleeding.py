@@ -15,8 +15,13 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
-from agent.imaging.specimen.masks import count_cells, label_parts
-from agent.imaging.specimen.tones import compute_deviation, compute_spread, fit_shading
+from agent.imaging.specimen.grid import (
+    compute_deviation,
+    compute_spread,
+    count_cells,
+    fit_shading,
+    label_parts,
+)
 
 if TYPE_CHECKING:
     from agent.imaging.specimen.grid import Cells, Mask, Plane

@@ -1,4 +1,4 @@
-"""Compute brightness, colour and roughness of a micrograph on a coarse grid of cells.
+"""A micrograph on a coarse grid of cells: brightness, colour, roughness, masks and tones.
 
 A cell is about 1/190 of the longer side: small enough for an edge, large enough to measure
 roughness.
@@ -7,7 +7,7 @@ roughness.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from typing import TYPE_CHECKING, Any
 
 import cv2
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     Mask = NDArray[np.bool_]
     Plane = NDArray[Any]
+
 
 GRID = 192  # cells along the longer side: at 0.1 µm/px and 2000 px a cell is about 1 µm
 OCTAVE = 32  # units of the roughness planes for a factor of two
@@ -52,7 +53,7 @@ class Cells:
         rows, columns = self.usable.shape
         usable = self.usable.astype(np.uint8)
         inner = cv2.morphologyEx(usable, cv2.MORPH_CLOSE, np.ones((3, 3), np.uint8))
-        full = np.flatnonzero(self.usable.mean(axis=1) > 0.5)  # noqa: PLR2004 - half a row
+        full = np.flatnonzero(self.usable.mean(axis=1) > 0.5)
         top, bottom = (int(full[0]), int(full[-1])) if full.size else (0, rows - 1)
         frame = np.zeros((rows, columns), bool)
         frame[[top, bottom], :] = True
@@ -136,3 +137,107 @@ def _compute_log(roughness: Plane) -> Plane:
     """Return the logarithm of a roughness in grey values, in units of `OCTAVE`."""
     logs: Plane = (OCTAVE * np.log2(roughness.astype(np.float32) + 0.5)).astype(np.float32)
     return logs
+
+
+# --- masks of cells: counts, parts and holes ------------------------------------------------------
+
+
+# ruff: noqa: PLR2004 - shares and cells, measured on drawn and real borders
+
+
+def count_cells(mask: Mask) -> int:
+    """Return the number of cells in a mask."""
+    return int(np.count_nonzero(mask))
+
+
+def label_parts(mask: Plane, connectivity: int = 4) -> tuple[Plane, NDArray[np.intp]]:
+    """Return the labels of the connected parts of a mask, from 1, and areas by label."""
+    _, marks = cv2.connectedComponents(mask.astype(np.uint8), connectivity=connectivity)
+    return marks, np.bincount(marks.ravel())
+
+
+def fill_holes(mask: Mask, below: float = np.inf) -> Mask:
+    """Return a mask with enclosed holes of fewer than `below` cells filled."""
+    marks, areas = label_parts(~mask)
+    closed = areas < below
+    closed[0] = False
+    for rim in (marks[0], marks[-1], marks[:, 0], marks[:, -1]):
+        closed[rim] = False
+    return mask | closed.take(marks) if closed.any() else mask
+
+
+def find_largest_part(mask: Mask) -> Mask:
+    """Return the largest connected part of a mask."""
+    marks, areas = label_parts(mask)
+    if len(areas) <= 2:
+        return mask
+    best: Mask = marks == 1 + int(np.argmax(areas[1:]))
+    return best
+
+
+# --- how tones of the steel vary: spread, slow shading, and the deviation of a patch from it ------
+
+
+def subsample(mask: Mask, to: int = 1500) -> Mask:
+    """Return about `to` cells of a mask, enough for a median; the same ones in a turned field."""
+    share = count_cells(mask) // to
+    return mask & _scatter(*mask.shape, share) if share > 1 else mask
+
+
+@cache
+def _scatter(rows: int, columns: int, share: int) -> Mask:
+    """Return a pseudo-random mask of one cell in `share`, invariant to rotation and mirroring."""
+    y, x = np.minimum(np.arange(rows), np.arange(rows)[::-1])[:, None], np.arange(columns)
+    x = np.minimum(x, x[::-1])
+    numbers = ((x + y) * 73856093 ^ (x * y) * 19349663) >> 4
+    chosen: Mask = numbers % share == 0
+    return chosen
+
+
+@cache
+def _compute_terms(rows: int, columns: int) -> Plane:
+    """Return the terms of a second-order surface at every cell, (rows, columns, 6)."""
+    y, x = np.mgrid[-1 : 1 : rows * 1j, -1 : 1 : columns * 1j].astype(np.float32)
+    return np.stack([np.ones_like(x), x, y, x * x, x * y, y * y], axis=-1)
+
+
+def fit_shading(light: Plane, kind: Mask) -> Plane:
+    """Fit a second-order surface to the light of a kind; return it for all cells."""
+    terms = _compute_terms(*light.shape)
+    sample = subsample(kind)
+    known, values = terms[sample], light[sample]
+    off = np.abs(known @ _fit_surface(known, values) - values)
+    near = off <= max(3.0, 3 * float(np.median(off)))
+    surface = terms @ _fit_surface(known[near], values[near]).astype(np.float32)
+    of_kind = surface[kind]
+    bounded: Plane = np.clip(surface, of_kind.min(), of_kind.max())
+    return bounded
+
+
+def _fit_surface(terms: Plane, values: Plane) -> Plane:
+    """Fit a surface to values (n,) with terms (n, 6), regularised against noise."""
+    bend = terms.T @ terms + np.diag([1e-3, 1, 1, 1, 1, 1]) * 0.002 * len(terms)
+    return np.linalg.solve(bend, terms.T @ values)
+
+
+def compute_deviation(plane: Plane, steel: Mask, kind: Mask, patch: float) -> Plane:
+    """Return the deviation of each patch of steel from the tone of a kind, shading removed.
+
+    Args:
+        plane: (gh, gw), a tone.
+        steel: (gh, gw) bool, cells that are averaged.
+        kind: (gh, gw) bool, cells of the reference tone.
+        patch: Sigma of the blur, cells.
+    """
+    weight = steel.astype(np.float32)
+    share = np.maximum(cv2.GaussianBlur(weight, (0, 0), patch), 1e-3)
+    level = plane - fit_shading(plane, kind)
+    smooth: Plane = cv2.GaussianBlur(level * weight, (0, 0), patch) / share
+    return smooth - float(np.median(smooth[kind]))
+
+
+def compute_spread(values: Plane) -> float:
+    """Return half the width of the middle two thirds: a standard deviation robust to outliers."""
+    ordered = np.sort(values)
+    last = len(ordered) - 1
+    return float(ordered[int(0.84 * last)] - ordered[int(0.16 * last)]) / 2

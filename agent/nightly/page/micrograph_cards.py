@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Protocol
 
 import reports
-from agent.imaging.crop_json import locate_specimens
+from agent.imaging.crop import locate_specimens
 from agent.nightly.facts.reported_needles import build_field_needles
 from agent.orders.facts.needle_lengths import describe_calibration
 from agent.orders.facts.specimen_facts import PREPARATION_DEFECTS
@@ -487,7 +487,7 @@ def describe_warnings(
 
     Args:
         warnings: Stable words; an unknown one is returned as it is.
-        crop: The crop as `agent.imaging.crop_json.crop_to_json` returned it, or {}.
+        crop: The crop as `agent.imaging.crop.crop_to_json` returned it, or {}.
         width: Of the field, pixels.
         height: Of the field, pixels.
     """

@@ -13,7 +13,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from agent.files.regular_file import open_regular
+from agent.files.whole_file import open_regular
 from agent.settings import PROCESS_KEYS
 from agent.store import ClaimedPlace, number_key
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from agent.orders.facts.process_data import collect_keys, find_notes, merge_notes
 from agent.watch import Provenance
-from agent.watch.file_types import locate
+from agent.watch.listing import locate
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -29,8 +29,10 @@ from agent.orders.judge.limit import (
     read_limit,
 )
 from agent.orders.judge.needle_limit import read_longest_limit, read_needle_limit
-from agent.settings.section import Shown  # noqa: TC001 - pydantic reads it
-from agent.settings.toml_faults import describe_toml_fault
+from agent.settings.section import (
+    Shown,
+    describe_toml_fault,
+)
 from reports import gettext as _
 from reports import marked
 

@@ -17,7 +17,7 @@ from agent.service.folder.lock import RunLock
 from agent.service.folder.unfollowed_revisions import describe_unfollowed
 from agent.service.health.database_clock import DatabaseClock
 from agent.service.health.share_facts import gather_share_facts
-from agent.settings.crop_recipe import RECIPE
+from agent.settings.root import RECIPE
 from agent.site_time import compute_night_end, night_of
 from agent.store import RolloutState, Store, StoreFault, store_url
 from agent.store.sites.fleet import is_alive, list_seen, rollout_to_json

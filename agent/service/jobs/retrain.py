@@ -24,7 +24,7 @@ from agent.service.composition import build_demands, collect_labels, load_bundle
 from agent.service.folder.data_folder import clock, get_feature_cache
 from agent.service.folder.lock import TrainingLock
 from agent.service.jobs.supervisor import run_supervised
-from agent.settings.crop_recipe import RECIPE
+from agent.settings.root import RECIPE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

@@ -62,7 +62,7 @@ class StoredCrop:
 
     @classmethod
     def from_json(cls, document: Mapping[str, Any]) -> StoredCrop:
-        """Build it from what `agent.imaging.crop_json.crop_to_json` returned; {} is allowed."""
+        """Build it from what `agent.imaging.crop.crop_to_json` returned; {} is allowed."""
         area: Mapping[str, Any] = document.get("specimen_area") or {}
         bar, box = document.get("micron_bar"), document.get("crop")
         return cls(

@@ -17,9 +17,8 @@ from drawn.gradients import colours
 
 from agent.archive import Archive
 from agent.files.pictures import encode_png
-from agent.files.regular_file import open_regular
-from agent.imaging.readers.read import Limits, read
-from agent.imaging.readers.sidecars import read_sidecar_scales
+from agent.files.whole_file import open_regular
+from agent.imaging.readers.read import Limits, read, read_sidecar_scales
 from agent.orders.facts.process_data import find_notes
 
 if TYPE_CHECKING:

@@ -19,8 +19,8 @@ import reports
 from agent.nightly import write_report
 from agent.web import create_app
 from model.image_quality import DEFECTS
-from reports.defect_words import DEFECT_WORDS
-from reports.ood_message import PARTS
+from reports.messages import PARTS
+from reports.vocabulary import DEFECT_WORDS
 
 HOW = (
     "a page says what no catalogue has. Run `python tests/catalogue.py`, write the empty "

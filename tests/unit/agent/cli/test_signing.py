@@ -15,7 +15,7 @@ from labs.shell import Shell
 from typer.main import get_command
 
 from agent.cli.app import app
-from agent.cli.signing import SIGNED, os_user
+from agent.cli.options import SIGNED, os_user
 from agent.store import Decision
 from agent.store.people import auth
 

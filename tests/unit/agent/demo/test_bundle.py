@@ -19,7 +19,7 @@ from agent.service.active_bundle import CurrentBundle
 from agent.service.composition import load_bundle, open_store
 from agent.service.folder.data_folder import bundles_folder, clock
 from agent.settings import read
-from agent.settings.crop_recipe import RECIPE
+from agent.settings.root import RECIPE
 from model import BundleError, read_manifest, verify_bundle
 
 

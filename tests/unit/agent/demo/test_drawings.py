@@ -4,8 +4,7 @@ import csv
 
 import pytest
 
-from agent.demo.drawings import Drawings, write_manifest
-from agent.demo.exporter import encode, export, plan_ordinary
+from agent.demo.exporter import Drawings, encode, export, plan_ordinary, write_manifest
 
 PIXELS = (160, 120)
 

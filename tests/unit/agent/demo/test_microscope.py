@@ -6,8 +6,7 @@ import pytest
 
 from agent.cli.start.demo import _Microscope
 from agent.demo.demo import AgentProcess, DemoFolders, DemoSize
-from agent.demo.drawings import Drawings
-from agent.demo.exporter import plan_night
+from agent.demo.exporter import Drawings, plan_night
 from agent.errors import WrongUse
 from agent.store import Store, StoreFault
 from agent.store.work.files import Files

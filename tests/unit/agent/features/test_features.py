@@ -23,9 +23,8 @@ from agent.features import (
     tend_folder,
     to_batch,
 )
-from agent.features.feature_buffer import read_buffer
 from agent.features.feature_folder import MOST_SMALL
-from agent.features.feature_rows import encode_shard, read_rows
+from agent.features.feature_rows import encode_shard, read_buffer, read_rows
 from model.ood.frozen_features import FeatureForm, FrozenFeatures
 
 

@@ -14,11 +14,13 @@ import pytest
 from folders import ROOT
 
 from agent import settings
-from agent.host import cpu_affinity
+from agent.host import process_limits
 from agent.host.file_ownership import hand_over, permit_account
-from agent.host.systemd import Manager, _permit_reading, compare_rights
-from agent.host.systemd_unit import (
+from agent.host.systemd import (
     Machine,
+    Manager,
+    _permit_reading,
+    compare_rights,
     inspect_machine,
     list_bound_folders,
     list_hidden_neighbours,
@@ -370,12 +372,12 @@ def test_the_agent_takes_half_the_cores_and_at_least_two() -> None:
         (3, 16, 3),
         (9, 4, 4),
     ):
-        assert cpu_affinity.count_cores(wished, there) == taken, wished
+        assert process_limits.count_cores(wished, there) == taken, wished
 
 
 def test_what_the_agent_starts_is_kept_to_the_same_cores() -> None:
     script = (
-        "import os, subprocess, sys; from agent.host.cpu_affinity import keep_to_share; "
+        "import os, subprocess, sys; from agent.host.process_limits import keep_to_share; "
         "n = keep_to_share(1); "
         "code = 'import os; print(len(os.sched_getaffinity(0)))'; "
         "print(n, subprocess.check_output([sys.executable, '-c', code], text=True))"

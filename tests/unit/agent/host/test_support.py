@@ -14,7 +14,7 @@ import pytest
 
 from agent.cli import main
 from agent.demo.bundle import unpack_bundle
-from agent.host.licences import build_bill, find_licence, list_parts
+from agent.host.distribution import build_bill, find_licence, list_parts
 from agent.host.support_bundle import Pseudonyms
 from agent.store import Store
 

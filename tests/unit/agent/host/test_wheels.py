@@ -13,7 +13,7 @@ from folders import ROOT
 from packaging.requirements import Requirement
 
 from agent.errors import WrongUse
-from agent.host.wheels import LOCK, collect, normalise, read_lock
+from agent.host.distribution import LOCK, collect, normalise, read_lock
 
 PROJECT = ROOT / "pyproject.toml"
 NOT_BUNDLED = {"dev", "ray"}

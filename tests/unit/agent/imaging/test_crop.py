@@ -13,10 +13,9 @@ from hypothesis import strategies as st
 
 from agent.errors import FileCode, FileError
 from agent.imaging import Scale, crop
-from agent.imaging.crop import _find_largest_rectangle
-from agent.imaging.crop_json import locate_specimens
+from agent.imaging.crop import _find_largest_rectangle, locate_specimens
 from agent.imaging.readers.read import MicrographImage
-from agent.settings.crop_recipe import RECIPE
+from agent.settings.root import RECIPE
 
 SIZE = (360, 480)
 RANGE = (0.01, 5.0)

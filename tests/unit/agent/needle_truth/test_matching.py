@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from agent.needle_truth.matching import do_tips_agree, find_counterpart
+from agent.needle_truth.comparison import do_tips_agree, find_counterpart
 
 MEASURED = np.array([[10.0, 10.0], [30.0, 10.0]])
 """20 µm long, along x."""

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from agent.objects import BeingFetched, waiting_at_most
-from agent.objects.background_reads import BackgroundReads
+from agent.objects.mirrored_files import BackgroundReads
 
 LONG_S = 20.0
 

@@ -25,7 +25,7 @@ from servers.object_storage import (
 
 from agent.backup import maintenance
 from agent.objects import PruneRecords
-from agent.objects.pruned_files import parse_picture
+from agent.objects.mirror import parse_picture
 from agent.store import Decision
 
 if TYPE_CHECKING:

@@ -31,7 +31,7 @@ from agent.orders.specifications.specification_history import load_history, reop
 from agent.orders.statements.freezing import Freezer, freeze_orders
 from agent.orders.statements.statement_page import build_statement_page
 from agent.orders.statements.statement_rows import find_differences, list_stated, list_unsupported
-from agent.settings.crop_recipe import RECIPE
+from agent.settings.root import RECIPE
 from agent.store import Decision, Entry, NewStatement, Store, recompute_statement
 from model import load_taxonomy
 

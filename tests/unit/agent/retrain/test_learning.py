@@ -13,7 +13,7 @@ import torch
 from labs.small import CODES, PIXELS, past, write_labelled
 
 from agent import settings as settings_of
-from agent.cli.job_progress import format_stage
+from agent.cli.console import format_stage
 from agent.cli.models.evaluation_text import print_evaluation
 from agent.cli.models.experiments import about
 from agent.cli.models.train import format_plan, grouping_column, make_plan, print_notes

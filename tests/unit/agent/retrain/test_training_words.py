@@ -9,7 +9,7 @@ import pytest
 from labs.lab import DAY
 from labs.shell import Shell
 
-from agent.cli.job_progress import show_progress
+from agent.cli.console import show_progress
 from agent.files.pictures import encode_png
 from agent.retrain import collect, list_gaps
 from agent.store import Decision

@@ -7,7 +7,7 @@ import tomllib
 import pytest
 from labs.shell import Shell
 
-from agent.settings.toml_faults import describe_toml_fault
+from agent.settings.section import describe_toml_fault
 
 NO_NUMBER = "not a number. Write digits alone, without a zero in front, and a point for decimals."
 PATH = r"C:\lab\export"

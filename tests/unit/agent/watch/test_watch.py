@@ -13,10 +13,15 @@ from hypothesis import strategies as st
 from watchdog.events import FileClosedEvent
 
 from agent.watch import Kind, ListedFile, SourceWatcher, StabilityTracker, classify_name
-from agent.watch.file_types import EXTENSIONS, from_text, to_text
-from agent.watch.fs_events import EventListener, EventsUnavailable, Hints, build_unavailable
-from agent.watch.listing import list_folder
-from agent.watch.watch_mode import choose_mode, is_silent
+from agent.watch.fs_events import (
+    EventListener,
+    EventsUnavailable,
+    Hints,
+    build_unavailable,
+    choose_mode,
+    is_silent,
+)
+from agent.watch.listing import EXTENSIONS, from_text, list_folder, to_text
 from agent.watch.write_completion import find_hold
 
 posix = pytest.mark.skipif(sys.platform == "win32", reason="POSIX file names and links")

@@ -10,7 +10,6 @@ from scipy.stats import gumbel_r
 from model.needles.drawing import draw_field
 from model.needles.drawing.canvas import NeedleCanvas
 from model.needles.drawing.plates import Population, scatter
-from model.needles.extremes import fit_gumbel, predict_longest
 from model.needles.field import LEAST_RELIABILITY, list_longest
 from model.needles.instances import find_needles
 from model.needles.intercepts import measure_mean_intercept
@@ -18,10 +17,12 @@ from model.needles.lengths import (
     LENGTH_EDGES_UM,
     compute_distribution,
     compute_weights,
+    estimate_quantile,
     find_quantile,
+    fit_gumbel,
+    predict_longest,
 )
 from model.needles.needle_map import NeedleMap
-from model.needles.pooling import estimate_quantile
 from model.needles.truth import measure_truth
 
 PIXEL_UM = 0.2

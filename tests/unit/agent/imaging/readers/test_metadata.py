@@ -9,8 +9,7 @@ from folders import SHARED_DATA
 
 from agent.errors import FileError
 from agent.imaging.readers.metadata import dots_to_um_per_px, get_square_scale
-from agent.imaging.readers.read import Limits, read
-from agent.imaging.readers.sidecars import read_sidecar_scales
+from agent.imaging.readers.read import Limits, read, read_sidecar_scales
 
 STEEL = np.random.default_rng(0).integers(1, 255, (60, 80)).astype(np.uint8)
 

@@ -17,8 +17,8 @@ from hypothesis.extra import numpy as arrays
 
 from agent.errors import FileCode, FileError
 from agent.files.pictures import encode_png
+from agent.imaging.readers.page import apply_orientation, find_tear, to_rgb
 from agent.imaging.readers.read import Limits, read
-from agent.imaging.readers.rgb8 import apply_orientation, find_tear, to_rgb
 
 
 def grey(height=HEIGHT, width=WIDTH, seed=0):

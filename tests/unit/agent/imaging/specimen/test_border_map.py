@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from agent.imaging.specimen.bleeding import EdgeZones
-from agent.imaging.specimen.border_map import (
+from agent.imaging.specimen.border_network import (
     BLEEDING,
     COATING,
     MOUNT,
