@@ -28,6 +28,7 @@ from .errors import (
 from .evaluation.comparison import (
     Comparison as Comparison,
     ComparisonOutcome as ComparisonOutcome,
+    GateThresholds as GateThresholds,
     compare_bundles as compare_bundles,
 )
 from .evaluation.evaluation import (
@@ -56,7 +57,6 @@ from .evaluation.paired import (
     PairedTestSet as PairedTestSet,
     evaluate_pair as evaluate_pair,
 )
-from .evaluation.promotion_checks import GateThresholds as GateThresholds
 from .framing import Field as Field
 from .inference.classifier import Classifier as Classifier
 from .inference.prediction import Prediction as Prediction
@@ -73,10 +73,10 @@ from .ood.appearance import (
     select_diverse as select_diverse,
 )
 from .ood.conformal import (
+    OodResult as OodResult,
     alarm_rate_in_words as alarm_rate_in_words,
     alarm_rate_warnings as alarm_rate_warnings,
 )
-from .ood.ood_result import OodResult as OodResult
 from .progress import Progress as Progress
 from .runtime.conversion import converting_apart as converting_apart
 from .runtime.engines import (

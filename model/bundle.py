@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from model.networks.encoder import Encoder
+    from model.networks.backbones import Encoder
 
 
 # --- heads in the files of a bundle: those in service, and those that were tested -----------------
@@ -386,7 +386,7 @@ class LoadedBundle:
         Raises:
             BundleError: The layers do not fit their architecture.
         """
-        from model.networks.encoder import Encoder  # noqa: PLC0415 - PyTorch
+        from model.networks.backbones import Encoder  # noqa: PLC0415 - PyTorch
 
         return {
             stored.name: Encoder(stored.backbone.load(), stored.taps).eval().requires_grad_(False)  # noqa: FBT003 - torch's own signature

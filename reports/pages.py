@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from reports.charts import confusion_svg, curves_svg
 from reports.content.components import (
     Choice,
     DocumentSection,
@@ -50,7 +51,6 @@ from reports.environment import (
 )
 from reports.live_charts import counts_chart, learning_curve_chart, share_chart, shares_chart
 from reports.needle_charts import agreement_chart, needle_fields_chart, needle_lengths_chart
-from reports.training_figures import confusion_svg, curves_svg
 from reports.user_guide import (
     GUIDE_PAGES,
     GUIDE_PICTURES,

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from model.ood.frozen_features import FeatureBatch, FeatureForm, pack_moments
+from model.ood.feature_arrays import FeatureBatch, FeatureForm, FrozenFeatures, pack_moments
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -25,8 +25,6 @@ if TYPE_CHECKING:
 
     import pyarrow as pa
     from numpy.typing import NDArray
-
-    from model.ood.frozen_features import FrozenFeatures
 
 
 FORM: Final = b"martensight.form"

@@ -18,7 +18,7 @@ import structlog
 
 from agent.archive import Archive
 from agent.backup.maintenance import INBOX_SOURCE
-from agent.delivery.notify import check
+from agent.delivery.mail import check
 from agent.errors import AgentError
 from agent.imaging import WALL_CLOCK
 from agent.orders.instruments.affected_orders import list_affected_orders

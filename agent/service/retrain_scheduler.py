@@ -13,7 +13,7 @@ from zoneinfo import ZoneInfo
 
 import structlog
 
-from agent.delivery.notify import send_notice
+from agent.delivery.mail import send_notice
 from agent.errors import AgentError, WrongUse
 from agent.retrain import Gate, Outcome
 from agent.retrain.promotion import DAYS, SHADOW

@@ -9,21 +9,19 @@ from __future__ import annotations
 from agent.settings.loading import (
     FILE_NAME,
     UNFINISHED_MOVE,
-    find_file,
-    find_pc_name,
-    has_unfinished_move,
-    platform_folder,
-    read,
-    refuse_unfinished_move,
-)
-from agent.settings.paths import (
     NamedAddress,
     NamedPath,
     find_address_mark,
+    find_file,
+    find_pc_name,
+    has_unfinished_move,
     is_path,
     iter_addresses,
     iter_paths,
     needs_network,
+    platform_folder,
+    read,
+    refuse_unfinished_move,
 )
 from agent.settings.root import (
     ENV_PREFIX,

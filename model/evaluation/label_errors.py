@@ -17,8 +17,8 @@ import numpy as np
 from model.calibration import fit_temperature
 from model.data.dataset import folds
 from model.data.near_duplicates import compute_signature
+from model.evaluation.comparison import MAX_UNUSUAL_SHARE, MIN_UNUSUAL
 from model.evaluation.evaluation import load_field
-from model.evaluation.promotion_checks import MAX_UNUSUAL_SHARE, MIN_UNUSUAL
 from model.networks.linear_probe import ProbeData, fit_head
 from model.networks.schemes import CODE, Scheme, softmax
 from model.progress import Progress

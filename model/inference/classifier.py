@@ -9,21 +9,26 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from model.bundle import load_bundle
-from model.calibration import prediction_set
+from model.bundle import LoadedBundle, Manifest, load_bundle
+from model.calibration import SetLevels, prediction_set
 from model.errors import BundleError, ModelError
-from model.inference.feature_extractor import SharedPassExtractor, stitch_maps
+from model.inference.feature_extractor import (
+    FieldExtractor,
+    FieldFeatures,
+    SharedPassExtractor,
+    stitch_maps,
+)
 from model.inference.feature_scorer import FeatureScorer
 from model.inference.prediction import Prediction
-from model.inference.predictor import Predictor
+from model.inference.predictor import Predictor, RawPrediction
 from model.inference.saliency import compute_coarser_margin, compute_contrast, compute_evidence
-from model.networks.schemes import CODE, size_head
-from model.ood.features import rebuild_ood_extractor
+from model.networks.schemes import CODE, FieldPrediction, Head, Scheme, size_head
+from model.ood.features import OodFeatureExtractor, rebuild_ood_extractor
 from model.ood.mahalanobis import normalize_rows
 from model.ood.nearest_neighbor import SEEN_BY_CLASSIFIER, fit_classifier_scorers, score_uncertainty
 from model.ood.reduced_precision import load_detector
 from model.runtime.conversion import keeping_converted
-from model.runtime.engines import choose_engine
+from model.runtime.engines import Engine, choose_engine
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -31,19 +36,12 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from model.bundle import LoadedBundle, Manifest
-    from model.calibration import SetLevels
     from model.framing import Field, Framing
-    from model.inference.feature_extractor import FieldExtractor, FieldFeatures
-    from model.inference.predictor import RawPrediction
-    from model.networks.encoder import Encoder
-    from model.networks.schemes import FieldPrediction, Head, Scheme
+    from model.networks.backbones import Encoder
+    from model.ood.conformal import OodResult
     from model.ood.detector import OodDetector
-    from model.ood.features import OodFeatureExtractor
-    from model.ood.frozen_features import FeatureForm, FrozenFeatures
-    from model.ood.ood_result import OodResult
-    from model.ood.part_runners import FrozenBackbone
-    from model.runtime.engines import Engine
+    from model.ood.feature_arrays import FeatureForm, FrozenFeatures
+    from model.ood.frozen_pass import FrozenBackbone
     from model.runtime.quantization import Int8Calibration
     from model.taxonomy import Taxonomy
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from model.framing import Field, Frame, Framing
-    from model.networks.encoder import Encoder
+    from model.networks.backbones import Encoder
     from model.networks.schemes import Head
     from model.ood.features import OodFeatureExtractor
     from model.ood.frozen_pass import FieldMaps
@@ -270,7 +270,7 @@ def _compute_weights(frame: Frame, stride: int) -> NDArray[np.float32]:
         return np.ones([side // stride for side in frame.valid.shape], np.float32)
     import torch  # noqa: PLC0415 - the encoder needs it as well
 
-    from model.networks.encoder import cell_weights  # noqa: PLC0415
+    from model.networks.backbones import cell_weights  # noqa: PLC0415
 
     weights: NDArray[np.float32] = cell_weights(torch.from_numpy(frame.valid)[None], stride)[
         0

@@ -13,7 +13,7 @@ import numpy as np
 
 from model.errors import ModelError
 from model.inference.predictor import ENGINE_DIFFERENCE
-from model.networks.schemes import CODE, SUBTYPE
+from model.networks.schemes import CODE, SUBTYPE, Head, Scheme
 from model.ood.conformal import compute_p_values
 
 if TYPE_CHECKING:
@@ -22,9 +22,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from model.calibration import SetLevels
-    from model.networks.schemes import Head, Scheme
+    from model.ood.feature_arrays import FeatureBatch, FeatureForm
     from model.ood.field_distance import FieldDistance
-    from model.ood.frozen_features import FeatureBatch, FeatureForm
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,8 +11,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from model.ood.frozen_features import FrozenFeatures
-    from model.ood.ood_result import OodResult
+    from model.ood.conformal import OodResult
+    from model.ood.feature_arrays import FrozenFeatures
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from model.framing import Field, Frame, Framing
     from model.inference.feature_extractor import FieldExtractor
-    from model.networks.encoder import Encoder
+    from model.networks.backbones import Encoder
     from model.networks.schemes import FieldPrediction, Head, Scheme
     from model.ood.frozen_pass import FieldMaps
     from model.runtime.quantization import Int8Calibration

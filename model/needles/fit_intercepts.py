@@ -11,7 +11,7 @@ import numpy as np
 
 from model.needles.drawing import draw_field
 from model.needles.drawing.canvas import PIXEL_UM
-from model.needles.intercepts import measure_mean_intercept
+from model.needles.field import measure_mean_intercept
 from model.needles.lengths import compute_distribution
 from model.needles.truth import measure_truth
 

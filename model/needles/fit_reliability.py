@@ -1,4 +1,4 @@
-"""Fit `model.needles.reliability` on drawn fields: `python -m model.needles.fit_reliability`.
+"""Fit `model.needles.instances` on drawn fields: `python -m model.needles.fit_reliability`.
 
 Fields of both training programs that no training used.
 """
@@ -16,10 +16,9 @@ from scipy.special import expit
 from model.needles.drawing import DrawnField, draw_field
 from model.needles.drawing.canvas import PIXEL_UM, degrade
 from model.needles.drawing.generations import draw_generations
-from model.needles.instances import MeasuredNeedles, find_needles
+from model.needles.instances import FEATURES, MeasuredNeedles, find_needles
 from model.needles.lengths import compute_weights
 from model.needles.needle_map import NeedleMapper
-from model.needles.reliability import FEATURES
 from model.needles.truth import TrueNeedle, measure_truth
 
 if TYPE_CHECKING:

@@ -23,7 +23,7 @@ from torch.nn import functional
 from model.needles.drawing import DrawnField, draw_field
 from model.needles.drawing.canvas import PIXEL_UM, degrade
 from model.needles.drawing.generations import cut_texture, draw_generations
-from model.needles.network import NeedleNetwork, normalize_contrast
+from model.needles.needle_map import NeedleNetwork, normalize_contrast
 from model.needles.truth import measure_truth
 
 if TYPE_CHECKING:

@@ -17,12 +17,11 @@ from model.errors import ModelError
 from model.image_quality import Defect, DefectLimits
 from model.networks.field_embedding import get_embedding
 from model.ood import conformal, nearest_neighbor
-from model.ood.feature_arrays import PLACES
-from model.ood.features import DESCRIPTOR_LAYERS, build_ood_extractor
+from model.ood.conformal import OodResult
+from model.ood.feature_arrays import PLACES, CellFeatures, FeatureForm, FrozenFeatures, OodFeatures
+from model.ood.features import DESCRIPTOR_LAYERS, OodFeatureExtractor, build_ood_extractor
 from model.ood.field_distance import FieldDistance, map_distances
-from model.ood.frozen_features import FeatureForm, FrozenFeatures
 from model.ood.mahalanobis import Textures, compute_distances, normalize_rows
-from model.ood.ood_result import OodResult
 from model.ood.score_normalization import ScoreNormalizer, SizeCorrection
 
 if TYPE_CHECKING:
@@ -31,10 +30,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from model.framing import Field
-    from model.ood.feature_arrays import CellFeatures, OodFeatures
-    from model.ood.features import OodFeatureExtractor
-    from model.ood.frozen_pass import FieldMaps
-    from model.ood.part_runners import FrozenBackbone
+    from model.ood.frozen_pass import FieldMaps, FrozenBackbone
 
 
 # --- locate the most unusual region of a field by a heat map in units of the alarm level ----------

@@ -26,8 +26,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from model.framing import Field, Frame
-    from model.ood.frozen_pass import FieldMaps, FrozenPass
-    from model.ood.part_runners import FrozenBackbone
+    from model.ood.frozen_pass import FieldMaps, FrozenBackbone, FrozenPass
 
     Moments = tuple[NDArray[np.float32], ...]  # per layer
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from model.data.dataset import Example
     from model.data.feature_cache import FeatureCache
     from model.ood.features import OodFeatureExtractor
-    from model.ood.part_runners import FrozenBackbone
+    from model.ood.frozen_pass import FrozenBackbone
     from model.progress import Progress
 
 BF16: Final = "bf16"

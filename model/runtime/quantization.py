@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from model.framing import Field, Framing
-    from model.networks.encoder import Encoder
+    from model.networks.backbones import Encoder
     from model.networks.schemes import FieldPrediction
 
 ActivationRanges = dict[str, tuple[float, float]]

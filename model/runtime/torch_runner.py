@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
-    from model.networks.encoder import Encoder
+    from model.networks.backbones import Encoder
     from model.networks.schemes import HeadLayer
     from model.runtime.engines import Engine
 

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from torch import nn
 
-    from model.networks.encoder import Encoder
+    from model.networks.backbones import Encoder
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from model.data.dataset import Example
     from model.framing import Framing
-    from model.networks.encoder import Encoder
+    from model.networks.backbones import Encoder
     from model.networks.schemes import Head, Scheme
     from model.training.checkpoint import Epoch
 

@@ -17,8 +17,7 @@ import torch
 from model.bundle import BundleContents, TestedHeads, write_bundle
 from model.data.near_duplicates import format_leak_warning
 from model.inference.classifier import Classifier
-from model.networks.backbones import load_backbone
-from model.networks.encoder import Encoder
+from model.networks.backbones import Encoder, load_backbone
 from model.ood.nearest_neighbor import SEEN_BY_CLASSIFIER
 from model.ood.reduced_precision import collect_facts, list_tensors
 from model.progress import Progress
@@ -36,6 +35,8 @@ from model.training.heads import (
     EVIDENCE_IMAGES,
     HeadLogits,
     build_cross_validation,
+    build_extractor,
+    build_shared_features,
     calibrate_heads,
     extract_features,
     fit_linear_probes,
@@ -48,7 +49,6 @@ from model.training.plan import (
     iter_split_notes,
     require_distributable,
 )
-from model.training.view_embedding import build_extractor, build_shared_features
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Generator, Iterator, Mapping, Sequence

@@ -23,7 +23,7 @@ import numpy as np
 from model import Classifier, Field, quick_config, train
 from model.bundle import load_bundle
 from model.ood.detector import OodDetector
-from model.ood.frozen_features import FeatureBatch
+from model.ood.feature_arrays import FeatureBatch
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

@@ -37,8 +37,8 @@ from model import Classifier, Example, Field, default_taxonomy
 from model.calibration import SetLevels
 from model.inference.feature_scorer import FeatureScorer
 from model.networks.schemes import Head, Scheme
+from model.ood.feature_arrays import FeatureForm
 from model.ood.field_distance import FieldDistance, ReferenceFields
-from model.ood.frozen_features import FeatureForm
 
 CHANNELS, LENGTH = 864, 432
 MOMENTS = (48, 80, 224, 640)

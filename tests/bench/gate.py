@@ -18,8 +18,8 @@ from collections import Counter
 import numpy as np
 
 from model import Evaluation, PairedEvaluation, compare_bundles, default_taxonomy
+from model.evaluation.comparison import GateThresholds
 from model.evaluation.evaluation import Case
-from model.evaluation.promotion_checks import GateThresholds
 from model.statistics import max_loss_in_clusters, wilson_in_clusters
 
 STANDARD = default_taxonomy()

@@ -35,8 +35,7 @@ from model import Classifier, Field, OodResult, default_taxonomy
 from model.calibration import SetLevels
 from model.framing import Framing
 from model.inference.feature_extractor import FeatureExtractor
-from model.networks.backbones import build_backbone
-from model.networks.encoder import Encoder
+from model.networks.backbones import Encoder, build_backbone
 from model.networks.schemes import Head, Scheme
 from model.runtime.engines import Engine, FrameFeatures, choose_engine
 from model.runtime.torch_runner import MAX_BATCH_PX, _batch_size, fold_batch_norm

@@ -24,8 +24,7 @@ def measure(arch: str, images: int, side: int) -> dict[str, float]:
     """Return what one step of a network takes in this process."""
     import torch  # noqa: PLC0415
 
-    from model.networks.backbones import build_backbone  # noqa: PLC0415
-    from model.networks.encoder import Encoder  # noqa: PLC0415
+    from model.networks.backbones import Encoder, build_backbone  # noqa: PLC0415
     from model.training.gradients import bytes_per_pixel  # noqa: PLC0415
 
     network = Encoder(build_backbone(arch)).to(memory_format=torch.channels_last).train()

@@ -21,8 +21,7 @@ from model import Field, default_taxonomy
 from model.framing import Framing
 from model.inference.feature_extractor import FeatureExtractor
 from model.inference.saliency import compute_evidence
-from model.networks.backbones import build_backbone
-from model.networks.encoder import Encoder
+from model.networks.backbones import Encoder, build_backbone
 from model.networks.schemes import Head, Scheme, logits_by_cell
 from model.runtime.engines import Engine, choose_engine, has_bf16
 from model.runtime.quantization import ActivationRanges, observe_ranges, quantize

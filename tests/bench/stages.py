@@ -50,8 +50,7 @@ from agent.watch.listing import list_folder
 from model import Classifier, Field, default_taxonomy
 from model.bundle import load_bundle
 from model.framing import Framing
-from model.networks.backbones import build_backbone
-from model.networks.encoder import Encoder
+from model.networks.backbones import Encoder, build_backbone
 from model.networks.schemes import Head, Scheme
 from model.ood.reduced_precision import load_detector
 from model.runtime.engines import choose_engine

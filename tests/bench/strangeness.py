@@ -48,8 +48,8 @@ from model.statistics import wilson
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from model.ood.conformal import OodResult
     from model.ood.detector import OodDetector
-    from model.ood.ood_result import OodResult
 
 ALPHA = 0.02
 RADII_UM = (2.0, 3.0, 4.5, 7.0, 10.0, 15.0)
@@ -200,8 +200,7 @@ def told_cost(known: OodDetector, shelf: Shelf) -> None:
 
     from model import default_taxonomy  # noqa: PLC0415
     from model.inference.feature_extractor import FeatureExtractor  # noqa: PLC0415
-    from model.networks.backbones import build_backbone  # noqa: PLC0415
-    from model.networks.encoder import Encoder  # noqa: PLC0415
+    from model.networks.backbones import Encoder, build_backbone  # noqa: PLC0415
     from model.networks.schemes import Scheme  # noqa: PLC0415
     from model.runtime.engines import choose_engine, has_bf16  # noqa: PLC0415
 

@@ -11,8 +11,7 @@ from model import default_taxonomy
 from model.bundle import BundleContents
 from model.calibration import SetLevels
 from model.framing import Framing
-from model.networks.backbones import build_backbone
-from model.networks.encoder import Encoder
+from model.networks.backbones import Encoder, build_backbone
 from model.networks.schemes import Head, Scheme
 
 SCHEME = Scheme("two-stage", default_taxonomy().restricted_to(frozenset({"G7", "G8", "B8"})))

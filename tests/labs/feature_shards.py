@@ -11,7 +11,7 @@ from agent.features import (
     FeatureRow,
     FormOfRows,
 )
-from model.ood.frozen_features import FeatureForm
+from model.ood.feature_arrays import FeatureForm
 
 FORM = FeatureForm("pass 2 tiny aaaa", 16, (8, 12, 20, 32), 26)
 

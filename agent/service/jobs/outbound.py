@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from agent.delivery.notify import send_notice
+from agent.delivery.mail import send_notice
 from agent.files.whole_file import write_whole
 from agent.orders.facts.open_items import OpenItems
 from agent.orders.judge.examination import Position, begin, list_due

@@ -23,8 +23,7 @@ from model import (
 from model.calibration import SetLevels
 from model.framing import Framing
 from model.inference.feature_extractor import SharedPassExtractor
-from model.networks.backbones import build_backbone
-from model.networks.encoder import Encoder
+from model.networks.backbones import Encoder, build_backbone
 from model.networks.field_embedding import (
     STAGE_3_MEAN,
     EmbeddingPart,
@@ -32,9 +31,9 @@ from model.networks.field_embedding import (
     get_embedding,
 )
 from model.networks.schemes import Head, HeadLayer, Scheme
+from model.ood.feature_arrays import FeatureBatch, FeatureForm
 from model.ood.features import OodFeatureExtractor
 from model.ood.fit import iter_fit_detector
-from model.ood.frozen_features import FeatureBatch, FeatureForm
 from model.ood.frozen_pass import FrozenPass
 from model.ood.reference_features import ReferenceFeatures
 from model.runtime.engines import has_bf16_convolutions

@@ -25,7 +25,7 @@ from agent.features import (
 )
 from agent.features.feature_folder import MOST_SMALL
 from agent.features.feature_rows import encode_shard, read_buffer, read_rows
-from model.ood.frozen_features import FeatureForm, FrozenFeatures
+from model.ood.feature_arrays import FeatureForm, FrozenFeatures
 
 
 def fill(folder: FeatureFolder, numbers: range) -> Path:

@@ -16,9 +16,9 @@ from model import (
     compare_bundles,
     default_taxonomy,
 )
+from model.evaluation.comparison import CHECKS
 from model.evaluation.evaluation import Case, OodFlag
 from model.evaluation.paired import compute_max_loss, loss_p_value
-from model.evaluation.promotion_checks import CHECKS
 from model.statistics import (
     holm,
     max_loss,

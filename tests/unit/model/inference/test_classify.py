@@ -10,8 +10,7 @@ from model import Field, OodResult, default_taxonomy
 from model.calibration import SetLevels
 from model.framing import Framing
 from model.inference.classifier import Classifier
-from model.networks.backbones import build_backbone
-from model.networks.encoder import Encoder, cell_weights
+from model.networks.backbones import Encoder, build_backbone, cell_weights
 from model.networks.schemes import Head, Scheme, soft_targets
 from model.runtime.engines import Engine
 

@@ -11,8 +11,8 @@ from model import default_taxonomy
 from model.calibration import SetLevels, prediction_set
 from model.inference.feature_scorer import FeatureScorer
 from model.networks.schemes import SCHEMES, Head, Scheme
+from model.ood.feature_arrays import FeatureBatch, FeatureForm
 from model.ood.field_distance import FieldDistance, ReferenceFields
-from model.ood.frozen_features import FeatureBatch, FeatureForm
 
 CHANNELS, LENGTH = 12, 34
 LEVELS = SetLevels(0.7, 0.8, {"G": 0.9}, {"G8": 0.5, "B7": 0.95})

@@ -14,8 +14,7 @@ from model.inference.saliency import (
     compute_evidence_limit,
     crop_to_field,
 )
-from model.networks.backbones import IMAGENET_MEAN, IMAGENET_STD, build_backbone
-from model.networks.encoder import Encoder
+from model.networks.backbones import IMAGENET_MEAN, IMAGENET_STD, Encoder, build_backbone
 from model.networks.schemes import Head, HeadLayer, logits_by_cell
 
 CLASSES = ("7", "8", "9-10")

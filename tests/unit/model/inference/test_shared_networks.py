@@ -7,8 +7,7 @@ import pytest
 import torch
 from sharing.networks import THEIR_OWN, content_of
 
-from model.networks.backbones import build_backbone
-from model.networks.encoder import Encoder
+from model.networks.backbones import Encoder, build_backbone
 from model.runtime.engines import Engine, choose_engine, release_memory
 from model.runtime.torch_runner import build_runner
 

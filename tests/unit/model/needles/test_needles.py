@@ -10,9 +10,8 @@ from scipy.stats import gumbel_r
 from model.needles.drawing import draw_field
 from model.needles.drawing.canvas import NeedleCanvas
 from model.needles.drawing.plates import Population, scatter
-from model.needles.field import LEAST_RELIABILITY, list_longest
+from model.needles.field import LEAST_RELIABILITY, list_longest, measure_mean_intercept
 from model.needles.instances import find_needles
-from model.needles.intercepts import measure_mean_intercept
 from model.needles.lengths import (
     LENGTH_EDGES_UM,
     compute_distribution,

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from model.needles.fit_reliability import fit_logistic
+from model.needles.instances import ChainAgreement, combine_lengths, estimate_reliability
 from model.needles.lengths import compute_distribution
-from model.needles.reliability import ChainAgreement, combine_lengths, estimate_reliability
 
 CLEAR = ChainAgreement(
     predicted=np.array([20.0]),

@@ -11,12 +11,13 @@ from model import WeightsError
 from model.networks.backbones import (
     ARCHITECTURES,
     build_backbone,
+    cell_weights,
     frozen_lite0,
     hash_state_dict,
     load_backbone,
     normalize,
+    pool_features,
 )
-from model.networks.encoder import cell_weights, pool_features
 
 
 @pytest.mark.parametrize("arch", ARCHITECTURES)

@@ -15,8 +15,7 @@ from model.errors import GpuError
 from model.framing import Field, Framing
 from model.inference.feature_extractor import FeatureExtractor, prefetch
 from model.inference.predictor import ENGINE_DIFFERENCE
-from model.networks.backbones import build_backbone
-from model.networks.encoder import Encoder
+from model.networks.backbones import Encoder, build_backbone
 from model.networks.schemes import Head, HeadLayer, Scheme
 from model.runtime.engines import Engine, choose_engine
 from model.runtime.torch_runner import (

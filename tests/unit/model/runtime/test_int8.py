@@ -11,8 +11,7 @@ from labs.training import PLAN, examples, trained
 
 from model import Classifier, Field, ModelError, convert
 from model.framing import Framing
-from model.networks.backbones import build_backbone
-from model.networks.encoder import Encoder
+from model.networks.backbones import Encoder, build_backbone
 from model.networks.schemes import FieldPrediction
 from model.runtime.engines import choose_engine
 from model.runtime.quantization import (

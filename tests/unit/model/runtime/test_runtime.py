@@ -10,8 +10,7 @@ import pytest
 import torch
 
 from model import ModelError
-from model.networks.backbones import build_backbone
-from model.networks.encoder import Encoder, cell_weights
+from model.networks.backbones import Encoder, build_backbone, cell_weights
 from model.runtime.engines import Engine, choose_engine, has_gpu
 from model.runtime.torch_runner import build_runner
 

@@ -13,7 +13,7 @@ import pytest
 from model import Classifier, Example, Field, quick_config, read_manifest, taxonomy_from, train
 from model.data.dataset import Split
 from model.framing import Framing
-from model.ood.frozen_features import FeatureBatch
+from model.ood.feature_arrays import FeatureBatch
 from model.ood.frozen_pass import build_frozen_pass
 from model.training.plan import DatasetSummary
 

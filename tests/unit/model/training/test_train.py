@@ -41,8 +41,7 @@ from model import (
     verify_bundle,
 )
 from model.framing import Framing
-from model.networks.backbones import build_backbone
-from model.networks.encoder import Encoder
+from model.networks.backbones import Encoder, build_backbone
 from model.networks.schemes import Scheme
 from model.ood.fit import fit_detector
 from model.training.batches import Sampler, Targets

@@ -12,8 +12,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[3]))
 from labs.training import NOW, PLAN, batch_of, desk_of, examples, lesson_of, ordinary
 
 from model import SINGLE_PROCESS, ProcessGroup, init_process_group, read_manifest, train
-from model.networks.backbones import build_backbone
-from model.networks.encoder import Encoder
+from model.networks.backbones import Encoder, build_backbone
 from model.training.gradients import accumulate_gradients, all_reduce_gradients
 
 WHOLE = replace(PLAN, frozen=False, epochs=2, batch=7, learning_rate=1e-4, scheme="multi-head")

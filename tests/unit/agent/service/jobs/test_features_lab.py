@@ -18,7 +18,7 @@ from agent.service.composition import load_bundle, open_features, open_store
 from agent.service.folder.data_folder import clock
 from agent.service.jobs.features import FeatureKeeper, is_fill_due
 from model import ModelError
-from model.ood.frozen_features import FeatureBatch
+from model.ood.feature_arrays import FeatureBatch
 
 
 def read_settings(lab):
