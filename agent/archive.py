@@ -24,7 +24,7 @@ import safetensors.numpy
 
 from agent.files import pictures
 from agent.files.whole_file import PART, open_regular, write_from, write_whole
-from agent.objects import BeingFetched, ObjectsUnavailable, open_mirror
+from agent.objects import BeingFetched, ObjectMirror, ObjectsUnavailable, open_mirror
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -33,7 +33,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from agent.imaging import Crop
-    from agent.objects import ObjectMirror
     from agent.settings import StoreSection
 
 PIECE_BYTES = 1 << 20

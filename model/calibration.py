@@ -9,14 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from model.networks.schemes import softmax
+from model.networks.schemes import FieldPrediction, softmax
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
 
-    from model.networks.schemes import FieldPrediction
     from model.taxonomy import Taxonomy
 
 CONFIDENCE = 0.9

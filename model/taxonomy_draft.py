@@ -21,12 +21,10 @@ from model.class_names import (
 )
 from model.errors import TaxonomyError
 from model.size_order import parse_numbers
-from model.taxonomy import Taxonomy, taxonomy_from
+from model.taxonomy import Size, Subtype, Taxonomy, taxonomy_from
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
-
-    from model.taxonomy import Size, Subtype
 
 
 _COARSE_TO_FINE = (

@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 
 from fpdf.enums import XPos, YPos
 
-from reports.content.components import Table, Tone
+from reports.content.components import Figure, Picture, Table, Tone
 from reports.i18n import day_and_time, ngettext
 from reports.i18n import gettext as _
 from reports.pdf_page import (
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from datetime import datetime
 
-    from reports.content.components import Figure, Picture
     from reports.content.night import Card, Night
 
     Print = tuple[Any, Picture | None, str]

@@ -14,14 +14,13 @@ from fontTools.ttLib import TTFont
 from fpdf import FPDF, FontFace
 from fpdf.enums import TableBordersLayout, TextEmphasis, VAlign, WrapMode, XPos, YPos
 
-from reports.content.components import Tone
+from reports.content.components import Fact, Table, Tone
 from reports.i18n import gettext as _
 from reports.i18n import language
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from reports.content.components import Fact, Table
 
 CREATOR = "Martensight"
 SANS, MONO = "sans", "mono"

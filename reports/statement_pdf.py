@@ -7,14 +7,20 @@ hashed; the hash is printed, and it is in the audit log.
 from __future__ import annotations
 
 import io
-from datetime import UTC
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 from xml.sax.saxutils import escape, quoteattr
 
 from fpdf.enums import XPos, YPos
 from PIL import Image
 
-from reports.content.components import Table
+from reports.content.components import (
+    DocumentSection,
+    Letterhead,
+    StatementPage,
+    StatementPicture,
+    Table,
+)
 from reports.i18n import gettext as _
 from reports.i18n import ngettext
 from reports.pdf_page import (
@@ -32,14 +38,6 @@ from reports.pdf_page import (
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
-    from datetime import datetime
-
-    from reports.content.components import (
-        DocumentSection,
-        Letterhead,
-        StatementPage,
-        StatementPicture,
-    )
 
 
 COMPLIANCE = "PDF/A-3B"

@@ -13,10 +13,10 @@ import subprocess
 import sys
 import time
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
-from agent.demo.exporter import plan_ordinary
+from agent.demo.exporter import DemoPicture, Exported, plan_ordinary
 from agent.demo.synthetic.micrograph import TRAINED
 from agent.errors import WrongUse
 from agent.store import State
@@ -24,10 +24,8 @@ from agent.triage import Reason
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-    from datetime import datetime
     from pathlib import Path
 
-    from agent.demo.exporter import DemoPicture, Exported
     from agent.store import FileFate, Result, Store
 
 MARK = "# Written by `agent demo`."

@@ -12,7 +12,7 @@ import os
 import shutil
 import signal
 import time
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import dataclass
 from multiprocessing import get_context
 from typing import TYPE_CHECKING, NamedTuple, Self
@@ -22,18 +22,15 @@ import numpy as np
 import tifffile
 
 from agent.demo.synthetic.anomalies import KINDS
-from agent.demo.synthetic.micrograph import TRAINED, draw_micrograph
+from agent.demo.synthetic.micrograph import TRAINED, Drawn, draw_micrograph
 from agent.demo.synthetic.scale_bar import STYLES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
-    from concurrent.futures import Future
     from pathlib import Path
     from types import TracebackType
 
     from numpy.random import Generator
-
-    from agent.demo.synthetic.micrograph import Drawn
 
 
 FORMATS = ("tif", "png", "jpg", "bmp")

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from agent.features.feature_folder import DamagedShard
+from agent.features.feature_folder import DamagedShard, FeatureFolder
 from agent.features.feature_rows import LOOK, choose_columns, read_fixed, read_look
 from agent.files.whole_file import write_whole
 
@@ -25,8 +25,6 @@ if TYPE_CHECKING:
 
     import pyarrow as pa
     from numpy.typing import NDArray
-
-    from agent.features.feature_folder import FeatureFolder
 
 
 MOST_POINTS: Final = 50_000

@@ -28,6 +28,7 @@ from agent.features.feature_rows import (
     FORM,
     TAKEN,
     FeatureBuffer,
+    FeatureRow,
     FormOfRows,
     choose_columns,
     encode_shard,
@@ -44,8 +45,6 @@ if TYPE_CHECKING:
     import pyarrow as pa
     import pyarrow.parquet as pq
     from numpy.typing import NDArray
-
-    from agent.features.feature_rows import FeatureRow
 
 
 BUFFERS: Final = "buffers"

@@ -11,7 +11,7 @@ import struct
 import threading
 from contextlib import suppress
 from dataclasses import dataclass
-from io import BytesIO
+from io import BytesIO, RawIOBase
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -20,7 +20,6 @@ from model.ood.feature_arrays import FeatureBatch, FeatureForm, FrozenFeatures, 
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-    from io import RawIOBase
     from pathlib import Path
 
     import pyarrow as pa

@@ -19,12 +19,10 @@ import agent
 from agent.errors import WrongUse
 from agent.files.shares import is_folder
 from agent.host.file_ownership import hand_over, permit_account
-from agent.settings import Right, iter_paths, needs_network
+from agent.settings import Right, Settings, iter_paths, needs_network
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
-
-    from agent.settings import Settings
 
 
 # --- write the systemd unit of one settings file: its account sees the sources and little else ----

@@ -19,12 +19,11 @@ from typing import TYPE_CHECKING, Any
 from agent.errors import WrongUse
 from agent.files.shares import is_folder
 from agent.host.systemd import list_read_paths, list_shared_folders
-from agent.settings import iter_paths
+from agent.settings import Settings, iter_paths
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from agent.settings import Settings
 
 NAME = "Martensight"
 TITLE = "Martensight micrograph agent"

@@ -15,14 +15,12 @@ import cv2
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from agent.imaging.crop import locate_specimens
+from agent.imaging.crop import Box, Crop, locate_specimens
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from numpy.typing import NDArray
-
-    from agent.imaging.crop import Box, Crop
 
     Colour = tuple[int, int, int]
 

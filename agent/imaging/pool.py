@@ -13,7 +13,7 @@ import signal
 import sys
 import threading
 import time
-from concurrent.futures import FIRST_COMPLETED, wait
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
@@ -31,7 +31,6 @@ from agent.imaging.readers.read import iter_micrographs
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Generator, Iterable, Iterator
-    from concurrent.futures import Future
     from pathlib import Path
     from types import TracebackType
 

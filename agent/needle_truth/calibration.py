@@ -13,9 +13,17 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from agent.errors import AgentError
-from agent.needle_truth.agreement import Agreement, LengthTrend, Ratio, compute_agreement, fit_trend
+from agent.needle_truth.agreement import (
+    Agreement,
+    LengthPair,
+    LengthTrend,
+    Ratio,
+    compute_agreement,
+    fit_trend,
+)
 from agent.needle_truth.comparison import (
     COMPARISON,
+    Compared,
     Place,
     get_subtype,
     iter_views,
@@ -30,8 +38,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
     from datetime import datetime
 
-    from agent.needle_truth.agreement import LengthPair
-    from agent.needle_truth.comparison import Compared
     from agent.store import MicrographView, NeedleMeasurement, Record, Store
 
 

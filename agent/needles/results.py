@@ -16,8 +16,8 @@ from PIL import Image, ImageDraw, ImageFont
 
 from agent.files.pictures import draw_axis
 from agent.needles.field import NO_SCALE, REASONS, LongNeedle
-from model.needles.field import NeedleOutcome
-from model.needles.lengths import LENGTH_EDGES_UM
+from model.needles.field import FieldMeasurement, NeedleOutcome
+from model.needles.lengths import LENGTH_EDGES_UM, LengthEstimate, LongestNeedle
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -25,8 +25,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from agent.imaging import Crop
-    from model.needles.field import FieldMeasurement
-    from model.needles.lengths import LengthEstimate, LongestNeedle
 
 COLOURS = ((230, 159, 0), (86, 180, 233), (0, 158, 115), (204, 121, 167), (240, 228, 66))
 """Okabe and Ito's colours, the longest needle first."""

@@ -14,7 +14,7 @@ import time
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, BinaryIO, Final
 
 from agent.errors import AgentError, SetupError
 from agent.files.whole_file import write_from
@@ -22,7 +22,6 @@ from agent.files.whole_file import write_from
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
-    from typing import BinaryIO
 
 SCHEME: Final = "s3://"
 CONNECT_S, READ_S = 5, 60

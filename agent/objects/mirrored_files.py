@@ -15,15 +15,12 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
 from agent.files.whole_file import PART
-from agent.objects.bucket import ObjectsUnavailable
-from agent.objects.upload_index import Uploaded
+from agent.objects.bucket import Bucket, ObjectsUnavailable
+from agent.objects.upload_index import Uploaded, UploadIndex
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator
     from pathlib import Path
-
-    from agent.objects.bucket import Bucket
-    from agent.objects.upload_index import UploadIndex
 
 
 # --- bound how long a page waits for the object storage, which goes on fetching what it needs -----

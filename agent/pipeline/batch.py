@@ -11,9 +11,16 @@ import structlog
 
 from agent.orders.facts.place_check import PlaceCheck
 from agent.orders.facts.waiting_notes import WaitingNotes
-from agent.pipeline.crop_triage import BundleRouter, UntriagedCrop, triage_crops
+from agent.pipeline.crop_triage import (
+    BundleChoice,
+    BundleRouter,
+    NeedleMeasuring,
+    TriagedCrop,
+    UntriagedCrop,
+    triage_crops,
+)
 from agent.pipeline.file_reader import FileReader
-from agent.pipeline.in_flight import BatchOutcome, Failures, Stalled, has_changed
+from agent.pipeline.in_flight import BatchOutcome, Failures, InFlightFile, Stalled, has_changed
 from agent.pipeline.result_archive import Archiving, ResultArchive, run_here
 from agent.pipeline.scale_rejudging import ScaleRejudging
 from agent.store import OtherBundle, StoreFault
@@ -25,8 +32,6 @@ if TYPE_CHECKING:
     from agent.archive import Archive
     from agent.features import FeatureBuffer
     from agent.imaging import Crop, CropPool
-    from agent.pipeline.crop_triage import BundleChoice, NeedleMeasuring, TriagedCrop
-    from agent.pipeline.in_flight import InFlightFile
     from agent.pipeline.result_archive import Run
     from agent.store import Claim, MicrographResult, MicrographView, Ordered, Store
     from agent.triage import Policy

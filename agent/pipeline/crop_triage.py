@@ -8,6 +8,7 @@ import structlog
 
 from agent.needles import (
     LengthCorrection,
+    NeedleField,
     SizeRule,
     correct_lengths,
     find_size_conflict,
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from agent.imaging import Crop
-    from agent.needles import NeedleField
     from agent.pipeline.in_flight import InFlightFile
     from agent.store import MicrographView, Ordered, Store
     from model import Classifier, Prediction

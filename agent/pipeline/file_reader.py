@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import time
 from collections import deque
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 from agent.orders.facts.process_data import collect_keys, find_notes, merge_notes
 from agent.orders.facts.waiting_notes import list_missing_notes
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
     from datetime import datetime
     from pathlib import Path
-    from typing import Self
 
     from agent.imaging import Crop, CropPool
     from agent.store import Claim, Store

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from agent.features import build_row
-from agent.imaging import encode_landmarks
+from agent.features import FeatureBuffer, build_row
+from agent.imaging import Crop, encode_landmarks
 from agent.imaging.crop import crop_to_json
 from agent.orders.instruments.instrument_checks import CONTROL, measure_image
-from agent.pipeline.in_flight import Stalled, is_as_listed, is_gone
+from agent.pipeline.in_flight import InFlightFile, Stalled, is_as_listed, is_gone
 from agent.store import MicrographResult
 from agent.triage import Handling
 from model.data.feature_cache import hash_field
@@ -28,10 +28,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from agent.archive import Archive
-    from agent.features import FeatureBuffer
-    from agent.imaging import Crop
     from agent.pipeline.crop_triage import TriagedCrop
-    from agent.pipeline.in_flight import InFlightFile
     from agent.store import Claim, MicrographView
     from model import Prediction
 

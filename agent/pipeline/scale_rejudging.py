@@ -9,7 +9,7 @@ import structlog
 
 from agent.imaging.crop import Crop, SpecimenArea
 from agent.imaging.readers.metadata import Scale
-from agent.orders.facts.given_scale import find_settled
+from agent.orders.facts.given_scale import GivenScale, find_settled
 from agent.store import BY_REVIEWER, GIVEN, StoreFault, find_given, keep_warnings
 
 if TYPE_CHECKING:
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from agent.archive import Archive
-    from agent.orders.facts.given_scale import GivenScale
     from agent.store import MicrographResult, MicrographView, Store
 
 log = structlog.get_logger()

@@ -23,6 +23,7 @@ from agent.watch.fs_events import (
     is_local,
 )
 from agent.watch.listing import (
+    Facts,
     Kind,
     ListedFile,
     Listing,
@@ -36,7 +37,6 @@ from agent.watch.write_completion import Hold, StabilityTracker, find_hold, is_a
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping
 
-    from agent.watch.listing import Facts
 
 log = structlog.get_logger()
 

@@ -8,13 +8,11 @@ import sys
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from agent.watch.listing import find_facts, long_path, stat_to_facts
+from agent.watch.listing import ListedFile, find_facts, long_path, stat_to_facts
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
-
-    from agent.watch.listing import ListedFile
 
 
 if sys.platform == "linux":

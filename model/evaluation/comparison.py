@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
-from model.evaluation.evaluation import confidence_and_correctness, negative_log_likelihoods
+from model.evaluation.evaluation import Case, confidence_and_correctness, negative_log_likelihoods
 from model.evaluation.metrics import calibration_error
 from model.evaluation.paired import (
     LEVEL,
@@ -29,7 +29,6 @@ from model.statistics import holm, mcnemar, upper_bound
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from model.evaluation.evaluation import Case
     from model.evaluation.paired import Pair, PairedEvaluation
 
 

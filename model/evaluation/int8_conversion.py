@@ -10,6 +10,7 @@ from model.inference.classifier import Classifier
 from model.progress import Progress
 from model.runtime.quantization import (
     MAY_LOSE,
+    ActivationRanges,
     Int8Calibration,
     measure_int8,
     observe_ranges,
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
 
     from model.data.dataset import Example
     from model.networks.schemes import FieldPrediction
-    from model.runtime.quantization import ActivationRanges
 
 _MAX_CALIBRATION = 48
 """Validation images used for the ranges; more change them by less than one int8 level."""

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from model.calibration import fit_temperature
-from model.data.dataset import folds
+from model.data.dataset import Example, folds
 from model.data.near_duplicates import compute_signature
 from model.evaluation.comparison import MAX_UNUSUAL_SHARE, MIN_UNUSUAL
 from model.evaluation.evaluation import load_field
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from model.data.dataset import Example
     from model.inference.classifier import Classifier
     from model.taxonomy import Taxonomy
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from model.evaluation.evaluation import Evaluation, build_case, flag_from, load_field
+from model.evaluation.evaluation import Case, Evaluation, OodFlag, build_case, flag_from, load_field
 from model.progress import Progress
 from model.statistics import Estimate, bootstrap, max_loss_in_clusters, wilson_in_clusters
 
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from model.data.dataset import Example
-    from model.evaluation.evaluation import Case, OodFlag
     from model.inference.classifier import Classifier
     from model.inference.prediction import Prediction
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from model.data.dataset import folds, validate_examples
+from model.data.dataset import Example, folds, validate_examples
 from model.errors import ModelError
 from model.evaluation.metrics import macro_f1
 from model.networks.schemes import CODE, Scheme, softmax
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from model.data.dataset import Example
     from model.taxonomy import Taxonomy
 
 REPEATS, FOLDS = 5, 5

@@ -13,7 +13,7 @@ from collections import Counter
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from model.data.dataset import folds, split, validate_examples
+from model.data.dataset import Example, folds, split, validate_examples
 from model.errors import ModelError
 from model.evaluation.evaluation import Case, Evaluation, evaluate
 from model.experiments.tables import RowResult
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from datetime import datetime
     from pathlib import Path
 
-    from model.data.dataset import Example
     from model.ood.detector import OodDetector
     from model.progress import Progress
     from model.taxonomy import Taxonomy

@@ -12,7 +12,7 @@ import numpy as np
 
 from model.inference.saliency import crop_to_field
 from model.networks.architecture import STRIDES
-from model.networks.schemes import HeadLayer
+from model.networks.schemes import Head, HeadLayer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
     from model.framing import Field, Frame, Framing
     from model.networks.backbones import Encoder
-    from model.networks.schemes import Head
     from model.ood.features import OodFeatureExtractor
     from model.ood.frozen_pass import FieldMaps
     from model.runtime.engines import Engine, FrameFeatures, Runner

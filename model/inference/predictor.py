@@ -14,7 +14,13 @@ from typing import TYPE_CHECKING, NamedTuple, TypeVar
 import numpy as np
 
 from model.errors import GpuError
-from model.inference.feature_extractor import DeviceFrame, FeatureExtractor, FieldFeatures, prefetch
+from model.inference.feature_extractor import (
+    DeviceFrame,
+    FeatureExtractor,
+    FieldExtractor,
+    FieldFeatures,
+    prefetch,
+)
 from model.runtime.engines import Engine, choose_engine
 
 if TYPE_CHECKING:
@@ -24,7 +30,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from model.framing import Field, Frame, Framing
-    from model.inference.feature_extractor import FieldExtractor
     from model.networks.backbones import Encoder
     from model.networks.schemes import FieldPrediction, Head, Scheme
     from model.ood.frozen_pass import FieldMaps

@@ -17,12 +17,10 @@ from model.needles.lengths import (
     compute_orientation,
     compute_weights,
 )
-from model.needles.needle_map import PIXEL_UM, resample
+from model.needles.needle_map import PIXEL_UM, NeedleMapper, resample
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-
-    from model.needles.needle_map import NeedleMapper
 
 
 # --- mean intercept between tone changes along test lines: a measurement that needs no network ----

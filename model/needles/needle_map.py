@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from safetensors.torch import load_file
 from scipy.ndimage import uniform_filter
-from torch import nn
+from torch import Tensor, nn
 from torch.nn import functional
 
 from model.errors import WeightsError
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from numpy.typing import NDArray
-    from torch import Tensor
 
 
 # --- the network that maps a micrograph at 0.2 µm per px to needle axes, directions and lengths ---

@@ -18,13 +18,13 @@ import numpy as np
 import torch
 from PIL import Image
 from safetensors.torch import load_file, save_file
-from torch.nn import functional
+from torch.nn import Parameter, functional
 
 from model.needles.drawing import DrawnField, draw_field
 from model.needles.drawing.canvas import PIXEL_UM, degrade
 from model.needles.drawing.generations import cut_texture, draw_generations
 from model.needles.needle_map import NeedleNetwork, normalize_contrast
-from model.needles.truth import measure_truth
+from model.needles.truth import NeedleTargets, measure_truth
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -32,9 +32,6 @@ if TYPE_CHECKING:
     from numpy.random import Generator
     from numpy.typing import NDArray
     from torch import Tensor
-    from torch.nn import Parameter
-
-    from model.needles.truth import NeedleTargets
 
     Sample = tuple[NDArray[np.float32], NDArray[np.float32]]
     Plane = NDArray[np.float32]

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final, Literal
 import numpy as np
 
 from model.errors import ModelError
-from model.products import apply_layer, describe_map
+from model.products import MapStatistics, apply_layer, describe_map
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from model.networks.schemes import HeadLayer
-    from model.products import MapStatistics
 
 _MIN_STD = 1e-6
 """Standard deviations below are float32 rounding; a constant channel has evidence 0."""

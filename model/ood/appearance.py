@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from model.framing import resample
+from model.framing import Field, resample
 from model.networks.field_embedding import STAGES_3_4_UNIT_PARTS
 from model.ood.frozen_pass import build_frozen_pass
 from model.ood.mahalanobis import normalize_rows
@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from numpy.typing import NDArray
-
-    from model.framing import Field
 
 
 LONGEST_PX: Final = 1024

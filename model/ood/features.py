@@ -18,7 +18,14 @@ from model.image_quality import measure_frame
 from model.networks.architecture import STRIDES
 from model.networks.field_embedding import STAGE_3_MEAN, FieldEmbedding
 from model.ood.feature_arrays import CellFeatures, OodFeatures
-from model.ood.frozen_pass import JOINED, UM_PER_PX, build_frozen_pass
+from model.ood.frozen_pass import (
+    JOINED,
+    UM_PER_PX,
+    FieldMaps,
+    FrozenBackbone,
+    FrozenPass,
+    build_frozen_pass,
+)
 from model.ood.mahalanobis import normalize_rows
 from model.products import MapStatistics, describe_map, round_to_half
 
@@ -26,7 +33,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from model.framing import Field, Frame
-    from model.ood.frozen_pass import FieldMaps, FrozenBackbone, FrozenPass
 
     Moments = tuple[NDArray[np.float32], ...]  # per layer
 

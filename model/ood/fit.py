@@ -14,10 +14,10 @@ import numpy as np
 
 from model.errors import TrainingError
 from model.image_quality import DefectLimits
-from model.networks.backbones import frozen_lite0
+from model.networks.backbones import Backbone, frozen_lite0
 from model.ood import conformal
 from model.ood.detector import FORM, OodDetector, ReferenceImages
-from model.ood.feature_arrays import PLACES
+from model.ood.feature_arrays import PLACES, OodFeatures
 from model.ood.features import build_ood_extractor
 from model.ood.field_distance import (
     NATIVE,
@@ -26,7 +26,7 @@ from model.ood.field_distance import (
     ReferenceFields,
     map_distances,
 )
-from model.ood.mahalanobis import Moments, Textures, compute_distances, normalize_rows
+from model.ood.mahalanobis import Distances, Moments, Textures, compute_distances, normalize_rows
 from model.ood.reference_features import ReferenceFeatures, find_outliers, format_outliers
 from model.ood.score_normalization import MEASURED_PIECES, ScoreNormalizer
 from model.progress import Progress
@@ -38,9 +38,6 @@ if TYPE_CHECKING:
 
     from model.data.dataset import Example
     from model.data.feature_cache import FeatureCache
-    from model.networks.backbones import Backbone
-    from model.ood.feature_arrays import OodFeatures
-    from model.ood.mahalanobis import Distances
 
 _INTENSITY_LOOKS = ("tone", "shade")
 _MIN_STD = 0.01

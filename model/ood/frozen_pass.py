@@ -9,7 +9,7 @@ bit for bit, as a strip includes the rows next to it that its maps depend on.
 from __future__ import annotations
 
 import hashlib
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
@@ -17,23 +17,19 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 import numpy as np
 
 from model.block_statistics import GreySums, map_values, mean_colour, share_of_blocks
-from model.framing import Field, Framing
-from model.networks.architecture import IMAGENET_MEAN, IMAGENET_STD, STRIDES
+from model.framing import Field, Frame, Framing
+from model.networks.architecture import IMAGENET_MEAN, IMAGENET_STD, STRIDES, EarlyPart
 from model.networks.stored_backbone import StoredBackbone
 from model.runtime.conversion import Recipe
-from model.runtime.engines import OpenVinoRunner, choose_engine, has_bf16_convolutions
+from model.runtime.engines import Engine, OpenVinoRunner, choose_engine, has_bf16_convolutions
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
-    from contextlib import AbstractContextManager
 
     from numpy.typing import NDArray
     from torch import Tensor, nn
 
-    from model.framing import Frame
-    from model.networks.architecture import EarlyPart
     from model.networks.backbones import Backbone
-    from model.runtime.engines import Engine
 
     BorrowingRunner = Callable[
         [Sequence[NDArray[np.generic]]], AbstractContextManager[list[NDArray[np.float32]]]

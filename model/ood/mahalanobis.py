@@ -15,7 +15,7 @@ import numpy as np
 
 from model.block_statistics import sum_neighbours
 from model.errors import TrainingError
-from model.ood.feature_arrays import PLACES
+from model.ood.feature_arrays import PLACES, CellFeatures, OodFeatures
 from model.products import apply_layer
 from model.runtime.conversion import Recipe
 from model.runtime.engines import OpenVinoRunner, choose_engine
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor, nn
 
-    from model.ood.feature_arrays import CellFeatures, OodFeatures
 
 _FLOOR = 1e-6
 """Smallest eigenvalue kept, as a share of the mean eigenvalue."""

@@ -14,7 +14,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from model.ood.detector import OodDetector
-from model.ood.features import rebuild_ood_extractor
+from model.ood.features import OodFeatureExtractor, rebuild_ood_extractor
 from model.runtime.engines import has_bf16_convolutions
 
 if TYPE_CHECKING:
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
     from model.data.dataset import Example
     from model.data.feature_cache import FeatureCache
-    from model.ood.features import OodFeatureExtractor
     from model.ood.frozen_pass import FrozenBackbone
     from model.progress import Progress
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from model.ood.feature_arrays import PLACES, VERSION, from_arrays, to_arrays
+from model.ood.feature_arrays import PLACES, VERSION, OodFeatures, from_arrays, to_arrays
 from model.ood.score_normalization import crop_middle_quarter
 
 if TYPE_CHECKING:
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from model.data.dataset import Example
     from model.data.feature_cache import FeatureCache
     from model.framing import Field
-    from model.ood.feature_arrays import OodFeatures
     from model.ood.features import OodFeatureExtractor
 
 

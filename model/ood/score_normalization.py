@@ -16,14 +16,12 @@ import numpy as np
 
 from model.framing import Field
 from model.ood.feature_arrays import PLACES
-from model.ood.mahalanobis import TOPS, log_top_mean
+from model.ood.mahalanobis import TOPS, Distances, log_top_mean
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
-
-    from model.ood.mahalanobis import Distances
 
 
 LEVELS: Final = (-1.0, 0.0, 1.0, 2.0)

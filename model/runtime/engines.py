@@ -24,15 +24,13 @@ import psutil
 
 from model import image_quality
 from model.errors import ModelError
-from model.runtime.conversion import convert, import_openvino
+from model.runtime.conversion import Recipe, convert, import_openvino
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
 
     from numpy.typing import NDArray
     from torch import Tensor, nn
-
-    from model.runtime.conversion import Recipe
 
 
 # --- set the number of threads of a network on a processor, apart from PyTorch's own --------------

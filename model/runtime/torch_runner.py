@@ -10,25 +10,20 @@ from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from model.errors import GpuError
-from model.networks.backbones import hash_state_dict
-from model.networks.schemes import logits_by_cell
+from model.networks.backbones import Encoder, hash_state_dict
+from model.networks.schemes import HeadLayer, logits_by_cell
 from model.runtime.conversion import CONVERSION_LOCK
-from model.runtime.engines import FrameFeatures, OpenVinoRunner, get_network_threads
+from model.runtime.engines import Engine, FrameFeatures, OpenVinoRunner, get_network_threads
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
-    from torch import Tensor
-
-    from model.networks.backbones import Encoder
-    from model.networks.schemes import HeadLayer
-    from model.runtime.engines import Engine
 
 
 _COMPILED: WeakKeyDictionary[Encoder, tuple[object, TorchRunner | OpenVinoRunner]] = (

@@ -6,7 +6,14 @@ from typing import TYPE_CHECKING
 
 from model.data.near_duplicates import format_leak_warning, iter_overlaps
 from model.errors import ModelError, TrainingError
-from model.evaluation.evaluation import Evaluation, build_case, iter_flags, iter_predictions
+from model.evaluation.evaluation import (
+    Case,
+    Evaluation,
+    OodFlag,
+    build_case,
+    iter_flags,
+    iter_predictions,
+)
 from model.ood.fit import iter_fit_detector
 from model.ood.reduced_precision import iter_fit_reduced
 from model.progress import Progress
@@ -20,7 +27,6 @@ if TYPE_CHECKING:
 
     from model.data.dataset import Example, Split
     from model.data.feature_cache import FeatureCache
-    from model.evaluation.evaluation import Case, OodFlag
     from model.inference.classifier import Classifier
     from model.ood.detector import OodDetector
     from model.ood.reference_features import ReferenceFeatures

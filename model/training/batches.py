@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from model.framing import Frame
+from model.framing import Frame, Framing
 from model.networks.linear_probe import NEIGHBOUR_MASS, class_weights
 from model.networks.schemes import SUBTYPE, soft_targets
 
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from model.data.dataset import Example
-    from model.framing import Framing
     from model.training.config import TrainingConfig, TrainingTask
     from model.training.distributed import ProcessGroup
 

@@ -15,19 +15,15 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from safetensors.torch import load_file, save
-from torch import Tensor
+from torch import Tensor, nn
 
 from model.durable_file import write_durably
 from model.errors import TrainingError
-from model.networks.backbones import hash_state_dict
+from model.networks.backbones import Encoder, hash_state_dict
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
-
-    from torch import nn
-
-    from model.networks.backbones import Encoder
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,9 +6,9 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from model.errors import TrainingError
-from model.framing import FRAMINGS
-from model.networks.backbones import ARCHITECTURES
-from model.networks.schemes import SCHEMES, size_head
+from model.framing import FRAMINGS, Framing
+from model.networks.backbones import ARCHITECTURES, Encoder
+from model.networks.schemes import SCHEMES, Head, Scheme, size_head
 from model.taxonomy import Taxonomy, default_taxonomy
 
 if TYPE_CHECKING:
@@ -19,9 +19,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from model.data.dataset import Example
-    from model.framing import Framing
-    from model.networks.backbones import Encoder
-    from model.networks.schemes import Head, Scheme
     from model.training.checkpoint import Epoch
 
 

@@ -14,14 +14,13 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import torch
-from torch import distributed
+from torch import Tensor, distributed
 
 from model.errors import TrainingError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from torch import Tensor
 
 _TIMEOUT = timedelta(days=1)
 """Timeout of collective calls: process 0 may import a whole archive first. torchrun ends all

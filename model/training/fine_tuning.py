@@ -21,7 +21,7 @@ from model.networks.linear_probe import (
 from model.runtime.engines import has_bf16
 from model.training.batches import FrameCache, Sampler, Targets, iter_batches
 from model.training.checkpoint import Checkpoint, Epoch
-from model.training.distributed import SINGLE_PROCESS
+from model.training.distributed import SINGLE_PROCESS, ProcessGroup
 from model.training.gradients import (
     MemoryBudget,
     TrainState,
@@ -42,7 +42,6 @@ if TYPE_CHECKING:
     from model.data.dataset import Example
     from model.networks.schemes import Head
     from model.training.config import TrainingConfig, TrainingTask
-    from model.training.distributed import ProcessGroup
 
 _HEAD_LR_FACTOR = 10.0
 _WARMUP_SHARE = 0.05  # of all steps

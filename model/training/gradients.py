@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from model.errors import TrainingError
-from model.networks.backbones import cell_weights, pool_features
+from model.networks.backbones import Encoder, cell_weights, pool_features
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
     from model.data.dataset import Example
     from model.framing import Frame
-    from model.networks.backbones import Encoder
     from model.training.batches import Batch, FrameCache, Targets
     from model.training.distributed import ProcessGroup
 

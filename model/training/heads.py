@@ -9,11 +9,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from model.calibration import SetLevels, fit_set_levels, fit_temperature, prediction_set
-from model.data.dataset import folds
+from model.data.dataset import Example, folds
 from model.evaluation.evaluation import Case, Evaluation, compute_probability
-from model.inference.feature_extractor import FeatureExtractor, SharedPassExtractor
+from model.inference.feature_extractor import (
+    FeatureExtractor,
+    FieldExtractor,
+    FieldFeatures,
+    SharedPassExtractor,
+)
 from model.inference.saliency import compute_evidence, compute_evidence_limit
-from model.networks.backbones import frozen_lite0, hash_state_dict
+from model.networks.backbones import Encoder, frozen_lite0, hash_state_dict
 from model.networks.field_embedding import STAGES_3_4_MEAN_STD, STAGES_3_4_UNIT_PARTS
 from model.networks.linear_probe import ProbeData, fit_head
 from model.networks.schemes import CODE, SUBTYPE, Head, Scheme, softmax
@@ -33,11 +38,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from model.data.dataset import Example
     from model.data.feature_cache import FeatureCache
     from model.framing import Field, Framing
-    from model.inference.feature_extractor import FieldExtractor, FieldFeatures
-    from model.networks.backbones import Encoder
     from model.training.config import TrainingConfig, TrainingTask
 
 

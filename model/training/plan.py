@@ -7,11 +7,11 @@ import json
 import platform
 from collections import Counter
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Self
 
 import numpy as np
 
-from model.data.dataset import SIDES, Split, fingerprint, split, validate_examples
+from model.data.dataset import SIDES, Example, Split, fingerprint, split, validate_examples
 from model.data.near_duplicates import ComparedImage, compute_signature, find_leaks
 from model.errors import TrainingError
 from model.evaluation.evaluation import group_untrained
@@ -23,9 +23,7 @@ from model.progress import Progress
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping, Sequence
     from pathlib import Path
-    from typing import Self
 
-    from model.data.dataset import Example
     from model.taxonomy import Taxonomy
     from model.training.config import TrainingConfig
     from model.training.distributed import ProcessGroup

@@ -28,8 +28,8 @@ from model.training.assessment import (
     fit_reduced_detector,
     report_alarm_rate,
 )
-from model.training.config import TrainingTask
-from model.training.distributed import SINGLE_PROCESS
+from model.training.config import TrainingConfig, TrainingTask
+from model.training.distributed import SINGLE_PROCESS, ProcessGroup
 from model.training.fine_tuning import fine_tune
 from model.training.heads import (
     EVIDENCE_IMAGES,
@@ -66,8 +66,6 @@ if TYPE_CHECKING:
     from model.ood.detector import OodDetector
     from model.ood.reference_features import ReferenceFeatures
     from model.runtime.engines import Engine
-    from model.training.config import TrainingConfig
-    from model.training.distributed import ProcessGroup
 
 
 def train(

@@ -20,14 +20,13 @@ import typer
 from agent.cli.app import SAYS_NO, open_store
 from agent.cli.console import err, out, table
 from agent.errors import BadStore, WrongUse
-from agent.settings import FILE_NAME, UNFINISHED_MOVE
+from agent.settings import FILE_NAME, UNFINISHED_MOVE, Settings
 from agent.terminal import format_count
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
     from collections.abc import Set as AbstractSet
 
-    from agent.settings import Settings
     from agent.store import Store
 
 LIST_NAME = "agent-move.json"

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from agent.cli.app import SAYS_NO, app, load_settings, open_store
-from agent.cli.console import err, out, print_json, progress
+from agent.cli.console import Advance, err, out, print_json, progress
 from agent.files.shares import inspect
 from agent.terminal import format_count
 
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from agent.backup.verification import Outside
-    from agent.cli.console import Advance
     from agent.orders.instruments.instrument_checks import ReferenceCheck as ControlFinding
     from agent.orders.judge.assessed import OrderPolicy
     from agent.settings import Settings

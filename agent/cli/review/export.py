@@ -8,7 +8,7 @@ import sys
 from datetime import date, datetime, time, timedelta
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TextIO
 from zoneinfo import ZoneInfo
 
 import typer
@@ -21,7 +21,6 @@ from agent.terminal import format_count
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
-    from typing import TextIO
 
     from agent.store import MicrographView, Store
 

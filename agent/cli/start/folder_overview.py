@@ -6,7 +6,7 @@ import re
 from collections import Counter, defaultdict
 from dataclasses import dataclass, replace
 from itertools import zip_longest
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from statistics import median
 from typing import TYPE_CHECKING, Any, Final
 
@@ -22,7 +22,7 @@ from agent.orders.facts.place_check import CANDIDATES, compare_places
 from agent.orders.specifications.taxonomy_writing import TAXONOMY_FILE
 from agent.settings import objective_key
 from agent.settings.section import keep_shown
-from agent.watch.listing import get_extension, to_text
+from agent.watch.listing import Listing, get_extension, to_text
 from agent.watch.path_metadata import Provenance, propose_pattern
 from model import (
     Field,
@@ -40,13 +40,11 @@ from reports import gettext as _
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
-    from pathlib import Path
 
     from numpy.typing import NDArray
 
     from agent.imaging import Crop
     from agent.imaging.pool import Outcome
-    from agent.watch.listing import Listing
 
 SHOWN_PX: Final = 480
 """Longer side of a picture on the page: a thousand take 30 MB of memory."""

@@ -7,13 +7,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from agent.cli.app import DONE, SOME_FAILED, app, find_settings_file, load_settings, open_store
-from agent.cli.console import err, out, progress
+from agent.cli.console import Advance, err, out, progress
 from agent.errors import WrongUse
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from agent.cli.console import Advance
     from agent.service import RunOutcome
     from agent.settings import Settings
 

@@ -13,14 +13,12 @@ import cv2
 import numpy as np
 
 from agent.demo.synthetic.anomalies import KINDS, draw_anomaly, draw_photograph, find_box
-from agent.demo.synthetic.scale_bar import STYLES, burn_in
+from agent.demo.synthetic.scale_bar import STYLES, Bar, burn_in
 from agent.demo.synthetic.steel import Canvas, draw_soft_field, draw_steel
 
 if TYPE_CHECKING:
     from numpy.random import Generator
     from numpy.typing import NDArray
-
-    from agent.demo.synthetic.scale_bar import Bar
 
 
 # --- render a drawn relief as a microscope's picture: etch, light, lens, sensor, mount ------------

@@ -12,12 +12,11 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from agent.imaging.places.descriptors import COORDINATES, invert, mirror
+from agent.imaging.places.descriptors import COORDINATES, Codes, invert, mirror
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from agent.imaging.places.descriptors import Codes
     from agent.imaging.places.landmarks import Landmarks
 
     Words = NDArray[np.uint32]

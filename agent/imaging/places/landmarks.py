@@ -14,14 +14,12 @@ from typing import TYPE_CHECKING, Self
 import cv2
 import numpy as np
 
-from agent.imaging.places.descriptors import COORDINATES, LEVELS, compress
+from agent.imaging.places.descriptors import COORDINATES, LEVELS, Codes, compress
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
-
-    from agent.imaging.places.descriptors import Codes
 
 
 # --- detect corners, such as junctions of grains or lamellae, where a micrograph has few blobs ----

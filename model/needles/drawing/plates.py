@@ -8,14 +8,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy.spatial import cKDTree
 
-from model.needles.drawing.canvas import NO_OWNER, PIXEL_UM
+from model.needles.drawing.canvas import NO_OWNER, PIXEL_UM, NeedleCanvas
 from model.needles.drawing.materials import draw_cells
 
 if TYPE_CHECKING:
     from numpy.random import Generator
     from numpy.typing import NDArray
-
-    from model.needles.drawing.canvas import NeedleCanvas
 
 
 STATIONS = np.linspace(0, 1, 15)
