@@ -1,0 +1,128 @@
+# Public names, each imported on first use.
+from .charts import (
+    confusion_svg as confusion_svg,
+    curves_svg as curves_svg,
+)
+from .content.components import (
+    Choice as Choice,
+    DocumentSection as DocumentSection,
+    Fact as Fact,
+    FieldNeedles as FieldNeedles,
+    Figure as Figure,
+    Layer as Layer,
+    Letterhead as Letterhead,
+    Link as Link,
+    LongNeedlePicture as LongNeedlePicture,
+    NeedleBar as NeedleBar,
+    NeedlePlot as NeedlePlot,
+    NeedleTable as NeedleTable,
+    Picture as Picture,
+    Ruler as Ruler,
+    SignForm as SignForm,
+    StatementPage as StatementPage,
+    StatementPicture as StatementPicture,
+    SubtypeChoice as SubtypeChoice,
+    Table as Table,
+    Tone as Tone,
+    Viewer as Viewer,
+    number_keys as number_keys,
+    size_keys as size_keys,
+)
+from .content.night import (
+    Answer as Answer,
+    Card as Card,
+    Cause as Cause,
+    ControlTrend as ControlTrend,
+    Night as Night,
+    OpenOrderLine as OpenOrderLine,
+    Share as Share,
+    VerdictLine as VerdictLine,
+)
+from .environment import (
+    ASSETS as ASSETS,
+    CUSTOMER_TEMPLATE as CUSTOMER_TEMPLATE,
+    TemplateFault as TemplateFault,
+    as_json as as_json,
+    asset as asset,
+    assets_version as assets_version,
+    render as render,
+    render_customer as render_customer,
+    report_policy as report_policy,
+)
+from .i18n import (
+    LANGUAGES as LANGUAGES,
+    Language as Language,
+    addressing as addressing,
+    day_and_time as day_and_time,
+    decimal as decimal,
+    gettext as gettext,
+    integer as integer,
+    language as language,
+    marked as marked,
+    month_and_year as month_and_year,
+    ngettext as ngettext,
+    percent as percent,
+    short_day as short_day,
+    speaking as speaking,
+    statement_date as statement_date,
+    statement_time as statement_time,
+    whole_date as whole_date,
+    with_seconds as with_seconds,
+)
+from .live_charts import (
+    counts_chart as counts_chart,
+    learning_curve_chart as learning_curve_chart,
+    share_chart as share_chart,
+    shares_chart as shares_chart,
+)
+from .messages import (
+    Message as Message,
+    compose_ood_message as compose_ood_message,
+    join_messages as join_messages,
+    read_message as read_message,
+    shorten_ood_message as shorten_ood_message,
+)
+from .needle_charts import (
+    agreement_chart as agreement_chart,
+    needle_fields_chart as needle_fields_chart,
+    needle_lengths_chart as needle_lengths_chart,
+)
+from .night_pdf import render_night_pdf as render_night_pdf
+from .statement_pdf import (
+    render_customer_pdf as render_customer_pdf,
+    render_history_pdf as render_history_pdf,
+    render_statement_pdf as render_statement_pdf,
+)
+from .user_guide import (
+    GUIDE_PAGES as GUIDE_PAGES,
+    GUIDE_PICTURES as GUIDE_PICTURES,
+    LONGEST_QUERY as LONGEST_QUERY,
+    GuideHeading as GuideHeading,
+    GuideHit as GuideHit,
+    GuidePage as GuidePage,
+    GuidePiece as GuidePiece,
+    GuideTitle as GuideTitle,
+    get_guide_page as get_guide_page,
+    list_guide as list_guide,
+    read_guide as read_guide,
+    read_guide_picture as read_guide_picture,
+    search_guide as search_guide,
+)
+from .vocabulary import (
+    CORRECTION_WHYS as CORRECTION_WHYS,
+    CRITERIA as CRITERIA,
+    MODEL_CORRECTION_WHYS as MODEL_CORRECTION_WHYS,
+    REASONS as REASONS,
+    STRANGE_KINDS as STRANGE_KINDS,
+    UNUSABLE_WHYS as UNUSABLE_WHYS,
+    act_name as act_name,
+    act_title as act_title,
+    criterion as criterion,
+    describe_decision as describe_decision,
+    describe_defect as describe_defect,
+    doubt as doubt,
+    file_code as file_code,
+    reason as reason,
+    strange_kind as strange_kind,
+    unusable_why as unusable_why,
+)
