@@ -73,7 +73,6 @@ MODULES = frozenset(
         "taxonomy_command",
         "taxonomy_draft",
         "terminal",
-        "toml_faults",
         "training_words",
         "triage",
         "validation",

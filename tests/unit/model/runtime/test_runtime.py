@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 
@@ -9,9 +10,10 @@ import numpy as np
 import pytest
 import torch
 
-from model import ModelError
-from model.networks.backbones import Encoder, build_backbone, cell_weights
-from model.runtime.engines import Engine, choose_engine, has_gpu
+from model import ModelError, use_network_threads
+from model.networks.backbones import Encoder, build_backbone, cell_weights, frozen_lite0
+from model.ood.frozen_pass import FrozenPass
+from model.runtime.engines import Engine, choose_engine, get_network_threads, has_gpu
 from model.runtime.torch_runner import build_runner
 
 PYTORCH = Engine("pytorch", "cpu", "fp32")
@@ -171,3 +173,39 @@ def test_an_encoder_is_compiled_again_only_if_its_weights_or_its_engine_change()
     encoder.backbone.layers[0][0].weight += 1
     after = build_runner(encoder, PYTORCH).features(pictures(1))
     assert not np.array_equal(before, after)
+
+
+def test_two_threads_compute_the_same_bits_as_one():
+    prints = []
+    for count in (1, 2):
+        with use_network_threads(count):
+            prints.append(FrozenPass(frozen_lite0()).fingerprint())
+
+    assert prints[0] == prints[1]
+
+
+def test_threads_are_set_within_the_context_only():
+    before = torch.get_num_threads()
+
+    with use_network_threads(before + 1):
+        inside = get_network_threads()
+        assert torch.get_num_threads() == before
+
+    assert (inside, get_network_threads()) == (before + 1, before)
+
+
+def test_a_process_without_pytorch_uses_as_many_threads_as_are_set_for_it():
+    script = (
+        "import sys; from model.runtime.engines import get_network_threads; "
+        "print(get_network_threads(), 'torch' in sys.modules)"
+    )
+
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        env=os.environ | {"OMP_NUM_THREADS": "3"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+
+    assert done.stdout.split() == ["3", "False"]
