@@ -92,6 +92,9 @@ def set_up(*, level: str = "info", file: Path | None = None, journal: bool = Fal
         )
     )
     root = logging.getLogger()
+    for earlier in root.handlers:
+        if isinstance(earlier, _PatientFile):  # an open file cannot be rotated on Windows
+            earlier.close()
     root.handlers = [handler]
     root.setLevel(level.upper())
     for chatty in CHATTY:

@@ -40,16 +40,18 @@ class Watchdog:
     def __init__(self, limit_s: float = WATCHDOG_S, bite: Any = lambda: os._exit(HUNG)) -> None:
         self._limit_s, self._bite = limit_s, bite
         self._fed_s = time.monotonic()
-        self._calm = threading.Event()
+        self._calm, self._is_started = threading.Event(), False
 
     def feed(self) -> None:
         """Reset the timer."""
         self._fed_s = time.monotonic()
 
     def start(self) -> None:
-        """Start the timer in a separate thread."""
+        """Start the timer in a separate thread; after a restart it runs already."""
         self.feed()
-        threading.Thread(target=self._watch, name="watchdog", daemon=True).start()
+        if not self._is_started:
+            self._is_started = True
+            threading.Thread(target=self._watch, name="watchdog", daemon=True).start()
 
     def stop(self) -> None:
         """End the watchdog: stopping has separate limits."""
@@ -104,7 +106,7 @@ def _service_class() -> Any:  # noqa: C901 - a class that only Windows can have
             try:
                 runs_again = True
                 while runs_again and not self._stopping.is_set():
-                    self._agent = _made(self._ready, self._watchdog)
+                    self._agent = _made(self._ready, self._watchdog, self._agent)
                     runs_again = not self._stopping.is_set() and self._agent.run()
             except Exception as error:
                 _say(servicemanager.LogErrorMsg, f"Martensight: {error}")
@@ -126,8 +128,14 @@ def _say(log: Any, sentence: str) -> None:
         log(sentence)
 
 
-def _made(ready: Any, watchdog: Watchdog) -> Any:
-    """Make the agent of the settings file that the service was installed for."""
+def _made(ready: Any, watchdog: Watchdog, before: Any) -> Any:
+    """Make the agent of the settings file that the service was installed for.
+
+    Args:
+        ready: Called once everything runs.
+        watchdog: Is fed by its heartbeat.
+        before: The agent that ran until a restart from the page, None for the first one.
+    """
     from agent import log, settings  # noqa: PLC0415 - Windows waits for an answer first
     from agent.host import process_limits  # noqa: PLC0415
     from agent.store.sites.site_folders import get_own_file  # noqa: PLC0415
@@ -138,7 +146,13 @@ def _made(ready: Any, watchdog: Watchdog) -> Any:
     process_limits.keep_to_share(read.service.cores)  # before libraries count the cores
     from agent.service import Agent  # noqa: PLC0415
 
-    return Agent(read, on_ready=ready, on_beat=watchdog.feed, on_stopping=watchdog.stop)
+    return Agent(
+        read,
+        on_ready=ready,
+        on_beat=watchdog.feed,
+        on_stopping=watchdog.stop,
+        before=before,
+    )
 
 
 if __name__ == "__main__":

@@ -1,7 +1,8 @@
 """Run the agent until it is stopped: watches, worker, schedule, pages and heartbeat.
 
 The first signal finishes the current file and stops within ten seconds; a second one stops at once.
-Either way the database knows what was claimed.
+Either way the database knows what was claimed. A restart from the page stops it the same way; the
+caller then runs the next agent in this process, which a service manager does not notice.
 """
 
 from __future__ import annotations
@@ -71,6 +72,7 @@ from agent.web import is_this_pc_alone, refuse_strangers
 from agent.web.metrics import MEASURES
 
 if TYPE_CHECKING:
+    import socket
     from collections.abc import Callable, Iterator
     from datetime import datetime
     from pathlib import Path
@@ -92,7 +94,9 @@ TICK_S = 0.5
 STANDS_STILL_S = 900.0  # several times the longest step there is: a large file, a bundle that loads
 WORKER_ENDS_S = 7.0  # what the file in hand gets; then its process is killed and it is given back
 THREADS_END_S = 1.0
-PAGES_END_S = 3.0
+ERRANDS_END_S = 20.0
+"""How long a restart waits for periodic jobs; a share that hangs must not hold it up."""
+PAGES_END_S, PAGES_RESTART_S = 3.0, 10.0
 FORCED = 130
 READABLE = (
     "passwords travel readable to the page; set [web] certificate and key, so that it is https"
@@ -108,8 +112,9 @@ class Agent:
         now: Returns the time, aware UTC.
         on_ready: Called once everything runs.
         on_beat: Called with each heartbeat.
-        on_stopping: Called when it begins to stop.
+        on_stopping: Called when it begins to stop, not for a restart.
         on_delay: Called with what delays the start, every few seconds: an upgrade, a full disk.
+        before: The agent that ran in this process until its restart; its address is taken over.
     """
 
     def __init__(
@@ -122,11 +127,14 @@ class Agent:
         on_beat: Callable[[], None] = lambda: None,
         on_stopping: Callable[[], None] = lambda: None,
         on_delay: Callable[[str], None] = lambda _sentence: None,
+        before: Agent | None = None,
     ) -> None:
         self._settings, self._serve, self._now = settings, serve, now
         self._on_ready, self._on_beat, self._on_stopping = on_ready, on_beat, on_stopping
         self._on_delay = on_delay
         self._stop = threading.Event()
+        self._restarts = False
+        self._listener = before.take_listener(settings) if before else None
         self._set_back_s = 0.0
         self._affected: list[Affected] = []
         self._outside = ShareFacts()
@@ -141,11 +149,31 @@ class Agent:
         """Where the review page answers, once it does."""
 
     def stop(self) -> None:
-        """Request that it stops."""
+        """Request that it stops, also where it is about to restart."""
+        self._restarts = False
         self._stop.set()
 
-    def run(self) -> None:
-        """Run until `stop` or a signal.
+    def restart(self) -> None:
+        """Request that it stops, and that its caller runs another one with the settings of then."""
+        if not self._stop.is_set():
+            log.info("service.restarting")
+            self._restarts = True
+            self._stop.set()
+
+    def take_listener(self, settings: Settings) -> socket.socket | None:
+        """Return the socket of the page for the next agent; closed where its address is another."""
+        listener, self._listener = self._listener, None
+        own, others = self._settings.web, settings.web
+        if listener and (own.host, own.port) != (others.host, others.port):
+            listener.close()
+            return None
+        return listener
+
+    def run(self) -> bool:
+        """Run until `stop`, a signal or `restart`.
+
+        Returns:
+            Whether the caller runs another agent, with the settings read again.
 
         Raises:
             SetupError: Settings, data folder, database or port cannot be used.
@@ -154,7 +182,7 @@ class Agent:
         # Signals count from here on; a Ctrl-C while torch loads must not be lost.
         with self._listening():
             if not self._wait_for_room():
-                return
+                return False
             with (
                 self._lock,
                 open_store(
@@ -162,6 +190,7 @@ class Agent:
                 ) as store,
             ):
                 self._run(store)
+            return self._restarts
 
     def _wait_for_room(self) -> bool:
         """Wait while the data folder's disk is full; return whether the start goes on."""
@@ -234,10 +263,16 @@ class Agent:
             self._keep_watch(store, worker, watches)
         finally:
             log.info("service.stopping")
-            self._on_stopping()
+            if not self._restarts:
+                self._on_stopping()
             verifier.stop()
             for errand in errands:
                 errand.stop()
+            ends_at_s = time.monotonic() + ERRANDS_END_S
+            while self._restarts and any(errand.is_alive() for errand in errands):
+                if time.monotonic() > ends_at_s:  # its page says so while it waits
+                    break
+                time.sleep(TICK_S)
             self._end(worker, watches, pages)
             self._say_stopped(store)
             log.info("service.stopped")
@@ -415,7 +450,14 @@ class Agent:
             return None
         web = self._settings.web
         refuse_strangers(web, store.accounts)
-        pages = PageProcess(self._settings, on_work=worker.wake, problems=self.problems)
+        pages = PageProcess(
+            self._settings,
+            on_work=worker.wake,
+            on_restart=self.restart,
+            problems=self.problems,
+            listener=self._listener,
+        )
+        self._listener = pages.listener
         if not web.certificate and not is_this_pc_alone(web.host):
             self.problems.say("tls", READABLE)
         self.url = pages.url
@@ -435,8 +477,10 @@ class Agent:
             worker.join(THREADS_END_S)
         for thread in watches:
             thread.join(THREADS_END_S / max(len(watches), 1))  # a dead share holds its own only
-        if pages:  # the next agent of this process needs their address
-            pages.join(PAGES_END_S)
+        if pages:
+            pages.join(PAGES_RESTART_S if self._restarts else PAGES_END_S)
+        if self._listener and not self._restarts:
+            self._listener.close()
 
     def _say_stopped(self, store: Store) -> None:
         try:
@@ -453,7 +497,7 @@ class Agent:
             return
 
         def heard(number: int, _frame: FrameType | None) -> None:
-            if self._stop.is_set():
+            if self._stop.is_set() and not self._restarts:
                 os._exit(FORCED)  # the journal has everything; what was in hand is queued again
             log.info("service.signalled", signal=signal.Signals(number).name)
             self.stop()

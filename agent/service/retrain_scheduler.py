@@ -128,10 +128,17 @@ class RetrainScheduler:
 
     @contextmanager
     def _recorded(self, name: str, asked: Job) -> Iterator[None]:
-        """Record why a job was refused before it began, for the page that requested it."""
+        """Record why a job was refused before it began, for the page that requested it.
+
+        A job that ended with the agent is requested again, so that the next one resumes it.
+        """
         before = len(self._store.jobs.list_ended(name))
         try:
             yield
+            ended = self._store.jobs.list_ended(name)
+            if self._should_stop() and len(ended) > before and ended[-1].outcome == "interrupted":
+                by = str(asked.facts.get("by", ""))
+                self._store.jobs.request(name, by=by, at=self._now(), facts=asked.facts)
         except (AgentError, ModelError, OSError) as error:
             if len(self._store.jobs.list_ended(name)) == before:
                 job = self._store.jobs.begin(name, at=self._now())

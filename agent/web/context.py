@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import partial
-from secrets import token_bytes
+from secrets import token_bytes, token_hex
 from threading import Event
 from typing import TYPE_CHECKING, Any
 
@@ -99,6 +99,8 @@ class Desk:
         taxonomy_setup: Where the classes are written; None where there are no settings.
         settings_file: The `agent.toml`; None where there is none.
         is_outdated: Returns whether settings differ from those that this process runs with.
+        restart: Requests a restart of the agent; None where none runs with this process.
+        start_id: Of this process, so that a page notices that another one answers.
         leases: Which reviewer has which micrograph open.
         board: The orders as they were last read.
         form_key: Signs what a form lists, as long as this process runs.
@@ -137,6 +139,8 @@ class Desk:
     taxonomy_setup: TaxonomySetup | None = None
     settings_file: Path | None = None
     is_outdated: Callable[[Settings], bool] = lambda _settings: False
+    restart: Callable[[], None] | None = None
+    start_id: str = field(default_factory=partial(token_hex, 8))
     leases: Leases = field(default_factory=Leases)
     board: OrderBoard = field(default_factory=OrderBoard)
     form_key: bytes = field(default_factory=partial(token_bytes, 32), repr=False)

@@ -46,6 +46,7 @@ def app_of(
     now: Callable[[], datetime],
     status: Callable[[], dict[str, Any]],
     inbox: Inbox | None = None,
+    restart: Callable[[], None] | None = None,
 ) -> FastAPI:
     """Build the application that `[web]` describes.
 
@@ -56,6 +57,7 @@ def app_of(
         now: Returns the time, aware UTC.
         status: Returns what `agent status --json` prints.
         inbox: Receives files that programs send; None where this process receives none.
+        restart: Requests a restart of the agent; None where none runs with this application.
 
     Raises:
         BadSettings: `[web] host` can be reached from other PCs, and there are no accounts; or the
@@ -77,6 +79,7 @@ def app_of(
         taxonomy_setup=_taxonomy_setup(settings, store),
         settings_file=settings.file,
         is_outdated=lambda written: written != settings,
+        restart=restart,
         holds=lambda: load_holds(settings, store),
         instruments=lambda: list_instruments(
             store,

@@ -32,7 +32,7 @@ def run(
     require_lab(settings)
     if once:
         raise typer.Exit(_run_once(settings))
-    _run(settings)
+    _run(settings, lambda: load_settings(context))
 
 
 def require_lab(settings: Settings) -> None:
@@ -57,8 +57,8 @@ def _describe_no_source(settings: Settings) -> str:
     )
 
 
-def _run(settings: Settings) -> None:
-    """Run an agent to its end."""
+def _run(settings: Settings, load: Callable[[], Settings]) -> None:
+    """Run an agent to its end; after a restart from the page, the next one with loaded settings."""
     import faulthandler
 
     from agent import log  # heavy
@@ -69,12 +69,21 @@ def _run(settings: Settings) -> None:
     faulthandler.enable()  # the log gets all stack traces if the watchdog ends a hang
     from agent.service import Agent
 
-    journal = systemd.has_journal()
-    file = None if err.is_terminal or journal else log_file(settings)
-    log.set_up(level=settings.log.level, file=file, journal=journal)
-    if file:
-        err.print(f"log: {file}", markup=False)
-    manager = systemd.Manager()
+    manager, journal = systemd.Manager(), systemd.has_journal()
+
+    def make(before: Agent | None) -> Agent:
+        file = None if err.is_terminal or journal else log_file(settings)
+        log.set_up(level=settings.log.level, file=file, journal=journal)
+        if file:
+            err.print(f"log: {file}", markup=False)
+        return Agent(
+            settings,
+            on_ready=ready,
+            on_beat=lambda: manager.say(f"WATCHDOG=1\n{state()}"),
+            on_stopping=lambda: manager.say("STOPPING=1\nSTATUS=finishing the current file"),
+            on_delay=manager.extend_start,
+            before=before,
+        )
 
     def ready() -> None:
         freeze_imported()
@@ -88,20 +97,20 @@ def _run(settings: Settings) -> None:
         problems = agent.problems.all()
         return f"STATUS={problems[0] if problems else f'watching; page {agent.url}'}"
 
-    agent = Agent(
-        settings,
-        on_ready=ready,
-        on_beat=lambda: manager.say(f"WATCHDOG=1\n{state()}"),
-        on_stopping=lambda: manager.say("STOPPING=1\nSTATUS=finishing the current file"),
-        on_delay=manager.extend_start,
-    )
-    agent.run()
+    agent = make(None)
+    while agent.run():
+        settings = load()
+        agent = make(agent)
 
 
 def freeze_imported() -> None:
-    """Exclude what was imported from Python's search for unused cycles."""
+    """Exclude what was imported from Python's search for unused cycles.
+
+    What an agent that ran before in this process left behind is freed first.
+    """
     import gc
 
+    gc.unfreeze()
     gc.collect()
     gc.freeze()
 

@@ -1,7 +1,7 @@
 """The process that serves the pages; its facts come from database and files alone.
 
-It sends two messages to the agent: that the server answers, and that a program has sent a file.
-Problems, sources and jobs are in the database.
+It sends three messages to the agent: that the server answers, that a program has sent a file, and
+that a user requests a restart. Problems, sources and jobs are in the database.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from agent.settings import Settings
     from agent.store import Store
 
-ALIVE, WORK = "alive", "work"
+ALIVE, WORK, RESTART = "alive", "work", "restart"
 ENDS_S = 3.0
 LOOK_EVERY_S = 1.0
 AFFECTED_EVERY_S = 60.0
@@ -67,6 +67,10 @@ class Voice:
     def wake(self) -> None:
         """Send that a file was received."""
         self.say(WORK)
+
+    def restart(self) -> None:
+        """Send that a user requests a restart of the agent."""
+        self.say(RESTART)
 
     async def beat(self) -> None:
         """Send that the server answers."""
@@ -131,6 +135,7 @@ def _serve(settings: Settings, listener: socket.socket, voice: Voice, lives: Con
             now=clock,
             status=PageStatus(settings, store),
             inbox=inbox,
+            restart=voice.restart,
         )
         pages = Pages(application, settings.web, listener=listener, on_beat=voice.beat)
         pages.start()

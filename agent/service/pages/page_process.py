@@ -1,7 +1,8 @@
 """Run the pages in a separate process, so that no fault of theirs stops the intake.
 
-The agent opens the socket and keeps it: a browser's request waits while the process is started
-again, and the address stays. The process ends with the agent, however that ends.
+The agent opens the socket and keeps it: a browser's request waits while the process, or the agent
+in its process, is started again, and the address stays. The process ends with the agent, however
+that ends.
 """
 
 from __future__ import annotations
@@ -14,10 +15,11 @@ from typing import TYPE_CHECKING
 import structlog
 
 from agent import log as logs
-from agent.service.pages.page_child import ALIVE, WORK, Refused, serve_pages
+from agent.service.pages.page_child import ALIVE, RESTART, WORK, Refused, serve_pages
 from agent.service.pages.web_server import build_url, listen, refuse_bad_certificate
 
 if TYPE_CHECKING:
+    import socket
     from collections.abc import Callable
     from multiprocessing.connection import Connection
     from multiprocessing.process import BaseProcess
@@ -41,7 +43,9 @@ class PageProcess(threading.Thread):
     Args:
         settings: Of the lab.
         on_work: Called when a program has sent a file.
+        on_restart: Called when a user requested a restart of the agent.
         problems: Where it is reported that the pages do not run.
+        listener: A socket that listens already; None: one is opened.
 
     Raises:
         WrongUse: Another process has the port.
@@ -49,13 +53,21 @@ class PageProcess(threading.Thread):
     """
 
     def __init__(
-        self, settings: Settings, *, on_work: Callable[[], None], problems: Problems
+        self,
+        settings: Settings,
+        *,
+        on_work: Callable[[], None],
+        on_restart: Callable[[], None],
+        problems: Problems,
+        listener: socket.socket | None = None,
     ) -> None:
         super().__init__(name="page", daemon=True)
         refuse_bad_certificate(settings.web)
-        self._settings, self._on_work, self._problems = settings, on_work, problems
-        self._socket = listen(settings.web)
-        self.url = build_url(settings.web, self._socket)
+        self._settings, self._problems = settings, problems
+        self._on_news = {WORK: on_work, RESTART: on_restart}
+        self.listener = listener or listen(settings.web)
+        """The socket; its owner closes it, or gives it to the next process."""
+        self.url = build_url(settings.web, self.listener)
         self._stopping = threading.Event()
 
     def run(self) -> None:
@@ -71,7 +83,6 @@ class PageProcess(threading.Thread):
             log.error("page.ended", reason=reason, again_in_s=pause_s)
             self._problems.say("page", f"the review page is started again: {reason}")
             self._stopping.wait(pause_s)
-        self._socket.close()
 
     def stop(self) -> None:
         """Request that it stops."""
@@ -84,7 +95,7 @@ class PageProcess(threading.Thread):
         lives, life = context.Pipe(duplex=False)
         process = context.Process(
             target=serve_pages,
-            args=(self._settings, self._socket, child_end, lives, logs.for_child("page")),
+            args=(self._settings, self.listener, child_end, lives, logs.for_child("page")),
             name="page",
         )
         try:
@@ -110,8 +121,8 @@ class PageProcess(threading.Thread):
                 return ""
             if isinstance(news, Refused):
                 return news.sentence
-            if news == WORK:
-                self._on_work()
+            if news in self._on_news:
+                self._on_news[news]()
             if news == ALIVE:
                 alive_s = time.monotonic()
                 self._problems.say("page", "")

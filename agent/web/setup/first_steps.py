@@ -40,10 +40,13 @@ PATH = "/setup"
 COUNTING_S = 10.0
 """For how long the micrographs of a new source are counted."""
 ROLES = ("viewer", "reviewer", "lead", "admin")
-RESTART = reports.marked(
+RESTART = reports.marked("What was changed applies once the agent has restarted.")
+RESTART_BY_HAND = reports.marked(
     "Start the agent again, so that it applies: Ctrl-C and agent run; as a service agent service "
     "stop, then agent service start."
 )
+LOOK_AGAIN_S = 2
+"""How often a page asks whether the agent has restarted."""
 
 
 def router(desk: Desk) -> APIRouter:
@@ -58,9 +61,12 @@ def router(desk: Desk) -> APIRouter:
     }
 
     @routes.get(PATH)
-    def show(request: Request, done: str = "") -> Response:
-        page = build_page(desk, request, done=done[:500])
-        return HTMLResponse(reports.render("setup", **page))
+    def show(request: Request, done: str = "", restarted: str = "") -> Response:
+        if restarted and restarted != desk.start_id:
+            return _redirect(done=_("The agent has restarted. The settings apply."))
+        page = build_page(desk, request, done=done[:500], restarting=bool(restarted))
+        refresh = {"Refresh": str(LOOK_AGAIN_S)} if restarted else None
+        return HTMLResponse(reports.render("setup", **page), headers=refresh)
 
     @routes.post(PATH)
     async def change(request: Request) -> Response:
@@ -69,19 +75,38 @@ def router(desk: Desk) -> APIRouter:
 
     def _change(request: Request, form: Mapping[str, str]) -> Response:
         act = form.get("act", "")
-        if act not in acts:
+        if act not in acts and (act != "restart" or not desk.restart):
             raise Unknown(act)
         had_accounts = desk.store.accounts.are_there()
         try:
+            if act not in acts:
+                return _restart(desk)
             done = acts[act](desk, request, form)
         except (AgentError, OSError) as error:
             page = build_page(desk, request, form=form, wrong=str(error))
             return HTMLResponse(reports.render("setup", **page), 422)
         if not had_accounts and desk.store.accounts.are_there():
             return RedirectResponse(f"/login?{urlencode({'then': PATH})}", 303)
-        return RedirectResponse(f"{PATH}?{urlencode({'done': done})}#{act}", 303)
+        return _redirect(act, done=done)
 
     return routes
+
+
+def _redirect(act: str = "", **shown: str) -> Response:
+    return RedirectResponse(f"{PATH}?{urlencode(shown)}{act and '#'}{act}", 303)
+
+
+def _restart(desk: Desk) -> Response:
+    """Request a restart; a file that cannot be read is refused while the agent still runs."""
+    read(_require_file(desk))
+    if desk.restart:
+        desk.restart()
+    return _redirect(restarted=desk.start_id)
+
+
+def describe_restart(desk: Desk) -> str:
+    """Return what has to be done so that written settings apply."""
+    return _(RESTART if desk.restart else RESTART_BY_HAND)
 
 
 def _require_file(desk: Desk) -> Path:
@@ -241,6 +266,7 @@ def build_page(
     done: str = "",
     wrong: str = "",
     form: Mapping[str, str] | None = None,
+    restarting: bool = False,
 ) -> dict[str, Any]:
     """Return the facts of the page: each step, whether it is done, and what its form holds."""
     form = form or {}
@@ -261,7 +287,9 @@ def build_page(
         "form": {
             key: value for key, value in form.items() if key not in {"password", "again", "own"}
         },
-        "restart": _(RESTART) if settings and desk.is_outdated(settings) else "",
+        "restart": describe_restart(desk) if settings and desk.is_outdated(settings) else "",
+        "may_restart": desk.restart is not None,
+        "restarting": restarting,
         "zones": _list_zones(),
         "zone": settings.site.time_zone if settings else desk.zone,
         "is_zone_set": settings is not None and "time_zone" in settings.site.model_fields_set,

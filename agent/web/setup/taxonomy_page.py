@@ -29,7 +29,7 @@ from agent.web import cookies
 from agent.web.authentication import who_is
 from agent.web.context import Unknown
 from agent.web.pages import render_page
-from agent.web.setup.first_steps import RESTART
+from agent.web.setup.first_steps import describe_restart
 from model import (
     ModelError,
     SubtypeDraft,
@@ -117,7 +117,9 @@ def _change(desk: Desk, request: Request, rows: Mapping[str, Sequence[str]]) -> 
         return _answer(desk, request, draft, preview=preview)
     kept = _write(desk, request, new)
     restart = _name_file(desk, setup)
-    return _answer(desk, request, draft, is_written=True, kept=kept, restart=restart)
+    may_restart = desk.restart is not None and restart == describe_restart(desk)
+    shown = {"kept": kept, "restart": restart, "may_restart": may_restart}
+    return _answer(desk, request, draft, is_written=True, **shown)
 
 
 def _close(desk: Desk, request: Request, rows: Mapping[str, Sequence[str]]) -> Response:
@@ -200,7 +202,7 @@ def _name_file(desk: Desk, setup: TaxonomySetup) -> str:
     try:
         if desk.settings_file:
             write_values(desk.settings_file, {"model": {"taxonomy": setup.file.name}})
-            return _(RESTART)
+            return describe_restart(desk)
     except BadSettings as error:
         return str(error)
     return _(

@@ -16,6 +16,7 @@ from pathlib import Path
 from urllib.error import URLError
 from urllib.parse import urlsplit
 
+import httpx2
 import psutil
 import pytest
 from labs.service import DEADLINE_S, Lab, picture, until
@@ -185,6 +186,34 @@ def test_without_a_bundle_neither_page_nor_agent_needs_pytorch(running):
 
     for process in (agent.page(), psutil.Process(agent.process.pid)):
         assert not any("libtorch" in memory_map.path for memory_map in process.memory_maps())
+
+
+def test_a_restart_from_the_page_applies_what_it_wrote_and_keeps_process_address_and_files(running):
+    lab, agent = running
+    (lab.folder / "second").mkdir(exist_ok=True)
+    with httpx2.Client(base_url=agent.url, headers={"origin": agent.url}, timeout=60) as browser:
+        form = {"act": "source", "name": "second", "folder": "second"}
+        written = browser.post("/setup", data=form, follow_redirects=True)
+        lab.export("before.png", held=picture(71))
+        asked = browser.post("/setup", data={"act": "restart"}, follow_redirects=True)
+        lab.export("between.png", held=picture(72))
+        (lab.folder / "second" / "after.png").write_bytes(picture(73))
+
+        def shown():
+            return browser.get(asked.url, follow_redirects=True)
+
+        until(lambda: "The agent has restarted." in shown().text)
+        again = browser.get("/setup").text
+
+    assert 'value="restart"' in written.text
+    assert asked.headers["refresh"] == "2"
+    assert 'id="restart"' not in again
+    expected = dict.fromkeys(("before.png", "between.png", "after.png"), "done")
+    until(lambda: {**lab.fates(), **expected} == lab.fates())
+    assert agent.process.poll() is None
+    assert agent.said().count(f"review page: {agent.url} ") == 2
+    assert '"service.restarting"' in agent.logged()
+    assert "crashed" not in agent.logged()
 
 
 # These two end the agent: at the end of the file, so that it is started once more and not twice.

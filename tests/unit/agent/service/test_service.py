@@ -6,6 +6,7 @@ import threading
 from datetime import UTC, datetime, timedelta
 
 import pytest
+import structlog
 from labs.service import DEADLINE_S, Lab, picture, until
 
 from agent import settings as settings_of
@@ -162,6 +163,24 @@ def test_a_clock_that_jumps_an_hour_forth_and_back_holds_no_file_up(lab):
             jump = timedelta(hours=hours)
             lab.export(f"{number}.png", held=picture(number))
             until(lambda name=f"{number}.png": lab.fates().get(name) == "done")
+
+
+def test_an_agent_that_is_stopped_while_it_ends_for_a_restart_does_not_run_again(lab):
+    outcomes = []
+    for is_stopped in (False, True):
+        agent = Agent(lab.settings, serve=False, on_ready=lambda: agent.restart())  # noqa: B023, PLW0108
+
+        def end_it(_logger, _method, event, agent=agent, is_stopped=is_stopped):
+            if is_stopped and event["event"] == "service.stopping":
+                agent.stop()
+            raise structlog.DropEvent
+
+        with structlog.testing.capture_logs():
+            structlog.configure(processors=[end_it])
+            outcomes.append(agent.run())
+
+    assert outcomes == [True, False]
+    assert not lab.status()["running"]
 
 
 def test_what_was_in_hand_when_an_agent_died_is_taken_by_the_next(lab):

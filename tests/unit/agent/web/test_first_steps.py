@@ -64,6 +64,42 @@ def test_a_new_lab_has_six_steps_to_do_and_nothing_to_restart(pages):
     assert 'href="/setup#source"' in pages.get("/").text
 
 
+def test_a_file_that_cannot_be_read_is_refused_while_the_agent_still_runs(lab, file):
+    restarts = []
+    app = app_of(
+        read(file),
+        store=lab.store,
+        archive=lab.archive,
+        now=lambda: NEXT_DAY,
+        status=lambda: {"running": True},
+        restart=lambda: restarts.append(1),
+    )
+    pages = TestClient(app, base_url=HOME, headers={"origin": HOME})
+    text = file.read_text("utf-8")
+    file.write_text(text + "\n[sites]\n", encoding="utf-8")
+
+    refused = post(pages, "restart")
+    file.write_text(text, encoding="utf-8")
+    post(pages, "zone", zone="Europe/Vienna")
+    outdated = pages.get("/setup").text
+    asked = post(pages, "restart")
+
+    assert (refused.status_code, "sites" in refused.text) == (422, True)
+    assert 'value="restart"' in outdated
+    assert "restarts. This page continues by itself." in asked.text
+    assert restarts == [1]
+
+
+def test_where_no_agent_runs_the_page_names_the_commands_and_has_no_button(pages):
+    post(pages, "zone", zone="Europe/Vienna")
+
+    page = pages.get("/setup").text
+
+    assert "agent service start" in page
+    assert 'value="restart"' not in page
+    assert post(pages, "restart").status_code == 404
+
+
 def test_a_source_is_written_with_the_pattern_of_its_files_and_comments_stay(pages, file, tmp_path):
     export = tmp_path / "export"
     export.mkdir()

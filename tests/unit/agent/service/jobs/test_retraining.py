@@ -200,6 +200,29 @@ def test_an_agent_that_stops_ends_its_child_and_says_that_it_was_interrupted(set
     assert [job.outcome for job in store.jobs.list_ended("retrain")] == ["interrupted"]
 
 
+@pytest.mark.slow
+def test_a_training_that_a_page_requested_is_requested_again_when_the_agent_ends(
+    lab, settings, store
+):
+    stop = threading.Event()
+    scheduler = RetrainScheduler(
+        settings, store, now=clock, problems=Problems(), should_stop=stop.is_set
+    )
+    import_more(lab)
+    facts = {"folder": "labelled"}
+    store.jobs.request("retrain", by="Lea", at=clock(), facts=facts)
+    work = threading.Thread(target=scheduler.answer_requests)
+    work.start()
+    until(lambda: [job for job in store.jobs.list_running(at=clock()) if job.name == "retrain"])
+
+    stop.set()
+    work.join(120)
+
+    again = store.jobs.take_request("retrain", at=clock())
+    assert [job.outcome for job in store.jobs.list_ended("retrain")] == ["interrupted"]
+    assert (again.facts["by"], again.facts["folder"]) == ("Lea", "labelled")
+
+
 def test_only_one_bundle_is_taught_at_a_time(lab, settings, store, capsys):
     with TrainingLock(settings.store.folder):
         assert lab.agent("retrain") == 2
