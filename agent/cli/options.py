@@ -198,6 +198,7 @@ SIGNED: dict[str, Signing] = {
     "orders same-place": Signing("decided"),
     "orders supersede": Signing("superseded", "reviewer"),
     "orders urgent": Signing("put first"),
+    "report --acknowledge": Signing("acknowledged"),
     "restore": Signing("accepted"),
     "review label": Signing(REVIEWED, "reviewer"),
     "review label --undo": Signing(WITHDRAWN, "reviewer"),

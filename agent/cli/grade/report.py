@@ -9,7 +9,14 @@ import typer
 
 from agent.cli.app import app, load_settings, open_store
 from agent.cli.console import echo, print_json, progress
-from agent.cli.options import JsonOption
+from agent.cli.options import (
+    By,
+    JsonOption,
+    Reason,
+    os_user,
+    read_order_policy,
+    signed_store,
+)
 from agent.errors import WrongUse
 
 if TYPE_CHECKING:
@@ -48,6 +55,15 @@ def report(
             help="Collect the facts again and record a revision. Default: keep a past night."
         ),
     ] = False,
+    acknowledge: Annotated[
+        str,
+        typer.Option(
+            metavar="MEASURE",
+            help="Acknowledge the open alarms of unusual or agreement instead. Only a lead may.",
+        ),
+    ] = "",
+    by: By = "",
+    reason: Reason = "",
     as_json: JsonOption = False,
 ) -> None:
     """Write the report page of a night, a week or a month, with the data files of a night."""
@@ -59,6 +75,9 @@ def report(
 
     settings = load_settings(context)
     log.set_up(level=settings.log.level)
+    if acknowledge:
+        _acknowledge(context, settings, acknowledge, by=by, reason=reason)
+        return
     if week or month:
         if night or refresh or (week and month):
             raise WrongUse("--week and --month: give one of them, without --date and --refresh.")
@@ -98,6 +117,23 @@ def report(
         return
     echo(written.summary.headline, err=True)
     echo(str(written.path))
+
+
+def _acknowledge(
+    context: typer.Context, settings: Settings, measure: str, *, by: str, reason: str
+) -> None:
+    from agent.nightly.page.night_charts import acknowledge_alarm
+    from agent.nightly.spc.change_alarm import MEASURES
+    from agent.orders.judge.permissions import require_lead
+
+    if measure not in MEASURES:
+        raise WrongUse(f"--acknowledge: write {' or '.join(MEASURES)} instead of {measure!r}.")
+    with signed_store(context, settings, by, "--acknowledge") as (store, signer):
+        who = signer or os_user()
+        require_lead(read_order_policy(settings, store), who)
+        groups = acknowledge_alarm(store, measure, by=who, reason=reason, at=datetime.now(UTC))
+    named = ", ".join(f"{group.kind} {group.name}".strip() for group in groups)
+    echo(f"{measure}, by {who}: acknowledged for {named}. What comes is compared with itself.")
 
 
 def _write_period(settings: Settings, name: str, *, is_week: bool) -> Path:

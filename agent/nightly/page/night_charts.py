@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import date
 from typing import TYPE_CHECKING
 
+from agent.errors import WrongUse
 from agent.nightly.facts.order_status import iter_control_values
 from agent.nightly.facts.snapshot import NightCharts, parse_batches, parse_groups
 from agent.nightly.spc.batch_chart import BatchSize, average_batches, chart_batches
@@ -21,7 +22,9 @@ from agent.nightly.spc.individuals_chart import (
     compute_alarm_level,
     is_ready,
 )
+from agent.orders.judge.permissions import require_reason
 from agent.site_time import night_of
+from reports import gettext as _
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -86,6 +89,40 @@ def find_open_alarms(store: Store) -> tuple[date | None, list[Group]]:
     row = store.nightly_reports.find(night) if night else None
     groups = parse_groups(row.facts_json) if row else ()
     return night, list_open_alarms(groups, list_acknowledged(store))
+
+
+def acknowledge_alarm(
+    store: Store, measure: str, *, by: str, reason: str, at: datetime, night: str | None = None
+) -> list[Group]:
+    """Record that a lead has seen the alarms of a measure; its groups start from nothing.
+
+    Args:
+        store: Open.
+        measure: One of `MEASURES`.
+        by: A lead.
+        reason: Why.
+        at: Now, aware UTC.
+        night: Whose alarms were shown; None: those that are open now.
+
+    Returns:
+        The groups whose alarms ended.
+
+    Raises:
+        WrongUse: No such alarm is open, a later night was reported, or the reason is missing.
+    """
+    kept, (newest, alarms) = require_reason(reason), find_open_alarms(store)
+    groups = [group for group in alarms if group.measure == measure]
+    if night not in {None, str(newest)}:
+        raise WrongUse(_("This alarm has changed since the page was opened. Reload the page."))
+    if not groups:
+        raise WrongUse(_("No alarm of this kind is open. The page Trends shows those that are."))
+    facts = {
+        "night": str(newest),
+        "reason": kept,
+        "groups": [f"{group.kind} {group.name}".strip() for group in groups],
+    }
+    store.records.add(ACKNOWLEDGED, measure, by=by, at=at, facts=facts)
+    return groups
 
 
 def _find_groups(store: Store, night: date) -> tuple[Group, ...]:

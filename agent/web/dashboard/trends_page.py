@@ -18,16 +18,15 @@ from fastapi.responses import RedirectResponse
 from starlette.concurrency import run_in_threadpool
 
 import reports
-from agent.errors import WrongUse
 from agent.files.csv_export import format_csv
 from agent.nightly.page.alarm_lines import describe_alarms
-from agent.nightly.page.night_charts import ACKNOWLEDGED, find_open_alarms
-from agent.orders.judge.permissions import require_lead, require_reason
+from agent.nightly.page.night_charts import acknowledge_alarm, find_open_alarms
+from agent.orders.judge.permissions import require_lead
 from agent.web import cookies
-from agent.web.authentication import may_lead, who_is
 from agent.web.context import order_rules
 from agent.web.dashboard.dashboard_figures import start_of
 from agent.web.forms import read_stripped_form
+from agent.web.orders.order_desk import is_lead
 from agent.web.pages import render_page, request_name
 from reports import decimal, marked
 from reports import gettext as _
@@ -138,24 +137,20 @@ def router(desk: Desk) -> APIRouter:
 
 
 def _acknowledge(desk: Desk, request: Request, form: Mapping[str, str]) -> Response:
-    """Record that a lead has seen the alarms of a measure; its groups start from nothing."""
+    """Acknowledge the alarms of a measure."""
     who = cookies.decides(request, form)
     fields = [(key, form[key]) for key in ("measure", "night", "reason") if key in form]
     if page := request_name(desk, request, who, "/trends", fields, then="/trends"):
         return page
-    if who_is(request) is None:
-        require_lead(order_rules(desk), who)
-    measure, reason = form.get("measure", ""), require_reason(form.get("reason", ""))
-    night, alarms = find_open_alarms(desk.store)
-    groups = [group for group in alarms if group.measure == measure]
-    if not groups or str(night) != form.get("night"):
-        raise WrongUse(_("This alarm has changed since the page was opened. Reload the page."))
-    facts = {
-        "night": str(night),
-        "reason": reason,
-        "groups": [f"{group.kind} {group.name}".strip() for group in groups],
-    }
-    desk.store.records.add(ACKNOWLEDGED, measure, by=who.strip(), at=desk.now(), facts=facts)
+    require_lead(order_rules(desk), who.strip())
+    acknowledge_alarm(
+        desk.store,
+        form.get("measure", ""),
+        by=who.strip(),
+        reason=form.get("reason", ""),
+        at=desk.now(),
+        night=form.get("night", ""),
+    )
     answer = RedirectResponse("/trends", 303)
     cookies.keep(answer, cookies.NAME, who.strip())
     return answer
@@ -217,9 +212,6 @@ def _name_group(entry: LabelledMicrograph, by: str) -> str:
 def _render(desk: Desk, request: Request, wanted: _Range, problem: str) -> Response:
     rows = {} if problem else _count(desk, wanted)
     night, alarms = find_open_alarms(desk.store)
-    who = cookies.name_of(request)
-    is_named = who_is(request) is not None or not who
-    is_lead = bool(alarms) and may_lead(request) and (is_named or order_rules(desk).may_lead(who))
     groups = Counter[str]()
     for (_first, group), row in rows.items():
         groups[group] += row.n + row.blind
@@ -234,7 +226,7 @@ def _render(desk: Desk, request: Request, wanted: _Range, problem: str) -> Respo
         groups=GROUPS,
         alarms=list(describe_alarms(alarms)),
         night=night,
-        is_lead=is_lead,
+        is_lead=bool(alarms) and (not cookies.name_of(request) or is_lead(desk, request)),
         sections=list(_list_sections(rows, wanted, [g for g, _n in groups.most_common()])),
         columns=_list_columns(rows),
         table=list(_list_lines(rows, wanted)),

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from fastapi import APIRouter, Request
 from pydantic import BaseModel, ConfigDict, Field
 
+from agent.nightly.page.night_charts import acknowledge_alarm
 from agent.orders.judge.permissions import LONGEST_REASON, require_lead
 from agent.retrain.bundle_registry import list_bundles
 from agent.web.authentication import signing_name
@@ -56,6 +57,13 @@ class CancelIn(_In):
     name: Literal["retrain"]
 
 
+class AcknowledgeIn(_In):
+    """An alarm that a lead has seen, and why it ends."""
+
+    measure: Literal["unusual", "agreement"] = Field(description="What changed.")
+    reason: str = Field(min_length=1, max_length=LONGEST_REASON, pattern=r"\S")
+
+
 class ReleaseIn(_In):
     """A source whose held results are released, and why."""
 
@@ -89,6 +97,16 @@ def router(desk: Desk) -> APIRouter:
         held = [entry for entry in list_affected(desk) if entry.failure.source == body.source]
         release_hold(desk, body.source, body.reason.strip(), by=by)
         return {"count": len(held)}
+
+    @routes.post("/alarms/acknowledge", response_model=Requested, status_code=201)
+    def acknowledge(request: Request, body: AcknowledgeIn) -> dict[str, Any]:
+        """Acknowledge the open alarms of a measure; `count` is that of the groups."""
+        by = signing_name(request, body.by)
+        require_lead(order_rules(desk), by)
+        groups = acknowledge_alarm(
+            desk.store, body.measure, by=by, reason=body.reason, at=desk.now()
+        )
+        return {"count": len(groups)}
 
     @routes.post("/places/{one}/{other}", response_model=Requested, status_code=201)
     def decide_place(request: Request, one: str, other: str, body: PairIn) -> dict[str, Any]:

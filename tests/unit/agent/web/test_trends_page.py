@@ -13,6 +13,7 @@ import pytest
 from fastapi.testclient import TestClient
 from labs.lab import DAY, HOME, NEXT_DAY, SETTINGS, TAXONOMY, desk_of
 
+from agent.cli import main
 from agent.nightly.facts.collect import gather
 from agent.nightly.facts.snapshot import to_text
 from agent.nightly.page.night_charts import ACKNOWLEDGED
@@ -20,6 +21,7 @@ from agent.nightly.spc.change_alarm import Begin, Group
 from agent.orders import Specifications
 from agent.orders.judge.assessed import OrderPolicy
 from agent.store import Decision
+from agent.store.people import auth
 from agent.web import create_app
 
 WEEK = timedelta(days=7)
@@ -166,6 +168,73 @@ def test_a_lead_acknowledges_an_alarm_with_a_reason_and_it_ends(alarmed):
         "groups": ["source LOM-07"],
     }
     assert "more unusual than those before" not in browser.get("/trends").text
+
+
+@pytest.mark.parametrize("name", ["Ann", "Bea"])
+def test_a_named_lead_acknowledges_and_releases_whatever_the_role_of_the_account(alarmed, name):
+    at = DAY - timedelta(days=1)
+    for who in ("Ann", "Bea"):
+        hashed = auth.hash_password("a long pass phrase", name=who)
+        alarmed.store.accounts.add(
+            who, kind="person", role="reviewer", hashed=hashed, by="Root", at=at
+        )
+    policy = OrderPolicy(
+        Specifications(), TAXONOMY, has_leads=lambda: True, is_lead=lambda who: who == "Ann"
+    )
+    desk = replace(desk_of(alarmed), lab=lambda: policy)
+    browser = TestClient(create_app(desk), base_url=HOME, headers={"origin": HOME})
+    browser.post("/login", data={"name": name, "password": "a long pass phrase"})
+
+    form = browser.get("/trends").text.count('name="reason"')
+    released = browser.post("/orders/release", data={"source": "LOM-07", "reason": "mended"})
+    browser.post("/trends", data=FORM | {"reason": "new etchant"})
+
+    records = alarmed.store.records.all(ACKNOWLEDGED)
+    assert (form, [record.by for record in records]) == ((1, ["Ann"]) if name == "Ann" else (0, []))
+    assert ("is not a lead" in released.text) == (name == "Bea")
+
+
+def test_a_program_acknowledges_an_alarm(alarmed):
+    browser = browser_of(alarmed)
+    body = {"measure": "unusual", "by": "Ann", "reason": "new etchant"}
+
+    done = browser.post("/api/v1/alarms/acknowledge", json=body)
+    again = browser.post("/api/v1/alarms/acknowledge", json=body)
+
+    assert (done.status_code, done.json()) == (201, {"count": 1})
+    assert (again.status_code, "No alarm of this kind" in again.text) == (422, True)
+    assert (
+        browser_of(alarmed, has_leads=True)
+        .post("/api/v1/alarms/acknowledge", json=body)
+        .text.count("Ann is not a lead")
+    )
+    (record,) = alarmed.store.records.all(ACKNOWLEDGED)
+    assert (record.by, record.facts["reason"]) == ("Ann", "new etchant")
+
+
+def test_a_command_acknowledges_an_alarm(alarmed, capsys):
+    file = alarmed.folder.parent / "agent.toml"
+    file.write_text(
+        f'[site]\nname = "Plant 1"\n[store]\nfolder = "{alarmed.folder}"\n', encoding="utf-8"
+    )
+
+    def report(*words):
+        with pytest.raises(SystemExit) as ended:
+            main(["--config", str(file), "report", *words])
+        return ended.value.code, " ".join(
+            capsys.readouterr()[0 if not ended.value.code else 1].split()
+        )
+
+    signed = ("--by", "Ann", "--reason", "new etchant")
+    wrong = report("--acknowledge", "codes", *signed)
+    done = report("--acknowledge", "unusual", *signed)
+
+    assert (wrong[0], "write unusual or agreement" in wrong[1]) == (2, True)
+    assert done == (
+        0,
+        "unusual, by Ann: acknowledged for source LOM-07. What comes is compared with itself.",
+    )
+    assert [record.by for record in alarmed.store.records.all(ACKNOWLEDGED)] == ["Ann"]
 
 
 def test_an_alarm_that_came_after_the_page_was_opened_is_not_acknowledged(alarmed):
