@@ -62,8 +62,10 @@ from .results.given_scales import (
     keep_warnings as keep_warnings,
 )
 from .evidence.acts import name_odd as name_odd
-from .evidence.declaration import CHANGEABLE as CHANGEABLE
-from .evidence.declaration import RELEASED_AFTER as RELEASED_AFTER
+from .evidence.declaration import (
+    CHANGEABLE as CHANGEABLE,
+    RELEASED_AFTER as RELEASED_AFTER,
+)
 from .evidence.history import HistoryQuery as HistoryQuery
 from .work.jobs import Job as Job
 from .people.labels import (
@@ -131,9 +133,12 @@ from .own_database import (
     list_opened_sites as list_opened_sites,
     mark_restored as mark_restored,
 )
-from .evidence.pixel_evidence import (
+from .results.retention import (
     Kept as Kept,
     KeptFor as KeptFor,
+    PixelDeletion as PixelDeletion,
+    Retention as Retention,
+    RetentionPlan as RetentionPlan,
 )
 from .results.places import (
     KnownPlaces as KnownPlaces,
@@ -151,11 +156,6 @@ from .evidence.quality_records import (
     Record as Record,
 )
 from .results.results import MicrographResult as MicrographResult
-from .results.retention import (
-    PixelDeletion as PixelDeletion,
-    Retention as Retention,
-    RetentionPlan as RetentionPlan,
-)
 from .bundles.rollout_plan import (
     BY_AGENT as BY_AGENT,
     HostState as HostState,

@@ -17,7 +17,7 @@ from datetime import UTC, datetime
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import inspect, make_url
+from sqlalchemy import URL, Engine, inspect, make_url
 from sqlalchemy.exc import ProgrammingError
 
 from agent.errors import BadStore
@@ -26,7 +26,7 @@ from agent.store import schema
 from agent.store.evidence import guards
 from agent.store.repository import Repository
 from agent.store.row_counts import count_rows
-from agent.store.sites import site_references
+from agent.store.sites import site_guards
 from agent.store.sites.site_scope import EVERY_SITE, POSTGRESQL_SETTING, bind
 from agent.store.tables import PER_SITE, load_metadata
 
@@ -34,7 +34,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping
     from pathlib import Path
 
-    from sqlalchemy import URL, Engine
     from sqlalchemy.engine.reflection import Inspector
 
 SQLITE_COPY = "martensight.db"
@@ -161,7 +160,7 @@ def _replace_postgresql(engine: Engine, copied: Path, aside: Path) -> Path | Non
     _run("pg_restore", None, "--no-owner", "--exit-on-error", f"--file={script}", str(copied))
     quote = engine.dialect.identifier_preparer.quote
     tables = f"DROP TABLE IF EXISTS {', '.join(map(quote, ours))} CASCADE; " if ours else ""
-    functions = [*guards.FUNCTIONS, *(f"{site_references.PREFIX}{name}" for name in PER_SITE)]
+    functions = [*guards.FUNCTIONS, *(f"{site_guards.PREFIX}{name}" for name in PER_SITE)]
     drop = tables + " ".join(
         f"DROP FUNCTION IF EXISTS {quote(name)}() CASCADE;" for name in functions
     )

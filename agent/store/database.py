@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from agent.store.database_copy import TableDigest
     from agent.store.evidence.audit_log import AuditLog, Origin
     from agent.store.evidence.database_checks import DatabaseChecks
-    from agent.store.evidence.history import History
+    from agent.store.evidence.history import History, SettingsHistory
     from agent.store.evidence.quality_records import Records
     from agent.store.orders.order_changes import OrderChanges
     from agent.store.orders.order_corrections import OrderCorrections
@@ -48,7 +48,6 @@ if TYPE_CHECKING:
     from agent.store.results.results import Results
     from agent.store.results.retention import Retention
     from agent.store.search.search import Search
-    from agent.store.sites.settings_history import SettingsHistory
     from agent.store.sites.sites import AllSites
     from agent.store.sites.sources import Agents, Sources
     from agent.store.upgrade import Upgrade
@@ -436,7 +435,7 @@ class Store:
     @property
     def settings_history(self) -> SettingsHistory:
         """Settings of this agent over time."""
-        from agent.store.sites.settings_history import SettingsHistory
+        from agent.store.evidence.history import SettingsHistory
 
         return SettingsHistory(self._engine, self._whose)
 

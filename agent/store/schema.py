@@ -10,7 +10,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
-from sqlalchemy import inspect, select, text
+from sqlalchemy import Connection, Engine, inspect, select, text
 from sqlalchemy.exc import ProgrammingError
 from sqlmodel import col
 
@@ -22,7 +22,7 @@ from agent.store.search import (
     search_updates,  # noqa: F401 - it listens to the sessions of every open database
     search_words,
 )
-from agent.store.sites import site_policies, site_references
+from agent.store.sites import site_guards
 from agent.store.sites.site_scope import EVERY_SITE, SCHEMA, bind
 from agent.store.tables import SITE, AgentRow
 from agent.store.upgrade import Upgrade, UpgradeProgress, estimate_s, keep_before
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from alembic.config import Config
-    from sqlalchemy import Connection, Engine
 
 HEAD = "0001"
 """The newest revision in `migrations/versions`; a test compares them."""
@@ -73,8 +72,8 @@ def lay_missing_guards(engine: Engine) -> bool:
         with engine.connect() as connection:
             if (
                 guards.are_laid(connection)
-                and site_references.are_laid(connection)
-                and not site_policies.find_missing(connection)
+                and site_guards.are_triggers_laid(connection)
+                and not site_guards.find_missing_policies(connection)
                 and search_words.is_laid(connection)
             ):
                 return False
@@ -241,8 +240,8 @@ def _lay(connection: Connection) -> None:
     from agent.store.search import search_index  # noqa: PLC0415 - it makes tables, rarely needed here
 
     guards.lay(connection)
-    site_policies.lay(connection)
-    site_references.lay(connection)
+    site_guards.lay_policies(connection)
+    site_guards.lay_triggers(connection)
     search_index.lay(connection)
 
 
@@ -270,8 +269,8 @@ def _migrate(engine: Engine, applied: Callable[..., None] = lambda **_: None) ->
         config.attributes["applied"] = applied
         logging.getLogger("alembic").setLevel(logging.WARNING)
         guards.remove(connection)
-        site_policies.remove(connection)
-        site_references.remove(connection)
+        site_guards.remove_policies(connection)
+        site_guards.remove_triggers(connection)
         command.upgrade(config, "head")
         _lay(connection)
         connection.commit()

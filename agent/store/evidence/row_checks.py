@@ -1,32 +1,362 @@
-"""Compare every row of evidence with the acts that explain it; name row, column, was and is."""
+"""Compare every row of evidence with the acts that explain it; name row, column, was and is.
+
+What a field was filed with never changes; its assignment changes by an act alone; reasons for
+review are only ever added. Statements and nights name results and places of fields, which no act
+had to explain when they were frozen.
+"""
 
 from __future__ import annotations
 
+import json
+from collections import defaultdict
 from dataclasses import dataclass
+from functools import cached_property
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
-from sqlmodel import col, select
+import sqlalchemy
+from sqlmodel import Session, col, select
 
-from agent.store.evidence import audit_log, seals
+from agent.store.evidence import audit_log, history, seals
 from agent.store.evidence.acts import (
+    ODD,
     ActIndex,
     RowReader,
+    Stated,
     compare,
     fold,
     get_author,
     name_odd,
+    show,
 )
-from agent.store.evidence.declaration import EVIDENCE
-from agent.store.evidence.document_checks import DocumentChecks
-from agent.store.evidence.filing_checks import FilingChecks
+from agent.store.evidence.declaration import CHANGEABLE, EVIDENCE, format_place
 from agent.store.people.label_resolution import FOR_ORDERS, IMPORTED, signed_by_program
-from agent.store.sites import settings_history
-from agent.store.tables import SiteRow, SourceRow
+from agent.store.results import given_scales
+from agent.store.tables import (
+    ContentRow,
+    MicrographRow,
+    NeedleFieldRow,
+    OrderRow,
+    PathRow,
+    PlaceRow,
+    PreparationRow,
+    ResultRow,
+    SiteRow,
+    SourceRow,
+    SpecimenRow,
+    StatementRow,
+)
+from agent.store.work.file_states import State, chunks
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+
+LIVE, REVIEW = "live", "review"
+
+
+class FilingChecks:
+    """Comparison of results and fields with what they were filed with.
+
+    Args:
+        session: Open.
+        rows: Of the session.
+        acts: Of every table of evidence.
+    """
+
+    def __init__(self, session: Session, rows: RowReader, acts: ActIndex) -> None:
+        self._session, self._rows, self._acts = session, rows, acts
+        self._specimens: dict[tuple[str, str], Stated] = defaultdict(dict)
+        self._preparations: set[tuple[str, ...]] = set()
+        self._live: dict[int, list[int]] = defaultdict(list)
+        self._current: dict[int, int] = {}
+        self._needles = self._hash_needles()
+
+    def find_differences(self) -> Iterator[str]:
+        """Yield a sentence for each result, field, specimen and preparation that differs."""
+        wanted = (
+            select(ResultRow, MicrographRow, SourceRow.name, PlaceRow)
+            .join(MicrographRow, col(MicrographRow.id) == col(ResultRow.micrograph_id))
+            .join(SourceRow, col(SourceRow.id) == col(MicrographRow.source_id))
+            .outerjoin(PlaceRow, col(PlaceRow.micrograph_id) == col(MicrographRow.id))
+            .order_by(col(ResultRow.id))
+            .execution_options(yield_per=200)
+        )
+        for result, micrograph, source, place in self._session.exec(wanted):
+            self._note(result)
+            what, field = f"result {result.id}", f"field {micrograph.public_id}"
+            what = f"{what} of {field}"
+            filed = seals.read(result.filed)
+            if not filed:
+                yield f"{what}: filed is {show(result.filed)}, which no result was filed with"
+                continue
+            yield from name_odd(what, self._compare_result(what, result, filed))
+            by = f"as result {result.id} was filed"
+            now = self._describe(micrograph) | {"source": source}
+            now["sha256 of landmarks"] = seals.hash_landmarks(place.landmarks) if place else None
+            yield from name_odd(field, _compare_hashed(field, micrograph, filed, by))
+            yield from name_odd(
+                field, self._compare_field(field, micrograph.public_id, filed, now, by)
+            )
+        yield from self._compare_currents()
+        yield from name_odd("specimens", self._compare_specimens())
+        yield from name_odd("preparations", self._compare_preparations())
+        yield from self._name_without_field()
+        yield from self._compare_files()
+
+    def _hash_needles(self) -> dict[int, str]:
+        """Return result number → hash of the needles measured with it."""
+        rows = self._session.exec(select(NeedleFieldRow).execution_options(yield_per=200))
+        return {row.result_id: seals.digest(row)[0] for row in rows}
+
+    def _note(self, result: ResultRow) -> None:
+        number = result.id or 0
+        if result.role == LIVE:
+            self._live[result.micrograph_id].append(number)
+        if result.current:
+            self._current[result.micrograph_id] = number
+
+    def _describe(self, row: MicrographRow) -> dict[str, Any]:
+        specimen = self._rows.get_names("specimen").get(row.specimen_id or 0)
+        preparation = self._rows.get_names("preparation").get(row.preparation_id or 0, "")
+        place = format_place(specimen and (*specimen, preparation))
+        return {"place": place} | {name: getattr(row, name) for name in (*CHANGEABLE, "unassigned")}
+
+    # --- one result and its field ---
+
+    def _compare_result(
+        self, what: str, result: ResultRow, filed: Mapping[str, Any]
+    ) -> Iterator[str]:
+        by = f"as result {result.id} was filed"
+        if place := filed.get("place"):
+            order, specimen, preparation = place
+            self._preparations.add((order, specimen, preparation))
+            for name, value in (filed.get("judged") or {}).items():
+                self._specimens[order, specimen].setdefault(name, (value, by))
+        yield from _compare_hashed(what, result, filed, by)
+        if any(reason not in result.reasons for reason in filed["reasons"]):
+            stated: Stated = {"reasons": (filed["reasons"], by)}
+            yield from compare(what, stated, {"reasons": result.reasons})
+        if filed["handling"] == REVIEW:
+            yield from compare(what, {"handling": (REVIEW, by)}, {"handling": result.handling})
+        needles = {"sha256 of needle_field": self._needles.get(result.id or 0)}
+        yield from compare(what, dict.fromkeys(needles, (filed.get("needles"), by)), needles)
+
+    def _compare_field(
+        self, what: str, public_id: str, filed: Mapping[str, Any], now: Mapping[str, Any], by: str
+    ) -> Iterator[str]:
+        """Compare what acts may change of a field, where none did."""
+        names = filed.get("names") or {}
+        was = {name: names.get(name, "") for name in CHANGEABLE}
+        was |= {"source": filed.get("source"), "place": format_place(filed.get("place"))}
+        was["unassigned"] = filed.get("unassigned", "")
+        if "landmarks" in filed:
+            was["sha256 of landmarks"] = filed["landmarks"]
+        moved = fold("micrograph", self._acts.list_acts("micrograph", {"public_id": public_id}))
+        stated = {name: (value, by) for name, value in was.items() if name not in moved}
+        yield from compare(what, stated, now)
+
+    # --- what all results together are compared with ---
+
+    def _compare_currents(self) -> Iterator[str]:
+        for micrograph, live in self._live.items():
+            for before, number in pairwise(live):
+                if not self._acts.list_acts("result", {"result": number, "before": before}):
+                    yield (
+                        f"result {number}: it took the place of result {before}, and no act says so"
+                    )
+            counts = self._current.get(micrograph)
+            if counts != live[-1]:
+                yield (
+                    f"result {live[-1]}: it is the newest of its field and does not count; "
+                    f"{'result ' + str(counts) if counts else 'none'} does, and no act says so"
+                )
+
+    def _compare_specimens(self) -> Iterator[str]:
+        names = self._rows.get_names("specimen")
+        for row in self._session.exec(select(SpecimenRow).order_by(col(SpecimenRow.id))):
+            order, specimen = names[row.id or 0]
+            stated = self._specimens.get((order, specimen), {})
+            now = {name: getattr(row, name) for name in stated}
+            yield from compare(f"specimen {specimen} of order {order}", stated, now)
+
+    def _compare_preparations(self) -> Iterator[str]:
+        begun = set(self._preparations)
+        for _, entry in self._acts.iter_all("micrograph"):
+            if entry.act == "field.assigned" and (place := entry.facts[seals.AFTER].get("place")):
+                begun.add(tuple(place))
+        for _, entry in self._acts.iter_all("preparation"):
+            order, _, specimen = entry.subject.rpartition("/")
+            begun.add((order, specimen, str(entry.facts.get("preparation") or "")))
+        names = self._rows.get_names("specimen")
+        for row in self._session.exec(select(PreparationRow).order_by(col(PreparationRow.id))):
+            order, specimen = names[row.specimen_id]
+            if (order, specimen, row.name) not in begun:
+                yield (
+                    f"preparation {row.name} of order {order}, specimen {specimen}: no field was "
+                    "filed in it and no act began it"
+                )
+
+    def _name_without_field(self) -> Iterator[str]:
+        """Yield the files that were read and have no field, and the fields without a result."""
+        has = select(MicrographRow.id).where(col(MicrographRow.content_id) == col(ContentRow.id))
+        read = select(ContentRow.id, ContentRow.sha256).where(ContentRow.state == State.DONE)
+        for number, sha256 in self._session.exec(read.where(~has.exists())):
+            yield f"file {number} ({sha256}): it was read, and its fields were deleted"
+        judged = select(ResultRow.id).where(col(ResultRow.micrograph_id) == col(MicrographRow.id))
+        fields = select(MicrographRow.public_id).where(~judged.exists())
+        for public_id in self._session.exec(fields):
+            yield f"field {public_id}: its result was deleted"
+
+    def _compare_files(self) -> Iterator[str]:
+        """Yield the files of no known state, and those that could not be used and have no name."""
+        states = select(ContentRow.id, ContentRow.state).order_by(col(ContentRow.id))
+        for number, state in self._session.exec(states.where(col(ContentRow.state).not_in(State))):
+            yield f"file {number}: state is {state!r}, which this program never wrote"
+        named = select(PathRow.id).where(col(PathRow.content_id) == col(ContentRow.id))
+        unusable = states.where(col(ContentRow.state).in_((State.SET_ASIDE, State.FAILED)))
+        for number, state in self._session.exec(unusable.where(~named.exists())):
+            yield f"file {number}: it is {state}, and no name of it is known any more"
+
+
+def _compare_hashed(
+    what: str, row: MicrographRow | ResultRow, filed: Mapping[str, Any], by: str
+) -> Iterator[str]:
+    """Yield a sentence per filed column of a row that is not what it was: its hash is known."""
+    table = row.__tablename__
+    if seals.digest(row)[0] == filed.get(table):
+        return
+    hints = str(filed.get("hints"))
+    if table == "result":
+        hints = hints[len(EVIDENCE["micrograph"].filed) * seals.HINT :]
+    for name in seals.find_changed(row, hints) or ("a value",):
+        now = show(getattr(row, name, None))
+        yield f"{what}: {name} was changed after it was filed ({by}), is {now}"
+
+
+REPORTED = ("bundle", "structure_code", "probability", "um_per_px")
+"""Columns of a result and its micrograph that are compared with a night's report."""
+MOVING = frozenset({"field.assigned", "field.unassigned"})
+
+
+class DocumentChecks:
+    """Comparison of the documents of statements and nights with the rows that they name.
+
+    Args:
+        session: Open.
+        rows: Of the session.
+        acts: Of fields at least.
+    """
+
+    def __init__(self, session: Session, rows: RowReader, acts: ActIndex) -> None:
+        self._session, self._rows, self._acts = session, rows, acts
+        self._misplaced: set[str] = set()
+
+    # --- statements ---
+
+    def compare_statement(self, what: str, row: Mapping[str, Any]) -> Iterator[str]:
+        """Yield a sentence per value that a statement's text and its row, or a field, differ in."""
+        document = json.loads(row["document"])
+        stated = {name: (document.get(name), "its text") for name in ("number", "conformity", "at")}
+        stated["order_id"] = document.get("order"), "its text"
+        yield from compare(what, stated, {**row, "at": row["at"].isoformat()})
+        for public_id, *was in _list_places(document.get("document")):
+            now = self._places.get(public_id)
+            if now is None or public_id in self._misplaced or self._was_moved(public_id):
+                continue
+            if was != list(now[: len(was)]):
+                self._misplaced.add(public_id)
+                stated = {"place": (format_place(was), what)}
+                is_now = {"place": format_place([*filter(None, now)])}
+                yield from compare(f"field {public_id}", stated, is_now)
+
+    def compare_sequence(self) -> Iterator[str]:
+        """Yield a sentence per statement that does not follow the one before it."""
+        wanted = (
+            select(OrderRow.number, StatementRow.number, StatementRow.sha256)
+            .add_columns(col(StatementRow.previous_sha256))
+            .join(OrderRow, col(OrderRow.id) == col(StatementRow.order_id))
+            .order_by(col(StatementRow.order_id), col(StatementRow.number))
+        )
+        newest: dict[str, str] = {}
+        for order, number, sha256, previous in self._session.execute(wanted):
+            what = f"statement {number} of order {order}"
+            stated = {"previous_sha256": (newest.get(order, ""), "the statement before it")}
+            yield from compare(what, stated, {"previous_sha256": previous})
+            newest[order] = sha256
+
+    @cached_property
+    def _places(self) -> dict[str, tuple[str, str, str]]:
+        """Id of a field → its order, specimen and preparation, "" where it has none."""
+        specimens, preparations = map(self._rows.get_names, ("specimen", "preparation"))
+        wanted = select(
+            MicrographRow.public_id, MicrographRow.specimen_id, MicrographRow.preparation_id
+        )
+        return {
+            public_id: (
+                *specimens.get(specimen or 0, ("", "")),
+                preparations.get(prepared or 0, ""),
+            )
+            for public_id, specimen, prepared in self._session.exec(wanted)
+        }
+
+    def _was_moved(self, public_id: str) -> bool:
+        acts = self._acts.list_acts("micrograph", {"public_id": public_id})
+        return any(entry.act in MOVING for _, entry in acts)
+
+    # --- nights ---
+
+    def compare_night(self, what: str, row: Mapping[str, Any]) -> Iterator[str]:
+        """Yield a sentence for each result that a night's report names and no row contains."""
+        try:
+            named = json.loads(row["facts"]).get("micrographs", ())
+            by_id = {str(micrograph["id"]): micrograph for micrograph in named}
+        except ODD:
+            return
+        for batch in chunks(sorted(by_id)):
+            known = self._load_results(batch)
+            for public_id in batch:
+                reported = by_id[public_id]
+                stated = reported | (reported.get("result") or {})  # nested in its field
+                was = tuple(stated.get(name) for name in REPORTED)
+                rows = known.get(public_id, set())
+                if was not in rows:
+                    now = " or ".join(map(str, sorted(rows, key=str))) or "nothing"
+                    yield f"result of {public_id}: was {was} ({what}), is {now}"
+
+    def _load_results(self, public_ids: Sequence[str]) -> dict[str, set[tuple[Any, ...]]]:
+        wanted = (
+            sqlalchemy.select(
+                col(MicrographRow.public_id),
+                col(ResultRow.bundle),
+                col(ResultRow.structure_code),
+                col(ResultRow.probability),
+                col(MicrographRow.um_per_px),
+                col(ResultRow.thresholds),
+            )
+            .join(ResultRow, col(ResultRow.micrograph_id) == col(MicrographRow.id))
+            .where(col(MicrographRow.public_id).in_(public_ids))
+        )
+        results: dict[str, set[tuple[Any, ...]]] = defaultdict(set)
+        for public_id, *values, um_per_px, thresholds in self._session.execute(wanted):
+            scale = given_scales.resolve_scale(thresholds, um_per_px)
+            results[public_id].add((*values, scale))
+        return results
+
+
+def _list_places(document: Any) -> Iterator[tuple[str, ...]]:
+    """Yield id, order, specimen and, where it is stated, preparation of each field."""
+    for specimen in (document or {}).get("specimens", ()):
+        at = (str(document.get("order") or ""), str(specimen.get("specimen") or ""))
+        prepared = str(specimen.get("preparation") or "")
+        for listed in specimen.get("fields", ()) if all(at) else ():
+            yield str(listed["id"]), *at, *filter(None, [prepared])
+        for listed in specimen.get("superseded", ()) if all(at) else ():
+            yield str(listed["id"]), *at
+
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
-
-    from sqlmodel import Session
 
     from agent.store.evidence.audit_log import TrailEntry
 
@@ -64,8 +394,8 @@ def examine(session: Session) -> RowChecks:
 def _name_moved_sources(session: Session) -> Iterator[str]:
     """Yield the sources of `agent.toml` whose folder no settings ever named."""
     folders: dict[tuple[str, str], list[str]] = {}
-    for entry in audit_log.entries(session, act=settings_history.ACT):
-        for source in entry.facts.get(settings_history.IN_FORCE, {}).get("sources") or ():
+    for entry in audit_log.entries(session, act=history.ACT):
+        for source in entry.facts.get(history.IN_FORCE, {}).get("sources") or ():
             folders.setdefault((entry.site, source["name"]), []).append(source["folder"])
     query = select(SiteRow.name, SourceRow.name, SourceRow.folder).join(
         SiteRow, col(SiteRow.id) == col(SourceRow.site_id)

@@ -8,12 +8,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import and_
-from sqlmodel import col, select
+from sqlmodel import Session, col, select
 
 from agent.errors import WrongUse
 from agent.settings import PROCESS_COLUMNS
 from agent.store.engine import reading, writing
-from agent.store.evidence import audit_log, filing
+from agent.store.evidence import audit_log, seals
 from agent.store.evidence.declaration import CHANGEABLE
 from agent.store.orders import order_claims, order_lists, specimens
 from agent.store.orders.order_rows import OrderRepository, hasten
@@ -28,8 +28,6 @@ from agent.store.tables import (
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from datetime import datetime
-
-    from sqlmodel import Session
 
     from agent.store.evidence.audit_log import TrailEntry
 
@@ -157,7 +155,7 @@ class OrderCorrections(OrderRepository):
         lead: bool,
     ) -> None:
         before = {name: getattr(row, name) for name in PROCESS_COLUMNS}
-        place = filing.describe_place(session, row).get(PLACE)
+        place = seals.describe_place(session, row).get(PLACE)
         facts: dict[str, Any] = {"reason": reason, "before": before, "now": dict(keys)}
         facts |= {"lead": lead, BEFORE: {PLACE: place, "unassigned": row.unassigned}}
         if row.specimen_id is not None:
@@ -179,7 +177,7 @@ class OrderCorrections(OrderRepository):
             ) from other
         if lead:
             order_claims.settle(session, [row.id or 0], by=by, reason=reason, at=at)
-        facts |= {filing.AFTER: filing.describe_place(session, row)}
+        facts |= {seals.AFTER: seals.describe_place(session, row)}
         self._remember(session, actor=by, at=at, act=ASSIGNED, subject=row.public_id, facts=facts)
 
     def list_assigned(self, *, by: str, at: datetime) -> list[str]:
@@ -242,7 +240,7 @@ class OrderCorrections(OrderRepository):
         row.unassigned = act.facts[BEFORE]["unassigned"]
         session.add(row)
         facts: dict[str, Any] = {"reason": row.unassigned, "undoes": act.id}
-        facts[filing.AFTER] = filing.describe_place(session, row)
+        facts[seals.AFTER] = seals.describe_place(session, row)
         self._remember(
             session, actor=by, at=at, act="field.unassigned", subject=row.public_id, facts=facts
         )
@@ -350,8 +348,8 @@ def _list_acts(session: Session, *, by: str, at: datetime) -> list[TrailEntry]:
 
 def _is_where(session: Session, row: MicrographRow, act: TrailEntry) -> bool:
     """Return whether a field is still where an act assigned it."""
-    place = filing.describe_place(session, row).get(PLACE)
-    return bool(place == act.facts[filing.AFTER].get(PLACE))
+    place = seals.describe_place(session, row).get(PLACE)
+    return bool(place == act.facts[seals.AFTER].get(PLACE))
 
 
 def _require_reason(by: str, reason: str) -> None:

@@ -8,17 +8,17 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import exists, func, literal_column, update
+from sqlalchemy import ColumnElement, exists, func, literal_column, update
 from sqlalchemy.orm import aliased
-from sqlmodel import col, select
+from sqlmodel import Session, col, select
 
 from agent.settings import PROCESS_COLUMNS
 from agent.store.engine import reading, write_retrying, writing
-from agent.store.evidence import audit_log, filing, quality_records, seals
+from agent.store.evidence import audit_log, quality_records, seals
 from agent.store.orders import order_claims, specimens
 from agent.store.people import labels
 from agent.store.people.review_rank import rank_of
-from agent.store.repository import Repository
+from agent.store.repository import AgentIdentity, Repository
 from agent.store.results import current_answers, descriptions, given_scales, places
 from agent.store.results.micrograph_views import (
     CHUNK,
@@ -35,11 +35,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from datetime import datetime
 
-    from sqlalchemy import ColumnElement
-    from sqlmodel import Session
-
     from agent.needles import NeedleField
-    from agent.store.repository import AgentIdentity
     from agent.store.results.current_answers import CurrentAnswer
     from agent.triage import TriageVerdict
     from model import Prediction
@@ -214,7 +210,7 @@ def _write_result(
         urgent = specimens.is_urgent(session, whose.site_id, micrograph.order)
         row.review_rank = rank_of(row, urgent=urgent)
     needles = _build_needles(finding.needles, whose)
-    row.filed = filing.describe(session, row, micrograph, needles)
+    row.filed = seals.describe(session, row, micrograph, needles)
     session.add(row)
     session.flush()
     if needles is not None:
@@ -227,7 +223,7 @@ def _write_result(
             whose.site_id,
             at=at,
             actor="agent",
-            act=filing.REPLACED,
+            act=seals.REPLACED,
             subject=micrograph.public_id,
             facts={"result": row.id, "before": replaced},
         )

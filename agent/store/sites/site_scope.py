@@ -3,7 +3,7 @@
 Three layers do it, and none relies on the others. A session adds the site to each table of a
 statement and to each new row. The guard on the engine refuses a statement that reaches the driver
 without it, so a forgotten site is a fault and never an answer. PostgreSQL compares each row again,
-see `site_policies`. An engine that was not bound reaches no table of a site.
+see `site_guards`. An engine that was not bound reaches no table of a site.
 """
 
 from __future__ import annotations

@@ -87,7 +87,7 @@ class ResultRow(OfSite, Row, table=True):
     most important reason first, and empty once it is decided or where no review is needed.
     `after_record` is the newest record when it was written, 0 for none: a sequence that no clock
     can change. Results older than the column have none. `filed` stores what it
-    and its field were filed with (`agent.store.evidence.filing`), "" until filed again.
+    and its field were filed with (`agent.store.evidence.seals`), "" until filed again.
     """
 
     __tablename__: ClassVar[Any] = "result"

@@ -7,7 +7,7 @@ import sqlite3
 from datetime import UTC, datetime
 from importlib import resources
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 from alembic import command
@@ -16,20 +16,16 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from labs.later_versions import KEPT
 from servers.databases import KINDS, empty
-from sqlalchemy import inspect
+from sqlalchemy import Connection, Engine, inspect
 
 from agent.backup.verification import Outside, verify_trail
 from agent.errors import BadStore
 from agent.store import Store, engine, schema
 from agent.store.evidence import guards
 from agent.store.search import search_words
-from agent.store.sites import site_policies
+from agent.store.sites import site_guards
 from agent.store.tables import load_metadata
 from agent.watch import ListedFile
-
-if TYPE_CHECKING:
-    from sqlalchemy import Connection, Engine
-
 
 AT = datetime(2026, 11, 24, 21, 0, tzinfo=UTC)
 
@@ -88,7 +84,7 @@ def _describe(database: Engine) -> dict[str, object]:
             "SELECT version_num FROM alembic_version"
         ).all()
         described["missing guards"] = guards.find_missing(connection)
-        described["missing policies"] = site_policies.find_missing(connection)
+        described["missing policies"] = site_guards.find_missing_policies(connection)
         described["triggers"] = _list_triggers(connection)
     return described
 

@@ -18,7 +18,7 @@ from sqlalchemy.exc import DBAPIError, IntegrityError
 from agent.cli.app import main
 from agent.errors import WrongUse
 from agent.store import Decision, RolloutState, Store, engine
-from agent.store.sites.site_references import find_references
+from agent.store.sites.site_guards import find_references
 from agent.store.sites.site_scope import EVERY_SITE, ForeignSite, bind, find_tables
 from agent.store.tables import (
     PER_SITE,
