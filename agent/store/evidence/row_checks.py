@@ -22,7 +22,6 @@ from agent.store.evidence.acts import (
     ODD,
     ActIndex,
     RowReader,
-    Stated,
     compare,
     fold,
     get_author,
@@ -49,7 +48,13 @@ from agent.store.tables import (
 from agent.store.work.file_states import State, chunks
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+    from agent.store.evidence.acts import Stated
+    from agent.store.evidence.audit_log import TrailEntry
+
+    Further = Callable[[str, Mapping[str, Any]], Iterator[str]]
+    """Comparison of a row that is as its acts state it, which a table alone needs."""
 
 
 LIVE, REVIEW = "live", "review"
@@ -353,15 +358,6 @@ def _list_places(document: Any) -> Iterator[tuple[str, ...]]:
             yield str(listed["id"]), *at, *filter(None, [prepared])
         for listed in specimen.get("superseded", ()) if all(at) else ():
             yield str(listed["id"]), *at
-
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
-
-    from agent.store.evidence.audit_log import TrailEntry
-
-    Further = Callable[[str, Mapping[str, Any]], Iterator[str]]
-    """Comparison of a row that is as its acts state it, which a table alone needs."""
 
 
 @dataclass(frozen=True, slots=True)
