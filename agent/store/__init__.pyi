@@ -3,6 +3,7 @@ from .people.accounts import (
     Account as Account,
     Accounts as Accounts,
     Login as Login,
+    StoredView as StoredView,
 )
 from .evidence.audit_log import (
     ACCEPTED as ACCEPTED,
@@ -23,7 +24,7 @@ from .backup import (
     put_back as put_back,
     sites_in as sites_in,
 )
-from .people.campaign_views import (
+from .people.campaigns import (
     GIVEN_REFERENCE as GIVEN_REFERENCE,
     Campaign as Campaign,
     CampaignRater as CampaignRater,
@@ -32,17 +33,31 @@ from .people.campaign_views import (
     Opinion as Opinion,
     Rating as Rating,
     Seat as Seat,
+    ROUND_ROBIN as ROUND_ROBIN,
 )
-from .people.campaigns import ROUND_ROBIN as ROUND_ROBIN
-from .results.current_answers import CurrentAnswer as CurrentAnswer
+from .results.micrograph_views import (
+    CurrentAnswer as CurrentAnswer,
+    NEEDLES_MESSAGE as NEEDLES_MESSAGE,
+    MicrographView as MicrographView,
+    Result as Result,
+)
 from .database import Store as Store
 from .database_copy import TableDigest as TableDigest
-from .people.decisions import (
+from .people.label_decisions import (
     Decision as Decision,
     DecisionConflict as DecisionConflict,
     DoubleReview as DoubleReview,
     Expected as Expected,
     LabelView as LabelView,
+    FOR_ORDERS as FOR_ORDERS,
+    IMPORTED as IMPORTED,
+    PROGRAMS as PROGRAMS,
+    asks_two as asks_two,
+    is_by_program as is_by_program,
+    is_imported as is_imported,
+    is_own_name as is_own_name,
+    signed_by_program as signed_by_program,
+    voter_of as voter_of,
 )
 from .engine import (
     StoreFault as StoreFault,
@@ -55,11 +70,13 @@ from .work.file_states import (
     FileFate as FileFate,
     State as State,
 )
-from .results.given_scales import (
+from .results.stored_facts import (
     BY_REVIEWER as BY_REVIEWER,
     GIVEN as GIVEN,
     find_given as find_given,
     keep_warnings as keep_warnings,
+    StoredCrop as StoredCrop,
+    StoredStrangeness as StoredStrangeness,
 )
 from .evidence.acts import name_odd as name_odd
 from .evidence.declaration import (
@@ -72,29 +89,13 @@ from .people.labels import (
     LEADS_DOUBT as LEADS_DOUBT,
     RATERS_DOUBT as RATERS_DOUBT,
 )
-from .people.label_resolution import (
-    FOR_ORDERS as FOR_ORDERS,
-    IMPORTED as IMPORTED,
-    PROGRAMS as PROGRAMS,
-    asks_two as asks_two,
-    is_by_program as is_by_program,
-    is_imported as is_imported,
-    is_own_name as is_own_name,
-    signed_by_program as signed_by_program,
-    voter_of as voter_of,
-)
 from .people.labelled_micrographs import LabelledMicrograph as LabelledMicrograph
 from .results.live_figures import (
     LastFile as LastFile,
     OpenFiles as OpenFiles,
     ResultCount as ResultCount,
 )
-from .results.micrograph_views import (
-    NEEDLES_MESSAGE as NEEDLES_MESSAGE,
-    MicrographView as MicrographView,
-    Result as Result,
-)
-from .results.needle_measurements import (
+from .results.needles import (
     NeedleMeasurement as NeedleMeasurement,
     NewNeedle as NewNeedle,
 )
@@ -102,7 +103,10 @@ from .results.nightly_reports import (
     NightHead as NightHead,
     NightRow as NightRow,
 )
-from .orders.number_match import NamedOrder as NamedOrder
+from .orders.unread_names import (
+    NamedOrder as NamedOrder,
+    WaitingFile as WaitingFile,
+)
 from .numbers import (
     letters_key as letters_key,
     number_key as number_key,
@@ -113,7 +117,7 @@ from .orders.order_changes import (
     OrderAge as OrderAge,
     ShotField as ShotField,
 )
-from .orders.order_claims import (
+from .orders.order_naming import (
     ClaimedPlace as ClaimedPlace,
     OrderClaim as OrderClaim,
 )
@@ -170,14 +174,13 @@ from .bundles.rollout_plan import (
     is_absent as is_absent,
 )
 from .evidence.row_checks import RowChecks as RowChecks
-from .people.saved_views import StoredView as StoredView
 from .search.search import (
     MicrographFacets as MicrographFacets,
     SearchPage as SearchPage,
     SearchQuery as SearchQuery,
 )
-from .sites.sites import SiteSeen as SiteSeen
-from .sites.sources import (
+from .sites.sites import (
+    SiteSeen as SiteSeen,
     OUTAGE as OUTAGE,
     AgentSeen as AgentSeen,
     SourceHealth as SourceHealth,
@@ -194,9 +197,4 @@ from .orders.statements import (
     to_canonical as to_canonical,
     recompute_statement as recompute_statement,
 )
-from .results.stored_facts import (
-    StoredCrop as StoredCrop,
-    StoredStrangeness as StoredStrangeness,
-)
-from .orders.unread_names import WaitingFile as WaitingFile
 from .upgrade import Upgrade as Upgrade

@@ -23,9 +23,9 @@ from sqlalchemy.exc import ProgrammingError
 from agent.errors import BadStore
 from agent.store import engine as engines
 from agent.store import schema
+from agent.store.engine import Repository
 from agent.store.evidence import guards
-from agent.store.repository import Repository
-from agent.store.row_counts import count_rows
+from agent.store.schema import count_rows
 from agent.store.sites import site_guards
 from agent.store.sites.site_scope import EVERY_SITE, POSTGRESQL_SETTING, bind
 from agent.store.tables import PER_SITE, load_metadata

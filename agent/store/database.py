@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Self
 
 from agent.store import as_of, own_database, schema
 from agent.store import engine as engines
-from agent.store.engine import reading, write_retrying, writing
+from agent.store.engine import AgentIdentity, reading, write_retrying, writing
 from agent.store.evidence import audit_log
-from agent.store.sites import site_scope, sites, sources
+from agent.store.sites import site_scope, sites
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
@@ -33,23 +33,19 @@ if TYPE_CHECKING:
     from agent.store.orders.specifications import SpecificationVersions
     from agent.store.orders.statements import Statements
     from agent.store.orders.unread_names import UnreadNames
-    from agent.store.people.accounts import Accounts
+    from agent.store.people.accounts import Accounts, SavedViews
     from agent.store.people.campaigns import Campaigns
     from agent.store.people.labelled_micrographs import LabelledMicrographs
     from agent.store.people.labels import Labels
     from agent.store.people.review_queue import ReviewQueue
-    from agent.store.people.saved_views import SavedViews
-    from agent.store.repository import AgentIdentity
     from agent.store.results.live_figures import LiveFigures
-    from agent.store.results.needle_fields import NeedleFields
-    from agent.store.results.needle_measurements import NeedleMeasurements
+    from agent.store.results.needles import NeedleFields, NeedleMeasurements
     from agent.store.results.nightly_reports import NightlyReports
     from agent.store.results.places import Places
     from agent.store.results.results import Results
     from agent.store.results.retention import Retention
     from agent.store.search.search import Search
-    from agent.store.sites.sites import AllSites
-    from agent.store.sites.sources import Agents, Sources
+    from agent.store.sites.sites import Agents, AllSites, Sources
     from agent.store.upgrade import Upgrade
     from agent.store.work.files import Files
     from agent.store.work.jobs import Jobs
@@ -153,10 +149,10 @@ class Store:
             shares: "accounts", "bundles" or neither.
         """
         with reading(self._engine) as session:
-            if sources.shared(session, self._whose) == frozenset(shares):
+            if sites.shared(session, self._whose) == frozenset(shares):
                 return
         with writing(self._engine) as session:
-            sources.note_shares(session, self._whose, shares)
+            sites.note_shares(session, self._whose, shares)
             audit_log.append(
                 session,
                 self._whose.site_id,
@@ -246,7 +242,7 @@ class Store:
     @property
     def agents(self) -> Agents:
         """Agents of this site."""
-        from agent.store.sites.sources import Agents
+        from agent.store.sites.sites import Agents
 
         return Agents(self._engine, self._whose)
 
@@ -323,7 +319,7 @@ class Store:
     @property
     def needle_measurements(self) -> NeedleMeasurements:
         """Needles that reviewers measured."""
-        from agent.store.results.needle_measurements import NeedleMeasurements
+        from agent.store.results.needles import NeedleMeasurements
 
         return NeedleMeasurements(self._engine, self._whose)
 
@@ -358,7 +354,7 @@ class Store:
     @property
     def needle_fields(self) -> NeedleFields:
         """Needles of micrographs, with their results."""
-        from agent.store.results.needle_fields import NeedleFields
+        from agent.store.results.needles import NeedleFields
 
         return NeedleFields(self._engine, self._whose)
 
@@ -421,7 +417,7 @@ class Store:
     @property
     def saved_views(self) -> SavedViews:
         """Searches that people keep under a name."""
-        from agent.store.people.saved_views import SavedViews
+        from agent.store.people.accounts import SavedViews
 
         return SavedViews(self._engine, self._whose)
 
@@ -442,7 +438,7 @@ class Store:
     @property
     def sources(self) -> Sources:
         """Watched folders and their last known state."""
-        from agent.store.sites.sources import Sources
+        from agent.store.sites.sites import Sources
 
         return Sources(self._engine, self._whose)
 
@@ -477,11 +473,11 @@ class Store:
 
 def _register(engine: Engine, site: str, agent: str) -> AgentIdentity:
     with reading(engine) as session:
-        number = sources.find_site(session, site)
+        number = sites.find_site(session, site)
     bound = site_scope.bind(
-        engine, number or write_retrying(engine, lambda session: sources.add_site(session, site))
+        engine, number or write_retrying(engine, lambda session: sites.add_site(session, site))
     )
     with reading(bound) as session:
-        if registered := sources.find_registered(session, site, agent):
+        if registered := sites.find_registered(session, site, agent):
             return registered
-    return write_retrying(bound, lambda session: sources.register(session, site, agent))
+    return write_retrying(bound, lambda session: sites.register(session, site, agent))

@@ -1,4 +1,4 @@
-"""Database connections whose transactions lose no update, and messages for those that fail.
+"""Database connections whose transactions lose no update, and the base of the repositories.
 
 SQLite begins a writing transaction with `BEGIN IMMEDIATE`: with the driver's default, threads that
 read, compute and write lose updates silently.
@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import sys
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from sqlalchemy import create_engine, event, make_url, text
+from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url, text
 from sqlalchemy.exc import (
     ArgumentError,
     DatabaseError,
@@ -21,20 +22,19 @@ from sqlalchemy.exc import (
     OperationalError,
     ProgrammingError,
 )
-from sqlalchemy.exc import (
-    TimeoutError as PoolTimeoutError,
-)
-from sqlalchemy.pool import NullPool, StaticPool
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+from sqlalchemy.pool import NullPool, PoolProxiedConnection, StaticPool
 
 from agent.errors import AgentError, BadStore, WrongUse, hide_passwords
+from agent.store.numbers import number_key
+from agent.store.sites import site_scope
 from agent.store.sites.site_scope import SiteSession
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-    from sqlalchemy import URL, Connection, Engine
-    from sqlalchemy.pool import PoolProxiedConnection
     from sqlmodel import Session
+
 
 DATABASE_FILE = "martensight.db"
 T = TypeVar("T")
@@ -351,3 +351,32 @@ def problems(engine: Engine, *, thorough: bool = False) -> list[str]:
             for row in dangling
         ),
     ]
+
+
+@dataclass(frozen=True, slots=True)
+class AgentIdentity:
+    """Identity of a store: its site and its agent."""
+
+    site_id: int
+    agent_id: int
+    exact_numbers: bool = False
+
+    def key(self, number: str) -> str:
+        """Return what all spellings of an order's number have in common at this site."""
+        return number_key(number, exact=self.exact_numbers)
+
+
+class Repository:
+    """Rows of one subject at one site; each public method is one transaction.
+
+    Args:
+        engine: At this program's schema, bound to the site.
+        whose: The site and the agent that use it.
+    """
+
+    def __init__(self, engine: Engine, whose: AgentIdentity) -> None:
+        self._engine, self._whose = engine, whose
+
+    @property
+    def _all_sites(self) -> Engine:
+        return site_scope.bind(self._engine, site_scope.EVERY_SITE)

@@ -1,6 +1,7 @@
-"""Migrate a database to this program's schema when it is opened, and refuse a newer one.
+"""Create or migrate a database to this program's schema when it is opened; refuse a newer one.
 
-Alembic is only loaded for a database of an older schema: most commands never need it.
+Alembic is only loaded for a database of an older schema: most commands never need it. A new one is
+created in one step; replaying the migrations gives the same schema, and a test compares both.
 """
 
 from __future__ import annotations
@@ -10,21 +11,17 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
-from sqlalchemy import Connection, Engine, inspect, select, text
+from sqlalchemy import Connection, Engine, column, insert, inspect, select, table, text
 from sqlalchemy.exc import ProgrammingError
 from sqlmodel import col
 
 from agent.errors import BadStore
 from agent.store import engine as engines
 from agent.store.evidence import guards
-from agent.store.row_counts import count_rows
-from agent.store.search import (
-    search_updates,  # noqa: F401 - it listens to the sessions of every open database
-    search_words,
-)
+from agent.store.search import search_updates
 from agent.store.sites import site_guards
 from agent.store.sites.site_scope import EVERY_SITE, SCHEMA, bind
-from agent.store.tables import SITE, AgentRow
+from agent.store.tables import SITE, AgentRow, load_metadata
 from agent.store.upgrade import Upgrade, UpgradeProgress, estimate_s, keep_before
 
 if TYPE_CHECKING:
@@ -32,6 +29,44 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from alembic.config import Config
+
+
+def count_rows(connection: Connection) -> dict[str, int]:
+    """Return table → rows, of our tables that are there."""
+    there = set(inspect(connection).get_table_names())
+    quote = connection.dialect.identifier_preparer.quote
+    return {
+        name: int(connection.exec_driver_sql(f"SELECT count(*) FROM {quote(name)}").scalar() or 0)  # noqa: S608 - names of ours
+        for name in sorted(there & load_metadata().tables.keys())
+    }
+
+
+_VERSIONS = table("alembic_version", column("version_num"))
+_MAKE_VERSIONS = (
+    "CREATE TABLE IF NOT EXISTS alembic_version (version_num VARCHAR(32) NOT NULL, "
+    "CONSTRAINT alembic_version_pkc PRIMARY KEY (version_num))"
+)
+"""Alembic's own table, which an upgrade starts from."""
+
+
+def create(connection: Connection, revision: str) -> None:
+    """Create all tables in an empty database and number their schema.
+
+    Guards, policies and the text search are laid afterwards, as after a migration.
+
+    Args:
+        connection: In a transaction that may change the schema.
+        revision: Number of this program's schema.
+    """
+    create_tables(connection)
+    connection.exec_driver_sql(_MAKE_VERSIONS)
+    connection.execute(insert(_VERSIONS).values(version_num=revision))
+
+
+def create_tables(connection: Connection) -> None:
+    """Create all tables."""
+    load_metadata().create_all(connection, checkfirst=False)
+
 
 HEAD = "0001"
 """The newest revision in `migrations/versions`; a test compares them."""
@@ -74,7 +109,7 @@ def lay_missing_guards(engine: Engine) -> bool:
                 guards.are_laid(connection)
                 and site_guards.are_triggers_laid(connection)
                 and not site_guards.find_missing_policies(connection)
-                and search_words.is_laid(connection)
+                and search_updates.is_laid(connection)
             ):
                 return False
         try:
@@ -208,9 +243,8 @@ def create_filled(engine: Engine, fill: Callable[[Connection], None]) -> None:
             raise BadStore(
                 f"{engines.place(engine)}: holds a lab's database already. Name an empty one."
             )
-        from agent.store import new_database  # noqa: PLC0415 - it makes all tables
 
-        new_database.create(connection, HEAD)
+        create(connection, HEAD)
         fill(connection)
         _lay(connection)
 
@@ -222,9 +256,7 @@ def _create(engine: Engine) -> str:
         _lock(connection)
         revision = _revision_in(connection)  # another agent may have been first
         if revision is None:
-            from agent.store import new_database  # noqa: PLC0415 - it makes all tables
-
-            new_database.create(connection, HEAD)
+            create(connection, HEAD)
             _lay(connection)
     return revision or HEAD
 

@@ -15,7 +15,7 @@ from sqlalchemy import event
 
 from agent.store import Store
 from agent.store import engine as engines
-from agent.store.repository import AgentIdentity
+from agent.store.engine import AgentIdentity
 
 if TYPE_CHECKING:
     from collections.abc import Callable

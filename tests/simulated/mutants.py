@@ -15,7 +15,7 @@ from agent.service.health.problems import Problems
 from agent.store import StoreFault
 from agent.store.evidence import quality_records
 from agent.store.tables import ContentRow
-from agent.store.work import claims, deduplication, work_queue
+from agent.store.work import deduplication, work_queue
 from agent.store.work.file_states import State, rest
 from agent.store.work.files import Files
 from agent.watch import write_completion
@@ -44,7 +44,7 @@ def _swallow(real: Callable[..., Any], *faults: type[Exception]) -> Callable[...
 
 
 def _release_for_good(session: Any, claim: Any, sentence: Any, *, retry_at: Any) -> bool:
-    content = claims.find_claimed(session, claim)
+    content = work_queue.find_claimed(session, claim)
     if content is not None:
         rest(content, State.QUEUED, None, sentence)
         session.add(content)
@@ -69,10 +69,10 @@ def _known_by_no_hash(session: Any, content: Any, sha256: str) -> Any:
     return session.exec(asked).first()
 
 
-_REAL_DUE = claims.list_due
+_REAL_DUE = work_queue.list_due
 MUTANTS: dict[str, tuple[Any, str, Any]] = {
     "settle time ignored": (write_completion.StabilityTracker, "find_stable", _at_rest_at_once),
-    "a lease that is over still counts": (claims, "find_claimed", _held_by_anyone),
+    "a lease that is over still counts": (work_queue, "find_claimed", _held_by_anyone),
     "row committed before the pixels are synced": (archive, "_flush", lambda _file: None),
     "name of the pixels not synced": (archive, "flush_folder", lambda _folder: None),
     "name of a new folder not synced": (
@@ -90,7 +90,7 @@ MUTANTS: dict[str, tuple[Any, str, Any]] = {
         Files, "add", _swallow(Files.add, StoreFault),
     ),
     "what is given back is never due again": (work_queue, "release_claim", _release_for_good),
-    "work of the dead is never taken over": (claims, "list_due", _due_without_the_dead),
+    "work of the dead is never taken over": (work_queue, "list_due", _due_without_the_dead),
     "a fault is not said": (Problems, "say", lambda _self, _subject, _sentence: False),
     "a clock that is set back is not followed": (
         work_queue.WorkQueue, "shift_clock", lambda _self, _by, **_named: None,

@@ -9,25 +9,21 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from sqlmodel import col, select
+from sqlmodel import Session, col, select
 
 from agent.errors import WrongUse
 from agent.store.bundles.rollout_rows import begin, require_none_running
-from agent.store.engine import reading, writing
+from agent.store.engine import AgentIdentity, Repository, reading, writing
 from agent.store.evidence import audit_log, quality_records
 from agent.store.evidence.acts import append_act
-from agent.store.repository import Repository
-from agent.store.spelling import person_key
+from agent.store.numbers import person_key
 from agent.store.tables import PromotionRow
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime
 
-    from sqlmodel import Session
-
     from agent.store.bundles.rollout_plan import RingRules
-    from agent.store.repository import AgentIdentity
 
 REFUSED = "bundle_refused"
 """Kind of the record that a promoted bundle could not be loaded; its facts are the "reason",

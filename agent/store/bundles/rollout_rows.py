@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from sqlalchemy.exc import IntegrityError
-from sqlmodel import col, select
+from sqlmodel import Session, col, select
 
 from agent.errors import WrongUse
 from agent.store.bundles.rollout_plan import (
@@ -18,7 +18,7 @@ from agent.store.bundles.rollout_plan import (
     assign_rings,
 )
 from agent.store.evidence import audit_log
-from agent.store.sites.sources import RETIRED
+from agent.store.sites.sites import RETIRED
 from agent.store.tables import AgentRow, RolloutHostRow, RolloutRow
 from reports import read_message
 
@@ -27,9 +27,7 @@ if TYPE_CHECKING:
     from datetime import datetime
     from typing import Any
 
-    from sqlmodel import Session
-
-    from agent.store.repository import AgentIdentity
+    from agent.store.engine import AgentIdentity
 
 
 def find_host(session: Session, whose: AgentIdentity, row: RolloutRow) -> RolloutHostRow | None:

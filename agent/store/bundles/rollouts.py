@@ -9,11 +9,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from sqlmodel import col, select
+from sqlmodel import Session, col, select
 
 from agent.errors import WrongUse
 from agent.store.bundles import rollout_rows
-from agent.store.bundles.promotions import DECISION, find_current_bundle, promote_bundle
+from agent.store.bundles.promotions import DECISION, Signature, find_current_bundle, promote_bundle
 from agent.store.bundles.rollout_plan import (
     BY_AGENT,
     OF_PERSON,
@@ -34,8 +34,7 @@ from agent.store.bundles.rollout_plan import (
     find_wanted,
     have_numbers,
 )
-from agent.store.engine import reading, writing
-from agent.store.repository import Repository
+from agent.store.engine import Repository, reading, writing
 from agent.store.tables import AgentRow, PromotionRow, RolloutHostRow, RolloutRow
 from reports import Message
 
@@ -43,9 +42,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime
 
-    from sqlmodel import Session
-
-    from agent.store.bundles.promotions import Signature
 
 ROLLOUT = "rollout"
 """Key of a promotion's metrics: number of the rollout that ended with it."""

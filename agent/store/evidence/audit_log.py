@@ -10,25 +10,21 @@ import json
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import asdict, dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import func, text
-from sqlmodel import col, select
+from sqlalchemy import ColumnElement, func, text
+from sqlmodel import Session, col, select
 
 from agent.errors import WrongUse
-from agent.store.engine import ACTED, reading, writing
-from agent.store.repository import Repository
+from agent.store.engine import ACTED, Repository, reading, writing
 from agent.store.sites.site_scope import get_site
 from agent.store.tables import SiteRow, TrailRow
 from agent.store.work.file_states import chunks
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping, Sequence
-    from datetime import datetime
 
-    from sqlalchemy import ColumnElement
-    from sqlmodel import Session
 
 BEGINNING = "0" * 64
 """What the first row is chained to."""

@@ -35,9 +35,8 @@ from sqlalchemy.types import TypeDecorator, TypeEngine
 
 from agent.store import engine as engines
 from agent.store import schema
-from agent.store.engine import opening, reading
+from agent.store.engine import Repository, opening, reading
 from agent.store.evidence import guards, row_checks
-from agent.store.repository import Repository
 from agent.store.sites import site_guards
 from agent.store.tables import Row, load_metadata
 

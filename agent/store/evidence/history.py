@@ -13,10 +13,9 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import select as select_columns
 from sqlmodel import Session, col, select
 
-from agent.store.engine import reading, writing
+from agent.store.engine import AgentIdentity, Repository, reading, writing
 from agent.store.evidence import audit_log
 from agent.store.evidence.audit_log import TrailEntry
-from agent.store.repository import AgentIdentity, Repository
 from agent.store.sites.sites import name_of
 from agent.store.tables import AgentRow, TrailRow
 

@@ -6,20 +6,16 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import func
-from sqlmodel import col, select
+from sqlmodel import Session, col, select
 
-from agent.store.engine import reading, writing
+from agent.store.engine import AgentIdentity, Repository, reading, writing
 from agent.store.evidence import audit_log
-from agent.store.repository import Repository
 from agent.store.tables import AgentRow, RecordRow
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from datetime import datetime
 
-    from sqlmodel import Session
-
-    from agent.store.repository import AgentIdentity
 
 SPECIFICATIONS = "specifications"
 """Kind of the records of each state of the file of specifications; the subject is the PC."""

@@ -29,8 +29,8 @@ from agent.store.evidence.acts import (
     show,
 )
 from agent.store.evidence.declaration import CHANGEABLE, EVIDENCE, format_place
-from agent.store.people.label_resolution import FOR_ORDERS, IMPORTED, signed_by_program
-from agent.store.results import given_scales
+from agent.store.people.label_decisions import FOR_ORDERS, IMPORTED, signed_by_program
+from agent.store.results import stored_facts
 from agent.store.tables import (
     ContentRow,
     MicrographRow,
@@ -344,7 +344,7 @@ class DocumentChecks:
         )
         results: dict[str, set[tuple[Any, ...]]] = defaultdict(set)
         for public_id, *values, um_per_px, thresholds in self._session.execute(wanted):
-            scale = given_scales.resolve_scale(thresholds, um_per_px)
+            scale = stored_facts.resolve_scale(thresholds, um_per_px)
             results[public_id].add((*values, scale))
         return results
 

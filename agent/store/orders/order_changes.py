@@ -10,12 +10,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import case, func
-from sqlmodel import col, select
+from sqlmodel import Session, col, select
 
-from agent.store.engine import reading
+from agent.store.engine import Repository, reading
 from agent.store.evidence import audit_log
-from agent.store.orders.number_match import may_be_alike
-from agent.store.repository import Repository
+from agent.store.orders.unread_names import may_be_alike
 from agent.store.tables import (
     ContentRow,
     MicrographRow,
@@ -30,8 +29,6 @@ from agent.store.work.file_states import chunks
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping
     from datetime import datetime, timedelta
-
-    from sqlmodel import Session
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,8 +15,8 @@ from agent.settings import PROCESS_COLUMNS
 from agent.store.engine import reading, writing
 from agent.store.evidence import audit_log, seals
 from agent.store.evidence.declaration import CHANGEABLE
-from agent.store.orders import order_claims, order_lists, specimens
-from agent.store.orders.order_rows import OrderRepository, hasten
+from agent.store.orders import order_naming, orders, specimens
+from agent.store.orders.specimens import OrderRepository, hasten
 from agent.store.people import labels
 from agent.store.tables import (
     MicrographRow,
@@ -59,10 +59,10 @@ class OrderCorrections(OrderRepository):
         _require_reason(by, reason)
         with writing(self._engine) as session:
             row = self._get_known(session, number)
-            pending = order_lists.pending(row.facts)
+            pending = orders.pending(row.facts)
             if not pending:
                 raise WrongUse(f"No list changes anything of order {row.number}.")
-            order_lists.amend(row, accept=accept, by=by, reason=reason, at=at)
+            orders.amend(row, accept=accept, by=by, reason=reason, at=at)
             session.add(row)
             self._remember(
                 session,
@@ -159,9 +159,9 @@ class OrderCorrections(OrderRepository):
         facts: dict[str, Any] = {"reason": reason, "before": before, "now": dict(keys)}
         facts |= {"lead": lead, BEFORE: {PLACE: place, "unassigned": row.unassigned}}
         if row.specimen_id is not None:
-            left = order_claims.ClaimedPlace(row.order, row.specimen, "moved", row.relative)
+            left = order_naming.ClaimedPlace(row.order, row.specimen, "moved", row.relative)
             if not self._matches(left, keys):
-                order_claims.add(session, self._whose, row, [left], at=at)
+                order_naming.add(session, self._whose, row, [left], at=at)
         for name in ("order", "specimen", "preparation", "field"):
             setattr(row, name, keys.get(name) or ("" if name == "preparation" else before[name]))
         row.unassigned = ""
@@ -176,7 +176,7 @@ class OrderCorrections(OrderRepository):
                 "then assign it."
             ) from other
         if lead:
-            order_claims.settle(session, [row.id or 0], by=by, reason=reason, at=at)
+            order_naming.settle(session, [row.id or 0], by=by, reason=reason, at=at)
         facts |= {seals.AFTER: seals.describe_place(session, row)}
         self._remember(session, actor=by, at=at, act=ASSIGNED, subject=row.public_id, facts=facts)
 
@@ -221,7 +221,7 @@ class OrderCorrections(OrderRepository):
                     keys["field"] = act.facts["before"]["field"]
                     self._assign(session, row, keys, by=by, reason=reason, at=at, lead=lead)
                     continue
-                if order_claims.is_settled_by(session, row, of, assigned_at):
+                if order_naming.is_settled_by(session, row, of, assigned_at):
                     raise WrongUse(
                         f"{act.subject}: the assignment settled what else names it, for good. "
                         "Assign it to where it belongs."
@@ -232,8 +232,8 @@ class OrderCorrections(OrderRepository):
     def _unassign(
         self, session: Session, row: MicrographRow, act: TrailEntry, *, by: str, at: datetime
     ) -> None:
-        left = order_claims.ClaimedPlace(row.order, row.specimen, "moved", row.relative)
-        order_claims.add(session, self._whose, row, [left], at=at)
+        left = order_naming.ClaimedPlace(row.order, row.specimen, "moved", row.relative)
+        order_naming.add(session, self._whose, row, [left], at=at)
         for name in CHANGEABLE:
             setattr(row, name, act.facts["before"][name])
         row.specimen_id = row.preparation_id = None
@@ -245,7 +245,7 @@ class OrderCorrections(OrderRepository):
             session, actor=by, at=at, act="field.unassigned", subject=row.public_id, facts=facts
         )
 
-    def _matches(self, claim: order_claims.ClaimedPlace, keys: Mapping[str, str]) -> bool:
+    def _matches(self, claim: order_naming.ClaimedPlace, keys: Mapping[str, str]) -> bool:
         key = self._whose.key
         return (key(claim.order), key(claim.specimen)) == (
             key(keys.get("order", "")),

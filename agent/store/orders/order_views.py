@@ -7,10 +7,10 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import func, or_, true
-from sqlmodel import col, select
+from sqlmodel import Session, col, select
 
-from agent.store.orders import order_claims, specimens
-from agent.store.results.micrograph_views import of_micrographs
+from agent.store.orders import order_naming, specimens
+from agent.store.results.micrograph_views import MicrographView, of_micrographs
 from agent.store.tables import (
     ContentRow,
     MicrographRow,
@@ -24,11 +24,8 @@ from agent.store.tables import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from sqlmodel import Session
-
-    from agent.store.orders.order_claims import OrderClaim
-    from agent.store.repository import AgentIdentity
-    from agent.store.results.micrograph_views import MicrographView
+    from agent.store.engine import AgentIdentity
+    from agent.store.orders.order_naming import OrderClaim
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -163,7 +160,7 @@ def build_order(session: Session, row: OrderRow) -> OrderView:
             )
             for specimen in rows
         ),
-        claims=order_claims.list_claims(session, row),
+        claims=order_naming.list_claims(session, row),
     )
 
 

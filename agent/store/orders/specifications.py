@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import func
-from sqlmodel import select
+from sqlmodel import Session, select
 
 from agent.store.engine import reading, writing
 from agent.store.evidence import quality_records
 from agent.store.evidence.acts import append_act
-from agent.store.orders.order_rows import OrderRepository
+from agent.store.orders.specimens import OrderRepository
 from agent.store.tables import (
     SpecificationRow,
 )
@@ -18,8 +18,6 @@ from agent.store.tables import (
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import date, datetime
-
-    from sqlmodel import Session
 
 
 class SpecificationVersions(OrderRepository):

@@ -12,21 +12,28 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from sqlmodel import select
+from sqlmodel import Session, col, select
 
-from agent.errors import AgentError
-from agent.store.engine import insert_for
+from agent.errors import AgentError, WrongUse
+from agent.store.engine import AgentIdentity, Repository, insert_for
 from agent.store.evidence import audit_log, quality_records
 from agent.store.evidence.acts import append_act
 from agent.store.evidence.declaration import RELEASED_AFTER
-from agent.store.tables import OrderRow, PathRow, PreparationRow, Row, SpecimenRow
+from agent.store.people.review_rank import with_urgency
+from agent.store.tables import (
+    MicrographRow,
+    OrderRow,
+    PathRow,
+    PreparationRow,
+    ResultRow,
+    Row,
+    SpecimenRow,
+)
 from reports import marked
 
 if TYPE_CHECKING:
-    from sqlmodel import Session
+    from agent.store.tables import ContentRow
 
-    from agent.store.repository import AgentIdentity
-    from agent.store.tables import ContentRow, MicrographRow
 
 CLOCK_OF_FILES = timedelta(days=1)
 """How long before a specimen's first field a file of it may have been changed."""
@@ -346,3 +353,35 @@ def is_urgent(session: Session, site_id: int, number: str) -> bool:
         return False
     query = select(OrderRow.urgent).where(OrderRow.site_id == site_id, OrderRow.number == number)
     return bool(session.exec(query).first())
+
+
+class OrderRepository(Repository):
+    """Rows of orders at one site."""
+
+    def _row(self, session: Session, number: str) -> OrderRow | None:
+        return find_order(session, self._whose, number)
+
+    def _get_known(self, session: Session, number: str) -> OrderRow:
+        row = self._row(session, number)
+        if row is None:
+            raise WrongUse(f"Unknown order {number!r}. Run `agent orders list`.")
+        return row
+
+    def _remember(self, session: Session, **said: Any) -> None:
+        audit_log.append(session, self._whose.site_id, **said)
+
+
+def hasten(session: Session, order: OrderRow) -> None:
+    """Move micrographs of an order to the front of the review queue, or back."""
+    query = (
+        select(ResultRow)
+        .join(MicrographRow, col(MicrographRow.id) == col(ResultRow.micrograph_id))
+        .where(
+            MicrographRow.site_id == order.site_id,
+            MicrographRow.order == order.number,
+            col(ResultRow.review_rank).is_not(None),
+        )
+    )
+    for row in session.exec(query):
+        row.review_rank = with_urgency(row.review_rank or 0, urgent=order.urgent)
+        session.add(row)

@@ -14,11 +14,10 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import func, or_
 from sqlmodel import col, select
 
-from agent.store.engine import reading, writing
+from agent.store.engine import Repository, reading, writing
 from agent.store.evidence import audit_log
 from agent.store.evidence.acts import append_act
 from agent.store.orders import specimens
-from agent.store.repository import Repository
 from agent.store.tables import OrderRow, StatementFileRow, StatementRow, TrailRow
 from agent.store.work.file_states import chunks
 

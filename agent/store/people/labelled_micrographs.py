@@ -10,15 +10,14 @@ from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy
-from sqlmodel import col, func, select
+from sqlmodel import Session, col, func, select
 
 from agent.settings import PROCESS_COLUMNS
-from agent.store.engine import reading
-from agent.store.people import label_resolution
-from agent.store.people.decisions import KINDS
+from agent.store.engine import AgentIdentity, Repository, reading
+from agent.store.people import label_decisions
+from agent.store.people.label_decisions import KINDS, LabelView
 from agent.store.people.labels import DOUBT, list_standing, to_view
-from agent.store.repository import Repository
-from agent.store.results import given_scales
+from agent.store.results import stored_facts
 from agent.store.sites.site_scope import unindexed
 from agent.store.tables import LabelRow, MicrographRow, ResultRow, SourceRow
 from agent.store.work.file_states import chunks
@@ -27,11 +26,6 @@ from agent.triage import Reason
 if TYPE_CHECKING:
     from collections.abc import Hashable, Iterator, Mapping, Sequence
     from datetime import datetime
-
-    from sqlmodel import Session
-
-    from agent.store.people.decisions import LabelView
-    from agent.store.repository import AgentIdentity
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,8 +115,8 @@ def _iter_labelled(
     sources = dict(session.exec(named).all()) if ids else {}
     for number, micrograph in micrographs.items():
         answer = answers.get(number, _NO_ANSWER)
-        two = label_resolution.asks_two(micrograph.sha256, answer.thresholds, answer.handling)
-        label_ = label_resolution.holding(list_standing(rows[number]), two=two)
+        two = label_decisions.asks_two(micrograph.sha256, answer.thresholds, answer.handling)
+        label_ = label_decisions.holding(list_standing(rows[number]), two=two)
         if label_ and label_.kind in kinds:
             seen_code = seen_codes.get(label_.result_id or 0)
             labelled = _build_labelled(label_, rows[number], micrograph, answer, seen_code)
@@ -227,7 +221,7 @@ def _group_alike(session: Session) -> dict[str, list[tuple[str, int, str]]]:
     for public_id, grouped in groupby(session.execute(_select_uses()), key=itemgetter(0)):
         rows = list(grouped)
         _, sha256, page, order, specimen, thresholds, handling, *_ = rows[0]
-        two = label_resolution.asks_two(sha256, parse(thresholds or "{}"), handling or "")
+        two = label_decisions.asks_two(sha256, parse(thresholds or "{}"), handling or "")
         key = (two, *(row[7:] for row in rows))
         group = name_group(sha256, order, specimen)
         groups.setdefault(key, (public_id, []))[1].append((sha256, page, group))
@@ -242,7 +236,7 @@ def _build_labelled(
     seen_code: str | None,
 ) -> LabelledMicrograph:
     newest = [
-        vote for vote in label_resolution.votes_of(list_standing(rows)) if vote.kind == label.kind
+        vote for vote in label_decisions.votes_of(list_standing(rows)) if vote.kind == label.kind
     ]
     agree = sum(vote.code == label.code for vote in newest)
     doubts = [row.id or 0 for row in rows if row.kind == DOUBT]
@@ -255,11 +249,11 @@ def _build_labelled(
         process_data=process_data_of(micrograph),
         process_extra=micrograph.process_extra,
         origin=micrograph.origin,
-        um_per_px=given_scales.resolve_scale(answer.thresholds, micrograph.um_per_px),
+        um_per_px=stored_facts.resolve_scale(answer.thresholds, micrograph.um_per_px),
         recipe=micrograph.recipe,
         model_code=answer.code,
         seen_code=seen_code,
-        is_confirmed=agree >= label_resolution.TWO,
+        is_confirmed=agree >= label_decisions.TWO,
         is_doubted=rows[-1].kind == DOUBT,
         was_checked=any(number < (label.id or 0) for number in doubts),
         is_control=Reason.CONTROL_SAMPLE in answer.reasons and answer.code is not None,

@@ -12,23 +12,23 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import and_, func
 from sqlalchemy.orm import aliased
-from sqlmodel import col, select
+from sqlmodel import Session, col, select
 
 from agent.errors import WrongUse
-from agent.store.engine import reading, writing
+from agent.store.engine import AgentIdentity, Repository, reading, writing
 from agent.store.evidence import quality_records
 from agent.store.evidence.acts import append_act
 from agent.store.orders.specimens import is_urgent
-from agent.store.people import label_resolution
-from agent.store.people.decisions import (
+from agent.store.people import label_decisions
+from agent.store.people.label_decisions import (
     Decision,
     DecisionConflict,
     DoubleReview,
+    Expected,
     LabelView,
     refuse_incomplete,
 )
 from agent.store.people.review_rank import DOUBTED_RANK, rank_of, with_urgency
-from agent.store.repository import Repository
 from agent.store.tables import LabelRow, MicrographRow, ResultRow, TrailRow
 from agent.triage import Reason
 
@@ -36,10 +36,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from datetime import datetime
 
-    from sqlmodel import Session
-
-    from agent.store.people.decisions import Expected
-    from agent.store.repository import AgentIdentity
 
 UNDO = "undo"
 DOUBT = "doubt"
@@ -82,8 +78,8 @@ def _decide(
     result = _current_result(session, micrograph)
     two = _asks_two(micrograph, result)
     standing = list_standing(_load_rows(session, [micrograph.id or 0]))
-    before = label_resolution.holding(standing, two=two)
-    if label_resolution.is_imported(decision) and (
+    before = label_decisions.holding(standing, two=two)
+    if label_decisions.is_imported(decision) and (
         sentence := _refuse_imported(micrograph, standing, decision)
     ):
         raise WrongUse(f"{public_id}: {sentence}")
@@ -118,7 +114,7 @@ def _decide(
         after_record=quality_records.find_newest_id(session, whose.site_id),
     )
     session.add(row)
-    settled = label_resolution.holding([*standing, row], two=two) is not None
+    settled = label_decisions.holding([*standing, row], two=two) is not None
     if settled and result and result.review_rank is not None:
         result.review_rank = None
         session.add(result)
@@ -132,7 +128,7 @@ def _undo(session: Session, public_id: str, *, by: str, at: datetime) -> int:
     two = _asks_two(micrograph, _current_result(session, micrograph))
     standing = list_standing(_load_rows(session, [micrograph.id or 0]))
     own = [earlier for earlier in standing if earlier.by == by]
-    holds = label_resolution.holding(standing, two=two) or (own[-1] if own else None)
+    holds = label_decisions.holding(standing, two=two) or (own[-1] if own else None)
     if holds is None:
         raise WrongUse(f"{public_id}: there is no decision to take back.")
     row = LabelRow(
@@ -146,7 +142,7 @@ def _undo(session: Session, public_id: str, *, by: str, at: datetime) -> int:
     session.add(row)
     session.flush()
     left = [earlier for earlier in standing if earlier is not holds]
-    if label_resolution.holding(left, two=two) is None:
+    if label_decisions.holding(left, two=two) is None:
         _queue_again(session, micrograph)
     append_act(session, "label.undone", row, names={"micrograph_id": public_id})
     return row.id or 0
@@ -194,7 +190,7 @@ def _lacks_reason(session: Session, decision: Decision, before: LabelRow) -> boo
         getattr(decision, name) == getattr(before, name)
         for name in ("kind", "code", "strange_kind", "why", "criterion")
     )
-    if same or decision.comment.strip() or label_resolution.is_imported(decision):
+    if same or decision.comment.strip() or label_decisions.is_imported(decision):
         return False
     return before.micrograph_id not in open_doubts(session, [before.micrograph_id])
 
@@ -203,7 +199,7 @@ def _refuse_imported(
     micrograph: MicrographRow, standing: Sequence[LabelRow], decision: Decision
 ) -> str:
     """Return why an imported label is refused, "" where it is not."""
-    own = [label for label in standing if not label_resolution.is_imported(label)]
+    own = [label for label in standing if not label_decisions.is_imported(label)]
     if own:
         return (
             f"{own[-1].by} decided on it, and an imported label never replaces a reviewer's; "
@@ -211,7 +207,7 @@ def _refuse_imported(
         )
     names_order = micrograph.origin != "import" and bool(micrograph.order)
     is_of_order = micrograph.specimen_id is not None or names_order
-    if is_of_order and decision.origin != label_resolution.FOR_ORDERS:
+    if is_of_order and decision.origin != label_decisions.FOR_ORDERS:
         return (
             f"it is a field of order {micrograph.order or '?'}, for which an imported label does "
             "not count; review it, or let a lead import it with --for-orders."
@@ -289,7 +285,7 @@ def _load_rows(session: Session, micrograph_ids: Sequence[int]) -> list[LabelRow
 def _asks_two(micrograph: MicrographRow, result: ResultRow | None) -> bool:
     if result is None:
         return False
-    return label_resolution.asks_two(micrograph.sha256, result.thresholds, result.handling)
+    return label_decisions.asks_two(micrograph.sha256, result.thresholds, result.handling)
 
 
 def list_standing(rows: Iterable[LabelRow]) -> list[LabelRow]:
@@ -502,7 +498,7 @@ class Labels(Repository):
             micrograph = micrograph_of(session, public_id, alone=True)
             result = _current_result(session, micrograph)
             rows = _load_rows(session, [micrograph.id or 0])
-            holds = label_resolution.holding(list_standing(rows), two=_asks_two(micrograph, result))
+            holds = label_decisions.holding(list_standing(rows), two=_asks_two(micrograph, result))
             if result is None or holds is None or holds.id != label_id or rows[-1].kind == DOUBT:
                 return False
             row = LabelRow(
@@ -567,8 +563,8 @@ class Labels(Repository):
             reviews = []
             for _, rows in groupby(session.exec(query), key=lambda row: row[0].micrograph_id):
                 given = list(rows)
-                two = label_resolution.votes_of([label for label, *_ in given])
-                if len(two) >= label_resolution.TWO:
+                two = label_decisions.votes_of([label for label, *_ in given])
+                if len(two) >= label_decisions.TWO:
                     _label, micrograph, result = given[0]
                     reviews.append(_build_double_review(two[0], two[1], micrograph, result))
             return reviews

@@ -5,15 +5,19 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Text, cast, func, or_
-from sqlmodel import col, select
+from sqlmodel import Session, col, select
 
-from agent.store.engine import reading, writing
+from agent.store.engine import AgentIdentity, Repository, reading, writing
 from agent.store.evidence import audit_log
 from agent.store.orders import specimens
 from agent.store.people import labels
 from agent.store.people.review_rank import DRAWN, ONE_IN, RANKS_PER_REASON, insert_drawn, rank_of
-from agent.store.repository import Repository
-from agent.store.results.micrograph_views import is_current, select_results, to_views
+from agent.store.results.micrograph_views import (
+    MicrographView,
+    is_current,
+    select_results,
+    to_views,
+)
 from agent.store.tables import MicrographRow, ResultRow, SourceRow
 from agent.store.work.file_status import count_to_review
 from agent.triage import Handling, Reason, sort_reasons
@@ -21,11 +25,6 @@ from agent.triage import Handling, Reason, sort_reasons
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
-
-    from sqlmodel import Session
-
-    from agent.store.repository import AgentIdentity
-    from agent.store.results.micrograph_views import MicrographView
 
 
 def _list(

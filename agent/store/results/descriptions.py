@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from sqlmodel import Session
 
-    from agent.store.repository import AgentIdentity
+    from agent.store.engine import AgentIdentity
 
 ACT = "micrograph.described"
 

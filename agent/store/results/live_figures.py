@@ -12,10 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 import sqlalchemy
 from sqlalchemy import Text, case, cast, func, literal_column
-from sqlmodel import col, select
+from sqlmodel import Session, col, select
 
-from agent.store.engine import reading
-from agent.store.repository import Repository
+from agent.store.engine import Repository, reading
 from agent.store.results.micrograph_views import is_current, is_unassigned, of_micrographs
 from agent.store.tables import (
     ContentRow,
@@ -32,7 +31,6 @@ from agent.triage import Handling, Reason
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from sqlmodel import Session
 
 OPEN = (State.SETTLING, State.QUEUED, State.PROCESSING, State.FAILED, State.SET_ASIDE)
 """States of files that are not finished, or that need an operator."""

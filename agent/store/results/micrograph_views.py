@@ -9,14 +9,19 @@ from functools import cache
 from typing import TYPE_CHECKING, Annotated, Any
 
 import sqlalchemy
-from sqlmodel import col
+from sqlmodel import Session, col
 
 from agent.needles import NeedleField  # noqa: TC001 - pydantic reads it
 from agent.settings import PROCESS_COLUMNS
-from agent.store.people import label_resolution, labels
-from agent.store.people.decisions import LabelView  # noqa: TC001 - pydantic reads it
-from agent.store.results import given_scales
-from agent.store.results.stored_facts import NOT_FROZEN, StoredCrop, StoredStrangeness
+from agent.store.people import label_decisions, labels
+from agent.store.people.label_decisions import LabelView  # noqa: TC001 - pydantic reads it
+from agent.store.results import stored_facts
+from agent.store.results.stored_facts import (
+    NOT_FROZEN,
+    StoredCrop,
+    StoredStrangeness,
+    resolve_scale,
+)
 from agent.store.sites.site_scope import unindexed
 from agent.store.tables import MicrographRow, ResultRow, Row, SourceRow
 from agent.store.work.file_states import chunks
@@ -25,8 +30,6 @@ from reports import Message, read_message
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-
-    from sqlmodel import Session
 
 
 CHUNK = 400
@@ -199,7 +202,7 @@ class MicrographView:
     @property
     def order_label(self) -> LabelView | None:
         """The label that counts for its order: an imported one only by a lead's word."""
-        is_plain_import = self.label and self.label.origin == label_resolution.IMPORTED
+        is_plain_import = self.label and self.label.origin == label_decisions.IMPORTED
         return None if is_plain_import else self.label
 
     @property
@@ -216,7 +219,7 @@ class MicrographView:
     @property
     def disagreed(self) -> bool:
         """Whether two reviewers disagree, and a third has to settle it."""
-        return self.label is None and len(self.votes) >= label_resolution.TWO
+        return self.label is None and len(self.votes) >= label_decisions.TWO
 
 
 def _columns(table: type[Row], prefix: str, *, is_lean: bool) -> list[Any]:
@@ -302,7 +305,7 @@ def _view(row: Any, decisions: tuple[LabelView, ...], doubt: str) -> MicrographV
     if doubt:
         result = replace(result, reasons=(Reason.DOUBTED_LABEL.value, *result.reasons))
     standing = [label for label in decisions if not label.undone]
-    two = label_resolution.asks_two(row.m_sha256, result.thresholds, result.handling)
+    two = label_decisions.asks_two(row.m_sha256, result.thresholds, result.handling)
     process_data = {name: getattr(row, MICROGRAPH + name) for name in PROCESS_COLUMNS}
     return MicrographView(
         id=row.m_public_id,
@@ -312,19 +315,19 @@ def _view(row: Any, decisions: tuple[LabelView, ...], doubt: str) -> MicrographV
         source=row.source,
         width=row.m_width,
         height=row.m_height,
-        um_per_px=given_scales.resolve_scale(result.thresholds, row.m_um_per_px),
-        um_per_px_source=given_scales.BY_REVIEWER
-        if given_scales.find_given(result.thresholds)
+        um_per_px=stored_facts.resolve_scale(result.thresholds, row.m_um_per_px),
+        um_per_px_source=stored_facts.BY_REVIEWER
+        if stored_facts.find_given(result.thresholds)
         else row.m_um_per_px_source,
         crop=cropped.box,
         recipe=row.m_recipe,
-        warnings=given_scales.keep_warnings(result.thresholds, row.m_warnings),
+        warnings=stored_facts.keep_warnings(result.thresholds, row.m_warnings),
         crop_facts=cropped,
         process_data={name: value for name, value in process_data.items() if value},
         process_extra=row.m_process_extra,
         result=result,
-        label=label_resolution.holding(standing, two=two),
-        votes=tuple(label_resolution.votes_of(standing)) if two else (),
+        label=label_decisions.holding(standing, two=two),
+        votes=tuple(label_decisions.votes_of(standing)) if two else (),
         asks_two=two,
         labels=decisions,
         awaits=row.r_review_rank is not None,
@@ -333,4 +336,84 @@ def _view(row: Any, decisions: tuple[LabelView, ...], doubt: str) -> MicrographV
         doubt=doubt,
         taken_at=row.m_taken_at,
         number=row.m_id,
+    )
+
+
+ROWS = 2000
+
+
+@dataclass(frozen=True, slots=True)
+class CurrentAnswer:
+    """The current answer about a micrograph.
+
+    Args:
+        id: Public id.
+        sha256: Hash of the file.
+        page: Page of the file.
+        um_per_px: Scale in µm per pixel, or None.
+        recipe: Recipe of the crop.
+        structure_code: None without a bundle.
+        bundle: "" without one.
+        strangeness: The out-of-distribution result, false without one.
+    """
+
+    id: str
+    sha256: str
+    page: int
+    um_per_px: float | None
+    recipe: str
+    structure_code: str | None
+    bundle: str
+    strangeness: StoredStrangeness
+
+
+def iter_newest(session: Session, site_id: int) -> Iterator[CurrentAnswer]:
+    """Yield the current answers of a site, the newest first, in batches."""
+    query = _statement().where(is_current(), col(ResultRow.site_id) == site_id)
+    query = query.order_by(col(ResultRow.id).desc()).limit(ROWS)
+    rows = session.execute(query).all()
+    while rows:
+        yield from map(_to_answer, rows)
+        rows = session.execute(query.where(col(ResultRow.id) < rows[-1].result_id)).all()
+
+
+def list_of(session: Session, site_id: int, public_ids: Sequence[str]) -> list[CurrentAnswer]:
+    """Return the current answers about micrographs of a site, in no order."""
+    found: list[CurrentAnswer] = []
+    for batch in chunks(list(public_ids)):
+        query = _statement().where(
+            is_current(),
+            col(ResultRow.site_id) == site_id,
+            col(MicrographRow.public_id).in_(batch),
+        )
+        found += map(_to_answer, session.execute(query))
+    return found
+
+
+@cache
+def _statement() -> Any:
+    return sqlalchemy.select(
+        col(ResultRow.id).label("result_id"),
+        col(MicrographRow.public_id),
+        col(MicrographRow.sha256),
+        col(MicrographRow.page),
+        col(MicrographRow.um_per_px),
+        col(MicrographRow.recipe),
+        col(ResultRow.structure_code),
+        col(ResultRow.bundle),
+        col(ResultRow.strangeness),
+        col(ResultRow.thresholds),
+    ).join(MicrographRow, col(MicrographRow.id) == col(ResultRow.micrograph_id))
+
+
+def _to_answer(row: Any) -> CurrentAnswer:
+    return CurrentAnswer(
+        row.public_id,
+        row.sha256,
+        row.page,
+        resolve_scale(row.thresholds, row.um_per_px),
+        row.recipe,
+        row.structure_code,
+        row.bundle,
+        StoredStrangeness.from_json(row.strangeness),
     )

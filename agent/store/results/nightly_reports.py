@@ -5,19 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from sqlmodel import col, func, select
+from sqlmodel import Session, col, func, select
 
-from agent.store.engine import reading, writing
+from agent.store.engine import AgentIdentity, Repository, reading, writing
 from agent.store.evidence.acts import append_act
-from agent.store.repository import Repository
 from agent.store.tables import NightRow_ as Stored
 
 if TYPE_CHECKING:
     from datetime import date, datetime
-
-    from sqlmodel import Session
-
-    from agent.store.repository import AgentIdentity
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,12 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import case, or_
 from sqlalchemy.orm import aliased
-from sqlmodel import col, select, update
+from sqlmodel import Session, col, select, update
 
 from agent.errors import WrongUse
-from agent.store.engine import insert_for, reading, writing
+from agent.store.engine import Repository, insert_for, reading, writing
 from agent.store.evidence import audit_log, quality_records
-from agent.store.repository import Repository
 from agent.store.tables import (
     MicrographRow,
     OrderRow,
@@ -31,8 +30,6 @@ from agent.store.work.file_states import chunks
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping, Sequence
     from datetime import datetime
-
-    from sqlmodel import Session
 
 
 LATE = 1000

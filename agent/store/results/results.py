@@ -13,15 +13,15 @@ from sqlalchemy.orm import aliased
 from sqlmodel import Session, col, select
 
 from agent.settings import PROCESS_COLUMNS
-from agent.store.engine import reading, write_retrying, writing
+from agent.store.engine import AgentIdentity, Repository, reading, write_retrying, writing
 from agent.store.evidence import audit_log, quality_records, seals
-from agent.store.orders import order_claims, specimens
+from agent.store.orders import order_naming, specimens
 from agent.store.people import labels
 from agent.store.people.review_rank import rank_of
-from agent.store.repository import AgentIdentity, Repository
-from agent.store.results import current_answers, descriptions, given_scales, places
+from agent.store.results import descriptions, micrograph_views, places, stored_facts
 from agent.store.results.micrograph_views import (
     CHUNK,
+    CurrentAnswer,
     MicrographView,
     of_micrographs,
     select_results,
@@ -36,7 +36,6 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from agent.needles import NeedleField
-    from agent.store.results.current_answers import CurrentAnswer
     from agent.triage import TriageVerdict
     from model import Prediction
 
@@ -76,7 +75,7 @@ class MicrographResult:
     unassigned: str = ""
     expected: Mapping[str, Any] = field(default_factory=dict)
     landmarks: bytes | None = None
-    claims: Sequence[order_claims.ClaimedPlace] = ()
+    claims: Sequence[order_naming.ClaimedPlace] = ()
     needles: NeedleField | None = None
 
 
@@ -108,7 +107,7 @@ def write(
         bundle = finding.prediction.bundle if finding.prediction else ""
         micrograph.unassigned = finding.unassigned
         specimens.attach(session, whose, micrograph, bundle, at=at, content=content)
-        order_claims.add(session, whose, micrograph, finding.claims, at=at)
+        order_naming.add(session, whose, micrograph, finding.claims, at=at)
     if not _has_result(session, micrograph, finding):
         _write_result(session, whose, micrograph, finding, role=LIVE, at=at)
     return micrograph.public_id
@@ -135,7 +134,7 @@ def _has_result(session: Session, micrograph: MicrographRow, finding: Micrograph
     query = select(ResultRow.id).where(
         ResultRow.micrograph_id == micrograph.id,
         ResultRow.bundle == (finding.prediction.bundle if finding.prediction else ""),
-        ResultRow.recipe == given_scales.resolve_recipe(finding.thresholds, micrograph.recipe),
+        ResultRow.recipe == stored_facts.resolve_recipe(finding.thresholds, micrograph.recipe),
     )
     return session.exec(query).first() is not None
 
@@ -194,7 +193,7 @@ def _write_result(
         micrograph_id=micrograph.id or 0,
         site_id=whose.site_id,
         agent_id=whose.agent_id,
-        recipe=given_scales.resolve_recipe(finding.thresholds, micrograph.recipe),
+        recipe=stored_facts.resolve_recipe(finding.thresholds, micrograph.recipe),
         role=role,
         current=role == LIVE,
         origin=finding.origin,
@@ -530,12 +529,12 @@ class Results(Repository):
     def iter_newest_answers(self) -> Iterator[CurrentAnswer]:
         """Yield the current answers of this site without labels, newest first, in batches."""
         with reading(self._engine) as session:
-            yield from current_answers.iter_newest(session, self._whose.site_id)
+            yield from micrograph_views.iter_newest(session, self._whose.site_id)
 
     def list_answers(self, public_ids: Sequence[str]) -> list[CurrentAnswer]:
         """Return the current answers about micrographs of this site, in no order."""
         with reading(self._engine) as session:
-            return current_answers.list_of(session, self._whose.site_id, public_ids)
+            return micrograph_views.list_of(session, self._whose.site_id, public_ids)
 
     def iter_by_bundle(
         self, bundle: str, *, since: datetime | None = None

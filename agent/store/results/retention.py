@@ -17,11 +17,10 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import ColumnElement, exists
 from sqlmodel import Session, col, select
 
-from agent.store.engine import reading, writing
+from agent.store.engine import AgentIdentity, Repository, reading, writing
 from agent.store.evidence import audit_log
 from agent.store.orders import specimens
-from agent.store.repository import AgentIdentity, Repository
-from agent.store.sites import sources
+from agent.store.sites import sites
 from agent.store.tables import (
     CampaignImageRow,
     LabelRow,
@@ -370,7 +369,7 @@ class Retention(Repository):
         A shared bundle includes the reference images of the site that trained it.
         """
         with reading(self._engine) as session:
-            if "bundles" in sources.shared(session, self._whose):
+            if "bundles" in sites.shared(session, self._whose):
                 return True
             return _has_content(session, sha256)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, time, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
@@ -28,32 +28,27 @@ from sqlalchemy import (
 )
 from sqlalchemy import select as select_columns
 from sqlalchemy import table as sql_table
-from sqlmodel import col
+from sqlmodel import Session, col
 
-from agent.store.engine import is_sqlite, reading
-from agent.store.repository import Repository
-from agent.store.results.micrograph_views import is_current, of_micrographs
+from agent.store.engine import Repository, is_sqlite, reading
+from agent.store.results.micrograph_views import MicrographView, is_current, of_micrographs
 from agent.store.search.search_terms import (
     FACETS,
     INDEXED_PREFIX,
     Match,
+    SearchText,
     build_match,
     format_fts5,
     format_tsquery,
     hash_site,
     parse_search,
 )
-from agent.store.search.search_words import WORDS
+from agent.store.search.search_updates import WORDS
 from agent.store.tables import MicrographRow, ResultRow, SearchRow
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from datetime import date
 
-    from sqlmodel import Session
-
-    from agent.store.results.micrograph_views import MicrographView
-    from agent.store.search.search_terms import SearchText
 
 MOST_COUNTED = 10_000
 SAMPLED, DENSE = 2000, 0.05

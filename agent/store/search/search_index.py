@@ -11,15 +11,15 @@ import hashlib
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import and_, inspect, text
+from sqlalchemy import Connection, and_, inspect, text
 from sqlalchemy import select as select_columns
-from sqlmodel import col, select
+from sqlmodel import Session, col, select
 
 from agent.settings import PROCESS_COLUMNS
 from agent.store.engine import insert_for
-from agent.store.people import label_resolution, labels
+from agent.store.people import label_decisions, labels
 from agent.store.search.search_terms import join_terms
-from agent.store.search.search_words import WORDS, is_laid
+from agent.store.search.search_updates import WORDS, is_laid
 from agent.store.sites.site_scope import SiteSession
 from agent.store.tables import (
     ContentRow,
@@ -37,10 +37,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
     from datetime import datetime
 
-    from sqlalchemy import Connection
-    from sqlmodel import Session
-
-    from agent.store.people.decisions import LabelView
+    from agent.store.people.label_decisions import LabelView
 
 WAITING, AUTOMATIC, NOT_ASSESSED = "waiting", "automatic", "not_assessed"
 CONFIRMED, CORRECTED, LABELLED = "confirmed", "corrected", "labelled"
@@ -182,10 +179,10 @@ def _build(
     row: Any, names: Iterable[str], decisions: Sequence[LabelView], suspect: Collection[int]
 ) -> tuple[IndexEntry, str]:
     standing = [label for label in decisions if not label.undone]
-    two = row.handling is not None and label_resolution.asks_two(
+    two = row.handling is not None and label_decisions.asks_two(
         row.sha256, row.thresholds, row.handling
     )
-    label = label_resolution.holding(standing, two=two)
+    label = label_decisions.holding(standing, two=two)
     is_hidden = _is_hidden(row, label, standing, two=two, is_suspect=row.number in suspect)
     shown = [] if is_hidden else standing
     code = "" if is_hidden else (label.code if label else row.answer) or ""
@@ -232,7 +229,7 @@ def _is_hidden(
     """Return whether reviewers may not see the answer yet: the search must not show it either."""
     if is_suspect:
         return True
-    if label is not None or (two and len(label_resolution.votes_of(standing)) > 1):
+    if label is not None or (two and len(label_decisions.votes_of(standing)) > 1):
         return False
     return two or Reason.CONTROL_SAMPLE.value in (row.reasons or ())
 

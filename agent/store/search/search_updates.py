@@ -1,4 +1,4 @@
-"""Keep what the search finds in step with the rows it is computed from, in the same transaction.
+"""Keep the search in step with the rows it is computed from, in the same transaction.
 
 A session notes the micrographs whose rows it writes and has their entries computed before it
 commits. Tables are known by name here: a command that only reads makes none of them.
@@ -6,9 +6,9 @@ commits. Tables are known by name here: a command that only reads makes none of 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
-from sqlalchemy import event
+from sqlalchemy import Connection, event, inspect
 
 from agent.store.sites.site_scope import SiteSession
 
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from sqlmodel import Session
+
 
 _MICROGRAPHS, _CONTENTS = "search_micrographs", "search_contents"
 _NUMBERS = {"micrograph": "id", "result": "micrograph_id", "label": "micrograph_id"}
@@ -49,3 +50,16 @@ def _refresh_noted(session: SiteSession) -> None:
 
     numbers.update(search_index.list_micrographs(session, contents))
     search_index.refresh(session, sorted(number for number in numbers if number))
+
+
+WORDS: Final = "search_words"
+"""Its name; its number of a row is the micrograph's."""
+OWN_TABLES: Final = frozenset(
+    {WORDS, *(f"{WORDS}_{end}" for end in ("data", "idx", "content", "docsize", "config"))}
+)
+"""That table and what FTS5 keeps it in."""
+
+
+def is_laid(connection: Connection) -> bool:
+    """Return whether the table of the text search is there."""
+    return inspect(connection).has_table(WORDS)

@@ -1,30 +1,277 @@
-"""Queries over all sites of a database: the one way past the site, and read-only.
+"""Sites, agents and watched folders with their last known state, and queries over all sites.
 
-Everything else in this package is bound to one site, see `site_scope`.
+`AllSites` is the one way past the site of a store, see `site_scope`, and it only reads.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from datetime import datetime  # noqa: TC003 - pydantic reads it
+from typing import TYPE_CHECKING, Annotated, Any
 
-from sqlalchemy import or_
-from sqlmodel import col, func, select
+from sqlalchemy import Engine, or_, text
+from sqlmodel import Session, col, func, select
 
-from agent.store.engine import reading
-from agent.store.repository import AgentIdentity
-from agent.store.sites import sources
+from agent.store.engine import (
+    AgentIdentity,
+    Repository,
+    is_sqlite,
+    reading,
+    write_retrying,
+    writing,
+)
+from agent.store.evidence import audit_log, quality_records
+from agent.store.results.stored_facts import NOT_FROZEN
 from agent.store.sites.site_scope import EVERY_SITE, bind
 from agent.store.tables import AgentRow, SiteRow, SourceRow, TrailRow
 
 if TYPE_CHECKING:
-    from datetime import datetime
-
-    from sqlalchemy import Engine
-    from sqlmodel import Session
+    from collections.abc import Callable, Collection, Iterable, Mapping
 
     from agent.store.results.nightly_reports import NightRow
-    from agent.store.sites.sources import AgentSeen
+
+
+@dataclass(frozen=True, slots=True)
+class SourceHealth:
+    """Last known state of a source.
+
+    Args:
+        name: Of the source.
+        folder: Folder with the exported files.
+        mode: How changes are detected.
+        online: The folder could be listed.
+        offline_since: Aware UTC, or None.
+        last_scan_at: Time of the last complete listing, aware UTC, or None.
+        found_by_scan: Number of files from listings, in total.
+        found_by_event: Number of files from events, in total.
+        problem: One sentence, "" if there is none.
+    """
+
+    name: str
+    folder: str
+    mode: str = ""
+    online: bool = True
+    offline_since: datetime | None = None
+    last_scan_at: datetime | None = None
+    found_by_scan: Annotated[int, NOT_FROZEN] = 0
+    found_by_event: Annotated[int, NOT_FROZEN] = 0
+    problem: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class AgentSeen:
+    """An agent, the time of its last heartbeat and the facts it sent."""
+
+    site: str
+    name: str
+    first_started_at: datetime | None
+    started_at: datetime | None
+    seen_at: datetime | None
+    facts: dict[str, Any]
+
+
+RETIRED = "retired"
+"""Key of an agent's facts: when it was taken off the lists; its next heartbeat ends that."""
+
+
+def register(session: Session, site: str, agent: str) -> AgentIdentity:
+    """Find or make the rows of this site and this agent, in a session of the site."""
+    site_id = add_site(session, site)
+    query = select(AgentRow).where(AgentRow.site_id == site_id, AgentRow.name == agent)
+    program = session.exec(query).first()
+    if program is None:
+        program = AgentRow(site_id=site_id, name=agent)
+        session.add(program)
+        session.flush()
+    return AgentIdentity(site_id=site_id, agent_id=program.id or 0)
+
+
+def find_site(session: Session, site: str) -> int | None:
+    """Return the number of a site."""
+    return session.exec(select(SiteRow.id).where(SiteRow.name == site)).first()
+
+
+def add_site(session: Session, site: str) -> int:
+    """Return the number of a site, which is added where it is not there."""
+    if number := find_site(session, site):
+        return number
+    row = SiteRow(name=site)
+    session.add(row)
+    session.flush()
+    return row.id or 0
+
+
+def shared(session: Session, whose: AgentIdentity) -> frozenset[str]:
+    """Return what a site shares with others that share it too."""
+    row = session.get_one(SiteRow, whose.site_id)
+    shared_by_name = {"accounts": row.shares_accounts, "bundles": row.shares_bundles}
+    return frozenset(name for name, is_shared in shared_by_name.items() if is_shared)
+
+
+def note_shares(session: Session, whose: AgentIdentity, shares: Collection[str]) -> None:
+    """Record what a site shares with others that share it too."""
+    row = session.get_one(SiteRow, whose.site_id)
+    row.shares_accounts, row.shares_bundles = "accounts" in shares, "bundles" in shares
+    session.add(row)
+
+
+def find_registered(session: Session, site: str, agent: str) -> AgentIdentity | None:
+    """Find the rows of this site and this agent without writing anything."""
+    site_id = find_site(session, site)
+    query = select(AgentRow.id).where(AgentRow.site_id == site_id, AgentRow.name == agent)
+    agent_id = session.exec(query).first() if site_id else None
+    return AgentIdentity(site_id=site_id, agent_id=agent_id) if site_id and agent_id else None
+
+
+def source_id(session: Session, whose: AgentIdentity, name: str, folder: str) -> int:
+    """Find or make a source; a folder that moved is written down."""
+    row = _source(session, whose, name)
+    if row is None:
+        row = SourceRow(site_id=whose.site_id, name=name, folder=folder)
+        session.add(row)
+        session.flush()
+    elif row.folder != folder:
+        row.folder = folder
+        session.add(row)
+    return row.id or 0
+
+
+def _source(session: Session, whose: AgentIdentity, name: str) -> SourceRow | None:
+    query = select(SourceRow).where(SourceRow.site_id == whose.site_id, SourceRow.name == name)
+    return session.exec(query).first()
+
+
+OUTAGE = "outage"
+"""Kind of the record of an outage of a source; its facts are "since" and "until"."""
+
+
+def _record(session: Session, whose: AgentIdentity, health: Iterable[SourceHealth]) -> None:
+    """Record how each source was last seen; one that is back leaves a record of its outage."""
+    for state in health:
+        source_id(session, whose, state.name, state.folder)
+        row = _source(session, whose, state.name)
+        if row is not None:
+            _record_outage(session, whose, row, state)
+            row.mode, row.online, row.offline_since = state.mode, state.online, state.offline_since
+            row.last_scan_at, row.facts = state.last_scan_at, {"problem": state.problem}
+            row.found_by_scan, row.found_by_event = state.found_by_scan, state.found_by_event
+            session.add(row)
+
+
+def _record_outage(
+    session: Session, whose: AgentIdentity, row: SourceRow, now: SourceHealth
+) -> None:
+    since, back = row.offline_since, now.last_scan_at
+    if since is None or not now.online or back is None or back < since:
+        return
+    facts = {"since": since.isoformat(), "until": back.isoformat()}
+    quality_records.append(
+        session, whose.site_id, OUTAGE, now.name, by="agent", at=back, facts=facts
+    )
+
+
+class Sources(Repository):
+    """Repository of watched folders and their last known state."""
+
+    def record(self, health: Iterable[SourceHealth]) -> None:
+        """Record the state of sources; one that is back leaves a record of its outage."""
+        states = list(health)
+        write_retrying(self._engine, lambda session: _record(session, self._whose, states))
+
+    def list_all(self) -> list[SourceHealth]:
+        """Return the last known state of each source of this site."""
+        with reading(self._engine) as session:
+            query = (
+                select(SourceRow)
+                .where(SourceRow.site_id == self._whose.site_id)
+                .order_by(SourceRow.name)
+            )
+            return [
+                SourceHealth(
+                    row.name,
+                    row.folder,
+                    row.mode,
+                    row.online,
+                    row.offline_since,
+                    row.last_scan_at,
+                    row.found_by_scan,
+                    row.found_by_event,
+                    str(row.facts.get("problem", "")),
+                )
+                for row in session.exec(query)
+            ]
+
+
+class Agents(Repository):
+    """Repository of the agents of this site."""
+
+    def record_start(self, *, at: datetime) -> None:
+        """Record that this agent started."""
+        with writing(self._engine) as session:
+            row = session.get_one(AgentRow, self._whose.agent_id)
+            row.started_at = row.seen_at = at
+            row.first_started_at = row.first_started_at or at
+            session.add(row)
+
+    def retire(self, name: str, *, by: str, reason: str, at: datetime) -> None:
+        """Remove an agent from every list until it sends a heartbeat again; its acts stay.
+
+        Args:
+            name: Of its PC.
+            by: Who does this.
+            reason: Why.
+            at: Now, aware UTC.
+        """
+        with writing(self._engine) as session:
+            query = select(AgentRow).where(AgentRow.name == name)
+            row = session.exec(query).one()
+            row.facts = {"stopped": True, RETIRED: at.isoformat()}
+            session.add(row)
+            audit_log.append(
+                session,
+                self._whose.site_id,
+                at=at,
+                actor=by,
+                act="agent.retired",
+                subject=name,
+                facts={"reason": reason},
+            )
+
+    def record_heartbeat(self, facts: Mapping[str, Any], *, at: datetime) -> None:
+        """Record that this agent is running, and the facts it sends."""
+        with writing(self._engine) as session:
+            row = session.get_one(AgentRow, self._whose.agent_id)
+            row.seen_at, row.facts = at, dict(facts)
+            session.add(row)
+
+    def measure_clock_ahead_s(self, *, now: Callable[[], datetime]) -> float:
+        """Return how far (s) this PC's clock is ahead of the database's; 0 with SQLite.
+
+        Args:
+            now: Returns the time of this PC, aware UTC.
+        """
+        with reading(self._engine) as session:
+            if is_sqlite(self._engine):
+                return 0.0
+            session.execute(text("SELECT 1"))  # connected first: the next one takes a moment only
+            before = now()
+            there = session.execute(text("SELECT clock_timestamp()")).scalar_one()
+            return float((before + (now() - before) / 2 - there).total_seconds())
+
+    def list_all(self) -> list[AgentSeen]:
+        """Return the agents of this site that ever used this store."""
+        with reading(self._engine) as session:
+            return list_agents(session)
+
+
+def list_agents(session: Session) -> list[AgentSeen]:
+    """Return the agents of the session's site, of all sites where it reads all; none is retired."""
+    query = select(AgentRow, SiteRow.name).join(SiteRow).order_by(SiteRow.name, AgentRow.name)
+    return [
+        AgentSeen(site, row.name, row.first_started_at, row.started_at, row.seen_at, row.facts)
+        for row, site in session.exec(query)
+        if RETIRED not in row.facts
+    ]
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +314,7 @@ class AllSites:
     def agents(self) -> list[AgentSeen]:
         """Return every agent of every site that ever used the database."""
         with reading(self._engine) as session:
-            return sources.list_agents(session)
+            return list_agents(session)
 
     def names(self) -> list[str]:
         """Return the names of the sites that have a source or an act; a mistyped name has none."""

@@ -5,11 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import column, false, func, or_, table
-from sqlmodel import col, select
+from sqlalchemy import ColumnElement, Select, column, false, func, or_, table
+from sqlmodel import Session, col, select
 
-from agent.store.orders.number_match import may_name
-from agent.store.orders.unread_names import find_renamed
+from agent.store.orders.unread_names import NamedOrder, find_renamed, may_name
 from agent.store.tables import ContentRow, PathRow, SiteRow, SourceRow
 from agent.store.work.file_states import (
     AT_ONCE,
@@ -26,11 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
     from datetime import datetime
 
-    from sqlalchemy import ColumnElement, Select
-    from sqlmodel import Session
-
-    from agent.store.orders.number_match import NamedOrder
-    from agent.store.repository import AgentIdentity
+    from agent.store.engine import AgentIdentity
 
 RETRIABLE = (State.FAILED, State.SET_ASIDE, State.IGNORED)
 UNUSED = (State.SET_ASIDE, State.IGNORED)

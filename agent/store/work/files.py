@@ -11,26 +11,21 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from sqlalchemy import insert, update
-from sqlmodel import col, select
+from sqlmodel import Session, col, select
 
-from agent.store.engine import reading, write_retrying, writing
+from agent.store.engine import AgentIdentity, Repository, reading, write_retrying, writing
 from agent.store.evidence import audit_log
-from agent.store.repository import Repository
-from agent.store.sites import sources
+from agent.store.sites import sites
 from agent.store.tables import ContentRow, PathRow, SourceRow
 from agent.store.work import file_status
 from agent.store.work.deduplication import hand_over
-from agent.store.work.file_states import AT_ONCE, UNREAD, VANISHED, Lane, State, chunks
+from agent.store.work.file_states import AT_ONCE, UNREAD, VANISHED, FileFate, Lane, State, chunks
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
     from datetime import datetime
 
-    from sqlmodel import Session
-
-    from agent.store.orders.number_match import NamedOrder
-    from agent.store.repository import AgentIdentity
-    from agent.store.work.file_states import FileFate
+    from agent.store.orders.unread_names import NamedOrder
     from agent.watch import ListedFile
 
 
@@ -227,7 +222,7 @@ def _take_in_all(
         by_source.setdefault((arrival.source, str(arrival.folder)), []).append(arrival)
     count = 0
     for (name, folder), files in by_source.items():
-        source_id = sources.source_id(session, whose, name, folder)
+        source_id = sites.source_id(session, whose, name, folder)
         latest = list({file.relative: file for file in files}.values())
         for batch in chunks(latest):
             count += _take_in(session, whose, source_id, batch, intake)

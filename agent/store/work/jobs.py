@@ -6,26 +6,22 @@ A job that stopped without an outcome stays open; the process that starts the ne
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import update
-from sqlmodel import col, select
+from sqlmodel import Session, col, select
 
 from agent.site_time import compute_age
-from agent.store.engine import reading, writing
-from agent.store.repository import Repository
+from agent.store.engine import AgentIdentity, Repository, reading, writing
 from agent.store.tables import JobRow
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from datetime import datetime
 
-    from sqlmodel import Session
     from sqlmodel.sql.expression import SelectOfScalar
 
-    from agent.store.repository import AgentIdentity
 
 CANCELLED_BY, SEEN_AT = "cancelled_by", "seen_at"
 """Facts of an open job: who cancelled it, and the time of its last report."""

@@ -21,9 +21,9 @@ from agent.orders.statements.statement import describe_after
 from agent.site_time import local_full
 from agent.store import SIGNED, HistoryQuery
 from agent.store.orders.statements import AFTER
-from agent.store.results.needle_measurements import TIPS
+from agent.store.results.needles import TIPS
 from agent.web import cookies
-from agent.web.context import ID
+from agent.web.context import ID, Desk
 from agent.web.orders.order_queue import order_href
 from agent.web.orders.specimen_fields import is_blind
 from agent.web.pages import describe_unknown, render_page
@@ -34,7 +34,6 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping, Sequence
 
     from agent.store import MicrographView, TrailEntry
-    from agent.web.context import Desk
 
 ROWS = 100
 MOST_CHANGED = 20

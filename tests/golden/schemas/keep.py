@@ -28,7 +28,7 @@ from agent.store import (  # noqa: E402 - as above
     Store,
     schema,
 )
-from agent.store.search import search_words  # noqa: E402 - as above
+from agent.store.search import search_updates  # noqa: E402 - as above
 
 AT = datetime(2026, 11, 24, 21, 0, tzinfo=UTC)
 
@@ -96,7 +96,7 @@ def main() -> None:
                 "labelled": [one.label.code for one in store.labelled_micrographs.list_all()],
             }
         connection = sqlite3.connect(path)
-        connection.execute(f"DROP TABLE {search_words.WORDS}")  # made again; no dump can hold it
+        connection.execute(f"DROP TABLE {search_updates.WORDS}")  # made again; no dump can hold it
         dump = "\n".join(connection.iterdump()) + "\n"
         connection.close()
     (HERE / f"{schema.HEAD}.sql").write_text(dump, encoding="utf-8")

@@ -7,7 +7,7 @@ tables of that release out here, on SQLAlchemy alone.
 
 from alembic import op
 
-from agent.store import new_database
+from agent.store import schema
 
 revision = "0001"
 down_revision = None
@@ -17,4 +17,4 @@ depends_on = None
 
 def upgrade() -> None:
     """Create all tables; guards, policies and the text search are laid after the last migration."""
-    new_database.create_tables(op.get_bind())
+    schema.create_tables(op.get_bind())

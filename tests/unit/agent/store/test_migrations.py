@@ -22,7 +22,7 @@ from agent.backup.verification import Outside, verify_trail
 from agent.errors import BadStore
 from agent.store import Store, engine, schema
 from agent.store.evidence import guards
-from agent.store.search import search_words
+from agent.store.search import search_updates
 from agent.store.sites import site_guards
 from agent.store.tables import load_metadata
 from agent.watch import ListedFile
@@ -35,7 +35,7 @@ def test_migrations_and_tables_say_the_same(address) -> None:
         opts = {
             "compare_type": True,
             # made by `search_index`, as each database's text search needs it
-            "include_name": lambda name, _kind, _parents: name not in search_words.OWN_TABLES,
+            "include_name": lambda name, _kind, _parents: name not in search_updates.OWN_TABLES,
         }
         context = MigrationContext.configure(connection, opts=opts)
 

@@ -21,7 +21,7 @@ from hypothesis.stateful import (
 from labs import lab
 
 from agent.store import Claim, MicrographResult, Store, engine
-from agent.store.sites import sources
+from agent.store.sites import sites
 from agent.store.work.file_states import MAX_ATTEMPTS, MAX_DEATHS
 from agent.triage import Handling, TriageVerdict
 from agent.watch import ListedFile
@@ -57,7 +57,7 @@ class Books(RuleBasedStateMachine):
 
     def _second_agent(self) -> Store:
         with engine.writing(self.store._engine) as session:
-            return Store(self.store._engine, sources.register(session, "Plant 1", "PC 1"))
+            return Store(self.store._engine, sites.register(session, "Plant 1", "PC 1"))
 
     def teardown(self) -> None:
         self.store.close()

@@ -9,7 +9,7 @@ from sqlalchemy import event
 
 from agent.retrain.label_use import decide_use
 from agent.store import Decision
-from agent.store.people.label_resolution import asks_two, holding, votes_of
+from agent.store.people.label_decisions import asks_two, holding, votes_of
 from agent.store.tables import MicrographRow
 
 

@@ -22,7 +22,7 @@ from agent.files.csv_export import plain
 from agent.orders.judge.assessed import OrderPolicy
 from agent.orders.specifications.specification import Specifications
 from agent.store import Decision, Origin, TrailEntry
-from agent.store.orders.order_claims import ClaimedPlace
+from agent.store.orders.order_naming import ClaimedPlace
 from agent.store.people import auth
 from agent.web import create_app
 from reports import render_history_pdf

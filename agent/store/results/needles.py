@@ -1,4 +1,4 @@
-"""Needles that reviewers measured by two tips: appended; a withdrawn one is kept, not used."""
+"""Needles of micrographs: measured by the program with a result, and by reviewers with two tips."""
 
 from __future__ import annotations
 
@@ -6,20 +6,20 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from sqlmodel import col, select
+from sqlmodel import Session, col, select
 
 from agent.errors import WrongUse
-from agent.store.engine import reading, writing
+from agent.needles import NeedleField
+from agent.store.engine import Repository, reading, writing
 from agent.store.evidence.acts import append_act
 from agent.store.people.labels import micrograph_of
-from agent.store.repository import Repository
-from agent.store.tables import MicrographRow, NeedleMeasurementRow
+from agent.store.tables import MicrographRow, NeedleFieldRow, NeedleMeasurementRow
+from agent.store.work.file_states import chunks
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from datetime import datetime
 
-    from sqlmodel import Session
 
 MEASURED, WITHDRAWN = "needle.measured", "needle.withdrawn"
 """Acts of the audit log."""
@@ -208,3 +208,23 @@ def _to_measurement(row: NeedleMeasurementRow, public_id: str) -> NeedleMeasurem
         withdrawn_by=row.withdrawn_by,
         withdrawn_at=row.withdrawn_at,
     )
+
+
+class NeedleFields(Repository):
+    """Repository of measured needles; they are written with their result."""
+
+    def list_of(self, result_ids: Sequence[int]) -> dict[int, NeedleField]:
+        """Return the needles of results, by the number of the result.
+
+        Results without a row are left out: nothing was to be measured with them.
+        """
+        found: dict[int, NeedleField] = {}
+        with reading(self._engine) as session:
+            for batch in chunks(list(result_ids)):
+                query = select(NeedleFieldRow).where(
+                    NeedleFieldRow.site_id == self._whose.site_id,
+                    col(NeedleFieldRow.result_id).in_(batch),
+                )
+                for row in session.exec(query):
+                    found[row.result_id] = NeedleField.from_columns(row.model_dump())
+        return found
