@@ -13,7 +13,7 @@ from agent.backup.file import unpack_database
 from agent.errors import BadStore
 from agent.evidence import anchors, timestamps
 from agent.files.shares import inspect
-from agent.orders.statements.statement_rows import find_differences, list_stated, list_unsupported
+from agent.orders.statements.freezing import find_differences, list_stated, list_unsupported
 from agent.store import acts_in, name_odd
 
 if TYPE_CHECKING:

@@ -321,7 +321,7 @@ def _freeze_after_acts(settings: Settings, store: Store) -> None:
     keepers: list[StatementKeeper] = []
 
     def freeze() -> None:
-        from agent.orders.judge.examination import Position  # only after an act
+        from agent.orders.judge.assessment import Position  # only after an act
         from agent.service.statements import StatementKeeper
 
         if not keepers:

@@ -65,7 +65,7 @@ def complete_bundles(ctx: typer.Context, incomplete: str) -> list[str]:
 
 def complete_codes(ctx: typer.Context, incomplete: str) -> list[str]:
     """Return the structure codes that begin as typed."""
-    from agent.orders.lab_context import taxonomy_in_force
+    from agent.orders.facts.order_policy import taxonomy_in_force
 
     codes: list[str] = _complete(
         ctx,
@@ -143,9 +143,8 @@ def read_order_policy(settings: Settings, store: Store, *, is_noted: bool = True
     Raises:
         BadSpecification: specifications.toml cannot be used.
     """
-    from agent.orders.facts.order_policy import load_policy
+    from agent.orders.facts.order_policy import load_policy, taxonomy_in_force
     from agent.orders.instruments.instrument_holds import load_holds
-    from agent.orders.lab_context import taxonomy_in_force
 
     taxonomy = taxonomy_in_force(settings, store)
     holds = load_holds(settings, store)

@@ -11,17 +11,19 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from agent.errors import WrongUse
-from agent.orders.facts.amendments import list_changes
-from agent.orders.facts.lost_files import DISMISSED, dismiss_file, list_undecided
+from agent.orders.facts.order_list import list_changes
 from agent.orders.facts.possible_fields import (
+    DISMISSED,
     Possible,
+    dismiss_file,
     dismiss_possible,
     find_possible,
     iter_views,
     list_possible_orders,
+    list_undecided,
 )
 from agent.orders.judge.assessment import assess
-from agent.orders.judge.confirmed_breaks import require_may_take_away
+from agent.orders.judge.conformity import require_may_take_away
 from agent.orders.judge.permissions import require_lead, require_reason
 from agent.orders.lims.lost_conformity import acknowledge, find_unfollowed
 from agent.orders.specifications.applicable_specification import has_newer_rules

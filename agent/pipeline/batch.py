@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from agent.orders.facts.place_check import PlaceCheck
-from agent.orders.facts.waiting_notes import WaitingNotes
+from agent.orders.facts.process_data import WaitingNotes
 from agent.pipeline.crop_triage import (
     BundleChoice,
     BundleRouter,

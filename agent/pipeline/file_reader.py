@@ -7,8 +7,12 @@ import time
 from collections import deque
 from typing import TYPE_CHECKING, Self
 
-from agent.orders.facts.process_data import collect_keys, find_notes, merge_notes
-from agent.orders.facts.waiting_notes import list_missing_notes
+from agent.orders.facts.process_data import (
+    collect_keys,
+    find_notes,
+    list_missing_notes,
+    merge_notes,
+)
 from agent.pipeline.crop_triage import merge_metadata
 from agent.pipeline.in_flight import InFlightFile
 from agent.watch import Provenance, is_below_link, locate

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from agent.errors import AgentError, FileError
-from agent.orders.facts.lost_files import name_lost
+from agent.orders.facts.possible_fields import name_lost
 from agent.store import StoreFault
 from agent.watch import find_facts
 

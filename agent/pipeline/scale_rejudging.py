@@ -9,7 +9,7 @@ import structlog
 
 from agent.imaging.crop import Crop, SpecimenArea
 from agent.imaging.readers.metadata import Scale
-from agent.orders.facts.given_scale import GivenScale, find_settled
+from agent.orders.facts.scale_tracing import GivenScale, find_settled
 from agent.store import BY_REVIEWER, GIVEN, StoreFault, find_given, keep_warnings
 
 if TYPE_CHECKING:

@@ -20,9 +20,8 @@ from agent.needle_truth import needle_calibration
 from agent.needles import LengthCorrection, SizeRule
 from agent.needles.measuring import NeedleMeasurer
 from agent.orders import BadSpecification, Specifications, list_valid_limits, read_specifications
-from agent.orders.facts.order_policy import build_provenance, note_specifications
+from agent.orders.facts.order_policy import build_provenance, note_specifications, read_taxonomy
 from agent.orders.judge.method_validation import load_scopes
-from agent.orders.lab_context import read_taxonomy
 from agent.pipeline import LEASE_S, NeedleMeasuring, Pipeline, Stalled, choose_archiving
 from agent.retrain.bundle_registry import require_allowed
 from agent.service.folder.data_folder import agent_name, bundles_folder, clock

@@ -12,7 +12,7 @@ import signal
 import threading
 import time
 from contextlib import contextmanager
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import structlog
@@ -22,8 +22,7 @@ from agent.backup.maintenance import INBOX_SOURCE
 from agent.delivery.mail import check
 from agent.errors import AgentError
 from agent.imaging import WALL_CLOCK
-from agent.orders.instruments.affected_orders import list_affected_orders
-from agent.orders.instruments.instrument_holds import load_holds
+from agent.orders.instruments.instrument_holds import Affected, list_affected_orders, load_holds
 from agent.service.active_bundle import CurrentBundle
 from agent.service.anchoring import ANCHOR_EVERY_S, Anchoring, stamp_when_due
 from agent.service.composition import (
@@ -74,12 +73,10 @@ from agent.web.metrics import MEASURES
 if TYPE_CHECKING:
     import socket
     from collections.abc import Callable, Iterator
-    from datetime import datetime
     from pathlib import Path
     from types import FrameType
 
     from agent.imaging import CropPool
-    from agent.orders.instruments.affected_orders import Affected
     from agent.pipeline import Pipeline
     from agent.settings import Settings
     from agent.store import Store

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from agent.errors import BadStore
-from agent.orders.facts.order_policy import build_provenance
-from agent.orders.facts.priority import is_urgent
+from agent.orders.facts.order_policy import build_provenance, is_urgent
 from agent.store import SourceHealth, StoreFault
 from agent.watch import EventListener, SourceWatcher
 

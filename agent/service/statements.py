@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import threading
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import structlog
@@ -19,14 +19,12 @@ import structlog
 from agent.archive import Archive
 from agent.errors import AgentError
 from agent.objects import ObjectsUnavailable
-from agent.orders.facts.order_policy import load_policy
+from agent.orders.facts.order_policy import load_policy, taxonomy_in_force
 from agent.orders.instruments.instrument_holds import load_holds
-from agent.orders.judge.examination import begin, list_touched
-from agent.orders.lab_context import taxonomy_in_force
+from agent.orders.judge.assessment import Position, begin, list_touched
 from agent.orders.statements.freezing import freeze_orders
-from agent.orders.statements.signing import find_signer
 from agent.orders.statements.statement_document import Issuer
-from agent.orders.statements.statement_files import PDF, write_files
+from agent.orders.statements.statement_files import PDF, Signer, find_signer, write_files
 from agent.service.folder.data_folder import bundles_folder, clock
 from agent.site_time import compute_age
 from agent.store import StoreFault
@@ -34,11 +32,8 @@ from model import ModelError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from datetime import datetime
 
     from agent.orders.judge.assessed import OrderPolicy
-    from agent.orders.judge.examination import Position
-    from agent.orders.statements.statement_files import Signer
     from agent.settings import Settings
     from agent.store import FrozenStatement, Store
 

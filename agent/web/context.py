@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import partial
 from secrets import token_bytes, token_hex
 from threading import Event
@@ -22,14 +22,13 @@ from reports import marked
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
-    from datetime import datetime
     from pathlib import Path
 
     from agent.archive import Archive
     from agent.features import SimilarIndex
     from agent.nightly.facts.order_status import Instrument
     from agent.orders.instruments.instrument_holds import Holds
-    from agent.orders.specifications.taxonomy_effects import TaxonomyUse
+    from agent.orders.specifications.taxonomy_changes import TaxonomyUse
     from agent.settings import Settings
     from agent.store import MicrographView, Store
     from agent.watch import Calibration

@@ -3,31 +3,30 @@
 from __future__ import annotations
 
 import platform
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from agent.features import FeatureFolder, SimilarIndex
 from agent.nightly.facts.order_status import instruments as list_instruments
-from agent.orders.facts.order_policy import build_provenance, load_policy
-from agent.orders.facts.priority import prioritise_urgent
-from agent.orders.instruments.instrument_holds import load_holds
-from agent.orders.lab_context import (
+from agent.orders.facts.order_policy import (
+    build_provenance,
     get_ring_rules,
+    load_policy,
+    prioritise_urgent,
     read_taxonomy,
 )
-from agent.orders.specifications.taxonomy_effects import load_taxonomy_use
-from agent.orders.specifications.taxonomy_writing import TAXONOMY_FILE
+from agent.orders.instruments.instrument_holds import load_holds
+from agent.orders.specifications.taxonomy_changes import TAXONOMY_FILE, load_taxonomy_use
 from agent.store.sites.site_folders import get_features_folder, get_own_file, reports_folder
 from agent.web.access import refuse_strangers
 from agent.web.app import create_app
 from agent.web.context import Desk, LearningSetup, TaxonomySetup
 from agent.web.metrics import MEASURES
-from agent.web.review.chart_plates import open_chart
+from agent.web.review.chart_plates import Chart, open_chart
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from datetime import datetime
 
     from fastapi import FastAPI
 
@@ -35,7 +34,6 @@ if TYPE_CHECKING:
     from agent.settings import Settings
     from agent.store import Store
     from agent.web.archive.uploads import Inbox
-    from agent.web.review.chart_plates import Chart
 
 
 def app_of(

@@ -29,8 +29,8 @@ import numpy as np
 
 from agent.orders.facts.specimen_facts import FieldDecision, FieldFacts, LabelFacts, SpecimenFacts
 from agent.orders.judge.conformity import judge_specimen
+from agent.orders.judge.decision_rule import estimate_reviewer_errors
 from agent.orders.judge.judgement_rules import Rules
-from agent.orders.judge.reviewer_errors import estimate_reviewer_errors
 from agent.orders.specifications.specification import Specification
 from agent.store import DoubleReview
 from model import default_taxonomy, upper_bound

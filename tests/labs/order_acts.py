@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from fastapi.testclient import TestClient
 
-from agent.orders.lims.resumption import adopt, begin_resumption, list_beyond
-from agent.orders.lims.sent_revisions import SentRevision
+from agent.orders.lims.resumption import SentRevision, adopt, begin_resumption, list_beyond
 from agent.settings import read
 from agent.store import Decision, Entry
 from agent.web import app_of

@@ -11,12 +11,11 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from agent.errors import WrongUse
-from agent.orders.facts.lost_files import dismiss_file
+from agent.orders.facts.possible_fields import dismiss_file
 from agent.orders.instruments.instrument_checks import CONTROL
 from agent.orders.judge.permissions import require_may_assign, require_may_replace
 from agent.orders.lims.lost_conformity import acknowledge
-from agent.orders.lims.resumption import Beyond, adopt
-from agent.orders.lims.sent_revisions import SentRevision
+from agent.orders.lims.resumption import Beyond, SentRevision, adopt
 from agent.orders.specifications.specification_history import reopen
 from agent.store import Decision, Entry
 

@@ -216,7 +216,7 @@ def show_left_out(
     from agent import labelled_import
     from agent.cli.console import silence_log
     from agent.cli.models.import_ import print_unusable
-    from agent.orders.lab_context import taxonomy_in_force
+    from agent.orders.facts.order_policy import taxonomy_in_force
 
     silence_log()
     with open_store(settings) as store:

@@ -81,7 +81,7 @@ def experiments(
     This takes hours.
     """
     from agent import labelled_import
-    from agent.orders.lab_context import taxonomy_in_force
+    from agent.orders.facts.order_policy import taxonomy_in_force
     from agent.service.folder.data_folder import clock
     from model import TrainingConfig
     from model.experiments.run import list_rows  # PyTorch takes seconds

@@ -61,7 +61,7 @@ def import_labelled(
         update: Whether the manifest replaces data of micrographs imported earlier.
     """
     from agent import labelled_import
-    from agent.orders.lab_context import read_taxonomy
+    from agent.orders.facts.order_policy import read_taxonomy
     from agent.service.composition import make_pipeline, make_pool
     from agent.service.folder.data_folder import clock
 

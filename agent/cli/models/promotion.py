@@ -84,7 +84,7 @@ def promote(  # noqa: PLR0917 - each is a word of the command
     The command first shows the result of the gate and the orders whose conformity would change.
     This is recorded with the signature. The setting retrain.promoters is the number of signatures.
     """
-    from agent.orders.lab_context import get_ring_rules
+    from agent.orders.facts.order_policy import get_ring_rules
 
     settings = load_settings(context)
     rules = get_ring_rules(settings) if rings or first else None
@@ -185,7 +185,7 @@ def _describe_rings(
     settings: Settings, store: Store, manifest: Manifest, rules: RingRules
 ) -> dict[str, Any]:
     """Return what the signature keeps of the rings, after checking the structure codes."""
-    from agent.orders.lab_context import taxonomy_in_force
+    from agent.orders.facts.order_policy import taxonomy_in_force
     from agent.retrain.promotion import require_same_codes
 
     if not settings.model.taxonomy:
@@ -208,7 +208,7 @@ def _impact(settings: Settings, store: Store, name: str, days: int) -> tuple[Imp
     """Return what a promotion would change, and the page of it in the bundle's record."""
     from agent.archive import Archive
     from agent.cli.options import read_order_policy
-    from agent.orders.lab_context import software
+    from agent.orders.facts.order_policy import software
     from agent.retrain import compute_impact, save_impact
     from agent.retrain.bundle_registry import get_bundle, get_record_folder
     from agent.service.folder.data_folder import clock

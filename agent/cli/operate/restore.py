@@ -18,8 +18,7 @@ from agent.terminal import format_count
 if TYPE_CHECKING:
     from agent.backup.maintenance import Restored
     from agent.orders.facts.order_list import OrderListResult
-    from agent.orders.lims.resumption import Beyond
-    from agent.orders.lims.sent_revisions import SentRevision
+    from agent.orders.lims.resumption import Beyond, SentRevision
     from agent.settings import Settings
     from agent.store import Store
 

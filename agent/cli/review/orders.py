@@ -107,9 +107,11 @@ def import_(
     """Import an order list."""
     from agent.orders import BadSpecification
     from agent.orders.facts.order_list import import_list
-    from agent.orders.facts.order_policy import note_specifications
-    from agent.orders.facts.priority import prioritise_urgent
-    from agent.orders.lab_context import read_taxonomy
+    from agent.orders.facts.order_policy import (
+        note_specifications,
+        prioritise_urgent,
+        read_taxonomy,
+    )
 
     settings = load_settings(context)
     with open_store(settings) as store:

@@ -40,7 +40,7 @@ def _carry_out(
     context: typer.Context, number: str, act: str, *, by: str, reason: str = "", option: str = ""
 ) -> None:
     """Do with an order what its page and the API do, and print the effect."""
-    from agent.orders.facts.priority import prioritise_urgent
+    from agent.orders.facts.order_policy import prioritise_urgent
     from agent.orders.lead_acts import LeadAct, carry_out
 
     settings = load_settings(context)
@@ -133,7 +133,7 @@ def dismiss_file(
     no specimen, for all orders, and an order of an alike number. What a reviewer labelled as
     breaking the limit, only a second person, a lead, dismisses.
     """
-    from agent.orders.facts.lost_files import dismiss_file
+    from agent.orders.facts.possible_fields import dismiss_file
     from agent.orders.judge.assessment import assess
     from agent.orders.judge.permissions import require_lead, require_reason
     from agent.orders.lead_acts import dismiss_each
@@ -208,8 +208,11 @@ def release_hold(  # noqa: PLR0917 - each is a word of the command
     """
     from zoneinfo import ZoneInfo
 
-    from agent.orders.instruments.affected_orders import list_affected_orders, release_results
-    from agent.orders.instruments.instrument_holds import load_holds
+    from agent.orders.instruments.instrument_holds import (
+        list_affected_orders,
+        load_holds,
+        release_results,
+    )
     from agent.orders.judge.permissions import require_lead
     from agent.service.folder.data_folder import clock
 

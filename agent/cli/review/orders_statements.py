@@ -186,7 +186,7 @@ def _write(
     from agent.archive import Archive
     from agent.orders.statements.statement import name_file
     from agent.orders.statements.statement_files import read_files
-    from agent.orders.statements.trace_folder import require_new_folder
+    from agent.orders.statements.trace_page import require_new_folder
 
     target = require_new_folder(folder.absolute())
     archive = Archive.open(settings.store)
@@ -279,11 +279,11 @@ def trace(  # noqa: PLR0917 - each is a word of the command
     from agent.archive import Archive
     from agent.cli.console import silence_log
     from agent.cli.options import os_user
-    from agent.orders.instruments.reproduce import Sameness
-    from agent.orders.lab_context import software
+    from agent.orders.facts.order_policy import software
     from agent.orders.statements.order_json import trace_to_json
     from agent.orders.statements.statement import plain
-    from agent.orders.statements.trace_folder import (
+    from agent.orders.statements.trace import Sameness
+    from agent.orders.statements.trace_page import (
         PAGE,
         TraceSignature,
         require_new_folder,

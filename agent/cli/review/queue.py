@@ -56,7 +56,7 @@ def list_waiting(  # noqa: PLR0917 - each is an option of the command
     if suggest:
         _suggest(load_settings(context), suggest, gain, as_json=as_json)
         return
-    from agent.orders.judge.hidden_answers import is_hidden
+    from agent.orders.judge.permissions import is_hidden
     from agent.web.api import as_json as document  # imports FastAPI
 
     with open_store(load_settings(context)) as store:
@@ -213,7 +213,7 @@ def label(  # noqa: PLR0917 - each is an option of the command
 def _describe_use(settings: Settings, store: Store, public_id: str) -> str:
     """Return whether the valid decision on a micrograph is used for training, "" without one."""
     from agent.archive import Archive
-    from agent.orders.lab_context import read_taxonomy
+    from agent.orders.facts.order_policy import read_taxonomy
     from agent.retrain.label_use import decide_use
     from agent.web.models.label_uses import describe
 
@@ -240,7 +240,7 @@ def _decision(
     unsure: bool,
     comment: str,
 ) -> Decision:
-    from agent.orders.lab_context import read_taxonomy
+    from agent.orders.facts.order_policy import read_taxonomy
     from agent.web.review.decisions import read_decision
 
     return read_decision(

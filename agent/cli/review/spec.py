@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from agent.orders.facts.specimen_facts import Allowance
     from agent.orders.judge.method_validation import ValidationCase
     from agent.orders.specifications.specification import Specification
-    from agent.orders.specifications.taxonomy_effects import TaxonomyUse
+    from agent.orders.specifications.taxonomy_changes import TaxonomyUse
     from agent.settings import Settings
     from agent.store import Store
     from agent.triage import Policy
@@ -210,7 +210,7 @@ def taxonomy(
 
 
 def _show(settings: Settings, *, json: bool) -> None:
-    from agent.orders.lab_context import taxonomy_in_force
+    from agent.orders.facts.order_policy import taxonomy_in_force
 
     with open_store(settings) as store:
         own = taxonomy_in_force(settings, store)
@@ -243,8 +243,8 @@ def _show(settings: Settings, *, json: bool) -> None:
 
 def _check(settings: Settings, file: Path | None, *, json: bool) -> None:
     """Check a taxonomy for faults and print what it would change."""
-    from agent.orders.lab_context import taxonomy_in_force
-    from agent.orders.specifications.taxonomy_effects import find_effects
+    from agent.orders.facts.order_policy import taxonomy_in_force
+    from agent.orders.specifications.taxonomy_changes import find_effects
     from model import load_taxonomy
 
     path = file or (Path(settings.model.taxonomy) if settings.model.taxonomy else None)
@@ -267,7 +267,7 @@ def _check(settings: Settings, file: Path | None, *, json: bool) -> None:
 
 def _rows(own: Taxonomy, settings: Settings, store: Store) -> Iterator[dict[str, Any]]:
     from agent.orders.specifications.class_texts import describe_codes
-    from agent.orders.specifications.taxonomy_effects import is_trained
+    from agent.orders.specifications.taxonomy_changes import is_trained
 
     use = _load_use(settings, store)
     for code, title in describe_codes(own).items():
@@ -287,7 +287,7 @@ def _source(settings: Settings) -> str:
 
 
 def _load_use(settings: Settings, store: Store) -> TaxonomyUse:
-    from agent.orders.specifications.taxonomy_effects import load_taxonomy_use
+    from agent.orders.specifications.taxonomy_changes import load_taxonomy_use
 
     return load_taxonomy_use(
         store, data=settings.store.folder, specifications=settings.orders.specifications
@@ -454,7 +454,7 @@ def _show_record(
 
 def _format_need(row: dict[str, Any], most: float) -> str:
     """Return how many specimens of each kind a limit needs."""
-    from agent.orders.judge.automatic_conformity import count_needed
+    from agent.orders.judge.method_validation import count_needed
 
     if not row["um_per_px"]:
         return "no common range of scales"

@@ -82,8 +82,8 @@ def examine(settings: Settings, file: Path | None) -> list[DoctorResult]:
 
 def _taxonomy(settings: Settings) -> DoctorResult:
     """Check the taxonomy and its effects on labels, limits and the bundle in use."""
-    from agent.orders.lab_context import taxonomy_in_force
-    from agent.orders.specifications.taxonomy_effects import find_effects, load_taxonomy_use
+    from agent.orders.facts.order_policy import taxonomy_in_force
+    from agent.orders.specifications.taxonomy_changes import find_effects, load_taxonomy_use
     from model import TaxonomyError
 
     try:
@@ -143,7 +143,7 @@ def _memory() -> DoctorResult:
 
 
 def _program() -> DoctorResult:
-    from agent.orders.lab_context import software
+    from agent.orders.facts.order_policy import software
 
     return DoctorResult("program", "right", f"{software()}.")
 

@@ -201,7 +201,7 @@ def _check_trial(settings: Settings, now: datetime) -> Iterator[DoctorResult]:
 
 def examine_certificate(settings: Settings) -> Iterator[DoctorResult]:
     """Check the certificate that signs statements, if one is set."""
-    from agent.orders.statements.signing import read_certificate
+    from agent.orders.statements.statement_files import read_certificate
 
     if not settings.statements.certificate:
         return

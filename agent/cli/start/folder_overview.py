@@ -19,7 +19,7 @@ from agent.imaging.crop import crop_to_json
 from agent.imaging.places import SAME_PLACE, Landmarks, PlaceIndex
 from agent.nightly.page.micrograph_cards import WARNINGS, describe_warnings
 from agent.orders.facts.place_check import CANDIDATES, compare_places
-from agent.orders.specifications.taxonomy_writing import TAXONOMY_FILE
+from agent.orders.specifications.taxonomy_changes import TAXONOMY_FILE
 from agent.settings import objective_key
 from agent.settings.section import keep_shown
 from agent.watch.listing import Listing, get_extension, to_text

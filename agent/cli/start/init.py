@@ -130,7 +130,7 @@ def write_proposal(folder: Path, source: Path, *, yes: bool, force: bool) -> Non
     Raises:
         WrongUse: A file is there and its replacement was not confirmed, or no answer was given.
     """
-    from agent.orders.specifications.taxonomy_writing import TAXONOMY_FILE, write_taxonomy
+    from agent.orders.specifications.taxonomy_changes import TAXONOMY_FILE, write_taxonomy
     from agent.service.folder.data_folder import clock
 
     proposed, classes = propose_taxonomy(source)
@@ -156,7 +156,7 @@ def write_proposal(folder: Path, source: Path, *, yes: bool, force: bool) -> Non
 
 def name_taxonomy(page: str) -> str:
     """Return the commented `agent.toml` with the setting that names `taxonomy.toml`."""
-    from agent.orders.specifications.taxonomy_writing import TAXONOMY_FILE
+    from agent.orders.specifications.taxonomy_changes import TAXONOMY_FILE
 
     return page.replace(NO_TAXONOMY, f'taxonomy = "{TAXONOMY_FILE}"', 1)
 
@@ -164,7 +164,7 @@ def name_taxonomy(page: str) -> str:
 def describe_missing_setting(file: Path) -> str:
     """Return what is left to do where an `agent.toml` does not name the taxonomy; "" if it does."""
     from agent import settings
-    from agent.orders.specifications.taxonomy_writing import TAXONOMY_FILE
+    from agent.orders.specifications.taxonomy_changes import TAXONOMY_FILE
 
     if settings.read(file).model.taxonomy:
         return ""
@@ -227,8 +227,8 @@ def _show(proposed: Taxonomy, classes: Sequence[LabelledClass]) -> None:
 def _effects(folder: Path, proposed: Taxonomy) -> list[str]:
     """Return what the taxonomy would change in a lab that is set up here."""
     from agent import settings
-    from agent.orders.lab_context import taxonomy_in_force
-    from agent.orders.specifications.taxonomy_effects import find_effects, load_taxonomy_use
+    from agent.orders.facts.order_policy import taxonomy_in_force
+    from agent.orders.specifications.taxonomy_changes import find_effects, load_taxonomy_use
 
     file = folder / settings.FILE_NAME
     if not file.exists():

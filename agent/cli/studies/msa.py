@@ -73,7 +73,7 @@ def plan(  # noqa: PLR0917 - each is an option of the command
 ) -> None:
     """Write a plan in random order: a sheet to print and a CSV, both without true codes."""
     import reports  # heavy
-    from agent.orders.lab_context import taxonomy_in_force
+    from agent.orders.facts.order_policy import taxonomy_in_force
     from agent.roundrobin import msa_study as analysis
     from agent.roundrobin.campaign import require_name
     from agent.site_time import local_full
@@ -124,7 +124,7 @@ def report(  # noqa: PLR0917 - each is an option of the command
     by: By = "",
 ) -> None:
     """Report effectiveness, miss rate and false-alarm rate per limit, and variance components."""
-    from agent.orders.lab_context import taxonomy_in_force
+    from agent.orders.facts.order_policy import taxonomy_in_force
     from agent.roundrobin import msa_study as analysis
     from agent.roundrobin.msa_page import Thresholds
     from agent.site_time import local_full

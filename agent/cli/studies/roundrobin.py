@@ -142,7 +142,7 @@ def new(  # noqa: PLR0917 - each is an option of the command
     by: By = "",
 ) -> None:
     """Plan a campaign: its micrographs and raters. `agent roundrobin open` starts it."""
-    from agent.orders.lab_context import taxonomy_in_force
+    from agent.orders.facts.order_policy import taxonomy_in_force
     from agent.roundrobin.campaign import require_name, set_up
 
     require_name(name)
@@ -212,7 +212,7 @@ def open_(  # noqa: PLR0917 - each is an option of the command
     as_json: JsonOption = False,
 ) -> None:
     """Open a campaign and print each rater's link. The links are printed only once."""
-    from agent.orders.lab_context import review_url
+    from agent.orders.facts.order_policy import review_url
     from agent.roundrobin.campaign import Invited, get_campaign, invite, links
     from agent.web import is_this_pc_alone
 

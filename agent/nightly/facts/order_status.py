@@ -11,18 +11,21 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 from agent.orders.facts.specimen_facts import Conformity
-from agent.orders.instruments.affected_orders import list_affected_orders
-from agent.orders.instruments.instrument_checks import CONTROL, GOOD_FOR, list_control_points
-from agent.orders.instruments.instrument_holds import Holds, load_releases
+from agent.orders.instruments.instrument_checks import (
+    CONTROL,
+    GOOD_FOR,
+    ControlPoint,
+    list_control_points,
+)
+from agent.orders.instruments.instrument_holds import Holds, list_affected_orders, load_releases
 from agent.orders.judge.assessment import assess_recent, describe_open
-from agent.orders.judge.hidden_answers import find_hidden, leave_unsaid
 from agent.orders.judge.next_step import NextStep, find_next_step
+from agent.orders.judge.permissions import find_hidden, leave_unsaid
 from agent.site_time import compute_age
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from agent.orders.instruments.instrument_checks import ControlPoint
     from agent.orders.judge.assessed import Assessed, OrderPolicy
     from agent.store import Record, Store
 

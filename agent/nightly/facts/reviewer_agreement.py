@@ -8,15 +8,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
+from agent.orders.judge.decision_rule import SecondLook, recommend_second_look
 from agent.orders.judge.judgement_rules import MAX_FALSE_CONFORM
-from agent.orders.judge.reviewer_errors import SecondLook, recommend_second_look
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
-    from datetime import datetime
 
     from agent.store import DoubleReview, LabelledMicrograph, Record
     from model import Taxonomy

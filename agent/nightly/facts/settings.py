@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import hashlib
 import platform
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING
 
 import reports
 from agent.nightly.facts.snapshot import NightSettings
 from agent.orders import BadSpecification
-from agent.orders.facts.order_policy import load_policy
+from agent.orders.facts.order_policy import (
+    load_policy,
+    read_taxonomy,
+    review_url,
+    software,
+    taxonomy_in_force,
+)
 from agent.orders.instruments.instrument_holds import load_holds
-from agent.orders.lab_context import read_taxonomy, review_url, software, taxonomy_in_force
 from agent.orders.specifications.class_texts import build_class_texts, describe_codes
 
 if TYPE_CHECKING:
-    from datetime import datetime
-
     from agent.orders.judge.assessed import OrderPolicy
     from agent.settings import Settings
     from agent.store import Store

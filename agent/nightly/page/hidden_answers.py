@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from agent.orders.judge.hidden_answers import is_hidden
+from agent.orders.judge.permissions import is_hidden
 from agent.store import NEEDLES_MESSAGE, StoredStrangeness
 
 if TYPE_CHECKING:

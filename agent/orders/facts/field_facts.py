@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from agent.orders.facts.same_places import list_elsewhere, list_same_places
+from agent.orders.facts.places import list_elsewhere, list_same_places
 from agent.orders.facts.specimen_facts import (
     SLIP,
     FieldDecision,
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping
 
     from agent.orders.facts.scale_tracing import ScaleMeasurement
-    from agent.orders.specifications.taxonomy_history import OrderTaxonomy
+    from agent.orders.specifications.specification_history import OrderTaxonomy
     from agent.store import (
         FieldView,
         LabelView,

@@ -9,9 +9,16 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from agent.needles.field import REASONS
-from agent.needles.pooling import LEAST_FIELDS, LEAST_MAXIMA, PREDICTED_MM2, pool_needles
+from agent.needles.pooling import (
+    LEAST_FIELDS,
+    LEAST_MAXIMA,
+    PREDICTED_MM2,
+    PooledLength,
+    PooledNeedles,
+    pool_needles,
+)
 from agent.orders.facts.places import distinct_places
-from agent.orders.facts.specimen_facts import Conformity, Statement
+from agent.orders.facts.specimen_facts import Conformity, FieldFacts, SpecimenFacts, Statement
 from agent.orders.judge.conformity import list_counted
 from reports import decimal, ngettext
 from reports import gettext as _
@@ -20,9 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping, Sequence
 
     from agent.needles import NeedleField
-    from agent.needles.pooling import PooledLength, PooledNeedles
-    from agent.orders.facts.specimen_facts import FieldFacts, SpecimenFacts
-    from agent.orders.judge.needle_limit import LongestLimit, NeedleLimit
+    from agent.orders.judge.limit import LongestLimit, NeedleLimit
     from agent.orders.specifications.specification import Specification
     from agent.store import OrderView, Store
 

@@ -2,32 +2,156 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from dataclasses import dataclass, field
 from functools import partial
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from agent.orders.facts.alike_numbers import find_alike, list_alike
-from agent.orders.facts.lost_files import (
-    load_named,
-)
-from agent.orders.facts.same_places import list_same_places
+from agent.orders.facts.places import list_same_places
+from agent.orders.facts.possible_fields import load_named
 from agent.orders.lims.lost_conformity import RestoreLosses
-from agent.store import OVERWRITTEN, VANISHED, NamedOrder, State, number_key
+from agent.store import OVERWRITTEN, VANISHED, NamedOrder, State, letters_key, number_key
+from reports import gettext as _
+from reports import marked
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 
     from agent.orders.judge.assessed import OrderPolicy
     from agent.store import (
         FileFate,
         KnownPlaces,
+        OrderClaim,
         OrderView,
         SpecimenView,
         Store,
         Unassigned,
     )
     from agent.watch import Provenance
+
+
+def list_alike(store: Store) -> dict[str, tuple[str, ...]]:
+    """Return what alike numbers have in common → the numbers, where there are several.
+
+    A lab that means every spelling as an order (`[orders] exact_numbers`) has none.
+    """
+    if store.exact_numbers:
+        return {}
+    return _group_alike(order.number for order in store.order_changes.ages())
+
+
+def find_alike(store: Store, number: str) -> dict[str, tuple[str, ...]]:
+    """Return the entry of `list_alike` that concerns a number; {} where no other is alike."""
+    if store.exact_numbers:
+        return {}
+    key = letters_key(number)
+    alike = _group_alike(store.order_changes.list_alike(number))
+    return {key: alike[key]} if key in alike else {}
+
+
+def _group_alike(numbers: Iterable[str]) -> dict[str, tuple[str, ...]]:
+    by_plain_number: dict[str, list[str]] = defaultdict(list)
+    for number in numbers:
+        by_plain_number[letters_key(number)].append(number)
+    return {key: tuple(sorted(own)) for key, own in by_plain_number.items() if len(own) > 1}
+
+
+def describe_alike(number: str, alike: Mapping[str, Iterable[str]]) -> Iterator[str]:
+    """Yield which other orders have a number that differs only in hyphens, slashes or dots.
+
+    Args:
+        number: Of the order.
+        alike: From `list_alike`.
+    """
+    for other in alike.get(letters_key(number), ()):
+        if number_key(other) != number_key(number):
+            yield _(
+                "order {other} differs in hyphens, slashes or dots alone: if it is this one, a "
+                "lead assigns its micrographs (agent orders assign)"
+            ).format(other=other)
+
+
+def describe_specimens(
+    listed: Iterable[str], named: Iterable[str], *, exact: bool
+) -> Iterator[str]:
+    """Yield which specimens an order list spells differently from the files.
+
+    Args:
+        listed: Specimens of the order list.
+        named: Specimens of the files.
+        exact: Whether the lab counts every spelling as a separate specimen.
+    """
+    there = sorted(named)
+    for specimen in listed:
+        if specimen in there:
+            continue
+        for name in there:
+            if number_key(name) != number_key(specimen):
+                continue
+            if exact:
+                yield _(
+                    "the order list says specimen {listed}, the files {named}: [orders] "
+                    "exact_numbers takes them for two"
+                ).format(listed=specimen, named=name)
+            else:
+                yield _(
+                    "the order list says specimen {listed}, the files {named}: they are taken "
+                    "for one"
+                ).format(listed=specimen, named=name)
+
+
+ORIGINS = {
+    "path": marked("its path"),
+    "note": marked("the note next to it"),
+    "sender": marked("its sender"),
+    "copy": marked("a copy of it"),
+    "moved": marked("its earlier place"),
+}
+"""Origin of a claim → in words."""
+
+
+def describe_claims(claims: Sequence[OrderClaim], unassigned: Collection[str]) -> Iterator[str]:
+    """Yield the claims that a lead has to settle before the order can conform.
+
+    Args:
+        claims: On the order.
+        unassigned: Public ids of micrographs that are named anyway, as they belong to no specimen.
+    """
+    for claim in claims:
+        if claim.settled_by or claim.id in unassigned:
+            continue
+        where = (
+            _("it belongs to order {order} now").format(order=claim.order)
+            if claim.order
+            else _("it belongs to no specimen")
+        )
+        yield _(
+            "micrograph {id} is named for specimen {specimen} by {origin}, and {where}: a lead "
+            "decides (agent orders assign)"
+        ).format(
+            id=claim.id,
+            specimen=claim.specimen or "?",
+            origin=_(ORIGINS[claim.origin]),
+            where=where,
+        )
+
+
+def describe_settled(claims: Sequence[OrderClaim]) -> Iterator[str]:
+    """Yield which micrographs a lead assigned although something else named another place."""
+    for claim in claims:
+        if claim.settled_by:
+            yield _(
+                "micrograph {id} was named for specimen {specimen} by {origin}; {who} assigned it: "
+                "{reason}"
+            ).format(
+                id=claim.id,
+                specimen=claim.specimen or "?",
+                origin=_(ORIGINS[claim.origin]),
+                who=claim.settled_by,
+                reason=claim.settled_reason,
+            )
+
 
 WAITING = (State.SETTLING, State.QUEUED, State.PROCESSING, State.FAILED)
 """States of a file that may still become a field."""

@@ -1,32 +1,42 @@
-"""Load the policy of a lab for its orders: specifications, permissions, leads."""
+"""Load the policy of a lab for its orders: specifications, permissions, leads, priorities.
+
+Service, commands and web pages share it, so that a code has one meaning everywhere.
+"""
 
 from __future__ import annotations
 
+from contextlib import suppress
 from functools import cache, partial
+from importlib.metadata import version
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from agent.errors import BadBundle
 from agent.orders.facts.scale_tracing import ScaleTracing, load_measurements
 from agent.orders.instruments.instrument_holds import Holds
 from agent.orders.judge.assessed import OrderPolicy
+from agent.orders.judge.decision_rule import iter_double_reviews
 from agent.orders.judge.method_validation import load_allowances
-from agent.orders.judge.reviewer_errors import iter_double_reviews
-from agent.orders.specifications.specification import read_specifications
-from agent.orders.specifications.specification_history import load_history
-from agent.orders.specifications.taxonomy_history import (
+from agent.orders.specifications.specification import Specifications, read_specifications
+from agent.orders.specifications.specification_history import (
+    UNREADABLE,
+    load_history,
     load_taxonomies,
     note_bundles,
     note_taxonomy,
+    read_bundle_taxonomy,
 )
+from agent.store import RingRules, State
 from agent.watch import Calibration, Provenance
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator
+    from collections.abc import Callable, Collection, Iterator, Mapping
     from datetime import datetime
 
-    from agent.orders.specifications.specification import Specifications
     from agent.settings import Settings, Source
     from agent.store import MicrographView, Store
     from model import Taxonomy
+
 
 LEADING = ("lead", "admin")
 """Roles of accounts that may do what only a lead may."""
@@ -148,3 +158,99 @@ def is_lead(
     if name in settings.orders.leads:
         return True
     return account is not None and account.role in LEADING and account.disabled_at is None
+
+
+def is_urgent(relative: str, source: Provenance | None, numbers: Collection[str]) -> bool:
+    """Return whether a file's path names an urgent order."""
+    if source is None or not numbers:
+        return False
+    return any(keys.get("order") in numbers for keys in source.named_places(relative))
+
+
+def prioritise_urgent(store: Store, settings: Settings) -> int:
+    """Move every queued file of an urgent order into the urgent lane and return their number."""
+    numbers = store.orders.urgent_numbers()
+    if not numbers:
+        return 0
+    sources: Mapping[str, Provenance] = {
+        source.name: build_provenance(source) for source in settings.sources
+    }
+    waiting = [
+        fate.id
+        for fate in store.files.iter_status((State.QUEUED, State.SETTLING, State.FAILED))
+        if any(
+            is_urgent(relative, sources.get(source), numbers) for source, relative in fate.seen_as
+        )
+    ]
+    store.orders.put_first(waiting)
+    return len(waiting)
+
+
+def software() -> str:
+    """Return this program's name and version, as printed on reports."""
+    return f"Martensight {version('martensight')}"
+
+
+def review_url(settings: Settings) -> str:
+    """Return the address of the review page, "" if any free port is used."""
+    host = settings.web.host
+    shown = "127.0.0.1" if host in ("0.0.0.0", "::") else f"[{host}]" if ":" in host else host  # noqa: S104 - compared, not bound
+    return f"http://{shown}:{settings.web.port}" if settings.web.port else ""
+
+
+def read_taxonomy(settings: Settings, store: Store, *, now: datetime) -> Taxonomy:
+    """Return the active taxonomy, and record since when it is active, before it is used.
+
+    An order keeps the taxonomy of its release, and a label that of its decision.
+
+    Args:
+        settings: Of the lab.
+        store: Open.
+        now: Aware UTC.
+
+    Raises:
+        BadBundle: The current bundle's manifest cannot be read.
+        model.TaxonomyError: A taxonomy is inconsistent.
+    """
+    taxonomy = taxonomy_in_force(settings, store)
+    note_taxonomy(store, taxonomy, now=now)
+    return taxonomy
+
+
+def taxonomy_in_force(settings: Settings, store: Store) -> Taxonomy:
+    """Return the active taxonomy: the lab's own, or else the bundle's, or else the default.
+
+    Raises:
+        BadBundle: The current bundle's manifest cannot be read.
+        model.TaxonomyError: A taxonomy is inconsistent.
+    """
+    from model import default_taxonomy, load_taxonomy  # noqa: PLC0415 - brings torch
+
+    if settings.model.taxonomy:
+        return load_taxonomy(Path(settings.model.taxonomy))
+    name = store.promotions.find_current()
+    if name is None:
+        return default_taxonomy()
+    bundles = settings.store.folder / BUNDLES
+    try:
+        return read_bundle_taxonomy(bundles, name)
+    except UNREADABLE as error:
+        for earlier in dict.fromkeys(promotion.bundle for promotion in store.promotions.list_all()):
+            with suppress(*UNREADABLE):  # the one that serves instead knows what its codes mean
+                return read_bundle_taxonomy(bundles, earlier)
+        raise BadBundle(
+            f"bundle {name}: its taxonomy cannot be read ({error}); "
+            "put the bundle back or promote another one: agent models list."
+        ) from error
+
+
+def get_ring_rules(settings: Settings) -> RingRules:
+    """Return the rings in which the PCs of a site take a bundle."""
+    rollout = settings.rollout
+    return RingRules(
+        first=rollout.first,
+        share=rollout.share,
+        wait_minutes=rollout.wait_minutes,
+        absent_minutes=rollout.absent_minutes,
+        tolerance=rollout.tolerance,
+    )

@@ -1,7 +1,8 @@
 """Collect a field's process data from its path, the notes next to it and its sender.
 
 Two that name different specimens are both stored and neither is believed: the field then belongs
-to none, until a lead assigns it.
+to none, until a lead assigns it. Notes next to files that wait are read too, so that an order is
+held before the file is read.
 """
 
 from __future__ import annotations
@@ -11,17 +12,21 @@ import errno
 import json
 import re
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from agent.files.whole_file import open_regular
 from agent.settings import PROCESS_KEYS
 from agent.store import ClaimedPlace, number_key
+from agent.watch import Provenance
+from agent.watch.listing import locate
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
-    from agent.watch import Provenance
+    from agent.store import Store, WaitingFile
+
 
 PLACE = ("order", "specimen", "preparation", "field")
 """Columns that name where a field belongs; the other process data only describe it."""
@@ -211,3 +216,78 @@ def _iter_pairs(text: str) -> Iterator[tuple[str, str]]:
     for line in text.splitlines():
         if match := _LINE.fullmatch(line):
             yield match[1].strip().casefold(), match[2]
+
+
+EVERY = timedelta(seconds=5)
+AT_MOST = 200
+"""Files in a round. On a slow share a round takes about a second; a backlog is read in turn, and
+again from its beginning, as a note may be written after its picture.
+"""
+
+
+class WaitingNotes:
+    """Reads the notes of waiting files, a few in each round.
+
+    Args:
+        store: Where the names in them are stored.
+        sources: Source → what it and its paths say of a file.
+    """
+
+    def __init__(self, store: Store, sources: Mapping[str, Provenance]) -> None:
+        self._store, self._sources = store, sources
+        self._after = 0
+        self._read_at: datetime | None = None
+
+    def read(self, *, now: datetime) -> None:
+        """Read the notes of the next waiting files, where the last round is long enough ago."""
+        if self._read_at and timedelta(0) <= now - self._read_at < EVERY:
+            return
+        self._read_at = now
+        files = self._store.unread_names.list_waiting(after=self._after, limit=AT_MOST)
+        self._after = files[-1].content if len(files) == AT_MOST else 0
+        named = {file.content: self._find_orders(file) for file in files}
+        news = {
+            file.content: orders
+            for file in files
+            if (orders := named[file.content]).items() - file.noted.items()
+        }
+        if news:
+            self._store.unread_names.note(news)
+
+    def _find_orders(self, file: WaitingFile) -> dict[str, str]:
+        """Return the orders that notes next to a file name, with the specimen."""
+        try:
+            notes = find_notes(locate(file.folder, file.relative), root=file.folder)
+        except OSError:  # the share does not give it for now; a later round reads it
+            return {}
+        if not any(note.get("order") for note in notes):
+            return {}
+        keys = collect_keys(
+            self._sources.get(file.source, Provenance()),
+            file.relative,
+            beside=merge_notes(notes),
+            given={},
+            exact_numbers=self._store.exact_numbers,
+            notes=notes,
+        )
+        return {claim.order: claim.specimen for claim in keys.claims if claim.origin == "note"}
+
+
+def list_missing_notes(
+    noted: Mapping[str, str], notes: Sequence[Mapping[str, str]]
+) -> list[dict[str, str]]:
+    """Return the notes that were read while a file waited and that its folder no longer shows.
+
+    A share may show an empty folder for a moment, and a note that is rewritten or deleted must not
+    take an order's claim to the file back.
+
+    Args:
+        noted: Order → specimen that notes named so far.
+        notes: The notes that are there now.
+    """
+    there = {note.get("order", "") for note in notes}
+    return [
+        {"order": order} | ({"specimen": specimen} if specimen else {})
+        for order, specimen in noted.items()
+        if order not in there
+    ]

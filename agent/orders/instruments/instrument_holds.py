@@ -7,20 +7,19 @@ specimens) to the next good one, until a lead releases them with a reason.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
+from agent.errors import WrongUse
 from agent.orders.instruments.instrument_checks import (
     CONTROL,
     GOOD_FOR,
+    ControlPoint,
+    Suspicion,
     list_checks,
     list_control_points,
-)
-from agent.orders.instruments.instrument_failures import (
-    is_retired,
-    iter_check_failures,
-    iter_point_failures,
 )
 from reports import decimal
 from reports import gettext as _
@@ -28,10 +27,158 @@ from reports import gettext as _
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from agent.orders.instruments.instrument_checks import ControlPoint
-    from agent.orders.instruments.instrument_failures import Failure
     from agent.settings import Settings
     from agent.store import MicrographView, Record, Store
+
+
+@dataclass(frozen=True, slots=True)
+class CheckResult:
+    """Result of one check: of a PC with reference images, or of a control specimen's micrograph.
+
+    Args:
+        at: When, aware UTC.
+        passed: It is as it was.
+        doubts: What is in doubt where it is not.
+        fault: What a control specimen's fault is, "" for a check with reference images.
+    """
+
+    at: datetime
+    passed: bool
+    doubts: frozenset[str] = frozenset()
+    fault: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Failed checks with no good one between them, and the time that they leave unproved.
+
+    Args:
+        source: Name of the source whose results are in doubt.
+        pc: Name of the PC that was checked, "" for control specimens.
+        after: Time of the last good check before, None where there was none.
+        until: Time of the next good check, None where there is none yet.
+        first_at, last_at: Times of the first and the last failed check.
+        doubts: What is in doubt.
+        fault: See `CheckResult`.
+    """
+
+    source: str
+    pc: str
+    after: datetime | None
+    until: datetime | None
+    first_at: datetime
+    last_at: datetime
+    doubts: frozenset[str]
+    fault: str
+
+    def spans(self, at: datetime) -> bool:
+        """Return whether a result made at a time is not proved."""
+        begun = self.after is None or self.after < at or self.first_at <= at
+        return begun and (self.until is None or at < self.until)
+
+    @property
+    def is_about_the_model(self) -> bool:
+        """Only the model's answer is in doubt, so that a reviewer's code is not."""
+        return self.doubts == {Suspicion.MODEL}
+
+    @property
+    def sentence(self) -> str:
+        """Reason to hold a result that was made before the failed check."""
+        words = {
+            "source": self.source,
+            "pc": self.pc,
+            "good": f"{self.after:%Y-%m-%d %H:%M}" if self.after else "",
+            "bad": f"{self.first_at:%Y-%m-%d %H:%M}",
+            "fault": self.fault,
+        }
+        if self.pc:
+            template = (
+                _("the control check of {bad} UTC on {pc} failed, the last good one is of {good}")
+                if self.after
+                else _("the control check of {bad} UTC on {pc} failed, and none before it was good")
+            )
+        else:
+            template = (
+                _(
+                    "the control specimen of {source} of {bad} UTC failed ({fault}), the last good "
+                    "one is of {good}"
+                )
+                if self.after
+                else _(
+                    "the control specimen of {source} of {bad} UTC failed ({fault}), and none "
+                    "before it was good"
+                )
+            )
+        return template.format(**words)
+
+
+def iter_check_failures(checks: Sequence[Record], source: str) -> Iterator[Failure]:
+    """Yield the failures of the PCs that read a source, by their checks, oldest first."""
+    by_pc: dict[str, list[CheckResult]] = defaultdict(list)
+    for result in checks:
+        # A failed check that read no image names nothing in doubt: then it is the instrument.
+        doubts = result.facts.get("doubts") or [Suspicion.INSTRUMENT]
+        check = CheckResult(result.at, bool(result.facts.get("passed")), frozenset(doubts))
+        by_pc[result.subject].append(check)
+    for pc, results in by_pc.items():
+        yield from find_failures(results, source, pc)
+
+
+def iter_point_failures(points: Sequence[ControlPoint], source: str) -> Iterator[Failure]:
+    """Yield the failures of a source's control specimens, oldest first."""
+    checks = [
+        CheckResult(
+            at=point.at,
+            passed=not point.faults,
+            doubts=frozenset({Suspicion.INSTRUMENT}),
+            fault=point.faults[0] if point.faults else "",
+        )
+        for point in points
+    ]
+    return find_failures(checks, source, "")
+
+
+def find_failures(checks: Sequence[CheckResult], source: str, pc: str) -> Iterator[Failure]:
+    """Yield each run of failed checks.
+
+    Args:
+        checks: Of one PC or of the control specimens, oldest first.
+        source: Name of the source whose results they concern.
+        pc: Name of the PC that was checked, "" for control specimens.
+    """
+    good: datetime | None = None
+    run: list[CheckResult] = []
+
+    def end(until: datetime | None) -> Iterator[Failure]:
+        if run:
+            doubts = frozenset[str]().union(*(result.doubts for result in run))
+            first, last = run[0], run[-1]
+            yield Failure(source, pc, good, until, first.at, last.at, doubts, first.fault)
+
+    for result in checks:
+        if not result.passed:
+            run.append(result)
+            continue
+        yield from end(result.at)
+        good, run = result.at, []
+    yield from end(None)
+
+
+def is_retired(checks: Sequence[Record], failure: Failure, at: datetime) -> bool:
+    """Return whether a PC did not read the source at a time, and another one was checked.
+
+    Its checks then hold nothing: it was replaced, or it was added later.
+    """
+    if not failure.pc:
+        return False
+    before = [result for result in checks if result.at <= at]
+    if not before or before[-1].subject == failure.pc:
+        return False
+    own = [result for result in before if result.subject == failure.pc]
+    if own:
+        return at - own[-1].at > GOOD_FOR
+    return at - before[-1].at <= GOOD_FOR
+
 
 INSTANT = timedelta(microseconds=1)
 RELEASE = "hold_release"
@@ -297,3 +444,111 @@ def _iter_in_sequence(checks: Sequence[Record]) -> Iterator[Record]:
         at = check.at if last is None else max(check.at, last + 2 * INSTANT)
         last = at
         yield replace(check, at=at)
+
+
+@dataclass(frozen=True, slots=True)
+class Affected:
+    """Orders with results that a failure holds.
+
+    Args:
+        failure: The failure.
+        orders: Their numbers.
+    """
+
+    failure: Failure
+    orders: tuple[str, ...]
+
+
+def list_affected_orders(store: Store, holds: Holds, *, now: datetime) -> list[Affected]:
+    """Return the failures that hold results of orders, and those orders.
+
+    Args:
+        store: Open.
+        holds: What holds results.
+        now: Aware UTC.
+    """
+    groups = []
+    for source in holds.sources:
+        for failure in holds.failures(source):
+            fields = store.order_changes.judged_between(source, failure.after, failure.until or now)
+            orders = {
+                field.order
+                for field in fields
+                if field.order not in holds.control
+                and holds.is_held(failure, field.done_at)
+                and not (failure.is_about_the_model and _is_coded(store, field.id))
+            }
+            if orders:
+                groups.append(Affected(failure, tuple(sorted(orders))))
+    return groups
+
+
+def list_orders_in_doubt(store: Store, *, since: datetime, now: datetime) -> set[str]:
+    """Return the orders of failed checks with reference images that a new act may hold or release.
+
+    Args:
+        store: Open.
+        since: Failures with a check, and releases, from this time on.
+        now: Aware UTC.
+    """
+    releases = load_releases(store)
+    holds = Holds(store.records.all(CONTROL), {}, releases)
+    released = {earlier.source for earlier in releases if earlier.at >= since}
+    return {
+        field.order
+        for source in holds.sources
+        for failure in holds.failures(source)
+        if failure.last_at >= since or source in released
+        for field in store.order_changes.judged_between(source, failure.after, failure.until or now)
+    }
+
+
+def _is_coded(store: Store, public_id: str) -> bool:
+    view = store.results.find(public_id)
+    return view is not None and has_code(view)
+
+
+def release_results(
+    store: Store,
+    affected: Sequence[Affected],
+    source: str,
+    *,
+    by: str,
+    reason: str,
+    at: datetime,
+    start: datetime | None = None,
+    end: datetime | None = None,
+) -> list[str]:
+    """Release held results of a source, so that they count again; a lead's act.
+
+    Args:
+        store: Open.
+        affected: What is held now.
+        source: Name of the source.
+        by: The lead.
+        reason: Why the results are sound.
+        at: Now, aware UTC.
+        start: Results from this time on are released, aware UTC; None: from the first held one.
+        end: Up to this time; None: until now.
+
+    Returns:
+        Numbers of the orders with such results.
+
+    Raises:
+        WrongUse: No result of the source is held, the end is later than now, or no reason is given.
+    """
+    from agent.orders.facts.specimen_facts import LONG_AGO  # noqa: PLC0415 - a status judges nothing
+    from agent.orders.judge.permissions import require_reason  # noqa: PLC0415
+
+    reason = require_reason(reason)
+    mine = [group for group in affected if group.failure.source == source]
+    if not mine:
+        raise WrongUse(_("No results of {source} are held.").format(source=source))
+    held_since = [group.failure.after for group in mine]
+    start = start or min(since or LONG_AGO for since in held_since)
+    end = end or at
+    if end > at or end < start:
+        raise WrongUse("--to: a time after --from and not after now; later results are not known.")
+    facts = {"from": start.isoformat(), "to": end.isoformat(), "reason": reason}
+    store.records.add(RELEASE, source, by=by, at=at, facts=facts)
+    return sorted({number for group in mine for number in group.orders})

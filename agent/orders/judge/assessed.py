@@ -7,15 +7,13 @@ from typing import TYPE_CHECKING
 
 from agent.errors import WrongUse
 from agent.orders.facts.field_facts import FieldContext
-from agent.orders.facts.needle_lengths import gather_order_needles
+from agent.orders.facts.needle_lengths import OrderNeedles, SpecimenNeedles, gather_order_needles
 from agent.orders.judge.judgement_rules import MAX_FALSE_CONFORM, Rules
-from agent.orders.specifications.specification_history import SpecificationHistory
-from agent.orders.specifications.taxonomy_history import TaxonomyHistory
+from agent.orders.specifications.specification_history import SpecificationHistory, TaxonomyHistory
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
-    from agent.orders.facts.needle_lengths import OrderNeedles, SpecimenNeedles
     from agent.orders.facts.scale_tracing import ScaleMeasurement
     from agent.orders.facts.specimen_facts import Allowance, SpecimenFacts, Statement
     from agent.orders.judge.decision_rule import DecisionRule

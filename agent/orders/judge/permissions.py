@@ -1,7 +1,7 @@
-"""Refuse acts on fields that only a lead may do, before anything is written.
+"""Refuse acts that only a lead may do, and hide answers that no reviewer may know yet.
 
 Without a lead an act can only make an order less certain. An act refused here would leave the
-order undecided anyway; refusing it reports that at once.
+order undecided anyway; refusing it reports that at once, before anything is written.
 """
 
 from __future__ import annotations
@@ -10,20 +10,74 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from agent.errors import WrongUse
+from agent.orders.facts.needle_lengths import list_hidden_doubts
 from agent.orders.facts.possible_fields import list_possible_orders
 from agent.orders.judge.assessment import assess
-from agent.orders.judge.confirmed_breaks import may_take_away, require_may_take_away
-from agent.orders.judge.conformity import is_covered
-from agent.orders.judge.evidence import could_break, iter_breaking_labels
+from agent.orders.judge.conformity import is_covered, may_take_away, require_may_take_away
+from agent.orders.judge.field_evidence import could_break, describe_wait, iter_breaking_labels
 from agent.store import number_key
+from agent.triage import Reason
 from reports import gettext as _
 from reports import marked
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Collection, Iterable, Iterator, Mapping
 
-    from agent.orders.judge.assessed import OrderPolicy
-    from agent.store import Store
+    from agent.orders.judge.assessed import Assessed, OrderPolicy
+    from agent.store import MicrographView, Store
+
+
+def is_hidden(view: MicrographView) -> bool:
+    """Return whether the model's answer and other reviewers' decisions are hidden.
+
+    Control samples are, flagged or not; double reviews are until both reviewers have decided. So
+    are suspect labels: only a reviewer who has not seen the label can confirm it.
+    """
+    if view.doubt:
+        return True
+    if view.label is not None or view.disagreed:
+        return False
+    return Reason.CONTROL_SAMPLE in view.result.reasons or view.asks_two
+
+
+def find_hidden(assessed: Assessed) -> set[str]:
+    """Return the public ids of an order's fields whose answer must not show."""
+    return {
+        field.view.id
+        for specimen in assessed.view.specimens
+        for prepared in specimen.preparations
+        for field in prepared.fields
+        if is_hidden(field.view)
+    }
+
+
+def leave_unsaid(
+    assessed: Assessed, policy: OrderPolicy, sentences: Iterable[str]
+) -> Iterator[str]:
+    """Yield the sentences of an order, without what a hidden field looks like.
+
+    Args:
+        assessed: The order.
+        policy: Order policy of the lab.
+        sentences: Of the order or of a specimen.
+    """
+    hidden, shorter = find_hidden(assessed), {}
+    if hidden and assessed.specification:
+        rules = assessed.rules(policy)
+        shorter = {
+            describe_wait(field, rules): _("{field} awaits review").format(field=field.called)
+            for specimen in assessed.specimens
+            for field in specimen.facts.fields
+            if field.id in hidden and field.awaits
+        }
+        if assessed.needles:
+            shorter |= list_hidden_doubts(assessed.needles, assessed.specification, hidden)
+    for sentence in sentences:
+        text = sentence
+        for whole, short in shorter.items():
+            text = text.replace(whole, short)
+        yield text
+
 
 LONGEST_REASON = 500
 HOW_TO_LEAD = marked("an account of that role, or a name in [orders] leads")

@@ -13,8 +13,14 @@ from typing import TYPE_CHECKING
 from agent.errors import WrongUse
 from agent.evidence.anchors import list_losses
 from agent.orders.facts.specimen_facts import Conformity
-from agent.orders.lims.resumption import AFTER, FLOOR, OUTBOX, find_resumption, read_floors
-from agent.orders.lims.sent_revisions import SentRevision
+from agent.orders.lims.resumption import (
+    AFTER,
+    FLOOR,
+    OUTBOX,
+    SentRevision,
+    find_resumption,
+    read_floors,
+)
 from agent.store import NewRecord, number_key
 from reports import gettext as _
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
 from agent.orders.judge.judgement_rules import Rules
-from agent.orders.specifications.taxonomy_history import (
+from agent.orders.specifications.specification_history import (
     OrderTaxonomy,
     describe_taxonomy,
     find_scale,

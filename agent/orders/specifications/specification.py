@@ -22,13 +22,16 @@ from agent.errors import SetupError
 from agent.files import shares
 from agent.orders.judge.limit import (
     Limit,
+    LongestLimit,
+    NeedleLimit,
     find_bound,
     find_limit_fault,
     find_mean_fault,
     has_sizes,
     read_limit,
+    read_longest_limit,
+    read_needle_limit,
 )
-from agent.orders.judge.needle_limit import read_longest_limit, read_needle_limit
 from agent.settings.section import (
     Shown,
     describe_toml_fault,
@@ -40,7 +43,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
-    from agent.orders.judge.needle_limit import LongestLimit, NeedleLimit
     from model import Taxonomy
 
 FAR_AWAY = date.max

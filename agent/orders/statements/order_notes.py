@@ -1,7 +1,8 @@
-"""Gather what a statement has to mention of its fields: once per order where it holds for all."""
+"""Gather what a statement has to mention of an order's fields and preparations."""
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 from reports import gettext as _
@@ -11,7 +12,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from agent.orders.facts.specimen_facts import SpecimenFacts
-    from agent.store import MicrographView, SpecimenView
+    from agent.orders.judge.judgement_rules import Rules
+    from agent.store import MicrographView, PreparationView, SpecimenView
 
     Remarks = Callable[[MicrographView], Iterable[str]]
 
@@ -53,3 +55,78 @@ def gather_notes(
 
 def _left_out(view: MicrographView) -> Iterator[str]:
     return (_(words) for warning, words in LEFT_OUT.items() if warning in view.warnings)
+
+
+NUMERALS = (
+    marked("first"),
+    marked("second"),
+    marked("third"),
+    marked("fourth"),
+    marked("fifth"),
+    marked("sixth"),
+    marked("seventh"),
+    marked("eighth"),
+    marked("ninth"),
+)
+
+
+def _format_ordinal(n: int) -> str:
+    return _(NUMERALS[n - 1]) if n <= len(NUMERALS) else _("{n}th").format(n=n)
+
+
+def describe_preparations(view: SpecimenView, rules: Rules) -> Iterator[str]:
+    """Yield the results of earlier preparations: "third preparation, first result: coarser"."""
+    if len(view.preparations) < 2:  # noqa: PLR2004 - a second one
+        return
+    *before, last = view.preparations
+    yield from _describe_late(before)
+    which = _format_ordinal(len(view.preparations))
+    new = _find_coarsest(last, rules)
+    for number, prepared in enumerate(before, start=1):
+        old = _find_coarsest(prepared, rules)
+        if old is None:
+            sentence = _("{which} preparation; the {earlier} gave no result")
+            yield sentence.format(which=which, earlier=_format_ordinal(number))
+        elif new is None:
+            sentence = _("{which} preparation, {earlier} result: {code}")
+            yield sentence.format(which=which, earlier=_format_ordinal(number), code=old[1])
+        else:
+            how = (
+                _("coarser")
+                if old[0] < new[0]
+                else _("finer")
+                if old[0] > new[0]
+                else _("the same")
+            )
+            sentence = _("{which} preparation, {earlier} result: {how} ({old}, now {new})")
+            yield sentence.format(
+                which=which, earlier=_format_ordinal(number), how=how, old=old[1], new=new[1]
+            )
+
+
+def _describe_late(before: Sequence[PreparationView]) -> Iterator[str]:
+    """Yield the fields of superseded preparations that came when the next one had begun."""
+    for prepared in before:
+        begun_at = prepared.facts.get("superseded", {}).get("at")
+        for field in prepared.fields:
+            came_at = field.view.taken_at
+            if begun_at and came_at and came_at > datetime.fromisoformat(begun_at):
+                yield _(
+                    "field {name} came after the next preparation started, from a file of before: "
+                    "it is of preparation {preparation}"
+                ).format(
+                    name=field.view.process_data.get("field") or field.view.id,
+                    preparation=prepared.name,
+                )
+
+
+def _find_coarsest(prepared: PreparationView, rules: Rules) -> tuple[int, str] | None:
+    codes = [
+        (field.view.label.code if field.view.label else None) or field.view.result.structure_code
+        for field in prepared.fields
+    ]
+    order = rules.taxonomy.sizes
+    ranked = [
+        (order.index(parsed[1]), code) for code in codes if code and (parsed := rules.parsed(code))
+    ]
+    return min(ranked, default=None)

@@ -13,10 +13,10 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
-from agent.orders.facts.lost_files import DISMISSED
 from agent.orders.facts.needle_lengths import list_lines
+from agent.orders.facts.possible_fields import DISMISSED
 from agent.orders.facts.scale_tracing import SCALE_CHECK
-from agent.orders.facts.specimen_facts import LONG_AGO
+from agent.orders.facts.specimen_facts import LONG_AGO, Allowance, FieldFacts
 from agent.orders.instruments.instrument_checks import CONTROL, list_checks_of_day
 from agent.orders.judge.method_validation import VALIDATION
 from agent.orders.specifications.specification import is_same_name
@@ -34,7 +34,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from datetime import datetime
 
-    from agent.orders.facts.specimen_facts import Allowance, FieldFacts
     from agent.orders.judge.assessed import Assessed, AssessedSpecimen, OrderPolicy
     from agent.store import LabelView, MicrographView, Record, Store, TrailEntry
 

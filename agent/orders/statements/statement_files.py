@@ -1,16 +1,23 @@
-"""Make the files of a statement: its document, a page and a PDF, named by its hash.
+"""Make the files of a statement, named by its hash: its document, a page, and a PDF that is signed.
 
 The files are made of the frozen document and archived thumbnails alone, so that they show the same
 whenever they are made. They are written before the rows that name them; killed in between, the next
 round writes them again. A file that is there with other bytes, such as one from after the back-up
 that was restored, is kept aside: a customer may have it.
+
+The PDF is signed with the lab's certificate, as PAdES (ETSI EN 319 142), by the extra
+`martensight[signatures]`. Without a usable certificate it stays unsigned and states that; nothing
+waits for it.
 """
 
 from __future__ import annotations
 
 import hashlib
+import io
 from dataclasses import dataclass
 from datetime import datetime
+from importlib.util import find_spec
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 import reports
@@ -25,13 +32,15 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from agent.archive import Archive
+    from agent.settings import StatementsSection
     from agent.store import FrozenStatement, Store
+
 
 PDF, PAGE, JSON = "pdf", "html", "json"
 
 
 class Signer(Protocol):
-    """Signs PDFs; see `signing`."""
+    """Signs PDFs with the certificate of a lab."""
 
     @property
     def note(self) -> str:
@@ -173,3 +182,133 @@ def load_thumbnail(archive: Archive, field: Mapping[str, Any]) -> tuple[bytes, i
         return None
     height, width = pictures.decode(jpeg).shape[:2]
     return jpeg, width, height
+
+
+EXTRA = "martensight[signatures]"
+FIELD = "Statement"
+
+
+@dataclass(frozen=True, slots=True)
+class CertificateState:
+    """State of the lab's certificate.
+
+    Attributes:
+        subject: Whom it names.
+        not_after: End of its validity, aware UTC, or None where it cannot be read.
+        fault: Why it cannot sign, with what to do; "" where it can.
+    """
+
+    subject: str = ""
+    not_after: datetime | None = None
+    fault: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class CertificateSigner:
+    """Signs with a certificate and its key.
+
+    Attributes:
+        subject: Whom the certificate names.
+        signer: Of the library.
+        note: Always "": it can sign.
+    """
+
+    subject: str
+    signer: Any
+    note: str = ""
+
+    def sign(self, pdf: bytes, *, site: str) -> bytes:
+        """Return the PDF with an invisible signature over all of it.
+
+        The time in it is this PC's; it is no time stamp of a third party.
+
+        Args:
+            pdf: Whole.
+            site: Where it was signed.
+
+        Raises:
+            SetupError: The library refuses.
+        """
+        from pyhanko.pdf_utils.incremental_writer import IncrementalPdfFileWriter  # noqa: PLC0415
+        from pyhanko.sign import signers  # noqa: PLC0415
+        from pyhanko.sign.fields import SigSeedSubFilter  # noqa: PLC0415
+        from pyhanko.sign.general import SigningError  # noqa: PLC0415
+
+        metadata = signers.PdfSignatureMetadata(
+            field_name=FIELD,
+            md_algorithm="sha256",
+            location=site,
+            subfilter=SigSeedSubFilter.PADES,
+        )
+        signing = signers.PdfSigner(metadata, self.signer)
+        try:
+            signed = signing.sign_pdf(IncrementalPdfFileWriter(io.BytesIO(pdf)))
+        except SigningError as error:
+            raise SetupError(f"statements stay unsigned: {error}") from error
+        return bytes(signed.getvalue())
+
+
+def find_signer(settings: StatementsSection, *, now: datetime) -> Signer:
+    """Return what signs, or `Unsigned` with the reason where a certificate cannot be used."""
+    if not settings.certificate:
+        return Unsigned()
+    try:
+        subject, signer = _load(settings, now)[1:]
+    except SetupError as fault:
+        return Unsigned(f"statements stay unsigned: {fault}")
+    return CertificateSigner(subject, signer)
+
+
+def read_certificate(settings: StatementsSection, *, now: datetime) -> CertificateState:
+    """Return whom the certificate names, until when it holds, or why it cannot sign."""
+    try:
+        ends, subject, _ = _load(settings, now)
+    except SetupError as fault:
+        return CertificateState(fault=str(fault))
+    return CertificateState(subject, ends)
+
+
+def _load(settings: StatementsSection, now: datetime) -> tuple[datetime, str, Any]:
+    """Return end of validity, subject and signer.
+
+    Raises:
+        SetupError: It cannot sign; what to do.
+    """
+    if find_spec("pyhanko") is None:
+        raise SetupError(f"{EXTRA} is not installed: pip install '{EXTRA}'.")
+    from cryptography.hazmat.primitives.serialization import pkcs12  # noqa: PLC0415
+    from pyhanko.sign import signers  # noqa: PLC0415
+
+    where = f"[statements] certificate {settings.certificate}"
+    content, passphrase = _read(settings)
+    try:
+        key_store = pkcs12.load_pkcs12(content, passphrase)
+    except ValueError as error:
+        raise SetupError(
+            f"{where}: no PKCS #12 file, or another passphrase; check passphrase_file."
+        ) from error
+    if key_store.cert is None or key_store.key is None:
+        raise SetupError(f"{where}: it holds no certificate with its private key.")
+    certificate = key_store.cert.certificate
+    starts, ends = certificate.not_valid_before_utc, certificate.not_valid_after_utc
+    if now > ends:
+        raise SetupError(f"{where}: it expired on {ends:%Y-%m-%d}; put a new one there.")
+    if now < starts:
+        raise SetupError(f"{where}: it is not valid before {starts:%Y-%m-%d}.")
+    signer = signers.SimpleSigner.load_pkcs12_data(content, other_certs=[], passphrase=passphrase)
+    return ends, certificate.subject.rfc4514_string(), signer
+
+
+def _read(settings: StatementsSection) -> tuple[bytes, bytes | None]:
+    """Return the certificate's bytes and its passphrase. Raises `SetupError`."""
+    try:
+        passphrase = (
+            Path(settings.passphrase_file).read_text("utf-8").strip().encode()
+            if settings.passphrase_file
+            else None
+        )
+        return Path(settings.certificate).read_bytes(), passphrase
+    except (OSError, UnicodeDecodeError) as error:
+        where = getattr(error, "filename", None) or settings.passphrase_file
+        reason = getattr(error, "strerror", None) or error
+        raise SetupError(f"[statements] {where}: cannot be read ({reason}).") from error

@@ -9,8 +9,12 @@ from zoneinfo import ZoneInfo
 import reports
 from agent.orders.facts.specimen_facts import Conformity
 from agent.orders.judge.limit import format_limit
-from agent.orders.statements.statement_evidence import build_evidence_sections
-from agent.orders.statements.statement_words import format_at, format_date, name_fields
+from agent.orders.statements.statement_evidence import (
+    build_evidence_sections,
+    format_at,
+    format_date,
+    name_fields,
+)
 from agent.orders.statements.trace_page import TONES
 from reports import (
     DocumentSection,

@@ -1,6 +1,8 @@
-"""Gather the evidence behind the result of an order, a heat or one micrograph.
+"""Gather the evidence behind the result of an order, a heat or a micrograph, and repeat its answer.
 
 Nothing is decided here that `assessment` did not decide, and nothing is written to the database.
+Another PC, driver or engine rounds differently, so the numbers of a repeated answer may differ
+within the tolerances of the control check; code and prediction set may not.
 """
 
 from __future__ import annotations
@@ -14,10 +16,12 @@ from agent.errors import WrongUse
 from agent.orders.facts.field_facts import FieldContext, build_field_facts
 from agent.orders.instruments.instrument_checks import (
     CONTROL,
+    P_TOLERANCE,
+    PROBABILITY_TOLERANCE,
+    ControlPoint,
     list_checks_of_day,
     list_control_points,
 )
-from agent.orders.instruments.reproduce import Rerun, judge_again
 from agent.store import FieldView
 
 if TYPE_CHECKING:
@@ -25,11 +29,99 @@ if TYPE_CHECKING:
 
     from agent.archive import Archive
     from agent.orders.facts.specimen_facts import FieldFacts
-    from agent.orders.instruments.instrument_checks import ControlPoint
     from agent.orders.judge.assessed import Assessed, OrderPolicy
     from agent.orders.statements.statement import Made
     from agent.store import MicrographView, Record, Result, Store, TrailEntry
-    from model import Classifier
+    from model import Classifier, Prediction
+
+
+class Sameness(StrEnum):
+    """Comparison of a second judgement with the first."""
+
+    SAME = "same"
+    DIFFERENT = "different"
+    NOT_POSSIBLE = "not_possible"
+
+
+@dataclass(frozen=True, slots=True)
+class Rerun:
+    """Result of a second judgement.
+
+    Args:
+        outcome: See `Sameness`.
+        sentence: The numbers side by side, or why there are none.
+    """
+
+    outcome: Sameness
+    sentence: str
+
+
+def judge_again(view: MicrographView, archive: Archive, classifier: Classifier | None) -> Rerun:
+    """Judge one archived crop again; nothing is written.
+
+    Args:
+        view: The micrograph with the result that counts.
+        archive: Where its crop is.
+        classifier: The bundle of that result, loaded, or None where it cannot be had.
+    """
+    result = view.result
+    if view.pruned_at:
+        return Rerun(Sameness.NOT_POSSIBLE, f"its pixels were pruned on {view.pruned_at:%Y-%m-%d}")
+    if damage := archive.damage(view.sha256, view.page, view.artefacts):
+        return Rerun(Sameness.DIFFERENT, damage[0])
+    if classifier is None:
+        why = f"bundle {result.bundle} cannot be loaded" if result.bundle else "no model judged it"
+        return Rerun(Sameness.NOT_POSSIBLE, why)
+    try:
+        pixels, valid = archive.field(view.sha256, view.page)
+    except (OSError, ValueError) as error:
+        return Rerun(Sameness.NOT_POSSIBLE, f"its archived crop cannot be read ({error})")
+    from model import Field  # noqa: PLC0415 - PyTorch takes seconds
+
+    microscope = view.process_data.get("microscope", "")
+    (now,) = classifier.classify([Field(pixels, valid, view.um_per_px, microscope)])
+    if faults := list(_iter_differences(view, now)):
+        return _describe_differences(faults, result.precision, now.precision)
+    was, is_ = result.probability or 0.0, float(now.probability)
+    return Rerun(
+        Sameness.SAME,
+        f"{now.structure_code} again, probability {was:.4f} then, {is_:.4f} now "
+        f"({result.engine} {result.precision} then, {now.engine} {now.precision} now)",
+    )
+
+
+def _describe_differences(faults: list[str], then: str, now: str) -> Rerun:
+    """Return that the answers differ, or that this PC cannot reproduce their precision."""
+    sentence = "; ".join(faults)
+    if not then or then == now:
+        return Rerun(Sameness.DIFFERENT, sentence)
+    return Rerun(
+        Sameness.NOT_POSSIBLE,
+        f"it was computed in {then}, which this PC does not reproduce; in {now}: {sentence}",
+    )
+
+
+def _iter_differences(view: MicrographView, now: Prediction) -> Iterator[str]:
+    result = view.result
+    if result.structure_code != now.structure_code:
+        yield f"structure code {result.structure_code} then, {now.structure_code} now"
+    if sorted(result.prediction_set) != sorted(now.prediction_set):
+        were, are = (
+            ", ".join(codes) or "empty" for codes in (result.prediction_set, now.prediction_set)
+        )
+        yield f"prediction set {were} then, {are} now"
+    pairs = (
+        ("probability", result.probability, float(now.probability), PROBABILITY_TOLERANCE),
+        (
+            "strangeness p",
+            result.strangeness.p_value,
+            float(now.strangeness.p_value),
+            P_TOLERANCE,
+        ),
+    )
+    for name, was, is_, tolerance in pairs:
+        if was is not None and abs(was - is_) > tolerance:
+            yield f"{name} {was:.4f} then, {is_:.4f} now"
 
 
 class TraceKind(StrEnum):

@@ -20,8 +20,7 @@ from agent.errors import BadStore
 from agent.evidence import anchors
 from agent.evidence.anchors import Anchor
 from agent.files import shares
-from agent.orders.lims.resumption import OUTBOX, find_resumption, list_beyond
-from agent.orders.lims.sent_revisions import IN_OUTBOX
+from agent.orders.lims.resumption import IN_OUTBOX, OUTBOX, find_resumption, list_beyond
 from agent.service.folder.data_folder import agent_name
 from agent.service.folder.lock import Presence
 from agent.service.folder.own_backups import list_past

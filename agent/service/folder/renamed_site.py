@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from agent.files import shares
-from agent.orders.lims.sent_revisions import list_noted_sites, name_file
+from agent.orders.lims.resumption import list_noted_sites, name_file
 from agent.service.folder.data_folder import agent_name
 from agent.store import list_opened_sites
 

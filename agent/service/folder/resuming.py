@@ -10,11 +10,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from agent.files.shares import is_folder
-from agent.orders.facts.order_list import import_list, list_taken_since
-from agent.orders.lab_context import read_taxonomy
+from agent.orders.facts.order_list import OrderListResult, import_list, list_taken_since
+from agent.orders.facts.order_policy import read_taxonomy
 from agent.orders.lims.resumption import (
     LISTS,
     OUTBOX,
+    Beyond,
+    SentRevision,
+    SentRevisions,
     adopt,
     begin_resumption,
     find_resumption,
@@ -22,15 +25,11 @@ from agent.orders.lims.resumption import (
     list_beyond,
     settle,
 )
-from agent.orders.lims.sent_revisions import SentRevisions
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from datetime import datetime
 
-    from agent.orders.facts.order_list import OrderListResult
-    from agent.orders.lims.resumption import Beyond
-    from agent.orders.lims.sent_revisions import SentRevision
     from agent.settings import Settings
     from agent.store import Store
 

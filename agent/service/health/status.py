@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import json
 import shutil
-from datetime import timedelta
+from datetime import datetime, timedelta
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 from agent.errors import BadStore, hide_passwords
 from agent.evidence.anchors import list_losses
-from agent.orders.instruments.affected_orders import list_affected_orders
-from agent.orders.instruments.instrument_holds import load_holds
+from agent.orders.instruments.instrument_holds import Affected, list_affected_orders, load_holds
 from agent.service.folder.data_folder import agent_name, bundles_folder
 from agent.service.folder.lock import RunLock
 from agent.service.folder.unfollowed_revisions import describe_unfollowed
 from agent.service.health.database_clock import DatabaseClock
-from agent.service.health.share_facts import gather_share_facts
+from agent.service.health.share_facts import ShareFacts, gather_share_facts
 from agent.settings.root import RECIPE
 from agent.site_time import compute_night_end, night_of
 from agent.store import RolloutState, Store, StoreFault, store_url
@@ -26,11 +25,8 @@ from agent.terminal import format_count
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
-    from datetime import datetime
     from pathlib import Path
 
-    from agent.orders.instruments.affected_orders import Affected
-    from agent.service.health.share_facts import ShareFacts
     from agent.settings import Settings, Source
     from agent.store import AgentSeen, Job, SourceHealth
 

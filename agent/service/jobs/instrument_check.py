@@ -7,7 +7,7 @@ the model counts for an order.
 from __future__ import annotations
 
 import math
-from datetime import timedelta
+from datetime import datetime, timedelta
 from importlib.metadata import version
 from time import monotonic
 from typing import TYPE_CHECKING
@@ -21,6 +21,7 @@ from agent.orders.instruments.instrument_checks import (
     CheckOrigin,
     JudgedImage,
     ReferenceCheck,
+    ReferenceFile,
     check_references,
     describe_failure,
     iter_judged_images,
@@ -32,9 +33,7 @@ from agent.site_time import compute_age
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-    from datetime import datetime
 
-    from agent.orders.instruments.reference_images import ReferenceFile
     from agent.service.health.problems import Problems
     from agent.settings import Settings
     from agent.store import Record, Store

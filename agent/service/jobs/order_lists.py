@@ -10,9 +10,7 @@ import structlog
 from agent.files.shares import inspect, is_folder
 from agent.orders import BadSpecification
 from agent.orders.facts.order_list import REFUSED, import_lists
-from agent.orders.facts.order_policy import note_specifications
-from agent.orders.facts.priority import prioritise_urgent
-from agent.orders.lab_context import read_taxonomy
+from agent.orders.facts.order_policy import note_specifications, prioritise_urgent, read_taxonomy
 from agent.service.folder.resuming import settle_lists
 
 if TYPE_CHECKING:

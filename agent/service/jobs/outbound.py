@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from contextlib import suppress
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,7 +17,7 @@ import structlog
 from agent.delivery.mail import send_notice
 from agent.files.whole_file import write_whole
 from agent.orders.facts.open_items import OpenItems
-from agent.orders.judge.examination import Position, begin, list_due
+from agent.orders.judge.assessment import Position, begin, list_due
 from agent.orders.lims import outbox
 from agent.orders.lims.lost_conformity import describe_unnamed, find_unnamed
 from agent.orders.statements.freezing import freeze_orders
@@ -28,7 +28,6 @@ from agent.terminal import format_count
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from datetime import datetime
 
     from agent.archive import Archive
     from agent.nightly import Written

@@ -17,7 +17,7 @@ import psutil
 
 from agent.archive import Archive
 from agent.errors import AgentError, WrongUse
-from agent.orders.lab_context import software, taxonomy_in_force
+from agent.orders.facts.order_policy import software, taxonomy_in_force
 from agent.retrain import Outcome, PseudoLabelled, Step
 from agent.retrain.bundle_registry import delete_leftovers, get_bundle, get_bundles_folder
 from agent.service.composition import build_demands, collect_labels, load_bundle, open_store
@@ -221,7 +221,7 @@ def train_first(settings: Settings, *, folder: str, by: str) -> Iterator[Step | 
 def _import(settings: Settings, store: Store, folder: Path, *, by: str) -> Iterator[Step]:
     """Import a labelled folder with a pool of this process's own."""
     from agent import labelled_import  # noqa: PLC0415
-    from agent.orders.lab_context import read_taxonomy  # noqa: PLC0415
+    from agent.orders.facts.order_policy import read_taxonomy  # noqa: PLC0415
     from agent.service.composition import make_pipeline, make_pool  # noqa: PLC0415
 
     taxonomy = read_taxonomy(settings, store, now=clock())

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from agent.orders.instruments.reference_images import judge_references
+from agent.orders.instruments.instrument_checks import judge_references
 from agent.service.folder.data_folder import bundles_folder, clock
 from agent.service.health.database_clock import DatabaseClock
 from agent.service.jobs.reference_crops import cropping_apart

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from multiprocessing.connection import Connection
 
-    from agent.orders.instruments.affected_orders import Affected
+    from agent.orders.instruments.instrument_holds import Affected
     from agent.settings import Settings
     from agent.store import Store
 
@@ -179,8 +179,10 @@ class PageStatus:
         )
 
     def _affected_now(self) -> Sequence[Affected]:
-        from agent.orders.instruments.affected_orders import list_affected_orders  # noqa: PLC0415
-        from agent.orders.instruments.instrument_holds import load_holds  # noqa: PLC0415
+        from agent.orders.instruments.instrument_holds import (  # noqa: PLC0415 - needed rarely
+            list_affected_orders,
+            load_holds,
+        )
         from agent.service.folder.data_folder import clock  # noqa: PLC0415
 
         with self._lock:

@@ -14,8 +14,8 @@ from urllib.parse import urlencode
 from fastapi.responses import RedirectResponse
 
 from agent.errors import AgentError, BadBundle, WrongUse
+from agent.orders.facts.order_policy import software
 from agent.orders.judge.permissions import require_lead
-from agent.orders.lab_context import software
 from agent.retrain.bundle_registry import (
     BACK_FROM,
     get_bundle,
@@ -33,7 +33,7 @@ from agent.retrain.promotion import (
 from agent.store import Signature, acting_through
 from agent.web import cookies
 from agent.web.authentication import origin_of, who_is
-from agent.web.context import order_rules, read_database_time
+from agent.web.context import Desk, order_rules, read_database_time
 from agent.web.review.decisions import LONGEST_COMMENT
 from model import ModelError
 from reports import gettext as _
@@ -46,7 +46,6 @@ if TYPE_CHECKING:
     from agent.retrain import Impact
     from agent.store import RingRules
     from agent.store.people import auth
-    from agent.web.context import Desk
 
 PROMOTED = "promoted"
 """Meaning of the signature, as the audit log keeps it."""

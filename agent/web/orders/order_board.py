@@ -12,11 +12,9 @@ from typing import TYPE_CHECKING
 
 from agent.orders.facts.open_items import OpenItems
 from agent.orders.facts.specimen_facts import LONG_AGO, Conformity
-from agent.orders.judge.assessment import assess, is_recent
-from agent.orders.judge.confirmation import Lack, find_lack, list_to_confirm
-from agent.orders.judge.examination import Position, begin, list_touched
-from agent.orders.judge.hidden_answers import is_hidden
-from agent.orders.judge.next_step import find_next_step
+from agent.orders.judge.assessment import Position, assess, begin, is_recent, list_touched
+from agent.orders.judge.next_step import Lack, find_lack, find_next_step, list_to_confirm
+from agent.orders.judge.permissions import is_hidden
 from agent.orders.lead_acts import list_possible_names
 
 if TYPE_CHECKING:

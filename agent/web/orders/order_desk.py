@@ -9,16 +9,20 @@ from fastapi import APIRouter, Form, Request, Response
 from fastapi.responses import RedirectResponse
 
 from agent.orders.facts.specimen_facts import LONG_AGO, Conformity
-from agent.orders.instruments.affected_orders import list_affected_orders, release_results
+from agent.orders.instruments.instrument_holds import (
+    Affected,
+    list_affected_orders,
+    release_results,
+)
 from agent.orders.judge.assessment import assess
 from agent.orders.judge.next_step import NextStep
 from agent.orders.judge.permissions import require_lead
-from agent.orders.lead_acts import list_settling_acts
+from agent.orders.lead_acts import PossibleAct, list_settling_acts
 from agent.web import cookies
 from agent.web.authentication import may_decide, may_lead, who_is
-from agent.web.context import order_rules
+from agent.web.context import Desk, order_rules
 from agent.web.orders.order_acts import find_may_do
-from agent.web.orders.order_board import SWEPT
+from agent.web.orders.order_board import SWEPT, Board, BoardOrder
 from agent.web.orders.order_queue import confirm_href, order_href
 from agent.web.orders.orders import list_loose
 from agent.web.pages import render_page, request_name
@@ -29,10 +33,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
     from datetime import datetime
 
-    from agent.orders.instruments.affected_orders import Affected
-    from agent.orders.lead_acts import PossibleAct
-    from agent.web.context import Desk
-    from agent.web.orders.order_board import Board, BoardOrder
 
 COLUMNS: Mapping[str, Tone] = {
     NextStep.PROBABLY_OUT: Tone.PROBLEM,

@@ -6,15 +6,14 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote, urlencode
 
 from agent.orders.judge.assessment import assess
-from agent.orders.judge.confirmation import list_to_confirm
-from agent.web.context import order_rules
+from agent.orders.judge.next_step import list_to_confirm
+from agent.web.context import Desk, order_rules
 from agent.web.orders.order_board import map_views
 from agent.web.orders.specimen_fields import is_done_by
 
 if TYPE_CHECKING:
     from agent.orders.judge.assessed import Assessed, OrderPolicy
     from agent.store import MicrographView
-    from agent.web.context import Desk
 
 ORDERS_TRIED = 50
 """Orders that are read to find the next one; other reviewers may have settled those before it."""

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import reports
 from agent.orders.facts.specimen_facts import Conformity
-from agent.orders.judge.hidden_answers import is_hidden
+from agent.orders.judge.permissions import is_hidden
 from agent.orders.lims.outbox import OUTBOX, WRITTEN
 from agent.orders.statements.statement import PROGRAM, describe_after, list_after
 from agent.orders.statements.trace import iter_fields

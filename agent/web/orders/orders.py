@@ -15,13 +15,12 @@ import reports
 from agent.errors import WrongUse
 from agent.orders.facts.possible_fields import load_settled
 from agent.orders.judge.assessment import assess
-from agent.orders.judge.hidden_answers import find_hidden, leave_unsaid
 from agent.orders.judge.next_step import NextStep, find_next_step
-from agent.orders.judge.permissions import require_may_assign
+from agent.orders.judge.permissions import find_hidden, leave_unsaid, require_may_assign
 from agent.orders.lead_acts import dismiss_stray
 from agent.orders.statements.trace_page import TONES
 from agent.web.authentication import may_decide
-from agent.web.context import UNKNOWN_ORDER, find, order_rules
+from agent.web.context import UNKNOWN_ORDER, Desk, find, order_rules
 from agent.web.cookies import NAME, decides, keep, name_of
 from agent.web.forms import read_stripped_form
 from agent.web.orders.order_acts import list_acts
@@ -48,7 +47,6 @@ if TYPE_CHECKING:
     from agent.orders.facts.specimen_facts import FieldDecision, FieldFacts
     from agent.orders.judge.assessed import Assessed, AssessedSpecimen
     from agent.store import MicrographView, Unassigned
-    from agent.web.context import Desk
 
 LOOSE_SHOWN = 100
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from agent.orders.judge.hidden_answers import is_hidden
+from agent.orders.judge.permissions import is_hidden
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

@@ -18,7 +18,7 @@ import reports
 from agent.nightly import build_card
 from agent.nightly.facts.reviewer_agreement import still_needed
 from agent.orders import BadSpecification
-from agent.orders.facts.given_scale import describe_state
+from agent.orders.facts.scale_tracing import describe_state
 from agent.orders.facts.specimen_facts import IMAGE_DEFECTS, PREPARATION_DEFECTS
 from agent.orders.specifications.class_texts import (
     build_class_texts,
@@ -28,7 +28,7 @@ from agent.orders.specifications.class_texts import (
 from agent.site_time import local
 from agent.web import cookies
 from agent.web.authentication import may_decide, may_lead
-from agent.web.context import ID, find, order_rules
+from agent.web.context import ID, Desk, find, order_rules
 from agent.web.forms import read_form
 from agent.web.models import label_uses
 from agent.web.orders import specimen_fields
@@ -67,7 +67,6 @@ if TYPE_CHECKING:
 
     from agent.store import Decision as StoredDecision
     from agent.store import LabelView, MicrographView
-    from agent.web.context import Desk
     from agent.web.orders.order_board import Board
 
 QUEUE_SHOWN = 200

@@ -10,7 +10,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.concurrency import run_in_threadpool
 
 from agent.errors import WrongUse
-from agent.orders.facts.given_scale import (
+from agent.orders.facts.scale_tracing import (
+    GivenScale,
     ScaleProposal,
     describe_state,
     give_scale,
@@ -22,7 +23,7 @@ from agent.store import BY_REVIEWER
 from agent.watch import Calibration, Provenance
 from agent.web import cookies
 from agent.web.authentication import may_decide, may_lead, signing_name
-from agent.web.context import LONGEST_NAME, find
+from agent.web.context import LONGEST_NAME, Desk, find
 from agent.web.forms import read_form
 from agent.web.pages import render_page
 from agent.web.review.images import FOR_GOOD, held_of
@@ -33,9 +34,7 @@ from reports import gettext as _
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from agent.orders.facts.given_scale import GivenScale
     from agent.store import MicrographView
-    from agent.web.context import Desk
 
 LINE = ("from_x", "from_y", "to_x", "to_y")
 Point = Annotated[

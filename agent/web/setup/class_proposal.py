@@ -10,11 +10,11 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.concurrency import run_in_threadpool
 
 from agent.errors import WrongUse
-from agent.orders.specifications.class_proposals import LONGEST_NAME as LONGEST_CLASS
-from agent.orders.specifications.class_proposals import LONGEST_TEXT, list_open, propose_class
+from agent.orders.specifications.taxonomy_changes import LONGEST_NAME as LONGEST_CLASS
+from agent.orders.specifications.taxonomy_changes import LONGEST_TEXT, list_open, propose_class
 from agent.web import cookies
 from agent.web.authentication import may_decide, signing_name
-from agent.web.context import LONGEST_NAME, find
+from agent.web.context import LONGEST_NAME, Desk, find
 from agent.web.forms import read_form
 from agent.web.pages import render_page
 from agent.web.schemas import FAULTS
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from agent.store import MicrographView
-    from agent.web.context import Desk
 
 
 class ProposalIn(BaseModel):

@@ -19,15 +19,18 @@ from starlette.concurrency import run_in_threadpool
 
 from agent.errors import BadSettings, WrongUse
 from agent.files import shares
-from agent.orders.specifications.class_proposals import close_proposal, list_open
-from agent.orders.specifications.taxonomy_effects import find_effects
-from agent.orders.specifications.taxonomy_history import note_taxonomy
-from agent.orders.specifications.taxonomy_writing import write_taxonomy
+from agent.orders.specifications.specification_history import note_taxonomy
+from agent.orders.specifications.taxonomy_changes import (
+    close_proposal,
+    find_effects,
+    list_open,
+    write_taxonomy,
+)
 from agent.settings.writing import write_values
 from agent.watch.listing import list_folder
 from agent.web import cookies
 from agent.web.authentication import who_is
-from agent.web.context import Unknown
+from agent.web.context import Desk, TaxonomySetup, Unknown
 from agent.web.pages import render_page
 from agent.web.setup.first_steps import describe_restart
 from model import (
@@ -46,7 +49,6 @@ from reports import gettext as _
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from agent.web.context import Desk, TaxonomySetup
     from model import Taxonomy
 
 PATH = "/setup/taxonomy"

@@ -20,8 +20,7 @@ from agent.nightly import write_report
 from agent.nightly.page import layout as night_page
 from agent.nightly.page.site_overview import write_sites
 from agent.orders.instruments.prediction_flips import Flip
-from agent.orders.specifications.class_proposals import propose_class
-from agent.orders.specifications.taxonomy_effects import load_taxonomy_use
+from agent.orders.specifications.taxonomy_changes import load_taxonomy_use, propose_class
 from agent.retrain.impact import Changed, Impact
 from agent.roundrobin.plan import StudyRun
 from agent.service import Pages

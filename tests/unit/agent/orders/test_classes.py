@@ -20,7 +20,7 @@ from agent.orders.specifications.class_texts import (
     name_criterion,
     name_scale,
 )
-from agent.orders.specifications.taxonomy_history import TAXONOMY, note_taxonomy
+from agent.orders.specifications.specification_history import TAXONOMY, note_taxonomy
 from model import (
     Example,
     TaxonomyError,

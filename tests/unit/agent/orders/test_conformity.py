@@ -28,8 +28,8 @@ from agent.orders.facts.specimen_facts import (
     Superseded,
 )
 from agent.orders.judge import conformity
-from agent.orders.judge.automatic_conformity import count_needed
 from agent.orders.judge.decision_rule import build_decision_rule
+from agent.orders.judge.method_validation import count_needed
 from agent.store import DoubleReview
 from model import upper_bound
 

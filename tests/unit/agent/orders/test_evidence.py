@@ -15,8 +15,7 @@ from agent.orders.facts.specimen_facts import (
     SpecimenFacts,
     Superseded,
 )
-from agent.orders.judge.decision_rule import build_decision_rule
-from agent.orders.judge.reviewer_errors import recommend_second_look
+from agent.orders.judge.decision_rule import build_decision_rule, recommend_second_look
 from agent.store import DoubleReview
 
 LEAD = "R. Stahl"

@@ -13,9 +13,8 @@ from agent.nightly.facts.order_status import instruments
 from agent.orders.facts.open_items import OpenItems
 from agent.orders.facts.order_policy import load_policy
 from agent.orders.instruments.instrument_checks import CONTROL, Suspicion
-from agent.orders.instruments.instrument_failures import CheckResult, find_failures
-from agent.orders.instruments.instrument_holds import load_holds
-from agent.orders.judge.examination import Position, begin, list_due
+from agent.orders.instruments.instrument_holds import CheckResult, find_failures, load_holds
+from agent.orders.judge.assessment import Position, begin, list_due
 from agent.orders.lims.outbox import OutboxFormat, record_revisions, write_pending
 from agent.service.health.status import build_status_from_store
 from agent.settings import read

@@ -25,13 +25,13 @@ from agent.orders.facts.specimen_facts import Conformity, Statement
 from agent.orders.judge import conformity
 from agent.orders.judge.assessed import OrderPolicy
 from agent.orders.judge.assessment import assess
-from agent.orders.judge.confirmation import find_lack, list_to_confirm
-from agent.orders.judge.needle_limit import (
+from agent.orders.judge.limit import (
     LongestLimit,
     NeedleLimit,
     read_longest_limit,
     read_needle_limit,
 )
+from agent.orders.judge.next_step import find_lack, list_to_confirm
 from agent.orders.statements.order_json import order_to_json
 from agent.store import Decision
 

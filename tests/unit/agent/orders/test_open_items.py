@@ -11,9 +11,15 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from agent.orders.facts.alike_numbers import describe_alike, find_alike
-from agent.orders.facts.lost_files import name_lost
-from agent.orders.facts.open_items import OpenItems, is_renamed, iter_lost, iter_named_files
+from agent.orders.facts.open_items import (
+    OpenItems,
+    describe_alike,
+    find_alike,
+    is_renamed,
+    iter_lost,
+    iter_named_files,
+)
+from agent.orders.facts.possible_fields import name_lost
 from agent.store import VANISHED, ClaimedPlace, Entry, Store, number_key
 from agent.watch import ListedFile, Provenance
 

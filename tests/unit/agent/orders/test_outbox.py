@@ -15,7 +15,7 @@ from labs.lab import DAY, RING_A, TAXONOMY
 from agent.orders import Specifications
 from agent.orders.facts.open_items import OpenItems
 from agent.orders.judge.assessed import OrderPolicy
-from agent.orders.judge.examination import SWEPT_PER_ROUND, Position, begin, list_due
+from agent.orders.judge.assessment import SWEPT_PER_ROUND, Position, begin, list_due
 from agent.orders.lims.outbox import OUTBOX, OutboxFormat, record_revisions, write_pending
 from agent.service.health.problems import Problems
 from agent.service.jobs import outbound

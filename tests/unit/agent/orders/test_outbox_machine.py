@@ -23,8 +23,7 @@ from sqlalchemy.orm import Session
 from agent.orders import Specifications
 from agent.orders.facts.specimen_facts import Conformity
 from agent.orders.judge.assessed import OrderPolicy
-from agent.orders.judge.assessment import assess
-from agent.orders.judge.examination import Position, begin
+from agent.orders.judge.assessment import Position, assess, begin
 from agent.orders.lims.outbox import OutboxFormat, record_revisions, write_pending
 from agent.orders.statements.order_json import order_to_json
 from agent.orders.statements.statement import lasting

@@ -7,7 +7,7 @@ from labs.ordering import AT, DEMAND, Desk
 
 from agent.cli.options import read_order_policy
 from agent.orders.facts.possible_fields import has_lookalikes, is_one_off
-from agent.orders.judge.examination import begin, list_touched
+from agent.orders.judge.assessment import begin, list_touched
 from agent.settings import read
 from agent.store import LEADS_DOUBT, Decision, Entry, number_key
 

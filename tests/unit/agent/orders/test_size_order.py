@@ -13,6 +13,7 @@ from labs.ordering import DEMAND, SETTINGS, Desk
 
 from agent.files.pictures import encode_png
 from agent.orders import Specifications
+from agent.orders.facts.order_policy import taxonomy_in_force
 from agent.orders.facts.specimen_facts import Allowance, FieldDecision, FieldFacts, SpecimenFacts
 from agent.orders.judge import conformity
 from agent.orders.judge.assessed import OrderPolicy
@@ -25,7 +26,6 @@ from agent.orders.judge.method_validation import (
     save_record,
     set_permission,
 )
-from agent.orders.lab_context import taxonomy_in_force
 from agent.orders.lims import outbox
 from agent.orders.specifications.specification import list_valid_limits
 from agent.roundrobin.capability import Measured, at_limit, scatter

@@ -33,11 +33,12 @@ from servers.object_storage import (
 
 from agent.backup.maintenance import verify_statements
 from agent.objects import ObjectsUnavailable
-from agent.orders.judge.examination import Position
+from agent.orders.judge.assessment import Position
 from agent.orders.statements.customer_report import find_statement, render_customer_report
-from agent.orders.statements.signing import find_signer, read_certificate
 from agent.orders.statements.statement_files import (
     Unsigned,
+    find_signer,
+    read_certificate,
     read_files,
     write_files,
 )

@@ -23,8 +23,7 @@ from agent.orders import Specifications
 from agent.orders.instruments.instrument_checks import CONTROL
 from agent.orders.instruments.instrument_holds import RELEASE, Holds, load_releases
 from agent.orders.judge.assessed import OrderPolicy
-from agent.orders.judge.assessment import assess
-from agent.orders.judge.examination import Position, list_touched
+from agent.orders.judge.assessment import Position, assess, list_touched
 from agent.orders.judge.method_validation import AUTOMATIC, VALIDATION, load_allowances
 from agent.orders.specifications.specification_history import load_history, reopen
 from agent.orders.statements.freezing import freeze_orders

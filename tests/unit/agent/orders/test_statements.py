@@ -21,16 +21,19 @@ from agent.orders.facts.open_items import OpenItems
 from agent.orders.facts.scale_tracing import SCALE_CHECK, ScaleTracing, load_measurements
 from agent.orders.instruments.instrument_checks import CONTROL
 from agent.orders.instruments.instrument_holds import Holds, load_releases
-from agent.orders.judge.assessment import assess
-from agent.orders.judge.examination import Position, begin, list_due, list_touched
+from agent.orders.judge.assessment import Position, assess, begin, list_due, list_touched
 from agent.orders.judge.method_validation import AUTOMATIC, VALIDATION, load_allowances
 from agent.orders.lims.outbox import OUTBOX, OutboxFormat, record_revisions
-from agent.orders.lims.resumption import Beyond, adopt
-from agent.orders.lims.sent_revisions import SentRevision
+from agent.orders.lims.resumption import Beyond, SentRevision, adopt
 from agent.orders.specifications.specification_history import load_history, reopen
-from agent.orders.statements.freezing import Freezer, freeze_orders
+from agent.orders.statements.freezing import (
+    Freezer,
+    find_differences,
+    freeze_orders,
+    list_stated,
+    list_unsupported,
+)
 from agent.orders.statements.statement_page import build_statement_page
-from agent.orders.statements.statement_rows import find_differences, list_stated, list_unsupported
 from agent.settings.root import RECIPE
 from agent.store import Decision, Entry, NewStatement, Store, recompute_statement
 from model import load_taxonomy

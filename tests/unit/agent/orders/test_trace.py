@@ -12,9 +12,9 @@ from labs.pipeline import Parrot
 from labs.small import past, write_labelled
 
 from agent.archive import Archive
-from agent.orders.instruments.reproduce import Sameness, judge_again
-from agent.orders.judge.examination import Position
+from agent.orders.judge.assessment import Position
 from agent.orders.statements.statement import describe_changes
+from agent.orders.statements.trace import Sameness, judge_again
 from agent.service.statements import StatementKeeper
 from agent.settings import read
 

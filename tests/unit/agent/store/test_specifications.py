@@ -10,8 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from agent.orders.specifications.specification_history import STATE
-from agent.orders.specifications.taxonomy_history import TAXONOMY, note_taxonomy
+from agent.orders.specifications.specification_history import STATE, TAXONOMY, note_taxonomy
 from agent.store import Store
 from model import default_taxonomy
 

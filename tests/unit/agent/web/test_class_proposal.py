@@ -10,8 +10,12 @@ from fastapi.testclient import TestClient
 from labs.accounts import let_in
 from labs.lab import HOME, NEXT_DAY, desk_of
 
-from agent.orders.specifications.class_proposals import close_proposal, list_open, propose_class
-from agent.orders.specifications.taxonomy_effects import load_taxonomy_use
+from agent.orders.specifications.taxonomy_changes import (
+    close_proposal,
+    list_open,
+    load_taxonomy_use,
+    propose_class,
+)
 from agent.web import create_app
 from agent.web.context import TaxonomySetup
 

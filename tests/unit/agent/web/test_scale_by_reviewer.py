@@ -14,7 +14,7 @@ from servers.pages import served
 
 import reports
 from agent.errors import WrongUse
-from agent.orders.facts.given_scale import (
+from agent.orders.facts.scale_tracing import (
     find_settled,
     give_scale,
     propose_from_line,
