@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from agent.nightly.facts.period_facts import Period, parse_period
-from agent.nightly.facts.reported_needles import add_needles
-from agent.nightly.facts.settings import night_settings
+from agent.nightly.facts.collect import night_settings
 from agent.nightly.facts.snapshot import (
     NightFacts,
     NightSettings,
     Summary,
 )
-from agent.nightly.page.digest import build_digest
 from agent.nightly.page.embedded_images import (
     ALARM_LIMIT,
     describe_map,
@@ -22,7 +19,9 @@ from agent.nightly.page.micrograph_cards import (
     Gallery,
     build_card,
 )
-from agent.nightly.period_report import missing_periods, write_period
+from agent.nightly.page.micrograph_rows import add_needles
+from agent.nightly.page.verdict import build_digest
+from agent.nightly.period_report import Period, missing_periods, parse_period, write_period
 from agent.nightly.write import Written, missing_nights, write_index, write_report
 
 __all__ = [

@@ -7,12 +7,15 @@ from .candidate import (
     get_training_config as get_training_config,
     retrain as retrain,
 )
-from .card_metrics import estimate as estimate
-from .feature_filling import (
+from .model_card import (
+    estimate as estimate,
+    save_card as save_card,
+    save_record as save_record,
+    write_figures as write_figures,
+)
+from .features import (
     Filled as Filled,
     fill_features as fill_features,
-)
-from .feature_rescoring import (
     Rescoring as Rescoring,
     rescore as rescore,
 )
@@ -26,8 +29,6 @@ from .gate import (
 from .impact import (
     Impact as Impact,
     compute_impact as compute_impact,
-)
-from .impact_page import (
     format_headline as format_headline,
     list_sentences as list_sentences,
     save_impact as save_impact,
@@ -37,7 +38,6 @@ from .label_cleaning import (
     clean_labels as clean_labels,
     send_back as send_back,
 )
-from .model_card import save_card as save_card
 from .progress import Step as Step
 from .pseudo_labels import (
     PseudoLabelled as PseudoLabelled,
@@ -49,10 +49,6 @@ from .reprocessing import (
     build_judge as build_judge,
     judge_patiently as judge_patiently,
     reprocess as reprocess,
-)
-from .training_record import (
-    save_record as save_record,
-    write_figures as write_figures,
 )
 from .training_set import (
     Collected as Collected,

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from agent.files.whole_file import write_whole
 from agent.retrain.bundle_registry import get_record_folder
-from agent.retrain.gate_record import GATE_FILE, read_gate_record
 from agent.retrain.progress import Step
+from agent.retrain.promotion import GATE_FILE, read_gate_record
 from model import (
     UNTRAINED_PREFIX,
     Comparison,

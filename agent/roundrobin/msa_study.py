@@ -12,11 +12,17 @@ import reports
 from agent.errors import WrongUse
 from agent.files.csv_export import format_csv
 from agent.files.whole_file import write_whole
-from agent.orders.judge.limit import Direction, limit_at
+from agent.orders.judge.limit import Direction, Limit, limit_at
 from agent.orders.specifications.class_texts import name_scale
-from agent.roundrobin.capability import Measured, at_limit, scatter
-from agent.roundrobin.msa_page import Gathered, analysis_to_json, build_report
-from agent.roundrobin.plan import plan_runs, run_from_json
+from agent.roundrobin.capability import (
+    Measured,
+    StudyRun,
+    at_limit,
+    plan_runs,
+    run_from_json,
+    scatter,
+)
+from agent.roundrobin.msa_page import Gathered, Thresholds, analysis_to_json, build_report
 from agent.roundrobin.study_files import write_study
 
 if TYPE_CHECKING:
@@ -24,9 +30,6 @@ if TYPE_CHECKING:
     from datetime import datetime
     from pathlib import Path
 
-    from agent.orders.judge.limit import Limit
-    from agent.roundrobin.msa_page import Thresholds
-    from agent.roundrobin.plan import StudyRun
     from agent.store import MicrographView, Store
     from model import Taxonomy
     from reports import Language

@@ -24,13 +24,14 @@ from agent.roundrobin.agreement_coefficients import (
     over_images,
     quadratic,
 )
-from agent.roundrobin.image_results import ImageResult, image_results
 from agent.roundrobin.panel import (
     MODEL,
+    ImageResult,
     Level,
     Panel,
     RatedShare,
     RaterAnswer,
+    image_results,
     list_raters,
     list_sizes,
 )

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from agent.orders.specifications.class_texts import name_scale
 from agent.roundrobin import rater_statistics as panels
-from agent.roundrobin.panel import Level
+from agent.roundrobin.panel import ImageResult, Level, Panel, RatedShare
 from reports import Fact, Picture, Table, confusion_svg
 
 if TYPE_CHECKING:
@@ -17,8 +17,6 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from agent.roundrobin.image_results import ImageResult
-    from agent.roundrobin.panel import Panel, RatedShare
     from agent.roundrobin.rater_statistics import Individual, RaterAgreement, Study
     from model import Estimate
 

@@ -11,4 +11,4 @@ from .single_run import (
     run_once as run_once,
 )
 from .health.status import build_status as build_status
-from .pages.web_server import Pages as Pages
+from .page_process import Pages as Pages

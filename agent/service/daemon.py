@@ -23,8 +23,7 @@ from agent.delivery.mail import check
 from agent.errors import AgentError
 from agent.imaging import WALL_CLOCK
 from agent.orders.instruments.instrument_holds import Affected, list_affected_orders, load_holds
-from agent.service.active_bundle import CurrentBundle
-from agent.service.anchoring import ANCHOR_EVERY_S, Anchoring, stamp_when_due
+from agent.service.active_bundle import ROLLOUT_EVERY_S, CurrentBundle, RolloutLeader
 from agent.service.composition import (
     hash_settings,
     make_pipeline,
@@ -32,20 +31,28 @@ from agent.service.composition import (
     open_store,
 )
 from agent.service.folder.copies import PRESENCE_EVERY_S, require_newest, write_presence
-from agent.service.folder.data_folder import clock
-from agent.service.folder.lock import RunLock
-from agent.service.folder.renamed_site import describe_renamed
+from agent.service.folder.data_folder import RunLock, clock
 from agent.service.health.database_clock import DatabaseClock
-from agent.service.health.host_monitor import HostMonitor, describe_full
 from agent.service.health.meter import Meter
-from agent.service.health.problems import Problems
-from agent.service.health.share_facts import SHARES_EVERY_S, ShareFacts, gather_share_facts
+from agent.service.health.problems import HostMonitor, Problems, describe_full
+from agent.service.health.share_facts import (
+    SHARES_EVERY_S,
+    ShareFacts,
+    describe_renamed,
+    gather_share_facts,
+)
 from agent.service.health.status import build_status_from_store, next_report_at, save_status
-from agent.service.jobs.backup import BACKUP_EVERY_S, tend_backups
+from agent.service.jobs.archive import OBJECTS_EVERY_S, ObjectKeeper, Verifier
+from agent.service.jobs.backup import (
+    ANCHOR_EVERY_S,
+    BACKUP_EVERY_S,
+    Anchoring,
+    stamp_when_due,
+    tend_backups,
+)
 from agent.service.jobs.delivery import DELIVERY_EVERY_S, deliver_reports
 from agent.service.jobs.features import TEND_EVERY_S, FeatureKeeper
 from agent.service.jobs.instrument_check import InstrumentCheck
-from agent.service.jobs.objects import OBJECTS_EVERY_S, ObjectKeeper
 from agent.service.jobs.order_lists import LISTS_EVERY_S, tend_lists
 from agent.service.jobs.outbound import (
     NOTICES_EVERY_S,
@@ -54,12 +61,15 @@ from agent.service.jobs.outbound import (
     find_position,
     send_notices,
 )
-from agent.service.jobs.rollout import ROLLOUT_EVERY_S, RolloutLeader
-from agent.service.jobs.scrub import Verifier
-from agent.service.pages.page_process import PageProcess
-from agent.service.periodic_thread import PeriodicThread
-from agent.service.report_scheduler import NIGHT_EVERY_S, ReportScheduler
-from agent.service.retrain_scheduler import LOOK_AGAIN_S, SHADOW_AGAIN_S, RetrainScheduler
+from agent.service.page_process import PageProcess
+from agent.service.schedule import (
+    NIGHT_EVERY_S,
+    SHADOW_AGAIN_S,
+    TRAIN_AGAIN_S,
+    PeriodicThread,
+    ReportScheduler,
+    RetrainScheduler,
+)
 from agent.service.source_thread import SourceWatch
 from agent.service.statements import STATEMENTS_EVERY_S, StatementKeeper
 from agent.service.worker import Worker
@@ -304,7 +314,7 @@ class Agent:
             ),
             ("night", nights.tend, NIGHT_EVERY_S),
             ("requests", candidates.answer_requests, REQUESTS_EVERY_S),
-            ("retrain", candidates.look, LOOK_AGAIN_S),
+            ("retrain", candidates.look, TRAIN_AGAIN_S),
             ("shadow", candidates.shadow, SHADOW_AGAIN_S),
             (
                 "features",

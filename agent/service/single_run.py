@@ -15,14 +15,13 @@ from agent.errors import BadStore
 from agent.orders.facts.order_policy import build_provenance
 from agent.pipeline import BatchOutcome, Stalled
 from agent.service.active_bundle import CurrentBundle
-from agent.service.anchoring import seal_results
 from agent.service.composition import (
     make_pipeline,
     make_pool,
 )
-from agent.service.folder.data_folder import clock
-from agent.service.folder.lock import RunLock
-from agent.service.folder.renamed_site import describe_renamed
+from agent.service.folder.data_folder import RunLock, clock
+from agent.service.health.share_facts import describe_renamed
+from agent.service.jobs.backup import seal_results
 from agent.service.jobs.instrument_check import check_when_due
 from agent.service.jobs.order_lists import take_lists
 from agent.service.jobs.outbound import find_position

@@ -15,8 +15,7 @@ from itertools import product
 import numpy as np
 
 from agent.orders.judge.limit import read_limit
-from agent.roundrobin.capability import Measured, at_limit
-from agent.roundrobin.plan import StudyRun
+from agent.roundrobin.capability import Measured, StudyRun, at_limit
 from model import default_taxonomy, upper_bound
 
 TAXONOMY, LIMIT = default_taxonomy(), read_limit("8 or finer")

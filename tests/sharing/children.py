@@ -15,7 +15,6 @@ IMPORTED = (
     "agent.service.jobs.features",
     "agent.service.jobs.retrain",
     "agent.service.jobs.shadow",
-    "agent.service.jobs.suggest",
     "model.runtime.conversion",
     "model.runtime.engines",
     "model.training.train",
@@ -30,7 +29,7 @@ def share_imports_of_children() -> None:
         return
     from multiprocessing import forkserver  # noqa: PLC0415 - not on Windows
 
-    from agent.service.jobs import child_process  # noqa: PLC0415 - a fast run does without
+    from agent.service.jobs import supervisor  # noqa: PLC0415 - a fast run does without
     from model.runtime import conversion  # noqa: PLC0415
 
     context = multiprocessing.get_context("forkserver")
@@ -45,4 +44,4 @@ def share_imports_of_children() -> None:
         os.environ.update(of_a_test)
         return context
 
-    child_process.get_context = conversion.get_context = get_context
+    supervisor.get_context = conversion.get_context = get_context

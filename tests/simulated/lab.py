@@ -21,11 +21,9 @@ from agent.errors import FileCode, FileError
 from agent.imaging import Crop, SpecimenArea
 from agent.orders.facts.order_policy import build_provenance
 from agent.pipeline import Pipeline, run_here
-from agent.service.health.host_monitor import HostMonitor
-from agent.service.health.problems import Problems
+from agent.service.health.problems import HostMonitor, Problems
 from agent.service.jobs.outbound import fill_outbox
-from agent.service.periodic_thread import PeriodicThread
-from agent.service.report_scheduler import ReportScheduler
+from agent.service.schedule import PeriodicThread, ReportScheduler
 from agent.service.source_thread import SourceWatch
 from agent.service.worker import Worker
 from agent.settings import Settings

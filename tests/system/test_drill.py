@@ -48,7 +48,7 @@ class Mutant:
 MUTANTS = {
     "wrong clock": Mutant(
         "8",
-        "agent/service/folder/own_backups.py",
+        "agent/service/health/share_facts.py",
         "return compute_age(backup.facts.made_at, now) is not None",
         "return True",
         "it did not come about within 90 s",
@@ -69,7 +69,7 @@ MUTANTS = {
     ),
     "second site's doctor": Mutant(
         "1",
-        "agent/service/folder/own_backups.py",
+        "agent/service/health/share_facts.py",
         "lab = lab or find_first_act(settings.store.folder, settings.site.name)",
         "from agent.store import find_mark; lab = lab or find_mark(settings.store.folder)",
         "the doctor's findings on 'back-up'",

@@ -14,9 +14,8 @@ from labs.small import twin_of
 from agent import settings as settings_of
 from agent.archive import Archive
 from agent.retrain.bundle_registry import FOLDER, get_bundle
-from agent.service.active_bundle import CurrentBundle
+from agent.service.active_bundle import CurrentBundle, RolloutLeader
 from agent.service.folder.data_folder import clock
-from agent.service.jobs.rollout import RolloutLeader
 from agent.store import HostState, RolloutState, Store
 from agent.web.factory import app_of
 

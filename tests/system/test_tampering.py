@@ -24,7 +24,7 @@ from agent.orders.judge.assessment import assess
 from agent.orders.judge.method_validation import load_allowances
 from agent.orders.specifications.specification import Specifications
 from agent.orders.specifications.specification_history import load_history
-from agent.service.anchoring import seal_results
+from agent.service.jobs.backup import seal_results
 from agent.store import (
     RESTORED,
     Decision,

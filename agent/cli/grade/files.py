@@ -292,7 +292,7 @@ def _show_storage(settings: Settings, *, json: bool) -> None:
 
 
 def _send(settings: Settings) -> None:
-    from agent.service.jobs.objects import build_records
+    from agent.service.jobs.archive import build_records
 
     mirror = _open_mirror(settings)
     total = sum(1 for _ in mirror.iter_unsent())

@@ -82,8 +82,7 @@ def _reprocess(
     settings: Settings, store: Store, bundle: str, role: Role, *, days: int | None, ray: str
 ) -> Again:
     from agent.retrain import Again
-    from agent.service.jobs.ray_workers import judge_on_ray
-    from agent.service.jobs.shadow import judge_in_child
+    from agent.service.jobs.shadow import judge_in_child, judge_on_ray
 
     act = partial(judge_on_ray, address=ray) if ray else judge_in_child
     steps = act(settings, store, bundle=bundle, role=role, days=days, by=os_user())

@@ -187,7 +187,7 @@ def train(
     }
     from agent.retrain import save_record
     from agent.retrain.bundle_registry import delete_leftovers
-    from agent.service.folder.lock import TrainingLock
+    from agent.service.folder.data_folder import TrainingLock
     from agent.service.jobs.retrain import write_card
     from model import init_process_group, read_manifest
 

@@ -59,8 +59,7 @@ def backup(  # noqa: PLR0917 - each is an option of the command
     The agent may keep running.
     """
     from agent.backup import maintenance
-    from agent.service.anchoring import seal_results
-    from agent.service.jobs.backup import settings_files
+    from agent.service.jobs.backup import seal_results, settings_files
 
     settings, at = load_settings(context), datetime.now(UTC)
     if copy_to:
@@ -152,7 +151,7 @@ def copy_database(settings: Settings, to: str, *, json: bool) -> None:
         json: Print a document.
     """
     from agent.cli.operate.restore import list_stopped_sites
-    from agent.service.folder.lock import RunLock
+    from agent.service.folder.data_folder import RunLock
 
     at = datetime.now(UTC)
     list_stopped_sites(settings, at, then="copy")

@@ -116,8 +116,8 @@ def put_in_place(settings: Settings, file: Path, *, at: datetime) -> Restored:
 
 def _restore(settings: Settings, file: Path, *, all_sites: bool) -> None:
     """Put a backup in the place of the database and the files that it contains."""
-    from agent.service.folder.lock import RunLock
-    from agent.service.folder.resuming import resume
+    from agent.service.folder.copies import resume
+    from agent.service.folder.data_folder import RunLock
 
     at = datetime.now(UTC)
     if file.is_dir():
@@ -346,8 +346,8 @@ def accept_database(settings: Settings, reason: str) -> None:
     Archived files stay. Facts that only the lost database contained are not recovered.
     """
     from agent.evidence.anchors import Anchor, write_note
-    from agent.service.folder.lock import RunLock
-    from agent.service.folder.resuming import resume
+    from agent.service.folder.copies import resume
+    from agent.service.folder.data_folder import RunLock
     from agent.store import BEGUN_ANEW, find_mark
 
     at = datetime.now(UTC)

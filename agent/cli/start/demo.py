@@ -237,7 +237,7 @@ def _print(sentence: str) -> None:
 
 
 def _require_stopped(settings: Settings) -> None:
-    from agent.service.folder.lock import RunLock
+    from agent.service.folder.data_folder import RunLock
 
     if RunLock.of(settings).is_held():
         raise WrongUse(

@@ -130,7 +130,7 @@ EXPIRES_SOON_DAYS = 45
 def examine_backups(settings: Settings) -> Iterator[DoctorResult]:
     """Check the backups of this lab and list those of other labs in the same folder."""
     from agent.backup.facts import find_broken_backups
-    from agent.service.folder.own_backups import describe_overdue, list_of_others, list_past
+    from agent.service.health.share_facts import describe_overdue, list_of_others, list_past
     from agent.store import find_first_act
 
     if not settings.backup.folder:
@@ -315,7 +315,7 @@ TWO = 2
 
 def examine_sites(settings: Settings) -> Iterator[DoctorResult]:
     """Yield the findings; none if one PC runs, and there is one site that shares nothing."""
-    from agent.service.folder.renamed_site import describe_renamed
+    from agent.service.health.share_facts import describe_renamed
 
     try:
         with open_store(settings) as store:

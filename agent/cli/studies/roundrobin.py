@@ -427,8 +427,7 @@ def choose_images(
     seed: int,
 ) -> list[NewImage]:
     """Draw labelled micrographs, stratified by code and by distance to the limits."""
-    from agent.roundrobin.campaign import candidates
-    from agent.roundrobin.sampling import choose, count_strata
+    from agent.roundrobin.campaign import candidates, choose, count_strata
     from agent.store import NewImage
 
     pool = candidates(

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
+import platform
 from collections import Counter
-from dataclasses import replace
-from datetime import UTC, timedelta
+from dataclasses import dataclass, replace
+from datetime import UTC, date, datetime, timedelta
+from functools import partial
 from typing import TYPE_CHECKING
 
+import reports
 from agent.evidence.anchors import list_losses
-from agent.nightly.facts.night_sources import gather_files, gather_sources, is_within
 from agent.nightly.facts.order_status import (
     OpenOrder,
     OrderStatus,
@@ -16,35 +19,220 @@ from agent.nightly.facts.order_status import (
     collect_stated,
     instruments,
 )
-from agent.nightly.facts.outages import is_free
-from agent.nightly.facts.reported_needles import add_needles
 from agent.nightly.facts.reviewer_agreement import agreement
-from agent.nightly.facts.shadow_results import collect_shadow
 from agent.nightly.facts.snapshot import (
     FACTS_VERSION,
     Before,
     NightFacts,
+    NightSettings,
+    Outage,
     TrailEnd,
+    collect_shadow,
     from_text,
+    is_free,
+    outages,
     parse_part,
+    rewind_outages,
+    rewind_sources,
 )
 from agent.nightly.page.headline import build_summary
+from agent.nightly.page.micrograph_rows import add_needles
 from agent.nightly.page.night_charts import gather_charts
 from agent.nightly.page.verdict import raise_tone
-from agent.orders import list_valid_limits
+from agent.orders import BadSpecification, list_valid_limits
+from agent.orders.facts.order_policy import (
+    load_policy,
+    read_taxonomy,
+    review_url,
+    software,
+    taxonomy_in_force,
+)
 from agent.orders.facts.specimen_facts import Conformity
+from agent.orders.instruments.instrument_holds import load_holds
 from agent.orders.judge.judgement_rules import MAX_FALSE_CONFORM
+from agent.orders.specifications.class_texts import build_class_texts, describe_codes
 from agent.site_time import CLOCKS_DIFFER, compute_night_period
-from agent.store import REFUSED, ROUND_ROBIN, schema
+from agent.store import OUTAGE, REFUSED, ROUND_ROBIN, schema
 from reports import read_message
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-    from datetime import date, datetime
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
-    from agent.nightly.facts.snapshot import NightSettings
     from agent.orders.judge.assessed import OrderPolicy
-    from agent.store import MicrographView, Store
+    from agent.settings import Settings
+    from agent.store import FileFate, MicrographView, SourceHealth, Store
+    from model import Taxonomy
+
+
+UNUSABLE_STATES = ("set_aside", "failed")
+
+
+@dataclass(frozen=True, slots=True)
+class NightFiles:
+    """Files of the night that have no result."""
+
+    unusable: tuple[FileFate, ...]
+    duplicates: tuple[FileFate, ...]
+
+
+def gather_files(store: Store, after: datetime, until: datetime) -> NightFiles:
+    """Gather the files that failed, were set aside or came again in a night."""
+    fates = (
+        *store.files.iter_status("set_aside", done_after=after),
+        *store.files.iter_status("failed"),  # named each night until they are read
+        *store.files.iter_status("duplicate", done_after=after),
+    )
+    return NightFiles(
+        tuple(fate for fate in fates if is_reported(fate, after, until)),
+        tuple(
+            fate
+            for fate in fates
+            if fate.state == "duplicate" and is_within(fate.done_at, after, until)
+        ),
+    )
+
+
+def is_reported(fate: FileFate, after: datetime, until: datetime) -> bool:
+    """Return whether a file that could not be used is named in this night."""
+    # A file that is still tried again has no end yet: it is named every night until it has.
+    if fate.state == "failed":
+        return fate.first_seen_at <= until
+    return fate.state in UNUSABLE_STATES and is_within(fate.done_at, after, until)
+
+
+def is_within(instant: datetime | None, after: datetime, until: datetime) -> bool:
+    """Return whether an instant is in (after, until]."""
+    return instant is not None and after < instant <= until
+
+
+@dataclass(frozen=True, slots=True)
+class NightSources:
+    """Sources that are watched or named in the night, and when they were away."""
+
+    sources: tuple[SourceHealth, ...]
+    outages: tuple[Outage, ...]
+    last_files: Mapping[str, datetime]
+
+
+def gather_sources(
+    store: Store,
+    present: Store,
+    named_by: tuple[Sequence[MicrographView], NightFiles],
+    period: tuple[datetime, datetime],
+    *,
+    at: datetime,
+    is_late: bool,
+) -> NightSources:
+    """Gather the sources of a night.
+
+    Args:
+        store: As of the night's end.
+        present: As it is now; it alone knows outages that ended later.
+        named_by: The micrographs and the files of the night.
+        period: Begin and end of the night.
+        at: The instant that the facts are of.
+        is_late: The troubles of sources are of another time.
+    """
+    (reported, files), (after, until) = named_by, period
+    last = list_last_files(store, until, reported)
+    named = (
+        {micrograph.source for micrograph in reported}
+        | {failed.source for failed in files.unusable}
+        | {duplicate.source for duplicate in files.duplicates}
+    )
+    past_outages = present.records.all(OUTAGE)
+    watched = [
+        health
+        for health in rewind_sources(present.sources.list_all(), past_outages, at, is_late=is_late)
+        if health.name in named or is_watched(health)
+    ]
+    return NightSources(
+        tuple(watched),
+        outages(rewind_outages(past_outages, at), watched, after, until),
+        last,
+    )
+
+
+def is_watched(health: SourceHealth) -> bool:
+    """Return whether a source is a watched folder."""
+    # A folder that was imported once is a source too, but no night's.
+    return health.last_scan_at is not None or not health.online or bool(health.mode)
+
+
+def list_last_files(
+    store: Store, until: datetime, reported: Iterable[MicrographView]
+) -> dict[str, datetime]:
+    """Return when each source's newest micrograph was done, up to the night's end."""
+    last: dict[str, datetime] = {}
+    for micrograph in reported:
+        last[micrograph.source] = max(
+            micrograph.result.done_at, last.get(micrograph.source, micrograph.result.done_at)
+        )
+    # The report of an empty night names the last file: only then are all files queried.
+    return last or store.files.find_last_done(until)
+
+
+def night_settings(settings: Settings, store: Store, *, now: datetime) -> NightSettings:
+    """Return the settings of a night's report.
+
+    Limits that cannot be used leave the orders out, and the report states it.
+
+    Args:
+        settings: Of the lab.
+        store: Open.
+        now: Aware UTC; a limit that is new is recorded with it.
+
+    Raises:
+        BadBundle: The current bundle has no readable taxonomy.
+        model.TaxonomyError: The lab's own taxonomy cannot be used.
+    """
+    taxonomy = read_taxonomy(settings, store, now=now)
+    with reports.speaking(settings.report.language):
+        words, texts = describe_codes(taxonomy), build_class_texts(taxonomy)
+        lab, fault = _lab(settings, store, taxonomy, now)
+    return NightSettings(
+        site=settings.site.name,
+        zone=settings.site.time_zone,
+        at=settings.night.at,
+        alpha=settings.strangeness.alpha,
+        min_probability=settings.triage.min_probability,
+        review_url=review_url(settings).rstrip("/"),
+        software=software(),
+        words=words,
+        texts=texts,
+        language=settings.report.language,
+        lab=lab,
+        lab_fault=fault,
+        control=settings.orders.control,
+        control_every=timedelta(hours=settings.orders.control_every_h),
+        host=platform.node(),
+        config=_fingerprint(settings),
+        free_days=settings.night.free_days,
+        rules_at=partial(_rules_at, settings),
+    )
+
+
+def _rules_at(settings: Settings, store: Store, at: datetime) -> tuple[OrderPolicy | None, str]:
+    """Return what was laid down for orders at an instant, from the store as of it."""
+    with reports.speaking(settings.report.language):
+        return _lab(settings, store, taxonomy_in_force(settings, store), at, is_noted=False)
+
+
+def _lab(
+    settings: Settings, store: Store, taxonomy: Taxonomy, now: datetime, *, is_noted: bool = True
+) -> tuple[OrderPolicy | None, str]:
+    holds = load_holds(settings, store)
+    try:
+        return load_policy(settings, store, taxonomy, now=now, held=holds, is_noted=is_noted), ""
+    except BadSpecification as error:
+        return None, str(error)
+
+
+def _fingerprint(settings: Settings) -> str:
+    # Addresses may hold passwords, and even a hash of one does not belong into a report.
+    document = settings.model_dump_json(exclude={"notify": True, "store": {"url"}})
+    return hashlib.sha256(document.encode()).hexdigest()[:12]
+
 
 LATE = timedelta(hours=1)
 """A report that is written later after its night's end no longer knows the troubles of sources."""

@@ -1,35 +1,193 @@
 """Facts of a night as they are frozen, and as JSON text.
 
 A report that is written again shows the night as it was first reported, whatever was decided,
-promoted or renamed since. So everything on a page that could change is stored here.
+promoted or renamed since. So everything on a page that could change is stored here. A report of an
+empty night has to distinguish an unavailable source, no export, and a planned free day.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping  # noqa: TC003 - pydantic reads it
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from datetime import date, datetime, time, timedelta
 from typing import TYPE_CHECKING, Any
 
 from pydantic import TypeAdapter
 
 from agent.nightly.facts.order_status import Instrument, OpenOrder, StatedOrder
-from agent.nightly.facts.outages import Outage
 from agent.nightly.facts.reviewer_agreement import ReviewerAgreement
-from agent.nightly.facts.shadow_results import Shadowed
-from agent.nightly.spc.batch_chart import BatchChart, BatchSize
 from agent.nightly.spc.change_alarm import Group
-from agent.nightly.spc.individuals_chart import Individuals
+from agent.nightly.spc.control_charts import BatchChart, BatchSize, Individuals
+from agent.orders.instruments.prediction_flips import Flip, find_flip
 from agent.orders.specifications.class_texts import ClassTexts
+from agent.settings import WEEKDAYS
+from agent.site_time import local
 from agent.store import FileFate, MicrographView, SourceHealth
 from reports import Language, Message
+from reports import gettext as _
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from agent.orders.judge.assessed import OrderPolicy
-    from agent.store import Store
+    from agent.store import Record, Store
+
+
+@dataclass(frozen=True, slots=True)
+class Outage:
+    """A period in which one source could not be reached.
+
+    Args:
+        source: Its name.
+        since: Aware UTC.
+        until: Aware UTC; None while it lasts.
+    """
+
+    source: str
+    since: datetime
+    until: datetime | None
+
+    def said(self, zone: str) -> str:
+        """Return the outage in words, in the site's time zone."""
+        if self.until is None:
+            return _("not reachable since {at}").format(at=local(self.since, zone))
+        return _("not reachable from {since} to {until}").format(
+            since=local(self.since, zone), until=local(self.until, zone)
+        )
+
+
+def rewind_outages(past: Iterable[Record], at: datetime) -> tuple[Outage, ...]:
+    """Return the recorded outages that had begun by an instant, as they were known at it.
+
+    Args:
+        past: Records of outages that are over now.
+        at: Aware.
+    """
+    known = (
+        Outage(
+            record.subject,
+            datetime.fromisoformat(record.facts["since"]),
+            datetime.fromisoformat(record.facts["until"]),
+        )
+        for record in past
+    )
+    return tuple(
+        replace(outage, until=None) if outage.until is None or outage.until > at else outage
+        for outage in known
+        if outage.since <= at
+    )
+
+
+def rewind_sources(
+    sources: Iterable[SourceHealth], past: Iterable[Record], at: datetime, *, is_late: bool
+) -> list[SourceHealth]:
+    """Return the sources as they were at an instant.
+
+    Args:
+        sources: Their present state.
+        past: Records of outages that are over now.
+        at: Aware.
+        is_late: Their present troubles are not those of the instant.
+    """
+    lasting = {
+        outage.source: outage.since for outage in rewind_outages(past, at) if outage.until is None
+    }
+    return [_rewind_source(source, lasting.get(source.name), at, is_late) for source in sources]
+
+
+def _rewind_source(
+    source: SourceHealth, since: datetime | None, at: datetime, is_late: bool
+) -> SourceHealth:
+    scanned = source.last_scan_at and min(source.last_scan_at, at)
+    then = replace(source, last_scan_at=scanned, problem="" if is_late else source.problem)
+    if since is not None:
+        return replace(then, online=False, offline_since=since, last_scan_at=min(since, at))
+    if not source.online and source.offline_since is not None and source.offline_since > at:
+        return replace(then, online=True, offline_since=None)
+    return then
+
+
+def outages(
+    past: Iterable[Outage], sources: Iterable[SourceHealth], after: datetime, until: datetime
+) -> tuple[Outage, ...]:
+    """Return the outages that reached into (after, until], the first one first.
+
+    Args:
+        past: Recorded ones; one that lasted then is that of its source.
+        sources: Their state; one that is unavailable has an outage that lasts.
+        after: Begin, not included, aware.
+        until: End, included, aware.
+    """
+    known = [outage for outage in past if outage.until is not None]
+    known += [
+        Outage(source.name, source.offline_since, None)
+        for source in sources
+        if not source.online and source.offline_since is not None
+    ]
+    inside = [
+        outage for outage in known if outage.since <= until and (outage.until or until) > after
+    ]
+    return tuple(sorted(inside, key=lambda outage: (outage.since, outage.source)))
+
+
+def is_free(night: date, free_days: Iterable[str]) -> bool:
+    """Return whether no files are expected: a weekday by its name, or an ISO date."""
+    return not {WEEKDAYS[night.weekday()], night.isoformat()}.isdisjoint(free_days)
+
+
+JOB = "shadow"
+KEPT, SHOWN = 300, 60
+"""Flips that are frozen with a night, and those that its page shows."""
+
+
+@dataclass(frozen=True, slots=True)
+class Shadowed:
+    """Answers of a candidate next to those of the active bundle.
+
+    Args:
+        bundle: The candidate.
+        current: The active bundle.
+        days: How far back the candidate was evaluated.
+        judged: Micrographs that both answered.
+        flipped: Of those, answered differently.
+        flips: The newest of these.
+    """
+
+    bundle: str
+    current: str
+    days: int
+    judged: int
+    flipped: int
+    flips: tuple[Flip, ...]
+
+
+def collect_shadow(store: Store, until: datetime) -> Shadowed | None:
+    """Return the answers of the last candidate.
+
+    Args:
+        store: Open.
+        until: End of the night, aware UTC.
+
+    Returns:
+        None where no candidate was evaluated since the last promotion.
+    """
+    asked = [job for job in store.jobs.list_ended(JOB) if job.facts.get("bundle")]
+    promotions = store.promotions.list_all()
+    if not asked or not promotions:
+        return None
+    last, current = asked[-1], promotions[0]
+    bundle, days = str(last.facts["bundle"]), int(last.facts.get("days") or 0)
+    if bundle == current.bundle or not days:
+        return None
+    if last.started_at is None or last.started_at < current.promoted_at:
+        return None
+    since = until - timedelta(days=days)
+    answers = {view.id: view for view in store.results.iter_by_bundle(bundle, since=since)}
+    both = [view for view in store.results.list_between(since, until) if view.id in answers]
+    flips = [flip for view in reversed(both) if (flip := find_flip(view, answers[view.id]))]
+    return Shadowed(bundle, current.bundle, days, len(both), len(flips), tuple(flips[:KEPT]))
+
 
 FACTS_VERSION = 1
 

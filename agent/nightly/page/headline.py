@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from agent.nightly.facts.order_status import get_order_status
-from agent.nightly.facts.snapshot import Summary
+from agent.nightly.facts.order_status import OpenOrder, get_order_status
+from agent.nightly.facts.snapshot import Outage, Summary
 from agent.orders.facts.specimen_facts import Conformity
 from agent.orders.judge.next_step import NextStep
 from agent.site_time import local
@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import date, datetime
 
-    from agent.nightly.facts.order_status import OpenOrder
-    from agent.nightly.facts.outages import Outage
     from agent.store import FileFate, MicrographView, SourceHealth
 
 

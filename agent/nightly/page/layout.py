@@ -11,15 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import reports
 from agent.files.pictures import Palette
-from agent.nightly.facts.agreement_facts import agreement_facts
-from agent.nightly.facts.night_counts import (
-    code_counts,
-    count_source,
-    format_expected,
-    hour_counts,
-)
-from agent.nightly.facts.provenance import provenance_facts
-from agent.nightly.facts.shadow_results import SHOWN
+from agent.nightly.facts.snapshot import SHOWN, NightFacts
 from agent.nightly.page import summary
 from agent.nightly.page.embedded_images import (
     ROW_PX,
@@ -28,11 +20,18 @@ from agent.nightly.page.embedded_images import (
     embed_colour_scale,
     enlarge,
 )
-from agent.nightly.page.furnace_view import furnace_trends
 from agent.nightly.page.headline import micrographs
-from agent.nightly.page.hidden_answers import hide_answer
 from agent.nightly.page.micrograph_cards import build_card
-from agent.nightly.page.micrograph_rows import night_to_json
+from agent.nightly.page.micrograph_rows import hide_answer, night_to_json
+from agent.nightly.page.night_charts import furnace_trends
+from agent.nightly.page.night_tables import (
+    agreement_facts,
+    code_counts,
+    count_source,
+    format_expected,
+    hour_counts,
+    provenance_facts,
+)
 from agent.nightly.page.verdict import list_lines, sort_by_weight
 from agent.orders.instruments.prediction_flips import load_picture
 from agent.site_time import format_night_title, local, local_full
@@ -44,7 +43,6 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from agent.archive import Archive
-    from agent.nightly.facts.snapshot import NightFacts
     from agent.store import MicrographView
 
 T = TypeVar("T")

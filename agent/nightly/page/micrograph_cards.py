@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import reports
 from agent.imaging.crop import locate_specimens
-from agent.nightly.facts.reported_needles import build_field_needles
+from agent.nightly.page.micrograph_rows import build_field_needles
 from agent.orders.facts.needle_lengths import describe_calibration
 from agent.orders.facts.specimen_facts import PREPARATION_DEFECTS
 from agent.orders.specifications.class_texts import ClassTexts

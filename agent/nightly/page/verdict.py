@@ -1,4 +1,4 @@
-"""Build the verdict of a night: what needs action, the weightiest first."""
+"""Build the verdict of a night, the weightiest first, and its digest in a few lines of text."""
 
 from __future__ import annotations
 
@@ -7,10 +7,12 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import reports
-from agent.nightly.facts.night_counts import describe_source
 from agent.nightly.page import summary
-from agent.nightly.page.alarm_lines import alarm_lines
-from agent.nightly.page.furnace_view import furnace_lines
+from agent.nightly.page.headline import micrographs
+from agent.nightly.page.night_charts import alarm_lines, furnace_lines
+from agent.nightly.page.night_tables import describe_source
+from agent.nightly.page.summary import order_lines
+from agent.site_time import format_night_title
 from reports import Tone, VerdictLine, marked, ngettext
 from reports import gettext as _
 
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
 
     from agent.nightly.facts.snapshot import NightFacts
     from agent.store import MicrographView
+
 
 TONES = (Tone.CALM, Tone.ATTENTION, Tone.PROBLEM)
 REASON_LINES = (
@@ -144,3 +147,44 @@ def _source_line(name: str, how: str) -> str:
 def _within(title: str) -> str:
     """Return a title as it is written within a sentence: German keeps the capitals of its nouns."""
     return title.lower() if reports.language() == "en" else title
+
+
+SUMMED_UP = 4
+"""Reasons of the order line that are named."""
+
+
+def build_digest(facts: NightFacts, place: str) -> tuple[str, ...]:
+    """Return site and night, verdict, alarms, orders, files, and where the report is.
+
+    Args:
+        facts: Of the night; the lines are in its language.
+        place: Address or path of the report.
+    """
+    with reports.speaking(facts.language):
+        return (
+            _("{site}, night of {night}").format(
+                site=facts.site, night=format_night_title(facts.night)
+            ),
+            facts.summary.headline,
+            *(_("Alarm: {what}").format(what=f"{a.count} {a.text}") for a in alarm_lines(facts)),
+            _("Orders: {what}").format(what=_sum_up_orders(facts)),
+            _sum_up_files(facts),
+            _("Report: {place}").format(place=place),
+        )
+
+
+def _sum_up_orders(facts: NightFacts) -> str:
+    lines = [f"{line.count} {line.text}" for line in order_lines(facts)]
+    return "; ".join(lines[:SUMMED_UP]) or _("none open")
+
+
+def _sum_up_files(facts: NightFacts) -> str:
+    waiting = sum(micrograph.is_undecided for micrograph in facts.micrographs)
+    parts = [
+        micrographs(len(facts.micrographs)),
+        ngettext("{n} to review", "{n} to review", waiting).format(n=waiting),
+        ngettext("{n} file failed", "{n} files failed", len(facts.unusable)).format(
+            n=len(facts.unusable)
+        ),
+    ]
+    return ", ".join(parts)

@@ -11,9 +11,8 @@ from typing import TYPE_CHECKING, Any
 from agent.errors import BadStore, hide_passwords
 from agent.evidence.anchors import list_losses
 from agent.orders.instruments.instrument_holds import Affected, list_affected_orders, load_holds
-from agent.service.folder.data_folder import agent_name, bundles_folder
-from agent.service.folder.lock import RunLock
-from agent.service.folder.unfollowed_revisions import describe_unfollowed
+from agent.orders.lims.resumption import read_floors
+from agent.service.folder.data_folder import RunLock, agent_name, bundles_folder
 from agent.service.health.database_clock import DatabaseClock
 from agent.service.health.share_facts import ShareFacts, gather_share_facts
 from agent.settings.root import RECIPE
@@ -29,6 +28,29 @@ if TYPE_CHECKING:
 
     from agent.settings import Settings, Source
     from agent.store import AgentSeen, Job, SourceHealth
+
+
+NAMED = 5
+"""Orders that a sentence names."""
+
+
+def describe_unfollowed(store: Store) -> str:
+    """Return of which orders what was lost was not followed yet, "" for none."""
+    if not read_floors(store):
+        return ""
+    from agent.orders.lims.lost_conformity import list_unfollowed  # noqa: PLC0415 - after a restore
+
+    numbers = list_unfollowed(store)
+    if not numbers:
+        return ""
+    more = f" and {len(numbers) - NAMED} more" if len(numbers) > NAMED else ""
+    orders = format_count(len(numbers), "order")
+    return (
+        f"a restored back-up lost revisions or statements of {orders} "
+        f"({', '.join(numbers[:NAMED])}{more}): enter again what was lost, or let a lead "
+        "acknowledge it (agent orders resume NUMBER); until then nothing better is stated or sent."
+    )
+
 
 QUIET_AFTER_S = 15.0  # three of them missed
 LOW_DISK_BYTES = 1_000_000_000

@@ -20,10 +20,8 @@ from agent.features import ShardFault, tend_folder
 from agent.retrain import Filled, Rescoring, fill_features, rescore
 from agent.retrain.bundle_registry import get_bundle
 from agent.service.composition import load_bundle, open_features, open_store
-from agent.service.folder.data_folder import agent_name, clock
-from agent.service.folder.lock import Lock
-from agent.service.jobs.child_process import run_in_child
-from agent.service.jobs.supervisor import run_supervised
+from agent.service.folder.data_folder import Lock, agent_name, clock
+from agent.service.jobs.supervisor import run_in_child, run_supervised
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -7,7 +7,9 @@ the model counts for an order.
 from __future__ import annotations
 
 import math
+from contextlib import ExitStack, contextmanager
 from datetime import datetime, timedelta
+from functools import cache
 from importlib.metadata import version
 from time import monotonic
 from typing import TYPE_CHECKING
@@ -16,6 +18,7 @@ import structlog
 
 from agent.backup.maintenance import INBOX_SOURCE
 from agent.errors import OutOfResources
+from agent.imaging import is_worker_killed
 from agent.orders.instruments.instrument_checks import (
     CONTROL,
     CheckOrigin,
@@ -27,17 +30,51 @@ from agent.orders.instruments.instrument_checks import (
     iter_judged_images,
     record_check,
 )
+from agent.service.composition import make_pool
 from agent.service.folder.data_folder import agent_name
-from agent.service.jobs.reference_crops import cropping_apart
 from agent.site_time import compute_age
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
+    from pathlib import Path
 
+    from agent.imaging import Crop, CropPool
     from agent.service.health.problems import Problems
     from agent.settings import Settings
     from agent.store import Record, Store
     from model import Classifier
+
+
+@contextmanager
+def cropping_apart(settings: Settings) -> Iterator[Callable[[Path], list[Crop] | Exception]]:
+    """Yield a function that reads and crops one file in a child, or returns why it cannot.
+
+    The child starts with the first file and ends with the block. MEASURED: reading one label leaves
+    62 MB in its process.
+
+    A child that the system kills, most often for want of memory, is no fault of the image: what it
+    read is `OutOfResources`.
+
+    Args:
+        settings: Of the lab.
+    """
+    with ExitStack() as stack:
+
+        @cache
+        def start() -> CropPool:
+            return stack.enter_context(make_pool(settings, workers=1, has_landmarks=False))
+
+        def read_and_crop(path: Path) -> list[Crop] | Exception:
+            try:
+                ((_path, outcome),) = start().crop_all([(path, None)])
+            except OSError as error:  # no file or memory left to start it with
+                return error
+            if isinstance(outcome, Exception) and is_worker_killed(outcome):
+                return OutOfResources(str(outcome))
+            return outcome
+
+        yield read_and_crop
+
 
 log = structlog.get_logger()
 

@@ -11,7 +11,7 @@ from agent.files.shares import inspect, is_folder
 from agent.orders import BadSpecification
 from agent.orders.facts.order_list import REFUSED, import_lists
 from agent.orders.facts.order_policy import note_specifications, prioritise_urgent, read_taxonomy
-from agent.service.folder.resuming import settle_lists
+from agent.service.folder.copies import settle_lists
 
 if TYPE_CHECKING:
     from datetime import datetime

@@ -21,8 +21,8 @@ from agent.orders.judge.assessment import Position, begin, list_due
 from agent.orders.lims import outbox
 from agent.orders.lims.lost_conformity import describe_unnamed, find_unnamed
 from agent.orders.statements.freezing import freeze_orders
-from agent.service.folder.renamed_site import describe_renamed
-from agent.service.folder.resuming import settle_outbox
+from agent.service.folder.copies import settle_outbox
+from agent.service.health.share_facts import describe_renamed
 from agent.service.statements import make_issuer, make_lab
 from agent.terminal import format_count
 

@@ -1,7 +1,7 @@
-"""Train a candidate from collected labels, in a child of low priority; nothing here promotes it.
+"""Train a candidate, or suggest what to label next, in a child of low priority.
 
-A lab without a bundle trains its first one the same way, which is in use at once: there is nothing
-to compare it with.
+Nothing here promotes. A lab without a bundle trains its first one the same way, which is in use at
+once: there is nothing to compare it with.
 """
 
 from __future__ import annotations
@@ -21,8 +21,7 @@ from agent.orders.facts.order_policy import software, taxonomy_in_force
 from agent.retrain import Outcome, PseudoLabelled, Step
 from agent.retrain.bundle_registry import delete_leftovers, get_bundle, get_bundles_folder
 from agent.service.composition import build_demands, collect_labels, load_bundle, open_store
-from agent.service.folder.data_folder import clock, get_feature_cache
-from agent.service.folder.lock import TrainingLock
+from agent.service.folder.data_folder import Lock, TrainingLock, clock, get_feature_cache
 from agent.service.jobs.supervisor import run_supervised
 from agent.settings.root import RECIPE
 
@@ -30,10 +29,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from datetime import datetime
 
-    from agent.retrain import Collected
+    from agent.retrain import Collected, Suggestion
     from agent.settings import Settings
     from agent.store import MicrographView, Store
     from model import Manifest, TrainingConfig
+
 
 JOB = "retrain"
 ROOM_BYTES = 1_000_000_000
@@ -441,3 +441,58 @@ def _is_frozen(bundle: Path) -> bool:
 
 def _gb(size_bytes: int) -> str:
     return f"{size_bytes / 1e9:.1f} GB"
+
+
+SUGGEST = "suggest"
+SUGGESTED = 24
+GAIN = 0.02
+"""Gain of accuracy, a share, for which the number of further labels is estimated."""
+
+
+def suggest_next(settings: Settings) -> Iterator[Step | Suggestion]:
+    """Choose what to label next: the work of the child."""
+    from agent.retrain import suggest  # noqa: PLC0415 - the child's alone
+
+    with open_store(settings) as store:
+        lesson, waiting = find_training_job(settings, store), store.review_queue.list_micrographs()
+    classifier = load_bundle(settings, lesson.manifest.name)
+    archive = Archive.open(settings.store)
+    yield from suggest(waiting, lesson.collected, classifier, archive, n=SUGGESTED)
+
+
+def suggest_in_child(
+    settings: Settings,
+    store: Store,
+    *,
+    by: str,
+    now: Callable[[], datetime] = clock,
+    work: Callable[[Settings], Iterator[object]] = suggest_next,
+    should_stop: Callable[[], bool] = lambda: False,
+) -> Iterator[object]:
+    """Choose what to label next in a child; see `run_supervised`."""
+    lock = Lock(settings.store.folder / "suggest.lock", "Suggestions are being made already{who}.")
+    yield from run_supervised(
+        work,
+        settings,
+        store,
+        name=SUGGEST,
+        lock=lock,
+        by=by,
+        now=now,
+        ending=suggestion_to_facts,
+        should_stop=should_stop,
+    )
+
+
+def suggestion_to_facts(suggestion: Suggestion) -> tuple[str, dict[str, Any]]:
+    """Return the outcome of the job, and the suggestion as JSON values."""
+    curve = suggestion.curve
+    more, low, high = curve.until(GAIN) if curve else (None, None, None)
+    return "done", {
+        "ids": [view.id for view in suggestion.views],
+        "labelled": dict(suggestion.labelled),
+        "recall": {code: recall.as_json() for code, recall in suggestion.recalls.items()},
+        "gain": GAIN,
+        "more_labels": {"value": more, "low": low, "high": high},
+        "curve": curve.as_json() if curve else None,
+    }

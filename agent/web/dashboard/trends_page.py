@@ -19,11 +19,10 @@ from starlette.concurrency import run_in_threadpool
 
 import reports
 from agent.files.csv_export import format_csv
-from agent.nightly.page.alarm_lines import describe_alarms
-from agent.nightly.page.night_charts import acknowledge_alarm, find_open_alarms
+from agent.nightly.page.night_charts import acknowledge_alarm, describe_alarms, find_open_alarms
 from agent.orders.judge.permissions import require_lead
 from agent.web import cookies
-from agent.web.context import order_rules
+from agent.web.context import Desk, order_rules
 from agent.web.dashboard.dashboard_figures import start_of
 from agent.web.forms import read_stripped_form
 from agent.web.orders.order_desk import is_lead
@@ -37,7 +36,6 @@ if TYPE_CHECKING:
     from markupsafe import Markup
 
     from agent.store import LabelledMicrograph
-    from agent.web.context import Desk
 
 STEPS = {
     "day": marked("Day"),

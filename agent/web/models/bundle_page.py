@@ -14,13 +14,12 @@ from starlette.concurrency import run_in_threadpool
 from agent.errors import AgentError, BadBundle
 from agent.nightly.page.embedded_images import parse_training_key
 from agent.retrain.bundle_registry import get_bundle, list_previous_bundles
-from agent.retrain.gate_table import load_gate_record
-from agent.retrain.impact_page import find_newest_impact
-from agent.retrain.promotion import SHADOW, has_evidence
+from agent.retrain.impact import find_newest_impact
+from agent.retrain.promotion import SHADOW, GateFlip, has_evidence, load_gate_record
 from agent.store.people import auth
 from agent.web import cookies
 from agent.web.authentication import may_lead, who_is
-from agent.web.context import Unknown
+from agent.web.context import Desk, Unknown
 from agent.web.forms import read_form
 from agent.web.models import model_acts
 from agent.web.models.learning_page import MESSAGES, request_job
@@ -34,9 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
-    from agent.retrain.gate_table import GateFlip
     from agent.store import Signature
-    from agent.web.context import Desk
 
 FLIPS_SHOWN = 120
 VERDICTS = {

@@ -13,10 +13,10 @@ from fastapi.responses import HTMLResponse, RedirectResponse
 import reports
 from agent.errors import BadBundle
 from agent.retrain.bundle_registry import get_bundles_folder, get_record_folder, list_bundles
-from agent.retrain.impact_page import find_newest_impact
+from agent.retrain.impact import find_newest_impact
 from agent.web import cookies
 from agent.web.authentication import who_is
-from agent.web.context import Unknown
+from agent.web.context import Desk, Unknown
 from agent.web.models.model_acts import write_card
 from agent.web.pages import render_page
 from model import ModelError
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from agent.store import Promotion
-    from agent.web.context import Desk
 
 NAME = re.compile(r"\d{8}-[0-9a-f]{8}")
 JOBS = {

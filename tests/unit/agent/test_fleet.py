@@ -15,8 +15,8 @@ from labs.second_bundle import fill
 from servers.databases import TIMEOUT_S
 
 from agent.cli.app import main
+from agent.service.active_bundle import RolloutLeader
 from agent.service.health.database_clock import DatabaseClock
-from agent.service.jobs.rollout import RolloutLeader
 from agent.store import (
     AgentSeen,
     RingRules,

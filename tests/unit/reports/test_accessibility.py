@@ -18,11 +18,11 @@ from servers.browser import grave
 from agent.files.pictures import encode_png
 from agent.nightly import write_report
 from agent.nightly.page import layout as night_page
-from agent.nightly.page.site_overview import write_sites
+from agent.nightly.write import write_sites
 from agent.orders.instruments.prediction_flips import Flip
 from agent.orders.specifications.taxonomy_changes import load_taxonomy_use, propose_class
 from agent.retrain.impact import Changed, Impact
-from agent.roundrobin.plan import StudyRun
+from agent.roundrobin.capability import StudyRun
 from agent.service import Pages
 from agent.settings import WebSection
 from agent.store import Decision, RingRules, Signature, Store

@@ -19,8 +19,7 @@ from labs.service import picture
 from agent import settings
 from agent.cli import main
 from agent.cli.operate.move import list_paths_elsewhere, with_folders
-from agent.service.folder.data_folder import agent_name
-from agent.service.folder.lock import RunLock
+from agent.service.folder.data_folder import RunLock, agent_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

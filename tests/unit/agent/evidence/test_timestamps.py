@@ -17,7 +17,7 @@ from labs.stored_trail import chain_again
 from servers.databases import tamper
 from structlog.testing import capture_logs
 
-from agent.service.anchoring import stamp_when_due
+from agent.service.jobs.backup import stamp_when_due
 from agent.settings import read
 from agent.store import Decision, Store
 

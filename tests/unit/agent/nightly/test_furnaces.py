@@ -11,7 +11,7 @@ from labs.lab import DAY, SETTINGS
 
 from agent.nightly import write_report
 from agent.nightly.facts.snapshot import from_text
-from agent.nightly.spc.batch_chart import (
+from agent.nightly.spc.control_charts import (
     BASELINE_BATCHES,
     BatchSize,
     average_batches,

@@ -15,9 +15,9 @@ from agent.demo.synthetic.micrograph import draw_micrograph
 from agent.needles.measuring import NeedleMeasurer
 from agent.nightly import write_report
 from agent.nightly.facts.collect import gather
-from agent.nightly.facts.reported_needles import KEPT_BINS
 from agent.nightly.facts.snapshot import from_text, to_text
-from agent.nightly.page.needle_pictures import NEEDLE_RGB, SIDE_PX, draw_needle
+from agent.nightly.page.embedded_images import NEEDLE_RGB, SIDE_PX, draw_needle
+from agent.nightly.page.micrograph_rows import KEPT_BINS
 from agent.orders import Specifications
 from agent.orders.judge.assessed import OrderPolicy
 

@@ -16,7 +16,6 @@ from labs.lab import DAY, SETTINGS, TAXONOMY, minutes
 
 from agent.nightly import missing_nights, write_report
 from agent.nightly.facts.collect import gather
-from agent.nightly.facts.novelty_sampling import list_farthest
 from agent.nightly.facts.reviewer_agreement import (
     WINDOW,
     ReviewerAgreement,
@@ -33,6 +32,7 @@ from agent.nightly.page.micrograph_cards import (
 )
 from agent.orders import Specifications
 from agent.orders.judge.assessed import OrderPolicy
+from agent.service.schedule import list_farthest
 from agent.site_time import compute_night_end, compute_night_period, night_of
 from agent.store import OUTAGE, Decision, DoubleReview, SourceHealth, StoredStrangeness
 from agent.triage import Reason

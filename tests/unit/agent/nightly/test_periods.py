@@ -17,7 +17,8 @@ from agent.nightly import (
     write_period,
     write_report,
 )
-from agent.nightly.facts.period_facts import (
+from agent.nightly.facts.snapshot import from_text
+from agent.nightly.period_report import (
     count_codes,
     count_outcomes,
     list_periods,
@@ -25,7 +26,6 @@ from agent.nightly.facts.period_facts import (
     list_times_h,
     summarise_review,
 )
-from agent.nightly.facts.snapshot import from_text
 from agent.orders import Specifications
 from agent.orders.judge.assessed import OrderPolicy as Rules
 from agent.store import Decision, NewStatement

@@ -9,7 +9,7 @@ import pytest
 from labs.lab import DAY, SETTINGS, Lab, minutes
 
 from agent.nightly import write_report
-from agent.nightly.page.site_overview import write_sites
+from agent.nightly.write import write_sites
 from agent.store import SourceHealth, Store
 from agent.store.sites.site_folders import reports_folder
 

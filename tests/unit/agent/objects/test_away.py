@@ -18,7 +18,7 @@ from agent.objects import ObjectsUnavailable, Uploaded
 from agent.retrain.reprocessing import build_judge
 from agent.retrain.training_set import collect
 from agent.service.health.problems import Problems
-from agent.service.jobs.scrub import Verifier
+from agent.service.jobs.archive import Verifier
 from agent.store import Decision
 from agent.triage import Policy
 from model import default_taxonomy

@@ -19,7 +19,7 @@ from agent.orders.judge.assessment import SWEPT_PER_ROUND, Position, begin, list
 from agent.orders.lims.outbox import OUTBOX, OutboxFormat, record_revisions, write_pending
 from agent.service.health.problems import Problems
 from agent.service.jobs import outbound
-from agent.service.periodic_thread import PeriodicThread
+from agent.service.schedule import PeriodicThread
 from agent.settings import read
 from agent.store import Decision, Entry
 

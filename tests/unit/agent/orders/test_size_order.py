@@ -28,10 +28,9 @@ from agent.orders.judge.method_validation import (
 )
 from agent.orders.lims import outbox
 from agent.orders.specifications.specification import list_valid_limits
-from agent.roundrobin.capability import Measured, at_limit, scatter
+from agent.roundrobin.campaign import is_near
+from agent.roundrobin.capability import Measured, StudyRun, at_limit, scatter
 from agent.roundrobin.msa_study import limits_in
-from agent.roundrobin.plan import StudyRun
-from agent.roundrobin.sampling import is_near
 from agent.settings import read
 from agent.store import Decision, MicrographResult
 from agent.triage import Handling, TriageVerdict

@@ -17,7 +17,7 @@ from agent.orders.judge import method_validation
 from agent.retrain import compute_impact, format_headline, list_sentences, save_impact
 from agent.retrain.bundle_registry import get_bundle, list_bundles
 from agent.retrain.gate import build_outcome, save_outcome
-from agent.retrain.impact_page import MOST
+from agent.retrain.impact import MOST
 from agent.settings import read
 from agent.store import MicrographResult, Origin, Signature, Store, acting_through, store_url
 from agent.store.people import auth

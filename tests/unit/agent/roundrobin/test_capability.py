@@ -5,9 +5,16 @@ from __future__ import annotations
 import pytest
 
 from agent.orders.judge.limit import read_limit
-from agent.roundrobin.capability import Measured, at_limit, scatter, still_needed
-from agent.roundrobin.plan import StudyRun, plan_runs, run_from_json
-from agent.roundrobin.variance_components import REST
+from agent.roundrobin.capability import (
+    REST,
+    Measured,
+    StudyRun,
+    at_limit,
+    plan_runs,
+    run_from_json,
+    scatter,
+    still_needed,
+)
 from model import default_taxonomy
 
 TAXONOMY = default_taxonomy()

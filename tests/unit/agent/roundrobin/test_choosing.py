@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agent.orders.judge.limit import read_limit
-from agent.roundrobin.sampling import Candidate, choose, is_near
+from agent.roundrobin.campaign import Candidate, choose, is_near
 from model import default_taxonomy
 
 TAXONOMY = default_taxonomy()

@@ -7,7 +7,7 @@ import warnings
 import numpy as np
 import pytest
 
-from agent.roundrobin.variance_components import REST, components
+from agent.roundrobin.capability import REST, components
 
 GAUGE = {
     "A": (

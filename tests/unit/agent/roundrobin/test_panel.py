@@ -7,8 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from agent.roundrobin.image_results import image_results
-from agent.roundrobin.panel import Level, Panel, RaterAnswer
+from agent.roundrobin.panel import Level, Panel, RaterAnswer, image_results
 from agent.roundrobin.rater_statistics import (
     accuracy,
     agreement,

@@ -21,7 +21,7 @@ RARE = ("pyarrow", "pandas", "torch", "openvino", "onnxruntime", "matplotlib", "
     "modules",
     [
         "agent.service.daemon",
-        "agent.service.composition, agent.service.pages.web_server, agent.web",
+        "agent.service.composition, agent.service.page_process, agent.web",
     ],
     ids=["agent", "pages"],
 )

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 import structlog
 
-from agent.service.health.host_monitor import HostMonitor
+from agent.service.health.problems import HostMonitor
 
 AT = datetime(2026, 11, 24, 21, 0, tzinfo=UTC)
 

@@ -13,7 +13,7 @@ from servers.databases import tamper
 
 from agent.backup.verification import Outside, verify_trail
 from agent.evidence.anchors import Anchor, append, iter_lines
-from agent.service.anchoring import Anchoring
+from agent.service.jobs.backup import Anchoring
 from agent.store import Decision, PlaceMatch
 from agent.store.tables import load_metadata
 from agent.triage import Reason

@@ -22,7 +22,7 @@ from agent.backup import maintenance
 from agent.backup.verification import Outside, verify_trail
 from agent.errors import BadStore
 from agent.evidence.anchors import NOTES, Anchor, append, list_losses, write_note
-from agent.service.anchoring import Anchoring
+from agent.service.jobs.backup import Anchoring
 from agent.settings import read
 from agent.store import (
     ACCEPTED,

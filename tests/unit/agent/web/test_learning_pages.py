@@ -16,12 +16,12 @@ from labs.small import PIXELS, encode, past, twin_of
 from agent import settings as settings_of
 from agent.archive import Archive
 from agent.retrain.bundle_registry import get_bundle
-from agent.retrain.gate_table import build_check
+from agent.retrain.promotion import build_check
 from agent.service.composition import open_store
+from agent.service.folder.data_folder import TrainingLock
 from agent.service.folder.data_folder import clock as clock_of
-from agent.service.folder.lock import TrainingLock
 from agent.service.health.problems import Problems
-from agent.service.retrain_scheduler import RetrainScheduler
+from agent.service.schedule import RetrainScheduler
 from agent.store import Decision
 from agent.web import app_of, create_app
 

@@ -14,8 +14,8 @@ from labs.lab import DAY, SETTINGS
 from agent.nightly import write_report
 from agent.nightly.facts.collect import gather
 from agent.nightly.facts.snapshot import from_text, to_text
-from agent.nightly.page.digest import build_digest
 from agent.nightly.page.night_charts import ACKNOWLEDGED, find_open_alarms
+from agent.nightly.page.verdict import build_digest
 from agent.nightly.spc.change_alarm import (
     BINS,
     Specimen,

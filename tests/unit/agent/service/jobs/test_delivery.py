@@ -13,7 +13,7 @@ from structlog.testing import capture_logs
 from agent.delivery import mail
 from agent.errors import BadSettings
 from agent.service.jobs.delivery import deliver_reports
-from agent.service.report_scheduler import ReportScheduler
+from agent.service.schedule import ReportScheduler
 from agent.settings import read
 from agent.store import NewRecord
 

@@ -13,7 +13,7 @@ from agent import settings as settings_of
 from agent.archive import Archive
 from agent.demo.exporter import encode
 from agent.labelled_import import make_loader
-from agent.retrain.feature_rescoring import iter_rescored
+from agent.retrain.features import iter_rescored
 from agent.service.composition import load_bundle, open_features, open_store
 from agent.service.folder.data_folder import clock
 from agent.service.jobs.features import FeatureKeeper, is_fill_due

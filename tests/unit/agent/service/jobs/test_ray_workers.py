@@ -8,7 +8,7 @@ import pytest
 from folders import TESTS
 from labs.second_bundle import NEW, Judge, count_answers, fill
 
-from agent.service.jobs.ray_workers import judge_on_ray
+from agent.service.jobs.shadow import judge_on_ray
 from agent.settings import Settings
 from agent.store import Store, store_url
 

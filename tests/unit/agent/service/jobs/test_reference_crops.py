@@ -9,7 +9,7 @@ from labs.lab import crop_here
 from labs.pool_children import killing_what_reads, list_children
 
 from agent.errors import FileCode, is_out_of_resources
-from agent.service.jobs.reference_crops import cropping_apart
+from agent.service.jobs.instrument_check import cropping_apart
 from agent.settings import Settings
 
 

@@ -18,7 +18,7 @@ from agent.service.composition import open_store
 from agent.service.folder.data_folder import clock
 from agent.service.health.problems import Problems
 from agent.service.jobs.shadow import find_waiting_candidate, has_news
-from agent.service.retrain_scheduler import RetrainScheduler
+from agent.service.schedule import RetrainScheduler
 from agent.store import MicrographResult
 from agent.triage import Handling, TriageVerdict
 

@@ -6,7 +6,7 @@ import pytest
 from labs.pipeline import Bench
 
 from agent.service.health.problems import Problems
-from agent.service.jobs.scrub import Verifier
+from agent.service.jobs.archive import Verifier
 
 NOON = datetime(2026, 11, 24, 12, tzinfo=UTC)
 

@@ -1,13 +1,21 @@
-"""Train and evaluate candidates when due, at low priority; nothing here promotes one.
+"""Run what is due: periodic jobs, each night's report, and the training of candidates.
 
-What is due is queried from the database, never remembered: a PC that slept, or an agent that was
-stopped in the middle, resumes where it stopped.
+What is due is queried from the database, never remembered: a PC that slept, a job that ran twice in
+the hour that autumn repeats, or an agent that was stopped in the middle end with the same reports
+and resume where they stopped. A share that hangs or a mail server that is unavailable delays the
+thread of its job, and no other.
+
+Uncertainty and OOD scores find what is hard for a model; ordinary fields far from every training
+image improve it as much. So a night also suggests those for labelling, one of each specimen, since
+its fields are alike, the farthest first.
 """
 
 from __future__ import annotations
 
+import threading
+import time
 from contextlib import contextmanager
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
@@ -15,32 +23,202 @@ import structlog
 
 from agent.delivery.mail import send_notice
 from agent.errors import AgentError, WrongUse
+from agent.nightly import (
+    missing_nights,
+    missing_periods,
+    night_settings,
+    write_index,
+    write_period,
+    write_report,
+)
 from agent.retrain import Gate, Outcome
 from agent.retrain.promotion import DAYS, SHADOW
+from agent.service.jobs.outbound import plan_notice
 from agent.service.jobs.retrain import (
     JOB,
+    SUGGEST,
     find_training_job,
+    suggest_in_child,
     train_first_in_child,
     train_in_child,
 )
 from agent.service.jobs.shadow import find_waiting_candidate, has_news, judge_in_child
-from agent.service.jobs.suggest import SUGGEST, suggest_in_child
 from agent.service.jobs.supervisor import Cancelled
 from agent.settings import WEEKDAYS
-from agent.site_time import compute_age
+from agent.site_time import compute_age, compute_night_period, night_of
 from agent.store import StoreFault
+from agent.store.sites.site_folders import reports_folder
+from agent.triage import Handling, Reason
 from model import ModelError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
+    from agent.archive import Archive
+    from agent.nightly import NightSettings
     from agent.service.health.problems import Problems
     from agent.settings import Settings
-    from agent.store import Job, Store
+    from agent.store import Job, MicrographView, Store
+    from reports import Message
+
 
 log = structlog.get_logger()
 
-LOOK_AGAIN_S, SHADOW_AGAIN_S = 600.0, 3600.0
+
+class PeriodicThread(threading.Thread):
+    """The thread of one periodic job.
+
+    Args:
+        name: Of the thread and of its problem.
+        errand: The job; returns a problem for the operator, "" for none, None where the previous
+            one is still valid.
+        every_s: Seconds between two runs.
+        problems: Where problems are reported.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        errand: Callable[[], Message | str | None],
+        *,
+        every_s: float,
+        problems: Problems,
+    ) -> None:
+        super().__init__(name=name, daemon=True)
+        self._errand, self._every_s, self._problems = errand, every_s, problems
+        self._stopping = threading.Event()
+
+    def run(self) -> None:
+        """Run the job until stopped; a fault costs time, never the thread."""
+        while not self._stopping.is_set():
+            self.run_round()
+            self._stopping.wait(self._every_s)
+
+    def run_round(self) -> None:
+        """Run the job once, and report its problem."""
+        problem: Message | str | None
+        try:
+            problem = self._errand()
+        except (AgentError, ModelError, StoreFault, OSError) as fault:
+            problem = f"{self.name}: {fault}"
+        except Exception as error:
+            log.exception("errand.crashed", errand=self.name)
+            problem = f"{self.name}: {type(error).__name__}: {error}"
+        if problem is not None:
+            self._problems.say(self.name, problem)
+
+    def stop(self) -> None:
+        """Request that it stops."""
+        self._stopping.set()
+
+
+DISTANCE = "knn"
+"""The companion score that is the cosine distance to the nearest reference image."""
+
+
+def list_farthest(views: Iterable[MicrographView], most: int) -> list[str]:
+    """Return the public ids of the micrographs farthest from the training images.
+
+    Args:
+        views: Of a night; those that are flagged or labelled are left out.
+        most: How many at most.
+    """
+    best: dict[tuple[str, ...], tuple[float, str]] = {}
+    for view in views:
+        distance = view.result.strangeness.companions.get(DISTANCE)
+        if distance is None or view.label is not None or view.result.handling != Handling.AUTOMATIC:
+            continue
+        process_data = view.process_data
+        specimen = process_data.get("specimen")
+        key = (process_data.get("order", ""), specimen) if specimen else (view.id,)
+        best[key] = max(best.get(key, (float("-inf"), "")), (float(distance), view.id))
+    ranked = sorted(best.values(), key=lambda scored: (-scored[0], scored[1]))
+    return [public_id for _distance, public_id in ranked[:most]]
+
+
+NIGHT_EVERY_S = 15.0
+REPORT_AGAIN_S = 1800.0
+
+
+class ReportScheduler:
+    """The schedule of reports.
+
+    Args:
+        settings: Of the lab.
+        store, archive: What is reported.
+        now: Returns the time, aware UTC.
+        problems: Where problems are reported.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        store: Store,
+        archive: Archive,
+        *,
+        now: Callable[[], datetime],
+        problems: Problems,
+    ) -> None:
+        self._settings, self._store, self._archive = settings, store, archive
+        self._now, self._problems = now, problems
+        self._night: date | None = None
+        self._again_s = 0.0
+
+    def tend(self) -> None:
+        """Catch up where the night is another one than before, and every half hour.
+
+        A time that was waited for would be next year's where the clock was wrong for an evening.
+        """
+        night = night_of(self._now(), self._settings.night.at, self._settings.site.time_zone)
+        if night != self._night or time.monotonic() >= self._again_s:
+            self._night, self._again_s = night, time.monotonic() + REPORT_AGAIN_S
+            self.catch_up()
+
+    def catch_up(self) -> None:
+        """Write every night that is over and has no report."""
+        try:
+            lab = night_settings(self._settings, self._store, now=self._now())
+            folder = reports_folder(self._settings.store.folder, self._store)
+            for night in missing_nights(self._store, folder, lab, now=self._now()):
+                is_new = self._store.nightly_reports.find(night) is None
+                written = write_report(
+                    self._store,
+                    self._archive,
+                    folder,
+                    night,
+                    lab,
+                    now=self._now(),
+                    with_pdf=self._settings.report.is_delivered,
+                )
+                if is_new:
+                    self._ask_for_diversity(night, lab)
+                plan_notice(self._settings, self._store, self._archive, written, now=self._now())
+            periods = missing_periods(self._store, folder, lab, now=self._now())
+            for period in periods:
+                write_period(self._store, folder, period, lab, now=self._now())
+            if periods:
+                write_index(self._store, folder, lab, now=self._now())
+        except (AgentError, ModelError, OSError) as error:
+            self._problems.say("night", f"the night's report could not be written: {error}")
+            log.error("night.failed", reason=str(error))  # noqa: TRY400 - the sentence says it all
+        except Exception as error:
+            self._problems.say("night", f"the night's report crashed: {error}")
+            log.exception("night.crashed")
+            raise
+        else:
+            self._problems.say("night", "")
+
+    def _ask_for_diversity(self, night: date, lab: NightSettings) -> None:
+        most = self._settings.triage.diverse_per_night
+        if not most:
+            return
+        after, until = compute_night_period(night, lab.at, lab.zone)
+        picked = list_farthest(self._store.results.list_between(after, until), most)
+        self._store.review_queue.add(picked, Reason.UNLIKE_TAUGHT, by="agent", at=self._now())
+        log.info("micrographs.asked_again", night=night.isoformat(), n=len(picked))
+
+
+TRAIN_AGAIN_S, SHADOW_AGAIN_S = 600.0, 3600.0
 AFTER_A_FAILURE = timedelta(days=1)
 BY = "agent"
 NO_TRAINING = ("interrupted", "refused")

@@ -1,1 +1,0 @@
-"""The process that serves the pages, and how the agent keeps it running."""
