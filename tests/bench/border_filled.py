@@ -5,15 +5,12 @@ A person calls none of them the specimen; the tables and the first network took 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable
 
 import cv2
 import numpy as np
 from composites import repeat_mirrored
 from drawn.steel import soft_noise
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 Image = np.ndarray
 """(h, w, 3) float32, RGB; (h, w) float32 where it is called grey."""

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
@@ -11,9 +11,6 @@ from border_filled import Image, choose_size, fill_resin
 from composites import Composite
 from drawn.border import BORDERS, draw_depth, draw_resin
 from drawn.steel import soft_noise
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 PLAIN = ("dark", "grey", "bright", "shaded", "grainy", "defocused", "bubbles", "cloudy")
 WHOLE = ("network", "colonies", "carbides", "phases", "shaded", "tilted", "uneven")

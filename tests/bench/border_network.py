@@ -19,7 +19,6 @@ import sys
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
@@ -31,13 +30,12 @@ from torch.nn import functional
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
+from collections.abc import Iterator
+
 from border_fields import COLUMNS, NO_LABEL, ROWS, draw_sample
 
 from agent.imaging.specimen.border_network import CELL_PX, CLASSES
 from model.needles.train import Muon
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 WIDTHS = (40, 64, 96, 112)
 """Channels at 1/2, 1/4, 1/8 and 1/16 of the cells' resolution."""

@@ -4,18 +4,15 @@ from __future__ import annotations
 
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
 from drawn.graphics import fonts
+from numpy.random import Generator
+from numpy.typing import NDArray
 
-if TYPE_CHECKING:
-    from numpy.random import Generator
-    from numpy.typing import NDArray
-
-    Mask = NDArray[np.float32]  # (h, w) coverage in [0, 1]
-    Colour = tuple[int, int, int]
+Mask = NDArray[np.float32]  # (h, w) coverage in [0, 1]
+Colour = tuple[int, int, int]
 
 NICE = (1, 2, 2.5, 3, 4, 5, 10, 15, 20, 25, 30, 40, 50, 75, 100, 150, 200, 250, 300, 400, 500)
 UM_PER_PX = (0.002, 8.0)

@@ -17,7 +17,6 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
-from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
@@ -27,14 +26,12 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 from drawn.border import BORDERS, draw_depth, draw_resin, mounted
 from drawn.steel import soft_noise
+from numpy.typing import NDArray
 from scale_bars import HALVES, format_share, is_in, list_textures
 
 from agent.errors import FileError
 from agent.imaging.crop import _find_largest_rectangle, crop
 from agent.imaging.readers.read import MicrographImage
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
 
 FULL, QUICK = 1000, 60
 DIRTY = 0.01  # share of the kept rectangle from which it is not clean

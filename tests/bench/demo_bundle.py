@@ -21,9 +21,10 @@ import subprocess
 import sys
 import zipfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from safetensors.numpy import save
 
 from agent import settings as settings_room
@@ -39,9 +40,6 @@ from agent.service.folder.data_folder import bundles_folder, clock
 from agent.service.jobs.retrain import read_lab_config
 from model import quick_config, use_network_threads
 from model.bundle import BundleContents, TestedHeads, load_bundle, read_manifest, write_bundle
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
 
 SEED = 11
 NOTE = (

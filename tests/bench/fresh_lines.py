@@ -7,17 +7,14 @@ so that measuring from outer edge to outer edge is right within 2 % as well.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
+from numpy.random import Generator
+from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-if TYPE_CHECKING:
-    from numpy.random import Generator
-    from numpy.typing import NDArray
-
-    Mask = NDArray[np.float32]
+Mask = NDArray[np.float32]
 
 FINE = 8  # by which an anti-aliased drawing is larger before it is reduced
 ROOM = 3  # pixels around a group

@@ -7,17 +7,14 @@ that of the picture. A strip covers the lowest rows or is added below them.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 from fresh_lines import Drawn, Type, draw_bar, load_font, spell_micro
+from numpy.random import Generator
+from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-if TYPE_CHECKING:
-    from numpy.random import Generator
-    from numpy.typing import NDArray
-
-    Colour = tuple[int, int, int]
+Colour = tuple[int, int, int]
 
 BLACK, WHITE = (0, 0, 0), (255, 255, 255)
 PRINT_UM = 127_000  # width of the print to which a magnification belongs

@@ -19,17 +19,20 @@ import argparse
 import os
 import tempfile
 import time
+from collections.abc import Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from multiprocessing import get_context
+from multiprocessing.connection import Connection
 from pathlib import Path
 from statistics import median
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import cv2
 import numpy as np
 import psutil
+from numpy.typing import NDArray
 
 from agent.archive import Archive
 from agent.demo.synthetic.micrograph import draw_micrograph
@@ -41,12 +44,6 @@ from agent.triage import Policy
 from agent.watch import ListedFile
 from agent.watch.listing import list_folder
 from model import Classifier
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from multiprocessing.connection import Connection
-
-    from numpy.typing import NDArray
 
 CODES = ("G8", "B7", "M8", "G9-10")
 WARM = 3

@@ -22,10 +22,11 @@ import argparse
 import sys
 import time
 from collections import Counter
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from statistics import median
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -39,9 +40,6 @@ from model.networks.backbones import Encoder, build_backbone
 from model.networks.schemes import Head, Scheme
 from model.runtime.engines import Engine, FrameFeatures, choose_engine
 from model.runtime.torch_runner import MAX_BATCH_PX, _batch_size, fold_batch_norm
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
 
 ROUNDS = 5
 BATCHES = (1, 2, 4, 8, 16, 32)

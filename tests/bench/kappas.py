@@ -13,9 +13,9 @@ least 93 % at 10, 20 and 50 images in every population.
 from __future__ import annotations
 
 import argparse
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import product
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -30,9 +30,6 @@ from agent.roundrobin.agreement_coefficients import (
     quadratic,
 )
 from model import Estimate, agreement_interval
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 SIZES = (5, 10, 20, 50)
 IMAGES = 20_000

@@ -28,15 +28,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from collections.abc import Callable, Iterator
+
 from bench.stress import Agent, Contents
 from servers.databases import Postgres
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
 
 BACK_WITHIN_S = 30.0
 SETTLES_S = 120.0

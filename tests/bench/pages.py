@@ -12,7 +12,6 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -23,10 +22,8 @@ from labs.lab import DAY, HOME, Lab, desk_of, minutes
 
 from agent.archive import Archive
 from agent.demo.synthetic.micrograph import draw_micrograph
+from agent.imaging.crop import Crop
 from agent.web import create_app
-
-if TYPE_CHECKING:
-    from agent.imaging.crop import Crop
 
 PAGES = ("/review", "/review/{id}", "/pictures/{id}/crop.jpg", "/pictures/{id}/size.png")
 CODES = ("G7", "G8", "G9-10", "B7", "B8", "B9-10", "M8", "M9-10")

@@ -18,8 +18,8 @@ import itertools
 import sys
 import time
 from collections import defaultdict
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
@@ -33,9 +33,6 @@ from agent.imaging.readers.z_stack import (
     iter_likeness,
 )
 from model import upper_bound
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 HERE = Path(__file__).parent
 BLURS = (1, 2, 4, 8, 12, 16, 24)

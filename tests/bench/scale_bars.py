@@ -24,7 +24,6 @@ import zlib
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
@@ -32,16 +31,13 @@ from scipy.stats import beta
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from collections.abc import Iterator
+
 from fresh_bars import burn_fresh
+from numpy.typing import NDArray
 
+from agent.imaging.scale_bar.bars.line import FoundBar
 from agent.imaging.scale_bar.detect import find_graphics
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from numpy.typing import NDArray
-
-    from agent.imaging.scale_bar.bars.line import FoundBar
 
 FULL, QUICK = 2000, 200
 HALVES = ("development", "test")

@@ -22,12 +22,13 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from sqlalchemy import text
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 sys.path.insert(0, str(Path(__file__).resolve().parent))
+
+from collections.abc import Mapping
 
 import store as store_bench
 from servers.databases import Postgres
@@ -36,9 +37,6 @@ from agent.store import SearchQuery, Store, engine
 from agent.store.search.search_index import WORDS
 from agent.store.search.search_terms import hash_site, hash_value
 from agent.store.sites.site_scope import SCHEMA, bind
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 ROWS, QUICK = 1_000_000, 50_000
 LIMIT_MS = 150

@@ -21,25 +21,22 @@ import tempfile
 import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from sqlalchemy import text
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+
 from labs.stored import finding
 from servers.databases import Postgres
+from sqlmodel import Session
 
 from agent.settings.root import RECIPE
 from agent.store import Decision, Store
 from agent.store.engine import is_sqlite, writing
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from contextlib import AbstractContextManager
-
-    from sqlmodel import Session
 
 BEGIN = datetime(2017, 1, 1, tzinfo=UTC)
 NIGHTLY = 300

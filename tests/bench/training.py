@@ -15,10 +15,10 @@ import argparse
 import tempfile
 import time
 from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import torch
 from paper import PX, UM_PER_PX, drawn
@@ -34,9 +34,6 @@ from model import (
     taxonomy_from,
     train,
 )
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
 CODES = ("G7", "G8", "G9-10", "B7", "B8", "B9-10", "M8", "M9-10")
 
