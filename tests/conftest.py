@@ -19,8 +19,9 @@ from sharing.workers import SharedWorkers
 
 from agent.store.people import auth
 
-settings.register_profile("martensight", deadline=None)  # a busy PC is no fault of the code
-settings.load_profile("martensight")
+settings.register_profile("thorough", deadline=None)  # a busy PC is no fault of the code
+settings.register_profile("martensight", settings.get_profile("thorough"), max_examples=50)
+settings.load_profile("martensight")  # `.ci/run full` tries twice as many examples
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # workers share the cores; set before torch loads
 

@@ -12,18 +12,15 @@ import socket
 import subprocess
 import sys
 import traceback
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 from servers.failing_share import FailingShare
 
 from agent.cli import main
 from agent.files import shares
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
 
 PATHS = {
     "sources": '[[sources]]\nname = "LOM-1"\nfolder = "{share}"\n',
@@ -136,7 +133,13 @@ def wait_for(notices: socket.socket, text: str) -> str:
     return notice
 
 
-@pytest.mark.parametrize("error", [None, errno.EIO], ids=["hangs", "EIO"])
+@pytest.mark.parametrize(
+    "error",
+    [
+        pytest.param(None, id="hangs"),
+        pytest.param(errno.EIO, id="EIO", marks=pytest.mark.slow),
+    ],
+)
 def test_an_agent_starts_though_each_share_hangs_or_refuses_and_names_them(
     tmp_path: Path, error: int | None
 ) -> None:

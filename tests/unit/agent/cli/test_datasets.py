@@ -6,7 +6,7 @@ import csv
 import hashlib
 import json
 import zipfile
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -17,9 +17,6 @@ from agent.cli.models.datasets import DATASETS
 from agent.files.pictures import encode_png
 from agent.labelled_import import list_labelled
 from model import load_taxonomy
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 UHCS = SHARED / "uhcs"
 METADATA = """,label,magnification,micron_bar,micron_bar_px,micron_bar_units,path,{kind}
@@ -225,6 +222,7 @@ def draw_patch(path: Path, phase: str, seed: int, gain: float) -> None:
     path.write_bytes(encode_png(np.repeat(grey[..., None], 3, axis=2)))
 
 
+@pytest.mark.slow
 def test_the_set_of_three_microscopes_is_measured_with_each_microscope_held_out(tmp_path, run):
     folder, rows = tmp_path / "set", [HEADER]
     for number in range(6):

@@ -370,6 +370,7 @@ def test_a_bundle_goes_out_and_comes_in_unchanged_or_not_at_all(
     assert "changed after it was written" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_experiments_leave_one_page_that_needs_nothing_beside_it(taught_lab, exams):
     code, out = ran(
         taught_lab, "models", "experiments", exams, "--quick", "--rows", "Lite0 2S", "--json"

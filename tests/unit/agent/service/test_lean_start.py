@@ -35,6 +35,7 @@ def test_neither_agent_nor_pages_load_a_library_of_rare_work(modules):
     assert loaded.stdout.strip() == "[]"
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="lists what a process has mapped")
 def test_an_agent_that_judges_with_openvino_never_loads_pytorch(own_lab):
     pytest.importorskip("openvino")

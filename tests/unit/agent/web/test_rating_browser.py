@@ -98,19 +98,6 @@ def server_in(tmp_path):
         server.stop()
 
 
-def test_two_raters_at_once_and_a_kill_in_the_middle(tmp_path, server_in):
-    round_ = Round(lab_in(tmp_path), raters=2, images=3)
-    game = Game(round_, server_in(round_), kills=[2])
-
-    asyncio.run(game.play())
-
-    kept = round_.kept()
-    round_.lab.store.close()
-    assert game.kills == []
-    assert game.lost == set()
-    assert kept == round_.everything()
-
-
 @pytest.mark.slow
 def test_fourteen_raters_rate_twenty_micrographs_at_once_and_the_report_is_right(
     tmp_path, server_in
