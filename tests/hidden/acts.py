@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import Any
 
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
@@ -23,9 +24,6 @@ from hidden.ledger import (
 )
 from hidden.pictures import VARIANTS, PlaceOf
 from hidden.world import World
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 COUNTS: Counter[str] = Counter()
 """What happened in all histories of this process."""

@@ -6,22 +6,18 @@ was named for and in which sequence things happened, whatever the clock says.
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import timedelta
-from typing import TYPE_CHECKING, NamedTuple
+from datetime import datetime, timedelta
+from typing import NamedTuple
 
 from labs import lab
 
 from agent.imaging.crop import public_id
 from agent.orders.facts.specimen_facts import SLIP
 from agent.orders.instruments.instrument_checks import GOOD_FOR
+from agent.orders.specifications.specification import Specification
 from hidden.pictures import COARSE, FINE, SETS, Picture, PlaceOf
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
-    from datetime import datetime
-
-    from agent.orders.specifications.specification import Specification
 
 ORDERS, SPECIMENS = ("4711", "4822", "4933"), ("01", "02")
 KINDS = ("fine", "one coarse", "coarse", "lent", "one place")

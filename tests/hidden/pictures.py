@@ -7,27 +7,21 @@ variant of it. Landmarks and comparisons are computed once for all histories.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cache
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import cv2
 import numpy as np
 from labs import lab
+from numpy.typing import NDArray
 
 from agent.demo.synthetic.micrograph import draw_micrograph
-from agent.imaging import encode_landmarks
-from agent.imaging.places import Landmarks, register
+from agent.imaging import Crop, encode_landmarks
+from agent.imaging.places import Landmarks, Overlap, register
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from numpy.typing import NDArray
-
-    from agent.imaging import Crop
-    from agent.imaging.places import Overlap
-
-    Pixels = NDArray[np.uint8]
+Pixels = NDArray[np.uint8]
 
 SIZE = (240, 180)
 UM_PER_PX = 0.2

@@ -5,16 +5,14 @@ from __future__ import annotations
 import json
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING
+
+import pytest
 
 from agent.service.jobs import outbound
 from agent.settings import read
 from agent.store import Decision
 from labs.lab import DAY, Lab
 from labs.shell import Shell
-
-if TYPE_CHECKING:
-    import pytest
 
 HOUR = timedelta(hours=1)
 

@@ -6,27 +6,20 @@ import hashlib
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cache
-from typing import TYPE_CHECKING
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
 
 from agent.demo.exporter import plan_ordinary
 from agent.files import pictures
-from agent.store import NewImage, NewRater
+from agent.roundrobin import report as reporting
+from agent.roundrobin.campaign import get_order
+from agent.store import NewImage, NewRater, Opinion
 from agent.store.people import auth
 from agent.web.review.images import CROP_PX
 from labs.lab import Lab, minutes
 from model import default_taxonomy
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    import numpy as np
-    from numpy.typing import NDArray
-
-import numpy as np
-
-from agent.roundrobin import report as reporting
-from agent.roundrobin.campaign import get_order
-from agent.store import Opinion
 
 NAME = "spring"
 AT = datetime(2026, 11, 24, 9, 0, tzinfo=UTC)

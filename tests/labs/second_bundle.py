@@ -4,22 +4,17 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from sqlalchemy import create_engine, text
 
-from agent.store import MicrographResult
+from agent.store import MicrographResult, MicrographView, Store
 from agent.triage import Handling, TriageVerdict
 from agent.watch import ListedFile
 from labs.predictions import prediction_of
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
-    from agent.store import MicrographView, Store
 
 AT = datetime(2026, 11, 24, 21, 0, tzinfo=UTC)
 OLD, NEW = "20261101-0badcafe", "20261125-beefbeef"

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
 from agent.cli.app import main
 from labs.lab import Lab
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 class Shell:

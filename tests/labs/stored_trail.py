@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+from contextlib import AbstractContextManager
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
 
 from servers.databases import tamper
 from sqlalchemy import text
@@ -19,10 +19,6 @@ from agent.store import (
     engine,
 )
 from labs.stored import OTHER, SHA, file, finding
-
-if TYPE_CHECKING:
-    from contextlib import AbstractContextManager
-
 
 AT = datetime(2026, 11, 24, 21, 0, tzinfo=UTC)
 

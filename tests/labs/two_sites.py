@@ -6,18 +6,21 @@ import hashlib
 import shutil
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from drawn.needle_samples import measured
 from sqlalchemy import MetaData, inspect, select
+from sqlalchemy.engine import Connection
 
 from agent.imaging import public_id
 from agent.store import (
     Claim,
     Decision,
     Entry,
+    FrozenStatement,
     NewImage,
     NewNeedle,
     NewRater,
@@ -34,13 +37,6 @@ from agent.store import (
 from agent.store.people import auth
 from agent.watch import ListedFile
 from labs.lab import DAY, Lab
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from sqlalchemy.engine import Connection
-
-    from agent.store import FrozenStatement
 
 HERE, THERE = "Plant 1", "Plant 2"
 HIDDEN = "zzhidden"

@@ -11,10 +11,12 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -23,7 +25,7 @@ from labs import lab
 
 from agent.archive import Archive
 from agent.demo.exporter import encode
-from agent.demo.synthetic.micrograph import draw_micrograph
+from agent.demo.synthetic.micrograph import Drawn, draw_micrograph
 from agent.errors import FileError
 from agent.imaging import crop, read
 from agent.labelled_import import ManifestProvenance, import_folder, list_labelled
@@ -42,12 +44,6 @@ from agent.watch import ListedFile, Provenance
 from agent.watch.listing import list_folder
 from model import default_taxonomy
 from scripted.kinds import ALL, FIELDS, PARTNER, Kind, Shot
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
-
-    from agent.demo.synthetic.micrograph import Drawn
 
 START = datetime(2026, 11, 24, 6, 0, tzinfo=UTC)
 OLD, NEW = "20260101-00000000", "20260202-00000000"

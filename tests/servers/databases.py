@@ -14,8 +14,8 @@ import socket
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import psycopg
 import pytest
@@ -23,9 +23,6 @@ from labs.later_versions import later_versions
 
 from agent.store import Store, engine
 from agent.store.evidence import guards
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
 
 KINDS = ("sqlite", "postgresql")
 USER = "postgres"

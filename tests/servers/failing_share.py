@@ -11,12 +11,10 @@ import errno
 import os
 import struct
 import threading
-from typing import TYPE_CHECKING, Self
+from pathlib import Path
+from typing import Self
 
 import pytest
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 DETACH_AND_ABORT = 3  # MNT_DETACH | MNT_FORCE
 HEADER = struct.Struct("<IIQQIIII")

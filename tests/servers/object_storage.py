@@ -6,9 +6,11 @@ import http.client
 import logging
 import os
 import threading
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import TYPE_CHECKING, Any, ClassVar
+from pathlib import Path
+from typing import Any, ClassVar
 from urllib.parse import urlsplit
 from urllib.request import Request, urlopen
 
@@ -17,11 +19,7 @@ import boto3
 from agent.archive import Archive
 from agent.objects import Access, Bucket, ObjectMirror, UploadIndex
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from pathlib import Path
-
-    Meddle = Callable[[str, str], tuple[int, bytes] | None]
+Meddle = Callable[[str, str], tuple[int, bytes] | None]
 
 CREDENTIALS = "[default]\naws_access_key_id = lab\naws_secret_access_key = secret\n"
 

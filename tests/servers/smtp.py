@@ -6,10 +6,7 @@ import socketserver
 import threading
 from dataclasses import dataclass, field
 from email import message_from_bytes, policy
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from email.message import EmailMessage
+from email.message import EmailMessage
 
 
 @dataclass

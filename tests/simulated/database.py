@@ -8,17 +8,15 @@ from __future__ import annotations
 
 import sqlite3
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 from sqlalchemy import event
 
 from agent.store import Store
 from agent.store import engine as engines
 from agent.store.engine import AgentIdentity
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 SITE, AGENTS = "Plant 1", ("PC 1", "PC 2", "pages")
 AnyStore = TypeVar("AnyStore", bound=Store)

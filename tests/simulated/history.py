@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import gc
 import logging
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import structlog
 
@@ -16,10 +17,6 @@ from simulated.past import Past, make_past
 from simulated.promises import come_to_rest, list_broken
 from simulated.schedule import RestlessError
 from simulated.world import World
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
 
 COLLECT_EVERY = 50
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from unittest.mock import patch
 
 from sqlmodel import col, select
@@ -19,9 +20,6 @@ from agent.store.work import deduplication, work_queue
 from agent.store.work.file_states import State, rest
 from agent.store.work.files import Files
 from agent.watch import write_completion
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
 
 
 def _at_rest_at_once(self: Any, listing: Any, now_s: float) -> list[Any]:

@@ -9,14 +9,11 @@ from __future__ import annotations
 
 import re
 import threading
+from collections.abc import Callable
 from random import Random
-from typing import TYPE_CHECKING
 from zlib import crc32
 
 from greenlet import getcurrent, greenlet
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 _PART = re.compile(r"\.[0-9]+-[0-9a-f]{8}\.part$")  # the program draws these names itself
 

@@ -14,14 +14,11 @@ import sys
 import time
 import zipfile
 import zlib
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 UNIT = "martensight.service"
 CONFIG = Path("/etc/martensight/agent.toml")

@@ -16,16 +16,14 @@ import tempfile
 import threading
 import time
 import zlib
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import cv2
 import numpy as np
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
 
 DEADLINE_S = 180.0
 PLACE = Path(tempfile.mkdtemp(prefix="martensight-stage-", dir=os.environ["PROGRAMDATA"]))

@@ -10,8 +10,8 @@ import subprocess
 import sys
 import traceback
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 from folders import ROOT
@@ -27,9 +27,6 @@ from agent.features import FeatureFolder
 from agent.files.whole_file import write_whole
 from agent.orders.statements.customer_report import find_statement, render_customer_report
 from agent.store import SearchQuery, Store, StoreFault
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 NAMED = (AgentError, StoreFault, OSError)
 """What work may end with: the service and the commands say it in a sentence."""

@@ -10,20 +10,17 @@ import importlib
 import io
 import pkgutil
 import zipfile
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
+import click
 import pytest
 import typer
 from labs.two_sites import HERE, HIDDEN, Known, World, nowhere, sqlite_world, world
 
 import agent.cli
 from agent.cli.app import app, main
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
-
-    import click
 
 __all__ = ["sqlite_world", "world"]
 

@@ -6,20 +6,17 @@ know fails it, so that a new one cannot be forgotten.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator
+from typing import Any
 
 import pytest
+from fastapi import FastAPI
 from fastapi.routing import APIRoute
 from fastapi.testclient import TestClient
 from labs.lab import DAY, HOME, desk_of
 from labs.two_sites import HERE, HIDDEN, Known, World, nowhere, open_lab, sqlite_world, world
 
 from agent.web.app import create_app
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from fastapi import FastAPI
 
 __all__ = ["sqlite_world", "world"]
 

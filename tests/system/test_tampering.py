@@ -5,10 +5,10 @@ from __future__ import annotations
 import shutil
 import sqlite3
 import sys
+from collections.abc import Iterable, Iterator
 from contextlib import closing, suppress
 from dataclasses import replace
 from datetime import timedelta
-from typing import TYPE_CHECKING
 
 import pytest
 from labs.lab import DAY, RING_A, TAXONOMY, Lab, copy_of
@@ -36,9 +36,6 @@ from agent.store import (
 from agent.store.tables import load_metadata
 from agent.triage import Handling, TriageVerdict
 from agent.watch import Provenance
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
 
 FORGED_PROMOTION = (
     'INSERT INTO promotion (site_id, bundle, "by", reason, promoted_at, metrics) '

@@ -7,9 +7,10 @@ import logging
 import os
 import sys
 import threading
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from itertools import combinations
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -20,10 +21,6 @@ from agent.files.pictures import encode_png
 from agent.files.whole_file import open_regular
 from agent.imaging.readers.read import Limits, read, read_sidecar_scales
 from agent.orders.facts.process_data import find_notes
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
 
 posix = pytest.mark.skipif(sys.platform == "win32", reason="links and pipes of POSIX")
 

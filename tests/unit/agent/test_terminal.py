@@ -8,7 +8,7 @@ import logging
 import os
 import stat
 import sys
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 import structlog
@@ -19,9 +19,6 @@ from labs.shell import Shell
 from agent import log
 from agent.cli import console
 from agent.terminal import STEERING, visible
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 CLEAR = "\x1b[2J\x9b31m\u202e"
 posix = pytest.mark.skipif(sys.platform == "win32", reason="names and rights of POSIX")

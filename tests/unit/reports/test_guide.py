@@ -8,24 +8,21 @@ import shlex
 import tomllib
 from datetime import UTC, datetime
 from itertools import zip_longest
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
 from folders import ROOT
 from labs.lab import HOME, desk_of
 from markdown_it import MarkdownIt
+from pydantic import BaseModel
 
 import reports
 from agent.cli.reference import list_commands, render_commands, render_settings
 from agent.settings import Objective, Settings, Source
 from agent.store.people import auth
 from agent.web import create_app
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from pydantic import BaseModel
 
 GUIDE = ROOT / "reports" / "guide"
 REGENERATE = "stale: run `python -m agent.cli.reference`"

@@ -11,7 +11,7 @@ import sys
 import time
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 from cryptography import x509
@@ -30,9 +30,6 @@ from agent.cli.start.doctor_records import examine_network, examine_sites
 from agent.host.file_ownership import restore_owner
 from agent.store import Store, store_url
 from agent.store.sites.fleet import KEY
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can look as another account")
 

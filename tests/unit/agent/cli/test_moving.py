@@ -10,21 +10,17 @@ import sys
 import time
 import tomllib
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 from labs.service import picture
+from pydantic import BaseModel
 
 from agent import settings
 from agent.cli import main
 from agent.cli.operate.move import list_paths_elsewhere, with_folders
 from agent.service.folder.data_folder import RunLock, agent_name
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from pydantic import BaseModel
 
 TEXT = """\
 # ours

@@ -6,8 +6,8 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
 
 import pytest
 from labs.lab import DAY
@@ -18,9 +18,6 @@ from agent.cli.app import app
 from agent.cli.options import SIGNED, os_user
 from agent.store import Decision
 from agent.store.people import auth
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 AT = datetime(2026, 11, 24, 21, 0, tzinfo=UTC)
 PASSWORD = "correct horse battery"  # noqa: S105 - of a test

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
 from agent.evidence.anchors import Anchor, append
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 ANCHOR = Anchor(1, 1, "0" * 64, datetime(2026, 12, 1, tzinfo=UTC))
 

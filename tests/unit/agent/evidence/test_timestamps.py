@@ -6,9 +6,10 @@ import json
 import shutil
 import subprocess
 import threading
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, HTTPServer
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 from labs.lab import DAY
@@ -20,10 +21,6 @@ from structlog.testing import capture_logs
 from agent.service.jobs.backup import stamp_when_due
 from agent.settings import read
 from agent.store import Decision, Store
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
 
 pytestmark = pytest.mark.skipif(shutil.which("openssl") is None, reason="needs openssl")
 SETTINGS = """

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import subprocess
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 from packaging.version import Version
 
 from agent.host.build_version import compute_version
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 def git(folder: Path, *words: str) -> str:

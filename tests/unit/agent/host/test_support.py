@@ -8,7 +8,7 @@ import re
 import uuid
 import zipfile
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
@@ -17,9 +17,6 @@ from agent.demo.bundle import unpack_bundle
 from agent.host.distribution import build_bill, find_licence, list_parts
 from agent.host.support_bundle import Pseudonyms
 from agent.store import Store
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 SECRETS = (
     *("hunter2", "4711", "Schmidt", "Getriebewerk", "R. Stahl", "Probe", "hooks.example"),

@@ -9,7 +9,6 @@ import re
 import unicodedata
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -17,6 +16,7 @@ from conftest import SHARED
 from fastapi.testclient import TestClient
 from folders import ROOT
 from labs.lab import HOME, NEXT_DAY, Lab, desk_of
+from numpy.typing import NDArray
 
 from agent.archive import Archive
 from agent.cli.app import main
@@ -25,9 +25,6 @@ from agent.settings import read
 from agent.store import Store, store_url
 from agent.web import create_app
 from agent.web.factory import app_of
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
 
 BEARING = re.compile(
     r"[Cc]arbide|[Kk]arbid|[Aa]usteni|[Nn]eedle|Nadel|ISO 643|100Cr6|C56E2|[Aa]cicular|"

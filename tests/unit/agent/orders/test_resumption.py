@@ -9,7 +9,7 @@ import sqlite3
 from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 from fastapi.testclient import TestClient
@@ -23,9 +23,6 @@ from agent.service.jobs.order_lists import take_lists
 from agent.service.statements import make_lab
 from agent.settings import read
 from agent.web import create_app
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 from labs.lab import DAY, Lab
@@ -16,9 +16,6 @@ from agent.service.folder.copies import check_start, write_presence
 from agent.service.folder.data_folder import agent_name
 from agent.settings import read
 from agent.store import Store
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 HOUR = timedelta(hours=1)
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
-from typing import TYPE_CHECKING
+from datetime import datetime
+from pathlib import Path
 
 import pytest
 from labs.lab import DAY, Lab
@@ -16,14 +17,8 @@ from agent.orders.lims.outbox import OUTBOX
 from agent.service.folder.data_folder import agent_name
 from agent.service.health.status import build_status_from_store
 from agent.service.jobs import outbound
-from agent.settings import read
+from agent.settings import Settings, read
 from agent.store import Store, store_url
-
-if TYPE_CHECKING:
-    from datetime import datetime
-    from pathlib import Path
-
-    from agent.settings import Settings
 
 
 @pytest.fixture

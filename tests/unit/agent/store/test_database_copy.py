@@ -4,19 +4,15 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
 
 import pytest
 from labs.lab import DAY
 from labs.shell import Shell
 from servers.databases import KINDS, empty
-from sqlalchemy import text
+from sqlalchemy import Engine, text
 
 from agent.store import Decision, Store
 from agent.store import engine as engines
-
-if TYPE_CHECKING:
-    from sqlalchemy import Engine
 
 
 @pytest.fixture

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
 
 import pytest
 from servers.databases import tamper
@@ -13,9 +13,6 @@ from sqlalchemy.exc import DBAPIError
 from agent.store import Store, engine
 from agent.store.evidence.declaration import ALL, EVIDENCE, SUBJECT, Act, EvidenceTable
 from agent.store.tables import Row, load_metadata
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 AT = datetime(2026, 11, 24, 21, 0, tzinfo=UTC)
 ADDED = "INSERT INTO furnace (id, site_id, name, power_kw) VALUES ({0}, 1, 'F{0}', 1.5)"

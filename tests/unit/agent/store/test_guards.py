@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
 
 import pytest
 from folders import ROOT
@@ -14,9 +14,6 @@ from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
 from agent.store import Decision, NewNeedle, Store, engine
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 AT = datetime(2026, 11, 24, 21, 0, tzinfo=UTC)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import shutil
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 from labs.lab import DAY, NEXT_DAY
@@ -15,9 +15,6 @@ from servers.databases import tamper
 from agent.evidence.anchors import Anchor, append
 from agent.settings import read
 from agent.store import Decision, Store
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 @pytest.fixture

@@ -5,8 +5,8 @@ from __future__ import annotations
 import io
 import json
 import sqlite3
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING
 
 import pytest
 from labs.stored import OTHER, SHA, file, finding
@@ -30,9 +30,6 @@ from agent.store.tables import (
     RecordRow,
     load_metadata,
 )
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 __all__ = ["sqlite_world", "world"]
 

@@ -10,7 +10,7 @@ import zlib
 from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 from labs.stored import OTHER, SHA
@@ -32,9 +32,6 @@ from agent.store import (
     Store,
     engine,
 )
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 DELETE_LAST = "DELETE FROM trail WHERE id = (SELECT max(id) FROM trail)"
 

@@ -9,7 +9,7 @@ import sqlite3
 import threading
 from collections import namedtuple
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 from labs.later_versions import KEPT
@@ -21,9 +21,6 @@ from agent.host.systemd import Manager
 from agent.store import Store, Upgrade, schema, store_url
 from agent.store.engine import make_engine
 from agent.store.upgrade import UpgradeProgress, estimate_s
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 Usage = namedtuple("Usage", "total used free")  # noqa: PYI024 - as shutil.disk_usage returns it
 

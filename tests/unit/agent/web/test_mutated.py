@@ -9,20 +9,17 @@ import random
 import re
 import socket
 from collections import Counter
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator
+from typing import Any
 from urllib.parse import urlsplit
 
+from fastapi import FastAPI
 from labs.lab import NEXT_DAY, desk_of
 
 from agent.service import Pages
 from agent.settings import WebSection
 from agent.web import Inbox, create_app
 from agent.web.connection import ConnectionLimits
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from fastapi import FastAPI
 
 ODD = (
     "\0",
