@@ -9,9 +9,10 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, time, timedelta
 from functools import cache, lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from agent.archive import Archive
 from agent.errors import FileError
@@ -19,6 +20,7 @@ from agent.imaging import crop, read
 from agent.imaging.crop import Crop, SpecimenArea, public_id
 from agent.imaging.places import Landmarks, Overlap, extract_landmarks
 from agent.imaging.readers.metadata import Scale
+from agent.needles import NeedleField
 from agent.nightly import NightSettings
 from agent.orders.facts.place_check import PlaceCheck, compare_places
 from agent.orders.specifications.specification import Specification
@@ -29,11 +31,6 @@ from agent.watch import ListedFile
 from agent.web import Desk
 from labs.predictions import prediction_of
 from model import default_taxonomy
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from agent.needles import NeedleField
 
 HOME = "http://127.0.0.1:8787"
 DAY = datetime(2026, 11, 24, 9, 0, tzinfo=UTC)

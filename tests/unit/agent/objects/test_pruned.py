@@ -8,7 +8,6 @@ from __future__ import annotations
 import hashlib
 from dataclasses import replace
 from datetime import timedelta
-from typing import TYPE_CHECKING
 
 import pytest
 from labs.lab import DAY, Lab
@@ -23,14 +22,11 @@ from servers.object_storage import (
     write_credentials,
 )
 
+from agent.archive import Archive
 from agent.backup import maintenance
 from agent.objects import PruneRecords
 from agent.objects.mirror import parse_picture
-from agent.store import Decision
-
-if TYPE_CHECKING:
-    from agent.archive import Archive
-    from agent.store import MicrographView
+from agent.store import Decision, MicrographView
 
 LATER = DAY + timedelta(days=40)
 

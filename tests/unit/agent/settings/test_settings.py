@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tomllib
 from datetime import time
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 from labs.shell import Shell
@@ -12,9 +12,6 @@ from labs.shell import Shell
 from agent import settings
 from agent.errors import BadSettings, hide_passwords
 from agent.settings.section import describe_toml_fault
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 def written(folder: Path, text: str) -> Path:
