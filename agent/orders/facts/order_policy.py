@@ -86,7 +86,8 @@ def load_policy(
         held=lambda view: held(view) or scales.hold(view),
         remarks=partial(_iter_remarks, held, scales),
         traced=scales.find,
-        is_lead=partial(is_lead, settings, store, kinds=("person",)),
+        # Asked for each label of each field of an order.
+        is_lead=cache(partial(is_lead, settings, store, kinds=("person",))),
         is_leading_program=partial(is_lead, settings, store, kinds=("program",)),
         has_leads=lambda: bool(settings.orders.leads) or store.accounts.are_there(),
         second_look=settings.orders.second_look_at_limit,

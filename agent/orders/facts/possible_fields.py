@@ -245,8 +245,8 @@ def find_possible(
         strays = store.orders.unassigned(between=span)
 
     @cache  # the names of one source have words in common
-    def is_other(word: str) -> bool:
-        return store.order_changes.awaits_field(word, *span)
+    def is_other(*words: str) -> bool:
+        return store.order_changes.any_awaits_field(words, *span)
 
     fields = list_possible(strays, view, key, is_other)
     others = store.order_changes.list_photographed(*span)
@@ -393,7 +393,7 @@ def list_possible(
     strays: Iterable[Unassigned],
     view: OrderView,
     key: Callable[[str], str],
-    is_other: Callable[[str], bool],
+    is_other: Callable[..., bool],
 ) -> dict[str, tuple[MicrographView, str]]:
     """Return the fields of no specimen that might belong to an order, by id, and why.
 
@@ -401,8 +401,8 @@ def list_possible(
         strays: Fields that belong to no specimen.
         view: The order.
         key: Of numbers.
-        is_other: Whether a word is the number of an order that was photographed in those days, or
-            that a list names and that has no field.
+        is_other: Whether one of some words is the number of an order that was photographed in those
+            days, or that a list names and that has no field.
     """
     came, number = list(_iter_came(view)), key(view.number)
     possible: dict[str, tuple[MicrographView, str]] = {}
@@ -424,20 +424,22 @@ def list_possible(
                 break
             if (
                 not named
-                and not any(_means_order(word, is_other) for word in words)
                 and any(of == source and apart <= TOGETHER for of, apart in near)
+                and not _mean_order(words, is_other)
             ):
                 possible[own.id] = own, _("it came from the same source within the hour")
     return possible
 
 
-def _means_order(word: str, is_other: Callable[[str], bool]) -> bool:
+def _mean_order(words: Iterable[str], is_other: Callable[..., bool]) -> bool:
     """Return whether a word of a name is the number of some order, or looks like it."""
-    return len(word) >= LEAST_DIGITS and (is_other(word) or is_other(word.translate(_LOOKALIKES)))
+    long = [word for word in words if len(word) >= LEAST_DIGITS]
+    numbers = {*long, *(word.translate(_LOOKALIKES) for word in long)}
+    return bool(numbers) and is_other(*sorted(numbers))
 
 
 def _is_alike(
-    number: str, word: str, key: Callable[[str], str], is_other: Callable[[str], bool]
+    number: str, word: str, key: Callable[[str], str], is_other: Callable[..., bool]
 ) -> bool:
     """Return whether a word of a name could mean a number; that of another order means that one."""
     if word == number or has_lookalikes(number, word, key):

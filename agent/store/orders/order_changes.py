@@ -168,11 +168,11 @@ class OrderChanges(Repository):
         with reading(self._engine) as session:
             return list(session.exec(query))
 
-    def awaits_field(self, number: str, start: datetime, end: datetime) -> bool:
+    def any_awaits_field(self, numbers: Collection[str], start: datetime, end: datetime) -> bool:
         """Return whether an order has fields that were taken then, or is on a list and has none.
 
         Args:
-            number: In any spelling; False where there is no such order.
+            numbers: Of orders, in any spelling; numbers that no order has do not count.
             start: Aware UTC.
             end: Aware UTC.
         """
@@ -185,15 +185,15 @@ class OrderChanges(Repository):
             .select_from(OrderRow)
             .outerjoin(SpecimenRow, col(SpecimenRow.order_id) == col(OrderRow.id))
             .outerjoin(MicrographRow, col(MicrographRow.specimen_id) == col(SpecimenRow.id))
-            .where(OrderRow.site_id == self._whose.site_id, OrderRow.key == self._whose.key(number))
+            .where(
+                OrderRow.site_id == self._whose.site_id,
+                col(OrderRow.key).in_([self._whose.key(number) for number in numbers]),
+            )
             .group_by(col(OrderRow.id))
         )
         with reading(self._engine) as session:
-            row = session.exec(query).first()
-        if row is None:
-            return False
-        facts, fields, then = row
-        return bool(then) or (fields == 0 and bool(facts.get("list")))
+            rows = session.exec(query).all()
+        return any(then or (fields == 0 and facts.get("list")) for facts, fields, then in rows)
 
     def list_new_shots(self, after: int, *, within: timedelta) -> list[ShotField]:
         """Return the micrographs with a first result after a number.
