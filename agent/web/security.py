@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
-SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
 LARGEST_BODY_BYTES = 300_000_000
 LARGEST_FORM_BYTES = 1_000_000
 LARGEST_LOGIN_BYTES = 20_000

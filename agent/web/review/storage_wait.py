@@ -10,7 +10,7 @@ from fastapi import Request, Response
 
 from agent.objects import waiting_at_most
 from agent.web.locale_middleware import FOR_PROGRAMS
-from agent.web.security import SAFE_METHODS
+from agent.web.authentication import SAFE_METHODS
 from reports import gettext as _
 
 if TYPE_CHECKING:
