@@ -3,9 +3,9 @@ from .access import (
     is_this_pc_alone as is_this_pc_alone,
     refuse_strangers as refuse_strangers,
 )
-from .app import create_app as create_app
-from .context import Desk as Desk
-from .factory import app_of as app_of
-from .archive.uploads import (
-    Inbox as Inbox,
+from .app import (
+    create_app as create_app,
+    app_of as app_of,
 )
+from .context import Desk as Desk
+from .archive.uploads import Inbox as Inbox

@@ -20,21 +20,20 @@ from agent.triage import is_provisional
 from agent.web import cookies, metrics
 from agent.web.archive.uploads import LONGEST_VALUE, Busy, Empty
 from agent.web.authentication import may_lead, signing_name, who_is
-from agent.web.context import LONGEST_NAME, find
-from agent.web.models.label_uses import find_use, use_to_json
+from agent.web.context import LONGEST_NAME, Desk, find
+from agent.web.models.learning_page import find_use, use_to_json
 from agent.web.orders import orders
 from agent.web.orders.order_board import map_views
-from agent.web.orders.specimen_fields import is_blind, remember_read
-from agent.web.orders.statements import customer_report
+from agent.web.orders.order_fields import is_blind, remember_read
+from agent.web.orders.orders import customer_report
 from agent.web.review import decisions
-from agent.web.review.corrections import request_reason
+from agent.web.review.decisions import request_reason
 from agent.web.schemas import FAULTS, Decided, Found, Micrograph, Order, Queue, Taken
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
 
     from agent.store import LabelView, MicrographView
-    from agent.web.context import Desk
 
 log = structlog.get_logger()
 

@@ -1,12 +1,14 @@
-"""Build the web application: pages, images, API, reports and style sheets behind one guard."""
+"""Build the web application of a lab: pages, images, API and reports behind one guard."""
 
 from __future__ import annotations
 
 import json
+import platform
 import re
-from datetime import timedelta
+from datetime import datetime, timedelta
 from http import HTTPStatus
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
@@ -16,12 +18,25 @@ from starlette.requests import ClientDisconnect
 
 import reports
 from agent.errors import SetupError
+from agent.features import FeatureFolder, SimilarIndex
+from agent.nightly.facts.order_status import instruments as list_instruments
 from agent.objects import BeingFetched, ObjectsUnavailable
 from agent.orders import BadSpecification
+from agent.orders.facts.order_policy import (
+    build_provenance,
+    get_ring_rules,
+    load_policy,
+    prioritise_urgent,
+    read_taxonomy,
+)
+from agent.orders.instruments.instrument_holds import load_holds
+from agent.orders.specifications.taxonomy_changes import TAXONOMY_FILE, load_taxonomy_use
 from agent.store import StoreFault
+from agent.store.sites.site_folders import get_features_folder, get_own_file, reports_folder
 from agent.store.work.file_states import chunks
-from agent.web import api, api_docs, cookies, language_choice
+from agent.web import api, cookies, dashboard, language_choice
 from agent.web import help as help_pages
+from agent.web.access import refuse_strangers
 from agent.web.archive import (
     archive,
     archive_api,
@@ -29,21 +44,26 @@ from agent.web.archive import (
     embedding_map,
     files_page,
     history,
-    similar,
 )
 from agent.web.authentication import AuthenticationMiddleware
-from agent.web.connection_limits import Crowd, OwnLimits
-from agent.web.context import Unknown
-from agent.web.dashboard import dashboard
-from agent.web.error_pages import FAULT, TITLES, WRONG_METHOD, ErrorPages, render_error
-from agent.web.language_choice import read_choice
-from agent.web.locale_middleware import LocaleMiddleware
-from agent.web.models import bundle_page, fleet_page, learning_page, models_page, rollout_acts
-from agent.web.orders import desk_api, order_acts, order_confirm, order_desk, orders, places
-from agent.web.orders.specimen_fields import remember_read
-from agent.web.pages import render_page
+from agent.web.context import Desk, LearningSetup, TaxonomySetup, Unknown
+from agent.web.language_choice import LocaleMiddleware, read_choice
+from agent.web.metrics import MEASURES
+from agent.web.middleware import (
+    HEADERS,
+    PAGE_POLICY,
+    WAIT_S,
+    Crowd,
+    OwnLimits,
+    SecurityMiddleware,
+    StorageWait,
+    build_fetch_handler,
+)
+from agent.web.models import fleet_page, learning_page, models_page
+from agent.web.orders import order_acts, order_confirm, order_desk, orders
+from agent.web.orders.order_fields import remember_read
+from agent.web.pages import FAULT, TITLES, WRONG_METHOD, ErrorPages, render_error, render_page
 from agent.web.review import (
-    chart_page,
     images,
     needle_marks,
     needle_page,
@@ -52,19 +72,22 @@ from agent.web.review import (
     scale_by_reviewer,
     viewer,
 )
+from agent.web.review.chart_plates import Chart, open_chart
 from agent.web.review.decisions import Meanwhile, NotYours
-from agent.web.review.storage_wait import WAIT_S, StorageWait, build_fetch_handler
-from agent.web.security import HEADERS, PAGE_POLICY, SecurityMiddleware
-from agent.web.setup import class_proposal, first_steps, login, taxonomy_page
+from agent.web.setup import first_steps, login, taxonomy_page
 from model import ModelError
 from reports import gettext as _
 from reports import marked
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
-    from agent.web.context import Desk
+    from agent.archive import Archive
+    from agent.settings import Settings
+    from agent.store import Store
+    from agent.web.archive.uploads import Inbox
     from reports import Language
+
 
 KINDS = {
     ".css": "text/css; charset=utf-8",
@@ -118,40 +141,40 @@ def create_app(
     app.state.closing = desk.closing
     app.include_router(api.router(desk))
     app.include_router(archive_api.router(desk))
-    app.include_router(desk_api.router(desk))
+    app.include_router(order_desk.api_router(desk))
     app.include_router(api.health(desk))
     app.include_router(login.router(desk))
     app.include_router(language_choice.router(desk))
     app.include_router(dashboard.router(desk))
     app.include_router(files_page.router(desk))
     app.include_router(fleet_page.router(desk))
-    app.include_router(rollout_acts.router(desk))
+    app.include_router(fleet_page.rollout_router(desk))
     app.include_router(review_page.router(desk))
     app.include_router(order_desk.router(desk))
     app.include_router(order_confirm.router(desk))
     app.include_router(scale_by_reviewer.router(desk))
-    app.include_router(class_proposal.router(desk))
+    app.include_router(taxonomy_page.proposal_router(desk))
     app.include_router(orders.router(desk))
     app.include_router(order_acts.router(desk))
-    app.include_router(places.router(desk))
+    app.include_router(order_acts.place_router(desk))
     app.include_router(archive.router(desk))
     app.include_router(bulk_decisions.router(desk))
-    app.include_router(similar.router(desk))
+    app.include_router(embedding_map.similar_router(desk))
     app.include_router(embedding_map.router(desk))
     app.include_router(history.router(desk))
     app.include_router(images.router(desk))
     app.include_router(viewer.router(desk))
     app.include_router(needle_marks.router(desk))
     app.include_router(needle_page.router(desk))
-    app.include_router(chart_page.router(desk))
+    app.include_router(viewer.chart_router(desk))
     app.include_router(round_robin.router(desk))
     app.include_router(models_page.router(desk))
     app.include_router(learning_page.router(desk))
-    app.include_router(bundle_page.router(desk))
+    app.include_router(models_page.bundle_router(desk))
     app.include_router(first_steps.router(desk))
     app.include_router(taxonomy_page.router(desk))
     app.include_router(help_pages.router(desk))
-    app.include_router(api_docs.router(desk))
+    app.include_router(help_pages.docs_router(desk))
     _give_files(app, desk)
     _give_errors(app, desk)
     _give_refusals(app, desk)
@@ -315,3 +338,126 @@ def _give_last_resort(app: FastAPI, desk: Desk, language: Language) -> None:
 
 def _gone(_request: Request, _error: Exception) -> Response:
     return Response(status_code=400)  # not read: the client has disconnected
+
+
+def app_of(
+    settings: Settings,
+    *,
+    store: Store,
+    archive: Archive,
+    now: Callable[[], datetime],
+    status: Callable[[], dict[str, Any]],
+    inbox: Inbox | None = None,
+    restart: Callable[[], None] | None = None,
+) -> FastAPI:
+    """Build the application that `[web]` describes.
+
+    Args:
+        settings: The lab's settings.
+        store: Open; it stays open as long as the application runs.
+        archive: The pixels.
+        now: Returns the time, aware UTC.
+        status: Returns what `agent status --json` prints.
+        inbox: Receives files that programs send; None where this process receives none.
+        restart: Requests a restart of the agent; None where none runs with this application.
+
+    Raises:
+        BadSettings: `[web] host` can be reached from other PCs, and there are no accounts; or the
+            folder of `[review] chart` is missing.
+    """
+    refuse_strangers(settings.web, store.accounts)
+    desk = Desk(
+        store=store,
+        archive=archive,
+        reports=reports_folder(settings.store.folder, store),
+        site=settings.site.name,
+        zone=settings.site.time_zone,
+        taxonomy=lambda: read_taxonomy(settings, store, now=now()),
+        now=now,
+        status=status,
+        inbox=inbox,
+        measures=get_own_file(settings.store.folder, MEASURES, url=settings.store.url),
+        similar=_open_similar(settings, store),
+        taxonomy_setup=_taxonomy_setup(settings, store),
+        settings_file=settings.file,
+        is_outdated=lambda written: written != settings,
+        restart=restart,
+        holds=lambda: load_holds(settings, store),
+        instruments=lambda: list_instruments(
+            store,
+            [source.name for source in settings.sources],
+            {},
+            control=settings.orders.control,
+            every=timedelta(hours=settings.orders.control_every_h),
+            now=now(),
+        ),
+        hasten=lambda: prioritise_urgent(store, settings),
+        measures_needles=settings.needles.enabled or not settings.model.taxonomy,
+        learns_from=settings.retrain.learns_from,
+        learning=LearningSetup(
+            promoters=settings.retrain.promoters,
+            min_new_labels=settings.retrain.min_new_labels,
+            language=settings.report.language,
+            names_leads=bool(settings.orders.leads),
+            rings=get_ring_rules(settings),
+            names_taxonomy=bool(settings.model.taxonomy),
+        ),
+        objectives={
+            source.name: build_provenance(source).objectives for source in settings.sources
+        },
+        customer_templates=Path(settings.report.customer_templates)
+        if settings.report.customer_templates
+        else None,
+        um_per_px_range=settings.imaging.um_per_px_range,
+        chart=_open_chart(settings),
+        look_s=settings.review.look_s,
+        correction_reasons=settings.review.correction_reasons
+        if settings.review.reason_on_correction
+        else None,
+        lab=lambda: load_policy(
+            settings,
+            store,
+            read_taxonomy(settings, store, now=now()),
+            now=now(),
+            held=load_holds(settings, store),
+        ),
+    )
+    hosts = (settings.web.host, platform.node(), *settings.web.names)
+    return create_app(
+        desk,
+        hosts=hosts,
+        idle=timedelta(minutes=settings.web.lock_after_min),
+        requests=settings.web.requests,
+        language=settings.report.language,
+    )
+
+
+def _open_similar(settings: Settings, store: Store) -> SimilarIndex | None:
+    if not settings.features.keep:
+        return None
+    folder = FeatureFolder(get_features_folder(settings.store.folder, store), platform.node())
+    return SimilarIndex(folder, most_rows=settings.features.search_rows)
+
+
+def _open_chart(settings: Settings) -> Chart | None:
+    """Return the chart plates of `[review] chart`, None where it is not set."""
+    if not settings.review.chart:
+        return None
+    return open_chart(
+        Path(settings.review.chart),
+        um_per_px_range=settings.imaging.um_per_px_range,
+        max_megapixels=settings.imaging.max_megapixels,
+    )
+
+
+def _taxonomy_setup(settings: Settings, store: Store) -> TaxonomySetup:
+    """Return where the classes are written: the file that the settings name, or next to them."""
+    named = settings.model.taxonomy
+    beside = settings.file.parent if settings.file else settings.store.folder
+    return TaxonomySetup(
+        file=Path(named) if named else beside / TAXONOMY_FILE,
+        is_named=bool(named),
+        load_use=lambda: load_taxonomy_use(
+            store, data=settings.store.folder, specifications=settings.orders.specifications
+        ),
+    )

@@ -1,10 +1,20 @@
-"""The objects that all pages and the API work on."""
+"""The objects that all pages and the API work on, and what they remember for open pages.
+
+Figures of the dashboard are cached, so that many open pages cost the database as much as one. A
+lease names the reviewer who has a micrograph open. It is no lock: it never refuses a decision, and
+`decisions.decide` detects a conflict. It is in this server's memory and expires.
+
+A decision counts as blind only where the page had not shown the answer before. The record is in
+this server's memory: after a restart, an answer that was seen and then hidden counts as unseen.
+"""
 
 from __future__ import annotations
 
 import re
+import threading
+from collections import OrderedDict
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from functools import partial
 from secrets import token_bytes, token_hex
 from threading import Event
@@ -14,14 +24,11 @@ from agent.orders import Specifications
 from agent.orders.judge.assessed import OrderPolicy
 from agent.retrain.label_use import LEARNS_FROM
 from agent.store import RingRules
-from agent.web.dashboard.figures_cache import FiguresCache
 from agent.web.orders.order_board import OrderBoard
-from agent.web.review.leases import Leases
-from agent.web.review.shown_answers import ShownAnswers
 from reports import marked
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
     from pathlib import Path
 
     from agent.archive import Archive
@@ -36,6 +43,176 @@ if TYPE_CHECKING:
     from agent.web.review.chart_plates import Chart
     from model import Taxonomy
     from reports import Language
+
+
+FAST = timedelta(seconds=3)
+SLOW = timedelta(seconds=30)
+
+
+class Timed:
+    """A value that is read again once it is older than its interval. Thread-safe.
+
+    Args:
+        interval: How old it may be.
+    """
+
+    def __init__(self, interval: timedelta) -> None:
+        self._lock, self._interval = threading.Lock(), interval
+        self._value: Any = None
+        self._read_at: datetime | None = None
+        self._process, self._changes = token_hex(4), 0
+
+    @property
+    def version(self) -> str:
+        """A word that is another one after each change of the value, and in each process."""
+        return f"{self._process}-{self._changes}"
+
+    def is_due(self, now: datetime) -> bool:
+        """Return whether the value is older than its interval, or of a later time."""
+        return self._read_at is None or not timedelta(0) <= now - self._read_at < self._interval
+
+    def get(self, read: Callable[[], Any], *, now: datetime) -> tuple[Any, str]:
+        """Return the value and its version, read again where it is due."""
+        with self._lock:
+            return self._get(read, now), self.version
+
+    def refresh(self, read: Callable[[], Any], *, now: datetime) -> None:
+        """Read the value where it is due; return at once where another thread reads it."""
+        if self._lock.acquire(blocking=False):
+            try:
+                self._get(read, now)
+            finally:
+                self._lock.release()
+
+    def _get(self, read: Callable[[], Any], now: datetime) -> Any:
+        if self.is_due(now):
+            value = read()
+            if value != self._value:
+                self._changes += 1
+            self._value, self._read_at = value, now
+        return self._value
+
+
+class Days:
+    """Counts of days that are over: each day is counted once."""
+
+    def __init__(self) -> None:
+        self._counts: dict[date, dict[str, int]] = {}
+
+    def get(
+        self, days: Sequence[date], count: Callable[[date], dict[str, int]]
+    ) -> list[dict[str, int]]:
+        """Return the counts of days; only those that are not known are counted, others dropped."""
+        known = self._counts
+        self._counts = {day: known[day] if day in known else count(day) for day in days}
+        return list(self._counts.values())
+
+
+class FiguresCache(Timed):
+    """The figures of the dashboard as they were last read.
+
+    Attributes:
+        slow: Those that take longer to read.
+        days: Codes per day.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(FAST)
+        self.slow = Timed(SLOW)
+        self.days = Days()
+
+
+LEASE = timedelta(minutes=5)
+
+
+class Leases:
+    """Open micrographs by reviewer: one, or the fields of one order. Thread-safe."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._open: dict[str, tuple[frozenset[str], datetime]] = {}
+
+    def take(self, public_id: str, who: str, *, at: datetime) -> str:
+        """Open a micrograph; what the reviewer had open before is released.
+
+        Args:
+            public_id: Id of the micrograph.
+            who: The reviewer.
+            at: When, aware UTC.
+
+        Returns:
+            Who else has it open, "" for no one; then they keep it.
+        """
+        with self._lock:
+            self._open.pop(who, None)
+            other = self._others(who, at).get(public_id, "")
+            if who and not other:
+                self._open[who] = frozenset({public_id}), at + LEASE
+            return other
+
+    def take_all(self, public_ids: Collection[str], who: str, *, at: datetime) -> dict[str, str]:
+        """Open the fields of an order; what the reviewer had open before is released.
+
+        Args:
+            public_ids: Ids of the fields.
+            who: The reviewer.
+            at: When, aware UTC.
+
+        Returns:
+            Public id → who else has it open; they keep it.
+        """
+        with self._lock:
+            self._open.pop(who, None)
+            theirs = self._others(who, at)
+            free = frozenset(public_ids) - theirs.keys()
+            if who and free:
+                self._open[who] = free, at + LEASE
+            return {public_id: theirs[public_id] for public_id in public_ids if public_id in theirs}
+
+    def leave(self, who: str) -> None:
+        """Release what a reviewer has open."""
+        with self._lock:
+            self._open.pop(who, None)
+
+    def others(self, who: str, *, at: datetime) -> dict[str, str]:
+        """Return what other reviewers have open: public id → name."""
+        with self._lock:
+            return self._others(who, at)
+
+    def _others(self, who: str, at: datetime) -> dict[str, str]:
+        self._open = {name: held for name, held in self._open.items() if held[1] > at}
+        return {
+            public_id: name
+            for name, (held, _) in self._open.items()
+            if name != who
+            for public_id in held
+        }
+
+
+MOST = 50_000
+"""Pages that are remembered, the newest; a reviewer opens some hundred a day."""
+
+
+class ShownAnswers:
+    """Results that pages have shown, by reviewer. Thread-safe."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._shown: OrderedDict[tuple[str, int], None] = OrderedDict()
+
+    def add(self, who: str, result: int) -> None:
+        """Record that a page has shown a result; `who` is "" before a name was entered."""
+        with self._lock:
+            self._shown[who, result] = None
+            self._shown.move_to_end((who, result))
+            while len(self._shown) > MOST:
+                self._shown.popitem(last=False)
+
+    def has(self, who: str, result: int) -> bool:
+        """Return whether a page has shown a result to a reviewer, or to one without a name."""
+        with self._lock:
+            return (who, result) in self._shown or ("", result) in self._shown
+
 
 ID = re.compile(r"[0-9a-f]{16}(-p[1-9][0-9]{0,4})?")
 LONGEST_NAME = 80

@@ -7,20 +7,26 @@ pages.
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Annotated
 from urllib.parse import urlsplit
 
 from fastapi import APIRouter, Form, Request, Response
 from fastapi.responses import RedirectResponse
+from starlette.requests import HTTPConnection
 
+import reports
 from agent.web.authentication import who_is
 from reports import LANGUAGES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from starlette.types import ASGIApp, Receive, Scope, Send
+
     from agent.web.context import Desk
     from reports import Language
+
 
 COOKIE = "language"
 CHOSEN = "language"
@@ -84,3 +90,28 @@ def _find_recorded(desk: Desk, name: str) -> str:
 
 def _keep(answer: Response, name: str, value: str) -> None:
     answer.set_cookie(name, value, max_age=YEAR_S, httponly=True, samesite="strict")
+
+
+FOR_PROGRAMS = re.compile(r"/(api/.*|healthz|readyz|metrics)")
+
+
+class LocaleMiddleware:
+    """Middleware that sets the language of each answer.
+
+    Args:
+        app: The application behind it.
+        language: Language of the pages where a browser asks for none.
+    """
+
+    def __init__(self, app: ASGIApp, language: Language) -> None:
+        self._app, self._language = app, language
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        for_programs = FOR_PROGRAMS.fullmatch(scope["path"])
+        chosen = read_choice(HTTPConnection(scope).cookies, self._language)
+        with reports.speaking("en" if for_programs else chosen):
+            await self._app(scope, receive, send)

@@ -17,7 +17,7 @@ from agent.retrain.bundle_registry import FOLDER, get_bundle
 from agent.service.active_bundle import CurrentBundle, RolloutLeader
 from agent.service.folder.data_folder import clock
 from agent.store import HostState, RolloutState, Store
-from agent.web.factory import app_of
+from agent.web.app import app_of
 
 BY = ("--by", "E. Meier", "--reason", "better on G8", "--days", "0")
 

@@ -215,7 +215,7 @@ def _describe_use(settings: Settings, store: Store, public_id: str) -> str:
     from agent.archive import Archive
     from agent.orders.facts.order_policy import read_taxonomy
     from agent.retrain.label_use import decide_use
-    from agent.web.models.label_uses import describe
+    from agent.web.models.learning_page import describe
 
     label = store.labelled_micrographs.find(public_id)
     if label is None:

@@ -19,9 +19,9 @@ from agent.web import cookies
 from agent.web.archive import archive_acts
 from agent.web.archive.archive_acts import MOST_IMAGES
 from agent.web.authentication import may_decide, may_lead
-from agent.web.orders.specimen_fields import is_blind, remember_shown
+from agent.web.orders.order_fields import is_blind, remember_shown
 from agent.web.pages import render_page, request_name
-from agent.web.review.code_choices import list_subtypes
+from agent.web.review.decisions import list_subtypes
 from reports import gettext as _
 from reports import marked
 

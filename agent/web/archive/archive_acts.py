@@ -19,7 +19,7 @@ from agent.objects import ObjectsUnavailable
 from agent.roundrobin.campaign import Invited, set_up
 from agent.store import LEADS_DOUBT, NewImage
 from agent.triage import Reason
-from agent.web.orders.specimen_fields import is_blind, remember_read
+from agent.web.orders.order_fields import is_blind, remember_read
 from agent.web.review.decisions import LONGEST_COMMENT
 from reports import gettext as _
 

@@ -13,14 +13,13 @@ from agent.web.api import as_json
 from agent.web.archive import archive_acts, history
 from agent.web.archive.archive import FACETS, LONGEST_VALUE, MOST_CHOSEN
 from agent.web.authentication import signing_name, who_is
-from agent.web.context import LONGEST_NAME
-from agent.web.orders.specimen_fields import is_blind, remember_read
+from agent.web.context import LONGEST_NAME, Desk
+from agent.web.orders.order_fields import is_blind, remember_read
 from agent.web.review.decisions import LONGEST_COMMENT
 from agent.web.schemas import FAULTS, Acts, Hits, Requested, Views
 
 if TYPE_CHECKING:
     from agent.store import MicrographView
-    from agent.web.context import Desk
 
 Value = Annotated[
     str | None, Query(max_length=300, description="Sent several times: any of the values.")

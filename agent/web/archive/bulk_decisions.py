@@ -22,7 +22,7 @@ from agent.orders.judge.permissions import (
 )
 from agent.orders.specifications.class_texts import name_criterion
 from agent.store import is_imported
-from agent.web import cookies, signed_form
+from agent.web import cookies, forms
 from agent.web.archive.archive import (
     OUTCOMES,
     build_href,
@@ -34,15 +34,15 @@ from agent.web.archive.archive import (
 )
 from agent.web.archive.archive_acts import MOST_DECIDED, find_chosen
 from agent.web.authentication import may_lead
-from agent.web.context import find, order_rules
+from agent.web.context import Desk, find, order_rules
+from agent.web.forms import ListedField
 from agent.web.orders.order_confirm import Sent, build_flag, draw_field, find_scale, get_width_um
-from agent.web.orders.specimen_fields import remember_shown, stands_alone
+from agent.web.orders.order_fields import remember_shown, stands_alone
 from agent.web.pages import render_page, request_name
 from agent.web.review import decisions
 from agent.web.review.decisions import LONGEST_WORD, Meanwhile
-from agent.web.review.picture_links import ruler_of
+from agent.web.review.images import ruler_of
 from agent.web.review.review_page import seconds_of
-from agent.web.signed_form import ListedField
 from reports import Choice
 from reports import gettext as _
 
@@ -50,7 +50,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from agent.store import Decision, MicrographView, SearchQuery
-    from agent.web.context import Desk
 
 RELABEL, ASSIGN = "archive:relabel", "archive:assign"
 """What a signed form of these pages lists."""
@@ -93,7 +92,7 @@ def _act(
         return refused
     try:
         return act(desk, request, sent, who)
-    except signed_form.NotOursError:
+    except forms.NotOursError:
         old = _("The agent was restarted after this page was opened. Inspect the fields once more.")
         return refuse(desk, request, sent.get("back"), WrongUse(old))
     except SetupError as error:
@@ -105,9 +104,9 @@ def _relabel(desk: Desk, request: Request, sent: Sent, who: str) -> Response:
     decisions.read_decision(f"code:{sent.get('code')}", taxonomy=desk.taxonomy, by=who)
     if not sent.get("state"):
         return _render_relabel(desk, request, sent, who, _find_affected(desk, sent))
-    listed = signed_form.read(desk.form_key, RELABEL, sent.get("state"))
+    listed = forms.read(desk.form_key, RELABEL, sent.get("state"))
     if any(field.code != sent.get("code") for field in listed.values()):
-        raise signed_form.NotOursError  # another code than the page showed
+        raise forms.NotOursError  # another code than the page showed
     chosen = [
         listed[public_id]
         for public_id, answer in sent.answers.items()
@@ -204,7 +203,7 @@ def _render_relabel(
         title=_("Label {code}").format(code=code),
         plates=[_build_plate(desk, view, code, um_per_px) for view in changing],
         left=[(view, refused[view.id]) for view in views if refused[view.id]],
-        state=signed_form.sign(desk.form_key, RELABEL, listed),
+        state=forms.sign(desk.form_key, RELABEL, listed),
         kept=[(key, sent.get(key)) for key in ("code", "why", "back")],
         action="/archive/relabel",
         facts=[(_("Reason"), sent.get("why"))],
@@ -249,7 +248,7 @@ def _assign(desk: Desk, request: Request, sent: Sent, who: str) -> Response:
         raise WrongUse(_("Enter an order number and a specimen."))
     reason = require_reason(sent.get("assign_why"))
     if sent.get("state"):
-        listed = signed_form.read(desk.form_key, ASSIGN, sent.get("state"))
+        listed = forms.read(desk.form_key, ASSIGN, sent.get("state"))
         at = _write_assignment(desk, list(listed), keys, reason=reason, by=who)
         return go_back(sent.get("back"), who, assigned=str(len(listed)), of=who, act=at.isoformat())
     views = _find_affected(desk, sent)
@@ -267,7 +266,7 @@ def _assign(desk: Desk, request: Request, sent: Sent, who: str) -> Response:
         title=_("Assign to order {order}, specimen {specimen}").format(**keys),
         plates=[_build_place(view, um_per_px) for view in moving],
         left=[(view, refused[view.id]) for view in views if refused[view.id]],
-        state=signed_form.sign(desk.form_key, ASSIGN, listed_fields),
+        state=forms.sign(desk.form_key, ASSIGN, listed_fields),
         kept=[(key, sent.get(key)) for key in kept],
         action="/archive/assign",
         facts=[*named, (_("Reason"), reason)],

@@ -24,8 +24,7 @@ from agent.store.orders.statements import AFTER
 from agent.store.results.needles import TIPS
 from agent.web import cookies
 from agent.web.context import ID, Desk
-from agent.web.orders.order_queue import order_href
-from agent.web.orders.specimen_fields import is_blind
+from agent.web.orders.order_fields import is_blind, order_href
 from agent.web.pages import describe_unknown, render_page
 from reports import gettext as _
 from reports import marked

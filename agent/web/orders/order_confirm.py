@@ -18,28 +18,29 @@ from starlette.concurrency import run_in_threadpool
 import reports
 from agent.errors import WrongUse
 from agent.orders.specifications.class_texts import build_class_texts, name_criterion
-from agent.web import cookies, signed_form
+from agent.web import cookies, forms
 from agent.web.authentication import may_decide, may_lead
-from agent.web.context import find, order_rules
+from agent.web.context import Desk, find, order_rules
+from agent.web.forms import ListedField
 from agent.web.orders.order_board import map_views
-from agent.web.orders.order_queue import (
+from agent.web.orders.order_fields import (
     confirm_href,
     done_href,
     find_next_order,
+    is_blind,
+    is_done_by,
     list_order_queue,
     list_own,
+    remember_shown,
     review_href,
+    stands_alone,
 )
 from agent.web.orders.orders import assessed_of, describe_field
-from agent.web.orders.specimen_fields import is_blind, is_done_by, remember_shown, stands_alone
 from agent.web.pages import render_page, request_name
 from agent.web.review import decisions
-from agent.web.review.code_choices import list_subtypes
-from agent.web.review.corrections import list_reasons, request_reason
-from agent.web.review.decisions import Meanwhile
-from agent.web.review.picture_links import iter_layers, ruler_of
+from agent.web.review.decisions import Meanwhile, list_reasons, list_subtypes, request_reason
+from agent.web.review.images import iter_layers, ruler_of
 from agent.web.review.review_page import seconds_of
-from agent.web.signed_form import ListedField
 from reports import (
     Choice,
     Link,
@@ -56,7 +57,6 @@ if TYPE_CHECKING:
     from agent.orders.judge.assessed import AssessedSpecimen
     from agent.orders.judge.judgement_rules import Rules
     from agent.store import Decision, MicrographView
-    from agent.web.context import Desk
 
 WIDEST_PX = 352
 """CSS pixels of the widest field: it fits a phone, and three fit side by side at 1280."""
@@ -146,8 +146,8 @@ def _act(desk: Desk, request: Request, number: str, sent: Sent) -> Response:
         count = _undo(desk, request, order, who.strip())
         return RedirectResponse(_here(order, order, count, undone=True), 303)
     try:
-        listed = signed_form.read(desk.form_key, order, sent.get("state"))
-    except signed_form.NotOursError:
+        listed = forms.read(desk.form_key, order, sent.get("state"))
+    except forms.NotOursError:
         old = _("The agent was restarted after this page was opened. Inspect the fields once more.")
         return _render(desk, request, order, 409, conflicts=(old,))
     _refuse_unlisted(listed, sent)
@@ -405,7 +405,7 @@ def _render(
         limit=wanted.demand if wanted else "",
         known=[assessed.material, assessed.view.customer, assessed.view.product],
         rows=rows,
-        state=signed_form.sign(
+        state=forms.sign(
             desk.form_key, number, [_list_field(field_view, views) for field_view in listed]
         ),
         confirm=len(listed),

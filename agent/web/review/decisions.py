@@ -1,9 +1,10 @@
-"""Record the decisions of reviewers, and undo them.
+"""Record the decisions of reviewers, and undo them; the codes to choose from.
 
 Forms, programs and key presses all pass through here, so the same rules hold: a name, a known code,
 and no overwriting of a decision that the sender has not seen. A decision about a specimen is one
 row per waiting field, marked as bulk, so that one can be changed later and all can be undone at
-once.
+once. A correction needs a reason where `[review]` requires it. An answer that was hidden is not
+corrected: a request for a reason would reveal it.
 """
 
 from __future__ import annotations
@@ -12,18 +13,22 @@ import re
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+import reports
 from agent.errors import WrongUse
+from agent.orders.specifications.class_texts import choose_title, label_of
 from agent.store import Decision, DecisionConflict, voter_of
-from agent.web.context import LONGEST_NAME, find
-from agent.web.orders.specimen_fields import fields_of, given_together, waiting
+from agent.web.context import LONGEST_NAME, Desk, find
+from agent.web.orders.order_fields import fields_of, given_together, waiting
+from reports import Choice, SubtypeChoice, marked, number_keys, size_keys
+from reports import gettext as _
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from datetime import datetime
 
     from agent.store import Expected, LabelView, MicrographView
-    from agent.web.context import Desk
-    from model import Taxonomy
+    from model import Size, Subtype, Taxonomy
+
 
 LONGEST_WORD, LONGEST_CODE = 80, 90
 """Letters of a reason, and of a structure code: two names of 40 and what joins them fit."""
@@ -166,7 +171,7 @@ def decide_each(
         else:
             outcomes[index] = number
     made = desk.store.labels.decide_all((), or_skip=[entry for _, entry in due], at=at)
-    for (index, _), outcome in zip(due, made, strict=True):
+    for (index, _entry), outcome in zip(due, made, strict=True):
         outcomes[index] = (
             _decide_again(desk, given[index], at)
             if isinstance(outcome, DecisionConflict)
@@ -312,3 +317,101 @@ def undo_together(desk: Desk, view: MicrographView, *, by: str, any_ones: bool) 
     together = given_together(fields_of(desk, view), view)
     undo_each(desk, [decided.id for decided in together], by=by, any_ones=any_ones)
     return len(together)
+
+
+COMMAND_LETTERS = frozenset("acfhjklnorstuvwz")
+"""Keys of the pages that press no code; B and M are a subtype's where one has that letter."""
+
+
+def list_subtypes(taxonomy: Taxonomy, suggested: str | None) -> Iterator[SubtypeChoice]:
+    """Yield the subtypes with their sizes, coarse to fine.
+
+    Args:
+        taxonomy: The classes.
+        suggested: The model's answer, None where it is hidden or there is none.
+    """
+    known = taxonomy.subtypes
+    letters = _list_letters([entry.name for entry in known])
+    for row, letter, subtype in zip(number_keys(len(known)), letters, known, strict=True):
+        # A subtype with a single size is decided by its own key.
+        keys = list_size_keys(subtype.sizes) if len(subtype.sizes) > 1 else ("",)
+        sizes = tuple(
+            Choice(
+                value=f"code:{subtype.code(size.name)}",
+                text=label_of(size) or choose_title(subtype),
+                words=choose_title(size)
+                + (
+                    _(" (known, but not in the training data yet)")
+                    if size.name in subtype.untrained
+                    else ""
+                ),
+                key=key,
+                taught=size.name not in subtype.untrained,
+                suggested=subtype.code(size.name) == suggested,
+            )
+            for key, size in zip(keys, subtype.sizes, strict=True)
+        )
+        yield SubtypeChoice(subtype.name, _title(subtype), row, sizes, letter)
+
+
+def list_size_keys(sizes: Sequence[Size]) -> tuple[str, ...]:
+    """Return the keys of sizes: the digits of their lowest number where all have one."""
+    return size_keys([size.numbers.lower if size.numbers else None for size in sizes])
+
+
+def _list_letters(names: Sequence[str]) -> list[str]:
+    """Return the first letter of each name as its key, "" where another key has it already."""
+    first = [name[:1].casefold() for name in names]
+    return [
+        letter
+        if letter.isascii()
+        and letter.isalpha()
+        and letter not in COMMAND_LETTERS
+        and first.count(letter) == 1
+        else ""
+        for letter in first
+    ]
+
+
+def _title(subtype: Subtype) -> str:
+    """Return the title of a subtype, "" where it only repeats the name."""
+    title = choose_title(subtype)
+    return title if title != subtype.name else ""
+
+
+REASON_NEEDED = marked("{yours} instead of {model}: give the reason for this correction.")
+
+
+def list_reasons(desk: Desk) -> tuple[str, ...]:
+    """Return the reasons to choose from, in the reader's language; () where none is required."""
+    if desk.correction_reasons is None:
+        return ()
+    return desk.correction_reasons or tuple(_(why) for why in reports.MODEL_CORRECTION_WHYS)
+
+
+def find_uncorrected(desk: Desk, view: MicrographView, *, hides: bool) -> str:
+    """Return the model's code where another one needs a reason, else "".
+
+    Args:
+        desk: What the pages work on.
+        view: The micrograph.
+        hides: The answer is hidden from the reviewer.
+    """
+    if desk.correction_reasons is None or hides or view.label is not None:
+        return ""
+    return view.result.structure_code or ""
+
+
+def request_reason(desk: Desk, view: MicrographView, decision: Decision, *, hides: bool) -> str:
+    """Return a sentence that requests the missing reason of a correction, "" where none is missing.
+
+    Args:
+        desk: What the pages work on.
+        view: The micrograph.
+        decision: The decision about it.
+        hides: The answer is hidden from the reviewer.
+    """
+    model = find_uncorrected(desk, view, hides=hides)
+    if decision.kind != "code" or decision.comment or decision.code in (model, None) or not model:
+        return ""
+    return _(REASON_NEEDED).format(yours=decision.code, model=model)

@@ -30,17 +30,28 @@ from agent.web import cookies
 from agent.web.authentication import may_decide, may_lead
 from agent.web.context import ID, Desk, find, order_rules
 from agent.web.forms import read_form
-from agent.web.models import label_uses
-from agent.web.orders import specimen_fields
-from agent.web.orders.order_queue import confirm_href, done_href, find_next_order, list_order_queue
-from agent.web.orders.specimen_fields import is_blind, is_done_by
+from agent.web.models import learning_page
+from agent.web.models.learning_page import SUGGESTED, is_suggested, list_suggestion_queue
+from agent.web.orders import order_fields
+from agent.web.orders.order_fields import (
+    confirm_href,
+    done_href,
+    find_next_order,
+    is_blind,
+    is_done_by,
+    list_order_queue,
+)
 from agent.web.pages import render_page, request_name
 from agent.web.review import decisions
-from agent.web.review.code_choices import list_subtypes
-from agent.web.review.corrections import find_uncorrected, list_reasons, request_reason
-from agent.web.review.decisions import Meanwhile
-from agent.web.review.picture_links import (
-    WINDOW_PX,
+from agent.web.review.decisions import (
+    Meanwhile,
+    find_uncorrected,
+    list_reasons,
+    list_subtypes,
+    request_reason,
+)
+from agent.web.review.images import (
+    SHOWN_WINDOW_PX,
     Linked,
     compute_window_um,
     format_length,
@@ -49,7 +60,6 @@ from agent.web.review.picture_links import (
     window_href,
 )
 from agent.web.review.scale_by_reviewer import needs_scale
-from agent.web.review.suggestions import SUGGESTED, is_suggested, list_suggestion_queue
 from agent.web.review.viewer import build_viewer, find_scaled_reference
 from reports import (
     Card,
@@ -214,7 +224,7 @@ def _request_reason(
     desk: Desk, view: MicrographView, decision: StoredDecision, form: Mapping[str, str]
 ) -> str:
     """Return a request for the reason where a decision corrects the model without one, or ""."""
-    others = specimen_fields.waiting(specimen_fields.fields_of(desk, view), view)
+    others = order_fields.waiting(order_fields.fields_of(desk, view), view)
     covered = [view, *others] if form.get("together") == "1" else [view]
     asked = form.get("blind") == "1"  # the form says so; whoever was shown the answer knows it
     hides = {one.id: asked and not desk.shown.has(decision.by, one.result.id) for one in covered}
@@ -445,13 +455,13 @@ def _notice(desk: Desk, request: Request) -> dict[str, object] | None:
         if label.bulk
         else _("{said} for")
     )
-    use = label_uses.find_use(desk, view)
+    use = learning_page.find_use(desk, view)
     return {
         "tone": Tone.CALM,
         "text": text.format(said=reports.describe_decision(label)),
         "undo_id": view.id,
         "about": view.name,
-        "more": label_uses.describe(use) if use else "",
+        "more": learning_page.describe(use) if use else "",
     }
 
 
@@ -484,8 +494,8 @@ def _render(
     if not blind and result.structure_code:
         desk.shown.add(who, result.id)
     unseen = blind and not desk.shown.has(who, result.id)
-    use = label_uses.find_use(desk, view) if not blind else None
-    fields = specimen_fields.fields_of(desk, view)
+    use = learning_page.find_use(desk, view) if not blind else None
+    fields = order_fields.fields_of(desk, view)
     taxonomy = desk.taxonomy()
     words, texts = describe_codes(taxonomy), build_class_texts(taxonomy)
     window_um = compute_window_um(view)
@@ -501,16 +511,16 @@ def _render(
         "is_always_blind": is_suggested(narrowed),
         "was_shown": blind and not unseen,
         "needs_scale": needs_scale(view),
-        "learning": label_uses.describe(use)
+        "learning": learning_page.describe(use)
         if use
-        else label_uses.describe_ahead(label_uses.forecast_use(desk, view, blind=unseen)),
+        else learning_page.describe_ahead(learning_page.forecast_use(desk, view, blind=unseen)),
         "window": Picture(
             window_href(view.id, window_um),
             _("Part of {name}, {width} wide").format(
                 name=view.name, width=format_length(window_um)
             ),
-            WINDOW_PX,
-            WINDOW_PX,
+            SHOWN_WINDOW_PX,
+            SHOWN_WINDOW_PX,
         )
         if window_um
         else None,
@@ -526,7 +536,7 @@ def _render(
         "criterion": name_criterion(taxonomy),
         "comment": "",
         "siblings": tuple(_siblings(fields, blind_first=blind_first)),
-        "together": 0 if blind else len(specimen_fields.waiting(fields, view)),
+        "together": 0 if blind else len(order_fields.waiting(fields, view)),
         "history": () if blind else view.labels[::-1],
         "strip": strip,
         "codes": _list_codes(strip, blind_first=blind_first),

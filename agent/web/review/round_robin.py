@@ -26,12 +26,11 @@ from agent.store import Opinion
 from agent.store.people import auth
 from agent.web import cookies
 from agent.web.authentication import says_from_where, who_is
-from agent.web.context import Unknown, find
+from agent.web.context import Desk, Unknown, find
 from agent.web.forms import read_form
 from agent.web.pages import render_page
 from agent.web.review.decisions import LONGEST_COMMENT, shown
-from agent.web.review.images import CROP_PX, crop_of, jpeg
-from agent.web.review.picture_links import ruler_of
+from agent.web.review.images import CROP_PX, crop_of, jpeg, ruler_of
 from agent.web.review.review_page import seconds_of
 from model import TaxonomyError, taxonomy_from
 from reports import Choice, SubtypeChoice, Tone, number_keys
@@ -41,7 +40,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from agent.store import MicrographView, Seat
-    from agent.web.context import Desk
     from model import Taxonomy
 
 TOKEN = re.compile(r"[A-Za-z0-9_-]{43}")

@@ -1,4 +1,4 @@
-"""The viewer of a micrograph, what it shows, and the pictures that it is compared with.
+"""The viewer of a micrograph, and the chart plates and pictures that it is compared with.
 
 The pages of an order open it over themselves by the key V; the address also works as a page, on
 which nothing is decided.
@@ -11,26 +11,116 @@ from urllib.parse import quote
 
 from fastapi import APIRouter, Request, Response
 
+from agent.errors import FileError
+from agent.files import pictures
 from agent.nightly import build_card
 from agent.nightly.page.embedded_images import parse_training_key
 from agent.orders.specifications.class_texts import build_class_texts, describe_codes
 from agent.web import cookies
-from agent.web.context import find
-from agent.web.orders import specimen_fields
-from agent.web.orders.specimen_fields import is_blind
+from agent.web.context import Desk, Unknown, find
+from agent.web.orders import order_fields
+from agent.web.orders.order_fields import is_blind
 from agent.web.pages import render_page
-from agent.web.review.chart_page import format_group
-from agent.web.review.chart_plates import group_plates
+from agent.web.review.chart_plates import Chart, PlateFacts, PlateFile, group_plates
+from agent.web.review.images import Linked, iter_layers, jpeg, ruler_of
 from agent.web.review.needle_page import build_series
-from agent.web.review.picture_links import Linked, iter_layers, ruler_of
-from reports import Viewer
+from reports import Picture, Viewer, marked
 from reports import gettext as _
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from agent.store import MicrographView
-    from agent.web.context import Desk
+
+
+PLATE_PX = 2400
+WALL_PX = 260
+"""Width on the wall of a plate without a scale, and of the widest one with a scale."""
+NO_CHART = marked(
+    "There are no chart plates. An administrator sets [review] chart to a folder with one image "
+    "per size."
+)
+
+
+def chart_router(desk: Desk) -> APIRouter:
+    """Build the routes of the chart."""
+    routes = APIRouter(include_in_schema=False)
+
+    @routes.get("/chart")
+    def wall(request: Request) -> Response:
+        return _render_chart(desk, request, _require_chart(desk))
+
+    @routes.get("/chart/{key}.jpg")
+    def plate(key: str) -> Response:
+        chart = _require_chart(desk)
+        found = chart.find(key)
+        if found is None:
+            raise Unknown(key)
+        try:
+            pixels = chart.read_pixels(found)
+        except (FileError, OSError) as error:
+            raise Unknown(key) from error
+        return jpeg(pictures.encode_jpeg(pictures.fit_within(pixels, PLATE_PX), quality=90))
+
+    return routes
+
+
+class NoChart(Unknown):
+    """The lab has no chart plates."""
+
+    detail = NO_CHART
+
+
+def _require_chart(desk: Desk) -> Chart:
+    if desk.chart is None:
+        raise NoChart("chart")
+    return desk.chart
+
+
+def format_group(label: str, *, is_size: bool) -> str:
+    """Return the heading of the plates of one label."""
+    return _("Size {name}").format(name=label) if is_size else label
+
+
+def _render_chart(desk: Desk, request: Request, chart: Chart) -> Response:
+    plates = chart.list_plates()
+    facts = {plate.key: chart.get_facts(plate) for plate in plates}
+    is_common = bool(plates) and all(known.um_per_px for known in facts.values() if not known.fault)
+    um_per_css_px = _find_common_scale(list(facts.values()))
+    return render_page(
+        desk,
+        request,
+        "chart",
+        groups=[
+            (format_group(label, is_size=is_size), group)
+            for label, is_size, group in group_plates(plates, desk.taxonomy())
+        ],
+        pictures={
+            plate.key: _build_picture(plate, facts[plate.key], um_per_css_px) for plate in plates
+        },
+        known=facts,
+        common_um=um_per_css_px if is_common else None,
+    )
+
+
+def _find_common_scale(facts: Sequence[PlateFacts]) -> float | None:
+    """Return µm per pixel on screen at which the widest plate fits; None without any scale."""
+    widths_um = [plate.width * plate.um_per_px for plate in facts if plate.um_per_px]
+    return max(widths_um) / WALL_PX if widths_um else None
+
+
+def _build_picture(
+    plate: PlateFile, known: PlateFacts, um_per_css_px: float | None
+) -> Picture | None:
+    if known.fault:
+        return None
+    width = WALL_PX
+    if known.um_per_px and um_per_css_px:
+        width = max(1, round(known.width * known.um_per_px / um_per_css_px))
+    height = max(1, round(width * known.height / known.width))
+    alt = _("Chart plate {name}").format(name=plate.name)
+    return Picture(f"/chart/{plate.key}.jpg", alt, width, height)
+
 
 REFERENCES_PER_CODE = 5
 
@@ -117,7 +207,7 @@ def find_scaled_reference(desk: Desk, key: str) -> MicrographView | None:
 
 def _iter_fields(desk: Desk, view: MicrographView) -> Iterator[dict[str, Any]]:
     """Yield the other fields of the specimen, without their codes: one may be decided blind."""
-    others = [other for other in specimen_fields.fields_of(desk, view) if other.id != view.id]
+    others = [other for other in order_fields.fields_of(desk, view) if other.id != view.id]
     shown = []
     for other in others:
         crop = desk.archive.crop_path(other.sha256, other.page)

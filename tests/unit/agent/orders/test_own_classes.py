@@ -24,7 +24,7 @@ from agent.files.pictures import encode_png
 from agent.settings import read
 from agent.store import Store, store_url
 from agent.web import create_app
-from agent.web.factory import app_of
+from agent.web.app import app_of
 
 BEARING = re.compile(
     r"[Cc]arbide|[Kk]arbid|[Aa]usteni|[Nn]eedle|Nadel|ISO 643|100Cr6|C56E2|[Aa]cicular|"

@@ -14,7 +14,7 @@ from agent.errors import BadSettings
 from agent.files.pictures import encode_png
 from agent.settings import Settings
 from agent.web import create_app
-from agent.web.factory import app_of
+from agent.web.app import app_of
 from agent.web.review.chart_plates import Chart
 
 PIXELS = np.full((60, 80, 3), 130, np.uint8)

@@ -21,9 +21,9 @@ from agent.store import Decision
 from agent.store.people import auth
 from agent.web import create_app
 from agent.web.authentication import COOKIE, Who
-from agent.web.connection_limits import STREAMS, STREAMS_PER_BROWSER, Crowd, OwnLimits
-from agent.web.dashboard.dashboard_figures import compute_usual, start_of
-from agent.web.dashboard.event_stream import iter_events
+from agent.web.dashboard import iter_events
+from agent.web.dashboard_figures import compute_usual, start_of
+from agent.web.middleware import STREAMS, STREAMS_PER_BROWSER, Crowd, OwnLimits
 
 MORNING = NEXT_DAY - timedelta(minutes=30)
 """Half an hour before the time of the pages."""

@@ -22,7 +22,7 @@ from servers.pages import served
 from agent.cli.reference import render_toml
 from agent.settings import read
 from agent.store import Decision, Store
-from agent.web.factory import app_of
+from agent.web.app import app_of
 
 PASSWORD = "correct horse battery"  # noqa: S105 - of a test
 

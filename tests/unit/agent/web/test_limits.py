@@ -22,7 +22,7 @@ from agent.files import pictures
 from agent.web import Inbox, create_app
 from agent.web.access import HEAVY, NEEDED
 from agent.web.archive.uploads import Busy, Empty
-from agent.web.connection_limits import Crowd, OwnLimits
+from agent.web.middleware import Crowd, OwnLimits
 
 
 @pytest.fixture

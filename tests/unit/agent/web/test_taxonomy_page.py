@@ -14,7 +14,7 @@ from servers.databases import tamper
 from agent.settings import read
 from agent.store import Decision
 from agent.store.people import auth
-from agent.web.factory import app_of
+from agent.web.app import app_of
 from model import load_taxonomy
 
 SETTINGS = '[site]\ntime_zone = "UTC"\n[store]\nfolder = "data"\n[model]\ntaxonomy = "own.toml"\n'

@@ -24,8 +24,8 @@ from agent.retrain.training_set import Collected
 from agent.settings import WebSection
 from agent.store import Decision, StoreFault
 from agent.web import Inbox, api, create_app, refuse_strangers
-from agent.web.review.leases import LEASE, Leases
-from agent.web.review.picture_links import Linked
+from agent.web.context import LEASE, Leases
+from agent.web.review.images import Linked
 from model import LabelIssue
 
 FORM = (

@@ -14,7 +14,7 @@ from labs.small import past, write_labelled
 
 from agent.retrain import Cleaned, collect, send_back
 from agent.store import Decision
-from agent.web.orders.specimen_fields import is_blind
+from agent.web.orders.order_fields import is_blind
 from model import (
     Example,
     Field,

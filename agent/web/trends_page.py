@@ -23,7 +23,7 @@ from agent.nightly.page.night_charts import acknowledge_alarm, describe_alarms, 
 from agent.orders.judge.permissions import require_lead
 from agent.web import cookies
 from agent.web.context import Desk, order_rules
-from agent.web.dashboard.dashboard_figures import start_of
+from agent.web.dashboard_figures import start_of
 from agent.web.forms import read_stripped_form
 from agent.web.orders.order_desk import is_lead
 from agent.web.pages import render_page, request_name
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from markupsafe import Markup
 
     from agent.store import LabelledMicrograph
+
 
 STEPS = {
     "day": marked("Day"),

@@ -7,7 +7,7 @@ Counts of files and results are read every few seconds, as long as a page is ope
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from datetime import datetime, time, timedelta
+from datetime import date, datetime, time, timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
@@ -17,18 +17,17 @@ from agent.nightly.page.night_charts import find_open_alarms
 from agent.orders import BadSpecification
 from agent.retrain.bundle_registry import list_bundles
 from agent.store import State
-from agent.web.context import order_rules
+from agent.web.context import Desk, order_rules
 from agent.web.orders.order_board import SWEPT
 from agent.web.schemas import CodeToday
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
-    from datetime import date
 
     from agent.nightly.facts.order_status import Instrument
     from agent.store import LastFile, OpenFiles, ResultCount
     from agent.triage import Reason
-    from agent.web.context import Desk
+
 
 HOUR = timedelta(hours=1)
 USUAL_DAYS = 28
