@@ -25,7 +25,6 @@ from .backup import (
     sites_in as sites_in,
 )
 from .people.campaigns import (
-    GIVEN_REFERENCE as GIVEN_REFERENCE,
     Campaign as Campaign,
     CampaignRater as CampaignRater,
     NewImage as NewImage,
@@ -44,6 +43,7 @@ from .results.micrograph_views import (
 from .database import Store as Store
 from .database_copy import TableDigest as TableDigest
 from .people.label_decisions import (
+    GIVEN_REFERENCE as GIVEN_REFERENCE,
     Decision as Decision,
     DecisionConflict as DecisionConflict,
     DoubleReview as DoubleReview,

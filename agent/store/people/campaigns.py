@@ -33,10 +33,6 @@ if TYPE_CHECKING:
     from datetime import datetime
 
 
-GIVEN_REFERENCE = "reference value"
-"""Stratum of a micrograph that was added with a reference value, not with a label of the lab."""
-
-
 @dataclass(frozen=True, slots=True)
 class CampaignImage:
     """A micrograph of a campaign.

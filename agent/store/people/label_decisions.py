@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 
+GIVEN_REFERENCE = "reference value"
+"""Stratum of a micrograph that was added with a reference value, not with a label of the lab."""
 KINDS = ("code", "strange", "unusable", "cannot_tell")
 
 
