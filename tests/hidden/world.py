@@ -367,7 +367,7 @@ class World(Ledger):
             (one.name, one.valid_from, one.approved_by, one.sha256, one.entry)
             for one in (*self.file, WASHER)
         ]
-        self.store.specifications.note(entries, at=self.now)
+        self.store.specifications.note(entries, zone="UTC", at=self.now)
 
     def check(self, *, passed: bool) -> None:
         """Check the instrument."""

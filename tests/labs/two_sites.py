@@ -129,7 +129,7 @@ def fill_there(lab: Lab) -> Known:
     )
     store.records.add("control-2", "LOM-2", by="Bea", at=DAY, facts={"note": f"{HIDDEN}-record"})
     store.specifications.note(
-        [("B-spec", NIGHT, "Bea", "5" * 64, {"note": f"{HIDDEN}-entry"})], at=DAY
+        [("B-spec", NIGHT, "Bea", "5" * 64, {"note": f"{HIDDEN}-entry"})], zone="UTC", at=DAY
     )
     new = NewStatement("B-4711", 1, "", "conforms", "s", True, {"note": f"{HIDDEN}-document"})  # noqa: FBT003
     statement = store.statements.add(new, at=DAY)

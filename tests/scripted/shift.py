@@ -229,7 +229,7 @@ class Shift:
     def _note(self, file: tuple[Any, ...]) -> None:
         self.file = file
         entries = [(s.name, s.valid_from, s.approved_by, s.sha256, s.entry) for s in file]
-        self.store.specifications.note(entries, at=self.at)
+        self.store.specifications.note(entries, zone="UTC", at=self.at)
 
     def now(self) -> datetime:
         return self.at

@@ -125,7 +125,7 @@ def note_specifications(settings: Settings, store: Store, *, now: datetime) -> S
         (entry.name, entry.valid_from, entry.approved_by, entry.sha256, entry.entry)
         for entry in specifications.entries
     ]
-    store.specifications.note(entries, at=now)
+    store.specifications.note(entries, zone=settings.site.time_zone, at=now)
     return specifications
 
 

@@ -319,10 +319,12 @@ def set_permission(
 
     Raises:
         WrongUse: There is no such record, none of its limits reaches the bound, or no reason is
-            given.
+            given; or this PC's clock is set back.
     """
     if not reason.strip():
         raise WrongUse("say why with --reason TEXT: it is kept with the permission.")
+    if on:
+        store.audit_log.require_clock(at=at)
     record = _record_for(store, material, bundle, most=most) if on else None
     facts = {"on": on, "reason": reason, "validation": record.id if record else None}
     store.records.add(AUTOMATIC, material, by=by, at=at, facts=facts)

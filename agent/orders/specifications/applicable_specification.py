@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING
-from zoneinfo import ZoneInfo
 
 from agent.orders.judge.judgement_rules import Rules
 from agent.orders.specifications.specification_history import (
@@ -95,8 +94,6 @@ def choose_specification(
         last: See `SpecificationHistory.choose`.
         without: Keys that are left out, as a list named them late.
     """
-    at = since or view.first_seen_at
-    zone = ZoneInfo(policy.zone)
     keys = {
         "material": material,
         "product": view.product,
@@ -105,7 +102,8 @@ def choose_specification(
     }
     return policy.history.choose(
         {key: "" if key in without else value for key, value in keys.items()},
-        on=(at.astimezone(zone) if at else datetime.now(zone)).date(),
+        at=since or view.first_seen_at or datetime.now(UTC),
+        zone=policy.zone,
         since=since,
         current=policy.specifications,
         last=last,

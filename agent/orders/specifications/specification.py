@@ -36,6 +36,7 @@ from agent.settings.section import (
     Shown,
     describe_toml_fault,
 )
+from agent.store.numbers import fold_letters
 from reports import gettext as _
 from reports import marked
 
@@ -232,8 +233,8 @@ class Specification(BaseModel):
 
 
 def is_same_name(name: str, other: str) -> bool:
-    """Return whether two names of a material, product or customer are the same, ignoring case."""
-    return " ".join(name.casefold().split()) == " ".join(other.casefold().split())
+    """Return whether two names of a material, product or customer are the same to the eye."""
+    return " ".join(fold_letters(name).split()) == " ".join(fold_letters(other).split())
 
 
 @dataclass(frozen=True, slots=True)
@@ -326,13 +327,29 @@ def find_limit(wanted: Specification, subtype: str, taxonomy: Taxonomy) -> Limit
 def find_size_fault(wanted: Specification, taxonomy: Taxonomy) -> str:
     """Return why the limits of a specification cannot be judged, in one sentence; "" if they can.
 
-    Of several subtypes those without sizes need no limit; one alone cannot have any.
+    Of several subtypes those without sizes need no limit; one alone cannot have any. Where `limits`
+    names one that has sizes, the others with sizes have a limit too: one was else forgotten.
     """
     for name, text in wanted.limits.items():
         if fault := find_limit_fault(read_limit(text), (name,), taxonomy):
             return fault
     rest = [name for name in wanted.subtype if name not in wanted.limits]
-    return find_limit_fault(wanted.bound, rest, taxonomy) if wanted.bound and rest else ""
+    if wanted.bound and rest:
+        return find_limit_fault(wanted.bound, rest, taxonomy)
+    without = [name for name in rest if wanted.limits and _has_sizes(taxonomy, name)]
+    return (
+        _(
+            "subtype {name} has sizes and no limit, while limits names others: give limits.{name}, "
+            'or limit for all the others (its coarsest size "or finer" allows every size)'
+        ).format(name=without[0])
+        if without
+        else ""
+    )
+
+
+def _has_sizes(taxonomy: Taxonomy, name: str) -> bool:
+    """Return whether a subtype is known and has sizes."""
+    return any(subtype.name == name and has_sizes(subtype) for subtype in taxonomy.subtypes)
 
 
 def _select_newest(valid: Sequence[Specification]) -> list[Specification]:

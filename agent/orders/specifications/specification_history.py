@@ -4,8 +4,9 @@ Each file is recorded whenever the agent reads it; a change is a new state. An o
 the first state, from its release on, in which a specification without a fault applies to it, and by
 the first taxonomy by which that specification can be judged. An edit therefore never changes an
 order that was released before, nor do sizes which are listed in another order, renamed or removed,
-unless a lead reopens it. The sequence is that of the record numbers, as a clock may be set back.
-The answers of a bundle are given in its own taxonomy, and labels in the one valid at that time.
+unless a lead reopens it; nor does another time zone of the site. The sequence is that of the record
+numbers, as a clock may be set back. The answers of a bundle are given in its own taxonomy, and
+labels in the one valid at that time.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
+from zoneinfo import ZoneInfo
 
 from agent.errors import WrongUse
 from agent.orders.specifications.specification import (
@@ -26,7 +28,7 @@ from reports import gettext as _
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
-    from datetime import date, datetime
+    from datetime import datetime
     from pathlib import Path
 
     from agent.store import LabelView, MicrographView, Record, Store
@@ -45,11 +47,13 @@ class SpecificationState:
         id: Number of its record; a later state has a larger one.
         at: When the agent first read it so, aware UTC.
         specifications: As read.
+        zone: Time zone of the site then, by which the days of its entries begin; "" is today's.
     """
 
     id: int
     at: datetime
     specifications: Specifications
+    zone: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +66,8 @@ class SpecificationHistory:
         self,
         keys: Mapping[str, str],
         *,
-        on: date,
+        at: datetime,
+        zone: str,
         since: datetime | None,
         current: Specifications,
         last: int | None = None,
@@ -72,7 +77,8 @@ class SpecificationHistory:
 
         Args:
             keys: Its material, product, customer and named specification.
-            on: Day of its release.
+            at: When it was released or reopened, or now; its day is that of the zone of a state.
+            zone: Time zone of the site as it is now.
             since: When it was released or reopened, None where that is not known.
             current: The file as it is now.
             last: Number of the newest record of its release or reopening, None where none was
@@ -80,18 +86,20 @@ class SpecificationHistory:
             can_judge: Returns whether a specification can be judged; a version with a fault, or two
                 that clash, apply to no order once they are mended.
         """
+        today = current.for_order(keys, on=at.astimezone(ZoneInfo(zone)).date())
         if since is None or not self.states:
-            return current.for_order(keys, on=on)
+            return today
         before = [
             n
             for n, state in enumerate(self.states)
             if (state.at <= since if last is None else state.id <= last)
         ]
         for state in self.states[before[-1] if before else 0 :]:
-            choice = state.specifications.for_order(keys, on=on)
+            day = at.astimezone(ZoneInfo(state.zone or zone)).date()
+            choice = state.specifications.for_order(keys, on=day)
             if choice.specification and can_judge(choice.specification):
                 return choice
-        return current.for_order(keys, on=on)
+        return today
 
 
 def load_history(store: Store) -> SpecificationHistory:
@@ -109,6 +117,7 @@ def load_history(store: Store) -> SpecificationHistory:
                 state.id,
                 state.at,
                 Specifications(tuple(known[sha] for sha in state.facts["entries"] if sha in known)),
+                state.facts.get("zone", ""),
             )
             for state in states
         )

@@ -331,6 +331,33 @@ def last_number(session: Session) -> int:
     return int(session.execute(query).scalar() or 0)
 
 
+_NEWEST = 100
+"""Acts by which a clock is judged; a clock that was once ahead is forgotten after as many."""
+_BEHIND = timedelta(minutes=5)
+
+
+def require_clock(session: Session, site_id: int | None, *, at: datetime) -> None:
+    """Refuse an act that divides files or results by time while this PC's clock is set back.
+
+    Args:
+        session: Open.
+        site_id: Number of the site.
+        at: Now, by the clock of this PC.
+
+    Raises:
+        WrongUse: One of the newest acts is dated later.
+    """
+    numbers = select(TrailRow.at).where(TrailRow.site_id == site_id)
+    newest = numbers.order_by(col(TrailRow.id).desc()).limit(_NEWEST)
+    latest = max(session.exec(newest), default=at)
+    if latest - at > _BEHIND:
+        raise WrongUse(
+            f"the clock of this PC says {at:%Y-%m-%d %H:%M} UTC, and the audit log holds an act of "
+            f"{latest:%Y-%m-%d %H:%M} UTC: what was there before this act could count as of after "
+            "it. Set the clock, then try again."
+        )
+
+
 RESTORED, BEGUN_ANEW, ACCEPTED = "backup.restored", "lab.begun_anew", "loss.accepted"
 """Acts that put another database in place, and that of a lead who accepts what was lost by it."""
 
@@ -364,6 +391,11 @@ class AuditLog(Repository):
                 subject=subject,
                 facts=facts,
             )
+
+    def require_clock(self, *, at: datetime) -> None:
+        """Refuse an act while this PC's clock is set back; see the function of that name."""
+        with reading(self._engine) as session:
+            require_clock(session, self._whose.site_id, at=at)
 
     def iter_acts(self, act: str | None = None) -> Iterator[TrailEntry]:
         """Yield acts, oldest first; `act` selects those whose name begins with it."""

@@ -307,10 +307,11 @@ class OrderCorrections(OrderRepository):
             The new preparation's name.
 
         Raises:
-            WrongUse: No such order or specimen, or name or reason is missing.
+            WrongUse: No such order or specimen, no name or reason, or this PC's clock is set back.
         """
         _require_reason(by, reason)
         with writing(self._engine) as session:
+            audit_log.require_clock(session, self._whose.site_id, at=at)
             order = self._get_known(session, number)
             query = select(SpecimenRow).where(
                 SpecimenRow.order_id == order.id, SpecimenRow.name == specimen

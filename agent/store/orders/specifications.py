@@ -24,18 +24,23 @@ class SpecificationVersions(OrderRepository):
     """Repository of specification entries."""
 
     def note(
-        self, entries: Sequence[tuple[str, date, str, str, dict[str, Any]]], *, at: datetime
+        self,
+        entries: Sequence[tuple[str, date, str, str, dict[str, Any]]],
+        *,
+        zone: str,
+        at: datetime,
     ) -> dict[str, int]:
         """Record this PC's specifications if they changed; a changed entry is a new version.
 
         Args:
             entries: (name, valid from, approved by, sha256, the entry itself).
+            zone: Time zone of the site, by which an entry's days begin.
             at: Now.
 
         Returns:
             sha256 → version.
         """
-        state = {"entries": [sha256 for _, _, _, sha256, _ in entries]}
+        state = {"entries": [sha256 for _, _, _, sha256, _ in entries], "zone": zone}
         kind = quality_records.SPECIFICATIONS
         with reading(self._engine) as session:
             known = _versions(session)

@@ -71,24 +71,32 @@ def automatic(desk, *words, by="R. Stahl"):
 
 def test_the_model_alone_says_conforms_only_once_a_lead_switched_it_on(desk):
     desk.promote()
-    later = datetime.now(UTC) + timedelta(hours=1)
-    desk.check(at=later)
-    for field in (1, 2, 3):
-        desk.take(field, at=later)
-    before = desk.order()["specimens"][0]["missing"]
     nobody, refused = automatic(desk, by="Ada"), automatic(desk)
     why = desk.err
     method_validation.save_record(desk.store, "100Cr6", BUNDLE, VALIDATED, by="Ada", at=AT)
     switched = automatic(desk)
+    later = datetime.now(UTC) + timedelta(hours=1)
+    desk.check(at=later)
+    for field in (1, 2, 3):
+        desk.take(field, at=later)
 
-    assert before == [
-        "3 fields rest on the model alone, and automatic conformity is off for 100Cr6"
-    ]
     assert (nobody, refused, switched) == (2, 2, 0)
     assert "no validation record for the bundle in use" in why
     assert desk.order()["conformity"] == "conforms"
     assert automatic(desk, "--off") == 0
+    assert desk.order()["specimens"][0]["missing"] == [
+        "3 fields rest on the model alone, and automatic conformity is off for 100Cr6"
+    ]
     assert desk.order()["conformity"] == "undecided"
+
+
+def test_no_permission_is_given_by_a_clock_that_was_set_back(desk):
+    desk.promote()
+    method_validation.save_record(desk.store, "100Cr6", BUNDLE, VALIDATED, by="Ada", at=AT)
+    desk.check(at=datetime.now(UTC) + timedelta(hours=1))
+
+    assert automatic(desk) == 2
+    assert "Set the clock" in desk.err
 
 
 def test_switching_it_on_covers_no_result_made_before(desk):

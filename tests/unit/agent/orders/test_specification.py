@@ -306,6 +306,27 @@ def test_a_limit_of_a_subtype_that_is_not_allowed_is_refused(read):
         read(MIXED.replace('limit = "7 or finer"', line))
 
 
+def test_a_subtype_with_sizes_is_not_forgotten_where_others_have_limits(read, own):
+    text = MIXED.replace('"globular"]', '"globular", "lamellar"]')
+
+    (sentence,) = iter_faults(
+        read(text.replace('limit = "7 or finer"', 'limits = { lamellar = "fine or finer" }')), own
+    )
+
+    assert "subtype globular has sizes and no limit" in sentence
+
+
+@pytest.mark.parametrize("written", ["Müller", "MU\u0308LLER", "Mu\u0308ller", "Mül\u200bler"])
+def test_a_customer_is_the_same_however_its_letters_are_composed(read, written):
+    for_all = ENTRY + ENTRY.replace("7 or finer", "8 or finer").replace(
+        'name = "ring-a"', 'name = "ring-m"\ncustomer = "Müller"'
+    )
+
+    chosen = read(for_all).for_order({"material": "100Cr6", "customer": written}, on=DAY)
+
+    assert chosen.specification is None or chosen.specification.name == "ring-m"
+
+
 def test_a_faulty_version_attaches_itself_to_no_order(read, own):
     morning, noon = (datetime(2026, 11, 24, hour, tzinfo=UTC) for hour in (6, 12))
     faulty = read(MIXED)  # there is no size 7
@@ -317,7 +338,8 @@ def test_a_faulty_version_attaches_itself_to_no_order(read, own):
     def chosen(current):
         choice = history.choose(
             {"material": "100Cr6"},
-            on=DAY,
+            at=morning + timedelta(hours=1),
+            zone="UTC",
             since=morning + timedelta(hours=1),
             current=current,
             can_judge=lambda wanted: not Rules(wanted, own).fault,
@@ -325,3 +347,27 @@ def test_a_faulty_version_attaches_itself_to_no_order(read, own):
         return choice.specification
 
     assert chosen(mended) == mended.entries[0]
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [("Pacific/Honolulu", "Pacific/Kiritimati"), ("Pacific/Kiritimati", "Pacific/Honolulu")],
+)
+def test_another_time_zone_moves_no_order_that_was_released_to_another_day(read, before, after):
+    strict = ENTRY.replace("7 or finer", "8 or finer") + "valid_until = 2026-11-24\n"
+    loose = ENTRY.replace("2026-01-01", "2026-11-25")
+    both = read(strict + loose)
+    released = datetime(2026, 11, 25, 1, tzinfo=UTC)
+    states = (
+        SpecificationState(1, released - timedelta(days=1), both, before),
+        SpecificationState(5, released + timedelta(days=1), both, after),
+    )
+
+    def chosen(zone, last):
+        choice = SpecificationHistory(states).choose(
+            {"material": "100Cr6"}, at=released, zone=zone, since=released, last=last, current=both
+        )
+        return choice.specification
+
+    assert chosen(after, 3) == chosen(before, 3)
+    assert chosen(after, 6) != chosen(after, 3), "reopened, or released, after the edit"

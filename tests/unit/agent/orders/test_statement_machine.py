@@ -53,7 +53,7 @@ class Orders(RuleBasedStateMachine):
         self.seen: dict[str, list[str]] = {"4711": [], "a/b": []}
         self.texts: dict[str, str] = {}
         one = (RING_A.name, RING_A.valid_from, RING_A.approved_by, RING_A.sha256, RING_A.entry)
-        self.store.specifications.note([one], at=DAY)
+        self.store.specifications.note([one], zone="UTC", at=DAY)
         facts = {"bundle": BUNDLE, "limits": {"G 8 or finer": LIMIT}}
         self.record = self.store.records.add(
             VALIDATION, "100Cr6", by="R. Stahl", at=DAY, facts=facts

@@ -441,7 +441,7 @@ def test_the_statements_are_what_a_reader_would_have_seen(lab):
 
     def note():
         one = (RING_A.name, RING_A.valid_from, RING_A.approved_by, RING_A.sha256, RING_A.entry)
-        store.specifications.note([one], at=clock)
+        store.specifications.note([one], zone="UTC", at=clock)
 
     def check(*, passed):
         facts = {"passed": passed, "sources": ["LOM-07"], "software": "1", "findings": []}

@@ -36,9 +36,7 @@ def desk(tmp_path, capsys):
 
 
 def allow(desk):
-    """Let the model alone say "conforms" under the bundle at work."""
-    desk.check()
-    desk.promote()
+    """Let the model alone say "conforms" under the bundle at work, the day before."""
     before = AT - timedelta(days=1)
     method_validation.save_record(desk.store, "100Cr6", BUNDLE, VALIDATED, by="Ada", at=before)
     method_validation.set_permission(
@@ -51,6 +49,8 @@ def allow(desk):
         reason="valid",
         at=before,
     )
+    desk.check()
+    desk.promote()
 
 
 def answer(desk, public_id, code, *reasons, role="shadow"):
@@ -69,8 +69,8 @@ def found(desk, *, has_crop=lambda _: True):
 
 
 def test_an_order_that_would_not_conform_any_more_is_named_with_its_field(desk):
-    ids = [desk.take(field) for field in (1, 2, 3)]
     allow(desk)
+    ids = [desk.take(field) for field in (1, 2, 3)]
     assert desk.order()["conformity"] == "conforms"
     for one, code in zip(ids, ("G8", "G7", "G8"), strict=True):
         answer(desk, one, code)
@@ -86,8 +86,8 @@ def test_an_order_that_would_not_conform_any_more_is_named_with_its_field(desk):
 
 
 def test_the_same_answers_change_nothing_though_the_lab_allows_only_the_other_bundle(desk):
-    ids = [desk.take(field) for field in (1, 2, 3)]
     allow(desk)
+    ids = [desk.take(field) for field in (1, 2, 3)]
     for one in ids:
         answer(desk, one, "G8", "out_of_scope")
 

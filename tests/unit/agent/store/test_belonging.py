@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import date
+from datetime import date, timedelta
 
 import pytest
 from labs.shell import Shell
@@ -11,6 +11,7 @@ from labs.stored_trail import AT, faults, fill
 from servers.databases import tamper
 
 from agent.backup.verification import verify_trail
+from agent.errors import WrongUse
 from agent.store import Entry, NewStatement
 
 FIRST, SECOND = SHA[:16], OTHER[:16]
@@ -98,10 +99,27 @@ def test_what_an_order_list_said_is_compared_with_the_order(
     assert sentence in faults(store, outside)
 
 
-def again(store):
+def again(store, *, at=AT):
     return store.order_corrections.prepare_again(
-        "4711", "1", by="Ada", reason="scratched", defect="scratched", lead=True, at=AT
+        "4711", "1", by="Ada", reason="scratched", defect="scratched", lead=True, at=at
     )
+
+
+def test_no_preparation_begins_by_a_clock_that_was_set_back(store):
+    freeze(store, "4711", "1", FIRST)
+
+    with pytest.raises(WrongUse, match="Set the clock"):
+        again(store, at=AT - timedelta(days=2))
+
+    assert again(store, at=AT - timedelta(minutes=1)) == "2"
+
+
+def test_a_clock_that_was_once_ahead_is_forgotten(store):
+    store.audit_log.add(at=AT + timedelta(days=400), actor="agent", act="settings.changed")
+    for _ in range(100):
+        store.audit_log.add(at=AT, actor="agent", act="settings.changed")
+
+    assert again(store) == "2"
 
 
 def test_a_preparation_that_nobody_replaced_is_named(address, store, outside):
@@ -149,7 +167,7 @@ def test_a_value_that_cannot_be_read_is_named_and_ends_no_comparison(
     shell = Shell(tmp_path, capsys)
     fill(shell.lab.store)
     entry = ("ring", date(2026, 1, 1), "Ada", "0" * 64, {"name": "ring"})
-    shell.lab.store.specifications.note([entry], at=AT)
+    shell.lab.store.specifications.note([entry], zone="UTC", at=AT)
     tamper(f"sqlite:///{shell.lab.folder / 'martensight.db'}", statement)
 
     code, said = shell.agent("verify")

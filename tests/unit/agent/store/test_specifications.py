@@ -34,7 +34,7 @@ def pcs(address):
 
 
 def note(store: Store, sha256: str, minute: int = 0) -> None:
-    store.specifications.note([entry_of(sha256)], at=AT + timedelta(minutes=minute))
+    store.specifications.note([entry_of(sha256)], zone="UTC", at=AT + timedelta(minutes=minute))
 
 
 def list_states(store: Store) -> list[tuple[str, str]]:

@@ -348,7 +348,9 @@ def test_a_long_life_of_labels_and_decisions_is_whole(store, outside) -> None:
     store.accounts.set_role("Ada", "reviewer", by="Ada", at=AT)
     store.accounts.disable("Ada", disabled=True, by="Ada", at=AT)
     store.specifications.note(
-        [("ring-a", AT.date(), "R. Stahl", "ab" * 32, {"fields": 3, "limit": "8 or finer"})], at=AT
+        [("ring-a", AT.date(), "R. Stahl", "ab" * 32, {"fields": 3, "limit": "8 or finer"})],
+        zone="UTC",
+        at=AT,
     )
 
     assert verify_trail(store, outside) == ([], [])
