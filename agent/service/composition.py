@@ -22,6 +22,7 @@ from agent.needles.measuring import NeedleMeasurer
 from agent.orders import BadSpecification, Specifications, list_valid_limits, read_specifications
 from agent.orders.facts.order_policy import build_provenance, note_specifications, read_taxonomy
 from agent.orders.judge.method_validation import load_scopes
+from agent.orders.specifications.specification_history import STATE, TAXONOMY
 from agent.pipeline import LEASE_S, NeedleMeasuring, Pipeline, Stalled, choose_archiving
 from agent.retrain.bundle_registry import require_allowed
 from agent.service.folder.data_folder import agent_name, bundles_folder, clock
@@ -157,12 +158,16 @@ def collect_thresholds(settings: Settings) -> dict[str, Any]:
     }
 
 
-def hash_settings(settings: Settings) -> str:
+def hash_settings(settings: Settings, store: Store) -> str:
     """Return a short hash of the settings that change answers; PCs with other ones are marked.
 
-    Paths and what a PC can do (device, workers, limits) are left out.
+    Paths and what a PC can do (device, workers, limits) are left out. Specifications and taxonomy
+    are as this PC noted them last.
     """
+    noted = (store.records.latest(kind, agent_name()) for kind in (STATE, TAXONOMY))
     known = {
+        "files": [state.facts if state else None for state in noted],
+        "zone": settings.site.time_zone,
         "imaging": settings.imaging.model_dump(
             mode="json", include={"um_per_px_range", "sidecars", "surface_layer"}
         ),

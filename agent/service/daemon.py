@@ -415,7 +415,7 @@ class Agent:
         self._pc = describe_pc(
             document,
             bundle=(self._bundle.name if self._bundle else None) or "",
-            settings=hash_settings(self._settings),
+            settings=hash_settings(self._settings, store),
             recipe=RECIPE,
             clock_ahead_s=self._clock_ahead_s(store),
         )

@@ -83,6 +83,7 @@ def examine(settings: Settings, file: Path | None) -> list[DoctorResult]:
 def _taxonomy(settings: Settings) -> DoctorResult:
     """Check the taxonomy and its effects on labels, limits and the bundle in use."""
     from agent.orders.facts.order_policy import taxonomy_in_force
+    from agent.orders.specifications.specification_history import describe_lost_file
     from agent.orders.specifications.taxonomy_changes import find_effects, load_taxonomy_use
     from model import TaxonomyError
 
@@ -92,7 +93,8 @@ def _taxonomy(settings: Settings) -> DoctorResult:
             use = load_taxonomy_use(
                 store, data=settings.store.folder, specifications=settings.orders.specifications
             )
-            effects = list(find_effects(own, None, use))
+            lost = describe_lost_file(store, settings.orders.specifications)
+            effects = [*find_effects(own, None, use), *filter(None, [lost])]
     except (AgentError, TaxonomyError, OSError) as error:
         return DoctorResult("taxonomy", "wrong", str(error))
     summary = f"{own.name}: {len(own.codes)} structure codes, {len(own.trained_codes)} trained."

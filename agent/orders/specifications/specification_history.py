@@ -124,6 +124,21 @@ def load_history(store: Store) -> SpecificationHistory:
     )
 
 
+def describe_lost_file(store: Store, file: Path) -> str:
+    """Return that the lab once had specifications and their file is not there, "" if it is.
+
+    Args:
+        store: Open.
+        file: Where the specifications are.
+    """
+    if file.exists() or not any(state.facts["entries"] for state in store.records.all(STATE)):
+        return ""
+    return (
+        f"{file} is not there, and held the specifications of this lab: orders that arrive now "
+        "have no limit. Put it back; for a lab that needs none any more, leave an empty file there."
+    )
+
+
 def reopen(store: Store, number: str, *, by: str, reason: str, at: datetime) -> None:
     """Judge an order by the specifications that are valid now; a lead's act.
 

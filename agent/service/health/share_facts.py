@@ -19,6 +19,7 @@ from agent.backup.facts import KnownBackup, is_own, list_backups
 from agent.files import shares
 from agent.orders import BadSpecification, read_specifications
 from agent.orders.lims.resumption import list_noted_sites, name_file
+from agent.orders.specifications.specification_history import describe_lost_file
 from agent.service.folder.data_folder import agent_name
 from agent.settings import iter_paths
 from agent.site_time import compute_age
@@ -264,7 +265,7 @@ def gather_share_facts(settings: Settings, store: Store | None, *, now: datetime
         backup=_describe_backup(settings, now),
         problems=(
             *(f"{setting}: {fault}" for setting, fault in faults.items()),
-            *_iter_limit_problems(settings),
+            *_iter_limit_problems(settings, store),
             *describe_overdue(settings, now),
             *filter(None, [describe_renamed(settings, store) if store else ""]),
         ),
@@ -281,9 +282,12 @@ def _describe_backup(settings: Settings, now: datetime) -> dict[str, Any] | None
     }
 
 
-def _iter_limit_problems(settings: Settings) -> Iterator[str]:
+def _iter_limit_problems(settings: Settings, store: Store | None) -> Iterator[str]:
     file = settings.orders.specifications
     try:
         read_specifications(file)
     except BadSpecification as error:
         yield f"no order can be judged by the specification limits: {error}"
+    else:
+        if store and (lost := describe_lost_file(store, file)):
+            yield lost

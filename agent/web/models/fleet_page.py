@@ -194,7 +194,9 @@ REMARKS = {
     "other_version": marked("other version than the other PCs"),
     "other_bundle": marked("other bundle than the other PCs"),
     "other_recipe": marked("other crop recipe than the other PCs"),
-    "other_settings": marked("other settings for cropping, triage or model than the other PCs"),
+    "other_settings": marked(
+        "other specifications, classes, or settings for cropping, triage or model"
+    ),
 }
 
 

@@ -28,6 +28,8 @@ from agent.cli.start.doctor import examine
 from agent.cli.start.doctor_folders import examine_folders
 from agent.cli.start.doctor_records import examine_network, examine_sites
 from agent.host.file_ownership import restore_owner
+from agent.service.composition import hash_settings, open_store
+from agent.service.health.share_facts import gather_share_facts
 from agent.store import Store, store_url
 from agent.store.sites.fleet import KEY
 
@@ -363,6 +365,38 @@ def test_the_settings_of_the_pcs_that_run_at_a_site_are_compared(
 
     assert found.level == level
     assert sentence in found.sentence
+
+
+def test_pcs_with_other_specifications_have_other_settings(lab) -> None:
+    read = settings.read(lab, {})
+    with open_store(read) as store:
+        hashes = []
+        for limit in ("7", "8", "7"):
+            entry = ("ring-a", datetime.now(UTC).date(), "R. Stahl", limit * 64, {"limit": limit})
+            store.specifications.note([entry], zone="UTC", at=datetime.now(UTC))
+            hashes.append(hash_settings(read, store))
+
+    assert hashes[0] == hashes[2] != hashes[1]
+
+
+def test_specifications_that_are_gone_are_named_until_the_lab_says_that_it_needs_none(lab) -> None:
+    read, file = settings.read(lab, {}), lab.parent / "specifications.toml"
+    entry = ("ring-a", datetime.now(UTC).date(), "R. Stahl", "7" * 64, {"limit": "7"})
+
+    def named() -> list[bool]:
+        doctor = sentences(examine(read, lab))["taxonomy"]
+        with open_store(read) as store:
+            told = gather_share_facts(read, store, now=datetime.now(UTC)).problems
+        return [f"{file} is not there" in doctor, any(f"{file} is not" in one for one in told)]
+
+    before = named()
+    with open_store(read) as store:
+        store.specifications.note([entry], zone="UTC", at=datetime.now(UTC))
+        store.specifications.note([], zone="UTC", at=datetime.now(UTC))
+    gone = named()
+    file.touch()
+
+    assert (before, gone, named()) == ([False] * 2, [True] * 2, [False] * 2)
 
 
 def test_the_labs_own_page_is_not_another_program(lab, tmp_path):
