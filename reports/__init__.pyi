@@ -52,17 +52,22 @@ from .environment import (
 from .i18n import (
     LANGUAGES as LANGUAGES,
     Language as Language,
+    Message as Message,
     addressing as addressing,
+    compose_ood_message as compose_ood_message,
     day_and_time as day_and_time,
     decimal as decimal,
     gettext as gettext,
     integer as integer,
+    join_messages as join_messages,
     language as language,
     marked as marked,
     month_and_year as month_and_year,
     ngettext as ngettext,
     percent as percent,
+    read_message as read_message,
     short_day as short_day,
+    shorten_ood_message as shorten_ood_message,
     speaking as speaking,
     statement_date as statement_date,
     statement_time as statement_time,
@@ -74,13 +79,6 @@ from .live_charts import (
     learning_curve_chart as learning_curve_chart,
     share_chart as share_chart,
     shares_chart as shares_chart,
-)
-from .messages import (
-    Message as Message,
-    compose_ood_message as compose_ood_message,
-    join_messages as join_messages,
-    read_message as read_message,
-    shorten_ood_message as shorten_ood_message,
 )
 from .needle_charts import (
     agreement_chart as agreement_chart,

@@ -5,7 +5,6 @@ Importing the package loads no PyTorch.
 
 from __future__ import annotations
 
-from agent.needle_truth.agreement import Agreement, LengthPair, LengthTrend, Ratio
 from agent.needle_truth.calibration import (
     WANTED_FIELDS,
     WANTED_NEEDLES,
@@ -23,9 +22,13 @@ from agent.needle_truth.calibration import (
     withdraw_calibration,
 )
 from agent.needle_truth.comparison import (
+    Agreement,
     Compared,
     CompareProgress,
+    LengthPair,
+    LengthTrend,
     Place,
+    Ratio,
     compare_needles,
     name_microscope,
 )

@@ -13,18 +13,16 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from agent.errors import AgentError
-from agent.needle_truth.agreement import (
+from agent.needle_truth.comparison import (
+    COMPARISON,
     Agreement,
+    Compared,
     LengthPair,
     LengthTrend,
+    Place,
     Ratio,
     compute_agreement,
     fit_trend,
-)
-from agent.needle_truth.comparison import (
-    COMPARISON,
-    Compared,
-    Place,
     get_subtype,
     iter_views,
     load_comparison,

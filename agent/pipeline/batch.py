@@ -15,6 +15,7 @@ from agent.pipeline.crop_triage import (
     BundleChoice,
     BundleRouter,
     NeedleMeasuring,
+    ScaleRejudging,
     TriagedCrop,
     UntriagedCrop,
     triage_crops,
@@ -22,7 +23,6 @@ from agent.pipeline.crop_triage import (
 from agent.pipeline.file_reader import FileReader
 from agent.pipeline.in_flight import BatchOutcome, Failures, InFlightFile, Stalled, has_changed
 from agent.pipeline.result_archive import Archiving, ResultArchive, run_here
-from agent.pipeline.scale_rejudging import ScaleRejudging
 from agent.store import OtherBundle, StoreFault
 
 if TYPE_CHECKING:

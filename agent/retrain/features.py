@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from agent.features import FeatureFolder, Selected
     from agent.store import CurrentAnswer, Store
     from model import Classifier, Field
-    from model.inference.feature_scorer import FeatureScorer, ScoredFeatures
+    from model.inference.predictor import FeatureScorer, ScoredFeatures
 
 
 TOGETHER = 8

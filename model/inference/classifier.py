@@ -16,12 +16,13 @@ from model.inference.feature_extractor import (
     FieldExtractor,
     FieldFeatures,
     SharedPassExtractor,
+    compute_coarser_margin,
+    compute_contrast,
+    compute_evidence,
     stitch_maps,
 )
-from model.inference.feature_scorer import FeatureScorer
 from model.inference.prediction import Prediction
-from model.inference.predictor import Predictor, RawPrediction
-from model.inference.saliency import compute_coarser_margin, compute_contrast, compute_evidence
+from model.inference.predictor import FeatureScorer, Predictor, RawPrediction
 from model.networks.schemes import CODE, FieldPrediction, Head, Scheme, size_head
 from model.ood.features import OodFeatureExtractor, rebuild_ood_extractor
 from model.ood.mahalanobis import normalize_rows

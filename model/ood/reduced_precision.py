@@ -52,8 +52,8 @@ def iter_fit_reduced(
     Yields:
         As `iter_fit_detector`.
     """
-    from model.ood.fit import iter_fit_detector  # noqa: PLC0415 - PyTorch; loading needs none
-    from model.ood.reference_features import ReferenceFeatures  # noqa: PLC0415
+    # PyTorch; loading needs none
+    from model.ood.fit import ReferenceFeatures, iter_fit_detector  # noqa: PLC0415
 
     if not has_bf16_convolutions():
         return

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from model.data.feature_cache import FeatureCache
     from model.inference.classifier import Classifier
     from model.ood.detector import OodDetector
-    from model.ood.reference_features import ReferenceFeatures
+    from model.ood.fit import ReferenceFeatures
     from model.taxonomy import Taxonomy
 
 

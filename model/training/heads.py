@@ -16,15 +16,16 @@ from model.inference.feature_extractor import (
     FieldExtractor,
     FieldFeatures,
     SharedPassExtractor,
+    compute_evidence,
+    compute_evidence_limit,
 )
-from model.inference.saliency import compute_evidence, compute_evidence_limit
 from model.networks.backbones import Encoder, frozen_lite0, hash_state_dict
 from model.networks.field_embedding import STAGES_3_4_MEAN_STD, STAGES_3_4_UNIT_PARTS
 from model.networks.linear_probe import ProbeData, fit_head
 from model.networks.schemes import CODE, SUBTYPE, Head, Scheme, softmax
 from model.ood.features import build_ood_extractor
+from model.ood.fit import ReferenceFeatures
 from model.ood.frozen_pass import UM_PER_PX, is_frozen_lite0
-from model.ood.reference_features import ReferenceFeatures
 from model.progress import Progress
 from model.runtime.engines import choose_engine
 from model.statistics import wilson_in_clusters

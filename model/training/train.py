@@ -64,7 +64,7 @@ if TYPE_CHECKING:
     from model.inference.feature_extractor import FieldExtractor
     from model.networks.schemes import Head, Scheme
     from model.ood.detector import OodDetector
-    from model.ood.reference_features import ReferenceFeatures
+    from model.ood.fit import ReferenceFeatures
     from model.runtime.engines import Engine
 
 

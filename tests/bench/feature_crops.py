@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from model import Example, Prediction
-    from model.inference.feature_scorer import FeatureScorer
+    from model.inference.predictor import FeatureScorer
     from model.ood.field_distance import FieldDistance
 
 PART = 250

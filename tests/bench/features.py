@@ -35,7 +35,7 @@ from agent.features.feature_rows import encode_shard
 from agent.files.whole_file import write_whole
 from model import Classifier, Example, Field, default_taxonomy
 from model.calibration import SetLevels
-from model.inference.feature_scorer import FeatureScorer
+from model.inference.predictor import FeatureScorer
 from model.networks.schemes import Head, Scheme
 from model.ood.feature_arrays import FeatureForm
 from model.ood.field_distance import FieldDistance, ReferenceFields

@@ -39,8 +39,7 @@ from model.evaluation.paired import sign_test
 from model.framing import Field
 from model.networks.backbones import frozen_lite0
 from model.ood.features import build_ood_extractor
-from model.ood.fit import iter_fit_detector
-from model.ood.reference_features import ReferenceFeatures
+from model.ood.fit import ReferenceFeatures, iter_fit_detector
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

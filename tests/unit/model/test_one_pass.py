@@ -33,9 +33,8 @@ from model.networks.field_embedding import (
 from model.networks.schemes import Head, HeadLayer, Scheme
 from model.ood.feature_arrays import FeatureBatch, FeatureForm
 from model.ood.features import OodFeatureExtractor
-from model.ood.fit import iter_fit_detector
+from model.ood.fit import ReferenceFeatures, iter_fit_detector
 from model.ood.frozen_pass import FrozenPass
-from model.ood.reference_features import ReferenceFeatures
 from model.runtime.engines import has_bf16_convolutions
 from model.taxonomy import taxonomy_from
 

@@ -19,7 +19,7 @@ import reports
 from agent.nightly import write_report
 from agent.web import create_app
 from model.image_quality import DEFECTS
-from reports.messages import PARTS
+from reports.i18n import PARTS
 from reports.vocabulary import DEFECT_WORDS
 
 HOW = (

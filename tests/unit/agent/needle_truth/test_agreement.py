@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from labs.needle_lengths import simulate
 
-from agent.needle_truth.agreement import compute_agreement, fit_trend
+from agent.needle_truth.comparison import compute_agreement, fit_trend
 
 Z95 = 1.959963984540054
 

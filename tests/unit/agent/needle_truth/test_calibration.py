@@ -21,7 +21,7 @@ from agent.needle_truth import (
     needle_calibration,
     withdraw_calibration,
 )
-from agent.needle_truth.agreement import compute_agreement, fit_trend
+from agent.needle_truth.comparison import compute_agreement, fit_trend
 from agent.store import NewNeedle
 from model.needles.drawing.canvas import NeedleCanvas
 from model.needles.drawing.plates import Population, scatter

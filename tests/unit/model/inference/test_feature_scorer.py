@@ -9,7 +9,7 @@ import pytest
 
 from model import default_taxonomy
 from model.calibration import SetLevels, prediction_set
-from model.inference.feature_scorer import FeatureScorer
+from model.inference.predictor import FeatureScorer
 from model.networks.schemes import SCHEMES, Head, Scheme
 from model.ood.feature_arrays import FeatureBatch, FeatureForm
 from model.ood.field_distance import FieldDistance, ReferenceFields

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from model.inference.saliency import (
+from model.inference.feature_extractor import (
     compute_coarser_margin,
     compute_contrast,
     compute_evidence,

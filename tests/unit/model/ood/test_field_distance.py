@@ -17,7 +17,7 @@ from model.ood.field_distance import (
     compute_surprise,
     map_distances,
 )
-from model.ood.reference_features import Outlier, find_outliers, format_outliers
+from model.ood.fit import Outlier, find_outliers, format_outliers
 
 WIDTH = 8
 USUAL = np.zeros(len(PLACES))
