@@ -36,7 +36,7 @@ from agent.features.feature_rows import (
     read_fixed,
     read_rows,
 )
-from agent.files.whole_file import PART, write_whole
+from agent.files.whole_file import PART, compute_hash, write_whole
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -200,9 +200,7 @@ class FeatureFolder:
         if not stat.S_ISREG(facts.st_mode):
             raise DamagedShard(f"{path}: not a file")
         if self._sound.get(path) != (facts.st_mtime_ns, facts.st_size):
-            with path.open("rb") as file:
-                actual = hashlib.file_digest(file, "sha256").hexdigest()
-            if actual != path.stem:
+            if compute_hash(path) != path.stem:
                 raise DamagedShard(f"{path}: not what was written (its hash differs)")
             if _read_form(path) != path.parent.name:
                 raise DamagedShard(f"{path}: of another form than its folder")

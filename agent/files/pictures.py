@@ -12,7 +12,8 @@ import math
 import struct
 from enum import StrEnum
 from functools import cache
-from importlib.resources import files
+from importlib.util import find_spec
+from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 import cv2
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
 # Each row is stored as its difference from the row above (filter "up") and compressed by
 # libdeflate; picking a filter for each row, as libpng does, takes three times as long and saves 2
 # % on steel.
-# Source:     PNG Specification, Third Edition, https://www.w3.org/TR/png-3/, sections 5.3, 9.2 and
+# Source: PNG Specification, Third Edition, https://www.w3.org/TR/png-3/, sections 5.3, 9.2 and
 # 11.2.
 
 
@@ -325,20 +326,20 @@ def draw_outline(
         marks: More boxes, such as the micron bar's.
     """
     share = pixels.shape[1] / field_width
-    drawn = _dim_outside(pixels, _scale_box(box, share))
+    drawn = _dim_outside(pixels, scale_box(box, share))
     if len(polygon) > 2:  # noqa: PLR2004 - two points enclose nothing
         corners = np.rint(np.array(polygon, np.float64) * share).astype(np.int32)
         cv2.polylines(drawn, [corners], isClosed=True, color=PLACE_RGB, thickness=1)
     for mark in marks:
-        _draw_rectangle(drawn, _scale_box(mark, share), PLACE_RGB)
-    _draw_rectangle(drawn, _scale_box(box, share), OUTLINE_RGB)
+        _draw_rectangle(drawn, scale_box(mark, share), PLACE_RGB)
+    _draw_rectangle(drawn, scale_box(box, share), OUTLINE_RGB)
     return drawn
 
 
 def draw_box(pixels: Pixels, box: Box, *, field_width: int) -> Pixels:
     """Draw one box of a field on its picture: the most unusual place."""
     drawn = pixels.copy()
-    _draw_rectangle(drawn, _scale_box(box, pixels.shape[1] / field_width), PLACE_RGB)
+    _draw_rectangle(drawn, scale_box(box, pixels.shape[1] / field_width), PLACE_RGB)
     return drawn
 
 
@@ -353,7 +354,7 @@ def draw_scale_bar(pixels: Pixels, um_per_px: float) -> Pixels:
     length_um = _round_down(width * um_per_px * LONGEST_BAR)
     length_px = max(1, round(length_um / um_per_px))
     margin, thick = max(4, width // 60), max(3, height // 120)
-    font = ImageFont.truetype(_find_font(), max(10, height // 26))
+    font = load_font(max(10, height // 26))
     page = Image.fromarray(pixels)
     draw = ImageDraw.Draw(page)
     label = f"{length_um:g} µm"
@@ -373,9 +374,14 @@ LONGEST_BAR = 0.25
 """Longest scale bar, as a share of the picture's width."""
 
 
-def _find_font() -> str:
-    """Return the path of the font that comes with matplotlib; it has µ."""
-    return str(files("matplotlib").joinpath("mpl-data", "fonts", "ttf", "DejaVuSans.ttf"))
+@cache
+def load_font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+    """Return the font that comes with matplotlib: it has µ and ×, Pillow's own has neither."""
+    spec = find_spec("matplotlib")
+    file = Path(spec.origin or "").parent / "mpl-data/fonts/ttf/DejaVuSans.ttf" if spec else None
+    return (
+        ImageFont.truetype(file, size) if file and file.is_file() else ImageFont.load_default(size)
+    )
 
 
 def _round_down(value: float) -> float:
@@ -398,7 +404,8 @@ def _draw_rectangle(pixels: Pixels, box: Box, colour: tuple[int, int, int]) -> N
         cv2.rectangle(pixels, (x0, y0), (x1 - 1, y1 - 1), paint, width)
 
 
-def _scale_box(box: Box, share: float) -> Box:
+def scale_box(box: Box, share: float) -> Box:
+    """Return a box in pixels of a picture that is so many times as large."""
     x0, y0, x1, y1 = (round(edge * share) for edge in box)
     return x0, y0, x1, y1
 

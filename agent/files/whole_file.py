@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
 import secrets
 import stat
@@ -16,6 +17,12 @@ if TYPE_CHECKING:
 
 PART = ".part"
 """End of the name of a file that is not complete yet."""
+
+
+def compute_hash(path: Path) -> str:
+    """Return the SHA-256 of a file as hex."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def write_whole(files: Mapping[Path, bytes]) -> None:

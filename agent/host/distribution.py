@@ -5,7 +5,6 @@ Weights of networks are parts too: those inside packages, and the bundles that a
 
 from __future__ import annotations
 
-import hashlib
 import re
 import subprocess
 import sys
@@ -17,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from agent.errors import WrongUse
+from agent.files.whole_file import compute_hash
 
 if TYPE_CHECKING:
     from collections.abc import Container, Iterable, Iterator, Mapping
@@ -120,7 +120,7 @@ def list_parts(bundles: Iterable[str] = (), *, drawn: Container[str] = ()) -> li
     by_name: dict[str, Part] = {}
     waiting = [ROOT]
     while waiting:
-        name = canonical(waiting.pop())
+        name = normalise(waiting.pop())
         if name in by_name:
             continue
         part = _package(name)
@@ -136,11 +136,6 @@ def list_parts(bundles: Iterable[str] = (), *, drawn: Container[str] = ()) -> li
     ]
 
 
-def canonical(name: str) -> str:
-    """Write a package's name as indexes do."""
-    return re.sub(r"[-_.]+", "-", name).lower()
-
-
 def _package(name: str) -> Part | None:
     try:
         about = metadata.metadata(name)
@@ -150,7 +145,7 @@ def _package(name: str) -> Part | None:
         name=name,
         version=about["Version"] or "",
         licence=find_licence(about, _licence_file(name)),
-        needs=tuple(sorted({canonical(needed) for needed in _needs(name)})),
+        needs=tuple(sorted({normalise(needed) for needed in _needs(name)})),
         text=(about["Summary"] or "").strip(),
     )
 
@@ -322,7 +317,7 @@ def collect(folder: Path, package: str, extras: str, lock: Path | None = LOCK) -
     locked = read_lock(lock) if lock else {}
     with tempfile.TemporaryDirectory(dir=folder, prefix=".collecting-") as scratch:
         made = _fetch(f"{package}[{extras}]" if extras else package, Path(scratch), locked)
-        sums = {path.name: _sha256(path) for path in made}
+        sums = {path.name: compute_hash(path) for path in made}
         if locked:
             own = Path(package).name if package.endswith(".whl") else "martensight-"
             _refuse_others({n: s for n, s in sums.items() if not n.startswith(own)}, locked)
@@ -365,8 +360,3 @@ def _refuse_others(
 def _pin(wheel: str) -> tuple[str, str]:
     name, version = wheel.split("-")[:2]
     return normalise(name), version.partition("+")[0]
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -5,16 +5,14 @@ Nothing is detected here: the picture shows only what the crop contains.
 
 from __future__ import annotations
 
-import functools
 from dataclasses import dataclass
-from importlib.util import find_spec
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 
+from agent.files.pictures import load_font, scale_box
 from agent.imaging.crop import Box, Crop, locate_specimens
 
 if TYPE_CHECKING:
@@ -87,7 +85,7 @@ def _enlarge(preview: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 
 def _dim_dropped(picture: NDArray[np.uint8], crop: Crop, share: float) -> NDArray[np.uint8]:
-    x0, y0, x1, y1 = _scale_box(crop.box, share)
+    x0, y0, x1, y1 = scale_box(crop.box, share)
     drawn = (picture * 0.6 + np.array(DROPPED) * 0.15).astype(np.uint8)
     drawn[y0:y1, x0:x1] = picture[y0:y1, x0:x1]
     return drawn
@@ -116,18 +114,13 @@ def _draw_polygon(
 
 
 def _draw_box(drawn: NDArray[np.uint8], box: Box, share: float, colour: Colour, thick: int) -> None:
-    x0, y0, x1, y1 = _scale_box(box, share)
+    x0, y0, x1, y1 = scale_box(box, share)
     cv2.rectangle(drawn, (x0, y0), (x1 - 1, y1 - 1), INK, thick + 2)
     cv2.rectangle(drawn, (x0, y0), (x1 - 1, y1 - 1), colour, thick)
 
 
 def _scale_points(points: Sequence[tuple[int, int]], share: float) -> NDArray[np.int32]:
     return np.rint(np.array(points, np.float64) * share).astype(np.int32)
-
-
-def _scale_box(box: Box, share: float) -> Box:
-    x0, y0, x1, y1 = (round(edge * share) for edge in box)
-    return x0, y0, x1, y1
 
 
 # ------------------------------------------------------------------------------------- legend
@@ -141,14 +134,14 @@ def _render_legend(crop: Crop, title: str, width: int) -> NDArray[np.uint8]:
     page = Image.new("RGB", (width, height), PAPER)
     pen = ImageDraw.Draw(page)
     left, named, measured = step // 2, step // 2 + step, step // 2 + step + text_px * 11
-    pen.text((left, step // 3), title, INK, _load_font(round(text_px * 1.15)))
+    pen.text((left, step // 3), title, INK, load_font(round(text_px * 1.15)))
     for number, line in enumerate(lines, start=1):
         top = round(step * (number + 0.35))
         if line.colour:
             side = round(text_px * 0.8)
             pen.rectangle((left, top + 3, left + side, top + 3 + side), line.colour, INK)
-        pen.text((named, top), line.name, QUIET, _load_font(text_px))
-        pen.text((measured, top), line.value, INK, _load_font(text_px))
+        pen.text((named, top), line.name, QUIET, load_font(text_px))
+        pen.text((measured, top), line.value, INK, load_font(text_px))
     return np.asarray(page, np.uint8)
 
 
@@ -197,13 +190,3 @@ def format_scale(crop: Crop) -> str:
             f"not known; witnesses say {sources} µm/px" if sources else "not known: no bar, no note"
         )
     return f"{crop.um_per_px:.4g} µm per pixel ({sources})"
-
-
-@functools.cache
-def _load_font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
-    # DejaVu comes with matplotlib and has µ and ×; Pillow's own font has neither.
-    spec = find_spec("matplotlib")
-    file = Path(spec.origin or "").parent / "mpl-data/fonts/ttf/DejaVuSans.ttf" if spec else None
-    return (
-        ImageFont.truetype(file, size) if file and file.is_file() else ImageFont.load_default(size)
-    )

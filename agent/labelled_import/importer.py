@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from agent.errors import BadStore, FileError
+from agent.files.whole_file import compute_hash
 from agent.labelled_import.manifest import SCALE, Labelled, LabelledFolder, UnusableFile
 from agent.objects import ObjectsUnavailable
 from agent.store import CHANGEABLE, FOR_ORDERS, IMPORTED, Decision, State
@@ -366,8 +366,7 @@ def iter_cropped(
 
 def _hash(path: Path) -> str:
     try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        return compute_hash(path)
     except OSError:
         return ""  # the pool reports what is wrong with it
 

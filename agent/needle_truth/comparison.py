@@ -30,9 +30,9 @@ if TYPE_CHECKING:
 # --- bland-Altman statistics of the program's needle lengths against people's ---------------------
 # Errors of a length grow with it, so ratios are compared, on logarithms. Needles of one field are
 # alike, so a field is the independent unit; the limits are for one needle of any field.
-# Source:     Bland and Altman 2007, "Agreement between methods of measurement with multiple
-# observations per     individual"; intervals by MOVER, Zou 2013, "Confidence interval estimation
-# for the Bland-Altman     limits of agreement with multiple observations per individual".
+# Source: Bland and Altman 2007, "Agreement between methods of measurement with multiple
+# observations per individual"; intervals by MOVER, Zou 2013, "Confidence interval estimation for
+# the Bland-Altman limits of agreement with multiple observations per individual".
 
 
 Z95 = 1.959963984540054

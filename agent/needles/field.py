@@ -342,8 +342,8 @@ def _correct_histogram(histogram: NeedleHistogram, ratio: float) -> NeedleHistog
 # The chart alludes to ISO 643, where a grain's diameter halves with every two numbers. So the L90
 # that corresponds to a size number is that of size 8 times 2^((8 - number) / 2). The rule
 # contradicts only gross disagreement.
-# Source:     ISO 643:2019, m = 8 · 2^G grains per mm²; the L90 of size 8 is measured on drawn
-# micrographs,     see tests/bench/notebook/needles.md.
+# Source: ISO 643:2019, m = 8 · 2^G grains per mm²; the L90 of size 8 is measured on drawn
+# micrographs, see tests/bench/notebook/needles.md.
 
 
 SIZE = 8

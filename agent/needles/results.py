@@ -6,15 +6,12 @@ written down.
 
 from __future__ import annotations
 
-from functools import cache
-from importlib.util import find_spec
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 
-from agent.files.pictures import draw_axis
+from agent.files.pictures import draw_axis, load_font
 from agent.needles.field import NO_SCALE, REASONS, LongNeedle
 from model.needles.field import FieldMeasurement, NeedleOutcome
 from model.needles.lengths import LENGTH_EDGES_UM, LengthEstimate, LongestNeedle
@@ -162,7 +159,7 @@ def render_needles(crop: Crop, measured: FieldMeasurement | None, title: str) ->
     pen = ImageDraw.Draw(page)
     for number, text in enumerate(lines):
         top = picture.height + step // 3 + number * step
-        pen.text((step // 2, top), text, INK, _load_font(text_px))
+        pen.text((step // 2, top), text, INK, load_font(text_px))
     return np.asarray(page, np.uint8)
 
 
@@ -194,20 +191,10 @@ def _draw_needle(
     draw_axis(pen, points, colour, width=4, is_dashed=not needle.is_reliable)
     for x, y in (points[0], points[-1]):
         pen.ellipse((x - 5, y - 5, x + 5, y + 5), colour, INK)
-    font = _load_font(text_px)
+    font = load_font(text_px)
     wide = pen.textlength(text, font)
     x, y = points[len(points) // 2]
     left = min(max(x + 8, 4), size[0] - wide - 8)
     top = min(max(y + 4, 4), size[1] - 1.4 * text_px)
     pen.rectangle((left - 3, top - 1, left + wide + 3, top + 1.25 * text_px), INK)
     pen.text((left, top), text, colour, font)
-
-
-@cache
-def _load_font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
-    # DejaVu comes with matplotlib and has µ; Pillow's own font has not.
-    spec = find_spec("matplotlib")
-    file = Path(spec.origin or "").parent / "mpl-data/fonts/ttf/DejaVuSans.ttf" if spec else None
-    return (
-        ImageFont.truetype(file, size) if file and file.is_file() else ImageFont.load_default(size)
-    )

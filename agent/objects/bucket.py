@@ -17,7 +17,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, BinaryIO, Final
 
 from agent.errors import AgentError, SetupError
-from agent.files.whole_file import write_from
+from agent.files.whole_file import compute_hash, write_from
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -370,9 +370,3 @@ def _lack_bucket(name: str) -> ObjectsUnavailable:
 
 def _shorten(error: BaseException) -> str:
     return " ".join(str(error).split())[:200] or type(error).__name__
-
-
-def compute_hash(path: Path) -> str:
-    """Return the SHA-256 of a file."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -20,8 +20,8 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from agent.files.whole_file import PART
-from agent.objects.bucket import Access, Bucket, DamagedObject, ObjectsUnavailable, compute_hash
+from agent.files.whole_file import PART, compute_hash
+from agent.objects.bucket import Access, Bucket, DamagedObject, ObjectsUnavailable
 from agent.objects.mirrored_files import BUNDLE_FILE, FEATURES, FOLDERS, MirroredFiles, select_own
 from agent.objects.upload_index import Uploaded, UploadIndex
 

@@ -285,7 +285,7 @@ class SourceWatcher:
         pause_s = BACK_OFF_S[min(self._failures, len(BACK_OFF_S) - 1)]
         self._failures += 1
         self._list_at_s = now_s + min(pause_s, max(self._scan_every_s, 1.0), 30.0)
-        self._drop_listener()
+        self.close()
         self._pending.clear()
         self._settling.find_stable((), now_s)
         self._update_state(online=False, problem=f"{self._folder}: {sentence}", pending=0)
@@ -395,7 +395,7 @@ class SourceWatcher:
             return
         if self._listener and (not self._listener.is_healthy() or root != self._listener_root):
             log.warning("folder.deaf", source=self._name, folder=str(self._folder))
-            self._drop_listener()
+            self.close()
         if self._listener is None and now_s >= self._listen_at_s:
             self._attach_listener(root, now_s)
 
@@ -429,11 +429,6 @@ class SourceWatcher:
         self._list_at_s = now_s
         if self._watch_mode:
             self._update_state(mode=self._watch_mode.mode, why=self._watch_mode.why)
-
-    def _drop_listener(self) -> None:
-        if self._listener:
-            self._listener.stop()
-        self._listener = None
 
     def _count_found(self, first: Iterable[str], hints: Hints, *, listed: bool) -> None:
         """Count files named by events and files found only by the listing."""
@@ -469,7 +464,7 @@ class SourceWatcher:
             log.warning("folder.deaf", source=self._name, reason=f"{why}; polling from now on")
             self._watch_mode = WatchMode("poll", why)
             self._update_state(mode="poll", why=why)
-            self._drop_listener()
+            self.close()
             self._list_at_s = float("-inf")
 
     def _update_state(self, **facts: object) -> None:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 import numpy as np
 
-from model.errors import GpuError, ModelError
+from model.errors import GpuError
 from model.inference.feature_extractor import (
     DeviceFrame,
     FeatureExtractor,
@@ -374,18 +374,6 @@ class FeatureScorer:
     def scores_codes(self) -> bool:
         """Whether codes and prediction sets can be scored; else only the whole field."""
         return bool(self._heads)
-
-    def require_form(self, form: FeatureForm) -> None:
-        """Raise unless features of a form are those that the bundle scores.
-
-        Raises:
-            ModelError: They are of another network or another extraction.
-        """
-        if form != self.form:
-            raise ModelError(
-                f"The kept features are of another network than that of {self.name}, or were "
-                "extracted in another way. Make them again with: agent models features --fill."
-            )
 
     def score(self, batch: FeatureBatch) -> ScoredFeatures:
         """Score kept features of the bundle's form."""

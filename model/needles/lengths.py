@@ -59,15 +59,6 @@ class LengthDistribution:
         """
         return find_quantile(self.by_area if weighted == "area" else self.by_number, share)
 
-    def share_longer(self, limit_um: float) -> float | None:
-        """Return the share of the needles' area in needles longer than a limit."""
-        total = self.by_area.sum()
-        if total <= 0:
-            return None
-        cumulated = np.concatenate([[0], np.cumsum(self.by_area)]) / total
-        below = np.interp(np.log(limit_um), np.log(LENGTH_EDGES_UM), cumulated)
-        return float(1 - below)
-
 
 def find_quantile(histogram: NDArray[np.float64], share: float) -> float | None:
     """Return the length, µm, below which a share of a histogram is, or None if it is empty."""
@@ -283,10 +274,9 @@ def _resample(rows: NDArray[np.float64], share: float, seed: int) -> NDArray[np.
 
 
 # --- the longest needle to expect in an area that nobody has seen, from the longest of each field
-# Source:     ASTM E2283 for inclusions: block maxima, Gumbel distribution by maximum likelihood.
-# Unlike     there, the interval is for the maximum itself and exact for every number of fields:
-# for a     location-scale family, (new maximum - location) / scale has a distribution without
-# parameters.
+# Source: ASTM E2283 for inclusions: block maxima, Gumbel distribution by maximum likelihood. Unlike
+# there, the interval is for the maximum itself and exact for every number of fields: for a
+# location-scale family, (new maximum - location) / scale has a distribution without parameters.
 
 
 LEAST_BLOCKS = 20

@@ -116,8 +116,8 @@ def _to_um(log_distance: Tensor) -> Tensor:
 
 
 # --- muon: momentum whose update is orthogonalised, for the weights of convolutions ---------------
-# Source:     Jordan et al. 2024, "Muon: an optimizer for hidden layers in neural networks"; the
-# coefficients     of the Newton-Schulz iteration are theirs.
+# Source: Jordan et al. 2024, "Muon: an optimizer for hidden layers in neural networks"; the
+# coefficients of the Newton-Schulz iteration are theirs.
 
 
 ITERATIONS = 5

@@ -165,13 +165,6 @@ def test_a_quantile_is_found_inside_its_bin():
     assert find_quantile(np.zeros_like(histogram), 0.5) is None
 
 
-def test_the_share_of_area_in_longer_needles_is_that_above_the_limit():
-    lengths = np.array([5.0, 25.0])
-    distribution = compute_distribution(lengths, np.array([1.0, 3.0]), np.ones(2))
-
-    assert distribution.share_longer(12.0) == pytest.approx(0.75)
-
-
 def fields_of(rng, n, sigma):
     medians = 12 * rng.lognormal(0, sigma, n)
     return [
