@@ -122,7 +122,7 @@ class Manifest:
     """Metadata of a bundle.
 
     Args:
-        name: `YYYYMMDD-<8 hex>`, equal to the name of its folder.
+        name: `YYYYMMDD-<8 hex>`, equal to the name of its folder; "" before it is written.
         created_at: Aware UTC.
         recipe: Version of the crop recipe that its images were cropped with.
         taxonomy: The classes, those without training images marked as untrained.
@@ -186,38 +186,20 @@ class BundleContents:
     """Everything that is written to a bundle.
 
     Args:
-        recipe: As in `Manifest`, like all fields up to `facts`.
-        created_at: Aware UTC.
-        scheme: Kind and taxonomy.
-        framing: Turns fields into frames.
-        set_levels: How unlikely a class of a prediction set may be.
-        validated: Scope of the validation.
-        metrics: `Evaluation.as_json()`.
-        split: Keys of the micrographs per side.
-        facts: Other records.
+        manifest: Its metadata; name and files are found when it is written.
         encoders: Encoders by name.
         heads: Heads by name.
         ood_tensors: Tensors of the OOD detector.
         ood_facts: JSON values of the OOD detector.
         tested: The heads that were tested, if `heads` learned from more than those; else None.
-        field_embedding: As in `Manifest`.
     """
 
-    recipe: str
-    created_at: datetime
-    scheme: Scheme
-    framing: Framing
-    set_levels: SetLevels
-    validated: Mapping[str, Any]
-    metrics: Mapping[str, Any]
-    split: Mapping[str, tuple[str, ...]]
-    facts: Mapping[str, Any]
+    manifest: Manifest
     encoders: Mapping[str, Encoder]
     heads: Mapping[str, Head]
     ood_tensors: Mapping[str, NDArray[Any]]
     ood_facts: Mapping[str, Any]
     tested: TestedHeads | None = None
-    field_embedding: str = ""
 
 
 def write_bundle(contents: BundleContents, folder: Path) -> Path:
@@ -248,10 +230,12 @@ def write_bundle(contents: BundleContents, folder: Path) -> Path:
         {name: np.ascontiguousarray(array) for name, array in contents.ood_tensors.items()}
     )
     files["strangeness.json"] = _json(contents.ood_facts)
-    files["split.json"] = _json({side: list(keys) for side, keys in contents.split.items()})
+    files["split.json"] = _json(
+        {side: list(keys) for side, keys in contents.manifest.split.items()}
+    )
     manifest = _manifest_json(contents, {n: _sha256(data) for n, data in files.items()})
     digest = _sha256(_json(manifest))
-    name = f"{contents.created_at:%Y%m%d}-{digest[:8]}"
+    name = f"{contents.manifest.created_at:%Y%m%d}-{digest[:8]}"
     files["bundle.json"] = _json({"name": name, **manifest})
     temporary = folder / f".{name}-{uuid4().hex[:8]}"
     try:
@@ -438,18 +422,19 @@ def _read_encoder(bundle: Path, entry: Mapping[str, Any]) -> StoredEncoder:
 
 
 def _manifest_json(contents: BundleContents, files: dict[str, str]) -> dict[str, Any]:
-    shared = {"field_embedding": contents.field_embedding} if contents.field_embedding else {}
+    manifest = contents.manifest
+    shared = {"field_embedding": manifest.field_embedding} if manifest.field_embedding else {}
     tested = {"tested": tested_to_json(contents.tested)} if contents.tested else {}
     return {
         "format": FORMAT if _is_native(contents) else 2 if tested or shared else 1,
         **tested,
         **shared,
-        "created_at": contents.created_at.isoformat(),
-        "recipe": contents.recipe,
-        "taxonomy": contents.scheme.taxonomy.as_json(),
-        "scheme": contents.scheme.kind,
-        "framing": asdict(contents.framing),
-        "set_levels": contents.set_levels.as_json(),
+        "created_at": manifest.created_at.isoformat(),
+        "recipe": manifest.recipe,
+        "taxonomy": manifest.taxonomy.as_json(),
+        "scheme": manifest.scheme,
+        "framing": asdict(manifest.framing),
+        "set_levels": manifest.set_levels.as_json(),
         "eyes": [
             {
                 "name": name,
@@ -460,16 +445,16 @@ def _manifest_json(contents: BundleContents, files: dict[str, str]) -> dict[str,
             for index, (name, encoder) in enumerate(contents.encoders.items())
         ],
         "heads": heads_to_json(contents.heads),
-        "validated": dict(contents.validated),
-        "metrics": dict(contents.metrics),
-        "facts": dict(contents.facts),
+        "validated": manifest.validated,
+        "metrics": manifest.metrics,
+        "facts": manifest.facts,
         "files": files,
     }
 
 
 def _is_native(contents: BundleContents) -> bool:
     """Return whether a pass of the bundle uses the pixels of each image as they are."""
-    return contents.framing.is_native or contents.ood_facts.get("framing") == "native"
+    return contents.manifest.framing.is_native or contents.ood_facts.get("framing") == "native"
 
 
 def _json(document: object) -> bytes:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from model.bundle import BundleContents, TestedHeads, write_bundle
+from model.bundle import BundleContents, Manifest, TestedHeads, write_bundle
 from model.data.near_duplicates import format_leak_warning
 from model.inference.classifier import Classifier
 from model.networks.backbones import Encoder, load_backbone
@@ -164,30 +164,35 @@ def train(
     )
     bundle = write_bundle(
         BundleContents(
-            recipe=recipe,
-            created_at=now,
-            scheme=plan.scheme,
-            framing=framing,
-            set_levels=final.set_levels,
-            validated=summary.build_scope(),
-            metrics=evaluation.as_json(),
-            split=plan.sides.keys(),
-            facts=plan.describe()
-            | {
-                "history": networks.history,
-                "evidence_limits": calibration.evidence_limits,
-                "engine": calibration.engine.label,
-                "strangeness": detector.summary()
-                | {"precisions": ["fp32", *(["bf16"] if reduced else [])]},
-                "cross_validation": final.cross_validation,
-            },
+            manifest=Manifest(
+                name="",
+                created_at=now,
+                recipe=recipe,
+                taxonomy=plan.scheme.taxonomy,
+                scheme=plan.scheme.kind,
+                framing=framing,
+                set_levels=final.set_levels,
+                validated=summary.build_scope(),
+                metrics=evaluation.as_json(),
+                split=plan.sides.keys(),
+                facts=plan.describe()
+                | {
+                    "history": networks.history,
+                    "evidence_limits": calibration.evidence_limits,
+                    "engine": calibration.engine.label,
+                    "strangeness": detector.summary()
+                    | {"precisions": ["fp32", *(["bf16"] if reduced else [])]},
+                    "cross_validation": final.cross_validation,
+                },
+                files={},
+                field_embedding=networks.shared.extractor.embedding.name if networks.shared else "",
+            ),
             encoders=networks.encoders,
             heads=final.heads,
             ood_tensors=list_tensors(detector, reduced)
             | {SEEN_BY_CLASSIFIER: calibration.embeddings},
             ood_facts=collect_facts(detector, reduced),
             tested=final.tested,
-            field_embedding=networks.shared.extractor.embedding.name if networks.shared else "",
         ),
         folder,
     )

@@ -20,6 +20,7 @@ import os
 import subprocess
 import sys
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -88,15 +89,7 @@ def round_bundle(path: Path, out: Path) -> Path:
     arrays = shipped.restore_arrays(stored)
     rounded = write_bundle(
         BundleContents(
-            recipe=manifest.recipe,
-            created_at=manifest.created_at,
-            scheme=loaded.scheme,
-            framing=manifest.framing,
-            set_levels=manifest.set_levels,
-            validated=manifest.validated,
-            metrics=manifest.metrics,
-            split=manifest.split,
-            facts=facts,
+            replace(manifest, facts=facts),
             encoders=loaded.encoders,
             heads=loaded.heads,
             ood_tensors={
@@ -104,7 +97,6 @@ def round_bundle(path: Path, out: Path) -> Path:
             },
             ood_facts=loaded.ood_facts,
             tested=TestedHeads(tested.heads, tested.manifest.set_levels, manifest.refitted_on),
-            field_embedding=manifest.field_embedding,
         ),
         out,
     )

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from model import default_taxonomy
-from model.bundle import BundleContents
+from model.bundle import BundleContents, Manifest
 from model.calibration import SetLevels
 from model.framing import Framing
 from model.networks.backbones import Encoder, build_backbone
@@ -32,16 +32,22 @@ def contents() -> BundleContents:
         )
         for name, classes in SCHEME.heads().items()
     }
-    return BundleContents(
-        recipe="1",
+    manifest = Manifest(
+        name="",
         created_at=datetime(2026, 11, 24, tzinfo=UTC),
-        scheme=SCHEME,
+        recipe="1",
+        taxonomy=SCHEME.taxonomy,
+        scheme=SCHEME.kind,
         framing=Framing("scale", 1994, 0.25, 0.2),
         set_levels=SetLevels(0.1, 0.8),
         validated={"um_per_px": [0.1, 0.2]},
         metrics={"n": 3},
         split={"train": ("a",), "validation": ("b",), "test": ("c",)},
         facts={"plan": {}},
+        files={},
+    )
+    return BundleContents(
+        manifest,
         encoders={"shared": Encoder(build_backbone("tiny"))},
         heads=heads,
         ood_tensors={"mean": np.ones(3, np.float32)},

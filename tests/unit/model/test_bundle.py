@@ -11,7 +11,7 @@ import torch
 from labs.bundle_contents import SCHEME, contents
 
 from model import BundleError, read_manifest, verify_bundle
-from model.bundle import load_bundle, write_bundle
+from model.bundle import BundleContents, load_bundle, write_bundle
 
 
 @pytest.fixture
@@ -19,12 +19,17 @@ def bundle(tmp_path):
     return write_bundle(contents(), tmp_path)
 
 
+def changed(**metadata: object) -> BundleContents:
+    written = contents()
+    return replace(written, manifest=replace(written.manifest, **metadata))
+
+
 def read_format(bundle) -> int:
     return json.loads((bundle / "bundle.json").read_text(encoding="utf-8"))["format"]
 
 
 def test_only_heads_on_the_frozen_pass_need_the_newer_format(bundle, tmp_path):
-    shared = write_bundle(replace(contents(), field_embedding="stage-3-mean"), tmp_path)
+    shared = write_bundle(changed(field_embedding="stage-3-mean"), tmp_path)
 
     assert read_format(bundle) == 1
     assert read_manifest(bundle).field_embedding == ""
@@ -37,7 +42,7 @@ def test_a_bundle_of_two_architectures_names_both(tmp_path):
     alone = {"arch": "resnet18", "subtype_arch": "resnet50", "size_arch": "resnet50"}
 
     names = [
-        read_manifest(write_bundle(replace(contents(), facts={"plan": plan}), tmp_path)).network
+        read_manifest(write_bundle(changed(facts={"plan": plan}), tmp_path)).network
         for plan in (mixed, alone, {})
     ]
 
@@ -48,7 +53,7 @@ def test_what_was_written_comes_back(bundle):
     written, read = contents(), load_bundle(bundle)
 
     assert read.manifest.name == bundle.name
-    assert read.manifest.framing == written.framing
+    assert read.manifest.framing == written.manifest.framing
     assert read.manifest.learned_from == {"a", "b"}
     assert read.scheme == SCHEME
     assert read.ood_facts == {"n": 2}
