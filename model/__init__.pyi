@@ -5,7 +5,11 @@ from .bundle import (
     read_training_labels as read_training_labels,
     verify_bundle as verify_bundle,
 )
-from .class_names import join_code as join_code
+from .class_names import (
+    Numbers as Numbers,
+    join_code as join_code,
+    parse_numbers as parse_numbers,
+)
 from .data.dataset import (
     Example as Example,
     Split as Split,
@@ -38,17 +42,15 @@ from .evaluation.evaluation import (
     group_untrained as group_untrained,
 )
 from .evaluation.int8_conversion import convert as convert
-from .evaluation.label_errors import (
+from .evaluation.labels import (
     InspectedImage as InspectedImage,
     LabelIssue as LabelIssue,
+    LearningCurve as LearningCurve,
     find_label_issues as find_label_issues,
     find_mixed_specimens as find_mixed_specimens,
+    fit_learning_curve as fit_learning_curve,
     inspect_labels as inspect_labels,
     predict_out_of_sample as predict_out_of_sample,
-)
-from .evaluation.learning_curve import (
-    LearningCurve as LearningCurve,
-    fit_learning_curve as fit_learning_curve,
 )
 from .evaluation.leave_one_class_out import leave_out as leave_out
 from .evaluation.metrics import size_kappa as size_kappa
@@ -83,10 +85,6 @@ from .runtime.engines import (
     choose_engine as choose_engine,
     release_memory as release_memory,
     use_network_threads as use_network_threads,
-)
-from .size_order import (
-    Numbers as Numbers,
-    parse_numbers as parse_numbers,
 )
 from .statistics import (
     Estimate as Estimate,

@@ -18,10 +18,15 @@ from model.class_names import (
     NO_WORDING,
     SEPARATOR,
     TEXTS,
+    Numbers,
+    SizeList,
     Wording,
     compose_name,
+    find_falling,
     fold_name,
     join_code,
+    merge_lists,
+    parse_numbers,
     read_wording,
     require_distinct,
     require_known_keys,
@@ -29,7 +34,6 @@ from model.class_names import (
     wording_as_json,
 )
 from model.errors import TaxonomyError
-from model.size_order import Numbers, SizeList, find_falling, merge_lists, parse_numbers
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

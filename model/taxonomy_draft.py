@@ -16,11 +16,11 @@ from model.class_names import (
     TEXTS,
     compose_name,
     fold_name,
+    parse_numbers,
     require_distinct,
     wording_as_json,
 )
 from model.errors import TaxonomyError
-from model.size_order import parse_numbers
 from model.taxonomy import Size, Subtype, Taxonomy, taxonomy_from
 
 if TYPE_CHECKING:

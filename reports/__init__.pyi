@@ -75,15 +75,13 @@ from .i18n import (
     with_seconds as with_seconds,
 )
 from .live_charts import (
+    agreement_chart as agreement_chart,
     counts_chart as counts_chart,
     learning_curve_chart as learning_curve_chart,
-    share_chart as share_chart,
-    shares_chart as shares_chart,
-)
-from .needle_charts import (
-    agreement_chart as agreement_chart,
     needle_fields_chart as needle_fields_chart,
     needle_lengths_chart as needle_lengths_chart,
+    share_chart as share_chart,
+    shares_chart as shares_chart,
 )
 from .night_pdf import render_night_pdf as render_night_pdf
 from .statement_pdf import (

@@ -24,10 +24,10 @@ from model.inference.feature_extractor import (
 from model.inference.prediction import Prediction
 from model.inference.predictor import FeatureScorer, Predictor, RawPrediction
 from model.networks.schemes import CODE, FieldPrediction, Head, Scheme, size_head
+from model.ood.detector import load_detector
 from model.ood.features import OodFeatureExtractor, rebuild_ood_extractor
 from model.ood.mahalanobis import normalize_rows
 from model.ood.nearest_neighbor import SEEN_BY_CLASSIFIER, fit_classifier_scorers, score_uncertainty
-from model.ood.reduced_precision import load_detector
 from model.runtime.conversion import keeping_converted
 from model.runtime.engines import Engine, choose_engine
 

@@ -14,8 +14,8 @@ from model.evaluation.evaluation import (
     iter_flags,
     iter_predictions,
 )
+from model.ood.detector import iter_fit_reduced
 from model.ood.fit import iter_fit_detector
-from model.ood.reduced_precision import iter_fit_reduced
 from model.progress import Progress
 
 if TYPE_CHECKING:

@@ -18,8 +18,8 @@ from model.bundle import BundleContents, Manifest, TestedHeads, write_bundle
 from model.data.near_duplicates import format_leak_warning
 from model.inference.classifier import Classifier
 from model.networks.backbones import Encoder, load_backbone
+from model.ood.detector import collect_facts, list_tensors
 from model.ood.nearest_neighbor import SEEN_BY_CLASSIFIER
-from model.ood.reduced_precision import collect_facts, list_tensors
 from model.progress import Progress
 from model.training.assessment import (
     evaluate_test_set,

@@ -52,7 +52,7 @@ from model.bundle import load_bundle
 from model.framing import Framing
 from model.networks.backbones import Encoder, build_backbone
 from model.networks.schemes import Head, Scheme
-from model.ood.reduced_precision import load_detector
+from model.ood.detector import load_detector
 from model.runtime.engines import choose_engine
 from model.runtime.torch_runner import build_runner
 

@@ -13,7 +13,7 @@ from labs.small import PIXELS, encode, past
 
 from agent.retrain.active_learning import POOL, list_candidates
 from model import default_taxonomy, fit_learning_curve, select_diverse
-from model.evaluation.learning_curve import LearningCurve
+from model.evaluation.labels import LearningCurve
 
 STANDARD = default_taxonomy()
 

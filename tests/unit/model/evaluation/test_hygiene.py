@@ -25,7 +25,7 @@ from model import (
     merge_groups,
 )
 from model.data.near_duplicates import compute_signature
-from model.evaluation.label_errors import (
+from model.evaluation.labels import (
     InspectedImage,
     find_confident_errors,
     find_conflicting_copies,
