@@ -17,7 +17,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from agent.demo.exporter import DemoPicture, Exported, plan_ordinary
-from agent.demo.synthetic.micrograph import TRAINED
+from agent.demo.micrograph import TRAINED
 from agent.errors import WrongUse
 from agent.store import State
 from agent.triage import Reason

@@ -21,9 +21,9 @@ import cv2
 import numpy as np
 import tifffile
 
-from agent.demo.synthetic.anomalies import KINDS
-from agent.demo.synthetic.micrograph import TRAINED, Drawn, draw_micrograph
-from agent.demo.synthetic.scale_bar import STYLES
+from agent.demo.anomalies import KINDS
+from agent.demo.micrograph import TRAINED, Drawn, draw_micrograph
+from agent.demo.scale_bar import STYLES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

@@ -35,7 +35,7 @@ import psutil
 from numpy.typing import NDArray
 
 from agent.archive import Archive
-from agent.demo.synthetic.micrograph import draw_micrograph
+from agent.demo.micrograph import draw_micrograph
 from agent.imaging import CropPool, crop, read
 from agent.pipeline import Pipeline, run_in_thread
 from agent.service.worker import Pace

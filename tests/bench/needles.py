@@ -18,7 +18,7 @@ from needle_growth import MEAN_UM, grow, other_material, photograph
 from PIL import Image, ImageDraw
 from scipy.stats import t
 
-from agent.demo.synthetic.micrograph import draw_micrograph
+from agent.demo.micrograph import draw_micrograph
 from agent.needles import SizeRule, find_size_conflict
 from agent.needles.measuring import summarize
 from model import default_taxonomy, wilson

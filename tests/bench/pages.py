@@ -21,7 +21,7 @@ from fastapi.testclient import TestClient
 from labs.lab import DAY, HOME, Lab, desk_of, minutes
 
 from agent.archive import Archive
-from agent.demo.synthetic.micrograph import draw_micrograph
+from agent.demo.micrograph import draw_micrograph
 from agent.imaging.crop import Crop
 from agent.web import create_app
 

@@ -35,7 +35,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from drawn.copies import CHANGES, EXTRA, REACH, cut_pair, rgb
 from drawn.steel import STEELS, steel
 
-from agent.demo.synthetic.micrograph import TRAINED, draw_micrograph
+from agent.demo.micrograph import TRAINED, draw_micrograph
 from agent.imaging.places import SAME_PLACE, Landmarks, PlaceIndex, extract_landmarks, register
 from model import wilson
 

@@ -24,7 +24,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from agent.demo.synthetic.micrograph import draw_micrograph
+from agent.demo.micrograph import draw_micrograph
 from agent.imaging.readers.z_stack import (
     LEAST_LIKE,
     ReducedPlane,

@@ -178,7 +178,7 @@ def honest(specimens: int, folder: Path) -> int:
     from scipy.stats import beta  # noqa: PLC0415
     from scripted.shift import FIELDS  # noqa: PLC0415
 
-    from agent.demo.synthetic.micrograph import draw_micrograph  # noqa: PLC0415
+    from agent.demo.micrograph import draw_micrograph  # noqa: PLC0415
 
     codes = ("G8", "G7", "G9-10", "B8", "M8")
     began_s, one_lab = time.process_time(), lab.Lab(folder)
@@ -236,7 +236,7 @@ def latency(demo: Path, folder: Path, pictures: int) -> int:
     """Measure from file at rest to order page; print median and worst."""
     from agent.demo.demo import find_free_port  # noqa: PLC0415
     from agent.demo.exporter import encode  # noqa: PLC0415
-    from agent.demo.synthetic.micrograph import draw_micrograph  # noqa: PLC0415
+    from agent.demo.micrograph import draw_micrograph  # noqa: PLC0415
 
     shutil.copytree(demo / "data", folder / "data")
     (folder / "export").mkdir()

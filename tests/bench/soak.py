@@ -37,7 +37,7 @@ import cv2
 import numpy as np
 import psutil
 
-from agent.demo.synthetic.micrograph import draw_micrograph
+from agent.demo.micrograph import draw_micrograph
 
 PORT = 8796
 SAMPLE_S = 15.0

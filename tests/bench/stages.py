@@ -37,7 +37,7 @@ import numpy as np
 import torch
 
 from agent.archive import Archive
-from agent.demo.synthetic.micrograph import draw_micrograph
+from agent.demo.micrograph import draw_micrograph
 from agent.imaging import crop
 from agent.imaging.crop import crop_to_json
 from agent.imaging.readers.page import Limits

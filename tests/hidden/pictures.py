@@ -17,7 +17,7 @@ import numpy as np
 from labs import lab
 from numpy.typing import NDArray
 
-from agent.demo.synthetic.micrograph import draw_micrograph
+from agent.demo.micrograph import draw_micrograph
 from agent.imaging import Crop, encode_landmarks
 from agent.imaging.places import Landmarks, Overlap, register
 

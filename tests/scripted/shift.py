@@ -25,7 +25,7 @@ from labs import lab
 
 from agent.archive import Archive
 from agent.demo.exporter import encode
-from agent.demo.synthetic.micrograph import Drawn, draw_micrograph
+from agent.demo.micrograph import Drawn, draw_micrograph
 from agent.errors import FileError
 from agent.imaging import crop, read
 from agent.labelled_import import ManifestProvenance, import_folder, list_labelled

@@ -13,7 +13,7 @@ import pytest
 import tifffile
 from labs.ordering import AT, DEMAND, SETTINGS, Desk
 
-from agent.demo.synthetic.micrograph import draw_micrograph
+from agent.demo.micrograph import draw_micrograph
 from agent.errors import FileError
 from agent.imaging import crop, encode_landmarks, read
 from agent.orders.facts.process_data import collect_keys, read_notes

@@ -9,7 +9,7 @@ import cv2
 import pytest
 
 from agent.cli.app import main
-from agent.demo.synthetic.micrograph import draw_micrograph
+from agent.demo.micrograph import draw_micrograph
 
 SETTINGS = """
 [site]

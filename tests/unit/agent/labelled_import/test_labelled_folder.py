@@ -8,7 +8,7 @@ import pytest
 from labs.shell import Shell
 
 from agent.archive import Archive
-from agent.demo.synthetic.micrograph import draw_micrograph
+from agent.demo.micrograph import draw_micrograph
 from agent.errors import BadStore, WrongUse
 from agent.imaging.pool import CropPool
 from agent.labelled_import import ImportOutcome, ManifestProvenance, import_folder, list_labelled

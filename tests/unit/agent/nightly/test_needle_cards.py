@@ -11,7 +11,7 @@ import pytest
 from drawn.needle_samples import measured, not_measured
 from labs.lab import RING_A, SETTINGS, TAXONOMY, crop_of
 
-from agent.demo.synthetic.micrograph import draw_micrograph
+from agent.demo.micrograph import draw_micrograph
 from agent.needles.measuring import NeedleMeasurer
 from agent.nightly import write_report
 from agent.nightly.facts.collect import gather

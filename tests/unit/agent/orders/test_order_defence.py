@@ -10,7 +10,7 @@ import pytest
 from labs import lab
 from labs.ordering import AT, DEMAND, Desk
 
-from agent.demo.synthetic.micrograph import draw_micrograph
+from agent.demo.micrograph import draw_micrograph
 from agent.imaging import encode_landmarks
 from agent.orders.facts import order_list
 from agent.orders.facts.order_policy import load_policy

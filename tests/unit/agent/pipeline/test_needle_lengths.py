@@ -7,7 +7,7 @@ import pytest
 from drawn.needle_samples import measured, not_measured
 from labs.pipeline import Bench, Parrot
 
-from agent.demo.synthetic.micrograph import draw_micrograph
+from agent.demo.micrograph import draw_micrograph
 from agent.needles import LengthCorrection, NeedleStatus, SizeRule
 from agent.needles.measuring import NeedleMeasurer
 from agent.pipeline import NeedleMeasuring

@@ -17,7 +17,7 @@ from agent.cli.console import format_stage
 from agent.cli.models.evaluation_text import print_evaluation
 from agent.cli.models.experiments import about
 from agent.cli.models.train import format_plan, grouping_column, make_plan, print_notes
-from agent.demo.synthetic.micrograph import draw_micrograph
+from agent.demo.micrograph import draw_micrograph
 from agent.files import pictures
 from agent.retrain import write_figures
 from agent.retrain.bundle_registry import list_bundles

@@ -14,7 +14,7 @@ from folders import SHARED_DATA
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agent.demo.synthetic.micrograph import draw_micrograph
+from agent.demo.micrograph import draw_micrograph
 from agent.imaging.places import (
     SAME_PLACE,
     Landmarks,

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
-from agent.demo.synthetic.steel import SHIFT, Canvas, draw_soft_field, to_pixels
+from agent.demo.steel import SHIFT, Canvas, draw_soft_field, to_pixels
 
 if TYPE_CHECKING:
     from collections.abc import Callable

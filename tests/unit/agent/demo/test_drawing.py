@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from agent.demo.synthetic.anomalies import KINDS, LOCAL
-from agent.demo.synthetic.micrograph import TRAINED, draw_micrograph
-from agent.demo.synthetic.scale_bar import GLYPHS, STYLES
-from agent.demo.synthetic.steel import Canvas, draw_steel
+from agent.demo.anomalies import KINDS, LOCAL
+from agent.demo.micrograph import TRAINED, draw_micrograph
+from agent.demo.scale_bar import GLYPHS, STYLES
+from agent.demo.steel import Canvas, draw_steel
 
 
 def test_the_same_seed_draws_the_same_micrograph():

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
-from agent.demo.synthetic.anomalies import KINDS, draw_anomaly, draw_photograph, find_box
-from agent.demo.synthetic.scale_bar import STYLES, Bar, burn_in
-from agent.demo.synthetic.steel import Canvas, draw_soft_field, draw_steel
+from agent.demo.anomalies import KINDS, draw_anomaly, draw_photograph, find_box
+from agent.demo.scale_bar import STYLES, Bar, burn_in
+from agent.demo.steel import Canvas, draw_soft_field, draw_steel
 
 if TYPE_CHECKING:
     from numpy.random import Generator

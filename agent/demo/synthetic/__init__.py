@@ -1,1 +1,0 @@
-"""Drawn micrographs: steel, optics, anomalies, scale bar."""
