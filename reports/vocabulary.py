@@ -263,6 +263,7 @@ MORE_ACTS: dict[str, str] = {
     "rollout.finished": marked("rollout ended at the last ring"),
     "backup.made": marked("back-up made"),
     "backup.restored": marked("back-up restored"),
+    "database.found_older": marked("database found to be older than what is kept outside it"),
     "loss.accepted": marked("loss of acts accepted"),
     "files.retried": marked("files tried again"),
     "needle.measured": marked("needle measured"),

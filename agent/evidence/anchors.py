@@ -2,7 +2,8 @@
 
 Reports, back-ups, the log and a file on a share hold them: rewriting the whole audit log, with all
 its hashes, does not rewrite those. What they hold and the log lacks is explained by the act of a
-restore, where a note outside the database confirms it: one in the log alone may be forged.
+restore, or that of a lead who accepts the loss, where a note outside the database confirms it: one
+in the log alone may be forged.
 """
 
 from __future__ import annotations
@@ -16,13 +17,13 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from agent.errors import BadStore
-from agent.store import ACCEPTED, RESTORED
+from agent.store import ACCEPTED, BEGUN_ANEW, FOUND_OLDER, RESTORED
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator
     from pathlib import Path
 
-    from agent.store import Store, TrailHead
+    from agent.store import Store, TrailEntry, TrailHead
 
 MANIFEST = "manifest.json"
 NOT_WHOLE = (
@@ -55,6 +56,7 @@ class Anchor:
         actor, act, subject: Of the newest act, "" where they were not kept.
         place: Where it was found, such as a file's name.
         is_note: The command that put another database in place wrote it, and confirms that act.
+        site: Name of the site, "" where it was not kept: several sites may write into one file.
     """
 
     number: int
@@ -66,11 +68,13 @@ class Anchor:
     subject: str = ""
     place: str = ""
     is_note: bool = False
+    site: str = ""
 
     @classmethod
-    def of(cls, head: TrailHead, *, at: datetime) -> Anchor:
+    def of(cls, head: TrailHead, *, at: datetime, site: str = "") -> Anchor:
         """Return where the audit log ends now."""
-        return cls(head.number, head.count, head.sha256, at, head.actor, head.act, head.subject)
+        last = head.actor, head.act, head.subject
+        return cls(head.number, head.count, head.sha256, at, *last, site=site)
 
     def to_json(self) -> dict[str, Any]:
         """Return it as a manifest, a line of a file or the log holds it."""
@@ -94,7 +98,7 @@ class Anchor:
                 count=int(document["count"]),
                 sha256=str(document["sha256"]),
                 at=when if when.tzinfo else when.replace(tzinfo=UTC),
-                **{key: str(document.get(key) or "") for key in ("actor", "act", "subject")},
+                **{key: str(document.get(key) or "") for key in _WORDS},
                 place=place,
                 is_note=document.get("is_note") is True,
             )
@@ -103,6 +107,7 @@ class Anchor:
 
 
 _OF_NOTES = ("place", "is_note")
+_WORDS = ("actor", "act", "subject", "site")
 
 
 def append(file: Path, anchor: Anchor) -> None:
@@ -202,15 +207,17 @@ class LostActs:
     """Acts that the audit log lacks since another database was put in its place.
 
     Attributes:
-        number: Of the act that put it there.
+        number: Of the act that put it there, or by which the agent found that it is older.
+        act: Its name.
         at: When, aware UTC.
         kept: Number of the last act that the database held then.
         until: The highest number that is known to be lost, 0 where none is known.
-        backup: Name of the back-up, "" where the lab was begun anew.
+        backup: Name of the back-up; of a database that was found to be older, what shows that.
         is_named: The database that was replaced told which orders they concern.
     """
 
     number: int
+    act: str
     at: datetime
     kept: int
     until: int
@@ -220,12 +227,16 @@ class LostActs:
     @property
     def is_unnamed(self) -> bool:
         """Whether acts are known to be lost, and not which orders they concern."""
-        return not self.is_named and self.until > self.kept
+        return not self.is_named and (self.act != RESTORED or self.until > self.kept)
 
     @property
     def sentence(self) -> str:
         """The loss with its numbers, and what ends the warning."""
-        how = f"the back-up {self.backup} was restored" if self.backup else "the lab was begun anew"
+        how = {
+            RESTORED: f"when the back-up {self.backup} was restored on",
+            FOUND_OLDER: f"with the database that was replaced by an older one ({self.backup}), as "
+            "the agent found on",
+        }.get(self.act, "when the lab was begun anew on")
         last = f" to {self.until}" if self.until > self.kept else " on"
         unnamed = (
             ", and which orders they concern is not known: until it is signed no order conforms, "
@@ -233,9 +244,10 @@ class LostActs:
             if self.is_unnamed
             else ""
         )
+        newer = "Restore a newer back-up, or a lead" if self.act == FOUND_OLDER else "A lead"
         return (
-            f"Acts of the audit log from number {self.kept + 1}{last} were lost when {how} on "
-            f"{self.at:%Y-%m-%d %H:%M} UTC{unnamed}. A lead who knows what was lost signs: "
+            f"Acts of the audit log from number {self.kept + 1}{last} were lost {how} "
+            f"{self.at:%Y-%m-%d %H:%M} UTC{unnamed}. {newer} who knows what was lost signs: "
             f"agent restore --accept {self.number} --by NAME --reason TEXT"
         )
 
@@ -243,12 +255,14 @@ class LostActs:
 def list_losses(store: Store) -> list[LostActs]:
     """Return what was lost and no lead has accepted, oldest first."""
     losses: dict[int, LostActs] = {}
-    for entry in store.audit_log.list_replacements():
-        if entry.act == ACCEPTED:
-            losses.pop(_number(entry.facts.get("act")), None)
+    entries = store.audit_log.list_replacements()
+    accepted = _find_accepted(entries)
+    for entry in entries:
+        if entry.act == ACCEPTED or entry.id in accepted:
             continue
         losses[entry.id] = LostActs(
             entry.id,
+            entry.act,
             entry.at,
             kept=_number(entry.facts.get("trail")),
             until=_number(entry.facts.get("until")),
@@ -258,52 +272,96 @@ def list_losses(store: Store) -> list[LostActs]:
     return list(losses.values())
 
 
+def _find_accepted(entries: Iterable[TrailEntry]) -> dict[int, TrailEntry]:
+    """Return number of an act that a lead accepted → that acceptance.
+
+    What was found twice before, such as by two PCs that started together, is accepted with it.
+    """
+    accepted: dict[int, TrailEntry] = {}
+    found: list[int] = []
+    for entry in entries:
+        if entry.act == FOUND_OLDER:
+            found.append(entry.id)
+        if entry.act == ACCEPTED:
+            number = _number(entry.facts.get("act"))
+            same = [other for other in found if number in found and other not in accepted]
+            accepted |= dict.fromkeys((number, *same), entry)
+    return accepted
+
+
 def _number(value: object) -> int:
     return value if isinstance(value, int) else 0
 
 
 @dataclass(frozen=True, slots=True)
-class _Replacements:
-    """Acts that put another database in place, as far as a note outside confirms them.
+class _Replacement:
+    """An act that put another database in place and that a note outside confirms.
 
     Attributes:
-        restores: (number, hash) of the last act that the back-up held, and when it was restored.
-        begun_at: When the lab was begun anew as its first act, or None.
-        notes: A sentence per act that nothing outside confirms.
+        kept: Number of the last act that the database held then.
+        at: Until when the database that was replaced was in use, aware UTC.
+        ends: (number, hash) of what was known outside then, whatever its clock.
+        begun: The database is of another beginning, so that no earlier number is its own.
     """
 
-    restores: tuple[tuple[int, str, datetime], ...]
-    begun_at: datetime | None
-    notes: tuple[str, ...]
+    kept: int
+    at: datetime
+    ends: frozenset[tuple[int, str]]
+    begun: bool = False
 
-    @classmethod
-    def find(cls, store: Store, known: Collection[Anchor]) -> _Replacements:
-        confirmed = {(anchor.number, anchor.sha256) for anchor in known if anchor.is_note}
-        restores, begun_at, notes = [], None, []
-        first = next(iter(store.audit_log.iter_acts()), None)
-        for entry in store.audit_log.list_replacements():
-            if entry.act == ACCEPTED:
-                continue
-            if (entry.id, entry.sha256) not in confirmed:
-                notes.append(
-                    f"trail: number {entry.id} ({entry.act} by {entry.actor}) explains nothing: no "
-                    "note outside the database confirms it"
-                )
-            elif entry.act == RESTORED:
-                end = _number(entry.facts.get("trail")), str(entry.facts.get("sha256")), entry.at
-                restores.append(end)
-            elif first and entry.id == first.id:  # later, the acts before it are there
-                begun_at = entry.at
-        there = store.audit_log.get_hashes([number for number, _, _ in restores])
-        sound = [end for end in restores if end[0] == 0 or there.get(end[0]) == end[1]]
-        return cls(tuple(sound), begun_at, tuple(notes))
+    def explains(self, anchor: Anchor) -> bool:
+        """Return whether an anchor is of the database that was replaced."""
+        is_earlier = anchor.at <= self.at and (self.begun or anchor.number > self.kept)
+        return is_earlier or (anchor.number, anchor.sha256) in self.ends
 
-    def find_loss(self, anchor: Anchor) -> datetime | None:
-        """Return when a back-up was restored that ends before an earlier anchor, or None."""
-        return next(
-            (at for number, _, at in self.restores if anchor.number > number and anchor.at <= at),
-            None,
-        )
+
+def _find_replacements(
+    store: Store, known: Collection[Anchor]
+) -> tuple[list[_Replacement], list[str]]:
+    """Return the acts that explain anchors, and a sentence per act that nothing confirms.
+
+    A restore, and a lab's own beginning, are confirmed by the command that made them; what the
+    agent found by itself, and a database of another lab, by the lead who accepted it.
+    """
+    confirmed = {(anchor.number, anchor.sha256) for anchor in known if anchor.is_note}
+    entries = store.audit_log.list_replacements()
+    accepted = _find_accepted(entries)
+    first = next(iter(store.audit_log.iter_acts()), None) if entries else None
+    replacements, notes = [], []
+    for entry in entries:
+        is_first = first is not None and entry.id == first.id
+        is_by_lead = entry.act == FOUND_OLDER or (entry.act == BEGUN_ANEW and not is_first)
+        signed = accepted.get(entry.id) if is_by_lead else entry
+        if entry.act == ACCEPTED or signed is None:
+            continue
+        if (signed.id, signed.sha256) not in confirmed:
+            notes.append(
+                f"trail: number {signed.id} ({signed.act} by {signed.actor}) explains nothing: no "
+                "note outside the database confirms it"
+            )
+            continue
+        kept = _number(entry.facts.get("trail"))
+        if entry.act != BEGUN_ANEW and not _is_held(store, entry):
+            continue
+        ends = _read_ends(entry.facts.get("ends"))
+        replacements.append(_Replacement(kept, entry.at, ends, begun=entry.act == BEGUN_ANEW))
+    return replacements, notes
+
+
+def _is_held(store: Store, entry: TrailEntry) -> bool:
+    """Return whether the database holds the act with which it ended, as a replacement states."""
+    number = _number(entry.facts.get("end", entry.facts.get("trail")))
+    there = store.audit_log.get_hashes([number]).get(number)
+    return number == 0 or there == str(entry.facts.get("sha256"))
+
+
+def _read_ends(value: object) -> frozenset[tuple[int, str]]:
+    """Return (number, hash) of the ends that a replacement names."""
+    pairs = value if isinstance(value, list) else []
+    return frozenset((_number(pair[0]), str(pair[1])) for pair in pairs if len(pair) == _PAIR)
+
+
+_PAIR = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -313,36 +371,47 @@ class AnchorChecks:
     Args:
         faults: One sentence per stretch that was rewritten or deleted.
         notes: What was lost by a back-up that was restored, a sentence each.
+        unexplained: The anchors that the log does not hold and no act explains.
     """
 
     faults: tuple[str, ...]
     notes: tuple[str, ...]
+    unexplained: tuple[Anchor, ...] = ()
 
 
 def check(store: Store, anchors: Iterable[Anchor]) -> AnchorChecks:
     """Compare the audit log with what was written down outside."""
-    known = sorted({anchor for anchor in anchors if anchor.number}, key=lambda one: one.number)
+    every = {anchor for anchor in anchors if anchor.number}
+    site = store.site if any(anchor.site for anchor in every) else ""
+    own = (anchor for anchor in every if anchor.site in {"", site})
+    known = sorted(own, key=lambda one: one.number)
     hashes = store.audit_log.get_hashes([anchor.number for anchor in known])
-    replaced = _Replacements.find(store, known)
+    replacements, notes = _find_replacements(store, known)
+    unexplained: list[Anchor] = []
     faults: list[str] = []
-    notes = [*replaced.notes]
     good = 0
     for anchor in known:
         if hashes.get(anchor.number) == anchor.sha256:
             good = max(good, anchor.number)
-        elif restored := replaced.find_loss(anchor):
-            notes.append(
-                f"trail: number {anchor.number} of {anchor.place} was lost when a back-up was "
-                f"restored on {restored:%Y-%m-%d %H:%M} UTC"
-            )
-        elif replaced.begun_at and anchor.at <= replaced.begun_at:
-            notes.append(
-                f"trail: number {anchor.number} of {anchor.place} is of the database that was lost "
-                f"before the lab was begun anew on {replaced.begun_at:%Y-%m-%d %H:%M} UTC"
-            )
+        elif by := next((entry for entry in replacements if entry.explains(anchor)), None):
+            notes.append(_describe_explained(anchor, by))
         elif not anchor.is_note:  # one of a restore that a later restore has undone
+            unexplained.append(anchor)
             faults.append(_fault(anchor, good, is_there=anchor.number in hashes))
-    return AnchorChecks(tuple(faults[:1]), tuple(notes))
+    return AnchorChecks(tuple(faults[:1]), tuple(notes), tuple(unexplained))
+
+
+def _describe_explained(anchor: Anchor, by: _Replacement) -> str:
+    when = f"{by.at:%Y-%m-%d %H:%M} UTC"
+    if by.begun:
+        return (
+            f"trail: number {anchor.number} of {anchor.place} is of the database that was lost "
+            f"before the lab was begun anew on {when}"
+        )
+    return (
+        f"trail: number {anchor.number} of {anchor.place} was lost when a back-up was restored on "
+        f"{when}"
+    )
 
 
 def _fault(anchor: Anchor, good: int, *, is_there: bool) -> str:

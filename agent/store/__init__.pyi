@@ -8,6 +8,7 @@ from .people.accounts import (
 from .evidence.audit_log import (
     ACCEPTED as ACCEPTED,
     BEGUN_ANEW as BEGUN_ANEW,
+    FOUND_OLDER as FOUND_OLDER,
     RESTORED as RESTORED,
     SIGNED as SIGNED,
     Origin as Origin,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -69,6 +70,21 @@ class Plant(Shell):
         assert code == 0, said
         self.lab = Lab(self.folder / "data")
         return said
+
+    def keep_copy(self) -> Path:
+        """Copy the database as somebody would by hand, with the agent stopped."""
+        self.lab.store.close()
+        shutil.copy(self.folder / "data/martensight.db", self.folder / "snapshot.db")
+        self.lab = Lab(self.folder / "data")
+        return self.folder / "snapshot.db"
+
+    def copy_back(self, snapshot: Path) -> None:
+        """Put a copy of the database back by hand; no command knows of it."""
+        self.lab.store.close()
+        for end in ("", "-wal", "-shm"):
+            (self.folder / f"data/martensight.db{end}").unlink(missing_ok=True)
+        shutil.copy(snapshot, self.folder / "data/martensight.db")
+        self.lab = Lab(self.folder / "data")
 
     def resume_order(self, *, by: str = "Leo") -> str:
         """Acknowledge what was lost of order 4711."""

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 LIST_NAME = "agent-move.json"
 OF_DATABASE = ("martensight.db*", ".martensight.db*", "database.json*", ".database.json*")
-OF_RESTORE = (".restore-*", "settings-of-backup-*", "agent*.lock", "agent.presence")
+OF_RESTORE = (".restore-*", "settings-of-backup-*", "agent*.lock", "agent.presence", ".martensight")
 
 
 @dataclass(slots=True)
@@ -289,7 +289,7 @@ def _lay_data(file: Path, settings: Settings, laid: LaidDown) -> None:
                 f"{format_count(restored.files, 'file')} restored to {settings.store.folder}",
                 markup=False,
             )
-        with open_store(settings) as store:
+        with open_store(settings, acts=False) as store:
             if made_at:
                 print_resumed(*resume(settings, store, since=made_at, at=at))
             for line in _compare_sources(settings, store):

@@ -183,18 +183,20 @@ def _record(own: Settings, file: Path, replaced: _Replaced, at: datetime) -> str
     from agent.cli.operate.verify import read_outside
     from agent.evidence import anchors
     from agent.evidence.anchors import Anchor
+    from agent.service.folder.copies import list_presence_anchors
     from agent.store import RESTORED
 
-    with open_store(own) as store:
-        head = store.audit_log.get_head()
-        kept = head.number
-        known = [anchor.number for anchor in read_outside(own, store).iter_anchors()]
+    with open_store(own, acts=False) as store:  # no statement before the note confirms the act
+        kept, sha256 = store.audit_log.get_end()
+        outside = [*read_outside(own, store).iter_anchors(), *list_presence_anchors(own, store)]
+        known = [anchor for anchor in outside if anchor.site in {"", store.site}]
         facts = {
             "trail": kept,
-            "sha256": store.audit_log.get_hashes([kept]).get(kept, ""),
-            "until": max([replaced.end, *known, kept]),
+            "sha256": sha256 if kept else "",
+            "until": max([replaced.end, *(anchor.number for anchor in known), kept]),
             "manifest_sha256": hash_manifest(file),
             "is_named": not replaced.fault,
+            "ends": [[one.number, one.sha256] for one in known if one.at > at],  # a wrong clock
         }
         store.audit_log.add(at=at, actor="agent", act=RESTORED, subject=file.name, facts=facts)
         end = Anchor.of(store.audit_log.get_head(), at=at)
@@ -205,8 +207,9 @@ def _record(own: Settings, file: Path, replaced: _Replaced, at: datetime) -> str
 
 def _accept(context: typer.Context, what: str, *, by: str, reason: str) -> None:
     """Accept a database, or record that a lead knows what a restore lost."""
-    from agent.evidence.anchors import list_losses
-    from agent.store import ACCEPTED
+    from agent.evidence.anchors import Anchor, list_losses, write_note
+    from agent.service.statements import StatementKeeper
+    from agent.store import ACCEPTED, RESTORED
 
     if not reason.strip():
         raise WrongUse("Add a reason with --reason TEXT. It is recorded.")
@@ -225,9 +228,16 @@ def _accept(context: typer.Context, what: str, *, by: str, reason: str) -> None:
                 f"Act {number} is no restore whose loss is to be accepted. See agent verify."
             )
         facts = {"act": number, "reason": reason, "trail": loss.kept, "until": loss.until}
-        store.audit_log.add(
-            at=datetime.now(UTC), actor=signer, act=ACCEPTED, subject=loss.backup, facts=facts
-        )
+        at = datetime.now(UTC)
+        keeper = StatementKeeper(settings, store)
+        store.after_each_act(lambda: None)  # no statement before the note confirms the act
+        store.audit_log.add(at=at, actor=signer, act=ACCEPTED, subject=loss.backup, facts=facts)
+        if loss.act != RESTORED:  # no command confirmed it before
+            signed = store.audit_log.list_replacements()[-1]
+            end = Anchor(signed.id, signed.id, signed.sha256, at, signer, ACCEPTED, loss.backup)
+            more = Path(settings.trail.anchor) if settings.trail.anchor else None
+            write_note(settings.store.folder, end, more=more)
+        keeper.after_act()
     out.print(f"{signer} accepts what was lost on {loss.at:%Y-%m-%d %H:%M} UTC.", markup=False)
 
 
@@ -343,45 +353,43 @@ def _read_site(settings: Settings) -> _Replaced:
 def accept_database(settings: Settings, reason: str) -> None:
     """Accept the present database for the data folder's, even an empty one or another lab's.
 
-    Archived files stay. Facts that only the lost database contained are not recovered.
-    """
-    from agent.evidence.anchors import Anchor, write_note
-    from agent.service.folder.copies import resume
-    from agent.service.folder.data_folder import RunLock
-    from agent.store import BEGUN_ANEW, find_mark
-
-    at = datetime.now(UTC)
-    folder = settings.store.folder
-    with RunLock.of(settings), _open_anew(settings) as store:
-        facts = {
-            "reason": reason,
-            "first_act_before": find_mark(folder),
-            "trail": store.audit_log.get_head().number,
-        }
-        store.audit_log.add(at=at, actor="agent", act=BEGUN_ANEW, facts=facts)
-        end = Anchor.of(store.audit_log.get_head(), at=at)
-        write_note(folder, end, more=Path(settings.trail.anchor) if settings.trail.anchor else None)
-        resumed = resume(settings, store, since=None, at=at)
-        store.take_as_own(folder)
-        where = store.place
-    out.print(f"{where} is now the database of {folder}", markup=False)
-    print_resumed(*resumed)
-
-
-def _open_anew(settings: Settings) -> Store:
-    """Open a database of another lab, or the lab's own if it is older than sent documents.
+    Archived files stay. Facts that only the lost database contained are not recovered. What the
+    lab's own database lost is recorded, and a lead accepts it by its number.
 
     Raises:
         NothingToBegin: It is the newest database of this lab.
     """
-    from agent.service.folder.copies import find_overtaken
-    from agent.store import NothingToBegin
+    from agent.evidence.anchors import Anchor, list_losses, write_note
+    from agent.service.folder.copies import record_older, resume
+    from agent.service.folder.data_folder import RunLock
+    from agent.store import BEGUN_ANEW, NothingToBegin, find_mark
 
-    try:
-        return open_store(settings, accepts_other=True)
-    except NothingToBegin:
-        store = open_store(settings)
-        if find_overtaken(settings, store, now=datetime.now(UTC)):
-            return store
-        store.close()
-        raise
+    at = datetime.now(UTC)
+    folder = settings.store.folder
+    with RunLock.of(settings):
+        try:
+            opened = open_store(settings, accepts_other=True, acts=False)
+        except NothingToBegin:
+            with open_store(settings) as store:
+                older = record_older(settings, store, now=at)
+            if not older:
+                raise
+            out.print(older, markup=False)
+            return
+        with opened as store:
+            facts = {
+                "reason": reason,
+                "first_act_before": find_mark(folder),
+                "trail": store.audit_log.get_head().number,
+                "is_named": False,
+            }
+            store.audit_log.add(at=at, actor="agent", act=BEGUN_ANEW, facts=facts)
+            end = Anchor.of(store.audit_log.get_head(), at=at)
+            more = Path(settings.trail.anchor) if settings.trail.anchor else None
+            write_note(folder, end, more=more)
+            resumed = resume(settings, store, since=None, at=at)
+            store.take_as_own(folder)
+            where, lost = store.place, list_losses(store)[-1].sentence
+    out.print(f"{where} is now the database of {folder}", markup=False)
+    print_resumed(*resumed)
+    out.print(lost, markup=False)

@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 import typer
 
 from agent.cli import console
-from agent.cli.app import DONE, SAYS_NO, load_settings, open_store
+from agent.cli.app import DONE, SAYS_NO, load_settings, now_utc, open_store
 from agent.cli.options import JsonOption, Number
 from agent.cli.review.orders import orders
 from agent.errors import WrongUse
@@ -222,9 +222,11 @@ def write_customer_report(
     from agent.files.whole_file import write_whole
     from agent.orders.statements.customer_report import find_statement, render_customer_report
     from agent.orders.statements.statement import name_file
+    from agent.service.folder.copies import record_older
 
     templates = settings.report.customer_templates
     with open_store(settings) as store:
+        record_older(settings, store, now=now_utc())
         made = render_customer_report(
             store,
             Archive.open(settings.store),

@@ -188,6 +188,7 @@ def web(context: typer.Context) -> None:
     from agent.cli.console import stopping
     from agent.host import process_limits
     from agent.service import Pages, build_status
+    from agent.service.folder.copies import record_older
     from agent.service.folder.data_folder import clock
     from agent.web import app_of
 
@@ -197,6 +198,8 @@ def web(context: typer.Context) -> None:
     process_limits.raise_limit()
     stop = threading.Event()
     with open_store(settings) as store, stopping(stop):
+        if older := record_older(settings, store, now=clock()):
+            err.print(f"agent: {older}", markup=False)
         application = app_of(
             settings,
             store=store,

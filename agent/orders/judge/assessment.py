@@ -64,7 +64,7 @@ from agent.orders.specifications.applicable_specification import (
 )
 from agent.orders.specifications.specification_history import REOPENED
 from agent.orders.statements.order_notes import describe_preparations, gather_notes
-from agent.store import Heads, number_key
+from agent.store import ACCEPTED, BEGUN_ANEW, FOUND_OLDER, RESTORED, Heads, number_key
 from reports import gettext as _
 
 if TYPE_CHECKING:
@@ -398,6 +398,10 @@ EVERY_ORDER = (
     "account.role_changed",
     "account.disabled",
     "account.enabled",
+    RESTORED,
+    BEGUN_ANEW,
+    FOUND_OLDER,
+    ACCEPTED,
 )
 """Acts that name no order and may change any of them."""
 CHECK_ACTS = (f"{CONTROL}.recorded", f"{RELEASE}.recorded")

@@ -166,14 +166,14 @@ class RestoreLosses:
             made = loss.list_own(store, store.statements.all(number))
             if loss.is_open(made):
                 return loss.describe(), loss
+        if conformity == Conformity.CONFORMS and self.unnamed:
+            return describe_unnamed(self.unnamed), None
         if conformity == Conformity.CONFORMS and not self.is_compared:
             sentence = _(
                 "a back-up was restored, and what the LIMS holds was not compared with it yet: "
                 "make the folder of the outbox available"
             )
             return sentence, None
-        if conformity == Conformity.CONFORMS and self.unnamed:
-            return describe_unnamed(self.unnamed), None
         return "", None
 
 

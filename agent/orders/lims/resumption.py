@@ -431,11 +431,22 @@ def read_floors(store: Store) -> dict[str, SentRevision]:
     return floors
 
 
-def iter_statement_files(folder: Path) -> Iterator[SentRevision]:
-    """Yield what the files of statements in a data folder state; no revision is known of them."""
-    for file in sorted((folder / STATEMENTS).glob("??/*.json")):
-        with suppress(OSError, ValueError, KeyError, TypeError):
+def iter_statement_files(folder: Path, store: Store) -> Iterator[SentRevision]:
+    """Yield what files of statements state that the database lacks; no revision is known of them.
+
+    Args:
+        folder: The data folder, which sites may share.
+        store: Of the site whose statements are wanted.
+    """
+    files = sorted((folder / STATEMENTS).glob("??/*.json"))
+    known = {statement.sha256 for statement in store.statements.every()} if files else set()
+    for file in files:
+        if file.stem in known:
+            continue
+        with suppress(OSError, ValueError, KeyError, TypeError, AttributeError):
             document: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+            if document.get("site", store.site) != store.site:
+                continue
             yield SentRevision(
                 order=str(document["order"]),
                 conformity=str(document["conformity"]),

@@ -30,7 +30,7 @@ from agent.orders.statements.statement_document import (
     build_words,
     place_content,
 )
-from agent.store import FROZEN, RESTORED, NewStatement, number_key
+from agent.store import ACCEPTED, FOUND_OLDER, FROZEN, RESTORED, NewStatement, number_key
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -200,7 +200,7 @@ def _is_new(assessed: Assessed, last: FrozenStatement, state: str) -> bool:
     return last.final and last.state != state
 
 
-OF_THE_LAB = ("specification.seen", RESTORED, "model.promoted")
+OF_THE_LAB = ("specification.seen", RESTORED, FOUND_OLDER, ACCEPTED, "model.promoted")
 """Acts that concern every order, as records of specifications, instruments and classes do."""
 
 

@@ -1,9 +1,11 @@
 """Find out whether a database is the newest and only one of its lab, and settle what was put back.
 
 A copy of a data folder that is started on a second PC, or a disk that was set back to a snapshot,
-would send revisions again. Evidence is outside the database: the ends of the audit log in reports,
-back-ups and the file of anchors, the notes of sent revisions, and a presence that each running
-agent writes into the folders that it shares with others.
+would send revisions again and forget labels. Evidence is outside the database: the ends of the
+audit log in reports, back-ups and the file of anchors, the notes of sent revisions, the files of
+statements, and a presence that each agent writes into the data folder after each act, and as long
+as it runs into the folders that it shares with others. A presence is written after the commit: it
+may be behind the database, and one that is ahead proves that acts were lost.
 
 A share that is unavailable is compared when it is back; until then no revision is recorded and no
 taken list is read again.
@@ -43,11 +45,13 @@ from agent.orders.lims.resumption import (
 from agent.service.folder.data_folder import Presence, agent_name
 from agent.service.health.share_facts import list_past
 from agent.site_time import compute_age
+from agent.store import BEGUN_ANEW, FOUND_OLDER
 from agent.store.sites.site_folders import reports_folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+    from agent.evidence.anchors import LostActs
     from agent.settings import Settings
     from agent.store import Store
 
@@ -95,7 +99,7 @@ def resume(
     begin_resumption(store, since=since, at=at)
     local = [
         *open_sent_revisions(settings, store, data_alone=True).iter_all(),
-        *iter_statement_files(settings.store.folder),
+        *iter_statement_files(settings.store.folder, store),
         *replaced,
     ]
     beyond = list_beyond(store, _select_relevant(local, store))
@@ -184,10 +188,6 @@ FRESH = timedelta(minutes=15)
 """A presence that is older is of an agent that was switched off."""
 LAST_REPORTS = 3
 TAIL_BYTES = 65536
-WHAT_TO_DO = (
-    "Restore a newer back-up, or take this database for good with agent restore --accept "
-    "database --reason TEXT."
-)
 
 
 # --- before work begins -------------------------------------------------------------------------
@@ -207,36 +207,26 @@ class StartCheck:
 
 
 def check_start(settings: Settings, store: Store, *, now: datetime) -> StartCheck:
-    """Compare a database with what is kept outside it.
+    """Compare a database with what is kept outside it; record what it lost.
 
     Args:
         settings: Of the lab.
         store: Open.
         now: Aware UTC.
     """
-    if twin := _find_twin(settings, store, now=now):
-        return StartCheck(twin) if settings.orders.outbox else StartCheck(warnings=(twin,))
-    if beyond := find_overtaken(settings, store, now=now):
-        return StartCheck(beyond)
-    older = _find_older(settings, store, now=now)
-    warnings = [f"{older} {WHAT_TO_DO}"] if older else []
-    return StartCheck(warnings=(*warnings, *_iter_ahead(settings, store, now=now)))
-
-
-def find_overtaken(settings: Settings, store: Store, *, now: datetime) -> str:
-    """Return which revisions a database would send again, "" for none; `now` is aware UTC."""
-    if beyond := _describe_beyond(settings, store, data_alone=True):
-        return beyond
-    older = _find_older(settings, store, now=now)
-    beyond = _describe_beyond(settings, store, data_alone=False) if older else ""
-    return f"{older} {beyond}" if beyond else ""
+    twin = _find_twin(settings, store, now=now)
+    if twin and settings.orders.outbox:
+        return StartCheck(twin)
+    older = record_older(settings, store, now=now)
+    ahead = [] if twin else _iter_ahead(settings, store, now=now)
+    return StartCheck(warnings=tuple(filter(None, (twin, older, *ahead))))
 
 
 def require_newest(settings: Settings, store: Store, *, now: datetime) -> tuple[str, ...]:
     """Return what the operator should check.
 
     Raises:
-        BadStore: Work must not begin: a revision would be sent again.
+        BadStore: Work must not begin: another copy of the lab's data runs.
     """
     check = check_start(settings, store, now=now)
     if check.refusal:
@@ -244,35 +234,81 @@ def require_newest(settings: Settings, store: Store, *, now: datetime) -> tuple[
     return check.warnings
 
 
-def _describe_beyond(settings: Settings, store: Store, *, data_alone: bool) -> str:
-    """Return which revisions were sent that the database does not know, "" for none."""
-    if not settings.orders.outbox or not find_resumption(store, OUTBOX).is_settled:
-        return ""
-    try:
-        sent = open_sent_revisions(settings, store, data_alone=data_alone)
-        notes = shares.inspect(settings.orders.outbox, lambda: list(sent.iter_all()))
-        beyond = [gap for gap in list_beyond(store, iter_own(notes, store)) if gap.is_sent]
-    except OSError:
-        return ""  # it is compared when it is back, before anything is sent
-    if not beyond:
-        return ""
-    more = f" and {len(beyond) - 1} more" if len(beyond) > 1 else ""
-    return (
-        f"The database is older than what was sent: {beyond[0].sentence}{more}. It would send "
-        f"revisions again. {WHAT_TO_DO}"
-    )
+# --- an older database ----------------------------------------------------------------------------
 
 
-def _find_older(settings: Settings, store: Store, *, now: datetime) -> str:
-    """Return which end of the trail, kept outside, the database does not hold, "" for none."""
-    checks = anchors.check(store, _iter_anchors(settings, store, now=now))
-    if not checks.faults:
+def record_older(
+    settings: Settings, store: Store, *, now: datetime, presences_alone: bool = False
+) -> str:
+    """Record that the database lacks what is known outside, and return that; "" for nothing.
+
+    From then on the same holds as after a back-up was restored of which the replaced database
+    told nothing: an order of which more was given out is undecided, and none conforms or is sent
+    before a lead accepts the loss.
+
+    Args:
+        settings: Of the lab.
+        store: Open.
+        now: Aware UTC.
+        presences_alone: Compare only the presences; else everything that is kept outside.
+    """
+    if recorded := _find_recorded(store):
+        return recorded.sentence
+    known = list_presence_anchors(settings, store)
+    if not presences_alone:
+        known += _iter_anchors(settings, store, now=now)
+    missing = _list_missing(settings, store, known)
+    beyond = [] if presences_alone else _list_beyond(settings, store)
+    if not missing and not beyond:
         return ""
-    fault = checks.faults[0]
-    return f"The database is older than what is kept outside it, or was changed: {fault}."
+    number, sha256 = store.audit_log.get_end()
+    numbers = [anchor.number for anchor in missing]
+    facts = {
+        "trail": min([number, *(lost - 1 for lost in numbers)]),
+        "end": number,
+        "sha256": sha256,
+        "until": max(numbers, default=0),
+        "is_named": False,
+        "ends": [[anchor.number, anchor.sha256] for anchor in missing],
+    }
+    proof = missing[0].place if missing else beyond[0].sentence
+    # What is outside first: the act has every order stated again, and its numbers go on above.
+    resume(settings, store, since=store.audit_log.get_head().at, at=now)
+    store.audit_log.add(at=now, actor="agent", act=FOUND_OLDER, subject=proof, facts=facts)
+    found = _find_recorded(store)
+    return found.sentence if found else ""
+
+
+def _find_recorded(store: Store) -> LostActs | None:
+    """Return what is recorded as lost already and holds every order, or None."""
+    held = (BEGUN_ANEW, FOUND_OLDER)
+    return next((loss for loss in anchors.list_losses(store) if loss.act in held), None)
+
+
+def _list_missing(settings: Settings, store: Store, known: Iterable[Anchor]) -> list[Anchor]:
+    """Return the ends that the database lacks and that no restore explains, the highest first."""
+    notes: list[Anchor] = []
+    with suppress(BadStore):
+        notes += anchors.iter_notes(settings.store.folder)
+    missing = anchors.check(store, (*known, *notes)).unexplained
+    return sorted(missing, key=lambda anchor: anchor.number, reverse=True)
+
+
+def _list_beyond(settings: Settings, store: Store) -> list[Beyond]:
+    """Return the orders of which revisions or statements are outside that the database lacks."""
+    if not find_resumption(store, OUTBOX).is_settled:
+        return []  # it is compared as a part of what was restored
+    local = open_sent_revisions(settings, store, data_alone=True)
+    given_out = [*local.iter_all(), *iter_statement_files(settings.store.folder, store)]
+    if settings.orders.outbox:
+        sent = open_sent_revisions(settings, store)
+        with suppress(OSError):  # it is compared when it is back, before anything is sent
+            given_out += shares.inspect(settings.orders.outbox, lambda: list(sent.iter_all()))
+    return list_beyond(store, iter_own(given_out, store))
 
 
 def _iter_anchors(settings: Settings, store: Store, *, now: datetime) -> Iterator[Anchor]:
+    """Yield the newest ends of the audit log that are kept outside the database."""
     reports = sorted(reports_folder(settings.store.folder, store).glob("????-??-??.json"))
     for file in reports[-LAST_REPORTS:]:
         with suppress(OSError, ValueError, TypeError, KeyError):
@@ -289,11 +325,20 @@ def _iter_anchors(settings: Settings, store: Store, *, now: datetime) -> Iterato
         file = Path(settings.trail.anchor)
         with suppress(OSError):
             yield from shares.inspect(file.parent, lambda: list(_iter_tail(file)))
-    with suppress(BadStore):
-        yield from anchors.iter_notes(settings.store.folder)
-    for file, presence in _iter_presences(settings, store):
-        at, place = datetime.fromisoformat(presence.at), f"{file} of {presence.pc}"
-        yield Anchor(presence.number, presence.number, presence.sha256, at, place=place)
+
+
+def list_presence_anchors(settings: Settings, store: Store) -> list[Anchor]:
+    """Return the ends of the audit log in the presences of the lab."""
+    return [
+        Anchor(
+            presence.number,
+            presence.number,
+            presence.sha256,
+            datetime.fromisoformat(presence.at),
+            place=f"{file} of {presence.pc}",
+        )
+        for file, presence in _iter_presences(settings, store, own=True)
+    ]
 
 
 def _iter_tail(file: Path) -> Iterator[Anchor]:
@@ -317,9 +362,19 @@ def _places(settings: Settings, lab: str) -> Iterator[Path]:
             yield Path(folder) / IN_OUTBOX / f"lab-{lab[:12]}.presence"
 
 
-def _iter_presences(settings: Settings, store: Store) -> Iterator[tuple[Path, Presence]]:
+def _own_place(settings: Settings, lab: str) -> Path:
+    """Return where the presence of a lab is kept next to its database."""
+    return settings.store.folder / IN_OUTBOX / f"lab-{lab[:12]}.presence"
+
+
+def _iter_presences(
+    settings: Settings, store: Store, *, own: bool = False
+) -> Iterator[tuple[Path, Presence]]:
+    """Yield the presences of the lab in shared folders; `own`: and that in the data folder."""
     lab = store.audit_log.get_first_hash()
-    for file in _places(settings, lab) if lab else ():
+    if not lab:
+        return
+    for file in (*_places(settings, lab), *([_own_place(settings, lab)] if own else [])):
         presence = _read(file)
         if presence and presence.at and presence.lab == lab:
             yield file, presence
@@ -403,16 +458,7 @@ def write_presence(
     if not lab:
         return ""
     twin = "" if is_stopped else _find_twin(settings, store, now=now)
-    head = store.audit_log.get_head()
-    presence = replace(
-        Presence.of(settings.store.folder, agent_name()),
-        lab=lab,
-        kind=store.kind,
-        number=head.number,
-        sha256=head.sha256,
-        at=now.isoformat(),
-        is_stopped=is_stopped,
-    )
+    older = record_older(settings, store, now=now, presences_alone=True)
     known = {} if written is None else written
     for file in _places(settings, lab):
         other = _read(file)
@@ -422,6 +468,65 @@ def write_presence(
             twin = twin or _describe_twin(file, other)
         if not twin or file in known:  # else it is left there, so that the other one is named
             with suppress(OSError):
-                shares.inspect(_get_share(file), partial(presence.write, file))
-                known[file] = presence.at
-    return twin
+                if _write_end(settings, store, file, now=now, is_stopped=is_stopped):
+                    known[file] = now.isoformat()
+    keep_end(settings, store, now=now)
+    return twin or older
+
+
+def keep_end(settings: Settings, store: Store, *, now: datetime) -> bool:
+    """Write where the audit log ends into the data folder; one that is full is no matter.
+
+    Args:
+        settings: Of the lab.
+        store: Open, directly after an act.
+        now: Aware UTC.
+
+    Returns:
+        False where another end is there of acts that the database lacks.
+    """
+    lab = store.audit_log.get_first_hash()
+    with suppress(OSError):
+        return not lab or _write_end(settings, store, _own_place(settings, lab), now=now)
+    return True
+
+
+def _write_end(
+    settings: Settings, store: Store, file: Path, *, now: datetime, is_stopped: bool = False
+) -> bool:
+    """Write a presence; False where one of acts that the database lacks was left as it is.
+
+    Several processes, and with PostgreSQL several PCs, write one file. Each reads the database
+    again after it wrote, so that whoever writes last has written the newest end.
+
+    Raises:
+        OSError: The folder cannot be written.
+    """
+    lab = store.audit_log.get_first_hash()
+    last = (-1, "")
+    while (end := store.audit_log.get_end()) != last:
+        there = _read(file)
+        if there and there.lab == lab and _is_ahead(settings, store, there, file):
+            return False
+        presence = replace(
+            Presence.of(settings.store.folder, agent_name()),
+            lab=lab,
+            kind=store.kind,
+            number=end[0],
+            sha256=end[1],
+            at=now.isoformat(),
+            is_stopped=is_stopped,
+        )
+        shares.inspect(_get_share(file), partial(presence.write, file))
+        last = end
+    return True
+
+
+def _is_ahead(settings: Settings, store: Store, presence: Presence, file: Path) -> bool:
+    """Return whether a presence is of acts that the database lacks and nobody accepted."""
+    held = store.audit_log.get_hashes([presence.number]).get(presence.number)
+    if held == presence.sha256 or not presence.at:
+        return False
+    at = datetime.fromisoformat(presence.at)
+    end = Anchor(presence.number, presence.number, presence.sha256, at, place=str(file))
+    return bool(_list_missing(settings, store, [end]))

@@ -68,7 +68,7 @@ class Anchoring:
         head = self._store.audit_log.get_head()
         if head.number == self._written:
             return ""
-        anchor = Anchor.of(head, at=at)
+        anchor = Anchor.of(head, at=at, site=self._store.site)
         log.info("trail.anchored", **anchor.to_json())
         if self._file:
             try:

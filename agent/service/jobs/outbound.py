@@ -21,7 +21,7 @@ from agent.orders.judge.assessment import Position, begin, list_due
 from agent.orders.lims import outbox
 from agent.orders.lims.lost_conformity import describe_unnamed, find_unnamed
 from agent.orders.statements.freezing import freeze_orders
-from agent.service.folder.copies import settle_outbox
+from agent.service.folder.copies import record_older, settle_outbox
 from agent.service.health.share_facts import describe_renamed
 from agent.service.statements import make_issuer, make_lab
 from agent.terminal import format_count
@@ -86,6 +86,7 @@ def fill_outbox(settings: Settings, store: Store, *, now: datetime) -> str:
 
 def _settle(settings: Settings, store: Store, *, now: datetime) -> str:
     """Compare a database that was put back with the outbox; why nothing may be sent, or ""."""
+    record_older(settings, store, now=now, presences_alone=True)
     if number := find_unnamed(store):
         return f"[orders] outbox: {describe_unnamed(number)}; until then no revision is sent."
     try:

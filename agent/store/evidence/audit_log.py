@@ -360,6 +360,8 @@ def require_clock(session: Session, site_id: int | None, *, at: datetime) -> Non
 
 RESTORED, BEGUN_ANEW, ACCEPTED = "backup.restored", "lab.begun_anew", "loss.accepted"
 """Acts that put another database in place, and that of a lead who accepts what was lost by it."""
+FOUND_OLDER = "database.found_older"
+"""Act of the agent that found that the database was replaced by an older one without a command."""
 
 
 class AuditLog(Repository):
@@ -367,7 +369,7 @@ class AuditLog(Repository):
 
     def list_replacements(self) -> list[TrailEntry]:
         """Return the acts that put another database in place, and who accepted it, oldest first."""
-        named = col(TrailRow.act).in_((RESTORED, BEGUN_ANEW, ACCEPTED))
+        named = col(TrailRow.act).in_((RESTORED, BEGUN_ANEW, FOUND_OLDER, ACCEPTED))
         with reading(self._engine) as session:
             return list(entries(session, where=named))
 
@@ -415,6 +417,13 @@ class AuditLog(Repository):
         """Return the end of the audit log, to be stored outside the database."""
         with reading(self._engine) as session:
             return head(session)
+
+    def get_end(self) -> tuple[int, str]:
+        """Return number and hash of the newest act, without the count that `get_head` takes."""
+        newest = select(TrailRow.id, TrailRow.sha256).order_by(col(TrailRow.id).desc()).limit(1)
+        with reading(self._engine) as session:
+            number, sha256 = session.exec(newest).first() or (0, BEGINNING)
+            return number or 0, sha256
 
     def find_earliest_at(self, *, until: datetime) -> datetime | None:
         """Return the earliest time of this site's acts up to an instant, None where none is."""

@@ -18,6 +18,7 @@ from labs.plant import HOUR, SETTINGS, Plant
 
 from agent.evidence.anchors import Anchor, append
 from agent.orders.statements.statement_files import Unsigned, write_files
+from agent.service.folder.copies import check_start, write_presence
 from agent.service.health.status import build_status_from_store
 from agent.service.jobs.order_lists import take_lists
 from agent.service.statements import make_lab
@@ -54,6 +55,7 @@ def lose_database(plant: Plant) -> None:
     plant.lab.store.close()
     for part in (plant.folder / "data").glob("martensight.db*"):
         part.unlink()
+    shutil.rmtree(plant.folder / "data/.martensight", ignore_errors=True)
 
 
 def test_revisions_go_on_above_what_the_lims_holds(plant) -> None:
@@ -213,10 +215,9 @@ def test_a_database_that_was_put_back_by_hand_sends_nothing_below_what_was_sent(
 
     refused = plant.send(at=DAY + 3 * HOUR)
     plant.lab.store.close()
-    assert (
-        plant.agent("restore", "--accept", "database", "--reason", "the snapshot is meant")[0] == 0
-    )
-    plant.lab = Lab(plant.folder / "data")
+    code, found = plant.agent("restore", "--accept", "database", "--reason", "it is meant")
+    assert code == 0
+    accept_loss(plant, found)
     plant.say(public_id, "G7", at=DAY + 4 * HOUR)
     taken = plant.send(at=DAY + 4 * HOUR)
 
@@ -517,6 +518,126 @@ def test_only_an_order_that_waits_is_resumed(plant) -> None:
     plant.send()
 
     assert "has nothing of the kind to settle now" in plant.resume_order()
+
+
+# --- an older database, copied back by hand -----------------------------------------------------
+
+
+def corrected_after_copy(plant: Plant, left: str) -> tuple[str, Path]:
+    """Send 1 conforms, copy the database, correct by a command; one proof of it stays outside."""
+    plant.write("agent.toml", SETTINGS + '[trail]\nanchor = "anchor.txt"\n')
+    plant.settings = read(plant.folder / "agent.toml")
+    public_id = plant.take()
+    plant.say(public_id, "G8")
+    plant.send()
+    snapshot = plant.keep_copy()
+    label = ("review", "label", public_id, "G7", "--by", "Ada", "--comment", "looked again")
+    code, said = plant.agent(*label)
+    assert code == 0, said
+    store, data = plant.lab.store, plant.folder / "data"
+    if left == "data":
+        return public_id, snapshot
+    shutil.rmtree(data / ".martensight", ignore_errors=True)
+    if left == "outbox":
+        write_presence(plant.settings, store, now=DAY, is_stopped=True)
+        shutil.rmtree(data / ".martensight", ignore_errors=True)
+    elif left == "anchor":
+        append(plant.folder / "anchor.txt", Anchor.of(store.audit_log.get_head(), at=DAY))
+    elif left == "statement":
+        newest = store.statements.newest()["4711"]
+        write_files(store, plant.lab.archive, newest, language="en", signer=Unsigned(), now=DAY)
+    elif left == "sent":
+        plant.send(at=DAY + HOUR)
+        for file in plant.outbox.glob(".martensight/*.presence"):
+            file.unlink()
+    return public_id, snapshot
+
+
+def read_answers(plant: Plant) -> tuple[str, str, dict[str, object], str]:
+    """Return what command, page, API and the customer's report answer of order 4711."""
+    _, command = plant.agent("orders", "show", "4711")
+    wanted = ("--customer", "4711", plant.folder, "--statement", 1)
+    _, report = plant.agent("orders", "statements", *wanted)
+    policy = make_lab(plant.settings, plant.lab.store, now=DAY)
+    desk = replace(desk_of(plant.lab), lab=lambda: policy)
+    with TestClient(create_app(desk), base_url=HOME) as browser:
+        browser.cookies.set("reviewer", "Leo")
+        return (
+            command,
+            browser.get("/order/4711").text,
+            browser.get("/api/v1/orders/4711").json(),
+            report,
+        )
+
+
+def accept_loss(plant: Plant, said: str) -> tuple[int, str]:
+    """Accept as a lead what a sentence asks for."""
+    number = re.findall(r"--accept (\d+)", said)[0]
+    plant.lab.store.close()
+    accept = ("restore", "--accept", number, "--by", "Leo", "--reason", "the label is known")
+    outcome = plant.agent(*accept)
+    plant.lab = Lab(plant.folder / "data")
+    return outcome
+
+
+PROOFS = ["outbox", "data", "anchor", "statement", "sent"]
+
+
+@pytest.mark.parametrize(("left", "is_started"), [("outbox", True), *((p, False) for p in PROOFS)])
+def test_an_older_database_copied_back_by_hand_says_conforms_nowhere(
+    plant, left, is_started
+) -> None:
+    _, snapshot = corrected_after_copy(plant, left)
+    before = plant.sent()
+    plant.copy_back(snapshot)
+
+    started = plant.agent("run", "--once") if is_started else (0, "")
+    command, page, answer, report = read_answers(plant)
+    waits = plant.send(at=DAY + 2 * HOUR)
+    status = build_status_from_store(plant.settings, plant.lab.store, now=DAY, running=False)
+    code, said = accept_loss(plant, waits)
+    settled = plant.send(at=DAY + 3 * HOUR)
+    _, shown = plant.agent("orders", "show", "4711")
+
+    assert started[0] == 0, started[1]
+    assert "replaced by an older one" in " ".join(started[1].split()) or not is_started
+    assert "undecided" in command
+    assert answer["conformity"] == "undecided"
+    assert "a restored back-up lost" in command
+    assert "a restored back-up lost" in page
+    assert "is not reported" in report
+    assert any("replaced by an older one" in sentence for sentence in status["problems"])
+    assert plant.sent() == before
+    assert (code, settled) == (0, ""), said
+    assert "--accept" not in shown
+    names_order = left in {"statement", "sent"}
+    assert ("a restored back-up lost" in shown) is names_order
+    assert plant.agent("verify")[0] == 0
+
+
+def test_after_a_lead_accepted_an_older_database_the_lab_goes_on_as_before(plant) -> None:
+    def start() -> tuple[str, ...]:
+        now = datetime.now(UTC)
+        warnings = check_start(plant.settings, plant.lab.store, now=now).warnings
+        assert write_presence(plant.settings, plant.lab.store, now=now) in {"", *warnings}
+        return warnings
+
+    public_id, snapshot = corrected_after_copy(plant, "data")
+    plant.copy_back(snapshot)
+    (found,) = start()
+    accept_loss(plant, found)
+    again = start(), start()
+    plant.say(public_id, "G7", at=DAY + 2 * HOUR)
+    plant.send(at=DAY + 2 * HOUR)
+    snapshot = plant.keep_copy()
+    plant.agent("review", "label", public_id, "G6", "--by", "Ada", "--comment", "again")
+    plant.copy_back(snapshot)
+    (twice,) = start()
+
+    assert again == ((), ())
+    assert plant.sent() == [(1, "conforms"), (2, "does_not_conform")]
+    assert "replaced by an older one" in twice
+    assert twice != found
 
 
 # --- unreadable notes ---------------------------------------------------------------------------

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
-from datetime import timedelta
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 from labs.lab import DAY, Lab
 from labs.plant import SETTINGS, Plant
 
-from agent.evidence.anchors import Anchor, append
+from agent.evidence.anchors import Anchor, append, list_losses
+from agent.orders.lims.resumption import read_floors
 from agent.service.folder.copies import check_start, write_presence
 from agent.service.folder.data_folder import agent_name
+from agent.service.jobs.backup import Anchoring
 from agent.settings import read
-from agent.store import Store
+from agent.store import FOUND_OLDER, Store
 
 HOUR = timedelta(hours=1)
 
@@ -134,58 +138,162 @@ def test_a_clone_of_the_pc_with_its_name_is_found_while_both_run(plant) -> None:
     assert "Another copy" in by_clone
 
 
-def put_back_by_hand(plant: Plant, snapshot: Path) -> None:
-    plant.lab.store.close()
-    for end in ("", "-wal", "-shm"):
-        (plant.folder / f"data/martensight.db{end}").unlink(missing_ok=True)
-    shutil.copy(snapshot, plant.folder / "data/martensight.db")
-    plant.lab = Lab(plant.folder / "data")
-
-
-def snapshot_of(plant: Plant) -> Path:
-    plant.lab.store.close()
-    shutil.copy(plant.folder / "data/martensight.db", plant.folder / "snapshot.db")
-    plant.lab = Lab(plant.folder / "data")
-    return plant.folder / "snapshot.db"
-
-
 @pytest.mark.parametrize("lost", [(), ("sent",)])
-def test_a_disk_that_was_set_back_is_refused_where_it_would_send_again(plant, lost) -> None:
-    snapshot = snapshot_of(plant)
+def test_a_disk_that_was_set_back_goes_on_above_what_was_sent(plant, lost) -> None:
+    snapshot = plant.keep_copy()
     plant.send()
     write_presence(plant.settings, plant.lab.store, now=DAY)
-    put_back_by_hand(plant, snapshot)
+    plant.copy_back(snapshot)
     for name in lost:
         shutil.rmtree(plant.folder / "data" / name)
 
     code, said = plant.agent("run", "--once")
     doctor = plant.agent("doctor", "--json")[1]
-    taken = plant.agent("restore", "--accept", "database", "--reason", "the snapshot is meant")[0]
-    again = plant.agent("run", "--once")
 
-    assert code == 2
-    assert "older than what was sent: order 4711: the LIMS holds revision 1" in said
-    assert "agent restore --accept database" in said
-    assert '"check": "copies", "level": "wrong"' in doctor
-    assert taken == 0
-    assert again[0] == 0, again[1]
+    said = " ".join(said.split())
+    assert code == 0
+    assert "were lost with the database that was replaced by an older one" in said
+    assert re.search(r"signs: agent restore --accept \d+ --by NAME --reason TEXT", said)
+    assert '"check": "copies", "level": "doubtful"' in doctor
+    assert find_floor(plant) == 1
 
 
-def test_a_database_older_than_the_last_back_up_or_the_anchors_is_a_warning(plant) -> None:
+def find_floor(plant: Plant) -> int:
+    """Return the revision of order 4711 above which the next one is numbered."""
+    return read_floors(plant.lab.store)["4711"].revision
+
+
+def test_a_database_older_than_the_anchors_is_named_and_recorded_once(plant) -> None:
     plant.write("agent.toml", SETTINGS + '[trail]\nanchor = "ends.jsonl"\n')
     settings = read(plant.folder / "agent.toml")
-    snapshot = snapshot_of(plant)
+    snapshot = plant.keep_copy()
     plant.lab.store.audit_log.add(at=DAY, actor="Ada", act="lab.cleaned")
     append(plant.folder / "ends.jsonl", Anchor.of(plant.lab.store.audit_log.get_head(), at=DAY))
     before = check_start(settings, plant.lab.store, now=DAY)
-    put_back_by_hand(plant, snapshot)
+    plant.copy_back(snapshot)
 
-    after = check_start(settings, plant.lab.store, now=DAY)
+    after = [check_start(settings, plant.lab.store, now=DAY + n * HOUR) for n in (0, 1)]
 
     assert before.warnings == ()
-    assert after.refusal == ""
-    assert "older than what is kept outside it" in after.warnings[0]
-    assert "ends.jsonl" in after.warnings[0]
+    assert [check.refusal for check in after] == ["", ""]
+    assert "replaced by an older one (ends.jsonl)" in after[0].warnings[0]
+    assert after[0] == after[1]
+    assert [loss.act for loss in list_losses(plant.lab.store)] == [FOUND_OLDER]
+
+
+def read_end(plant: Plant) -> int:
+    """Return the number in the presence of the outbox."""
+    (file,) = (plant.outbox / ".martensight").glob("*.presence")
+    return int(json.loads(file.read_text("utf-8"))["number"])
+
+
+def test_a_presence_never_goes_down(plant) -> None:
+    snapshot = plant.keep_copy()
+    plant.lab.store.audit_log.add(at=DAY, actor="Ada", act="lab.cleaned")
+    write_presence(plant.settings, plant.lab.store, now=DAY)
+    highest = read_end(plant)
+    plant.copy_back(snapshot)
+    said = [
+        write_presence(plant.settings, plant.lab.store, now=DAY + HOUR, is_stopped=ended)
+        for ended in (False, True)
+    ]
+
+    assert read_end(plant) == highest
+    assert all("replaced by an older one" in sentence for sentence in said)
+
+
+def test_whoever_writes_last_writes_the_newest_end(plant) -> None:
+    url = f"sqlite:///{plant.folder}/data/martensight.db"
+
+    def work(name: str) -> None:
+        with Store.open(url, site="Plant 1", agent=name) as store:
+            for _ in range(20):
+                store.audit_log.add(at=DAY, actor=name, act="lab.cleaned")
+                write_presence(plant.settings, store, now=DAY, is_stopped=True)
+
+    with ThreadPoolExecutor(3) as pool:
+        list(pool.map(work, ("PC 1", "PC 2", "PC 3")))
+
+    assert read_end(plant) == plant.lab.store.audit_log.get_head().number
+    assert list_losses(plant.lab.store) == []
+
+
+def test_a_presence_that_a_power_cut_left_behind_is_no_proof(plant) -> None:
+    write_presence(plant.settings, plant.lab.store, now=DAY)
+    plant.lab.store.audit_log.add(at=DAY, actor="Ada", act="lab.cleaned")
+
+    assert check_start(plant.settings, plant.lab.store, now=DAY).warnings == ()
+
+
+def test_a_new_database_next_to_old_presences_is_no_older_one(plant) -> None:
+    write_presence(plant.settings, plant.lab.store, now=DAY)
+    new = Lab(plant.folder / "new")
+    new.store.audit_log.add(at=DAY, actor="Eve", act="lab.opened")
+    settings = read(plant.write("new.toml", SETTINGS + '[store]\nfolder = "new"\n'))
+    for name in (".martensight", "statements"):
+        (plant.folder / "data" / name).mkdir(exist_ok=True)
+        shutil.copytree(plant.folder / "data" / name, plant.folder / "new" / name)
+
+    found = check_start(settings, new.store, now=DAY)
+    new.store.close()
+
+    assert found.warnings == ()
+
+
+def test_sites_with_one_data_folder_and_one_file_of_anchors_do_not_hold_each_other(
+    plant,
+) -> None:
+    plant.write("agent.toml", SETTINGS + '[trail]\nanchor = "ends.jsonl"\n')
+    url = f"sqlite:///{plant.folder}/data/martensight.db"
+    other = plant.write(
+        "b.toml", SETTINGS.replace("Plant 1", "B") + '[trail]\nanchor = "ends.jsonl"\n'
+    )
+    with Store.open(url, site="B", agent="x") as store:
+        for _ in range(9):
+            store.audit_log.add(at=DAY, actor="Eve", act="lab.opened")
+        Anchoring(store, str(plant.folder / "ends.jsonl")).write(at=DAY)
+        Anchoring(plant.lab.store, str(plant.folder / "ends.jsonl")).write(at=DAY)
+        found = [
+            check_start(read(file), own, now=DAY)
+            for file, own in ((plant.folder / "agent.toml", plant.lab.store), (other, store))
+        ]
+
+    assert [check.warnings for check in found] == [(), ()]
+
+
+@pytest.mark.parametrize("ahead", [timedelta(0), timedelta(minutes=3), timedelta(days=365)])
+def test_a_restored_back_up_is_accepted_once_whatever_the_clocks_were(plant, ahead) -> None:
+    file = plant.folder / "safe.zip"
+    plant.agent("backup", file)
+    plant.lab.store.audit_log.add(at=DAY, actor="Ada", act="lab.cleaned")
+    write_presence(plant.settings, plant.lab.store, now=datetime.now(UTC) + ahead, is_stopped=True)
+    plant.restore(file)
+
+    found = check_start(plant.settings, plant.lab.store, now=DAY)
+    write_presence(plant.settings, plant.lab.store, now=DAY, is_stopped=True)
+
+    assert found.warnings == ()
+    assert [loss.is_unnamed for loss in list_losses(plant.lab.store)] == [False]
+    assert read_end(plant) == plant.lab.store.audit_log.get_head().number
+
+
+def test_a_moved_lab_is_no_older_database(plant, tmp_path) -> None:
+    write_presence(plant.settings, plant.lab.store, now=DAY, is_stopped=True)
+    file = plant.folder / "safe.zip"
+    assert plant.agent("backup", "--pixels", file)[0] == 0
+    moved = tmp_path / "moved"
+    code, said = plant.agent("restore", file, "--to", moved)
+    told = SETTINGS.replace('"outbox"', f'"{plant.outbox}"').replace(
+        '"lists"', f'"{plant.folder}/lists"'
+    )
+    (moved / "agent.toml").write_text(told, "utf-8")
+    with Store.open(f"sqlite:///{moved}/data/martensight.db", site="Plant 1", agent="x") as store:
+        found = check_start(read(moved / "agent.toml"), store, now=DAY)
+        losses = list_losses(store)
+
+    assert code in {0, 3}, said  # doctor names what a bare PC lacks
+    assert found.warnings == ()
+    assert losses == []
 
 
 def test_a_restored_back_up_is_no_older_database(plant) -> None:
