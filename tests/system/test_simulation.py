@@ -48,6 +48,7 @@ def test_a_seed_is_the_same_history_to_the_step():
     assert one == other
 
 
+@pytest.mark.slow
 def test_planted_faults_are_caught_and_their_seeds_are_named():
     mutants = ["settle time ignored", "what is given back", "duplicates not recognised"]
 

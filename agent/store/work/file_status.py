@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import ColumnElement, Select, column, false, func, or_, table
+from sqlalchemy import ColumnElement, Select, column, false, func, or_, table, true
 from sqlmodel import Session, col, select
 
 from agent.store.orders.unread_names import NamedOrder, find_renamed, may_name
@@ -118,12 +118,13 @@ def files(
 
 def _list_present(session: Session, whose: AgentIdentity, states: Sequence[str]) -> list[str]:
     """Return those of some states that any content has: most often none waits or was lost."""
-    of_site = select(ContentRow.id).where(ContentRow.site_id == whose.site_id).limit(1)
-    return [
-        state
-        for state in states
-        if session.exec(of_site.where(ContentRow.state == state)).first() is not None
-    ]
+    of_site = select(ContentRow.id).where(ContentRow.site_id == whose.site_id)
+    are_there: tuple[Any, ...] = tuple(
+        of_site.where(ContentRow.state == state).exists() for state in states
+    )
+    # A column without meaning next to them: of a single one the row would be its value.
+    row = session.exec(select(true(), *are_there)).one()
+    return [state for state, is_there in zip(states, row[1:], strict=True) if is_there]
 
 
 def _files(
