@@ -209,7 +209,7 @@ def _build(
     )
 
 
-# --- A site's calibration of needle lengths: one ratio per subtype and microscope, on logarithms
+# --- a site's calibration of needle lengths: one ratio per subtype and microscope, on logarithms
 
 
 CALIBRATION = "needle_calibration"

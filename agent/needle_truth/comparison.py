@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from model.needles.needle_map import NeedleMapper
 
 
-# --- bland-Altman statistics of the program's needle lengths against people's ---------------------
+# --- Bland-Altman statistics of the program's needle lengths against people's ---------------------
 # Errors of a length grow with it, so ratios are compared, on logarithms. Needles of one field are
 # alike, so a field is the independent unit; the limits are for one needle of any field.
 # Source: Bland and Altman 2007, "Agreement between methods of measurement with multiple
@@ -212,9 +212,6 @@ def _student(freedom: int) -> float:
 
 def _to_ratio(*logs: float) -> Ratio:
     return Ratio(*(float(np.exp(value)) for value in logs))
-
-
-# --- run the program on the micrographs in which reviewers measured needles, and keep what it found
 
 
 # --- find the program's needle at the place of a needle that a reviewer measured ------------------

@@ -198,9 +198,6 @@ def _parse(text: str, mark: AddressMark) -> tuple[str, int] | None:
     return host, parts.port or PORTS.get(parts.scheme, mark.port)
 
 
-# --- find and read the settings file; name the place, the key and what to write where it fails ----
-
-
 # --- errors in the settings as sentences that name the place, the key and what to write -----------
 
 

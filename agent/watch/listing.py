@@ -262,7 +262,7 @@ def long_path(path: Path) -> str:
     return "\\\\?\\" + absolute
 
 
-# --- A file as listed in a source's folder --------------------------------------------------------
+# --- a file as listed in a source's folder --------------------------------------------------------
 
 
 Facts = tuple[int, int, int]

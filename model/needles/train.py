@@ -115,7 +115,7 @@ def _to_um(log_distance: Tensor) -> Tensor:
     return torch.expm1(log_distance.clamp(0, 5.3))
 
 
-# --- muon: momentum whose update is orthogonalised, for the weights of convolutions ---------------
+# --- Muon: momentum whose update is orthogonalised, for the weights of convolutions ---------------
 # Source: Jordan et al. 2024, "Muon: an optimizer for hidden layers in neural networks"; the
 # coefficients of the Newton-Schulz iteration are theirs.
 
