@@ -32,11 +32,6 @@ if TYPE_CHECKING:
     from model.evaluation.paired import Pair, PairedEvaluation
 
 
-# --- every check of whether a candidate may replace the bundle in use, one criterion each ---------
-# Every check is a small pure function. Images of one specimen are not independent, so significance
-# is tested over specimens.
-
-
 # --- result of one promotion check, and what a lab requires of a candidate ------------------------
 
 
@@ -442,6 +437,8 @@ def check_latency(pair: PairedEvaluation, thresholds: GateThresholds) -> Check:
 
 
 # --- every check of whether a candidate may replace the bundle in use, one criterion each ---------
+# Every check is a small pure function. Images of one specimen are not independent, so significance
+# is tested over specimens.
 
 
 CHECKS = (
