@@ -14,17 +14,7 @@ from fpdf.enums import XPos, YPos
 from reports.content.components import Figure, Picture, Table, Tone
 from reports.i18n import day_and_time, ngettext
 from reports.i18n import gettext as _
-from reports.pdf_page import (
-    BODY_PT,
-    INK,
-    MARGIN_MM,
-    RULE,
-    SANS,
-    SMALL_PT,
-    SOFT,
-    TONES,
-    PdfPage,
-)
+from reports.pdf_page import BODY_PT, INK, MARGIN_MM, RULE, SANS, SMALL_PT, SOFT, TONES, PdfPage
 from reports.vocabulary import describe_decision, reason
 
 if TYPE_CHECKING:

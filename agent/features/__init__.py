@@ -19,13 +19,7 @@ from agent.features.feature_folder import (
     compute_key,
     tend_folder,
 )
-from agent.features.feature_rows import (
-    FeatureBuffer,
-    FeatureRow,
-    FormOfRows,
-    build_row,
-    to_batch,
-)
+from agent.features.feature_rows import FeatureBuffer, FeatureRow, FormOfRows, build_row, to_batch
 
 __all__ = [
     "MOST_POINTS",

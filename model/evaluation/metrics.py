@@ -7,13 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from model.statistics import (
-    NO_ESTIMATE,
-    Estimate,
-    agreement_interval,
-    upper_bound,
-    wilson,
-)
+from model.statistics import NO_ESTIMATE, Estimate, agreement_interval, upper_bound, wilson
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -24,7 +24,7 @@ from model.inference.feature_extractor import (
 from model.inference.prediction import Prediction
 from model.inference.predictor import FeatureScorer, Predictor, RawPrediction
 from model.networks.schemes import CODE, FieldPrediction, Head, Scheme, size_head
-from model.ood.detector import load_detector
+from model.ood.detector import OodDetector, load_detector
 from model.ood.features import OodFeatureExtractor, rebuild_ood_extractor
 from model.ood.mahalanobis import normalize_rows
 from model.ood.nearest_neighbor import SEEN_BY_CLASSIFIER, fit_classifier_scorers, score_uncertainty
@@ -40,7 +40,6 @@ if TYPE_CHECKING:
     from model.framing import Field, Framing
     from model.networks.backbones import Encoder
     from model.ood.conformal import OodResult
-    from model.ood.detector import OodDetector
     from model.ood.feature_arrays import FeatureForm, FrozenFeatures
     from model.ood.frozen_pass import FrozenBackbone
     from model.runtime.quantization import Int8Calibration

@@ -21,7 +21,7 @@ from model.inference.feature_extractor import (
     FieldFeatures,
     prefetch,
 )
-from model.networks.schemes import CODE, SUBTYPE, Head, Scheme
+from model.networks.schemes import CODE, SUBTYPE, FieldPrediction, Head, Scheme
 from model.ood.conformal import compute_p_values
 from model.runtime.engines import Engine, choose_engine
 
@@ -34,7 +34,6 @@ if TYPE_CHECKING:
     from model.calibration import SetLevels
     from model.framing import Field, Frame, Framing
     from model.networks.backbones import Encoder
-    from model.networks.schemes import FieldPrediction
     from model.ood.feature_arrays import FeatureBatch, FeatureForm
     from model.ood.field_distance import FieldDistance
     from model.ood.frozen_pass import FieldMaps

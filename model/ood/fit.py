@@ -19,7 +19,7 @@ from model.networks.backbones import Backbone, frozen_lite0
 from model.ood import conformal
 from model.ood.detector import FORM, OodDetector, ReferenceImages
 from model.ood.feature_arrays import PLACES, VERSION, OodFeatures, from_arrays, to_arrays
-from model.ood.features import build_ood_extractor
+from model.ood.features import OodFeatureExtractor, build_ood_extractor
 from model.ood.field_distance import (
     NATIVE,
     ONE_SCALE,
@@ -39,7 +39,6 @@ if TYPE_CHECKING:
     from model.data.dataset import Example
     from model.data.feature_cache import FeatureCache
     from model.framing import Field
-    from model.ood.features import OodFeatureExtractor
 
 
 # --- features of labelled fields, extracted once for heads and out-of-distribution check together

@@ -14,8 +14,8 @@ from model.evaluation.evaluation import (
     iter_flags,
     iter_predictions,
 )
-from model.ood.detector import iter_fit_reduced
-from model.ood.fit import iter_fit_detector
+from model.ood.detector import OodDetector, iter_fit_reduced
+from model.ood.fit import ReferenceFeatures, iter_fit_detector
 from model.progress import Progress
 
 if TYPE_CHECKING:
@@ -28,8 +28,6 @@ if TYPE_CHECKING:
     from model.data.dataset import Example, Split
     from model.data.feature_cache import FeatureCache
     from model.inference.classifier import Classifier
-    from model.ood.detector import OodDetector
-    from model.ood.fit import ReferenceFeatures
     from model.taxonomy import Taxonomy
 
 

@@ -13,11 +13,7 @@ import torch
 from torch import nn
 
 from model.errors import TrainingError
-from model.networks.linear_probe import (
-    ProbeData,
-    build_head,
-    fit_head,
-)
+from model.networks.linear_probe import ProbeData, build_head, fit_head
 from model.runtime.engines import has_bf16
 from model.training.batches import FrameCache, Sampler, Targets, iter_batches
 from model.training.checkpoint import Checkpoint, Epoch

@@ -18,7 +18,7 @@ from model.bundle import BundleContents, Manifest, TestedHeads, write_bundle
 from model.data.near_duplicates import format_leak_warning
 from model.inference.classifier import Classifier
 from model.networks.backbones import Encoder, load_backbone
-from model.ood.detector import collect_facts, list_tensors
+from model.ood.detector import OodDetector, collect_facts, list_tensors
 from model.ood.nearest_neighbor import SEEN_BY_CLASSIFIER
 from model.progress import Progress
 from model.training.assessment import (
@@ -63,7 +63,6 @@ if TYPE_CHECKING:
     from model.framing import Framing
     from model.inference.feature_extractor import FieldExtractor
     from model.networks.schemes import Head, Scheme
-    from model.ood.detector import OodDetector
     from model.ood.fit import ReferenceFeatures
     from model.runtime.engines import Engine
 

@@ -9,14 +9,7 @@ import typer
 
 from agent.cli.app import app, load_settings, open_store
 from agent.cli.console import echo, print_json, progress
-from agent.cli.options import (
-    By,
-    JsonOption,
-    Reason,
-    os_user,
-    read_order_policy,
-    signed_store,
-)
+from agent.cli.options import By, JsonOption, Reason, os_user, read_order_policy, signed_store
 from agent.errors import WrongUse
 
 if TYPE_CHECKING:

@@ -9,10 +9,7 @@ import typer
 
 from agent.cli.app import DONE, SAYS_NO, app, load_settings
 from agent.cli.console import echo, print_json, table
-from agent.cli.grade.classify import (
-    Json,
-    describe_fault,
-)
+from agent.cli.grade.classify import Json, describe_fault
 from agent.cli.options import os_user, shell_store, signed_store
 
 if TYPE_CHECKING:

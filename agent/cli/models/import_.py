@@ -10,14 +10,7 @@ import typer
 from agent.cli import console
 from agent.cli.app import SOME_FAILED, app, load_settings
 from agent.cli.console import silence_log
-from agent.cli.options import (
-    By,
-    FolderArgument,
-    JsonOption,
-    ManifestOption,
-    os_user,
-    signed_store,
-)
+from agent.cli.options import By, FolderArgument, JsonOption, ManifestOption, os_user, signed_store
 from agent.terminal import visible
 
 if TYPE_CHECKING:

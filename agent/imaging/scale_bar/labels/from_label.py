@@ -56,11 +56,7 @@ from agent.imaging.scale_bar.labels.label_search import (
 )
 from agent.imaging.scale_bar.labels.lengths import may_lack_digit
 from agent.imaging.scale_bar.labels.letters import extend_to_lost_digits, find_plate_start
-from agent.imaging.scale_bar.labels.ocr import (
-    confirms_length,
-    contradicts_length,
-    read_lengths,
-)
+from agent.imaging.scale_bar.labels.ocr import confirms_length, contradicts_length, read_lengths
 from agent.imaging.scale_bar.matching import is_rim, is_stroke
 
 if TYPE_CHECKING:
